@@ -1,0 +1,94 @@
+// Package fault is the shape of every error that wgkeys shows a person.
+//
+// A Fault answers four questions: what went wrong, who or what it is about,
+// why, and what to run now. The command prints it as
+//
+//	wgkeys: error: WHAT "WHO": WHY
+//	wgkeys: hint: COMMAND
+//
+// A Fault never holds a byte of a secret: it names the file and the line, not
+// the content.
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A Fault is an error with a subject, a reason and a way out.
+type Fault struct {
+	What string // what failed, in the user's words: "cannot read key file"
+	Who  string // the host, file, tunnel or peer it is about; quoted when shown
+	Why  string // the reason; "" where Err tells it
+	Hint string // what to do now, a command where there is one; "" if nothing helps
+	Err  error  // the cause, for errors.Is; told after Why
+}
+
+// New returns a Fault without a cause.
+func New(what, who, why, hint string) *Fault {
+	return &Fault{What: what, Who: who, Why: why, Hint: hint}
+}
+
+// Wrap returns a Fault caused by err, whose text becomes the reason.
+func Wrap(err error, what, who, hint string) *Fault {
+	return &Fault{What: what, Who: who, Hint: hint, Err: err}
+}
+
+func (f *Fault) Error() string {
+	var b strings.Builder
+	b.WriteString(f.What)
+	if f.Who != "" {
+		fmt.Fprintf(&b, " %s", strconv.Quote(f.Who))
+	}
+	if f.Why != "" {
+		fmt.Fprintf(&b, ": %s", f.Why)
+	}
+	if f.Err != nil {
+		fmt.Fprintf(&b, ": %v", f.Err)
+	}
+	return b.String()
+}
+
+func (f *Fault) Unwrap() error { return f.Err }
+
+// Hints returns the hints of err and of all that it wraps, outermost first,
+// each once.
+func Hints(err error) []string {
+	var hints []string
+	seen := map[string]bool{}
+	var walk func(error)
+	walk = func(err error) {
+		if f, ok := err.(*Fault); ok && f.Hint != "" && !seen[f.Hint] {
+			seen[f.Hint] = true
+			hints = append(hints, f.Hint)
+		}
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			if in := e.Unwrap(); in != nil {
+				walk(in)
+			}
+		case interface{ Unwrap() []error }:
+			for _, in := range e.Unwrap() {
+				walk(in)
+			}
+		}
+	}
+	if err != nil {
+		walk(err)
+	}
+	return hints
+}
+
+// Errno returns the operating system's own words for err ("no space left on
+// device"), without the operation and the path that the caller names anyway.
+func Errno(err error) error {
+	for {
+		in := errors.Unwrap(err)
+		if in == nil {
+			return err
+		}
+		err = in
+	}
+}

@@ -1,0 +1,231 @@
+package keyring
+
+import (
+	"bytes"
+	"crypto/ecdh"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// The named reasons for which a key is refused. They are what the vectors in
+// testdata/keys.txt expect.
+var (
+	ErrLength       = errors.New("bad-length: a key is 32 bytes, one line of 44 base64 characters")
+	ErrNonCanonical = errors.New("non-canonical: not the one base64 spelling of a key that wg(8) writes")
+	ErrZero         = errors.New("zero: the all-zero key")
+	ErrLowOrder     = errors.New("low-order: a point with which every peer would share the same secret")
+	ErrNotClamped   = errors.New("not-clamped: no private key as wg genkey makes it (RFC 7748, section 5)")
+)
+
+// A PublicKey names a host inside a tunnel. It is no secret.
+type PublicKey [wgtypes.KeyLen]byte
+
+// A PrivateKey is the Curve25519 scalar of one host in one tunnel.
+//
+// Under every fmt verb it prints as "(private key)", and it refuses to be
+// marshalled. The bytes are behind a pointer because %+v prints the unexported
+// fields of a struct that holds a key even where the key has a String method.
+type PrivateKey struct{ secret *[wgtypes.KeyLen]byte }
+
+// A PresharedKey is the symmetric secret of one pair of hosts, mixed into their
+// handshake. It prints as "(preshared key)" and refuses to be marshalled.
+type PresharedKey struct{ secret *[wgtypes.KeyLen]byte }
+
+// GeneratePrivateKey returns a new random private key, clamped.
+func GeneratePrivateKey() (PrivateKey, error) {
+	k, err := wgtypes.GeneratePrivateKey()
+	if err != nil {
+		return PrivateKey{}, err
+	}
+	return PrivateKey{(*[wgtypes.KeyLen]byte)(&k)}, nil
+}
+
+// GeneratePresharedKey returns a new random preshared key.
+func GeneratePresharedKey() (PresharedKey, error) {
+	k, err := wgtypes.GenerateKey()
+	if err != nil {
+		return PresharedKey{}, err
+	}
+	return PresharedKey{(*[wgtypes.KeyLen]byte)(&k)}, nil
+}
+
+// ParsePublicKey reads the text of a .pub file: one line of base64, with or
+// without its newline. It refuses points of low order and those that are not
+// reduced modulo 2^255-19, which no private key produces (RFC 7748, section 5).
+func ParsePublicKey(text []byte) (PublicKey, error) {
+	b, err := decode(text)
+	if err != nil {
+		return PublicKey{}, err
+	}
+	k := PublicKey(*b)
+	switch {
+	case k == PublicKey{}:
+		return PublicKey{}, ErrZero
+	case lowOrder(k):
+		return PublicKey{}, ErrLowOrder
+	case !reduced(k):
+		return PublicKey{}, ErrNonCanonical
+	}
+	return k, nil
+}
+
+// ParsePrivateKey reads the text of a key file: one line of base64, with or
+// without its newline. Its errors never hold a byte of the text.
+func ParsePrivateKey(text []byte) (PrivateKey, error) {
+	b, err := decode(text)
+	if err != nil {
+		return PrivateKey{}, err
+	}
+	switch {
+	case *b == [wgtypes.KeyLen]byte{}:
+		return PrivateKey{}, ErrZero
+	case b[0]&7 != 0 || b[31]&0xc0 != 0x40:
+		return PrivateKey{}, ErrNotClamped
+	}
+	return PrivateKey{b}, nil
+}
+
+// ParsePresharedKey reads the text of a preshared key file. The all-zero key,
+// which means "none" to the kernel, is refused.
+func ParsePresharedKey(text []byte) (PresharedKey, error) {
+	b, err := decode(text)
+	if err != nil {
+		return PresharedKey{}, err
+	}
+	if *b == [wgtypes.KeyLen]byte{} {
+		return PresharedKey{}, ErrZero
+	}
+	return PresharedKey{b}, nil
+}
+
+// decode accepts exactly what wg(8) writes. Strict refuses stray bits in the
+// last character, but base64 skips newlines wherever they stand, so the length
+// is checked first and the result is spelled again.
+func decode(text []byte) (*[wgtypes.KeyLen]byte, error) {
+	line := bytes.TrimSuffix(text, []byte("\n"))
+	if len(line) != base64.StdEncoding.EncodedLen(wgtypes.KeyLen) {
+		return nil, ErrLength
+	}
+	var b [wgtypes.KeyLen + 1]byte
+	n, err := base64.StdEncoding.Strict().Decode(b[:], line)
+	if err != nil {
+		return nil, ErrNonCanonical
+	}
+	if n != wgtypes.KeyLen {
+		return nil, ErrLength
+	}
+	k := [wgtypes.KeyLen]byte(b[:wgtypes.KeyLen])
+	if !bytes.Equal(encode(&k), line) {
+		return nil, ErrNonCanonical
+	}
+	return &k, nil
+}
+
+func encode(k *[wgtypes.KeyLen]byte) []byte {
+	return base64.StdEncoding.AppendEncode(nil, k[:])
+}
+
+// lowOrder tells whether k times a clamped scalar, a multiple of the cofactor
+// 8, is the neutral element: then ECDH fails (RFC 7748, section 6.1).
+func lowOrder(k PublicKey) bool {
+	scalar := make([]byte, wgtypes.KeyLen)
+	scalar[0], scalar[31] = 8, 64
+	private, err := ecdh.X25519().NewPrivateKey(scalar)
+	if err != nil {
+		return true
+	}
+	public, err := ecdh.X25519().NewPublicKey(k[:])
+	if err != nil {
+		return true
+	}
+	_, err = private.ECDH(public)
+	return err != nil
+}
+
+// reduced tells whether k, read as a little-endian number, is below 2^255-19.
+func reduced(k PublicKey) bool {
+	p := slices.Repeat([]byte{0xff}, wgtypes.KeyLen)
+	p[0], p[31] = 0xed, 0x7f
+	for i := len(k) - 1; i >= 0; i-- {
+		if k[i] != p[i] {
+			return k[i] < p[i]
+		}
+	}
+	return false
+}
+
+// IsZero reports whether k is the zero value: no key.
+func (k PublicKey) IsZero() bool { return k == PublicKey{} }
+
+// String returns the base64 spelling of k, as wg(8) writes it.
+func (k PublicKey) String() string {
+	return string(encode((*[wgtypes.KeyLen]byte)(&k)))
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (k PublicKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]: it refuses what
+// [ParsePublicKey] refuses.
+func (k *PublicKey) UnmarshalText(text []byte) error {
+	p, err := ParsePublicKey(text)
+	if err == nil {
+		*k = p
+	}
+	return err
+}
+
+// IsZero reports whether k is the zero value: no key.
+func (k PrivateKey) IsZero() bool { return k.secret == nil }
+
+// PublicKey derives the public key of k, which must not be the zero value.
+func (k PrivateKey) PublicKey() PublicKey {
+	return PublicKey(wgtypes.Key(*k.secret).PublicKey())
+}
+
+// File returns the content of k's key file: one line of base64 with its
+// newline, as wg(8) takes it. The caller wipes it with clear.
+func (k PrivateKey) File() []byte { return append(encode(k.secret), '\n') }
+
+// Key returns k for the kernel. Nothing else may ask for it.
+func (k PrivateKey) Key() wgtypes.Key { return *k.secret }
+
+// IsZero reports whether k is the zero value: no key.
+func (k PresharedKey) IsZero() bool { return k.secret == nil }
+
+// Equal reports whether k and l are the same secret.
+func (k PresharedKey) Equal(l PresharedKey) bool {
+	return k.secret == l.secret || k.secret != nil && l.secret != nil && *k.secret == *l.secret
+}
+
+// File returns the content of k's key file, as [PrivateKey.File] does.
+func (k PresharedKey) File() []byte { return append(encode(k.secret), '\n') }
+
+// Key returns k for the kernel. Nothing else may ask for it.
+func (k PresharedKey) Key() wgtypes.Key { return *k.secret }
+
+// errSecret is what every attempt to marshal a secret gets.
+var errSecret = errors.New("keyring: a secret key is never marshalled")
+
+// Format implements [fmt.Formatter] for every verb and flag.
+func (PrivateKey) Format(s fmt.State, _ rune)     { io.WriteString(s, "(private key)") }
+func (PrivateKey) String() string                 { return "(private key)" }
+func (PrivateKey) GoString() string               { return "(private key)" }
+func (PrivateKey) MarshalText() ([]byte, error)   { return nil, errSecret }
+func (PrivateKey) MarshalJSON() ([]byte, error)   { return nil, errSecret }
+func (PrivateKey) MarshalBinary() ([]byte, error) { return nil, errSecret }
+func (PrivateKey) GobEncode() ([]byte, error)     { return nil, errSecret }
+
+// Format implements [fmt.Formatter] for every verb and flag.
+func (PresharedKey) Format(s fmt.State, _ rune)     { io.WriteString(s, "(preshared key)") }
+func (PresharedKey) String() string                 { return "(preshared key)" }
+func (PresharedKey) GoString() string               { return "(preshared key)" }
+func (PresharedKey) MarshalText() ([]byte, error)   { return nil, errSecret }
+func (PresharedKey) MarshalJSON() ([]byte, error)   { return nil, errSecret }
+func (PresharedKey) MarshalBinary() ([]byte, error) { return nil, errSecret }
+func (PresharedKey) GobEncode() ([]byte, error)     { return nil, errSecret }

@@ -1,0 +1,86 @@
+// Package keyring holds WireGuard's keys, each in a type of its own, and the
+// public half of them: the plain files keyring/HOST/TUNNEL.pub that a script
+// can read with $(cat keyring/basalt/wg0.pub).
+//
+// The package knows no encryption and no network. Private keys pass through it
+// but are stored elsewhere, by package vault and on the hosts.
+package keyring
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"wgkeys/keyring/fault"
+)
+
+// A Ring is the keyring of one repository: its folder, normally "keyring".
+type Ring struct{ Dir string }
+
+// Path returns the file of host's public key in tunnel.
+func (r Ring) Path(host, tunnel string) string {
+	return filepath.Join(r.Dir, host, tunnel+".pub")
+}
+
+// Get reads host's public key in tunnel. If there is none the error is
+// [fs.ErrNotExist].
+func (r Ring) Get(host, tunnel string) (PublicKey, error) {
+	path := r.Path(host, tunnel)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return PublicKey{}, fault.Wrap(err, "cannot read the public key of", host, "")
+	}
+	k, err := ParsePublicKey(text)
+	if err != nil {
+		return PublicKey{}, fault.Wrap(err, "no valid public key in", path,
+			"git log -p -- "+path)
+	}
+	return k, nil
+}
+
+// Load reads the public keys of all hosts in tunnel, by host.
+func (r Ring) Load(tunnel string) (map[string]PublicKey, error) {
+	hosts, err := os.ReadDir(r.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the keyring", r.Dir, "")
+	}
+	keys := make(map[string]PublicKey, len(hosts))
+	for _, h := range hosts {
+		if !h.IsDir() || strings.HasPrefix(h.Name(), ".") {
+			continue
+		}
+		k, err := r.Get(h.Name(), tunnel)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		keys[h.Name()] = k
+	}
+	return keys, nil
+}
+
+// Put writes host's public key in tunnel as a new file of mode 0644. If there
+// is one already the error is [fs.ErrExist] and the file is left as it is.
+func (r Ring) Put(host, tunnel string, k PublicKey) error {
+	path := r.Path(host, tunnel)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return fault.Wrap(err, "cannot write the public key of", host, "")
+	}
+	_, err = f.WriteString(k.String() + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		os.Remove(path)
+		return fault.Wrap(fault.Errno(err), "cannot write the public key", path, "")
+	}
+	return nil
+}
