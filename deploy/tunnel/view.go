@@ -1,0 +1,53 @@
+package tunnel
+
+import (
+	"net/netip"
+
+	"wgkeys/keyring"
+)
+
+// A View is the plain configuration of one tunnel as one host sees it: what
+// apply makes true on that host. It holds no secret, only the paths of the
+// files that do.
+//
+// "INSIDE" and "OUTSIDE" tell where an address lives: inside the tunnel, or on
+// the network that carries its encrypted packets.
+type View struct {
+	Tunnel         string            `json:"tunnel"`                 // the interface's name
+	Host           string            `json:"host"`                   // the host's short name
+	PublicKey      keyring.PublicKey `json:"public_key"`             // the host's own
+	PrivateKeyFile string            `json:"private_key_file"`       // absolute, on the host
+	ListenPort     int               `json:"listen_port,omitempty"`  // OUTSIDE, UDP; 0: the kernel's choice
+	MTU            int               `json:"mtu,omitempty"`          // bytes; 0: the kernel's choice
+	FwMark         uint32            `json:"fwmark,omitempty"`       // mark of the encrypted packets; 0: none
+	Table          int               `json:"table,omitempty"`        // routing table of Routes; 0: main
+	Addresses      []netip.Prefix    `json:"addresses,omitempty"`    // INSIDE, sorted
+	Peers          []Peer            `json:"peers,omitempty"`        // sorted by name
+	Routes         []Route           `json:"routes,omitempty"`       // INSIDE, sorted, each prefix once
+	Forward        bool              `json:"forward,omitempty"`      // a router between the tunnel and its uplinks
+	ForwardIPv4    bool              `json:"forward_ipv4,omitempty"` // the tunnel carries IPv4
+	ForwardIPv6    bool              `json:"forward_ipv6,omitempty"` // the tunnel carries IPv6
+	Proxies        []netip.Addr      `json:"proxies,omitempty"`      // INSIDE addresses answered for on the uplink (ndp_proxy)
+	Sysctls        map[string]string `json:"sysctls,omitempty"`      // as sysctl(8) spells the key: net.ipv4.conf.wg0.rp_filter
+	// KeyOwners names the hosts of all public keys of the tunnel, so that a
+	// key file of the wrong host is told by that host's name.
+	KeyOwners map[string]keyring.PublicKey `json:"key_owners,omitempty"`
+}
+
+// A Peer is another host as the view's host reaches it.
+type Peer struct {
+	Name             string            `json:"name"`
+	PublicKey        keyring.PublicKey `json:"public_key"`
+	PresharedKeyFile string            `json:"preshared_key_file,omitempty"` // absolute, on the host; "": none
+	Endpoint         string            `json:"endpoint,omitempty"`           // OUTSIDE, address:port or name:port; "": the peer comes to us
+	Keepalive        int               `json:"keepalive,omitempty"`          // seconds; 0: off
+	AllowedIPs       []netip.Prefix    `json:"allowed_ips"`                  // INSIDE, sorted
+}
+
+// A Route sends an INSIDE prefix into the tunnel.
+type Route struct {
+	Prefix  netip.Prefix `json:"prefix"`
+	Gateway netip.Addr   `json:"gateway,omitzero"` // INSIDE; the zero Addr: none
+	Metric  int          `json:"metric,omitempty"` // 0: the kernel's default
+	Peer    string       `json:"peer"`             // whom it leads to
+}
