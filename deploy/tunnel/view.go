@@ -29,9 +29,6 @@ type View struct {
 	ForwardIPv6    bool              `json:"forward_ipv6,omitempty"` // the tunnel carries IPv6
 	Proxies        []netip.Addr      `json:"proxies,omitempty"`      // INSIDE addresses answered for on the uplink (ndp_proxy)
 	Sysctls        map[string]string `json:"sysctls,omitempty"`      // as sysctl(8) spells the key: net.ipv4.conf.wg0.rp_filter
-	// KeyOwners names the hosts of all public keys of the tunnel, so that a
-	// key file of the wrong host is told by that host's name.
-	KeyOwners map[string]keyring.PublicKey `json:"key_owners,omitempty"`
 }
 
 // A Peer is another host as the view's host reaches it.
