@@ -3,6 +3,7 @@ package keyring
 import (
 	"bytes"
 	"crypto/ecdh"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -201,6 +202,20 @@ func (k PresharedKey) IsZero() bool { return k.secret == nil }
 // Equal reports whether k and l are the same secret.
 func (k PresharedKey) Equal(l PresharedKey) bool {
 	return k.secret == l.secret || k.secret != nil && l.secret != nil && *k.secret == *l.secret
+}
+
+// Fingerprint tells preshared keys apart without showing them: the SHA-256, in
+// hexadecimal, of the line "wgkeys psk" and the content of the key file. A shell
+// has the same from
+//
+//	{ echo wgkeys psk; cat wg0.basalt.psk; } | sha256sum
+//
+// A public key derived from it would do as well today, but not against a quantum
+// computer, which is what preshared keys are for.
+func (k PresharedKey) Fingerprint() string {
+	file := k.File()
+	defer clear(file)
+	return fmt.Sprintf("%x", sha256.Sum256(slices.Concat([]byte("wgkeys psk\n"), file)))
 }
 
 // File returns the content of k's key file, as [PrivateKey.File] does.
