@@ -1,0 +1,236 @@
+package vault
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/armor"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// Meta returns what a vault file says about itself. It needs no identity.
+func (v Vault) Meta(host, file string) (Meta, error) {
+	s, err := v.read(host, file)
+	if err != nil {
+		return Meta{}, err
+	}
+	if s.meta.Version == 0 {
+		return Meta{}, s.fault(ErrNoMeta, "wgkeys rekey "+host)
+	}
+	return s.meta, nil
+}
+
+// OpenKey decrypts a private key and returns it if its public key is want, the
+// keyring's.
+func (v Vault) OpenKey(host, file string, want keyring.PublicKey, ids *Identities) (keyring.PrivateKey, error) {
+	s, err := v.read(host, file)
+	if err != nil {
+		return keyring.PrivateKey{}, err
+	}
+	if s.meta.Version != 0 && s.meta.PublicKey != want {
+		return keyring.PrivateKey{}, s.mismatch("it is for the public key %s, the keyring has %s", s.meta.PublicKey, want)
+	}
+	var text [maxText]byte
+	defer clear(text[:])
+	n, err := s.decrypt(v, host, ids, &text)
+	if err != nil {
+		return keyring.PrivateKey{}, err
+	}
+	k, err := keyring.ParsePrivateKey(text[:n])
+	if err != nil {
+		return keyring.PrivateKey{}, s.fault(fmt.Errorf("%w: it does not hold a private key: %w", ErrMismatch, err), "")
+	}
+	if got := k.PublicKey(); got != want {
+		return keyring.PrivateKey{}, s.mismatch("it holds the private key of %s, the keyring has %s", got, want)
+	}
+	return k, nil
+}
+
+// OpenPSK decrypts a preshared key and returns it if its fingerprint is want,
+// which is that in the metadata of the other host's file.
+func (v Vault) OpenPSK(host, file string, want Fingerprint, ids *Identities) (keyring.PresharedKey, error) {
+	s, err := v.read(host, file)
+	if err != nil {
+		return keyring.PresharedKey{}, err
+	}
+	if s.meta.Version != 0 && s.meta.PSK != want {
+		return keyring.PresharedKey{}, s.mismatch("it is for the preshared key %s, the other host has %s", s.meta.PSK, want)
+	}
+	var text [maxText]byte
+	defer clear(text[:])
+	n, err := s.decrypt(v, host, ids, &text)
+	if err != nil {
+		return keyring.PresharedKey{}, err
+	}
+	k, err := keyring.ParsePresharedKey(text[:n])
+	if err != nil {
+		return keyring.PresharedKey{}, s.fault(fmt.Errorf("%w: it does not hold a preshared key: %w", ErrMismatch, err), "")
+	}
+	if got := FingerprintPSK(k); got != want {
+		return keyring.PresharedKey{}, s.mismatch("it holds the preshared key %s, the other host has %s", got, want)
+	}
+	return k, nil
+}
+
+// maxText is more than any key file has.
+const maxText = 64
+
+// sealed is a vault file before it is decrypted.
+type sealed struct {
+	path string
+	age  []byte // without its armor
+	meta Meta   // of version 0 if there is none
+}
+
+// read reads host's file and compares its metadata with its path.
+func (v Vault) read(host, file string) (*sealed, error) {
+	if err := checkNames(host, file); err != nil {
+		return nil, err
+	}
+	s := &sealed{path: v.Path(host, file)}
+	text, err := readFile(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, s.fault(err, "wgkeys gen "+host)
+	}
+	if err != nil {
+		return nil, s.damaged(err)
+	}
+	if isSecret(text) {
+		clear(text)
+		return nil, s.fault(fmt.Errorf("%w: it holds a secret key in the clear, which must no longer be used", ErrDamaged),
+			"wgkeys rotate "+host)
+	}
+	if s.age, err = dearmor(text); err != nil {
+		return nil, s.damaged(err)
+	}
+	if err := s.readMeta(); err != nil {
+		return nil, s.damaged(err)
+	}
+	if s.meta.Version != 0 && (s.meta.Host != host || s.meta.File != file) {
+		return nil, s.mismatch("it was made as %s of %s", s.meta.File, s.meta.Host)
+	}
+	return s, nil
+}
+
+// readFile reads a regular file of at most maxFile bytes. Opening anything else
+// could block (fifo(7)).
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fault.Errno(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fault.Errno(err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, fault.Errno(err)
+	case len(text) > maxFile:
+		return nil, fmt.Errorf("larger than %d KiB", maxFile>>10)
+	case len(text) == 0:
+		return nil, errors.New("it is empty")
+	}
+	return text, nil
+}
+
+func isSecret(text []byte) bool {
+	_, err := keyring.ParsePresharedKey(bytes.TrimSpace(text))
+	return err == nil
+}
+
+// dearmor returns the binary age file. It does not pass on the errors of the
+// armor reader, which quote the file.
+func dearmor(text []byte) ([]byte, error) {
+	if bytes.HasPrefix(text, []byte("age-encryption.org/")) {
+		return text, nil
+	}
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte(armor.Header)) {
+		return nil, errors.New("it is not an age file")
+	}
+	b, err := io.ReadAll(armor.NewReader(bytes.NewReader(text)))
+	if err != nil {
+		return nil, errors.New("its armor is cut short or changed")
+	}
+	return b, nil
+}
+
+// readMeta lets age parse the header; metaIdentity declines every file.
+func (s *sealed) readMeta() error {
+	id := new(metaIdentity)
+	_, err := age.Decrypt(bytes.NewReader(s.age), id)
+	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); !ok {
+		return errors.New("its age header is cut short or changed")
+	}
+	if id.err != nil && !errors.Is(id.err, ErrNoMeta) {
+		return id.err
+	}
+	s.meta = id.meta
+	return nil
+}
+
+// decrypt fills text and returns how much of it. The whole file was
+// authenticated when it succeeds.
+func (s *sealed) decrypt(v Vault, host string, ids *Identities, text *[maxText]byte) (int, error) {
+	all, err := ids.load()
+	if err != nil {
+		return 0, err
+	}
+	if len(all) == 0 {
+		return 0, s.noIdentity(v, host, ids)
+	}
+	r, err := age.Decrypt(bytes.NewReader(s.age), all...)
+	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
+		return 0, s.noIdentity(v, host, ids)
+	}
+	if err != nil {
+		return 0, s.damaged(errors.New("its age header was changed after it was made"))
+	}
+	n, err := io.ReadFull(r, text[:])
+	switch err {
+	case io.EOF, io.ErrUnexpectedEOF:
+		return n, nil
+	case nil:
+		return 0, s.fault(fmt.Errorf("%w: it holds more than a key", ErrMismatch), "")
+	}
+	return 0, s.damaged(errors.New("its content is cut short or changed"))
+}
+
+// noIdentity tells who could open s, and where an identity was looked for.
+func (s *sealed) noIdentity(v Vault, host string, ids *Identities) error {
+	var b strings.Builder
+	rs, _ := v.Recipients(host) // only for their names: the file counts
+	for _, f := range s.meta.Recipients {
+		fmt.Fprintf(&b, "\n  encrypted to %s", rs.name(f))
+	}
+	for _, line := range ids.searched() {
+		fmt.Fprintf(&b, "\n  searched %s", line)
+	}
+	return s.fault(fmt.Errorf("%w%s", ErrNoIdentity, b.String()),
+		"give your identity with -i FILE, or let one of them run: wgkeys rekey "+host)
+}
+
+func (s *sealed) mismatch(format string, a ...any) error {
+	return s.fault(fmt.Errorf("%w: %s", ErrMismatch, fmt.Sprintf(format, a...)), "git log -- "+s.path)
+}
+
+func (s *sealed) damaged(err error) error {
+	return s.fault(fmt.Errorf("%w: %w", ErrDamaged, err), "git log -- "+s.path)
+}
+
+func (s *sealed) fault(err error, hint string) error {
+	return fault.Wrap(err, "cannot open vault file", s.path, hint)
+}

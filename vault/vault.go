@@ -1,0 +1,209 @@
+// Package vault keeps WireGuard's private and preshared keys, each in a file of
+// its own, encrypted with age (https://age-encryption.org/v1).
+//
+//	vault/recipients.txt             who can decrypt; # comments name people
+//	vault/shale/recipients.txt       more recipients for this host, optional
+//	vault/shale/wg0.key.age          the private key of shale in wg0
+//	vault/shale/wg0.basalt.psk.age   the PSK that shale shares with basalt
+//
+// # Promises
+//
+// What a vault file decrypts to is the key file byte for byte, one line of
+// base64 and its newline: "age -d -i ID vault/shale/wg0.key.age | wg pubkey"
+// prints what keyring/shale/wg0.pub holds, and no tool of ours is needed.
+//
+// A secret is never on disk in the clear. Temporary files hold ciphertext, have
+// mode 0600 from birth, and are synced before they get their name. A seal never
+// overwrites a file; of two that race exactly one wins.
+//
+// Nothing is handed out before it was compared. age neither says who encrypted
+// a file nor binds it to its name, so whoever can write to the repository can
+// swap two files or put one of his own in their place. After every decrypt the
+// public key is derived and compared with the keyring's and with the file's own
+// metadata, and the metadata with the path.
+//
+// No error holds a byte of a secret, nor of a file that might be one: the
+// errors of age quote what they could not parse, so they are told in our words.
+//
+// # Limits
+//
+// The metadata is authenticated only when the file is opened. Before that it is
+// what the repository says, good for finding stale files but not for trust.
+// Anyone who can open a file can also forge it. A preshared key has no public
+// half: who replaces it in the folders of both hosts is not noticed here. An
+// old file put back with the same key in it opens. The buffers of this package
+// are wiped, those inside age and in the garbage collector's hands are not.
+//
+// # Format
+//
+// A vault file is an age v1 file, ASCII-armored, of at most 64 KiB. Its
+// recipients are those of the two recipients.txt files, in that order, each
+// once. One stanza in the header, anywhere, is the metadata:
+//
+//	-> wgkeys 1 shale wg0.key 6PbMK0…0nc= 2026-01-02T15:04:05Z
+//	q83vEjRWeJASNFZ4kBI0Vg
+//
+// Its arguments are
+//
+//  1. the version of this format, 1;
+//  2. the host's name;
+//  3. the name of the file as it is installed on the host, without ".age". It
+//     ends in ".key" for a private key and in ".psk" for a preshared key. Both
+//     names are of ASCII letters, digits and "_=+.-", begin with none of the
+//     last two, and are at most 128 bytes long;
+//  4. for a private key its public key in the base64 of wg(8); for a preshared
+//     key its fingerprint, the first 32 characters of
+//     { echo 'wgkeys preshared key v1'; cat wg0.basalt.psk; } | sha256sum
+//     so that a host can tell with a shell what it holds without saying it;
+//  5. the time when the key was made (not when it was encrypted), in UTC, as
+//     in RFC 3339 with seconds, "Z" and nothing else.
+//
+// Its body is the concatenation of 16 bytes for each recipient, in the order of
+// their stanzas, no two alike: the start of the SHA-256 of the recipient as its
+// file spells it, in lower case for age's own ("age1…", "age1pq1…") and without
+// options and comment for SSH keys ("ssh-ed25519 AAAA…"). There is at least
+// one, and there are no fewer stanzas of other types.
+//
+// There is one spelling of everything above, and a reader refuses every other:
+// a second such stanza, an argument too many, "+00:00" for "Z". A reader that
+// meets another version does not guess. The age specification tells programs
+// to pass over stanzas they do not know, and age's header MAC covers this one
+// as all others.
+//
+// # Other implementations
+//
+// Files sealed here were opened with age 1.1.1 (X25519) and 1.3.2 (X25519 and
+// hybrid post-quantum). In the other direction, a file that stock age encrypted
+// has no metadata: [Vault.Meta] fails with [ErrNoMeta], but it opens like any
+// other if the key in it is the one that the caller expects. Binary age files
+// are read, never written.
+package vault
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"wgkeys/keyring/fault"
+)
+
+const (
+	suffix    = ".age"
+	keySuffix = ".key"
+	pskSuffix = ".psk"
+
+	maxFile = 64 << 10
+)
+
+// The reasons for which a vault file is not opened, for errors.Is. Besides
+// them there are [fs.ErrNotExist] and [fs.ErrExist].
+var (
+	ErrDamaged    = errors.New("no intact vault file")
+	ErrMismatch   = errors.New("not the file that belongs here")
+	ErrNoIdentity = errors.New("no identity opens it")
+	ErrNoMeta     = errors.New("no metadata: it was not made by wgkeys")
+)
+
+// A Vault is the vault of one repository: its folder, normally "vault".
+type Vault struct{ Dir string }
+
+// Path returns the vault file of host's file, which is named as it is
+// installed: "wg0.key", "wg0.next.key", "wg0.basalt.psk".
+func (v Vault) Path(host, file string) string {
+	return filepath.Join(v.Dir, host, file+suffix)
+}
+
+// Hosts returns the hosts that have a folder, sorted.
+func (v Vault) Hosts() ([]string, error) {
+	return names(v.Dir, func(e fs.DirEntry) (string, bool) {
+		return e.Name(), e.IsDir() && validName(e.Name())
+	})
+}
+
+// List returns the files in host's folder, named as they are installed, sorted.
+func (v Vault) List(host string) ([]string, error) {
+	if err := checkHost(host); err != nil {
+		return nil, err
+	}
+	return names(filepath.Join(v.Dir, host), func(e fs.DirEntry) (string, bool) {
+		file, ok := strings.CutSuffix(e.Name(), suffix)
+		return file, ok && validFile(file)
+	})
+}
+
+// names returns the names that pick finds in dir, in the order of [os.ReadDir].
+// A folder that is not there yet has none.
+func names(dir string, pick func(fs.DirEntry) (string, bool)) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the vault", dir, "")
+	}
+	var found []string
+	for _, e := range entries {
+		if name, ok := pick(e); ok {
+			found = append(found, name)
+		}
+	}
+	return found, nil
+}
+
+// Remove deletes a vault file, as the last step of a rotation does.
+func (v Vault) Remove(host, file string) error {
+	if err := checkNames(host, file); err != nil {
+		return err
+	}
+	path := v.Path(host, file)
+	err := os.Remove(path)
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot remove vault file", path, "")
+	}
+	return nil
+}
+
+// validName tells whether s can be the name of a host or a file: one that stays
+// in its folder, is an argument of an age stanza and never looks like an option.
+// The characters are those that wg-quick(8) allows in an interface's name.
+func validName(s string) bool {
+	if s == "" || len(s) > 128 || s[0] == '.' || s[0] == '-' {
+		return false
+	}
+	for _, c := range []byte(s) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		digit := '0' <= c && c <= '9'
+		if !letter && !digit && strings.IndexByte("_=+.-", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func validFile(s string) bool {
+	return validName(s) && (strings.HasSuffix(s, keySuffix) || strings.HasSuffix(s, pskSuffix))
+}
+
+func checkHost(host string) error {
+	if validName(host) {
+		return nil
+	}
+	return fault.New("cannot be the name of a host", host,
+		`only letters, digits and "_=+.-", not beginning with "." or "-"`, "")
+}
+
+func checkNames(host, file string) error {
+	if err := checkHost(host); err != nil {
+		return err
+	}
+	if validFile(file) {
+		return nil
+	}
+	return fault.New("cannot be the name of a key file", file,
+		`only letters, digits and "_=+.-", ending in ".key" or ".psk"`, "")
+}
