@@ -1,0 +1,139 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"strings"
+
+	"wgkeys/keyring/fault"
+)
+
+const (
+	hostKey  = "/etc/ssh/ssh_host_ed25519_key"
+	userKey  = "/root/.ssh/id_ed25519"
+	pidFile  = "/run/sshd.pid"
+	sshdLog  = "/run/sshd.log"
+	sshdConf = `# The ssh server of a laboratory host.
+HostKey ` + hostKey + `
+PidFile ` + pidFile + `
+UsePAM no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UseDNS no
+PrintMotd no
+# What PAM does on other hosts.
+SetEnv PATH=` + searchPath + `
+# Tests open many connections at once.
+MaxStartups 100
+MaxSessions 100
+`
+	sshConf = `Host *
+	StrictHostKeyChecking yes
+	BatchMode yes
+	ConnectTimeout 10
+`
+)
+
+// StartSSHD starts the system's OpenSSH server on the host, with a host key of
+// its own, on port 22 of all addresses. A login has the host's view of
+// everything. [Lab.Trust] lets other hosts in; the log is in /run/sshd.log.
+func (h *Host) StartSSHD(ctx context.Context) error {
+	if err := h.WriteFile("/etc/ssh/sshd_config", []byte(sshdConf), 0o644); err != nil {
+		return err
+	}
+	if err := h.makeKey(ctx, hostKey); err != nil {
+		return err
+	}
+	// sshd wants to be called by its absolute path, to start itself again for
+	// each connection.
+	if _, err := h.Run(ctx, "sh", "-c", `exec "$(command -v sshd)" -E "$1"`, "sh", sshdLog); err != nil {
+		return fault.Wrap(err, "cannot start the ssh server on", h.name, "apt-get install openssh-server")
+	}
+	// It goes into the background before it listens, and writes the file after.
+	return Until(ctx, "the ssh server of "+h.name+" to listen", func(context.Context) (bool, error) {
+		_, err := h.ReadFile(pidFile)
+		return err == nil, nil
+	})
+}
+
+// makeKey makes an ssh key without a passphrase, once.
+func (h *Host) makeKey(ctx context.Context, path string) error {
+	const script = `test -e "$1" || { mkdir -p "${1%/*}" && ssh-keygen -q -t ed25519 -N "" -f "$1"; }`
+	_, err := h.Run(ctx, "sh", "-c", script, "sh", path)
+	return err
+}
+
+// Trust lets root on client log in as root on server, which runs an ssh server
+// already: `ssh root@ADDRESS` works on client with strict checking of the host
+// key. Known are the addresses that server has now, its name, and names.
+func (l *Lab) Trust(ctx context.Context, client, server *Host, names ...string) error {
+	if err := client.makeKey(ctx, userKey); err != nil {
+		return err
+	}
+	public, err := client.ReadFile(userKey + ".pub")
+	if err != nil {
+		return err
+	}
+	if err := server.authorize(public); err != nil {
+		return err
+	}
+	key, err := server.ReadFile(hostKey + ".pub")
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.New("cannot trust the host", server.name, "it runs no ssh server", "")
+	} else if err != nil {
+		return err
+	}
+	addrs, err := server.Addresses(ctx)
+	if err != nil {
+		return err
+	}
+	known := append([]string{server.name}, names...)
+	for _, a := range addrs {
+		known = append(known, a.Addr().String())
+	}
+	if err := client.WriteFile("/etc/ssh/ssh_config", []byte(sshConf), 0o644); err != nil {
+		return err
+	}
+	line := fmt.Sprintf("%s %s", strings.Join(known, ","), key)
+	return client.appendFile("/etc/ssh/ssh_known_hosts", []byte(line), 0o644)
+}
+
+// authorize lets the holder of an ssh key log in as root.
+func (h *Host) authorize(public []byte) error {
+	const dir = "/root/.ssh"
+	if _, err := h.Run(context.Background(), "mkdir", "-p", "-m", "700", dir); err != nil {
+		return err
+	}
+	return h.appendFile(dir+"/authorized_keys", public, 0o600)
+}
+
+// Addresses returns the host's addresses of global scope, with their prefix
+// lengths.
+func (h *Host) Addresses(ctx context.Context) ([]netip.Prefix, error) {
+	out, err := h.Run(ctx, "ip", "-oneline", "address", "show", "scope", "global")
+	if err != nil {
+		return nil, err
+	}
+	var addrs []netip.Prefix
+	for line := range strings.Lines(out) {
+		// 2: eth0    inet6 2001:db8::1/64 scope global …
+		f := strings.Fields(line)
+		if len(f) < 4 {
+			continue
+		}
+		// A point-to-point address ("inet 192.0.2.1 peer …") has no length.
+		p, err := netip.ParsePrefix(f[3])
+		if a, aErr := netip.ParseAddr(f[3]); err != nil && aErr == nil {
+			p, err = a.Prefix(a.BitLen())
+		}
+		if err != nil {
+			return nil, fault.Wrap(err, "cannot read the addresses of host", h.name, "")
+		}
+		addrs = append(addrs, p)
+	}
+	return addrs, nil
+}

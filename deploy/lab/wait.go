@@ -1,0 +1,70 @@
+package lab
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"wgkeys/keyring/fault"
+)
+
+const (
+	patience = 15 * time.Second // how long a wait lasts where ctx has no deadline
+	interval = 10 * time.Millisecond
+)
+
+// Until waits until done says so, asking again and again. It fails when done
+// does, or at ctx's deadline, or after 15 s if that has none. What says what
+// is waited for.
+func Until(ctx context.Context, what string, done func(context.Context) (bool, error)) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	start := time.Now()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		ok, err := done(ctx)
+		if ok {
+			return nil
+		}
+		if ctx.Err() == nil && err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fault.Wrap(ctx.Err(), "waited in vain for "+time.Since(start).Round(time.Second).String()+" for", what, "")
+		case <-tick.C:
+		}
+	}
+}
+
+// WaitAddresses waits until no address of the host is tentative: until
+// duplicate address detection (RFC 4862, section 5.4) is done.
+func (h *Host) WaitAddresses(ctx context.Context) error {
+	return Until(ctx, "the addresses of "+h.name, func(ctx context.Context) (bool, error) {
+		out, err := h.Run(ctx, "ip", "-6", "-oneline", "address", "show", "tentative")
+		return strings.TrimSpace(out) == "", err
+	})
+}
+
+// WaitRoute waits until `ip route show` with the words of selector names a
+// route:
+//
+//	h.WaitRoute(ctx, "-6 default proto ra")
+//
+// The words before the first that is no option go before "route".
+func (h *Host) WaitRoute(ctx context.Context, selector string) error {
+	args := []string{"ip"}
+	words := strings.Fields(selector)
+	for len(words) > 0 && strings.HasPrefix(words[0], "-") {
+		args, words = append(args, words[0]), words[1:]
+	}
+	args = append(append(args, "route", "show"), words...)
+	return Until(ctx, "the route "+selector+" on "+h.name, func(ctx context.Context) (bool, error) {
+		out, err := h.Run(ctx, args...)
+		return strings.TrimSpace(out) != "", err
+	})
+}
