@@ -6,7 +6,9 @@ package ssh
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"strings"
 )
 
 // A Runner runs one shell command on one host.
@@ -14,5 +16,34 @@ type Runner interface {
 	// Run starts command, a line for the host's login shell, and connects its
 	// standard input and output. Secrets travel on stdin alone. The error
 	// names the host and holds what the command said on standard error.
+	//
+	// Run returns when the command has ended, even if stdin has not: it may
+	// then still be blocked in one Read of it.
 	Run(ctx context.Context, command string, stdin io.Reader, stdout io.Writer) error
+}
+
+// An ExitError is the cause of a Runner's error when the command itself ran
+// and failed.
+type ExitError struct {
+	Code   int    // the exit status; -1 if a signal ended the command
+	Stderr string // the end of what it said, made printable
+}
+
+func (e *ExitError) Error() string {
+	status := fmt.Sprintf("exit status %d", e.Code)
+	if e.Code < 0 {
+		status = "ended by a signal"
+	}
+	if e.Stderr == "" {
+		return status
+	}
+	return e.Stderr + " (" + status + ")"
+}
+
+// Quote returns s as one word of a POSIX shell. Inside single quotes only the
+// single quote is special (POSIX.1-2024, XCU 2.2.2). The shells fish and csh
+// read a backslash or an exclamation mark differently: what must be safe for
+// any login shell travels on standard input instead.
+func Quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -1,0 +1,233 @@
+package push
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"wgkeys/deploy/ssh"
+	"wgkeys/keyring/fault"
+)
+
+// patience is how long a host that has said hello may take for one answer. A
+// disk in trouble can make an fsync last.
+const patience = 90 * time.Second
+
+// A conn is the controller's end of one conversation.
+type conn struct {
+	host    string
+	session *ssh.Session
+	in      *bufio.Reader
+	watch   *time.Timer
+
+	user    string // who the host let in, if not root
+	greeted bool   // the host has said "wgkeys 1"
+	noise   string // the first thing it said instead
+	sent    bool   // secrets are on their way
+
+	results []Result // what is certain
+	failed  []error  // files that the host refused
+	pending []job    // files of which nothing is certain yet
+}
+
+func dial(ctx context.Context, r ssh.Runner, host string) *conn {
+	s := ssh.Start(ctx, r, command)
+	c := &conn{host: host, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine)}
+	c.watch = time.AfterFunc(patience, func() { s.Kill(errSilent) })
+	c.watch.Stop()
+	return c
+}
+
+// line returns the host's next line. Until the host has said hello, people may
+// be typing passphrases and there is no hurry.
+func (c *conn) line() (string, error) {
+	if c.greeted {
+		c.watch.Reset(patience)
+		defer c.watch.Stop()
+	}
+	b, err := readLine(c.in)
+	return string(b), err
+}
+
+// write sends b. A host that does not read is as silent as one that does not
+// answer.
+func (c *conn) write(b []byte) error {
+	if c.greeted {
+		c.watch.Reset(patience)
+		defer c.watch.Stop()
+	}
+	_, err := c.session.Stdin.Write(b)
+	return err
+}
+
+// hello asks about all files at once and reads up to the host's greeting.
+func (c *conn) hello(files []File) error {
+	asked := make(chan error, 1)
+	go func() { asked <- c.write(asks(files)) }()
+	for range maxNoise {
+		line, err := c.line()
+		if err != nil {
+			return err
+		}
+		switch verb, rest, _ := strings.Cut(line, " "); {
+		case line == fmt.Sprintf("wgkeys %d plain", Protocol), line == fmt.Sprintf("wgkeys %d receive", Protocol):
+			c.greeted = true
+			return <-asked
+		case verb == "as" && c.user == "":
+			c.user = ssh.Printable(rest)
+		case verb == "lack":
+			return c.lacking(ssh.Printable(rest))
+		case c.noise == "":
+			c.noise = ssh.Printable(line)
+		}
+	}
+	return errors.New("too much said before the first line of the protocol")
+}
+
+func asks(files []File) []byte {
+	var b bytes.Buffer
+	for _, f := range files {
+		k, _ := kindOf(f.Want)
+		fmt.Fprintf(&b, "look %s %s\n", k, f.Path)
+	}
+	return b.Bytes()
+}
+
+// look reads the host's answer about f and decides what to do.
+func (c *conn) look(f File) error {
+	line, err := c.line()
+	if err != nil {
+		return err
+	}
+	a, err := parseAnswer(line)
+	if why := (*refusal)(nil); errors.As(err, &why) {
+		c.failed = append(c.failed, c.notInstalled(f, why.Error()))
+		return nil
+	}
+	if err == nil {
+		c.pending = append(c.pending, job{f, decide(f, a)})
+	}
+	return err
+}
+
+func decide(f File, a answer) Result {
+	switch {
+	case !a.exists:
+		return Result{f.Path, Installed, ""}
+	case a.mark == "":
+		return Result{f.Path, Replaced, "no key"}
+	case a.mark != f.Want:
+		return Result{f.Path, Replaced, a.mark}
+	case !a.private():
+		return Result{f.Path, Repaired, a.owner}
+	}
+	return Result{f.Path, Unchanged, ""}
+}
+
+// send obtains every secret that is needed, and only then asks for the first
+// change: if one cannot be had, the host stays as it is.
+func (c *conn) send() error {
+	size := 0
+	for _, j := range c.pending {
+		size += len(j.File.Path) + len(j.Want) + 64
+	}
+	b := make([]byte, 0, size) // no append moves it and leaves a copy behind
+	defer func() { clear(b[:cap(b)]) }()
+	for _, j := range c.pending {
+		var err error
+		if b, err = appendRequest(b, j); err != nil {
+			return err
+		}
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	c.sent = true
+	return c.write(b)
+}
+
+func appendRequest(b []byte, j job) ([]byte, error) {
+	k, _ := kindOf(j.Want)
+	switch j.Action {
+	case Repaired:
+		b = fmt.Appendf(b, "mode %s %s\n", k, j.File.Path)
+	case Installed, Replaced:
+		text, err := secretOf(j.File)
+		if err != nil {
+			return b, err
+		}
+		b = fmt.Appendf(b, "put %s %s ", k, j.Want)
+		b = append(b, text[:len(text)-1]...)
+		b = fmt.Appendf(b, " %s\n", j.File.Path)
+		clear(text)
+	}
+	return b, nil
+}
+
+// secretOf asks for the secret of f and proves that it is the one that the
+// keyring names.
+func secretOf(f File) ([]byte, error) {
+	text, err := f.Secret()
+	if err != nil {
+		clear(text)
+		return nil, fault.Wrap(err, "nothing was installed: no secret for", f.Path, "")
+	}
+	k, _ := kindOf(f.Want)
+	if mark, _ := markOf(k, text); mark != f.Want || !wellFormed(text) {
+		clear(text)
+		return nil, fault.New("nothing was installed: refused the secret for", f.Path,
+			"it is not the key that the keyring names", "wgkeys check")
+	}
+	return text, nil
+}
+
+// confirm reads what became of each file.
+func (c *conn) confirm() error {
+	for len(c.pending) > 0 {
+		j := c.pending[0]
+		if j.Action == Unchanged {
+			c.settle(j, nil)
+			continue
+		}
+		line, err := c.line()
+		if err != nil {
+			return err
+		}
+		mark, err := parseOutcome(line)
+		why := (*refusal)(nil)
+		if err != nil && !errors.As(err, &why) {
+			return err
+		}
+		if err == nil && mark != j.Want {
+			why = refuse("it says that another key is there now: " + mark)
+		}
+		c.settle(j, why)
+	}
+	return nil
+}
+
+// settle takes the first pending job off the list.
+func (c *conn) settle(j job, why *refusal) {
+	c.pending = c.pending[1:]
+	if why != nil {
+		c.failed = append(c.failed, c.notInstalled(j.File, why.Error()))
+		return
+	}
+	c.results = append(c.results, j.Result)
+}
+
+// hangUp ends the conversation and returns what the Runner says of it. A host
+// that breaks the rules is not heard out; where the connection broke by itself,
+// ssh has the reason.
+func (c *conn) hangUp(err error) error {
+	if err != nil && !broken(err) {
+		c.session.Kill(err)
+	}
+	c.watch.Reset(patience)
+	defer c.watch.Stop()
+	return c.session.Wait()
+}

@@ -1,0 +1,116 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"wgkeys/deploy/ssh"
+	"wgkeys/keyring/fault"
+)
+
+// errSilent ends the conversation with a host that stopped answering.
+var errSilent = errors.New("it stopped answering")
+
+// explain puts what broke the conversation off into the user's words. Where
+// ssh broke, the end of the conversation is only a symptom.
+func (c *conn) explain(err, sshErr error) error {
+	var told *fault.Fault
+	switch {
+	case err == nil || errors.As(err, &told):
+		return err
+	case errors.Is(sshErr, context.Canceled) || errors.Is(sshErr, context.DeadlineExceeded):
+		err = sshErr
+	case errors.Is(sshErr, errSilent):
+		err = errSilent
+	case broken(err) && errors.Is(sshErr, ssh.ErrUnreachable):
+		err = sshErr
+	case broken(err):
+		err = errors.New("the connection ended" + c.because(sshErr))
+	}
+	switch {
+	case c.sent:
+		return c.lost(err)
+	case errors.As(err, &told):
+		return err
+	case !c.greeted:
+		return c.unheard(err)
+	}
+	return fault.Wrap(err, "lost host", c.host, "wgkeys push "+c.host)
+}
+
+// broken tells whether err is the end of the connection rather than something
+// that was said.
+func broken(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
+}
+
+// because returns what the host's command said on standard error. After
+// secrets were sent it is not repeated at all: who knows what it echoes.
+func (c *conn) because(err error) string {
+	var exit *ssh.ExitError
+	switch {
+	case !errors.As(err, &exit):
+		return ""
+	case c.sent:
+		return fmt.Sprintf(" (exit status %d)", exit.Code)
+	}
+	return ": " + exit.Error()
+}
+
+// lost says which files are certain and which are not.
+func (c *conn) lost(err error) error {
+	var certain, open []string
+	for _, r := range c.results {
+		certain = append(certain, r.Path)
+	}
+	for _, j := range c.pending {
+		if j.Action == Unchanged {
+			certain = append(certain, j.File.Path)
+		} else {
+			open = append(open, j.File.Path)
+		}
+	}
+	why := "not certain: " + strings.Join(open, ", ")
+	if len(certain) > 0 {
+		why += "; certain: " + strings.Join(certain, ", ")
+	}
+	return &fault.Fault{What: "lost host", Who: c.host, Why: why, Hint: "wgkeys push " + c.host, Err: err}
+}
+
+// unheard is the error for a host that never came to the first line of the
+// protocol.
+func (c *conn) unheard(err error) error {
+	switch {
+	case c.user != "":
+		return fault.New("cannot become root on host", c.host, c.sudoWhy(err),
+			"on "+c.host+": visudo -f /etc/sudoers.d/wgkeys, and add: "+c.user+" ALL=(root) NOPASSWD: ALL")
+	case c.noise != "":
+		return fault.New("no shell to work with on host", c.host, fmt.Sprintf("it said %q", quiet(c.noise)), "")
+	}
+	return fault.Wrap(err, "no shell to work with on host", c.host, "")
+}
+
+func (c *conn) sudoWhy(err error) string {
+	why := strings.TrimPrefix(err.Error(), "the connection ended: ")
+	return fmt.Sprintf("user %q is not root there, and %s", c.user, strings.TrimPrefix(why, "sudo: "))
+}
+
+// lacking is the error for a command that the host does not have.
+func (c *conn) lacking(command string) error {
+	switch command {
+	case "wg":
+		return fault.New("no way to check keys on host", c.host, "neither wg nor wgkeys is installed there",
+			"on "+c.host+": apt install wireguard-tools")
+	case "sudo":
+		return fault.New("cannot become root on host", c.host,
+			fmt.Sprintf("user %q is not root there, and there is no sudo", c.user), "")
+	}
+	return fault.New("no way to install files on host", c.host, fmt.Sprintf("there is no command %q", command), "")
+}
+
+func (c *conn) notInstalled(f File, why string) error {
+	return fault.New("cannot install "+f.Path+" on host", c.host, why, "")
+}

@@ -1,0 +1,111 @@
+package push
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// install puts r.text in place so that there is at every moment either the old
+// file or the new one: a temporary file that is private from birth, its
+// content on disk and its mark proven, then a rename, then the directory on
+// disk.
+func install(r request) error {
+	dir := filepath.Dir(r.path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if fi, err := os.Lstat(r.path); err == nil && fi.IsDir() {
+		return errors.New("is a directory")
+	}
+	sweep(dir)
+	tmp, err := writeTemp(dir, r)
+	if err == nil {
+		err = os.Rename(tmp, r.path)
+	}
+	if err != nil {
+		return errors.Join(err, remove(tmp))
+	}
+	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+}
+
+// writeTemp returns the name of the temporary file as soon as there is one,
+// with or without an error.
+func writeTemp(dir string, r request) (string, error) {
+	// CreateTemp opens with O_EXCL and 0600.
+	f, err := os.CreateTemp(dir, fmt.Sprintf(".wgkeys.%d.*", os.Getpid()))
+	if err != nil {
+		return "", err
+	}
+	err = f.Chown(0, 0)
+	if err == nil {
+		_, err = f.Write(r.text)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return f.Name(), err
+	}
+	if mark, err := readMark(r.kind, f.Name()); err != nil || mark != r.mark {
+		return f.Name(), errors.New("what arrived is another key")
+	}
+	return f.Name(), nil
+}
+
+func remove(tmp string) error {
+	if err := os.Remove(tmp); tmp != "" && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// sweep removes what a push that was killed outright left behind: the name of
+// a temporary file tells whose it was.
+func sweep(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		rest, ours := strings.CutPrefix(e.Name(), ".wgkeys.")
+		pid, _, _ := strings.Cut(rest, ".")
+		n, err := strconv.Atoi(pid)
+		if ours && e.Type().IsRegular() && (err != nil || n <= 0 || syscall.Kill(n, 0) == syscall.ESRCH) {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+// syncDir makes a rename in dir last: fsync(2) of a file does not reach the
+// directory that names it.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// repair gives a key file back to root alone. It opens the file without
+// following a link, so that nothing else can be given away.
+func repair(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Chown(0, 0); err != nil {
+		return err
+	}
+	if err := f.Chmod(0o600); err != nil {
+		return err
+	}
+	return f.Sync()
+}

@@ -1,0 +1,83 @@
+# The host's end of the protocol (protocol.go) in POSIX sh with wg(8).
+#
+# It reaches the host as one line, made from this file by plain.go: lines are
+# joined by a space, and it must hold no single quote, backslash or exclamation
+# mark, so that csh and fish hand it on unread.
+#
+# A variable that came in with the environment is exported for good, and an
+# inherited xtrace or allexport would show or hand on the key: unset them first.
+set +ax -fu;
+unset verb kind mark key path dir tmp why f q x;
+LC_ALL=C; export LC_ALL; umask 077; tmp=;
+echo "wgkeys 1 plain";
+
+clean() { [ -z "$tmp" ] || rm -f "$tmp"; tmp=; };
+trap clean EXIT; trap "exit 1" HUP INT TERM PIPE;
+
+# A preshared key must be one for wg too, before it gets its fingerprint.
+mark() {
+  x=$(wg pubkey <"$2") || return 1;
+  if [ "$1" = psk ]; then x=$({ echo wgkeys psk; cat "$2"; } | sha256sum) || return 1; fi;
+  echo "${x%% *}";
+};
+
+look() {
+  if [ -L "$path" ]; then echo "deny is a symbolic link";
+  elif [ -d "$path" ]; then echo "deny is a directory";
+  elif [ -f "$path" ]; then
+    if x=$(mark "$kind" "$path" 2>/dev/null); then
+      set -- $(ls -ldn "$path") "" "" "" ""; echo "have $1 $3 $4 $x";
+    else echo bad; fi;
+  elif [ -e "$path" ]; then echo "deny is no regular file";
+  else echo none; fi;
+};
+
+# A push that was killed outright leaves its temporary file: its name tells
+# whose it was.
+sweep() {
+  set +f;
+  for f in "$dir".wgkeys.*; do q=${f##*/.wgkeys.}; kill -0 "${q%%.*}" 2>/dev/null || rm -f "$f"; done;
+  set -f;
+};
+
+# echo is a builtin of every sh, so the key is in no argument vector; cat has
+# the words of the kernel for a disk that is full.
+fill() {
+  chown 0:0 "$tmp" && { echo "$key" | cat >"$tmp"; } && sync "$tmp" || return 1;
+  [ "$(mark "$kind" "$tmp")" = "$mark" ] || { echo "what arrived is another key"; return 1; };
+  [ -d "$path" ] && { echo "is a directory"; return 1; };
+  mv -f -T "$tmp" "$path" 2>/dev/null || mv -f "$tmp" "$path";
+};
+
+# The parent is synced as well, because dir may be new.
+put() {
+  dir=${path%/*}/;
+  why=$(mkdir -p "$dir" 2>&1) || return 1;
+  sweep;
+  tmp=$(mktemp "$dir.wgkeys.$$.XXXXXX" 2>&1) || { why=$tmp; tmp=; return 1; };
+  why=$(fill 2>&1) || return 1;
+  tmp=;
+  why=$(sync "$dir" "$dir.." 2>&1);
+};
+
+mode() { why=$({ chown -h 0:0 "$path" && chmod 600 "$path" && sync "$path"; } 2>&1); };
+
+# what tells the outcome of put or mode: by what is in place, not by what was
+# to be.
+tell() {
+  if "$verb" && x=$(mark "$kind" "$path" 2>&1); then echo "done $x";
+  else why=${why:-no key is in place}; echo "fail ${why##*: }"; fi;
+  clean; key=;
+};
+
+for f in wg cat chmod chown ls mkdir mktemp mv rm sha256sum sync; do
+  command -v "$f" >/dev/null || { echo "lack $f"; exit 0; };
+done;
+while read -r verb kind path; do
+  case $verb in
+    look) look ;;
+    put) mark=${path%% *}; path=${path#* }; key=${path%% *}; path=${path#* }; tell ;;
+    mode) tell ;;
+    *) exit 1 ;;
+  esac;
+done

@@ -1,0 +1,238 @@
+package push
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ecdh"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"wgkeys/deploy/ssh"
+	"wgkeys/keyring/fault"
+)
+
+// Protocol is the version of what controller and host say to each other, one
+// line each, an answer for each request, in order:
+//
+//	host                             controller
+//	as USER                                                 not root: sudo comes next
+//	lack COMMAND                                            the host cannot go on
+//	wgkeys 1 plain|receive
+//	                                 look key|psk PATH
+//	have MODE UID GID MARK
+//	none                                                    no such file
+//	bad                                                     a file, but no key
+//	deny REASON                                             nothing that may be replaced
+//	                                 put key|psk MARK KEY PATH
+//	                                 mode key|psk PATH      owner and mode only
+//	done MARK                                               of what is in place now
+//	fail REASON                                             what was there before still is
+//
+// The controller ends by closing its side. Neither side trusts the other: lines
+// and their number are bounded, and what the host says is printed only after
+// [ssh.Printable].
+const Protocol = 1
+
+const (
+	maxLine  = 8 << 10 // PATH_MAX is 4096
+	maxFiles = 1024
+	maxNoise = 64 // lines that a login script may print before the host's first
+)
+
+var errLine = errors.New("a line too long for the protocol")
+
+// readLine returns the next line without its newline; a last line without one
+// is lost with its connection. The result is valid until the next read.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	line, err := r.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return nil, errLine
+	case err != nil && len(line) > 0 && errors.Is(err, io.EOF):
+		return nil, io.ErrUnexpectedEOF
+	case err != nil:
+		return nil, err
+	}
+	return line[:len(line)-1], nil
+}
+
+// A kind is what a key file holds.
+type kind string
+
+const (
+	privateKey   kind = "key"
+	presharedKey kind = "psk"
+)
+
+// kindOf tells the two sorts of mark apart.
+func kindOf(mark string) (kind, bool) {
+	if raw, err := base64.StdEncoding.Strict().DecodeString(mark); err == nil && len(raw) == 32 && len(mark) == 44 {
+		return privateKey, true
+	}
+	if _, err := hex.DecodeString(mark); err == nil && len(mark) == 2*sha256.Size && mark == strings.ToLower(mark) {
+		return presharedKey, true
+	}
+	return "", false
+}
+
+// markOf returns the mark of a key file's content: the public key of a private
+// key, and the fingerprint of a preshared key as package keyring defines it. A
+// preshared key is there for the day on which X25519 is broken, so its mark
+// must not be its X25519 public value.
+//
+// It accepts what wg(8) does: white space after the key, and private keys that
+// are not clamped.
+func markOf(k kind, text []byte) (string, bool) {
+	line := bytes.TrimRight(text, " \t\r\n\v\f")
+	raw := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
+	defer clear(raw)
+	n, err := base64.StdEncoding.Strict().Decode(raw, line)
+	if err != nil || n != 32 || len(line) != 44 {
+		return "", false
+	}
+	if k == presharedKey {
+		h := sha256.New()
+		io.WriteString(h, "wgkeys psk\n")
+		h.Write(text)
+		return hex.EncodeToString(h.Sum(nil)), true
+	}
+	private, err := ecdh.X25519().NewPrivateKey(raw[:n])
+	if err != nil {
+		return "", false
+	}
+	return base64.StdEncoding.EncodeToString(private.PublicKey().Bytes()), true
+}
+
+// wellFormed tells whether text is exactly one key and its newline.
+func wellFormed(text []byte) bool {
+	_, ok := markOf(privateKey, text)
+	return ok && len(text) == 45 && text[44] == '\n'
+}
+
+// checkPath refuses what the protocol cannot carry or a key file cannot be.
+func checkPath(p string) error {
+	odd := func(r rune) bool { return r == utf8.RuneError || unicode.IsControl(r) }
+	switch {
+	case !path.IsAbs(p):
+		return errors.New("the path is not absolute")
+	case strings.ContainsFunc(p, odd):
+		return errors.New("the path holds a control character")
+	case p != path.Clean(p) || p == "/":
+		return errors.New("the path does not end in a file's name, or is not in its shortest form")
+	case strings.HasSuffix(p, " "):
+		return errors.New("the path ends in a space")
+	case len(p) > 4095:
+		return errors.New("the path is too long")
+	}
+	return nil
+}
+
+func checkFiles(host string, files []File) error {
+	if len(files) > maxFiles {
+		return fault.New("too many key files for host", host, fmt.Sprintf("%d, at most %d", len(files), maxFiles), "")
+	}
+	seen := map[string]bool{}
+	for _, f := range files {
+		if err := checkPath(f.Path); err != nil {
+			return fault.Wrap(err, "cannot push to host "+strconv.Quote(host)+" the file", f.Path, "")
+		}
+		if _, ok := kindOf(f.Want); !ok {
+			return fault.New("cannot push to host "+strconv.Quote(host)+" the file", f.Path, "its public key is not known", "wgkeys check")
+		}
+		if seen[f.Path] {
+			return fault.New("cannot push to host "+strconv.Quote(host)+" the file", f.Path, "it is listed twice", "")
+		}
+		seen[f.Path] = true
+	}
+	return nil
+}
+
+// A refusal is a host's "deny" or "fail": about one file, the rest goes on.
+type refusal struct{ why string }
+
+func (r *refusal) Error() string { return r.why }
+
+func refuse(reason string) *refusal {
+	reason = quiet(ssh.Printable(reason))
+	if reason == "" {
+		reason = "the host gives no reason"
+	}
+	return &refusal{strings.ToLower(reason[:1]) + reason[1:]}
+}
+
+// An answer is a host's answer to "look".
+type answer struct {
+	exists bool
+	mark   string // "": no key
+	owner  string // mode, uid and gid as ls -ln shows them
+}
+
+// private tells whether the file is root's alone. A dot or a plus after the
+// mode tell of an SELinux context or an ACL, whose mask the mode is.
+func (a answer) private() bool {
+	return strings.TrimRight(strings.Replace(a.owner, " 0 0", "", 1), ".+") == "-rw-------" &&
+		strings.HasSuffix(a.owner, " 0 0")
+}
+
+func parseAnswer(line string) (answer, error) {
+	verb, rest, _ := strings.Cut(line, " ")
+	switch verb {
+	case "none":
+		return answer{}, nil
+	case "bad":
+		return answer{exists: true}, nil
+	case "deny":
+		return answer{}, refuse(rest)
+	case "have":
+		f := strings.Split(rest, " ")
+		if len(f) != 4 || len(f[0]) < 10 || len(f[0]) > 12 || !digits(f[1]) || !digits(f[2]) {
+			break
+		}
+		if _, ok := kindOf(f[3]); ok && ssh.Printable(f[0]) == f[0] {
+			return answer{true, f[3], strings.Join(f[:3], " ")}, nil
+		}
+	}
+	return answer{}, unknown(line)
+}
+
+func digits(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 32)
+	return err == nil
+}
+
+// parseOutcome reads a host's answer to "put" and "mode": the mark of what is
+// in place.
+func parseOutcome(line string) (string, error) {
+	verb, rest, _ := strings.Cut(line, " ")
+	switch verb {
+	case "done":
+		if _, ok := kindOf(rest); ok {
+			return rest, nil
+		}
+	case "fail":
+		return "", refuse(rest)
+	}
+	return "", unknown(line)
+}
+
+func unknown(line string) error {
+	return fmt.Errorf("%q is no answer of the protocol", quiet(ssh.Printable(line[:min(len(line), 60)])))
+}
+
+var keyShape = regexp.MustCompile(`[A-Za-z0-9+/]{40,}=?`)
+
+// quiet keeps what a host says from repeating a key, whatever it does with
+// what it was given.
+func quiet(s string) string {
+	return keyShape.ReplaceAllString(s, "(withheld)")
+}

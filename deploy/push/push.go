@@ -1,0 +1,88 @@
+// Package push installs key files on hosts: only those, and only where they
+// differ.
+//
+// The host first says which public key each file holds, so a file that agrees
+// is never decrypted. What differs then travels on the same connection's
+// standard input, and nowhere else: no argument, environment variable, log or
+// error ever holds a secret. The host derives the public key of what it now has
+// and says it back.
+//
+// Two programs speak for the host: sh with wg(8), or wgkeys itself where it is
+// installed. See protocol.go for what is said.
+package push
+
+import (
+	"context"
+	"errors"
+
+	"wgkeys/deploy/ssh"
+)
+
+// A File is a key file as a host should have it: owned by root, mode 0600.
+type File struct {
+	Path string // absolute, on the host
+	Want string // the mark of its content: a public key, or a preshared key's fingerprint
+
+	// Secret returns the content, one line of base64 with its newline. It is
+	// called only if the host needs it, possibly from several goroutines at
+	// once. The result is wiped after use.
+	Secret func() ([]byte, error)
+}
+
+// An Action is what became of a file, or what would in a dry run.
+type Action string
+
+const (
+	Unchanged Action = "unchanged"
+	Installed Action = "installed" // the host had no such file
+	Replaced  Action = "replaced"  // it had another key, or no key, in the file
+	Repaired  Action = "repaired"  // the right key, but with another owner or mode
+)
+
+// A Result tells what became of one file.
+type Result struct {
+	Path   string `json:"path"`
+	Action Action `json:"action"`
+	Was    string `json:"was,omitempty"` // Replaced: the mark before; Repaired: mode and owner before
+}
+
+// Host makes files true on one host over one connection. The results are of
+// the files that are certain; the error, if any, names the others. In a dry run
+// nothing is changed and no Secret is called.
+func Host(ctx context.Context, r ssh.Runner, host string, files []File, dryRun bool) ([]Result, error) {
+	if err := checkFiles(host, files); err != nil || len(files) == 0 {
+		return nil, err
+	}
+	c := dial(ctx, r, host)
+	err := c.push(files, dryRun)
+	err = c.explain(err, c.hangUp(err))
+	return c.results, errors.Join(append(c.failed, err)...)
+}
+
+// push is the whole conversation. Its error is what broke it off.
+func (c *conn) push(files []File, dryRun bool) error {
+	if err := c.hello(files); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := c.look(f); err != nil {
+			return err
+		}
+	}
+	if dryRun {
+		for _, j := range c.pending {
+			c.results = append(c.results, j.Result)
+		}
+		return nil
+	}
+	if err := c.send(); err != nil {
+		return err
+	}
+	return c.confirm()
+}
+
+// A job is a file and what is to become of it.
+type job struct {
+	File
+	Result
+}

@@ -1,0 +1,177 @@
+package push
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"syscall"
+
+	"wgkeys/keyring/fault"
+)
+
+// Receive is the host's end of the protocol, for the command that [Host] runs
+// where wgkeys is installed. If only is not empty, no other file is looked at
+// or installed: for an administrator who lets somebody in for these alone.
+//
+// The error is the controller's mistake or a lost connection; what goes wrong
+// with a file is told to the controller.
+func Receive(in io.Reader, out io.Writer, only []string) error {
+	if _, err := fmt.Fprintf(out, "wgkeys %d receive\n", Protocol); err != nil {
+		return err
+	}
+	r := bufio.NewReaderSize(in, maxLine)
+	for range 2 * maxFiles {
+		line, err := readLine(r)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fault.Wrap(err, "lost the controller", "", "")
+		}
+		req, err := parseRequest(line)
+		clear(line)
+		if err != nil {
+			return fault.Wrap(err, "cannot understand the controller", "", "")
+		}
+		answer := req.answer(only)
+		clear(req.text)
+		if _, err := fmt.Fprintln(out, answer); err != nil {
+			return err
+		}
+	}
+	return fault.New("stopped listening to the controller", "", "too many requests", "")
+}
+
+// A request is one line of the controller's.
+type request struct {
+	verb string
+	kind kind
+	path string
+	mark string
+	text []byte // the content of the key file
+}
+
+// parseRequest copies what it keeps, so that the caller can wipe line.
+func parseRequest(line []byte) (request, error) {
+	head, rest := field(line)
+	name, rest := field(rest)
+	r := request{verb: string(head), kind: kind(name)}
+	if r.kind != privateKey && r.kind != presharedKey {
+		return request{}, errors.New("no kind of key file")
+	}
+	switch r.verb {
+	case "look", "mode":
+	case "put":
+		var mark, key []byte
+		mark, rest = field(rest)
+		key, rest = field(rest)
+		r.mark, r.text = string(mark), slices.Concat(key, []byte("\n"))
+		if k, ok := kindOf(r.mark); !ok || k != r.kind || !wellFormed(r.text) {
+			clear(r.text)
+			return request{}, errors.New("a key that is none")
+		}
+	default:
+		return request{}, errors.New("no request of the protocol")
+	}
+	r.path = string(rest)
+	return r, checkPath(r.path)
+}
+
+func field(line []byte) (head, rest []byte) {
+	for i, b := range line {
+		if b == ' ' {
+			return line[:i], line[i+1:]
+		}
+	}
+	return line, nil
+}
+
+func (r request) answer(only []string) string {
+	if len(only) > 0 && !slices.Contains(only, r.path) {
+		if r.verb == "look" {
+			return "deny is not among the files that may be pushed here"
+		}
+		return "fail is not among the files that may be pushed here"
+	}
+	var err error
+	switch r.verb {
+	case "look":
+		return look(r.kind, r.path)
+	case "put":
+		err = install(r)
+	case "mode":
+		err = repair(r.path)
+	}
+	if err != nil {
+		return "fail " + fault.Errno(err).Error()
+	}
+	mark, err := readMark(r.kind, r.path)
+	if err != nil {
+		return "fail " + fault.Errno(err).Error()
+	}
+	return "done " + mark
+}
+
+// look tells what is at path.
+func look(k kind, path string) string {
+	fi, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "none"
+	case err != nil:
+		return "deny " + fault.Errno(err).Error()
+	case fi.Mode()&fs.ModeSymlink != 0:
+		return "deny is a symbolic link"
+	case fi.IsDir():
+		return "deny is a directory"
+	case !fi.Mode().IsRegular():
+		return "deny is no regular file"
+	}
+	mark, err := readMark(k, path)
+	if err != nil {
+		return "bad"
+	}
+	owner := fi.Sys().(*syscall.Stat_t)
+	return fmt.Sprintf("have -%s %d %d %s", modeString(fi.Mode()), owner.Uid, owner.Gid, mark)
+}
+
+// modeString is the mode as ls -l shows it, without the type.
+func modeString(m fs.FileMode) string {
+	s := []byte(m.Perm().String()[1:])
+	for i, special := range []fs.FileMode{fs.ModeSetuid, fs.ModeSetgid, fs.ModeSticky} {
+		if m&special != 0 {
+			s[3*i+2] = 's'
+		}
+	}
+	return string(s)
+}
+
+var errNoKey = errors.New("no key is in place")
+
+// readMark derives the mark of a key file. A key is 45 bytes; what else may
+// stand after it is white space.
+func readMark(k kind, path string) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text := make([]byte, 4<<10)
+	defer clear(text)
+	n, err := io.ReadFull(f, text)
+	if err == nil {
+		return "", errNoKey
+	}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return "", err
+	}
+	mark, ok := markOf(k, text[:n])
+	if !ok {
+		return "", errNoKey
+	}
+	return mark, nil
+}

@@ -1,0 +1,118 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"wgkeys/keyring/fault"
+)
+
+// A Client is a Runner over ssh(1).
+type Client struct {
+	Host string // the host's short name, for messages
+	Dest string // where ssh connects to: [user@]name or ssh://…; "": Host
+
+	Args           []string      // more arguments for ssh, by the user's own choice
+	Batch          bool          // nobody is there to answer: ssh must not ask
+	ConnectTimeout time.Duration // 0: as the user's configuration has it
+	Stderr         io.Writer     // sees what ssh says as it says it, made printable; nil: nobody
+}
+
+// ownFault is the status with which ssh reports a failure of its own; the
+// command's status is passed on otherwise (ssh(1), EXIT STATUS).
+const ownFault = 255
+
+// Run implements [Runner].
+func (c *Client) Run(ctx context.Context, command string, stdin io.Reader, stdout io.Writer) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	code, said, err := run(exec.CommandContext(ctx, "ssh", c.argv(command)...), stdin, stdout, c.Stderr)
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return fault.New("cannot run", "ssh", "there is no such program here", "apt install openssh-client")
+	case ctx.Err() != nil:
+		return fault.Wrap(context.Cause(ctx), "stopped the command on host", c.Host, "")
+	case err != nil:
+		return fault.Wrap(err, "cannot run ssh for host", c.Host, "")
+	case code == ownFault:
+		return c.unreachable(said)
+	case code != 0:
+		return failed(c.Host, code, said)
+	}
+	return nil
+}
+
+// check refuses a destination that ssh could read as anything but a
+// destination.
+func (c *Client) check() error {
+	dest := c.dest()
+	odd := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
+	switch {
+	case dest == "":
+		return fault.New("no ssh destination for host", c.Host, "the name is empty", "")
+	case strings.HasPrefix(dest, "-"):
+		return fault.New("refused the ssh destination", dest, "it begins with a dash, as an option does", "")
+	case strings.ContainsFunc(dest, odd):
+		return fault.New("refused the ssh destination", dest, "it holds white space or a control character", "")
+	}
+	return nil
+}
+
+func (c *Client) dest() string {
+	if c.Dest != "" {
+		return c.Dest
+	}
+	return c.Host
+}
+
+// argv takes from the user's configuration what would get in the way of one
+// command: a terminal, a command of its own, forwardings that fail when a port
+// is taken. The agent stays here, because root on the host could use it.
+func (c *Client) argv(command string) []string {
+	argv := []string{"-T", "-a", "-x", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes"}
+	if c.Batch {
+		argv = append(argv, "-o", "BatchMode=yes")
+	}
+	if c.ConnectTimeout > 0 {
+		seconds := max(1, int(c.ConnectTimeout/time.Second))
+		argv = append(argv, "-o", "ConnectTimeout="+strconv.Itoa(seconds))
+	}
+	argv = append(argv, c.Args...)
+	return append(argv, "--", c.dest(), command)
+}
+
+// ErrUnreachable is the cause of a [Client]'s error when ssh itself failed: the
+// command did not run, or the connection was lost while it did.
+var ErrUnreachable = errors.New("ssh failed")
+
+// An unreachable is ErrUnreachable in ssh's own words.
+type unreachable string
+
+func (u unreachable) Error() string        { return string(u) }
+func (u unreachable) Is(target error) bool { return target == ErrUnreachable }
+
+func (c *Client) unreachable(said *tail) error {
+	why := said.last()
+	if why == "" {
+		why = "ssh gave no reason"
+	}
+	return fault.Wrap(unreachable(why), "cannot reach host", c.Host, "ssh "+word(c.dest())+" true")
+}
+
+// word quotes s for a hint only where a shell would need it.
+func word(s string) string {
+	plain := func(r rune) bool {
+		return r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("@.:/[]%_+-", r))
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
+		return Quote(s)
+	}
+	return s
+}
