@@ -8,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,139 +20,148 @@ import (
 const holderName = "wgkeys-lab-holder"
 
 // hold is the main of a process that makes a laboratory with all that can be
-// in one, and then waits to be killed.
+// in one, tells its hosts' processes 1, and waits to be killed.
 func hold() {
-	if err := makeAll(context.Background()); err != nil {
+	pids, err := makeAll(context.Background())
+	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	fmt.Println("made")
+	fmt.Println(pids)
 	select {}
 }
 
-func makeAll(ctx context.Context) error {
+func makeAll(ctx context.Context) (pids string, err error) {
 	l, err := lab.New()
 	if err != nil {
-		return err
+		return "", err
 	}
-	shale, err := l.Host("shale")
+	shale, err := l.Host("leave-shale")
 	if err != nil {
-		return err
+		return "", err
 	}
-	basalt, err := l.Host("basalt")
+	basalt, err := l.Host("leave-basalt")
 	if err != nil {
-		return err
+		return "", err
 	}
-	if err := l.Link(shale, "eth0", basalt, "eth0"); err != nil {
-		return err
+	if err := l.Link(shale, "leave0", basalt, "leave1"); err != nil {
+		return "", err
 	}
 	if err := shale.StartSSHD(ctx); err != nil {
-		return err
+		return "", err
 	}
-	if _, err := shale.Advertise("eth0", lab.Advertisement{Prefix: netip.MustParsePrefix("2001:db8::/64")}); err != nil {
-		return err
+	if _, err := shale.Advertise("leave0", lab.Advertisement{Prefix: netip.MustParsePrefix("2001:db8::/64")}); err != nil {
+		return "", err
+	}
+	if err := basalt.WriteFile("/etc/wgkeys/leave", []byte("trace\n"), 0o644); err != nil {
+		return "", err
 	}
 	if _, err := basalt.Run(ctx, "sh", "-c", "setsid sleep 4321 >/dev/null 2>&1 &"); err != nil {
-		return err
+		return "", err
 	}
-	return basalt.Command(ctx, "sleep", "4322").Start()
+	return fmt.Sprint(shale.PID(), " ", basalt.PID()), basalt.Command(ctx, "sleep", "4322").Start()
 }
 
-// machine is what a laboratory could leave behind: processes, namespaces,
-// mounts, interfaces and files.
-func machine(t *testing.T) map[string]bool {
+// namespaces returns the namespaces of a host, by its process 1.
+func namespaces(t *testing.T, pids ...string) map[string]bool {
 	t.Helper()
-	seen := make(map[string]bool)
-	processes, _ := filepath.Glob("/proc/[0-9]*")
+	set := make(map[string]bool)
+	for _, pid := range pids {
+		for _, kind := range []string{"net", "mnt", "pid", "uts", "ipc"} {
+			ns, err := os.Readlink("/proc/" + pid + "/ns/" + kind)
+			must(t, err)
+			set[ns] = true
+		}
+	}
+	return set
+}
+
+// traces returns what there is of a laboratory: the processes in its
+// namespaces or about to enter them, which includes dead ones that nobody has
+// waited for, and mounts, interfaces and files that carry its names.
+func traces(t *testing.T, of map[string]bool) (list []string) {
+	t.Helper()
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	must(t, err)
 	for _, dir := range processes {
 		line, _ := os.ReadFile(dir + "/cmdline")
 		words := strings.ReplaceAll(string(line), "\x00", " ")
-		if strings.HasPrefix(words, "wgkeys-lab-") || strings.HasPrefix(words, "sleep 432") || strings.HasPrefix(words, "nsenter ") {
-			seen["process "+words] = true
+		if strings.Contains(words, "leave-") || strings.Contains(words, "sleep 432") {
+			list = append(list, "process "+words)
 		}
-		for _, kind := range []string{"net", "mnt", "pid"} {
-			if ns, err := os.Readlink(dir + "/ns/" + kind); err == nil {
-				seen["namespace "+ns] = true
+		for _, kind := range []string{"net", "mnt", "pid", "uts", "ipc"} {
+			if ns, err := os.Readlink(dir + "/ns/" + kind); err == nil && of[ns] {
+				list = append(list, "namespace "+ns+" of "+words)
 			}
 		}
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	must(t, err)
 	for line := range strings.Lines(string(mounts)) {
-		seen["mount "+line] = true
-	}
-	for _, pattern := range []string{"/sys/class/net/*", "/etc/*", "/run/*", "/run/netns/*", "/root/*", "/tmp/wgkeys*", "/usr/local/bin/*"} {
-		files, _ := filepath.Glob(pattern)
-		for _, f := range files {
-			seen["file "+f] = true
+		if strings.Contains(line, "leave") || strings.Contains(line, "lowerdir=/etc,") {
+			list = append(list, "mount "+line)
 		}
 	}
-	return seen
+	for _, pattern := range []string{"/sys/class/net/leave*", "/etc/wgkeys/leave", "/run/netns/leave*", "/tmp/*leave-*", "/run/*leave*"} {
+		files, err := filepath.Glob(pattern)
+		must(t, err)
+		list = append(list, files...)
+	}
+	return list
 }
 
 // Nothing of a laboratory outlives its owner, even one that was killed and
 // could not clean up.
 func TestKilledOwnerLeavesNothing(t *testing.T) {
-	labtest.Require(t, "sshd")
-	before := machine(t)
+	labtest.Require(t, "sshd", "ssh-keygen")
 	owner := &exec.Cmd{Path: "/proc/self/exe", Args: []string{holderName, "hold"}, Stderr: os.Stderr}
 	out, err := owner.StdoutPipe()
 	must(t, err)
 	must(t, owner.Start())
-	said, _ := bufio.NewReader(out).ReadString('\n')
-	if said != "made\n" {
-		owner.Process.Kill()
+	t.Cleanup(func() { owner.Process.Kill() })
+	said, err := bufio.NewReader(out).ReadString('\n')
+	must(t, err)
+	pids := strings.Fields(said)
+	if len(pids) != 2 {
 		t.Fatalf("the owner said %q", said)
 	}
-	// Each of these has to be seen first, or its absence would prove nothing.
-	var during []string
-	for _, kind := range []string{"process wgkeys-lab-host shale", "process wgkeys-lab-host basalt",
-		"process sleep 4321", "process sleep 4322", "namespace net:", "namespace mnt:"} {
-		err := lab.Until(t.Context(), kind, func(context.Context) (bool, error) {
-			during = added(before, machine(t))
-			return slices.ContainsFunc(during, func(s string) bool { return strings.HasPrefix(s, kind) }), nil
-		})
-		if err != nil {
-			t.Error(err)
-		}
+	ours := namespaces(t, pids...)
+
+	// What is looked for has to be seen first, or its absence proves nothing.
+	var during string
+	for _, kind := range []string{"process wgkeys-lab-host leave-shale", "process wgkeys-lab-host leave-basalt",
+		"process sleep 4321", "process sleep 4322", "of sshd: ", "namespace net:", "namespace mnt:"} {
+		must(t, lab.Until(t.Context(), kind, func(context.Context) (bool, error) {
+			during = strings.Join(traces(t, ours), "\n")
+			return strings.Contains(during, kind), nil
+		}))
 	}
 	must(t, owner.Process.Kill())
 	owner.Wait()
 	start := time.Now()
 	var left []string
-	lab.Until(t.Context(), "all to be gone", func(context.Context) (bool, error) {
-		left = added(before, machine(t))
-		println(strings.Join(left, "|"))
+	if lab.Until(t.Context(), "all to be gone", func(context.Context) (bool, error) {
+		left = traces(t, ours)
 		return len(left) == 0, nil
-	})
-	if len(left) > 0 {
+	}) != nil {
 		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
 	}
-	t.Logf("%d traces gone %v after the kill", len(during), time.Since(start).Round(time.Millisecond))
+	t.Logf("%d traces gone %v after the kill", strings.Count(during, "\n")+1, time.Since(start).Round(time.Millisecond))
 }
 
-func added(before, after map[string]bool) (list []string) {
-	for k := range after {
-		if !before[k] {
-			list = append(list, k)
-		}
-	}
-	slices.Sort(list)
-	return list
-}
-
+// When Close returns, no process of the laboratory is left to wait for.
 func TestCloseLeavesNothing(t *testing.T) {
 	labtest.Require(t)
-	before := machine(t)
 	l, err := lab.New()
 	must(t, err)
 	shale, err := l.Host("shale")
 	must(t, err)
-	if _, err := shale.Run(t.Context(), "sh", "-c", "setsid sleep 4321 >/dev/null 2>&1 &"); err != nil {
-		t.Error(err)
-	}
+	ours := namespaces(t, strconv.Itoa(shale.PID()))
+	run(t, shale, "sh", "-c", "setsid sleep 4323 >/dev/null 2>&1 &")
 	l.Close()
-	if left := added(before, machine(t)); len(left) > 0 {
-		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
+	for _, trace := range traces(t, ours) {
+		if strings.HasPrefix(trace, "namespace") || strings.Contains(trace, "4323") {
+			t.Errorf("left behind: %s", trace)
+		}
 	}
 }
