@@ -1,0 +1,107 @@
+package tunnel
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// sharedPrefixes refuses the same prefix allowed to two peers of one host: the
+// kernel would move it to the one that is set last, silently
+// (wireguard_allowedips_insert in Linux's drivers/net/wireguard/allowedips.c).
+//
+// Without a pair's own allowed_ips this takes a prefix that two hosts claim, so
+// most tunnels are done after a look at the claims. The first host that has
+// such a conflict stands for the others, which have the same one.
+func (l *linter) sharedPrefixes() {
+	shared := l.claimedTwice()
+	for _, name := range l.t.names {
+		h := l.t.hosts[name]
+		if (shared || h.overrides()) && l.conflicts(h) {
+			return
+		}
+	}
+}
+
+func (l *linter) claimedTwice() bool {
+	seen := map[netip.Prefix]bool{}
+	for _, h := range l.t.hosts {
+		for _, c := range h.claims {
+			if seen[c.val] {
+				return true
+			}
+			seen[c.val] = true
+		}
+	}
+	return false
+}
+
+// overrides tells whether h allows some peer other prefixes than its default.
+func (h *host) overrides() bool {
+	for _, p := range h.pairs {
+		if p.allowedIPs.given() {
+			return true
+		}
+	}
+	return false
+}
+
+// conflicts reports the prefixes that h allows to two peers, or to a peer while
+// it has or routes them itself: then each of the two would send their packets
+// to the other.
+func (l *linter) conflicts(h *host) bool {
+	before := len(l.list)
+	seen := map[netip.Prefix]value[string]{}
+	for _, c := range h.claims {
+		if old, ok := seen[c.val]; ok {
+			l.add(c.pos, "", "%s is there twice for host %q, the first time in %s", c.val, h.name, old.pos)
+		}
+		seen[c.val] = value[string]{h.name, c.pos}
+	}
+	for _, peer := range l.t.peers(h) {
+		for _, c := range allowed(h, peer) {
+			if old, ok := seen[c.val]; ok {
+				l.conflict(h, peer, c, old)
+				continue
+			}
+			seen[c.val] = value[string]{peer.name, c.pos}
+		}
+	}
+	return len(l.list) > before
+}
+
+func (l *linter) conflict(h, peer *host, c value[netip.Prefix], old value[string]) {
+	if old.val == h.name {
+		l.add(c.pos, fmt.Sprintf("write allowed_ips = under [hosts.%s.peer.%s]", h.name, peer.name),
+			"host %q would route %s to its peer %q and has it itself by %s", h.name, c.val, peer.name, old.pos)
+		return
+	}
+	l.add(c.pos, fmt.Sprintf("write peers = under [hosts.%s]", h.name),
+		"%s is allowed to two peers of host %q: to %q, and to %q by %s",
+		c.val, h.name, peer.name, old.val, old.pos)
+}
+
+// gateway refuses a next hop that no peer of h has.
+func (l *linter) gateway(h *host) {
+	if h.gateway.given() && l.t.gatewayPeer(h) == nil {
+		l.add(h.gateway.pos, "", "gateway %s is not among the allowed IPs of any peer of host %q",
+			h.gateway.val, h.name)
+	}
+}
+
+// gatewayPeer returns the peer that packets to h's gateway go to: the one with
+// the longest prefix around it, as the kernel looks peers up.
+func (t *Tunnel) gatewayPeer(h *host) *host {
+	if !h.gateway.given() {
+		return nil
+	}
+	var best *host
+	bits := -1
+	for _, peer := range t.peers(h) {
+		for _, c := range allowed(h, peer) {
+			if c.val.Contains(h.gateway.val) && c.val.Bits() > bits {
+				best, bits = peer, c.val.Bits()
+			}
+		}
+	}
+	return best
+}

@@ -1,0 +1,151 @@
+package tunnel
+
+import (
+	"cmp"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// View derives what host has to make true. The keys are the public keys of the
+// tunnel's hosts by name; those of host and of all its peers must be there.
+func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, error) {
+	h, err := t.host(host)
+	if err != nil {
+		return nil, err
+	}
+	peers := t.peers(h)
+	if err := t.checkKeys(h, peers, keys); err != nil {
+		return nil, err
+	}
+	v := &View{
+		Tunnel:         t.Name,
+		Host:           h.name,
+		PublicKey:      keys[h.name],
+		PrivateKeyFile: t.privateKeyFile(h),
+		ListenPort:     t.listenPortOf(h),
+		MTU:            first(h.mtu, t.mtu).val,
+		FwMark:         uint32(h.fwmark.val),
+		Table:          h.table.val,
+		Forward:        h.forward.val,
+		ForwardIPv4:    h.forward.val && t.v4,
+		ForwardIPv6:    h.forward.val && t.v6,
+	}
+	for _, a := range h.addresses.vals {
+		v.Addresses = append(v.Addresses, a.val)
+	}
+	slices.SortFunc(v.Addresses, netip.Prefix.Compare)
+	for _, peer := range peers {
+		v.Peers = append(v.Peers, t.peer(h, peer, keys[peer.name]))
+	}
+	for _, s := range h.sysctls {
+		if v.Sysctls == nil {
+			v.Sysctls = make(map[string]string, len(h.sysctls))
+		}
+		v.Sysctls[s.key] = s.val
+	}
+	if h.ndpProxy.val {
+		v.Proxies = proxies(v.Peers)
+	}
+	v.Routes = t.routes(h, v)
+	return v, nil
+}
+
+// checkKeys refuses a missing public key of h or its peers, and one key that
+// two hosts have.
+func (t *Tunnel) checkKeys(h *host, peers []*host, keys map[string]keyring.PublicKey) error {
+	var missing []string
+	for _, o := range append([]*host{h}, peers...) {
+		if keys[o.name].IsZero() {
+			missing = append(missing, o.name)
+		}
+	}
+	var errs []error
+	for _, name := range missing {
+		errs = append(errs, fault.New("no public key yet for host", name,
+			"there is no "+pubFile(name, t.Name), "wgkeys gen "+strings.Join(missing, " ")))
+	}
+	owner := make(map[keyring.PublicKey]string, len(keys))
+	for _, name := range t.names {
+		k, ok := keys[name]
+		if !ok || k.IsZero() {
+			continue
+		}
+		if other, ok := owner[k]; ok {
+			errs = append(errs, fault.New("two hosts with one public key", pubFile(name, t.Name),
+				"the same key is in "+pubFile(other, t.Name), "wgkeys rotate "+name))
+		}
+		owner[k] = name
+	}
+	return join(errs)
+}
+
+func pubFile(host, tunnel string) string { return path.Join("keyring", host, tunnel+".pub") }
+
+// peer derives h's entry of its peer.
+func (t *Tunnel) peer(h, peer *host, key keyring.PublicKey) Peer {
+	pair := h.pair(peer.name)
+	p := Peer{
+		Name:       peer.name,
+		PublicKey:  key,
+		Keepalive:  first(pair.keepalive, h.keepalive, t.keepalive).val,
+		AllowedIPs: []netip.Prefix{},
+	}
+	if e := endpointOf(h, peer); e.given() {
+		p.Endpoint = e.val.withPort(t.listenPortOf(peer))
+	}
+	if t.hasPSK(h, peer) {
+		p.PresharedKeyFile = t.pskFile(h, peer)
+	}
+	for _, c := range allowed(h, peer) {
+		p.AllowedIPs = append(p.AllowedIPs, c.val)
+	}
+	slices.SortFunc(p.AllowedIPs, netip.Prefix.Compare)
+	return p
+}
+
+// routes derives one route for each allowed IP, but for a prefix that is h's
+// own: the kernel makes that route with the address.
+func (t *Tunnel) routes(h *host, v *View) []Route {
+	onLink := map[netip.Prefix]bool{}
+	for _, a := range v.Addresses {
+		onLink[a.Masked()] = true
+	}
+	gateway := t.gatewayPeer(h)
+	var routes []Route
+	for _, p := range v.Peers {
+		for _, prefix := range p.AllowedIPs {
+			if onLink[prefix] {
+				continue
+			}
+			r := Route{Prefix: prefix, Metric: h.metric.val, Peer: p.Name}
+			via := h.gateway.val
+			if gateway != nil && gateway.name == p.Name && !prefix.IsSingleIP() && via.Is4() == prefix.Addr().Is4() {
+				r.Gateway = via
+			}
+			routes = append(routes, r)
+		}
+	}
+	slices.SortFunc(routes, func(a, b Route) int {
+		return cmp.Or(a.Prefix.Compare(b.Prefix), cmp.Compare(a.Peer, b.Peer))
+	})
+	return routes
+}
+
+// proxies returns the single IPv6 addresses of the peers, sorted.
+func proxies(peers []Peer) []netip.Addr {
+	var addrs []netip.Addr
+	for _, p := range peers {
+		for _, prefix := range p.AllowedIPs {
+			if prefix.Addr().Is6() && prefix.IsSingleIP() {
+				addrs = append(addrs, prefix.Addr())
+			}
+		}
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return addrs
+}

@@ -1,0 +1,87 @@
+// Package tunnel reads the plain configuration of a tunnel and derives from it
+// what each host has to make true: its [View].
+//
+// The package is pure. It reads files through an [fs.FS] and nothing else: no
+// kernel, no network, no secret. A tunnel file never holds a key, so editing
+// one needs no decryption and a review of it is a review of plain text.
+//
+// # Files
+//
+// A tunnel is one TOML file, tunnels/wg0.toml, and is named after it; so is its
+// network interface. Files tunnels/wg0.d/*.toml, where there are any, are
+// merged into it in lexical order, table by table and key by key. A key that
+// two files set is an error, never a silent override.
+//
+//	# tunnels/wg0.toml
+//	listen_port = 30567                  # for every host of the tunnel
+//
+//	[hosts.shale]
+//	ssh       = "root@shale.example.net"
+//	endpoint  = "93.93.130.7"            # OUTSIDE
+//	routes    = ["::/0"]                 # INSIDE
+//	forward   = true
+//
+//	[hosts.basalt]
+//	addresses = ["2001:db8:7767::2/128"] # INSIDE
+//
+// # INSIDE and OUTSIDE
+//
+// An INSIDE address lives inside the tunnel: addresses, routes, allowed_ips and
+// gateway are INSIDE. An OUTSIDE address lives on the network that carries the
+// tunnel's encrypted packets: only endpoint is OUTSIDE. The two never mix. An
+// endpoint within an INSIDE prefix would send the encrypted packets into the
+// tunnel they make up, and is refused.
+//
+// # Keys of the tunnel
+//
+// These stand at the top of the file and hold for every host that does not set
+// them itself.
+//
+//	listen_port  UDP port, OUTSIDE; 0 is the kernel's choice
+//	mtu          bytes, 1280 to 65535; from 576 where the tunnel has no IPv6
+//	keepalive    seconds, 0 to 65535; 0 is off
+//	psk          true: every pair has a preshared key
+//
+// # Keys of a host, under [hosts.NAME]
+//
+//	ssh               where push and apply go; the host's name if left out
+//	endpoint          OUTSIDE: address or name, with or without a port; the
+//	                  port is the host's listen_port if left out
+//	addresses         INSIDE: the host's own. "10.0.0.2/24" puts the prefix on
+//	                  the interface and allows the single address at its peers;
+//	                  a bare address is a /32 or a /128
+//	routes            INSIDE: the prefixes that peers reach through this host
+//	forward           true: a router between the tunnel and its uplinks
+//	listen_port       as above; left out here and above it is 51820 for a host
+//	                  with an endpoint and the kernel's choice for others
+//	mtu keepalive     as above
+//	psk               as above, for every pair of this host
+//	gateway           INSIDE: the next hop of this host's routes to the peer
+//	                  that has it, for those wider than a single address
+//	ndp_proxy         true: answer neighbour solicitations for the peers' IPv6
+//	                  addresses on the uplink (RFC 4389); right where a prefix
+//	                  is on-link at the provider, wrong where it is routed
+//	sysctls           more of net.*, kept and undone with the tunnel
+//	fwmark            mark of the encrypted packets, 0 to 4294967295; 0: none
+//	table             routing table of this host's routes, 1 to 4294967295
+//	metric            of this host's routes, 0 to 4294967295
+//	private_key_file  absolute path on the host; /etc/wireguard/TUNNEL.key if
+//	                  left out. Preshared keys lie in the same folder
+//	peers             names: this host's peers are exactly these
+//
+// A host's allowed IPs at its peers are its addresses, each as a single
+// address, and its routes. A route goes into the kernel for each.
+//
+// Every two hosts of which at least one has an endpoint are peers. A host's
+// list of peers overrides that for its own pairs; two hosts that both have a
+// list must agree.
+//
+// # Keys of a pair, under [hosts.NAME.peer.OTHER]
+//
+// They hold on NAME, for its entry of the peer OTHER.
+//
+//	allowed_ips  INSIDE: instead of OTHER's addresses and routes
+//	endpoint     OUTSIDE: instead of OTHER's
+//	keepalive    instead of NAME's
+//	psk          holds for the pair, whichever of the two says it
+package tunnel

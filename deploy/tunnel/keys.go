@@ -1,0 +1,92 @@
+package tunnel
+
+import (
+	"math"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// The limits of what a key may hold.
+const (
+	// minMTU is the least that IPv6 runs over (RFC 8200, section 5), and
+	// minMTU4 the least that every IPv4 host can take (RFC 791, section 3.1).
+	minMTU, minMTU4 = 1280, 576
+
+	max16, max32 = math.MaxUint16, math.MaxUint32
+)
+
+// tunnelKeys are the keys at the top of a tunnel file.
+var tunnelKeys = keys[Tunnel]{
+	"listen_port": func(r *reader, t *Tunnel, n *node) { t.listenPort = r.int(n, 0, max16) },
+	"mtu":         func(r *reader, t *Tunnel, n *node) { t.mtu = r.int(n, minMTU4, max16) },
+	"keepalive":   func(r *reader, t *Tunnel, n *node) { t.keepalive = r.int(n, 0, max16) },
+	"psk":         func(r *reader, t *Tunnel, n *node) { t.psk = r.bool(n) },
+	"hosts":       func(r *reader, t *Tunnel, n *node) { r.hosts(t, n) },
+}
+
+// hostKeys are the keys of [hosts.NAME].
+var hostKeys = keys[host]{
+	"ssh": func(r *reader, h *host, n *node) {
+		h.ssh = text(r, n, "a destination for ssh in quotes", checked(checkSSH))
+	},
+	"endpoint": func(r *reader, h *host, n *node) {
+		h.endpoint = text(r, n, "an OUTSIDE address or name in quotes", parseEndpoint)
+	},
+	"addresses":   func(r *reader, h *host, n *node) { h.addresses = r.prefixes(n, parseAddress) },
+	"routes":      func(r *reader, h *host, n *node) { h.routes = r.prefixes(n, parseRoute) },
+	"forward":     func(r *reader, h *host, n *node) { h.forward = r.bool(n) },
+	"listen_port": func(r *reader, h *host, n *node) { h.listenPort = r.int(n, 0, max16) },
+	"mtu":         func(r *reader, h *host, n *node) { h.mtu = r.int(n, minMTU4, max16) },
+	"keepalive":   func(r *reader, h *host, n *node) { h.keepalive = r.int(n, 0, max16) },
+	"psk":         func(r *reader, h *host, n *node) { h.psk = r.bool(n) },
+	"gateway": func(r *reader, h *host, n *node) {
+		h.gateway = text(r, n, "an INSIDE address in quotes", parseAddr)
+	},
+	"ndp_proxy":        func(r *reader, h *host, n *node) { h.ndpProxy = r.bool(n) },
+	"sysctls":          func(r *reader, h *host, n *node) { r.sysctls(h, n, "") },
+	"fwmark":           func(r *reader, h *host, n *node) { h.fwmark = r.int(n, 0, max32) },
+	"table":            func(r *reader, h *host, n *node) { h.table = r.int(n, 1, max32) },
+	"metric":           func(r *reader, h *host, n *node) { h.metric = r.int(n, 0, max32) },
+	"private_key_file": func(r *reader, h *host, n *node) { h.privateKeyFile = r.keyFile(n) },
+	"peers": func(r *reader, h *host, n *node) {
+		h.peers = texts(r, n, "a host's name in quotes", checked(CheckHost))
+	},
+	"peer": func(r *reader, h *host, n *node) { r.pairs(h, n) },
+}
+
+// pairKeys are the keys of [hosts.NAME.peer.OTHER].
+var pairKeys = keys[pair]{
+	"allowed_ips": func(r *reader, p *pair, n *node) { p.allowedIPs = r.prefixes(n, parseRoute) },
+	"endpoint": func(r *reader, p *pair, n *node) {
+		p.endpoint = text(r, n, "an OUTSIDE address or name in quotes", parseEndpoint)
+	},
+	"keepalive": func(r *reader, p *pair, n *node) { p.keepalive = r.int(n, 0, max16) },
+	"psk":       func(r *reader, p *pair, n *node) { p.psk = r.bool(n) },
+}
+
+func (r *reader) hosts(t *Tunnel, n *node) {
+	if !r.is(n, "a table of hosts", unstable.Table) {
+		return
+	}
+	for _, name := range n.keys {
+		at := n.table[name]
+		if err := CheckHost(name); err != nil {
+			r.add(at.pos, "", "no host can be named %s: %v", shown(name), err)
+			continue
+		}
+		h := &host{pos: at.pos, name: name, sysctls: map[string]sysctl{}, pairs: map[string]*pair{}}
+		readTable(r, at, h, hostKeys)
+		t.hosts[name] = h
+	}
+}
+
+func (r *reader) pairs(h *host, n *node) {
+	if !r.is(n, "a table of peers", unstable.Table) {
+		return
+	}
+	for _, name := range n.keys {
+		p := &pair{pos: n.table[name].pos}
+		readTable(r, n.table[name], p, pairKeys)
+		h.pairs[name] = p
+	}
+}

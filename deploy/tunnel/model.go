@@ -1,0 +1,66 @@
+package tunnel
+
+import "net/netip"
+
+// A Tunnel is a whole tunnel as its files describe it, for all of its hosts.
+type Tunnel struct {
+	Name string
+
+	listenPort, mtu, keepalive value[int]
+	psk                        value[bool]
+
+	hosts map[string]*host
+	names []string // of hosts, sorted
+
+	graph
+	v4, v6 bool // the families inside
+}
+
+// A host is a machine of the tunnel, as written.
+type host struct {
+	pos
+	name string
+
+	ssh                        value[string]
+	endpoint                   value[endpoint]
+	addresses, routes          list[netip.Prefix]
+	forward, ndpProxy, psk     value[bool]
+	listenPort, mtu, keepalive value[int]
+	fwmark, table, metric      value[int]
+	gateway                    value[netip.Addr]
+	sysctls                    map[string]sysctl // by file under /proc/sys
+	privateKeyFile             value[string]
+	peers                      list[string]
+	pairs                      map[string]*pair
+
+	claims []value[netip.Prefix] // addresses, each alone, and routes
+}
+
+// A list is a list of values, which may be given and empty.
+type list[T any] struct {
+	pos
+	vals []value[T]
+}
+
+// A pair is what one host says about its entry of one peer.
+type pair struct {
+	pos
+	allowedIPs list[netip.Prefix]
+	endpoint   value[endpoint]
+	keepalive  value[int]
+	psk        value[bool]
+}
+
+// pair returns what h says about its peer: the zero pair if nothing.
+func (h *host) pair(peer string) *pair {
+	if p, ok := h.pairs[peer]; ok {
+		return p
+	}
+	return &pair{}
+}
+
+// A sysctl is a setting of the kernel's network, spelled as the user spells it.
+type sysctl struct {
+	key string
+	value[string]
+}

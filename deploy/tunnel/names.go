@@ -1,0 +1,124 @@
+package tunnel
+
+import (
+	"errors"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// CheckName returns why name cannot be a tunnel's, nil if it can.
+//
+// A tunnel's name is its interface's: at most IFNAMSIZ-1 bytes, neither "." nor
+// "..", no slash, colon or space (dev_valid_name in Linux's net/core/dev.c), and
+// not the "all" or "default" of /proc/sys/net/ipv4/conf. It names files and
+// stands in commands too, so it keeps to the letters that wg-quick(8) takes.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("a tunnel needs a name")
+	case len(name) > 15:
+		return errors.New("an interface's name has at most 15 bytes")
+	case name == "." || name == ".." || name == "all" || name == "default":
+		return errors.New("no interface can have this name")
+	case name[0] == '-':
+		return errors.New("a leading dash would make it an option")
+	case strings.HasSuffix(name, ".next"):
+		return errors.New(`".next" marks the files of a rotation`)
+	case !spelled(name, "_=+.-", true):
+		return errors.New("an interface's name is letters, digits and _ = + . -")
+	}
+	return nil
+}
+
+// CheckHost returns why name cannot be a host's, nil if it can. Host names
+// become folders and arguments of ssh.
+func CheckHost(name string) error {
+	switch {
+	case name == "":
+		return errors.New("a host needs a name")
+	case len(name) > 63:
+		return errors.New("a host's name has at most 63 bytes (RFC 1035, section 2.3.4)")
+	case name[0] == '-':
+		return errors.New("a leading dash would make it an option")
+	case !spelled(name, "-_", false):
+		return errors.New("a host's name is lower-case letters, digits, - and _")
+	}
+	return nil
+}
+
+// spelled tells whether s is ASCII letters, digits and the bytes of others.
+func spelled(s, others string, upper bool) bool {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', upper && 'A' <= c && c <= 'Z':
+		case strings.IndexByte(others, c) < 0:
+			return false
+		}
+	}
+	return true
+}
+
+// didYouMean returns `: did you mean "X"?` with the known name nearest to name,
+// or "" if none is near.
+func didYouMean(name string, known iter.Seq[string]) string {
+	best, distance := "", 1+max(1, len(name)/3)
+	for k := range known {
+		d := edits(plainly(name), plainly(k), distance+1)
+		if d < distance || d == distance && best != "" && k < best {
+			best, distance = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return ": did you mean " + strconv.Quote(best) + "?"
+}
+
+// plainly takes case and underscores away, so that wg(8)'s ListenPort is near
+// to listen_port.
+func plainly(name string) string {
+	return strings.ReplaceAll(strings.ToLower(name), "_", "")
+}
+
+// edits returns the Levenshtein distance of a and b, in bytes, or limit if it
+// is not below that.
+func edits(a, b string, limit int) int {
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+		if slices.Min(row) >= limit {
+			return limit
+		}
+	}
+	return min(row[len(b)], limit)
+}
+
+// shown spells a piece of the input for an error. What looks like a key is not
+// repeated: somebody may have pasted a private one into the wrong place.
+func shown(s string) string {
+	if len(s) >= 40 && spelled(s, "+/=", true) {
+		return "(what looks like a key)"
+	}
+	if r := []rune(s); len(r) > 60 {
+		s = string(r[:60]) + "…"
+	}
+	return strconv.Quote(s)
+}

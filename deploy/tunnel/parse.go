@@ -1,0 +1,136 @@
+package tunnel
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"wgkeys/keyring/fault"
+)
+
+// Dir is the folder of the tunnel files in a repository. Errors name files
+// below it.
+const Dir = "tunnels"
+
+const ext = ".toml"
+
+// List returns the names of the tunnels in fsys, the folder [Dir], sorted.
+// There may be none.
+func List(fsys fs.FS) ([]string, error) {
+	files, err := tomlFiles(fsys, ".")
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", Dir, "")
+	}
+	var names []string
+	for _, file := range files {
+		name := strings.TrimSuffix(file, ext)
+		if err := CheckName(name); err != nil {
+			return nil, fault.Wrap(err, "no tunnel can be named as the file", path.Join(Dir, file), "")
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Parse reads the tunnel of this name in fsys, the folder [Dir], with its
+// drop-ins, and refuses what could not work on any host. It reports all that it
+// finds at once, in the order of the lines.
+func Parse(fsys fs.FS, name string) (*Tunnel, error) {
+	if err := CheckName(name); err != nil {
+		return nil, fault.Wrap(err, "no tunnel can be named", name, "")
+	}
+	root, err := load(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tunnel{Name: name, hosts: map[string]*host{}}
+	r := &reader{t: t}
+	readTable(r, root, t, tunnelKeys)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	t.settle()
+	l := &linter{t: t, main: root.pos}
+	l.lint()
+	if err := l.err(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// load merges the files of a tunnel into one tree.
+func load(fsys fs.FS, name string) (*node, error) {
+	files := []string{name + ext}
+	dropins, err := tomlFiles(fsys, name+".d")
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, name+".d"), "")
+	}
+	for _, file := range dropins {
+		files = append(files, path.Join(name+".d", file))
+	}
+	var m merger
+	for _, file := range files {
+		text, err := fs.ReadFile(fsys, file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, missing(fsys, name, err)
+		}
+		if err != nil {
+			return nil, fault.Wrap(fault.Errno(err), "cannot read tunnel file", path.Join(Dir, file), "")
+		}
+		m.file(path.Join(Dir, file), text)
+	}
+	return m.root, m.err()
+}
+
+func missing(fsys fs.FS, name string, err error) error {
+	names, _ := List(fsys)
+	f := fault.New("no such tunnel", name, path.Join(Dir, name+ext)+" does not exist"+
+		didYouMean(name, slices.Values(names)), "")
+	f.Err = fs.ErrNotExist
+	return f
+}
+
+// tomlFiles returns the names of the TOML files in dir, in lexical order,
+// without those that an editor hides behind a dot.
+func tomlFiles(fsys fs.FS, dir string) ([]string, error) {
+	entries, err := fs.ReadDir(fsys, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var files []string
+	for _, e := range entries {
+		if name := e.Name(); !e.IsDir() && path.Ext(name) == ext && name[0] != '.' {
+			files = append(files, name)
+		}
+	}
+	return files, err
+}
+
+// settle derives what every later question needs.
+func (t *Tunnel) settle() {
+	t.names = slices.Sorted(maps.Keys(t.hosts))
+	for _, h := range t.hosts {
+		for _, a := range h.addresses.vals {
+			h.claims = append(h.claims, value[netip.Prefix]{single(a.val.Addr()), a.pos})
+		}
+		h.claims = append(h.claims, h.routes.vals...)
+		t.families(h.claims)
+		for _, p := range h.pairs {
+			t.families(p.allowedIPs.vals)
+		}
+	}
+	t.graph = t.connect()
+}
+
+// families notes which families the tunnel carries.
+func (t *Tunnel) families(prefixes []value[netip.Prefix]) {
+	for _, p := range prefixes {
+		t.v4 = t.v4 || p.val.Addr().Is4()
+		t.v6 = t.v6 || p.val.Addr().Is6()
+	}
+}

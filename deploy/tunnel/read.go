@@ -1,0 +1,191 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// A reader turns the tree into a Tunnel. Every method reports what is wrong and
+// then returns a zero value, so that one run finds all there is to find.
+type reader struct {
+	problems
+	t *Tunnel
+}
+
+// keys are the keys of one kind of table and how each is read.
+type keys[T any] map[string]func(*reader, *T, *node)
+
+// readTable reads every key of n into t.
+func readTable[T any](r *reader, n *node, t *T, known keys[T]) {
+	if !r.is(n, "a table", unstable.Table) {
+		return
+	}
+	for _, name := range n.keys {
+		if read, ok := known[name]; ok {
+			read(r, t, n.table[name])
+			continue
+		}
+		r.unknown(n, name, didYouMean(name, maps.Keys(known)))
+	}
+}
+
+func (r *reader) unknown(n *node, name, meant string) {
+	at := n.table[name].pos
+	if p := plainly(name); p == "privatekey" || p == "presharedkey" {
+		r.add(at, "wgkeys gen HOST", "unknown key %s %s: a secret has no place in a plain file",
+			shown(name), n.where())
+		return
+	}
+	r.add(at, "", "unknown key %s %s%s", shown(name), n.where(), meant)
+}
+
+// is reports an error and returns false if n is of none of the kinds wanted.
+func (r *reader) is(n *node, want string, kinds ...unstable.Kind) bool {
+	for _, k := range kinds {
+		if n.kind == k {
+			return true
+		}
+	}
+	r.add(n.pos, "", "%s: found %s, want %s", n.path(), describe(n), want)
+	return false
+}
+
+func describe(n *node) string {
+	switch n.kind {
+	case unstable.String:
+		return "the string " + shown(n.text)
+	case unstable.Integer:
+		return "the number " + shown(n.text)
+	case unstable.Float:
+		return "the fraction " + shown(n.text)
+	case unstable.Bool:
+		return n.text
+	case unstable.Array:
+		return "a list"
+	case unstable.Table, unstable.InlineTable:
+		return "a table"
+	}
+	return "a date or a time"
+}
+
+func (r *reader) bool(n *node) value[bool] {
+	if !r.is(n, "true or false", unstable.Bool) {
+		return value[bool]{}
+	}
+	return value[bool]{n.text == "true", n.pos}
+}
+
+func (r *reader) int(n *node, low, high int) value[int] {
+	want := fmt.Sprintf("a whole number from %d to %d", low, high)
+	if !r.is(n, want, unstable.Integer) {
+		return value[int]{}
+	}
+	i, err := strconv.ParseInt(strings.TrimPrefix(n.text, "+"), 0, 64)
+	if err != nil || i < int64(low) || i > int64(high) {
+		r.add(n.pos, "", "%s: found %s, want %s", n.path(), n.text, want)
+		return value[int]{}
+	}
+	return value[int]{int(i), n.pos}
+}
+
+// text reads a string with parse, whose error becomes the reason.
+func text[T any](r *reader, n *node, want string, parse func(string) (T, error)) value[T] {
+	if !r.is(n, want, unstable.String) {
+		return value[T]{}
+	}
+	v, err := parse(n.text)
+	if err != nil {
+		r.add(n.pos, "", "%s: %v", n.path(), err)
+		return value[T]{}
+	}
+	return value[T]{v, n.pos}
+}
+
+// texts reads a list of strings. An element that is given twice is an error.
+func texts[T comparable](r *reader, n *node, want string, parse func(string) (T, error)) list[T] {
+	if !r.is(n, "a list of strings", unstable.Array) {
+		return list[T]{}
+	}
+	l := list[T]{pos: n.pos}
+	seen := map[T]bool{}
+	for _, elem := range n.list {
+		v := text(r, elem, want, parse)
+		if v.given() && seen[v.val] {
+			r.add(v.pos, "", "%s: %v is there twice", n.path(), v.val)
+		} else if v.given() {
+			seen[v.val] = true
+			l.vals = append(l.vals, v)
+		}
+	}
+	return l
+}
+
+// checked makes a parser of a check.
+func checked(check func(string) error) func(string) (string, error) {
+	return func(s string) (string, error) { return s, check(s) }
+}
+
+func (r *reader) prefixes(n *node, parse func(string) (netip.Prefix, error)) list[netip.Prefix] {
+	return texts(r, n, "an INSIDE address or prefix in quotes", parse)
+}
+
+// keyFile reads the path of a private key. The suffix of the preshared keys,
+// which lie in the same folder, stays theirs.
+func (r *reader) keyFile(n *node) value[string] {
+	return text(r, n, "a path in quotes", func(s string) (string, error) {
+		if strings.HasSuffix(s, ".psk") {
+			return "", errors.New("a private key file cannot end in .psk as the preshared keys do")
+		}
+		return s, checkPath(s)
+	})
+}
+
+// sysctls reads a table of sysctls into m. A key written without quotes is a
+// table in a table to TOML; its parts are joined again.
+func (r *reader) sysctls(h *host, n *node, prefix string) {
+	if !r.is(n, "a table of sysctls", unstable.Table) {
+		return
+	}
+	for _, name := range n.keys {
+		v := n.table[name]
+		if v.kind == unstable.Table {
+			r.sysctls(h, v, prefix+name+".")
+			continue
+		}
+		if r.is(v, "a string, a whole number, true or false", unstable.String, unstable.Integer, unstable.Bool) {
+			r.sysctl(h, v, prefix+name)
+		}
+	}
+}
+
+func (r *reader) sysctl(h *host, n *node, key string) {
+	val := n.text
+	switch {
+	case n.kind == unstable.Bool && val == "true":
+		val = "1"
+	case n.kind == unstable.Bool:
+		val = "0"
+	case n.kind == unstable.Integer:
+		i := r.int(n, -1<<63, 1<<63-1)
+		val = strconv.Itoa(i.val)
+	}
+	file, err := checkSysctl(key, val)
+	if errors.Is(err, errForward) {
+		r.add(n.pos, "write forward = true under [hosts."+h.name+"]", "%s: %v", shown(key), err)
+		return
+	} else if err != nil {
+		r.add(n.pos, "", "sysctls: %v", err)
+		return
+	}
+	if old, ok := h.sysctls[file]; ok {
+		r.add(n.pos, "", "%s is already set in %s", shown(key), old.pos)
+		return
+	}
+	h.sysctls[file] = sysctl{key, value[string]{val, n.pos}}
+}

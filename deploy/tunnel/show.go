@@ -1,0 +1,119 @@
+package tunnel
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The tags of an address, and of a line that holds none.
+const inside, outside, plain = "INSIDE", "OUTSIDE", ""
+
+// Annotate returns v as text for a person, one fact a line: where it lives,
+// what it is, and its value.
+func (v *View) Annotate() string {
+	var s sheet
+	s.title("tunnel %s on host %s", v.Tunnel, v.Host)
+	s.line(plain, "public key", v.PublicKey.String())
+	s.line(plain, "private key file", v.PrivateKeyFile)
+	s.line(outside, "listen port", v.port())
+	s.number("mtu", v.MTU, " bytes")
+	if v.FwMark != 0 {
+		s.line(outside, "fwmark", fmt.Sprintf("%#x, on the encrypted packets", v.FwMark))
+	}
+	for _, a := range v.Addresses {
+		s.line(inside, "address", a.String())
+	}
+	if v.Forward {
+		s.line(plain, "forward", "between the tunnel and its uplinks: "+v.families())
+	}
+	for _, a := range v.Proxies {
+		s.line(inside, "neighbour proxy", a.String())
+	}
+	for _, key := range slices.Sorted(maps.Keys(v.Sysctls)) {
+		s.line(plain, "sysctl", key+" = "+v.Sysctls[key])
+	}
+	for _, p := range v.Peers {
+		s.peer(&p)
+	}
+	s.routes(v)
+	return s.String()
+}
+
+func (v *View) port() string {
+	if v.ListenPort == 0 {
+		return "the kernel's choice"
+	}
+	return strconv.Itoa(v.ListenPort) + "/udp"
+}
+
+func (v *View) families() string {
+	var f []string
+	if v.ForwardIPv4 {
+		f = append(f, "IPv4")
+	}
+	if v.ForwardIPv6 {
+		f = append(f, "IPv6")
+	}
+	return strings.Join(f, " and ")
+}
+
+// A sheet is text in columns of a fixed width.
+type sheet struct{ strings.Builder }
+
+func (s *sheet) title(format string, args ...any) {
+	if s.Len() > 0 {
+		s.WriteByte('\n')
+	}
+	fmt.Fprintf(s, format+"\n", args...)
+}
+
+func (s *sheet) line(tag, what, val string) {
+	fmt.Fprintf(s, "  %-8s %-19s %s\n", tag, what, val)
+}
+
+func (s *sheet) number(what string, n int, unit string) {
+	if n != 0 {
+		s.line(plain, what, strconv.Itoa(n)+unit)
+	}
+}
+
+func (s *sheet) peer(p *Peer) {
+	s.title("peer %s", p.Name)
+	s.line(plain, "public key", p.PublicKey.String())
+	if p.PresharedKeyFile != "" {
+		s.line(plain, "preshared key file", p.PresharedKeyFile)
+	}
+	if p.Endpoint != "" {
+		s.line(outside, "endpoint", p.Endpoint)
+	} else {
+		s.line(outside, "endpoint", "none: the peer comes to us")
+	}
+	s.number("keepalive", p.Keepalive, " s")
+	for _, a := range p.AllowedIPs {
+		s.line(inside, "allowed IP", a.String())
+	}
+}
+
+func (s *sheet) routes(v *View) {
+	if len(v.Routes) == 0 {
+		return
+	}
+	if v.Table != 0 {
+		s.title("routes, in table %d", v.Table)
+	} else {
+		s.title("routes")
+	}
+	for _, r := range v.Routes {
+		to := r.Prefix.String() + " to peer " + r.Peer
+		if r.Gateway.IsValid() {
+			to += " by gateway " + r.Gateway.String()
+		}
+		if r.Metric != 0 {
+			to += ", metric " + strconv.Itoa(r.Metric)
+		}
+		s.line(inside, "route", to)
+	}
+}

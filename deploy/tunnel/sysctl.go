@@ -1,0 +1,66 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// SysctlPath returns the file of key under /proc/sys, without a leading slash.
+//
+// As in sysctl(8) the first separator decides: after a dot, dots separate and a
+// slash stands for the dot of an interface's name (net.ipv4.conf.wg0/1.mtu);
+// after a slash it is the other way round. Only net. is ours, and nothing leads
+// out of it.
+func SysctlPath(key string) (string, error) {
+	file := key
+	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '.' {
+		file = strings.Map(func(r rune) rune {
+			switch r {
+			case '.':
+				return '/'
+			case '/':
+				return '.'
+			}
+			return r
+		}, key)
+	}
+	parts := strings.Split(file, "/")
+	if len(parts) < 3 || parts[0] != "net" {
+		return "", fmt.Errorf("%s is no sysctl of the network: it would begin with net.", shown(key))
+	}
+	for _, part := range parts {
+		if part == "" || part == "." || part == ".." || len(part) > 255 || !spelled(part, "_=+.-:@", true) {
+			return "", fmt.Errorf("%s is not spelled as sysctl(8) spells a key", shown(key))
+		}
+	}
+	return file, nil
+}
+
+// checkSysctl returns the file of key, or why the key is refused.
+func checkSysctl(key, val string) (string, error) {
+	file, err := SysctlPath(key)
+	switch {
+	case err != nil:
+		return "", err
+	case forwards(file):
+		return "", errForward
+	case val == "" || len(val) > 1024 || strings.ContainsFunc(val, unicode.IsControl):
+		return "", fmt.Errorf("the value of %s is empty, too long or has a control character", shown(key))
+	}
+	return file, nil
+}
+
+// errForward refuses what forward = true sets, in the one order that keeps the
+// default route of a host that learned it from router advertisements.
+var errForward = errors.New("this sysctl belongs to forward")
+
+// forwards tells whether a file under /proc/sys is set by forward.
+func forwards(file string) bool {
+	parts := strings.Split(file, "/")
+	last := parts[len(parts)-1]
+	return file == "net/ipv4/ip_forward" ||
+		len(parts) == 5 && parts[2] == "conf" && slices.Contains([]string{"forwarding", "accept_ra"}, last)
+}

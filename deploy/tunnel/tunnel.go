@@ -1,0 +1,74 @@
+package tunnel
+
+import (
+	"maps"
+	"path"
+	"slices"
+
+	"wgkeys/keyring/fault"
+)
+
+// Hosts returns the names of the tunnel's hosts, sorted.
+func (t *Tunnel) Hosts() []string { return slices.Clone(t.names) }
+
+// host returns the host of this name.
+func (t *Tunnel) host(name string) (*host, error) {
+	if h, ok := t.hosts[name]; ok {
+		return h, nil
+	}
+	return nil, fault.New("no such host", name,
+		path.Join(Dir, t.Name+ext)+" does not name it"+didYouMean(name, maps.Keys(t.hosts)), "")
+}
+
+// SSH returns the destination of host for ssh(1): what the tunnel file says, or
+// the host's name. Explicit tells which.
+func (t *Tunnel) SSH(host string) (dest string, explicit bool) {
+	if h, ok := t.hosts[host]; ok && h.ssh.given() {
+		return h.ssh.val, true
+	}
+	return host, false
+}
+
+// PSKPairs returns the pairs of peers that share a preshared key, the names of
+// each in order, sorted.
+func (t *Tunnel) PSKPairs() [][2]string {
+	var pairs [][2]string
+	for _, name := range t.names {
+		h := t.hosts[name]
+		for _, peer := range t.peers(h) {
+			if name < peer.name && t.hasPSK(h, peer) {
+				pairs = append(pairs, [2]string{name, peer.name})
+			}
+		}
+	}
+	return pairs
+}
+
+// KeyFiles returns where the key files of host lie on it, by their names in the
+// vault without ".age": "wg0.key" and one "wg0.PEER.psk" a preshared key.
+func (t *Tunnel) KeyFiles(host string) (map[string]string, error) {
+	h, err := t.host(host)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{t.Name + ".key": t.privateKeyFile(h)}
+	for _, peer := range t.peers(h) {
+		if t.hasPSK(h, peer) {
+			file := t.pskFile(h, peer)
+			files[path.Base(file)] = file
+		}
+	}
+	return files, nil
+}
+
+func (t *Tunnel) privateKeyFile(h *host) string {
+	if h.privateKeyFile.given() {
+		return h.privateKeyFile.val
+	}
+	return path.Join("/etc/wireguard", t.Name+".key")
+}
+
+// pskFile returns the file on h of the preshared key with its peer.
+func (t *Tunnel) pskFile(h, peer *host) string {
+	return path.Join(path.Dir(t.privateKeyFile(h)), t.Name+"."+peer.name+".psk")
+}

@@ -1,0 +1,216 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// defaultPort is where a host with an endpoint listens if nothing else is said.
+const defaultPort = 51820
+
+// parseAddr reads a single address. A zone names an interface of one host, and
+// an IPv4-mapped address is IPv4 to some of the kernel and IPv6 to the rest.
+func parseAddr(s string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("%s is no IP address", shown(s))
+	}
+	return addr, checkAddr(addr)
+}
+
+func checkAddr(addr netip.Addr) error {
+	switch {
+	case !addr.IsValid():
+		return errors.New("an IP address is missing")
+	case addr.Zone() != "":
+		return fmt.Errorf("%s has a zone, which means nothing on another host", shown(addr.String()))
+	case addr.Is4In6():
+		return fmt.Errorf("%s is an IPv4-mapped address: write %s", addr, addr.Unmap())
+	}
+	return nil
+}
+
+// parsePrefix reads a prefix or a bare address.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if !strings.Contains(s, "/") {
+		addr, err := parseAddr(s)
+		if err != nil {
+			return netip.Prefix{}, err
+		}
+		return single(addr), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%s is no address and no prefix", shown(s))
+	}
+	return p, checkAddr(p.Addr())
+}
+
+// parseAddress reads an address of a host, with its prefix.
+func parseAddress(s string) (netip.Prefix, error) {
+	p, err := parsePrefix(s)
+	if err != nil {
+		return p, err
+	}
+	return p, checkAddress(p)
+}
+
+func checkAddress(p netip.Prefix) error {
+	switch err := checkPrefix(p); {
+	case err != nil:
+		return err
+	case p.Addr().IsUnspecified() || p.Addr().IsMulticast():
+		return fmt.Errorf("%s is no address that a host can have", p.Addr())
+	case p.Bits() == 0:
+		return fmt.Errorf("%s would put every address on-link: write a route for that", p)
+	}
+	return nil
+}
+
+// parseRoute reads a prefix without host bits.
+func parseRoute(s string) (netip.Prefix, error) {
+	p, err := parsePrefix(s)
+	if err != nil {
+		return p, err
+	}
+	return p, checkMasked(p)
+}
+
+func checkMasked(p netip.Prefix) error {
+	if err := checkPrefix(p); err != nil {
+		return err
+	}
+	if p != p.Masked() {
+		return fmt.Errorf("%s has host bits set: write %s", p, p.Masked())
+	}
+	return nil
+}
+
+func checkPrefix(p netip.Prefix) error {
+	if !p.IsValid() {
+		return errors.New("a prefix is missing")
+	}
+	return checkAddr(p.Addr())
+}
+
+// single returns the prefix of addr alone.
+func single(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }
+
+// An endpoint is an OUTSIDE address or name, and a port: 0 if none was written.
+type endpoint struct {
+	name string     // of a host on the internet; "" for an address
+	addr netip.Addr // the zero Addr for a name
+	port int
+}
+
+// withPort spells e as wg(8) does, with port if it has none of its own.
+func (e endpoint) withPort(port int) string {
+	if e.port != 0 {
+		port = e.port
+	}
+	return net.JoinHostPort(e.host(), strconv.Itoa(port))
+}
+
+// host returns the address or the name.
+func (e endpoint) host() string {
+	if e.name != "" {
+		return e.name
+	}
+	return e.addr.String()
+}
+
+// parseEndpoint reads an address or a name, with or without a port. An IPv6
+// address with a port is in brackets (RFC 3986, section 3.2.2).
+func parseEndpoint(s string) (endpoint, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return endpoint{addr: addr}, checkOutside(addr)
+	}
+	name, port, hasPort := s, "", false
+	if i := strings.LastIndexByte(s, ':'); i >= 0 && i > strings.LastIndexByte(s, ']') {
+		name, port, hasPort = s[:i], s[i+1:], true
+	}
+	var e endpoint
+	if hasPort {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 || port[0] == '0' {
+			return e, fmt.Errorf("%s has no port from 1 to 65535 after its last colon", shown(s))
+		}
+		e.port = int(n)
+	}
+	inner, bracketed := strings.CutPrefix(name, "[")
+	if bracketed {
+		inner, bracketed = strings.CutSuffix(inner, "]")
+	}
+	addr, err := netip.ParseAddr(inner)
+	switch {
+	case err == nil && addr.Is6() == bracketed:
+		e.addr = addr
+		return e, checkOutside(addr)
+	case err == nil && addr.Is6():
+		return e, fmt.Errorf("%s: an IPv6 address with a port is written [%s]:%s", shown(s), addr, port)
+	case !validDomain(name):
+		return e, fmt.Errorf("%s is no address and no name of a host", shown(s))
+	}
+	e.name = name
+	return e, nil
+}
+
+func checkOutside(addr netip.Addr) error {
+	if err := checkAddr(addr); err != nil {
+		return err
+	}
+	if addr.IsUnspecified() || addr.IsMulticast() {
+		return fmt.Errorf("%s is no address that packets can be sent to", addr)
+	}
+	return nil
+}
+
+// validDomain tells whether name can be a name in the DNS (RFC 1123, section
+// 2.1). Its last label is not all digits, or it would be a mistyped address.
+func validDomain(name string) bool {
+	if name = strings.TrimSuffix(name, "."); name == "" || len(name) > 253 {
+		return false
+	}
+	last := ""
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || !spelled(label, "-_", true) {
+			return false
+		}
+		last = label
+	}
+	return strings.Trim(last, "0123456789") != ""
+}
+
+// checkPath returns why p cannot be the file of a key on a host.
+func checkPath(p string) error {
+	switch {
+	case !path.IsAbs(p) || path.Clean(p) != p || p == "/":
+		return fmt.Errorf("%s is no clean absolute path of a file", shown(p))
+	case len(p) > 1024:
+		return errors.New("the path is longer than 1024 bytes")
+	case strings.ContainsFunc(p, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }):
+		return fmt.Errorf("%s has a character that cannot be printed", shown(p))
+	}
+	return nil
+}
+
+// checkSSH returns why dest cannot be given to ssh(1). A leading dash would be
+// an option; the other characters could reach a shell through %h or %r in the
+// user's ssh_config (CVE-2023-51385).
+func checkSSH(dest string) error {
+	switch {
+	case dest == "" || dest[0] == '-':
+		return fmt.Errorf("%s is no destination for ssh", shown(dest))
+	case strings.ContainsFunc(dest, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }):
+		return fmt.Errorf("%s has a space or a control character", shown(dest))
+	case strings.ContainsAny(dest, "'`\"$\\;&<>|(){}*?!#~^"):
+		return fmt.Errorf("%s has a character that means something to a shell", shown(dest))
+	}
+	return nil
+}
