@@ -29,13 +29,18 @@ type PublicKey [wgtypes.KeyLen]byte
 // A PrivateKey is the Curve25519 scalar of one host in one tunnel.
 //
 // Under every fmt verb it prints as "(private key)", and it refuses to be
-// marshalled. The bytes are behind a pointer because %+v prints the unexported
-// fields of a struct that holds a key even where the key has a String method.
-type PrivateKey struct{ secret *[wgtypes.KeyLen]byte }
+// marshalled, also as an unexported field of another struct (see box).
+type PrivateKey struct{ secret *box }
 
 // A PresharedKey is the symmetric secret of one pair of hosts, mixed into their
 // handshake. It prints as "(preshared key)" and refuses to be marshalled.
-type PresharedKey struct{ secret *[wgtypes.KeyLen]byte }
+type PresharedKey struct{ secret *box }
+
+// A box hides the bytes of a secret from fmt, which calls no methods of values in
+// unexported fields and prints what they hold. One pointer is not enough: fmt
+// shows its address under %v, but what it points to under a verb that does not
+// suit a pointer, such as %s (badVerb in fmt/print.go). It never follows two.
+type box struct{ bytes *[wgtypes.KeyLen]byte }
 
 // GeneratePrivateKey returns a new random private key, clamped.
 func GeneratePrivateKey() (PrivateKey, error) {
@@ -43,7 +48,7 @@ func GeneratePrivateKey() (PrivateKey, error) {
 	if err != nil {
 		return PrivateKey{}, err
 	}
-	return PrivateKey{(*[wgtypes.KeyLen]byte)(&k)}, nil
+	return PrivateKey{&box{(*[wgtypes.KeyLen]byte)(&k)}}, nil
 }
 
 // GeneratePresharedKey returns a new random preshared key.
@@ -52,7 +57,7 @@ func GeneratePresharedKey() (PresharedKey, error) {
 	if err != nil {
 		return PresharedKey{}, err
 	}
-	return PresharedKey{(*[wgtypes.KeyLen]byte)(&k)}, nil
+	return PresharedKey{&box{(*[wgtypes.KeyLen]byte)(&k)}}, nil
 }
 
 // ParsePublicKey reads the text of a .pub file: one line of base64, with or
@@ -88,7 +93,7 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 	case b[0]&7 != 0 || b[31]&0xc0 != 0x40:
 		return PrivateKey{}, ErrNotClamped
 	}
-	return PrivateKey{b}, nil
+	return PrivateKey{&box{b}}, nil
 }
 
 // ParsePresharedKey reads the text of a preshared key file. The all-zero key,
@@ -101,7 +106,7 @@ func ParsePresharedKey(text []byte) (PresharedKey, error) {
 	if *b == [wgtypes.KeyLen]byte{} {
 		return PresharedKey{}, ErrZero
 	}
-	return PresharedKey{b}, nil
+	return PresharedKey{&box{b}}, nil
 }
 
 // decode accepts exactly what wg(8) writes. Strict refuses stray bits in the
@@ -186,22 +191,30 @@ func (k PrivateKey) IsZero() bool { return k.secret == nil }
 
 // PublicKey derives the public key of k, which must not be the zero value.
 func (k PrivateKey) PublicKey() PublicKey {
-	return PublicKey(wgtypes.Key(*k.secret).PublicKey())
+	return PublicKey(wgtypes.Key(*k.secret.bytes).PublicKey())
 }
 
 // File returns the content of k's key file: one line of base64 with its
 // newline, as wg(8) takes it. The caller wipes it with clear.
-func (k PrivateKey) File() []byte { return append(encode(k.secret), '\n') }
+func (k PrivateKey) File() []byte { return append(encode(k.secret.bytes), '\n') }
+
+// PrivateKeyOf takes over the private key that the kernel has.
+func PrivateKeyOf(k wgtypes.Key) PrivateKey { return PrivateKey{&box{(*[wgtypes.KeyLen]byte)(&k)}} }
+
+// PresharedKeyOf takes over a preshared key that the kernel has.
+func PresharedKeyOf(k wgtypes.Key) PresharedKey {
+	return PresharedKey{&box{(*[wgtypes.KeyLen]byte)(&k)}}
+}
 
 // Key returns k for the kernel. Nothing else may ask for it.
-func (k PrivateKey) Key() wgtypes.Key { return *k.secret }
+func (k PrivateKey) Key() wgtypes.Key { return *k.secret.bytes }
 
 // IsZero reports whether k is the zero value: no key.
 func (k PresharedKey) IsZero() bool { return k.secret == nil }
 
 // Equal reports whether k and l are the same secret.
 func (k PresharedKey) Equal(l PresharedKey) bool {
-	return k.secret == l.secret || k.secret != nil && l.secret != nil && *k.secret == *l.secret
+	return k.secret == l.secret || k.secret != nil && l.secret != nil && *k.secret.bytes == *l.secret.bytes
 }
 
 // Fingerprint tells preshared keys apart without showing them: the SHA-256, in
@@ -219,10 +232,10 @@ func (k PresharedKey) Fingerprint() string {
 }
 
 // File returns the content of k's key file, as [PrivateKey.File] does.
-func (k PresharedKey) File() []byte { return append(encode(k.secret), '\n') }
+func (k PresharedKey) File() []byte { return append(encode(k.secret.bytes), '\n') }
 
 // Key returns k for the kernel. Nothing else may ask for it.
-func (k PresharedKey) Key() wgtypes.Key { return *k.secret }
+func (k PresharedKey) Key() wgtypes.Key { return *k.secret.bytes }
 
 // errSecret is what every attempt to marshal a secret gets.
 var errSecret = errors.New("keyring: a secret key is never marshalled")
