@@ -1,0 +1,49 @@
+package apply
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+)
+
+// MakeDown plans the way back to what the host had before the first apply of
+// the tunnel: the journal's entries, last touched first. It needs no view.
+func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
+	p := &planner{
+		view: &tunnel.View{Tunnel: name}, state: state, mine: mine, others: others,
+		plan: &Plan{Tunnel: name},
+		now:  sysctls(state.Sysctls).clone(),
+	}
+	proxies := map[string]Proxy{}
+	for _, x := range state.Proxies {
+		proxies[ProxyChange{Proxy: x}.Resource()] = x
+	}
+	for _, resource := range slices.Backward(mine.Order) {
+		kind, key, _ := strings.Cut(resource, " ")
+		switch kind {
+		case "sysctl":
+			p.restore(key)
+		case "proxy":
+			if x, ok := proxies[resource]; ok {
+				p.step(ProxyChange{x, false}, "no longer to be answered for")
+			}
+		case "link":
+			if state.Link != nil {
+				p.step(LinkChange{Name: name, Old: state.Link}, "and with it its addresses, routes and peers")
+			}
+		}
+	}
+	return p.plan
+}
+
+// ParseProxy reads a proxy neighbour's name in the journal.
+func ParseProxy(resource string) (Proxy, bool) {
+	f := strings.Fields(resource)
+	if len(f) != 3 || f[0] != "proxy" {
+		return Proxy{}, false
+	}
+	addr, err := netip.ParseAddr(f[1])
+	return Proxy{f[2], addr}, err == nil
+}

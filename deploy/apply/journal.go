@@ -1,0 +1,264 @@
+package apply
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"wgkeys/keyring/fault"
+)
+
+// An Entry is one thing in the journal: the value it had before we touched it
+// and the value we gave it. For a thing that was not there Was is "".
+type Entry struct{ Was, Set string }
+
+// Entries are the things of one journal by [Change.Resource].
+type Entries map[string]Entry
+
+// header begins every journal file; its number is the format's version.
+const header = "wgkeys journal 1"
+
+// A Journal remembers, for one tunnel, what apply touched and how it was. It is
+// a text file, /run/wgkeys/TUNNEL.journal of mode 0600, with one line an event:
+//
+//   - TAB resource TAB was TAB set     about to be touched
+//   - TAB resource                     as it was before
+//
+// A line is appended before the thing it speaks of is touched and removed by a
+// later line after it is restored. A last line without its newline was being
+// written when the host lost its power, and counts as not written: the thing
+// was not touched.
+type Journal struct {
+	Entries
+	Order []string // resources by first touch
+	path  string
+}
+
+// OpenJournal reads the journal of a tunnel in dir. If there is none it is
+// empty; the file is made with the first entry.
+func OpenJournal(dir, tunnel string) (*Journal, error) {
+	j := &Journal{Entries: Entries{}, path: filepath.Join(dir, tunnel+".journal")}
+	text, err := os.ReadFile(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return j, nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the journal", j.path, "sudo wgkeys down")
+	}
+	return j, j.parse(text)
+}
+
+func (j *Journal) parse(text []byte) error {
+	end := bytes.LastIndexByte(text, '\n')
+	lines := strings.Split(string(text[:end+1]), "\n")
+	if lines[0] == "" {
+		return nil // died before the header was written
+	}
+	if lines[0] != header {
+		return fault.New("cannot read the journal", j.path, "it is of another version of wgkeys",
+			"use the version of wgkeys that applied the tunnel to take it down")
+	}
+	for _, line := range lines[1:] {
+		switch f := strings.Split(line, "\t"); {
+		case len(f) == 4 && f[0] == "+":
+			j.touch(f[1], Entry{f[2], f[3]})
+		case len(f) == 2 && f[0] == "-":
+			delete(j.Entries, f[1])
+		case line != "":
+			return fault.New("cannot read the journal", j.path, "it is damaged", "")
+		}
+	}
+	j.Order = live(j.Order, j.Entries)
+	return nil
+}
+
+func (j *Journal) touch(resource string, e Entry) {
+	if _, ok := j.Entries[resource]; !ok {
+		j.Order = append(j.Order, resource)
+	}
+	j.Entries[resource] = e
+}
+
+// live returns those of order that are in entries, each once, where it stands last.
+func live(order []string, entries Entries) []string {
+	seen := make(map[string]bool, len(entries))
+	var kept []string
+	for i := len(order) - 1; i >= 0; i-- {
+		if _, ok := entries[order[i]]; ok && !seen[order[i]] {
+			seen[order[i]] = true
+			kept = append(kept, order[i])
+		}
+	}
+	for i, k := 0, len(kept)-1; i < k; i, k = i+1, k-1 {
+		kept[i], kept[k] = kept[k], kept[i]
+	}
+	return kept
+}
+
+// before writes that the things of steps are about to be touched.
+func (j *Journal) before(steps []Step) error {
+	var b bytes.Buffer
+	if _, err := os.Stat(j.path); errors.Is(err, fs.ErrNotExist) {
+		b.WriteString(header + "\n")
+	}
+	begin := b.Len()
+	for _, s := range steps {
+		for _, e := range entriesOf(s.Change, j.Entries) {
+			if old, ok := j.Entries[e.resource]; !ok || old != e.Entry {
+				j.touch(e.resource, e.Entry)
+				b.WriteString("+\t" + e.resource + "\t" + e.Was + "\t" + e.Set + "\n")
+			}
+		}
+	}
+	if b.Len() == begin {
+		return nil
+	}
+	return j.append(b.Bytes())
+}
+
+// after writes that the things of steps are as they were before us, where so.
+func (j *Journal) after(steps []Step) error {
+	var b bytes.Buffer
+	for _, s := range steps {
+		resource := s.Change.Resource()
+		if e, ok := j.Entries[resource]; ok && restores(s.Change, e) {
+			delete(j.Entries, resource)
+			b.WriteString("-\t" + resource + "\n")
+		}
+	}
+	j.Order = live(j.Order, j.Entries)
+	if len(j.Entries) == 0 {
+		return j.end()
+	}
+	return j.append(b.Bytes())
+}
+
+// append adds whole lines with one write(2), which a kill -9 does not split.
+func (j *Journal) append(lines []byte) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(j.path), 0o755); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(j.path), "sudo wgkeys apply")
+	}
+	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err == nil {
+		_, err = f.Write(lines)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot write the journal", j.path, "sudo wgkeys apply")
+	}
+	return nil
+}
+
+// A line is one entry and its name.
+type line struct {
+	resource string
+	Entry
+}
+
+// entriesOf returns what the journal has to say once c is made. A removal adds
+// nothing. What c drags along comes first, so that it is put back last.
+func entriesOf(c Change, entries Entries) []line {
+	made := []line{{c.Resource(), Entry{Set: "made"}}}
+	switch c := c.(type) {
+	case SysctlChange:
+		lines := dragged(c.Drags, entries)
+		if c.Old == "" { // one of our own link's
+			return lines
+		}
+		return append(lines, first(entries, c.Resource(), Entry{c.Old, c.New}))
+	case ShareChange:
+		return []line{{c.Resource(), Entry{c.Was, c.Set}}}
+	case LinkChange:
+		if c.New != nil {
+			return append(dragged(c.Drags, entries), made...)
+		}
+	case PeerChange:
+		if c.New != nil {
+			return []line{{c.Resource(), Entry{Set: cmp.Or(c.New.Configured, "-")}}}
+		}
+	case AddressChange:
+		if c.Add {
+			return made
+		}
+	case RouteChange:
+		if c.New != nil {
+			return made
+		}
+	case ProxyChange:
+		if c.Add {
+			return made
+		}
+	}
+	return nil
+}
+
+func dragged(drags []Drag, entries Entries) []line {
+	var lines []line
+	for _, d := range drags {
+		lines = append(lines, first(entries, "sysctl "+d.Key, Entry{d.Was, d.Set}))
+	}
+	return lines
+}
+
+// first keeps the value from before our first touch.
+func first(entries Entries, resource string, e Entry) line {
+	if old, ok := entries[resource]; ok {
+		e.Was = old.Was
+	}
+	return line{resource, e}
+}
+
+// restores reports whether c leaves the thing as it was before us.
+func restores(c Change, e Entry) bool {
+	switch c := c.(type) {
+	case SysctlChange:
+		return c.New == e.Was
+	case ReleaseChange:
+		return true
+	case ShareChange:
+		return false
+	}
+	return len(entriesOf(c, nil)) == 0
+}
+
+// Others returns, for each thing in the journals of other tunnels in dir, the
+// value it had before any of them: a sysctl that another tunnel needs stays.
+func Others(dir, tunnel string) (Entries, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.journal"))
+	if err != nil {
+		return nil, err
+	}
+	others := Entries{}
+	for _, path := range paths {
+		name := strings.TrimSuffix(filepath.Base(path), ".journal")
+		if name == tunnel {
+			continue
+		}
+		j, err := OpenJournal(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(others, j.Entries)
+	}
+	return others, nil
+}
+
+// end removes the journal: nothing of ours is left.
+func (j *Journal) end() error {
+	clear(j.Entries)
+	j.Order = nil
+	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.Wrap(fault.Errno(err), "cannot remove the journal", j.path, "")
+	}
+	return nil
+}
+
+func has(entries Entries, resource string) bool { _, ok := entries[resource]; return ok }

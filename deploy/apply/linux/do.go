@@ -1,0 +1,346 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// Do implements [apply.Kernel].
+func (k *Kernel) Do(ctx context.Context, changes []apply.Change) error {
+	if peers, ok := peerChanges(changes); ok {
+		return told(k.setPeers(peers))
+	}
+	for _, c := range changes {
+		if err := k.do(ctx, c); err != nil {
+			return told(err)
+		}
+	}
+	return nil
+}
+
+func (k *Kernel) do(ctx context.Context, c apply.Change) error {
+	switch c := c.(type) {
+	case apply.LinkChange:
+		return k.setLink(ctx, c)
+	case apply.DeviceChange:
+		return k.setDevice(c)
+	case apply.PeerChange:
+		return k.setPeers([]apply.PeerChange{c})
+	case apply.AddressChange:
+		return k.setAddress(c)
+	case apply.RouteChange:
+		return k.setRoute(c)
+	case apply.ProxyChange:
+		return k.setProxy(c)
+	case apply.SysctlChange:
+		return k.setSysctl(c)
+	case apply.ShareChange, apply.ReleaseChange:
+		return nil
+	}
+	return fmt.Errorf("no way to make a change of type %T", c)
+}
+
+func peerChanges(changes []apply.Change) ([]apply.PeerChange, bool) {
+	var peers []apply.PeerChange
+	for _, c := range changes {
+		p, ok := c.(apply.PeerChange)
+		if !ok {
+			return nil, false
+		}
+		peers = append(peers, p)
+	}
+	return peers, true
+}
+
+func (k *Kernel) setLink(ctx context.Context, c apply.LinkChange) error {
+	link, err := k.link(c.Name)
+	switch {
+	case err != nil:
+		return err
+	case c.New == nil && link == nil:
+		return nil
+	case c.New == nil:
+		return k.removeLink(link)
+	case c.Old == nil && link == nil:
+		return k.addLink(ctx, c)
+	case link == nil:
+		return fmt.Errorf("interface %s is gone", c.Name)
+	}
+	if link.Attrs().MTU != c.New.MTU {
+		if err := k.nl.LinkSetMTU(link, c.New.MTU); err != nil {
+			return err
+		}
+	}
+	if up := link.Attrs().Flags&unix.IFF_UP != 0; up != c.New.Up {
+		if c.New.Up {
+			return k.nl.LinkSetUp(link)
+		}
+		return k.nl.LinkSetDown(link)
+	}
+	return nil
+}
+
+// addLink makes the interface in the kernel, or in user space where the kernel
+// has no WireGuard.
+func (k *Kernel) addLink(ctx context.Context, c apply.LinkChange) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU = c.Name, c.New.MTU
+	err := k.nl.LinkAdd(&netlink.Wireguard{LinkAttrs: attrs})
+	if !errors.Is(err, unix.EOPNOTSUPP) {
+		return err
+	}
+	if err := device.Start(ctx, c.Name, c.New.MTU); err != nil {
+		return err
+	}
+	// As wg_open does: a tunnel has no link-local address of its own accord.
+	return k.writeSysctl("net/ipv6/conf/"+c.Name+"/addr_gen_mode", "1")
+}
+
+// removeLink removes the interface and waits until a device in user space has
+// let go of it.
+func (k *Kernel) removeLink(link netlink.Link) error {
+	if err := k.nl.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+		return err
+	}
+	if link.Type() == "tun" || link.Type() == "tuntap" {
+		return device.Gone(link.Attrs().Name, 5*time.Second)
+	}
+	return nil
+}
+
+func (k *Kernel) setDevice(c apply.DeviceChange) error {
+	var cfg wgtypes.Config
+	if c.Old.PublicKey != c.New.PublicKey {
+		key := wgtypes.Key{} // clears it
+		if !c.New.PublicKey.IsZero() {
+			private, ok := k.private[c.New.PublicKey]
+			if !ok {
+				return fmt.Errorf("the private key of %s is not at hand", c.New.PublicKey)
+			}
+			key = private.Key()
+		}
+		cfg.PrivateKey = &key
+	}
+	if c.Old.ListenPort != c.New.ListenPort {
+		cfg.ListenPort = &c.New.ListenPort
+	}
+	if mark := int(c.New.FwMark); c.Old.FwMark != c.New.FwMark {
+		cfg.FirewallMark = &mark
+	}
+	return gone(k.wg.ConfigureDevice(c.Link, cfg))
+}
+
+// setPeers makes changes of peers in as few messages as wgctrl needs. REPLACE
+// flags are never set: the kernel would empty the list before it fills it.
+func (k *Kernel) setPeers(changes []apply.PeerChange) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	var cfg wgtypes.Config
+	var drop []net.IPNet
+	for i := range changes {
+		p, err := k.peerConfig(&changes[i])
+		if err != nil {
+			return err
+		}
+		cfg.Peers = append(cfg.Peers, p)
+		if changes[i].New != nil {
+			for _, prefix := range changes[i].Lost() {
+				drop = append(drop, *netOf(prefix))
+			}
+		}
+	}
+	if drop != nil {
+		thief, err := thief(drop)
+		if err != nil {
+			return err
+		}
+		cfg.Peers = append(cfg.Peers, thief...)
+	}
+	return gone(k.wg.ConfigureDevice(changes[0].Link, cfg))
+}
+
+func (k *Kernel) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
+	if c.New == nil {
+		return wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.Old.PublicKey), Remove: true, UpdateOnly: true}, nil
+	}
+	old := c.Old
+	if old == nil {
+		old = &apply.Peer{}
+	}
+	p := wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.New.PublicKey)}
+	if c.New.PSK != old.PSK {
+		key := wgtypes.Key{} // none
+		if c.New.PSK != "" {
+			psk, ok := k.psks[c.New.PSK]
+			if !ok {
+				return p, fmt.Errorf("the preshared key with peer %s is not at hand", c.New.PublicKey)
+			}
+			key = psk.Key()
+		}
+		p.PresharedKey = &key
+	}
+	if c.New.Endpoint.IsValid() && c.New.Endpoint != old.Endpoint {
+		p.Endpoint = net.UDPAddrFromAddrPort(c.New.Endpoint)
+	}
+	if c.New.Keepalive != old.Keepalive {
+		interval := time.Duration(c.New.Keepalive) * time.Second
+		p.PersistentKeepaliveInterval = &interval
+	}
+	for _, prefix := range c.Gained() {
+		p.AllowedIPs = append(p.AllowedIPs, *netOf(prefix))
+	}
+	return p, nil
+}
+
+// thief takes prefixes away from the peers that have them. Kernels before 6.16
+// can only replace the whole list of a peer, with a moment in which it is
+// empty; but a prefix that another peer claims moves at once. So a peer of a
+// key that nobody has claims them, and goes.
+func thief(prefixes []net.IPNet) ([]wgtypes.PeerConfig, error) {
+	key, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		return nil, err
+	}
+	public := wgtypes.Key(key.PublicKey())
+	return []wgtypes.PeerConfig{
+		{PublicKey: public, AllowedIPs: prefixes},
+		{PublicKey: public, Remove: true},
+	}, nil
+}
+
+func (k *Kernel) setAddress(c apply.AddressChange) error {
+	link, err := k.link(c.Link)
+	if err != nil || link == nil {
+		return absent(err, c.Link, c.Add)
+	}
+	addr := &netlink.Addr{IPNet: netOf(c.Prefix)}
+	if c.Add {
+		return unless(k.nl.AddrAdd(link, addr), unix.EEXIST)
+	}
+	return unless(k.nl.AddrDel(link, addr), unix.EADDRNOTAVAIL)
+}
+
+func (k *Kernel) setRoute(c apply.RouteChange) error {
+	link, err := k.link(c.Link)
+	if err != nil || link == nil {
+		return absent(err, c.Link, c.New != nil)
+	}
+	if c.New == nil {
+		return unless(k.nl.RouteDel(rtnl(link, c.Old)), unix.ESRCH)
+	}
+	if c.Old != nil {
+		return k.nl.RouteReplace(rtnl(link, c.New))
+	}
+	err = k.nl.RouteAdd(rtnl(link, c.New))
+	if errors.Is(err, unix.EEXIST) && !k.hasRoute(link, c.New) {
+		return fault.New("there is already a route to", c.New.Prefix.String(),
+			"another interface has one of the same metric",
+			"give this tunnel's routes another: metric = 512 for the host in the tunnel file")
+	}
+	return unless(err, unix.EEXIST)
+}
+
+func (k *Kernel) hasRoute(link netlink.Link, want *apply.Route) bool {
+	var s apply.State
+	if k.observeRoutes(link, &s) != nil {
+		return false
+	}
+	for _, r := range s.Routes {
+		if r == *want {
+			return true
+		}
+	}
+	return false
+}
+
+func rtnl(link netlink.Link, r *apply.Route) *netlink.Route {
+	route := &netlink.Route{
+		LinkIndex: link.Attrs().Index,
+		Dst:       netOf(r.Prefix),
+		Priority:  r.Metric,
+		Table:     r.Table,
+		Protocol:  unix.RTPROT_STATIC,
+		Scope:     netlink.SCOPE_LINK,
+	}
+	if r.Gateway.IsValid() {
+		route.Gw = r.Gateway.AsSlice()
+		route.Scope = netlink.SCOPE_UNIVERSE
+	}
+	if !r.Prefix.Addr().Is4() {
+		route.Scope = netlink.SCOPE_UNIVERSE // IPv6 routes have no other
+	}
+	return route
+}
+
+func (k *Kernel) setProxy(c apply.ProxyChange) error {
+	link, err := k.link(c.Proxy.Link)
+	if err != nil || link == nil {
+		return absent(err, c.Proxy.Link, c.Add)
+	}
+	n := &netlink.Neigh{
+		LinkIndex: link.Attrs().Index,
+		Family:    netlink.FAMILY_V6,
+		Flags:     netlink.NTF_PROXY,
+		IP:        c.Proxy.Addr.AsSlice(),
+	}
+	if c.Add {
+		return unless(k.nl.NeighAdd(n), unix.EEXIST)
+	}
+	return unless(k.nl.NeighDel(n), unix.ENOENT)
+}
+
+func (k *Kernel) setSysctl(c apply.SysctlChange) error {
+	err := k.writeSysctl(c.Key, c.New)
+	if errors.Is(err, fs.ErrNotExist) && c.Old != "" {
+		return nil // its interface went, and took it along
+	}
+	return err
+}
+
+func (k *Kernel) writeSysctl(key, value string) error {
+	f, err := k.sys.OpenFile(key, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value + "\n")
+	return errors.Join(err, f.Close())
+}
+
+// unless forgives the error that says that the thing is as wanted already.
+func unless(err error, fine unix.Errno) error {
+	if errors.Is(err, fine) {
+		return nil
+	}
+	return err
+}
+
+// absent: nothing can be added to an interface that is gone, and all that was
+// on it is removed.
+func absent(err error, link string, add bool) error {
+	if err == nil && add {
+		return fmt.Errorf("interface %s is gone", link)
+	}
+	return err
+}
+
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("the WireGuard interface is gone")
+	}
+	return err
+}

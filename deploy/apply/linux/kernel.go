@@ -1,0 +1,102 @@
+// Package linux is the real kernel behind package apply: netlink, WireGuard's
+// own configuration protocol and /proc/sys. Nothing else in wgkeys talks to
+// them.
+//
+// Where the kernel has no WireGuard, a device in user space takes its place
+// (package device); wg(8) and this package speak to both alike.
+//
+// A Kernel sees the network namespace of the process that opened it.
+package linux
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// A Kernel implements [apply.Kernel]. It is for one goroutine.
+type Kernel struct {
+	nl      *netlink.Handle
+	wg      *wgctrl.Client
+	sys     *os.Root // /proc/sys, which no name can escape from
+	private map[keyring.PublicKey]keyring.PrivateKey
+	psks    map[string]keyring.PresharedKey // by fingerprint
+}
+
+// Open connects to the kernel. It needs no rights; changing anything does.
+func Open() (*Kernel, error) {
+	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fault.Wrap(err, "cannot talk to the kernel's", "rtnetlink", "")
+	}
+	wg, err := wgctrl.New()
+	if err != nil {
+		nl.Close()
+		return nil, fault.Wrap(err, "cannot talk to", "WireGuard", "")
+	}
+	sys, err := os.OpenRoot("/proc/sys")
+	if err != nil {
+		nl.Close()
+		wg.Close()
+		return nil, fault.Wrap(fault.Errno(err), "cannot open", "/proc/sys", "")
+	}
+	return &Kernel{nl, wg, sys,
+		map[keyring.PublicKey]keyring.PrivateKey{}, map[string]keyring.PresharedKey{}}, nil
+}
+
+// Close ends the connections.
+func (k *Kernel) Close() {
+	k.nl.Close()
+	k.wg.Close()
+	k.sys.Close()
+}
+
+// link returns the interface, or nil where there is none of that name.
+func (k *Kernel) link(name string) (netlink.Link, error) {
+	l, err := k.nl.LinkByName(name)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil, nil
+	}
+	return l, err
+}
+
+// told puts the kernel's error numbers into the user's words.
+func told(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EPERM), errors.Is(err, fs.ErrPermission):
+		return fault.New("no right to change the network", "", "", "run it as root: sudo wgkeys apply")
+	case errors.Is(err, unix.EADDRINUSE):
+		return errors.New("the port is in use already")
+	case errors.Is(err, unix.ENETDOWN):
+		return errors.New("the interface is down")
+	}
+	return err
+}
+
+// prefixOf converts; it reports false for what is no prefix.
+func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	addr, ok := netip.AddrFromSlice(n.IP)
+	if ok && len(n.Mask) == net.IPv4len {
+		addr = addr.Unmap()
+	}
+	ones, bits := n.Mask.Size()
+	return netip.PrefixFrom(addr, ones), ok && bits == addr.BitLen()
+}
+
+func netOf(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

@@ -1,0 +1,264 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+)
+
+// Observe implements [apply.Kernel].
+func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, journal apply.Entries) (*apply.State, error) {
+	s := &apply.State{Sysctls: map[string]string{}}
+	link, err := k.link(name)
+	if err != nil {
+		return nil, err
+	}
+	if link != nil {
+		if err := k.observeLink(link, s, view != nil); err != nil {
+			return nil, err
+		}
+	}
+	if err := k.observeUplinks(s, view, journal); err != nil {
+		return nil, err
+	}
+	if err := k.observeSysctls(name, s, view, journal); err != nil {
+		return nil, err
+	}
+	if view != nil {
+		k.readKeyFiles(view, s)
+		resolve(ctx, view, s, journal)
+	}
+	return s, nil
+}
+
+// observeLink reads the link itself, and what is on it where wanted.
+func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) error {
+	a := link.Attrs()
+	s.Link = &apply.Link{Kind: link.Type(), MTU: a.MTU, Up: a.Flags&unix.IFF_UP != 0}
+	if !whole {
+		return nil
+	}
+	if err := k.observeDevice(a.Name, s); err != nil {
+		return err
+	}
+	if err := k.observeAddresses(link, s); err != nil {
+		return err
+	}
+	return k.observeRoutes(link, s)
+}
+
+func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {
+	addrs, err := retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(link, netlink.FAMILY_ALL) })
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		p, ok := prefixOf(a.IPNet)
+		if ok && !p.Addr().IsLinkLocalUnicast() {
+			s.Addresses = append(s.Addresses, p)
+		}
+	}
+	return nil
+}
+
+// observeRoutes reads the routes that somebody put on the link, in any table.
+func (k *Kernel) observeRoutes(link netlink.Link, s *apply.State) error {
+	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Table: unix.RT_TABLE_UNSPEC}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := retry(func() ([]netlink.Route, error) {
+			return k.nl.RouteListFiltered(family, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range routes {
+			if r.Protocol == unix.RTPROT_KERNEL || r.Protocol == unix.RTPROT_RA ||
+				r.Table == unix.RT_TABLE_LOCAL || r.Type != unix.RTN_UNICAST {
+				continue
+			}
+			if route, ok := routeOf(r, family); ok {
+				s.Routes = append(s.Routes, route)
+			}
+		}
+	}
+	return nil
+}
+
+// routeOf spells the kernel's defaults as package apply does: as zero.
+func routeOf(r netlink.Route, family int) (apply.Route, bool) {
+	prefix, ok := prefixOf(r.Dst)
+	if r.Dst == nil {
+		prefix, ok = netip.PrefixFrom(unspecified(family), 0), true
+	}
+	route := apply.Route{Prefix: prefix, Metric: r.Priority, Table: r.Table}
+	if gw, ok := netip.AddrFromSlice(r.Gw); ok {
+		route.Gateway = gw.Unmap()
+	}
+	if route.Table == unix.RT_TABLE_MAIN {
+		route.Table = 0
+	}
+	if family == netlink.FAMILY_V6 && route.Metric == 1024 { // IP6_RT_PRIO_USER
+		route.Metric = 0
+	}
+	return route, ok
+}
+
+func unspecified(family int) netip.Addr {
+	if family == netlink.FAMILY_V4 {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+// observeUplinks finds the interfaces with a default route and the proxy
+// neighbours, where the view or the journal speaks of any.
+func (k *Kernel) observeUplinks(s *apply.State, view *tunnel.View, journal apply.Entries) error {
+	forward := view != nil && view.Forward
+	proxies := view != nil && view.Proxies != nil
+	for resource := range journal {
+		proxies = proxies || strings.HasPrefix(resource, "proxy ")
+	}
+	if !forward && !proxies {
+		return nil
+	}
+	links, err := retry(k.nl.LinkList)
+	if err != nil {
+		return err
+	}
+	names := map[int]string{}
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	if s.Uplinks, err = k.uplinks(names); err != nil || !proxies {
+		return err
+	}
+	neighbours, err := retry(func() ([]netlink.Neigh, error) { return k.nl.NeighProxyList(0, netlink.FAMILY_V6) })
+	for _, n := range neighbours {
+		if addr, ok := netip.AddrFromSlice(n.IP); ok {
+			s.Proxies = append(s.Proxies, apply.Proxy{Link: names[n.LinkIndex], Addr: addr})
+		}
+	}
+	return err
+}
+
+func (k *Kernel) uplinks(names map[int]string) ([]apply.Uplink, error) {
+	found := map[string]*apply.Uplink{}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := retry(func() ([]netlink.Route, error) {
+			return k.nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range routes {
+			if p, ok := prefixOf(r.Dst); r.Dst != nil && (!ok || p.Bits() != 0) || r.Type != unix.RTN_UNICAST {
+				continue
+			}
+			for _, index := range outgoing(r) {
+				u := found[names[index]]
+				if u == nil {
+					u = &apply.Uplink{Name: names[index]}
+					found[u.Name] = u
+				}
+				u.IPv4 = u.IPv4 || family == netlink.FAMILY_V4
+				u.IPv6 = u.IPv6 || family == netlink.FAMILY_V6
+				u.RA = u.RA || r.Protocol == unix.RTPROT_RA
+			}
+		}
+	}
+	var uplinks []apply.Uplink
+	for name, u := range found {
+		if name != "" && name != "lo" {
+			uplinks = append(uplinks, *u)
+		}
+	}
+	slices.SortFunc(uplinks, func(a, b apply.Uplink) int { return strings.Compare(a.Name, b.Name) })
+	return uplinks, nil
+}
+
+// outgoing are the interfaces of a route; those learned from several routers
+// are one route with several next hops.
+func outgoing(r netlink.Route) []int {
+	if r.MultiPath == nil {
+		return []int{r.LinkIndex}
+	}
+	var links []int
+	for _, hop := range r.MultiPath {
+		links = append(links, hop.LinkIndex)
+	}
+	return links
+}
+
+// observeSysctls reads the parameters that the view and the journal speak of,
+// and all that forwarding drags along.
+func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, journal apply.Entries) error {
+	want := map[string]bool{"net/ipv4/conf/all/send_redirects": true}
+	for resource := range journal {
+		if key, ok := strings.CutPrefix(resource, "sysctl "); ok {
+			want[key] = true
+		}
+	}
+	if view != nil {
+		for key := range view.Sysctls {
+			want[apply.SysctlPath(key)] = true
+		}
+	}
+	if view != nil && view.Forward {
+		for _, key := range k.forwardingKeys() {
+			want[key] = true
+		}
+	}
+	for _, u := range s.Uplinks {
+		want["net/ipv6/conf/"+u.Name+"/proxy_ndp"] = true
+	}
+	for key := range want {
+		value, err := k.sys.ReadFile(key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.Sysctls[key] = strings.Join(strings.Fields(string(value)), " ")
+	}
+	return nil
+}
+
+// forwardingKeys are the parameters with which forwarding is turned on, and
+// those of every interface that the kernel sets along with them.
+func (k *Kernel) forwardingKeys() []string {
+	keys := []string{"net/ipv4/ip_forward", "net/ipv4/conf/all/accept_redirects"}
+	for _, family := range []string{"net/ipv4/conf", "net/ipv6/conf"} {
+		interfaces, err := fs.ReadDir(k.sys.FS(), family)
+		if err != nil {
+			continue // a kernel without that family
+		}
+		for _, i := range interfaces {
+			keys = append(keys, path.Join(family, i.Name(), "forwarding"))
+			if family == "net/ipv6/conf" {
+				keys = append(keys, path.Join(family, i.Name(), "accept_ra"))
+			}
+		}
+	}
+	return keys
+}
+
+// retry lists again where the kernel says that the list changed meanwhile.
+func retry[T any](list func() ([]T, error)) ([]T, error) {
+	for try := 0; ; try++ {
+		got, err := list()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == 9 {
+			return got, err
+		}
+	}
+}

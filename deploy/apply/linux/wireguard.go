@@ -1,0 +1,179 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// observeDevice reads the WireGuard half of the link. The keys that it holds
+// now are kept, so that a change of them can be undone.
+func (k *Kernel) observeDevice(name string, s *apply.State) error {
+	d, err := k.wg.Device(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // an interface of another kind, or one whose user space is gone
+	}
+	if err != nil {
+		return told(err)
+	}
+	s.Device = apply.Device{ListenPort: d.ListenPort, FwMark: uint32(d.FirewallMark)}
+	if d.PublicKey != (wgtypes.Key{}) && d.PrivateKey != (wgtypes.Key{}) {
+		s.Device.PublicKey = keyring.PublicKey(d.PublicKey)
+		k.private[s.Device.PublicKey] = keyring.PrivateKeyOf(d.PrivateKey)
+	}
+	s.Peers = make([]apply.Peer, len(d.Peers))
+	for i := range d.Peers {
+		s.Peers[i] = k.peerOf(&d.Peers[i])
+	}
+	return nil
+}
+
+func (k *Kernel) peerOf(p *wgtypes.Peer) apply.Peer {
+	peer := apply.Peer{
+		PublicKey:     keyring.PublicKey(p.PublicKey),
+		Keepalive:     int(p.PersistentKeepaliveInterval / time.Second),
+		LastHandshake: p.LastHandshakeTime,
+		AllowedIPs:    make([]netip.Prefix, 0, len(p.AllowedIPs)),
+	}
+	if p.Endpoint != nil {
+		e := p.Endpoint.AddrPort()
+		peer.Endpoint = netip.AddrPortFrom(e.Addr().Unmap(), e.Port())
+	}
+	if p.PresharedKey != (wgtypes.Key{}) {
+		psk := keyring.PresharedKeyOf(p.PresharedKey)
+		peer.PSK = psk.Fingerprint()
+		k.psks[peer.PSK] = psk
+	}
+	for i := range p.AllowedIPs {
+		if prefix, ok := prefixOf(&p.AllowedIPs[i]); ok {
+			peer.AllowedIPs = append(peer.AllowedIPs, prefix)
+		}
+	}
+	return peer
+}
+
+// readKeyFiles reads the preshared keys, and the private key where the kernel
+// has not got it yet: a config change opens no private key file.
+func (k *Kernel) readKeyFiles(view *tunnel.View, s *apply.State) {
+	s.KeyFiles = map[string]apply.KeyFile{}
+	if s.Device.PublicKey != view.PublicKey {
+		key, err := readKey(view.PrivateKeyFile, view.Host, keyring.ParsePrivateKey)
+		file := apply.KeyFile{Err: err}
+		if err == nil {
+			file.PublicKey = key.PublicKey()
+			k.private[file.PublicKey] = key
+		}
+		s.KeyFiles[view.PrivateKeyFile] = file
+	}
+	for i := range view.Peers {
+		path := view.Peers[i].PresharedKeyFile
+		if path == "" {
+			continue
+		}
+		key, err := readKey(path, view.Host, keyring.ParsePresharedKey)
+		file := apply.KeyFile{Err: err}
+		if err == nil {
+			file.Fingerprint = key.Fingerprint()
+			k.psks[file.Fingerprint] = key
+		}
+		s.KeyFiles[path] = file
+	}
+}
+
+// readKey reads a key file that only its owner can read.
+func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, err error) {
+	push := "wgkeys push " + host
+	f, err := os.Open(path)
+	if err != nil {
+		return key, fault.Wrap(fault.Errno(err), "cannot read key file", path, hintFor(err, push))
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return key, fault.Wrap(fault.Errno(err), "cannot read key file", path, push)
+	case info.IsDir():
+		return key, fault.New("cannot read key file", path, "it is a directory", "rmdir "+path+", then "+push)
+	case info.Mode().Perm()&0o077 != 0:
+		return key, fault.New("will not use key file", path,
+			"others on this host can read or change it (mode "+info.Mode().Perm().String()+")",
+			push+" mends its mode; if strangers have accounts here, replace the key")
+	case info.Size() == 0:
+		return key, fault.New("no key in key file", path, "it is empty", push)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 256))
+	defer clear(text)
+	if err != nil {
+		return key, fault.Wrap(fault.Errno(err), "cannot read key file", path, push)
+	}
+	if key, err = parse(text); err != nil {
+		return key, fault.Wrap(err, "no valid key in key file", path, push)
+	}
+	return key, nil
+}
+
+func hintFor(err error, push string) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "run it as root: sudo wgkeys apply"
+	}
+	return push
+}
+
+// resolve looks up the endpoints that are names, with both families, where the
+// journal does not say that the name was set already.
+func resolve(ctx context.Context, view *tunnel.View, s *apply.State, journal apply.Entries) {
+	s.Endpoints = map[string]apply.Endpoint{}
+	for i := range view.Peers {
+		p := &view.Peers[i]
+		if _, err := netip.ParseAddrPort(p.Endpoint); err == nil || p.Endpoint == "" {
+			continue
+		}
+		set := journal["peer "+p.PublicKey.String()].Set == p.Endpoint
+		live := func(q apply.Peer) bool { return q.PublicKey == p.PublicKey && q.Endpoint.IsValid() }
+		if set && containsPeer(s.Peers, live) {
+			continue
+		}
+		s.Endpoints[p.Endpoint] = lookup(ctx, p.Endpoint)
+	}
+}
+
+func containsPeer(peers []apply.Peer, ok func(apply.Peer) bool) bool {
+	for i := range peers {
+		if ok(peers[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// lookup resolves name:port. It gives up after five seconds: a name that does
+// not resolve is its peer's trouble, not the tunnel's.
+func lookup(ctx context.Context, endpoint string) apply.Endpoint {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	host, port, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return apply.Endpoint{Err: err}
+	}
+	number, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
+	if err != nil {
+		return apply.Endpoint{Err: err}
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return apply.Endpoint{Err: err}
+	}
+	return apply.Endpoint{Addr: netip.AddrPortFrom(addrs[0].Unmap(), uint16(number))}
+}

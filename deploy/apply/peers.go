@@ -1,0 +1,142 @@
+package apply
+
+import (
+	"net/netip"
+	"slices"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+// setPeers plans the peers that are new or differ, and returns those to remove
+// once all others have what they need.
+func (p *planner) setPeers() (remove []*Peer) {
+	live := make(map[keyring.PublicKey]*Peer, len(p.state.Peers))
+	holds := map[netip.Prefix]keyring.PublicKey{}
+	for i := range p.state.Peers {
+		peer := &p.state.Peers[i]
+		live[peer.PublicKey] = peer
+		for _, prefix := range peer.AllowedIPs {
+			holds[prefix] = peer.PublicKey
+		}
+	}
+	gets := map[netip.Prefix]keyring.PublicKey{}
+	for i := range p.view.Peers {
+		for _, prefix := range p.view.Peers[i].AllowedIPs {
+			gets[prefix] = p.view.Peers[i].PublicKey
+		}
+	}
+	hands := hands{holds, gets}
+
+	var changes []PeerChange
+	for i := range p.view.Peers {
+		want := &p.view.Peers[i]
+		if c, ok := p.peerChange(want, live[want.PublicKey], hands); ok {
+			changes = append(changes, c)
+		}
+		delete(live, want.PublicKey)
+	}
+	// Who takes goes before who gives: a prefix moves at once, without a
+	// moment in which it is nobody's.
+	slices.SortStableFunc(changes, func(a, b PeerChange) int { return givesOnly(a) - givesOnly(b) })
+	for _, c := range changes {
+		p.step(c, "%s", whyPeer(c))
+	}
+	for i := range p.state.Peers {
+		if peer := live[p.state.Peers[i].PublicKey]; peer != nil {
+			remove = append(remove, peer)
+		}
+	}
+	return remove
+}
+
+func (p *planner) removePeers(peers []*Peer) {
+	for _, peer := range peers {
+		c := PeerChange{Link: p.view.Tunnel, Old: peer}
+		if p.isMine(c.Resource()) {
+			p.step(c, "no longer a peer of %s", p.view.Host)
+		} else {
+			p.note("peer %s of %s was not made by wgkeys: left alone", peer.PublicKey, p.view.Tunnel)
+		}
+	}
+}
+
+// hands tells which peer a prefix is with and which one is to have it.
+type hands struct {
+	holds, gets map[netip.Prefix]keyring.PublicKey
+}
+
+// moving returns those of prefixes that owner's map gives to another than key.
+func moving(prefixes []netip.Prefix, owner map[netip.Prefix]keyring.PublicKey, key keyring.PublicKey) []netip.Prefix {
+	var moved []netip.Prefix
+	for _, prefix := range prefixes {
+		if other, ok := owner[prefix]; ok && other != key {
+			moved = append(moved, prefix)
+		}
+	}
+	return moved
+}
+
+func (p *planner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerChange, bool) {
+	next := &Peer{
+		PublicKey:        want.PublicKey,
+		Configured:       want.Endpoint,
+		Endpoint:         p.endpoint(want, have),
+		Keepalive:        want.Keepalive,
+		PresharedKeyFile: want.PresharedKeyFile,
+		AllowedIPs:       want.AllowedIPs,
+	}
+	if want.PresharedKeyFile != "" {
+		next.PSK = p.state.KeyFiles[want.PresharedKeyFile].Fingerprint
+	}
+	c := PeerChange{Link: p.view.Tunnel, Name: want.Name, Old: have, New: next}
+	if have == nil {
+		c.Took = moving(next.AllowedIPs, h.holds, want.PublicKey)
+		return c, true
+	}
+	c.Took = moving(c.Gained(), h.holds, want.PublicKey)
+	c.Gave = moving(c.Lost(), h.gets, want.PublicKey)
+	changed := next.Endpoint.IsValid() || next.Keepalive != have.Keepalive || next.PSK != have.PSK ||
+		c.Gained() != nil && len(c.Gained()) > 0 || len(c.Lost()) > 0 || len(c.Gave) > 0
+	return c, changed
+}
+
+// endpoint returns the address to set, or the zero value to leave the peer
+// where it is: it may have roamed from what the view says.
+func (p *planner) endpoint(want *tunnel.Peer, have *Peer) netip.AddrPort {
+	if want.Endpoint == "" {
+		return netip.AddrPort{}
+	}
+	resource := PeerChange{New: &Peer{PublicKey: want.PublicKey}}.Resource()
+	if have != nil && have.Endpoint.IsValid() && p.mine.Entries[resource].Set == want.Endpoint {
+		return netip.AddrPort{}
+	}
+	if addr, err := netip.ParseAddrPort(want.Endpoint); err == nil {
+		return addr
+	}
+	e := p.state.Endpoints[want.Endpoint]
+	if e.Err != nil {
+		p.note("peer %s: its endpoint %s, OUTSIDE, cannot be resolved now: %v", want.Name, want.Endpoint, e.Err)
+	}
+	return e.Addr
+}
+
+// givesOnly is 1 for a change that another peer's change makes by itself.
+func givesOnly(c PeerChange) int {
+	if len(c.Gained()) == 0 && c.Old != nil {
+		return 1
+	}
+	return 0
+}
+
+func whyPeer(c PeerChange) string {
+	switch {
+	case c.Old == nil && c.New.Configured == "":
+		return "peer " + c.Name + ", which comes to us"
+	case c.Old == nil:
+		return "peer " + c.Name + ", reached at " + c.New.Configured + ", OUTSIDE"
+	case len(c.Gained()) == 0 && len(c.Lost()) == 0 && len(c.Gave) > 0:
+		return "peer " + c.Name + ": what it was allowed, another peer takes"
+	}
+	return "peer " + c.Name + " differs"
+}

@@ -1,0 +1,318 @@
+package apply
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// A Plan is the way from what the kernel has to what is wanted.
+type Plan struct {
+	Tunnel string
+	Host   string
+	Steps  []Step
+	Notes  []string // what is left alone, and why
+}
+
+// DefaultMTU is what WireGuard gives a link by itself: an Ethernet frame less
+// the longest outer headers (wg_setup in the kernel's device.c).
+const DefaultMTU = 1420
+
+// Make plans the way from state to view. Mine is the tunnel's own journal and
+// others those of the other tunnels on the host, see [Others].
+//
+// The errors are the refusals that leave the host as it is: an interface that
+// is not ours, a key file that cannot be used.
+func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan, error) {
+	p := &planner{
+		view: view, state: state, mine: mine, others: others,
+		plan: &Plan{Tunnel: view.Tunnel, Host: view.Host},
+		now:  sysctls(state.Sysctls).clone(),
+	}
+	if err := p.refuse(); err != nil {
+		return nil, err
+	}
+	p.keepAdvertisements()
+	p.addLink()
+	p.setDevice()
+	removed := p.setPeers()
+	p.setAddresses()
+	p.raiseLink()
+	p.setForwarding()
+	p.setSysctls()
+	p.setProxies()
+	p.setRoutes()
+	p.removePeers(removed)
+	p.removeAddresses()
+	p.restoreSysctls()
+	return p.plan, nil
+}
+
+// A planner collects the steps of one plan.
+type planner struct {
+	view   *tunnel.View
+	state  *State
+	mine   *Journal
+	others Entries
+	plan   *Plan
+	now    sysctls // the kernel's parameters as they will be after the steps so far
+}
+
+func (p *planner) step(c Change, why string, args ...any) {
+	p.plan.Steps = append(p.plan.Steps, Step{c, fmt.Sprintf(why, args...)})
+}
+
+func (p *planner) note(format string, args ...any) {
+	p.plan.Notes = append(p.plan.Notes, fmt.Sprintf(format, args...))
+}
+
+// isMine reports whether the journal says that we made the thing.
+func (p *planner) isMine(resource string) bool { return has(p.mine.Entries, resource) }
+
+func (p *planner) refuse() error {
+	v, name := p.view, p.view.Tunnel
+	if p.state.Link != nil && !p.isMine("link "+name) {
+		return fault.New("will not touch the interface", name, "it is there already and wgkeys did not make it",
+			"bring it down the way it was brought up (wg-quick down "+name+", or ip link del "+name+"), then run wgkeys apply again")
+	}
+	if p.state.Device.PublicKey == v.PublicKey {
+		return p.refusePSKs()
+	}
+	file := p.state.KeyFiles[v.PrivateKeyFile]
+	if file.Err != nil {
+		return file.Err
+	}
+	if file.PublicKey != v.PublicKey {
+		return fault.New("wrong private key in", v.PrivateKeyFile, p.wrongKey(file.PublicKey), "wgkeys push "+v.Host)
+	}
+	return p.refusePSKs()
+}
+
+func (p *planner) wrongKey(found keyring.PublicKey) string {
+	whose := "no host of this tunnel"
+	for _, peer := range p.view.Peers {
+		if peer.PublicKey == found {
+			whose = "host " + peer.Name
+		}
+	}
+	return fmt.Sprintf("its public key is %s (of %s), and the keyring has %s for %s",
+		found, whose, p.view.PublicKey, p.view.Host)
+}
+
+func (p *planner) refusePSKs() error {
+	for _, peer := range p.view.Peers {
+		if peer.PresharedKeyFile == "" {
+			continue
+		}
+		if err := p.state.KeyFiles[peer.PresharedKeyFile].Err; err != nil {
+			return err
+		}
+	}
+	for _, peer := range p.view.CapturedEndpoints() {
+		return fault.New("cannot route everything through the peer", peer.Name,
+			"its endpoint "+peer.Endpoint+" lies inside the tunnel's own routes, so the encrypted packets would loop",
+			`set table = 7767 for this host and add a rule for what should use it, or narrow the routes of "`+peer.Name+`"`)
+	}
+	return nil
+}
+
+func (p *planner) addLink() {
+	if p.state.Link != nil {
+		return
+	}
+	// wg_open turns off redirects on all interfaces as it brings the link up.
+	link := LinkChange{Name: p.view.Tunnel, New: &Link{MTU: p.mtu()}}
+	const redirects = "net/ipv4/conf/all/send_redirects"
+	if was, ok := p.now[redirects]; ok {
+		link.Drags = []Drag{{redirects, p.was(redirects, was), "0"}}
+	}
+	p.step(link, "the tunnel's interface")
+}
+
+func (p *planner) mtu() int {
+	if p.view.MTU != 0 {
+		return p.view.MTU
+	}
+	return DefaultMTU
+}
+
+func (p *planner) setDevice() {
+	v, old := p.view, p.state.Device
+	want := Device{v.PublicKey, v.PrivateKeyFile, v.ListenPort, v.FwMark}
+	if want.ListenPort == 0 { // the kernel's choice, once made, stays
+		want.ListenPort = old.ListenPort
+	}
+	var why []string
+	if old.PublicKey != want.PublicKey {
+		why = append(why, "its private key, whose public key is "+want.PublicKey.String())
+	}
+	if old.ListenPort != want.ListenPort {
+		why = append(why, "its port, OUTSIDE")
+	}
+	if old.FwMark != want.FwMark {
+		why = append(why, "the mark of its encrypted packets")
+	}
+	if why != nil {
+		p.step(DeviceChange{v.Tunnel, old, want}, "%s", strings.Join(why, "; "))
+	}
+}
+
+func (p *planner) setAddresses() {
+	for _, a := range subtract(p.view.Addresses, p.state.Addresses) {
+		p.step(AddressChange{p.view.Tunnel, a, true}, "address of %s, INSIDE", p.view.Host)
+	}
+}
+
+func (p *planner) removeAddresses() {
+	for _, a := range subtract(p.state.Addresses, p.view.Addresses) {
+		c := AddressChange{p.view.Tunnel, a, false}
+		if p.isMine(c.Resource()) {
+			p.step(c, "no longer an address of %s", p.view.Host)
+		} else {
+			p.note("address %s on %s was not made by wgkeys: left alone", a, p.view.Tunnel)
+		}
+	}
+}
+
+// raiseLink sets what the link lacks. A new one is made with its MTU.
+func (p *planner) raiseLink() {
+	have := Link{MTU: p.mtu()}
+	if p.state.Link != nil {
+		have = *p.state.Link
+	}
+	if want := (Link{have.Kind, p.mtu(), have.Up}); have != want {
+		p.step(LinkChange{Name: p.view.Tunnel, Old: &have, New: &want}, "its MTU")
+		have = want
+	}
+	if !have.Up {
+		p.step(LinkChange{Name: p.view.Tunnel, Old: &have, New: &Link{have.Kind, have.MTU, true}}, "bring it up")
+	}
+}
+
+// setRoutes adds and replaces first and removes last: what stays is never
+// without its route.
+func (p *planner) setRoutes() {
+	var want []Route
+	from := map[string]string{}
+	for _, r := range p.view.Routes {
+		route := Route{r.Prefix, r.Gateway, normalMetric(r.Prefix, r.Metric), normalTable(p.view.Table)}
+		want = append(want, route)
+		from[route.key()] = r.Peer
+	}
+	have := make(map[string]Route, len(p.state.Routes))
+	for _, r := range p.state.Routes {
+		have[r.key()] = r
+	}
+	sortForGateways(want)
+	for _, r := range want {
+		switch old, ok := have[r.key()]; {
+		case !ok:
+			p.step(RouteChange{p.view.Tunnel, nil, &r}, "leads to peer %s, INSIDE", from[r.key()])
+		case old != r:
+			p.step(RouteChange{p.view.Tunnel, &old, &r}, "another gateway, INSIDE")
+		}
+		delete(have, r.key())
+	}
+	for _, r := range p.state.Routes {
+		if _, unwanted := have[r.key()]; !unwanted {
+			continue
+		}
+		c := RouteChange{p.view.Tunnel, &r, nil}
+		if p.isMine(c.Resource()) {
+			p.step(c, "leads nowhere any more")
+		} else {
+			p.note("route %s through %s was not made by wgkeys: left alone", r.Prefix, p.view.Tunnel)
+		}
+	}
+}
+
+// sortForGateways puts the routes without a gateway first: one with a gateway
+// is accepted only where the gateway is reached already.
+func sortForGateways(routes []Route) {
+	slices.SortStableFunc(routes, func(a, b Route) int {
+		switch av, bv := a.Gateway.IsValid(), b.Gateway.IsValid(); {
+		case av == bv:
+			return 0
+		case bv:
+			return -1
+		}
+		return 1
+	})
+}
+
+// normalMetric spells the kernel's default metric as 0 (IP6_RT_PRIO_USER).
+func normalMetric(prefix netip.Prefix, metric int) int {
+	if !prefix.Addr().Is4() && metric == 1024 {
+		return 0
+	}
+	return metric
+}
+
+// normalTable spells the main table as 0 (RT_TABLE_MAIN).
+func normalTable(table int) int {
+	if table == 254 {
+		return 0
+	}
+	return table
+}
+
+// setProxies has the uplinks answer for INSIDE addresses (RFC 4389): right
+// where the provider has the prefix on the link, needless where it routes it.
+func (p *planner) setProxies() {
+	have := make(map[Proxy]bool, len(p.state.Proxies))
+	for _, x := range p.state.Proxies {
+		have[x] = true
+	}
+	var want []Proxy
+	for _, link := range p.proxyLinks() {
+		p.set("net/ipv6/conf/"+link+"/proxy_ndp", "1", "%s answers for INSIDE addresses", link)
+		for _, a := range p.view.Proxies {
+			want = append(want, Proxy{link, a})
+		}
+	}
+	if want == nil && p.view.Proxies != nil {
+		p.note("no interface has an IPv6 default route, so there is none to proxy neighbours on")
+	}
+	for _, x := range want {
+		if !have[x] {
+			p.step(ProxyChange{x, true}, "answer on %s, OUTSIDE, for %s, INSIDE", x.Link, x.Addr)
+		}
+	}
+	for _, x := range p.state.Proxies {
+		if c := (ProxyChange{x, false}); p.isMine(c.Resource()) && !slices.Contains(want, x) {
+			p.step(c, "no longer to be answered for")
+		}
+	}
+}
+
+// proxyLinks are the IPv6 uplinks, and those that were when we began: an uplink
+// that lost its default route for a while keeps its proxies.
+func (p *planner) proxyLinks() []string {
+	if p.view.Proxies == nil {
+		return nil
+	}
+	var links []string
+	for _, u := range p.uplinks() {
+		if u.IPv6 {
+			links = append(links, u.Name)
+		}
+	}
+	for _, x := range p.state.Proxies {
+		if p.isMine(ProxyChange{x, true}.Resource()) && !slices.Contains(links, x.Link) {
+			links = append(links, x.Link)
+		}
+	}
+	return links
+}
+
+// uplinks are the interfaces with a default route, but for the tunnel itself.
+func (p *planner) uplinks() []Uplink {
+	return slices.DeleteFunc(slices.Clone(p.state.Uplinks), func(u Uplink) bool {
+		return u.Name == p.view.Tunnel
+	})
+}

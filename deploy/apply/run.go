@@ -1,0 +1,173 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/keyring/fault"
+)
+
+// Run takes the steps of a plan, writing each into the journal first, and
+// calls each with those that are done. If one fails, or ctx ends, those that
+// were taken are undone in reverse order and the error says so.
+func Run(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step)) error {
+	var taken []Step
+	for _, batch := range batches(plan.Steps) {
+		taken = append(taken, batch...)
+		err := ctx.Err()
+		if err == nil {
+			err = take(ctx, k, j, batch)
+		}
+		if err != nil {
+			return undo(context.WithoutCancel(ctx), k, j, taken, failed(plan, batch, err))
+		}
+		for _, s := range batch {
+			each(s)
+		}
+	}
+	return nil
+}
+
+// RunDown takes all the steps that it can. The journal keeps what failed, so
+// that another down can finish, and ends when nothing is left.
+func RunDown(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step)) error {
+	var errs []error
+	for _, s := range plan.Steps {
+		if err := take(ctx, k, j, []Step{s}); err != nil {
+			errs = append(errs, failed(plan, []Step{s}, err))
+			continue
+		}
+		each(s)
+	}
+	if errs != nil {
+		return errors.Join(errs...)
+	}
+	return j.end()
+}
+
+func take(ctx context.Context, k Kernel, j *Journal, batch []Step) error {
+	if err := j.before(batch); err != nil {
+		return err
+	}
+	if err := k.Do(ctx, changesOf(batch)); err != nil {
+		return err
+	}
+	return j.after(batch)
+}
+
+// undo takes the inverses of all steps, also of those of the batch that
+// failed: part of it may have been done, and every change is idempotent.
+func undo(ctx context.Context, k Kernel, j *Journal, taken []Step, cause error) error {
+	var errs []error
+	for _, s := range slices.Backward(taken) {
+		for _, c := range s.Change.Inverse() {
+			if err := take(ctx, k, j, []Step{{c, "undo"}}); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", c, err))
+			}
+		}
+	}
+	if errs != nil {
+		return errors.Join(append([]error{cause,
+			fault.New("could not undo all of it on", hostOf(cause), "some steps failed", "wgkeys down")}, errs...)...)
+	}
+	if len(j.Entries) == 0 {
+		return errors.Join(cause, j.end())
+	}
+	return cause
+}
+
+func hostOf(err error) string {
+	var f *fault.Fault
+	if errors.As(err, &f) {
+		return f.Who
+	}
+	return ""
+}
+
+func failed(plan *Plan, batch []Step, err error) error {
+	what := batch[0].Change.String()
+	if len(batch) > 1 {
+		what += fmt.Sprintf(" … (%d steps)", len(batch))
+	}
+	return fault.Wrap(fmt.Errorf("%s: %w", what, err), "cannot change tunnel", plan.Tunnel, "")
+}
+
+// batches groups neighbouring steps of one kind, which the kernel may take at
+// once. Parameters and links go one by one.
+func batches(steps []Step) [][]Step {
+	var out [][]Step
+	for i, s := range steps {
+		if i > 0 && reflect.TypeOf(s.Change) == reflect.TypeOf(steps[i-1].Change) && batched(s.Change) {
+			out[len(out)-1] = append(out[len(out)-1], s)
+			continue
+		}
+		out = append(out, []Step{s})
+	}
+	return out
+}
+
+func batched(c Change) bool {
+	switch c.(type) {
+	case PeerChange, AddressChange, RouteChange, ProxyChange:
+		return true
+	}
+	return false
+}
+
+func changesOf(steps []Step) []Change {
+	changes := make([]Change, len(steps))
+	for i, s := range steps {
+		changes[i] = s.Change
+	}
+	return changes
+}
+
+// Lock makes this process the only one that changes tunnels on the host, until
+// unlock. If another one is at it, wait is told which, and Lock waits for it.
+func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), err error) {
+	path := filepath.Join(dir, "lock")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "sudo wgkeys apply")
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot open the lock", path, "sudo wgkeys apply")
+	}
+	for told := false; ; told = true {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.Join(fault.Wrap(err, "cannot lock", path, ""), f.Close())
+		}
+		if !told {
+			wait(holder(f))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	f.Truncate(0)
+	f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return func() { f.Close() }, nil
+}
+
+func holder(f *os.File) int {
+	b := make([]byte, 16)
+	n, _ := f.ReadAt(b, 0)
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	return pid
+}

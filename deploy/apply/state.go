@@ -1,0 +1,93 @@
+package apply
+
+import (
+	"net/netip"
+	"time"
+
+	"wgkeys/keyring"
+)
+
+// A State is what the kernel has of one tunnel.
+type State struct {
+	Link      *Link             // nil: there is no such interface
+	Device    Device            // of the link
+	Peers     []Peer            // of the link
+	Addresses []netip.Prefix    // on the link, without link-local ones
+	Routes    []Route           // through the link, without those the kernel makes itself
+	Proxies   []Proxy           // proxy neighbours on all interfaces
+	Uplinks   []Uplink          // interfaces with a default route
+	Sysctls   map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
+	KeyFiles  map[string]KeyFile
+	Endpoints map[string]Endpoint // by name:port, of those that had to be resolved
+}
+
+// A Link is a network interface.
+type Link struct {
+	Kind string // "wireguard", or "tun" for a device in user space
+	MTU  int    // bytes; 0 in a change: the kernel's choice
+	Up   bool
+}
+
+// A Device is the WireGuard half of a link. Its private key is told by the
+// public key that belongs to it.
+type Device struct {
+	PublicKey      keyring.PublicKey
+	PrivateKeyFile string // whence the key comes; unknown ("") in what the kernel has
+	ListenPort     int
+	FwMark         uint32
+}
+
+// A Peer is a peer of a device. Its preshared key is told by its fingerprint,
+// [keyring.PresharedKey.Fingerprint].
+type Peer struct {
+	PublicKey        keyring.PublicKey
+	Endpoint         netip.AddrPort // OUTSIDE; the zero value: none, or as it is
+	Configured       string         // the endpoint as the view spells it; unknown ("") in what the kernel has
+	Keepalive        int            // seconds
+	PSK              string         // fingerprint; "": none
+	PresharedKeyFile string         // whence the preshared key comes; unknown ("") in what the kernel has
+	AllowedIPs       []netip.Prefix
+	LastHandshake    time.Time // zero: never
+}
+
+// A Route is an INSIDE prefix and how it is reached through the link.
+type Route struct {
+	Prefix  netip.Prefix
+	Gateway netip.Addr // the zero value: none
+	Metric  int        // 0: the kernel's default
+	Table   int        // 0: main
+}
+
+// A Proxy is a proxy neighbour: the host answers for Addr on Link.
+type Proxy struct {
+	Link string
+	Addr netip.Addr
+}
+
+// An Uplink is an interface with a default route.
+type Uplink struct {
+	Name string
+	IPv4 bool // has an IPv4 default route
+	IPv6 bool // has an IPv6 default route
+	RA   bool // the IPv6 one comes from router advertisements
+}
+
+// A KeyFile is what was found at the path of a private or preshared key.
+type KeyFile struct {
+	PublicKey   keyring.PublicKey // of a private key
+	Fingerprint string            // of a preshared key
+	Err         error             // why the file cannot be used
+}
+
+// An Endpoint is what a name resolved to.
+type Endpoint struct {
+	Addr netip.AddrPort
+	Err  error
+}
+
+func (r Route) family() string {
+	if r.Prefix.Addr().Is4() {
+		return "-4"
+	}
+	return "-6"
+}

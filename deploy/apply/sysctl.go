@@ -1,0 +1,209 @@
+package apply
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// sysctls are kernel parameters by their path below /proc/sys.
+type sysctls map[string]string
+
+func (s sysctls) clone() sysctls {
+	if s == nil {
+		return sysctls{}
+	}
+	return maps.Clone(s)
+}
+
+const (
+	forward4 = "net/ipv4/ip_forward"
+	forward6 = "net/ipv6/conf/all/forwarding"
+)
+
+// drags returns what the kernel changes by itself when key is set to value.
+//
+// Setting IPv6 forwarding for all sets it for the default and for each
+// interface (addrconf_fixup_forwarding); IPv4 likewise, and redirects are
+// accepted where forwarding is off (inet_forward_change).
+func (s sysctls) drags(key, value string) []Drag {
+	var pattern string
+	switch key {
+	case forward6:
+		pattern = "net/ipv6/conf/*/forwarding"
+	case forward4:
+		pattern = "net/ipv4/conf/*/forwarding"
+	default:
+		return nil
+	}
+	var drags []Drag
+	for _, k := range slices.Sorted(maps.Keys(s)) {
+		if match, _ := path.Match(pattern, k); match && k != key {
+			drags = append(drags, Drag{k, s[k], value})
+		}
+	}
+	const redirects = "net/ipv4/conf/all/accept_redirects"
+	if was, ok := s[redirects]; ok && key == forward4 {
+		drags = append(drags, Drag{redirects, was, opposite(value)})
+	}
+	return drags
+}
+
+func opposite(value string) string {
+	if value == "0" {
+		return "1"
+	}
+	return "0"
+}
+
+// change returns the change of key to value and makes it in s.
+func (s sysctls) change(key, value string) SysctlChange {
+	c := SysctlChange{Key: key, Old: s[key], New: value, Drags: s.drags(key, value)}
+	s[key] = value
+	for _, d := range c.Drags {
+		s[d.Key] = d.Set
+	}
+	return c
+}
+
+// was is the value from before any tunnel of ours touched key.
+func (p *planner) was(key, now string) string {
+	if e, ok := p.others["sysctl "+key]; ok {
+		return e.Was
+	}
+	return now
+}
+
+// set plans key=value where it is not so. Where it is so because of another
+// tunnel, it is shared: the last of them puts it back.
+func (p *planner) set(key, value, why string, args ...any) {
+	resource := "sysctl " + key
+	now, known := p.now[key]
+	switch other, shared := p.others[resource]; {
+	case known && same(now, value) && shared && !p.isMine(resource):
+		p.step(ShareChange{key, other.Was, value}, why, args...)
+		p.share(p.now.drags(key, value), why, args...)
+	case known && same(now, value):
+	default:
+		p.step(p.now.change(key, value), why, args...)
+	}
+}
+
+// share plans that what another tunnel's parameter dragged along is shared too.
+func (p *planner) share(drags []Drag, why string, args ...any) {
+	for _, d := range drags {
+		if other, ok := p.others["sysctl "+d.Key]; ok {
+			p.step(ShareChange{d.Key, other.Was, d.Set}, why, args...)
+		}
+	}
+}
+
+// same compares values as the kernel does: any white space separates numbers.
+func same(a, b string) bool { return slices.Equal(strings.Fields(a), strings.Fields(b)) }
+
+// keepAdvertisements secures the uplinks' default routes before forwarding.
+//
+// ipv6_accept_ra() reads only the interface's own value, and a router accepts
+// advertisements only where it is 2; turning forwarding on purges the default
+// routes learned from them everywhere else.
+func (p *planner) keepAdvertisements() {
+	if !p.view.Forward || !p.view.ForwardIPv6 {
+		return
+	}
+	uplinks := p.uplinks()
+	if slices.ContainsFunc(uplinks, func(u Uplink) bool { return u.IPv6 }) {
+		uplinks = slices.DeleteFunc(uplinks, func(u Uplink) bool { return !u.IPv6 })
+	}
+	for _, u := range uplinks {
+		key := "net/ipv6/conf/" + u.Name + "/accept_ra"
+		switch p.now[key] {
+		case "1", "2":
+			p.set(key, "2", "%s", whyAdvertisements(u))
+		case "0":
+			if u.RA {
+				p.note("%s: router advertisements are handled by another program (accept_ra=0), which must go on accepting them while the host forwards; its accept_ra is left alone", u.Name)
+			}
+		}
+	}
+}
+
+func whyAdvertisements(u Uplink) string {
+	if u.RA {
+		return u.Name + " has its default route from router advertisements, and forwarding would drop it"
+	}
+	return u.Name + " is an uplink: keep accepting router advertisements while forwarding"
+}
+
+func (p *planner) setForwarding() {
+	if !p.view.Forward {
+		return
+	}
+	if p.view.ForwardIPv6 {
+		p.set(forward6, "1", "%s is a router for IPv6", p.view.Host)
+	}
+	if p.view.ForwardIPv4 {
+		p.set(forward4, "1", "%s is a router for IPv4", p.view.Host)
+	}
+}
+
+func (p *planner) setSysctls() {
+	for _, name := range slices.Sorted(maps.Keys(p.view.Sysctls)) {
+		p.set(SysctlPath(name), p.view.Sysctls[name], "the tunnel file says so")
+	}
+}
+
+// restoreSysctls puts back, last touched first, what the view no longer asks for.
+func (p *planner) restoreSysctls() {
+	for _, resource := range slices.Backward(p.mine.Order) {
+		key, ok := strings.CutPrefix(resource, "sysctl ")
+		if ok && !p.wants(key) {
+			p.restore(key)
+		}
+	}
+}
+
+// wants reports whether the view needs a parameter of the journal to stay.
+func (p *planner) wants(key string) bool {
+	switch {
+	case strings.HasPrefix(key, "net/ipv6/") && (path.Base(key) == "forwarding" || path.Base(key) == "accept_ra"):
+		// also on what was an uplink: it may come back any moment
+		return p.view.Forward && p.view.ForwardIPv6
+	case key == forward4, strings.HasPrefix(key, "net/ipv4/") && path.Base(key) == "forwarding",
+		key == "net/ipv4/conf/all/accept_redirects":
+		return p.view.Forward && p.view.ForwardIPv4
+	case key == "net/ipv4/conf/all/send_redirects":
+		return true // as long as the link is up
+	case path.Base(key) == "proxy_ndp":
+		return slices.Contains(p.proxyLinks(), path.Base(path.Dir(key)))
+	}
+	for name := range p.view.Sysctls {
+		if SysctlPath(name) == key {
+			return true
+		}
+	}
+	return false
+}
+
+// restore plans that a parameter gets the value from before us, unless another
+// tunnel needs it or somebody else changed it since.
+func (p *planner) restore(key string) {
+	e := p.mine.Entries["sysctl "+key]
+	now, there := p.now[key]
+	_, others := p.others["sysctl "+key]
+	switch {
+	case others:
+		p.step(ReleaseChange{key}, "another tunnel still needs it")
+	case !there:
+		p.step(ReleaseChange{key}, "its interface is gone")
+	case same(now, e.Was):
+		p.step(ReleaseChange{key}, "it is as it was")
+	case same(now, e.Set) || p.now[key] != p.state.Sysctls[key]:
+		c := p.now.change(key, e.Was)
+		c.Drags = nil // each has its own entry
+		p.step(c, "as it was before")
+	default:
+		p.note("%s is %s, which wgkeys did not set: left alone", sysctlName(key), now)
+		p.step(ReleaseChange{key}, "somebody else changed it")
+	}
+}
