@@ -20,11 +20,9 @@ const (
 	stanzaType = "wgkeys"
 	version    = 1
 	timeLayout = "2006-01-02T15:04:05Z"
-	pskDomain  = "wgkeys preshared key v1\n"
 )
 
-// A Fingerprint names a recipient or a preshared key. It tells two of them
-// apart and tells nothing about a preshared key. It prints in hexadecimal.
+// A Fingerprint names a recipient. It prints in hexadecimal.
 type Fingerprint [16]byte
 
 func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
@@ -32,22 +30,10 @@ func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 // MarshalText implements [encoding.TextMarshaler].
 func (f Fingerprint) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
-// fingerprint is the start of the SHA-256 of all parts.
-func fingerprint(parts ...[]byte) Fingerprint {
-	h := sha256.New()
-	for _, p := range parts {
-		h.Write(p)
-	}
-	return Fingerprint(h.Sum(nil)[:len(Fingerprint{})])
-}
-
-// FingerprintPSK returns the fingerprint of a preshared key. The key has 256
-// random bits, so that nobody finds it from its hash, and the line before it
-// keeps this hash apart from every other use of the key.
-func FingerprintPSK(k keyring.PresharedKey) Fingerprint {
-	text := k.File()
-	defer clear(text)
-	return fingerprint([]byte(pskDomain), text)
+// fingerprint returns the fingerprint of a recipient in its one spelling.
+func fingerprint(recipient string) Fingerprint {
+	h := sha256.Sum256([]byte(recipient))
+	return Fingerprint(h[:len(Fingerprint{})])
 }
 
 // Meta is what a vault file says about itself without being decrypted. See the
@@ -57,7 +43,7 @@ type Meta struct {
 	Host       string            `json:"host"`
 	File       string            `json:"file"`                 // as installed: "wg0.key"
 	PublicKey  keyring.PublicKey `json:"public_key,omitzero"`  // of a private key
-	PSK        Fingerprint       `json:"psk,omitzero"`         // of a preshared key
+	PSK        string            `json:"psk,omitempty"`        // fingerprint of a preshared key
 	Created    time.Time         `json:"created"`              // when the key was made
 	Recipients []Fingerprint     `json:"recipients,omitempty"` // whom it is encrypted to
 }
@@ -66,7 +52,7 @@ type Meta struct {
 func (m Meta) stanza() *age.Stanza {
 	half := m.PublicKey.String()
 	if strings.HasSuffix(m.File, pskSuffix) {
-		half = m.PSK.String()
+		half = m.PSK
 	}
 	var body []byte
 	for _, f := range m.Recipients {
@@ -101,8 +87,8 @@ func parseStanza(s *age.Stanza) (Meta, error) {
 	if m.Recipients, err = parseFingerprints(s.Body); err != nil {
 		return Meta{}, err
 	}
-	// time.Parse takes fractions of a second and hex.Decode upper case: the
-	// only sure test of one spelling is to spell it again.
+	// time.Parse takes a fraction of a second, among others: the only sure test
+	// of one spelling is to spell it again.
 	if t := m.stanza(); !slices.Equal(t.Args, s.Args) || !bytes.Equal(t.Body, s.Body) {
 		return Meta{}, errors.New("its metadata is not spelled in the one way allowed")
 	}
@@ -117,10 +103,10 @@ func (m *Meta) parseHalf(s string) (err error) {
 		return nil
 	}
 	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(m.PSK) {
+	if err != nil || len(b) != sha256.Size || hex.EncodeToString(b) != s {
 		return errors.New("the fingerprint in its metadata is not valid")
 	}
-	m.PSK = Fingerprint(b)
+	m.PSK = s
 	return nil
 }
 

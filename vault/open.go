@@ -56,7 +56,7 @@ func (v Vault) OpenKey(host, file string, want keyring.PublicKey, ids *Identitie
 
 // OpenPSK decrypts a preshared key and returns it if its fingerprint is want,
 // which is that in the metadata of the other host's file.
-func (v Vault) OpenPSK(host, file string, want Fingerprint, ids *Identities) (keyring.PresharedKey, error) {
+func (v Vault) OpenPSK(host, file string, want string, ids *Identities) (keyring.PresharedKey, error) {
 	s, err := v.read(host, file)
 	if err != nil {
 		return keyring.PresharedKey{}, err
@@ -74,7 +74,7 @@ func (v Vault) OpenPSK(host, file string, want Fingerprint, ids *Identities) (ke
 	if err != nil {
 		return keyring.PresharedKey{}, s.fault(fmt.Errorf("%w: it does not hold a preshared key: %w", ErrMismatch, err), "")
 	}
-	if got := FingerprintPSK(k); got != want {
+	if got := k.Fingerprint(); got != want {
 		return keyring.PresharedKey{}, s.mismatch("it holds the preshared key %s, the other host has %s", got, want)
 	}
 	return k, nil

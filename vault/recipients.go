@@ -192,7 +192,7 @@ func (r *Recipient) parse(line string) error {
 	if err != nil {
 		return errors.New("a character is wrong, missing or too many")
 	}
-	r.Fingerprint = fingerprint([]byte(r.Text))
+	r.Fingerprint = fingerprint(r.Text)
 	return nil
 }
 

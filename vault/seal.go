@@ -58,7 +58,7 @@ func (v Vault) sealPSK(host, file string, k keyring.PresharedKey, created time.T
 	if k.IsZero() || !strings.HasSuffix(file, pskSuffix) {
 		return fault.New("cannot seal", file, "a preshared key goes to a file named TUNNEL.PEER.psk", "")
 	}
-	m := Meta{Host: host, File: file, PSK: FingerprintPSK(k), Created: created}
+	m := Meta{Host: host, File: file, PSK: k.Fingerprint(), Created: created}
 	return v.seal(m, k.File(), put)
 }
 

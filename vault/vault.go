@@ -52,9 +52,10 @@
 //     names are of ASCII letters, digits and "_=+.-", begin with none of the
 //     last two, and are at most 128 bytes long;
 //  4. for a private key its public key in the base64 of wg(8); for a preshared
-//     key its fingerprint, the first 32 characters of
-//     { echo 'wgkeys preshared key v1'; cat wg0.basalt.psk; } | sha256sum
-//     so that a host can tell with a shell what it holds without saying it;
+//     key its fingerprint, the 64 hexadecimal characters in lower case that
+//     { echo wgkeys psk; cat wg0.basalt.psk; } | sha256sum
+//     prints, so that the two halves, and what a host holds, can be compared
+//     without showing them;
 //  5. the time when the key was made (not when it was encrypted), in UTC, as
 //     in RFC 3339 with seconds, "Z" and nothing else.
 //
