@@ -56,18 +56,17 @@ func (c *conn) line() (string, error) {
 // write sends b. A host that does not read is as silent as one that does not
 // answer.
 func (c *conn) write(b []byte) error {
-	if c.greeted {
-		c.watch.Reset(patience)
-		defer c.watch.Stop()
-	}
+	c.watch.Reset(patience)
+	defer c.watch.Stop()
 	_, err := c.session.Stdin.Write(b)
 	return err
 }
 
-// hello asks about all files at once and reads up to the host's greeting.
+// hello asks about all files at once and reads up to the host's greeting. It
+// does not wait until the host has read the questions: if it never does, it is
+// the answers that stay out.
 func (c *conn) hello(files []File) error {
-	asked := make(chan error, 1)
-	go func() { asked <- c.write(asks(files)) }()
+	go c.session.Stdin.Write(asks(files))
 	for range maxNoise {
 		line, err := c.line()
 		if err != nil {
@@ -76,7 +75,7 @@ func (c *conn) hello(files []File) error {
 		switch verb, rest, _ := strings.Cut(line, " "); {
 		case line == fmt.Sprintf("wgkeys %d plain", Protocol), line == fmt.Sprintf("wgkeys %d receive", Protocol):
 			c.greeted = true
-			return <-asked
+			return nil
 		case verb == "as" && c.user == "":
 			c.user = ssh.Printable(rest)
 		case verb == "lack":

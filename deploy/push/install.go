@@ -3,7 +3,6 @@ package push
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,9 +28,13 @@ func install(r request) error {
 		err = os.Rename(tmp, r.path)
 	}
 	if err != nil {
-		return errors.Join(err, remove(tmp))
+		os.Remove(tmp)
+		return err
 	}
-	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir)) // dir may be new
 }
 
 // writeTemp returns the name of the temporary file as soon as there is one,
@@ -59,13 +62,6 @@ func writeTemp(dir string, r request) (string, error) {
 		return f.Name(), errors.New("what arrived is another key")
 	}
 	return f.Name(), nil
-}
-
-func remove(tmp string) error {
-	if err := os.Remove(tmp); tmp != "" && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // sweep removes what a push that was killed outright left behind: the name of

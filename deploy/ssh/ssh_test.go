@@ -1,0 +1,219 @@
+package ssh_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/ssh"
+	"wgkeys/deploy/ssh/sshtest"
+	"wgkeys/keyring/fault"
+)
+
+func TestRun(t *testing.T) {
+	c := sshtest.Start(t, sshtest.Config{}).Client("shale")
+	var out bytes.Buffer
+	if err := c.Run(t.Context(), "cat; echo end", strings.NewReader("in\n"), &out); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.String(), "in\nend\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestErrors holds the words that a user gets for what goes wrong.
+func TestErrors(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Config{})
+	stranger := sshtest.Start(t, sshtest.Config{})
+	closed := sshtest.Start(t, sshtest.Config{})
+	closed.Stop(t)
+	options := func(o ...string) *ssh.Client {
+		c := s.Client("shale")
+		for _, o := range o {
+			c.Args = append([]string{"-o", o}, c.Args...)
+		}
+		return c
+	}
+	dest := func(d string) *ssh.Client { return &ssh.Client{Host: "shale", Dest: d} }
+	for name, tt := range map[string]struct {
+		c             *ssh.Client
+		command       string
+		what, hint    string
+		isUnreachable bool
+	}{
+		"refused":      {closed.Client("shale"), "true", `cannot reach host "shale": ssh: connect to host 127.0.0.1 port `, "ssh shale true", true},
+		"unknown key":  {options("UserKnownHostsFile=/dev/null"), "true", `cannot reach host "shale": Host key verification failed`, "ssh shale true", true},
+		"changed key":  {options("UserKnownHostsFile=" + filepath.Join(stranger.Dir, "known_hosts")), "true", `cannot reach host "shale": Host key verification failed`, "ssh shale true", true},
+		"exit":         {s.Client("shale"), "echo why >&2; exit 3", `the command failed on host "shale": why (exit status 3)`, "", false},
+		"escapes":      {s.Client("shale"), `printf 'a\033[2Jb\r\n\302\233c\n' >&2; exit 4`, `the command failed on host "shale": a?[2Jb; ?c (exit status 4)`, "", false},
+		"long":         {s.Client("shale"), `head -c 100000 /dev/zero | tr '\0' x >&2; exit 5`, `the command failed on host "shale": xxx`, "", false},
+		"option":       {dest("-oProxyCommand=true"), "true", `refused the ssh destination "-oProxyCommand=true": it begins with a dash`, "", false},
+		"white space":  {dest("a b"), "true", `refused the ssh destination "a b": it holds white space`, "", false},
+		"control":      {dest("a\x1b[2Jb"), "true", `refused the ssh destination "a\x1b[2Jb": it holds white space or a control`, "", false},
+		"format":       {dest("a\u202eb"), "true", `refused the ssh destination "a\u202eb": it holds`, "", false},
+		"no name":      {&ssh.Client{}, "true", `no ssh destination for host`, "", false},
+		"name unknown": {&ssh.Client{Host: "shale", Dest: "shale.invalid", Batch: true}, "true", `cannot reach host "shale": ssh: Could not resolve hostname shale.invalid`, "ssh shale.invalid true", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := tt.c.Run(t.Context(), tt.command, nil, new(bytes.Buffer))
+			if err == nil || !strings.HasPrefix(err.Error(), tt.what) {
+				t.Fatalf("got  %v\nwant %v…", err, tt.what)
+			}
+			if len(err.Error()) > 5000 {
+				t.Errorf("an error of %d bytes", len(err.Error()))
+			}
+			if got := strings.Join(fault.Hints(err), "\n"); got != tt.hint {
+				t.Errorf("hint %q, want %q", got, tt.hint)
+			}
+			if got := errors.Is(err, ssh.ErrUnreachable); got != tt.isUnreachable {
+				t.Errorf("ErrUnreachable: %v", got)
+			}
+		})
+	}
+}
+
+func TestDenied(t *testing.T) {
+	s, stranger := sshtest.Start(t, sshtest.Config{}), sshtest.Start(t, sshtest.Config{})
+	id, err := os.ReadFile(filepath.Join(stranger.Dir, "id"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"id", "id.pub"} {
+		os.Remove(filepath.Join(s.Dir, name))
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir, "id"), id, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Client("shale").Run(t.Context(), "true", nil, nil)
+	if want := `cannot reach host "shale": root@127.0.0.1: Permission denied (publickey)`; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %v", err, want)
+	}
+}
+
+// TestUserConfig: settings that suit a login must not get in the way of a
+// command.
+func TestUserConfig(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Config{})
+	taken := strings.TrimPrefix(s.Addr, "127.0.0.1:")
+	f, err := os.OpenFile(filepath.Join(s.Dir, "ssh_config"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteString("RemoteCommand tmux\nRequestTTY force\nForwardAgent yes\nExitOnForwardFailure yes\nLocalForward " + taken + " 127.0.0.1:1\n")
+	f.Close()
+	var out bytes.Buffer
+	if err := s.Client("shale").Run(t.Context(), "tty; echo $SSH_AUTH_SOCK", nil, &out); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.String(), "not a tty\n\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestSharedConnection: the master of a shared connection outlives the command
+// and must not be waited for.
+func TestSharedConnection(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Config{})
+	c := s.Client("shale")
+	socket := filepath.Join(s.Dir, "master")
+	c.Args = append(c.Args, "-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", "ControlPath="+socket)
+	start := time.Now()
+	for range 2 {
+		if err := c.Run(t.Context(), "true", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := time.Since(start); d > 20*time.Second {
+		t.Errorf("waited %v", d)
+	}
+	if n := s.Logins(t); n != 1 {
+		t.Errorf("%d logins, want 1", n)
+	}
+	exec.Command("ssh", "-F", filepath.Join(s.Dir, "ssh_config"), "-o", "ControlPath="+socket, "-O", "exit", "shale").Run()
+}
+
+func TestCancel(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Config{})
+	for name, r := range map[string]ssh.Runner{"ssh": s.Client("shale"), "local": ssh.Local{}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		session := ssh.Start(ctx, r, "echo up; exec sleep 60")
+		up := make([]byte, 3)
+		if _, err := session.Stdout.Read(up); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		cancel()
+		if err := session.Wait(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("%s: cancelling took %v", name, d)
+		}
+	}
+}
+
+// TestSessionFlood: a command that never stops talking is ended.
+func TestSessionFlood(t *testing.T) {
+	session := ssh.Start(t.Context(), ssh.Local{}, "while :; do echo flood; done")
+	if err := session.Wait(); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestLocal(t *testing.T) {
+	var out bytes.Buffer
+	if err := (ssh.Local{}).Run(t.Context(), "cat", strings.NewReader("x"), &out); err != nil || out.String() != "x" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+	var exit *ssh.ExitError
+	err := ssh.Local{}.Run(t.Context(), "echo no >&2; exit 7", nil, &out)
+	if !errors.As(err, &exit) || exit.Code != 7 || exit.Stderr != "no" {
+		t.Errorf("got %v", err)
+	}
+	err = ssh.Local{}.Run(t.Context(), "kill -9 $$", nil, &out)
+	if !errors.As(err, &exit) || exit.Code != -1 {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNoSSH(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	err := (&ssh.Client{Host: "shale"}).Run(t.Context(), "true", nil, nil)
+	if want := `cannot run "ssh": there is no such program here`; err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestStderr: what ssh says is seen at once, but not its escape sequences.
+func TestStderr(t *testing.T) {
+	c := sshtest.Start(t, sshtest.Config{}).Client("shale")
+	var seen bytes.Buffer
+	c.Stderr = &seen
+	if err := c.Run(t.Context(), `printf 'touch\033[1m\nit\n' >&2`, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := seen.String(), "touch?[1m\nit\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func FuzzQuote(f *testing.F) {
+	for _, s := range []string{"", "a b", "it's", "'''", `\'`, "$(id)", "`id`", "-n", "a\nb", "!x", "\xff"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if strings.Contains(s, "\x00") {
+			return // no argument can hold it
+		}
+		var out bytes.Buffer
+		if err := (ssh.Local{}).Run(t.Context(), "printf %s "+ssh.Quote(s), nil, &out); err != nil || out.String() != s {
+			t.Errorf("%q came back as %q, %v", s, out.String(), err)
+		}
+	})
+}

@@ -1,0 +1,194 @@
+// Package sshtest starts real OpenSSH servers for tests: each on a port of its
+// own on 127.0.0.1, with fresh keys, in a mount namespace where it can have
+// its own users, shells and sudo rules without a trace on the machine.
+package sshtest
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/ssh"
+)
+
+// A Config is what is special about a server.
+type Config struct {
+	Lines []string // more lines of sshd_config(5)
+	Users []string // more lines of passwd(5), in the server's view only
+	Setup []string // shell commands, run in the server's mount namespace before it starts
+	Wrap  []string // a command that runs sshd: strace, say
+}
+
+// A Server is a running sshd.
+type Server struct {
+	Dir  string // its files: ssh_config, id, known_hosts, log
+	Addr string
+
+	cmd *exec.Cmd
+}
+
+// Need skips the test where a server cannot run; in CI that is a failure.
+func Need(t testing.TB, programs ...string) {
+	t.Helper()
+	var missing []string
+	if os.Getuid() != 0 {
+		missing = append(missing, "root")
+	}
+	for _, p := range append(programs, "ssh", "/usr/sbin/sshd", "ssh-keygen", "unshare") {
+		if _, err := exec.LookPath(p); err != nil {
+			missing = append(missing, p)
+		}
+	}
+	switch {
+	case len(missing) == 0:
+	case os.Getenv("CI") != "":
+		t.Fatalf("missing in CI: %s", strings.Join(missing, ", "))
+	default:
+		t.Skipf("missing: %s", strings.Join(missing, ", "))
+	}
+}
+
+// Start starts a server, which ends with the test.
+func Start(t testing.TB, c Config) *Server {
+	t.Helper()
+	Need(t)
+	s := &Server{Dir: t.TempDir(), Addr: freeAddr(t)}
+	must(t, os.MkdirAll("/run/sshd", 0o755)) // sshd's own chroot for its unprivileged half
+	for _, name := range []string{"host", "id"} {
+		s.tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.file(name))
+	}
+	s.writeConfig(t, c)
+	s.run(t, c)
+	return s
+}
+
+func (s *Server) file(name string) string { return filepath.Join(s.Dir, name) }
+
+func (s *Server) writeConfig(t testing.TB, c Config) {
+	host, port, err := net.SplitHostPort(s.Addr)
+	must(t, err)
+	id := read(t, s.file("id.pub"))
+	s.write(t, "sshd_config", append([]string{
+		"ListenAddress " + host, "Port " + port, "HostKey " + s.file("host"),
+		"AuthorizedKeysFile " + s.file("authorized_keys"), "PidFile none",
+		"UsePAM no", "StrictModes no", "PermitRootLogin yes", "PasswordAuthentication no",
+		"KbdInteractiveAuthentication no", "MaxStartups 100", "LogLevel VERBOSE",
+	}, c.Lines...)...)
+	s.write(t, "authorized_keys", id)
+	s.write(t, "known_hosts", fmt.Sprintf("[%s]:%s %s", host, port, read(t, s.file("host.pub"))))
+	s.write(t, "ssh_config", "Host *", "HostName "+host, "Port "+port, "User root",
+		"IdentityFile "+s.file("id"), "IdentitiesOnly yes", "UserKnownHostsFile "+s.file("known_hosts"),
+		"GlobalKnownHostsFile /dev/null", "StrictHostKeyChecking yes")
+	s.write(t, "passwd", append([]string{read(t, "/etc/passwd")}, c.Users...)...)
+	shadow := []string{"root:*:19000:0:99999:7:::"}
+	for _, u := range c.Users {
+		name, _, _ := strings.Cut(u, ":")
+		shadow = append(shadow, name+":*:19000:0:99999:7:::")
+	}
+	s.write(t, "shadow", shadow...)
+}
+
+func (s *Server) run(t testing.TB, c Config) {
+	script := append([]string{"set -e",
+		"mount --bind " + ssh.Quote(s.file("passwd")) + " /etc/passwd",
+		"mount --bind " + ssh.Quote(s.file("shadow")) + " /etc/shadow"}, c.Setup...)
+	script = append(script, `exec "$@"`)
+	argv := []string{"-m", "sh", "-c", strings.Join(script, "\n"), "sh"}
+	argv = append(argv, c.Wrap...)
+	argv = append(argv, "/usr/sbin/sshd", "-D", "-f", s.file("sshd_config"), "-E", s.file("log"))
+	s.cmd = exec.Command("unshare", argv...)
+	var said bytes.Buffer
+	s.cmd.Stdout, s.cmd.Stderr = &said, &said
+	must(t, s.cmd.Start())
+	ended := make(chan struct{})
+	go func() { s.cmd.Wait(); close(ended) }()
+	t.Cleanup(func() { s.cmd.Process.Signal(os.Interrupt); stop(s.cmd, ended) })
+	for range 200 {
+		if conn, err := net.Dial("tcp", s.Addr); err == nil {
+			conn.Close()
+			return
+		}
+		select {
+		case <-ended:
+			t.Fatalf("sshd ended: %s %s", said.String(), s.Log(t))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	t.Fatalf("sshd does not listen: %s", s.Log(t))
+}
+
+func stop(cmd *exec.Cmd, ended chan struct{}) {
+	select {
+	case <-ended:
+	case <-time.After(3 * time.Second):
+		cmd.Process.Kill()
+		<-ended
+	}
+}
+
+// Stop ends the server: its port is closed when Stop returns.
+func (s *Server) Stop(t testing.TB) {
+	must(t, s.cmd.Process.Kill())
+	for range 200 {
+		conn, err := net.Dial("tcp", s.Addr)
+		if err != nil {
+			return
+		}
+		conn.Close()
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatal("sshd still listens")
+}
+
+// Client returns a runner to the server, which it calls host.
+func (s *Server) Client(host string) *ssh.Client {
+	return &ssh.Client{Host: host, Args: []string{"-F", s.file("ssh_config")}, Batch: true}
+}
+
+// Log returns what sshd logged.
+func (s *Server) Log(t testing.TB) string {
+	b, _ := os.ReadFile(s.file("log"))
+	return string(b)
+}
+
+// Logins returns the number of connections that logged in.
+func (s *Server) Logins(t testing.TB) int {
+	return strings.Count(s.Log(t), "Accepted publickey")
+}
+
+func (s *Server) write(t testing.TB, name string, lines ...string) {
+	must(t, os.WriteFile(s.file(name), []byte(strings.Join(lines, "\n")+"\n"), 0o644))
+}
+
+func (s *Server) tool(t testing.TB, name string, args ...string) {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", name, err, out)
+	}
+}
+
+func read(t testing.TB, path string) string {
+	b, err := os.ReadFile(path)
+	must(t, err)
+	return strings.TrimSpace(string(b))
+}
+
+func freeAddr(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	return "127.0.0.1:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
