@@ -52,9 +52,6 @@ func (l *linter) conflicts(h *host) bool {
 	before := len(l.list)
 	seen := map[netip.Prefix]value[string]{}
 	for _, c := range h.claims {
-		if old, ok := seen[c.val]; ok {
-			l.add(c.pos, "", "%s is there twice for host %q, the first time in %s", c.val, h.name, old.pos)
-		}
 		seen[c.val] = value[string]{h.name, c.pos}
 	}
 	for _, peer := range l.t.peers(h) {
@@ -75,7 +72,7 @@ func (l *linter) conflict(h, peer *host, c value[netip.Prefix], old value[string
 			"host %q would route %s to its peer %q and has it itself by %s", h.name, c.val, peer.name, old.pos)
 		return
 	}
-	l.add(c.pos, fmt.Sprintf("write peers = under [hosts.%s]", h.name),
+	l.add(c.pos, fmt.Sprintf("write peers = or allowed_ips = under [hosts.%s]", h.name),
 		"%s is allowed to two peers of host %q: to %q, and to %q by %s",
 		c.val, h.name, peer.name, old.val, old.pos)
 }

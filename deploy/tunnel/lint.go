@@ -14,26 +14,59 @@ type linter struct {
 	main pos // the first line of the main file
 }
 
+// lint goes from names to pairs to prefixes, and stops where the next finding
+// would only follow from the last.
 func (l *linter) lint() {
 	if len(l.t.hosts) == 0 {
 		l.add(l.main, "write [hosts.NAME]", "the tunnel has no hosts")
 	}
+	l.mtu(l.t.mtu)
+	for _, name := range l.t.names {
+		h := l.t.hosts[name]
+		l.hostNames(h)
+		l.mtu(h.mtu)
+	}
+	for _, step := range []func(){l.pairs, l.addresses, l.prefixes} {
+		if len(l.list) > 0 {
+			return
+		}
+		step()
+	}
+}
+
+// hostNames checks the names of other hosts that h mentions.
+func (l *linter) hostNames(h *host) {
+	mentioned := slices.Clone(h.peers.vals)
+	for _, name := range slices.Sorted(maps.Keys(h.pairs)) {
+		mentioned = append(mentioned, value[string]{name, h.pairs[name].pos})
+	}
+	for _, m := range mentioned {
+		switch l.t.hosts[m.val] {
+		case h:
+			l.add(m.pos, "", "host %q cannot be its own peer", h.name)
+		case nil:
+			l.add(m.pos, "", "no host is named %s%s", shown(m.val), didYouMean(m.val, maps.Keys(l.t.hosts)))
+		}
+	}
+}
+
+func (l *linter) pairs() {
 	for _, name := range l.t.names {
 		h := l.t.hosts[name]
 		l.peerList(h)
-		l.pairs(h)
-		l.mtu(first(h.mtu, l.t.mtu))
 		l.port(h.endpoint, h)
+		for _, peer := range slices.Sorted(maps.Keys(h.pairs)) {
+			l.pair(h, l.t.hosts[peer], h.pairs[peer])
+		}
 		if l.t.lonely(h) {
-			l.add(h.pos, "write endpoint = under one host of each pair",
-				"no peer can reach host %q: %s", name, l.whyLonely(h))
+			why, hint := l.whyLonely(h)
+			l.add(h.pos, hint, "no peer can reach host %q: %s", name, why)
 		}
 	}
-	if len(l.list) > 0 {
-		return // the rest would follow from these
-	}
 	l.psk()
-	l.addresses()
+}
+
+func (l *linter) prefixes() {
 	l.endpoints()
 	l.sharedPrefixes()
 	for _, name := range l.t.names {
@@ -41,35 +74,25 @@ func (l *linter) lint() {
 	}
 }
 
-func (l *linter) whyLonely(h *host) string {
+func (l *linter) whyLonely(h *host) (why, hint string) {
 	switch {
 	case len(l.t.hosts) == 1:
-		return "it is the only host"
+		return "it is the only host", "write [hosts.NAME] for another one"
 	case h.peers.given():
-		return "its list of peers is empty in " + h.peers.String()
+		return "its list of peers is empty", "write a name into the list in " + h.peers.String()
 	case h.endpoint.given():
-		return "all others have a list of peers that does not name it"
+		return "all others have a list of peers that does not name it",
+			fmt.Sprintf("write %q into the list of a peer", h.name)
 	}
-	return "neither it nor a host that may be its peer has an endpoint"
+	return "neither it nor a host that may be its peer has an endpoint",
+		"write endpoint = under one of the hosts"
 }
 
-// host returns the host of this name, or reports the name.
-func (l *linter) host(name string, at pos) *host {
-	h := l.t.hosts[name]
-	if h == nil {
-		l.add(at, "", "no host is named %s%s", shown(name), didYouMean(name, maps.Keys(l.t.hosts)))
-	}
-	return h
-}
-
-// peerList checks the list of peers of h.
+// peerList checks that the list of peers of h can be kept.
 func (l *linter) peerList(h *host) {
 	for _, p := range h.peers.vals {
-		o := l.host(p.val, p.pos)
+		o := l.t.hosts[p.val]
 		switch {
-		case o == nil:
-		case o == h:
-			l.add(p.pos, "", "host %q cannot be its own peer", h.name)
 		case o.peers.given() && !l.t.arePeers(o, h):
 			l.add(p.pos, "", "host %q lists %q as its peer, but is not on the list of that host in %s",
 				h.name, o.name, o.peers.pos)
@@ -80,25 +103,15 @@ func (l *linter) peerList(h *host) {
 	}
 }
 
-// pairs checks what h says about its peers.
-func (l *linter) pairs(h *host) {
-	for _, name := range slices.Sorted(maps.Keys(h.pairs)) {
-		p := h.pairs[name]
-		o := l.host(name, p.pos)
-		switch {
-		case o == nil:
-			continue
-		case o == h:
-			l.add(p.pos, "", "host %q cannot be its own peer", h.name)
-			continue
-		case !l.t.arePeers(h, o):
-			l.add(p.pos, "", "hosts %q and %q are no peers: %s", h.name, name, whyNot(h, o))
-		}
-		l.port(p.endpoint, o)
-		mine, theirs := p.psk, o.pair(h.name).psk
-		if mine.given() && theirs.given() && mine.val != theirs.val && h.name < name {
-			l.add(mine.pos, "", "hosts %q and %q share one psk, but %s says otherwise", h.name, name, theirs.pos)
-		}
+// pair checks what h says about its entry of o.
+func (l *linter) pair(h, o *host, p *pair) {
+	if !l.t.arePeers(h, o) {
+		l.add(p.pos, "", "hosts %q and %q are no peers: %s", h.name, o.name, whyNot(h, o))
+	}
+	l.port(p.endpoint, o)
+	mine, theirs := p.psk, o.pair(h.name).psk
+	if mine.given() && theirs.given() && mine.val != theirs.val && h.name < o.name {
+		l.add(mine.pos, "", "hosts %q and %q share one psk, but %s says otherwise", h.name, o.name, theirs.pos)
 	}
 }
 
@@ -151,15 +164,23 @@ func (l *linter) psk() {
 	}
 }
 
-// addresses refuses an address that two hosts have.
+// addresses refuses an address that two hosts have, and one that a host has
+// and routes as well.
 func (l *linter) addresses() {
 	seen := map[netip.Addr]value[string]{}
 	for _, name := range l.t.names {
+		own := map[netip.Prefix]pos{}
+		for _, c := range l.t.hosts[name].claims {
+			if old, ok := own[c.val]; ok {
+				l.add(c.pos, "", "%s of host %q is there already, in %s", c.val, name, old)
+			}
+			own[c.val] = c.pos
+		}
 		for _, a := range l.t.hosts[name].addresses.vals {
 			addr := a.val.Addr()
-			if old, ok := seen[addr]; ok {
+			old, ok := seen[addr]
+			if ok && old.val != name {
 				l.both(a.pos, name, old.pos, old.val, "address %s", addr)
-				continue
 			}
 			seen[addr] = value[string]{name, a.pos}
 		}
@@ -190,15 +211,21 @@ func (l *linter) endpoints() {
 // make the whole internet INSIDE.
 func (l *linter) inside() *prefixSet[pos] {
 	var inside prefixSet[pos]
-	for _, name := range l.t.names {
-		h := l.t.hosts[name]
-		for _, a := range h.addresses.vals {
-			inside.put(a.val.Masked(), a.pos)
-		}
-		for _, r := range h.routes.vals {
+	put := func(routes list[netip.Prefix]) {
+		for _, r := range routes.vals {
 			if r.val.Bits() > 0 {
 				inside.put(r.val, r.pos)
 			}
+		}
+	}
+	for _, name := range l.t.names {
+		h := l.t.hosts[name]
+		for _, peer := range slices.Sorted(maps.Keys(h.pairs)) {
+			put(h.pairs[peer].allowedIPs)
+		}
+		put(h.routes)
+		for _, a := range h.addresses.vals {
+			inside.put(a.val.Masked(), a.pos)
 		}
 	}
 	return &inside

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"errors"
 	"iter"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -64,6 +63,14 @@ func spelled(s, others string, upper bool) bool {
 // didYouMean returns `: did you mean "X"?` with the known name nearest to name,
 // or "" if none is near.
 func didYouMean(name string, known iter.Seq[string]) string {
+	if best := nearest(name, known); best != "" {
+		return ": did you mean " + strconv.Quote(best) + "?"
+	}
+	return ""
+}
+
+// nearest returns the known name nearest to name, or "" if none is near.
+func nearest(name string, known iter.Seq[string]) string {
 	best, distance := "", 1+max(1, len(name)/3)
 	for k := range known {
 		d := edits(plainly(name), plainly(k), distance+1)
@@ -71,10 +78,7 @@ func didYouMean(name string, known iter.Seq[string]) string {
 			best, distance = k, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return ": did you mean " + strconv.Quote(best) + "?"
+	return best
 }
 
 // plainly takes case and underscores away, so that wg(8)'s ListenPort is near
@@ -83,29 +87,28 @@ func plainly(name string) string {
 	return strings.ReplaceAll(strings.ToLower(name), "_", "")
 }
 
-// edits returns the Levenshtein distance of a and b, in bytes, or limit if it
-// is not below that.
+// edits returns how many bytes to insert, delete, change or swap with the next
+// one lead from a to b, or limit if that is not below it.
 func edits(a, b string, limit int) int {
 	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
 		return limit
 	}
-	row := make([]int, len(b)+1)
+	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		before, above, row = above, row, before
 		row[0] = i + 1
 		for j := range len(b) {
-			change := diagonal
+			change := above[j]
 			if a[i] != b[j] {
 				change++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-		if slices.Min(row) >= limit {
-			return limit
+			row[j+1] = min(change, row[j]+1, above[j+1]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
 	}
 	return min(row[len(b)], limit)
@@ -114,11 +117,12 @@ func edits(a, b string, limit int) int {
 // shown spells a piece of the input for an error. What looks like a key is not
 // repeated: somebody may have pasted a private one into the wrong place.
 func shown(s string) string {
-	if len(s) >= 40 && spelled(s, "+/=", true) {
+	t := strings.TrimSpace(s)
+	if len(t) == 44 && t[43] == '=' || strings.Contains(strings.ToUpper(t), "SECRET-KEY") {
 		return "(what looks like a key)"
 	}
-	if r := []rune(s); len(r) > 60 {
-		s = string(r[:60]) + "…"
+	if r := []rune(s); len(r) > 70 {
+		s = string(r[:70]) + "…"
 	}
 	return strconv.Quote(s)
 }

@@ -77,7 +77,7 @@ func load(fsys fs.FS, name string) (*node, error) {
 	for _, file := range files {
 		text, err := fs.ReadFile(fsys, file)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, missing(fsys, name, err)
+			return nil, missing(fsys, name)
 		}
 		if err != nil {
 			return nil, fault.Wrap(fault.Errno(err), "cannot read tunnel file", path.Join(Dir, file), "")
@@ -87,11 +87,13 @@ func load(fsys fs.FS, name string) (*node, error) {
 	return m.root, m.err()
 }
 
-func missing(fsys fs.FS, name string, err error) error {
-	names, _ := List(fsys)
-	f := fault.New("no such tunnel", name, path.Join(Dir, name+ext)+" does not exist"+
-		didYouMean(name, slices.Values(names)), "")
+func missing(fsys fs.FS, name string) error {
+	f := fault.New("no such tunnel", name, path.Join(Dir, name+ext), "")
 	f.Err = fs.ErrNotExist
+	names, _ := List(fsys)
+	if near := nearest(name, slices.Values(names)); near != "" {
+		f.Hint = "wgkeys -t " + near
+	}
 	return f
 }
 
