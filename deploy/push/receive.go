@@ -143,8 +143,13 @@ func look(k kind, path string) string {
 func modeString(m fs.FileMode) string {
 	s := []byte(m.Perm().String()[1:])
 	for i, special := range []fs.FileMode{fs.ModeSetuid, fs.ModeSetgid, fs.ModeSticky} {
-		if m&special != 0 {
-			s[3*i+2] = 's'
+		at := 3*i + 2
+		switch {
+		case m&special == 0:
+		case s[at] == 'x':
+			s[at] = "sst"[i]
+		default:
+			s[at] = "SST"[i]
 		}
 	}
 	return string(s)

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -109,7 +110,7 @@ func (s *Server) run(t testing.TB, c Config) {
 	must(t, s.cmd.Start())
 	ended := make(chan struct{})
 	go func() { s.cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { s.cmd.Process.Signal(os.Interrupt); stop(s.cmd, ended) })
+	t.Cleanup(func() { s.cmd.Process.Signal(syscall.SIGTERM); stop(s.cmd, ended) })
 	for range 200 {
 		if conn, err := net.Dial("tcp", s.Addr); err == nil {
 			conn.Close()

@@ -1,0 +1,296 @@
+package push_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"wgkeys/deploy/push"
+	"wgkeys/deploy/ssh/sshtest"
+	"wgkeys/keyring/fault"
+)
+
+// TestPush is the life of two key files: installed, left alone, replaced.
+func TestPush(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		dir := filepath.Join(t.TempDir(), "etc", "wireguard")
+		key, psk := newKey(t, dir+"/wg0.key"), newPSK(t, dir+"/wg0.basalt.psk")
+
+		results, err := h.pushAs(t, true, key.forbidden(), psk.forbidden())
+		must(t, err)
+		if got := actions(results); got != "installed installed" {
+			t.Errorf("dry run: %s", got)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("a dry run made the directory: %v", err)
+		}
+
+		results, err = h.push(t, key.File, psk.File)
+		must(t, err)
+		if got := actions(results); got != "installed installed" {
+			t.Errorf("first push: %s", got)
+		}
+		key.inPlace(t)
+		psk.inPlace(t)
+		for _, d := range []string{dir, filepath.Dir(dir)} {
+			if fi, err := os.Stat(d); err != nil || fi.Mode().Perm() != 0o700 {
+				t.Errorf("%s: %v %v", d, fi.Mode(), err)
+			}
+		}
+
+		results, err = h.push(t, key.forbidden(), psk.forbidden())
+		must(t, err)
+		if got := actions(results); got != "unchanged unchanged" {
+			t.Errorf("second push: %s", got)
+		}
+
+		next := newKey(t, key.Path)
+		results, err = h.push(t, next.File, psk.forbidden())
+		must(t, err)
+		if got := actions(results); got != "replaced unchanged" || results[0].Was != key.Want {
+			t.Errorf("new key: %+v", results)
+		}
+		next.inPlace(t)
+		if *next.called != 1 {
+			t.Errorf("decrypted %d times", *next.called)
+		}
+	})
+}
+
+// TestRepair: a file with the right key and the wrong owner or mode needs no
+// secret.
+func TestRepair(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		dir := t.TempDir()
+		for _, tt := range []struct {
+			mode     os.FileMode
+			uid, gid int
+			was      string
+		}{
+			{0o644, 0, 0, "-rw-r--r-- 0 0"},
+			{0o600, 1, 0, "-rw------- 1 0"},
+			{0o640, 0, 1, "-rw-r----- 0 1"},
+			{0o400, 0, 0, "-r-------- 0 0"},
+			{0o600 | os.ModeSetuid, 0, 0, "-rwS------ 0 0"},
+		} {
+			key := newKey(t, dir+"/wg0.key")
+			write(t, key.Path, string(key.text), 0o600)
+			must(t, os.Chown(key.Path, tt.uid, tt.gid))
+			must(t, os.Chmod(key.Path, tt.mode))
+			results, err := h.push(t, key.forbidden())
+			must(t, err)
+			if got := actions(results); got != "repaired" || results[0].Was != tt.was {
+				t.Errorf("%s: %+v", tt.was, results)
+			}
+			key.inPlace(t)
+			if owner := stat(t, key.Path); owner.Uid != 0 || owner.Gid != 0 {
+				t.Errorf("%s: owner %d %d", tt.was, owner.Uid, owner.Gid)
+			}
+			must(t, os.Remove(key.Path))
+		}
+	})
+}
+
+func stat(t testing.TB, path string) *syscall.Stat_t {
+	fi, err := os.Stat(path)
+	must(t, err)
+	return fi.Sys().(*syscall.Stat_t)
+}
+
+// TestDamaged: what is no key is replaced.
+func TestDamaged(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		dir := t.TempDir()
+		for name, text := range map[string]string{
+			"empty": "", "newline": "\n", "garbage": "\x00\x01\xff garbage\n", "truncated": "yAnz5TF+lXXJte14tji3zlMN",
+			"two lines": strings.Repeat("yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n", 2),
+			"large":     strings.Repeat("A", 1<<20),
+		} {
+			for _, s := range []secret{newKey(t, dir+"/wg0.key"), newPSK(t, dir+"/wg0.basalt.psk")} {
+				write(t, s.Path, text, 0o600)
+				results, err := h.push(t, s.File)
+				must(t, err)
+				if got := actions(results); got != "replaced" || results[0].Was != "no key" {
+					t.Errorf("%s: %+v", name, results)
+				}
+				s.inPlace(t)
+			}
+		}
+	})
+}
+
+// TestInTheWay: what may not be replaced is named, and the other file goes on.
+func TestInTheWay(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		for name, tt := range map[string]struct {
+			make func(path string) error
+			why  string
+		}{
+			"directory": {func(p string) error { return os.Mkdir(p, 0o755) }, `: is a directory`},
+			"link":      {func(p string) error { return os.Symlink("/etc/passwd", p) }, `: is a symbolic link`},
+			"dangling":  {func(p string) error { return os.Symlink("nowhere", p) }, `: is a symbolic link`},
+			"fifo":      {func(p string) error { return syscall.Mkfifo(p, 0o600) }, `: is no regular file`},
+		} {
+			t.Run(name, func(t *testing.T) {
+				dir := t.TempDir()
+				bad, good := newKey(t, dir+"/bad.key"), newKey(t, dir+"/good.key")
+				must(t, tt.make(bad.Path))
+				results, err := h.push(t, bad.forbidden(), good.File)
+				fails(t, err, `cannot install `+bad.Path+` on host "shale"`+tt.why)
+				if got := actions(results); got != "installed" {
+					t.Errorf("the other file: %s", got)
+				}
+				good.inPlace(t)
+			})
+		}
+	})
+}
+
+func TestTrickyNames(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		var files, again []push.File
+		var all []secret
+		dir := t.TempDir()
+		for _, name := range []string{
+			"a b", "two  spaces", " lead/ x", "it's", `"quoted"`, `back\slash\n`, "-rf", "--", "$(touch pwned)", "`id`",
+			"*", "?", "[a]", "!history", "schlüssel-鍵", "a;b&c|d>e", "~root", "#x", "k=v", "%s%n", "put key x y", "$tmp", ".wgkeys",
+		} {
+			s := newKey(t, filepath.Join(dir, name))
+			if len(all)%2 == 1 {
+				s = newPSK(t, s.Path)
+			}
+			all, files, again = append(all, s), append(files, s.File), append(again, s.forbidden())
+		}
+		_, err := h.push(t, files...)
+		must(t, err)
+		for _, s := range all {
+			b, err := os.ReadFile(s.Path)
+			must(t, err)
+			if string(b) != string(s.text) {
+				t.Errorf("%q holds another key", s.Path)
+			}
+		}
+		_, err = h.push(t, again...)
+		must(t, err)
+		entries, err := os.ReadDir(dir)
+		must(t, err)
+		if len(entries) != len(all) {
+			t.Errorf("%d files, want %d", len(entries), len(all))
+		}
+	})
+}
+
+func TestRefusedPaths(t *testing.T) {
+	for _, p := range []string{"", "wg0.key", "-oX", "/etc/a\nb", "/etc/a\tb", "/etc/a\x00", "/etc/../x", "/etc/", "/", "/etc/a ", "/a\xff", "/" + strings.Repeat("x", 5000)} {
+		_, err := push.Host(t.Context(), nil, "shale", []push.File{newKey(t, p).forbidden()}, false)
+		fails(t, err, `cannot push to host "shale" the file`)
+	}
+	k := newKey(t, "/a")
+	_, err := push.Host(t.Context(), nil, "shale", []push.File{k.File, k.File}, false)
+	fails(t, err, "twice")
+	_, err = push.Host(t.Context(), nil, "shale", []push.File{{Path: "/a", Want: "x"}}, false)
+	fails(t, err, "public key is not known")
+}
+
+// TestSecretFails: if one secret cannot be had, nothing is installed.
+func TestSecretFails(t *testing.T) {
+	h := newHost(t, "dash", sshtest.Config{})
+	for name, tt := range map[string]struct {
+		secret func() ([]byte, error)
+		why    string
+	}{
+		"error":     {func() ([]byte, error) { return nil, errTouch }, errTouch.Error()},
+		"another":   {func() ([]byte, error) { return newKey(t, "/").text, nil }, "not the key that the keyring names"},
+		"empty":     {func() ([]byte, error) { return nil, nil }, "not the key that the keyring names"},
+		"two lines": {func() ([]byte, error) { return []byte(strings.Repeat(string(newKey(t, "/").text), 2)), nil }, "not the key"},
+	} {
+		dir := t.TempDir()
+		a, b := newKey(t, dir+"/a.key"), newKey(t, dir+"/b.key")
+		b.Secret = tt.secret
+		results, err := h.push(t, a.File, b.File)
+		fails(t, err, fmt.Sprintf("nothing was installed: "))
+		fails(t, err, tt.why)
+		if len(results) != 0 {
+			t.Errorf("%s: %+v", name, results)
+		}
+		if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+			t.Errorf("%s: something was installed", name)
+		}
+	}
+}
+
+// TestSecretWiped: the buffer of a secret is zero after the push.
+func TestSecretWiped(t *testing.T) {
+	h := newHost(t, "dash", sshtest.Config{})
+	k := newKey(t, t.TempDir()+"/wg0.key")
+	k.Secret = func() ([]byte, error) { return k.text, nil }
+	_, err := h.push(t, k.File)
+	must(t, err)
+	if strings.Trim(string(k.text), "\x00") != "" {
+		t.Error("the secret is still in memory")
+	}
+}
+
+// TestFullDisk: the old file stays, and no temporary file.
+func TestFullDisk(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		dir := t.TempDir()
+		must(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=16k"))
+		t.Cleanup(func() { must(t, syscall.Unmount(dir, 0)) })
+		h = newHost(t, h.speaker, speakers[h.speaker](t)) // its namespace must have the mount
+		old := newKey(t, dir+"/wg0.key")
+		write(t, old.Path, string(old.text), 0o600)
+		if err := os.WriteFile(dir+"/fill", make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("the disk is not full: %v", err)
+		}
+		_, err := h.push(t, newKey(t, old.Path).File)
+		fails(t, err, `cannot install `+old.Path+` on host "shale": no space left on device`)
+		old.inPlace(t)
+	})
+}
+
+// TestLeftovers: a temporary file of a push that was killed is removed by the
+// next, that of a push that runs is not.
+func TestLeftovers(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		key := newKey(t, t.TempDir()+"/wg0.key")
+		running := filepath.Join(filepath.Dir(key.Path), fmt.Sprintf(".wgkeys.%d.abcdef", os.Getpid()))
+		write(t, filepath.Join(filepath.Dir(key.Path), ".wgkeys.4999999.abcdef"), "x", 0o600)
+		write(t, running, "x", 0o600)
+		_, err := h.push(t, key.File)
+		must(t, err)
+		must(t, os.Remove(running))
+		key.inPlace(t)
+	})
+}
+
+// TestFleet: a host that fails does not stop the others.
+func TestFleet(t *testing.T) {
+	good, bad := sshtest.Start(t, sshtest.Config{}), sshtest.Start(t, sshtest.Config{})
+	bad.Stop(t)
+	var targets []push.Target
+	for i := range 6 {
+		host := fmt.Sprintf("host%d", i)
+		s := good
+		if i == 2 {
+			s = bad
+		}
+		targets = append(targets, push.Target{Host: host, Runner: s.Client(host), Files: []push.File{newKey(t, t.TempDir()+"/wg0.key").File}})
+	}
+	heard := 0
+	for i, o := range push.All(t.Context(), targets, 3, false, func(push.Outcome) { heard++ }) {
+		if o.Host != targets[i].Host || (o.Err != nil) != (i == 2) || (actions(o.Results) == "installed") != (i != 2) {
+			t.Errorf("%d: %+v", i, o)
+		}
+		if i == 2 && fault.Hints(o.Err)[0] != "ssh host2 true" {
+			t.Errorf("hints %q", fault.Hints(o.Err))
+		}
+	}
+	if heard != len(targets) {
+		t.Errorf("heard of %d", heard)
+	}
+}
