@@ -1,0 +1,286 @@
+package vault
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"filippo.io/age"
+	"filippo.io/age/armor"
+	"github.com/google/go-cmp/cmp"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// stock encrypts text as any age program does: no metadata.
+func stock(t testing.TB, v Vault, host, text string) string {
+	t.Helper()
+	rs, err := v.Recipients(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	a := armor.NewWriter(&out)
+	w, err := age.Encrypt(a, rs[0].age)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, text)
+	if err := errors.Join(w.Close(), a.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// forge encrypts text under metadata that need not be true.
+func forge(t testing.TB, v Vault, m Meta, text []byte) string {
+	t.Helper()
+	rs, err := v.Recipients(m.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Created = made
+	file, err := encrypt(m, text, rs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(file)
+}
+
+func rearmor(t testing.TB, b []byte) string {
+	t.Helper()
+	var out bytes.Buffer
+	a := armor.NewWriter(&out)
+	a.Write(b)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// TestOpenFails puts something else where shale's wg0.key should be.
+func TestOpenFails(t *testing.T) {
+	v, ids := newVault(t, false)
+	k, other := sealKey(t, v, "shale", "wg0.key"), sealKey(t, v, "basalt", "wg0.key")
+	sealKey(t, v, "shale", "wg0.next.key")
+	path := v.Path("shale", "wg0.key")
+	good := readTestFile(t, path)
+	bin, err := dearmor([]byte(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta := Meta{Host: "shale", File: "wg0.key", PublicKey: k.PublicKey()}
+	theirs := Meta{Host: "shale", File: "wg0.key", PublicKey: other.PublicKey()}
+	psk := bytes.Repeat([]byte("/"), 42)
+
+	for _, test := range []struct {
+		name, text string
+		err        error
+		want       string
+	}{
+		{"empty", "", ErrDamaged, "empty"},
+		{"too large", good + strings.Repeat("\n", maxFile), ErrDamaged, "larger than 64 KiB"},
+		{"a key in the clear", string(k.File()), ErrDamaged, "in the clear"},
+		{"a key in the clear, with spaces", "  " + string(k.File()) + "\r\n", ErrDamaged, "in the clear"},
+		{"an identity", "AGE-SECRET-KEY-1QQQQ\n", ErrDamaged, "not an age file"},
+		{"a conflict of git", "<<<<<<< HEAD\n" + good, ErrDamaged, "not an age file"},
+		{"no header", armor.Header + "\n" + armor.Footer + "\n", ErrDamaged, "header is cut short"},
+		{"armor cut short", good[:len(good)/2], ErrDamaged, "armor is cut short"},
+		{"armor with a tail", good + "tail", ErrDamaged, "armor is cut short"},
+		{"a carriage return inside", strings.Replace(good, "YWdl", "Y\rWdl", 1), ErrDamaged, "armor"},
+		{"header cut short", rearmor(t, bin[:100]), ErrDamaged, "header is cut short"},
+		{"content cut short", rearmor(t, bin[:len(bin)-1]), ErrDamaged, "content is cut short"},
+		{"content with a tail", rearmor(t, append(bytes.Clone(bin), 0)), ErrDamaged, "content is cut short"},
+		{"metadata moved to another host", strings.Replace(string(bin), " shale ", " slate ", 1), ErrMismatch, "wg0.key of slate"},
+		{"metadata with another time", strings.Replace(string(bin), "2026-01-02", "2026-01-03", 1), ErrDamaged, "header was changed"},
+		{"metadata not canonical", strings.Replace(string(bin), "05Z", "05.0Z", 1), ErrDamaged, "spelled"},
+		{"metadata of version 2", strings.Replace(string(bin), "wgkeys 1", "wgkeys 2", 1), ErrDamaged, "version"},
+		{"metadata dropped", strings.Replace(string(bin), "-> wgkeys", "-> grease", 1), ErrDamaged, "header was changed"},
+		{"another host's file", readTestFile(t, v.Path("basalt", "wg0.key")), ErrMismatch, "wg0.key of basalt"},
+		{"another file of the host", readTestFile(t, v.Path("shale", "wg0.next.key")), ErrMismatch, "wg0.next.key of shale"},
+		{"another key", forge(t, v, theirs, other.File()), ErrMismatch, other.PublicKey().String()},
+		{"another key under the right name", forge(t, v, meta, other.File()), ErrMismatch, other.PublicKey().String()},
+		{"another key from stock age", stock(t, v, "shale", string(other.File())), ErrMismatch, other.PublicKey().String()},
+		{"a key that is not clamped", forge(t, v, meta, append(psk, "8=\n"...)), ErrMismatch, "not-clamped"},
+		{"no key", forge(t, v, meta, []byte("nothing\n")), ErrMismatch, "bad-length"},
+		{"nothing", forge(t, v, meta, nil), ErrMismatch, "bad-length"},
+		{"more than a key", forge(t, v, meta, bytes.Repeat(k.File(), 2)), ErrMismatch, "more than a key"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			writeFile(t, path, test.text)
+			before := snapshot(t, v)
+			got, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids)
+			assertFault(t, err, test.err, path, test.want)
+			if !got.IsZero() {
+				t.Error("it hands out a key with the error")
+			}
+			for _, secret := range []keyring.PrivateKey{k, other} {
+				if err != nil && strings.Contains(err.Error(), string(secret.File()[:8])) {
+					t.Errorf("%v shows the key", err)
+				}
+			}
+			if diff := cmp.Diff(before, snapshot(t, v)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	writeFile(t, path, good)
+	if _, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids); err != nil {
+		t.Errorf("the file itself: %v", err)
+	}
+	_, err = v.OpenKey("shale", "wg0.key", other.PublicKey(), ids)
+	assertFault(t, err, ErrMismatch, path, other.PublicKey().String())
+	_, err = v.OpenKey("shale", "wg0.key", keyring.PublicKey{}, ids)
+	assertFault(t, err, ErrMismatch, path, "")
+}
+
+// assertFault checks that err is a fault that is want, names the file and says
+// what it should.
+func assertFault(t *testing.T, err, want error, path, text string) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("%v, want %v", err, want)
+	}
+	f, ok := errors.AsType[*fault.Fault](err)
+	if !ok || f.Who != path {
+		t.Errorf("%v does not name %s", err, path)
+	}
+	if !strings.Contains(err.Error(), text) {
+		t.Errorf("%v does not say %q", err, text)
+	}
+}
+
+func TestOpenNotAFile(t *testing.T) {
+	v, ids := newVault(t, false)
+	path := v.Path("shale", "wg0.key")
+	want := newKey(t).PublicKey()
+	_, err := v.OpenKey("shale", "wg0.key", want, ids)
+	assertFault(t, err, fs.ErrNotExist, path, "no such file")
+	if hints := fault.Hints(err); len(hints) != 1 || hints[0] != "wgkeys gen shale" {
+		t.Errorf("hints %q", hints)
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err = v.OpenKey("shale", "wg0.key", want, ids)
+	assertFault(t, err, ErrDamaged, path, "not a regular file")
+	os.Remove(path)
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = v.Meta("shale", "wg0.key") // must not block
+	assertFault(t, err, ErrDamaged, path, "not a regular file")
+}
+
+// TestEveryBit: no bit of a vault file can be flipped, and no byte cut off its
+// end, without being noticed.
+func TestEveryBit(t *testing.T) {
+	v, ids := newVault(t, false)
+	k := sealKey(t, v, "shale", "wg0.key")
+	path := v.Path("shale", "wg0.key")
+	bin, err := dearmor([]byte(readTestFile(t, path)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, path, string(bin))
+	if _, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids); err != nil {
+		t.Fatalf("a binary file: %v", err)
+	}
+	refused := func(what string, n int, b []byte) {
+		writeFile(t, path, string(b))
+		_, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids)
+		if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrMismatch) && !errors.Is(err, ErrNoIdentity) {
+			t.Fatalf("%s %d: %v", what, n, err)
+		}
+	}
+	for i := range bin {
+		for bit := range 8 {
+			b := bytes.Clone(bin)
+			b[i] ^= 1 << bit
+			refused("bit", 8*i+bit, b)
+		}
+		refused("length", i, bin[:i])
+	}
+}
+
+func TestOpenStock(t *testing.T) {
+	v, ids := newVault(t, false)
+	k, psk := newKey(t), newPSK(t)
+	writeFile(t, v.Path("shale", "wg0.key"), stock(t, v, "shale", string(k.File())))
+	writeFile(t, v.Path("shale", "wg0.basalt.psk"), stock(t, v, "shale", string(psk.File())))
+	if got, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids); err != nil || got.Key() != k.Key() {
+		t.Error(err)
+	}
+	if got, err := v.OpenPSK("shale", "wg0.basalt.psk", psk.Fingerprint(), ids); err != nil || !got.Equal(psk) {
+		t.Error(err)
+	}
+	_, err := v.OpenPSK("shale", "wg0.basalt.psk", newPSK(t).Fingerprint(), ids)
+	assertFault(t, err, ErrMismatch, v.Path("shale", "wg0.basalt.psk"), psk.Fingerprint())
+	_, err = v.OpenPSK("shale", "wg0.basalt.psk", "", ids)
+	assertFault(t, err, ErrMismatch, v.Path("shale", "wg0.basalt.psk"), "")
+	_, err = v.Meta("shale", "wg0.key")
+	assertFault(t, err, ErrNoMeta, v.Path("shale", "wg0.key"), "")
+}
+
+func TestOpenPSKFails(t *testing.T) {
+	v, ids := newVault(t, false)
+	psk, other := newPSK(t), newPSK(t)
+	path := v.Path("shale", "wg0.basalt.psk")
+	m := Meta{Host: "shale", File: "wg0.basalt.psk", PSK: psk.Fingerprint()}
+	for _, test := range []struct{ name, text, want string }{
+		{"another", forge(t, v, m, other.File()), other.Fingerprint()},
+		{"zero", forge(t, v, m, []byte(strings.Repeat("A", 43)+"=\n")), "zero"},
+		{"more", forge(t, v, m, bytes.Repeat(psk.File(), 3)), "more than a key"},
+	} {
+		writeFile(t, path, test.text)
+		_, err := v.OpenPSK("shale", "wg0.basalt.psk", psk.Fingerprint(), ids)
+		assertFault(t, err, ErrMismatch, path, test.want)
+	}
+	os.Remove(path)
+	if err := v.SealPSK("shale", "wg0.basalt.psk", psk, made); err != nil {
+		t.Fatal(err)
+	}
+	_, err := v.OpenPSK("shale", "wg0.basalt.psk", other.Fingerprint(), ids)
+	assertFault(t, err, ErrMismatch, path, psk.Fingerprint())
+}
+
+func TestNoIdentity(t *testing.T) {
+	v, _ := newVault(t, true)
+	k := sealKey(t, v, "shale", "wg0.key")
+	_, recipient, err := generate(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	bob := filepath.Join(dir, "bob.txt")
+	if _, err := NewIdentity(bob, false, made); err != nil {
+		t.Fatal(err)
+	}
+	none := filepath.Join(dir, "none.txt")
+	ids := FindIdentities(Place{bob, "-i", true}, Place{none, "the default of sops", false})
+	rs, err := v.Recipients("shale")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = v.OpenKey("shale", "wg0.key", k.PublicKey(), ids)
+	assertFault(t, err, ErrNoIdentity, v.Path("shale", "wg0.key"), "encrypted to alice ("+rs[0].at()+")")
+	for _, want := range []string{bob + " (-i): one identity", none + " (the default of sops): no such file"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not say %q", err, want)
+		}
+	}
+	// alice leaves: the file is still encrypted to her, and says so.
+	writeFile(t, filepath.Join(v.Dir, "recipients.txt"), recipient+"\n")
+	_, err = v.OpenKey("shale", "wg0.key", k.PublicKey(), FindIdentities())
+	assertFault(t, err, ErrNoIdentity, v.Path("shale", "wg0.key"), rs[0].Fingerprint.String())
+	if !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("%v does not say that it looked nowhere", err)
+	}
+}
