@@ -1,0 +1,102 @@
+package tunnel_test
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/tunnel"
+)
+
+// TestDecodeViewRefuses changes one thing at a time in a view that is valid.
+func TestDecodeViewRefuses(t *testing.T) {
+	tests := []struct{ name, old, new, want string }{
+		{"older format", `"format": 1`, `"format": 0`, "format 0, want 1"},
+		{"newer format", `"format": 1`, `"format": 2`, "format 2, want 1"},
+		{"unknown key", `"forward": true`, `"backward": true`, `unknown field "backward"`},
+		{"more after it", "\n}\n", "\n}\n{}", "more after it"},
+		{"cut off", "\n}\n", "", "unexpected EOF"},
+		{"name of the tunnel", `"wg0"`, `"../wg"`, "an interface's name"},
+		{"name of the host", `"host": "gate"`, `"host": "-gate"`, "leading dash"},
+		{"name of a peer", `"name": "phone"`, `"name": "a/b"`, "a host's name"},
+		{"peer twice", `"name": "phone"`, `"name": "laptop"`, "the same name of a host"},
+		{"own peer", `"name": "phone"`, `"name": "gate"`, "the same name of a host"},
+		{"path", "/etc/wireguard/wg0.key", "/etc/wireguard/../shadow", "no clean absolute path"},
+		{"path of a psk", "/etc/wireguard/wg0.laptop.psk", "wg0.laptop.psk", "no clean absolute path"},
+		{"one file", "/etc/wireguard/wg0.laptop.psk", "/etc/wireguard/wg0.key", "the same key file"},
+		{"listen port", "51900", "65536", "listen_port 65536"},
+		{"fwmark", `"forward": true`, `"fwmark": 4294967296`, "fwmark"},
+		{"mtu", `"forward": true`, `"mtu": 575`, "mtu 575"},
+		{"table", `"forward": true`, `"table": -1`, "table -1"},
+		{"address", `"10.9.0.1/24"`, `"::ffff:10.9.0.1/120"`, "IPv4-mapped"},
+		{"no address", `"10.9.0.1/24"`, `""`, "a prefix is missing"},
+		{"address twice", `"2001:db8:9::1/64"`, `"10.9.0.1/16"`, "the same address"},
+		{"allowed IP with host bits", `"10.9.0.3/32"`, `"10.9.0.3/24"`, "host bits"},
+		{"allowed IP twice", `"10.9.0.3/32"`, `"10.9.0.2/32"`, "the same allowed IP"},
+		{"endpoint without a port", `"name": "phone"`, `"name": "phone", "endpoint": "192.0.2.1"`, "no port"},
+		{"endpoint", `"name": "phone"`, `"name": "phone", "endpoint": "-x:1"`, "no name of a host"},
+		{"keepalive", `"name": "phone"`, `"name": "phone", "keepalive": 65536`, "keepalive 65536"},
+		{"route to nobody", `"peer": "phone"`, `"peer": "flint"`, "which is no peer"},
+		{"route with host bits", `"prefix": "10.9.0.3/32"`, `"prefix": "10.9.0.3/31"`, "host bits"},
+		{"route twice", `"prefix": "10.9.0.3/32"`, `"prefix": "10.9.0.2/32"`, "the same route"},
+		{"metric", `"prefix": "10.9.0.3/32"`, `"prefix": "10.9.0.3/32", "metric": -1`, "metric -1"},
+		{"gateway's family", `"prefix": "10.9.0.3/32"`, `"prefix": "10.9.0.3/32", "gateway": "::1"`, "other family"},
+		{"gateway's zone", `"prefix": "10.9.0.3/32"`, `"prefix": "10.9.0.3/32", "gateway": "fe80::1%x"`, "zone"},
+		{"proxy", `"2001:db8:9::2"`, `"10.9.0.2"`, "no neighbour discovery"},
+		{"proxy twice", `"2001:db8:9::2"`, `"2001:db8:9::3"`, "the same proxy"},
+		{"sysctl", `"forward": true`, `"sysctls": {"kernel.hostname": "x"}`, "no sysctl of the network"},
+		{"sysctl of forward", `"forward": true`, `"sysctls": {"net.ipv6.conf.all.forwarding": "1"}`, "belongs to forward"},
+		{"sysctl's value", `"forward": true`, `"sysctls": {"net.core.x": "1\n2"}`, "control character"},
+		{"sysctl twice", `"forward": true`, `"sysctls": {"net.core.x": "1", "net/core/x": "1"}`, "the same sysctl"},
+	}
+	tun := parse(t, os.DirFS("testdata/views/dual"), "wg0")
+	v, err := tun.View("gate", publicKeys(t, tun.Hosts()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	valid := string(encode(t, v))
+	for _, test := range tests {
+		if !strings.Contains(valid, test.old) {
+			t.Fatalf("%s: the valid view has no %s", test.name, test.old)
+		}
+		_, err := tunnel.DecodeView(strings.NewReader(strings.Replace(valid, test.old, test.new, 1)))
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
+		}
+	}
+}
+
+// Public keys are taken away or doubled by name, since their spelling is opaque.
+func TestDecodeViewKeys(t *testing.T) {
+	tun := parse(t, os.DirFS("testdata/views/dual"), "wg0")
+	keys := publicKeys(t, tun.Hosts())
+	v, err := tun.View("gate", keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	valid := string(encode(t, v))
+	key := func(host string) string {
+		text, err := json.Marshal(keys[host])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	zero := `"` + strings.Repeat("A", 43) + `="`
+	for _, change := range [][2]string{
+		{key("phone"), key("laptop")},
+		{key("phone"), key("gate")},
+		{key("phone"), zero},
+		{`"public_key": ` + key("gate") + ",", ""},
+		{`"public_key": ` + key("phone") + ",", ""},
+	} {
+		text := strings.Replace(valid, change[0], change[1], 1)
+		if text == valid {
+			t.Fatalf("the valid view has no %s", change[0])
+		}
+		if _, err := tunnel.DecodeView(strings.NewReader(text)); err == nil {
+			t.Errorf("%s for %s is accepted", change[1], change[0])
+		}
+	}
+}
