@@ -313,16 +313,6 @@ func sysctlName(path string) string {
 	}, path)
 }
 
-// SysctlPath is the inverse of the spelling that sysctl(8) shows: the path
-// below /proc/sys of "net.ipv4.conf.wg0.rp_filter" or "net/ipv4/conf/wg0.1/rp_filter".
-// As in sysctl(8), the first separator tells which spelling it is.
-func SysctlPath(name string) string {
-	if i := strings.IndexAny(name, "./"); i < 0 || name[i] == '/' {
-		return name
-	}
-	return sysctlName(name)
-}
-
 func verb(add bool) string {
 	if add {
 		return "add"

@@ -5,6 +5,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"wgkeys/deploy/tunnel"
 )
 
 // sysctls are kernel parameters by their path below /proc/sys.
@@ -149,7 +151,9 @@ func (p *planner) setForwarding() {
 
 func (p *planner) setSysctls() {
 	for _, name := range slices.Sorted(maps.Keys(p.view.Sysctls)) {
-		p.set(SysctlPath(name), p.view.Sysctls[name], "the tunnel file says so")
+		if key, err := tunnel.SysctlPath(name); err == nil { // a valid view has no other
+			p.set(key, p.view.Sysctls[name], "the tunnel file says so")
+		}
 	}
 }
 
@@ -178,7 +182,7 @@ func (p *planner) wants(key string) bool {
 		return slices.Contains(p.proxyLinks(), path.Base(path.Dir(key)))
 	}
 	for name := range p.view.Sysctls {
-		if SysctlPath(name) == key {
+		if k, err := tunnel.SysctlPath(name); err == nil && k == key {
 			return true
 		}
 	}

@@ -210,7 +210,9 @@ func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, 
 	}
 	if view != nil {
 		for key := range view.Sysctls {
-			want[apply.SysctlPath(key)] = true
+			if file, err := tunnel.SysctlPath(key); err == nil {
+				want[file] = true
+			}
 		}
 	}
 	if view != nil && view.Forward {

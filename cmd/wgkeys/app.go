@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/keyring/fault"
+)
+
+// An env is what every verb works with.
+type env struct {
+	ctx context.Context
+	ui  *ui
+	cli *cli.Context
+}
+
+// run is the program without its process: args to exit code.
+func run(ctx context.Context, u *ui, args []string) error {
+	app := newApp(ctx, u)
+	return app.Run(permute(app, args))
+}
+
+func newApp(ctx context.Context, u *ui) *cli.App {
+	verb := func(c *cli.Command, action func(*env) error) *cli.Command {
+		c.Flags = append(c.Flags, habits()...)
+		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+			return usage("cannot read the command line of", "wgkeys "+c.Name, err.Error(), "wgkeys "+c.Name+" --help")
+		}
+		c.Action = func(ctxt *cli.Context) error {
+			u.quiet, u.verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
+			return action(&env{ctx, u, ctxt})
+		}
+		return c
+	}
+	return &cli.App{
+		Name:            "wgkeys",
+		Usage:           "WireGuard keys in a vault, tunnels in plain text",
+		HideHelpCommand: true,
+		HideVersion:     true,
+		Writer:          u.stdout,
+		ErrWriter:       io.Discard,
+		ExitErrHandler:  func(*cli.Context, error) {},
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usage("cannot read the command line of", "wgkeys", err.Error(), "wgkeys --help")
+		},
+		CommandNotFound: nil,
+		Action: func(c *cli.Context) error {
+			if c.NArg() == 0 {
+				return cli.ShowAppHelp(c)
+			}
+			return usage("no such command", c.Args().First(), didYouMean(c.Args().First(), c.App), "wgkeys --help")
+		},
+		Commands: []*cli.Command{
+			verb(initCommand()),
+			verb(genCommand()),
+			verb(pushCommand()),
+			verb(showCommand()),
+			verb(planCommand()),
+			verb(applyCommand()),
+			verb(downCommand()),
+			verb(demoCommand()),
+			verb(receiveCommand()),
+		},
+	}
+}
+
+// habits are the flags that all verbs know.
+func habits() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "C", Usage: "work in the repository of `DIR`", DefaultText: "here"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say only what went wrong"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say more"},
+	}
+}
+
+var (
+	tunnelFlag   = &cli.StringFlag{Name: "tunnel", Aliases: []string{"t"}, Usage: "the `TUNNEL`; needless where there is one"}
+	identityFlag = &cli.StringSliceFlag{Name: "identity", Aliases: []string{"i"}, Usage: "decrypt with the age identity in `FILE`; may be repeated"}
+	dryRunFlag   = &cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "tell what would be done, and do nothing"}
+	jsonFlag     = &cli.BoolFlag{Name: "json", Usage: "write the result for programs"}
+	hostFlag     = &cli.StringFlag{Name: "host", Usage: "this machine is `HOST`", DefaultText: "its short name"}
+)
+
+// names returns what was given after the flags.
+func (e *env) names() []string { return e.cli.Args().Slice() }
+
+// oneName returns the only name, or fallback where there is none.
+func (e *env) oneName(fallback func() (string, error)) (string, error) {
+	switch n := e.names(); len(n) {
+	case 0:
+		return fallback()
+	case 1:
+		return n[0], nil
+	default:
+		return "", usage("too many hosts for", "wgkeys "+e.cli.Command.Name, "it takes one at a time",
+			"wgkeys "+e.cli.Command.Name+" "+n[0])
+	}
+}
+
+// permute moves the flags before the names, because package cli stops reading
+// flags at the first name: "wgkeys gen basalt -t wg1" and "wgkeys -C repo gen
+// basalt" mean what they say. After "--" everything is a name.
+func permute(app *cli.App, args []string) []string {
+	valued := valueFlags(app)
+	var verb, flags, names []string
+	for i := 1; i < len(args); i++ {
+		a := args[i]
+		switch {
+		case a == "--":
+			names = append(names, args[i+1:]...)
+			i = len(args)
+		case strings.HasPrefix(a, "-") && a != "-":
+			flags = append(flags, a)
+			if name := strings.TrimLeft(a, "-"); valued[name] && i+1 < len(args) {
+				i++
+				flags = append(flags, args[i])
+			}
+		case verb == nil:
+			verb = []string{a}
+		default:
+			names = append(names, a)
+		}
+	}
+	out := slices.Concat(args[:1], verb, flags)
+	if names != nil {
+		out = append(append(out, "--"), names...)
+	}
+	return out
+}
+
+// valueFlags are the names of the flags that take a value.
+func valueFlags(app *cli.App) map[string]bool {
+	valued := map[string]bool{}
+	for _, c := range app.Commands {
+		for _, f := range c.Flags {
+			if _, ok := f.(*cli.BoolFlag); ok {
+				continue
+			}
+			for _, name := range f.Names() {
+				valued[name] = true
+			}
+		}
+	}
+	return valued
+}
+
+// didYouMean says which verb begins like the one that was typed.
+func didYouMean(typed string, app *cli.App) string {
+	for _, c := range app.VisibleCommands() {
+		if typed != "" && (strings.HasPrefix(c.Name, typed[:1]) || strings.Contains(c.Name, typed)) {
+			return fmt.Sprintf("did you mean %q?", c.Name)
+		}
+	}
+	return "it is none of wgkeys'"
+}
+
+// failures turns the errors of some of several hosts into the exit code that
+// says so.
+func failures(failed, all int, err error) error {
+	switch {
+	case failed == 0:
+		return err
+	case failed < all:
+		return &exitError{exitSome, err}
+	}
+	return &exitError{exitFailed, err}
+}
+
+// isFault reports whether err was written for people.
+func isFault(err error) bool {
+	var f *fault.Fault
+	return errors.As(err, &f)
+}

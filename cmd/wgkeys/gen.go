@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+func genCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "gen",
+		Usage:     "make key pairs for hosts that have none",
+		ArgsUsage: "HOST...",
+		Description: "The private key goes encrypted into vault/HOST/, the public one plain into\n" +
+			"keyring/HOST/. Preshared keys that the tunnel file asks for are made too. A key\n" +
+			"that exists is never overwritten.",
+		Flags: []cli.Flag{tunnelFlag, identityFlag},
+	}, doGen
+}
+
+func doGen(e *env) error {
+	hosts := e.names()
+	if len(hosts) == 0 {
+		return usage("no host named for", "wgkeys gen", "it makes the keys of the hosts that you name", "wgkeys gen HOST...")
+	}
+	r, err := e.repo()
+	if err != nil {
+		return err
+	}
+	name, t, err := r.genTunnel(e)
+	if err != nil {
+		return err
+	}
+	for _, host := range hosts {
+		if err := tunnel.CheckHost(host); err != nil {
+			return &exitError{exitUsage, err}
+		}
+	}
+	g := &generator{e, r, name, time.Now()}
+	for _, host := range hosts {
+		if t != nil && !slices.Contains(t.Hosts(), host) {
+			e.ui.warn(fault.New("not yet a host of tunnel", name, "tunnels/"+name+".toml does not name "+host, ""))
+		}
+		if err := g.key(host); err != nil {
+			return err
+		}
+	}
+	if t != nil {
+		return g.psks(t, hosts)
+	}
+	return nil
+}
+
+// genTunnel is the tunnel that keys are made for: wg0 where there is none yet.
+// Its file may be missing.
+func (r *repo) genTunnel(e *env) (string, *tunnel.Tunnel, error) {
+	names, err := r.tunnelNames(e)
+	if err != nil {
+		return "", nil, err
+	}
+	if len(names) == 0 {
+		return "wg0", nil, nil
+	}
+	if err := tunnel.CheckName(names[0]); err != nil {
+		return "", nil, &exitError{exitUsage, err}
+	}
+	t, err := r.oneTunnel(e)
+	if errors.Is(err, fs.ErrNotExist) {
+		return names[0], nil, nil
+	}
+	return names[0], t, err
+}
+
+// A generator makes the keys of one tunnel.
+type generator struct {
+	*env
+	repo   *repo
+	tunnel string
+	now    time.Time
+}
+
+// key makes a host's key pair. The vault file comes first: whatever happens
+// then, its metadata holds the public key, and the next gen completes it.
+func (g *generator) key(host string) error {
+	file := g.tunnel + ".key"
+	public, err := g.repo.ring.Get(host, g.tunnel)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	meta, sealed := g.repo.vault.Meta(host, file)
+	switch {
+	case err == nil && (sealed == nil || errors.Is(sealed, vault.ErrNoMeta)):
+		g.ui.say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
+		return nil
+	case err == nil:
+		return fault.Wrap(sealed, "no private key in the vault for", host,
+			fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then wgkeys gen %s",
+				g.repo.vault.Path(host, file), g.repo.ring.Path(host, g.tunnel), host))
+	case sealed == nil:
+		public = meta.PublicKey
+	case errors.Is(sealed, fs.ErrNotExist):
+		if public, err = g.seal(host, file); err != nil {
+			return err
+		}
+	default:
+		return sealed
+	}
+	if err := g.repo.ring.Put(host, g.tunnel, public); err != nil {
+		return err
+	}
+	g.ui.printf("%s %s %s\n", host, g.tunnel, public)
+	return nil
+}
+
+func (g *generator) seal(host, file string) (keyring.PublicKey, error) {
+	private, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		return keyring.PublicKey{}, err
+	}
+	return private.PublicKey(), g.repo.vault.SealKey(host, file, private, g.now)
+}
+
+// psks makes the preshared keys that the tunnel file asks for between the
+// hosts and their peers.
+func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
+	for _, pair := range t.PSKPairs() {
+		if slices.Contains(hosts, pair[0]) || slices.Contains(hosts, pair[1]) {
+			if err := g.psk(pair[0], pair[1]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// psk makes the preshared key of a pair, one half in each host's folder. Where
+// one half is there the other is made from it.
+func (g *generator) psk(a, b string) error {
+	fileA, fileB := g.tunnel+"."+b+".psk", g.tunnel+"."+a+".psk"
+	metaA, errA := g.repo.vault.Meta(a, fileA)
+	metaB, errB := g.repo.vault.Meta(b, fileB)
+	missing := func(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+	var psk keyring.PresharedKey
+	var err error
+	switch {
+	case errA == nil && errB == nil:
+		return nil
+	case missing(errA) && missing(errB):
+		psk, err = keyring.GeneratePresharedKey()
+	case errA == nil && missing(errB):
+		psk, err = g.repo.vault.OpenPSK(a, fileA, metaA.PSK, g.identities())
+	case missing(errA) && errB == nil:
+		psk, err = g.repo.vault.OpenPSK(b, fileB, metaB.PSK, g.identities())
+	default:
+		return errors.Join(errA, errB)
+	}
+	if err != nil {
+		return err
+	}
+	for _, half := range [][2]string{{a, fileA}, {b, fileB}} {
+		err := g.repo.vault.SealPSK(half[0], half[1], psk, g.now)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	g.ui.printf("%s %s preshared key with %s\n", a, g.tunnel, b)
+	return nil
+}

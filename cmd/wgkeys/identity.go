@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"wgkeys/vault"
+)
+
+// identities are looked for where age's and sops' users keep them. Nothing is
+// read before a file has to be decrypted.
+func (e *env) identities() *vault.Identities {
+	var places []vault.Place
+	for _, path := range e.cli.StringSlice("identity") {
+		places = append(places, vault.Place{Path: path, Why: "-i", Explicit: true})
+	}
+	if places == nil {
+		places = defaultPlaces()
+	}
+	return vault.FindIdentities(places...)
+}
+
+func defaultPlaces() []vault.Place {
+	var places []vault.Place
+	for _, name := range []string{"WGKEYS_IDENTITY", "SOPS_AGE_KEY_FILE"} {
+		if path := os.Getenv(name); path != "" {
+			places = append(places, vault.Place{Path: path, Why: name, Explicit: true})
+		}
+	}
+	config, err := os.UserConfigDir()
+	if err != nil {
+		return places
+	}
+	return append(places,
+		vault.Place{Path: filepath.Join(config, "wgkeys", "identity.txt"), Why: "the default"},
+		vault.Place{Path: filepath.Join(config, "sops", "age", "keys.txt"), Why: "sops' default"})
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+func initCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "init",
+		Usage:     "make a repository, and an identity where you have none",
+		ArgsUsage: "[DIR]",
+		Description: "The vault is encrypted to your identity: post-quantum by default, to be opened\n" +
+			"with wgkeys or age 1.3 and later; --classic for X25519, which every age opens.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "classic", Usage: "a vault that every age can open, but no match for a quantum computer"},
+			identityFlag,
+		},
+	}, doInit
+}
+
+func doInit(e *env) error {
+	dir, err := e.oneName(func() (string, error) { return e.cli.String("C"), nil })
+	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return fault.Wrap(err, "cannot find the folder", dir, "")
+	}
+	if _, err := os.Lstat(filepath.Join(dir, marker)); err == nil {
+		e.ui.say("%s is a repository already; nothing was changed", dir)
+		return nil
+	}
+	recipients, err := e.ownRecipients(!e.cli.Bool("classic"))
+	if err != nil {
+		return err
+	}
+	if err := makeRepo(dir, recipients); err != nil {
+		return err
+	}
+	e.ui.say("made the repository %s", dir)
+	e.ui.say("next: wgkeys gen HOST..., then write tunnels/wg0.toml")
+	return nil
+}
+
+// ownRecipients are those of the user's identity; where there is none it is
+// made.
+func (e *env) ownRecipients(postQuantum bool) ([]string, error) {
+	all, err := e.identities().Recipients()
+	if err != nil && (len(e.cli.StringSlice("identity")) > 0 || !errors.Is(err, vault.ErrNoIdentity)) {
+		return nil, err
+	}
+	if err != nil {
+		return e.newIdentity(postQuantum)
+	}
+	hybrid := func(r string) bool { return strings.HasPrefix(r, "age1pq1") }
+	kind := slices.DeleteFunc(slices.Clone(all), func(r string) bool { return hybrid(r) != postQuantum })
+	if len(kind) == 0 && postQuantum {
+		e.ui.say("your identity is classic (X25519), so the vault is: any age opens it, and whoever keeps a copy may open it with a quantum computer one day")
+		return all, nil
+	}
+	if len(kind) == 0 {
+		return nil, fault.New("no classic identity of yours", "", "the one found is post-quantum",
+			"age-keygen -o classic.txt, then wgkeys init --classic -i classic.txt")
+	}
+	e.sayKind(postQuantum)
+	return kind, nil
+}
+
+func (e *env) newIdentity(postQuantum bool) ([]string, error) {
+	config, err := os.UserConfigDir()
+	if err != nil {
+		return nil, fault.Wrap(err, "cannot tell where your identity belongs", "", "age-keygen -o FILE, then wgkeys init -i FILE")
+	}
+	path := filepath.Join(config, "wgkeys", "identity.txt")
+	recipient, err := vault.NewIdentity(path, postQuantum, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	e.ui.say("made your identity %s; keep a copy in a safe place, since nothing opens the vault without it", path)
+	e.sayKind(postQuantum)
+	return []string{recipient}, nil
+}
+
+func (e *env) sayKind(postQuantum bool) {
+	if postQuantum {
+		e.ui.say("the vault is post-quantum: to open it elsewhere takes age 1.3 or later (--classic for older ones); git keeps ciphertext for ever, so this cannot be made good later")
+		return
+	}
+	e.ui.say("the vault is classic: every age opens it, but git keeps ciphertext for ever, and a quantum computer may open it one day")
+}
+
+// makeRepo writes the marker last: a folder is a repository or it is not.
+func makeRepo(dir string, recipients []string) error {
+	for _, sub := range []string{"tunnels", "keyring", "vault"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Join(dir, sub), "")
+		}
+	}
+	list := fmt.Sprintf("# who can decrypt, one recipient a line\n# %s\n%s\n", whoAmI(), strings.Join(recipients, "\n"))
+	if err := writeNew(filepath.Join(dir, "vault", "recipients.txt"), list); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return writeNew(filepath.Join(dir, marker), "# This file marks a repository of wgkeys. Its settings are all optional.\n")
+}
+
+func whoAmI() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "?"
+	}
+	u, err := user.Current()
+	if err != nil {
+		return host
+	}
+	return u.Username + "@" + host
+}
+
+// writeNew writes a plain file that must not be there yet.
+func writeNew(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err == nil {
+		_, err = f.WriteString(text)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return fault.Wrap(err, "cannot write", path, "")
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"errors"
+	"os"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"wgkeys/deploy/push"
+	"wgkeys/deploy/ssh"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+func pushCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "push",
+		Usage:     "install key files on hosts, where they differ",
+		ArgsUsage: "HOST...|--all",
+		Description: "The hosts are asked first what they have: a key that agrees is not decrypted,\n" +
+			"and with nothing to do no identity is needed.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "every host of the tunnels"},
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "serve `N` hosts at once", Value: push.DefaultJobs},
+			tunnelFlag, identityFlag, dryRunFlag, jsonFlag,
+		},
+	}, doPush
+}
+
+func doPush(e *env) error {
+	if len(e.names()) == 0 && !e.cli.Bool("all") {
+		return usage("no host named for", "wgkeys push", "it serves the hosts that you name", "wgkeys push HOST..., or wgkeys push --all")
+	}
+	r, err := e.repo()
+	if err != nil {
+		return err
+	}
+	targets, err := r.targets(e)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	report := func(o push.Outcome) {
+		if !e.cli.Bool("json") {
+			e.reportPush(o)
+		}
+		if o.Err != nil {
+			errs = append(errs, o.Err)
+		}
+	}
+	outcomes := push.All(e.ctx, targets, e.cli.Int("jobs"), e.cli.Bool("dry-run"), report)
+	if e.cli.Bool("json") {
+		if err := e.ui.json(pushJSON(outcomes)); err != nil {
+			return err
+		}
+	}
+	return failures(len(errs), len(targets), errors.Join(errs...))
+}
+
+func (e *env) reportPush(o push.Outcome) {
+	for _, f := range o.Results {
+		action := string(f.Action)
+		if e.cli.Bool("dry-run") && f.Action != push.Unchanged {
+			action = "to be " + action
+		}
+		e.ui.printf("%s %s %s\n", o.Host, f.Path, action)
+	}
+}
+
+// A pushedHost is an outcome for programs.
+type pushedHost struct {
+	Host  string        `json:"host"`
+	Files []push.Result `json:"files"`
+	Error string        `json:"error,omitempty"`
+}
+
+func pushJSON(outcomes []push.Outcome) []pushedHost {
+	out := make([]pushedHost, len(outcomes))
+	for i, o := range outcomes {
+		out[i] = pushedHost{Host: o.Host, Files: append([]push.Result{}, o.Results...)}
+		if o.Err != nil {
+			out[i].Error = o.Err.Error()
+		}
+	}
+	return out
+}
+
+// targets are the hosts to serve and the key files that each should have.
+func (r *repo) targets(e *env) ([]push.Target, error) {
+	names, err := r.tunnelNames(e)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		_, err := r.oneTunnel(e) // says so
+		return nil, err
+	}
+	p := &pusher{env: e, repo: r, ids: e.identities(), at: map[string]int{}}
+	for _, name := range names {
+		t, err := tunnel.Parse(r.tunnels(), name)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.add(t); err != nil {
+			return nil, err
+		}
+	}
+	for _, host := range e.names() {
+		if _, ok := p.at[host]; !ok {
+			return nil, p.unknown(host, names)
+		}
+	}
+	return p.targets, nil
+}
+
+// A pusher collects targets over all tunnels.
+type pusher struct {
+	*env
+	repo    *repo
+	ids     *vault.Identities
+	targets []push.Target
+	at      map[string]int // index of a host in targets
+}
+
+// unknown says that no tunnel has the host, with the nearest name where there
+// is one tunnel.
+func (p *pusher) unknown(host string, tunnels []string) error {
+	if len(tunnels) == 1 {
+		if t, err := tunnel.Parse(p.repo.tunnels(), tunnels[0]); err == nil {
+			if _, err := t.KeyFiles(host); err != nil {
+				return err
+			}
+		}
+	}
+	return fault.New("no such host", host, "no tunnel file names it", "")
+}
+
+func (p *pusher) add(t *tunnel.Tunnel) error {
+	hosts := t.Hosts()
+	if !p.cli.Bool("all") {
+		hosts = intersect(p.names(), hosts)
+	}
+	for _, host := range hosts {
+		files, err := p.files(t, host)
+		if err != nil {
+			return err
+		}
+		i, ok := p.at[host]
+		if !ok {
+			i = len(p.targets)
+			p.at[host] = i
+			p.targets = append(p.targets, push.Target{Host: host, Runner: runner(t, host)})
+		}
+		p.targets[i].Files = append(p.targets[i].Files, files...)
+	}
+	return nil
+}
+
+// files are the key files of a host in one tunnel. Nothing is decrypted here.
+func (p *pusher) files(t *tunnel.Tunnel, host string) ([]push.File, error) {
+	paths, err := t.KeyFiles(host)
+	if err != nil {
+		return nil, err
+	}
+	var files []push.File
+	for name, path := range paths {
+		f := push.File{Path: path}
+		if name == t.Name+".key" {
+			err = p.privateKey(t, host, name, &f)
+		} else {
+			err = p.presharedKey(host, name, &f)
+		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {
+	public, err := p.repo.ring.Get(host, t.Name)
+	if err != nil {
+		return fault.Wrap(err, "nothing to push to host", host, "wgkeys gen "+host)
+	}
+	f.Want = public.String()
+	f.Secret = func() ([]byte, error) {
+		k, err := p.repo.vault.OpenKey(host, name, public, p.ids)
+		if err != nil {
+			return nil, err
+		}
+		return k.File(), nil
+	}
+	return nil
+}
+
+func (p *pusher) presharedKey(host, name string, f *push.File) error {
+	meta, err := p.repo.vault.Meta(host, name)
+	if err != nil {
+		return fault.Wrap(err, "no preshared key to push to host", host, "wgkeys gen "+host)
+	}
+	f.Want = meta.PSK
+	f.Secret = func() ([]byte, error) {
+		k, err := p.repo.vault.OpenPSK(host, name, meta.PSK, p.ids)
+		if err != nil {
+			return nil, err
+		}
+		return k.File(), nil
+	}
+	return nil
+}
+
+func intersect(a, b []string) []string {
+	var both []string
+	for _, x := range a {
+		for _, y := range b {
+			if x == y {
+				both = append(both, x)
+			}
+		}
+	}
+	return both
+}
+
+// runner is how commands reach a host: here where the host is this machine and
+// the tunnel file does not say otherwise, over ssh elsewhere.
+func runner(t *tunnel.Tunnel, host string) ssh.Runner {
+	dest, explicit := t.SSH(host)
+	if short, err := shortName(); err == nil && short == host && !explicit {
+		return ssh.Local{}
+	}
+	return &ssh.Client{Host: host, Dest: dest, Batch: !term.IsTerminal(int(os.Stdin.Fd()))}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+// marker is the file that makes a folder a repository of wgkeys.
+const marker = "wgkeys.toml"
+
+// A repo is the user's repository.
+type repo struct {
+	dir   string
+	ring  keyring.Ring
+	vault vault.Vault
+}
+
+// repo finds the repository of the working folder, or of -C, as git does: in
+// the folder itself or the nearest one above it.
+func (e *env) repo() (*repo, error) {
+	start, err := filepath.Abs(e.cli.String("C"))
+	if err != nil {
+		return nil, fault.Wrap(err, "cannot find the working folder", "", "")
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		text, err := os.ReadFile(filepath.Join(dir, marker))
+		if err == nil {
+			return openRepo(dir, text)
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			return nil, fault.Wrap(fault.Errno(err), "cannot read", filepath.Join(dir, marker), "")
+		}
+		if dir == filepath.Dir(dir) {
+			return nil, fault.New("no wgkeys repository in", start, "neither it nor a folder above it has a "+marker,
+				"wgkeys init, or name the repository with -C DIR")
+		}
+	}
+}
+
+func openRepo(dir string, text []byte) (*repo, error) {
+	var settings struct{}
+	if err := toml.NewDecoder(strings.NewReader(string(text))).DisallowUnknownFields().Decode(&settings); err != nil {
+		return nil, fault.Wrap(err, "cannot read the settings in", filepath.Join(dir, marker), "")
+	}
+	return &repo{dir, keyring.Ring{Dir: filepath.Join(dir, "keyring")}, vault.Vault{Dir: filepath.Join(dir, "vault")}}, nil
+}
+
+func (r *repo) tunnels() fs.FS { return os.DirFS(filepath.Join(r.dir, tunnel.Dir)) }
+
+// tunnelNames are the tunnels that the command is about: the one named with
+// -t, or all.
+func (r *repo) tunnelNames(e *env) ([]string, error) {
+	names, err := tunnel.List(r.tunnels())
+	if errors.Is(err, fs.ErrNotExist) {
+		names, err = nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if t := e.cli.String("tunnel"); t != "" {
+		return []string{t}, nil
+	}
+	return names, nil
+}
+
+// oneTunnel is the tunnel that the command is about, parsed.
+func (r *repo) oneTunnel(e *env) (*tunnel.Tunnel, error) {
+	names, err := r.tunnelNames(e)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(names) == 0:
+		return nil, fault.New("no tunnel in", r.dir, "there is no file tunnels/NAME.toml",
+			"write tunnels/wg0.toml; the README begins with one of ten lines")
+	case len(names) > 1:
+		return nil, usage("which tunnel of", r.dir, "there are "+strings.Join(names, ", "),
+			"wgkeys "+e.cli.Command.Name+" -t "+names[0])
+	}
+	return tunnel.Parse(r.tunnels(), names[0])
+}
+
+// view is the plain configuration as host sees it.
+func (r *repo) view(t *tunnel.Tunnel, host string) (*tunnel.View, error) {
+	keys, err := r.ring.Load(t.Name)
+	if err != nil {
+		return nil, err
+	}
+	return t.View(host, keys)
+}
+
+// shortName is this machine's name without its domain.
+func shortName() (string, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fault.Wrap(err, "cannot tell this machine's name", "", "name it with --host HOST")
+	}
+	short, _, _ := strings.Cut(name, ".")
+	return strings.ToLower(short), nil
+}
+
+// thisHost is the host that this machine is: --host, or its short name.
+func (e *env) thisHost() (string, error) {
+	if h := e.cli.String("host"); h != "" {
+		return h, nil
+	}
+	return shortName()
+}

@@ -1,0 +1,114 @@
+package main
+
+// This file is the user interface. The rules are:
+//
+//   - Results go to standard output, and nothing else does.
+//   - Everything that wgkeys says about its work goes to standard error with
+//     the prefix "wgkeys: ". No capital at the beginning, no period at the end.
+//   - An error is one line "error:" and at least one line "hint:" where
+//     something can be run or done about it.
+//   - Nothing is asked: ssh asks on the terminal by itself.
+//   - No secret passes through here.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"wgkeys/keyring/fault"
+)
+
+// The exit codes.
+const (
+	exitDone     = 0 // done, or nothing to do
+	exitFailed   = 1
+	exitUsage    = 2
+	exitSome     = 3 // some hosts failed
+	exitFindings = 4 // there is something to do
+)
+
+// A ui talks to the person who runs the command.
+type ui struct {
+	stdout, stderr io.Writer
+	quiet, verbose bool
+}
+
+// An exitError ends the command with a code of its own. Err may be nil:
+// everything has been said.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return fmt.Sprint(e.err) }
+func (e *exitError) Unwrap() error { return e.err }
+
+// usage returns the error of a command that was called wrongly.
+func usage(what, who, why, hint string) error {
+	return &exitError{exitUsage, fault.New(what, who, why, hint)}
+}
+
+// printf writes a result.
+func (u *ui) printf(format string, args ...any) { fmt.Fprintf(u.stdout, format, args...) }
+
+// json writes a result for programs.
+func (u *ui) json(v any) error {
+	e := json.NewEncoder(u.stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// say tells what is being done. Talk is left out with -q.
+func (u *ui) say(format string, args ...any) {
+	if !u.quiet {
+		fmt.Fprintf(u.stderr, "wgkeys: "+format+"\n", args...)
+	}
+}
+
+// warn tells what the user should look into, also with -q.
+func (u *ui) warn(err error) { u.tell("warning", err) }
+
+func (u *ui) tell(kind string, err error) {
+	for _, line := range lines(err) {
+		fmt.Fprintf(u.stderr, "wgkeys: %s: %s\n", kind, line)
+	}
+	for _, hint := range fault.Hints(err) {
+		fmt.Fprintf(u.stderr, "wgkeys: hint: %s\n", hint)
+	}
+}
+
+// exit tells err and ends the program with its code.
+func (u *ui) exit(err error) {
+	os.Exit(u.finish(err))
+}
+
+func (u *ui) finish(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	code := exitFailed
+	var e *exitError
+	if errors.As(err, &e) {
+		code, err = e.code, e.err
+	}
+	if err != nil {
+		u.tell("error", err)
+	}
+	return code
+}
+
+// lines returns the text of err, each error that was joined on a line of its
+// own and no line twice.
+func lines(err error) []string {
+	var out []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line != "" && !slices.Contains(out, line) {
+			out = append(out, line)
+		}
+	}
+	return out
+}
