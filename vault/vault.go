@@ -73,8 +73,9 @@
 //
 // # Other implementations
 //
-// Files sealed here were opened with age 1.1.1 (X25519) and 1.3.2 (X25519 and
-// hybrid post-quantum). In the other direction, a file that stock age encrypted
+// Files sealed here were opened with age 1.1.1 (X25519), age 1.3.2 and typage
+// 0.3.1, npm's age-encryption (both X25519 and hybrid post-quantum). In the
+// other direction, a file that stock age encrypted
 // has no metadata: [Vault.Meta] fails with [ErrNoMeta], but it opens like any
 // other if the key in it is the one that the caller expects. Binary age files
 // are read, never written.
