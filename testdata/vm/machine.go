@@ -23,6 +23,7 @@ type machine struct {
 	kernel string
 	initrd [][]byte
 	limits limits
+	stdout io.Writer
 }
 
 // limits is how long a machine may take.
@@ -61,6 +62,11 @@ func (m machine) run() (int, error) {
 		return 0, err
 	}
 	defer initrd.Close()
+	output, outputEnd, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	defer output.Close()
 	status, statusEnd, err := os.Pipe()
 	if err != nil {
 		return 0, err
@@ -69,16 +75,24 @@ func (m machine) run() (int, error) {
 	console := new(tail)
 	cmd := exec.Command("qemu-system-x86_64", m.arguments()...)
 	cmd.Stdout, cmd.Stderr = console, console
-	cmd.ExtraFiles = []*os.File{os.Stdout, statusEnd, initrd} // 3, 4, 5
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.ExtraFiles = []*os.File{outputEnd, statusEnd, initrd} // 3, 4, 5
+	// The terminal's interrupt is ours to act on, and QEMU goes when we do. The
+	// signal comes when the thread ends that started it: main keeps its own.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	start := time.Now()
 	err = cmd.Start()
+	outputEnd.Close()
 	statusEnd.Close()
 	if errors.Is(err, exec.ErrNotFound) {
 		return 0, errors.New("qemu-system-x86_64 is not installed: run `sudo make test`")
 	} else if err != nil {
 		return 0, err
 	}
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		io.Copy(m.stdout, output)
+	}()
 	code, err := m.follow(status, start)
 	if err != nil {
 		cmd.Process.Kill()
@@ -87,6 +101,7 @@ func (m machine) run() (int, error) {
 	kill := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
 	defer kill.Stop()
 	cmd.Wait()
+	<-copied
 	if err != nil {
 		return 0, fmt.Errorf("%w; the kernel's last lines:\n%s", err, console)
 	}

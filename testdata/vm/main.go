@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 func main() {
@@ -30,6 +31,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: vm TEST-BINARY [ARGUMENT...]")
 		os.Exit(2)
 	}
+	runtime.LockOSThread()
 	status, err := host(os.Args[1], os.Args[2:])
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "vm: error: %v\n", err)
@@ -64,7 +66,7 @@ func host(binary string, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	m := machine{kernel: kernel.image, initrd: [][]byte{base, test}, limits: limitsOf(args)}
+	m := machine{kernel: kernel.image, initrd: [][]byte{base, test}, limits: limitsOf(args), stdout: os.Stdout}
 	return m.run()
 }
 
