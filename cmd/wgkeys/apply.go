@@ -150,7 +150,9 @@ func (e *env) showPlan(plan *apply.Plan) error {
 		return nil
 	}
 	for _, s := range plan.Steps {
-		e.ui.printf("%s  # %s\n", s.Change, s.Why)
+		if apply.TouchesKernel(s.Change) || e.ui.verbose {
+			e.ui.printf("%s  # %s\n", s.Change, s.Why)
+		}
 	}
 	return nil
 }

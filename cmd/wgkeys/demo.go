@@ -1,7 +1,211 @@
 package main
 
-import "github.com/urfave/cli/v2"
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/deploy/lab"
+	"wgkeys/keyring/fault"
+)
 
 func demoCommand() (*cli.Command, func(*env) error) {
-	return &cli.Command{Name: "demo", Usage: "show it all on three hosts made of namespaces"}, func(e *env) error { return nil }
+	return &cli.Command{
+		Name:  "demo",
+		Usage: "show the whole job on three hosts made of namespaces; needs root",
+		Description: "basalt is a workstation behind IPv4 only, shale a VPS that learned its default\n" +
+			"route from router advertisements. Every command is shown before it runs. Nothing\n" +
+			"of it touches this machine, and nothing is left behind.",
+	}, doDemo
 }
+
+// A scene is one command of the demo, typed on basalt, and what to look for.
+type scene struct {
+	about   string
+	command string
+	want    string // what its output must show
+}
+
+var scenes = []scene{
+	{about: "a repository, and an identity to encrypt to",
+		command: "wgkeys init /root/net && cd /root/net"},
+	{about: "the tunnel, plain: ten lines for both ends",
+		command: "cp /root/wg0.toml tunnels/wg0.toml && cat tunnels/wg0.toml"},
+	{about: "key pairs: the private halves encrypted, the public ones plain",
+		command: "wgkeys gen basalt shale && ls vault/* keyring/*", want: "wg0.key.age"},
+	{about: "what shale will see: INSIDE and OUTSIDE told apart",
+		command: "wgkeys show shale", want: "INSIDE"},
+	{about: "the key files go to their hosts: here, and over ssh",
+		command: "wgkeys push basalt shale", want: "shale /etc/wireguard/wg0.key installed"},
+	{about: "make it true on shale: router advertisements are secured before forwarding",
+		command: "wgkeys apply shale", want: "accept_ra=2"},
+	{about: "and here",
+		command: "wgkeys apply", want: "ip -6 route add ::/0"},
+	{about: "basalt, behind IPv4 only, reaches the IPv6 internet through shale",
+		command: "ping -6 -n -c 3 -i 0.3 -w 20 " + internet, want: "3 received"},
+	{about: "a config change decrypts nothing: move the identity away, edit, apply",
+		command: "mv ~/.config/wgkeys/identity.txt ~/away.txt && sed -i '/hosts.basalt/a keepalive = 25' tunnels/wg0.toml && wgkeys apply",
+		want:    "persistent-keepalive 25"},
+	{about: "once more: nothing to do, also for push",
+		command: "wgkeys apply && wgkeys push basalt shale", want: "shale /etc/wireguard/wg0.key unchanged"},
+	{about: "shale forwards, and still has the default route it learned from router advertisements",
+		command: "ssh root@" + shaleAddr + " 'sysctl net.ipv6.conf.all.forwarding; ip -6 route show default'", want: "proto ra"},
+	{about: "undo it all, here and there",
+		command: "wgkeys down && wgkeys down shale", want: "ip link del wg0"},
+}
+
+// doDemo plays the scenes. It ends with a comparison of each host's network
+// with what it was at the beginning.
+func doDemo(e *env) error {
+	for _, program := range []string{"ssh", "sshd", "ssh-keygen", "ping", "ip", "sysctl"} {
+		if _, err := lookPath(program); err != nil {
+			return fault.New("cannot show the demo without the command", program, "it is not installed here",
+				"apt-get install openssh-server iproute2 iputils-ping procps")
+		}
+	}
+	begin := time.Now()
+	n, err := newNetwork(e.ctx)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	if err := n.basalt.WriteFile("/root/wg0.toml", []byte(firstTunnel), 0o644); err != nil {
+		return err
+	}
+	e.ui.printf("# three hosts: basalt (IPv4 only), shale (a VPS), the provider's router\n")
+	hosts := []*lab.Host{n.basalt, n.shale}
+	var before []string
+	for _, h := range hosts {
+		s, err := snapshot(e.ctx, h)
+		if err != nil {
+			return err
+		}
+		before = append(before, s)
+	}
+	if err := e.play(n); err != nil {
+		return err
+	}
+	for i, h := range hosts {
+		if err := e.compare(h, before[i]); err != nil {
+			return err
+		}
+	}
+	e.ui.printf("\n# done in %.1f s; the hosts are gone\n", time.Since(begin).Seconds())
+	return nil
+}
+
+// lookPath also looks where servers are installed.
+func lookPath(program string) (string, error) {
+	if path, err := exec.LookPath(program); err == nil {
+		return path, nil
+	}
+	return exec.LookPath("/usr/sbin/" + program)
+}
+
+// play runs the scenes in one shell's worth of state: each command begins where
+// the last one left the working folder.
+func (e *env) play(n *network) error {
+	dir := "/root"
+	for _, s := range scenes {
+		e.ui.printf("\n# %s\nbasalt%s $ %s\n", s.about, tilde(dir), s.command)
+		cmd := n.basalt.Command(e.ctx, "sh", "-c", "cd "+dir+" && { "+s.command+"\n}")
+		var out strings.Builder
+		cmd.Stdout = &tee{e, &out}
+		cmd.Stderr = cmd.Stdout
+		err := cmd.Run()
+		if e.ctx.Err() != nil {
+			return fault.New("the demo was interrupted", "", "", "")
+		}
+		if err != nil {
+			return fault.Wrap(err, "the demo failed at", s.command, "wgkeys demo -v")
+		}
+		if s.want != "" && !strings.Contains(out.String(), s.want) {
+			return fault.New("the demo failed at", s.command, fmt.Sprintf("its output does not show %q", s.want), "")
+		}
+		if strings.HasSuffix(s.command, "cd /root/net") {
+			dir = "/root/net"
+		}
+	}
+	return nil
+}
+
+func tilde(dir string) string { return ":" + strings.Replace(dir, "/root", "~", 1) }
+
+// A tee shows output as it comes and keeps it.
+type tee struct {
+	env  *env
+	kept *strings.Builder
+}
+
+func (t *tee) Write(p []byte) (int, error) {
+	t.env.ui.printf("%s", p)
+	return t.kept.Write(p)
+}
+
+func (e *env) compare(h *lab.Host, before string) error {
+	e.ui.printf("\n# %s: addresses, routes, rules, proxy neighbours, nft and sysctls, before and after\n", h.Name())
+	after, err := snapshot(e.ctx, h)
+	if err != nil {
+		return err
+	}
+	if diff := lineDiff(before, after); diff != "" {
+		e.ui.printf("%s", diff)
+		return fault.New("down did not restore host", h.Name(), "the differences are above", "")
+	}
+	e.ui.printf("%s: no difference in %d lines\n", h.Name(), strings.Count(after, "\n"))
+	return nil
+}
+
+// snapshotCommands show all of a host's network that apply could touch.
+var snapshotCommands = []string{
+	"ip -details address show",
+	"ip -4 route show table all",
+	"ip -6 route show table all",
+	"ip -4 rule show",
+	"ip -6 rule show",
+	"ip -6 neigh show proxy",
+	"command -v nft >/dev/null && nft list ruleset",
+	"sysctl -a 2>/dev/null | grep ^net",
+	"ls /run/wgkeys/*.journal /var/run/wireguard/*.sock 2>/dev/null",
+}
+
+// snapshot is a host's network in the words of ip, nft and sysctl, without the
+// times that pass by themselves.
+func snapshot(ctx context.Context, h *lab.Host) (string, error) {
+	script := "for c in \"$@\"; do echo \"== $c\"; sh -c \"$c\" || true; done"
+	out, err := h.Run(ctx, append([]string{"sh", "-c", script, "sh"}, snapshotCommands...)...)
+	if err != nil {
+		return "", err
+	}
+	return volatile.ReplaceAllString(out, ""), nil
+}
+
+// lineDiff lists the lines that only one of two texts has.
+func lineDiff(before, after string) string {
+	var b strings.Builder
+	count := map[string]int{}
+	for line := range strings.Lines(before) {
+		count[line]++
+	}
+	for line := range strings.Lines(after) {
+		if count[line]--; count[line] < 0 {
+			b.WriteString("+ " + line)
+		}
+	}
+	for line := range strings.Lines(before) {
+		if count[line] > 0 {
+			count[line]--
+			b.WriteString("- " + line)
+		}
+	}
+	return b.String()
+}
+
+// volatile are the times that a route and an address still live, counters of
+// their users, and kernel parameters that count rather than set.
+var volatile = regexp.MustCompile(`( expires \d+sec| (valid|preferred)_lft \d+sec| refcnt \d+| users \d+| age \d+sec|(?m:^net\.(netfilter\.nf_conntrack_count|ipv[46]\.route\.flush|ipv6\.conf\.[^ ]*\.stable_secret|core\.netdev_rss_key).*\n))`)

@@ -59,10 +59,10 @@ func doInit(e *env) error {
 // made.
 func (e *env) ownRecipients(postQuantum bool) ([]string, error) {
 	all, err := e.identities().Recipients()
-	if err != nil && (len(e.cli.StringSlice("identity")) > 0 || !errors.Is(err, vault.ErrNoIdentity)) {
+	if err != nil && !errors.Is(err, vault.ErrNoIdentity) {
 		return nil, err
 	}
-	if err != nil {
+	if len(all) == 0 {
 		return e.newIdentity(postQuantum)
 	}
 	hybrid := func(r string) bool { return strings.HasPrefix(r, "age1pq1") }

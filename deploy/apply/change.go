@@ -86,6 +86,15 @@ type ShareChange struct{ Key, Was, Set string }
 // to another tunnel or to whoever changed it since.
 type ReleaseChange struct{ Key string }
 
+// TouchesKernel reports whether c changes more than the journal.
+func TouchesKernel(c Change) bool {
+	switch c.(type) {
+	case ShareChange, ReleaseChange:
+		return false
+	}
+	return true
+}
+
 func (c LinkChange) Resource() string    { return "link " + c.Name }
 func (c DeviceChange) Resource() string  { return "device " + c.Link }
 func (c PeerChange) Resource() string    { return "peer " + c.key().String() }

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"wgkeys/deploy/lab"
+)
+
+// The first users' network, from documentation prefixes but for shale's address:
+//
+//	basalt eth0 ── basalt0 router shale0 ── eth0 shale
+//	192.0.2.10/24            │            93.93.130.7/24, and IPv6 from router
+//	IPv4 only                │            advertisements of 2001:db8:5::/64
+//	              "the internet": 2001:db8:ffff::1
+//
+// The provider routes 2001:db8:7767::/64 to shale.
+const (
+	internet  = "2001:db8:ffff::1"
+	shaleAddr = "93.93.130.7"
+)
+
+const firstTunnel = `listen_port = 30567                  # 0x7767, "wg"; for every host of the tunnel
+
+[hosts.shale]
+ssh       = "root@93.93.130.7"       # where push goes; the host's name if left out
+endpoint  = "93.93.130.7"            # OUTSIDE (port: listen_port)
+routes    = ["::/0"]                 # INSIDE: what peers reach through this host
+forward   = true                     # a router: forwarding on, RAs kept on its uplink
+
+[hosts.basalt]
+addresses = ["2001:db8:7767::2/128"] # INSIDE
+`
+
+// A network is the first users' three hosts.
+type network struct {
+	*lab.Lab
+	basalt, shale, router *lab.Host
+}
+
+// newNetwork makes the hosts, with this very program installed on basalt and
+// shale, and lets basalt log in at shale.
+func newNetwork(ctx context.Context) (n *network, err error) {
+	l, err := lab.New()
+	if err != nil {
+		return nil, err
+	}
+	n = &network{Lab: l}
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	if err := n.makeHosts(); err != nil {
+		return nil, err
+	}
+	if err := n.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.shale.StartSSHD(ctx); err != nil {
+		return nil, err
+	}
+	return n, n.Trust(ctx, n.basalt, n.shale)
+}
+
+func (n *network) makeHosts() (err error) {
+	for _, h := range []struct {
+		name string
+		host **lab.Host
+	}{{"basalt", &n.basalt}, {"shale", &n.shale}, {"router", &n.router}} {
+		if *h.host, err = n.Host(h.name); err != nil {
+			return err
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return errors.Join(n.basalt.Install("wgkeys", self), n.shale.Install("wgkeys", self))
+}
+
+// connect lays the links and waits until shale has learned its default route.
+func (n *network) connect(ctx context.Context) error {
+	err := errors.Join(
+		n.Link(n.basalt, "eth0", n.router, "basalt0"),
+		n.Link(n.shale, "eth0", n.router, "shale0"),
+	)
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		host *lab.Host
+		args string
+	}{
+		{n.router, "address add 192.0.2.1/24 dev basalt0"},
+		{n.router, "address add 93.93.130.1/24 dev shale0"},
+		{n.router, "address add " + internet + "/128 dev lo"},
+		{n.basalt, "address add 192.0.2.10/24 dev eth0"},
+		{n.basalt, "route add default via 192.0.2.1"},
+		{n.shale, "address add " + shaleAddr + "/24 dev eth0"},
+		{n.shale, "route add default via 93.93.130.1"},
+	} {
+		if err := c.host.IP(c.args); err != nil {
+			return err
+		}
+	}
+	if _, err := n.router.Run(ctx, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"); err != nil {
+		return err
+	}
+	if _, err := n.router.Advertise("shale0", lab.Advertisement{
+		Lifetime: 30 * time.Minute, Prefix: netip.MustParsePrefix("2001:db8:5::/64"), OnLink: true, Autonomous: true,
+	}); err != nil {
+		return err
+	}
+	if err := n.shale.WaitRoute(ctx, "-6 default proto ra"); err != nil {
+		return err
+	}
+	if err := n.shale.WaitAddresses(ctx); err != nil {
+		return err
+	}
+	return n.routeToShale(ctx)
+}
+
+// routeToShale is what the provider does for the prefix that it gave away.
+func (n *network) routeToShale(ctx context.Context) error {
+	out, err := n.shale.Run(ctx, "ip", "-6", "-oneline", "address", "show", "dev", "eth0", "scope", "link")
+	if err != nil {
+		return err
+	}
+	f := strings.Fields(out)
+	if len(f) < 4 {
+		return fmt.Errorf("shale has no link-local address: %s", out)
+	}
+	local, _, _ := strings.Cut(f[3], "/")
+	return n.router.IP("-6 route add 2001:db8:7767::/64 via " + local + " dev shale0")
+}
