@@ -3,7 +3,9 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -118,8 +120,8 @@ func (v *View) checkProxies() error {
 func (v *View) checkSysctls() error {
 	seen := unique[string]{}
 	var errs []error
-	for key, val := range v.Sysctls {
-		file, err := checkSysctl(key, val)
+	for _, key := range slices.Sorted(maps.Keys(v.Sysctls)) {
+		file, err := checkSysctl(key, v.Sysctls[key])
 		if err == nil {
 			err = seen.add(file, "sysctl")
 		}

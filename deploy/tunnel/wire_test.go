@@ -44,6 +44,7 @@ func TestDecodeViewRefuses(t *testing.T) {
 		{"gateway's family", `"prefix": "10.9.0.3/32"`, `"prefix": "10.9.0.3/32", "gateway": "::1"`, "other family"},
 		{"gateway's zone", `"prefix": "10.9.0.3/32"`, `"prefix": "10.9.0.3/32", "gateway": "fe80::1%x"`, "zone"},
 		{"proxy", `"2001:db8:9::2"`, `"10.9.0.2"`, "no neighbour discovery"},
+		{"no proxy", `"2001:db8:9::2"`, `""`, "an IP address is missing"},
 		{"proxy twice", `"2001:db8:9::2"`, `"2001:db8:9::3"`, "the same proxy"},
 		{"sysctl", `"forward": true`, `"sysctls": {"kernel.hostname": "x"}`, "no sysctl of the network"},
 		{"sysctl of forward", `"forward": true`, `"sysctls": {"net.ipv6.conf.all.forwarding": "1"}`, "belongs to forward"},
