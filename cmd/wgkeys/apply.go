@@ -133,8 +133,11 @@ func (e *env) take(k apply.Kernel, j *apply.Journal, plan *apply.Plan, planOnly 
 	case planOnly:
 		return nil
 	}
-	return run(e.ctx, k, j, plan, func(apply.Step) {})
+	return run(e.ctx, testOnlyKernel(k), j, plan, func(apply.Step) {})
 }
+
+// testOnlyKernel lets a test make a step fail, or kill the process at one.
+var testOnlyKernel = func(k apply.Kernel) apply.Kernel { return k }
 
 func (e *env) showPlan(plan *apply.Plan) error {
 	if e.cli.Bool("json") {
