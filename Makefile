@@ -13,7 +13,8 @@ build:
 # alone skips what needs it. This installs it first, so it is the same here.
 test: setup-test lab
 	go vet ./... ./testdata/vm
-	CI=true go test ./... ./testdata/vm
+	CI=true go test ./...
+	go test ./testdata/vm
 	CI=true CGO_ENABLED=0 go test -p 1 -count 1 -exec $(VM) $(VM_PACKAGES)
 
 demo: setup-demo build

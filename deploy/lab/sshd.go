@@ -48,10 +48,14 @@ func (h *Host) StartSSHD(ctx context.Context) error {
 	if err := h.makeKey(ctx, hostKey); err != nil {
 		return err
 	}
+	path, err := h.Run(ctx, "sh", "-c", "command -v sshd")
+	if err != nil {
+		return fault.New("cannot start the ssh server on", h.name, "sshd is not installed", "apt-get install openssh-server")
+	}
 	// sshd wants to be called by its absolute path, to start itself again for
 	// each connection.
-	if _, err := h.Run(ctx, "sh", "-c", `exec "$(command -v sshd)" -E "$1"`, "sh", sshdLog); err != nil {
-		return fault.Wrap(err, "cannot start the ssh server on", h.name, "apt-get install openssh-server")
+	if _, err := h.Run(ctx, strings.TrimSpace(path), "-E", sshdLog); err != nil {
+		return fault.Wrap(err, "cannot start the ssh server on", h.name, "")
 	}
 	// It goes into the background before it listens, and writes the file after.
 	return Until(ctx, "the ssh server of "+h.name+" to listen", func(context.Context) (bool, error) {

@@ -6,6 +6,7 @@ import (
 
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
+	"wgkeys/keyring/fault"
 )
 
 func sshPair(t *testing.T) (l *lab.Lab, client, server *lab.Host) {
@@ -49,5 +50,17 @@ func TestTrustNeedsAServer(t *testing.T) {
 	shale, basalt := pair(t, l)
 	if err := l.Trust(t.Context(), basalt, shale); err == nil || !strings.Contains(err.Error(), "it runs no ssh server") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestSSHDHasToBeInstalled(t *testing.T) {
+	shale := newHost(t, labtest.New(t, "sshd", "ssh-keygen"), "shale")
+	must(t, shale.Uninstall("sshd"))
+	err := shale.StartSSHD(t.Context())
+	if err == nil || err.Error() != `cannot start the ssh server on "shale": sshd is not installed` {
+		t.Errorf("the error is %v", err)
+	}
+	if hints := fault.Hints(err); len(hints) != 1 || hints[0] != "apt-get install openssh-server" {
+		t.Errorf("the hints are %q", hints)
 	}
 }
