@@ -24,10 +24,11 @@ type conn struct {
 	in      *bufio.Reader
 	watch   *time.Timer
 
-	user    string // who the host let in, if not root
-	greeted bool   // the host has said "wgkeys 1"
-	noise   string // the first thing it said instead
-	sent    bool   // secrets are on their way
+	asked   chan struct{} // closed when all questions are out
+	user    string        // who the host let in, if not root
+	greeted bool          // the host has said "wgkeys 1"
+	noise   string        // the first thing it said instead
+	sent    bool          // secrets are on their way
 
 	results []Result // what is certain
 	failed  []error  // files that the host refused
@@ -36,7 +37,7 @@ type conn struct {
 
 func dial(ctx context.Context, r ssh.Runner, host string) *conn {
 	s := ssh.Start(ctx, r, command)
-	c := &conn{host: host, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine)}
+	c := &conn{host: host, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine), asked: make(chan struct{})}
 	c.watch = time.AfterFunc(patience, func() { s.Kill(errSilent) })
 	c.watch.Stop()
 	return c
@@ -58,6 +59,7 @@ func (c *conn) line() (string, error) {
 func (c *conn) write(b []byte) error {
 	c.watch.Reset(patience)
 	defer c.watch.Stop()
+	<-c.asked
 	_, err := c.session.Stdin.Write(b)
 	return err
 }
@@ -66,7 +68,10 @@ func (c *conn) write(b []byte) error {
 // does not wait until the host has read the questions: if it never does, it is
 // the answers that stay out.
 func (c *conn) hello(files []File) error {
-	go c.session.Stdin.Write(asks(files))
+	go func() {
+		defer close(c.asked)
+		c.session.Stdin.Write(asks(files))
+	}()
 	for range maxNoise {
 		line, err := c.line()
 		if err != nil {

@@ -9,7 +9,6 @@
 set +ax -fu;
 unset verb kind mark key path dir tmp why f q x;
 LC_ALL=C; export LC_ALL; umask 077; tmp=;
-echo "wgkeys 1 plain";
 
 clean() { [ -z "$tmp" ] || rm -f "$tmp"; tmp=; };
 trap clean EXIT; trap "exit 1" HUP INT TERM PIPE;
@@ -73,6 +72,7 @@ tell() {
 for f in wg cat chmod chown ls mkdir mktemp mv rm sha256sum sync; do
   command -v "$f" >/dev/null || { echo "lack $f"; exit 0; };
 done;
+echo "wgkeys 1 plain";
 while read -r verb kind path; do
   case $verb in
     look) look ;;

@@ -61,6 +61,7 @@ func Start(t testing.TB, c Config) *Server {
 	t.Helper()
 	Need(t)
 	s := &Server{Dir: t.TempDir(), Addr: freeAddr(t)}
+	must(t, os.Chmod(filepath.Dir(s.Dir), 0o755)) // sshd reads authorized_keys as the user
 	must(t, os.MkdirAll("/run/sshd", 0o755)) // sshd's own chroot for its unprivileged half
 	for _, name := range []string{"host", "id"} {
 		s.tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.file(name))
@@ -152,6 +153,9 @@ func (s *Server) Stop(t testing.TB) {
 func (s *Server) Client(host string) *ssh.Client {
 	return &ssh.Client{Host: host, Args: []string{"-F", s.file("ssh_config")}, Batch: true}
 }
+
+// Pid returns the process that Start started.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
 // Log returns what sshd logged.
 func (s *Server) Log(t testing.TB) string {
