@@ -7,13 +7,14 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/pelletier/go-toml/v2"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"wgkeys/deploy/tunnel"
 )
 
 // FuzzParse holds that no file makes the parser panic, and that what it accepts
-// yields valid views for all hosts. Its seeds are the files of the golden tests.
+// is TOML to go-toml's own decoder and yields valid views for all hosts. Its seeds are the files of the golden tests.
 func FuzzParse(f *testing.F) {
 	for _, pattern := range []string{"testdata/views/*/wg0.toml", "../../testdata/first-users/tunnels/wg0.toml"} {
 		for _, file := range glob(f, pattern) {
@@ -37,6 +38,12 @@ func FuzzParse(f *testing.F) {
 			"wg0.d/10.toml": {Data: dropin},
 		}, "wg0")
 		if err == nil {
+			for _, text := range [][]byte{main, dropin} {
+				var document map[string]any
+				if err := toml.Unmarshal(text, &document); err != nil {
+					t.Errorf("the ordinary decoder refuses what is accepted: %v\n%s", err, text)
+				}
+			}
 			everyView(t, tun, publicKeys(t, tun.Hosts()))
 			return
 		}

@@ -86,7 +86,7 @@ func (r *reader) int(n *node, low, high int) value[int] {
 	if !r.is(n, want, unstable.Integer) {
 		return value[int]{}
 	}
-	i, err := strconv.ParseInt(strings.TrimPrefix(n.text, "+"), 0, 64)
+	i, err := strconv.ParseInt(n.text, 0, 64)
 	if err != nil || i < int64(low) || i > int64(high) {
 		r.add(n.pos, "", "%s: found %s, want %s", n.path(), n.text, want)
 		return value[int]{}

@@ -3,9 +3,7 @@ package tunnel
 import (
 	"errors"
 	"slices"
-	"strings"
 
-	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
@@ -17,6 +15,7 @@ type node struct {
 	list   []*node       // of an array
 	table  map[string]*node
 	keys   []string // of a table, in the order of the files
+	maker  maker    // of a table
 	parent *node
 	name   string
 }
@@ -56,60 +55,56 @@ func (n *node) put(name string, v *node) {
 	n.keys = append(n.keys, name)
 }
 
-// A merger builds one tree out of the files of a tunnel.
+// A merger builds one tree out of the files of a tunnel. What a document may
+// say twice follows TOML's rules, which hold for each file by itself; go-toml's
+// own check of them takes the square of the number of hosts.
 type merger struct {
 	problems
 	root   *node
-	src    *source
+	src    *source // the present file
+	files  int
 	lines  []int // offsets of the present file's newlines
 	parser unstable.Parser
 }
 
-// file merges one file. The ordinary decoder goes first: it knows all of TOML's
-// rules about one document, so that what is left for the walk below is to merge
-// valid documents.
+// file merges one file.
 func (m *merger) file(name string, text []byte) {
-	m.src = &source{name, m.sources()}
+	m.src = &source{name, m.files}
+	m.files++
 	m.lines = m.lines[:0]
 	for i, c := range text {
 		if c == '\n' {
 			m.lines = append(m.lines, i)
 		}
 	}
-	var document map[string]any
-	if err := toml.Unmarshal(text, &document); err != nil {
-		m.syntax(err)
-		return
-	}
 	if m.root == nil {
 		m.root = newTable(pos{m.src, 1}, nil, "")
 	}
-	m.parser.Reset(text)
+	m.parser.Reset(slices.Clip(text))
 	for at := m.root; m.parser.NextExpression(); {
 		switch e := m.parser.Expression(); e.Kind {
 		case unstable.KeyValue:
 			m.keyValue(at, e)
 		case unstable.Table:
-			at = m.descend(m.root, e.Key(), pos{m.src, 1})
+			at = m.header(e)
 		case unstable.ArrayTable:
 			at = m.arrayTable(e)
 		}
 	}
+	m.syntax()
 }
 
-func (m *merger) sources() int {
-	if m.src == nil {
-		return 0
+// syntax reports where the parser stopped, if not at the end.
+func (m *merger) syntax() {
+	if err, ok := errors.AsType[*unstable.ParserError](m.parser.Error()); ok {
+		at := m.line(int(m.parser.Range(err.Highlight).Offset))
+		m.add(at, "", "%s", err.Message)
 	}
-	return m.src.order + 1
 }
 
-func (m *merger) syntax(err error) {
-	line := 1
-	if d, ok := errors.AsType[*toml.DecodeError](err); ok {
-		line, _ = d.Position()
-	}
-	m.add(pos{m.src, line}, "", "%s", strings.TrimPrefix(err.Error(), "toml: "))
+func (m *merger) line(offset int) pos {
+	line, _ := slices.BinarySearch(m.lines, offset)
+	return pos{m.src, line + 1}
 }
 
 // at returns the place of n, or that of its parent for the kinds of node to
@@ -118,71 +113,89 @@ func (m *merger) at(n *unstable.Node, parent pos) pos {
 	if n.Raw.Length == 0 {
 		return parent
 	}
-	line, _ := slices.BinarySearch(m.lines, int(n.Raw.Offset))
-	return pos{m.src, line + 1}
+	return m.line(int(n.Raw.Offset))
 }
 
-// descend returns the table at key, and makes what is missing on the way there.
-func (m *merger) descend(from *node, key unstable.Iterator, at pos) *node {
-	for key.Next() {
-		name := string(key.Node().Data)
-		at = m.at(key.Node(), at)
-		next, ok := from.table[name]
-		switch {
-		case !ok:
-			next = newTable(at, from, name)
-			from.put(name, next)
-		case next.kind != unstable.Table:
-			m.twice(at, next)
-			next = newTable(at, from, name)
-		}
-		from = next
+// A maker is what made a table in one file. It decides what may add to the
+// table further down in that file (TOML 1.0.0, sections "Table" and "Inline
+// Table"); another file may always add.
+type maker struct {
+	src *source
+	by  byte
+}
+
+const (
+	onTheWay = iota // as a part of a longer header
+	byHeader
+	byDots
+	byBraces
+)
+
+// step returns the table in from that a part of a key names, and makes it if it
+// is not there. If the table may not be added to, that is reported and what
+// comes is read into a table that nobody reads.
+func (m *merger) step(from *node, key *unstable.Node, at pos, by byte, may ...byte) *node {
+	name := string(key.Data)
+	t, ok := from.table[name]
+	switch {
+	case !ok:
+		t = newTable(at, from, name)
+		t.maker = maker{m.src, by}
+		from.put(name, t)
+	case t.kind != unstable.Table, t.maker.src == m.src && !slices.Contains(may, t.maker.by):
+		m.twice(at, t)
+		return newTable(at, from, name)
+	case t.maker.src != m.src || t.maker.by == onTheWay:
+		t.maker = maker{m.src, by}
 	}
-	return from
+	return t
+}
+
+// header returns the table of a line "[a.b.c]".
+func (m *merger) header(e *unstable.Node) *node {
+	t, at := m.root, pos{m.src, 1}
+	for key := e.Key(); key.Next(); {
+		at = m.at(key.Node(), at)
+		if key.IsLast() {
+			t = m.step(t, key.Node(), at, byHeader, onTheWay)
+		} else {
+			t = m.step(t, key.Node(), at, onTheWay, onTheWay, byHeader, byDots)
+		}
+	}
+	return t
 }
 
 func (m *merger) twice(at pos, n *node) {
 	m.add(at, "", "%s is already set in %s", n.path(), n.pos)
 }
 
-// keyValue puts a line "a.b.c = value" into the table.
-func (m *merger) keyValue(table *node, e *unstable.Node) {
-	at := table.pos
+// keyValue puts a line "a.b.c = value" into the table t.
+func (m *merger) keyValue(t *node, e *unstable.Node) {
+	at := t.pos
 	for key := e.Key(); key.Next(); {
 		at = m.at(key.Node(), at)
-		name := string(key.Node().Data)
 		if key.IsLast() {
-			m.set(table, name, e.Value(), at)
+			m.set(t, key.Node(), e.Value(), at)
 			return
 		}
-		next, ok := table.table[name]
-		if !ok {
-			next = newTable(at, table, name)
-			table.put(name, next)
-		} else if next.kind != unstable.Table {
-			m.twice(at, next)
-			return
-		}
-		table = next
+		t = m.step(t, key.Node(), at, byDots, byDots)
 	}
 }
 
-func (m *merger) set(table *node, name string, v *unstable.Node, at pos) {
-	old, ok := table.table[name]
-	switch {
-	case ok && (old.kind != unstable.Table || v.Kind != unstable.InlineTable):
+func (m *merger) set(t *node, key, v *unstable.Node, at pos) {
+	name := string(key.Data)
+	if v.Kind == unstable.InlineTable {
+		t = m.step(t, key, at, byBraces)
+		for it := v.Children(); it.Next(); {
+			m.keyValue(t, it.Node())
+		}
+		return
+	}
+	if old, ok := t.table[name]; ok {
 		m.twice(at, old)
 		return
-	case !ok && v.Kind == unstable.InlineTable:
-		old = newTable(at, table, name)
-		table.put(name, old)
-	case !ok:
-		table.put(name, m.value(v, table, name, at))
-		return
 	}
-	for it := v.Children(); it.Next(); {
-		m.keyValue(old, it.Node())
-	}
+	t.put(name, m.value(v, t, name, at))
 }
 
 func (m *merger) value(v *unstable.Node, parent *node, name string, at pos) *node {
