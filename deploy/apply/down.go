@@ -29,6 +29,16 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 			if x, ok := proxies[resource]; ok {
 				p.step(ProxyChange{x, false}, "no longer to be answered for")
 			}
+		case "rule":
+			if i := slices.IndexFunc(state.Rules, func(r Rule) bool { return RuleChange{Rule: r}.Resource() == resource }); i >= 0 {
+				p.step(RuleChange{state.Rules[i], false}, "no longer needed")
+			}
+		case "dns":
+			p.step(DNSChange{name, strings.Fields(mine.Entries[resource].Set), nil}, "no longer asked for")
+		case "filter":
+			if state.FilterRules > 0 {
+				p.step(FilterChange{Link: name, Old: &Filter{Link: name}}, "no longer needed")
+			}
 		case "link":
 			if state.Link != nil {
 				p.step(LinkChange{Name: name, Old: state.Link}, "and with it its addresses, routes and peers")

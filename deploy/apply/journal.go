@@ -196,6 +196,18 @@ func entriesOf(c Change, entries Entries) []line {
 		if c.Add {
 			return made
 		}
+	case RuleChange:
+		if c.Add {
+			return made
+		}
+	case DNSChange:
+		if c.New != nil {
+			return []line{{c.Resource(), Entry{Set: strings.Join(c.New, " ")}}}
+		}
+	case FilterChange:
+		if c.New != nil {
+			return []line{{c.Resource(), Entry{Set: c.New.String()}}}
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -37,6 +38,10 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	if err := p.refuse(); err != nil {
 		return nil, err
 	}
+	var err error
+	if p.capture, err = p.captured(); err != nil {
+		return nil, err
+	}
 	p.keepAdvertisements()
 	p.addLink()
 	p.setDevice()
@@ -46,7 +51,11 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	p.setForwarding()
 	p.setSysctls()
 	p.setProxies()
+	p.setFilter()
+	p.setRules()
 	p.setRoutes()
+	p.setDNS()
+	p.removeRules()
 	p.removePeers(removed)
 	p.removeAddresses()
 	p.restoreSysctls()
@@ -55,12 +64,13 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 
 // A planner collects the steps of one plan.
 type planner struct {
-	view   *tunnel.View
-	state  *State
-	mine   *Journal
-	others Entries
-	plan   *Plan
-	now    sysctls // the kernel's parameters as they will be after the steps so far
+	view    *tunnel.View
+	state   *State
+	mine    *Journal
+	others  Entries
+	plan    *Plan
+	capture capture
+	now     sysctls // the kernel's parameters as they will be after the steps so far
 }
 
 func (p *planner) step(c Change, why string, args ...any) {
@@ -113,11 +123,6 @@ func (p *planner) refusePSKs() error {
 			return err
 		}
 	}
-	for _, peer := range p.view.CapturedEndpoints() {
-		return fault.New("cannot route everything through the peer", peer.Name,
-			"its endpoint "+peer.Endpoint+" lies inside the tunnel's own routes, so the encrypted packets would loop",
-			`set table = 7767 for this host and add a rule for what should use it, or narrow the routes of "`+peer.Name+`"`)
-	}
 	return nil
 }
 
@@ -143,7 +148,7 @@ func (p *planner) mtu() int {
 
 func (p *planner) setDevice() {
 	v, old := p.view, p.state.Device
-	want := Device{v.PublicKey, v.PrivateKeyFile, v.ListenPort, v.FwMark}
+	want := Device{v.PublicKey, v.PrivateKeyFile, v.ListenPort, cmp.Or(v.FwMark, p.capture.mark)}
 	if want.ListenPort == 0 { // the kernel's choice, once made, stays
 		want.ListenPort = old.ListenPort
 	}
@@ -201,6 +206,9 @@ func (p *planner) setRoutes() {
 	from := map[string]string{}
 	for _, r := range p.view.Routes {
 		route := Route{r.Prefix, r.Gateway, normalMetric(r.Prefix, r.Metric), normalTable(p.view.Table)}
+		if p.catches(r.Prefix) {
+			route.Table = p.capture.table
+		}
 		want = append(want, route)
 		from[route.key()] = r.Peer
 	}

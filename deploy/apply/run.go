@@ -118,7 +118,7 @@ func batches(steps []Step) [][]Step {
 
 func batched(c Change) bool {
 	switch c.(type) {
-	case PeerChange, AddressChange, RouteChange, ProxyChange:
+	case PeerChange, AddressChange, RouteChange, ProxyChange, RuleChange:
 		return true
 	}
 	return false

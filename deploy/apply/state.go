@@ -14,11 +14,15 @@ type State struct {
 	Peers     []Peer            // of the link
 	Addresses []netip.Prefix    // on the link, without link-local ones
 	Routes    []Route           // through the link, without those the kernel makes itself
+	Rules     []Rule            // of the two kinds that a tunnel can need
 	Proxies   []Proxy           // proxy neighbours on all interfaces
 	Uplinks   []Uplink          // interfaces with a default route
 	Sysctls   map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
 	KeyFiles  map[string]KeyFile
-	Endpoints map[string]Endpoint // by name:port, of those that had to be resolved
+
+	Resolver    string              // what takes the link's resolvers: "systemd-resolved", "resolvconf"; "": nothing
+	FilterRules int                 // how many rules the tunnel's nftables table has
+	Endpoints   map[string]Endpoint // by name:port, of those that had to be resolved
 }
 
 // A Link is a network interface.

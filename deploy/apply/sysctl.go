@@ -178,6 +178,8 @@ func (p *planner) wants(key string) bool {
 		return p.view.Forward && p.view.ForwardIPv4
 	case key == "net/ipv4/conf/all/send_redirects":
 		return true // as long as the link is up
+	case key == "net/ipv4/conf/all/src_valid_mark":
+		return p.capture.ipv4
 	case path.Base(key) == "proxy_ndp":
 		return slices.Contains(p.proxyLinks(), path.Base(path.Dir(key)))
 	}

@@ -51,6 +51,12 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 	if h.ndpProxy.val {
 		v.Proxies = proxies(v.Peers)
 	}
+	if h.masquerade.val {
+		v.Masquerade = sources(v.Peers)
+	}
+	for _, d := range h.dns.vals {
+		v.DNS = append(v.DNS, d.val)
+	}
 	v.Routes = t.routes(h, v)
 	return v, nil
 }
@@ -137,6 +143,21 @@ func (t *Tunnel) routes(h *host, v *View) []Route {
 }
 
 // proxies returns the single IPv6 addresses of the peers, sorted.
+// sources returns the INSIDE prefixes of the peers, sorted: all but a default
+// route, which would be everybody.
+func sources(peers []Peer) []netip.Prefix {
+	var prefixes []netip.Prefix
+	for _, p := range peers {
+		for _, prefix := range p.AllowedIPs {
+			if prefix.Bits() > 0 {
+				prefixes = append(prefixes, prefix)
+			}
+		}
+	}
+	slices.SortFunc(prefixes, netip.Prefix.Compare)
+	return prefixes
+}
+
 func proxies(peers []Peer) []netip.Addr {
 	var addrs []netip.Addr
 	for _, p := range peers {

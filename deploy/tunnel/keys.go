@@ -42,6 +42,10 @@ var hostKeys = keys[host]{
 	"gateway": func(r *reader, h *host, n *node) {
 		h.gateway = text(r, n, "an INSIDE address in quotes", parseAddr)
 	},
+	"masquerade": func(r *reader, h *host, n *node) { h.masquerade = r.bool(n) },
+	"dns": func(r *reader, h *host, n *node) {
+		h.dns = texts(r, n, "an address or a domain in quotes", checked(checkDNS))
+	},
 	"ndp_proxy":        func(r *reader, h *host, n *node) { h.ndpProxy = r.bool(n) },
 	"sysctls":          func(r *reader, h *host, n *node) { r.sysctls(h, n, "") },
 	"fwmark":           func(r *reader, h *host, n *node) { h.fwmark = r.int(n, 0, max32) },

@@ -2,7 +2,9 @@ package tunnel
 
 import (
 	"errors"
+	"fmt"
 	"iter"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -27,6 +29,23 @@ func CheckName(name string) error {
 		return errors.New(`".next" marks the files of a rotation`)
 	case !spelled(name, "_=+.-", true):
 		return errors.New("an interface's name is letters, digits and _ = + . -")
+	}
+	return nil
+}
+
+// checkDNS accepts the address of a resolver, or a domain to ask it for: "~."
+// is every name, and "~example.net" is asked for but not searched, as in
+// systemd.network(5).
+func checkDNS(s string) error {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return checkAddr(addr)
+	}
+	domain := strings.TrimPrefix(s, "~")
+	if domain == "." && s != domain {
+		return nil
+	}
+	if domain == "" || len(domain) > 253 || strings.HasPrefix(domain, "-") || !spelled(domain, ".-_", false) {
+		return fmt.Errorf("%s is neither an address nor a domain", shown(s))
 	}
 	return nil
 }

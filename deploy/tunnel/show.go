@@ -32,6 +32,12 @@ func (v *View) Annotate() string {
 	for _, a := range v.Proxies {
 		s.line(inside, "neighbour proxy", a.String())
 	}
+	for _, m := range v.Masquerade {
+		s.line(inside, "masquerade", m.String())
+	}
+	for _, d := range v.DNS {
+		s.line(plain, "dns", d)
+	}
 	for _, key := range slices.Sorted(maps.Keys(v.Sysctls)) {
 		s.line(plain, "sysctl", key+" = "+v.Sysctls[key])
 	}

@@ -15,7 +15,7 @@ import (
 // valid; one that came over a network, or from an older program, may not be.
 // Validate is the last look before the kernel is touched.
 func (v *View) Validate() error {
-	err := errors.Join(v.checkHost(), v.checkPeers(), v.checkRoutes(), v.checkProxies(), v.checkSysctls())
+	err := errors.Join(v.checkHost(), v.checkPeers(), v.checkRoutes(), v.checkProxies(), v.checkNames(), v.checkSysctls())
 	if err != nil {
 		return fault.Wrap(err, "invalid view for host", v.Host, "")
 	}
@@ -113,6 +113,18 @@ func (v *View) checkProxies() error {
 		if !a.Is6() {
 			errs = append(errs, fmt.Errorf("%s has no neighbour discovery to answer for", a))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkNames looks at what goes to the firewall and to the resolver.
+func (v *View) checkNames() error {
+	var errs []error
+	for _, m := range v.Masquerade {
+		errs = append(errs, checkMasked(m))
+	}
+	for _, d := range v.DNS {
+		errs = append(errs, checkDNS(d))
 	}
 	return errors.Join(errs...)
 }

@@ -28,6 +28,8 @@ type View struct {
 	ForwardIPv4    bool              `json:"forward_ipv4,omitempty"` // the tunnel carries IPv4
 	ForwardIPv6    bool              `json:"forward_ipv6,omitempty"` // the tunnel carries IPv6
 	Proxies        []netip.Addr      `json:"proxies,omitempty"`      // INSIDE addresses answered for on the uplink (ndp_proxy)
+	Masquerade     []netip.Prefix    `json:"masquerade,omitempty"`   // INSIDE sources that leave under the host's own OUTSIDE address
+	DNS            []string          `json:"dns,omitempty"`          // addresses of resolvers, and domains to ask them for
 	Sysctls        map[string]string `json:"sysctls,omitempty"`      // as sysctl(8) spells the key: net.ipv4.conf.wg0.rp_filter
 }
 

@@ -48,6 +48,12 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 		return k.setProxy(c)
 	case apply.SysctlChange:
 		return k.setSysctl(c)
+	case apply.RuleChange:
+		return k.setRule(c)
+	case apply.FilterChange:
+		return setFilter(c)
+	case apply.DNSChange:
+		return setDNS(ctx, c)
 	case apply.ShareChange, apply.ReleaseChange:
 		return nil
 	}

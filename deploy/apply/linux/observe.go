@@ -31,6 +31,15 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	if err := k.observeUplinks(s, view, journal); err != nil {
 		return nil, err
 	}
+	if err := k.observeRules(s, view, journal); err != nil {
+		return nil, err
+	}
+	if s.FilterRules, err = observeFilter(name, view, journal); err != nil {
+		return nil, err
+	}
+	if view != nil && view.DNS != nil {
+		s.Resolver = resolver()
+	}
 	if err := k.observeSysctls(name, s, view, journal); err != nil {
 		return nil, err
 	}
@@ -202,7 +211,10 @@ func outgoing(r netlink.Route) []int {
 // observeSysctls reads the parameters that the view and the journal speak of,
 // and all that forwarding drags along.
 func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, journal apply.Entries) error {
-	want := map[string]bool{"net/ipv4/conf/all/send_redirects": true}
+	want := map[string]bool{
+		"net/ipv4/conf/all/send_redirects": true,
+		"net/ipv4/conf/all/src_valid_mark": true,
+	}
 	for resource := range journal {
 		if key, ok := strings.CutPrefix(resource, "sysctl "); ok {
 			want[key] = true

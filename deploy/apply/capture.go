@@ -1,0 +1,324 @@
+package apply
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// A Rule is a policy routing rule, of the two kinds that a captured route needs.
+type Rule struct {
+	IPv6     bool
+	Priority int
+	NotMark  uint32 // not fwmark NotMark; 0: every packet
+	Table    int    // lookup; 0: main
+	Suppress bool   // suppress_prefixlength 0: no default route of Table
+}
+
+// A RuleChange adds or removes a rule.
+type RuleChange struct {
+	Rule Rule
+	Add  bool
+}
+
+func (c RuleChange) Resource() string  { return "rule " + c.Rule.String() }
+func (c RuleChange) Inverse() []Change { c.Add = !c.Add; return []Change{c} }
+func (c RuleChange) String() string {
+	family := "-4"
+	if c.Rule.IPv6 {
+		family = "-6"
+	}
+	return "ip " + family + " rule " + verb(c.Add) + " " + c.Rule.selector()
+}
+
+func (r Rule) selector() string {
+	s := fmt.Sprintf("priority %d", r.Priority)
+	if r.NotMark != 0 {
+		s += fmt.Sprintf(" not fwmark %#x", r.NotMark)
+	}
+	if r.Table == 0 {
+		s += " table main"
+	} else {
+		s += fmt.Sprintf(" table %d", r.Table)
+	}
+	if r.Suppress {
+		s += " suppress_prefixlength 0"
+	}
+	return s
+}
+
+func (r Rule) String() string {
+	if r.IPv6 {
+		return "-6 " + r.selector()
+	}
+	return "-4 " + r.selector()
+}
+
+// The priorities that the kernel itself would choose, just before main's 32766.
+const (
+	priorityMain   = 32764 // what is more specific than a default route comes first
+	priorityTunnel = 32765
+	firstTable     = 51820 // as wg-quick(8) has it
+)
+
+// A capture is what it takes where a route of the tunnel would catch the
+// tunnel's own encrypted packets: they carry a mark, the routes are in a table
+// of their own, and everything without the mark looks there.
+type capture struct {
+	mark       uint32
+	table      int
+	ipv4, ipv6 bool
+}
+
+// captured finds whether it takes that. A host that sets table sees to its
+// rules itself.
+func (p *planner) captured() (capture, error) {
+	var c capture
+	if p.view.Table != 0 {
+		return c, nil
+	}
+	for _, addr := range p.endpoints() {
+		for _, r := range p.view.Routes {
+			if r.Prefix.Contains(addr) {
+				c.ipv4 = c.ipv4 || addr.Is4()
+				c.ipv6 = c.ipv6 || !addr.Is4()
+			}
+		}
+	}
+	if !c.ipv4 && !c.ipv6 {
+		return c, nil
+	}
+	c.mark = p.mark()
+	c.table = int(c.mark)
+	return c, p.refuseSecond(c)
+}
+
+// endpoints are the OUTSIDE addresses of the peers, as far as they are known.
+func (p *planner) endpoints() []netip.Addr {
+	live := make(map[keyring.PublicKey]netip.Addr)
+	for _, q := range p.state.Peers {
+		live[q.PublicKey] = q.Endpoint.Addr()
+	}
+	var addrs []netip.Addr
+	for i := range p.view.Peers {
+		want := &p.view.Peers[i]
+		if want.Endpoint == "" {
+			continue
+		}
+		for _, addr := range []netip.Addr{literal(want), p.state.Endpoints[want.Endpoint].Addr.Addr(), live[want.PublicKey]} {
+			if addr.IsValid() {
+				addrs = append(addrs, addr)
+			}
+		}
+	}
+	return addrs
+}
+
+func literal(peer *tunnel.Peer) netip.Addr {
+	addr, _ := netip.ParseAddrPort(peer.Endpoint)
+	return addr.Addr()
+}
+
+// mark is the view's, the one chosen at an earlier apply, or the first that no
+// rule speaks of.
+func (p *planner) mark() uint32 {
+	if p.view.FwMark != 0 {
+		return p.view.FwMark
+	}
+	taken := map[int]bool{}
+	for _, r := range p.state.Rules {
+		if p.isMine(RuleChange{Rule: r}.Resource()) && r.NotMark != 0 {
+			return r.NotMark
+		}
+		taken[r.Table], taken[int(r.NotMark)] = true, true
+	}
+	mark := firstTable
+	for taken[mark] {
+		mark++
+	}
+	return uint32(mark)
+}
+
+// refuseSecond: two tunnels that each catch all that does not carry their mark
+// would catch each other's encrypted packets.
+func (p *planner) refuseSecond(c capture) error {
+	for _, r := range p.state.Rules {
+		mine := p.isMine(RuleChange{Rule: r}.Resource())
+		if mine || r.NotMark == 0 || r.IPv6 && !c.ipv6 || !r.IPv6 && !c.ipv4 {
+			continue
+		}
+		return fault.New("cannot route the endpoint's own family through tunnel", p.view.Tunnel,
+			fmt.Sprintf("another tunnel does so already (ip rule: %s), and each would catch the other's packets", r),
+			`narrow its routes, or set table = N for this host and add the rules for it yourself`)
+	}
+	return nil
+}
+
+// rules are what the capture needs, in the order in which they are added.
+func (c capture) rules() []Rule {
+	var rules []Rule
+	for _, ipv6 := range []bool{false, true} {
+		if ipv6 && c.ipv6 || !ipv6 && c.ipv4 {
+			rules = append(rules,
+				Rule{IPv6: ipv6, Priority: priorityMain, Suppress: true},
+				Rule{IPv6: ipv6, Priority: priorityTunnel, NotMark: c.mark, Table: c.table})
+		}
+	}
+	return rules
+}
+
+// catches reports whether a route of the view belongs into the capture's table.
+func (p *planner) catches(prefix netip.Prefix) bool {
+	c := p.capture
+	if prefix.Addr().Is4() && !c.ipv4 || !prefix.Addr().Is4() && !c.ipv6 {
+		return false
+	}
+	return slices.ContainsFunc(p.endpoints(), prefix.Contains)
+}
+
+// setRules comes before the routes: without them a captured route would be
+// looked at by nobody.
+func (p *planner) setRules() {
+	c := p.capture
+	if c.ipv4 {
+		// The mark counts in the reverse path check (fib_validate_source).
+		p.set("net/ipv4/conf/all/src_valid_mark", "1", "answers to %s are looked up with their mark", p.view.Tunnel)
+	}
+	have := map[Rule]bool{}
+	for _, r := range p.state.Rules {
+		have[r] = true
+	}
+	for _, r := range c.rules() {
+		if !have[r] {
+			p.step(RuleChange{r, true}, "%s", whyRule(r))
+		}
+	}
+}
+
+func whyRule(r Rule) string {
+	if r.Suppress {
+		return "routes more specific than a default route stay as they are"
+	}
+	return "all but the encrypted packets, OUTSIDE, look for the tunnel's routes"
+}
+
+func (p *planner) removeRules() {
+	want := p.capture.rules()
+	for _, r := range p.state.Rules {
+		if c := (RuleChange{r, false}); p.isMine(c.Resource()) && !slices.Contains(want, r) {
+			p.step(c, "no longer needed")
+		}
+	}
+}
+
+// A Filter is the tunnel's own nftables table, "wgkeys-TUNNEL" of family inet.
+type Filter struct {
+	Link       string
+	Masquerade []netip.Prefix // INSIDE sources that leave by other interfaces
+	Guard      []netip.Addr   // INSIDE addresses that no other interface may send to
+	Mark       uint32         // kept with its connections, for the reverse path check
+}
+
+// A FilterChange makes (Old ""), replaces or removes (New nil) the table, each
+// in one transaction. Old is the text of the one before.
+type FilterChange struct {
+	Link string
+	Old  *Filter
+	New  *Filter
+}
+
+func (c FilterChange) Resource() string { return "filter " + c.Link }
+func (c FilterChange) Inverse() []Change {
+	return []Change{FilterChange{c.Link, c.New, c.Old}}
+}
+
+func (c FilterChange) String() string {
+	if c.New == nil {
+		return "nft delete table inet " + FilterTable(c.Link)
+	}
+	return "nft add table inet " + FilterTable(c.Link) + " { " + c.New.String() + " }"
+}
+
+// FilterTable is the name of a tunnel's table.
+func FilterTable(link string) string { return "wgkeys-" + link }
+
+func (f *Filter) String() string {
+	if f == nil {
+		return ""
+	}
+	var parts []string
+	for _, m := range f.Masquerade {
+		parts = append(parts, fmt.Sprintf("%s saddr %s oifname != %s masquerade", family(m.Addr()), m, f.Link))
+	}
+	for _, g := range f.Guard {
+		parts = append(parts, fmt.Sprintf("%s daddr %s iifname != %s fib saddr type != local drop", family(g), g, f.Link))
+	}
+	if f.Mark != 0 {
+		parts = append(parts, fmt.Sprintf("udp mark %#x kept with its connection", f.Mark))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Rules is how many rules the table has.
+func (f *Filter) Rules() int {
+	n := len(f.Masquerade) + len(f.Guard)
+	if f.Mark != 0 {
+		n += 2
+	}
+	return n
+}
+
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "ip"
+	}
+	return "ip6"
+}
+
+// wantFilter is the table that the view asks for, or nil.
+func (p *planner) wantFilter() *Filter {
+	f := &Filter{Link: p.view.Tunnel, Masquerade: p.view.Masquerade}
+	if p.capture.mark != 0 {
+		f.Mark = p.capture.mark
+		for _, a := range p.view.Addresses {
+			if a.Addr().Is4() && p.capture.ipv4 || !a.Addr().Is4() && p.capture.ipv6 {
+				f.Guard = append(f.Guard, a.Addr())
+			}
+		}
+	}
+	if f.Rules() == 0 {
+		return nil
+	}
+	return f
+}
+
+func (p *planner) setFilter() {
+	want := p.wantFilter()
+	resource := FilterChange{Link: p.view.Tunnel}.Resource()
+	set := p.mine.Entries[resource].Set
+	switch {
+	case want == nil && set == "" && p.state.FilterRules == 0:
+	case want == nil && set == "":
+		p.note("nftables table inet %s was not made by wgkeys: left alone", FilterTable(p.view.Tunnel))
+	case want == nil:
+		p.step(FilterChange{Link: p.view.Tunnel, Old: &Filter{Link: p.view.Tunnel}}, "no longer needed")
+	case want.String() != set || p.state.FilterRules != want.Rules():
+		p.step(FilterChange{Link: p.view.Tunnel, New: want}, "%s", whyFilter(want))
+	}
+}
+
+func whyFilter(f *Filter) string {
+	var why []string
+	if f.Masquerade != nil {
+		why = append(why, "INSIDE sources leave under this host's address, OUTSIDE")
+	}
+	if f.Mark != 0 {
+		why = append(why, "nobody else on the link can send to the INSIDE addresses")
+	}
+	return strings.Join(why, "; ")
+}

@@ -1,0 +1,87 @@
+package linux
+
+import (
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+)
+
+// observeRules reads the rules that a tunnel could have made, where the view
+// could need some or the journal speaks of one.
+func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, journal apply.Entries) error {
+	needed := view != nil && hasEndpoint(view)
+	for resource := range journal {
+		needed = needed || strings.HasPrefix(resource, "rule ")
+	}
+	if !needed {
+		return nil
+	}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		rules, err := retry(func() ([]netlink.Rule, error) { return k.nl.RuleList(family) })
+		if err != nil {
+			return err
+		}
+		for _, r := range rules {
+			if rule, ok := ruleOf(r, family); ok {
+				s.Rules = append(s.Rules, rule)
+			}
+		}
+	}
+	return nil
+}
+
+func hasEndpoint(view *tunnel.View) bool {
+	for i := range view.Peers {
+		if view.Peers[i].Endpoint != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// ruleOf returns r if it is of a kind that a tunnel makes: it looks at the mark
+// or suppresses default routes, and at nothing else.
+func ruleOf(r netlink.Rule, family int) (apply.Rule, bool) {
+	rule := apply.Rule{
+		IPv6:     family == netlink.FAMILY_V6,
+		Priority: r.Priority,
+		Table:    r.Table,
+		Suppress: r.SuppressPrefixlen == 0,
+	}
+	if rule.Table == unix.RT_TABLE_MAIN {
+		rule.Table = 0
+	}
+	if r.Invert {
+		rule.NotMark = r.Mark
+	}
+	other := r.Src != nil || r.Dst != nil || r.IifName != "" || r.OifName != "" || r.IPProto != 0 ||
+		r.Invert != (r.Mark != 0)
+	return rule, !other && (rule.Suppress || rule.NotMark != 0)
+}
+
+func (k *Kernel) setRule(c apply.RuleChange) error {
+	r := netlink.NewRule()
+	r.Family = netlink.FAMILY_V4
+	if c.Rule.IPv6 {
+		r.Family = netlink.FAMILY_V6
+	}
+	r.Priority = c.Rule.Priority
+	r.Table = c.Rule.Table
+	if r.Table == 0 {
+		r.Table = unix.RT_TABLE_MAIN
+	}
+	if c.Rule.NotMark != 0 {
+		r.Invert, r.Mark = true, c.Rule.NotMark
+	}
+	if c.Rule.Suppress {
+		r.SuppressPrefixlen = 0
+	}
+	if c.Add {
+		return unless(k.nl.RuleAdd(r), unix.EEXIST)
+	}
+	return unless(k.nl.RuleDel(r), unix.ENOENT)
+}
