@@ -1,11 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -22,15 +23,15 @@ type env struct {
 
 // run is the program without its process: args to exit code.
 func run(ctx context.Context, u *ui, args []string) error {
-	app := newApp(ctx, u)
-	return app.Run(permute(app, args))
+	app := withHelp(newApp(ctx, u))
+	return app.Run(permute(app, helpVerb(args)))
 }
 
 func newApp(ctx context.Context, u *ui) *cli.App {
 	verb := func(c *cli.Command, action func(*env) error) *cli.Command {
 		c.Flags = append(c.Flags, habits()...)
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-			return usage("cannot read the command line of", "wgkeys "+c.Name, err.Error(), "wgkeys "+c.Name+" --help")
+			return usage("cannot read the command line of", "wgkeys "+c.Name, flagError(err, c.Flags).Error(), "wgkeys "+c.Name+" --help")
 		}
 		c.Action = func(ctxt *cli.Context) error {
 			u.quiet, u.verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
@@ -47,9 +48,8 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 		ErrWriter:       io.Discard,
 		ExitErrHandler:  func(*cli.Context, error) {},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return usage("cannot read the command line of", "wgkeys", err.Error(), "wgkeys --help")
+			return usage("cannot read the command line of", "wgkeys", "flags belong to a verb, and none is named", "wgkeys --help")
 		},
-		CommandNotFound: nil,
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
 				return cli.ShowAppHelp(c)
@@ -98,7 +98,7 @@ func (e *env) oneName(fallback func() (string, error)) (string, error) {
 	case 1:
 		return n[0], nil
 	default:
-		return "", usage("too many hosts for", "wgkeys "+e.cli.Command.Name, "it takes one at a time",
+		return "", usage("too many names for", "wgkeys "+e.cli.Command.Name, "it takes one at a time",
 			"wgkeys "+e.cli.Command.Name+" "+n[0])
 	}
 }
@@ -150,14 +150,21 @@ func valueFlags(app *cli.App) map[string]bool {
 	return valued
 }
 
-// didYouMean says which verb begins like the one that was typed.
-func didYouMean(typed string, app *cli.App) string {
-	for _, c := range app.VisibleCommands() {
-		if typed != "" && (strings.HasPrefix(c.Name, typed[:1]) || strings.Contains(c.Name, typed)) {
-			return fmt.Sprintf("did you mean %q?", c.Name)
-		}
+// helpVerb reads "wgkeys help VERB" as "wgkeys VERB --help".
+func helpVerb(args []string) []string {
+	if len(args) < 2 || args[1] != "help" {
+		return args
 	}
-	return "it is none of wgkeys'"
+	return append(slices.Concat(args[:1], args[2:]), "--help")
+}
+
+// didYouMean says which verb is near to the one that was typed.
+func didYouMean(typed string, app *cli.App) string {
+	var verbs []string
+	for _, c := range app.VisibleCommands() {
+		verbs = append(verbs, c.Name)
+	}
+	return cmp.Or(meant(typed, verbs, strconv.Quote), "it is none of wgkeys'")
 }
 
 // failures turns the errors of some of several hosts into the exit code that

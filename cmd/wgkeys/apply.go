@@ -230,7 +230,7 @@ func (e *env) downHere(name string) error {
 func (e *env) downTunnel() (string, error) {
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
-			return "", &exitError{exitUsage, err}
+			return "", usage("no tunnel can be named", t, err.Error(), "wgkeys down --help")
 		}
 		return t, nil
 	}

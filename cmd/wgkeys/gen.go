@@ -42,7 +42,7 @@ func doGen(e *env) error {
 	}
 	for _, host := range hosts {
 		if err := tunnel.CheckHost(host); err != nil {
-			return &exitError{exitUsage, err}
+			return usage("no host can be named", host, err.Error(), "wgkeys gen --help")
 		}
 	}
 	g := &generator{e, r, name, time.Now()}
@@ -71,10 +71,11 @@ func (r *repo) genTunnel(e *env) (string, *tunnel.Tunnel, error) {
 		return "wg0", nil, nil
 	}
 	if err := tunnel.CheckName(names[0]); err != nil {
-		return "", nil, &exitError{exitUsage, err}
+		return "", nil, usage("no tunnel can be named", names[0], err.Error(), "wgkeys gen --help")
 	}
 	t, err := r.oneTunnel(e)
 	if errors.Is(err, fs.ErrNotExist) {
+		e.ui.warn(fault.New("no tunnel file yet for", names[0], "there is no tunnels/"+names[0]+".toml", ""))
 		return names[0], nil, nil
 	}
 	return names[0], t, err

@@ -33,6 +33,9 @@ func doPush(e *env) error {
 	if len(e.names()) == 0 && !e.cli.Bool("all") {
 		return usage("no host named for", "wgkeys push", "it serves the hosts that you name", "wgkeys push HOST..., or wgkeys push --all")
 	}
+	if e.cli.Int("jobs") < 1 {
+		return usage("too few hosts at once for", "wgkeys push", "-j begins with 1", "wgkeys push --help")
+	}
 	r, err := e.repo()
 	if err != nil {
 		return err

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
 )
 
 func showCommand() (*cli.Command, func(*env) error) {
@@ -30,6 +34,7 @@ func doShow(e *env) error {
 
 // view is that of the host named on the command line, or of this machine.
 func (e *env) view() (*tunnel.View, *tunnel.Tunnel, error) {
+	verb := e.cli.Command.Name
 	host, err := e.oneName(e.thisHost)
 	if err != nil {
 		return nil, nil, err
@@ -41,6 +46,11 @@ func (e *env) view() (*tunnel.View, *tunnel.Tunnel, error) {
 	t, err := r.oneTunnel(e)
 	if err != nil {
 		return nil, nil, err
+	}
+	if len(e.names()) == 0 && !e.cli.IsSet("host") && !slices.Contains(t.Hosts(), host) {
+		return nil, nil, fault.New("no host named for", "wgkeys "+verb,
+			"this machine is "+host+", which is no host of tunnel "+t.Name+"; those are "+strings.Join(t.Hosts(), ", "),
+			"wgkeys "+verb+" HOST, or --host HOST if this machine is one of them")
 	}
 	v, err := r.view(t, host)
 	return v, t, err

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// withHelp gives app and its verbs their help texts, in place of package cli's
+// templates.
+func withHelp(app *cli.App) *cli.App {
+	app.CustomAppHelpTemplate = appHelp(app)
+	for _, c := range app.Commands {
+		c.CustomHelpTemplate = verbHelp(c)
+	}
+	return app
+}
+
+const appEnd = `
+Flags stand before or after names; what follows "--" is a name.
+"wgkeys VERB --help" tells the flags of a verb.
+
+Files, in the repository:
+    wgkeys.toml                  marks the repository; empty will do
+    tunnels/wg0.toml             the tunnel, plain, all its hosts
+    keyring/HOST/wg0.pub         public keys, plain
+    vault/recipients.txt         who can decrypt, as age -R reads it
+    vault/HOST/wg0.key.age       private keys, encrypted with age
+
+Identities, to decrypt, are those of -i FILE and no others. Without -i they are
+all that are found in
+    $WGKEYS_IDENTITY and $SOPS_AGE_KEY_FILE
+    ~/.config/wgkeys/identity.txt and ~/.config/sops/age/keys.txt
+
+Exit codes:
+    0  done, or nothing to do
+    1  failed
+    2  called wrongly
+    3  some hosts failed, others did not
+    4  plan, or a dry run of apply or down: there is a step to take
+`
+
+func appHelp(app *cli.App) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "wgkeys: %s\n\nUsage: wgkeys VERB [FLAGS] [NAME...]\n\nVerbs:\n", app.Usage)
+	for _, c := range app.Commands {
+		if !c.Hidden {
+			fmt.Fprintf(&b, "    %-6s %-14s %s\n", c.Name, c.ArgsUsage, c.Usage)
+		}
+	}
+	b.WriteString(appEnd)
+	return b.String()
+}
+
+func verbHelp(c *cli.Command) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "wgkeys %s: %s\n\nUsage: wgkeys %s\n", c.Name, c.Usage,
+		strings.TrimSpace(c.Name+" [FLAGS] "+c.ArgsUsage))
+	if c.Description != "" {
+		fmt.Fprintf(&b, "\n%s\n", c.Description)
+	}
+	b.WriteString("\nFlags:\n")
+	for _, f := range c.Flags {
+		left, usage := flagHelp(f)
+		fmt.Fprintf(&b, "    %-21s  %s\n", left, usage)
+	}
+	fmt.Fprintf(&b, "    %-21s  %s\n", "-h, --help", "show this help")
+	return b.String()
+}
+
+// flagHelp spells a flag, short before long and with its value, and what it
+// does.
+func flagHelp(f cli.Flag) (left, usage string) {
+	short, long := "    ", ""
+	for _, name := range f.Names() {
+		if len(name) == 1 {
+			short = "-" + name
+		} else {
+			long = "--" + name
+		}
+	}
+	left = short + long
+	if short != "    " && long != "" {
+		left = short + ", " + long
+	}
+	doc, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return left, ""
+	}
+	value, usage := unquoted(doc.GetUsage())
+	if doc.TakesValue() {
+		left += " " + value
+	}
+	return left, usage
+}
+
+// unquoted takes the back quotes from around the word in usage that stands for
+// the flag's value.
+func unquoted(usage string) (value, text string) {
+	before, rest, found := strings.Cut(usage, "`")
+	value, after, closed := strings.Cut(rest, "`")
+	if !found || !closed {
+		return "VALUE", usage
+	}
+	return value, before + value + after
+}
+
+func dashed(flag string) string {
+	if len(flag) == 1 {
+		return "-" + flag
+	}
+	return "--" + flag
+}
+
+// flagError puts into our words what package flag says of a command line.
+func flagError(err error, flags []cli.Flag) error {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		var known []string
+		for _, f := range flags {
+			known = append(known, f.Names()...)
+		}
+		return errors.New(strings.TrimSpace("there is no flag " + dashed(name) + " " + meant(name, known, dashed)))
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return errors.New("the flag " + dashed(name) + " needs a value")
+	}
+	return err
+}
+
+// meant asks whether the one known word that is a slip away from typed, or that
+// typed begins, was meant.
+func meant(typed string, known []string, spell func(string) string) string {
+	for _, k := range known {
+		if len(k) > 1 && typed != "" && (strings.HasPrefix(k, typed) || oneSlip(typed, k)) {
+			return "did you mean " + spell(k) + "?"
+		}
+	}
+	return ""
+}
+
+// oneSlip tells whether a becomes b when one letter is put in, left out or
+// changed, or two neighbours are swapped.
+func oneSlip(a, b string) bool {
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	swapped := len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
+	return len(a) <= 1 && len(b) <= 1 || swapped
+}
