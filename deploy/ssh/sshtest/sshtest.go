@@ -4,7 +4,6 @@
 package sshtest
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -32,7 +31,8 @@ type Server struct {
 	Dir  string // its files: ssh_config, id, known_hosts, log
 	Addr string
 
-	cmd *exec.Cmd
+	cmd   *exec.Cmd
+	ended chan struct{}
 }
 
 // Need skips the test where a server cannot run; in CI that is a failure.
@@ -62,7 +62,7 @@ func Start(t testing.TB, c Config) *Server {
 	Need(t)
 	s := &Server{Dir: t.TempDir(), Addr: freeAddr(t)}
 	must(t, os.Chmod(filepath.Dir(s.Dir), 0o755)) // sshd reads authorized_keys as the user
-	must(t, os.MkdirAll("/run/sshd", 0o755)) // sshd's own chroot for its unprivileged half
+	must(t, os.MkdirAll("/run/sshd", 0o755))      // sshd's own chroot for its unprivileged half
 	for _, name := range []string{"host", "id"} {
 		s.tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.file(name))
 	}
@@ -79,7 +79,7 @@ func (s *Server) writeConfig(t testing.TB, c Config) {
 	id := read(t, s.file("id.pub"))
 	s.write(t, "sshd_config", append([]string{
 		"ListenAddress " + host, "Port " + port, "HostKey " + s.file("host"),
-		"AuthorizedKeysFile " + s.file("authorized_keys"), "PidFile none",
+		"AuthorizedKeysFile " + s.file("authorized_keys"), "PidFile " + s.file("pid"),
 		"UsePAM no", "StrictModes no", "PermitRootLogin yes", "PasswordAuthentication no",
 		"KbdInteractiveAuthentication no", "MaxStartups 100", "LogLevel VERBOSE",
 	}, c.Lines...)...)
@@ -106,47 +106,57 @@ func (s *Server) run(t testing.TB, c Config) {
 	argv = append(argv, c.Wrap...)
 	argv = append(argv, "/usr/sbin/sshd", "-D", "-f", s.file("sshd_config"), "-E", s.file("log"))
 	s.cmd = exec.Command("unshare", argv...)
-	var said bytes.Buffer
-	s.cmd.Stdout, s.cmd.Stderr = &said, &said
+	said, err := os.Create(s.file("said"))
+	must(t, err)
+	defer said.Close()
+	s.cmd.Stdout, s.cmd.Stderr = said, said
 	must(t, s.cmd.Start())
-	ended := make(chan struct{})
-	go func() { s.cmd.Wait(); close(ended) }()
-	t.Cleanup(func() { s.cmd.Process.Signal(syscall.SIGTERM); stop(s.cmd, ended) })
+	s.ended = make(chan struct{})
+	go func() { s.cmd.Wait(); close(s.ended) }()
+	t.Cleanup(s.stop)
 	for range 200 {
 		if conn, err := net.Dial("tcp", s.Addr); err == nil {
 			conn.Close()
 			return
 		}
 		select {
-		case <-ended:
-			t.Fatalf("sshd ended: %s %s", said.String(), s.Log(t))
+		case <-s.ended:
+			t.Fatalf("sshd ended: %s %s", read(t, s.file("said")), s.Log(t))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 	t.Fatalf("sshd does not listen: %s", s.Log(t))
 }
 
-func stop(cmd *exec.Cmd, ended chan struct{}) {
-	select {
-	case <-ended:
-	case <-time.After(3 * time.Second):
-		cmd.Process.Kill()
-		<-ended
+// Stop ends the server: its port is closed when Stop returns.
+func (s *Server) Stop(t testing.TB) {
+	s.stop()
+	if conn, err := net.Dial("tcp", s.Addr); err == nil {
+		conn.Close()
+		t.Fatal("sshd still listens")
 	}
 }
 
-// Stop ends the server: its port is closed when Stop returns.
-func (s *Server) Stop(t testing.TB) {
-	must(t, s.cmd.Process.Kill())
-	for range 200 {
-		conn, err := net.Dial("tcp", s.Addr)
-		if err != nil {
-			return
-		}
-		conn.Close()
-		time.Sleep(20 * time.Millisecond)
+// stop ends sshd by the number it wrote down, because a Wrap need not pass
+// signals on.
+func (s *Server) stop() {
+	b, _ := os.ReadFile(s.file("pid"))
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		pid = s.cmd.Process.Pid
 	}
-	t.Fatal("sshd still listens")
+	select {
+	case <-s.ended:
+		return
+	default:
+		syscall.Kill(pid, syscall.SIGTERM)
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(5 * time.Second):
+		s.cmd.Process.Kill()
+		<-s.ended
+	}
 }
 
 // Client returns a runner to the server, which it calls host.
