@@ -81,9 +81,11 @@ func undo(ctx context.Context, k Kernel, j *Journal, taken []Step, cause error) 
 			fault.New("could not undo all of it on", hostOf(cause), "some steps failed", "wgkeys down")}, errs...)...)
 	}
 	if len(j.Entries) == 0 {
-		return errors.Join(cause, j.end())
+		if err := j.end(); err != nil {
+			return errors.Join(cause, err)
+		}
 	}
-	return cause
+	return fmt.Errorf("%w; the tunnel is as it was before", cause)
 }
 
 func hostOf(err error) string {

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -312,10 +314,19 @@ func (k *Kernel) setProxy(c apply.ProxyChange) error {
 
 func (k *Kernel) setSysctl(c apply.SysctlChange) error {
 	err := k.writeSysctl(c.Key, c.New)
-	if errors.Is(err, fs.ErrNotExist) && c.Old != "" {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && c.Old != "":
 		return nil // its interface went, and took it along
+	case errors.Is(err, unix.EROFS) && k.holds(c.Key, c.New):
+		return nil
 	}
 	return err
+}
+
+// holds reports whether a parameter has the value already.
+func (k *Kernel) holds(key, value string) bool {
+	now, err := k.sys.ReadFile(key)
+	return err == nil && slices.Equal(strings.Fields(string(now)), strings.Fields(value))
 }
 
 func (k *Kernel) writeSysctl(key, value string) error {
