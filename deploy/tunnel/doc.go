@@ -61,6 +61,10 @@
 //	ndp_proxy         true: answer neighbour solicitations for the peers' IPv6
 //	                  addresses on the uplink (RFC 4389); right where a prefix
 //	                  is on-link at the provider, wrong where it is routed
+//	masquerade        true: what the peers send leaves this host's uplinks under
+//	                  its own OUTSIDE address
+//	dns               resolvers by address, and the domains to ask them for:
+//	                  "~." is every name
 //	sysctls           more of net.*, kept and undone with the tunnel
 //	fwmark            mark of the encrypted packets, 0 to 4294967295; 0: none
 //	table             routing table of this host's routes, 1 to 4294967295
