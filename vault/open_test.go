@@ -106,6 +106,7 @@ func TestOpenFails(t *testing.T) {
 		{"another host's file", readTestFile(t, v.Path("basalt", "wg0.key")), ErrMismatch, "wg0.key of basalt"},
 		{"another file of the host", readTestFile(t, v.Path("shale", "wg0.next.key")), ErrMismatch, "wg0.next.key of shale"},
 		{"another key", forge(t, v, theirs, other.File()), ErrMismatch, other.PublicKey().String()},
+		{"the key under another's metadata", forge(t, v, theirs, k.File()), ErrMismatch, "it is for the public key " + other.PublicKey().String()},
 		{"another key under the right name", forge(t, v, meta, other.File()), ErrMismatch, other.PublicKey().String()},
 		{"another key from stock age", stock(t, v, "shale", string(other.File())), ErrMismatch, other.PublicKey().String()},
 		{"a key that is not clamped", forge(t, v, meta, append(psk, "8=\n"...)), ErrMismatch, "not-clamped"},
@@ -234,8 +235,10 @@ func TestOpenPSKFails(t *testing.T) {
 	psk, other := newPSK(t), newPSK(t)
 	path := v.Path("shale", "wg0.basalt.psk")
 	m := Meta{Host: "shale", File: "wg0.basalt.psk", PSK: psk.Fingerprint()}
+	theirs := Meta{Host: "shale", File: "wg0.basalt.psk", PSK: other.Fingerprint()}
 	for _, test := range []struct{ name, text, want string }{
 		{"another", forge(t, v, m, other.File()), other.Fingerprint()},
+		{"the PSK under another's metadata", forge(t, v, theirs, psk.File()), "it is for the preshared key " + other.Fingerprint()},
 		{"zero", forge(t, v, m, []byte(strings.Repeat("A", 43)+"=\n")), "zero"},
 		{"more", forge(t, v, m, bytes.Repeat(psk.File(), 3)), "more than a key"},
 	} {
