@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -125,7 +126,7 @@ func write(path string, sealed []byte, put putter) error {
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(sealed)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = cmp.Or(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	if err := put(f.Name(), path); err != nil {
