@@ -1,0 +1,109 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// killed is the status that a shell gives to a process killed with SIGKILL.
+const killed = 128 + 9
+
+// Killed before or after any change, apply leaves a host that down brings back
+// to what it was, and that the next apply completes.
+func TestLabApplyKilled(t *testing.T) {
+	u, before, target, steps := newFull(t)
+	for _, where := range []string{"kill-before", "kill-after"} {
+		for n := 1; n <= steps; n++ {
+			point := fmt.Sprintf("%s %d", where, n)
+			u.killAt(point, "wgkeys apply")
+			u.must(u.shale, "wgkeys down")
+			u.same(u.shale, before, point+", then down")
+			u.killAt(point, "wgkeys apply")
+			u.must(u.shale, "wgkeys apply")
+			if diff := lineDiff(target, u.target()); diff != "" {
+				t.Errorf("shale is not as wanted after %s, then apply:\n%s", point, diff)
+			}
+			u.must(u.shale, "wgkeys down")
+			u.same(u.shale, before, point+", then apply and down")
+		}
+	}
+	u.must(u.shale, fmt.Sprintf("WGKEYS_TEST_FAULT='kill-before %d' wgkeys apply && wgkeys down", steps+1))
+	t.Logf("killed before and after each of %d changes", steps)
+}
+
+// Killed before or after any change, down is completed by the next one.
+func TestLabDownKilled(t *testing.T) {
+	u, before, _, _ := newFull(t)
+	u.must(u.shale, "wgkeys apply")
+	steps := u.steps("wgkeys down -n")
+	for _, where := range []string{"kill-before", "kill-after"} {
+		for n := 1; n <= steps; n++ {
+			point := fmt.Sprintf("%s %d", where, n)
+			u.must(u.shale, "wgkeys apply")
+			u.killAt(point, "wgkeys down")
+			u.must(u.shale, "wgkeys down")
+			u.same(u.shale, before, point+", then down")
+		}
+	}
+	u.must(u.shale, fmt.Sprintf("wgkeys apply; WGKEYS_TEST_FAULT='kill-before %d' wgkeys down", steps+1))
+	t.Logf("killed before and after each of %d changes", steps)
+}
+
+// A change that fails takes those before it back, and the error says so.
+func TestLabApplyFails(t *testing.T) {
+	u, before, _, steps := newFull(t)
+	for n := 1; n <= steps; n++ {
+		r := u.run(u.shale, fmt.Sprintf("WGKEYS_TEST_FAULT='fail %d' wgkeys apply", n))
+		if r.code != exitFailed || !strings.HasPrefix(r.stderr, `wgkeys: error: cannot change tunnel "wg0": `) ||
+			!strings.HasSuffix(r.stderr, ": this change was made to fail; the tunnel is as it was before\n") {
+			t.Errorf("fail %d: exit %d, and it says\n%s", n, r.code, r.stderr)
+		}
+		u.same(u.shale, before, fmt.Sprintf("change %d failed", n))
+	}
+	t.Logf("each of %d changes failed", steps)
+}
+
+// newFull has the full tunnel on shale, taken down again: how shale was before,
+// how it is with the tunnel, and how many changes it takes.
+func newFull(t *testing.T) (u *users, before, target string, steps int) {
+	t.Helper()
+	u = newUsers(t)
+	u.tunnel(fullTunnel)
+	u.clone()
+	before = u.snapshot(u.shale)
+	steps = u.steps("wgkeys plan")
+	u.must(u.shale, "wgkeys apply")
+	target = u.target()
+	u.must(u.shale, "wgkeys down")
+	return u, before, target, steps
+}
+
+// steps is the number of changes that a plan has.
+func (u *users) steps(plan string) int {
+	u.t.Helper()
+	r := u.run(u.shale, plan)
+	if r.code != exitFindings {
+		u.t.Fatalf("%s: exit %d\n%s", plan, r.code, r.stderr)
+	}
+	return strings.Count(r.stdout, "\n")
+}
+
+// killAt kills a command on shale at a point, as with kill -9.
+func (u *users) killAt(point, command string) {
+	u.t.Helper()
+	if r := u.run(u.shale, "WGKEYS_TEST_FAULT='"+point+"' "+command); r.code != killed {
+		u.t.Fatalf("%s, %s: exit %d\n%s", command, point, r.code, r.stderr)
+	}
+}
+
+// linkNumber is the kernel's number for the link, a new one each time.
+var linkNumber = regexp.MustCompile(`(?m)^\d+: wg0:`)
+
+// target is shale's network with the tunnel up, and the tunnel's peers.
+func (u *users) target() string {
+	u.t.Helper()
+	peers := u.must(u.shale, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 persistent-keepalive")
+	return linkNumber.ReplaceAllString(u.snapshot(u.shale), "N: wg0:") + peers
+}
