@@ -61,8 +61,7 @@ put() {
 
 mode() { why=$({ chown -h 0:0 "$path" && chmod 600 "$path" && sync "$path"; } 2>&1); };
 
-# what tells the outcome of put or mode: by what is in place, not by what was
-# to be.
+# tell answers put and mode by what is in place, not by what was to be.
 tell() {
   if "$verb" && x=$(mark "$kind" "$path" 2>&1); then echo "done $x";
   else why=${why:-no key is in place}; echo "fail ${why##*: }"; fi;

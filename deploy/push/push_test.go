@@ -212,7 +212,7 @@ func TestSecretFails(t *testing.T) {
 		a, b := newKey(t, dir+"/a.key"), newKey(t, dir+"/b.key")
 		b.Secret = tt.secret
 		results, err := h.push(t, a.File, b.File)
-		fails(t, err, fmt.Sprintf("nothing was installed: "))
+		fails(t, err, "nothing was installed: ")
 		fails(t, err, tt.why)
 		if len(results) != 0 {
 			t.Errorf("%s: %+v", name, results)
