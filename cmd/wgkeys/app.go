@@ -63,6 +63,7 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 			verb(showCommand()),
 			verb(planCommand()),
 			verb(applyCommand()),
+			verb(confirmCommand()),
 			verb(downCommand()),
 			verb(demoCommand()),
 			verb(receiveCommand()),
@@ -128,7 +129,8 @@ func permute(app *cli.App, args []string) []string {
 		}
 	}
 	out := slices.Concat(args[:1], verb, flags)
-	if names != nil {
+	help := slices.Contains(flags, "-h") || slices.Contains(flags, "--help")
+	if names != nil && !help { // package cli looks for help on a name
 		out = append(append(out, "--"), names...)
 	}
 	return out

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -16,12 +15,13 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// journals is where the host remembers what apply touched. It is empty after a
-// reboot, and so is the kernel.
-const journals = "/run/wgkeys"
-
-// stdinFlag is how apply HOST hands the view to the wgkeys of the host.
-var stdinFlag = &cli.BoolFlag{Name: "stdin", Usage: "read the view, as show --json writes it, from standard input"}
+var (
+	// viewFlag is how apply HOST hands the view to the wgkeys of the host, and
+	// how a host comes up at boot.
+	viewFlag    = &cli.StringFlag{Name: "view", Usage: "apply the view in `FILE`, as show --json writes it; - is standard input"}
+	confirmFlag = &cli.DurationFlag{Name: "confirm", Usage: "undo it after `DURATION` unless wgkeys confirm comes first", DefaultText: "30s over ssh, 0 here"}
+	tokenFlag   = &cli.StringFlag{Name: "token", Hidden: true}
+)
 
 func planCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
@@ -29,7 +29,7 @@ func planCommand() (*cli.Command, func(*env) error) {
 		Usage:       "show what apply would do, step by step, and why",
 		ArgsUsage:   "[HOST]",
 		Description: "Without HOST: on this machine. Exit code 4 if there is a step to take.",
-		Flags:       []cli.Flag{tunnelFlag, hostFlag, stdinFlag, jsonFlag},
+		Flags:       []cli.Flag{tunnelFlag, hostFlag, viewFlag, jsonFlag},
 	}, func(e *env) error { return e.applyOrPlan(true) }
 }
 
@@ -40,7 +40,7 @@ func applyCommand() (*cli.Command, func(*env) error) {
 		ArgsUsage: "[HOST]",
 		Description: "Without HOST: on this machine. The plan is shown first. If a step fails, those\n" +
 			"taken are undone.",
-		Flags: []cli.Flag{tunnelFlag, hostFlag, stdinFlag, dryRunFlag, jsonFlag},
+		Flags: []cli.Flag{tunnelFlag, hostFlag, viewFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag},
 	}, func(e *env) error { return e.applyOrPlan(e.cli.Bool("dry-run")) }
 }
 
@@ -56,8 +56,8 @@ func downCommand() (*cli.Command, func(*env) error) {
 
 // applyOrPlan works here, or has the wgkeys of another host do so.
 func (e *env) applyOrPlan(planOnly bool) error {
-	if e.cli.Bool("stdin") {
-		v, err := tunnel.DecodeView(os.Stdin)
+	if file := e.cli.String("view"); file != "" {
+		v, err := readView(file)
 		if err != nil {
 			return err
 		}
@@ -77,87 +77,85 @@ func (e *env) applyOrPlan(planOnly bool) error {
 	return e.applyThere(t, v, planOnly)
 }
 
-// applyHere holds the lock from the first look at the kernel to the last step:
-// a plan is good only for what it was made from.
+func readView(file string) (*tunnel.View, error) {
+	if file == "-" {
+		return tunnel.DecodeView(os.Stdin)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the view", file, "wgkeys show --json HOST > "+file)
+	}
+	defer f.Close()
+	return tunnel.DecodeView(f)
+}
+
+// session opens this host, for changes or for a look.
+func (e *env) session(lookOnly bool) (*linux.Session, error) {
+	if lookOnly {
+		return linux.Look()
+	}
+	return linux.Begin(e.ctx, e.sayWaiting)
+}
+
 func (e *env) applyHere(v *tunnel.View, planOnly bool) error {
+	s, err := e.session(planOnly)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
 	if !planOnly {
-		unlock, err := apply.Lock(e.ctx, journals, e.sayWaiting)
-		if err != nil {
+		if err := s.Settle(e.ctx, v.Tunnel); err != nil {
 			return err
 		}
-		defer unlock()
 	}
-	k, err := linux.Open()
+	plan, err := s.Plan(e.ctx, v)
 	if err != nil {
 		return err
 	}
-	defer k.Close()
-	j, others, err := openJournals(v.Tunnel)
-	if err != nil {
+	if done, err := e.showPlan(plan, planOnly); done {
 		return err
 	}
-	state, err := k.Observe(e.ctx, v.Tunnel, v, j.Entries)
-	if err != nil {
-		return fault.Wrap(err, "cannot read the state of tunnel", v.Tunnel, "")
+	if e.cli.Duration("confirm") > 0 && len(plan.Steps) > 0 {
+		return e.applyGuarded(s, v, plan)
 	}
-	plan, err := apply.Make(v, state, j, others)
-	if err != nil {
+	if err := s.Take(e.ctx, plan, apply.Run, testOnlyKernel); err != nil {
 		return err
 	}
-	return e.take(k, j, plan, planOnly, apply.Run)
+	return keep(v)
 }
 
 func (e *env) sayWaiting(pid int) {
 	e.ui.say("waiting for process %d, which is changing a tunnel on this host", pid)
 }
 
-func openJournals(tunnel string) (*apply.Journal, apply.Entries, error) {
-	j, err := apply.OpenJournal(journals, tunnel)
-	if err != nil {
-		return nil, nil, err
-	}
-	others, err := apply.Others(journals, tunnel)
-	return j, others, err
-}
-
-type runFunc func(context.Context, apply.Kernel, *apply.Journal, *apply.Plan, func(apply.Step)) error
-
-// take shows the plan and, unless it is all that is wanted, follows it.
-func (e *env) take(k apply.Kernel, j *apply.Journal, plan *apply.Plan, planOnly bool, run runFunc) error {
-	if err := e.showPlan(plan); err != nil {
-		return err
-	}
-	switch {
-	case planOnly && len(plan.Steps) > 0:
-		return &exitError{code: exitFindings}
-	case planOnly:
-		return nil
-	}
-	return run(e.ctx, testOnlyKernel(k), j, plan, func(apply.Step) {})
-}
-
 // testOnlyKernel lets a test make a step fail, or kill the process at one.
 var testOnlyKernel = func(k apply.Kernel) apply.Kernel { return k }
 
-func (e *env) showPlan(plan *apply.Plan) error {
+// showPlan reports done where that is all that is wanted.
+func (e *env) showPlan(plan *apply.Plan, planOnly bool) (done bool, err error) {
 	if e.cli.Bool("json") {
-		return e.ui.json(planJSON(plan))
+		err = e.ui.json(planJSON(plan))
+	} else {
+		e.tellPlan(plan)
 	}
+	if err == nil && planOnly && len(plan.Steps) > 0 {
+		err = &exitError{code: exitFindings}
+	}
+	return err != nil || planOnly, err
+}
+
+func (e *env) tellPlan(plan *apply.Plan) {
 	for _, note := range plan.Notes {
 		e.ui.say("note: %s", note)
 	}
 	if len(plan.Steps) == 0 {
 		e.ui.say("%s: nothing to do", plan.Tunnel)
 	}
-	if e.ui.quiet {
-		return nil
-	}
 	for _, s := range plan.Steps {
-		if apply.TouchesKernel(s.Change) || e.ui.verbose {
+		if !e.ui.quiet && (apply.TouchesKernel(s.Change) || e.ui.verbose) {
 			e.ui.printf("%s  # %s\n", s.Change, s.Why)
 		}
 	}
-	return nil
 }
 
 // A planned is a plan for programs.
@@ -193,7 +191,7 @@ func doDown(e *env) error {
 	if host != here {
 		return e.downThere(host)
 	}
-	name, err := e.downTunnel()
+	name, err := e.appliedTunnel()
 	if err != nil || name == "" {
 		return err
 	}
@@ -202,41 +200,37 @@ func doDown(e *env) error {
 
 func (e *env) downHere(name string) error {
 	dry := e.cli.Bool("dry-run")
-	if !dry {
-		unlock, err := apply.Lock(e.ctx, journals, e.sayWaiting)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-	}
-	k, err := linux.Open()
+	s, err := e.session(dry)
 	if err != nil {
 		return err
 	}
-	defer k.Close()
-	j, others, err := openJournals(name)
+	defer s.Close()
+	plan, err := s.PlanDown(e.ctx, name)
 	if err != nil {
 		return err
 	}
-	state, err := k.Observe(e.ctx, name, nil, j.Entries)
-	if err != nil {
-		return fault.Wrap(err, "cannot read the state of tunnel", name, "")
+	if done, err := e.showPlan(plan, dry); done {
+		return err
 	}
-	return e.take(k, j, apply.MakeDown(name, state, j, others), dry, apply.RunDown)
+	// What waits to be confirmed is decided with it.
+	if err := apply.RemovePending(linux.RunDir, name); err != nil {
+		return err
+	}
+	return s.Take(e.ctx, plan, apply.RunDown, testOnlyKernel)
 }
 
-// downTunnel is the tunnel to take down: the one named, or the only one that
-// was applied here. It is "" where none was.
-func (e *env) downTunnel() (string, error) {
+// appliedTunnel is the tunnel that is meant: the one named, or the only one
+// that was applied here. It is "" where none was.
+func (e *env) appliedTunnel() (string, error) {
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
 			return "", usage("no tunnel can be named", t, err.Error(), "wgkeys down --help")
 		}
 		return t, nil
 	}
-	files, err := os.ReadDir(journals)
+	files, err := os.ReadDir(linux.RunDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fault.Wrap(fault.Errno(err), "cannot read the folder", journals, "sudo wgkeys down")
+		return "", fault.Wrap(fault.Errno(err), "cannot read the folder", linux.RunDir, "sudo wgkeys down")
 	}
 	var names []string
 	for _, f := range files {
@@ -251,5 +245,6 @@ func (e *env) downTunnel() (string, error) {
 	case 1:
 		return names[0], nil
 	}
-	return "", usage("which tunnel to take", "down", "those up are "+strings.Join(names, ", "), "wgkeys down -t "+names[0])
+	return "", usage("which tunnel is meant by", "wgkeys "+e.cli.Command.Name, "those up are "+strings.Join(names, ", "),
+		"wgkeys "+e.cli.Command.Name+" -t "+names[0])
 }

@@ -17,11 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/apply/linux/guard"
 	"wgkeys/deploy/lab"
 )
 
 func main() {
 	device.Main() // this program run again as a WireGuard device
+	guard.Main()  // or as the guard of an apply
 	lab.Init()    // or as a host of the demo
 
 	// A crash must not write keys into a core file.

@@ -13,6 +13,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/apply/linux/guard"
 	"wgkeys/deploy/lab"
 )
 
@@ -20,6 +21,7 @@ import (
 // name: testscript and the hosts of the laboratory run the real main.
 func TestMain(m *testing.M) {
 	device.Main()
+	guard.Main()
 	lab.Init()
 	testscript.Main(m, map[string]func(){
 		"wgkeys": func() {

@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
@@ -15,18 +19,67 @@ import (
 // shell takes it alike. The arguments are verbs and flags of ours.
 const asRoot = `exec sh -c 'PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; command -v wgkeys >/dev/null || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; exec sudo -n "$(command -v wgkeys)" "$@"' sh`
 
+// defaultConfirm is how long an apply over ssh waits for its confirmation.
+const defaultConfirm = 30 * time.Second
+
 // applyThere hands the view to the wgkeys of the host. The plain configuration
-// travels, and no secret does.
+// travels, and no secret does. The host undoes the apply by itself unless it is
+// confirmed over a new connection: nobody locks himself out.
 func (e *env) applyThere(t *tunnel.Tunnel, v *tunnel.View, planOnly bool) error {
 	var view bytes.Buffer
 	if err := tunnel.EncodeView(&view, v); err != nil {
 		return err
 	}
-	args := []string{"apply", "--stdin"}
 	if planOnly {
-		args[0] = "plan"
+		return e.runThere(t, v.Host, []string{"plan", "--view", "-"}, &view)
 	}
-	return e.runThere(t, v.Host, args, &view)
+	wait := defaultConfirm
+	if e.cli.IsSet("confirm") {
+		wait = e.cli.Duration("confirm")
+	}
+	if wait <= 0 {
+		return e.runThere(t, v.Host, []string{"apply", "--view", "-"}, &view)
+	}
+	token := rand.Text()
+	err := e.runThere(t, v.Host, []string{"apply", "--view", "-", "--confirm", wait.String(), "--token", token}, &view)
+	var exit *exitError
+	waits := errors.As(err, &exit) && exit.code == exitWaits
+	if !waits && !errors.Is(err, ssh.ErrUnreachable) {
+		return err
+	}
+	// The connection may have been lost to the very change: then a new one tells.
+	ctx, cancel := context.WithTimeout(e.ctx, wait)
+	defer cancel()
+	return (&env{ctx, e.ui, e.cli}).confirmOver(t, v.Host, token, wait)
+}
+
+// confirmOver confirms over a new connection.
+func (e *env) confirmOver(t *tunnel.Tunnel, host, token string, wait time.Duration) error {
+	args := []string{"confirm", "-t", t.Name}
+	if token != "" {
+		args = append(args, "--token", token)
+	}
+	err := e.runThere(t, host, args, strings.NewReader(""))
+	if err != nil && wait > 0 && (errors.Is(err, ssh.ErrUnreachable) || e.ctx.Err() != nil) {
+		return fault.Wrap(err, "could not confirm the apply on host", host,
+			fmt.Sprintf("the host goes back by itself within %v; then look again: wgkeys plan %s", wait, host))
+	}
+	return err
+}
+
+func (e *env) confirmThere(host string) error {
+	r, err := e.repo()
+	if err != nil {
+		return err
+	}
+	t, err := r.oneTunnel(e)
+	if err != nil {
+		return err
+	}
+	if _, err := t.KeyFiles(host); err != nil { // a host of the tunnel?
+		return err
+	}
+	return e.confirmOver(t, host, "", 0)
 }
 
 func (e *env) downThere(host string) error {
@@ -63,6 +116,9 @@ func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin inter
 	r := runner(t, host)
 	if c, ok := r.(*ssh.Client); ok {
 		c.Stderr = e.ui.stderr
+		// A connection of its own, which notices when the network is gone.
+		c.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3"}
+		c.ConnectTimeout = 10 * time.Second
 	}
 	err := r.Run(e.ctx, command, stdin, e.ui.stdout)
 	var exit *ssh.ExitError
@@ -70,8 +126,8 @@ func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin inter
 		return err
 	}
 	switch dest, _ := t.SSH(host); exit.Code {
-	case exitFindings:
-		return &exitError{code: exitFindings}
+	case exitFindings, exitWaits:
+		return &exitError{code: exit.Code}
 	case 127:
 		return fault.New("cannot run wgkeys on host", host, "it is not installed there",
 			"scp $(command -v wgkeys) "+dest+":/usr/local/bin/")

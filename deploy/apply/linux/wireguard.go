@@ -68,7 +68,10 @@ func (k *Kernel) peerOf(p *wgtypes.Peer) apply.Peer {
 // has not got it yet: a config change opens no private key file.
 func (k *Kernel) readKeyFiles(view *tunnel.View, s *apply.State) {
 	s.KeyFiles = map[string]apply.KeyFile{}
-	if s.Device.PublicKey != view.PublicKey {
+	if old, ok := k.private[view.PublicKey]; ok && s.Device.PublicKey != view.PublicKey {
+		// It was the kernel's before, and is to be so again.
+		s.KeyFiles[view.PrivateKeyFile] = apply.KeyFile{PublicKey: old.PublicKey()}
+	} else if !ok {
 		key, err := readKey(view.PrivateKeyFile, view.Host, keyring.ParsePrivateKey)
 		file := apply.KeyFile{Err: err}
 		if err == nil {

@@ -11,15 +11,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +23,8 @@ import (
 	wireguard "golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/ipc"
 	"golang.zx2c4.com/wireguard/tun"
+
+	"wgkeys/deploy/apply/linux/daemon"
 )
 
 // process is the name under which the program runs as a device.
@@ -39,54 +37,15 @@ func Main() {
 		return
 	}
 	if err := run(os.Args[1], os.Args[2]); err != nil {
-		fmt.Println(strings.ReplaceAll(err.Error(), "\n", " "))
-		os.Exit(1)
+		daemon.Fail(err)
 	}
 	os.Exit(0)
 }
 
-// ready is what the device says once its interface and its socket are there.
-const ready = "ready"
-
 // Start makes the interface name in a process of its own and returns when it
 // can be configured. If the caller dies before that, the process ends too.
 func Start(ctx context.Context, name string, mtu int) error {
-	cmd := exec.Command("/proc/self/exe", name, strconv.Itoa(mtu))
-	cmd.Args[0] = process
-	cmd.Dir = "/"
-	cmd.Env = []string{}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("cannot start WireGuard in user space: %w", err)
-	}
-	said, err := answer(ctx, stdout)
-	if said != ready {
-		stdin.Close()
-		cmd.Process.Kill()
-		cmd.Wait()
-		return fmt.Errorf("cannot run WireGuard in user space: %w", errors.Join(err, errors.New(said)))
-	}
-	if _, err := io.WriteString(stdin, "go\n"); err != nil {
-		return fmt.Errorf("cannot run WireGuard in user space: %w", err)
-	}
-	return cmd.Process.Release()
-}
-
-// answer reads the one line that the device says.
-func answer(ctx context.Context, r io.ReadCloser) (string, error) {
-	stop := context.AfterFunc(ctx, func() { r.Close() })
-	defer stop()
-	line := make([]byte, 256)
-	n, err := r.Read(line)
-	return strings.TrimSpace(string(line[:n])), err
+	return daemon.Start(ctx, process, name, strconv.Itoa(mtu))
 }
 
 // Gone waits until the device of the removed interface name has ended.
@@ -130,7 +89,7 @@ func run(name, mtuText string) error {
 			go d.IpcHandle(c)
 		}
 	}()
-	if err := detach(); err != nil {
+	if err := daemon.Detach(); err != nil {
 		return err
 	}
 	stop := make(chan os.Signal, 1)
@@ -150,26 +109,4 @@ func listen(name string) (net.Listener, error) {
 		return nil, err
 	}
 	return ipc.UAPIListen(name, file)
-}
-
-// detach tells the parent that the device is ready, waits for its word, and
-// lets go of it: a parent that dies before then takes the device along.
-func detach() error {
-	if _, err := fmt.Println(ready); err != nil {
-		return err
-	}
-	word := make([]byte, 3)
-	if _, err := io.ReadFull(os.Stdin, word); err != nil {
-		return errors.New("the command that wanted the device is gone")
-	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	for fd := range 3 {
-		if err := unix.Dup2(int(null.Fd()), fd); err != nil {
-			return err
-		}
-	}
-	return null.Close()
 }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/guard"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+func confirmCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:        "confirm",
+		Usage:       "keep what apply did, before it is undone",
+		ArgsUsage:   "[HOST]",
+		Description: "Without HOST: on this machine. apply over ssh confirms by itself, over a new\nconnection: where that cannot be made the host undoes the apply.",
+		Flags:       []cli.Flag{tunnelFlag, hostFlag, tokenFlag},
+	}, doConfirm
+}
+
+// exitWaits tells the wgkeys that called over ssh that there is something to
+// confirm. It is no exit code for people.
+const exitWaits = 64
+
+// applyGuarded starts the guards before the first step: from then on whatever
+// goes wrong, with this process too, the host goes back by itself.
+func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) error {
+	p := &apply.Pending{Token: e.cli.String("token"), After: v}
+	up, err := linux.Up(v.Tunnel)
+	if err == nil && up {
+		p.Before, err = linux.Kept(v.Tunnel)
+	}
+	if err != nil {
+		return err
+	}
+	wait := e.cli.Duration("confirm")
+	p.Deadline = time.Now().Add(wait)
+	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
+		return err
+	}
+	err = guard.Start(e.ctx, v.Tunnel)
+	if err == nil {
+		err = s.Take(e.ctx, plan, apply.Run, testOnlyKernel)
+	}
+	if err != nil {
+		apply.RemovePending(linux.RunDir, v.Tunnel)
+		return err
+	}
+	p.Deadline = time.Now().Add(wait)
+	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
+		return err
+	}
+	if p.Token != "" {
+		return &exitError{code: exitWaits}
+	}
+	e.ui.say("this is undone in %v, unless you run: wgkeys confirm -t %s", wait, v.Tunnel)
+	return nil
+}
+
+// keep makes v what the host comes up with at boot.
+func keep(v *tunnel.View) error {
+	var text bytes.Buffer
+	if err := tunnel.EncodeView(&text, v); err != nil {
+		return err
+	}
+	return apply.WriteFile(linux.KeptPath(v.Tunnel), text.Bytes())
+}
+
+func doConfirm(e *env) error {
+	here, err := e.thisHost()
+	if err != nil {
+		return err
+	}
+	host, err := e.oneName(func() (string, error) { return here, nil })
+	if err != nil {
+		return err
+	}
+	if host != here {
+		return e.confirmThere(host)
+	}
+	name, err := e.appliedTunnel()
+	if err != nil || name == "" {
+		return err
+	}
+	unlock, err := apply.Lock(e.ctx, linux.RunDir, e.sayWaiting)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return e.confirmHere(name, e.cli.String("token"))
+}
+
+func (e *env) confirmHere(name, token string) error {
+	p, err := apply.ReadPending(linux.RunDir, name)
+	switch {
+	case err != nil:
+		return err
+	case p == nil && token != "" && linux.Reverted(name, token):
+		return fault.New("too late to confirm the apply on tunnel", name, "it was undone", "wgkeys apply")
+	case p == nil:
+		e.ui.say("nothing waits to be confirmed on %s", name)
+		return nil
+	case token != "" && token != p.Token:
+		return fault.New("another apply waits to be confirmed on tunnel", name, "it is not the one of this command", "wgkeys confirm -t "+name)
+	}
+	if err := keep(p.After); err != nil {
+		return err
+	}
+	return apply.RemovePending(linux.RunDir, name)
+}

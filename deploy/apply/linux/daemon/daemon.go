@@ -1,0 +1,97 @@
+// Package daemon starts this very program again as a process that outlives the
+// command: a WireGuard device in user space, a guard that reverts an apply.
+//
+// Which process it is, is told by its name, the first argument: main calls the
+// Main functions of those packages before anything else.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ready is what the process says once it can do its work.
+const ready = "ready"
+
+// Start runs the program as the process name and returns when it is ready. If
+// the caller dies before that, the process ends too; if it says anything else,
+// that is the error.
+func Start(ctx context.Context, name string, args ...string) error {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Args[0] = name
+	cmd.Dir = "/"
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("cannot start %s: %w", name, err)
+	}
+	said, err := answer(ctx, stdout)
+	if said != ready {
+		stdin.Close()
+		cmd.Process.Kill()
+		cmd.Wait()
+		if said != "" {
+			err = errors.New(said)
+		}
+		return fmt.Errorf("cannot run %s: %w", name, err)
+	}
+	if _, err := io.WriteString(stdin, "go\n"); err != nil {
+		return fmt.Errorf("cannot run %s: %w", name, err)
+	}
+	stdin.Close()
+	stdout.Close()
+	return cmd.Process.Release()
+}
+
+// answer reads the one line that the process says.
+func answer(ctx context.Context, r io.ReadCloser) (string, error) {
+	stop := context.AfterFunc(ctx, func() { r.Close() })
+	defer stop()
+	line := make([]byte, 256)
+	n, err := r.Read(line)
+	return strings.TrimSpace(string(line[:n])), err
+}
+
+// Detach tells the parent that the process is ready, waits for its word, and
+// lets go of it: a parent that dies before then takes the process along.
+func Detach() error {
+	if _, err := fmt.Println(ready); err != nil {
+		return err
+	}
+	word := make([]byte, 3)
+	if _, err := io.ReadFull(os.Stdin, word); err != nil {
+		return errors.New("the command that wanted the process is gone")
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	for fd := range 3 {
+		if err := unix.Dup2(int(null.Fd()), fd); err != nil {
+			return err
+		}
+	}
+	return null.Close()
+}
+
+// Fail tells the parent in one line why the process cannot run.
+func Fail(err error) {
+	fmt.Println(strings.ReplaceAll(err.Error(), "\n", " "))
+	os.Exit(1)
+}

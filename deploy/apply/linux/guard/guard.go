@@ -1,0 +1,154 @@
+// Package guard reverts an apply that nobody confirms in time, whatever becomes
+// of the ssh connection, of the controller and of the apply itself.
+//
+// A guard is a pair of processes, "wgkeys-guard TUNNEL N", started before the
+// first step. Each holds a lock of its own and starts the other one again when
+// it finds that one's lock free: killing one of them changes nothing. They end
+// when the file of the pending apply is gone. Should both be gone when the time
+// has come, the next command that changes the tunnel reverts it.
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/tunnel"
+)
+
+// process is the name under which the program runs as a guard.
+const process = "wgkeys-guard"
+
+// poll is how often a guard looks at the pending apply and at the other guard.
+const poll = 50 * time.Millisecond
+
+// Main runs the guard and exits, if the program was started as one. It is the
+// first call of every main that may call [Start].
+func Main() {
+	if len(os.Args) != 3 || os.Args[0] != process {
+		return
+	}
+	g, err := newGuard(os.Args[1], os.Args[2])
+	if err != nil {
+		daemon.Fail(err)
+	}
+	if err := daemon.Detach(); err != nil {
+		os.Exit(1)
+	}
+	g.watch()
+	os.Exit(0)
+}
+
+// Start starts both guards of a tunnel, whose pending apply has been written.
+func Start(ctx context.Context, name string) error {
+	for number := range 2 {
+		if err := daemon.Start(ctx, process, name, strconv.Itoa(number)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type guard struct {
+	name   string
+	number int
+	lock   *os.File
+	// session was opened before the apply: it has the keys that the kernel had
+	// then, also where the file holds a new one.
+	session *linux.Session
+}
+
+func newGuard(name, number string) (*guard, error) {
+	if err := tunnel.CheckName(name); err != nil {
+		return nil, err
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 0 || n > 1 {
+		return nil, fmt.Errorf("no guard %q", number)
+	}
+	g := &guard{name: name, number: n}
+	if g.lock, err = tryLock(name, n); err != nil {
+		return nil, err
+	}
+	if g.lock == nil {
+		return nil, errors.New("it runs already")
+	}
+	if g.session, err = linux.Look(); err != nil {
+		return nil, err
+	}
+	pending, err := apply.ReadPending(linux.RunDir, name)
+	if err != nil || pending == nil {
+		return nil, errors.Join(err, errors.New("nothing is pending"))
+	}
+	if pending.Before != nil {
+		_, err = g.session.Plan(context.Background(), pending.Before)
+	}
+	return g, err
+}
+
+// watch returns when the pending apply has been decided.
+func (g *guard) watch() {
+	for ; ; time.Sleep(poll) {
+		pending, err := apply.ReadPending(linux.RunDir, g.name)
+		if err == nil && pending == nil {
+			return
+		}
+		if err == nil && time.Now().After(pending.Deadline) && g.revert() == nil {
+			return
+		}
+		g.raise(1 - g.number)
+	}
+}
+
+// revert waits for an apply that is still at it, and looks again: the other
+// guard or a confirmation may have come first.
+func (g *guard) revert() error {
+	ctx := context.Background()
+	unlock, err := apply.Lock(ctx, linux.RunDir, func(int) {})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	pending, err := apply.ReadPending(linux.RunDir, g.name)
+	if err != nil || pending == nil || time.Now().Before(pending.Deadline) {
+		return err
+	}
+	return g.session.Revert(ctx, g.name, pending)
+}
+
+// raise starts the other guard if it is gone.
+func (g *guard) raise(number int) {
+	lock, err := tryLock(g.name, number)
+	if err != nil || lock == nil {
+		return
+	}
+	lock.Close()
+	daemon.Start(context.Background(), process, g.name, strconv.Itoa(number))
+}
+
+// tryLock returns the lock of a guard, or nil if that guard lives. The file
+// stays where it is: locks on files that come and go are none.
+func tryLock(name string, number int) (*os.File, error) {
+	path := filepath.Join(linux.RunDir, fmt.Sprintf("%s.guard%d", name, number))
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	return f, nil
+}

@@ -1,0 +1,168 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// The folders of a host.
+const (
+	RunDir  = "/run/wgkeys" // journals; empty after a reboot, as the kernel is
+	KeptDir = "/etc/wgkeys" // the last good view of each tunnel, for the next boot
+)
+
+// A Session is a look at this host's kernel and journals, and the work on them.
+type Session struct {
+	*Kernel
+	mine   *apply.Journal
+	unlock func()
+}
+
+// A Run takes the steps of a plan: [apply.Run] or [apply.RunDown].
+type Run func(context.Context, apply.Kernel, *apply.Journal, *apply.Plan, func(apply.Step)) error
+
+// Begin locks the host for changes, waiting for whoever changes it now: wait
+// is told the process. A plan is good only for what it was made from, so the
+// lock is held from the first look to the last step.
+func Begin(ctx context.Context, wait func(pid int)) (*Session, error) {
+	unlock, err := apply.Lock(ctx, RunDir, wait)
+	if err != nil {
+		return nil, err
+	}
+	s, err := Look()
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	s.unlock = unlock
+	return s, nil
+}
+
+// Look opens the host for looking only.
+func Look() (*Session, error) {
+	k, err := Open()
+	if err != nil {
+		return nil, err
+	}
+	return &Session{Kernel: k, unlock: func() {}}, nil
+}
+
+// Close ends the session.
+func (s *Session) Close() {
+	s.Kernel.Close()
+	s.unlock()
+}
+
+// Plan plans the way to view.
+func (s *Session) Plan(ctx context.Context, view *tunnel.View) (*apply.Plan, error) {
+	state, others, err := s.observe(ctx, view.Tunnel, view)
+	if err != nil {
+		return nil, err
+	}
+	return apply.Make(view, state, s.mine, others)
+}
+
+// PlanDown plans the way back to what was before the first apply.
+func (s *Session) PlanDown(ctx context.Context, name string) (*apply.Plan, error) {
+	state, others, err := s.observe(ctx, name, nil)
+	if err != nil {
+		return nil, err
+	}
+	return apply.MakeDown(name, state, s.mine, others), nil
+}
+
+func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (*apply.State, apply.Entries, error) {
+	var err error
+	if s.mine, err = apply.OpenJournal(RunDir, name); err != nil {
+		return nil, nil, err
+	}
+	others, err := apply.Others(RunDir, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	state, err := s.Observe(ctx, name, view, s.mine.Entries)
+	if err != nil {
+		return nil, nil, fault.Wrap(err, "cannot read the state of tunnel", name, "")
+	}
+	return state, others, nil
+}
+
+// Take takes the steps of the plan that this session made last.
+func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func(apply.Kernel) apply.Kernel) error {
+	return run(ctx, wrap(s.Kernel), s.mine, plan, func(apply.Step) {})
+}
+
+// Up reports whether anything of the tunnel is there.
+func Up(name string) (bool, error) {
+	j, err := apply.OpenJournal(RunDir, name)
+	return err == nil && len(j.Entries) > 0, err
+}
+
+// KeptPath is the file of a tunnel's last good view.
+func KeptPath(name string) string { return filepath.Join(KeptDir, name+".view") }
+
+// Kept returns the last good view of a tunnel, or nil where there is none.
+func Kept(name string) (*tunnel.View, error) {
+	f, err := os.Open(KeptPath(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the kept view", KeptPath(name), "")
+	}
+	defer f.Close()
+	return tunnel.DecodeView(f)
+}
+
+// Settle deals with an apply that nobody confirmed. One whose time has come is
+// reverted here, should both of its guards be gone; one whose time has not come
+// is an error that says so.
+func (s *Session) Settle(ctx context.Context, name string) error {
+	p, err := apply.ReadPending(RunDir, name)
+	if err != nil || p == nil {
+		return err
+	}
+	if left := time.Until(p.Deadline); left > 0 {
+		return fault.New("an apply waits to be confirmed on tunnel", name,
+			fmt.Sprintf("it is reverted in %d s if nobody does", int(left.Seconds())+1), "wgkeys confirm -t "+name)
+	}
+	return s.Revert(ctx, name, p)
+}
+
+// Revert goes back to what was before the apply that p speaks of.
+func (s *Session) Revert(ctx context.Context, name string, p *apply.Pending) error {
+	run := Run(apply.Run)
+	var plan *apply.Plan
+	var err error
+	if p.Before != nil {
+		plan, err = s.Plan(ctx, p.Before)
+	} else {
+		run = apply.RunDown
+		plan, err = s.PlanDown(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	same := func(k apply.Kernel) apply.Kernel { return k }
+	if err := s.Take(ctx, plan, run, same); err != nil {
+		return err
+	}
+	return errors.Join(apply.WriteFile(revertedPath(name), []byte(p.Token)), apply.RemovePending(RunDir, name))
+}
+
+func revertedPath(name string) string { return filepath.Join(RunDir, name+".reverted") }
+
+// Reverted reports whether the apply with this token was reverted.
+func Reverted(name, token string) bool {
+	last, err := os.ReadFile(revertedPath(name))
+	return err == nil && string(last) == token
+}
