@@ -88,11 +88,11 @@ func load(fsys fs.FS, name string) (*node, error) {
 }
 
 func missing(fsys fs.FS, name string) error {
-	f := fault.New("no such tunnel", name, path.Join(Dir, name+ext), "")
+	f := fault.New("no such tunnel", name, path.Join(Dir, name+ext), "ls "+Dir)
 	f.Err = fs.ErrNotExist
 	names, _ := List(fsys)
 	if near := nearest(name, slices.Values(names)); near != "" {
-		f.Hint = "wgkeys -t " + near
+		f.Hint = "did you mean -t " + near + "?"
 	}
 	return f
 }
