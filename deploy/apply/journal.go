@@ -220,9 +220,15 @@ func dragged(drags []Drag, entries Entries) []line {
 	return lines
 }
 
-// first keeps the value from before our first touch.
+// first keeps the value from before our first touch. About to be put back, a
+// thing still has the value we gave it: were that forgotten now, a crash would
+// make it look like somebody else's.
 func first(entries Entries, resource string, e Entry) line {
-	if old, ok := entries[resource]; ok {
+	old, ok := entries[resource]
+	switch {
+	case ok && old.Was == e.Set:
+		return line{resource, old}
+	case ok:
 		e.Was = old.Was
 	}
 	return line{resource, e}
