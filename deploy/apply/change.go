@@ -72,10 +72,11 @@ type ProxyChange struct {
 }
 
 // A SysctlChange sets one kernel parameter. Key is its path below /proc/sys.
-// Where Old is "" the parameter is one of our own link's and goes with it.
+// Was is the value to put back in the end: another tunnel of ours may have set
+// Old. Where Old is "" nothing is known of the parameter, and nothing put back.
 type SysctlChange struct {
-	Key, Old, New string
-	Drags         []Drag
+	Key, Old, New, Was string
+	Drags              []Drag
 }
 
 // A ShareChange touches the journal alone: the parameter is as wanted because
@@ -83,8 +84,8 @@ type SysctlChange struct {
 type ShareChange struct{ Key, Was, Set string }
 
 // A ReleaseChange touches the journal alone: the parameter is left as it is,
-// to another tunnel or to whoever changed it since.
-type ReleaseChange struct{ Key string }
+// to another tunnel or to whoever changed it since. Was and Set are its entry's.
+type ReleaseChange struct{ Key, Was, Set string }
 
 // TouchesKernel reports whether c changes more than the journal.
 func TouchesKernel(c Change) bool {
@@ -129,8 +130,8 @@ func (c SysctlChange) Inverse() []Change {
 	return append([]Change{back}, putBack(c.Drags)...)
 }
 
-func (c ShareChange) Inverse() []Change { return []Change{ReleaseChange{c.Key}} }
-func (ReleaseChange) Inverse() []Change { return nil }
+func (c ShareChange) Inverse() []Change   { return []Change{ReleaseChange(c)} }
+func (c ReleaseChange) Inverse() []Change { return []Change{ShareChange(c)} }
 
 func putBack(drags []Drag) []Change {
 	var back []Change

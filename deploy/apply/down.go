@@ -20,8 +20,12 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 	for _, x := range state.Proxies {
 		proxies[ProxyChange{Proxy: x}.Resource()] = x
 	}
-	for _, resource := range slices.Backward(mine.Order) {
+	goes := state.Link != nil && p.isMine("link "+name)
+	for _, resource := range backwards(mine.Order) {
 		kind, key, _ := strings.Cut(resource, " ")
+		if kind == "sysctl" && goes && p.inherited(key) != key {
+			continue // goes with the link
+		}
 		switch kind {
 		case "sysctl":
 			p.restore(key)

@@ -170,10 +170,10 @@ func entriesOf(c Change, entries Entries) []line {
 	switch c := c.(type) {
 	case SysctlChange:
 		lines := dragged(c.Drags, entries)
-		if c.Old == "" { // one of our own link's
+		if c.Old == "" {
 			return lines
 		}
-		return append(lines, first(entries, c.Resource(), Entry{c.Old, c.New}))
+		return append(lines, first(entries, c.Resource(), Entry{cmp.Or(c.Was, c.Old), c.New}))
 	case ShareChange:
 		return []line{{c.Resource(), Entry{c.Was, c.Set}}}
 	case LinkChange:

@@ -32,8 +32,9 @@ const DefaultMTU = 1420
 func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan, error) {
 	p := &planner{
 		view: view, state: state, mine: mine, others: others,
-		plan: &Plan{Tunnel: view.Tunnel, Host: view.Host},
-		now:  sysctls(state.Sysctls).clone(),
+		plan:  &Plan{Tunnel: view.Tunnel, Host: view.Host},
+		now:   sysctls(state.Sysctls).clone(),
+		needs: map[string]bool{},
 	}
 	if err := p.refuse(); err != nil {
 		return nil, err
@@ -44,21 +45,23 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	}
 	p.keepAdvertisements()
 	p.addLink()
+	p.widenLink()
 	p.setDevice()
 	removed := p.setPeers()
 	p.setAddresses()
 	p.raiseLink()
 	p.setForwarding()
-	p.setSysctls()
 	p.setProxies()
 	p.setFilter()
 	p.setRules()
+	p.setSysctls()
 	p.setRoutes()
 	p.setDNS()
 	p.removeRules()
 	p.removePeers(removed)
 	p.removeAddresses()
 	p.restoreSysctls()
+	p.narrowLink()
 	return p.plan, nil
 }
 
@@ -70,7 +73,9 @@ type planner struct {
 	others  Entries
 	plan    *Plan
 	capture capture
-	now     sysctls // the kernel's parameters as they will be after the steps so far
+	now     sysctls         // the kernel's parameters as they will be after the steps so far
+	unsure  string          // the parameter of which now is a guess
+	needs   map[string]bool // the parameters that something else than the view's sysctls needs
 }
 
 func (p *planner) step(c Change, why string, args ...any) {
@@ -132,9 +137,8 @@ func (p *planner) addLink() {
 	}
 	// wg_open turns off redirects on all interfaces as it brings the link up.
 	link := LinkChange{Name: p.view.Tunnel, New: &Link{MTU: p.mtu()}}
-	const redirects = "net/ipv4/conf/all/send_redirects"
-	if was, ok := p.now[redirects]; ok {
-		link.Drags = []Drag{{redirects, p.was(redirects, was), "0"}}
+	if was, ok := p.now[sendRedirects]; ok {
+		link.Drags = []Drag{{sendRedirects, p.was(sendRedirects, was), "0"}}
 	}
 	p.step(link, "the tunnel's interface")
 }
@@ -184,18 +188,37 @@ func (p *planner) removeAddresses() {
 	}
 }
 
-// raiseLink sets what the link lacks. A new one is made with its MTU.
+// widenLink raises the MTU before there is IPv6 on the link, and narrowLink
+// lowers it when there is none left: below 1280 a link has no IPv6 (RFC 8200,
+// section 5; addrconf_notify). A new link is made with its MTU.
+func (p *planner) widenLink() {
+	if have := p.state.Link; have != nil && have.MTU < p.mtu() {
+		p.setMTU(Link{have.Kind, have.MTU, have.Up})
+	}
+}
+
+func (p *planner) narrowLink() {
+	if have := p.state.Link; have != nil && have.MTU > p.mtu() {
+		p.setMTU(Link{have.Kind, have.MTU, true})
+	}
+}
+
+func (p *planner) setMTU(have Link) {
+	p.step(LinkChange{Name: p.view.Tunnel, Old: &have, New: &Link{have.Kind, p.mtu(), have.Up}}, "its MTU")
+}
+
 func (p *planner) raiseLink() {
 	have := Link{MTU: p.mtu()}
 	if p.state.Link != nil {
 		have = *p.state.Link
+		have.MTU = max(have.MTU, p.mtu())
 	}
-	if want := (Link{have.Kind, p.mtu(), have.Up}); have != want {
-		p.step(LinkChange{Name: p.view.Tunnel, Old: &have, New: &want}, "its MTU")
-		have = want
+	if have.Up {
+		return
 	}
-	if !have.Up {
-		p.step(LinkChange{Name: p.view.Tunnel, Old: &have, New: &Link{have.Kind, have.MTU, true}}, "bring it up")
+	p.step(LinkChange{Name: p.view.Tunnel, Old: &have, New: &Link{have.Kind, have.MTU, true}}, "bring it up")
+	if _, ok := p.now[sendRedirects]; ok { // a device in user space leaves it as it is
+		p.now[sendRedirects], p.unsure = "0", sendRedirects
 	}
 }
 

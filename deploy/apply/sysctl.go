@@ -22,6 +22,8 @@ func (s sysctls) clone() sysctls {
 const (
 	forward4 = "net/ipv4/ip_forward"
 	forward6 = "net/ipv6/conf/all/forwarding"
+
+	sendRedirects = "net/ipv4/conf/all/send_redirects"
 )
 
 // drags returns what the kernel changes by itself when key is set to value.
@@ -77,19 +79,38 @@ func (p *planner) was(key, now string) string {
 	return now
 }
 
-// set plans key=value where it is not so. Where it is so because of another
-// tunnel, it is shared: the last of them puts it back.
+// set plans key=value, which something that the view asks for needs.
 func (p *planner) set(key, value, why string, args ...any) {
+	p.needs[key] = true
+	p.assign(key, value, why, args...)
+}
+
+// assign plans key=value where it is not so. Where it is so because of another
+// tunnel, it is shared: the last of them puts it back.
+func (p *planner) assign(key, value, why string, args ...any) {
 	resource := "sysctl " + key
 	now, known := p.now[key]
 	switch other, shared := p.others[resource]; {
 	case known && same(now, value) && shared && !p.isMine(resource):
 		p.step(ShareChange{key, other.Was, value}, why, args...)
 		p.share(p.now.drags(key, value), why, args...)
-	case known && same(now, value):
+	case known && same(now, value) && key != p.unsure:
 	default:
-		p.step(p.now.change(key, value), why, args...)
+		if key == p.unsure {
+			p.unsure = ""
+		}
+		if !known { // one of our own link's, which does not exist yet
+			p.now[key] = p.now[p.inherited(key)]
+		}
+		c := p.now.change(key, value)
+		c.Was = p.was(key, c.Old)
+		p.step(c, why, args...)
 	}
+}
+
+// inherited returns the parameter whose value a new link of ours begins with.
+func (p *planner) inherited(key string) string {
+	return strings.Replace(key, "/"+p.view.Tunnel+"/", "/default/", 1)
 }
 
 // share plans that what another tunnel's parameter dragged along is shared too.
@@ -151,24 +172,46 @@ func (p *planner) setForwarding() {
 
 func (p *planner) setSysctls() {
 	for _, name := range slices.Sorted(maps.Keys(p.view.Sysctls)) {
-		if key, err := tunnel.SysctlPath(name); err == nil { // a valid view has no other
-			p.set(key, p.view.Sysctls[name], "the tunnel file says so")
+		if key, err := tunnel.SysctlPath(name); err == nil && !p.needs[key] { // a valid view has no other
+			p.assign(key, p.view.Sysctls[name], "the tunnel file says so")
 		}
 	}
 }
 
-// restoreSysctls puts back, last touched first, what the view no longer asks for.
+// restoreSysctls puts back what the view no longer asks for, and again what it
+// asks for, should the kernel have changed that along with it.
 func (p *planner) restoreSysctls() {
-	for _, resource := range slices.Backward(p.mine.Order) {
+	for _, resource := range backwards(p.mine.Order) {
 		key, ok := strings.CutPrefix(resource, "sysctl ")
 		if ok && !p.wants(key) {
 			p.restore(key)
 		}
 	}
+	p.setSysctls()
+}
+
+// backwards is the order of putting back: last touched first, but accept_ra
+// last of all. Each write that leaves an interface forwarding purges the default
+// routes where accept_ra is not 2, and an uplink may be younger than forwarding.
+func backwards(order []string) []string {
+	var others, advertisements []string
+	for _, resource := range slices.Backward(order) {
+		if strings.HasPrefix(resource, "sysctl ") && path.Base(resource) == "accept_ra" {
+			advertisements = append(advertisements, resource)
+		} else {
+			others = append(others, resource)
+		}
+	}
+	return append(others, advertisements...)
 }
 
 // wants reports whether the view needs a parameter of the journal to stay.
 func (p *planner) wants(key string) bool {
+	for name := range p.view.Sysctls {
+		if k, err := tunnel.SysctlPath(name); err == nil && k == key {
+			return true
+		}
+	}
 	switch {
 	case strings.HasPrefix(key, "net/ipv6/") && (path.Base(key) == "forwarding" || path.Base(key) == "accept_ra"):
 		// also on what was an uplink: it may come back any moment
@@ -176,17 +219,12 @@ func (p *planner) wants(key string) bool {
 	case key == forward4, strings.HasPrefix(key, "net/ipv4/") && path.Base(key) == "forwarding",
 		key == "net/ipv4/conf/all/accept_redirects":
 		return p.view.Forward && p.view.ForwardIPv4
-	case key == "net/ipv4/conf/all/send_redirects":
+	case key == sendRedirects:
 		return true // as long as the link is up
 	case key == "net/ipv4/conf/all/src_valid_mark":
 		return p.capture.ipv4
 	case path.Base(key) == "proxy_ndp":
 		return slices.Contains(p.proxyLinks(), path.Base(path.Dir(key)))
-	}
-	for name := range p.view.Sysctls {
-		if k, err := tunnel.SysctlPath(name); err == nil && k == key {
-			return true
-		}
 	}
 	return false
 }
@@ -196,20 +234,26 @@ func (p *planner) wants(key string) bool {
 func (p *planner) restore(key string) {
 	e := p.mine.Entries["sysctl "+key]
 	now, there := p.now[key]
-	_, others := p.others["sysctl "+key]
+	other, shared := p.others["sysctl "+key]
+	release := ReleaseChange{key, e.Was, e.Set}
 	switch {
-	case others:
-		p.step(ReleaseChange{key}, "another tunnel still needs it")
+	case shared && there && same(now, e.Set) && !same(now, other.Set):
+		c := p.now.change(key, other.Set)
+		c.Was = e.Was
+		p.step(c, "as another tunnel wants it")
+		p.step(release, "another tunnel still needs it")
+	case shared:
+		p.step(release, "another tunnel still needs it")
 	case !there:
-		p.step(ReleaseChange{key}, "its interface is gone")
+		p.step(release, "its interface is gone")
 	case same(now, e.Was):
-		p.step(ReleaseChange{key}, "it is as it was")
+		p.step(release, "it is as it was")
 	case same(now, e.Set) || p.now[key] != p.state.Sysctls[key]:
 		c := p.now.change(key, e.Was)
 		c.Drags = nil // each has its own entry
 		p.step(c, "as it was before")
 	default:
 		p.note("%s is %s, which wgkeys did not set: left alone", sysctlName(key), now)
-		p.step(ReleaseChange{key}, "somebody else changed it")
+		p.step(release, "somebody else changed it")
 	}
 }

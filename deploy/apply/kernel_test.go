@@ -1,0 +1,464 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+// A kernel is a host's network in memory. It does what the real one does beside
+// what it is asked for, because that is what plans have to reckon with.
+type kernel struct {
+	userspace bool // WireGuard does not run in the kernel: nothing is done at wg_open
+	links     map[string]*link
+	routes    []route
+	rules     []apply.Rule
+	proxies   []apply.Proxy
+	filters   map[string]*apply.Filter
+	dns       map[string][]string
+	sysctls   map[string]string
+	keyFiles  map[string]apply.KeyFile
+	names     map[string]apply.Endpoint
+
+	n    int                                         // changes asked for so far
+	hook func(m moment, n int, c apply.Change) error // called around each
+}
+
+// A moment is before or after a change.
+type moment bool
+
+const (
+	before moment = false
+	after  moment = true
+)
+
+// A link is an interface; peers and allowed are those of a tunnel.
+type link struct {
+	apply.Link
+	device    apply.Device
+	addresses []netip.Prefix
+	peers     map[keyring.PublicKey]*apply.Peer // without their allowed IPs
+	allowed   map[netip.Prefix]keyring.PublicKey
+}
+
+// A route is one in any table, through any link.
+type route struct {
+	apply.Route
+	link string
+	ra   bool // learned from a router advertisement
+}
+
+// Do implements [apply.Kernel].
+func (k *kernel) Do(_ context.Context, changes []apply.Change) error {
+	for _, c := range changes {
+		k.n++
+		if k.hook != nil {
+			if err := k.hook(before, k.n, c); err != nil {
+				return err
+			}
+		}
+		if err := k.do(c); err != nil {
+			return err
+		}
+		if k.hook != nil {
+			if err := k.hook(after, k.n, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (k *kernel) do(c apply.Change) error {
+	switch c := c.(type) {
+	case apply.LinkChange:
+		return k.setLink(c)
+	case apply.DeviceChange:
+		return k.setDevice(c)
+	case apply.PeerChange:
+		return k.setPeer(c)
+	case apply.AddressChange:
+		return k.setAddress(c)
+	case apply.RouteChange:
+		return k.setRoute(c)
+	case apply.RuleChange:
+		k.rules = set(k.rules, c.Rule, c.Add)
+		return nil
+	case apply.ProxyChange:
+		k.proxies = set(k.proxies, c.Proxy, c.Add)
+		return nil
+	case apply.FilterChange:
+		delete(k.filters, c.Link)
+		if c.New != nil {
+			k.filters[c.Link] = c.New
+		}
+		return nil
+	case apply.DNSChange:
+		delete(k.dns, c.Link)
+		if c.New != nil {
+			k.dns[c.Link] = c.New
+		}
+		return nil
+	case apply.SysctlChange:
+		err := k.write(c.Key, c.New)
+		if errors.Is(err, fs.ErrNotExist) && c.Old != "" {
+			return nil
+		}
+		return err
+	case apply.ShareChange, apply.ReleaseChange:
+		return nil
+	}
+	return fmt.Errorf("the kernel of the tests knows no %T", c)
+}
+
+func set[T comparable](list []T, x T, there bool) []T {
+	list = slices.DeleteFunc(slices.Clone(list), func(y T) bool { return x == y })
+	if there {
+		return append(list, x)
+	}
+	return list
+}
+
+// perLink are the parameters that each interface has, by family.
+var perLink = map[string][]string{
+	"net/ipv4/conf": {"accept_redirects", "forwarding", "rp_filter", "send_redirects", "src_valid_mark"},
+	"net/ipv6/conf": {"accept_ra", "forwarding", "proxy_ndp"},
+}
+
+// appear makes an interface's parameters, which have the default's values.
+func (k *kernel) appear(name string) {
+	for dir, keys := range perLink {
+		for _, key := range keys {
+			k.sysctls[path.Join(dir, name, key)] = k.sysctls[path.Join(dir, "default", key)]
+		}
+	}
+}
+
+func (k *kernel) setLink(c apply.LinkChange) error {
+	l := k.links[c.Name]
+	switch {
+	case c.New == nil && l == nil:
+		return nil
+	case c.New == nil:
+		k.removeLink(c.Name)
+		return nil
+	case l == nil && c.Old == nil:
+		k.links[c.Name] = &link{Link: apply.Link{Kind: "wireguard", MTU: c.New.MTU},
+			peers: map[keyring.PublicKey]*apply.Peer{}, allowed: map[netip.Prefix]keyring.PublicKey{}}
+		k.appear(c.Name)
+		return nil
+	case l == nil:
+		return errors.New("no such interface")
+	}
+	if l.MTU = c.New.MTU; l.MTU < 1280 { // IPV6_MIN_MTU: addrconf_notify shuts IPv6 down
+		k.flush(c.Name, func(a netip.Addr) bool { return !a.Is4() })
+	}
+	switch {
+	case c.New.Up && !l.Up && !k.userspace: // wg_open
+		k.sysctls["net/ipv4/conf/all/send_redirects"] = "0"
+		k.sysctls["net/ipv4/conf/"+c.Name+"/send_redirects"] = "0"
+	case !c.New.Up && l.Up:
+		k.routes = slices.DeleteFunc(k.routes, func(r route) bool { return r.link == c.Name })
+	}
+	l.Up = c.New.Up
+	return nil
+}
+
+// removeLink takes along all that is on the link.
+func (k *kernel) removeLink(name string) {
+	k.flush(name, func(netip.Addr) bool { return true })
+	delete(k.links, name)
+	delete(k.dns, name)
+	k.proxies = slices.DeleteFunc(k.proxies, func(p apply.Proxy) bool { return p.Link == name })
+	for key := range k.sysctls {
+		if path.Base(path.Dir(key)) == name {
+			delete(k.sysctls, key)
+		}
+	}
+}
+
+func (k *kernel) flush(name string, which func(netip.Addr) bool) {
+	l := k.links[name]
+	l.addresses = slices.DeleteFunc(l.addresses, func(p netip.Prefix) bool { return which(p.Addr()) })
+	k.routes = slices.DeleteFunc(k.routes, func(r route) bool { return r.link == name && which(r.Prefix.Addr()) })
+}
+
+func (k *kernel) setDevice(c apply.DeviceChange) error {
+	l := k.links[c.Link]
+	if l == nil {
+		return errors.New("no such device")
+	}
+	if c.Old.PublicKey != c.New.PublicKey {
+		l.device.PublicKey = c.New.PublicKey
+		k.removePeer(l, c.New.PublicKey) // wg_set_device: no peer has the device's own key
+	}
+	if c.Old.ListenPort != c.New.ListenPort {
+		l.device.ListenPort = c.New.ListenPort
+	}
+	if c.Old.FwMark != c.New.FwMark {
+		l.device.FwMark = c.New.FwMark
+	}
+	return nil
+}
+
+func (k *kernel) removePeer(l *link, key keyring.PublicKey) {
+	delete(l.peers, key)
+	for prefix, owner := range l.allowed {
+		if owner == key {
+			delete(l.allowed, prefix)
+		}
+	}
+}
+
+// setPeer sends what differs. A prefix is with the last peer that claimed it.
+func (k *kernel) setPeer(c apply.PeerChange) error {
+	l := k.links[c.Link]
+	switch {
+	case l == nil:
+		return errors.New("no such device")
+	case c.New == nil:
+		k.removePeer(l, c.Old.PublicKey)
+		return nil
+	}
+	old := c.Old
+	if old == nil {
+		old = &apply.Peer{}
+	}
+	p := l.peers[c.New.PublicKey]
+	if p == nil {
+		p = &apply.Peer{PublicKey: c.New.PublicKey}
+		l.peers[p.PublicKey] = p
+	}
+	if c.New.PSK != old.PSK {
+		p.PSK = c.New.PSK
+	}
+	if c.New.Endpoint.IsValid() && c.New.Endpoint != old.Endpoint {
+		p.Endpoint = c.New.Endpoint
+	}
+	if c.New.Keepalive != old.Keepalive {
+		p.Keepalive = c.New.Keepalive
+	}
+	for _, prefix := range c.Gained() {
+		l.allowed[prefix] = p.PublicKey
+	}
+	for _, prefix := range c.Lost() {
+		delete(l.allowed, prefix)
+	}
+	return nil
+}
+
+func (k *kernel) setAddress(c apply.AddressChange) error {
+	l := k.links[c.Link]
+	switch {
+	case l == nil && c.Add:
+		return errors.New("no such interface")
+	case l == nil:
+		return nil
+	case c.Add && !c.Prefix.Addr().Is4() && l.MTU < 1280: // ipv6_add_dev
+		return errors.New("invalid argument")
+	}
+	l.addresses = set(l.addresses, c.Prefix, c.Add)
+	return nil
+}
+
+// setRoute: one prefix, metric and table is one route for IPv6, whatever link
+// it leads through; another link's is in the way.
+func (k *kernel) setRoute(c apply.RouteChange) error {
+	if c.New == nil {
+		k.routes = slices.DeleteFunc(k.routes, func(r route) bool { return r.link == c.Link && sameRoute(r.Route, *c.Old) })
+		return nil
+	}
+	l := k.links[c.Link]
+	if l == nil || !l.Up {
+		return errors.New("network is down")
+	}
+	if c.New.Gateway.IsValid() && !k.reaches(c.New.Gateway) {
+		return errors.New("network is unreachable")
+	}
+	if c.New.Prefix.Addr().Is6() && l.MTU < 1280 {
+		return errors.New("no such device")
+	}
+	i := slices.IndexFunc(k.routes, func(r route) bool { return sameRoute(r.Route, *c.New) })
+	switch {
+	case i < 0:
+		k.routes = append(k.routes, route{*c.New, c.Link, false})
+	case k.routes[i].link != c.Link:
+		return errors.New("file exists")
+	default:
+		k.routes[i].Route = *c.New
+	}
+	return nil
+}
+
+func (k *kernel) reaches(a netip.Addr) bool {
+	return slices.ContainsFunc(k.routes, func(r route) bool {
+		return !r.Gateway.IsValid() && r.Prefix.Contains(a)
+	})
+}
+
+func sameRoute(a, b apply.Route) bool {
+	return a.Prefix == b.Prefix && a.Metric == b.Metric && a.Table == b.Table
+}
+
+// write sets a parameter, and what the kernel sets along with it.
+func (k *kernel) write(key, value string) error {
+	if _, ok := k.sysctls[key]; !ok {
+		return fmt.Errorf("%s: %w", key, fs.ErrNotExist)
+	}
+	changed := k.sysctls[key] != value
+	k.sysctls[key] = value
+	switch {
+	case key == "net/ipv4/ip_forward" || key == "net/ipv4/conf/all/forwarding": // one variable
+		if !changed {
+			break
+		}
+		k.spread("net/ipv4/conf/*/forwarding", value)
+		k.sysctls["net/ipv4/ip_forward"] = value
+		k.sysctls["net/ipv4/conf/all/accept_redirects"] = map[bool]string{true: "1", false: "0"}[value == "0"]
+	case key == "net/ipv6/conf/all/forwarding":
+		k.spread("net/ipv6/conf/*/forwarding", value)
+	}
+	if is, _ := path.Match("net/ipv6/conf/*/forwarding", key); is && value != "0" && path.Base(path.Dir(key)) != "default" {
+		k.purge()
+	}
+	return nil
+}
+
+func (k *kernel) spread(pattern, value string) {
+	for key := range k.sysctls {
+		if match, _ := path.Match(pattern, key); match {
+			k.sysctls[key] = value
+		}
+	}
+}
+
+// purge drops the default routes that were learned from advertisements, but
+// where accept_ra is 2 (rt6_purge_dflt_routers).
+func (k *kernel) purge() {
+	k.routes = slices.DeleteFunc(k.routes, func(r route) bool {
+		return r.ra && k.sysctls["net/ipv6/conf/"+r.link+"/accept_ra"] != "2"
+	})
+}
+
+// Observe implements [apply.Kernel]. Like the real one it looks only at what
+// the view and the journal speak of.
+func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, journal apply.Entries) (*apply.State, error) {
+	s := &apply.State{Sysctls: map[string]string{}, KeyFiles: k.keyFiles, Endpoints: k.names, Resolver: "systemd-resolved"}
+	if l := k.links[name]; l != nil {
+		have := l.Link
+		s.Link = &have
+		if view != nil {
+			k.observeTunnel(name, l, s)
+		}
+	}
+	speaksOf := func(kind string) bool {
+		for resource := range journal {
+			if strings.HasPrefix(resource, kind+" ") {
+				return true
+			}
+		}
+		return false
+	}
+	if view != nil && (view.Forward || view.Proxies != nil) || speaksOf("proxy") {
+		s.Uplinks = k.uplinks()
+		s.Proxies = slices.Clone(k.proxies)
+	}
+	s.Rules = slices.Clone(k.rules)
+	if f := k.filters[name]; f != nil {
+		s.FilterRules = f.Rules()
+	}
+	for key, value := range k.sysctls {
+		if _, mine := journal["sysctl "+key]; mine || view != nil && asks(view, s, key) {
+			s.Sysctls[key] = value
+		}
+	}
+	return s, nil
+}
+
+// asks reports whether the real kernel's Observe would read key for view.
+func asks(view *tunnel.View, s *apply.State, key string) bool {
+	switch base := path.Base(key); {
+	case key == "net/ipv4/conf/all/send_redirects", key == "net/ipv4/conf/all/src_valid_mark":
+		return true
+	case view.Forward && (base == "forwarding" || base == "accept_ra" || key == "net/ipv4/ip_forward" ||
+		key == "net/ipv4/conf/all/accept_redirects"):
+		return true
+	case base == "proxy_ndp" && slices.ContainsFunc(s.Uplinks, func(u apply.Uplink) bool {
+		return u.Name == path.Base(path.Dir(key))
+	}):
+		return true
+	}
+	for name := range view.Sysctls {
+		file, err := tunnel.SysctlPath(name)
+		own := strings.Replace(file, "/"+view.Tunnel+"/", "/default/", 1)
+		if err == nil && (file == key || own == key) {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *kernel) observeTunnel(name string, l *link, s *apply.State) {
+	s.Device = l.device
+	s.Addresses = slices.Clone(l.addresses)
+	for _, key := range sortedPeers(l) {
+		p := *l.peers[key]
+		p.AllowedIPs = l.prefixes(key)
+		s.Peers = append(s.Peers, p)
+	}
+	for _, r := range k.routes {
+		if r.link == name && !r.ra {
+			s.Routes = append(s.Routes, r.Route)
+		}
+	}
+}
+
+func sortedPeers(l *link) []keyring.PublicKey {
+	var keys []keyring.PublicKey
+	for key := range l.peers {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b keyring.PublicKey) int { return slices.Compare(a[:], b[:]) })
+	return keys
+}
+
+func (l *link) prefixes(key keyring.PublicKey) []netip.Prefix {
+	var list []netip.Prefix
+	for prefix, owner := range l.allowed {
+		if owner == key {
+			list = append(list, prefix)
+		}
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return list
+}
+
+func (k *kernel) uplinks() []apply.Uplink {
+	found := map[string]apply.Uplink{}
+	for _, r := range k.routes {
+		if r.Prefix.Bits() != 0 || r.Table != 0 {
+			continue
+		}
+		u := found[r.link]
+		u.Name = r.link
+		u.IPv4 = u.IPv4 || r.Prefix.Addr().Is4()
+		u.IPv6 = u.IPv6 || r.Prefix.Addr().Is6()
+		u.RA = u.RA || r.ra
+		found[r.link] = u
+	}
+	var list []apply.Uplink
+	for _, u := range found {
+		list = append(list, u)
+	}
+	slices.SortFunc(list, func(a, b apply.Uplink) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}

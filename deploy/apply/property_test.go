@@ -1,0 +1,285 @@
+package apply_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+func prefixes(list string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range strings.Fields(list) {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+// randomView returns a valid view; small pools make views that share much.
+func randomView(r *rand.Rand, name string) *tunnel.View {
+	pick := func(list ...string) string { return list[r.IntN(len(list))] }
+	v := &tunnel.View{
+		Tunnel:         name,
+		Host:           "shale",
+		PublicKey:      publicKey(pick("shale", "shale", "shale after a rotation")),
+		PrivateKeyFile: "/etc/wireguard/" + name + ".key",
+		ListenPort:     []int{0, 30567, 51820}[r.IntN(3)],
+		MTU:            []int{0, 1280, 1380}[r.IntN(3)],
+		FwMark:         []uint32{0, 0, 7}[r.IntN(3)],
+		Table:          []int{0, 0, 254, 7767}[r.IntN(4)],
+		Forward:        r.IntN(2) == 0,
+	}
+	pool := prefixes(`2001:db8::2/128 2001:db8::3/128 2001:db8::4/128 2001:db8:1::/48 ::/0 10.0.0.2/32 10.0.0.3/32
+		10.1.0.0/16 192.168.0.0/24`)
+	addresses := prefixes("2001:db8::1/64 2001:db8:a::1/128 10.0.0.1/32 10.9.0.1/24")
+	if r.IntN(5) == 0 { // a tunnel of IPv4 alone can be narrower than IPv6 allows
+		v.MTU = 576
+		is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
+		pool, addresses = slices.DeleteFunc(pool, is6), slices.DeleteFunc(addresses, is6)
+	}
+	randomPeers(r, v, pool, pick)
+	for _, a := range addresses {
+		if r.IntN(2) == 0 {
+			v.Addresses = append(v.Addresses, a)
+		}
+	}
+	if v.Forward {
+		v.ForwardIPv6 = slices.ContainsFunc(pool, func(p netip.Prefix) bool { return p.Addr().Is6() })
+		v.ForwardIPv4 = r.IntN(2) == 0
+	}
+	for _, key := range []string{"net.ipv4.conf.NAME.rp_filter", "net.ipv4.conf.all.rp_filter", "net.core.rmem_max",
+		"net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all.send_redirects", "net.ipv4.conf.all.src_valid_mark",
+		"net.ipv6.conf.eth0.proxy_ndp", "net.ipv6.conf.NAME.proxy_ndp"} {
+		if r.IntN(4) == 0 {
+			if v.Sysctls == nil {
+				v.Sysctls = map[string]string{}
+			}
+			v.Sysctls[strings.Replace(key, "NAME", name, 1)] = pick("0", "1")
+		}
+	}
+	if r.IntN(3) == 0 {
+		v.Masquerade = prefixes("10.0.0.0/8")
+	}
+	if r.IntN(3) == 0 {
+		v.DNS = []string{pick("2001:db8::53", "10.0.0.53"), "example.net"}
+	}
+	return v
+}
+
+func randomPeers(r *rand.Rand, v *tunnel.View, pool []netip.Prefix, pick func(...string) string) {
+	names := []string{"agate", "basalt", "chert", "dolerite", "gabbro"}
+	for _, name := range names {
+		if r.IntN(3) == 0 {
+			continue
+		}
+		p := tunnel.Peer{
+			Name:       name,
+			PublicKey:  publicKey(pick(name, name, name+" after a rotation")),
+			Keepalive:  []int{0, 0, 25}[r.IntN(3)],
+			Endpoint:   pick("", "198.51.100."+fmt.Sprint(len(name))+":51820", "203.0.113.9:"+fmt.Sprint(40000+len(name))),
+			AllowedIPs: []netip.Prefix{},
+		}
+		if r.IntN(3) == 0 {
+			p.PresharedKeyFile = "/etc/wireguard/" + v.Tunnel + "." + name + ".psk"
+		}
+		v.Peers = append(v.Peers, p)
+	}
+	metric := []int{0, 0, 512, 1024}[r.IntN(4)]
+	for _, prefix := range pool {
+		i := r.IntN(len(names) + 2)
+		if i >= len(v.Peers) {
+			continue
+		}
+		p := &v.Peers[i]
+		p.AllowedIPs = append(p.AllowedIPs, prefix)
+		route := tunnel.Route{Prefix: prefix, Metric: metric, Peer: p.Name}
+		v.Routes = append(v.Routes, route)
+		if prefix.IsSingleIP() && prefix.Addr().Is6() && r.IntN(2) == 0 {
+			v.Proxies = append(v.Proxies, prefix.Addr())
+		}
+	}
+	for i := range v.Routes { // some lead through a gateway that a peer has
+		for _, g := range v.Routes {
+			if q := &v.Routes[i]; g.Prefix.IsSingleIP() && !q.Prefix.IsSingleIP() &&
+				g.Prefix.Addr().Is4() == q.Prefix.Addr().Is4() && g.Peer == q.Peer {
+				q.Gateway = g.Prefix.Addr()
+			}
+		}
+	}
+	slices.SortFunc(v.Routes, func(a, b tunnel.Route) int { return a.Prefix.Compare(b.Prefix) })
+}
+
+// like is the dump without what a view leaves to the kernel or to the past: a
+// port that was chosen once, an endpoint that a peer once had, and the redirects
+// that the kernel itself turns off at wg_open and with forwarding.
+func like(k *kernel, v *tunnel.View) []string {
+	k = k.clone()
+	l := k.links[v.Tunnel]
+	delete(k.sysctls, "net/ipv4/conf/all/send_redirects")
+	if v.ForwardIPv4 {
+		delete(k.sysctls, "net/ipv4/conf/all/accept_redirects")
+	}
+	if v.ListenPort == 0 {
+		l.device.ListenPort = 0
+	}
+	for _, p := range v.Peers {
+		if live := l.peers[p.PublicKey]; p.Endpoint == "" && live != nil {
+			live.Endpoint = netip.AddrPort{}
+		}
+	}
+	return k.dump()
+}
+
+// seeds are the pairs of views that the property tests try.
+func seeds(t *testing.T) int {
+	if testing.Short() {
+		return 300
+	}
+	return 3000
+}
+
+func random(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 7767)) }
+
+// TestAnyPair holds apply to its word for pairs of views: what comes out does
+// not depend on what was there, a second apply has nothing to do, nothing that
+// stays is ever missing, and down leaves no trace.
+func TestAnyPair(t *testing.T) {
+	steps := 0
+	for seed := range seeds(t) {
+		r := random(seed)
+		a, b := randomView(r, "wg0"), randomView(r, "wg0")
+		for _, v := range []*tunnel.View{a, b} {
+			if err := v.Validate(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		steps += checkPair(t, seed, a, b)
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	t.Logf("%d pairs of views, %d changes, each looked at for gaps", seeds(t), steps)
+}
+
+func checkPair(t *testing.T, seed int, a, b *tunnel.View) int {
+	h, alone := newHost(t), newHost(t)
+	h.userspace, alone.userspace = seed%4 == 0, seed%4 == 0
+	origin := h.dump()
+	h.apply(t, a)
+	h.hook = func(m moment, _ int, c apply.Change) error {
+		if m == after {
+			for _, what := range h.missing(a, b) {
+				t.Errorf("after %s: %s is missing", c, what)
+			}
+		}
+		return nil
+	}
+	h.n = 0
+	first := h.apply(t, b)
+	h.hook = nil
+	if again, _ := h.plan(t, b); len(again.Steps) > 0 {
+		t.Errorf("the second plan is not empty:\n%sthe first was\n%s", spelled(again), spelled(first))
+	}
+	alone.apply(t, b)
+	if d := diff(like(alone.kernel, b), like(h.kernel, b)); d != "" {
+		t.Errorf("another state than from nothing:\n%s%s", d, spelled(first))
+	}
+	changes := h.n
+	down := h.down(t, "wg0")
+	if d := diff(origin, h.dump()); d != "" {
+		t.Errorf("down leaves\n%s%s", d, spelled(down))
+	}
+	if files, _ := os.ReadDir(h.dir); len(files) > 0 {
+		t.Errorf("down leaves %s", files[0].Name())
+	}
+	return changes
+}
+
+func spelled(p *apply.Plan) string {
+	var b strings.Builder
+	for _, s := range p.Steps {
+		fmt.Fprintf(&b, "%s  # %s\n", s.Change, s.Why)
+	}
+	for _, note := range p.Notes {
+		fmt.Fprintf(&b, "note: %s\n", note)
+	}
+	return b.String()
+}
+
+// missing lists what both views have and the host has not.
+func (h *host) missing(a, b *tunnel.View) []string {
+	var list []string
+	l := h.links["wg0"]
+	for _, r := range newKernel().routes {
+		if !slices.Contains(h.routes, r) {
+			list = append(list, "the uplink's route "+r.Prefix.String())
+		}
+	}
+	if l == nil {
+		return append(list, "the link")
+	}
+	owners := func(v *tunnel.View) map[netip.Prefix]keyring.PublicKey {
+		m := map[netip.Prefix]keyring.PublicKey{}
+		for _, p := range v.Peers {
+			for _, prefix := range p.AllowedIPs {
+				m[prefix] = p.PublicKey
+			}
+		}
+		return m
+	}
+	inB := owners(b)
+	for prefix, was := range owners(a) {
+		to, both := inB[prefix]
+		now, held := l.allowed[prefix]
+		if both && (!held || now != was && now != to) {
+			list = append(list, "the peer of "+prefix.String())
+		}
+	}
+	for _, p := range a.Peers {
+		stays := slices.ContainsFunc(b.Peers, func(q tunnel.Peer) bool { return q.PublicKey == p.PublicKey })
+		if stays && l.peers[p.PublicKey] == nil {
+			list = append(list, "peer "+p.Name)
+		}
+	}
+	for _, x := range a.Addresses {
+		if slices.Contains(b.Addresses, x) && !slices.Contains(l.addresses, x) {
+			list = append(list, "address "+x.String())
+		}
+	}
+	for _, x := range a.Routes {
+		stays := slices.ContainsFunc(b.Routes, func(y tunnel.Route) bool { return y.Prefix == x.Prefix })
+		there := slices.ContainsFunc(h.routes, func(y route) bool { return y.link == "wg0" && y.Prefix == x.Prefix })
+		if stays && !there {
+			list = append(list, "route "+x.Prefix.String())
+		}
+	}
+	return append(list, h.missingSysctls(a, b)...)
+}
+
+func (h *host) missingSysctls(a, b *tunnel.View) []string {
+	var list []string
+	if a.ForwardIPv6 && b.ForwardIPv6 && h.sysctls["net/ipv6/conf/eth0/forwarding"] != "1" {
+		list = append(list, "forwarding of IPv6")
+	}
+	if a.ForwardIPv4 && b.ForwardIPv4 && h.sysctls["net/ipv4/conf/eth0/forwarding"] != "1" {
+		list = append(list, "forwarding of IPv4")
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Sysctls)) {
+		key, err := tunnel.SysctlPath(name)
+		redirects := path.Base(key) == "accept_redirects" // flips for a moment along with forwarding
+		needed := path.Base(key) == "proxy_ndp" || path.Base(key) == "src_valid_mark" // by more than the sysctls
+		if err == nil && !redirects && !needed && a.Sysctls[name] == b.Sysctls[name] && h.sysctls[key] != a.Sysctls[name] {
+			list = append(list, "sysctl "+name)
+		}
+	}
+	return list
+}
