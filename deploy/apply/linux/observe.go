@@ -224,6 +224,8 @@ func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, 
 		for key := range view.Sysctls {
 			if file, err := tunnel.SysctlPath(key); err == nil {
 				want[file] = true
+				// what a link that is not there yet will begin with
+				want[strings.Replace(file, "/"+name+"/", "/default/", 1)] = true
 			}
 		}
 	}
