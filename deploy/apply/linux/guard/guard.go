@@ -44,7 +44,9 @@ func Main() {
 	if err := daemon.Detach(); err != nil {
 		os.Exit(1)
 	}
-	g.watch()
+	if g != nil {
+		g.watch()
+	}
 	os.Exit(0)
 }
 
@@ -80,16 +82,13 @@ func newGuard(name, number string) (*guard, error) {
 		return nil, err
 	}
 	if g.lock == nil {
-		return nil, errors.New("it runs already")
+		return nil, nil // it runs already: the other one has raised it
 	}
 	if g.session, err = linux.Look(); err != nil {
 		return nil, err
 	}
 	pending, err := apply.ReadPending(linux.RunDir, name)
-	if err != nil || pending == nil {
-		return nil, errors.Join(err, errors.New("nothing is pending"))
-	}
-	if pending.Before != nil {
+	if err == nil && pending != nil && pending.Before != nil {
 		_, err = g.session.Plan(context.Background(), pending.Before)
 	}
 	return g, err

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// lockoutRuns is how often the way to the host is cut; LOCKOUT_RUNS sets it for
+// the record in the docs.
+func lockoutRuns() int {
+	if n, err := strconv.Atoi(os.Getenv("LOCKOUT_RUNS")); err == nil {
+		return n
+	}
+	return 2
+}
+
+// An apply over ssh through the tunnel itself that cuts the tunnel: shale goes
+// back by itself and is reached through the tunnel again within the time to
+// confirm and five seconds.
+func TestLockOut(t *testing.T) {
+	u := newUsers(t)
+	through := strings.Replace(captureTunnel, "root@93.93.130.7", "root@10.7.0.1", 1)
+	u.tunnel(captureTunnel)
+	u.must(u.basalt, "wgkeys apply shale && wgkeys apply")
+	if err := u.Trust(t.Context(), u.basalt, u.shale); err != nil { // by its INSIDE address too
+		t.Fatal(err)
+	}
+	const confirm = 3 * time.Second
+	for run := range lockoutRuns() {
+		u.tunnel(strings.Replace(through, "10.7.0.2/24", fmt.Sprintf("10.7.0.%d/24", 100+run), 1))
+		begin := time.Now()
+		r := u.run(u.basalt, "wgkeys apply shale --confirm "+confirm.String())
+		// The new connection cannot be made at all, or comes once all is undone.
+		if r.code != 1 || !strings.Contains(r.stderr, "goes back by itself") && !strings.Contains(r.stderr, "it was undone") {
+			t.Fatalf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+		u.tunnel(through)
+		for deadline := begin.Add(confirm + 5*time.Second); ; time.Sleep(50 * time.Millisecond) {
+			if r := u.run(u.basalt, "ssh -o ConnectTimeout=1 root@10.7.0.1 true"); r.code == 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("run %d: not reached again within %v", run, time.Since(begin))
+			}
+		}
+		t.Logf("run %d: reached again after %v", run, time.Since(begin).Round(10*time.Millisecond))
+		if out := u.must(u.basalt, "wgkeys plan shale"); out != "" {
+			t.Errorf("shale is not as it was:\n%s", out)
+		}
+	}
+}
+
+// Whatever is killed, the apply that nobody confirms is undone.
+func TestUnconfirmed(t *testing.T) {
+	u := newUsers(t)
+	before := u.snapshot(u.shale)
+	for _, victim := range []string{"nobody", "the first guard", "the second guard", "the apply itself"} {
+		t.Run(strings.ReplaceAll(victim, " ", "-"), func(t *testing.T) {
+			u := u.with(t)
+			command := "wgkeys apply --confirm 2s"
+			switch victim {
+			case "the first guard":
+				command += " && pkill -KILL -f '^wgkeys-guard wg0 0'"
+			case "the second guard":
+				command += " && pkill -KILL -f '^wgkeys-guard wg0 1'"
+			case "the apply itself":
+				command = "WGKEYS_TEST_FAULT='kill-after 3' " + command + " || true"
+			}
+			u.must(u.shale, command)
+			if victim != "the apply itself" {
+				r := u.run(u.shale, "wgkeys apply")
+				if r.code != 1 || !strings.Contains(r.stderr, `an apply waits to be confirmed on tunnel "wg0"`) {
+					t.Errorf("a second apply was not refused by name: exit %d\n%s", r.code, r.stderr)
+				}
+			}
+			u.eventually(5*time.Second, func() bool { return lineDiff(before, u.snapshot(u.shale)) == "" })
+			u.same(u.shale, before, "after the time to confirm")
+			u.eventually(2*time.Second, func() bool { return u.run(u.shale, "pgrep -f '^wgkeys-guard'").code != 0 })
+			if out := u.run(u.shale, "pgrep -af '^wgkeys-guard'").stdout; out != "" {
+				t.Errorf("a guard is left: %s", out)
+			}
+		})
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	u := newUsers(t)
+	before := u.snapshot(u.shale)
+	u.must(u.shale, "wgkeys apply --confirm 2s && wgkeys confirm")
+	time.Sleep(3 * time.Second)
+	if out := u.must(u.shale, "wgkeys plan"); out != "" {
+		t.Errorf("a confirmed apply was undone:\n%s", out)
+	}
+	// Now the one before is a tunnel, not nothing.
+	kept := u.snapshot(u.shale)
+	u.tunnel(strings.Replace(firstTunnel, "[hosts.basalt]", "[hosts.shale.peer.basalt]\nkeepalive = 9\n[hosts.basalt]", 1))
+	u.clone()
+	u.must(u.shale, "wgkeys apply --confirm 1s")
+	if out := u.must(u.shale, "wg show wg0 persistent-keepalive"); !strings.Contains(out, "9") {
+		t.Errorf("the change was not applied: %s", out)
+	}
+	u.eventually(5*time.Second, func() bool {
+		return strings.Contains(u.must(u.shale, "wg show wg0 persistent-keepalive"), "off")
+	})
+	u.same(u.shale, kept, "after the change was undone")
+	u.must(u.shale, "wgkeys down")
+	u.same(u.shale, before, "after down")
+}
+
+// eventually waits until ok, at most for a while; what was waited for is looked
+// at again by the caller.
+func (u *users) eventually(atMost time.Duration, ok func() bool) {
+	u.t.Helper()
+	for end := time.Now().Add(atMost); !ok() && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	}
+}
