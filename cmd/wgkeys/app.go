@@ -106,34 +106,49 @@ func (e *env) oneName(fallback func() (string, error)) (string, error) {
 
 // permute moves the flags before the names, because package cli stops reading
 // flags at the first name: "wgkeys gen basalt -t wg1" and "wgkeys -C repo gen
-// basalt" mean what they say. After "--" everything is a name.
+// basalt" mean what they say. After "--" everything is a name. The names are left
+// out where help is asked for or a flag lacks its value: package cli would take
+// them for a topic, or "--" for the value.
 func permute(app *cli.App, args []string) []string {
 	valued := valueFlags(app)
-	var verb, flags, names []string
+	var verb, flags, names, help []string
 	for i := 1; i < len(args); i++ {
 		a := args[i]
 		switch {
 		case a == "--":
 			names = append(names, args[i+1:]...)
 			i = len(args)
-		case strings.HasPrefix(a, "-") && a != "-":
+		case a == "-h" || a == "--help":
+			help = []string{a}
+		case valued[flagName(a)] && i+1 == len(args):
+			return slices.Concat(args[:1], verb, flags, []string{a})
+		case valued[flagName(a)]:
+			flags = append(flags, a, args[i+1])
+			i++
+		case flagName(a) != "":
 			flags = append(flags, a)
-			if name := strings.TrimLeft(a, "-"); valued[name] && i+1 < len(args) {
-				i++
-				flags = append(flags, args[i])
-			}
 		case verb == nil:
 			verb = []string{a}
 		default:
 			names = append(names, a)
 		}
 	}
+	if help != nil {
+		return slices.Concat(args[:1], verb, help)
+	}
 	out := slices.Concat(args[:1], verb, flags)
-	help := slices.Contains(flags, "-h") || slices.Contains(flags, "--help")
-	if names != nil && !help { // package cli looks for help on a name
+	if names != nil {
 		out = append(append(out, "--"), names...)
 	}
 	return out
+}
+
+// flagName is what follows the dashes of a flag, "" if arg is none.
+func flagName(arg string) string {
+	if !strings.HasPrefix(arg, "-") {
+		return ""
+	}
+	return strings.TrimLeft(arg, "-")
 }
 
 // valueFlags are the names of the flags that take a value.

@@ -122,7 +122,11 @@ func flagError(err error, flags []cli.Flag) error {
 		for _, f := range flags {
 			known = append(known, f.Names()...)
 		}
-		return errors.New(strings.TrimSpace("there is no flag " + dashed(name) + " " + meant(name, known, dashed)))
+		why := "there is no flag " + dashed(name)
+		if near := meant(name, known, dashed); near != "" {
+			why += ": " + near
+		}
+		return errors.New(why)
 	}
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return errors.New("the flag " + dashed(name) + " needs a value")

@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -168,8 +170,8 @@ func (p *pusher) files(t *tunnel.Tunnel, host string) ([]push.File, error) {
 		return nil, err
 	}
 	var files []push.File
-	for name, path := range paths {
-		f := push.File{Path: path}
+	for _, name := range slices.Sorted(maps.Keys(paths)) {
+		f := push.File{Path: paths[name]}
 		if name == t.Name+".key" {
 			err = p.privateKey(t, host, name, &f)
 		} else {

@@ -74,7 +74,10 @@ func (u *ui) warn(err error) { u.tell("warning", err) }
 
 func (u *ui) tell(kind string, err error) {
 	for _, line := range lines(err) {
-		fmt.Fprintf(u.stderr, "wgkeys: %s: %s\n", kind, line)
+		if !strings.HasPrefix(line, " ") { // else it goes on about the one before
+			line = kind + ": " + line
+		}
+		fmt.Fprintf(u.stderr, "wgkeys: %s\n", line)
 	}
 	for _, hint := range fault.Hints(err) {
 		fmt.Fprintf(u.stderr, "wgkeys: hint: %s\n", hint)

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScript runs the real main as a person does, a script a promise. None
+// needs root, a laboratory or a network.
+//
+// The commands of scripts beside testscript's own:
+//
+//	exits N COMMAND...   the command exits with N, shows no secret, and if N is
+//	                     not 0 every file is as it was
+//	partly N COMMAND...  the same, but files may have changed
+//	isjson               the last standard output is JSON
+//	buildage FILE        builds the age of go.mod
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":    func(ts *testscript.TestScript, neg bool, args []string) { exits(ts, neg, args, true) },
+			"partly":   func(ts *testscript.TestScript, neg bool, args []string) { exits(ts, neg, args, false) },
+			"isjson":   isJSON,
+			"buildage": buildAge,
+		},
+		Setup: func(env *testscript.Env) error {
+			home := filepath.Join(env.WorkDir, "home")
+			env.Setenv("HOME", home)
+			env.Setenv("SYSTEM_PATH", os.Getenv("PATH"))
+			return os.MkdirAll(home, 0o700)
+		},
+	})
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string, unchanged bool) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits N COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	work := ts.Getenv("WORK")
+	before := tree(ts, work)
+	got := exitCode(ts, ts.Exec(args[1], args[2:]...))
+	after := tree(ts, work)
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+	if want != 0 && unchanged {
+		sameTree(ts, before, after)
+	}
+	showsNoSecret(ts, after)
+}
+
+func exitCode(ts *testscript.TestScript, err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	ts.Check(err)
+	return 0
+}
+
+// tree is every file below dir: its mode and content by path.
+func tree(ts *testscript.TestScript, dir string) map[string]string {
+	files := map[string]string{}
+	ts.Check(filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		var text []byte
+		if info.Mode().IsRegular() {
+			text, err = os.ReadFile(path)
+		}
+		files[path] = fmt.Sprintf("%v %s", info.Mode(), text)
+		return err
+	}))
+	return files
+}
+
+func sameTree(ts *testscript.TestScript, before, after map[string]string) {
+	for path := range before {
+		if _, ok := after[path]; !ok {
+			ts.Fatalf("a command that failed removed %s", path)
+		}
+	}
+	for path := range after {
+		if before[path] != after[path] {
+			ts.Fatalf("a command that failed changed %s", path)
+		}
+	}
+}
+
+var keyLike = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
+
+// showsNoSecret looks for a secret in what the last command said. Whatever has
+// the form of a WireGuard key must be in a .pub file.
+func showsNoSecret(ts *testscript.TestScript, files map[string]string) {
+	public := map[string]bool{}
+	for path, text := range files {
+		if strings.HasSuffix(path, ".pub") {
+			public[keyLike.FindString(text)] = true
+		}
+	}
+	said := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+	for _, key := range keyLike.FindAllString(said, -1) {
+		if !public[key] {
+			ts.Fatalf("a key that is in no .pub file was shown")
+		}
+	}
+	if strings.Contains(strings.ToUpper(said), "AGE-SECRET") {
+		ts.Fatalf("an age identity was shown")
+	}
+}
+
+func isJSON(ts *testscript.TestScript, neg bool, _ []string) {
+	if valid := json.Valid([]byte(ts.ReadFile("stdout"))); valid == neg {
+		ts.Fatalf("standard output is JSON: %v", valid)
+	}
+}
+
+// buildAge builds in age's own module, whose go.sum has what only the command
+// imports.
+func buildAge(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: buildage FILE")
+	}
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "filippo.io/age").Output()
+	ts.Check(err)
+	out, err := exec.Command("go", "build", "-C", strings.TrimSpace(string(dir)), "-o", ts.MkAbs(args[0]), "./cmd/age").CombinedOutput()
+	if err != nil {
+		ts.Fatalf("%v: %s", err, out)
+	}
+}
