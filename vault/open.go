@@ -106,7 +106,7 @@ func (v Vault) read(host, file string) (*sealed, error) {
 	if isSecret(text) {
 		clear(text)
 		return nil, s.fault(fmt.Errorf("%w: it holds a secret key in the clear, which must no longer be used", ErrDamaged),
-			"wgkeys rotate "+host)
+			"rm "+s.path+" and its public key in keyring/"+host+"/, then wgkeys gen "+host)
 	}
 	if s.age, err = dearmor(text); err != nil {
 		return nil, s.damaged(err)
@@ -220,7 +220,7 @@ func (s *sealed) noIdentity(v Vault, host string, ids *Identities) error {
 		fmt.Fprintf(&b, "\n  searched %s", line)
 	}
 	return s.fault(fmt.Errorf("%w%s", ErrNoIdentity, b.String()),
-		"give your identity with -i FILE, or let one of them run: wgkeys rekey "+host)
+		"give the identity of one of them with -i FILE")
 }
 
 func (s *sealed) mismatch(format string, a ...any) error {

@@ -184,7 +184,7 @@ func secretOf(f File) ([]byte, error) {
 	if mark, _ := markOf(k, text); mark != f.Want || !wellFormed(text) {
 		clear(text)
 		return nil, fault.New("nothing was installed: refused the secret for", f.Path,
-			"it is not the key that the keyring names", "wgkeys check")
+			"it is not the key that the keyring names", "git log -- vault keyring")
 	}
 	return text, nil
 }

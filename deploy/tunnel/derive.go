@@ -83,7 +83,8 @@ func (t *Tunnel) checkKeys(h *host, peers []*host, keys map[string]keyring.Publi
 		}
 		if other, ok := owner[k]; ok {
 			errs = append(errs, fault.New("two hosts with one public key", pubFile(name, t.Name),
-				"the same key is in "+pubFile(other, t.Name), "wgkeys rotate "+name))
+				"the same key is in "+pubFile(other, t.Name),
+				"rm "+pubFile(name, t.Name)+" vault/"+name+"/"+t.Name+".key.age, then wgkeys gen "+name))
 		}
 		owner[k] = name
 	}
