@@ -47,7 +47,7 @@ func appHelp(app *cli.App) string {
 	fmt.Fprintf(&b, "wgkeys: %s\n\nUsage: wgkeys VERB [FLAGS] [NAME...]\n\nVerbs:\n", app.Usage)
 	for _, c := range app.Commands {
 		if !c.Hidden {
-			fmt.Fprintf(&b, "    %-6s %-14s %s\n", c.Name, c.ArgsUsage, c.Usage)
+			fmt.Fprintf(&b, "    %-7s %-14s %s\n", c.Name, c.ArgsUsage, c.Usage)
 		}
 	}
 	b.WriteString(appEnd)
@@ -62,11 +62,11 @@ func verbHelp(c *cli.Command) string {
 		fmt.Fprintf(&b, "\n%s\n", c.Description)
 	}
 	b.WriteString("\nFlags:\n")
-	for _, f := range c.Flags {
+	for _, f := range c.VisibleFlags() {
 		left, usage := flagHelp(f)
-		fmt.Fprintf(&b, "    %-21s  %s\n", left, usage)
+		fmt.Fprintf(&b, "    %-24s  %s\n", left, usage)
 	}
-	fmt.Fprintf(&b, "    %-21s  %s\n", "-h, --help", "show this help")
+	fmt.Fprintf(&b, "    %-24s  %s\n", "-h, --help", "show this help")
 	return b.String()
 }
 
@@ -92,6 +92,9 @@ func flagHelp(f cli.Flag) (left, usage string) {
 	value, usage := unquoted(doc.GetUsage())
 	if doc.TakesValue() {
 		left += " " + value
+		if def := doc.GetDefaultText(); def != "" {
+			usage += " (default: " + def + ")"
+		}
 	}
 	return left, usage
 }
