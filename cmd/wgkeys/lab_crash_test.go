@@ -51,6 +51,33 @@ func TestLabDownKilled(t *testing.T) {
 	t.Logf("killed before and after each of %d changes", steps)
 }
 
+// Killed while it changes a tunnel that is up, apply leaves one that down takes
+// down like any other.
+func TestLabChangeKilled(t *testing.T) {
+	u, before, _, _ := newFull(t)
+	changed := strings.NewReplacer(`log_martians" = "1"`, `log_martians" = "2"`, "= 1400", "= 1300", "ndp_proxy = true\n", "").Replace(fullTunnel)
+	use := func(text string) {
+		u.tunnel(text)
+		u.clone()
+	}
+	u.must(u.shale, "wgkeys apply")
+	use(changed)
+	steps := u.steps("wgkeys plan")
+	u.must(u.shale, "wgkeys down")
+	for n := 1; n <= steps; n++ {
+		for _, where := range []string{"kill-before", "kill-after"} {
+			point := fmt.Sprintf("%s %d", where, n)
+			use(fullTunnel)
+			u.must(u.shale, "wgkeys apply")
+			use(changed)
+			u.killAt(point, "wgkeys apply")
+			u.must(u.shale, "wgkeys down")
+			u.same(u.shale, before, point+", then down")
+		}
+	}
+	t.Logf("killed before and after each of %d changes", steps)
+}
+
 // A change that fails takes those before it back, and the error says so.
 func TestLabApplyFails(t *testing.T) {
 	u, before, _, steps := newFull(t)

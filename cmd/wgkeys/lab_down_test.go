@@ -28,6 +28,9 @@ addresses = ["10.77.0.2/32", "2001:db8:7767::2/128"]
 func TestLabDownRestores(t *testing.T) {
 	u := newUsers(t)
 	u.must(u.shale, "ip link add extra0 type veth peer name extra1 && ip link set extra0 up && ip link set extra1 up")
+	if err := u.shale.WaitAddresses(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ name, set, unset string }{
 		{"as it came", "", ""},
 		{"advertisements accepted as by a router", "sysctl -w net.ipv6.conf.eth0.accept_ra=2", "sysctl -w net.ipv6.conf.eth0.accept_ra=1"},

@@ -56,9 +56,6 @@ hint: mount -o remount,rw,bind /proc/sys, or start the container with the right 
 	{name: "no repository", command: "cd / && wgkeys apply", says: `
 error: no wgkeys repository in "/": neither it nor a folder above it has a wgkeys.toml
 hint: wgkeys init, or name the repository with -C DIR`},
-	{name: "no such host", command: "wgkeys apply --host flint", says: `
-error: no such host in tunnel "wg0": flint; its hosts are basalt, shale
-hint: wgkeys show basalt`},
 }
 
 // Each trouble is told in one error and one hint, and nothing was touched.

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/lab"
+	"wgkeys/deploy/lab/labtest"
+)
+
+// The demo shows the whole job in less than half a minute.
+func TestLabDemo(t *testing.T) {
+	labtest.Require(t, programs...)
+	before := machine(t)
+	cmd := demo(t)
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	begin := time.Now()
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	took := time.Since(begin)
+	t.Logf("%.1f s", took.Seconds())
+	// The virtual machine's processor is a program too, ten times slower.
+	if took > 30*time.Second && lab.Kernel() == "netns" {
+		t.Errorf("it took %v", took)
+	}
+	for _, want := range []string{"3 received", "proto ra", "basalt: no difference in ", "shale: no difference in "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not show %q:\n%s", want, out.String())
+		}
+	}
+	if diff := lineDiff(before, machine(t)); diff != "" {
+		t.Errorf("it left on this machine:\n%s", diff)
+	}
+
+	for range 3 {
+		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+			interruptDemo(t, sig, time.Duration(rand.Int64N(int64(took))))
+			if diff := lineDiff(before, machine(t)); diff != "" {
+				t.Errorf("%v left on this machine:\n%s", sig, diff)
+			}
+		}
+	}
+}
+
+// demo is this very program as `wgkeys demo`.
+func demo(t *testing.T) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &exec.Cmd{Path: self, Args: []string{"wgkeys", "demo"}}
+}
+
+// interruptDemo interrupts a demo and waits until all that was in its hosts'
+// namespaces is gone.
+func interruptDemo(t *testing.T, sig syscall.Signal, after time.Duration) {
+	t.Helper()
+	cmd := demo(t)
+	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(after)
+	spaces := namespacesBelow(cmd.Process.Pid)
+	cmd.Process.Signal(sig)
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Errorf("%v: %v", sig, err)
+	}
+	var left []string
+	if lab.Until(t.Context(), "the hosts to be gone", func(context.Context) (bool, error) {
+		left = processesIn(spaces)
+		return len(left) == 0, nil
+	}) != nil {
+		t.Errorf("%v after %v left processes:\n%s", sig, after, strings.Join(left, "\n"))
+	}
+	t.Logf("%v after %.2f s: %d namespaces, %v", sig, after.Seconds(), len(spaces), err)
+}
+
+// namespacesBelow are the namespaces of a process's children that are not its
+// own.
+func namespacesBelow(pid int) []string {
+	var found []string
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, path := range threads {
+		more, _ := os.ReadFile(path)
+		children = append(append(children, ' '), more...)
+	}
+	for child := range strings.FieldsSeq(string(children)) {
+		for _, kind := range []string{"net", "mnt", "pid"} {
+			own, _ := os.Readlink("/proc/self/ns/" + kind)
+			ns, err := os.Readlink("/proc/" + child + "/ns/" + kind)
+			if err == nil && ns != own && !slices.Contains(found, ns) {
+				found = append(found, ns)
+			}
+		}
+	}
+	return found
+}
+
+// processesIn are those in one of the namespaces, dead ones that nobody has
+// waited for aside: those have none.
+func processesIn(spaces []string) []string {
+	var found []string
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		for _, kind := range []string{"net", "mnt", "pid"} {
+			if ns, err := os.Readlink(dir + "/ns/" + kind); err == nil && slices.Contains(spaces, ns) {
+				line, _ := os.ReadFile(dir + "/cmdline")
+				found = append(found, dir+" "+strings.ReplaceAll(string(line), "\x00", " "))
+				break
+			}
+		}
+	}
+	return found
+}
+
+// machine is what a laboratory could leave on the machine that it runs on.
+func machine(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Write(mounts)
+	for _, pattern := range []string{"/sys/class/net/*", "/run/netns/*", "/run/wgkeys*", "/run/wgkeys/*", "/var/run/wireguard*",
+		"/var/run/wireguard/*", "/etc/wireguard/*", "/etc/wgkeys/*", "/usr/local/bin/wgkeys", "/root/net", "/root/wg0.toml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			b.WriteString(f + "\n")
+		}
+	}
+	return b.String()
+}
