@@ -36,6 +36,7 @@ const header = "wgkeys journal 1"
 type Journal struct {
 	Entries
 	Order []string // resources by first touch
+	older Entries  // what a thing had from us before its entry: a crash may have left that
 	path  string
 }
 
@@ -78,10 +79,23 @@ func (j *Journal) parse(text []byte) error {
 }
 
 func (j *Journal) touch(resource string, e Entry) {
-	if _, ok := j.Entries[resource]; !ok {
+	if old, ok := j.Entries[resource]; !ok {
 		j.Order = append(j.Order, resource)
+	} else if old != e {
+		if j.older == nil {
+			j.older = Entries{}
+		}
+		j.older[resource] = old
 	}
 	j.Entries[resource] = e
+}
+
+// ours reports whether value is one that we gave the thing: the last, or the one
+// before it, which it still has if we were killed about to set the last.
+func (j *Journal) ours(resource, value string) bool {
+	e, ok := j.Entries[resource]
+	old, changed := j.older[resource]
+	return ok && (same(value, e.Set) || changed && same(value, old.Set))
 }
 
 // live returns those of order that are in entries, each once, where it stands last.

@@ -248,7 +248,7 @@ func (p *planner) restore(key string) {
 		p.step(release, "its interface is gone")
 	case same(now, e.Was):
 		p.step(release, "it is as it was")
-	case same(now, e.Set) || p.now[key] != p.state.Sysctls[key]:
+	case p.mine.ours("sysctl "+key, now) || p.now[key] != p.state.Sysctls[key]:
 		c := p.now.change(key, e.Was)
 		c.Drags = nil // each has its own entry
 		p.step(c, "as it was before")
