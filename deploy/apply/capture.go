@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"wgkeys/deploy/tunnel"
@@ -224,8 +225,8 @@ type Filter struct {
 	Mark       uint32         // kept with its connections, for the reverse path check
 }
 
-// A FilterChange makes (Old ""), replaces or removes (New nil) the table, each
-// in one transaction. Old is the text of the one before.
+// A FilterChange makes (Old nil), replaces or removes (New nil) the table, each
+// in one transaction.
 type FilterChange struct {
 	Link string
 	Old  *Filter
@@ -264,6 +265,31 @@ func (f *Filter) String() string {
 	return strings.Join(parts, "; ")
 }
 
+// parseFilter reads what [Filter.String] wrote, or returns nil.
+func parseFilter(link, text string) *Filter {
+	f := &Filter{Link: link}
+	for part := range strings.SplitSeq(text, "; ") {
+		switch w := strings.Fields(part); {
+		case len(w) > 2 && w[1] == "saddr":
+			if m, err := netip.ParsePrefix(w[2]); err == nil {
+				f.Masquerade = append(f.Masquerade, m)
+			}
+		case len(w) > 2 && w[1] == "daddr":
+			if g, err := netip.ParseAddr(w[2]); err == nil {
+				f.Guard = append(f.Guard, g)
+			}
+		case len(w) > 2 && w[1] == "mark":
+			if n, err := strconv.ParseUint(w[2], 0, 32); err == nil {
+				f.Mark = uint32(n)
+			}
+		}
+	}
+	if f.String() != text || text == "" {
+		return nil
+	}
+	return f
+}
+
 // Rules is how many rules the table has.
 func (f *Filter) Rules() int {
 	n := len(f.Masquerade) + len(f.Guard)
@@ -299,16 +325,16 @@ func (p *planner) wantFilter() *Filter {
 
 func (p *planner) setFilter() {
 	want := p.wantFilter()
-	resource := FilterChange{Link: p.view.Tunnel}.Resource()
-	set := p.mine.Entries[resource].Set
+	set := p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set
+	old := parseFilter(p.view.Tunnel, set)
 	switch {
 	case want == nil && set == "" && p.state.FilterRules == 0:
 	case want == nil && set == "":
 		p.note("nftables table inet %s was not made by wgkeys: left alone", FilterTable(p.view.Tunnel))
 	case want == nil:
-		p.step(FilterChange{Link: p.view.Tunnel, Old: &Filter{Link: p.view.Tunnel}}, "no longer needed")
+		p.step(FilterChange{Link: p.view.Tunnel, Old: old}, "no longer needed")
 	case want.String() != set || p.state.FilterRules != want.Rules():
-		p.step(FilterChange{Link: p.view.Tunnel, New: want}, "%s", whyFilter(want))
+		p.step(FilterChange{p.view.Tunnel, old, want}, "%s", whyFilter(want))
 	}
 }
 

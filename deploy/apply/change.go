@@ -127,6 +127,13 @@ func (c SysctlChange) Inverse() []Change {
 		return nil
 	}
 	back := SysctlChange{Key: c.Key, Old: c.New, New: c.Old}
+	for _, d := range c.Drags {
+		value := c.Old
+		if d.Key == redirects {
+			value = opposite(value)
+		}
+		back.Drags = append(back.Drags, Drag{d.Key, d.Set, value})
+	}
 	return append([]Change{back}, putBack(c.Drags)...)
 }
 

@@ -46,13 +46,17 @@ func (p *planner) setDNS() {
 	if p.state.Link == nil {
 		set = ""
 	}
+	var old []string
+	if set != "" && set != unsure {
+		old = strings.Fields(set)
+	}
 	switch want := strings.Join(p.view.DNS, " "); {
 	case want == set:
 	case want == "":
-		p.step(DNSChange{p.view.Tunnel, strings.Fields(set), nil}, "no longer asked for")
+		p.step(DNSChange{p.view.Tunnel, old, nil}, "no longer asked for")
 	case p.state.Resolver == "":
 		p.note("dns: neither systemd-resolved nor resolvconf is here, so the resolvers %s are not set", want)
 	default:
-		p.step(DNSChange{p.view.Tunnel, strings.Fields(set), p.view.DNS}, "names are asked there, through the tunnel (%s)", p.state.Resolver)
+		p.step(DNSChange{p.view.Tunnel, old, p.view.DNS}, "names are asked there, through the tunnel (%s)", p.state.Resolver)
 	}
 }

@@ -101,15 +101,14 @@ func (k *kernel) dump() []string {
 		say("ip link %s mtu %d up %v", name, l.MTU, l.Up)
 		say("wg set %s public-key %s listen-port %d fwmark %#x", name, l.device.PublicKey, l.device.ListenPort, l.device.FwMark)
 		for key, p := range l.peers {
-			say("wg set %s peer %s psk %.8s endpoint %s keepalive %d allowed-ips %v",
-				name, key, p.PSK, p.Endpoint, p.Keepalive, l.prefixes(key))
+			say("wg set %s peer %s%s allowed-ips %v", name, key, peerWords(p), l.prefixes(key))
 		}
 		for _, a := range l.addresses {
 			say("ip address %s dev %s", a, name)
 		}
 	}
 	for _, r := range k.routes {
-		say("ip route %s via %v dev %s metric %d table %d ra %v", r.Prefix, r.Gateway, r.link, r.Metric, r.Table, r.ra)
+		say("ip route %s dev %s%s", r.Prefix, r.link, r.words())
 	}
 	for _, r := range k.rules {
 		say("ip rule %s", r)
@@ -128,6 +127,24 @@ func (k *kernel) dump() []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// words are what a route has beside its prefix and its link.
+func (r route) words() string {
+	return word(" via", r.Gateway) + word(" metric", r.Metric) + word(" table", r.Table) +
+		map[bool]string{true: " proto ra"}[r.ra]
+}
+
+func peerWords(p *apply.Peer) string {
+	return word(" preshared-key", p.PSK[:min(8, len(p.PSK))]) + word(" endpoint", p.Endpoint) + word(" persistent-keepalive", p.Keepalive)
+}
+
+// word is empty for a zero value.
+func word[T comparable](name string, value T) string {
+	if value == *new(T) {
+		return ""
+	}
+	return fmt.Sprintf("%s %s", name, fmt.Sprint(value))
 }
 
 // A host is a kernel and the folder of its journals.

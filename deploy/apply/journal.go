@@ -38,6 +38,7 @@ type Journal struct {
 	Order []string // resources by first touch
 	older Entries  // what a thing had from us before its entry: a crash may have left that
 	path  string
+	whole int64 // size of the file's whole lines
 }
 
 // OpenJournal reads the journal of a tunnel in dir. If there is none it is
@@ -56,6 +57,7 @@ func OpenJournal(dir, tunnel string) (*Journal, error) {
 
 func (j *Journal) parse(text []byte) error {
 	end := bytes.LastIndexByte(text, '\n')
+	j.whole = int64(end + 1)
 	lines := strings.Split(string(text[:end+1]), "\n")
 	if lines[0] == "" {
 		return nil // died before the header was written
@@ -117,30 +119,51 @@ func live(order []string, entries Entries) []string {
 // before writes that the things of steps are about to be touched.
 func (j *Journal) before(steps []Step) error {
 	var b bytes.Buffer
-	if _, err := os.Stat(j.path); errors.Is(err, fs.ErrNotExist) {
-		b.WriteString(header + "\n")
-	}
-	begin := b.Len()
 	for _, s := range steps {
 		for _, e := range entriesOf(s.Change, j.Entries) {
-			if old, ok := j.Entries[e.resource]; !ok || old != e.Entry {
-				j.touch(e.resource, e.Entry)
-				b.WriteString("+\t" + e.resource + "\t" + e.Was + "\t" + e.Set + "\n")
+			if trusted(s.Change) {
+				e.Set = unsure
 			}
+			j.write(&b, e)
 		}
 	}
-	if b.Len() == begin {
-		return nil
-	}
 	return j.append(b.Bytes())
+}
+
+// write adds what is new to b.
+func (j *Journal) write(b *bytes.Buffer, e line) {
+	if old, ok := j.Entries[e.resource]; !ok || old != e.Entry {
+		j.touch(e.resource, e.Entry)
+		b.WriteString("+\t" + e.resource + "\t" + e.Was + "\t" + e.Set + "\n")
+	}
+}
+
+// unsure stands for a value that was about to be set and perhaps was.
+const unsure = "-"
+
+// trusted reports whether plans take the journal's word for what c has set,
+// because the kernel cannot tell: it is written when it is so, not before.
+func trusted(c Change) bool {
+	switch c := c.(type) {
+	case PeerChange:
+		return c.New != nil && c.New.Endpoint.IsValid()
+	case DNSChange, FilterChange:
+		return true
+	}
+	return false
 }
 
 // after writes that the things of steps are as they were before us, where so.
 func (j *Journal) after(steps []Step) error {
 	var b bytes.Buffer
 	for _, s := range steps {
+		if trusted(s.Change) {
+			for _, e := range entriesOf(s.Change, j.Entries) {
+				j.write(&b, e)
+			}
+		}
 		resource := s.Change.Resource()
-		if e, ok := j.Entries[resource]; ok && restores(s.Change, e) {
+		if e, ok := j.Entries[resource]; ok && restores(s.Change, e, j.Entries) {
 			delete(j.Entries, resource)
 			b.WriteString("-\t" + resource + "\n")
 		}
@@ -152,23 +175,37 @@ func (j *Journal) after(steps []Step) error {
 	return j.append(b.Bytes())
 }
 
-// append adds whole lines with one write(2), which a kill -9 does not split.
+// append adds whole lines with one write(2), which a kill -9 does not split but
+// a full disk does: what is left of a line goes before the next.
 func (j *Journal) append(lines []byte) error {
 	if len(lines) == 0 {
 		return nil
+	}
+	if j.whole == 0 {
+		lines = append([]byte(header+"\n"), lines...)
 	}
 	if err := os.MkdirAll(filepath.Dir(j.path), 0o755); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(j.path), "sudo wgkeys apply")
 	}
 	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err == nil {
-		_, err = f.Write(lines)
+		_, err = writeAfter(f, j.whole, lines)
 		err = errors.Join(err, f.Close())
+	}
+	if err == nil {
+		j.whole += int64(len(lines))
 	}
 	if err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot write the journal", j.path, "sudo wgkeys apply")
 	}
 	return nil
+}
+
+func writeAfter(f *os.File, size int64, lines []byte) (int, error) {
+	if err := f.Truncate(size); err != nil {
+		return 0, err
+	}
+	return f.Write(lines)
 }
 
 // A line is one entry and its name.
@@ -195,8 +232,9 @@ func entriesOf(c Change, entries Entries) []line {
 			return append(dragged(c.Drags, entries), made...)
 		}
 	case PeerChange:
-		if c.New != nil {
-			return []line{{c.Resource(), Entry{Set: cmp.Or(c.New.Configured, "-")}}}
+		stranger := c.Old != nil && c.Name == "" && !has(entries, c.Resource())
+		if c.New != nil && !stranger {
+			return []line{{c.Resource(), Entry{Set: cmp.Or(c.New.Configured, unsure)}}}
 		}
 	case AddressChange:
 		if c.Add {
@@ -248,15 +286,19 @@ func first(entries Entries, resource string, e Entry) line {
 	return line{resource, e}
 }
 
-// restores reports whether c leaves the thing as it was before us.
-func restores(c Change, e Entry) bool {
+// restores reports whether c leaves the thing as it was before us. A parameter
+// that another one of the journal drags along has to be put back once more after
+// that one.
+func restores(c Change, e Entry, entries Entries) bool {
 	switch c := c.(type) {
 	case SysctlChange:
-		return c.New == e.Was
+		return c.New == e.Was && !has(entries, "sysctl "+driver(c.Key))
 	case ReleaseChange:
 		return true
 	case ShareChange:
 		return false
+	case PeerChange:
+		return c.New == nil
 	}
 	return len(entriesOf(c, nil)) == 0
 }
@@ -286,7 +328,7 @@ func Others(dir, tunnel string) (Entries, error) {
 // end removes the journal: nothing of ours is left.
 func (j *Journal) end() error {
 	clear(j.Entries)
-	j.Order = nil
+	j.Order, j.whole = nil, 0
 	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.Wrap(fault.Errno(err), "cannot remove the journal", j.path, "")
 	}

@@ -3,6 +3,7 @@ package apply
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -14,7 +15,7 @@ func (p *planner) setPeers() (remove []*Peer) {
 	live := make(map[keyring.PublicKey]*Peer, len(p.state.Peers))
 	holds := map[netip.Prefix]keyring.PublicKey{}
 	for i := range p.state.Peers {
-		peer := &p.state.Peers[i]
+		peer := p.remembered(p.state.Peers[i])
 		live[peer.PublicKey] = peer
 		for _, prefix := range peer.AllowedIPs {
 			holds[prefix] = peer.PublicKey
@@ -36,18 +37,39 @@ func (p *planner) setPeers() (remove []*Peer) {
 		}
 		delete(live, want.PublicKey)
 	}
+	for i := range p.state.Peers {
+		if peer := live[p.state.Peers[i].PublicKey]; peer != nil {
+			if c, ok := p.robbed(peer, hands); ok {
+				changes = append(changes, c)
+				peer = c.New
+			}
+			remove = append(remove, peer)
+		}
+	}
 	// Who takes goes before who gives: a prefix moves at once, without a
 	// moment in which it is nobody's.
 	slices.SortStableFunc(changes, func(a, b PeerChange) int { return givesOnly(a) - givesOnly(b) })
 	for _, c := range changes {
 		p.step(c, "%s", whyPeer(c))
 	}
-	for i := range p.state.Peers {
-		if peer := live[p.state.Peers[i].PublicKey]; peer != nil {
-			remove = append(remove, peer)
-		}
-	}
 	return remove
+}
+
+// robbed is the change of a peer that is not in the view, but has prefixes that
+// go to others: when those are undone it gets them back.
+func (p *planner) robbed(have *Peer, h hands) (PeerChange, bool) {
+	next := *have
+	gave := moving(have.AllowedIPs, h.gets, have.PublicKey)
+	next.AllowedIPs = subtract(have.AllowedIPs, gave)
+	return PeerChange{Link: p.view.Tunnel, Old: have, New: &next, Gave: gave}, len(gave) > 0
+}
+
+// remembered adds what only the journal knows of a peer.
+func (p *planner) remembered(peer Peer) *Peer {
+	if set := p.mine.Entries[PeerChange{New: &peer}.Resource()].Set; set != unsure {
+		peer.Configured = set
+	}
+	return &peer
 }
 
 func (p *planner) removePeers(peers []*Peer) {
@@ -80,12 +102,11 @@ func moving(prefixes []netip.Prefix, owner map[netip.Prefix]keyring.PublicKey, k
 func (p *planner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerChange, bool) {
 	next := &Peer{
 		PublicKey:        want.PublicKey,
-		Configured:       want.Endpoint,
-		Endpoint:         p.endpoint(want, have),
 		Keepalive:        want.Keepalive,
 		PresharedKeyFile: want.PresharedKeyFile,
 		AllowedIPs:       want.AllowedIPs,
 	}
+	next.Endpoint, next.Configured = p.endpoint(want, have)
 	if want.PresharedKeyFile != "" {
 		next.PSK = p.state.KeyFiles[want.PresharedKeyFile].Fingerprint
 	}
@@ -102,23 +123,33 @@ func (p *planner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerChange
 }
 
 // endpoint returns the address to set, or the zero value to leave the peer
-// where it is: it may have roamed from what the view says.
-func (p *planner) endpoint(want *tunnel.Peer, have *Peer) netip.AddrPort {
+// where it is: it may have roamed from what the view says. With it comes the
+// spelling that the peer's endpoint then is of.
+func (p *planner) endpoint(want *tunnel.Peer, have *Peer) (netip.AddrPort, string) {
 	if want.Endpoint == "" {
-		return netip.AddrPort{}
+		return netip.AddrPort{}, ""
 	}
-	resource := PeerChange{New: &Peer{PublicKey: want.PublicKey}}.Resource()
-	if have != nil && have.Endpoint.IsValid() && p.mine.Entries[resource].Set == want.Endpoint {
-		return netip.AddrPort{}
+	if have != nil && have.Endpoint.IsValid() && have.Configured == want.Endpoint {
+		return netip.AddrPort{}, want.Endpoint
 	}
 	if addr, err := netip.ParseAddrPort(want.Endpoint); err == nil {
-		return addr
+		return addr, want.Endpoint
 	}
 	e := p.state.Endpoints[want.Endpoint]
 	if e.Err != nil {
 		p.note("peer %s: its endpoint %s, OUTSIDE, cannot be resolved now: %v", want.Name, want.Endpoint, e.Err)
 	}
-	return e.Addr
+	if !e.Addr.IsValid() {
+		return e.Addr, have.configured()
+	}
+	return e.Addr, want.Endpoint
+}
+
+func (p *Peer) configured() string {
+	if p == nil {
+		return ""
+	}
+	return p.Configured
 }
 
 // givesOnly is 1 for a change that another peer's change makes by itself.
@@ -136,7 +167,7 @@ func whyPeer(c PeerChange) string {
 	case c.Old == nil:
 		return "peer " + c.Name + ", reached at " + c.New.Configured + ", OUTSIDE"
 	case len(c.Gained()) == 0 && len(c.Lost()) == 0 && len(c.Gave) > 0:
-		return "peer " + c.Name + ": what it was allowed, another peer takes"
+		return strings.TrimSpace("peer "+c.Name) + ": what it was allowed, another peer takes"
 	}
 	return "peer " + c.Name + " differs"
 }

@@ -249,7 +249,9 @@ func (p *planner) setRoutes() {
 		}
 		delete(have, r.key())
 	}
-	for _, r := range p.state.Routes {
+	stale := slices.Clone(p.state.Routes)
+	sortForGateways(stale)
+	for _, r := range slices.Backward(stale) {
 		if _, unwanted := have[r.key()]; !unwanted {
 			continue
 		}
@@ -263,7 +265,8 @@ func (p *planner) setRoutes() {
 }
 
 // sortForGateways puts the routes without a gateway first: one with a gateway
-// is accepted only where the gateway is reached already.
+// is accepted only where the gateway is reached already. They go the other way
+// round, so that going can be undone.
 func sortForGateways(routes []Route) {
 	slices.SortStableFunc(routes, func(a, b Route) int {
 		switch av, bv := a.Gateway.IsValid(), b.Gateway.IsValid(); {

@@ -23,12 +23,11 @@ import (
 func Run(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step)) error {
 	var taken []Step
 	for _, batch := range batches(plan.Steps) {
-		taken = append(taken, batch...)
-		err := ctx.Err()
-		if err == nil {
-			err = take(ctx, k, j, batch)
+		if err := ctx.Err(); err != nil {
+			return undo(context.WithoutCancel(ctx), k, j, taken, failed(plan, batch, err))
 		}
-		if err != nil {
+		taken = append(taken, batch...)
+		if err := take(ctx, k, j, batch); err != nil {
 			return undo(context.WithoutCancel(ctx), k, j, taken, failed(plan, batch, err))
 		}
 		for _, s := range batch {
@@ -43,7 +42,7 @@ func Run(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step))
 func RunDown(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step)) error {
 	var errs []error
 	for _, s := range plan.Steps {
-		if err := take(ctx, k, j, []Step{s}); err != nil {
+		if err := takeBack(ctx, k, j, s); err != nil {
 			errs = append(errs, failed(plan, []Step{s}, err))
 			continue
 		}
@@ -65,13 +64,23 @@ func take(ctx context.Context, k Kernel, j *Journal, batch []Step) error {
 	return j.after(batch)
 }
 
+// takeBack takes a step back to what was there before us. That needs no journal
+// that can be written: what stays in it is found to be as it was.
+func takeBack(ctx context.Context, k Kernel, j *Journal, s Step) error {
+	err := j.before([]Step{s})
+	if failed := k.Do(ctx, []Change{s.Change}); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return errors.Join(err, j.after([]Step{s}))
+}
+
 // undo takes the inverses of all steps, also of those of the batch that
 // failed: part of it may have been done, and every change is idempotent.
 func undo(ctx context.Context, k Kernel, j *Journal, taken []Step, cause error) error {
 	var errs []error
 	for _, s := range slices.Backward(taken) {
 		for _, c := range s.Change.Inverse() {
-			if err := take(ctx, k, j, []Step{{c, "undo"}}); err != nil {
+			if err := takeBack(ctx, k, j, Step{c, "undo"}); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", c, err))
 			}
 		}

@@ -20,8 +20,9 @@ func (s sysctls) clone() sysctls {
 }
 
 const (
-	forward4 = "net/ipv4/ip_forward"
-	forward6 = "net/ipv6/conf/all/forwarding"
+	forward4  = "net/ipv4/ip_forward"
+	forward6  = "net/ipv6/conf/all/forwarding"
+	redirects = "net/ipv4/conf/all/accept_redirects"
 
 	sendRedirects = "net/ipv4/conf/all/send_redirects"
 )
@@ -47,11 +48,20 @@ func (s sysctls) drags(key, value string) []Drag {
 			drags = append(drags, Drag{k, s[k], value})
 		}
 	}
-	const redirects = "net/ipv4/conf/all/accept_redirects"
 	if was, ok := s[redirects]; ok && key == forward4 {
 		drags = append(drags, Drag{redirects, was, opposite(value)})
 	}
 	return drags
+}
+
+// driver is the parameter that drags key along, or "".
+func driver(key string) string {
+	for _, d := range []string{forward4, forward6} {
+		if drags := (sysctls{key: ""}).drags(d, "1"); len(drags) > 0 {
+			return d
+		}
+	}
+	return ""
 }
 
 func opposite(value string) string {
@@ -217,7 +227,7 @@ func (p *planner) wants(key string) bool {
 		// also on what was an uplink: it may come back any moment
 		return p.view.Forward && p.view.ForwardIPv6
 	case key == forward4, strings.HasPrefix(key, "net/ipv4/") && path.Base(key) == "forwarding",
-		key == "net/ipv4/conf/all/accept_redirects":
+		key == redirects:
 		return p.view.Forward && p.view.ForwardIPv4
 	case key == sendRedirects:
 		return true // as long as the link is up
@@ -250,7 +260,8 @@ func (p *planner) restore(key string) {
 		p.step(release, "it is as it was")
 	case p.mine.ours("sysctl "+key, now) || p.now[key] != p.state.Sysctls[key]:
 		c := p.now.change(key, e.Was)
-		c.Drags = nil // each has its own entry
+		// What it drags along is put back next, and the journal has to know who moved it.
+		c.Drags = slices.DeleteFunc(c.Drags, func(d Drag) bool { return !p.isMine("sysctl " + d.Key) })
 		p.step(c, "as it was before")
 	default:
 		p.note("%s is %s, which wgkeys did not set: left alone", sysctlName(key), now)
