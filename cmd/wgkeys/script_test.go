@@ -147,24 +147,3 @@ func buildAge(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%v: %s", err, out)
 	}
 }
-
-// TestReadme keeps the README true: the tunnel file in it is the one that the
-// tests use, and every verb is in it.
-func TestReadme(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tunnel, err := os.ReadFile("../../testdata/first-users/tunnels/wg0.toml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(text), "```toml\n"+string(tunnel)+"```\n") {
-		t.Error("testdata/first-users/tunnels/wg0.toml is not in the README as it is")
-	}
-	for _, c := range newApp(t.Context(), &ui{}).Commands {
-		if !c.Hidden && !strings.Contains(string(text), "wgkeys "+c.Name) && !strings.Contains(string(text), "make "+c.Name) {
-			t.Errorf("the README does not speak of wgkeys %s", c.Name)
-		}
-	}
-}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestReadme keeps the README true: the tunnel file in it is the one that the
+// tests use, and every verb is in it.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tunnel, err := os.ReadFile("../../testdata/first-users/tunnels/wg0.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "```toml\n"+string(tunnel)+"```\n") {
+		t.Error("testdata/first-users/tunnels/wg0.toml is not in the README as it is")
+	}
+	for _, c := range newApp(t.Context(), &ui{}).Commands {
+		if !c.Hidden && !strings.Contains(string(text), "wgkeys "+c.Name) && !strings.Contains(string(text), "make "+c.Name) {
+			t.Errorf("the README does not speak of wgkeys %s", c.Name)
+		}
+	}
+}
+
+// TestSecurity: the tests that SECURITY.md names are there.
+func TestSecurity(t *testing.T) {
+	text, err := os.ReadFile("../../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named, file, content := 0, "", ""
+	for _, m := range regexp.MustCompile("`([a-z/_]+(?:_test\\.go|\\.txtar)|Test[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1) {
+		named++
+		if !strings.HasPrefix(m[1], "Test") {
+			b, err := os.ReadFile(filepath.Join("../..", m[1]))
+			if err != nil {
+				t.Error(err)
+			}
+			file, content = m[1], string(b)
+		} else if !strings.Contains(content, "func "+m[1]+"(") {
+			t.Errorf("there is no %s in %s", m[1], file)
+		}
+	}
+	if named < 20 {
+		t.Errorf("SECURITY.md names %d tests and files", named)
+	}
+}
+
+// TestImports: what runs on a host cannot reach the vault or age, by no path,
+// since every package of ours is below one of these folders or above both.
+func TestImports(t *testing.T) {
+	forbidden := map[string][]string{
+		"keyring": {"wgkeys/vault", "wgkeys/deploy", "filippo.io/"},
+		"deploy":  {"wgkeys/vault", "wgkeys/cmd", "filippo.io/"},
+		"vault":   {"wgkeys/deploy", "wgkeys/cmd"},
+	}
+	for dir, paths := range forbidden {
+		files := 0
+		err := filepath.WalkDir(filepath.Join("../..", dir), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			files++
+			for _, imported := range importsOf(t, path) {
+				for _, p := range paths {
+					if strings.HasPrefix(imported, p) {
+						t.Errorf("%s imports %s", path, imported)
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil || files == 0 {
+			t.Errorf("%s: %d files, %v", dir, files, err)
+		}
+	}
+}
+
+func importsOf(t *testing.T, path string) []string {
+	f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, i := range f.Imports {
+		p, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, p)
+	}
+	return paths
+}
