@@ -48,7 +48,8 @@ func doGen(e *env) error {
 	g := &generator{e, r, name, time.Now()}
 	for _, host := range hosts {
 		if t != nil && !slices.Contains(t.Hosts(), host) {
-			e.ui.warn(fault.New("not yet a host of tunnel", name, "tunnels/"+name+".toml does not name "+host, ""))
+			e.ui.warn(fault.New("not yet a host of tunnel", name, "tunnels/"+name+".toml does not name "+host,
+				fmt.Sprintf("if this was a slip: rm keyring/%[1]s/%[2]s.pub vault/%[1]s/%[2]s.key.age", host, name)))
 		}
 		if err := g.key(host); err != nil {
 			return err

@@ -62,7 +62,7 @@ func (e *env) confirmOver(t *tunnel.Tunnel, host, token string, wait time.Durati
 	err := e.runThere(t, host, args, strings.NewReader(""))
 	if err != nil && wait > 0 && (errors.Is(err, ssh.ErrUnreachable) || e.ctx.Err() != nil) {
 		return fault.Wrap(err, "could not confirm the apply on host", host,
-			fmt.Sprintf("the host goes back by itself within %v; then look again: wgkeys plan %s", wait, host))
+			fmt.Sprintf("if it was begun there, the host goes back by itself within %v; then look: wgkeys plan %s", wait, host))
 	}
 	return err
 }
