@@ -66,21 +66,27 @@ func (r Ring) Load(tunnel string) (map[string]PublicKey, error) {
 	return keys, nil
 }
 
-// Put writes host's public key in tunnel as a new file of mode 0644. If there
-// is one already the error is [fs.ErrExist] and the file is left as it is.
+// Put writes host's public key in tunnel as a new file of mode 0644, whole or
+// not at all. If there is one already the error is [fs.ErrExist] and the file
+// is left as it is.
 func (r Ring) Put(host, tunnel string, k PublicKey) error {
 	path := r.Path(host, tunnel)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.CreateTemp(dir, "."+tunnel+".*")
 	if err != nil {
-		return fault.Wrap(err, "cannot write the public key of", host, "")
-	}
-	_, err = f.WriteString(k.String() + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		os.Remove(path)
 		return fault.Wrap(fault.Errno(err), "cannot write the public key", path, "")
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(k.String() + "\n")
+	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot write the public key", path, "")
+	}
+	// link(2) is a rename that replaces nothing.
+	if err := os.Link(f.Name(), path); err != nil {
+		return fault.Wrap(err, "cannot write the public key", path, "")
 	}
 	return nil
 }
