@@ -23,6 +23,12 @@ list() {
 		nft nftables masquerading
 		strace strace faults in system calls
 		git git to keep a configuration in
+		sudo sudo push to a user who is not root
+		busybox busybox the smallest sh that push speaks to
+		mksh mksh another sh, whose echo and printf are its own
+		tcsh tcsh a login shell that is no sh
+		fish fish a login shell that is no sh
+		zsh zsh a login shell
 		qemu-system-x86_64 qemu-system-x86 the VM laboratory: a kernel with WireGuard
 	END
 }
