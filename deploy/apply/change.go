@@ -30,8 +30,8 @@ type LinkChange struct {
 }
 
 // A Drag is a kernel parameter that the kernel sets by itself along with a
-// change, and which down has to put back.
-type Drag struct{ Key, Was, Set string }
+// change, and which down has to put back. Was is as in a [SysctlChange].
+type Drag struct{ Key, Old, Set, Was string }
 
 // A DeviceChange sets a device's private key, port and mark.
 type DeviceChange struct {
@@ -132,7 +132,7 @@ func (c SysctlChange) Inverse() []Change {
 		if d.Key == redirects {
 			value = opposite(value)
 		}
-		back.Drags = append(back.Drags, Drag{d.Key, d.Set, value})
+		back.Drags = append(back.Drags, Drag{Key: d.Key, Old: d.Set, Set: value})
 	}
 	return append([]Change{back}, putBack(c.Drags)...)
 }
@@ -143,7 +143,7 @@ func (c ReleaseChange) Inverse() []Change { return []Change{ShareChange(c)} }
 func putBack(drags []Drag) []Change {
 	var back []Change
 	for _, d := range drags {
-		back = append(back, SysctlChange{Key: d.Key, Old: d.Set, New: d.Was})
+		back = append(back, SysctlChange{Key: d.Key, Old: d.Set, New: d.Old})
 	}
 	return back
 }

@@ -267,7 +267,7 @@ func entriesOf(c Change, entries Entries) []line {
 func dragged(drags []Drag, entries Entries) []line {
 	var lines []line
 	for _, d := range drags {
-		lines = append(lines, first(entries, "sysctl "+d.Key, Entry{d.Was, d.Set}))
+		lines = append(lines, first(entries, "sysctl "+d.Key, Entry{cmp.Or(d.Was, d.Old), d.Set}))
 	}
 	return lines
 }

@@ -138,7 +138,7 @@ func (p *planner) addLink() {
 	// wg_open turns off redirects on all interfaces as it brings the link up.
 	link := LinkChange{Name: p.view.Tunnel, New: &Link{MTU: p.mtu()}}
 	if was, ok := p.now[sendRedirects]; ok {
-		link.Drags = []Drag{{sendRedirects, p.was(sendRedirects, was), "0"}}
+		link.Drags = []Drag{{sendRedirects, was, "0", p.was(sendRedirects, was)}}
 	}
 	p.step(link, "the tunnel's interface")
 }

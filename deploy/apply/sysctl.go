@@ -45,11 +45,11 @@ func (s sysctls) drags(key, value string) []Drag {
 	var drags []Drag
 	for _, k := range slices.Sorted(maps.Keys(s)) {
 		if match, _ := path.Match(pattern, k); match && k != key {
-			drags = append(drags, Drag{k, s[k], value})
+			drags = append(drags, Drag{Key: k, Old: s[k], Set: value})
 		}
 	}
 	if was, ok := s[redirects]; ok && key == forward4 {
-		drags = append(drags, Drag{redirects, was, opposite(value)})
+		drags = append(drags, Drag{Key: redirects, Old: was, Set: opposite(value)})
 	}
 	return drags
 }
@@ -102,8 +102,8 @@ func (p *planner) assign(key, value, why string, args ...any) {
 	now, known := p.now[key]
 	switch other, shared := p.others[resource]; {
 	case known && same(now, value) && shared && !p.isMine(resource):
+		p.share(p.now.drags(key, value), why, args...) // first, so that it is put back last
 		p.step(ShareChange{key, other.Was, value}, why, args...)
-		p.share(p.now.drags(key, value), why, args...)
 	case known && same(now, value) && key != p.unsure:
 	default:
 		if key == p.unsure {
@@ -114,6 +114,9 @@ func (p *planner) assign(key, value, why string, args ...any) {
 		}
 		c := p.now.change(key, value)
 		c.Was = p.was(key, c.Old)
+		for i, d := range c.Drags {
+			c.Drags[i].Was = p.was(d.Key, d.Old)
+		}
 		p.step(c, why, args...)
 	}
 }
