@@ -12,8 +12,8 @@ const killed = 128 + 9
 
 // Killed before or after any change, apply leaves a host that down brings back
 // to what it was, and that the next apply completes.
-func TestLabApplyKilled(t *testing.T) {
-	u, before, target, steps := newFull(t)
+func labApplyKilled(t *testing.T, u *users) {
+	before, target, steps := u.full()
 	for _, where := range []string{"kill-before", "kill-after"} {
 		for n := 1; n <= steps; n++ {
 			point := fmt.Sprintf("%s %d", where, n)
@@ -34,8 +34,8 @@ func TestLabApplyKilled(t *testing.T) {
 }
 
 // Killed before or after any change, down is completed by the next one.
-func TestLabDownKilled(t *testing.T) {
-	u, before, _, _ := newFull(t)
+func labDownKilled(t *testing.T, u *users) {
+	before, _, _ := u.full()
 	u.must(u.shale, "wgkeys apply")
 	steps := u.steps("wgkeys down -n")
 	for _, where := range []string{"kill-before", "kill-after"} {
@@ -53,8 +53,8 @@ func TestLabDownKilled(t *testing.T) {
 
 // Killed while it changes a tunnel that is up, apply leaves one that down takes
 // down like any other.
-func TestLabChangeKilled(t *testing.T) {
-	u, before, _, _ := newFull(t)
+func labChangeKilled(t *testing.T, u *users) {
+	before, _, _ := u.full()
 	changed := strings.NewReplacer(`log_martians" = "1"`, `log_martians" = "2"`, "= 1400", "= 1300", "ndp_proxy = true\n", "").Replace(fullTunnel)
 	use := func(text string) {
 		u.tunnel(text)
@@ -79,8 +79,8 @@ func TestLabChangeKilled(t *testing.T) {
 }
 
 // A change that fails takes those before it back, and the error says so.
-func TestLabApplyFails(t *testing.T) {
-	u, before, _, steps := newFull(t)
+func labApplyFails(t *testing.T, u *users) {
+	before, _, steps := u.full()
 	for n := 1; n <= steps; n++ {
 		r := u.run(u.shale, fmt.Sprintf("WGKEYS_TEST_FAULT='fail %d' wgkeys apply", n))
 		if r.code != exitFailed || !strings.HasPrefix(r.stderr, `wgkeys: error: cannot change tunnel "wg0": `) ||
@@ -92,11 +92,10 @@ func TestLabApplyFails(t *testing.T) {
 	t.Logf("each of %d changes failed", steps)
 }
 
-// newFull has the full tunnel on shale, taken down again: how shale was before,
-// how it is with the tunnel, and how many changes it takes.
-func newFull(t *testing.T) (u *users, before, target string, steps int) {
-	t.Helper()
-	u = newUsers(t)
+// full chooses the full tunnel and tells how shale is before, how it is with
+// the tunnel, and how many changes that takes.
+func (u *users) full() (before, target string, steps int) {
+	u.t.Helper()
 	u.tunnel(fullTunnel)
 	u.clone()
 	before = u.snapshot(u.shale)
@@ -104,7 +103,7 @@ func newFull(t *testing.T) (u *users, before, target string, steps int) {
 	u.must(u.shale, "wgkeys apply")
 	target = u.target()
 	u.must(u.shale, "wgkeys down")
-	return u, before, target, steps
+	return before, target, steps
 }
 
 // steps is the number of changes that a plan has.
@@ -131,6 +130,10 @@ var linkNumber = regexp.MustCompile(`(?m)^\d+: wg0:`)
 // target is shale's network with the tunnel up, and the tunnel's peers.
 func (u *users) target() string {
 	u.t.Helper()
+	// The kernel readies an address a moment after it is added (addrconf_dad_work).
+	if err := u.shale.WaitAddresses(u.t.Context()); err != nil {
+		u.t.Fatal(err)
+	}
 	peers := u.must(u.shale, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 persistent-keepalive")
 	return linkNumber.ReplaceAllString(u.snapshot(u.shale), "N: wg0:") + peers
 }

@@ -25,14 +25,14 @@ addresses = ["10.77.0.2/32", "2001:db8:7767::2/128"]
 
 // Whatever the values were before apply, and whatever else is on the host: down
 // brings back just that.
-func TestLabDownRestores(t *testing.T) {
-	u := newUsers(t)
+func labDownRestores(t *testing.T, u *users) {
 	u.must(u.shale, "ip link add extra0 type veth peer name extra1 && ip link set extra0 up && ip link set extra1 up")
 	if err := u.shale.WaitAddresses(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	defer func() { u.must(u.shale, "ip link del extra0") }()
 	for _, c := range []struct{ name, set, unset string }{
-		{"as it came", "", ""},
+		{"as it came", "true", "true"},
 		{"advertisements accepted as by a router", "sysctl -w net.ipv6.conf.eth0.accept_ra=2", "sysctl -w net.ipv6.conf.eth0.accept_ra=1"},
 		{"one interface forwards", "sysctl -w net.ipv6.conf.extra0.forwarding=1 net.ipv4.conf.extra1.forwarding=1",
 			"sysctl -w net.ipv6.conf.extra0.forwarding=0 net.ipv4.conf.extra1.forwarding=0"},
@@ -42,10 +42,11 @@ func TestLabDownRestores(t *testing.T) {
 		{"a proxy already", "sysctl -w net.ipv6.conf.eth0.proxy_ndp=1; ip -6 neigh add proxy 2001:db8:5::99 dev eth0",
 			"sysctl -w net.ipv6.conf.eth0.proxy_ndp=0; ip -6 neigh del proxy 2001:db8:5::99 dev eth0"},
 		{"the very proxy", "ip -6 neigh add proxy 2001:db8:7767::2 dev eth0", "ip -6 neigh del proxy 2001:db8:7767::2 dev eth0"},
-		{"a router already", "sysctl -w net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1", ""},
-		{"foreign routes, rules and filters", foreign, ""},
+		{"a router already", "sysctl -w net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1",
+			"sysctl -w net.ipv6.conf.all.forwarding=0 net.ipv4.ip_forward=0 net.ipv6.conf.eth0.accept_ra=1"},
+		{"foreign routes, rules and filters", foreign, unforeign},
 	} {
-		u.must(u.shale, "set -e; "+c.set+" >/dev/null; true")
+		u.must(u.shale, "set -e; "+c.set)
 		for _, text := range []string{firstTunnel, fullTunnel} {
 			u.tunnel(text)
 			u.clone()
@@ -53,9 +54,7 @@ func TestLabDownRestores(t *testing.T) {
 			u.must(u.shale, "wgkeys apply && ip link show wg0 && wgkeys down")
 			u.same(u.shale, before, c.name)
 		}
-		if c.unset != "" {
-			u.must(u.shale, c.unset)
-		}
+		u.must(u.shale, c.unset)
 	}
 }
 
@@ -68,10 +67,13 @@ ip -4 rule add fwmark 0x7767 table 7767 priority 501
 nft 'table inet foreign { chain c { type filter hook forward priority 0; ip6 daddr 2001:db8:dddd::/48 accept; }; }'
 ip -6 neigh add proxy 2001:db8:5::98 dev extra0`
 
+const unforeign = `nft delete table inet foreign
+ip -6 rule del priority 500
+ip -4 rule del priority 501`
+
 // What somebody changed while the tunnel was up is his, and stays; the rest is
 // put back.
-func TestLabDownLeavesOthersChanges(t *testing.T) {
-	u := newUsers(t)
+func labDownLeavesOthersChanges(t *testing.T, u *users) {
 	u.must(u.shale, "wgkeys apply; sysctl -w net.ipv6.conf.eth0.accept_ra=0; nft add table inet foreign")
 	r := u.run(u.shale, "wgkeys down")
 	if want := "wgkeys: note: net.ipv6.conf.eth0.accept_ra is 0, which wgkeys did not set: left alone\n"; r.code != 0 || !strings.Contains(r.stderr, want) {
@@ -79,4 +81,5 @@ func TestLabDownLeavesOthersChanges(t *testing.T) {
 	}
 	u.want("shale", u.must(u.shale, "sysctl net.ipv6.conf.eth0.accept_ra net.ipv6.conf.all.forwarding; nft list tables"),
 		"net.ipv6.conf.eth0.accept_ra = 0", "net.ipv6.conf.all.forwarding = 0", "table inet foreign")
+	u.must(u.shale, "sysctl -w net.ipv6.conf.eth0.accept_ra=1; nft delete table inet foreign")
 }

@@ -21,8 +21,7 @@ import (
 // A change of the configuration interrupts nothing that does not change: a
 // stream through the tunnel loses no byte and does not stall, and the session
 // under it stays.
-func TestLabLiveChanges(t *testing.T) {
-	u := newUsers(t)
+func labLiveChanges(t *testing.T, u *users) {
 	u.must(u.basalt, "wgkeys apply shale && wgkeys apply")
 	s := u.startStream()
 	handshake := u.must(u.basalt, "wg show wg0 latest-handshakes")
@@ -103,7 +102,7 @@ func send(l net.Listener) {
 		return
 	}
 	defer c.Close()
-	chunk := make([]byte, 0, 4096)
+	chunk := make([]byte, 0, 1024)
 	for n := uint64(0); ; {
 		chunk = chunk[:0]
 		for range cap(chunk) / 8 {
@@ -113,7 +112,7 @@ func send(l net.Listener) {
 		if _, err := c.Write(chunk); err != nil {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -11,8 +11,7 @@ import (
 
 // One process at a time changes tunnels: another one says for whom it waits,
 // and goes on when that one is done.
-func TestLabWaits(t *testing.T) {
-	u := newUsers(t)
+func labWaits(t *testing.T, u *users) {
 	before := u.snapshot(u.shale)
 	for _, command := range []string{"apply", "down"} {
 		// A process that takes as long as we like over its change: it holds
@@ -60,8 +59,7 @@ func (u *users) untilLocked() {
 
 // Whatever runs at the same moment, all succeed, and in the end there is a
 // whole tunnel or none.
-func TestLabAtTheSameMoment(t *testing.T) {
-	u := newUsers(t)
+func labAtTheSameMoment(t *testing.T, u *users) {
 	before := u.snapshot(u.shale)
 	up, down := 0, 0
 	for range 4 {

@@ -35,7 +35,7 @@ hint: wgkeys push shale`},
 	{name: "a key for all to read", set: "chmod 644 $K", unset: "chmod 600 $K", says: `
 error: will not use key file "/etc/wireguard/wg0.key": others on this host can read or change it (mode -rw-r--r--)
 hint: wgkeys push shale mends its mode; if strangers have accounts here, replace the key`},
-	{name: "a directory", set: "mv $K /run/k; mkdir $K", unset: "rmdir $K; mv /run/k $K", says: `
+	{name: "a directory", set: "mv $K /run/k; mkdir $K", unset: "rm -d $K; mv /run/k $K", says: `
 error: cannot read key file "/etc/wireguard/wg0.key": it is a directory
 hint: rmdir /etc/wireguard/wg0.key, then wgkeys push shale`},
 	{name: "no rights to apply", command: nobody + "apply", says: `
@@ -59,8 +59,7 @@ hint: wgkeys init, or name the repository with -C DIR`},
 }
 
 // Each trouble is told in one error and one hint, and nothing was touched.
-func TestLabRefusals(t *testing.T) {
-	u := newUsers(t)
+func labRefusals(t *testing.T, u *users) {
 	if err := u.shale.WriteFile("/run/basalt.key", []byte(u.read(u.basalt, "/etc/wireguard/wg0.key")), 0o600); err != nil {
 		t.Fatal(err)
 	}

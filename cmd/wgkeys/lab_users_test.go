@@ -15,6 +15,44 @@ import (
 // first users' hosts: the very same tests on WireGuard in user space and, in
 // testdata/vm, on the kernel's own.
 
+// labTests are the tests that share one set of hosts: each begins with no
+// tunnel and the first users' tunnel file, and has to leave no tunnel.
+var labTests = []struct {
+	name string
+	run  func(*testing.T, *users)
+}{
+	{"FirstTunnel", labFirstTunnel},
+	{"SnapshotSees", labSnapshotSees},
+	{"NoIdentity", labNoIdentity},
+	{"ForwardingOrder", labForwardingOrder},
+	{"LiveChanges", labLiveChanges},
+	{"DownRestores", labDownRestores},
+	{"DownLeavesOthersChanges", labDownLeavesOthersChanges},
+	{"ApplyKilled", labApplyKilled},
+	{"ChangeKilled", labChangeKilled},
+	{"DownKilled", labDownKilled},
+	{"ApplyFails", labApplyFails},
+	{"Refusals", labRefusals},
+	{"Waits", labWaits},
+	{"AtTheSameMoment", labAtTheSameMoment},
+	{"Push", labPush},
+	{"Traces", labTraces},
+}
+
+func TestLab(t *testing.T) {
+	u := newUsers(t)
+	for _, l := range labTests {
+		t.Run(l.name, func(t *testing.T) {
+			u := u.with(t)
+			u.must(u.basalt, "wgkeys down")
+			u.must(u.shale, "wgkeys down")
+			u.tunnel(firstTunnel)
+			u.clone()
+			l.run(t, u)
+		})
+	}
+}
+
 // users are the first users: their hosts, the repository ~/net on basalt and
 // a copy without secrets, as git would bring it, on shale.
 type users struct {
@@ -23,12 +61,12 @@ type users struct {
 }
 
 // programs are what the tests need on hosts.
-var programs = []string{"sshd", "ssh", "ssh-keygen", "ping", "wg", "sysctl", "nft"}
+var programs = []string{"sshd", "ssh", "ssh-keygen", "ping", "wg", "sysctl", "nft", "strace"}
 
 // newUsers has made keys for both hosts and pushed them; no tunnel is up.
-func newUsers(t *testing.T, more ...string) *users {
+func newUsers(t *testing.T) *users {
 	t.Helper()
-	labtest.Require(t, append(more, programs...)...)
+	labtest.Require(t, programs...)
 	n, err := newNetwork(t.Context())
 	if err != nil {
 		t.Fatal(err)

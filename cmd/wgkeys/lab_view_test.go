@@ -9,8 +9,7 @@ import (
 
 // The first users' whole tunnel is ten lines for both ends. What the plan says,
 // what wg(8) and ip(8) say, and what packets do, agree.
-func TestLabFirstTunnel(t *testing.T) {
-	u := newUsers(t)
+func labFirstTunnel(t *testing.T, u *users) {
 	public := func(host string) string {
 		return strings.TrimSpace(u.read(u.basalt, "/root/net/keyring/"+host+"/wg0.pub"))
 	}
@@ -88,9 +87,9 @@ func (u *users) testPings() {
 
 // apply, plan, show and down decrypt nothing: no vault, no identity and no
 // home are needed, and not one environment variable.
-func TestLabNoIdentity(t *testing.T) {
-	u := newUsers(t)
-	u.must(u.basalt, "rm -r vault /root/.config")
+func labNoIdentity(t *testing.T, u *users) {
+	u.must(u.basalt, "mkdir /root/away && mv vault /root/.config /root/away")
+	defer func() { u.must(u.basalt, "mv /root/away/vault . && mv /root/away/.config /root && rm -d /root/away") }()
 	before := u.snapshot(u.basalt)
 	for _, environment := range []string{"", "HOME=/nonexistent", "HOME=/nonexistent XDG_CONFIG_HOME=relative WGKEYS_IDENTITY=/nonexistent/file"} {
 		wgkeys := "env -i " + environment + " /usr/local/bin/wgkeys -C /root/net "
@@ -102,8 +101,7 @@ func TestLabNoIdentity(t *testing.T) {
 
 // The snapshot that the other tests compare sees all of a tunnel: else there
 // would be nothing to compare.
-func TestLabSnapshotSees(t *testing.T) {
-	u := newUsers(t)
+func labSnapshotSees(t *testing.T, u *users) {
 	before := u.snapshot(u.shale)
 	u.must(u.shale, "wgkeys apply")
 	diff := lineDiff(before, u.snapshot(u.shale))
