@@ -37,6 +37,8 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 			if i := slices.IndexFunc(state.Rules, func(r Rule) bool { return RuleChange{Rule: r}.Resource() == resource }); i >= 0 {
 				p.step(RuleChange{state.Rules[i], false}, "no longer needed")
 			}
+		case "unmanaged":
+			p.step(ManagerChange{name, strings.TrimPrefix(key, name+" "), false}, "there is nothing more to leave alone")
 		case "dns":
 			p.step(DNSChange{name, strings.Fields(mine.Entries[resource].Set), nil}, "no longer asked for")
 		case "filter":

@@ -252,6 +252,10 @@ func entriesOf(c Change, entries Entries) []line {
 		if c.Add {
 			return made
 		}
+	case ManagerChange:
+		if c.Add {
+			return made
+		}
 	case DNSChange:
 		if c.New != nil {
 			return []line{{c.Resource(), Entry{Set: strings.Join(c.New, " ")}}}

@@ -44,6 +44,7 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 		return nil, err
 	}
 	p.keepAdvertisements()
+	p.tellManagers()
 	p.addLink()
 	p.widenLink()
 	p.setDevice()
@@ -312,6 +313,7 @@ func (p *planner) setProxies() {
 	if want == nil && p.view.Proxies != nil {
 		p.note("no interface has an IPv6 default route, so there is none to proxy neighbours on")
 	}
+	p.noteRouted(want)
 	for _, x := range want {
 		if !have[x] {
 			p.step(ProxyChange{x, true}, "answer on %s, OUTSIDE, for %s, INSIDE", x.Link, x.Addr)
@@ -320,6 +322,18 @@ func (p *planner) setProxies() {
 	for _, x := range p.state.Proxies {
 		if c := (ProxyChange{x, false}); p.isMine(c.Resource()) && !slices.Contains(want, x) {
 			p.step(c, "no longer to be answered for")
+		}
+	}
+}
+
+// noteRouted warns of what a provider that routes the prefix would not ask for.
+func (p *planner) noteRouted(want []Proxy) {
+	for _, u := range p.uplinks() {
+		onLink := func(x Proxy) bool {
+			return x.Link != u.Name || slices.ContainsFunc(u.OnLink, func(n netip.Prefix) bool { return n.Contains(x.Addr) })
+		}
+		if i := slices.IndexFunc(want, func(x Proxy) bool { return !onLink(x) }); i >= 0 {
+			p.note("ndp_proxy: %s, INSIDE, is in no prefix that is on-link on %s; a provider that routes the prefix to this host never asks for it, and ndp_proxy does nothing", want[i].Addr, u.Name)
 		}
 	}
 }

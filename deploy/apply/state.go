@@ -20,6 +20,8 @@ type State struct {
 	Sysctls   map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
 	KeyFiles  map[string]KeyFile
 
+	Managers    []string            // of the host's network: [Networkd], [NetworkManager]
+	Unmanaged   []string            // those of them that were told to leave the link alone
 	Resolver    string              // what takes the link's resolvers: "systemd-resolved", "resolvconf"; "": nothing
 	FilterRules int                 // how many rules the tunnel's nftables table has
 	Endpoints   map[string]Endpoint // by name:port, of those that had to be resolved
@@ -70,10 +72,11 @@ type Proxy struct {
 
 // An Uplink is an interface with a default route.
 type Uplink struct {
-	Name string
-	IPv4 bool // has an IPv4 default route
-	IPv6 bool // has an IPv6 default route
-	RA   bool // the IPv6 one comes from router advertisements
+	Name   string
+	IPv4   bool           // has an IPv4 default route
+	IPv6   bool           // has an IPv6 default route
+	OnLink []netip.Prefix // reached without a router
+	RA     bool           // the IPv6 one comes from router advertisements
 }
 
 // A KeyFile is what was found at the path of a private or preshared key.

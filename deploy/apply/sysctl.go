@@ -147,9 +147,9 @@ func (p *planner) keepAdvertisements() {
 	if !p.view.Forward || !p.view.ForwardIPv6 {
 		return
 	}
-	uplinks := p.uplinks()
-	if slices.ContainsFunc(uplinks, func(u Uplink) bool { return u.IPv6 }) {
-		uplinks = slices.DeleteFunc(uplinks, func(u Uplink) bool { return !u.IPv6 })
+	uplinks := slices.DeleteFunc(p.uplinks(), func(u Uplink) bool { return !u.IPv6 })
+	if len(uplinks) == 0 {
+		uplinks = p.mayBecomeUplinks()
 	}
 	for _, u := range uplinks {
 		key := "net/ipv6/conf/" + u.Name + "/accept_ra"
@@ -158,17 +158,50 @@ func (p *planner) keepAdvertisements() {
 			p.set(key, "2", "%s", whyAdvertisements(u))
 		case "0":
 			if u.RA {
-				p.note("%s: router advertisements are handled by another program (accept_ra=0), which must go on accepting them while the host forwards; its accept_ra is left alone", u.Name)
+				p.note("%s", whoAdvertises(u, p.state.Managers))
 			}
 		}
 	}
 }
 
+// mayBecomeUplinks are the interfaces that accept router advertisements now, a
+// new one among them. At boot apply comes before the first advertisement, and
+// forwarding would make the host deaf to it.
+func (p *planner) mayBecomeUplinks() []Uplink {
+	var links []Uplink
+	for _, key := range slices.Sorted(maps.Keys(p.now)) {
+		name, ok := strings.CutSuffix(strings.TrimPrefix(key, "net/ipv6/conf/"), "/accept_ra")
+		if ok && name != "lo" && name != "all" && name != p.view.Tunnel && p.now[key] == "1" {
+			links = append(links, Uplink{Name: name})
+		}
+	}
+	return links
+}
+
 func whyAdvertisements(u Uplink) string {
-	if u.RA {
+	switch {
+	case u.RA:
 		return u.Name + " has its default route from router advertisements, and forwarding would drop it"
+	case u.Name == "default":
+		return "an interface that comes later may learn its default route from router advertisements"
+	case !u.IPv6:
+		return u.Name + " may yet learn its default route from router advertisements, which a router ignores"
 	}
 	return u.Name + " is an uplink: keep accepting router advertisements while forwarding"
+}
+
+// whoAdvertises says who handles router advertisements where the kernel does
+// not, and what to set there: not every program goes on doing so on a router.
+func whoAdvertises(u Uplink, managers []string) string {
+	s := u.Name + " has its default route from router advertisements that another program handles (accept_ra=0), which is left alone"
+	if slices.Contains(managers, Networkd) {
+		s += "; if that is systemd-networkd: set IPv6AcceptRA=yes in the .network file of " + u.Name +
+			", since its default is no where the host forwards (systemd.network(5))"
+	}
+	if slices.Contains(managers, NetworkManager) {
+		s += "; if that is NetworkManager: it goes on accepting them"
+	}
+	return s
 }
 
 func (p *planner) setForwarding() {

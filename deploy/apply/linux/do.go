@@ -54,6 +54,8 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 		return k.setRule(c)
 	case apply.FilterChange:
 		return setFilter(c)
+	case apply.ManagerChange:
+		return setManager(ctx, c)
 	case apply.DNSChange:
 		return setDNS(ctx, c)
 	case apply.ShareChange, apply.ReleaseChange:

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -36,6 +35,9 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	}
 	if s.FilterRules, err = observeFilter(name, view, journal); err != nil {
 		return nil, err
+	}
+	if view != nil {
+		observeManagers(name, s)
 	}
 	if view != nil && view.DNS != nil {
 		s.Resolver = resolver()
@@ -158,54 +160,6 @@ func (k *Kernel) observeUplinks(s *apply.State, view *tunnel.View, journal apply
 		}
 	}
 	return err
-}
-
-func (k *Kernel) uplinks(names map[int]string) ([]apply.Uplink, error) {
-	found := map[string]*apply.Uplink{}
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := retry(func() ([]netlink.Route, error) {
-			return k.nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range routes {
-			if p, ok := prefixOf(r.Dst); r.Dst != nil && (!ok || p.Bits() != 0) || r.Type != unix.RTN_UNICAST {
-				continue
-			}
-			for _, index := range outgoing(r) {
-				u := found[names[index]]
-				if u == nil {
-					u = &apply.Uplink{Name: names[index]}
-					found[u.Name] = u
-				}
-				u.IPv4 = u.IPv4 || family == netlink.FAMILY_V4
-				u.IPv6 = u.IPv6 || family == netlink.FAMILY_V6
-				u.RA = u.RA || r.Protocol == unix.RTPROT_RA
-			}
-		}
-	}
-	var uplinks []apply.Uplink
-	for name, u := range found {
-		if name != "" && name != "lo" {
-			uplinks = append(uplinks, *u)
-		}
-	}
-	slices.SortFunc(uplinks, func(a, b apply.Uplink) int { return strings.Compare(a.Name, b.Name) })
-	return uplinks, nil
-}
-
-// outgoing are the interfaces of a route; those learned from several routers
-// are one route with several next hops.
-func outgoing(r netlink.Route) []int {
-	if r.MultiPath == nil {
-		return []int{r.LinkIndex}
-	}
-	var links []int
-	for _, hop := range r.MultiPath {
-		links = append(links, hop.LinkIndex)
-	}
-	return links
 }
 
 // observeSysctls reads the parameters that the view and the journal speak of,

@@ -1,0 +1,70 @@
+package linux
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+)
+
+// uplinks finds the interfaces with a default route in the main table, and what
+// is on-link there.
+func (k *Kernel) uplinks(names map[int]string) ([]apply.Uplink, error) {
+	links := map[int]*apply.Uplink{}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := retry(func() ([]netlink.Route, error) {
+			return k.nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range routes {
+			for _, index := range outgoing(r) {
+				if links[index] == nil {
+					links[index] = &apply.Uplink{Name: names[index]}
+				}
+				learn(links[index], r, family)
+			}
+		}
+	}
+	var uplinks []apply.Uplink
+	for _, u := range links {
+		if (u.IPv4 || u.IPv6) && u.Name != "" && u.Name != "lo" {
+			uplinks = append(uplinks, *u)
+		}
+	}
+	slices.SortFunc(uplinks, func(a, b apply.Uplink) int { return cmp.Compare(a.Name, b.Name) })
+	return uplinks, nil
+}
+
+// learn adds to u what one of its routes tells.
+func learn(u *apply.Uplink, r netlink.Route, family int) {
+	if r.Type != unix.RTN_UNICAST {
+		return
+	}
+	prefix, ok := prefixOf(r.Dst)
+	switch {
+	case r.Dst == nil || ok && prefix.Bits() == 0:
+		u.IPv4 = u.IPv4 || family == netlink.FAMILY_V4
+		u.IPv6 = u.IPv6 || family == netlink.FAMILY_V6
+		u.RA = u.RA || r.Protocol == unix.RTPROT_RA
+	case ok && r.Gw == nil && !prefix.IsSingleIP() && !prefix.Addr().IsLinkLocalUnicast():
+		u.OnLink = append(u.OnLink, prefix)
+	}
+}
+
+// outgoing are the interfaces of a route; those learned from several routers
+// are one route with several next hops.
+func outgoing(r netlink.Route) []int {
+	if r.MultiPath == nil {
+		return []int{r.LinkIndex}
+	}
+	var links []int
+	for _, hop := range r.MultiPath {
+		links = append(links, hop.LinkIndex)
+	}
+	return links
+}
