@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/applytest"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -35,7 +36,7 @@ func trips(t testing.TB) []trip {
 	list := []trip{{"shale from nothing", nil, shale}, {"basalt from nothing", nil, basalt}}
 	for seed := range 12 {
 		r := random(seed)
-		list = append(list, trip{"random", randomView(r, "wg0"), randomView(r, "wg0")})
+		list = append(list, trip{"random", applytest.View(r, "wg0"), applytest.View(r, "wg0")})
 	}
 	return list
 }

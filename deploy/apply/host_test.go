@@ -2,7 +2,6 @@ package apply_test
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/sha256"
 	"fmt"
 	"maps"
@@ -12,19 +11,12 @@ import (
 	"testing"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/applytest"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
 
-// publicKey returns a public key that depends on seed alone.
-func publicKey(seed string) keyring.PublicKey {
-	scalar := sha256.Sum256([]byte(seed))
-	private, err := ecdh.X25519().NewPrivateKey(scalar[:])
-	if err != nil {
-		panic(err)
-	}
-	return keyring.PublicKey(private.PublicKey().Bytes())
-}
+var publicKey = applytest.PublicKey
 
 // newKernel is a VPS: its IPv4 is fixed, its IPv6 default route was learned
 // from router advertisements, and a bridge for containers forwards already.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/applytest"
 	"wgkeys/keyring/fault"
 )
 
@@ -75,7 +76,7 @@ func TestReopen(t *testing.T) {
 		r := random(seed)
 		h := newHost(t)
 		for range 3 {
-			v := randomView(r, "wg0")
+			v := applytest.View(r, "wg0")
 			plan, j := h.plan(t, v)
 			h.hook = func(m moment, _ int, c apply.Change) error {
 				if m == before {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/applytest"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -15,7 +16,7 @@ func second(v *tunnel.View) *tunnel.View {
 	w := *v
 	w.Tunnel, w.PublicKey, w.PrivateKeyFile = "wg1", publicKey("wg1"), "/etc/wireguard/wg1.key"
 	w.Addresses, w.Routes, w.Proxies, w.Masquerade = nil, nil, nil, nil
-	w.Peers = []tunnel.Peer{{Name: "chert", PublicKey: publicKey("chert, wg1"), AllowedIPs: prefixes("10.77.0.2/32")}}
+	w.Peers = []tunnel.Peer{{Name: "chert", PublicKey: publicKey("chert, wg1"), AllowedIPs: applytest.Prefixes("10.77.0.2/32")}}
 	w.Routes = []tunnel.Route{{Prefix: w.Peers[0].AllowedIPs[0], Peer: "chert"}}
 	return &w
 }
@@ -55,7 +56,7 @@ func TestTwoTunnels(t *testing.T) {
 func TestTwoTunnelsAtRandom(t *testing.T) {
 	for seed := range 400 {
 		r := random(seed)
-		a, b := randomView(r, "wg0"), second(randomView(r, "wg0"))
+		a, b := applytest.View(r, "wg0"), second(applytest.View(r, "wg0"))
 		if len(a.Routes) > 0 && a.Routes[0].Prefix.Bits() == 0 {
 			continue // two tunnels that capture each other are refused
 		}
