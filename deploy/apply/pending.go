@@ -45,7 +45,7 @@ func (p *Pending) Write(dir, name string) error {
 	if err != nil {
 		return err
 	}
-	return WriteFile(pendingPath(dir, name), text)
+	return writeFile(pendingPath(dir, name), text, 0o600)
 }
 
 // RemovePending decides: nothing is reverted any more.
@@ -58,7 +58,9 @@ func RemovePending(dir, name string) error {
 }
 
 // WriteFile replaces a file by a new one of mode 0644, at once and for good.
-func WriteFile(path string, text []byte) error {
+func WriteFile(path string, text []byte) error { return writeFile(path, text, 0o644) }
+
+func writeFile(path string, text []byte, mode os.FileMode) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
@@ -68,7 +70,7 @@ func WriteFile(path string, text []byte) error {
 		return fault.Wrap(fault.Errno(err), "cannot write", path, "")
 	}
 	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}

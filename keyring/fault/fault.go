@@ -11,7 +11,6 @@
 package fault
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -85,10 +84,17 @@ func Hints(err error) []string {
 // device"), without the operation and the path that the caller names anyway.
 func Errno(err error) error {
 	for {
-		in := errors.Unwrap(err)
-		if in == nil {
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			in := e.Unwrap()
+			if in == nil {
+				return err
+			}
+			err = in
+		case interface{ Unwrap() []error }: // of several, the first
+			err = e.Unwrap()[0]
+		default:
 			return err
 		}
-		err = in
 	}
 }

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"embed"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+//go:embed boot
+var boot embed.FS
+
+func installCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:  "install",
+		Usage: "bring the applied tunnels of this machine up at boot",
+		Description: "Puts this program at /usr/local/bin/wgkeys, and for systemd the units\n" +
+			"wgkeys@TUNNEL, or with --ifupdown a hook in /etc/network/if-up.d. At boot the\n" +
+			"last view that apply kept is applied; no repository is needed.",
+		Flags: []cli.Flag{
+			tunnelFlag, dryRunFlag,
+			&cli.BoolFlag{Name: "ifupdown", Usage: "for hosts whose network is ifupdown's"},
+		},
+	}, doInstall
+}
+
+// installedProgram is where the units look for the program.
+const installedProgram = "/usr/local/bin/wgkeys"
+
+// A bootFile is a file of boot's and where it goes.
+type bootFile struct {
+	name, path string
+	mode       os.FileMode
+}
+
+var (
+	systemdFiles = []bootFile{
+		{"boot/wgkeys@.service", "/etc/systemd/system/wgkeys@.service", 0o644},
+		{"boot/wgkeys-names@.service", "/etc/systemd/system/wgkeys-names@.service", 0o644},
+	}
+	ifupdownFiles = []bootFile{{"boot/ifupdown", "/etc/network/if-up.d/wgkeys", 0o755}}
+)
+
+func doInstall(e *env) error {
+	views, err := e.keptViews()
+	if err != nil {
+		return err
+	}
+	files, commands := systemdFiles, enable(views)
+	if e.cli.Bool("ifupdown") {
+		files, commands = ifupdownFiles, nil
+	}
+	if err := e.installProgram(); err != nil {
+		return err
+	}
+	for _, f := range files {
+		e.ui.printf("install -m %04o %s\n", f.mode, f.path)
+		if e.cli.Bool("dry-run") {
+			continue
+		}
+		text, err := boot.ReadFile(f.name)
+		if err == nil {
+			err = apply.WriteFile(f.path, text)
+		}
+		if err == nil {
+			err = os.Chmod(f.path, f.mode)
+		}
+		if err != nil {
+			return fault.Wrap(err, "cannot install", f.path, "sudo wgkeys install")
+		}
+	}
+	return e.runAll(commands)
+}
+
+// keptViews are those of the named tunnel, or of all that were applied here.
+func (e *env) keptViews() ([]*tunnel.View, error) {
+	pattern := linux.KeptPath("*")
+	if t := e.cli.String("tunnel"); t != "" {
+		if err := tunnel.CheckName(t); err != nil {
+			return nil, &exitError{exitUsage, err}
+		}
+		pattern = linux.KeptPath(t)
+	}
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, err
+	}
+	if len(paths) == 0 {
+		return nil, fault.New("nothing to bring up at boot in", linux.KeptDir, "no tunnel was applied on this machine", "wgkeys apply")
+	}
+	var views []*tunnel.View
+	for _, path := range paths {
+		v, err := readView(path)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+// enable returns the commands that make systemd bring the tunnels up: those
+// with named endpoints once more when names can be looked up.
+func enable(views []*tunnel.View) [][]string {
+	commands := [][]string{{"systemctl", "daemon-reload"}}
+	for _, v := range views {
+		commands = append(commands, []string{"systemctl", "enable", "wgkeys@" + v.Tunnel + ".service"})
+		if named(v) {
+			commands = append(commands, []string{"systemctl", "enable", "wgkeys-names@" + v.Tunnel + ".service"})
+		}
+	}
+	return commands
+}
+
+// named reports whether an endpoint has to be looked up.
+func named(v *tunnel.View) bool {
+	for _, p := range v.Peers {
+		if _, err := netip.ParseAddrPort(p.Endpoint); p.Endpoint != "" && err != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// installProgram copies this program, unless it runs from its place already.
+func (e *env) installProgram() error {
+	self, err := os.Executable()
+	if err != nil {
+		return fault.Wrap(err, "cannot find this program's own file", "", "")
+	}
+	if real, err := filepath.EvalSymlinks(installedProgram); err == nil && real == self {
+		return nil
+	}
+	e.ui.printf("install -m 0755 %s %s\n", self, installedProgram)
+	if e.cli.Bool("dry-run") {
+		return nil
+	}
+	if err := copyProgram(self, installedProgram); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot install", installedProgram, "sudo wgkeys install")
+	}
+	return nil
+}
+
+// copyProgram replaces the program at once: one that runs is not written to.
+func copyProgram(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.CreateTemp(filepath.Dir(to), ".wgkeys.*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(out.Name())
+	defer out.Close()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	if err := out.Chmod(0o755); err != nil {
+		return err
+	}
+	if err := out.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(out.Name(), to)
+}
+
+func (e *env) runAll(commands [][]string) error {
+	for _, c := range commands {
+		e.ui.printf("%s\n", strings.Join(c, " "))
+		if e.cli.Bool("dry-run") {
+			continue
+		}
+		cmd := exec.CommandContext(e.ctx, c[0], c[1:]...)
+		cmd.Stderr = e.ui.stderr
+		if err := cmd.Run(); err != nil {
+			return fault.Wrap(err, "cannot run", strings.Join(c, " "), "on a host without systemd: wgkeys install --ifupdown")
+		}
+	}
+	return nil
+}
