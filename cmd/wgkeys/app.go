@@ -65,6 +65,7 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 			verb(applyCommand()),
 			verb(confirmCommand()),
 			verb(downCommand()),
+			verb(checkCommand()),
 			verb(installCommand()),
 			verb(demoCommand()),
 			verb(receiveCommand()),

@@ -121,6 +121,7 @@ func (e *env) applyHere(v *tunnel.View, planOnly bool) error {
 	if err := s.Take(e.ctx, plan, apply.Run, testOnlyKernel); err != nil {
 		return err
 	}
+	e.sayDone(plan)
 	return keep(v)
 }
 
@@ -155,6 +156,17 @@ func (e *env) tellPlan(plan *apply.Plan) {
 		if !e.ui.quiet && (apply.TouchesKernel(s.Change) || e.ui.verbose) {
 			e.ui.printf("%s  # %s\n", s.Change, s.Why)
 		}
+	}
+}
+
+// sayDone tells what was planned from what was done.
+func (e *env) sayDone(plan *apply.Plan) {
+	switch n := len(plan.Steps); n {
+	case 0:
+	case 1:
+		e.ui.say("%s: done, 1 step", plan.Tunnel)
+	default:
+		e.ui.say("%s: done, %d steps", plan.Tunnel, n)
 	}
 }
 
@@ -216,7 +228,11 @@ func (e *env) downHere(name string) error {
 	if err := apply.RemovePending(linux.RunDir, name); err != nil {
 		return err
 	}
-	return s.Take(e.ctx, plan, apply.RunDown, testOnlyKernel)
+	if err := s.Take(e.ctx, plan, apply.RunDown, testOnlyKernel); err != nil {
+		return err
+	}
+	e.sayDone(plan)
+	return nil
 }
 
 // appliedTunnel is the tunnel that is meant: the one named, or the only one

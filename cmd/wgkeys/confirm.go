@@ -51,6 +51,7 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 		apply.RemovePending(linux.RunDir, v.Tunnel)
 		return err
 	}
+	e.sayDone(plan)
 	p.Deadline = time.Now().Add(wait)
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err

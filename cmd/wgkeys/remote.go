@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -41,16 +42,33 @@ func (e *env) applyThere(t *tunnel.Tunnel, v *tunnel.View, planOnly bool) error 
 		return e.runThere(t, v.Host, []string{"apply", "--view", "-"}, &view)
 	}
 	token := rand.Text()
-	err := e.runThere(t, v.Host, []string{"apply", "--view", "-", "--confirm", wait.String(), "--token", token}, &view)
+	heard := &listener{w: e.ui.stdout}
+	listening := *e.ui
+	listening.stdout = heard
+	err := (&env{e.ctx, &listening, e.cli}).runThere(t, v.Host,
+		[]string{"apply", "--view", "-", "--confirm", wait.String(), "--token", token}, &view)
 	var exit *exitError
 	waits := errors.As(err, &exit) && exit.code == exitWaits
-	if !waits && !errors.Is(err, ssh.ErrUnreachable) {
+	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || e.ui.quiet)
+	if !waits && !lost {
 		return err
 	}
 	// The connection may have been lost to the very change: then a new one tells.
 	ctx, cancel := context.WithTimeout(e.ctx, wait)
 	defer cancel()
 	return (&env{ctx, e.ui, e.cli}).confirmOver(t, v.Host, token, wait)
+}
+
+// A listener knows whether anything was ever heard: a host that was never
+// reached has nothing to confirm.
+type listener struct {
+	w   io.Writer
+	any bool
+}
+
+func (l *listener) Write(p []byte) (int, error) {
+	l.any = l.any || len(p) > 0
+	return l.w.Write(p)
 }
 
 // confirmOver confirms over a new connection.
@@ -103,7 +121,7 @@ func (e *env) downThere(host string) error {
 
 // runThere runs wgkeys on the host. What it says is shown as it comes; its exit
 // code is ours.
-func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin interface{ Read([]byte) (int, error) }) error {
+func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin io.Reader) error {
 	for flag, set := range map[string]bool{"--json": e.cli.Bool("json"), "-q": e.ui.quiet} {
 		if set {
 			args = append(args, flag)
