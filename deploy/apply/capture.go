@@ -74,6 +74,7 @@ type capture struct {
 	mark       uint32
 	table      int
 	ipv4, ipv6 bool
+	routes     map[netip.Prefix]bool // that would catch encrypted packets
 }
 
 // captured finds whether it takes that. A host that sets table sees to its
@@ -83,13 +84,10 @@ func (p *planner) captured() (capture, error) {
 	if p.view.Table != 0 {
 		return c, nil
 	}
-	for _, addr := range p.endpoints() {
-		for _, r := range p.view.Routes {
-			if r.Prefix.Contains(addr) {
-				c.ipv4 = c.ipv4 || addr.Is4()
-				c.ipv6 = c.ipv6 || !addr.Is4()
-			}
-		}
+	c.routes = p.capturing()
+	for prefix := range c.routes {
+		c.ipv4 = c.ipv4 || prefix.Addr().Is4()
+		c.ipv6 = c.ipv6 || !prefix.Addr().Is4()
 	}
 	if !c.ipv4 && !c.ipv6 {
 		return c, nil
@@ -97,6 +95,26 @@ func (p *planner) captured() (capture, error) {
 	c.mark = p.mark()
 	c.table = int(c.mark)
 	return c, p.refuseSecond(c)
+}
+
+// capturing returns the routes in which an endpoint lies. It looks an endpoint
+// up once for each length of prefix that there is: to compare all routes with
+// all endpoints of ten thousand peers would take longer than all else.
+func (p *planner) capturing() map[netip.Prefix]bool {
+	routes, lengths := map[netip.Prefix]bool{}, map[int]bool{}
+	for _, r := range p.view.Routes {
+		routes[r.Prefix], lengths[r.Prefix.Bits()] = true, true
+	}
+	found := map[netip.Prefix]bool{}
+	for _, addr := range p.endpoints() {
+		for bits := range lengths {
+			// A zone is a link's, and no route's.
+			if prefix, err := addr.Prefix(bits); err == nil && addr.Zone() == "" && routes[prefix] {
+				found[prefix] = true
+			}
+		}
+	}
+	return found
 }
 
 // endpoints are the OUTSIDE addresses of the peers, as far as they are known.
@@ -171,15 +189,6 @@ func (c capture) rules() []Rule {
 		}
 	}
 	return rules
-}
-
-// catches reports whether a route of the view belongs into the capture's table.
-func (p *planner) catches(prefix netip.Prefix) bool {
-	c := p.capture
-	if prefix.Addr().Is4() && !c.ipv4 || !prefix.Addr().Is4() && !c.ipv6 {
-		return false
-	}
-	return slices.ContainsFunc(p.endpoints(), prefix.Contains)
 }
 
 // setRules comes before the routes: without them a captured route would be

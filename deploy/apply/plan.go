@@ -230,7 +230,7 @@ func (p *planner) setRoutes() {
 	from := map[string]string{}
 	for _, r := range p.view.Routes {
 		route := Route{r.Prefix, r.Gateway, normalMetric(r.Prefix, r.Metric), normalTable(p.view.Table)}
-		if p.catches(r.Prefix) {
+		if p.capture.routes[r.Prefix] {
 			route.Table = p.capture.table
 		}
 		want = append(want, route)
