@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/lab"
+	"wgkeys/deploy/lab/labtest"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+const manyPeers = 10_000
+
+// A hub is a host with many peers: each has an endpoint, one address and, with
+// it, one route.
+type hub struct {
+	testing.TB
+	*lab.Host
+}
+
+// newHub has a private key, the view wg0.view and, for wg-quick(8), the same
+// tunnel as wg0.conf; in wg0-changed.view and .conf one peer is another.
+func newHub(t testing.TB, peers int) *hub {
+	t.Helper()
+	l, err := lab.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	host, err := l.Host("hub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Install("wgkeys", self); err != nil {
+		t.Fatal(err)
+	}
+	h := &hub{t, host}
+	h.sh("umask 077 && wg genkey >/etc/wireguard/wg0.key")
+	v := manyView(peers)
+	if v.PublicKey, err = keyring.ParsePublicKey([]byte(h.sh("wg pubkey </etc/wireguard/wg0.key"))); err != nil {
+		t.Fatal(err)
+	}
+	h.write(v, "wg0")
+	v.Peers[peers/2].Keepalive = 25
+	h.write(v, "wg0-changed")
+	return h
+}
+
+func manyView(peers int) *tunnel.View {
+	v := &tunnel.View{
+		Tunnel: "wg0", Host: "hub", PrivateKeyFile: "/etc/wireguard/wg0.key", ListenPort: 30567,
+		Addresses: []netip.Prefix{netip.MustParsePrefix("2001:db8:7767::1/128")},
+	}
+	for i := range peers {
+		name := fmt.Sprintf("h%05d", i)
+		addr := netip.MustParseAddr("2001:db8:7767::").As16()
+		binary.BigEndian.PutUint32(addr[12:], uint32(i+2))
+		prefix := netip.PrefixFrom(netip.AddrFrom16(addr), 128)
+		key := keyring.PublicKey(sha256.Sum256([]byte(name)))
+		key[31] &= 0x7f // below 2^255, as RFC 7748 spells it
+		v.Peers = append(v.Peers, tunnel.Peer{
+			Name:       name,
+			PublicKey:  key,
+			Endpoint:   fmt.Sprintf("198.%d.%d.%d:51820", 18+i>>16, i>>8&255, i&255),
+			AllowedIPs: []netip.Prefix{prefix},
+		})
+		v.Routes = append(v.Routes, tunnel.Route{Prefix: prefix, Peer: name})
+	}
+	return v
+}
+
+func (h *hub) write(v *tunnel.View, name string) {
+	h.Helper()
+	var view, quick bytes.Buffer
+	if err := tunnel.EncodeView(&view, v); err != nil {
+		h.Fatal(err)
+	}
+	fmt.Fprintf(&quick, "[Interface]\nPrivateKey = %sListenPort = %d\n", h.sh("cat /etc/wireguard/wg0.key"), v.ListenPort)
+	if name == "wg0" {
+		fmt.Fprintf(&quick, "Address = %s\n", v.Addresses[0]) // wg-quick's, which wg does not know
+	}
+	for _, p := range v.Peers {
+		fmt.Fprintf(&quick, "[Peer]\nPublicKey = %s\nAllowedIPs = %s\nEndpoint = %s\nPersistentKeepalive = %d\n",
+			p.PublicKey, p.AllowedIPs[0], p.Endpoint, p.Keepalive)
+	}
+	for path, text := range map[string][]byte{"/root/" + name + ".view": view.Bytes(), "/etc/wireguard/" + name + ".conf": quick.Bytes()} {
+		if err := h.WriteFile(path, text, 0o600); err != nil {
+			h.Fatal(err)
+		}
+	}
+}
+
+// sh runs a line of shell that has to succeed and returns its output.
+func (h *hub) sh(script string) string {
+	h.Helper()
+	out, err := h.Run(h.Context(), "bash", "-c", "cd /root; "+script)
+	if err != nil {
+		h.Fatalf("%s: %v", script, err)
+	}
+	return out
+}
+
+// time is how long a command takes, without what it takes to get to the host.
+func (h *hub) time(command string) time.Duration {
+	h.Helper()
+	out := h.sh("TIMEFORMAT=%R; { time { " + command + "; } >/run/said 2>&1; } 2>&1 || { cat /run/said; exit 1; }")
+	seconds, err := strconv.ParseFloat(strings.TrimSpace(out), 64)
+	if err != nil {
+		h.Fatalf("%s: %q", command, out)
+	}
+	h.Logf("%8.3f s  %s", seconds, command)
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// Ten thousand peers work, and what is as wanted needs no step.
+func TestManyPeers(t *testing.T) {
+	labtest.Require(t, "wg")
+	h := newHub(t, manyPeers)
+	h.time("wgkeys apply --view wg0.view")
+	for _, count := range []string{"wg show wg0 allowed-ips | wc -l", "ip -6 route show dev wg0 proto static | wc -l"} {
+		if got := strings.TrimSpace(h.sh(count)); got != strconv.Itoa(manyPeers) {
+			t.Errorf("%s says %s", count, got)
+		}
+	}
+	h.time("wgkeys plan --view wg0.view")
+	if out := h.sh("wgkeys apply --view wg0-changed.view"); strings.Count(out, "\n") != 1 || !strings.Contains(out, " persistent-keepalive 25 ") {
+		t.Errorf("a change of one peer takes the steps\n%s", out)
+	}
+	h.sh("wgkeys down")
+}
+
+// BenchmarkManyPeers compares with wg-quick(8) and wg(8) on the same machine:
+// `make scale`.
+func BenchmarkManyPeers(b *testing.B) {
+	h := newHub(b, manyPeers)
+	cold := h.time("wgkeys apply --view wg0.view")
+	var none, dump, one, sync []time.Duration
+	for range 5 {
+		none = append(none, h.time("wgkeys apply --view wg0.view"))
+		dump = append(dump, h.time("wg show wg0 dump"))
+		one = append(one, h.time("wgkeys apply --view wg0-changed.view"))
+		sync = append(sync, h.time("wg syncconf wg0 <(grep -v ^Address /etc/wireguard/wg0.conf)"))
+	}
+	h.sh("wgkeys down")
+	b.ReportMetric(ratio(median(none), median(dump)), "no-op/dump")
+	b.ReportMetric(ratio(median(one), median(sync)), "one/syncconf")
+	quick := h.time("wg-quick up wg0")
+	b.ReportMetric(ratio(quick, cold), "wg-quick/cold")
+}
+
+func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
