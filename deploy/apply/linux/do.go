@@ -18,7 +18,6 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/keyring"
-	"wgkeys/keyring/fault"
 )
 
 // Do implements [apply.Kernel].
@@ -26,6 +25,7 @@ func (k *Kernel) Do(ctx context.Context, changes []apply.Change) error {
 	if peers, ok := peerChanges(changes); ok {
 		return told(k.setPeers(peers))
 	}
+	k.routes = nil
 	for _, c := range changes {
 		if err := k.do(ctx, c); err != nil {
 			return told(err)
@@ -117,7 +117,11 @@ func (k *Kernel) addLink(ctx context.Context, c apply.LinkChange) error {
 		return err
 	}
 	// As wg_open does: a tunnel has no link-local address of its own accord.
-	return k.writeSysctl("net/ipv6/conf/"+c.Name+"/addr_gen_mode", "1")
+	err = k.writeSysctl("net/ipv6/conf/"+c.Name+"/addr_gen_mode", "1")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // too narrow for IPv6, or a kernel without it
+	}
+	return err
 }
 
 // removeLink removes the interface and waits until a device in user space has
@@ -231,70 +235,6 @@ func thief(prefixes []net.IPNet) ([]wgtypes.PeerConfig, error) {
 		{PublicKey: public, AllowedIPs: prefixes},
 		{PublicKey: public, Remove: true},
 	}, nil
-}
-
-func (k *Kernel) setAddress(c apply.AddressChange) error {
-	link, err := k.link(c.Link)
-	if err != nil || link == nil {
-		return absent(err, c.Link, c.Add)
-	}
-	addr := &netlink.Addr{IPNet: netOf(c.Prefix)}
-	if c.Add {
-		return unless(k.nl.AddrAdd(link, addr), unix.EEXIST)
-	}
-	return unless(k.nl.AddrDel(link, addr), unix.EADDRNOTAVAIL)
-}
-
-func (k *Kernel) setRoute(c apply.RouteChange) error {
-	link, err := k.link(c.Link)
-	if err != nil || link == nil {
-		return absent(err, c.Link, c.New != nil)
-	}
-	if c.New == nil {
-		return unless(k.nl.RouteDel(rtnl(link, c.Old)), unix.ESRCH)
-	}
-	if c.Old != nil {
-		return k.nl.RouteReplace(rtnl(link, c.New))
-	}
-	err = k.nl.RouteAdd(rtnl(link, c.New))
-	if errors.Is(err, unix.EEXIST) && !k.hasRoute(link, c.New) {
-		return fault.New("there is already a route to", c.New.Prefix.String(),
-			"another interface has one of the same metric",
-			"give this tunnel's routes another: metric = 512 for the host in the tunnel file")
-	}
-	return unless(err, unix.EEXIST)
-}
-
-func (k *Kernel) hasRoute(link netlink.Link, want *apply.Route) bool {
-	var s apply.State
-	if k.observeRoutes(link, &s) != nil {
-		return false
-	}
-	for _, r := range s.Routes {
-		if r == *want {
-			return true
-		}
-	}
-	return false
-}
-
-func rtnl(link netlink.Link, r *apply.Route) *netlink.Route {
-	route := &netlink.Route{
-		LinkIndex: link.Attrs().Index,
-		Dst:       netOf(r.Prefix),
-		Priority:  r.Metric,
-		Table:     r.Table,
-		Protocol:  unix.RTPROT_STATIC,
-		Scope:     netlink.SCOPE_LINK,
-	}
-	if r.Gateway.IsValid() {
-		route.Gw = r.Gateway.AsSlice()
-		route.Scope = netlink.SCOPE_UNIVERSE
-	}
-	if !r.Prefix.Addr().Is4() {
-		route.Scope = netlink.SCOPE_UNIVERSE // IPv6 routes have no other
-	}
-	return route
 }
 
 func (k *Kernel) setProxy(c apply.ProxyChange) error {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
 
+	"wgkeys/deploy/apply"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
@@ -30,6 +31,7 @@ type Kernel struct {
 	sys     *os.Root // /proc/sys, which no name can escape from
 	private map[keyring.PublicKey]keyring.PrivateKey
 	psks    map[string]keyring.PresharedKey // by fingerprint
+	routes  map[apply.Route]bool            // of the link, while routes are being removed
 }
 
 // Open connects to the kernel. It needs no rights; changing anything does.
@@ -49,8 +51,8 @@ func Open() (*Kernel, error) {
 		wg.Close()
 		return nil, fault.Wrap(fault.Errno(err), "cannot open", "/proc/sys", "")
 	}
-	return &Kernel{nl, wg, sys,
-		map[keyring.PublicKey]keyring.PrivateKey{}, map[string]keyring.PresharedKey{}}, nil
+	return &Kernel{nl: nl, wg: wg, sys: sys,
+		private: map[keyring.PublicKey]keyring.PrivateKey{}, psks: map[string]keyring.PresharedKey{}}, nil
 }
 
 // Close ends the connections.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply"
@@ -98,7 +99,8 @@ func (k *Kernel) readKeyFiles(view *tunnel.View, s *apply.State) {
 // readKey reads a key file that only its owner can read.
 func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, err error) {
 	push := "wgkeys push " + host
-	f, err := os.Open(path)
+	// Opening a FIFO would wait for somebody to write to it (fifo(7)).
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return key, fault.Wrap(fault.Errno(err), "cannot read key file", path, hintFor(err, push))
 	}
@@ -109,6 +111,8 @@ func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, er
 		return key, fault.Wrap(fault.Errno(err), "cannot read key file", path, push)
 	case info.IsDir():
 		return key, fault.New("cannot read key file", path, "it is a directory", "rmdir "+path+", then "+push)
+	case !info.Mode().IsRegular():
+		return key, fault.New("cannot read key file", path, "it is no regular file", "rm "+path+", then "+push)
 	case info.Mode().Perm()&0o077 != 0:
 		return key, fault.New("will not use key file", path,
 			"others on this host can read or change it (mode "+info.Mode().Perm().String()+")",

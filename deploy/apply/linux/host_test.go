@@ -1,0 +1,213 @@
+package linux_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/lab"
+	"wgkeys/deploy/lab/labtest"
+	"wgkeys/deploy/tunnel"
+)
+
+func TestMain(m *testing.M) {
+	device.Main()
+	if os.Args[0] == strangerName {
+		stranger()
+	}
+	labtest.Main(m)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A host is a network namespace that the test's thread is in, with files of its
+// own where keys, journals and sockets are. It ends with the test: the thread
+// is never given back.
+type host struct {
+	*linux.Kernel
+	journals, keys string
+}
+
+// newHost makes an uplink, eth0, with default routes of both families.
+func newHost(t testing.TB) *host {
+	t.Helper()
+	if tt, ok := t.(*testing.T); ok {
+		labtest.Require(tt, "wg")
+	}
+	runtime.LockOSThread()
+	must(t, unix.Unshare(unix.CLONE_NEWNET|unix.CLONE_NEWNS))
+	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	must(t, os.MkdirAll("/var/run/wireguard", 0o755))
+	must(t, unix.Mount("tmpfs", "/var/run/wireguard", "tmpfs", 0, ""))
+	for _, args := range []string{
+		"link set lo up",
+		"link add eth0 type veth peer name far",
+		"link set eth0 addrgenmode none up", "link set far addrgenmode none up",
+		"address add 192.0.2.2/24 dev eth0",
+		"-6 address add 2001:db8:ffff::2/64 dev eth0 nodad",
+		"route add default via 192.0.2.1",
+		"-6 route add default via 2001:db8:ffff::1 metric 100",
+	} {
+		run(t, "ip", strings.Fields(args)...)
+	}
+	k, err := linux.Open()
+	must(t, err)
+	h := &host{k, t.TempDir(), t.TempDir()}
+	t.Cleanup(func() {
+		exec.Command("ip", "link", "del", "wg0").Run() // ends a device in user space
+		k.Close()
+	})
+	return h
+}
+
+func run(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// writeKey makes a key file of mode 0600.
+func writeKey(t testing.TB, path string, key interface{ File() []byte }) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	must(t, os.WriteFile(path, key.File(), 0o600))
+}
+
+// install puts the view's key files where the host reads them.
+func (h *host) install(t testing.TB, v *tunnel.View) {
+	t.Helper()
+	v.PrivateKeyFile = filepath.Join(h.keys, filepath.Base(v.PrivateKeyFile))
+	for _, seed := range applytest.Own {
+		if key := applytest.PrivateKey(seed); key.PublicKey() == v.PublicKey {
+			writeKey(t, v.PrivateKeyFile, key)
+		}
+	}
+	for i := range v.Peers {
+		if p := &v.Peers[i]; p.PresharedKeyFile != "" {
+			p.PresharedKeyFile = filepath.Join(h.keys, filepath.Base(p.PresharedKeyFile))
+			writeKey(t, p.PresharedKeyFile, applytest.PresharedKey(p.Name))
+		}
+	}
+}
+
+func (h *host) plan(t testing.TB, v *tunnel.View) (*apply.Plan, *apply.Journal) {
+	t.Helper()
+	h.install(t, v)
+	j, err := apply.OpenJournal(h.journals, v.Tunnel)
+	must(t, err)
+	state, err := h.Observe(t.Context(), v.Tunnel, v, j.Entries)
+	must(t, err)
+	plan, err := apply.Make(v, state, j, nil)
+	must(t, err)
+	return plan, j
+}
+
+func (h *host) tryApply(t testing.TB, v *tunnel.View) (*apply.Plan, error) {
+	t.Helper()
+	plan, j := h.plan(t, v)
+	return plan, apply.Run(t.Context(), h.Kernel, j, plan, func(apply.Step) {})
+}
+
+func (h *host) apply(t testing.TB, v *tunnel.View) *apply.Plan {
+	t.Helper()
+	plan, err := h.tryApply(t, v)
+	must(t, err)
+	return plan
+}
+
+func (h *host) down(t testing.TB) {
+	t.Helper()
+	j, err := apply.OpenJournal(h.journals, "wg0")
+	must(t, err)
+	state, err := h.Observe(t.Context(), "wg0", nil, j.Entries)
+	must(t, err)
+	must(t, apply.RunDown(context.Background(), h.Kernel, j, apply.MakeDown("wg0", state, j, nil), func(apply.Step) {}))
+}
+
+// dump is the host as its own tools tell it.
+func dump(t testing.TB) []string {
+	t.Helper()
+	const script = `
+		ip -o addr; ip route show table all; ip -6 route show table all; ip rule; ip -6 rule; ip -6 neigh show proxy
+		command -v nft >/dev/null && nft list ruleset
+		ip -o link show wg0 2>/dev/null
+		wg show wg0 dump 2>/dev/null
+		cd /proc/sys; grep -r . net/ipv4/ip_forward net/ipv4/conf net/ipv6/conf net/core/rmem_max 2>/dev/null`
+	out, _ := exec.Command("sh", "-c", script).Output()
+	var lines []string
+	for line := range strings.Lines(string(out)) {
+		line = ages.ReplaceAllString(strings.TrimSpace(line), "")
+		if f := strings.Split(line, "\t"); len(f) == 8 { // a peer's traffic
+			allowed := strings.Split(f[3], ",")
+			slices.Sort(allowed)
+			f[3] = strings.Join(allowed, ",")
+			line = strings.Join(slices.Delete(f, 4, 7), " ")
+		}
+		if !strings.Contains(line, "stable_secret") && !strings.Contains(line, "promote_secondaries") && line != "" {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) < 50 {
+		t.Fatalf("the tools tell too little: %q", lines)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func diff(a, b []string) string {
+	var out strings.Builder
+	for _, line := range a {
+		if !slices.Contains(b, line) {
+			fmt.Fprintf(&out, "- %s\n", line)
+		}
+	}
+	for _, line := range b {
+		if !slices.Contains(a, line) {
+			fmt.Fprintf(&out, "+ %s\n", line)
+		}
+	}
+	return out.String()
+}
+
+func spelled(p *apply.Plan) string {
+	var b strings.Builder
+	for _, s := range p.Steps {
+		fmt.Fprintf(&b, "%s  # %s\n", s.Change, s.Why)
+	}
+	return b.String()
+}
+
+func which() string {
+	return fmt.Sprintf("kernel of laboratory %q, its own WireGuard: %v", lab.Kernel(), lab.HasWireGuard())
+}
+
+// eventually waits for what another process does.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within 5 s: %s", what)
+		}
+	}
+}
