@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -17,7 +16,6 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
-	"wgkeys/keyring"
 )
 
 // Do implements [apply.Kernel].
@@ -25,7 +23,8 @@ func (k *Kernel) Do(ctx context.Context, changes []apply.Change) error {
 	if peers, ok := peerChanges(changes); ok {
 		return told(k.setPeers(peers))
 	}
-	k.routes = nil
+	k.routes, k.links = nil, map[string]netlink.Link{}
+	defer func() { k.links = nil }()
 	for _, c := range changes {
 		if err := k.do(ctx, c); err != nil {
 			return told(err)
@@ -77,6 +76,8 @@ func peerChanges(changes []apply.Change) ([]apply.PeerChange, bool) {
 }
 
 func (k *Kernel) setLink(ctx context.Context, c apply.LinkChange) error {
+	clear(k.links)
+	defer clear(k.links)
 	link, err := k.link(c.Name)
 	switch {
 	case err != nil:
@@ -156,85 +157,6 @@ func (k *Kernel) setDevice(c apply.DeviceChange) error {
 		cfg.FirewallMark = &mark
 	}
 	return gone(k.wg.ConfigureDevice(c.Link, cfg))
-}
-
-// setPeers makes changes of peers in as few messages as wgctrl needs. REPLACE
-// flags are never set: the kernel would empty the list before it fills it.
-func (k *Kernel) setPeers(changes []apply.PeerChange) error {
-	if len(changes) == 0 {
-		return nil
-	}
-	var cfg wgtypes.Config
-	var drop []net.IPNet
-	for i := range changes {
-		p, err := k.peerConfig(&changes[i])
-		if err != nil {
-			return err
-		}
-		cfg.Peers = append(cfg.Peers, p)
-		if changes[i].New != nil {
-			for _, prefix := range changes[i].Lost() {
-				drop = append(drop, *netOf(prefix))
-			}
-		}
-	}
-	if drop != nil {
-		thief, err := thief(drop)
-		if err != nil {
-			return err
-		}
-		cfg.Peers = append(cfg.Peers, thief...)
-	}
-	return gone(k.wg.ConfigureDevice(changes[0].Link, cfg))
-}
-
-func (k *Kernel) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
-	if c.New == nil {
-		return wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.Old.PublicKey), Remove: true, UpdateOnly: true}, nil
-	}
-	old := c.Old
-	if old == nil {
-		old = &apply.Peer{}
-	}
-	p := wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.New.PublicKey)}
-	if c.New.PSK != old.PSK {
-		key := wgtypes.Key{} // none
-		if c.New.PSK != "" {
-			psk, ok := k.psks[c.New.PSK]
-			if !ok {
-				return p, fmt.Errorf("the preshared key with peer %s is not at hand", c.New.PublicKey)
-			}
-			key = psk.Key()
-		}
-		p.PresharedKey = &key
-	}
-	if c.New.Endpoint.IsValid() && c.New.Endpoint != old.Endpoint {
-		p.Endpoint = net.UDPAddrFromAddrPort(c.New.Endpoint)
-	}
-	if c.New.Keepalive != old.Keepalive {
-		interval := time.Duration(c.New.Keepalive) * time.Second
-		p.PersistentKeepaliveInterval = &interval
-	}
-	for _, prefix := range c.Gained() {
-		p.AllowedIPs = append(p.AllowedIPs, *netOf(prefix))
-	}
-	return p, nil
-}
-
-// thief takes prefixes away from the peers that have them. Kernels before 6.16
-// can only replace the whole list of a peer, with a moment in which it is
-// empty; but a prefix that another peer claims moves at once. So a peer of a
-// key that nobody has claims them, and goes.
-func thief(prefixes []net.IPNet) ([]wgtypes.PeerConfig, error) {
-	key, err := keyring.GeneratePrivateKey()
-	if err != nil {
-		return nil, err
-	}
-	public := wgtypes.Key(key.PublicKey())
-	return []wgtypes.PeerConfig{
-		{PublicKey: public, AllowedIPs: prefixes},
-		{PublicKey: public, Remove: true},
-	}, nil
 }
 
 func (k *Kernel) setProxy(c apply.ProxyChange) error {

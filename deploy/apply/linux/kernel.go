@@ -31,6 +31,7 @@ type Kernel struct {
 	sys     *os.Root // /proc/sys, which no name can escape from
 	private map[keyring.PublicKey]keyring.PrivateKey
 	psks    map[string]keyring.PresharedKey // by fingerprint
+	links   map[string]netlink.Link         // by name, while changes are being made
 	routes  map[apply.Route]bool            // of the link, while routes are being removed
 }
 
@@ -64,9 +65,15 @@ func (k *Kernel) Close() {
 
 // link returns the interface, or nil where there is none of that name.
 func (k *Kernel) link(name string) (netlink.Link, error) {
+	if l := k.links[name]; l != nil {
+		return l, nil
+	}
 	l, err := k.nl.LinkByName(name)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return nil, nil
+	}
+	if err == nil && k.links != nil {
+		k.links[name] = l
 	}
 	return l, err
 }

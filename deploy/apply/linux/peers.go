@@ -1,0 +1,110 @@
+package linux
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/keyring"
+)
+
+// setPeers makes changes of peers. REPLACE flags are never set: the kernel would
+// empty the list before it fills it.
+func (k *Kernel) setPeers(changes []apply.PeerChange) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	var peers []wgtypes.PeerConfig
+	var drop []net.IPNet
+	for i := range changes {
+		p, err := k.peerConfig(&changes[i])
+		if err != nil {
+			return err
+		}
+		peers = append(peers, p)
+		if changes[i].New != nil {
+			for _, prefix := range changes[i].Lost() {
+				drop = append(drop, *netOf(prefix))
+			}
+		}
+	}
+	if err := k.configure(changes[0].Link, peers); err != nil || drop == nil {
+		return err
+	}
+	thief, err := thief(drop)
+	if err != nil {
+		return err
+	}
+	return k.configure(changes[0].Link, thief)
+}
+
+// configure sends as few messages as it takes. One with more peers or prefixes
+// than this wgctrl would send as one message a peer (buildBatches).
+func (k *Kernel) configure(link string, peers []wgtypes.PeerConfig) error {
+	const maxPeers, maxPrefixes = 32, 256
+	for len(peers) > 0 {
+		n, prefixes := 1, len(peers[0].AllowedIPs)
+		for n < min(len(peers), maxPeers) && prefixes+len(peers[n].AllowedIPs) <= maxPrefixes {
+			prefixes += len(peers[n].AllowedIPs)
+			n++
+		}
+		if err := k.wg.ConfigureDevice(link, wgtypes.Config{Peers: peers[:n]}); err != nil {
+			return gone(err)
+		}
+		peers = peers[n:]
+	}
+	return nil
+}
+
+func (k *Kernel) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
+	if c.New == nil {
+		return wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.Old.PublicKey), Remove: true, UpdateOnly: true}, nil
+	}
+	old := c.Old
+	if old == nil {
+		old = &apply.Peer{}
+	}
+	p := wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.New.PublicKey)}
+	if c.New.PSK != old.PSK {
+		key := wgtypes.Key{} // none
+		if c.New.PSK != "" {
+			psk, ok := k.psks[c.New.PSK]
+			if !ok {
+				return p, fmt.Errorf("the preshared key with peer %s is not at hand", c.New.PublicKey)
+			}
+			key = psk.Key()
+		}
+		p.PresharedKey = &key
+	}
+	if c.New.Endpoint.IsValid() && c.New.Endpoint != old.Endpoint {
+		p.Endpoint = net.UDPAddrFromAddrPort(c.New.Endpoint)
+	}
+	if c.New.Keepalive != old.Keepalive {
+		interval := time.Duration(c.New.Keepalive) * time.Second
+		p.PersistentKeepaliveInterval = &interval
+	}
+	for _, prefix := range c.Gained() {
+		p.AllowedIPs = append(p.AllowedIPs, *netOf(prefix))
+	}
+	return p, nil
+}
+
+// thief takes prefixes away from the peers that have them. Kernels before 6.16
+// can only replace the whole list of a peer, with a moment in which it is
+// empty; but a prefix that another peer claims moves at once. So a peer of a
+// key that nobody has claims them, and goes.
+func thief(prefixes []net.IPNet) ([]wgtypes.PeerConfig, error) {
+	key, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		return nil, err
+	}
+	public := wgtypes.Key(key.PublicKey())
+	return []wgtypes.PeerConfig{
+		{PublicKey: public, AllowedIPs: prefixes},
+		{PublicKey: public, Remove: true},
+	}, nil
+}
+
