@@ -12,11 +12,12 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A Rule is a policy routing rule, of the two kinds that a captured route needs.
+// A Rule is a policy routing rule, of the kinds that a captured route needs.
 type Rule struct {
 	IPv6     bool
 	Priority int
 	NotMark  uint32 // not fwmark NotMark; 0: every packet
+	Mark     uint32 // fwmark Mark; 0: every packet
 	Table    int    // lookup; 0: main
 	Suppress bool   // suppress_prefixlength 0: no default route of Table
 }
@@ -42,6 +43,9 @@ func (r Rule) selector() string {
 	if r.NotMark != 0 {
 		s += fmt.Sprintf(" not fwmark %#x", r.NotMark)
 	}
+	if r.Mark != 0 {
+		s += fmt.Sprintf(" fwmark %#x", r.Mark)
+	}
 	if r.Table == 0 {
 		s += " table main"
 	} else {
@@ -62,6 +66,7 @@ func (r Rule) String() string {
 
 // The priorities that the kernel itself would choose, just before main's 32766.
 const (
+	prioritySpare  = 32763 // while the mark changes
 	priorityMain   = 32764 // what is more specific than a default route comes first
 	priorityTunnel = 32765
 	firstTable     = 51820 // as wg-quick(8) has it
@@ -199,30 +204,67 @@ func (p *planner) setRules() {
 		// The mark counts in the reverse path check (fib_validate_source).
 		p.set("net/ipv4/conf/all/src_valid_mark", "1", "answers to %s are looked up with their mark", p.view.Tunnel)
 	}
-	have := map[Rule]bool{}
-	for _, r := range p.state.Rules {
-		have[r] = true
-	}
-	for _, r := range c.rules() {
-		if !have[r] {
+	for _, r := range append(p.spares(), c.rules()...) {
+		if !slices.Contains(p.state.Rules, r) {
 			p.step(RuleChange{r, true}, "%s", whyRule(r))
 		}
 	}
 }
 
 func whyRule(r Rule) string {
-	if r.Suppress {
+	switch {
+	case r.Suppress:
 		return "routes more specific than a default route stay as they are"
+	case r.Mark != 0:
+		return "encrypted packets, OUTSIDE, pass while their mark changes"
 	}
 	return "all but the encrypted packets, OUTSIDE, look for the tunnel's routes"
 }
 
 func (p *planner) removeRules() {
-	want := p.capture.rules()
+	want := append(p.spares(), p.capture.rules()...)
 	for _, r := range p.state.Rules {
 		if c := (RuleChange{r, false}); p.isMine(c.Resource()) && !slices.Contains(want, r) {
 			p.step(c, "no longer needed")
 		}
+	}
+}
+
+// spared reports whether a rule of ours spares the packets of a mark that is to
+// change. Without the mark they would go into the tunnel that they make up, so
+// it stays as long as the rule.
+func (p *planner) spared() bool {
+	old := p.state.Device.FwMark
+	return old != 0 && old != p.wantDevice().FwMark && slices.ContainsFunc(p.state.Rules, func(r Rule) bool {
+		return r.NotMark == old && p.isMine(RuleChange{Rule: r}.Resource())
+	})
+}
+
+// spares are the rules that let packets of the old mark pass the new rules.
+func (p *planner) spares() []Rule {
+	if !p.spared() {
+		return nil
+	}
+	var rules []Rule
+	for _, r := range p.capture.rules() {
+		if r.NotMark != 0 {
+			rules = append(rules, Rule{IPv6: r.IPv6, Priority: prioritySpare, Mark: p.state.Device.FwMark})
+		}
+	}
+	return rules
+}
+
+// setMark changes a mark once no rule spares the old one any more.
+func (p *planner) setMark() {
+	if !p.spared() {
+		return
+	}
+	want := p.wantDevice()
+	old := want
+	old.FwMark = p.state.Device.FwMark
+	p.changeDevice(old, want)
+	for _, r := range p.spares() {
+		p.step(RuleChange{r, false}, "the mark has changed")
 	}
 }
 
@@ -330,6 +372,13 @@ func (p *planner) wantFilter() *Filter {
 		return nil
 	}
 	return f
+}
+
+// unmarksFilter reports whether the table loses the mark: that waits until no
+// rule looks at it, or the reverse path check would drop encrypted packets.
+func (p *planner) unmarksFilter() bool {
+	old := parseFilter(p.view.Tunnel, p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set)
+	return old != nil && old.Mark != 0 && p.capture.mark == 0
 }
 
 func (p *planner) setFilter() {

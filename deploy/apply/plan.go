@@ -53,12 +53,18 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	p.raiseLink()
 	p.setForwarding()
 	p.setProxies()
-	p.setFilter()
+	if !p.unmarksFilter() {
+		p.setFilter()
+	}
 	p.setRules()
 	p.setSysctls()
 	p.setRoutes()
 	p.setDNS()
 	p.removeRules()
+	p.setMark()
+	if p.unmarksFilter() {
+		p.setFilter()
+	}
 	p.removePeers(removed)
 	p.removeAddresses()
 	p.restoreSysctls()
@@ -152,11 +158,23 @@ func (p *planner) mtu() int {
 }
 
 func (p *planner) setDevice() {
-	v, old := p.view, p.state.Device
+	want := p.wantDevice()
+	if p.spared() {
+		want.FwMark = p.state.Device.FwMark // until setMark
+	}
+	p.changeDevice(p.state.Device, want)
+}
+
+func (p *planner) wantDevice() Device {
+	v := p.view
 	want := Device{v.PublicKey, v.PrivateKeyFile, v.ListenPort, cmp.Or(v.FwMark, p.capture.mark)}
 	if want.ListenPort == 0 { // the kernel's choice, once made, stays
-		want.ListenPort = old.ListenPort
+		want.ListenPort = p.state.Device.ListenPort
 	}
+	return want
+}
+
+func (p *planner) changeDevice(old, want Device) {
 	var why []string
 	if old.PublicKey != want.PublicKey {
 		why = append(why, "its private key, whose public key is "+want.PublicKey.String())
@@ -168,7 +186,7 @@ func (p *planner) setDevice() {
 		why = append(why, "the mark of its encrypted packets")
 	}
 	if why != nil {
-		p.step(DeviceChange{v.Tunnel, old, want}, "%s", strings.Join(why, "; "))
+		p.step(DeviceChange{p.view.Tunnel, old, want}, "%s", strings.Join(why, "; "))
 	}
 }
 

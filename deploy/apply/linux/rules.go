@@ -57,10 +57,12 @@ func ruleOf(r netlink.Rule, family int) (apply.Rule, bool) {
 	}
 	if r.Invert {
 		rule.NotMark = r.Mark
+	} else {
+		rule.Mark = r.Mark
 	}
 	other := r.Src != nil || r.Dst != nil || r.IifName != "" || r.OifName != "" || r.IPProto != 0 ||
-		r.Invert != (r.Mark != 0)
-	return rule, !other && (rule.Suppress || rule.NotMark != 0)
+		r.Invert && r.Mark == 0
+	return rule, !other && (rule.Suppress || r.Mark != 0)
 }
 
 func (k *Kernel) setRule(c apply.RuleChange) error {
@@ -76,6 +78,9 @@ func (k *Kernel) setRule(c apply.RuleChange) error {
 	}
 	if c.Rule.NotMark != 0 {
 		r.Invert, r.Mark = true, c.Rule.NotMark
+	}
+	if c.Rule.Mark != 0 {
+		r.Mark = c.Rule.Mark
 	}
 	if c.Rule.Suppress {
 		r.SuppressPrefixlen = 0
