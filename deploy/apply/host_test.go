@@ -36,6 +36,7 @@ func newKernel() *kernel {
 			"net/ipv6/conf/default/accept_ra":      "1",
 			"net/ipv6/conf/all/accept_ra":          "1",
 			"net/ipv4/tcp_rmem":                    "4096 131072 6291456",
+			"net/ipv4/tcp_mtu_probing":             "0",
 			"net/core/rmem_max":                    "212992",
 		},
 	}

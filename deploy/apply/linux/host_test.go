@@ -3,6 +3,7 @@ package linux_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,7 +61,7 @@ func newHost(t testing.TB) *host {
 	for _, args := range []string{
 		"link set lo up",
 		"link add eth0 type veth peer name far",
-		"link set eth0 addrgenmode none up", "link set far addrgenmode none up",
+		"link set eth0 addrgenmode none", "link set far addrgenmode none", "link set eth0 up", "link set far up",
 		"address add 192.0.2.2/24 dev eth0",
 		"-6 address add 2001:db8:ffff::2/64 dev eth0 nodad",
 		"route add default via 192.0.2.1",
@@ -149,14 +150,14 @@ func (h *host) down(t testing.TB) {
 func dump(t testing.TB) []string {
 	t.Helper()
 	const script = `
-		ip -o addr; ip route show table all; ip -6 route show table all; ip rule; ip -6 rule; ip -6 neigh show proxy
-		command -v nft >/dev/null && nft list ruleset
-		ip -o link show wg0 2>/dev/null
-		wg show wg0 dump 2>/dev/null
-		cd /proc/sys; grep -r . net/ipv4/ip_forward net/ipv4/conf net/ipv6/conf net/core/rmem_max 2>/dev/null`
+		for family in 4 6; do
+			printf 'addr\nlink\nroute show table all\nrule\nneigh show proxy\n' | ip -o -$family -batch -
+		done
+		nft list ruleset
+		wg show wg0 dump 2>/dev/null`
 	out, _ := exec.Command("sh", "-c", script).Output()
 	var lines []string
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(string(out) + parameters(t)) {
 		line = ages.ReplaceAllString(strings.TrimSpace(line), "")
 		if f := strings.Split(line, "\t"); len(f) == 8 { // a peer's traffic
 			allowed := strings.Split(f[3], ",")
@@ -173,6 +174,23 @@ func dump(t testing.TB) []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// parameters reads what sysctl(8) would show of the network.
+func parameters(t testing.TB) string {
+	t.Helper()
+	var b strings.Builder
+	net := os.DirFS("/proc/sys/net")
+	for _, pattern := range []string{"ipv4/conf/*/*", "ipv6/conf/*/*", "ipv4/ip_*", "ipv4/tcp_*"} {
+		files, err := fs.Glob(net, pattern)
+		must(t, err)
+		for _, file := range files {
+			if text, err := fs.ReadFile(net, file); err == nil {
+				fmt.Fprintf(&b, "%s:%s\n", file, strings.TrimSpace(string(text)))
+			}
+		}
+	}
+	return b.String()
 }
 
 func diff(a, b []string) string {

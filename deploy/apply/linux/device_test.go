@@ -1,0 +1,175 @@
+package linux_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/tunnel"
+)
+
+// devices are the processes of devices in user space in this namespace.
+func devices(t testing.TB, name string) []int {
+	t.Helper()
+	self, err := os.Readlink("/proc/thread-self/ns/net")
+	must(t, err)
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	must(t, err)
+	var pids []int
+	for _, dir := range dirs {
+		cmd, _ := os.ReadFile(dir + "/cmdline")
+		ns, _ := os.Readlink(dir + "/ns/net")
+		if ns == self && strings.HasPrefix(string(cmd), "wgkeys-device\x00"+name+"\x00") {
+			pid, err := strconv.Atoi(filepath.Base(dir))
+			must(t, err)
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+const socket = "/var/run/wireguard/wg0.sock"
+
+// TestDevice starts a device in user space, which the kernel's own WireGuard
+// does not replace here. It leaves with its interface, and so does its socket.
+func TestDevice(t *testing.T) {
+	h := newHost(t)
+	must(t, device.Start(t.Context(), "wg0", 1380))
+	if n := len(devices(t, "wg0")); n != 1 {
+		t.Fatalf("%d devices", n)
+	}
+	if out := run(t, "wg", "show", "wg0"); !strings.Contains(out, "interface: wg0") {
+		t.Errorf("wg does not see it: %s", out)
+	}
+	state, err := h.Observe(t.Context(), "wg0", &tunnel.View{Tunnel: "wg0"}, nil)
+	must(t, err)
+	if state.Link == nil || state.Link.MTU != 1380 {
+		t.Errorf("the link is %+v", state.Link)
+	}
+	must(t, h.Do(t.Context(), []apply.Change{apply.LinkChange{Name: "wg0", Old: state.Link}}))
+	eventually(t, "the device ends", func() bool { return len(devices(t, "wg0")) == 0 })
+	if _, err := os.Stat(socket); err == nil {
+		t.Error("its socket is left")
+	}
+}
+
+// TestKilledDevice: the socket of a device that was killed is in nobody's way.
+func TestKilledDevice(t *testing.T) {
+	newHost(t)
+	must(t, device.Start(t.Context(), "wg0", 1380))
+	must(t, unix.Kill(devices(t, "wg0")[0], unix.SIGKILL))
+	eventually(t, "the interface goes", func() bool {
+		return exec.Command("ip", "link", "show", "wg0").Run() != nil && len(devices(t, "wg0")) == 0
+	})
+	if _, err := os.Stat(socket); err != nil {
+		t.Fatalf("a killed device takes its socket along, so this test shows nothing: %v", err)
+	}
+	must(t, device.Start(t.Context(), "wg0", 1380))
+	run(t, "wg", "show", "wg0")
+}
+
+// TestSecondDevice: a name that is taken is refused, and the first one stays.
+func TestSecondDevice(t *testing.T) {
+	newHost(t)
+	must(t, device.Start(t.Context(), "wg0", 1380))
+	if err := device.Start(t.Context(), "wg0", 1380); err == nil {
+		t.Error("there are two")
+	}
+	if n := len(devices(t, "wg0")); n != 1 {
+		t.Errorf("%d devices are left", n)
+	}
+	run(t, "wg", "show", "wg0")
+}
+
+// hub is a view with n peers.
+func hub(n int) *tunnel.View {
+	v := &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: publicKey(applytest.Own[0]),
+		PrivateKeyFile: "/etc/wireguard/wg0.key", ListenPort: 30567, Addresses: applytest.Prefixes("10.0.0.1/8")}
+	for i := range n {
+		var a [4]byte
+		binary.BigEndian.PutUint32(a[:], 10<<24+uint32(i)+2)
+		name := fmt.Sprintf("spoke-%05d", i)
+		p := tunnel.Peer{Name: name, PublicKey: publicKey(name), AllowedIPs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4(a), 32)}}
+		v.Peers = append(v.Peers, p)
+		v.Routes = append(v.Routes, tunnel.Route{Prefix: p.AllowedIPs[0], Peer: name})
+	}
+	return v
+}
+
+const spokes = 10_000
+
+// BenchmarkApplyCold applies 10,000 peers, each with a route, from nothing.
+func BenchmarkApplyCold(b *testing.B) {
+	h, v := newHost(b), hub(spokes)
+	for b.Loop() {
+		h.apply(b, v)
+		b.StopTimer()
+		h.down(b)
+		b.StartTimer()
+	}
+}
+
+// BenchmarkApplyNothing looks at 10,000 peers that are as they should be.
+func BenchmarkApplyNothing(b *testing.B) {
+	h, v := newHost(b), hub(spokes)
+	h.apply(b, v)
+	for b.Loop() {
+		if plan := h.apply(b, v); len(plan.Steps) > 0 {
+			b.Fatal("there is something to do")
+		}
+	}
+}
+
+// BenchmarkApplyOne changes one of 10,000 peers.
+func BenchmarkApplyOne(b *testing.B) {
+	h, v := newHost(b), hub(spokes)
+	h.apply(b, v)
+	for i := 0; b.Loop(); i++ {
+		v.Peers[5000].Keepalive = 1 + i%100
+		h.apply(b, v)
+	}
+}
+
+// TestManyPeers: a tunnel of 2,000 peers comes up, is left alone by a second
+// apply, and goes, within what a person would wait for.
+func TestManyPeers(t *testing.T) {
+	h, v := newHost(t), hub(2000)
+	start := time.Now()
+	h.apply(t, v)
+	cold := time.Since(start)
+	start = time.Now()
+	plan, _ := h.plan(t, v)
+	if len(plan.Steps) > 0 {
+		t.Errorf("%d steps the second time", len(plan.Steps))
+	}
+	if out := run(t, "wg", "show", "wg0", "peers"); strings.Count(out, "\n") != 2000 {
+		t.Errorf("wg shows %d peers", strings.Count(out, "\n"))
+	}
+	t.Logf("2000 peers from nothing in %v, a plan of nothing in %v; %s", cold, time.Since(start), which())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	v.Peers = v.Peers[:10]
+	v.Routes = v.Routes[:10]
+	short, j := h.plan(t, v)
+	if err := apply.Run(ctx, h.Kernel, j, short, func(apply.Step) {}); err == nil {
+		t.Error("an ended context stops nothing")
+	}
+	h.apply(t, v)
+	if out := run(t, "wg", "show", "wg0", "peers"); strings.Count(out, "\n") != 10 {
+		t.Errorf("wg shows %d peers of 10", strings.Count(out, "\n"))
+	}
+	h.down(t)
+}
