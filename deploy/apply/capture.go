@@ -156,7 +156,7 @@ func (p *planner) mark() uint32 {
 	}
 	taken := map[int]bool{}
 	for _, r := range p.state.Rules {
-		if p.isMine(RuleChange{Rule: r}.Resource()) && r.NotMark != 0 {
+		if p.isMine(RuleChange{Rule: r}.Resource()) && r.NotMark >= firstTable {
 			return r.NotMark
 		}
 		taken[r.Table], taken[int(r.NotMark)] = true, true
