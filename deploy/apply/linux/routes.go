@@ -2,6 +2,7 @@ package linux
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -29,11 +30,12 @@ func (k *Kernel) setAddress(c apply.AddressChange) error {
 // removeIPv4 keeps what the kernel would take along with an address: others of
 // the same prefix (__inet_del_ifa, but for promote_secondaries), and with the
 // link's last one all its IPv4 routes (fib_disable_ip).
-func (k *Kernel) removeIPv4(link netlink.Link, addr *netlink.Addr) error {
-	err := k.writeSysctl("net/ipv4/conf/"+link.Attrs().Name+"/promote_secondaries", "1")
-	if err != nil && !errors.Is(err, unix.EROFS) {
+func (k *Kernel) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
+	putBack, err := k.promoteSecondaries(link.Attrs().Name)
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, putBack()) }()
 	var before, after apply.State
 	if err := k.observeRoutes(link, &before); err != nil {
 		return err
@@ -51,6 +53,20 @@ func (k *Kernel) removeIPv4(link netlink.Link, addr *netlink.Addr) error {
 		}
 	}
 	return nil
+}
+
+// promoteSecondaries turns the parameter on, which a fresh link has off.
+func (k *Kernel) promoteSecondaries(link string) (putBack func() error, err error) {
+	key := "net/ipv4/conf/" + link + "/promote_secondaries"
+	was, err := k.sys.ReadFile(key)
+	if err != nil {
+		return nil, err
+	}
+	err = k.writeSysctl(key, "1")
+	if errors.Is(err, unix.EROFS) {
+		return func() error { return nil }, nil
+	}
+	return func() error { return k.writeSysctl(key, strings.TrimSpace(string(was))) }, err
 }
 
 // missing returns what only a has. A route with a gateway needs the others.
