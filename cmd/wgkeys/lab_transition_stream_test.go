@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"wgkeys/deploy/lab"
 )
 
@@ -54,17 +56,37 @@ func (u *users) udp(h *lab.Host, local, remote netip.AddrPort) *net.UDPConn {
 	c := inNetwork(u.t, h, func() (*net.UDPConn, error) {
 		return net.DialUDP("udp", net.UDPAddrFromAddrPort(local), net.UDPAddrFromAddrPort(remote))
 	})
+	// A pause of the test itself is not to be taken for the tunnel's.
+	if err := forceReadBuffer(c, 16<<20); err != nil {
+		u.t.Fatal(err)
+	}
 	u.t.Cleanup(func() { c.Close() })
 	return c
 }
 
+func forceReadBuffer(c *net.UDPConn, size int) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) })
+	return errors.Join(err, set)
+}
+
 // send ends with its socket. A packet that the kernel refuses is lost like one
-// that it drops, and it says why.
+// that it drops, and it says why. Where the machine was late it catches up, but
+// for what would be a burst.
 func (f *flow) send(c *net.UDPConn, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var packet [200]byte
-	for range tick.C {
+	const burst = 20
+	for due := time.Now(); ; due = due.Add(every) {
+		for time.Until(due) > 0 {
+			<-tick.C
+		}
+		due = later(due, time.Now().Add(-burst*every))
 		binary.BigEndian.PutUint64(packet[:], f.sent.Load())
 		_, err := c.Write(packet[:])
 		if errors.Is(err, net.ErrClosed) {
@@ -77,6 +99,13 @@ func (f *flow) send(c *net.UDPConn, every time.Duration) {
 		}
 		f.sent.Add(1)
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 func (f *flow) receive(c *net.UDPConn) {
