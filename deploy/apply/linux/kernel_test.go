@@ -168,7 +168,7 @@ func TestEveryChange(t *testing.T) {
 		must(t, err)
 		return s
 	}
-	h.Sysctl(t, "net/ipv4/conf/wg0/rp_filter", "0")
+	setSysctl(t, "net/ipv4/conf/wg0/rp_filter", "0")
 	changes := everyChange(observe())
 	text := dump(t)
 	for name, c := range changes {
@@ -210,7 +210,7 @@ var equal = []cmp.Option{
 	cmpopts.EquateEmpty(),
 }
 
-func (h *host) Sysctl(t *testing.T, key, value string) {
+func setSysctl(t *testing.T, key, value string) {
 	t.Helper()
 	must(t, os.WriteFile("/proc/sys/"+key, []byte(value), 0o644))
 }

@@ -1,6 +1,7 @@
 package linux_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -54,7 +55,7 @@ func TestKeyFiles(t *testing.T) {
 		}},
 		{"large", "bad-length", write(strings.Repeat("A", 1<<20), 0o600)},
 	}
-	h := newHost(t)
+	newHost(t)
 	for _, test := range tests {
 		path := filepath.Join(t.TempDir(), "wg0.key")
 		must(t, test.make(path))
@@ -78,7 +79,6 @@ func TestKeyFiles(t *testing.T) {
 	if d := run(t, "ip", "-o", "link"); strings.Contains(d, "wg0") {
 		t.Errorf("looking made an interface: %s", d)
 	}
-	_ = h
 }
 
 func checkKeyFile(t *testing.T, name, why, path, secret string, file apply.KeyFile) {
@@ -119,7 +119,7 @@ func stranger() {
 			apply.RuleChange{Rule: apply.Rule{Priority: 32764, Suppress: true}, Add: true},
 			apply.FilterChange{Link: "wg7", New: &apply.Filter{Link: "wg7", Masquerade: applytest.Prefixes("10.0.0.0/8")}},
 		} {
-			err = k.Do(nil, []apply.Change{c})
+			err = k.Do(context.Background(), []apply.Change{c})
 			os.Stdout.WriteString(errText(err) + "\n")
 		}
 	}
