@@ -146,6 +146,10 @@ func (w *walk) step(from, to int) {
 // itself: numbers of interfaces, times, counters and endpoints that roam.
 func (w *walk) snapshot() string {
 	w.t.Helper()
+	// The kernel readies an address a moment after it is added (addrconf_dad_work).
+	if err := w.shale.WaitAddresses(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
 	dump := w.must(w.shale, "wg show wg0 dump")
 	return linkNumber.ReplaceAllString(w.users.snapshot(w.shale), "N: wg0:") + "\n" + w.normal(dump)
 }
