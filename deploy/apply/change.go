@@ -100,7 +100,7 @@ func (c LinkChange) Resource() string    { return "link " + c.Name }
 func (c DeviceChange) Resource() string  { return "device " + c.Link }
 func (c PeerChange) Resource() string    { return "peer " + c.key().String() }
 func (c AddressChange) Resource() string { return "address " + c.Prefix.String() }
-func (c RouteChange) Resource() string   { return "route " + c.any().key() }
+func (c RouteChange) Resource() string   { return c.any().resource() }
 func (c ProxyChange) Resource() string   { return "proxy " + c.Proxy.String() }
 func (c SysctlChange) Resource() string  { return "sysctl " + c.Key }
 func (c ShareChange) Resource() string   { return "sysctl " + c.Key }
@@ -338,6 +338,8 @@ func verb(add bool) string {
 }
 
 // key is what the kernel tells routes apart by.
-func (r Route) key() string { return fmt.Sprintf("%s %d %d", r.Prefix, r.Metric, r.Table) }
+func (r Route) key() Route { r.Gateway = netip.Addr{}; return r }
+
+func (r Route) resource() string { return fmt.Sprintf("route %s %d %d", r.Prefix, r.Metric, r.Table) }
 
 func (p Proxy) String() string { return p.Addr.String() + " " + p.Link }

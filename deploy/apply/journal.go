@@ -67,17 +67,28 @@ func (j *Journal) parse(text []byte) error {
 			"use the version of wgkeys that applied the tunnel to take it down")
 	}
 	for _, line := range lines[1:] {
-		switch f := strings.Split(line, "\t"); {
-		case len(f) == 4 && f[0] == "+":
-			j.touch(f[1], Entry{f[2], f[3]})
-		case len(f) == 2 && f[0] == "-":
-			delete(j.Entries, f[1])
-		case line != "":
+		if line != "" && !j.parseLine(line) {
 			return fault.New("cannot read the journal", j.path, "it is damaged", "")
 		}
 	}
 	j.Order = live(j.Order, j.Entries)
 	return nil
+}
+
+// parseLine reports whether line is an event.
+func (j *Journal) parseLine(line string) bool {
+	kind, rest, _ := strings.Cut(line, "\t")
+	resource, values, changed := strings.Cut(rest, "\t")
+	was, set, _ := strings.Cut(values, "\t")
+	switch tabs := strings.Count(line, "\t"); {
+	case kind == "+" && tabs == 3:
+		j.touch(resource, Entry{was, set})
+	case kind == "-" && tabs == 1 && !changed:
+		delete(j.Entries, resource)
+	default:
+		return false
+	}
+	return true
 }
 
 func (j *Journal) touch(resource string, e Entry) {
@@ -102,6 +113,12 @@ func (j *Journal) ours(resource, value string) bool {
 
 // live returns those of order that are in entries, each once, where it stands last.
 func live(order []string, entries Entries) []string {
+	for len(order) > 0 && !has(entries, order[len(order)-1]) {
+		order = order[:len(order)-1] // the common case: last in, first out
+	}
+	if len(order) == len(entries) {
+		return order
+	}
 	seen := make(map[string]bool, len(entries))
 	var kept []string
 	for i := len(order) - 1; i >= 0; i-- {

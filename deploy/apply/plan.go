@@ -69,7 +69,7 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	p.removeAddresses()
 	p.restoreSysctls()
 	p.narrowLink()
-	return p.plan, nil
+	return p.plan, p.err
 }
 
 // A planner collects the steps of one plan.
@@ -80,6 +80,7 @@ type planner struct {
 	others  Entries
 	plan    *Plan
 	capture capture
+	err     error           // what cannot be planned
 	now     sysctls         // the kernel's parameters as they will be after the steps so far
 	unsure  string          // the parameter of which now is a guess
 	needs   map[string]bool // the parameters that something else than the view's sysctls needs
@@ -244,32 +245,27 @@ func (p *planner) raiseLink() {
 // setRoutes adds and replaces first and removes last: what stays is never
 // without its route.
 func (p *planner) setRoutes() {
-	var want []Route
-	from := map[string]string{}
-	for _, r := range p.view.Routes {
-		route := Route{r.Prefix, r.Gateway, normalMetric(r.Prefix, r.Metric), normalTable(p.view.Table)}
-		if p.capture.routes[r.Prefix] {
-			route.Table = p.capture.table
-		}
-		want = append(want, route)
-		from[route.key()] = r.Peer
-	}
-	have := make(map[string]Route, len(p.state.Routes))
+	have := make(map[Route]Route, len(p.state.Routes))
 	for _, r := range p.state.Routes {
 		have[r.key()] = r
 	}
-	sortForGateways(want)
-	for _, r := range want {
+	for _, want := range sortForGateways(p.view.Routes, func(r tunnel.Route) netip.Addr { return r.Gateway }) {
+		r := Route{want.Prefix, want.Gateway, normalMetric(want.Prefix, want.Metric), normalTable(p.view.Table)}
+		if p.capture.routes[r.Prefix] {
+			r.Table = p.capture.table
+		}
 		switch old, ok := have[r.key()]; {
 		case !ok:
-			p.step(RouteChange{p.view.Tunnel, nil, &r}, "leads to peer %s, INSIDE", from[r.key()])
+			p.step(RouteChange{p.view.Tunnel, nil, &r}, "leads to peer %s, INSIDE", want.Peer)
 		case old != r:
 			p.step(RouteChange{p.view.Tunnel, &old, &r}, "another gateway, INSIDE")
 		}
 		delete(have, r.key())
 	}
-	stale := slices.Clone(p.state.Routes)
-	sortForGateways(stale)
+	if len(have) == 0 {
+		return
+	}
+	stale := sortForGateways(p.state.Routes, func(r Route) netip.Addr { return r.Gateway })
 	for _, r := range slices.Backward(stale) {
 		if _, unwanted := have[r.key()]; !unwanted {
 			continue
@@ -283,12 +279,13 @@ func (p *planner) setRoutes() {
 	}
 }
 
-// sortForGateways puts the routes without a gateway first: one with a gateway
+// sortForGateways returns the routes without a gateway first: one with a gateway
 // is accepted only where the gateway is reached already. They go the other way
 // round, so that going can be undone.
-func sortForGateways(routes []Route) {
-	slices.SortStableFunc(routes, func(a, b Route) int {
-		switch av, bv := a.Gateway.IsValid(), b.Gateway.IsValid(); {
+func sortForGateways[R any](routes []R, gateway func(R) netip.Addr) []R {
+	sorted := slices.Clone(routes)
+	slices.SortStableFunc(sorted, func(a, b R) int {
+		switch av, bv := gateway(a).IsValid(), gateway(b).IsValid(); {
 		case av == bv:
 			return 0
 		case bv:
@@ -296,6 +293,7 @@ func sortForGateways(routes []Route) {
 		}
 		return 1
 	})
+	return sorted
 }
 
 // normalMetric spells the kernel's default metric as 0 (IP6_RT_PRIO_USER).

@@ -86,23 +86,27 @@ func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {
 func (k *Kernel) observeRoutes(link netlink.Link, s *apply.State) error {
 	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Table: unix.RT_TABLE_UNSPEC}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := retry(func() ([]netlink.Route, error) {
-			return k.nl.RouteListFiltered(family, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
-		})
+		routes, err := retry(func() ([]apply.Route, error) { return k.routesOf(filter, family) })
 		if err != nil {
 			return err
 		}
-		for _, r := range routes {
-			if r.Protocol == unix.RTPROT_KERNEL || r.Protocol == unix.RTPROT_RA ||
-				r.Table == unix.RT_TABLE_LOCAL || r.Type != unix.RTN_UNICAST {
-				continue
-			}
-			if route, ok := routeOf(r, family); ok {
-				s.Routes = append(s.Routes, route)
-			}
-		}
+		s.Routes = append(s.Routes, routes...)
 	}
 	return nil
+}
+
+func (k *Kernel) routesOf(filter *netlink.Route, family int) (routes []apply.Route, err error) {
+	err = k.nl.RouteListFilteredIter(family, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
+		if r.Protocol == unix.RTPROT_KERNEL || r.Protocol == unix.RTPROT_RA ||
+			r.Table == unix.RT_TABLE_LOCAL || r.Type != unix.RTN_UNICAST {
+			return true
+		}
+		if route, ok := routeOf(r, family); ok {
+			routes = append(routes, route)
+		}
+		return true
+	})
+	return routes, err
 }
 
 // routeOf spells the kernel's defaults as package apply does: as zero.
@@ -184,7 +188,11 @@ func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, 
 		}
 	}
 	if view != nil && view.Forward {
-		for _, key := range k.forwardingKeys() {
+		keys, err := k.forwardingKeys()
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
 			want[key] = true
 		}
 	}
@@ -206,12 +214,15 @@ func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, 
 
 // forwardingKeys are the parameters with which forwarding is turned on, and
 // those of every interface that the kernel sets along with them.
-func (k *Kernel) forwardingKeys() []string {
+func (k *Kernel) forwardingKeys() ([]string, error) {
 	keys := []string{"net/ipv4/ip_forward", "net/ipv4/conf/all/accept_redirects"}
 	for _, family := range []string{"net/ipv4/conf", "net/ipv6/conf"} {
 		interfaces, err := fs.ReadDir(k.sys.FS(), family)
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
 			continue // a kernel without that family
+		}
+		if err != nil {
+			return nil, err
 		}
 		for _, i := range interfaces {
 			keys = append(keys, path.Join(family, i.Name(), "forwarding"))
@@ -220,7 +231,7 @@ func (k *Kernel) forwardingKeys() []string {
 			}
 		}
 	}
-	return keys
+	return keys, nil
 }
 
 // retry lists again where the kernel says that the list changed meanwhile.

@@ -107,4 +107,3 @@ func thief(prefixes []net.IPNet) ([]wgtypes.PeerConfig, error) {
 		{PublicKey: public, Remove: true},
 	}, nil
 }
-
