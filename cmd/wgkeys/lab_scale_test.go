@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
@@ -57,6 +56,8 @@ func newHub(t testing.TB, peers int) *hub {
 	h.write(v, "wg0")
 	v.Peers[peers/2].Keepalive = 25
 	h.write(v, "wg0-changed")
+	v.Peers, v.Routes, v.Addresses = nil, nil, nil
+	h.write(v, "empty")
 	return h
 }
 
@@ -114,8 +115,8 @@ func (h *hub) sh(script string) string {
 	return out
 }
 
-// time is how long a command takes, without what it takes to get to the host.
-func (h *hub) time(command string) time.Duration {
+// time is how many seconds a command takes, without the way to the host.
+func (h *hub) time(command string) float64 {
 	h.Helper()
 	out := h.sh("TIMEFORMAT=%R; { time { " + command + "; } >/run/said 2>&1; } 2>&1 || { cat /run/said; exit 1; }")
 	seconds, err := strconv.ParseFloat(strings.TrimSpace(out), 64)
@@ -123,7 +124,7 @@ func (h *hub) time(command string) time.Duration {
 		h.Fatalf("%s: %q", command, out)
 	}
 	h.Logf("%8.3f s  %s", seconds, command)
-	return time.Duration(seconds * float64(time.Second))
+	return seconds
 }
 
 // Ten thousand peers work, and what is as wanted needs no step.
@@ -143,28 +144,36 @@ func TestManyPeers(t *testing.T) {
 	h.sh("wgkeys down")
 }
 
-// BenchmarkManyPeers compares with wg-quick(8) and wg(8) on the same machine:
-// `make scale`.
+// BenchmarkManyPeers compares with wg-quick(8) and wg(8) on the same machine in
+// the same run, for `make scale`: wgkeys's time in that of each. It tells ratios,
+// for a machine that emulates is slow, and decides nothing.
 func BenchmarkManyPeers(b *testing.B) {
 	h := newHub(b, manyPeers)
 	cold := h.time("wgkeys apply --view wg0.view")
-	var none, dump, one, sync []time.Duration
+	var none, dump, one, sync []float64
 	for range 5 {
 		none = append(none, h.time("wgkeys apply --view wg0.view"))
 		dump = append(dump, h.time("wg show wg0 dump"))
 		one = append(one, h.time("wgkeys apply --view wg0-changed.view"))
 		sync = append(sync, h.time("wg syncconf wg0 <(grep -v ^Address /etc/wireguard/wg0.conf)"))
 	}
-	h.sh("wgkeys down")
-	b.ReportMetric(ratio(median(none), median(dump)), "no-op/dump")
-	b.ReportMetric(ratio(median(one), median(sync)), "one/syncconf")
-	quick := h.time("wg-quick up wg0")
-	b.ReportMetric(ratio(quick, cold), "wg-quick/cold")
+	h.time("wgkeys down")
+	b.ReportMetric(median(none)/median(dump), "no-op/dump")
+	b.ReportMetric(median(one)/median(sync), "one-peer/syncconf")
+	b.ReportMetric(h.quick(21*cold)/cold, "wg-quick/cold")
 }
 
-func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
+// quick is how long wg-quick takes, which is given up after so many seconds.
+// Where the kernel has no WireGuard, the device is the same as wgkeys's.
+func (h *hub) quick(limit float64) float64 {
+	h.Helper()
+	h.sh(`printf '#!/bin/sh\nexec wgkeys apply --view /root/empty.view\n' >/usr/local/bin/wireguard-go && chmod +x /usr/local/bin/wireguard-go`)
+	took := h.time(fmt.Sprintf("timeout --kill-after 5 %.0f wg-quick up wg0 || test $? -ge 124", limit))
+	h.Logf("wg-quick has set %s routes", strings.TrimSpace(h.sh("ip -6 route show dev wg0 | grep -vc fe80 || true")))
+	return took
+}
 
-func median(d []time.Duration) time.Duration {
+func median(d []float64) float64 {
 	slices.Sort(d)
 	return d[len(d)/2]
 }
