@@ -146,8 +146,21 @@ func (h *host) down(t testing.TB) {
 	must(t, apply.RunDown(context.Background(), h.Kernel, j, apply.MakeDown("wg0", state, j, nil), func(apply.Step) {}))
 }
 
-// dump is the host as its own tools tell it.
+// dump is the host as its own tools tell it, once the kernel's own work on links
+// and addresses is done.
 func dump(t testing.TB) []string {
+	t.Helper()
+	var lines []string
+	eventually(t, "links and addresses settle", func() bool {
+		lines = dumpNow(t)
+		return !slices.ContainsFunc(lines, func(line string) bool {
+			return strings.Contains(line, " tentative ") || strings.Contains(line, "LOWERLAYERDOWN")
+		})
+	})
+	return lines
+}
+
+func dumpNow(t testing.TB) []string {
 	t.Helper()
 	const script = `
 		for family in 4 6; do
@@ -223,9 +236,9 @@ func which() string {
 // eventually waits for what another process does.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 5 s: %s", what)
+			t.Fatalf("not within 20 s: %s", what)
 		}
 	}
 }
