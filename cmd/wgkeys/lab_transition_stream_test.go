@@ -30,6 +30,10 @@ type flow struct {
 // A tally is what became of the packets of some time.
 type tally struct{ sent, lost, doubled int }
 
+func (a tally) String() string {
+	return fmt.Sprintf("%d lost, %d doubled of %d", a.lost, a.doubled, a.sent)
+}
+
 func (a *tally) add(b tally) {
 	a.sent, a.lost, a.doubled = a.sent+b.sent, a.lost+b.lost, a.doubled+b.doubled
 }

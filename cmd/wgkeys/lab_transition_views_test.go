@@ -21,6 +21,7 @@ addresses = ["10.77.0.1/24", "2001:db8:7767::1/128"]
 forward   = true
 
 [hosts.basalt]
+endpoint  = "192.0.2.10"
 addresses = ["10.77.0.2/32", "2001:db8:7767::2/128"]
 routes    = ["2001:db8:2::/48"]
 peers     = ["shale"]

@@ -28,6 +28,11 @@ func TestMain(m *testing.M) {
 			testOnlyKernel = faultyKernel
 			main()
 		},
+		"wireguard-go": func() { // as wg-quick(8) calls it
+			if err := device.Start(context.Background(), os.Args[1], apply.DefaultMTU); err != nil {
+				panic(err)
+			}
+		},
 	})
 }
 
