@@ -81,7 +81,7 @@ func labChangeKilled(t *testing.T, u *users) {
 func labApplyFails(t *testing.T, u *users) {
 	before, _, steps := u.full()
 	for n := 1; n <= steps; n++ {
-		r := u.run(u.shale, fmt.Sprintf("WGKEYS_TEST_FAULT='fail %d' wgkeys apply", n))
+		r := u.run(u.shale, fmt.Sprintf("WGKEYS_TEST_FAULT='fail %d' wgkeys apply -q", n))
 		if r.code != exitFailed || !strings.HasPrefix(r.stderr, `wgkeys: error: cannot change tunnel "wg0": `) ||
 			!strings.HasSuffix(r.stderr, ": this change was made to fail; the tunnel is as it was before\n") {
 			t.Errorf("fail %d: exit %d, and it says\n%s", n, r.code, r.stderr)
