@@ -17,6 +17,13 @@ test: setup-test lab
 	go test ./testdata/vm
 	CI=true CGO_ENABLED=0 go test -p 1 -count 1 -exec $(VM) $(VM_PACKAGES)
 
+# Ten thousand peers beside wg-quick(8) and wg(8): cmd/wgkeys/doc/scale.md. It
+# takes the better part of an hour, and decides nothing.
+SCALE := CGO_ENABLED=0 go test -timeout 2h -run '^$$' -bench ManyPeers -benchtime 1x -v
+scale: setup-test lab
+	$(SCALE) ./cmd/wgkeys
+	$(SCALE) -exec $(VM) ./cmd/wgkeys
+
 demo: setup-demo build
 	./wgkeys demo
 
@@ -30,4 +37,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test demo lab clean setup-test setup-demo
+.PHONY: build test scale demo lab clean setup-test setup-demo
