@@ -69,7 +69,10 @@ func keep(v *tunnel.View) error {
 	if err := tunnel.EncodeView(&text, v); err != nil {
 		return err
 	}
-	return apply.WriteFile(linux.KeptPath(v.Tunnel), text.Bytes())
+	if err := apply.WriteFile(linux.KeptPath(v.Tunnel), text.Bytes()); err != nil {
+		return fault.Wrap(err, "the tunnel is up, but will not come up at boot:", v.Tunnel, "")
+	}
+	return nil
 }
 
 func doConfirm(e *env) error {

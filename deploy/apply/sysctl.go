@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
 )
 
 // sysctls are kernel parameters by their path below /proc/sys.
@@ -108,6 +109,10 @@ func (p *planner) assign(key, value, why string, args ...any) {
 	default:
 		if key == p.unsure {
 			p.unsure = ""
+		}
+		if !known && !strings.Contains(key, "/"+p.view.Tunnel+"/") {
+			// Its value could not be put back.
+			p.err = fault.New("no such kernel parameter on this host:", sysctlName(key), "there is no /proc/sys/"+key, "")
 		}
 		if !known { // one of our own link's, which does not exist yet
 			p.now[key] = p.now[p.inherited(key)]
