@@ -8,10 +8,8 @@ import (
 	"net/netip"
 	"path"
 	"slices"
-	"strings"
 
 	"wgkeys/deploy/apply"
-	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
 
@@ -347,121 +345,4 @@ func (k *kernel) purge() {
 	k.routes = slices.DeleteFunc(k.routes, func(r route) bool {
 		return r.ra && k.sysctls["net/ipv6/conf/"+r.link+"/accept_ra"] != "2"
 	})
-}
-
-// Observe implements [apply.Kernel]. Like the real one it looks only at what
-// the view and the journal speak of.
-func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, journal apply.Entries) (*apply.State, error) {
-	s := &apply.State{Sysctls: map[string]string{}, KeyFiles: k.keyFiles, Endpoints: k.names, Resolver: "systemd-resolved"}
-	if l := k.links[name]; l != nil {
-		have := l.Link
-		s.Link = &have
-		if view != nil {
-			k.observeTunnel(name, l, s)
-		}
-	}
-	speaksOf := func(kind string) bool {
-		for resource := range journal {
-			if strings.HasPrefix(resource, kind+" ") {
-				return true
-			}
-		}
-		return false
-	}
-	if view != nil && (view.Forward || view.Proxies != nil) || speaksOf("proxy") {
-		s.Uplinks = k.uplinks()
-		s.Proxies = slices.Clone(k.proxies)
-	}
-	s.Rules = slices.Clone(k.rules)
-	if f := k.filters[name]; f != nil {
-		s.FilterRules = f.Rules()
-	}
-	for key, value := range k.sysctls {
-		if _, mine := journal["sysctl "+key]; mine || view != nil && asks(view, s, key) {
-			s.Sysctls[key] = value
-		}
-	}
-	return s, nil
-}
-
-// asks reports whether the real kernel's Observe would read key for view.
-func asks(view *tunnel.View, s *apply.State, key string) bool {
-	switch base := path.Base(key); {
-	case key == "net/ipv4/conf/all/send_redirects", key == "net/ipv4/conf/all/src_valid_mark":
-		return true
-	case view.Forward && (base == "forwarding" || base == "accept_ra" || key == "net/ipv4/ip_forward" ||
-		key == "net/ipv4/conf/all/accept_redirects"):
-		return true
-	case base == "proxy_ndp" && slices.ContainsFunc(s.Uplinks, func(u apply.Uplink) bool {
-		return u.Name == path.Base(path.Dir(key))
-	}):
-		return true
-	}
-	for name := range view.Sysctls {
-		file, err := tunnel.SysctlPath(name)
-		own := strings.Replace(file, "/"+view.Tunnel+"/", "/default/", 1)
-		if err == nil && (file == key || own == key) {
-			return true
-		}
-	}
-	return false
-}
-
-func (k *kernel) observeTunnel(name string, l *link, s *apply.State) {
-	s.Device = l.device
-	s.Addresses = slices.Clone(l.addresses)
-	for _, key := range sortedPeers(l) {
-		p := *l.peers[key]
-		p.AllowedIPs = l.prefixes(key)
-		s.Peers = append(s.Peers, p)
-	}
-	for _, r := range k.routes {
-		if r.link == name && !r.ra {
-			s.Routes = append(s.Routes, r.Route)
-		}
-	}
-}
-
-func sortedPeers(l *link) []keyring.PublicKey {
-	var keys []keyring.PublicKey
-	for key := range l.peers {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b keyring.PublicKey) int { return slices.Compare(a[:], b[:]) })
-	return keys
-}
-
-func (l *link) prefixes(key keyring.PublicKey) []netip.Prefix {
-	var list []netip.Prefix
-	for prefix, owner := range l.allowed {
-		if owner == key {
-			list = append(list, prefix)
-		}
-	}
-	slices.SortFunc(list, netip.Prefix.Compare)
-	return list
-}
-
-func (k *kernel) uplinks() []apply.Uplink {
-	found := map[string]apply.Uplink{}
-	for _, r := range k.routes {
-		if r.Prefix.Bits() != 0 || r.Table != 0 {
-			continue
-		}
-		u := found[r.link]
-		u.Name = r.link
-		u.IPv4 = u.IPv4 || r.Prefix.Addr().Is4()
-		u.IPv6 = u.IPv6 || r.Prefix.Addr().Is6()
-		u.RA = u.RA || r.ra
-		found[r.link] = u
-	}
-	var list []apply.Uplink
-	for _, u := range found {
-		if u.IPv6 {
-			u.OnLink = []netip.Prefix{netip.MustParsePrefix("2001:db8:7767::/64")}
-		}
-		list = append(list, u)
-	}
-	slices.SortFunc(list, func(a, b apply.Uplink) int { return strings.Compare(a.Name, b.Name) })
-	return list
 }
