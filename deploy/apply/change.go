@@ -180,8 +180,11 @@ func (p *Peer) prefixes() []netip.Prefix {
 
 // subtract returns what a has and b has not.
 func subtract[T comparable](a, b []T) []T {
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0:
 		return a
+	case slices.Equal(a, b): // almost every peer of a plan
+		return nil
 	}
 	if len(a)*len(b) <= 64 {
 		return slices.DeleteFunc(slices.Clone(a), func(x T) bool { return slices.Contains(b, x) })

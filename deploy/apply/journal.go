@@ -66,6 +66,7 @@ func (j *Journal) parse(text []byte) error {
 		return fault.New("cannot read the journal", j.path, "it is of another version of wgkeys",
 			"use the version of wgkeys that applied the tunnel to take it down")
 	}
+	j.Entries, j.Order = make(Entries, len(lines)), make([]string, 0, len(lines))
 	for _, line := range lines[1:] {
 		if line != "" && !j.parseLine(line) {
 			return fault.New("cannot read the journal", j.path, "it is damaged", "")

@@ -13,7 +13,7 @@ import (
 // once all others have what they need.
 func (p *planner) setPeers() (remove []*Peer) {
 	live := make(map[keyring.PublicKey]*Peer, len(p.state.Peers))
-	holds := map[netip.Prefix]keyring.PublicKey{}
+	holds := make(map[netip.Prefix]keyring.PublicKey, len(p.state.Peers))
 	for i := range p.state.Peers {
 		peer := p.remembered(p.state.Peers[i])
 		live[peer.PublicKey] = peer
@@ -21,7 +21,7 @@ func (p *planner) setPeers() (remove []*Peer) {
 			holds[prefix] = peer.PublicKey
 		}
 	}
-	gets := map[netip.Prefix]keyring.PublicKey{}
+	gets := make(map[netip.Prefix]keyring.PublicKey, len(p.view.Peers))
 	for i := range p.view.Peers {
 		for _, prefix := range p.view.Peers[i].AllowedIPs {
 			gets[prefix] = p.view.Peers[i].PublicKey
