@@ -3,7 +3,7 @@
 //
 //	view + what the kernel has + what we made earlier  →  plan  →  steps
 //
-// A plan is a list of steps, made by the pure functions [Plan] and [PlanDown]
+// A plan is a list of steps, made by the pure functions [Make] and [MakeDown]
 // and printed before it is run. Each step takes one thing in the kernel from
 // an old state to a new one, says why, and knows its inverse. A view that is
 // true already has an empty plan.
@@ -44,4 +44,8 @@ type Kernel interface {
 	// made and those after it are not, except that changes of peers may be
 	// made as one.
 	Do(ctx context.Context, changes []Change) error
+
+	// LinkIndex returns the number that the kernel gave an interface, by which
+	// it is known again whoever renames it.
+	LinkIndex(name string) (int, error)
 }

@@ -70,6 +70,9 @@ const (
 	priorityMain   = 32764 // what is more specific than a default route comes first
 	priorityTunnel = 32765
 	firstTable     = 51820 // as wg-quick(8) has it
+
+	// RT_TABLE_DEFAULT, _MAIN and _LOCAL
+	firstKernelTable, lastKernelTable = 253, 255
 )
 
 // A capture is what it takes where a route of the tunnel would catch the
@@ -86,7 +89,7 @@ type capture struct {
 // rules itself.
 func (p *planner) captured() (capture, error) {
 	var c capture
-	if p.view.Table != 0 {
+	if normalTable(p.view.Table) != 0 {
 		return c, nil
 	}
 	c.routes = p.capturing()
@@ -99,6 +102,11 @@ func (p *planner) captured() (capture, error) {
 	}
 	c.mark = p.mark()
 	c.table = int(c.mark)
+	if c.mark >= firstKernelTable && c.mark <= lastKernelTable {
+		return c, fault.New("cannot use the mark of tunnel", p.view.Tunnel,
+			fmt.Sprintf("fwmark %d is also the number of its routing table, and tables 253 to 255 are the kernel's", c.mark),
+			"leave fwmark out of the tunnel file, or choose another")
+	}
 	return c, p.refuseSecond(c)
 }
 
@@ -119,15 +127,53 @@ func (p *planner) capturing() map[netip.Prefix]bool {
 			}
 		}
 	}
+	for prefix := range routes {
+		if prefix.Bits() < wide && !p.endpointsElsewhere(prefix) {
+			found[prefix] = true
+		}
+	}
 	return found
+}
+
+// wide is the length below which a route is taken to be everything, or half of
+// it: an endpoint that nobody knows yet is likely to lie there.
+const wide = 8
+
+// endpointsElsewhere reports whether the encrypted packets of all peers are
+// known to be of the other family than prefix. A peer whose name is not
+// resolved yet, or that has yet to come to us, may be of either.
+func (p *planner) endpointsElsewhere(prefix netip.Prefix) bool {
+	live := p.liveEndpoints()
+	for i := range p.view.Peers {
+		want := &p.view.Peers[i]
+		if want.Endpoint == "" {
+			return false // wherever it is now, tomorrow it comes from elsewhere
+		}
+		known := false
+		for _, addr := range []netip.Addr{literal(want), p.state.Endpoints[want.Endpoint].Addr.Addr(), live[want.PublicKey]} {
+			if addr.IsValid() && addr.Is4() == prefix.Addr().Is4() {
+				return false
+			}
+			known = known || addr.IsValid()
+		}
+		if !known {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *planner) liveEndpoints() map[keyring.PublicKey]netip.Addr {
+	live := make(map[keyring.PublicKey]netip.Addr, len(p.state.Peers))
+	for _, q := range p.state.Peers {
+		live[q.PublicKey] = q.Endpoint.Addr()
+	}
+	return live
 }
 
 // endpoints are the OUTSIDE addresses of the peers, as far as they are known.
 func (p *planner) endpoints() []netip.Addr {
-	live := make(map[keyring.PublicKey]netip.Addr)
-	for _, q := range p.state.Peers {
-		live[q.PublicKey] = q.Endpoint.Addr()
-	}
+	live := p.liveEndpoints()
 	var addrs []netip.Addr
 	for i := range p.view.Peers {
 		want := &p.view.Peers[i]
@@ -155,11 +201,14 @@ func (p *planner) mark() uint32 {
 		return p.view.FwMark
 	}
 	taken := map[int]bool{}
+	for _, table := range p.state.TakenTables {
+		taken[table] = true
+	}
 	for _, r := range p.state.Rules {
 		if p.isMine(RuleChange{Rule: r}.Resource()) && r.NotMark >= firstTable {
 			return r.NotMark
 		}
-		taken[r.Table], taken[int(r.NotMark)] = true, true
+		taken[int(r.NotMark)] = true
 	}
 	mark := firstTable
 	for taken[mark] {

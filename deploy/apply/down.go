@@ -20,7 +20,7 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 	for _, x := range state.Proxies {
 		proxies[ProxyChange{Proxy: x}.Resource()] = x
 	}
-	goes := state.Link != nil && p.isMine("link "+name)
+	goes := state.Link != nil && p.linkIsMine()
 	for _, resource := range backwards(mine.Order) {
 		kind, key, _ := strings.Cut(resource, " ")
 		if kind == "sysctl" && goes && p.inherited(key) != key {
@@ -46,8 +46,13 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 				p.step(FilterChange{Link: name, Old: &Filter{Link: name}}, "no longer needed")
 			}
 		case "link":
-			if state.Link != nil {
+			switch {
+			case state.Renamed != "":
+				p.step(LinkChange{Name: state.Renamed, Old: &Link{}}, "the tunnel's interface, which somebody renamed")
+			case goes:
 				p.step(LinkChange{Name: name, Old: state.Link}, "and with it its addresses, routes and peers")
+			case state.Link != nil:
+				p.note("interface %s is not the one that wgkeys made: left alone", name)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"wgkeys/keyring/fault"
@@ -171,6 +172,20 @@ func trusted(c Change) bool {
 	return false
 }
 
+// number writes which link of the name is ours. Until then, whatever has the
+// name and is a tunnel is taken for it.
+func (j *Journal) number(c LinkChange, index int) error {
+	e := Entry{Set: strconv.Itoa(index)}
+	j.touch(c.Resource(), e)
+	return j.append([]byte("+\t" + c.Resource() + "\t" + e.Was + "\t" + e.Set + "\n"))
+}
+
+// LinkNumber returns the number of the tunnel's link, or 0 where it is not known.
+func (e Entries) LinkNumber(name string) int {
+	n, _ := strconv.Atoi(e[LinkChange{Name: name}.Resource()].Set)
+	return n
+}
+
 // after writes that the things of steps are as they were before us, where so.
 func (j *Journal) after(steps []Step) error {
 	var b bytes.Buffer
@@ -246,7 +261,7 @@ func entriesOf(c Change, entries Entries) []line {
 	case ShareChange:
 		return []line{{c.Resource(), Entry{c.Was, c.Set}}}
 	case LinkChange:
-		if c.New != nil {
+		if c.Old == nil && c.New != nil {
 			return append(dragged(c.Drags, entries), made...)
 		}
 	case PeerChange:
@@ -319,6 +334,8 @@ func restores(c Change, e Entry, entries Entries) bool {
 		return true
 	case ShareChange:
 		return false
+	case LinkChange:
+		return c.New == nil
 	case PeerChange:
 		return c.New == nil
 	}

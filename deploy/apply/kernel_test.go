@@ -18,6 +18,7 @@ import (
 type kernel struct {
 	userspace bool // WireGuard does not run in the kernel: nothing is done at wg_open
 	links     map[string]*link
+	made      int // links so far
 	routes    []route
 	rules     []apply.Rule
 	proxies   []apply.Proxy
@@ -42,10 +43,22 @@ const (
 // A link is an interface; peers and allowed are those of a tunnel.
 type link struct {
 	apply.Link
+	index     int
 	device    apply.Device
 	addresses []netip.Prefix
 	peers     map[keyring.PublicKey]*apply.Peer // without their allowed IPs
 	allowed   map[netip.Prefix]keyring.PublicKey
+}
+
+// next numbers the links, as the kernel does.
+func (k *kernel) next() int { k.made++; return k.made }
+
+// LinkIndex implements [apply.Kernel].
+func (k *kernel) LinkIndex(name string) (int, error) {
+	if l := k.links[name]; l != nil {
+		return l.index, nil
+	}
+	return 0, errors.New("no such link")
 }
 
 // A route is one in any table, through any link.
@@ -150,7 +163,7 @@ func (k *kernel) setLink(c apply.LinkChange) error {
 		k.removeLink(c.Name)
 		return nil
 	case l == nil && c.Old == nil:
-		k.links[c.Name] = &link{Link: apply.Link{Kind: "wireguard", MTU: c.New.MTU},
+		k.links[c.Name] = &link{index: k.next(), Link: apply.Link{Kind: "wireguard", MTU: c.New.MTU},
 			peers: map[keyring.PublicKey]*apply.Peer{}, allowed: map[netip.Prefix]keyring.PublicKey{}}
 		k.appear(c.Name)
 		return nil

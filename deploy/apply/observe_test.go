@@ -18,7 +18,7 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, jour
 	s := &apply.State{Sysctls: map[string]string{}, KeyFiles: k.keyFiles, Endpoints: k.names, Resolver: "systemd-resolved"}
 	if l := k.links[name]; l != nil {
 		have := l.Link
-		s.Link = &have
+		s.Link, s.LinkIndex = &have, l.index
 		if view != nil {
 			k.observeTunnel(name, l, s)
 		}

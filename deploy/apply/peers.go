@@ -164,6 +164,8 @@ func whyPeer(c PeerChange) string {
 	switch {
 	case c.Old == nil && c.New.Configured == "":
 		return "peer " + c.Name + ", which comes to us"
+	case c.Old == nil && !c.New.Endpoint.IsValid():
+		return "peer " + c.Name + ", to be reached at " + c.New.Configured + ", OUTSIDE, which cannot be resolved now"
 	case c.Old == nil:
 		return "peer " + c.Name + ", reached at " + c.New.Configured + ", OUTSIDE"
 	case len(c.Gained()) == 0 && len(c.Lost()) == 0 && len(c.Gave) > 0:

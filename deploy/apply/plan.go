@@ -97,9 +97,23 @@ func (p *planner) note(format string, args ...any) {
 // isMine reports whether the journal says that we made the thing.
 func (p *planner) isMine(resource string) bool { return has(p.mine.Entries, resource) }
 
+// linkIsMine reports whether the link of the tunnel's name is the one that we
+// made: somebody may have removed ours and made another.
+func (p *planner) linkIsMine() bool {
+	if !p.isMine("link "+p.view.Tunnel) || p.state.Link.Kind != "wireguard" && p.state.Link.Kind != "tun" {
+		return false
+	}
+	number := p.mine.LinkNumber(p.view.Tunnel)
+	return number == 0 || number == p.state.LinkIndex
+}
+
 func (p *planner) refuse() error {
 	v, name := p.view, p.view.Tunnel
-	if p.state.Link != nil && !p.isMine("link "+name) {
+	if p.state.Renamed != "" {
+		return fault.New("somebody renamed the interface of tunnel", name, "it is now "+p.state.Renamed,
+			"ip link set "+p.state.Renamed+" name "+name+" (while it is down), or wgkeys down -t "+name)
+	}
+	if p.state.Link != nil && !p.linkIsMine() {
 		return fault.New("will not touch the interface", name, "it is there already and wgkeys did not make it",
 			"bring it down the way it was brought up (wg-quick down "+name+", or ip link del "+name+"), then run wgkeys apply again")
 	}

@@ -61,6 +61,15 @@ func take(ctx context.Context, k Kernel, j *Journal, batch []Step) error {
 	if err := k.Do(ctx, changesOf(batch)); err != nil {
 		return err
 	}
+	if c, ok := batch[0].Change.(LinkChange); ok && c.Old == nil && c.New != nil {
+		index, err := k.LinkIndex(c.Name)
+		if err == nil {
+			err = j.number(c, index)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return j.after(batch)
 }
 

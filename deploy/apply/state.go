@@ -9,16 +9,19 @@ import (
 
 // A State is what the kernel has of one tunnel.
 type State struct {
-	Link      *Link             // nil: there is no such interface
-	Device    Device            // of the link
-	Peers     []Peer            // of the link
-	Addresses []netip.Prefix    // on the link, without link-local ones
-	Routes    []Route           // through the link, without those the kernel makes itself
-	Rules     []Rule            // of the two kinds that a tunnel can need
-	Proxies   []Proxy           // proxy neighbours on all interfaces
-	Uplinks   []Uplink          // interfaces with a default route
-	Sysctls   map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
-	KeyFiles  map[string]KeyFile
+	LinkIndex   int               // the kernel's number of the link, or of the one that was renamed
+	Renamed     string            // what somebody renamed our link to; "": nobody did
+	Link        *Link             // nil: there is no such interface
+	Device      Device            // of the link
+	Peers       []Peer            // of the link
+	Addresses   []netip.Prefix    // on the link, without link-local ones
+	Routes      []Route           // through the link, without those the kernel makes itself
+	Rules       []Rule            // of the two kinds that a tunnel can need
+	TakenTables []int             // that any rule looks into
+	Proxies     []Proxy           // proxy neighbours on all interfaces
+	Uplinks     []Uplink          // interfaces with a default route
+	Sysctls     map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
+	KeyFiles    map[string]KeyFile
 
 	Managers    []string            // of the host's network: [Networkd], [NetworkManager]
 	Unmanaged   []string            // those of them that were told to leave the link alone

@@ -131,7 +131,7 @@ func (k *Kernel) removeLink(link netlink.Link) error {
 	if err := k.nl.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 		return err
 	}
-	if link.Type() == "tun" || link.Type() == "tuntap" {
+	if kindOf(link) == "tun" {
 		return device.Gone(link.Attrs().Name, 5*time.Second)
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 // or the journal speaks of one.
 func observeFilter(name string, view *tunnel.View, journal apply.Entries) (int, error) {
 	_, made := journal["filter "+name]
-	if !made && (view == nil || view.Masquerade == nil && !hasEndpoint(view)) {
+	if !made && (view == nil || view.Masquerade == nil && !mayCapture(view)) {
 		return 0, nil
 	}
 	nft, err := nftables.New()

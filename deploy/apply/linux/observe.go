@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -20,6 +21,9 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	s := &apply.State{Sysctls: map[string]string{}}
 	link, err := k.link(name)
 	if err != nil {
+		return nil, err
+	}
+	if err := k.observeRenamed(link, s, journal.LinkNumber(name)); err != nil {
 		return nil, err
 	}
 	if link != nil {
@@ -52,10 +56,49 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	return s, nil
 }
 
+// observeRenamed looks for the link that we made where it has the name no more.
+func (k *Kernel) observeRenamed(link netlink.Link, s *apply.State, number int) error {
+	if link != nil {
+		s.LinkIndex = link.Attrs().Index
+	}
+	if number == 0 || number == s.LinkIndex {
+		return nil
+	}
+	ours, err := k.nl.LinkByIndex(number)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil
+	}
+	if err == nil && kindOf(ours) != "" {
+		s.Renamed = ours.Attrs().Name
+	}
+	return err
+}
+
+// kindOf tells a tunnel's link from others: "wireguard", or "tun" for a device
+// in user space.
+func kindOf(link netlink.Link) string {
+	switch link.Type() {
+	case "wireguard":
+		return "wireguard"
+	case "tun", "tuntap":
+		return "tun"
+	}
+	return ""
+}
+
+// LinkIndex implements [apply.Kernel].
+func (k *Kernel) LinkIndex(name string) (int, error) {
+	link, err := k.link(name)
+	if err != nil || link == nil {
+		return 0, absent(err, name, true)
+	}
+	return link.Attrs().Index, nil
+}
+
 // observeLink reads the link itself, and what is on it where wanted.
 func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) error {
 	a := link.Attrs()
-	s.Link = &apply.Link{Kind: link.Type(), MTU: a.MTU, Up: a.Flags&unix.IFF_UP != 0}
+	s.Link = &apply.Link{Kind: cmp.Or(kindOf(link), link.Type()), MTU: a.MTU, Up: a.Flags&unix.IFF_UP != 0}
 	if !whole {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 // observeRules reads the rules that a tunnel could have made, where the view
 // could need some or the journal speaks of one.
 func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, journal apply.Entries) error {
-	needed := view != nil && hasEndpoint(view)
+	needed := view != nil && mayCapture(view)
 	for resource := range journal {
 		needed = needed || strings.HasPrefix(resource, "rule ")
 	}
@@ -29,12 +29,20 @@ func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, journal apply.E
 			if rule, ok := ruleOf(r, family); ok {
 				s.Rules = append(s.Rules, rule)
 			}
+			s.TakenTables = append(s.TakenTables, r.Table)
 		}
 	}
 	return nil
 }
 
-func hasEndpoint(view *tunnel.View) bool {
+// mayCapture reports whether a route could catch the encrypted packets: one in
+// which an endpoint lies, or one so wide that an endpoint not known yet may.
+func mayCapture(view *tunnel.View) bool {
+	for i := range view.Routes {
+		if view.Routes[i].Prefix.Bits() < 8 {
+			return true
+		}
+	}
 	for i := range view.Peers {
 		if view.Peers[i].Endpoint != "" {
 			return true
