@@ -24,6 +24,12 @@ scale: setup-test lab
 	$(SCALE) ./cmd/wgkeys
 	$(SCALE) -exec $(VM) ./cmd/wgkeys
 
+# Every transition of a live tunnel, and the same through other programs: what
+# cmd/wgkeys/doc/transitions.md records.
+transitions: setup-test lab
+	go test -count 1 -timeout 90m -v -run TestTransitions ./cmd/wgkeys -transitions
+	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestTransitions/wgkeys -exec $(VM) ./cmd/wgkeys -transitions
+
 demo: setup-demo build
 	./wgkeys demo
 
@@ -37,4 +43,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test scale demo lab clean setup-test setup-demo
+.PHONY: build test transitions scale demo lab clean setup-test setup-demo

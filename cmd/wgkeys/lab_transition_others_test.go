@@ -26,8 +26,11 @@ var otherTools = []tool{
 	},
 }
 
-// quickUp: the laboratory's kernel may have no WireGuard.
-const quickUp = "ln -sf wgkeys /usr/local/bin/wireguard-go; cp /root/$1.conf /etc/wireguard/wg0.conf; wg-quick up wg0"
+// quickUp: the laboratory's kernel may have no WireGuard, and unlike one of the
+// kernel's a device in user space would get a link-local address, each time
+// another. wg-quick never puts src_valid_mark back; that it is set to begin with
+// keeps this one difference out of the count.
+const quickUp = "sysctl -q -w net.ipv6.conf.default.addr_gen_mode=1 net.ipv4.conf.all.src_valid_mark=1; ln -sf wgkeys /usr/local/bin/wireguard-go; cp /root/$1.conf /etc/wireguard/wg0.conf; wg-quick up wg0"
 
 // confOf is a line of shell that writes a view as wg-quick(8) takes it, with
 // the secrets from their files. What wg-quick has no word for is in its hooks.
@@ -83,8 +86,8 @@ func hooks(v *tunnel.View, line func(string, ...any)) {
 		line("PostUp = ip -6 neigh add proxy %s dev eth0\nPostDown = ip -6 neigh del proxy %s dev eth0", addr, addr)
 	}
 	if v.Masquerade != nil {
-		line("PostUp = nft add table inet masquerade; nft 'add chain inet masquerade c { type nat hook postrouting priority 100; }'")
-		line("PostUp = nft add rule inet masquerade c iifname wg0 oifname eth0 masquerade\nPostDown = nft delete table inet masquerade")
+		line("PostUp = nft add table inet nat; nft 'add chain inet nat c { type nat hook postrouting priority 100; }'")
+		line("PostUp = nft add rule inet nat c iifname wg0 oifname eth0 masquerade\nPostDown = nft delete table inet nat")
 	}
 	for _, r := range v.Routes {
 		if r.Metric != 0 && r.Prefix.Bits() > 0 {
