@@ -123,7 +123,7 @@ func decide(f File, a answer) Result {
 	case !a.exists:
 		return Result{f.Path, Installed, ""}
 	case a.mark == "":
-		return Result{f.Path, Replaced, "no key"}
+		return Result{f.Path, Replaced, NoKey}
 	case a.mark != f.Want:
 		return Result{f.Path, Replaced, a.mark}
 	case !a.private():

@@ -112,5 +112,9 @@ func (c *conn) lacking(command string) error {
 }
 
 func (c *conn) notInstalled(f File, why string) error {
-	return fault.New("cannot install "+f.Path+" on host", c.host, why, "")
+	hint := ""
+	if why == notKey {
+		hint = "look at it on " + c.host + "; if nobody needs it: rm " + f.Path + "; else name another private_key_file"
+	}
+	return fault.New("cannot install "+f.Path+" on host", c.host, why, hint)
 }

@@ -61,7 +61,7 @@ func asShell(shell string) sshtest.Config {
 // busybox has no command but busybox's and wg.
 func busybox(t testing.TB) sshtest.Config {
 	bin := t.TempDir()
-	for _, name := range strings.Fields("sh cat chmod chown id kill ls mkdir mktemp mv rm sha256sum sync") {
+	for _, name := range strings.Fields("sh cat chmod chown id kill ls mkdir mktemp mv rm sha256sum sync tr wc") {
 		link(t, "/bin/busybox", filepath.Join(bin, name))
 	}
 	link(t, "/usr/bin/wg", filepath.Join(bin, "wg"))

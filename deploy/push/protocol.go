@@ -31,7 +31,7 @@ import (
 //	                                 look key|psk PATH
 //	have MODE UID GID MARK
 //	none                                                    no such file
-//	bad                                                     a file, but no key
+//	bad                                                     empty, or a key cut short
 //	deny REASON                                             nothing that may be replaced
 //	                                 put key|psk MARK KEY PATH
 //	                                 mode key|psk PATH      owner and mode only
@@ -48,6 +48,11 @@ const (
 	maxFiles = 1024
 	maxNoise = 64 // lines that a login script may print before the host's first
 )
+
+// notKey is why a file with any other content is not replaced: push writes as
+// root wherever the tunnel file says, and must not be a way to destroy
+// /etc/shadow.
+const notKey = "holds something that is no key"
 
 var errLine = errors.New("a line too long for the protocol")
 
@@ -111,6 +116,25 @@ func markOf(k kind, text []byte) (string, bool) {
 		return "", false
 	}
 	return base64.StdEncoding.EncodeToString(private.PublicKey().Bytes()), true
+}
+
+// maxScrap is a little more than a key and its newline.
+const maxScrap = 64
+
+// scrap tells whether text may be thrown away: nothing, or characters that can
+// be a part of a key file, and no more of them than it has.
+func scrap(text []byte) bool {
+	if len(text) > maxScrap {
+		return false
+	}
+	for _, c := range text {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		digit := '0' <= c && c <= '9'
+		if !letter && !digit && strings.IndexByte("+/= \t\r\n\v\f", c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // wellFormed tells whether text is exactly one key and its newline.

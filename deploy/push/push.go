@@ -39,11 +39,14 @@ const (
 	Repaired  Action = "repaired"  // the right key, but with another owner or mode
 )
 
+// NoKey is in place of the mark of a file that was empty, or cut short.
+const NoKey = "no key"
+
 // A Result tells what became of one file.
 type Result struct {
 	Path   string `json:"path"`
 	Action Action `json:"action"`
-	Was    string `json:"was,omitempty"` // Replaced: the mark before; Repaired: mode and owner before
+	Was    string `json:"was,omitempty"` // Replaced: the mark before, or NoKey; Repaired: mode and owner before
 }
 
 // Host makes files true on one host over one connection. The results are of

@@ -101,23 +101,55 @@ func stat(t testing.TB, path string) *syscall.Stat_t {
 	return fi.Sys().(*syscall.Stat_t)
 }
 
-// TestDamaged: what is no key is replaced.
+// TestDamaged: nothing, or what is left of a key, is replaced.
 func TestDamaged(t *testing.T) {
 	eachSpeaker(t, nil, func(t *testing.T, h host) {
 		dir := t.TempDir()
 		for name, text := range map[string]string{
-			"empty": "", "newline": "\n", "garbage": "\x00\x01\xff garbage\n", "truncated": "yAnz5TF+lXXJte14tji3zlMN",
-			"two lines": strings.Repeat("yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n", 2),
-			"large":     strings.Repeat("A", 1<<20),
+			"empty": "", "newline": "\n", "truncated": "yAnz5TF+lXXJte14tji3zlMN", "white space": " \r\n\t",
+			"a bit too long": strings.Repeat("A", 64),
 		} {
 			for _, s := range []secret{newKey(t, dir+"/wg0.key"), newPSK(t, dir+"/wg0.basalt.psk")} {
 				write(t, s.Path, text, 0o600)
 				results, err := h.push(t, s.File)
 				must(t, err)
-				if got := actions(results); got != "replaced" || results[0].Was != "no key" {
+				if got := actions(results); got != "replaced" || results[0].Was != push.NoKey {
 					t.Errorf("%s: %+v", name, results)
 				}
 				s.inPlace(t)
+			}
+		}
+	})
+}
+
+// TestNoKey: a file that is somebody's is neither replaced nor given away, and
+// the other file goes on.
+func TestNoKey(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		dir := t.TempDir()
+		for name, text := range map[string]string{
+			"shadow": "root:*:19000:0:99999:7:::\n", "binary": "\x00\x01\xff garbage\n", "zeros": strings.Repeat("\x00", 45),
+			"two lines": strings.Repeat("yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n", 2),
+			"umlaut":    "schlüssel\n", "too long": strings.Repeat("A", 65), "large": strings.Repeat("A", 1<<20), "text": "no login today!\n",
+		} {
+			for _, bad := range []secret{newKey(t, dir+"/bad.key"), newPSK(t, dir+"/bad.psk")} {
+				good := newKey(t, dir+"/good.key")
+				write(t, bad.Path, text, 0o640)
+				results, err := h.push(t, bad.forbidden(), good.File)
+				fails(t, err, `cannot install `+bad.Path+` on host "shale": holds something that is no key`)
+				if hints := fault.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "rm "+bad.Path) {
+					t.Errorf("%s: hints %q", name, hints)
+				}
+				if got := actions(results); got != "installed" && got != "replaced" {
+					t.Errorf("%s: the other file: %s", name, got)
+				}
+				good.inPlace(t)
+				if b, err := os.ReadFile(bad.Path); err != nil || string(b) != text {
+					t.Errorf("%s was changed: %v", name, err)
+				}
+				if fi, err := os.Stat(bad.Path); err != nil || fi.Mode() != 0o640 {
+					t.Errorf("%s has another mode: %v", name, err)
+				}
 			}
 		}
 	})

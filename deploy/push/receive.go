@@ -132,8 +132,13 @@ func look(k kind, path string) string {
 		return "deny is no regular file"
 	}
 	mark, err := readMark(k, path)
-	if err != nil {
+	switch {
+	case errors.Is(err, errScrap):
 		return "bad"
+	case errors.Is(err, errNoKey):
+		return "deny " + notKey
+	case err != nil:
+		return "deny " + fault.Errno(err).Error()
 	}
 	owner := fi.Sys().(*syscall.Stat_t)
 	return fmt.Sprintf("have -%s %d %d %s", modeString(fi.Mode()), owner.Uid, owner.Gid, mark)
@@ -155,7 +160,10 @@ func modeString(m fs.FileMode) string {
 	return string(s)
 }
 
-var errNoKey = errors.New("no key is in place")
+var (
+	errNoKey = errors.New("no key is in place")
+	errScrap = fmt.Errorf("%w, but nothing else either", errNoKey)
+)
 
 // readMark derives the mark of a key file. A key is 45 bytes; what else may
 // stand after it is white space.
@@ -175,8 +183,11 @@ func readMark(k kind, path string) (string, error) {
 		return "", err
 	}
 	mark, ok := markOf(k, text[:n])
-	if !ok {
-		return "", errNoKey
+	switch {
+	case ok:
+		return mark, nil
+	case scrap(text[:n]):
+		return "", errScrap
 	}
-	return mark, nil
+	return "", errNoKey
 }
