@@ -47,12 +47,10 @@ func FindIdentities(places ...Place) *Identities {
 	return &Identities{places: places}
 }
 
-// Warnings returns a fault for each identity file that others can read. It
-// loads the identities.
-func (i *Identities) Warnings() []*fault.Fault {
-	i.load()
-	return i.loose
-}
+// Warnings returns a fault for each identity file that others can read, of
+// those that were read. It reads none, and is for the end of a run: no other
+// goroutine may use i any more.
+func (i *Identities) Warnings() []*fault.Fault { return i.loose }
 
 // Recipients returns the recipients of those identities that are age's own, as
 // a recipients file spells them.

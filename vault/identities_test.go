@@ -101,7 +101,14 @@ func TestIdentitiesLoose(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		w := FindIdentities(Place{path, "-i", true}).Warnings()
+		ids := FindIdentities(Place{path, "-i", true})
+		if w := ids.Warnings(); len(w) != 0 {
+			t.Errorf("%o: a file that was not read: %v", mode, w)
+		}
+		if _, err := ids.Recipients(); err != nil {
+			t.Fatal(err)
+		}
+		w := ids.Warnings()
 		if len(w) != want {
 			t.Errorf("%o: warnings %v", mode, w)
 		}

@@ -45,7 +45,9 @@ func doGen(e *env) error {
 			return usage("no host can be named", host, err.Error(), "wgkeys gen --help")
 		}
 	}
-	g := &generator{e, r, name, time.Now()}
+	ids := e.identities()
+	defer e.warnLoose(ids)
+	g := &generator{e, r, name, ids, time.Now()}
 	for _, host := range hosts {
 		if t != nil && !slices.Contains(t.Hosts(), host) {
 			e.ui.warn(fault.New("not yet a host of tunnel", name, "tunnels/"+name+".toml does not name "+host,
@@ -87,6 +89,7 @@ type generator struct {
 	*env
 	repo   *repo
 	tunnel string
+	ids    *vault.Identities
 	now    time.Time
 }
 
@@ -147,29 +150,28 @@ func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
 // psk makes the preshared key of a pair, one half in each host's folder. Where
 // one half is there the other is made from it.
 func (g *generator) psk(a, b string) error {
-	fileA, fileB := g.tunnel+"."+b+".psk", g.tunnel+"."+a+".psk"
-	metaA, errA := g.repo.vault.Meta(a, fileA)
-	metaB, errB := g.repo.vault.Meta(b, fileB)
-	missing := func(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+	mine, other, err := g.repo.halves(g.tunnel, a, b)
+	if err != nil {
+		return err
+	}
 	var psk keyring.PresharedKey
-	var err error
 	switch {
-	case errA == nil && errB == nil:
+	case mine.err == nil && other.err == nil:
 		return nil
-	case missing(errA) && missing(errB):
+	case mine.missing() && other.missing():
 		psk, err = keyring.GeneratePresharedKey()
-	case errA == nil && missing(errB):
-		psk, err = g.repo.vault.OpenPSK(a, fileA, metaA.PSK, g.identities())
-	case missing(errA) && errB == nil:
-		psk, err = g.repo.vault.OpenPSK(b, fileB, metaB.PSK, g.identities())
+	case mine.err == nil && other.missing():
+		psk, err = g.repo.vault.OpenPSK(a, mine.file, mine.PSK, g.ids)
+	case mine.missing() && other.err == nil:
+		psk, err = g.repo.vault.OpenPSK(b, other.file, other.PSK, g.ids)
 	default:
-		return errors.Join(errA, errB)
+		return errors.Join(mine.err, other.err)
 	}
 	if err != nil {
 		return err
 	}
-	for _, half := range [][2]string{{a, fileA}, {b, fileB}} {
-		err := g.repo.vault.SealPSK(half[0], half[1], psk, g.now)
+	for _, h := range []half{mine, other} {
+		err := g.repo.vault.SealPSK(h.host, h.file, psk, g.now)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}

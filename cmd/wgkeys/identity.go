@@ -20,6 +20,14 @@ func (e *env) identities() *vault.Identities {
 	return vault.FindIdentities(places...)
 }
 
+// warnLoose tells of the identity files that were read, and that others can
+// read too.
+func (e *env) warnLoose(ids *vault.Identities) {
+	for _, w := range ids.Warnings() {
+		e.ui.warn(w)
+	}
+}
+
 func defaultPlaces() []vault.Place {
 	var places []vault.Place
 	for _, name := range []string{"WGKEYS_IDENTITY", "SOPS_AGE_KEY_FILE"} {

@@ -58,7 +58,9 @@ func doInit(e *env) error {
 // ownRecipients are those of the user's identity; where there is none it is
 // made.
 func (e *env) ownRecipients(postQuantum bool) ([]string, error) {
-	all, err := e.identities().Recipients()
+	ids := e.identities()
+	all, err := ids.Recipients()
+	e.warnLoose(ids)
 	if err != nil && !errors.Is(err, vault.ErrNoIdentity) {
 		return nil, err
 	}

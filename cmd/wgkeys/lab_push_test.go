@@ -73,7 +73,7 @@ func (u *users) pushInstalls() {
 func (u *users) pushNeedsNoIdentity() {
 	u.t.Helper()
 	u.must(u.basalt, "mv ~/.config/wgkeys/identity.txt ~/away.txt")
-	if out := u.must(u.basalt, "wgkeys push --all"); out != "shale "+keyFile+" unchanged\nbasalt "+keyFile+" unchanged\n" &&
+	if out := u.must(u.basalt, "wgkeys push --all basalt"); out != "shale "+keyFile+" unchanged\nbasalt "+keyFile+" unchanged\n" &&
 		out != "basalt "+keyFile+" unchanged\nshale "+keyFile+" unchanged\n" {
 		u.t.Errorf("push without a change says %q", out)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -22,7 +23,8 @@ func pushCommand() (*cli.Command, func(*env) error) {
 		Usage:     "install key files on hosts, where they differ",
 		ArgsUsage: "HOST...|--all",
 		Description: "The hosts are asked first what they have: a key that agrees is not decrypted,\n" +
-			"and with nothing to do no identity is needed.",
+			"and with nothing to do no identity is needed. A file that holds anything but a\n" +
+			"key is not replaced. This machine is served only if it is named, also with --all.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every host of the tunnels"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "serve `N` hosts at once", Value: push.DefaultJobs},
@@ -42,7 +44,9 @@ func doPush(e *env) error {
 	if err != nil {
 		return err
 	}
-	targets, err := r.targets(e)
+	ids := e.identities()
+	defer e.warnLoose(ids)
+	targets, err := r.targets(e, ids)
 	if err != nil {
 		return err
 	}
@@ -70,6 +74,9 @@ func (e *env) reportPush(o push.Outcome) {
 		if e.cli.Bool("dry-run") && f.Action != push.Unchanged {
 			action = "to be " + action
 		}
+		if f.Was == push.NoKey {
+			action += ", and held no key"
+		}
 		e.ui.printf("%s %s %s\n", o.Host, f.Path, action)
 	}
 }
@@ -93,7 +100,7 @@ func pushJSON(outcomes []push.Outcome) []pushedHost {
 }
 
 // targets are the hosts to serve and the key files that each should have.
-func (r *repo) targets(e *env) ([]push.Target, error) {
+func (r *repo) targets(e *env, ids *vault.Identities) ([]push.Target, error) {
 	names, err := r.tunnelNames(e)
 	if err != nil {
 		return nil, err
@@ -102,7 +109,7 @@ func (r *repo) targets(e *env) ([]push.Target, error) {
 		_, err := r.oneTunnel(e) // says so
 		return nil, err
 	}
-	p := &pusher{env: e, repo: r, ids: e.identities(), at: map[string]int{}}
+	p := &pusher{env: e, repo: r, ids: ids, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}}
 	for _, name := range names {
 		t, err := tunnel.Parse(r.tunnels(), name)
 		if err != nil {
@@ -113,7 +120,7 @@ func (r *repo) targets(e *env) ([]push.Target, error) {
 		}
 	}
 	for _, host := range e.names() {
-		if _, ok := p.at[host]; !ok {
+		if p.by[host] == nil {
 			return nil, p.unknown(host, names)
 		}
 	}
@@ -126,7 +133,8 @@ type pusher struct {
 	repo    *repo
 	ids     *vault.Identities
 	targets []push.Target
-	at      map[string]int // index of a host in targets
+	at      map[string]int            // index of a host in targets
+	by      map[string]*tunnel.Tunnel // the first tunnel of a host
 }
 
 // unknown says that no tunnel has the host, with the nearest name where there
@@ -139,27 +147,49 @@ func (p *pusher) unknown(host string, tunnels []string) error {
 			}
 		}
 	}
-	return fault.New("no such host", host, "no tunnel file names it", "")
+	return fault.New("no such host", host, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 }
 
+// add adds the hosts of t that were asked for, each once.
 func (p *pusher) add(t *tunnel.Tunnel) error {
-	hosts := t.Hosts()
-	if !p.cli.Bool("all") {
-		hosts = intersect(p.names(), hosts)
-	}
-	for _, host := range hosts {
-		files, err := p.files(t, host)
-		if err != nil {
+	for _, host := range t.Hosts() {
+		named := slices.Contains(p.names(), host)
+		if !named && !p.cli.Bool("all") {
+			continue
+		}
+		// A tunnel file that names this machine must not be enough to have root
+		// write here.
+		if !named && p.isHere(t, host) {
+			p.ui.say("left out %s, which is this machine: wgkeys push %[1]s serves it", host)
+			continue
+		}
+		if err := p.addHost(t, host); err != nil {
 			return err
 		}
-		i, ok := p.at[host]
-		if !ok {
-			i = len(p.targets)
-			p.at[host] = i
-			p.targets = append(p.targets, push.Target{Host: host, Runner: runner(t, host)})
-		}
-		p.targets[i].Files = append(p.targets[i].Files, files...)
 	}
+	return nil
+}
+
+func (p *pusher) addHost(t *tunnel.Tunnel, host string) error {
+	files, err := p.files(t, host)
+	if err != nil {
+		return err
+	}
+	first := p.by[host]
+	if first == nil {
+		p.by[host], p.at[host] = t, len(p.targets)
+		p.targets = append(p.targets, push.Target{Host: host, Runner: p.runner(t, host), Files: files})
+		return nil
+	}
+	one, _ := first.SSH(host)
+	two, _ := t.SSH(host)
+	if one != two || p.isHere(first, host) != p.isHere(t, host) {
+		return fault.New("two ssh destinations for host", host,
+			fmt.Sprintf("%q by tunnel %s and %q by tunnel %s", one, first.Name, two, t.Name),
+			"write the same ssh = into both tunnel files, or push one tunnel: wgkeys push -t "+first.Name+" "+host)
+	}
+	target := &p.targets[p.at[host]]
+	target.Files = append(target.Files, files...)
 	return nil
 }
 
@@ -175,7 +205,7 @@ func (p *pusher) files(t *tunnel.Tunnel, host string) ([]push.File, error) {
 		if name == t.Name+".key" {
 			err = p.privateKey(t, host, name, &f)
 		} else {
-			err = p.presharedKey(host, name, &f)
+			err = p.presharedKey(t.Name, host, name, &f)
 		}
 		if err != nil {
 			return nil, err
@@ -201,14 +231,21 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 	return nil
 }
 
-func (p *pusher) presharedKey(host, name string, f *push.File) error {
-	meta, err := p.repo.vault.Meta(host, name)
+// presharedKey takes the key's mark from the file of the other host: a key that
+// was replaced in one folder alone is refused, not installed.
+func (p *pusher) presharedKey(tunnel, host, name string, f *push.File) error {
+	mine, other, err := p.repo.halves(tunnel, host, peerOf(tunnel, name))
 	if err != nil {
-		return fault.Wrap(err, "no preshared key to push to host", host, "wgkeys gen "+host)
+		return err
 	}
-	f.Want = meta.PSK
+	for _, h := range []half{mine, other} {
+		if h.err != nil {
+			return fault.Wrap(h.err, "no preshared key to push to host", host, "wgkeys gen "+h.host)
+		}
+	}
+	f.Want = other.PSK
 	f.Secret = func() ([]byte, error) {
-		k, err := p.repo.vault.OpenPSK(host, name, meta.PSK, p.ids)
+		k, err := p.repo.vault.OpenPSK(host, name, other.PSK, p.ids)
 		if err != nil {
 			return nil, err
 		}
@@ -217,24 +254,12 @@ func (p *pusher) presharedKey(host, name string, f *push.File) error {
 	return nil
 }
 
-func intersect(a, b []string) []string {
-	var both []string
-	for _, x := range a {
-		for _, y := range b {
-			if x == y {
-				both = append(both, x)
-			}
-		}
-	}
-	return both
-}
-
-// runner is how commands reach a host: here where the host is this machine and
-// the tunnel file does not say otherwise, over ssh elsewhere.
-func runner(t *tunnel.Tunnel, host string) ssh.Runner {
-	dest, explicit := t.SSH(host)
-	if short, err := shortName(); err == nil && short == host && !explicit {
+// runner is how commands reach a host: directly where it is this machine, over
+// ssh elsewhere.
+func (e *env) runner(t *tunnel.Tunnel, host string) ssh.Runner {
+	if e.isHere(t, host) {
 		return ssh.Local{}
 	}
+	dest, _ := t.SSH(host)
 	return &ssh.Client{Host: host, Dest: dest, Batch: !term.IsTerminal(int(os.Stdin.Fd()))}
 }

@@ -131,7 +131,7 @@ func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin io.Re
 	for _, a := range args {
 		command += " " + ssh.Quote(a)
 	}
-	r := runner(t, host)
+	r := e.runner(t, host)
 	if c, ok := r.(*ssh.Client); ok {
 		c.Stderr = e.ui.stderr
 		// A connection of its own, which notices when the network is gone.

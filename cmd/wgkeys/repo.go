@@ -115,3 +115,15 @@ func (e *env) thisHost() (string, error) {
 	}
 	return shortName()
 }
+
+// isHere reports whether a host of t that was named is this machine: the one
+// that --host names or, without it, the one of its short name, unless the
+// tunnel file sends elsewhere with ssh =.
+func (e *env) isHere(t *tunnel.Tunnel, host string) bool {
+	if named := e.cli.String("host"); named != "" {
+		return host == named
+	}
+	_, elsewhere := t.SSH(host)
+	short, err := shortName()
+	return err == nil && host == short && !elsewhere
+}
