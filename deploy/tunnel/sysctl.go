@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 )
 
 // SysctlPath returns the file of key under /proc/sys, without a leading slash.
@@ -47,8 +46,8 @@ func checkSysctl(key, val string) (string, error) {
 		return "", err
 	case forwards(file):
 		return "", errForward
-	case val == "" || len(val) > 1024 || strings.ContainsFunc(val, unicode.IsControl):
-		return "", fmt.Errorf("the value of %s is empty, too long or has a control character", shown(key))
+	case val == "" || len(val) > 1024 || strings.ContainsFunc(val, unprintable):
+		return "", fmt.Errorf("the value of %s is empty, too long or cannot be printed", shown(key))
 	}
 	return file, nil
 }

@@ -28,12 +28,16 @@ func (n *node) path() string {
 	case n.parent.kind == unstable.Array:
 		return n.parent.path()
 	}
-	name := n.name
-	if name == "" || !spelled(name, "-_", true) {
-		name = shown(name)
-	}
 	if up := n.parent.path(); up != "" {
-		return up + "." + name
+		return up + "." + bare(n.name)
+	}
+	return bare(n.name)
+}
+
+// bare spells a part of a key without quotes where TOML does.
+func bare(name string) string {
+	if name == "" || !spelled(name, "-_", true) {
+		return shown(name)
 	}
 	return name
 }
@@ -216,6 +220,6 @@ func (m *merger) arrayTable(e *unstable.Node) *node {
 	for key := e.Key(); key.Next(); {
 		at, name = m.at(key.Node(), at), string(key.Node().Data)
 	}
-	m.add(at, "", "[[%s]] is a list of tables: write [%[1]s] with single brackets", name)
+	m.add(at, "", "[[%s]] is a list of tables: write [%[1]s] with single brackets", bare(name))
 	return newTable(at, nil, "")
 }

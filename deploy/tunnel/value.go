@@ -194,7 +194,7 @@ func checkPath(p string) error {
 		return fmt.Errorf("%s is no clean absolute path of a file", shown(p))
 	case len(p) > 1024:
 		return errors.New("the path is longer than 1024 bytes")
-	case strings.ContainsFunc(p, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }):
+	case strings.ContainsFunc(p, unprintable):
 		return fmt.Errorf("%s has a character that cannot be printed", shown(p))
 	}
 	return nil
@@ -207,10 +207,14 @@ func checkSSH(dest string) error {
 	switch {
 	case dest == "" || dest[0] == '-':
 		return fmt.Errorf("%s is no destination for ssh", shown(dest))
-	case strings.ContainsFunc(dest, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }):
-		return fmt.Errorf("%s has a space or a control character", shown(dest))
+	case strings.ContainsFunc(dest, func(r rune) bool { return unprintable(r) || unicode.IsSpace(r) }):
+		return fmt.Errorf("%s has a space, or a character that cannot be printed", shown(dest))
 	case strings.ContainsAny(dest, "'`\"$\\;&<>|(){}*?!#~^"):
 		return fmt.Errorf("%s has a character that means something to a shell", shown(dest))
 	}
 	return nil
 }
+
+// unprintable tells of a character that a reviewer would not see, or that would
+// show him the others in another order.
+func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }

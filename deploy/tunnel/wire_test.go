@@ -48,7 +48,7 @@ func TestDecodeViewRefuses(t *testing.T) {
 		{"proxy twice", `"2001:db8:9::2"`, `"2001:db8:9::3"`, "the same proxy"},
 		{"sysctl", `"forward": true`, `"sysctls": {"kernel.hostname": "x"}`, "no sysctl of the network"},
 		{"sysctl of forward", `"forward": true`, `"sysctls": {"net.ipv6.conf.all.forwarding": "1"}`, "belongs to forward"},
-		{"sysctl's value", `"forward": true`, `"sysctls": {"net.core.x": "1\n2"}`, "control character"},
+		{"sysctl's value", `"forward": true`, `"sysctls": {"net.core.x": "1\n2"}`, "cannot be printed"},
 		{"sysctl twice", `"forward": true`, `"sysctls": {"net.core.x": "1", "net/core/x": "1"}`, "the same sysctl"},
 	}
 	tun := parse(t, os.DirFS("testdata/views/dual"), "wg0")
