@@ -138,7 +138,9 @@ func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin io.Re
 		c.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3"}
 		c.ConnectTimeout = 10 * time.Second
 	}
-	err := r.Run(e.ctx, command, stdin, e.ui.stdout)
+	out := &screen{w: e.ui.stdout} // the host is not trusted with the terminal
+	err := r.Run(e.ctx, command, stdin, out)
+	out.Flush()
 	var exit *ssh.ExitError
 	if !errors.As(err, &exit) {
 		return err

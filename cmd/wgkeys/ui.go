@@ -8,6 +8,8 @@ package main
 //   - An error is one line "error:" and at least one line "hint:" where
 //     something can be run or done about it.
 //   - Nothing is asked: ssh asks on the terminal by itself.
+//   - Every line is made printable here, once: names, comments and errors come
+//     from repositories and hosts that somebody else may have written.
 //   - No secret passes through here.
 
 import (
@@ -53,11 +55,13 @@ func usage(what, who, why, hint string) error {
 }
 
 // printf writes a result.
-func (u *ui) printf(format string, args ...any) { fmt.Fprintf(u.stdout, format, args...) }
+func (u *ui) printf(format string, args ...any) {
+	io.WriteString(u.stdout, printable(fmt.Sprintf(format, args...)))
+}
 
 // json writes a result for programs.
 func (u *ui) json(v any) error {
-	e := json.NewEncoder(u.stdout)
+	e := json.NewEncoder(&screen{w: u.stdout})
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
@@ -65,9 +69,12 @@ func (u *ui) json(v any) error {
 // say tells what is being done. Talk is left out with -q.
 func (u *ui) say(format string, args ...any) {
 	if !u.quiet {
-		fmt.Fprintf(u.stderr, "wgkeys: "+format+"\n", args...)
+		u.talk(fmt.Sprintf(format, args...))
 	}
 }
+
+// talk writes a line about the work.
+func (u *ui) talk(line string) { io.WriteString(u.stderr, "wgkeys: "+printable(line)+"\n") }
 
 // warn tells what the user should look into, also with -q.
 func (u *ui) warn(err error) { u.tell("warning", err) }
@@ -77,10 +84,10 @@ func (u *ui) tell(kind string, err error) {
 		if !strings.HasPrefix(line, " ") { // else it goes on about the one before
 			line = kind + ": " + line
 		}
-		fmt.Fprintf(u.stderr, "wgkeys: %s\n", line)
+		u.talk(line)
 	}
 	for _, hint := range fault.Hints(err) {
-		fmt.Fprintf(u.stderr, "wgkeys: hint: %s\n", hint)
+		u.talk("hint: " + hint)
 	}
 }
 

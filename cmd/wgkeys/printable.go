@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// printable makes s harmless for a terminal, whoever wrote it: a repository and
+// a host may hold escape sequences, or characters that show a line in another
+// order than it has (Unicode Technical Report 36, section 2.5). Newlines and
+// tabs stay.
+//
+// The spelling is that of JSON where JSON leaves a character as it is (RFC 8259,
+// section 7), so that JSON stays JSON of the same meaning.
+func printable(s string) string {
+	if !strings.ContainsFunc(s, harmful) {
+		return s
+	}
+	var b strings.Builder
+	for i, r := range s {
+		switch _, size := utf8.DecodeRuneInString(s[i:]); {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case !harmful(r):
+			b.WriteRune(r)
+		case r < ' ':
+			fmt.Fprintf(&b, `\x%02x`, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+func harmful(r rune) bool {
+	return r == utf8.RuneError || !unicode.IsPrint(r) && r != '\n' && r != '\t'
+}
+
+// A screen is a Writer that passes on what it gets, made printable.
+type screen struct {
+	w    io.Writer
+	part []byte // the beginning of a character
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.part = append(s.part, p...)
+	n := len(s.part)
+	for back := 1; back < utf8.UTFMax && back <= n; back++ {
+		if tail := s.part[n-back:]; utf8.RuneStart(tail[0]) {
+			if !utf8.FullRune(tail) {
+				n -= back
+			}
+			break
+		}
+	}
+	_, err := io.WriteString(s.w, printable(string(s.part[:n])))
+	s.part = append(s.part[:0], s.part[n:]...)
+	return len(p), err
+}
+
+// Flush passes on a character that never came to its end.
+func (s *screen) Flush() error {
+	_, err := io.WriteString(s.w, printable(string(s.part)))
+	s.part = nil
+	return err
+}
