@@ -1,0 +1,58 @@
+package apply_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/apply"
+)
+
+// TestMarkIsSpared: whatever the mark changes from and to, after no single
+// change would a rule send the encrypted packets into the tunnel.
+func TestMarkIsSpared(t *testing.T) {
+	const captured = "[hosts.shale]\nendpoint = \"93.93.130.7\"\nroutes = [\"0.0.0.0/0\"]\n[hosts.basalt]\naddresses = [\"10.7.0.2/32\"]\n"
+	texts := map[string]string{
+		"plain":        strings.Replace(captured, "0.0.0.0/0", "10.8.0.0/16", 1),
+		"plain, mark":  strings.Replace(captured, "0.0.0.0/0", "10.8.0.0/16", 1) + "fwmark = 0x98\n",
+		"chosen mark":  captured,
+		"another mark": captured + "fwmark = 0x99\n",
+		"table":        captured + "table = 777\n",
+	}
+	for from, fromText := range texts {
+		for to, toText := range texts {
+			h := newHost(t)
+			h.apply(t, view(t, fromText, "basalt", nil))
+			h.hook = func(m moment, _ int, c apply.Change) error {
+				if r, caught := h.catchesItself("wg0"); m == after && caught {
+					t.Errorf("%s → %s: after %s, %s sends encrypted packets into the tunnel", from, to, c, r)
+				}
+				return nil
+			}
+			h.apply(t, view(t, toText, "basalt", nil))
+		}
+	}
+}
+
+// catchesItself looks the encrypted packets up as the kernel does, rule by rule
+// (fib_rules_lookup): is the first one that takes them the tunnel's?
+func (k *kernel) catchesItself(name string) (apply.Rule, bool) {
+	mark := k.links[name].device.FwMark
+	rules := slices.Clone(k.rules)
+	slices.SortFunc(rules, func(a, b apply.Rule) int { return a.Priority - b.Priority })
+	for _, r := range rules {
+		switch {
+		case r.Mark != 0 && r.Mark == mark:
+			return r, false // main has the way out
+		case r.NotMark != 0 && r.NotMark != mark && k.hasDefault(name, r.Table):
+			return r, true
+		}
+	}
+	return apply.Rule{}, false
+}
+
+func (k *kernel) hasDefault(link string, table int) bool {
+	return slices.ContainsFunc(k.routes, func(r route) bool {
+		return r.link == link && r.Table == table && r.Prefix.Bits() == 0
+	})
+}
