@@ -103,10 +103,8 @@ func (e *env) applyHere(v *tunnel.View, planOnly bool) error {
 		return err
 	}
 	defer s.Close()
-	if !planOnly {
-		if err := s.Settle(e.ctx, v.Tunnel); err != nil {
-			return err
-		}
+	if err := e.settle(s, v.Tunnel, planOnly); err != nil {
+		return err
 	}
 	plan, err := s.Plan(e.ctx, v)
 	if err != nil {
@@ -123,6 +121,24 @@ func (e *env) applyHere(v *tunnel.View, planOnly bool) error {
 	}
 	e.sayDone(plan)
 	return keep(v)
+}
+
+// settle deals with an earlier apply that waits to be confirmed; a plan only
+// tells of it.
+func (e *env) settle(s *linux.Session, name string, planOnly bool) error {
+	if !planOnly {
+		return s.Settle(e.ctx, name)
+	}
+	p, err := apply.ReadPending(linux.RunDir, name)
+	switch {
+	case err != nil || p == nil:
+		return err
+	case p.Left() > 0:
+		e.ui.say("note: an apply waits to be confirmed, and is undone in %d s", int(p.Left().Seconds())+1)
+	default:
+		e.ui.say("note: an apply was not confirmed in time, and nobody has undone it yet; wgkeys apply and wgkeys down do")
+	}
+	return nil
 }
 
 func (e *env) sayWaiting(pid int) {

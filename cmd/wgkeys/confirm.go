@@ -2,7 +2,7 @@ package main
 
 import (
 	"bytes"
-	"time"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -30,16 +30,12 @@ const exitWaits = 64
 // applyGuarded starts the guards before the first step: from then on whatever
 // goes wrong, with this process too, the host goes back by itself.
 func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) error {
-	p := &apply.Pending{Token: e.cli.String("token"), After: v}
-	up, err := linux.Up(v.Tunnel)
-	if err == nil && up {
-		p.Before, err = linux.Kept(v.Tunnel)
-	}
+	before, err := e.before(s, v.Tunnel)
 	if err != nil {
 		return err
 	}
 	wait := e.cli.Duration("confirm")
-	p.Deadline = time.Now().Add(wait)
+	p := &apply.Pending{Token: e.cli.String("token"), Before: before, After: v, Deadline: apply.Uptime() + wait}
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err
 	}
@@ -52,7 +48,7 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 		return err
 	}
 	e.sayDone(plan)
-	p.Deadline = time.Now().Add(wait)
+	p.Deadline = apply.Uptime() + wait
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err
 	}
@@ -63,11 +59,32 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 	return nil
 }
 
+// before is what to go back to: the last view that was applied, with the
+// endpoints of now, or nil where the tunnel is not up.
+func (e *env) before(s *linux.Session, name string) (*tunnel.View, error) {
+	up, err := linux.Up(name)
+	if err != nil || !up {
+		return nil, err
+	}
+	kept, err := linux.Kept(name)
+	if err != nil {
+		return nil, err
+	}
+	if kept == nil {
+		return nil, fault.New("nothing to go back to for tunnel", name, "it is up, but "+linux.KeptPath(name)+" is not there",
+			"wgkeys apply --confirm 0")
+	}
+	return s.Live(e.ctx, kept)
+}
+
 // keep makes v what the host comes up with at boot.
 func keep(v *tunnel.View) error {
 	var text bytes.Buffer
 	if err := tunnel.EncodeView(&text, v); err != nil {
 		return err
+	}
+	if have, err := os.ReadFile(linux.KeptPath(v.Tunnel)); err == nil && bytes.Equal(have, text.Bytes()) {
+		return nil
 	}
 	if err := apply.WriteFile(linux.KeptPath(v.Tunnel), text.Bytes()); err != nil {
 		return fault.Wrap(err, "the tunnel is up, but will not come up at boot:", v.Tunnel, "")
@@ -106,14 +123,19 @@ func (e *env) confirmHere(name, token string) error {
 		return err
 	case p == nil && token != "" && linux.Reverted(name, token):
 		return fault.New("too late to confirm the apply on tunnel", name, "it was undone", "wgkeys apply")
+	case p == nil && token != "" && !linux.Confirmed(name, token):
+		return fault.New("cannot confirm the apply on tunnel", name, "it was not begun, or not finished", "wgkeys plan, then apply again")
 	case p == nil:
 		e.ui.say("nothing waits to be confirmed on %s", name)
 		return nil
 	case token != "" && token != p.Token:
 		return fault.New("another apply waits to be confirmed on tunnel", name, "it is not the one of this command", "wgkeys confirm -t "+name)
 	}
+	if p.Damaged {
+		return fault.New("cannot confirm the apply on tunnel", name, "the file of the pending apply is damaged, so it is undone", "wgkeys apply")
+	}
 	if err := keep(p.After); err != nil {
 		return err
 	}
-	return apply.RemovePending(linux.RunDir, name)
+	return linux.Confirm(name, p)
 }

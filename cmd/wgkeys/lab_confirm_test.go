@@ -54,11 +54,12 @@ func TestLockOut(t *testing.T) {
 	}
 }
 
-// Whatever is killed, the apply that nobody confirms is undone.
+// Whichever process is killed, the apply that nobody confirms is undone: by the
+// guards, or if both are killed by the next command that changes the tunnel.
 func TestUnconfirmed(t *testing.T) {
 	u := newUsers(t)
 	before := u.snapshot(u.shale)
-	for _, victim := range []string{"nobody", "the first guard", "the second guard", "the apply itself"} {
+	for _, victim := range []string{"nobody", "the first guard", "the second guard", "both guards", "the apply itself"} {
 		t.Run(strings.ReplaceAll(victim, " ", "-"), func(t *testing.T) {
 			u := u.with(t)
 			command := "wgkeys apply --confirm 2s"
@@ -67,6 +68,8 @@ func TestUnconfirmed(t *testing.T) {
 				command += " && pkill -KILL -f '^wgkeys-guard wg0 0'"
 			case "the second guard":
 				command += " && pkill -KILL -f '^wgkeys-guard wg0 1'"
+			case "both guards":
+				command += " && pkill -KILL -f '^wgkeys-guard wg0'"
 			case "the apply itself":
 				command = "WGKEYS_TEST_FAULT='kill-after 3' " + command + " || true"
 			}
@@ -76,6 +79,13 @@ func TestUnconfirmed(t *testing.T) {
 				if r.code != 1 || !strings.Contains(r.stderr, `an apply waits to be confirmed on tunnel "wg0"`) {
 					t.Errorf("a second apply was not refused by name: exit %d\n%s", r.code, r.stderr)
 				}
+			}
+			if victim == "both guards" {
+				time.Sleep(2500 * time.Millisecond)
+				if r := u.run(u.shale, "wgkeys plan"); !strings.Contains(r.stderr, "was not confirmed in time") {
+					t.Errorf("plan does not tell: %s", r.stderr)
+				}
+				u.must(u.shale, "wgkeys apply && wgkeys down")
 			}
 			u.eventually(5*time.Second, func() bool { return lineDiff(before, u.snapshot(u.shale)) == "" })
 			u.same(u.shale, before, "after the time to confirm")
@@ -109,6 +119,45 @@ func TestConfirm(t *testing.T) {
 	u.same(u.shale, kept, "after the change was undone")
 	u.must(u.shale, "wgkeys down")
 	u.same(u.shale, before, "after down")
+}
+
+// A view with a named endpoint comes back with the address that the name had,
+// also where names cannot be looked up any more; and a tunnel without a kept
+// view is not taken for nothing.
+func TestRevertNames(t *testing.T) {
+	u := newUsers(t)
+	named := strings.Replace(firstTunnel, `"93.93.130.7"            # OUTSIDE`, `"shale.example"`+" # OUTSIDE", 1)
+	u.must(u.basalt, "echo '"+shaleAddr+" shale.example' >> /etc/hosts")
+	u.tunnel(named)
+	u.must(u.basalt, "wgkeys apply")
+	was := u.must(u.basalt, "wg show wg0 endpoints")
+	u.tunnel(strings.Replace(named, `"shale.example"`, `"192.0.2.77"`, 1))
+	u.must(u.basalt, "wgkeys apply --confirm 1s && sed -i /shale.example/d /etc/hosts")
+	if now := u.must(u.basalt, "wg show wg0 endpoints"); now == was {
+		t.Fatalf("the change was not applied: %s", now)
+	}
+	u.eventually(8*time.Second, func() bool { return u.run(u.basalt, "test -e /run/wgkeys/wg0.pending").code != 0 })
+	if now := u.must(u.basalt, "wg show wg0 endpoints"); now != was {
+		t.Errorf("after the change was undone the endpoint is\n%snot\n%s", now, was)
+	}
+	u.must(u.basalt, "rm /etc/wgkeys/wg0.view")
+	r := u.run(u.basalt, "wgkeys apply --confirm 1s")
+	if r.code != exitFailed || !strings.Contains(r.stderr, "nothing to go back to") {
+		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	}
+}
+
+// The file of the pending apply is damaged, or its token is another's.
+func TestConfirmRefuses(t *testing.T) {
+	u := newUsers(t)
+	before := u.snapshot(u.shale)
+	r := u.run(u.shale, "wgkeys confirm -t wg0 --token NONE")
+	if r.code != exitFailed || !strings.Contains(r.stderr, "it was not begun, or not finished") {
+		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	}
+	u.must(u.shale, "wgkeys apply --confirm 20s && echo damaged > /run/wgkeys/wg0.pending")
+	u.eventually(5*time.Second, func() bool { return u.run(u.shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
+	u.same(u.shale, before, "after the pending apply's file was damaged")
 }
 
 // eventually waits until ok, at most for a while; what was waited for is looked

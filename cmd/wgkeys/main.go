@@ -21,13 +21,19 @@ import (
 	"wgkeys/deploy/lab"
 )
 
+// hideMemory keeps keys out of core files and away from other processes of the
+// same user. A limit of 0 alone would not do where cores are piped to a program
+// (core(5)).
+func hideMemory() {
+	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+}
+
 func main() {
+	hideMemory()
 	device.Main() // this program run again as a WireGuard device
 	guard.Main()  // or as the guard of an apply
 	lab.Init()    // or as a host of the demo
-
-	// A crash must not write keys into a core file.
-	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()

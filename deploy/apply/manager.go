@@ -1,6 +1,9 @@
 package apply
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Programs that manage a host's network and may take our interface for theirs.
 const (
@@ -24,7 +27,8 @@ func (c ManagerChange) String() string {
 		reload = "nmcli general reload conf"
 	}
 	if c.Add {
-		return "echo '" + UnmanagedText(c.Link, c.Manager) + "' > " + file + " && " + reload
+		text := strings.ReplaceAll(UnmanagedText(c.Link, c.Manager), "\n", "\\n")
+		return "printf '" + text + "\\n' > " + file + " && " + reload
 	}
 	return "rm " + file + " && " + reload
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
@@ -15,26 +17,41 @@ import (
 // A Pending is an apply that waits to be confirmed and is reverted if it is
 // not: the file /run/wgkeys/TUNNEL.pending. Who removes the file has decided.
 type Pending struct {
-	Token    string       `json:"token"`    // of the apply, so that no other is confirmed by mistake
-	Deadline time.Time    `json:"deadline"` // when it is reverted
-	Before   *tunnel.View `json:"before"`   // what to go back to; null: to nothing
-	After    *tunnel.View `json:"after"`    // what was applied
+	Token    string        `json:"token"`    // of the apply, so that no other is confirmed by mistake
+	Deadline time.Duration `json:"deadline"` // when it is reverted, on the clock of [Uptime]
+	Before   *tunnel.View  `json:"before"`   // what to go back to; null: to nothing
+	After    *tunnel.View  `json:"after"`    // what was applied
+	Damaged  bool          `json:"-"`        // the file says nothing: the time has come
 }
+
+// Uptime is the time since the host was booted, asleep or not: no clock that
+// somebody sets (CLOCK_BOOTTIME, clock_gettime(2)).
+func Uptime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic(err) // it is there since Linux 2.6.39
+	}
+	return time.Duration(t.Nano())
+}
+
+// Left is how long there is to confirm.
+func (p *Pending) Left() time.Duration { return p.Deadline - Uptime() }
 
 func pendingPath(dir, name string) string { return filepath.Join(dir, name+".pending") }
 
 // ReadPending returns the apply of a tunnel that waits to be confirmed, or nil.
+// One whose file is damaged has to be reverted: better that than never.
 func ReadPending(dir, name string) (*Pending, error) {
 	text, err := os.ReadFile(pendingPath(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var p Pending
-	if err == nil {
-		err = json.Unmarshal(text, &p)
-	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read", pendingPath(dir, name), "")
+		return nil, fault.Wrap(fault.Errno(err), "cannot read", pendingPath(dir, name), "wgkeys down -t "+name)
+	}
+	var p Pending
+	if json.Unmarshal(text, &p) != nil {
+		return &Pending{Damaged: true}, nil
 	}
 	return &p, nil
 }
@@ -77,6 +94,13 @@ func writeFile(path string, text []byte, mode os.FileMode) error {
 	if err != nil {
 		os.Remove(f.Name())
 		return fault.Wrap(fault.Errno(err), "cannot write", path, "")
+	}
+	d, err := os.Open(dir)
+	if err == nil {
+		err = errors.Join(d.Sync(), d.Close())
+	}
+	if err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot sync the folder", dir, "")
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type State struct {
 
 	Managers    []string            // of the host's network: [Networkd], [NetworkManager]
 	Unmanaged   []string            // those of them that were told to leave the link alone
+	Ports       []string            // interfaces that are ports of a bridge or the like
 	Resolver    string              // what takes the link's resolvers: "systemd-resolved", "resolvconf"; "": nothing
 	FilterRules int                 // how many rules the tunnel's nftables table has
 	Endpoints   map[string]Endpoint // by name:port, of those that had to be resolved

@@ -143,52 +143,62 @@ func (p *planner) share(drags []Drag, why string, args ...any) {
 // same compares values as the kernel does: any white space separates numbers.
 func same(a, b string) bool { return slices.Equal(strings.Fields(a), strings.Fields(b)) }
 
-// keepAdvertisements secures the uplinks' default routes before forwarding.
+// keepAdvertisements secures the routes learned from router advertisements, and
+// those to come, before forwarding.
 //
 // ipv6_accept_ra() reads only the interface's own value, and a router accepts
 // advertisements only where it is 2; turning forwarding on purges the default
-// routes learned from them everywhere else.
+// routes learned from them everywhere else. So every interface that accepts them
+// now goes on doing so: an uplink may have learned no default route yet (at boot
+// apply comes before the first advertisement), or be another's backup.
 func (p *planner) keepAdvertisements() {
 	if !p.view.Forward || !p.view.ForwardIPv6 {
 		return
 	}
-	uplinks := slices.DeleteFunc(p.uplinks(), func(u Uplink) bool { return !u.IPv6 })
-	if len(uplinks) == 0 {
-		uplinks = p.mayBecomeUplinks()
-	}
-	for _, u := range uplinks {
-		key := "net/ipv6/conf/" + u.Name + "/accept_ra"
-		switch p.now[key] {
-		case "1", "2":
-			p.set(key, "2", "%s", whyAdvertisements(u))
-		case "0":
-			if u.RA {
-				p.note("%s", whoAdvertises(u, p.state.Managers))
-			}
+	uplinks := map[string]Uplink{}
+	for _, u := range p.uplinks() {
+		uplinks[u.Name] = u
+		if u.RA && p.now[acceptRA(u.Name)] == "0" {
+			p.note("%s", whoAdvertises(u, p.state.Managers))
 		}
+	}
+	for _, name := range p.listening() {
+		u, ok := uplinks[name]
+		if !ok {
+			u.Name = name
+		}
+		if e := p.mine.Entries["sysctl "+acceptRA("default")]; p.now[acceptRA(name)] == "2" && e.Was == "1" && !p.isMine("sysctl "+acceptRA(name)) {
+			p.step(ShareChange{acceptRA(name), e.Was, e.Set}, "%s came while the default was ours", name)
+		}
+		p.set(acceptRA(name), "2", "%s", whyAdvertisements(u))
 	}
 }
 
-// mayBecomeUplinks are the interfaces that accept router advertisements now, a
-// new one among them. At boot apply comes before the first advertisement, and
-// forwarding would make the host deaf to it.
-func (p *planner) mayBecomeUplinks() []Uplink {
-	var links []Uplink
-	for _, key := range slices.Sorted(maps.Keys(p.now)) {
-		name, ok := strings.CutSuffix(strings.TrimPrefix(key, "net/ipv6/conf/"), "/accept_ra")
-		if ok && name != "lo" && name != "all" && name != p.view.Tunnel && p.now[key] == "1" {
-			links = append(links, Uplink{Name: name})
+func acceptRA(link string) string { return "net/ipv6/conf/" + link + "/accept_ra" }
+
+// listening are the interfaces that accept router advertisements, uplinks
+// first. A bridge listens for its ports.
+func (p *planner) listening() []string {
+	var links, others []string
+	for _, u := range p.uplinks() {
+		if v := p.now[acceptRA(u.Name)]; v == "1" || v == "2" {
+			links = append(links, u.Name)
 		}
 	}
-	return links
+	for _, key := range slices.Sorted(maps.Keys(p.now)) {
+		name, ok := strings.CutSuffix(strings.TrimPrefix(key, "net/ipv6/conf/"), "/accept_ra")
+		special := name == "lo" || name == "all" || name == "default" || name == p.view.Tunnel || slices.Contains(p.state.Ports, name)
+		if ok && !special && p.now[key] == "1" && !slices.Contains(links, name) {
+			others = append(others, name)
+		}
+	}
+	return append(links, others...)
 }
 
 func whyAdvertisements(u Uplink) string {
 	switch {
 	case u.RA:
 		return u.Name + " has its default route from router advertisements, and forwarding would drop it"
-	case u.Name == "default":
-		return "an interface that comes later may learn its default route from router advertisements"
 	case !u.IPv6:
 		return u.Name + " may yet learn its default route from router advertisements, which a router ignores"
 	}
@@ -214,6 +224,10 @@ func (p *planner) setForwarding() {
 		return
 	}
 	if p.view.ForwardIPv6 {
+		if v := p.now[acceptRA("default")]; v == "1" || v == "2" {
+			// After the link is made: it has no use for advertisements itself.
+			p.set(acceptRA("default"), "2", "an interface that comes later may learn its default route from router advertisements")
+		}
 		p.set(forward6, "1", "%s is a router for IPv6", p.view.Host)
 	}
 	if p.view.ForwardIPv4 {
@@ -223,10 +237,27 @@ func (p *planner) setForwarding() {
 
 func (p *planner) setSysctls() {
 	for _, name := range slices.Sorted(maps.Keys(p.view.Sysctls)) {
-		if key, err := tunnel.SysctlPath(name); err == nil && !p.needs[key] { // a valid view has no other
+		key, err := tunnel.SysctlPath(name)
+		if err == nil && p.cannotUndo(key) {
+			p.err = fault.New("will not set the kernel parameter", name,
+				"it takes addresses and routes away that down could not bring back", "set it where the host itself is configured")
+			return
+		}
+		if err == nil && !p.needs[key] { // a valid view has no other
 			p.assign(key, p.view.Sysctls[name], "the tunnel file says so")
 		}
 	}
+}
+
+// cannotUndo tells parameters that change more than themselves: turning IPv6 off
+// on an interface removes its addresses and routes (addrconf_ifdown). On our own
+// link they are ours.
+func (p *planner) cannotUndo(key string) bool {
+	switch path.Base(key) {
+	case "disable_ipv6", "addr_gen_mode", "stable_secret":
+		return path.Base(path.Dir(key)) != p.view.Tunnel
+	}
+	return false
 }
 
 // restoreSysctls puts back what the view no longer asks for, and again what it

@@ -16,6 +16,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/keyring/fault"
 )
 
 // Do implements [apply.Kernel].
@@ -183,6 +184,9 @@ func (k *Kernel) setSysctl(c apply.SysctlChange) error {
 		return nil // its interface went, and took it along
 	case errors.Is(err, unix.EROFS) && k.holds(c.Key, c.New):
 		return nil
+	case errors.Is(err, unix.EROFS):
+		return fault.New("kernel parameters cannot be changed here", "", "/proc/sys is mounted read-only",
+			"mount -o remount,rw,bind /proc/sys, or start the container with the right to change it")
 	}
 	return err
 }

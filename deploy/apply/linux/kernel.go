@@ -83,11 +83,8 @@ func told(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, unix.EPERM), errors.Is(err, fs.ErrPermission):
+	case (errors.Is(err, unix.EPERM) || errors.Is(err, fs.ErrPermission)) && os.Geteuid() != 0:
 		return fault.New("no right to change the network", "", "", "run it as root: sudo wgkeys apply")
-	case errors.Is(err, unix.EROFS):
-		return fault.New("kernel parameters cannot be changed here", "", "/proc/sys is mounted read-only",
-			"mount -o remount,rw,bind /proc/sys, or start the container with the right to change it")
 	case errors.Is(err, unix.EADDRINUSE):
 		return errors.New("the port is in use already")
 	case errors.Is(err, unix.ENETDOWN):

@@ -196,6 +196,9 @@ func (k *Kernel) observeUplinks(s *apply.State, view *tunnel.View, journal apply
 	names := map[int]string{}
 	for _, l := range links {
 		names[l.Attrs().Index] = l.Attrs().Name
+		if l.Attrs().MasterIndex != 0 {
+			s.Ports = append(s.Ports, l.Attrs().Name)
+		}
 	}
 	if s.Uplinks, err = k.uplinks(names); err != nil || !proxies {
 		return err

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+	"slices"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/tunnel"
@@ -131,7 +131,7 @@ func (s *Session) Settle(ctx context.Context, name string) error {
 	if err != nil || p == nil {
 		return err
 	}
-	if left := time.Until(p.Deadline); left > 0 {
+	if left := p.Left(); left > 0 {
 		return fault.New("an apply waits to be confirmed on tunnel", name,
 			fmt.Sprintf("it is reverted in %d s if nobody does", int(left.Seconds())+1), "wgkeys confirm -t "+name)
 	}
@@ -143,6 +143,11 @@ func (s *Session) Revert(ctx context.Context, name string, p *apply.Pending) err
 	run := Run(apply.Run)
 	var plan *apply.Plan
 	var err error
+	if p.Damaged {
+		if p.Before, err = Kept(name); err != nil {
+			return err
+		}
+	}
 	if p.Before != nil {
 		plan, err = s.Plan(ctx, p.Before)
 	} else {
@@ -159,10 +164,42 @@ func (s *Session) Revert(ctx context.Context, name string, p *apply.Pending) err
 	return errors.Join(apply.WriteFile(revertedPath(name), []byte(p.Token)), apply.RemovePending(RunDir, name))
 }
 
-func revertedPath(name string) string { return filepath.Join(RunDir, name+".reverted") }
+// Live returns view with the endpoints that its peers have now: where they have
+// roamed to, or what their names led to when names could still be looked up.
+func (s *Session) Live(ctx context.Context, view *tunnel.View) (*tunnel.View, error) {
+	state, _, err := s.observe(ctx, view.Tunnel, view)
+	if err != nil {
+		return nil, err
+	}
+	live := *view
+	live.Peers = slices.Clone(view.Peers)
+	for i := range live.Peers {
+		p := &live.Peers[i]
+		for _, q := range state.Peers {
+			if q.PublicKey == p.PublicKey && q.Endpoint.IsValid() && p.Endpoint != "" {
+				p.Endpoint = q.Endpoint.String()
+			}
+		}
+	}
+	return &live, nil
+}
 
-// Reverted reports whether the apply with this token was reverted.
-func Reverted(name, token string) bool {
-	last, err := os.ReadFile(revertedPath(name))
+func revertedPath(name string) string  { return filepath.Join(RunDir, name+".reverted") }
+func confirmedPath(name string) string { return filepath.Join(RunDir, name+".confirmed") }
+
+// Reverted reports whether the apply with this token was reverted, and
+// Confirmed whether it was confirmed.
+func Reverted(name, token string) bool { return says(revertedPath(name), token) }
+
+// Confirmed: see Reverted.
+func Confirmed(name, token string) bool { return says(confirmedPath(name), token) }
+
+func says(path, token string) bool {
+	last, err := os.ReadFile(path)
 	return err == nil && string(last) == token
+}
+
+// Confirm decides that the pending apply stays.
+func Confirm(name string, p *apply.Pending) error {
+	return errors.Join(apply.WriteFile(confirmedPath(name), []byte(p.Token)), apply.RemovePending(RunDir, name))
 }

@@ -5,11 +5,16 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
+	"sync"
+	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -113,6 +118,8 @@ func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, er
 		return key, fault.New("cannot read key file", path, "it is a directory", "rmdir "+path+", then "+push)
 	case !info.Mode().IsRegular():
 		return key, fault.New("cannot read key file", path, "it is no regular file", "rm "+path+", then "+push)
+	case !ownedByUs(info):
+		return key, fault.New("will not use key file", path, "it belongs to another user of this host, who can read and change it", push)
 	case info.Mode().Perm()&0o077 != 0:
 		return key, fault.New("will not use key file", path,
 			"others on this host can read or change it (mode "+info.Mode().Perm().String()+")",
@@ -129,6 +136,12 @@ func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, er
 		return key, fault.Wrap(err, "no valid key in key file", path, push)
 	}
 	return key, nil
+}
+
+// ownedByUs reports whether a file is root's, or of the user that runs this.
+func ownedByUs(info fs.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && (s.Uid == 0 || int(s.Uid) == os.Geteuid())
 }
 
 func hintFor(err error, push string) string {
@@ -149,11 +162,23 @@ func resolve(ctx context.Context, view *tunnel.View, s *apply.State, journal app
 		}
 		set := journal["peer "+p.PublicKey.String()].Set == p.Endpoint
 		live := func(q apply.Peer) bool { return q.PublicKey == p.PublicKey && q.Endpoint.IsValid() }
-		if set && containsPeer(s.Peers, live) {
-			continue
+		if !set || !containsPeer(s.Peers, live) {
+			s.Endpoints[p.Endpoint] = apply.Endpoint{}
 		}
-		s.Endpoints[p.Endpoint] = lookup(ctx, p.Endpoint)
 	}
+	var all errgroup.Group
+	all.SetLimit(64)
+	var mu sync.Mutex
+	for _, name := range slices.Collect(maps.Keys(s.Endpoints)) {
+		all.Go(func() error {
+			e := lookup(ctx, name)
+			mu.Lock()
+			defer mu.Unlock()
+			s.Endpoints[name] = e
+			return nil
+		})
+	}
+	all.Wait()
 }
 
 func containsPeer(peers []apply.Peer, ok func(apply.Peer) bool) bool {

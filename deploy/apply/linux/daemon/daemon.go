@@ -78,6 +78,7 @@ func Detach() error {
 	if _, err := io.ReadFull(os.Stdin, word); err != nil {
 		return errors.New("the command that wanted the process is gone")
 	}
+	leaveSession()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -88,6 +89,18 @@ func Detach() error {
 		}
 	}
 	return null.Close()
+}
+
+// leaveSession takes the process out of the control group of the login or the
+// service that it was started from, which may be killed as a whole
+// (KillUserProcesses= in logind.conf(5)). Where that is not possible, as in a
+// container, there is mostly nobody to do so either.
+func leaveSession() {
+	const root = "/sys/fs/cgroup/cgroup.procs"
+	if f, err := os.OpenFile(root, os.O_WRONLY, 0); err == nil {
+		fmt.Fprint(f, os.Getpid())
+		f.Close()
+	}
 }
 
 // Fail tells the parent in one line why the process cannot run.

@@ -101,7 +101,7 @@ func (g *guard) watch() {
 		if err == nil && pending == nil {
 			return
 		}
-		if err == nil && time.Now().After(pending.Deadline) && g.revert() == nil {
+		if err == nil && pending.Left() <= 0 && g.revert() == nil {
 			return
 		}
 		g.raise(1 - g.number)
@@ -118,7 +118,7 @@ func (g *guard) revert() error {
 	}
 	defer unlock()
 	pending, err := apply.ReadPending(linux.RunDir, g.name)
-	if err != nil || pending == nil || time.Now().Before(pending.Deadline) {
+	if err != nil || pending == nil || pending.Left() > 0 {
 		return err
 	}
 	return g.session.Revert(ctx, g.name, pending)
