@@ -1,10 +1,10 @@
 # sudo resets PATH, and Go's own installer puts it here.
 export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
-# Packages whose tests also run on a kernel that has WireGuard.
-VM_PACKAGES := $(patsubst %/,./%,$(dir $(wildcard deploy/lab/*_test.go deploy/apply/linux/*_test.go cmd/wgkeys/*_test.go)))
-VM_PACKAGES := $(sort $(VM_PACKAGES))
 VM := $(CURDIR)/.lab/vm
+
+# Tests on a kernel that has WireGuard.
+VM_TEST := CI=true CGO_ENABLED=0 go test -p 1 -count 1 -exec $(VM)
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o wgkeys ./cmd/wgkeys
@@ -15,7 +15,18 @@ test: setup-test lab
 	go vet ./... ./testdata/vm
 	CI=true go test ./...
 	go test ./testdata/vm
-	CI=true CGO_ENABLED=0 go test -p 1 -count 1 -exec $(VM) $(VM_PACKAGES)
+	$(VM_TEST) -run 'TestHostsReachEachOther|TestRouterAdvertisement|TestForwardingDropsTheAdvertisedRoute|TestKernelWireGuard' ./deploy/lab
+	$(VM_TEST) -short ./deploy/apply/linux
+	$(VM_TEST) -run '^TestLab$$/^(FirstTunnel|NoIdentity|ForwardingOrder|LiveChanges|DownRestores)$$|^TestDefaultRouteOfTheEndpointsFamily$$' ./cmd/wgkeys
+
+# All tests that need a laboratory, on that kernel. The machine is emulated, and
+# this takes the better part of an hour.
+vm: setup-test lab
+	$(VM_TEST) -timeout 60m ./deploy/lab ./deploy/apply/linux ./cmd/wgkeys
+
+# Every system call of an apply made to fail, and the process killed at each.
+faults: setup-test
+	FAULT_STRIDE=1 go test -count 1 -timeout 60m -v -run TestFaultSweep ./cmd/wgkeys
 
 # Ten thousand peers beside wg-quick(8) and wg(8): cmd/wgkeys/doc/scale.md. It
 # takes the better part of an hour, and decides nothing.
@@ -43,4 +54,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test transitions scale demo lab clean setup-test setup-demo
+.PHONY: build test vm faults transitions scale demo lab clean setup-test setup-demo
