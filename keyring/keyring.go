@@ -9,15 +9,19 @@ package keyring
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
-// A Ring is the keyring of one repository: its folder, normally "keyring".
+// A Ring is the keyring of one repository: its folder, normally "keyring". The
+// folder above it is the repository, which no symbolic link leads out of.
 type Ring struct{ Dir string }
+
+// maxFile is more than a key file has.
+const maxFile = 4 << 10
 
 // Path returns the file of host's public key in tunnel.
 func (r Ring) Path(host, tunnel string) string {
@@ -28,9 +32,9 @@ func (r Ring) Path(host, tunnel string) string {
 // [fs.ErrNotExist].
 func (r Ring) Get(host, tunnel string) (PublicKey, error) {
 	path := r.Path(host, tunnel)
-	text, err := os.ReadFile(path)
+	text, err := files.Read(filepath.Dir(r.Dir), path, maxFile)
 	if err != nil {
-		return PublicKey{}, fault.Wrap(err, "cannot read the public key of", host, "")
+		return PublicKey{}, fault.Wrap(err, "cannot read the public key", path, "")
 	}
 	k, err := ParsePublicKey(text)
 	if err != nil {
@@ -42,12 +46,12 @@ func (r Ring) Get(host, tunnel string) (PublicKey, error) {
 
 // Load reads the public keys of all hosts in tunnel, by host.
 func (r Ring) Load(tunnel string) (map[string]PublicKey, error) {
-	hosts, err := os.ReadDir(r.Dir)
+	hosts, err := files.List(filepath.Dir(r.Dir), r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the keyring", r.Dir, "")
+		return nil, fault.Wrap(err, "cannot read the keyring", r.Dir, "")
 	}
 	keys := make(map[string]PublicKey, len(hosts))
 	for _, h := range hosts {
@@ -71,21 +75,7 @@ func (r Ring) Load(tunnel string) (map[string]PublicKey, error) {
 // is left as it is.
 func (r Ring) Put(host, tunnel string, k PublicKey) error {
 	path := r.Path(host, tunnel)
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
-	}
-	f, err := os.CreateTemp(dir, "."+tunnel+".*")
-	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write the public key", path, "")
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(k.String() + "\n")
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write the public key", path, "")
-	}
-	// link(2) is a rename that replaces nothing.
-	if err := os.Link(f.Name(), path); err != nil {
+	if err := files.Create(filepath.Dir(r.Dir), path, []byte(k.String()+"\n"), 0o644); err != nil {
 		return fault.Wrap(err, "cannot write the public key", path, "")
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 func mustPublic(t *testing.T) PublicKey {
@@ -169,6 +170,58 @@ func TestRingErrors(t *testing.T) {
 }
 
 func errOf[T any](_ T, err error) error { return err }
+
+// A link in the repository has nothing read or written outside of it.
+func TestRingLinks(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	r := Ring{filepath.Join(dir, "keyring")}
+	if err := r.Put("shale", "wg0", mustPublic(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(r.Dir, "evil")); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Put("evil", "wg0", mustPublic(t)); !errors.Is(err, files.ErrOutside) {
+		t.Errorf("Put: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(outside, "wg0.pub"), []byte(mustPublic(t).String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Get("evil", "wg0"); !errors.Is(err, files.ErrOutside) {
+		t.Errorf("Get: %v", err)
+	}
+	elsewhere := Ring{filepath.Join(t.TempDir(), "keyring")}
+	if err := os.Symlink(r.Dir, elsewhere.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := elsewhere.Load("wg0"); !errors.Is(err, files.ErrOutside) {
+		t.Errorf("Load: %v, %v", keys, err)
+	}
+}
+
+func TestCheckFile(t *testing.T) {
+	for p, want := range map[string]bool{
+		"/etc/wireguard/wg0.key": true, "/a b": true, "/schlüssel": true, "/" + strings.Repeat("x", 1023): true,
+		"": false, "wg0.key": false, "/": false, "/etc/": false, "/etc//x": false, "/etc/../x": false, "/a ": false,
+		"/a\tb": false, "/a\n": false, "/a\x00": false, "/a\xff": false, "/\u202egro.txt": false, "/" + strings.Repeat("x", 1024): false,
+	} {
+		if err := CheckFile(p); (err == nil) != want {
+			t.Errorf("%q: %v", p, err)
+		}
+	}
+}
+
+func TestCheckHost(t *testing.T) {
+	for name, want := range map[string]bool{
+		"shale": true, "spoke-01": true, "a_b": true, "0": true, "_x": true, strings.Repeat("a", 63): true,
+		"": false, "-x": false, "A": false, "aB": false, "a.b": false, "a b": false, "ä": false, "..": false, "a/b": false,
+		"a\xff": false, strings.Repeat("a", 64): false,
+	} {
+		if err := CheckHost(name); (err == nil) != want {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
 
 func TestPutNeverOverwrites(t *testing.T) {
 	r := Ring{t.TempDir()}

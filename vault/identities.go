@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // maxIdentities is the size of an identity file that is still read.
@@ -240,5 +241,5 @@ func writeSecret(path string, text []byte) error {
 		os.Remove(path)
 		return err
 	}
-	return syncDir(dir)
+	return files.Sync(dir)
 }

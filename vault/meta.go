@@ -74,7 +74,7 @@ func parseStanza(s *age.Stanza) (Meta, error) {
 		return Meta{}, errors.New("its metadata has not five arguments")
 	}
 	m := Meta{Version: version, Host: s.Args[1], File: s.Args[2]}
-	if !validName(m.Host) || !validFile(m.File) {
+	if keyring.CheckHost(m.Host) != nil || !validFile(m.File) {
 		return Meta{}, errors.New("its metadata names no host and key file")
 	}
 	if err := m.parseHalf(s.Args[3]); err != nil {

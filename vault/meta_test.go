@@ -38,7 +38,7 @@ func header(stanzas string) string {
 func metas(t testing.TB) []Meta {
 	t.Helper()
 	m := Meta{Version: 1, Host: "shale", File: "wg0.key", PublicKey: newKey(t).PublicKey(), Created: madeAt}
-	p := Meta{Version: 1, Host: "a.b_c=d+e-f", File: "wg0.basalt.psk", PSK: newPSK(t).Fingerprint(), Created: madeAt}
+	p := Meta{Version: 1, Host: "a_b-c", File: "w=g+0.basalt.psk", PSK: newPSK(t).Fingerprint(), Created: madeAt}
 	var all []Meta
 	for n := range 7 { // 3 and 6 recipients end at the end of a line
 		f := fingerprint(fmt.Sprint(n))
@@ -78,6 +78,7 @@ func TestStanzaRefused(t *testing.T) {
 		{"host with a slash", strings.Replace(good, "shale", "sha/le", 1)},
 		{"host with dots", strings.Replace(good, "shale", "..", 1)},
 		{"host an option", strings.Replace(good, "shale", "-shale", 1)},
+		{"host in upper case", strings.Replace(good, "shale", "Shale", 1)},
 		{"file with a slash", strings.Replace(good, "wg0", "../wg0", 1)},
 		{"file of another kind", strings.Replace(good, "wg0.key", "wg0.pub", 1)},
 		{"file of the other kind", strings.Replace(good, "wg0.key", "wg0.psk", 1)},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"filippo.io/age"
@@ -14,6 +13,7 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // Meta returns what a vault file says about itself. It needs no identity.
@@ -23,9 +23,19 @@ func (v Vault) Meta(host, file string) (Meta, error) {
 		return Meta{}, err
 	}
 	if s.meta.Version == 0 {
-		return Meta{}, s.fault(ErrNoMeta, "wgkeys rekey "+host)
+		return Meta{}, s.fault(ErrNoMeta, s.whoMadeIt(host, file))
 	}
 	return s.meta, nil
+}
+
+// whoMadeIt is what to do about a file without metadata. A private key opens
+// without it, for the keyring tells which it has to be; a preshared key can be
+// told only by the metadata of both its files.
+func (s *sealed) whoMadeIt(host, file string) string {
+	if strings.HasSuffix(file, keySuffix) {
+		return "age -d -i IDENTITY " + s.path + " | wg pubkey"
+	}
+	return "rm " + s.path + " and the same key in the folder of the other host, then wgkeys gen " + host
 }
 
 // OpenKey decrypts a private key and returns it if its public key is want, the
@@ -96,12 +106,14 @@ func (v Vault) read(host, file string) (*sealed, error) {
 		return nil, err
 	}
 	s := &sealed{path: v.Path(host, file)}
-	text, err := readFile(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
+	text, err := files.Read(v.repository(), s.path, maxFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, s.fault(err, "wgkeys gen "+host)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, s.damaged(err)
+	case len(text) == 0:
+		return nil, s.damaged(errors.New("it is empty"))
 	}
 	if isSecret(text) {
 		clear(text)
@@ -118,33 +130,6 @@ func (v Vault) read(host, file string) (*sealed, error) {
 		return nil, s.mismatch("it was made as %s of %s", s.meta.File, s.meta.Host)
 	}
 	return s, nil
-}
-
-// readFile reads a regular file of at most maxFile bytes. Opening anything else
-// could block (fifo(7)).
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fault.Errno(err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fault.Errno(err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	switch {
-	case err != nil:
-		return nil, fault.Errno(err)
-	case len(text) > maxFile:
-		return nil, fmt.Errorf("larger than %d KiB", maxFile>>10)
-	case len(text) == 0:
-		return nil, errors.New("it is empty")
-	}
-	return text, nil
 }
 
 func isSecret(text []byte) bool {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -15,9 +14,13 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
-const recipientsFile = "recipients.txt"
+const (
+	recipientsFile = "recipients.txt"
+	maxRecipients  = 1 << 20
+)
 
 // A Recipient is one line of a recipients file.
 type Recipient struct {
@@ -93,11 +96,11 @@ func (v Vault) Recipients(host string) (Recipients, error) {
 		return nil, err
 	}
 	all := filepath.Join(v.Dir, recipientsFile)
-	rs, err := readRecipients(all)
+	rs, err := v.readRecipients(all)
 	if err != nil {
 		return nil, err
 	}
-	more, err := readRecipients(filepath.Join(v.Dir, host, recipientsFile))
+	more, err := v.readRecipients(filepath.Join(v.Dir, host, recipientsFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -141,8 +144,8 @@ func (rs Recipients) checkMix() error {
 		"age-keygen -pq -o IDENTITY")
 }
 
-func readRecipients(path string) (Recipients, error) {
-	text, err := os.ReadFile(path)
+func (v Vault) readRecipients(path string) (Recipients, error) {
+	text, err := files.Read(v.repository(), path, maxRecipients)
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot read the recipients", path, "wgkeys init")
 	}

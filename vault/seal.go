@@ -2,12 +2,9 @@ package vault
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,55 +13,29 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // SealKey encrypts a private key, made at the given time, to the recipients of
 // host as a new file. If there is one already the error is [fs.ErrExist] and
 // the file is left as it is.
 func (v Vault) SealKey(host, file string, k keyring.PrivateKey, created time.Time) error {
-	return v.sealKey(host, file, k, created, os.Link)
+	if k.IsZero() || !strings.HasSuffix(file, keySuffix) {
+		return fault.New("cannot seal", file, "a private key goes to a file named TUNNEL.key", "")
+	}
+	return v.seal(Meta{Host: host, File: file, PublicKey: k.PublicKey(), Created: created}, k.File())
 }
 
 // SealPSK encrypts a preshared key as [Vault.SealKey] does a private key.
 func (v Vault) SealPSK(host, file string, k keyring.PresharedKey, created time.Time) error {
-	return v.sealPSK(host, file, k, created, os.Link)
-}
-
-// ReplaceKey is [Vault.SealKey] for a file that may be there already: a rekey,
-// or the end of a rotation. At every moment the path has the old file or the
-// new one, whole.
-func (v Vault) ReplaceKey(host, file string, k keyring.PrivateKey, created time.Time) error {
-	return v.sealKey(host, file, k, created, os.Rename)
-}
-
-// ReplacePSK replaces a preshared key as [Vault.ReplaceKey] does a private key.
-func (v Vault) ReplacePSK(host, file string, k keyring.PresharedKey, created time.Time) error {
-	return v.sealPSK(host, file, k, created, os.Rename)
-}
-
-// A putter gives a finished temporary file its name: [os.Link], which fails
-// where there is a file of that name, or [os.Rename], which replaces it. Both
-// are atomic.
-type putter func(temp, path string) error
-
-func (v Vault) sealKey(host, file string, k keyring.PrivateKey, created time.Time, put putter) error {
-	if k.IsZero() || !strings.HasSuffix(file, keySuffix) {
-		return fault.New("cannot seal", file, "a private key goes to a file named TUNNEL.key", "")
-	}
-	m := Meta{Host: host, File: file, PublicKey: k.PublicKey(), Created: created}
-	return v.seal(m, k.File(), put)
-}
-
-func (v Vault) sealPSK(host, file string, k keyring.PresharedKey, created time.Time, put putter) error {
 	if k.IsZero() || !strings.HasSuffix(file, pskSuffix) {
 		return fault.New("cannot seal", file, "a preshared key goes to a file named TUNNEL.PEER.psk", "")
 	}
-	m := Meta{Host: host, File: file, PSK: k.Fingerprint(), Created: created}
-	return v.seal(m, k.File(), put)
+	return v.seal(Meta{Host: host, File: file, PSK: k.Fingerprint(), Created: created}, k.File())
 }
 
 // seal writes text, which it wipes, as the vault file that m describes.
-func (v Vault) seal(m Meta, text []byte, put putter) error {
+func (v Vault) seal(m Meta, text []byte) error {
 	defer clear(text)
 	if err := checkNames(m.Host, m.File); err != nil {
 		return err
@@ -76,13 +47,14 @@ func (v Vault) seal(m Meta, text []byte, put putter) error {
 	path := v.Path(m.Host, m.File)
 	sealed, err := encrypt(m, text, rs)
 	if err == nil {
-		err = write(path, sealed, put)
+		err = files.Create(v.repository(), path, sealed, 0o600)
 	}
+	hint := ""
 	if errors.Is(err, fs.ErrExist) {
-		return fault.Wrap(fs.ErrExist, "cannot make vault file", path, "wgkeys rotate "+m.Host)
+		hint = "for a new key: rm " + path + " and its public key in keyring/" + m.Host + "/, then wgkeys gen " + m.Host
 	}
 	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make vault file", path, "")
+		return fault.Wrap(err, "cannot make vault file", path, hint)
 	}
 	return nil
 }
@@ -112,34 +84,4 @@ func encrypt(m Meta, text []byte, rs Recipients) ([]byte, error) {
 		return nil, fmt.Errorf("too many recipients: with %d it would be larger than %d KiB", len(rs), maxFile>>10)
 	}
 	return out.Bytes(), nil
-}
-
-// write makes the file at path in full or not at all.
-func write(path string, sealed []byte, put putter) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(sealed)
-	if err = cmp.Or(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := put(f.Name(), path); err != nil {
-		return err
-	}
-	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
-}
-
-// syncDir makes a new name in dir survive a power failure (fsync(2), NOTES).
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

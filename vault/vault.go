@@ -46,11 +46,12 @@
 // Its arguments are
 //
 //  1. the version of this format, 1;
-//  2. the host's name;
+//  2. the host's name: ASCII letters in lower case, digits, "_" and "-", not
+//     beginning with the last, at most 63 bytes;
 //  3. the name of the file as it is installed on the host, without ".age". It
-//     ends in ".key" for a private key and in ".psk" for a preshared key. Both
-//     names are of ASCII letters, digits and "_=+.-", begin with none of the
-//     last two, and are at most 128 bytes long;
+//     ends in ".key" for a private key and in ".psk" for a preshared key. It is
+//     of ASCII letters, digits and "_=+.-", begins with none of the last two,
+//     and is at most 128 bytes long;
 //  4. for a private key its public key in the base64 of wg(8); for a preshared
 //     key its fingerprint, the 64 hexadecimal characters in lower case that
 //     { echo wgkeys psk; cat wg0.basalt.psk; } | sha256sum
@@ -84,11 +85,12 @@ package vault
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 const (
@@ -108,8 +110,11 @@ var (
 	ErrNoMeta     = errors.New("no metadata: it was not made by wgkeys")
 )
 
-// A Vault is the vault of one repository: its folder, normally "vault".
+// A Vault is the vault of one repository: its folder, normally "vault". The
+// folder above it is the repository, which no symbolic link leads out of.
 type Vault struct{ Dir string }
+
+func (v Vault) repository() string { return filepath.Dir(v.Dir) }
 
 // Path returns the vault file of host's file, which is named as it is
 // installed: "wg0.key", "wg0.next.key", "wg0.basalt.psk".
@@ -119,8 +124,8 @@ func (v Vault) Path(host, file string) string {
 
 // Hosts returns the hosts that have a folder, sorted.
 func (v Vault) Hosts() ([]string, error) {
-	return names(v.Dir, func(e fs.DirEntry) (string, bool) {
-		return e.Name(), e.IsDir() && validName(e.Name())
+	return v.names(v.Dir, func(e fs.DirEntry) (string, bool) {
+		return e.Name(), e.IsDir() && keyring.CheckHost(e.Name()) == nil
 	})
 }
 
@@ -129,21 +134,21 @@ func (v Vault) List(host string) ([]string, error) {
 	if err := checkHost(host); err != nil {
 		return nil, err
 	}
-	return names(filepath.Join(v.Dir, host), func(e fs.DirEntry) (string, bool) {
+	return v.names(filepath.Join(v.Dir, host), func(e fs.DirEntry) (string, bool) {
 		file, ok := strings.CutSuffix(e.Name(), suffix)
 		return file, ok && validFile(file)
 	})
 }
 
-// names returns the names that pick finds in dir, in the order of [os.ReadDir].
-// A folder that is not there yet has none.
-func names(dir string, pick func(fs.DirEntry) (string, bool)) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+// names returns the names that pick finds in dir, sorted. A folder that is not
+// there yet has none.
+func (v Vault) names(dir string, pick func(fs.DirEntry) (string, bool)) ([]string, error) {
+	entries, err := files.List(v.repository(), dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the vault", dir, "")
+		return nil, fault.Wrap(err, "cannot read the vault", dir, "")
 	}
 	var found []string
 	for _, e := range entries {
@@ -154,26 +159,10 @@ func names(dir string, pick func(fs.DirEntry) (string, bool)) ([]string, error) 
 	return found, nil
 }
 
-// Remove deletes a vault file, as the last step of a rotation does.
-func (v Vault) Remove(host, file string) error {
-	if err := checkNames(host, file); err != nil {
-		return err
-	}
-	path := v.Path(host, file)
-	err := os.Remove(path)
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot remove vault file", path, "")
-	}
-	return nil
-}
-
-// validName tells whether s can be the name of a host or a file: one that stays
-// in its folder, is an argument of an age stanza and never looks like an option.
-// The characters are those that wg-quick(8) allows in an interface's name.
-func validName(s string) bool {
+// validFile tells whether s can be the name of a key file: one that stays in its
+// folder, is an argument of an age stanza and never looks like an option. The
+// characters are those that wg-quick(8) allows in an interface's name.
+func validFile(s string) bool {
 	if s == "" || len(s) > 128 || s[0] == '.' || s[0] == '-' {
 		return false
 	}
@@ -184,19 +173,14 @@ func validName(s string) bool {
 			return false
 		}
 	}
-	return true
-}
-
-func validFile(s string) bool {
-	return validName(s) && (strings.HasSuffix(s, keySuffix) || strings.HasSuffix(s, pskSuffix))
+	return strings.HasSuffix(s, keySuffix) || strings.HasSuffix(s, pskSuffix)
 }
 
 func checkHost(host string) error {
-	if validName(host) {
-		return nil
+	if err := keyring.CheckHost(host); err != nil {
+		return fault.Wrap(err, "no host can be named", host, "")
 	}
-	return fault.New("cannot be the name of a host", host,
-		`only letters, digits and "_=+.-", not beginning with "." or "-"`, "")
+	return nil
 }
 
 func checkNames(host, file string) error {

@@ -15,6 +15,7 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 var (
@@ -174,11 +175,45 @@ func TestSealNeverOverwrites(t *testing.T) {
 	sealKey(t, v, "shale", "wg0.key")
 	before := snapshot(t, v)
 	err := v.SealKey("shale", "wg0.key", newKey(t), made)
-	if !errors.Is(err, fs.ErrExist) || fault.Hints(err)[0] != "wgkeys rotate shale" {
+	if !errors.Is(err, fs.ErrExist) || !strings.HasSuffix(fault.Hints(err)[0], "/wg0.key.age and its public key in keyring/shale/, then wgkeys gen shale") {
 		t.Errorf("the second seal: %v, hints %q", err, fault.Hints(err))
 	}
 	if diff := cmp.Diff(before, snapshot(t, v)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestLinks: no link in the repository has a key written or read outside of it.
+func TestLinks(t *testing.T) {
+	v, ids := newVault(t, false)
+	outside := t.TempDir()
+	k := sealKey(t, v, "shale", "wg0.key")
+	if err := os.Symlink(outside, filepath.Join(v.Dir, "evil")); err != nil {
+		t.Fatal(err)
+	}
+	assertFault(t, v.SealKey("evil", "wg0.key", newKey(t), made), files.ErrOutside, filepath.Join(v.Dir, "evil", "recipients.txt"), "")
+	if err := os.Rename(v.Path("shale", "wg0.key"), filepath.Join(outside, "wg0.key.age")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(outside, "wg0.key.age"), v.Path("shale", "wg0.key")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids)
+	assertFault(t, err, files.ErrOutside, v.Path("shale", "wg0.key"), "")
+	if err := os.Rename(v.Dir, filepath.Join(outside, "vault")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(outside, "vault"), v.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.SealKey("basalt", "wg0.key", newKey(t), made); !errors.Is(err, files.ErrOutside) {
+		t.Errorf("a vault that is elsewhere: %v", err)
+	}
+	if _, err := v.Hosts(); !errors.Is(err, files.ErrOutside) {
+		t.Errorf("its hosts: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(outside, "vault", "basalt")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something was written there: %v", err)
 	}
 }
 
@@ -227,33 +262,6 @@ func TestSealRace(t *testing.T) {
 	}
 }
 
-func TestReplace(t *testing.T) {
-	v, ids := newVault(t, false)
-	sealKey(t, v, "shale", "wg0.key")
-	k, psk := newKey(t), newPSK(t)
-	if err := v.ReplaceKey("shale", "wg0.key", k, made); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids); err != nil {
-		t.Error(err)
-	}
-	if err := v.ReplacePSK("shale", "wg0.basalt.psk", psk, made); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.OpenPSK("shale", "wg0.basalt.psk", psk.Fingerprint(), ids); err != nil {
-		t.Error(err)
-	}
-	if err := v.Remove("shale", "wg0.key"); err != nil {
-		t.Error(err)
-	}
-	if err := v.Remove("shale", "wg0.key"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("removed twice: %v", err)
-	}
-	if files, err := v.List("shale"); err != nil || len(files) != 1 {
-		t.Errorf("left are %q, %v", files, err)
-	}
-}
-
 // TestSealFails: whatever fails, the vault is as before.
 func TestSealFails(t *testing.T) {
 	v, _ := newVault(t, false)
@@ -273,7 +281,10 @@ func TestSealFails(t *testing.T) {
 		{"a hidden file", func() error { return v.SealKey("shale", ".key", newKey(t), made) }, ".key"},
 		{"a space", func() error { return v.SealKey("sha le", "wg1.key", newKey(t), made) }, "sha le"},
 		{"a newline", func() error { return v.SealKey("shale", "wg1\n.key", newKey(t), made) }, `wg1\n.key`},
-		{"a long name", func() error { return v.SealKey(strings.Repeat("a", 129), "wg1.key", newKey(t), made) }, "aaa"},
+		{"a long name", func() error { return v.SealKey(strings.Repeat("a", 64), "wg1.key", newKey(t), made) }, "aaa"},
+		{"a long file", func() error { return v.SealKey("shale", strings.Repeat("a", 125)+".key", newKey(t), made) }, "aaa"},
+		{"upper case", func() error { return v.SealKey("Shale", "wg1.key", newKey(t), made) }, "Shale"},
+		{"a dot", func() error { return v.SealKey("shale.example", "wg1.key", newKey(t), made) }, "shale.example"},
 		{"the year 10000", func() error { return v.SealKey("shale", "wg1.key", newKey(t), made.AddDate(8000, 0, 0)) }, "RFC 3339"},
 		{"the year -1", func() error { return v.SealKey("shale", "wg1.key", newKey(t), made.AddDate(-3000, 0, 0)) }, "RFC 3339"},
 		{"a file for a folder", func() error { return v.SealKey("recipients.txt", "wg1.key", newKey(t), made) }, "recipients.txt"},

@@ -41,7 +41,7 @@ func doGen(e *env) error {
 		return err
 	}
 	for _, host := range hosts {
-		if err := tunnel.CheckHost(host); err != nil {
+		if err := keyring.CheckHost(host); err != nil {
 			return usage("no host can be named", host, err.Error(), "wgkeys gen --help")
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 	"wgkeys/vault"
 )
 
@@ -112,10 +113,10 @@ func makeRepo(dir string, recipients []string) error {
 		}
 	}
 	list := fmt.Sprintf("# who can decrypt, one recipient a line\n# %s\n%s\n", whoAmI(), strings.Join(recipients, "\n"))
-	if err := writeNew(filepath.Join(dir, "vault", "recipients.txt"), list); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := writeNew(dir, "vault/recipients.txt", list); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return writeNew(filepath.Join(dir, marker), "# This file marks a repository of wgkeys. Its settings are all optional.\n")
+	return writeNew(dir, marker, "# This file marks a repository of wgkeys. Its settings are all optional.\n")
 }
 
 func whoAmI() string {
@@ -131,13 +132,9 @@ func whoAmI() string {
 }
 
 // writeNew writes a plain file that must not be there yet.
-func writeNew(path, text string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err == nil {
-		_, err = f.WriteString(text)
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
+func writeNew(dir, name, text string) error {
+	path := filepath.Join(dir, name)
+	if err := files.Create(dir, path, []byte(text), 0o644); err != nil {
 		return fault.Wrap(err, "cannot write", path, "")
 	}
 	return nil

@@ -12,15 +12,21 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 	"wgkeys/vault"
 )
 
 // marker is the file that makes a folder a repository of wgkeys.
 const marker = "wgkeys.toml"
 
-// A repo is the user's repository.
+// maxMarker is more than a file of settings has.
+const maxMarker = 1 << 20
+
+// A repo is the user's repository. No symbolic link in it leads out of it: files
+// are read through root, or as package files does.
 type repo struct {
 	dir   string
+	root  *os.Root
 	ring  keyring.Ring
 	vault vault.Vault
 }
@@ -33,12 +39,12 @@ func (e *env) repo() (*repo, error) {
 		return nil, fault.Wrap(err, "cannot find the working folder", "", "")
 	}
 	for dir := start; ; dir = filepath.Dir(dir) {
-		text, err := os.ReadFile(filepath.Join(dir, marker))
+		text, err := files.Read(dir, filepath.Join(dir, marker), maxMarker)
 		if err == nil {
 			return openRepo(dir, text)
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-			return nil, fault.Wrap(fault.Errno(err), "cannot read", filepath.Join(dir, marker), "")
+			return nil, fault.Wrap(err, "cannot read", filepath.Join(dir, marker), "")
 		}
 		if dir == filepath.Dir(dir) {
 			return nil, fault.New("no wgkeys repository in", start, "neither it nor a folder above it has a "+marker,
@@ -52,10 +58,21 @@ func openRepo(dir string, text []byte) (*repo, error) {
 	if err := toml.NewDecoder(strings.NewReader(string(text))).DisallowUnknownFields().Decode(&settings); err != nil {
 		return nil, fault.Wrap(err, "cannot read the settings in", filepath.Join(dir, marker), "")
 	}
-	return &repo{dir, keyring.Ring{Dir: filepath.Join(dir, "keyring")}, vault.Vault{Dir: filepath.Join(dir, "vault")}}, nil
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", dir, "")
+	}
+	return &repo{dir, root, keyring.Ring{Dir: filepath.Join(dir, "keyring")}, vault.Vault{Dir: filepath.Join(dir, "vault")}}, nil
 }
 
-func (r *repo) tunnels() fs.FS { return os.DirFS(filepath.Join(r.dir, tunnel.Dir)) }
+// tunnels is the folder of the tunnel files.
+func (r *repo) tunnels() fs.FS {
+	below, err := fs.Sub(r.root.FS(), tunnel.Dir)
+	if err != nil { // only for a name that is no path
+		panic(err)
+	}
+	return below
+}
 
 // tunnelNames are the tunnels that the command is about: the one named with
 // -t, or all.

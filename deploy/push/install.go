@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"wgkeys/keyring/files"
 )
 
 // install puts r.text in place so that there is at every moment either the old
@@ -31,10 +33,10 @@ func install(r request) error {
 		os.Remove(tmp)
 		return err
 	}
-	if err := syncDir(dir); err != nil {
+	if err := files.Sync(dir); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(dir)) // dir may be new
+	return files.Sync(filepath.Dir(dir)) // dir may be new
 }
 
 // writeTemp returns the name of the temporary file as soon as there is one,
@@ -76,17 +78,6 @@ func sweep(dir string) {
 			os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
-}
-
-// syncDir makes a rename in dir last: fsync(2) of a file does not reach the
-// directory that names it.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // repair gives a key file back to root alone. It opens the file without

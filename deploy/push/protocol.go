@@ -10,14 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"wgkeys/deploy/ssh"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
@@ -143,31 +141,13 @@ func wellFormed(text []byte) bool {
 	return ok && len(text) == 45 && text[44] == '\n'
 }
 
-// checkPath refuses what the protocol cannot carry or a key file cannot be.
-func checkPath(p string) error {
-	odd := func(r rune) bool { return r == utf8.RuneError || unicode.IsControl(r) }
-	switch {
-	case !path.IsAbs(p):
-		return errors.New("the path is not absolute")
-	case strings.ContainsFunc(p, odd):
-		return errors.New("the path holds a control character")
-	case p != path.Clean(p) || p == "/":
-		return errors.New("the path does not end in a file's name, or is not in its shortest form")
-	case strings.HasSuffix(p, " "):
-		return errors.New("the path ends in a space")
-	case len(p) > 4095:
-		return errors.New("the path is too long")
-	}
-	return nil
-}
-
 func checkFiles(host string, files []File) error {
 	if len(files) > maxFiles {
 		return fault.New("too many key files for host", host, fmt.Sprintf("%d, at most %d", len(files), maxFiles), "")
 	}
 	seen := map[string]bool{}
 	for _, f := range files {
-		if err := checkPath(f.Path); err != nil {
+		if err := keyring.CheckFile(f.Path); err != nil {
 			return fault.Wrap(err, "cannot push to host "+strconv.Quote(host)+" the file", f.Path, "")
 		}
 		if _, ok := kindOf(f.Want); !ok {

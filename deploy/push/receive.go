@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
@@ -78,7 +79,10 @@ func parseRequest(line []byte) (request, error) {
 		return request{}, errors.New("no request of the protocol")
 	}
 	r.path = string(rest)
-	return r, checkPath(r.path)
+	if err := keyring.CheckFile(r.path); err != nil {
+		return r, fmt.Errorf("the path %w", err)
+	}
+	return r, nil
 }
 
 func field(line []byte) (head, rest []byte) {

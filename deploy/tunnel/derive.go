@@ -143,7 +143,6 @@ func (t *Tunnel) routes(h *host, v *View) []Route {
 	return routes
 }
 
-// proxies returns the single IPv6 addresses of the peers, sorted.
 // sources returns the INSIDE prefixes of the peers, sorted: all but a default
 // route, which would be everybody.
 func sources(peers []Peer) []netip.Prefix {
@@ -159,6 +158,7 @@ func sources(peers []Peer) []netip.Prefix {
 	return prefixes
 }
 
+// proxies returns the single IPv6 addresses of the peers, sorted.
 func proxies(peers []Peer) []netip.Addr {
 	var addrs []netip.Addr
 	for _, p := range peers {

@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"wgkeys/keyring"
 )
 
 // The limits of what a key may hold.
@@ -53,7 +55,7 @@ var hostKeys = keys[host]{
 	"metric":           func(r *reader, h *host, n *node) { h.metric = r.int(n, 0, max32) },
 	"private_key_file": func(r *reader, h *host, n *node) { h.privateKeyFile = r.keyFile(n) },
 	"peers": func(r *reader, h *host, n *node) {
-		h.peers = texts(r, n, "a host's name in quotes", checked(CheckHost))
+		h.peers = texts(r, n, "a host's name in quotes", checked(keyring.CheckHost))
 	},
 	"peer": func(r *reader, h *host, n *node) { r.pairs(h, n) },
 }
@@ -74,7 +76,7 @@ func (r *reader) hosts(t *Tunnel, n *node) {
 	}
 	for _, name := range n.keys {
 		at := n.table[name]
-		if err := CheckHost(name); err != nil {
+		if err := keyring.CheckHost(name); err != nil {
 			r.add(at.pos, "", "no host can be named %s: %v", shown(name), err)
 			continue
 		}

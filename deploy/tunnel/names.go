@@ -50,22 +50,6 @@ func checkDNS(s string) error {
 	return nil
 }
 
-// CheckHost returns why name cannot be a host's, nil if it can. Host names
-// become folders and arguments of ssh.
-func CheckHost(name string) error {
-	switch {
-	case name == "":
-		return errors.New("a host needs a name")
-	case len(name) > 63:
-		return errors.New("a host's name has at most 63 bytes (RFC 1035, section 2.3.4)")
-	case name[0] == '-':
-		return errors.New("a leading dash would make it an option")
-	case !spelled(name, "-_", false):
-		return errors.New("a host's name is lower-case letters, digits, - and _")
-	}
-	return nil
-}
-
 // spelled tells whether s is ASCII letters, digits and the bytes of others.
 func spelled(s, others string, upper bool) bool {
 	for i := range len(s) {

@@ -25,7 +25,7 @@ func (v *View) Validate() error {
 func (v *View) checkHost() error {
 	errs := []error{
 		CheckName(v.Tunnel),
-		CheckHost(v.Host),
+		keyring.CheckHost(v.Host),
 		checkPath(v.PrivateKeyFile),
 		within("listen_port", v.ListenPort, 0, max16),
 		within("table", v.Table, 0, max32),
@@ -64,7 +64,7 @@ func (v *View) checkPeers() error {
 
 // check looks at what p can tell by itself.
 func (p *Peer) check() error {
-	errs := []error{CheckHost(p.Name), within("keepalive", p.Keepalive, 0, max16)}
+	errs := []error{keyring.CheckHost(p.Name), within("keepalive", p.Keepalive, 0, max16)}
 	if p.PublicKey.IsZero() {
 		errs = append(errs, fmt.Errorf("peer %s has no public key", shown(p.Name)))
 	}

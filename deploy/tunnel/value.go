@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"wgkeys/keyring"
 )
 
 // defaultPort is where a host with an endpoint listens if nothing else is said.
@@ -189,13 +190,8 @@ func validDomain(name string) bool {
 
 // checkPath returns why p cannot be the file of a key on a host.
 func checkPath(p string) error {
-	switch {
-	case !path.IsAbs(p) || path.Clean(p) != p || p == "/":
-		return fmt.Errorf("%s is no clean absolute path of a file", shown(p))
-	case len(p) > 1024:
-		return errors.New("the path is longer than 1024 bytes")
-	case strings.ContainsFunc(p, unprintable):
-		return fmt.Errorf("%s has a character that cannot be printed", shown(p))
+	if err := keyring.CheckFile(p); err != nil {
+		return fmt.Errorf("%s %w", shown(p), err)
 	}
 	return nil
 }

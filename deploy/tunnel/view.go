@@ -50,21 +50,3 @@ type Route struct {
 	Metric  int          `json:"metric,omitempty"` // 0: the kernel's default
 	Peer    string       `json:"peer"`             // whom it leads to
 }
-
-// CapturedEndpoints returns the peers whose endpoint, where it is an address,
-// lies within a prefix that v routes into the tunnel: without a rule for the
-// encrypted packets they would be sent into the tunnel that they make up.
-func (v *View) CapturedEndpoints() []Peer {
-	var routed prefixSet[bool]
-	for _, r := range v.Routes {
-		routed.put(r.Prefix, true)
-	}
-	var captured []Peer
-	for _, p := range v.Peers {
-		e, err := parseEndpoint(p.Endpoint)
-		if _, _, within := routed.around(e.addr); err == nil && within {
-			captured = append(captured, p)
-		}
-	}
-	return captured
-}

@@ -1,0 +1,135 @@
+// Package files reads and writes the files of a repository, and nothing beside
+// it: a symbolic link that leads out of the repository is refused, since git
+// brings links along and whoever wrote one may not be trusted with the rest of
+// the machine.
+//
+// Every root is a repository's folder, and every path lies below it. Errors do
+// not name the path: their reader knows it in full.
+package files
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"wgkeys/keyring/fault"
+)
+
+// ErrOutside is the error for a link that leads out of the repository, or that
+// is absolute.
+var ErrOutside = errors.New("a symbolic link leads out of the repository")
+
+// Read returns the content of a regular file of at most limit bytes.
+func Read(root, path string, limit int64) ([]byte, error) {
+	r, name, err := open(root, path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	// Without O_NONBLOCK a FIFO would make us wait for its writer (fifo(7)).
+	f, err := r.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, told(err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, told(err)
+	} else if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("larger than %d KiB", limit>>10)
+	}
+	return text, told(err)
+}
+
+// Create makes a new file, and the folders on its way, in full or not at all: a
+// temporary file, private from birth, is on disk before it gets the name. If
+// there is a file of that name already the error is [fs.ErrExist], and the file
+// is left as it is; of several that race one wins.
+func Create(root, path string, text []byte, mode fs.FileMode) error {
+	r, name, err := open(root, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	dir := filepath.Dir(name)
+	if err := r.MkdirAll(dir, 0o755); err != nil {
+		return told(err)
+	}
+	temp := filepath.Join(dir, "."+filepath.Base(name)+"."+rand.Text())
+	defer r.Remove(temp)
+	if err := write(r, temp, text, mode); err != nil {
+		return told(err)
+	}
+	// link(2) is a rename that replaces nothing.
+	if err := r.Link(temp, name); err != nil {
+		return told(err)
+	}
+	return told(cmp.Or(syncIn(r, dir), syncIn(r, filepath.Dir(dir))))
+}
+
+func write(r *os.Root, name string, text []byte, mode fs.FileMode) error {
+	f, err := r.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return cmp.Or(err, f.Chmod(mode), f.Sync(), f.Close())
+}
+
+// List returns the entries of a folder, sorted by name.
+func List(root, path string) ([]fs.DirEntry, error) {
+	r, name, err := open(root, path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	entries, err := fs.ReadDir(r.FS(), filepath.ToSlash(name))
+	return entries, told(err)
+}
+
+// Sync makes a new name in dir survive a power failure: fsync(2) of a file does
+// not reach the folder that names it.
+func Sync(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func syncIn(r *os.Root, dir string) error {
+	d, err := r.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func open(root, path string) (r *os.Root, name string, err error) {
+	if name, err = filepath.Rel(root, path); err != nil {
+		return nil, "", err
+	}
+	r, err = os.OpenRoot(root)
+	return r, name, told(err)
+}
+
+// told returns the kernel's words for err, and ours for what [os.Root] refuses,
+// which has no name in package os.
+func told(err error) error {
+	if err == nil {
+		return nil
+	}
+	if err = fault.Errno(err); err.Error() == "path escapes from parent" {
+		return ErrOutside
+	}
+	return err
+}

@@ -1,0 +1,44 @@
+package keyring
+
+import (
+	"errors"
+	"path"
+	"strings"
+	"unicode"
+)
+
+const hostChars = "abcdefghijklmnopqrstuvwxyz0123456789-_"
+
+// CheckHost returns why name cannot be a host's, nil if it can. Host names
+// become folders, words of a vault file's metadata and arguments of ssh.
+func CheckHost(name string) error {
+	switch {
+	case name == "":
+		return errors.New("a host needs a name")
+	case len(name) > 63:
+		return errors.New("a host's name has at most 63 bytes (RFC 1035, section 2.3.4)")
+	case name[0] == '-':
+		return errors.New("a leading dash would make it an option")
+	case strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(hostChars, r) }):
+		return errors.New("a host's name is lower-case letters, digits, - and _")
+	}
+	return nil
+}
+
+// CheckFile returns why p cannot be the path of a key file on a host, nil if it
+// can. It travels in lines, so it has no control character and no space at its
+// end, and a person reviews it, so he can see all of it.
+func CheckFile(p string) error {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
+	switch {
+	case !path.IsAbs(p) || path.Clean(p) != p || p == "/":
+		return errors.New("is no clean absolute path of a file")
+	case len(p) > 1024:
+		return errors.New("is longer than 1024 bytes")
+	case strings.ContainsFunc(p, unprintable):
+		return errors.New("has a character that cannot be printed")
+	case strings.HasSuffix(p, " "):
+		return errors.New("ends in a space")
+	}
+	return nil
+}
