@@ -1,9 +1,11 @@
 package tunnel
 
 import (
+	"fmt"
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"wgkeys/keyring/fault"
 )
@@ -17,7 +19,16 @@ func (t *Tunnel) host(name string) (*host, error) {
 		return h, nil
 	}
 	return nil, fault.New("no such host", name,
-		path.Join(Dir, t.Name+ext)+" does not name it"+didYouMean(name, maps.Keys(t.hosts)), "")
+		path.Join(Dir, t.Name+ext)+" does not name it"+didYouMean(name, maps.Keys(t.hosts)), t.nameOne())
+}
+
+// nameOne tells the hosts there are, unless they are too many for a line.
+func (t *Tunnel) nameOne() string {
+	const many = 8
+	if len(t.names) > many {
+		return fmt.Sprintf("name one of the %d hosts of tunnel %s: grep hosts %s", len(t.names), t.Name, path.Join(Dir, t.Name+ext))
+	}
+	return "name one of " + strings.Join(t.names, ", ")
 }
 
 // SSH returns the destination of host for ssh(1): what the tunnel file says, or

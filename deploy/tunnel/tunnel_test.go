@@ -1,12 +1,14 @@
 package tunnel_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
 )
 
 func TestMesh(t *testing.T) {
@@ -146,5 +148,22 @@ func TestNames(t *testing.T) {
 		if err := tunnel.CheckName(name); (err == nil) != want {
 			t.Errorf("tunnel %q: %v", name, err)
 		}
+	}
+}
+
+// A thousand names are no hint.
+func TestManyHosts(t *testing.T) {
+	tun := parse(t, os.DirFS("testdata/views/mesh"), "wg0")
+	_, err := tun.KeyFiles("nobody")
+	if hints := fault.Hints(err); len(hints) != 1 || hints[0] != "name one of agate, basalt, flint, shale, slate" {
+		t.Errorf("hints %q", hints)
+	}
+	text := "[hosts.hub]\nendpoint = \"192.0.2.1\"\n"
+	for i := range 8 {
+		text += fmt.Sprintf("[hosts.spoke-%d]\n", i)
+	}
+	_, err = parse(t, archiveFS("-- wg0.toml --\n"+text), "wg0").KeyFiles("nobody")
+	if hints := fault.Hints(err); len(hints) != 1 || hints[0] != "name one of the 9 hosts of tunnel wg0: grep hosts tunnels/wg0.toml" {
+		t.Errorf("hints %q", hints)
 	}
 }

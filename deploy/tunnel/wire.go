@@ -48,7 +48,16 @@ func DecodeView(r io.Reader) (*View, error) {
 		err = fmt.Errorf("format %d, want %d: the two ends run different versions of wgkeys", in.Format, Format)
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot read the view", "", "wgkeys --version")
+		return nil, fault.Wrap(err, "cannot read the view", "", hintFor(err))
 	}
 	return in.View, in.View.Validate()
+}
+
+// hintFor tells what is no view at all from one of another version.
+func hintFor(err error) string {
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "it is what wgkeys show --json HOST writes"
+	}
+	return "on both ends: wgkeys --version"
 }
