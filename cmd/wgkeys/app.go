@@ -3,15 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-
-	"wgkeys/keyring/fault"
 )
 
 // An env is what every verb works with.
@@ -50,7 +47,12 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usage("cannot read the command line of", "wgkeys", "flags belong to a verb, and none is named", "wgkeys --help")
 		},
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "version", Usage: "tell which wgkeys this is"}},
 		Action: func(c *cli.Context) error {
+			if c.Bool("version") {
+				u.printf("%s\n", version())
+				return nil
+			}
 			if c.NArg() == 0 {
 				return cli.ShowAppHelp(c)
 			}
@@ -196,10 +198,4 @@ func failures(failed, all int, err error) error {
 		return &exitError{exitSome, err}
 	}
 	return &exitError{exitFailed, err}
-}
-
-// isFault reports whether err was written for people.
-func isFault(err error) bool {
-	var f *fault.Fault
-	return errors.As(err, &f)
 }

@@ -20,7 +20,8 @@ func withHelp(app *cli.App) *cli.App {
 
 const appEnd = `
 Flags stand before or after names; what follows "--" is a name.
-"wgkeys VERB --help" tells the flags of a verb.
+"wgkeys VERB --help" tells the flags of a verb, "wgkeys --version" which wgkeys
+this is.
 
 Files, in the repository:
     wgkeys.toml                  marks the repository; empty will do
@@ -39,7 +40,8 @@ Exit codes:
     1  failed
     2  called wrongly
     3  some hosts failed, others did not
-    4  plan, or a dry run of apply or down: there is a step to take
+    4  plan, or a dry run of apply or down: there is a step to take;
+       check: there is a finding
 `
 
 func appHelp(app *cli.App) string {
