@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,15 +19,15 @@ func checkCommand() (*cli.Command, func(*env) error) {
 		Name:  "check",
 		Usage: "find what is wrong in the repository, without any secret",
 		Description: "Tunnel files, missing keys, vault files that do not belong to the public key,\n" +
-			"preshared keys with one end missing, recipients that are out of date. Exit code 4\n" +
-			"if there is a finding.",
+			"preshared keys with one end missing, recipients that are out of date, keys of\n" +
+			"hosts that no tunnel names. Exit code 4 if there is a finding.",
 		Flags: []cli.Flag{tunnelFlag, jsonFlag},
 	}, doCheck
 }
 
 // A finding is something wrong, and what to do about it.
 type finding struct {
-	Tunnel string `json:"tunnel"`
+	Tunnel string `json:"tunnel,omitempty"`
 	Host   string `json:"host,omitempty"`
 	What   string `json:"what"`
 	Hint   string `json:"hint,omitempty"`
@@ -41,9 +42,14 @@ func doCheck(e *env) error {
 	if err != nil {
 		return err
 	}
-	c := &checker{repo: r, found: []finding{}}
+	c := &checker{repo: r, found: []finding{}, named: map[string]bool{}}
 	for _, name := range names {
 		if err := c.tunnel(name); err != nil {
+			return err
+		}
+	}
+	if e.cli.String("tunnel") == "" {
+		if err := c.strangers(); err != nil {
 			return err
 		}
 	}
@@ -57,8 +63,10 @@ func doCheck(e *env) error {
 }
 
 type checker struct {
-	repo  *repo
-	found []finding
+	repo    *repo
+	found   []finding
+	named   map[string]bool // the hosts of all tunnels
+	unknown bool            // the hosts of one are not known
 }
 
 func (c *checker) tell(e *env) error {
@@ -104,9 +112,11 @@ func (c *checker) tunnel(name string) error {
 	}
 	if err != nil {
 		c.fault(name, "", err)
+		c.unknown = true
 		return nil
 	}
 	for _, host := range t.Hosts() {
+		c.named[host] = true
 		c.key(name, host)
 		if _, err := c.repo.view(t, host); err != nil && !c.lacksKey(name, t) {
 			c.fault(name, host, err)
@@ -114,6 +124,26 @@ func (c *checker) tunnel(name string) error {
 	}
 	for _, pair := range t.PSKPairs() {
 		c.psk(name, pair[0], pair[1])
+	}
+	return nil
+}
+
+// strangers finds vault files of hosts that no tunnel names: a host that is gone
+// leaves secrets behind, and a host that is misspelled gets none.
+func (c *checker) strangers() error {
+	hosts, err := c.repo.vault.Hosts()
+	if err != nil || c.unknown {
+		return err
+	}
+	for _, host := range hosts {
+		files, err := c.repo.vault.List(host)
+		if err != nil {
+			return err
+		}
+		if len(files) > 0 && !c.named[host] {
+			c.add("", host, fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r vault/%[1]s keyring/%[1]s", host),
+				"no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
+		}
 	}
 	return nil
 }
