@@ -2,9 +2,9 @@ package keyring
 
 import (
 	"bytes"
-	"crypto/ecdh"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -137,20 +137,31 @@ func encode(k *[wgtypes.KeyLen]byte) []byte {
 }
 
 // lowOrder tells whether k times a clamped scalar, a multiple of the cofactor
-// 8, is the neutral element: then ECDH fails (RFC 7748, section 6.1).
+// 8, is the neutral element: then ECDH fails (RFC 7748, section 6.1). It is so
+// for the points of lowOrderPoints alone; the top bit of a key does not count.
 func lowOrder(k PublicKey) bool {
-	scalar := make([]byte, wgtypes.KeyLen)
-	scalar[0], scalar[31] = 8, 64
-	private, err := ecdh.X25519().NewPrivateKey(scalar)
+	k[len(k)-1] &= 0x7f
+	return slices.Contains(lowOrderPoints, k)
+}
+
+// lowOrderPoints are 0, 1, the two u of order 8, p-1, and 0 and 1 as p and p+1.
+// A list, for ten thousand multiplications take a second.
+var lowOrderPoints = []PublicKey{
+	{},
+	{1},
+	point("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
+	point("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
+	point("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+	point("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+	point("eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+}
+
+func point(text string) PublicKey {
+	b, err := hex.DecodeString(text)
 	if err != nil {
-		return true
+		panic(err)
 	}
-	public, err := ecdh.X25519().NewPublicKey(k[:])
-	if err != nil {
-		return true
-	}
-	_, err = private.ECDH(public)
-	return err != nil
+	return PublicKey(b)
 }
 
 // reduced tells whether k, read as a little-endian number, is below 2^255-19.

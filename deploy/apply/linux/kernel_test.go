@@ -257,7 +257,7 @@ func TestRouteInTheWay(t *testing.T) {
 	h := newHost(t)
 	run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8:ffff::9", "dev", "eth0") // metric 1024
 	v := &tunnel.View{Tunnel: "wg0", Host: "basalt", PublicKey: publicKey(applytest.Own[0]), PrivateKeyFile: "/etc/wireguard/wg0.key",
-		Peers:  []tunnel.Peer{{Name: "shale", PublicKey: publicKey("basalt"), AllowedIPs: applytest.Prefixes("::/0")}},
+		Peers:  []tunnel.Peer{{Name: "shale", PublicKey: publicKey("basalt"), Endpoint: "192.0.2.1:51820", AllowedIPs: applytest.Prefixes("::/0")}},
 		Routes: []tunnel.Route{{Prefix: prefix("::/0"), Peer: "shale"}}}
 	origin := dump(t)
 	_, err := h.tryApply(t, v)
