@@ -67,11 +67,7 @@ func (e *env) applyOrPlan(planOnly bool) error {
 	if err != nil {
 		return err
 	}
-	here, err := e.thisHost()
-	if err != nil {
-		return err
-	}
-	if v.Host == here {
+	if len(e.names()) == 0 || e.isHere(t, v.Host) {
 		return e.applyHere(v, planOnly)
 	}
 	return e.applyThere(t, v, planOnly)

@@ -46,6 +46,7 @@ func TestFaultSweep(t *testing.T) {
 
 	sweep := &sweep{users: u, before: before, target: target, counts: map[string]int{}}
 	calls := sweep.count("wgkeys apply")
+	t.Logf("the system calls of one apply: %v", calls)
 	u.must(u.shale, "wgkeys down")
 	for _, call := range slices.Sorted(maps.Keys(calls)) {
 		for n := 1; n <= calls[call]; n += stride(call) {
@@ -61,10 +62,10 @@ func stride(call string) int {
 	if n, err := strconv.Atoi(os.Getenv("FAULT_STRIDE")); err == nil {
 		return n
 	}
-	n := 9
+	n := 31
 	switch call {
 	case "sendto", "sendmsg", "pwrite64", "renameat", "unlinkat", "fsync", "flock", "mkdirat":
-		n = 4
+		n = 7
 	}
 	if lab.Kernel() == "vm" {
 		n *= 12
@@ -95,7 +96,7 @@ func (s *sweep) count(command string) map[string]int {
 func (s *sweep) inject(call, what string, n int) result {
 	s.t.Helper()
 	s.points++
-	return s.run(s.shale, fmt.Sprintf("strace -qq -o /dev/null -e trace=%s -e inject=%s:%s:when=%d wgkeys apply", call, call, what, n))
+	return s.run(s.shale, fmt.Sprintf("timeout -s KILL 30 strace -qq -o /dev/null -e trace=%s -e inject=%s:%s:when=%d wgkeys apply", call, call, what, n))
 }
 
 // fail makes the n-th call of its kind fail.

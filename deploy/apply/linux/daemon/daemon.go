@@ -12,8 +12,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,9 +45,10 @@ func Start(ctx context.Context, name string, args ...string) error {
 	}
 	said, err := answer(ctx, stdout)
 	if said != ready {
-		stdin.Close()
-		cmd.Process.Kill()
+		stdin.Close() // at which it cleans up and ends
+		kill := time.AfterFunc(2*time.Second, func() { cmd.Process.Kill() })
 		cmd.Wait()
+		kill.Stop()
 		if said != "" {
 			err = errors.New(said)
 		}
@@ -71,12 +74,12 @@ func answer(ctx context.Context, r io.ReadCloser) (string, error) {
 // Detach tells the parent that the process is ready, waits for its word, and
 // lets go of it: a parent that dies before then takes the process along.
 func Detach() error {
+	signal.Ignore(unix.SIGPIPE) // which a dead parent's pipe would kill it with
 	if _, err := fmt.Println(ready); err != nil {
 		return err
 	}
-	word := make([]byte, 3)
-	if _, err := io.ReadFull(os.Stdin, word); err != nil {
-		return errors.New("the command that wanted the process is gone")
+	if err := permission(10 * time.Second); err != nil {
+		return err
 	}
 	leaveSession()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
@@ -89,6 +92,25 @@ func Detach() error {
 		}
 	}
 	return null.Close()
+}
+
+// permission waits for the parent's word, but not for ever: a parent that could
+// not tell that its child was born waits for the child's end.
+func permission(atMost time.Duration) error {
+	heard := make(chan error, 1)
+	go func() {
+		word := make([]byte, 3)
+		_, err := io.ReadFull(os.Stdin, word)
+		heard <- err
+	}()
+	select {
+	case err := <-heard:
+		if err == nil {
+			return nil
+		}
+	case <-time.After(atMost):
+	}
+	return errors.New("the command that wanted the process is gone")
 }
 
 // leaveSession takes the process out of the control group of the login or the

@@ -55,6 +55,11 @@ func Gone(name string, atMost time.Duration) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
+		if c, err := net.Dial("unix", socket(name)); err == nil {
+			c.Close()
+		} else if errors.Is(err, unix.ECONNREFUSED) { // of one that was killed
+			return os.Remove(socket(name))
+		}
 		if time.Now().After(end) {
 			return fmt.Errorf("the device of %s still holds its socket %s", name, socket(name))
 		}
