@@ -90,9 +90,7 @@ func newWalk(t *testing.T, with tool, way []int) *walk {
 	// The strict reverse path check (RFC 3704) shows whether the encrypted
 	// packets are marked all the time.
 	w.must(w.shale, "sysctl -w net.ipv4.conf.eth0.rp_filter=1")
-	// A firewall that tracks connections, as most hosts have. Masquerading would
-	// start that by itself, and two first packets of one flow that cross at this
-	// moment clash: the kernel drops one (__nf_conntrack_confirm).
+	// A firewall that tracks connections, as most hosts have.
 	w.must(w.shale, "nft 'table inet firewall { chain c { type filter hook input priority 0; ct state invalid drop; }; }'")
 	// The views with a table of their own leave its rule to the host.
 	w.must(w.shale, "ip -4 rule add table 777 priority 1000; ip -6 rule add table 777 priority 1000")
