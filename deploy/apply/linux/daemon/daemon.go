@@ -6,6 +6,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,23 +44,29 @@ func Start(ctx context.Context, name string, args ...string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start %s: %w", name, err)
 	}
-	said, err := answer(ctx, stdout)
-	if said != ready {
+	if err := begin(ctx, stdin, stdout); err != nil {
 		stdin.Close() // at which it cleans up and ends
 		kill := time.AfterFunc(2*time.Second, func() { cmd.Process.Kill() })
 		cmd.Wait()
 		kill.Stop()
-		if said != "" {
-			err = errors.New(said)
-		}
-		return fmt.Errorf("cannot run %s: %w", name, err)
-	}
-	if _, err := io.WriteString(stdin, "go\n"); err != nil {
 		return fmt.Errorf("cannot run %s: %w", name, err)
 	}
 	stdin.Close()
 	stdout.Close()
 	return cmd.Process.Release()
+}
+
+// begin hears that the process is ready and lets it go.
+func begin(ctx context.Context, stdin io.Writer, stdout io.ReadCloser) error {
+	said, err := answer(ctx, stdout)
+	if said != ready && said != "" {
+		return errors.New(said)
+	}
+	if said != ready {
+		return cmp.Or(err, io.ErrUnexpectedEOF)
+	}
+	_, err = io.WriteString(stdin, "go\n")
+	return err
 }
 
 // answer reads the one line that the process says.
