@@ -62,13 +62,19 @@ func makeAll(ctx context.Context) (pids string, err error) {
 	return fmt.Sprint(shale.PID(), " ", basalt.PID()), basalt.Command(ctx, "sleep", "4322").Start()
 }
 
-// namespaces returns the namespaces of a host, by its process 1.
+// namespaces returns the namespaces of a host, by its process 1. It holds them
+// until the test ends: the kernel gives the number of one that is gone to the
+// next one, which may be another test's.
 func namespaces(t *testing.T, pids ...string) map[string]bool {
 	t.Helper()
 	set := make(map[string]bool)
 	for _, pid := range pids {
 		for _, kind := range []string{"net", "mnt", "pid", "uts", "ipc"} {
-			ns, err := os.Readlink("/proc/" + pid + "/ns/" + kind)
+			path := "/proc/" + pid + "/ns/" + kind
+			held, err := os.Open(path)
+			must(t, err)
+			t.Cleanup(func() { held.Close() })
+			ns, err := os.Readlink(path)
 			must(t, err)
 			set[ns] = true
 		}
