@@ -203,23 +203,26 @@ func planJSON(p *apply.Plan) planned {
 	return out
 }
 
-func doDown(e *env) error {
-	here, err := e.thisHost()
+func doDown(e *env) error { return e.onApplied(e.downHere, e.downThere) }
+
+// onApplied works on a tunnel that was applied here, or has another host do so.
+func (e *env) onApplied(here, there func(string) error) error {
+	this, err := e.thisHost()
 	if err != nil {
 		return err
 	}
-	host, err := e.oneName(func() (string, error) { return here, nil })
+	host, err := e.oneName(func() (string, error) { return this, nil })
 	if err != nil {
 		return err
 	}
-	if host != here {
-		return e.downThere(host)
+	if host != this {
+		return there(host)
 	}
 	name, err := e.appliedTunnel()
 	if err != nil || name == "" {
 		return err
 	}
-	return e.downHere(name)
+	return here(name)
 }
 
 func (e *env) downHere(name string) error {

@@ -92,31 +92,15 @@ func keep(v *tunnel.View) error {
 	return nil
 }
 
-func doConfirm(e *env) error {
-	here, err := e.thisHost()
-	if err != nil {
-		return err
-	}
-	host, err := e.oneName(func() (string, error) { return here, nil })
-	if err != nil {
-		return err
-	}
-	if host != here {
-		return e.confirmThere(host)
-	}
-	name, err := e.appliedTunnel()
-	if err != nil || name == "" {
-		return err
-	}
+func doConfirm(e *env) error { return e.onApplied(e.confirmHere, e.confirmThere) }
+
+func (e *env) confirmHere(name string) error {
 	unlock, err := apply.Lock(e.ctx, linux.RunDir, e.sayWaiting)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return e.confirmHere(name, e.cli.String("token"))
-}
-
-func (e *env) confirmHere(name, token string) error {
+	token := e.cli.String("token")
 	p, err := apply.ReadPending(linux.RunDir, name)
 	switch {
 	case err != nil:

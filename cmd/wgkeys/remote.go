@@ -85,31 +85,31 @@ func (e *env) confirmOver(t *tunnel.Tunnel, host, token string, wait time.Durati
 	return err
 }
 
-func (e *env) confirmThere(host string) error {
+// tunnelOf is the tunnel that the command is about, of which host must be one.
+func (e *env) tunnelOf(host string) (*tunnel.Tunnel, error) {
 	r, err := e.repo()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t, err := r.oneTunnel(e)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := t.KeyFiles(host); err != nil { // a host of the tunnel?
+	_, err = t.KeyFiles(host)
+	return t, err
+}
+
+func (e *env) confirmThere(host string) error {
+	t, err := e.tunnelOf(host)
+	if err != nil {
 		return err
 	}
 	return e.confirmOver(t, host, "", 0)
 }
 
 func (e *env) downThere(host string) error {
-	r, err := e.repo()
+	t, err := e.tunnelOf(host)
 	if err != nil {
-		return err
-	}
-	t, err := r.oneTunnel(e)
-	if err != nil {
-		return err
-	}
-	if _, err := t.KeyFiles(host); err != nil { // a host of the tunnel?
 		return err
 	}
 	args := []string{"down", "-t", t.Name}
