@@ -51,7 +51,7 @@ var hostKeys = keys[host]{
 	"ndp_proxy":        func(r *reader, h *host, n *node) { h.ndpProxy = r.bool(n) },
 	"sysctls":          func(r *reader, h *host, n *node) { r.sysctls(h, n, "") },
 	"fwmark":           func(r *reader, h *host, n *node) { h.fwmark = r.int(n, 0, max32) },
-	"table":            func(r *reader, h *host, n *node) { h.table = r.int(n, 1, max32) },
+	"table":            func(r *reader, h *host, n *node) { h.table = r.routingTable(n) },
 	"metric":           func(r *reader, h *host, n *node) { h.metric = r.int(n, 0, max32) },
 	"private_key_file": func(r *reader, h *host, n *node) { h.privateKeyFile = r.keyFile(n) },
 	"peers": func(r *reader, h *host, n *node) {

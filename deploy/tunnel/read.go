@@ -94,6 +94,17 @@ func (r *reader) int(n *node, low, high int) value[int] {
 	return value[int]{int(i), n.pos}
 }
 
+// routingTable reads a table that routes can be put in. Table 253, default,
+// is one of them: a rule of the kernel's looks there for what main has not.
+func (r *reader) routingTable(n *node) value[int] {
+	t := r.int(n, 0, max32)
+	if err := checkTable(t.val); t.given() && err != nil {
+		r.add(n.pos, "leave table out for the main table, or write a number that no other program uses: table = 51820", "%s: %v", n.path(), err)
+		return value[int]{}
+	}
+	return t
+}
+
 // text reads a string with parse, whose error becomes the reason.
 func text[T any](r *reader, n *node, want string, parse func(string) (T, error)) value[T] {
 	if !r.is(n, want, unstable.String) {

@@ -29,6 +29,7 @@ func (v *View) checkHost() error {
 		checkPath(v.PrivateKeyFile),
 		within("listen_port", v.ListenPort, 0, max16),
 		within("table", v.Table, 0, max32),
+		v.checkTable(),
 	}
 	if v.PublicKey.IsZero() {
 		errs = append(errs, errors.New("the host has no public key"))
@@ -41,6 +42,15 @@ func (v *View) checkHost() error {
 		errs = append(errs, checkAddress(a), seen.add(a.Addr(), "address"))
 	}
 	return errors.Join(errs...)
+}
+
+// checkTable takes the main table for none: a view that an older program kept
+// may spell it so.
+func (v *View) checkTable() error {
+	if v.Table == tableNone || v.Table == tableMain {
+		return nil
+	}
+	return checkTable(v.Table)
 }
 
 func (v *View) checkPeers() error {

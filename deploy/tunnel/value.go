@@ -188,6 +188,24 @@ func validDomain(name string) bool {
 	return strings.Trim(last, "0123456789") != ""
 }
 
+// The kernel's own routing tables (RT_TABLE_UNSPEC, _MAIN and _LOCAL in
+// linux/rtnetlink.h).
+const tableNone, tableMain, tableLocal = 0, 254, 255
+
+// checkTable returns why a tunnel file cannot name a routing table.
+func checkTable(table int) error {
+	switch table {
+	case tableNone:
+		return errors.New("0 is no routing table")
+	case tableMain:
+		// Where a route would catch the encrypted packets it cannot stay there.
+		return errors.New("254 is the main table, where routes go that name none")
+	case tableLocal:
+		return errors.New("255 is the table of the host's own addresses, which the kernel looks at before all others")
+	}
+	return nil
+}
+
 // checkPath returns why p cannot be the file of a key on a host.
 func checkPath(p string) error {
 	if err := keyring.CheckFile(p); err != nil {

@@ -29,6 +29,7 @@ func TestDecodeViewRefuses(t *testing.T) {
 		{"fwmark", `"forward": true`, `"fwmark": 4294967296`, "fwmark"},
 		{"mtu", `"forward": true`, `"mtu": 575`, "mtu 575"},
 		{"table", `"forward": true`, `"table": -1`, "table -1"},
+		{"local table", `"forward": true`, `"table": 255`, "the host's own addresses"},
 		{"address", `"10.9.0.1/24"`, `"::ffff:10.9.0.1/120"`, "IPv4-mapped"},
 		{"no address", `"10.9.0.1/24"`, `""`, "a prefix is missing"},
 		{"address twice", `"2001:db8:9::1/64"`, `"10.9.0.1/16"`, "the same address"},

@@ -252,6 +252,32 @@ func TestLastIPv4Address(t *testing.T) {
 	}
 }
 
+// TestDefaultTable: a route of last resort, in the kernel's table 253, is seen
+// again and taken away again.
+func TestDefaultTable(t *testing.T) {
+	h := newHost(t)
+	origin := dump(t)
+	v := &tunnel.View{Tunnel: "wg0", Host: "basalt", PublicKey: publicKey(applytest.Own[0]), PrivateKeyFile: "/etc/wireguard/wg0.key", Table: 253,
+		Peers:  []tunnel.Peer{{Name: "shale", PublicKey: publicKey("basalt"), Endpoint: "192.0.2.1:51820", AllowedIPs: applytest.Prefixes("0.0.0.0/0")}},
+		Routes: []tunnel.Route{{Prefix: prefix("0.0.0.0/0"), Peer: "shale"}}}
+	h.apply(t, v)
+	if out := run(t, "ip", "route", "get", "198.51.100.9"); !strings.Contains(out, "dev eth0") {
+		t.Errorf("main comes first, but the route is %s", out)
+	}
+	run(t, "ip", "route", "del", "default", "table", "main")
+	if out := run(t, "ip", "route", "get", "198.51.100.9"); !strings.Contains(out, "dev wg0") {
+		t.Errorf("main has no route, and the one taken is %s", out)
+	}
+	run(t, "ip", "route", "add", "default", "via", "192.0.2.1")
+	if plan, _ := h.plan(t, v); len(plan.Steps) > 0 {
+		t.Errorf("the second plan is not empty:\n%s", spelled(plan))
+	}
+	h.down(t)
+	if d := diff(origin, dump(t)); d != "" {
+		t.Errorf("down leaves\n%s", d)
+	}
+}
+
 // TestRouteInTheWay: another interface has the route. Nothing is changed.
 func TestRouteInTheWay(t *testing.T) {
 	h := newHost(t)
