@@ -53,10 +53,29 @@ hint: give this tunnel's routes another: metric = 512 for the host in the tunnel
 	{name: "kernel parameters read-only", set: "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys", unset: "umount /proc/sys", says: `
 error: cannot change tunnel "wg0": sysctl -w net.ipv6.conf.eth0.accept_ra=2: kernel parameters cannot be changed here: /proc/sys is mounted read-only; the tunnel is as it was before
 hint: mount -o remount,rw,bind /proc/sys, or start the container with the right to change it`},
+	{name: "a value that the kernel refuses", set: withSysctl(`"net.ipv4.tcp_congestion_control" = "nonesuch"`), unset: withoutSysctl, says: `
+error: cannot change tunnel "wg0": sysctl -w net.ipv4.tcp_congestion_control=nonesuch: the kernel refuses the value for "/proc/sys/net/ipv4/tcp_congestion_control": no such file or directory; the tunnel is as it was before
+hint: cat /proc/sys/net/ipv4/tcp_congestion_control shows how it is spelled; then correct sysctls in the tunnel file`},
+	{name: "a number that the kernel refuses", set: withSysctl(`"net.ipv4.ip_default_ttl" = 256`), unset: withoutSysctl, says: `
+error: cannot change tunnel "wg0": sysctl -w net.ipv4.ip_default_ttl=256: the kernel refuses the value for "/proc/sys/net/ipv4/ip_default_ttl": invalid argument; the tunnel is as it was before
+hint: cat /proc/sys/net/ipv4/ip_default_ttl shows how it is spelled; then correct sysctls in the tunnel file`},
+	{name: "no such parameter", set: withSysctl(`"net.core.nonesuch" = 1`), unset: withoutSysctl, says: `
+error: no such kernel parameter on this host: "net.core.nonesuch": there is no /proc/sys/net/core/nonesuch
+hint: ls /proc/sys/net/core shows those there are; what belongs to a module comes with it (modprobe nf_conntrack)`},
+	{name: "no such parameter of the tunnel's", set: withSysctl(`"net.ipv4.conf.wg0.nonesuch" = 1`), unset: withoutSysctl, says: `
+error: cannot change tunnel "wg0": sysctl -w net.ipv4.conf.wg0.nonesuch=1: no such kernel parameter: "/proc/sys/net/ipv4/conf/wg0/nonesuch": this kernel has none for the tunnel's interface; the tunnel is as it was before
+hint: ls /proc/sys/net/ipv4/conf/wg0 shows those there are; then correct sysctls in the tunnel file`},
 	{name: "no repository", command: "cd / && wgkeys apply", says: `
 error: no wgkeys repository in "/": neither it nor a folder above it has a wgkeys.toml
 hint: wgkeys init, or name the repository with -C DIR`},
 }
+
+// withSysctl has the tunnel file of shale ask for a kernel parameter.
+func withSysctl(setting string) string {
+	return "cp tunnels/wg0.toml /run/wg0.toml; sed -i 's/^forward .*/sysctls = { " + setting + " }/' tunnels/wg0.toml"
+}
+
+const withoutSysctl = "mv /run/wg0.toml tunnels/wg0.toml"
 
 // Each trouble is told in one error and one hint, and nothing was touched.
 func labRefusals(t *testing.T, u *users) {

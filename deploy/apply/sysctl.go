@@ -112,7 +112,7 @@ func (p *planner) assign(key, value, why string, args ...any) {
 		}
 		if !known && !strings.Contains(key, "/"+p.view.Tunnel+"/") {
 			// Its value could not be put back.
-			p.err = fault.New("no such kernel parameter on this host:", sysctlName(key), "there is no /proc/sys/"+key, "")
+			p.err = fault.New("no such kernel parameter on this host:", sysctlName(key), "there is no /proc/sys/"+key, hintMissing(key))
 		}
 		if !known { // one of our own link's, which does not exist yet
 			p.now[key] = p.now[p.inherited(key)]
@@ -124,6 +124,14 @@ func (p *planner) assign(key, value, why string, args ...any) {
 		}
 		p.step(c, why, args...)
 	}
+}
+
+// hintMissing says how a host comes by a parameter.
+func hintMissing(key string) string {
+	if strings.HasPrefix(key, "net/ipv6/") && path.Base(key) == "forwarding" {
+		return "this kernel runs without IPv6: cat /proc/cmdline, and boot it without ipv6.disable=1"
+	}
+	return "ls /proc/sys/" + path.Dir(key) + " shows those there are; what belongs to a module comes with it (modprobe nf_conntrack)"
 }
 
 // inherited returns the parameter whose value a new link of ours begins with.

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -16,7 +13,6 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
-	"wgkeys/keyring/fault"
 )
 
 // Do implements [apply.Kernel].
@@ -53,7 +49,7 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 	case apply.RuleChange:
 		return k.setRule(c)
 	case apply.FilterChange:
-		return setFilter(c)
+		return k.setFilter(ctx, c)
 	case apply.ManagerChange:
 		return setManager(ctx, c)
 	case apply.DNSChange:
@@ -157,7 +153,13 @@ func (k *Kernel) setDevice(c apply.DeviceChange) error {
 	if mark := int(c.New.FwMark); c.Old.FwMark != c.New.FwMark {
 		cfg.FirewallMark = &mark
 	}
-	return gone(k.wg.ConfigureDevice(c.Link, cfg))
+	if err := k.wg.ConfigureDevice(c.Link, cfg); err != nil {
+		return gone(err)
+	}
+	if c.Old.ListenPort != 0 && c.Old.ListenPort != c.New.ListenPort {
+		return k.nudge(c.Link)
+	}
+	return nil
 }
 
 func (k *Kernel) setProxy(c apply.ProxyChange) error {
@@ -175,35 +177,6 @@ func (k *Kernel) setProxy(c apply.ProxyChange) error {
 		return unless(k.nl.NeighAdd(n), unix.EEXIST)
 	}
 	return unless(k.nl.NeighDel(n), unix.ENOENT)
-}
-
-func (k *Kernel) setSysctl(c apply.SysctlChange) error {
-	err := k.writeSysctl(c.Key, c.New)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && c.Old != "":
-		return nil // its interface went, and took it along
-	case errors.Is(err, unix.EROFS) && k.holds(c.Key, c.New):
-		return nil
-	case errors.Is(err, unix.EROFS):
-		return fault.New("kernel parameters cannot be changed here", "", "/proc/sys is mounted read-only",
-			"mount -o remount,rw,bind /proc/sys, or start the container with the right to change it")
-	}
-	return err
-}
-
-// holds reports whether a parameter has the value already.
-func (k *Kernel) holds(key, value string) bool {
-	now, err := k.sys.ReadFile(key)
-	return err == nil && slices.Equal(strings.Fields(string(now)), strings.Fields(value))
-}
-
-func (k *Kernel) writeSysctl(key, value string) error {
-	f, err := k.sys.OpenFile(key, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(value + "\n")
-	return errors.Join(err, f.Close())
 }
 
 // unless forgives the error that says that the thing is as wanted already.
