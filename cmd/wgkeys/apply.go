@@ -2,9 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -106,7 +108,7 @@ func (e *env) applyHere(v *tunnel.View, planOnly bool) error {
 	if err != nil {
 		return err
 	}
-	if done, err := e.showPlan(plan, planOnly); done {
+	if done, err := e.showPlan(s, plan, planOnly); done {
 		return err
 	}
 	if e.cli.Duration("confirm") > 0 && len(plan.Steps) > 0 {
@@ -145,7 +147,10 @@ func (e *env) sayWaiting(pid int) {
 var testOnlyKernel = func(k apply.Kernel) apply.Kernel { return k }
 
 // showPlan reports done where that is all that is wanted.
-func (e *env) showPlan(plan *apply.Plan, planOnly bool) (done bool, err error) {
+func (e *env) showPlan(s *linux.Session, plan *apply.Plan, planOnly bool) (done bool, err error) {
+	for _, err := range s.Damaged() {
+		e.ui.warn(err)
+	}
 	if e.cli.Bool("json") {
 		err = e.ui.json(planJSON(plan))
 	} else {
@@ -161,24 +166,33 @@ func (e *env) tellPlan(plan *apply.Plan) {
 	for _, note := range plan.Notes {
 		e.ui.say("note: %s", note)
 	}
-	if len(plan.Steps) == 0 {
+	shown := e.shown(plan)
+	switch {
+	case len(plan.Steps) == 0:
 		e.ui.say("%s: nothing to do", plan.Tunnel)
+	case len(shown) == 0:
+		e.ui.say("%s: nothing to do but to note in the journal what other tunnels share; -v shows it", plan.Tunnel)
 	}
-	for _, s := range plan.Steps {
-		if !e.ui.quiet && (apply.TouchesKernel(s.Change) || e.ui.verbose) {
+	for _, s := range shown {
+		if !e.ui.quiet {
 			e.ui.printf("%s  # %s\n", s.Change, s.Why)
 		}
 	}
 }
 
+// shown are the steps that a person is told of: a step that only the journal
+// knows is none, but with -v.
+func (e *env) shown(plan *apply.Plan) []apply.Step {
+	if e.ui.verbose {
+		return plan.Steps
+	}
+	return slices.DeleteFunc(slices.Clone(plan.Steps), func(s apply.Step) bool { return !apply.TouchesKernel(s.Change) })
+}
+
 // sayDone tells what was planned from what was done.
 func (e *env) sayDone(plan *apply.Plan) {
-	switch n := len(plan.Steps); n {
-	case 0:
-	case 1:
-		e.ui.say("%s: done, 1 step", plan.Tunnel)
-	default:
-		e.ui.say("%s: done, %d steps", plan.Tunnel, n)
+	if n := len(e.shown(plan)); n > 0 {
+		e.ui.say("%s: done, %s", plan.Tunnel, plural(n, "step"))
 	}
 }
 
@@ -236,7 +250,7 @@ func (e *env) downHere(name string) error {
 	if err != nil {
 		return err
 	}
-	if done, err := e.showPlan(plan, dry); done {
+	if done, err := e.showPlan(s, plan, dry); done {
 		return err
 	}
 	// What waits to be confirmed is decided with it.
@@ -278,4 +292,12 @@ func (e *env) appliedTunnel() (string, error) {
 	}
 	return "", usage("which tunnel is meant by", "wgkeys "+e.cli.Command.Name, "those up are "+strings.Join(names, ", "),
 		"wgkeys "+e.cli.Command.Name+" -t "+names[0])
+}
+
+// plural spells a number of things.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

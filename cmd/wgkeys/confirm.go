@@ -86,7 +86,7 @@ func keep(v *tunnel.View) error {
 	if have, err := os.ReadFile(linux.KeptPath(v.Tunnel)); err == nil && bytes.Equal(have, text.Bytes()) {
 		return nil
 	}
-	if err := apply.WriteFile(linux.KeptPath(v.Tunnel), text.Bytes()); err != nil {
+	if err := apply.WriteFile(linux.KeptPath(v.Tunnel), text.Bytes(), 0o644); err != nil {
 		return fault.Wrap(err, "the tunnel is up, but will not come up at boot:", v.Tunnel, "")
 	}
 	return nil

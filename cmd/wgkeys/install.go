@@ -70,7 +70,7 @@ func doInstall(e *env) error {
 		}
 		text, err := boot.ReadFile(f.name)
 		if err == nil {
-			err = apply.WriteFile(f.path, text)
+			err = apply.WriteFile(f.path, text, 0o644)
 		}
 		if err == nil {
 			err = os.Chmod(f.path, f.mode)

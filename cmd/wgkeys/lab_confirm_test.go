@@ -93,6 +93,7 @@ func TestUnconfirmed(t *testing.T) {
 			if out := u.run(u.shale, "pgrep -af '^wgkeys-guard'").stdout; out != "" {
 				t.Errorf("a guard is left: %s", out)
 			}
+			u.forRootAlone()
 		})
 	}
 }
@@ -100,7 +101,8 @@ func TestUnconfirmed(t *testing.T) {
 func TestConfirm(t *testing.T) {
 	u := newUsers(t)
 	before := u.snapshot(u.shale)
-	u.must(u.shale, "wgkeys apply --confirm 2s && wgkeys confirm")
+	u.must(u.shale, "wgkeys apply --confirm 2s --token ONE; wgkeys confirm --token ONE")
+	u.forRootAlone()
 	time.Sleep(3 * time.Second)
 	if out := u.must(u.shale, "wgkeys plan"); out != "" {
 		t.Errorf("a confirmed apply was undone:\n%s", out)
@@ -119,6 +121,15 @@ func TestConfirm(t *testing.T) {
 	u.same(u.shale, kept, "after the change was undone")
 	u.must(u.shale, "wgkeys down")
 	u.same(u.shale, before, "after down")
+}
+
+// forRootAlone: nobody else reads how things were, nor what was decided.
+func (u *users) forRootAlone() {
+	u.t.Helper()
+	all := u.must(u.shale, "find /run/wgkeys -type f")
+	if open := u.must(u.shale, "find /run/wgkeys -type f -perm /077"); open != "" || all == "" {
+		u.t.Errorf("of the files\n%sthese are for all to read:\n%s", all, open)
+	}
 }
 
 // A view with a named endpoint comes back with the address that the name had,

@@ -28,6 +28,8 @@ var labTests = []struct {
 	{"LiveChanges", labLiveChanges},
 	{"DownRestores", labDownRestores},
 	{"DownLeavesOthersChanges", labDownLeavesOthersChanges},
+	{"DamagedJournal", labDamagedJournal},
+	{"CountsWhatItShows", labCountsWhatItShows},
 	{"ApplyKilled", labApplyKilled},
 	{"ChangeKilled", labChangeKilled},
 	{"DownKilled", labDownKilled},

@@ -154,7 +154,7 @@ func (h *host) journal(t testing.TB, name string) (*apply.Journal, apply.Entries
 	if err != nil {
 		t.Fatal(err)
 	}
-	others, err := apply.Others(h.dir, name)
+	others, _, err := apply.Others(h.dir, name)
 	if err != nil {
 		t.Fatal(err)
 	}

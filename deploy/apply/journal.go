@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -43,7 +44,8 @@ type Journal struct {
 }
 
 // OpenJournal reads the journal of a tunnel in dir. If there is none it is
-// empty; the file is made with the first entry.
+// empty; the file is made with the first entry. Of one that is damaged it
+// returns what can be read, and an error.
 func OpenJournal(dir, tunnel string) (*Journal, error) {
 	j := &Journal{Entries: Entries{}, path: filepath.Join(dir, tunnel+".journal")}
 	text, err := os.ReadFile(j.path)
@@ -68,13 +70,22 @@ func (j *Journal) parse(text []byte) error {
 			"use the version of wgkeys that applied the tunnel to take it down")
 	}
 	j.Entries, j.Order = make(Entries, len(lines)), make([]string, 0, len(lines))
+	damaged := false
 	for _, line := range lines[1:] {
-		if line != "" && !j.parseLine(line) {
-			return fault.New("cannot read the journal", j.path, "it is damaged", "")
-		}
+		damaged = line != "" && !j.parseLine(line) || damaged
 	}
 	j.Order = live(j.Order, j.Entries)
+	if damaged {
+		return fault.New("cannot read the journal", j.path, "it is damaged", j.hintDamaged())
+	}
 	return nil
+}
+
+// hintDamaged is the way out where it is not known how things were.
+func (j *Journal) hintDamaged() string {
+	name := strings.TrimSuffix(filepath.Base(j.path), ".journal")
+	return "a reboot clears it; without one: ip link del " + name + " && rm " + j.path +
+		", and put back by hand what else the tunnel changed (ip rule; nft list tables; sysctl)"
 }
 
 // parseLine reports whether line is an event.
@@ -344,24 +355,30 @@ func restores(c Change, e Entry, entries Entries) bool {
 
 // Others returns, for each thing in the journals of other tunnels in dir, the
 // value it had before any of them: a sysctl that another tunnel needs stays.
-func Others(dir, tunnel string) (Entries, error) {
+//
+// A journal that is damaged is the trouble of its own tunnel: here it counts as
+// far as it can be read, and damaged says what may follow.
+func Others(dir, tunnel string) (others Entries, damaged []error, err error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.journal"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	others := Entries{}
+	others = Entries{}
 	for _, path := range paths {
 		name := strings.TrimSuffix(filepath.Base(path), ".journal")
 		if name == tunnel {
 			continue
 		}
 		j, err := OpenJournal(dir, name)
+		if j == nil {
+			return nil, nil, err
+		}
 		if err != nil {
-			return nil, err
+			damaged = append(damaged, fmt.Errorf("%w; %s may need what %s puts back", err, name, tunnel))
 		}
 		maps.Copy(others, j.Entries)
 	}
-	return others, nil
+	return others, damaged, nil
 }
 
 // end removes the journal: nothing of ours is left.

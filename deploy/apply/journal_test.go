@@ -58,8 +58,12 @@ func TestReadJournal(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), "secret") {
 				t.Errorf("%s: the error quotes the file: %v", test.name, err)
 			}
-			if _, err := apply.Others(dir, "wg1"); err == nil {
-				t.Errorf("%s: no error when another tunnel asks", test.name)
+			if err == nil || len(fault.Hints(err)) == 0 {
+				t.Errorf("%s: no hint", test.name)
+			}
+			_, damaged, err := apply.Others(dir, "wg1")
+			if err != nil || len(damaged) != 1 || !strings.Contains(damaged[0].Error(), test.err) || len(fault.Hints(damaged[0])) == 0 {
+				t.Errorf("%s: another tunnel is told %v, %v", test.name, damaged, err)
 			}
 			continue
 		}

@@ -62,7 +62,7 @@ func (p *Pending) Write(dir, name string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(pendingPath(dir, name), text, 0o600)
+	return WriteFile(pendingPath(dir, name), text, 0o600)
 }
 
 // RemovePending decides: nothing is reverted any more.
@@ -74,10 +74,8 @@ func RemovePending(dir, name string) error {
 	return nil
 }
 
-// WriteFile replaces a file by a new one of mode 0644, at once and for good.
-func WriteFile(path string, text []byte) error { return writeFile(path, text, 0o644) }
-
-func writeFile(path string, text []byte, mode os.FileMode) error {
+// WriteFile replaces a file by a new one of that mode, at once and for good.
+func WriteFile(path string, text []byte, mode os.FileMode) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")

@@ -23,8 +23,9 @@ const (
 // A Session is a look at this host's kernel and journals, and the work on them.
 type Session struct {
 	*Kernel
-	mine   *apply.Journal
-	unlock func()
+	mine    *apply.Journal
+	damaged []error // journals of other tunnels
+	unlock  func()
 }
 
 // A Run takes the steps of a plan: [apply.Run] or [apply.RunDown].
@@ -80,13 +81,17 @@ func (s *Session) PlanDown(ctx context.Context, name string) (*apply.Plan, error
 	return apply.MakeDown(name, state, s.mine, others), nil
 }
 
+// Damaged says which journals of other tunnels could not be read whole for the
+// last plan.
+func (s *Session) Damaged() []error { return s.damaged }
+
 func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (*apply.State, apply.Entries, error) {
 	var err error
 	if s.mine, err = apply.OpenJournal(RunDir, name); err != nil {
 		return nil, nil, err
 	}
-	others, err := apply.Others(RunDir, name)
-	if err != nil {
+	var others apply.Entries
+	if others, s.damaged, err = apply.Others(RunDir, name); err != nil {
 		return nil, nil, err
 	}
 	state, err := s.Observe(ctx, name, view, s.mine.Entries)
@@ -161,7 +166,7 @@ func (s *Session) Revert(ctx context.Context, name string, p *apply.Pending) err
 	if err := s.Take(ctx, plan, run, same); err != nil {
 		return err
 	}
-	return errors.Join(apply.WriteFile(revertedPath(name), []byte(p.Token)), apply.RemovePending(RunDir, name))
+	return errors.Join(apply.WriteFile(revertedPath(name), []byte(p.Token), 0o600), apply.RemovePending(RunDir, name))
 }
 
 // Live returns view with the endpoints that its peers have now: where they have
@@ -201,5 +206,5 @@ func says(path, token string) bool {
 
 // Confirm decides that the pending apply stays.
 func Confirm(name string, p *apply.Pending) error {
-	return errors.Join(apply.WriteFile(confirmedPath(name), []byte(p.Token)), apply.RemovePending(RunDir, name))
+	return errors.Join(apply.WriteFile(confirmedPath(name), []byte(p.Token), 0o600), apply.RemovePending(RunDir, name))
 }
