@@ -68,7 +68,7 @@ func ParsePublicKey(text []byte) (PublicKey, error) {
 	if err != nil {
 		return PublicKey{}, err
 	}
-	k := PublicKey(*b)
+	k := PublicKey(b)
 	switch {
 	case k == PublicKey{}:
 		return PublicKey{}, ErrZero
@@ -88,12 +88,12 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 		return PrivateKey{}, err
 	}
 	switch {
-	case *b == [wgtypes.KeyLen]byte{}:
+	case b == [wgtypes.KeyLen]byte{}:
 		return PrivateKey{}, ErrZero
 	case b[0]&7 != 0 || b[31]&0xc0 != 0x40:
 		return PrivateKey{}, ErrNotClamped
 	}
-	return PrivateKey{&box{b}}, nil
+	return PrivateKey{&box{&b}}, nil
 }
 
 // ParsePresharedKey reads the text of a preshared key file. The all-zero key,
@@ -103,34 +103,38 @@ func ParsePresharedKey(text []byte) (PresharedKey, error) {
 	if err != nil {
 		return PresharedKey{}, err
 	}
-	if *b == [wgtypes.KeyLen]byte{} {
+	if b == [wgtypes.KeyLen]byte{} {
 		return PresharedKey{}, ErrZero
 	}
-	return PresharedKey{&box{b}}, nil
+	return PresharedKey{&box{&b}}, nil
 }
 
 // decode accepts exactly what wg(8) writes. Strict refuses stray bits in the
 // last character, but base64 skips newlines wherever they stand, so the length
 // is checked first and the result is spelled again.
-func decode(text []byte) (*[wgtypes.KeyLen]byte, error) {
+func decode(text []byte) (k [wgtypes.KeyLen]byte, err error) {
 	line := bytes.TrimSuffix(text, []byte("\n"))
-	if len(line) != base64.StdEncoding.EncodedLen(wgtypes.KeyLen) {
-		return nil, ErrLength
+	if len(line) != spelledLen {
+		return k, ErrLength
 	}
 	var b [wgtypes.KeyLen + 1]byte
 	n, err := base64.StdEncoding.Strict().Decode(b[:], line)
 	if err != nil {
-		return nil, ErrNonCanonical
+		return k, ErrNonCanonical
 	}
 	if n != wgtypes.KeyLen {
-		return nil, ErrLength
+		return k, ErrLength
 	}
-	k := [wgtypes.KeyLen]byte(b[:wgtypes.KeyLen])
-	if !bytes.Equal(encode(&k), line) {
-		return nil, ErrNonCanonical
+	var again [spelledLen]byte
+	base64.StdEncoding.Encode(again[:], b[:wgtypes.KeyLen])
+	if !bytes.Equal(again[:], line) {
+		return k, ErrNonCanonical
 	}
-	return &k, nil
+	return [wgtypes.KeyLen]byte(b[:]), nil
 }
+
+// spelledLen is how long the base64 of a key is.
+const spelledLen = 44
 
 func encode(k *[wgtypes.KeyLen]byte) []byte {
 	return base64.StdEncoding.AppendEncode(nil, k[:])
@@ -164,13 +168,14 @@ func point(text string) PublicKey {
 	return PublicKey(b)
 }
 
-// reduced tells whether k, read as a little-endian number, is below 2^255-19.
+// prime is 2^255-19.
+var prime = point("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")
+
+// reduced tells whether k, read as a little-endian number, is below prime.
 func reduced(k PublicKey) bool {
-	p := slices.Repeat([]byte{0xff}, wgtypes.KeyLen)
-	p[0], p[31] = 0xed, 0x7f
 	for i := len(k) - 1; i >= 0; i-- {
-		if k[i] != p[i] {
-			return k[i] < p[i]
+		if k[i] != prime[i] {
+			return k[i] < prime[i]
 		}
 	}
 	return false

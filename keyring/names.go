@@ -19,7 +19,7 @@ func CheckHost(name string) error {
 		return errors.New("a host's name has at most 63 bytes (RFC 1035, section 2.3.4)")
 	case name[0] == '-':
 		return errors.New("a leading dash would make it an option")
-	case strings.ContainsFunc(name, func(r rune) bool { return !strings.ContainsRune(hostChars, r) }):
+	case strings.Trim(name, hostChars) != "":
 		return errors.New("a host's name is lower-case letters, digits, - and _")
 	}
 	return nil

@@ -54,19 +54,23 @@ func (v *View) checkTable() error {
 }
 
 func (v *View) checkPeers() error {
-	names := unique[string]{v.Host: true}
-	keys := unique[keyring.PublicKey]{v.PublicKey: true}
-	files := unique[string]{v.PrivateKeyFile: true}
-	prefixes := unique[netip.Prefix]{}
-	var errs []error
-	for _, p := range v.Peers {
-		errs = append(errs, p.check(),
-			names.add(p.Name, "name of a host"), keys.add(p.PublicKey, "public key"))
+	names := make(unique[string], len(v.Peers)+1)
+	keys := make(unique[keyring.PublicKey], len(v.Peers)+1)
+	prefixes := make(unique[netip.Prefix], len(v.Peers))
+	files := unique[string]{v.PrivateKeyFile: {}}
+	names[v.Host], keys[v.PublicKey] = struct{}{}, struct{}{}
+	var errs wrongs
+	for i := range v.Peers {
+		p := &v.Peers[i]
+		errs.add(p.check())
+		errs.add(names.add(p.Name, "name of a host"))
+		errs.add(keys.add(p.PublicKey, "public key"))
 		if p.PresharedKeyFile != "" {
-			errs = append(errs, files.add(p.PresharedKeyFile, "key file"))
+			errs.add(files.add(p.PresharedKeyFile, "key file"))
 		}
 		for _, a := range p.AllowedIPs {
-			errs = append(errs, checkMasked(a), prefixes.add(a, "allowed IP"))
+			errs.add(checkMasked(a))
+			errs.add(prefixes.add(a, "allowed IP"))
 		}
 	}
 	return errors.Join(errs...)
@@ -74,42 +78,47 @@ func (v *View) checkPeers() error {
 
 // check looks at what p can tell by itself.
 func (p *Peer) check() error {
-	errs := []error{keyring.CheckHost(p.Name), within("keepalive", p.Keepalive, 0, max16)}
+	var errs wrongs
+	errs.add(keyring.CheckHost(p.Name))
+	errs.add(within("keepalive", p.Keepalive, 0, max16))
 	if p.PublicKey.IsZero() {
-		errs = append(errs, fmt.Errorf("peer %s has no public key", shown(p.Name)))
+		errs.add(fmt.Errorf("peer %s has no public key", shown(p.Name)))
 	}
 	if p.PresharedKeyFile != "" {
-		errs = append(errs, checkPath(p.PresharedKeyFile))
+		errs.add(checkPath(p.PresharedKeyFile))
 	}
 	if p.Endpoint != "" {
 		e, err := parseEndpoint(p.Endpoint)
 		if err == nil && e.port == 0 {
 			err = fmt.Errorf("endpoint %s has no port", shown(p.Endpoint))
 		}
-		errs = append(errs, err)
+		errs.add(err)
 	}
 	return errors.Join(errs...)
 }
 
 func (v *View) checkRoutes() error {
 	peers := make(map[string]bool, len(v.Peers))
-	for _, p := range v.Peers {
-		peers[p.Name] = true
+	for i := range v.Peers {
+		peers[v.Peers[i].Name] = true
 	}
-	seen := unique[netip.Prefix]{}
-	var errs []error
-	for _, r := range v.Routes {
-		errs = append(errs, checkMasked(r.Prefix), seen.add(r.Prefix, "route"), within("metric", r.Metric, 0, max32))
+	seen := make(unique[netip.Prefix], len(v.Routes))
+	var errs wrongs
+	for i := range v.Routes {
+		r := &v.Routes[i]
+		errs.add(checkMasked(r.Prefix))
+		errs.add(seen.add(r.Prefix, "route"))
+		errs.add(within("metric", r.Metric, 0, max32))
 		if !peers[r.Peer] {
-			errs = append(errs, fmt.Errorf("route %s leads to %s, which is no peer", r.Prefix, shown(r.Peer)))
+			errs.add(fmt.Errorf("route %s leads to %s, which is no peer", r.Prefix, shown(r.Peer)))
 		}
 		if !r.Gateway.IsValid() {
 			continue
 		}
 		if err := checkAddr(r.Gateway); err != nil {
-			errs = append(errs, err)
+			errs.add(err)
 		} else if r.Gateway.Is4() != r.Prefix.Addr().Is4() {
-			errs = append(errs, fmt.Errorf("route %s has a gateway of the other family", r.Prefix))
+			errs.add(fmt.Errorf("route %s has a gateway of the other family", r.Prefix))
 		}
 	}
 	return errors.Join(errs...)
@@ -152,14 +161,24 @@ func (v *View) checkSysctls() error {
 	return errors.Join(errs...)
 }
 
+// wrongs are the errors of a view with ten thousand peers, which has none: a
+// list of as many nils would take longer than to look for them.
+type wrongs []error
+
+func (w *wrongs) add(err error) {
+	if err != nil {
+		*w = append(*w, err)
+	}
+}
+
 // unique holds what may be there once.
-type unique[T comparable] map[T]bool
+type unique[T comparable] map[T]struct{}
 
 func (u unique[T]) add(v T, what string) error {
-	if u[v] {
+	before := len(u)
+	if u[v] = struct{}{}; len(u) == before {
 		return fmt.Errorf("the same %s is there twice: %s", what, shown(fmt.Sprint(v)))
 	}
-	u[v] = true
 	return nil
 }
 

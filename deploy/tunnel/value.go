@@ -129,8 +129,10 @@ func (e endpoint) host() string {
 // parseEndpoint reads an address or a name, with or without a port. An IPv6
 // address with a port is in brackets (RFC 3986, section 3.2.2).
 func parseEndpoint(s string) (endpoint, error) {
-	if addr, err := netip.ParseAddr(s); err == nil {
-		return endpoint{addr: addr}, checkOutside(addr)
+	if strings.Count(s, ":") != 1 { // IPv4 has none, IPv6 two at least
+		if addr, err := netip.ParseAddr(s); err == nil {
+			return endpoint{addr: addr}, checkOutside(addr)
+		}
 	}
 	name, port, hasPort := s, "", false
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && i > strings.LastIndexByte(s, ']') {

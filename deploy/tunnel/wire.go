@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,27 +31,48 @@ func EncodeView(w io.Writer, v *View) error {
 	return e.Encode(wire{Format, v})
 }
 
-// DecodeView reads one view and nothing after it. It trusts nothing: an unknown
-// key is an error, and so is whatever [View.Validate] refuses.
+// DecodeView reads one view and nothing after it, see [ParseView].
 func DecodeView(r io.Reader) (*View, error) {
-	in := wire{View: new(View)}
-	d := json.NewDecoder(io.LimitReader(r, maxView))
-	d.DisallowUnknownFields()
-	err := d.Decode(&in)
-	if err == nil {
-		if _, err = d.Token(); err == io.EOF {
-			err = nil
-		} else if err == nil {
-			err = errors.New("there is more after it")
+	text, err := io.ReadAll(io.LimitReader(r, maxView))
+	if err != nil {
+		return nil, fault.Wrap(err, "cannot read the view", "", "")
+	}
+	return ParseView(text)
+}
+
+// ParseView reads the text of one view and nothing after it. It trusts nothing:
+// an unknown key is an error, and so is whatever [View.Validate] refuses.
+func ParseView(text []byte) (*View, error) {
+	if len(text) > maxView {
+		text = text[:maxView]
+	}
+	v, ok := readSpelled(string(text))
+	if !ok {
+		var err error
+		if v, err = readJSON(text); err != nil {
+			return nil, fault.Wrap(err, "cannot read the view", "", hintFor(err))
 		}
 	}
-	if err == nil && in.Format != Format {
-		err = fmt.Errorf("format %d, want %d: the two ends run different versions of wgkeys", in.Format, Format)
+	return v, v.Validate()
+}
+
+// readJSON reads a view however it is spelled.
+func readJSON(text []byte) (*View, error) {
+	in := wire{View: new(View)}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&in); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fault.Wrap(err, "cannot read the view", "", hintFor(err))
+	switch _, err := d.Token(); {
+	case err == nil:
+		return nil, errors.New("there is more after it")
+	case err != io.EOF:
+		return nil, err
+	case in.Format != Format:
+		return nil, fmt.Errorf("format %d, want %d: the two ends run different versions of wgkeys", in.Format, Format)
 	}
-	return in.View, in.View.Validate()
+	return in.View, nil
 }
 
 // hintFor tells what is no view at all from one of another version.
