@@ -108,18 +108,31 @@ func (k *Kernel) addLink(ctx context.Context, c apply.LinkChange) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = c.Name, c.New.MTU
 	err := k.nl.LinkAdd(&netlink.Wireguard{LinkAttrs: attrs})
-	if !errors.Is(err, unix.EOPNOTSUPP) {
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = k.startDevice(ctx, c)
+	}
+	if err != nil {
 		return err
 	}
+	return k.hearNoRouters(c.Name)
+}
+
+// inet6AddrGenModeNone is IN6_ADDR_GEN_MODE_NONE (linux/if_link.h).
+const inet6AddrGenModeNone = 1
+
+// startDevice makes the interface in user space.
+func (k *Kernel) startDevice(ctx context.Context, c apply.LinkChange) error {
 	if err := device.Start(ctx, c.Name, c.New.MTU); err != nil {
 		return err
 	}
-	// As wg_open does: a tunnel has no link-local address of its own accord.
-	err = k.writeSysctl("net/ipv6/conf/"+c.Name+"/addr_gen_mode", "1")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // too narrow for IPv6, or a kernel without it
+	link, err := k.nl.LinkByName(c.Name)
+	if err != nil {
+		return err
 	}
-	return err
+	// As wg_open does: a tunnel has no link-local address of its own accord. By
+	// netlink, for in containers /proc/sys is read-only. EAFNOSUPPORT: it is too
+	// narrow for IPv6, or the kernel has none.
+	return unless(k.nl.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone), unix.EAFNOSUPPORT)
 }
 
 // removeLink removes the interface and waits until a device in user space has

@@ -60,3 +60,15 @@ func (k *Kernel) writeSysctl(key, value string) error {
 	_, err = f.WriteString(value + "\n")
 	return errors.Join(err, f.Close())
 }
+
+// hearNoRouters has a new link of ours take no router advertisements. It would
+// where the host forwards: the default for new interfaces is accept_ra=2 then,
+// and a peer could make itself the host's default route. Where parameters cannot
+// be changed the default is not ours either.
+func (k *Kernel) hearNoRouters(link string) error {
+	err := k.writeSysctl("net/ipv6/conf/"+link+"/accept_ra", "0")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return nil
+	}
+	return err
+}
