@@ -92,6 +92,10 @@ func (k *Kernel) setLink(ctx context.Context, c apply.LinkChange) error {
 		if err := k.nl.LinkSetMTU(link, c.New.MTU); err != nil {
 			return err
 		}
+		// Wide enough for IPv6 again, it has all its parameters anew.
+		if err := k.hearNoRouters(c.Name); err != nil {
+			return err
+		}
 	}
 	if up := link.Attrs().Flags&unix.IFF_UP != 0; up != c.New.Up {
 		if c.New.Up {
