@@ -127,6 +127,10 @@ func (p *planner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerChange
 // spelling that the peer's endpoint then is of.
 func (p *planner) endpoint(want *tunnel.Peer, have *Peer) (netip.AddrPort, string) {
 	if want.Endpoint == "" {
+		if have.configured() != "" && have.Endpoint.IsValid() {
+			// WireGuard has no way to take an endpoint back but to remove the peer.
+			p.note("peer %s has no endpoint in the tunnel file any more: the kernel keeps %s, OUTSIDE, until the peer comes from elsewhere", want.Name, have.Endpoint)
+		}
 		return netip.AddrPort{}, ""
 	}
 	if have != nil && have.Endpoint.IsValid() && have.Configured == want.Endpoint {

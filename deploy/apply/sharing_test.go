@@ -132,6 +132,24 @@ func TestRoamed(t *testing.T) {
 	}
 }
 
+// TestEndpointTakenOut: the kernel keeps an endpoint that is in the tunnel file
+// no more, and the plan says so.
+func TestEndpointTakenOut(t *testing.T) {
+	a := view(t, beforeChange, "basalt", nil)
+	h := newHost(t)
+	h.apply(t, a)
+	for i := range a.Peers {
+		a.Peers[i].Endpoint = ""
+	}
+	plan := h.apply(t, a)
+	if !strings.Contains(strings.Join(plan.Notes, "\n"), "peer shale has no endpoint in the tunnel file any more: the kernel keeps 93.93.130.7:30567, OUTSIDE") {
+		t.Errorf("the notes are %q", plan.Notes)
+	}
+	if h.links["wg0"].peers[publicKey("shale")].Endpoint.String() != "93.93.130.7:30567" {
+		t.Error("and the endpoint is gone")
+	}
+}
+
 // TestUnresolved: an endpoint whose name cannot be looked up keeps the old one,
 // is told, and is set as soon as it can be.
 func TestUnresolved(t *testing.T) {

@@ -1,0 +1,82 @@
+package apply_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/apply"
+)
+
+// notes are what the plan for a tunnel file says on a host that look changed.
+func notes(t *testing.T, text string, look func(*apply.State)) string {
+	t.Helper()
+	v := view(t, text, "shale", nil)
+	h := newHost(t)
+	h.install(v)
+	j, others := h.journal(t, "wg0")
+	state, err := h.Observe(t.Context(), "wg0", v, j.Entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	look(state)
+	plan, err := apply.Make(v, state, j, others)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(plan.Notes, "\n")
+}
+
+// TestNeedlessProxy: neighbours are asked for only where the prefix is on the
+// link. Where the provider routes it the plan warns.
+func TestNeedlessProxy(t *testing.T) {
+	proxies := strings.Replace(beforeChange, "[hosts.basalt]", "ndp_proxy = true\n[hosts.basalt]", 1)
+	for _, test := range []struct {
+		name, text string
+		look       func(*apply.State)
+		want       string
+	}{
+		{"on-link", proxies, func(*apply.State) {}, ""},
+		{"routed", proxies, func(s *apply.State) { s.Uplinks[0].OnLink = []netip.Prefix{netip.MustParsePrefix("2001:db8:5::/64")} },
+			"ndp_proxy: 2001:db8:7767::2, INSIDE, is in no prefix that is on-link on eth0; a provider that routes the prefix to this host never asks for it"},
+		{"no uplink", proxies, func(s *apply.State) { s.Uplinks = nil }, "no interface has an IPv6 default route"},
+		{"not asked for", beforeChange, func(s *apply.State) { s.Uplinks[0].OnLink = nil }, ""},
+	} {
+		got := notes(t, test.text, test.look)
+		if test.want == "" && got != "" || !strings.Contains(got, test.want) {
+			t.Errorf("%s: the notes are %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// TestWhoAdvertises: router advertisements that another program handles are left
+// to it, and the plan says what to set there. Those that the kernel handles it
+// goes on handling (TestFirstUsers).
+func TestWhoAdvertises(t *testing.T) {
+	const left = "eth0 has its default route from router advertisements that another program handles (accept_ra=0), which is left alone"
+	for _, test := range []struct {
+		name     string
+		managers []string
+		accept   string
+		want     []string
+	}{
+		{"the kernel", nil, "1", nil},
+		{"the kernel, beside managers", []string{apply.Networkd, apply.NetworkManager}, "1", nil},
+		{"somebody", nil, "0", []string{left}},
+		{"systemd-networkd", []string{apply.Networkd}, "0", []string{left, "set IPv6AcceptRA=yes in the .network file of eth0"}},
+		{"NetworkManager", []string{apply.NetworkManager}, "0", []string{left, "if that is NetworkManager: it goes on accepting them"}},
+	} {
+		got := notes(t, beforeChange, func(s *apply.State) {
+			s.Managers, s.Unmanaged = test.managers, test.managers
+			s.Sysctls["net/ipv6/conf/eth0/accept_ra"] = test.accept
+		})
+		for _, want := range test.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: no %q in %q", test.name, want, got)
+			}
+		}
+		if test.want == nil && got != "" {
+			t.Errorf("%s: %q", test.name, got)
+		}
+	}
+}
