@@ -1,0 +1,77 @@
+package rotate
+
+import (
+	"time"
+
+	"wgkeys/keyring"
+)
+
+// A Phase tells how far one host has come in a rotation.
+type Phase string
+
+const (
+	Armed    Phase = "armed"    // ready; nothing has changed
+	Switched Phase = "switched" // the next key is in use, and may have to be given up
+	Back     Phase = "back"     // the old key is in use again
+	Kept     Phase = "kept"     // the next key, for good
+	Returned Phase = "returned" // the old key, for good
+)
+
+// How long things may take.
+const (
+	// DeadMan is how long the switch waits for proof. WireGuard begins a
+	// handshake anew after 5 s (REKEY_TIMEOUT): one that was lost is allowed for.
+	DeadMan = 8 * time.Second
+
+	// linger is how long a watcher stays after it took the next key over, if
+	// nobody ends it: until the switch can no longer go back.
+	linger = DeadMan + 7*time.Second
+
+	// doubt is how long a watcher believes in a key that does not answer while
+	// packets come with the other one.
+	doubt = 2 * time.Second
+
+	// giveUp is when a watcher ends although no key answers.
+	giveUp = 10 * time.Minute
+
+	// holdMost is how long packets are held at most. What waits longer is late
+	// for whoever sent it, and the queue fills.
+	holdMost = time.Second
+
+	quick = time.Millisecond      // between two looks while a packet may be waiting
+	calm  = 20 * time.Millisecond // between two looks after that
+)
+
+// A Record is a rotation as one host takes part in it. All times are on a clock
+// that begins with the host and that nobody sets. It holds no secret.
+type Record struct {
+	Tunnel   string            `json:"tunnel"`
+	Host     string            `json:"host"` // whose key it is
+	Old      keyring.PublicKey `json:"old"`
+	Next     keyring.PublicKey `json:"next"`
+	Phase    Phase             `json:"phase"`
+	Why      string            `json:"why,omitempty"`  // it went back
+	Hold     bool              `json:"hold,omitempty"` // hold packets
+	Deadline time.Duration     `json:"deadline"`       // armed: for the end of the wait; switched: for going back
+	Since    time.Duration     `json:"since"`          // when the phase began
+	Ready    bool              `json:"ready"`          // somebody is at it
+
+	// Of the switch.
+	Switch  bool                            `json:"switch,omitempty"`
+	Now     bool                            `json:"now,omitempty"` // without proof, at the deadline
+	KeyFile string                          `json:"key_file,omitempty"`
+	Before  map[keyring.PublicKey]time.Time `json:"before,omitempty"` // last handshakes of those who have to prove it
+	Proved  []keyring.PublicKey             `json:"proved,omitempty"`
+
+	// Of a watcher: the other key when the phase began.
+	Other Peer `json:"other,omitzero"`
+}
+
+// Over reports whether the host's part is done.
+func (r *Record) Over() bool { return r.Phase == Kept || r.Phase == Returned }
+
+// enter begins a phase.
+func (r *Record) enter(p Phase, now time.Duration) { r.Phase, r.Since = p, now }
+
+// held reports whether packets may still be held.
+func (r *Record) held(now time.Duration) bool { return now-r.Since < holdMost }

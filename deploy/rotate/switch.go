@@ -1,0 +1,130 @@
+package rotate
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"wgkeys/keyring"
+)
+
+// A Switch is the part of the host whose key is replaced.
+type Switch struct {
+	Tunnel Tunnel
+	Record *Record
+	Save   func(*Record) error
+	Clock  func() time.Duration
+}
+
+// Run does the switch's part from wherever the record says that it stands, and
+// returns when it is over.
+func (s *Switch) Run(ctx context.Context) error {
+	defer s.Tunnel.Release()
+	return run(ctx, s.Record, s.step)
+}
+
+func (s *Switch) step() (time.Duration, error) {
+	r := s.Record
+	live, err := s.Tunnel.Look()
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case live.PublicKey != r.Old && live.PublicKey != r.Next:
+		r.Why = "somebody set another private key"
+		return 0, s.end(Returned)
+	case r.Phase == Armed && r.Now && s.Clock() < r.Deadline:
+		return quick, nil
+	case r.Phase == Armed:
+		return 0, s.begin(live)
+	case r.Phase == Switched:
+		return s.prove(live)
+	}
+	return 0, s.back(live)
+}
+
+// begin keeps the record before the key changes: whoever goes on from it has to
+// know which handshakes were there before.
+func (s *Switch) begin(live Live) error {
+	r := s.Record
+	for key := range r.Before {
+		r.Before[key] = live.Peers[key].Handshake
+	}
+	now := s.Clock()
+	r.Deadline = now + DeadMan
+	r.enter(Switched, now)
+	return s.Save(r)
+}
+
+// prove switches, and waits for the proof.
+func (s *Switch) prove(live Live) (time.Duration, error) {
+	r := s.Record
+	if live.PublicKey == r.Old {
+		if r.Hold {
+			s.Tunnel.Hold() // better without than not at all
+		}
+		if err := s.Tunnel.Switch(r.Next); err != nil {
+			r.Why = err.Error()
+			return 0, s.end(Returned)
+		}
+		return 0, s.Tunnel.Nudge(slices.Collect(maps.Keys(live.Peers)))
+	}
+	r.Proved = r.Proved[:0]
+	for key, before := range r.Before {
+		if live.Peers[key].Handshake.After(before) {
+			r.Proved = append(r.Proved, key)
+		}
+	}
+	now, proved := s.Clock(), len(r.Proved) == len(r.Before)
+	if proved || !r.held(now) {
+		s.Tunnel.Release()
+	}
+	switch {
+	case proved || r.Now:
+		if err := s.Tunnel.Promote(r.Next); err != nil {
+			if now < r.Deadline {
+				return calm, err
+			}
+			r.Why = err.Error() // the key is proved and in use: the next run sees to its file
+		}
+		return 0, s.end(Kept)
+	case now > r.Deadline:
+		r.Why = "not every peer answered"
+		r.enter(Back, now)
+		return 0, s.Save(r)
+	case r.held(now):
+		return quick, nil
+	}
+	return calm, nil
+}
+
+// back sets the old key again.
+func (s *Switch) back(live Live) error {
+	r := s.Record
+	if live.PublicKey == r.Next {
+		if err := s.Tunnel.Switch(r.Old); err != nil {
+			return err
+		}
+	}
+	if err := s.Tunnel.Nudge(slices.Collect(maps.Keys(live.Peers))); err != nil {
+		return err
+	}
+	return s.end(Returned)
+}
+
+func (s *Switch) end(p Phase) error {
+	s.Record.enter(p, s.Clock())
+	return s.Save(s.Record)
+}
+
+// Unproved returns the peers that have not proved the next key.
+func (r *Record) Unproved() []keyring.PublicKey {
+	var missing []keyring.PublicKey
+	for key := range r.Before {
+		if !slices.Contains(r.Proved, key) {
+			missing = append(missing, key)
+		}
+	}
+	return missing
+}

@@ -1,0 +1,135 @@
+package rotate
+
+import (
+	"context"
+	"time"
+)
+
+// A Watcher is the part of a peer's host.
+type Watcher struct {
+	Tunnel Tunnel
+	Record *Record
+	Save   func(*Record) error  // keeps the record, so that another process can go on
+	Clock  func() time.Duration // time since the host began
+	Ended  func(*Record) bool   // whether the controller wants it to end
+}
+
+// Run does the watcher's part from wherever the record says that it stands, and
+// returns when it is over.
+func (w *Watcher) Run(ctx context.Context) error {
+	defer w.Tunnel.Release()
+	return run(ctx, w.Record, w.step)
+}
+
+// run takes steps until the record is over. A look that fails is no reason to
+// give up on a host that waits for us.
+func run(ctx context.Context, r *Record, step func() (time.Duration, error)) error {
+	for !r.Over() {
+		pause, err := step()
+		if err != nil {
+			pause = calm
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+	return nil
+}
+
+// step looks once and does what there is to do. It returns how long to wait
+// before the next look.
+func (w *Watcher) step() (time.Duration, error) {
+	live, err := w.Tunnel.Look()
+	if err != nil {
+		return 0, err
+	}
+	if w.Record.Phase == Armed {
+		return quick, w.armed(live)
+	}
+	return w.following(live)
+}
+
+// armed waits for the next key to be heard.
+func (w *Watcher) armed(live Live) error {
+	r := w.Record
+	next, staged := live.Peers[r.Next]
+	switch {
+	case staged && next.Received > 0:
+		return w.follow(Switched, live)
+	case w.Clock() > r.Deadline || w.Ended(r):
+		r.Why = "nobody switched"
+		return w.settle(Returned)
+	case !staged: // somebody removed it
+		return w.Tunnel.Stage(r.Old, r.Next)
+	}
+	return nil
+}
+
+// follow takes the other key over. What the key that is left had heard before is
+// kept: only what comes after that is a sign of life. The record is written last,
+// so that a watcher that takes the place of this one does it again, not never.
+func (w *Watcher) follow(p Phase, live Live) error {
+	r := w.Record
+	from, to := r.Old, r.Next
+	if p == Back {
+		from, to = to, from
+	}
+	if r.Hold {
+		w.Tunnel.Hold() // better without than not at all
+	}
+	if err := w.Tunnel.Follow(from, to); err != nil {
+		return err
+	}
+	r.Other = live.Peers[from]
+	r.enter(p, w.Clock())
+	return w.Save(r)
+}
+
+// following stays with one key as long as there is no sign that the host has the
+// other: a handshake with it, or packets with it while ours gets no answer.
+func (w *Watcher) following(live Live) (time.Duration, error) {
+	r := w.Record
+	mine, other, back := live.Peers[r.Next], live.Peers[r.Old], Back
+	if r.Phase == Back {
+		mine, other, back = other, mine, Switched
+	}
+	age := w.Clock() - r.Since
+	answered := !mine.Handshake.IsZero() // the peer was made anew when we took it over
+	if answered || !r.held(w.Clock()) {
+		w.Tunnel.Release()
+	}
+	switch {
+	case other.Handshake.After(r.Other.Handshake),
+		!answered && age > doubt && other.Received > r.Other.Received:
+		return 0, w.follow(back, live)
+	case answered && (age > linger || w.Ended(r)), age > giveUp:
+		if r.Phase == Back {
+			return 0, w.settle(Returned)
+		}
+		return 0, w.settle(Kept)
+	case answered || age > holdMost:
+		return calm, nil
+	}
+	return quick, nil
+}
+
+// settle removes what is not needed any more.
+func (w *Watcher) settle(p Phase) error {
+	r := w.Record
+	if p == Returned {
+		if err := w.Tunnel.Drop(r.Next); err != nil {
+			return err
+		}
+	} else {
+		if err := w.Tunnel.Drop(r.Old); err != nil {
+			return err
+		}
+		if err := w.Tunnel.Rekey(r.Old, r.Next); err != nil {
+			return err
+		}
+	}
+	r.enter(p, w.Clock())
+	return w.Save(r)
+}

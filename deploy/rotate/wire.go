@@ -1,0 +1,97 @@
+package rotate
+
+import (
+	"time"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// Protocol is the version of what controller and host say to each other: one
+// [Request] and one [Answer], in JSON, for each run of "wgkeys turn" on the host.
+// Neither holds a secret.
+const Protocol = 1
+
+// What a host can be asked to do.
+const (
+	DoLook    = "look"    // tell how things stand
+	DoMake    = "make"    // make the next key on the host itself
+	DoWatch   = "watch"   // stage the next key of a peer and wait for it
+	DoSwitch  = "switch"  // change the own key to the next one
+	DoOutcome = "outcome" // tell what became of a switch
+	DoEnd     = "end"     // end the watch as soon as it is clear which key is in use
+	DoReplace = "replace" // take the next key of a peer in place of the old one, at once
+	DoPromote = "promote" // the next key is in use: make its file the key file
+)
+
+// A Request is what the controller asks of one host.
+type Request struct {
+	Protocol int               `json:"protocol"`
+	Do       string            `json:"do"`
+	Tunnel   string            `json:"tunnel"`
+	Host     string            `json:"host,omitempty"`     // whose key is replaced
+	Old      keyring.PublicKey `json:"old,omitzero"`       // the key that is in use
+	Next     keyring.PublicKey `json:"next,omitzero"`      // the key to come
+	KeyFile  string            `json:"key_file,omitempty"` // of the host's private key
+	Within   time.Duration     `json:"within,omitempty"`   // watch: how long to wait for the switch; switch now: how long before it
+	Hold     bool              `json:"hold,omitempty"`     // hold packets
+	Now      bool              `json:"now,omitempty"`      // switch without proof
+
+	// Peers are those who have to prove the next key, or to shake hands before
+	// the host is looked at.
+	Peers []keyring.PublicKey `json:"peers,omitempty"`
+}
+
+// An Answer is what the host says.
+type Answer struct {
+	Protocol int               `json:"protocol"`
+	Fault    *told             `json:"fault,omitempty"`  // it was not done
+	Live     Live              `json:"live,omitzero"`    // of the tunnel
+	File     FileKey           `json:"file,omitzero"`    // of the key file
+	NextFile FileKey           `json:"next,omitzero"`    // of the next key file
+	CanHold  bool              `json:"can_hold"`         // packets can be held
+	Clock    time.Time         `json:"clock,omitzero"`   // of the host, for the age of handshakes
+	Record   *Record           `json:"record,omitempty"` // of a rotation that the host takes part in
+	Made     keyring.PublicKey `json:"made,omitzero"`
+}
+
+// A FileKey is the public key of a key file.
+type FileKey struct {
+	PublicKey keyring.PublicKey `json:"public_key,omitzero"`
+	Why       string            `json:"why,omitempty"` // there is no key in it
+}
+
+// told is a fault on its way from one host to another.
+type told struct {
+	What, Who, Why, Hint string
+}
+
+// Refuse returns the answer of a host that did not do what it was asked.
+func Refuse(err error) Answer {
+	t := &told{What: err.Error()}
+	if f, ok := err.(*fault.Fault); ok {
+		t = &told{What: f.What, Who: f.Who, Why: f.Why, Hint: f.Hint}
+		if f.Err != nil && t.Why == "" {
+			t.Why = f.Err.Error()
+		}
+	}
+	return Answer{Protocol: Protocol, Fault: t}
+}
+
+// Err returns why the host did not do it, or nil.
+func (a Answer) Err() error {
+	if a.Fault == nil {
+		return nil
+	}
+	return fault.New(a.Fault.What, a.Fault.Who, a.Fault.Why, a.Fault.Hint)
+}
+
+// Age returns how long ago the last handshake with a peer was by the host's
+// clock, and whether there was one.
+func (a Answer) Age(peer keyring.PublicKey) (time.Duration, bool) {
+	p, ok := a.Live.Peers[peer]
+	if !ok || p.Handshake.IsZero() {
+		return 0, false
+	}
+	return max(0, a.Clock.Sub(p.Handshake)), true
+}
