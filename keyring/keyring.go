@@ -2,6 +2,10 @@
 // public half of them: the plain files keyring/HOST/TUNNEL.pub that a script
 // can read with $(cat keyring/basalt/wg0.pub).
 //
+// In the middle of a rotation there is keyring/HOST/TUNNEL.next.pub besides: the
+// key that the host is changing to, or has changed to already. When all hosts
+// have followed it becomes TUNNEL.pub, by a rename.
+//
 // The package knows no encryption and no network. Private keys pass through it
 // but are stored elsewhere, by package vault and on the hosts.
 package keyring
@@ -19,6 +23,16 @@ import (
 // A Ring is the keyring of one repository: its folder, normally "keyring". The
 // folder above it is the repository, which no symbolic link leads out of.
 type Ring struct{ Dir string }
+
+// next makes the name of a tunnel's file that of a rotation under way.
+const next = ".next"
+
+// Next names what a rotation is changing to: wg0.next has its files beside those
+// of wg0. No tunnel can have such a name.
+func Next(tunnel string) string { return tunnel + next }
+
+// IsNext reports whether tunnel is a name that [Next] made.
+func IsNext(tunnel string) bool { return strings.HasSuffix(tunnel, next) }
 
 // maxFile is more than a key file has.
 const maxFile = 4 << 10
@@ -77,6 +91,24 @@ func (r Ring) Put(host, tunnel string, k PublicKey) error {
 	path := r.Path(host, tunnel)
 	if err := files.Create(filepath.Dir(r.Dir), path, []byte(k.String()+"\n"), 0o644); err != nil {
 		return fault.Wrap(err, "cannot write the public key", path, "")
+	}
+	return nil
+}
+
+// Next reads the public key that a rotation is changing host to. If there is no
+// rotation under way the error is [fs.ErrNotExist]. [Ring.Load] and [Ring.Put]
+// of Next(tunnel) read those of all hosts and write one.
+func (r Ring) Next(host, tunnel string) (PublicKey, error) { return r.Get(host, Next(tunnel)) }
+
+// Promote makes host's next public key in tunnel its present one, at once and
+// for good. If there is none the error is [fs.ErrNotExist].
+func (r Ring) Promote(host, tunnel string) error {
+	from, to := r.Path(host, Next(tunnel)), r.Path(host, tunnel)
+	if _, err := r.Next(host, tunnel); err != nil {
+		return err
+	}
+	if err := files.Rename(filepath.Dir(r.Dir), from, to); err != nil {
+		return fault.Wrap(err, "cannot make the next public key the present one", from, "")
 	}
 	return nil
 }

@@ -261,3 +261,51 @@ func TestPutRace(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPromoteNext: the key that a rotation is changing to lies beside the present
+// one, is not taken for it, and then takes its place.
+func TestPromoteNext(t *testing.T) {
+	r := Ring{filepath.Join(t.TempDir(), "keyring")}
+	old, next := mustPublic(t), mustPublic(t)
+	if err := errors.Join(r.Put("basalt", "wg0", old), r.Put("shale", "wg0", old)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Promote("basalt", "wg0"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a next key: %v", err)
+	}
+	if err := r.Put("basalt", Next("wg0"), next); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := r.Get("basalt", "wg0"); err != nil || k != old {
+		t.Errorf("the present key is %v, %v", k, err)
+	}
+	if k, err := r.Next("basalt", "wg0"); err != nil || k != next {
+		t.Errorf("the next key is %v, %v", k, err)
+	}
+	all, err := r.Load(Next("wg0"))
+	if diff := cmp.Diff(map[string]PublicKey{"basalt": next}, all); diff != "" || err != nil {
+		t.Errorf("all next keys: %v\n%s", err, diff)
+	}
+	if err := r.Promote("basalt", "wg0"); err != nil {
+		t.Fatal(err)
+	}
+	all, err = r.Load("wg0")
+	if diff := cmp.Diff(map[string]PublicKey{"basalt": next, "shale": old}, all); diff != "" || err != nil {
+		t.Errorf("all keys after it: %v\n%s", err, diff)
+	}
+	if _, err := r.Next("basalt", "wg0"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the next key is still there: %v", err)
+	}
+	if err := os.WriteFile(r.Path("shale", Next("wg0")), []byte("cut sh"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Promote("shale", "wg0"); !errors.Is(err, ErrLength) {
+		t.Errorf("what is no key: %v", err)
+	}
+	if k, err := r.Get("shale", "wg0"); err != nil || k != old {
+		t.Errorf("it took the place of the key: %v, %v", k, err)
+	}
+	if !IsNext(Next("wg0")) || IsNext("wg0") || IsNext("next") {
+		t.Error("IsNext is wrong")
+	}
+}

@@ -41,7 +41,7 @@ func fingerprint(recipient string) Fingerprint {
 type Meta struct {
 	Version    int               `json:"version"`
 	Host       string            `json:"host"`
-	File       string            `json:"file"`                 // as installed: "wg0.key"
+	File       string            `json:"file"`                 // as installed: "wg0.key", also of a next key
 	PublicKey  keyring.PublicKey `json:"public_key,omitzero"`  // of a private key
 	PSK        string            `json:"psk,omitempty"`        // fingerprint of a preshared key
 	Created    time.Time         `json:"created"`              // when the key was made

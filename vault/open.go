@@ -108,6 +108,8 @@ func (v Vault) read(host, file string) (*sealed, error) {
 	s := &sealed{path: v.Path(host, file)}
 	text, err := files.Read(v.repository(), s.path, maxFile)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && isNext(file):
+		return nil, s.fault(err, "wgkeys rotate "+host)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, s.fault(err, "wgkeys gen "+host)
 	case err != nil:
@@ -126,7 +128,7 @@ func (v Vault) read(host, file string) (*sealed, error) {
 	if err := s.readMeta(); err != nil {
 		return nil, s.damaged(err)
 	}
-	if s.meta.Version != 0 && (s.meta.Host != host || s.meta.File != file) {
+	if s.meta.Version != 0 && (s.meta.Host != host || s.meta.File != installed(file)) {
 		return nil, s.mismatch("it was made as %s of %s", s.meta.File, s.meta.Host)
 	}
 	return s, nil

@@ -69,7 +69,8 @@ func rearmor(t testing.TB, b []byte) string {
 func TestOpenFails(t *testing.T) {
 	v, ids := newVault(t, false)
 	k, other := sealKey(t, v, "shale", "wg0.key"), sealKey(t, v, "basalt", "wg0.key")
-	sealKey(t, v, "shale", "wg0.next.key")
+	sealKey(t, v, "shale", "wg1.key")
+	next := sealKey(t, v, "shale", "wg0.next.key").PublicKey()
 	path := v.Path("shale", "wg0.key")
 	good := readTestFile(t, path)
 	bin, err := dearmor([]byte(good))
@@ -104,7 +105,9 @@ func TestOpenFails(t *testing.T) {
 		{"metadata of version 2", strings.Replace(string(bin), "wgkeys 1", "wgkeys 2", 1), ErrDamaged, "version"},
 		{"metadata dropped", strings.Replace(string(bin), "-> wgkeys", "-> grease", 1), ErrDamaged, "header was changed"},
 		{"another host's file", readTestFile(t, v.Path("basalt", "wg0.key")), ErrMismatch, "wg0.key of basalt"},
-		{"another file of the host", readTestFile(t, v.Path("shale", "wg0.next.key")), ErrMismatch, "wg0.next.key of shale"},
+		{"another file of the host", readTestFile(t, v.Path("shale", "wg1.key")), ErrMismatch, "wg1.key of shale"},
+		{"the next key before its time", readTestFile(t, v.Path("shale", "wg0.next.key")), ErrMismatch, "it is for the public key " + next.String()},
+		{"a next key that says so", forge(t, v, Meta{Host: "shale", File: "wg0.next.key", PublicKey: k.PublicKey()}, k.File()), ErrMismatch, "wg0.next.key of shale"},
 		{"another key", forge(t, v, theirs, other.File()), ErrMismatch, other.PublicKey().String()},
 		{"the key under another's metadata", forge(t, v, theirs, k.File()), ErrMismatch, "it is for the public key " + other.PublicKey().String()},
 		{"another key under the right name", forge(t, v, meta, other.File()), ErrMismatch, other.PublicKey().String()},

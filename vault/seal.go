@@ -23,7 +23,7 @@ func (v Vault) SealKey(host, file string, k keyring.PrivateKey, created time.Tim
 	if k.IsZero() || !strings.HasSuffix(file, keySuffix) {
 		return fault.New("cannot seal", file, "a private key goes to a file named TUNNEL.key", "")
 	}
-	return v.seal(Meta{Host: host, File: file, PublicKey: k.PublicKey(), Created: created}, k.File())
+	return v.seal(file, Meta{Host: host, File: installed(file), PublicKey: k.PublicKey(), Created: created}, k.File())
 }
 
 // SealPSK encrypts a preshared key as [Vault.SealKey] does a private key.
@@ -31,26 +31,28 @@ func (v Vault) SealPSK(host, file string, k keyring.PresharedKey, created time.T
 	if k.IsZero() || !strings.HasSuffix(file, pskSuffix) {
 		return fault.New("cannot seal", file, "a preshared key goes to a file named TUNNEL.PEER.psk", "")
 	}
-	return v.seal(Meta{Host: host, File: file, PSK: k.Fingerprint(), Created: created}, k.File())
+	return v.seal(file, Meta{Host: host, File: file, PSK: k.Fingerprint(), Created: created}, k.File())
 }
 
-// seal writes text, which it wipes, as the vault file that m describes.
-func (v Vault) seal(m Meta, text []byte) error {
+// seal writes text, which it wipes, as the vault file of file, which m describes.
+func (v Vault) seal(file string, m Meta, text []byte) error {
 	defer clear(text)
-	if err := checkNames(m.Host, m.File); err != nil {
+	if err := checkNames(m.Host, file); err != nil {
 		return err
 	}
 	rs, err := v.Recipients(m.Host)
 	if err != nil {
 		return err
 	}
-	path := v.Path(m.Host, m.File)
+	path := v.Path(m.Host, file)
 	sealed, err := encrypt(m, text, rs)
 	if err == nil {
 		err = files.Create(v.repository(), path, sealed, 0o600)
 	}
 	hint := ""
-	if errors.Is(err, fs.ErrExist) {
+	if errors.Is(err, fs.ErrExist) && isNext(file) {
+		hint = "wgkeys rotate " + m.Host + " finishes the rotation that is under way"
+	} else if errors.Is(err, fs.ErrExist) {
 		hint = "for a new key: rm " + path + " and its public key in keyring/" + m.Host + "/, then wgkeys gen " + m.Host
 	}
 	if err != nil {

@@ -5,6 +5,15 @@
 //	vault/shale/recipients.txt       more recipients for this host, optional
 //	vault/shale/wg0.key.age          the private key of shale in wg0
 //	vault/shale/wg0.basalt.psk.age   the PSK that shale shares with basalt
+//	vault/shale/wg0.next.key.age     the key that shale is changing to, in the middle of a rotation
+//
+// A next key is sealed as what it is going to be: its metadata says wg0.key. So
+// the end of a rotation is a rename over wg0.key.age and nothing else, see
+// [Vault.Promote], and needs no identity.
+//
+// A host may make its key itself and keep it: it has a public key in the keyring
+// and no vault file. Nothing else marks it, so a vault file that was lost looks
+// the same, until the host is asked what it has.
 //
 // # Promises
 //
@@ -48,8 +57,8 @@
 //  1. the version of this format, 1;
 //  2. the host's name: ASCII letters in lower case, digits, "_" and "-", not
 //     beginning with the last, at most 63 bytes;
-//  3. the name of the file as it is installed on the host, without ".age". It
-//     ends in ".key" for a private key and in ".psk" for a preshared key. It is
+//  3. the name of the file as it is installed on the host, without ".age", and
+//     for a next key without ".next". It ends in ".key" for a private key and in ".psk" for a preshared key. It is
 //     of ASCII letters, digits and "_=+.-", begins with none of the last two,
 //     and is at most 128 bytes long;
 //  4. for a private key its public key in the base64 of wg(8); for a preshared
@@ -94,9 +103,10 @@ import (
 )
 
 const (
-	suffix    = ".age"
-	keySuffix = ".key"
-	pskSuffix = ".psk"
+	suffix     = ".age"
+	keySuffix  = ".key"
+	pskSuffix  = ".psk"
+	nextSuffix = ".next" + keySuffix
 
 	maxFile = 64 << 10
 )
@@ -116,8 +126,8 @@ type Vault struct{ Dir string }
 
 func (v Vault) repository() string { return filepath.Dir(v.Dir) }
 
-// Path returns the vault file of host's file, which is named as it is
-// installed: "wg0.key", "wg0.next.key", "wg0.basalt.psk".
+// Path returns the vault file of host's file, which is named as on the host:
+// "wg0.key", "wg0.next.key", "wg0.basalt.psk".
 func (v Vault) Path(host, file string) string {
 	return filepath.Join(v.Dir, host, file+suffix)
 }
@@ -129,7 +139,7 @@ func (v Vault) Hosts() ([]string, error) {
 	})
 }
 
-// List returns the files in host's folder, named as they are installed, sorted.
+// List returns the files in host's folder, named as on the host, sorted.
 func (v Vault) List(host string) ([]string, error) {
 	if err := checkHost(host); err != nil {
 		return nil, err

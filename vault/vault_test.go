@@ -120,7 +120,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := Meta{Version: 1, Host: "shale", File: "wg0.next.key", PublicKey: k.PublicKey(),
+		want := Meta{Version: 1, Host: "shale", File: "wg0.key", PublicKey: k.PublicKey(),
 			Created: madeAt, Recipients: rs.Fingerprints()}
 		m, err := v.Meta("shale", "wg0.next.key")
 		if diff := cmp.Diff(want, m); diff != "" || err != nil {

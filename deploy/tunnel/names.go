@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"wgkeys/keyring"
 )
 
 // CheckName returns why name cannot be a tunnel's, nil if it can.
@@ -25,8 +27,8 @@ func CheckName(name string) error {
 		return errors.New("no interface can have this name")
 	case name[0] == '-':
 		return errors.New("a leading dash would make it an option")
-	case strings.HasSuffix(name, ".next"):
-		return errors.New(`".next" marks the files of a rotation`)
+	case keyring.IsNext(name):
+		return errors.New(`".next" marks the files of a rotation, which would be the same as its own`)
 	case !spelled(name, "_=+.-", true):
 		return errors.New("an interface's name is letters, digits and _ = + . -")
 	}

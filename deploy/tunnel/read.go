@@ -146,12 +146,15 @@ func (r *reader) prefixes(n *node, parse func(string) (netip.Prefix, error)) lis
 	return texts(r, n, "an INSIDE address or prefix in quotes", parse)
 }
 
-// keyFile reads the path of a private key. The suffix of the preshared keys,
-// which lie in the same folder, stays theirs.
+// keyFile reads the path of a private key. The suffixes of the preshared keys and
+// of the next keys, which lie in the same folder, stay theirs.
 func (r *reader) keyFile(n *node) value[string] {
 	return text(r, n, "a path in quotes", func(s string) (string, error) {
 		if strings.HasSuffix(s, ".psk") {
 			return "", errors.New("a private key file cannot end in .psk as the preshared keys do")
+		}
+		if strings.HasSuffix(s, ".next.key") {
+			return "", errors.New("a private key file cannot end in .next.key as those of a rotation do")
 		}
 		return s, checkPath(s)
 	})

@@ -85,6 +85,35 @@ func write(r *os.Root, name string, text []byte, mode fs.FileMode) error {
 	return cmp.Or(err, f.Chmod(mode), f.Sync(), f.Close())
 }
 
+// Rename gives a file the name of another one of the same folder, whose place it
+// takes: at every moment there is either the one or the other.
+func Rename(root, from, to string) error {
+	r, name, err := open(root, from)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if err := r.Rename(name, filepath.Join(filepath.Dir(name), filepath.Base(to))); err != nil {
+		return told(err)
+	}
+	return told(syncIn(r, filepath.Dir(name)))
+}
+
+// Remove removes a file. That there is none is no error.
+func Remove(root, path string) error {
+	r, name, err := open(root, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if err := r.Remove(name); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return told(err)
+	}
+	return told(syncIn(r, filepath.Dir(name)))
+}
+
 // List returns the entries of a folder, sorted by name.
 func List(root, path string) ([]fs.DirEntry, error) {
 	r, name, err := open(root, path)

@@ -101,3 +101,32 @@ func TestLinks(t *testing.T) {
 		t.Errorf("a link inside: %q, %v", text, err)
 	}
 }
+
+func TestRenameAndRemove(t *testing.T) {
+	root, outside := newRepo(t)
+	from, to := filepath.Join(root, "keyring/shale/wg0.next.pub"), filepath.Join(root, "keyring/shale/wg0.pub")
+	must(t, files.Create(root, from, []byte("next\n"), 0o644))
+	must(t, files.Rename(root, from, to))
+	if text, err := files.Read(root, to, 5); err != nil || string(text) != "next\n" {
+		t.Errorf("it holds %q, %v", text, err)
+	}
+	if err := files.Rename(root, from, to); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("renamed twice: %v", err)
+	}
+	must(t, files.Remove(root, to))
+	must(t, files.Remove(root, to))
+	if entries, err := files.List(root, filepath.Dir(to)); err != nil || len(entries) != 0 {
+		t.Errorf("what is left: %v, %v", entries, err)
+	}
+	must(t, os.Symlink(outside, filepath.Join(root, "keyring/evil")))
+	evil := filepath.Join(root, "keyring/evil/secret")
+	if err := files.Remove(root, evil); !errors.Is(err, files.ErrOutside) {
+		t.Errorf("removed outside: %v", err)
+	}
+	if err := files.Rename(root, evil, filepath.Join(root, "keyring/evil/other")); !errors.Is(err, files.ErrOutside) {
+		t.Errorf("renamed outside: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(outside, "secret")); err != nil {
+		t.Error(err)
+	}
+}

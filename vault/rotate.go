@@ -1,0 +1,52 @@
+package vault
+
+import (
+	"strings"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// KeyFile is the file of a tunnel's private key, as it is installed. That of
+// [keyring.Next] is the one that a rotation is changing to.
+func KeyFile(tunnel string) string { return tunnel + keySuffix }
+
+func isNext(file string) bool { return strings.HasSuffix(file, nextSuffix) }
+
+// installed is the name that a file has on its host once it is in use: what the
+// metadata of both "wg0.key" and "wg0.next.key" says.
+func installed(file string) string {
+	if name, ok := strings.CutSuffix(file, nextSuffix); ok {
+		return name + keySuffix
+	}
+	return file
+}
+
+// Promote makes host's next private key in tunnel its present one, at once and
+// for good. It needs no identity, but refuses a file whose metadata does not say
+// that it belongs there: the old key would be gone. If there is no next key the
+// error is [fs.ErrNotExist].
+func (v Vault) Promote(host, tunnel string) error {
+	next := KeyFile(keyring.Next(tunnel))
+	if _, err := v.Meta(host, next); err != nil {
+		return err
+	}
+	from, to := v.Path(host, next), v.Path(host, KeyFile(tunnel))
+	if err := files.Rename(v.repository(), from, to); err != nil {
+		return fault.Wrap(err, "cannot make the next private key the present one", from, "")
+	}
+	return nil
+}
+
+// RemoveKey removes host's file, for a host that keeps its key to itself. That
+// there is none is no error.
+func (v Vault) RemoveKey(host, file string) error {
+	if err := checkNames(host, file); err != nil {
+		return err
+	}
+	if err := files.Remove(v.repository(), v.Path(host, file)); err != nil {
+		return fault.Wrap(err, "cannot remove vault file", v.Path(host, file), "")
+	}
+	return nil
+}
