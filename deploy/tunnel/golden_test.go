@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdh"
 	"crypto/sha256"
+	"errors"
 	"flag"
 	"io/fs"
 	"os"
@@ -33,6 +34,15 @@ func publicKeys(t testing.TB, names []string) map[string]keyring.PublicKey {
 	keys := make(map[string]keyring.PublicKey, len(names))
 	for _, name := range names {
 		keys[name] = publicKey(t, name)
+	}
+	return keys
+}
+
+// nextKeys are those that the hosts of these names are changing to.
+func nextKeys(t testing.TB, names []string) map[string]keyring.PublicKey {
+	keys := make(map[string]keyring.PublicKey, len(names))
+	for _, name := range names {
+		keys[name] = publicKey(t, name+", next")
 	}
 	return keys
 }
@@ -77,8 +87,10 @@ func TestGoldenViews(t *testing.T) {
 	tests := []struct {
 		name, dir string
 		hosts     []string // those with golden files; nil: all
+		next      []string // those in the middle of a rotation
 	}{
 		{name: "first-users", dir: "../../testdata/first-users/tunnels"},
+		{name: "rotation", dir: "../../testdata/first-users/tunnels", next: []string{"basalt"}},
 		{name: "mesh", dir: views + "/mesh"},
 		{name: "hub", dir: views + "/hub", hosts: []string{"hub", "spoke-01", "spoke-20"}},
 		{name: "dual", dir: views + "/dual"},
@@ -92,25 +104,25 @@ func TestGoldenViews(t *testing.T) {
 			}
 			for _, host := range test.hosts {
 				v, err := tun.View(host, keys)
-				if err != nil {
+				if err := errors.Join(err, v.SetNext(nextKeys(t, test.next))); err != nil {
 					t.Fatal(err)
 				}
 				file := filepath.Join(views, test.name, host)
 				golden(t, file+".json", encode(t, v))
 				golden(t, file+".txt", []byte(v.Annotate()))
 			}
-			everyView(t, tun, keys)
+			everyView(t, tun, keys, test.next...)
 		})
 	}
 }
 
 // everyView derives the view of every host: each is valid and comes back from
 // its JSON as it was.
-func everyView(t *testing.T, tun *tunnel.Tunnel, keys map[string]keyring.PublicKey) {
+func everyView(t *testing.T, tun *tunnel.Tunnel, keys map[string]keyring.PublicKey, next ...string) {
 	t.Helper()
 	for _, host := range tun.Hosts() {
 		v, err := tun.View(host, keys)
-		if err != nil {
+		if err := errors.Join(err, v.SetNext(nextKeys(t, next))); err != nil {
 			t.Fatal(err)
 		}
 		if err := v.Validate(); err != nil {

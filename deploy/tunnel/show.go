@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"wgkeys/keyring"
 )
 
 // The tags of an address, and of a line that holds none.
@@ -16,7 +18,7 @@ const inside, outside, plain = "INSIDE", "OUTSIDE", ""
 func (v *View) Annotate() string {
 	var s sheet
 	s.title("tunnel %s on host %s", v.Tunnel, v.Host)
-	s.line(plain, "public key", v.PublicKey.String())
+	s.keys(v.PublicKey, v.NextPublicKey)
 	s.line(plain, "private key file", v.PrivateKeyFile)
 	s.line(outside, "listen port", v.port())
 	s.number("mtu", v.MTU, " bytes")
@@ -86,9 +88,18 @@ func (s *sheet) number(what string, n int, unit string) {
 	}
 }
 
+// keys tells a host's key and the one that it is about to have, or has: which of
+// the two is in use only the hosts know.
+func (s *sheet) keys(key, next keyring.PublicKey) {
+	s.line(plain, "public key", key.String())
+	if !next.IsZero() {
+		s.line(plain, "next public key", next.String()+": a rotation is under way, and either may be in use")
+	}
+}
+
 func (s *sheet) peer(p *Peer) {
 	s.title("peer %s", p.Name)
-	s.line(plain, "public key", p.PublicKey.String())
+	s.keys(p.PublicKey, p.NextPublicKey)
 	if p.PresharedKeyFile != "" {
 		s.line(plain, "preshared key file", p.PresharedKeyFile)
 	}

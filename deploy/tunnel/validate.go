@@ -60,11 +60,17 @@ func (v *View) checkPeers() error {
 	files := unique[string]{v.PrivateKeyFile: {}}
 	names[v.Host], keys[v.PublicKey] = struct{}{}, struct{}{}
 	var errs wrongs
+	if !v.NextPublicKey.IsZero() {
+		errs.add(keys.add(v.NextPublicKey, "public key"))
+	}
 	for i := range v.Peers {
 		p := &v.Peers[i]
 		errs.add(p.check())
 		errs.add(names.add(p.Name, "name of a host"))
 		errs.add(keys.add(p.PublicKey, "public key"))
+		if !p.NextPublicKey.IsZero() {
+			errs.add(keys.add(p.NextPublicKey, "public key"))
+		}
 		if p.PresharedKeyFile != "" {
 			errs.add(files.add(p.PresharedKeyFile, "key file"))
 		}
