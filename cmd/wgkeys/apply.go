@@ -59,32 +59,66 @@ func downCommand() (*cli.Command, func(*env) error) {
 // applyOrPlan works here, or has the wgkeys of another host do so.
 func (e *env) applyOrPlan(planOnly bool) error {
 	if file := e.cli.String("view"); file != "" {
-		v, err := readView(file)
+		text, err := readText(file)
 		if err != nil {
 			return err
 		}
-		return e.applyHere(v, planOnly)
+		return e.applyHere(&wanted{text: text}, planOnly)
 	}
 	v, t, err := e.view()
 	if err != nil {
 		return err
 	}
 	if len(e.names()) == 0 || e.isHere(t, v.Host) {
-		return e.applyHere(v, planOnly)
+		return e.applyHere(&wanted{view: v}, planOnly)
 	}
 	return e.applyThere(t, v, planOnly)
 }
 
-func readView(file string) (*tunnel.View, error) {
-	if file == "-" {
-		return tunnel.DecodeView(os.Stdin)
+// A wanted is the view that is to be applied, or its text as it came.
+type wanted struct {
+	view *tunnel.View
+	text []byte
+}
+
+// name is the tunnel's. Where the text tells it by itself, the rest is not parsed
+// before the device is asked what it has, which takes as long.
+func (w *wanted) name() (string, error) {
+	if w.view == nil {
+		if name, ok := tunnel.NameIn(w.text); ok {
+			return name, nil
+		}
 	}
-	f, err := os.Open(file)
+	if err := w.parse(); err != nil {
+		return "", err
+	}
+	return w.view.Tunnel, nil
+}
+
+func (w *wanted) parse() (err error) {
+	if w.view == nil {
+		w.view, err = tunnel.ParseView(w.text)
+	}
+	return err
+}
+
+func readView(file string) (*tunnel.View, error) {
+	text, err := readText(file)
+	if err != nil {
+		return nil, err
+	}
+	return tunnel.ParseView(text)
+}
+
+func readText(file string) ([]byte, error) {
+	if file == "-" {
+		return tunnel.ReadText(os.Stdin)
+	}
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fault.Wrap(fault.Errno(err), "cannot read the view", file, "wgkeys show --json HOST > "+file)
 	}
-	defer f.Close()
-	return tunnel.DecodeView(f)
+	return text, nil
 }
 
 // session opens this host, for changes or for a look.
@@ -95,16 +129,26 @@ func (e *env) session(lookOnly bool) (*linux.Session, error) {
 	return linux.Begin(e.ctx, e.sayWaiting)
 }
 
-func (e *env) applyHere(v *tunnel.View, planOnly bool) error {
+func (e *env) applyHere(w *wanted, planOnly bool) error {
+	name, err := w.name()
+	if err != nil {
+		return err
+	}
 	s, err := e.session(planOnly)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	if err := e.settle(s, v.Tunnel, planOnly); err != nil {
+	if err := e.settle(s, name, planOnly); err != nil {
 		return err
 	}
-	plan, err := s.Plan(e.ctx, v)
+	if err := s.Ask(name); err != nil {
+		return err
+	}
+	if err := w.parse(); err != nil {
+		return err
+	}
+	plan, err := s.Plan(e.ctx, w.view)
 	if err != nil {
 		return err
 	}
@@ -112,13 +156,13 @@ func (e *env) applyHere(v *tunnel.View, planOnly bool) error {
 		return err
 	}
 	if e.cli.Duration("confirm") > 0 && len(plan.Steps) > 0 {
-		return e.applyGuarded(s, v, plan)
+		return e.applyGuarded(s, w.view, plan)
 	}
 	if err := s.Take(e.ctx, plan, apply.Run, testOnlyKernel); err != nil {
 		return err
 	}
 	e.sayDone(plan)
-	return keep(v)
+	return keep(w)
 }
 
 // settle deals with an earlier apply that waits to be confirmed; a plan only

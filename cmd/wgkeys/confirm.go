@@ -77,17 +77,23 @@ func (e *env) before(s *linux.Session, name string) (*tunnel.View, error) {
 	return s.Live(e.ctx, kept)
 }
 
-// keep makes v what the host comes up with at boot.
-func keep(v *tunnel.View) error {
-	var text bytes.Buffer
-	if err := tunnel.EncodeView(&text, v); err != nil {
-		return err
+// keep makes a view what the host comes up with at boot: its text as it came, for
+// to spell ten thousand peers takes longer than to compare them.
+func keep(w *wanted) error {
+	text := w.text
+	if text == nil {
+		var b bytes.Buffer
+		if err := tunnel.EncodeView(&b, w.view); err != nil {
+			return err
+		}
+		text = b.Bytes()
 	}
-	if have, err := os.ReadFile(linux.KeptPath(v.Tunnel)); err == nil && bytes.Equal(have, text.Bytes()) {
+	path := linux.KeptPath(w.view.Tunnel)
+	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, text) {
 		return nil
 	}
-	if err := apply.WriteFile(linux.KeptPath(v.Tunnel), text.Bytes(), 0o644); err != nil {
-		return fault.Wrap(err, "the tunnel is up, but will not come up at boot:", v.Tunnel, "")
+	if err := apply.WriteFile(path, text, 0o644); err != nil {
+		return fault.Wrap(err, "the tunnel is up, but will not come up at boot:", w.view.Tunnel, "")
 	}
 	return nil
 }
@@ -118,7 +124,7 @@ func (e *env) confirmHere(name string) error {
 	if p.Damaged {
 		return fault.New("cannot confirm the apply on tunnel", name, "the file of the pending apply is damaged, so it is undone", "wgkeys apply")
 	}
-	if err := keep(p.After); err != nil {
+	if err := keep(&wanted{view: p.After}); err != nil {
 		return err
 	}
 	return linux.Confirm(name, p)

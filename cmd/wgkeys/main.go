@@ -36,9 +36,10 @@ func main() {
 	guard.Main()  // or as the guard of an apply
 	lab.Init()    // or as a host of the demo
 
-	// A command that runs once has little garbage: collecting it took a fifth of
-	// a no-op apply of ten thousand peers.
-	debug.SetGCPercent(400)
+	// A command that runs once has little garbage: to collect it took a fifth of
+	// a no-op apply of ten thousand peers. It is left until there is much of it.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(256 << 20)
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()

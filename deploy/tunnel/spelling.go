@@ -31,7 +31,6 @@ func readSpelled(text string) (*View, bool) {
 	v.Host = s.text()
 	s.must(",\n  \"public_key\": ")
 	v.PublicKey = s.key()
-	v.NextPublicKey = s.maybeKey(",\n  \"next_public_key\": ")
 	s.must(",\n  \"private_key_file\": ")
 	v.PrivateKeyFile = s.text()
 	v.ListenPort = s.maybeInt(",\n  \"listen_port\": ")
@@ -53,12 +52,20 @@ func readSpelled(text string) (*View, bool) {
 	return v, s.ok && s.rest == ""
 }
 
+// NameIn returns the tunnel that a view is of, before the rest of it is read. It
+// reports false for a text that is spelled in another way.
+func NameIn(text []byte) (name string, ok bool) {
+	s := &spelling{string(text[:min(len(text), len(spelledHead)+64)]), true}
+	s.must(spelledHead)
+	name = s.text()
+	return name, s.ok && CheckName(name) == nil
+}
+
 func (s *spelling) peer() (p Peer) {
 	s.must("{\n      \"name\": ")
 	p.Name = s.text()
 	s.must(",\n      \"public_key\": ")
 	p.PublicKey = s.key()
-	p.NextPublicKey = s.maybeKey(",\n      \"next_public_key\": ")
 	if s.has(",\n      \"preshared_key_file\": ") {
 		p.PresharedKeyFile = s.text()
 	}
@@ -151,13 +158,6 @@ func (s *spelling) maybeInt(key string) int {
 
 func (s *spelling) key() keyring.PublicKey {
 	return valid(s, func(text string) (keyring.PublicKey, error) { return keyring.ParsePublicKey([]byte(text)) })
-}
-
-func (s *spelling) maybeKey(key string) keyring.PublicKey {
-	if !s.has(key) {
-		return keyring.PublicKey{}
-	}
-	return s.key()
 }
 
 func (s *spelling) prefix() netip.Prefix { return valid(s, netip.ParsePrefix) }

@@ -33,11 +33,20 @@ func EncodeView(w io.Writer, v *View) error {
 
 // DecodeView reads one view and nothing after it, see [ParseView].
 func DecodeView(r io.Reader) (*View, error) {
+	text, err := ReadText(r)
+	if err != nil {
+		return nil, err
+	}
+	return ParseView(text)
+}
+
+// ReadText reads the text of a view for [ParseView].
+func ReadText(r io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxView))
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot read the view", "", "")
 	}
-	return ParseView(text)
+	return text, nil
 }
 
 // ParseView reads the text of one view and nothing after it. It trusts nothing:

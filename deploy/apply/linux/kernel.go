@@ -28,6 +28,7 @@ import (
 type Kernel struct {
 	nl      *netlink.Handle
 	wg      *wgctrl.Client
+	asked   question
 	sys     *os.Root // /proc/sys, which no name can escape from
 	private map[keyring.PublicKey]keyring.PrivateKey
 	psks    map[string]keyring.PresharedKey // by fingerprint
@@ -60,6 +61,7 @@ func Open() (*Kernel, error) {
 func (k *Kernel) Close() {
 	k.nl.Close()
 	k.wg.Close()
+	k.asked.end()
 	k.sys.Close()
 }
 

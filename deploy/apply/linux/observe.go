@@ -102,13 +102,16 @@ func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) erro
 	if !whole {
 		return nil
 	}
-	if err := k.observeDevice(a.Name, s); err != nil {
-		return err
+	if err := k.ask(a.Name, s.Link.Kind); err != nil {
+		return told(err)
 	}
 	if err := k.observeAddresses(link, s); err != nil {
 		return err
 	}
-	return k.observeRoutes(link, s)
+	if err := k.observeRoutes(link, s); err != nil {
+		return err
+	}
+	return told(k.observeDevice(a.Name, s)) // last: its answer takes longest
 }
 
 func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {
@@ -127,55 +130,14 @@ func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {
 
 // observeRoutes reads the routes that somebody put on the link, in any table.
 func (k *Kernel) observeRoutes(link netlink.Link, s *apply.State) error {
-	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Table: unix.RT_TABLE_UNSPEC}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := retry(func() ([]apply.Route, error) { return k.routesOf(filter, family) })
+		routes, err := retry(func() ([]apply.Route, error) { return readRoutes(link.Attrs().Index, family) })
 		if err != nil {
 			return err
 		}
 		s.Routes = append(s.Routes, routes...)
 	}
 	return nil
-}
-
-func (k *Kernel) routesOf(filter *netlink.Route, family int) (routes []apply.Route, err error) {
-	err = k.nl.RouteListFilteredIter(family, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
-		if r.Protocol == unix.RTPROT_KERNEL || r.Protocol == unix.RTPROT_RA ||
-			r.Table == unix.RT_TABLE_LOCAL || r.Type != unix.RTN_UNICAST {
-			return true
-		}
-		if route, ok := routeOf(r, family); ok {
-			routes = append(routes, route)
-		}
-		return true
-	})
-	return routes, err
-}
-
-// routeOf spells the kernel's defaults as package apply does: as zero.
-func routeOf(r netlink.Route, family int) (apply.Route, bool) {
-	prefix, ok := prefixOf(r.Dst)
-	if r.Dst == nil {
-		prefix, ok = netip.PrefixFrom(unspecified(family), 0), true
-	}
-	route := apply.Route{Prefix: prefix, Metric: r.Priority, Table: r.Table}
-	if gw, ok := netip.AddrFromSlice(r.Gw); ok {
-		route.Gateway = gw.Unmap()
-	}
-	if route.Table == unix.RT_TABLE_MAIN {
-		route.Table = 0
-	}
-	if family == netlink.FAMILY_V6 && route.Metric == 1024 { // IP6_RT_PRIO_USER
-		route.Metric = 0
-	}
-	return route, ok
-}
-
-func unspecified(family int) netip.Addr {
-	if family == netlink.FAMILY_V4 {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
 }
 
 // observeUplinks finds the interfaces with a default route and the proxy

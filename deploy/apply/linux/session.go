@@ -63,6 +63,16 @@ func (s *Session) Close() {
 	s.unlock()
 }
 
+// Ask has the tunnel's device begin to tell what it has, for the plan that comes
+// next: nothing may be changed in between.
+func (s *Session) Ask(name string) error {
+	link, err := s.link(name)
+	if err != nil || link == nil {
+		return told(err)
+	}
+	return told(s.ask(name, kindOf(link)))
+}
+
 // Plan plans the way to view.
 func (s *Session) Plan(ctx context.Context, view *tunnel.View) (*apply.Plan, error) {
 	state, others, err := s.observe(ctx, view.Tunnel, view)
@@ -117,15 +127,14 @@ func KeptPath(name string) string { return filepath.Join(KeptDir, name+".view") 
 
 // Kept returns the last good view of a tunnel, or nil where there is none.
 func Kept(name string) (*tunnel.View, error) {
-	f, err := os.Open(KeptPath(name))
+	text, err := os.ReadFile(KeptPath(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fault.Wrap(fault.Errno(err), "cannot read the kept view", KeptPath(name), "")
 	}
-	defer f.Close()
-	return tunnel.DecodeView(f)
+	return tunnel.ParseView(text)
 }
 
 // Settle deals with an apply that nobody confirmed. One whose time has come is

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -24,50 +25,54 @@ import (
 	"wgkeys/keyring/fault"
 )
 
+// ask has a device in user space begin to answer, unless it has been asked
+// already. The kernel's own is asked when its answer is read.
+func (k *Kernel) ask(name, kind string) error {
+	if kind != "tun" || k.asked.name == name {
+		return nil
+	}
+	return k.asked.ask(name)
+}
+
 // observeDevice reads the WireGuard half of the link. The keys that it holds
-// now are kept, so that a change of them can be undone.
+// now are kept, so that a change of them can be undone. An interface of another
+// kind, or one whose user space is gone, has none.
 func (k *Kernel) observeDevice(name string, s *apply.State) error {
-	d, err := k.wg.Device(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // an interface of another kind, or one whose user space is gone
-	}
-	if err != nil {
-		return told(err)
-	}
-	s.Device = apply.Device{ListenPort: d.ListenPort, FwMark: uint32(d.FirewallMark)}
-	if d.PublicKey != (wgtypes.Key{}) && d.PrivateKey != (wgtypes.Key{}) {
-		s.Device.PublicKey = keyring.PublicKey(d.PublicKey)
-		k.private[s.Device.PublicKey] = keyring.PrivateKeyOf(d.PrivateKey)
-	}
-	s.Peers = make([]apply.Peer, len(d.Peers))
-	for i := range d.Peers {
-		s.Peers[i] = k.peerOf(&d.Peers[i])
+	defer k.asked.end()
+	switch {
+	case k.asked.name == name:
+		return k.readSocket(k.asked.conn, s)
+	case s.Link.Kind == "wireguard":
+		return k.readDevice(name, s)
 	}
 	return nil
 }
 
-func (k *Kernel) peerOf(p *wgtypes.Peer) apply.Peer {
-	peer := apply.Peer{
-		PublicKey:     keyring.PublicKey(p.PublicKey),
-		Keepalive:     int(p.PersistentKeepaliveInterval / time.Second),
-		LastHandshake: p.LastHandshakeTime,
-		AllowedIPs:    make([]netip.Prefix, 0, len(p.AllowedIPs)),
+// holdPrivate keeps a private key of the device and returns its public key.
+func (k *Kernel) holdPrivate(private wgtypes.Key) keyring.PublicKey {
+	key := keyring.PrivateKeyOf(private)
+	public := key.PublicKey()
+	k.private[public] = key
+	return public
+}
+
+// holdPSK keeps a preshared key of a peer and returns its fingerprint.
+func (k *Kernel) holdPSK(key wgtypes.Key) string {
+	if key == (wgtypes.Key{}) {
+		return ""
 	}
-	if p.Endpoint != nil {
-		e := p.Endpoint.AddrPort()
-		peer.Endpoint = netip.AddrPortFrom(e.Addr().Unmap(), e.Port())
+	psk := keyring.PresharedKeyOf(key)
+	fingerprint := psk.Fingerprint()
+	k.psks[fingerprint] = psk
+	return fingerprint
+}
+
+// zone is the name of a link in the endpoint of a peer.
+func zone(index int) string {
+	if i, err := net.InterfaceByIndex(index); err == nil {
+		return i.Name
 	}
-	if p.PresharedKey != (wgtypes.Key{}) {
-		psk := keyring.PresharedKeyOf(p.PresharedKey)
-		peer.PSK = psk.Fingerprint()
-		k.psks[peer.PSK] = psk
-	}
-	for i := range p.AllowedIPs {
-		if prefix, ok := prefixOf(&p.AllowedIPs[i]); ok {
-			peer.AllowedIPs = append(peer.AllowedIPs, prefix)
-		}
-	}
-	return peer
+	return strconv.Itoa(index)
 }
 
 // readKeyFiles reads the preshared keys, and the private key where the kernel

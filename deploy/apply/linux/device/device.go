@@ -51,22 +51,23 @@ func Start(ctx context.Context, name string, mtu int) error {
 // Gone waits until the device of the removed interface name has ended.
 func Gone(name string, atMost time.Duration) error {
 	for end := time.Now().Add(atMost); ; time.Sleep(2 * time.Millisecond) {
-		_, err := os.Stat(socket(name))
+		_, err := os.Stat(Socket(name))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if c, err := net.Dial("unix", socket(name)); err == nil {
+		if c, err := net.Dial("unix", Socket(name)); err == nil {
 			c.Close()
 		} else if errors.Is(err, unix.ECONNREFUSED) { // of one that was killed
-			return os.Remove(socket(name))
+			return os.Remove(Socket(name))
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("the device of %s still holds its socket %s", name, socket(name))
+			return fmt.Errorf("the device of %s still holds its socket %s", name, Socket(name))
 		}
 	}
 }
 
-func socket(name string) string { return "/var/run/wireguard/" + name + ".sock" }
+// Socket is where the device of interface name is configured.
+func Socket(name string) string { return "/var/run/wireguard/" + name + ".sock" }
 
 func run(name, mtuText string) error {
 	mtu, err := strconv.Atoi(mtuText)

@@ -1,0 +1,214 @@
+package linux
+
+import (
+	"encoding/binary"
+	"iter"
+	"net/netip"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/keyring"
+)
+
+// The two long lists of the kernel, peers and routes, are read from its messages
+// without a value for each attribute: ten thousand of each took longer to
+// allocate than the kernel takes to tell them.
+
+// attributes yields those that b is made of (netlink(7)), and ends where it is
+// cut off.
+func attributes(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= unix.SizeofNlAttr {
+			n := int(binary.NativeEndian.Uint16(b))
+			if n < unix.SizeofNlAttr || n > len(b) {
+				return
+			}
+			kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+			if !yield(kind, b[unix.SizeofNlAttr:n]) {
+				return
+			}
+			b = b[min(len(b), (n+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1)):]
+		}
+	}
+}
+
+// word reads a number of 1, 2, 4 or 8 bytes; any other is 0.
+func word(b []byte) uint64 {
+	switch len(b) {
+	case 1:
+		return uint64(b[0])
+	case 2:
+		return uint64(binary.NativeEndian.Uint16(b))
+	case 4:
+		return uint64(binary.NativeEndian.Uint32(b))
+	case 8:
+		return binary.NativeEndian.Uint64(b)
+	}
+	return 0
+}
+
+// readDevice reads the kernel's own device: WG_CMD_GET_DEVICE of
+// include/uapi/linux/wireguard.h.
+func (k *Kernel) readDevice(name string, s *apply.State) error {
+	family, err := k.nl.GenlFamilyGet(unix.WG_GENL_NAME)
+	if err != nil {
+		return err
+	}
+	peers, err := retry(func() ([]apply.Peer, error) {
+		s.Device, s.Peers = apply.Device{}, nil
+		req := nl.NewNetlinkRequest(int(family.ID), unix.NLM_F_DUMP)
+		req.AddData(&nl.Genlmsg{Command: unix.WG_CMD_GET_DEVICE, Version: unix.WG_GENL_VERSION})
+		req.AddData(nl.NewRtAttr(unix.WGDEVICE_A_IFNAME, nl.ZeroTerminated(name)))
+		err := req.ExecuteIter(unix.NETLINK_GENERIC, 0, func(msg []byte) bool {
+			k.addDevice(msg[nl.SizeofGenlmsg:], s)
+			return true
+		})
+		return s.Peers, err
+	})
+	s.Peers = peers
+	return err
+}
+
+func (k *Kernel) addDevice(msg []byte, s *apply.State) {
+	for kind, value := range attributes(msg) {
+		switch kind {
+		case unix.WGDEVICE_A_PRIVATE_KEY:
+			if private := [32]byte(value); private != [32]byte{} {
+				s.Device.PublicKey = k.holdPrivate(private)
+			}
+		case unix.WGDEVICE_A_LISTEN_PORT:
+			s.Device.ListenPort = int(word(value))
+		case unix.WGDEVICE_A_FWMARK:
+			s.Device.FwMark = uint32(word(value))
+		case unix.WGDEVICE_A_PEERS:
+			for _, peer := range attributes(value) {
+				k.addPeer(peer, s)
+			}
+		}
+	}
+}
+
+// addPeer adds a peer, or to the last one what did not fit into the message
+// before.
+func (k *Kernel) addPeer(attrs []byte, s *apply.State) {
+	var p *apply.Peer
+	for kind, value := range attributes(attrs) {
+		if kind == unix.WGPEER_A_PUBLIC_KEY {
+			key := keyring.PublicKey(value)
+			if n := len(s.Peers); n == 0 || s.Peers[n-1].PublicKey != key {
+				s.Peers = append(s.Peers, apply.Peer{PublicKey: key})
+			}
+			p = &s.Peers[len(s.Peers)-1]
+		}
+	}
+	if p == nil {
+		return
+	}
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.WGPEER_A_PRESHARED_KEY:
+			p.PSK = k.holdPSK([32]byte(value))
+		case unix.WGPEER_A_ENDPOINT:
+			p.Endpoint = sockaddr(value)
+		case unix.WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL:
+			p.Keepalive = int(word(value))
+		case unix.WGPEER_A_LAST_HANDSHAKE_TIME: // struct __kernel_timespec
+			if secs, nsecs := word(value[:8]), word(value[8:]); secs != 0 || nsecs != 0 {
+				p.LastHandshake = time.Unix(int64(secs), int64(nsecs))
+			}
+		case unix.WGPEER_A_ALLOWEDIPS:
+			for _, allowed := range attributes(value) {
+				p.AllowedIPs = append(p.AllowedIPs, allowedIP(allowed))
+			}
+		}
+	}
+}
+
+// sockaddr reads a struct sockaddr_in or sockaddr_in6 (ip(7), ipv6(7)).
+func sockaddr(b []byte) netip.AddrPort {
+	port := func() uint16 { return binary.BigEndian.Uint16(b[2:]) }
+	switch {
+	case len(b) == unix.SizeofSockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:])), port())
+	case len(b) == unix.SizeofSockaddrInet6:
+		addr := netip.AddrFrom16([16]byte(b[8:])).Unmap()
+		if scope := binary.NativeEndian.Uint32(b[24:]); scope != 0 && addr.Is6() {
+			addr = addr.WithZone(zone(int(scope)))
+		}
+		return netip.AddrPortFrom(addr, port())
+	}
+	return netip.AddrPort{}
+}
+
+func allowedIP(attrs []byte) netip.Prefix {
+	var addr netip.Addr
+	bits := 0
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.WGALLOWEDIP_A_IPADDR:
+			addr, _ = netip.AddrFromSlice(value)
+		case unix.WGALLOWEDIP_A_CIDR_MASK:
+			bits = int(word(value))
+		}
+	}
+	return netip.PrefixFrom(addr, bits)
+}
+
+// readRoutes reads the routes of a family that somebody put on the link, in any
+// table (rtnetlink(7)).
+func readRoutes(link, family int) (routes []apply.Route, err error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
+	req.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family)}})
+	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, func(b []byte) bool {
+		msg := nl.DeserializeRtMsg(b)
+		if int(msg.Family) != family || msg.Flags&unix.RTM_F_CLONED != 0 || msg.Type != unix.RTN_UNICAST ||
+			msg.Protocol == unix.RTPROT_KERNEL || msg.Protocol == unix.RTPROT_RA {
+			return true
+		}
+		if r, oif := routeOf(msg, b[msg.Len():]); oif == link && r.Table != unix.RT_TABLE_LOCAL {
+			routes = append(routes, r)
+		}
+		return true
+	})
+	return routes, err
+}
+
+// routeOf spells the kernel's defaults as package apply does: as zero. A route
+// with several next hops has no link of its own.
+func routeOf(msg *nl.RtMsg, attrs []byte) (r apply.Route, link int) {
+	dst := unspecified(int(msg.Family))
+	r.Table = int(msg.Table)
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.RTA_DST:
+			dst, _ = netip.AddrFromSlice(value)
+		case unix.RTA_OIF:
+			link = int(word(value))
+		case unix.RTA_GATEWAY:
+			r.Gateway, _ = netip.AddrFromSlice(value)
+		case unix.RTA_PRIORITY:
+			r.Metric = int(word(value))
+		case unix.RTA_TABLE:
+			r.Table = int(word(value))
+		}
+	}
+	r.Prefix = netip.PrefixFrom(dst, int(msg.Dst_len))
+	if r.Table == unix.RT_TABLE_MAIN {
+		r.Table = 0
+	}
+	if msg.Family == netlink.FAMILY_V6 && r.Metric == 1024 { // IP6_RT_PRIO_USER
+		r.Metric = 0
+	}
+	return r, link
+}
+
+func unspecified(family int) netip.Addr {
+	if family == netlink.FAMILY_V4 {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}

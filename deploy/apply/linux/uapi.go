@@ -1,0 +1,164 @@
+package linux
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/keyring"
+)
+
+// A question is put to a device in user space before its answer is needed: it
+// takes the device a while, and there is something else to do meanwhile.
+type question struct {
+	name string
+	conn net.Conn // nil: none has been put
+}
+
+func (q *question) end() {
+	if q.conn != nil {
+		q.conn.Close()
+	}
+	*q = question{}
+}
+
+// ask asks a device in user space for all that it has, in the protocol of
+// https://www.wireguard.com/xplatform/. Where there is no device it is no error.
+func (q *question) ask(name string) error {
+	q.end()
+	c, err := net.Dial("unix", device.Socket(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	*q = question{name, c}
+	_, err = io.WriteString(c, "get=1\n\n")
+	return err
+}
+
+// readSocket reads the answer. It is for ten thousand peers: wgctrl makes five
+// values of a line where this makes none.
+func (k *Kernel) readSocket(c io.Reader, s *apply.State) error {
+	r := bufio.NewReaderSize(c, 64<<10)
+	told := userDevice{k: k, s: s}
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return fmt.Errorf("the answer of the device ends too early: %w", err)
+		}
+		key, value, ok := bytes.Cut(line[:len(line)-1], []byte("="))
+		switch {
+		case len(line) == 1:
+			return nil
+		case !ok:
+			err = errors.New("no value")
+		default:
+			err = told.line(string(key), value)
+		}
+		if err != nil { // the line may hold a key
+			return fmt.Errorf("the device says something else than expected in its line %q: %w", key, err)
+		}
+	}
+}
+
+// A userDevice puts the lines of an answer into a state.
+type userDevice struct {
+	k    *Kernel
+	s    *apply.State
+	peer *apply.Peer // whose lines they are
+	secs int64       // of its last handshake
+}
+
+func (u *userDevice) line(key string, value []byte) error {
+	switch key {
+	case "private_key":
+		private, err := hexKey(value)
+		if err == nil {
+			u.s.Device.PublicKey = u.k.holdPrivate(private)
+		}
+		return err
+	case "listen_port":
+		n, err := number(value)
+		u.s.Device.ListenPort = int(n)
+		return err
+	case "fwmark":
+		n, err := number(value)
+		u.s.Device.FwMark = uint32(n)
+		return err
+	case "public_key":
+		public, err := hexKey(value)
+		u.s.Peers = append(u.s.Peers, apply.Peer{PublicKey: keyring.PublicKey(public)})
+		u.peer = &u.s.Peers[len(u.s.Peers)-1]
+		return err
+	case "errno":
+		if n, err := number(value); err != nil || n != 0 {
+			return errors.Join(err, unix.Errno(n))
+		}
+		return nil
+	}
+	if u.peer == nil {
+		return nil
+	}
+	return u.peerLine(key, value)
+}
+
+func (u *userDevice) peerLine(key string, value []byte) (err error) {
+	var n int64
+	switch key {
+	case "preshared_key":
+		var psk [32]byte
+		if psk, err = hexKey(value); err == nil {
+			u.peer.PSK = u.k.holdPSK(psk)
+		}
+	case "endpoint":
+		var e netip.AddrPort
+		e, err = netip.ParseAddrPort(string(value))
+		u.peer.Endpoint = netip.AddrPortFrom(e.Addr().Unmap(), e.Port())
+	case "persistent_keepalive_interval":
+		n, err = number(value)
+		u.peer.Keepalive = int(n)
+	case "last_handshake_time_sec":
+		u.secs, err = number(value)
+	case "last_handshake_time_nsec":
+		if n, err = number(value); u.secs != 0 || n != 0 {
+			u.peer.LastHandshake = time.Unix(u.secs, n)
+		}
+	case "allowed_ip":
+		var p netip.Prefix
+		p, err = netip.ParsePrefix(string(value))
+		u.peer.AllowedIPs = append(u.peer.AllowedIPs, p)
+	}
+	return err
+}
+
+func hexKey(text []byte) (key [32]byte, err error) {
+	if len(text) != hex.EncodedLen(len(key)) {
+		return key, keyring.ErrLength
+	}
+	if _, err := hex.Decode(key[:], text); err != nil {
+		return key, keyring.ErrNonCanonical // hex's own error shows a byte
+	}
+	return key, nil
+}
+
+func number(text []byte) (int64, error) {
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return 0, errors.New("it is no number")
+	}
+	return n, nil
+}
