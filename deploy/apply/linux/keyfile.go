@@ -1,0 +1,9 @@
+package linux
+
+import "wgkeys/keyring"
+
+// ReadPrivateKey reads a private key file that only its owner can read. Host is
+// whose it is, for the hint.
+func ReadPrivateKey(path, host string) (keyring.PrivateKey, error) {
+	return readKey(path, host, keyring.ParsePrivateKey)
+}
