@@ -31,6 +31,7 @@ func readSpelled(text string) (*View, bool) {
 	v.Host = s.text()
 	s.must(",\n  \"public_key\": ")
 	v.PublicKey = s.key()
+	v.NextPublicKey = s.maybeKey(",\n  \"next_public_key\": ")
 	s.must(",\n  \"private_key_file\": ")
 	v.PrivateKeyFile = s.text()
 	v.ListenPort = s.maybeInt(",\n  \"listen_port\": ")
@@ -66,6 +67,7 @@ func (s *spelling) peer() (p Peer) {
 	p.Name = s.text()
 	s.must(",\n      \"public_key\": ")
 	p.PublicKey = s.key()
+	p.NextPublicKey = s.maybeKey(",\n      \"next_public_key\": ")
 	if s.has(",\n      \"preshared_key_file\": ") {
 		p.PresharedKeyFile = s.text()
 	}
@@ -158,6 +160,13 @@ func (s *spelling) maybeInt(key string) int {
 
 func (s *spelling) key() keyring.PublicKey {
 	return valid(s, func(text string) (keyring.PublicKey, error) { return keyring.ParsePublicKey([]byte(text)) })
+}
+
+func (s *spelling) maybeKey(key string) keyring.PublicKey {
+	if !s.has(key) {
+		return keyring.PublicKey{}
+	}
+	return s.key()
 }
 
 func (s *spelling) prefix() netip.Prefix { return valid(s, netip.ParsePrefix) }
