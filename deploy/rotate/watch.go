@@ -56,7 +56,7 @@ func (w *Watcher) armed(live Live) error {
 	r := w.Record
 	next, staged := live.Peers[r.Next]
 	switch {
-	case staged && next.Received > 0:
+	case staged && (next.Received > 0 || next.AllowedIPs > 0): // or one before us was killed at it
 		return w.follow(Switched, live)
 	case w.Clock() > r.Deadline || w.Ended(r):
 		r.Why = "nobody switched"

@@ -1,0 +1,272 @@
+package turn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// maxRequest bounds what a host listens to.
+const maxRequest = 4 << 20
+
+// Serve answers the one request that in holds.
+func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	answer := rotate.Answer{Protocol: rotate.Protocol}
+	var q rotate.Request
+	d := json.NewDecoder(io.LimitReader(in, maxRequest))
+	err := d.Decode(&q)
+	switch {
+	case err != nil:
+		err = fault.Wrap(err, "cannot read the request of the controller", "", "")
+	case q.Protocol != rotate.Protocol: // the controller says so, it sees ours
+	default:
+		err = serve(ctx, q, &answer)
+	}
+	if err != nil {
+		answer = rotate.Refuse(err)
+	}
+	return json.NewEncoder(out).Encode(answer)
+}
+
+func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
+	if err := tunnel.CheckName(q.Tunnel); err != nil {
+		return fault.Wrap(err, "no tunnel can be named", q.Tunnel, "")
+	}
+	if q.KeyFile != "" {
+		if err := keyring.CheckFile(q.KeyFile); err != nil {
+			return fault.Wrap(err, "no key file can be named", q.KeyFile, "")
+		}
+	}
+	switch q.Do {
+	case rotate.DoLook:
+		return look(q, a)
+	case rotate.DoMake:
+		return makeKey(q, a)
+	case rotate.DoWatch:
+		return watch(ctx, q)
+	case rotate.DoSwitch:
+		return switchKey(ctx, q, a)
+	case rotate.DoOutcome:
+		var err error
+		a.Record, err = readRecord(q.Tunnel)
+		if a.Record != nil && a.Record.Next != q.Next {
+			a.Record = nil
+		}
+		return err
+	case rotate.DoEnd:
+		return end(ctx, q)
+	case rotate.DoReplace:
+		return replacePeer(ctx, q)
+	case rotate.DoPromote:
+		return promote(q)
+	}
+	return fault.New("no such request", q.Do, "this wgkeys is another version than the controller's", "install the same wgkeys on all hosts")
+}
+
+// look tells how things stand. If peers are named, they are woken first.
+func look(q rotate.Request, a *rotate.Answer) error {
+	d, err := openDevice(q.Tunnel, q.KeyFile)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	a.File, a.NextFile = fileKey(q.KeyFile), fileKey(d.nextFile())
+	if a.Record, err = readRecord(q.Tunnel); err != nil {
+		return err
+	}
+	if a.Record != nil && !a.Record.Over() && !played(q.Tunnel) {
+		a.Record = nil // its processes are gone, all of them
+	}
+	if a.Live, err = d.Look(); errors.Is(err, fs.ErrNotExist) {
+		return nil // not up
+	}
+	if err == nil && q.Peers != nil {
+		if err = d.wake(q.Peers, 6*time.Second); err == nil {
+			a.Live, err = d.Look()
+		}
+	}
+	if a.Record == nil || a.Record.Over() {
+		a.CanHold = canHold(q.Tunnel)
+	}
+	a.Clock = time.Now()
+	return err
+}
+
+func fileKey(path string) rotate.FileKey {
+	if path == "" {
+		return rotate.FileKey{}
+	}
+	key, err := linux.ReadPrivateKey(path, "")
+	if err != nil {
+		return rotate.FileKey{Why: err.Error()}
+	}
+	return rotate.FileKey{PublicKey: key.PublicKey()}
+}
+
+// makeKey makes the next key here, so that it never leaves the host. One that is
+// there already is the one.
+func makeKey(q rotate.Request, a *rotate.Answer) error {
+	path := NextFile(q.Tunnel, q.KeyFile)
+	if q.Now { // the first key
+		path = q.KeyFile
+	}
+	key, err := linux.ReadPrivateKey(path, "")
+	if errors.Is(err, fs.ErrNotExist) {
+		if key, err = keyring.GeneratePrivateKey(); err != nil {
+			return err
+		}
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
+		}
+		err = files.Create(filepath.Dir(path), path, key.File(), 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	a.Made = key.PublicKey()
+	return nil
+}
+
+// free refuses while another rotation is under way. What is left of an attempt at
+// this one ends first.
+func free(ctx context.Context, q rotate.Request) error {
+	if r, err := readRecord(q.Tunnel); err == nil && r != nil && r.Next == q.Next && !r.Over() && played(q.Tunnel) {
+		if err := end(ctx, q); err != nil {
+			return err
+		}
+	}
+	if p, err := apply.ReadPending(linux.RunDir, q.Tunnel); err != nil || p != nil {
+		return fault.New("an apply waits to be confirmed on tunnel", q.Tunnel, "", "wgkeys confirm -t "+q.Tunnel)
+	}
+	if err := UnderWay(q.Tunnel); err != nil {
+		return err
+	}
+	err := os.Remove(endPath(q.Tunnel))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.Wrap(fault.Errno(err), "cannot remove", endPath(q.Tunnel), "")
+	}
+	return nil
+}
+
+func watch(ctx context.Context, q rotate.Request) error {
+	if err := free(ctx, q); err != nil {
+		return err
+	}
+	d, err := openDevice(q.Tunnel, q.KeyFile)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Stage(q.Old, q.Next); err != nil {
+		return err
+	}
+	now := apply.Uptime()
+	return start(ctx, &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, KeyFile: q.KeyFile,
+		Phase: rotate.Armed, Since: now, Deadline: now + q.Within, Hold: q.Hold})
+}
+
+// switchKey refuses, before anything changes, a host without both keys: it could
+// not go back.
+func switchKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
+	if err := free(ctx, q); err != nil {
+		return err
+	}
+	if next := NextFile(q.Tunnel, q.KeyFile); fileKey(next).PublicKey != q.Next {
+		return fault.New("the next key is not in", next, fileKey(next).Why, "wgkeys rotate "+q.Host)
+	}
+	if !q.Now && fileKey(q.KeyFile).PublicKey != q.Old {
+		return fault.New("another key than the one in use is in", q.KeyFile, fileKey(q.KeyFile).Why, "wgkeys push "+q.Host)
+	}
+	now := apply.Uptime()
+	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, KeyFile: q.KeyFile, Phase: rotate.Armed,
+		Since: now, Deadline: now + q.Within, Hold: q.Hold, Switch: true, Now: q.Now,
+		Before: make(map[keyring.PublicKey]time.Time, len(q.Peers))}
+	for _, key := range q.Peers {
+		r.Before[key] = time.Time{}
+	}
+	if err := start(ctx, r); err != nil || q.Now {
+		return err
+	}
+	if err := wait(ctx, q.Tunnel, time.Minute, (*rotate.Record).Over); err != nil {
+		return err
+	}
+	var err error
+	a.Record, err = readRecord(q.Tunnel)
+	return err
+}
+
+// end has the watch end as soon as it is clear which key is in use.
+func end(ctx context.Context, q rotate.Request) error {
+	r, err := readRecord(q.Tunnel)
+	if err != nil || r == nil || r.Next != q.Next || r.Switch {
+		return err
+	}
+	if err := replace(endPath(q.Tunnel), []byte(q.Next.String())); err != nil {
+		return err
+	}
+	over := func(r *rotate.Record) bool { return r.Over() || !played(q.Tunnel) }
+	if err := wait(ctx, q.Tunnel, 15*time.Second, over); err != nil {
+		return err
+	}
+	// The second process lets go of its lock a moment later.
+	for end := time.Now().Add(time.Second); played(q.Tunnel) && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
+	return nil
+}
+
+// replacePeer gives what the old key has to the next one, at once.
+func replacePeer(ctx context.Context, q rotate.Request) error {
+	if err := UnderWay(q.Tunnel); err != nil {
+		return err
+	}
+	d, err := openDevice(q.Tunnel, q.KeyFile)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	live, err := d.Look()
+	if err != nil {
+		return fmt.Errorf("tunnel %s is not up: %w", q.Tunnel, fault.Errno(err))
+	}
+	_, hasOld := live.Peers[q.Old]
+	_, hasNext := live.Peers[q.Next]
+	switch {
+	case hasOld && live.Peers[q.Next].AllowedIPs == 0:
+		if err := d.Follow(q.Old, q.Next); err != nil {
+			return err
+		}
+	case !hasOld && !hasNext:
+		return unknownPeer(q.Tunnel, q.Old)
+	}
+	if err := d.Drop(q.Old); err != nil {
+		return err
+	}
+	return linux.RekeyPeer(ctx, q.Tunnel, q.Old, q.Next)
+}
+
+func promote(q rotate.Request) error {
+	if err := UnderWay(q.Tunnel); err != nil {
+		return err
+	}
+	d, err := openDevice(q.Tunnel, q.KeyFile)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Promote(q.Next)
+}

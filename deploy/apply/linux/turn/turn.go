@@ -1,0 +1,230 @@
+// Package turn is the part that a host takes in the rotation of a key: its own,
+// as the switch, or a peer's, as a watcher. What the parts do is told in package
+// rotate; here they meet the kernel.
+//
+// A part is played by two processes, "wgkeys-turn TUNNEL", which outlive the
+// command that starts them. The first to get the lock plays; the other one waits
+// for the lock. If the first is killed, the second goes on from the record, a
+// file that tells how far things are, and starts another second.
+//
+// The record is /run/wgkeys/TUNNEL.turn and stays until the next rotation. It is
+// never the only place where something is known: a host that lost it is read from
+// its kernel and its key files.
+package turn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// process is the name under which the program plays a part.
+const process = "wgkeys-turn"
+
+// Main plays a part and exits, if the program was started to do so. It is the
+// first call of every main that may call [Serve].
+func Main() {
+	if len(os.Args) != 2 || os.Args[0] != process {
+		return
+	}
+	name := os.Args[1]
+	if err := tunnel.CheckName(name); err != nil {
+		daemon.Fail(err)
+	}
+	record, err := readRecord(name)
+	if err == nil && record == nil {
+		err = errors.New("there is nothing to do")
+	}
+	if err != nil {
+		daemon.Fail(err)
+	}
+	p, err := open(record)
+	if err != nil {
+		daemon.Fail(err)
+	}
+	if err := daemon.Detach(); err != nil {
+		os.Exit(1)
+	}
+	if p.play(context.Background()) != nil {
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// start starts both processes and waits until one of them is at it.
+func start(ctx context.Context, r *rotate.Record) error {
+	if err := writeRecord(r); err != nil {
+		return err
+	}
+	for range 2 {
+		if err := daemon.Start(ctx, process, r.Tunnel); err != nil {
+			return err
+		}
+	}
+	return wait(ctx, r.Tunnel, 10*time.Second, func(r *rotate.Record) bool { return r.Ready })
+}
+
+// wait reads the record until it is as wanted.
+func wait(ctx context.Context, name string, atMost time.Duration, ok func(*rotate.Record) bool) error {
+	for end := time.Now().Add(atMost); ; {
+		r, err := readRecord(name)
+		if err != nil {
+			return err
+		}
+		if r != nil && ok(r) {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fault.New("the rotation does not go on, on tunnel", name, "see "+recordPath(name), "wgkeys status")
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// A part is one process's end of a rotation.
+type part struct {
+	*device
+	record *rotate.Record
+}
+
+func open(r *rotate.Record) (*part, error) {
+	d, err := openDevice(r.Tunnel, r.KeyFile)
+	if err != nil {
+		return nil, err
+	}
+	return &part{d, r}, nil
+}
+
+// Rekey implements [rotate.Tunnel]: the journal and the view for the next boot
+// have the new key.
+func (p *part) Rekey(old, next keyring.PublicKey) error {
+	return linux.RekeyPeer(context.Background(), p.record.Tunnel, old, next)
+}
+
+// play waits for its turn and plays the part to its end.
+func (p *part) play(ctx context.Context) error {
+	defer p.Close()
+	lock, err := os.OpenFile(lockPath(p.record.Tunnel), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	r, err := readRecord(p.record.Tunnel)
+	if err != nil || r == nil || r.Over() || r.Next != p.record.Next {
+		return err
+	}
+	if r.Ready { // whoever was at it is gone
+		if err := daemon.Start(ctx, process, r.Tunnel); err != nil {
+			return err
+		}
+	}
+	p.record, r.Ready = r, true
+	if r.Hold {
+		sweepHold(r.Tunnel)
+		p.hold, _ = newHold(r.Tunnel) // better without than not at all
+	}
+	if err := writeRecord(r); err != nil {
+		return err
+	}
+	if r.Switch {
+		s := &rotate.Switch{Tunnel: p, Record: r, Save: writeRecord, Clock: apply.Uptime}
+		return s.Run(ctx)
+	}
+	w := &rotate.Watcher{Tunnel: p, Record: r, Save: writeRecord, Clock: apply.Uptime, Ended: ended}
+	return w.Run(ctx)
+}
+
+// UnderWay is the error of a command that would get in the way of a rotation on
+// this host, or nil.
+func UnderWay(name string) error {
+	r, err := readRecord(name)
+	if err != nil || r == nil || r.Over() || !played(name) {
+		return nil
+	}
+	return fault.New("a rotation is under way on tunnel", name, "the key of host "+r.Host+" is being replaced",
+		"try again in half a minute")
+}
+
+// played reports whether somebody plays the part that the record tells of.
+func played(name string) bool {
+	lock, err := os.OpenFile(lockPath(name), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer lock.Close()
+	return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
+}
+
+func recordPath(name string) string { return filepath.Join(linux.RunDir, name+".turn") }
+func lockPath(name string) string   { return filepath.Join(linux.RunDir, name+".turn.lock") }
+func endPath(name string) string    { return filepath.Join(linux.RunDir, name+".turn.end") }
+
+// readRecord returns the record of a tunnel, or nil where there is none.
+func readRecord(name string) (*rotate.Record, error) {
+	text, err := os.ReadFile(recordPath(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read", recordPath(name), "")
+	}
+	var r rotate.Record
+	if err := json.Unmarshal(text, &r); err != nil {
+		return nil, nil // of another version: as good as none
+	}
+	return &r, nil
+}
+
+// writeRecord replaces the record. It is not synced: after a loss of power there
+// is no rotation that could go on.
+func writeRecord(r *rotate.Record) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return replace(recordPath(r.Tunnel), text)
+}
+
+func replace(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
+	}
+	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
+	err := os.WriteFile(tmp, text, 0o600)
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return fault.Wrap(fault.Errno(err), "cannot write", path, "")
+	}
+	return nil
+}
+
+// ended reports whether the controller wants the watch to end.
+func ended(r *rotate.Record) bool {
+	text, err := os.ReadFile(endPath(r.Tunnel))
+	return err == nil && string(text) == r.Next.String()
+}
