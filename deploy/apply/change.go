@@ -98,7 +98,7 @@ func TouchesKernel(c Change) bool {
 
 func (c LinkChange) Resource() string    { return "link " + c.Name }
 func (c DeviceChange) Resource() string  { return "device " + c.Link }
-func (c PeerChange) Resource() string    { return "peer " + c.key().String() }
+func (c PeerChange) Resource() string    { return resourceOfPeer(c.key()) }
 func (c AddressChange) Resource() string { return "address " + c.Prefix.String() }
 func (c RouteChange) Resource() string   { return c.any().resource() }
 func (c ProxyChange) Resource() string   { return "proxy " + c.Proxy.String() }

@@ -64,10 +64,15 @@ func (p *planner) robbed(have *Peer, h hands) (PeerChange, bool) {
 	return PeerChange{Link: p.view.Tunnel, Old: have, New: &next, Gave: gave}, len(gave) > 0
 }
 
-// remembered adds what only the journal knows of a peer.
+// remembered adds what only the journal knows of a peer. Until a rotation is
+// finished it knows a peer by the key before.
 func (p *planner) remembered(peer Peer) *Peer {
-	if set := p.mine.Entries[PeerChange{New: &peer}.Resource()].Set; set != unsure {
-		peer.Configured = set
+	e, ok := p.mine.Entries[PeerChange{New: &peer}.Resource()]
+	if old, turned := p.turning.before[peer.PublicKey]; turned && !ok {
+		e = p.mine.Entries[resourceOfPeer(old)]
+	}
+	if e.Set != unsure {
+		peer.Configured = e.Set
 	}
 	return &peer
 }
@@ -75,9 +80,14 @@ func (p *planner) remembered(peer Peer) *Peer {
 func (p *planner) removePeers(peers []*Peer) {
 	for _, peer := range peers {
 		c := PeerChange{Link: p.view.Tunnel, Old: peer}
-		if p.isMine(c.Resource()) {
+		switch name, old := p.turning.old[peer.PublicKey]; {
+		case p.turning.unused[peer.PublicKey]:
+			p.step(c, "left behind by a rotation that did not finish")
+		case old:
+			p.note("peer %s uses its next key; the old one, %s, goes when the rotation is finished: wgkeys rotate %[1]s", name, peer.PublicKey)
+		case p.isMine(c.Resource()):
 			p.step(c, "no longer a peer of %s", p.view.Host)
-		} else {
+		default:
 			p.note("peer %s of %s was not made by wgkeys: left alone", peer.PublicKey, p.view.Tunnel)
 		}
 	}

@@ -18,6 +18,8 @@ type Plan struct {
 	Host   string
 	Steps  []Step
 	Notes  []string // what is left alone, and why
+
+	View *tunnel.View // what is true after it: the one asked for, with the keys in use, see [Follow]
 }
 
 // DefaultMTU is what WireGuard gives a link by itself: an Ethernet frame less
@@ -30,11 +32,14 @@ const DefaultMTU = 1420
 // The errors are the refusals that leave the host as it is: an interface that
 // is not ours, a key file that cannot be used.
 func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan, error) {
+	asked := view
+	view = Follow(asked, state)
 	p := &planner{
 		view: view, state: state, mine: mine, others: others,
-		plan:  &Plan{Tunnel: view.Tunnel, Host: view.Host},
-		now:   sysctls(state.Sysctls).clone(),
-		needs: map[string]bool{},
+		plan:    &Plan{Tunnel: view.Tunnel, Host: view.Host, View: view},
+		turning: turningOf(asked, view),
+		now:     sysctls(state.Sysctls).clone(),
+		needs:   map[string]bool{},
 	}
 	if err := p.refuse(); err != nil {
 		return nil, err
@@ -74,7 +79,8 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 
 // A planner collects the steps of one plan.
 type planner struct {
-	view    *tunnel.View
+	view    *tunnel.View // with the keys in use
+	turning turning
 	state   *State
 	mine    *Journal
 	others  Entries

@@ -1,0 +1,71 @@
+package linux
+
+import (
+	"bytes"
+	"context"
+	"slices"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+// RekeyPeer makes anew the key of a peer in what this host remembers of a tunnel,
+// when a rotation is over: in its journal, so that the peer stays ours, and in the
+// view for the next boot. It waits until nobody else changes a tunnel. What is so
+// already it leaves as it is.
+func RekeyPeer(ctx context.Context, name string, old, anew keyring.PublicKey) error {
+	unlock, err := apply.Lock(ctx, RunDir, func(int) {})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	j, err := apply.OpenJournal(RunDir, name)
+	if err != nil {
+		return err
+	}
+	if err := j.Rekey(old, anew); err != nil {
+		return err
+	}
+	return changeKept(name, func(v *tunnel.View) bool {
+		i := slices.IndexFunc(v.Peers, func(p tunnel.Peer) bool { return p.PublicKey == old || p.PublicKey == anew })
+		return i >= 0 && turn(&v.Peers[i].PublicKey, &v.Peers[i].NextPublicKey, anew)
+	})
+}
+
+// RekeyOwn makes anew this host's own key in the view for the next boot. It waits
+// until nobody else changes a tunnel.
+func RekeyOwn(name string, anew keyring.PublicKey) error {
+	unlock, err := apply.Lock(context.Background(), RunDir, func(int) {})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return changeKept(name, func(v *tunnel.View) bool { return turn(&v.PublicKey, &v.NextPublicKey, anew) })
+}
+
+// turn makes anew the key, and no more the next one. It reports false where it
+// changes nothing.
+func turn(key, next *keyring.PublicKey, anew keyring.PublicKey) bool {
+	before := [2]keyring.PublicKey{*key, *next}
+	if *key = anew; *next == anew {
+		*next = keyring.PublicKey{}
+	}
+	return before != [2]keyring.PublicKey{*key, *next}
+}
+
+// changeKept changes the view for the next boot, where there is one.
+func changeKept(name string, change func(*tunnel.View) bool) error {
+	v, err := Kept(name)
+	if err != nil || v == nil || !change(v) {
+		return err
+	}
+	if err := v.Validate(); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := tunnel.EncodeView(&text, v); err != nil {
+		return err
+	}
+	return apply.WriteFile(KeptPath(name), text.Bytes(), 0o644)
+}
