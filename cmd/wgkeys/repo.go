@@ -6,8 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/pelletier/go-toml/v2"
+	"time"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -29,6 +28,8 @@ type repo struct {
 	root  *os.Root
 	ring  keyring.Ring
 	vault vault.Vault
+
+	maxKeyAge time.Duration // 0: keys may be of any age
 }
 
 // repo finds the repository of the working folder, or of -C, as git does: in
@@ -54,15 +55,19 @@ func (e *env) repo() (*repo, error) {
 }
 
 func openRepo(dir string, text []byte) (*repo, error) {
-	var settings struct{}
-	if err := toml.NewDecoder(strings.NewReader(string(text))).DisallowUnknownFields().Decode(&settings); err != nil {
-		return nil, fault.Wrap(err, "cannot read the settings in", filepath.Join(dir, marker), "")
+	set, err := parseSettings(dir, text)
+	if err != nil {
+		return nil, err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", dir, "")
 	}
-	return &repo{dir, root, keyring.Ring{Dir: filepath.Join(dir, "keyring")}, vault.Vault{Dir: filepath.Join(dir, "vault")}}, nil
+	return &repo{
+		dir: dir, root: root, maxKeyAge: set.MaxKeyAge.Duration,
+		ring:  keyring.Ring{Dir: filepath.Join(dir, "keyring")},
+		vault: vault.Vault{Dir: filepath.Join(dir, "vault")},
+	}, nil
 }
 
 // tunnels is the folder of the tunnel files.
@@ -106,13 +111,22 @@ func (r *repo) oneTunnel(e *env) (*tunnel.Tunnel, error) {
 	return tunnel.Parse(r.tunnels(), names[0])
 }
 
-// view is the plain configuration as host sees it.
+// view is the plain configuration as host sees it, with both keys of a host that
+// is in the middle of a rotation.
 func (r *repo) view(t *tunnel.Tunnel, host string) (*tunnel.View, error) {
 	keys, err := r.ring.Load(t.Name)
 	if err != nil {
 		return nil, err
 	}
-	return t.View(host, keys)
+	next, err := r.nextKeys(t.Name, keys)
+	if err != nil {
+		return nil, err
+	}
+	v, err := t.View(host, keys)
+	if err != nil {
+		return nil, err
+	}
+	return v, v.SetNext(next)
 }
 
 // shortName is this machine's name without its domain.

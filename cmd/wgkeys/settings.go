@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"wgkeys/keyring/fault"
+)
+
+// settings are what wgkeys.toml may say.
+type settings struct {
+	MaxKeyAge age `toml:"max_key_age"`
+}
+
+// An age is written "365d", or as time.ParseDuration reads it: "720h". It is a
+// struct, for a TOML number would do for a time.Duration, and be nanoseconds.
+type age struct{ time.Duration }
+
+const day = 24 * time.Hour
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *age) UnmarshalText(text []byte) error {
+	d, err := time.ParseDuration(string(text))
+	if days, ok := strings.CutSuffix(string(text), "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		d = time.Duration(n) * day
+	}
+	if err != nil || d <= 0 {
+		return errors.New(`want days or hours above 0, as in "365d" or "720h"`)
+	}
+	a.Duration = d
+	return nil
+}
+
+// parseSettings reads the text of wgkeys.toml in dir as strictly as a tunnel
+// file: what is not known is an error that names the line.
+func parseSettings(dir string, text []byte) (settings, error) {
+	var s settings
+	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&s)
+	if err == nil {
+		return s, nil
+	}
+	file := filepath.Join(dir, marker)
+	invalid := func(line int, why string) error {
+		return fault.New("invalid settings", fmt.Sprintf("%s:%d", file, line), why, "the one setting there is: max_key_age = \"365d\"")
+	}
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) {
+		var errs []error
+		for _, e := range unknown.Errors {
+			line, _ := e.Position()
+			key := strings.Join(e.Key(), ".")
+			why := fmt.Sprintf("unknown key %q", key)
+			if m := meant(key, []string{"max_key_age"}, strconv.Quote); m != "" {
+				why += ": " + m
+			}
+			errs = append(errs, invalid(line, why))
+		}
+		return s, errors.Join(errs...)
+	}
+	var wrong *toml.DecodeError
+	if errors.As(err, &wrong) {
+		line, _ := wrong.Position()
+		return s, invalid(line, strings.TrimPrefix(wrong.Error(), "toml: "))
+	}
+	return s, fault.Wrap(err, "cannot read the settings in", file, "")
+}
