@@ -1,0 +1,195 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/lab"
+)
+
+// A numbered stream is packets one way through the tunnel, like a flow, for
+// rates at which a system call for each packet would be all that the machine
+// does: the kernel cuts what is sent into packets (UDP_SEGMENT), and hands those
+// that came together over together (UDP_GRO). Those of 1 ms are sent at once.
+type numbered struct {
+	from, to string
+	sent     atomic.Uint64
+	mu       sync.Mutex
+	seen     []uint8 // how often each number has come
+	last     time.Time
+	gap      time.Duration // the longest time between arrivals since mark
+	refused  map[string]int
+}
+
+// packetSize leaves room for some tens of packets in the 64 KB of one call.
+const packetSize = 200
+
+// A toll is what a time has cost a stream.
+type toll struct {
+	sent, lost, doubled int
+	row                 int           // the most packets lost one after the other
+	gap                 time.Duration // the longest time without an arrival
+}
+
+func (t toll) String() string {
+	return fmt.Sprintf("%d lost (%d in a row), %d doubled of %d, longest gap %.1f ms", t.lost, t.row, t.doubled, t.sent, inMS(t.gap))
+}
+
+func inMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// stream sends rate packets a second from a to b until the test ends. The INSIDE
+// addresses are the hosts', port makes the pair of sockets its own.
+func (m *mesh) stream(a, b *lab.Host, port, rate int) *numbered {
+	m.t.Helper()
+	aPort := netip.AddrPortFrom(m.inside(a), uint16(port))
+	bPort := netip.AddrPortFrom(m.inside(b), uint16(port))
+	from, to := m.udp(a, aPort, bPort), m.udp(b, bPort, aPort)
+	setUDP(m.t, from, unix.UDP_SEGMENT, packetSize)
+	setUDP(m.t, to, unix.UDP_GRO, 1)
+	s := &numbered{from: a.Name(), to: b.Name(), refused: map[string]int{}}
+	go s.receive(to)
+	go s.send(from, rate)
+	return s
+}
+
+func setUDP(t *testing.T, c *net.UDPConn, option, value int) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.SOL_UDP, option, value) })
+	if err := errors.Join(err, set); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// send ends with its socket. What the kernel refuses is lost, and it says why.
+// A machine that was late catches up by at most 20 ms, lest the burst be lost.
+func (s *numbered) send(c *net.UDPConn, rate int) {
+	tick := time.NewTicker(max(time.Millisecond, time.Second/time.Duration(rate)))
+	defer tick.Stop()
+	var batch [64 * packetSize]byte // the kernel cuts no more in one call
+	start := time.Now()
+	for range tick.C {
+		sent := s.sent.Load()
+		due := uint64(float64(rate) * time.Since(start).Seconds())
+		if late := max(1, uint64(rate/50)); due > sent+late {
+			start = start.Add(time.Duration(float64(due-sent-late) / float64(rate) * 1e9))
+			due = sent + late
+		}
+		for sent < due {
+			n := min(due-sent, 64)
+			fill(batch[:n*packetSize], sent)
+			_, err := c.Write(batch[:n*packetSize])
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil {
+				s.mu.Lock()
+				s.refused[err.Error()] += int(n)
+				s.mu.Unlock()
+			}
+			sent += n
+			s.sent.Store(sent)
+		}
+	}
+}
+
+// fill numbers packets. The complement keeps the checksums off zero, as in
+// [flow.send].
+func fill(batch []byte, number uint64) {
+	for ; len(batch) > 0; batch = batch[packetSize:] {
+		binary.BigEndian.PutUint64(batch, number)
+		binary.BigEndian.PutUint64(batch[8:], ^number)
+		number++
+	}
+}
+
+func (s *numbered) receive(c *net.UDPConn) {
+	batch := make([]byte, 1<<16)
+	for {
+		n, err := c.Read(batch)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil {
+			s.got(batch[:n])
+		}
+	}
+}
+
+func (s *numbered) got(batch []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.gap = max(s.gap, now.Sub(s.last))
+	s.last = now
+	for ; len(batch) >= packetSize; batch = batch[packetSize:] {
+		number := binary.BigEndian.Uint64(batch)
+		if ^number != binary.BigEndian.Uint64(batch[8:]) {
+			continue // not ours
+		}
+		for uint64(len(s.seen)) <= number {
+			s.seen = append(s.seen, 0)
+		}
+		s.seen[number]++
+	}
+}
+
+// mark begins a time to be counted: with the next packet.
+func (s *numbered) mark() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gap, s.last = 0, time.Now()
+	clear(s.refused)
+	return s.sent.Load()
+}
+
+// between counts the packets numbered from mark up to end. Those on their way
+// have a second to come.
+func (s *numbered) between(mark, end uint64) toll {
+	for give := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if t := s.counted(mark, end); t.lost == 0 || time.Now().After(give) {
+			return t
+		}
+	}
+}
+
+func (s *numbered) counted(mark, end uint64) toll {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := toll{sent: int(end - mark), gap: max(s.gap, time.Since(s.last))}
+	row := 0
+	for n := mark; n < end; n++ {
+		if n < uint64(len(s.seen)) && s.seen[n] > 0 {
+			t.doubled += int(s.seen[n]) - 1
+			row = 0
+			continue
+		}
+		t.lost++
+		row++
+		t.row = max(t.row, row)
+	}
+	return t
+}
+
+// reasons are what the kernel said of packets that it refused to send.
+func (s *numbered) reasons() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.refused) == 0 {
+		return ""
+	}
+	return fmt.Sprint(" ", s.refused)
+}
