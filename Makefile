@@ -41,6 +41,18 @@ transitions: setup-test lab
 	go test -count 1 -timeout 90m -v -run TestTransitions ./cmd/wgkeys -transitions
 	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestTransitions/wgkeys -exec $(VM) ./cmd/wgkeys -transitions
 
+# An apply over ssh that cuts its own way to the host, twenty times:
+# cmd/wgkeys/doc/faults.md.
+lockout: setup-test
+	LOCKOUT_RUNS=20 go test -count 1 -timeout 10m -v -run 'TestLockOut$$' ./cmd/wgkeys
+
+# The real systemd-resolved, resolvconf, systemd-networkd and NetworkManager, on
+# a laboratory host: cmd/wgkeys/doc/managers.md. They are 23 MB to download.
+managers: setup-test
+	testdata/setup/managers.sh
+	go vet -tags managers ./cmd/wgkeys
+	CI=true go test -count 1 -v -tags managers -run TestManagers ./cmd/wgkeys
+
 demo: setup-demo build
 	./wgkeys demo
 
@@ -54,4 +66,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test vm faults transitions scale demo lab clean setup-test setup-demo
+.PHONY: build test vm faults lockout managers transitions scale demo lab clean setup-test setup-demo

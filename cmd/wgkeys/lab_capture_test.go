@@ -52,6 +52,12 @@ func TestDefaultRouteOfTheEndpointsFamily(t *testing.T) {
 			t.Errorf("the route to %s is not by %s: %s", destination, dev, route)
 		}
 	}
+	// Others' rules systemd-networkd takes away, the kernel's it does not.
+	for _, priority := range []string{"32764", "32765"} {
+		if rule := u.must(u.basalt, "ip -4 -details rule show priority "+priority); !strings.Contains(rule, "proto kernel") {
+			t.Errorf("a rule that systemd-networkd takes away: %s", rule)
+		}
+	}
 	u.must(u.basalt, "wgkeys down && wgkeys down shale")
 	for i, h := range hosts {
 		if diff := lineDiff(before[i], u.snapshot(h)); diff != "" {

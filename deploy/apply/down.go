@@ -40,7 +40,7 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 		case "unmanaged":
 			p.step(ManagerChange{name, strings.TrimPrefix(key, name+" "), false}, "there is nothing more to leave alone")
 		case "dns":
-			p.step(DNSChange{name, strings.Fields(mine.Entries[resource].Set), nil}, "no longer asked for")
+			p.step(DNSChange{name, strings.Fields(mine.Entries[resource].Set), nil, state.Resolver, state.Record}, "no longer asked for")
 		case "filter":
 			if state.FilterRules > 0 {
 				p.step(FilterChange{Link: name, Old: &Filter{Link: name}}, "no longer needed")

@@ -46,7 +46,9 @@ func ManagerFile(link, manager string) string {
 // systemd.network(5).
 func UnmanagedText(link, manager string) string {
 	if manager == NetworkManager {
-		return "[keyfile]\nunmanaged-devices+=interface-name:=" + link
+		// Not keyfile's unmanaged-devices: NetworkManager.conf, read after what is
+		// below /run, would replace the whole list.
+		return "[device-wgkeys-" + link + "]\nmatch-device=interface-name:=" + link + "\nmanaged=0"
 	}
 	return "[Match]\nName=" + link + "\n[Link]\nUnmanaged=yes"
 }

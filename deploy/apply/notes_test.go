@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
 )
 
 // notes are what the plan for a tunnel file says on a host that look changed.
@@ -45,6 +46,52 @@ func TestNeedlessProxy(t *testing.T) {
 		got := notes(t, test.text, test.look)
 		if test.want == "" && got != "" || !strings.Contains(got, test.want) {
 			t.Errorf("%s: the notes are %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// TestResolvers: the plan is spelled for the program that is there, and says what
+// that one cannot do.
+func TestResolvers(t *testing.T) {
+	v := view(t, strings.Replace(beforeChange, "[hosts.basalt]", "dns = [\"10.0.0.53\", \"corp.example\", \"lab.example\", \"~example.net\", \"~.\"]\n[hosts.basalt]", 1), "shale", nil)
+	for _, test := range []struct{ resolver, step, down, note string }{
+		{apply.Resolved, "resolvectl dns wg0 10.0.0.53; resolvectl domain wg0 corp.example lab.example ~example.net ~.", "resolvectl revert wg0", ""},
+		{apply.Resolvconf, `printf 'nameserver 10.0.0.53\nsearch corp.example lab.example\n' | resolvconf -a vpn.wg0`, "resolvconf -d vpn.wg0 -f", "not for example.net alone"},
+		{"", "", "", "neither systemd-resolved nor resolvconf is here"},
+	} {
+		h := newHost(t)
+		look := func(v *tunnel.View) (*apply.State, *apply.Journal) {
+			h.install(v)
+			j, _ := h.journal(t, "wg0")
+			s, err := h.Observe(t.Context(), "wg0", v, j.Entries)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Resolver, s.Record = test.resolver, "vpn.wg0"
+			return s, j
+		}
+		state, j := look(v)
+		plan, err := apply.Make(v, state, j, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		notes := strings.Join(plan.Notes, "\n")
+		if !strings.Contains(spelled(plan), test.step) || !strings.Contains(notes, test.note) || test.note == "" && notes != "" {
+			t.Errorf("%q: the plan is\n%s%s", test.resolver, spelled(plan), notes)
+		}
+		if err := apply.Run(t.Context(), h.kernel, j, plan, func(apply.Step) {}); err != nil || test.resolver == "" {
+			continue
+		}
+		state, j = look(v)
+		if plan, _ := apply.Make(v, state, j, nil); len(plan.Steps) > 0 {
+			t.Errorf("%q: the second plan is\n%s", test.resolver, spelled(plan))
+		}
+		state.ForgotDNS = true
+		if plan, _ := apply.Make(v, state, j, nil); len(plan.Steps) != 1 || !strings.Contains(spelled(plan), test.step) {
+			t.Errorf("%q: forgotten, the plan is\n%s", test.resolver, spelled(plan))
+		}
+		if plan := apply.MakeDown("wg0", state, j, nil); !strings.Contains(spelled(plan), test.down) {
+			t.Errorf("%q: down is\n%s", test.resolver, spelled(plan))
 		}
 	}
 }

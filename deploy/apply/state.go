@@ -26,7 +26,9 @@ type State struct {
 	Managers    []string            // of the host's network: [Networkd], [NetworkManager]
 	Unmanaged   []string            // those of them that were told to leave the link alone
 	Ports       []string            // interfaces that are ports of a bridge or the like
-	Resolver    string              // what takes the link's resolvers: "systemd-resolved", "resolvconf"; "": nothing
+	Resolver    string              // what takes the link's resolvers: [Resolved], [Resolvconf]; "": nothing
+	Record      string              // the link's name there
+	ForgotDNS   bool                // it was told of the link, and knows nothing of it any more
 	FilterRules int                 // how many rules the tunnel's nftables table has
 	Endpoints   map[string]Endpoint // by name:port, of those that had to be resolved
 }

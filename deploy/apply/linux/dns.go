@@ -1,71 +1,128 @@
 package linux
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
 )
 
-const (
-	resolved   = "systemd-resolved"
-	resolvconf = "resolvconf"
-)
+// observeResolver finds what takes the link's resolvers, where the view asks for
+// some or the journal speaks of it.
+func observeResolver(name string, s *apply.State, view *tunnel.View, journal apply.Entries) {
+	_, told := journal[apply.DNSChange{Link: name}.Resource()]
+	if !told && (view == nil || view.DNS == nil) {
+		return
+	}
+	s.Resolver, s.Record = resolver(), name
+	if s.Resolver == apply.Resolvconf {
+		s.Record = firstInOrder() + name
+	}
+	s.ForgotDNS = told && forgotten(s)
+}
 
 // resolver tells what on this host takes resolvers by link.
 func resolver() string {
 	if _, err := os.Stat("/run/systemd/resolve/io.systemd.Resolve"); err == nil {
 		if _, err := exec.LookPath("resolvectl"); err == nil {
-			return resolved
+			return apply.Resolved
 		}
 	}
 	if _, err := exec.LookPath("resolvconf"); err == nil {
-		return resolvconf
+		return apply.Resolvconf
 	}
 	return ""
 }
 
+// firstInOrder is a prefix that puts a record before those of the uplinks: the
+// tunnel's resolvers are to be asked first.
+//
+// Debian's resolvconf orders records by the patterns of a file; the first that is
+// a word and a star, "tun*", is for tunnels, as wg-quick(8) has it. openresolv
+// has "vpn" in its dynamic_order (resolvconf.conf(5)). A metric of 0 would put
+// the record last there, behind all that have none.
+func firstInOrder() string {
+	f, err := os.Open("/etc/resolvconf/interface-order")
+	if err != nil {
+		return "vpn."
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		word, star := strings.CutSuffix(lines.Text(), "*")
+		if star && word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" {
+			return word + "."
+		}
+	}
+	return ""
+}
+
+// forgotten reports whether the resolver, as far as its own files tell, knows
+// nothing of the link.
+func forgotten(s *apply.State) bool {
+	folders, record := []string{"/run/systemd/resolve/netif"}, strconv.Itoa(s.LinkIndex)
+	if s.Resolver == apply.Resolvconf {
+		// Debian's; openresolv's before and since 3.13
+		folders, record = []string{"/run/resolvconf/interface", "/run/resolvconf/interfaces", "/run/resolvconf/keys"}, s.Record
+	}
+	known := false
+	for _, folder := range folders {
+		if _, err := os.Stat(folder); err != nil {
+			continue
+		}
+		known = true
+		if _, err := os.Stat(filepath.Join(folder, record)); err == nil {
+			return false
+		}
+	}
+	return known
+}
+
 // setDNS tells the host's resolver. What is removed may be gone already.
 func setDNS(ctx context.Context, c apply.DNSChange) error {
-	servers, domains := apply.SplitDNS(c.New)
-	switch kind := resolver(); {
-	case kind == resolved && c.New == nil:
+	switch {
+	case c.Resolver == apply.Resolved && c.New == nil:
 		runProgram(ctx, "", "resolvectl", "revert", c.Link)
 		return nil
-	case kind == resolved:
-		if err := runProgram(ctx, "", "resolvectl", append([]string{"dns", c.Link}, servers...)...); err != nil {
-			return err
+	case c.Resolver == apply.Resolved:
+		return untold(c, "systemctl restart systemd-resolved", setResolved(ctx, c))
+	case c.Resolver == apply.Resolvconf && c.New == nil:
+		err := runProgram(ctx, "", "resolvconf", "-d", c.Record, "-f")
+		if forgotten(&apply.State{Resolver: c.Resolver, Record: c.Record}) {
+			return nil
 		}
-		if domains == nil {
-			domains = []string{""} // none, also where there were some
-		}
-		return runProgram(ctx, "", "resolvectl", append([]string{"domain", c.Link}, domains...)...)
-	case kind == resolvconf && c.New == nil:
-		return runProgram(ctx, "", "resolvconf", "-d", c.Link)
-	case kind == resolvconf:
-		return runProgram(ctx, resolvConf(servers, domains), "resolvconf", "-a", c.Link)
+		return untold(c, "resolvconf -u", err)
+	case c.Resolver == apply.Resolvconf:
+		return untold(c, "resolvconf -u", runProgram(ctx, apply.ResolvConf(c.New), "resolvconf", "-a", c.Record))
 	case c.New == nil:
 		return nil
 	}
-	return fmt.Errorf("neither %s nor %s is here", resolved, resolvconf)
+	return fmt.Errorf("neither %s nor %s is here", apply.Resolved, apply.Resolvconf)
 }
 
-// resolvConf spells resolv.conf(5). It has no way to say which names to ask
-// for, so "~" domains are left out.
-func resolvConf(servers, domains []string) string {
-	var b strings.Builder
-	for _, s := range servers {
-		b.WriteString("nameserver " + s + "\n")
+func setResolved(ctx context.Context, c apply.DNSChange) error {
+	servers, domains := apply.SplitDNS(c.New)
+	if err := runProgram(ctx, "", "resolvectl", append([]string{"dns", c.Link}, servers...)...); err != nil {
+		return err
 	}
-	for _, d := range domains {
-		if !strings.HasPrefix(d, "~") {
-			b.WriteString("search " + d + "\n")
-		}
+	if domains == nil {
+		domains = []string{""} // none, also where there were some
 	}
-	return b.String()
+	return runProgram(ctx, "", "resolvectl", append([]string{"domain", c.Link}, domains...)...)
+}
+
+func untold(c apply.DNSChange, hint string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.Wrap(err, "cannot tell the resolvers of the link to", c.Resolver, hint+" shows whether it works; or leave dns out of the tunnel file")
 }
 
 func runProgram(ctx context.Context, stdin, name string, args ...string) error {

@@ -43,9 +43,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	if view != nil {
 		observeManagers(name, s)
 	}
-	if view != nil && view.DNS != nil {
-		s.Resolver = resolver()
-	}
+	observeResolver(name, s, view, journal)
 	if err := k.observeSysctls(name, s, view, journal); err != nil {
 		return nil, err
 	}

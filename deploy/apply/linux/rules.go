@@ -94,6 +94,11 @@ func (k *Kernel) setRule(c apply.RuleChange) error {
 		r.SuppressPrefixlen = 0
 	}
 	if c.Add {
+		// systemd-networkd takes away all rules that it did not make, whenever it
+		// configures any link, but for the kernel's
+		// (ManageForeignRoutingPolicyRules= in networkd.conf(5)). What went into
+		// the tunnel would go in the clear.
+		r.Protocol = unix.RTPROT_KERNEL
 		return unless(k.nl.RuleAdd(r), unix.EEXIST)
 	}
 	return unless(k.nl.RuleDel(r), unix.ENOENT)
