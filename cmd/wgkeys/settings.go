@@ -71,5 +71,16 @@ func parseSettings(dir string, text []byte) (settings, error) {
 		line, _ := wrong.Position()
 		return s, invalid(line, strings.TrimPrefix(wrong.Error(), "toml: "))
 	}
-	return s, fault.Wrap(err, "cannot read the settings in", file, "")
+	return s, invalid(lineOf("max_key_age", text), strings.TrimPrefix(err.Error(), "toml: "))
+}
+
+// lineOf is where a key is set, for a value of the wrong type: of that go-toml
+// tells no place.
+func lineOf(key string, text []byte) int {
+	for i, line := range bytes.Split(text, []byte("\n")) {
+		if before, _, _ := bytes.Cut(line, []byte("#")); bytes.Contains(before, []byte(key)) {
+			return i + 1
+		}
+	}
+	return 1
 }
