@@ -13,6 +13,7 @@ type Filter struct {
 	Masquerade []netip.Prefix // INSIDE sources that leave by other interfaces
 	Guard      []netip.Addr   // INSIDE addresses that no other interface may send to
 	Mark       uint32         // kept with its connections, for the reverse path check
+	Redirect   Redirect       // of the port that the device had before
 }
 
 // A FilterChange makes (Old nil), replaces or removes (New nil) the table, each
@@ -52,6 +53,9 @@ func (f *Filter) String() string {
 	if f.Mark != 0 {
 		parts = append(parts, fmt.Sprintf("udp mark %#x kept with its connection", f.Mark))
 	}
+	if r := f.Redirect; r != (Redirect{}) {
+		parts = append(parts, fmt.Sprintf("udp dport %d goes to %d where that is open", r.From, r.To))
+	}
 	return strings.Join(parts, "; ")
 }
 
@@ -72,6 +76,9 @@ func parseFilter(link, text string) *Filter {
 			if n, err := strconv.ParseUint(w[2], 0, 32); err == nil {
 				f.Mark = uint32(n)
 			}
+		case len(w) > 2 && w[1] == "dport":
+			// What is not so leaves the zero value, and another text.
+			fmt.Sscanf(part, "udp dport %d goes to %d", &f.Redirect.From, &f.Redirect.To)
 		}
 	}
 	if f.String() != text || text == "" {
@@ -82,9 +89,18 @@ func parseFilter(link, text string) *Filter {
 
 // Rules is how many rules the table has.
 func (f *Filter) Rules() int {
+	if f == nil {
+		return 0
+	}
 	n := len(f.Masquerade) + len(f.Guard)
 	if f.Mark != 0 {
 		n += 2
+	}
+	if f.Redirect != (Redirect{}) {
+		n += 5
+		if f.Mark != 0 {
+			n++
+		}
 	}
 	return n
 }
@@ -120,19 +136,34 @@ func (p *planner) unmarksFilter() bool {
 	return old != nil && old.Mark != 0 && p.capture.mark == 0
 }
 
+// filterNow is the table as it will be after the steps so far: what the journal
+// says of it, and how many rules it has.
+type filterNow struct {
+	set   string
+	rules int
+}
+
 func (p *planner) setFilter() {
 	want := p.wantFilter()
-	set := p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set
-	old := parseFilter(p.view.Tunnel, set)
-	switch {
-	case want == nil && set == "" && p.state.FilterRules == 0:
-	case want == nil && set == "":
-		p.note("nftables table inet %s was not made by wgkeys: left alone", FilterTable(p.view.Tunnel))
-	case want == nil:
-		p.step(FilterChange{Link: p.view.Tunnel, Old: old}, "no longer needed")
-	case want.String() != set || p.state.FilterRules != want.Rules():
-		p.step(FilterChange{p.view.Tunnel, old, want}, "%s", whyFilter(want))
+	why := "no longer needed"
+	if want != nil {
+		why = whyFilter(want)
 	}
+	p.changeFilter(want, why)
+}
+
+func (p *planner) changeFilter(want *Filter, why string) {
+	now := p.filter
+	next := filterNow{want.String(), want.Rules()}
+	switch {
+	case now == next:
+		return
+	case want == nil && now.set == "":
+		p.note("nftables table inet %s was not made by wgkeys: left alone", FilterTable(p.view.Tunnel))
+		return
+	}
+	p.step(FilterChange{p.view.Tunnel, parseFilter(p.view.Tunnel, now.set), want}, "%s", why)
+	p.filter = next
 }
 
 func whyFilter(f *Filter) string {

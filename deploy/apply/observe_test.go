@@ -36,6 +36,7 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, jour
 		s.Proxies = slices.Clone(k.proxies)
 	}
 	s.Rules = slices.Clone(k.rules)
+	s.Redirects = !k.userspace
 	if f := k.filters[name]; f != nil {
 		s.FilterRules = f.Rules()
 	}

@@ -41,6 +41,7 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 		now:     sysctls(state.Sysctls).clone(),
 		needs:   map[string]bool{},
 	}
+	p.filter = filterNow{mine.Entries[FilterChange{Link: view.Tunnel}.Resource()].Set, state.FilterRules}
 	if err := p.refuse(); err != nil {
 		return nil, err
 	}
@@ -86,6 +87,7 @@ type planner struct {
 	others  Entries
 	plan    *Plan
 	capture capture
+	filter  filterNow
 	err     error           // what cannot be planned
 	now     sysctls         // the kernel's parameters as they will be after the steps so far
 	unsure  string          // the parameter of which now is a guess
@@ -183,7 +185,9 @@ func (p *planner) setDevice() {
 	if p.spared() {
 		want.FwMark = p.state.Device.FwMark // until setMark
 	}
+	p.redirectPort(p.state.Device.ListenPort, want.ListenPort)
 	p.changeDevice(p.state.Device, want)
+	p.endRedirect()
 }
 
 func (p *planner) wantDevice() Device {

@@ -30,6 +30,7 @@ type State struct {
 	Record      string              // the link's name there
 	ForgotDNS   bool                // it was told of the link, and knows nothing of it any more
 	FilterRules int                 // how many rules the tunnel's nftables table has
+	Redirects   bool                // where the port is to change: nftables can do a [Redirect]
 	Endpoints   map[string]Endpoint // by name:port, of those that had to be resolved
 }
 

@@ -49,7 +49,7 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 	case apply.RuleChange:
 		return k.setRule(c)
 	case apply.FilterChange:
-		return setFilter(c)
+		return k.setFilter(ctx, c)
 	case apply.ManagerChange:
 		return setManager(ctx, c)
 	case apply.DNSChange:
@@ -170,7 +170,13 @@ func (k *Kernel) setDevice(c apply.DeviceChange) error {
 	if mark := int(c.New.FwMark); c.Old.FwMark != c.New.FwMark {
 		cfg.FirewallMark = &mark
 	}
-	return gone(k.wg.ConfigureDevice(c.Link, cfg))
+	if err := k.wg.ConfigureDevice(c.Link, cfg); err != nil {
+		return gone(err)
+	}
+	if c.Old.ListenPort != 0 && c.Old.ListenPort != c.New.ListenPort {
+		return k.nudge(c.Link)
+	}
+	return nil
 }
 
 func (k *Kernel) setProxy(c apply.ProxyChange) error {

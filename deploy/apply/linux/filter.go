@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 
@@ -13,13 +14,19 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// observeFilter counts the rules of the tunnel's nftables table, where the view
-// or the journal speaks of one.
-func observeFilter(name string, view *tunnel.View, journal apply.Entries) (int, error) {
+// observeFilter looks at the tunnel's nftables table, where the view or the
+// journal speaks of one.
+func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply.Entries) (err error) {
 	_, made := journal["filter "+name]
-	if !made && (view == nil || view.Masquerade == nil && !mayCapture(view)) {
-		return 0, nil
+	moves := view != nil && s.Device.ListenPort != 0 && view.ListenPort != 0 && view.ListenPort != s.Device.ListenPort
+	s.Redirects = moves && redirects(name)
+	if made || moves || view != nil && (view.Masquerade != nil || mayCapture(view)) {
+		s.FilterRules, err = countRules(name)
 	}
+	return err
+}
+
+func countRules(name string) (int, error) {
 	nft, err := nftables.New()
 	if err != nil {
 		return 0, err
@@ -56,7 +63,12 @@ func notThere(err error) error {
 
 // setFilter replaces the whole table in one transaction: no packet sees it
 // empty.
-func setFilter(c apply.FilterChange) error {
+func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
+	if old := c.Old.PortRedirect(); old != (apply.Redirect{}) && old != c.New.PortRedirect() {
+		if err := k.follow(ctx, c.Link); err != nil {
+			return err
+		}
+	}
 	nft, err := nftables.New()
 	if err != nil {
 		return err
@@ -101,6 +113,14 @@ func (f *filter) add() {
 		f.rule(restore, udp(), exprs(
 			&expr.Ct{Key: expr.CtKeyMARK, Register: 1},
 			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true}))
+		if f.Redirect != (apply.Redirect{}) { // whose connection has its mark from the first answer on
+			f.rule(restore, udpTo(f.Redirect.To), exprs(
+				&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(f.Mark)},
+				&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true}))
+		}
+	}
+	if f.Redirect != (apply.Redirect{}) {
+		f.addRedirect()
 	}
 }
 

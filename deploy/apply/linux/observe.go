@@ -37,7 +37,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	if err := k.observeRules(s, view, journal); err != nil {
 		return nil, err
 	}
-	if s.FilterRules, err = observeFilter(name, view, journal); err != nil {
+	if err := observeFilter(name, view, s, journal); err != nil {
 		return nil, err
 	}
 	if view != nil {
