@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"golang.zx2c4.com/wireguard/conn"
 	wireguard "golang.zx2c4.com/wireguard/device"
 	"golang.zx2c4.com/wireguard/ipc"
 	"golang.zx2c4.com/wireguard/tun"
@@ -82,7 +81,7 @@ func run(name, mtuText string) error {
 	if err != nil {
 		return errors.Join(err, link.Close())
 	}
-	d := wireguard.NewDevice(link, conn.NewDefaultBind(), wireguard.NewLogger(wireguard.LogLevelSilent, ""))
+	d := wireguard.NewDevice(link, newBind(), wireguard.NewLogger(wireguard.LogLevelSilent, ""))
 	defer d.Close()
 	defer listener.Close()
 	go func() {
@@ -95,6 +94,9 @@ func run(name, mtuText string) error {
 			go d.IpcHandle(c)
 		}
 	}()
+	if err := followRoutes(d); err != nil {
+		return err
+	}
 	if err := daemon.Detach(); err != nil {
 		return err
 	}

@@ -1,0 +1,217 @@
+package device
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"golang.zx2c4.com/wireguard/conn"
+	wireguard "golang.zx2c4.com/wireguard/device"
+)
+
+// A bind is wireguard-go's own, but that it loses no packet when the port
+// changes, or when wireguard-go closes it to open it again.
+//
+// Peers send to the old port until they hear from the new one. A socket is
+// closed some time after wireguard-go asked for that, and what comes to it until
+// then is received like all else.
+type bind struct {
+	mu      sync.Mutex
+	sockets map[uint16]*sockets // by port
+	current *sockets            // nil: closed
+	closed  chan struct{}       // closed with the bind
+	mark    uint32
+	queues  [2]queue // IPv4's and IPv6's
+}
+
+// sockets are those of one port.
+type sockets struct {
+	conn.Bind
+	port   uint16
+	mark   uint32
+	unused *time.Timer   // closes them
+	done   chan struct{} // closed with them
+}
+
+// linger is how long sockets stay that nobody wants any more. A peer that keeps
+// sending to the old port hears from us after KEEPALIVE_TIMEOUT, 10 seconds.
+const linger = 15 * time.Second
+
+// A queue is where the packets of all ports come together. Batches are handed
+// over whole and taken back.
+type queue struct{ full, free chan *batch }
+
+// A batch is what one call receives.
+type batch struct {
+	packets   [][]byte
+	sizes     []int
+	endpoints []conn.Endpoint
+	n         int
+	err       error
+}
+
+func newBind() *bind {
+	b := &bind{sockets: map[uint16]*sockets{}}
+	for i := range b.queues {
+		b.queues[i] = queue{make(chan *batch, 1), make(chan *batch, 4)}
+	}
+	return b
+}
+
+// Open implements [conn.Bind].
+func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.current != nil {
+		return nil, 0, conn.ErrBindAlreadyOpen
+	}
+	s := b.sockets[port]
+	if s == nil {
+		var err error
+		if s, err = b.listen(port); err != nil {
+			return nil, 0, err
+		}
+	}
+	s.unused.Stop()
+	if s.mark != b.mark {
+		if err := s.SetMark(b.mark); err != nil {
+			return nil, 0, err
+		}
+	}
+	b.current, b.closed = s, make(chan struct{})
+	var receive []conn.ReceiveFunc
+	for _, q := range b.queues {
+		receive = append(receive, q.receive(b.closed))
+	}
+	return receive, s.port, nil
+}
+
+// listen opens the sockets of a port and reads from them until they are closed.
+func (b *bind) listen(port uint16) (*sockets, error) {
+	s := &sockets{Bind: conn.NewDefaultBind(), done: make(chan struct{})}
+	receive, port, err := s.Bind.Open(port)
+	if err != nil {
+		return nil, err
+	}
+	s.port = port
+	s.unused = time.AfterFunc(linger, func() { b.retire(s) })
+	b.sockets[port] = s
+	for i, f := range receive { // those of one family, where there is only one
+		go b.queues[i].fill(f, s)
+	}
+	return s, nil
+}
+
+// retire closes sockets, but for those that were wanted again at the last moment.
+func (b *bind) retire(s *sockets) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s != b.current && b.sockets[s.port] == s {
+		delete(b.sockets, s.port)
+		close(s.done)
+		s.Bind.Close()
+	}
+}
+
+// Close implements [conn.Bind]. The sockets are closed later.
+func (b *bind) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.current != nil {
+		b.current.unused.Reset(linger)
+		close(b.closed)
+		b.current = nil
+	}
+	return nil
+}
+
+// Send implements [conn.Bind].
+func (b *bind) Send(packets [][]byte, to conn.Endpoint) error {
+	b.mu.Lock()
+	s := b.current
+	b.mu.Unlock()
+	if s == nil {
+		return net.ErrClosed
+	}
+	return s.Bind.Send(packets, to)
+}
+
+// SetMark implements [conn.Bind].
+func (b *bind) SetMark(mark uint32) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mark = mark
+	if b.current == nil {
+		return nil
+	}
+	return b.current.SetMark(mark)
+}
+
+// SetMark remembers the mark.
+func (s *sockets) SetMark(mark uint32) error {
+	s.mark = mark
+	return s.Bind.SetMark(mark)
+}
+
+// ParseEndpoint implements [conn.Bind].
+func (b *bind) ParseEndpoint(s string) (conn.Endpoint, error) {
+	return new(conn.StdNetBind).ParseEndpoint(s)
+}
+
+// BatchSize implements [conn.Bind].
+func (b *bind) BatchSize() int { return new(conn.StdNetBind).BatchSize() }
+
+// fill reads from one socket until it is closed.
+func (q queue) fill(receive conn.ReceiveFunc, s *sockets) {
+	for {
+		b := q.empty(s.BatchSize())
+		b.n, b.err = receive(b.packets, b.sizes, b.endpoints)
+		if errors.Is(b.err, net.ErrClosed) {
+			return
+		}
+		select {
+		case q.full <- b:
+		case <-s.done:
+			return
+		}
+	}
+}
+
+func (q queue) empty(size int) *batch {
+	select {
+	case b := <-q.free:
+		return b
+	default:
+	}
+	b := &batch{packets: make([][]byte, size), sizes: make([]int, size), endpoints: make([]conn.Endpoint, size)}
+	for i := range b.packets {
+		b.packets[i] = make([]byte, wireguard.MaxMessageSize)
+	}
+	return b
+}
+
+func (q queue) giveBack(b *batch) {
+	select {
+	case q.free <- b:
+	default: // a port less is read
+	}
+}
+
+// receive returns what wireguard-go calls until it closes the bind.
+func (q queue) receive(closed <-chan struct{}) conn.ReceiveFunc {
+	return func(packets [][]byte, sizes []int, endpoints []conn.Endpoint) (int, error) {
+		select {
+		case <-closed:
+			return 0, net.ErrClosed
+		case b := <-q.full:
+			for i := range b.n {
+				sizes[i] = copy(packets[i], b.packets[i][:b.sizes[i]])
+				endpoints[i] = b.endpoints[i]
+			}
+			n, err := b.n, b.err
+			q.giveBack(b)
+			return n, err
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package device
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.zx2c4.com/wireguard/conn"
+	wireguard "golang.zx2c4.com/wireguard/device"
+)
+
+// A receiver does with a bind what wireguard-go does, and counts the numbers
+// that come.
+type receiver struct {
+	conn.Bind
+	mu   sync.Mutex
+	seen map[uint64]int
+	ends sync.WaitGroup
+}
+
+func (r *receiver) open(t testing.TB, port uint16) uint16 {
+	t.Helper()
+	receive, port, err := r.Open(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range receive {
+		r.ends.Go(func() { r.read(f) })
+	}
+	return port
+}
+
+func (r *receiver) read(receive conn.ReceiveFunc) {
+	size := r.BatchSize()
+	packets, sizes, endpoints := make([][]byte, size), make([]int, size), make([]conn.Endpoint, size)
+	for i := range packets {
+		packets[i] = make([]byte, wireguard.MaxMessageSize)
+	}
+	for {
+		n, err := receive(packets, sizes, endpoints)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		r.mu.Lock()
+		for i := range n {
+			if sizes[i] >= 8 && endpoints[i] != nil {
+				r.seen[binary.BigEndian.Uint64(packets[i])]++
+			}
+		}
+		r.mu.Unlock()
+	}
+}
+
+func (r *receiver) close(t testing.TB) {
+	t.Helper()
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.ends.Wait() // as closeBindLocked does
+}
+
+func (r *receiver) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.seen)
+}
+
+// What comes to the old port while wireguard-go goes to a new one, and after,
+// arrives once; so does what comes while it is closed for a moment.
+func TestBindLosesNothing(t *testing.T) {
+	for _, network := range []string{"udp4", "udp6"} {
+		t.Run(network, func(t *testing.T) {
+			r := &receiver{Bind: newBind(), seen: map[uint64]int{}}
+			first := r.open(t, 0)
+			stop, sent := sendNumbers(t, network, first)
+			second := uint16(0)
+			for range 20 {
+				time.Sleep(5 * time.Millisecond)
+				r.close(t)
+				time.Sleep(time.Millisecond)
+				second = r.open(t, second) // another one, and then the same again
+			}
+			r.close(t)
+			r.open(t, first) // and back
+			time.Sleep(5 * time.Millisecond)
+			stop()
+			for end := time.Now().Add(5 * time.Second); r.count() < int(sent.Load()) && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+			r.close(t)
+			if second == first {
+				t.Errorf("port %d twice", first)
+			}
+			for n := range sent.Load() {
+				if times := r.seen[n]; times != 1 {
+					t.Errorf("packet %d of %d came %d times", n, sent.Load(), times)
+				}
+			}
+		})
+	}
+}
+
+// sendNumbers sends numbered packets to a port of this host until stop.
+func sendNumbers(t *testing.T, network string, port uint16) (stop func(), sent *atomic.Uint64) {
+	t.Helper()
+	host := map[string]string{"udp4": "127.0.0.1", "udp6": "::1"}[network]
+	c, err := net.Dial(network, net.JoinHostPort(host, strconv.Itoa(int(port))))
+	if err != nil {
+		t.Skip(err) // a host without IPv6
+	}
+	sent = new(atomic.Uint64)
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer c.Close()
+		tick := time.NewTicker(50 * time.Microsecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-tick.C:
+			}
+			if _, err := c.Write(binary.BigEndian.AppendUint64(nil, sent.Load())); err != nil {
+				t.Errorf("packet %d: %v", sent.Load(), err) // ECONNREFUSED: nobody listens
+			}
+			sent.Add(1)
+		}
+	}()
+	return func() { close(end); <-ended }, sent
+}
+
+// The old port is free again some time after.
+func TestBindLetsGo(t *testing.T) {
+	b := newBind()
+	r := &receiver{Bind: b, seen: map[uint64]int{}}
+	first := r.open(t, 0)
+	r.close(t)
+	second := r.open(t, 0)
+	defer r.close(t)
+	b.mu.Lock()
+	old, now := b.sockets[first], b.sockets[second]
+	b.mu.Unlock()
+	b.retire(now) // in use
+	b.retire(old)
+	for port, free := range map[uint16]bool{first: true, second: false} {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
+		if (err == nil) != free {
+			t.Errorf("port %d: %v", port, err)
+		}
+		if err == nil {
+			c.Close()
+		}
+	}
+}
+
+// What the bind costs: batches of packets over the loopback, a few on their way
+// at a time, beside wireguard-go's own.
+func BenchmarkBind(b *testing.B) {
+	b.Run("ours", func(b *testing.B) { benchmarkBind(b, newBind()) })
+	b.Run("wireguard-go's", func(b *testing.B) { benchmarkBind(b, conn.NewDefaultBind()) })
+}
+
+func benchmarkBind(b *testing.B, to conn.Bind) {
+	from := conn.NewDefaultBind()
+	_, _, err := from.Open(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer from.Close()
+	receive, port, err := to.Open(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer to.Close()
+	endpoint, err := to.ParseEndpoint(fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		b.Fatal(err)
+	}
+	const batch, size, window = 128, 1452, 4
+	arrived := make(chan int, 1024)
+	go func() {
+		packets, sizes, endpoints := make([][]byte, batch), make([]int, batch), make([]conn.Endpoint, batch)
+		for i := range packets {
+			packets[i] = make([]byte, wireguard.MaxMessageSize)
+		}
+		for {
+			n, err := receive[0](packets, sizes, endpoints)
+			if err != nil {
+				return
+			}
+			arrived <- n
+		}
+	}()
+	packets := make([][]byte, batch)
+	b.SetBytes(batch * size)
+	for i := range packets {
+		packets[i] = make([]byte, size, wireguard.MaxMessageSize)
+	}
+	onTheirWay := 0
+	for b.Loop() {
+		if err := from.Send(packets, endpoint); err != nil {
+			b.Fatal(err)
+		}
+		for onTheirWay += batch; onTheirWay > window*batch; {
+			onTheirWay -= <-arrived
+		}
+	}
+}
