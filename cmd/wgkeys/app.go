@@ -62,6 +62,7 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 			verb(initCommand()),
 			verb(genCommand()),
 			verb(pushCommand()),
+			verb(rotateCommand()),
 			verb(showCommand()),
 			verb(planCommand()),
 			verb(applyCommand()),
@@ -71,6 +72,7 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 			verb(installCommand()),
 			verb(demoCommand()),
 			verb(receiveCommand()),
+			verb(turnCommand()),
 		},
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/apply/linux/guard"
+	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/lab"
 )
 
@@ -34,6 +35,7 @@ func main() {
 	hideMemory()
 	device.Main() // this program run again as a WireGuard device
 	guard.Main()  // or as the guard of an apply
+	turn.Main()   // or as a part in a rotation
 	lab.Init()    // or as a host of the demo
 
 	// A command that runs once has little garbage: to collect it took a fifth of

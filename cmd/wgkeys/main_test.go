@@ -14,6 +14,7 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/apply/linux/guard"
+	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/lab"
 )
 
@@ -22,6 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	device.Main()
 	guard.Main()
+	turn.Main()
 	lab.Init()
 	testscript.Main(m, map[string]func(){
 		"wgkeys": func() {

@@ -7,12 +7,14 @@ package main
 //     the prefix "wgkeys: ". No capital at the beginning, no period at the end.
 //   - An error is one line "error:" and at least one line "hint:" where
 //     something can be run or done about it.
-//   - Nothing is asked: ssh asks on the terminal by itself.
+//   - Questions go to the terminal and nowhere else, and only rotate has one: -y
+//     is the answer where there is no terminal. ssh asks by itself.
 //   - Every line is made printable here, once: names, comments and errors come
 //     from repositories and hosts that somebody else may have written.
 //   - No secret passes through here.
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,6 +66,25 @@ func (u *ui) json(v any) error {
 	e := json.NewEncoder(&screen{w: u.stdout})
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+// event writes something that happened, for programs: one line.
+func (u *ui) event(v any) { json.NewEncoder(&screen{w: u.stdout}).Encode(v) }
+
+// ask asks a question on the terminal, whatever standard input and output are.
+func (u *ui) ask(question string) (yes bool, err error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return false, usage("cannot ask", question, "there is no terminal", "-y answers yes")
+	}
+	defer tty.Close()
+	fmt.Fprintf(tty, "wgkeys: %s [y/N] ", printable(question))
+	answer, err := bufio.NewReader(tty).ReadString('\n')
+	if err != nil {
+		return false, err
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes", nil
 }
 
 // say tells what is being done. Talk is left out with -q.

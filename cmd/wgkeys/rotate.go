@@ -1,0 +1,373 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/deploy/apply/linux/turn"
+	"wgkeys/deploy/push"
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+func rotateCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "rotate",
+		Usage:     "replace keys in a running tunnel, losing no packet",
+		ArgsUsage: "[HOST...]",
+		Description: "Without HOST: every host. Each host gets another private key, and all its peers\n" +
+			"follow at the same moment; wgkeys must be on all of them. If anything goes wrong\n" +
+			"they go back to the old key by themselves. A rotation that was interrupted is\n" +
+			"finished by the next one. With --now the old key is refused everywhere first:\n" +
+			"for a key that was stolen.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "due", Usage: "only keys older than max_key_age in " + marker},
+			&cli.StringSliceFlag{Name: "skip", Usage: "leave `PEER` behind, which cannot be reached; may be repeated"},
+			&cli.BoolFlag{Name: "now", Usage: "a key was stolen: refuse it at once, whatever is lost"},
+			&cli.BoolFlag{Name: "on-host", Usage: "the host makes its key itself, and it never leaves the host"},
+			&cli.BoolFlag{Name: "no-hold", Usage: "hold no packets, as on a kernel that cannot"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: 32},
+			tunnelFlag, identityFlag, dryRunFlag, jsonFlag,
+		},
+	}, doRotate
+}
+
+func doRotate(e *env) error {
+	if e.cli.Bool("now") && len(e.names()) == 0 {
+		return usage("no host named for", "wgkeys rotate --now", "it breaks connections", "wgkeys rotate --now HOST")
+	}
+	if e.cli.Int("jobs") < 1 {
+		return usage("too few hosts at once for", "wgkeys rotate", "-j begins with 1", "wgkeys rotate --help")
+	}
+	r, err := e.repo()
+	if err != nil {
+		return err
+	}
+	turns, err := r.turns(e)
+	if err != nil {
+		return err
+	}
+	if len(turns) == 0 {
+		e.ui.say("nothing to do: no key is due")
+		return nil
+	}
+	if !e.cli.Bool("dry-run") {
+		if err := e.askForTurns(turns); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, x := range turns {
+		if err := x.take(); err != nil {
+			errs = append(errs, err)
+		}
+		if e.ctx.Err() != nil {
+			break
+		}
+	}
+	return failures(len(errs), len(turns), errors.Join(errs...))
+}
+
+// askForTurns shows what will happen and asks.
+func (e *env) askForTurns(turns []*turnOf) error {
+	for _, x := range turns {
+		peers := "no peer"
+		if len(x.rotation.Peers) > 0 {
+			var names []string
+			for _, p := range x.rotation.Peers {
+				names = append(names, p.Host)
+			}
+			peers = strings.Join(names, ", ")
+		}
+		if !e.cli.Bool("json") {
+			e.ui.say("%s %s gets a new key; %s will follow", x.host, x.tunnel.Name, peers)
+		}
+	}
+	if e.cli.Bool("yes") {
+		return nil
+	}
+	yes, err := e.ui.ask(fmt.Sprintf("rotate %d of them?", len(turns)))
+	if err == nil && !yes {
+		err = &exitError{code: exitFailed}
+	}
+	return err
+}
+
+// turns are the rotations that were asked for, one for each host of each tunnel.
+func (r *repo) turns(e *env) ([]*turnOf, error) {
+	names, err := r.tunnelNames(e)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		_, err := r.oneTunnel(e) // says so
+		return nil, err
+	}
+	var due []hostKey
+	if e.cli.Bool("due") {
+		if r.maxKeyAge == 0 {
+			return nil, usage("cannot tell which keys are due in", r.dir, "max_key_age is not set in "+marker,
+				`write max_key_age = "365d" into `+marker)
+		}
+		if due, err = r.due(time.Now()); err != nil {
+			return nil, err
+		}
+	}
+	var turns []*turnOf
+	known := map[string]bool{}
+	for _, name := range names {
+		t, err := tunnel.Parse(r.tunnels(), name)
+		if err != nil {
+			return nil, err
+		}
+		for _, host := range t.Hosts() {
+			known[host] = true
+			isDue := slices.ContainsFunc(due, func(k hostKey) bool { return k.Host == host && k.Tunnel == name })
+			if len(e.names()) > 0 && !slices.Contains(e.names(), host) || e.cli.Bool("due") && !isDue {
+				continue
+			}
+			x, err := r.turnOf(e, t, host)
+			if err != nil {
+				return nil, err
+			}
+			turns = append(turns, x)
+		}
+	}
+	for _, name := range slices.Concat(e.names(), e.cli.StringSlice("skip")) {
+		if !known[name] {
+			return nil, fault.New("no such host", name, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
+		}
+	}
+	return turns, nil
+}
+
+// A turnOf is the rotation of one host's key in one tunnel.
+type turnOf struct {
+	*env
+	repo     *repo
+	tunnel   *tunnel.Tunnel
+	host     string
+	current  keyring.PublicKey
+	ids      *vault.Identities
+	rotation *rotate.Rotation
+	skipped  []string
+}
+
+func (r *repo) turnOf(e *env, t *tunnel.Tunnel, host string) (*turnOf, error) {
+	current, err := r.ring.Get(host, t.Name)
+	if err != nil {
+		return nil, fault.Wrap(err, "no key to replace on host", host, "wgkeys gen "+host)
+	}
+	view, err := r.view(t, host)
+	if err != nil {
+		return nil, err
+	}
+	x := &turnOf{env: e, repo: r, tunnel: t, host: host, current: current, ids: e.identities()}
+	x.rotation = &rotate.Rotation{Tunnel: t.Name, Jobs: e.cli.Int("jobs"), NoHold: e.cli.Bool("no-hold"), Report: x.report}
+	if x.rotation.Host, err = e.party(t, host); err != nil {
+		return nil, err
+	}
+	for _, p := range view.Peers {
+		if slices.Contains(e.cli.StringSlice("skip"), p.Name) {
+			x.skipped = append(x.skipped, p.Name)
+			continue
+		}
+		party, err := e.party(t, p.Name)
+		if err != nil {
+			return nil, err
+		}
+		x.rotation.Peers = append(x.rotation.Peers, party)
+	}
+	return x, nil
+}
+
+func (x *turnOf) report(v rotate.Event) {
+	if x.cli.Bool("json") {
+		x.ui.event(v)
+		return
+	}
+	x.ui.say("%s: %s", v.Host, v.Text)
+}
+
+// take replaces the key, or finishes a rotation that was interrupted.
+func (x *turnOf) take() error {
+	if err := x.finishHalf(); err != nil {
+		return err
+	}
+	if x.cli.Bool("now") {
+		return x.takeNow()
+	}
+	survey, err := x.rotation.Survey(x.ctx)
+	if err != nil {
+		return err
+	}
+	x.tellLimits(survey)
+	next, err := x.repo.ring.Next(x.host, x.tunnel.Name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	switch {
+	case err == nil && survey.Live() == next:
+		x.ui.say("%s: it uses its next key already; this finishes an earlier rotation", x.host)
+		if x.cli.Bool("dry-run") {
+			return nil
+		}
+		err = x.rotation.Finish(x.ctx, survey, x.current, next)
+	case x.cli.Bool("dry-run"):
+		return x.rotation.Sessions(x.ctx, survey)
+	default:
+		next, err = x.replace(survey)
+	}
+	if err != nil {
+		return err
+	}
+	return x.settle(next)
+}
+
+// finishHalf does the second of the two renames at the end of a rotation, where a
+// crash left it to do.
+func (x *turnOf) finishHalf() error {
+	c, err := x.repo.changeOf(x.host, x.tunnel.Name)
+	if err != nil || !c.half {
+		return err
+	}
+	if err := x.repo.finishNext(x.host, x.tunnel.Name); err != nil {
+		return err
+	}
+	x.current = c.next
+	return nil
+}
+
+// tellLimits says what the promise does not cover on these hosts.
+func (x *turnOf) tellLimits(s *rotate.Survey) {
+	if names := s.CannotHold(x.rotation); len(names) > 0 && !x.cli.Bool("no-hold") {
+		x.ui.say("note: no packets can be held on %s (no nft_queue in the kernel): more than 128 in two round trips are lost",
+			strings.Join(names, ", "))
+	}
+	if !s.Live().IsZero() && s.Live() != x.current {
+		if next, err := x.repo.ring.Next(x.host, x.tunnel.Name); err != nil || next != s.Live() {
+			x.ui.say("note: %s uses a key that this repository does not know, %s; git pull may bring it", x.host, s.Live())
+		}
+	}
+}
+
+// replace makes the next key, brings it to the host and changes to it.
+func (x *turnOf) replace(s *rotate.Survey) (keyring.PublicKey, error) {
+	if err := x.rotation.Sessions(x.ctx, s); err != nil {
+		return keyring.PublicKey{}, err
+	}
+	next, err := x.nextKey()
+	if err != nil {
+		return next, err
+	}
+	if !x.onHost() {
+		if err := x.install(x.ctx, next); err != nil {
+			return next, err
+		}
+	}
+	return next, x.rotation.Turn(x.ctx, s, next)
+}
+
+// onHost reports whether the host keeps its next key to itself.
+func (x *turnOf) onHost() bool {
+	if x.cli.Bool("on-host") {
+		return true
+	}
+	_, err := x.repo.vault.Meta(x.host, vault.KeyFile(keyring.Next(x.tunnel.Name)))
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = x.repo.ring.Next(x.host, x.tunnel.Name)
+		return err == nil // an earlier rotation was begun with --on-host
+	}
+	return false
+}
+
+// nextKey makes the next key, or takes the one that an earlier rotation has made.
+// It is in the vault before any host holds it.
+func (x *turnOf) nextKey() (keyring.PublicKey, error) {
+	name := keyring.Next(x.tunnel.Name)
+	public, err := x.repo.ring.Get(x.host, name)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return public, err
+	}
+	meta, err := x.repo.vault.Meta(x.host, vault.KeyFile(name))
+	switch {
+	case err == nil:
+		public = meta.PublicKey
+	case !errors.Is(err, fs.ErrNotExist):
+		return public, err
+	case x.onHost():
+		a, err := x.ask(x.ctx, x.tunnel, x.host, rotate.Request{Protocol: rotate.Protocol, Do: rotate.DoMake,
+			Tunnel: x.tunnel.Name, KeyFile: x.rotation.Host.KeyFile})
+		if err = errors.Join(err, a.Err()); err != nil {
+			return public, err
+		}
+		public = a.Made
+	default:
+		g := &generator{x.env, x.repo, x.tunnel.Name, x.ids, time.Now()}
+		if public, err = g.seal(x.host, vault.KeyFile(name)); err != nil {
+			return public, err
+		}
+	}
+	return public, x.repo.ring.Put(x.host, name, public)
+}
+
+// install brings the next key to the host, beside the one it has.
+func (x *turnOf) install(ctx context.Context, next keyring.PublicKey) error {
+	file := push.File{Path: turn.NextFile(x.tunnel.Name, x.rotation.Host.KeyFile), Want: next.String()}
+	file.Secret = func() ([]byte, error) {
+		k, err := x.repo.vault.OpenKey(x.host, vault.KeyFile(keyring.Next(x.tunnel.Name)), next, x.ids)
+		if err != nil {
+			return nil, err
+		}
+		return k.File(), nil
+	}
+	_, err := push.Host(ctx, x.runner(x.tunnel, x.host), x.host, []push.File{file}, false)
+	return err
+}
+
+// settle makes the next key the current one in the repository. The hosts have
+// proved it.
+func (x *turnOf) settle(next keyring.PublicKey) error {
+	if err := x.repo.finishNext(x.host, x.tunnel.Name); err != nil {
+		return err
+	}
+	for _, name := range x.skipped {
+		x.ui.warn(fault.New("left behind by the rotation of "+x.host+":", name, "it still has the old key",
+			"wgkeys apply "+name+"; without wgkeys there: replace the public key of "+x.host+" by "+next.String()))
+	}
+	if !x.cli.Bool("json") {
+		x.ui.printf("%s %s %s\n", x.host, x.tunnel.Name, next)
+	}
+	return nil
+}
+
+// takeNow replaces a stolen key.
+func (x *turnOf) takeNow() error {
+	if x.cli.Bool("dry-run") {
+		x.ui.say("%s: its peers would refuse the key %s at once", x.host, x.current)
+		return nil
+	}
+	next, err := x.nextKey()
+	if err != nil {
+		return err
+	}
+	install := func(ctx context.Context) error {
+		if x.onHost() {
+			return nil
+		}
+		return x.install(ctx, next)
+	}
+	err = x.rotation.Now(x.ctx, x.current, next, install)
+	return errors.Join(err, x.settle(next))
+}
