@@ -142,13 +142,7 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 	if err := e.settle(s, name, planOnly); err != nil {
 		return err
 	}
-	if err := s.Ask(name); err != nil {
-		return err
-	}
-	if err := w.parse(); err != nil {
-		return err
-	}
-	plan, err := s.Plan(e.ctx, w.view)
+	plan, err := e.planHere(s, name, w)
 	if err != nil {
 		return err
 	}
@@ -162,7 +156,29 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 		return err
 	}
 	e.sayDone(plan)
-	return keep(w)
+	if w.text != nil && w.view != nil {
+		s.Remember(plan, w.view, w.text) // else the next plan takes longer
+	}
+	return keep(name, w)
+}
+
+// planHere plans, unless it is known that there is nothing to do.
+func (e *env) planHere(s *linux.Session, name string, w *wanted) (*apply.Plan, error) {
+	if err := s.Ask(name); err != nil {
+		return nil, err
+	}
+	if w.view == nil {
+		if plan := s.Known(e.ctx, name, w.text); plan != nil {
+			if e.ui.verbose {
+				e.ui.say("%s: all is as it was when there was nothing to do", name)
+			}
+			return plan, nil
+		}
+	}
+	if err := w.parse(); err != nil {
+		return nil, err
+	}
+	return s.Plan(e.ctx, w.view)
 }
 
 // settle deals with an earlier apply that waits to be confirmed; a plan only

@@ -79,7 +79,7 @@ func (e *env) before(s *linux.Session, name string) (*tunnel.View, error) {
 
 // keep makes a view what the host comes up with at boot: its text as it came, for
 // to spell ten thousand peers takes longer than to compare them.
-func keep(w *wanted) error {
+func keep(name string, w *wanted) error {
 	text := w.text
 	if text == nil {
 		var b bytes.Buffer
@@ -88,12 +88,12 @@ func keep(w *wanted) error {
 		}
 		text = b.Bytes()
 	}
-	path := linux.KeptPath(w.view.Tunnel)
+	path := linux.KeptPath(name)
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, text) {
 		return nil
 	}
 	if err := apply.WriteFile(path, text, 0o644); err != nil {
-		return fault.Wrap(err, "the tunnel is up, but will not come up at boot:", w.view.Tunnel, "")
+		return fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "")
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func (e *env) confirmHere(name string) error {
 	if p.Damaged {
 		return fault.New("cannot confirm the apply on tunnel", name, "the file of the pending apply is damaged, so it is undone", "wgkeys apply")
 	}
-	if err := keep(&wanted{view: p.After}); err != nil {
+	if err := keep(name, &wanted{view: p.After}); err != nil {
 		return err
 	}
 	return linux.Confirm(name, p)

@@ -150,14 +150,16 @@ func TestManyPeers(t *testing.T) {
 func BenchmarkManyPeers(b *testing.B) {
 	h := newHub(b, manyPeers)
 	cold := h.time("wgkeys apply --view wg0.view")
-	var none, dump, one, sync []float64
+	var planned, none, dump, one, sync []float64
 	for range 5 {
+		planned = append(planned, h.time("rm -f /run/wgkeys/wg0.known; wgkeys apply --view wg0.view"))
 		none = append(none, h.time("wgkeys apply --view wg0.view"))
 		dump = append(dump, h.time("wg show wg0 dump"))
 		one = append(one, h.time("wgkeys apply --view wg0-changed.view"))
 		sync = append(sync, h.time("wg syncconf wg0 <(grep -v ^Address /etc/wireguard/wg0.conf)"))
 	}
 	h.time("wgkeys down")
+	b.ReportMetric(median(planned)/median(dump), "planned-no-op/dump")
 	b.ReportMetric(median(none)/median(dump), "no-op/dump")
 	b.ReportMetric(median(one)/median(sync), "one-peer/syncconf")
 	b.ReportMetric(h.quick(21*cold)/cold, "wg-quick/cold")

@@ -388,7 +388,15 @@ func (j *Journal) end() error {
 	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.Wrap(fault.Errno(err), "cannot remove the journal", j.path, "")
 	}
+	known := KnownPath(filepath.Dir(j.path), strings.TrimSuffix(filepath.Base(j.path), ".journal"))
+	if err := os.Remove(known); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.Wrap(fault.Errno(err), "cannot remove", known, "")
+	}
 	return nil
 }
+
+// KnownPath is the file beside the journal of a tunnel that says from what its
+// plan was empty. It is of no use without the journal, and goes with it.
+func KnownPath(dir, tunnel string) string { return filepath.Join(dir, tunnel+".known") }
 
 func has(entries Entries, resource string) bool { _, ok := entries[resource]; return ok }

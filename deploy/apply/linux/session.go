@@ -24,7 +24,8 @@ const (
 type Session struct {
 	*Kernel
 	mine    *apply.Journal
-	damaged []error // journals of other tunnels
+	state   *apply.State // from which the last plan was made
+	damaged []error      // journals of other tunnels
 	unlock  func()
 }
 
@@ -108,6 +109,7 @@ func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (
 	if err != nil {
 		return nil, nil, fault.Wrap(err, "cannot read the state of tunnel", name, "")
 	}
+	s.state = state
 	return state, others, nil
 }
 
