@@ -41,6 +41,12 @@ transitions: setup-test lab
 	go test -count 1 -timeout 90m -v -run TestTransitions ./cmd/wgkeys -transitions
 	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestTransitions/wgkeys -exec $(VM) ./cmd/wgkeys -transitions
 
+# Every rotation of keys in a running tunnel, and how others rotate: what
+# cmd/wgkeys/doc/rotation.md records. It takes two hours.
+rotations: setup-test lab
+	go test -count 1 -timeout 60m -v -run TestRotation ./cmd/wgkeys -rotations
+	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestRotation -exec $(VM) ./cmd/wgkeys -rotations
+
 # An apply over ssh that cuts its own way to the host, twenty times:
 # cmd/wgkeys/doc/faults.md.
 lockout: setup-test
@@ -66,4 +72,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test vm faults lockout managers transitions scale demo lab clean setup-test setup-demo
+.PHONY: build test vm faults lockout managers transitions rotations scale demo lab clean setup-test setup-demo

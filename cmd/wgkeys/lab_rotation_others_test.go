@@ -135,8 +135,7 @@ func (m *mesh) newExchange(a, b *lab.Host) exchange {
 }
 
 // What others' ways cost the packets that flow meanwhile, beside ours. It
-// decides nothing but that ours is the best, and cmd/wgkeys/doc/rotation.md
-// records it.
+// decides nothing; cmd/wgkeys/doc/rotation.md records it.
 func TestRotationOfOthers(t *testing.T) {
 	if !*allRotations {
 		t.Skip("for make rotations")
@@ -156,23 +155,35 @@ func compareRotations(t *testing.T, rtt time.Duration) {
 	m := newMesh(t, meshOptions{hosts: 2, roundTrip: rtt})
 	m.flow(1000)
 	m.still()
-	a, b := m.hosts[0], m.hosts[1]
 	table := []string{"| way | A to B lost: median, most | B to A lost | longest gap, ms |", "|---|---|---|---|"}
+	row := func(name string, rotate func(m *mesh)) {
+		t.Run(name, func(t *testing.T) {
+			m := m.with(t)
+			var tolls [][]toll
+			for range times {
+				tolls = append(tolls, m.during(func() { rotate(m) }))
+			}
+			table = append(table, tableRow(name, tolls))
+		})
+	}
+	row("wgkeys rotate", func(m *mesh) { m.rotate(m.hosts[0], "") }) // while keyring and hosts agree
 	for _, way := range otherRotations {
-		var tolls [][]toll
-		for range times {
-			x := m.newExchange(a, b)
-			tolls = append(tolls, m.during(func() { way.rotate(x) }))
-			if got := strings.TrimSpace(m.must(a, "wg show wg0 public-key")); got != x.new {
-				t.Fatalf("%s: A's key is %s, not the new one", way.name, got)
-			}
-			if peers := strings.TrimSpace(m.must(b, "wg show wg0 peers")); peers != x.new {
-				t.Fatalf("%s: B's peers are %s", way.name, peers)
-			}
-		}
-		table = append(table, tableRow(way.name, tolls))
+		row(way.name, func(m *mesh) { m.exchangeBy(way.rotate) })
 	}
 	t.Logf("%d rotations each, two hosts, 1000 packets a second each way\n%s", times, strings.Join(table, "\n"))
+}
+
+// exchangeBy sees that the others' ways come to what they are there for.
+func (m *mesh) exchangeBy(rotate func(exchange)) {
+	m.t.Helper()
+	x := m.newExchange(m.hosts[0], m.hosts[1])
+	rotate(x)
+	if got := strings.TrimSpace(m.must(x.a, "wg show wg0 public-key")); got != x.new {
+		m.t.Fatalf("A's key is %s, not the new one", got)
+	}
+	if peers := strings.TrimSpace(m.must(x.b, "wg show wg0 peers")); peers != x.new {
+		m.t.Fatalf("B's peers are %s", peers)
+	}
 }
 
 // tableRow sums up rotations with one stream each way.

@@ -26,6 +26,9 @@ type mesh struct {
 	streams []*numbered
 }
 
+// with is m in a subtest.
+func (m *mesh) with(t *testing.T) *mesh { return &mesh{m.users.with(t), m.hosts, m.streams} }
+
 // meshNames are the hosts of a mesh, as many as a test wants.
 var meshNames = []string{"basalt", "shale", "flint", "slate", "granite"}
 

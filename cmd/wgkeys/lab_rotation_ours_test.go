@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/lab"
+)
+
+// `wgkeys rotate` gives hosts new keys while numbered packets flow both ways
+// between all pairs: none is lost and none comes twice.
+func TestRotation(t *testing.T) {
+	trips, times := []time.Duration{0, 10 * time.Millisecond, 50 * time.Millisecond}, 20
+	if !*allRotations {
+		trips, times = []time.Duration{10 * time.Millisecond}, 3
+		if !hasNetem(t) {
+			trips = []time.Duration{0}
+		}
+	}
+	for _, b := range backends() {
+		if b == embeddedBackend && lab.HasWireGuard() && !*allRotations {
+			continue // namespaces have it each time
+		}
+		for _, rtt := range roundTrips(t, trips...) {
+			t.Run(fmt.Sprintf("%s/%v", b, rtt), func(t *testing.T) {
+				b.use(t)
+				m := newMesh(t, meshOptions{hosts: 2, roundTrip: rtt})
+				m.flow(1000)
+				m.still()
+				m.rotateInTurn(times)
+			})
+		}
+	}
+}
+
+// A host with several peers has all of them follow.
+func TestRotationOfMesh(t *testing.T) {
+	hosts, rate := 3, 500
+	if *allRotations {
+		hosts, rate = 5, 100
+	}
+	for _, b := range backends()[:1] {
+		for _, rtt := range roundTrips(t, 0, 10*time.Millisecond) {
+			if rtt == 0 && hasNetem(t) {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/%v", b, rtt), func(t *testing.T) {
+				m := newMesh(t, meshOptions{hosts: hosts, roundTrip: rtt})
+				m.flow(rate)
+				m.still()
+				m.rotateInTurn(hosts)
+			})
+		}
+	}
+}
+
+// The controlling ssh may ride the very tunnel.
+func TestRotationThroughTheTunnel(t *testing.T) {
+	if !*allRotations {
+		t.Skip("for make rotations")
+	}
+	for _, b := range backends() {
+		t.Run(string(b), func(t *testing.T) {
+			b.use(t)
+			rtt := roundTrips(t, 10*time.Millisecond, 0)[0]
+			m := newMesh(t, meshOptions{hosts: 2, roundTrip: rtt, inside: true})
+			m.flow(1000)
+			m.still()
+			m.rotateInTurn(6)
+		})
+	}
+}
+
+// Tunnels that send more in two round trips than WireGuard's queues hold have
+// their packets held before the device. Without that they lose some, which is
+// told and decides nothing.
+func TestRotationOfFastTunnels(t *testing.T) {
+	if !*allRotations {
+		t.Skip("for make rotations")
+	}
+	const rate = 20_000
+	rtt := roundTrips(t, 10*time.Millisecond, 0)[0]
+	m := newMesh(t, meshOptions{hosts: 2, roundTrip: rtt})
+	m.flow(rate)
+	m.still()
+	m.rotateInTurn(4)
+	for i := range 4 {
+		h := m.hosts[i%2]
+		for j, x := range m.during(func() { m.rotate(h, "--no-hold") }) {
+			t.Logf("without holding, %s's key: %s to %s: %v", h.Name(), m.streams[j].from, m.streams[j].to, x)
+		}
+	}
+}
+
+// rotate gives a host a new key and returns what the program said.
+func (m *mesh) rotate(h *lab.Host, flags string) string {
+	m.t.Helper()
+	r := m.run(m.hosts[0], "wgkeys rotate -y -v "+flags+" "+h.Name())
+	if r.code != 0 {
+		m.t.Errorf("rotate %s: exit %d\n%s%s", h.Name(), r.code, r.stdout, r.stderr)
+	}
+	return r.stdout + r.stderr
+}
+
+// rotateInTurn rotates the hosts' keys one after the other, so many times in
+// all, and sees that it costs nothing and leaves nothing.
+func (m *mesh) rotateInTurn(times int) {
+	m.t.Helper()
+	var total toll
+	var longest time.Duration
+	secrets := map[string]bool{}
+	for i := range times {
+		h := m.hosts[i%len(m.hosts)]
+		old, secret := m.keys(h)
+		secrets[secret] = true
+		var said string
+		start := time.Now()
+		tolls := m.during(func() {
+			said = m.rotate(h, "")
+			longest = max(longest, time.Since(start))
+		})
+		for j, x := range tolls {
+			total.add(x)
+			if s := m.streams[j]; x.lost > 0 || x.doubled > 0 {
+				m.t.Errorf("rotation %d, %s's key: %s to %s: %v%s\n%s", i+1, h.Name(), s.from, s.to, x, s.reasons(), said)
+			}
+		}
+		if now, _ := m.keys(h); now == old {
+			m.t.Fatalf("rotation %d: %s's key is the old one\n%s", i+1, h.Name(), said)
+		}
+	}
+	m.t.Logf("%d rotations of %d hosts: %v; the longest took %v", times, len(m.hosts), total, longest.Round(time.Millisecond))
+	m.nothingLeft(secrets)
+}
+
+// add sums up, and keeps the worst.
+func (t *toll) add(x toll) {
+	t.sent, t.lost, t.doubled = t.sent+x.sent, t.lost+x.lost, t.doubled+x.doubled
+	t.row, t.gap = max(t.row, x.row), max(t.gap, x.gap)
+}
+
+// keys are the public key that a host uses and the secret in its key file.
+func (m *mesh) keys(h *lab.Host) (public, secret string) {
+	m.t.Helper()
+	return strings.TrimSpace(m.must(h, "wg show wg0 public-key")), strings.TrimSpace(m.read(h, keyFile))
+}
