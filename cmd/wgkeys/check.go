@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/vault"
 )
@@ -20,7 +22,8 @@ func checkCommand() (*cli.Command, func(*env) error) {
 		Usage: "find what is wrong in the repository, without any secret",
 		Description: "Tunnel files, missing keys, vault files that do not belong to the public key,\n" +
 			"preshared keys with one end missing, recipients that are out of date, keys of\n" +
-			"hosts that no tunnel names. Exit code 4 if there is a finding.",
+			"hosts that no tunnel names, rotations under way, keys older than max_key_age in\n" +
+			"wgkeys.toml. Exit code 4 if there is a finding.",
 		Flags: []cli.Flag{tunnelFlag, jsonFlag},
 	}, doCheck
 }
@@ -42,7 +45,7 @@ func doCheck(e *env) error {
 	if err != nil {
 		return err
 	}
-	c := &checker{repo: r, found: []finding{}, named: map[string]bool{}}
+	c := &checker{repo: r, now: time.Now(), found: []finding{}, named: map[string]bool{}}
 	for _, name := range names {
 		if err := c.tunnel(name); err != nil {
 			return err
@@ -64,6 +67,7 @@ func doCheck(e *env) error {
 
 type checker struct {
 	repo    *repo
+	now     time.Time
 	found   []finding
 	named   map[string]bool // the hosts of all tunnels
 	unknown bool            // the hosts of one are not known
@@ -118,6 +122,7 @@ func (c *checker) tunnel(name string) error {
 	for _, host := range t.Hosts() {
 		c.named[host] = true
 		c.key(name, host)
+		c.rotation(name, host)
 		if _, err := c.repo.view(t, host); err != nil && !c.lacksKey(name, t) {
 			c.fault(name, host, err)
 		}
@@ -170,19 +175,61 @@ func (c *checker) key(name, host string) {
 		c.fault(name, host, err)
 		return
 	}
-	file := name + ".key"
+	file := vault.KeyFile(name)
 	meta, err := c.repo.vault.Meta(host, file)
 	switch {
 	case errors.Is(err, vault.ErrNoMeta): // made by stock age: nothing is known about it
 	case errors.Is(err, fs.ErrNotExist):
-		c.add(name, host, "bring it back from git: git log -- "+c.repo.vault.Path(host, file),
+		c.add(name, host, "bring it back from git: git log -- "+c.repo.vault.Path(host, file)+"; if "+host+" made its key itself: wgkeys push "+host+" asks whether it still has it",
 			"host %q has a public key in tunnel %q, and no private one in the vault", host, name)
 	case err != nil:
 		c.fault(name, host, err)
+	case meta.PublicKey != public && c.half(name, host): // see rotation
 	case meta.PublicKey != public:
 		c.add(name, host, "git log -p -- "+c.repo.ring.Path(host, name),
 			"the private key of host %q in tunnel %q belongs to %s, and the keyring has %s", host, name, meta.PublicKey, public)
 	default:
+		c.recipients(name, host, file, meta)
+		if c.repo.tooOld(meta, c.now) {
+			c.add(name, host, "wgkeys rotate "+host, "the key of host %q in tunnel %q was made %d days ago, and max_key_age in %s is %v",
+				host, name, int(c.now.Sub(meta.Created)/day), marker, inDays(c.repo.maxKeyAge))
+		}
+	}
+}
+
+func (c *checker) half(name, host string) bool {
+	r, err := c.repo.changeOf(host, name)
+	return err == nil && r.half
+}
+
+// rotation finds one that is not over, and how far it is.
+func (c *checker) rotation(name, host string) {
+	r, err := c.repo.changeOf(host, name)
+	if err == nil {
+		err = r.mismatch(c.repo, host, name)
+	}
+	rotate := "wgkeys rotate " + host
+	switch {
+	case err != nil:
+		c.fault(name, host, err)
+	case r.half:
+		c.add(name, host, rotate, "a rotation of host %q in tunnel %q is over, but for %s: the private key in the vault is the next one already",
+			host, name, c.repo.ring.Path(host, keyring.Next(name)))
+	case r.sealed && r.next.IsZero():
+		c.add(name, host, rotate, "a rotation of host %q in tunnel %q was begun: its next key is in the vault, and %s is missing",
+			host, name, c.repo.ring.Path(host, keyring.Next(name)))
+	case r.sealed:
+		c.add(name, host, rotate, "a rotation of host %q in tunnel %q is under way: its hosts may use the old key or the next", host, name)
+		c.nextRecipients(name, host)
+	case r.underway():
+		c.add(name, host, rotate+"; if it was lost: git log -- "+c.repo.vault.Path(host, vault.KeyFile(keyring.Next(name))),
+			"a rotation of host %q in tunnel %q is under way, and its next private key is not in the vault: the host made it itself, or it was lost", host, name)
+	}
+}
+
+func (c *checker) nextRecipients(name, host string) {
+	file := vault.KeyFile(keyring.Next(name))
+	if meta, err := c.repo.vault.Meta(host, file); err == nil {
 		c.recipients(name, host, file, meta)
 	}
 }

@@ -96,7 +96,13 @@ type generator struct {
 // key makes a host's key pair. The vault file comes first: whatever happens
 // then, its metadata holds the public key, and the next gen completes it.
 func (g *generator) key(host string) error {
-	file := g.tunnel + ".key"
+	if c, err := g.repo.changeOf(host, g.tunnel); err != nil {
+		return err
+	} else if c.underway() {
+		g.ui.say("%s is in the middle of a rotation in %s; nothing was changed: wgkeys rotate %[1]s finishes it", host, g.tunnel)
+		return nil
+	}
+	file := vault.KeyFile(g.tunnel)
 	public, err := g.repo.ring.Get(host, g.tunnel)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -108,7 +114,7 @@ func (g *generator) key(host string) error {
 		return nil
 	case err == nil:
 		return fault.Wrap(sealed, "no private key in the vault for", host,
-			fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then wgkeys gen %s",
+			fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then wgkeys gen %s; if %[3]s made its key itself there is none to bring back",
 				g.repo.vault.Path(host, file), g.repo.ring.Path(host, g.tunnel), host))
 	case sealed == nil:
 		public = meta.PublicKey

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -76,6 +77,12 @@ func (e *env) reportPush(o push.Outcome) {
 		}
 		if f.Was == push.NoKey {
 			action += ", and held no key"
+		}
+		switch {
+		case f.Next:
+			action += ", holds its next key: wgkeys rotate " + o.Host + " finishes the rotation"
+		case f.HostOnly && f.Action == push.Unchanged:
+			action = "nothing to push: " + o.Host + " made its key itself"
 		}
 		e.ui.printf("%s %s %s\n", o.Host, f.Path, action)
 	}
@@ -220,10 +227,28 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 	if err != nil {
 		return fault.Wrap(err, "nothing to push to host", host, "wgkeys gen "+host)
 	}
+	c, err := p.repo.changeOf(host, t.Name)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.half: // over, but for the keyring
+		public = c.next
+	case !c.next.IsZero():
+		f.Next = c.next.String()
+	}
+	// A host that makes its key itself has a public key and no vault file.
+	_, err = p.repo.vault.Meta(host, name)
+	f.HostOnly = errors.Is(err, fs.ErrNotExist)
 	f.Want = public.String()
 	f.Secret = func() ([]byte, error) {
 		k, err := p.repo.vault.OpenKey(host, name, public, p.ids)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fault.Wrap(err, "no private key in the vault, and "+host+" has not the one of", p.repo.ring.Path(host, t.Name),
+				"git log -- "+p.repo.vault.Path(host, name)+"; if it is lost, or "+host+" made its key itself and lost it: rm "+
+					p.repo.ring.Path(host, t.Name)+", then wgkeys gen "+host)
+		case err != nil:
 			return nil, err
 		}
 		return k.File(), nil

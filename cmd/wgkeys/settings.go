@@ -40,6 +40,14 @@ func (a *age) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// inDays spells an age as it may be written.
+func inDays(d time.Duration) string {
+	if d%day == 0 {
+		return strconv.Itoa(int(d/day)) + "d"
+	}
+	return d.String()
+}
+
 // parseSettings reads the text of wgkeys.toml in dir as strictly as a tunnel
 // file: what is not known is an error that names the line.
 func parseSettings(dir string, text []byte) (settings, error) {

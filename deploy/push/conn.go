@@ -112,24 +112,31 @@ func (c *conn) look(f File) error {
 		c.failed = append(c.failed, c.notInstalled(f, why.Error()))
 		return nil
 	}
-	if err == nil {
-		c.pending = append(c.pending, job{f, decide(f, a)})
+	if err != nil {
+		return err
 	}
-	return err
+	c.pending = append(c.pending, decide(f, a))
+	return nil
 }
 
-func decide(f File, a answer) Result {
+// decide makes the job of f. Where a rotation has come to the host already, its
+// next key is the one that it should have.
+func decide(f File, a answer) job {
+	r := Result{Path: f.Path, Action: Unchanged, HostOnly: f.HostOnly}
+	if a.mark != "" && a.mark == f.Next {
+		f.Want, r.Next = f.Next, true
+	}
 	switch {
 	case !a.exists:
-		return Result{f.Path, Installed, ""}
+		r.Action = Installed
 	case a.mark == "":
-		return Result{f.Path, Replaced, NoKey}
+		r.Action, r.Was = Replaced, NoKey
 	case a.mark != f.Want:
-		return Result{f.Path, Replaced, a.mark}
+		r.Action, r.Was = Replaced, a.mark
 	case !a.private():
-		return Result{f.Path, Repaired, a.owner}
+		r.Action, r.Was = Repaired, a.owner
 	}
-	return Result{f.Path, Unchanged, ""}
+	return job{f, r}
 }
 
 // send obtains every secret that is needed, and only then asks for the first

@@ -40,7 +40,7 @@ func FuzzProtocol(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
 		calls := 0
-		file := File{"/nonexistent/a", mark, func() ([]byte, error) { calls++; return []byte(text), nil }}
+		file := File{Path: "/nonexistent/a", Want: mark, Secret: func() ([]byte, error) { calls++; return []byte(text), nil }}
 		results, err := Host(t.Context(), parrot{said}, "shale", []File{file}, false)
 		if (err == nil) != (len(results) == 1) {
 			t.Errorf("results %v, error %v", results, err)

@@ -22,11 +22,14 @@ import (
 type File struct {
 	Path string // absolute, on the host
 	Want string // the mark of its content: a public key, or a preshared key's fingerprint
+	Next string // the mark that a rotation is changing it to, which is right as well; "": none
 
 	// Secret returns the content, one line of base64 with its newline. It is
 	// called only if the host needs it, possibly from several goroutines at
 	// once. The result is wiped after use.
 	Secret func() ([]byte, error)
+
+	HostOnly bool // nobody but the host may have the secret: a word for the result
 }
 
 // An Action is what became of a file, or what would in a dry run.
@@ -47,6 +50,9 @@ type Result struct {
 	Path   string `json:"path"`
 	Action Action `json:"action"`
 	Was    string `json:"was,omitempty"` // Replaced: the mark before, or NoKey; Repaired: mode and owner before
+
+	Next     bool `json:"next,omitempty"`      // the file holds the key that a rotation is changing it to
+	HostOnly bool `json:"host_only,omitempty"` // nobody else has the key, so there is nothing to push
 }
 
 // Host makes files true on one host over one connection. The results are of

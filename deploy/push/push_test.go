@@ -326,3 +326,39 @@ func TestFleet(t *testing.T) {
 		t.Errorf("heard of %d", heard)
 	}
 }
+
+// TestNext: where a rotation has come to a host its next key is right, and needs
+// no secret; the old one is right too, and any other is replaced by the old one.
+func TestNext(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		dir := t.TempDir()
+		old, next, other := newKey(t, dir+"/wg0.key"), newKey(t, dir+"/wg0.key"), newKey(t, dir+"/wg0.key")
+		old.Next = next.Want
+		for _, test := range []struct {
+			name   string
+			has    *secret
+			mode   os.FileMode
+			file   push.File
+			action push.Action
+			next   bool
+			after  secret
+		}{
+			{"nothing", nil, 0, old.File, push.Installed, false, old},
+			{"the old one", &old, 0o600, old.forbidden(), push.Unchanged, false, old},
+			{"the next one", &next, 0o600, old.forbidden(), push.Unchanged, true, next},
+			{"the next one, for all to read", &next, 0o644, old.forbidden(), push.Repaired, true, next},
+			{"another", &other, 0o600, old.File, push.Replaced, false, old},
+		} {
+			os.Remove(old.Path)
+			if test.has != nil {
+				write(t, old.Path, string(test.has.text), test.mode)
+			}
+			results, err := h.push(t, test.file)
+			must(t, err)
+			if len(results) != 1 || results[0].Action != test.action || results[0].Next != test.next {
+				t.Errorf("%s: %+v", test.name, results)
+			}
+			test.after.inPlace(t)
+		}
+	})
+}
