@@ -149,6 +149,9 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 	if done, err := e.showPlan(s, plan, planOnly); done {
 		return err
 	}
+	if plan.View != nil && plan.View != w.view {
+		w = &wanted{view: plan.View} // with the keys in use, in the middle of a rotation
+	}
 	if e.cli.Duration("confirm") > 0 && len(plan.Steps) > 0 {
 		return e.applyGuarded(s, w.view, plan)
 	}

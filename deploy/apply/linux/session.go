@@ -180,13 +180,15 @@ func (s *Session) Revert(ctx context.Context, name string, p *apply.Pending) err
 	return errors.Join(apply.WriteFile(revertedPath(name), []byte(p.Token), 0o600), apply.RemovePending(RunDir, name))
 }
 
-// Live returns view with the endpoints that its peers have now: where they have
+// Live returns view with the keys that are in use, and the endpoints that its
+// peers have now: where they have
 // roamed to, or what their names led to when names could still be looked up.
 func (s *Session) Live(ctx context.Context, view *tunnel.View) (*tunnel.View, error) {
 	state, _, err := s.observe(ctx, view.Tunnel, view)
 	if err != nil {
 		return nil, err
 	}
+	view = apply.Follow(view, state)
 	live := *view
 	live.Peers = slices.Clone(view.Peers)
 	for i := range live.Peers {
