@@ -1,0 +1,69 @@
+package linux_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/tunnel"
+)
+
+// TestRekey: when a rotation is over, what the host remembers of the tunnel has
+// the new keys, and nothing else in it has changed. Twice is as once.
+func TestRekey(t *testing.T) {
+	h := newHost(t)
+	for _, dir := range []string{linux.RunDir, linux.KeptDir} {
+		must(t, os.MkdirAll(dir, 0o755))
+		must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
+	}
+	h.journals = linux.RunDir
+	own, peer := applytest.PublicKey("shale"), applytest.PublicKey("basalt")
+	ownNext, peerNext := applytest.PublicKey(applytest.Own[1]), applytest.PublicKey("basalt, next")
+	v := &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: own, NextPublicKey: ownNext, PrivateKeyFile: "/etc/wireguard/wg0.key",
+		Peers: []tunnel.Peer{
+			{Name: "basalt", PublicKey: peer, NextPublicKey: peerNext, AllowedIPs: applytest.Prefixes("10.0.0.2/32")},
+			{Name: "chert", PublicKey: applytest.PublicKey("chert"), AllowedIPs: applytest.Prefixes("10.0.0.3/32")},
+		}}
+	must(t, linux.RekeyOwn("wg0", ownNext)) // where nothing is kept there is nothing to do
+	if _, err := os.Stat(linux.KeptPath("wg0")); err == nil {
+		t.Error("a view was made from nothing")
+	}
+	plan, j := h.plan(t, v)
+	must(t, apply.Run(t.Context(), h.Kernel, j, plan, func(apply.Step) {}))
+	var text bytes.Buffer
+	must(t, tunnel.EncodeView(&text, v))
+	must(t, os.WriteFile(linux.KeptPath("wg0"), text.Bytes(), 0o644))
+
+	want := *v
+	want.Peers = slices.Clone(v.Peers)
+	want.PublicKey, want.NextPublicKey = ownNext, v.Peers[1].NextPublicKey
+	want.Peers[0].PublicKey, want.Peers[0].NextPublicKey = peerNext, v.Peers[1].NextPublicKey
+	text.Reset()
+	must(t, tunnel.EncodeView(&text, &want))
+	for range 2 {
+		must(t, linux.RekeyPeer(t.Context(), "wg0", peer, peerNext))
+		must(t, linux.RekeyOwn("wg0", ownNext))
+		kept, err := os.ReadFile(linux.KeptPath("wg0"))
+		must(t, err)
+		if !bytes.Equal(kept, text.Bytes()) {
+			t.Errorf("the kept view is\n%s", kept)
+		}
+		j, err := apply.OpenJournal(linux.RunDir, "wg0")
+		must(t, err)
+		_, old := j.Entries["peer "+peer.String()]
+		_, is := j.Entries["peer "+peerNext.String()]
+		if old || !is {
+			t.Errorf("the journal knows %v", j.Order)
+		}
+	}
+	if left, _ := filepath.Glob(linux.KeptDir + "/.*"); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
