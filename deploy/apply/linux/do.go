@@ -173,7 +173,7 @@ func (k *Kernel) setDevice(c apply.DeviceChange) error {
 	if err := k.wg.ConfigureDevice(c.Link, cfg); err != nil {
 		return gone(err)
 	}
-	if c.Old.ListenPort != 0 && c.Old.ListenPort != c.New.ListenPort {
+	if c.Old.ListenPort != 0 && (c.Old.ListenPort != c.New.ListenPort || c.Old.FwMark != c.New.FwMark) {
 		return k.nudge(c.Link)
 	}
 	return nil

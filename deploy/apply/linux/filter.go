@@ -80,7 +80,13 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 		nft.AddTable(table)
 		(&filter{nft, table, c.New}).add()
 	}
-	return nft.Flush()
+	if err := nft.Flush(); err != nil {
+		return err
+	}
+	if c.New != nil && c.New.Mark != 0 && (c.Old == nil || c.Old.Mark != c.New.Mark) {
+		return k.nudge(c.Link) // a connection has its mark from what is sent on it
+	}
+	return nil
 }
 
 // A filter adds the chains and rules of one table.

@@ -124,7 +124,7 @@ func redirected(link string) (n uint64, err error) {
 }
 
 // nudge sends each peer that has a session an empty packet, from which it learns
-// our port. Turning keepalive on does (set_peer in the kernel's netlink.c,
+// our port, and our own connection tracking the mark. Turning keepalive on does (set_peer in the kernel's netlink.c,
 // handlePostConfig in wireguard-go's uapi.go), also where it was on before.
 func (k *Kernel) nudge(link string) error {
 	d, err := k.wg.Device(link)
