@@ -94,7 +94,7 @@ func run(name, mtuText string) error {
 			go d.IpcHandle(c)
 		}
 	}()
-	if err := followRoutes(d); err != nil {
+	if err := followRoutes(d, name); err != nil {
 		return err
 	}
 	if err := daemon.Detach(); err != nil {

@@ -1,7 +1,11 @@
 package device
 
 import (
+	"encoding/binary"
 	"errors"
+	"net"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -13,7 +17,13 @@ import (
 // routes change: it answers from the address that a peer last sent to, through
 // the interface that this came in by, and a route may lead elsewhere now.
 // wireguard-go does so for a bind of its own alone (sticky_linux.go).
-func followRoutes(d *wireguard.Device) error {
+//
+// Routes through the tunnel itself are nothing to its encrypted packets.
+func followRoutes(d *wireguard.Device, tunnel string) error {
+	link, err := net.InterfaceByName(tunnel)
+	if err != nil {
+		return err
+	}
 	news, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
 	if err != nil {
 		return err
@@ -21,12 +31,16 @@ func followRoutes(d *wireguard.Device) error {
 	changed := make(chan struct{}, 1)
 	go func() {
 		for {
-			if _, _, err := news.Receive(); err != nil && !errors.Is(err, unix.ENOBUFS) { // more than fit
+			messages, _, err := news.Receive()
+			missed := errors.Is(err, unix.ENOBUFS)
+			switch {
+			case err != nil && !missed:
 				return
-			}
-			select {
-			case changed <- struct{}{}:
-			default: // to be followed already
+			case missed || slices.ContainsFunc(messages, func(m syscall.NetlinkMessage) bool { return !leadsThrough(m, link.Index) }):
+				select {
+				case changed <- struct{}{}:
+				default: // to be followed already
+				}
 			}
 		}
 	}()
@@ -37,4 +51,15 @@ func followRoutes(d *wireguard.Device) error {
 		}
 	}()
 	return nil
+}
+
+// leadsThrough reports whether a route that came or went is through a link.
+func leadsThrough(m syscall.NetlinkMessage, link int) bool {
+	if len(m.Data) < unix.SizeofRtMsg {
+		return false
+	}
+	attributes, err := nl.ParseRouteAttr(m.Data[unix.SizeofRtMsg:])
+	return err == nil && slices.ContainsFunc(attributes, func(a syscall.NetlinkRouteAttr) bool {
+		return a.Attr.Type == unix.RTA_OIF && len(a.Value) == 4 && int(binary.NativeEndian.Uint32(a.Value)) == link
+	})
 }
