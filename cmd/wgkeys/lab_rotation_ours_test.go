@@ -131,6 +131,9 @@ func (m *mesh) rotateInTurn(times int) {
 			said = m.rotate(h, "")
 			longest = max(longest, time.Since(start))
 		})
+		if *allRotations {
+			m.t.Logf("rotation %d, %s's key: %v; %v", i+1, h.Name(), tolls, time.Since(start).Round(time.Millisecond))
+		}
 		for j, x := range tolls {
 			total.add(x)
 			if s := m.streams[j]; x.lost > 0 || x.doubled > 0 {
