@@ -63,6 +63,7 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 			verb(genCommand()),
 			verb(pushCommand()),
 			verb(rotateCommand()),
+			verb(statusCommand()),
 			verb(showCommand()),
 			verb(planCommand()),
 			verb(applyCommand()),

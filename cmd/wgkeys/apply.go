@@ -13,6 +13,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
@@ -187,6 +188,12 @@ func (e *env) planHere(s *linux.Session, name string, w *wanted) (*apply.Plan, e
 // settle deals with an earlier apply that waits to be confirmed; a plan only
 // tells of it.
 func (e *env) settle(s *linux.Session, name string, planOnly bool) error {
+	if busy := turn.UnderWay(name); busy != nil {
+		if !planOnly {
+			return busy
+		}
+		e.ui.say("note: %v", busy)
+	}
 	if !planOnly {
 		return s.Settle(e.ctx, name)
 	}
@@ -316,6 +323,9 @@ func (e *env) downHere(name string) error {
 	if done, err := e.showPlan(s, plan, dry); done {
 		return err
 	}
+	if err := turn.UnderWay(name); err != nil {
+		return err
+	}
 	// What waits to be confirmed is decided with it.
 	if err := apply.RemovePending(linux.RunDir, name); err != nil {
 		return err
@@ -324,7 +334,7 @@ func (e *env) downHere(name string) error {
 		return err
 	}
 	e.sayDone(plan)
-	return nil
+	return turn.Forget(name)
 }
 
 // appliedTunnel is the tunnel that is meant: the one named, or the only one

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -23,7 +24,10 @@ func genCommand() (*cli.Command, func(*env) error) {
 		Description: "The private key goes encrypted into vault/HOST/, the public one plain into\n" +
 			"keyring/HOST/. Preshared keys that the tunnel file asks for are made too. A key\n" +
 			"that exists is never overwritten.",
-		Flags: []cli.Flag{tunnelFlag, identityFlag},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "on-host", Usage: "each host makes its private key itself, and it never leaves the host"},
+			tunnelFlag, identityFlag, hostFlag,
+		},
 	}, doGen
 }
 
@@ -47,7 +51,13 @@ func doGen(e *env) error {
 	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
-	g := &generator{e, r, name, ids, time.Now()}
+	g := &generator{env: e, repo: r, tunnel: name, ids: ids, now: time.Now()}
+	if e.cli.Bool("on-host") {
+		if t == nil {
+			return fault.New("cannot ask hosts for keys of tunnel", name, "only its file tells where they are", "write tunnels/"+name+".toml first")
+		}
+		g.file = t
+	}
 	for _, host := range hosts {
 		if t != nil && !slices.Contains(t.Hosts(), host) {
 			e.ui.warn(fault.New("not yet a host of tunnel", name, "tunnels/"+name+".toml does not name "+host,
@@ -91,6 +101,7 @@ type generator struct {
 	tunnel string
 	ids    *vault.Identities
 	now    time.Time
+	file   *tunnel.Tunnel // hosts make their keys themselves; nil: they do not
 }
 
 // key makes a host's key pair. The vault file comes first: whatever happens
@@ -109,7 +120,7 @@ func (g *generator) key(host string) error {
 	}
 	meta, sealed := g.repo.vault.Meta(host, file)
 	switch {
-	case err == nil && (sealed == nil || errors.Is(sealed, vault.ErrNoMeta)):
+	case err == nil && (sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || g.file != nil && errors.Is(sealed, fs.ErrNotExist)):
 		g.ui.say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
 		return nil
 	case err == nil:
@@ -119,7 +130,7 @@ func (g *generator) key(host string) error {
 	case sealed == nil:
 		public = meta.PublicKey
 	case errors.Is(sealed, fs.ErrNotExist):
-		if public, err = g.seal(host, file); err != nil {
+		if public, err = g.pair(host, file); err != nil {
 			return err
 		}
 	default:
@@ -130,6 +141,28 @@ func (g *generator) key(host string) error {
 	}
 	g.ui.printf("%s %s %s\n", host, g.tunnel, public)
 	return nil
+}
+
+// pair makes a new key pair, here or on the host.
+func (g *generator) pair(host, file string) (public keyring.PublicKey, err error) {
+	if g.file == nil {
+		return g.seal(host, file)
+	}
+	return g.onHost(g.file, host, true)
+}
+
+// onHost has a host make a private key, its first one or the next one, and tell
+// the public half. A key that it has made before is the one.
+func (e *env) onHost(t *tunnel.Tunnel, host string, first bool) (public keyring.PublicKey, err error) {
+	party, err := e.party(t, host)
+	if err != nil {
+		return public, err
+	}
+	a, err := party.Ask(e.ctx, rotate.Request{Protocol: rotate.Protocol, Do: rotate.DoMake, Tunnel: t.Name, KeyFile: party.KeyFile, Now: first})
+	if err = errors.Join(err, a.Err()); err != nil {
+		return public, fault.Wrap(err, "no key was made on host", host, "")
+	}
+	return a.Made, nil
 }
 
 func (g *generator) seal(host, file string) (keyring.PublicKey, error) {

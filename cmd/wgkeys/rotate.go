@@ -279,17 +279,18 @@ func (x *turnOf) replace(s *rotate.Survey) (keyring.PublicKey, error) {
 	return next, x.rotation.Turn(x.ctx, s, next)
 }
 
-// onHost reports whether the host keeps its next key to itself.
+// onHost reports whether the host keeps its next key to itself: it was asked for,
+// was when an earlier rotation began, or is so with the present key.
 func (x *turnOf) onHost() bool {
 	if x.cli.Bool("on-host") {
 		return true
 	}
-	_, err := x.repo.vault.Meta(x.host, vault.KeyFile(keyring.Next(x.tunnel.Name)))
-	if errors.Is(err, fs.ErrNotExist) {
-		_, err = x.repo.ring.Next(x.host, x.tunnel.Name)
-		return err == nil // an earlier rotation was begun with --on-host
+	name := keyring.Next(x.tunnel.Name)
+	if _, err := x.repo.ring.Next(x.host, x.tunnel.Name); errors.Is(err, fs.ErrNotExist) {
+		name = x.tunnel.Name
 	}
-	return false
+	_, err := x.repo.vault.Meta(x.host, vault.KeyFile(name))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // nextKey makes the next key, or takes the one that an earlier rotation has made.
@@ -307,14 +308,11 @@ func (x *turnOf) nextKey() (keyring.PublicKey, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return public, err
 	case x.onHost():
-		a, err := x.ask(x.ctx, x.tunnel, x.host, rotate.Request{Protocol: rotate.Protocol, Do: rotate.DoMake,
-			Tunnel: x.tunnel.Name, KeyFile: x.rotation.Host.KeyFile})
-		if err = errors.Join(err, a.Err()); err != nil {
+		if public, err = x.env.onHost(x.tunnel, x.host, false); err != nil {
 			return public, err
 		}
-		public = a.Made
 	default:
-		g := &generator{x.env, x.repo, x.tunnel.Name, x.ids, time.Now()}
+		g := &generator{env: x.env, repo: x.repo, tunnel: x.tunnel.Name, ids: x.ids, now: time.Now()}
 		if public, err = g.seal(x.host, vault.KeyFile(name)); err != nil {
 			return public, err
 		}

@@ -167,6 +167,19 @@ func UnderWay(name string) error {
 		"try again in half a minute")
 }
 
+// Forget removes what rotations have left in /run/wgkeys, and what a process that
+// was killed left of its hold.
+func Forget(name string) error {
+	sweepHold(name)
+	var errs []error
+	for _, path := range []string{recordPath(name), endPath(name)} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fault.Wrap(fault.Errno(err), "cannot remove", path, ""))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // played reports whether somebody plays the part that the record tells of.
 func played(name string) bool {
 	lock, err := os.OpenFile(lockPath(name), os.O_RDWR, 0)

@@ -1,0 +1,213 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/lab"
+)
+
+// rotationTests are what a person does about rotations; the hosts are shared, and
+// each begins with the tunnel up.
+var rotationTests = []struct {
+	name string
+	run  func(*testing.T, *users)
+}{
+	{"Status", rotationStatus},
+	{"DryRun", rotationDryRun},
+	{"Asks", rotationAsks},
+	{"Events", rotationEvents},
+	{"OnHost", rotationOnHost},
+	{"Due", rotationDue},
+	{"Unreachable", rotationUnreachable},
+	{"Skip", rotationSkip},
+	{"Stolen", rotationStolen},
+}
+
+func TestRotationVerbs(t *testing.T) {
+	u := newUsers(t)
+	for _, l := range rotationTests {
+		t.Run(l.name, func(t *testing.T) {
+			u := u.with(t)
+			u.must(u.basalt, "wgkeys apply basalt && wgkeys apply shale")
+			l.run(t, u)
+		})
+	}
+}
+
+func (u *users) pub(host string) string {
+	return strings.TrimSpace(u.read(u.basalt, "/root/net/keyring/"+host+"/wg0.pub"))
+}
+
+func rotationStatus(t *testing.T, u *users) {
+	out := u.must(u.basalt, "wgkeys status")
+	for _, want := range []string{"basalt wg0: key " + u.pub("basalt"), "  shale  ", "shale wg0: key ", "at 93.93.130.7:30567 OUTSIDE"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("status lacks %q:\n%s", want, out)
+		}
+	}
+	u.must(u.shale, "ip link set wg0 mtu 1300")
+	r := u.run(u.basalt, "wgkeys status shale")
+	if r.code != exitFindings || !strings.Contains(r.stdout, "! 1 of its settings differ from the tunnel file: wgkeys plan shale") {
+		t.Errorf("drift: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	u.must(u.shale, "wgkeys down --host shale")
+	r = u.run(u.basalt, "wgkeys status --json shale")
+	var all []hostStatus
+	if err := json.Unmarshal([]byte(r.stdout), &all); err != nil || r.code != exitFindings || len(all) != 1 ||
+		!strings.Contains(strings.Join(all[0].Findings, ";"), "the tunnel is not up: wgkeys apply shale") {
+		t.Errorf("down: exit %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
+	}
+}
+
+// repository is all that git would see.
+func (u *users) repository() string {
+	return u.must(u.basalt, "find keyring vault tunnels -type f | sort | xargs sha256sum")
+}
+
+func rotationDryRun(t *testing.T, u *users) {
+	repo, here, there := u.repository(), u.snapshot(u.basalt), u.snapshot(u.shale)
+	u.must(u.basalt, "wgkeys rotate -n")
+	if u.repository() != repo {
+		t.Error("the repository has changed")
+	}
+	u.same(u.basalt, here, "after a dry run")
+	u.same(u.shale, there, "after a dry run")
+}
+
+// rotationAsks: without a terminal nothing is assumed.
+func rotationAsks(t *testing.T, u *users) {
+	repo := u.repository()
+	r := u.run(u.basalt, "setsid wgkeys rotate basalt </dev/null")
+	if r.code != exitUsage || !strings.Contains(r.stderr, "basalt wg0 gets a new key; shale will follow") || !strings.Contains(r.stderr, "-y answers yes") {
+		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	}
+	if u.repository() != repo {
+		t.Error("the repository has changed")
+	}
+}
+
+func rotationEvents(t *testing.T, u *users) {
+	old := u.pub("basalt")
+	var phases []string
+	for line := range strings.Lines(u.must(u.basalt, "wgkeys rotate -y --json basalt")) {
+		var e struct{ Host, Phase string }
+		if err := json.Unmarshal([]byte(line), &e); err != nil || e.Host != "basalt" {
+			t.Errorf("no event: %s", line)
+		}
+		phases = append(phases, e.Phase)
+	}
+	if got := strings.Join(phases, " "); got != "staged proved" {
+		t.Errorf("phases %q", got)
+	}
+	if u.pub("basalt") == old {
+		t.Error("the key is the old one")
+	}
+	u.whole(t)
+}
+
+// whole: nothing is left of a rotation, and an apply has nothing to do.
+func (u *users) whole(t *testing.T) {
+	t.Helper()
+	if left := u.must(u.basalt, "find keyring vault /etc/wireguard -name '*next*'"); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+	for _, h := range []*lab.Host{u.basalt, u.shale} {
+		if r := u.run(u.basalt, "wgkeys plan "+h.Name()); r.code != 0 {
+			t.Errorf("plan %s: exit %d\n%s%s", h.Name(), r.code, r.stdout, r.stderr)
+		}
+		peers := strings.Fields(u.must(h, "wg show wg0 peers"))
+		if len(peers) != 1 {
+			t.Errorf("%s has peers %v", h.Name(), peers)
+		}
+	}
+	if r := u.run(u.basalt, "wgkeys check"); r.code != 0 {
+		t.Errorf("check: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
+// rotationOnHost: shale makes its key itself, and goes back to the vault's.
+func rotationOnHost(t *testing.T, u *users) {
+	old := u.pub("shale")
+	u.must(u.basalt, "wgkeys rotate -y --on-host shale")
+	if u.pub("shale") == old {
+		t.Error("the key is the old one")
+	}
+	if left := u.must(u.basalt, "ls vault/shale"); left != "" {
+		t.Errorf("in the vault: %s", left)
+	}
+	own := u.pub("shale")
+	u.must(u.basalt, "wgkeys rotate -y shale") // keeps to what it is
+	if left := u.must(u.basalt, "ls vault/shale"); left != "" || u.pub("shale") == own {
+		t.Errorf("in the vault: %s", left)
+	}
+	u.must(u.basalt, "wgkeys push shale && wgkeys apply shale")
+	u.must(u.basalt, "wgkeys down basalt; wgkeys down shale; rm keyring/shale/wg0.pub; rm -f vault/shale/*")
+	u.must(u.shale, "rm /etc/wireguard/wg0.key")
+	u.must(u.basalt, "wgkeys gen --on-host shale")
+	u.must(u.basalt, "wgkeys apply basalt && wgkeys apply shale && wgkeys status")
+	u.must(u.basalt, "wgkeys down basalt; wgkeys down shale; rm keyring/shale/wg0.pub && wgkeys gen shale && wgkeys push shale && wgkeys apply shale && wgkeys apply basalt")
+	u.whole(t)
+}
+
+func rotationDue(t *testing.T, u *users) {
+	if r := u.run(u.basalt, "wgkeys rotate -y --due"); r.code != exitUsage || !strings.Contains(r.stderr, `max_key_age = "365d"`) {
+		t.Errorf("without max_key_age: exit %d\n%s", r.code, r.stderr)
+	}
+	settings := u.read(u.basalt, "/root/net/wgkeys.toml")
+	defer u.write(u.basalt, "/root/net/wgkeys.toml", settings)
+	old := u.pub("basalt")
+	u.write(u.basalt, "/root/net/wgkeys.toml", settings+"\nmax_key_age = \"365d\"\n")
+	if r := u.run(u.basalt, "wgkeys rotate -y --due"); r.code != 0 || !strings.Contains(r.stderr, "nothing to do: no key is due") {
+		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	}
+	time.Sleep(1100 * time.Millisecond)
+	u.write(u.basalt, "/root/net/wgkeys.toml", settings+"\nmax_key_age = \"1s\"\n")
+	u.must(u.basalt, "wgkeys rotate -y --due")
+	if u.pub("basalt") == old {
+		t.Error("the key is the old one")
+	}
+}
+
+// rotationUnreachable: a peer that is not there is named, and nothing changes.
+func rotationUnreachable(t *testing.T, u *users) {
+	repo := u.repository()
+	u.must(u.shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
+	defer u.must(u.shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
+	r := u.run(u.basalt, "wgkeys rotate -y basalt")
+	for _, want := range []string{`will not rotate the key of basalt: no answer from peer "shale"`, "it is not installed there", "--skip shale"} {
+		if r.code != exitFailed || !strings.Contains(r.stderr, want) {
+			t.Errorf("exit %d, want %q\n%s", r.code, want, r.stderr)
+		}
+	}
+	if u.repository() != repo {
+		t.Error("the repository has changed")
+	}
+}
+
+// rotationSkip leaves a peer behind, which gets back as it says.
+func rotationSkip(t *testing.T, u *users) {
+	r := u.run(u.basalt, "wgkeys rotate -y basalt --skip shale")
+	if r.code != 0 || !strings.Contains(r.stderr, `left behind by the rotation of basalt: "shale"`) || !strings.Contains(r.stderr, "wgkeys apply shale") {
+		t.Fatalf("exit %d\n%s", r.code, r.stderr)
+	}
+	u.must(u.basalt, "wgkeys apply shale")
+	u.whole(t)
+}
+
+// rotationStolen: the old key is refused at once.
+func rotationStolen(t *testing.T, u *users) {
+	old := u.pub("basalt")
+	u.must(u.basalt, "wgkeys rotate -y --now basalt")
+	if peers := u.must(u.shale, "wg show wg0 peers"); strings.Contains(peers, old) {
+		t.Errorf("shale still takes the old key: %s", peers)
+	}
+	deadline := time.Now().Add(15 * time.Second)
+	for u.run(u.basalt, "wg show wg0 public-key | grep -q "+old).code == 0 && time.Now().Before(deadline) {
+		time.Sleep(100 * time.Millisecond)
+	}
+	u.must(u.basalt, "ping -c 1 -w 10 2001:db8:ffff::1 >/dev/null || true")
+	u.whole(t)
+}

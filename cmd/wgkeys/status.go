@@ -1,0 +1,306 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/ssh"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+func statusCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "status",
+		Usage:     "show handshakes, traffic, drift and keys of running tunnels",
+		ArgsUsage: "[HOST...]",
+		Description: "Without HOST: every host. The key that the repository has is compared with the one\n" +
+			"in the host's file and the one in use. Exit code 4 if something is not as it\n" +
+			"should be, 3 if some hosts did not answer. wgkeys must be on the hosts.",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: 32},
+			tunnelFlag, hostFlag, jsonFlag,
+		},
+	}, doStatus
+}
+
+// A hostStatus is how one host stands in one tunnel.
+type hostStatus struct {
+	Host     string            `json:"host"`
+	Tunnel   string            `json:"tunnel"`
+	Key      keyring.PublicKey `json:"key"`                // in the repository
+	Next     keyring.PublicKey `json:"next,omitzero"`      // in the repository: a rotation is under way
+	File     keyring.PublicKey `json:"file,omitzero"`      // in the host's key file
+	Live     keyring.PublicKey `json:"live,omitzero"`      // in use; none: the tunnel is not up
+	Created  time.Time         `json:"created,omitzero"`   // when the key was made
+	Due      bool              `json:"due"`                // it is older than max_key_age
+	Drift    int               `json:"drift"`              // how many steps apply would take
+	Rotation string            `json:"rotation,omitempty"` // the phase of one that the host is at
+	Peers    []peerStatus      `json:"peers"`
+	Findings []string          `json:"findings,omitempty"` // what to look into
+	Error    string            `json:"error,omitempty"`    // it was not asked, or gave no answer
+	err      error
+}
+
+// A peerStatus is what the kernel of a host tells of a peer.
+type peerStatus struct {
+	Name     string `json:"name"`
+	Age      *int64 `json:"handshake_age"`      // seconds since the last handshake; null: never
+	Received int64  `json:"received"`           // bytes
+	Sent     int64  `json:"sent"`               // bytes
+	Endpoint string `json:"endpoint,omitempty"` // OUTSIDE
+}
+
+func doStatus(e *env) error {
+	if e.cli.Int("jobs") < 1 {
+		return usage("too few hosts at once for", "wgkeys status", "-j begins with 1", "wgkeys status --help")
+	}
+	r, err := e.repo()
+	if err != nil {
+		return err
+	}
+	all, err := r.statuses(e)
+	if err != nil {
+		return err
+	}
+	if e.cli.Bool("json") {
+		err = e.ui.json(all)
+	} else {
+		for _, s := range all {
+			e.tellStatus(s)
+		}
+	}
+	var errs []error
+	found := false
+	for _, s := range all {
+		if s.err != nil {
+			errs = append(errs, s.err)
+		}
+		found = found || s.Findings != nil
+	}
+	if err == nil && errs == nil && found {
+		return &exitError{code: exitFindings}
+	}
+	return errors.Join(err, failures(len(errs), len(all), errors.Join(errs...)))
+}
+
+// statuses asks all hosts that were named, or all, many at once.
+func (r *repo) statuses(e *env) ([]*hostStatus, error) {
+	names, err := r.tunnelNames(e)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		_, err := r.oneTunnel(e) // says so
+		return nil, err
+	}
+	var all []*hostStatus
+	var group errgroup.Group
+	group.SetLimit(e.cli.Int("jobs"))
+	missing := slices.Clone(e.names())
+	for _, name := range names {
+		t, err := tunnel.Parse(r.tunnels(), name)
+		if err != nil {
+			return nil, err
+		}
+		for _, host := range t.Hosts() {
+			if len(e.names()) > 0 && !slices.Contains(e.names(), host) {
+				continue
+			}
+			missing = slices.DeleteFunc(missing, func(m string) bool { return m == host })
+			s := &hostStatus{Host: host, Tunnel: name, Peers: []peerStatus{}}
+			all = append(all, s)
+			group.Go(func() error {
+				if s.err = s.read(e, r, t); s.err != nil {
+					s.Error = s.err.Error()
+				}
+				return nil
+			})
+		}
+	}
+	group.Wait()
+	if len(missing) > 0 {
+		return nil, fault.New("no such host", missing[0], "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
+	}
+	return all, nil
+}
+
+// read compares repository, host and kernel.
+func (s *hostStatus) read(e *env, r *repo, t *tunnel.Tunnel) error {
+	v, err := r.view(t, s.Host)
+	if err != nil {
+		return err
+	}
+	s.Key, s.Next = v.PublicKey, v.NextPublicKey
+	meta, err := r.vault.Meta(s.Host, vault.KeyFile(t.Name))
+	switch {
+	case err == nil:
+		s.Created, s.Due = meta.Created, r.tooOld(meta, time.Now())
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vault.ErrNoMeta):
+		return err
+	}
+	party, err := e.party(t, s.Host)
+	if err != nil {
+		return err
+	}
+	a, err := party.Ask(e.ctx, rotate.Request{Protocol: rotate.Protocol, Do: rotate.DoLook, Tunnel: t.Name, KeyFile: party.KeyFile})
+	if err = errors.Join(err, a.Err()); err != nil {
+		return err
+	}
+	s.File, s.Live = a.File.PublicKey, a.Live.PublicKey
+	if a.Record != nil && !a.Record.Over() {
+		s.Rotation = string(a.Record.Phase)
+	}
+	s.addPeers(v, a)
+	if !s.Live.IsZero() && s.Rotation == "" {
+		if s.Drift, err = e.drift(t, v); err != nil {
+			return err
+		}
+	}
+	s.judge(a)
+	return nil
+}
+
+func (s *hostStatus) addPeers(v *tunnel.View, a rotate.Answer) {
+	for _, p := range v.Peers {
+		key := p.PublicKey
+		if _, ok := a.Live.Peers[key]; !ok && !p.NextPublicKey.IsZero() {
+			key = p.NextPublicKey
+		}
+		live := a.Live.Peers[key]
+		peer := peerStatus{Name: p.Name, Received: live.Received, Sent: live.Sent, Endpoint: live.Endpoint}
+		if age, ok := a.Age(key); ok {
+			seconds := int64(age.Seconds())
+			peer.Age = &seconds
+		}
+		s.Peers = append(s.Peers, peer)
+	}
+}
+
+// judge tells what is not as it should be, and what to run.
+func (s *hostStatus) judge(a rotate.Answer) {
+	find := func(what, command string) { s.Findings = append(s.Findings, what+": wgkeys "+command+" "+s.Host) }
+	switch {
+	case s.Rotation != "":
+		find("the key of "+a.Record.Host+" is being replaced, "+s.Rotation+"; look again", "status")
+	case !s.Next.IsZero():
+		find("a rotation is not finished", "rotate")
+	}
+	expected := func(k keyring.PublicKey) bool { return k == s.Key || k == s.Next && !s.Next.IsZero() }
+	switch {
+	case s.File.IsZero():
+		find("no key on the host ("+a.File.Why+")", "push")
+	case !expected(s.File):
+		find("another key in its file than in the repository", "push")
+	}
+	switch {
+	case s.Live.IsZero():
+		find("the tunnel is not up", "apply")
+	case !expected(s.Live):
+		find("it uses another key than the repository has, "+s.Live.String()+"; git pull, or", "rotate")
+	}
+	if s.Drift > 0 {
+		find(fmt.Sprintf("%d of its settings differ from the tunnel file", s.Drift), "plan")
+	}
+	if s.Due {
+		find("its key is due", "rotate")
+	}
+}
+
+// drift is how many steps apply would take.
+func (e *env) drift(t *tunnel.Tunnel, v *tunnel.View) (int, error) {
+	if e.isHere(t, v.Host) && os.Geteuid() == 0 {
+		s, err := linux.Look()
+		if err != nil {
+			return 0, err
+		}
+		defer s.Close()
+		plan, err := s.Plan(e.ctx, v)
+		if err != nil {
+			return 0, err
+		}
+		return len(plan.Steps), nil
+	}
+	var view, said bytes.Buffer
+	if err := tunnel.EncodeView(&view, v); err != nil {
+		return 0, err
+	}
+	err := e.runner(t, v.Host).Run(e.ctx, asRoot+" plan --view - --json", &view, &bounded{w: &said, left: maxAnswer})
+	if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) && exit.Code == exitFindings {
+		err = nil
+	}
+	if err != nil {
+		return 0, fault.Wrap(err, "cannot plan on host", v.Host, "wgkeys plan "+v.Host)
+	}
+	var plan planned
+	if err := json.Unmarshal(said.Bytes(), &plan); err != nil {
+		return 0, fault.New("cannot understand the plan of host", v.Host, "its wgkeys may be another version", "wgkeys plan "+v.Host)
+	}
+	return len(plan.Steps), nil
+}
+
+func (e *env) tellStatus(s *hostStatus) {
+	if s.err != nil {
+		return // told as an error
+	}
+	about := "key " + s.Key.String()
+	if !s.Created.IsZero() {
+		about += ", " + inWords(time.Since(s.Created)) + " old"
+	}
+	e.ui.printf("%s %s: %s\n", s.Host, s.Tunnel, about)
+	width := 0
+	for _, p := range s.Peers {
+		width = max(width, len(p.Name))
+	}
+	for _, p := range s.Peers {
+		shaken := "no handshake yet"
+		if p.Age != nil {
+			shaken = "handshake " + inWords(time.Duration(*p.Age)*time.Second) + " ago"
+		}
+		line := fmt.Sprintf("  %-*s  %s, %s received, %s sent", width, p.Name, shaken, inBytes(p.Received), inBytes(p.Sent))
+		if p.Endpoint != "" {
+			line += ", at " + p.Endpoint + " OUTSIDE"
+		}
+		e.ui.printf("%s\n", line)
+	}
+	for _, f := range s.Findings {
+		e.ui.printf("  ! %s\n", f)
+	}
+}
+
+// inWords tells a time in its largest unit.
+func inWords(d time.Duration) string {
+	for _, unit := range []struct {
+		name string
+		d    time.Duration
+	}{{"day", day}, {"hour", time.Hour}, {"minute", time.Minute}} {
+		if n := int(d / unit.d); n > 1 {
+			return fmt.Sprintf("%d %ss", n, unit.name)
+		}
+	}
+	return fmt.Sprintf("%d s", int(d.Seconds()))
+}
+
+// inBytes tells an amount as wg(8) does.
+func inBytes(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	f := float64(n)
+	for len(units) > 1 && f >= 1024 {
+		f, units = f/1024, units[1:]
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") + " " + units[0]
+}
