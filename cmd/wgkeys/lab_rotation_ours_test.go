@@ -95,13 +95,23 @@ func TestRotationOfFastTunnels(t *testing.T) {
 	m := newMesh(t, meshOptions{hosts: 2, roundTrip: rtt})
 	m.flow(rate)
 	m.still()
-	m.rotateInTurn(4)
+	if m.canHold() {
+		m.rotateInTurn(4)
+	} else {
+		t.Log("this kernel cannot hold packets for a program")
+	}
 	for i := range 4 {
 		h := m.hosts[i%2]
 		for j, x := range m.during(func() { m.rotate(h, "--no-hold") }) {
 			t.Logf("without holding, %s's key: %s to %s: %v", h.Name(), m.streams[j].from, m.streams[j].to, x)
 		}
 	}
+}
+
+// canHold reports whether nftables can queue packets for a program here.
+func (m *mesh) canHold() bool {
+	m.t.Helper()
+	return m.run(m.router, "nft 'table inet hold { chain c { type filter hook output priority 0; oifname none queue num 0; }; }'").code == 0
 }
 
 // rotate gives a host a new key and returns what the program said.
