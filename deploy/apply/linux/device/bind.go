@@ -108,9 +108,23 @@ func (b *bind) retire(s *sockets) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s != b.current && b.sockets[s.port] == s {
-		delete(b.sockets, s.port)
-		close(s.done)
-		s.Bind.Close()
+		b.drop(s)
+	}
+}
+
+func (b *bind) drop(s *sockets) {
+	delete(b.sockets, s.port)
+	close(s.done)
+	s.Bind.Close()
+}
+
+// end closes all sockets at once: the next device may want the port.
+func (b *bind) end() {
+	b.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.sockets {
+		b.drop(s)
 	}
 }
 

@@ -143,21 +143,28 @@ func TestBindLetsGo(t *testing.T) {
 	first := r.open(t, 0)
 	r.close(t)
 	second := r.open(t, 0)
-	defer r.close(t)
 	b.mu.Lock()
 	old, now := b.sockets[first], b.sockets[second]
 	b.mu.Unlock()
 	b.retire(now) // in use
 	b.retire(old)
-	for port, free := range map[uint16]bool{first: true, second: false} {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
-		if (err == nil) != free {
-			t.Errorf("port %d: %v", port, err)
-		}
-		if err == nil {
-			c.Close()
-		}
+	if !isFree(first) || isFree(second) {
+		t.Errorf("the old port is free: %v; the new one: %v", isFree(first), isFree(second))
 	}
+	b.end()
+	r.ends.Wait()
+	if !isFree(second) {
+		t.Error("the port of a device that has ended is not free")
+	}
+}
+
+func isFree(port uint16) bool {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
 }
 
 // What the bind costs: batches of packets over the loopback, a few on their way

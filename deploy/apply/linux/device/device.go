@@ -81,9 +81,11 @@ func run(name, mtuText string) error {
 	if err != nil {
 		return errors.Join(err, link.Close())
 	}
-	d := wireguard.NewDevice(link, newBind(), wireguard.NewLogger(wireguard.LogLevelSilent, ""))
+	sockets := newBind()
+	d := wireguard.NewDevice(link, sockets, wireguard.NewLogger(wireguard.LogLevelSilent, ""))
 	defer d.Close()
 	defer listener.Close()
+	defer sockets.end() // before Gone sees that the listener is
 	go func() {
 		for {
 			c, err := listener.Accept()
