@@ -51,7 +51,7 @@ type Survey struct {
 // Live is the public key that the host uses now.
 func (s *Survey) Live() keyring.PublicKey { return s.host.Live.PublicKey }
 
-// CanHold tells on which hosts packets cannot be held.
+// CannotHold tells on which hosts packets cannot be held.
 func (s *Survey) CannotHold(r *Rotation) []string {
 	var names []string
 	if !s.host.CanHold {
@@ -210,18 +210,29 @@ func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 	record, err := r.turn(ctx, s, next)
 	// From here on there is no way back for us, whoever wants us to stop.
 	ctx = context.WithoutCancel(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotBegun):
+		r.end(ctx, next)
+		return err
+	case err != nil:
 		return fault.Wrap(err, "lost sight of the rotation of host", r.Host.Host,
 			"it ends by itself within half a minute, with the next key or the old one; then: wgkeys rotate "+r.Host.Host)
-	}
-	if record.Phase != Kept {
+	case record.Phase != Kept:
 		r.end(ctx, next)
 		return fault.New("the key of this host was not replaced:", r.Host.Host,
 			record.Why+s.names(r, record.Unproved())+"; it uses the old one again", "wgkeys status "+r.Host.Host+", then wgkeys rotate "+r.Host.Host)
 	}
 	r.report("proved", "%s answered with the next key", count(len(record.Proved), "peer"))
-	return r.end(ctx, next)
+	r.end(ctx, next)
+	if record.Why != "" {
+		return fault.New("the next key is in use, and not in the key file, on host", r.Host.Host, record.Why,
+			"mend that, then: wgkeys rotate "+r.Host.Host)
+	}
+	return nil
 }
+
+// errNotBegun marks the error of a switch that never was.
+var errNotBegun = errors.New("nothing was changed")
 
 // names returns the hosts with the given keys, for the end of a sentence.
 func (s *Survey) names(r *Rotation, keys []keyring.PublicKey) string {
@@ -262,13 +273,16 @@ func (r *Rotation) turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 		q.Peers = append(q.Peers, a.Live.PublicKey)
 	}
 	a, err := r.Host.ask(ctx, q)
+	if err == nil && (a.Record == nil || !a.Record.Over()) {
+		err = fault.New("cannot understand wgkeys on host", r.Host.Host, "it does not say what became of the switch", "install the same wgkeys on all hosts")
+	}
 	q.Do = DoOutcome
 	for until := time.Now().Add(linger); err != nil && time.Now().Before(until); time.Sleep(time.Second) {
 		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		again, lost := r.Host.ask(try, q)
 		cancel()
-		if lost == nil && again.Record == nil {
-			return nil, err // it never began
+		if lost == nil && s.host.before(again.Record) {
+			return nil, fmt.Errorf("%w; %w", err, errNotBegun)
 		}
 		if lost == nil && again.Record.Over() {
 			return again.Record, nil
@@ -277,10 +291,16 @@ func (r *Rotation) turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 	return a.Record, err
 }
 
+// before reports whether a host that has r now has begun nothing since it gave the
+// answer: an earlier attempt with the same next key leaves its record behind.
+func (a Answer) before(r *Record) bool {
+	return r == nil || a.Record != nil && a.Record.Next == r.Next && a.Record.Since == r.Since
+}
+
 // end tells the watchers that nothing more is to come. One that cannot be
 // reached now ends by itself.
-func (r *Rotation) end(ctx context.Context, next keyring.PublicKey) error {
-	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+func (r *Rotation) end(ctx context.Context, next keyring.PublicKey) {
+	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Next: next})

@@ -14,7 +14,7 @@ const (
 	Switched Phase = "switched" // the next key is in use, and may have to be given up
 	Back     Phase = "back"     // the old key is in use again
 	Kept     Phase = "kept"     // the next key, for good
-	Returned Phase = "returned" // the old key, for good
+	Returned Phase = "returned" // the old key, for good, or whatever is left where Why says so
 )
 
 // How long things may take.
@@ -34,6 +34,9 @@ const (
 	// giveUp is when a watcher ends although no key answers.
 	giveUp = 10 * time.Minute
 
+	// hopeless is how long a step may fail: longer than anybody waits for us.
+	hopeless = DeadMan + linger
+
 	// holdMost is how long packets are held at most. What waits longer is late
 	// for whoever sent it, and the queue fills.
 	holdMost = time.Second
@@ -50,7 +53,7 @@ type Record struct {
 	Old      keyring.PublicKey `json:"old"`
 	Next     keyring.PublicKey `json:"next"`
 	Phase    Phase             `json:"phase"`
-	Why      string            `json:"why,omitempty"`  // it went back
+	Why      string            `json:"why,omitempty"`  // it went back, or what could not be done
 	Hold     bool              `json:"hold,omitempty"` // hold packets
 	Deadline time.Duration     `json:"deadline"`       // armed: for the end of the wait; switched: for going back
 	Since    time.Duration     `json:"since"`          // when the phase began

@@ -21,7 +21,7 @@ type Switch struct {
 // returns when it is over.
 func (s *Switch) Run(ctx context.Context) error {
 	defer s.Tunnel.Release()
-	return run(ctx, s.Record, s.step)
+	return run(ctx, s.Record, s.Save, s.Clock, s.step)
 }
 
 func (s *Switch) step() (time.Duration, error) {

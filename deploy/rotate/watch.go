@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -18,15 +19,24 @@ type Watcher struct {
 // returns when it is over.
 func (w *Watcher) Run(ctx context.Context) error {
 	defer w.Tunnel.Release()
-	return run(ctx, w.Record, w.step)
+	return run(ctx, w.Record, w.Save, w.Clock, w.step)
 }
 
-// run takes steps until the record is over. A look that fails is no reason to
-// give up on a host that waits for us.
-func run(ctx context.Context, r *Record, step func() (time.Duration, error)) error {
-	for !r.Over() {
+// run takes steps until the record is over. A step that fails is no reason to
+// give up on a host that waits for us. One that fails for longer than anybody
+// waits is: somebody took the tunnel away, and could not apply it again while we
+// stay.
+func run(ctx context.Context, r *Record, save func(*Record) error, clock func() time.Duration, step func() (time.Duration, error)) error {
+	for good := clock(); !r.Over(); {
 		pause, err := step()
-		if err != nil {
+		switch now := clock(); {
+		case err == nil:
+			good = now
+		case now-good > hopeless:
+			r.Why = err.Error()
+			r.enter(Returned, now)
+			return errors.Join(err, save(r))
+		default:
 			pause = calm
 		}
 		select {

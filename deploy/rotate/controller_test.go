@@ -1,0 +1,91 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// turnWith is a rotation whose host answers a switch, and the question what
+// became of it, as it is told to. It returns what was asked of the peer.
+func turnWith(before *Record, switched, outcome Answer) (asked []string, err error) {
+	old, next, peer := keyring.PublicKey{1}, keyring.PublicKey{2}, keyring.PublicKey{9}
+	host := func(_ context.Context, q Request) (Answer, error) {
+		if q.Do == DoSwitch {
+			return switched, nil
+		}
+		return outcome, nil
+	}
+	watcher := func(_ context.Context, q Request) (Answer, error) {
+		asked = append(asked, q.Do)
+		return Answer{Protocol: Protocol}, nil
+	}
+	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: watcher}}}
+	s := &Survey{host: Answer{Live: Live{PublicKey: old}, Record: before}, peers: []Answer{{Live: Live{PublicKey: peer}}}}
+	return asked, r.Turn(context.Background(), s, next)
+}
+
+func said(r *Record) Answer { return Answer{Protocol: Protocol, Record: r} }
+
+// What a host says of a switch is told as it is, and no answer breaks the controller.
+func TestTurnTells(t *testing.T) {
+	next := keyring.PublicKey{2}
+	kept := &Record{Next: next, Phase: Kept, Since: time.Hour}
+	earlier := &Record{Next: next, Phase: Returned, Since: time.Minute, Why: "not every peer answered"}
+	refusal := Refuse(fault.New("another key than the one in use is in", "/etc/wireguard/wg0.key", "", ""))
+	for _, c := range []struct {
+		name              string
+		before            *Record
+		switched, outcome Answer
+		want              string // in the error; "": none
+	}{
+		{"kept", nil, said(kept), Answer{}, ""},
+		{"no record, then one", nil, said(nil), said(kept), ""},
+		{"no record at all", nil, said(nil), said(nil), "does not say what became of the switch"},
+		{"refused", nil, refusal, said(nil), "another key than the one in use"},
+		{"refused after an earlier attempt", earlier, refusal, said(earlier), "another key than the one in use"},
+		{"not in its file", nil, said(&Record{Next: next, Phase: Kept, Why: "read-only file system"}), Answer{}, "not in the key file"},
+	} {
+		asked, err := turnWith(c.before, c.switched, c.outcome)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "lost sight")):
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+		if got := strings.Join(asked, " "); got != DoWatch+" "+DoEnd {
+			t.Errorf("%s: the peer was asked %q", c.name, got)
+		}
+	}
+}
+
+// lost is a tunnel that somebody has taken away.
+type lost struct{ shale }
+
+func (lost) Look() (Live, error) { return Live{}, errors.New("no such device") }
+
+// Neither part stays for ever with a tunnel that is gone: while it stays no apply
+// can bring the tunnel back.
+func TestTunnelGone(t *testing.T) {
+	for name, run := range map[string]func(Tunnel, *Record, func(*Record) error, func() time.Duration) error{
+		"switch": func(t Tunnel, r *Record, save func(*Record) error, clock func() time.Duration) error {
+			return (&Switch{t, r, save, clock}).Run(context.Background())
+		},
+		"watcher": func(t Tunnel, r *Record, save func(*Record) error, clock func() time.Duration) error {
+			return (&Watcher{t, r, save, clock, func(*Record) bool { return false }}).Run(context.Background())
+		},
+	} {
+		now, saved := time.Duration(0), Record{}
+		save := func(r *Record) error { saved = *r; return nil }
+		clock := func() time.Duration { now += time.Second; return now }
+		err := run(lost{shale{newModel()}}, &Record{Phase: Switched}, save, clock)
+		if err == nil || saved.Phase != Returned || saved.Why != "no such device" || now < DeadMan+linger {
+			t.Errorf("%s: %v after %v, saved %s %q", name, err, now, saved.Phase, saved.Why)
+		}
+	}
+}
