@@ -26,7 +26,7 @@ func genCommand() (*cli.Command, func(*env) error) {
 			"that exists is never overwritten.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "on-host", Usage: "each host makes its private key itself, and it never leaves the host"},
-			tunnelFlag, identityFlag, hostFlag,
+			tunnelFlag, identityFlag, hostFlag, commitFlag,
 		},
 	}, doGen
 }
@@ -36,7 +36,7 @@ func doGen(e *env) error {
 	if len(hosts) == 0 {
 		return usage("no host named for", "wgkeys gen", "it makes the keys of the hosts that you name", "wgkeys gen HOST...")
 	}
-	r, err := e.repo()
+	r, err := e.writing()
 	if err != nil {
 		return err
 	}
@@ -58,19 +58,25 @@ func doGen(e *env) error {
 		}
 		g.file = t
 	}
+	err = g.keys(t, hosts)
+	return r.commit(e, "gen", g.made, err)
+}
+
+// keys makes the keys of hosts, and the preshared keys of t, which may be nil.
+func (g *generator) keys(t *tunnel.Tunnel, hosts []string) error {
 	for _, host := range hosts {
 		if t != nil && !slices.Contains(t.Hosts(), host) {
-			e.ui.warn(fault.New("not yet a host of tunnel", name, "tunnels/"+name+".toml does not name "+host,
-				fmt.Sprintf("if this was a slip: rm keyring/%[1]s/%[2]s.pub vault/%[1]s/%[2]s.key.age", host, name)))
+			g.ui.warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host,
+				fmt.Sprintf("if this was a slip: rm keyring/%[1]s/%[2]s.pub vault/%[1]s/%[2]s.key.age", host, g.tunnel)))
 		}
 		if err := g.key(host); err != nil {
 			return err
 		}
 	}
-	if t != nil {
-		return g.psks(t, hosts)
+	if t == nil {
+		return nil
 	}
-	return nil
+	return g.psks(t, hosts)
 }
 
 // genTunnel is the tunnel that keys are made for: wg0 where there is none yet.
@@ -102,6 +108,14 @@ type generator struct {
 	ids    *vault.Identities
 	now    time.Time
 	file   *tunnel.Tunnel // hosts make their keys themselves; nil: they do not
+	made   []string       // what was made, for a person
+}
+
+// tell tells of a key that was made.
+func (g *generator) tell(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	g.made = append(g.made, line)
+	g.ui.printf("%s\n", line)
 }
 
 // key makes a host's key pair. The vault file comes first: whatever happens
@@ -139,7 +153,8 @@ func (g *generator) key(host string) error {
 	if err := g.repo.ring.Put(host, g.tunnel, public); err != nil {
 		return err
 	}
-	g.ui.printf("%s %s %s\n", host, g.tunnel, public)
+	g.repo.touch(g.repo.vault.Path(host, file), g.repo.ring.Path(host, g.tunnel))
+	g.tell("%s %s %s", host, g.tunnel, public)
 	return nil
 }
 
@@ -170,6 +185,7 @@ func (g *generator) seal(host, file string) (keyring.PublicKey, error) {
 	if err != nil {
 		return keyring.PublicKey{}, err
 	}
+	g.repo.touch(g.repo.vault.Path(host, file))
 	return private.PublicKey(), g.repo.vault.SealKey(host, file, private, g.now)
 }
 
@@ -210,11 +226,12 @@ func (g *generator) psk(a, b string) error {
 		return err
 	}
 	for _, h := range []half{mine, other} {
+		g.repo.touch(h.path)
 		err := g.repo.vault.SealPSK(h.host, h.file, psk, g.now)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	g.ui.printf("%s %s preshared key with %s\n", a, g.tunnel, b)
+	g.tell("%s %s preshared key with %s", a, g.tunnel, b)
 	return nil
 }

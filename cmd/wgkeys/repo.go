@@ -30,6 +30,9 @@ type repo struct {
 	vault vault.Vault
 
 	maxKeyAge time.Duration // 0: keys may be of any age
+
+	held    *os.File // the marker, locked; see writing
+	touched []string // files that this command has changed
 }
 
 // repo finds the repository of the working folder, or of -C, as git does: in

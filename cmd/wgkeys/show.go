@@ -7,20 +7,29 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/vault"
 )
 
 func showCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:        "show",
-		Usage:       "show a tunnel as one host sees it, INSIDE and OUTSIDE",
-		ArgsUsage:   "[HOST]",
-		Description: "Without HOST: as this machine sees it.",
-		Flags:       []cli.Flag{tunnelFlag, hostFlag, jsonFlag},
+		Name:      "show",
+		Usage:     "show a tunnel as one host sees it, INSIDE and OUTSIDE",
+		ArgsUsage: "[HOST]",
+		Description: "Without HOST: as this machine sees it. With --secret HOST: the host's private key\n" +
+			"and nothing else, to a terminal or a pipe, never to a file.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "secret", Usage: "show the private key of HOST"},
+			tunnelFlag, hostFlag, jsonFlag, identityFlag,
+		},
 	}, doShow
 }
 
 func doShow(e *env) error {
+	if e.cli.Bool("secret") {
+		return e.showSecret()
+	}
 	v, _, err := e.view()
 	if err != nil {
 		return err
@@ -54,4 +63,41 @@ func (e *env) view() (*tunnel.View, *tunnel.Tunnel, error) {
 	}
 	v, err := r.view(t, host)
 	return v, t, err
+}
+
+// showSecret writes the key file of one host that was named. A host that is in
+// the middle of a rotation has two; this is the present one.
+func (e *env) showSecret() error {
+	if len(e.names()) != 1 || e.cli.Bool("json") || e.cli.IsSet("host") {
+		return usage("cannot show a secret with", "wgkeys show --secret", "it takes the name of one host, and neither --json nor --host",
+			"wgkeys show --secret HOST")
+	}
+	host := e.names()[0]
+	if err := keyring.CheckHost(host); err != nil {
+		return usage("no host can be named", host, err.Error(), "wgkeys show --secret HOST")
+	}
+	r, err := e.repo()
+	if err != nil {
+		return err
+	}
+	t, err := r.oneTunnel(e)
+	if err != nil {
+		return err
+	}
+	if err := e.ui.takesSecret(host); err != nil {
+		return err
+	}
+	public, err := r.ring.Get(host, t.Name)
+	if err != nil {
+		return err
+	}
+	ids := e.identities()
+	defer e.warnLoose(ids)
+	k, err := r.vault.OpenKey(host, vault.KeyFile(t.Name), public, ids)
+	if err != nil {
+		return err
+	}
+	text := k.File()
+	defer clear(text)
+	return e.ui.secret(text)
 }

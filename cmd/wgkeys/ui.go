@@ -11,7 +11,8 @@ package main
 //     is the answer where there is no terminal. ssh asks by itself.
 //   - Every line is made printable here, once: names, comments and errors come
 //     from repositories and hosts that somebody else may have written.
-//   - No secret passes through here.
+//   - No secret passes through here, but for the one that show --secret was asked
+//     for by name.
 
 import (
 	"bufio"
@@ -19,9 +20,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/term"
 
 	"wgkeys/keyring/fault"
 )
@@ -66,6 +70,26 @@ func (u *ui) json(v any) error {
 	e := json.NewEncoder(&screen{w: u.stdout})
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+// takesSecret reports whether a secret may go to standard output: a terminal or a
+// pipe. In a file it would lie on the disk in the clear, which this program never
+// does.
+func (u *ui) takesSecret(host string) error {
+	if f, ok := u.stdout.(*os.File); ok {
+		info, err := f.Stat()
+		if err == nil && (info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 || term.IsTerminal(int(f.Fd()))) {
+			return nil
+		}
+	}
+	return fault.New("no secret is written to", "standard output", "it is neither a terminal nor a pipe, and the key would stay there",
+		"wgkeys show --secret "+host+" | wg pubkey")
+}
+
+// secret writes a secret after takesSecret.
+func (u *ui) secret(text []byte) error {
+	_, err := u.stdout.Write(text)
+	return err
 }
 
 // event writes something that happened, for programs: one line.

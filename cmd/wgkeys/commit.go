@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/keyring/fault"
+	"wgkeys/vault/git"
+)
+
+var commitFlag = &cli.BoolFlag{Name: "commit", Usage: "commit what was changed, and nothing else, to git"}
+
+// touch remembers files of the repository that this command has made, changed or
+// removed.
+func (r *repo) touch(paths ...string) { r.touched = append(r.touched, paths...) }
+
+// commit ends a verb that writes: where --commit asks for it, one commit has
+// exactly the files touched. It is made also where err tells that the verb failed
+// half way, for what is there is in use. The message begins with the verb and
+// tells the rest by changes, one a line.
+func (r *repo) commit(e *env, verb string, changes []string, err error) error {
+	if !e.cli.Bool("commit") || len(r.touched) == 0 {
+		return err
+	}
+	// An interrupt has ended the verb; what it has done is still to be kept.
+	failed := git.Commit(context.WithoutCancel(e.ctx), r.dir, r.touched, commitMessage(verb, changes))
+	if failed != nil {
+		failed = fault.Wrap(failed, "no commit was made; the files are as they were written in", r.dir, "git -C "+r.dir+" status")
+	}
+	return errors.Join(err, failed)
+}
+
+// maxMessage is how many changes a message tells one by one.
+const maxMessage = 50
+
+func commitMessage(verb string, changes []string) string {
+	var hosts []string
+	for _, c := range changes {
+		host, _, _ := strings.Cut(c, " ")
+		if !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+		if len(hosts) > 4 {
+			break
+		}
+	}
+	subject := "wgkeys " + verb + ": " + strings.Join(hosts, ", ")
+	if len(hosts) > 3 {
+		subject = fmt.Sprintf("wgkeys %s: %s and others", verb, strings.Join(hosts[:3], ", "))
+	}
+	if len(hosts) == 0 {
+		subject = "wgkeys " + verb
+	}
+	body := changes
+	if len(changes) > maxMessage {
+		body = append(slices.Clone(changes[:maxMessage]), fmt.Sprintf("and %d more", len(changes)-maxMessage))
+	}
+	return subject + "\n\n" + strings.Join(body, "\n") + "\n"
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/keyring/fault"
+)
+
+// lockWait is how long a command waits for another one, which as a rule makes a
+// key or two.
+const lockWait = 3 * time.Second
+
+// writing finds the repository for a verb that writes to it, and keeps every
+// other such verb out of this checkout until the process ends. What only reads is
+// not kept out: each file is there in full or not at all.
+func (e *env) writing() (*repo, error) {
+	r, err := e.repo()
+	if err != nil {
+		return nil, err
+	}
+	return r, r.lock(e)
+}
+
+// lock locks the marker itself: it is in every repository, also without git, and
+// the lock leaves no file behind.
+func (r *repo) lock(e *env) error {
+	path := filepath.Join(r.dir, marker)
+	for deadline := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
+		held, err := r.tryLock()
+		if held || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) || e.ctx.Err() != nil {
+			return fault.New("another wgkeys is writing to the repository", r.dir, holder(path), "wait until it is done, then run this again")
+		}
+	}
+}
+
+func (r *repo) tryLock() (held bool, err error) {
+	f, err := r.root.Open(marker)
+	if err != nil {
+		return false, fault.Wrap(fault.Errno(err), "cannot lock", filepath.Join(r.dir, marker), "")
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		f.Close()
+		return false, nil
+	case err != nil:
+		f.Close()
+		return false, fault.Wrap(err, "cannot lock", filepath.Join(r.dir, marker), "")
+	}
+	// git checkout and the like put another file in its place.
+	now, err := r.root.Stat(marker)
+	mine, mineErr := f.Stat()
+	if err != nil || mineErr != nil || !os.SameFile(now, mine) {
+		f.Close()
+		return false, nil
+	}
+	r.held = f
+	return true, nil
+}
+
+// holder names the process that has path locked, as far as the kernel tells.
+func holder(path string) string {
+	const unknown = "which one is not known here"
+	var st unix.Stat_t
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil || unix.Stat(path, &st) != nil {
+		return unknown
+	}
+	// 1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF
+	for line := range strings.Lines(string(locks)) {
+		f := strings.Fields(line)
+		if len(f) < 6 || f[1] != "FLOCK" || !strings.HasSuffix(f[5], fmt.Sprintf(":%d", st.Ino)) {
+			continue
+		}
+		args, err := os.ReadFile("/proc/" + f[4] + "/cmdline")
+		if err != nil || len(args) == 0 {
+			return "process " + f[4]
+		}
+		words := strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")
+		words[0] = filepath.Base(words[0])
+		return "process " + f[4] + ", " + strings.Join(words, " ")
+	}
+	return unknown
+}

@@ -1,0 +1,137 @@
+package git
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"wgkeys/keyring/fault"
+)
+
+// A Blob is a file as git keeps it. One that is in many commits is one blob, and
+// Path is one of its names below the top of the working tree.
+type Blob struct {
+	ID, Path string
+	Text     []byte // valid during the call
+}
+
+// Staged calls do with each file that the next commit would add or change, of at
+// most limit bytes.
+func Staged(ctx context.Context, dir string, limit int, do func(Blob) error) error {
+	// Without a commit git compares with nothing.
+	out, err := run(ctx, dir, nil, "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames",
+		"--diff-filter=d", "--no-ext-diff", "--no-color", "--ignore-submodules=all")
+	if err != nil {
+		return err
+	}
+	var names bytes.Buffer
+	fields := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+	for i := 0; i+1 < len(fields); i += 2 {
+		// :100644 100644 OLD NEW M, then the name
+		if f := strings.Fields(fields[i]); len(f) == 5 && !strings.Contains(fields[i+1], "\n") {
+			fmt.Fprintf(&names, "%s %s\n", f[3], fields[i+1])
+		}
+	}
+	return blobs(ctx, dir, &names, limit, nil, do)
+}
+
+// History calls do with each blob of at most limit bytes that a branch, a tag or
+// the stash reaches, whose path want accepts. It fails where the history is cut
+// short, for then it does not know.
+func History(ctx context.Context, dir string, limit int, want func(path string) bool, do func(Blob) error) error {
+	out, err := run(ctx, dir, nil, "rev-parse", "--is-shallow-repository")
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(string(out)) == "true" {
+		return fault.New("the history is cut short in", dir, "it is a shallow clone, and what was before is not known here", "git -C "+dir+" fetch --unshallow")
+	}
+	out, err = run(ctx, dir, nil, "rev-list", "--objects", "--all")
+	if err != nil {
+		return err
+	}
+	return blobs(ctx, dir, bytes.NewReader(out), limit, want, do)
+}
+
+// blobs calls do with those of the objects that are blobs. A line of objects is
+// "ID" or "ID NAME".
+func blobs(ctx context.Context, dir string, objects io.Reader, limit int, want func(path string) bool, do func(Blob) error) error {
+	out, err := run(ctx, dir, objects, "cat-file", "--batch-check=%(objecttype) %(objectsize) %(objectname) %(rest)")
+	if err != nil {
+		return err
+	}
+	var ids bytes.Buffer
+	var paths []string
+	for line := range strings.Lines(string(out)) {
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4)
+		if len(f) < 4 || f[0] != "blob" {
+			continue
+		}
+		if size, err := strconv.Atoi(f[1]); err != nil || size > limit || want != nil && !want(f[3]) {
+			continue
+		}
+		ids.WriteString(f[2] + "\n")
+		paths = append(paths, f[3])
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	return batch(ctx, dir, &ids, paths, do)
+}
+
+// batch reads the objects from one git, one after the other.
+func batch(ctx context.Context, dir string, ids io.Reader, paths []string, do func(Blob) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := command(ctx, dir, "cat-file", "--batch", "--buffer")
+	var said bytes.Buffer
+	c.Stdin, c.Stderr = ids, &said
+	pipe, err := c.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := c.Start(); err != nil {
+		return failed(err, dir, "")
+	}
+	err = readBatch(bufio.NewReaderSize(pipe, 1<<20), paths, do)
+	if err != nil {
+		cancel()
+	}
+	if end := c.Wait(); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+		if end != nil {
+			return failed(end, dir, said.String())
+		}
+	}
+	return err
+}
+
+func readBatch(r *bufio.Reader, paths []string, do func(Blob) error) error {
+	var text bytes.Buffer
+	for _, path := range paths {
+		head, err := r.ReadString('\n')
+		if err != nil {
+			return io.ErrUnexpectedEOF
+		}
+		f := strings.Fields(head) // ID TYPE SIZE
+		if len(f) != 3 {
+			return fmt.Errorf("git cat-file says %.80q", head)
+		}
+		size, err := strconv.Atoi(f[2])
+		if err != nil {
+			return fmt.Errorf("git cat-file says %.80q", head)
+		}
+		text.Reset()
+		if _, err := io.CopyN(&text, r, int64(size)+1); err != nil {
+			return io.ErrUnexpectedEOF
+		}
+		if err := do(Blob{ID: f[0], Path: path, Text: text.Bytes()[:size]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
