@@ -23,11 +23,12 @@ import (
 func TestMain(m *testing.M) {
 	device.Main()
 	guard.Main()
+	turn.TestOnlySteps = partSteps
 	turn.Main()
 	lab.Init()
 	testscript.Main(m, map[string]func(){
 		"wgkeys": func() {
-			testOnlyKernel = faultyKernel
+			testOnlyKernel, testOnlyStep = faultyKernel, controllerStep
 			main()
 		},
 		"wireguard-go": func() { // as wg-quick(8) calls it

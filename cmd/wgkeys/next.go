@@ -84,19 +84,20 @@ func (r *repo) finishNext(host, tunnel string) error {
 	if err := c.mismatch(r, host, tunnel); err != nil {
 		return err
 	}
+	promote := func() error { return nil }
 	switch {
 	case c.next.IsZero():
 		return fault.New("no rotation to finish of host", host, "its next key is in the vault, and was never brought to a host",
 			"wgkeys rotate "+host)
 	case c.sealed:
-		err = r.vault.Promote(host, tunnel)
+		promote = func() error { return r.vault.Promote(host, tunnel) }
 	case c.keyIsHere && !c.half: // the host made the next one, and keeps it
-		err = r.vault.RemoveKey(host, vault.KeyFile(tunnel))
+		promote = func() error { return r.vault.RemoveKey(host, vault.KeyFile(tunnel)) }
 	}
-	if err != nil {
+	if err := testOnlyStep("promote private", promote); err != nil {
 		return err
 	}
-	return r.ring.Promote(host, tunnel)
+	return testOnlyStep("promote public", func() error { return r.ring.Promote(host, tunnel) })
 }
 
 // nextKeys are the keys that a rotation is changing hosts of a tunnel to. Where

@@ -26,13 +26,23 @@ func turnCommand() (*cli.Command, func(*env) error) {
 	}, func(e *env) error { return turn.Serve(e.ctx, os.Stdin, e.ui.stdout) }
 }
 
+// testOnlyStep stands around each step of the controller of a rotation, for tests
+// that hit it there.
+var testOnlyStep = func(_ string, do func() error) error { return do() }
+
 // party is a host of the tunnel that takes part in a rotation.
 func (e *env) party(t *tunnel.Tunnel, host string) (rotate.Party, error) {
 	files, err := t.KeyFiles(host)
 	if err != nil {
 		return rotate.Party{}, err
 	}
-	ask := func(ctx context.Context, q rotate.Request) (rotate.Answer, error) { return e.ask(ctx, t, host, q) }
+	ask := func(ctx context.Context, q rotate.Request) (a rotate.Answer, err error) {
+		err = testOnlyStep(q.Do+" "+host, func() error {
+			a, err = e.ask(ctx, t, host, q)
+			return err
+		})
+		return a, err
+	}
 	return rotate.Party{Host: host, KeyFile: files[t.Name+".key"], Ask: ask}, nil
 }
 

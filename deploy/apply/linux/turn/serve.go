@@ -166,17 +166,19 @@ func watch(ctx context.Context, q rotate.Request) error {
 	if err := free(ctx, q); err != nil {
 		return err
 	}
-	d, err := openDevice(q.Tunnel, q.KeyFile)
+	now := apply.Uptime()
+	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, KeyFile: q.KeyFile,
+		Phase: rotate.Armed, Since: now, Deadline: now + q.Within, Hold: q.Hold}
+	p, err := open(r)
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	if err := d.Stage(q.Old, q.Next); err != nil {
+	defer p.Close()
+	t, save := TestOnlySteps(r, p, writeRecord)
+	if err := t.Stage(q.Old, q.Next); err != nil {
 		return err
 	}
-	now := apply.Uptime()
-	return start(ctx, &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, KeyFile: q.KeyFile,
-		Phase: rotate.Armed, Since: now, Deadline: now + q.Within, Hold: q.Hold})
+	return start(ctx, r, save)
 }
 
 // switchKey refuses, before anything changes, a host without both keys: it could
@@ -198,7 +200,8 @@ func switchKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	for _, key := range q.Peers {
 		r.Before[key] = time.Time{}
 	}
-	if err := start(ctx, r); err != nil || q.Now {
+	_, save := TestOnlySteps(r, nil, writeRecord)
+	if err := start(ctx, r, save); err != nil || q.Now {
 		return err
 	}
 	if err := wait(ctx, q.Tunnel, time.Minute, (*rotate.Record).Over); err != nil {

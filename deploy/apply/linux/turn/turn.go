@@ -67,8 +67,8 @@ func Main() {
 }
 
 // start starts both processes and waits until one of them is at it.
-func start(ctx context.Context, r *rotate.Record) error {
-	if err := writeRecord(r); err != nil {
+func start(ctx context.Context, r *rotate.Record, save func(*rotate.Record) error) error {
+	if err := save(r); err != nil {
 		return err
 	}
 	for range 2 {
@@ -140,19 +140,21 @@ func (p *part) play(ctx context.Context) error {
 			return err
 		}
 	}
+	hurry()
 	p.record, r.Ready = r, true
 	if r.Hold {
 		sweepHold(r.Tunnel)
 		p.hold, _ = newHold(r.Tunnel) // better without than not at all
 	}
-	if err := writeRecord(r); err != nil {
+	t, save := TestOnlySteps(r, p, writeRecord)
+	if err := save(r); err != nil {
 		return err
 	}
 	if r.Switch {
-		s := &rotate.Switch{Tunnel: p, Record: r, Save: writeRecord, Clock: apply.Uptime}
+		s := &rotate.Switch{Tunnel: t, Record: r, Save: save, Clock: apply.Uptime}
 		return s.Run(ctx)
 	}
-	w := &rotate.Watcher{Tunnel: p, Record: r, Save: writeRecord, Clock: apply.Uptime, Ended: ended}
+	w := &rotate.Watcher{Tunnel: t, Record: r, Save: save, Clock: apply.Uptime, Ended: ended}
 	return w.Run(ctx)
 }
 
