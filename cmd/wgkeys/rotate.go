@@ -208,17 +208,20 @@ func (x *turnOf) take() error {
 	if x.cli.Bool("now") {
 		return x.takeNow()
 	}
+	next, err := x.repo.ring.Next(x.host, x.tunnel.Name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if !x.cli.Bool("dry-run") {
+		x.rotation.Next = next
+	}
 	survey, err := x.rotation.Survey(x.ctx)
 	if err != nil {
 		return err
 	}
 	x.tellLimits(survey)
-	next, err := x.repo.ring.Next(x.host, x.tunnel.Name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	switch {
-	case err == nil && survey.Live() == next:
+	case !next.IsZero() && survey.Live() == next:
 		x.ui.say("%s: it uses its next key already; this finishes an earlier rotation", x.host)
 		if x.cli.Bool("dry-run") {
 			return nil
@@ -313,11 +316,15 @@ func (x *turnOf) nextKey() (keyring.PublicKey, error) {
 		}
 	default:
 		g := &generator{env: x.env, repo: x.repo, tunnel: x.tunnel.Name, ids: x.ids, now: time.Now()}
-		if public, err = g.seal(x.host, vault.KeyFile(name)); err != nil {
+		err := testOnlyStep("seal the next key", func() error {
+			public, err = g.seal(x.host, vault.KeyFile(name))
+			return err
+		})
+		if err != nil {
 			return public, err
 		}
 	}
-	return public, x.repo.ring.Put(x.host, name, public)
+	return public, testOnlyStep("write the next public key", func() error { return x.repo.ring.Put(x.host, name, public) })
 }
 
 // install brings the next key to the host, beside the one it has.
@@ -330,8 +337,10 @@ func (x *turnOf) install(ctx context.Context, next keyring.PublicKey) error {
 		}
 		return k.File(), nil
 	}
-	_, err := push.Host(ctx, x.runner(x.tunnel, x.host), x.host, []push.File{file}, false)
-	return err
+	return testOnlyStep("push", func() error {
+		_, err := push.Host(ctx, x.runner(x.tunnel, x.host), x.host, []push.File{file}, false)
+		return err
+	})
 }
 
 // settle makes the next key the current one in the repository. The hosts have

@@ -25,8 +25,9 @@ type Rotation struct {
 	Tunnel string
 	Host   Party
 	Peers  []Party
-	NoHold bool // do not hold packets, also where it can be done
-	Jobs   int  // how many hosts are asked at once
+	Next   keyring.PublicKey // that an earlier run has begun with; zero: none
+	NoHold bool              // do not hold packets, also where it can be done
+	Jobs   int               // how many hosts are asked at once
 	Report func(Event)
 }
 
@@ -67,9 +68,10 @@ func (s *Survey) CannotHold(r *Rotation) []string {
 
 // Survey asks all hosts. It refuses what cannot be rotated: a tunnel that is not
 // up, a peer that cannot be reached or does not know the host. Where another run
-// has left something under way, it waits for the end of that.
+// has left something under way, it waits for the end of that, and ends what an
+// earlier run for the same key has left.
 func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
-	until := time.Now().Add(linger + DeadMan)
+	until, told := time.Now().Add(r.patience()+linger+DeadMan), ""
 	for {
 		s, err := r.look(ctx)
 		if err != nil {
@@ -82,7 +84,11 @@ func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 		if time.Now().After(until) {
 			return nil, busy
 		}
-		r.report("look", "%s; waiting for its end", busy.Error())
+		if text := busy.Error(); text != told {
+			r.report("look", "%s; waiting for its end", text)
+			told = text
+		}
+		r.endLeft(ctx, s)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -107,6 +113,23 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 		return err
 	})
 	return s, err
+}
+
+// endLeft ends the watches of an earlier run for the same key, which was lost
+// before it could: the watchers alone would wait for up to a minute. Where the
+// host itself takes no part it stays with the key that it has.
+func (r *Rotation) endLeft(ctx context.Context, s *Survey) {
+	if s.host.Record != nil && !s.host.Record.Over() {
+		return
+	}
+	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+		left := s.peers[i].Record
+		if left == nil || left.Over() || left.Switch || left.Next != r.Next {
+			return nil
+		}
+		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Next: r.Next})
+		return err
+	})
 }
 
 // busy returns what is under way on a host, or nil.
