@@ -9,7 +9,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -173,11 +172,7 @@ func (e *env) onHost(t *tunnel.Tunnel, host string, first bool) (public keyring.
 	if err != nil {
 		return public, err
 	}
-	a, err := party.Ask(e.ctx, rotate.Request{Protocol: rotate.Protocol, Do: rotate.DoMake, Tunnel: t.Name, KeyFile: party.KeyFile, Now: first})
-	if err = errors.Join(err, a.Err()); err != nil {
-		return public, fault.Wrap(err, "no key was made on host", host, "")
-	}
-	return a.Made, nil
+	return party.Make(e.ctx, t.Name, first)
 }
 
 func (g *generator) seal(host, file string) (keyring.PublicKey, error) {

@@ -157,8 +157,8 @@ func (s *hostStatus) read(e *env, r *repo, t *tunnel.Tunnel) error {
 	if err != nil {
 		return err
 	}
-	a, err := party.Ask(e.ctx, rotate.Request{Protocol: rotate.Protocol, Do: rotate.DoLook, Tunnel: t.Name, KeyFile: party.KeyFile})
-	if err = errors.Join(err, a.Err()); err != nil {
+	a, err := party.Look(e.ctx, t.Name)
+	if err != nil {
 		return err
 	}
 	s.File, s.Live = a.File.PublicKey, a.Live.PublicKey

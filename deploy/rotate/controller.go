@@ -388,6 +388,21 @@ func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install
 // delay is what the peers have before the host switches.
 const delay = 3 * time.Second
 
+// Look asks the host how its tunnel stands.
+func (p Party) Look(ctx context.Context, tunnel string) (Answer, error) {
+	return p.ask(ctx, Request{Do: DoLook, Tunnel: tunnel, KeyFile: p.KeyFile})
+}
+
+// Make has the host make a private key, its first one or the next one, and returns
+// the public half. A key that it has made before is the one.
+func (p Party) Make(ctx context.Context, tunnel string, first bool) (keyring.PublicKey, error) {
+	a, err := p.ask(ctx, Request{Do: DoMake, Tunnel: tunnel, KeyFile: p.KeyFile, Now: first})
+	if err == nil && a.Made.IsZero() {
+		err = fault.New("no key was made on host", p.Host, "it names none", "install the same wgkeys there")
+	}
+	return a.Made, err
+}
+
 // ask adds the name of the host to what it says.
 func (p Party) ask(ctx context.Context, q Request) (Answer, error) {
 	q.Protocol = Protocol

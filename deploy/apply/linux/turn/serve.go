@@ -51,6 +51,9 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 			return fault.Wrap(err, "no key file can be named", q.KeyFile, "")
 		}
 	}
+	if err := checkKeys(q); err != nil {
+		return err
+	}
 	switch q.Do {
 	case rotate.DoLook:
 		return look(q, a)
@@ -75,6 +78,18 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 		return promote(q)
 	}
 	return fault.New("no such request", q.Do, "this wgkeys is another version than the controller's", "install the same wgkeys on all hosts")
+}
+
+// checkKeys refuses a key that is none, or not another one, where the kernel would
+// take it.
+func checkKeys(q rotate.Request) error {
+	switch q.Do {
+	case rotate.DoWatch, rotate.DoSwitch, rotate.DoReplace:
+		if q.Old.IsZero() || q.Next.IsZero() || q.Old == q.Next {
+			return fault.New("cannot replace a key of tunnel", q.Tunnel, "the controller named no two keys", "wgkeys check")
+		}
+	}
+	return nil
 }
 
 // look tells how things stand. If peers are named, they are woken first.
@@ -141,31 +156,49 @@ func makeKey(q rotate.Request, a *rotate.Answer) error {
 	return nil
 }
 
-// free refuses while another rotation is under way. What is left of an attempt at
-// this one ends first.
-func free(ctx context.Context, q rotate.Request) error {
-	if r, err := readRecord(q.Tunnel); err == nil && r != nil && r.Next == q.Next && !r.Over() && played(q.Tunnel) {
+// alone refuses while another rotation is under way, or an apply is to be
+// confirmed. A watch that an attempt at this one has left, and that waits still,
+// ends first. Until unlock nobody else begins either: of two that come at once, one
+// would have the other's record.
+func alone(ctx context.Context, q rotate.Request) (unlock func(), err error) {
+	if r, err := readRecord(q.Tunnel); err == nil && r != nil && r.Next == q.Next && r.Phase == rotate.Armed && played(q.Tunnel) {
 		if err := end(ctx, q); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if p, err := apply.ReadPending(linux.RunDir, q.Tunnel); err != nil || p != nil {
-		return fault.New("an apply waits to be confirmed on tunnel", q.Tunnel, "", "wgkeys confirm -t "+q.Tunnel)
+	if unlock, err = apply.Lock(ctx, linux.RunDir, func(int) {}); err != nil {
+		return nil, err
 	}
-	if err := UnderWay(q.Tunnel); err != nil {
+	if err := free(q.Tunnel); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+func free(name string) error {
+	p, err := apply.ReadPending(linux.RunDir, name)
+	if err != nil {
 		return err
 	}
-	err := os.Remove(endPath(q.Tunnel))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.Wrap(fault.Errno(err), "cannot remove", endPath(q.Tunnel), "")
+	if p != nil {
+		return fault.New("an apply waits to be confirmed on tunnel", name, "", "wgkeys confirm -t "+name)
+	}
+	if err := UnderWay(name); err != nil {
+		return err
+	}
+	if err := os.Remove(endPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.Wrap(fault.Errno(err), "cannot remove", endPath(name), "")
 	}
 	return nil
 }
 
 func watch(ctx context.Context, q rotate.Request) error {
-	if err := free(ctx, q); err != nil {
+	unlock, err := alone(ctx, q)
+	if err != nil {
 		return err
 	}
+	defer unlock()
 	now := apply.Uptime()
 	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, KeyFile: q.KeyFile,
 		Phase: rotate.Armed, Since: now, Deadline: now + q.Within, Hold: q.Hold}
@@ -181,12 +214,26 @@ func watch(ctx context.Context, q rotate.Request) error {
 	return start(ctx, r, save)
 }
 
-// switchKey refuses, before anything changes, a host without both keys: it could
-// not go back.
 func switchKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
-	if err := free(ctx, q); err != nil {
+	if err := startSwitch(ctx, q); err != nil || q.Now {
 		return err
 	}
+	if err := wait(ctx, q.Tunnel, time.Minute, (*rotate.Record).Over); err != nil {
+		return err
+	}
+	var err error
+	a.Record, err = readRecord(q.Tunnel)
+	return err
+}
+
+// startSwitch refuses, before anything changes, a host without both keys: it could
+// not go back.
+func startSwitch(ctx context.Context, q rotate.Request) error {
+	unlock, err := alone(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if next := NextFile(q.Tunnel, q.KeyFile); fileKey(next).PublicKey != q.Next {
 		return fault.New("the next key is not in", next, fileKey(next).Why, "wgkeys rotate "+q.Host)
 	}
@@ -201,15 +248,7 @@ func switchKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 		r.Before[key] = time.Time{}
 	}
 	_, save := TestOnlySteps(r, nil, writeRecord)
-	if err := start(ctx, r, save); err != nil || q.Now {
-		return err
-	}
-	if err := wait(ctx, q.Tunnel, time.Minute, (*rotate.Record).Over); err != nil {
-		return err
-	}
-	var err error
-	a.Record, err = readRecord(q.Tunnel)
-	return err
+	return start(ctx, r, save)
 }
 
 // end has the watch end as soon as it is clear which key is in use.

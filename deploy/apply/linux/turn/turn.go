@@ -136,9 +136,7 @@ func (p *part) play(ctx context.Context) error {
 		return err
 	}
 	if r.Ready { // whoever was at it is gone
-		if err := daemon.Start(ctx, process, r.Tunnel); err != nil {
-			return err
-		}
+		daemon.Start(ctx, process, r.Tunnel) // better alone than nobody
 	}
 	hurry()
 	p.record, r.Ready = r, true
@@ -189,7 +187,8 @@ func played(name string) bool {
 		return false
 	}
 	defer lock.Close()
-	return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
+	// A shared lock: of two who ask at once neither takes the other for a player.
+	return unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
 }
 
 func recordPath(name string) string { return filepath.Join(linux.RunDir, name+".turn") }
