@@ -18,7 +18,7 @@ var wanted = []string{
 	"crc32c_generic",                                          // libcrc32c asks for it by another name
 	"wireguard", "veth", "dummy", "tun", "bridge", "tcp_diag", // interfaces
 	"sch_netem", "sch_plug", // delay, and holding packets
-	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_ct", "nft_fib_inet", "nft_socket", "nft_reject_inet",
+	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_ct", "nft_fib_inet", "nft_socket", "nft_reject_inet", "nft_queue", "nfnetlink_queue",
 }
 
 // findModules returns the files of the wanted modules in an order in which
