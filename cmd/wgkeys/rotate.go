@@ -50,7 +50,11 @@ func doRotate(e *env) error {
 	if e.cli.Int("jobs") < 1 {
 		return usage("too few hosts at once for", "wgkeys rotate", "-j begins with 1", "wgkeys rotate --help")
 	}
-	r, err := e.repo()
+	find := e.writing
+	if e.cli.Bool("dry-run") {
+		find = e.repo
+	}
+	r, err := find()
 	if err != nil {
 		return err
 	}
@@ -68,12 +72,13 @@ func doRotate(e *env) error {
 		}
 	}
 	var errs []error
-	for _, x := range turns {
+	for i, x := range turns {
+		if e.ctx.Err() != nil {
+			errs = append(errs, fault.New("stopped before host", x.host, fmt.Sprintf("%d of %d are left", len(turns)-i, len(turns)), "wgkeys rotate "+x.host))
+			break
+		}
 		if err := x.take(); err != nil {
 			errs = append(errs, err)
-		}
-		if e.ctx.Err() != nil {
-			break
 		}
 	}
 	return failures(len(errs), len(turns), errors.Join(errs...))
@@ -202,11 +207,14 @@ func (x *turnOf) report(v rotate.Event) {
 
 // take replaces the key, or finishes a rotation that was interrupted.
 func (x *turnOf) take() error {
-	if err := x.finishHalf(); err != nil {
+	half, err := x.finishHalf()
+	switch {
+	case err != nil:
 		return err
-	}
-	if x.cli.Bool("now") {
+	case x.cli.Bool("now"):
 		return x.takeNow()
+	case half:
+		return nil
 	}
 	next, err := x.repo.ring.Next(x.host, x.tunnel.Name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -226,7 +234,7 @@ func (x *turnOf) take() error {
 		if x.cli.Bool("dry-run") {
 			return nil
 		}
-		err = x.rotation.Finish(x.ctx, survey, x.current, next)
+		err = x.rotation.Finish(x.ctx, x.current, next)
 	case x.cli.Bool("dry-run"):
 		return x.rotation.Sessions(x.ctx, survey)
 	default:
@@ -239,17 +247,18 @@ func (x *turnOf) take() error {
 }
 
 // finishHalf does the second of the two renames at the end of a rotation, where a
-// crash left it to do.
-func (x *turnOf) finishHalf() error {
+// crash left it to do. The hosts have the next key already.
+func (x *turnOf) finishHalf() (half bool, err error) {
 	c, err := x.repo.changeOf(x.host, x.tunnel.Name)
 	if err != nil || !c.half {
-		return err
+		return false, err
 	}
-	if err := x.repo.finishNext(x.host, x.tunnel.Name); err != nil {
-		return err
-	}
+	x.ui.say("%s: the hosts use its next key already; this finishes an earlier rotation in the repository", x.host)
 	x.current = c.next
-	return nil
+	if x.cli.Bool("dry-run") {
+		return true, nil
+	}
+	return true, x.settle(c.next)
 }
 
 // tellLimits says what the promise does not cover on these hosts.
@@ -365,9 +374,31 @@ func (x *turnOf) takeNow() error {
 		x.ui.say("%s: its peers would refuse the key %s at once", x.host, x.current)
 		return nil
 	}
-	next, err := x.nextKey()
+	c, err := x.repo.changeOf(x.host, x.tunnel.Name)
 	if err != nil {
 		return err
+	}
+	first := x.refuse()
+	if !c.underway() || errors.Is(first, errNoNext) {
+		return first
+	}
+	// The next key of an earlier rotation has waited beside the key that was stolen.
+	x.ui.say("%s: the next key of an earlier rotation may be stolen too; it is replaced as well", x.host)
+	if x.current, err = x.repo.ring.Get(x.host, x.tunnel.Name); err != nil {
+		return errors.Join(first, err)
+	}
+	x.rotation.Idle(x.ctx, x.current)
+	return errors.Join(first, x.refuse())
+}
+
+// errNoNext marks the error of a host for which there is no next key.
+var errNoNext = errors.New("the old key is still accepted")
+
+// refuse has all peers take the next key, and nothing else of the host.
+func (x *turnOf) refuse() error {
+	next, err := x.nextKey()
+	if err != nil {
+		return fmt.Errorf("%w; %w", err, errNoNext)
 	}
 	install := func(ctx context.Context) error {
 		if x.onHost() {

@@ -225,8 +225,9 @@ func (s *Survey) alive(peer keyring.PublicKey) bool {
 // Turn replaces the key that the host uses by next, whose private half is on the
 // host already.
 func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) error {
+	var unused keyring.PublicKey
 	if err := r.arm(ctx, s, next); err != nil {
-		r.end(context.WithoutCancel(ctx), next)
+		r.end(context.WithoutCancel(ctx), unused, next)
 		return err
 	}
 	r.report("staged", "the next key of %s waits at %s", r.Host.Host, count(len(r.Peers), "peer"))
@@ -235,23 +236,23 @@ func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 	ctx = context.WithoutCancel(ctx)
 	switch {
 	case errors.Is(err, errNotBegun):
-		r.end(ctx, next)
+		r.end(ctx, unused, next)
 		return err
 	case err != nil:
 		return fault.Wrap(err, "lost sight of the rotation of host", r.Host.Host,
 			"it ends by itself within half a minute, with the next key or the old one; then: wgkeys rotate "+r.Host.Host)
 	case record.Phase != Kept:
-		r.end(ctx, next)
+		r.end(ctx, unused, next)
 		return fault.New("the key of this host was not replaced:", r.Host.Host,
 			record.Why+s.names(r, record.Unproved())+"; it uses the old one again", "wgkeys status "+r.Host.Host+", then wgkeys rotate "+r.Host.Host)
 	}
 	r.report("proved", "%s answered with the next key", count(len(record.Proved), "peer"))
-	r.end(ctx, next)
+	err = r.end(ctx, s.Live(), next)
 	if record.Why != "" {
 		return fault.New("the next key is in use, and not in the key file, on host", r.Host.Host, record.Why,
 			"mend that, then: wgkeys rotate "+r.Host.Host)
 	}
-	return nil
+	return err
 }
 
 // errNotBegun marks the error of a switch that never was.
@@ -320,34 +321,32 @@ func (a Answer) before(r *Record) bool {
 	return r == nil || a.Record != nil && a.Record.Next == r.Next && a.Record.Since == r.Since
 }
 
-// end tells the watchers that nothing more is to come. One that cannot be
-// reached now ends by itself.
-func (r *Rotation) end(ctx context.Context, next keyring.PublicKey) {
-	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+// end tells the watchers that nothing more is to come; with old, that the next key
+// is in use for good. One that cannot be reached now ends by itself. But where its
+// host began anew it is gone, and the host has the old key: so the rotation is not
+// over until all have been heard.
+func (r *Rotation) end(ctx context.Context, old, next keyring.PublicKey) error {
+	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
-		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Next: next})
-		if err != nil {
-			r.report("finished", "%s was not heard from, and removes the old key by itself: %v", p.Host, err)
+		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next})
+		if err == nil || old.IsZero() {
+			return nil
 		}
-		return nil
+		return fault.Wrap(err, "the next key of "+r.Host.Host+" is in use; it is not known whether the old one is gone from peer", p.Host,
+			"wgkeys rotate "+r.Host.Host+" finishes it")
 	})
 }
 
 // Finish completes the rotation of a host that uses next already: an earlier run
-// was lost after the switch.
-func (r *Rotation) Finish(ctx context.Context, s *Survey, old, next keyring.PublicKey) error {
-	if s.host.File.PublicKey != next {
-		if _, err := r.Host.ask(ctx, Request{Do: DoPromote, Tunnel: r.Tunnel, Next: next, KeyFile: r.Host.KeyFile}); err != nil {
-			return err
-		}
+// was lost after the switch. What the kernels and key files have does not tell
+// whether the hosts remember it for the next boot, so all are asked; they do
+// nothing where nothing is left to do.
+func (r *Rotation) Finish(ctx context.Context, old, next keyring.PublicKey) error {
+	if _, err := r.Host.ask(ctx, Request{Do: DoPromote, Tunnel: r.Tunnel, Next: next, KeyFile: r.Host.KeyFile}); err != nil {
+		return err
 	}
 	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
-		_, hasNext := s.peers[i].Live.Peers[next]
-		_, hasOld := s.peers[i].Live.Peers[old]
-		if hasNext && !hasOld {
-			return nil
-		}
 		return r.replace(ctx, p, old, next)
 	})
 }
@@ -365,8 +364,7 @@ func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install
 	// that the peers are about to close.
 	armed := install(ctx)
 	if armed == nil {
-		_, armed = r.Host.ask(ctx, Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: old, Next: next,
-			KeyFile: r.Host.KeyFile, Now: true, Within: delay})
+		armed = r.switchNow(ctx, old, next)
 	}
 	errs := make([]error, len(r.Peers))
 	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
@@ -383,6 +381,33 @@ func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install
 			"when it can be reached: wgkeys push "+r.Host.Host+" && wgkeys apply "+r.Host.Host))
 	}
 	return errors.Join(errs...)
+}
+
+// switchNow has the host change to next from whichever key it uses.
+func (r *Rotation) switchNow(ctx context.Context, old, next keyring.PublicKey) error {
+	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: r.Idle(ctx, old), Next: next,
+		KeyFile: r.Host.KeyFile, Now: true, Within: delay}
+	if q.Old == next { // an earlier run was lost after the switch
+		q.Do = DoPromote
+	}
+	_, err := r.Host.ask(ctx, q)
+	return err
+}
+
+// Idle waits until the host takes part in no rotation, which is not for long, and
+// returns the key that it uses: old where it cannot tell.
+func (r *Rotation) Idle(ctx context.Context, old keyring.PublicKey) keyring.PublicKey {
+	for until := time.Now().Add(delay + DeadMan + linger); ; {
+		a, err := r.Host.Look(ctx, r.Tunnel)
+		if err == nil && a.Record != nil && !a.Record.Over() && time.Now().Before(until) && ctx.Err() == nil {
+			time.Sleep(200 * time.Millisecond)
+			continue
+		}
+		if err != nil || a.Live.PublicKey.IsZero() {
+			return old
+		}
+		return a.Live.PublicKey
+	}
 }
 
 // delay is what the peers have before the host switches.
