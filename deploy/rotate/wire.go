@@ -19,8 +19,9 @@ const (
 	DoWatch   = "watch"   // stage the next key of a peer and wait for it
 	DoSwitch  = "switch"  // change the own key to the next one
 	DoOutcome = "outcome" // tell what became of a switch
-	DoEnd     = "end"     // end the watch as soon as it is clear which key is in use
+	DoEnd     = "end"     // end the watch as soon as it is clear which key is in use; with Old it is clear: the next one
 	DoReplace = "replace" // take the next key of a peer in place of the old one, at once
+	DoRefuse  = "refuse"  // take the old key of a peer no more, though there is no next one
 	DoPromote = "promote" // the next key is in use: make its file the key file
 )
 

@@ -13,6 +13,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/daemon"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -74,6 +75,8 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 		return end(ctx, q)
 	case rotate.DoReplace:
 		return replacePeer(ctx, q)
+	case rotate.DoRefuse:
+		return refuse(q)
 	case rotate.DoPromote:
 		return promote(q)
 	}
@@ -161,8 +164,8 @@ func makeKey(q rotate.Request, a *rotate.Answer) error {
 // ends first. Until unlock nobody else begins either: of two that come at once, one
 // would have the other's record.
 func alone(ctx context.Context, q rotate.Request) (unlock func(), err error) {
-	if r, err := readRecord(q.Tunnel); err == nil && r != nil && r.Next == q.Next && r.Phase == rotate.Armed && played(q.Tunnel) {
-		if err := end(ctx, q); err != nil {
+	if r, err := readRecord(q.Tunnel); err == nil && r != nil && r.Next == q.Next && !r.Switch && r.Phase == rotate.Armed && played(q.Tunnel) {
+		if err := endWatch(ctx, q, r); err != nil {
 			return nil, err
 		}
 	}
@@ -208,10 +211,20 @@ func watch(ctx context.Context, q rotate.Request) error {
 	}
 	defer p.Close()
 	t, save := TestOnlySteps(r, p, writeRecord)
-	if err := t.Stage(q.Old, q.Next); err != nil {
+	live, err := t.Look()
+	if err == nil && live.Peers[q.Next].AllowedIPs > 0 { // a watcher was killed that had followed; to stage would forget them
+		err = t.Follow(q.Next, q.Old)
+	}
+	if err == nil {
+		err = t.Stage(q.Old, q.Next)
+	}
+	if err != nil {
 		return err
 	}
-	return start(ctx, r, save)
+	if err := start(ctx, r, save); err != nil {
+		return errors.Join(err, t.Drop(q.Next))
+	}
+	return nil
 }
 
 func switchKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
@@ -234,6 +247,10 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 		return err
 	}
 	defer unlock()
+	// A rename would replace the link and leave the old key where it leads to.
+	if info, err := os.Lstat(q.KeyFile); err == nil && !info.Mode().IsRegular() {
+		return fault.New("cannot replace key file", q.KeyFile, "it is no regular file", "make it one, or name another private_key_file")
+	}
 	if next := NextFile(q.Tunnel, q.KeyFile); fileKey(next).PublicKey != q.Next {
 		return fault.New("the next key is not in", next, fileKey(next).Why, "wgkeys rotate "+q.Host)
 	}
@@ -251,17 +268,33 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 	return start(ctx, r, save)
 }
 
-// end has the watch end as soon as it is clear which key is in use.
+// end has the watch end as soon as it is clear which key is in use. Where it is
+// clear to the controller, and a watch came to another end or is forgotten because
+// the host began anew, the next key takes the old one's place here.
 func end(ctx context.Context, q rotate.Request) error {
 	r, err := readRecord(q.Tunnel)
-	if err != nil || r == nil || r.Next != q.Next || r.Switch {
+	if err == nil && r != nil && r.Next == q.Next && !r.Switch {
+		if err = endWatch(ctx, q, r); err == nil {
+			r, err = readRecord(q.Tunnel)
+		}
+	}
+	if err != nil || q.Old.IsZero() || r != nil && r.Next == q.Next && r.Phase == rotate.Kept {
 		return err
 	}
+	return replacePeer(ctx, q)
+}
+
+// endWatch also plays a watch to its end whose processes are gone, both of them.
+func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record) error {
 	if err := replace(endPath(q.Tunnel), []byte(q.Next.String())); err != nil {
 		return err
 	}
-	over := func(r *rotate.Record) bool { return r.Over() || !played(q.Tunnel) }
-	if err := wait(ctx, q.Tunnel, 15*time.Second, over); err != nil {
+	if !r.Over() && !played(q.Tunnel) {
+		if err := daemon.Start(ctx, process, q.Tunnel); err != nil {
+			return err
+		}
+	}
+	if err := wait(ctx, q.Tunnel, 15*time.Second, (*rotate.Record).Over); err != nil {
 		return err
 	}
 	// The second process lets go of its lock a moment later.
@@ -299,6 +332,17 @@ func replacePeer(ctx context.Context, q rotate.Request) error {
 		return err
 	}
 	return linux.RekeyPeer(ctx, q.Tunnel, q.Old, q.Next)
+}
+
+// refuse takes a peer away, with all that it was allowed. What the host remembers
+// of it stays: an apply says whether it is to come back.
+func refuse(q rotate.Request) error {
+	d, err := openDevice(q.Tunnel, q.KeyFile)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Drop(q.Old)
 }
 
 func promote(q rotate.Request) error {
