@@ -99,7 +99,7 @@ func rotationEvents(t *testing.T, u *users) {
 		}
 		phases = append(phases, e.Phase)
 	}
-	if got := strings.Join(phases, " "); got != "staged proved" {
+	if got := strings.Join(phases, " "); got != "staged proved finished" {
 		t.Errorf("phases %q", got)
 	}
 	if u.pub("basalt") == old {

@@ -66,10 +66,8 @@ func doRotate(e *env) error {
 		e.ui.say("nothing to do: no key is due")
 		return nil
 	}
-	if !e.cli.Bool("dry-run") {
-		if err := e.askForTurns(turns); err != nil {
-			return err
-		}
+	if err := e.askForTurns(turns); err != nil {
+		return err
 	}
 	var errs []error
 	for i, x := range turns {
@@ -99,7 +97,7 @@ func (e *env) askForTurns(turns []*turnOf) error {
 			e.ui.say("%s %s gets a new key; %s will follow", x.host, x.tunnel.Name, peers)
 		}
 	}
-	if e.cli.Bool("yes") {
+	if e.cli.Bool("yes") || e.cli.Bool("dry-run") {
 		return nil
 	}
 	yes, err := e.ui.ask(fmt.Sprintf("rotate %d of them?", len(turns)))
@@ -130,7 +128,7 @@ func (r *repo) turns(e *env) ([]*turnOf, error) {
 		}
 	}
 	var turns []*turnOf
-	known := map[string]bool{}
+	ids, known, skips := e.identities(), map[string]bool{}, e.cli.StringSlice("skip")
 	for _, name := range names {
 		t, err := tunnel.Parse(r.tunnels(), name)
 		if err != nil {
@@ -139,17 +137,18 @@ func (r *repo) turns(e *env) ([]*turnOf, error) {
 		for _, host := range t.Hosts() {
 			known[host] = true
 			isDue := slices.ContainsFunc(due, func(k hostKey) bool { return k.Host == host && k.Tunnel == name })
-			if len(e.names()) > 0 && !slices.Contains(e.names(), host) || e.cli.Bool("due") && !isDue {
+			named := slices.Contains(e.names(), host)
+			if len(e.names()) > 0 && !named || e.cli.Bool("due") && !isDue || !named && slices.Contains(skips, host) {
 				continue
 			}
-			x, err := r.turnOf(e, t, host)
+			x, err := r.turnOf(e, t, host, ids)
 			if err != nil {
 				return nil, err
 			}
 			turns = append(turns, x)
 		}
 	}
-	for _, name := range slices.Concat(e.names(), e.cli.StringSlice("skip")) {
+	for _, name := range slices.Concat(e.names(), skips) {
 		if !known[name] {
 			return nil, fault.New("no such host", name, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 		}
@@ -169,7 +168,7 @@ type turnOf struct {
 	skipped  []string
 }
 
-func (r *repo) turnOf(e *env, t *tunnel.Tunnel, host string) (*turnOf, error) {
+func (r *repo) turnOf(e *env, t *tunnel.Tunnel, host string, ids *vault.Identities) (*turnOf, error) {
 	current, err := r.ring.Get(host, t.Name)
 	if err != nil {
 		return nil, fault.Wrap(err, "no key to replace on host", host, "wgkeys gen "+host)
@@ -178,7 +177,7 @@ func (r *repo) turnOf(e *env, t *tunnel.Tunnel, host string) (*turnOf, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &turnOf{env: e, repo: r, tunnel: t, host: host, current: current, ids: e.identities()}
+	x := &turnOf{env: e, repo: r, tunnel: t, host: host, current: current, ids: ids}
 	x.rotation = &rotate.Rotation{Tunnel: t.Name, Jobs: e.cli.Int("jobs"), NoHold: e.cli.Bool("no-hold"), Report: x.report}
 	if x.rotation.Host, err = e.party(t, host); err != nil {
 		return nil, err
@@ -202,7 +201,7 @@ func (x *turnOf) report(v rotate.Event) {
 		x.ui.event(v)
 		return
 	}
-	x.ui.say("%s: %s", v.Host, v.Text)
+	x.ui.say("%s %s: %s", v.Host, v.Tunnel, v.Text)
 }
 
 // take replaces the key, or finishes a rotation that was interrupted.
@@ -362,7 +361,9 @@ func (x *turnOf) settle(next keyring.PublicKey) error {
 		x.ui.warn(fault.New("left behind by the rotation of "+x.host+":", name, "it still has the old key",
 			"wgkeys apply "+name+"; without wgkeys there: replace the public key of "+x.host+" by "+next.String()))
 	}
-	if !x.cli.Bool("json") {
+	if x.cli.Bool("json") {
+		x.ui.event(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "finished", Key: next})
+	} else {
 		x.ui.printf("%s %s %s\n", x.host, x.tunnel.Name, next)
 	}
 	return nil
@@ -379,7 +380,10 @@ func (x *turnOf) takeNow() error {
 		return err
 	}
 	first := x.refuse()
-	if !c.underway() || errors.Is(first, errNoNext) {
+	if errors.Is(first, errNoNext) {
+		return errors.Join(first, x.rotation.Refuse(x.ctx, x.current))
+	}
+	if !c.underway() {
 		return first
 	}
 	// The next key of an earlier rotation has waited beside the key that was stolen.
@@ -392,7 +396,7 @@ func (x *turnOf) takeNow() error {
 }
 
 // errNoNext marks the error of a host for which there is no next key.
-var errNoNext = errors.New("the old key is still accepted")
+var errNoNext = errors.New("there is no other key for it yet")
 
 // refuse has all peers take the next key, and nothing else of the host.
 func (x *turnOf) refuse() error {

@@ -33,9 +33,11 @@ type Rotation struct {
 
 // An Event is something that happened.
 type Event struct {
-	Host  string `json:"host"`           // whose key is replaced
-	Phase string `json:"phase"`          // "look", "staged", "switched", "proved", "finished"
-	Text  string `json:"text,omitempty"` // in words
+	Host   string            `json:"host"` // whose key is replaced
+	Tunnel string            `json:"tunnel"`
+	Phase  string            `json:"phase"`          // "look", "staged", "proved" or "refused", and "finished"
+	Text   string            `json:"text,omitempty"` // in words
+	Key    keyring.PublicKey `json:"key,omitzero"`   // finished: the new one
 }
 
 // fresh is the age up to which a handshake tells that a session is alive: one
@@ -366,21 +368,58 @@ func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install
 	if armed == nil {
 		armed = r.switchNow(ctx, old, next)
 	}
-	errs := make([]error, len(r.Peers))
-	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
-		if err := r.replace(ctx, p, old, next); err != nil {
-			errs[i] = fault.Wrap(err, "the stolen key of "+r.Host.Host+" is still accepted by peer", p.Host,
+	err := r.refused(ctx, old, func(ctx context.Context, p Party) error { return r.replace(ctx, p, old, next) })
+	if armed == nil {
+		armed = r.outcomeNow(ctx, next)
+	}
+	if armed != nil {
+		armed = fault.Wrap(armed, "the next key is not in use on host", r.Host.Host,
+			"when it can be reached: wgkeys push "+r.Host.Host+" && wgkeys apply "+r.Host.Host)
+	}
+	return errors.Join(err, armed)
+}
+
+// Refuse has no peer take a stolen key any more, where there is no other one to
+// take in its place.
+func (r *Rotation) Refuse(ctx context.Context, old keyring.PublicKey) error {
+	return r.refused(ctx, old, func(ctx context.Context, p Party) error {
+		_, err := p.ask(ctx, Request{Do: DoRefuse, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old})
+		return err
+	})
+}
+
+// refused asks every peer to take a key no more, and names those that still do.
+func (r *Rotation) refused(ctx context.Context, old keyring.PublicKey, ask func(context.Context, Party) error) error {
+	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+		if err := ask(ctx, p); err != nil {
+			return fault.Wrap(err, "the stolen key of "+r.Host.Host+" is still accepted by peer", p.Host,
 				"at once, on "+p.Host+": wg set "+r.Tunnel+" peer "+old.String()+" remove")
-			return nil
 		}
-		r.report("proved", "%s refuses the old key", p.Host)
+		r.report("refused", "%s refuses the old key", p.Host)
 		return nil
 	})
-	if armed != nil {
-		errs = append(errs, fault.Wrap(armed, "the next key is not on host", r.Host.Host,
-			"when it can be reached: wgkeys push "+r.Host.Host+" && wgkeys apply "+r.Host.Host))
+}
+
+// outcomeNow asks what became of the switch, when it was to be done.
+func (r *Rotation) outcomeNow(ctx context.Context, next keyring.PublicKey) error {
+	var err error
+	for until := time.Now().Add(delay + DeadMan); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(500 * time.Millisecond) {
+		var a Answer
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		a, err = r.Host.ask(try, Request{Do: DoOutcome, Tunnel: r.Tunnel, Next: next, KeyFile: r.Host.KeyFile})
+		cancel()
+		switch {
+		case err != nil: // the way there may have to come back first
+		case a.Record == nil || a.Record.Phase == Kept && a.Record.Why == "":
+			return nil // nothing was to be done, or it is
+		case a.Record.Over():
+			return errors.New(a.Record.Why)
+		}
 	}
-	return errors.Join(errs...)
+	if err == nil {
+		err = errors.New("it does not say that it has changed to it")
+	}
+	return err
 }
 
 // switchNow has the host change to next from whichever key it uses.
@@ -475,7 +514,7 @@ func (r *Rotation) run(ctx context.Context, from int, f func(context.Context, in
 
 func (r *Rotation) report(phase, format string, args ...any) {
 	if r.Report != nil {
-		r.Report(Event{r.Host.Host, phase, fmt.Sprintf(format, args...)})
+		r.Report(Event{Host: r.Host.Host, Tunnel: r.Tunnel, Phase: phase, Text: fmt.Sprintf(format, args...)})
 	}
 }
 

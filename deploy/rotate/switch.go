@@ -51,10 +51,14 @@ func (s *Switch) begin(live Live) error {
 	for key := range r.Before {
 		r.Before[key] = live.Peers[key].Handshake
 	}
-	now := s.Clock()
+	now, armed := s.Clock(), *r
 	r.Deadline = now + DeadMan
 	r.enter(Switched, now)
-	return s.Save(r)
+	err := s.Save(r)
+	if err != nil {
+		*r = armed
+	}
+	return err
 }
 
 // prove switches, and waits for the proof.

@@ -137,7 +137,7 @@ func (w *Watcher) settle(p Phase) error {
 			return err
 		}
 		if err := w.Tunnel.Rekey(r.Old, r.Next); err != nil {
-			return err
+			r.Why = err.Error() // the next key is in use all the same: an apply sees to the rest
 		}
 	}
 	r.enter(p, w.Clock())
