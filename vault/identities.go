@@ -4,17 +4,21 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"filippo.io/age"
 	"filippo.io/age/agessh"
+	"filippo.io/age/armor"
+	"filippo.io/age/plugin"
 	"golang.org/x/crypto/ssh"
 
 	"wgkeys/keyring/fault"
@@ -32,20 +36,53 @@ type Place struct {
 }
 
 // Identities are the identities of a run. The files are read once, when the
-// first vault file is opened, in the order given. Several goroutines may share
-// them.
+// first vault file is opened, in the order given. Those that ask nobody are
+// tried before those under a passphrase, and these before those of age plugins.
+// Several goroutines may share them.
 type Identities struct {
+	Asker Asker // asks for passphrases; nil: nobody does
+
 	places []Place
 	once   sync.Once
-	ids    []age.Identity
 	told   []string // of each place, what was found there
 	loose  []*fault.Fault
 	err    error
+
+	talk   sync.Mutex // held while a person or a plugin is asked
+	mu     sync.RWMutex
+	found  identityFile
+	opened map[[sha256.Size]byte]opened // by plugins
+}
+
+// An identityFile is what identity files hold.
+type identityFile struct {
+	silent  []age.Identity
+	locked  []*locked
+	plugins []pluginIdentity
+}
+
+func (f identityFile) empty() bool { return len(f.silent)+len(f.locked)+len(f.plugins) == 0 }
+
+func (f *identityFile) add(g identityFile) {
+	f.silent = append(slices.Clip(f.silent), g.silent...)
+	f.locked = append(slices.Clip(f.locked), g.locked...)
+	f.plugins = append(slices.Clip(f.plugins), g.plugins...)
+}
+
+func (f identityFile) String() string {
+	switch n := len(f.silent) + len(f.plugins); {
+	case len(f.locked) > 0:
+		return "an identity under a passphrase"
+	case n == 1:
+		return "one identity"
+	default:
+		return fmt.Sprintf("%d identities", n)
+	}
 }
 
 // FindIdentities returns the identities in places. It reads nothing yet.
 func FindIdentities(places ...Place) *Identities {
-	return &Identities{places: places}
+	return &Identities{places: places, opened: map[[sha256.Size]byte]opened{}}
 }
 
 // Warnings returns a fault for each identity file that others can read, of
@@ -53,12 +90,12 @@ func FindIdentities(places ...Place) *Identities {
 // goroutine may use i any more.
 func (i *Identities) Warnings() []*fault.Fault { return i.loose }
 
-// Recipients returns the recipients of those identities that are age's own, as
-// a recipients file spells them.
+// Recipients returns the recipients of those identities that are age's own and
+// under no passphrase, as a recipients file spells them.
 func (i *Identities) Recipients() ([]string, error) {
-	ids, err := i.load()
+	err := i.load()
 	var all []string
-	for _, id := range ids {
+	for _, id := range i.found.silent {
 		switch id := id.(type) {
 		case *age.HybridIdentity:
 			all = append(all, id.Recipient().String())
@@ -76,19 +113,19 @@ func (i *Identities) searched() []string {
 	return i.told
 }
 
-func (i *Identities) load() ([]age.Identity, error) {
+func (i *Identities) load() error {
 	i.once.Do(func() {
 		for _, p := range i.places {
 			i.err = errors.Join(i.err, i.loadPlace(p))
 		}
 	})
-	return i.ids, i.err
+	return i.err
 }
 
 // loadPlace fails only for an explicit place; what it found in any other is
 // told when no identity matches.
 func (i *Identities) loadPlace(p Place) error {
-	ids, loose, err := readIdentities(p.Path)
+	found, loose, err := readIdentities(p.Path)
 	what := fmt.Sprintf("%s (%s): ", p.Path, p.Why)
 	if err != nil {
 		i.told = append(i.told, what+err.Error())
@@ -101,98 +138,140 @@ func (i *Identities) loadPlace(p Place) error {
 		i.loose = append(i.loose, fault.New("others can read the identity file", p.Path,
 			fmt.Sprintf("its mode is %04o", loose), "chmod 600 "+p.Path))
 	}
-	i.told = append(i.told, what+count(len(ids)))
-	i.ids = append(i.ids, ids...)
+	i.told = append(i.told, what+found.String())
+	i.found.add(found)
 	return nil
-}
-
-func count(n int) string {
-	if n == 1 {
-		return "one identity"
-	}
-	return fmt.Sprintf("%d identities", n)
 }
 
 // readIdentities reads an identity file: age's own or an SSH private key. The
 // mode is not zero if others than the owner can read the file. A pipe, as the
 // shell's <(...) makes one, is as good as a file.
-func readIdentities(path string) (ids []age.Identity, loose os.FileMode, err error) {
+func readIdentities(path string) (found identityFile, loose os.FileMode, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, 0, fault.Errno(err)
+		return found, 0, fault.Errno(err)
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 		loose = info.Mode().Perm()
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxIdentities+1))
-	defer clear(text)
 	if err != nil {
-		return nil, 0, fault.Errno(err)
+		return found, 0, fault.Errno(err)
 	}
 	if len(text) > maxIdentities {
-		return nil, 0, fmt.Errorf("larger than %d MiB", maxIdentities>>20)
+		return found, 0, fmt.Errorf("larger than %d MiB", maxIdentities>>20)
 	}
-	ids, err = parseIdentities(text)
-	return ids, loose, err
+	found, err = parseIdentities(path, text)
+	if len(found.locked) == 0 {
+		clear(text)
+	}
+	return found, loose, err
 }
 
 // parseIdentities never quotes the text, nor the errors of age and ssh that do.
-func parseIdentities(text []byte) ([]age.Identity, error) {
+// A file under a passphrase keeps the text.
+func parseIdentities(path string, text []byte) (identityFile, error) {
 	switch trimmed := bytes.TrimSpace(text); {
-	case bytes.HasPrefix(trimmed, []byte("age-encryption.org/")),
-		bytes.HasPrefix(trimmed, []byte("-----BEGIN AGE ")):
-		return nil, errors.New("an identity file under a passphrase is not supported")
+	case bytes.HasPrefix(trimmed, []byte("age-encryption.org/")), bytes.HasPrefix(trimmed, []byte(armor.Header)):
+		return parseEncrypted(path, text)
 	case bytes.HasPrefix(trimmed, []byte("-----BEGIN ")):
-		return parseSSHIdentity(text)
+		return parseSSHIdentity(path, text)
 	}
-	var ids []age.Identity
+	return parsePlain(text)
+}
+
+func parseEncrypted(path string, text []byte) (found identityFile, err error) {
+	file, err := dearmor(text)
+	if err != nil {
+		return found, err
+	}
+	var header stanzaReader
+	if _, ok := errors.AsType[*age.NoIdentityMatchError](header.read(file)); !ok {
+		return found, errors.New("its age header is cut short or changed")
+	}
+	if len(header.stanzas) != 1 || header.stanzas[0].Type != "scrypt" {
+		return found, errors.New("it is encrypted, but not under a passphrase")
+	}
+	return identityFile{locked: []*locked{{path: path, text: file}}}, nil
+}
+
+// parsePlain reads age's own form, one identity a line.
+func parsePlain(text []byte) (found identityFile, err error) {
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for n := 1; lines.Scan(); n++ {
 		line := lines.Text()
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		id, err := parseIdentity(line)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
+		if err := found.parseLine(line); err != nil {
+			return identityFile{}, fmt.Errorf("line %d: %w", n, err)
 		}
-		ids = append(ids, id)
 	}
-	if lines.Err() != nil || len(ids) == 0 {
-		return nil, errors.New("no identity in it")
+	if lines.Err() != nil || found.empty() {
+		return identityFile{}, errors.New("no identity in it")
 	}
-	return ids, nil
+	return found, nil
 }
 
-func parseIdentity(line string) (id age.Identity, err error) {
+func (f *identityFile) parseLine(line string) (err error) {
+	var id age.Identity
 	switch {
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
 		id, err = age.ParseX25519Identity(line)
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
 		id, err = age.ParseHybridIdentity(line)
 	case strings.HasPrefix(line, "AGE-PLUGIN-"):
-		return nil, errors.New("identities of age plugins are not supported")
+		name, _, err := plugin.ParseIdentity(line)
+		if err != nil {
+			return errCharacter
+		}
+		f.plugins = append(f.plugins, pluginIdentity{name, line})
+		return nil
 	case strings.HasPrefix(line, "age1"):
-		return nil, errors.New("a recipient, not an identity")
+		return errors.New("a recipient, not an identity")
 	default:
-		return nil, errors.New("an identity begins with AGE-SECRET-KEY-")
+		return errors.New("an identity begins with AGE-SECRET-KEY- or AGE-PLUGIN-")
 	}
 	if err != nil {
-		return nil, errors.New("a character is wrong, missing or too many")
+		return errCharacter
 	}
-	return id, nil
+	f.silent = append(f.silent, id)
+	return nil
 }
 
-func parseSSHIdentity(text []byte) ([]age.Identity, error) {
+var (
+	errCharacter = errors.New("a character is wrong, missing or too many")
+	errNoSSH     = errors.New("no SSH key of type ed25519 or RSA")
+)
+
+func parseSSHIdentity(path string, text []byte) (found identityFile, err error) {
 	id, err := agessh.ParseIdentity(text)
-	if _, ok := errors.AsType[*ssh.PassphraseMissingError](err); ok {
-		return nil, errors.New("an SSH key under a passphrase is not supported")
+	if missing, ok := errors.AsType[*ssh.PassphraseMissingError](err); ok {
+		return parseLockedSSH(path, text, missing.PublicKey)
 	}
 	if err != nil {
-		return nil, errors.New("no SSH key of type ed25519 or RSA")
+		return found, errNoSSH
 	}
-	return []age.Identity{id}, nil
+	return identityFile{silent: []age.Identity{id}}, nil
+}
+
+// parseLockedSSH needs the public key, so that nobody is asked for a passphrase
+// that does not help. Old forms of the file do not hold it.
+func parseLockedSSH(path string, text []byte, public ssh.PublicKey) (found identityFile, err error) {
+	if public == nil {
+		line, err := os.ReadFile(path + ".pub")
+		if err == nil {
+			public, _, _, _, err = ssh.ParseAuthorizedKey(line)
+		}
+		if err != nil {
+			return found, errors.New("an SSH key of an old form under a passphrase, and its public key is not beside it in a file .pub")
+		}
+	}
+	if t := public.Type(); t != ssh.KeyAlgoED25519 && t != ssh.KeyAlgoRSA {
+		return found, errNoSSH
+	}
+	return identityFile{locked: []*locked{{path: path, text: text, public: public}}}, nil
 }
 
 // NewIdentity makes an identity and writes it to path as a new file of mode

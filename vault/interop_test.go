@@ -53,7 +53,7 @@ func interop(t *testing.T, ageBin, keygen string, postQuantum bool) {
 		args = append(args, "-pq")
 	}
 	run(t, "", keygen, args...)
-	v := Vault{filepath.Join(dir, "vault")}
+	v := Vault{Dir: filepath.Join(dir, "vault")}
 	recipients := filepath.Join(v.Dir, "recipients.txt")
 	writeFile(t, recipients, "# alice\n"+run(t, "", keygen, "-y", id))
 	ids := FindIdentities(Place{id, "-i", true})

@@ -114,7 +114,7 @@ func TestStanzaRefused(t *testing.T) {
 // rule against mixing.
 func TestNeverAlone(t *testing.T) {
 	m := metas(t)[0]
-	if _, err := encrypt(m, []byte("text"), nil); err == nil {
+	if _, err := encrypt(m, []byte("text"), nil, nil); err == nil {
 		t.Error("a file without recipients")
 	}
 	for _, postQuantum := range []bool{false, true} {
@@ -122,11 +122,18 @@ func TestNeverAlone(t *testing.T) {
 		if err := r.parse(newRecipient(t, postQuantum)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := encrypt(m, []byte("text"), Recipients{r}); err != nil {
+		labels, err := r.labels()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := encrypt(m, []byte("text"), Recipients{r}, labels); err != nil {
 			t.Error(err)
 		}
 		r.PostQuantum = !postQuantum
-		if _, err := encrypt(m, []byte("text"), Recipients{r}); err == nil {
+		if labels, err = r.labels(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := encrypt(m, []byte("text"), Recipients{r}, labels); err == nil {
 			t.Error("age does not see our labels")
 		}
 	}

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +46,10 @@ func (v Vault) OpenKey(host, file string, want keyring.PublicKey, ids *Identitie
 	if err != nil {
 		return keyring.PrivateKey{}, err
 	}
+	return s.openKey(v, host, want, ids)
+}
+
+func (s *sealed) openKey(v Vault, host string, want keyring.PublicKey, ids *Identities) (keyring.PrivateKey, error) {
 	if s.meta.Version != 0 && s.meta.PublicKey != want {
 		return keyring.PrivateKey{}, s.mismatch("it is for the public key %s, the keyring has %s", s.meta.PublicKey, want)
 	}
@@ -71,6 +76,10 @@ func (v Vault) OpenPSK(host, file string, want string, ids *Identities) (keyring
 	if err != nil {
 		return keyring.PresharedKey{}, err
 	}
+	return s.openPSK(v, host, want, ids)
+}
+
+func (s *sealed) openPSK(v Vault, host string, want string, ids *Identities) (keyring.PresharedKey, error) {
 	if s.meta.Version != 0 && s.meta.PSK != want {
 		return keyring.PresharedKey{}, s.mismatch("it is for the preshared key %s, the other host has %s", s.meta.PSK, want)
 	}
@@ -96,8 +105,9 @@ const maxText = 64
 // sealed is a vault file before it is decrypted.
 type sealed struct {
 	path string
-	age  []byte // without its armor
-	meta Meta   // of version 0 if there is none
+	age  []byte            // without its armor
+	sum  [sha256.Size]byte // of the file as it is
+	meta Meta              // of version 0 if there is none
 }
 
 // read reads host's file and compares its metadata with its path.
@@ -122,6 +132,7 @@ func (v Vault) read(host, file string) (*sealed, error) {
 		return nil, s.fault(fmt.Errorf("%w: it holds a secret key in the clear, which must no longer be used", ErrDamaged),
 			"rm "+s.path+" and its public key in keyring/"+host+"/, then wgkeys gen "+host)
 	}
+	s.sum = sha256.Sum256(text)
 	if s.age, err = dearmor(text); err != nil {
 		return nil, s.damaged(err)
 	}
@@ -172,28 +183,36 @@ func (s *sealed) readMeta() error {
 // decrypt fills text and returns how much of it. The whole file was
 // authenticated when it succeeds.
 func (s *sealed) decrypt(v Vault, host string, ids *Identities, text *[maxText]byte) (int, error) {
-	all, err := ids.load()
-	if err != nil {
+	if err := ids.load(); err != nil {
 		return 0, err
 	}
-	if len(all) == 0 {
-		return 0, s.noIdentity(v, host, ids)
-	}
-	r, err := age.Decrypt(bytes.NewReader(s.age), all...)
+	r, err := age.Decrypt(bytes.NewReader(s.age), ids)
 	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
 		return 0, s.noIdentity(v, host, ids)
+	}
+	if f, ok := errors.AsType[*fault.Fault](err); ok { // of a passphrase or a plugin
+		return 0, s.fault(f, "")
 	}
 	if err != nil {
 		return 0, s.damaged(errors.New("its age header was changed after it was made"))
 	}
-	n, err := io.ReadFull(r, text[:])
-	switch err {
-	case io.EOF, io.ErrUnexpectedEOF:
-		return n, nil
-	case nil:
-		return 0, s.fault(fmt.Errorf("%w: it holds more than a key", ErrMismatch), "")
+	return s.content(r, text)
+}
+
+// content reads to the end, which age says that it was: a file that was cut
+// short ends with another error, io.ErrUnexpectedEOF among them.
+func (s *sealed) content(r io.Reader, text *[maxText]byte) (n int, err error) {
+	for n < len(text) {
+		k, err := r.Read(text[n:])
+		n += k
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return 0, s.damaged(errors.New("its content is cut short or changed"))
+		}
 	}
-	return 0, s.damaged(errors.New("its content is cut short or changed"))
+	return 0, s.fault(fmt.Errorf("%w: it holds more than a key", ErrMismatch), "")
 }
 
 // noIdentity tells who could open s, and where an identity was looked for.
@@ -206,8 +225,11 @@ func (s *sealed) noIdentity(v Vault, host string, ids *Identities) error {
 	for _, line := range ids.searched() {
 		fmt.Fprintf(&b, "\n  searched %s", line)
 	}
-	return s.fault(fmt.Errorf("%w%s", ErrNoIdentity, b.String()),
-		"give the identity of one of them with -i FILE")
+	hint := "give the identity of one of them with -i FILE"
+	if v.Sealed(host) {
+		hint = OnHost(host)
+	}
+	return s.fault(fmt.Errorf("%w%s", ErrNoIdentity, b.String()), hint)
 }
 
 func (s *sealed) mismatch(format string, a ...any) error {

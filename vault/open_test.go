@@ -42,12 +42,12 @@ func stock(t testing.TB, v Vault, host, text string) string {
 // forge encrypts text under metadata that need not be true.
 func forge(t testing.TB, v Vault, m Meta, text []byte) string {
 	t.Helper()
-	rs, err := v.Recipients(m.Host)
+	rs, labels, err := v.Lists().labelled(m.Host)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.Created = made
-	file, err := encrypt(m, text, rs)
+	file, err := encrypt(m, text, rs, labels)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,14 +3,16 @@ package vault
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
 	"filippo.io/age/agessh"
+	"filippo.io/age/plugin"
+	"filippo.io/age/tag"
 	"golang.org/x/crypto/ssh"
 
 	"wgkeys/keyring/fault"
@@ -19,6 +21,7 @@ import (
 
 const (
 	recipientsFile = "recipients.txt"
+	onlyFile       = "recipients.only.txt"
 	maxRecipients  = 1 << 20
 )
 
@@ -29,9 +32,10 @@ type Recipient struct {
 	Line        int
 	Text        string // its one spelling, of which Fingerprint is made
 	Fingerprint Fingerprint
-	PostQuantum bool
+	PostQuantum bool // of a plugin's recipient nobody knows before it is used
 
-	age age.Recipient
+	age   age.Recipient
+	asker Asker
 }
 
 // String names r for a person: `alice (vault/recipients.txt:3)`.
@@ -40,6 +44,11 @@ func (r Recipient) String() string {
 		return r.at()
 	}
 	return fmt.Sprintf("%s (%s)", r.Name, r.at())
+}
+
+func (r Recipient) isPlugin() bool {
+	_, ok := r.age.(*plugin.Recipient)
+	return ok
 }
 
 func (r Recipient) at() string { return fmt.Sprintf("%s:%d", r.File, r.Line) }
@@ -87,30 +96,8 @@ func (rs Recipients) name(f Fingerprint) string {
 	return "a recipient that is no longer listed (" + f.String() + ")"
 }
 
-// Recipients returns whom host's secrets are to be encrypted to: the lines of
-// vault/recipients.txt, then those of vault/HOST/recipients.txt if there is
-// one. The files are those that age -R reads. A comment names the lines below
-// it, up to an empty line or the next comment.
-func (v Vault) Recipients(host string) (Recipients, error) {
-	if err := checkHost(host); err != nil {
-		return nil, err
-	}
-	all := filepath.Join(v.Dir, recipientsFile)
-	rs, err := v.readRecipients(all)
-	if err != nil {
-		return nil, err
-	}
-	more, err := v.readRecipients(filepath.Join(v.Dir, host, recipientsFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	rs = unique(append(rs, more...))
-	if len(rs) == 0 {
-		return nil, fault.New("no recipients in", all,
-			"nobody could open the secrets of "+host, "age-keygen -y IDENTITY >> "+all)
-	}
-	return rs, rs.checkMix()
-}
+// Recipients returns whom host's secrets are to be encrypted to, see [Lists.Of].
+func (v Vault) Recipients(host string) (Recipients, error) { return v.Lists().Of(host) }
 
 func unique(rs Recipients) Recipients {
 	seen := make(map[Fingerprint]bool)
@@ -124,24 +111,75 @@ func unique(rs Recipients) Recipients {
 	return out
 }
 
-// checkMix refuses what age would refuse too, but names the lines: a single
+// labels are those of all of rs: age encrypts only to recipients that have the
+// same. It refuses what age would refuse too, but names the lines: a single
 // classic recipient gives the secret to whoever keeps the file until there is a
 // quantum computer, whatever the others are.
-func (rs Recipients) checkMix() error {
-	var strong, classic []string
+func (rs Recipients) labels(of func(Recipient) ([]string, error)) ([]string, error) {
+	var kinds []string
+	at := map[string][]string{}
 	for _, r := range rs {
-		if r.PostQuantum {
-			strong = append(strong, r.at())
-		} else {
-			classic = append(classic, r.at())
+		labels, err := of(r)
+		if err != nil {
+			return nil, err
 		}
+		kind := kindOf(labels)
+		if at[kind] == nil {
+			kinds = append(kinds, kind)
+		}
+		at[kind] = append(at[kind], r.at())
 	}
-	if len(strong) == 0 || len(classic) == 0 {
-		return nil
+	if len(kinds) > 1 {
+		return nil, clash(kinds, at)
 	}
-	return fault.New("cannot mix post-quantum and classic recipients", "",
-		fmt.Sprintf("post-quantum: %s; classic: %s", strings.Join(strong, ", "), strings.Join(classic, ", ")),
-		"age-keygen -pq -o IDENTITY")
+	if len(rs) == 0 {
+		return nil, nil
+	}
+	return of(rs[0])
+}
+
+const postQuantum = "postquantum" // age's label, C2SP age.md
+
+func kindOf(labels []string) string {
+	switch {
+	case len(labels) == 0:
+		return "classic"
+	case slices.Equal(labels, []string{postQuantum}):
+		return "post-quantum"
+	}
+	return strings.Join(labels, "+")
+}
+
+func clash(kinds []string, at map[string][]string) error {
+	slices.SortFunc(kinds, func(a, b string) int { return strings.Compare(b, a) }) // post-quantum first
+	var why []string
+	for _, kind := range kinds {
+		why = append(why, kind+": "+strings.Join(at[kind], ", "))
+	}
+	return fault.New("cannot mix "+strings.Join(kinds, " and ")+" recipients", "", strings.Join(why, "; "), "age-keygen -pq -o IDENTITY")
+}
+
+// labels are those of r. Only a plugin itself knows those of its recipients: it
+// is asked to wrap a key that nothing is encrypted with.
+func (r Recipient) labels() ([]string, error) {
+	p, ok := r.age.(*plugin.Recipient)
+	if !ok && r.PostQuantum {
+		return []string{postQuantum}, nil
+	}
+	if !ok {
+		return nil, nil
+	}
+	key := make([]byte, fileKeySize)
+	rand.Read(key)
+	_, labels, err := p.WrapWithLabels(key)
+	if missing, ok := errors.AsType[*plugin.NotFoundError](err); ok {
+		name := program(missing.Name)
+		return nil, fault.New("no program for the recipient at", r.at(), name+" is in no folder of PATH", "install "+name)
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, "the age plugin refuses the recipient at", r.at(), "")
+	}
+	return slices.Sorted(slices.Values(labels)), nil
 }
 
 func (v Vault) readRecipients(path string) (Recipients, error) {
@@ -161,7 +199,7 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 		case isComment:
 			name = strings.TrimSpace(comment)
 		default:
-			r := Recipient{Name: name, File: path, Line: n}
+			r := Recipient{Name: name, File: path, Line: n, asker: v.Asker}
 			if err := r.parse(line); err != nil {
 				return nil, fault.Wrap(err, "no valid recipient at", r.at(), "")
 			}
@@ -181,8 +219,10 @@ func (r *Recipient) parse(line string) error {
 	switch {
 	case strings.HasPrefix(line, "age1pq1"):
 		err = r.parseHybrid(line)
+	case strings.HasPrefix(line, "age1tag1"), strings.HasPrefix(line, "age1tagpq1"):
+		err = r.parseTag(line)
 	case strings.HasPrefix(line, "age1") && strings.Count(line, "1") > 1:
-		return errors.New("recipients of age plugins are not supported")
+		err = r.parsePlugin(line)
 	case strings.HasPrefix(line, "age1"):
 		err = r.parseX25519(line)
 	case strings.HasPrefix(line, "ssh-"):
@@ -190,10 +230,10 @@ func (r *Recipient) parse(line string) error {
 	case strings.HasPrefix(line, "AGE-"):
 		return errors.New("this is an identity, a secret: it does not belong into the repository")
 	default:
-		return errors.New("a line begins with age1, age1pq1, ssh-ed25519, ssh-rsa or #")
+		return errors.New("a line begins with age1, ssh-ed25519, ssh-rsa or #")
 	}
 	if err != nil {
-		return errors.New("a character is wrong, missing or too many")
+		return errCharacter
 	}
 	r.Fingerprint = fingerprint(r.Text)
 	return nil
@@ -214,6 +254,26 @@ func (r *Recipient) parseX25519(line string) error {
 		return err
 	}
 	r.age, r.Text = x, x.String()
+	return nil
+}
+
+// parseTag reads the recipient of a hardware key that age itself encrypts to.
+func (r *Recipient) parseTag(line string) error {
+	t, err := tag.ParseRecipient(line)
+	if err != nil {
+		return err
+	}
+	r.age, r.Text, r.PostQuantum = t, t.String(), t.Hybrid()
+	return nil
+}
+
+// parsePlugin does not start the plugin: to read a list takes none.
+func (r *Recipient) parsePlugin(line string) error {
+	p, err := plugin.NewRecipient(line, clientUI(r.asker))
+	if err != nil {
+		return err
+	}
+	r.age, r.Text = p, line
 	return nil
 }
 

@@ -40,12 +40,12 @@ func (v Vault) seal(file string, m Meta, text []byte) error {
 	if err := checkNames(m.Host, file); err != nil {
 		return err
 	}
-	rs, err := v.Recipients(m.Host)
+	rs, labels, err := v.Lists().labelled(m.Host)
 	if err != nil {
 		return err
 	}
 	path := v.Path(m.Host, file)
-	sealed, err := encrypt(m, text, rs)
+	sealed, err := encrypt(m, text, rs, labels)
 	if err == nil {
 		err = files.Create(v.repository(), path, sealed, 0o600)
 	}
@@ -61,13 +61,10 @@ func (v Vault) seal(file string, m Meta, text []byte) error {
 	return nil
 }
 
-// encrypt returns the vault file of text.
-func encrypt(m Meta, text []byte, rs Recipients) ([]byte, error) {
+// encrypt returns the vault file of text. The labels are those of all of rs.
+func encrypt(m Meta, text []byte, rs Recipients, labels []string) ([]byte, error) {
 	m.Version, m.Recipients = version, rs.Fingerprints()
-	meta := &metaRecipient{meta: m}
-	if len(rs) > 0 && rs[0].PostQuantum {
-		meta.labels = []string{"postquantum"}
-	}
+	meta := &metaRecipient{meta: m, labels: labels}
 	all := []age.Recipient{meta}
 	for _, r := range rs {
 		all = append(all, r.age)

@@ -122,7 +122,10 @@ var (
 
 // A Vault is the vault of one repository: its folder, normally "vault". The
 // folder above it is the repository, which no symbolic link leads out of.
-type Vault struct{ Dir string }
+type Vault struct {
+	Dir   string
+	Asker Asker // for age plugins that have a question when they encrypt; nil: nobody answers
+}
 
 func (v Vault) repository() string { return filepath.Dir(v.Dir) }
 

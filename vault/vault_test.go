@@ -27,7 +27,7 @@ var (
 func newVault(t testing.TB, postQuantum bool) (Vault, *Identities) {
 	t.Helper()
 	dir := t.TempDir()
-	v := Vault{filepath.Join(dir, "vault")}
+	v := Vault{Dir: filepath.Join(dir, "vault")}
 	path := filepath.Join(dir, "identity.txt")
 	recipient, err := NewIdentity(path, postQuantum, made)
 	if err != nil {

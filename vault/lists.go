@@ -1,0 +1,162 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// Lists are the recipients files of a vault as they are now: the one of all
+// hosts is read once. Several goroutines may share them.
+type Lists struct {
+	vault  Vault
+	common func() (Recipients, error)
+
+	mu     sync.Mutex
+	labels map[string]labelled // by a recipient's text; of those that were asked for
+}
+
+type labelled struct {
+	labels []string
+	err    error
+}
+
+// Lists returns the recipients files of v.
+func (v Vault) Lists() *Lists {
+	return &Lists{
+		vault:  v,
+		common: sync.OnceValues(func() (Recipients, error) { return v.readRecipients(filepath.Join(v.Dir, recipientsFile)) }),
+		labels: map[string]labelled{},
+	}
+}
+
+// Of returns whom host's secrets are to be encrypted to: the lines of
+// vault/recipients.txt, then those of vault/HOST/recipients.txt if there is one.
+// If there is a vault/HOST/recipients.only.txt it is the lines of that file and
+// no others. The files are those that age -R reads. A comment names the lines
+// below it, up to an empty line or the next comment.
+//
+// That all of them can be used together is certain only when a file is sealed:
+// what a plugin's recipient is the plugin knows, and Of starts none.
+func (l *Lists) Of(host string) (Recipients, error) {
+	rs, err := l.lines(host)
+	if err != nil {
+		return nil, err
+	}
+	if rs = unique(rs); len(rs) == 0 {
+		file := filepath.Join(l.vault.Dir, recipientsFile)
+		return nil, fault.New("no recipients in", file,
+			"nobody could open the secrets of "+host, "age-keygen -y IDENTITY >> "+file)
+	}
+	_, err = rs.native().labels(Recipient.labels)
+	return rs, err
+}
+
+func (l *Lists) lines(host string) (Recipients, error) {
+	if err := checkHost(host); err != nil {
+		return nil, err
+	}
+	v := l.vault
+	only, errOnly := v.readRecipients(v.onlyPath(host))
+	more, errMore := v.readRecipients(filepath.Join(v.Dir, host, recipientsFile))
+	switch noOnly, noMore := errors.Is(errOnly, fs.ErrNotExist), errors.Is(errMore, fs.ErrNotExist); {
+	case !noMore && errMore != nil:
+		return nil, errMore
+	case !noOnly && errOnly != nil:
+		return nil, errOnly
+	case !noOnly && !noMore:
+		return nil, fault.New("two lists of recipients for host", host, fmt.Sprintf("in %s/%s are both %s and %s", v.Dir, host, recipientsFile, onlyFile),
+			"keep "+onlyFile+" if "+host+" alone may open its keys, else "+recipientsFile)
+	case !noOnly:
+		return only, nil
+	}
+	common, err := l.common()
+	if err != nil {
+		return nil, err
+	}
+	return append(common[:len(common):len(common)], more...), nil
+}
+
+// native are those of rs of which age itself knows everything.
+func (rs Recipients) native() Recipients {
+	var own Recipients
+	for _, r := range rs {
+		if !r.isPlugin() {
+			own = append(own, r)
+		}
+	}
+	return own
+}
+
+// labelled returns the recipients of host and what age has to know of them all.
+func (l *Lists) labelled(host string) (Recipients, []string, error) {
+	rs, err := l.Of(host)
+	if err != nil {
+		return nil, nil, err
+	}
+	labels, err := rs.labels(l.labelsOf)
+	return rs, labels, err
+}
+
+// labelsOf asks each plugin once.
+func (l *Lists) labelsOf(r Recipient) ([]string, error) {
+	if !r.isPlugin() {
+		return r.labels()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known, ok := l.labels[r.Text]
+	if !ok {
+		known.labels, known.err = r.labels()
+		l.labels[r.Text] = known
+	}
+	return known.labels, known.err
+}
+
+// Sealed tells whether host alone can open its secrets: whether it has a
+// recipients.only.txt.
+func (v Vault) Sealed(host string) bool {
+	_, err := files.Read(v.repository(), v.onlyPath(host), maxRecipients)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// OnHost is what to run on a host whose keys nobody else can open.
+func OnHost(host string) string {
+	return "only " + host + " can open it: on " + host + ", in a clone of the repository: wgkeys push " + host + " --host " + host + " -i /etc/ssh/ssh_host_ed25519_key"
+}
+
+func (v Vault) onlyPath(host string) string { return filepath.Join(v.Dir, host, onlyFile) }
+
+// KeepToHost makes host's own list of recipients the only one of its secrets, of
+// which there must be none yet that others can open.
+func (v Vault) KeepToHost(host string) error {
+	if err := checkHost(host); err != nil || v.Sealed(host) {
+		return err
+	}
+	own := filepath.Join(v.Dir, host, recipientsFile)
+	rs, err := v.readRecipients(own)
+	if err == nil && len(rs) == 0 {
+		err = errors.New("it names nobody")
+	}
+	if err != nil {
+		return fault.Wrap(err, "no recipient of its own for host "+host+":", own,
+			fmt.Sprintf("mkdir -p vault/%[1]s && ssh root@%[1]s cat /etc/ssh/ssh_host_ed25519_key.pub >vault/%[1]s/recipients.txt", host))
+	}
+	made, err := v.List(host)
+	if err != nil {
+		return err
+	}
+	if len(made) > 0 {
+		return fault.New("others can open keys of host", host, fmt.Sprintf("%s and %d more in vault/%s are encrypted to all recipients", made[0], len(made)-1, host),
+			fmt.Sprintf("mv vault/%[1]s/%[2]s vault/%[1]s/%[3]s, wgkeys rekey %[1]s, and new keys: wgkeys rotate --on-host %[1]s", host, recipientsFile, onlyFile))
+	}
+	if err := files.Rename(v.repository(), own, v.onlyPath(host)); err != nil {
+		return fault.Wrap(err, "cannot rename", own, "")
+	}
+	return nil
+}

@@ -1,0 +1,360 @@
+package vault
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bufio"
+	"filippo.io/age"
+	"filippo.io/age/plugin"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// TestMain makes the test binary an age plugin when it is called by the name of
+// one: a stand-in for a hardware key.
+func TestMain(m *testing.M) {
+	if name, ok := strings.CutPrefix(filepath.Base(os.Args[0]), "age-plugin-"); ok {
+		os.Exit(standIn(name))
+	}
+	os.Exit(m.Run())
+}
+
+// standIn is a hardware key whose identity is a native one, in the clear. It
+// writes a line to a file for each process, and asks for a touch once for each,
+// or for every file if it is called "strict". As "labelled" it says that it is
+// post-quantum, and as "broken" it dies in the middle.
+func standIn(name string) int {
+	p, err := plugin.New(name)
+	if err != nil {
+		panic(err)
+	}
+	p.HandleRecipient(func(data []byte) (age.Recipient, error) {
+		x, err := age.ParseX25519Recipient(string(data))
+		return labelledRecipient{x, name == "labelled"}, err
+	})
+	touched := false
+	p.HandleIdentity(func(data []byte) (age.Identity, error) {
+		x, err := age.ParseX25519Identity(string(data))
+		return identityFunc(func(s []*age.Stanza) ([]byte, error) {
+			key, err := x.Unwrap(s)
+			if err == nil && (!touched || name == "strict") {
+				touched = true
+				note("touch")
+				err = p.DisplayMessage("touch the key")
+			}
+			if name == "broken" {
+				os.Exit(1)
+			}
+			return key, err
+		}), err
+	})
+	note(strings.Join(os.Args[1:], " "))
+	return p.Main()
+}
+
+// note counts, for the test, what the stand-in has done.
+func note(what string) {
+	f, err := os.OpenFile(os.Getenv("WGKEYS_TEST_NOTES"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintln(f, what)
+	f.Close()
+}
+
+type identityFunc func([]*age.Stanza) ([]byte, error)
+
+func (f identityFunc) Unwrap(s []*age.Stanza) ([]byte, error) { return f(s) }
+
+type labelledRecipient struct {
+	*age.X25519Recipient
+	postQuantum bool
+}
+
+func (r labelledRecipient) WrapWithLabels(key []byte) ([]*age.Stanza, []string, error) {
+	s, err := r.Wrap(key)
+	if r.postQuantum {
+		return s, []string{postQuantum}, err
+	}
+	return s, nil, err
+}
+
+// A hardwareKey is a plugin in PATH, its recipient and its identity file.
+type hardwareKey struct{ dir, recipient, identity string }
+
+func newHardwareKey(t *testing.T, name string) hardwareKey {
+	t.Helper()
+	dir := t.TempDir()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(exe, filepath.Join(dir, program(name))); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("WGKEYS_TEST_NOTES", filepath.Join(dir, "notes"))
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+	secret, recipient, err := generate(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hardwareKey{dir, plugin.EncodeRecipient(name, []byte(recipient)), filepath.Join(dir, "identity.txt")}
+	writeFile(t, h.identity, "# a hardware key\n"+plugin.EncodeIdentity(name, []byte(secret))+"\n")
+	os.Chmod(h.identity, 0o600)
+	return h
+}
+
+// count tells how often the stand-in has done something.
+func (h hardwareKey) count(what string) int {
+	text, _ := os.ReadFile(filepath.Join(h.dir, "notes"))
+	return strings.Count(string(text), what+"\n")
+}
+
+// sealMany seals the keys of many hosts to h.
+func (h hardwareKey) sealMany(t *testing.T, n int) (Vault, []Name, []keyring.PublicKey) {
+	t.Helper()
+	v := Vault{Dir: filepath.Join(t.TempDir(), "vault")}
+	writeFile(t, filepath.Join(v.Dir, "recipients.txt"), "# a hardware key\n"+h.recipient+"\n"+newRecipient(t, false)+"\n")
+	var names []Name
+	var keys []keyring.PublicKey
+	for i := range n {
+		host := fmt.Sprintf("host%d", i)
+		keys = append(keys, sealKey(t, v, host, "wg0.key").PublicKey())
+		names = append(names, Name{host, "wg0.key"})
+	}
+	return v, names, keys
+}
+
+// TestOneTouch: fifty files that were prepared need one process and one touch,
+// and a key that wants a touch for each file gets one for each, and no more.
+func TestOneTouch(t *testing.T) {
+	const hosts = 50
+	for name, touches := range map[string]int{"touch": 1, "strict": hosts} {
+		t.Run(name, func(t *testing.T) {
+			h := newHardwareKey(t, name)
+			v, names, keys := h.sealMany(t, hosts)
+			p := &person{}
+			ids := FindIdentities(Place{h.identity, "-i", true})
+			ids.Asker = p
+			if err := v.Prepare(ids, names); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // what was opened stays open
+				for i, n := range names {
+					if _, err := v.OpenKey(n.Host, n.File, keys[i], ids); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			processes := h.count("--age-plugin=identity-v1")
+			if got := h.count("touch"); got != touches || processes != 1 {
+				t.Errorf("%d touches in %d processes", got, processes)
+			}
+			if want := program(name) + " is asked to open 50 files at once: one touch if your hardware key allows it, else 50"; len(p.told) != 1+touches || p.told[0] != want {
+				t.Errorf("it says %q", p.told)
+			}
+			t.Logf("%d files: %d touches", hosts, h.count("touch"))
+		})
+	}
+}
+
+// TestPluginOneByOne: files that were not prepared open too, and those that
+// another identity opens need no plugin.
+func TestPluginOneByOne(t *testing.T) {
+	h := newHardwareKey(t, "touch")
+	v, names, keys := h.sealMany(t, 3)
+	ids := FindIdentities(Place{h.identity, "-i", true}) // nobody to ask
+	for i, n := range names {
+		if _, err := v.OpenKey(n.Host, n.File, keys[i], ids); err == nil {
+			t.Error("it opens a key that needs a touch that nobody was told of")
+		}
+	}
+	ids = FindIdentities(Place{h.identity, "-i", true})
+	ids.Asker = &person{}
+	for i, n := range names {
+		if _, err := v.OpenKey(n.Host, n.File, keys[i], ids); err != nil {
+			t.Error(err)
+		}
+	}
+	before := h.count("--age-plugin=identity-v1")
+	plain, plainIDs := newVault(t, false)
+	k := sealKey(t, plain, "shale", "wg0.key")
+	both := FindIdentities(append([]Place{{h.identity, "-i", true}}, plainIDs.places...)...)
+	if err := plain.Prepare(both, []Name{{"shale", "wg0.key"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plain.OpenKey("shale", "wg0.key", k.PublicKey(), both); err != nil {
+		t.Error(err)
+	}
+	if h.count("--age-plugin=identity-v1") != before {
+		t.Error("the plugin was started where it is not needed")
+	}
+}
+
+// TestPluginFails: of a plugin that is missing, or dies, and of a file that is
+// not its, the error tells which program it is.
+func TestPluginFails(t *testing.T) {
+	h := newHardwareKey(t, "broken")
+	v, names, keys := h.sealMany(t, 2)
+	for _, test := range []struct{ path, want string }{
+		{os.Getenv("PATH"), `the age plugin failed: "age-plugin-broken": it ended in the middle`},
+		{"/nowhere", `no program for the age plugin "age-plugin-broken": it is in no folder of PATH`},
+	} {
+		t.Setenv("PATH", test.path)
+		ids := FindIdentities(Place{h.identity, "-i", true})
+		ids.Asker = &person{}
+		v.Prepare(ids, names)
+		for i, n := range names {
+			_, err := v.OpenKey(n.Host, n.File, keys[i], ids)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v does not say %q", err, test.want)
+			}
+		}
+	}
+	if err := v.SealKey("shale", "wg0.key", newKey(t), made); err == nil || !strings.Contains(err.Error(), "age-plugin-broken is in no folder of PATH") {
+		t.Errorf("sealed without the plugin: %v", err)
+	}
+	other := newHardwareKey(t, "touch")
+	t.Setenv("PATH", other.dir)
+	ids := FindIdentities(Place{other.identity, "-i", true})
+	_, err := v.OpenKey(names[0].Host, names[0].File, keys[0], ids)
+	if !errors.Is(err, ErrNoIdentity) {
+		t.Errorf("another hardware key: %v", err)
+	}
+}
+
+// TestPluginMix: a plugin says itself whether it is post-quantum, and what
+// cannot be mixed is refused by its lines before anything is written.
+func TestPluginMix(t *testing.T) {
+	h := newHardwareKey(t, "labelled")
+	v := Vault{Dir: filepath.Join(t.TempDir(), "vault")}
+	path := filepath.Join(v.Dir, "recipients.txt")
+	writeFile(t, path, h.recipient+"\n"+newRecipient(t, true)+"\n")
+	if err := v.SealKey("shale", "wg0.key", newKey(t), made); err != nil {
+		t.Error(err)
+	}
+	writeFile(t, path, newRecipient(t, false)+"\n"+h.recipient+"\n")
+	before := snapshot(t, v)
+	err := v.SealKey("basalt", "wg0.key", newKey(t), made)
+	want := "cannot mix post-quantum and classic recipients: post-quantum: " + path + ":2; classic: " + path + ":1"
+	if _, ok := errors.AsType[*fault.Fault](err); !ok || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if fmt.Sprint(before) != fmt.Sprint(snapshot(t, v)) {
+		t.Error("something was written")
+	}
+}
+
+// TestPluginStock: stock age and ours agree about a plugin, both ways.
+func TestPluginStock(t *testing.T) {
+	h := newHardwareKey(t, "touch")
+	for _, ageBin := range []string{build(t, "age"), need(t, "age")} {
+		v, _, keys := h.sealMany(t, 1)
+		plain := run(t, "", ageBin, "-d", "-i", h.identity, v.Path("host0", "wg0.key"))
+		if k, err := keyring.ParsePrivateKey([]byte(plain)); err != nil || k.PublicKey() != keys[0] {
+			t.Errorf("%s opens it as something else: %v", ageBin, err)
+		}
+		os.Remove(v.Path("host0", "wg0.key"))
+		run(t, plain, ageBin, "-a", "-r", h.recipient, "-o", v.Path("host0", "wg0.key"))
+		ids := FindIdentities(Place{h.identity, "-i", true})
+		ids.Asker = &person{}
+		if _, err := v.OpenKey("host0", "wg0.key", keys[0], ids); err != nil {
+			t.Errorf("a file of %s: %v", ageBin, err)
+		}
+	}
+}
+
+// TestSession: what a plugin may say that none of age's own says.
+func TestSession(t *testing.T) {
+	ok := &age.Stanza{Type: "file-key", Args: []string{"0"}, Body: make([]byte, fileKeySize)}
+	for _, test := range []struct {
+		name string
+		says []*age.Stanza
+		want string
+	}{
+		{"two keys of a file", []*age.Stanza{ok, ok}, errStanza.Error()},
+		{"a key of no file", []*age.Stanza{{Type: "file-key", Args: []string{"1"}, Body: ok.Body}}, errStanza.Error()},
+		{"a key of file -1", []*age.Stanza{{Type: "file-key", Args: []string{"-1"}, Body: ok.Body}}, errStanza.Error()},
+		{"a short key", []*age.Stanza{{Type: "file-key", Args: []string{"0"}, Body: ok.Body[1:]}}, errStanza.Error()},
+		{"an error of no file", []*age.Stanza{{Type: "error", Args: []string{"stanza", "7", "0"}}}, errStanza.Error()},
+		{"an error of its own", []*age.Stanza{{Type: "error", Args: []string{"internal"}, Body: []byte("no battery")}}, "no battery"},
+		{"a choice of three", []*age.Stanza{{Type: "confirm", Args: []string{"YQ", "YQ", "YQ"}}}, errStanza.Error()},
+		{"silence", nil, "EOF"},
+	} {
+		var said bytes.Buffer
+		for _, s := range test.says {
+			writeStanza(&said, s)
+		}
+		s := &session{ui: clientUI(nil), keys: make([][]byte, 1), errs: make([]error, 1), in: discard{}, out: bufio.NewReader(&said)}
+		if err := s.converse(); err == nil || err.Error() != test.want {
+			t.Errorf("%s: %v, want %s", test.name, err, test.want)
+		}
+	}
+}
+
+type discard struct{ io.Writer }
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) Close() error                { return nil }
+
+// TestSessionAsks: a plugin's questions reach the person, and his answers it.
+func TestSessionAsks(t *testing.T) {
+	for _, test := range []struct {
+		said *age.Stanza
+		want string
+	}{
+		{&age.Stanza{Type: "request-secret", Body: []byte("PIN")}, "-> ok\nMTIz\n"},
+		{&age.Stanza{Type: "request-public", Body: []byte("slot")}, "-> ok\nMTIz\n"},
+		{&age.Stanza{Type: "confirm", Args: []string{"YQ", "Yg"}, Body: []byte("really")}, "-> ok yes\n\n"},
+		{&age.Stanza{Type: "msg", Body: []byte("touch")}, "-> ok\n\n"},
+		{&age.Stanza{Type: "grease", Args: []string{"1"}}, "-> unsupported\n\n"},
+	} {
+		p := &person{answer: "123"}
+		for a, want := range map[Asker]string{p: test.want} {
+			s := &session{name: "touch", ui: clientUI(a)}
+			answer, err := s.answer(test.said)
+			var out bytes.Buffer
+			writeStanza(&out, answer)
+			if err != nil || out.String() != want {
+				t.Errorf("%s: %q, %v, want %q", test.said.Type, out.String(), err, want)
+			}
+		}
+		if said := fmt.Sprint(p.asked, p.told); test.said.Type != "grease" && !strings.Contains(said, "age-plugin-touch: "+string(test.said.Body)) {
+			t.Errorf("%s: %s", test.said.Type, said)
+		}
+		s := &session{name: "touch", ui: clientUI(nil)}
+		if answer, _ := s.answer(test.said); test.said.Type != "grease" && answer.Type != "fail" {
+			t.Errorf("%s without anybody: %s", test.said.Type, answer.Type)
+		}
+	}
+}
+
+// FuzzPluginStanza: what is read of a plugin comes back byte for byte.
+func FuzzPluginStanza(f *testing.F) {
+	for n := range 3 {
+		var b bytes.Buffer
+		writeStanza(&b, &age.Stanza{Type: "file-key", Args: []string{"0", "x"}, Body: make([]byte, 48*n+n)})
+		f.Add(b.Bytes())
+	}
+	f.Add([]byte("-> a\nYR\n"))
+	f.Add([]byte("-> a\nYQ\r\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, err := readStanza(bufio.NewReaderSize(bytes.NewReader(text), maxFile))
+		if err != nil {
+			return
+		}
+		var out bytes.Buffer
+		writeStanza(&out, s)
+		if !bytes.HasPrefix(text, out.Bytes()) {
+			t.Errorf("%q comes back as %q", text, out.Bytes())
+		}
+	})
+}

@@ -1,0 +1,315 @@
+package vault
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// A Stale is a vault file that is not encrypted to the present recipients.
+type Stale struct {
+	Name
+	Missing Recipients    // who cannot open it yet
+	Gone    []Fingerprint // who still can
+	NoMeta  bool          // made by stock age: it does not say who can open it
+	Sealed  bool          // its host alone may open it
+}
+
+// A Half is what a file is compared with after it was decrypted: the public key
+// of a private one, or the fingerprint of a preshared one.
+type Half struct {
+	PublicKey keyring.PublicKey
+	PSK       string
+}
+
+// A Rekey encrypts vault files again, to the present recipients of their hosts.
+// The keys in them stay the same, and so does the time when they were made.
+//
+// Everything is decrypted and compared before anything is written. Each file is
+// then replaced by a rename, so that one that stops at any point leaves a vault
+// in which every file opens, for the old recipients or the new ones, and another
+// one finishes.
+type Rekey struct {
+	Vault Vault
+	IDs   *Identities
+	Now   time.Time                // when a file without metadata begins to be of an age
+	Want  func(Name) (Half, error) // what a file has to hold
+	Step  func(done, all int)      // hears of progress, in any order; may be nil
+	Left  func(Stale, error)       // hears of sealed files that only their hosts can encrypt again
+	lists *Lists
+	mu    sync.Mutex
+	done  int
+	all   int
+}
+
+// Outdated returns the files of hosts that are not encrypted to their present
+// recipients, in the order of hosts and files. It needs no identity.
+func (v Vault) Outdated(ctx context.Context, hosts []string) ([]Stale, error) {
+	lists := v.Lists()
+	found := make([][]Stale, len(hosts))
+	err := each(ctx, runtime.NumCPU(), len(hosts), func(i int) (err error) {
+		found[i], err = v.outdated(lists, hosts[i])
+		return err
+	})
+	var all []Stale
+	for _, stale := range found {
+		all = append(all, stale...)
+	}
+	return all, err
+}
+
+func (v Vault) outdated(lists *Lists, host string) (all []Stale, err error) {
+	names, err := v.List(host)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	rs, err := lists.Of(host)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range names {
+		s := Stale{Name: Name{host, file}, Sealed: v.Sealed(host)}
+		m, err := v.Meta(host, file)
+		if s.NoMeta = errors.Is(err, ErrNoMeta); err != nil && !s.NoMeta {
+			return nil, err
+		}
+		s.Missing, s.Gone = rs.Compare(m.Recipients)
+		if s.NoMeta || len(s.Missing)+len(s.Gone) > 0 {
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// Run encrypts the files of stale again and returns those that it has, also if
+// there is an error. A file that was changed by somebody else in the meantime is
+// left as it is, and is an error.
+func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error) {
+	if len(stale) == 0 {
+		return nil, nil
+	}
+	unlock, err := r.Vault.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	r.lists, r.all = r.Vault.Lists(), 2*len(stale)
+	if err := r.agree(stale); err != nil {
+		return nil, err
+	}
+	names := make([]Name, len(stale))
+	for i, s := range stale {
+		names[i] = s.Name
+	}
+	if err := r.Vault.Prepare(r.IDs, names); err != nil {
+		return nil, err
+	}
+	open, err := r.openAll(ctx, stale)
+	defer clear(open)
+	if err != nil {
+		return nil, err
+	}
+	return r.writeAll(ctx, stale, open)
+}
+
+// agree makes sure that the recipients of every host can be used together,
+// before anybody is asked for anything.
+func (r *Rekey) agree(stale []Stale) error {
+	last := ""
+	for _, s := range stale {
+		if s.Host == last {
+			continue
+		}
+		if _, _, err := r.lists.labelled(s.Host); err != nil {
+			return err
+		}
+		if err := files.Sweep(r.Vault.repository(), filepath.Join(r.Vault.Dir, s.Host)); err != nil {
+			return fault.Wrap(err, "cannot remove what an earlier rekey has left in", filepath.Join(r.Vault.Dir, s.Host), "")
+		}
+		last = s.Host
+	}
+	return nil
+}
+
+// An openFile is a file that was decrypted, and is to be written.
+type openFile struct {
+	meta Meta
+	was  [sha256.Size]byte // of the vault file
+	text [maxText]byte     // of which size bytes are the key
+	size int               // 0: it is left to its host
+}
+
+// maxErrors are as many as a person reads.
+const maxErrors = 10
+
+func (r *Rekey) openAll(ctx context.Context, stale []Stale) ([]openFile, error) {
+	open := make([]openFile, len(stale))
+	err := each(ctx, runtime.NumCPU(), len(stale), func(i int) error {
+		defer r.step()
+		err := r.open(stale[i], &open[i])
+		if errors.Is(err, ErrNoIdentity) && stale[i].Sealed {
+			open[i].size = 0
+			r.left(stale[i], err)
+			return nil
+		}
+		return err
+	})
+	return open, err
+}
+
+func (r *Rekey) left(s Stale, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Left != nil {
+		r.Left(s, err)
+	}
+}
+
+func (r *Rekey) step() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done++
+	if r.Step != nil {
+		r.Step(r.done, r.all)
+	}
+}
+
+// open decrypts a file and compares what is in it, as a push does.
+func (r *Rekey) open(stale Stale, o *openFile) error {
+	want, err := r.Want(stale.Name)
+	if err != nil {
+		return err
+	}
+	s, err := r.Vault.read(stale.Host, stale.File)
+	if err != nil {
+		return err
+	}
+	var text []byte
+	if strings.HasSuffix(stale.File, keySuffix) {
+		k, err := s.openKey(r.Vault, stale.Host, want.PublicKey, r.IDs)
+		if err != nil {
+			return err
+		}
+		text = k.File()
+	} else {
+		k, err := s.openPSK(r.Vault, stale.Host, want.PSK, r.IDs)
+		if err != nil {
+			return err
+		}
+		text = k.File()
+	}
+	defer clear(text)
+	o.was, o.size = s.sum, copy(o.text[:], text)
+	if o.meta = s.meta; stale.NoMeta {
+		o.meta = Meta{Host: stale.Host, File: installed(stale.File), PublicKey: want.PublicKey, PSK: want.PSK, Created: r.Now}
+	}
+	return nil
+}
+
+// writers are more than there are processors: most of them wait for the disk.
+const writers = 16
+
+func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) ([]Stale, error) {
+	written := make([]bool, len(stale))
+	err := each(ctx, writers, len(stale), func(i int) error {
+		defer r.step()
+		if open[i].size == 0 {
+			return nil
+		}
+		err := r.write(stale[i].Name, &open[i])
+		written[i] = err == nil
+		return err
+	})
+	var did []Stale
+	var hosts []string
+	for i, s := range stale {
+		if !written[i] {
+			continue
+		}
+		did = append(did, s)
+		if len(hosts) == 0 || hosts[len(hosts)-1] != s.Host {
+			hosts = append(hosts, s.Host)
+		}
+	}
+	return did, errors.Join(err, r.sync(hosts))
+}
+
+func (r *Rekey) write(n Name, o *openFile) error {
+	path := r.Vault.Path(n.Host, n.File)
+	rs, labels, err := r.lists.labelled(n.Host)
+	if err != nil {
+		return err
+	}
+	text, err := encrypt(o.meta, o.text[:o.size], rs, labels)
+	if err == nil {
+		err = files.Replace(r.Vault.repository(), path, o.was, maxFile, text, 0o600)
+	}
+	if err != nil {
+		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
+	}
+	return nil
+}
+
+// sync is after all writes and not after each: the folders are on disk with the
+// first of them, and the others cost nothing.
+func (r *Rekey) sync(hosts []string) error {
+	return each(context.Background(), writers, len(hosts), func(i int) error {
+		dir := filepath.Join(r.Vault.Dir, hosts[i])
+		if err := files.SyncFolder(r.Vault.repository(), dir); err != nil {
+			return fault.Wrap(err, "not certain to be on disk:", dir, "sync")
+		}
+		return nil
+	})
+}
+
+// each does n pieces of work, some at once, until there are too many errors or
+// ctx ends. It returns the errors in the order of the work.
+func each(ctx context.Context, workers, n int, do func(int) error) error {
+	errs := make([]error, n)
+	var mu sync.Mutex
+	failed := 0
+	var group errgroup.Group
+	group.SetLimit(workers)
+	for i := range n {
+		mu.Lock()
+		stop := failed >= maxErrors || ctx.Err() != nil
+		mu.Unlock()
+		if stop {
+			break
+		}
+		group.Go(func() error {
+			if err := do(i); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs[i] = err
+				failed++
+			}
+			return nil
+		})
+	}
+	group.Wait()
+	return errors.Join(append(errs, ctx.Err())...)
+}
+
+// lock keeps a second rekey away from the vault. It is gone with the process.
+func (v Vault) lock() (unlock func(), err error) {
+	unlock, err = files.Lock(v.Dir)
+	if errors.Is(err, files.ErrLocked) {
+		return nil, fault.New("another rekey is at work in", v.Dir, "two at once would be in each other's way", "wait for it, then wgkeys rekey")
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, "cannot lock the vault", v.Dir, "")
+	}
+	return unlock, nil
+}
