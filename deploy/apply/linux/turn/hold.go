@@ -67,6 +67,22 @@ func holdTable(link string) *nftables.Table {
 
 // newHold makes everything ready. It fails where the kernel cannot hold packets.
 func newHold(link string) (*hold, error) {
+	h, err := tryHold(link)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.hook(); err != nil {
+		h.close()
+		return nil, err
+	}
+	go h.count()
+	return h, nil
+}
+
+// tryHold opens the queue and proves that the kernel knows the rule, without a
+// chain that packets pass: when a chain is taken away the kernel drops what waits
+// in any queue, another program's too (nf_queue_nf_hook_drop).
+func tryHold(link string) (*hold, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return nil, err
@@ -85,13 +101,12 @@ func newHold(link string) (*hold, error) {
 		h.close()
 		return nil, fmt.Errorf("packets cannot be held: %w", err)
 	}
-	go h.count()
 	return h, nil
 }
 
 // canHold tries whether packets can be held on this host.
 func canHold(link string) bool {
-	h, err := newHold(link)
+	h, err := tryHold(link)
 	if err != nil {
 		return false
 	}
@@ -123,7 +138,7 @@ func (h *hold) header() []byte {
 	return binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, h.number)
 }
 
-// prepare makes the chain. It also proves that the kernel knows the rule.
+// prepare makes the table, and the rule where no packet comes.
 func (h *hold) prepare() error {
 	nft, err := nftables.New()
 	if err != nil {
@@ -133,10 +148,18 @@ func (h *hold) prepare() error {
 	nft.AddTable(h.table) // so that the deletion finds one
 	nft.DelTable(h.table)
 	nft.AddTable(h.table)
+	nft.AddRule(h.rule(nft.AddChain(&nftables.Chain{Name: "proof", Table: h.table})))
+	return nft.Flush()
+}
+
+// hook makes the chain that packets pass.
+func (h *hold) hook() error {
+	nft, err := nftables.New()
+	if err != nil {
+		return err
+	}
 	h.chain = nft.AddChain(&nftables.Chain{Name: "hold", Table: h.table, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityLast})
-	other := nft.AddChain(&nftables.Chain{Name: "proof", Table: h.table})
-	nft.AddRule(h.rule(other))
 	return nft.Flush()
 }
 
@@ -177,7 +200,8 @@ func (h *hold) begin() error {
 }
 
 // end lets all packets go, in portions: WireGuard's own queue is short. Then it
-// takes the rule away, and lets go those that came in the meantime.
+// takes the rule away and lets go those that came in the meantime, and only then,
+// with the queue empty, the chain.
 func (h *hold) end() error {
 	defer h.close()
 	if !h.begun {
@@ -189,7 +213,7 @@ func (h *hold) end() error {
 			return err
 		}
 	}
-	err := h.removeTable()
+	err := h.removeRule()
 	for range 5 {
 		h.accept(1<<31 - 1)
 		time.Sleep(time.Millisecond)
@@ -209,6 +233,15 @@ func (h *hold) accept(id uint32) error {
 		Data:   append(h.header(), data...),
 	})
 	return err
+}
+
+func (h *hold) removeRule() error {
+	nft, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	nft.FlushChain(h.chain)
+	return nft.Flush()
 }
 
 func (h *hold) removeTable() error {
