@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/age"
@@ -46,6 +47,7 @@ type Identities struct {
 	once   sync.Once
 	told   []string // of each place, what was found there
 	loose  []*fault.Fault
+	used   atomic.Bool
 	err    error
 
 	talk   sync.Mutex // held while a person or a plugin is asked
@@ -86,14 +88,19 @@ func FindIdentities(places ...Place) *Identities {
 }
 
 // Warnings returns a fault for each identity file that others can read, of
-// those that were read. It reads none, and is for the end of a run: no other
+// those that were used. It reads none, and is for the end of a run: no other
 // goroutine may use i any more.
-func (i *Identities) Warnings() []*fault.Fault { return i.loose }
+func (i *Identities) Warnings() []*fault.Fault {
+	if !i.used.Load() {
+		return nil
+	}
+	return i.loose
+}
 
 // Recipients returns the recipients of those identities that are age's own and
 // under no passphrase, as a recipients file spells them.
 func (i *Identities) Recipients() ([]string, error) {
-	err := i.load()
+	err := i.use()
 	var all []string
 	for _, id := range i.found.silent {
 		switch id := id.(type) {
@@ -111,6 +118,11 @@ func (i *Identities) searched() []string {
 		return []string{"nowhere: no identity file was named"}
 	}
 	return i.told
+}
+
+func (i *Identities) use() error {
+	i.used.Store(true)
+	return i.load()
 }
 
 func (i *Identities) load() error {

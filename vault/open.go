@@ -183,7 +183,7 @@ func (s *sealed) readMeta() error {
 // decrypt fills text and returns how much of it. The whole file was
 // authenticated when it succeeds.
 func (s *sealed) decrypt(v Vault, host string, ids *Identities, text *[maxText]byte) (int, error) {
-	if err := ids.load(); err != nil {
+	if err := ids.use(); err != nil {
 		return 0, err
 	}
 	r, err := age.Decrypt(bytes.NewReader(s.age), ids)

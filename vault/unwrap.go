@@ -44,7 +44,10 @@ func (i *Identities) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 // opened here is told when the file is. It needs no plugin for files that other
 // identities open.
 func (v Vault) Prepare(ids *Identities, names []Name) error {
-	if err := ids.load(); err != nil {
+	if len(names) == 0 {
+		return nil
+	}
+	if err := ids.use(); err != nil {
 		return err
 	}
 	var left [][]*age.Stanza
@@ -66,6 +69,14 @@ func (v Vault) Prepare(ids *Identities, names []Name) error {
 	defer ids.talk.Unlock()
 	ids.askPlugins(left)
 	return nil
+}
+
+// MayAsk tells whether opening a file may take a hardware key, so that
+// [Vault.Prepare] is worth its while. What is wrong with an identity file is
+// told when it is needed.
+func (i *Identities) MayAsk() bool {
+	i.load()
+	return i.mayAskPlugins()
 }
 
 // mayAskPlugins tells whether there is a plugin's identity. One may be in a file

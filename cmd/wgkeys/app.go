@@ -63,6 +63,7 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 			verb(genCommand()),
 			verb(pushCommand()),
 			verb(rotateCommand()),
+			verb(rekeyCommand()),
 			verb(statusCommand()),
 			verb(showCommand()),
 			verb(planCommand()),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -25,6 +26,7 @@ func genCommand() (*cli.Command, func(*env) error) {
 			"that exists is never overwritten.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "on-host", Usage: "each host makes its private key itself, and it never leaves the host"},
+			&cli.BoolFlag{Name: "sealed", Usage: "only the host can read its keys: vault/HOST/recipients.txt becomes its only list"},
 			tunnelFlag, identityFlag, hostFlag, commitFlag,
 		},
 	}, doGen
@@ -64,6 +66,11 @@ func doGen(e *env) error {
 // keys makes the keys of hosts, and the preshared keys of t, which may be nil.
 func (g *generator) keys(t *tunnel.Tunnel, hosts []string) error {
 	for _, host := range hosts {
+		if g.cli.Bool("sealed") {
+			if err := g.sealOff(host); err != nil {
+				return err
+			}
+		}
 		if t != nil && !slices.Contains(t.Hosts(), host) {
 			g.ui.warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host,
 				fmt.Sprintf("if this was a slip: rm keyring/%[1]s/%[2]s.pub vault/%[1]s/%[2]s.key.age", host, g.tunnel)))
@@ -76,6 +83,21 @@ func (g *generator) keys(t *tunnel.Tunnel, hosts []string) error {
 		return nil
 	}
 	return g.psks(t, hosts)
+}
+
+// sealOff has everything in the vault of a host be for its own recipients alone,
+// from the first key on.
+func (g *generator) sealOff(host string) error {
+	if g.repo.vault.Sealed(host) {
+		return nil
+	}
+	if err := g.repo.vault.KeepToHost(host); err != nil {
+		return err
+	}
+	dir := filepath.Join(g.repo.vault.Dir, host)
+	g.repo.touch(filepath.Join(dir, "recipients.txt"), filepath.Join(dir, "recipients.only.txt"))
+	g.ui.say("the keys of %s are for the recipients in vault/%[1]s/recipients.only.txt alone; push them on %[1]s itself: wgkeys push %[1]s --host %[1]s -i /etc/ssh/ssh_host_ed25519_key", host)
+	return nil
 }
 
 // genTunnel is the tunnel that keys are made for: wg0 where there is none yet.

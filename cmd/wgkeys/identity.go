@@ -17,7 +17,9 @@ func (e *env) identities() *vault.Identities {
 	if places == nil {
 		places = defaultPlaces()
 	}
-	return vault.FindIdentities(places...)
+	ids := vault.FindIdentities(places...)
+	ids.Asker = e.ui
+	return ids
 }
 
 // warnLoose tells of the identity files that were read, and that others can

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	turn.Main()
 	lab.Init()
 	testscript.Main(m, map[string]func(){
+		"age-plugin-touch": standIn,
 		"wgkeys": func() {
 			testOnlyKernel, testOnlyStep = faultyKernel, controllerStep
 			main()

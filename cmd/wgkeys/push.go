@@ -29,7 +29,7 @@ func pushCommand() (*cli.Command, func(*env) error) {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every host of the tunnels"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "serve `N` hosts at once", Value: push.DefaultJobs},
-			tunnelFlag, identityFlag, dryRunFlag, jsonFlag,
+			tunnelFlag, identityFlag, hostFlag, dryRunFlag, jsonFlag,
 		},
 	}, doPush
 }
@@ -47,10 +47,14 @@ func doPush(e *env) error {
 	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
-	targets, err := r.targets(e, ids)
+	p, err := r.targets(e, ids)
 	if err != nil {
 		return err
 	}
+	if err := p.prepare(); err != nil {
+		return err
+	}
+	targets := p.targets
 	var errs []error
 	report := func(o push.Outcome) {
 		if !e.cli.Bool("json") {
@@ -67,6 +71,24 @@ func doPush(e *env) error {
 		}
 	}
 	return failures(len(errs), len(targets), errors.Join(errs...))
+}
+
+// prepare has an age plugin open everything that this push needs at once: one
+// touch of a hardware key, where it allows that. For it the hosts are asked first
+// what differs; what they cannot answer they are asked again by the push itself.
+func (p *pusher) prepare() error {
+	if !p.ids.MayAsk() || p.cli.Bool("dry-run") {
+		return nil
+	}
+	var names []vault.Name
+	for _, o := range push.All(p.ctx, p.targets, p.cli.Int("jobs"), true, nil) {
+		for _, f := range o.Results {
+			if f.Action == push.Installed || f.Action == push.Replaced {
+				names = append(names, p.from[[2]string{o.Host, f.Path}])
+			}
+		}
+	}
+	return p.repo.vault.Prepare(p.ids, names)
 }
 
 func (e *env) reportPush(o push.Outcome) {
@@ -107,7 +129,7 @@ func pushJSON(outcomes []push.Outcome) []pushedHost {
 }
 
 // targets are the hosts to serve and the key files that each should have.
-func (r *repo) targets(e *env, ids *vault.Identities) ([]push.Target, error) {
+func (r *repo) targets(e *env, ids *vault.Identities) (*pusher, error) {
 	names, err := r.tunnelNames(e)
 	if err != nil {
 		return nil, err
@@ -116,7 +138,7 @@ func (r *repo) targets(e *env, ids *vault.Identities) ([]push.Target, error) {
 		_, err := r.oneTunnel(e) // says so
 		return nil, err
 	}
-	p := &pusher{env: e, repo: r, ids: ids, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}}
+	p := &pusher{env: e, repo: r, ids: ids, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{}}
 	for _, name := range names {
 		t, err := tunnel.Parse(r.tunnels(), name)
 		if err != nil {
@@ -131,7 +153,7 @@ func (r *repo) targets(e *env, ids *vault.Identities) ([]push.Target, error) {
 			return nil, p.unknown(host, names)
 		}
 	}
-	return p.targets, nil
+	return p, nil
 }
 
 // A pusher collects targets over all tunnels.
@@ -142,6 +164,7 @@ type pusher struct {
 	targets []push.Target
 	at      map[string]int            // index of a host in targets
 	by      map[string]*tunnel.Tunnel // the first tunnel of a host
+	from    map[[2]string]vault.Name  // the vault file by host and path there
 }
 
 // unknown says that no tunnel has the host, with the nearest name where there
@@ -209,6 +232,7 @@ func (p *pusher) files(t *tunnel.Tunnel, host string) ([]push.File, error) {
 	var files []push.File
 	for _, name := range slices.Sorted(maps.Keys(paths)) {
 		f := push.File{Path: paths[name]}
+		p.from[[2]string{host, f.Path}] = vault.Name{Host: host, File: name}
 		if name == t.Name+".key" {
 			err = p.privateKey(t, host, name, &f)
 		} else {

@@ -45,7 +45,11 @@ func (e *env) repo() (*repo, error) {
 	for dir := start; ; dir = filepath.Dir(dir) {
 		text, err := files.Read(dir, filepath.Join(dir, marker), maxMarker)
 		if err == nil {
-			return openRepo(dir, text)
+			r, err := openRepo(dir, text)
+			if err == nil {
+				r.vault.Asker = e.ui
+			}
+			return r, err
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			return nil, fault.Wrap(err, "cannot read", filepath.Join(dir, marker), "")

@@ -7,8 +7,11 @@ package main
 //     the prefix "wgkeys: ". No capital at the beginning, no period at the end.
 //   - An error is one line "error:" and at least one line "hint:" where
 //     something can be run or done about it.
-//   - Questions go to the terminal and nowhere else, and only rotate has one: -y
-//     is the answer where there is no terminal. ssh asks by itself.
+//   - Questions go to the terminal and nowhere else. Only rotate has one, and -y
+//     is the answer where there is no terminal; passphrases, and what a hardware
+//     key wants, are asked for there too. ssh asks by itself.
+//   - A bar shows how far work is that takes more than two seconds, on a
+//     terminal.
 //   - Every line is made printable here, once: names, comments and errors come
 //     from repositories and hosts that somebody else may have written.
 //   - No secret passes through here, but for the one that show --secret was asked
@@ -24,7 +27,9 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
 	"wgkeys/keyring/fault"
@@ -109,6 +114,70 @@ func (u *ui) ask(question string) (yes bool, err error) {
 	}
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes", nil
+}
+
+// Tell implements [vault.Asker].
+func (u *ui) Tell(line string) { u.talk(line) }
+
+// Ask implements [vault.Asker]. What is secret is not shown as it is typed, and
+// goes nowhere but to the caller.
+func (u *ui) Ask(prompt string, secret bool) (string, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return "", fault.New("cannot ask for", prompt, "there is no terminal", "")
+	}
+	defer tty.Close()
+	fmt.Fprintf(tty, "wgkeys: %s: ", printable(prompt))
+	if secret {
+		answer, err := term.ReadPassword(int(tty.Fd()))
+		fmt.Fprintln(tty)
+		return string(answer), err
+	}
+	answer, err := bufio.NewReader(tty).ReadString('\n')
+	return strings.TrimRight(answer, "\r\n"), err
+}
+
+// Choose implements [vault.Asker].
+func (u *ui) Choose(prompt, yes, no string) (bool, error) {
+	choice := "1: " + yes
+	if no != "" {
+		choice += ", 2: " + no
+	}
+	for {
+		switch answer, err := u.Ask(prompt+" ("+choice+")", false); {
+		case err != nil:
+			return false, err
+		case answer == "1":
+			return true, nil
+		case answer == "2" && no != "":
+			return false, nil
+		}
+	}
+}
+
+// progress returns what hears how far work is, one call at a time, and the end
+// of it.
+func (u *ui) progress(what string) (step func(done, all int), end func()) {
+	f, ok := u.stderr.(*os.File)
+	if !ok || u.quiet || !term.IsTerminal(int(f.Fd())) {
+		return nil, func() {}
+	}
+	var bar *progressbar.ProgressBar
+	start := time.Now()
+	step = func(done, all int) {
+		if bar == nil && time.Since(start) >= 2*time.Second {
+			bar = progressbar.NewOptions(all, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription("wgkeys: "+what),
+				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
+		}
+		if bar != nil {
+			bar.Set(done)
+		}
+	}
+	return step, func() {
+		if bar != nil {
+			bar.Clear()
+		}
+	}
 }
 
 // say tells what is being done. Talk is left out with -q.

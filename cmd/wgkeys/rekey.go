@@ -1,0 +1,231 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+func rekeyCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "rekey",
+		Usage:     "encrypt the vault again, to the present recipients",
+		ArgsUsage: "[HOST...]",
+		Description: "Only files whose recipients differ from the lists are written, and the keys in them\n" +
+			"stay the same. Everything is decrypted and compared before anything is written;\n" +
+			"whatever stops it, every file opens, and another rekey finishes. What somebody who\n" +
+			"left could read he may have kept: new keys are made by rotate.",
+		Flags: []cli.Flag{identityFlag, dryRunFlag, jsonFlag, commitFlag},
+	}, doRekey
+}
+
+func doRekey(e *env) error {
+	// Thousands of files are garbage of more than the memory that main allows.
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	find := e.writing
+	if e.cli.Bool("dry-run") {
+		find = e.repo
+	}
+	r, err := find()
+	if err != nil {
+		return err
+	}
+	hosts, err := r.rekeyHosts(e.names())
+	if err != nil {
+		return err
+	}
+	stale, err := r.vault.Outdated(e.ctx, hosts)
+	if err != nil {
+		return err
+	}
+	if len(stale) == 0 {
+		e.ui.say("nothing to do")
+	}
+	if e.cli.Bool("dry-run") {
+		return e.rekeyDry(stale)
+	}
+	ids := e.identities()
+	defer e.warnLoose(ids)
+	step, end := e.ui.progress("encrypting again")
+	var left []error
+	job := &vault.Rekey{Vault: r.vault, IDs: ids, Now: time.Now(), Want: r.wantHalf, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
+	did, err := job.Run(e.ctx, stale)
+	end()
+	if told := e.rekeyed(r, did, "encrypted again"); told != nil {
+		return told
+	}
+	err = r.commit(e, "rekey", changesOf(did), err)
+	if len(left) > 0 && err == nil {
+		return &exitError{exitSome, errors.Join(left...)}
+	}
+	if len(did) > 0 && err != nil {
+		return &exitError{exitSome, err}
+	}
+	return err
+}
+
+// rekeyHosts are the hosts named, or all that have a folder in the vault.
+func (r *repo) rekeyHosts(named []string) ([]string, error) {
+	all, err := r.vault.Hosts()
+	if err != nil || len(named) == 0 {
+		return all, err
+	}
+	for _, host := range named {
+		if !slices.Contains(all, host) {
+			return nil, fault.New("no such host in the vault", host, "there is no folder vault/"+host, "ls vault")
+		}
+	}
+	slices.Sort(named)
+	return slices.Compact(named), nil
+}
+
+func (e *env) rekeyDry(stale []vault.Stale) error {
+	if err := e.rekeyed(nil, stale, "to be encrypted again"); err != nil || len(stale) == 0 {
+		return err
+	}
+	return &exitError{code: exitFindings}
+}
+
+// A rekeyedFile is what became of a file, for programs.
+type rekeyedFile struct {
+	Host    string              `json:"host"`
+	File    string              `json:"file"`
+	Action  string              `json:"action"`
+	Added   []string            `json:"added"`
+	Removed []vault.Fingerprint `json:"removed"`
+}
+
+// rekeyed tells what was done, or is to be, and what that does not do.
+func (e *env) rekeyed(r *repo, did []vault.Stale, action string) error {
+	out := []rekeyedFile{}
+	for _, s := range did {
+		f := rekeyedFile{s.Host, s.File, action, []string{}, append([]vault.Fingerprint{}, s.Gone...)}
+		for _, m := range s.Missing {
+			f.Added = append(f.Added, m.String())
+		}
+		out = append(out, f)
+		if r != nil {
+			r.touch(r.vault.Path(s.Host, s.File))
+		}
+		if !e.cli.Bool("json") {
+			e.ui.printf("%s %s %s\n", s.Host, s.File, action+because(s))
+		}
+	}
+	if e.cli.Bool("json") {
+		if err := e.ui.json(out); err != nil {
+			return err
+		}
+	}
+	e.warnHistory(did)
+	return nil
+}
+
+func because(s vault.Stale) string {
+	var why []string
+	for _, m := range s.Missing {
+		why = append(why, "for "+m.String())
+	}
+	for _, f := range s.Gone {
+		why = append(why, "no longer for "+f.String())
+	}
+	if s.NoMeta {
+		why = []string{"it did not say for whom it was"}
+	}
+	return ": " + strings.Join(why, ", ")
+}
+
+func changesOf(did []vault.Stale) []string {
+	var lines []string
+	for _, s := range did {
+		lines = append(lines, fmt.Sprintf("%s %s%s", s.Host, s.File, because(s)))
+	}
+	return lines
+}
+
+// warnHistory says what encrypting again cannot do: git keeps the old
+// ciphertext, for whoever could open it.
+func (e *env) warnHistory(did []vault.Stale) {
+	var hosts, gone []string
+	keys := 0
+	for _, s := range did {
+		if len(s.Gone) == 0 {
+			continue
+		}
+		keys++
+		if len(hosts) == 0 || hosts[len(hosts)-1] != s.Host {
+			hosts = append(hosts, s.Host)
+		}
+		for _, f := range s.Gone {
+			if !slices.Contains(gone, f.String()) {
+				gone = append(gone, f.String())
+			}
+		}
+	}
+	if keys == 0 {
+		return
+	}
+	noun, hint := "keys", "wgkeys rotate"
+	if keys == 1 {
+		noun = "key"
+	}
+	if len(hosts) <= 5 {
+		hint += " " + strings.Join(hosts, " ")
+	}
+	if len(gone) == 1 {
+		hint = "wgkeys rotate --leaver " + gone[0] + ", or " + hint
+	}
+	e.ui.warn(fault.New("whoever left could read", fmt.Sprintf("%d %s", keys, noun),
+		"the old ciphertext stays in git's history and in every clone, and only new keys help", hint))
+}
+
+// wantHalf is what a vault file has to hold, by the keyring or, for a preshared key,
+// by the file of the other host.
+func (r *repo) wantHalf(n vault.Name) (vault.Half, error) {
+	if tunnel, ok := strings.CutSuffix(n.File, ".key"); ok {
+		public, err := r.wantKey(n.Host, tunnel)
+		return vault.Half{PublicKey: public}, err
+	}
+	tunnel, peer, ok := strings.Cut(strings.TrimSuffix(n.File, ".psk"), ".")
+	if !ok {
+		return vault.Half{}, fault.New("no name of a preshared key:", n.File, "it is TUNNEL.PEER.psk", "")
+	}
+	mine, other, err := r.halves(tunnel, n.Host, peer)
+	switch {
+	case err != nil:
+		return vault.Half{}, err
+	case other.err == nil:
+		return vault.Half{PSK: other.PSK}, nil
+	case mine.err == nil && (other.missing() || errors.Is(other.err, vault.ErrNoMeta)):
+		return vault.Half{PSK: mine.PSK}, nil
+	}
+	return vault.Half{}, errors.Join(mine.err, other.err)
+}
+
+// wantKey is the public key of a host's wg0.key or wg0.next.key. In the middle
+// of a rotation the keyring may be a step behind, or a step short.
+func (r *repo) wantKey(host, name string) (public keyring.PublicKey, err error) {
+	tunnel, next := strings.CutSuffix(name, ".next")
+	c, err := r.changeOf(host, tunnel)
+	switch {
+	case err != nil:
+		return public, err
+	case next && c.next.IsZero():
+		return c.inVault, nil
+	case next, c.half:
+		return c.next, nil
+	}
+	if public, err = r.ring.Get(host, tunnel); errors.Is(err, fs.ErrNotExist) {
+		return public, fault.Wrap(err, "no public key to compare with for host", host, "wgkeys gen "+host)
+	}
+	return public, err
+}
