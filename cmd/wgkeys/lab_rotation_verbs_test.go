@@ -24,6 +24,8 @@ var rotationTests = []struct {
 	{"Unreachable", rotationUnreachable},
 	{"Skip", rotationSkip},
 	{"Stolen", rotationStolen},
+	{"StolenWithoutHost", rotationStolenWithoutHost},
+	{"KeyFileIsALink", rotationKeyFileIsALink},
 }
 
 func TestRotationVerbs(t *testing.T) {
@@ -209,5 +211,34 @@ func rotationStolen(t *testing.T, u *users) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	u.must(u.basalt, "ping -c 1 -w 10 2001:db8:ffff::1 >/dev/null || true")
+	u.whole(t)
+}
+
+// rotationStolenWithoutHost: the host that makes its keys itself is out of reach,
+// and its peers refuse the stolen key all the same.
+func rotationStolenWithoutHost(t *testing.T, u *users) {
+	old := u.pub("shale")
+	u.must(u.shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
+	r := u.run(u.basalt, "wgkeys rotate -y --now --on-host shale")
+	u.must(u.shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
+	if r.code != exitFailed || !strings.Contains(r.stderr, "there is no other key for it yet") || !strings.Contains(r.stderr, "basalt refuses the old key") {
+		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if peers := u.must(u.basalt, "wg show wg0 peers"); strings.Contains(peers, old) {
+		t.Errorf("basalt still takes the old key: %s", peers)
+	}
+	u.must(u.basalt, "wgkeys apply basalt")
+	u.whole(t)
+}
+
+// rotationKeyFileIsALink: the old key would stay where the link leads to.
+func rotationKeyFileIsALink(t *testing.T, u *users) {
+	u.must(u.shale, "mv /etc/wireguard/wg0.key /etc/wireguard/real.key && ln -s real.key /etc/wireguard/wg0.key")
+	r := u.run(u.basalt, "wgkeys rotate -y shale")
+	u.must(u.shale, "mv /etc/wireguard/real.key /etc/wireguard/wg0.key")
+	if r.code != exitFailed || !strings.Contains(r.stderr, `cannot replace key file "/etc/wireguard/wg0.key": it is no regular file`) {
+		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	u.must(u.basalt, "wgkeys rotate -y shale")
 	u.whole(t)
 }
