@@ -4,15 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
-	"wgkeys/keyring/fault"
 	"wgkeys/vault"
 )
 
@@ -20,253 +25,333 @@ func checkCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name:  "check",
 		Usage: "find what is wrong in the repository, without any secret",
-		Description: "Tunnel files, missing keys, vault files that do not belong to the public key,\n" +
-			"preshared keys with one end missing, recipients that are out of date, keys of\n" +
-			"hosts that no tunnel names, rotations under way, keys older than max_key_age in\n" +
-			"wgkeys.toml. Exit code 4 if there is a finding.",
-		Flags: []cli.Flag{tunnelFlag, jsonFlag},
+		Description: "Tunnel files, missing and duplicate keys, vault files that do not belong to the\n" +
+			"public key, preshared keys with one end missing, recipients that are out of date,\n" +
+			"keys of hosts that no tunnel names, rotations under way, keys older than\n" +
+			"max_key_age in wgkeys.toml, files that others may change, and secret keys in the\n" +
+			"clear anywhere in the working tree. With -i also whether every vault file opens.\n" +
+			"Exit code 4 if there is a finding.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "staged", Usage: "search what is staged in git for secrets in the clear, and nothing else"},
+			&cli.BoolFlag{Name: "history", Usage: "search all of git's history for secrets in the clear, too"},
+			&cli.StringFlag{Name: "leaver", Usage: "find the keys in use that `RECIPIENT` could ever read, and nothing else"},
+			&cli.StringFlag{Name: "annotate", Usage: "write findings for a code host: `github` or gitlab"},
+			tunnelFlag, identityFlag, jsonFlag,
+		},
 	}, doCheck
 }
 
-// A finding is something wrong, and what to do about it.
-type finding struct {
-	Tunnel string `json:"tunnel,omitempty"`
-	Host   string `json:"host,omitempty"`
-	What   string `json:"what"`
-	Hint   string `json:"hint,omitempty"`
-}
-
 func doCheck(e *env) error {
+	format := e.cli.String("annotate")
+	if format != "" && (annotators[format] == nil || e.cli.Bool("json")) {
+		return usage("cannot annotate for", format, "the forms are "+strings.Join(slices.Sorted(maps.Keys(annotators)), " and ")+", and not with --json",
+			"wgkeys check --annotate github")
+	}
 	r, err := e.repo()
 	if err != nil {
 		return err
 	}
-	names, err := r.tunnelNames(e)
+	found, err := r.findings(e)
 	if err != nil {
 		return err
 	}
-	c := &checker{repo: r, now: time.Now(), found: []finding{}, named: map[string]bool{}}
-	for _, name := range names {
-		if err := c.tunnel(name); err != nil {
-			return err
-		}
-	}
-	if e.cli.String("tunnel") == "" {
-		if err := c.strangers(); err != nil {
-			return err
-		}
-	}
-	if err := c.tell(e); err != nil {
+	if err := tellFindings(e, r, unique(found)); err != nil {
 		return err
 	}
-	if len(c.found) > 0 {
+	if len(found) > 0 {
 		return &exitError{code: exitFindings}
 	}
 	return nil
 }
 
-type checker struct {
-	repo    *repo
-	now     time.Time
-	found   []finding
-	named   map[string]bool // the hosts of all tunnels
-	unknown bool            // the hosts of one are not known
+// findings are those of what was asked for.
+func (r *repo) findings(e *env) ([]finding, error) {
+	switch {
+	case e.cli.Bool("staged"):
+		return r.stagedSecrets(e.ctx)
+	case e.cli.String("leaver") != "":
+		return r.leaverFindings(e)
+	}
+	names, err := r.tunnelNames(e)
+	if err != nil {
+		return nil, err
+	}
+	c := &checker{report: report{dir: r.dir}, repo: r, now: time.Now(), lists: r.recipientLists(), all: e.cli.String("tunnel") == ""}
+	if len(e.cli.StringSlice("identity")) > 0 {
+		c.ids = e.identities()
+		defer e.warnLoose(c.ids)
+	}
+	if err := c.tunnels(names); err != nil {
+		return nil, err
+	}
+	c.duplicates()
+	if !c.all {
+		return c.found, nil
+	}
+	c.modes()
+	if err := c.strangers(); err != nil {
+		return nil, err
+	}
+	if err := c.secrets(); err != nil || !e.cli.Bool("history") {
+		return c.found, err
+	}
+	past, err := r.pastSecrets(e.ctx)
+	return append(c.found, past...), err
 }
 
-func (c *checker) tell(e *env) error {
-	if e.cli.Bool("json") {
-		return e.ui.json(c.found)
+func tellFindings(e *env, r *repo, found []finding) error {
+	if annotate := annotators[e.cli.String("annotate")]; annotate != nil {
+		return annotate(e.ui, fromTop(r.dir, found))
 	}
-	for _, f := range c.found {
+	if e.cli.Bool("json") {
+		return e.ui.json(found)
+	}
+	for _, f := range found {
 		e.ui.printf("%s\n", f.What)
 		if f.Hint != "" {
 			e.ui.printf("  hint: %s\n", f.Hint)
 		}
 	}
-	if len(c.found) == 0 {
+	if len(found) == 0 {
 		e.ui.say("nothing found")
 	}
 	return nil
 }
 
-// add finds something once: what is wrong with a file of all hosts is not wrong
-// with each of them.
-func (c *checker) add(tunnel, host, hint, what string, args ...any) {
-	f := finding{tunnel, host, fmt.Sprintf(what, args...), hint}
-	if !slices.ContainsFunc(c.found, func(g finding) bool { return g.What == f.What }) {
-		c.found = append(c.found, f)
-	}
+// A checker goes through the repository, hosts beside each other.
+type checker struct {
+	report
+	repo  *repo
+	now   time.Time
+	ids   *vault.Identities // nil: nothing is opened
+	lists *recipientLists
+	all   bool // every tunnel, and what no tunnel names
+
+	parsed  []*tunnel.Tunnel
+	unknown bool // the hosts of a tunnel are not known
+	hosts   []*hostCheck
 }
 
-// fault adds an error as a finding.
-func (c *checker) fault(tunnel, host string, err error) {
-	hint := ""
-	if hints := fault.Hints(err); len(hints) > 0 {
-		hint = hints[0]
-	}
-	c.add(tunnel, host, hint, "%v", err)
-}
-
-// tunnel checks one tunnel. What is wrong with its file is a finding; an error
-// is that it cannot be read at all.
-func (c *checker) tunnel(name string) error {
-	t, err := tunnel.Parse(c.repo.tunnels(), name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err != nil {
-		c.fault(name, "", err)
-		c.unknown = true
-		return nil
-	}
-	for _, host := range t.Hosts() {
-		c.named[host] = true
-		c.key(name, host)
-		c.rotation(name, host)
-		if _, err := c.repo.view(t, host); err != nil && !c.lacksKey(name, t) {
-			c.fault(name, host, err)
-		}
-	}
-	for _, pair := range t.PSKPairs() {
-		c.psk(name, pair[0], pair[1])
-	}
-	return nil
-}
-
-// strangers finds vault files of hosts that no tunnel names: a host that is gone
-// leaves secrets behind, and a host that is misspelled gets none.
-func (c *checker) strangers() error {
-	hosts, err := c.repo.vault.Hosts()
-	if err != nil || c.unknown {
-		return err
-	}
-	for _, host := range hosts {
-		files, err := c.repo.vault.List(host)
-		if err != nil {
+// tunnels checks the tunnels. What is wrong with a file is a finding; an error is
+// that it cannot be read at all.
+func (c *checker) tunnels(names []string) error {
+	for _, name := range names {
+		t, err := tunnel.Parse(c.repo.tunnels(), name)
+		if errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if len(files) > 0 && !c.named[host] {
-			c.add("", host, fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r vault/%[1]s keyring/%[1]s", host),
-				"no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
+		if err != nil {
+			c.fault(finding{Check: "tunnel", Tunnel: name}, err)
+			c.unknown = true
+			continue
+		}
+		c.parsed = append(c.parsed, t)
+		for _, host := range t.Hosts() {
+			c.hosts = append(c.hosts, &hostCheck{checker: c, report: report{dir: c.dir}, tunnel: name, host: host})
+		}
+	}
+	each(len(c.hosts), func(i int) { c.hosts[i].run() })
+	for _, h := range c.hosts {
+		c.found = append(c.found, h.found...)
+	}
+	for _, t := range c.parsed {
+		c.psks(t)
+	}
+	return nil
+}
+
+// each calls do for 0 to n-1, on all cores.
+func each(n int, do func(i int)) {
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range min(n, runtime.NumCPU()+2) { // some wait for the disk
+		wait.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// duplicates finds one key that two hosts have, or one host in two tunnels.
+func (c *checker) duplicates() {
+	owner := map[keyring.PublicKey]string{}
+	add := func(h *hostCheck, name string, key keyring.PublicKey) {
+		if key.IsZero() {
+			return
+		}
+		path := c.repo.ring.Path(h.host, name)
+		if other, ok := owner[key]; ok {
+			c.add(finding{Check: "key", Tunnel: h.tunnel, Host: h.host,
+				Hint: fmt.Sprintf("git log -- %[1]s; for another key: rm %[1]s %[2]s, then wgkeys gen %[3]s", path, c.repo.vault.Path(h.host, vault.KeyFile(name)), h.host)},
+				path, 1, "two hosts with one public key %q: the same key is in %s", c.relative(path), c.relative(other))
+			return
+		}
+		owner[key] = path
+	}
+	for _, h := range c.hosts {
+		add(h, h.tunnel, h.public)
+		if h.change.next != h.public || !h.change.half {
+			add(h, keyring.Next(h.tunnel), h.change.next)
+		}
+	}
+}
+
+// psks checks the preshared keys that the tunnel file asks for: both halves are
+// there and are one secret.
+func (c *checker) psks(t *tunnel.Tunnel) {
+	pairs := t.PSKPairs()
+	reports := make([]report, len(pairs))
+	each(len(pairs), func(i int) {
+		reports[i].dir = c.dir
+		c.psk(&reports[i], t.Name, pairs[i][0], pairs[i][1])
+	})
+	for _, r := range reports {
+		c.found = append(c.found, r.found...)
+	}
+}
+
+func (c *checker) psk(r *report, name, a, b string) {
+	mine, other := c.repo.half(name, a, b), c.repo.half(name, b, a)
+	for _, h := range []half{mine, other} {
+		f := finding{Check: "psk", Tunnel: name, Host: h.host, Hint: "wgkeys gen " + h.host}
+		switch {
+		case h.missing():
+			r.add(f, h.path, 0, "host %q lacks its end of the preshared key with %q in tunnel %q", h.host, peerOf(name, h.file), name)
+		case errors.Is(h.err, vault.ErrNoMeta):
+		case h.err != nil:
+			r.fault(f, h.err)
+		default:
+			c.lists.compare(r, f, h.file, h.path, h.Meta)
+		}
+	}
+	if mine.err != nil || other.err != nil {
+		return
+	}
+	f := finding{Check: "psk", Tunnel: name, Host: a}
+	if mine.PSK != other.PSK {
+		f.Hint = fmt.Sprintf("git log -- %[1]s %[2]s; or for another one: rm %[1]s %[2]s, then wgkeys gen %[3]s, and push both hosts at once", mine.path, other.path, a)
+		r.add(f, mine.path, 0, "hosts %q and %q have different preshared keys with each other in tunnel %q", a, b, name)
+		return
+	}
+	if c.ids == nil {
+		return
+	}
+	for _, h := range []half{mine, other} {
+		if _, err := c.repo.vault.OpenPSK(h.host, h.file, mine.PSK, c.ids); err != nil {
+			f.Host = h.host
+			r.fault(f, err)
+		}
+	}
+}
+
+// strangers finds the keys of hosts that no tunnel names: a host that is gone
+// leaves secrets behind, and a host that is misspelled gets none.
+func (c *checker) strangers() error {
+	if c.unknown {
+		return nil
+	}
+	hosts, err := c.repo.vault.Hosts()
+	if err != nil {
+		return err
+	}
+	named, inTunnel := map[string]bool{}, map[[2]string]bool{}
+	for _, h := range c.hosts {
+		named[h.host], inTunnel[[2]string{h.tunnel, h.host}] = true, true
+	}
+	reports := make([]report, len(hosts))
+	errs := make([]error, len(hosts))
+	each(len(hosts), func(i int) {
+		reports[i].dir = c.dir
+		errs[i] = c.stranger(&reports[i], hosts[i], named[hosts[i]], inTunnel)
+	})
+	for _, r := range reports {
+		c.found = append(c.found, r.found...)
+	}
+	return errors.Join(append(errs, c.publicStrangers(named, inTunnel))...)
+}
+
+func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]string]bool) error {
+	files, err := c.repo.vault.List(host)
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	f := finding{Check: "stranger", Host: host}
+	if !named {
+		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r vault/%[1]s keyring/%[1]s", host)
+		r.add(f, c.repo.vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
+		return nil
+	}
+	for _, file := range files {
+		name, peer := c.repo.ownerOf(host, file)
+		path := c.repo.vault.Path(host, file)
+		f.Tunnel, f.Hint = name, "rm "+path
+		switch {
+		case !inTunnel[[2]string{name, host}]:
+			r.add(f, path, 0, "the vault has %s of host %q, which is not in tunnel %q", file, host, name)
+		case peer != "" && !inTunnel[[2]string{name, peer}]:
+			r.add(f, path, 0, "the vault has %s of host %q, and its peer %q is not in tunnel %q", file, host, peer, name)
 		}
 	}
 	return nil
 }
 
-// lacksKey reports whether a host has no public key: that is found by itself,
-// and every view of its peers fails for it.
-func (c *checker) lacksKey(name string, t *tunnel.Tunnel) bool {
-	for _, host := range t.Hosts() {
-		if _, err := c.repo.ring.Get(host, name); err != nil {
-			return true
+// ownerOf reads the name of a vault file: TUNNEL.key, TUNNEL.next.key or
+// TUNNEL.PEER.psk. A tunnel's name may have dots, a host's has none.
+func (r *repo) ownerOf(host, file string) (tunnel, peer string) {
+	if name, ok := strings.CutSuffix(file, ".psk"); ok {
+		i := strings.LastIndexByte(name, '.')
+		return name[:max(i, 0)], name[i+1:]
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(file, ".key"), ".next"), ""
+}
+
+// publicStrangers finds public keys of hosts that no tunnel names. Where the
+// vault has keys of such a host, that was found before.
+func (c *checker) publicStrangers(named map[string]bool, inTunnel map[[2]string]bool) error {
+	return c.repo.eachPublic(func(host, name, path string) {
+		f := finding{Check: "stranger", Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
+		files, _ := c.repo.vault.List(host)
+		switch {
+		case !named[host] && len(files) == 0:
+			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r keyring/%[1]s", host)
+			c.add(f, path, 1, "no tunnel names host %q, and the keyring has a key of it: %s", host, c.relative(path))
+		case named[host] && !inTunnel[[2]string{f.Tunnel, host}]:
+			f.Hint = "rm " + path
+			c.add(f, path, 1, "the keyring has a key of host %q in tunnel %q, which does not name it", host, f.Tunnel)
+		}
+	})
+}
+
+// modes finds identities that others can read, and files of the repository that
+// everybody may write. Git keeps no other bits: a vault file of mode 0644, as a
+// clone has it, is ciphertext.
+func (c *checker) modes() {
+	for _, p := range defaultPlaces() {
+		if info, err := os.Stat(p.Path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+			c.add(finding{Check: "mode", Hint: "chmod 600 " + p.Path}, "", 0,
+				"others can read the identity file %q: its mode is %04o", p.Path, info.Mode().Perm())
 		}
 	}
-	return false
-}
-
-// key checks a host's key pair and whom its private half is encrypted to.
-func (c *checker) key(name, host string) {
-	public, err := c.repo.ring.Get(host, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		c.add(name, host, "wgkeys gen "+host, "host %q has no public key in tunnel %q", host, name)
-		return
+	var files []string
+	for _, top := range []string{marker, tunnel.Dir, "keyring", "vault"} {
+		filepath.WalkDir(filepath.Join(c.dir, top), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type()&fs.ModeSymlink == 0 {
+				files = append(files, path)
+			}
+			return nil
+		})
 	}
-	if err != nil {
-		c.fault(name, host, err)
-		return
-	}
-	file := vault.KeyFile(name)
-	meta, err := c.repo.vault.Meta(host, file)
-	switch {
-	case errors.Is(err, vault.ErrNoMeta): // made by stock age: nothing is known about it
-	case errors.Is(err, fs.ErrNotExist):
-		c.add(name, host, "bring it back from git: git log -- "+c.repo.vault.Path(host, file)+"; if "+host+" made its key itself: wgkeys push "+host+" asks whether it still has it",
-			"host %q has a public key in tunnel %q, and no private one in the vault", host, name)
-	case err != nil:
-		c.fault(name, host, err)
-	case meta.PublicKey != public && c.half(name, host): // see rotation
-	case meta.PublicKey != public:
-		c.add(name, host, "git log -p -- "+c.repo.ring.Path(host, name),
-			"the private key of host %q in tunnel %q belongs to %s, and the keyring has %s", host, name, meta.PublicKey, public)
-	default:
-		c.recipients(name, host, file, meta)
-		if c.repo.tooOld(meta, c.now) {
-			c.add(name, host, "wgkeys rotate "+host, "the key of host %q in tunnel %q was made %d days ago, and max_key_age in %s is %v",
-				host, name, int(c.now.Sub(meta.Created)/day), marker, inDays(c.repo.maxKeyAge))
+	open := make([]fs.FileMode, len(files))
+	each(len(files), func(i int) {
+		if info, err := os.Lstat(files[i]); err == nil && info.Mode()&fs.ModeSticky == 0 {
+			open[i] = info.Mode().Perm()
 		}
-	}
-}
-
-func (c *checker) half(name, host string) bool {
-	r, err := c.repo.changeOf(host, name)
-	return err == nil && r.half
-}
-
-// rotation finds one that is not over, and how far it is.
-func (c *checker) rotation(name, host string) {
-	r, err := c.repo.changeOf(host, name)
-	if err == nil {
-		err = r.mismatch(c.repo, host, name)
-	}
-	rotate := "wgkeys rotate " + host
-	switch {
-	case err != nil:
-		c.fault(name, host, err)
-	case r.half:
-		c.add(name, host, rotate, "a rotation of host %q in tunnel %q is over, but for %s: the private key in the vault is the next one already",
-			host, name, c.repo.ring.Path(host, keyring.Next(name)))
-	case r.sealed && r.next.IsZero():
-		c.add(name, host, rotate, "a rotation of host %q in tunnel %q was begun: its next key is in the vault, and %s is missing",
-			host, name, c.repo.ring.Path(host, keyring.Next(name)))
-	case r.sealed:
-		c.add(name, host, rotate, "a rotation of host %q in tunnel %q is under way: its hosts may use the old key or the next", host, name)
-		c.nextRecipients(name, host)
-	case r.underway():
-		c.add(name, host, rotate+"; if it was lost: git log -- "+c.repo.vault.Path(host, vault.KeyFile(keyring.Next(name))),
-			"a rotation of host %q in tunnel %q is under way, and its next private key is not in the vault: the host made it itself, or it was lost", host, name)
-	}
-}
-
-func (c *checker) nextRecipients(name, host string) {
-	file := vault.KeyFile(keyring.Next(name))
-	if meta, err := c.repo.vault.Meta(host, file); err == nil {
-		c.recipients(name, host, file, meta)
-	}
-}
-
-func (c *checker) recipients(name, host, file string, meta vault.Meta) {
-	want, err := c.repo.vault.Recipients(host)
-	if err != nil {
-		c.fault(name, host, err)
-		return
-	}
-	missing, stale := want.Compare(meta.Recipients)
-	for _, r := range missing {
-		c.add(name, host, "", "%s of host %q is not encrypted to %s", file, host, r)
-	}
-	for _, f := range stale {
-		c.add(name, host, "", "%s of host %q is still encrypted to a recipient that is no longer listed (fingerprint %s)", file, host, f)
-	}
-}
-
-// psk checks that a pair has both halves of its preshared key, and that they
-// are one secret.
-func (c *checker) psk(name, a, b string) {
-	metaA, errA := c.repo.vault.Meta(a, name+"."+b+".psk")
-	metaB, errB := c.repo.vault.Meta(b, name+"."+a+".psk")
-	for _, half := range []struct {
-		host, peer string
-		err        error
-	}{{a, b, errA}, {b, a, errB}} {
-		host, peer, err := half.host, half.peer, half.err
-		if errors.Is(err, fs.ErrNotExist) {
-			c.add(name, host, "wgkeys gen "+host, "host %q lacks its end of the preshared key with %q in tunnel %q", host, peer, name)
-		} else if err != nil && !errors.Is(err, vault.ErrNoMeta) {
-			c.fault(name, host, err)
+	})
+	for i, path := range files {
+		if open[i]&0o002 != 0 {
+			c.add(finding{Check: "mode", Hint: "chmod o-w " + path}, path, 0, "everybody may write %q: its mode is %04o", c.relative(path), open[i])
 		}
-	}
-	if errA == nil && errB == nil && metaA.PSK != metaB.PSK {
-		c.add(name, a, "remove both files, then wgkeys gen "+a+", and push both hosts at once",
-			"hosts %q and %q have different preshared keys with each other in tunnel %q", a, b, name)
 	}
 }

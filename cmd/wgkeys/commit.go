@@ -9,7 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/vault"
 	"wgkeys/vault/git"
 )
 
@@ -18,6 +20,13 @@ var commitFlag = &cli.BoolFlag{Name: "commit", Usage: "commit what was changed, 
 // touch remembers files of the repository that this command has made, changed or
 // removed.
 func (r *repo) touch(paths ...string) { r.touched = append(r.touched, paths...) }
+
+// touchKeys remembers all the files of a host's key that a rotation changes.
+func (r *repo) touchKeys(host, tunnel string) {
+	for _, name := range []string{tunnel, keyring.Next(tunnel)} {
+		r.touch(r.ring.Path(host, name), r.vault.Path(host, vault.KeyFile(name)))
+	}
+}
 
 // commit ends a verb that writes: where --commit asks for it, one commit has
 // exactly the files touched. It is made also where err tells that the verb failed

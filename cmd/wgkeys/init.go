@@ -26,6 +26,7 @@ func initCommand() (*cli.Command, func(*env) error) {
 		Description: "The vault is encrypted to your identity: post-quantum by default, to be opened\n" +
 			"with wgkeys or age 1.3 and later; --classic for X25519, which every age opens.",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "hook", Usage: "have git search each commit for secrets in the clear before it is made"},
 			&cli.BoolFlag{Name: "classic", Usage: "a vault that every age can open, but no match for a quantum computer"},
 			identityFlag,
 		},
@@ -41,6 +42,9 @@ func doInit(e *env) error {
 		return fault.Wrap(err, "cannot find the folder", dir, "")
 	}
 	if _, err := os.Lstat(filepath.Join(dir, marker)); err == nil {
+		if e.cli.Bool("hook") {
+			return e.installHook(dir)
+		}
 		e.ui.say("%s is a repository already; nothing was changed", dir)
 		return nil
 	}
@@ -52,6 +56,11 @@ func doInit(e *env) error {
 		return err
 	}
 	e.ui.say("made the repository %s", dir)
+	if e.cli.Bool("hook") {
+		if err := e.installHook(dir); err != nil {
+			return err
+		}
+	}
 	e.ui.say("next: wgkeys gen HOST..., then write tunnels/wg0.toml")
 	return nil
 }

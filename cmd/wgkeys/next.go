@@ -84,6 +84,7 @@ func (r *repo) finishNext(host, tunnel string) error {
 	if err := c.mismatch(r, host, tunnel); err != nil {
 		return err
 	}
+	r.touchKeys(host, tunnel)
 	promote := func() error { return nil }
 	switch {
 	case c.next.IsZero():

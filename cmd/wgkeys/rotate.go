@@ -32,13 +32,14 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 			"for a key that was stolen.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "due", Usage: "only keys older than max_key_age in " + marker},
+			&cli.StringFlag{Name: "leaver", Usage: "only keys that `RECIPIENT`, who has left, could ever read"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "leave `PEER` behind, which cannot be reached; may be repeated"},
 			&cli.BoolFlag{Name: "now", Usage: "a key was stolen: refuse it at once, whatever is lost"},
 			&cli.BoolFlag{Name: "on-host", Usage: "the host makes its key itself, and it never leaves the host"},
 			&cli.BoolFlag{Name: "no-hold", Usage: "hold no packets, as on a kernel that cannot"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: 32},
-			tunnelFlag, identityFlag, dryRunFlag, jsonFlag,
+			tunnelFlag, identityFlag, dryRunFlag, jsonFlag, commitFlag,
 		},
 	}, doRotate
 }
@@ -70,6 +71,7 @@ func doRotate(e *env) error {
 		return err
 	}
 	var errs []error
+	var made []string
 	for i, x := range turns {
 		if e.ctx.Err() != nil {
 			errs = append(errs, fault.New("stopped before host", x.host, fmt.Sprintf("%d of %d are left", len(turns)-i, len(turns)), "wgkeys rotate "+x.host))
@@ -78,8 +80,9 @@ func doRotate(e *env) error {
 		if err := x.take(); err != nil {
 			errs = append(errs, err)
 		}
+		made = append(made, x.made...)
 	}
-	return failures(len(errs), len(turns), errors.Join(errs...))
+	return failures(len(errs), len(turns), r.commit(e, "rotate", made, errors.Join(errs...)))
 }
 
 // askForTurns shows what will happen and asks.
@@ -127,6 +130,10 @@ func (r *repo) turns(e *env) ([]*turnOf, error) {
 			return nil, err
 		}
 	}
+	left, err := r.leftBy(e)
+	if err != nil {
+		return nil, err
+	}
 	var turns []*turnOf
 	ids, known, skips := e.identities(), map[string]bool{}, e.cli.StringSlice("skip")
 	for _, name := range names {
@@ -138,7 +145,7 @@ func (r *repo) turns(e *env) ([]*turnOf, error) {
 			known[host] = true
 			isDue := slices.ContainsFunc(due, func(k hostKey) bool { return k.Host == host && k.Tunnel == name })
 			named := slices.Contains(e.names(), host)
-			if len(e.names()) > 0 && !named || e.cli.Bool("due") && !isDue || !named && slices.Contains(skips, host) {
+			if len(e.names()) > 0 && !named || e.cli.Bool("due") && !isDue || left != nil && !left.has(host, name) || !named && slices.Contains(skips, host) {
 				continue
 			}
 			x, err := r.turnOf(e, t, host, ids)
@@ -166,6 +173,7 @@ type turnOf struct {
 	ids      *vault.Identities
 	rotation *rotate.Rotation
 	skipped  []string
+	made     []string // keys that are current now, for a person
 }
 
 func (r *repo) turnOf(e *env, t *tunnel.Tunnel, host string, ids *vault.Identities) (*turnOf, error) {
@@ -308,6 +316,7 @@ func (x *turnOf) onHost() bool {
 // It is in the vault before any host holds it.
 func (x *turnOf) nextKey() (keyring.PublicKey, error) {
 	name := keyring.Next(x.tunnel.Name)
+	x.repo.touchKeys(x.host, x.tunnel.Name)
 	public, err := x.repo.ring.Get(x.host, name)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return public, err
@@ -357,6 +366,7 @@ func (x *turnOf) settle(next keyring.PublicKey) error {
 	if err := x.repo.finishNext(x.host, x.tunnel.Name); err != nil {
 		return err
 	}
+	x.made = append(x.made, fmt.Sprintf("%s %s %s", x.host, x.tunnel.Name, next))
 	for _, name := range x.skipped {
 		x.ui.warn(fault.New("left behind by the rotation of "+x.host+":", name, "it still has the old key",
 			"wgkeys apply "+name+"; without wgkeys there: replace the public key of "+x.host+" by "+next.String()))

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"wgkeys/keyring"
+	"wgkeys/vault"
+)
+
+// A hostCheck is one host in one tunnel.
+type hostCheck struct {
+	*checker
+	report
+	tunnel, host string
+
+	public keyring.PublicKey // zero: none, or none that is valid
+	change change
+}
+
+func (h *hostCheck) run() {
+	var err error
+	h.change, err = h.repo.changeOf(h.host, h.tunnel)
+	h.key()
+	h.rotation(err)
+}
+
+func (h *hostCheck) finding(check, hint string) finding {
+	return finding{Check: check, Tunnel: h.tunnel, Host: h.host, Hint: hint}
+}
+
+// fault and add are those of the host's own report: hosts are checked beside each
+// other.
+func (h *hostCheck) fault(check string, err error) { h.report.fault(h.finding(check, ""), err) }
+func (h *hostCheck) add(check, hint, path string, line int, what string, args ...any) {
+	h.report.add(h.finding(check, hint), path, line, what, args...)
+}
+
+// key checks a host's key pair and whom its private half is encrypted to.
+func (h *hostCheck) key() {
+	pub := h.repo.ring.Path(h.host, h.tunnel)
+	public, err := h.repo.ring.Get(h.host, h.tunnel)
+	if errors.Is(err, fs.ErrNotExist) {
+		h.add("key", "wgkeys gen "+h.host, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
+		return
+	}
+	if err != nil {
+		h.fault("key", err)
+		return
+	}
+	h.public = public
+	file := vault.KeyFile(h.tunnel)
+	path := h.repo.vault.Path(h.host, file)
+	meta, err := h.repo.vault.Meta(h.host, file)
+	switch {
+	case errors.Is(err, vault.ErrNoMeta): // made by stock age: nothing is known about it
+		h.open(file, public)
+	case errors.Is(err, fs.ErrNotExist):
+		h.add("key", "bring it back from git: git log -- "+path+"; if "+h.host+" made its key itself: wgkeys push "+h.host+" asks whether it still has it",
+			pub, 1, "host %q has a public key in tunnel %q, and no private one in the vault", h.host, h.tunnel)
+	case err != nil:
+		h.fault("key", err)
+	case meta.PublicKey != public && h.change.half: // see rotation
+	case meta.PublicKey != public:
+		h.add("key", "git log -p -- "+pub, pub, 1, "the private key of host %q in tunnel %q belongs to %s, and the keyring has %s",
+			h.host, h.tunnel, meta.PublicKey, public)
+	default:
+		h.lists.compare(&h.report, h.finding("recipients", ""), file, path, meta)
+		if h.repo.tooOld(meta, h.now) {
+			h.add("age", "wgkeys rotate "+h.host, path, 0, "the key of host %q in tunnel %q was made %d days ago, and max_key_age in %s is %v",
+				h.host, h.tunnel, int(h.now.Sub(meta.Created)/day), marker, inDays(h.repo.maxKeyAge))
+		}
+		h.open(file, public)
+	}
+}
+
+// open finds out whether a private key opens and belongs to its public one.
+func (h *hostCheck) open(file string, public keyring.PublicKey) {
+	if h.ids == nil {
+		return
+	}
+	if _, err := h.repo.vault.OpenKey(h.host, file, public, h.ids); err != nil {
+		h.fault("key", err)
+	}
+}
+
+// rotation finds one that is not over, and how far it is.
+func (h *hostCheck) rotation(err error) {
+	r := h.change
+	if err == nil {
+		err = r.mismatch(h.repo, h.host, h.tunnel)
+	}
+	rotate, nextPub := "wgkeys rotate "+h.host, h.repo.ring.Path(h.host, keyring.Next(h.tunnel))
+	nextFile := vault.KeyFile(keyring.Next(h.tunnel))
+	switch {
+	case err != nil:
+		h.fault("rotation", err)
+	case r.half:
+		h.add("rotation", rotate, nextPub, 1, "a rotation of host %q in tunnel %q is over, but for %s: the private key in the vault is the next one already",
+			h.host, h.tunnel, nextPub)
+	case r.sealed && r.next.IsZero():
+		h.add("rotation", rotate, h.repo.vault.Path(h.host, nextFile), 0, "a rotation of host %q in tunnel %q was begun: its next key is in the vault, and %s is missing",
+			h.host, h.tunnel, nextPub)
+	case r.sealed:
+		h.add("rotation", rotate, nextPub, 1, "a rotation of host %q in tunnel %q is under way: its hosts may use the old key or the next", h.host, h.tunnel)
+		if meta, err := h.repo.vault.Meta(h.host, nextFile); err == nil {
+			h.lists.compare(&h.report, h.finding("recipients", ""), nextFile, h.repo.vault.Path(h.host, nextFile), meta)
+		}
+		h.open(nextFile, r.next)
+	case r.underway():
+		h.add("rotation", rotate+"; if it was lost: git log -- "+h.repo.vault.Path(h.host, nextFile), nextPub, 1,
+			"a rotation of host %q in tunnel %q is under way, and its next private key is not in the vault: the host made it itself, or it was lost", h.host, h.tunnel)
+	}
+}
+
+// recipientLists are those of all hosts. Most hosts have none of their own, and
+// share one.
+type recipientLists struct {
+	repo   *repo
+	once   sync.Once
+	shared vault.Recipients
+	err    error
+}
+
+func (r *repo) recipientLists() *recipientLists { return &recipientLists{repo: r} }
+
+func (l *recipientLists) of(host string) (vault.Recipients, error) {
+	for _, own := range []string{"recipients.txt", "recipients.only.txt"} {
+		if _, err := os.Lstat(filepath.Join(l.repo.vault.Dir, host, own)); !errors.Is(err, fs.ErrNotExist) {
+			return l.repo.vault.Recipients(host)
+		}
+	}
+	l.once.Do(func() { l.shared, l.err = l.repo.vault.Recipients(host) })
+	return l.shared, l.err
+}
+
+// compare finds how the recipients of a vault file differ from those listed.
+func (l *recipientLists) compare(r *report, f finding, file, path string, meta vault.Meta) {
+	f.Check, f.Hint = "recipients", "wgkeys rekey "+meta.Host
+	want, err := l.of(meta.Host)
+	if err != nil {
+		r.fault(f, err)
+		return
+	}
+	missing, stale := want.Compare(meta.Recipients)
+	for _, m := range missing {
+		r.add(f, path, 0, "%s of host %q is not encrypted to %s", file, meta.Host, m)
+	}
+	for _, s := range stale {
+		f.Hint = fmt.Sprintf("wgkeys rekey %s, and for what it could read: wgkeys check --leaver %s", meta.Host, s)
+		r.add(f, path, 0, "%s of host %q is still encrypted to a recipient that is no longer listed (fingerprint %s)", file, meta.Host, s)
+	}
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"wgkeys/keyring/fault"
+	"wgkeys/vault/git"
+)
+
+// hookMark tells our hook from one of the user's.
+const hookMark = "# wgkeys: no secret in the clear is committed"
+
+// installHook has git run "wgkeys check -q --staged" before each commit. A hook of
+// the user's is left as it is.
+func (e *env) installHook(dir string) error {
+	path, err := git.HookPath(e.ctx, dir, "pre-commit")
+	if err != nil {
+		return fault.Wrap(err, "no hook was made for", dir, "")
+	}
+	prefix, err := git.Prefix(e.ctx, dir)
+	if err != nil {
+		return err
+	}
+	text := hookText(prefix)
+	old, err := os.ReadFile(path)
+	switch {
+	case err == nil && bytes.Equal(old, text):
+		e.ui.say("the hook %s is there already", path)
+		return nil
+	case err == nil && !bytes.Contains(old, []byte(hookMark)):
+		return fault.New("there is another hook", path, "it is left as it is", "write into it: "+hookLine(prefix)+" || exit 1")
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fault.Wrap(fault.Errno(err), "cannot read the hook", path, "")
+	}
+	if err := writeHook(path, text); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot make the hook", path, "")
+	}
+	e.ui.say("git runs wgkeys check -q --staged before each commit: %s", path)
+	return nil
+}
+
+func hookText(prefix string) []byte {
+	return []byte("#!/bin/sh\n" + hookMark + "\nexec " + hookLine(prefix) + "\n")
+}
+
+// hookLine is run by git at the top of the working tree.
+func hookLine(prefix string) string {
+	if prefix == "" {
+		return "wgkeys check -q --staged"
+	}
+	return "wgkeys check -q --staged -C '" + strings.ReplaceAll(strings.TrimSuffix(prefix, "/"), "'", `'\''`) + "'"
+}
+
+// writeHook replaces ours at once: a hook that is half there would let everything
+// through.
+func writeHook(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	temp := path + ".wgkeys"
+	if err := os.WriteFile(temp, text, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+	"wgkeys/vault/git"
+)
+
+// maxVaultFile is more than a vault file has.
+const maxVaultFile = 64 << 10
+
+// A leaver is somebody who could open vault files, and what of that is in use
+// still. To take him out of recipients.txt does not take back what he has read,
+// nor what a clone of his keeps.
+type leaver struct {
+	name  string // as he was named
+	print vault.Fingerprint
+	keys  []hostKey
+	psks  []hostPSK
+}
+
+// A hostPSK is the preshared key of two hosts, as the file of one of them.
+type hostPSK struct{ host, peer, tunnel string }
+
+// leaver goes through git's history, and what is not committed yet, for all that
+// the recipient named who could ever read.
+func (r *repo) leaver(e *env, who string) (*leaver, error) {
+	past := &past{public: map[vault.Fingerprint]map[keyring.PublicKey]bool{}, psk: map[vault.Fingerprint]map[string]bool{}, named: r.allRecipients()}
+	if err := past.present(r); err != nil {
+		return nil, err
+	}
+	top, err := git.Top(r.dir)
+	if err != nil {
+		return nil, fault.New("no history of", r.dir, "it is not in git: nobody knows what was encrypted to whom before", "git init "+r.dir)
+	}
+	if err := git.History(e.ctx, top, maxVaultFile, isVaultFile, past.blob); err != nil {
+		return nil, err
+	}
+	l := &leaver{name: who}
+	if l.print, err = past.find(who, filepath.Join(r.vault.Dir, "recipients.txt")); err != nil {
+		return nil, err
+	}
+	return l, l.inUse(r, past)
+}
+
+// past is what a repository's vault files and lists of recipients ever were.
+type past struct {
+	named  vault.Recipients
+	public map[vault.Fingerprint]map[keyring.PublicKey]bool
+	psk    map[vault.Fingerprint]map[string]bool
+}
+
+func isVaultFile(path string) bool {
+	return strings.HasSuffix(path, ".key.age") || strings.HasSuffix(path, ".psk.age") || isRecipients(path)
+}
+
+func isRecipients(path string) bool {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	return strings.HasPrefix(name, "recipients") && strings.HasSuffix(name, ".txt")
+}
+
+func (p *past) present(r *repo) error {
+	return r.eachMeta(func(_, _ string, m vault.Meta) { p.meta(m) })
+}
+
+// blob reads one version of a file. What was made by stock age does not tell to
+// whom: nothing is known about it, as of a file that is none.
+func (p *past) blob(b git.Blob) error {
+	if isRecipients(b.Path) {
+		p.named = append(p.named, vault.RecipientsIn(b.Path, b.Text)...)
+		return nil
+	}
+	if m, err := vault.ReadMeta(b.Path, b.Text); err == nil {
+		p.meta(m)
+	}
+	return nil
+}
+
+func (p *past) meta(m vault.Meta) {
+	for _, f := range m.Recipients {
+		if m.PSK != "" {
+			put(p.psk, f, m.PSK)
+		} else {
+			put(p.public, f, m.PublicKey)
+		}
+	}
+}
+
+func put[K comparable](sets map[vault.Fingerprint]map[K]bool, f vault.Fingerprint, k K) {
+	if sets[f] == nil {
+		sets[f] = map[K]bool{}
+	}
+	sets[f][k] = true
+}
+
+// find is the recipient that was named: as a recipients file spells it, by its
+// fingerprint, or by the comment above it, if that is of one only.
+func (p *past) find(who, list string) (vault.Fingerprint, error) {
+	if f, err := vault.ParseFingerprint(who); err == nil {
+		return f, nil
+	}
+	if rs := vault.RecipientsIn("", []byte(who)); len(rs) == 1 {
+		return rs[0].Fingerprint, nil
+	}
+	var texts []string
+	var print vault.Fingerprint
+	for _, r := range p.named {
+		if r.Name == who && !slices.Contains(texts, r.Text) {
+			texts, print = append(texts, r.Text), r.Fingerprint
+		}
+	}
+	switch len(texts) {
+	case 1:
+		return print, nil
+	case 0:
+		return print, fault.New("no such recipient", who, "no list of recipients, neither now nor in git's history, has it or names it so",
+			"git log -p -- "+list)
+	}
+	for i, t := range texts {
+		texts[i] = fmt.Sprintf("%.24s… (fingerprint %s)", t, vault.RecipientsIn("", []byte(t))[0].Fingerprint)
+	}
+	return print, fault.New("more than one recipient", who, strings.Join(texts, ", "), "name the one by its fingerprint")
+}
+
+// inUse keeps of what the leaver could read the keys that are in use.
+func (l *leaver) inUse(r *repo, p *past) error {
+	err := r.eachPublicKey(func(k hostKey, public keyring.PublicKey) {
+		if p.public[l.print][public] {
+			k.Tunnel = strings.TrimSuffix(k.Tunnel, ".next")
+			if !slices.Contains(l.keys, k) {
+				l.keys = append(l.keys, k)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	err = r.eachMeta(func(host, file string, m vault.Meta) {
+		if m.PSK == "" || !p.psk[l.print][m.PSK] {
+			return
+		}
+		k := hostPSK{host: host}
+		if k.tunnel, k.peer = r.ownerOf(host, file); k.host > k.peer {
+			k.host, k.peer = k.peer, k.host
+		}
+		if !slices.Contains(l.psks, k) {
+			l.psks = append(l.psks, k)
+		}
+	})
+	slices.SortFunc(l.psks, func(a, b hostPSK) int {
+		return cmp.Or(cmp.Compare(a.tunnel, b.tunnel), cmp.Compare(a.host, b.host), cmp.Compare(a.peer, b.peer))
+	})
+	return err
+}
+
+// still tells where the leaver is listed: he would get the new keys too.
+func (l *leaver) still(r *repo) error {
+	for _, rs := range r.allRecipients() {
+		if rs.Fingerprint == l.print {
+			return fault.New("still a recipient:", l.name, "the keys that come are encrypted to "+rs.String()+" as well",
+				fmt.Sprintf("take the line out of %s, then wgkeys rekey", rs.File))
+		}
+	}
+	return nil
+}
+
+func (l *leaver) has(host, tunnel string) bool {
+	return slices.ContainsFunc(l.keys, func(k hostKey) bool { return k.Host == host && k.Tunnel == tunnel })
+}
+
+// replace is what makes a preshared key a new one.
+func (k hostPSK) replace(r *repo) string {
+	return fmt.Sprintf("rm %s %s, then wgkeys gen -t %s %s, and wgkeys push %[4]s %s, and apply on both", r.vault.Path(k.host, k.tunnel+"."+k.peer+".psk"),
+		r.vault.Path(k.peer, k.tunnel+"."+k.host+".psk"), k.tunnel, k.host, k.peer)
+}
+
+// leftBy is what rotate --leaver asks for; nil without it. Preshared keys are told,
+// for rotate replaces none.
+func (r *repo) leftBy(e *env) (*leaver, error) {
+	who := e.cli.String("leaver")
+	if who == "" {
+		return nil, nil
+	}
+	l, err := r.leaver(e, who)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.still(r); err != nil {
+		return nil, err
+	}
+	for _, k := range l.psks {
+		e.ui.warn(fault.New("not replaced by rotate: the preshared key of", k.host+", "+k.peer, who+" could read it", k.replace(r)))
+	}
+	return l, nil
+}
+
+// leaverFindings are the keys in use that the recipient could read.
+func (r *repo) leaverFindings(e *env) ([]finding, error) {
+	l, err := r.leaver(e, e.cli.String("leaver"))
+	if err != nil {
+		return nil, err
+	}
+	c := report{dir: r.dir}
+	if err := l.still(r); err != nil {
+		c.fault(finding{Check: "leaver"}, err)
+	}
+	for _, k := range l.keys {
+		c.add(finding{Check: "leaver", Host: k.Host, Tunnel: k.Tunnel, Hint: "wgkeys rotate --leaver " + quoted(l.name)}, r.ring.Path(k.Host, k.Tunnel), 1,
+			"%s could read the private key of host %q in tunnel %q, and it is in use", l.name, k.Host, k.Tunnel)
+	}
+	for _, k := range l.psks {
+		c.add(finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace(r)}, r.vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
+			"%s could read the preshared key of hosts %q and %q in tunnel %q, and it is in use", l.name, k.host, k.peer, k.tunnel)
+	}
+	return c.found, nil
+}
+
+// quoted is a word for a shell.
+func quoted(word string) string {
+	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._-") == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

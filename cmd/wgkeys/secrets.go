@@ -1,0 +1,234 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+	"wgkeys/vault"
+	"wgkeys/vault/git"
+	"wgkeys/vault/leak"
+)
+
+// eachPublic calls do for every file of the keyring that is named as one of a
+// public key; name is the tunnel's, with ".next" in the middle of a rotation.
+func (r *repo) eachPublic(do func(host, name, path string)) error {
+	hosts, err := files.List(r.dir, r.ring.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.Wrap(err, "cannot read the keyring", r.ring.Dir, "ls -l "+r.ring.Dir)
+	}
+	found := make([][]string, len(hosts))
+	each(len(hosts), func(i int) {
+		if keyring.CheckHost(hosts[i].Name()) != nil {
+			return
+		}
+		entries, _ := files.List(r.dir, filepath.Join(r.ring.Dir, hosts[i].Name()))
+		for _, e := range entries {
+			if name, ok := strings.CutSuffix(e.Name(), ".pub"); ok && e.Type().IsRegular() {
+				found[i] = append(found[i], name)
+			}
+		}
+	})
+	for i, names := range found {
+		for _, name := range names {
+			do(hosts[i].Name(), name, r.ring.Path(hosts[i].Name(), name))
+		}
+	}
+	return nil
+}
+
+// known is what tells the repository's secrets from other keys.
+func (r *repo) known() (*leak.Known, error) {
+	k := &leak.Known{Public: map[keyring.PublicKey]string{}, Sealed: map[keyring.PublicKey]string{}, PSK: map[string]string{}, SSH: map[string]string{}}
+	if err := r.eachPublicKey(func(key hostKey, public keyring.PublicKey) {
+		k.Public[public] = fmt.Sprintf("of host %q in tunnel %q", key.Host, key.Tunnel)
+	}); err != nil {
+		return nil, err
+	}
+	err := r.eachMeta(func(host, file string, m vault.Meta) {
+		if m.PSK != "" {
+			name, peer := r.ownerOf(host, file)
+			k.PSK[m.PSK] = fmt.Sprintf("of hosts %q and %q in tunnel %q", host, peer, name)
+		} else {
+			k.Sealed[m.PublicKey] = fmt.Sprintf("of host %q, %s", host, file)
+		}
+	})
+	for _, rs := range r.allRecipients() {
+		if strings.HasPrefix(rs.Text, "ssh-") {
+			k.SSH[rs.Text] = "of recipient " + rs.String()
+		}
+	}
+	return k, err
+}
+
+// eachPublicKey calls do for every valid public key.
+func (r *repo) eachPublicKey(do func(hostKey, keyring.PublicKey)) error {
+	var all []hostKey
+	if err := r.eachPublic(func(host, name, _ string) { all = append(all, hostKey{Host: host, Tunnel: name}) }); err != nil {
+		return err
+	}
+	keys := make([]keyring.PublicKey, len(all))
+	each(len(all), func(i int) { keys[i], _ = r.ring.Get(all[i].Host, all[i].Tunnel) })
+	for i, k := range keys {
+		if !k.IsZero() {
+			do(all[i], k)
+		}
+	}
+	return nil
+}
+
+// eachMeta calls do for every vault file that has metadata.
+func (r *repo) eachMeta(do func(host, file string, m vault.Meta)) error {
+	hosts, err := r.vault.Hosts()
+	if err != nil {
+		return err
+	}
+	type sealed struct {
+		file string
+		meta vault.Meta
+	}
+	found, errs := make([][]sealed, len(hosts)), make([]error, len(hosts))
+	each(len(hosts), func(i int) {
+		var names []string
+		names, errs[i] = r.vault.List(hosts[i])
+		for _, file := range names {
+			if m, err := r.vault.Meta(hosts[i], file); err == nil {
+				found[i] = append(found[i], sealed{file, m})
+			}
+		}
+	})
+	for i, all := range found {
+		for _, s := range all {
+			do(hosts[i], s.file, s.meta)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// allRecipients are those of all lists. A list that is wrong is found elsewhere.
+func (r *repo) allRecipients() vault.Recipients {
+	lists, _ := filepath.Glob(filepath.Join(r.vault.Dir, "*", "recipients*.txt"))
+	var all vault.Recipients
+	for _, path := range append(lists, filepath.Join(r.vault.Dir, "recipients.txt")) {
+		if text, err := files.Read(r.dir, path, maxMarker); err == nil {
+			all = append(all, vault.RecipientsIn(path, text)...)
+		}
+	}
+	return all
+}
+
+// secrets finds secrets in the clear in the working tree: all of git's, where the
+// repository is in git.
+func (c *checker) secrets() error {
+	known, err := c.repo.known()
+	if err != nil {
+		return err
+	}
+	top := c.dir
+	if t, err := git.Top(c.dir); err == nil {
+		top = t
+	}
+	dir := c.dir
+	if c.dir, err = filepath.EvalSymlinks(dir); err != nil { // paths below top are told as seen from it
+		c.dir = dir
+	}
+	defer func() { c.dir = dir }()
+	var mu sync.Mutex
+	var here report
+	here.dir = c.dir
+	known.Tree(top, func(path string, h leak.Hit) {
+		mu.Lock()
+		defer mu.Unlock()
+		here.secret(path, h, "", "it is there for everybody who reads the working tree: move it away, and if anybody could read it: "+replace(h))
+	}, func(path string, err error) {
+		if errors.Is(err, os.ErrNotExist) { // removed meanwhile
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		here.add(finding{Check: "secret", Hint: "ls -ld " + path}, path, 0, "cannot search %q for secrets: %v", path, fault.Errno(err))
+	})
+	here.sort()
+	c.found = append(c.found, here.found...)
+	return nil
+}
+
+func (r *report) sort() {
+	slices.SortStableFunc(r.found, func(a, b finding) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
+}
+
+func (r *report) secret(path string, h leak.Hit, where, hint string) {
+	what := h.What
+	if h.Of != "" {
+		what += " " + h.Of
+	}
+	r.add(finding{Check: "secret", Hint: hint}, path, h.Line, "%s is in the clear in %s:%d%s", what, r.relative(path), h.Line, where)
+}
+
+// replace is what makes a secret worthless that was seen.
+func replace(h leak.Hit) string {
+	switch {
+	case strings.Contains(h.What, "identity"), strings.Contains(h.What, "SSH"):
+		return "take its recipient out of vault/recipients.txt, wgkeys rekey, and wgkeys rotate --leaver RECIPIENT"
+	case strings.Contains(h.What, "preshared"):
+		return "rm both its vault files, wgkeys gen HOST, and push both hosts"
+	}
+	return "wgkeys rotate --now HOST"
+}
+
+// stagedSecrets finds secrets in the clear in what the next commit would add.
+func (r *repo) stagedSecrets(ctx context.Context) ([]finding, error) {
+	return r.secretsInGit(func(top string, known *leak.Known, here *report) error {
+		return git.Staged(ctx, top, leak.MaxFile, func(b git.Blob) error {
+			for _, h := range known.Find(b.Path, b.Text) {
+				here.secret(filepath.Join(top, b.Path), h, ", staged", "git restore --staged "+b.Path+", and move it away")
+			}
+			return nil
+		})
+	})
+}
+
+// pastSecrets finds secrets in the clear in all of git's history.
+func (r *repo) pastSecrets(ctx context.Context) ([]finding, error) {
+	return r.secretsInGit(func(top string, known *leak.Known, here *report) error {
+		return git.History(ctx, top, leak.MaxFile, nil, func(b git.Blob) error {
+			for _, h := range known.Find(b.Path, b.Text) {
+				here.secret(filepath.Join(top, b.Path), h, ", in history as "+b.ID[:12],
+					"whoever has a clone has it: "+replace(h)+"; the commits: git log --all --find-object="+b.ID)
+			}
+			return nil
+		})
+	})
+}
+
+func (r *repo) secretsInGit(search func(top string, known *leak.Known, here *report) error) ([]finding, error) {
+	dir, err := filepath.EvalSymlinks(r.dir)
+	if err != nil {
+		return nil, err
+	}
+	top, err := git.Top(dir)
+	if err != nil {
+		return nil, fault.New("not in git:", r.dir, "neither it nor a folder above it has a .git", "git init "+r.dir)
+	}
+	known, err := r.known()
+	if err != nil {
+		return nil, err
+	}
+	here := &report{dir: dir}
+	err = search(top, known, here)
+	here.sort()
+	return here.found, err
+}

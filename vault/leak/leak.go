@@ -1,0 +1,260 @@
+// Package leak finds secrets in the clear, in whatever text or binary file they
+// are: WireGuard's private and preshared keys, age's identities, and the SSH keys
+// that open the vault.
+//
+// 32 bytes in base64 are a public key as often as a private one, and many other
+// things besides. They are taken for a secret if they are known to be one, for
+// their public key or fingerprint is; or if they say so, by the word before them
+// or by being alone in a file. A key that the keyring has as a public one is none.
+//
+// What is compressed, encrypted, or spelled in any other way is not found.
+package leak
+
+import (
+	"bytes"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"filippo.io/age"
+	"golang.org/x/crypto/ssh"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"wgkeys/keyring"
+)
+
+// Known is what is known of the repository's secrets, and is none itself. Each
+// has a text for a person: whose it is.
+type Known struct {
+	Public map[keyring.PublicKey]string // the keyring's
+	Sealed map[keyring.PublicKey]string // those that the vault has private keys of
+	PSK    map[string]string            // fingerprints
+	SSH    map[string]string            // recipients, as "ssh-ed25519 AAAA…"
+}
+
+// A Hit is a secret in the clear. It holds no byte of it.
+type Hit struct {
+	Line int    // from 1
+	What string // "a private key", "an age identity"
+	Of   string // whose, if that is known
+}
+
+// spelled is how long the base64 of a key is, padding and all.
+const spelled = 44
+
+// Find returns the secrets in a file, in the order of their lines. Of its name
+// only the end matters: a public key may be alone in a file that ends in ".pub".
+func (k *Known) Find(name string, text []byte) []Hit {
+	f := finder{k, text, nil}
+	f.keys(name)
+	f.hex()
+	f.identities()
+	f.ssh()
+	slices.SortStableFunc(f.hits, func(a, b Hit) int { return a.Line - b.Line })
+	return f.hits
+}
+
+type finder struct {
+	*Known
+	text []byte
+	hits []Hit
+}
+
+func (f *finder) hit(at int, what, of string) {
+	line := 1 + bytes.Count(f.text[:at], []byte("\n"))
+	f.hits = append(f.hits, Hit{line, what, of})
+}
+
+// keys looks at each padding for the key before it.
+func (f *finder) keys(name string) {
+	for at := 0; ; {
+		i := bytes.IndexByte(f.text[at:], '=')
+		if i < 0 {
+			return
+		}
+		at += i + 1
+		start := at - spelled
+		if start < 0 || !f.isKey(start, at) {
+			continue
+		}
+		if what, of := f.judge(name, start); what != "" {
+			f.hit(start, what, of)
+		}
+	}
+}
+
+// isKey reports whether text[start:end], which ends in a padding, is the whole of
+// 32 bytes in base64.
+func (f *finder) isKey(start, end int) bool {
+	if end < len(f.text) && (f.text[end] == '=' || inBase64(f.text[end])) || start > 0 && inBase64(f.text[start-1]) {
+		return false
+	}
+	for i := end - 2; i >= start; i-- {
+		if !inBase64(f.text[i]) {
+			return false
+		}
+	}
+	_, err := keyring.ParsePresharedKey(f.text[start:end])
+	return err == nil
+}
+
+func inBase64(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '+' || c == '/'
+}
+
+// judge tells what the key at start is; "" if it is no secret.
+func (f *finder) judge(name string, start int) (what, of string) {
+	key := f.text[start : start+spelled]
+	if what, of := f.certain(key); what != "" {
+		return what, of
+	}
+	if public, err := keyring.ParsePublicKey(key); err == nil && f.Public[public] != "" {
+		return "", ""
+	}
+	if word := labelled(f.text[:start]); word != "" {
+		return word, ""
+	}
+	if len(bytes.TrimSpace(f.text)) == spelled && !strings.HasSuffix(name, ".pub") {
+		return "a key alone in its file", ""
+	}
+	return "", ""
+}
+
+// certain tells of a key whose public half or fingerprint is known.
+func (f *finder) certain(key []byte) (what, of string) {
+	if private, err := keyring.ParsePrivateKey(key); err == nil {
+		public := private.PublicKey()
+		if of := f.Public[public]; of != "" {
+			return "the private key", of
+		}
+		if of := f.Sealed[public]; of != "" {
+			return "the private key", of
+		}
+	}
+	if len(f.PSK) == 0 {
+		return "", ""
+	}
+	if psk, err := keyring.ParsePresharedKey(key); err == nil {
+		if of := f.PSK[psk.Fingerprint()]; of != "" {
+			return "the preshared key", of
+		}
+	}
+	return "", ""
+}
+
+// labels are what wg-quick, systemd-networkd, NetworkManager, NixOS, uci, JSON and
+// YAML call a secret, without case and what joins the words.
+var labels = []struct{ word, what string }{
+	{"privatekey", "a private key"},
+	{"presharedkey", "a preshared key"},
+	{"psk", "a preshared key"},
+}
+
+// maxLabel is how far before a key its word is looked for, in bytes.
+const maxLabel = 64
+
+func labelled(before []byte) string {
+	if len(before) > maxLabel {
+		before = before[len(before)-maxLabel:]
+	}
+	if i := bytes.LastIndexByte(before, '\n'); i >= 0 {
+		before = before[i+1:]
+	}
+	before = bytes.TrimRight(before, " \t\"'`=:>([{\\\x00")
+	word := bytes.Map(func(r rune) rune {
+		if strings.ContainsRune("_-. \x00", r) {
+			return -1
+		}
+		return r
+	}, bytes.ToLower(before))
+	for _, l := range labels {
+		if bytes.HasSuffix(word, []byte(l.word)) {
+			return l.what
+		}
+	}
+	return ""
+}
+
+// hex finds keys as a WireGuard device in user space is told them.
+func (f *finder) hex() {
+	for _, l := range []struct{ word, what string }{{"private_key=", "a private key"}, {"preshared_key=", "a preshared key"}} {
+		for at := 0; ; {
+			i := bytes.Index(f.text[at:], []byte(l.word))
+			if i < 0 {
+				break
+			}
+			at += i + len(l.word)
+			f.hexKey(at, l.what)
+		}
+	}
+}
+
+func (f *finder) hexKey(at int, what string) {
+	var key wgtypes.Key
+	const digits = 2 * wgtypes.KeyLen
+	if len(f.text) < at+digits {
+		return
+	}
+	if _, err := hex.Decode(key[:], f.text[at:at+digits]); err != nil || key == (wgtypes.Key{}) {
+		return // the zero key means none
+	}
+	if certain, of := f.certain([]byte(key.String())); certain != "" {
+		f.hit(at, certain, of)
+		return
+	}
+	f.hit(at, what, "")
+}
+
+// identities finds those that age takes: an example with dots is none.
+func (f *finder) identities() {
+	const mark = "AGE-SECRET-KEY-"
+	for at := 0; ; {
+		i := bytes.Index(f.text[at:], []byte(mark))
+		if i < 0 {
+			return
+		}
+		start := at + i
+		at = start + len(mark)
+		for at < len(f.text) && (f.text[at] == '-' || 'A' <= f.text[at] && f.text[at] <= 'Z' || '0' <= f.text[at] && f.text[at] <= '9') {
+			at++
+		}
+		word := string(f.text[start:at])
+		_, classic := age.ParseX25519Identity(word)
+		_, hybrid := age.ParseHybridIdentity(word)
+		if classic == nil || hybrid == nil {
+			f.hit(start, "an age identity", "")
+		}
+	}
+}
+
+// ssh finds SSH keys under no passphrase that open the vault. Others are not ours
+// to speak of.
+func (f *finder) ssh() {
+	if len(f.SSH) == 0 {
+		return
+	}
+	begin, end := []byte("-----BEGIN "), []byte("PRIVATE KEY-----")
+	for at := 0; ; {
+		i := bytes.Index(f.text[at:], begin)
+		if i < 0 {
+			return
+		}
+		start := at + i
+		at = start + len(begin)
+		head := bytes.Index(f.text[at:], end)
+		if head < 0 {
+			return
+		}
+		if head > 16 { // no key begins here
+			continue
+		}
+		signer, err := ssh.ParsePrivateKey(f.text[start:])
+		if err != nil {
+			continue
+		}
+		spelled := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+		if of := f.SSH[spelled]; of != "" {
+			f.hit(start, "the SSH key", of)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package leak
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+)
+
+// MaxFile is the size of a file that is still searched, in bytes. A larger one
+// is no file of keys, but may still hold one: it is not found.
+const MaxFile = 16 << 20
+
+// Tree calls found, from several goroutines, for each hit in the files below dir.
+// Symbolic links and git's own folders are left out, and so is what cannot be
+// read: unreadable is told of each such path.
+func (k *Known) Tree(dir string, found func(path string, h Hit), unreadable func(path string, err error)) {
+	t := &tree{k: k, found: found, unreadable: unreadable, more: make(chan struct{}, 2*runtime.NumCPU())}
+	t.dir(dir)
+	t.wait.Wait()
+}
+
+type tree struct {
+	k          *Known
+	found      func(string, Hit)
+	unreadable func(string, error)
+	more       chan struct{} // room for another goroutine
+	wait       sync.WaitGroup
+}
+
+// dir searches a folder, and the folders in it beside it while there is room.
+func (t *tree) dir(path string) {
+	d, err := os.Open(path)
+	if err != nil {
+		t.unreadable(path, err)
+		return
+	}
+	entries, err := d.ReadDir(-1)
+	d.Close()
+	if err != nil {
+		t.unreadable(path, err)
+	}
+	for _, e := range entries {
+		name := filepath.Join(path, e.Name())
+		switch {
+		case e.IsDir() && e.Name() == ".git":
+		case e.IsDir():
+			select {
+			case t.more <- struct{}{}:
+				t.wait.Go(func() {
+					t.dir(name)
+					<-t.more
+				})
+			default:
+				t.dir(name)
+			}
+		case e.Type().IsRegular():
+			t.file(name)
+		}
+	}
+}
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func (t *tree) file(path string) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.unreadable(path, err)
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() > MaxFile {
+		return
+	}
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	size := int(info.Size())
+	if cap(*buffer) < size {
+		*buffer = make([]byte, size)
+	}
+	text := (*buffer)[:size]
+	defer clear(text)
+	n, err := io.ReadFull(f, text)
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		t.unreadable(path, err)
+		return
+	}
+	for _, h := range t.k.Find(path, text[:n]) {
+		t.found(path, h)
+	}
+}

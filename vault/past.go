@@ -1,0 +1,62 @@
+package vault
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"strings"
+
+	"wgkeys/keyring/fault"
+)
+
+// ReadMeta returns what the text of a vault file says about itself: for one that
+// comes from elsewhere than the vault, such as an old version in git's history.
+// The path is for errors. As with [Vault.Meta] nothing of it is authenticated.
+func ReadMeta(path string, text []byte) (Meta, error) {
+	s := &sealed{path: path}
+	var err error
+	if s.age, err = dearmor(text); err == nil {
+		err = s.readMeta()
+	}
+	switch {
+	case err != nil:
+		return Meta{}, s.damaged(err)
+	case s.meta.Version == 0:
+		return Meta{}, s.fault(ErrNoMeta, "")
+	}
+	return s.meta, nil
+}
+
+// RecipientsIn returns the recipients in the text of a recipients file, for one
+// that comes from git's history: lines that are not understood are passed over,
+// since nothing is going to be encrypted to them.
+func RecipientsIn(path string, text []byte) Recipients {
+	var rs Recipients
+	var name string
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		line := lines.Text()
+		if comment, ok := strings.CutPrefix(line, "#"); ok {
+			name = strings.TrimSpace(comment)
+			continue
+		}
+		if line == "" {
+			name = ""
+			continue
+		}
+		r := Recipient{Name: name, File: path, Line: n}
+		if r.parse(line) == nil {
+			rs = append(rs, r)
+		}
+	}
+	return rs
+}
+
+// ParseFingerprint reads what [Fingerprint.String] writes.
+func ParseFingerprint(text string) (f Fingerprint, err error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(f) || hex.EncodeToString(b) != text {
+		return f, fault.New("no fingerprint of a recipient", text, "it is 32 hexadecimal digits in lower case", "wgkeys check")
+	}
+	return Fingerprint(b), nil
+}
