@@ -50,6 +50,11 @@ rotations: setup-test lab
 	go test -count 1 -timeout 60m -v -run TestRotation ./cmd/wgkeys -rotations
 	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestRotation -exec $(VM) ./cmd/wgkeys -rotations
 
+# Ten thousand keys encrypted again, beside the bare cryptography, age and sops:
+# cmd/wgkeys/doc/vault.md. sops takes part where SOPS names its program.
+vault: setup-test
+	VAULT_FIGURES=1 go test -count 1 -timeout 60m -v -run TestRekeyFigures ./cmd/wgkeys
+
 # An apply over ssh that cuts its own way to the host, twenty times:
 # cmd/wgkeys/doc/faults.md.
 lockout: setup-test
@@ -75,4 +80,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test vm faults lockout managers transitions rotations scale demo lab clean setup-test setup-demo
+.PHONY: build test vm faults lockout managers transitions rotations scale vault demo lab clean setup-test setup-demo

@@ -3,6 +3,7 @@
 //
 //	vault/recipients.txt             who can decrypt; # comments name people
 //	vault/shale/recipients.txt       more recipients for this host, optional
+//	vault/shale/recipients.only.txt  the only ones of this host, instead of both
 //	vault/shale/wg0.key.age          the private key of shale in wg0
 //	vault/shale/wg0.basalt.psk.age   the PSK that shale shares with basalt
 //	vault/shale/wg0.next.key.age     the key that shale is changing to, in the middle of a rotation
@@ -14,6 +15,10 @@
 // A host may make its key itself and keep it: it has a public key in the keyring
 // and no vault file. Nothing else marks it, so a vault file that was lost looks
 // the same, until the host is asked what it has.
+//
+// A host that has a recipients.only.txt keeps its secrets to itself: they are
+// encrypted to the lines of that file and to no others, and because every reader
+// of the lists goes through [Lists.Of], a rekey and a check hold them to it.
 //
 // # Promises
 //
