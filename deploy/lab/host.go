@@ -148,7 +148,7 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 	cmd.Env = environment()
 	cmd.Cancel = func() error { return killChildren(cmd.Process) }
 	// A daemon that keeps the output open does not keep the caller waiting.
-	cmd.WaitDelay = 100 * time.Millisecond
+	cmd.WaitDelay = time.Second
 	return cmd
 }
 
