@@ -312,9 +312,11 @@ func (r *repo) ownerOf(host, file string) (tunnel, peer string) {
 func (c *checker) publicStrangers(named map[string]bool, inTunnel map[[2]string]bool) error {
 	return c.repo.eachPublic(func(host, name, path string) {
 		f := finding{Check: "stranger", Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
-		files, _ := c.repo.vault.List(host)
 		switch {
-		case !named[host] && len(files) == 0:
+		case !named[host]:
+			if files, _ := c.repo.vault.List(host); len(files) > 0 {
+				return
+			}
 			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r keyring/%[1]s", host)
 			c.add(f, path, 1, "no tunnel names host %q, and the keyring has a key of it: %s", host, c.relative(path))
 		case named[host] && !inTunnel[[2]string{f.Tunnel, host}]:
