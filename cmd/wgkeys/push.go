@@ -130,27 +130,19 @@ func pushJSON(outcomes []push.Outcome) []pushedHost {
 
 // targets are the hosts to serve and the key files that each should have.
 func (r *repo) targets(e *env, ids *vault.Identities) (*pusher, error) {
-	names, err := r.tunnelNames(e)
+	tunnels, err := r.someTunnels(e)
 	if err != nil {
 		return nil, err
 	}
-	if len(names) == 0 {
-		_, err := r.oneTunnel(e) // says so
-		return nil, err
-	}
 	p := &pusher{env: e, repo: r, ids: ids, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{}}
-	for _, name := range names {
-		t, err := tunnel.Parse(r.tunnels(), name)
-		if err != nil {
-			return nil, err
-		}
+	for _, t := range tunnels {
 		if err := p.add(t); err != nil {
 			return nil, err
 		}
 	}
 	for _, host := range e.names() {
 		if p.by[host] == nil {
-			return nil, p.unknown(host, names)
+			return nil, p.unknown(host, tunnels)
 		}
 	}
 	return p, nil
@@ -169,12 +161,10 @@ type pusher struct {
 
 // unknown says that no tunnel has the host, with the nearest name where there
 // is one tunnel.
-func (p *pusher) unknown(host string, tunnels []string) error {
+func (p *pusher) unknown(host string, tunnels []*tunnel.Tunnel) error {
 	if len(tunnels) == 1 {
-		if t, err := tunnel.Parse(p.repo.tunnels(), tunnels[0]); err == nil {
-			if _, err := t.KeyFiles(host); err != nil {
-				return err
-			}
+		if _, err := tunnels[0].KeyFiles(host); err != nil {
+			return err
 		}
 	}
 	return fault.New("no such host", host, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")

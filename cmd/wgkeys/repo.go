@@ -102,6 +102,25 @@ func (r *repo) tunnelNames(e *env) ([]string, error) {
 	return names, nil
 }
 
+// someTunnels are the tunnels that the command is about, parsed: at least one.
+func (r *repo) someTunnels(e *env) ([]*tunnel.Tunnel, error) {
+	names, err := r.tunnelNames(e)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		_, err := r.oneTunnel(e) // says so
+		return nil, err
+	}
+	tunnels := make([]*tunnel.Tunnel, len(names))
+	for i, name := range names {
+		if tunnels[i], err = tunnel.Parse(r.tunnels(), name); err != nil {
+			return nil, err
+		}
+	}
+	return tunnels, nil
+}
+
 // oneTunnel is the tunnel that the command is about, parsed.
 func (r *repo) oneTunnel(e *env) (*tunnel.Tunnel, error) {
 	names, err := r.tunnelNames(e)

@@ -112,12 +112,8 @@ func (e *env) askForTurns(turns []*turnOf) error {
 
 // turns are the rotations that were asked for, one for each host of each tunnel.
 func (r *repo) turns(e *env) ([]*turnOf, error) {
-	names, err := r.tunnelNames(e)
+	tunnels, err := r.someTunnels(e)
 	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		_, err := r.oneTunnel(e) // says so
 		return nil, err
 	}
 	var due []hostKey
@@ -136,16 +132,12 @@ func (r *repo) turns(e *env) ([]*turnOf, error) {
 	}
 	var turns []*turnOf
 	ids, known, skips := e.identities(), map[string]bool{}, e.cli.StringSlice("skip")
-	for _, name := range names {
-		t, err := tunnel.Parse(r.tunnels(), name)
-		if err != nil {
-			return nil, err
-		}
+	for _, t := range tunnels {
 		for _, host := range t.Hosts() {
 			known[host] = true
-			isDue := slices.ContainsFunc(due, func(k hostKey) bool { return k.Host == host && k.Tunnel == name })
+			isDue := slices.ContainsFunc(due, func(k hostKey) bool { return k.Host == host && k.Tunnel == t.Name })
 			named := slices.Contains(e.names(), host)
-			if len(e.names()) > 0 && !named || e.cli.Bool("due") && !isDue || left != nil && !left.has(host, name) || !named && slices.Contains(skips, host) {
+			if len(e.names()) > 0 && !named || e.cli.Bool("due") && !isDue || left != nil && !left.has(host, t.Name) || !named && slices.Contains(skips, host) {
 				continue
 			}
 			x, err := r.turnOf(e, t, host, ids)

@@ -100,29 +100,21 @@ func doStatus(e *env) error {
 
 // statuses asks all hosts that were named, or all, many at once.
 func (r *repo) statuses(e *env) ([]*hostStatus, error) {
-	names, err := r.tunnelNames(e)
+	tunnels, err := r.someTunnels(e)
 	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		_, err := r.oneTunnel(e) // says so
 		return nil, err
 	}
 	var all []*hostStatus
 	var group errgroup.Group
 	group.SetLimit(e.cli.Int("jobs"))
 	missing := slices.Clone(e.names())
-	for _, name := range names {
-		t, err := tunnel.Parse(r.tunnels(), name)
-		if err != nil {
-			return nil, err
-		}
+	for _, t := range tunnels {
 		for _, host := range t.Hosts() {
 			if len(e.names()) > 0 && !slices.Contains(e.names(), host) {
 				continue
 			}
 			missing = slices.DeleteFunc(missing, func(m string) bool { return m == host })
-			s := &hostStatus{Host: host, Tunnel: name, Peers: []peerStatus{}}
+			s := &hostStatus{Host: host, Tunnel: t.Name, Peers: []peerStatus{}}
 			all = append(all, s)
 			group.Go(func() error {
 				if s.err = s.read(e, r, t); s.err != nil {
