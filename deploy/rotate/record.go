@@ -31,6 +31,10 @@ const (
 	// packets come with the other one.
 	doubt = 2 * time.Second
 
+	// stragglers is how long packets may come that the other key sent before: they
+	// are no sign that the host uses it.
+	stragglers = time.Second
+
 	// giveUp is when a watcher ends although no key answers.
 	giveUp = 10 * time.Minute
 

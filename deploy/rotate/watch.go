@@ -110,6 +110,9 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 	if answered || !r.held(w.Clock()) {
 		w.Tunnel.Release()
 	}
+	if age < stragglers {
+		r.Other.Received = other.Received
+	}
 	switch {
 	case other.Handshake.After(r.Other.Handshake),
 		!answered && age > doubt && other.Received > r.Other.Received:

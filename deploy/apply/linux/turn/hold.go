@@ -22,14 +22,15 @@ import (
 // device down for a moment (dev_deactivate), which loses what is sent then, and it
 // would stay shut if its owner died.
 type hold struct {
-	conn   *netlink.Conn
-	table  *nftables.Table
-	chain  *nftables.Chain
-	number uint16
-	link   string
-	queued atomic.Uint32 // packets that have come into the queue; the kernel numbers them from 1
-	begun  bool
-	closed atomic.Bool
+	conn    *netlink.Conn
+	table   *nftables.Table
+	chain   *nftables.Chain
+	number  uint16
+	link    string
+	portion uint32        // packets let go each millisecond
+	queued  atomic.Uint32 // packets that have come into the queue; the kernel numbers them from 1
+	begun   bool
+	closed  atomic.Bool
 }
 
 // From linux/netfilter/nfnetlink_queue.h.
@@ -54,9 +55,13 @@ const (
 	// 100,000 a second. What comes on top flows on and waits in WireGuard's queue.
 	queueLength = 50_000
 
-	// portion is how many packets are let go at once. WireGuard encrypts in a
-	// queue of 1024 (MAX_QUEUED_PACKETS).
-	portion = 128
+	// kernelPortion and userPortion are how many packets are let go each
+	// millisecond. The kernel encrypts in a queue of 1024 (MAX_QUEUED_PACKETS); a
+	// device in user space reads from one of 500 (TUN_READQ_SIZE in tun.c), and has
+	// to wait for its turn. letGo is for how long at most.
+	kernelPortion = 64
+	userPortion   = 16
+	letGo         = 200 * time.Millisecond
 
 	firstQueue = 30567 // as good as any: 0x7767, "wg"
 )
@@ -66,10 +71,13 @@ func holdTable(link string) *nftables.Table {
 }
 
 // newHold makes everything ready. It fails where the kernel cannot hold packets.
-func newHold(link string) (*hold, error) {
+func newHold(link string, inKernel bool) (*hold, error) {
 	h, err := tryHold(link)
 	if err != nil {
 		return nil, err
+	}
+	if h.portion = userPortion; inKernel {
+		h.portion = kernelPortion
 	}
 	if err := h.hook(); err != nil {
 		h.close()
@@ -207,8 +215,9 @@ func (h *hold) end() error {
 	if !h.begun {
 		return nil
 	}
-	for id := uint32(0); id < h.queued.Load(); time.Sleep(100 * time.Microsecond) {
-		id += portion
+	end := time.Now().Add(letGo)
+	for id := uint32(0); id < h.queued.Load() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		id += h.portion
 		if err := h.accept(id); err != nil {
 			return err
 		}

@@ -142,7 +142,7 @@ func (p *part) play(ctx context.Context) error {
 	p.record, r.Ready = r, true
 	if r.Hold {
 		sweepHold(r.Tunnel)
-		p.hold, _ = newHold(r.Tunnel) // better without than not at all
+		p.hold, _ = newHold(r.Tunnel, p.inKernel()) // better without than not at all
 	}
 	t, save := TestOnlySteps(r, p, writeRecord)
 	if err := save(r); err != nil {
