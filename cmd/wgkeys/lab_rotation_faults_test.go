@@ -141,7 +141,7 @@ func hows(point string) []string {
 
 // choose takes a sample. The stride is prime, so that it meets cases of each kind.
 func (s *faultSweep) choose() {
-	stride := 97
+	stride := 193
 	if n, err := strconv.Atoi(os.Getenv("FAULT_STRIDE")); err == nil {
 		stride = n
 	}

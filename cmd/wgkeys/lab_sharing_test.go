@@ -29,8 +29,8 @@ func (u *users) withSecond(text string) {
 
 func (u *users) withoutSecond() {
 	u.t.Helper()
-	u.must(u.basalt, "rm -f tunnels/wg1.toml")
-	u.must(u.shale, "rm -f tunnels/wg1.toml")
+	u.must(u.basalt, "rm -f tunnels/wg1.toml keyring/*/wg1.pub vault/*/wg1.key.age /etc/wireguard/wg1.key")
+	u.must(u.shale, "rm -f tunnels/wg1.toml keyring/*/wg1.pub /etc/wireguard/wg1.key")
 }
 
 // A damaged journal is the trouble of its own tunnel. The others are warned,

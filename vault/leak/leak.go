@@ -12,13 +12,13 @@ package leak
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"slices"
 	"strings"
 
 	"filippo.io/age"
 	"golang.org/x/crypto/ssh"
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/keyring"
 )
@@ -190,15 +190,15 @@ func (f *finder) hex() {
 }
 
 func (f *finder) hexKey(at int, what string) {
-	var key wgtypes.Key
-	const digits = 2 * wgtypes.KeyLen
+	var key [32]byte
+	const digits = 2 * len(key)
 	if len(f.text) < at+digits {
 		return
 	}
-	if _, err := hex.Decode(key[:], f.text[at:at+digits]); err != nil || key == (wgtypes.Key{}) {
+	if _, err := hex.Decode(key[:], f.text[at:at+digits]); err != nil || key == [32]byte{} {
 		return // the zero key means none
 	}
-	if certain, of := f.certain([]byte(key.String())); certain != "" {
+	if certain, of := f.certain([]byte(base64.StdEncoding.EncodeToString(key[:]))); certain != "" {
 		f.hit(at, certain, of)
 		return
 	}
