@@ -1,0 +1,104 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// Now replaces a key that was stolen: first no peer takes the old one any more,
+// then the host gets the next one. Packets may be lost. A peer that cannot be
+// reached still takes the old key, and is an error that names it.
+func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install func(context.Context) error) error {
+	// The host is armed first, because the way to it may lead through the tunnel
+	// that the peers are about to close.
+	armed := install(ctx)
+	if armed == nil {
+		armed = r.switchNow(ctx, old, next)
+	}
+	err := r.refused(ctx, old, func(ctx context.Context, p Party) error { return r.replace(ctx, p, old, next) })
+	if armed == nil {
+		armed = r.outcomeNow(ctx, next)
+	}
+	if armed != nil {
+		armed = fault.Wrap(armed, "the next key is not in use on host", r.Host.Host,
+			"when it can be reached: wgkeys push "+r.Host.Host+" && wgkeys apply "+r.Host.Host)
+	}
+	return errors.Join(err, armed)
+}
+
+// Refuse has no peer take a stolen key any more, where there is no other one to
+// take in its place.
+func (r *Rotation) Refuse(ctx context.Context, old keyring.PublicKey) error {
+	return r.refused(ctx, old, func(ctx context.Context, p Party) error {
+		_, err := p.ask(ctx, Request{Do: DoRefuse, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old})
+		return err
+	})
+}
+
+// refused asks every peer to take a key no more, and names those that still do.
+func (r *Rotation) refused(ctx context.Context, old keyring.PublicKey, ask func(context.Context, Party) error) error {
+	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+		if err := ask(ctx, p); err != nil {
+			return fault.Wrap(err, "the stolen key of "+r.Host.Host+" is still accepted by peer", p.Host,
+				"at once, on "+p.Host+": wg set "+r.Tunnel+" peer "+old.String()+" remove")
+		}
+		r.report("refused", "%s refuses the old key", p.Host)
+		return nil
+	})
+}
+
+// outcomeNow asks what became of the switch, when it was to be done.
+func (r *Rotation) outcomeNow(ctx context.Context, next keyring.PublicKey) error {
+	var err error
+	for until := time.Now().Add(delay + DeadMan); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(500 * time.Millisecond) {
+		var a Answer
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		a, err = r.Host.ask(try, Request{Do: DoOutcome, Tunnel: r.Tunnel, Next: next, KeyFile: r.Host.KeyFile})
+		cancel()
+		switch {
+		case err != nil: // the way there may have to come back first
+		case a.Record == nil || a.Record.Phase == Kept && a.Record.Why == "":
+			return nil // nothing was to be done, or it is
+		case a.Record.Over():
+			return errors.New(a.Record.Why)
+		}
+	}
+	if err == nil {
+		err = errors.New("it does not say that it has changed to it")
+	}
+	return err
+}
+
+// switchNow has the host change to next from whichever key it uses.
+func (r *Rotation) switchNow(ctx context.Context, old, next keyring.PublicKey) error {
+	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: r.Idle(ctx, old), Next: next,
+		KeyFile: r.Host.KeyFile, Now: true, Within: delay}
+	if q.Old == next { // an earlier run was lost after the switch
+		q.Do = DoPromote
+	}
+	_, err := r.Host.ask(ctx, q)
+	return err
+}
+
+// Idle waits until the host takes part in no rotation, which is not for long, and
+// returns the key that it uses: old where it cannot tell.
+func (r *Rotation) Idle(ctx context.Context, old keyring.PublicKey) keyring.PublicKey {
+	for until := time.Now().Add(delay + DeadMan + linger); ; {
+		a, err := r.Host.Look(ctx, r.Tunnel)
+		if err == nil && a.Record != nil && !a.Record.Over() && time.Now().Before(until) && ctx.Err() == nil {
+			time.Sleep(200 * time.Millisecond)
+			continue
+		}
+		if err != nil || a.Live.PublicKey.IsZero() {
+			return old
+		}
+		return a.Live.PublicKey
+	}
+}
+
+// delay is what the peers have before the host switches.
+const delay = 3 * time.Second

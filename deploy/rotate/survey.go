@@ -1,0 +1,194 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// fresh is the age up to which a handshake tells that a session is alive: one
+// that is used is renewed after two minutes (REKEY_AFTER_TIME), and none is used
+// after three (REJECT_AFTER_TIME).
+const fresh = 150 * time.Second
+
+// A Survey is how things stand on the hosts of a rotation.
+type Survey struct {
+	host  Answer
+	peers []Answer // as Rotation.Peers
+}
+
+// Live is the public key that the host uses now.
+func (s *Survey) Live() keyring.PublicKey { return s.host.Live.PublicKey }
+
+// CannotHold tells on which hosts packets cannot be held.
+func (s *Survey) CannotHold(r *Rotation) []string {
+	var names []string
+	if !s.host.CanHold {
+		names = append(names, r.Host.Host)
+	}
+	for i, a := range s.peers {
+		if !a.CanHold {
+			names = append(names, r.Peers[i].Host)
+		}
+	}
+	return names
+}
+
+// Survey asks all hosts. It refuses what cannot be rotated: a tunnel that is not
+// up, a peer that cannot be reached or does not know the host. Where another run
+// has left something under way, it waits for the end of that, and ends what an
+// earlier run for the same key has left.
+func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
+	until, told := time.Now().Add(r.patience()+linger+DeadMan), ""
+	for {
+		s, err := r.look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		busy := s.busy(r)
+		if busy == nil {
+			return s, s.check(r)
+		}
+		if time.Now().After(until) {
+			return nil, busy
+		}
+		if text := busy.Error(); text != told {
+			r.report("look", "%s; waiting for its end", text)
+			told = text
+		}
+		r.endLeft(ctx, s)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (r *Rotation) look(ctx context.Context) (*Survey, error) {
+	s := &Survey{peers: make([]Answer, len(r.Peers))}
+	err := r.all(ctx, func(ctx context.Context, i int, p Party) error {
+		a, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile})
+		if i < 0 {
+			s.host = a
+		} else {
+			s.peers[i] = a
+		}
+		if err != nil && i >= 0 {
+			return fault.Wrap(err, "will not rotate the key of "+r.Host.Host+": no answer from peer", p.Host,
+				"mend that, or leave the peer behind: wgkeys rotate "+r.Host.Host+" --skip "+p.Host)
+		}
+		return err
+	})
+	return s, err
+}
+
+// endLeft ends the watches of an earlier run for the same key, which was lost
+// before it could: the watchers alone would wait for up to a minute. Where the
+// host itself takes no part it stays with the key that it has.
+func (r *Rotation) endLeft(ctx context.Context, s *Survey) {
+	if s.host.Record != nil && !s.host.Record.Over() {
+		return
+	}
+	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+		left := s.peers[i].Record
+		if left == nil || left.Over() || left.Switch || left.Next != r.Next {
+			return nil
+		}
+		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Next: r.Next})
+		return err
+	})
+}
+
+// busy returns what is under way on a host, or nil.
+func (s *Survey) busy(r *Rotation) error {
+	under := func(a Answer, host string) error {
+		if a.Record == nil || a.Record.Over() {
+			return nil
+		}
+		return fault.New("a rotation is under way on host", host, "the key of "+a.Record.Host+" is "+string(a.Record.Phase),
+			"try again in a minute")
+	}
+	if err := under(s.host, r.Host.Host); err != nil {
+		return err
+	}
+	for i, a := range s.peers {
+		if err := under(a, r.Peers[i].Host); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check refuses a tunnel that is not as the rotation needs it.
+func (s *Survey) check(r *Rotation) error {
+	if s.Live().IsZero() {
+		return fault.New("cannot rotate the key of host", r.Host.Host, "tunnel "+r.Tunnel+" is not up there",
+			"wgkeys apply "+r.Host.Host)
+	}
+	var errs []error
+	for i, a := range s.peers {
+		name := r.Peers[i].Host
+		if a.Live.PublicKey.IsZero() {
+			errs = append(errs, fault.New("cannot rotate the key of "+r.Host.Host+" with peer", name,
+				"tunnel "+r.Tunnel+" is not up there", "wgkeys apply "+name))
+			continue
+		}
+		if _, ok := s.host.Live.Peers[a.Live.PublicKey]; !ok {
+			errs = append(errs, fault.New("cannot rotate the key of "+r.Host.Host+" with peer", name,
+				r.Host.Host+" does not know the key that it uses", "wgkeys apply "+r.Host.Host))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Sessions makes sure that the host has a session with every peer before it is
+// touched: what cannot be proved now could not be proved then.
+func (r *Rotation) Sessions(ctx context.Context, s *Survey) error {
+	var dead []keyring.PublicKey
+	var far []Party
+	for i, a := range s.peers {
+		if _, ok := a.Live.Peers[s.Live()]; !ok {
+			return fault.New("cannot rotate the key of "+r.Host.Host+" with peer", r.Peers[i].Host,
+				"it does not know the key that "+r.Host.Host+" uses", "wgkeys apply "+r.Peers[i].Host)
+		}
+		if !s.alive(a.Live.PublicKey) {
+			dead, far = append(dead, a.Live.PublicKey), append(far, r.Peers[i])
+		}
+	}
+	if dead == nil {
+		return nil
+	}
+	r.report("look", "waking %d peers that have been silent", len(dead))
+	wake := &Rotation{Tunnel: r.Tunnel, Host: r.Host, Peers: far, Jobs: r.Jobs}
+	err := wake.all(ctx, func(ctx context.Context, i int, p Party) error {
+		if i < 0 {
+			return nil
+		}
+		_, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Peers: []keyring.PublicKey{s.Live()}})
+		return err
+	})
+	if err == nil {
+		s.host, err = r.Host.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: r.Host.KeyFile, Peers: dead})
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i, key := range dead {
+		if !s.alive(key) {
+			errs = append(errs, fault.New("will not rotate the key of "+r.Host.Host+": no handshake with peer", far[i].Host,
+				"so the next key could not be proved", "wgkeys status "+far[i].Host+"; or leave the peer behind: wgkeys rotate "+
+					r.Host.Host+" --skip "+far[i].Host))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Survey) alive(peer keyring.PublicKey) bool {
+	age, ok := s.host.Age(peer)
+	return ok && age < fresh && s.host.Live.Peers[peer].Endpoint != ""
+}
