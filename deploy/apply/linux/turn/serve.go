@@ -150,7 +150,9 @@ func makeKey(q rotate.Request, a *rotate.Answer) error {
 		if err = os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
 		}
-		err = files.Create(filepath.Dir(path), path, key.File(), 0o600)
+		text := key.File()
+		err = files.Create(filepath.Dir(path), path, text, 0o600)
+		clear(text)
 	}
 	if err != nil {
 		return err
