@@ -21,7 +21,8 @@
 //     Basalt's packets wait now, those from shale still come in. The keepalive
 //     begins a handshake. Shale counts it, and its answer is refused by basalt,
 //     for its preshared key is wrong: nothing can come before shale is ready.
-//  4. The watcher sees the counter move and, in one message, makes the peer
+//  4. The watcher sees the counter move, and that of the old peer stand still:
+//     what basalt sent before is through. In one message it makes the peer
 //     anew with the right preshared key, the endpoint that it was just heard
 //     from, and the allowed IPs, which leave the old peer at that moment. A
 //     peer that is new has no rate limit: shale begins a handshake at once, and

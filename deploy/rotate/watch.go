@@ -61,12 +61,18 @@ func (w *Watcher) step() (time.Duration, error) {
 	return w.following(live)
 }
 
-// armed waits for the next key to be heard.
+// armed waits for the next key to be heard, and for what the old one sent before:
+// a handshake may overtake packets on their way through the processors of both
+// hosts, and whoever takes the allowed IPs from the old peer drops the rest.
 func (w *Watcher) armed(live Live) error {
 	r := w.Record
 	next, staged := live.Peers[r.Next]
+	received := live.Peers[r.Old].Received
+	quiet := received == r.Other.Received
+	r.Other.Received = received
 	switch {
-	case staged && (next.Received > 0 || next.AllowedIPs > 0): // or one before us was killed at it
+	case next.AllowedIPs > 0, // one before us was killed at it
+		next.Received > 0 && quiet:
 		return w.follow(Switched, live)
 	case w.Clock() > r.Deadline || w.Ended(r):
 		r.Why = "nobody switched"

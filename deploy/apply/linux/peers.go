@@ -25,6 +25,9 @@ func (k *Kernel) setPeers(changes []apply.PeerChange) error {
 			return err
 		}
 		peers = append(peers, p)
+		if c := &changes[i]; c.Old == nil && len(c.Took) > 0 {
+			peers = append(peers, splitOff(&peers[len(peers)-1]))
+		}
 		if changes[i].New != nil {
 			for _, prefix := range changes[i].Lost() {
 				drop = append(drop, *netOf(prefix))
@@ -90,6 +93,16 @@ func (k *Kernel) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
 		p.AllowedIPs = append(p.AllowedIPs, *netOf(prefix))
 	}
 	return p, nil
+}
+
+// splitOff returns the allowed IPs of a new peer as a change of their own, which
+// comes after it: a device in user space drops what it is to send to a peer that
+// it is still making (Peer.isRunning in wireguard-go's RoutineReadFromTUN), and
+// these prefixes carry packets already.
+func splitOff(p *wgtypes.PeerConfig) wgtypes.PeerConfig {
+	rest := wgtypes.PeerConfig{PublicKey: p.PublicKey, UpdateOnly: true, AllowedIPs: p.AllowedIPs}
+	p.AllowedIPs = nil
+	return rest
 }
 
 // thief takes prefixes away from the peers that have them. Kernels before 6.16

@@ -110,7 +110,9 @@ func unknownPeer(tunnel string, key keyring.PublicKey) error {
 }
 
 // Follow implements [rotate.Tunnel]. Keepalive goes on, which begins the
-// handshake, and back to what it was.
+// handshake, and back to what it was. The allowed IPs come after the peer: a
+// device in user space drops what it is to send to a peer that it is still
+// making (Peer.isRunning in RoutineReadFromTUN).
 func (d *device) Follow(from, to keyring.PublicKey) error {
 	old, err := d.peer(from)
 	if err != nil {
@@ -131,8 +133,8 @@ func (d *device) Follow(from, to keyring.PublicKey) error {
 	key, on := wgtypes.Key(to), nudge
 	return d.set(
 		wgtypes.PeerConfig{PublicKey: key, Remove: true},
-		wgtypes.PeerConfig{PublicKey: key, PresharedKey: &old.PresharedKey, Endpoint: endpoint, AllowedIPs: allowed,
-			PersistentKeepaliveInterval: &on},
+		wgtypes.PeerConfig{PublicKey: key, PresharedKey: &old.PresharedKey, Endpoint: endpoint},
+		wgtypes.PeerConfig{PublicKey: key, UpdateOnly: true, AllowedIPs: allowed, PersistentKeepaliveInterval: &on},
 		wgtypes.PeerConfig{PublicKey: key, UpdateOnly: true, PersistentKeepaliveInterval: &old.PersistentKeepaliveInterval},
 	)
 }
