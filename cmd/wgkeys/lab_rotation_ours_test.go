@@ -14,6 +14,9 @@ import (
 // not bear 20,000 packets a second each way.
 var fastRate = flag.Int("fast-rate", 20_000, "packets a second each way through the fast tunnel")
 
+// meshRate is what each pair of five hosts sends the other: twenty streams.
+var meshRate = flag.Int("mesh-rate", 1000, "packets a second each way between the hosts of a mesh")
+
 // `wgkeys rotate` gives hosts new keys while numbered packets flow both ways
 // between all pairs: none is lost and none comes twice.
 func TestRotation(t *testing.T) {
@@ -54,7 +57,7 @@ func calmRate() int {
 func TestRotationOfMesh(t *testing.T) {
 	hosts, rate := 3, calmRate()
 	if *allRotations {
-		hosts, rate = 5, 100
+		hosts, rate = 5, *meshRate
 	}
 	for _, b := range backends()[:1] {
 		for _, rtt := range roundTrips(t, 0, 10*time.Millisecond) {

@@ -19,7 +19,8 @@ import (
 // A numbered stream is packets one way through the tunnel, like a flow, for
 // rates at which a system call for each packet would be all that the machine
 // does: the kernel cuts what is sent into packets (UDP_SEGMENT), and hands those
-// that came together over together (UDP_GRO). Those of 1 ms are sent at once.
+// that came together over together (UDP_GRO). Those of 1 ms are sent at once, in a
+// mesh those of 4 ms.
 type numbered struct {
 	from, to string
 	sent     atomic.Uint64
@@ -28,6 +29,7 @@ type numbered struct {
 	last     time.Time
 	gap      time.Duration // the longest time between arrivals since mark
 	refused  map[string]int
+	every    time.Duration // between two sends
 }
 
 // packetSize leaves room for some tens of packets in the 64 KB of one call.
@@ -55,7 +57,10 @@ func (m *mesh) stream(a, b *lab.Host, port, rate int) *numbered {
 	from, to := m.udp(a, aPort, bPort), m.udp(b, bPort, aPort)
 	setUDP(m.t, from, unix.UDP_SEGMENT, packetSize)
 	setUDP(m.t, to, unix.UDP_GRO, 1)
-	s := &numbered{from: a.Name(), to: b.Name(), refused: map[string]int{}}
+	s := &numbered{from: a.Name(), to: b.Name(), refused: map[string]int{}, every: time.Millisecond}
+	if len(m.hosts) > 3 {
+		s.every = 4 * time.Millisecond // twenty streams would be all that the machine does
+	}
 	go s.receive(to)
 	go s.send(from, rate)
 	return s
@@ -77,7 +82,7 @@ func setUDP(t *testing.T, c *net.UDPConn, option, value int) {
 // send ends with its socket. What the kernel refuses is lost, and it says why.
 // A machine that was late catches up by at most 20 ms, lest the burst be lost.
 func (s *numbered) send(c *net.UDPConn, rate int) {
-	tick := time.NewTicker(max(time.Millisecond, time.Second/time.Duration(rate)))
+	tick := time.NewTicker(max(s.every, time.Second/time.Duration(rate)))
 	defer tick.Stop()
 	var batch [64 * packetSize]byte // the kernel cuts no more in one call
 	start := time.Now()
