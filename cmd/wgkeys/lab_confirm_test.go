@@ -57,6 +57,7 @@ func TestLockOut(t *testing.T) {
 // Whichever process is killed, the apply that nobody confirms is undone: by the
 // guards, or if both are killed by the next command that changes the tunnel.
 func TestUnconfirmed(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	u := newUsers(t)
 	before := u.snapshot(u.shale)
 	for _, victim := range []string{"nobody", "the first guard", "the second guard", "both guards", "the apply itself"} {
@@ -99,6 +100,7 @@ func TestUnconfirmed(t *testing.T) {
 }
 
 func TestConfirm(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	u := newUsers(t)
 	before := u.snapshot(u.shale)
 	u.must(u.shale, "wgkeys apply --confirm 2s --token ONE; wgkeys confirm --token ONE")

@@ -24,7 +24,10 @@ import (
 //
 // All points take most of an hour: FAULT_STRIDE=1 (make faults) takes each, the
 // default some. FAULT_POINT takes those with these words in them.
-func TestRotationFaults(t *testing.T) { sweepRotation(t, "") }
+func TestRotationFaults(t *testing.T) {
+	t.Parallel()
+	sweepRotation(t, "")
+}
 
 // The same where hosts make their keys themselves and keep them.
 func TestRotationFaultsOnHost(t *testing.T) {

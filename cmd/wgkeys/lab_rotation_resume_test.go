@@ -8,6 +8,7 @@ import (
 
 // What an earlier rotation has left decides what the next one does.
 func TestRotationResumes(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	u := newUsers(t)
 	for _, l := range []struct {
 		name string

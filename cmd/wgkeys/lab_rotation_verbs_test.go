@@ -29,6 +29,7 @@ var rotationTests = []struct {
 }
 
 func TestRotationVerbs(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	u := newUsers(t)
 	for _, l := range rotationTests {
 		t.Run(l.name, func(t *testing.T) {
