@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ func TestRotationResumes(t *testing.T) {
 	for _, l := range []struct {
 		name string
 		run  func(*testing.T, *users)
-	}{{"Half", rotationHalf}, {"StolenWithNext", rotationStolenWithNext}} {
+	}{{"Half", rotationHalf}, {"StolenWithNext", rotationStolenWithNext}, {"StolenWhileWatched", rotationStolenWhileWatched}} {
 		t.Run(l.name, func(t *testing.T) {
 			u := u.with(t)
 			u.must(u.basalt, "wgkeys apply basalt && wgkeys apply shale")
@@ -60,6 +61,21 @@ func rotationStolenWithNext(t *testing.T, u *users) {
 	deadline := time.Now().Add(15 * time.Second)
 	for u.run(u.basalt, "wg show wg0 public-key | grep -qF "+now).code != 0 && time.Now().Before(deadline) {
 		time.Sleep(100 * time.Millisecond)
+	}
+	u.whole(t)
+}
+
+// rotationStolenWhileWatched: a controller was lost after it had armed a watch for
+// the key that turns out to be stolen. The watch does not keep the old key good.
+func rotationStolenWhileWatched(t *testing.T, u *users) {
+	stolen, next := u.pub("basalt"), mustKey(t)
+	u.must(u.shale, fmt.Sprintf(`echo '{"protocol":1,"do":"watch","tunnel":"wg0","host":"basalt","key_file":"/etc/wireguard/wg0.key",
+		"old":%q,"next":%q,"within":60000000000}' | wgkeys turn | grep -v fault`, stolen, next))
+	begin := time.Now()
+	u.must(u.basalt, "wgkeys rotate -y --now basalt")
+	t.Logf("%v", time.Since(begin).Round(time.Millisecond))
+	if peers := u.must(u.shale, "wg show wg0 peers"); strings.Contains(peers, stolen) || strings.Contains(peers, next.String()) {
+		t.Errorf("shale has the peers %s", peers)
 	}
 	u.whole(t)
 }

@@ -126,8 +126,9 @@ type hostKey struct {
 }
 
 // due are the keys that are older than max_key_age allows, of all hosts of all
-// tunnels, oldest first: none where it is not set. The vault's metadata tells, and
-// no identity is needed; the age of a key that only its host has is not known.
+// tunnels, oldest first: none where it is not set. One whose rotation has begun and
+// is not over is due whatever its age. The vault's metadata tells, and no identity
+// is needed; the age of a key that only its host has is not known.
 func (r *repo) due(now time.Time) ([]hostKey, error) {
 	if r.maxKeyAge == 0 {
 		return nil, nil
@@ -143,12 +144,16 @@ func (r *repo) due(now time.Time) ([]hostKey, error) {
 			return nil, err
 		}
 		for _, host := range t.Hosts() {
-			meta, err := r.vault.Meta(host, vault.KeyFile(name))
-			switch {
-			case errors.Is(err, fs.ErrNotExist), errors.Is(err, vault.ErrNoMeta):
-			case err != nil:
+			c, err := r.changeOf(host, name)
+			if err != nil {
 				return nil, err
-			case r.tooOld(meta, now):
+			}
+			meta, err := r.vault.Meta(host, vault.KeyFile(name))
+			known := !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vault.ErrNoMeta)
+			switch {
+			case known && err != nil:
+				return nil, err
+			case c.underway(), known && r.tooOld(meta, now):
 				due = append(due, hostKey{host, name, meta.Created})
 			}
 		}

@@ -274,6 +274,18 @@ func TestDue(t *testing.T) {
 	}
 }
 
+// TestDueWhereBegun: a rotation that was interrupted is due.
+func TestDueWhereBegun(t *testing.T) {
+	r := newTestRepo(t, `max_key_age = "30d"`)
+	r.seal(t, "shale", "wg0", time.Now())
+	r.seal(t, "basalt", "wg0", time.Now())
+	r.seal(t, "basalt", "wg0.next", time.Now())
+	keys, err := r.due(time.Now())
+	if err != nil || len(keys) != 1 || keys[0].Host != "basalt" {
+		t.Errorf("%v are due, %v", keys, err)
+	}
+}
+
 // TestSettings: wgkeys.toml is read as strictly as a tunnel file.
 func TestSettings(t *testing.T) {
 	for _, test := range []struct {

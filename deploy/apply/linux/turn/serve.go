@@ -76,7 +76,7 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	case rotate.DoReplace:
 		return replacePeer(ctx, q)
 	case rotate.DoRefuse:
-		return refuse(q)
+		return refuse(ctx, q)
 	case rotate.DoPromote:
 		return promote(q)
 	}
@@ -167,7 +167,7 @@ func makeKey(q rotate.Request, a *rotate.Answer) error {
 // would have the other's record.
 func alone(ctx context.Context, q rotate.Request) (unlock func(), err error) {
 	if r, err := readRecord(q.Tunnel); err == nil && r != nil && r.Next == q.Next && !r.Switch && r.Phase == rotate.Armed && played(q.Tunnel) {
-		if err := endWatch(ctx, q, r); err != nil {
+		if err := endWatch(ctx, q, r, 15*time.Second); err != nil {
 			return nil, err
 		}
 	}
@@ -276,7 +276,7 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 func end(ctx context.Context, q rotate.Request) error {
 	r, err := readRecord(q.Tunnel)
 	if err == nil && r != nil && r.Next == q.Next && !r.Switch {
-		if err = endWatch(ctx, q, r); err == nil {
+		if err = endWatch(ctx, q, r, 15*time.Second); err == nil {
 			r, err = readRecord(q.Tunnel)
 		}
 	}
@@ -287,8 +287,8 @@ func end(ctx context.Context, q rotate.Request) error {
 }
 
 // endWatch also plays a watch to its end whose processes are gone, both of them.
-func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record) error {
-	if err := replace(endPath(q.Tunnel), []byte(q.Next.String())); err != nil {
+func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record, atMost time.Duration) error {
+	if err := replace(endPath(q.Tunnel), []byte(r.Next.String())); err != nil {
 		return err
 	}
 	if !r.Over() && !played(q.Tunnel) {
@@ -296,7 +296,7 @@ func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record) error {
 			return err
 		}
 	}
-	if err := wait(ctx, q.Tunnel, 15*time.Second, (*rotate.Record).Over); err != nil {
+	if err := wait(ctx, q.Tunnel, atMost, (*rotate.Record).Over); err != nil {
 		return err
 	}
 	// The second process lets go of its lock a moment later.
@@ -306,11 +306,10 @@ func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record) error {
 	return nil
 }
 
-// replacePeer gives what the old key has to the next one, at once.
+// replacePeer gives what the old key has to the next one, at once. A watch for
+// another host goes on beside it.
 func replacePeer(ctx context.Context, q rotate.Request) error {
-	if err := UnderWay(q.Tunnel); err != nil {
-		return err
-	}
+	endOwn(ctx, q)
 	d, err := openDevice(q.Tunnel, q.KeyFile)
 	if err != nil {
 		return err
@@ -336,9 +335,19 @@ func replacePeer(ctx context.Context, q rotate.Request) error {
 	return linux.RekeyPeer(ctx, q.Tunnel, q.Old, q.Next)
 }
 
+// endOwn ends a watch for the very key that is to be replaced or refused. One that
+// waits for an answer does not end yet; it cannot bring back a peer that is gone.
+func endOwn(ctx context.Context, q rotate.Request) {
+	r, err := readRecord(q.Tunnel)
+	if err == nil && r != nil && !r.Over() && !r.Switch && (r.Old == q.Old || r.Next == q.Old || r.Next == q.Next) {
+		endWatch(ctx, q, r, 3*time.Second)
+	}
+}
+
 // refuse takes a peer away, with all that it was allowed. What the host remembers
 // of it stays: an apply says whether it is to come back.
-func refuse(q rotate.Request) error {
+func refuse(ctx context.Context, q rotate.Request) error {
+	endOwn(ctx, q)
 	d, err := openDevice(q.Tunnel, q.KeyFile)
 	if err != nil {
 		return err
