@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -142,6 +143,9 @@ func (g *generator) tell(format string, args ...any) {
 // key makes a host's key pair. The vault file comes first: whatever happens
 // then, its metadata holds the public key, and the next gen completes it.
 func (g *generator) key(host string) error {
+	if err := g.repo.sweep(host); err != nil {
+		return err
+	}
 	if c, err := g.repo.changeOf(host, g.tunnel); err != nil {
 		return err
 	} else if c.underway() {
@@ -222,6 +226,9 @@ func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
 // psk makes the preshared key of a pair, one half in each host's folder. Where
 // one half is there the other is made from it.
 func (g *generator) psk(a, b string) error {
+	if err := cmp.Or(g.repo.sweep(a), g.repo.sweep(b)); err != nil {
+		return err
+	}
 	mine, other, err := g.repo.halves(g.tunnel, a, b)
 	if err != nil {
 		return err

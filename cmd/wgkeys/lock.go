@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // lockWait is how long a command waits for another one, which as a rule makes a
@@ -91,4 +92,22 @@ func holder(path string) string {
 		return "process " + f[4] + ", " + strings.Join(words, " ")
 	}
 	return unknown
+}
+
+// sweep removes what a command that was killed has left of a host's files. It is
+// for verbs that write: nobody else does now.
+func (r *repo) sweep(host string) error {
+	if r.swept[host] {
+		return nil
+	}
+	for _, dir := range []string{filepath.Join(r.vault.Dir, host), filepath.Join(r.ring.Dir, host)} {
+		if err := files.Sweep(r.dir, dir); err != nil {
+			return fault.Wrap(err, "cannot remove what an earlier command has left in", dir, "")
+		}
+	}
+	if r.swept == nil {
+		r.swept = map[string]bool{}
+	}
+	r.swept[host] = true
+	return nil
 }

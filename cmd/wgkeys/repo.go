@@ -31,8 +31,9 @@ type repo struct {
 
 	maxKeyAge time.Duration // 0: keys may be of any age
 
-	held    *os.File // the marker, locked; see writing
-	touched []string // files that this command has changed
+	held    *os.File        // the marker, locked; see writing
+	touched []string        // files that this command has changed
+	swept   map[string]bool // hosts
 }
 
 // repo finds the repository of the working folder, or of -C, as git does: in

@@ -308,6 +308,9 @@ func (x *turnOf) onHost() bool {
 // It is in the vault before any host holds it.
 func (x *turnOf) nextKey() (keyring.PublicKey, error) {
 	name := keyring.Next(x.tunnel.Name)
+	if err := x.repo.sweep(x.host); err != nil {
+		return keyring.PublicKey{}, err
+	}
 	x.repo.touchKeys(x.host, x.tunnel.Name)
 	public, err := x.repo.ring.Get(x.host, name)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {

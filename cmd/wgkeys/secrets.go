@@ -37,7 +37,7 @@ func (r *repo) eachPublic(do func(host, name, path string)) error {
 		}
 		entries, _ := files.List(r.dir, filepath.Join(r.ring.Dir, hosts[i].Name()))
 		for _, e := range entries {
-			if name, ok := strings.CutSuffix(e.Name(), ".pub"); ok && e.Type().IsRegular() {
+			if name, ok := strings.CutSuffix(e.Name(), ".pub"); ok && e.Type().IsRegular() && !strings.HasPrefix(name, ".") {
 				found[i] = append(found[i], name)
 			}
 		}

@@ -53,7 +53,8 @@ func Read(root, path string, limit int64) ([]byte, error) {
 // Create makes a new file, and the folders on its way, in full or not at all: a
 // temporary file, private from birth, is on disk before it gets the name. If
 // there is a file of that name already the error is [fs.ErrExist], and the file
-// is left as it is; of several that race one wins.
+// is left as it is; of several that race one wins. What one that was killed has
+// left [Sweep] removes.
 func Create(root, path string, text []byte, mode fs.FileMode) error {
 	r, name, err := open(root, path)
 	if err != nil {
@@ -64,7 +65,7 @@ func Create(root, path string, text []byte, mode fs.FileMode) error {
 	if err := r.MkdirAll(dir, 0o755); err != nil {
 		return told(err)
 	}
-	temp := filepath.Join(dir, "."+filepath.Base(name)+"."+rand.Text())
+	temp := filepath.Join(dir, creating(filepath.Base(name)))
 	defer r.Remove(temp)
 	if err := write(r, temp, text, mode); err != nil {
 		return told(err)
@@ -75,6 +76,10 @@ func Create(root, path string, text []byte, mode fs.FileMode) error {
 	}
 	return told(cmp.Or(syncIn(r, dir), syncIn(r, filepath.Dir(dir))))
 }
+
+// creating is the name of a temporary file of Create: ".RANDOM.NAME", so that what
+// judges files by the end of their names takes it for what it is.
+func creating(name string) string { return "." + rand.Text() + "." + name }
 
 func write(r *os.Root, name string, text []byte, mode fs.FileMode) error {
 	f, err := r.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

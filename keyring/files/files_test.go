@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -99,6 +100,28 @@ func TestLinks(t *testing.T) {
 	}
 	if text, err := files.Read(root, in("keyring/same/wg0.pub"), 100); err != nil || string(text) != "public\n" {
 		t.Errorf("a link inside: %q, %v", text, err)
+	}
+}
+
+// What a program that was killed has left goes, and nothing else does.
+func TestSweep(t *testing.T) {
+	root, _ := newRepo(t)
+	dir := filepath.Join(root, "keyring/shale")
+	left := []string{".ABCDEFGHIJKLMNOPQRSTUVWXYZ.wg0.key.age", ".22222222222222222222222222.wg0.pub", ".wg0.key.age.replacing"}
+	kept := []string{".ABC.wg0.pub", ".gitignore", ".wg0.pub.swp", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.wg0.pub", "replacing", "wg0.pub", "wg0.replacing"}
+	for _, name := range slices.Concat(left, kept) {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	must(t, files.Sweep(root, dir))
+	must(t, files.Sweep(root, filepath.Join(root, "keyring/none")))
+	entries, err := files.List(root, dir)
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if !slices.Equal(names, kept) {
+		t.Errorf("left are %q, want %q", names, kept)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -54,15 +55,24 @@ func SyncFolder(root, path string) error {
 	return told(syncIn(r, name))
 }
 
-// Sweep removes what a Replace that was killed has left in a folder.
+// created is what creating makes.
+var created = regexp.MustCompile(`^\.[A-Z2-7]{26,}\.`)
+
+// Sweep removes the temporary files that a Create or a Replace that was killed has
+// left in a folder, which need not be there. Who calls it sees to it that nobody
+// else writes to the folder.
 func Sweep(root, path string) error {
 	entries, err := List(root, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), replacing) {
+		replaced := strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), replacing)
+		if replaced || created.MatchString(e.Name()) {
 			errs = append(errs, Remove(root, filepath.Join(path, e.Name())))
 		}
 	}
