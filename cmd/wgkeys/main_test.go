@@ -26,18 +26,21 @@ func TestMain(m *testing.M) {
 	turn.TestOnlySteps = partSteps
 	turn.Main()
 	lab.Init()
-	testscript.Main(m, map[string]func(){
-		"age-plugin-touch": standIn,
-		"wgkeys": func() {
-			testOnlyKernel, testOnlyStep = faultyKernel, controllerStep
-			main()
-		},
-		"wireguard-go": func() { // as wg-quick(8) calls it
-			if err := device.Start(context.Background(), os.Args[1], apply.DefaultMTU); err != nil {
-				panic(err)
-			}
-		},
-	})
+	testscript.Main(m, testPrograms)
+}
+
+// testPrograms are what the test binary is when it is called by their names.
+var testPrograms = map[string]func(){
+	"age-plugin-touch": standIn,
+	"wgkeys": func() {
+		testOnlyKernel, testOnlyStep = faultyKernel, controllerStep
+		main()
+	},
+	"wireguard-go": func() { // as wg-quick(8) calls it
+		if err := device.Start(context.Background(), os.Args[1], apply.DefaultMTU); err != nil {
+			panic(err)
+		}
+	},
 }
 
 // faultyKernel reads from WGKEYS_TEST_FAULT where the program is to be hit:

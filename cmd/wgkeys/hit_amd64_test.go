@@ -1,0 +1,279 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() { testPrograms["hit"] = hit }
+
+// hit runs a command and has one of its system calls go wrong:
+//
+//	hit DIR TRACE FAULT POINT COMMAND...
+//
+// Only calls that write below DIR, and the lock there, count. Each such call is a
+// point: what is called, on which file, for the how manieth time. strace(1) counts
+// the calls of each thread by itself, and a Go program moves from thread to
+// thread; here a point is the same in every run, whichever thread comes to it.
+//
+// FAULT is what happens there: "none", "before" and "after" (killed), "torn"
+// (killed with half of it written), or the name of an error. TRACE gets the points
+// that were come to, one a line, and a last line "HIT" if POINT was among them.
+func hit() {
+	runtime.LockOSThread() // ptrace(2) is a matter of one thread
+	signal.Ignore(syscall.SIGPIPE)
+	h := &hitter{dir: os.Args[1], fault: os.Args[3], point: os.Args[4], hitIn: map[int]bool{}, seen: map[string]int{}}
+	code, err := h.run(os.Args[5:])
+	if err == nil {
+		err = os.WriteFile(os.Args[2], []byte(strings.Join(h.trace, "\n")), 0o600)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hit:", err)
+		code = 99
+	}
+	os.Exit(code)
+}
+
+type hitter struct {
+	dir, fault, point string
+	pid               int
+	hitIn             map[int]bool // threads that are in the call that goes wrong
+	seen              map[string]int
+	trace             []string
+}
+
+func (h *hitter) run(command []string) (code int, err error) {
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return 0, err
+	}
+	p, err := os.StartProcess(path, command, &os.ProcAttr{Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: &syscall.SysProcAttr{Ptrace: true}})
+	if err != nil {
+		return 0, err
+	}
+	h.pid = p.Pid
+	var ws syscall.WaitStatus
+	if _, err := syscall.Wait4(h.pid, &ws, 0, nil); err != nil {
+		return 0, err
+	}
+	options := unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_EXITKILL
+	if err := unix.PtraceSetOptions(h.pid, options); err != nil {
+		return 0, err
+	}
+	unix.PtraceSyscall(h.pid, 0)
+	for {
+		tid, err := syscall.Wait4(-1, &ws, syscall.WALL, nil)
+		switch {
+		case errors.Is(err, syscall.ECHILD):
+			return code, nil
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case err != nil:
+			return 0, err
+		case ws.Exited() || ws.Signaled():
+			if tid == h.pid {
+				code = ws.ExitStatus()
+				if ws.Signaled() {
+					code = 128 + int(ws.Signal())
+				}
+			}
+		case ws.Stopped():
+			h.stopped(tid, ws)
+		}
+	}
+}
+
+// stopped lets a thread go on that has stopped. It may be gone by now, where the
+// process was killed.
+func (h *hitter) stopped(tid int, ws syscall.WaitStatus) {
+	pass := 0
+	switch sig := ws.StopSignal(); sig {
+	case syscall.SIGTRAP | 0x80:
+		h.atCall(tid)
+	case syscall.SIGTRAP, syscall.SIGSTOP: // exec, a new thread
+	default:
+		pass = int(sig)
+	}
+	unix.PtraceSyscall(tid, pass)
+}
+
+// callInfo is struct ptrace_syscall_info, ptrace(2).
+type callInfo struct {
+	op       uint8
+	_        [3]uint8
+	arch     uint32
+	ip, sp   uint64
+	nr       uint64
+	args     [6]uint64
+	_unknown [2]uint64
+}
+
+const (
+	callEntry = 1 // PTRACE_SYSCALL_INFO_ENTRY
+	callExit  = 2 // PTRACE_SYSCALL_INFO_EXIT
+)
+
+func (h *hitter) atCall(tid int) {
+	var info callInfo
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(tid), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
+	if errno != 0 {
+		return
+	}
+	switch info.op {
+	case callEntry:
+		name := h.named(tid, &info)
+		if name == "" {
+			return
+		}
+		h.seen[name]++
+		point := fmt.Sprintf("%s #%d", name, h.seen[name])
+		h.trace = append(h.trace, point)
+		if point == h.point {
+			h.hitIn[tid] = true
+			h.trace = append(h.trace, "HIT")
+			h.entry(tid, &info)
+		}
+	case callExit:
+		if h.hitIn[tid] {
+			delete(h.hitIn, tid)
+			h.exit(tid)
+		}
+	}
+}
+
+// entry is before the kernel does the call.
+func (h *hitter) entry(tid int, info *callInfo) {
+	switch h.fault {
+	case "none", "after":
+	case "before":
+		unix.Kill(h.pid, unix.SIGKILL)
+	case "torn":
+		h.registers(tid, func(r *unix.PtraceRegs) { r.Rdx = info.args[2] / 2 })
+	default: // no call has the number -1
+		h.registers(tid, func(r *unix.PtraceRegs) { r.Orig_rax = ^uint64(0) })
+	}
+}
+
+// exit is after the kernel has done the call.
+func (h *hitter) exit(tid int) {
+	switch h.fault {
+	case "none", "before":
+	case "after", "torn":
+		unix.Kill(h.pid, unix.SIGKILL)
+	default:
+		h.registers(tid, func(r *unix.PtraceRegs) { r.Rax = uint64(-int64(faultErrors[h.fault])) })
+	}
+}
+
+var faultErrors = map[string]syscall.Errno{"ENOSPC": syscall.ENOSPC, "EIO": syscall.EIO, "EROFS": syscall.EROFS}
+
+func (h *hitter) registers(tid int, change func(*unix.PtraceRegs)) {
+	var r unix.PtraceRegs
+	if unix.PtraceGetRegs(tid, &r) == nil {
+		change(&r)
+		unix.PtraceSetRegs(tid, &r)
+	}
+}
+
+// named tells what a call does to which files below the folder; "" if it is none
+// of those that count.
+func (h *hitter) named(tid int, i *callInfo) string {
+	fd := func(n int) string { return h.link(tid, fmt.Sprintf("fd/%d", int32(i.args[n]))) }
+	at := func(n int) string { return h.at(tid, int32(i.args[n]), i.args[n+1]) }
+	cwd := func(n int) string { return h.at(tid, unix.AT_FDCWD, i.args[n]) }
+	switch i.nr {
+	case unix.SYS_OPENAT:
+		if i.args[2]&(unix.O_CREAT|unix.O_TRUNC) == 0 {
+			return ""
+		}
+		return h.below("create", at(0))
+	case unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_WRITEV:
+		return h.below("write", fd(0))
+	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
+		return h.below("fsync", fd(0))
+	case unix.SYS_FCHMOD:
+		return h.below("fchmod", fd(0))
+	case unix.SYS_FTRUNCATE:
+		return h.below("ftruncate", fd(0))
+	case unix.SYS_FLOCK:
+		return h.below("flock", fd(0))
+	case unix.SYS_FCHMODAT, unix.SYS_FCHOWNAT:
+		return h.below("fchmodat", at(0))
+	case unix.SYS_MKDIRAT:
+		return h.below("mkdir", at(0))
+	case unix.SYS_MKDIR:
+		return h.below("mkdir", cwd(0))
+	case unix.SYS_UNLINKAT:
+		return h.below("unlink", at(0))
+	case unix.SYS_UNLINK, unix.SYS_RMDIR:
+		return h.below("unlink", cwd(0))
+	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2:
+		return h.below("rename", at(0), at(2))
+	case unix.SYS_LINKAT:
+		return h.below("link", at(0), at(2))
+	}
+	return ""
+}
+
+// randomName is the beginning of a temporary file's name.
+var randomName = regexp.MustCompile(`\.[A-Z2-7]{26}\.`)
+
+// below names a call on files; "" if they are elsewhere.
+func (h *hitter) below(call string, paths ...string) string {
+	out := []string{call}
+	for _, path := range paths {
+		rel, err := filepath.Rel(h.dir, path)
+		if err != nil || !filepath.IsLocal(rel) {
+			return ""
+		}
+		out = append(out, randomName.ReplaceAllString(rel, ".*."))
+	}
+	return strings.Join(out, " ")
+}
+
+func (h *hitter) at(tid int, dirfd int32, name uint64) string {
+	path := text(tid, name)
+	if filepath.IsAbs(path) {
+		return path
+	}
+	dir := "cwd"
+	if dirfd != unix.AT_FDCWD {
+		dir = fmt.Sprintf("fd/%d", dirfd)
+	}
+	return filepath.Join(h.link(tid, dir), path)
+}
+
+func (h *hitter) link(tid int, name string) string {
+	path, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", tid, name))
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// text is a string in the memory of a process.
+func text(tid int, at uint64) string {
+	var out []byte
+	for b := make([]byte, 8); len(out) < unix.PathMax; at += 8 {
+		if _, err := unix.PtracePeekData(tid, uintptr(at), b); err != nil {
+			return ""
+		}
+		if end := slices.Index(b, 0); end >= 0 {
+			return string(append(out, b[:end]...))
+		}
+		out = append(out, b...)
+	}
+	return ""
+}
