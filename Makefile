@@ -39,10 +39,12 @@ scale: setup-test lab
 	$(SCALE) -exec $(VM) ./cmd/wgkeys
 
 # Every transition of a live tunnel, and the same through other programs: what
-# cmd/wgkeys/doc/transitions.md records.
+# cmd/wgkeys/doc/transitions.md records. systemd-networkd is 6 MB to download.
 transitions: setup-test lab
+	testdata/setup/managers.sh networkd
 	go test -count 1 -timeout 90m -v -run TestTransitions ./cmd/wgkeys -transitions
 	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestTransitions/wgkeys -exec $(VM) ./cmd/wgkeys -transitions
+	CGO_ENABLED=0 go test -count 1 -timeout 120m -v -run TestTransitions/beside -exec $(VM) ./cmd/wgkeys -transitions
 
 # Every rotation of keys in a running tunnel, and how others rotate: what
 # cmd/wgkeys/doc/rotation.md records. It takes two hours.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"testing"
 
 	"wgkeys/deploy/tunnel"
 )
@@ -13,16 +14,18 @@ import (
 // tells users to do after an edit of its file.
 var otherTools = []tool{
 	{
-		name: "wg syncconf",
-		up:   quickUp,
-		move: "cp /root/$1.conf /etc/wireguard/wg0.conf; wg-quick strip wg0 >/run/stripped; wg syncconf wg0 /run/stripped",
-		down: "wg-quick down wg0",
+		name:  "wg syncconf",
+		files: confOf,
+		up:    quickUp,
+		move:  "cp /root/$1.conf /etc/wireguard/wg0.conf; wg-quick strip wg0 >/run/stripped; wg syncconf wg0 /run/stripped",
+		down:  "wg-quick down wg0",
 	},
 	{
-		name: "wg-quick down, up",
-		up:   quickUp,
-		move: "wg-quick down wg0; " + quickUp,
-		down: "wg-quick down wg0",
+		name:  "wg-quick down, up",
+		files: confOf,
+		up:    quickUp,
+		move:  "wg-quick down wg0; " + quickUp,
+		down:  "wg-quick down wg0",
 	},
 }
 
@@ -34,10 +37,10 @@ const quickUp = "sysctl -q -w net.ipv6.conf.default.addr_gen_mode=1 net.ipv4.con
 
 // confOf is a line of shell that writes a view as wg-quick(8) takes it, with
 // the secrets from their files. What wg-quick has no word for is in its hooks.
-func confOf(v *tunnel.View, path string) string {
+func confOf(_ *testing.T, v *tunnel.View, path string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("umask 077; cat >%s <<END", path)
+	line("umask 077; cat >%s.conf <<END", path)
 	line("[Interface]\nPrivateKey = $(cat %s)\nListenPort = %d\nAddress = %s", v.PrivateKeyFile, v.ListenPort, joined(v.Addresses))
 	line("MTU = %d", cmp.Or(v.MTU, 1420))
 	if v.FwMark != 0 {

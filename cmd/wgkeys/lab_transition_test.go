@@ -24,26 +24,47 @@ var allTransitions = flag.Bool("transitions", false, "take all transitions in th
 // port changes, and the peer has to follow.
 func TestTransitions(t *testing.T) {
 	t.Run("wgkeys", func(t *testing.T) { testTransitions(t, throughWgkeys) })
-	if *allTransitions {
+	switch {
+	case !*allTransitions:
+	case lab.Kernel() == "vm":
+		t.Run("beside", testBeside)
+	default:
 		for _, x := range otherTools {
 			t.Run(x.name, func(t *testing.T) { testTransitions(t, x) })
 		}
 	}
 }
 
+// testBeside takes wgkeys and the others there and back again, change by change,
+// on a kernel with WireGuard: only there systemd-networkd makes its interfaces.
+func testBeside(t *testing.T) {
+	for _, x := range slices.Concat([]tool{throughWgkeys}, otherTools, networkdTools) {
+		t.Run(x.name, func(t *testing.T) { walkThrough(t, x, thereAndBack()) })
+	}
+}
+
 // A tool takes shale from view to view, which lie there as files.
 type tool struct {
 	name            string
-	up, move, again string // shell, with the view's number in $1; again shows what is left to do
+	begin           string                                                 // shell that starts it, if it is a service
+	files           func(t *testing.T, v *tunnel.View, path string) string // shell that writes a view to path.*
+	up, move, again string                                                 // shell, with the view's number in $1; again shows what is left to do
 	down            string
 }
 
 var throughWgkeys = tool{
 	name:  "wgkeys apply",
+	files: viewFile,
 	up:    "wgkeys apply -q --view /root/$1.json",
 	move:  "wgkeys apply --view /root/$1.json",
 	again: "wgkeys plan --view /root/$1.json",
 	down:  "wgkeys down -q",
+}
+
+// viewFile is shell that writes a view as wgkeys takes it.
+func viewFile(t *testing.T, v *tunnel.View, path string) string {
+	t.Helper()
+	return "cat >" + path + ".json <<'END'\n" + encoded(t, v) + "\nEND"
 }
 
 func testTransitions(t *testing.T, with tool) {
@@ -51,6 +72,10 @@ func testTransitions(t *testing.T, with tool) {
 	if lab.Kernel() == "vm" && !*allTransitions { // which takes seconds for each
 		way = shortWay()
 	}
+	walkThrough(t, with, way)
+}
+
+func walkThrough(t *testing.T, with tool, way []int) {
 	w := newWalk(t, with, way)
 	w.start(way[0])
 	w.still()
@@ -96,6 +121,7 @@ func newWalk(t *testing.T, with tool, way []int) *walk {
 	w.must(w.shale, "ip -4 rule add table 777 priority 1000; ip -6 rule add table 777 priority 1000")
 	w.write(w.basalt, "/root/basalt.json", encoded(t, deriveViews(t, "basalt", keys)[0]))
 	w.views = deriveViews(t, "shale", keys)
+	w.must(w.shale, with.begin)
 	w.takeFresh(way)
 	return w
 }
@@ -107,8 +133,7 @@ func (w *walk) takeFresh(way []int) {
 		if w.fresh = append(w.fresh, ""); !slices.Contains(way, i) {
 			continue
 		}
-		w.write(w.shale, fmt.Sprintf("/root/%d.json", i), encoded(w.t, v))
-		w.must(w.shale, confOf(v, fmt.Sprintf("/root/%d.conf", i)))
+		w.must(w.shale, w.tool.files(w.t, v, fmt.Sprintf("/root/%d", i)))
 		w.on(w.tool.up, i)
 		w.fresh[i] = w.snapshot()
 		w.on(w.tool.down, i)
@@ -186,8 +211,8 @@ func (w *walk) step(from, to int) {
 	if w.views[from].ListenPort != w.views[to].ListenPort {
 		total = &w.moved
 	}
-	lossy := 0
-	for i, got := range w.countAll() {
+	lossy, counted := 0, w.countAll()
+	for i, got := range counted {
 		total[i].add(got)
 		if got.lost > 0 || got.doubled > 0 {
 			lossy = 1
@@ -195,6 +220,7 @@ func (w *walk) step(from, to int) {
 		}
 	}
 	w.lossy += lossy
+	w.t.Logf("%s: %v; %v; as after a fresh start: %t", name, counted[0], counted[1], diff == "")
 }
 
 func (w *walk) report(transitions int, took time.Duration) {

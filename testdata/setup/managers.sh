@@ -1,14 +1,24 @@
 #!/bin/sh
 # Fetches the network managers that the tests try wgkeys with into
-# .lab/managers, one folder each. Nothing is installed: a manager on this
-# machine would take its network over. The tests unpack the packages on
-# laboratory hosts.
+# .lab/managers, one folder each:
+#
+#	managers.sh [NAME...]
+#
+# Nothing is installed: a manager on this machine would take its network over.
+# The tests unpack the packages on laboratory hosts; the emulated machine has
+# systemd-networkd from .lab/managers/networkd/files.
 #
 # A folder holds the package and those that it needs and the machine lacks.
 set -eu
 cd "$(dirname "$0")/../.."
 
+chosen=" $* "
+
 fetch() { # FOLDER PACKAGE...
+	case $chosen in
+	"  " | *" $1 "*) ;;
+	*) return 0 ;;
+	esac
 	folder=.lab/managers/$1
 	shift
 	[ ! -e "$folder/complete" ] || return 0
@@ -39,3 +49,11 @@ fetch networkd systemd libsystemd-shared dbus-daemon dbus-system-bus-common
 fetch openresolv openresolv
 fetch resolvconf resolvconf
 fetch NetworkManager network-manager dbus-daemon dbus-system-bus-common
+
+files=.lab/managers/networkd/files
+if [ -d .lab/managers/networkd ] && [ ! -e $files ]; then
+	for package in .lab/managers/networkd/*.deb; do
+		dpkg-deb -x "$package" $files.new
+	done
+	mv $files.new $files
+fi

@@ -48,13 +48,16 @@ func (a *archive) file(name string, perm uint32, content []byte) {
 	a.entry(name, modeFile|perm, content)
 }
 
-// copy adds the machine's file of this name, following symbolic links.
-func (a *archive) copy(name string) error {
-	st, err := os.Stat(name)
+// copy adds a file by the name that it has here.
+func (a *archive) copy(name string) error { return a.copyAs(name, name) }
+
+// copyAs adds the file at path as name, following symbolic links.
+func (a *archive) copyAs(path, name string) error {
+	st, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	content, err := os.ReadFile(name)
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -61,11 +62,16 @@ func baseArchive(lab string, k kernel) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	manager := findNetworkd(lab)
+	managers, err := manager.files()
+	if err != nil {
+		return nil, err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	key, err := fingerprint(append(append([]string{self}, tools...), modules...))
+	key, err := fingerprint(slices.Concat([]string{self}, tools, modules, managers))
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +79,14 @@ func baseArchive(lab string, k kernel) ([]byte, error) {
 	if b, err := os.ReadFile(cache); err == nil {
 		return b, nil
 	}
-	b, err := makeBase(self, tools, modules)
+	var copies []copied
+	for _, path := range tools {
+		copies = append(copies, copied{path, path})
+	}
+	for _, path := range managers {
+		copies = append(copies, copied{path, manager.inside(path)})
+	}
+	b, err := makeBase(self, copies, modules)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +135,10 @@ func fingerprint(paths []string) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)[:8]), nil
 }
 
-func makeBase(self string, tools, modules []string) ([]byte, error) {
+// A copied file has a path here and a name in the machine.
+type copied struct{ path, name string }
+
+func makeBase(self string, copies []copied, modules []string) ([]byte, error) {
 	var a archive
 	for _, dir := range []string{"bin", "sbin", "lib", "lib64"} {
 		a.dir("/usr/"+dir, 0o755)
@@ -140,8 +156,8 @@ func makeBase(self string, tools, modules []string) ([]byte, error) {
 		return nil, err
 	}
 	a.file("/init", 0o755, program)
-	for _, path := range tools {
-		if err := a.copy(path); err != nil {
+	for _, c := range copies {
+		if err := a.copyAs(c.path, c.name); err != nil {
 			return nil, err
 		}
 	}

@@ -58,9 +58,13 @@ func findTools() ([]string, error) {
 // the loader without an arrow.
 var library = regexp.MustCompile(`(?m)^\s(?:\S+ => )?(/\S+) \(0x`)
 
-func librariesOf(programs []string) ([]string, error) {
+// librariesOf returns the files of the libraries that programs need, as ldd(1)
+// finds them with env added to its environment.
+func librariesOf(programs []string, env ...string) ([]string, error) {
 	// It exits 1 where one is a script or static, and says so among the rest.
-	out, err := exec.Command("ldd", programs...).Output()
+	ldd := exec.Command("ldd", programs...)
+	ldd.Env = append(os.Environ(), env...)
+	out, err := ldd.Output()
 	if _, exited := err.(*exec.ExitError); err != nil && !exited {
 		return nil, err
 	}

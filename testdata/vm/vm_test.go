@@ -140,3 +140,35 @@ func TestTail(t *testing.T) {
 		t.Errorf("the tail is %q", got)
 	}
 }
+
+// The packages' files are in the machine where the packages have them, and what
+// they take from here is where it is here.
+func TestNetworkdFiles(t *testing.T) {
+	lab := t.TempDir()
+	if list, err := findNetworkd(lab).files(); len(list) > 0 || err != nil {
+		t.Errorf("without the packages: %v, %v", list, err)
+	}
+	root := filepath.Join(lab, "managers", "networkd", "files")
+	program, err := os.ReadFile("/bin/sh")
+	must(t, err)
+	for _, part := range networkdParts {
+		content := program
+		if strings.HasSuffix(part, ".d") {
+			part, content = part+"/a.conf", nil
+		}
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(root, part)), 0o755))
+		must(t, os.WriteFile(filepath.Join(root, part), content, 0o755))
+	}
+	n := findNetworkd(lab)
+	list, err := n.files()
+	must(t, err)
+	var names []string
+	for _, path := range list {
+		names = append(names, n.inside(path))
+	}
+	for _, want := range []string{"/lib/systemd/systemd-networkd", "/usr/lib/sysusers.d/a.conf", "/libc.so."} {
+		if !slices.ContainsFunc(names, func(s string) bool { return strings.Contains(s, want) && !strings.HasPrefix(s, lab) }) {
+			t.Errorf("no %s among %v", want, names)
+		}
+	}
+}
