@@ -101,7 +101,8 @@ func (r *repo) sweep(host string) error {
 		return nil
 	}
 	for _, dir := range []string{filepath.Join(r.vault.Dir, host), filepath.Join(r.ring.Dir, host)} {
-		if err := files.Sweep(r.dir, dir); err != nil {
+		err := files.Sweep(r.dir, dir)
+		if err != nil && !errors.Is(err, files.ErrOutside) { // who reads there tells it better
 			return fault.Wrap(err, "cannot remove what an earlier command has left in", dir, "")
 		}
 	}
