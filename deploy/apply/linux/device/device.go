@@ -81,11 +81,16 @@ func run(name, mtuText string) error {
 	if err != nil {
 		return errors.Join(err, link.Close())
 	}
-	sockets := newBind()
-	d := wireguard.NewDevice(link, sockets, wireguard.NewLogger(wireguard.LogLevelSilent, ""))
+	sockets, gate := newBind(), &gate{Device: link}
+	holds, err := gate.serve(name)
+	if err != nil {
+		return errors.Join(err, listener.Close(), link.Close())
+	}
+	d := wireguard.NewDevice(gate, sockets, wireguard.NewLogger(wireguard.LogLevelSilent, ""))
 	defer d.Close()
 	defer listener.Close()
 	defer sockets.end() // before Gone sees that the listener is
+	defer holds.Close()
 	go func() {
 		for {
 			c, err := listener.Accept()

@@ -23,7 +23,7 @@ type device struct {
 	name    string
 	keyFile string // of the host's private key
 	wg      *wgctrl.Client
-	hold    *hold // nil: not asked for, or not possible
+	hold    hold // nil: not asked for, or not possible
 }
 
 func openDevice(name, keyFile string) (*device, error) {

@@ -1,0 +1,199 @@
+package device
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/tun"
+)
+
+const (
+	// holdMost is how long packets are held at most, whoever wants it: what waits
+	// longer is late for whoever sent it.
+	holdMost = 2 * time.Second
+
+	// heldMost is how many packets are held. What comes on top waits in the
+	// kernel's queue of the interface, 500 long.
+	heldMost = 50_000
+
+	// portion is how many packets are let go each millisecond: the network and the
+	// other end have to keep up, and the sender goes on beside it.
+	portion = 64
+)
+
+// holdSocket is where the device of interface name takes requests to hold packets.
+// It is not beside [Socket], where wg(8) takes every name for a device.
+func holdSocket(name string) string { return "/run/wgkeys/" + name + ".hold" }
+
+// A Hold asks a device of ours to keep what is sent into its interface for a
+// moment. A host whose kernel can queue packets for a program needs none.
+type Hold struct{ conn *net.UnixConn }
+
+// NewHold makes a hold ready. The error is [fs.ErrNotExist] where the interface
+// has no device of ours.
+func NewHold(name string) (*Hold, error) {
+	c, err := net.Dial("unix", holdSocket(name))
+	if errors.Is(err, unix.ECONNREFUSED) { // of a device that was killed
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Hold{c.(*net.UnixConn)}, nil
+}
+
+// Begin holds what is sent from now on, for two seconds at most. If this process
+// dies the packets flow again.
+func (h *Hold) Begin() error {
+	h.conn.SetDeadline(time.Now().Add(holdMost))
+	if _, err := h.conn.Write([]byte{1}); err != nil {
+		return err
+	}
+	_, err := h.conn.Read(make([]byte, 1))
+	return err
+}
+
+// End lets the packets go, in their order. Without a Begin it does nothing.
+func (h *Hold) End() error { return h.conn.Close() }
+
+// A gate is an interface whose packets can be held before they reach the device.
+// They are read all the same: the kernel's queue is short.
+type gate struct {
+	tun.Device
+	mu      sync.Mutex
+	holders int
+	held    [][]byte
+}
+
+// Read implements [tun.Device]. While there are packets held it reads with a
+// deadline of a millisecond, after which a portion of them is let go.
+func (g *gate) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
+	for {
+		n, err := g.Device.Read(bufs, sizes, offset)
+		late := errors.Is(err, os.ErrDeadlineExceeded)
+		if late {
+			n, err = 0, nil
+		}
+		if !g.keep(bufs[:n], sizes, offset) {
+			if late {
+				g.until(time.Time{})
+				continue
+			}
+			return n, err
+		}
+		if err != nil {
+			return 0, err
+		}
+		if late {
+			if n := g.letGo(bufs, sizes, offset); n > 0 {
+				return n, nil
+			}
+		}
+	}
+}
+
+// keep takes what was read, and reports false where nothing is held or to be held.
+// Where all is held that can be, the rest has to wait in the kernel.
+func (g *gate) keep(bufs [][]byte, sizes []int, offset int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.holders > 0 && len(g.held) >= heldMost {
+		g.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		g.mu.Lock()
+	}
+	if g.holders == 0 && len(g.held) == 0 {
+		return false
+	}
+	for i, b := range bufs {
+		g.held = append(g.held, append([]byte(nil), b[offset:offset+sizes[i]]...))
+	}
+	return true
+}
+
+// letGo returns a portion of the packets where none is to be held any more, and
+// sees to it that the next one follows.
+func (g *gate) letGo(bufs [][]byte, sizes []int, offset int) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.holders > 0 {
+		g.until(time.Time{}) // open will wake us
+		return 0
+	}
+	n := min(len(g.held), len(bufs), portion)
+	for i, p := range g.held[:n] {
+		sizes[i] = copy(bufs[i][offset:], p)
+	}
+	if g.held = g.held[n:]; len(g.held) == 0 {
+		g.held = nil
+		g.until(time.Time{})
+	} else {
+		g.until(time.Now().Add(time.Millisecond))
+	}
+	return n
+}
+
+// until sets when a Read ends that finds nothing to read.
+func (g *gate) until(t time.Time) { g.File().SetReadDeadline(t) }
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holders++
+}
+
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.holders--; g.holders == 0 {
+		g.until(time.Now())
+	}
+}
+
+// serve takes requests to hold packets. Only root may.
+func (g *gate) serve(name string) (net.Listener, error) {
+	path := holdSocket(name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
+		return nil, err
+	}
+	mask := unix.Umask(0o177)
+	l, err := net.Listen("unix", path)
+	unix.Umask(mask)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go g.obey(c)
+		}
+	}()
+	return l, nil
+}
+
+// obey holds packets from the first byte until the other end is gone.
+func (g *gate) obey(c net.Conn) {
+	defer c.Close()
+	word := make([]byte, 1)
+	if _, err := c.Read(word); err != nil {
+		return
+	}
+	g.shut()
+	defer g.open()
+	c.SetDeadline(time.Now().Add(holdMost))
+	if _, err := c.Write(word); err == nil {
+		c.Read(word)
+	}
+}
