@@ -44,9 +44,12 @@ func (r Ring) Path(host, tunnel string) string {
 
 // Get reads host's public key in tunnel. If there is none the error is
 // [fs.ErrNotExist].
-func (r Ring) Get(host, tunnel string) (PublicKey, error) {
+func (r Ring) Get(host, tunnel string) (PublicKey, error) { return r.Seen(nil, host, tunnel) }
+
+// Seen is [Ring.Get] for who has a snapshot of the keyring already, or nil.
+func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error) {
 	path := r.Path(host, tunnel)
-	text, err := files.Read(filepath.Dir(r.Dir), path, maxFile)
+	text, err := seen.Read(filepath.Dir(r.Dir), path, maxFile)
 	if err != nil {
 		return PublicKey{}, fault.Wrap(err, "cannot read the public key", path, "")
 	}

@@ -121,7 +121,7 @@ func (l *Lists) labelsOf(r Recipient) ([]string, error) {
 // Sealed tells whether host alone can open its secrets: whether it has a
 // recipients.only.txt.
 func (v Vault) Sealed(host string) bool {
-	_, err := files.Read(v.repository(), v.onlyPath(host), maxRecipients)
+	_, err := v.Seen.Read(v.repository(), v.onlyPath(host), maxRecipients)
 	return !errors.Is(err, fs.ErrNotExist)
 }
 

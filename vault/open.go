@@ -14,7 +14,6 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/files"
 )
 
 // Meta returns what a vault file says about itself. It needs no identity.
@@ -116,7 +115,7 @@ func (v Vault) read(host, file string) (*sealed, error) {
 		return nil, err
 	}
 	s := &sealed{path: v.Path(host, file)}
-	text, err := files.Read(v.repository(), s.path, maxFile)
+	text, err := v.Seen.Read(v.repository(), s.path, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isNext(file):
 		return nil, s.fault(err, "wgkeys rotate "+host)

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/files"
 )
 
 const (
@@ -183,7 +182,7 @@ func (r Recipient) labels() ([]string, error) {
 }
 
 func (v Vault) readRecipients(path string) (Recipients, error) {
-	text, err := files.Read(v.repository(), path, maxRecipients)
+	text, err := v.Seen.Read(v.repository(), path, maxRecipients)
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot read the recipients", path, "wgkeys init")
 	}

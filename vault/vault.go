@@ -129,7 +129,8 @@ var (
 // folder above it is the repository, which no symbolic link leads out of.
 type Vault struct {
 	Dir   string
-	Asker Asker // for age plugins that have a question when they encrypt; nil: nobody answers
+	Asker Asker           // for age plugins that have a question when they encrypt; nil: nobody answers
+	Seen  *files.Snapshot // what is read of before the disk; nil: nothing
 }
 
 func (v Vault) repository() string { return filepath.Dir(v.Dir) }
@@ -161,7 +162,7 @@ func (v Vault) List(host string) ([]string, error) {
 // names returns the names that pick finds in dir, sorted. A folder that is not
 // there yet has none.
 func (v Vault) names(dir string, pick func(fs.DirEntry) (string, bool)) ([]string, error) {
-	entries, err := files.List(v.repository(), dir)
+	entries, err := v.Seen.List(v.repository(), dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

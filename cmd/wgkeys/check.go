@@ -66,6 +66,9 @@ func doCheck(e *env) error {
 
 // findings are those of what was asked for.
 func (r *repo) findings(e *env) ([]finding, error) {
+	if e.cli.String("tunnel") == "" {
+		defer r.look()()
+	}
 	switch {
 	case e.cli.Bool("staged"):
 		return r.stagedSecrets(e.ctx)
@@ -336,24 +339,14 @@ func (c *checker) modes() {
 				"others can read the identity file %q: its mode is %04o", p.Path, info.Mode().Perm())
 		}
 	}
-	var files []string
-	for _, top := range []string{marker, tunnel.Dir, "keyring", "vault"} {
-		filepath.WalkDir(filepath.Join(c.dir, top), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type()&fs.ModeSymlink == 0 {
-				files = append(files, path)
-			}
-			return nil
-		})
-	}
-	open := make([]fs.FileMode, len(files))
-	each(len(files), func(i int) {
-		if info, err := os.Lstat(files[i]); err == nil && info.Mode()&fs.ModeSticky == 0 {
-			open[i] = info.Mode().Perm()
-		}
-	})
-	for i, path := range files {
-		if open[i]&0o002 != 0 {
-			c.add(finding{Check: "mode", Hint: "chmod o-w " + path}, path, 0, "everybody may write %q: its mode is %04o", c.relative(path), open[i])
+	open := func(path string, mode fs.FileMode) {
+		if mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
+			c.add(finding{Check: "mode", Hint: "chmod o-w " + path}, path, 0, "everybody may write %q: its mode is %04o", c.relative(path), mode.Perm())
 		}
 	}
+	path := filepath.Join(c.dir, marker)
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+		open(path, info.Mode())
+	}
+	c.repo.seen.Walk(open)
 }

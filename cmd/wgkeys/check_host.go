@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -43,7 +42,7 @@ func (h *hostCheck) add(check, hint, path string, line int, what string, args ..
 // key checks a host's key pair and whom its private half is encrypted to.
 func (h *hostCheck) key() {
 	pub := h.repo.ring.Path(h.host, h.tunnel)
-	public, err := h.repo.ring.Get(h.host, h.tunnel)
+	public, err := h.repo.ring.Seen(h.repo.seen, h.host, h.tunnel)
 	if errors.Is(err, fs.ErrNotExist) {
 		h.add("key", "wgkeys gen "+h.host, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
 		return
@@ -130,7 +129,7 @@ func (r *repo) recipientLists() *recipientLists { return &recipientLists{repo: r
 
 func (l *recipientLists) of(host string) (vault.Recipients, error) {
 	for _, own := range []string{"recipients.txt", "recipients.only.txt"} {
-		if _, err := os.Lstat(filepath.Join(l.repo.vault.Dir, host, own)); !errors.Is(err, fs.ErrNotExist) {
+		if l.repo.seen.Exists(filepath.Join(l.repo.vault.Dir, host, own)) {
 			return l.repo.vault.Recipients(host)
 		}
 	}

@@ -36,7 +36,7 @@ type change struct {
 // changeOf reads how far a rotation of host is in the repository. It needs no
 // identity.
 func (r *repo) changeOf(host, tunnel string) (c change, err error) {
-	if c.next, err = r.ring.Next(host, tunnel); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if c.next, err = r.ring.Seen(r.seen, host, keyring.Next(tunnel)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c, err
 	}
 	next, err := r.vault.Meta(host, vault.KeyFile(keyring.Next(tunnel)))

@@ -28,6 +28,7 @@ type repo struct {
 	root  *os.Root
 	ring  keyring.Ring
 	vault vault.Vault
+	seen  *files.Snapshot // see look; nil: the disk is asked
 
 	maxKeyAge time.Duration // 0: keys may be of any age
 
@@ -76,6 +77,17 @@ func openRepo(dir string, text []byte) (*repo, error) {
 		ring:  keyring.Ring{Dir: filepath.Join(dir, "keyring")},
 		vault: vault.Vault{Dir: filepath.Join(dir, "vault")},
 	}, nil
+}
+
+// look reads the keyring and the vault once, for a command that asks about all of
+// them many times and writes none. Forget wipes what was read.
+func (r *repo) look() (forget func()) {
+	seen := files.Take(r.dir, tunnel.Dir, filepath.Base(r.ring.Dir), filepath.Base(r.vault.Dir))
+	r.seen, r.vault.Seen = seen, seen
+	return func() {
+		r.seen, r.vault.Seen = nil, nil
+		seen.Wipe()
+	}
 }
 
 // tunnels is the folder of the tunnel files.

@@ -14,7 +14,6 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/files"
 	"wgkeys/vault"
 	"wgkeys/vault/git"
 	"wgkeys/vault/leak"
@@ -23,7 +22,7 @@ import (
 // eachPublic calls do for every file of the keyring that is named as one of a
 // public key; name is the tunnel's, with ".next" in the middle of a rotation.
 func (r *repo) eachPublic(do func(host, name, path string)) error {
-	hosts, err := files.List(r.dir, r.ring.Dir)
+	hosts, err := r.seen.List(r.dir, r.ring.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -35,7 +34,7 @@ func (r *repo) eachPublic(do func(host, name, path string)) error {
 		if keyring.CheckHost(hosts[i].Name()) != nil {
 			return
 		}
-		entries, _ := files.List(r.dir, filepath.Join(r.ring.Dir, hosts[i].Name()))
+		entries, _ := r.seen.List(r.dir, filepath.Join(r.ring.Dir, hosts[i].Name()))
 		for _, e := range entries {
 			if name, ok := strings.CutSuffix(e.Name(), ".pub"); ok && e.Type().IsRegular() && !strings.HasPrefix(name, ".") {
 				found[i] = append(found[i], name)
@@ -81,7 +80,7 @@ func (r *repo) eachPublicKey(do func(hostKey, keyring.PublicKey)) error {
 		return err
 	}
 	keys := make([]keyring.PublicKey, len(all))
-	each(len(all), func(i int) { keys[i], _ = r.ring.Get(all[i].Host, all[i].Tunnel) })
+	each(len(all), func(i int) { keys[i], _ = r.ring.Seen(r.seen, all[i].Host, all[i].Tunnel) })
 	for i, k := range keys {
 		if !k.IsZero() {
 			do(all[i], k)
@@ -120,13 +119,22 @@ func (r *repo) eachMeta(do func(host, file string, m vault.Meta)) error {
 
 // allRecipients are those of all lists. A list that is wrong is found elsewhere.
 func (r *repo) allRecipients() vault.Recipients {
-	lists, _ := filepath.Glob(filepath.Join(r.vault.Dir, "*", "recipients*.txt"))
 	var all vault.Recipients
-	for _, path := range append(lists, filepath.Join(r.vault.Dir, "recipients.txt")) {
-		if text, err := files.Read(r.dir, path, maxMarker); err == nil {
+	add := func(path string) {
+		if text, err := r.seen.Read(r.dir, path, maxMarker); err == nil {
 			all = append(all, vault.RecipientsIn(path, text)...)
 		}
 	}
+	hosts, _ := r.seen.List(r.dir, r.vault.Dir)
+	for _, host := range hosts {
+		lists, _ := r.seen.List(r.dir, filepath.Join(r.vault.Dir, host.Name()))
+		for _, list := range lists {
+			if isRecipients(list.Name()) {
+				add(filepath.Join(r.vault.Dir, host.Name(), list.Name()))
+			}
+		}
+	}
+	add(filepath.Join(r.vault.Dir, "recipients.txt"))
 	return all
 }
 
@@ -149,18 +157,20 @@ func (c *checker) secrets() error {
 	var mu sync.Mutex
 	var here report
 	here.dir = c.dir
-	known.Tree(top, func(path string, h leak.Hit) {
+	found := func(path string, h leak.Hit) {
 		mu.Lock()
 		defer mu.Unlock()
 		here.secret(path, h, "", "it is there for everybody who reads the working tree: move it away, and if anybody could read it: "+replace(h))
-	}, func(path string, err error) {
+	}
+	unreadable := func(path string, err error) {
 		if errors.Is(err, os.ErrNotExist) { // removed meanwhile
 			return
 		}
 		mu.Lock()
 		defer mu.Unlock()
 		here.add(finding{Check: "secret", Hint: "ls -ld " + path}, path, 0, "cannot search %q for secrets: %v", path, fault.Errno(err))
-	})
+	}
+	known.Tree(top, c.repo.seen, found, unreadable)
 	here.sort()
 	c.found = append(c.found, here.found...)
 	return nil

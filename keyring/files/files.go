@@ -16,6 +16,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"wgkeys/keyring/fault"
@@ -126,8 +128,18 @@ func List(root, path string) ([]fs.DirEntry, error) {
 		return nil, err
 	}
 	defer r.Close()
-	entries, err := fs.ReadDir(r.FS(), filepath.ToSlash(name))
+	d, err := r.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0) // or a FIFO would make us wait
+	if err != nil {
+		return nil, told(err)
+	}
+	defer d.Close()
+	entries, err := d.ReadDir(-1)
+	sortEntries(entries)
 	return entries, told(err)
+}
+
+func sortEntries(entries []fs.DirEntry) {
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 }
 
 // Sync makes a new name in dir survive a power failure: fsync(2) of a file does

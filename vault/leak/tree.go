@@ -2,11 +2,14 @@ package leak
 
 import (
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
+
+	"wgkeys/keyring/files"
 )
 
 // MaxFile is the size of a file that is still searched, in bytes. A larger one
@@ -15,15 +18,17 @@ const MaxFile = 16 << 20
 
 // Tree calls found, from several goroutines, for each hit in the files below dir.
 // Symbolic links and git's own folders are left out, and so is what cannot be
-// read: unreadable is told of each such path.
-func (k *Known) Tree(dir string, found func(path string, h Hit), unreadable func(path string, err error)) {
-	t := &tree{k: k, found: found, unreadable: unreadable, more: make(chan struct{}, 2*runtime.NumCPU())}
+// read: unreadable is told of each such path. What is in seen, which may be nil, is
+// not read again.
+func (k *Known) Tree(dir string, seen *files.Snapshot, found func(path string, h Hit), unreadable func(path string, err error)) {
+	t := &tree{k: k, seen: seen, found: found, unreadable: unreadable, more: make(chan struct{}, 2*runtime.NumCPU())}
 	t.dir(dir)
 	t.wait.Wait()
 }
 
 type tree struct {
 	k          *Known
+	seen       *files.Snapshot
 	found      func(string, Hit)
 	unreadable func(string, error)
 	more       chan struct{} // room for another goroutine
@@ -32,17 +37,7 @@ type tree struct {
 
 // dir searches a folder, and the folders in it beside it while there is room.
 func (t *tree) dir(path string) {
-	d, err := os.Open(path)
-	if err != nil {
-		t.unreadable(path, err)
-		return
-	}
-	entries, err := d.ReadDir(-1)
-	d.Close()
-	if err != nil {
-		t.unreadable(path, err)
-	}
-	for _, e := range entries {
+	for _, e := range t.entries(path) {
 		name := filepath.Join(path, e.Name())
 		switch {
 		case e.IsDir() && e.Name() == ".git":
@@ -62,9 +57,30 @@ func (t *tree) dir(path string) {
 	}
 }
 
+func (t *tree) entries(path string) []fs.DirEntry {
+	if entries, ok := t.seen.Entries(path); ok {
+		return entries
+	}
+	d, err := os.Open(path)
+	if err != nil {
+		t.unreadable(path, err)
+		return nil
+	}
+	defer d.Close()
+	entries, err := d.ReadDir(-1)
+	if err != nil {
+		t.unreadable(path, err)
+	}
+	return entries
+}
+
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (t *tree) file(path string) {
+	if text, ok := t.seen.Text(path); ok {
+		t.find(path, text)
+		return
+	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		t.unreadable(path, err)
@@ -88,7 +104,11 @@ func (t *tree) file(path string) {
 		t.unreadable(path, err)
 		return
 	}
-	for _, h := range t.k.Find(path, text[:n]) {
+	t.find(path, text[:n])
+}
+
+func (t *tree) find(path string, text []byte) {
+	for _, h := range t.k.Find(path, text) {
 		t.found(path, h)
 	}
 }
