@@ -74,7 +74,7 @@ func (lost) Look() (Live, error) { return Live{}, errors.New("no such device") }
 func TestTunnelGone(t *testing.T) {
 	for name, run := range map[string]func(Tunnel, *Record, func(*Record) error, func() time.Duration) error{
 		"switch": func(t Tunnel, r *Record, save func(*Record) error, clock func() time.Duration) error {
-			return (&Switch{t, r, save, clock}).Run(context.Background())
+			return (&Switch{Tunnel: t, Record: r, Save: save, Clock: clock}).Run(context.Background())
 		},
 		"watcher": func(t Tunnel, r *Record, save func(*Record) error, clock func() time.Duration) error {
 			return (&Watcher{t, r, save, clock, func(*Record) bool { return false }}).Run(context.Background())

@@ -181,7 +181,7 @@ type play struct {
 func newPlay(m *model) *play {
 	p := &play{model: m, dead: map[string]time.Duration{}}
 	shale{m}.Stage(m.oldKey, m.nextKey)
-	p.swKept = Record{Old: m.oldKey, Next: m.nextKey, Phase: Armed, Switch: true, Before: map[keyring.PublicKey]time.Time{shaleKey: {}}}
+	p.swKept = Record{Old: m.oldKey, Next: m.nextKey, Phase: Armed, Switch: true, Hold: true, Before: map[keyring.PublicKey]time.Time{shaleKey: {}}}
 	p.wtKept = Record{Old: m.oldKey, Next: m.nextKey, Phase: Armed, Deadline: time.Minute}
 	p.raise()
 	return p

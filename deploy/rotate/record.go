@@ -45,6 +45,10 @@ const (
 	// for whoever sent it, and the queue fills.
 	holdMost = time.Second
 
+	// settled is how long nothing is sent before the key is changed, where packets
+	// are held: what was sent before has to be decrypted by then.
+	settled = 10 * time.Millisecond
+
 	quick = time.Millisecond      // between two looks while a packet may be waiting
 	calm  = 20 * time.Millisecond // between two looks after that
 )

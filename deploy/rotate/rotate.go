@@ -17,10 +17,12 @@
 //  2. Shale gets the next public key as one more peer, with the endpoint that
 //     basalt has now, no allowed IPs, and a preshared key that nobody knows. The
 //     watcher looks at that peer's counter of received bytes every millisecond.
-//  3. The switch sets the next private key and sends a keepalive to every peer.
-//     Basalt's packets wait now, those from shale still come in. The keepalive
-//     begins a handshake. Shale counts it, and its answer is refused by basalt,
-//     for its preshared key is wrong: nothing can come before shale is ready.
+//  3. The switch holds what is sent to its peers from now on, where it can, and
+//     waits until the rest is through. It sets the next private key and sends a
+//     keepalive to every peer. Basalt's packets wait now, those from shale still
+//     come in. The keepalive begins a handshake. Shale counts it, and its answer
+//     is refused by basalt, for its preshared key is wrong: nothing can come
+//     before shale is ready.
 //  4. The watcher sees the counter move, and that of the old peer stand still:
 //     what basalt sent before is through. In one message it makes the peer
 //     anew with the right preshared key, the endpoint that it was just heard

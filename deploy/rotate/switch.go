@@ -15,6 +15,10 @@ type Switch struct {
 	Record *Record
 	Save   func(*Record) error
 	Clock  func() time.Duration
+
+	holding bool
+	sent    int64         // bytes, to all peers
+	still   time.Duration // since when
 }
 
 // Run does the switch's part from wherever the record says that it stands, and
@@ -65,8 +69,8 @@ func (s *Switch) begin(live Live) error {
 func (s *Switch) prove(live Live) (time.Duration, error) {
 	r := s.Record
 	if live.PublicKey == r.Old {
-		if r.Hold {
-			s.Tunnel.Hold() // better without than not at all
+		if r.Hold && !s.drained(live) {
+			return quick, nil
 		}
 		if err := s.Tunnel.Switch(r.Next); err != nil {
 			r.Why = err.Error()
@@ -101,6 +105,22 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 		return quick, nil
 	}
 	return calm, nil
+}
+
+// drained holds packets, and reports when those that were sent before are through:
+// what a peer has not decrypted when it hears of the next key is lost.
+func (s *Switch) drained(live Live) bool {
+	now, sent := s.Clock(), int64(0)
+	for _, p := range live.Peers {
+		sent += p.Sent
+	}
+	if !s.holding {
+		s.Tunnel.Hold() // better without than not at all
+	}
+	if !s.holding || sent != s.sent {
+		s.holding, s.sent, s.still = true, sent, now
+	}
+	return now-s.still >= settled || now-s.Record.Since >= holdMost/2
 }
 
 // back sets the old key again.
