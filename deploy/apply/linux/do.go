@@ -141,7 +141,15 @@ func (k *Kernel) startDevice(ctx context.Context, c apply.LinkChange) error {
 
 // removeLink removes the interface and waits until a device in user space has
 // let go of it.
+//
+// Its peers go first. The kernel waits for each peer of an interface that goes
+// (wg_destruct, netif_napi_del, synchronize_net), some 12 ms, where it holds no
+// lock of the network; asked to remove the peers it holds that lock, and waits
+// the short way. Where this fails, it is only slow.
 func (k *Kernel) removeLink(link netlink.Link) error {
+	if kindOf(link) == "wireguard" {
+		k.wg.ConfigureDevice(link.Attrs().Name, wgtypes.Config{ReplacePeers: true})
+	}
 	if err := k.nl.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
 		return err
 	}
