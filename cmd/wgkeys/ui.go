@@ -25,11 +25,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"wgkeys/keyring/fault"
@@ -108,7 +110,7 @@ func (u *ui) ask(question string) (yes bool, err error) {
 	}
 	defer tty.Close()
 	fmt.Fprintf(tty, "wgkeys: %s [y/N] ", printable(question))
-	answer, err := bufio.NewReader(tty).ReadString('\n')
+	answer, err := readLine(tty, false)
 	if err != nil {
 		return false, err
 	}
@@ -128,13 +130,43 @@ func (u *ui) Ask(prompt string, secret bool) (string, error) {
 	}
 	defer tty.Close()
 	fmt.Fprintf(tty, "wgkeys: %s: ", printable(prompt))
-	if secret {
-		answer, err := term.ReadPassword(int(tty.Fd()))
-		fmt.Fprintln(tty)
-		return string(answer), err
+	return readLine(tty, secret)
+}
+
+// readLine reads a line from the terminal, and has it not shown if it is secret.
+// The program's signals end a verb when it comes to look; who is asked cannot wait
+// for that. However it ends, the terminal is as it was.
+func readLine(tty *os.File, secret bool) (string, error) {
+	fd := int(tty.Fd())
+	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return "", err
 	}
-	answer, err := bufio.NewReader(tty).ReadString('\n')
-	return strings.TrimRight(answer, "\r\n"), err
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	defer signal.Stop(interrupted)
+	if secret {
+		hidden := *before
+		hidden.Lflag &^= unix.ECHO
+		if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
+			return "", err
+		}
+		defer fmt.Fprintln(tty)
+		defer unix.IoctlSetTermios(fd, unix.TCSETS, before)
+	}
+	var answer string
+	read := make(chan error, 1)
+	go func() {
+		var err error
+		answer, err = bufio.NewReader(tty).ReadString('\n')
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		return strings.TrimRight(answer, "\r\n"), err
+	case <-interrupted:
+		return "", errors.New("interrupted")
+	}
 }
 
 // Choose implements [vault.Asker].
