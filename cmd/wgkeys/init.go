@@ -46,13 +46,13 @@ func doInit(e *env) error {
 			return e.installHook(dir)
 		}
 		e.ui.say("%s is a repository already; nothing was changed", dir)
-		return nil
+		return sweepInit(dir)
 	}
 	recipients, err := e.ownRecipients(!e.cli.Bool("classic"))
 	if err != nil {
 		return err
 	}
-	if err := makeRepo(dir, recipients); err != nil {
+	if err := e.makeRepo(dir, recipients); err != nil {
 		return err
 	}
 	e.ui.say("made the repository %s", dir)
@@ -114,18 +114,63 @@ func (e *env) sayKind(postQuantum bool) {
 	e.ui.say("the vault is classic: every age opens it, but git keeps ciphertext for ever, and a quantum computer may open it one day")
 }
 
-// makeRepo writes the marker last: a folder is a repository or it is not.
-func makeRepo(dir string, recipients []string) error {
+// makeRepo writes the marker last: a folder is a repository or it is not. Until
+// then there is nothing for other verbs to lock, and the folder itself is; one init
+// that another has overtaken makes nothing.
+func (e *env) makeRepo(dir string, recipients []string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
+	}
+	unlock, err := files.Lock(dir)
+	if err != nil {
+		return fault.Wrap(err, "cannot lock the folder", dir, "wait until the other wgkeys init is done, then run this again")
+	}
+	defer unlock()
+	if err := sweepInit(dir); err != nil {
+		return err
+	}
 	for _, sub := range []string{"tunnels", "keyring", "vault"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Join(dir, sub), "")
 		}
 	}
 	list := fmt.Sprintf("# who can decrypt, one recipient a line\n# %s\n%s\n", whoAmI(), strings.Join(recipients, "\n"))
-	if err := writeNew(dir, "vault/recipients.txt", list); err != nil && !errors.Is(err, fs.ErrExist) {
+	err = writeNew(dir, "vault/recipients.txt", list)
+	if errors.Is(err, fs.ErrExist) {
+		err = e.tellOthersList(dir, recipients)
+	}
+	if err != nil {
 		return err
 	}
 	return writeNew(dir, marker, "# This file marks a repository of wgkeys. Its settings are all optional.\n")
+}
+
+// sweepInit removes what an init that was killed has left: other verbs make no
+// file in these folders.
+func sweepInit(dir string) error {
+	for _, left := range []string{dir, filepath.Join(dir, "vault")} {
+		err := files.Sweep(dir, left)
+		if err != nil && !errors.Is(err, files.ErrOutside) { // who writes there tells it better
+			return fault.Wrap(err, "cannot remove what an earlier command has left in", left, "")
+		}
+	}
+	return nil
+}
+
+// tellOthersList warns where a list that was there before does not have the user in
+// it: he could not open what is encrypted to it.
+func (e *env) tellOthersList(dir string, recipients []string) error {
+	path := filepath.Join(dir, "vault", "recipients.txt")
+	text, err := files.Read(dir, path, maxMarker)
+	if err != nil {
+		return fault.Wrap(err, "cannot read", path, "")
+	}
+	for _, r := range recipients {
+		if !strings.Contains(string(text), r) {
+			e.ui.warn(fault.New("a list of recipients without you was there already:", path, "you cannot open what is encrypted to it", "echo "+r+" >>"+path))
+		}
+	}
+	return nil
 }
 
 func whoAmI() string {

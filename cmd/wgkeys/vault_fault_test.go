@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -209,6 +210,9 @@ func (s *vaultSweep) try(c vaultCase) {
 // findings are what check finds with every file opened.
 func (s *vaultSweep) findings(work string) []finding {
 	s.Helper()
+	if _, err := os.Stat(filepath.Join(work, marker)); err != nil {
+		return nil // no repository yet
+	}
 	cmd := exec.Command("wgkeys", "check", "--json", "-C", work, "-i", s.alice)
 	out, err := cmd.Output()
 	var found []finding
@@ -388,6 +392,26 @@ func TestGenFaults(t *testing.T) {
 			s.sweep()
 		})
 	}
+}
+
+// TestInitFaults: whatever goes wrong with init, there is a repository or none, and
+// the same init makes it.
+func TestInitFaults(t *testing.T) {
+	s := newVaultSweep(t)
+	s.before = func(work string) {
+		if err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.command = func(work string) []string { return []string{"wgkeys", "init", "-q", "--classic", "-i", s.alice, work} }
+	s.done = func(work string) error {
+		list, err := os.ReadFile(filepath.Join(work, "vault/recipients.txt"))
+		if own := s.must("age-keygen", "-y", s.alice); err == nil && !strings.Contains(string(list), own) {
+			err = fmt.Errorf("the recipients are %q", list)
+		}
+		return err
+	}
+	s.sweep()
 }
 
 func init() { testPrograms["finish-next"] = finishNextMain }
