@@ -24,11 +24,14 @@ test: setup-test lab
 vm: setup-test lab
 	$(VM_TEST) -timeout 60m ./deploy/lab ./deploy/apply/linux ./cmd/wgkeys
 
-# Every system call of an apply made to fail, and the process killed at each; each
-# step of a rotation, with the processes killed and the link cut there:
-# cmd/wgkeys/doc/faults.md. The latter takes most of an hour.
+# Every system call of an apply made to fail, and the process killed at each; every
+# write of init, gen, rekey and rotate to the repository; each step of a rotation,
+# with the processes killed and the link cut there: cmd/wgkeys/doc/faults.md. The
+# last takes most of an hour.
 faults: setup-test
 	FAULT_STRIDE=1 go test -count 1 -timeout 60m -v -run TestFaultSweep ./cmd/wgkeys
+	FAULT_STRIDE=1 go test -count 1 -timeout 60m -v -run 'TestInitFaults|TestGenFaults|TestFinishFaults|TestRekeyFaults|TestRotateWriteFaults' ./cmd/wgkeys
+	LEAK_EVERYWHERE=1 go test -count 1 -timeout 30m -v -run TestNoKeyIsLeft ./cmd/wgkeys
 	FAULT_STRIDE=1 FAULT_LABS=6 go test -count 1 -timeout 90m -parallel 6 -v -run TestRotationFaults ./cmd/wgkeys
 
 # Ten thousand peers beside wg-quick(8) and wg(8): cmd/wgkeys/doc/scale.md. It
