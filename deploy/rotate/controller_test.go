@@ -77,7 +77,7 @@ func TestTunnelGone(t *testing.T) {
 			return (&Switch{Tunnel: t, Record: r, Save: save, Clock: clock}).Run(context.Background())
 		},
 		"watcher": func(t Tunnel, r *Record, save func(*Record) error, clock func() time.Duration) error {
-			return (&Watcher{t, r, save, clock, func(*Record) bool { return false }}).Run(context.Background())
+			return (&Watcher{Tunnel: t, Record: r, Save: save, Clock: clock, Ended: func(*Record) bool { return false }}).Run(context.Background())
 		},
 	} {
 		now, saved := time.Duration(0), Record{}

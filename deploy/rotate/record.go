@@ -42,11 +42,13 @@ const (
 	hopeless = DeadMan + linger
 
 	// holdMost is how long packets are held at most. What waits longer is late
-	// for whoever sent it, and the queue fills.
-	holdMost = time.Second
+	// for whoever sent it, and the queue fills. Up to half of it goes by before
+	// the key is changed, on a machine that is behind with what was sent before.
+	holdMost = 2 * time.Second
 
-	// settled is how long nothing is sent before the key is changed, where packets
-	// are held: what was sent before has to be decrypted by then.
+	// settled is how long nothing goes out before the key is changed, and nothing
+	// comes in before a peer follows, where packets are held: what was sent with
+	// the old key has to be through by then.
 	settled = 10 * time.Millisecond
 
 	quick = time.Millisecond      // between two looks while a packet may be waiting

@@ -13,6 +13,9 @@ type Watcher struct {
 	Save   func(*Record) error  // keeps the record, so that another process can go on
 	Clock  func() time.Duration // time since the host began
 	Ended  func(*Record) bool   // whether the controller wants it to end
+
+	heard int64         // bytes, from the old key
+	still time.Duration // since when
 }
 
 // Run does the watcher's part from wherever the record says that it stands, and
@@ -67,12 +70,9 @@ func (w *Watcher) step() (time.Duration, error) {
 func (w *Watcher) armed(live Live) error {
 	r := w.Record
 	next, staged := live.Peers[r.Next]
-	received := live.Peers[r.Old].Received
-	quiet := received == r.Other.Received
-	r.Other.Received = received
 	switch {
 	case next.AllowedIPs > 0, // one before us was killed at it
-		next.Received > 0 && quiet:
+		next.Received > 0 && w.quiet(live.Peers[r.Old].Received):
 		return w.follow(Switched, live)
 	case w.Clock() > r.Deadline || w.Ended(r):
 		r.Why = "nobody switched"
@@ -81,6 +81,17 @@ func (w *Watcher) armed(live Live) error {
 		return w.Tunnel.Stage(r.Old, r.Next)
 	}
 	return nil
+}
+
+// quiet reports whether nothing has come lately from the old key. Where packets are
+// held there is time to wait for more of them.
+func (w *Watcher) quiet(received int64) bool {
+	now := w.Clock()
+	if w.still == 0 || received != w.heard {
+		w.heard, w.still = received, now
+		return false
+	}
+	return !w.Record.Hold || now-w.still >= settled
 }
 
 // follow takes the other key over. What the key that is left had heard before is

@@ -73,6 +73,7 @@ func run(name, mtuText string) error {
 	if err != nil {
 		return err
 	}
+	daemon.Hurry(-10) // the kernel's WireGuard is not kept waiting either
 	link, err := tun.CreateTUN(name, mtu)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 const (
 	// holdMost is how long packets are held at most, whoever wants it: what waits
 	// longer is late for whoever sent it.
-	holdMost = 2 * time.Second
+	holdMost = 3 * time.Second
 
 	// heldMost is how many packets are held. What comes on top waits in the
 	// kernel's queue of the interface, 500 long.
@@ -48,7 +48,7 @@ func NewHold(name string) (*Hold, error) {
 	return &Hold{c.(*net.UnixConn)}, nil
 }
 
-// Begin holds what is sent from now on, for two seconds at most. If this process
+// Begin holds what is sent from now on, for three seconds at most. If this process
 // dies the packets flow again.
 func (h *Hold) Begin() error {
 	h.conn.SetDeadline(time.Now().Add(holdMost))
