@@ -4,13 +4,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -36,7 +39,8 @@ type Half struct {
 // A Rekey encrypts vault files again, to the present recipients of their hosts.
 // The keys in them stay the same, and so does the time when they were made.
 //
-// Everything is decrypted and compared before anything is written. Each file is
+// Everything is decrypted and compared before anything is written, and all is
+// written and on disk before anything is replaced. Each file is
 // then replaced by a rename, so that one that stops at any point leaves a vault
 // in which every file opens, for the old recipients or the new ones, and another
 // one finishes.
@@ -134,7 +138,7 @@ func (r *Rekey) agree(stale []Stale) error {
 		if _, _, err := r.lists.labelled(s.Host); err != nil {
 			return err
 		}
-		if err := files.Sweep(r.Vault.repository(), filepath.Join(r.Vault.Dir, s.Host)); err != nil {
+		if err := r.Vault.Seen.Sweep(r.Vault.repository(), filepath.Join(r.Vault.Dir, s.Host)); err != nil {
 			return fault.Wrap(err, "cannot remove what an earlier rekey has left in", filepath.Join(r.Vault.Dir, s.Host), "")
 		}
 		last = s.Host
@@ -217,35 +221,62 @@ func (r *Rekey) open(stale Stale, o *openFile) error {
 	return nil
 }
 
-// writers are more than there are processors: most of them wait for the disk.
+// writers are more than there are processors: some wait for the disk.
 const writers = 16
 
-func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) ([]Stale, error) {
-	written := make([]bool, len(stale))
-	err := each(ctx, writers, len(stale), func(i int) error {
+// writeAll stages all files, brings them to the disk at once, and swaps them. To
+// bring each there by itself took as long as a third of the cryptography.
+func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (did []Stale, err error) {
+	staged, swapped := make([]bool, len(stale)), make([]bool, len(stale))
+	err = each(ctx, writers, len(stale), func(i int) error {
 		defer r.step()
 		if open[i].size == 0 {
 			return nil
 		}
-		err := r.write(stale[i].Name, &open[i])
-		written[i] = err == nil
+		err := r.stage(stale[i].Name, &open[i])
+		staged[i] = err == nil
 		return err
 	})
-	var did []Stale
-	var hosts []string
+	if !slices.Contains(staged, true) {
+		return nil, err
+	}
+	if unsafe := r.Vault.flush("wgkeys rekey"); unsafe != nil {
+		err = errors.Join(err, unsafe)
+	} else {
+		err = errors.Join(err, each(context.Background(), writers, len(stale), func(i int) error {
+			if !staged[i] {
+				return nil
+			}
+			err := r.swap(stale[i].Name, &open[i])
+			swapped[i] = err == nil
+			return err
+		}), r.Vault.flush("sync"))
+	}
 	for i, s := range stale {
-		if !written[i] {
-			continue
-		}
-		did = append(did, s)
-		if len(hosts) == 0 || hosts[len(hosts)-1] != s.Host {
-			hosts = append(hosts, s.Host)
+		switch {
+		case swapped[i]:
+			did = append(did, s)
+		case staged[i]: // if it cannot be removed, the next rekey does
+			files.Unstage(r.Vault.repository(), r.Vault.Path(s.Host, s.File))
 		}
 	}
-	return did, errors.Join(err, r.sync(hosts))
+	return did, err
 }
 
-func (r *Rekey) write(n Name, o *openFile) error {
+// flush brings the vault to the disk, with what else is written on its file
+// system: syncfs(2), which tells of errors since Linux 5.8.
+func (v Vault) flush(hint string) error {
+	d, err := os.Open(v.Dir)
+	if err == nil {
+		err = errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
+	}
+	if err != nil {
+		return fault.Wrap(fault.Errno(err), "not certain to be on disk:", v.Dir, hint)
+	}
+	return nil
+}
+
+func (r *Rekey) stage(n Name, o *openFile) error {
 	path := r.Vault.Path(n.Host, n.File)
 	rs, labels, err := r.lists.labelled(n.Host)
 	if err != nil {
@@ -253,7 +284,7 @@ func (r *Rekey) write(n Name, o *openFile) error {
 	}
 	text, err := encrypt(o.meta, o.text[:o.size], rs, labels)
 	if err == nil {
-		err = files.Replace(r.Vault.repository(), path, o.was, maxFile, text, 0o600)
+		err = files.Stage(r.Vault.repository(), path, text, 0o600)
 	}
 	if err != nil {
 		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
@@ -261,16 +292,12 @@ func (r *Rekey) write(n Name, o *openFile) error {
 	return nil
 }
 
-// sync is after all writes and not after each: the folders are on disk with the
-// first of them, and the others cost nothing.
-func (r *Rekey) sync(hosts []string) error {
-	return each(context.Background(), writers, len(hosts), func(i int) error {
-		dir := filepath.Join(r.Vault.Dir, hosts[i])
-		if err := files.SyncFolder(r.Vault.repository(), dir); err != nil {
-			return fault.Wrap(err, "not certain to be on disk:", dir, "sync")
-		}
-		return nil
-	})
+func (r *Rekey) swap(n Name, o *openFile) error {
+	path := r.Vault.Path(n.Host, n.File)
+	if err := files.Swap(r.Vault.repository(), path, o.was, maxFile); err != nil {
+		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
+	}
+	return nil
 }
 
 // each does n pieces of work, some at once, until there are too many errors or

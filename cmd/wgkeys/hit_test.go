@@ -205,6 +205,8 @@ func (h *hitter) named(tid int, i *callInfo) string {
 		return h.below("write", fd(0))
 	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
 		return h.below("fsync", fd(0))
+	case unix.SYS_SYNCFS:
+		return h.below("syncfs", fd(0))
 	case unix.SYS_FCHMOD:
 		return h.below("fchmod", fd(0))
 	case unix.SYS_FTRUNCATE:

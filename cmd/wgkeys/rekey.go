@@ -30,8 +30,10 @@ func rekeyCommand() (*cli.Command, func(*env) error) {
 }
 
 func doRekey(e *env) error {
-	// Thousands of files are garbage of more than the memory that main allows.
-	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	// Thousands of files are garbage of more than the memory that main allows. They
+	// are collected seldom while there are few of them, and at once if there are many.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(128 << 20))
 	find := e.writing
 	if e.cli.Bool("dry-run") {
 		find = e.repo
@@ -39,6 +41,9 @@ func doRekey(e *env) error {
 	r, err := find()
 	if err != nil {
 		return err
+	}
+	if len(e.names()) == 0 {
+		defer r.look()() // what is written is compared with the disk
 	}
 	hosts, err := r.rekeyHosts(e.names())
 	if err != nil {
@@ -224,7 +229,7 @@ func (r *repo) wantKey(host, name string) (public keyring.PublicKey, err error) 
 	case next, c.half:
 		return c.next, nil
 	}
-	if public, err = r.ring.Get(host, tunnel); errors.Is(err, fs.ErrNotExist) {
+	if public, err = r.ring.Seen(r.seen, host, tunnel); errors.Is(err, fs.ErrNotExist) {
 		return public, fault.Wrap(err, "no public key to compare with for host", host, "wgkeys gen "+host)
 	}
 	return public, err

@@ -80,7 +80,7 @@ func openRepo(dir string, text []byte) (*repo, error) {
 }
 
 // look reads the keyring and the vault once, for a command that asks about all of
-// them many times and writes none. Forget wipes what was read.
+// them many times, and not about what it has written. Forget wipes what was read.
 func (r *repo) look() (forget func()) {
 	seen := files.Take(r.dir, tunnel.Dir, filepath.Base(r.ring.Dir), filepath.Base(r.vault.Dir))
 	r.seen, r.vault.Seen = seen, seen

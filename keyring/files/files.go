@@ -34,6 +34,10 @@ func Read(root, path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
+	return readIn(r, name, limit)
+}
+
+func readIn(r *os.Root, name string, limit int64) ([]byte, error) {
 	// Without O_NONBLOCK a FIFO would make us wait for its writer (fifo(7)).
 	f, err := r.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -69,7 +73,7 @@ func Create(root, path string, text []byte, mode fs.FileMode) error {
 	}
 	temp := filepath.Join(dir, creating(filepath.Base(name)))
 	defer r.Remove(temp)
-	if err := write(r, temp, text, mode); err != nil {
+	if err := write(r, temp, text, mode, true); err != nil {
 		return told(err)
 	}
 	// link(2) is a rename that replaces nothing.
@@ -83,13 +87,17 @@ func Create(root, path string, text []byte, mode fs.FileMode) error {
 // judges files by the end of their names takes it for what it is.
 func creating(name string) string { return "." + rand.Text() + "." + name }
 
-func write(r *os.Root, name string, text []byte, mode fs.FileMode) error {
+func write(r *os.Root, name string, text []byte, mode fs.FileMode, sync bool) error {
 	f, err := r.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(text)
-	return cmp.Or(err, f.Chmod(mode), f.Sync(), f.Close())
+	err = cmp.Or(err, f.Chmod(mode))
+	if sync {
+		err = cmp.Or(err, f.Sync())
+	}
+	return cmp.Or(err, f.Close())
 }
 
 // Rename gives a file the name of another one of the same folder, whose place it

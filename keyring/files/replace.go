@@ -12,57 +12,74 @@ import (
 // ErrChanged is the error for a file that is no longer what was read.
 var ErrChanged = errors.New("it was changed in the meantime")
 
-// replacing marks the temporary files of Replace: ".NAME.replacing".
+// replacing marks the temporary files of Stage: ".NAME.replacing".
 const replacing = ".replacing"
 
-// Replace puts text in the place of a file whose content has the SHA-256 sum
-// was. There is the old content or the new one at every moment, whatever stops
-// it, and both are on disk before they are seen. If the file is another one by
-// now it is left as it is, and the error is [ErrChanged]. Who calls it sees to
-// it that one program at a time replaces files of a folder, and calls
-// [SyncFolder] afterwards.
-func Replace(root, path string, was [sha256.Size]byte, limit int64, text []byte, mode fs.FileMode) error {
+// Stage writes what is to take the place of a file to a temporary file beside it,
+// which [Swap] gives its name. It is not certain to be on disk: who calls it for
+// many files brings them there at once. And he sees to it that one program at a
+// time stages files in a folder.
+func Stage(root, path string, text []byte, mode fs.FileMode) error {
 	r, name, err := open(root, path)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	temp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+replacing)
-	if err := write(r, temp, text, mode); err != nil {
-		r.Remove(temp)
-		return told(err)
-	}
-	now, err := Read(root, path, limit)
-	if err == nil && sha256.Sum256(now) != was {
-		err = ErrChanged
-	}
-	if err == nil {
-		err = told(r.Rename(temp, name))
-	}
+	err = write(r, stagedAs(name), text, mode, false)
 	if err != nil {
-		r.Remove(temp)
+		r.Remove(stagedAs(name))
 	}
-	return err
+	return told(err)
 }
 
-// SyncFolder makes the renames in a folder survive a power failure.
-func SyncFolder(root, path string) error {
+// Swap puts what was staged in the place of a file whose content has the SHA-256
+// sum was: at every moment there is the one or the other. If the file is another
+// one by now it is left as it is, and the error is [ErrChanged].
+func Swap(root, path string, was [sha256.Size]byte, limit int64) error {
 	r, name, err := open(root, path)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	return told(syncIn(r, name))
+	now, err := readIn(r, name, limit)
+	if err != nil {
+		return err
+	}
+	if sha256.Sum256(now) != was {
+		return ErrChanged
+	}
+	return told(r.Rename(stagedAs(name), name))
+}
+
+// Unstage removes what was staged and is not to take the place of a file.
+func Unstage(root, path string) error {
+	r, name, err := open(root, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return told(r.Remove(stagedAs(name)))
+}
+
+func stagedAs(name string) string {
+	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+replacing)
 }
 
 // created is what creating makes.
 var created = regexp.MustCompile(`^\.[A-Z2-7]{26,}\.`)
 
-// Sweep removes the temporary files that a Create or a Replace that was killed has
-// left in a folder, which need not be there. Who calls it sees to it that nobody
+// Sweep removes the temporary files that a Create or a Stage has left that was killed
+// or was not swapped, in a folder, which need not be there. Who calls it sees to it that nobody
 // else writes to the folder.
 func Sweep(root, path string) error {
-	entries, err := List(root, path)
+	var disk *Snapshot
+	return disk.Sweep(root, path)
+}
+
+// Sweep is [Sweep] of what was there when the snapshot was taken: nobody else has
+// written to the folder since.
+func (s *Snapshot) Sweep(root, path string) error {
+	entries, err := s.List(root, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
