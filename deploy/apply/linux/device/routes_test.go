@@ -1,0 +1,124 @@
+package device
+
+import (
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/conn"
+	wireguard "golang.zx2c4.com/wireguard/device"
+	"golang.zx2c4.com/wireguard/tun/tuntest"
+
+	"wgkeys/deploy/lab/labtest"
+)
+
+// opened counts how often the device has opened its sockets: it does so anew
+// whenever it forgets its source addresses.
+type opened struct {
+	conn.Bind
+	times atomic.Int32
+}
+
+func (o *opened) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
+	o.times.Add(1)
+	return o.Bind.Open(port)
+}
+
+// grows waits for one more, no longer than atMost.
+func (o *opened) grows(than int32, atMost time.Duration) bool {
+	for end := time.Now().Add(atMost); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if o.times.Load() > than {
+			return true
+		}
+	}
+	return false
+}
+
+// A route that comes or goes has the device choose its source addresses anew,
+// many at a time once, and one through the tunnel itself has not.
+func TestFollowRoutes(t *testing.T) {
+	labtest.Require(t, "ip")
+	runtime.LockOSThread() // the thread ends with the test, and its network with it
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	ip := func(args string) {
+		t.Helper()
+		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			t.Fatalf("ip %s: %v: %s", args, err, out)
+		}
+	}
+	ip("link add wg0 type veth peer name far0")
+	ip("link add up0 type veth peer name far1")
+	for _, name := range []string{"wg0", "far0", "up0", "far1"} {
+		ip("link set " + name + " addrgenmode none up") // no routes of its own accord
+	}
+	sockets := &opened{Bind: newBind()}
+	d := wireguard.NewDevice(tuntest.NewChannelTUN().TUN(), sockets, wireguard.NewLogger(wireguard.LogLevelSilent, ""))
+	defer d.Close()
+	if err := d.Up(); err != nil {
+		t.Fatal(err)
+	}
+	if err := followRoutes(d, "wg0"); err != nil {
+		t.Fatal(err)
+	}
+	// What the links' own routes still caused.
+	for sockets.grows(sockets.times.Load(), 500*time.Millisecond) {
+	}
+	for _, c := range []struct {
+		change  string
+		follows bool
+	}{
+		{"-4 route add 198.51.100.0/24 dev up0", true},
+		{"-4 route add 203.0.113.0/24 dev wg0", false},
+		{"-6 route add 2001:db8:1::/48 dev up0", true},
+		{"-6 route add 2001:db8:2::/48 dev wg0", false},
+		{"-6 route del 2001:db8:2::/48 dev wg0", false},
+		{"-6 route del 2001:db8:1::/48 dev up0", true},
+		{"-4 route add unreachable 198.18.0.0/15", true},
+	} {
+		before := sockets.times.Load()
+		ip(c.change)
+		wait := 500 * time.Millisecond
+		if c.follows {
+			wait = 10 * time.Second
+		}
+		if sockets.grows(before, wait) != c.follows {
+			t.Errorf("ip %s: the device follows: %t, want %t", c.change, !c.follows, c.follows)
+		}
+	}
+}
+
+func TestLeadsThrough(t *testing.T) {
+	route := func(attributes ...*nl.RtAttr) (m syscall.NetlinkMessage) {
+		m.Data = make([]byte, unix.SizeofRtMsg)
+		for _, a := range attributes {
+			m.Data = append(m.Data, a.Serialize()...)
+		}
+		return m
+	}
+	out := func(link uint32) *nl.RtAttr { return nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(link)) }
+	table := nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(7))
+	whole := route(table, out(7))
+	for name, c := range map[string]struct {
+		m    syscall.NetlinkMessage
+		want bool
+	}{
+		"through it":             {whole, true},
+		"through another":        {route(table, out(8)), false},
+		"through none":           {route(table), false},
+		"an interface too short": {route(nl.NewRtAttr(unix.RTA_OIF, []byte{7})), false},
+		"no message":             {syscall.NetlinkMessage{}, false},
+		"cut off":                {syscall.NetlinkMessage{Data: whole.Data[:len(whole.Data)-6]}, false},
+	} {
+		if got := leadsThrough(c.m, 7); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}
