@@ -32,6 +32,7 @@ var shaleDrifts = []drift{
 	{"the uplink's accept_ra", "sysctl -qw net.ipv6.conf.eth0.accept_ra=1", "net.ipv6.conf.eth0.accept_ra=2"},
 	{"a parameter of the tunnel file", "sysctl -qw net.ipv4.conf.all.log_martians=0", "net.ipv4.conf.all.log_martians=1"},
 	{"the nftables table", "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
+	{"as many nftables rules", "nft 'flush chain inet wgkeys-wg0 masquerading; add rule inet wgkeys-wg0 masquerading accept'", "nft add table inet wgkeys-wg0"},
 	{"all nftables", "nft flush ruleset", "nft add table inet wgkeys-wg0"},
 	{"the interface", "ip link del wg0", "ip link add wg0"},
 }
@@ -78,6 +79,7 @@ var captureDrifts = []drift{
 	{"rules and routes", "ip -4 rule del priority 32764; ip -4 rule del priority 32765; ip -4 route flush table 51820", "ip -4 route add 0.0.0.0/0"},
 	{"the mark", "wg set wg0 fwmark 0", "fwmark 0xca6c"},
 	{"the spoof guard", "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
+	{"a spoof guard that lets all pass", "nft 'flush chain inet wgkeys-wg0 guard; add rule inet wgkeys-wg0 guard accept'", "nft add table inet wgkeys-wg0"},
 	{"src_valid_mark", "sysctl -qw net.ipv4.conf.all.src_valid_mark=0", "net.ipv4.conf.all.src_valid_mark=1"},
 }
 

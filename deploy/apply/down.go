@@ -42,7 +42,7 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 		case "dns":
 			p.step(DNSChange{name, strings.Fields(mine.Entries[resource].Set), nil, state.Resolver, state.Record}, "no longer asked for")
 		case "filter":
-			if state.FilterRules > 0 {
+			if state.FilterRules > 0 || state.FilterDiffers {
 				p.step(FilterChange{Link: name, Old: &Filter{Link: name}}, "no longer needed")
 			}
 		case "link":

@@ -59,8 +59,8 @@ func (f *Filter) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// parseFilter reads what [Filter.String] wrote, or returns nil.
-func parseFilter(link, text string) *Filter {
+// ParseFilter reads what [Filter.String] wrote, or returns nil.
+func ParseFilter(link, text string) *Filter {
 	f := &Filter{Link: link}
 	for part := range strings.SplitSeq(text, "; ") {
 		switch w := strings.Fields(part); {
@@ -132,15 +132,16 @@ func (p *planner) wantFilter() *Filter {
 // unmarksFilter reports whether the table loses the mark: that waits until no
 // rule looks at it, or the reverse path check would drop encrypted packets.
 func (p *planner) unmarksFilter() bool {
-	old := parseFilter(p.view.Tunnel, p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set)
+	old := ParseFilter(p.view.Tunnel, p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set)
 	return old != nil && old.Mark != 0 && p.capture.mark == 0
 }
 
 // filterNow is the table as it will be after the steps so far: what the journal
-// says of it, and how many rules it has.
+// says of it, how many rules it has, and whether they are others.
 type filterNow struct {
-	set   string
-	rules int
+	set     string
+	rules   int
+	differs bool
 }
 
 func (p *planner) setFilter() {
@@ -154,7 +155,7 @@ func (p *planner) setFilter() {
 
 func (p *planner) changeFilter(want *Filter, why string) {
 	now := p.filter
-	next := filterNow{want.String(), want.Rules()}
+	next := filterNow{want.String(), want.Rules(), false}
 	switch {
 	case now == next:
 		return
@@ -162,7 +163,7 @@ func (p *planner) changeFilter(want *Filter, why string) {
 		p.note("nftables table inet %s was not made by wgkeys: left alone", FilterTable(p.view.Tunnel))
 		return
 	}
-	p.step(FilterChange{p.view.Tunnel, parseFilter(p.view.Tunnel, now.set), want}, "%s", why)
+	p.step(FilterChange{p.view.Tunnel, ParseFilter(p.view.Tunnel, now.set), want}, "%s", why)
 	p.filter = next
 }
 

@@ -41,7 +41,7 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 		now:     sysctls(state.Sysctls).clone(),
 		needs:   map[string]bool{},
 	}
-	p.filter = filterNow{mine.Entries[FilterChange{Link: view.Tunnel}.Resource()].Set, state.FilterRules}
+	p.filter = filterNow{mine.Entries[FilterChange{Link: view.Tunnel}.Resource()].Set, state.FilterRules, state.FilterDiffers}
 	if err := p.refuse(); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (p *planner) redirectPort(from, to int) {
 		p.note("what is on its way to port %d, OUTSIDE, as it changes to %d is lost: nftables cannot redirect it here", from, to)
 		return
 	}
-	f := parseFilter(p.view.Tunnel, p.filter.set)
+	f := ParseFilter(p.view.Tunnel, p.filter.set)
 	if f == nil && p.filter.set != "" { // it is not known what the table has
 		f = p.wantFilter()
 	}
@@ -40,7 +40,7 @@ func (p *planner) redirectPort(from, to int) {
 
 // endRedirect comes once the port has changed, or finds what a crash has left.
 func (p *planner) endRedirect() {
-	f := parseFilter(p.view.Tunnel, p.filter.set)
+	f := ParseFilter(p.view.Tunnel, p.filter.set)
 	if f.PortRedirect() == (Redirect{}) {
 		return
 	}

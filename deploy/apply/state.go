@@ -23,15 +23,16 @@ type State struct {
 	Sysctls     map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
 	KeyFiles    map[string]KeyFile
 
-	Managers    []string            // of the host's network: [Networkd], [NetworkManager]
-	Unmanaged   []string            // those of them that were told to leave the link alone
-	Ports       []string            // interfaces that are ports of a bridge or the like
-	Resolver    string              // what takes the link's resolvers: [Resolved], [Resolvconf]; "": nothing
-	Record      string              // the link's name there
-	ForgotDNS   bool                // it was told of the link, and knows nothing of it any more
-	FilterRules int                 // how many rules the tunnel's nftables table has
-	Redirects   bool                // where the port is to change: nftables can do a [Redirect]
-	Endpoints   map[string]Endpoint // by name:port, of those that had to be resolved
+	Managers      []string            // of the host's network: [Networkd], [NetworkManager]
+	Unmanaged     []string            // those of them that were told to leave the link alone
+	Ports         []string            // interfaces that are ports of a bridge or the like
+	Resolver      string              // what takes the link's resolvers: [Resolved], [Resolvconf]; "": nothing
+	Record        string              // the link's name there
+	ForgotDNS     bool                // it was told of the link, and knows nothing of it any more
+	FilterRules   int                 // how many rules the tunnel's nftables table has
+	FilterDiffers bool                // the table is there, and is another than the journal says
+	Redirects     bool                // where the port is to change: nftables can do a [Redirect]
+	Endpoints     map[string]Endpoint // by name:port, of those that had to be resolved
 }
 
 // A Link is a network interface.

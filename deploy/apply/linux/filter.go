@@ -3,7 +3,10 @@ package linux
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -21,36 +24,49 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply
 	moves := view != nil && s.Device.ListenPort != 0 && view.ListenPort != 0 && view.ListenPort != s.Device.ListenPort
 	s.Redirects = moves && redirects(name)
 	if made || moves || view != nil && (view.Masquerade != nil || mayCapture(view)) {
-		s.FilterRules, err = countRules(name)
+		s.FilterRules, s.FilterDiffers, err = readTable(name, apply.ParseFilter(name, journal["filter "+name].Set))
 	}
 	return err
 }
 
-func countRules(name string) (int, error) {
+// readTable counts the rules of the tunnel's table, and reports whether they or
+// their chains are others than those of want, which is nil where it is not known.
+func readTable(name string, want *apply.Filter) (rules int, differs bool, err error) {
 	nft, err := nftables.New()
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	table, err := nft.ListTableOfFamily(apply.FilterTable(name), nftables.TableFamilyINet)
 	if err != nil || table == nil {
-		return 0, notThere(err)
+		return 0, false, notThere(err)
 	}
 	chains, err := nft.ListChainsOfTableFamily(nftables.TableFamilyINet)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	count := 0
-	for _, chain := range chains {
-		if chain.Table.Name != table.Name {
+	var have []string
+	for _, c := range chains {
+		if c.Table.Name != table.Name {
 			continue
 		}
-		rules, err := nft.GetRules(table, chain)
+		list, err := nft.GetRules(table, c)
 		if err != nil {
-			return 0, err
+			return 0, false, err
 		}
-		count += len(rules)
+		rules += len(list)
+		found := &chain{Chain: c}
+		for _, r := range list {
+			found.rules = append(found.rules, r.Exprs)
+		}
+		have = append(have, found.String())
 	}
-	return count, nil
+	return rules, want != nil && !same(have, newFilter(want).spelled()), nil
+}
+
+func same(a, b []string) bool {
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
 }
 
 // notThere forgives that there is no such table, or no nftables at all.
@@ -78,7 +94,7 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 	nft.DelTable(table)
 	if c.New != nil {
 		nft.AddTable(table)
-		(&filter{nft, table, c.New}).add()
+		newFilter(c.New).add(nft, table)
 	}
 	if err := nft.Flush(); err != nil {
 		return err
@@ -89,38 +105,90 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 	return nil
 }
 
-// A filter adds the chains and rules of one table.
+// A filter is the chains and rules of one table.
 type filter struct {
-	nft   *nftables.Conn
-	table *nftables.Table
 	*apply.Filter
+	chains []*chain
 }
 
-func (f *filter) add() {
+type chain struct {
+	*nftables.Chain
+	rules [][]expr.Any
+}
+
+func (f *filter) add(nft *nftables.Conn, table *nftables.Table) {
+	for _, c := range f.chains {
+		c.Table = table
+		nft.AddChain(c.Chain)
+		for _, r := range c.rules {
+			nft.AddRule(&nftables.Rule{Table: table, Chain: c.Chain, Exprs: r})
+		}
+	}
+}
+
+// spelled tells what the kernel will have.
+func (f *filter) spelled() (list []string) {
+	for _, c := range f.chains {
+		list = append(list, c.String())
+	}
+	return list
+}
+
+// String spells what decides what becomes of a packet. The kernel tells the
+// policy, which is to accept, where we have not.
+func (c *chain) String() string {
+	var b strings.Builder
+	fmt.Fprint(&b, c.Name, " ", c.Type)
+	if c.Hooknum != nil && c.Priority != nil {
+		fmt.Fprint(&b, " ", *c.Hooknum, " ", *c.Priority)
+	}
+	if c.Policy != nil && *c.Policy != nftables.ChainPolicyAccept {
+		fmt.Fprint(&b, " policy ", *c.Policy)
+	}
+	for _, rule := range c.rules {
+		fmt.Fprintln(&b)
+		for _, e := range rule {
+			switch x := e.(type) {
+			case *expr.Counter:
+				e = &expr.Counter{} // whatever it has counted
+			case *expr.Ct:
+				e = &expr.Ct{Key: x.Key} // package nftables does not read the rest
+			case *expr.Socket:
+				continue // which it does not read at all
+			}
+			fmt.Fprintf(&b, "%T%+v ", e, e)
+		}
+	}
+	return b.String()
+}
+
+func newFilter(want *apply.Filter) *filter {
+	f := &filter{Filter: want}
 	if f.Masquerade != nil {
-		chain := f.chain("masquerade", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+		// Not "masquerade", which nft(8) would not read again from what it lists.
+		chain := f.chain("masquerading", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
 		for _, source := range f.Masquerade {
-			f.rule(chain, prefix(source, true), otherLink(expr.MetaKeyOIFNAME, f.Link), exprs(&expr.Masq{}))
+			chain.rule(prefix(source, true), otherLink(expr.MetaKeyOIFNAME, f.Link), exprs(&expr.Masq{}))
 		}
 	}
 	if f.Guard != nil {
 		chain := f.chain("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
 		for _, addr := range f.Guard {
-			f.rule(chain, prefix(netip.PrefixFrom(addr, addr.BitLen()), false), otherLink(expr.MetaKeyIIFNAME, f.Link),
+			chain.rule(prefix(netip.PrefixFrom(addr, addr.BitLen()), false), otherLink(expr.MetaKeyIIFNAME, f.Link),
 				notLocal(), exprs(&expr.Verdict{Kind: expr.VerdictDrop}))
 		}
 	}
 	if f.Mark != 0 {
 		save := f.chain("save-mark", nftables.ChainTypeFilter, nftables.ChainHookPostrouting, nftables.ChainPriorityMangle)
-		f.rule(save, udp(), hasMark(f.Mark), exprs(
+		save.rule(udp(), hasMark(f.Mark), exprs(
 			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
 			&expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true}))
 		restore := f.chain("restore-mark", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityMangle)
-		f.rule(restore, udp(), exprs(
+		restore.rule(udp(), exprs(
 			&expr.Ct{Key: expr.CtKeyMARK, Register: 1},
 			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true}))
 		if f.Redirect != (apply.Redirect{}) { // whose connection has its mark from the first answer on
-			f.rule(restore, udpTo(f.Redirect.To), exprs(
+			restore.rule(udpTo(f.Redirect.To), exprs(
 				&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(f.Mark)},
 				&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true}))
 		}
@@ -128,19 +196,16 @@ func (f *filter) add() {
 	if f.Redirect != (apply.Redirect{}) {
 		f.addRedirect()
 	}
+	return f
 }
 
-func (f *filter) chain(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
-	return f.nft.AddChain(&nftables.Chain{Name: name, Table: f.table, Type: kind, Hooknum: hook, Priority: priority})
+func (f *filter) chain(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *chain {
+	c := &chain{Chain: &nftables.Chain{Name: name, Type: kind, Hooknum: hook, Priority: priority}}
+	f.chains = append(f.chains, c)
+	return c
 }
 
-func (f *filter) rule(chain *nftables.Chain, parts ...[]expr.Any) {
-	var all []expr.Any
-	for _, p := range parts {
-		all = append(all, p...)
-	}
-	f.nft.AddRule(&nftables.Rule{Table: f.table, Chain: chain, Exprs: all})
-}
+func (c *chain) rule(parts ...[]expr.Any) { c.rules = append(c.rules, slices.Concat(parts...)) }
 
 func exprs(e ...expr.Any) []expr.Any { return e }
 

@@ -26,13 +26,13 @@ func (f *filter) addRedirect() {
 	r := f.Redirect
 	chain := f.chain(redirectChain, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
 	count := exprs(&expr.Counter{})
-	f.rule(chain, udpTo(r.From), noChecksum(), count, setPort(r.To, 0))
-	f.rule(chain, udpTo(r.From), count, setPort(r.To, expr.CsumTypeInet))
-	f.rule(chain, udpTo(r.To), exprs(
+	chain.rule(udpTo(r.From), noChecksum(), count, setPort(r.To, 0))
+	chain.rule(udpTo(r.From), count, setPort(r.To, expr.CsumTypeInet))
+	chain.rule(udpTo(r.To), exprs(
 		&expr.Socket{Key: expr.SocketKeyWildcard, Register: 1}, // no match without a socket
 		&expr.Verdict{Kind: expr.VerdictAccept}))
-	f.rule(chain, udpTo(r.To), noChecksum(), setPort(r.From, 0))
-	f.rule(chain, udpTo(r.To), setPort(r.From, expr.CsumTypeInet))
+	chain.rule(udpTo(r.To), noChecksum(), setPort(r.From, 0))
+	chain.rule(udpTo(r.To), setPort(r.From, expr.CsumTypeInet))
 }
 
 // udpTo matches packets to a port of this host: a router's others pass.
@@ -53,12 +53,14 @@ func noChecksum() []expr.Any {
 	)
 }
 
+// setPort writes the port, and where sum says so the checksum.
 func setPort(port int, sum expr.PayloadCsumType) []expr.Any {
-	return exprs(
-		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))},
-		&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1,
-			Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2, CsumType: sum, CsumOffset: 6},
-	)
+	write := &expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1,
+		Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2, CsumType: sum}
+	if sum != 0 {
+		write.CsumOffset = 6
+	}
+	return exprs(&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))}, write)
 }
 
 // redirects reports whether the kernel has all that a redirect takes: it is told
@@ -71,7 +73,7 @@ func redirects(link string) bool {
 	}
 	table := &nftables.Table{Name: apply.FilterTable(link) + "-trial", Family: nftables.TableFamilyINet}
 	nft.AddTable(table)
-	(&filter{nft, table, &apply.Filter{Redirect: apply.Redirect{From: 1, To: 2}}}).addRedirect()
+	newFilter(&apply.Filter{Redirect: apply.Redirect{From: 1, To: 2}}).add(nft, table)
 	nft.CreateTable(table) // which there is
 	err = nft.Flush()
 	return errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP)
