@@ -31,6 +31,7 @@ type vaultSweep struct {
 	command    func(work string) []string    // of which another run finishes what one has begun
 	allows     func(string, finding) bool    // what check may find half way
 	done       func(string) error            // that the command has done its work; may be nil
+	bob        string                        // another identity; may be none
 	keeper     string                        // a host that keeps its private key to itself
 	seed       uint64                        // which cases are in the sample
 	cases      map[string]int                // by fault
@@ -207,13 +208,21 @@ func (s *vaultSweep) try(c vaultCase) {
 	}
 }
 
+// identities are those of which one has to open each file, as flags.
+func (s *vaultSweep) identities() []string {
+	if s.bob == "" {
+		return []string{"-i", s.alice}
+	}
+	return []string{"-i", s.alice, "-i", s.bob}
+}
+
 // findings are what check finds with every file opened.
 func (s *vaultSweep) findings(work string) []finding {
 	s.Helper()
 	if _, err := os.Stat(filepath.Join(work, marker)); err != nil {
 		return nil // no repository yet
 	}
-	cmd := exec.Command("wgkeys", "check", "--json", "-C", work, "-i", s.alice)
+	cmd := exec.Command("wgkeys", append([]string{"check", "--json", "-C", work}, s.identities()...)...)
 	out, err := cmd.Output()
 	var found []finding
 	code := cmd.ProcessState.ExitCode()
@@ -294,7 +303,7 @@ func (s *vaultSweep) open(where, work string) {
 	s.Helper()
 	opened, psks := map[string]bool{}, map[string]string{}
 	for _, path := range glob(s.T, work, "vault/*/*.age") {
-		text, err := exec.Command("age", "-d", "-i", s.alice, path).Output()
+		text, err := exec.Command("age", append(s.identities(), "-d", path)...).Output()
 		if err != nil {
 			s.Errorf("%s: %s does not open: %v%s", where, path, err, said(err))
 			continue
@@ -462,31 +471,45 @@ func TestFinishFaults(t *testing.T) {
 
 // TestRekeyFaults: whatever goes wrong with a rekey, every file opens, for the old
 // recipients or the new ones, check names those that are left, and the next rekey
-// finishes.
+// finishes: bob joins alice, or takes her place.
 func TestRekeyFaults(t *testing.T) {
-	s := newVaultSweep(t)
-	bob := filepath.Join(s.dir, "bob.txt")
-	s.must("age-keygen", "-o", bob)
-	s.write("tunnels/wg0.toml", "psk = true\n[hosts.basalt]\nendpoint = \"192.0.2.1\"\n[hosts.shale]\naddresses = [\"10.0.0.2/32\"]\n[hosts.slate]\naddresses = [\"10.0.0.3/32\"]\n")
-	s.must("wgkeys", "gen", "-q", "-C", s.base(), "basalt", "shale", "slate")
-	s.write("vault/recipients.txt", s.must("age-keygen", "-y", s.alice)+s.must("age-keygen", "-y", bob))
-	s.command = func(work string) []string { return []string{"wgkeys", "rekey", "-q", "-C", work, "-i", s.alice} }
-	s.allows = func(work string, f finding) bool {
-		return (f.Check == "recipients" || f.Check == "psk") && strings.HasPrefix(f.File, "vault/")
+	for n, name := range []string{"Joins", "Replaces"} {
+		t.Run(name, func(t *testing.T) {
+			s := newVaultSweep(t)
+			s.seed, s.bob = uint64(n), filepath.Join(s.dir, "bob.txt")
+			s.must("age-keygen", "-o", s.bob)
+			s.write("tunnels/wg0.toml", "psk = true\n[hosts.basalt]\nendpoint = \"192.0.2.1\"\n[hosts.shale]\naddresses = [\"10.0.0.2/32\"]\n[hosts.slate]\naddresses = [\"10.0.0.3/32\"]\n")
+			s.must("wgkeys", "gen", "-q", "-C", s.base(), "basalt", "shale", "slate")
+			list := s.must("age-keygen", "-y", s.bob)
+			if name == "Joins" {
+				list += s.must("age-keygen", "-y", s.alice)
+			}
+			s.write("vault/recipients.txt", list)
+			s.command = func(work string) []string { return []string{"wgkeys", "rekey", "-q", "-C", work, "-i", s.alice} }
+			s.allows = func(work string, f finding) bool {
+				return f.Check == "recipients" && strings.HasPrefix(f.File, "vault/")
+			}
+			s.done = func(work string) error { return s.opens(work, map[string]bool{s.bob: true, s.alice: name == "Joins"}) }
+			s.sweep()
+		})
 	}
-	s.done = func(work string) error {
-		paths := glob(t, work, "vault/*/*.age")
+}
+
+// opens fails where not each identity opens all seven files, or none of them, as it
+// is to.
+func (s *vaultSweep) opens(work string, want map[string]bool) error {
+	paths := glob(s.T, work, "vault/*/*.age")
+	if len(paths) != 7 {
+		return fmt.Errorf("there are %q", paths)
+	}
+	for identity, does := range want {
 		for _, path := range paths {
-			if out, err := exec.Command("age", "-d", "-o", "/dev/null", "-i", bob, path).CombinedOutput(); err != nil {
-				return fmt.Errorf("%s: %s", path, out)
+			if out, err := exec.Command("age", "-d", "-o", "/dev/null", "-i", identity, path).CombinedOutput(); (err == nil) != does {
+				return fmt.Errorf("%s opens %s: %v, want %v\n%s", identity, path, err == nil, does, out)
 			}
 		}
-		if len(paths) != 7 {
-			return fmt.Errorf("there are %q", paths)
-		}
-		return nil
 	}
-	s.sweep()
+	return nil
 }
 
 // midRotation has shale change its key: as the repository is when the hosts have
