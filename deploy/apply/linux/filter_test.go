@@ -3,10 +3,15 @@ package linux_test
 import (
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/lab"
 )
 
 // TestTableIsTheJournals: the table that was made is recognised, whatever passed
@@ -61,5 +66,39 @@ func TestTableIsTheJournals(t *testing.T) {
 	run(t, "nft", "delete table inet wgkeys-wg0")
 	if s := look(); s.FilterRules != 0 || s.FilterDiffers {
 		t.Errorf("no table: %d rules, another one: %t", s.FilterRules, s.FilterDiffers)
+	}
+}
+
+// TestNoSocketExpression: a kernel that lacks the nftables module that a redirect
+// takes is seen to lack it, and nothing of the trial stays. Only the emulated
+// machine has modules that may be taken out.
+func TestNoSocketExpression(t *testing.T) {
+	const module = "nft_socket"
+	if lab.Kernel() != "vm" {
+		return
+	}
+	h, v := ready(t)
+	moved := *v
+	moved.ListenPort = 30999
+	redirects := func() bool {
+		s, err := h.Observe(t.Context(), "wg0", &moved, nil)
+		must(t, err)
+		return s.Redirects
+	}
+	if !redirects() {
+		t.Fatal("no redirect with the module")
+	}
+	must(t, unix.DeleteModule(module, unix.O_NONBLOCK))
+	t.Cleanup(func() {
+		f, err := os.Open("/modules/" + module + ".ko")
+		must(t, err)
+		defer f.Close()
+		must(t, unix.FinitModule(int(f.Fd()), "", 0))
+	})
+	if redirects() {
+		t.Error("a redirect without the module")
+	}
+	if out, err := exec.Command("nft", "list", "tables").Output(); err != nil || len(out) > 0 {
+		t.Errorf("tables are left: %v\n%s", err, out)
 	}
 }
