@@ -51,7 +51,8 @@ const (
 	// the old key has to be through by then.
 	settled = 10 * time.Millisecond
 
-	quick = time.Millisecond      // between two looks while a packet may be waiting
+	quick = time.Millisecond      // between two looks while packets wait in WireGuard's queue
+	brisk = 4 * time.Millisecond  // while they are held: each look costs the device time too
 	calm  = 20 * time.Millisecond // between two looks after that
 )
 
@@ -88,3 +89,11 @@ func (r *Record) enter(p Phase, now time.Duration) { r.Phase, r.Since = p, now }
 
 // held reports whether packets may still be held.
 func (r *Record) held(now time.Duration) bool { return now-r.Since < holdMost }
+
+// pause is how long to wait between two looks while packets wait.
+func (r *Record) pause() time.Duration {
+	if r.Hold {
+		return brisk
+	}
+	return quick
+}

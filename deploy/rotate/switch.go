@@ -39,7 +39,7 @@ func (s *Switch) step() (time.Duration, error) {
 		r.Why = "somebody set another private key"
 		return 0, s.end(Returned)
 	case r.Phase == Armed && r.Now && s.Clock() < r.Deadline:
-		return quick, nil
+		return r.pause(), nil
 	case r.Phase == Armed:
 		return 0, s.begin(live)
 	case r.Phase == Switched:
@@ -70,7 +70,7 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 	r := s.Record
 	if live.PublicKey == r.Old {
 		if r.Hold && !s.drained(live) {
-			return quick, nil
+			return r.pause(), nil
 		}
 		if err := s.Tunnel.Switch(r.Next); err != nil {
 			r.Why = err.Error()
@@ -102,7 +102,7 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 		r.enter(Back, now)
 		return 0, s.Save(r)
 	case r.held(now):
-		return quick, nil
+		return r.pause(), nil
 	}
 	return calm, nil
 }

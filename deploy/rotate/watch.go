@@ -59,7 +59,7 @@ func (w *Watcher) step() (time.Duration, error) {
 		return 0, err
 	}
 	if w.Record.Phase == Armed {
-		return quick, w.armed(live)
+		return w.Record.pause(), w.armed(live)
 	}
 	return w.following(live)
 }
@@ -142,7 +142,7 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 	case answered || age > holdMost:
 		return calm, nil
 	}
-	return quick, nil
+	return r.pause(), nil
 }
 
 // settle removes what is not needed any more.

@@ -138,7 +138,7 @@ func (p *part) play(ctx context.Context) error {
 	if r.Ready { // whoever was at it is gone
 		daemon.Start(ctx, process, r.Tunnel) // better alone than nobody
 	}
-	daemon.Hurry(-20) // for seconds, and it does little
+	daemon.Hurry(-10) // as a device in user space does, which answers it
 	p.record, r.Ready = r, true
 	if r.Hold {
 		sweepHold(r.Tunnel)
