@@ -58,7 +58,7 @@ const (
 	// to wait for its turn. letGo is for how long at most.
 	kernelPortion = 64
 	userPortion   = 16
-	letGo         = 200 * time.Millisecond
+	letGo         = 2 * time.Second
 
 	firstQueue = 30567 // as good as any: 0x7767, "wg"
 )
