@@ -35,7 +35,7 @@ faults: setup-test
 	FAULT_STRIDE=1 FAULT_LABS=6 go test -count 1 -timeout 90m -parallel 6 -v -run TestRotationFaults ./cmd/wgkeys
 
 # Ten thousand peers beside wg-quick(8) and wg(8): cmd/wgkeys/doc/scale.md. It
-# takes the better part of an hour, and decides nothing.
+# takes an hour or two, and decides nothing.
 SCALE := CGO_ENABLED=0 go test -timeout 2h -run '^$$' -bench ManyPeers -benchtime 1x -v
 scale: setup-test lab
 	$(SCALE) ./cmd/wgkeys
