@@ -13,7 +13,7 @@ build:
 # alone skips what needs it. This installs it first, so it is the same here.
 test: setup-test lab
 	go vet ./... ./testdata/vm
-	CI=true go test -parallel 4 ./...
+	CI=true go test -parallel 4 -timeout 20m ./...
 	go test ./testdata/vm
 	$(VM_TEST) -run 'TestHostsReachEachOther|TestRouterAdvertisement|TestForwardingDropsTheAdvertisedRoute|TestKernelWireGuard' ./deploy/lab
 	$(VM_TEST) -short ./deploy/apply/linux

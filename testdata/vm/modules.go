@@ -17,7 +17,7 @@ var wanted = []string{
 	"overlay",                                                 // the files of laboratory hosts
 	"crc32c_generic",                                          // libcrc32c asks for it by another name
 	"wireguard", "veth", "dummy", "tun", "bridge", "tcp_diag", // interfaces
-	"sch_netem", "sch_plug", // delay, and holding packets
+	"sch_netem", // delay
 	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_ct", "nft_fib_inet", "nft_socket", "nft_reject_inet", "nft_queue", "nfnetlink_queue",
 }
 
