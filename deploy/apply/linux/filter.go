@@ -15,6 +15,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
 )
 
 // observeFilter looks at the tunnel's nftables table, where the view or the
@@ -69,10 +70,12 @@ func same(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-// notThere forgives that there is no such table, or no nftables at all.
+// notThere forgives that there is no such table, or no nftables at all: no
+// nfnetlink is EPROTONOSUPPORT, and one without nf_tables, as where there is
+// conntrack alone, EINVAL (nfnetlink_rcv_msg).
 func notThere(err error) error {
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EPROTONOSUPPORT) {
-		return nil
+	for _, fine := range []unix.Errno{unix.ENOENT, unix.EPERM, unix.EPROTONOSUPPORT, unix.EINVAL} {
+		err = unless(err, fine)
 	}
 	return err
 }
@@ -87,7 +90,7 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 	}
 	nft, err := nftables.New()
 	if err != nil {
-		return err
+		return noFilter(c.Link, err)
 	}
 	table := &nftables.Table{Name: apply.FilterTable(c.Link), Family: nftables.TableFamilyINet}
 	nft.AddTable(table) // so that the deletion finds one
@@ -97,12 +100,23 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 		newFilter(c.New).add(nft, table)
 	}
 	if err := nft.Flush(); err != nil {
-		return err
+		return noFilter(c.Link, err)
 	}
 	if c.New != nil && c.New.Mark != 0 && (c.Old == nil || c.Old.Mark != c.New.Mark) {
 		return k.nudge(c.Link) // a connection has its mark from what is sent on it
 	}
 	return nil
+}
+
+// noFilter tells why the table cannot be made. A kernel that lacks a module of
+// nftables says ENOENT, which reads like a missing file, one that lacks all of it
+// EOPNOTSUPP (nfnetlink_rcv_batch).
+func noFilter(link string, err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) {
+		return fault.Wrap(err, "this kernel lacks what it takes for the nftables table", apply.FilterTable(link),
+			"modprobe -a nf_tables nft_ct nft_fib_inet nft_masq; a container has the modules of its host")
+	}
+	return err
 }
 
 // A filter is the chains and rules of one table.

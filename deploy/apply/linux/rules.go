@@ -21,7 +21,7 @@ func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, journal apply.E
 		return nil
 	}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		rules, err := retry(func() ([]netlink.Rule, error) { return k.nl.RuleList(family) })
+		rules, err := k.rules(family)
 		if err != nil {
 			return err
 		}
@@ -33,6 +33,13 @@ func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, journal apply.E
 		}
 	}
 	return nil
+}
+
+// rules lists the rules of a family. A kernel without the family, as one booted
+// with ipv6.disable=1, has none, and says EAFNOSUPPORT (fib_nl_dumprule).
+func (k *Kernel) rules(family int) ([]netlink.Rule, error) {
+	rules, err := retry(func() ([]netlink.Rule, error) { return k.nl.RuleList(family) })
+	return rules, unless(err, unix.EAFNOSUPPORT)
 }
 
 // mayCapture reports whether a route could catch the encrypted packets: one in

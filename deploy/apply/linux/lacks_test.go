@@ -1,0 +1,64 @@
+package linux
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/keyring/fault"
+)
+
+// A kernel without IPv6 has no rules of that family, and a tunnel comes up there.
+// This one stands for it with a family that has rules on no kernel.
+func TestNoRulesOfAFamily(t *testing.T) {
+	k, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if _, err := k.nl.RuleList(unix.AF_MPLS); err == nil {
+		t.Fatal("this kernel has rules for MPLS: another family has to stand for none")
+	}
+	if rules, err := k.rules(unix.AF_MPLS); len(rules) > 0 || err != nil {
+		t.Errorf("%v: %v", rules, err)
+	}
+	if rules, err := k.rules(unix.AF_INET); len(rules) == 0 || err != nil {
+		t.Errorf("IPv4 has no rules: %v", err)
+	}
+}
+
+// A kernel with nfnetlink but without nf_tables has no table to read: what it says
+// is asked here of a part of nfnetlink that no kernel has.
+func TestNoTablesAtAll(t *testing.T) {
+	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const nobody = 255
+	_, err = c.Execute(netlink.Message{
+		Header: netlink.Header{Type: nobody << 8, Flags: netlink.Request | netlink.Acknowledge},
+		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0},
+	})
+	if err == nil {
+		t.Fatal("nfnetlink takes what nobody understands")
+	}
+	if told := notThere(err); told != nil {
+		t.Errorf("told: %v", told)
+	}
+}
+
+// That a module of nftables is missing reads like no missing file.
+func TestNoModuleHasAHint(t *testing.T) {
+	for _, err := range []error{unix.ENOENT, unix.EOPNOTSUPP} {
+		told := noFilter("wg0", err)
+		if !strings.Contains(told.Error(), "this kernel lacks") || len(fault.Hints(told)) != 1 {
+			t.Errorf("%v is told as %v, hints %q", err, told, fault.Hints(told))
+		}
+	}
+	if told := noFilter("wg0", unix.EINVAL); told != unix.EINVAL {
+		t.Errorf("EINVAL is told as %v", told)
+	}
+}
