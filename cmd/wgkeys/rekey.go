@@ -200,8 +200,8 @@ func (r *repo) wantHalf(n vault.Name) (vault.Half, error) {
 		public, err := r.wantKey(n.Host, tunnel)
 		return vault.Half{PublicKey: public}, err
 	}
-	tunnel, peer, ok := strings.Cut(strings.TrimSuffix(n.File, ".psk"), ".")
-	if !ok {
+	tunnel, peer := r.ownerOf(n.Host, n.File)
+	if tunnel == "" {
 		return vault.Half{}, fault.New("no name of a preshared key:", n.File, "it is TUNNEL.PEER.psk", "")
 	}
 	mine, other, err := r.halves(tunnel, n.Host, peer)
