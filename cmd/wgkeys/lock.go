@@ -45,9 +45,9 @@ func (r *repo) lock(e *env) error {
 }
 
 func (r *repo) tryLock() (held bool, err error) {
-	f, err := r.root.Open(marker)
+	f, err := r.openMarker()
 	if err != nil {
-		return false, fault.Wrap(fault.Errno(err), "cannot lock", filepath.Join(r.dir, marker), "")
+		return false, fault.Wrap(fault.Errno(err), "cannot lock", filepath.Join(r.dir, marker), "ls -l "+filepath.Join(r.dir, marker))
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	switch {
@@ -56,7 +56,7 @@ func (r *repo) tryLock() (held bool, err error) {
 		return false, nil
 	case err != nil:
 		f.Close()
-		return false, fault.Wrap(err, "cannot lock", filepath.Join(r.dir, marker), "")
+		return false, fault.Wrap(err, "cannot lock", filepath.Join(r.dir, marker), "git clone the repository to a local disk: its file system here does not lock")
 	}
 	// git checkout and the like put another file in its place.
 	now, err := r.root.Stat(marker)
@@ -67,6 +67,17 @@ func (r *repo) tryLock() (held bool, err error) {
 	}
 	r.held = f
 	return true, nil
+}
+
+// openMarker opens the marker for writing, though nothing is written: NFS locks no
+// file for one process alone that is open for reading only (flock(2), "NFS
+// details"). Elsewhere that will do for who may not write to it.
+func (r *repo) openMarker() (*os.File, error) {
+	f, err := r.root.OpenFile(marker, os.O_RDWR, 0)
+	if err != nil {
+		f, err = r.root.Open(marker)
+	}
+	return f, err
 }
 
 // holder names the process that has path locked, as far as the kernel tells.

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// The marker is locked through a descriptor that may write: NFSv4 refuses any
+// other an exclusive lock, with EBADF, and every verb that writes would fail there.
+func TestLockIsForWriting(t *testing.T) {
+	r := newTestRepo(t, "")
+	if held, err := r.tryLock(); err != nil || !held {
+		t.Fatal(held, err)
+	}
+	defer r.held.Close()
+	flags, err := unix.FcntlInt(r.held.Fd(), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_ACCMODE != unix.O_RDWR {
+		t.Errorf("it is open with flags %#x, %v", flags, err)
+	}
+	if again, err := r.tryLock(); err != nil || again {
+		t.Errorf("locked twice: %v, %v", again, err)
+	}
+}
