@@ -138,8 +138,9 @@ func (r *Rekey) agree(stale []Stale) error {
 		if _, _, err := r.lists.labelled(s.Host); err != nil {
 			return err
 		}
-		if err := r.Vault.Seen.Sweep(r.Vault.repository(), filepath.Join(r.Vault.Dir, s.Host)); err != nil {
-			return fault.Wrap(err, "cannot remove what an earlier rekey has left in", filepath.Join(r.Vault.Dir, s.Host), "")
+		dir := filepath.Join(r.Vault.Dir, s.Host)
+		if err := r.Vault.Seen.Sweep(r.Vault.repository(), dir, isVaultFile); err != nil {
+			return fault.Wrap(err, "cannot remove what an earlier rekey has left in", dir, "ls -la "+dir)
 		}
 		last = s.Host
 	}

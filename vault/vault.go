@@ -195,6 +195,12 @@ func validFile(s string) bool {
 	return strings.HasSuffix(s, keySuffix) || strings.HasSuffix(s, pskSuffix)
 }
 
+// isVaultFile tells whether a vault file can have the name.
+func isVaultFile(name string) bool {
+	file, ok := strings.CutSuffix(name, suffix)
+	return ok && validFile(file)
+}
+
 func checkHost(host string) error {
 	if err := keyring.CheckHost(host); err != nil {
 		return fault.Wrap(err, "no host can be named", host, "")

@@ -148,10 +148,11 @@ func (e *env) makeRepo(dir string, recipients []string) error {
 // sweepInit removes what an init that was killed has left: other verbs make no
 // file in these folders.
 func sweepInit(dir string) error {
+	made := func(name string) bool { return name == marker || name == "recipients.txt" }
 	for _, left := range []string{dir, filepath.Join(dir, "vault")} {
-		err := files.Sweep(dir, left)
+		err := files.Sweep(dir, left, made)
 		if err != nil && !errors.Is(err, files.ErrOutside) { // who writes there tells it better
-			return fault.Wrap(err, "cannot remove what an earlier command has left in", left, "")
+			return fault.Wrap(err, "cannot remove what an earlier command has left in", left, "ls -la "+left)
 		}
 	}
 	return nil

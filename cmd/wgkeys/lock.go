@@ -112,9 +112,9 @@ func (r *repo) sweep(host string) error {
 		return nil
 	}
 	for _, dir := range []string{filepath.Join(r.vault.Dir, host), filepath.Join(r.ring.Dir, host)} {
-		err := files.Sweep(r.dir, dir)
+		err := files.Sweep(r.dir, dir, isKeyFile)
 		if err != nil && !errors.Is(err, files.ErrOutside) { // who reads there tells it better
-			return fault.Wrap(err, "cannot remove what an earlier command has left in", dir, "")
+			return fault.Wrap(err, "cannot remove what an earlier command has left in", dir, "ls -la "+dir)
 		}
 	}
 	if r.swept == nil {
@@ -122,4 +122,9 @@ func (r *repo) sweep(host string) error {
 	}
 	r.swept[host] = true
 	return nil
+}
+
+// isKeyFile tells whether a name is that of a file of the vault or the keyring.
+func isKeyFile(name string) bool {
+	return strings.HasSuffix(name, ".key.age") || strings.HasSuffix(name, ".psk.age") || strings.HasSuffix(name, ".pub")
 }

@@ -103,17 +103,24 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// What a program that was killed has left goes, and nothing else does.
+// What a program that was killed has left goes, and nothing else does: neither a
+// file of somebody else's, nor a folder or a link that is named as one of ours.
 func TestSweep(t *testing.T) {
-	root, _ := newRepo(t)
+	root, outside := newRepo(t)
 	dir := filepath.Join(root, "keyring/shale")
 	left := []string{".ABCDEFGHIJKLMNOPQRSTUVWXYZ.wg0.key.age", ".22222222222222222222222222.wg0.pub", ".wg0.key.age.replacing"}
-	kept := []string{".ABC.wg0.pub", ".gitignore", ".wg0.pub.swp", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.wg0.pub", "replacing", "wg0.pub", "wg0.replacing"}
+	kept := []string{".ABC.wg0.pub", ".ABCDEFGHIJKLMNOPQRSTUVWXYZ.", ".ABCDEFGHIJKLMNOPQRSTUVWXYZ.txt", ".emacs.replacing", ".gitignore", ".replacing",
+		".wg0.pub.swp", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.wg0.pub", "replacing", "wg0.pub", "wg0.pub.replacing"}
 	for _, name := range slices.Concat(left, kept) {
 		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 	}
-	must(t, files.Sweep(root, dir))
-	must(t, files.Sweep(root, filepath.Join(root, "keyring/none")))
+	must(t, os.MkdirAll(filepath.Join(dir, ".wg1.pub.replacing", "full"), 0o700))
+	must(t, os.Symlink(outside, filepath.Join(dir, ".wg2.pub.replacing")))
+	kept = append(kept, ".wg1.pub.replacing", ".wg2.pub.replacing")
+	slices.Sort(kept)
+	ours := func(name string) bool { return strings.HasSuffix(name, ".age") || strings.HasSuffix(name, ".pub") }
+	must(t, files.Sweep(root, dir, ours))
+	must(t, files.Sweep(root, filepath.Join(root, "keyring/none"), ours))
 	entries, err := files.List(root, dir)
 	must(t, err)
 	var names []string

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
-	"strings"
 )
 
 // ErrChanged is the error for a file that is no longer what was read.
@@ -65,20 +64,22 @@ func stagedAs(name string) string {
 	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+replacing)
 }
 
-// created is what creating makes.
-var created = regexp.MustCompile(`^\.[A-Z2-7]{26,}\.`)
+// temporary are the names that creating and stagedAs make, with the name of the
+// file that it was to be.
+var temporary = regexp.MustCompile(`^\.(?:[A-Z2-7]{26,}\.(.+)|(.+)\.replacing)$`)
 
 // Sweep removes the temporary files that a Create or a Stage has left that was killed
-// or was not swapped, in a folder, which need not be there. Who calls it sees to it that nobody
-// else writes to the folder.
-func Sweep(root, path string) error {
+// or was not swapped, in a folder, which need not be there: those of files whose name
+// is one of ours. What is no regular file is none of them. Who calls it sees to it that
+// nobody else writes to the folder.
+func Sweep(root, path string, ours func(name string) bool) error {
 	var disk *Snapshot
-	return disk.Sweep(root, path)
+	return disk.Sweep(root, path, ours)
 }
 
 // Sweep is [Sweep] of what was there when the snapshot was taken: nobody else has
 // written to the folder since.
-func (s *Snapshot) Sweep(root, path string) error {
+func (s *Snapshot) Sweep(root, path string, ours func(name string) bool) error {
 	entries, err := s.List(root, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -88,8 +89,8 @@ func (s *Snapshot) Sweep(root, path string) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		replaced := strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), replacing)
-		if replaced || created.MatchString(e.Name()) {
+		name := temporary.FindStringSubmatch(e.Name())
+		if name != nil && ours(name[1]+name[2]) && e.Type().IsRegular() {
 			errs = append(errs, Remove(root, filepath.Join(path, e.Name())))
 		}
 	}
