@@ -159,11 +159,14 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 	if err := s.Take(e.ctx, plan, apply.Run, testOnlyKernel); err != nil {
 		return err
 	}
-	e.sayDone(plan)
 	if w.text != nil && w.view != nil {
 		s.Remember(plan, w.view, w.text) // else the next plan takes longer
 	}
-	return keep(name, w)
+	if err := keep(name, w); err != nil {
+		return err
+	}
+	e.sayDone(plan) // last: nobody may be there to hear it (SIGPIPE)
+	return nil
 }
 
 // planHere plans, unless it is known that there is nothing to do.

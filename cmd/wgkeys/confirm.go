@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 
 	"github.com/urfave/cli/v2"
@@ -47,11 +48,11 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 		apply.RemovePending(linux.RunDir, v.Tunnel)
 		return err
 	}
-	e.sayDone(plan)
-	p.Deadline = apply.Uptime() + wait
+	p.Deadline, p.Done = apply.Uptime()+wait, true
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err
 	}
+	e.sayDone(plan) // last: of who asked over ssh the connection may be gone (SIGPIPE)
 	if p.Token != "" {
 		return &exitError{code: exitWaits}
 	}
@@ -123,6 +124,11 @@ func (e *env) confirmHere(name string) error {
 	}
 	if p.Damaged {
 		return fault.New("cannot confirm the apply on tunnel", name, "the file of the pending apply is damaged, so it is undone", "wgkeys apply")
+	}
+	if !p.Done {
+		return fault.New("cannot confirm the apply on tunnel", name,
+			fmt.Sprintf("it was killed before it was done, and is undone in %d s", max(0, int(p.Left().Seconds())+1)),
+			"wgkeys plan, when it is undone, and apply again")
 	}
 	if err := keep(name, &wanted{view: p.After}); err != nil {
 		return err

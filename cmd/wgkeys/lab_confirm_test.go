@@ -72,7 +72,7 @@ func TestUnconfirmed(t *testing.T) {
 			case "both guards":
 				command += " && pkill -KILL -f '^wgkeys-guard wg0'"
 			case "the apply itself":
-				command = "WGKEYS_TEST_FAULT='kill-after 3' " + command + " || true"
+				command = "WGKEYS_TEST_FAULT='kill-after 3' wgkeys apply --confirm 4s || true"
 			}
 			u.must(u.shale, command)
 			if victim != "the apply itself" {
@@ -80,6 +80,8 @@ func TestUnconfirmed(t *testing.T) {
 				if r.code != 1 || !strings.Contains(r.stderr, `an apply waits to be confirmed on tunnel "wg0"`) {
 					t.Errorf("a second apply was not refused by name: exit %d\n%s", r.code, r.stderr)
 				}
+			} else if r := u.run(u.shale, "wgkeys confirm"); r.code != exitFailed || !strings.Contains(r.stderr, "it was killed before it was done") {
+				t.Errorf("half an apply is confirmed: exit %d\n%s", r.code, r.stderr)
 			}
 			if victim == "both guards" {
 				time.Sleep(2500 * time.Millisecond)
