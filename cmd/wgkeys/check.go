@@ -222,7 +222,9 @@ func (c *checker) psk(r *report, name, a, b string) {
 		switch {
 		case h.missing():
 			r.add(f, h.path, 0, "host %q lacks its end of the preshared key with %q in tunnel %q", h.host, peerOf(name, h.file), name)
-		case errors.Is(h.err, vault.ErrNoMeta):
+		case errors.Is(h.err, vault.ErrNoMeta) && (mine.err == nil || other.err == nil):
+			f.Check, f.Hint = "recipients", "wgkeys rekey "+h.host
+			r.add(f, h.path, 0, noMeta, h.file, h.host)
 		case h.err != nil:
 			r.fault(f, h.err)
 		default:

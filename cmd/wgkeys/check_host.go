@@ -56,7 +56,8 @@ func (h *hostCheck) key() {
 	path := h.repo.vault.Path(h.host, file)
 	meta, err := h.repo.vault.Meta(h.host, file)
 	switch {
-	case errors.Is(err, vault.ErrNoMeta): // made by stock age: nothing is known about it
+	case errors.Is(err, vault.ErrNoMeta): // made by stock age: rekey would write it too
+		h.add("recipients", "wgkeys rekey "+h.host, path, 0, noMeta, file, h.host)
 		h.open(file, public)
 	case errors.Is(err, fs.ErrNotExist):
 		h.add("key", "bring it back from git: git log -- "+path+"; if "+h.host+" made its key itself: wgkeys push "+h.host+" asks whether it still has it",
@@ -76,6 +77,9 @@ func (h *hostCheck) key() {
 		h.open(file, public)
 	}
 }
+
+// noMeta is told of a file and a host: who left may be able to open it.
+const noMeta = "%s of host %q does not say to whom it is encrypted, for wgkeys did not make it"
 
 // open finds out whether a private key opens and belongs to its public one.
 func (h *hostCheck) open(file string, public keyring.PublicKey) {

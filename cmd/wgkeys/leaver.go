@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -47,12 +48,14 @@ func (r *repo) leaver(e *env, who string) (*leaver, error) {
 	if l.print, err = past.find(who, filepath.Join(r.vault.Dir, "recipients.txt")); err != nil {
 		return nil, err
 	}
+	past.warn(e.ui, who)
 	return l, l.inUse(r, past)
 }
 
 // past is what a repository's vault files and lists of recipients ever were.
 type past struct {
 	named  vault.Recipients
+	silent []string // files of which a version does not say to whom it is encrypted
 	public map[vault.Fingerprint]map[keyring.PublicKey]bool
 	psk    map[vault.Fingerprint]map[string]bool
 }
@@ -71,16 +74,34 @@ func (p *past) present(r *repo) error {
 }
 
 // blob reads one version of a file. What was made by stock age does not tell to
-// whom: nothing is known about it, as of a file that is none.
+// whom. A file that is none is passed over.
 func (p *past) blob(b git.Blob) error {
 	if isRecipients(b.Path) {
 		p.named = append(p.named, vault.RecipientsIn(b.Path, b.Text)...)
 		return nil
 	}
-	if m, err := vault.ReadMeta(b.Path, b.Text); err == nil {
+	switch m, err := vault.ReadMeta(b.Path, b.Text); {
+	case err == nil:
 		p.meta(m)
+	case errors.Is(err, vault.ErrNoMeta) && !slices.Contains(p.silent, b.Path):
+		p.silent = append(p.silent, b.Path)
 	}
 	return nil
+}
+
+// warn tells of what is not known, lest the answer be taken for all there is.
+func (p *past) warn(u *ui, who string) {
+	const most = 5
+	for i, path := range p.silent {
+		if i == most {
+			path = fmt.Sprintf("%s and %d more", path, len(p.silent)-most-1)
+		}
+		u.warn(fault.New("not known who could read", path, "a version of it in git's history does not say to whom it is encrypted, for wgkeys did not make it",
+			"if "+who+" may have been one of them, replace the key: wgkeys rotate HOST"))
+		if i == most {
+			return
+		}
+	}
 }
 
 func (p *past) meta(m vault.Meta) {
