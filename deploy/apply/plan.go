@@ -125,6 +125,11 @@ func (p *planner) refuse() error {
 		return fault.New("will not touch the interface", name, "it is there already and wgkeys did not make it",
 			"bring it down the way it was brought up (wg-quick down "+name+", or ip link del "+name+"), then run wgkeys apply again")
 	}
+	if p.state.PortTaken {
+		// A redirect would take the tunnel's packets to whoever has the port.
+		return fault.New("cannot change the port of tunnel", name, fmt.Sprintf("another program has port %d, OUTSIDE", v.ListenPort),
+			HintPort)
+	}
 	if p.state.Device.PublicKey == v.PublicKey {
 		return p.refusePSKs()
 	}
@@ -137,6 +142,9 @@ func (p *planner) refuse() error {
 	}
 	return p.refusePSKs()
 }
+
+// HintPort says who has a port that a tunnel is to have.
+const HintPort = "ss -ulpn shows who has it; stop that, or choose another listen_port in the tunnel file"
 
 func (p *planner) wrongKey(found keyring.PublicKey) string {
 	whose := "no host of this tunnel"

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/keyring/fault"
 )
 
 // Where nftables cannot redirect the old port, the port changes all the same,
@@ -46,5 +47,23 @@ func TestPortWithoutRedirect(t *testing.T) {
 		if got := strings.Join(plan.Notes, "\n"); !strings.Contains(got, note) || note == "" && got != "" {
 			t.Errorf("redirects %t: the notes are %q, want %q", redirects, got, note)
 		}
+	}
+}
+
+// A port that another program has is refused before anything is touched: the
+// redirect would take the tunnel's packets to that program.
+func TestPortTaken(t *testing.T) {
+	h := newHost(t)
+	h.apply(t, view(t, beforeChange, "shale", nil))
+	moved := view(t, strings.Replace(beforeChange, "30567", "30568", 1), "shale", nil)
+	j, others := h.journal(t, "wg0")
+	state, err := h.Observe(t.Context(), "wg0", moved, j.Entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state.Redirects, state.PortTaken = true, true
+	plan, err := apply.Make(moved, state, j, others)
+	if err == nil || !strings.Contains(err.Error(), "another program has port 30568") || len(fault.Hints(err)) != 1 {
+		t.Errorf("%v, hints %q, plan %v", err, fault.Hints(err), plan)
 	}
 }

@@ -32,6 +32,7 @@ type State struct {
 	FilterRules   int                 // how many rules the tunnel's nftables table has
 	FilterDiffers bool                // the table is there, and is another than the journal says
 	Redirects     bool                // where the port is to change: nftables can do a [Redirect]
+	PortTaken     bool                // likewise: somebody else has the new one
 	Endpoints     map[string]Endpoint // by name:port, of those that had to be resolved
 }
 

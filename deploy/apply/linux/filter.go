@@ -24,6 +24,7 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply
 	_, made := journal["filter "+name]
 	moves := view != nil && s.Device.ListenPort != 0 && view.ListenPort != 0 && view.ListenPort != s.Device.ListenPort
 	s.Redirects = moves && redirects(name)
+	s.PortTaken = moves && s.Link.Kind == "wireguard" && s.Link.Up && taken(view.ListenPort)
 	if made || moves || view != nil && (view.Masquerade != nil || mayCapture(view)) {
 		s.FilterRules, s.FilterDiffers, err = readTable(name, apply.ParseFilter(name, journal["filter "+name].Set))
 	}

@@ -88,7 +88,7 @@ func told(err error) error {
 	case (errors.Is(err, unix.EPERM) || errors.Is(err, fs.ErrPermission)) && os.Geteuid() != 0:
 		return fault.New("no right to change the network", "", "", "run it as root: sudo wgkeys apply")
 	case errors.Is(err, unix.EADDRINUSE):
-		return errors.New("the port is in use already")
+		return fault.New("the port is in use already", "", "", apply.HintPort)
 	case errors.Is(err, unix.ENETDOWN):
 		return errors.New("the interface is down")
 	}
