@@ -351,7 +351,7 @@ func (e *env) appliedTunnel() (string, error) {
 	}
 	files, err := os.ReadDir(linux.RunDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fault.Wrap(fault.Errno(err), "cannot read the folder", linux.RunDir, "sudo wgkeys down")
+		return "", fault.Wrap(fault.Errno(err), "cannot read the folder", linux.RunDir, apply.AsRoot)
 	}
 	var names []string
 	for _, f := range files {

@@ -53,7 +53,7 @@ func OpenJournal(dir, tunnel string) (*Journal, error) {
 		return j, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the journal", j.path, "sudo wgkeys down")
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the journal", j.path, hintFile(err, j.path))
 	}
 	return j, j.parse(text)
 }
@@ -229,7 +229,7 @@ func (j *Journal) append(lines []byte) error {
 		lines = append([]byte(header+"\n"), lines...)
 	}
 	if err := os.MkdirAll(filepath.Dir(j.path), 0o755); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(j.path), "sudo wgkeys apply")
+		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(j.path), hintFile(err, filepath.Dir(j.path)))
 	}
 	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err == nil {
@@ -240,7 +240,7 @@ func (j *Journal) append(lines []byte) error {
 		j.whole += int64(len(lines))
 	}
 	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write the journal", j.path, "sudo wgkeys apply")
+		return fault.Wrap(fault.Errno(err), "cannot write the journal", j.path, hintFile(err, j.path))
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func ReadPending(dir, name string) (*Pending, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read", pendingPath(dir, name), "wgkeys down -t "+name)
+		return nil, fault.Wrap(fault.Errno(err), "cannot read", pendingPath(dir, name), hintFile(err, pendingPath(dir, name)))
 	}
 	var p Pending
 	if json.Unmarshal(text, &p) != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -157,11 +158,11 @@ func changesOf(steps []Step) []Change {
 func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), err error) {
 	path := filepath.Join(dir, "lock")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "sudo wgkeys apply")
+		return nil, fault.Wrap(fault.Errno(err), "cannot make the folder", dir, hintFile(err, dir))
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot open the lock", path, "sudo wgkeys apply")
+		return nil, fault.Wrap(fault.Errno(err), "cannot open the lock", path, hintFile(err, path))
 	}
 	for told := false; ; told = true {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -183,6 +184,21 @@ func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), e
 	f.Truncate(0)
 	f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	return func() { f.Close() }, nil
+}
+
+// AsRoot is the hint of a command that lacks the right to what it does. It names no
+// command: who only looked must not be told to change something.
+const AsRoot = "run the same command as root, with sudo before it"
+
+// hintFile is the hint where a file below /run/wgkeys cannot be read or written.
+func hintFile(err error, path string) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		return AsRoot
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return "df " + filepath.Dir(path) + " (and -i), and make room there"
+	}
+	return "ls -ld " + filepath.Dir(path) + " " + path
 }
 
 func holder(f *os.File) int {

@@ -86,7 +86,7 @@ func told(err error) error {
 	case err == nil:
 		return nil
 	case (errors.Is(err, unix.EPERM) || errors.Is(err, fs.ErrPermission)) && os.Geteuid() != 0:
-		return fault.New("no right to change the network", "", "", "run it as root: sudo wgkeys apply")
+		return fault.New("no right to change the network", "", "", apply.AsRoot)
 	case errors.Is(err, unix.EADDRINUSE):
 		return fault.New("the port is in use already", "", "", apply.HintPort)
 	case errors.Is(err, unix.ENETDOWN):

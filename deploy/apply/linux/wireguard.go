@@ -151,7 +151,7 @@ func ownedByUs(info fs.FileInfo) bool {
 
 func hintFor(err error, push string) string {
 	if errors.Is(err, fs.ErrPermission) {
-		return "run it as root: sudo wgkeys apply"
+		return apply.AsRoot
 	}
 	return push
 }
