@@ -32,9 +32,9 @@ func Staged(ctx context.Context, dir string, limit int, do func(Blob) error) err
 	var names bytes.Buffer
 	fields := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
 	for i := 0; i+1 < len(fields); i += 2 {
-		// :100644 100644 OLD NEW M, then the name
-		if f := strings.Fields(fields[i]); len(f) == 5 && !strings.Contains(fields[i+1], "\n") {
-			fmt.Fprintf(&names, "%s %s\n", f[3], fields[i+1])
+		// :100644 100644 OLD NEW M, then the name, which may be of several lines
+		if f := strings.Fields(fields[i]); len(f) == 5 {
+			fmt.Fprintf(&names, "%s %s\n", f[3], strings.ReplaceAll(fields[i+1], "\n", "\ufffd"))
 		}
 	}
 	return blobs(ctx, dir, &names, limit, nil, do)
