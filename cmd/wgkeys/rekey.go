@@ -66,10 +66,8 @@ func doRekey(e *env) error {
 	job := &vault.Rekey{Vault: r.vault, IDs: ids, Now: time.Now(), Want: r.wantHalf, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
 	did, err := job.Run(e.ctx, stale)
 	end()
-	if told := e.rekeyed(r, did, "encrypted again"); told != nil {
-		return told
-	}
-	err = r.commit(e, "rekey", changesOf(did), err)
+	told := e.rekeyed(r, did, "encrypted again")
+	err = r.commit(e, "rekey", changesOf(did), errors.Join(err, told))
 	if len(left) > 0 && err == nil {
 		return &exitError{exitSome, errors.Join(left...)}
 	}
