@@ -49,9 +49,11 @@ func (l *Lists) Of(host string) (Recipients, error) {
 		return nil, err
 	}
 	if rs = unique(rs); len(rs) == 0 {
-		file := filepath.Join(l.vault.Dir, recipientsFile)
-		return nil, fault.New("no recipients in", file,
-			"nobody could open the secrets of "+host, "age-keygen -y IDENTITY >> "+file)
+		file, hint := filepath.Join(l.vault.Dir, recipientsFile), "age-keygen -y IDENTITY >> "
+		if l.vault.Sealed(host) {
+			file, hint = l.vault.onlyPath(host), "ssh root@"+host+" cat /etc/ssh/ssh_host_ed25519_key.pub >> "
+		}
+		return nil, fault.New("no recipients in", file, "nobody could open the secrets of "+host, hint+file)
 	}
 	_, err = rs.native().labels(Recipient.labels)
 	return rs, err

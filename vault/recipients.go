@@ -184,7 +184,7 @@ func (r Recipient) labels() ([]string, error) {
 func (v Vault) readRecipients(path string) (Recipients, error) {
 	text, err := v.Seen.Read(v.repository(), path, maxRecipients)
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot read the recipients", path, "wgkeys init")
+		return nil, fault.Wrap(err, "cannot read the recipients", path, "git log -- "+path+"; without git: age-keygen -y IDENTITY > "+path)
 	}
 	var rs Recipients
 	var name string
@@ -200,13 +200,13 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 		default:
 			r := Recipient{Name: name, File: path, Line: n, asker: v.Asker}
 			if err := r.parse(line); err != nil {
-				return nil, fault.Wrap(err, "no valid recipient at", r.at(), "")
+				return nil, fault.Wrap(err, "no valid recipient at", r.at(), "age-keygen -y IDENTITY prints a valid line")
 			}
 			rs = append(rs, r)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fault.Wrap(err, "cannot read the recipients", path, "")
+		return nil, fault.Wrap(err, "cannot read the recipients", path, "git log -p -- "+path)
 	}
 	return rs, nil
 }
