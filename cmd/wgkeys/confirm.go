@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 
@@ -43,6 +44,9 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 	err = guard.Start(e.ctx, v.Tunnel)
 	if err == nil {
 		err = s.Take(e.ctx, plan, apply.Run, testOnlyKernel)
+	}
+	if errors.Is(err, apply.ErrHalf) {
+		return err // the guards try again when the time has come: who asked may be locked out
 	}
 	if err != nil {
 		apply.RemovePending(linux.RunDir, v.Tunnel)
@@ -127,7 +131,7 @@ func (e *env) confirmHere(name string) error {
 	}
 	if !p.Done {
 		return fault.New("cannot confirm the apply on tunnel", name,
-			fmt.Sprintf("it was killed before it was done, and is undone in %d s", max(0, int(p.Left().Seconds())+1)),
+			fmt.Sprintf("it did not get to its end, and is undone in %d s", max(0, int(p.Left().Seconds())+1)),
 			"wgkeys plan, when it is undone, and apply again")
 	}
 	if err := keep(name, &wanted{view: p.After}); err != nil {

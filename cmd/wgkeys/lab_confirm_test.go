@@ -60,7 +60,7 @@ func TestUnconfirmed(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	u := newUsers(t)
 	before := u.snapshot(u.shale)
-	for _, victim := range []string{"nobody", "the first guard", "the second guard", "both guards", "the apply itself"} {
+	for _, victim := range []string{"nobody", "the first guard", "the second guard", "both guards", "the apply itself", "what undoes it"} {
 		t.Run(strings.ReplaceAll(victim, " ", "-"), func(t *testing.T) {
 			u := u.with(t)
 			command := "wgkeys apply --confirm 2s"
@@ -73,15 +73,20 @@ func TestUnconfirmed(t *testing.T) {
 				command += " && pkill -KILL -f '^wgkeys-guard wg0'"
 			case "the apply itself":
 				command = "WGKEYS_TEST_FAULT='kill-after 3' wgkeys apply --confirm 4s || true"
+			case "what undoes it":
+				command = "! WGKEYS_TEST_FAULT='fail-from 3' wgkeys apply --confirm 4s"
 			}
+			half := victim == "the apply itself" || victim == "what undoes it"
 			u.must(u.shale, command)
-			if victim != "the apply itself" {
+			if !half {
 				r := u.run(u.shale, "wgkeys apply")
 				if r.code != 1 || !strings.Contains(r.stderr, `an apply waits to be confirmed on tunnel "wg0"`) {
 					t.Errorf("a second apply was not refused by name: exit %d\n%s", r.code, r.stderr)
 				}
-			} else if r := u.run(u.shale, "wgkeys confirm"); r.code != exitFailed || !strings.Contains(r.stderr, "it was killed before it was done") {
+			} else if r := u.run(u.shale, "wgkeys confirm"); r.code != exitFailed || !strings.Contains(r.stderr, "it did not get to its end") {
 				t.Errorf("half an apply is confirmed: exit %d\n%s", r.code, r.stderr)
+			} else if r := u.run(u.shale, "wgkeys apply"); r.code != exitFailed || !strings.Contains(r.stderr, "an apply did not get to its end") {
+				t.Errorf("half an apply is built upon: exit %d\n%s", r.code, r.stderr)
 			}
 			if victim == "both guards" {
 				time.Sleep(2500 * time.Millisecond)

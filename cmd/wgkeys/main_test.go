@@ -45,7 +45,8 @@ var testPrograms = map[string]func(){
 
 // faultyKernel reads from WGKEYS_TEST_FAULT where the program is to be hit:
 // "kill-before 3" and "kill-after 3" kill it as with kill -9 around the third
-// change, "fail 3" makes that change fail.
+// change, "fail 3" makes that change fail, "fail-from 3" all from there on, with
+// those that would undo it.
 func faultyKernel(k apply.Kernel) apply.Kernel {
 	kind, number, ok := strings.Cut(os.Getenv("WGKEYS_TEST_FAULT"), " ")
 	if !ok {
@@ -74,7 +75,7 @@ func (f *faulty) Do(ctx context.Context, changes []apply.Change) error {
 		if hit && f.kind == "kill-before" {
 			die()
 		}
-		if hit && f.kind == "fail" {
+		if hit && f.kind == "fail" || f.seen >= f.at && f.kind == "fail-from" {
 			return errors.New("this change was made to fail")
 		}
 		if err := f.Kernel.Do(ctx, []apply.Change{c}); err != nil {

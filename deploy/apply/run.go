@@ -84,6 +84,10 @@ func takeBack(ctx context.Context, k Kernel, j *Journal, s Step) error {
 	return errors.Join(err, j.after([]Step{s}))
 }
 
+// ErrHalf is in the error of a [Run] that could not be undone: the tunnel is neither
+// as before nor as wanted.
+var ErrHalf = errors.New("some steps failed")
+
 // undo takes the inverses of all steps, also of those of the batch that
 // failed: part of it may have been done, and every change is idempotent.
 func undo(ctx context.Context, k Kernel, j *Journal, taken []Step, cause error) error {
@@ -97,7 +101,7 @@ func undo(ctx context.Context, k Kernel, j *Journal, taken []Step, cause error) 
 	}
 	if errs != nil {
 		return errors.Join(append([]error{cause,
-			fault.New("could not undo all of it on", hostOf(cause), "some steps failed", "wgkeys down")}, errs...)...)
+			fault.Wrap(ErrHalf, "could not undo all of it on", hostOf(cause), "wgkeys down")}, errs...)...)
 	}
 	if len(j.Entries) == 0 {
 		if err := j.end(); err != nil {

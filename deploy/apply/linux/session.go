@@ -147,9 +147,15 @@ func (s *Session) Settle(ctx context.Context, name string) error {
 	if err != nil || p == nil {
 		return err
 	}
-	if left := p.Left(); left > 0 {
+	left := p.Left()
+	seconds := int(left.Seconds()) + 1
+	switch {
+	case left > 0 && !p.Done:
+		return fault.New("an apply did not get to its end on tunnel", name,
+			fmt.Sprintf("it is undone in %d s", seconds), "wait for that, or undo all of it: wgkeys down -t "+name)
+	case left > 0:
 		return fault.New("an apply waits to be confirmed on tunnel", name,
-			fmt.Sprintf("it is reverted in %d s if nobody does", int(left.Seconds())+1), "wgkeys confirm -t "+name)
+			fmt.Sprintf("it is reverted in %d s if nobody does", seconds), "wgkeys confirm -t "+name)
 	}
 	return s.Revert(ctx, name, p)
 }
