@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -52,6 +50,7 @@ type Rekey struct {
 	Step  func(done, all int)      // hears of progress, in any order; may be nil
 	Left  func(Stale, error)       // hears of sealed files that only their hosts can encrypt again
 	lists *Lists
+	slow  bool // each file is synced by itself
 	mu    sync.Mutex
 	done  int
 	all   int
@@ -108,7 +107,7 @@ func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error)
 		return nil, err
 	}
 	defer unlock()
-	r.lists, r.all = r.Vault.Lists(), 2*len(stale)
+	r.lists, r.all, r.slow = r.Vault.Lists(), 2*len(stale), !r.Vault.flushes()
 	if err := r.agree(stale); err != nil {
 		return nil, err
 	}
@@ -264,19 +263,6 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 	return did, err
 }
 
-// flush brings the vault to the disk, with what else is written on its file
-// system: syncfs(2), which tells of errors since Linux 5.8.
-func (v Vault) flush(hint string) error {
-	d, err := os.Open(v.Dir)
-	if err == nil {
-		err = errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
-	}
-	if err != nil {
-		return fault.Wrap(fault.Errno(err), "not certain to be on disk:", v.Dir, hint)
-	}
-	return nil
-}
-
 func (r *Rekey) stage(n Name, o *openFile) error {
 	path := r.Vault.Path(n.Host, n.File)
 	rs, labels, err := r.lists.labelled(n.Host)
@@ -285,7 +271,7 @@ func (r *Rekey) stage(n Name, o *openFile) error {
 	}
 	text, err := encrypt(o.meta, o.text[:o.size], rs, labels)
 	if err == nil {
-		err = files.Stage(r.Vault.repository(), path, text, 0o600)
+		err = files.Stage(r.Vault.repository(), path, text, 0o600, r.slow)
 	}
 	if err != nil {
 		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")

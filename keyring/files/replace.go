@@ -15,16 +15,16 @@ var ErrChanged = errors.New("it was changed in the meantime")
 const replacing = ".replacing"
 
 // Stage writes what is to take the place of a file to a temporary file beside it,
-// which [Swap] gives its name. It is not certain to be on disk: who calls it for
-// many files brings them there at once. And he sees to it that one program at a
+// which [Swap] gives its name. It is on disk then if sync asks for it: who calls it
+// for many files may bring them there at once. He sees to it that one program at a
 // time stages files in a folder.
-func Stage(root, path string, text []byte, mode fs.FileMode) error {
+func Stage(root, path string, text []byte, mode fs.FileMode, sync bool) error {
 	r, name, err := open(root, path)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	err = write(r, stagedAs(name), text, mode, false)
+	err = write(r, stagedAs(name), text, mode, sync)
 	if err != nil {
 		r.Remove(stagedAs(name))
 	}

@@ -1,0 +1,45 @@
+package vault
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/keyring/fault"
+)
+
+// flush brings the vault to the disk, with what else is written on its file
+// system: syncfs(2), which tells of errors since Linux 5.8.
+func (v Vault) flush(hint string) error {
+	d, err := os.Open(v.Dir)
+	if err == nil {
+		err = errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
+	}
+	if err != nil {
+		return fault.Wrap(fault.Errno(err), "not certain to be on disk:", v.Dir, hint)
+	}
+	return nil
+}
+
+// flushes tells whether flush does all that it says where the vault is.
+func (v Vault) flushes() bool {
+	var disk unix.Statfs_t
+	var kernel unix.Utsname
+	if unix.Statfs(v.Dir, &disk) != nil || unix.Uname(&kernel) != nil {
+		return false
+	}
+	return canFlush(int64(disk.Type), unix.ByteSliceToString(kernel.Release[:]))
+}
+
+// canFlush tells it of a type of file systems and a release of Linux. Before 5.8
+// who calls syncfs(2) does not hear of errors of writing. And a FUSE file system,
+// but for virtiofs, does not hear of the call (fuse_sync_fs in fs/fuse/inode.c).
+func canFlush(disk int64, release string) bool {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n < 2 {
+		return false
+	}
+	return disk != unix.FUSE_SUPER_MAGIC && (major > 5 || major == 5 && minor >= 8)
+}
