@@ -91,7 +91,7 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 	}
 	nft, err := nftables.New()
 	if err != nil {
-		return noFilter(c.Link, err)
+		return noFilter(c, err)
 	}
 	table := &nftables.Table{Name: apply.FilterTable(c.Link), Family: nftables.TableFamilyINet}
 	nft.AddTable(table) // so that the deletion finds one
@@ -101,7 +101,7 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 		newFilter(c.New).add(nft, table)
 	}
 	if err := nft.Flush(); err != nil {
-		return noFilter(c.Link, err)
+		return noFilter(c, err)
 	}
 	if c.New != nil && c.New.Mark != 0 && (c.Old == nil || c.Old.Mark != c.New.Mark) {
 		return k.nudge(c.Link) // a connection has its mark from what is sent on it
@@ -111,13 +111,16 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 
 // noFilter tells why the table cannot be made. A kernel that lacks a module of
 // nftables says ENOENT, which reads like a missing file, one that lacks all of it
-// EOPNOTSUPP (nfnetlink_rcv_batch).
-func noFilter(link string, err error) error {
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT) {
-		return fault.Wrap(err, "this kernel lacks what it takes for the nftables table", apply.FilterTable(link),
-			"modprobe -a nf_tables nft_ct nft_fib_inet nft_masq; a container has the modules of its host")
+// EOPNOTSUPP (nfnetlink_rcv_batch). There is no table to remove there either.
+func noFilter(c apply.FilterChange, err error) error {
+	switch {
+	case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPROTONOSUPPORT):
+		return err
+	case c.New == nil:
+		return nil
 	}
-	return err
+	return fault.Wrap(err, "this kernel lacks what it takes for the nftables table", apply.FilterTable(c.Link),
+		"modprobe -a nf_tables nft_ct nft_fib_inet nft_masq; a container has the modules of its host")
 }
 
 // A filter is the chains and rules of one table.

@@ -7,6 +7,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"wgkeys/deploy/apply"
 	"wgkeys/keyring/fault"
 )
 
@@ -50,15 +51,23 @@ func TestNoTablesAtAll(t *testing.T) {
 	}
 }
 
-// That a module of nftables is missing reads like no missing file.
+// That a module of nftables is missing reads like no missing file, and is no
+// obstacle to undoing what could not be done for the lack of it.
 func TestNoModuleHasAHint(t *testing.T) {
+	gone := apply.FilterChange{Link: "wg0", Old: &apply.Filter{Link: "wg0", Mark: 7}}
+	made := gone.Inverse()[0].(apply.FilterChange)
 	for _, err := range []error{unix.ENOENT, unix.EOPNOTSUPP} {
-		told := noFilter("wg0", err)
+		told := noFilter(made, err)
 		if !strings.Contains(told.Error(), "this kernel lacks") || len(fault.Hints(told)) != 1 {
 			t.Errorf("%v is told as %v, hints %q", err, told, fault.Hints(told))
 		}
+		if told := noFilter(gone, err); told != nil {
+			t.Errorf("a table that cannot be there is not removed: %v", told)
+		}
 	}
-	if told := noFilter("wg0", unix.EINVAL); told != unix.EINVAL {
-		t.Errorf("EINVAL is told as %v", told)
+	for _, c := range []apply.FilterChange{made, gone} {
+		if told := noFilter(c, unix.EINVAL); told != unix.EINVAL {
+			t.Errorf("EINVAL is told as %v", told)
+		}
 	}
 }
