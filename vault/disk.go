@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -11,14 +10,11 @@ import (
 )
 
 // flush brings the vault to the disk, with what else is written on its file
-// system: syncfs(2), which tells of errors since Linux 5.8.
-func (v Vault) flush(hint string) error {
-	d, err := os.Open(v.Dir)
-	if err == nil {
-		err = errors.Join(unix.Syncfs(int(d.Fd())), d.Close())
-	}
-	if err != nil {
-		return fault.Wrap(fault.Errno(err), "not certain to be on disk:", v.Dir, hint)
+// system: syncfs(2). It tells of errors of writing since dir, the vault's folder,
+// was opened: of one before, some other process may have been told instead.
+func flush(dir *os.File, hint string) error {
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return fault.Wrap(err, "not certain to be on disk:", dir.Name(), hint)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -227,6 +228,11 @@ const writers = 16
 // writeAll stages all files, brings them to the disk at once, and swaps them. To
 // bring each there by itself took as long as a third of the cryptography.
 func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (did []Stale, err error) {
+	dir, err := os.Open(r.Vault.Dir)
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot open the vault", r.Vault.Dir, "ls -ld "+r.Vault.Dir)
+	}
+	defer dir.Close()
 	staged, swapped := make([]bool, len(stale)), make([]bool, len(stale))
 	err = each(ctx, writers, len(stale), func(i int) error {
 		defer r.step()
@@ -240,7 +246,7 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 	if !slices.Contains(staged, true) {
 		return nil, err
 	}
-	if unsafe := r.Vault.flush("wgkeys rekey"); unsafe != nil {
+	if unsafe := flush(dir, "wgkeys rekey"); unsafe != nil {
 		err = errors.Join(err, unsafe)
 	} else {
 		err = errors.Join(err, each(context.Background(), writers, len(stale), func(i int) error {
@@ -250,7 +256,7 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 			err := r.swap(stale[i].Name, &open[i])
 			swapped[i] = err == nil
 			return err
-		}), r.Vault.flush("sync"))
+		}), flush(dir, "sync"))
 	}
 	for i, s := range stale {
 		switch {
