@@ -18,7 +18,9 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
 	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/lab"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
 )
 
 // devices are the processes of devices in user space in this namespace.
@@ -172,4 +174,23 @@ func TestManyPeers(t *testing.T) {
 		t.Errorf("wg shows %d peers of 10", strings.Count(out, "\n"))
 	}
 	h.down(t)
+}
+
+// TestNoTUN: a host whose kernel has neither WireGuard nor TUN devices, as many a
+// container, is told what it lacks, and nothing is left of the attempt.
+func TestNoTUN(t *testing.T) {
+	if lab.Kernel() == "vm" {
+		return // it has WireGuard
+	}
+	h := newHost(t)
+	must(t, unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, ""))
+	origin := dump(t)
+	v := &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: applytest.PublicKey(applytest.Own[0]), PrivateKeyFile: "/etc/wireguard/wg0.key"}
+	_, err := h.tryApply(t, v)
+	if hints := fault.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "/dev/net/tun") {
+		t.Errorf("%v: hints %q", err, hints)
+	}
+	if d := diff(origin, dump(t)); d != "" {
+		t.Errorf("left behind:\n%s", d)
+	}
 }

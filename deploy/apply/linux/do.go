@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -13,6 +14,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/keyring/fault"
 )
 
 // Do implements [apply.Kernel].
@@ -127,6 +129,10 @@ const inet6AddrGenModeNone = 1
 // startDevice makes the interface in user space.
 func (k *Kernel) startDevice(ctx context.Context, c apply.LinkChange) error {
 	if err := device.Start(ctx, c.Name, c.New.MTU); err != nil {
+		if _, none := os.Stat("/dev/net/tun"); none != nil {
+			return fault.Wrap(err, "this kernel has neither WireGuard nor what a device in user space takes, for", c.Name,
+				"modprobe wireguard, or modprobe tun; a container is started with docker run --cap-add NET_ADMIN --device /dev/net/tun")
+		}
 		return err
 	}
 	link, err := k.nl.LinkByName(c.Name)

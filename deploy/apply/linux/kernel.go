@@ -87,12 +87,23 @@ func told(err error) error {
 		return nil
 	case (errors.Is(err, unix.EPERM) || errors.Is(err, fs.ErrPermission)) && os.Geteuid() != 0:
 		return fault.New("no right to change the network", "", "", apply.AsRoot)
+	case errors.Is(err, unix.EPERM) && !mayChangeNetwork():
+		return fault.New("no right to change the network", "", "root has no CAP_NET_ADMIN in this container",
+			"start the container with docker run --cap-add NET_ADMIN --device /dev/net/tun")
 	case errors.Is(err, unix.EADDRINUSE):
 		return fault.New("the port is in use already", "", "", apply.HintPort)
 	case errors.Is(err, unix.ENETDOWN):
 		return errors.New("the interface is down")
 	}
 	return err
+}
+
+// mayChangeNetwork reports whether this thread has CAP_NET_ADMIN (capabilities(7)).
+func mayChangeNetwork() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	err := unix.Capget(&header, &sets[0])
+	return err != nil || sets[0].Effective&(1<<unix.CAP_NET_ADMIN) != 0
 }
 
 // prefixOf converts; it reports false for what is no prefix.

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -69,5 +70,28 @@ func TestNoModuleHasAHint(t *testing.T) {
 		if told := noFilter(c, unix.EINVAL); told != unix.EINVAL {
 			t.Errorf("EINVAL is told as %v", told)
 		}
+	}
+}
+
+// Root of a container that may not change its network is told how to start one
+// that may, and not to become root.
+func TestNoCapability(t *testing.T) {
+	runtime.LockOSThread() // never given back
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	k, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capset(&header, &sets[0]); err != nil {
+		t.Fatal(err)
+	}
+	err = k.Do(t.Context(), []apply.Change{apply.LinkChange{Name: "wg0", New: &apply.Link{MTU: 1420}}})
+	if hints := fault.Hints(err); err == nil || len(hints) != 1 || !strings.Contains(hints[0], "--cap-add NET_ADMIN") {
+		t.Errorf("%v: hints %q", err, hints)
 	}
 }
