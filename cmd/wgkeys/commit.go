@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -37,15 +38,22 @@ func (r *repo) commit(e *env, verb string, changes []string, err error) error {
 		return err
 	}
 	// An interrupt has ended the verb; what it has done is still to be kept.
-	failed := git.Commit(context.WithoutCancel(e.ctx), r.dir, r.touched, commitMessage(verb, changes))
+	// Where the checkout is is nobody's business.
+	message := strings.ReplaceAll(commitMessage(verb, changes), r.dir+string(filepath.Separator), "")
+	failed := git.Commit(context.WithoutCancel(e.ctx), r.dir, r.touched, message)
 	if failed != nil {
 		failed = fault.Wrap(failed, "no commit was made; the files are as they were written in", r.dir, "git -C "+r.dir+" status")
 	}
 	return errors.Join(err, failed)
 }
 
-// maxMessage is how many changes a message tells one by one.
-const maxMessage = 50
+// maxMessage is how many changes a message tells one by one, and maxChange how much
+// of each, in bytes: a rekey names every recipient, and an argument of git's has at
+// most 128 KiB (execve(2)).
+const (
+	maxMessage = 50
+	maxChange  = 1000
+)
 
 func commitMessage(verb string, changes []string) string {
 	var hosts []string
@@ -69,5 +77,12 @@ func commitMessage(verb string, changes []string) string {
 	if len(changes) > maxMessage {
 		body = append(slices.Clone(changes[:maxMessage]), fmt.Sprintf("and %d more", len(changes)-maxMessage))
 	}
-	return subject + "\n\n" + strings.Join(body, "\n") + "\n"
+	var b strings.Builder
+	for _, line := range body {
+		if len(line) > maxChange {
+			line = strings.ToValidUTF8(line[:maxChange], "") + "…"
+		}
+		b.WriteString(line + "\n")
+	}
+	return subject + "\n\n" + b.String()
 }
