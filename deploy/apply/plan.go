@@ -122,8 +122,7 @@ func (p *planner) refuse() error {
 			"ip link set "+p.state.Renamed+" name "+name+" (while it is down), or wgkeys down -t "+name)
 	}
 	if p.state.Link != nil && !p.linkIsMine() {
-		return fault.New("will not touch the interface", name, "it is there already and wgkeys did not make it",
-			"bring it down the way it was brought up (wg-quick down "+name+", or ip link del "+name+"), then run wgkeys apply again")
+		return notOurs(name)
 	}
 	if p.state.PortTaken {
 		// A redirect would take the tunnel's packets to whoever has the port.
@@ -141,6 +140,11 @@ func (p *planner) refuse() error {
 		return fault.New("wrong private key in", v.PrivateKeyFile, p.wrongKey(file.PublicKey), "wgkeys push "+v.Host)
 	}
 	return p.refusePSKs()
+}
+
+func notOurs(name string) error {
+	return fault.New("will not touch the interface", name, "it is there already and wgkeys did not make it",
+		"bring it down the way it was brought up (wg-quick down "+name+", or ip link del "+name+"), then run wgkeys apply again")
 }
 
 // HintPort says who has a port that a tunnel is to have.

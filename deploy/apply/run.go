@@ -27,6 +27,9 @@ func Run(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step))
 		if err := ctx.Err(); err != nil {
 			return undo(context.WithoutCancel(ctx), k, j, taken, failed(plan, batch, err))
 		}
+		if err := free(k, batch[0].Change); err != nil {
+			return undo(context.WithoutCancel(ctx), k, j, taken, err)
+		}
 		taken = append(taken, batch...)
 		if err := take(ctx, k, j, batch); err != nil {
 			return undo(context.WithoutCancel(ctx), k, j, taken, failed(plan, batch, err))
@@ -53,6 +56,19 @@ func RunDown(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(St
 		return errors.Join(errs...)
 	}
 	return j.end()
+}
+
+// free reports an interface that somebody made since the plan was: a person may
+// read a plan for minutes. It is not ours to change, nor to remove in undoing.
+func free(k Kernel, c Change) error {
+	link, ok := c.(LinkChange)
+	if !ok || link.Old != nil || link.New == nil {
+		return nil
+	}
+	if _, err := k.LinkIndex(link.Name); err != nil {
+		return nil
+	}
+	return notOurs(link.Name)
 }
 
 func take(ctx context.Context, k Kernel, j *Journal, batch []Step) error {
