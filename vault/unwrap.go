@@ -79,6 +79,21 @@ func (i *Identities) MayAsk() bool {
 	return i.mayAskPlugins()
 }
 
+// MayOpen tells whether one of the identities may open a vault file. Nobody is
+// asked: of who would have to be it is not known. Nor is it of a file that cannot
+// be read, which is told elsewhere.
+func (v Vault) MayOpen(ids *Identities, n Name) bool {
+	s, err := v.read(n.Host, n.File)
+	if err != nil || ids.MayAsk() {
+		return true
+	}
+	var header stanzaReader
+	header.read(s.age)
+	key, err := ids.unwrapHere(header.stanzas)
+	clear(key)
+	return err == nil
+}
+
 // mayAskPlugins tells whether there is a plugin's identity. One may be in a file
 // under a passphrase.
 func (i *Identities) mayAskPlugins() bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,6 +68,7 @@ func doRekey(e *env) error {
 	did, err := job.Run(e.ctx, stale)
 	end()
 	told := e.rekeyed(r, did, "encrypted again")
+	e.warnShutOut(r, ids, did)
 	err = r.commit(e, "rekey", changesOf(did), errors.Join(err, told))
 	if len(left) > 0 && err == nil {
 		return &exitError{exitSome, errors.Join(left...)}
@@ -189,6 +191,36 @@ func (e *env) warnHistory(did []vault.Stale) {
 	}
 	e.ui.warn(fault.New("whoever left could read", fmt.Sprintf("%d %s", keys, noun),
 		"the old ciphertext stays in git's history and in every clone, and only new keys help", hint))
+}
+
+// warnShutOut says so where the person has encrypted to others alone: a line that
+// a merge has lost would be noticed when nobody is left who opens the vault.
+func (e *env) warnShutOut(r *repo, ids *vault.Identities, did []vault.Stale) {
+	written := r.vault
+	written.Seen = nil
+	lists, known := r.vault.Lists(), map[string]bool{} // one file tells of all for the same recipients
+	var first string
+	shut := 0
+	for _, s := range did {
+		rs, err := lists.Of(s.Host)
+		if err != nil {
+			continue
+		}
+		key := fmt.Sprint(rs.Fingerprints())
+		opens, ok := known[key]
+		if !ok {
+			opens = written.MayOpen(ids, s.Name)
+			known[key] = opens
+		}
+		if !opens {
+			first = cmp.Or(first, r.vault.Path(s.Host, s.File))
+			shut++
+		}
+	}
+	if shut > 0 {
+		e.ui.warn(fault.New("you cannot open any more", first, fmt.Sprintf("it and %d more are encrypted to others alone, and to none of the identities of this run", shut-1),
+			"if that is a mistake: git checkout COMMIT -- vault, of a commit from before"))
+	}
 }
 
 // wantHalf is what a vault file has to hold, by the keyring or, for a preshared key,
