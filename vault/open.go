@@ -121,6 +121,8 @@ func (v Vault) read(host, file string) (*sealed, error) {
 		return nil, s.fault(err, "wgkeys rotate "+host)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, s.fault(err, "wgkeys gen "+host)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, s.fault(err, "ls -l "+s.path)
 	case err != nil:
 		return nil, s.damaged(err)
 	case len(text) == 0:

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/armor"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -185,6 +187,29 @@ func TestOpenNotAFile(t *testing.T) {
 
 // TestEveryBit: no bit of a vault file can be flipped, and no byte cut off its
 // end, without being noticed.
+// A file that may not be read is not damaged: it is another's, in a checkout that
+// several share.
+func TestOpenForbidden(t *testing.T) {
+	v, ids := newVault(t, false)
+	k := sealKey(t, v, "shale", "wg0.key")
+	path := v.Path("shale", "wg0.key")
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread() // the file system takes this thread alone for nobody's
+	defer runtime.UnlockOSThread()
+	defer unix.Setfsuid(os.Geteuid())
+	if err := unix.Setfsuid(65534); err != nil {
+		t.Fatal(err)
+	}
+	_, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids)
+	assertFault(t, err, fs.ErrPermission, path, "permission denied")
+	assertHint(t, err, "ls -l "+path)
+	if errors.Is(err, ErrDamaged) {
+		t.Errorf("it is damaged: %v", err)
+	}
+}
+
 func TestEveryBit(t *testing.T) {
 	v, ids := newVault(t, false)
 	k := sealKey(t, v, "shale", "wg0.key")
