@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -21,4 +23,23 @@ func TestLockIsForWriting(t *testing.T) {
 	if again, err := r.tryLock(); err != nil || again {
 		t.Errorf("locked twice: %v, %v", again, err)
 	}
+}
+
+// Who may not write to the marker locks it all the same.
+func TestLockForReading(t *testing.T) {
+	r := newTestRepo(t, "")
+	runtime.LockOSThread() // the file system takes this thread alone for nobody's
+	defer runtime.UnlockOSThread()
+	defer unix.Setfsuid(os.Geteuid())
+	if err := unix.Setfsuid(65534); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := r.root.OpenFile(marker, os.O_RDWR, 0); err == nil {
+		f.Close()
+		t.Skip("whoever runs this may write to everything")
+	}
+	if held, err := r.tryLock(); err != nil || !held {
+		t.Fatal(held, err)
+	}
+	r.held.Close()
 }
