@@ -71,6 +71,20 @@ func free(k Kernel, c Change) error {
 	return notOurs(link.Name)
 }
 
+// replaced reports an interface that is to be removed, and that is not the one of
+// ours that was there when the plan was made.
+func replaced(k Kernel, j *Journal, c Change) error {
+	link, ok := c.(LinkChange)
+	if !ok || link.New != nil {
+		return nil
+	}
+	number := j.LinkNumber(link.Name)
+	if now, err := k.LinkIndex(link.Name); err != nil || number == 0 || now == number {
+		return nil
+	}
+	return notOurs(link.Name)
+}
+
 func take(ctx context.Context, k Kernel, j *Journal, batch []Step) error {
 	if err := j.before(batch); err != nil {
 		return err
@@ -93,6 +107,9 @@ func take(ctx context.Context, k Kernel, j *Journal, batch []Step) error {
 // takeBack takes a step back to what was there before us. That needs no journal
 // that can be written: what stays in it is found to be as it was.
 func takeBack(ctx context.Context, k Kernel, j *Journal, s Step) error {
+	if err := replaced(k, j, s.Change); err != nil {
+		return err
+	}
 	err := j.before([]Step{s})
 	if failed := k.Do(ctx, []Change{s.Change}); failed != nil {
 		return errors.Join(err, failed)
