@@ -274,7 +274,31 @@ func (c *checker) strangers() error {
 	for _, r := range reports {
 		c.found = append(c.found, r.found...)
 	}
+	c.passedOver()
 	return errors.Join(append(errs, c.publicStrangers(named, inTunnel))...)
+}
+
+// passedOver finds folders with keys that no verb goes into: rekey would leave them
+// to whoever can open them now.
+func (c *checker) passedOver() {
+	entries, _ := c.repo.seen.List(c.repo.dir, c.repo.vault.Dir) // an error was told before
+	for _, e := range entries {
+		path := filepath.Join(c.repo.vault.Dir, e.Name())
+		f := finding{Check: "stranger", Hint: "move what is in " + path + " to the folder of a host, or remove it"}
+		why := "is a link"
+		if e.IsDir() {
+			if keyring.CheckHost(e.Name()) == nil {
+				continue
+			}
+			why = "is no name of a host"
+		} else if e.Type()&fs.ModeSymlink == 0 {
+			continue
+		}
+		in, _ := c.repo.seen.List(c.repo.dir, path)
+		if slices.ContainsFunc(in, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), ".age") }) {
+			c.add(f, path, 0, "rekey passes over the keys in %q, which %s", c.relative(path), why)
+		}
+	}
 }
 
 func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]string]bool) error {
