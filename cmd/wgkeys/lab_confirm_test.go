@@ -167,6 +167,31 @@ func TestRevertNames(t *testing.T) {
 	}
 }
 
+// An apply that is undone brings back the preshared key that the kernel had, where
+// the key file holds another by now and where it is gone.
+func TestRevertPresharedKey(t *testing.T) {
+	u := newUsers(t)
+	with := strings.Replace(firstTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1)
+	apply := func(tunnel, command string) {
+		u.tunnel(tunnel)
+		u.clone()
+		u.must(u.shale, command)
+	}
+	const fresh = "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk)"
+	apply(with, fresh+" && wgkeys apply")
+	was := u.must(u.shale, "wg show wg0 preshared-keys")
+	for tunnel, files := range map[string]string{with: fresh, firstTunnel: "rm /etc/wireguard/wg0.basalt.psk"} {
+		apply(tunnel, files+" && wgkeys apply --confirm 2s")
+		if u.must(u.shale, "wg show wg0 preshared-keys") == was {
+			t.Errorf("%s: the preshared key was not changed", files)
+		}
+		u.eventually(8*time.Second, func() bool { return u.run(u.shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
+		if u.must(u.shale, "wg show wg0 preshared-keys") != was {
+			t.Errorf("%s: after the apply was undone the preshared key is another", files)
+		}
+	}
+}
+
 // The file of the pending apply is damaged, or its token is another's.
 func TestConfirmRefuses(t *testing.T) {
 	u := newUsers(t)

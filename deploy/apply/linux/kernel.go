@@ -32,6 +32,7 @@ type Kernel struct {
 	sys     *os.Root // /proc/sys, which no name can escape from
 	private map[keyring.PublicKey]keyring.PrivateKey
 	psks    map[string]keyring.PresharedKey // by fingerprint
+	held    map[string]string               // fingerprints by key file; see [Session.Hold]
 	links   map[string]netlink.Link         // by name, while changes are being made
 	routes  map[apply.Route]bool            // of the link, while routes are being removed
 }

@@ -11,6 +11,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
@@ -206,6 +207,28 @@ func (s *Session) Live(ctx context.Context, view *tunnel.View) (*tunnel.View, er
 		}
 	}
 	return &live, nil
+}
+
+// Hold keeps the preshared keys that the kernel has with the peers of view: plans
+// of this session go back to them, also where a key file holds another by then, or
+// is gone. The private key is kept as it is looked at.
+func (s *Session) Hold(ctx context.Context, view *tunnel.View) error {
+	state, _, err := s.observe(ctx, view.Tunnel, view)
+	if err != nil {
+		return err
+	}
+	live := make(map[keyring.PublicKey]string, len(state.Peers))
+	for i := range state.Peers {
+		live[state.Peers[i].PublicKey] = state.Peers[i].PSK
+	}
+	s.held = map[string]string{}
+	for i := range view.Peers {
+		p := &view.Peers[i]
+		if psk := live[p.PublicKey]; psk != "" && p.PresharedKeyFile != "" {
+			s.held[p.PresharedKeyFile] = psk
+		}
+	}
+	return nil
 }
 
 func revertedPath(name string) string  { return filepath.Join(RunDir, name+".reverted") }

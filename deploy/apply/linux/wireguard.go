@@ -96,6 +96,10 @@ func (k *Kernel) readKeyFiles(view *tunnel.View, s *apply.State) {
 		if path == "" {
 			continue
 		}
+		if held, ok := k.held[path]; ok {
+			s.KeyFiles[path] = apply.KeyFile{Fingerprint: held}
+			continue
+		}
 		key, err := readKey(path, view.Host, keyring.ParsePresharedKey)
 		file := apply.KeyFile{Err: err}
 		if err == nil {

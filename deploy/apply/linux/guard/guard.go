@@ -89,9 +89,18 @@ func newGuard(name, number string) (*guard, error) {
 	}
 	pending, err := apply.ReadPending(linux.RunDir, name)
 	if err == nil && pending != nil && pending.Before != nil {
-		_, err = g.session.Plan(context.Background(), pending.Before)
+		err = g.hold(context.Background(), pending.Before)
 	}
 	return g, err
+}
+
+// hold keeps the keys of before, and proves that there is a way back to it.
+func (g *guard) hold(ctx context.Context, before *tunnel.View) error {
+	if err := g.session.Hold(ctx, before); err != nil {
+		return err
+	}
+	_, err := g.session.Plan(ctx, before)
+	return err
 }
 
 // watch returns when the pending apply has been decided.
