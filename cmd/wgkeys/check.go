@@ -265,11 +265,17 @@ func (c *checker) strangers() error {
 	for _, h := range c.hosts {
 		named[h.host], inTunnel[[2]string{h.tunnel, h.host}] = true, true
 	}
+	asked := map[[3]string]bool{} // tunnel, host and peer of each preshared key that was checked
+	for _, t := range c.parsed {
+		for _, p := range t.PSKPairs() {
+			asked[[3]string{t.Name, p[0], p[1]}], asked[[3]string{t.Name, p[1], p[0]}] = true, true
+		}
+	}
 	reports := make([]report, len(hosts))
 	errs := make([]error, len(hosts))
 	each(len(hosts), func(i int) {
 		reports[i].dir = c.dir
-		errs[i] = c.stranger(&reports[i], hosts[i], named[hosts[i]], inTunnel)
+		errs[i] = c.stranger(&reports[i], hosts[i], named[hosts[i]], inTunnel, asked)
 	})
 	for _, r := range reports {
 		c.found = append(c.found, r.found...)
@@ -301,7 +307,7 @@ func (c *checker) passedOver() {
 	}
 }
 
-func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]string]bool) error {
+func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]string]bool, asked map[[3]string]bool) error {
 	files, err := c.repo.vault.List(host)
 	if err != nil || len(files) == 0 {
 		return err
@@ -321,9 +327,25 @@ func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]s
 			r.add(f, path, 0, "the vault has %s of host %q, which is not in tunnel %q", file, host, name)
 		case peer != "" && !inTunnel[[2]string{name, peer}]:
 			r.add(f, path, 0, "the vault has %s of host %q, and its peer %q is not in tunnel %q", file, host, peer, name)
+		case peer != "" && !asked[[3]string{name, host, peer}]:
+			c.unasked(r, f, path, file)
 		}
 	}
 	return nil
+}
+
+// unasked checks for whom a preshared key is that no tunnel file asks for any more:
+// it may be in use on the hosts, and rekey writes it as any other.
+func (c *checker) unasked(r *report, f finding, path, file string) {
+	switch meta, err := c.repo.vault.Meta(f.Host, file); {
+	case err == nil:
+		c.lists.compare(r, f, file, path, meta)
+	case errors.Is(err, vault.ErrNoMeta):
+		f.Check, f.Hint = "recipients", "wgkeys rekey "+f.Host
+		r.add(f, path, 0, noMeta, file, f.Host)
+	default:
+		r.fault(f, err)
+	}
 }
 
 // ownerOf reads the name of a vault file: TUNNEL.key, TUNNEL.next.key or
