@@ -46,6 +46,7 @@ func TestFaultSweep(t *testing.T) {
 
 	sweep := &sweep{users: u, before: before, target: target, counts: map[string]int{}}
 	calls := sweep.count("wgkeys apply")
+	sweep.calls = calls
 	t.Logf("the system calls of one apply: %v", calls)
 	u.must(u.shale, "wgkeys down")
 	for _, call := range slices.Sorted(maps.Keys(calls)) {
@@ -76,6 +77,7 @@ func stride(call string) int {
 type sweep struct {
 	*users
 	before, target string
+	calls          map[string]int // how many of each there are
 	points         int
 	counts         map[string]int // by what became of it
 }
@@ -139,10 +141,15 @@ func (s *sweep) wanted() string {
 // kill kills the process at the n-th call of its kind.
 func (s *sweep) kill(call string, n int) {
 	point := fmt.Sprintf("killed at %s %d", call, n)
-	if r := s.inject(call, "signal=KILL", n); r.code != killed {
+	r := s.inject(call, "signal=KILL", n)
+	switch {
+	case r.code == killed:
+		s.counts["killed"]++
+	case r.code == 0 && n == s.calls[call] && lineDiff(s.target, s.wanted()) == "":
+		s.counts["over before the last point"]++ // what is read may come in fewer parts
+	default:
 		s.t.Errorf("%s: exit %d\n%s", point, r.code, r.stderr)
 	}
-	s.counts["killed"]++
 	s.undo(point)
 }
 

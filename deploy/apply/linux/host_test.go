@@ -56,8 +56,8 @@ func newHost(t testing.TB) *host {
 	runtime.LockOSThread()
 	must(t, unix.Unshare(unix.CLONE_NEWNET|unix.CLONE_NEWNS))
 	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	must(t, unix.Mount("tmpfs", "/run", "tmpfs", 0, "")) // devices' sockets
 	must(t, os.MkdirAll("/var/run/wireguard", 0o755))
-	must(t, unix.Mount("tmpfs", "/var/run/wireguard", "tmpfs", 0, ""))
 	for _, args := range []string{
 		"link set lo up",
 		"link add eth0 type veth peer name far",

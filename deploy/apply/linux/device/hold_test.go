@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -102,6 +103,11 @@ func TestGate(t *testing.T) {
 func TestHoldEnds(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root has /run/wgkeys")
+	}
+	runtime.LockOSThread() // never given back
+	if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("tmpfs", "/run", "tmpfs", 0, "")); err != nil {
+		t.Fatal(err)
 	}
 	p := newPipe(t)
 	g := &gate{Device: p}
