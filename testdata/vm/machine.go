@@ -206,10 +206,18 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns the last 40 lines.
+// String returns the last 40 lines, or as many as the kernel's last words take:
+// how long a call trace is depends on what lies on the stack.
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines := bytes.Split(bytes.TrimSpace(bytes.ReplaceAll(t.buf, []byte("\r"), nil)), []byte("\n"))
-	return string(bytes.Join(lines[max(0, len(lines)-40):], []byte("\n")))
+	from := max(0, len(lines)-40)
+	for i, line := range lines[:from] {
+		if bytes.Contains(line, []byte("Kernel panic")) {
+			from = i
+			break
+		}
+	}
+	return string(bytes.Join(lines[from:], []byte("\n")))
 }
