@@ -47,7 +47,8 @@ func TestMachine(t *testing.T) {
 	}{
 		{"status and output", "printf 'a\\r\\nb\\000\\n\\n'; echo $1 >&2; pwd; exit 7", time.Minute, 7, "a\r\nb\x00\n\n-x\nDIR\n", ""},
 		{"signal", "kill -9 $$", time.Minute, 137, "", ""},
-		{"kernel panic", "echo before; echo c >/proc/sysrq-trigger", time.Minute, 0, "before\n", "sysrq triggered crash"},
+		{"kernel panic", // which takes along what is still on its way out
+			"echo before; sleep 1; echo c >/proc/sysrq-trigger", time.Minute, 0, "before\n", "sysrq triggered crash"},
 		{"timeout", "echo before; sleep 1000", 2 * time.Second, 0, "before\n", "no end after"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
