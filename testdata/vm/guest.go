@@ -48,6 +48,11 @@ func work() (code int, status *os.File, err error) {
 	if text, err := exec.Command("/usr/sbin/ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return 0, status, fmt.Errorf("ip: %w: %s", err, text)
 	}
+	// All hosts of a laboratory share this machine's one queue between interfaces
+	// (netdev_max_backlog, sysctl documentation net.rst), where each would have its own.
+	if err := os.WriteFile("/proc/sys/net/core/netdev_max_backlog", []byte("100000"), 0); err != nil {
+		return 0, status, err
+	}
 	text, err := os.ReadFile(jobFile)
 	if err != nil {
 		return 0, status, err
