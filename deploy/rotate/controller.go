@@ -29,6 +29,8 @@ type Rotation struct {
 	NoHold bool              // do not hold packets, also where it can be done
 	Jobs   int               // how many hosts are asked at once
 	Report func(Event)
+
+	run string // names this run; see claim
 }
 
 // An Event is something that happened.
@@ -44,9 +46,20 @@ type Event struct {
 // host already.
 func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) error {
 	var unused keyring.PublicKey
-	if err := r.arm(ctx, s, next); err != nil {
-		r.end(context.WithoutCancel(ctx), unused, next)
+	keep, err := r.claim(ctx)
+	if err != nil {
 		return err
+	}
+	giveUp := func(err error) error {
+		ctx := context.WithoutCancel(ctx)
+		r.end(ctx, unused, next)
+		r.unclaim(ctx)
+		return err
+	}
+	err = r.arm(ctx, s, next)
+	keep()
+	if err != nil {
+		return giveUp(err)
 	}
 	r.report("staged", "the next key of %s waits at %s", r.Host.Host, count(len(r.Peers), "peer"))
 	record, err := r.turn(ctx, s, next)
@@ -54,8 +67,7 @@ func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 	ctx = context.WithoutCancel(ctx)
 	switch {
 	case errors.Is(err, errNotBegun):
-		r.end(ctx, unused, next)
-		return err
+		return giveUp(err)
 	case err != nil:
 		return fault.Wrap(err, "lost sight of the rotation of host", r.Host.Host,
 			"it ends by itself within half a minute, with the next key or the old one; then: wgkeys rotate "+r.Host.Host)
@@ -110,7 +122,7 @@ func (r *Rotation) patience() time.Duration {
 // another connection, what became of it.
 func (r *Rotation) turn(ctx context.Context, s *Survey, next keyring.PublicKey) (*Record, error) {
 	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next,
-		KeyFile: r.Host.KeyFile, Hold: !r.NoHold && s.host.CanHold}
+		KeyFile: r.Host.KeyFile, Run: r.run, Hold: !r.NoHold && s.host.CanHold}
 	for _, a := range s.peers {
 		q.Peers = append(q.Peers, a.Live.PublicKey)
 	}
@@ -208,15 +220,15 @@ func (p Party) ask(ctx context.Context, q Request) (Answer, error) {
 
 // all runs f for the host, with -1, and all peers.
 func (r *Rotation) all(ctx context.Context, f func(context.Context, int, Party) error) error {
-	return r.run(ctx, -1, f)
+	return r.each(ctx, -1, f)
 }
 
 func (r *Rotation) peers(ctx context.Context, f func(context.Context, int, Party) error) error {
-	return r.run(ctx, 0, f)
+	return r.each(ctx, 0, f)
 }
 
-// run returns the errors of all, in the order of the hosts.
-func (r *Rotation) run(ctx context.Context, from int, f func(context.Context, int, Party) error) error {
+// each returns the errors of all, in the order of the hosts.
+func (r *Rotation) each(ctx context.Context, from int, f func(context.Context, int, Party) error) error {
 	var group errgroup.Group
 	group.SetLimit(max(1, r.Jobs))
 	errs := make([]error, len(r.Peers)+1)

@@ -16,8 +16,11 @@ import (
 func turnWith(before *Record, switched, outcome Answer) (asked []string, err error) {
 	old, next, peer := keyring.PublicKey{1}, keyring.PublicKey{2}, keyring.PublicKey{9}
 	host := func(_ context.Context, q Request) (Answer, error) {
-		if q.Do == DoSwitch {
+		switch q.Do {
+		case DoSwitch:
 			return switched, nil
+		case DoClaim:
+			return Answer{Protocol: Protocol}, nil
 		}
 		return outcome, nil
 	}

@@ -43,7 +43,7 @@ func (s *Survey) CannotHold(r *Rotation) []string {
 // earlier run for the same key has left.
 func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 	until, told := time.Now().Add(r.patience()+linger+DeadMan), ""
-	for {
+	for again := false; ; again = true {
 		s, err := r.look(ctx)
 		if err != nil {
 			return nil, err
@@ -59,7 +59,11 @@ func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 			r.report("look", "%s; waiting for its end", text)
 			told = text
 		}
-		r.endLeft(ctx, s)
+		// What is armed now was armed after a claim, if by a run that goes on: the next
+		// look at the host tells of that.
+		if again {
+			r.endLeft(ctx, s)
+		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -71,7 +75,7 @@ func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 	s := &Survey{peers: make([]Answer, len(r.Peers))}
 	err := r.all(ctx, func(ctx context.Context, i int, p Party) error {
-		a, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile})
+		a, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Hold: true})
 		if i < 0 {
 			s.host = a
 		} else {
@@ -88,9 +92,10 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 
 // endLeft ends the watches of an earlier run for the same key, which was lost
 // before it could: the watchers alone would wait for up to a minute. Where the
-// host itself takes no part it stays with the key that it has.
+// host itself takes no part, and no other run is about to have it do so, it stays
+// with the key that it has.
 func (r *Rotation) endLeft(ctx context.Context, s *Survey) {
-	if s.host.Record != nil && !s.host.Record.Over() {
+	if s.host.Claimed || s.host.Record != nil && !s.host.Record.Over() {
 		return
 	}
 	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
@@ -114,6 +119,10 @@ func (s *Survey) busy(r *Rotation) error {
 	}
 	if err := under(s.host, r.Host.Host); err != nil {
 		return err
+	}
+	if s.host.Claimed {
+		return fault.New("another wgkeys rotate is at work on host", r.Host.Host, "or was lost less than "+claimFor.String()+" ago",
+			"try again in a minute")
 	}
 	for i, a := range s.peers {
 		if err := under(a, r.Peers[i].Host); err != nil {

@@ -15,6 +15,7 @@ const Protocol = 1
 // What a host can be asked to do.
 const (
 	DoLook    = "look"    // tell how things stand
+	DoClaim   = "claim"   // have the host to oneself, for Within; for no time: no more
 	DoMake    = "make"    // make the next key on the host itself
 	DoWatch   = "watch"   // stage the next key of a peer and wait for it
 	DoSwitch  = "switch"  // change the own key to the next one
@@ -34,8 +35,9 @@ type Request struct {
 	Old      keyring.PublicKey `json:"old,omitzero"`       // the key that is in use
 	Next     keyring.PublicKey `json:"next,omitzero"`      // the key to come
 	KeyFile  string            `json:"key_file,omitempty"` // of the host's private key
+	Run      string            `json:"run,omitempty"`      // claim and switch: names the run of the controller
 	Within   time.Duration     `json:"within,omitempty"`   // watch: how long to wait for the switch; switch now: how long before it
-	Hold     bool              `json:"hold,omitempty"`     // hold packets
+	Hold     bool              `json:"hold,omitempty"`     // hold packets; look: tell whether they can be held
 	Now      bool              `json:"now,omitempty"`      // switch without proof
 
 	// Peers are those who have to prove the next key, or to shake hands before
@@ -50,7 +52,8 @@ type Answer struct {
 	Live     Live              `json:"live,omitzero"`    // of the tunnel
 	File     FileKey           `json:"file,omitzero"`    // of the key file
 	NextFile FileKey           `json:"next,omitzero"`    // of the next key file
-	CanHold  bool              `json:"can_hold"`         // packets can be held
+	CanHold  bool              `json:"can_hold"`         // packets can be held, where it was asked
+	Claimed  bool              `json:"claimed"`          // a controller has the host to itself
 	Clock    time.Time         `json:"clock,omitzero"`   // of the host, for the age of handshakes
 	Record   *Record           `json:"record,omitempty"` // of a rotation that the host takes part in
 	Made     keyring.PublicKey `json:"made,omitzero"`

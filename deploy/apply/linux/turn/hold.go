@@ -11,11 +11,11 @@ type hold interface {
 }
 
 // newHold makes everything ready. It fails where packets cannot be held.
-func newHold(link string, inKernel bool) (hold, error) {
+func newHold(link string) (hold, error) {
 	if h, err := userspace.NewHold(link); err == nil {
 		return &deviceHold{Hold: h}, nil
 	}
-	h, err := newQueue(link, inKernel)
+	h, err := newQueue(link)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package turn
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,15 +21,16 @@ import (
 // takes the device down for a moment (dev_deactivate), which loses what is sent
 // then, and it would stay shut if its owner died.
 type queue struct {
-	conn    *netlink.Conn
-	table   *nftables.Table
-	chain   *nftables.Chain
-	number  uint16
-	link    string
-	portion uint32        // packets let go each millisecond
-	queued  atomic.Uint32 // packets that have come into the queue; the kernel numbers them from 1
-	begun   bool
-	closed  atomic.Bool
+	conn   *netlink.Conn
+	table  *nftables.Table
+	chain  *nftables.Chain
+	number uint16
+	link   string
+	begun  time.Time
+	closed atomic.Bool
+
+	mu   sync.Mutex
+	held []int // bytes up to each packet that has come into the queue; the kernel numbers them from 1
 }
 
 // From linux/netfilter/nfnetlink_queue.h.
@@ -40,8 +43,9 @@ const (
 	nfqaCfgQueueMaxlen   = 3
 	nfqaCfgMask          = 4
 	nfqaCfgFlags         = 5
+	nfqaCapLen           = 13
 	nfqnlCfgCmdBind      = 1
-	nfqnlCopyMeta        = 1
+	nfqnlCopyPacket      = 2
 	nfqaCfgFailOpen      = 1
 	nfqaCfgGSO           = 4
 	nfAccept             = 1
@@ -52,13 +56,15 @@ const (
 	// 100,000 a second. What comes on top flows on and waits in WireGuard's queue.
 	queueLength = 50_000
 
-	// kernelPortion and userPortion are how many packets are let go each
-	// millisecond. The kernel encrypts in a queue of 1024 (MAX_QUEUED_PACKETS); a
-	// device in user space reads from one of 500 (TUN_READQ_SIZE in tun.c), and has
-	// to wait for its turn. letGo is for how long at most.
-	kernelPortion = 64
-	userPortion   = 16
-	letGo         = 2 * time.Second
+	// leastPackets and leastBytes are let go each millisecond, or faster than they came
+	// by the factor hasten. The path between the hosts and their processors bear what
+	// they carry anyway and not much more; the kernel encrypts and decrypts in queues of
+	// 1024 (MAX_QUEUED_PACKETS) and drops what comes on top without counting it; and one
+	// packet here may be 64 there (GSO). letGo is for how long at most.
+	leastPackets = 4
+	leastBytes   = 6000
+	hasten       = 1.25
+	letGo        = 2 * time.Second
 
 	firstQueue = 30567 // as good as any: 0x7767, "wg"
 )
@@ -68,13 +74,10 @@ func holdTable(link string) *nftables.Table {
 }
 
 // newQueue makes everything ready. It fails where the kernel cannot hold packets.
-func newQueue(link string, inKernel bool) (*queue, error) {
+func newQueue(link string) (*queue, error) {
 	q, err := tryQueue(link)
 	if err != nil {
 		return nil, err
-	}
-	if q.portion = userPortion; inKernel {
-		q.portion = kernelPortion
 	}
 	if err := q.hook(); err != nil {
 		q.close()
@@ -113,7 +116,7 @@ func (q *queue) bind() error {
 	be := binary.BigEndian.AppendUint32
 	data, err := netlink.MarshalAttributes([]netlink.Attribute{
 		{Type: nfqaCfgCmd, Data: []byte{nfqnlCfgCmdBind, 0, 0, 0}},
-		{Type: nfqaCfgParams, Data: append(be(nil, 0), nfqnlCopyMeta)},
+		{Type: nfqaCfgParams, Data: append(be(nil, 1), nfqnlCopyPacket)}, // one byte, and the length of all
 		{Type: nfqaCfgQueueMaxlen, Data: be(nil, queueLength)},
 		{Type: nfqaCfgMask, Data: be(nil, nfqaCfgFailOpen|nfqaCfgGSO)},
 		{Type: nfqaCfgFlags, Data: be(nil, nfqaCfgFailOpen|nfqaCfgGSO)},
@@ -176,13 +179,40 @@ func (q *queue) count() {
 		if err != nil && q.closed.Load() {
 			return
 		}
-		q.queued.Add(uint32(len(messages)))
+		q.mu.Lock()
+		for _, m := range messages {
+			total := length(m.Data)
+			if n := len(q.held); n > 0 {
+				total += q.held[n-1]
+			}
+			q.held = append(q.held, total)
+		}
+		q.mu.Unlock()
 	}
+}
+
+// length is that of the packet which a message tells of, in bytes. A packet of one
+// byte comes whole and without a length.
+func length(message []byte) int {
+	const header = 4 // struct nfgenmsg
+	if len(message) < header {
+		return 1
+	}
+	attributes, err := netlink.UnmarshalAttributes(message[header:])
+	if err != nil {
+		return 1
+	}
+	for _, a := range attributes {
+		if a.Type == nfqaCapLen && len(a.Data) == 4 {
+			return int(binary.BigEndian.Uint32(a.Data))
+		}
+	}
+	return 1
 }
 
 // begin holds what is sent from now on.
 func (q *queue) begin() error {
-	if q.begun {
+	if !q.begun.IsZero() {
 		return nil
 	}
 	nft, err := nftables.New()
@@ -190,7 +220,7 @@ func (q *queue) begin() error {
 		return err
 	}
 	nft.AddRule(q.rule(q.chain))
-	q.begun = true
+	q.begun = time.Now()
 	return nft.Flush()
 }
 
@@ -199,13 +229,17 @@ func (q *queue) begin() error {
 // with the queue empty, the chain.
 func (q *queue) end() error {
 	defer q.close()
-	if !q.begun {
+	if q.begun.IsZero() {
 		return nil
 	}
-	end := time.Now().Add(letGo)
-	for id := uint32(0); id < q.queued.Load() && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		id += q.portion
-		if err := q.accept(id); err != nil {
+	p, id := q.pace(time.Since(q.begun)), 0
+	for end := time.Now().Add(letGo); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		held := q.snapshot()
+		if id == len(held) {
+			break
+		}
+		id = p.next(id, held)
+		if err := q.accept(uint32(id)); err != nil {
 			return err
 		}
 	}
@@ -215,6 +249,36 @@ func (q *queue) end() error {
 		time.Sleep(time.Millisecond)
 	}
 	return err
+}
+
+func (q *queue) snapshot() []int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.held
+}
+
+// A pace is how fast packets are let go.
+type pace struct{ packets, bytes float64 } // a millisecond
+
+// pace is that at which packets came in so long a time, and somewhat more.
+func (q *queue) pace(in time.Duration) pace {
+	held, ms := q.snapshot(), max(1, float64(in)/float64(time.Millisecond))
+	p := pace{leastPackets, leastBytes}
+	if n := len(held); n > 0 {
+		p.packets, p.bytes = max(p.packets, hasten*float64(n)/ms), max(p.bytes, hasten*float64(held[n-1])/ms)
+	}
+	return p
+}
+
+// next returns the number of the last packet that may go in the next millisecond,
+// after the one numbered id: one at least. There are more.
+func (p pace) next(id int, held []int) int {
+	gone := 0
+	if id > 0 {
+		gone = held[id-1]
+	}
+	fit, _ := slices.BinarySearch(held, gone+int(p.bytes)+1)
+	return min(max(fit, id+1), id+int(p.packets), len(held))
 }
 
 // accept lets the packets up to a number go.

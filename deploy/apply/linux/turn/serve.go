@@ -58,6 +58,8 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	switch q.Do {
 	case rotate.DoLook:
 		return look(q, a)
+	case rotate.DoClaim:
+		return take(q)
 	case rotate.DoMake:
 		return makeKey(q, a)
 	case rotate.DoWatch:
@@ -109,6 +111,7 @@ func look(q rotate.Request, a *rotate.Answer) error {
 	if a.Record != nil && !a.Record.Over() && !played(q.Tunnel) {
 		a.Record = nil // its processes are gone, all of them
 	}
+	a.Claimed = unclaimed(q) != nil
 	if a.Live, err = d.Look(); errors.Is(err, fs.ErrNotExist) {
 		return nil // not up
 	}
@@ -117,7 +120,7 @@ func look(q rotate.Request, a *rotate.Answer) error {
 			a.Live, err = d.Look()
 		}
 	}
-	if a.Record == nil || a.Record.Over() {
+	if q.Hold && (a.Record == nil || a.Record.Over()) {
 		a.CanHold = canHold(q.Tunnel)
 	}
 	a.Clock = time.Now()
@@ -249,6 +252,9 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 		return err
 	}
 	defer unlock()
+	if err := unclaimed(q); err != nil && !q.Now { // a stolen key does not wait
+		return err
+	}
 	// A rename would replace the link and leave the old key where it leads to.
 	if info, err := os.Lstat(q.KeyFile); err == nil && !info.Mode().IsRegular() {
 		return fault.New("cannot replace key file", q.KeyFile, "it is no regular file", "make it one, or name another private_key_file")
@@ -267,7 +273,13 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 		r.Before[key] = time.Time{}
 	}
 	_, save := TestOnlySteps(r, nil, writeRecord)
-	return start(ctx, r, save)
+	if err := start(ctx, r, save); err != nil {
+		return err
+	}
+	if q.Within = 0; q.Run != "" {
+		take(q) // gives it back: from here on the record keeps others away
+	}
+	return nil
 }
 
 // end has the watch end as soon as it is clear which key is in use. Where it is

@@ -39,12 +39,6 @@ func (d *device) Close() {
 	d.wg.Close()
 }
 
-// inKernel reports whether the device is the kernel's own.
-func (d *device) inKernel() bool {
-	dev, err := d.wg.Device(d.name)
-	return err == nil && dev.Type == wgtypes.LinuxKernel
-}
-
 func (d *device) Look() (rotate.Live, error) {
 	dev, err := d.wg.Device(d.name)
 	if err != nil {

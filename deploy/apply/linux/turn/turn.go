@@ -142,7 +142,7 @@ func (p *part) play(ctx context.Context) error {
 	p.record, r.Ready = r, true
 	if r.Hold {
 		sweepHold(r.Tunnel)
-		p.hold, _ = newHold(r.Tunnel, p.inKernel()) // better without than not at all
+		p.hold, _ = newHold(r.Tunnel) // better without than not at all
 	}
 	t, save := TestOnlySteps(r, p, writeRecord)
 	if err := save(r); err != nil {
@@ -172,7 +172,7 @@ func UnderWay(name string) error {
 func Forget(name string) error {
 	sweepHold(name)
 	var errs []error
-	for _, path := range []string{recordPath(name), endPath(name)} {
+	for _, path := range []string{recordPath(name), endPath(name), claimPath(name)} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, fault.Wrap(fault.Errno(err), "cannot remove", path, ""))
 		}

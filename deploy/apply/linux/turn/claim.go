@@ -1,0 +1,96 @@
+package turn
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/rotate"
+	"wgkeys/keyring/fault"
+)
+
+// A claim says which controller has this host to itself, and until when on the
+// clock of the host. It is in a file that stays, and is locked by whoever looks.
+type claim struct {
+	Run   string        `json:"run"`
+	Until time.Duration `json:"until"`
+}
+
+func claimPath(name string) string { return filepath.Join(linux.RunDir, name+".turn.claim") }
+
+// take claims the host for the run of q, or gives it back where that is for no
+// time. One that another run has is refused.
+func take(q rotate.Request) error {
+	if q.Run == "" || q.Within < 0 || q.Within > time.Hour {
+		return fault.New("no run can claim tunnel", q.Tunnel, "the controller names none, or for no time that can be", "install the same wgkeys on all hosts")
+	}
+	if err := os.MkdirAll(linux.RunDir, 0o755); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot make the folder", linux.RunDir, "")
+	}
+	f, err := openClaim(q.Tunnel, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot write", claimPath(q.Tunnel), "")
+	}
+	defer f.Close()
+	if err := f.refuse(q); err != nil {
+		return err
+	}
+	f.Run, f.Until = q.Run, apply.Uptime()+q.Within
+	text, err := json.Marshal(f.claim)
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt(text, 0)
+	}
+	if err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot write", claimPath(q.Tunnel), "")
+	}
+	return nil
+}
+
+// unclaimed refuses where another run than that of q has claimed the host.
+func unclaimed(q rotate.Request) error {
+	f, err := openClaim(q.Tunnel, os.O_RDWR)
+	if err != nil {
+		return nil // nobody has
+	}
+	defer f.Close()
+	return f.refuse(q)
+}
+
+// A claimFile is a claim while it is locked.
+type claimFile struct {
+	*os.File
+	claim
+}
+
+// openClaim waits for the lock, which nobody has for long. What cannot be
+// understood is of another version, and no claim.
+func openClaim(name string, flags int) (*claimFile, error) {
+	f, err := os.OpenFile(claimPath(name), flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	c := &claimFile{File: f}
+	if err := json.NewDecoder(f).Decode(&c.claim); err != nil {
+		c.claim = claim{}
+	}
+	return c, nil
+}
+
+func (f *claimFile) refuse(q rotate.Request) error {
+	if f.Run == q.Run || f.Until <= apply.Uptime() {
+		return nil
+	}
+	return fault.New("another wgkeys rotate is at work on tunnel", q.Tunnel, "", "try again in half a minute")
+}
