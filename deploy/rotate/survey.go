@@ -121,7 +121,7 @@ func (s *Survey) busy(r *Rotation) error {
 		return err
 	}
 	if s.host.Claimed {
-		return fault.New("another wgkeys rotate is at work on host", r.Host.Host, "or was lost less than "+claimFor.String()+" ago",
+		return fault.New("another wgkeys rotate is at work on host", r.Host.Host, "or one was lost up to "+claimFor.String()+" ago",
 			"try again in a minute")
 	}
 	for i, a := range s.peers {

@@ -3,6 +3,7 @@ package device
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,9 +23,10 @@ const (
 	// kernel's queue of the interface, 500 long.
 	heldMost = 50_000
 
-	// portion is how many packets are let go each millisecond: the network and the
-	// other end have to keep up, and the sender goes on beside it.
-	portion = 64
+	// least is how many packets are let go each millisecond, or faster than they came
+	// by the factor hasten: the network and the other end have to keep up.
+	least  = 4
+	hasten = 1.25
 )
 
 // holdSocket is where the device of interface name takes requests to hold packets.
@@ -69,6 +71,8 @@ type gate struct {
 	mu      sync.Mutex
 	holders int
 	held    [][]byte
+	begun   time.Time // when the first holder came
+	portion int       // packets let go each millisecond
 }
 
 // Read implements [tun.Device]. While there are packets held it reads with a
@@ -126,7 +130,7 @@ func (g *gate) letGo(bufs [][]byte, sizes []int, offset int) int {
 		g.until(time.Time{}) // open will wake us
 		return 0
 	}
-	n := min(len(g.held), len(bufs), portion)
+	n := min(len(g.held), len(bufs), g.portion)
 	for i, p := range g.held[:n] {
 		sizes[i] = copy(bufs[i][offset:], p)
 	}
@@ -145,13 +149,17 @@ func (g *gate) until(t time.Time) { g.File().SetReadDeadline(t) }
 func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.holders++
+	if g.holders++; g.holders == 1 {
+		g.begun = time.Now()
+	}
 }
 
 func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.holders--; g.holders == 0 {
+		ms := max(1, float64(time.Since(g.begun))/float64(time.Millisecond))
+		g.portion = max(least, int(math.Ceil(hasten*float64(len(g.held))/ms)))
 		g.until(time.Now())
 	}
 }
