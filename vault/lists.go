@@ -15,7 +15,8 @@ import (
 // hosts is read once. Several goroutines may share them.
 type Lists struct {
 	vault  Vault
-	common func() (Recipients, error)
+	common func() (Recipients, error) // the lines of vault/recipients.txt
+	shared func() (Recipients, error) // of every host that has no file of its own
 
 	mu     sync.Mutex
 	labels map[string]labelled // by a recipient's text; of those that were asked for
@@ -28,11 +29,16 @@ type labelled struct {
 
 // Lists returns the recipients files of v.
 func (v Vault) Lists() *Lists {
-	return &Lists{
-		vault:  v,
-		common: sync.OnceValues(func() (Recipients, error) { return v.readRecipients(filepath.Join(v.Dir, recipientsFile)) }),
-		labels: map[string]labelled{},
-	}
+	l := &Lists{vault: v, labels: map[string]labelled{}}
+	l.common = sync.OnceValues(func() (Recipients, error) { return v.readRecipients(filepath.Join(v.Dir, recipientsFile)) })
+	l.shared = sync.OnceValues(func() (Recipients, error) {
+		rs, err := l.common()
+		if err != nil {
+			return nil, err
+		}
+		return usable(rs)
+	})
+	return l
 }
 
 // Of returns whom host's secrets are to be encrypted to: the lines of
@@ -44,22 +50,18 @@ func (v Vault) Lists() *Lists {
 // That all of them can be used together is certain only when a file is sealed:
 // what a plugin's recipient is the plugin knows, and Of starts none.
 func (l *Lists) Of(host string) (Recipients, error) {
-	rs, err := l.lines(host)
-	if err != nil {
-		return nil, err
-	}
-	if rs = unique(rs); len(rs) == 0 {
+	rs, err := l.of(host)
+	if err == nil && len(rs) == 0 {
 		file, hint := filepath.Join(l.vault.Dir, recipientsFile), "age-keygen -y IDENTITY >> "
 		if l.vault.Sealed(host) {
 			file, hint = l.vault.onlyPath(host), "ssh root@"+host+" cat /etc/ssh/ssh_host_ed25519_key.pub >> "
 		}
-		return nil, fault.New("no recipients in", file, "nobody could open the secrets of "+host, hint+file)
+		err = fault.New("no recipients in", file, "nobody could open the secrets of "+host, hint+file)
 	}
-	_, err = rs.native().labels(Recipient.labels)
 	return rs, err
 }
 
-func (l *Lists) lines(host string) (Recipients, error) {
+func (l *Lists) of(host string) (Recipients, error) {
 	if err := checkHost(host); err != nil {
 		return nil, err
 	}
@@ -75,13 +77,22 @@ func (l *Lists) lines(host string) (Recipients, error) {
 		return nil, fault.New("two lists of recipients for host", host, fmt.Sprintf("in %s/%s are both %s and %s", v.Dir, host, recipientsFile, onlyFile),
 			"keep "+onlyFile+" if "+host+" alone may open its keys, else "+recipientsFile)
 	case !noOnly:
-		return only, nil
+		return usable(only)
+	case noMore:
+		return l.shared()
 	}
 	common, err := l.common()
 	if err != nil {
 		return nil, err
 	}
-	return append(common[:len(common):len(common)], more...), nil
+	return usable(append(common[:len(common):len(common)], more...))
+}
+
+// usable returns rs, each once, unless they cannot be used together.
+func usable(rs Recipients) (Recipients, error) {
+	rs = unique(rs)
+	_, err := rs.native().labels(Recipient.labels)
+	return rs, err
 }
 
 // native are those of rs of which age itself knows everything.

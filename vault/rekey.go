@@ -26,6 +26,8 @@ type Stale struct {
 	Gone    []Fingerprint // who still can
 	NoMeta  bool          // made by stock age: it does not say who can open it
 	Sealed  bool          // its host alone may open it
+
+	read *sealed // until it is decrypted: most of reading it is to parse it
 }
 
 // A Half is what a file is compared with after it was decrypted: the public key
@@ -51,6 +53,7 @@ type Rekey struct {
 	Step  func(done, all int)      // hears of progress, in any order; may be nil
 	Left  func(Stale, error)       // hears of sealed files that only their hosts can encrypt again
 	lists *Lists
+	files *files.Swapper
 	slow  bool // each file is synced by itself
 	mu    sync.Mutex
 	done  int
@@ -83,14 +86,14 @@ func (v Vault) outdated(lists *Lists, host string) (all []Stale, err error) {
 		return nil, err
 	}
 	for _, file := range names {
-		s := Stale{Name: Name{host, file}, Sealed: v.Sealed(host)}
-		m, err := v.Meta(host, file)
-		if s.NoMeta = errors.Is(err, ErrNoMeta); err != nil && !s.NoMeta {
+		s, err := v.read(host, file)
+		if err != nil {
 			return nil, err
 		}
-		s.Missing, s.Gone = rs.Compare(m.Recipients)
-		if s.NoMeta || len(s.Missing)+len(s.Gone) > 0 {
-			all = append(all, s)
+		stale := Stale{Name: Name{host, file}, NoMeta: s.meta.Version == 0, Sealed: v.Sealed(host), read: s}
+		stale.Missing, stale.Gone = rs.Compare(s.meta.Recipients)
+		if stale.NoMeta || len(stale.Missing)+len(stale.Gone) > 0 {
+			all = append(all, stale)
 		}
 	}
 	return all, nil
@@ -162,7 +165,7 @@ func (r *Rekey) openAll(ctx context.Context, stale []Stale) ([]openFile, error) 
 	open := make([]openFile, len(stale))
 	err := each(ctx, runtime.NumCPU(), len(stale), func(i int) error {
 		defer r.step()
-		err := r.open(stale[i], &open[i])
+		err := r.open(&stale[i], &open[i])
 		if errors.Is(err, ErrNoIdentity) && stale[i].Sealed {
 			open[i].size = 0
 			r.left(stale[i], err)
@@ -191,15 +194,16 @@ func (r *Rekey) step() {
 }
 
 // open decrypts a file and compares what is in it, as a push does.
-func (r *Rekey) open(stale Stale, o *openFile) error {
+func (r *Rekey) open(stale *Stale, o *openFile) error {
 	want, err := r.Want(stale.Name)
 	if err != nil {
 		return err
 	}
-	s, err := r.Vault.read(stale.Host, stale.File)
+	s, err := r.Vault.readAgain(stale.Host, stale.File, stale.read)
 	if err != nil {
 		return err
 	}
+	stale.read = nil
 	var text []byte
 	if strings.HasSuffix(stale.File, keySuffix) {
 		k, err := s.openKey(r.Vault, stale.Host, want.PublicKey, r.IDs)
@@ -233,6 +237,10 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 		return nil, fault.Wrap(fault.Errno(err), "cannot open the vault", r.Vault.Dir, "ls -ld "+r.Vault.Dir)
 	}
 	defer dir.Close()
+	if r.files, err = files.NewSwapper(r.Vault.repository()); err != nil {
+		return nil, fault.Wrap(err, "cannot open the repository", r.Vault.repository(), "ls -ld "+r.Vault.repository())
+	}
+	defer r.files.Close()
 	staged, swapped := make([]bool, len(stale)), make([]bool, len(stale))
 	err = each(ctx, writers, len(stale), func(i int) error {
 		defer r.step()
@@ -263,7 +271,7 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 		case swapped[i]:
 			did = append(did, s)
 		case staged[i]: // if it cannot be removed, the next rekey does
-			files.Unstage(r.Vault.repository(), r.Vault.Path(s.Host, s.File))
+			r.files.Unstage(r.Vault.Path(s.Host, s.File))
 		}
 	}
 	return did, err
@@ -277,7 +285,7 @@ func (r *Rekey) stage(n Name, o *openFile) error {
 	}
 	text, err := encrypt(o.meta, o.text[:o.size], rs, labels)
 	if err == nil {
-		err = files.Stage(r.Vault.repository(), path, text, 0o600, r.slow)
+		err = r.files.Stage(path, text, 0o600, r.slow)
 	}
 	if err != nil {
 		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
@@ -287,7 +295,7 @@ func (r *Rekey) stage(n Name, o *openFile) error {
 
 func (r *Rekey) swap(n Name, o *openFile) error {
 	path := r.Vault.Path(n.Host, n.File)
-	if err := files.Swap(r.Vault.repository(), path, o.was, maxFile); err != nil {
+	if err := r.files.Swap(path, o.was, maxFile); err != nil {
 		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
 	}
 	return nil
