@@ -298,14 +298,19 @@ func (m *mesh) happen(c faultCase) {
 	m.write(on, goFile, "")
 }
 
-// killParts ends both processes of a part, beginAnew all that a reboot ends. What
-// the laboratory itself needs is left.
+// killParts ends both processes of a part, beginAnew all that a reboot ends: also one
+// that another has started while it was looked for. What the laboratory itself needs
+// is left.
 const (
 	killParts = `for p in /proc/[0-9]*; do
 	[ "$(tr '\0' ' ' <$p/cmdline 2>/dev/null | cut -d' ' -f1)" != wgkeys-turn ] || kill -9 "${p#/proc/}"
 done`
-	beginAnew = `for p in /proc/[0-9]*; do
-	case "$(tr '\0' ' ' <$p/cmdline 2>/dev/null)" in wgkeys-turn*|wgkeys-device*|wgkeys*turn*|"wgkeys rotate"*) kill -9 "${p#/proc/}";; esac
+	beginAnew = `found=yes
+while [ -n "$found" ]; do
+	found=
+	for p in /proc/[0-9]*; do
+		case "$(tr '\0' ' ' <$p/cmdline 2>/dev/null)" in wgkeys-turn*|wgkeys-device*|wgkeys*turn*|"wgkeys rotate"*) found=yes; kill -9 "${p#/proc/}";; esac
+	done
 done
 ip link del wg0 2>/dev/null
 nft flush ruleset

@@ -2,6 +2,7 @@ package turn
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -224,28 +225,37 @@ func (q *queue) begin() error {
 	return nft.Flush()
 }
 
-// end lets all packets go, in portions: WireGuard's own queue is short. Then it
-// takes the rule away and lets go those that came in the meantime, and only then,
-// with the queue empty, the chain.
+// end lets all packets go, in portions, and takes the rule away when none is left.
+// The kernel takes its time for that (synchronize_rcu), and packets still come into
+// the queue: they go on in portions, or hundreds would come at once. Only then, with
+// the queue empty, the chain goes.
 func (q *queue) end() error {
 	defer q.close()
 	if q.begun.IsZero() {
 		return nil
 	}
 	p, id := q.pace(time.Since(q.begun)), 0
-	for end := time.Now().Add(letGo); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	var removed chan error
+	remove := func() {
+		removed = make(chan error, 1)
+		go func() { removed <- q.removeRule() }()
+	}
+	for end := time.Now().Add(letGo); time.Now().Before(end) && len(removed) == 0; time.Sleep(time.Millisecond) {
 		held := q.snapshot()
-		if id == len(held) {
-			break
+		if id < len(held) {
+			id = p.next(id, held)
+			q.accept(uint32(id)) // what fails here the last ones make good
 		}
-		id = p.next(id, held)
-		if err := q.accept(uint32(id)); err != nil {
-			return err
+		if id == len(held) && removed == nil {
+			remove()
 		}
 	}
-	err := q.removeRule()
+	if removed == nil {
+		remove()
+	}
+	err := <-removed
 	for range 5 {
-		q.accept(1<<31 - 1)
+		err = errors.Join(err, q.accept(1<<31-1))
 		time.Sleep(time.Millisecond)
 	}
 	return err
