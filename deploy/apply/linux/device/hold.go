@@ -25,8 +25,8 @@ const (
 
 	// least is how many packets are let go each millisecond, or faster than they came
 	// by the factor hasten: the network and the other end have to keep up.
-	least  = 4
-	hasten = 1.25
+	least  = 16
+	hasten = 1.5
 )
 
 // holdSocket is where the device of interface name takes requests to hold packets.

@@ -62,9 +62,9 @@ const (
 	// they carry anyway and not much more; the kernel encrypts and decrypts in queues of
 	// 1024 (MAX_QUEUED_PACKETS) and drops what comes on top without counting it; and one
 	// packet here may be 64 there (GSO). letGo is for how long at most.
-	leastPackets = 4
-	leastBytes   = 6000
-	hasten       = 1.25
+	leastPackets = 16
+	leastBytes   = 24_000
+	hasten       = 1.5
 	letGo        = 2 * time.Second
 
 	firstQueue = 30567 // as good as any: 0x7767, "wg"

@@ -27,11 +27,11 @@ func TestPace(t *testing.T) {
 	}{
 		{"nothing", of(0, 0), time.Second, 0, 0},
 		{"few", of(3, 200), 50 * time.Millisecond, 3, 1},
-		{"a thousand a second", of(100, 200), 100 * time.Millisecond, 4, 25},
-		{"large ones", of(100, 3000), 200 * time.Millisecond, 2, 50},
+		{"a thousand a second", of(100, 200), 100 * time.Millisecond, 16, 7},
+		{"large ones", of(100, 6000), 200 * time.Millisecond, 4, 25},
 		{"larger than a portion", of(3, 60_000), time.Second, 1, 3},
-		{"many", of(10_000, 200), 100 * time.Millisecond, 125, 80},
-		{"many bytes, cut into packets later", of(100, 12_800), 25 * time.Millisecond, 5, 20},
+		{"many", of(10_000, 200), 100 * time.Millisecond, 150, 67},
+		{"many bytes, cut into packets later", of(100, 12_800), 25 * time.Millisecond, 6, 17},
 		{"at once", of(50, 200), 0, 50, 1},
 	} {
 		p, id, steps, first := c.q.pace(c.in), 0, 0, 0
