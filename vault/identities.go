@@ -113,6 +113,14 @@ func (i *Identities) Recipients() ([]string, error) {
 	return all, err
 }
 
+// Found tells whether there is an identity, of whatever kind, where it was looked for.
+func (i *Identities) Found() bool {
+	i.load()
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return !i.found.empty()
+}
+
 func (i *Identities) searched() []string {
 	if len(i.told) == 0 {
 		return []string{"nowhere: no identity file was named"}

@@ -139,8 +139,10 @@ func (v Vault) Sealed(host string) bool {
 }
 
 // OnHost is what to run on a host whose keys nobody else can open.
-func OnHost(host string) string {
-	return "only " + host + " can open it: on " + host + ", in a clone of the repository: wgkeys push " + host + " --host " + host + " -i /etc/ssh/ssh_host_ed25519_key"
+func OnHost(host string) string { return onHost(host, "push "+host+" --host "+host) }
+
+func onHost(host, verb string) string {
+	return "only " + host + " can open it: on " + host + ", in a clone of the repository: wgkeys " + verb + " -i /etc/ssh/ssh_host_ed25519_key"
 }
 
 func (v Vault) onlyPath(host string) string { return filepath.Join(v.Dir, host, onlyFile) }

@@ -50,6 +50,7 @@ type Rekey struct {
 	IDs   *Identities
 	Now   time.Time                // when a file without metadata begins to be of an age
 	Want  func(Name) (Half, error) // what a file has to hold
+	Hosts []string                 // where an earlier rekey may have left temporary files, besides those of stale files
 	Step  func(done, all int)      // hears of progress, in any order; may be nil
 	Left  func(Stale, error)       // hears of sealed files that only their hosts can encrypt again
 	lists *Lists
@@ -103,14 +104,14 @@ func (v Vault) outdated(lists *Lists, host string) (all []Stale, err error) {
 // there is an error. A file that was changed by somebody else in the meantime is
 // left as it is, and is an error.
 func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error) {
-	if len(stale) == 0 {
-		return nil, nil
-	}
 	unlock, err := r.Vault.lock()
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	if err := r.sweep(stale); err != nil || len(stale) == 0 {
+		return nil, err
+	}
 	r.lists, r.all, r.slow = r.Vault.Lists(), 2*len(stale), !r.Vault.flushes()
 	if err := r.agree(stale); err != nil {
 		return nil, err
@@ -141,11 +142,24 @@ func (r *Rekey) agree(stale []Stale) error {
 		if _, _, err := r.lists.labelled(s.Host); err != nil {
 			return err
 		}
-		dir := filepath.Join(r.Vault.Dir, s.Host)
+		last = s.Host
+	}
+	return nil
+}
+
+// sweep removes what an earlier rekey that was killed has left: it may be encrypted
+// to somebody who is out of the lists again.
+func (r *Rekey) sweep(stale []Stale) error {
+	hosts := slices.Clone(r.Hosts)
+	for _, s := range stale {
+		hosts = append(hosts, s.Host)
+	}
+	slices.Sort(hosts)
+	for _, host := range slices.Compact(hosts) {
+		dir := filepath.Join(r.Vault.Dir, host)
 		if err := r.Vault.Seen.Sweep(r.Vault.repository(), dir, isVaultFile); err != nil {
 			return fault.Wrap(err, "cannot remove what an earlier rekey has left in", dir, "ls -la "+dir)
 		}
-		last = s.Host
 	}
 	return nil
 }
@@ -168,6 +182,9 @@ func (r *Rekey) openAll(ctx context.Context, stale []Stale) ([]openFile, error) 
 		err := r.open(&stale[i], &open[i])
 		if errors.Is(err, ErrNoIdentity) && stale[i].Sealed {
 			open[i].size = 0
+			if f, ok := err.(*fault.Fault); ok {
+				f.Hint = onHost(stale[i].Host, "rekey "+stale[i].Host)
+			}
 			r.left(stale[i], err)
 			return nil
 		}

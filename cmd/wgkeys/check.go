@@ -83,6 +83,9 @@ func (r *repo) findings(e *env) ([]finding, error) {
 	if len(e.cli.StringSlice("identity")) > 0 {
 		c.ids = e.identities()
 		defer e.warnLoose(c.ids)
+		if err := r.prepareAll(c.ids); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.tunnels(names); err != nil {
 		return nil, err

@@ -91,6 +91,28 @@ func (h *hostCheck) open(file string, public keyring.PublicKey) {
 	}
 }
 
+// prepareAll has a hardware key open all files at once, where there is one.
+func (r *repo) prepareAll(ids *vault.Identities) error {
+	if !ids.MayAsk() {
+		return nil
+	}
+	hosts, err := r.vault.Hosts()
+	if err != nil {
+		return err
+	}
+	var all []vault.Name
+	for _, host := range hosts {
+		files, err := r.vault.List(host)
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			all = append(all, vault.Name{Host: host, File: file})
+		}
+	}
+	return r.vault.Prepare(ids, all)
+}
+
 // rotation finds one that is not over, and how far it is.
 func (h *hostCheck) rotation(err error) {
 	r := h.change

@@ -213,11 +213,26 @@ func (g *generator) seal(host, file string) (keyring.PublicKey, error) {
 // psks makes the preshared keys that the tunnel file asks for between the
 // hosts and their peers.
 func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
-	for _, pair := range t.PSKPairs() {
-		if slices.Contains(hosts, pair[0]) || slices.Contains(hosts, pair[1]) {
-			if err := g.psk(pair[0], pair[1]); err != nil {
-				return err
-			}
+	pairs := slices.DeleteFunc(t.PSKPairs(), func(p [2]string) bool { return !slices.Contains(hosts, p[0]) && !slices.Contains(hosts, p[1]) })
+	// What is to be opened for its other half a hardware key is asked for at once.
+	var open []vault.Name
+	for _, pair := range pairs {
+		mine, other, err := g.repo.halves(g.tunnel, pair[0], pair[1])
+		switch {
+		case err != nil:
+			return err
+		case mine.err == nil && other.missing():
+			open = append(open, vault.Name{Host: mine.host, File: mine.file})
+		case mine.missing() && other.err == nil:
+			open = append(open, vault.Name{Host: other.host, File: other.file})
+		}
+	}
+	if err := g.repo.vault.Prepare(g.ids, open); err != nil {
+		return err
+	}
+	for _, pair := range pairs {
+		if err := g.psk(pair[0], pair[1]); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -48,7 +48,7 @@ func doInit(e *env) error {
 		e.ui.say("%s is a repository already; nothing was changed", dir)
 		return sweepInit(dir)
 	}
-	recipients, err := e.ownRecipients(!e.cli.Bool("classic"))
+	recipients, err := e.ownRecipients(dir, !e.cli.Bool("classic"))
 	if err != nil {
 		return err
 	}
@@ -66,13 +66,22 @@ func doInit(e *env) error {
 }
 
 // ownRecipients are those of the user's identity; where there is none it is
-// made.
-func (e *env) ownRecipients(postQuantum bool) ([]string, error) {
+// made. Of one that does not tell its recipient the user has to write it to the list
+// himself: an identity of another kind beside it would not be his choice.
+func (e *env) ownRecipients(dir string, postQuantum bool) ([]string, error) {
 	ids := e.identities()
 	all, err := ids.Recipients()
 	e.warnLoose(ids)
 	if err != nil && !errors.Is(err, vault.ErrNoIdentity) {
 		return nil, err
+	}
+	if len(all) == 0 && ids.Found() {
+		list := filepath.Join(dir, "vault", "recipients.txt")
+		if _, err := os.Stat(list); err == nil {
+			return nil, nil
+		}
+		return nil, fault.New("cannot tell the recipient of your identity", "", "it is an SSH key, a plugin's, or under a passphrase; nothing was made",
+			"write its recipient (ssh-keygen -y -f KEY, or age1...) to "+list+", then wgkeys init "+dir)
 	}
 	if len(all) == 0 {
 		return e.newIdentity(postQuantum)

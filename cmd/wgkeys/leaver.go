@@ -41,7 +41,7 @@ func (r *repo) leaver(e *env, who string) (*leaver, error) {
 	if err != nil {
 		return nil, fault.New("no history of", r.dir, "it is not in git: nobody knows what was encrypted to whom before", "git init "+r.dir)
 	}
-	if err := git.History(e.ctx, top, maxVaultFile, isVaultFile, past.blob); err != nil {
+	if err := git.History(e.ctx, top, maxVaultFile, past.blob); err != nil {
 		return nil, err
 	}
 	l := &leaver{name: who}
@@ -61,7 +61,7 @@ type past struct {
 }
 
 func isVaultFile(path string) bool {
-	return strings.HasSuffix(path, ".key.age") || strings.HasSuffix(path, ".psk.age") || isRecipients(path)
+	return strings.HasSuffix(path, ".key.age") || strings.HasSuffix(path, ".psk.age")
 }
 
 func isRecipients(path string) bool {
@@ -73,8 +73,9 @@ func (p *past) present(r *repo) error {
 	return r.eachMeta(func(_, _ string, m vault.Meta) { p.meta(m) })
 }
 
-// blob reads one version of a file. What was made by stock age does not tell to
-// whom. A file that is none is passed over.
+// blob reads one version of a file. Git names a blob by one path of several, so any
+// file may be a vault file: what is in it tells. What was made by stock age does not
+// tell to whom. A file that is none is passed over.
 func (p *past) blob(b git.Blob) error {
 	if isRecipients(b.Path) {
 		p.named = append(p.named, vault.RecipientsIn(b.Path, b.Text)...)
@@ -83,7 +84,7 @@ func (p *past) blob(b git.Blob) error {
 	switch m, err := vault.ReadMeta(b.Path, b.Text); {
 	case err == nil:
 		p.meta(m)
-	case errors.Is(err, vault.ErrNoMeta) && !slices.Contains(p.silent, b.Path):
+	case errors.Is(err, vault.ErrNoMeta) && isVaultFile(b.Path) && !slices.Contains(p.silent, b.Path):
 		p.silent = append(p.silent, b.Path)
 	}
 	return nil

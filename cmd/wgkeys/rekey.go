@@ -64,19 +64,19 @@ func doRekey(e *env) error {
 	defer e.warnLoose(ids)
 	step, end := e.ui.progress("encrypting again")
 	var left []error
-	job := &vault.Rekey{Vault: r.vault, IDs: ids, Now: time.Now(), Want: r.wantHalf, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
+	job := &vault.Rekey{Vault: r.vault, IDs: ids, Now: time.Now(), Hosts: hosts, Want: r.wantHalf, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
 	did, err := job.Run(e.ctx, stale)
 	end()
 	told := e.rekeyed(r, did, "encrypted again")
 	e.warnShutOut(r, ids, did)
 	err = r.commit(e, "rekey", changesOf(did), errors.Join(err, told))
-	if len(left) > 0 && err == nil {
-		return &exitError{exitSome, errors.Join(left...)}
+	if err != nil && len(did) == 0 {
+		return errors.Join(append(left, err)...)
 	}
-	if len(did) > 0 && err != nil {
+	if err = errors.Join(append(left, err)...); err != nil {
 		return &exitError{exitSome, err}
 	}
-	return err
+	return nil
 }
 
 // rekeyHosts are the hosts named, or all that have a folder in the vault.

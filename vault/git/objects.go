@@ -37,13 +37,13 @@ func Staged(ctx context.Context, dir string, limit int, do func(Blob) error) err
 			fmt.Fprintf(&names, "%s %s\n", f[3], strings.ReplaceAll(fields[i+1], "\n", "\ufffd"))
 		}
 	}
-	return blobs(ctx, dir, &names, limit, nil, do)
+	return blobs(ctx, dir, &names, limit, do)
 }
 
 // History calls do with each blob of at most limit bytes that a branch, a tag or
-// the stash reaches, whose path want accepts. It fails where the history is cut
-// short, for then it does not know.
-func History(ctx context.Context, dir string, limit int, want func(path string) bool, do func(Blob) error) error {
+// the stash reaches. It fails where the history is cut short, for then it does not
+// know.
+func History(ctx context.Context, dir string, limit int, do func(Blob) error) error {
 	out, err := run(ctx, dir, nil, "rev-parse", "--is-shallow-repository")
 	if err != nil {
 		return err
@@ -55,12 +55,12 @@ func History(ctx context.Context, dir string, limit int, want func(path string) 
 	if err != nil {
 		return err
 	}
-	return blobs(ctx, dir, bytes.NewReader(out), limit, want, do)
+	return blobs(ctx, dir, bytes.NewReader(out), limit, do)
 }
 
 // blobs calls do with those of the objects that are blobs. A line of objects is
 // "ID" or "ID NAME".
-func blobs(ctx context.Context, dir string, objects io.Reader, limit int, want func(path string) bool, do func(Blob) error) error {
+func blobs(ctx context.Context, dir string, objects io.Reader, limit int, do func(Blob) error) error {
 	out, err := run(ctx, dir, objects, "cat-file", "--batch-check=%(objecttype) %(objectsize) %(objectname) %(rest)")
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func blobs(ctx context.Context, dir string, objects io.Reader, limit int, want f
 		if len(f) < 4 || f[0] != "blob" {
 			continue
 		}
-		if size, err := strconv.Atoi(f[1]); err != nil || size > limit || want != nil && !want(f[3]) {
+		if size, err := strconv.Atoi(f[1]); err != nil || size > limit {
 			continue
 		}
 		ids.WriteString(f[2] + "\n")
