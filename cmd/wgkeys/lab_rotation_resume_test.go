@@ -69,7 +69,7 @@ func rotationStolenWithNext(t *testing.T, u *users) {
 // the key that turns out to be stolen. The watch does not keep the old key good.
 func rotationStolenWhileWatched(t *testing.T, u *users) {
 	stolen, next := u.pub("basalt"), mustKey(t)
-	u.must(u.shale, fmt.Sprintf(`echo '{"protocol":1,"do":"watch","tunnel":"wg0","host":"basalt","key_file":"/etc/wireguard/wg0.key",
+	u.must(u.shale, fmt.Sprintf(`echo '{"protocol":2,"do":"watch","tunnel":"wg0","host":"basalt","key_file":"/etc/wireguard/wg0.key",
 		"old":%q,"next":%q,"within":60000000000}' | wgkeys turn | grep -v fault`, stolen, next))
 	begin := time.Now()
 	u.must(u.basalt, "wgkeys rotate -y --now basalt")

@@ -3,7 +3,10 @@ package rotate
 import (
 	"context"
 	"crypto/rand"
+	"sync"
 	"time"
+
+	"wgkeys/keyring/fault"
 )
 
 // claimFor is for how long a controller has a host to itself: from the moment
@@ -15,28 +18,34 @@ const claimFor = 20 * time.Second
 // claim has the host refuse every other run until keep is called, and claimFor
 // after that. Two controllers with the same next key, in two clones of the
 // repository, would else end each other's watchers, and one of them would switch
-// with nobody there to follow.
-func (r *Rotation) claim(ctx context.Context) (keep func(), err error) {
+// with nobody there to follow. Another run may have come and gone since the survey:
+// then nothing of it is true any more.
+func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error) {
 	r.run = rand.Text()
-	if err := r.claimWithin(ctx, claimFor); err != nil {
+	a, err := r.claimWithin(ctx, claimFor)
+	if err == nil && a.Live.PublicKey != s.Live() {
+		err = fault.New("the key was replaced by somebody else meanwhile, on host", r.Host.Host, "nothing was changed by this run",
+			"git pull, then wgkeys rotate "+r.Host.Host)
+	}
+	if err != nil {
+		r.unclaim(context.WithoutCancel(ctx)) // the answer may be all that was lost
 		return nil, err
 	}
-	done := make(chan struct{})
-	go func() {
+	ctx, stop := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	group.Go(func() {
 		tick := time.NewTicker(claimFor / 4)
 		defer tick.Stop()
 		for {
 			select {
-			case <-done:
-				return
 			case <-ctx.Done():
 				return
 			case <-tick.C:
 				r.claimWithin(ctx, claimFor) // the switch tells whether it was in vain
 			}
 		}
-	}()
-	return func() { close(done) }, nil
+	})
+	return func() { stop(); group.Wait() }, nil
 }
 
 // unclaim gives the host back. One that cannot be reached is free a little later.
@@ -46,7 +55,6 @@ func (r *Rotation) unclaim(ctx context.Context) {
 	r.claimWithin(ctx, 0)
 }
 
-func (r *Rotation) claimWithin(ctx context.Context, within time.Duration) error {
-	_, err := r.Host.ask(ctx, Request{Do: DoClaim, Tunnel: r.Tunnel, Run: r.run, Within: within})
-	return err
+func (r *Rotation) claimWithin(ctx context.Context, within time.Duration) (Answer, error) {
+	return r.Host.ask(ctx, Request{Do: DoClaim, Tunnel: r.Tunnel, KeyFile: r.Host.KeyFile, Run: r.run, Within: within})
 }

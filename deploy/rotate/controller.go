@@ -46,7 +46,7 @@ type Event struct {
 // host already.
 func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) error {
 	var unused keyring.PublicKey
-	keep, err := r.claim(ctx)
+	keep, err := r.claim(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (s *Survey) names(r *Rotation, keys []keyring.PublicKey) string {
 
 func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) error {
 	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
-		_, err := p.ask(ctx, Request{Do: DoWatch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next,
+		_, err := p.ask(ctx, Request{Do: DoWatch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next, Run: r.run,
 			KeyFile: p.KeyFile, Within: r.patience(), Hold: !r.NoHold && s.peers[i].CanHold})
 		return err
 	})
@@ -159,7 +159,7 @@ func (r *Rotation) end(ctx context.Context, old, next keyring.PublicKey) error {
 	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
-		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next})
+		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next, Run: r.run})
 		if err == nil || old.IsZero() {
 			return nil
 		}

@@ -20,7 +20,7 @@ func turnWith(before *Record, switched, outcome Answer) (asked []string, err err
 		case DoSwitch:
 			return switched, nil
 		case DoClaim:
-			return Answer{Protocol: Protocol}, nil
+			return Answer{Protocol: Protocol, Live: Live{PublicKey: old}}, nil
 		}
 		return outcome, nil
 	}

@@ -63,6 +63,7 @@ type Record struct {
 	Host     string            `json:"host"` // whose key it is
 	Old      keyring.PublicKey `json:"old"`
 	Next     keyring.PublicKey `json:"next"`
+	Run      string            `json:"run,omitempty"` // of the controller
 	Phase    Phase             `json:"phase"`
 	Why      string            `json:"why,omitempty"`  // it went back, or what could not be done
 	Hold     bool              `json:"hold,omitempty"` // hold packets

@@ -43,7 +43,8 @@ func (s *Survey) CannotHold(r *Rotation) []string {
 // earlier run for the same key has left.
 func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 	until, told := time.Now().Add(r.patience()+linger+DeadMan), ""
-	for again := false; ; again = true {
+	var before *Survey
+	for {
 		s, err := r.look(ctx)
 		if err != nil {
 			return nil, err
@@ -59,11 +60,10 @@ func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 			r.report("look", "%s; waiting for its end", text)
 			told = text
 		}
-		// What is armed now was armed after a claim, if by a run that goes on: the next
-		// look at the host tells of that.
-		if again {
-			r.endLeft(ctx, s)
+		if before != nil {
+			r.endLeft(ctx, before, s)
 		}
+		before = s
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -75,7 +75,7 @@ func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 	s := &Survey{peers: make([]Answer, len(r.Peers))}
 	err := r.all(ctx, func(ctx context.Context, i int, p Party) error {
-		a, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Hold: true})
+		a, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Hold: !r.NoHold})
 		if i < 0 {
 			s.host = a
 		} else {
@@ -93,17 +93,18 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 // endLeft ends the watches of an earlier run for the same key, which was lost
 // before it could: the watchers alone would wait for up to a minute. Where the
 // host itself takes no part, and no other run is about to have it do so, it stays
-// with the key that it has.
-func (r *Rotation) endLeft(ctx context.Context, s *Survey) {
+// with the key that it has. A run claims the host before it arms a watch, so one
+// that was armed before this look at the host belongs to nobody if there is no claim.
+func (r *Rotation) endLeft(ctx context.Context, before, s *Survey) {
 	if s.host.Claimed || s.host.Record != nil && !s.host.Record.Over() {
 		return
 	}
 	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
-		left := s.peers[i].Record
-		if left == nil || left.Over() || left.Switch || left.Next != r.Next {
+		was, left := before.peers[i].Record, s.peers[i].Record
+		if left == nil || left.Over() || left.Switch || left.Next != r.Next || was == nil || was.Run != left.Run || was.Since != left.Since {
 			return nil
 		}
-		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Next: r.Next})
+		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Next: r.Next, Run: left.Run})
 		return err
 	})
 }
@@ -181,7 +182,7 @@ func (r *Rotation) Sessions(ctx context.Context, s *Survey) error {
 		return err
 	})
 	if err == nil {
-		s.host, err = r.Host.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: r.Host.KeyFile, Peers: dead})
+		s.host, err = r.Host.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: r.Host.KeyFile, Hold: !r.NoHold, Peers: dead})
 	}
 	if err != nil {
 		return err

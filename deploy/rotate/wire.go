@@ -10,12 +10,12 @@ import (
 // Protocol is the version of what controller and host say to each other: one
 // [Request] and one [Answer], in JSON, for each run of "wgkeys turn" on the host.
 // Neither holds a secret.
-const Protocol = 1
+const Protocol = 2
 
 // What a host can be asked to do.
 const (
 	DoLook    = "look"    // tell how things stand
-	DoClaim   = "claim"   // have the host to oneself, for Within; for no time: no more
+	DoClaim   = "claim"   // have the host to oneself, for Within, and tell how things stand; for no time: no more
 	DoMake    = "make"    // make the next key on the host itself
 	DoWatch   = "watch"   // stage the next key of a peer and wait for it
 	DoSwitch  = "switch"  // change the own key to the next one
@@ -35,7 +35,7 @@ type Request struct {
 	Old      keyring.PublicKey `json:"old,omitzero"`       // the key that is in use
 	Next     keyring.PublicKey `json:"next,omitzero"`      // the key to come
 	KeyFile  string            `json:"key_file,omitempty"` // of the host's private key
-	Run      string            `json:"run,omitempty"`      // claim and switch: names the run of the controller
+	Run      string            `json:"run,omitempty"`      // the controller's; end: of the watch that is to end
 	Within   time.Duration     `json:"within,omitempty"`   // watch: how long to wait for the switch; switch now: how long before it
 	Hold     bool              `json:"hold,omitempty"`     // hold packets; look: tell whether they can be held
 	Now      bool              `json:"now,omitempty"`      // switch without proof

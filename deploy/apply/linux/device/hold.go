@@ -24,9 +24,12 @@ const (
 	heldMost = 50_000
 
 	// least is how many packets are let go each millisecond, or faster than they came
-	// by the factor hasten: the network and the other end have to keep up.
+	// by the factor hasten: the network and the other end have to keep up. A program
+	// that was stopped by what is held sends more again when it goes: by the factor grow
+	// each millisecond it goes faster, so that it comes to an end.
 	least  = 16
 	hasten = 1.5
+	grow   = 1 + 1./128
 )
 
 // holdSocket is where the device of interface name takes requests to hold packets.
@@ -72,7 +75,10 @@ type gate struct {
 	holders int
 	held    [][]byte
 	begun   time.Time // when the first holder came
-	portion int       // packets let go each millisecond
+	before  int       // packets that were there then
+	rate    float64   // packets let go each millisecond
+	due     float64   // that may go still
+	last    time.Time // when some went
 }
 
 // Read implements [tun.Device]. While there are packets held it reads with a
@@ -130,17 +136,32 @@ func (g *gate) letGo(bufs [][]byte, sizes []int, offset int) int {
 		g.until(time.Time{}) // open will wake us
 		return 0
 	}
-	n := min(len(g.held), len(bufs), g.portion)
+	n := min(len(g.held), len(bufs), g.mayGo())
 	for i, p := range g.held[:n] {
 		sizes[i] = copy(bufs[i][offset:], p)
 	}
-	if g.held = g.held[n:]; len(g.held) == 0 {
+	g.due -= float64(n)
+	switch g.held = g.held[n:]; {
+	case len(g.held) == 0:
 		g.held = nil
 		g.until(time.Time{})
-	} else {
+	case g.due >= 1: // more than one Read takes
+		g.until(time.Now())
+	default:
 		g.until(time.Now().Add(time.Millisecond))
 	}
 	return n
+}
+
+// mayGo is how many packets may go by now: one at least. A device that was kept from
+// running does not make good for all of it at once.
+func (g *gate) mayGo() int {
+	now := time.Now()
+	ms := min(float64(now.Sub(g.last))/float64(time.Millisecond), 8)
+	g.last = now
+	g.rate *= math.Pow(grow, ms)
+	g.due += g.rate * ms
+	return max(1, int(g.due))
 }
 
 // until sets when a Read ends that finds nothing to read.
@@ -150,7 +171,7 @@ func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.holders++; g.holders == 1 {
-		g.begun = time.Now()
+		g.begun, g.before = time.Now(), len(g.held)
 	}
 }
 
@@ -159,7 +180,7 @@ func (g *gate) open() {
 	defer g.mu.Unlock()
 	if g.holders--; g.holders == 0 {
 		ms := max(1, float64(time.Since(g.begun))/float64(time.Millisecond))
-		g.portion = max(least, int(math.Ceil(hasten*float64(len(g.held))/ms)))
+		g.rate, g.due, g.last = max(least, hasten*float64(max(0, len(g.held)-g.before))/ms), least, time.Now()
 		g.until(time.Now())
 	}
 }

@@ -143,3 +143,35 @@ func TestHoldEnds(t *testing.T) {
 		t.Errorf("without a device: %v", err)
 	}
 }
+
+// TestHoldIsOver: a sender that waits for answers, as TCP does, is stopped by a hold
+// and sends as fast as it may afterwards. What is held comes to an end all the same.
+func TestHoldIsOver(t *testing.T) {
+	p := newPipe(t)
+	g := &gate{Device: p}
+	heard := hear(g)
+	const window = 200
+	send := func() {
+		if _, err := p.in.Write(make([]byte, 8)); err != nil {
+			t.Error(err)
+		}
+	}
+	g.shut()
+	for range window {
+		send()
+	}
+	time.Sleep(100 * time.Millisecond)
+	g.open()
+	left := func() int {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return len(g.held)
+	}
+	for n := 0; left() > 0; n++ {
+		if n == 1_000_000 {
+			t.Fatalf("%d packets are held after a million", left())
+		}
+		<-heard
+		send()
+	}
+}

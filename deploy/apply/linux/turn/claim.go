@@ -40,6 +40,9 @@ func take(q rotate.Request) error {
 	if err := f.refuse(q); err != nil {
 		return err
 	}
+	if q.Within == 0 && f.Run != q.Run {
+		return nil // it is not this run's to give back
+	}
 	f.Run, f.Until = q.Run, apply.Uptime()+q.Within
 	text, err := json.Marshal(f.claim)
 	if err == nil {
@@ -62,6 +65,20 @@ func unclaimed(q rotate.Request) error {
 	}
 	defer f.Close()
 	return f.refuse(q)
+}
+
+// mine refuses where the run of q has not claimed the host, or its claim has lapsed:
+// another run may have ended its watchers since.
+func mine(q rotate.Request) error {
+	f, err := openClaim(q.Tunnel, os.O_RDWR)
+	if err == nil {
+		defer f.Close()
+		if f.Run == q.Run && f.Until > apply.Uptime() {
+			return nil
+		}
+	}
+	return fault.New("the peers may not be ready any more for a new key of tunnel", q.Tunnel, "it took too long to reach all of them; nothing was changed",
+		"wgkeys rotate "+q.Host)
 }
 
 // A claimFile is a claim while it is locked.

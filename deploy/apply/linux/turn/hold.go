@@ -28,7 +28,7 @@ func canHold(link string) bool {
 		h.End()
 		return true
 	}
-	q, err := tryQueue(link)
+	q, err := tryQueue(link, tryTable(link))
 	if err != nil {
 		return false
 	}

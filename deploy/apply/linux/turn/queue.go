@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -61,10 +63,13 @@ const (
 	// by the factor hasten. The path between the hosts and their processors bear what
 	// they carry anyway and not much more; the kernel encrypts and decrypts in queues of
 	// 1024 (MAX_QUEUED_PACKETS) and drops what comes on top without counting it; and one
-	// packet here may be 64 there (GSO). letGo is for how long at most.
+	// packet here may be 64 there (GSO). A program that was stopped by what is held sends
+	// more again when it goes: by the factor grow each millisecond it goes faster, so
+	// that it comes to an end. letGo is for how long at most.
 	leastPackets = 16
 	leastBytes   = 24_000
 	hasten       = 1.5
+	grow         = 1 + 1./128
 	letGo        = 2 * time.Second
 
 	firstQueue = 30567 // as good as any: 0x7767, "wg"
@@ -74,9 +79,15 @@ func holdTable(link string) *nftables.Table {
 	return &nftables.Table{Name: "wgkeys-hold-" + link, Family: nftables.TableFamilyINet}
 }
 
+// tryTable is for who only looks whether packets can be held: a hold that begins at
+// that moment keeps its own.
+func tryTable(link string) *nftables.Table {
+	return &nftables.Table{Name: fmt.Sprintf("wgkeys-try-%s-%d", link, os.Getpid()), Family: nftables.TableFamilyINet}
+}
+
 // newQueue makes everything ready. It fails where the kernel cannot hold packets.
 func newQueue(link string) (*queue, error) {
-	q, err := tryQueue(link)
+	q, err := tryQueue(link, holdTable(link))
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +102,7 @@ func newQueue(link string) (*queue, error) {
 // tryQueue opens the queue and proves that the kernel knows the rule, without a
 // chain that packets pass: when a chain is taken away the kernel drops what waits
 // in any queue, another program's too (nf_queue_nf_hook_drop).
-func tryQueue(link string) (*queue, error) {
+func tryQueue(link string, table *nftables.Table) (*queue, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return nil, err
@@ -104,7 +115,7 @@ func tryQueue(link string) (*queue, error) {
 		}
 	}
 	if err == nil {
-		err = q.prepare()
+		err = q.prepare(table)
 	}
 	if err != nil {
 		q.close()
@@ -138,12 +149,12 @@ func (q *queue) header() []byte {
 }
 
 // prepare makes the table, and the rule where no packet comes.
-func (q *queue) prepare() error {
+func (q *queue) prepare(table *nftables.Table) error {
 	nft, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	q.table = holdTable(q.link)
+	q.table = table
 	nft.AddTable(q.table) // so that the deletion finds one
 	nft.DelTable(q.table)
 	nft.AddTable(q.table)
@@ -240,13 +251,14 @@ func (q *queue) end() error {
 		removed = make(chan error, 1)
 		go func() { removed <- q.removeRule() }()
 	}
-	for end := time.Now().Add(letGo); time.Now().Before(end) && len(removed) == 0; time.Sleep(time.Millisecond) {
-		held := q.snapshot()
+	last := time.Now()
+	for end := last.Add(letGo); last.Before(end) && len(removed) == 0; time.Sleep(time.Millisecond) {
+		held, now := q.snapshot(), time.Now()
 		if id < len(held) {
-			id = p.next(id, held)
+			id = p.next(id, held, now.Sub(last))
 			q.accept(uint32(id)) // what fails here the last ones make good
 		}
-		if id == len(held) && removed == nil {
+		if last = now; id == len(held) && removed == nil {
 			remove()
 		}
 	}
@@ -268,27 +280,41 @@ func (q *queue) snapshot() []int {
 }
 
 // A pace is how fast packets are let go.
-type pace struct{ packets, bytes float64 } // a millisecond
+type pace struct {
+	packets, bytes float64 // a millisecond
+	due            float64 // packets that may go still, and bytes
+	dueBytes       float64
+}
 
 // pace is that at which packets came in so long a time, and somewhat more.
-func (q *queue) pace(in time.Duration) pace {
+func (q *queue) pace(in time.Duration) *pace {
 	held, ms := q.snapshot(), max(1, float64(in)/float64(time.Millisecond))
-	p := pace{leastPackets, leastBytes}
+	p := &pace{packets: leastPackets, bytes: leastBytes}
 	if n := len(held); n > 0 {
 		p.packets, p.bytes = max(p.packets, hasten*float64(n)/ms), max(p.bytes, hasten*float64(held[n-1])/ms)
 	}
 	return p
 }
 
-// next returns the number of the last packet that may go in the next millisecond,
-// after the one numbered id: one at least. There are more.
-func (p pace) next(id int, held []int) int {
+// next returns the number of the last packet that may go now, after the one
+// numbered id, so long after that: one at least. There are more. A program that was
+// kept from running does not make good for all of it at once.
+func (p *pace) next(id int, held []int, after time.Duration) int {
+	ms := min(max(1, float64(after)/float64(time.Millisecond)), 8)
+	faster := math.Pow(grow, ms)
+	p.packets, p.bytes = p.packets*faster, p.bytes*faster
+	p.due, p.dueBytes = p.due+p.packets*ms, p.dueBytes+p.bytes*ms
 	gone := 0
 	if id > 0 {
 		gone = held[id-1]
 	}
-	fit, _ := slices.BinarySearch(held, gone+int(p.bytes)+1)
-	return min(max(fit, id+1), id+int(p.packets), len(held))
+	fit, _ := slices.BinarySearch(held, gone+int(p.dueBytes)+1)
+	to := min(max(fit, id+1), max(id+int(p.due), id+1), len(held))
+	p.due, p.dueBytes = max(0, p.due-float64(to-id)), max(0, p.dueBytes-float64(held[to-1]-gone))
+	if to == len(held) { // what is left of it is not for those that come later
+		p.due, p.dueBytes = 0, 0
+	}
+	return to
 }
 
 // accept lets the packets up to a number go.

@@ -59,7 +59,7 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	case rotate.DoLook:
 		return look(q, a)
 	case rotate.DoClaim:
-		return take(q)
+		return claimed(q, a)
 	case rotate.DoMake:
 		return makeKey(q, a)
 	case rotate.DoWatch:
@@ -124,6 +124,28 @@ func look(q rotate.Request, a *rotate.Answer) error {
 		a.CanHold = canHold(q.Tunnel)
 	}
 	a.Clock = time.Now()
+	return err
+}
+
+// claimed claims the host, and tells which key it uses: what was known of it from
+// before the claim may be true no more.
+func claimed(q rotate.Request, a *rotate.Answer) error {
+	if q.Within > 0 {
+		if err := UnderWay(q.Tunnel); err != nil {
+			return err
+		}
+	}
+	if err := take(q); err != nil {
+		return err
+	}
+	d, err := openDevice(q.Tunnel, q.KeyFile)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if a.Live, err = d.Look(); errors.Is(err, fs.ErrNotExist) {
+		return nil // not up
+	}
 	return err
 }
 
@@ -208,7 +230,7 @@ func watch(ctx context.Context, q rotate.Request) error {
 	}
 	defer unlock()
 	now := apply.Uptime()
-	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, KeyFile: q.KeyFile,
+	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, Run: q.Run, KeyFile: q.KeyFile,
 		Phase: rotate.Armed, Since: now, Deadline: now + q.Within, Hold: q.Hold}
 	p, err := open(r)
 	if err != nil {
@@ -252,8 +274,10 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 		return err
 	}
 	defer unlock()
-	if err := unclaimed(q); err != nil && !q.Now { // a stolen key does not wait
-		return err
+	if !q.Now { // a stolen key does not wait
+		if err := mine(q); err != nil {
+			return err
+		}
 	}
 	// A rename would replace the link and leave the old key where it leads to.
 	if info, err := os.Lstat(q.KeyFile); err == nil && !info.Mode().IsRegular() {
@@ -277,7 +301,7 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 		return err
 	}
 	if q.Within = 0; q.Run != "" {
-		take(q) // gives it back: from here on the record keeps others away
+		return take(q) // gives it back: from here on the record keeps others away
 	}
 	return nil
 }
@@ -287,6 +311,9 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 // the host began anew, the next key takes the old one's place here.
 func end(ctx context.Context, q rotate.Request) error {
 	r, err := readRecord(q.Tunnel)
+	if err == nil && r != nil && q.Old.IsZero() && r.Run != q.Run {
+		return nil // a watch of another run, which goes on
+	}
 	if err == nil && r != nil && r.Next == q.Next && !r.Switch {
 		if err = endWatch(ctx, q, r, 15*time.Second); err == nil {
 			r, err = readRecord(q.Tunnel)
