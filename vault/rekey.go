@@ -259,6 +259,7 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 	}
 	defer r.files.Close()
 	staged, swapped := make([]bool, len(stale)), make([]bool, len(stale))
+	flushed := flushMeanwhile(dir)
 	err = each(ctx, writers, len(stale), func(i int) error {
 		defer r.step()
 		if open[i].size == 0 {
@@ -268,10 +269,14 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 		staged[i] = err == nil
 		return err
 	})
+	unsafe := flushed()
 	if !slices.Contains(staged, true) {
 		return nil, err
 	}
-	if unsafe := flush(dir, "wgkeys rekey"); unsafe != nil {
+	if unsafe == nil {
+		unsafe = flush(dir, "wgkeys rekey")
+	}
+	if unsafe != nil {
 		err = errors.Join(err, unsafe)
 	} else {
 		err = errors.Join(err, each(context.Background(), writers, len(stale), func(i int) error {
