@@ -148,6 +148,14 @@ func (v Vault) Hosts() ([]string, error) {
 	})
 }
 
+// Holds tells whether path is that of a vault file: where [Vault.Hosts] and [Vault.List]
+// find it.
+func (v Vault) Holds(path string) bool {
+	dir, name := filepath.Split(path)
+	above, host := filepath.Split(filepath.Clean(dir))
+	return filepath.Clean(above) == filepath.Clean(v.Dir) && keyring.CheckHost(host) == nil && isVaultFile(name)
+}
+
 // List returns the files in host's folder, named as on the host, sorted.
 func (v Vault) List(host string) ([]string, error) {
 	if err := checkHost(host); err != nil {

@@ -47,6 +47,9 @@ func doCheck(e *env) error {
 		return usage("cannot annotate for", format, "the forms are "+strings.Join(slices.Sorted(maps.Keys(annotators)), " and ")+", and not with --json",
 			"wgkeys check --annotate github")
 	}
+	if err := e.oneSearch(); err != nil {
+		return err
+	}
 	r, err := e.repo()
 	if err != nil {
 		return err
@@ -62,6 +65,35 @@ func doCheck(e *env) error {
 		return &exitError{code: exitFindings}
 	}
 	return nil
+}
+
+// oneSearch refuses flags of which all but one would be passed over: what was not
+// looked at would count as good.
+func (e *env) oneSearch() error {
+	if err := e.namesLeaver(); err != nil {
+		return err
+	}
+	var given []string
+	for _, name := range []string{"staged", "leaver", "history"} {
+		if e.cli.Bool(name) || name == "leaver" && e.cli.IsSet(name) {
+			given = append(given, "--"+name)
+		}
+	}
+	if len(given) > 0 && e.cli.String("tunnel") != "" {
+		given = append(given, "-t")
+	}
+	if len(given) < 2 {
+		return nil
+	}
+	why := "each looks for something else; one at a time"
+	if given[1] == "-t" {
+		why = "it looks at all tunnels"
+	}
+	hint := "wgkeys check " + given[0]
+	if given[0] == "--leaver" {
+		hint += " " + quoted(e.cli.String("leaver"))
+	}
+	return usage("cannot go together:", strings.Join(given, " and "), why, hint)
 }
 
 // findings are those of what was asked for.
@@ -284,6 +316,7 @@ func (c *checker) strangers() error {
 		c.found = append(c.found, r.found...)
 	}
 	c.passedOver()
+	c.misplaced()
 	return errors.Join(append(errs, c.publicStrangers(named, inTunnel))...)
 }
 
@@ -308,6 +341,30 @@ func (c *checker) passedOver() {
 			c.add(f, path, 0, "rekey passes over the keys in %q, which %s", c.relative(path), why)
 		}
 	}
+}
+
+// misplaced finds vault files where no verb looks for them, in folders of hosts and
+// beside them: rekey would leave those too, and what a killed rekey has left.
+func (c *checker) misplaced() {
+	if c.repo.seen == nil {
+		return
+	}
+	dir := c.repo.vault.Dir
+	c.repo.seen.Walk(func(path string, mode fs.FileMode) {
+		below, ok := strings.CutPrefix(path, dir+string(filepath.Separator))
+		if !ok || !mode.IsRegular() || !strings.HasSuffix(strings.TrimSuffix(below, ".replacing"), ".age") || c.repo.vault.Holds(path) {
+			return
+		}
+		host, _, inFolder := strings.Cut(below, string(filepath.Separator))
+		if inFolder && keyring.CheckHost(host) != nil {
+			return // see passedOver
+		}
+		f := finding{Check: "stranger", Hint: "rm " + quoted(path) + ", or give it the place and the name of a vault file"}
+		if strings.HasPrefix(filepath.Base(path), ".") {
+			f.Hint = "wgkeys rekey removes what one that was killed has left; or: rm " + quoted(path)
+		}
+		c.add(f, path, 0, "rekey passes over %q, which is no vault file of a host", c.relative(path))
+	})
 }
 
 func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]string]bool, asked map[[3]string]bool) error {

@@ -44,6 +44,13 @@ func (e *env) repo() (*repo, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot find the working folder", "", "")
 	}
+	if e.cli.IsSet("C") { // or a slip of the pen would work on a repository above it
+		if info, err := os.Stat(start); err != nil {
+			return nil, fault.Wrap(fault.Errno(err), "cannot work in the folder of -C", start, "ls -d "+quoted(start))
+		} else if !info.IsDir() {
+			return nil, fault.New("cannot work in the folder of -C", start, "it is no folder", "ls -d "+quoted(start))
+		}
+	}
 	for dir := start; ; dir = filepath.Dir(dir) {
 		text, err := files.Read(dir, filepath.Join(dir, marker), maxMarker)
 		if err == nil {

@@ -51,6 +51,9 @@ func doRotate(e *env) error {
 	if e.cli.Int("jobs") < 1 {
 		return usage("too few hosts at once for", "wgkeys rotate", "-j begins with 1", "wgkeys rotate --help")
 	}
+	if err := e.namesLeaver(); err != nil {
+		return err
+	}
 	find := e.writing
 	if e.cli.Bool("dry-run") {
 		find = e.repo
@@ -83,6 +86,16 @@ func doRotate(e *env) error {
 		made = append(made, x.made...)
 	}
 	return failures(len(errs), len(turns), r.commit(e, "rotate", made, errors.Join(errs...)))
+}
+
+// namesLeaver refuses a --leaver that names nobody, as a variable of a script does
+// that is not set: the verb would do what it does without.
+func (e *env) namesLeaver() error {
+	if e.cli.IsSet("leaver") && strings.TrimSpace(e.cli.String("leaver")) == "" {
+		verb := "wgkeys " + e.cli.Command.Name
+		return usage("nobody is named by --leaver of", verb, "its value is empty", verb+" --leaver RECIPIENT")
+	}
+	return nil
 }
 
 // askForTurns shows what will happen and asks.
