@@ -13,7 +13,8 @@
 // the machine on which somebody runs wgkeys rotate. A watcher runs on shale, a
 // switch on basalt; both outlive the controller and its connections.
 //
-//  1. Basalt gets its next key as a file beside the one it has.
+//  1. Basalt gets its next key as a file beside the one it has. The controller claims
+//     basalt until the switch begins: of two at once, the second waits.
 //  2. Shale gets the next public key as one more peer, with the endpoint that
 //     basalt has now, no allowed IPs, and a preshared key that nobody knows. The
 //     watcher looks at that peer's counter of received bytes every millisecond.

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"wgkeys/keyring"
+	"wgkeys/vault"
+)
+
+// strangers finds the keys of hosts that no tunnel names: a host that is gone
+// leaves secrets behind, and a host that is misspelled gets none.
+func (c *checker) strangers() error {
+	if c.unknown {
+		return nil
+	}
+	hosts, err := c.repo.vault.Hosts()
+	if err != nil {
+		return err
+	}
+	named, inTunnel := map[string]bool{}, map[[2]string]bool{}
+	for _, h := range c.hosts {
+		named[h.host], inTunnel[[2]string{h.tunnel, h.host}] = true, true
+	}
+	asked := map[[3]string]bool{} // tunnel, host and peer of each preshared key that was checked
+	for _, t := range c.parsed {
+		for _, p := range t.PSKPairs() {
+			asked[[3]string{t.Name, p[0], p[1]}], asked[[3]string{t.Name, p[1], p[0]}] = true, true
+		}
+	}
+	reports := make([]report, len(hosts))
+	errs := make([]error, len(hosts))
+	each(len(hosts), func(i int) {
+		reports[i].dir = c.dir
+		errs[i] = c.stranger(&reports[i], hosts[i], named[hosts[i]], inTunnel, asked)
+	})
+	for _, r := range reports {
+		c.found = append(c.found, r.found...)
+	}
+	c.passedOver()
+	c.misplaced()
+	return errors.Join(append(errs, c.publicStrangers(named, inTunnel))...)
+}
+
+// passedOver finds folders with keys that no verb goes into: rekey would leave them
+// to whoever can open them now.
+func (c *checker) passedOver() {
+	entries, _ := c.repo.seen.List(c.repo.dir, c.repo.vault.Dir) // an error was told before
+	for _, e := range entries {
+		path := filepath.Join(c.repo.vault.Dir, e.Name())
+		f := finding{Check: "stranger", Hint: "move what is in " + path + " to the folder of a host, or remove it"}
+		why := "is a link"
+		if e.IsDir() {
+			if keyring.CheckHost(e.Name()) == nil {
+				continue
+			}
+			why = "is no name of a host"
+		} else if e.Type()&fs.ModeSymlink == 0 {
+			continue
+		}
+		in, _ := c.repo.seen.List(c.repo.dir, path)
+		if slices.ContainsFunc(in, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), ".age") }) {
+			c.add(f, path, 0, "rekey passes over the keys in %q, which %s", c.relative(path), why)
+		}
+	}
+}
+
+// misplaced finds vault files where no verb looks for them, in folders of hosts and
+// beside them: rekey would leave those too, and what a killed rekey has left.
+func (c *checker) misplaced() {
+	if c.repo.seen == nil {
+		return
+	}
+	dir := c.repo.vault.Dir
+	c.repo.seen.Walk(func(path string, mode fs.FileMode) {
+		below, ok := strings.CutPrefix(path, dir+string(filepath.Separator))
+		if !ok || !mode.IsRegular() || !strings.HasSuffix(strings.TrimSuffix(below, ".replacing"), ".age") || c.repo.vault.Holds(path) {
+			return
+		}
+		host, _, inFolder := strings.Cut(below, string(filepath.Separator))
+		if inFolder && keyring.CheckHost(host) != nil {
+			return // see passedOver
+		}
+		f := finding{Check: "stranger", Hint: "rm " + quoted(path) + ", or give it the place and the name of a vault file"}
+		if strings.HasPrefix(filepath.Base(path), ".") {
+			f.Hint = "wgkeys rekey removes what one that was killed has left; or: rm " + quoted(path)
+		}
+		c.add(f, path, 0, "rekey passes over %q, which is no vault file of a host", c.relative(path))
+	})
+}
+
+func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]string]bool, asked map[[3]string]bool) error {
+	files, err := c.repo.vault.List(host)
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	f := finding{Check: "stranger", Host: host}
+	if !named {
+		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r vault/%[1]s keyring/%[1]s", host)
+		r.add(f, c.repo.vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
+		return nil
+	}
+	for _, file := range files {
+		name, peer := c.repo.ownerOf(host, file)
+		path := c.repo.vault.Path(host, file)
+		f.Tunnel, f.Hint = name, "rm "+path
+		switch {
+		case !inTunnel[[2]string{name, host}]:
+			r.add(f, path, 0, "the vault has %s of host %q, which is not in tunnel %q", file, host, name)
+		case peer != "" && !inTunnel[[2]string{name, peer}]:
+			r.add(f, path, 0, "the vault has %s of host %q, and its peer %q is not in tunnel %q", file, host, peer, name)
+		case peer != "" && !asked[[3]string{name, host, peer}]:
+			c.unasked(r, f, path, file)
+		}
+	}
+	return nil
+}
+
+// unasked checks for whom a preshared key is that no tunnel file asks for any more:
+// it may be in use on the hosts, and rekey writes it as any other.
+func (c *checker) unasked(r *report, f finding, path, file string) {
+	switch meta, err := c.repo.vault.Meta(f.Host, file); {
+	case err == nil:
+		c.lists.compare(r, f, file, path, meta)
+	case errors.Is(err, vault.ErrNoMeta):
+		f.Check, f.Hint = "recipients", "wgkeys rekey "+f.Host
+		r.add(f, path, 0, noMeta, file, f.Host)
+	default:
+		r.fault(f, err)
+	}
+}
+
+// ownerOf reads the name of a vault file: TUNNEL.key, TUNNEL.next.key or
+// TUNNEL.PEER.psk. A tunnel's name may have dots, a host's has none.
+func (r *repo) ownerOf(host, file string) (tunnel, peer string) {
+	if name, ok := strings.CutSuffix(file, ".psk"); ok {
+		i := strings.LastIndexByte(name, '.')
+		return name[:max(i, 0)], name[i+1:]
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(file, ".key"), ".next"), ""
+}
+
+// publicStrangers finds public keys of hosts that no tunnel names. Where the
+// vault has keys of such a host, that was found before.
+func (c *checker) publicStrangers(named map[string]bool, inTunnel map[[2]string]bool) error {
+	return c.repo.eachPublic(func(host, name, path string) {
+		f := finding{Check: "stranger", Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
+		switch {
+		case !named[host]:
+			if files, _ := c.repo.vault.List(host); len(files) > 0 {
+				return
+			}
+			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r keyring/%[1]s", host)
+			c.add(f, path, 1, "no tunnel names host %q, and the keyring has a key of it: %s", host, c.relative(path))
+		case named[host] && !inTunnel[[2]string{f.Tunnel, host}]:
+			f.Hint = "rm " + path
+			c.add(f, path, 1, "the keyring has a key of host %q in tunnel %q, which does not name it", host, f.Tunnel)
+		}
+	})
+}
