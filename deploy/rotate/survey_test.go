@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,5 +46,52 @@ func TestSurveyEndsWhatWasLeft(t *testing.T) {
 		if (err == nil) != c.ending || (watch == nil) != c.ending {
 			t.Errorf("%s: %v, and the watch ended: %v", c.name, err, watch == nil)
 		}
+	}
+}
+
+// A peer that has been silent is woken, and what the host can do is known still.
+func TestSessionsKeepWhatIsKnown(t *testing.T) {
+	basalt, shale, now := keyring.PublicKey{1}, keyring.PublicKey{9}, time.Unix(1_000_000, 0)
+	host := func(_ context.Context, q Request) (Answer, error) {
+		p := Peer{Endpoint: "shale", Handshake: now.Add(-time.Hour)}
+		if q.Peers != nil {
+			p.Handshake = now
+		}
+		return Answer{Protocol: Protocol, Clock: now, CanHold: q.Hold, Live: Live{basalt, map[keyring.PublicKey]Peer{shale: p}}}, nil
+	}
+	peer := func(_ context.Context, q Request) (Answer, error) {
+		return Answer{Protocol: Protocol, CanHold: q.Hold, Live: Live{shale, map[keyring.PublicKey]Peer{basalt: {}}}}, nil
+	}
+	for _, noHold := range []bool{false, true} {
+		r := &Rotation{Tunnel: "wg0", NoHold: noHold, Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: peer}}}
+		s, err := r.Survey(t.Context())
+		if err == nil {
+			err = r.Sessions(t.Context(), s)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cannot := s.CannotHold(r); (len(cannot) > 0) != noHold {
+			t.Errorf("no hold %v: packets cannot be held on %v", noHold, cannot)
+		}
+	}
+}
+
+// A claim tells which key the host uses: where another run has replaced it since the
+// survey nothing is armed, and the host is given back.
+func TestTurnAfterAnother(t *testing.T) {
+	basalt, shale, other, next := keyring.PublicKey{1}, keyring.PublicKey{9}, keyring.PublicKey{3}, keyring.PublicKey{2}
+	var asked []string
+	ask := func(_ context.Context, q Request) (Answer, error) {
+		asked = append(asked, q.Do+" "+q.Within.String())
+		return Answer{Protocol: Protocol, Live: Live{PublicKey: other}}, nil
+	}
+	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: ask}, Peers: []Party{{Host: "shale", Ask: ask}}}
+	s := &Survey{host: Answer{Live: Live{PublicKey: basalt}}, peers: []Answer{{Live: Live{PublicKey: shale}}}}
+	if err := r.Turn(t.Context(), s, next); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+		t.Error(err)
+	}
+	if got := strings.Join(asked, ", "); got != "claim 20s, claim 0s" {
+		t.Errorf("asked: %s", got)
 	}
 }

@@ -1,0 +1,62 @@
+package turn
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/rotate"
+)
+
+// One run at a time has a host: another one is refused until it gives it back or is
+// late. A run switches only while it has it.
+func TestClaim(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root has /run/wgkeys")
+	}
+	runtime.LockOSThread() // never given back
+	if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount("tmpfs", "/run", "tmpfs", 0, "")); err != nil {
+		t.Fatal(err)
+	}
+	of := func(run string, within time.Duration) rotate.Request {
+		return rotate.Request{Tunnel: "wg0", Host: "basalt", Run: run, Within: within}
+	}
+	for _, c := range []struct {
+		name string
+		do   func(rotate.Request) error
+		q    rotate.Request
+		ok   bool
+	}{
+		{"nobody has it", unclaimed, of("", 0), true},
+		{"nor has the first", mine, of("first", 0), false},
+		{"the first takes it", take, of("first", time.Minute), true},
+		{"and again", take, of("first", time.Minute), true},
+		{"the second does not", take, of("second", time.Minute), false},
+		{"nor gives it back", take, of("second", 0), false},
+		{"it is seen", unclaimed, of("", 0), false},
+		{"the first may switch", mine, of("first", 0), true},
+		{"the second may not", mine, of("second", 0), false},
+		{"the first gives it back", take, of("first", 0), true},
+		{"and may switch no more", mine, of("first", 0), false},
+		{"the second takes it for a moment", take, of("second", time.Nanosecond), true},
+		{"which is over", mine, of("second", 0), false},
+		{"the first takes it again", take, of("first", time.Minute), true},
+		{"nobody is no run", take, of("", time.Minute), false},
+		{"nor is this a time", take, of("first", -time.Second), false},
+	} {
+		if err := c.do(c.q); (err == nil) != c.ok {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if err := os.WriteFile(claimPath("wg0"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := take(of("second", time.Minute)); err != nil {
+		t.Errorf("after one of another version: %v", err)
+	}
+}
