@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -305,7 +306,11 @@ func NewIdentity(path string, postQuantum bool, created time.Time) (recipient st
 	text := fmt.Appendf(nil, "# created: %s\n# public key: %s\n%s\n", created.Format(time.RFC3339), recipient, secret)
 	defer clear(text)
 	if err := writeSecret(path, text); err != nil {
-		return "", fault.Wrap(fault.Errno(err), "cannot make the identity file", path, "age-keygen -y "+path)
+		hint := "ls -ld " + filepath.Dir(path)
+		if errors.Is(err, fs.ErrExist) { // and nobody found an identity in it
+			hint = "look into it; if it is empty: rm " + path + ", then this again"
+		}
+		return "", fault.Wrap(fault.Errno(err), "cannot make the identity file", path, hint)
 	}
 	return recipient, nil
 }

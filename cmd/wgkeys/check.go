@@ -221,9 +221,13 @@ func (c *checker) duplicates() {
 		}
 		path := c.repo.ring.Path(h.host, name)
 		if other, ok := owner[key]; ok {
+			what := "two hosts with one public key"
+			if filepath.Dir(other) == filepath.Dir(path) {
+				what = "two tunnels with one public key"
+			}
 			c.add(finding{Check: "key", Tunnel: h.tunnel, Host: h.host,
 				Hint: fmt.Sprintf("git log -- %[1]s; for another key: rm %[1]s %[2]s, then wgkeys gen %[3]s", path, c.repo.vault.Path(h.host, vault.KeyFile(name)), h.host)},
-				path, 1, "two hosts with one public key %q: the same key is in %s", c.relative(path), c.relative(other))
+				path, 1, "%s %q: the same key is in %s", what, c.relative(path), c.relative(other))
 			return
 		}
 		owner[key] = path

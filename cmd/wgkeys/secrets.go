@@ -202,9 +202,13 @@ func replace(h leak.Hit) string {
 // stagedSecrets finds secrets in the clear in what the next commit would add.
 func (r *repo) stagedSecrets(ctx context.Context) ([]finding, error) {
 	return r.secretsInGit(func(top string, known *leak.Known, here *report) error {
+		reset := "git reset -q -- " // git restore needs a commit
+		if top != r.dir {
+			reset = "git -C " + quoted(top) + " reset -q -- "
+		}
 		return git.Staged(ctx, top, leak.MaxFile, func(b git.Blob) error {
 			for _, h := range known.Find(b.Path, b.Text) {
-				here.secret(filepath.Join(top, b.Path), h, ", staged", "git restore --staged "+b.Path+", and move it away")
+				here.secret(filepath.Join(top, b.Path), h, ", staged", reset+quoted(b.Path)+", and move it away")
 			}
 			return nil
 		})

@@ -109,5 +109,5 @@ func (f *claimFile) refuse(q rotate.Request) error {
 	if f.Run == q.Run || f.Until <= apply.Uptime() {
 		return nil
 	}
-	return fault.New("another wgkeys rotate is at work on tunnel", q.Tunnel, "", "try again in half a minute")
+	return fault.New("another wgkeys rotate is at work on tunnel", q.Tunnel, "nothing was changed by this one", "try again in half a minute")
 }
