@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"wgkeys/keyring"
+	"wgkeys/keyring/files"
 	"wgkeys/vault"
 )
 
@@ -70,15 +71,16 @@ func (c *checker) passedOver() {
 }
 
 // misplaced finds vault files where no verb looks for them, in folders of hosts and
-// beside them: rekey would leave those too, and what a killed rekey has left.
+// beside them: rekey would leave those too. What a killed command has left, the next
+// one removes.
 func (c *checker) misplaced() {
 	if c.repo.seen == nil {
 		return
 	}
-	dir := c.repo.vault.Dir
+	dir := c.repo.vault.Dir + string(filepath.Separator)
 	c.repo.seen.Walk(func(path string, mode fs.FileMode) {
-		below, ok := strings.CutPrefix(path, dir+string(filepath.Separator))
-		if !ok || !mode.IsRegular() || !strings.HasSuffix(strings.TrimSuffix(below, ".replacing"), ".age") || c.repo.vault.Holds(path) {
+		below, ok := strings.CutPrefix(path, dir)
+		if !ok || !mode.IsRegular() || !strings.HasSuffix(below, ".age") || c.repo.vault.Holds(path) || files.IsTemporary(filepath.Base(path)) {
 			return
 		}
 		host, _, inFolder := strings.Cut(below, string(filepath.Separator))
@@ -86,9 +88,6 @@ func (c *checker) misplaced() {
 			return // see passedOver
 		}
 		f := finding{Check: "stranger", Hint: "rm " + quoted(path) + ", or give it the place and the name of a vault file"}
-		if strings.HasPrefix(filepath.Base(path), ".") {
-			f.Hint = "wgkeys rekey removes what one that was killed has left; or: rm " + quoted(path)
-		}
 		c.add(f, path, 0, "rekey passes over %q, which is no vault file of a host", c.relative(path))
 	})
 }

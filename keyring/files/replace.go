@@ -101,6 +101,9 @@ func stagedAs(name string) string { return "." + name + replacing }
 // file that it was to be.
 var temporary = regexp.MustCompile(`^\.(?:[A-Z2-7]{26,}\.(.+)|(.+)\.replacing)$`)
 
+// IsTemporary tells whether a file has the name of a temporary one.
+func IsTemporary(name string) bool { return temporary.MatchString(name) }
+
 // Sweep removes the temporary files that a Create or a Stage has left that was killed
 // or was not swapped, in a folder, which need not be there: those of files whose name
 // is one of ours. What is no regular file is none of them. Who calls it sees to it that
