@@ -16,6 +16,8 @@ import (
 // strangers finds the keys of hosts that no tunnel names: a host that is gone
 // leaves secrets behind, and a host that is misspelled gets none.
 func (c *checker) strangers() error {
+	c.passedOver()
+	c.misplaced()
 	if c.unknown {
 		return nil
 	}
@@ -42,15 +44,13 @@ func (c *checker) strangers() error {
 	for _, r := range reports {
 		c.found = append(c.found, r.found...)
 	}
-	c.passedOver()
-	c.misplaced()
 	return errors.Join(append(errs, c.publicStrangers(named, inTunnel))...)
 }
 
 // passedOver finds folders with keys that no verb goes into: rekey would leave them
 // to whoever can open them now.
 func (c *checker) passedOver() {
-	entries, _ := c.repo.seen.List(c.repo.dir, c.repo.vault.Dir) // an error was told before
+	entries, _ := c.repo.seen.List(c.repo.dir, c.repo.vault.Dir) // an error is told elsewhere
 	for _, e := range entries {
 		path := filepath.Join(c.repo.vault.Dir, e.Name())
 		f := finding{Check: "stranger", Hint: "move what is in " + path + " to the folder of a host, or remove it"}
@@ -84,7 +84,7 @@ func (c *checker) misplaced() {
 			return
 		}
 		host, _, inFolder := strings.Cut(below, string(filepath.Separator))
-		if inFolder && keyring.CheckHost(host) != nil {
+		if inFolder && keyring.CheckHost(host) != nil && filepath.Dir(below) == host {
 			return // see passedOver
 		}
 		f := finding{Check: "stranger", Hint: "rm " + quoted(path) + ", or give it the place and the name of a vault file"}
