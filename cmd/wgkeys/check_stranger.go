@@ -53,7 +53,7 @@ func (c *checker) passedOver() {
 	entries, _ := c.repo.seen.List(c.repo.dir, c.repo.vault.Dir) // an error is told elsewhere
 	for _, e := range entries {
 		path := filepath.Join(c.repo.vault.Dir, e.Name())
-		f := finding{Check: "stranger", Hint: "move what is in " + path + " to the folder of a host, or remove it"}
+		f := finding{Check: "stranger", Hint: "move what is in " + quoted(path) + " to the folder of a host, or remove it"}
 		why := "is a link"
 		if e.IsDir() {
 			if keyring.CheckHost(e.Name()) == nil {
@@ -71,8 +71,8 @@ func (c *checker) passedOver() {
 }
 
 // misplaced finds vault files where no verb looks for them, in folders of hosts and
-// beside them: rekey would leave those too. What a killed command has left, the next
-// one removes.
+// beside them: rekey would leave those too. What a killed command has left in the
+// folder of a host, the next one removes.
 func (c *checker) misplaced() {
 	if c.repo.seen == nil {
 		return
@@ -80,10 +80,13 @@ func (c *checker) misplaced() {
 	dir := c.repo.vault.Dir + string(filepath.Separator)
 	c.repo.seen.Walk(func(path string, mode fs.FileMode) {
 		below, ok := strings.CutPrefix(path, dir)
-		if !ok || !mode.IsRegular() || !strings.HasSuffix(below, ".age") || c.repo.vault.Holds(path) || files.IsTemporary(filepath.Base(path)) {
+		if !ok || !mode.IsRegular() || !strings.HasSuffix(below, ".age") || c.repo.vault.Holds(path) {
 			return
 		}
-		host, _, inFolder := strings.Cut(below, string(filepath.Separator))
+		host, name, inFolder := strings.Cut(below, string(filepath.Separator))
+		if files.IsTemporary(name) && keyring.CheckHost(host) == nil {
+			return
+		}
 		if inFolder && keyring.CheckHost(host) != nil && filepath.Dir(below) == host {
 			return // see passedOver
 		}
