@@ -168,6 +168,12 @@ func makeKey(q rotate.Request, a *rotate.Answer) error {
 		path = q.KeyFile
 	}
 	key, err := linux.ReadPrivateKey(path, "")
+	if err == nil && !q.Now && key.PublicKey() == fileKey(q.KeyFile).PublicKey {
+		// Somebody brought it who came too late: it is the present key by now.
+		if err = os.Remove(path); err == nil {
+			err = fs.ErrNotExist
+		}
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		if key, err = keyring.GeneratePrivateKey(); err != nil {
 			return err
