@@ -9,7 +9,8 @@
 //
 // The record is /run/wgkeys/TUNNEL.turn and stays until the next rotation. It is
 // never the only place where something is known: a host that lost it is read from
-// its kernel and its key files.
+// its kernel and its key files. A claim, TUNNEL.turn.claim beside it, says which
+// controller has the host to itself until its switch begins.
 package turn
 
 import (
