@@ -3,7 +3,6 @@ package device
 import (
 	"errors"
 	"io/fs"
-	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/tun"
+
+	"wgkeys/deploy/apply/linux/pace"
 )
 
 const (
@@ -22,14 +23,6 @@ const (
 	// heldMost is how many packets are held. What comes on top waits in the
 	// kernel's queue of the interface, 500 long.
 	heldMost = 50_000
-
-	// least is how many packets are let go each millisecond, or faster than they came
-	// by the factor hasten: the network and the other end have to keep up. A program
-	// that was stopped by what is held sends more again when it goes: by the factor grow
-	// each millisecond it goes faster, so that it comes to an end.
-	least  = 16
-	hasten = 1.5
-	grow   = 1 + 1./128
 )
 
 // holdSocket is where the device of interface name takes requests to hold packets.
@@ -74,11 +67,11 @@ type gate struct {
 	mu      sync.Mutex
 	holders int
 	held    [][]byte
-	begun   time.Time // when the first holder came
-	before  int       // packets that were there then
-	rate    float64   // packets let go each millisecond
-	due     float64   // that may go still
-	last    time.Time // when some went
+	begun   time.Time  // when the first holder came
+	came    int        // packets since then
+	bytes   int        // of them
+	pace    *pace.Pace // at which they go
+	last    time.Time  // when some went
 }
 
 // Read implements [tun.Device]. While there are packets held it reads with a
@@ -123,6 +116,7 @@ func (g *gate) keep(bufs [][]byte, sizes []int, offset int) bool {
 	}
 	for i, b := range bufs {
 		g.held = append(g.held, append([]byte(nil), b[offset:offset+sizes[i]]...))
+		g.came, g.bytes = g.came+1, g.bytes+sizes[i]
 	}
 	return true
 }
@@ -136,32 +130,26 @@ func (g *gate) letGo(bufs [][]byte, sizes []int, offset int) int {
 		g.until(time.Time{}) // open will wake us
 		return 0
 	}
-	n := min(len(g.held), len(bufs), g.mayGo())
-	for i, p := range g.held[:n] {
-		sizes[i] = copy(bufs[i][offset:], p)
+	if now := time.Now(); now.Sub(g.last) >= time.Millisecond {
+		g.pace.Pass(now.Sub(g.last))
+		g.last = now
 	}
-	g.due -= float64(n)
+	n := 0
+	for n < min(len(g.held), len(bufs)) && g.pace.Go(len(g.held[n])) {
+		sizes[n] = copy(bufs[n][offset:], g.held[n])
+		n++
+	}
 	switch g.held = g.held[n:]; {
 	case len(g.held) == 0:
 		g.held = nil
+		g.pace.Empty()
 		g.until(time.Time{})
-	case g.due >= 1: // more than one Read takes
+	case n == len(bufs): // perhaps more than one Read takes may go
 		g.until(time.Now())
 	default:
-		g.until(time.Now().Add(time.Millisecond))
+		g.until(g.last.Add(time.Millisecond))
 	}
 	return n
-}
-
-// mayGo is how many packets may go by now: one at least. A device that was kept from
-// running does not make good for all of it at once.
-func (g *gate) mayGo() int {
-	now := time.Now()
-	ms := min(float64(now.Sub(g.last))/float64(time.Millisecond), 8)
-	g.last = now
-	g.rate *= math.Pow(grow, ms)
-	g.due += g.rate * ms
-	return max(1, int(g.due))
 }
 
 // until sets when a Read ends that finds nothing to read.
@@ -171,7 +159,7 @@ func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.holders++; g.holders == 1 {
-		g.begun, g.before = time.Now(), len(g.held)
+		g.begun, g.came, g.bytes = time.Now(), 0, 0
 	}
 }
 
@@ -179,8 +167,7 @@ func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.holders--; g.holders == 0 {
-		ms := max(1, float64(time.Since(g.begun))/float64(time.Millisecond))
-		g.rate, g.due, g.last = max(least, hasten*float64(max(0, len(g.held)-g.before))/ms), least, time.Now()
+		g.pace, g.last = pace.New(g.came, g.bytes, time.Since(g.begun)), time.Now().Add(-time.Millisecond)
 		g.until(time.Now())
 	}
 }

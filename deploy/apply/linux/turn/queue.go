@@ -4,9 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +13,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply/linux/pace"
 )
 
 // A queue is a hold in the kernel: a queue of nfnetlink_queue that nobody decides
@@ -33,7 +33,7 @@ type queue struct {
 	closed atomic.Bool
 
 	mu   sync.Mutex
-	held []int // bytes up to each packet that has come into the queue; the kernel numbers them from 1
+	held []int // the length of each packet that has come into the queue; the kernel numbers them from 1
 }
 
 // From linux/netfilter/nfnetlink_queue.h.
@@ -59,18 +59,8 @@ const (
 	// 100,000 a second. What comes on top flows on and waits in WireGuard's queue.
 	queueLength = 50_000
 
-	// leastPackets and leastBytes are let go each millisecond, or faster than they came
-	// by the factor hasten. The path between the hosts and their processors bear what
-	// they carry anyway and not much more; the kernel encrypts and decrypts in queues of
-	// 1024 (MAX_QUEUED_PACKETS) and drops what comes on top without counting it; and one
-	// packet here may be 64 there (GSO). A program that was stopped by what is held sends
-	// more again when it goes: by the factor grow each millisecond it goes faster, so
-	// that it comes to an end. letGo is for how long at most.
-	leastPackets = 16
-	leastBytes   = 24_000
-	hasten       = 1.5
-	grow         = 1 + 1./128
-	letGo        = 2 * time.Second
+	// letGo is for how long packets are let go in portions, at most.
+	letGo = 2 * time.Second
 
 	firstQueue = 30567 // as good as any: 0x7767, "wg"
 )
@@ -193,11 +183,7 @@ func (q *queue) count() {
 		}
 		q.mu.Lock()
 		for _, m := range messages {
-			total := length(m.Data)
-			if n := len(q.held); n > 0 {
-				total += q.held[n-1]
-			}
-			q.held = append(q.held, total)
+			q.held = append(q.held, length(m.Data))
 		}
 		q.mu.Unlock()
 	}
@@ -245,7 +231,7 @@ func (q *queue) end() error {
 	if q.begun.IsZero() {
 		return nil
 	}
-	p, id := q.pace(time.Since(q.begun)), 0
+	p, id := q.pace(), 0
 	var removed chan error
 	remove := func() {
 		removed = make(chan error, 1)
@@ -255,10 +241,16 @@ func (q *queue) end() error {
 	for end := last.Add(letGo); last.Before(end) && len(removed) == 0; time.Sleep(time.Millisecond) {
 		held, now := q.snapshot(), time.Now()
 		if id < len(held) {
-			id = p.next(id, held, now.Sub(last))
+			p.Pass(now.Sub(last))
+			for id < len(held) && p.Go(held[id]) {
+				id++
+			}
 			q.accept(uint32(id)) // what fails here the last ones make good
 		}
-		if last = now; id == len(held) && removed == nil {
+		if last = now; id < len(held) {
+			continue
+		}
+		if p.Empty(); removed == nil {
 			remove()
 		}
 	}
@@ -279,42 +271,13 @@ func (q *queue) snapshot() []int {
 	return q.held
 }
 
-// A pace is how fast packets are let go.
-type pace struct {
-	packets, bytes float64 // a millisecond
-	due            float64 // packets that may go still, and bytes
-	dueBytes       float64
-}
-
-// pace is that at which packets came in so long a time, and somewhat more.
-func (q *queue) pace(in time.Duration) *pace {
-	held, ms := q.snapshot(), max(1, float64(in)/float64(time.Millisecond))
-	p := &pace{packets: leastPackets, bytes: leastBytes}
-	if n := len(held); n > 0 {
-		p.packets, p.bytes = max(p.packets, hasten*float64(n)/ms), max(p.bytes, hasten*float64(held[n-1])/ms)
+// pace is that at which packets came while they were held.
+func (q *queue) pace() *pace.Pace {
+	held, bytes := q.snapshot(), 0
+	for _, n := range held {
+		bytes += n
 	}
-	return p
-}
-
-// next returns the number of the last packet that may go now, after the one
-// numbered id, so long after that: one at least. There are more. A program that was
-// kept from running does not make good for all of it at once.
-func (p *pace) next(id int, held []int, after time.Duration) int {
-	ms := min(max(1, float64(after)/float64(time.Millisecond)), 8)
-	faster := math.Pow(grow, ms)
-	p.packets, p.bytes = p.packets*faster, p.bytes*faster
-	p.due, p.dueBytes = p.due+p.packets*ms, p.dueBytes+p.bytes*ms
-	gone := 0
-	if id > 0 {
-		gone = held[id-1]
-	}
-	fit, _ := slices.BinarySearch(held, gone+int(p.dueBytes)+1)
-	to := min(max(fit, id+1), max(id+int(p.due), id+1), len(held))
-	p.due, p.dueBytes = max(0, p.due-float64(to-id)), max(0, p.dueBytes-float64(held[to-1]-gone))
-	if to == len(held) { // what is left of it is not for those that come later
-		p.due, p.dueBytes = 0, 0
-	}
-	return to
+	return pace.New(len(held), bytes, time.Since(q.begun))
 }
 
 // accept lets the packets up to a number go.
