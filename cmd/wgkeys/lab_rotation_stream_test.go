@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -30,10 +31,15 @@ type numbered struct {
 	gap      time.Duration // the longest time between arrivals since mark
 	refused  map[string]int
 	every    time.Duration // between two sends
+	atOnce   int           // packets of one call at most
 }
 
-// packetSize leaves room for some tens of packets in the 64 KB of one call.
-const packetSize = 200
+// packetSize leaves room for some tens of packets in the 64 KB of one call, of which
+// the kernel makes no more than mostAtOnce.
+const (
+	packetSize = 200
+	mostAtOnce = 64
+)
 
 // A toll is what a time has cost a stream.
 type toll struct {
@@ -57,7 +63,7 @@ func (m *mesh) stream(a, b *lab.Host, port, rate int) *numbered {
 	from, to := m.udp(a, aPort, bPort), m.udp(b, bPort, aPort)
 	setUDP(m.t, from, unix.UDP_SEGMENT, packetSize)
 	setUDP(m.t, to, unix.UDP_GRO, 1)
-	s := &numbered{from: a.Name(), to: b.Name(), refused: map[string]int{}, every: time.Millisecond}
+	s := &numbered{from: a.Name(), to: b.Name(), refused: map[string]int{}, every: time.Millisecond, atOnce: cmp.Or(m.atOnce, mostAtOnce)}
 	if len(m.hosts) > 3 {
 		s.every = 4 * time.Millisecond // twenty streams would be all that the machine does
 	}
@@ -84,7 +90,7 @@ func setUDP(t *testing.T, c *net.UDPConn, option, value int) {
 func (s *numbered) send(c *net.UDPConn, rate int) {
 	tick := time.NewTicker(max(s.every, time.Second/time.Duration(rate)))
 	defer tick.Stop()
-	var batch [64 * packetSize]byte // the kernel cuts no more in one call
+	var batch [mostAtOnce * packetSize]byte
 	start := time.Now()
 	for range tick.C {
 		sent := s.sent.Load()
@@ -94,7 +100,7 @@ func (s *numbered) send(c *net.UDPConn, rate int) {
 			due = sent + late
 		}
 		for sent < due {
-			n := min(due-sent, 64)
+			n := min(due-sent, uint64(s.atOnce))
 			fill(batch[:n*packetSize], sent)
 			_, err := c.Write(batch[:n*packetSize])
 			if errors.Is(err, net.ErrClosed) {

@@ -24,10 +24,13 @@ type mesh struct {
 	*users
 	hosts   []*lab.Host
 	streams []*numbered
+	atOnce  int // packets that a stream hands to the kernel in one call; 0: mostAtOnce
 }
 
 // with is m in a subtest.
-func (m *mesh) with(t *testing.T) *mesh { return &mesh{m.users.with(t), m.hosts, m.streams} }
+func (m *mesh) with(t *testing.T) *mesh {
+	return &mesh{m.users.with(t), m.hosts, m.streams, m.atOnce}
+}
 
 // meshNames are the hosts of a mesh, as many as a test wants.
 var meshNames = []string{"basalt", "shale", "flint", "slate", "granite"}
@@ -75,8 +78,7 @@ func (m *mesh) newHost(name string) *lab.Host {
 }
 
 // join makes the next host and its way to the router. Half a round trip of delay
-// on the way out of each host makes a whole one between any two. The limit is
-// packets: the delay shall lose none.
+// on the way out of each host makes a whole one between any two.
 func (m *mesh) join(i int, roundTrip time.Duration) {
 	m.t.Helper()
 	h := m.newHost(meshNames[i])
@@ -87,17 +89,20 @@ func (m *mesh) join(i int, roundTrip time.Duration) {
 	}
 	port := h.Name() + "0"
 	net, gateway := m.outside(h), m.outside(h).Prev()
+	link := m.Link
+	if roundTrip > 0 {
+		link = func(a *lab.Host, aIf string, b *lab.Host, bIf string) error {
+			return m.SlowLink(a, aIf, b, bIf, roundTrip/2)
+		}
+	}
 	if err := errors.Join(
 		h.Install("wgkeys", self),
-		m.Link(h, "eth0", m.router, port),
+		link(h, "eth0", m.router, port),
 		m.router.IP("address add "+gateway.String()+"/30 dev "+port),
 		h.IP("address add "+net.String()+"/30 dev eth0"),
 		h.IP("route add default via "+gateway.String()),
 	); err != nil {
 		m.t.Fatal(err)
-	}
-	if roundTrip > 0 {
-		m.must(h, fmt.Sprintf("tc qdisc add dev eth0 root netem delay %dus limit 100000", roundTrip.Microseconds()/2))
 	}
 }
 
@@ -232,28 +237,6 @@ func (m *mesh) still() {
 			m.t.Errorf("%s to %s: %v%s while nothing changes", s.from, s.to, t, s.reasons())
 		}
 	}
-}
-
-// hasNetem reports whether links can be delayed here.
-func hasNetem(t *testing.T) bool {
-	t.Helper()
-	l := labtest.New(t, "tc")
-	h, err := l.Host("probe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = h.Run(t.Context(), "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
-	return err == nil
-}
-
-// roundTrips are those of want that this kernel can make.
-func roundTrips(t *testing.T, want ...time.Duration) []time.Duration {
-	t.Helper()
-	if hasNetem(t) {
-		return want
-	}
-	t.Log("this kernel has no netem: round trips below 1 ms only")
-	return slices.DeleteFunc(slices.Clone(want), func(d time.Duration) bool { return d > 0 })
 }
 
 // A backend is which WireGuard the tunnels run on.
