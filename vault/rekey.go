@@ -123,6 +123,7 @@ func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error)
 	if err := r.Vault.Prepare(r.IDs, names); err != nil {
 		return nil, err
 	}
+	r.forget(stale)
 	open, err := r.openAll(ctx, stale)
 	defer clear(open)
 	if err != nil {
@@ -162,6 +163,16 @@ func (r *Rekey) sweep(stale []Stale) error {
 		}
 	}
 	return nil
+}
+
+// forget has no text in memory twice: of the files that were read already it is with
+// them. Preshared keys are compared with each other, and stay.
+func (r *Rekey) forget(stale []Stale) {
+	for _, s := range stale {
+		if s.read != nil && strings.HasSuffix(s.File, keySuffix) {
+			r.Vault.Seen.Forget(r.Vault.Path(s.Host, s.File))
+		}
+	}
 }
 
 // An openFile is a file that was decrypted, and is to be written.
@@ -216,9 +227,11 @@ func (r *Rekey) open(stale *Stale, o *openFile) error {
 	if err != nil {
 		return err
 	}
-	s, err := r.Vault.readAgain(stale.Host, stale.File, stale.read)
-	if err != nil {
-		return err
+	s := stale.read // if the file is another one by now, it will not be replaced
+	if s == nil || r.Vault.Seen == nil {
+		if s, err = r.Vault.read(stale.Host, stale.File); err != nil {
+			return err
+		}
 	}
 	stale.read = nil
 	var text []byte

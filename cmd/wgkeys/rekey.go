@@ -34,7 +34,7 @@ func doRekey(e *env) error {
 	// Thousands of files are garbage of more than the memory that main allows. They
 	// are collected seldom while there are few of them, and at once if there are many.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(128 << 20))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(150 << 20))
 	find := e.writing
 	if e.cli.Bool("dry-run") {
 		find = e.repo

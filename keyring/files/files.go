@@ -8,6 +8,7 @@
 package files
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"errors"
@@ -44,16 +45,20 @@ func readIn(r *os.Root, name string, limit int64) ([]byte, error) {
 		return nil, told(err)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
 		return nil, told(err)
-	} else if !info.Mode().IsRegular() {
+	case !info.Mode().IsRegular():
 		return nil, errors.New("not a regular file")
 	}
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(text)) > limit {
+	// With room for its end it is read in one go.
+	text := bytes.NewBuffer(make([]byte, 0, min(info.Size(), limit)+bytes.MinRead))
+	n, err := text.ReadFrom(io.LimitReader(f, limit+1))
+	if err == nil && n > limit {
 		err = fmt.Errorf("larger than %d KiB", limit>>10)
 	}
-	return text, told(err)
+	return text.Bytes(), told(err)
 }
 
 // Create makes a new file, and the folders on its way, in full or not at all: a
@@ -93,7 +98,9 @@ func write(r *os.Root, name string, text []byte, mode fs.FileMode, sync bool) er
 		return err
 	}
 	_, err = f.Write(text)
-	err = cmp.Or(err, f.Chmod(mode))
+	if mode != 0o600 {
+		err = cmp.Or(err, f.Chmod(mode))
+	}
 	if sync {
 		err = cmp.Or(err, f.Sync())
 	}

@@ -126,6 +126,14 @@ func (f *file) read(path string) {
 	f.text, f.whole = text[:n], int64(n) == info.Size()
 }
 
+// Forget gives back the memory that the text of a file takes. Nobody else may use the
+// snapshot meanwhile.
+func (s *Snapshot) Forget(path string) {
+	if at, _ := s.find(path); at != nil {
+		at.text, at.whole = nil, false
+	}
+}
+
 // Wipe forgets what was in the files: a secret in the clear may have been.
 func (s *Snapshot) Wipe() {
 	for _, f := range s.folders {
