@@ -26,7 +26,8 @@ func rekeyCommand() (*cli.Command, func(*env) error) {
 			"stay the same. Everything is decrypted and compared before anything is written;\n" +
 			"whatever stops it, every file opens, and another rekey finishes. What somebody who\n" +
 			"left could read he may have kept: new keys are made by rotate.",
-		Flags: []cli.Flag{identityFlag, dryRunFlag, jsonFlag, commitFlag},
+		Flags: []cli.Flag{identityFlag, dryRunFlag, jsonFlag, commitFlag,
+			&cli.StringSliceFlag{Name: "skip", Usage: "leave the files of `HOST` as they are, one of which is damaged, say; may be repeated"}},
 	}, doRekey
 }
 
@@ -46,12 +47,13 @@ func doRekey(e *env) error {
 	if len(e.names()) == 0 {
 		defer r.look()() // what is written is compared with the disk
 	}
-	hosts, err := r.rekeyHosts(e.names())
+	hosts, err := r.rekeyHosts(e.names(), e.cli.StringSlice("skip"))
 	if err != nil {
 		return err
 	}
 	stale, err := r.vault.Outdated(e.ctx, hosts)
 	if err != nil {
+		e.sayOthers(r, hosts, err)
 		return err
 	}
 	if len(stale) == 0 {
@@ -71,6 +73,7 @@ func doRekey(e *env) error {
 	e.warnShutOut(r, ids, did)
 	err = r.commit(e, "rekey", changesOf(did), errors.Join(err, told))
 	if err != nil && len(did) == 0 {
+		e.sayOthers(r, hosts, err)
 		return errors.Join(append(left, err)...)
 	}
 	if err = errors.Join(append(left, err)...); err != nil {
@@ -79,19 +82,44 @@ func doRekey(e *env) error {
 	return nil
 }
 
-// rekeyHosts are the hosts named, or all that have a folder in the vault.
-func (r *repo) rekeyHosts(named []string) ([]string, error) {
-	all, err := r.vault.Hosts()
-	if err != nil || len(named) == 0 {
-		return all, err
+// sayOthers says how to go on without the hosts whose files are in the way. Who has
+// no identity for one has none for others, as a rule.
+func (e *env) sayOthers(r *repo, hosts []string, err error) {
+	if errors.Is(err, vault.ErrNoIdentity) {
+		return
 	}
-	for _, host := range named {
+	c := report{dir: r.dir}
+	c.fault(finding{}, err)
+	var bad []string
+	for _, f := range c.found {
+		if parts := strings.Split(f.File, "/"); len(parts) == 3 && slices.Contains(hosts, parts[1]) {
+			bad = append(bad, parts[1])
+		}
+	}
+	slices.Sort(bad)
+	if bad = slices.Compact(bad); len(bad) > 0 && len(bad) < len(hosts) {
+		e.ui.say("nothing was written; for the other hosts: wgkeys rekey --skip %s", strings.Join(bad, " --skip "))
+	}
+}
+
+// rekeyHosts are the hosts named, or all that have a folder in the vault, without
+// those to skip.
+func (r *repo) rekeyHosts(named, skip []string) ([]string, error) {
+	all, err := r.vault.Hosts()
+	if err != nil {
+		return nil, err
+	}
+	for _, host := range slices.Concat(named, skip) {
 		if !slices.Contains(all, host) {
 			return nil, fault.New("no such host in the vault", host, "there is no folder vault/"+host, "ls vault")
 		}
 	}
-	slices.Sort(named)
-	return slices.Compact(named), nil
+	hosts := all
+	if len(named) > 0 {
+		slices.Sort(named)
+		hosts = slices.Compact(named)
+	}
+	return slices.DeleteFunc(hosts, func(h string) bool { return slices.Contains(skip, h) }), nil
 }
 
 func (e *env) rekeyDry(stale []vault.Stale) error {
@@ -161,36 +189,69 @@ func changesOf(did []vault.Stale) []string {
 // ciphertext, for whoever could open it.
 func (e *env) warnHistory(did []vault.Stale) {
 	var hosts, gone []string
-	keys := 0
+	keys, psks := 0, 0
 	for _, s := range did {
-		if len(s.Gone) == 0 {
-			continue
-		}
-		keys++
-		if len(hosts) == 0 || hosts[len(hosts)-1] != s.Host {
-			hosts = append(hosts, s.Host)
-		}
 		for _, f := range s.Gone {
 			if !slices.Contains(gone, f.String()) {
 				gone = append(gone, f.String())
 			}
 		}
+		switch {
+		case len(s.Gone) == 0:
+		case strings.HasSuffix(s.File, ".psk"):
+			psks++
+		default:
+			if keys++; len(hosts) == 0 || hosts[len(hosts)-1] != s.Host {
+				hosts = append(hosts, s.Host)
+			}
+		}
 	}
-	if keys == 0 {
+	if len(gone) == 0 {
 		return
 	}
-	noun, hint := "keys", "wgkeys rotate"
-	if keys == 1 {
-		noun = "key"
+	e.ui.warn(fault.New("whoever left could read", counted(keys, psks),
+		"the old ciphertext stays in git's history and in every clone, and only new keys help", historyHint(hosts, gone, psks)))
+}
+
+// counted says how many private keys and files of preshared ones there are.
+func counted(keys, psks int) string {
+	var parts []string
+	for _, c := range []struct {
+		n    int
+		noun string
+	}{{keys, "key"}, {psks, "preshared key file"}} {
+		switch c.n {
+		case 0:
+		case 1:
+			parts = append(parts, "1 "+c.noun)
+		default:
+			parts = append(parts, fmt.Sprintf("%d %ss", c.n, c.noun))
+		}
 	}
-	if len(hosts) <= 5 {
-		hint += " " + strings.Join(hosts, " ")
+	return strings.Join(parts, " and ")
+}
+
+// historyHint is what replaces the keys. Preshared ones rotate leaves; check says of
+// each how it is replaced.
+func historyHint(hosts, gone []string, psks int) string {
+	var hints []string
+	switch rotate := "wgkeys rotate"; {
+	case len(hosts) == 0:
+	default:
+		if len(hosts) <= 5 {
+			rotate += " " + strings.Join(hosts, " ")
+		}
+		if len(gone) == 1 {
+			rotate = "wgkeys rotate --leaver " + gone[0] + ", or " + rotate
+		}
+		hints = append(hints, rotate)
 	}
-	if len(gone) == 1 {
-		hint = "wgkeys rotate --leaver " + gone[0] + ", or " + hint
+	for _, f := range gone {
+		if psks > 0 {
+			hints = append(hints, "wgkeys check --leaver "+f+" for the preshared keys")
+		}
 	}
-	e.ui.warn(fault.New("whoever left could read", fmt.Sprintf("%d %s", keys, noun),
-		"the old ciphertext stays in git's history and in every clone, and only new keys help", hint))
+	return strings.Join(hints, "; ")
 }
 
 // warnShutOut says so where the person has encrypted to others alone: a line that
