@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -25,6 +26,8 @@ type leaver struct {
 	print vault.Fingerprint
 	keys  []hostKey
 	psks  []hostPSK
+	now   []string // files that do not say to whom they are encrypted
+	once  []string // files of which a version in history does not
 }
 
 // A hostPSK is the preshared key of two hosts, as the file of one of them.
@@ -37,25 +40,78 @@ func (r *repo) leaver(e *env, who string) (*leaver, error) {
 	if err := past.present(r); err != nil {
 		return nil, err
 	}
-	top, err := git.Top(r.dir)
-	if err != nil {
+	tops := r.tops()
+	if tops == nil {
 		return nil, fault.New("no history of", r.dir, "it is not in git: nobody knows what was encrypted to whom before", "git init "+r.dir)
 	}
-	if err := git.History(e.ctx, top, maxVaultFile, past.blob); err != nil {
+	if err := r.whole(e.ctx); err != nil {
 		return nil, err
 	}
-	l := &leaver{name: who}
+	dir, err := filepath.EvalSymlinks(r.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, top := range tops {
+		err := git.History(e.ctx, top, maxVaultFile, func(b git.Blob) error {
+			past.blob(b.Path, (&report{dir: dir}).relative(filepath.Join(top, b.Path)), b.Text)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	l := &leaver{name: who, now: past.now, once: past.once}
 	if l.print, err = past.find(who, filepath.Join(r.vault.Dir, "recipients.txt")); err != nil {
 		return nil, err
 	}
-	past.warn(e.ui, who)
 	return l, l.inUse(r, past)
+}
+
+// tops are the working trees that the repository lies in: vault and keyring may be
+// submodules, which have a history of their own. It is nil where there is no git.
+func (r *repo) tops() (all []string) {
+	for _, dir := range []string{r.dir, r.vault.Dir, r.ring.Dir} {
+		if top, err := git.Top(dir); err == nil && !slices.Contains(all, top) {
+			all = append(all, top)
+		}
+	}
+	return all
+}
+
+// whole refuses a working tree without all of vault and keyring: which keys are in use
+// is read from there.
+func (r *repo) whole(ctx context.Context) error {
+	for _, dir := range []string{r.vault.Dir, r.ring.Dir} {
+		folder, err := filepath.EvalSymlinks(dir)
+		if err != nil { // there is none
+			if folder, err = filepath.EvalSymlinks(r.dir); err != nil {
+				return err
+			}
+			folder = filepath.Join(folder, filepath.Base(dir))
+		}
+		top, err := git.Top(filepath.Dir(folder))
+		if err != nil {
+			continue
+		}
+		if own, err := git.Top(folder); err == nil {
+			top = own
+		}
+		switch missing, err := git.NotCheckedOut(ctx, top, folder); {
+		case err != nil:
+			return err
+		case missing != "":
+			return fault.New("not checked out:", filepath.Join(top, missing), "the working tree has not all of vault and keyring (a sparse checkout), and which keys are in use is not known",
+				"git -C "+quoted(top)+" sparse-checkout disable")
+		}
+	}
+	return nil
 }
 
 // past is what a repository's vault files and lists of recipients ever were.
 type past struct {
 	named  vault.Recipients
-	silent []string // files of which a version does not say to whom it is encrypted
+	now    []string // files that do not say to whom they are encrypted
+	once   []string // files of which a version in history does not
 	public map[vault.Fingerprint]map[keyring.PublicKey]bool
 	psk    map[vault.Fingerprint]map[string]bool
 }
@@ -70,38 +126,40 @@ func isRecipients(path string) bool {
 }
 
 func (p *past) present(r *repo) error {
-	return r.eachMeta(func(_, _ string, m vault.Meta) { p.meta(m) })
-}
-
-// blob reads one version of a file. Git names a blob by one path of several, so any
-// file may be a vault file: what is in it tells. What was made by stock age does not
-// tell to whom. A file that is none is passed over.
-func (p *past) blob(b git.Blob) error {
-	if isRecipients(b.Path) {
-		p.named = append(p.named, vault.RecipientsIn(b.Path, b.Text)...)
-		return nil
+	hosts, err := r.vault.Hosts()
+	if err != nil {
+		return err
 	}
-	switch m, err := vault.ReadMeta(b.Path, b.Text); {
-	case err == nil:
-		p.meta(m)
-	case errors.Is(err, vault.ErrNoMeta) && isVaultFile(b.Path) && !slices.Contains(p.silent, b.Path):
-		p.silent = append(p.silent, b.Path)
+	for _, host := range hosts {
+		names, err := r.vault.List(host)
+		if err != nil {
+			return err
+		}
+		for _, file := range names {
+			switch m, err := r.vault.Meta(host, file); {
+			case err == nil:
+				p.meta(m)
+			case errors.Is(err, vault.ErrNoMeta):
+				p.now = append(p.now, (&report{dir: r.dir}).relative(r.vault.Path(host, file)))
+			}
+		}
 	}
 	return nil
 }
 
-// warn tells of what is not known, lest the answer be taken for all there is.
-func (p *past) warn(u *ui, who string) {
-	const most = 5
-	for i, path := range p.silent {
-		if i == most {
-			path = fmt.Sprintf("%s and %d more", path, len(p.silent)-most-1)
-		}
-		u.warn(fault.New("not known who could read", path, "a version of it in git's history does not say to whom it is encrypted, for wgkeys did not make it",
-			"if "+who+" may have been one of them, replace the key: wgkeys rotate HOST"))
-		if i == most {
-			return
-		}
+// blob reads one version of a file, which is called shown for a person. Git names a
+// blob by one path of several, so any file may be a vault file: what is in it tells.
+// What was made by stock age does not tell to whom. A file that is none is passed over.
+func (p *past) blob(path, shown string, text []byte) {
+	if isRecipients(path) {
+		p.named = append(p.named, vault.RecipientsIn(path, text)...)
+		return
+	}
+	switch m, err := vault.ReadMeta(path, text); {
+	case err == nil:
+		p.meta(m)
+	case errors.Is(err, vault.ErrNoMeta) && isVaultFile(path) && !slices.Contains(p.now, shown) && !slices.Contains(p.once, shown):
+		p.once = append(p.once, shown)
 	}
 }
 
@@ -126,10 +184,10 @@ func put[K comparable](sets map[vault.Fingerprint]map[K]bool, f vault.Fingerprin
 // fingerprint, or by the comment above it, if that is of one only.
 func (p *past) find(who, list string) (vault.Fingerprint, error) {
 	if f, err := vault.ParseFingerprint(who); err == nil {
-		return f, nil
+		return f, p.seen(who, f)
 	}
 	if rs := vault.RecipientsIn("", []byte(who)); len(rs) == 1 {
-		return rs[0].Fingerprint, nil
+		return rs[0].Fingerprint, p.seen(who, rs[0].Fingerprint)
 	}
 	var texts []string
 	var print vault.Fingerprint
@@ -149,6 +207,15 @@ func (p *past) find(who, list string) (vault.Fingerprint, error) {
 		texts[i] = fmt.Sprintf("%.24s… (fingerprint %s)", t, vault.RecipientsIn("", []byte(t))[0].Fingerprint)
 	}
 	return print, fault.New("more than one recipient", who, strings.Join(texts, ", "), "name the one by its fingerprint")
+}
+
+// seen refuses a recipient that never was one: it is a slip, or another repository's.
+func (p *past) seen(who string, f vault.Fingerprint) error {
+	listed := slices.ContainsFunc(p.named, func(r vault.Recipient) bool { return r.Fingerprint == f })
+	if listed || p.public[f] != nil || p.psk[f] != nil {
+		return nil
+	}
+	return fault.New("no such recipient", who, "no list of recipients and no vault file, neither now nor in git's history, has it", "wgkeys check --leaver NAME, as the comment above the line had it")
 }
 
 // inUse keeps of what the leaver could read the keys that are in use.
@@ -217,6 +284,7 @@ func (r *repo) leftBy(e *env) (*leaver, error) {
 	if err := l.still(r); err != nil {
 		return nil, err
 	}
+	l.warn(e.ui, slices.Concat(l.now, l.once))
 	for _, k := range l.psks {
 		e.ui.warn(fault.New("not replaced by rotate: the preshared key of", k.host+", "+k.peer, who+" could read it", k.replace(r)))
 	}
@@ -241,7 +309,36 @@ func (r *repo) leaverFindings(e *env) ([]finding, error) {
 		c.add(finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace(r)}, r.vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
 			"%s could read the preshared key of hosts %q and %q in tunnel %q, and it is in use", l.name, k.host, k.peer, k.tunnel)
 	}
+	for _, path := range l.now {
+		c.found = append(c.found, finding{Check: "leaver", File: path, Hint: l.replaceUnknown(path),
+			What: fmt.Sprintf("not known who can read %q: it does not say to whom it is encrypted, for wgkeys did not make it", path)})
+	}
+	l.warn(e.ui, l.once)
 	return c.found, nil
+}
+
+// warn tells of what is not known, lest the answer be taken for all there is. Whether
+// a key was replaced since, history does not tell.
+func (l *leaver) warn(u *ui, paths []string) {
+	const most = 5
+	for i, path := range paths {
+		who := path
+		if i == most {
+			who = fmt.Sprintf("%s and %d more", path, len(paths)-most-1)
+		}
+		u.warn(fault.New("not known who could read", who, "a version of it does not say to whom it is encrypted, for wgkeys did not make it", l.replaceUnknown(path)))
+		if i == most {
+			return
+		}
+	}
+}
+
+func (l *leaver) replaceUnknown(path string) string {
+	how := "wgkeys rotate HOST"
+	if strings.HasSuffix(path, ".psk.age") {
+		how = "rm the files of both its hosts, then wgkeys gen, push and apply both"
+	}
+	return "if " + l.name + " may have been one of them, and the key was not replaced since: " + how
 }
 
 // quoted is a word for a shell.

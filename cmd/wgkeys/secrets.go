@@ -217,14 +217,20 @@ func (r *repo) stagedSecrets(ctx context.Context) ([]finding, error) {
 
 // pastSecrets finds secrets in the clear in all of git's history.
 func (r *repo) pastSecrets(ctx context.Context) ([]finding, error) {
-	return r.secretsInGit(func(top string, known *leak.Known, here *report) error {
-		return git.History(ctx, top, leak.MaxFile, func(b git.Blob) error {
-			for _, h := range known.Find(b.Path, b.Text) {
-				here.secret(filepath.Join(top, b.Path), h, ", in history as "+b.ID[:12],
-					"whoever has a clone has it: "+replace(h)+"; the commits: git log --all --find-object="+b.ID)
+	return r.secretsInGit(func(_ string, known *leak.Known, here *report) error {
+		for _, top := range r.tops() {
+			err := git.History(ctx, top, leak.MaxFile, func(b git.Blob) error {
+				for _, h := range known.Find(b.Path, b.Text) {
+					here.secret(filepath.Join(top, b.Path), h, ", in history as "+b.ID[:12],
+						"whoever has a clone has it: "+replace(h)+"; the commits: git log --all --find-object="+b.ID)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 }
 

@@ -25,12 +25,13 @@ func Commit(ctx context.Context, dir string, paths []string, message string) err
 		return err
 	}
 	if len(added) > 0 {
-		if _, err := run(ctx, dir, list(added), append([]string{"add", "--intent-to-add"}, fromInput...)...); err != nil {
-			return err
-		}
+		_, err = run(ctx, dir, list(added), append([]string{"add", "--intent-to-add"}, fromInput...)...)
 	}
-	args := append([]string{"commit", "--quiet", "--only", "--message", message}, fromInput...)
-	if _, err = run(ctx, dir, list(append(known, added...)), args...); err == nil || len(added) == 0 {
+	if err == nil {
+		args := append([]string{"commit", "--quiet", "--only", "--message", message}, fromInput...)
+		_, err = run(ctx, dir, list(append(known, added...)), args...)
+	}
+	if err == nil || len(added) == 0 {
 		return err
 	}
 	_, undo := run(context.WithoutCancel(ctx), dir, list(added), append([]string{"reset", "--quiet"}, fromInput...)...)

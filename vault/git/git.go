@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"wgkeys/keyring/fault"
@@ -38,9 +39,20 @@ func Top(dir string) (string, error) {
 	}
 }
 
-// command is git in dir. Names are taken as they are, never as patterns.
+// command is git in dir. Names are taken as they are, never as patterns, and history
+// as it was, not as replacements and grafts have it (git-replace(1)).
 func command(ctx context.Context, dir string, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "git", append([]string{"-C", dir, "--literal-pathspecs"}, args...)...)
+	c := exec.CommandContext(ctx, "git", append([]string{"-C", dir, "--literal-pathspecs"}, args...)...)
+	c.Env = append(slices.DeleteFunc(os.Environ(), elsewhere), "GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null/none")
+	return c
+}
+
+// elsewhere tells of a variable of the environment whether it leads git to another
+// repository than that of the folder. The index that a hook is to look at is another
+// matter.
+func elsewhere(variable string) bool {
+	name, _, _ := strings.Cut(variable, "=")
+	return slices.Contains([]string{"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"}, name)
 }
 
 // run returns what git writes. It never waits for a terminal: what git reads is
@@ -83,6 +95,38 @@ func HookPath(ctx context.Context, dir, hook string) (string, error) {
 		path = filepath.Join(dir, path)
 	}
 	return path, nil
+}
+
+// NotCheckedOut returns the first of git's files below the folders that is in the
+// index and, as a sparse checkout has it, not in the working tree; "" if all are. The
+// folders lie in the working tree of dir.
+func NotCheckedOut(ctx context.Context, dir string, folders ...string) (string, error) {
+	out, err := run(ctx, dir, nil, append([]string{"ls-files", "-t", "-z", "--"}, folders...)...)
+	if err != nil {
+		return "", err
+	}
+	for entry := range strings.SplitSeq(string(out), "\x00") {
+		if name, ok := strings.CutPrefix(entry, "S "); ok { // skip-worktree
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// Changed returns those of the files that are not in the last commit as they are on
+// the disk, as seen from the top of the working tree.
+func Changed(ctx context.Context, dir string, paths ...string) ([]string, error) {
+	out, err := run(ctx, dir, nil, append([]string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--"}, paths...)...)
+	if err != nil {
+		return nil, err
+	}
+	var changed []string
+	for entry := range strings.SplitSeq(string(out), "\x00") {
+		if len(entry) > 3 { // XY NAME
+			changed = append(changed, entry[3:])
+		}
+	}
+	return changed, nil
 }
 
 // Prefix is where dir lies below the top of its working tree: "" or "infra/".
