@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -53,14 +54,15 @@ func doRekey(e *env) error {
 	}
 	stale, err := r.vault.Outdated(e.ctx, hosts)
 	if err != nil {
-		e.sayOthers(r, hosts, err)
+		e.sayOthers(hosts, err)
 		return err
 	}
 	if len(stale) == 0 {
 		e.ui.say("nothing to do")
 	}
+	skipped := e.skipped(r)
 	if e.cli.Bool("dry-run") {
-		return e.rekeyDry(stale)
+		return e.rekeyDry(stale, skipped)
 	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
@@ -73,10 +75,10 @@ func doRekey(e *env) error {
 	e.warnShutOut(r, ids, did)
 	err = r.commit(e, "rekey", changesOf(did), errors.Join(err, told))
 	if err != nil && len(did) == 0 {
-		e.sayOthers(r, hosts, err)
+		e.sayOthers(hosts, err)
 		return errors.Join(append(left, err)...)
 	}
-	if err = errors.Join(append(left, err)...); err != nil {
+	if err = errors.Join(append(left, err, skipped)...); err != nil {
 		return &exitError{exitSome, err}
 	}
 	return nil
@@ -84,22 +86,62 @@ func doRekey(e *env) error {
 
 // sayOthers says how to go on without the hosts whose files are in the way. Who has
 // no identity for one has none for others, as a rule.
-func (e *env) sayOthers(r *repo, hosts []string, err error) {
-	if errors.Is(err, vault.ErrNoIdentity) {
+func (e *env) sayOthers(hosts []string, err error) {
+	bad := hostsOf(err, hosts)
+	if errors.Is(err, vault.ErrNoIdentity) || len(bad) == 0 || len(bad) == len(hosts) {
 		return
 	}
-	c := report{dir: r.dir}
-	c.fault(finding{}, err)
-	var bad []string
-	for _, f := range c.found {
-		if parts := strings.Split(f.File, "/"); len(parts) == 3 && slices.Contains(hosts, parts[1]) {
-			bad = append(bad, parts[1])
+	e.ui.say("nothing was written; to leave out what is in the way, the same command and --skip %s", strings.Join(bad, " --skip "))
+}
+
+// hostsOf are those of hosts that an error is about, in order.
+func hostsOf(err error, hosts []string) []string {
+	var found []string
+	var walk func(error)
+	walk = func(err error) {
+		if f, ok := err.(*fault.Fault); ok {
+			parts := strings.Split(filepath.ToSlash(f.Who), "/")
+			for _, host := range []string{f.Who, parts[max(0, len(parts)-2)]} { // a name, or .../HOST/FILE
+				if slices.Contains(hosts, host) {
+					found = append(found, host)
+				}
+			}
+		}
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			if in := e.Unwrap(); in != nil {
+				walk(in)
+			}
+		case interface{ Unwrap() []error }:
+			for _, in := range e.Unwrap() {
+				walk(in)
+			}
 		}
 	}
-	slices.Sort(bad)
-	if bad = slices.Compact(bad); len(bad) > 0 && len(bad) < len(hosts) {
-		e.ui.say("nothing was written; for the other hosts: wgkeys rekey --skip %s", strings.Join(bad, " --skip "))
+	walk(err)
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// skipped tells what --skip leaves to whoever can open it now.
+func (e *env) skipped(r *repo) error {
+	var errs []error
+	skip := slices.Clone(e.cli.StringSlice("skip"))
+	slices.Sort(skip)
+	for _, host := range slices.Compact(skip) {
+		stale, err := r.vault.Outdated(e.ctx, []string{host})
+		var why string
+		switch {
+		case err != nil:
+			why = "some of them cannot be read"
+		case len(stale) == 0:
+			continue
+		default:
+			why = stale[0].File + " is to be encrypted again" + because(stale[0])
+		}
+		errs = append(errs, fault.New("left as they are: the files of host", host, why, "wgkeys check, then wgkeys rekey "+host))
 	}
+	return errors.Join(errs...)
 }
 
 // rekeyHosts are the hosts named, or all that have a folder in the vault, without
@@ -122,11 +164,11 @@ func (r *repo) rekeyHosts(named, skip []string) ([]string, error) {
 	return slices.DeleteFunc(hosts, func(h string) bool { return slices.Contains(skip, h) }), nil
 }
 
-func (e *env) rekeyDry(stale []vault.Stale) error {
-	if err := e.rekeyed(nil, stale, "to be encrypted again"); err != nil || len(stale) == 0 {
+func (e *env) rekeyDry(stale []vault.Stale, skipped error) error {
+	if err := e.rekeyed(nil, stale, "to be encrypted again"); err != nil || len(stale) == 0 && skipped == nil {
 		return err
 	}
-	return &exitError{code: exitFindings}
+	return &exitError{exitFindings, skipped}
 }
 
 // A rekeyedFile is what became of a file, for programs.
@@ -301,7 +343,7 @@ func (r *repo) wantHalf(n vault.Name) (vault.Half, error) {
 		return vault.Half{}, err
 	case other.err == nil:
 		return vault.Half{PSK: other.PSK}, nil
-	case mine.err == nil && (other.missing() || errors.Is(other.err, vault.ErrNoMeta)):
+	case mine.err == nil: // what is wrong with the other is told of the other host
 		return vault.Half{PSK: mine.PSK}, nil
 	}
 	return vault.Half{}, errors.Join(mine.err, other.err)
