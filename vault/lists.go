@@ -131,11 +131,23 @@ func (l *Lists) labelsOf(r Recipient) ([]string, error) {
 	return known.labels, known.err
 }
 
+// Agree makes sure that the recipients of each of the hosts can be used together,
+// before anything is written. It asks the plugins of those that are plugins'.
+func (l *Lists) Agree(hosts []string) error {
+	for _, host := range hosts {
+		if _, _, err := l.labelled(host); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Sealed tells whether host alone can open its secrets: whether it has a
 // recipients.only.txt.
 func (v Vault) Sealed(host string) bool {
-	_, err := v.Seen.Read(v.repository(), v.onlyPath(host), maxRecipients)
-	return !errors.Is(err, fs.ErrNotExist)
+	path := v.onlyPath(host)
+	_, err := v.Seen.Read(v.repository(), path, maxRecipients)
+	return !errors.Is(err, fs.ErrNotExist) || v.Seen.Exists(path) // a link that leads nowhere
 }
 
 // OnHost is what to run on a host whose keys nobody else can open.

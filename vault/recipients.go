@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -183,6 +184,9 @@ func (r Recipient) labels() ([]string, error) {
 
 func (v Vault) readRecipients(path string) (Recipients, error) {
 	text, err := v.Seen.Read(v.repository(), path, maxRecipients)
+	if errors.Is(err, fs.ErrNotExist) && v.Seen.Exists(path) {
+		return nil, fault.New("cannot read the recipients", path, "it is a link that leads nowhere", "ls -l "+path)
+	}
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot read the recipients", path, "git log -- "+path+"; without git: age-keygen -y IDENTITY > "+path)
 	}

@@ -132,20 +132,13 @@ func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error)
 	return r.writeAll(ctx, stale, open)
 }
 
-// agree makes sure that the recipients of every host can be used together,
-// before anybody is asked for anything.
+// agree is [Lists.Agree] of the files' hosts.
 func (r *Rekey) agree(stale []Stale) error {
-	last := ""
-	for _, s := range stale {
-		if s.Host == last {
-			continue
-		}
-		if _, _, err := r.lists.labelled(s.Host); err != nil {
-			return err
-		}
-		last = s.Host
+	hosts := make([]string, len(stale))
+	for i, s := range stale {
+		hosts[i] = s.Host
 	}
-	return nil
+	return r.lists.Agree(slices.Compact(hosts)) // they come in order
 }
 
 // sweep removes what an earlier rekey that was killed has left: it may be encrypted

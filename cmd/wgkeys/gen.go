@@ -66,6 +66,9 @@ func doGen(e *env) error {
 
 // keys makes the keys of hosts, and the preshared keys of t, which may be nil.
 func (g *generator) keys(t *tunnel.Tunnel, hosts []string) error {
+	if err := g.repo.vault.Lists().Agree(g.toSeal(t, hosts)); err != nil {
+		return err
+	}
 	for _, host := range hosts {
 		if g.cli.Bool("sealed") {
 			if err := g.sealOff(host); err != nil {
@@ -84,6 +87,34 @@ func (g *generator) keys(t *tunnel.Tunnel, hosts []string) error {
 		return nil
 	}
 	return g.psks(t, hosts)
+}
+
+// toSeal are the hosts for which something is to be encrypted, as far as is known
+// beforehand: of hosts that are to be sealed off the list is yet to change.
+func (g *generator) toSeal(t *tunnel.Tunnel, hosts []string) (all []string) {
+	for _, host := range hosts {
+		_, err := g.repo.vault.Meta(host, vault.KeyFile(g.tunnel))
+		if g.file == nil && !g.cli.Bool("sealed") && errors.Is(err, fs.ErrNotExist) {
+			all = append(all, host)
+		}
+	}
+	if t == nil {
+		return all
+	}
+	for _, pair := range g.pairs(t, hosts) {
+		for _, h := range []half{g.repo.half(g.tunnel, pair[0], pair[1]), g.repo.half(g.tunnel, pair[1], pair[0])} {
+			if h.missing() && !(g.cli.Bool("sealed") && slices.Contains(hosts, h.host)) {
+				all = append(all, h.host)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// pairs are those of the hosts with their peers that share a preshared key.
+func (g *generator) pairs(t *tunnel.Tunnel, hosts []string) [][2]string {
+	return slices.DeleteFunc(t.PSKPairs(), func(p [2]string) bool { return !slices.Contains(hosts, p[0]) && !slices.Contains(hosts, p[1]) })
 }
 
 // sealOff has everything in the vault of a host be for its own recipients alone,
@@ -213,7 +244,7 @@ func (g *generator) seal(host, file string) (keyring.PublicKey, error) {
 // psks makes the preshared keys that the tunnel file asks for between the
 // hosts and their peers.
 func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
-	pairs := slices.DeleteFunc(t.PSKPairs(), func(p [2]string) bool { return !slices.Contains(hosts, p[0]) && !slices.Contains(hosts, p[1]) })
+	pairs := g.pairs(t, hosts)
 	// What is to be opened for its other half a hardware key is asked for at once.
 	var open []vault.Name
 	for _, pair := range pairs {
