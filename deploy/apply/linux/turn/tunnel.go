@@ -3,6 +3,7 @@ package turn
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,22 +116,58 @@ func (d *device) Follow(from, to keyring.PublicKey) error {
 	if old == nil {
 		return unknownPeer(d.name, from)
 	}
-	endpoint, allowed := old.Endpoint, old.AllowedIPs
 	heard, err := d.peer(to)
 	if err != nil {
 		return err
 	}
-	if heard != nil {
-		allowed = append(allowed, heard.AllowedIPs...)
-		endpoint = cmp.Or(heard.Endpoint, endpoint)
+	for _, message := range follow(wgtypes.Key(to), old, heard) {
+		if err := d.set(message...); err != nil {
+			return err
+		}
 	}
-	key, on := wgtypes.Key(to), nudge
-	return d.set(
-		wgtypes.PeerConfig{PublicKey: key, Remove: true},
-		wgtypes.PeerConfig{PublicKey: key, PresharedKey: &old.PresharedKey, Endpoint: endpoint},
-		wgtypes.PeerConfig{PublicKey: key, UpdateOnly: true, AllowedIPs: allowed, PersistentKeepaliveInterval: &on},
-		wgtypes.PeerConfig{PublicKey: key, UpdateOnly: true, PersistentKeepaliveInterval: &old.PersistentKeepaliveInterval},
-	)
+	return nil
+}
+
+// mostPrefixes are as many allowed IPs as go into one message: wgctrl sends more of
+// them as one message a peer, and leaves out what a peer that is named twice is to have
+// (buildBatches).
+const mostPrefixes = 256
+
+// follow is what makes the peer to anew, of which heard is what there is now, in place
+// of old. It is one message where that has room for all allowed IPs. Where it has not,
+// they move after the peer was made and before it begins a handshake; and a peer that
+// has some already, for whoever was at it was killed, is gone on with: to make it anew
+// would forget them.
+func follow(to wgtypes.Key, old, heard *wgtypes.Peer) [][]wgtypes.PeerConfig {
+	endpoint, allowed, begun := old.Endpoint, old.AllowedIPs, false
+	if heard != nil {
+		allowed = slices.Concat(allowed, heard.AllowedIPs)
+		endpoint = cmp.Or(heard.Endpoint, endpoint)
+		begun = len(heard.AllowedIPs) > 0
+	}
+	on := nudge
+	anew := []wgtypes.PeerConfig{
+		{PublicKey: to, Remove: true},
+		{PublicKey: to, PresharedKey: &old.PresharedKey, Endpoint: endpoint},
+	}
+	move := func(prefixes []net.IPNet) wgtypes.PeerConfig {
+		return wgtypes.PeerConfig{PublicKey: to, UpdateOnly: true, AllowedIPs: prefixes}
+	}
+	begin := []wgtypes.PeerConfig{
+		{PublicKey: to, UpdateOnly: true, PersistentKeepaliveInterval: &on},
+		{PublicKey: to, UpdateOnly: true, PersistentKeepaliveInterval: &old.PersistentKeepaliveInterval},
+	}
+	if len(allowed) <= mostPrefixes {
+		return [][]wgtypes.PeerConfig{slices.Concat(anew, []wgtypes.PeerConfig{move(allowed)}, begin)}
+	}
+	var messages [][]wgtypes.PeerConfig
+	if !begun {
+		messages = append(messages, anew)
+	}
+	for some := range slices.Chunk(allowed, mostPrefixes) {
+		messages = append(messages, []wgtypes.PeerConfig{move(some)})
+	}
+	return append(messages, begin)
 }
 
 // Drop implements [rotate.Tunnel].

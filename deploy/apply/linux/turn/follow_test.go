@@ -1,0 +1,63 @@
+package turn
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+)
+
+// What a peer is to have it has with the first message in which it is made, no
+// message is cut by wgctrl, and every prefix moves before the handshake begins.
+func TestFollow(t *testing.T) {
+	to, psk := wgtypes.Key{1}, wgtypes.Key{2}
+	endpoint, heardFrom := &net.UDPAddr{Port: 1}, &net.UDPAddr{Port: 2}
+	prefixes := func(from, n int) (all []net.IPNet) {
+		for i := range n {
+			all = append(all, net.IPNet{IP: net.IPv4(10, byte((from+i)>>8), byte(from+i), 0), Mask: net.CIDRMask(24, 32)})
+		}
+		return all
+	}
+	for _, c := range []struct{ old, heard, messages int }{
+		{0, 0, 1}, {1, 0, 1}, {256, 0, 1}, {257, 0, 4}, {1000, 0, 6}, {256, 1, 3}, {10, 400, 3},
+	} {
+		t.Run(fmt.Sprintf("%d and %d", c.old, c.heard), func(t *testing.T) {
+			old := &wgtypes.Peer{PresharedKey: psk, Endpoint: endpoint, PersistentKeepaliveInterval: time.Minute, AllowedIPs: prefixes(0, c.old)}
+			heard := &wgtypes.Peer{Endpoint: heardFrom, AllowedIPs: prefixes(c.old, c.heard)}
+			messages := follow(to, old, heard)
+			if len(messages) != c.messages {
+				t.Errorf("%d messages, want %d", len(messages), c.messages)
+			}
+			moved, made, begun := map[string]int{}, false, false
+			for _, m := range messages {
+				n := 0
+				for _, p := range m {
+					n += len(p.AllowedIPs)
+					if p.Remove && len(messages) > 1 && c.heard > 0 {
+						t.Error("what the peer has already is forgotten")
+					}
+					if p.PresharedKey != nil {
+						made = *p.PresharedKey == psk && p.Endpoint == heardFrom
+					}
+					for _, prefix := range p.AllowedIPs {
+						moved[prefix.String()]++
+						if begun {
+							t.Error("a prefix moves after the handshake began")
+						}
+					}
+					if i := p.PersistentKeepaliveInterval; i != nil {
+						begun = *i == nudge || begun && *i == time.Minute
+					}
+				}
+				if n > mostPrefixes || len(m) > 32 {
+					t.Errorf("%d prefixes of %d peers in one message", n, len(m))
+				}
+			}
+			if len(moved) != c.old+c.heard || !begun || made == (len(messages) > 1 && c.heard > 0) {
+				t.Errorf("%d of %d prefixes; made %v, begun %v", len(moved), c.old+c.heard, made, begun)
+			}
+		})
+	}
+}
