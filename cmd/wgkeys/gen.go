@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -219,17 +220,16 @@ func (g *generator) pair(host, file string) (public keyring.PublicKey, err error
 	if g.file == nil {
 		return g.seal(host, file)
 	}
-	return g.onHost(g.file, host, true)
+	return g.onHost(g.file, host, rotate.First)
 }
 
-// onHost has a host make a private key, its first one or the next one, and tell
-// the public half. A key that it has made before is the one.
-func (e *env) onHost(t *tunnel.Tunnel, host string, first bool) (public keyring.PublicKey, err error) {
+// onHost has a host make a private key and tell the public half.
+func (e *env) onHost(t *tunnel.Tunnel, host string, which rotate.Which) (public keyring.PublicKey, err error) {
 	party, err := e.party(t, host)
 	if err != nil {
 		return public, err
 	}
-	return party.Make(e.ctx, t.Name, first)
+	return party.Make(e.ctx, t.Name, which)
 }
 
 func (g *generator) seal(host, file string) (keyring.PublicKey, error) {

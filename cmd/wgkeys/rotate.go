@@ -33,6 +33,7 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "due", Usage: "only keys older than max_key_age in " + marker},
 			&cli.StringFlag{Name: "leaver", Usage: "only keys that `RECIPIENT`, who has left, could ever read"},
+			&cli.BoolFlag{Name: "unknown", Usage: "also where a host uses a key that this repository does not know"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "leave `PEER` behind, which cannot be reached; may be repeated"},
 			&cli.BoolFlag{Name: "now", Usage: "a key was stolen: refuse it at once, whatever is lost"},
 			&cli.BoolFlag{Name: "on-host", Usage: "the host makes its key itself, and it never leaves the host"},
@@ -232,6 +233,9 @@ func (x *turnOf) take() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if err := x.canBeOnHost(); err != nil {
+		return err
+	}
 	if !x.cli.Bool("dry-run") {
 		x.rotation.Next = next
 	}
@@ -240,6 +244,9 @@ func (x *turnOf) take() error {
 		return err
 	}
 	x.tellLimits(survey)
+	if err := x.knows(survey.Live(), next); err != nil {
+		return err
+	}
 	switch {
 	case !next.IsZero() && survey.Live() == next:
 		x.ui.say("%s: it uses its next key already; this finishes an earlier rotation", x.host)
@@ -279,11 +286,31 @@ func (x *turnOf) tellLimits(s *rotate.Survey) {
 		x.ui.say("note: no packets can be held on %s (no nft_queue in the kernel): more than 128 in two round trips are lost",
 			strings.Join(names, ", "))
 	}
-	if !s.Live().IsZero() && s.Live() != x.current {
-		if next, err := x.repo.ring.Next(x.host, x.tunnel.Name); err != nil || next != s.Live() {
-			x.ui.say("note: %s uses a key that this repository does not know, %s; git pull may bring it", x.host, s.Live())
-		}
+}
+
+// knows refuses a host that uses a key which this repository does not have, neither as
+// its present key nor as the next one: the clone is behind, and what it has for a next
+// key may be one that was replaced long ago, because it was stolen, say.
+func (x *turnOf) knows(live, next keyring.PublicKey) error {
+	if live == x.current || live == next || x.cli.Bool("unknown") {
+		return nil
 	}
+	return fault.New("this repository does not know the key in use on host", x.host, "it is "+live.String()+"; the repository may be behind",
+		"git pull, then wgkeys rotate "+x.host+"; if nobody has it: wgkeys rotate --unknown "+x.host)
+}
+
+// canBeOnHost refuses to make a key on the host while another next key, which an
+// earlier rotation has begun with, is in the vault.
+func (x *turnOf) canBeOnHost() error {
+	if !x.cli.Bool("on-host") {
+		return nil
+	}
+	name := vault.KeyFile(keyring.Next(x.tunnel.Name))
+	if _, err := x.repo.vault.Meta(x.host, name); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fault.New("a rotation is under way with a key from the vault, of host", x.host, "it is not one that the host has made",
+		fmt.Sprintf("wgkeys rotate %[1]s, then wgkeys rotate --on-host %[1]s", x.host))
 }
 
 // replace makes the next key, brings it to the host and changes to it.
@@ -336,7 +363,11 @@ func (x *turnOf) nextKey() (keyring.PublicKey, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return public, err
 	case x.onHost():
-		if public, err = x.env.onHost(x.tunnel, x.host, false); err != nil {
+		which := rotate.Next
+		if x.cli.Bool("now") {
+			which = rotate.Fresh // one of which the repository knows nothing may be the thief's
+		}
+		if public, err = x.env.onHost(x.tunnel, x.host, which); err != nil {
 			return public, err
 		}
 	default:
@@ -398,10 +429,10 @@ func (x *turnOf) takeNow() error {
 		return err
 	}
 	first := x.refuse()
-	if errors.Is(first, errNoNext) {
-		return errors.Join(first, x.rotation.Refuse(x.ctx, x.current))
-	}
-	if !c.underway() {
+	switch {
+	case errors.Is(first, errNoNext):
+		return errors.Join(first, x.refuseWithout())
+	case errors.Is(first, rotate.ErrAccepted) || !c.underway():
 		return first
 	}
 	// The next key of an earlier rotation has waited beside the key that was stolen.
@@ -410,7 +441,21 @@ func (x *turnOf) takeNow() error {
 		return errors.Join(first, err)
 	}
 	x.rotation.Idle(x.ctx, x.current)
-	return errors.Join(first, x.refuse())
+	second := x.refuse()
+	if errors.Is(second, errNoNext) {
+		second = errors.Join(second, x.refuseWithout())
+	}
+	return errors.Join(first, second)
+}
+
+// refuseWithout has the peers refuse a stolen key for which there is no other one.
+func (x *turnOf) refuseWithout() error {
+	err := x.rotation.Refuse(x.ctx, x.current)
+	if err == nil {
+		x.ui.warn(fault.New("no peer takes the key any more of host", x.host, "the keyring still has it, and an apply on a peer would bring it back",
+			fmt.Sprintf("when %[1]s can be reached: wgkeys rotate --now %[1]s; if it is gone for good: rm -r keyring/%[1]s vault/%[1]s, and take it out of %[2]s/", x.host, tunnel.Dir)))
+	}
+	return err
 }
 
 // errNoNext marks the error of a host for which there is no next key.
@@ -429,5 +474,8 @@ func (x *turnOf) refuse() error {
 		return x.install(ctx, next)
 	}
 	err = x.rotation.Now(x.ctx, x.current, next, install)
+	if errors.Is(err, rotate.ErrAccepted) {
+		return err // the repository keeps both keys, lest the next run forget which one was stolen
+	}
 	return errors.Join(err, x.settle(next))
 }

@@ -49,10 +49,11 @@ func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error
 }
 
 // unclaim gives the host back. One that cannot be reached is free a little later.
-func (r *Rotation) unclaim(ctx context.Context) {
+func (r *Rotation) unclaim(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	r.claimWithin(ctx, 0)
+	_, err := r.claimWithin(ctx, 0)
+	return err
 }
 
 func (r *Rotation) claimWithin(ctx context.Context, within time.Duration) (Answer, error) {

@@ -50,10 +50,13 @@ func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 	if err != nil {
 		return err
 	}
+	// The host first: a switch that is on its way to it still must find no claim, or
+	// nobody would follow. Where that is not certain the watchers wait for it.
 	giveUp := func(err error) error {
 		ctx := context.WithoutCancel(ctx)
-		r.end(ctx, unused, next)
-		r.unclaim(ctx)
+		if r.unclaim(ctx) == nil {
+			r.end(ctx, unused, next)
+		}
 		return err
 	}
 	err = r.arm(ctx, s, next)
@@ -106,8 +109,12 @@ func (s *Survey) names(r *Rotation, keys []keyring.PublicKey) string {
 
 func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) error {
 	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
-		_, err := p.ask(ctx, Request{Do: DoWatch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next, Run: r.run,
+		a, err := p.ask(ctx, Request{Do: DoWatch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next, Run: r.run,
 			KeyFile: p.KeyFile, Within: r.patience(), Hold: !r.NoHold && s.peers[i].CanHold})
+		if err == nil && a.Live.PublicKey != s.peers[i].Live.PublicKey { // from now on it cannot be
+			err = fault.New("the key was replaced by somebody else meanwhile, on peer", p.Host, "nothing was changed by this run",
+				"git pull, then wgkeys rotate "+r.Host.Host)
+		}
 		return err
 	})
 }
@@ -191,10 +198,18 @@ func (p Party) Look(ctx context.Context, tunnel string) (Answer, error) {
 	return p.ask(ctx, Request{Do: DoLook, Tunnel: tunnel, KeyFile: p.KeyFile})
 }
 
-// Make has the host make a private key, its first one or the next one, and returns
-// the public half. A key that it has made before is the one.
-func (p Party) Make(ctx context.Context, tunnel string, first bool) (keyring.PublicKey, error) {
-	a, err := p.ask(ctx, Request{Do: DoMake, Tunnel: tunnel, KeyFile: p.KeyFile, Now: first})
+// A Which is which key a host is to make.
+type Which int
+
+const (
+	First Which = iota // the first one
+	Next               // the next one; one that it has made before is the one
+	Fresh              // the next one; one that it has may be stolen
+)
+
+// Make has the host make a private key and returns the public half.
+func (p Party) Make(ctx context.Context, tunnel string, which Which) (keyring.PublicKey, error) {
+	a, err := p.ask(ctx, Request{Do: DoMake, Tunnel: tunnel, KeyFile: p.KeyFile, Now: which == First, Fresh: which == Fresh})
 	if err == nil && a.Made.IsZero() {
 		err = fault.New("no key was made on host", p.Host, "it names none", "install the same wgkeys there")
 	}

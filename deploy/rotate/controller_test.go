@@ -26,7 +26,7 @@ func turnWith(before *Record, switched, outcome Answer) (asked []string, err err
 	}
 	watcher := func(_ context.Context, q Request) (Answer, error) {
 		asked = append(asked, q.Do)
-		return Answer{Protocol: Protocol}, nil
+		return Answer{Protocol: Protocol, Live: Live{PublicKey: peer}}, nil
 	}
 	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: watcher}}}
 	s := &Survey{host: Answer{Live: Live{PublicKey: old}, Record: before}, peers: []Answer{{Live: Live{PublicKey: peer}}}}
@@ -67,6 +67,70 @@ func TestTurnTells(t *testing.T) {
 	}
 }
 
+// A peer whose own key was replaced since it was looked at is not rotated with: the
+// host would wait for proof from a key that is gone.
+func TestTurnWithAnotherPeer(t *testing.T) {
+	old, next := keyring.PublicKey{1}, keyring.PublicKey{2}
+	var asked []string
+	answer := func(live keyring.PublicKey) func(context.Context, Request) (Answer, error) {
+		return func(_ context.Context, q Request) (Answer, error) {
+			asked = append(asked, q.Do)
+			return Answer{Protocol: Protocol, Live: Live{PublicKey: live}}, nil
+		}
+	}
+	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: answer(old)}, Peers: []Party{{Host: "shale", Ask: answer(keyring.PublicKey{8})}}}
+	s := &Survey{host: Answer{Live: Live{PublicKey: old}}, peers: []Answer{{Live: Live{PublicKey: keyring.PublicKey{9}}}}}
+	err := r.Turn(context.Background(), s, next)
+	if err == nil || !strings.Contains(err.Error(), `meanwhile, on peer "shale"`) {
+		t.Error(err)
+	}
+	// The claim goes before the watch does: a switch on its way finds nobody's.
+	if got, want := strings.Join(asked, " "), "claim watch claim end"; got != want {
+		t.Errorf("asked %q, want %q", got, want)
+	}
+}
+
+// The host whose key was stolen may be the thief's: it does not keep its peers from
+// refusing the key, and neither does an interrupt. A peer that was not reached is
+// told, and by a mark.
+func TestNowWithAHostThatHangs(t *testing.T) {
+	ctx, interrupt := context.WithCancel(context.Background())
+	hangs := func(ctx context.Context, _ Request) (Answer, error) {
+		interrupt()
+		<-ctx.Done()
+		return Answer{}, ctx.Err()
+	}
+	refused := false
+	good := func(ctx context.Context, q Request) (Answer, error) {
+		refused = q.Do == DoReplace && ctx.Err() == nil
+		return Answer{Protocol: Protocol}, nil
+	}
+	gone := func(context.Context, Request) (Answer, error) { return Answer{}, errors.New("no route to host") }
+	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: hangs}, Peers: []Party{{Host: "shale", Ask: good}}}
+	install := func(ctx context.Context) error { _, err := r.Host.Look(ctx, "wg0"); return err }
+	err := r.Now(ctx, keyring.PublicKey{1}, keyring.PublicKey{2}, install)
+	if !refused || err == nil || errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(), "not in use on host") {
+		t.Errorf("refused %v, %v", refused, err)
+	}
+	r.Peers = append(r.Peers, Party{Host: "flint", Ask: gone})
+	if err := r.Refuse(ctx, keyring.PublicKey{1}); !errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(), `still accepted by peer "flint": no route to host`) {
+		t.Error(err)
+	}
+}
+
+// Whether a handshake is another one does not depend on the clock of the host.
+func TestAnew(t *testing.T) {
+	then := time.Unix(1000, 0)
+	for at, want := range map[time.Time]bool{{}: false, then: false, then.UTC(): false, then.Add(1): true, then.Add(-time.Hour): true} {
+		if got := anew(at, then); got != want {
+			t.Errorf("%v after %v: %v", at, then, got)
+		}
+	}
+	if !anew(then, time.Time{}) {
+		t.Error("the first one is none")
+	}
+}
+
 // lost is a tunnel that somebody has taken away.
 type lost struct{ shale }
 
@@ -98,7 +162,7 @@ func TestTunnelGone(t *testing.T) {
 func TestMakeRefusesNone(t *testing.T) {
 	for name, a := range map[string]Answer{"nothing": {Protocol: Protocol}, "of another version": {Made: keyring.PublicKey{1}}} {
 		p := Party{Host: "shale", Ask: func(context.Context, Request) (Answer, error) { return a, nil }}
-		if key, err := p.Make(context.Background(), "wg0", false); err == nil {
+		if key, err := p.Make(context.Background(), "wg0", Next); err == nil {
 			t.Errorf("%s: took %s", name, key)
 		}
 	}

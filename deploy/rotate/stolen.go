@@ -9,16 +9,29 @@ import (
 	"wgkeys/keyring/fault"
 )
 
+// ErrAccepted marks the error of a stolen key that some peer still takes.
+var ErrAccepted = errors.New("the old key is still accepted")
+
+// accepted is an error with that mark.
+type accepted struct{ error }
+
+func (a accepted) Is(target error) bool { return target == ErrAccepted }
+func (a accepted) Unwrap() error        { return a.error }
+
 // Now replaces a key that was stolen: first no peer takes the old one any more,
 // then the host gets the next one. Packets may be lost. A peer that cannot be
-// reached still takes the old key, and is an error that names it.
+// reached still takes the old key, and is an error that names it, [ErrAccepted].
+//
+// The host is armed before that, because the way to it may lead through the tunnel
+// that the peers are about to close. Whoever stole the key may have the host: it gets
+// armFor and no more, and what it says counts for nothing.
 func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install func(context.Context) error) error {
-	// The host is armed first, because the way to it may lead through the tunnel
-	// that the peers are about to close.
-	armed := install(ctx)
+	arming, cancel := context.WithTimeout(ctx, armFor)
+	armed := install(arming)
 	if armed == nil {
-		armed = r.switchNow(ctx, old, next)
+		armed = r.switchNow(arming, old, next)
 	}
+	cancel()
 	err := r.refused(ctx, old, func(ctx context.Context, p Party) error { return r.replace(ctx, p, old, next) })
 	if armed == nil {
 		armed = r.outcomeNow(ctx, next)
@@ -30,6 +43,11 @@ func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install
 	return errors.Join(err, armed)
 }
 
+const (
+	armFor    = 10 * time.Second
+	refuseFor = 30 * time.Second
+)
+
 // Refuse has no peer take a stolen key any more, where there is no other one to
 // take in its place.
 func (r *Rotation) Refuse(ctx context.Context, old keyring.PublicKey) error {
@@ -39,12 +57,16 @@ func (r *Rotation) Refuse(ctx context.Context, old keyring.PublicKey) error {
 	})
 }
 
-// refused asks every peer to take a key no more, and names those that still do.
+// refused asks every peer to take a key no more, and names those that still do. An
+// interrupt does not keep it from that.
 func (r *Rotation) refused(ctx context.Context, old keyring.PublicKey, ask func(context.Context, Party) error) error {
+	ctx = context.WithoutCancel(ctx)
 	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+		ctx, cancel := context.WithTimeout(ctx, refuseFor)
+		defer cancel()
 		if err := ask(ctx, p); err != nil {
-			return fault.Wrap(err, "the stolen key of "+r.Host.Host+" is still accepted by peer", p.Host,
-				"at once, on "+p.Host+": wg set "+r.Tunnel+" peer "+old.String()+" remove")
+			return fault.Wrap(accepted{err}, "the stolen key of "+r.Host.Host+" is still accepted by peer", p.Host,
+				"at once, on "+p.Host+": wg set "+r.Tunnel+" peer "+old.String()+" remove; when it can be reached: wgkeys rotate --now "+r.Host.Host)
 		}
 		r.report("refused", "%s refuses the old key", p.Host)
 		return nil

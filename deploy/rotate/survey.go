@@ -172,7 +172,7 @@ func (r *Rotation) Sessions(ctx context.Context, s *Survey) error {
 	if dead == nil {
 		return nil
 	}
-	r.report("look", "waking %d peers that have been silent", len(dead))
+	r.report("look", "waking %s silent for long", count(len(dead), "peer"))
 	wake := &Rotation{Tunnel: r.Tunnel, Host: r.Host, Peers: far, Jobs: r.Jobs}
 	err := wake.all(ctx, func(ctx context.Context, i int, p Party) error {
 		if i < 0 {

@@ -131,7 +131,7 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 		r.Other.Received = other.Received
 	}
 	switch {
-	case other.Handshake.After(r.Other.Handshake),
+	case anew(other.Handshake, r.Other.Handshake),
 		!answered && age > doubt && other.Received > r.Other.Received:
 		return 0, w.follow(back, live)
 	case answered && (age > linger || w.Ended(r)), age > giveUp:

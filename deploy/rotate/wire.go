@@ -10,14 +10,14 @@ import (
 // Protocol is the version of what controller and host say to each other: one
 // [Request] and one [Answer], in JSON, for each run of "wgkeys turn" on the host.
 // Neither holds a secret.
-const Protocol = 2
+const Protocol = 3
 
 // What a host can be asked to do.
 const (
 	DoLook    = "look"    // tell how things stand
 	DoClaim   = "claim"   // have the host to oneself, for Within, and tell how things stand; for no time: no more
 	DoMake    = "make"    // make the next key on the host itself
-	DoWatch   = "watch"   // stage the next key of a peer and wait for it
+	DoWatch   = "watch"   // stage the next key of a peer, wait for it, and tell how things stand
 	DoSwitch  = "switch"  // change the own key to the next one
 	DoOutcome = "outcome" // tell what became of a switch
 	DoEnd     = "end"     // end the watch as soon as it is clear which key is in use; with Old it is clear: the next one
@@ -38,7 +38,8 @@ type Request struct {
 	Run      string            `json:"run,omitempty"`      // the controller's; end: of the watch that is to end
 	Within   time.Duration     `json:"within,omitempty"`   // watch: how long to wait for the switch; switch now: how long before it
 	Hold     bool              `json:"hold,omitempty"`     // hold packets; look: tell whether they can be held
-	Now      bool              `json:"now,omitempty"`      // switch without proof
+	Now      bool              `json:"now,omitempty"`      // switch without proof; make: the first key
+	Fresh    bool              `json:"fresh,omitempty"`    // make: whatever next key is there may be stolen
 
 	// Peers are those who have to prove the next key, or to shake hands before
 	// the host is looked at.

@@ -44,6 +44,21 @@ func RekeyOwn(name string, anew keyring.PublicKey) error {
 	return changeKept(name, func(v *tunnel.View) bool { return turn(&v.PublicKey, &v.NextPublicKey, anew) })
 }
 
+// ForgetPeer takes a peer out of the view for the next boot: its key was stolen. It
+// waits until nobody else changes a tunnel.
+func ForgetPeer(ctx context.Context, name string, key keyring.PublicKey) error {
+	unlock, err := apply.Lock(ctx, RunDir, func(int) {})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return changeKept(name, func(v *tunnel.View) bool {
+		before := len(v.Peers)
+		v.Peers = slices.DeleteFunc(v.Peers, func(p tunnel.Peer) bool { return p.PublicKey == key })
+		return len(v.Peers) < before
+	})
+}
+
 // turn makes anew the key, and no more the next one. It reports false where it
 // changes nothing.
 func turn(key, next *keyring.PublicKey, anew keyring.PublicKey) bool {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -330,9 +332,21 @@ func sweepHold(link string) {
 	if err != nil {
 		return
 	}
-	table := holdTable(link)
-	if found, err := nft.ListTableOfFamily(table.Name, table.Family); err == nil && found != nil {
-		nft.DelTable(table)
-		nft.Flush()
+	tables, err := nft.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return
 	}
+	for _, t := range tables {
+		if t.Name == holdTable(link).Name || abandoned(t.Name, link) {
+			nft.DelTable(t)
+		}
+	}
+	nft.Flush()
+}
+
+// abandoned reports whether a table is a [tryTable] of a process that is no more.
+func abandoned(table, link string) bool {
+	number, ok := strings.CutPrefix(table, "wgkeys-try-"+link+"-")
+	pid, err := strconv.Atoi(number)
+	return ok && err == nil && unix.Kill(pid, 0) == unix.ESRCH
 }

@@ -63,7 +63,7 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	case rotate.DoMake:
 		return makeKey(q, a)
 	case rotate.DoWatch:
-		return watch(ctx, q)
+		return watch(ctx, q, a)
 	case rotate.DoSwitch:
 		return switchKey(ctx, q, a)
 	case rotate.DoOutcome:
@@ -161,15 +161,21 @@ func fileKey(path string) rotate.FileKey {
 }
 
 // makeKey makes the next key here, so that it never leaves the host. One that is
-// there already is the one.
+// there already is the one, unless it lay beside a key that was stolen.
 func makeKey(q rotate.Request, a *rotate.Answer) error {
 	path := NextFile(q.Tunnel, q.KeyFile)
 	if q.Now { // the first key
 		path = q.KeyFile
 	}
 	key, err := linux.ReadPrivateKey(path, "")
-	if err == nil && !q.Now && key.PublicKey() == fileKey(q.KeyFile).PublicKey {
-		// Somebody brought it who came too late: it is the present key by now.
+	late := err == nil && key.PublicKey() == fileKey(q.KeyFile).PublicKey // somebody brought it who came too late
+	switch {
+	case q.Now || err != nil:
+	case q.Fresh && !late && key.PublicKey() == liveKey(q): // in use, and not yet the key file
+		if q.Next = key.PublicKey(); promote(q) == nil {
+			err = fs.ErrNotExist
+		}
+	case q.Fresh, late:
 		if err = os.Remove(path); err == nil {
 			err = fs.ErrNotExist
 		}
@@ -190,6 +196,17 @@ func makeKey(q rotate.Request, a *rotate.Answer) error {
 	}
 	a.Made = key.PublicKey()
 	return nil
+}
+
+// liveKey is the public key that the tunnel uses; zero: none, or it is not known.
+func liveKey(q rotate.Request) keyring.PublicKey {
+	d, err := openDevice(q.Tunnel, q.KeyFile)
+	if err != nil {
+		return keyring.PublicKey{}
+	}
+	defer d.Close()
+	live, _ := d.Look()
+	return live.PublicKey
 }
 
 // alone refuses while another rotation is under way, or an apply is to be
@@ -229,7 +246,7 @@ func free(name string) error {
 	return nil
 }
 
-func watch(ctx context.Context, q rotate.Request) error {
+func watch(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	unlock, err := alone(ctx, q)
 	if err != nil {
 		return err
@@ -245,6 +262,7 @@ func watch(ctx context.Context, q rotate.Request) error {
 	defer p.Close()
 	t, save := TestOnlySteps(r, p, writeRecord)
 	live, err := t.Look()
+	a.Live = live
 	if err == nil && live.Peers[q.Next].AllowedIPs > 0 { // a watcher was killed that had followed; to stage would forget them
 		err = t.Follow(q.Next, q.Old)
 	}
@@ -389,8 +407,8 @@ func endOwn(ctx context.Context, q rotate.Request) {
 	}
 }
 
-// refuse takes a peer away, with all that it was allowed. What the host remembers
-// of it stays: an apply says whether it is to come back.
+// refuse takes a peer away, with all that it was allowed, and a boot does not bring it
+// back.
 func refuse(ctx context.Context, q rotate.Request) error {
 	endOwn(ctx, q)
 	d, err := openDevice(q.Tunnel, q.KeyFile)
@@ -398,7 +416,10 @@ func refuse(ctx context.Context, q rotate.Request) error {
 		return err
 	}
 	defer d.Close()
-	return d.Drop(q.Old)
+	if err := d.Drop(q.Old); err != nil {
+		return err
+	}
+	return linux.ForgetPeer(ctx, q.Tunnel, q.Old)
 }
 
 func promote(q rotate.Request) error {
