@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -415,15 +414,6 @@ func (m *mesh) noRotation() {
 		left := m.must(h, "find /etc/wireguard -name '*next*'; nft list tables | grep hold || true")
 		if left != "" {
 			m.t.Errorf("left on %s: %s", h.Name(), left)
-		}
-	}
-}
-
-func (m *mesh) until(what string, done func() bool) {
-	m.t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !done(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			m.t.Fatal(errors.New("waited in vain for " + what))
 		}
 	}
 }

@@ -23,7 +23,13 @@ var rotationTests = []struct {
 	{"Due", rotationDue},
 	{"Unreachable", rotationUnreachable},
 	{"Skip", rotationSkip},
+	{"Behind", rotationBehind},
+	{"OnHostSealed", rotationOnHostSealed},
 	{"Stolen", rotationStolen},
+	{"StolenTwice", rotationStolenTwice},
+	{"StolenHangs", rotationStolenHangs},
+	{"StolenPlanted", rotationStolenPlanted},
+	{"StolenPending", rotationStolenPending},
 	{"StolenWithoutHost", rotationStolenWithoutHost},
 	{"KeyFileIsALink", rotationKeyFileIsALink},
 }
@@ -201,35 +207,43 @@ func rotationSkip(t *testing.T, u *users) {
 	u.whole(t)
 }
 
-// rotationStolen: the old key is refused at once.
-func rotationStolen(t *testing.T, u *users) {
-	old := u.pub("basalt")
-	u.must(u.basalt, "wgkeys rotate -y --now basalt")
-	if peers := u.must(u.shale, "wg show wg0 peers"); strings.Contains(peers, old) {
-		t.Errorf("shale still takes the old key: %s", peers)
+// killedAt runs a rotation that is killed at a point.
+func (u *users) killedAt(point, command string) {
+	u.t.Helper()
+	u.write(u.basalt, faultFile, "kill "+point)
+	u.run(u.basalt, command)
+	u.must(u.basalt, "rm "+hitFile)
+}
+
+// rotationBehind: a clone has a next key that was in use since, and was stolen since.
+// It does not bring it back.
+func rotationBehind(t *testing.T, u *users) {
+	u.killedAt("after controller: push", "wgkeys rotate -y basalt")
+	u.must(u.basalt, "cp -a /root/net /root/clone && wgkeys rotate -y basalt")
+	stolen := u.pub("basalt")
+	u.must(u.basalt, "wgkeys rotate -y basalt")
+	r := u.run(u.basalt, "wgkeys rotate -y -C /root/clone basalt")
+	if r.code != exitFailed || !strings.Contains(r.stderr, `this repository does not know the key in use on host "basalt"`) || !strings.Contains(r.stderr, "hint: git pull") {
+		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	deadline := time.Now().Add(15 * time.Second)
-	for u.run(u.basalt, "wg show wg0 public-key | grep -q "+old).code == 0 && time.Now().Before(deadline) {
-		time.Sleep(100 * time.Millisecond)
+	if live := u.must(u.basalt, "wg show wg0 public-key"); strings.Contains(live, stolen) {
+		t.Error("the key that was replaced is back")
 	}
-	u.must(u.basalt, "ping -c 1 -w 10 2001:db8:ffff::1 >/dev/null || true")
+	u.whole(t)
+	u.must(u.basalt, "rm -r /root/clone && cp -a /root/net /root/clone && wgkeys rotate -y basalt && wgkeys rotate -y --unknown -C /root/clone basalt")
+	u.must(u.basalt, "rm -r /root/net && mv /root/clone /root/net")
 	u.whole(t)
 }
 
-// rotationStolenWithoutHost: the host that makes its keys itself is out of reach,
-// and its peers refuse the stolen key all the same.
-func rotationStolenWithoutHost(t *testing.T, u *users) {
-	old := u.pub("shale")
-	u.must(u.shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
-	r := u.run(u.basalt, "wgkeys rotate -y --now --on-host shale")
-	u.must(u.shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
-	if r.code != exitFailed || !strings.Contains(r.stderr, "there is no other key for it yet") || !strings.Contains(r.stderr, "basalt refuses the old key") {
+// rotationOnHostSealed: a next key from the vault is not one that the host has made.
+func rotationOnHostSealed(t *testing.T, u *users) {
+	u.killedAt("after controller: push", "wgkeys rotate -y shale")
+	repo := u.repository()
+	r := u.run(u.basalt, "wgkeys rotate -y --on-host shale")
+	if r.code != exitFailed || !strings.Contains(r.stderr, `a rotation is under way with a key from the vault, of host "shale"`) || u.repository() != repo {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	if peers := u.must(u.basalt, "wg show wg0 peers"); strings.Contains(peers, old) {
-		t.Errorf("basalt still takes the old key: %s", peers)
-	}
-	u.must(u.basalt, "wgkeys apply basalt")
+	u.must(u.basalt, "wgkeys rotate -y shale")
 	u.whole(t)
 }
 

@@ -64,13 +64,24 @@ func (r *Rotation) refused(ctx context.Context, old keyring.PublicKey, ask func(
 	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
 		ctx, cancel := context.WithTimeout(ctx, refuseFor)
 		defer cancel()
-		if err := ask(ctx, p); err != nil {
+		err := ask(ctx, p)
+		if err != nil && r.takesNot(ctx, p, old) {
+			return fault.Wrap(err, "the old key is refused, and the next key of "+r.Host.Host+" not taken by peer", p.Host, "wgkeys apply "+p.Host)
+		}
+		if err != nil {
 			return fault.Wrap(accepted{err}, "the stolen key of "+r.Host.Host+" is still accepted by peer", p.Host,
 				"at once, on "+p.Host+": wg set "+r.Tunnel+" peer "+old.String()+" remove; when it can be reached: wgkeys rotate --now "+r.Host.Host)
 		}
 		r.report("refused", "%s refuses the old key", p.Host)
 		return nil
 	})
+}
+
+// takesNot reports whether a peer is known to have no such key: it was refused before.
+func (r *Rotation) takesNot(ctx context.Context, p Party, key keyring.PublicKey) bool {
+	a, err := p.Look(ctx, r.Tunnel)
+	_, has := a.Live.Peers[key]
+	return err == nil && !a.Live.PublicKey.IsZero() && !has
 }
 
 // outcomeNow asks what became of the switch, when it was to be done.

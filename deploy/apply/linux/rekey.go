@@ -44,18 +44,26 @@ func RekeyOwn(name string, anew keyring.PublicKey) error {
 	return changeKept(name, func(v *tunnel.View) bool { return turn(&v.PublicKey, &v.NextPublicKey, anew) })
 }
 
-// ForgetPeer takes a peer out of the view for the next boot: its key was stolen. It
-// waits until nobody else changes a tunnel.
-func ForgetPeer(ctx context.Context, name string, key keyring.PublicKey) error {
+// RefusePeer gives a peer whose key was stolen one that nobody has, in the view for the
+// next boot. Its routes stay: what they lead into the tunnel shall not leave elsewhere.
+// It waits until nobody else changes a tunnel.
+func RefusePeer(ctx context.Context, name string, stolen keyring.PublicKey) error {
 	unlock, err := apply.Lock(ctx, RunDir, func(int) {})
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return changeKept(name, func(v *tunnel.View) bool {
-		before := len(v.Peers)
-		v.Peers = slices.DeleteFunc(v.Peers, func(p tunnel.Peer) bool { return p.PublicKey == key })
-		return len(v.Peers) < before
+	nobody, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		return err
+	}
+	return changeKept(name, func(v *tunnel.View) (changed bool) {
+		for i := range v.Peers {
+			if p := &v.Peers[i]; p.PublicKey == stolen || p.NextPublicKey == stolen {
+				p.PublicKey, p.NextPublicKey, changed = nobody.PublicKey(), keyring.PublicKey{}, true
+			}
+		}
+		return changed
 	})
 }
 

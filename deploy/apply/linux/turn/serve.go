@@ -419,7 +419,7 @@ func refuse(ctx context.Context, q rotate.Request) error {
 	if err := d.Drop(q.Old); err != nil {
 		return err
 	}
-	return linux.ForgetPeer(ctx, q.Tunnel, q.Old)
+	return linux.RefusePeer(ctx, q.Tunnel, q.Old)
 }
 
 func promote(q rotate.Request) error {
