@@ -104,6 +104,13 @@ func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]s
 	if !named {
 		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r vault/%[1]s keyring/%[1]s", host)
 		r.add(f, c.repo.vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
+		for _, file := range files {
+			if meta, err := c.repo.vault.Meta(host, file); err == nil {
+				c.opens(r, f, file, meta)
+			} else {
+				r.fault(f, err)
+			}
+		}
 		return nil
 	}
 	for _, file := range files {
@@ -122,16 +129,35 @@ func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]s
 	return nil
 }
 
-// unasked checks for whom a preshared key is that no tunnel file asks for any more:
-// it may be in use on the hosts, and rekey writes it as any other.
+// unasked checks a preshared key that no tunnel file asks for any more: for whom it
+// is, for it may be in use on the hosts, and rekey writes it as any other; and whether it
+// opens.
 func (c *checker) unasked(r *report, f finding, path, file string) {
 	switch meta, err := c.repo.vault.Meta(f.Host, file); {
 	case err == nil:
 		c.lists.compare(r, f, file, path, meta)
+		c.opens(r, f, file, meta)
 	case errors.Is(err, vault.ErrNoMeta):
 		f.Check, f.Hint = "recipients", "wgkeys rekey "+f.Host
 		r.add(f, path, 0, noMeta, file, f.Host)
 	default:
+		r.fault(f, err)
+	}
+}
+
+// opens finds out whether a file opens, and holds what it says of itself.
+func (c *checker) opens(r *report, f finding, file string, meta vault.Meta) {
+	if c.ids == nil {
+		return
+	}
+	var err error
+	if meta.PSK != "" {
+		_, err = c.repo.vault.OpenPSK(f.Host, file, meta.PSK, c.ids)
+	} else {
+		_, err = c.repo.vault.OpenKey(f.Host, file, meta.PublicKey, c.ids)
+	}
+	if err != nil {
+		f.Hint = ""
 		r.fault(f, err)
 	}
 }

@@ -41,10 +41,27 @@ func (r *repo) commit(e *env, verb string, changes []string, err error) error {
 	// Where the checkout is is nobody's business.
 	message := strings.ReplaceAll(commitMessage(verb, changes), r.dir+string(filepath.Separator), "")
 	failed := git.Commit(context.WithoutCancel(e.ctx), r.dir, r.touched, message)
-	if failed != nil {
+	if failed == nil {
+		e.warnLists(r)
+	} else {
 		failed = fault.Wrap(failed, "no commit was made; the files are as they were written in", r.dir, "git -C "+r.dir+" status")
 	}
 	return errors.Join(err, failed)
+}
+
+// warnLists tells of lists of recipients that are not committed: others would find the
+// files of this commit encrypted to somebody whom no list names, or undo it.
+func (e *env) warnLists(r *repo) {
+	changed, err := git.Changed(context.WithoutCancel(e.ctx), r.dir, r.vault.Dir)
+	if err != nil {
+		return
+	}
+	for _, name := range changed {
+		if isRecipients(name) {
+			e.ui.warn(fault.New("not committed:", name, "the files of this commit are encrypted to whom it names, and others have another list",
+				fmt.Sprintf("git -C %[1]s add -- %[2]s && git -C %[1]s commit", quoted(r.dir), quoted(":/"+name))))
+		}
+	}
 }
 
 // maxMessage is how many changes a message tells one by one, and maxChange how much

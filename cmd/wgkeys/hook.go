@@ -26,13 +26,19 @@ func (e *env) installHook(dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := e.hookIsOurs(dir, path, prefix); err != nil {
+		return err
+	}
 	text := hookText(prefix)
 	old, err := os.ReadFile(path)
 	switch {
 	case err == nil && bytes.Equal(old, text):
+		if err := os.Chmod(path, 0o755); err != nil { // git passes over one that it cannot run
+			return fault.Wrap(fault.Errno(err), "cannot make executable the hook", path, "chmod +x "+path)
+		}
 		e.ui.say("the hook %s is there already", path)
 		return nil
-	case err == nil && !bytes.Contains(old, []byte(hookMark)):
+	case err == nil && !bytes.Equal(old, olderHook(prefix)):
 		return fault.New("there is another hook", path, "it is left as it is", "write into it: "+hookLine(prefix)+" || exit 1")
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fault.Wrap(fault.Errno(err), "cannot read the hook", path, "")
@@ -44,7 +50,30 @@ func (e *env) installHook(dir string) error {
 	return nil
 }
 
+// hookIsOurs refuses to write a hook that other repositories would have too: git may be
+// told to look for all of them in one folder (core.hooksPath).
+func (e *env) hookIsOurs(dir, path, prefix string) error {
+	own, err := git.Dir(e.ctx, dir)
+	if err != nil {
+		return err
+	}
+	top, _ := git.Top(dir)
+	for _, folder := range []string{own, top} {
+		if rel, err := filepath.Rel(folder, path); err == nil && filepath.IsLocal(rel) {
+			return nil
+		}
+	}
+	return fault.New("other repositories share the hooks in", filepath.Dir(path), "core.hooksPath leads there",
+		"git -C "+quoted(dir)+" config core.hooksPath "+quoted(filepath.Join(own, "hooks"))+", then wgkeys init --hook; or write into the one that is there: "+hookLine(prefix))
+}
+
+// hookText does nothing on a branch that has no repository of wgkeys'.
 func hookText(prefix string) []byte {
+	return []byte("#!/bin/sh\n" + hookMark + "\n[ -e " + quoted(prefix+marker) + " ] || exit 0\nexec " + hookLine(prefix) + "\n")
+}
+
+// olderHook is what versions before this one wrote.
+func olderHook(prefix string) []byte {
 	return []byte("#!/bin/sh\n" + hookMark + "\nexec " + hookLine(prefix) + "\n")
 }
 

@@ -97,6 +97,16 @@ func HookPath(ctx context.Context, dir, hook string) (string, error) {
 	return path, nil
 }
 
+// Dir is the folder in which git keeps what all working trees of the repository share.
+func Dir(ctx context.Context, dir string) (string, error) {
+	out, err := run(ctx, dir, nil, "rev-parse", "--git-common-dir")
+	path := strings.TrimSuffix(string(out), "\n")
+	if err == nil && !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	return path, err
+}
+
 // NotCheckedOut returns the first of git's files below the folders that is in the
 // index and, as a sparse checkout has it, not in the working tree; "" if all are. The
 // folders lie in the working tree of dir.
