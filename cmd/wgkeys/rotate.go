@@ -370,6 +370,9 @@ func (x *turnOf) nextKey() (keyring.PublicKey, error) {
 		if public, err = x.env.onHost(x.tunnel, x.host, which); err != nil {
 			return public, err
 		}
+		if public == x.current {
+			return public, fault.New("no other key was made on host", x.host, "it names the one it has", "wgkeys status "+x.host)
+		}
 	default:
 		g := &generator{env: x.env, repo: x.repo, tunnel: x.tunnel.Name, ids: x.ids, now: time.Now()}
 		err := testOnlyStep("seal the next key", func() error {

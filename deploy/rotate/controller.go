@@ -209,6 +209,11 @@ const (
 
 // Make has the host make a private key and returns the public half.
 func (p Party) Make(ctx context.Context, tunnel string, which Which) (keyring.PublicKey, error) {
+	if which == Fresh { // whoever stole the key may have the host
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, armFor)
+		defer cancel()
+	}
 	a, err := p.ask(ctx, Request{Do: DoMake, Tunnel: tunnel, KeyFile: p.KeyFile, Now: which == First, Fresh: which == Fresh})
 	if err == nil && a.Made.IsZero() {
 		err = fault.New("no key was made on host", p.Host, "it names none", "install the same wgkeys there")

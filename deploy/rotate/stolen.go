@@ -121,7 +121,9 @@ func (r *Rotation) switchNow(ctx context.Context, old, next keyring.PublicKey) e
 // returns the key that it uses: old where it cannot tell.
 func (r *Rotation) Idle(ctx context.Context, old keyring.PublicKey) keyring.PublicKey {
 	for until := time.Now().Add(delay + DeadMan + linger); ; {
-		a, err := r.Host.Look(ctx, r.Tunnel)
+		try, cancel := context.WithTimeout(ctx, armFor)
+		a, err := r.Host.Look(try, r.Tunnel)
+		cancel()
 		if err == nil && a.Record != nil && !a.Record.Over() && time.Now().Before(until) && ctx.Err() == nil {
 			time.Sleep(200 * time.Millisecond)
 			continue

@@ -172,7 +172,8 @@ func makeKey(q rotate.Request, a *rotate.Answer) error {
 	switch {
 	case q.Now || err != nil:
 	case q.Fresh && !late && key.PublicKey() == liveKey(q): // in use, and not yet the key file
-		if q.Next = key.PublicKey(); promote(q) == nil {
+		q.Next = key.PublicKey()
+		if err = promote(q); err == nil {
 			err = fs.ErrNotExist
 		}
 	case q.Fresh, late:
