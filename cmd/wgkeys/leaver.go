@@ -89,19 +89,19 @@ func (r *repo) whole(ctx context.Context) error {
 			}
 			folder = filepath.Join(folder, filepath.Base(dir))
 		}
-		top, err := git.Top(filepath.Dir(folder))
-		if err != nil {
-			continue
-		}
-		if own, err := git.Top(folder); err == nil {
-			top = own
-		}
-		switch missing, err := git.NotCheckedOut(ctx, top, folder); {
-		case err != nil:
-			return err
-		case missing != "":
-			return fault.New("not checked out:", filepath.Join(top, missing), "the working tree has not all of vault and keyring (a sparse checkout), and which keys are in use is not known",
-				"git -C "+quoted(top)+" sparse-checkout disable")
+		// A submodule is a file of the working tree that it is in, and has its own.
+		for _, in := range []string{filepath.Dir(folder), folder} {
+			top, err := git.Top(in)
+			if err != nil {
+				continue
+			}
+			switch missing, err := git.NotCheckedOut(ctx, top, folder); {
+			case err != nil:
+				return err
+			case missing != "":
+				return fault.New("not checked out:", filepath.Join(top, missing), "the working tree has not all of vault and keyring, and which keys are in use is not known",
+					fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", quoted(top)))
+			}
 		}
 	}
 	return nil

@@ -306,8 +306,12 @@ func (x *turnOf) canBeOnHost() error {
 		return nil
 	}
 	name := vault.KeyFile(keyring.Next(x.tunnel.Name))
-	if _, err := x.repo.vault.Meta(x.host, name); errors.Is(err, fs.ErrNotExist) {
+	_, err := x.repo.vault.Meta(x.host, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
+	case err != nil && !errors.Is(err, vault.ErrNoMeta):
+		return err
 	}
 	return fault.New("a rotation is under way with a key from the vault, of host", x.host, "it is not one that the host has made",
 		fmt.Sprintf("wgkeys rotate %[1]s, then wgkeys rotate --on-host %[1]s", x.host))
@@ -435,7 +439,11 @@ func (x *turnOf) takeNow() error {
 	switch {
 	case errors.Is(first, errNoNext):
 		return errors.Join(first, x.refuseWithout())
-	case errors.Is(first, rotate.ErrAccepted) || !c.underway():
+	case !c.underway():
+		return first
+	case errors.Is(first, rotate.ErrAccepted):
+		x.ui.warn(fault.New("may be stolen too: the next key of host", x.host, "it waited beside the stolen one, the peers that could be reached take it now, and it is replaced when all of them can",
+			"wgkeys rotate --now "+x.host+" --skip PEER, with each peer that cannot be reached"))
 		return first
 	}
 	// The next key of an earlier rotation has waited beside the key that was stolen.

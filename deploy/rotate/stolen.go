@@ -3,6 +3,7 @@ package rotate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"wgkeys/keyring"
@@ -32,7 +33,13 @@ func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install
 		armed = r.switchNow(arming, old, next)
 	}
 	cancel()
-	err := r.refused(ctx, old, func(ctx context.Context, p Party) error { return r.replace(ctx, p, old, next) })
+	err := r.refused(ctx, old, func(ctx context.Context, p Party) error {
+		err := r.replace(ctx, p, old, next)
+		if err != nil && r.takesNeither(ctx, p, old, next) {
+			err = fmt.Errorf("%w: %w", errNeither, err)
+		}
+		return err
+	})
 	if armed == nil {
 		armed = r.outcomeNow(ctx, next)
 	}
@@ -65,7 +72,7 @@ func (r *Rotation) refused(ctx context.Context, old keyring.PublicKey, ask func(
 		ctx, cancel := context.WithTimeout(ctx, refuseFor)
 		defer cancel()
 		err := ask(ctx, p)
-		if err != nil && r.takesNot(ctx, p, old) {
+		if errors.Is(err, errNeither) {
 			return fault.Wrap(err, "the old key is refused, and the next key of "+r.Host.Host+" not taken by peer", p.Host, "wgkeys apply "+p.Host)
 		}
 		if err != nil {
@@ -77,11 +84,17 @@ func (r *Rotation) refused(ctx context.Context, old keyring.PublicKey, ask func(
 	})
 }
 
-// takesNot reports whether a peer is known to have no such key: it was refused before.
-func (r *Rotation) takesNot(ctx context.Context, p Party, key keyring.PublicKey) bool {
+// errNeither marks the error of a peer that refuses the old key since before, and does
+// not take the next one.
+var errNeither = errors.New("it takes neither key")
+
+// takesNeither reports whether a peer is known to have none of the two keys. One that
+// has the next one, and an error besides, may bring the old one back at its next boot.
+func (r *Rotation) takesNeither(ctx context.Context, p Party, old, next keyring.PublicKey) bool {
 	a, err := p.Look(ctx, r.Tunnel)
-	_, has := a.Live.Peers[key]
-	return err == nil && !a.Live.PublicKey.IsZero() && !has
+	_, hasOld := a.Live.Peers[old]
+	_, hasNext := a.Live.Peers[next]
+	return err == nil && !a.Live.PublicKey.IsZero() && !hasOld && !hasNext
 }
 
 // outcomeNow asks what became of the switch, when it was to be done.

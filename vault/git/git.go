@@ -108,15 +108,25 @@ func Dir(ctx context.Context, dir string) (string, error) {
 }
 
 // NotCheckedOut returns the first of git's files below the folders that is in the
-// index and, as a sparse checkout has it, not in the working tree; "" if all are. The
-// folders lie in the working tree of dir.
+// index and not in the working tree, since the checkout is a sparse one or a submodule
+// was not fetched; "" if all are. The folders lie in the working tree of which dir is the
+// top.
 func NotCheckedOut(ctx context.Context, dir string, folders ...string) (string, error) {
-	out, err := run(ctx, dir, nil, append([]string{"ls-files", "-t", "-z", "--"}, folders...)...)
+	out, err := run(ctx, dir, nil, append([]string{"ls-files", "-t", "-s", "-z", "--"}, folders...)...)
 	if err != nil {
 		return "", err
 	}
+	const skipped, submodule = "S", "160000"
 	for entry := range strings.SplitSeq(string(out), "\x00") {
-		if name, ok := strings.CutPrefix(entry, "S "); ok { // skip-worktree
+		head, name, _ := strings.Cut(entry, "\t") // TAG MODE ID STAGE, then the name
+		f := strings.Fields(head)
+		if len(f) < 2 {
+			continue
+		}
+		if f[0] == skipped {
+			return name, nil
+		}
+		if _, err := os.Lstat(filepath.Join(dir, name, ".git")); f[1] == submodule && err != nil {
 			return name, nil
 		}
 	}
