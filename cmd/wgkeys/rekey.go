@@ -97,28 +97,14 @@ func (e *env) sayOthers(hosts []string, err error) {
 // hostsOf are those of hosts that an error is about, in order.
 func hostsOf(err error, hosts []string) []string {
 	var found []string
-	var walk func(error)
-	walk = func(err error) {
-		if f, ok := err.(*fault.Fault); ok {
-			parts := strings.Split(filepath.ToSlash(f.Who), "/")
-			for _, host := range []string{f.Who, parts[max(0, len(parts)-2)]} { // a name, or .../HOST/FILE
-				if slices.Contains(hosts, host) {
-					found = append(found, host)
-				}
+	fault.Each(err, func(f *fault.Fault) {
+		parts := strings.Split(filepath.ToSlash(f.Who), "/")
+		for _, host := range []string{f.Who, parts[max(0, len(parts)-2)]} { // a name, or .../HOST/FILE
+			if slices.Contains(hosts, host) {
+				found = append(found, host)
 			}
 		}
-		switch e := err.(type) {
-		case interface{ Unwrap() error }:
-			if in := e.Unwrap(); in != nil {
-				walk(in)
-			}
-		case interface{ Unwrap() []error }:
-			for _, in := range e.Unwrap() {
-				walk(in)
-			}
-		}
-	}
-	walk(err)
+	})
 	slices.Sort(found)
 	return slices.Compact(found)
 }

@@ -52,31 +52,34 @@ func (f *Fault) Error() string {
 
 func (f *Fault) Unwrap() error { return f.Err }
 
+// Each calls do for every Fault of err and of all that it wraps, outermost first.
+func Each(err error, do func(*Fault)) {
+	if f, ok := err.(*Fault); ok {
+		do(f)
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if in := e.Unwrap(); in != nil {
+			Each(in, do)
+		}
+	case interface{ Unwrap() []error }:
+		for _, in := range e.Unwrap() {
+			Each(in, do)
+		}
+	}
+}
+
 // Hints returns the hints of err and of all that it wraps, outermost first,
 // each once.
 func Hints(err error) []string {
 	var hints []string
 	seen := map[string]bool{}
-	var walk func(error)
-	walk = func(err error) {
-		if f, ok := err.(*Fault); ok && f.Hint != "" && !seen[f.Hint] {
+	Each(err, func(f *Fault) {
+		if f.Hint != "" && !seen[f.Hint] {
 			seen[f.Hint] = true
 			hints = append(hints, f.Hint)
 		}
-		switch e := err.(type) {
-		case interface{ Unwrap() error }:
-			if in := e.Unwrap(); in != nil {
-				walk(in)
-			}
-		case interface{ Unwrap() []error }:
-			for _, in := range e.Unwrap() {
-				walk(in)
-			}
-		}
-	}
-	if err != nil {
-		walk(err)
-	}
+	})
 	return hints
 }
 

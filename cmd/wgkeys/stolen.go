@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// takeNow replaces a stolen key.
+func (x *turnOf) takeNow() error {
+	if x.cli.Bool("dry-run") {
+		x.ui.say("%s: its peers would refuse the key %s at once", x.host, x.current)
+		return nil
+	}
+	c, err := x.repo.changeOf(x.host, x.tunnel.Name)
+	if err != nil {
+		return err
+	}
+	first := x.refuse()
+	switch {
+	case errors.Is(first, errNoNext):
+		return errors.Join(first, x.refuseWithout())
+	case !c.underway():
+		return first
+	case errors.Is(first, rotate.ErrAccepted):
+		x.ui.warn(fault.New("may be stolen too: the next key of host", x.host, "it waited beside the stolen one, the peers that could be reached take it now, and it is replaced when all of them can",
+			"wgkeys rotate --now "+x.host+" --skip PEER, with each peer that cannot be reached"))
+		return first
+	}
+	// The next key of an earlier rotation has waited beside the key that was stolen.
+	x.ui.say("%s: the next key of an earlier rotation may be stolen too; it is replaced as well", x.host)
+	if x.current, err = x.repo.ring.Get(x.host, x.tunnel.Name); err != nil {
+		return errors.Join(first, err)
+	}
+	x.rotation.Idle(x.ctx, x.current)
+	second := x.refuse()
+	if errors.Is(second, errNoNext) {
+		second = errors.Join(second, x.refuseWithout())
+	}
+	return errors.Join(first, second)
+}
+
+// refuseWithout has the peers refuse a stolen key for which there is no other one.
+func (x *turnOf) refuseWithout() error {
+	err := x.rotation.Refuse(x.ctx, x.current)
+	if err == nil {
+		x.ui.warn(fault.New("no peer takes the key any more of host", x.host, "the keyring still has it, and an apply on a peer would bring it back",
+			fmt.Sprintf("when %[1]s can be reached: wgkeys rotate --now %[1]s; if it is gone for good: rm -r keyring/%[1]s vault/%[1]s, and take it out of %[2]s/", x.host, tunnel.Dir)))
+	}
+	return err
+}
+
+// errNoNext marks the error of a host for which there is no next key.
+var errNoNext = errors.New("there is no other key for it yet")
+
+// refuse has all peers take the next key, and nothing else of the host.
+func (x *turnOf) refuse() error {
+	next, err := x.nextKey()
+	if err != nil {
+		return fmt.Errorf("%w; %w", err, errNoNext)
+	}
+	install := func(ctx context.Context) error {
+		if x.onHost() {
+			return nil
+		}
+		return x.install(ctx, next)
+	}
+	err = x.rotation.Now(x.ctx, x.current, next, install)
+	if errors.Is(err, rotate.ErrAccepted) {
+		return err // the repository keeps both keys, lest the next run forget which one was stolen
+	}
+	return errors.Join(err, x.settle(next))
+}
