@@ -69,8 +69,8 @@ type Tunnel interface {
 	Stage(old, next keyring.PublicKey) error
 
 	// Follow makes the peer to anew, with the preshared key of the pair, the
-	// endpoint last heard from, and the allowed IPs of both, in one message; it
-	// begins a handshake. Done twice it comes to the same.
+	// endpoint last heard from, and the allowed IPs of both, in one message where
+	// they fit into it; it begins a handshake. Done twice it comes to the same.
 	Follow(from, to keyring.PublicKey) error
 
 	// Drop removes a peer. One that is not there is no error.
