@@ -154,3 +154,42 @@ func (u *users) until(what string, done func() bool) {
 		}
 	}
 }
+
+// A rotation was interrupted, so a next key lay beside the stolen one, and one of two
+// peers cannot be reached. The other takes neither key meanwhile, and the repository
+// forgets none.
+func TestRotationOfTwoStolenKeys(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t, meshOptions{hosts: 3})
+	here, host, far := m.hosts[0], m.hosts[1], m.hosts[2]
+	stolen, secret := m.keys(host)
+	m.killedAt("after controller: write the next public key", "wgkeys rotate -y "+host.Name())
+	next := strings.TrimSpace(m.read(here, "/root/net/keyring/"+host.Name()+"/wg0.next.pub"))
+
+	m.must(far, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
+	r := m.run(here, "wgkeys rotate -y --now "+host.Name())
+	m.must(far, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
+	for _, want := range []string{"is still accepted by peer \"" + far.Name(), "its next key has waited beside the stolen one", "with --skip PEER"} {
+		if r.code != exitFailed || !strings.Contains(r.stderr, want) {
+			t.Errorf("exit %d, want %q\n%s%s", r.code, want, r.stdout, r.stderr)
+		}
+	}
+	m.takesNot(here, stolen, next)
+	if m.pub(host.Name()) != stolen || strings.TrimSpace(m.read(here, "/root/net/keyring/"+host.Name()+"/wg0.next.pub")) != next {
+		t.Error("the repository has forgotten a key that may be stolen")
+	}
+
+	r = m.run(here, "wgkeys rotate -y --now "+host.Name())
+	if want := "hint: wgkeys apply " + here.Name(); r.code != exitFailed || !strings.Contains(r.stderr, want) {
+		t.Errorf("exit %d, want %q\n%s%s", r.code, want, r.stdout, r.stderr)
+	}
+	m.must(here, "wgkeys apply "+here.Name())
+	m.takesNot(here, stolen, next)
+	m.takesNot(far, stolen, next)
+	if now := m.pub(host.Name()); now == stolen || now == next {
+		t.Errorf("the new key is %s, which may be stolen", now)
+	}
+	m.nothingToDo(here)
+	m.nothingToDo(far)
+	m.nothingLeft(map[string]bool{secret: true})
+}

@@ -78,7 +78,10 @@ func (u *users) repository() string {
 
 func rotationDryRun(t *testing.T, u *users) {
 	repo, here, there := u.repository(), u.snapshot(u.basalt), u.snapshot(u.shale)
-	u.must(u.basalt, "wgkeys rotate -n")
+	r := u.run(u.basalt, "wgkeys rotate -n --json")
+	if r.code != exitFindings || !strings.Contains(r.stdout, `"phase":"plan"`) {
+		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
 	if u.repository() != repo {
 		t.Error("the repository has changed")
 	}
@@ -90,7 +93,7 @@ func rotationDryRun(t *testing.T, u *users) {
 func rotationAsks(t *testing.T, u *users) {
 	repo := u.repository()
 	r := u.run(u.basalt, "setsid wgkeys rotate basalt </dev/null")
-	if r.code != exitUsage || !strings.Contains(r.stderr, "basalt wg0 gets a new key; shale will follow") || !strings.Contains(r.stderr, "-y answers yes") {
+	if r.code != exitUsage || !strings.Contains(r.stderr, "basalt wg0: gets a new key; shale will follow") || !strings.Contains(r.stderr, "-y answers yes") {
 		t.Errorf("exit %d\n%s", r.code, r.stderr)
 	}
 	if u.repository() != repo {
@@ -109,7 +112,7 @@ func rotationEvents(t *testing.T, u *users) {
 		phases = append(phases, e.Phase)
 	}
 	// A peer that has been silent is woken first.
-	if got := strings.TrimPrefix(strings.Join(phases, " "), "look "); got != "staged proved finished" {
+	if got := strings.Replace(strings.Join(phases, " "), " look", "", 1); got != "plan staged proved finished" {
 		t.Errorf("phases %q", got)
 	}
 	if u.pub("basalt") == old {

@@ -70,7 +70,15 @@ func doPush(e *env) error {
 			return err
 		}
 	}
+	if e.cli.Bool("dry-run") && len(errs) == 0 && slices.ContainsFunc(outcomes, toPush) {
+		return &exitError{code: exitFindings}
+	}
 	return failures(len(errs), len(targets), errors.Join(errs...))
+}
+
+// toPush reports whether a push has, or would have, something to install on a host.
+func toPush(o push.Outcome) bool {
+	return slices.ContainsFunc(o.Results, func(r push.Result) bool { return r.Action != push.Unchanged })
 }
 
 // prepare has an age plugin open everything that this push needs at once: one

@@ -68,7 +68,7 @@ func doRotate(e *env) error {
 		return err
 	}
 	if len(turns) == 0 {
-		e.ui.say("nothing to do: no key is due")
+		e.ui.say("nothing to do: %s", e.whyNoTurn())
 		return nil
 	}
 	if err := e.askForTurns(turns); err != nil {
@@ -86,7 +86,21 @@ func doRotate(e *env) error {
 		}
 		made = append(made, x.made...)
 	}
+	if e.cli.Bool("dry-run") && len(errs) == 0 {
+		return &exitError{code: exitFindings}
+	}
 	return failures(len(errs), len(turns), r.commit(e, "rotate", made, errors.Join(errs...)))
+}
+
+// whyNoTurn tells why there is nothing to rotate.
+func (e *env) whyNoTurn() string {
+	switch {
+	case e.cli.Bool("due"):
+		return "no key is due"
+	case e.cli.IsSet("leaver"):
+		return "no key is left that " + e.cli.String("leaver") + " could read"
+	}
+	return "every host is left out by --skip, or there is none"
 }
 
 // namesLeaver refuses a --leaver that names nobody, as a variable of a script does
@@ -110,9 +124,8 @@ func (e *env) askForTurns(turns []*turnOf) error {
 			}
 			peers = strings.Join(names, ", ")
 		}
-		if !e.cli.Bool("json") {
-			e.ui.say("%s %s gets a new key; %s will follow", x.host, x.tunnel.Name, peers)
-		}
+		text := "gets a new key; " + peers + " will follow"
+		x.report(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "plan", Text: text})
 	}
 	if e.cli.Bool("yes") || e.cli.Bool("dry-run") {
 		return nil
@@ -283,8 +296,7 @@ func (x *turnOf) finishHalf() (half bool, err error) {
 // tellLimits says what the promise does not cover on these hosts.
 func (x *turnOf) tellLimits(s *rotate.Survey) {
 	if names := s.CannotHold(x.rotation); len(names) > 0 && !x.cli.Bool("no-hold") {
-		x.ui.say("note: no packets can be held on %s (no nft_queue in the kernel): more than 128 in two round trips are lost",
-			strings.Join(names, ", "))
+		x.ui.say("note: no packets can be held on %s: more than 128 in two round trips are lost", strings.Join(names, ", "))
 	}
 }
 

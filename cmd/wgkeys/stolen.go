@@ -27,9 +27,7 @@ func (x *turnOf) takeNow() error {
 	case !c.underway():
 		return first
 	case errors.Is(first, rotate.ErrAccepted):
-		x.ui.warn(fault.New("may be stolen too: the next key of host", x.host, "it waited beside the stolen one, the peers that could be reached take it now, and it is replaced when all of them can",
-			"wgkeys rotate --now "+x.host+" --skip PEER, with each peer that cannot be reached"))
-		return first
+		return errors.Join(first, x.refuseNext())
 	}
 	// The next key of an earlier rotation has waited beside the key that was stolen.
 	x.ui.say("%s: the next key of an earlier rotation may be stolen too; it is replaced as well", x.host)
@@ -42,6 +40,20 @@ func (x *turnOf) takeNow() error {
 		second = errors.Join(second, x.refuseWithout())
 	}
 	return errors.Join(first, second)
+}
+
+// refuseNext has the peers that could be reached refuse the next key of an earlier
+// rotation too, which has waited beside the stolen one. It is not replaced yet: the
+// repository remembers two keys, and those are what the others have still to refuse.
+func (x *turnOf) refuseNext() error {
+	next, err := x.repo.ring.Next(x.host, x.tunnel.Name)
+	if err != nil {
+		return err
+	}
+	x.rotation.Refuse(x.ctx, next) // the peers that cannot be reached were named
+	return fault.New("no key is taken any more, by the peers that could be reached, of host", x.host,
+		"its next key has waited beside the stolen one, and may be stolen too",
+		fmt.Sprintf("when all can be reached, or else with --skip PEER for each of them: wgkeys rotate --now %s", x.host))
 }
 
 // refuseWithout has the peers refuse a stolen key for which there is no other one.

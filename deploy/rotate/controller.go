@@ -37,7 +37,7 @@ type Rotation struct {
 type Event struct {
 	Host   string            `json:"host"` // whose key is replaced
 	Tunnel string            `json:"tunnel"`
-	Phase  string            `json:"phase"`          // "look", "staged", "proved" or "refused", and "finished"
+	Phase  string            `json:"phase"`          // "plan", "look", "staged", "proved" or "refused", and "finished"
 	Text   string            `json:"text,omitempty"` // in words
 	Key    keyring.PublicKey `json:"key,omitzero"`   // finished: the new one
 }

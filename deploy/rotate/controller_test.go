@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wgkeys/keyring"
@@ -93,7 +94,9 @@ func TestTurnWithAnotherPeer(t *testing.T) {
 // The host whose key was stolen may be the thief's: it does not keep its peers from
 // refusing the key, and neither does an interrupt. A peer that was not reached is
 // told, and by a mark.
-func TestNowWithAHostThatHangs(t *testing.T) {
+func TestNowWithAHostThatHangs(t *testing.T) { synctest.Test(t, nowWithAHostThatHangs) }
+
+func nowWithAHostThatHangs(t *testing.T) {
 	ctx, interrupt := context.WithCancel(context.Background())
 	hangs := func(ctx context.Context, _ Request) (Answer, error) {
 		interrupt()
@@ -115,6 +118,51 @@ func TestNowWithAHostThatHangs(t *testing.T) {
 	r.Peers = append(r.Peers, Party{Host: "flint", Ask: gone})
 	if err := r.Refuse(ctx, keyring.PublicKey{1}); !errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(), `still accepted by peer "flint": no route to host`) {
 		t.Error(err)
+	}
+}
+
+// A passphrase takes its time: the peers do not wait for it longer than they would for
+// the host, which is armed when it is there.
+func TestNowWithAPassphrase(t *testing.T) { synctest.Test(t, nowWithAPassphrase) }
+
+func nowWithAPassphrase(t *testing.T) {
+	next := keyring.PublicKey{2}
+	start := time.Now()
+	var refused, armed time.Duration
+	host := func(_ context.Context, q Request) (Answer, error) {
+		if q.Do == DoSwitch {
+			armed = time.Since(start)
+		}
+		return said(&Record{Next: next, Phase: Kept}), nil
+	}
+	peer := func(_ context.Context, q Request) (Answer, error) {
+		refused = time.Since(start)
+		return Answer{Protocol: Protocol}, nil
+	}
+	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: peer}}}
+	err := r.Now(context.Background(), keyring.PublicKey{1}, next, func(context.Context) error { time.Sleep(20 * time.Second); return nil })
+	if err != nil || refused != armFor || armed != 20*time.Second {
+		t.Errorf("refused after %v, armed after %v, %v", refused, armed, err)
+	}
+}
+
+// A host whose key was stolen is not waited for without end where it is to make another
+// one, or to say whether it takes part in a rotation.
+func TestStolenHostIsNotWaitedFor(t *testing.T) { synctest.Test(t, stolenHostIsNotWaitedFor) }
+
+func stolenHostIsNotWaitedFor(t *testing.T) {
+	old := keyring.PublicKey{1}
+	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: func(ctx context.Context, _ Request) (Answer, error) {
+		<-ctx.Done()
+		return Answer{}, ctx.Err()
+	}}}
+	start := time.Now()
+	if key, err := r.Host.Make(context.Background(), "wg0", Fresh); err == nil || time.Since(start) != armFor {
+		t.Errorf("made %v after %v, %v", key, time.Since(start), err)
+	}
+	start = time.Now()
+	if key := r.Idle(context.Background(), old); key != old || time.Since(start) != armFor {
+		t.Errorf("the key is %v, told after %v", key, time.Since(start))
 	}
 }
 

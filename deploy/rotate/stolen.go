@@ -24,15 +24,27 @@ func (a accepted) Unwrap() error        { return a.error }
 // reached still takes the old key, and is an error that names it, [ErrAccepted].
 //
 // The host is armed before that, because the way to it may lead through the tunnel
-// that the peers are about to close. Whoever stole the key may have the host: it gets
-// armFor and no more, and what it says counts for nothing.
+// that the peers are about to close. Whoever stole the key may have the host: the peers
+// wait for it no longer than armFor, and what it says counts for nothing. A passphrase
+// may take longer; then the host is armed beside them, where it can still be reached.
 func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install func(context.Context) error) error {
-	arming, cancel := context.WithTimeout(ctx, armFor)
-	armed := install(arming)
-	if armed == nil {
-		armed = r.switchNow(arming, old, next)
+	arming, cancel := context.WithTimeout(ctx, refuseFor)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		err := install(arming)
+		if err == nil {
+			err = r.switchNow(arming, old, next)
+		}
+		done <- err
+	}()
+	var armed error
+	late := false
+	select {
+	case armed = <-done:
+	case <-time.After(armFor):
+		late = true
 	}
-	cancel()
 	err := r.refused(ctx, old, func(ctx context.Context, p Party) error {
 		err := r.replace(ctx, p, old, next)
 		if err != nil && r.takesNeither(ctx, p, old, next) {
@@ -40,6 +52,9 @@ func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install
 		}
 		return err
 	})
+	if late {
+		armed = <-done
+	}
 	if armed == nil {
 		armed = r.outcomeNow(ctx, next)
 	}
@@ -51,8 +66,8 @@ func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install
 }
 
 const (
-	armFor    = 10 * time.Second
-	refuseFor = 30 * time.Second
+	armFor    = 10 * time.Second // what the peers wait for the host
+	refuseFor = 30 * time.Second // what a peer has to refuse a key, and the host to be armed
 )
 
 // Refuse has no peer take a stolen key any more, where there is no other one to

@@ -23,16 +23,20 @@ type Survey struct {
 // Live is the public key that the host uses now.
 func (s *Survey) Live() keyring.PublicKey { return s.host.Live.PublicKey }
 
-// CannotHold tells on which hosts packets cannot be held.
+// CannotHold tells on which hosts packets cannot be held, and why.
 func (s *Survey) CannotHold(r *Rotation) []string {
 	var names []string
-	if !s.host.CanHold {
-		names = append(names, r.Host.Host)
-	}
-	for i, a := range s.peers {
-		if !a.CanHold {
-			names = append(names, r.Peers[i].Host)
+	add := func(a Answer, host string) {
+		if a.HoldWhy != "" {
+			host += " (" + a.HoldWhy + ")"
 		}
+		if !a.CanHold {
+			names = append(names, host)
+		}
+	}
+	add(s.host, r.Host.Host)
+	for i, a := range s.peers {
+		add(a, r.Peers[i].Host)
 	}
 	return names
 }

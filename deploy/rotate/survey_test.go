@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wgkeys/keyring"
@@ -12,7 +13,9 @@ import (
 // A run that was lost leaves watchers that wait for a switch. The next one for the
 // same key ends them and goes on; it does not touch what belongs to another key, or
 // to a host that is at it.
-func TestSurveyEndsWhatWasLeft(t *testing.T) {
+func TestSurveyEndsWhatWasLeft(t *testing.T) { synctest.Test(t, surveyEndsWhatWasLeft) }
+
+func surveyEndsWhatWasLeft(t *testing.T) {
 	basalt, shale, next := keyring.PublicKey{1}, keyring.PublicKey{9}, keyring.PublicKey{2}
 	armed := &Record{Next: next, Phase: Armed}
 	for _, c := range []struct {

@@ -49,14 +49,15 @@ type Request struct {
 // An Answer is what the host says.
 type Answer struct {
 	Protocol int               `json:"protocol"`
-	Fault    *told             `json:"fault,omitempty"`  // it was not done
-	Live     Live              `json:"live,omitzero"`    // of the tunnel
-	File     FileKey           `json:"file,omitzero"`    // of the key file
-	NextFile FileKey           `json:"next,omitzero"`    // of the next key file
-	CanHold  bool              `json:"can_hold"`         // packets can be held, where it was asked
-	Claimed  bool              `json:"claimed"`          // a controller has the host to itself
-	Clock    time.Time         `json:"clock,omitzero"`   // of the host, for the age of handshakes
-	Record   *Record           `json:"record,omitempty"` // of a rotation that the host takes part in
+	Fault    *told             `json:"fault,omitempty"`    // it was not done
+	Live     Live              `json:"live,omitzero"`      // of the tunnel
+	File     FileKey           `json:"file,omitzero"`      // of the key file
+	NextFile FileKey           `json:"next,omitzero"`      // of the next key file
+	CanHold  bool              `json:"can_hold"`           // packets can be held, where it was asked
+	HoldWhy  string            `json:"hold_why,omitempty"` // they cannot
+	Claimed  bool              `json:"claimed"`            // a controller has the host to itself
+	Clock    time.Time         `json:"clock,omitzero"`     // of the host, for the age of handshakes
+	Record   *Record           `json:"record,omitempty"`   // of a rotation that the host takes part in
 	Made     keyring.PublicKey `json:"made,omitzero"`
 }
 

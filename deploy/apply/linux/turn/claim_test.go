@@ -12,9 +12,9 @@ import (
 	"wgkeys/deploy/rotate"
 )
 
-// One run at a time has a host: another one is refused until it gives it back or is
-// late. A run switches only while it has it.
-func TestClaim(t *testing.T) {
+// ownRun gives the test a folder /run of its own.
+func ownRun(t *testing.T) {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root has /run/wgkeys")
 	}
@@ -23,6 +23,12 @@ func TestClaim(t *testing.T) {
 		unix.Mount("tmpfs", "/run", "tmpfs", 0, "")); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// One run at a time has a host: another one is refused until it gives it back or is
+// late. A run switches only while it has it.
+func TestClaim(t *testing.T) {
+	ownRun(t)
 	of := func(run string, within time.Duration) rotate.Request {
 		return rotate.Request{Tunnel: "wg0", Host: "basalt", Run: run, Within: within}
 	}

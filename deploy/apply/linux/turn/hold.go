@@ -22,18 +22,17 @@ func newHold(link string) (hold, error) {
 	return h, nil
 }
 
-// canHold tries whether packets can be held on this host.
-func canHold(link string) bool {
+// canHold tries whether packets can be held on this host, and says why not.
+func canHold(link string) error {
 	if h, err := userspace.NewHold(link); err == nil {
 		h.End()
-		return true
+		return nil
 	}
 	q, err := tryQueue(link, tryTable(link))
-	if err != nil {
-		return false
+	if err == nil {
+		q.close()
 	}
-	q.close()
-	return true
+	return err
 }
 
 // A deviceHold is done by a device of ours.

@@ -106,12 +106,13 @@ func tryQueue(link string, table *nftables.Table) (*queue, error) {
 			break
 		}
 	}
+	what := "nfnetlink_queue" // the module of the kernel that is missing, if one is
 	if err == nil {
-		err = q.prepare(table)
+		what, err = "nft_queue", q.prepare(table)
 	}
 	if err != nil {
 		q.close()
-		return nil, fmt.Errorf("packets cannot be held: %w", err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	return q, nil
 }

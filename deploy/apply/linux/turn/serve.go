@@ -59,9 +59,9 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	case rotate.DoLook:
 		return look(q, a)
 	case rotate.DoClaim:
-		return claimed(q, a)
+		return claimed(ctx, q, a)
 	case rotate.DoMake:
-		return makeKey(q, a)
+		return makeKey(ctx, q, a)
 	case rotate.DoWatch:
 		return watch(ctx, q, a)
 	case rotate.DoSwitch:
@@ -121,21 +121,26 @@ func look(q rotate.Request, a *rotate.Answer) error {
 		}
 	}
 	if q.Hold && (a.Record == nil || a.Record.Over()) {
-		a.CanHold = canHold(q.Tunnel)
+		err := canHold(q.Tunnel)
+		if a.CanHold = err == nil; err != nil {
+			a.HoldWhy = err.Error()
+		}
 	}
 	a.Clock = time.Now()
 	return err
 }
 
 // claimed claims the host, and tells which key it uses: what was known of it from
-// before the claim may be true no more.
-func claimed(q rotate.Request, a *rotate.Answer) error {
-	if q.Within > 0 {
-		if err := UnderWay(q.Tunnel); err != nil {
-			return err
-		}
+// before the claim may be true no more. It is not given back before a switch that is
+// about to begin has done so: then it is that one's.
+func claimed(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
+	err := UnderWay(q.Tunnel)
+	if q.Within == 0 {
+		err = giveBack(ctx, q)
+	} else if err == nil {
+		err = take(q)
 	}
-	if err := take(q); err != nil {
+	if err != nil {
 		return err
 	}
 	d, err := openDevice(q.Tunnel, q.KeyFile)
@@ -149,6 +154,30 @@ func claimed(q rotate.Request, a *rotate.Answer) error {
 	return err
 }
 
+func giveBack(ctx context.Context, q rotate.Request) error {
+	unlock, err := noSwitch(ctx, q.Tunnel)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return take(q)
+}
+
+// noSwitch refuses while the key of this host is being replaced, and keeps that from
+// beginning until unlock. What its peers do is no hindrance.
+func noSwitch(ctx context.Context, name string) (unlock func(), err error) {
+	if unlock, err = apply.Lock(ctx, linux.RunDir, func(int) {}); err != nil {
+		return nil, err
+	}
+	if r, err := readRecord(name); err == nil && r != nil && r.Switch {
+		if err := UnderWay(name); err != nil {
+			unlock()
+			return nil, err
+		}
+	}
+	return unlock, nil
+}
+
 func fileKey(path string) rotate.FileKey {
 	if path == "" {
 		return rotate.FileKey{}
@@ -160,43 +189,64 @@ func fileKey(path string) rotate.FileKey {
 	return rotate.FileKey{PublicKey: key.PublicKey()}
 }
 
-// makeKey makes the next key here, so that it never leaves the host. One that is
-// there already is the one, unless it lay beside a key that was stolen.
-func makeKey(q rotate.Request, a *rotate.Answer) error {
-	path := NextFile(q.Tunnel, q.KeyFile)
-	if q.Now { // the first key
-		path = q.KeyFile
-	}
-	key, err := linux.ReadPrivateKey(path, "")
-	late := err == nil && key.PublicKey() == fileKey(q.KeyFile).PublicKey // somebody brought it who came too late
-	switch {
-	case q.Now || err != nil:
-	case q.Fresh && !late && key.PublicKey() == liveKey(q): // in use, and not yet the key file
-		q.Next = key.PublicKey()
-		if err = promote(q); err == nil {
-			err = fs.ErrNotExist
-		}
-	case q.Fresh, late:
-		if err = os.Remove(path); err == nil {
-			err = fs.ErrNotExist
-		}
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		if key, err = keyring.GeneratePrivateKey(); err != nil {
+// makeKey makes the next key here, so that it never leaves the host, or the first one.
+// One that is there already is the one, unless it lay beside a key that was stolen.
+func makeKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
+	path := q.KeyFile
+	if !q.Now {
+		path = NextFile(q.Tunnel, q.KeyFile)
+		unlock, err := clearNext(ctx, q, path)
+		if err != nil {
 			return err
 		}
-		if err = os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
-		}
-		text := key.File()
-		err = files.Create(filepath.Dir(path), path, text, 0o600)
-		clear(text)
+		defer unlock()
+	}
+	key, err := linux.ReadPrivateKey(path, "")
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err = createKey(path)
 	}
 	if err != nil {
 		return err
 	}
 	a.Made = key.PublicKey()
 	return nil
+}
+
+// clearNext takes away a next key that is none: it lay beside a key that was stolen, or
+// is the present one, which somebody brought who came too late. Where it is in use
+// already it becomes the present one first. Until unlock nobody begins a rotation.
+func clearNext(ctx context.Context, q rotate.Request, path string) (unlock func(), err error) {
+	if next := fileKey(path).PublicKey; q.Fresh && !next.IsZero() && next != fileKey(q.KeyFile).PublicKey && next == liveKey(q) {
+		q.Next = next
+		if err := promote(q); err != nil {
+			return nil, err
+		}
+	}
+	if unlock, err = noSwitch(ctx, q.Tunnel); err != nil {
+		return nil, err
+	}
+	next := fileKey(path).PublicKey
+	if next.IsZero() || !q.Fresh && next != fileKey(q.KeyFile).PublicKey {
+		return unlock, nil
+	}
+	if err := os.Remove(path); err != nil {
+		unlock()
+		return nil, fault.Wrap(fault.Errno(err), "cannot remove", path, "")
+	}
+	return unlock, nil
+}
+
+func createKey(path string) (keyring.PrivateKey, error) {
+	key, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		return key, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return key, fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
+	}
+	text := key.File()
+	defer clear(text)
+	return key, files.Create(filepath.Dir(path), path, text, 0o600)
 }
 
 // liveKey is the public key that the tunnel uses; zero: none, or it is not known.
@@ -420,7 +470,10 @@ func refuse(ctx context.Context, q rotate.Request) error {
 	if err := d.Drop(q.Old); err != nil {
 		return err
 	}
-	return linux.RefusePeer(ctx, q.Tunnel, q.Old)
+	if err := linux.RefusePeer(ctx, q.Tunnel, q.Old); err != nil {
+		return fault.Wrap(err, "the key is refused until the next boot, and no longer, on tunnel", q.Tunnel, "")
+	}
+	return nil
 }
 
 func promote(q rotate.Request) error {
