@@ -98,8 +98,8 @@ func (i *Identities) Warnings() []*fault.Fault {
 	return i.loose
 }
 
-// Recipients returns the recipients of those identities that are age's own and
-// under no passphrase, as a recipients file spells them.
+// Recipients returns the recipients of those identities that tell them, as a
+// recipients file spells them: age's own under no passphrase, and SSH keys.
 func (i *Identities) Recipients() ([]string, error) {
 	err := i.use()
 	var all []string
@@ -109,6 +109,13 @@ func (i *Identities) Recipients() ([]string, error) {
 			all = append(all, id.Recipient().String())
 		case *age.X25519Identity:
 			all = append(all, id.Recipient().String())
+		case sshIdentity:
+			all = append(all, authorized(id.public))
+		}
+	}
+	for _, l := range i.found.locked {
+		if l.public != nil {
+			all = append(all, authorized(l.public))
 		}
 	}
 	return all, err
@@ -274,7 +281,21 @@ func parseSSHIdentity(path string, text []byte) (found identityFile, err error) 
 	if err != nil {
 		return found, errNoSSH
 	}
-	return identityFile{silent: []age.Identity{id}}, nil
+	signer, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		return found, errNoSSH
+	}
+	return identityFile{silent: []age.Identity{sshIdentity{id, signer.PublicKey()}}}, nil
+}
+
+// An sshIdentity knows its recipient.
+type sshIdentity struct {
+	age.Identity
+	public ssh.PublicKey
+}
+
+func authorized(k ssh.PublicKey) string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k)))
 }
 
 // parseLockedSSH needs the public key, so that nobody is asked for a passphrase

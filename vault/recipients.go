@@ -204,7 +204,7 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 		default:
 			r := Recipient{Name: name, File: path, Line: n, asker: v.Asker}
 			if err := r.parse(line); err != nil {
-				return nil, fault.Wrap(err, "no valid recipient at", r.at(), "age-keygen -y IDENTITY prints a valid line")
+				return nil, fault.Wrap(err, "no valid recipient at", r.at(), validLine(line))
 			}
 			rs = append(rs, r)
 		}
@@ -291,4 +291,12 @@ func (r *Recipient) parseSSH(line string) (err error) {
 	r.Text = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 	r.age, err = agessh.ParseRecipient(r.Text)
 	return err
+}
+
+// validLine is what prints a line like the one that was meant.
+func validLine(line string) string {
+	if strings.HasPrefix(line, "ssh-") {
+		return "ssh-keygen -y -f KEY prints a valid line"
+	}
+	return "age-keygen -y IDENTITY prints a valid line"
 }

@@ -44,7 +44,8 @@ func (r *repo) commit(e *env, verb string, changes []string, err error) error {
 	if failed == nil {
 		e.warnLists(r)
 	} else {
-		failed = fault.Wrap(failed, "no commit was made; the files are as they were written in", r.dir, "git -C "+r.dir+" status")
+		failed = fault.Wrap(failed, "no commit was made; the files are as they were written in", r.dir,
+			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- keyring vault && git -C %[1]s commit", quoted(r.dir)))
 	}
 	return errors.Join(err, failed)
 }

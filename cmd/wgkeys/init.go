@@ -34,9 +34,13 @@ func initCommand() (*cli.Command, func(*env) error) {
 }
 
 func doInit(e *env) error {
-	dir, err := e.oneName(func() (string, error) { return e.cli.String("C"), nil })
+	in := e.cli.String("C")
+	dir, err := e.oneName(func() (string, error) { return ".", nil })
 	if err != nil {
 		return err
+	}
+	if !filepath.IsAbs(dir) { // as git -C has it
+		dir = filepath.Join(in, dir)
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return fault.Wrap(err, "cannot find the folder", dir, "")
@@ -80,8 +84,8 @@ func (e *env) ownRecipients(dir string, postQuantum bool) ([]string, error) {
 		if _, err := os.Stat(list); err == nil {
 			return nil, nil
 		}
-		return nil, fault.New("cannot tell the recipient of your identity", "", "it is an SSH key, a plugin's, or under a passphrase; nothing was made",
-			"write its recipient (ssh-keygen -y -f KEY, or age1...) to "+list+", then wgkeys init "+dir)
+		return nil, fault.New("cannot tell the recipient of your identity", "", "it is a plugin's, or under a passphrase; nothing was made",
+			"write its recipient (age1...) to "+list+", then wgkeys init "+dir)
 	}
 	if len(all) == 0 {
 		return e.newIdentity(postQuantum)
@@ -89,7 +93,7 @@ func (e *env) ownRecipients(dir string, postQuantum bool) ([]string, error) {
 	hybrid := func(r string) bool { return strings.HasPrefix(r, "age1pq1") }
 	kind := slices.DeleteFunc(slices.Clone(all), func(r string) bool { return hybrid(r) != postQuantum })
 	if len(kind) == 0 && postQuantum {
-		e.ui.say("your identity is classic (X25519), so the vault is: any age opens it, and whoever keeps a copy may open it with a quantum computer one day")
+		e.ui.say("your identity is classic (X25519 or SSH), so the vault is: any age opens it, and whoever keeps a copy may open it with a quantum computer one day")
 		return all, nil
 	}
 	if len(kind) == 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -39,7 +40,8 @@ func (r *repo) lock(e *env) error {
 			return err
 		}
 		if time.Now().After(deadline) || e.ctx.Err() != nil {
-			return fault.New("another wgkeys is writing to the repository", r.dir, holder(path), "wait until it is done, then run this again")
+			return fault.New("another wgkeys is writing to the repository", r.dir,
+				cmp.Or(holder(path), holder(r.dir), "which one is not known here"), "wait until it is done, then run this again")
 		}
 	}
 }
@@ -65,6 +67,12 @@ func (r *repo) tryLock() (held bool, err error) {
 		f.Close()
 		return false, nil
 	}
+	// Later too: then the folder keeps others away, where it can be locked (not on NFS).
+	r.unlock, err = files.Lock(r.dir)
+	if errors.Is(err, files.ErrLocked) {
+		f.Close()
+		return false, nil
+	}
 	r.held = f
 	return true, nil
 }
@@ -80,13 +88,12 @@ func (r *repo) openMarker() (*os.File, error) {
 	return f, err
 }
 
-// holder names the process that has path locked, as far as the kernel tells.
+// holder names the process that has path locked, as far as the kernel tells, or "".
 func holder(path string) string {
-	const unknown = "which one is not known here"
 	var st unix.Stat_t
 	locks, err := os.ReadFile("/proc/locks")
 	if err != nil || unix.Stat(path, &st) != nil {
-		return unknown
+		return ""
 	}
 	// 1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF
 	for line := range strings.Lines(string(locks)) {
@@ -102,7 +109,7 @@ func holder(path string) string {
 		words[0] = filepath.Base(words[0])
 		return "process " + f[4] + ", " + strings.Join(words, " ")
 	}
-	return unknown
+	return ""
 }
 
 // sweep removes what a command that was killed has left of a host's files. It is

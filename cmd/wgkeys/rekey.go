@@ -73,15 +73,15 @@ func doRekey(e *env) error {
 	end()
 	told := e.rekeyed(r, did, "encrypted again")
 	e.warnShutOut(r, ids, did)
-	err = r.commit(e, "rekey", changesOf(did), errors.Join(err, told))
+	err = errors.Join(err, told)
 	if err != nil && len(did) == 0 {
 		e.sayOthers(hosts, err)
 		return errors.Join(append(left, err)...)
 	}
 	if err = errors.Join(append(left, err, skipped)...); err != nil {
-		return &exitError{exitSome, err}
+		err = &exitError{exitSome, err}
 	}
-	return nil
+	return r.commit(e, "rekey", changesOf(did), err)
 }
 
 // sayOthers says how to go on without the hosts whose files are in the way. Who has

@@ -65,11 +65,7 @@ func (r *repo) known() (*leak.Known, error) {
 			k.Sealed[m.PublicKey] = fmt.Sprintf("of host %q, %s", host, file)
 		}
 	})
-	for _, rs := range r.allRecipients() {
-		if strings.HasPrefix(rs.Text, "ssh-") {
-			k.SSH[rs.Text] = "of recipient " + rs.String()
-		}
-	}
+	sshRecipients(k.SSH, r.allRecipients())
 	return k, err
 }
 
@@ -215,14 +211,32 @@ func (r *repo) stagedSecrets(ctx context.Context) ([]finding, error) {
 	})
 }
 
-// pastSecrets finds secrets in the clear in all of git's history.
+// pastSecrets finds secrets in the clear in all of git's history. The SSH key of a
+// recipient who has left is one: it opens what history has.
 func (r *repo) pastSecrets(ctx context.Context) ([]finding, error) {
 	return r.secretsInGit(func(_ string, known *leak.Known, here *report) error {
+		known.AnySSH = true
+		left := map[string]string{} // recipients, as known has them
+		var later []func()          // when all of them are known
 		for _, top := range r.tops() {
 			err := git.History(ctx, top, leak.MaxFile, func(b git.Blob) error {
+				if isRecipients(b.Path) {
+					sshRecipients(left, vault.RecipientsIn(b.Path, b.Text))
+				}
 				for _, h := range known.Find(b.Path, b.Text) {
-					here.secret(filepath.Join(top, b.Path), h, ", in history as "+b.ID[:12],
-						"whoever has a clone has it: "+replace(h)+"; the commits: git log --all --find-object="+b.ID)
+					tell := func() {
+						here.secret(filepath.Join(top, b.Path), h, ", in history as "+b.ID[:12],
+							"whoever has a clone has it: "+replace(h)+"; the commits: git log --all --find-object="+b.ID)
+					}
+					if h.SSH == "" {
+						tell()
+						continue
+					}
+					later = append(later, func() {
+						if h.Of = left[h.SSH]; h.Of != "" {
+							tell()
+						}
+					})
 				}
 				return nil
 			})
@@ -230,8 +244,20 @@ func (r *repo) pastSecrets(ctx context.Context) ([]finding, error) {
 				return err
 			}
 		}
+		for _, tell := range later {
+			tell()
+		}
 		return nil
 	})
+}
+
+// sshRecipients adds whose the SSH keys are among recipients.
+func sshRecipients(to map[string]string, all vault.Recipients) {
+	for _, r := range all {
+		if strings.HasPrefix(r.Text, "ssh-") {
+			to[r.Text] = "of recipient " + r.String()
+		}
+	}
 }
 
 func (r *repo) secretsInGit(search func(top string, known *leak.Known, here *report) error) ([]finding, error) {

@@ -30,6 +30,7 @@ type Known struct {
 	Sealed map[keyring.PublicKey]string // those that the vault has private keys of
 	PSK    map[string]string            // fingerprints
 	SSH    map[string]string            // recipients, as "ssh-ed25519 AAAA…"
+	AnySSH bool                         // find SSH keys of nobody known, too
 }
 
 // A Hit is a secret in the clear. It holds no byte of it.
@@ -37,6 +38,7 @@ type Hit struct {
 	Line int    // from 1
 	What string // "a private key", "an age identity"
 	Of   string // whose, if that is known
+	SSH  string // of an SSH key of nobody known: the recipient it would be
 }
 
 // spelled is how long the base64 of a key is, padding and all.
@@ -62,7 +64,7 @@ type finder struct {
 
 func (f *finder) hit(at int, what, of string) {
 	line := 1 + bytes.Count(f.text[:at], []byte("\n"))
-	f.hits = append(f.hits, Hit{line, what, of})
+	f.hits = append(f.hits, Hit{Line: line, What: what, Of: of})
 }
 
 // keys looks at each padding for the key before it.
@@ -228,9 +230,9 @@ func (f *finder) identities() {
 }
 
 // ssh finds SSH keys under no passphrase that open the vault. Others are not ours
-// to speak of.
+// to speak of, unless the caller can tell whether they ever did.
 func (f *finder) ssh() {
-	if len(f.SSH) == 0 {
+	if len(f.SSH) == 0 && !f.AnySSH {
 		return
 	}
 	begin, end := []byte("-----BEGIN "), []byte("PRIVATE KEY-----")
@@ -253,8 +255,12 @@ func (f *finder) ssh() {
 			continue
 		}
 		spelled := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
-		if of := f.SSH[spelled]; of != "" {
-			f.hit(start, "the SSH key", of)
+		of := f.SSH[spelled]
+		if of == "" && !f.AnySSH {
+			continue
+		}
+		if f.hit(start, "the SSH key", of); of == "" {
+			f.hits[len(f.hits)-1].SSH = spelled
 		}
 	}
 }
