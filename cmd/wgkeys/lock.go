@@ -41,7 +41,7 @@ func (r *repo) lock(e *env) error {
 		}
 		if time.Now().After(deadline) || e.ctx.Err() != nil {
 			return fault.New("another wgkeys is writing to the repository", r.dir,
-				cmp.Or(holder(path), holder(r.dir), "which one is not known here"), "wait until it is done, then run this again")
+				cmp.Or(holder(path), holder(r.ring.Dir), "which one is not known here"), "wait until it is done, then run this again")
 		}
 	}
 }
@@ -67,8 +67,9 @@ func (r *repo) tryLock() (held bool, err error) {
 		f.Close()
 		return false, nil
 	}
-	// Later too: then the folder keeps others away, where it can be locked (not on NFS).
-	r.unlock, err = files.Lock(r.dir)
+	// Later too: then a folder keeps others away, where one can be locked (not on NFS).
+	// Not the repository's own, which a script may have locked that runs this.
+	r.unlock, err = files.Lock(r.ring.Dir)
 	if errors.Is(err, files.ErrLocked) {
 		f.Close()
 		return false, nil

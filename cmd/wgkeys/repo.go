@@ -33,7 +33,7 @@ type repo struct {
 	maxKeyAge time.Duration // 0: keys may be of any age
 
 	held    *os.File        // the marker, locked; see writing
-	unlock  func()          // the folder
+	unlock  func()          // the keyring
 	touched []string        // files that this command has changed
 	swept   map[string]bool // hosts
 }

@@ -50,10 +50,10 @@ func (x *turnOf) refuseNext() error {
 	if err != nil {
 		return err
 	}
-	x.rotation.Refuse(x.ctx, next) // the peers that cannot be reached were named
-	return fault.New("no key is taken any more, by the peers that could be reached, of host", x.host,
-		"its next key has waited beside the stolen one, and may be stolen too",
-		fmt.Sprintf("when all can be reached, or else with --skip PEER for each of them: wgkeys rotate --now %s", x.host))
+	return errors.Join(x.rotation.Refuse(x.ctx, next),
+		fault.New("no key is taken any more, by the peers that could be reached, of host", x.host,
+			"its next key has waited beside the stolen one, and may be stolen too; an apply on a peer would bring them back",
+			fmt.Sprintf("when all can be reached, or else with --skip PEER for each of them: wgkeys rotate --now %s", x.host)))
 }
 
 // refuseWithout has the peers refuse a stolen key for which there is no other one.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/rotate"
+	"wgkeys/keyring"
 )
 
 // ownRun gives the test a folder /run of its own.
@@ -59,10 +60,32 @@ func TestClaim(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+	giveBackWhile(t, of("first", 0))
 	if err := os.WriteFile(claimPath("wg0"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := take(of("second", time.Minute)); err != nil {
 		t.Errorf("after one of another version: %v", err)
+	}
+}
+
+// giveBackWhile: what a switch has begun with is not given back, or its peers' watchers
+// would be ended.
+func giveBackWhile(t *testing.T, q rotate.Request) {
+	lock, err := os.Create(lockPath("wg0"))
+	if err == nil {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX) // somebody plays the part
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	for _, isSwitch := range []bool{true, false} {
+		if err := writeRecord(&rotate.Record{Tunnel: "wg0", Host: "basalt", Old: keyring.PublicKey{1}, Next: keyring.PublicKey{2}, Phase: rotate.Armed, Switch: isSwitch}); err != nil {
+			t.Fatal(err)
+		}
+		if err := giveBack(t.Context(), q); (err != nil) != isSwitch {
+			t.Errorf("switch %v: %v", isSwitch, err)
+		}
 	}
 }
