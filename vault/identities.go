@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -158,7 +159,7 @@ func (i *Identities) loadPlace(p Place) error {
 	if err != nil {
 		i.told = append(i.told, what+err.Error())
 		if p.Explicit {
-			return fault.Wrap(err, "cannot use the identity file", p.Path, "age-keygen -y "+p.Path)
+			return fault.Wrap(err, "cannot use the identity file", p.Path, identityHint(p.Path, err))
 		}
 		return nil
 	}
@@ -169,6 +170,18 @@ func (i *Identities) loadPlace(p Place) error {
 	i.told = append(i.told, what+found.String())
 	i.found.add(found)
 	return nil
+}
+
+func identityHint(path string, err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return "ls -l " + path
+	case errors.Is(err, errNoSSH), errors.Is(err, errWeakRSA):
+		return "ssh-keygen -t ed25519 makes one"
+	case errors.Is(err, errRecipient):
+		return "name the file of the private key"
+	}
+	return "age-keygen -y " + path
 }
 
 // readIdentities reads an identity file: age's own or an SSH private key. The
@@ -256,8 +269,8 @@ func (f *identityFile) parseLine(line string) (err error) {
 		}
 		f.plugins = append(f.plugins, pluginIdentity{name, line})
 		return nil
-	case strings.HasPrefix(line, "age1"):
-		return errors.New("a recipient, not an identity")
+	case strings.HasPrefix(line, "age1"), strings.HasPrefix(line, "ssh-"):
+		return errRecipient
 	default:
 		return errors.New("an identity begins with AGE-SECRET-KEY- or AGE-PLUGIN-")
 	}
@@ -270,7 +283,9 @@ func (f *identityFile) parseLine(line string) (err error) {
 
 var (
 	errCharacter = errors.New("a character is wrong, missing or too many")
+	errRecipient = errors.New("a recipient, not an identity")
 	errNoSSH     = errors.New("no SSH key of type ed25519 or RSA")
+	errWeakRSA   = errors.New("an RSA key of less than 2048 bits, which age does not take")
 )
 
 func parseSSHIdentity(path string, text []byte) (found identityFile, err error) {
@@ -285,6 +300,9 @@ func parseSSHIdentity(path string, text []byte) (found identityFile, err error) 
 	if err != nil {
 		return found, errNoSSH
 	}
+	if weakRSA(signer.PublicKey()) {
+		return found, errWeakRSA
+	}
 	return identityFile{silent: []age.Identity{sshIdentity{id, signer.PublicKey()}}}, nil
 }
 
@@ -292,6 +310,16 @@ func parseSSHIdentity(path string, text []byte) (found identityFile, err error) 
 type sshIdentity struct {
 	age.Identity
 	public ssh.PublicKey
+}
+
+// weakRSA tells whether agessh has no recipient of a key for its size.
+func weakRSA(k ssh.PublicKey) bool {
+	c, ok := k.(ssh.CryptoPublicKey)
+	if !ok {
+		return false
+	}
+	key, ok := c.CryptoPublicKey().(*rsa.PublicKey)
+	return ok && key.Size() < 2048/8
 }
 
 func authorized(k ssh.PublicKey) string {
@@ -312,6 +340,9 @@ func parseLockedSSH(path string, text []byte, public ssh.PublicKey) (found ident
 	}
 	if t := public.Type(); t != ssh.KeyAlgoED25519 && t != ssh.KeyAlgoRSA {
 		return found, errNoSSH
+	}
+	if weakRSA(public) {
+		return found, errWeakRSA
 	}
 	return identityFile{locked: []*locked{{path: path, text: text, public: public}}}, nil
 }

@@ -235,6 +235,9 @@ func (r *Recipient) parse(line string) error {
 	default:
 		return errors.New("a line begins with age1, ssh-ed25519, ssh-rsa or #")
 	}
+	if errors.Is(err, errWeakRSA) {
+		return err
+	}
 	if err != nil {
 		return errCharacter
 	}
@@ -289,6 +292,9 @@ func (r *Recipient) parseSSH(line string) (err error) {
 		r.Name = comment
 	}
 	r.Text = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+	if weakRSA(key) {
+		return errWeakRSA
+	}
 	r.age, err = agessh.ParseRecipient(r.Text)
 	return err
 }
@@ -296,7 +302,7 @@ func (r *Recipient) parseSSH(line string) (err error) {
 // validLine is what prints a line like the one that was meant.
 func validLine(line string) string {
 	if strings.HasPrefix(line, "ssh-") {
-		return "ssh-keygen -y -f KEY prints a valid line"
+		return "ssh-keygen -y -f KEY prints a valid line; ssh-keygen -t ed25519 makes a key"
 	}
 	return "age-keygen -y IDENTITY prints a valid line"
 }
