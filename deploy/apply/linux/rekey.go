@@ -33,15 +33,33 @@ func RekeyPeer(ctx context.Context, name string, old, anew keyring.PublicKey) er
 	})
 }
 
-// RekeyOwn makes anew this host's own key in the view for the next boot. It waits
-// until nobody else changes a tunnel.
-func RekeyOwn(name string, anew keyring.PublicKey) error {
+// RekeyOwn makes anew this host's own key in the view for the next boot, while promote
+// makes it that of the key file: where the host begins anew in between, the view has
+// both keys and the file tells which it is. It waits until nobody else changes a tunnel.
+func RekeyOwn(name string, anew keyring.PublicKey, promote func() error) error {
 	unlock, err := apply.Lock(context.Background(), RunDir, func(int) {})
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return changeKept(name, func(v *tunnel.View) bool { return turn(&v.PublicKey, &v.NextPublicKey, anew) })
+	err = changeKept(name, func(v *tunnel.View) bool {
+		known := v.PublicKey == anew || v.NextPublicKey == anew
+		if !known {
+			v.NextPublicKey = anew
+		}
+		return !known
+	})
+	if err == nil {
+		err = promote()
+	}
+	if err != nil {
+		return err
+	}
+	return changeKept(name, func(v *tunnel.View) bool {
+		done := v.PublicKey == anew && v.NextPublicKey.IsZero()
+		v.PublicKey, v.NextPublicKey = anew, keyring.PublicKey{}
+		return !done
+	})
 }
 
 // RefusePeer gives a peer whose key was stolen one that nobody has, in the view for the

@@ -2,6 +2,7 @@ package linux_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"wgkeys/deploy/apply/applytest"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 )
 
 // TestRekey: when a rotation is over, what the host remembers of the tunnel has
@@ -31,7 +33,8 @@ func TestRekey(t *testing.T) {
 			{Name: "basalt", PublicKey: peer, NextPublicKey: peerNext, AllowedIPs: applytest.Prefixes("10.0.0.2/32")},
 			{Name: "chert", PublicKey: applytest.PublicKey("chert"), AllowedIPs: applytest.Prefixes("10.0.0.3/32")},
 		}}
-	must(t, linux.RekeyOwn("wg0", ownNext)) // where nothing is kept there is nothing to do
+	promoted := func() error { return nil }
+	must(t, linux.RekeyOwn("wg0", ownNext, promoted)) // where nothing is kept there is nothing to do
 	if _, err := os.Stat(linux.KeptPath("wg0")); err == nil {
 		t.Error("a view was made from nothing")
 	}
@@ -49,7 +52,7 @@ func TestRekey(t *testing.T) {
 	must(t, tunnel.EncodeView(&text, &want))
 	for range 2 {
 		must(t, linux.RekeyPeer(t.Context(), "wg0", peer, peerNext))
-		must(t, linux.RekeyOwn("wg0", ownNext))
+		must(t, linux.RekeyOwn("wg0", ownNext, promoted))
 		kept, err := os.ReadFile(linux.KeptPath("wg0"))
 		must(t, err)
 		if !bytes.Equal(kept, text.Bytes()) {
@@ -65,5 +68,32 @@ func TestRekey(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(linux.KeptDir + "/.*"); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// A host that begins anew while its next key becomes that of its key file finds a view
+// that takes either: the file tells which of them it is.
+func TestRekeyOwnBegunAnew(t *testing.T) {
+	newHost(t)
+	for _, dir := range []string{linux.RunDir, linux.KeptDir} {
+		must(t, os.MkdirAll(dir, 0o755))
+		must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
+	}
+	old, next := applytest.PublicKey("shale"), applytest.PublicKey(applytest.Own[1])
+	var text bytes.Buffer
+	must(t, tunnel.EncodeView(&text, &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: old, PrivateKeyFile: "/etc/wireguard/wg0.key"}))
+	must(t, os.WriteFile(linux.KeptPath("wg0"), text.Bytes(), 0o644))
+	died := errors.New("the host began anew")
+	for _, file := range []keyring.PublicKey{old, next} { // before the file is another, and after
+		err := linux.RekeyOwn("wg0", next, func() error { return died })
+		if !errors.Is(err, died) {
+			t.Fatal(err)
+		}
+		v, err := linux.Kept("wg0")
+		must(t, err)
+		state := &apply.State{KeyFiles: map[string]apply.KeyFile{v.PrivateKeyFile: {PublicKey: file}}}
+		if got := apply.Follow(v, state).PublicKey; got != file {
+			t.Errorf("the key file holds %s, and the next boot wants %s", file, got)
+		}
 	}
 }

@@ -235,23 +235,25 @@ func (d *device) Release() error {
 // Promote implements [rotate.Tunnel]. The old key is gone with the rename: both
 // files are in one folder.
 func (d *device) Promote(next keyring.PublicKey) error {
+	return linux.RekeyOwn(d.name, next, func() error { return d.promoteFile(next) })
+}
+
+func (d *device) promoteFile(next keyring.PublicKey) error {
 	have, err := linux.ReadPrivateKey(d.keyFile, "")
-	if err != nil || have.PublicKey() != next {
-		key, err := linux.ReadPrivateKey(d.nextFile(), "")
-		if err != nil {
-			return err
-		}
-		if key.PublicKey() != next {
-			return fault.New("another key than the one in use is in", d.nextFile(), "", "wgkeys push")
-		}
-		if err := os.Rename(d.nextFile(), d.keyFile); err != nil {
-			return fault.Wrap(fault.Errno(err), "cannot make the next key the key file", d.keyFile, "")
-		}
-		if err := files.Sync(filepath.Dir(d.keyFile)); err != nil {
-			return err
-		}
+	if err == nil && have.PublicKey() == next {
+		return nil
 	}
-	return linux.RekeyOwn(d.name, next)
+	key, err := linux.ReadPrivateKey(d.nextFile(), "")
+	if err != nil {
+		return err
+	}
+	if key.PublicKey() != next {
+		return fault.New("another key than the one in use is in", d.nextFile(), "", "wgkeys push")
+	}
+	if err := os.Rename(d.nextFile(), d.keyFile); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot make the next key the key file", d.keyFile, "")
+	}
+	return files.Sync(filepath.Dir(d.keyFile))
 }
 
 // nextFile is where the next key waits.
