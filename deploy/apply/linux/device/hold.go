@@ -21,7 +21,7 @@ const (
 	holdMost = 3 * time.Second
 
 	// heldMost is how many packets are held. What comes on top waits in the
-	// kernel's queue of the interface, 500 long.
+	// kernel's queue of the interface.
 	heldMost = 50_000
 )
 
