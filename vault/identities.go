@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -115,7 +116,7 @@ func (i *Identities) Recipients() ([]string, error) {
 		}
 	}
 	for _, l := range i.found.locked {
-		if l.public != nil {
+		if l.public != nil && !l.beside {
 			all = append(all, authorized(l.public))
 		}
 	}
@@ -128,6 +129,12 @@ func (i *Identities) Found() bool {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	return !i.found.empty()
+}
+
+// Untold tells whether there is an identity whose recipient [Identities.Recipients]
+// does not know.
+func (i *Identities) Untold() bool {
+	return len(i.found.plugins) > 0 || slices.ContainsFunc(i.found.locked, func(l *locked) bool { return l.public == nil || l.beside })
 }
 
 func (i *Identities) searched() []string {
@@ -154,6 +161,10 @@ func (i *Identities) load() error {
 // loadPlace fails only for an explicit place; what it found in any other is
 // told when no identity matches.
 func (i *Identities) loadPlace(p Place) error {
+	if holdsSecret(p.Path) { // the usual slip in a variable; it is not to be shown
+		i.told = append(i.told, p.Why+": no name of a file")
+		return fault.New("an identity itself, and not the name of its file, is the value of", p.Why, "", "write it to a file of mode 0600 and name that")
+	}
 	found, loose, err := readIdentities(p.Path)
 	what := fmt.Sprintf("%s (%s): ", p.Path, p.Why)
 	if err != nil {
@@ -171,6 +182,15 @@ func (i *Identities) loadPlace(p Place) error {
 	i.found.add(found)
 	return nil
 }
+
+// holdsSecret tells whether a text has an identity or a private key in it, which are
+// not to be shown to anybody.
+func holdsSecret(text string) bool {
+	upper := strings.ToUpper(text)
+	return strings.Contains(upper, "AGE-SECRET-KEY-") || strings.Contains(upper, "AGE-PLUGIN-") || strings.Contains(upper, "PRIVATE KEY-----") || wireguardKey.MatchString(text)
+}
+
+var wireguardKey = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
 
 func identityHint(path string, err error) string {
 	switch {
@@ -329,7 +349,8 @@ func authorized(k ssh.PublicKey) string {
 // parseLockedSSH needs the public key, so that nobody is asked for a passphrase
 // that does not help. Old forms of the file do not hold it.
 func parseLockedSSH(path string, text []byte, public ssh.PublicKey) (found identityFile, err error) {
-	if public == nil {
+	beside := public == nil
+	if beside {
 		line, err := os.ReadFile(path + ".pub")
 		if err == nil {
 			public, _, _, _, err = ssh.ParseAuthorizedKey(line)
@@ -344,7 +365,7 @@ func parseLockedSSH(path string, text []byte, public ssh.PublicKey) (found ident
 	if weakRSA(public) {
 		return found, errWeakRSA
 	}
-	return identityFile{locked: []*locked{{path: path, text: text, public: public}}}, nil
+	return identityFile{locked: []*locked{{path: path, text: text, public: public, beside: beside}}}, nil
 }
 
 // NewIdentity makes an identity and writes it to path as a new file of mode

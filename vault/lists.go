@@ -174,6 +174,9 @@ func (v Vault) KeepToHost(host string) error {
 		return fault.Wrap(err, "no recipient of its own for host "+host+":", own,
 			fmt.Sprintf("mkdir -p vault/%[1]s && ssh root@%[1]s cat /etc/ssh/ssh_host_ed25519_key.pub >vault/%[1]s/recipients.txt", host))
 	}
+	if _, err := unique(rs).labels(Recipient.labels); err != nil {
+		return err
+	}
 	made, err := v.List(host)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ type locked struct {
 	path   string
 	text   []byte        // still encrypted
 	public ssh.PublicKey // of an SSH key; nil: an age file
+	beside bool          // it is from the file beside it, and may be another's
 	err    error         // why it stays locked
 }
 

@@ -37,7 +37,7 @@ func RecipientsIn(path string, text []byte) Recipients {
 	for n := 1; lines.Scan(); n++ {
 		line := lines.Text()
 		if comment, ok := strings.CutPrefix(line, "#"); ok {
-			name = strings.TrimSpace(comment)
+			name = nameIn(comment)
 			continue
 		}
 		if line == "" {

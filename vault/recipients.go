@@ -200,7 +200,7 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 		case line == "":
 			name = ""
 		case isComment:
-			name = strings.TrimSpace(comment)
+			name = nameIn(comment)
 		default:
 			r := Recipient{Name: name, File: path, Line: n, asker: v.Asker}
 			if err := r.parse(line); err != nil {
@@ -289,7 +289,7 @@ func (r *Recipient) parseSSH(line string) (err error) {
 		return err
 	}
 	if r.Name == "" {
-		r.Name = comment
+		r.Name = nameIn(comment)
 	}
 	r.Text = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 	if weakRSA(key) {
@@ -297,6 +297,15 @@ func (r *Recipient) parseSSH(line string) (err error) {
 	}
 	r.age, err = agessh.ParseRecipient(r.Text)
 	return err
+}
+
+// nameIn is whom a comment names. A secret that was commented out is no name: names
+// are shown, and get into messages of commits.
+func nameIn(comment string) string {
+	if holdsSecret(comment) {
+		return ""
+	}
+	return strings.TrimSpace(comment)
 }
 
 // validLine is what prints a line like the one that was meant.

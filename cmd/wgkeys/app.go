@@ -16,6 +16,8 @@ type env struct {
 	ctx context.Context
 	ui  *ui
 	cli *cli.Context
+
+	batch bool // ssh must not ask, though there is a terminal
 }
 
 // run is the program without its process: args to exit code.
@@ -32,7 +34,7 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 		}
 		c.Action = func(ctxt *cli.Context) error {
 			u.quiet, u.verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
-			return action(&env{ctx, u, ctxt})
+			return action(&env{ctx: ctx, ui: u, cli: ctxt})
 		}
 		return c
 	}

@@ -127,6 +127,7 @@ func (r *repo) findings(e *env) ([]finding, error) {
 		return c.found, nil
 	}
 	c.modes()
+	c.gits(e.ctx)
 	if err := c.strangers(); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,9 +46,28 @@ func (r *repo) commit(e *env, verb string, changes []string, err error) error {
 		e.warnLists(r)
 	} else {
 		failed = fault.Wrap(failed, "no commit was made; the files are as they were written in", r.dir,
-			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- keyring vault && git -C %[1]s commit", quoted(r.dir)))
+			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s commit", quoted(r.dir), r.touchedNames()))
 	}
 	return errors.Join(err, failed)
+}
+
+// touchedNames are the files that this command has changed, for a shell, or the folders
+// of so many that nobody would read them.
+func (r *repo) touchedNames() string {
+	const most = 8
+	if len(r.touched) > most {
+		return "keyring vault"
+	}
+	var names []string
+	for _, path := range r.touched {
+		if _, err := os.Lstat(path); err != nil { // neither was it there before, as a rule
+			continue
+		}
+		if name, err := filepath.Rel(r.dir, path); err == nil && !slices.Contains(names, quoted(name)) {
+			names = append(names, quoted(name))
+		}
+	}
+	return strings.Join(names, " ")
 }
 
 // warnLists tells of lists of recipients that are not committed: others would find the

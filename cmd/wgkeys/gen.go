@@ -52,6 +52,9 @@ func doGen(e *env) error {
 			return usage("no host can be named", host, err.Error(), "wgkeys gen --help")
 		}
 	}
+	if err := r.has(e.ctx, hosts); err != nil {
+		return err
+	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
 	g := &generator{env: e, repo: r, tunnel: name, ids: ids, now: time.Now()}
@@ -296,6 +299,9 @@ func (g *generator) psk(a, b string) error {
 		return err
 	}
 	for _, h := range []half{mine, other} {
+		if !h.missing() {
+			continue
+		}
 		g.repo.touch(h.path)
 		err := g.repo.vault.SealPSK(h.host, h.file, psk, g.now)
 		if err != nil && !errors.Is(err, fs.ErrExist) {

@@ -90,6 +90,10 @@ func (e *env) ownRecipients(dir string, postQuantum bool) ([]string, error) {
 	if len(all) == 0 {
 		return e.newIdentity(postQuantum)
 	}
+	if ids.Untold() {
+		e.ui.warn(fault.New("cannot tell the recipient of an identity of yours", "", "it is a plugin's, or under a passphrase; the vault is for the others",
+			"write its recipient to "+filepath.Join(dir, "vault", "recipients.txt")+" before the first wgkeys gen"))
+	}
 	hybrid := func(r string) bool { return strings.HasPrefix(r, "age1pq1") }
 	kind := slices.DeleteFunc(slices.Clone(all), func(r string) bool { return hybrid(r) != postQuantum })
 	if len(kind) == 0 && postQuantum {
@@ -181,7 +185,8 @@ func (e *env) tellOthersList(dir string, recipients []string) error {
 	}
 	for _, r := range recipients {
 		if !strings.Contains(string(text), r) {
-			e.ui.warn(fault.New("a list of recipients without you was there already:", path, "you cannot open what is encrypted to it", "echo "+r+" >>"+path))
+			e.ui.warn(fault.New("a list of recipients without you was there already:", path, "you cannot open what is encrypted to it",
+				fmt.Sprintf("if it is of the same kind: printf '\\n%%s\\n' %s >>%s", quoted(r), quoted(path))))
 		}
 	}
 	return nil

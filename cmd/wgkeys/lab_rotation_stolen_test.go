@@ -193,3 +193,26 @@ func TestRotationOfTwoStolenKeys(t *testing.T) {
 	m.nothingToDo(far)
 	m.nothingLeft(map[string]bool{secret: true})
 }
+
+// The same command again, while a peer is still out of reach: the others keep the next
+// key, which nobody can have stolen with the old one.
+func TestRotationOfStolenKeyAgain(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t, meshOptions{hosts: 3})
+	here, host, far := m.hosts[0], m.hosts[1], m.hosts[2]
+	stolen, secret := m.keys(host)
+	m.must(far, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
+	for range 2 {
+		if r := m.run(here, "wgkeys rotate -y --now "+host.Name()); r.code != exitFailed || strings.Contains(r.stderr, "no key is taken any more") {
+			t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+		m.takesNot(here, stolen)
+		if next := strings.TrimSpace(m.read(here, "/root/net/keyring/"+host.Name()+"/wg0.next.pub")); !strings.Contains(m.must(here, "wg show wg0 peers"), next) {
+			t.Error("the next key is not taken")
+		}
+	}
+	m.must(far, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
+	m.must(here, "wgkeys rotate -y --now "+host.Name())
+	m.takesNot(far, stolen)
+	m.nothingLeft(map[string]bool{secret: true})
+}

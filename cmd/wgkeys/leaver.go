@@ -1,8 +1,8 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -78,40 +78,12 @@ func (r *repo) tops() (all []string) {
 	return all
 }
 
-// whole refuses a working tree without all of vault and keyring: which keys are in use
-// is read from there.
-func (r *repo) whole(ctx context.Context) error {
-	for _, dir := range []string{r.vault.Dir, r.ring.Dir} {
-		folder, err := filepath.EvalSymlinks(dir)
-		if err != nil { // there is none
-			if folder, err = filepath.EvalSymlinks(r.dir); err != nil {
-				return err
-			}
-			folder = filepath.Join(folder, filepath.Base(dir))
-		}
-		// A submodule is a file of the working tree that it is in, and has its own.
-		for _, in := range []string{filepath.Dir(folder), folder} {
-			top, err := git.Top(in)
-			if err != nil {
-				continue
-			}
-			switch missing, err := git.NotCheckedOut(ctx, top, folder); {
-			case err != nil:
-				return err
-			case missing != "":
-				return fault.New("not checked out:", filepath.Join(top, missing), "the working tree has not all of vault and keyring, and which keys are in use is not known",
-					fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", quoted(top)))
-			}
-		}
-	}
-	return nil
-}
-
 // past is what a repository's vault files and lists of recipients ever were.
 type past struct {
 	named  vault.Recipients
-	now    []string // files that do not say to whom they are encrypted
-	once   []string // files of which a version in history does not
+	maybe  vault.Recipients // in files of other names, of which git may have had a list
+	now    []string         // files that do not say to whom they are encrypted
+	once   []string         // files of which a version in history does not
 	public map[vault.Fingerprint]map[keyring.PublicKey]bool
 	psk    map[vault.Fingerprint]map[string]bool
 }
@@ -155,12 +127,25 @@ func (p *past) blob(path, shown string, text []byte) {
 		p.named = append(p.named, vault.RecipientsIn(path, text)...)
 		return
 	}
+	if mayList(text) {
+		p.maybe = append(p.maybe, vault.RecipientsIn(path, text)...)
+	}
 	switch m, err := vault.ReadMeta(path, text); {
 	case err == nil:
 		p.meta(m)
 	case errors.Is(err, vault.ErrNoMeta) && isVaultFile(path) && !slices.Contains(p.now, shown) && !slices.Contains(p.once, shown):
 		p.once = append(p.once, shown)
 	}
+}
+
+// mayList tells whether a text may be a list of recipients, whatever its name.
+func mayList(text []byte) bool {
+	for _, begin := range []string{"age1", "ssh-"} {
+		if bytes.HasPrefix(text, []byte(begin)) || bytes.Contains(text, []byte("\n"+begin)) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *past) meta(m vault.Meta) {
@@ -191,7 +176,8 @@ func (p *past) find(who, list string) (vault.Fingerprint, error) {
 	}
 	var texts []string
 	var print vault.Fingerprint
-	for _, r := range p.named {
+	could := func(r vault.Recipient) bool { return p.public[r.Fingerprint] != nil || p.psk[r.Fingerprint] != nil }
+	for _, r := range slices.Concat(p.named, slices.DeleteFunc(p.maybe, func(r vault.Recipient) bool { return !could(r) })) {
 		if r.Name == who && !slices.Contains(texts, r.Text) {
 			texts, print = append(texts, r.Text), r.Fingerprint
 		}

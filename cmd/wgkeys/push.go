@@ -308,5 +308,5 @@ func (e *env) runner(t *tunnel.Tunnel, host string) ssh.Runner {
 		return ssh.Local{}
 	}
 	dest, _ := t.SSH(host)
-	return &ssh.Client{Host: host, Dest: dest, Batch: !term.IsTerminal(int(os.Stdin.Fd()))}
+	return &ssh.Client{Host: host, Dest: dest, Batch: e.batch || !term.IsTerminal(int(os.Stdin.Fd()))}
 }

@@ -45,6 +45,9 @@ func doRekey(e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := r.has(e.ctx, e.names()); err != nil {
+		return err
+	}
 	if len(e.names()) == 0 {
 		defer r.look()() // what is written is compared with the disk
 	}
@@ -78,10 +81,11 @@ func doRekey(e *env) error {
 		e.sayOthers(hosts, err)
 		return errors.Join(append(left, err)...)
 	}
-	if err = errors.Join(append(left, err, skipped)...); err != nil {
+	some := errors.Join(append(left, err, skipped)...)
+	if err = r.commit(e, "rekey", changesOf(did), some); some != nil {
 		err = &exitError{exitSome, err}
 	}
-	return r.commit(e, "rekey", changesOf(did), err)
+	return err
 }
 
 // sayOthers says how to go on without the hosts whose files are in the way. Who has

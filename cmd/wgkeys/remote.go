@@ -45,7 +45,7 @@ func (e *env) applyThere(t *tunnel.Tunnel, v *tunnel.View, planOnly bool) error 
 	heard := &listener{w: e.ui.stdout}
 	listening := *e.ui
 	listening.stdout = heard
-	err := (&env{e.ctx, &listening, e.cli}).runThere(t, v.Host,
+	err := (&env{ctx: e.ctx, ui: &listening, cli: e.cli}).runThere(t, v.Host,
 		[]string{"apply", "--view", "-", "--confirm", wait.String(), "--token", token}, &view)
 	var exit *exitError
 	waits := errors.As(err, &exit) && exit.code == exitWaits
@@ -56,7 +56,7 @@ func (e *env) applyThere(t *tunnel.Tunnel, v *tunnel.View, planOnly bool) error 
 	// The connection may have been lost to the very change: then a new one tells.
 	ctx, cancel := context.WithTimeout(e.ctx, wait)
 	defer cancel()
-	return (&env{ctx, e.ui, e.cli}).confirmOver(t, v.Host, token, wait)
+	return (&env{ctx: ctx, ui: e.ui, cli: e.cli}).confirmOver(t, v.Host, token, wait)
 }
 
 // A listener knows whether anything was ever heard: a host that was never

@@ -216,12 +216,18 @@ func (r *repo) stagedSecrets(ctx context.Context) ([]finding, error) {
 func (r *repo) pastSecrets(ctx context.Context) ([]finding, error) {
 	return r.secretsInGit(func(_ string, known *leak.Known, here *report) error {
 		known.AnySSH = true
-		left := map[string]string{} // recipients, as known has them
-		var later []func()          // when all of them are known
+		left := map[string]string{}           // recipients, as known has them
+		could := map[vault.Fingerprint]bool{} // open a file of the vault
+		var later []func()                    // when all of them are known
 		for _, top := range r.tops() {
 			err := git.History(ctx, top, leak.MaxFile, func(b git.Blob) error {
 				if isRecipients(b.Path) {
 					sshRecipients(left, vault.RecipientsIn(b.Path, b.Text))
+				}
+				if m, err := vault.ReadMeta(b.Path, b.Text); err == nil {
+					for _, f := range m.Recipients {
+						could[f] = true
+					}
 				}
 				for _, h := range known.Find(b.Path, b.Text) {
 					tell := func() {
@@ -233,7 +239,11 @@ func (r *repo) pastSecrets(ctx context.Context) ([]finding, error) {
 						continue
 					}
 					later = append(later, func() {
-						if h.Of = left[h.SSH]; h.Of != "" {
+						rs := vault.RecipientsIn("", []byte(h.SSH))
+						if h.Of = left[h.SSH]; h.Of == "" && len(rs) == 1 && could[rs[0].Fingerprint] {
+							h.Of = "of recipient " + rs[0].Fingerprint.String()
+						}
+						if h.Of != "" {
 							tell()
 						}
 					})

@@ -20,20 +20,30 @@ func (x *turnOf) takeNow() error {
 	if err != nil {
 		return err
 	}
+	x.batch = x.ids.MayAsk() // or ssh would read what is typed for the vault
 	first := x.refuse()
 	switch {
+	case errors.Is(first, errNoNext) && !c.next.IsZero():
+		return errors.Join(first, x.refuseWithout(), x.refuseNext())
 	case errors.Is(first, errNoNext):
 		return errors.Join(first, x.refuseWithout())
 	case !c.underway():
 		return first
+	case errors.Is(first, rotate.ErrAccepted) && !x.rotation.Had():
+		// Whoever could be reached has the next key since an earlier run of this.
+		return first
 	case errors.Is(first, rotate.ErrAccepted):
+		return errors.Join(first, x.refuseNext())
+	}
+	stolen := x.current
+	if x.current, err = x.repo.ring.Get(x.host, x.tunnel.Name); err != nil {
+		return errors.Join(first, err)
+	}
+	if x.current == stolen { // the repository could not be written
 		return errors.Join(first, x.refuseNext())
 	}
 	// The next key of an earlier rotation has waited beside the key that was stolen.
 	x.ui.say("%s: the next key of an earlier rotation may be stolen too; it is replaced as well", x.host)
-	if x.current, err = x.repo.ring.Get(x.host, x.tunnel.Name); err != nil {
-		return errors.Join(first, err)
-	}
 	x.rotation.Idle(x.ctx, x.current)
 	second := x.refuse()
 	if errors.Is(second, errNoNext) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,7 +31,8 @@ type Rotation struct {
 	Jobs   int               // how many hosts are asked at once
 	Report func(Event)
 
-	run string // names this run; see claim
+	run string      // names this run; see claim
+	had atomic.Bool // see Had
 }
 
 // An Event is something that happened.
@@ -189,7 +191,10 @@ func (r *Rotation) Finish(ctx context.Context, old, next keyring.PublicKey) erro
 }
 
 func (r *Rotation) replace(ctx context.Context, p Party, old, next keyring.PublicKey) error {
-	_, err := p.ask(ctx, Request{Do: DoReplace, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next})
+	a, err := p.ask(ctx, Request{Do: DoReplace, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next})
+	if a.Had {
+		r.had.Store(true)
+	}
 	return err
 }
 

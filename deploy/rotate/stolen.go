@@ -47,11 +47,18 @@ func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install
 	}
 	err := r.refused(ctx, old, func(ctx context.Context, p Party) error {
 		err := r.replace(ctx, p, old, next)
-		if err != nil && r.takesNeither(ctx, p, old, next) {
-			err = fmt.Errorf("%w: %w", errNeither, err)
+		if err == nil || !r.takesNeither(ctx, p, old, next) {
+			return err
 		}
-		return err
+		// Who took it from the kernel alone, by hand, would have it again at its next boot.
+		if err := r.drop(ctx, p, old); err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: %w", errNeither, err)
 	})
+	if late && err != nil {
+		r.report("refused", "%v", err) // before whatever is waited for
+	}
 	if late {
 		armed = <-done
 	}
@@ -73,11 +80,17 @@ const (
 // Refuse has no peer take a stolen key any more, where there is no other one to
 // take in its place.
 func (r *Rotation) Refuse(ctx context.Context, old keyring.PublicKey) error {
-	return r.refused(ctx, old, func(ctx context.Context, p Party) error {
-		_, err := p.ask(ctx, Request{Do: DoRefuse, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old})
-		return err
-	})
+	return r.refused(ctx, old, func(ctx context.Context, p Party) error { return r.drop(ctx, p, old) })
 }
+
+func (r *Rotation) drop(ctx context.Context, p Party, old keyring.PublicKey) error {
+	_, err := p.ask(ctx, Request{Do: DoRefuse, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old})
+	return err
+}
+
+// Had reports whether [Rotation.Now] found the old key in use at a peer. Where it was
+// not, an earlier run has replaced it.
+func (r *Rotation) Had() bool { return r.had.Load() }
 
 // refused asks every peer to take a key no more, and names those that still do. An
 // interrupt does not keep it from that.

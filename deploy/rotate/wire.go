@@ -59,6 +59,7 @@ type Answer struct {
 	Clock    time.Time         `json:"clock,omitzero"`     // of the host, for the age of handshakes
 	Record   *Record           `json:"record,omitempty"`   // of a rotation that the host takes part in
 	Made     keyring.PublicKey `json:"made,omitzero"`
+	Had      bool              `json:"had,omitempty"` // replace: the old key was taken until now
 }
 
 // A FileKey is the public key of a key file.

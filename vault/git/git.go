@@ -107,14 +107,13 @@ func Dir(ctx context.Context, dir string) (string, error) {
 	return path, err
 }
 
-// NotCheckedOut returns the first of git's files below the folders that is in the
-// index and not in the working tree, since the checkout is a sparse one or a submodule
-// was not fetched; "" if all are. The folders lie in the working tree of which dir is the
-// top.
-func NotCheckedOut(ctx context.Context, dir string, folders ...string) (string, error) {
+// NotCheckedOut returns those of git's files below the folders that are in the index
+// and not in the working tree, since the checkout is a sparse one or a submodule was not
+// fetched. The folders lie in the working tree of which dir is the top.
+func NotCheckedOut(ctx context.Context, dir string, folders ...string) (missing []string, err error) {
 	out, err := run(ctx, dir, nil, append([]string{"ls-files", "-t", "-s", "-z", "--"}, folders...)...)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	const skipped, submodule = "S", "160000"
 	for entry := range strings.SplitSeq(string(out), "\x00") {
@@ -123,14 +122,22 @@ func NotCheckedOut(ctx context.Context, dir string, folders ...string) (string, 
 		if len(f) < 2 {
 			continue
 		}
-		if f[0] == skipped {
-			return name, nil
-		}
-		if _, err := os.Lstat(filepath.Join(dir, name, ".git")); f[1] == submodule && err != nil {
-			return name, nil
+		_, err := os.Lstat(filepath.Join(dir, name, ".git"))
+		if f[0] == skipped || f[1] == submodule && err != nil {
+			missing = append(missing, name)
 		}
 	}
-	return "", nil
+	return missing, nil
+}
+
+// Ignored returns those of the files below the folders that no commit takes, for a
+// .gitignore names them and git does not know them yet.
+func Ignored(ctx context.Context, dir string, folders ...string) ([]string, error) {
+	out, err := run(ctx, dir, nil, append([]string{"ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--"}, folders...)...)
+	if err != nil || len(out) == 0 {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"), nil
 }
 
 // Changed returns those of the files that are not in the last commit as they are on

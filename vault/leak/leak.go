@@ -41,6 +41,9 @@ type Hit struct {
 	SSH  string // of an SSH key of nobody known: the recipient it would be
 }
 
+// maxSSH is more than the file of an SSH key has, in bytes.
+const maxSSH = 32 << 10
+
 // spelled is how long the base64 of a key is, padding and all.
 const spelled = 44
 
@@ -250,7 +253,9 @@ func (f *finder) ssh() {
 		if head > 16 { // no key begins here
 			continue
 		}
-		signer, err := ssh.ParsePrivateKey(f.text[start:])
+		// To its end and no further: of many beginnings each would be searched to the end.
+		rest := f.text[start:min(len(f.text), start+maxSSH)]
+		signer, err := ssh.ParsePrivateKey(rest)
 		if err != nil {
 			continue
 		}

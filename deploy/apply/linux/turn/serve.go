@@ -76,7 +76,7 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	case rotate.DoEnd:
 		return end(ctx, q)
 	case rotate.DoReplace:
-		return replacePeer(ctx, q)
+		return replacePeer(ctx, q, a)
 	case rotate.DoRefuse:
 		return refuse(ctx, q)
 	case rotate.DoPromote:
@@ -397,7 +397,7 @@ func end(ctx context.Context, q rotate.Request) error {
 	if err != nil || q.Old.IsZero() || r != nil && r.Next == q.Next && r.Phase == rotate.Kept {
 		return err
 	}
-	return replacePeer(ctx, q)
+	return replacePeer(ctx, q, new(rotate.Answer))
 }
 
 // endWatch also plays a watch to its end whose processes are gone, both of them.
@@ -422,7 +422,7 @@ func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record, atMost ti
 
 // replacePeer gives what the old key has to the next one, at once. A watch for
 // another host goes on beside it.
-func replacePeer(ctx context.Context, q rotate.Request) error {
+func replacePeer(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	endOwn(ctx, q)
 	d, err := openDevice(q.Tunnel, q.KeyFile)
 	if err != nil {
@@ -435,6 +435,7 @@ func replacePeer(ctx context.Context, q rotate.Request) error {
 	}
 	_, hasOld := live.Peers[q.Old]
 	_, hasNext := live.Peers[q.Next]
+	a.Had = hasOld
 	switch {
 	case hasOld && live.Peers[q.Next].AllowedIPs == 0:
 		if err := d.Follow(q.Old, q.Next); err != nil {

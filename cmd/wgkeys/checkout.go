@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"wgkeys/keyring/fault"
+	"wgkeys/vault/git"
+)
+
+// whole refuses a working tree without all of vault and keyring: which keys there are
+// is read from there.
+func (r *repo) whole(ctx context.Context) error {
+	return r.missing(ctx, func(string) bool { return true })
+}
+
+// has refuses a working tree without all that git has of some hosts, or of all where
+// none is named: what is not there would be made anew, or left as it is. Who has no git
+// here, or one that does not answer, has no such working tree from it.
+func (r *repo) has(ctx context.Context, hosts []string) error {
+	err := r.missing(ctx, func(name string) bool {
+		return len(hosts) == 0 || slices.Contains(hosts, path.Base(path.Dir(name))) || path.Ext(name) == "" // a submodule
+	})
+	if f, ok := err.(*fault.Fault); ok && f.What == notCheckedOut {
+		return err
+	}
+	return nil
+}
+
+const notCheckedOut = "not checked out:"
+
+// missing is about those files of git that are not there and matter.
+func (r *repo) missing(ctx context.Context, matters func(name string) bool) error {
+	for _, dir := range []string{r.vault.Dir, r.ring.Dir} {
+		folder, err := filepath.EvalSymlinks(dir)
+		if err != nil { // there is none
+			if folder, err = filepath.EvalSymlinks(r.dir); err != nil {
+				return err
+			}
+			folder = filepath.Join(folder, filepath.Base(dir))
+		}
+		// A submodule is a file of the working tree that it is in, and has its own.
+		for _, in := range []string{filepath.Dir(folder), folder} {
+			top, err := git.Top(in)
+			if err != nil {
+				continue
+			}
+			missing, err := git.NotCheckedOut(ctx, top, folder)
+			if err != nil {
+				return err
+			}
+			if i := slices.IndexFunc(missing, matters); i >= 0 {
+				return fault.New(notCheckedOut, filepath.Join(top, missing[i]), "the working tree has not all of vault and keyring, and which keys are in use is not known",
+					fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", quoted(top)))
+			}
+		}
+	}
+	return nil
+}
+
+// gits finds what git has of vault and keyring and the working tree has not, and what
+// no commit takes.
+func (c *checker) gits(ctx context.Context) {
+	if err := c.repo.has(ctx, nil); err != nil {
+		c.fault(finding{Check: "checkout"}, err)
+	}
+	for _, dir := range []string{c.repo.vault.Dir, c.repo.ring.Dir} {
+		top, err := git.Top(dir)
+		if err != nil {
+			continue
+		}
+		folder, err := filepath.EvalSymlinks(dir)
+		if err != nil {
+			continue
+		}
+		ignored, err := git.Ignored(ctx, top, folder)
+		if err != nil {
+			continue
+		}
+		for _, name := range ignored {
+			if !isKeyFile(name) && !isRecipients(name) {
+				continue
+			}
+			c.add(finding{Check: "ignored", Hint: fmt.Sprintf("git -C %s check-ignore -v -- %s", quoted(top), quoted(name))}, filepath.Join(dir, filepath.Base(path.Dir(name)), path.Base(name)), 0,
+				"git ignores %q: no commit takes it, and no clone has it", name)
+		}
+	}
+}
