@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/vault"
 	"wgkeys/vault/git"
 )
 
@@ -56,6 +57,43 @@ func (r *repo) missing(ctx context.Context, matters func(name string) bool) erro
 				return fault.New(notCheckedOut, filepath.Join(top, missing[i]), "the working tree has not all of vault and keyring, and which keys are in use is not known",
 					fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", quoted(top)))
 			}
+		}
+	}
+	return nil
+}
+
+// onlyCopies refuses to encrypt to others alone what no commit has yet: a line of a list
+// that a slip has lost would be noticed when nobody is left who opens the files. Of what
+// is committed the older version opens still.
+func (r *repo) onlyCopies(ctx context.Context, ids *vault.Identities, stale []vault.Stale) error {
+	top, err := git.Top(r.vault.Dir)
+	mine, mineErr := ids.Recipients()
+	if err != nil || mineErr != nil || len(mine) == 0 || ids.Untold() {
+		return nil // nothing to compare with
+	}
+	lists := r.vault.Lists()
+	var shut []string
+	for _, s := range stale {
+		rs, err := lists.Of(s.Host)
+		if err == nil && !s.Sealed && !slices.ContainsFunc(rs, func(r vault.Recipient) bool { return slices.Contains(mine, r.Text) }) {
+			shut = append(shut, r.vault.Path(s.Host, s.File))
+		}
+	}
+	if len(shut) == 0 {
+		return nil
+	}
+	changed, err := git.Changed(ctx, r.dir, r.vault.Dir)
+	if err != nil {
+		return nil
+	}
+	for _, path := range shut {
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			continue
+		}
+		if name, err := filepath.Rel(top, real); err == nil && slices.Contains(changed, name) {
+			return fault.New("you could not open it any more, and no commit has it:", path, "the lists name others alone, and none of the identities of this run; nothing was written",
+				fmt.Sprintf("git -C %[1]s add -A -- vault && git -C %[1]s commit, then this again", quoted(r.dir)))
 		}
 	}
 	return nil

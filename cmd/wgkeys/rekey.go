@@ -69,6 +69,9 @@ func doRekey(e *env) error {
 	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
+	if err := r.onlyCopies(e.ctx, ids, stale); err != nil {
+		return err
+	}
 	step, end := e.ui.progress("encrypting again")
 	var left []error
 	job := &vault.Rekey{Vault: r.vault, IDs: ids, Now: time.Now(), Hosts: hosts, Want: r.wantHalf, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
