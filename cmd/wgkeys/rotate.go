@@ -63,6 +63,9 @@ func doRotate(e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := r.has(e.ctx, e.names()); err != nil {
+		return err
+	}
 	turns, err := r.turns(e)
 	if err != nil {
 		return err
