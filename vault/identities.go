@@ -161,7 +161,7 @@ func (i *Identities) load() error {
 // loadPlace fails only for an explicit place; what it found in any other is
 // told when no identity matches.
 func (i *Identities) loadPlace(p Place) error {
-	if holdsSecret(p.Path) { // the usual slip in a variable; it is not to be shown
+	if HoldsSecret(p.Path) { // the usual slip in a variable; it is not to be shown
 		i.told = append(i.told, p.Why+": no name of a file")
 		return fault.New("an identity itself, and not the name of its file, is the value of", p.Why, "", "write it to a file of mode 0600 and name that")
 	}
@@ -183,9 +183,9 @@ func (i *Identities) loadPlace(p Place) error {
 	return nil
 }
 
-// holdsSecret tells whether a text has an identity or a private key in it, which are
+// HoldsSecret tells whether a text has an identity or a private key in it, which are
 // not to be shown to anybody.
-func holdsSecret(text string) bool {
+func HoldsSecret(text string) bool {
 	upper := strings.ToUpper(text)
 	return strings.Contains(upper, "AGE-SECRET-KEY-") || strings.Contains(upper, "AGE-PLUGIN-") || strings.Contains(upper, "PRIVATE KEY-----") || wireguardKey.MatchString(text)
 }

@@ -302,7 +302,7 @@ func (r *Recipient) parseSSH(line string) (err error) {
 // nameIn is whom a comment names. A secret that was commented out is no name: names
 // are shown, and get into messages of commits.
 func nameIn(comment string) string {
-	if holdsSecret(comment) {
+	if HoldsSecret(comment) {
 		return ""
 	}
 	return strings.TrimSpace(comment)

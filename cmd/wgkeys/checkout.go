@@ -35,31 +35,55 @@ const notCheckedOut = "not checked out:"
 
 // missing is about those files of git that are not there and matter.
 func (r *repo) missing(ctx context.Context, matters func(name string) bool) error {
+	trees, err := r.trees()
+	if err != nil {
+		return err
+	}
+	for _, t := range trees {
+		missing, err := git.NotCheckedOut(ctx, t.top, t.folders...)
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(missing, matters); i >= 0 {
+			return fault.New(notCheckedOut, filepath.Join(t.top, missing[i]), "the working tree has not all of vault and keyring, and which keys are in use is not known",
+				fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", quoted(t.top)))
+		}
+	}
+	return nil
+}
+
+// A workTree is a working tree, and those of vault and keyring that git has there.
+type workTree struct {
+	top     string
+	folders []string
+}
+
+// trees are those that vault and keyring lie in, so that git is asked once for each. A
+// submodule is a file of the one that it is in, and has its own.
+func (r *repo) trees() (all []workTree, err error) {
 	for _, dir := range []string{r.vault.Dir, r.ring.Dir} {
 		folder, err := filepath.EvalSymlinks(dir)
 		if err != nil { // there is none
 			if folder, err = filepath.EvalSymlinks(r.dir); err != nil {
-				return err
+				return nil, err
 			}
 			folder = filepath.Join(folder, filepath.Base(dir))
 		}
-		// A submodule is a file of the working tree that it is in, and has its own.
 		for _, in := range []string{filepath.Dir(folder), folder} {
 			top, err := git.Top(in)
 			if err != nil {
 				continue
 			}
-			missing, err := git.NotCheckedOut(ctx, top, folder)
-			if err != nil {
-				return err
+			i := slices.IndexFunc(all, func(t workTree) bool { return t.top == top })
+			if i < 0 {
+				i, all = len(all), append(all, workTree{top: top})
 			}
-			if i := slices.IndexFunc(missing, matters); i >= 0 {
-				return fault.New(notCheckedOut, filepath.Join(top, missing[i]), "the working tree has not all of vault and keyring, and which keys are in use is not known",
-					fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", quoted(top)))
+			if !slices.Contains(all[i].folders, folder) {
+				all[i].folders = append(all[i].folders, folder)
 			}
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // onlyCopies refuses to encrypt to others alone what no commit has yet: a line of a list
@@ -105,25 +129,17 @@ func (c *checker) gits(ctx context.Context) {
 	if err := c.repo.has(ctx, nil); err != nil {
 		c.fault(finding{Check: "checkout"}, err)
 	}
-	for _, dir := range []string{c.repo.vault.Dir, c.repo.ring.Dir} {
-		top, err := git.Top(dir)
-		if err != nil {
-			continue
-		}
-		folder, err := filepath.EvalSymlinks(dir)
-		if err != nil {
-			continue
-		}
-		ignored, err := git.Ignored(ctx, top, folder)
+	trees, _ := c.repo.trees() // an error is one of reading, which others tell
+	for _, t := range trees {
+		ignored, err := git.Ignored(ctx, t.top, t.folders...)
 		if err != nil {
 			continue
 		}
 		for _, name := range ignored {
-			if !isKeyFile(name) && !isRecipients(name) {
-				continue
+			if isKeyFile(name) || isRecipients(name) {
+				c.add(finding{Check: "ignored", Hint: fmt.Sprintf("git -C %s check-ignore -v -- %s", quoted(t.top), quoted(name))}, filepath.Join(t.top, name), 0,
+					"git ignores %q: no commit takes it, and no clone has it", name)
 			}
-			c.add(finding{Check: "ignored", Hint: fmt.Sprintf("git -C %s check-ignore -v -- %s", quoted(top), quoted(name))}, filepath.Join(dir, filepath.Base(path.Dir(name)), path.Base(name)), 0,
-				"git ignores %q: no commit takes it, and no clone has it", name)
 		}
 	}
 }

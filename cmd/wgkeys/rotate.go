@@ -113,6 +113,9 @@ func (e *env) namesLeaver() error {
 		verb := "wgkeys " + e.cli.Command.Name
 		return usage("nobody is named by --leaver of", verb, "its value is empty", verb+" --leaver RECIPIENT")
 	}
+	if vault.HoldsSecret(e.cli.String("leaver")) { // the text is not to be shown
+		return usage("no recipient is named by --leaver of", "wgkeys "+e.cli.Command.Name, "its value has an identity or a private key in it", "age-keygen -y IDENTITY tells its recipient")
+	}
 	return nil
 }
 

@@ -65,9 +65,10 @@ type finder struct {
 	hits []Hit
 }
 
-func (f *finder) hit(at int, what, of string) {
+func (f *finder) hit(at int, what, of string) *Hit {
 	line := 1 + bytes.Count(f.text[:at], []byte("\n"))
 	f.hits = append(f.hits, Hit{Line: line, What: what, Of: of})
+	return &f.hits[len(f.hits)-1]
 }
 
 // keys looks at each padding for the key before it.
@@ -260,12 +261,11 @@ func (f *finder) ssh() {
 			continue
 		}
 		spelled := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
-		of := f.SSH[spelled]
-		if of == "" && !f.AnySSH {
-			continue
-		}
-		if f.hit(start, "the SSH key", of); of == "" {
-			f.hits[len(f.hits)-1].SSH = spelled
+		switch of := f.SSH[spelled]; {
+		case of != "":
+			f.hit(start, "the SSH key", of)
+		case f.AnySSH:
+			f.hit(start, "the SSH key", "").SSH = spelled
 		}
 	}
 }

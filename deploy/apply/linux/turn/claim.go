@@ -1,7 +1,10 @@
 package turn
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,6 +25,54 @@ type claim struct {
 }
 
 func claimPath(name string) string { return filepath.Join(linux.RunDir, name+".turn.claim") }
+
+// claimed claims the host, and tells which key it uses: what was known of it from
+// before the claim may be true no more. It is not given back before a switch that is
+// about to begin has done so: then it is that one's.
+func claimed(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
+	err := UnderWay(q.Tunnel)
+	if q.Within == 0 {
+		err = giveBack(ctx, q)
+	} else if err == nil {
+		err = take(q)
+	}
+	if err != nil {
+		return err
+	}
+	d, err := openDevice(q.Tunnel, q.KeyFile)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if a.Live, err = d.Look(); errors.Is(err, fs.ErrNotExist) {
+		return nil // not up
+	}
+	return err
+}
+
+func giveBack(ctx context.Context, q rotate.Request) error {
+	unlock, err := noSwitch(ctx, q.Tunnel)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return take(q)
+}
+
+// noSwitch refuses while the key of this host is being replaced, and keeps that from
+// beginning until unlock. What its peers do is no hindrance.
+func noSwitch(ctx context.Context, name string) (unlock func(), err error) {
+	if unlock, err = apply.Lock(ctx, linux.RunDir, func(int) {}); err != nil {
+		return nil, err
+	}
+	if r, err := readRecord(name); err == nil && r != nil && r.Switch {
+		if err := UnderWay(name); err != nil {
+			unlock()
+			return nil, err
+		}
+	}
+	return unlock, nil
+}
 
 // take claims the host for the run of q, or gives it back where that is for no
 // time. One that another run has is refused.

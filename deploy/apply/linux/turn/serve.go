@@ -4,21 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
-	"wgkeys/deploy/apply/linux/daemon"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/files"
 )
 
 // maxRequest bounds what a host listens to.
@@ -130,54 +126,6 @@ func look(q rotate.Request, a *rotate.Answer) error {
 	return err
 }
 
-// claimed claims the host, and tells which key it uses: what was known of it from
-// before the claim may be true no more. It is not given back before a switch that is
-// about to begin has done so: then it is that one's.
-func claimed(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
-	err := UnderWay(q.Tunnel)
-	if q.Within == 0 {
-		err = giveBack(ctx, q)
-	} else if err == nil {
-		err = take(q)
-	}
-	if err != nil {
-		return err
-	}
-	d, err := openDevice(q.Tunnel, q.KeyFile)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if a.Live, err = d.Look(); errors.Is(err, fs.ErrNotExist) {
-		return nil // not up
-	}
-	return err
-}
-
-func giveBack(ctx context.Context, q rotate.Request) error {
-	unlock, err := noSwitch(ctx, q.Tunnel)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return take(q)
-}
-
-// noSwitch refuses while the key of this host is being replaced, and keeps that from
-// beginning until unlock. What its peers do is no hindrance.
-func noSwitch(ctx context.Context, name string) (unlock func(), err error) {
-	if unlock, err = apply.Lock(ctx, linux.RunDir, func(int) {}); err != nil {
-		return nil, err
-	}
-	if r, err := readRecord(name); err == nil && r != nil && r.Switch {
-		if err := UnderWay(name); err != nil {
-			unlock()
-			return nil, err
-		}
-	}
-	return unlock, nil
-}
-
 func fileKey(path string) rotate.FileKey {
 	if path == "" {
 		return rotate.FileKey{}
@@ -187,77 +135,6 @@ func fileKey(path string) rotate.FileKey {
 		return rotate.FileKey{Why: err.Error()}
 	}
 	return rotate.FileKey{PublicKey: key.PublicKey()}
-}
-
-// makeKey makes the next key here, so that it never leaves the host, or the first one.
-// One that is there already is the one, unless it lay beside a key that was stolen.
-func makeKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
-	path := q.KeyFile
-	if !q.Now {
-		path = NextFile(q.Tunnel, q.KeyFile)
-		unlock, err := clearNext(ctx, q, path)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-	}
-	key, err := linux.ReadPrivateKey(path, "")
-	if errors.Is(err, fs.ErrNotExist) {
-		key, err = createKey(path)
-	}
-	if err != nil {
-		return err
-	}
-	a.Made = key.PublicKey()
-	return nil
-}
-
-// clearNext takes away a next key that is none: it lay beside a key that was stolen, or
-// is the present one, which somebody brought who came too late. Where it is in use
-// already it becomes the present one first. Until unlock nobody begins a rotation.
-func clearNext(ctx context.Context, q rotate.Request, path string) (unlock func(), err error) {
-	if next := fileKey(path).PublicKey; q.Fresh && !next.IsZero() && next != fileKey(q.KeyFile).PublicKey && next == liveKey(q) {
-		q.Next = next
-		if err := promote(q); err != nil {
-			return nil, err
-		}
-	}
-	if unlock, err = noSwitch(ctx, q.Tunnel); err != nil {
-		return nil, err
-	}
-	next := fileKey(path).PublicKey
-	if next.IsZero() || !q.Fresh && next != fileKey(q.KeyFile).PublicKey {
-		return unlock, nil
-	}
-	if err := os.Remove(path); err != nil {
-		unlock()
-		return nil, fault.Wrap(fault.Errno(err), "cannot remove", path, "")
-	}
-	return unlock, nil
-}
-
-func createKey(path string) (keyring.PrivateKey, error) {
-	key, err := keyring.GeneratePrivateKey()
-	if err != nil {
-		return key, err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return key, fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
-	}
-	text := key.File()
-	defer clear(text)
-	return key, files.Create(filepath.Dir(path), path, text, 0o600)
-}
-
-// liveKey is the public key that the tunnel uses; zero: none, or it is not known.
-func liveKey(q rotate.Request) keyring.PublicKey {
-	d, err := openDevice(q.Tunnel, q.KeyFile)
-	if err != nil {
-		return keyring.PublicKey{}
-	}
-	defer d.Close()
-	live, _ := d.Look()
-	return live.PublicKey
 }
 
 // alone refuses while another rotation is under way, or an apply is to be
@@ -377,102 +254,6 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 	}
 	if q.Within = 0; q.Run != "" {
 		return take(q) // gives it back: from here on the record keeps others away
-	}
-	return nil
-}
-
-// end has the watch end as soon as it is clear which key is in use. Where it is
-// clear to the controller, and a watch came to another end or is forgotten because
-// the host began anew, the next key takes the old one's place here.
-func end(ctx context.Context, q rotate.Request) error {
-	r, err := readRecord(q.Tunnel)
-	if err == nil && r != nil && q.Old.IsZero() && r.Run != q.Run {
-		return nil // a watch of another run, which goes on
-	}
-	if err == nil && r != nil && r.Next == q.Next && !r.Switch {
-		if err = endWatch(ctx, q, r, 15*time.Second); err == nil {
-			r, err = readRecord(q.Tunnel)
-		}
-	}
-	if err != nil || q.Old.IsZero() || r != nil && r.Next == q.Next && r.Phase == rotate.Kept {
-		return err
-	}
-	return replacePeer(ctx, q, new(rotate.Answer))
-}
-
-// endWatch also plays a watch to its end whose processes are gone, both of them.
-func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record, atMost time.Duration) error {
-	if err := replace(endPath(q.Tunnel), []byte(r.Next.String())); err != nil {
-		return err
-	}
-	if !r.Over() && !played(q.Tunnel) {
-		if err := daemon.Start(ctx, process, q.Tunnel); err != nil {
-			return err
-		}
-	}
-	if err := wait(ctx, q.Tunnel, atMost, (*rotate.Record).Over); err != nil {
-		return err
-	}
-	// The second process lets go of its lock a moment later.
-	for end := time.Now().Add(time.Second); played(q.Tunnel) && time.Now().Before(end); {
-		time.Sleep(2 * time.Millisecond)
-	}
-	return nil
-}
-
-// replacePeer gives what the old key has to the next one, at once. A watch for
-// another host goes on beside it.
-func replacePeer(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
-	endOwn(ctx, q)
-	d, err := openDevice(q.Tunnel, q.KeyFile)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	live, err := d.Look()
-	if err != nil {
-		return fmt.Errorf("tunnel %s is not up: %w", q.Tunnel, fault.Errno(err))
-	}
-	_, hasOld := live.Peers[q.Old]
-	_, hasNext := live.Peers[q.Next]
-	a.Had = hasOld
-	switch {
-	case hasOld && live.Peers[q.Next].AllowedIPs == 0:
-		if err := d.Follow(q.Old, q.Next); err != nil {
-			return err
-		}
-	case !hasOld && !hasNext:
-		return unknownPeer(q.Tunnel, q.Old)
-	}
-	if err := d.Drop(q.Old); err != nil {
-		return err
-	}
-	return linux.RekeyPeer(ctx, q.Tunnel, q.Old, q.Next)
-}
-
-// endOwn ends a watch for the very key that is to be replaced or refused. One that
-// waits for an answer does not end yet; it cannot bring back a peer that is gone.
-func endOwn(ctx context.Context, q rotate.Request) {
-	r, err := readRecord(q.Tunnel)
-	if err == nil && r != nil && !r.Over() && !r.Switch && (r.Old == q.Old || r.Next == q.Old || r.Next == q.Next) {
-		endWatch(ctx, q, r, 3*time.Second)
-	}
-}
-
-// refuse takes a peer away, with all that it was allowed, and a boot does not bring it
-// back.
-func refuse(ctx context.Context, q rotate.Request) error {
-	endOwn(ctx, q)
-	d, err := openDevice(q.Tunnel, q.KeyFile)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Drop(q.Old); err != nil {
-		return err
-	}
-	if err := linux.RefusePeer(ctx, q.Tunnel, q.Old); err != nil {
-		return fault.Wrap(err, "the key is refused until the next boot, and no longer, on tunnel", q.Tunnel, "")
 	}
 	return nil
 }

@@ -1,0 +1,108 @@
+package turn
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/rotate"
+	"wgkeys/keyring/fault"
+)
+
+// end has the watch end as soon as it is clear which key is in use. Where it is
+// clear to the controller, and a watch came to another end or is forgotten because
+// the host began anew, the next key takes the old one's place here.
+func end(ctx context.Context, q rotate.Request) error {
+	r, err := readRecord(q.Tunnel)
+	if err == nil && r != nil && q.Old.IsZero() && r.Run != q.Run {
+		return nil // a watch of another run, which goes on
+	}
+	if err == nil && r != nil && r.Next == q.Next && !r.Switch {
+		if err = endWatch(ctx, q, r, 15*time.Second); err == nil {
+			r, err = readRecord(q.Tunnel)
+		}
+	}
+	if err != nil || q.Old.IsZero() || r != nil && r.Next == q.Next && r.Phase == rotate.Kept {
+		return err
+	}
+	return replacePeer(ctx, q, new(rotate.Answer))
+}
+
+// endWatch also plays a watch to its end whose processes are gone, both of them.
+func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record, atMost time.Duration) error {
+	if err := replace(endPath(q.Tunnel), []byte(r.Next.String())); err != nil {
+		return err
+	}
+	if !r.Over() && !played(q.Tunnel) {
+		if err := daemon.Start(ctx, process, q.Tunnel); err != nil {
+			return err
+		}
+	}
+	if err := wait(ctx, q.Tunnel, atMost, (*rotate.Record).Over); err != nil {
+		return err
+	}
+	// The second process lets go of its lock a moment later.
+	for end := time.Now().Add(time.Second); played(q.Tunnel) && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
+	return nil
+}
+
+// replacePeer gives what the old key has to the next one, at once. A watch for
+// another host goes on beside it.
+func replacePeer(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
+	endOwn(ctx, q)
+	d, err := openDevice(q.Tunnel, q.KeyFile)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	live, err := d.Look()
+	if err != nil {
+		return fmt.Errorf("tunnel %s is not up: %w", q.Tunnel, fault.Errno(err))
+	}
+	_, hasOld := live.Peers[q.Old]
+	_, hasNext := live.Peers[q.Next]
+	a.Had = hasOld
+	switch {
+	case hasOld && live.Peers[q.Next].AllowedIPs == 0:
+		if err := d.Follow(q.Old, q.Next); err != nil {
+			return err
+		}
+	case !hasOld && !hasNext:
+		return unknownPeer(q.Tunnel, q.Old)
+	}
+	if err := d.Drop(q.Old); err != nil {
+		return err
+	}
+	return linux.RekeyPeer(ctx, q.Tunnel, q.Old, q.Next)
+}
+
+// endOwn ends a watch for the very key that is to be replaced or refused. One that
+// waits for an answer does not end yet; it cannot bring back a peer that is gone.
+func endOwn(ctx context.Context, q rotate.Request) {
+	r, err := readRecord(q.Tunnel)
+	if err == nil && r != nil && !r.Over() && !r.Switch && (r.Old == q.Old || r.Next == q.Old || r.Next == q.Next) {
+		endWatch(ctx, q, r, 3*time.Second)
+	}
+}
+
+// refuse takes a peer away, with all that it was allowed, and a boot does not bring it
+// back.
+func refuse(ctx context.Context, q rotate.Request) error {
+	endOwn(ctx, q)
+	d, err := openDevice(q.Tunnel, q.KeyFile)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Drop(q.Old); err != nil {
+		return err
+	}
+	if err := linux.RefusePeer(ctx, q.Tunnel, q.Old); err != nil {
+		return fault.Wrap(err, "the key is refused until the next boot, and no longer, on tunnel", q.Tunnel, "")
+	}
+	return nil
+}
