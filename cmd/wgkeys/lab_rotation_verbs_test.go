@@ -17,6 +17,7 @@ var rotationTests = []struct {
 }{
 	{"Status", rotationStatus},
 	{"DryRun", rotationDryRun},
+	{"CannotHold", rotationCannotHold},
 	{"Asks", rotationAsks},
 	{"Events", rotationEvents},
 	{"OnHost", rotationOnHost},
@@ -87,6 +88,24 @@ func rotationDryRun(t *testing.T, u *users) {
 	}
 	u.same(u.basalt, here, "after a dry run")
 	u.same(u.shale, there, "after a dry run")
+}
+
+// rotationCannotHold: where no packets can be held before the device, the plan says so,
+// and why.
+func rotationCannotHold(t *testing.T, u *users) {
+	const note = "note: no packets can be held on "
+	if r := u.run(u.basalt, "wgkeys rotate -n basalt"); strings.Contains(r.stderr, note) {
+		t.Errorf("said where they can be held:\n%s", r.stderr)
+	}
+	if lab.HasWireGuard() {
+		return // its kernel holds them, whatever becomes of the device
+	}
+	u.must(u.shale, "mv /run/wgkeys/wg0.hold /run/wgkeys/gone")
+	r := u.run(u.basalt, "wgkeys rotate -n basalt")
+	u.must(u.shale, "mv /run/wgkeys/gone /run/wgkeys/wg0.hold")
+	if r.code != exitFindings || !strings.Contains(r.stderr, note+"shale (nf") || !strings.Contains(r.stderr, "more than 128 in two round trips are lost") {
+		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	}
 }
 
 // rotationAsks: without a terminal nothing is assumed.
