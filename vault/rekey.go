@@ -10,9 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -260,7 +259,7 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 		return nil, fault.Wrap(fault.Errno(err), "cannot open the vault", r.Vault.Dir, "ls -ld "+r.Vault.Dir)
 	}
 	defer dir.Close()
-	if r.files, err = files.NewSwapper(r.Vault.repository()); err != nil {
+	if r.files, err = files.NewSwapper(r.Vault.repository(), r.Vault.Dir); err != nil {
 		return nil, fault.Wrap(err, "cannot open the repository", r.Vault.repository(), "ls -ld "+r.Vault.repository())
 	}
 	defer r.files.Close()
@@ -333,25 +332,19 @@ func (r *Rekey) swap(n Name, o *openFile) error {
 // ctx ends. It returns the errors in the order of the work.
 func each(ctx context.Context, workers, n int, do func(int) error) error {
 	errs := make([]error, n)
-	var mu sync.Mutex
-	failed := 0
-	var group errgroup.Group
-	group.SetLimit(workers)
-	for i := range n {
-		mu.Lock()
-		stop := failed >= maxErrors || ctx.Err() != nil
-		mu.Unlock()
-		if stop {
-			break
-		}
-		group.Go(func() error {
-			if err := do(i); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs[i] = err
-				failed++
+	var next, failed atomic.Int64
+	var group sync.WaitGroup
+	for range min(workers, n) {
+		group.Go(func() { // one for each piece would have to grow its stack each time
+			for failed.Load() < maxErrors && ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if errs[i] = do(i); errs[i] != nil {
+					failed.Add(1)
+				}
 			}
-			return nil
 		})
 	}
 	group.Wait()

@@ -7,8 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-
-	"wgkeys/keyring/fault"
+	"syscall"
 )
 
 // ErrChanged is the error for a file that is no longer what was read.
@@ -17,33 +16,47 @@ var ErrChanged = errors.New("it was changed in the meantime")
 // replacing marks the temporary files of Stage: ".NAME.replacing".
 const replacing = ".replacing"
 
-// A Swapper replaces files of a repository, many of them: the root is opened once.
+// A Swapper replaces files in the folders of a folder of a repository, many of them.
 // Several goroutines may use it.
 type Swapper struct {
-	root *os.Root
 	dir  string
+	root *os.Root
+	top  *os.File
 }
 
-// NewSwapper opens the repository at root.
-func NewSwapper(root string) (*Swapper, error) {
-	r, err := os.OpenRoot(root)
+// NewSwapper opens the folder top of the repository at root.
+func NewSwapper(root, top string) (*Swapper, error) {
+	r, name, err := open(root, top)
 	if err != nil {
-		return nil, fault.Errno(err)
+		return nil, err
 	}
-	return &Swapper{r, root}, nil
+	f, err := r.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		r.Close()
+		return nil, told(err)
+	}
+	return &Swapper{root, r, f}, nil
 }
 
-// Close gives the root back.
-func (s *Swapper) Close() error { return s.root.Close() }
+// Close gives the folder back.
+func (s *Swapper) Close() error { return errors.Join(s.top.Close(), s.root.Close()) }
 
-// folder opens the folder of a file, in which the file has the short name. Each
-// call through the root would walk down from there again.
-func (s *Swapper) folder(path string) (dir *os.Root, name, short string, err error) {
-	if name, err = filepath.Rel(s.dir, path); err != nil {
-		return nil, "", "", err
+// folder opens the folder of a file, which is one of top's, or a link to another one
+// of the repository.
+func (s *Swapper) folder(path string) (handle, error) {
+	dir := filepath.Dir(path)
+	if h, err := openFolder(int(s.top.Fd()), filepath.Base(dir)); err == nil {
+		return h, nil
 	}
-	dir, err = s.root.OpenRoot(filepath.Dir(name))
-	return dir, name, filepath.Base(name), told(err)
+	name, err := filepath.Rel(s.dir, dir)
+	if err != nil {
+		return handle{}, err
+	}
+	f, err := s.root.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return handle{}, told(err)
+	}
+	return handle{int(f.Fd()), f}, nil
 }
 
 // Stage writes what is to take the place of a file to a temporary file beside it,
@@ -51,14 +64,14 @@ func (s *Swapper) folder(path string) (dir *os.Root, name, short string, err err
 // calls it for many files may bring them there at once. He sees to it that one
 // program at a time stages files in a folder.
 func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode, sync bool) error {
-	dir, _, name, err := s.folder(path)
+	h, err := s.folder(path)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	err = write(dir, stagedAs(name), text, mode, sync)
-	if err != nil {
-		dir.Remove(stagedAs(name))
+	defer h.close()
+	name := stagedAs(filepath.Base(path))
+	if err = h.write(name, text, mode, sync); err != nil {
+		h.remove(name)
 	}
 	return told(err)
 }
@@ -67,32 +80,32 @@ func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode, sync bool) e
 // sum was: at every moment there is the one or the other. If the file is another
 // one by now it is left as it is, and the error is [ErrChanged].
 func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
-	dir, whole, name, err := s.folder(path)
+	h, err := s.folder(path)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	now, err := readIn(dir, name, limit)
-	if errors.Is(err, ErrOutside) { // a link to another folder of the repository
-		now, err = readIn(s.root, whole, limit)
-	}
-	if err != nil {
-		return err
+	defer h.close()
+	name := filepath.Base(path)
+	now, _, err := h.read(name, limit)
+	if err != nil || now == nil { // a link, say, to another folder of the repository
+		if now, err = Read(s.dir, path, limit); err != nil {
+			return err
+		}
 	}
 	if sha256.Sum256(now) != was {
 		return ErrChanged
 	}
-	return told(dir.Rename(stagedAs(name), name))
+	return told(h.rename(stagedAs(name), name))
 }
 
 // Unstage removes what was staged and is not to take the place of a file.
 func (s *Swapper) Unstage(path string) error {
-	dir, _, name, err := s.folder(path)
+	h, err := s.folder(path)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	return told(dir.Remove(stagedAs(name)))
+	defer h.close()
+	return told(h.remove(stagedAs(filepath.Base(path))))
 }
 
 func stagedAs(name string) string { return "." + name + replacing }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxSeen is the size of a file of which a snapshot keeps the text, in bytes.
@@ -60,17 +62,21 @@ type walk struct {
 
 // folder reads a folder, and the folders in it beside it while there is room.
 func (w *walk) folder(path string) {
-	d, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	fd, err := again(func() (int, error) {
+		return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	})
 	if err != nil {
 		return
 	}
+	d := os.NewFile(uintptr(fd), path)
 	defer d.Close()
 	f := new(folder)
 	if f.entries, err = d.ReadDir(-1); err != nil {
 		return
 	}
-	if info, err := d.Stat(); err == nil {
-		f.mode = info.Mode()
+	var info unix.Stat_t
+	if unix.Fstat(fd, &info) == nil {
+		f.mode = fileMode(info.Mode)
 	}
 	sortEntries(f.entries)
 	f.files = make([]file, len(f.entries))
@@ -78,11 +84,11 @@ func (w *walk) folder(path string) {
 	w.folders[path] = f
 	w.mu.Unlock()
 	for i, e := range f.entries {
-		name := filepath.Join(path, e.Name())
 		if !e.IsDir() {
-			f.files[i] = see(name, e)
+			f.files[i].see(handle{fd: fd}, e)
 			continue
 		}
+		name := filepath.Join(path, e.Name())
 		select {
 		case w.more <- struct{}{}:
 			w.wait.Go(func() {
@@ -96,34 +102,19 @@ func (w *walk) folder(path string) {
 }
 
 // see reads a file, if it is one and is not large.
-func see(path string, e fs.DirEntry) (f file) {
+func (f *file) see(dir handle, e fs.DirEntry) {
 	if e.Type().IsRegular() {
-		f.read(path)
+		text, info, err := dir.read(e.Name(), maxSeen)
+		if info.Mode&unix.S_IFMT == unix.S_IFREG {
+			f.mode = fileMode(info.Mode)
+			f.text, f.whole = text, err == nil && text != nil && int64(len(text)) == info.Size
+		}
 	}
 	if f.mode == 0 && e.Type()&fs.ModeSymlink == 0 {
 		if info, err := e.Info(); err == nil {
 			f.mode = info.Mode()
 		}
 	}
-	return f
-}
-
-func (f *file) read(path string) {
-	open, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return
-	}
-	defer open.Close()
-	info, err := open.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return
-	}
-	if f.mode = info.Mode(); info.Size() > maxSeen {
-		return
-	}
-	text := make([]byte, info.Size()+1) // a byte that stays free is the end of the file
-	n, _ := open.Read(text)
-	f.text, f.whole = text[:n], int64(n) == info.Size()
 }
 
 // Forget gives back the memory that the text of a file takes. Nobody else may use the
