@@ -3,7 +3,6 @@ package vault
 import (
 	"fmt"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,30 +17,6 @@ func flush(dir *os.File, hint string) error {
 		return fault.Wrap(err, "not certain to be on disk:", dir.Name(), hint)
 	}
 	return nil
-}
-
-// flushMeanwhile flushes again and again until end is called, which tells of an error:
-// the disk works while the processors encrypt, and the flush that counts finds little
-// left to do. One that is over in a moment is not disturbed.
-func flushMeanwhile(dir *os.File) (end func() error) {
-	done, ended := make(chan struct{}), make(chan error, 1)
-	go func() {
-		var err error
-		for err == nil {
-			select {
-			case <-done:
-				ended <- nil
-				return
-			case <-time.After(200 * time.Millisecond):
-				err = flush(dir, "wgkeys rekey")
-			}
-		}
-		ended <- err
-	}()
-	return func() error {
-		close(done)
-		return <-ended
-	}
 }
 
 // flushes tells whether flush does all that it says where the vault is.

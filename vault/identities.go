@@ -109,8 +109,8 @@ func (i *Identities) Recipients() ([]string, error) {
 		switch id := id.(type) {
 		case *age.HybridIdentity:
 			all = append(all, id.Recipient().String())
-		case *age.X25519Identity:
-			all = append(all, id.Recipient().String())
+		case *x25519Identity:
+			all = append(all, id.recipient)
 		case sshIdentity:
 			all = append(all, authorized(id.public))
 		}
@@ -279,7 +279,7 @@ func (f *identityFile) parseLine(line string) (err error) {
 	var id age.Identity
 	switch {
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
-		id, err = age.ParseX25519Identity(line)
+		id, err = parseX25519(line)
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
 		id, err = age.ParseHybridIdentity(line)
 	case strings.HasPrefix(line, "AGE-PLUGIN-"):
@@ -299,6 +299,14 @@ func (f *identityFile) parseLine(line string) (err error) {
 	}
 	f.silent = append(f.silent, id)
 	return nil
+}
+
+func parseX25519(line string) (age.Identity, error) {
+	id, err := age.ParseX25519Identity(line)
+	if err != nil {
+		return nil, err
+	}
+	return newX25519Identity(id)
 }
 
 var (

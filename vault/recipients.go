@@ -259,8 +259,9 @@ func (r *Recipient) parseX25519(line string) error {
 	if err != nil {
 		return err
 	}
-	r.age, r.Text = x, x.String()
-	return nil
+	r.Text = x.String()
+	r.age, err = newX25519Recipient(x)
+	return err
 }
 
 // parseTag reads the recipient of a hardware key that age itself encrypts to.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -39,11 +38,10 @@ type Half struct {
 // A Rekey encrypts vault files again, to the present recipients of their hosts.
 // The keys in them stay the same, and so does the time when they were made.
 //
-// Everything is decrypted and compared before anything is written, and all is
-// written and on disk before anything is replaced. Each file is
-// then replaced by a rename, so that one that stops at any point leaves a vault
-// in which every file opens, for the old recipients or the new ones, and another
-// one finishes.
+// Everything is decrypted and compared before anything is written. Each file is
+// then replaced by a rename, once the new one is on disk, so that one that stops at
+// any point leaves a vault in which every file opens, for the old recipients or the
+// new ones, and another one finishes.
 type Rekey struct {
 	Vault Vault
 	IDs   *Identities
@@ -244,86 +242,6 @@ func (r *Rekey) open(stale *Stale, o *openFile) error {
 	o.was, o.size = s.sum, copy(o.text[:], text)
 	if o.meta = s.meta; stale.NoMeta {
 		o.meta = Meta{Host: stale.Host, File: installed(stale.File), PublicKey: want.PublicKey, PSK: want.PSK, Created: r.Now}
-	}
-	return nil
-}
-
-// writers are more than there are processors: some wait for the disk.
-const writers = 16
-
-// writeAll stages all files, brings them to the disk at once, and swaps them. To
-// bring each there by itself took as long as a third of the cryptography.
-func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (did []Stale, err error) {
-	dir, err := os.Open(r.Vault.Dir)
-	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot open the vault", r.Vault.Dir, "ls -ld "+r.Vault.Dir)
-	}
-	defer dir.Close()
-	if r.files, err = files.NewSwapper(r.Vault.repository(), r.Vault.Dir); err != nil {
-		return nil, fault.Wrap(err, "cannot open the repository", r.Vault.repository(), "ls -ld "+r.Vault.repository())
-	}
-	defer r.files.Close()
-	staged, swapped := make([]bool, len(stale)), make([]bool, len(stale))
-	flushed := flushMeanwhile(dir)
-	err = each(ctx, writers, len(stale), func(i int) error {
-		defer r.step()
-		if open[i].size == 0 {
-			return nil
-		}
-		err := r.stage(stale[i].Name, &open[i])
-		staged[i] = err == nil
-		return err
-	})
-	unsafe := flushed()
-	if !slices.Contains(staged, true) {
-		return nil, err
-	}
-	if unsafe == nil {
-		unsafe = flush(dir, "wgkeys rekey")
-	}
-	if unsafe != nil {
-		err = errors.Join(err, unsafe)
-	} else {
-		err = errors.Join(err, each(context.Background(), writers, len(stale), func(i int) error {
-			if !staged[i] {
-				return nil
-			}
-			err := r.swap(stale[i].Name, &open[i])
-			swapped[i] = err == nil
-			return err
-		}), flush(dir, "sync"))
-	}
-	for i, s := range stale {
-		switch {
-		case swapped[i]:
-			did = append(did, s)
-		case staged[i]: // if it cannot be removed, the next rekey does
-			r.files.Unstage(r.Vault.Path(s.Host, s.File))
-		}
-	}
-	return did, err
-}
-
-func (r *Rekey) stage(n Name, o *openFile) error {
-	path := r.Vault.Path(n.Host, n.File)
-	rs, labels, err := r.lists.labelled(n.Host)
-	if err != nil {
-		return err
-	}
-	text, err := encrypt(o.meta, o.text[:o.size], rs, labels)
-	if err == nil {
-		err = r.files.Stage(path, text, 0o600, r.slow)
-	}
-	if err != nil {
-		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
-	}
-	return nil
-}
-
-func (r *Rekey) swap(n Name, o *openFile) error {
-	path := r.Vault.Path(n.Host, n.File)
-	if err := r.files.Swap(path, o.was, maxFile); err != nil {
-		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
 	}
 	return nil
 }

@@ -1,0 +1,138 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+const (
+	// writers are more than there are processors: some wait for the disk.
+	writers = 16
+	// Every so often what is staged is brought to the disk, and swapped.
+	every = 200 * time.Millisecond
+)
+
+// A rewrite puts the new files of a rekey in the place of the old ones. Some
+// goroutines encrypt and stage them; meanwhile another one brings to the disk, at
+// once, what is staged, and swaps it. To bring each there by itself took as long as
+// a third of the cryptography, and to swap them only afterwards left processors idle.
+type rewrite struct {
+	*Rekey
+	dir     *os.File // the vault
+	stale   []Stale
+	open    []openFile
+	mu      sync.Mutex
+	ready   []int // staged, and not yet with swapAll
+	staged  []bool
+	swapped []bool
+	failed  []error // to swap
+}
+
+// writeAll returns those of stale whose files were replaced.
+func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (did []Stale, err error) {
+	dir, err := os.Open(r.Vault.Dir)
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot open the vault", r.Vault.Dir, "ls -ld "+r.Vault.Dir)
+	}
+	defer dir.Close()
+	if r.files, err = files.NewSwapper(r.Vault.repository(), r.Vault.Dir); err != nil {
+		return nil, fault.Wrap(err, "cannot open the repository", r.Vault.repository(), "ls -ld "+r.Vault.repository())
+	}
+	defer r.files.Close()
+	w := &rewrite{Rekey: r, dir: dir, stale: stale, open: open, staged: make([]bool, len(stale)), swapped: make([]bool, len(stale))}
+	done, ended := make(chan struct{}), make(chan error)
+	go func() { ended <- w.swapAll(done) }()
+	err = each(ctx, writers, len(stale), w.stage)
+	close(done)
+	err = errors.Join(err, <-ended)
+	for i, s := range stale {
+		switch {
+		case w.swapped[i]:
+			did = append(did, s)
+		case w.staged[i]: // if it cannot be removed, the next rekey does
+			r.files.Unstage(r.Vault.Path(s.Host, s.File))
+		}
+	}
+	return did, err
+}
+
+func (w *rewrite) stage(i int) error {
+	defer w.step()
+	n, o := w.stale[i].Name, &w.open[i]
+	if o.size == 0 {
+		return nil
+	}
+	path := w.Vault.Path(n.Host, n.File)
+	rs, labels, err := w.lists.labelled(n.Host)
+	if err != nil {
+		return err
+	}
+	text, err := encrypt(o.meta, o.text[:o.size], rs, labels)
+	if err == nil {
+		err = w.files.Stage(path, text, 0o600, w.slow)
+	}
+	if err != nil {
+		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.staged[i], w.ready = true, append(w.ready, i)
+	return nil
+}
+
+// swapAll swaps what is staged, again and again until done is closed, and then the
+// rest, also where somebody has interrupted the encryption: his hosts would have to
+// be encrypted once more. It ends at an error of the disk, or too many others.
+func (w *rewrite) swapAll(done <-chan struct{}) error {
+	some := false
+	for last := false; !last && len(w.failed) < maxErrors; {
+		select {
+		case <-done:
+			last = true
+		case <-time.After(every):
+		}
+		batch := w.take()
+		if len(batch) == 0 {
+			continue
+		}
+		some = true
+		if err := flush(w.dir, "wgkeys rekey"); err != nil {
+			return errors.Join(append(w.failed, err)...)
+		}
+		each(context.Background(), writers, len(batch), func(n int) error { return w.swap(batch[n]) })
+	}
+	if some {
+		w.failed = append(w.failed, flush(w.dir, "sync"))
+	}
+	return errors.Join(w.failed...)
+}
+
+// take returns what was staged since the last time.
+func (w *rewrite) take() []int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	batch := w.ready
+	w.ready = nil
+	return batch
+}
+
+func (w *rewrite) swap(i int) error {
+	n := w.stale[i].Name
+	path := w.Vault.Path(n.Host, n.File)
+	err := w.files.Swap(path, w.open[i].was, maxFile)
+	if err == nil {
+		w.swapped[i] = true
+		return nil
+	}
+	err = fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = append(w.failed, err)
+	return err
+}
