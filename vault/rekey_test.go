@@ -3,8 +3,11 @@ package vault
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -291,6 +294,62 @@ func TestRekeyStops(t *testing.T) {
 			t.Errorf("the next one: %v", err)
 		}
 		x.opens(t, x.bob)
+	}
+}
+
+// TestRekeyMeanwhile: what is staged is swapped while others are not encrypted yet.
+// Whoever interrupts it then has files of both kinds, and all open.
+func TestRekeyMeanwhile(t *testing.T) {
+	x := newTeam(t)
+	keys := map[string]keyring.PrivateKey{}
+	for i := range 2 * writers {
+		host := fmt.Sprintf("h%02d", i)
+		keys[host] = sealKey(t, x.Vault, host, "wg0.key")
+	}
+	x.recipients(t, x.aliceIs, x.bobIs)
+	stale, err := x.Outdated(t.Context(), slices.Sorted(maps.Keys(keys)))
+	if err != nil || len(stale) != len(keys) {
+		t.Fatalf("%d files, %v", len(stale), err)
+	}
+	opens := func(ids *Identities) (n int) {
+		for host, k := range keys {
+			if _, err := x.OpenKey(host, "wg0.key", k.PublicKey(), ids); err == nil {
+				n++
+			}
+		}
+		return n
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: func(n Name) (Half, error) { return Half{PublicKey: keys[n.Host].PublicKey()}, nil }}
+	r.Step = func(done, all int) { // no more than writers files can be staged before it returns
+		for end := time.Now().Add(time.Minute); done == all/2+1 && opens(x.bob) == 0; {
+			if time.Now().After(end) {
+				t.Error("nothing is swapped before all is encrypted")
+				break
+			}
+		}
+		if done > all/2 {
+			cancel()
+		}
+	}
+	did, err := r.Run(ctx, stale)
+	if !errors.Is(err, context.Canceled) || len(did) == 0 || len(did) == len(keys) {
+		t.Errorf("%d files, %v", len(did), err)
+	}
+	if a, b := opens(x.alice), opens(x.bob); a != len(keys) || b != len(did) {
+		t.Errorf("alice opens %d files, bob %d; %d were replaced", a, b, len(did))
+	}
+	left, err := filepath.Glob(filepath.Join(x.Dir, "*", ".*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left: %q, %v", left, err)
+	}
+	r.Step, r.done = nil, 0
+	stale, err = x.Outdated(t.Context(), slices.Sorted(maps.Keys(keys)))
+	if err != nil || len(stale) != len(keys)-len(did) {
+		t.Errorf("%d files, %v", len(stale), err)
+	}
+	if _, err := r.Run(t.Context(), stale); err != nil || opens(x.bob) != len(keys) {
+		t.Errorf("the next one: %v", err)
 	}
 }
 
