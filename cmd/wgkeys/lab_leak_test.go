@@ -201,10 +201,14 @@ func (l *leakHunt) planted() {
 		at(l.basalt, "/root/json"): func(p string) error {
 			return os.WriteFile(p, []byte(base64.StdEncoding.EncodeToString([]byte(text+"\n"))), 0o600)
 		},
+		at(l.basalt, "/run/over/planted"):     func(p string) error { return os.WriteFile(p, []byte(text), 0o600) },
 		at(l.shale, "/usr/local/bin/printed"): func(p string) error { return os.WriteFile(p, fmt.Append(nil, key), 0o600) },
 		at(l.shale, "/etc/link"):              func(p string) error { return os.Symlink("/nowhere/"+text, p) },
 		at(l.shale, "/home/"+url):             func(p string) error { return os.WriteFile(p, nil, 0o600) },
 	}
+	// A mount that another one covers: the kernel lists it, and lists it first.
+	l.must(l.basalt, "mkdir -p /run/over/under && mount -t tmpfs tmpfs /run/over/under && mount -t tmpfs tmpfs /run/over && mkdir /run/over/under")
+	defer l.must(l.basalt, "umount /run/over /run/over/under")
 	for path, plant := range plants {
 		if err := plant(path); err != nil {
 			l.t.Fatal(err)

@@ -103,7 +103,7 @@ type hunt struct {
 	*needles
 	since   time.Time // what was not changed since then holds none of them
 	skip    []string  // folders
-	seen    map[uint64]bool
+	seen    map[inode]bool // where trees began
 	entries int
 	files   int
 	size    int64
@@ -112,14 +112,16 @@ type hunt struct {
 }
 
 func newHunt(n *needles, since time.Time, skip ...string) *hunt {
-	return &hunt{needles: n, since: since, skip: skip, seen: map[uint64]bool{}, found: map[string][]string{}}
+	return &hunt{needles: n, since: since, skip: skip, seen: map[inode]bool{}, found: map[string][]string{}}
 }
+
+type inode struct{ dev, number uint64 }
 
 // kernelsOwn are file systems that keep nothing.
 var kernelsOwn = []string{"proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "bpf", "pstore", "nsfs", "autofs", "binfmt_misc", "configfs", "fusectl", "efivarfs"}
 
-// process looks through every file system that a process sees, each once. What
-// another one has mounted over cannot be seen.
+// process looks through every file system that a process sees, from each folder of
+// it that is mounted. What another one has mounted over cannot be seen.
 func (h *hunt) process(pid string) {
 	mounts, err := os.ReadFile("/proc/" + pid + "/mountinfo")
 	if err != nil {
@@ -140,13 +142,16 @@ func (h *hunt) process(pid string) {
 	}
 }
 
-// tree looks through one file system, from where it is mounted.
+// tree looks through one file system, from where it is mounted, unless it did so
+// from the same folder before. That a folder of it was searched does not say that
+// all of it was: it may be mounted elsewhere too, and where another mount is covered
+// its mount point lies in what covers it.
 func (h *hunt) tree(top string) {
 	var st syscall.Stat_t
-	if err := syscall.Stat(top, &st); err != nil || h.seen[st.Dev] {
+	if err := syscall.Stat(top, &st); err != nil || h.seen[inode{st.Dev, st.Ino}] {
 		return
 	}
-	h.seen[st.Dev] = true
+	h.seen[inode{st.Dev, st.Ino}] = true
 	filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		var at syscall.Stat_t
 		if err != nil || syscall.Lstat(path, &at) != nil {
