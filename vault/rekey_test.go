@@ -353,6 +353,42 @@ func TestRekeyMeanwhile(t *testing.T) {
 	}
 }
 
+// TestRekeyGivesUp: where somebody has changed all files in the meantime it does not
+// name each of them, and leaves nothing behind.
+func TestRekeyGivesUp(t *testing.T) {
+	x := newTeam(t)
+	var hosts []string
+	for i := range 5 * writers {
+		hosts = append(hosts, fmt.Sprintf("h%02d", i))
+		if err := x.SealPSK(hosts[i], "wg0.shale.psk", x.psk, made); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.recipients(t, x.aliceIs, x.bobIs)
+	stale, err := x.Outdated(t.Context(), hosts)
+	if err != nil || len(stale) != len(hosts) {
+		t.Fatalf("%d files, %v", len(stale), err)
+	}
+	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: func(Name) (Half, error) { return Half{PSK: x.psk.Fingerprint()}, nil }}
+	r.Step = func(done, all int) {
+		for i := 0; done == all/2 && i < len(hosts); i++ {
+			writeFile(t, x.Path(hosts[i], "wg0.shale.psk"), "theirs")
+		}
+	}
+	did, err := r.Run(t.Context(), stale)
+	if n := strings.Count(fmt.Sprint(err), "it was changed in the meantime"); len(did) != 0 || n < maxErrors || n > 2*maxErrors+writers {
+		t.Errorf("%d files, %d errors: %v", len(did), n, err)
+	}
+	for _, host := range hosts {
+		if readTestFile(t, x.Path(host, "wg0.shale.psk")) != "theirs" {
+			t.Errorf("%s: the change is lost", host)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(x.Dir, "*", ".*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %q, %v", left, err)
+	}
+}
+
 // TestOnlyTheHost: the secrets of a host that keeps them to itself are for its
 // own recipients alone, and stay so.
 func TestOnlyTheHost(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"wgkeys/keyring/fault"
@@ -32,6 +33,7 @@ type rewrite struct {
 	staged  []bool
 	swapped []bool
 	failed  []error // to swap
+	gaveUp  atomic.Bool
 }
 
 // writeAll returns those of stale whose files were replaced.
@@ -65,7 +67,7 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 func (w *rewrite) stage(i int) error {
 	defer w.step()
 	n, o := w.stale[i].Name, &w.open[i]
-	if o.size == 0 {
+	if o.size == 0 || w.gaveUp.Load() {
 		return nil
 	}
 	path := w.Vault.Path(n.Host, n.File)
@@ -88,8 +90,9 @@ func (w *rewrite) stage(i int) error {
 
 // swapAll swaps what is staged, again and again until done is closed, and then the
 // rest, also where somebody has interrupted the encryption: his hosts would have to
-// be encrypted once more. It ends at an error of the disk, or too many others.
+// be encrypted once more. It gives up at an error of the disk, or too many others.
 func (w *rewrite) swapAll(done <-chan struct{}) error {
+	defer w.gaveUp.Store(true)
 	some := false
 	for last := false; !last && len(w.failed) < maxErrors; {
 		select {

@@ -46,8 +46,15 @@ func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, e
 		return nil, info, err
 	}
 	text = make([]byte, info.Size)
-	n, err := again(func() (int, error) { return unix.Read(fd, text) })
-	return text[:max(n, 0)], info, err
+	n := 0
+	for n < len(text) && err == nil { // a file system of the network may give less at once
+		var some int
+		if some, err = again(func() (int, error) { return unix.Read(fd, text[n:]) }); some <= 0 {
+			break
+		}
+		n += some
+	}
+	return text[:n], info, err
 }
 
 // write makes a new file, private from birth.
