@@ -8,6 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -62,6 +64,9 @@ func newX25519Identity(i *age.X25519Identity) (*x25519Identity, error) {
 	key, err := ecdh.X25519().NewPrivateKey(bech32Data(i.String()))
 	return &x25519Identity{key, i.Recipient().String()}, err
 }
+
+// Format shows nothing of the key, whatever the verb.
+func (x25519Identity) Format(s fmt.State, _ rune) { io.WriteString(s, "(identity)") }
 
 // Unwrap implements [age.Identity].
 func (i *x25519Identity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {

@@ -5,6 +5,8 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"filippo.io/age"
@@ -72,6 +74,18 @@ func TestX25519LowOrder(t *testing.T) {
 	to := &x25519Recipient{key}
 	if s, err := to.Wrap(make([]byte, fileKeySize)); err == nil {
 		t.Errorf("wrapped: %v", s)
+	}
+}
+
+// TestX25519Format: where an identity is printed by mistake nobody learns it.
+func TestX25519Format(t *testing.T) {
+	id := newX25519Pair(t).ours
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, x := range []any{id, *id, []any{id}, struct{ ID *x25519Identity }{id}} {
+			if text := fmt.Sprintf(verb, x); !strings.Contains(text, "(identity)") {
+				t.Errorf("%s of %T: %s", verb, x, text)
+			}
+		}
 	}
 }
 
