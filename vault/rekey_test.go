@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
 )
 
 // A team is a vault with keys of two hosts, alice who can open it, and bob.
@@ -272,6 +274,43 @@ func TestRekeyTwice(t *testing.T) {
 	x.opens(t, x.bob)
 	if _, err := os.Stat(left); err == nil {
 		t.Error("the temporary file is still there")
+	}
+}
+
+// TestRekeyInTheWay: what is no temporary file of ours stays, whatever its name, and
+// keeps nothing but its own file from being encrypted again.
+func TestRekeyInTheWay(t *testing.T) {
+	for kind, put := range map[string]func(path string) error{
+		"a folder": func(path string) error { return os.Mkdir(path, 0o755) },
+		"a FIFO":   func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"a link":   func(path string) error { return os.Symlink("/nowhere", path) },
+	} {
+		x := newTeam(t)
+		way := filepath.Join(x.Dir, "shale", ".wg0.key.age.replacing")
+		if err := put(way); err != nil {
+			t.Fatal(err)
+		}
+		was, err := os.Lstat(way)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.recipients(t, x.aliceIs, x.bobIs)
+		stale := x.outdated(t)
+		did, err := x.rekey(x.alice, stale)
+		if f, ok := errors.AsType[*fault.Fault](err); !ok || f.Who != way || len(did) != len(stale)-1 {
+			t.Errorf("%s: %d files, %v", kind, len(did), err)
+		}
+		if is, err := os.Lstat(way); err != nil || !os.SameFile(is, was) {
+			t.Errorf("%s: it is gone: %v", kind, err)
+		}
+		x.opens(t, x.alice)
+		if err := os.Remove(way); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := x.rekey(x.alice, x.outdated(t)); err != nil {
+			t.Errorf("%s: the next one: %v", kind, err)
+		}
+		x.opens(t, x.bob)
 	}
 }
 

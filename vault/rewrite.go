@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -78,6 +79,9 @@ func (w *rewrite) stage(i int) error {
 	text, err := encrypt(o.meta, o.text[:o.size], rs, labels)
 	if err == nil {
 		err = w.files.Stage(path, text, 0o600, w.slow)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return fault.New("in the way of the new file:", files.Staged(path), "something else has its name", "ls -ld "+files.Staged(path)+", move it away, then wgkeys rekey")
 	}
 	if err != nil {
 		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")

@@ -57,7 +57,8 @@ func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, e
 	return text[:n], info, err
 }
 
-// write makes a new file, private from birth.
+// write makes a new file, private from birth. What cannot be written whole is removed;
+// what has that name already is not ours, and stays.
 func (h handle) write(name string, text []byte, mode fs.FileMode, sync bool) error {
 	fd, err := again(func() (int, error) {
 		return unix.Openat(h.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -76,7 +77,10 @@ func (h handle) write(name string, text []byte, mode fs.FileMode, sync bool) err
 	if sync {
 		err = cmp.Or(err, unix.Fsync(fd))
 	}
-	return cmp.Or(err, unix.Close(fd))
+	if err = cmp.Or(err, unix.Close(fd)); err != nil {
+		h.remove(name)
+	}
+	return err
 }
 
 func (h handle) rename(from, to string) error {

@@ -62,18 +62,15 @@ func (s *Swapper) folder(path string) (handle, error) {
 // Stage writes what is to take the place of a file to a temporary file beside it,
 // which [Swapper.Swap] gives its name. It is on disk then if sync asks for it: who
 // calls it for many files may bring them there at once. He sees to it that one
-// program at a time stages files in a folder.
+// program at a time stages files in a folder. What else is at [Staged] stays, and the
+// error is [fs.ErrExist].
 func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode, sync bool) error {
 	h, err := s.folder(path)
 	if err != nil {
 		return err
 	}
 	defer h.close()
-	name := stagedAs(filepath.Base(path))
-	if err = h.write(name, text, mode, sync); err != nil {
-		h.remove(name)
-	}
-	return told(err)
+	return told(h.write(stagedAs(filepath.Base(path)), text, mode, sync))
 }
 
 // Swap puts what was staged in the place of a file whose content has the SHA-256
@@ -106,6 +103,11 @@ func (s *Swapper) Unstage(path string) error {
 	}
 	defer h.close()
 	return told(h.remove(stagedAs(filepath.Base(path))))
+}
+
+// Staged is the path of what [Swapper.Stage] writes for a file.
+func Staged(path string) string {
+	return filepath.Join(filepath.Dir(path), stagedAs(filepath.Base(path)))
 }
 
 func stagedAs(name string) string { return "." + name + replacing }
