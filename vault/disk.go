@@ -13,7 +13,11 @@ import (
 // system: syncfs(2). It tells of errors of writing since dir, the vault's folder,
 // was opened: of one before, some other process may have been told instead.
 func flush(dir *os.File, hint string) error {
-	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+	err := unix.Syncfs(int(dir.Fd()))
+	for err == unix.EINTR {
+		err = unix.Syncfs(int(dir.Fd()))
+	}
+	if err != nil {
 		return fault.Wrap(err, "not certain to be on disk:", dir.Name(), hint)
 	}
 	return nil

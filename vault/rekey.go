@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -52,7 +53,8 @@ type Rekey struct {
 	Left  func(Stale, error)       // hears of sealed files that only their hosts can encrypt again
 	lists *Lists
 	files *files.Swapper
-	slow  bool // each file is synced by itself
+	flush func(dir *os.File, hint string) error // flush, but in tests
+	slow  bool                                  // each file is synced by itself
 	mu    sync.Mutex
 	done  int
 	all   int

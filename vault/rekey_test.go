@@ -17,6 +17,7 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // A team is a vault with keys of two hosts, alice who can open it, and bob.
@@ -312,6 +313,54 @@ func TestRekeyInTheWay(t *testing.T) {
 		}
 		x.opens(t, x.bob)
 	}
+}
+
+// TestRekeyFlushes: no file is replaced before the new one is on disk, and in the end
+// the renames are. A disk that fails leaves the old files.
+func TestRekeyFlushes(t *testing.T) {
+	x := newTeam(t)
+	x.recipients(t, x.aliceIs, x.bobIs)
+	onDisk := func() map[string]bool {
+		staged, err := filepath.Glob(filepath.Join(x.Dir, "*", ".*.replacing"))
+		if err != nil {
+			t.Error(err)
+		}
+		is := map[string]bool{}
+		for _, path := range staged {
+			is[path] = true
+		}
+		return is
+	}
+	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: x.want}
+	r.flush = func(_ *os.File, hint string) error {
+		return fault.New("the disk is broken", "", "", hint)
+	}
+	stale := x.outdated(t)
+	if did, err := r.Run(t.Context(), stale); err == nil || err.Error() != "the disk is broken" || len(did) != 0 || len(onDisk()) != 0 {
+		t.Errorf("%d files, %v, left: %v", len(did), err, onDisk())
+	}
+	x.opens(t, x.alice)
+
+	flushed, last := map[string]bool{}, 0
+	r.flush = func(*os.File, string) error {
+		staged := onDisk()
+		maps.Copy(flushed, staged)
+		last = len(staged)
+		return nil
+	}
+	did, err := r.Run(t.Context(), x.outdated(t))
+	if err != nil || len(did) != len(stale) {
+		t.Errorf("%d files, %v", len(did), err)
+	}
+	for _, s := range did {
+		if !flushed[files.Staged(x.Path(s.Host, s.File))] {
+			t.Errorf("%s %s was replaced before the new file was on disk", s.Host, s.File)
+		}
+	}
+	if last != 0 {
+		t.Error("nothing was brought to the disk after the last rename")
+	}
+	x.opens(t, x.bob)
 }
 
 // TestRekeyStops: whoever ends it by a signal has all files, old or new.

@@ -1,10 +1,12 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,15 +28,16 @@ const (
 // a third of the cryptography, and to swap them only afterwards left processors idle.
 type rewrite struct {
 	*Rekey
-	dir     *os.File // the vault
-	stale   []Stale
-	open    []openFile
-	mu      sync.Mutex
-	ready   []int // staged, and not yet with swapAll
-	staged  []bool
-	swapped []bool
-	failed  []error // to swap
-	gaveUp  atomic.Bool
+	stale    []Stale
+	opened   []openFile
+	flush    func(hint string) error
+	staging  sync.Mutex
+	ready    []int // staged, and not yet with swapAll
+	staged   []bool
+	swapped  []bool
+	failed   []error // to be swapped
+	failures atomic.Int64
+	gaveUp   atomic.Bool
 }
 
 // writeAll returns those of stale whose files were replaced.
@@ -48,10 +51,15 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 		return nil, fault.Wrap(err, "cannot open the repository", r.Vault.repository(), "ls -ld "+r.Vault.repository())
 	}
 	defer r.files.Close()
-	w := &rewrite{Rekey: r, dir: dir, stale: stale, open: open, staged: make([]bool, len(stale)), swapped: make([]bool, len(stale))}
+	n := len(stale)
+	w := &rewrite{Rekey: r, stale: stale, opened: open, staged: make([]bool, n), swapped: make([]bool, n), failed: make([]error, n)}
+	if r.flush == nil {
+		r.flush = flush
+	}
+	w.flush = func(hint string) error { return r.flush(dir, hint) }
 	done, ended := make(chan struct{}), make(chan error)
 	go func() { ended <- w.swapAll(done) }()
-	err = each(ctx, writers, len(stale), w.stage)
+	err = each(ctx, writers, n, w.stage)
 	close(done)
 	err = errors.Join(err, <-ended)
 	for i, s := range stale {
@@ -66,9 +74,12 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 }
 
 func (w *rewrite) stage(i int) error {
+	if w.gaveUp.Load() {
+		return nil
+	}
 	defer w.step()
-	n, o := w.stale[i].Name, &w.open[i]
-	if o.size == 0 || w.gaveUp.Load() {
+	n, o := w.stale[i].Name, &w.opened[i]
+	if o.size == 0 {
 		return nil
 	}
 	path := w.Vault.Path(n.Host, n.File)
@@ -86,8 +97,8 @@ func (w *rewrite) stage(i int) error {
 	if err != nil {
 		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.staging.Lock()
+	defer w.staging.Unlock()
 	w.staged[i], w.ready = true, append(w.ready, i)
 	return nil
 }
@@ -97,8 +108,8 @@ func (w *rewrite) stage(i int) error {
 // be encrypted once more. It gives up at an error of the disk, or too many others.
 func (w *rewrite) swapAll(done <-chan struct{}) error {
 	defer w.gaveUp.Store(true)
-	some := false
-	for last := false; !last && len(w.failed) < maxErrors; {
+	var disk error
+	for last := false; !last && disk == nil && w.failures.Load() < maxErrors; {
 		select {
 		case <-done:
 			last = true
@@ -108,22 +119,20 @@ func (w *rewrite) swapAll(done <-chan struct{}) error {
 		if len(batch) == 0 {
 			continue
 		}
-		some = true
-		if err := flush(w.dir, "wgkeys rekey"); err != nil {
-			return errors.Join(append(w.failed, err)...)
+		if disk = w.flush("wgkeys rekey"); disk == nil {
+			each(context.Background(), writers, len(batch), func(n int) error { return w.swap(batch[n]) })
 		}
-		each(context.Background(), writers, len(batch), func(n int) error { return w.swap(batch[n]) })
 	}
-	if some {
-		w.failed = append(w.failed, flush(w.dir, "sync"))
+	if slices.Contains(w.swapped, true) {
+		disk = cmp.Or(disk, w.flush("sync"))
 	}
-	return errors.Join(w.failed...)
+	return errors.Join(append(w.failed, disk)...)
 }
 
 // take returns what was staged since the last time.
 func (w *rewrite) take() []int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.staging.Lock()
+	defer w.staging.Unlock()
 	batch := w.ready
 	w.ready = nil
 	return batch
@@ -132,14 +141,12 @@ func (w *rewrite) take() []int {
 func (w *rewrite) swap(i int) error {
 	n := w.stale[i].Name
 	path := w.Vault.Path(n.Host, n.File)
-	err := w.files.Swap(path, w.open[i].was, maxFile)
+	err := w.files.Swap(path, w.opened[i].was, maxFile)
 	if err == nil {
 		w.swapped[i] = true
 		return nil
 	}
-	err = fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.failed = append(w.failed, err)
-	return err
+	w.failures.Add(1)
+	w.failed[i] = fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
+	return w.failed[i]
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // This file wraps and unwraps file keys as C2SP age.md, "The X25519 recipient type",
-// has it. age's own multiplies on the curve three times to wrap a key where two are
+// has it. age's own multiplies on the curve four times to wrap a key where two are
 // needed, and twice to unwrap one: golang.org/x/crypto/curve25519 derives a public key
 // whatever it is asked for. A rekey of ten thousand hosts took half as long again. All
 // else of age is age's own, and so are the spelling of keys and the lists of labels.

@@ -2,6 +2,7 @@ package files
 
 import (
 	"cmp"
+	"io"
 	"io/fs"
 	"os"
 
@@ -32,7 +33,8 @@ func (h handle) close() error {
 }
 
 // read returns what is in a regular file, and its mode as stat(2) has it. The text is
-// nil if it is more than limit bytes. A file that grows or shrinks meanwhile is cut off.
+// nil if there is more than limit bytes, or it is no regular file. If it is not as long
+// as stat(2) says the file has grown or shrunk meanwhile, or that was never true.
 func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, err error) {
 	// Without O_NONBLOCK a FIFO would make us wait for its writer (fifo(7)).
 	fd, err := again(func() (int, error) {
@@ -42,17 +44,16 @@ func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, e
 		return nil, info, err
 	}
 	defer unix.Close(fd)
-	if err := unix.Fstat(fd, &info); err != nil || info.Mode&unix.S_IFMT != unix.S_IFREG || info.Size > limit {
+	if err := untilDone(func() error { return unix.Fstat(fd, &info) }); err != nil || info.Mode&unix.S_IFMT != unix.S_IFREG || info.Size > limit {
 		return nil, info, err
 	}
-	text = make([]byte, info.Size)
+	text = make([]byte, info.Size+1)
 	n := 0
-	for n < len(text) && err == nil { // a file system of the network may give less at once
-		var some int
-		if some, err = again(func() (int, error) { return unix.Read(fd, text[n:]) }); some <= 0 {
-			break
+	for some := 1; some > 0 && n < len(text); n += max(some, 0) { // a file system of the network may give less at once
+		some, err = again(func() (int, error) { return unix.Read(fd, text[n:]) })
+		if int64(n+some) == info.Size { // one byte more was asked for
+			return text[:info.Size], info, nil
 		}
-		n += some
 	}
 	return text[:n], info, err
 }
@@ -68,14 +69,16 @@ func (h handle) write(name string, text []byte, mode fs.FileMode, sync bool) err
 	}
 	for len(text) > 0 && err == nil {
 		var n int
-		n, err = again(func() (int, error) { return unix.Write(fd, text) })
+		if n, err = again(func() (int, error) { return unix.Write(fd, text) }); n == 0 && err == nil {
+			err = io.ErrUnexpectedEOF
+		}
 		text = text[max(n, 0):]
 	}
 	if mode != 0o600 {
-		err = cmp.Or(err, unix.Fchmod(fd, uint32(mode.Perm())))
+		err = cmp.Or(err, untilDone(func() error { return unix.Fchmod(fd, uint32(mode.Perm())) }))
 	}
 	if sync {
-		err = cmp.Or(err, unix.Fsync(fd))
+		err = cmp.Or(err, untilDone(func() error { return unix.Fsync(fd) }))
 	}
 	if err = cmp.Or(err, unix.Close(fd)); err != nil {
 		h.remove(name)
@@ -84,13 +87,11 @@ func (h handle) write(name string, text []byte, mode fs.FileMode, sync bool) err
 }
 
 func (h handle) rename(from, to string) error {
-	_, err := again(func() (int, error) { return 0, unix.Renameat(h.fd, from, h.fd, to) })
-	return err
+	return untilDone(func() error { return unix.Renameat(h.fd, from, h.fd, to) })
 }
 
 func (h handle) remove(name string) error {
-	_, err := again(func() (int, error) { return 0, unix.Unlinkat(h.fd, name, 0) })
-	return err
+	return untilDone(func() error { return unix.Unlinkat(h.fd, name, 0) })
 }
 
 // again calls do until no signal interrupts it, as package os does (go.dev/issue/38033).
@@ -101,6 +102,12 @@ func again(do func() (int, error)) (int, error) {
 			return n, err
 		}
 	}
+}
+
+// untilDone is again for what returns an error alone.
+func untilDone(do func() error) error {
+	_, err := again(func() (int, error) { return 0, do() })
+	return err
 }
 
 // fileMode is the mode of stat(2) as package io/fs has it, for a file or a folder.

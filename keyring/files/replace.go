@@ -19,12 +19,13 @@ const replacing = ".replacing"
 // A Swapper replaces files in the folders of a folder of a repository, many of them.
 // Several goroutines may use it.
 type Swapper struct {
-	dir  string
+	dir  string // the repository
 	root *os.Root
+	name string // of top
 	top  *os.File
 }
 
-// NewSwapper opens the folder top of the repository at root.
+// NewSwapper opens the folder at the path top, in the repository at root.
 func NewSwapper(root, top string) (*Swapper, error) {
 	r, name, err := open(root, top)
 	if err != nil {
@@ -35,7 +36,7 @@ func NewSwapper(root, top string) (*Swapper, error) {
 		r.Close()
 		return nil, told(err)
 	}
-	return &Swapper{root, r, f}, nil
+	return &Swapper{root, r, filepath.Clean(top), f}, nil
 }
 
 // Close gives the folder back.
@@ -45,8 +46,10 @@ func (s *Swapper) Close() error { return errors.Join(s.top.Close(), s.root.Close
 // of the repository.
 func (s *Swapper) folder(path string) (handle, error) {
 	dir := filepath.Dir(path)
-	if h, err := openFolder(int(s.top.Fd()), filepath.Base(dir)); err == nil {
-		return h, nil
+	if filepath.Dir(dir) == s.name {
+		if h, err := openFolder(int(s.top.Fd()), filepath.Base(dir)); err == nil {
+			return h, nil
+		}
 	}
 	name, err := filepath.Rel(s.dir, dir)
 	if err != nil {
@@ -83,8 +86,8 @@ func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
 	}
 	defer h.close()
 	name := filepath.Base(path)
-	now, _, err := h.read(name, limit)
-	if err != nil || now == nil { // a link, say, to another folder of the repository
+	now, info, err := h.read(name, limit)
+	if err != nil || now == nil || int64(len(now)) != info.Size { // a link, say, to another folder of the repository
 		if now, err = Read(s.dir, path, limit); err != nil {
 			return err
 		}
