@@ -78,7 +78,8 @@ func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode, sync bool) e
 
 // Swap puts what was staged in the place of a file whose content has the SHA-256
 // sum was: at every moment there is the one or the other. If the file is another
-// one by now it is left as it is, and the error is [ErrChanged].
+// one by now it is left as it is, and the error is [ErrChanged]; a change in the moment
+// between the comparison and the rename is lost.
 func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
 	h, err := s.folder(path)
 	if err != nil {
