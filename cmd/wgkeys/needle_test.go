@@ -101,8 +101,8 @@ func (n *needles) stream(r io.Reader, found func(what string)) (size int64, err 
 // A hunt goes through file systems for needles.
 type hunt struct {
 	*needles
-	since   time.Time // what was not changed since then holds none of them
-	skip    []string  // folders
+	since   time.Time      // what was not changed since then holds none of them
+	skip    []string       // folders
 	seen    map[inode]bool // where trees began
 	entries int
 	files   int
