@@ -7,17 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // flush brings the vault to the disk, with what else is written on its file
-// system: syncfs(2). It tells of errors of writing since dir, the vault's folder,
+// system: [files.Flush]. It tells of errors of writing since dir, the vault's folder,
 // was opened: of one before, some other process may have been told instead.
 func flush(dir *os.File, hint string) error {
-	err := unix.Syncfs(int(dir.Fd()))
-	for err == unix.EINTR {
-		err = unix.Syncfs(int(dir.Fd()))
-	}
-	if err != nil {
+	if err := files.Flush(dir); err != nil {
 		return fault.Wrap(err, "not certain to be on disk:", dir.Name(), hint)
 	}
 	return nil

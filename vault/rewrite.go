@@ -28,9 +28,9 @@ const (
 // a third of the cryptography, and to swap them only afterwards left processors idle.
 type rewrite struct {
 	*Rekey
+	dir      *os.File // the vault
 	stale    []Stale
 	opened   []openFile
-	flush    func(hint string) error
 	staging  sync.Mutex
 	ready    []int // staged, and not yet with swapAll
 	staged   []bool
@@ -52,11 +52,10 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 	}
 	defer r.files.Close()
 	n := len(stale)
-	w := &rewrite{Rekey: r, stale: stale, opened: open, staged: make([]bool, n), swapped: make([]bool, n), failed: make([]error, n)}
+	w := &rewrite{Rekey: r, dir: dir, stale: stale, opened: open, staged: make([]bool, n), swapped: make([]bool, n), failed: make([]error, n)}
 	if r.flush == nil {
 		r.flush = flush
 	}
-	w.flush = func(hint string) error { return r.flush(dir, hint) }
 	done, ended := make(chan struct{}), make(chan error)
 	go func() { ended <- w.swapAll(done) }()
 	err = each(ctx, writers, n, w.stage)
@@ -119,12 +118,12 @@ func (w *rewrite) swapAll(done <-chan struct{}) error {
 		if len(batch) == 0 {
 			continue
 		}
-		if disk = w.flush("wgkeys rekey"); disk == nil {
+		if disk = w.flush(w.dir, "wgkeys rekey"); disk == nil {
 			each(context.Background(), writers, len(batch), func(n int) error { return w.swap(batch[n]) })
 		}
 	}
 	if slices.Contains(w.swapped, true) {
-		disk = cmp.Or(disk, w.flush("sync"))
+		disk = cmp.Or(disk, w.flush(w.dir, "sync"))
 	}
 	return errors.Join(append(w.failed, disk)...)
 }
