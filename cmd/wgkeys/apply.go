@@ -239,6 +239,9 @@ func (e *env) tellPlan(plan *apply.Plan) {
 	for _, note := range plan.Notes {
 		e.ui.say("note: %s", note)
 	}
+	for _, found := range plan.Findings {
+		e.ui.say("finding: %s", found)
+	}
 	shown := e.shown(plan)
 	switch {
 	case len(plan.Steps) == 0:
@@ -271,10 +274,11 @@ func (e *env) sayDone(plan *apply.Plan) {
 
 // A planned is a plan for programs.
 type planned struct {
-	Tunnel string        `json:"tunnel"`
-	Host   string        `json:"host,omitempty"`
-	Steps  []plannedStep `json:"steps"`
-	Notes  []string      `json:"notes,omitempty"`
+	Tunnel   string        `json:"tunnel"`
+	Host     string        `json:"host,omitempty"`
+	Steps    []plannedStep `json:"steps"`
+	Notes    []string      `json:"notes,omitempty"`
+	Findings []string      `json:"findings,omitempty"` // what no step can mend
 }
 
 type plannedStep struct {
@@ -283,7 +287,7 @@ type plannedStep struct {
 }
 
 func planJSON(p *apply.Plan) planned {
-	out := planned{p.Tunnel, p.Host, []plannedStep{}, p.Notes}
+	out := planned{p.Tunnel, p.Host, []plannedStep{}, p.Notes, p.Findings}
 	for _, s := range p.Steps {
 		out.Steps = append(out.Steps, plannedStep{s.Change.String(), s.Why})
 	}

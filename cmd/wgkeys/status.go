@@ -159,9 +159,11 @@ func (s *hostStatus) read(e *env, r *repo, t *tunnel.Tunnel) error {
 	}
 	s.addPeers(v, a)
 	if !s.Live.IsZero() && s.Rotation == "" {
-		if s.Drift, err = e.drift(t, v); err != nil {
+		plan, err := e.drift(t, v)
+		if err != nil {
 			return err
 		}
+		s.Drift, s.Findings = len(plan.Steps), plan.Findings
 	}
 	s.judge(a)
 	return nil
@@ -213,36 +215,35 @@ func (s *hostStatus) judge(a rotate.Answer) {
 	}
 }
 
-// drift is how many steps apply would take.
-func (e *env) drift(t *tunnel.Tunnel, v *tunnel.View) (int, error) {
+// drift is what apply would do on a host, and what it could not mend there.
+func (e *env) drift(t *tunnel.Tunnel, v *tunnel.View) (plan planned, err error) {
 	if e.isHere(t, v.Host) && os.Geteuid() == 0 {
 		s, err := linux.Look()
 		if err != nil {
-			return 0, err
+			return plan, err
 		}
 		defer s.Close()
-		plan, err := s.Plan(e.ctx, v)
+		made, err := s.Plan(e.ctx, v)
 		if err != nil {
-			return 0, err
+			return plan, err
 		}
-		return len(plan.Steps), nil
+		return planJSON(made), nil
 	}
 	var view, said bytes.Buffer
 	if err := tunnel.EncodeView(&view, v); err != nil {
-		return 0, err
+		return plan, err
 	}
-	err := e.runner(t, v.Host).Run(e.ctx, asRoot+" plan --view - --json", &view, &bounded{w: &said, left: maxAnswer})
+	err = e.runner(t, v.Host).Run(e.ctx, asRoot+" plan --view - --json", &view, &bounded{w: &said, left: maxAnswer})
 	if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) && exit.Code == exitFindings {
 		err = nil
 	}
 	if err != nil {
-		return 0, fault.Wrap(err, "cannot plan on host", v.Host, "wgkeys plan "+v.Host)
+		return plan, fault.Wrap(err, "cannot plan on host", v.Host, "wgkeys plan "+v.Host)
 	}
-	var plan planned
 	if err := json.Unmarshal(said.Bytes(), &plan); err != nil {
-		return 0, fault.New("cannot understand the plan of host", v.Host, "its wgkeys may be another version", "wgkeys plan "+v.Host)
+		return plan, fault.New("cannot understand the plan of host", v.Host, "its wgkeys may be another version", "wgkeys plan "+v.Host)
 	}
-	return len(plan.Steps), nil
+	return plan, nil
 }
 
 func (e *env) tellStatus(s *hostStatus) {

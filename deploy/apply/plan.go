@@ -19,6 +19,12 @@ type Plan struct {
 	Steps  []Step
 	Notes  []string // what is left alone, and why
 
+	// Findings are what keeps the tunnel from doing what its file promises and no
+	// step of ours can mend, with the way out: another program's firewall, a route
+	// that wins over the tunnel's. A status of the host is not clean while there are
+	// any.
+	Findings []string
+
 	View *tunnel.View // what is true after it: the one asked for, with the keys in use, see [Follow]
 }
 
@@ -100,6 +106,10 @@ func (p *planner) step(c Change, why string, args ...any) {
 
 func (p *planner) note(format string, args ...any) {
 	p.plan.Notes = append(p.plan.Notes, fmt.Sprintf(format, args...))
+}
+
+func (p *planner) find(format string, args ...any) {
+	p.plan.Findings = append(p.plan.Findings, fmt.Sprintf(format, args...))
 }
 
 // isMine reports whether the journal says that we made the thing.

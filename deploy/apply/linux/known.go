@@ -31,6 +31,7 @@ import (
 type known struct {
 	State   string        `json:"state"`   // digest of what the kernel had
 	Notes   []string      `json:"notes"`   // of the plan
+	Finds   []string      `json:"finds"`   // likewise
 	View    *tunnel.View  `json:"view"`    // as much of it as decides what is looked at
 	Journal apply.Entries `json:"journal"` // likewise
 }
@@ -55,7 +56,7 @@ func (s *Session) Known(ctx context.Context, name string, text []byte) *apply.Pl
 	if err != nil || digestOf(state) != k.State {
 		return nil
 	}
-	return &apply.Plan{Tunnel: name, Host: k.View.Host, Notes: k.Notes}
+	return &apply.Plan{Tunnel: name, Host: k.View.Host, Notes: k.Notes, Findings: k.Finds}
 }
 
 // Remember writes down that the plan that this session made last, for the view of
@@ -69,7 +70,7 @@ func (s *Session) Remember(plan *apply.Plan, view *tunnel.View, text []byte) err
 		return err
 	}
 	v := lookedAt(view)
-	line, err := json.Marshal(known{digestOf(s.state), plan.Notes, v, entriesFor(v, s.mine.Entries)})
+	line, err := json.Marshal(known{digestOf(s.state), plan.Notes, plan.Findings, v, entriesFor(v, s.mine.Entries)})
 	if err != nil {
 		return err
 	}
