@@ -3,6 +3,16 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
 
 VM := $(CURDIR)/.lab/vm
 
+# The kernel of the VM laboratory: this machine's Debian's own (6.1 on Debian 12),
+# or KERNEL=6.1, 6.12 or newest (what Debian sid or experimental has). All lie side
+# by side below .lab:
+#
+#	make lab KERNEL=newest
+#	make vm KERNEL=newest
+#	WGKEYS_LAB_KERNEL=newest CGO_ENABLED=0 go test -exec $(VM) ./deploy/lab
+KERNEL := $(WGKEYS_LAB_KERNEL)
+export WGKEYS_LAB_KERNEL := $(KERNEL)
+
 # Tests on a kernel that has WireGuard.
 VM_TEST := CI=true CGO_ENABLED=0 go test -p 1 -count 1 -exec $(VM)
 
@@ -76,7 +86,7 @@ demo: setup-demo build
 	./wgkeys demo
 
 lab:
-	testdata/setup/kernel.sh
+	testdata/setup/kernel.sh $(KERNEL)
 	CGO_ENABLED=0 go build -buildvcs=false -o $(VM) ./testdata/vm
 
 setup-test setup-demo: setup-%:

@@ -75,7 +75,7 @@ func baseArchive(lab string, k kernel) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache := filepath.Join(lab, "base.cpio-"+key)
+	cache := filepath.Join(lab, "base-"+k.version+".cpio-"+key)
 	if b, err := os.ReadFile(cache); err == nil {
 		return b, nil
 	}
@@ -94,9 +94,9 @@ func baseArchive(lab string, k kernel) ([]byte, error) {
 }
 
 // replace writes the cache in one step, for several machines may start at
-// once, and removes what it supersedes.
+// once, and removes what it supersedes of the same kernel.
 func replace(lab, cache string, content []byte) error {
-	old, err := filepath.Glob(filepath.Join(lab, "base.cpio-*"))
+	old, err := filepath.Glob(strings.TrimSuffix(cache, filepath.Ext(cache)) + ".cpio-*")
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,13 @@ package main
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
-	"strings"
 )
+
+// kernelVariable names the kernel to boot where it is not this machine's Debian's
+// own: "6.1", "6.12" or "newest", as testdata/setup/kernel.sh unpacks them.
+const kernelVariable = "WGKEYS_LAB_KERNEL"
 
 // A kernel is an unpacked Debian kernel package.
 type kernel struct {
@@ -13,20 +17,31 @@ type kernel struct {
 	modules string // folder of its modules
 }
 
-// findKernel finds what `make lab` has unpacked.
-func findKernel(lab string) (kernel, error) {
-	images, err := filepath.Glob(filepath.Join(lab, "kernel", "boot", "vmlinuz-*"))
+// findKernel finds what `make lab` has unpacked by that name. The image is in
+// /boot, and from Linux 7 on beside its modules, which Debian 13 has below /usr.
+func findKernel(lab, name string) (kernel, error) {
+	root, hint := filepath.Join(lab, "kernel"), "make lab"
+	if name != "" {
+		root, hint = root+"-"+name, hint+" KERNEL="+name
+	}
+	missing := errors.New("no kernel in " + root + ": run `" + hint + "`")
+	folders, err := filepath.Glob(filepath.Join(root, "lib", "modules", "*"))
 	if err != nil {
 		return kernel{}, err
 	}
-	if len(images) != 1 {
-		return kernel{}, errors.New("no kernel in " + lab + ": run `make lab`")
+	below, err := filepath.Glob(filepath.Join(root, "usr", "lib", "modules", "*"))
+	if err != nil {
+		return kernel{}, err
 	}
-	version := strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")
-	dir := filepath.Join(lab, "kernel", "lib", "modules", version)
-	if _, err := filepath.EvalSymlinks(dir); err != nil {
-		// Debian 13 packages have them below /usr.
-		dir = filepath.Join(lab, "kernel", "usr", "lib", "modules", version)
+	folders = append(folders, below...)
+	if len(folders) != 1 {
+		return kernel{}, missing
 	}
-	return kernel{version, images[0], dir}, nil
+	version := filepath.Base(folders[0])
+	for _, image := range []string{filepath.Join(root, "boot", "vmlinuz-"+version), filepath.Join(folders[0], "vmlinuz")} {
+		if _, err := os.Stat(image); err == nil {
+			return kernel{version, image, folders[0]}, nil
+		}
+	}
+	return kernel{}, missing
 }

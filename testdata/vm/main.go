@@ -2,6 +2,7 @@
 //
 //	go build -o .lab/vm ./testdata/vm
 //	CGO_ENABLED=0 go test -exec "$PWD/.lab/vm" ./deploy/lab
+//	WGKEYS_LAB_KERNEL=newest CGO_ENABLED=0 go test -exec "$PWD/.lab/vm" ./deploy/lab
 //
 // Many machines that build have no WireGuard in their kernel; this one has.
 // The machine is QEMU's, without need of KVM, and has neither disk nor network:
@@ -54,7 +55,7 @@ func host(binary string, args []string) (int, error) {
 		return 0, err
 	}
 	lab := filepath.Join(root, ".lab")
-	kernel, err := findKernel(lab)
+	kernel, err := findKernel(lab, os.Getenv(kernelVariable))
 	if err != nil {
 		return 0, err
 	}

@@ -15,10 +15,14 @@ import (
 var wanted = []string{
 	"virtio_pci", "virtio_console", // how the tests' output gets out
 	"overlay",                                                 // the files of laboratory hosts
-	"crc32c_generic",                                          // libcrc32c asks for it by another name
 	"wireguard", "veth", "dummy", "tun", "bridge", "tcp_diag", // interfaces
 	"sch_netem", // delay
 	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_ct", "nft_fib_inet", "nft_socket", "nft_reject_inet", "nft_queue", "nfnetlink_queue",
+}
+
+// wantedOnce are modules that not every kernel has any more.
+var wantedOnce = []string{
+	"crc32c_generic", // which libcrc32c asks for by another name, before Linux 6.14
 }
 
 // findModules returns the files of the wanted modules in an order in which
@@ -65,6 +69,14 @@ func findModules(dir string) ([]string, error) {
 		}
 		order = append(order, path)
 		return nil
+	}
+	for _, name := range wantedOnce {
+		if _, ok := files[name]; !ok {
+			continue
+		}
+		if err := add(name); err != nil {
+			return nil, err
+		}
 	}
 	for _, name := range wanted {
 		if err := add(name); err != nil {

@@ -29,7 +29,7 @@ func must(t *testing.T, err error) {
 
 func debian(t *testing.T) kernel {
 	t.Helper()
-	k, err := findKernel(filepath.Join("..", "..", ".lab"))
+	k, err := findKernel(filepath.Join("..", "..", ".lab"), os.Getenv(kernelVariable))
 	must(t, err)
 	return k
 }
@@ -70,6 +70,28 @@ func TestMachine(t *testing.T) {
 				t.Errorf("status %d, output %q; want %d, %q", status, &out, c.status, want)
 			}
 		})
+	}
+}
+
+// Each is how the packages of one Debian have it.
+func TestFindKernel(t *testing.T) {
+	lab := t.TempDir()
+	for name, c := range map[string]struct{ image, modules string }{
+		"":       {"kernel/boot/vmlinuz-6.1", "kernel/lib/modules/6.1"},
+		"6.12":   {"kernel-6.12/boot/vmlinuz-6.12.1", "kernel-6.12/usr/lib/modules/6.12.1"},
+		"newest": {"kernel-newest/usr/lib/modules/7.3/vmlinuz", "kernel-newest/usr/lib/modules/7.3"},
+	} {
+		if k, err := findKernel(lab, name); err == nil {
+			t.Errorf("%q: found %v before it is there", name, k)
+		}
+		must(t, os.MkdirAll(filepath.Join(lab, c.modules), 0o755))
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(lab, c.image)), 0o755))
+		must(t, os.WriteFile(filepath.Join(lab, c.image), nil, 0o644))
+		k, err := findKernel(lab, name)
+		must(t, err)
+		if k.image != filepath.Join(lab, c.image) || k.modules != filepath.Join(lab, c.modules) {
+			t.Errorf("%q: %+v, want %v", name, k, c)
+		}
 	}
 }
 
