@@ -23,6 +23,7 @@ type bind struct {
 	closed  chan struct{}       // closed with the bind
 	mark    uint32
 	queues  [2]queue // IPv4's and IPv6's
+	whole   whole    // what is not to be cut by the kernel
 }
 
 // sockets are those of one port.
@@ -79,6 +80,7 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 			return nil, 0, err
 		}
 	}
+	b.whole = nil // the routes may be others now
 	b.current, b.closed = s, make(chan struct{})
 	var receive []conn.ReceiveFunc
 	for _, q := range b.queues {
@@ -143,12 +145,18 @@ func (b *bind) Close() error {
 // Send implements [conn.Bind].
 func (b *bind) Send(packets [][]byte, to conn.Endpoint) error {
 	b.mu.Lock()
-	s := b.current
+	s, size := b.current, b.whole.size(to.DstIP(), time.Now())
 	b.mu.Unlock()
 	if s == nil {
 		return net.ErrClosed
 	}
-	return s.Bind.Send(packets, to)
+	refused, err := send(s.Bind, packets, to, size)
+	if refused > 0 {
+		b.mu.Lock()
+		b.whole.refuse(to.DstIP(), refused, time.Now())
+		b.mu.Unlock()
+	}
+	return err
 }
 
 // SetMark implements [conn.Bind].
