@@ -96,7 +96,7 @@ func (p *planner) endpointsElsewhere(prefix netip.Prefix) bool {
 			return false // wherever it is now, tomorrow it comes from elsewhere
 		}
 		known := false
-		for _, addr := range []netip.Addr{literal(want), p.state.Endpoints[want.Endpoint].Addr.Addr(), live[want.PublicKey]} {
+		for _, addr := range p.addressesOf(want, live) {
 			if addr.IsValid() && addr.Is4() == prefix.Addr().Is4() {
 				return false
 			}
@@ -126,7 +126,7 @@ func (p *planner) endpoints() []netip.Addr {
 		if want.Endpoint == "" {
 			continue
 		}
-		for _, addr := range []netip.Addr{literal(want), p.state.Endpoints[want.Endpoint].Addr.Addr(), live[want.PublicKey]} {
+		for _, addr := range p.addressesOf(want, live) {
 			if addr.IsValid() {
 				addrs = append(addrs, addr)
 			}

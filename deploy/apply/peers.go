@@ -46,11 +46,12 @@ func (p *planner) setPeers() (remove []*Peer) {
 			remove = append(remove, peer)
 		}
 	}
+	p.noteUnresolved()
 	// Who takes goes before who gives: a prefix moves at once, without a
 	// moment in which it is nobody's.
 	slices.SortStableFunc(changes, func(a, b PeerChange) int { return givesOnly(a) - givesOnly(b) })
 	for _, c := range changes {
-		p.step(c, "%s", whyPeer(c))
+		p.step(c, "%s", p.whyPeer(c))
 	}
 	return remove
 }
@@ -144,14 +145,14 @@ func (p *planner) endpoint(want *tunnel.Peer, have *Peer) (netip.AddrPort, strin
 		return netip.AddrPort{}, ""
 	}
 	if have != nil && have.Endpoint.IsValid() && have.Configured == want.Endpoint {
-		return netip.AddrPort{}, want.Endpoint
+		return p.moved(want, have), want.Endpoint
 	}
 	if addr, err := netip.ParseAddrPort(want.Endpoint); err == nil {
 		return addr, want.Endpoint
 	}
 	e := p.state.Endpoints[want.Endpoint]
 	if e.Err != nil {
-		p.note("peer %s: its endpoint %s, OUTSIDE, cannot be resolved now: %v", want.Name, want.Endpoint, e.Err)
+		p.leave(want, e.Err)
 	}
 	if !e.Addr.IsValid() {
 		return e.Addr, have.configured()
@@ -174,14 +175,18 @@ func givesOnly(c PeerChange) int {
 	return 0
 }
 
-func whyPeer(c PeerChange) string {
-	switch {
+func (p *planner) whyPeer(c PeerChange) string {
+	switch name := p.unresolved.endpoint[c.Name]; {
+	case c.Old == nil && name != "":
+		return "peer " + c.Name + ", to be reached at " + name + ", OUTSIDE, which cannot be resolved now"
 	case c.Old == nil && c.New.Configured == "":
 		return "peer " + c.Name + ", which comes to us"
-	case c.Old == nil && !c.New.Endpoint.IsValid():
-		return "peer " + c.Name + ", to be reached at " + c.New.Configured + ", OUTSIDE, which cannot be resolved now"
 	case c.Old == nil:
 		return "peer " + c.Name + ", reached at " + c.New.Configured + ", OUTSIDE"
+	case becameKnown(c):
+		return "peer " + c.Name + ", which " + c.New.Configured + ", OUTSIDE, leads to now"
+	case movedOnly(c):
+		return "peer " + c.Name + " does not answer at " + c.Old.Endpoint.String() + ", and " + c.New.Configured + ", OUTSIDE, leads elsewhere now"
 	case len(c.Gained()) == 0 && len(c.Lost()) == 0 && len(c.Gave) > 0:
 		return strings.TrimSpace("peer "+c.Name) + ": what it was allowed, another peer takes"
 	}

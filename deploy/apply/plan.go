@@ -94,10 +94,12 @@ type planner struct {
 	plan    *Plan
 	capture capture
 	filter  filterNow
-	err     error           // what cannot be planned
-	now     sysctls         // the kernel's parameters as they will be after the steps so far
-	unsure  string          // the parameter of which now is a guess
-	needs   map[string]bool // the parameters that something else than the view's sysctls needs
+	err     error // what cannot be planned
+
+	unresolved unresolved      // endpoints that are names
+	now        sysctls         // the kernel's parameters as they will be after the steps so far
+	unsure     string          // the parameter of which now is a guess
+	needs      map[string]bool // the parameters that something else than the view's sysctls needs
 }
 
 func (p *planner) step(c Change, why string, args ...any) {

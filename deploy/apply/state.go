@@ -33,7 +33,7 @@ type State struct {
 	FilterDiffers bool                // the table is there, and is another than the journal says
 	Redirects     bool                // where the port is to change: nftables can do a [Redirect]
 	PortTaken     bool                // likewise: somebody else has the new one
-	Endpoints     map[string]Endpoint // by name:port, of those that had to be resolved
+	Endpoints     map[string]Endpoint // by name:port, of those that had to be resolved, see [Peer.Overdue]
 }
 
 // A Link is a network interface.
@@ -63,6 +63,7 @@ type Peer struct {
 	PresharedKeyFile string         // whence the preshared key comes; unknown ("") in what the kernel has
 	AllowedIPs       []netip.Prefix
 	LastHandshake    time.Time // zero: never
+	Received, Sent   int64     // bytes, OUTSIDE
 }
 
 // A Route is an INSIDE prefix and how it is reached through the link.
@@ -97,8 +98,17 @@ type KeyFile struct {
 
 // An Endpoint is what a name resolved to.
 type Endpoint struct {
-	Addr netip.AddrPort
-	Err  error
+	Addr netip.AddrPort   // the one to try first
+	More []netip.AddrPort // the others, of either family
+	Err  error            // why there is none
+}
+
+// All returns the addresses in the order in which to try them.
+func (e Endpoint) All() []netip.AddrPort {
+	if !e.Addr.IsValid() {
+		return nil
+	}
+	return append([]netip.AddrPort{e.Addr}, e.More...)
 }
 
 func (r Route) family() string {

@@ -120,6 +120,10 @@ func (k *Kernel) addPeer(attrs []byte, s *apply.State) {
 			if secs, nsecs := word(value[:8]), word(value[8:]); secs != 0 || nsecs != 0 {
 				p.LastHandshake = time.Unix(int64(secs), int64(nsecs))
 			}
+		case unix.WGPEER_A_RX_BYTES:
+			p.Received = int64(word(value))
+		case unix.WGPEER_A_TX_BYTES:
+			p.Sent = int64(word(value))
 		case unix.WGPEER_A_ALLOWEDIPS:
 			for _, allowed := range attributes(value) {
 				p.AllowedIPs = append(p.AllowedIPs, allowedIP(allowed))

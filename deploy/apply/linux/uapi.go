@@ -137,6 +137,10 @@ func (u *userDevice) peerLine(key string, value []byte) (err error) {
 		if n, err = number(value); u.secs != 0 || n != 0 {
 			u.peer.LastHandshake = time.Unix(u.secs, n)
 		}
+	case "rx_bytes":
+		u.peer.Received, err = number(value)
+	case "tx_bytes":
+		u.peer.Sent, err = number(value)
 	case "allowed_ip":
 		var p netip.Prefix
 		p, err = netip.ParsePrefix(string(value))

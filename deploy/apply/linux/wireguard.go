@@ -1,21 +1,14 @@
 package linux
 
 import (
-	"context"
 	"errors"
 	"io"
 	"io/fs"
-	"maps"
 	"net"
-	"net/netip"
 	"os"
-	"slices"
 	"strconv"
-	"sync"
 	"syscall"
-	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -158,63 +151,4 @@ func hintFor(err error, push string) string {
 		return apply.AsRoot
 	}
 	return push
-}
-
-// resolve looks up the endpoints that are names, with both families, where the
-// journal does not say that the name was set already.
-func resolve(ctx context.Context, view *tunnel.View, s *apply.State, journal apply.Entries) {
-	s.Endpoints = map[string]apply.Endpoint{}
-	for i := range view.Peers {
-		p := &view.Peers[i]
-		if _, err := netip.ParseAddrPort(p.Endpoint); err == nil || p.Endpoint == "" {
-			continue
-		}
-		set := journal["peer "+p.PublicKey.String()].Set == p.Endpoint
-		live := func(q apply.Peer) bool { return q.PublicKey == p.PublicKey && q.Endpoint.IsValid() }
-		if !set || !containsPeer(s.Peers, live) {
-			s.Endpoints[p.Endpoint] = apply.Endpoint{}
-		}
-	}
-	var all errgroup.Group
-	all.SetLimit(64)
-	var mu sync.Mutex
-	for _, name := range slices.Collect(maps.Keys(s.Endpoints)) {
-		all.Go(func() error {
-			e := lookup(ctx, name)
-			mu.Lock()
-			defer mu.Unlock()
-			s.Endpoints[name] = e
-			return nil
-		})
-	}
-	all.Wait()
-}
-
-func containsPeer(peers []apply.Peer, ok func(apply.Peer) bool) bool {
-	for i := range peers {
-		if ok(peers[i]) {
-			return true
-		}
-	}
-	return false
-}
-
-// lookup resolves name:port. It gives up after five seconds: a name that does
-// not resolve is its peer's trouble, not the tunnel's.
-func lookup(ctx context.Context, endpoint string) apply.Endpoint {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	host, port, err := net.SplitHostPort(endpoint)
-	if err != nil {
-		return apply.Endpoint{Err: err}
-	}
-	number, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
-	if err != nil {
-		return apply.Endpoint{Err: err}
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return apply.Endpoint{Err: err}
-	}
-	return apply.Endpoint{Addr: netip.AddrPortFrom(addrs[0].Unmap(), uint16(number))}
 }

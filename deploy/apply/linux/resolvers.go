@@ -1,0 +1,170 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+)
+
+// resolversOf returns the resolvers that the tunnel has of its own, or is to have:
+// nil where it has none.
+func resolversOf(view *tunnel.View, journal apply.Entries) (own []netip.Addr) {
+	told := strings.Fields(journal[apply.DNSChange{Link: view.Tunnel}.Resource()].Set)
+	for _, word := range slices.Concat(view.DNS, told) {
+		if a, err := netip.ParseAddr(word); err == nil {
+			own = append(own, a)
+		}
+	}
+	return own
+}
+
+// outsideResolvers are those that the host has from its uplinks: as the program
+// that manages them tells by link, and besides it resolv.conf(5), without those of
+// the tunnel itself.
+func outsideResolvers(ctx context.Context, s *apply.State, own []netip.Addr) []netip.Addr {
+	var found []netip.Addr
+	switch {
+	case s.Resolver == apply.Resolved:
+		found = resolvedResolvers(ctx, s.Record)
+	case s.Resolver == apply.Resolvconf:
+		found = recordedResolvers(s.Record)
+	}
+	for _, file := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
+		text, _ := os.ReadFile(file)
+		for _, a := range nameservers(string(text)) {
+			if stub := a == netip.AddrFrom4([4]byte{127, 0, 0, 53}); !stub && !slices.Contains(own, a) {
+				found = append(found, a)
+			}
+		}
+	}
+	found = unmapped(found)
+	const most = 6
+	return found[:min(most, len(found))]
+}
+
+// recordedResolvers reads what resolvconf(8) was told of all interfaces but the
+// tunnel's own record: Debian's, openresolv's before and since 3.13.
+func recordedResolvers(own string) (found []netip.Addr) {
+	for _, folder := range []string{"/run/resolvconf/interface", "/run/resolvconf/interfaces", "/run/resolvconf/keys"} {
+		records, _ := filepath.Glob(folder + "/*")
+		for _, path := range records {
+			if filepath.Base(path) == own {
+				continue
+			}
+			text, _ := os.ReadFile(path)
+			found = append(found, nameservers(string(text))...)
+		}
+	}
+	return found
+}
+
+// resolvedResolvers asks systemd-resolved.
+func resolvedResolvers(ctx context.Context, own string) []netip.Addr {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, "resolvectl", "dns").Output()
+	return resolvedServers(string(out), own)
+}
+
+// resolvedServers reads a line for each link, "Link 2 (eth0): 192.0.2.53
+// 2001:db8::53#name", which may go on in the next one.
+func resolvedServers(said, own string) (found []netip.Addr) {
+	mine := false
+	for line := range strings.Lines(said) {
+		if link, ok := strings.CutPrefix(line, "Link "); ok {
+			_, name, _ := strings.Cut(link, "(")
+			mine = strings.HasPrefix(name, own+")")
+		} else if strings.HasPrefix(line, "Global") {
+			mine = false
+		}
+		for word := range strings.FieldsSeq(line) {
+			word, _, _ = strings.Cut(word, "#")
+			if a, err := netip.ParseAddr(word); err == nil && !mine {
+				found = append(found, a)
+			}
+		}
+	}
+	return found
+}
+
+// nameservers reads resolv.conf(5).
+func nameservers(text string) (found []netip.Addr) {
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == "nameserver" {
+			if a, err := netip.ParseAddr(words[1]); err == nil {
+				found = append(found, a)
+			}
+		}
+	}
+	return found
+}
+
+// byUplinks asks all of them at once and takes the first answer.
+func (l *Lookup) byUplinks(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type answer struct {
+		addrs []netip.Addr
+		err   error
+	}
+	answers := make(chan answer, len(l.outside))
+	for _, server := range l.outside {
+		go func() {
+			addrs, err := l.ask(ctx, server, host)
+			answers <- answer{addrs, err}
+		}()
+	}
+	err := errors.New("the uplinks have no resolvers")
+	for range l.outside {
+		a := <-answers
+		if a.err == nil && len(a.addrs) > 0 {
+			return a.addrs, nil
+		}
+		err = a.err
+	}
+	return nil, err
+}
+
+// ask asks one resolver, again where a packet may have been lost.
+func (l *Lookup) ask(ctx context.Context, server netip.Addr, host string) (addrs []netip.Addr, err error) {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		d := net.Dialer{Control: l.markSocket}
+		return d.DialContext(ctx, network, netip.AddrPortFrom(server, 53).String())
+	}}
+	const once = 1500 * time.Millisecond
+	for range 3 {
+		try, cancel := context.WithTimeout(ctx, once)
+		addrs, err = r.LookupNetIP(try, "ip", host)
+		cancel()
+		var dns *net.DNSError
+		if err == nil || !errors.As(err, &dns) || !dns.IsTimeout || ctx.Err() != nil {
+			break
+		}
+	}
+	return unmapped(addrs), err
+}
+
+// markSocket gives what is sent the mark of the tunnel's encrypted packets
+// (SO_MARK, socket(7)).
+func (l *Lookup) markSocket(_, _ string, c syscall.RawConn) (err error) {
+	if l.mark == 0 {
+		return nil
+	}
+	failed := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(l.mark))
+	})
+	return errors.Join(failed, err)
+}
