@@ -21,7 +21,9 @@ import (
 var (
 	// viewFlag is how apply HOST hands the view to the wgkeys of the host, and
 	// how a host comes up at boot.
-	viewFlag    = &cli.StringFlag{Name: "view", Usage: "apply the view in `FILE`, as show --json writes it; - is standard input"}
+	viewFlag = &cli.StringFlag{Name: "view", Usage: "apply the view in `FILE`, as show --json writes it; - is standard input"}
+	// keptFlag is how the units ask for it: where it is kept they need not know.
+	keptFlag    = &cli.BoolFlag{Name: "kept", Usage: "apply the view that the last apply on this machine kept"}
 	confirmFlag = &cli.DurationFlag{Name: "confirm", Usage: "undo it after `DURATION` unless wgkeys confirm comes first", DefaultText: "30s over ssh, 0 here"}
 	tokenFlag   = &cli.StringFlag{Name: "token", Hidden: true}
 )
@@ -32,7 +34,7 @@ func planCommand() (*cli.Command, func(*env) error) {
 		Usage:       "show what apply would do, step by step, and why",
 		ArgsUsage:   "[HOST]",
 		Description: "Without HOST: on this machine. Exit code 4 if there is a step to take.",
-		Flags:       []cli.Flag{tunnelFlag, hostFlag, viewFlag, jsonFlag},
+		Flags:       []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, jsonFlag},
 	}, func(e *env) error { return e.applyOrPlan(true) }
 }
 
@@ -43,7 +45,7 @@ func applyCommand() (*cli.Command, func(*env) error) {
 		ArgsUsage: "[HOST]",
 		Description: "Without HOST: on this machine. The plan is shown first. If a step fails, those\n" +
 			"taken are undone.",
-		Flags: []cli.Flag{tunnelFlag, hostFlag, viewFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag},
+		Flags: []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag},
 	}, func(e *env) error { return e.applyOrPlan(e.cli.Bool("dry-run")) }
 }
 
@@ -59,7 +61,11 @@ func downCommand() (*cli.Command, func(*env) error) {
 
 // applyOrPlan works here, or has the wgkeys of another host do so.
 func (e *env) applyOrPlan(planOnly bool) error {
-	if file := e.cli.String("view"); file != "" {
+	file, err := e.viewFile()
+	if err != nil {
+		return err
+	}
+	if file != "" {
 		text, err := readText(file)
 		if err != nil {
 			return err
@@ -74,6 +80,32 @@ func (e *env) applyOrPlan(planOnly bool) error {
 		return e.applyHere(&wanted{view: v}, planOnly)
 	}
 	return e.applyThere(t, v, planOnly)
+}
+
+// viewFile is the file of the view that is to be applied, or "" where it is to be
+// derived from the repository.
+func (e *env) viewFile() (string, error) {
+	file := e.cli.String("view")
+	if !e.cli.Bool("kept") {
+		return file, nil
+	}
+	if file != "" || len(e.names()) > 0 {
+		return "", usage("cannot go together:", "--kept and another view", "it is the one that the last apply on this machine kept", "wgkeys apply --kept")
+	}
+	names := linux.KeptNames()
+	if t := e.cli.String("tunnel"); t != "" {
+		if err := tunnel.CheckName(t); err != nil {
+			return "", usage("no tunnel can be named", t, err.Error(), "wgkeys apply --help")
+		}
+		names = []string{t}
+	}
+	switch len(names) {
+	case 0:
+		return "", fault.New("no view is kept in", linux.KeptDir, "no tunnel was applied on this machine", "wgkeys apply")
+	case 1:
+		return linux.KeptPath(names[0]), nil
+	}
+	return "", usage("which tunnel is meant by", "wgkeys apply --kept", "there are views of "+strings.Join(names, ", "), "wgkeys apply --kept -t "+names[0])
 }
 
 // A wanted is the view that is to be applied, or its text as it came.
@@ -162,7 +194,7 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 	if w.text != nil && w.view != nil {
 		s.Remember(plan, w.view, w.text) // else the next plan takes longer
 	}
-	if err := keep(name, w); err != nil {
+	if err := e.keep(name, w); err != nil {
 		return err
 	}
 	e.sayDone(plan) // last: nobody may be there to hear it (SIGPIPE)

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -83,8 +83,9 @@ func (e *env) before(s *linux.Session, name string) (*tunnel.View, error) {
 }
 
 // keep makes a view what the host comes up with at boot: its text as it came, for
-// to spell ten thousand peers takes longer than to compare them.
-func keep(name string, w *wanted) error {
+// to spell ten thousand peers takes longer than to compare them. The tunnel is up by
+// now, and a folder that cannot be written is no reason to take it down.
+func (e *env) keep(name string, w *wanted) error {
 	text := w.text
 	if text == nil {
 		var b bytes.Buffer
@@ -93,12 +94,15 @@ func keep(name string, w *wanted) error {
 		}
 		text = b.Bytes()
 	}
-	path := linux.KeptPath(name)
-	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, text) {
-		return nil
-	}
-	if err := apply.WriteFile(path, text, 0o644); err != nil {
-		return fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "")
+	path, err := linux.Keep(name, text)
+	switch {
+	case err == nil:
+	case path == "":
+		e.ui.warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "df /etc /var /run, then wgkeys apply"))
+	case filepath.Dir(path) == linux.RunDir:
+		e.ui.warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "mount -o remount,rw / (or /var), then wgkeys apply"))
+	default:
+		e.ui.warn(fault.Wrap(err, "for the next boot the view is not in "+linux.KeptDir+" but in", path, ""))
 	}
 	return nil
 }
@@ -134,7 +138,7 @@ func (e *env) confirmHere(name string) error {
 			fmt.Sprintf("it did not get to its end, and is undone in %d s", max(0, int(p.Left().Seconds())+1)),
 			"wgkeys plan, when it is undone, and apply again")
 	}
-	if err := keep(name, &wanted{view: p.After}); err != nil {
+	if err := e.keep(name, &wanted{view: p.After}); err != nil {
 		return err
 	}
 	return linux.Confirm(name, p)

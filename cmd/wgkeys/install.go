@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -84,23 +85,19 @@ func doInstall(e *env) error {
 
 // keptViews are those of the named tunnel, or of all that were applied here.
 func (e *env) keptViews() ([]*tunnel.View, error) {
-	pattern := linux.KeptPath("*")
+	names := linux.KeptNames()
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
 			return nil, &exitError{exitUsage, err}
 		}
-		pattern = linux.KeptPath(t)
+		names = slices.DeleteFunc(names, func(name string) bool { return name != t })
 	}
-	paths, err := filepath.Glob(pattern)
-	if err != nil {
-		return nil, err
-	}
-	if len(paths) == 0 {
+	if len(names) == 0 {
 		return nil, fault.New("nothing to bring up at boot in", linux.KeptDir, "no tunnel was applied on this machine", "wgkeys apply")
 	}
 	var views []*tunnel.View
-	for _, path := range paths {
-		v, err := readView(path)
+	for _, name := range names {
+		v, err := readView(linux.KeptPath(name))
 		if err != nil {
 			return nil, err
 		}

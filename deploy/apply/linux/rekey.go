@@ -108,5 +108,8 @@ func changeKept(name string, change func(*tunnel.View) bool) error {
 	if err := tunnel.EncodeView(&text, v); err != nil {
 		return err
 	}
-	return apply.WriteFile(KeptPath(name), text.Bytes(), 0o644)
+	if path, err := Keep(name, text.Bytes()); path == "" {
+		return err
+	}
+	return nil
 }

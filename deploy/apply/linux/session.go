@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,11 +14,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// The folders of a host.
-const (
-	RunDir  = "/run/wgkeys" // journals; empty after a reboot, as the kernel is
-	KeptDir = "/etc/wgkeys" // the last good view of each tunnel, for the next boot
-)
+// RunDir is the folder of the journals: empty after a reboot, as the kernel is.
+const RunDir = "/run/wgkeys"
 
 // A Session is a look at this host's kernel and journals, and the work on them.
 type Session struct {
@@ -123,21 +119,6 @@ func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func
 func Up(name string) (bool, error) {
 	j, err := apply.OpenJournal(RunDir, name)
 	return err == nil && len(j.Entries) > 0, err
-}
-
-// KeptPath is the file of a tunnel's last good view.
-func KeptPath(name string) string { return filepath.Join(KeptDir, name+".view") }
-
-// Kept returns the last good view of a tunnel, or nil where there is none.
-func Kept(name string) (*tunnel.View, error) {
-	text, err := os.ReadFile(KeptPath(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the kept view", KeptPath(name), "")
-	}
-	return tunnel.ParseView(text)
 }
 
 // Settle deals with an apply that nobody confirmed. One whose time has come is

@@ -1,0 +1,97 @@
+package linux
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// KeptDir is the folder for the last good view of each tunnel, for the next boot.
+const KeptDir = "/etc/wgkeys"
+
+// keptDirs are the folders that may hold it, the first choice first. On an image
+// whose /etc is read-only it goes where programs keep state, and where nothing but
+// /run can be written it serves until the next boot (hier(7)).
+var keptDirs = []string{KeptDir, "/var/lib/wgkeys", RunDir}
+
+func keptPath(dir, name string) string { return filepath.Join(dir, name+".view") }
+
+// KeptPath is the file of a tunnel's last good view, or where it would be first of
+// all. Of several the newest counts: an older one could not be written, nor removed.
+func KeptPath(name string) string {
+	newest, at := keptPath(KeptDir, name), int64(0)
+	for _, dir := range keptDirs {
+		info, err := os.Stat(keptPath(dir, name))
+		if err == nil && (at == 0 || info.ModTime().UnixNano() > at) {
+			newest, at = keptPath(dir, name), info.ModTime().UnixNano()
+		}
+	}
+	return newest
+}
+
+// KeptNames are the tunnels of which a view is kept.
+func KeptNames() []string {
+	var names []string
+	for _, dir := range keptDirs {
+		paths, _ := filepath.Glob(keptPath(dir, "*")) // the pattern is a good one
+		for _, path := range paths {
+			names = append(names, strings.TrimSuffix(filepath.Base(path), ".view"))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Kept returns the last good view of a tunnel, or nil where there is none.
+func Kept(name string) (*tunnel.View, error) {
+	path := KeptPath(name)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the kept view", path, "")
+	}
+	return tunnel.ParseView(text)
+}
+
+// Keep makes text the view that the host comes up with at boot, in the first folder
+// that takes it, and returns its path. The error says why that is not [KeptDir];
+// where nothing takes it there is no path.
+func Keep(name string, text []byte) (path string, err error) {
+	if have, err := os.ReadFile(KeptPath(name)); err == nil && bytes.Equal(have, text) && KeptPath(name) == keptPath(KeptDir, name) {
+		return KeptPath(name), nil
+	}
+	for i, dir := range keptDirs {
+		path = keptPath(dir, name)
+		mode := os.FileMode(0o644)
+		if dir == RunDir { // what lies there is for root alone
+			mode = 0o600
+		}
+		failed := apply.WriteFile(path, text, mode)
+		if failed == nil {
+			forget(name, keptDirs[i+1:])
+			return path, err
+		}
+		if err == nil {
+			err = failed
+		}
+	}
+	return "", err
+}
+
+// forget removes what was kept where another folder could not be written. One that
+// cannot be removed is older from now on.
+func forget(name string, dirs []string) {
+	for _, dir := range dirs {
+		os.Remove(keptPath(dir, name))
+	}
+}
