@@ -54,27 +54,23 @@ func word(b []byte) uint64 {
 // readDevice reads the kernel's own device: WG_CMD_GET_DEVICE of
 // include/uapi/linux/wireguard.h.
 func (k *Kernel) readDevice(name string, s *apply.State) error {
-	family, err := k.nl.GenlFamilyGet(unix.WG_GENL_NAME)
+	wireguard, err := openGeneric(unix.WG_GENL_NAME)
 	if err != nil {
 		return err
 	}
+	defer wireguard.close()
 	peers, err := retry(func() ([]apply.Peer, error) {
 		s.Device, s.Peers = apply.Device{}, nil
-		req := nl.NewNetlinkRequest(int(family.ID), unix.NLM_F_DUMP)
-		req.AddData(&nl.Genlmsg{Command: unix.WG_CMD_GET_DEVICE, Version: unix.WG_GENL_VERSION})
-		req.AddData(nl.NewRtAttr(unix.WGDEVICE_A_IFNAME, nl.ZeroTerminated(name)))
-		err := req.ExecuteIter(unix.NETLINK_GENERIC, 0, func(msg []byte) bool {
-			k.addDevice(msg[nl.SizeofGenlmsg:], s)
-			return true
-		})
+		err := wireguard.ask(unix.WG_CMD_GET_DEVICE, unix.NLM_F_DUMP, nl.NewRtAttr(unix.WGDEVICE_A_IFNAME, nl.ZeroTerminated(name)),
+			func(attrs []byte) { k.addDevice(attrs, s) })
 		return s.Peers, err
 	})
 	s.Peers = peers
 	return err
 }
 
-func (k *Kernel) addDevice(msg []byte, s *apply.State) {
-	for kind, value := range attributes(msg) {
+func (k *Kernel) addDevice(attrs []byte, s *apply.State) {
+	for kind, value := range attributes(attrs) {
 		switch kind {
 		case unix.WGDEVICE_A_PRIVATE_KEY:
 			if private := [32]byte(value); private != [32]byte{} {
@@ -165,7 +161,13 @@ func allowedIP(attrs []byte) netip.Prefix {
 // readRoutes reads the routes of a family that somebody put on the link, in any
 // table (rtnetlink(7)).
 func readRoutes(link, family int) (routes []apply.Route, err error) {
+	socket, err := openSocket(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	defer socket.Close()
 	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: socket}
 	req.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family)}})
 	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, func(b []byte) bool {
 		msg := nl.DeserializeRtMsg(b)
