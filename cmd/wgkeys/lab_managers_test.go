@@ -80,20 +80,6 @@ func (u *users) becomes(h *lab.Host, command, want string) {
 	}
 }
 
-// planIs wants a plan with these steps, and none if there are none.
-func (u *users) planIs(when string, steps ...string) {
-	u.t.Helper()
-	r := u.run(u.basalt, "wgkeys plan")
-	if steps == nil && (r.code != 0 || r.stdout != "") {
-		u.t.Errorf("%s: plan exits %d and has steps:\n%s%s", when, r.code, r.stdout, r.stderr)
-	}
-	for _, want := range steps {
-		if !strings.Contains(r.stdout, want) {
-			u.t.Errorf("%s: no step %q in\n%s", when, want, r.stdout)
-		}
-	}
-}
-
 func withDNS(dns string) string { return firstTunnel + "dns = [" + dns + "]\n" }
 
 func (u *users) resolved() {

@@ -44,6 +44,7 @@ var labTests = []struct {
 	{"AtTheSameMoment", labAtTheSameMoment},
 	{"Push", labPush},
 	{"Traces", labTraces},
+	{"Unmanaged", labUnmanaged},
 }
 
 func TestLab(t *testing.T) {
@@ -183,6 +184,20 @@ func (u *users) want(about, text string, lines ...string) {
 	for _, line := range lines {
 		if !have[line] {
 			u.t.Errorf("%s: no line %q in\n%s", about, line, text)
+		}
+	}
+}
+
+// planIs wants a plan with these steps, and none if there are none.
+func (u *users) planIs(when string, steps ...string) {
+	u.t.Helper()
+	r := u.run(u.basalt, "wgkeys plan")
+	if steps == nil && (r.code != 0 || r.stdout != "") {
+		u.t.Errorf("%s: plan exits %d and has steps:\n%s%s", when, r.code, r.stdout, r.stderr)
+	}
+	for _, want := range steps {
+		if !strings.Contains(r.stdout, want) {
+			u.t.Errorf("%s: no step %q in\n%s", when, want, r.stdout)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 				p.step(RuleChange{state.Rules[i], false}, "no longer needed")
 			}
 		case "unmanaged":
-			p.step(ManagerChange{name, strings.TrimPrefix(key, name+" "), false}, "there is nothing more to leave alone")
+			p.releaseManager(resource)
 		case "dns":
 			p.step(DNSChange{name, strings.Fields(mine.Entries[resource].Set), nil, state.Resolver, state.Record}, "no longer asked for")
 		case "filter":

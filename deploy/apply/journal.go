@@ -300,7 +300,7 @@ func entriesOf(c Change, entries Entries) []line {
 		}
 	case ManagerChange:
 		if c.Add {
-			return made
+			return []line{{c.Resource(), Entry{Set: c.File}}}
 		}
 	case DNSChange:
 		if c.New != nil {

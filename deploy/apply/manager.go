@@ -11,26 +11,50 @@ const (
 	NetworkManager = "NetworkManager"
 )
 
-// A ManagerChange tells a manager to leave the link alone (Add), or no more.
-type ManagerChange struct {
-	Link, Manager string
-	Add           bool
+// An Unmanaged is how one of these programs, which is installed, stands to the
+// link. It may start at any moment, and reads its files then.
+type Unmanaged struct {
+	Manager string
+	File    string // where it reads that it is to leave the link alone
+	Told    bool   // it can read that there, and no other file comes before
+	Taken   string // what the program itself calls the link where it has taken it; "": it leaves it alone
 }
 
-func (c ManagerChange) Resource() string  { return "unmanaged " + c.Link + " " + c.Manager }
-func (c ManagerChange) Inverse() []Change { c.Add = !c.Add; return []Change{c} }
+// A ManagerChange tells a manager to leave the link alone (Add), or no more.
+type ManagerChange struct {
+	Link string
+	Unmanaged
+	Runs bool // it has to read its files again
+	Add  bool
+}
+
+func (c ManagerChange) Resource() string { return "unmanaged " + c.Link + " " + c.Manager }
+
+// Inverse leaves a manager alone that had been told before.
+func (c ManagerChange) Inverse() []Change {
+	if c.Add && c.Told {
+		return nil
+	}
+	c.Add, c.Taken = !c.Add, ""
+	return []Change{c}
+}
 
 func (c ManagerChange) String() string {
-	file := ManagerFile(c.Link, c.Manager)
-	reload := "networkctl reload"
-	if c.Manager == NetworkManager {
-		reload = "nmcli general reload conf"
-	}
+	s := "rm " + c.File
 	if c.Add {
-		text := strings.ReplaceAll(UnmanagedText(c.Link, c.Manager), "\n", "\\n")
-		return "printf '" + text + "\\n' > " + file + " && " + reload
+		s = "printf '" + strings.ReplaceAll(UnmanagedText(c.Link, c.Manager), "\n", "\\n") + "\\n' > " + c.File
 	}
-	return "rm " + file + " && " + reload
+	if !c.Runs {
+		return s
+	}
+	if c.Manager == Networkd {
+		return s + " && networkctl reload"
+	}
+	s += " && nmcli general reload conf"
+	if c.Add && c.Taken != "" {
+		s += " && nmcli device set " + c.Link + " managed no"
+	}
+	return s
 }
 
 // ManagerFile is where a manager reads that it is to leave a link alone. It is
@@ -41,6 +65,11 @@ func ManagerFile(link, manager string) string {
 	}
 	return "/run/systemd/network/05-wgkeys-" + link + ".network"
 }
+
+// FirstFile is the same where another file comes before that one. The first
+// .network file that matches an interface counts, whatever folder it is in
+// (systemd.network(5)), and a minus comes before all digits and letters.
+func FirstFile(link string) string { return "/run/systemd/network/-wgkeys-" + link + ".network" }
 
 // UnmanagedText is what it reads there, see NetworkManager.conf(5) and
 // systemd.network(5).
@@ -54,12 +83,29 @@ func UnmanagedText(link, manager string) string {
 }
 
 // tellManagers comes before the link: a manager that matches every interface
-// must never see it as one to configure.
+// must never see it as one to configure. What it took all the same it lets go
+// of before the rest of the plan mends what it removed.
 func (p *planner) tellManagers() {
-	for _, manager := range p.state.Managers {
-		c := ManagerChange{p.view.Tunnel, manager, true}
-		if !slices.Contains(p.state.Unmanaged, manager) {
-			p.step(c, "%s is to leave the interface alone", manager)
+	for _, m := range p.state.Unmanaged {
+		c := ManagerChange{p.view.Tunnel, m, p.runs(m.Manager), true}
+		switch {
+		case m.Taken != "":
+			p.step(c, "%s has taken the interface (%s), and is to leave it alone", m.Manager, m.Taken)
+		case !m.Told:
+			p.step(c, "%s is to leave the interface alone", m.Manager)
 		}
 	}
+}
+
+func (p *planner) runs(manager string) bool { return slices.Contains(p.state.Managers, manager) }
+
+// releaseManager is the way back, for an entry of the journal.
+func (p *planner) releaseManager(resource string) {
+	manager := strings.TrimPrefix(resource, "unmanaged "+p.view.Tunnel+" ")
+	file := p.mine.Entries[resource].Set
+	if !strings.HasPrefix(file, "/") { // of a version that had one file for each
+		file = ManagerFile(p.view.Tunnel, manager)
+	}
+	p.step(ManagerChange{p.view.Tunnel, Unmanaged{Manager: manager, File: file}, p.runs(manager), false},
+		"there is nothing more to leave alone")
 }

@@ -114,7 +114,7 @@ func TestWhoAdvertises(t *testing.T) {
 		{"NetworkManager", []string{apply.NetworkManager}, "0", []string{left, "if that is NetworkManager: it goes on accepting them"}},
 	} {
 		got := notes(t, beforeChange, func(s *apply.State) {
-			s.Managers, s.Unmanaged = test.managers, test.managers
+			s.Managers = test.managers
 			s.Sysctls["net/ipv6/conf/eth0/accept_ra"] = test.accept
 		})
 		for _, want := range test.want {

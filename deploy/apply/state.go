@@ -23,8 +23,8 @@ type State struct {
 	Sysctls     map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
 	KeyFiles    map[string]KeyFile
 
-	Managers      []string            // of the host's network: [Networkd], [NetworkManager]
-	Unmanaged     []string            // those of them that were told to leave the link alone
+	Managers      []string            // of the host's network, that run: [Networkd], [NetworkManager]
+	Unmanaged     []Unmanaged         // those that are installed
 	Ports         []string            // interfaces that are ports of a bridge or the like
 	Resolver      string              // what takes the link's resolvers: [Resolved], [Resolvconf]; "": nothing
 	Record        string              // the link's name there

@@ -1,7 +1,9 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -26,6 +28,10 @@ var private = []struct {
 	{"/usr/local/sbin", 0o755},
 }
 
+// managers are programs that a host has not: whether they are on the machine must
+// not show in a test. One that tries them installs them.
+var managers = []string{"/usr/lib/systemd/systemd-networkd", "/usr/sbin/NetworkManager"}
+
 // mountFiles gives the host its own view of the files. The mount namespace is
 // new, and everything here ends with it.
 func mountFiles() error {
@@ -36,6 +42,11 @@ func mountFiles() error {
 	if err := mountLayers(); err != nil {
 		return err
 	}
+	for _, program := range managers {
+		if err := os.Remove(program); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	for _, p := range private {
 		if err := mountEmpty(p.path, p.mode); err != nil {
 			return err
@@ -43,9 +54,9 @@ func mountFiles() error {
 	}
 	// proc(5) shows the process namespace of whoever mounted it, sysfs(5) the
 	// network namespace.
-	for _, fs := range []struct{ kind, at string }{{"proc", "/proc"}, {"sysfs", "/sys"}} {
-		if err := unix.Mount(fs.kind, fs.at, fs.kind, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-			return fmt.Errorf("mount %s: %w", fs.at, err)
+	for _, m := range []struct{ kind, at string }{{"proc", "/proc"}, {"sysfs", "/sys"}} {
+		if err := unix.Mount(m.kind, m.at, m.kind, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", m.at, err)
 		}
 	}
 	return nil

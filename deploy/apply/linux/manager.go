@@ -7,48 +7,218 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
 )
 
-// observeManagers finds who manages the host's network besides us.
-func observeManagers(name string, s *apply.State) {
-	for manager, sign := range map[string]string{
-		apply.Networkd:       "/run/systemd/netif/state",
-		apply.NetworkManager: "/run/NetworkManager/devices",
-	} {
-		if _, err := os.Stat(sign); err != nil {
+// managerSigns is how a program that manages networks shows on a host.
+type managerSigns struct {
+	name     string
+	programs []string // any of them: it is installed
+	sign     string   // it runs, or did
+}
+
+var managers = []managerSigns{
+	{apply.Networkd, []string{"/usr/lib/systemd/systemd-networkd", "/lib/systemd/systemd-networkd"}, "/run/systemd/netif/state"},
+	{apply.NetworkManager, []string{"/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"}, "/run/NetworkManager/devices"},
+}
+
+// observeManagers finds who may manage the host's network besides us, and how each
+// stands to the link. For down it is enough to know who runs.
+func (k *Kernel) observeManagers(ctx context.Context, name string, s *apply.State, view *tunnel.View) {
+	for _, m := range managers {
+		runs := exists(m.sign)
+		if runs {
+			s.Managers = append(s.Managers, m.name)
+		}
+		if view == nil || !runs && !slices.ContainsFunc(m.programs, exists) {
 			continue
 		}
-		s.Managers = append(s.Managers, manager)
-		text, err := os.ReadFile(apply.ManagerFile(name, manager))
-		if err == nil && string(text) == apply.UnmanagedText(name, manager)+"\n" {
-			s.Unmanaged = append(s.Unmanaged, manager)
+		u := apply.Unmanaged{Manager: m.name}
+		u.File, u.Told = unmanagedFile(name, m.name)
+		if runs && s.Link != nil {
+			u.Taken = takenBy(ctx, name, s.LinkIndex, m.name)
+		}
+		s.Unmanaged = append(s.Unmanaged, u)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// networkFolders are where systemd-networkd looks for its files.
+var networkFolders = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network"}
+
+// unmanagedFile is where the manager is to read that it leaves the link alone, and
+// whether it does.
+func unmanagedFile(link, manager string) (file string, told bool) {
+	file = apply.ManagerFile(link, manager)
+	if manager == apply.Networkd && precedes(networkFolders, filepath.Base(file)) {
+		file = apply.FirstFile(link)
+	}
+	text, err := os.ReadFile(file)
+	return file, err == nil && string(text) == apply.UnmanagedText(link, manager)+"\n" && forAll(file)
+}
+
+// precedes reports whether a .network file of somebody else comes before ours.
+func precedes(folders []string, ours string) bool {
+	for _, folder := range folders {
+		files, _ := os.ReadDir(folder) // one that is not there has none
+		for _, f := range files {
+			name := f.Name()
+			if filepath.Ext(name) == ".network" && name < ours && !strings.Contains(name, "wgkeys-") {
+				return true
+			}
 		}
 	}
+	return false
+}
+
+// forAll reports whether everybody can read the file and pass its folder:
+// systemd-networkd runs as a user of its own.
+func forAll(file string) bool {
+	f, err := os.Stat(file)
+	if err != nil || f.Mode().Perm()&0o444 != 0o444 {
+		return false
+	}
+	dir, err := os.Stat(filepath.Dir(file))
+	return err == nil && dir.Mode().Perm()&0o555 == 0o555
+}
+
+// takenBy returns what the manager itself calls the link, where it has taken it.
+func takenBy(ctx context.Context, link string, index int, manager string) string {
+	if manager == apply.Networkd {
+		return takenByNetworkd("/run/systemd/netif/links/" + strconv.Itoa(index))
+	}
+	return takenByNetworkManager(ctx, link)
+}
+
+// takenByNetworkd reads what networkctl(1) shows: networkd writes it there
+// (link_save in its networkd-state-file.c).
+func takenByNetworkd(file string) string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	said := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		said[key] = value
+	}
+	switch state := said["ADMIN_STATE"]; state {
+	case "configuring", "configured", "failed":
+		if said["NETWORK_FILE"] != "" {
+			state += " by " + said["NETWORK_FILE"]
+		}
+		return state
+	}
+	return ""
+}
+
+// unmanagedState is NM_DEVICE_STATE_UNMANAGED; what is below is not known yet.
+const unmanagedState = 10
+
+// takenByNetworkManager asks for the state, a number and its words:
+// "100 (connected (externally))".
+func takenByNetworkManager(ctx context.Context, link string) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "nmcli", "-g", "GENERAL.STATE", "device", "show", link)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	out, err := cmd.Output()
+	if err != nil {
+		return "" // it does not run, or knows nothing of the link
+	}
+	number, words, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	if n, err := strconv.Atoi(number); err != nil || n <= unmanagedState {
+		return ""
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(words, "("), ")")
 }
 
 // setManager writes or removes the manager's file and has it read again. A
 // manager that does not answer now reads the file when it starts.
 func setManager(ctx context.Context, c apply.ManagerChange) error {
-	file := apply.ManagerFile(c.Link, c.Manager)
-	var err error
+	files := []string{apply.ManagerFile(c.Link, c.Manager)}
+	if c.Manager == apply.Networkd {
+		files = append(files, apply.FirstFile(c.Link))
+	}
 	if c.Add {
-		if err = os.MkdirAll(filepath.Dir(file), 0o755); err == nil {
-			err = os.WriteFile(file, []byte(apply.UnmanagedText(c.Link, c.Manager)+"\n"), 0o644)
+		if err := writeForAll(c.File, apply.UnmanagedText(c.Link, c.Manager)+"\n"); err != nil {
+			return err
 		}
-	} else if err = os.Remove(file); errors.Is(err, fs.ErrNotExist) {
-		err = nil
 	}
-	if err != nil {
-		return err
+	for _, file := range files {
+		if c.Add && file == c.File {
+			continue
+		}
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	reload := []string{"networkctl", "reload"}
-	if c.Manager == apply.NetworkManager {
-		reload = []string{"nmcli", "general", "reload", "conf"}
-	}
-	if _, err := exec.LookPath(reload[0]); err == nil {
-		runProgram(ctx, "", reload[0], reload[1:]...)
-	}
+	haveRead(ctx, c)
 	return nil
 }
+
+// writeForAll writes a file that everybody can read, and makes its folders so that
+// everybody can pass, whatever the umask: that of the unit is 0077, and so may a
+// root shell's be.
+func writeForAll(file, text string) error {
+	dir := filepath.Dir(file)
+	for _, d := range []string{filepath.Dir(dir), dir} {
+		if err := os.Mkdir(d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		info, err := os.Stat(d)
+		if err == nil && info.Mode().Perm()&0o555 != 0o555 {
+			err = os.Chmod(d, info.Mode().Perm()|0o555)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return apply.WriteFile(file, []byte(text), 0o644)
+}
+
+// haveRead has a manager that runs read its files again. NetworkManager keeps what
+// it took ("connected (externally)") until it is told of the interface itself.
+func haveRead(ctx context.Context, c apply.ManagerChange) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	switch {
+	case !running(ctx, c.Manager):
+	case c.Manager == apply.Networkd:
+		runProgram(ctx, "", "networkctl", "reload")
+	default:
+		runProgram(ctx, "", "nmcli", "general", "reload", "conf")
+		if c.Add && takenByNetworkManager(ctx, c.Link) != "" {
+			runProgram(ctx, "", "nmcli", "device", "set", c.Link, "managed", "no")
+		}
+	}
+}
+
+// running reports whether there is somebody to tell: what a program left behind
+// that was stopped is no sign of life, and to ask would start it, by its socket or
+// by its name on the bus.
+func running(ctx context.Context, manager string) bool {
+	i := slices.IndexFunc(managers, func(m managerSigns) bool { return m.name == manager })
+	if !exists(managers[i].sign) {
+		return false
+	}
+	if !exists("/run/systemd/system") { // sd_booted(3)
+		return true
+	}
+	err := exec.CommandContext(ctx, "systemctl", "is-active", "--quiet", manager+".service").Run()
+	var exit *exec.ExitError
+	return !errors.As(err, &exit) || exit.ExitCode() != notActive
+}
+
+// notActive is the exit status of systemctl(1) is-active for a unit that is not.
+const notActive = 3

@@ -40,9 +40,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	if err := observeFilter(name, view, s, journal); err != nil {
 		return nil, err
 	}
-	if view != nil {
-		observeManagers(name, s)
-	}
+	k.observeManagers(ctx, name, s, view)
 	observeResolver(name, s, view, journal)
 	if err := k.observeSysctls(name, s, view, journal); err != nil {
 		return nil, err
