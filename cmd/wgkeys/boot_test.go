@@ -45,12 +45,12 @@ func TestUnitsVerify(t *testing.T) {
 func TestIfupdownHook(t *testing.T) {
 	u := newUsers(t)
 	u.must(u.basalt, "wgkeys apply shale")
-	up := u.must(u.shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra net.ipv6.conf.all.forwarding")
+	up := u.must(u.shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+u.forwarding())
 	u.must(u.shale, "rm -rf /root/net && wgkeys install --ifupdown")
-	u.must(u.shale, "ip link del wg0; rm -rf /run/wgkeys; sysctl -q -w net.ipv6.conf.all.forwarding=0 net.ipv6.conf.eth0.accept_ra=1")
+	u.must(u.shale, "ip link del wg0; rm -rf /run/wgkeys; "+unforward)
 	u.must(u.shale, "IFACE=eth0 /etc/network/if-up.d/wgkeys && ! ip link show wg0 2>/dev/null")
 	u.must(u.shale, "IFACE=--all /etc/network/if-up.d/wgkeys")
-	if again := u.must(u.shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra net.ipv6.conf.all.forwarding"); again != up {
+	if again := u.must(u.shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+u.forwarding()); again != up {
 		t.Errorf("after the reboot:\n%swant:\n%s", again, up)
 	}
 }

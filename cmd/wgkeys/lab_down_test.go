@@ -72,12 +72,14 @@ ip -4 rule del priority 501`
 // What somebody changed while the tunnel was up is his, and stays; the rest is
 // put back.
 func labDownLeavesOthersChanges(t *testing.T, u *users) {
-	u.must(u.shale, "wgkeys apply; sysctl -w net.ipv6.conf.eth0.accept_ra=0; nft add table inet foreign")
+	u.tunnel(strings.Replace(firstTunnel, "forward   =", `sysctls   = { "net.ipv4.tcp_mtu_probing" = "1" }`+"\nforward   =", 1))
+	u.clone()
+	u.must(u.shale, "wgkeys apply; sysctl -w net.ipv4.tcp_mtu_probing=2; nft add table inet foreign")
 	r := u.run(u.shale, "wgkeys down")
-	if want := "wgkeys: note: net.ipv6.conf.eth0.accept_ra is 0, which wgkeys did not set: left alone\n"; r.code != 0 || !strings.Contains(r.stderr, want) {
+	if want := "wgkeys: note: net.ipv4.tcp_mtu_probing is 2, which wgkeys did not set: left alone\n"; r.code != 0 || !strings.Contains(r.stderr, want) {
 		t.Errorf("down exits %d and says %q, want %q", r.code, r.stderr, want)
 	}
-	u.want("shale", u.must(u.shale, "sysctl net.ipv6.conf.eth0.accept_ra net.ipv6.conf.all.forwarding; nft list tables"),
-		"net.ipv6.conf.eth0.accept_ra = 0", "net.ipv6.conf.all.forwarding = 0", "table inet foreign")
-	u.must(u.shale, "sysctl -w net.ipv6.conf.eth0.accept_ra=1; nft delete table inet foreign")
+	u.want("shale", u.must(u.shale, "sysctl net.ipv4.tcp_mtu_probing "+u.forwarding()+"; nft list tables"),
+		"net.ipv4.tcp_mtu_probing = 2", u.forwarding()+" = 0", "table inet foreign")
+	u.must(u.shale, "sysctl -w net.ipv4.tcp_mtu_probing=0; nft delete table inet foreign")
 }

@@ -29,6 +29,7 @@ var shaleDrifts = []drift{
 	{"a neighbour proxy", "ip -6 neigh del proxy 2001:db8:7767::2 dev eth0", "ip -6 neigh add proxy 2001:db8:7767::2 dev eth0"},
 	{"proxying", "sysctl -qw net.ipv6.conf.eth0.proxy_ndp=0", "net.ipv6.conf.eth0.proxy_ndp=1"},
 	{"IPv4 forwarding", "sysctl -qw net.ipv4.ip_forward=0", "net.ipv4.ip_forward=1"},
+	{"IPv6 forwarding", "sysctl -qw net.ipv6.conf.all.forwarding=0", "forwarding=1"},
 	{"the uplink's accept_ra", "sysctl -qw net.ipv6.conf.eth0.accept_ra=1", "net.ipv6.conf.eth0.accept_ra=2"},
 	{"a parameter of the tunnel file", "sysctl -qw net.ipv4.conf.all.log_martians=0", "net.ipv4.conf.all.log_martians=1"},
 	{"the nftables table", "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},

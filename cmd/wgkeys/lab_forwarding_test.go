@@ -14,6 +14,8 @@ import (
 // forwarding is turned on, unless the uplink's own accept_ra is 2 by then
 // (addrconf_fixup_forwarding, rt6_purge_dflt_routers). The next advertisement
 // hides that it ever happened, so the kernel's own messages are listened to.
+//
+// With force_forwarding nothing is dropped in whichever order.
 func labForwardingOrder(t *testing.T, u *users) {
 	var commands []string
 	for line := range strings.Lines(u.run(u.shale, "wgkeys plan").stdout) {
@@ -28,14 +30,14 @@ func labForwardingOrder(t *testing.T, u *users) {
 		lost         bool
 	}{
 		{"forwarding alone", "sysctl -w net.ipv6.conf.all.forwarding=1", true},
-		{"the plan backwards", strings.Join(reversed, "\n"), true},
+		{"the plan backwards", strings.Join(reversed, "\n"), !u.forces()},
 		{"the plan", strings.Join(commands, "\n"), false},
 	} {
 		u.learnDefault()
 		if got := u.losesDefault(c.script); got != c.lost {
 			t.Errorf("%s: the default route is lost: %v, want %v\n%s", c.name, got, c.lost, c.script)
 		}
-		u.must(u.shale, "sysctl -w net.ipv6.conf.all.forwarding=0 net.ipv6.conf.eth0.accept_ra=1")
+		u.must(u.shale, unforward)
 	}
 	u.learnDefault()
 	for _, script := range []string{"wgkeys apply", "wgkeys down"} {
@@ -43,6 +45,22 @@ func labForwardingOrder(t *testing.T, u *users) {
 			t.Errorf("%s loses the default route", script)
 		}
 	}
+}
+
+// unforward has shale forward IPv6 no more, in neither way.
+const unforward = "sysctl -eqw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.default.force_forwarding=0 net.ipv6.conf.eth0.accept_ra=1"
+
+// forces reports whether shale forwards by force_forwarding (Linux 6.17).
+func (u *users) forces() bool {
+	return u.run(u.shale, "test -e /proc/sys/net/ipv6/conf/default/force_forwarding").code == 0
+}
+
+// forwarding is what apply sets on shale to forward IPv6, as sysctl(8) shows it.
+func (u *users) forwarding() string {
+	if u.forces() {
+		return "net.ipv6.conf.eth0.force_forwarding"
+	}
+	return "net.ipv6.conf.all.forwarding"
 }
 
 // learnDefault has shale learn its default route anew. The kernel looks for

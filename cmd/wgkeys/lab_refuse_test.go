@@ -110,6 +110,9 @@ func (u *users) refuses(c refusal) {
 		u.t.Errorf("exit %d, want %d", r.code, exitFailed)
 	}
 	said := publicKey.ReplaceAllString(strings.ReplaceAll("\n"+strings.TrimSpace(r.stderr), "\nwgkeys: ", "\n"), "KEY")
+	if u.forces() {
+		c.says = strings.ReplaceAll(c.says, "net.ipv6.conf.eth0.accept_ra=2", u.forwarding()+"=1")
+	}
 	if said != c.says {
 		u.t.Errorf("it says%s\nwant%s", said, c.says)
 	}

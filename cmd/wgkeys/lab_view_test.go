@@ -41,8 +41,8 @@ func (u *users) testPlans() {
 		u.t.Errorf("plans with steps exit %d and %d, want %d", shale.code, basalt.code, exitFindings)
 	}
 	ra := strings.Index(shale.stdout, "sysctl -w net.ipv6.conf.eth0.accept_ra=2 ")
-	forwarding := strings.Index(shale.stdout, "sysctl -w net.ipv6.conf.all.forwarding=1 ")
-	if ra < 0 || forwarding < 0 || ra > forwarding {
+	forwarding := strings.Index(shale.stdout, "sysctl -w "+u.forwarding()+"=1 ")
+	if forwarding < 0 || u.forces() != (ra < 0) || ra > forwarding {
 		u.t.Errorf("accept_ra=2 is not before forwarding=1:\n%s", shale.stdout)
 	}
 	for _, want := range []string{"listen-port 30567", "ip -6 route add 2001:db8:7767::2/128 dev wg0 "} {
@@ -105,8 +105,8 @@ func labSnapshotSees(t *testing.T, u *users) {
 	before := u.snapshot(u.shale)
 	u.must(u.shale, "wgkeys apply")
 	diff := lineDiff(before, u.snapshot(u.shale))
-	for _, want := range []string{"+ 2001:db8:7767::2 dev wg0", "+ net.ipv6.conf.all.forwarding = 1\n", "- net.ipv6.conf.all.forwarding = 0\n",
-		"+ net.ipv6.conf.eth0.accept_ra = 2\n", ": wg0: <", "+ /run/wgkeys/wg0.journal\n"} {
+	for _, want := range []string{"+ 2001:db8:7767::2 dev wg0", "+ " + u.forwarding() + " = 1\n", "- " + u.forwarding() + " = 0\n",
+		": wg0: <", "+ /run/wgkeys/wg0.journal\n"} {
 		if !strings.Contains(diff, want) {
 			t.Errorf("no %q in the difference:\n%s", want, diff)
 		}

@@ -29,14 +29,16 @@ func (h *host) copy(t testing.TB) *host {
 type trip struct {
 	name     string
 	from, to *tunnel.View
+	forced   bool // on Linux 6.17 and later
 }
 
 func trips(t testing.TB) []trip {
 	shale, basalt := firstUsers(t)
-	list := []trip{{"shale from nothing", nil, shale}, {"basalt from nothing", nil, basalt}}
+	list := []trip{{"shale from nothing", nil, shale, false}, {"basalt from nothing", nil, basalt, false},
+		{"shale from nothing, forced", nil, shale, true}}
 	for seed := range 12 {
 		r := random(seed)
-		list = append(list, trip{"random", applytest.View(r, "wg0"), applytest.View(r, "wg0")})
+		list = append(list, trip{"random", applytest.View(r, "wg0"), applytest.View(r, "wg0"), seed%3 == 0})
 	}
 	return list
 }
@@ -45,6 +47,9 @@ func trips(t testing.TB) []trip {
 // before wgkeys came.
 func (w trip) start(t testing.TB) (*host, []string) {
 	h := &host{newKernel(), t.TempDir()}
+	if w.forced {
+		h.canForce()
+	}
 	origin := h.dump()
 	if w.from != nil {
 		h.apply(t, w.from)

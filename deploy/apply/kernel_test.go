@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"path"
 	"slices"
@@ -152,6 +153,24 @@ func (k *kernel) appear(name string) {
 			k.sysctls[path.Join(dir, name, key)] = k.sysctls[path.Join(dir, "default", key)]
 		}
 	}
+	if v, ok := k.sysctls["net/ipv6/conf/default/force_forwarding"]; ok {
+		k.sysctls[path.Join("net/ipv6/conf", name, "force_forwarding")] = v
+	}
+}
+
+// canForce makes k a kernel of Linux 6.17 and later.
+func (k *kernel) canForce() *kernel {
+	for key := range maps.Clone(k.sysctls) {
+		if is, _ := path.Match("net/ipv6/conf/*/forwarding", key); is {
+			k.sysctls[path.Join(path.Dir(key), "force_forwarding")] = "0"
+		}
+	}
+	return k
+}
+
+// forwards6 is what ip6_forward() looks at for what comes in by a link.
+func (k *kernel) forwards6(name string) bool {
+	return k.sysctls["net/ipv6/conf/all/forwarding"] == "1" || k.sysctls["net/ipv6/conf/"+name+"/force_forwarding"] == "1"
 }
 
 func (k *kernel) setLink(c apply.LinkChange) error {
@@ -336,7 +355,12 @@ func (k *kernel) write(key, value string) error {
 		k.sysctls["net/ipv4/ip_forward"] = value
 		k.sysctls["net/ipv4/conf/all/accept_redirects"] = map[bool]string{true: "1", false: "0"}[value == "0"]
 	case key == "net/ipv6/conf/all/forwarding":
+		all, inherited := k.sysctls["net/ipv6/conf/all/force_forwarding"], k.sysctls["net/ipv6/conf/default/force_forwarding"]
 		k.spread("net/ipv6/conf/*/forwarding", value)
+		if _, ok := k.sysctls["net/ipv6/conf/all/force_forwarding"]; ok && value == "0" {
+			k.spread("net/ipv6/conf/*/force_forwarding", "0")
+			k.sysctls["net/ipv6/conf/all/force_forwarding"], k.sysctls["net/ipv6/conf/default/force_forwarding"] = all, inherited
+		}
 	}
 	if is, _ := path.Match("net/ipv6/conf/*/forwarding", key); is && value != "0" && path.Base(path.Dir(key)) != "default" {
 		k.purge()

@@ -41,7 +41,7 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, jour
 		s.FilterRules = f.Rules()
 	}
 	for key, value := range k.sysctls {
-		if _, mine := journal["sysctl "+key]; mine || view != nil && asks(view, s, key) {
+		if _, mine := journal["sysctl "+key]; mine || view != nil && asks(view, s, key) || resets(journal, key) {
 			s.Sysctls[key] = value
 		}
 	}
@@ -53,7 +53,7 @@ func asks(view *tunnel.View, s *apply.State, key string) bool {
 	switch base := path.Base(key); {
 	case key == "net/ipv4/conf/all/send_redirects", key == "net/ipv4/conf/all/src_valid_mark":
 		return true
-	case view.Forward && (base == "forwarding" || base == "accept_ra" || key == "net/ipv4/ip_forward" ||
+	case view.Forward && (base == "forwarding" || base == "force_forwarding" || base == "accept_ra" || key == "net/ipv4/ip_forward" ||
 		key == "net/ipv4/conf/all/accept_redirects"):
 		return true
 	case base == "proxy_ndp" && slices.ContainsFunc(s.Uplinks, func(u apply.Uplink) bool {
@@ -69,6 +69,12 @@ func asks(view *tunnel.View, s *apply.State, key string) bool {
 		}
 	}
 	return false
+}
+
+// resets reports whether undoing what the journal speaks of resets key.
+func resets(journal apply.Entries, key string) bool {
+	_, router := journal["sysctl net/ipv6/conf/all/forwarding"]
+	return router && path.Base(key) == "force_forwarding"
 }
 
 func (k *kernel) observeTunnel(name string, l *link, s *apply.State) {

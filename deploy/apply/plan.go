@@ -370,6 +370,9 @@ func (p *planner) setProxies() {
 	var want []Proxy
 	for _, link := range p.proxyLinks() {
 		p.set("net/ipv6/conf/"+link+"/proxy_ndp", "1", "%s answers for INSIDE addresses", link)
+		if p.proxiesRoute(link) {
+			p.set(forwardingOf(link), "1", "only where %s forwards by itself are neighbours answered for", link)
+		}
 		for _, a := range p.view.Proxies {
 			want = append(want, Proxy{link, a})
 		}

@@ -61,6 +61,9 @@ func TestTwoTunnelsAtRandom(t *testing.T) {
 			continue // two tunnels that capture each other are refused
 		}
 		h := newHost(t)
+		if seed%3 == 0 {
+			h.canForce()
+		}
 		origin := h.dump()
 		h.apply(t, a)
 		h.apply(t, b)

@@ -37,9 +37,9 @@ func (s sysctls) drags(key, value string) []Drag {
 	var pattern string
 	switch key {
 	case forward6:
-		pattern = "net/ipv6/conf/*/forwarding"
+		pattern = conf6 + "forwarding"
 	case forward4:
-		pattern = "net/ipv4/conf/*/forwarding"
+		pattern = conf4 + "forwarding"
 	default:
 		return nil
 	}
@@ -48,6 +48,9 @@ func (s sysctls) drags(key, value string) []Drag {
 		if match, _ := path.Match(pattern, k); match && k != key {
 			drags = append(drags, Drag{Key: k, Old: s[k], Set: value})
 		}
+	}
+	if key == forward6 {
+		drags = append(drags, s.dragsForce(value)...)
 	}
 	if was, ok := s[redirects]; ok && key == forward4 {
 		drags = append(drags, Drag{Key: redirects, Old: was, Set: opposite(value)})
@@ -158,9 +161,10 @@ func same(a, b string) bool { return slices.Equal(strings.Fields(a), strings.Fie
 // advertisements only where it is 2; turning forwarding on purges the default
 // routes learned from them everywhere else. So every interface that accepts them
 // now goes on doing so: an uplink may have learned no default route yet (at boot
-// apply comes before the first advertisement), or be another's backup.
+// apply comes before the first advertisement), or be another's backup. Where the
+// host becomes no router as a whole, the others have only their routes to lose.
 func (p *planner) keepAdvertisements() {
-	if !p.view.Forward || !p.view.ForwardIPv6 {
+	if !p.purges() {
 		return
 	}
 	uplinks := map[string]Uplink{}
@@ -175,28 +179,37 @@ func (p *planner) keepAdvertisements() {
 		if !ok {
 			u.Name = name
 		}
-		if e := p.mine.Entries["sysctl "+acceptRA("default")]; p.now[acceptRA(name)] == "2" && e.Was == "1" && !p.isMine("sysctl "+acceptRA(name)) {
+		if !p.makesRouter() && !u.RA && !p.proxiesRoute(name) {
+			continue
+		}
+		if e := p.mine.Entries["sysctl "+acceptRA("default")]; p.now[acceptRA(name)] == "2" && e.Was == "1" && p.cameLater(name) {
 			p.step(ShareChange{acceptRA(name), e.Was, e.Set}, "%s came while the default was ours", name)
 		}
 		p.set(acceptRA(name), "2", "%s", whyAdvertisements(u))
 	}
 }
 
-func acceptRA(link string) string { return "net/ipv6/conf/" + link + "/accept_ra" }
+func acceptRA(link string) string { return interfaces6 + link + "/accept_ra" }
+
+// cameLater reports whether an interface was not there yet when the tunnel made
+// the host a router, which touches the forwarding of each.
+func (p *planner) cameLater(link string) bool {
+	return !p.isMine("sysctl "+acceptRA(link)) && !p.isMine("sysctl "+forwardingOf(link))
+}
 
 // listening are the interfaces that accept router advertisements, uplinks
 // first. A bridge listens for its ports.
 func (p *planner) listening() []string {
 	var links, others []string
 	for _, u := range p.uplinks() {
-		if v := p.now[acceptRA(u.Name)]; v == "1" || v == "2" {
+		if p.accepts(u.Name) {
 			links = append(links, u.Name)
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.now)) {
-		name, ok := strings.CutSuffix(strings.TrimPrefix(key, "net/ipv6/conf/"), "/accept_ra")
+		name, ok := strings.CutSuffix(strings.TrimPrefix(key, interfaces6), "/accept_ra")
 		special := name == "lo" || name == "all" || name == "default" || name == p.view.Tunnel || slices.Contains(p.state.Ports, name)
-		if ok && !special && p.now[key] == "1" && !slices.Contains(links, name) {
+		if ok && !special && p.now[key] != "2" && p.accepts(name) && !slices.Contains(links, name) {
 			others = append(others, name)
 		}
 	}
@@ -231,8 +244,12 @@ func (p *planner) setForwarding() {
 	if !p.view.Forward {
 		return
 	}
-	if p.view.ForwardIPv6 {
-		if v := p.now[acceptRA("default")]; v == "1" || v == "2" {
+	switch {
+	case !p.view.ForwardIPv6:
+	case p.forces():
+		p.forceForwarding()
+	default:
+		if p.makesRouter() && p.accepts("default") {
 			// After the link is made: it has no use for advertisements itself.
 			p.set(acceptRA("default"), "2", "an interface that comes later may learn its default route from router advertisements")
 		}
@@ -303,9 +320,13 @@ func (p *planner) wants(key string) bool {
 		}
 	}
 	switch {
-	case strings.HasPrefix(key, "net/ipv6/") && (path.Base(key) == "forwarding" || path.Base(key) == "accept_ra"):
+	case strings.HasPrefix(key, interfaces6) && path.Base(key) == "accept_ra":
 		// also on what was an uplink: it may come back any moment
-		return p.view.Forward && p.view.ForwardIPv6
+		return p.purges()
+	case strings.HasPrefix(key, interfaces6) && path.Base(key) == "forwarding":
+		return p.makesRouter() || p.proxiesRoute(path.Base(path.Dir(key)))
+	case strings.HasPrefix(key, interfaces6) && path.Base(key) == "force_forwarding":
+		return p.forwards6()
 	case key == forward4, strings.HasPrefix(key, "net/ipv4/") && path.Base(key) == "forwarding",
 		key == redirects:
 		return p.view.Forward && p.view.ForwardIPv4
@@ -341,8 +362,12 @@ func (p *planner) restore(key string) {
 	case p.mine.ours("sysctl "+key, now) || p.now[key] != p.state.Sysctls[key]:
 		c := p.now.change(key, e.Was)
 		// What it drags along is put back next, and the journal has to know who moved it.
-		c.Drags = slices.DeleteFunc(c.Drags, func(d Drag) bool { return !p.isMine("sysctl " + d.Key) })
+		drags := slices.Clone(c.Drags)
+		c.Drags = slices.DeleteFunc(c.Drags, func(d Drag) bool {
+			return !p.isMine("sysctl "+d.Key) && path.Base(d.Key) != "force_forwarding"
+		})
 		p.step(c, "as it was before")
+		p.forceAgain(drags)
 	default:
 		p.note("%s is %s, which wgkeys did not set: left alone", sysctlName(key), now)
 		p.step(release, "somebody else changed it")

@@ -61,5 +61,5 @@ func forwards(file string) bool {
 	parts := strings.Split(file, "/")
 	last := parts[len(parts)-1]
 	return file == "net/ipv4/ip_forward" ||
-		len(parts) == 5 && parts[2] == "conf" && slices.Contains([]string{"forwarding", "accept_ra"}, last)
+		len(parts) == 5 && parts[2] == "conf" && slices.Contains([]string{"forwarding", "force_forwarding", "accept_ra"}, last)
 }

@@ -191,13 +191,17 @@ func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, 
 			}
 		}
 	}
-	if view != nil && view.Forward {
+	forward := view != nil && view.Forward
+	if _, router := journal["sysctl net/ipv6/conf/all/forwarding"]; forward || router {
 		keys, err := k.forwardingKeys()
 		if err != nil {
 			return err
 		}
 		for _, key := range keys {
-			want[key] = true
+			// Undoing what made the host a router resets everybody's force_forwarding.
+			if forward || path.Base(key) == "force_forwarding" {
+				want[key] = true
+			}
 		}
 	}
 	for _, u := range s.Uplinks {
@@ -231,7 +235,7 @@ func (k *Kernel) forwardingKeys() ([]string, error) {
 		for _, i := range interfaces {
 			keys = append(keys, path.Join(family, i.Name(), "forwarding"))
 			if family == "net/ipv6/conf" {
-				keys = append(keys, path.Join(family, i.Name(), "accept_ra"))
+				keys = append(keys, path.Join(family, i.Name(), "accept_ra"), path.Join(family, i.Name(), "force_forwarding"))
 			}
 		}
 	}

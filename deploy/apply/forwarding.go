@@ -1,0 +1,148 @@
+package apply
+
+import (
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// IPv6 is forwarded in one of two ways.
+//
+// Where the kernel has force_forwarding (Linux 6.17 and later) it is set on the
+// interfaces that packets come in by. ip6_forward() asks for nothing else, so the
+// host learns its routes from router advertisements as before.
+//
+// Elsewhere all.forwarding makes the host a router, which ignores advertisements
+// and drops the default routes learned from them unless the interface's own
+// accept_ra is 2 (addrconf_fixup_forwarding, ipv6_accept_ra).
+
+const (
+	interfaces6 = "net/ipv6/conf/"
+
+	conf4, conf6 = "net/ipv4/conf/*/", "net/ipv6/conf/*/"
+)
+
+func forwardingOf(link string) string      { return interfaces6 + link + "/forwarding" }
+func forceForwardingOf(link string) string { return interfaces6 + link + "/force_forwarding" }
+
+// forwards6 reports whether the view needs IPv6 to be forwarded.
+func (p *planner) forwards6() bool { return p.view.Forward && p.view.ForwardIPv6 }
+
+// forces reports whether IPv6 is forwarded by force_forwarding. A host that a
+// tunnel of ours has made a router stays one until that is undone: 0 written to
+// all.forwarding takes force_forwarding away from every interface, and with it
+// packets.
+func (p *planner) forces() bool {
+	_, can := p.state.Sysctls[forceForwardingOf("default")]
+	return can && !p.isMine("sysctl "+forward6) && !has(p.others, "sysctl "+forward6)
+}
+
+// makesRouter reports whether the tunnel is why the host has all.forwarding.
+func (p *planner) makesRouter() bool {
+	return p.forwards6() && !p.forces() && p.before(forward6) == "0"
+}
+
+// proxiesRoute reports whether an interface has to be a router's by itself, to
+// answer for INSIDE addresses (ndisc_recv_ns looks at its own forwarding alone).
+func (p *planner) proxiesRoute(link string) bool {
+	return p.forwards6() && !p.makesRouter() && slices.Contains(p.proxyLinks(), link)
+}
+
+// purges reports whether something of the view drops default routes that were
+// learned from router advertisements: forwarding written to all interfaces or to
+// one does so on each whose accept_ra is not 2 (rt6_purge_dflt_routers).
+func (p *planner) purges() bool {
+	return p.makesRouter() || slices.ContainsFunc(p.proxyLinks(), func(link string) bool {
+		return p.proxiesRoute(link) && !p.forwarded(link)
+	})
+}
+
+// before is the value of a parameter before any tunnel of ours touched it.
+func (p *planner) before(key string) string {
+	if e, ok := p.mine.Entries["sysctl "+key]; ok {
+		return e.Was
+	}
+	return p.was(key, p.state.Sysctls[key])
+}
+
+// forwarded reports whether an interface was a router's before us. One that came
+// later has what the default was then.
+func (p *planner) forwarded(link string) bool {
+	key, inherited := forwardingOf(link), forwardingOf("default")
+	known := p.isMine("sysctl "+key) || has(p.others, "sysctl "+key)
+	if !known && (p.isMine("sysctl "+inherited) || has(p.others, "sysctl "+inherited)) {
+		key = inherited
+	}
+	return p.before(key) != "0"
+}
+
+// accepts reports whether an interface accepts router advertisements, but for us
+// (ipv6_accept_ra). What ignores them, as a router does, has to go on ignoring
+// them: whoever is on that link would make himself the host's default route.
+func (p *planner) accepts(link string) bool {
+	v := p.now[acceptRA(link)]
+	if p.forwarded(link) {
+		return v == "2"
+	}
+	return v != "0" && v != ""
+}
+
+// forceForwarding has packets forwarded that come in by any interface: answers
+// to what the tunnel sends may come by an uplink that has no route yet, as at boot,
+// and by a network behind this host. all.force_forwarding would be shorter, and
+// set nothing where it is 1 already.
+func (p *planner) forceForwarding() {
+	uplinks := p.uplinks()
+	for _, key := range slices.Sorted(maps.Keys(p.now)) {
+		link, ok := strings.CutSuffix(strings.TrimPrefix(key, interfaces6), "/force_forwarding")
+		up := slices.ContainsFunc(uplinks, func(u Uplink) bool { return u.Name == link })
+		switch {
+		case !ok, link == "all", link == "default", link == "lo", link == p.view.Tunnel:
+		case up:
+			p.set(key, "1", "%s is an uplink: what comes in by it is forwarded, and it goes on accepting router advertisements", link)
+		case !slices.Contains(p.state.Ports, link): // what comes in by a port comes in by its bridge
+			p.set(key, "1", "what comes in by %s may be for the tunnel", link)
+		}
+	}
+	p.set(forceForwardingOf(p.view.Tunnel), "1", "%s is a router for IPv6: what comes in by the tunnel is forwarded", p.view.Host)
+	p.set(forceForwardingOf("default"), "1", "what comes in by an interface that comes later may be for the tunnel")
+}
+
+// dragsForce returns what becomes of force_forwarding when value is written to
+// all.forwarding: 0 takes it from every interface, but from all and default, also
+// where all.forwarding was 0 (addrconf_forward_change). Another value leaves it,
+// and is listed because its undoing is a 0.
+func (s sysctls) dragsForce(value string) []Drag {
+	var drags []Drag
+	for _, k := range slices.Sorted(maps.Keys(s)) {
+		match, _ := path.Match(conf6+"force_forwarding", k)
+		if !match || s[k] == "0" || k == forceForwardingOf("all") || k == forceForwardingOf("default") {
+			continue
+		}
+		set := "0"
+		if value != "0" {
+			set = s[k]
+		}
+		drags = append(drags, Drag{Key: k, Old: s[k], Set: set})
+	}
+	return drags
+}
+
+// forceAgain puts back what a 0 written to all.forwarding took along.
+func (p *planner) forceAgain(drags []Drag) {
+	for _, d := range drags {
+		if path.Base(d.Key) != "force_forwarding" {
+			continue
+		}
+		want := d.Old
+		if other, ok := p.others["sysctl "+d.Key]; ok {
+			want = other.Set
+		} else if e, ok := p.mine.Entries["sysctl "+d.Key]; ok {
+			want = e.Was
+		}
+		if want != "0" {
+			p.step(p.now.change(d.Key, want), "which forwarding took along")
+		}
+	}
+}
