@@ -27,6 +27,9 @@ func install(r request) error {
 	sweep(dir)
 	tmp, err := writeTemp(dir, r)
 	if err == nil {
+		err = files.KeepReaders(r.path, tmp)
+	}
+	if err == nil {
 		err = os.Rename(tmp, r.path)
 	}
 	if err != nil {

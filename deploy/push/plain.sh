@@ -47,12 +47,24 @@ sweep() {
   set -f;
 };
 
+# A group that somebody let read the file may read the new one (files.Readers).
+readers() {
+  [ -f "$path" ] || return 0;
+  set -- $(ls -ldn "$path");
+  case "$1 $3 $4" in
+    *" 0 0") ;;
+    -rw-r-----*" 0 "*) chown "0:$4" "$tmp" && chmod 640 "$tmp" ;;
+    -r--r-----*" 0 "*) chown "0:$4" "$tmp" && chmod 440 "$tmp" ;;
+  esac;
+};
+
 # echo is a builtin of every sh, so the key is in no argument vector; cat has
 # the words of the kernel for a disk that is full.
 fill() {
   chown 0:0 "$tmp" && { echo "$key" | cat >"$tmp"; } && sync "$tmp" || return 1;
   [ "$(mark "$kind" "$tmp")" = "$mark" ] || { echo "what arrived is another key"; return 1; };
   [ -d "$path" ] && { echo "is a directory"; return 1; };
+  readers || return 1;
   mv -f -T "$tmp" "$path" 2>/dev/null || mv -f "$tmp" "$path";
 };
 

@@ -181,11 +181,20 @@ type answer struct {
 	owner  string // mode, uid and gid as ls -ln shows them
 }
 
-// private tells whether the file is root's alone. A dot or a plus after the
-// mode tell of an SELinux context or an ACL, whose mask the mode is.
+// private tells whether the file is root's alone, or of a group too that somebody
+// chose (files.Readers): not root's own, which a file has that nobody thought about.
+// A dot or a plus after the mode tell of an SELinux context or an ACL, whose mask the
+// mode is.
 func (a answer) private() bool {
-	return strings.TrimRight(strings.Replace(a.owner, " 0 0", "", 1), ".+") == "-rw-------" &&
-		strings.HasSuffix(a.owner, " 0 0")
+	mode, owner, _ := strings.Cut(a.owner, " ")
+	user, group, _ := strings.Cut(owner, " ")
+	switch strings.TrimRight(mode, ".+") {
+	case "-rw-------":
+		return user == "0" && group == "0"
+	case "-rw-r-----", "-r--r-----":
+		return user == "0" && group != "0"
+	}
+	return false
 }
 
 func parseAnswer(line string) (answer, error) {

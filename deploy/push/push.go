@@ -18,7 +18,8 @@ import (
 	"wgkeys/deploy/ssh"
 )
 
-// A File is a key file as a host should have it: owned by root, mode 0600.
+// A File is a key file as a host should have it: owned by root, mode 0600, or 0640
+// where somebody gave it to another group.
 type File struct {
 	Path string // absolute, on the host
 	Want string // the mark of its content: a public key, or a preshared key's fingerprint

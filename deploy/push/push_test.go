@@ -73,7 +73,11 @@ func TestRepair(t *testing.T) {
 		}{
 			{0o644, 0, 0, "-rw-r--r-- 0 0"},
 			{0o600, 1, 0, "-rw------- 1 0"},
-			{0o640, 0, 1, "-rw-r----- 0 1"},
+			{0o640, 0, 0, "-rw-r----- 0 0"},
+			{0o640, 1, 1, "-rw-r----- 1 1"},
+			{0o644, 0, 1, "-rw-r--r-- 0 1"},
+			{0o660, 0, 1, "-rw-rw---- 0 1"},
+			{0o600, 0, 1, "-rw------- 0 1"},
 			{0o400, 0, 0, "-r-------- 0 0"},
 			{0o600 | os.ModeSetuid, 0, 0, "-rwS------ 0 0"},
 		} {
@@ -91,6 +95,35 @@ func TestRepair(t *testing.T) {
 				t.Errorf("%s: owner %d %d", tt.was, owner.Uid, owner.Gid)
 			}
 			must(t, os.Remove(key.Path))
+		}
+	})
+}
+
+// TestReaders: a group that somebody chose to let read a key may read it, and the
+// next one.
+func TestReaders(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		for _, mode := range []os.FileMode{0o640, 0o440} {
+			key := newKey(t, t.TempDir()+"/wg0.key")
+			for _, held := range []secret{key, newKey(t, key.Path)} {
+				write(t, key.Path, string(held.text), 0o600)
+				must(t, os.Chown(key.Path, 0, 1))
+				must(t, os.Chmod(key.Path, mode))
+				results, err := h.push(t, key.File)
+				must(t, err)
+				want := "replaced"
+				if string(held.text) == string(key.text) {
+					want = "unchanged"
+				}
+				if got := actions(results); got != want {
+					t.Errorf("%v: %s, want %s", mode, got, want)
+				}
+				fi, err := os.Stat(key.Path)
+				must(t, err)
+				if owner := stat(t, key.Path); fi.Mode() != mode || owner.Uid != 0 || owner.Gid != 1 {
+					t.Errorf("%v, %s: it is %v of %d %d", mode, want, fi.Mode(), owner.Uid, owner.Gid)
+				}
+			}
 		}
 	})
 }

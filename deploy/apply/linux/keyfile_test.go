@@ -47,6 +47,13 @@ func TestKeyFiles(t *testing.T) {
 		{"zero", "zero", write(strings.Repeat("A", 43)+"=\n", 0o600)},
 		{"a config", "bad-length", write("[Interface]\nPrivateKey = "+string(good), 0o600)},
 		{"world-readable", "others on this host", write(string(good), 0o644)},
+		{"of a group that somebody chose", "", func(path string) error {
+			return errors.Join(write(string(good), 0o640)(path), os.Chown(path, 0, 1))
+		}},
+		{"of root's group, by a umask", "others on this host", write(string(good), 0o640)},
+		{"group-writable, of a group", "others on this host", func(path string) error {
+			return errors.Join(write(string(good), 0o660)(path), os.Chown(path, 0, 1))
+		}},
 		{"group-writable", "others on this host", write(string(good), 0o620)},
 		{"directory", "directory", func(path string) error { return os.Mkdir(path, 0o700) }},
 		{"FIFO", "no regular file", func(path string) error { return unix.Mkfifo(path, 0o600) }},

@@ -42,7 +42,7 @@ func (k *Kernel) observeManagers(ctx context.Context, name string, s *apply.Stat
 		u := apply.Unmanaged{Manager: m.name}
 		u.File, u.Told = unmanagedFile(name, m.name)
 		if runs && s.Link != nil {
-			u.Taken = takenBy(ctx, name, s.LinkIndex, m.name)
+			u.Taken = takenBy(ctx, name, m.name)
 		}
 		s.Unmanaged = append(s.Unmanaged, u)
 	}
@@ -93,33 +93,32 @@ func forAll(file string) bool {
 }
 
 // takenBy returns what the manager itself calls the link, where it has taken it.
-func takenBy(ctx context.Context, link string, index int, manager string) string {
+func takenBy(ctx context.Context, link, manager string) string {
 	if manager == apply.Networkd {
-		return takenByNetworkd("/run/systemd/netif/links/" + strconv.Itoa(index))
+		return takenByNetworkd(ctx, link)
 	}
 	return takenByNetworkManager(ctx, link)
 }
 
-// takenByNetworkd reads what networkctl(1) shows: networkd writes it there
-// (link_save in its networkd-state-file.c).
-func takenByNetworkd(file string) string {
-	text, err := os.ReadFile(file)
-	if err != nil {
+// takenByNetworkd asks for a line of number, name, type, and two states, and where
+// the link is taken for the file by which it is.
+func takenByNetworkd(ctx context.Context, link string) string {
+	words := strings.Fields(ask(ctx, "networkctl", "--no-pager", "--no-legend", "list", link))
+	if len(words) < 5 {
 		return ""
 	}
-	said := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		said[key] = value
-	}
-	switch state := said["ADMIN_STATE"]; state {
+	state := words[4]
+	switch state {
 	case "configuring", "configured", "failed":
-		if said["NETWORK_FILE"] != "" {
-			state += " by " + said["NETWORK_FILE"]
-		}
-		return state
+	default: // not known yet, or unmanaged
+		return ""
 	}
-	return ""
+	for line := range strings.Lines(ask(ctx, "networkctl", "--no-pager", "--lines=0", "status", link)) {
+		if file, ok := strings.CutPrefix(strings.TrimSpace(line), "Network File: "); ok {
+			state += " by " + file
+		}
+	}
+	return state
 }
 
 // unmanagedState is NM_DEVICE_STATE_UNMANAGED; what is below is not known yet.
@@ -128,19 +127,26 @@ const unmanagedState = 10
 // takenByNetworkManager asks for the state, a number and its words:
 // "100 (connected (externally))".
 func takenByNetworkManager(ctx context.Context, link string) string {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "nmcli", "-g", "GENERAL.STATE", "device", "show", link)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	out, err := cmd.Output()
-	if err != nil {
-		return "" // it does not run, or knows nothing of the link
-	}
-	number, words, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
+	out := ask(ctx, "nmcli", "-g", "GENERAL.STATE", "device", "show", link)
+	number, words, _ := strings.Cut(strings.TrimSpace(out), " ")
 	if n, err := strconv.Atoi(number); err != nil || n <= unmanagedState {
 		return ""
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(words, "("), ")")
+}
+
+// ask returns what a manager's program says in English; "" where the manager does
+// not run, or does not know the link.
+func ask(ctx context.Context, program string, args ...string) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	out, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	return string(out)
 }
 
 // setManager writes or removes the manager's file and has it read again. A

@@ -16,6 +16,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // ask has a device in user space begin to answer, unless it has been asked
@@ -103,7 +104,8 @@ func (k *Kernel) readKeyFiles(view *tunnel.View, s *apply.State) {
 	}
 }
 
-// readKey reads a key file that only its owner can read.
+// readKey reads a key file that only its owner can read, and a group that somebody
+// gave it to.
 func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, err error) {
 	push := "wgkeys push " + host
 	// Opening a FIFO would wait for somebody to write to it (fifo(7)).
@@ -122,7 +124,7 @@ func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, er
 		return key, fault.New("cannot read key file", path, "it is no regular file", "rm "+path+", then "+push)
 	case !ownedByUs(info):
 		return key, fault.New("will not use key file", path, "it belongs to another user of this host, who can read and change it", push)
-	case info.Mode().Perm()&0o077 != 0:
+	case info.Mode().Perm()&0o077 != 0 && !chosenReaders(info):
 		return key, fault.New("will not use key file", path,
 			"others on this host can read or change it (mode "+info.Mode().Perm().String()+")",
 			push+" mends its mode; if strangers have accounts here, replace the key")
@@ -138,6 +140,11 @@ func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, er
 		return key, fault.Wrap(err, "no valid key in key file", path, push)
 	}
 	return key, nil
+}
+
+func chosenReaders(info fs.FileInfo) bool {
+	_, chosen := files.Readers(info)
+	return chosen
 }
 
 // ownedByUs reports whether a file is root's, or of the user that runs this.

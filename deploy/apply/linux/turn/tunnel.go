@@ -250,6 +250,9 @@ func (d *device) promoteFile(next keyring.PublicKey) error {
 	if key.PublicKey() != next {
 		return fault.New("another key than the one in use is in", d.nextFile(), "", "wgkeys push")
 	}
+	if err := files.KeepReaders(d.keyFile, d.nextFile()); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot give the next key to the group of the key file", d.nextFile(), "")
+	}
 	if err := os.Rename(d.nextFile(), d.keyFile); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the next key the key file", d.keyFile, "")
 	}
