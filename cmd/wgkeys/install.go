@@ -3,6 +3,7 @@ package main
 import (
 	"embed"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,7 +122,7 @@ func enable(views []*tunnel.View) [][]string {
 // named reports whether an endpoint has to be looked up.
 func named(v *tunnel.View) bool {
 	for _, p := range v.Peers {
-		if linux.IsName(p.Endpoint) {
+		if _, err := netip.ParseAddrPort(p.Endpoint); p.Endpoint != "" && err != nil {
 			return true
 		}
 	}

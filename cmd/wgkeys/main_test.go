@@ -14,7 +14,6 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/apply/linux/guard"
-	"wgkeys/deploy/apply/linux/names"
 	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/lab"
 )
@@ -24,7 +23,6 @@ import (
 func TestMain(m *testing.M) {
 	device.Main()
 	guard.Main()
-	names.Main()
 	turn.TestOnlySteps = partSteps
 	turn.Main()
 	lab.Init()
@@ -34,7 +32,6 @@ func TestMain(m *testing.M) {
 // testPrograms are what the test binary is when it is called by their names.
 var testPrograms = map[string]func(){
 	"age-plugin-touch": standIn,
-	"standin-dns":      standInDNS,
 	"wgkeys": func() {
 		testOnlyKernel, testOnlyStep = faultyKernel, controllerStep
 		main()

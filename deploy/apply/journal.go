@@ -176,9 +176,7 @@ const unsure = "-"
 func trusted(c Change) bool {
 	switch c := c.(type) {
 	case PeerChange:
-		// One that moves keeps the name that is written there already, and a peer that
-		// nobody answers for may move all day.
-		return c.New != nil && c.New.Endpoint.IsValid() && !movedOnly(c)
+		return c.New != nil && c.New.Endpoint.IsValid()
 	case DNSChange, FilterChange:
 		return true
 	}

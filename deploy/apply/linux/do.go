@@ -91,7 +91,7 @@ func (k *Kernel) setLink(ctx context.Context, c apply.LinkChange) error {
 		return fmt.Errorf("interface %s is gone", c.Name)
 	}
 	if link.Attrs().MTU != c.New.MTU {
-		if err := k.nl.LinkSetMTU(link, c.New.MTU); err != nil {
+		if err := k.try(func(h *netlink.Handle) error { return h.LinkSetMTU(link, c.New.MTU) }); err != nil {
 			return err
 		}
 		// Wide enough for IPv6 again, it has all its parameters anew.
@@ -101,9 +101,9 @@ func (k *Kernel) setLink(ctx context.Context, c apply.LinkChange) error {
 	}
 	if up := link.Attrs().Flags&unix.IFF_UP != 0; up != c.New.Up {
 		if c.New.Up {
-			return k.nl.LinkSetUp(link)
+			return k.try(func(h *netlink.Handle) error { return h.LinkSetUp(link) })
 		}
-		return k.nl.LinkSetDown(link)
+		return k.try(func(h *netlink.Handle) error { return h.LinkSetDown(link) })
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func (k *Kernel) startDevice(ctx context.Context, c apply.LinkChange) error {
 	// As wg_open does: a tunnel has no link-local address of its own accord. By
 	// netlink, for in containers /proc/sys is read-only. EAFNOSUPPORT: it is too
 	// narrow for IPv6, or the kernel has none.
-	return unless(k.nl.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone), unix.EAFNOSUPPORT)
+	return unless(k.try(func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)
 }
 
 // removeLink removes the interface and waits until a device in user space has
@@ -156,7 +156,7 @@ func (k *Kernel) removeLink(link netlink.Link) error {
 	if kindOf(link) == "wireguard" {
 		k.wg.ConfigureDevice(link.Attrs().Name, wgtypes.Config{ReplacePeers: true})
 	}
-	if err := k.nl.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+	if err := k.try(func(h *netlink.Handle) error { return h.LinkDel(link) }); err != nil && !errors.Is(err, unix.ENODEV) {
 		return err
 	}
 	if kindOf(link) == "tun" {
@@ -205,9 +205,9 @@ func (k *Kernel) setProxy(c apply.ProxyChange) error {
 		IP:        c.Proxy.Addr.AsSlice(),
 	}
 	if c.Add {
-		return unless(k.nl.NeighAdd(n), unix.EEXIST)
+		return unless(k.try(func(h *netlink.Handle) error { return h.NeighAdd(n) }), unix.EEXIST)
 	}
-	return unless(k.nl.NeighDel(n), unix.ENOENT)
+	return unless(k.try(func(h *netlink.Handle) error { return h.NeighDel(n) }), unix.ENOENT)
 }
 
 // unless forgives the error that says that the thing is as wanted already.
@@ -231,5 +231,5 @@ func gone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return errors.New("the WireGuard interface is gone")
 	}
-	return err
+	return reason(err)
 }

@@ -34,7 +34,7 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply
 // readTable counts the rules of the tunnel's table, and reports whether they or
 // their chains are others than those of want, which is nil where it is not known.
 func readTable(name string, want *apply.Filter) (rules int, differs bool, err error) {
-	nft, err := nftables.New()
+	nft, err := openNFT()
 	if err != nil {
 		return 0, false, err
 	}
@@ -89,7 +89,7 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 			return err
 		}
 	}
-	nft, err := nftables.New()
+	nft, err := openNFT()
 	if err != nil {
 		return noFilter(c, err)
 	}
@@ -115,11 +115,11 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 func noFilter(c apply.FilterChange, err error) error {
 	switch {
 	case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPROTONOSUPPORT):
-		return err
+		return reason(err)
 	case c.New == nil:
 		return nil
 	}
-	return fault.Wrap(err, "this kernel lacks what it takes for the nftables table", apply.FilterTable(c.Link),
+	return fault.Wrap(reason(err), "this kernel lacks what it takes for the nftables table", apply.FilterTable(c.Link),
 		"modprobe -a nf_tables nft_ct nft_fib_inet nft_masq; a container has the modules of its host")
 }
 

@@ -70,7 +70,7 @@ func setPort(port int, sum expr.PayloadCsumType) []expr.Any {
 // to make one, in a transaction that ends with an error, so that nothing comes of
 // it.
 func redirects(link string) bool {
-	nft, err := nftables.New()
+	nft, err := openNFT()
 	if err != nil {
 		return false
 	}
@@ -128,7 +128,7 @@ func (k *Kernel) follow(ctx context.Context, link string) error {
 
 // redirected counts the packets that came to the old port.
 func redirected(link string) (n uint64, err error) {
-	nft, err := nftables.New()
+	nft, err := openNFT()
 	if err != nil {
 		return 0, err
 	}

@@ -19,12 +19,12 @@ func (k *Kernel) setAddress(c apply.AddressChange) error {
 	addr := &netlink.Addr{IPNet: netOf(c.Prefix)}
 	switch {
 	case c.Add:
-		return unless(k.nl.AddrAdd(link, addr), unix.EEXIST)
+		return unless(k.try(func(h *netlink.Handle) error { return h.AddrAdd(link, addr) }), unix.EEXIST)
 	case c.Prefix.Addr().Is4():
 		return k.removeIPv4(link, addr)
 	}
 	// Where the link has no IPv6 at all it is ENXIO (inet6_addr_del).
-	return unless(unless(k.nl.AddrDel(link, addr), unix.EADDRNOTAVAIL), unix.ENXIO)
+	return unless(unless(k.try(func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL), unix.ENXIO)
 }
 
 // removeIPv4 keeps what the kernel would take along with an address: others of
@@ -40,7 +40,7 @@ func (k *Kernel) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
 	if err := k.observeRoutes(link, &before); err != nil {
 		return err
 	}
-	if err := unless(k.nl.AddrDel(link, addr), unix.EADDRNOTAVAIL); err != nil {
+	if err := unless(k.try(func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL); err != nil {
 		return err
 	}
 	if err := k.observeRoutes(link, &after); err != nil {
@@ -48,7 +48,7 @@ func (k *Kernel) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
 	}
 	direct, gateway := missing(before.Routes, after.Routes)
 	for _, r := range append(direct, gateway...) {
-		if err := unless(k.nl.RouteAdd(rtnl(link, &r)), unix.EEXIST); err != nil {
+		if err := unless(k.try(func(h *netlink.Handle) error { return h.RouteAdd(rtnl(link, &r)) }), unix.EEXIST); err != nil {
 			return err
 		}
 	}
@@ -96,9 +96,9 @@ func (k *Kernel) setRoute(c apply.RouteChange) error {
 		return k.removeRoute(link, c.Old)
 	}
 	if c.Old != nil {
-		return k.nl.RouteReplace(rtnl(link, c.New))
+		return k.try(func(h *netlink.Handle) error { return h.RouteReplace(rtnl(link, c.New)) })
 	}
-	err = k.nl.RouteAdd(rtnl(link, c.New))
+	err = k.try(func(h *netlink.Handle) error { return h.RouteAdd(rtnl(link, c.New)) })
 	if errors.Is(err, unix.EEXIST) && !k.hasRoute(link, c.New) {
 		return fault.New("there is already a route to", c.New.Prefix.String(),
 			"another interface has one of the same metric",
@@ -120,7 +120,7 @@ func (k *Kernel) removeRoute(link netlink.Link, r *apply.Route) error {
 		}
 		delete(k.routes, *r)
 	}
-	return unless(k.nl.RouteDel(route), unix.ESRCH)
+	return unless(k.try(func(h *netlink.Handle) error { return h.RouteDel(route) }), unix.ESRCH)
 }
 
 // listRoutes fills k.routes, once for all changes that are made together.

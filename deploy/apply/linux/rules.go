@@ -106,7 +106,7 @@ func (k *Kernel) setRule(c apply.RuleChange) error {
 		// (ManageForeignRoutingPolicyRules= in networkd.conf(5)). What went into
 		// the tunnel would go in the clear.
 		r.Protocol = unix.RTPROT_KERNEL
-		return unless(k.nl.RuleAdd(r), unix.EEXIST)
+		return unless(changeRule(r, true), unix.EEXIST)
 	}
-	return unless(k.nl.RuleDel(r), unix.ENOENT)
+	return unless(changeRule(r, false), unix.ENOENT)
 }

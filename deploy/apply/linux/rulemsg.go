@@ -1,0 +1,89 @@
+package linux
+
+import (
+	"net"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// changeRule adds or removes a rule. The library's own request for one writes into
+// reserved bytes: it takes the header of a route, whose protocol lies where that of
+// a rule has none (struct fib_rule_hdr in linux/fib_rules.h).
+func changeRule(r *netlink.Rule, add bool) error {
+	socket, err := openSocket(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	if err := socket.Socket.SetExtAck(true); err != nil {
+		return err
+	}
+	kind, flags := unix.RTM_DELRULE, unix.NLM_F_ACK
+	if add {
+		kind, flags = unix.RTM_NEWRULE, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL
+	}
+	req := nl.NewNetlinkRequest(kind, flags)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: socket}
+	addRule(req, r, add)
+	_, err = req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+// addRule spells the rule: its action is to look into a table.
+func addRule(req *nl.NetlinkRequest, r *netlink.Rule, add bool) {
+	header := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(r.Family)}}
+	if add {
+		header.Type = unix.FR_ACT_TO_TBL
+	}
+	if r.Invert {
+		header.Flags |= netlink.FibRuleInvert
+	}
+	attrs := []*nl.RtAttr{
+		nl.NewRtAttr(unix.FRA_TABLE, nl.Uint32Attr(uint32(r.Table))),
+	}
+	if r.Priority >= 0 {
+		attrs = append(attrs, nl.NewRtAttr(unix.FRA_PRIORITY, nl.Uint32Attr(uint32(r.Priority))))
+	}
+	if r.Src != nil {
+		bits, _ := r.Src.Mask.Size()
+		header.Src_len = uint8(bits)
+		attrs = append(attrs, nl.NewRtAttr(unix.FRA_SRC, address(r.Family, r.Src.IP)))
+	}
+	if r.Dst != nil {
+		bits, _ := r.Dst.Mask.Size()
+		header.Dst_len = uint8(bits)
+		attrs = append(attrs, nl.NewRtAttr(unix.FRA_DST, address(r.Family, r.Dst.IP)))
+	}
+	if r.IifName != "" {
+		attrs = append(attrs, nl.NewRtAttr(unix.FRA_IIFNAME, nl.ZeroTerminated(r.IifName)))
+	}
+	if r.OifName != "" {
+		attrs = append(attrs, nl.NewRtAttr(unix.FRA_OIFNAME, nl.ZeroTerminated(r.OifName)))
+	}
+	if r.Mark != 0 || r.Mask != nil {
+		attrs = append(attrs, nl.NewRtAttr(unix.FRA_FWMARK, nl.Uint32Attr(r.Mark)))
+	}
+	if r.Mask != nil {
+		attrs = append(attrs, nl.NewRtAttr(unix.FRA_FWMASK, nl.Uint32Attr(*r.Mask)))
+	}
+	if r.SuppressPrefixlen >= 0 {
+		attrs = append(attrs, nl.NewRtAttr(unix.FRA_SUPPRESS_PREFIXLEN, nl.Uint32Attr(uint32(r.SuppressPrefixlen))))
+	}
+	if r.Protocol != 0 {
+		attrs = append(attrs, nl.NewRtAttr(unix.FRA_PROTOCOL, nl.Uint8Attr(r.Protocol)))
+	}
+	req.AddData(header)
+	for _, a := range attrs {
+		req.AddData(a)
+	}
+}
+
+// address is the bytes of an address: an IPv4 one may be spelled as sixteen.
+func address(family int, ip net.IP) []byte {
+	if family == netlink.FAMILY_V4 {
+		return ip.To4()
+	}
+	return ip.To16()
+}

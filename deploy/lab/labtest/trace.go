@@ -1,0 +1,131 @@
+package labtest
+
+import (
+	"cmp"
+	"encoding/hex"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Request is what a program has sent to a netlink socket in one call.
+type Request struct {
+	Protocol int // unix.NETLINK_ROUTE, for one
+	Bytes    []byte
+}
+
+// TraceArgs are the arguments with which strace(1) writes what [Requests] reads.
+func TraceArgs(file string) []string {
+	return strings.Fields("-f -qq --seccomp-bpf -e trace=socket,sendto,sendmsg,clone,clone3,fork,vfork,execve" +
+		" -e raw=sendto,sendmsg -e write=all -e signal=none -o " + file)
+}
+
+var (
+	unfinished = regexp.MustCompile(`^(\d+) +(.*) <unfinished \.\.\.>$`)
+	resumed    = regexp.MustCompile(`^(\d+) +<\.\.\. \w+ resumed>(.*)$`)
+	ended      = regexp.MustCompile(`^(\d+) +(\w+)\((.*)\) += (\w+)`)
+	dumped     = regexp.MustCompile(`^ \| [0-9a-f]{5}  ([0-9a-f ]{48})`) // sixteen bytes
+	executed   = regexp.MustCompile(`^"([^"]*)"`)
+	opened     = regexp.MustCompile(`^AF_NETLINK, .*, NETLINK_(\w+)$`)
+	protocols  = map[string]int{"ROUTE": unix.NETLINK_ROUTE, "GENERIC": unix.NETLINK_GENERIC,
+		"NETFILTER": unix.NETLINK_NETFILTER, "SOCK_DIAG": unix.NETLINK_SOCK_DIAG}
+)
+
+// A call is a system call that has ended, and the bytes that it handed over.
+type call struct {
+	process, name, arguments, result string
+	bytes                            []byte
+}
+
+// A traced process; threads share one.
+type traced struct {
+	program string
+	sockets map[string]int // the protocol by the file descriptor
+}
+
+// Requests returns the netlink requests in a trace, those of the first program in
+// it: of other programs that it starts they are left out, those that it starts as
+// /proc/self/exe are its own.
+func Requests(trace string) (requests []Request) {
+	calls := readTrace(trace)
+	processes := map[string]*traced{}
+	// A child may be seen before the call that made it has ended.
+	parents := map[string]call{}
+	for _, c := range calls {
+		if strings.HasPrefix(c.name, "clone") || strings.HasSuffix(c.name, "fork") {
+			parents[c.result] = c
+		}
+	}
+	var find func(id string) *traced
+	find = func(id string) *traced {
+		if processes[id] != nil {
+			return processes[id]
+		}
+		p := &traced{sockets: map[string]int{}}
+		if parent, ok := parents[id]; ok {
+			p = find(parent.process)
+			if !strings.Contains(parent.arguments, "CLONE_THREAD") {
+				p = &traced{p.program, maps.Clone(p.sockets)}
+			}
+		}
+		processes[id] = p
+		return p
+	}
+	first := ""
+	for _, c := range calls {
+		p := find(c.process)
+		switch c.name {
+		case "execve":
+			if m := executed.FindStringSubmatch(c.arguments); m != nil && c.result == "0" {
+				p.program = m[1]
+				first = cmp.Or(first, p.program)
+				if p.program == "/proc/self/exe" {
+					p.program = first
+				}
+			}
+		case "socket":
+			delete(p.sockets, c.result)
+			if m := opened.FindStringSubmatch(c.arguments); m != nil {
+				p.sockets[c.result] = protocols[m[1]]
+			}
+		case "sendto", "sendmsg":
+			fd, _, _ := strings.Cut(c.arguments, ",")
+			number, _ := strconv.ParseInt(fd, 0, 32) // sendto and sendmsg are told raw
+			if protocol, ok := p.sockets[strconv.FormatInt(number, 10)]; ok && p.program == first {
+				requests = append(requests, Request{protocol, c.bytes})
+			}
+		}
+	}
+	return requests
+}
+
+// readTrace puts the two halves of a call that others came in between together,
+// and the bytes of a call with it.
+func readTrace(trace string) (calls []call) {
+	halves := map[string]string{}
+	for line := range strings.Lines(trace) {
+		line = strings.TrimRight(line, "\n")
+		if m := unfinished.FindStringSubmatch(line); m != nil {
+			halves[m[1]] = line[:len(line)-len("<unfinished ...>")]
+			continue
+		}
+		if m := resumed.FindStringSubmatch(line); m != nil {
+			line = halves[m[1]] + m[2]
+		}
+		if m := ended.FindStringSubmatch(line); m != nil {
+			calls = append(calls, call{process: m[1], name: m[2], arguments: strings.TrimSpace(m[3]), result: m[4]})
+		}
+		if m := dumped.FindStringSubmatch(line); m != nil && len(calls) > 0 {
+			b, err := hex.DecodeString(strings.ReplaceAll(m[1], " ", ""))
+			if err == nil {
+				last := &calls[len(calls)-1]
+				last.bytes = slices.Concat(last.bytes, b)
+			}
+		}
+	}
+	return calls
+}
