@@ -48,6 +48,9 @@ func New() (*Lab, error) {
 				"apt-get install iproute2 util-linux")
 		}
 	}
+	if err := refuseChroot(); err != nil {
+		return nil, err
+	}
 	return &Lab{hosts: make(map[string]*Host)}, nil
 }
 

@@ -19,7 +19,7 @@ var (
 		mv cp chown stat sort uniq head tail tr grep sed awk mawk test echo printf id date touch ln readlink
 		realpath install sync timeout wc cut uname seq dd tee true false basename dirname mktemp
 		sha256sum md5sum base64 od cmp diff find xargs ps pgrep pkill kill mountpoint findmnt lsns flock
-		su useradd chpasswd getent nproc df du comm tac expr which`)
+		su useradd chpasswd getent nproc df du comm tac expr which chroot pivot_root`)
 	// helpers are programs that others start by their full path.
 	helpers = []string{"/usr/lib/openssh/sshd-session", "/usr/lib/openssh/sshd-auth", "/usr/lib/openssh/sftp-server"}
 )

@@ -1,0 +1,60 @@
+package lab
+
+import (
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/keyring/fault"
+)
+
+// refuseChroot refuses to begin in a chroot. Commands come to a host through
+// nsenter(1), and a process that joins a mount namespace is put at that namespace's
+// root (mntns_install in fs/namespace.c): out of the chroot. Commands that are meant
+// for a host would find the files of the machine around it.
+func refuseChroot() error {
+	inside, err := leavesRoot()
+	if err != nil {
+		return fault.Wrap(err, "cannot make a laboratory", "", "")
+	}
+	if inside {
+		return fault.New("cannot make a laboratory", "", "this is a chroot, and nsenter(1) leaves it for the machine around it",
+			"systemd-nspawn -D FOLDER, or unshare --mount and pivot_root(8), make a root that it stays in")
+	}
+	return nil
+}
+
+// leavesRoot does what nsenter does, on a thread that ends with it, and looks
+// whether it is still in the same folder of the same mount.
+func leavesRoot() (left bool, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never given back: it is somewhere else now
+		var before, after unix.Statx_t
+		if err = statRoot(&before); err != nil {
+			return
+		}
+		var ns *os.File
+		if ns, err = os.Open("/proc/thread-self/ns/mnt"); err != nil {
+			return
+		}
+		defer ns.Close()
+		if err = unix.Unshare(unix.CLONE_FS); err != nil { // or setns would not (setns(2))
+			return
+		}
+		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
+			return
+		}
+		err = statRoot(&after)
+		left = before.Mnt_id != after.Mnt_id || before.Ino != after.Ino ||
+			before.Dev_major != after.Dev_major || before.Dev_minor != after.Dev_minor
+	}()
+	<-done
+	return left, err
+}
+
+func statRoot(st *unix.Statx_t) error {
+	return unix.Statx(unix.AT_FDCWD, "/", 0, unix.STATX_INO|unix.STATX_MNT_ID, st)
+}
