@@ -93,7 +93,7 @@ func (p *planner) setDNS() {
 		c.New = nil
 		p.step(c, "no longer asked for")
 	case p.state.Resolver == "":
-		p.note("dns: neither systemd-resolved nor resolvconf is here, so the resolvers %s are not set", want)
+		p.note("dns: systemd-resolved does not run here and there is no resolvconf, so the resolvers %s are not set", want)
 	default:
 		p.step(c, "names are asked there, through the tunnel (%s)", p.state.Resolver)
 	}

@@ -57,7 +57,7 @@ func TestResolvers(t *testing.T) {
 	for _, test := range []struct{ resolver, step, down, note string }{
 		{apply.Resolved, "resolvectl dns wg0 10.0.0.53; resolvectl domain wg0 corp.example lab.example ~example.net ~.", "resolvectl revert wg0", ""},
 		{apply.Resolvconf, `printf 'nameserver 10.0.0.53\nsearch corp.example lab.example\n' | resolvconf -a vpn.wg0`, "resolvconf -d vpn.wg0 -f", "not for example.net alone"},
-		{"", "", "", "neither systemd-resolved nor resolvconf is here"},
+		{"", "", "", "systemd-resolved does not run here and there is no resolvconf"},
 	} {
 		h := newHost(t)
 		look := func(v *tunnel.View) (*apply.State, *apply.Journal) {

@@ -36,10 +36,17 @@ func resolver() string {
 			return apply.Resolved
 		}
 	}
-	if _, err := exec.LookPath("resolvconf"); err == nil {
+	if path, err := exec.LookPath("resolvconf"); err == nil && !isResolvectl(path) {
 		return apply.Resolvconf
 	}
 	return ""
+}
+
+// isResolvectl reports whether a resolvconf is systemd-resolved's own, which can do
+// nothing where that does not run (resolvectl(1), "compatibility with resolvconf").
+func isResolvectl(path string) bool {
+	target, err := filepath.EvalSymlinks(path)
+	return err == nil && filepath.Base(target) == "resolvectl"
 }
 
 // firstInOrder is a prefix that puts a record before those of the uplinks: the
