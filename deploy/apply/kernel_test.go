@@ -330,9 +330,44 @@ func (k *kernel) setRoute(c apply.RouteChange) error {
 }
 
 func (k *kernel) reaches(a netip.Addr) bool {
+	for _, l := range k.links { // the routes that the kernel makes with addresses
+		if l.Up && slices.ContainsFunc(l.addresses, func(p netip.Prefix) bool { return p.Contains(a) }) {
+			return true
+		}
+	}
 	return slices.ContainsFunc(k.routes, func(r route) bool {
 		return !r.Gateway.IsValid() && r.Prefix.Contains(a)
 	})
+}
+
+// leads reports whether packets to all of a prefix go into the tunnel, be it by a
+// wider route of the same table.
+func (k *kernel) leads(name string, p netip.Prefix, table int) bool {
+	l := k.links[name]
+	if l == nil || !l.Up {
+		return false
+	}
+	if table == 254 { // main, as in apply.Route
+		table = 0
+	}
+	best, ours := -1, false
+	look := func(r netip.Prefix, link string) {
+		if around(r, p) && r.Bits() >= best {
+			ours = link == name || ours && r.Bits() == best
+			best = r.Bits()
+		}
+	}
+	for _, r := range k.routes {
+		if r.Table == table || r.Prefix == p && r.link == name {
+			look(r.Prefix, r.link)
+		}
+	}
+	for _, a := range l.addresses {
+		if table == 0 {
+			look(a.Masked(), name)
+		}
+	}
+	return ours
 }
 
 func sameRoute(a, b apply.Route) bool {

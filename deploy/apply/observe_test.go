@@ -31,6 +31,9 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, jour
 		}
 		return false
 	}
+	if view != nil {
+		s.Elsewhere = k.elsewhere(view)
+	}
 	if view != nil && (view.Forward || view.Proxies != nil) || speaksOf("proxy") {
 		s.Uplinks = k.uplinks()
 		s.Proxies = slices.Clone(k.proxies)
@@ -90,7 +93,31 @@ func (k *kernel) observeTunnel(name string, l *link, s *apply.State) {
 			s.Routes = append(s.Routes, r.Route)
 		}
 	}
+	if l.Up {
+		for _, a := range l.addresses {
+			s.Connected = append(s.Connected, a.Masked())
+		}
+	}
 }
+
+// elsewhere are the routes of other links within what the view sends into the tunnel.
+func (k *kernel) elsewhere(view *tunnel.View) []apply.Route {
+	within := slices.Clone(view.Addresses)
+	for _, r := range view.Routes {
+		within = append(within, r.Prefix)
+	}
+	var found []apply.Route
+	for _, r := range k.routes {
+		covers := func(p netip.Prefix) bool { return !p.IsSingleIP() && around(p, r.Prefix) }
+		if r.link != view.Tunnel && slices.ContainsFunc(within, covers) {
+			found = append(found, r.Route)
+		}
+	}
+	return found
+}
+
+// around reports whether all of p lies in wide.
+func around(wide, p netip.Prefix) bool { return wide.Bits() <= p.Bits() && wide.Contains(p.Addr()) }
 
 func sortedPeers(l *link) []keyring.PublicKey {
 	var keys []keyring.PublicKey

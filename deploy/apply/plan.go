@@ -297,14 +297,16 @@ func (p *planner) setRoutes() {
 	for _, r := range p.state.Routes {
 		have[r.key()] = r
 	}
-	for _, want := range sortForGateways(p.view.Routes, func(r tunnel.Route) netip.Addr { return r.Gateway }) {
-		r := Route{want.Prefix, want.Gateway, normalMetric(want.Prefix, want.Metric), normalTable(p.view.Table)}
-		if p.capture.routes[r.Prefix] {
-			r.Table = p.capture.table
+	covered := map[Route]bool{}
+	for _, want := range p.wantedRoutes() {
+		if want.covered {
+			covered[want.key()] = true
+			continue
 		}
+		r := want.Route
 		switch old, ok := have[r.key()]; {
 		case !ok:
-			p.step(RouteChange{p.view.Tunnel, nil, &r}, "leads to peer %s, INSIDE", want.Peer)
+			p.step(RouteChange{p.view.Tunnel, nil, &r}, "leads to peer %s, INSIDE", want.peer)
 		case old != r:
 			p.step(RouteChange{p.view.Tunnel, &old, &r}, "another gateway, INSIDE")
 		}
@@ -319,9 +321,12 @@ func (p *planner) setRoutes() {
 			continue
 		}
 		c := RouteChange{p.view.Tunnel, &r, nil}
-		if p.isMine(c.Resource()) {
+		switch {
+		case p.isMine(c.Resource()) && covered[r.key()]:
+			p.step(c, "a wider prefix of the tunnel leads there as well, INSIDE")
+		case p.isMine(c.Resource()):
 			p.step(c, "leads nowhere any more")
-		} else {
+		default:
 			p.note("route %s through %s was not made by wgkeys: left alone", r.Prefix, p.view.Tunnel)
 		}
 	}
@@ -331,6 +336,9 @@ func (p *planner) setRoutes() {
 // is accepted only where the gateway is reached already. They go the other way
 // round, so that going can be undone.
 func sortForGateways[R any](routes []R, gateway func(R) netip.Addr) []R {
+	if !slices.ContainsFunc(routes, func(r R) bool { return gateway(r).IsValid() }) {
+		return routes // ten thousand, as a rule
+	}
 	sorted := slices.Clone(routes)
 	slices.SortStableFunc(sorted, func(a, b R) int {
 		switch av, bv := gateway(a).IsValid(), gateway(b).IsValid(); {

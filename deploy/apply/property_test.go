@@ -160,8 +160,7 @@ func (h *host) missing(a, b *tunnel.View) []string {
 	}
 	for _, x := range a.Routes {
 		stays := slices.ContainsFunc(b.Routes, func(y tunnel.Route) bool { return y.Prefix == x.Prefix })
-		there := slices.ContainsFunc(h.routes, func(y route) bool { return y.link == "wg0" && y.Prefix == x.Prefix })
-		if stays && !there {
+		if stays && !h.leads("wg0", x.Prefix, a.Table) && !h.leads("wg0", x.Prefix, b.Table) {
 			list = append(list, "route "+x.Prefix.String())
 		}
 	}

@@ -16,6 +16,8 @@ type State struct {
 	Peers       []Peer            // of the link
 	Addresses   []netip.Prefix    // on the link, without link-local ones
 	Routes      []Route           // through the link, without those the kernel makes itself
+	Connected   []netip.Prefix    // routes through the link that the kernel made itself, with addresses
+	Elsewhere   []Route           // of other interfaces, within what the tunnel's own addresses and routes cover
 	Rules       []Rule            // of the two kinds that a tunnel can need
 	TakenTables []int             // that any rule looks into
 	Proxies     []Proxy           // proxy neighbours on all interfaces

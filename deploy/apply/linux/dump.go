@@ -158,31 +158,6 @@ func allowedIP(attrs []byte) netip.Prefix {
 	return netip.PrefixFrom(addr, bits)
 }
 
-// readRoutes reads the routes of a family that somebody put on the link, in any
-// table (rtnetlink(7)).
-func readRoutes(link, family int) (routes []apply.Route, err error) {
-	socket, err := openSocket(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, err
-	}
-	defer socket.Close()
-	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
-	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: socket}
-	req.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family)}})
-	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, func(b []byte) bool {
-		msg := nl.DeserializeRtMsg(b)
-		if int(msg.Family) != family || msg.Flags&unix.RTM_F_CLONED != 0 || msg.Type != unix.RTN_UNICAST ||
-			msg.Protocol == unix.RTPROT_KERNEL || msg.Protocol == unix.RTPROT_RA {
-			return true
-		}
-		if r, oif := routeOf(msg, b[msg.Len():]); oif == link && r.Table != unix.RT_TABLE_LOCAL {
-			routes = append(routes, r)
-		}
-		return true
-	})
-	return routes, err
-}
-
 // routeOf spells the kernel's defaults as package apply does: as zero. A route
 // with several next hops has no link of its own.
 func routeOf(msg *nl.RtMsg, attrs []byte) (r apply.Route, link int) {

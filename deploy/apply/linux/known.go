@@ -130,7 +130,7 @@ func lookedAt(v *tunnel.View) *tunnel.View {
 		reached = reached || p.Endpoint != ""
 	}
 	for _, r := range v.Routes {
-		if r.Prefix.Bits() < 8 { // likewise
+		if !r.Prefix.IsSingleIP() { // mayCapture, and rangesOf
 			sketch.Routes = append(sketch.Routes, r)
 		}
 	}

@@ -26,6 +26,11 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	if err := k.observeRenamed(link, s, journal.LinkNumber(name)); err != nil {
 		return nil, err
 	}
+	if view != nil {
+		if err := k.observeTables(s.LinkIndex, rangesOf(view), s); err != nil {
+			return nil, err
+		}
+	}
 	if link != nil {
 		if err := k.observeLink(link, s, view != nil); err != nil {
 			return nil, err
@@ -104,9 +109,6 @@ func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) erro
 	if err := k.observeAddresses(link, s); err != nil {
 		return err
 	}
-	if err := k.observeRoutes(link, s); err != nil {
-		return err
-	}
 	return told(k.observeDevice(a.Name, s)) // last: its answer takes longest
 }
 
@@ -126,14 +128,7 @@ func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {
 
 // observeRoutes reads the routes that somebody put on the link, in any table.
 func (k *Kernel) observeRoutes(link netlink.Link, s *apply.State) error {
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := retry(func() ([]apply.Route, error) { return readRoutes(link.Attrs().Index, family) })
-		if err != nil {
-			return err
-		}
-		s.Routes = append(s.Routes, routes...)
-	}
-	return nil
+	return k.observeTables(link.Attrs().Index, ranges{}, s)
 }
 
 // observeUplinks finds the interfaces with a default route and the proxy

@@ -1,0 +1,104 @@
+package apply
+
+import (
+	"net/netip"
+	"slices"
+
+	"wgkeys/deploy/tunnel"
+)
+
+// A wantedRoute is a route of the view as the kernel is to have it.
+type wantedRoute struct {
+	Route
+	peer    string
+	covered bool // needs no route of its own
+}
+
+// wantedRoutes are in the order in which the kernel takes them.
+//
+// One is covered if the kernel, which looks for the longest prefix (fib_lookup,
+// fib6_lookup), would without it go on to a wider one of the tunnel's own and
+// come out at the same link. A hub whose spokes are all in its own prefix needs
+// no route for any of them; wg-quick(8) adds none there either.
+func (p *planner) wantedRoutes() []wantedRoute {
+	var wider, elsewhere routeSet
+	for _, a := range p.view.Addresses {
+		if p.connects(a) {
+			wider.add(Route{Prefix: a.Masked()})
+		}
+	}
+	wanted := make([]wantedRoute, 0, len(p.view.Routes))
+	for _, want := range sortForGateways(p.view.Routes, func(r tunnel.Route) netip.Addr { return r.Gateway }) {
+		r := Route{want.Prefix, want.Gateway, normalMetric(want.Prefix, want.Metric), normalTable(p.view.Table)}
+		if p.capture.routes[r.Prefix] {
+			r.Table = p.capture.table
+		}
+		if !r.Prefix.IsSingleIP() {
+			wider.add(r)
+		}
+		wanted = append(wanted, wantedRoute{Route: r, peer: want.Peer})
+	}
+	for _, e := range p.state.Elsewhere {
+		elsewhere.add(Route{Prefix: e.Prefix, Table: e.Table})
+	}
+	for i := range wanted {
+		wanted[i].covered = covered(wanted[i].Route, wider, elsewhere)
+	}
+	return wanted
+}
+
+// connects reports whether there is, or is about to be, the route that the kernel
+// makes with an address (fib_add_ifaddr, addrconf_prefix_route). Somebody may have
+// removed it.
+func (p *planner) connects(address netip.Prefix) bool {
+	there := p.state.Link != nil && p.state.Link.Up && slices.Contains(p.state.Addresses, address)
+	return !there || slices.Contains(p.state.Connected, address.Masked())
+}
+
+// covered reports whether one of the wider routes leads where r does: in the same
+// table, by the same gateway, and with the same metric, for one of its own is meant
+// to compete with a route that comes and goes. A route of another interface that
+// lies between the two would be the longest prefix without r.
+func covered(r Route, wider, elsewhere routeSet) bool {
+	for _, bits := range wider.bits {
+		w := r
+		w.Prefix = shortened(r.Prefix, bits)
+		if bits >= r.Prefix.Bits() || !wider.routes[w] {
+			continue
+		}
+		between := func(e int) bool {
+			return bits <= e && e <= r.Prefix.Bits() && elsewhere.routes[Route{Prefix: shortened(r.Prefix, e), Table: r.Table}]
+		}
+		if !slices.ContainsFunc(elsewhere.bits, between) {
+			return true
+		}
+	}
+	return false
+}
+
+// shortened returns the prefix of so many bits around p, which is not shorter; else
+// none.
+func shortened(p netip.Prefix, bits int) netip.Prefix {
+	if bits > p.Bits() {
+		return netip.Prefix{}
+	}
+	short, _ := p.Addr().Prefix(bits)
+	return short
+}
+
+// A routeSet finds the routes around a prefix in one look-up for each length of
+// prefix that there is, however many routes there are.
+type routeSet struct {
+	routes map[Route]bool
+	bits   []int
+}
+
+func (s *routeSet) add(r Route) {
+	if !slices.Contains(s.bits, r.Prefix.Bits()) {
+		s.bits = append(s.bits, r.Prefix.Bits())
+	}
+	if s.routes == nil {
+		s.routes = map[Route]bool{}
+	}
+	s.routes[r] = true
+}

@@ -1,0 +1,117 @@
+package linux
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+)
+
+// observeTables reads the routes of both families in one look: those through the
+// link, in any table, and of other interfaces what lies within the ranges. Link 0
+// is none.
+func (k *Kernel) observeTables(link int, within ranges, s *apply.State) error {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		if link == 0 && within.bits == nil {
+			continue
+		}
+		found, err := retry(func() ([]foundRoute, error) { return readRoutes(link, family, within) })
+		if err != nil {
+			return err
+		}
+		for _, r := range found {
+			switch {
+			case r.link != link:
+				s.Elsewhere = append(s.Elsewhere, r.Route)
+			case r.connected:
+				s.Connected = append(s.Connected, r.Prefix)
+			default:
+				s.Routes = append(s.Routes, r.Route)
+			}
+		}
+	}
+	return nil
+}
+
+// A foundRoute is a route of the kernel's.
+type foundRoute struct {
+	apply.Route
+	link      int
+	connected bool // made by the kernel itself, with an address
+}
+
+// readRoutes reads the routes of a family (rtnetlink(7)). Of the link's own it
+// leaves out what routers advertised, and what the kernel made, but for the
+// prefixes of addresses.
+func readRoutes(link, family int, within ranges) (routes []foundRoute, err error) {
+	socket, err := openSocket(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	defer socket.Close()
+	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: socket}
+	req.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family)}})
+	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, func(b []byte) bool {
+		msg := nl.DeserializeRtMsg(b)
+		if int(msg.Family) != family || msg.Flags&unix.RTM_F_CLONED != 0 {
+			return true
+		}
+		r, oif := routeOf(msg, b[msg.Len():])
+		found := foundRoute{r, oif, msg.Protocol == unix.RTPROT_KERNEL}
+		switch {
+		case r.Table == unix.RT_TABLE_LOCAL:
+		case oif != link:
+			if within.contain(r.Prefix) {
+				routes = append(routes, found)
+			}
+		case msg.Type != unix.RTN_UNICAST || msg.Protocol == unix.RTPROT_RA || found.connected && r.Table != 0:
+		default:
+			routes = append(routes, found)
+		}
+		return true
+	})
+	return routes, err
+}
+
+// ranges are prefixes that are no single addresses, by their length.
+type ranges struct {
+	prefixes map[netip.Prefix]bool
+	bits     []int
+}
+
+// rangesOf are those that a view's addresses and routes send into the tunnel.
+func rangesOf(view *tunnel.View) (r ranges) {
+	for _, a := range view.Addresses {
+		r.add(a.Masked())
+	}
+	for i := range view.Routes {
+		r.add(view.Routes[i].Prefix)
+	}
+	return r
+}
+
+func (r *ranges) add(p netip.Prefix) {
+	if p.IsSingleIP() {
+		return
+	}
+	if r.prefixes == nil {
+		r.prefixes = map[netip.Prefix]bool{}
+	}
+	if r.prefixes[p] = true; !slices.Contains(r.bits, p.Bits()) {
+		r.bits = append(r.bits, p.Bits())
+	}
+}
+
+// contain reports whether p lies within one of them.
+func (r *ranges) contain(p netip.Prefix) bool {
+	return slices.ContainsFunc(r.bits, func(bits int) bool {
+		around, err := p.Addr().Prefix(bits)
+		return err == nil && bits <= p.Bits() && r.prefixes[around]
+	})
+}
