@@ -14,7 +14,7 @@ KERNEL := $(WGKEYS_LAB_KERNEL)
 export WGKEYS_LAB_KERNEL := $(KERNEL)
 
 # Tests on a kernel that has WireGuard.
-VM_TEST := CI=true CGO_ENABLED=0 go test -p 1 -count 1 -exec $(VM)
+VM_TEST := CI=true CGO_ENABLED=0 go test -p 1 -count 1 -timeout 30m -exec $(VM)
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o wgkeys ./cmd/wgkeys
@@ -25,6 +25,10 @@ test: setup-test lab
 	go vet ./... ./testdata/vm
 	CI=true go test -parallel 4 -timeout 20m ./...
 	go test ./testdata/vm
+	$(MAKE) vm-selection
+
+# What of the tests only a kernel with WireGuard shows.
+vm-selection:
 	$(VM_TEST) -run 'TestHostsReachEachOther|TestRouterAdvertisement|TestForwardingDropsTheAdvertisedRoute|TestKernelWireGuard' ./deploy/lab
 	$(VM_TEST) -short ./deploy/apply/linux
 	$(VM_TEST) -run '^TestLab$$/^(FirstTunnel|NoIdentity|ForwardingOrder|LiveChanges|DownRestores)$$|^TestDefaultRouteOfTheEndpointsFamily$$' ./cmd/wgkeys
@@ -33,6 +37,12 @@ test: setup-test lab
 # this takes the better part of an hour.
 vm: setup-test lab
 	$(VM_TEST) -timeout 60m ./deploy/lab ./deploy/apply/linux ./cmd/wgkeys
+
+# The machine's selection, twenty rotations and some transitions on Linux 6.1, 6.12
+# and the newest that Debian has: the table of cmd/wgkeys/doc/kernels.md. It takes an
+# hour and more.
+kernels: setup-test lab
+	testdata/setup/kernels.sh $(VM)
 
 # Every system call of an apply made to fail, and the process killed at each; every
 # write of init, gen, rekey and rotate to the repository; each step of a rotation,
@@ -95,4 +105,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test vm faults lockout managers transitions rotations scale vault demo lab clean setup-test setup-demo
+.PHONY: build test vm vm-selection kernels faults lockout managers transitions rotations scale vault demo lab clean setup-test setup-demo
