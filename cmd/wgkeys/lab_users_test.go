@@ -45,6 +45,7 @@ var labTests = []struct {
 	{"Push", labPush},
 	{"Traces", labTraces},
 	{"Unmanaged", labUnmanaged},
+	{"Bytes", labBytes},
 }
 
 func TestLab(t *testing.T) {

@@ -48,7 +48,7 @@ func TestBytesOfRequests(t *testing.T) {
 	must(t, err)
 	sent := map[int]int{}
 	seen := map[string]bool{}
-	for _, r := range labtest.Requests(string(text)) {
+	for _, r := range labtest.Requests(string(text), os.Args[0]) {
 		sent[r.Protocol]++
 		for _, found := range r.Foreign() {
 			if !seen[found] {

@@ -1,7 +1,6 @@
 package labtest
 
 import (
-	"cmp"
 	"encoding/hex"
 	"maps"
 	"regexp"
@@ -47,10 +46,9 @@ type traced struct {
 	sockets map[string]int // the protocol by the file descriptor
 }
 
-// Requests returns the netlink requests in a trace, those of the first program in
-// it: of other programs that it starts they are left out, those that it starts as
-// /proc/self/exe are its own.
-func Requests(trace string) (requests []Request) {
+// Requests returns the netlink requests of a program, by its path, in a trace. What
+// a program starts as /proc/self/exe is itself again.
+func Requests(trace, program string) (requests []Request) {
 	calls := readTrace(trace)
 	processes := map[string]*traced{}
 	// A child may be seen before the call that made it has ended.
@@ -75,17 +73,12 @@ func Requests(trace string) (requests []Request) {
 		processes[id] = p
 		return p
 	}
-	first := ""
 	for _, c := range calls {
 		p := find(c.process)
 		switch c.name {
 		case "execve":
-			if m := executed.FindStringSubmatch(c.arguments); m != nil && c.result == "0" {
+			if m := executed.FindStringSubmatch(c.arguments); m != nil && c.result == "0" && m[1] != "/proc/self/exe" {
 				p.program = m[1]
-				first = cmp.Or(first, p.program)
-				if p.program == "/proc/self/exe" {
-					p.program = first
-				}
 			}
 		case "socket":
 			delete(p.sockets, c.result)
@@ -95,7 +88,7 @@ func Requests(trace string) (requests []Request) {
 		case "sendto", "sendmsg":
 			fd, _, _ := strings.Cut(c.arguments, ",")
 			number, _ := strconv.ParseInt(fd, 0, 32) // sendto and sendmsg are told raw
-			if protocol, ok := p.sockets[strconv.FormatInt(number, 10)]; ok && p.program == first {
+			if protocol, ok := p.sockets[strconv.FormatInt(number, 10)]; ok && p.program == program {
 				requests = append(requests, Request{protocol, c.bytes})
 			}
 		}

@@ -11,8 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The first program's requests are found whichever thread sends them, and no other
-// program's.
+// A program's requests are found whichever thread sends them, and no other's.
 func TestRequests(t *testing.T) {
 	trace := `100 execve("/bin/wgkeys", ["wgkeys", "apply"], 0x7ffe /* 3 vars */) = 0
 100 socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_GENERIC) = 3
@@ -31,7 +30,7 @@ func TestRequests(t *testing.T) {
 100 sendto(0x3, 0xc0000, 0x4, 0, 0, 0) = 0x4
  | 00000  ff ff ff ff                                       ....             |
 `
-	requests := Requests(trace)
+	requests := Requests(trace, "/bin/wgkeys")
 	if len(requests) != 1 || requests[0].Protocol != unix.NETLINK_GENERIC || len(requests[0].Bytes) != 20 {
 		t.Fatalf("the requests are %v", requests)
 	}
@@ -70,7 +69,11 @@ func TestForeign(t *testing.T) {
 func TestTrace(t *testing.T) {
 	Require(t, "strace")
 	file := filepath.Join(t.TempDir(), "trace")
-	out, err := exec.Command("strace", append(TraceArgs(file), "ip", "link")...).CombinedOutput()
+	ip, err := exec.LookPath("ip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("strace", append(TraceArgs(file), ip, "link")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -78,7 +81,7 @@ func TestTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	requests := Requests(string(trace))
+	requests := Requests(string(trace), ip)
 	if len(requests) == 0 {
 		t.Errorf("no requests in\n%s", trace)
 	}
