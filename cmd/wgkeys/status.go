@@ -202,6 +202,8 @@ func (s *hostStatus) judge(a rotate.Answer) {
 		find("another key in its file than in the repository", "push")
 	}
 	switch {
+	case s.Live.IsZero() && a.Live.Gone != "":
+		find("the tunnel is down: "+a.Live.Gone, "apply")
 	case s.Live.IsZero():
 		find("the tunnel is not up", "apply")
 	case !expected(s.Live):

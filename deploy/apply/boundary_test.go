@@ -105,7 +105,7 @@ func TestNoSecretInside(t *testing.T) {
 	for _, root := range []any{
 		tunnel.View{}, apply.State{}, apply.Plan{}, apply.Journal{}, apply.Pending{}, push.Result{},
 		apply.LinkChange{}, apply.DeviceChange{}, apply.PeerChange{}, apply.AddressChange{}, apply.RouteChange{},
-		apply.RuleChange{}, apply.ProxyChange{}, apply.FilterChange{}, apply.DNSChange{}, apply.SysctlChange{},
+		apply.RuleChange{}, apply.UnreachableChange{}, apply.ProxyChange{}, apply.FilterChange{}, apply.DNSChange{}, apply.SysctlChange{},
 		apply.ShareChange{}, apply.ReleaseChange{},
 	} {
 		walk(reflect.TypeOf(root), map[reflect.Type]bool{}, func(path string, in reflect.Type) {

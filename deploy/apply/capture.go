@@ -12,27 +12,25 @@ import (
 
 // The priorities that the kernel itself would choose, just before main's 32766.
 const (
-	prioritySpare  = 32763 // while the mark changes
-	priorityMain   = 32764 // what is more specific than a default route comes first
-	priorityTunnel = 32765
-	firstTable     = 51820 // as wg-quick(8) has it
-
-	// RT_TABLE_DEFAULT, _MAIN and _LOCAL
-	firstKernelTable, lastKernelTable = 253, 255
+	prioritySpare = 32600 // while the mark changes: before those of any length
+	priorityMain  = 32764 // what is more specific than the tunnel's route comes first
+	firstTable    = 51820 // as wg-quick(8) has it
 )
 
-// A capture is what it takes where a route of the tunnel would catch the
-// tunnel's own encrypted packets: they carry a mark, the routes are in a table
-// of their own, and everything without the mark looks there.
+// A capture is policy routing for the tunnel: its encrypted packets carry a mark,
+// the captured routes are in a table of their own, and everything without the mark
+// looks there. So neither do they catch the encrypted packets that they are made
+// of, nor does any default route of the main table, whatever its metric or
+// preference, take away what is the tunnel's.
 type capture struct {
-	mark       uint32
+	mark       Mark
 	table      int
 	ipv4, ipv6 bool
-	routes     map[netip.Prefix]bool // that would catch encrypted packets
+	routes     map[netip.Prefix]bool // that are captured
 }
 
-// captured finds whether it takes that. A host that sets table sees to its
-// rules itself.
+// captured finds what is captured. A host that sets table sees to its rules
+// itself.
 func (p *planner) captured() (capture, error) {
 	var c capture
 	if normalTable(p.view.Table) != 0 {
@@ -46,19 +44,20 @@ func (p *planner) captured() (capture, error) {
 	if !c.ipv4 && !c.ipv6 {
 		return c, nil
 	}
-	c.mark = p.mark()
-	c.table = int(c.mark)
-	if c.mark >= firstKernelTable && c.mark <= lastKernelTable {
-		return c, fault.New("cannot use the mark of tunnel", p.view.Tunnel,
-			fmt.Sprintf("fwmark %d is also the number of its routing table, and tables 253 to 255 are the kernel's", c.mark),
-			"leave fwmark out of the tunnel file, or choose another")
-	}
+	c.mark, c.table = p.chooseMark(), p.chooseTable()
 	return c, p.refuseSecond(c)
 }
 
-// capturing returns the routes in which an endpoint lies. It looks an endpoint
-// up once for each length of prefix that there is: to compare all routes with
-// all endpoints of ten thousand peers would take longer than all else.
+// Captures reports whether routes of the view are captured.
+func Captures(view *tunnel.View, state *State) bool {
+	p := &planner{view: view, state: state}
+	return normalTable(view.Table) == 0 && len(p.capturing()) > 0
+}
+
+// capturing returns the routes in which an endpoint lies, and those that are
+// everything, or half of it, of either family. It looks an endpoint up once for
+// each length of prefix that there is: to compare all routes with all endpoints of
+// ten thousand peers would take longer than all else.
 func (p *planner) capturing() map[netip.Prefix]bool {
 	routes, lengths := map[netip.Prefix]bool{}, map[int]bool{}
 	for _, r := range p.view.Routes {
@@ -73,9 +72,12 @@ func (p *planner) capturing() map[netip.Prefix]bool {
 			}
 		}
 	}
-	for prefix := range routes {
-		if prefix.Bits() < wide && !p.endpointsElsewhere(prefix) {
-			found[prefix] = true
+	for _, r := range p.view.Routes {
+		// Who gives it a metric or a gateway wants it beside the host's own routes,
+		// where it can stand there.
+		plain := r.Gateway.IsValid() || normalMetric(r.Prefix, r.Metric) != 0
+		if r.Prefix.Bits() < wide && (!plain || !p.endpointsElsewhere(r.Prefix)) {
+			found[r.Prefix] = true
 		}
 	}
 	return found
@@ -84,6 +86,17 @@ func (p *planner) capturing() map[netip.Prefix]bool {
 // wide is the length below which a route is taken to be everything, or half of
 // it: an endpoint that nobody knows yet is likely to lie there.
 const wide = 8
+
+// keptWide is the length from which a route of the main table comes before a wide
+// one of the tunnel. Not one only: a DHCP server may hand out 0.0.0.0/1 (RFC 3442),
+// and a router advertise 2000::/3 (RFC 4191). fc00::/7 is somebody's own network
+// (RFC 4193).
+func keptWide(ipv6 bool) int {
+	if ipv6 {
+		return 7
+	}
+	return wide
+}
 
 // endpointsElsewhere reports whether the encrypted packets of all peers are
 // known to be of the other family than prefix. A peer whose name is not
@@ -140,55 +153,57 @@ func literal(peer *tunnel.Peer) netip.Addr {
 	return addr.Addr()
 }
 
-// mark is the view's, the one chosen at an earlier apply, or the first that no
-// rule speaks of.
-func (p *planner) mark() uint32 {
-	if p.view.FwMark != 0 {
-		return p.view.FwMark
-	}
-	taken := map[int]bool{}
-	for _, table := range p.state.TakenTables {
-		taken[table] = true
-	}
-	for _, r := range p.state.Rules {
-		if p.isMine(RuleChange{Rule: r}.Resource()) && r.NotMark >= firstTable {
-			return r.NotMark
-		}
-		taken[int(r.NotMark)] = true
-	}
-	mark := firstTable
-	for taken[mark] {
-		mark++
-	}
-	return uint32(mark)
-}
-
 // refuseSecond: two tunnels that each catch all that does not carry their mark
 // would catch each other's encrypted packets.
 func (p *planner) refuseSecond(c capture) error {
 	for _, r := range p.state.Rules {
 		mine := p.isMine(RuleChange{Rule: r}.Resource())
-		if mine || r.NotMark == 0 || r.IPv6 && !c.ipv6 || !r.IPv6 && !c.ipv4 {
+		if mine || r.NotMark.Value == 0 || r.IPv6 && !c.ipv6 || !r.IPv6 && !c.ipv4 {
 			continue
 		}
-		return fault.New("cannot route the endpoint's own family through tunnel", p.view.Tunnel,
+		return fault.New("cannot route everything of one family through tunnel", p.view.Tunnel,
 			fmt.Sprintf("another tunnel does so already (ip rule: %s), and each would catch the other's packets", r),
 			`narrow its routes, or set table = N for this host and add the rules for it yourself`)
 	}
 	return nil
 }
 
-// rules are what the capture needs, in the order in which they are added.
+// rules are what the capture needs, in the order in which they are looked at and
+// added: for each length of the captured routes, the longest first, the routes of
+// the main table that are at least as specific, then the tunnel's.
 func (c capture) rules() []Rule {
 	var rules []Rule
 	for _, ipv6 := range []bool{false, true} {
-		if ipv6 && c.ipv6 || !ipv6 && c.ipv4 {
-			rules = append(rules,
-				Rule{IPv6: ipv6, Priority: priorityMain, Suppress: true},
-				Rule{IPv6: ipv6, Priority: priorityTunnel, NotMark: c.mark, Table: c.table})
+		lengths := c.lengths(ipv6)
+		for i, length := range lengths {
+			priority := priorityMain - 2*(len(lengths)-1-i)
+			of := Rule{IPv6: ipv6, Priority: priority + 1, NotMark: c.mark, Table: c.table}
+			if i < len(lengths)-1 {
+				of.AtLeast = length
+			}
+			rules = append(rules, Rule{IPv6: ipv6, Priority: priority, AtLeast: length}, of)
 		}
 	}
 	return rules
+}
+
+// lengths are those of the captured routes of a family, the longest first; all wide
+// ones count as one.
+func (c capture) lengths(ipv6 bool) []int {
+	var lengths []int
+	for prefix := range c.routes {
+		if prefix.Addr().Is6() == ipv6 {
+			length := prefix.Bits()
+			if length < wide {
+				length = keptWide(ipv6)
+			}
+			lengths = append(lengths, length)
+		}
+	}
+	slices.Sort(lengths)
+	lengths = slices.Compact(lengths)
+	slices.Reverse(lengths)
+	return lengths
 }
 
 // setRules comes before the routes: without them a captured route would be
@@ -198,8 +213,13 @@ func (p *planner) setRules() {
 	if c.ipv4 {
 		// The mark counts in the reverse path check (fib_validate_source).
 		p.set("net/ipv4/conf/all/src_valid_mark", "1", "answers to %s are looked up with their mark", p.view.Tunnel)
+		p.noteMarksOfOthers()
 	}
-	for _, r := range append(p.spares(), c.rules()...) {
+	p.addRules(c.rules())
+}
+
+func (p *planner) addRules(rules []Rule) {
+	for _, r := range rules {
 		if !slices.Contains(p.state.Rules, r) {
 			p.step(RuleChange{r, true}, "%s", whyRule(r))
 		}
@@ -208,12 +228,24 @@ func (p *planner) setRules() {
 
 func whyRule(r Rule) string {
 	switch {
-	case r.Suppress:
-		return "routes more specific than a default route stay as they are"
-	case r.Mark != 0:
+	case r.NotMark.Value != 0:
+		return "all but the encrypted packets, OUTSIDE, look for the tunnel's routes"
+	case r.Mark.Value != 0:
 		return "encrypted packets, OUTSIDE, pass while their mark changes"
+	case r.AtLeast == keptWide(r.IPv6):
+		return "routes more specific than a default route stay as they are"
 	}
-	return "all but the encrypted packets, OUTSIDE, look for the tunnel's routes"
+	return fmt.Sprintf("routes of at least /%d stay as they are", r.AtLeast)
+}
+
+// noteMarksOfOthers tells what src_valid_mark is to whoever else marks packets.
+func (p *planner) noteMarksOfOthers() {
+	for _, m := range p.state.TakenMarks {
+		if m != p.capture.mark && !p.isMyMark(m) {
+			p.note("net.ipv4.conf.all.src_valid_mark=1 counts for all marks: where rp_filter is strict, a packet that comes in with mark %s is checked against the rules for that mark too", m)
+			return
+		}
+	}
 }
 
 func (p *planner) removeRules() {
@@ -231,22 +263,40 @@ func (p *planner) removeRules() {
 func (p *planner) spared() bool {
 	old := p.state.Device.FwMark
 	return old != 0 && old != p.wantDevice().FwMark && slices.ContainsFunc(p.state.Rules, func(r Rule) bool {
-		return r.NotMark == old && p.isMine(RuleChange{Rule: r}.Resource())
+		return r.NotMark.In(old) && p.isMine(RuleChange{Rule: r}.Resource())
 	})
 }
 
-// spares are the rules that let packets of the old mark pass the new rules.
+// spares are the rules that let packets of the old mark pass the new rules, and
+// those of the new one the old rules.
 func (p *planner) spares() []Rule {
 	if !p.spared() {
 		return nil
 	}
 	var rules []Rule
-	for _, r := range p.capture.rules() {
-		if r.NotMark != 0 {
-			rules = append(rules, Rule{IPv6: r.IPv6, Priority: prioritySpare, Mark: p.state.Device.FwMark})
+	for _, ipv6 := range []bool{false, true} {
+		for _, m := range p.changingMarks(ipv6) {
+			rules = append(rules, Rule{IPv6: ipv6, Priority: prioritySpare, Mark: m})
 		}
 	}
 	return rules
+}
+
+// changingMarks are those that rules of a family look for, before and after.
+func (p *planner) changingMarks(ipv6 bool) []Mark {
+	var marks []Mark
+	add := func(r Rule, also bool) {
+		if r.IPv6 == ipv6 && r.NotMark.Value != 0 && also && !slices.Contains(marks, r.NotMark) {
+			marks = append(marks, r.NotMark)
+		}
+	}
+	for _, r := range p.state.Rules {
+		add(r, p.isMine(RuleChange{Rule: r}.Resource()))
+	}
+	for _, r := range p.capture.rules() {
+		add(r, true)
+	}
+	return marks
 }
 
 // setMark changes a mark once no rule spares the old one any more.

@@ -37,6 +37,10 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 			if i := slices.IndexFunc(state.Rules, func(r Rule) bool { return RuleChange{Rule: r}.Resource() == resource }); i >= 0 {
 				p.step(RuleChange{state.Rules[i], false}, "no longer needed")
 			}
+		case "unreachable":
+			if i := slices.IndexFunc(state.Unreachables, func(u Unreachable) bool { return UnreachableChange{Route: u}.Resource() == resource }); i >= 0 {
+				p.step(UnreachableChange{state.Unreachables[i], false}, "no longer needed")
+			}
 		case "unmanaged":
 			p.releaseManager(resource)
 		case "dns":

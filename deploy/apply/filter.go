@@ -10,10 +10,13 @@ import (
 // A Filter is the tunnel's own nftables table, "wgkeys-TUNNEL" of family inet.
 type Filter struct {
 	Link       string
-	Masquerade []netip.Prefix // INSIDE sources that leave by other interfaces
-	Guard      []netip.Addr   // INSIDE addresses that no other interface may send to
-	Mark       uint32         // kept with its connections, for the reverse path check
-	Redirect   Redirect       // of the port that the device had before
+	Masquerade []netip.Prefix // INSIDE sources that leave by uplinks
+	Inner      []string       // interfaces that are no uplinks
+	Guard      []netip.Addr   // INSIDE addresses that no uplink may send to
+	Mark       Mark           // of what comes in by uplinks and of the answers to it, of the families below
+	IPv4, IPv6 bool
+	Label      bool     // of connections that came in by uplinks and are forwarded
+	Redirect   Redirect // of the port that the device had before
 }
 
 // A FilterChange makes (Old nil), replaces or removes (New nil) the table, each
@@ -44,14 +47,18 @@ func (f *Filter) String() string {
 		return ""
 	}
 	var parts []string
+	outer := append([]string{f.Link}, f.Inner...)
 	for _, m := range f.Masquerade {
-		parts = append(parts, fmt.Sprintf("%s saddr %s oifname != %s masquerade", family(m.Addr()), m, f.Link))
+		parts = append(parts, fmt.Sprintf("%s saddr %s oifname != %s masquerade", family(m.Addr()), m, strings.Join(outer, ",")))
 	}
 	for _, g := range f.Guard {
-		parts = append(parts, fmt.Sprintf("%s daddr %s iifname != %s fib saddr type != local drop", family(g), g, f.Link))
+		parts = append(parts, fmt.Sprintf("%s daddr %s iifname != %s fib saddr type != local drop", family(g), g, strings.Join(outer, ",")))
 	}
-	if f.Mark != 0 {
-		parts = append(parts, fmt.Sprintf("udp mark %#x kept with its connection", f.Mark))
+	if f.Mark.Value != 0 {
+		parts = append(parts, "meta mark "+f.Mark.String()+" for "+f.families()+" by uplinks and the answers")
+	}
+	if f.Label {
+		parts = append(parts, fmt.Sprintf("ct label %d for those that are forwarded", Label))
 	}
 	if r := f.Redirect; r != (Redirect{}) {
 		parts = append(parts, fmt.Sprintf("udp dport %d goes to %d where that is open", r.From, r.To))
@@ -59,23 +66,45 @@ func (f *Filter) String() string {
 	return strings.Join(parts, "; ")
 }
 
+// Label is the number of the label of forwarded connections: of 128 that there are,
+// one that no list of names begins with (connlabel.conf).
+const Label = 103
+
+func (f *Filter) families() string {
+	switch {
+	case f.IPv4 && f.IPv6:
+		return "ip,ip6"
+	case f.IPv6:
+		return "ip6"
+	}
+	return "ip"
+}
+
 // ParseFilter reads what [Filter.String] wrote, or returns nil.
 func ParseFilter(link, text string) *Filter {
 	f := &Filter{Link: link}
 	for part := range strings.SplitSeq(text, "; ") {
 		switch w := strings.Fields(part); {
-		case len(w) > 2 && w[1] == "saddr":
+		case len(w) > 5 && w[1] == "saddr":
 			if m, err := netip.ParsePrefix(w[2]); err == nil {
 				f.Masquerade = append(f.Masquerade, m)
 			}
-		case len(w) > 2 && w[1] == "daddr":
+			if _, inner, ok := strings.Cut(w[5], ","); ok {
+				f.Inner = strings.Split(inner, ",")
+			}
+		case len(w) > 5 && w[1] == "daddr":
 			if g, err := netip.ParseAddr(w[2]); err == nil {
 				f.Guard = append(f.Guard, g)
 			}
-		case len(w) > 2 && w[1] == "mark":
-			if n, err := strconv.ParseUint(w[2], 0, 32); err == nil {
-				f.Mark = uint32(n)
+			if _, inner, ok := strings.Cut(w[5], ","); ok {
+				f.Inner = strings.Split(inner, ",")
 			}
+		case len(w) > 4 && w[1] == "mark":
+			f.Mark = parseMark(w[2])
+			f.IPv4, f.IPv6 = !strings.Contains(w[4], "ip6"), strings.Contains(w[4], "ip6")
+			f.IPv4 = f.IPv4 || strings.HasPrefix(w[4], "ip,")
+		case len(w) > 2 && w[1] == "label":
+			f.Label = true
 		case len(w) > 2 && w[1] == "dport":
 			// What is not so leaves the zero value, and another text.
 			fmt.Sscanf(part, "udp dport %d goes to %d", &f.Redirect.From, &f.Redirect.To)
@@ -87,20 +116,28 @@ func ParseFilter(link, text string) *Filter {
 	return f
 }
 
+// parseMark reads what [Mark.String] wrote, or returns the zero value.
+func parseMark(text string) Mark {
+	value, mask, _ := strings.Cut(text, "/")
+	v, _ := strconv.ParseUint(value, 0, 32)
+	m, _ := strconv.ParseUint(mask, 0, 32)
+	return Mark{uint32(v), uint32(m)}
+}
+
 // Rules is how many rules the table has.
 func (f *Filter) Rules() int {
 	if f == nil {
 		return 0
 	}
 	n := len(f.Masquerade) + len(f.Guard)
-	if f.Mark != 0 {
-		n += 2
+	if f.Mark.Value != 0 {
+		n += 7
+	}
+	if f.Label {
+		n++
 	}
 	if f.Redirect != (Redirect{}) {
 		n += 5
-		if f.Mark != 0 {
-			n++
-		}
 	}
 	return n
 }
@@ -115,13 +152,16 @@ func family(a netip.Addr) string {
 // wantFilter is the table that the view asks for, or nil.
 func (p *planner) wantFilter() *Filter {
 	f := &Filter{Link: p.view.Tunnel, Masquerade: p.view.Masquerade}
-	if p.capture.mark != 0 {
-		f.Mark = p.capture.mark
+	if c := p.capture; c.mark.Value != 0 {
+		f.Mark, f.IPv4, f.IPv6, f.Label = c.mark, c.ipv4, c.ipv6, p.state.Labels
 		for _, a := range p.view.Addresses {
-			if a.Addr().Is4() && p.capture.ipv4 || !a.Addr().Is4() && p.capture.ipv6 {
+			if a.Addr().Is4() && c.ipv4 || !a.Addr().Is4() && c.ipv6 {
 				f.Guard = append(f.Guard, a.Addr())
 			}
 		}
+	}
+	if f.Masquerade != nil || f.Guard != nil {
+		f.Inner = p.state.Inner
 	}
 	if f.Rules() == 0 {
 		return nil
@@ -130,10 +170,11 @@ func (p *planner) wantFilter() *Filter {
 }
 
 // unmarksFilter reports whether the table loses the mark: that waits until no
-// rule looks at it, or the reverse path check would drop encrypted packets.
+// rule looks at it, or the reverse path check would drop encrypted packets. The
+// version before, of which the text is another, marked them too.
 func (p *planner) unmarksFilter() bool {
-	old := ParseFilter(p.view.Tunnel, p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set)
-	return old != nil && old.Mark != 0 && p.capture.mark == 0
+	set := p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set
+	return strings.Contains(set, " mark ") && p.capture.mark.Value == 0
 }
 
 // filterNow is the table as it will be after the steps so far: what the journal
@@ -170,10 +211,13 @@ func (p *planner) changeFilter(want *Filter, why string) {
 func whyFilter(f *Filter) string {
 	var why []string
 	if f.Masquerade != nil {
-		why = append(why, "INSIDE sources leave under this host's address, OUTSIDE")
+		why = append(why, "INSIDE sources leave by uplinks under this host's address, OUTSIDE")
 	}
-	if f.Mark != 0 {
-		why = append(why, "nobody else on the link can send to the INSIDE addresses")
+	if f.Guard != nil {
+		why = append(why, "nobody on an uplink can send to the INSIDE addresses")
+	}
+	if f.Mark.Value != 0 {
+		why = append(why, "what came in by an uplink is answered by it")
 	}
 	return strings.Join(why, "; ")
 }

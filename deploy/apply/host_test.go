@@ -79,6 +79,7 @@ func (k *kernel) clone() *kernel {
 		c.links[name] = &m
 	}
 	c.routes, c.rules, c.proxies = slices.Clone(k.routes), slices.Clone(k.rules), slices.Clone(k.proxies)
+	c.nowhere = slices.Clone(k.nowhere)
 	c.filters, c.dns, c.sysctls = maps.Clone(k.filters), maps.Clone(k.dns), maps.Clone(k.sysctls)
 	return &c
 }
@@ -105,6 +106,9 @@ func (k *kernel) dump() []string {
 	}
 	for _, r := range k.rules {
 		say("ip rule %s", r)
+	}
+	for _, u := range k.nowhere {
+		say("ip route unreachable %s table %d", u.Prefix, u.Table)
 	}
 	for _, p := range k.proxies {
 		say("ip neigh proxy %s", p)

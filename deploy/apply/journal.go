@@ -296,6 +296,10 @@ func entriesOf(c Change, entries Entries) []line {
 		if c.Add {
 			return made
 		}
+	case UnreachableChange:
+		if c.Add {
+			return made
+		}
 	case ManagerChange:
 		if c.Add {
 			return []line{{c.Resource(), Entry{Set: c.File}}}

@@ -120,6 +120,8 @@ func needsEntry(c apply.Change) bool {
 		return c.New != nil
 	case apply.RuleChange:
 		return c.Add
+	case apply.UnreachableChange:
+		return c.Add
 	case apply.ProxyChange:
 		return c.Add
 	case apply.SysctlChange:

@@ -22,6 +22,7 @@ type kernel struct {
 	made      int // links so far
 	routes    []route
 	rules     []apply.Rule
+	nowhere   []apply.Unreachable
 	proxies   []apply.Proxy
 	filters   map[string]*apply.Filter
 	dns       map[string][]string
@@ -104,6 +105,9 @@ func (k *kernel) do(c apply.Change) error {
 		return k.setRoute(c)
 	case apply.RuleChange:
 		k.rules = set(k.rules, c.Rule, c.Add)
+		return nil
+	case apply.UnreachableChange:
+		k.nowhere = set(k.nowhere, c.Route, c.Add)
 		return nil
 	case apply.ProxyChange:
 		k.proxies = set(k.proxies, c.Proxy, c.Add)

@@ -39,12 +39,12 @@ func TestMarkIsSpared(t *testing.T) {
 func (k *kernel) catchesItself(name string) (apply.Rule, bool) {
 	mark := k.links[name].device.FwMark
 	rules := slices.Clone(k.rules)
-	slices.SortFunc(rules, func(a, b apply.Rule) int { return a.Priority - b.Priority })
+	slices.SortStableFunc(rules, func(a, b apply.Rule) int { return a.Priority - b.Priority })
 	for _, r := range rules {
 		switch {
-		case r.Mark != 0 && r.Mark == mark:
+		case r.Mark.In(mark):
 			return r, false // main has the way out
-		case r.NotMark != 0 && r.NotMark != mark && k.hasDefault(name, r.Table):
+		case r.NotMark.Value != 0 && !r.NotMark.In(mark) && k.hasDefault(name, r.Table):
 			return r, true
 		}
 	}

@@ -39,7 +39,16 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, jour
 		s.Proxies = slices.Clone(k.proxies)
 	}
 	s.Rules = slices.Clone(k.rules)
-	s.Redirects = !k.userspace
+	for _, r := range k.rules {
+		s.TakenTables = append(s.TakenTables, r.Table)
+		for _, m := range []apply.Mark{r.Mark, r.NotMark} {
+			if m.Value != 0 {
+				s.TakenMarks = append(s.TakenMarks, m)
+			}
+		}
+	}
+	s.Unreachables = slices.Clone(k.nowhere)
+	s.Redirects, s.Labels = !k.userspace, true
 	if f := k.filters[name]; f != nil {
 		s.FilterRules = f.Rules()
 	}

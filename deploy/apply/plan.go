@@ -65,12 +65,15 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	p.raiseLink()
 	p.setForwarding()
 	p.setProxies()
+	p.addRules(p.spares())
 	if !p.unmarksFilter() {
 		p.setFilter()
 	}
 	p.setRules()
 	p.setSysctls()
+	p.removeUnreachables()
 	p.setRoutes()
+	p.addUnreachables()
 	p.setDNS()
 	p.removeRules()
 	p.setMark()
@@ -81,6 +84,7 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	p.removeAddresses()
 	p.restoreSysctls()
 	p.narrowLink()
+	p.findAstray()
 	return p.plan, p.err
 }
 
@@ -216,7 +220,7 @@ func (p *planner) setDevice() {
 
 func (p *planner) wantDevice() Device {
 	v := p.view
-	want := Device{v.PublicKey, v.PrivateKeyFile, v.ListenPort, cmp.Or(v.FwMark, p.capture.mark)}
+	want := Device{v.PublicKey, v.PrivateKeyFile, v.ListenPort, cmp.Or(v.FwMark, p.capture.mark.Value)}
 	if want.ListenPort == 0 { // the kernel's choice, once made, stays
 		want.ListenPort = p.state.Device.ListenPort
 	}

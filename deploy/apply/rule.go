@@ -8,10 +8,10 @@ import (
 type Rule struct {
 	IPv6     bool
 	Priority int
-	NotMark  uint32 // not fwmark NotMark; 0: every packet
-	Mark     uint32 // fwmark Mark; 0: every packet
-	Table    int    // lookup; 0: main
-	Suppress bool   // suppress_prefixlength 0: no default route of Table
+	NotMark  Mark // not fwmark NotMark; zero: every packet
+	Mark     Mark // fwmark Mark; zero: every packet
+	Table    int  // lookup; 0: main
+	AtLeast  int  // only routes of Table that are at least so long; 0: all
 }
 
 // A RuleChange adds or removes a rule.
@@ -32,19 +32,19 @@ func (c RuleChange) String() string {
 
 func (r Rule) selector() string {
 	s := fmt.Sprintf("priority %d", r.Priority)
-	if r.NotMark != 0 {
-		s += fmt.Sprintf(" not fwmark %#x", r.NotMark)
+	if r.NotMark.Value != 0 {
+		s += " not fwmark " + r.NotMark.String()
 	}
-	if r.Mark != 0 {
-		s += fmt.Sprintf(" fwmark %#x", r.Mark)
+	if r.Mark.Value != 0 {
+		s += " fwmark " + r.Mark.String()
 	}
 	if r.Table == 0 {
 		s += " table main"
 	} else {
 		s += fmt.Sprintf(" table %d", r.Table)
 	}
-	if r.Suppress {
-		s += " suppress_prefixlength 0"
+	if r.AtLeast > 0 {
+		s += fmt.Sprintf(" suppress_prefixlength %d", r.AtLeast-1)
 	}
 	return s
 }

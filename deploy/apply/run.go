@@ -176,7 +176,7 @@ func batches(steps []Step) [][]Step {
 
 func batched(c Change) bool {
 	switch c.(type) {
-	case PeerChange, AddressChange, RouteChange, ProxyChange, RuleChange:
+	case PeerChange, AddressChange, RouteChange, ProxyChange, RuleChange, UnreachableChange:
 		return true
 	}
 	return false

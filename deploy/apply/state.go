@@ -9,21 +9,27 @@ import (
 
 // A State is what the kernel has of one tunnel.
 type State struct {
-	LinkIndex   int               // the kernel's number of the link, or of the one that was renamed
-	Renamed     string            // what somebody renamed our link to; "": nobody did
-	Link        *Link             // nil: there is no such interface
-	Device      Device            // of the link
-	Peers       []Peer            // of the link
-	Addresses   []netip.Prefix    // on the link, without link-local ones
-	Routes      []Route           // through the link, without those the kernel makes itself
-	Connected   []netip.Prefix    // routes through the link that the kernel made itself, with addresses
-	Elsewhere   []Route           // of other interfaces, within what the tunnel's own addresses and routes cover
-	Rules       []Rule            // of the two kinds that a tunnel can need
-	TakenTables []int             // that any rule looks into
-	Proxies     []Proxy           // proxy neighbours on all interfaces
-	Uplinks     []Uplink          // interfaces with a default route
-	Sysctls     map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
-	KeyFiles    map[string]KeyFile
+	LinkIndex   int            // the kernel's number of the link, or of the one that was renamed
+	Renamed     string         // what somebody renamed our link to; "": nobody did
+	Link        *Link          // nil: there is no such interface
+	Device      Device         // of the link
+	Peers       []Peer         // of the link
+	Addresses   []netip.Prefix // on the link, without link-local ones
+	Routes      []Route        // through the link, without those the kernel makes itself
+	Connected   []netip.Prefix // routes through the link that the kernel made itself, with addresses
+	Elsewhere   []Route        // of other interfaces, within what the tunnel's own addresses and routes cover
+	Rules       []Rule         // of the two kinds that a tunnel can need
+	TakenTables []int          // that any rule looks into
+	TakenMarks  []Mark         // that any rule looks for
+
+	Unreachables []Unreachable // of the metric of ours, in any table
+	Inner        []string      // interfaces of networks that reach the sources to masquerade by themselves
+	Ways         []Way         // what the kernel says of the wide routes of the view
+
+	Proxies  []Proxy           // proxy neighbours on all interfaces
+	Uplinks  []Uplink          // interfaces with a default route
+	Sysctls  map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
+	KeyFiles map[string]KeyFile
 
 	Managers      []string            // of the host's network, that run: [Networkd], [NetworkManager]
 	Unmanaged     []Unmanaged         // those that are installed
@@ -34,6 +40,7 @@ type State struct {
 	FilterRules   int                 // how many rules the tunnel's nftables table has
 	FilterDiffers bool                // the table is there, and is another than the journal says
 	Redirects     bool                // where the port is to change: nftables can do a [Redirect]
+	Labels        bool                // where routes may be captured: nftables can label connections
 	PortTaken     bool                // likewise: somebody else has the new one
 	Endpoints     map[string]Endpoint // by name:port, of those that had to be resolved, see [Peer.Overdue]
 }
@@ -118,4 +125,12 @@ func (r Route) family() string {
 		return "-4"
 	}
 	return "-6"
+}
+
+// A Way is how the kernel would route a packet without a mark to an address of
+// Prefix: through Link, or not at all ("").
+type Way struct {
+	Prefix netip.Prefix
+	Addr   netip.Addr
+	Link   string
 }

@@ -104,7 +104,7 @@ var shaleKey = keyring.PublicKey{9}
 func (m *model) change(what string) { m.hook(what) }
 
 func (b basalt) Look() (Live, error) {
-	return Live{b.key, map[keyring.PublicKey]Peer{shaleKey: {Handshake: b.handshake, Endpoint: "shale", AllowedIPs: 1}}}, nil
+	return Live{PublicKey: b.key, Peers: map[keyring.PublicKey]Peer{shaleKey: {Handshake: b.handshake, Endpoint: "shale", AllowedIPs: 1}}}, nil
 }
 
 func (b basalt) Switch(to keyring.PublicKey) error {
@@ -128,7 +128,7 @@ func (basalt) Drop(keyring.PublicKey) error        { return errors.ErrUnsupporte
 func (basalt) Rekey(_, _ keyring.PublicKey) error  { return errors.ErrUnsupported }
 
 func (s shale) Look() (Live, error) {
-	live := Live{shaleKey, map[keyring.PublicKey]Peer{}}
+	live := Live{PublicKey: shaleKey, Peers: map[keyring.PublicKey]Peer{}}
 	for key, p := range s.peers {
 		live.Peers[key] = p.Peer
 	}

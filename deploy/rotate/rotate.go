@@ -102,6 +102,7 @@ type Tunnel interface {
 type Live struct {
 	PublicKey keyring.PublicKey          `json:"public_key,omitzero"` // zero: the tunnel is not up
 	Peers     map[keyring.PublicKey]Peer `json:"peers,omitempty"`
+	Gone      string                     `json:"gone,omitempty"` // why it is not up any more, though it was
 }
 
 // A Peer is a peer of a [Live] tunnel.

@@ -31,7 +31,7 @@ func surveyEndsWhatWasLeft(t *testing.T) {
 		{"armed by one that goes on", nil, true, next, false},
 		{"under way", &Record{Next: next, Phase: Switched, Switch: true}, false, next, false},
 	} {
-		live := Live{basalt, map[keyring.PublicKey]Peer{shale: {}}}
+		live := Live{PublicKey: basalt, Peers: map[keyring.PublicKey]Peer{shale: {}}}
 		host := func(context.Context, Request) (Answer, error) {
 			return Answer{Protocol: Protocol, Live: live, Record: c.host, Claimed: c.claimed}, nil
 		}
@@ -60,10 +60,10 @@ func TestSessionsKeepWhatIsKnown(t *testing.T) {
 		if q.Peers != nil {
 			p.Handshake = now
 		}
-		return Answer{Protocol: Protocol, Clock: now, CanHold: q.Hold, Live: Live{basalt, map[keyring.PublicKey]Peer{shale: p}}}, nil
+		return Answer{Protocol: Protocol, Clock: now, CanHold: q.Hold, Live: Live{PublicKey: basalt, Peers: map[keyring.PublicKey]Peer{shale: p}}}, nil
 	}
 	peer := func(_ context.Context, q Request) (Answer, error) {
-		return Answer{Protocol: Protocol, CanHold: q.Hold, Live: Live{shale, map[keyring.PublicKey]Peer{basalt: {}}}}, nil
+		return Answer{Protocol: Protocol, CanHold: q.Hold, Live: Live{PublicKey: shale, Peers: map[keyring.PublicKey]Peer{basalt: {}}}}, nil
 	}
 	for _, noHold := range []bool{false, true} {
 		r := &Rotation{Tunnel: "wg0", NoHold: noHold, Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: peer}}}

@@ -31,6 +31,7 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 		MTU:            first(h.mtu, t.mtu).val,
 		FwMark:         uint32(h.fwmark.val),
 		Table:          h.table.val,
+		NoKillSwitch:   h.killSwitch.given() && !h.killSwitch.val,
 		Forward:        h.forward.val,
 		ForwardIPv4:    h.forward.val && t.v4,
 		ForwardIPv6:    h.forward.val && t.v6,

@@ -44,7 +44,8 @@ var hostKeys = keys[host]{
 	"gateway": func(r *reader, h *host, n *node) {
 		h.gateway = text(r, n, "an INSIDE address in quotes", parseAddr)
 	},
-	"masquerade": func(r *reader, h *host, n *node) { h.masquerade = r.bool(n) },
+	"masquerade":  func(r *reader, h *host, n *node) { h.masquerade = r.bool(n) },
+	"kill_switch": func(r *reader, h *host, n *node) { h.killSwitch = r.bool(n) },
 	"dns": func(r *reader, h *host, n *node) {
 		h.dns = texts(r, n, "an address or a domain in quotes", checked(checkDNS))
 	},

@@ -25,7 +25,7 @@ type host struct {
 	endpoint                   value[endpoint]
 	addresses, routes          list[netip.Prefix]
 	forward, ndpProxy, psk     value[bool]
-	masquerade                 value[bool]
+	masquerade, killSwitch     value[bool]
 	dns                        list[string]
 	listenPort, mtu, keepalive value[int]
 	fwmark, table, metric      value[int]

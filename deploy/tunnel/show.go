@@ -47,6 +47,9 @@ func (v *View) Annotate() string {
 		s.peer(&p)
 	}
 	s.routes(v)
+	if v.NoKillSwitch {
+		s.line(plain, "kill switch", "off: without the interface, packets may leave in the clear")
+	}
 	return s.String()
 }
 

@@ -43,6 +43,7 @@ func readSpelled(text string) (*View, bool) {
 	v.Addresses = maybeList(s, ",\n  \"addresses\": ", "\n  ", s.prefix)
 	v.Peers = maybeList(s, ",\n  \"peers\": ", "\n  ", s.peer)
 	v.Routes = maybeList(s, ",\n  \"routes\": ", "\n  ", s.route)
+	v.NoKillSwitch = s.has(",\n  \"no_kill_switch\": true")
 	v.Forward = s.has(",\n  \"forward\": true")
 	v.ForwardIPv4 = s.has(",\n  \"forward_ipv4\": true")
 	v.ForwardIPv6 = s.has(",\n  \"forward_ipv6\": true")

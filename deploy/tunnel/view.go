@@ -25,6 +25,7 @@ type View struct {
 	Addresses      []netip.Prefix    `json:"addresses,omitempty"`      // INSIDE, sorted
 	Peers          []Peer            `json:"peers,omitempty"`          // sorted by name
 	Routes         []Route           `json:"routes,omitempty"`         // INSIDE, sorted, each prefix once
+	NoKillSwitch   bool              `json:"no_kill_switch,omitempty"` // without the interface, what Routes are for may leave in the clear
 	Forward        bool              `json:"forward,omitempty"`        // a router between the tunnel and its uplinks
 	ForwardIPv4    bool              `json:"forward_ipv4,omitempty"`   // the tunnel carries IPv4
 	ForwardIPv6    bool              `json:"forward_ipv6,omitempty"`   // the tunnel carries IPv6

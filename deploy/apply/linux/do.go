@@ -50,6 +50,8 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 		return k.setSysctl(c)
 	case apply.RuleChange:
 		return k.setRule(c)
+	case apply.UnreachableChange:
+		return k.setUnreachable(c)
 	case apply.FilterChange:
 		return k.setFilter(ctx, c)
 	case apply.ManagerChange:

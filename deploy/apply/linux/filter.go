@@ -24,6 +24,11 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply
 	_, made := journal["filter "+name]
 	moves := view != nil && s.Device.ListenPort != 0 && view.ListenPort != 0 && view.ListenPort != s.Device.ListenPort
 	s.Redirects = moves && redirects(name)
+	if old := apply.ParseFilter(name, journal["filter "+name].Set); old != nil && old.Label {
+		s.Labels = true // else it could not have been made
+	} else if view != nil && mayCapture(view) {
+		s.Labels = labels(name)
+	}
 	s.PortTaken = moves && s.Link.Kind == "wireguard" && s.Link.Up && taken(view.ListenPort)
 	if made || moves || view != nil && (view.Masquerade != nil || mayCapture(view)) {
 		s.FilterRules, s.FilterDiffers, err = readTable(name, apply.ParseFilter(name, journal["filter "+name].Set))
@@ -102,9 +107,6 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 	}
 	if err := nft.Flush(); err != nil {
 		return noFilter(c, err)
-	}
-	if c.New != nil && c.New.Mark != 0 && (c.Old == nil || c.Old.Mark != c.New.Mark) {
-		return k.nudge(c.Link) // a connection has its mark from what is sent on it
 	}
 	return nil
 }
@@ -186,30 +188,14 @@ func newFilter(want *apply.Filter) *filter {
 		// Not "masquerade", which nft(8) would not read again from what it lists.
 		chain := f.chain("masquerading", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
 		for _, source := range f.Masquerade {
-			chain.rule(prefix(source, true), otherLink(expr.MetaKeyOIFNAME, f.Link), exprs(&expr.Masq{}))
+			chain.rule(prefix(source, true), otherLink(expr.MetaKeyOIFNAME, append([]string{f.Link}, f.Inner...)...), exprs(&expr.Masq{}))
 		}
 	}
 	if f.Guard != nil {
-		chain := f.chain("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
-		for _, addr := range f.Guard {
-			chain.rule(prefix(netip.PrefixFrom(addr, addr.BitLen()), false), otherLink(expr.MetaKeyIIFNAME, f.Link),
-				notLocal(), exprs(&expr.Verdict{Kind: expr.VerdictDrop}))
-		}
+		f.addGuard()
 	}
-	if f.Mark != 0 {
-		save := f.chain("save-mark", nftables.ChainTypeFilter, nftables.ChainHookPostrouting, nftables.ChainPriorityMangle)
-		save.rule(udp(), hasMark(f.Mark), exprs(
-			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
-			&expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true}))
-		restore := f.chain("restore-mark", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityMangle)
-		restore.rule(udp(), exprs(
-			&expr.Ct{Key: expr.CtKeyMARK, Register: 1},
-			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true}))
-		if f.Redirect != (apply.Redirect{}) { // whose connection has its mark from the first answer on
-			restore.rule(udpTo(f.Redirect.To), exprs(
-				&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(f.Mark)},
-				&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true}))
-		}
+	if f.Mark.Value != 0 {
+		f.addAnswers()
 	}
 	if f.Redirect != (apply.Redirect{}) {
 		f.addRedirect()
@@ -249,14 +235,13 @@ func prefix(p netip.Prefix, source bool) []expr.Any {
 	)
 }
 
-// otherLink matches packets that use any interface but link.
-func otherLink(key expr.MetaKey, link string) []expr.Any {
-	name := make([]byte, unix.IFNAMSIZ)
-	copy(name, link)
-	return exprs(
-		&expr.Meta{Key: key, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: name},
-	)
+// otherLink matches packets that use any interface but these.
+func otherLink(key expr.MetaKey, links ...string) []expr.Any {
+	match := exprs(&expr.Meta{Key: key, Register: 1})
+	for _, link := range links {
+		match = append(match, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: ifname(link)})
+	}
+	return match
 }
 
 // notLocal matches packets whose source is no address of this host.
@@ -271,12 +256,5 @@ func udp() []expr.Any {
 	return exprs(
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
-	)
-}
-
-func hasMark(mark uint32) []expr.Any {
-	return exprs(
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(mark)},
 	)
 }

@@ -19,7 +19,7 @@ import (
 // rules as before.
 func TestTableIsTheJournals(t *testing.T) {
 	h, v := ready(t)
-	f := &apply.Filter{Link: "wg0", Mark: 7, Masquerade: applytest.Prefixes("10.0.0.0/24 2001:db8::/64"),
+	f := &apply.Filter{Link: "wg0", Mark: apply.Mark{Value: 7, Mask: 0xff}, IPv4: true, IPv6: true, Label: true, Inner: []string{"docker0"}, Masquerade: applytest.Prefixes("10.0.0.0/24 2001:db8::/64"),
 		Guard: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")}}
 	moved := *v
 	moved.ListenPort = 30999
@@ -49,7 +49,7 @@ func TestTableIsTheJournals(t *testing.T) {
 		"flush chain inet wgkeys-wg0 guard",
 		"delete chain inet wgkeys-wg0 guard",
 		"flush chain inet wgkeys-wg0 masquerading; add rule inet wgkeys-wg0 masquerading accept; add rule inet wgkeys-wg0 masquerading accept",
-		"flush chain inet wgkeys-wg0 save-mark; add rule inet wgkeys-wg0 save-mark meta l4proto udp meta mark 0x8 ct mark set meta mark",
+		"flush chain inet wgkeys-wg0 answers; add rule inet wgkeys-wg0 answers accept; add rule inet wgkeys-wg0 answers accept",
 		"add chain inet wgkeys-wg0 guard { policy drop; }",
 		"add chain inet wgkeys-wg0 more",
 		"flush table inet wgkeys-wg0",

@@ -125,7 +125,7 @@ func everyChange(s *apply.State) map[string]apply.Change {
 	gateway := apply.Route{Prefix: route.Prefix, Gateway: netip.MustParseAddr("10.0.0.2")}
 	far := apply.Route{Prefix: prefix("2001:db8:7::/48"), Metric: 77, Table: 7767}
 	filter := &apply.Filter{Link: "wg0", Masquerade: applytest.Prefixes("10.0.0.0/24"),
-		Guard: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, Mark: 7}
+		Guard: []netip.Addr{netip.MustParseAddr("10.0.0.1")}, Mark: apply.Mark{Value: 7, Mask: 0xff}, IPv4: true, Label: true}
 	up := *s.Link
 	wide := up
 	wide.MTU = 1380
@@ -147,8 +147,10 @@ func everyChange(s *apply.State) map[string]apply.Change {
 		"route 6":        apply.RouteChange{Link: "wg0", New: &far},
 		"via":            apply.RouteChange{Link: "wg0", New: &gateway},
 		"route gone":     apply.RouteChange{Link: "wg0", Old: &apply.Route{Prefix: prefix("192.168.0.0/24")}},
-		"rule 4":         apply.RuleChange{Rule: apply.Rule{Priority: 32764, Suppress: true}, Add: true},
-		"rule 6":         apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765, NotMark: 7, Table: 7}, Add: true},
+		"rule 4":         apply.RuleChange{Rule: apply.Rule{Priority: 32764, AtLeast: 1}, Add: true},
+		"rule 6":         apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765, NotMark: apply.Mark{Value: 7, Mask: 0xff}, Table: 7}, Add: true},
+		"unreachable 4":  apply.UnreachableChange{Route: apply.Unreachable{Prefix: prefix("0.0.0.0/0"), Table: 7767}, Add: true},
+		"unreachable 6":  apply.UnreachableChange{Route: apply.Unreachable{Prefix: prefix("2000::/3"), Table: 7767}, Add: true},
 		"proxy":          apply.ProxyChange{Proxy: apply.Proxy{Link: "eth0", Addr: netip.MustParseAddr("2001:db8::9")}, Add: true},
 		"proxy gone":     apply.ProxyChange{Proxy: apply.Proxy{Link: "eth0", Addr: netip.MustParseAddr("2001:db8::2")}},
 		"sysctl":         apply.SysctlChange{Key: "net/ipv4/conf/wg0/rp_filter", Old: "0", New: "1"},
@@ -282,13 +284,13 @@ func TestDefaultTable(t *testing.T) {
 // TestRouteInTheWay: another interface has the route. Nothing is changed.
 func TestRouteInTheWay(t *testing.T) {
 	h := newHost(t)
-	run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8:ffff::9", "dev", "eth0") // metric 1024
+	run(t, "ip", "-6", "route", "add", "2001:db8:7::/48", "via", "2001:db8:ffff::9", "dev", "eth0") // metric 1024
 	v := &tunnel.View{Tunnel: "wg0", Host: "basalt", PublicKey: publicKey(applytest.Own[0]), PrivateKeyFile: "/etc/wireguard/wg0.key",
-		Peers:  []tunnel.Peer{{Name: "shale", PublicKey: publicKey("basalt"), Endpoint: "192.0.2.1:51820", AllowedIPs: applytest.Prefixes("::/0")}},
-		Routes: []tunnel.Route{{Prefix: prefix("::/0"), Peer: "shale"}}}
+		Peers:  []tunnel.Peer{{Name: "shale", PublicKey: publicKey("basalt"), Endpoint: "192.0.2.1:51820", AllowedIPs: applytest.Prefixes("2001:db8:7::/48")}},
+		Routes: []tunnel.Route{{Prefix: prefix("2001:db8:7::/48"), Peer: "shale"}}}
 	origin := dump(t)
 	_, err := h.tryApply(t, v)
-	if err == nil || !strings.Contains(err.Error(), "already a route") || !strings.Contains(err.Error(), "::/0") {
+	if err == nil || !strings.Contains(err.Error(), "already a route") || !strings.Contains(err.Error(), "2001:db8:7::/48") {
 		t.Errorf("the conflict is told as %v", err)
 	}
 	if d := diff(origin, dump(t)); d != "" {

@@ -123,7 +123,8 @@ func stranger() {
 			apply.LinkChange{Name: "wg7", New: &apply.Link{MTU: 1420}},
 			apply.SysctlChange{Key: "net/ipv4/ip_forward", Old: "0", New: "1"},
 			apply.ProxyChange{Proxy: apply.Proxy{Link: "eth0", Addr: prefix("2001:db8::9/128").Addr()}, Add: true},
-			apply.RuleChange{Rule: apply.Rule{Priority: 32764, Suppress: true}, Add: true},
+			apply.UnreachableChange{Route: apply.Unreachable{Prefix: prefix("0.0.0.0/0"), Table: 51820}, Add: true},
+			apply.RuleChange{Rule: apply.Rule{Priority: 32764, AtLeast: 1}, Add: true},
 			apply.FilterChange{Link: "wg7", New: &apply.Filter{Link: "wg7", Masquerade: applytest.Prefixes("10.0.0.0/8")}},
 		} {
 			err = k.Do(context.Background(), []apply.Change{c})
@@ -152,7 +153,7 @@ func TestNoRights(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if len(lines) != 5 {
+	if len(lines) != 6 {
 		t.Fatalf("%d answers: %s", len(lines), out)
 	}
 	for _, line := range lines {

@@ -55,7 +55,7 @@ func TestNoTablesAtAll(t *testing.T) {
 // That a module of nftables is missing reads like no missing file, and is no
 // obstacle to undoing what could not be done for the lack of it.
 func TestNoModuleHasAHint(t *testing.T) {
-	gone := apply.FilterChange{Link: "wg0", Old: &apply.Filter{Link: "wg0", Mark: 7}}
+	gone := apply.FilterChange{Link: "wg0", Old: &apply.Filter{Link: "wg0", Mark: apply.Mark{Value: 7}, IPv4: true}}
 	made := gone.Inverse()[0].(apply.FilterChange)
 	for _, err := range []error{unix.ENOENT, unix.EOPNOTSUPP} {
 		told := noFilter(made, err)

@@ -42,6 +42,12 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	if err := k.observeRules(s, view, journal); err != nil {
 		return nil, err
 	}
+	if err := k.observeUnreachables(s, view, journal); err != nil {
+		return nil, err
+	}
+	if view != nil {
+		s.Ways = k.ways(view)
+	}
 	if err := observeFilter(name, view, s, journal); err != nil {
 		return nil, err
 	}
@@ -53,6 +59,9 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	if view != nil {
 		k.readKeyFiles(view, s)
 		resolve(ctx, view, s, journal)
+		if view.Masquerade != nil || apply.Captures(view, s) {
+			return s, k.observeInner(name, s)
+		}
 	}
 	return s, nil
 }

@@ -66,17 +66,21 @@ func setPort(port int, sum expr.PayloadCsumType) []expr.Any {
 	return exprs(&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))}, write)
 }
 
-// redirects reports whether the kernel has all that a redirect takes: it is told
-// to make one, in a transaction that ends with an error, so that nothing comes of
-// it.
+// redirects reports whether the kernel has all that a redirect takes.
 func redirects(link string) bool {
+	return trial(link, &apply.Filter{Redirect: apply.Redirect{From: 1, To: 2}})
+}
+
+// trial tells the kernel to make a table, in a transaction that ends with an error,
+// so that nothing comes of it.
+func trial(link string, f *apply.Filter) bool {
 	nft, err := openNFT()
 	if err != nil {
 		return false
 	}
 	table := &nftables.Table{Name: apply.FilterTable(link) + "-trial", Family: nftables.TableFamilyINet}
 	nft.AddTable(table)
-	newFilter(&apply.Filter{Redirect: apply.Redirect{From: 1, To: 2}}).add(nft, table)
+	newFilter(f).add(nft, table)
 	nft.CreateTable(table) // which there is
 	err = nft.Flush()
 	return errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP)
@@ -145,7 +149,7 @@ func redirected(link string) (n uint64, err error) {
 }
 
 // nudge sends each peer that has a session an empty packet, from which it learns
-// our port, and our own connection tracking the mark. Turning keepalive on does (set_peer in the kernel's netlink.c,
+// our port. Turning keepalive on does (set_peer in the kernel's netlink.c,
 // handlePostConfig in wireguard-go's uapi.go), also where it was on before.
 func (k *Kernel) nudge(link string) error {
 	d, err := k.wg.Device(link)

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -30,6 +31,9 @@ func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, journal apply.E
 				s.Rules = append(s.Rules, rule)
 			}
 			s.TakenTables = append(s.TakenTables, r.Table)
+			if m := markOf(r); m.Value != 0 && !slices.Contains(s.TakenMarks, m) {
+				s.TakenMarks = append(s.TakenMarks, m)
+			}
 		}
 	}
 	return nil
@@ -59,25 +63,34 @@ func mayCapture(view *tunnel.View) bool {
 }
 
 // ruleOf returns r if it is of a kind that a tunnel makes: it looks at the mark
-// or suppresses default routes, and at nothing else.
+// or suppresses short routes, and at nothing else.
 func ruleOf(r netlink.Rule, family int) (apply.Rule, bool) {
 	rule := apply.Rule{
 		IPv6:     family == netlink.FAMILY_V6,
 		Priority: r.Priority,
 		Table:    r.Table,
-		Suppress: r.SuppressPrefixlen == 0,
+		AtLeast:  r.SuppressPrefixlen + 1,
 	}
 	if rule.Table == unix.RT_TABLE_MAIN {
 		rule.Table = 0
 	}
 	if r.Invert {
-		rule.NotMark = r.Mark
+		rule.NotMark = markOf(r)
 	} else {
-		rule.Mark = r.Mark
+		rule.Mark = markOf(r)
 	}
 	other := r.Src != nil || r.Dst != nil || r.IifName != "" || r.OifName != "" || r.IPProto != 0 ||
 		r.Invert && r.Mark == 0
-	return rule, !other && (rule.Suppress || r.Mark != 0)
+	return rule, !other && (rule.AtLeast > 0 || r.Mark != 0)
+}
+
+// markOf is the mark that a rule looks for.
+func markOf(r netlink.Rule) apply.Mark {
+	m := apply.Mark{Value: r.Mark}
+	if r.Mask != nil && *r.Mask != ^uint32(0) && r.Mark != 0 {
+		m.Mask = *r.Mask
+	}
+	return m
 }
 
 func (k *Kernel) setRule(c apply.RuleChange) error {
@@ -91,14 +104,16 @@ func (k *Kernel) setRule(c apply.RuleChange) error {
 	if r.Table == 0 {
 		r.Table = unix.RT_TABLE_MAIN
 	}
-	if c.Rule.NotMark != 0 {
-		r.Invert, r.Mark = true, c.Rule.NotMark
+	m := c.Rule.Mark
+	if c.Rule.NotMark.Value != 0 {
+		r.Invert, m = true, c.Rule.NotMark
 	}
-	if c.Rule.Mark != 0 {
-		r.Mark = c.Rule.Mark
+	if m.Value != 0 {
+		mask := maskOf(m)
+		r.Mark, r.Mask = m.Value, &mask
 	}
-	if c.Rule.Suppress {
-		r.SuppressPrefixlen = 0
+	if c.Rule.AtLeast > 0 {
+		r.SuppressPrefixlen = c.Rule.AtLeast - 1
 	}
 	if c.Add {
 		// systemd-networkd takes away all rules that it did not make, whenever it

@@ -109,6 +109,7 @@ func look(q rotate.Request, a *rotate.Answer) error {
 	}
 	a.Claimed = unclaimed(q) != nil
 	if a.Live, err = d.Look(); errors.Is(err, fs.ErrNotExist) {
+		a.Live.Gone = linux.WhyGone(q.Tunnel)
 		return nil // not up
 	}
 	if err == nil && q.Peers != nil {

@@ -2,13 +2,16 @@ package turn
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
@@ -42,6 +45,9 @@ func (d *device) Close() {
 
 func (d *device) Look() (rotate.Live, error) {
 	dev, err := d.wg.Device(d.name)
+	if errors.Is(err, unix.ECONNREFUSED) { // the socket of a device that was killed
+		err = fs.ErrNotExist
+	}
 	if err != nil {
 		return rotate.Live{}, err
 	}

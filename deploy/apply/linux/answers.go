@@ -1,0 +1,209 @@
+package linux
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+)
+
+// Where everything goes through the tunnel, what comes in by an uplink does not
+// look so: the reverse path check would drop it (fib_validate_source), encrypted
+// packets too, and the answer to it would go into the tunnel. So the one gets the
+// tunnel's mark after its destination is known, and the other before it leaves.
+// Nothing is kept in between but a label of forwarded connections (nft(8), ct
+// label): neither the marks of others nor those of their connections are touched.
+
+// afterDNAT is between the translation of destinations, at -100, and routing.
+var afterDNAT = nftables.ChainPriorityRef(-90)
+
+// directionReply is IP_CT_DIR_REPLY (linux/netfilter/nf_conntrack_tuple_common.h).
+const directionReply = 1
+
+// addAnswers makes both chains.
+func (f *filter) addAnswers() {
+	families := []struct {
+		proto    byte
+		ipv4     bool
+		captured bool
+	}{{unix.NFPROTO_IPV4, true, f.IPv4}, {unix.NFPROTO_IPV6, false, f.IPv6}}
+
+	in := f.chain("inbound", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, afterDNAT)
+	accept := exprs(&expr.Verdict{Kind: expr.VerdictAccept})
+	in.rule(thisLink(expr.MetaKeyIIFNAME, f.Link), accept)
+	in.rule(hasMark(f.Mark, expr.CmpOpNeq, 0), accept)
+	for _, family := range families {
+		if !family.captured {
+			in.rule(nfproto(family.proto), accept)
+		}
+	}
+	if f.Label {
+		in.rule(reply(), hasLabel(), setMark(f.Mark), accept)
+	}
+	// What is reached another way than through the tunnel needs no mark.
+	in.rule(otherWay(f.Link, expr.Fib{FlagSADDR: true}), accept)
+	in.rule(toLocal(), setMark(f.Mark), accept)
+	forwarded := slices.Concat(otherWay(f.Link, expr.Fib{FlagDADDR: true}), setMark(f.Mark))
+	if f.Label {
+		forwarded = append(forwarded, setLabel()...)
+	}
+	in.rule(forwarded)
+
+	out := f.chain("answers", nftables.ChainTypeRoute, nftables.ChainHookOutput, nftables.ChainPriorityMangle)
+	for _, family := range families {
+		if family.captured {
+			out.rule(nfproto(family.proto), thisLink(expr.MetaKeyOIFNAME, f.Link), reply(), hasMark(f.Mark, expr.CmpOpEq, 0),
+				f.notInside(family.ipv4, source(family.ipv4)), setMark(f.Mark))
+		}
+	}
+}
+
+// addGuard drops what somebody on an uplink sends to an INSIDE address
+// (CVE-2019-14899). Bridges of containers and other tunnels may.
+func (f *filter) addGuard() {
+	chain := f.chain("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
+	for _, addr := range f.Guard {
+		chain.rule(prefix(netip.PrefixFrom(addr, addr.BitLen()), false), otherLink(expr.MetaKeyIIFNAME, append([]string{f.Link}, f.Inner...)...),
+			notLocal(), exprs(&expr.Verdict{Kind: expr.VerdictDrop}))
+	}
+}
+
+// notInside matches where the address that load has put into the register is no
+// INSIDE address of this host.
+func (f *filter) notInside(ipv4 bool, load []expr.Any) []expr.Any {
+	match := load
+	for _, addr := range f.Guard {
+		if addr.Is4() == ipv4 {
+			match = append(match, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: addr.AsSlice()})
+		}
+	}
+	if len(match) == len(load) {
+		return nil
+	}
+	return match
+}
+
+// source loads the source address of a packet (RFC 791, RFC 8200).
+func source(ipv4 bool) []expr.Any {
+	if ipv4 {
+		return exprs(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4})
+	}
+	return exprs(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 8, Len: 16})
+}
+
+// reply matches packets from where a connection was opened to.
+func reply() []expr.Any {
+	return exprs(
+		&expr.Ct{Register: 1, Key: expr.CtKeyDIRECTION},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{directionReply}},
+	)
+}
+
+// label is the bit of a connection's label that says that it came in by an uplink
+// and was forwarded.
+func label() []byte {
+	bits := make([]byte, 16) // NF_CT_LABELS_MAX_SIZE
+	bits[apply.Label/8] = 1 << (apply.Label % 8)
+	return bits
+}
+
+func hasLabel() []expr.Any {
+	return exprs(
+		&expr.Ct{Register: 1, Key: expr.CtKeyLABELS},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 16, Mask: label(), Xor: make([]byte, 16)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 16)},
+	)
+}
+
+// setLabel sets that bit, and no other (nf_connlabels_replace with the bits as their
+// own mask, in nft_ct_set_eval).
+func setLabel() []expr.Any {
+	return exprs(
+		&expr.Immediate{Register: 1, Data: label()},
+		&expr.Ct{Register: 1, Key: expr.CtKeyLABELS, SourceRegister: true},
+	)
+}
+
+// labels reports whether connections have labels here: a kernel may be built
+// without (CONFIG_NF_CONNTRACK_LABELS).
+func labels(link string) bool {
+	return trial(link, &apply.Filter{Link: link, Mark: apply.Mark{Value: 1, Mask: 1}, IPv4: true, IPv6: true, Label: true})
+}
+
+// otherWay matches where the kernel, asked without the mark, has a way to an
+// address of the packet by another interface than link. It has none by name where
+// there is no way at all, nor where the address is this host's.
+func otherWay(link string, by expr.Fib) []expr.Any {
+	name, index := by, by
+	name.Register, name.ResultOIFNAME = 1, true
+	index.Register, index.ResultOIF = 1, true
+	return exprs(
+		&name, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: ifname(link)},
+		&index, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: native32(0)},
+	)
+}
+
+// toLocal matches packets to an address of this host.
+func toLocal() []expr.Any {
+	return exprs(
+		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagDADDR: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: native32(unix.RTN_LOCAL)},
+	)
+}
+
+func nfproto(proto byte) []expr.Any {
+	return exprs(
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
+	)
+}
+
+// hasMark compares the bits of a packet's mark that are m's.
+func hasMark(m apply.Mark, op expr.CmpOp, value uint32) []expr.Any {
+	return exprs(
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		masking(maskOf(m), 0),
+		&expr.Cmp{Op: op, Register: 1, Data: native32(value)},
+	)
+}
+
+// setMark sets the bits of a packet's mark that are m's, and no other.
+func setMark(m apply.Mark) []expr.Any {
+	return exprs(
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		masking(^maskOf(m), m.Value),
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
+	)
+}
+
+func maskOf(m apply.Mark) uint32 {
+	if m.Mask == 0 {
+		return ^uint32(0)
+	}
+	return m.Mask
+}
+
+func masking(and, xor uint32) expr.Any {
+	return &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: native32(and), Xor: native32(xor)}
+}
+
+func native32(n uint32) []byte { return binaryutil.NativeEndian.PutUint32(n) }
+
+// thisLink matches packets that use link.
+func thisLink(key expr.MetaKey, link string) []expr.Any {
+	return exprs(
+		&expr.Meta{Key: key, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: ifname(link)},
+	)
+}
+
+func ifname(link string) []byte {
+	name := make([]byte, unix.IFNAMSIZ)
+	copy(name, link)
+	return name
+}

@@ -1,0 +1,89 @@
+package linux
+
+import (
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+)
+
+// innerKinds are the kinds of interfaces that containers and virtual machines are
+// behind, or another tunnel (ip-link(8), rtnl_link_ops.kind).
+var innerKinds = []string{"bridge", "veth", "dummy", "wireguard", "tuntap", "tun", "vxlan", "geneve", "gre", "ipip", "sit", "ip6tnl"}
+
+// observeInner finds the interfaces whose networks answer an INSIDE source by
+// themselves, so that it needs no masquerading there: bridges of containers, other
+// tunnels. They have a network of their own, and nothing is reached by a router on
+// them; where no interface has a router, as at boot, that says nothing yet.
+func (k *Kernel) observeInner(name string, s *apply.State) error {
+	routed, err := routedLinks()
+	if err != nil || len(routed) == 0 {
+		return err
+	}
+	links, err := retry(k.nl.LinkList)
+	if err != nil {
+		return err
+	}
+	addrs, err := retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return err
+	}
+	network := map[int]bool{}
+	for _, a := range addrs {
+		p, ok := prefixOf(a.IPNet)
+		network[a.LinkIndex] = network[a.LinkIndex] || ok && !p.IsSingleIP() && !p.Addr().IsLinkLocalUnicast()
+	}
+	for _, l := range links {
+		a := l.Attrs()
+		if a.Name != name && a.MasterIndex == 0 && network[a.Index] && !routed[a.Index] && slices.Contains(innerKinds, l.Type()) {
+			s.Inner = append(s.Inner, a.Name)
+		}
+	}
+	slices.Sort(s.Inner)
+	return nil
+}
+
+// routedLinks are the interfaces by which something is reached through a router, or
+// everything without one, in any table.
+func routedLinks() (map[int]bool, error) {
+	routed := map[int]bool{}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		_, err := retry(func() ([]bool, error) {
+			return nil, dumpRoutes(family, func(msg *nl.RtMsg, attrs []byte) { learnRouted(routed, msg, attrs) })
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return routed, nil
+}
+
+func learnRouted(routed map[int]bool, msg *nl.RtMsg, attrs []byte) {
+	if msg.Type != unix.RTN_UNICAST {
+		return
+	}
+	link, gateway := 0, msg.Dst_len == 0
+	for kind, value := range attributes(attrs) {
+		switch kind {
+		case unix.RTA_OIF:
+			link = int(word(value))
+		case unix.RTA_GATEWAY, unix.RTA_VIA:
+			gateway = true
+		case unix.RTA_MULTIPATH: // struct rtnexthop: length, flags, hops, interface
+			for len(value) >= unix.SizeofRtNexthop {
+				n := int(word(value[:2]))
+				routed[int(word(value[4:8]))] = true
+				if n < unix.SizeofRtNexthop || n > len(value) {
+					return
+				}
+				value = value[min(len(value), (n+3)&^3):]
+			}
+		}
+	}
+	if gateway && link != 0 {
+		routed[link] = true
+	}
+}

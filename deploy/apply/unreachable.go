@@ -1,0 +1,63 @@
+package apply
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// An Unreachable is a route that leads nowhere, behind a route of the tunnel in its
+// own table: when the interface or the device in user space is gone, and its routes
+// with it, what was to go through the tunnel is refused instead of leaving in the
+// clear.
+type Unreachable struct {
+	Prefix netip.Prefix
+	Table  int
+}
+
+// UnreachableMetric is larger than that of any route of the tunnel.
+const UnreachableMetric = 1<<32 - 2
+
+// An UnreachableChange adds or removes an [Unreachable].
+type UnreachableChange struct {
+	Route Unreachable
+	Add   bool
+}
+
+func (c UnreachableChange) Resource() string {
+	return fmt.Sprintf("unreachable %s %d", c.Route.Prefix, c.Route.Table)
+}
+func (c UnreachableChange) Inverse() []Change { c.Add = !c.Add; return []Change{c} }
+func (c UnreachableChange) String() string {
+	return fmt.Sprintf("ip %s route %s unreachable %s metric %d table %d", Route{Prefix: c.Route.Prefix}.family(), verb(c.Add),
+		c.Route.Prefix, UnreachableMetric, c.Route.Table)
+}
+
+// wantUnreachables are one for each captured route.
+func (p *planner) wantUnreachables() []Unreachable {
+	if p.view.NoKillSwitch {
+		return nil
+	}
+	var want []Unreachable
+	for prefix := range p.capture.routes {
+		want = append(want, Unreachable{prefix, p.capture.table})
+	}
+	slices.SortFunc(want, func(a, b Unreachable) int { return a.Prefix.Compare(b.Prefix) })
+	return want
+}
+
+// addUnreachables comes after the tunnel's own routes, which what is on its way
+// needs, and removeUnreachables before those go.
+func (p *planner) addUnreachables() {
+	for _, u := range subtract(p.wantUnreachables(), p.state.Unreachables) {
+		p.step(UnreachableChange{u, true}, "without the tunnel's interface nothing leaves in the clear")
+	}
+}
+
+func (p *planner) removeUnreachables() {
+	for _, u := range subtract(p.state.Unreachables, p.wantUnreachables()) {
+		if c := (UnreachableChange{u, false}); p.isMine(c.Resource()) {
+			p.step(c, "no longer needed")
+		}
+	}
+}
