@@ -12,7 +12,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -27,7 +26,8 @@ func installCommand() (*cli.Command, func(*env) error) {
 		Usage: "bring the applied tunnels of this machine up at boot",
 		Description: "Puts this program at /usr/local/bin/wgkeys, and for systemd the units\n" +
 			"wgkeys@TUNNEL, or with --ifupdown a hook in /etc/network/if-up.d. At boot the\n" +
-			"last view that apply kept is applied; no repository is needed.",
+			"last view that apply kept is applied; no repository is needed. Network managers\n" +
+			"that are installed are told to leave the interfaces alone.",
 		Flags: []cli.Flag{
 			tunnelFlag, dryRunFlag,
 			&cli.BoolFlag{Name: "ifupdown", Usage: "for hosts whose network is ifupdown's"},
@@ -65,22 +65,43 @@ func doInstall(e *env) error {
 		return err
 	}
 	for _, f := range files {
-		e.ui.printf("install -m %04o %s\n", f.mode, f.path)
-		if e.cli.Bool("dry-run") {
-			continue
-		}
 		text, err := boot.ReadFile(f.name)
-		if err == nil {
-			err = apply.WriteFile(f.path, text, 0o644)
-		}
-		if err == nil {
-			err = os.Chmod(f.path, f.mode)
-		}
 		if err != nil {
-			return fault.Wrap(err, "cannot install", f.path, "sudo wgkeys install")
+			return err
+		}
+		if err := e.installFile(f.path, text, f.mode); err != nil {
+			return err
 		}
 	}
+	if err := e.installUnmanaged(views); err != nil {
+		return err
+	}
 	return e.runAll(commands)
+}
+
+func (e *env) installFile(path string, text []byte, mode os.FileMode) error {
+	e.ui.printf("install -m %04o %s\n", mode, path)
+	if e.cli.Bool("dry-run") {
+		return nil
+	}
+	if err := linux.WriteForAll(path, text, mode); err != nil {
+		return fault.Wrap(err, "cannot install", path, "sudo wgkeys install")
+	}
+	return nil
+}
+
+// installUnmanaged has network managers leave the interfaces alone from the next boot
+// on. One that starts at the same moment as apply may have read its files before
+// apply writes those below /run, and see the interface before it can be told.
+func (e *env) installUnmanaged(views []*tunnel.View) error {
+	for _, v := range views {
+		for _, f := range linux.UnmanagedAtBoot(v.Tunnel) {
+			if err := e.installFile(f.Path, f.Text, 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // keptViews are those of the named tunnel, or of all that were applied here.

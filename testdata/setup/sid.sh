@@ -49,14 +49,20 @@ root=$lab/root
 echo basalt >"$root/etc/hostname"
 printf '127.0.0.1 localhost\n192.0.2.1 shale\n' >"$root/etc/hosts"
 echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
-for name in lab-shell lab-far; do
-	install -m 755 "$files/$name" "$root/usr/local/sbin/$name"
-	install -m 644 "$files/$name.service" "$root/etc/systemd/system/$name.service"
-done
-# Which manager runs is said on the kernel's command line.
-SYSTEMD_IGNORE_CHROOT=1 chroot "$root" systemctl --quiet disable NetworkManager.service NetworkManager-wait-online.service systemd-networkd.service 2>/dev/null
-SYSTEMD_IGNORE_CHROOT=1 chroot "$root" systemctl --quiet enable lab-shell.service lab-far.service 2>/dev/null
-SYSTEMD_IGNORE_CHROOT=1 chroot "$root" systemctl --quiet mask systemd-logind.service systemd-user-sessions.service systemd-binfmt.service systemd-hwdb-update.service ldconfig.service systemd-update-done.service systemd-tmpfiles-clean.timer systemd-random-seed.service polkit.service systemd-networkd-persistent-storage.service systemd-hostnamed.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer getty@.service serial-getty@.service systemd-pstore.service systemd-journal-flush.service 2>/dev/null
+install -m 755 "$files/lab-shell" "$files/lab-far" "$files/lab-trial" "$files/lab-snapshot" "$root/usr/local/sbin"
+install -m 644 "$files"/*.service "$root/etc/systemd/system"
+# Which manager runs is said on the kernel's command line. What has no part in it is
+# left out: the machine is emulated, and slow.
+units() {
+	SYSTEMD_IGNORE_CHROOT=1 chroot "$root" systemctl --quiet "$@" 2>/dev/null
+}
+units disable NetworkManager.service NetworkManager-wait-online.service systemd-networkd.service
+units enable lab-shell.service lab-far.service
+units mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer systemd-tmpfiles-clean.timer \
+	getty@.service serial-getty@.service ldconfig.service polkit.service systemd-binfmt.service systemd-hostnamed.service \
+	systemd-hwdb-update.service systemd-journal-flush.service systemd-logind.service systemd-networkd-persistent-storage.service \
+	systemd-pstore.service systemd-random-seed.service systemd-update-done.service systemd-user-sessions.service
+printf '[Journal]\nStorage=volatile\n' >"$root/etc/systemd/journald.conf"
 
 # The tunnel: a repository with the public keys alone, and the keys of both ends.
 mkdir -p "$root/etc/lab" "$root/root/net/tunnels" "$root/root/net/keyring/shale" "$root/root/net/keyring/basalt"
@@ -66,7 +72,6 @@ wg pubkey <"$root/etc/lab/far.key" >"$root/root/net/keyring/shale/wg0.pub"
 wg pubkey <"$root/etc/wireguard/wg0.key" >"$root/root/net/keyring/basalt/wg0.pub"
 : >"$root/root/net/wgkeys.toml"
 cp "$files/wg0.toml" "$root/root/net/tunnels/wg0.toml"
-printf '[Journal]\nStorage=volatile\nForwardToConsole=no\n' >"$root/etc/systemd/journald.conf"
 mkdir -p "$root/etc/systemd/network" "$root/etc/NetworkManager/system-connections"
 cp "$files"/*.network "$root/etc/systemd/network/"
 

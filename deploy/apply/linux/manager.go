@@ -67,6 +67,25 @@ func unmanagedFile(link, manager string) (file string, told bool) {
 	return file, err == nil && string(text) == apply.UnmanagedText(link, manager)+"\n" && forAll(file)
 }
 
+// A BootFile is a file that is there before anything is applied.
+type BootFile struct {
+	Path string
+	Text []byte
+}
+
+// UnmanagedAtBoot are the files that say to the managers that are installed, from
+// their own start on, what apply says below /run.
+func UnmanagedAtBoot(link string) (files []BootFile) {
+	for _, m := range managers {
+		if !slices.ContainsFunc(m.programs, exists) {
+			continue
+		}
+		file, _ := unmanagedFile(link, m.name)
+		files = append(files, BootFile{"/etc" + strings.TrimPrefix(file, "/run"), []byte(apply.UnmanagedText(link, m.name) + "\n")})
+	}
+	return files
+}
+
 // precedes reports whether a .network file of somebody else comes before ours.
 func precedes(folders []string, ours string) bool {
 	for _, folder := range folders {
@@ -157,7 +176,7 @@ func setManager(ctx context.Context, c apply.ManagerChange) error {
 		files = append(files, apply.FirstFile(c.Link))
 	}
 	if c.Add {
-		if err := writeForAll(c.File, apply.UnmanagedText(c.Link, c.Manager)+"\n"); err != nil {
+		if err := WriteForAll(c.File, []byte(apply.UnmanagedText(c.Link, c.Manager)+"\n"), 0o644); err != nil {
 			return err
 		}
 	}
@@ -173,10 +192,10 @@ func setManager(ctx context.Context, c apply.ManagerChange) error {
 	return nil
 }
 
-// writeForAll writes a file that everybody can read, and makes its folders so that
+// WriteForAll writes a file that everybody can read, and makes its folders so that
 // everybody can pass, whatever the umask: that of the unit is 0077, and so may a
 // root shell's be.
-func writeForAll(file, text string) error {
+func WriteForAll(file string, text []byte, mode os.FileMode) error {
 	dir := filepath.Dir(file)
 	for _, d := range []string{filepath.Dir(dir), dir} {
 		if err := os.Mkdir(d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -190,7 +209,7 @@ func writeForAll(file, text string) error {
 			return err
 		}
 	}
-	return apply.WriteFile(file, []byte(text), 0o644)
+	return apply.WriteFile(file, text, mode)
 }
 
 // haveRead has a manager that runs read its files again. NetworkManager keeps what

@@ -1,0 +1,154 @@
+//go:build managers
+
+package main
+
+import (
+	"bufio"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A sidMachine is an emulated Debian sid with the real systemd, whose disk
+// testdata/setup/sid.sh has made. Its eth0 is a cable to the far host, in a network
+// namespace of the same machine (testdata/sid/lab-far).
+//
+// As in testdata/vm the guest's clock counts instructions: however busy the host, in
+// its own time the guest is a steady processor.
+type sidMachine struct {
+	t    *testing.T
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+// sidKernel is what the kernel reads at boot. The names of interfaces are eth0 and
+// eth1, whatever slots they are in.
+const sidKernel = "root=/dev/nvme0n1 rw rootwait console=ttyS0 loglevel=4 panic=-1 nokaslr mitigations=off net.ifnames=0 systemd.show_status=no systemd.wants="
+
+// bootSid boots the machine with one network manager. What is written to its disk
+// lasts through a reboot, and no longer than the test.
+func bootSid(t *testing.T, unit string) *sidMachine {
+	t.Helper()
+	lab, err := filepath.Abs("../../.lab/sid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(lab + "/disk.img"); err != nil {
+		t.Fatalf("%v: run testdata/setup/sid.sh", err)
+	}
+	dir := t.TempDir()
+	size := programDisk(t, dir+"/program")
+	cmd := exec.Command("qemu-system-x86_64",
+		"-nodefaults", "-no-user-config", "-display", "none", "-M", "q35", "-m", "1024", "-smp", "1",
+		"-accel", "tcg,thread=single", "-icount", "shift=1,sleep=on", "-cpu", "max,erms=off,fsrm=off",
+		"-kernel", lab+"/vmlinuz", "-append", sidKernel+unit, "-serial", "file:"+dir+"/console",
+		"-drive", "if=none,id=root,format=raw,snapshot=on,file="+lab+"/disk.img", "-device", "nvme,drive=root,serial=root",
+		"-drive", "if=none,id=program,format=raw,readonly=on,file="+dir+"/program", "-device", "nvme,drive=program,serial=program",
+		"-netdev", "hubport,id=near,hubid=0", "-device", "virtio-net-pci,netdev=near,mac=52:54:00:00:00:01,romfile=",
+		"-netdev", "hubport,id=far,hubid=0", "-device", "virtio-net-pci,netdev=far,mac=52:54:00:00:00:02,romfile=",
+		"-device", "virtio-serial-pci", "-chardev", "socket,id=lab,server=on,wait=on,path="+dir+"/socket",
+		"-device", "virtserialport,chardev=lab,name=lab")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if console, err := os.ReadFile(dir + "/console"); err == nil && t.Failed() {
+			t.Logf("the console says:\n%s", console[max(0, len(console)-4000):])
+		}
+	})
+	m := &sidMachine{t: t}
+	for m.conn == nil { // QEMU makes the socket when it is ready
+		if m.conn, err = net.Dial("unix", dir+"/socket"); err != nil && cmd.ProcessState != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	m.r = bufio.NewReader(m.conn)
+	m.waitReady()
+	m.must(fmt.Sprintf("head -c %d /dev/nvme1n1 >/usr/local/bin/wgkeys && chmod 755 /usr/local/bin/wgkeys && sync", size))
+	return m
+}
+
+// programDisk writes wgkeys where the machine reads it as a disk, in whole blocks.
+func programDisk(t *testing.T, path string) (size int) {
+	t.Helper()
+	build := exec.Command("go", "build", "-trimpath", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size = int(info.Size())
+	if err := os.Truncate(path, int64(size+4095)/4096*4096); err != nil {
+		t.Fatal(err)
+	}
+	return size
+}
+
+func (m *sidMachine) waitReady() {
+	m.t.Helper()
+	for {
+		line, err := m.r.ReadString('\n')
+		if err != nil {
+			m.t.Fatalf("the machine died: %v", err)
+		}
+		if strings.TrimSpace(line) == "ready" {
+			return
+		}
+	}
+}
+
+// run runs a script in the machine; its output is both of its streams.
+func (m *sidMachine) run(script string) (output string, code int) {
+	m.t.Helper()
+	fmt.Fprintln(m.conn, base64.StdEncoding.EncodeToString([]byte(script)))
+	line, err := m.r.ReadString('\n')
+	if err != nil {
+		m.t.Fatalf("the machine died at %s: %v", script, err)
+	}
+	status, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+	code, err = strconv.Atoi(status)
+	if err != nil {
+		m.t.Fatalf("the machine answers %q", line)
+	}
+	decoded, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(decoded), code
+}
+
+func (m *sidMachine) must(script string) string {
+	m.t.Helper()
+	out, code := m.run(script)
+	if code != 0 {
+		m.t.Fatalf("%s: exit %d\n%s", script, code, out)
+	}
+	return out
+}
+
+func (m *sidMachine) reboot() {
+	m.t.Helper()
+	m.must("systemctl --no-block reboot")
+	m.waitReady()
+}
+
+// eventually waits until a script succeeds, in the machine's own time.
+func (m *sidMachine) eventually(script string) {
+	m.t.Helper()
+	m.must("for i in $(seq 600); do if " + script + "; then exit 0; fi; sleep 0.1; done; echo never: '" + strings.ReplaceAll(script, "'", `'\''`) + "'; exit 1")
+}
