@@ -92,6 +92,13 @@ managers: setup-test
 	go vet -tags managers ./cmd/wgkeys
 	CI=true go test -count 1 -v -tags managers -run TestManagers ./cmd/wgkeys
 
+# Debian sid with the real systemd, booted with systemd-networkd and with
+# NetworkManager: cmd/wgkeys/doc/managers.md. It is 150 MB to download, and the
+# emulated machine takes some minutes to boot.
+systemd: setup-test
+	testdata/setup/sid.sh
+	CI=true go test -count 1 -v -timeout 90m -tags managers -run TestSystemd ./cmd/wgkeys
+
 demo: setup-demo build
 	./wgkeys demo
 
@@ -105,4 +112,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test vm vm-selection kernels faults lockout managers transitions rotations scale vault demo lab clean setup-test setup-demo
+.PHONY: build test vm vm-selection kernels faults lockout managers systemd transitions rotations scale vault demo lab clean setup-test setup-demo

@@ -24,7 +24,8 @@ addresses = ["10.77.0.2/32", "2001:db8:7767::2/128"]
 `
 
 // Whatever the values were before apply, and whatever else is on the host: down
-// brings back just that.
+// brings back just that, and a second apply has nothing to do, nor to write into the
+// journal.
 func labDownRestores(t *testing.T, u *users) {
 	u.must(u.shale, "ip link add extra0 type veth peer name extra1 && ip link set extra0 up && ip link set extra1 up")
 	if err := u.shale.WaitAddresses(t.Context()); err != nil {
@@ -50,7 +51,7 @@ func labDownRestores(t *testing.T, u *users) {
 	} {
 		u.must(u.shale, "set -e; "+c.set)
 		before := u.snapshot(u.shale)
-		u.must(u.shale, "wgkeys apply && ip link show wg0 && wgkeys down")
+		u.must(u.shale, "wgkeys apply && ip link show wg0 && wgkeys plan && wgkeys apply && wgkeys down")
 		u.same(u.shale, before, c.name)
 		u.must(u.shale, c.unset)
 	}

@@ -17,6 +17,7 @@ const (
 
 // Push over a real ssh server, to a host with wgkeys and to one with wg alone.
 func labPush(t *testing.T, u *users) {
+	t.Run("readers", func(t *testing.T) { u.with(t).pushKeepsReaders() })
 	t.Run("wgkeys", func(t *testing.T) { u.with(t).pushAll(cutWgkeys) })
 	u.must(u.shale, asPlain)
 	t.Run("plain", func(t *testing.T) { u.with(t).pushAll(cutPlain) })
@@ -68,6 +69,31 @@ func (u *users) pushInstalls() {
 		u.t.Errorf("push to a file for others to read says %q", out)
 	}
 	u.installed()
+}
+
+// pushKeepsReaders: systemd-networkd reads its keys as a user of its own
+// (systemd.netdev(5)). Push, apply and rotate keep the group that somebody chose.
+func (u *users) pushKeepsReaders() {
+	u.t.Helper()
+	readers := func(when string) {
+		u.t.Helper()
+		if got := u.must(u.shale, "stat -c '%a %U %G' "+keyFile); got != "640 root daemon\n" {
+			u.t.Errorf("%s the key file is %s", when, got)
+		}
+	}
+	u.must(u.shale, "chgrp daemon "+keyFile+"; chmod 640 "+keyFile)
+	if out := u.must(u.basalt, "wgkeys push shale"); out != "shale "+keyFile+" unchanged\n" {
+		u.t.Errorf("push to a file with readers says %q", out)
+	}
+	u.newKey()
+	u.must(u.basalt, "wgkeys push shale")
+	readers("after push")
+	u.clone()
+	u.must(u.shale, "wgkeys apply")
+	u.must(u.basalt, "wgkeys apply && wgkeys rotate -y shale")
+	readers("after rotate")
+	u.must(u.shale, "wgkeys down; chgrp root "+keyFile+"; chmod 600 "+keyFile)
+	u.must(u.basalt, "wgkeys down")
 }
 
 func (u *users) pushNeedsNoIdentity() {

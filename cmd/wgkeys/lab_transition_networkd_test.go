@@ -34,7 +34,7 @@ var networkdTools = []tool{
 // networkdBegin starts networkd with a bus of its own. /sys is read-only, as in a
 // container: that is how networkd knows that there is no udev to wait for. It
 // runs as a user of its own, who has to read the keys.
-const networkdBegin = `[ -x /usr/lib/systemd/systemd-networkd ] || { echo run testdata/setup/managers.sh networkd >&2; exit 1; }
+const networkdBegin = `install /run/machine/systemd-networkd /usr/lib/systemd/ || { echo run testdata/setup/managers.sh networkd >&2; exit 1; }
 systemd-sysusers 2>/dev/null
 mkdir -p /run/dbus /run/udev /run/systemd/netif /etc/systemd/network
 chown systemd-network:systemd-network /run/systemd/netif

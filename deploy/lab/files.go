@@ -29,7 +29,7 @@ var private = []struct {
 }
 
 // managers are programs that a host has not: whether they are on the machine must
-// not show in a test. One that tries them installs them.
+// not show in a test. One that tries them installs them, from machineFolder or elsewhere.
 var managers = []string{"/usr/lib/systemd/systemd-networkd", "/usr/sbin/NetworkManager"}
 
 // mountFiles gives the host its own view of the files. The mount namespace is
@@ -43,7 +43,7 @@ func mountFiles() error {
 		return err
 	}
 	for _, program := range managers {
-		if err := os.Remove(program); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := putAway(program); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -97,6 +97,27 @@ func mountEmpty(path string, mode os.FileMode) error {
 		return fmt.Errorf("mount a tmpfs on %s: %w", path, err)
 	}
 	return nil
+}
+
+// machineFolder is where a host has the machine's managers.
+const machineFolder = "/run/machine"
+
+// putAway takes a program from its place and leaves it in machineFolder.
+func putAway(program string) error {
+	if _, err := os.Stat(program); err != nil {
+		return err
+	}
+	kept := filepath.Join(machineFolder, filepath.Base(program))
+	if err := os.MkdirAll(machineFolder, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(kept, nil, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(program, kept, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s on %s: %w", program, kept, err)
+	}
+	return os.Remove(program)
 }
 
 // writeFiles writes what makes this host another one than the machine.

@@ -28,6 +28,10 @@ var managers = []managerSigns{
 	{apply.NetworkManager, []string{"/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"}, "/run/NetworkManager/devices"},
 }
 
+func signOf(manager string) string {
+	return managers[slices.IndexFunc(managers, func(m managerSigns) bool { return m.name == manager })].sign
+}
+
 // observeManagers finds who may manage the host's network besides us, and how each
 // stands to the link. For down it is enough to know who runs.
 func (k *Kernel) observeManagers(ctx context.Context, name string, s *apply.State, view *tunnel.View) {
@@ -177,6 +181,9 @@ func setManager(ctx context.Context, c apply.ManagerChange) error {
 	}
 	if c.Add {
 		if err := WriteForAll(c.File, []byte(apply.UnmanagedText(c.Link, c.Manager)+"\n"), 0o644); err != nil {
+			if !exists(signOf(c.Manager)) {
+				return nil // it is not there to take anything, and the next plan says so
+			}
 			return err
 		}
 	}
@@ -233,8 +240,7 @@ func haveRead(ctx context.Context, c apply.ManagerChange) {
 // that was stopped is no sign of life, and to ask would start it, by its socket or
 // by its name on the bus.
 func running(ctx context.Context, manager string) bool {
-	i := slices.IndexFunc(managers, func(m managerSigns) bool { return m.name == manager })
-	if !exists(managers[i].sign) {
+	if !exists(signOf(manager)) {
 		return false
 	}
 	if !exists("/run/systemd/system") { // sd_booted(3)
