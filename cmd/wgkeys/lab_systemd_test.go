@@ -25,10 +25,13 @@ type sidTrial struct {
 	mend         bool // plan sees it, and apply mends it
 }
 
+// bothFamilies succeeds when eth0 has DHCP's and the router's default route.
+const bothFamilies = "ip -4 route show default dev eth0 | grep -q . && ip -6 route show default dev eth0 | grep -q . && "
+
 var sidManagers = map[string]sidManager{
 	"networkd": {
 		unit:   "systemd-networkd.service",
-		online: "networkctl --no-legend list eth0 | grep -qw routable",
+		online: bothFamilies + "networkctl --no-legend list eth0 | grep -qw configured",
 		says:   "networkctl --no-legend list wg0",
 		want:   "unmanaged",
 		trials: []sidTrial{
@@ -43,7 +46,7 @@ var sidManagers = map[string]sidManager{
 	},
 	"NetworkManager": {
 		unit:   "NetworkManager.service",
-		online: "nmcli -g GENERAL.STATE device show eth0 | grep -q ^100",
+		online: bothFamilies + "nmcli -g GENERAL.STATE device show eth0 | grep -q ^100",
 		says:   "nmcli -g GENERAL.STATE device show wg0",
 		want:   "10 (unmanaged)",
 		trials: []sidTrial{
