@@ -123,6 +123,7 @@ func (r *repo) findings(e *env) ([]finding, error) {
 		return nil, err
 	}
 	c.duplicates()
+	c.shared()
 	if !c.all {
 		return c.found, nil
 	}

@@ -48,11 +48,14 @@ hint: run the same command as root, with sudo before it`},
 error: will not touch the interface "wg0": it is there already and wgkeys did not make it
 hint: bring it down the way it was brought up (wg-quick down wg0, or ip link del wg0), then run wgkeys apply again`},
 	{name: "a route of somebody else's", set: "ip -6 route add 2001:db8:7767::2/128 dev eth0", unset: "ip -6 route del 2001:db8:7767::2/128 dev eth0", says: `
-error: cannot change tunnel "wg0": ip -6 route add 2001:db8:7767::2/128 dev wg0: there is already a route to "2001:db8:7767::2/128": another interface has one of the same metric; the tunnel is as it was before
-hint: give this tunnel's routes another: metric = 512 for the host in the tunnel file`},
+error: cannot route into tunnel wg0 the prefix "2001:db8:7767::2/128": there is already a route through eth0 of the same metric
+hint: remove that one, or give this tunnel's routes another metric: metric = 512 for the host in the tunnel file`},
+	{name: "what is seen before, by plan too", set: "ip -6 route add blackhole 2001:db8:7767::2/128 metric 1024", unset: "ip -6 route del blackhole 2001:db8:7767::2/128", command: "wgkeys plan", says: `
+error: cannot route into tunnel wg0 the prefix "2001:db8:7767::2/128": there is already a route that leads nowhere (ip -6 route show 2001:db8:7767::2/128) of the same metric
+hint: remove that one, or give this tunnel's routes another metric: metric = 512 for the host in the tunnel file`},
 	{name: "kernel parameters read-only", set: "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys", unset: "umount /proc/sys", says: `
-error: cannot change tunnel "wg0": sysctl -w net.ipv6.conf.eth0.accept_ra=2: kernel parameters cannot be changed here: /proc/sys is mounted read-only; the tunnel is as it was before
-hint: mount -o remount,rw,bind /proc/sys, or start the container with the right to change it`},
+error: cannot set kernel parameters for tunnel "wg0": /proc/sys is mounted read-only, and it needs net.ipv6.conf.all.forwarding=1, net.ipv6.conf.default.accept_ra=2, net.ipv6.conf.eth0.accept_ra=2
+hint: mount -o remount,rw,bind /proc/sys, or start the container with docker run --sysctl net.ipv6.conf.all.forwarding=1 --sysctl net.ipv6.conf.default.accept_ra=2 --sysctl net.ipv6.conf.eth0.accept_ra=2`},
 	{name: "a value that the kernel refuses", set: withSysctl(`"net.ipv4.tcp_congestion_control" = "nonesuch"`), unset: withoutSysctl, says: `
 error: cannot change tunnel "wg0": sysctl -w net.ipv4.tcp_congestion_control=nonesuch: the kernel refuses the value for "/proc/sys/net/ipv4/tcp_congestion_control": no such file or directory; the tunnel is as it was before
 hint: cat /proc/sys/net/ipv4/tcp_congestion_control shows how it is spelled; then correct sysctls in the tunnel file`},

@@ -58,6 +58,7 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	p.keepAdvertisements()
 	p.tellManagers()
 	p.addLink()
+	p.setIPv6()
 	p.widenLink()
 	p.setDevice()
 	removed := p.setPeers()
@@ -85,7 +86,8 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	p.restoreSysctls()
 	p.narrowLink()
 	p.findAstray()
-	return p.plan, p.err
+	p.lookBeside()
+	return p.plan, cmp.Or(p.err, p.refuseFixed())
 }
 
 // A planner collects the steps of one plan.
@@ -98,7 +100,8 @@ type planner struct {
 	plan    *Plan
 	capture capture
 	filter  filterNow
-	err     error // what cannot be planned
+	err     error  // what cannot be planned
+	fixes   []Drag // the parameters that cannot be set
 
 	unresolved unresolved      // endpoints that are names
 	now        sysctls         // the kernel's parameters as they will be after the steps so far
@@ -140,10 +143,8 @@ func (p *planner) refuse() error {
 	if p.state.Link != nil && !p.linkIsMine() {
 		return notOurs(name)
 	}
-	if p.state.PortTaken {
-		// A redirect would take the tunnel's packets to whoever has the port.
-		return fault.New("cannot change the port of tunnel", name, fmt.Sprintf("another program has port %d, OUTSIDE", v.ListenPort),
-			HintPort)
+	if err := p.refuseHost(); err != nil {
+		return err
 	}
 	if p.state.Device.PublicKey == v.PublicKey {
 		return p.refusePSKs()
@@ -309,6 +310,7 @@ func (p *planner) setRoutes() {
 		}
 		r := want.Route
 		switch old, ok := have[r.key()]; {
+		case !ok && p.inTheWay(r, want.peer):
 		case !ok:
 			p.step(RouteChange{p.view.Tunnel, nil, &r}, "leads to peer %s, INSIDE", want.peer)
 		case old != r:

@@ -152,10 +152,22 @@ func hostOf(err error) string {
 	return ""
 }
 
+// A ChangeError says which of the changes that were to be made at once failed.
+type ChangeError struct {
+	Change Change
+	Err    error
+}
+
+func (e *ChangeError) Error() string { return fmt.Sprintf("%s: %v", e.Change, e.Err) }
+func (e *ChangeError) Unwrap() error { return e.Err }
+
 func failed(plan *Plan, batch []Step, err error) error {
 	what := batch[0].Change.String()
 	if len(batch) > 1 {
 		what += fmt.Sprintf(" … (%d steps)", len(batch))
+	}
+	if c := (*ChangeError)(nil); errors.As(err, &c) {
+		what, err = c.Change.String(), c.Err
 	}
 	return fault.Wrap(fmt.Errorf("%s: %w", what, err), "cannot change tunnel", plan.Tunnel, "")
 }

@@ -30,6 +30,7 @@ type State struct {
 	Uplinks  []Uplink          // interfaces with a default route
 	Sysctls  map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
 	KeyFiles map[string]KeyFile
+	Hurdles  Hurdles
 
 	Managers      []string            // of the host's network, that run: [Networkd], [NetworkManager]
 	Unmanaged     []Unmanaged         // those that are installed
@@ -41,7 +42,7 @@ type State struct {
 	FilterDiffers bool                // the table is there, and is another than the journal says
 	Redirects     bool                // where the port is to change: nftables can do a [Redirect]
 	Labels        bool                // where routes may be captured: nftables can label connections
-	PortTaken     bool                // likewise: somebody else has the new one
+	PortTaken     bool                // somebody else has the port that the device is to have
 	Endpoints     map[string]Endpoint // by name:port, of those that had to be resolved, see [Peer.Overdue]
 }
 

@@ -109,6 +109,7 @@ func (p *planner) assign(key, value, why string, args ...any) {
 		p.share(p.now.drags(key, value), why, args...) // first, so that it is put back last
 		p.step(ShareChange{key, other.Was, value}, why, args...)
 	case known && same(now, value) && key != p.unsure:
+	case p.fixed(key, value):
 	default:
 		if key == p.unsure {
 			p.unsure = ""

@@ -34,10 +34,12 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 		NoKillSwitch:   h.killSwitch.given() && !h.killSwitch.val,
 		Forward:        h.forward.val,
 		ForwardIPv4:    h.forward.val && t.v4,
-		ForwardIPv6:    h.forward.val && t.v6,
+		ForwardIPv6:    h.forward.val && t.v6 && !h.withoutIPv6(),
 	}
 	for _, a := range h.addresses.vals {
-		v.Addresses = append(v.Addresses, a.val)
+		if a.val.Addr().Is4() || !h.withoutIPv6() {
+			v.Addresses = append(v.Addresses, a.val)
+		}
 	}
 	slices.SortFunc(v.Addresses, netip.Prefix.Compare)
 	for _, peer := range peers {

@@ -61,6 +61,7 @@
 //	ndp_proxy         true: answer neighbour solicitations for the peers' IPv6
 //	                  addresses on the uplink (RFC 4389); right where a prefix
 //	                  is on-link at the provider, wrong where it is routed
+//	ipv6              false: IPv4 alone, for the host and for what its peers send it
 //	masquerade        true: what the peers send leaves this host's uplinks under
 //	                  its own OUTSIDE address
 //	dns               resolvers by address, and the domains to ask them for:

@@ -120,13 +120,21 @@ func endpointOf(a, b *host) value[endpoint] {
 	return first(a.pair(b.name).endpoint, b.endpoint)
 }
 
-// allowed returns what a allows its peer b.
+// allowed returns what a allows its peer b: of IPv6 nothing, where one of them does
+// without.
 func allowed(a, b *host) []value[netip.Prefix] {
+	list := b.claims
 	if p := a.pair(b.name); p.allowedIPs.given() {
-		return p.allowedIPs.vals
+		list = p.allowedIPs.vals
 	}
-	return b.claims
+	if a.withoutIPv6() || b.withoutIPv6() {
+		list = slices.DeleteFunc(slices.Clone(list), func(c value[netip.Prefix]) bool { return c.val.Addr().Is6() })
+	}
+	return list
 }
+
+// withoutIPv6 tells whether h has IPv4 alone, INSIDE.
+func (h *host) withoutIPv6() bool { return h.ipv6.given() && !h.ipv6.val }
 
 // hasPSK tells whether a and b share a preshared key. What the pair says wins,
 // whichever end says it, then what its hosts say; lint makes the ends agree.

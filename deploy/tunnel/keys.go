@@ -46,6 +46,7 @@ var hostKeys = keys[host]{
 	},
 	"masquerade":  func(r *reader, h *host, n *node) { h.masquerade = r.bool(n) },
 	"kill_switch": func(r *reader, h *host, n *node) { h.killSwitch = r.bool(n) },
+	"ipv6":        func(r *reader, h *host, n *node) { h.ipv6 = r.bool(n) },
 	"dns": func(r *reader, h *host, n *node) {
 		h.dns = texts(r, n, "an address or a domain in quotes", checked(checkDNS))
 	},

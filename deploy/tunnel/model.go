@@ -26,6 +26,7 @@ type host struct {
 	addresses, routes          list[netip.Prefix]
 	forward, ndpProxy, psk     value[bool]
 	masquerade, killSwitch     value[bool]
+	ipv6                       value[bool]
 	dns                        list[string]
 	listenPort, mtu, keepalive value[int]
 	fwmark, table, metric      value[int]

@@ -20,13 +20,13 @@ import (
 // Do implements [apply.Kernel].
 func (k *Kernel) Do(ctx context.Context, changes []apply.Change) error {
 	if peers, ok := peerChanges(changes); ok {
-		return told(k.setPeers(peers))
+		return k.setPeersTold(peers)
 	}
 	k.routes, k.links = nil, map[string]netlink.Link{}
 	defer func() { k.links = nil }()
 	for _, c := range changes {
 		if err := k.do(ctx, c); err != nil {
-			return told(err)
+			return &apply.ChangeError{Change: c, Err: told(err)}
 		}
 	}
 	return nil

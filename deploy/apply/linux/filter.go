@@ -29,7 +29,6 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply
 	} else if view != nil && mayCapture(view) {
 		s.Labels = labels(name)
 	}
-	s.PortTaken = moves && s.Link.Kind == "wireguard" && s.Link.Up && taken(view.ListenPort)
 	if made || moves || view != nil && (view.Masquerade != nil || mayCapture(view)) {
 		s.FilterRules, s.FilterDiffers, err = readTable(name, apply.ParseFilter(name, journal["filter "+name].Set))
 	}

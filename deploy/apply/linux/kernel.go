@@ -83,14 +83,14 @@ func (k *Kernel) link(name string) (netlink.Link, error) {
 
 // told puts the kernel's error numbers into the user's words.
 func told(err error) error {
+	err = numbered(err)
 	switch {
 	case err == nil:
 		return nil
 	case (errors.Is(err, unix.EPERM) || errors.Is(err, fs.ErrPermission)) && os.Geteuid() != 0:
 		return fault.New("no right to change the network", "", "", apply.AsRoot)
 	case errors.Is(err, unix.EPERM) && !mayChangeNetwork():
-		return fault.New("no right to change the network", "", "root has no CAP_NET_ADMIN in this container",
-			"start the container with docker run --cap-add NET_ADMIN --device /dev/net/tun")
+		return apply.ErrNoRight
 	case errors.Is(err, unix.EADDRINUSE):
 		return fault.New("the port is in use already", "", "", apply.HintPort)
 	case errors.Is(err, unix.ENETDOWN):

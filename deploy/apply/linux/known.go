@@ -160,6 +160,7 @@ func entriesFor(v *tunnel.View, journal apply.Entries) apply.Entries {
 func digestOf(s *apply.State) string {
 	rest := *s
 	rest.Link, rest.Peers, rest.Routes = nil, nil, nil
+	rest.Hurdles.Routes = nil // those that the view has to do with; all are in its digest
 	h := sha256.New()
 	for _, part := range [][]byte{
 		fmt.Appendf(nil, "%+v %+v", rest, s.Link), // maps in order of their keys

@@ -27,7 +27,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 		return nil, err
 	}
 	if view != nil {
-		if err := k.observeTables(s.LinkIndex, rangesOf(view), s); err != nil {
+		if err := k.observeTables(s.LinkIndex, rangesOf(view), k.newBesides(view), s); err != nil {
 			return nil, err
 		}
 	}
@@ -57,6 +57,9 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 		return nil, err
 	}
 	if view != nil {
+		if err := k.observeHurdles(link, s, view); err != nil {
+			return nil, err
+		}
 		k.readKeyFiles(view, s)
 		resolve(ctx, view, s, journal)
 		if view.Masquerade != nil || apply.Captures(view, s) {
@@ -137,7 +140,7 @@ func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {
 
 // observeRoutes reads the routes that somebody put on the link, in any table.
 func (k *Kernel) observeRoutes(link netlink.Link, s *apply.State) error {
-	return k.observeTables(link.Attrs().Index, ranges{}, s)
+	return k.observeTables(link.Attrs().Index, ranges{}, nil, s)
 }
 
 // observeUplinks finds the interfaces with a default route and the proxy

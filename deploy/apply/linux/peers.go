@@ -62,6 +62,21 @@ func (k *Kernel) configure(link string, peers []wgtypes.PeerConfig) error {
 	return nil
 }
 
+// setPeersTold does so, and finds out which change failed of those that went in one
+// message: one by one they are made again, as they may be.
+func (k *Kernel) setPeersTold(changes []apply.PeerChange) error {
+	err := k.setPeers(changes)
+	if err == nil {
+		return nil
+	}
+	for _, c := range changes {
+		if alone := k.setPeers([]apply.PeerChange{c}); alone != nil {
+			return &apply.ChangeError{Change: c, Err: told(alone)}
+		}
+	}
+	return told(err) // it was the moment, and not one of them
+}
+
 func (k *Kernel) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
 	if c.New == nil {
 		return wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.Old.PublicKey), Remove: true, UpdateOnly: true}, nil

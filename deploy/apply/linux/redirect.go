@@ -3,9 +3,6 @@ package linux
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -84,22 +81,6 @@ func trial(link string, f *apply.Filter) bool {
 	nft.CreateTable(table) // which there is
 	err = nft.Flush()
 	return errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP)
-}
-
-// taken reports whether a UDP socket has the port: of any address, for the device
-// wants it for all of them. A device in user space keeps its old ports for a while
-// and is not asked.
-func taken(port int) bool {
-	for _, file := range []string{"udp", "udp6"} {
-		text, _ := os.ReadFile("/proc/thread-self/net/" + file) // no such family, no socket
-		for line := range strings.Lines(string(text)) {
-			// "  sl  local_address rem_address ...", "12: 00000000:7767 ..." (proc(5))
-			if f := strings.Fields(line); len(f) > 1 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // follow waits until nothing has come to the old port for a while, and has all

@@ -13,14 +13,17 @@ import (
 )
 
 // observeTables reads the routes of both families in one look: those through the
-// link, in any table, and of other interfaces what lies within the ranges. Link 0
-// is none.
-func (k *Kernel) observeTables(link int, within ranges, s *apply.State) error {
+// link, in any table, and of other interfaces what lies within the ranges, and what
+// others looks for. Link 0 is none.
+func (k *Kernel) observeTables(link int, within ranges, others *besides, s *apply.State) error {
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		if link == 0 && within.bits == nil {
+		if link == 0 && within.bits == nil && others == nil {
 			continue
 		}
-		found, err := retry(func() ([]foundRoute, error) { return readRoutes(link, family, within) })
+		found, err := retry(func() ([]foundRoute, error) {
+			others.begin()
+			return readRoutes(link, family, within, others)
+		})
 		if err != nil {
 			return err
 		}
@@ -34,6 +37,7 @@ func (k *Kernel) observeTables(link int, within ranges, s *apply.State) error {
 				s.Routes = append(s.Routes, r.Route)
 			}
 		}
+		others.end(&s.Hurdles)
 	}
 	return nil
 }
@@ -48,7 +52,7 @@ type foundRoute struct {
 // readRoutes reads the routes of a family (rtnetlink(7)). Of the link's own it
 // leaves out what routers advertised, and what the kernel made, but for the
 // prefixes of addresses.
-func readRoutes(link, family int, within ranges) (routes []foundRoute, err error) {
+func readRoutes(link, family int, within ranges, others *besides) (routes []foundRoute, err error) {
 	socket, err := openSocket(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
@@ -66,7 +70,8 @@ func readRoutes(link, family int, within ranges) (routes []foundRoute, err error
 		found := foundRoute{r, oif, msg.Protocol == unix.RTPROT_KERNEL}
 		switch {
 		case r.Table == unix.RT_TABLE_LOCAL:
-		case oif != link:
+		case oif != link || link == 0:
+			others.add(msg, r, oif)
 			if within.contain(r.Prefix) {
 				routes = append(routes, found)
 			}

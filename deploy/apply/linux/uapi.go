@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +50,20 @@ func (q *question) ask(name string) error {
 	*q = question{name, c}
 	_, err = io.WriteString(c, "get=1\n\n")
 	return err
+}
+
+// numbered gives an error that a device in user space answered its number back, which
+// wgctrl makes a text of (wguser's configureDevice).
+func numbered(err error) error {
+	var call *os.SyscallError
+	if !errors.As(err, &call) {
+		return err
+	}
+	var n int
+	if _, other := fmt.Sscanf(call.Err.Error(), "wguser: errno=%d", &n); other != nil {
+		return err
+	}
+	return syscall.Errno(max(n, -n)) // wireguard-go's are negative (ipcErrorf)
 }
 
 // readSocket reads the answer. It is for ten thousand peers: wgctrl makes five

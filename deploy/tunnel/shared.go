@@ -1,0 +1,126 @@
+package tunnel
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"wgkeys/keyring/fault"
+)
+
+// Shared returns what a host wants for two of its tunnels and only one can have: a
+// port, a mark, a routing table, an address or a prefix. Each is told at its line in
+// the later tunnel.
+func Shared(tunnels []*Tunnel) []Clash {
+	var found []Clash
+	for i, b := range tunnels {
+		for _, a := range tunnels[:i] {
+			for _, name := range b.names {
+				if first, ok := a.hosts[name]; ok {
+					c := clashes{a: a, b: b, first: first, second: b.hosts[name]}
+					c.find()
+					found = append(found, c.found...)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// A Clash is one of them.
+type Clash struct {
+	Tunnel, Host string // the later tunnel
+	*fault.Fault        // who it is about is a file and line
+}
+
+// clashes are those of a host in tunnels a and b.
+type clashes struct {
+	a, b          *Tunnel
+	first, second *host
+	found         []Clash
+}
+
+func (c *clashes) add(at pos, hint, format string, args ...any) {
+	what := fmt.Sprintf("tunnels %s and %s want the same thing on host %s:", c.a.Name, c.b.Name, c.first.name)
+	why := fmt.Sprintf(format, args...) + " is already that of " + c.a.Name
+	c.found = append(c.found, Clash{c.b.Name, c.first.name, fault.New(what, at.String(), why, hint)})
+}
+
+func (c *clashes) find() {
+	where := " under [hosts." + c.second.name + "] in " + Dir + "/" + c.b.Name + ext
+	if port := c.b.listenPortOf(c.second); port != 0 && port == c.a.listenPortOf(c.first) {
+		at := first(c.second.listenPort, c.b.listenPort).pos
+		if !at.given() {
+			at = c.second.pos
+		}
+		c.add(at, "write another listen_port ="+where, "port %d, OUTSIDE,", port)
+	}
+	if mark := c.second.fwmark; mark.val != 0 && mark.val == c.first.fwmark.val {
+		c.add(mark.pos, "leave fwmark out, or write another"+where, "the mark %#x of encrypted packets", mark.val)
+	}
+	if table := c.second.table; tableOf(c.second) != tableNone && tableOf(c.second) == tableOf(c.first) {
+		c.add(table.pos, "write another table ="+where, "routing table %d", table.val)
+	}
+	c.addresses()
+	c.prefixes()
+}
+
+// tableOf is the routing table of h, with main as none.
+func tableOf(h *host) int {
+	if h.table.val == tableMain {
+		return tableNone
+	}
+	return h.table.val
+}
+
+// addresses finds an address that the host has twice, or a network that it is on
+// twice: packets for its other addresses go to one of the two tunnels.
+func (c *clashes) addresses() {
+	has := map[netip.Addr]bool{}
+	on := map[netip.Prefix]bool{}
+	for _, a := range c.first.addresses.vals {
+		has[a.val.Addr()] = true
+		on[a.val.Masked()] = !a.val.IsSingleIP()
+	}
+	for _, a := range c.second.addresses.vals {
+		switch {
+		case has[a.val.Addr()]:
+			c.add(a.pos, "write another address of the host for one of the tunnels", "address %s, INSIDE,", a.val.Addr())
+		case on[a.val.Masked()]:
+			c.add(a.pos, "write addresses of another network for one of the tunnels, or a single address (/32, /128) with routes", "network %s, INSIDE,", a.val.Masked())
+		}
+	}
+}
+
+// prefixes finds the first prefix that leads into both tunnels. Of two metrics the
+// lower one counts, and two tables have each their own rules: then it is meant so.
+func (c *clashes) prefixes() {
+	if c.first.metric.val != c.second.metric.val || tableOf(c.first) != tableOf(c.second) {
+		return
+	}
+	into := c.a.destinations(c.first)
+	both := c.b.destinations(c.second)
+	maps.DeleteFunc(both, func(p netip.Prefix, _ pos) bool { _, ok := into[p]; return !ok })
+	if len(both) == 0 {
+		return
+	}
+	prefixes := slices.SortedFunc(maps.Keys(both), netip.Prefix.Compare)
+	more := ""
+	if n := len(prefixes) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more)", n)
+	}
+	c.add(both[prefixes[0]], "take it out of one of them, or write another metric = for the tunnel that is to have it only when the other is down",
+		"a route to %s, INSIDE%s,", prefixes[0], more)
+}
+
+// destinations are the prefixes that h routes into the tunnel, each once.
+func (t *Tunnel) destinations(h *host) map[netip.Prefix]pos {
+	prefixes := map[netip.Prefix]pos{}
+	for _, peer := range t.peers(h) {
+		for _, p := range allowed(h, peer) {
+			prefixes[p.val] = p.pos
+		}
+	}
+	return prefixes
+}
