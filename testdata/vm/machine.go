@@ -38,7 +38,7 @@ type limits struct {
 const grace = 30 * time.Second
 
 func limitsOf(args []string) limits {
-	l := limits{boot: 5 * time.Minute, test: 10*time.Minute + grace}
+	l := limits{boot: 10 * time.Minute, test: 10*time.Minute + grace}
 	for _, a := range args {
 		if v, ok := strings.CutPrefix(a, "-test.timeout="); ok {
 			if d, err := time.ParseDuration(v); err == nil {

@@ -100,7 +100,9 @@ func (s *Server) writeConfig(t testing.TB, c Config) {
 func (s *Server) run(t testing.TB, c Config) {
 	script := append([]string{"set -e",
 		"mount --bind " + ssh.Quote(s.file("passwd")) + " /etc/passwd",
-		"mount --bind " + ssh.Quote(s.file("shadow")) + " /etc/shadow"}, c.Setup...)
+		"mount --bind " + ssh.Quote(s.file("shadow")) + " /etc/shadow",
+		// The server has no wgkeys, also where the machine has one there.
+		"[ ! -d /usr/local/bin ] || mount -t tmpfs -o mode=755 programs /usr/local/bin"}, c.Setup...)
 	script = append(script, `exec "$@"`)
 	argv := []string{"-m", "sh", "-c", strings.Join(script, "\n"), "sh"}
 	argv = append(argv, c.Wrap...)
