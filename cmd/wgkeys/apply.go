@@ -191,6 +191,7 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 	if err := s.Take(e.ctx, plan, apply.Run, testOnlyKernel); err != nil {
 		return err
 	}
+	e.warnNames(s)
 	if w.text != nil && w.view != nil {
 		s.Remember(plan, w.view, w.text) // else the next plan takes longer
 	}
@@ -199,6 +200,14 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 	}
 	e.sayDone(plan) // last: nobody may be there to hear it (SIGPIPE)
 	return nil
+}
+
+// warnNames tells of what keeps the tunnel from following its peers' names: it is up
+// nevertheless.
+func (e *env) warnNames(s *linux.Session) {
+	if err := s.Unfollowed(); err != nil {
+		e.ui.warn(err)
+	}
 }
 
 // planHere plans, unless it is known that there is nothing to do.
@@ -372,6 +381,7 @@ func (e *env) downHere(name string) error {
 	if err := s.Take(e.ctx, plan, apply.RunDown, testOnlyKernel); err != nil {
 		return err
 	}
+	e.warnNames(s)
 	e.sayDone(plan)
 	return turn.Forget(name)
 }

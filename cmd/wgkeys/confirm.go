@@ -52,6 +52,7 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 		apply.RemovePending(linux.RunDir, v.Tunnel)
 		return err
 	}
+	e.warnNames(s)
 	p.Deadline, p.Done = apply.Uptime()+wait, true
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err

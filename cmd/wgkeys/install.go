@@ -3,7 +3,6 @@ package main
 import (
 	"embed"
 	"io"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,7 +142,7 @@ func enable(views []*tunnel.View) [][]string {
 // named reports whether an endpoint has to be looked up.
 func named(v *tunnel.View) bool {
 	for _, p := range v.Peers {
-		if _, err := netip.ParseAddrPort(p.Endpoint); p.Endpoint != "" && err != nil {
+		if linux.IsName(p.Endpoint) {
 			return true
 		}
 	}

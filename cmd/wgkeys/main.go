@@ -19,6 +19,7 @@ import (
 
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/apply/linux/guard"
+	"wgkeys/deploy/apply/linux/names"
 	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/lab"
 )
@@ -35,6 +36,7 @@ func main() {
 	hideMemory()
 	device.Main() // this program run again as a WireGuard device
 	guard.Main()  // or as the guard of an apply
+	names.Main()  // or to look names up again
 	turn.Main()   // or as a part in a rotation
 	lab.Init()    // or as a host of the demo
 

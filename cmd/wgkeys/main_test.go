@@ -14,6 +14,7 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/apply/linux/guard"
+	"wgkeys/deploy/apply/linux/names"
 	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/lab"
 )
@@ -23,6 +24,7 @@ import (
 func TestMain(m *testing.M) {
 	device.Main()
 	guard.Main()
+	names.Main()
 	turn.TestOnlySteps = partSteps
 	turn.Main()
 	lab.Init()
@@ -32,6 +34,7 @@ func TestMain(m *testing.M) {
 // testPrograms are what the test binary is when it is called by their names.
 var testPrograms = map[string]func(){
 	"age-plugin-touch": standIn,
+	"standin-dns":      standInDNS,
 	"wgkeys": func() {
 		testOnlyKernel, testOnlyStep = faultyKernel, controllerStep
 		main()

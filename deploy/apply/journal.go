@@ -176,7 +176,9 @@ const unsure = "-"
 func trusted(c Change) bool {
 	switch c := c.(type) {
 	case PeerChange:
-		return c.New != nil && c.New.Endpoint.IsValid()
+		// One that moves keeps the name that is written there already, and a peer that
+		// nobody answers for may move all day.
+		return c.New != nil && c.New.Endpoint.IsValid() && !movedOnly(c)
 	case DNSChange, FilterChange:
 		return true
 	}

@@ -38,6 +38,13 @@ func (p *planner) moved(want *tunnel.Peer, have *Peer) netip.AddrPort {
 	return e.Addr
 }
 
+// MoveOf is the change of a peer that takes it to another address of its name.
+func MoveOf(link, host string, have *Peer, name string, to netip.AddrPort) PeerChange {
+	next := *have
+	next.Endpoint, next.Configured = to, name
+	return PeerChange{Link: link, Name: host, Old: have, New: &next}
+}
+
 // addressesOf returns where the peer may be reached, OUTSIDE: as the view has it,
 // wherever its name leads, in both families, and where it is now.
 func (p *planner) addressesOf(peer *tunnel.Peer, live map[keyring.PublicKey]netip.Addr) []netip.Addr {

@@ -18,3 +18,14 @@ func TestResolversAreRead(t *testing.T) {
 		t.Errorf("getent: %s, want %s", got, want)
 	}
 }
+
+func TestIsName(t *testing.T) {
+	for endpoint, want := range map[string]bool{
+		"": false, "192.0.2.1:51820": false, "[2001:db8::1]:51820": false, "[fe80::1%eth0]:51820": false,
+		"vpn.example.net:51820": true, "hub:1": true,
+	} {
+		if got := IsName(endpoint); got != want {
+			t.Errorf("%q is a name: %t", endpoint, got)
+		}
+	}
+}

@@ -24,6 +24,8 @@ type Session struct {
 	state   *apply.State // from which the last plan was made
 	damaged []error      // journals of other tunnels
 	unlock  func()
+
+	unfollowed error // why nobody follows the names of its peers
 }
 
 // A Run takes the steps of a plan: [apply.Run] or [apply.RunDown].
@@ -112,8 +114,16 @@ func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (
 
 // Take takes the steps of the plan that this session made last.
 func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func(apply.Kernel) apply.Kernel) error {
-	return run(ctx, wrap(s.Kernel), s.mine, plan, func(apply.Step) {})
+	if err := run(ctx, wrap(s.Kernel), s.mine, plan, func(apply.Step) {}); err != nil {
+		return err
+	}
+	s.unfollowed = s.followNames(ctx, plan)
+	return nil
 }
+
+// Unfollowed says why the names of the tunnel's peers are not followed after the last
+// Take: the tunnel is as wanted nevertheless.
+func (s *Session) Unfollowed() error { return s.unfollowed }
 
 // Up reports whether anything of the tunnel is there.
 func Up(name string) (bool, error) {

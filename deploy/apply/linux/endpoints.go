@@ -1,0 +1,117 @@
+package linux
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+// Peers returns the peers of a tunnel as they are now, by key: none where it is not
+// up. The keys that the kernel tells with them are forgotten.
+func (k *Kernel) Peers(name string) (map[keyring.PublicKey]*apply.Peer, error) {
+	s, err := k.deviceState(name)
+	if err != nil {
+		return nil, err
+	}
+	clear(k.private)
+	clear(k.psks)
+	peers := make(map[keyring.PublicKey]*apply.Peer, len(s.Peers))
+	for i := range s.Peers {
+		peers[s.Peers[i].PublicKey] = &s.Peers[i]
+	}
+	return peers, nil
+}
+
+func (k *Kernel) deviceState(name string) (*apply.State, error) {
+	s := &apply.State{}
+	link, err := k.link(name)
+	if err != nil || link == nil {
+		return s, told(err)
+	}
+	s.Link, s.LinkIndex = &apply.Link{Kind: kindOf(link)}, link.Attrs().Index
+	if err := k.ask(name, s.Link.Kind); err != nil {
+		return nil, told(err)
+	}
+	return s, told(k.observeDevice(name, s))
+}
+
+// LookUp looks up names of endpoints for a tunnel that is up, as a plan does.
+func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, names []string) (map[string]apply.Endpoint, error) {
+	j, err := apply.OpenJournal(RunDir, view.Tunnel)
+	if err != nil {
+		return nil, err
+	}
+	s, err := k.deviceState(view.Tunnel)
+	if err != nil {
+		return nil, err
+	}
+	clear(k.private)
+	clear(k.psks)
+	observeResolver(view.Tunnel, s, view, j.Entries)
+	return NewLookup(ctx, s, resolversOf(view, j.Entries)).All(ctx, names), nil
+}
+
+// A Move takes a peer to another address of its name.
+type Move struct {
+	Host string         // the peer's
+	Name string         // its endpoint's, name:port
+	Was  *apply.Peer    // as it was seen
+	To   netip.AddrPort // OUTSIDE
+}
+
+// MoveEndpoints moves those peers that are as they were seen, waiting until nobody
+// else changes a tunnel, and sends each an empty packet. It goes through the journal
+// as every change does. Busy says whether somebody else is at the peers then.
+func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy func() bool) error {
+	s, err := Begin(ctx, func(int) {})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	j, err := apply.OpenJournal(RunDir, view.Tunnel)
+	if err != nil || len(j.Entries) == 0 || busy() {
+		return err // a down came first
+	}
+	live, err := s.Peers(view.Tunnel)
+	if err != nil {
+		return err
+	}
+	plan := &apply.Plan{Tunnel: view.Tunnel, Host: view.Host}
+	var moved []*apply.Peer
+	for _, m := range moves {
+		now := live[m.Was.PublicKey]
+		if now == nil || now.Endpoint != m.Was.Endpoint || now.Received != m.Was.Received {
+			continue
+		}
+		if change := (apply.PeerChange{New: now}); now.Endpoint.IsValid() && j.Entries[change.Resource()].Set == m.Name {
+			now.Configured = m.Name
+		}
+		moved = append(moved, now)
+		plan.Steps = append(plan.Steps, apply.Step{Change: apply.MoveOf(view.Tunnel, m.Host, now, m.Name, m.To), Why: "no handshake comes"})
+	}
+	if err := apply.Run(ctx, s.Kernel, j, plan, func(apply.Step) {}); err != nil {
+		return err
+	}
+	return s.wake(view.Tunnel, moved)
+}
+
+// wake sends each peer an empty packet, which begins a handshake: turning keepalive
+// on does (see nudge).
+func (k *Kernel) wake(link string, peers []*apply.Peer) error {
+	for _, p := range peers {
+		off, on, as := time.Duration(0), 25*time.Second, time.Duration(p.Keepalive)*time.Second
+		for _, interval := range []time.Duration{off, on, as} {
+			c := wgtypes.PeerConfig{PublicKey: wgtypes.Key(p.PublicKey), UpdateOnly: true, PersistentKeepaliveInterval: &interval}
+			if err := k.configure(link, []wgtypes.PeerConfig{c}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

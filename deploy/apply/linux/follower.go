@@ -1,0 +1,118 @@
+package linux
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/keyring/fault"
+)
+
+// FollowerProcess is the name under which the program runs to look up the endpoints
+// of a tunnel's peers again: "wgkeys-names TUNNEL", see package names.
+const FollowerProcess = "wgkeys-names"
+
+// FollowerPath is the file that it holds a lock on, and whose end is its own: it
+// comes and goes only while the host is locked for changes.
+func FollowerPath(name string) string { return filepath.Join(RunDir, name+".names") }
+
+// LockFollower makes this process the one that follows the names of a tunnel, or
+// fails. The lock is one of fcntl(2), which tells who holds it; it ends with the
+// process, and when any descriptor of the file is closed there.
+func LockFollower(name string) (*os.File, error) {
+	f, err := os.OpenFile(FollowerPath(name), os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	lock := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &lock); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// follower returns the process that follows the names of a tunnel, or 0.
+func follower(name string) (pid int, err error) {
+	f, err := os.OpenFile(FollowerPath(name), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	lock := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock); err != nil || lock.Type == unix.F_UNLCK {
+		return 0, err
+	}
+	return int(lock.Pid), nil
+}
+
+// followNames has the names of the tunnel's peers followed after a plan was carried
+// out, or no longer. A tunnel whose plan is known to be empty is followed as before.
+func (s *Session) followNames(ctx context.Context, plan *apply.Plan) error {
+	wanted := false
+	switch {
+	case plan.View != nil:
+		for i := range plan.View.Peers {
+			wanted = wanted || IsName(plan.View.Peers[i].Endpoint)
+		}
+	case s.mine != nil && len(s.mine.Entries) == 0: // it is down
+	default:
+		_, err := os.Stat(FollowerPath(plan.Tunnel))
+		wanted = err == nil
+	}
+	if !wanted {
+		return endFollower(plan.Tunnel)
+	}
+	err := startFollower(ctx, plan.Tunnel)
+	if err != nil {
+		return fault.Wrap(err, "the names of peers are looked up by the next apply, and not before, on tunnel", plan.Tunnel, "wgkeys apply")
+	}
+	return nil
+}
+
+func startFollower(ctx context.Context, name string) error {
+	if pid, err := follower(name); err != nil || pid != 0 {
+		return err
+	}
+	f, err := os.OpenFile(FollowerPath(name), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fault.Errno(err)
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return daemon.Start(ctx, FollowerProcess, name)
+}
+
+// endFollower ends it now; one that this process cannot see notices by itself that
+// its file is gone.
+func endFollower(name string) error {
+	pid, err := follower(name)
+	if err != nil {
+		return err
+	}
+	if pid > 0 {
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			defer unix.Close(fd)
+			// It may have ended, and another have its number, but not its lock.
+			if again, _ := follower(name); again == pid {
+				unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0)
+			}
+			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(time.Second/time.Millisecond))
+		}
+	}
+	if err := os.Remove(FollowerPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.Errno(err)
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+// Package names looks the endpoints of a tunnel's peers up again, where they are
+// names: when one could not be resolved yet, when no handshake comes from the address
+// that is tried, and when one is overdue. WireGuard itself knows addresses only.
+//
+// It is a process, "wgkeys-names TUNNEL", which is this very program run again by an
+// apply of a tunnel with such peers, and which ends with a down. It sets nothing but
+// endpoints, and these through the tunnel's journal. An apply does the same for as
+// much as it sees in one look; the process has a memory.
+package names
+
+import (
+	"context"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/apply/linux/turn"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+// poll is how often the peers are looked at, if that costs no more than a share of
+// the time: ten thousand take a while.
+const (
+	poll  = 2 * time.Second
+	share = 50
+)
+
+// Main follows the names of a tunnel and exits, if the program was started for that.
+// It is one of the first calls of every main that may apply a tunnel.
+func Main() {
+	if len(os.Args) != 2 || os.Args[0] != linux.FollowerProcess {
+		return
+	}
+	f, err := newFollower(os.Args[1])
+	if err != nil {
+		daemon.Fail(err)
+	}
+	if err := daemon.Detach(); err != nil {
+		os.Exit(1)
+	}
+	f.follow(context.Background())
+	os.Exit(0)
+}
+
+// A follower follows the names of one tunnel.
+type follower struct {
+	name  string
+	lock  *os.File
+	k     *linux.Kernel
+	view  *tunnel.View // as it was kept last
+	kept  os.FileInfo  // of its file
+	peers map[string]*peer
+}
+
+func newFollower(name string) (*follower, error) {
+	if err := tunnel.CheckName(name); err != nil {
+		return nil, err
+	}
+	lock, err := linux.LockFollower(name)
+	if err != nil {
+		return nil, err
+	}
+	k, err := linux.Open()
+	return &follower{name: name, lock: lock, k: k, peers: map[string]*peer{}}, err
+}
+
+// follow returns when the process is no longer wanted.
+func (f *follower) follow(ctx context.Context) {
+	for f.wanted() {
+		start := time.Now()
+		view := f.readView()
+		live, err := f.k.Peers(f.name)
+		cost := time.Since(start)
+		if view != nil && err == nil {
+			f.look(ctx, view, live)
+		}
+		time.Sleep(max(poll, share*cost))
+	}
+}
+
+// wanted reports whether the file that is locked is still the tunnel's.
+func (f *follower) wanted() bool {
+	now, err := os.Stat(linux.FollowerPath(f.name))
+	if err != nil {
+		return false
+	}
+	mine, err := f.lock.Stat()
+	return err == nil && os.SameFile(now, mine)
+}
+
+// readView returns the view that was applied last. A rotation changes it, too.
+func (f *follower) readView() *tunnel.View {
+	now, err := os.Stat(linux.KeptPath(f.name))
+	if err != nil {
+		return f.view
+	}
+	if f.kept == nil || !os.SameFile(f.kept, now) || !f.kept.ModTime().Equal(now.ModTime()) {
+		if view, err := linux.Kept(f.name); err == nil && view != nil {
+			f.view, f.kept = view, now
+		}
+	}
+	return f.view
+}
+
+// A named is a peer whose endpoint is a name, and what the kernel has of it.
+type named struct {
+	want *tunnel.Peer
+	live *apply.Peer
+	peer *peer
+}
+
+// look looks at all named peers once, and does what is to be done.
+func (f *follower) look(ctx context.Context, view *tunnel.View, live map[keyring.PublicKey]*apply.Peer) {
+	now := time.Now()
+	peers := f.named(view, live)
+	asked := map[string]bool{}
+	for _, n := range peers {
+		n.peer.see(n.live, now)
+		if n.peer.asks(n.live, now) {
+			asked[n.want.Endpoint] = true
+		}
+	}
+	if len(asked) > 0 {
+		found, err := f.k.LookUp(ctx, view, slices.Collect(maps.Keys(asked)))
+		if err != nil {
+			return
+		}
+		now = time.Now()
+		for _, n := range peers {
+			if asked[n.want.Endpoint] {
+				n.peer.learn(found[n.want.Endpoint].All(), now)
+			}
+		}
+	}
+	f.move(ctx, view, peers, now)
+}
+
+// named are the peers that are followed. In a rotation one has two keys, and uses
+// the next one when that is allowed anything.
+func (f *follower) named(view *tunnel.View, live map[keyring.PublicKey]*apply.Peer) []named {
+	var all []named
+	for i := range view.Peers {
+		want := &view.Peers[i]
+		if !linux.IsName(want.Endpoint) {
+			continue
+		}
+		have := live[want.PublicKey]
+		if next := live[want.NextPublicKey]; next != nil && len(next.AllowedIPs) > 0 {
+			have = next
+		}
+		if have == nil {
+			continue
+		}
+		id := have.PublicKey.String() + " " + want.Endpoint
+		if f.peers[id] == nil {
+			f.peers[id] = &peer{}
+		}
+		all = append(all, named{want, have, f.peers[id]})
+	}
+	return all
+}
+
+// move takes the peers that have to be elsewhere there. While a rotation is under
+// way its own handshakes decide.
+func (f *follower) move(ctx context.Context, view *tunnel.View, peers []named, now time.Time) {
+	var moves []linux.Move
+	var moved []named
+	for _, n := range peers {
+		if to := n.peer.to(n.live, now); to.IsValid() {
+			moves = append(moves, linux.Move{Host: n.want.Name, Name: n.want.Endpoint, Was: n.live, To: to})
+			moved = append(moved, n)
+		}
+	}
+	if moves == nil {
+		return
+	}
+	busy := func() bool { return turn.UnderWay(f.name) != nil }
+	if linux.MoveEndpoints(ctx, view, moves, busy) != nil {
+		return // it is tried again at the next look
+	}
+	for _, n := range moved {
+		n.peer.move(n.live, now)
+	}
+}

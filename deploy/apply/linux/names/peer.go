@@ -1,0 +1,137 @@
+package names
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"wgkeys/deploy/apply"
+)
+
+// How WireGuard's own times, of its paper's section 6, decide ours.
+const (
+	// Two initiations go out in it, REKEY_TIMEOUT (5 s) apart, and an answer to
+	// the second one comes back.
+	patience = 8 * time.Second
+
+	// Who gets data answers within KEEPALIVE_TIMEOUT (10 s), and where no answer
+	// comes a handshake begins REKEY_TIMEOUT later.
+	silence = 20 * time.Second
+
+	keepaliveSize = 32 // bytes of a packet without data, which nobody answers
+
+	firstPause, longestPause = 2 * time.Second, 30 * time.Second
+)
+
+// A peer is what is known of one whose endpoint is a name. It learns from the
+// kernel's counters, look by look.
+type peer struct {
+	seen       bool
+	received   int64 // bytes, when something was heard last, as are sent, shaken and heard
+	sent       int64
+	shaken     time.Time
+	heard      time.Time
+	unanswered time.Time // since when something waits for an answer; zero: nothing does
+
+	found  []netip.AddrPort        // where the name leads
+	tried  map[netip.AddrPort]bool // in vain
+	moved  bool                    // since something was heard last
+	sentAt int64                   // when it moved
+
+	next  time.Time     // not looked up again before that
+	pause time.Duration // between then and the look-up after it
+}
+
+// see takes in what the kernel has of the peer now.
+func (p *peer) see(live *apply.Peer, now time.Time) {
+	first := !p.seen
+	if first || live.Received != p.received || !live.LastHandshake.Equal(p.shaken) {
+		*p = peer{seen: true, tried: map[netip.AddrPort]bool{}, received: live.Received, sent: live.Sent, shaken: live.LastHandshake, heard: now}
+		if first && live.LastHandshake.IsZero() && live.Sent > 0 {
+			p.unanswered = now
+		}
+		return
+	}
+	if p.unanswered.IsZero() && live.Sent-p.sent > p.idle(live, now) {
+		p.unanswered = now
+	}
+}
+
+// idle is what a peer with nothing to say may have been sent since it was heard:
+// keepalives, and one that answers what was heard last.
+func (p *peer) idle(live *apply.Peer, now time.Time) int64 {
+	n := int64(2)
+	if live.Keepalive > 0 {
+		n += int64(now.Sub(p.heard) / (time.Duration(live.Keepalive) * time.Second))
+	}
+	return n * keepaliveSize
+}
+
+// silent reports whether the peer would have answered where it is, if it were there.
+func (p *peer) silent(live *apply.Peer, now time.Time) bool {
+	limit := silence
+	if live.LastHandshake.IsZero() || p.moved {
+		limit = patience
+	}
+	return !p.unanswered.IsZero() && now.Sub(p.unanswered) >= limit && (!p.moved || live.Sent > p.sentAt)
+}
+
+// late reports whether something waits for an answer and the handshake is overdue.
+func (p *peer) late(live *apply.Peer, now time.Time) bool {
+	return !p.unanswered.IsZero() && !live.LastHandshake.IsZero() && live.Overdue(now)
+}
+
+// asks reports whether the peer's name is to be looked up now.
+func (p *peer) asks(live *apply.Peer, now time.Time) bool {
+	switch {
+	case now.Before(p.next):
+		return false
+	case p.silent(live, now):
+		return !p.another(live).IsValid()
+	}
+	return !live.Endpoint.IsValid() || p.late(live, now)
+}
+
+// learn takes in where the name leads, or that it leads nowhere now. All addresses
+// begin again.
+func (p *peer) learn(found []netip.AddrPort, now time.Time) {
+	if len(found) > 0 {
+		p.found = found
+	}
+	p.tried = map[netip.AddrPort]bool{}
+	p.pause = min(max(2*p.pause, firstPause), longestPause)
+	p.next = now.Add(p.pause)
+}
+
+// to returns where to try the peer now, or the zero value: where it is.
+func (p *peer) to(live *apply.Peer, now time.Time) netip.AddrPort {
+	silent := p.silent(live, now)
+	switch {
+	case len(p.found) == 0:
+		return netip.AddrPort{}
+	case !live.Endpoint.IsValid():
+		return p.found[0]
+	case !slices.Contains(p.found, live.Endpoint) && (silent || p.late(live, now)):
+		return p.found[0]
+	case silent:
+		return p.another(live)
+	}
+	return netip.AddrPort{}
+}
+
+// another returns the next address that was not tried in vain.
+func (p *peer) another(live *apply.Peer) netip.AddrPort {
+	at := slices.Index(p.found, live.Endpoint)
+	for i := range p.found {
+		if a := p.found[(at+1+i)%len(p.found)]; a != live.Endpoint && !p.tried[a] {
+			return a
+		}
+	}
+	return netip.AddrPort{}
+}
+
+// move notes that the peer is tried elsewhere from now on.
+func (p *peer) move(live *apply.Peer, now time.Time) {
+	p.tried[live.Endpoint] = true
+	p.moved, p.unanswered, p.sentAt = true, now, live.Sent
+}
