@@ -54,6 +54,12 @@ type hostStatus struct {
 	Findings []string          `json:"findings,omitempty"` // what to look into
 	Error    string            `json:"error,omitempty"`    // it was not asked, or gave no answer
 	err      error
+
+	tunnel *tunnel.Tunnel
+	view   *tunnel.View
+	answer rotate.Answer
+	dead   []deadPeer
+	hears  map[keyring.PublicKey]bool // the peers from which something arrives
 }
 
 // A peerStatus is what the kernel of a host tells of a peer.
@@ -114,7 +120,7 @@ func (r *repo) statuses(e *env) ([]*hostStatus, error) {
 				continue
 			}
 			missing = slices.DeleteFunc(missing, func(m string) bool { return m == host })
-			s := &hostStatus{Host: host, Tunnel: t.Name, Peers: []peerStatus{}}
+			s := &hostStatus{Host: host, Tunnel: t.Name, Peers: []peerStatus{}, tunnel: t}
 			all = append(all, s)
 			group.Go(func() error {
 				if s.err = s.read(e, r, t); s.err != nil {
@@ -125,6 +131,7 @@ func (r *repo) statuses(e *env) ([]*hostStatus, error) {
 		}
 	}
 	group.Wait()
+	e.judgeDead(r, all)
 	if len(missing) > 0 {
 		return nil, fault.New("no such host", missing[0], "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 	}
@@ -157,7 +164,12 @@ func (s *hostStatus) read(e *env, r *repo, t *tunnel.Tunnel) error {
 	if a.Record != nil && !a.Record.Over() {
 		s.Rotation = string(a.Record.Phase)
 	}
-	s.addPeers(v, a)
+	s.view, s.answer = v, a
+	look := func() (rotate.Answer, error) { return party.Look(e.ctx, t.Name) }
+	if err := s.findDead(e.ctx, look); err != nil {
+		return err
+	}
+	s.addPeers(v, s.answer)
 	if !s.Live.IsZero() && s.Rotation == "" {
 		plan, err := e.drift(t, v)
 		if err != nil {
@@ -165,16 +177,14 @@ func (s *hostStatus) read(e *env, r *repo, t *tunnel.Tunnel) error {
 		}
 		s.Drift, s.Findings = len(plan.Steps), plan.Findings
 	}
+	s.findUnresolved()
 	s.judge(a)
 	return nil
 }
 
 func (s *hostStatus) addPeers(v *tunnel.View, a rotate.Answer) {
 	for _, p := range v.Peers {
-		key := p.PublicKey
-		if _, ok := a.Live.Peers[key]; !ok && !p.NextPublicKey.IsZero() {
-			key = p.NextPublicKey
-		}
+		key := keyInUse(&p, a)
 		live := a.Live.Peers[key]
 		peer := peerStatus{Name: p.Name, Received: live.Received, Sent: live.Sent, Endpoint: live.Endpoint}
 		if age, ok := a.Age(key); ok {

@@ -103,6 +103,8 @@ type Live struct {
 	PublicKey keyring.PublicKey          `json:"public_key,omitzero"` // zero: the tunnel is not up
 	Peers     map[keyring.PublicKey]Peer `json:"peers,omitempty"`
 	Gone      string                     `json:"gone,omitempty"` // why it is not up any more, though it was
+
+	ListenPort int `json:"listen_port,omitempty"` // OUTSIDE; 0: not told
 }
 
 // A Peer is a peer of a [Live] tunnel.

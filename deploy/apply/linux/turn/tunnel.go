@@ -54,6 +54,8 @@ func (d *device) Look() (rotate.Live, error) {
 	live := rotate.Live{
 		PublicKey: keyring.PublicKey(dev.PublicKey),
 		Peers:     make(map[keyring.PublicKey]rotate.Peer, len(dev.Peers)),
+
+		ListenPort: dev.ListenPort,
 	}
 	for i := range dev.Peers {
 		p := &dev.Peers[i]

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+// A tunnel may be up, exactly as its file says, and dead: what is sent to a peer is
+// answered by nobody. One look does not tell that from a peer that nobody uses, or
+// that was asked a moment ago, so there is a second one where there is a doubt.
+
+const (
+	// A session ends at that age (REJECT_AFTER_TIME of WireGuard's paper, section
+	// 6.1), and who is used has a newer one.
+	sessionEnd = 180 * time.Second
+
+	// In it at least one initiation goes out where one is wanted: they are
+	// REKEY_TIMEOUT and up to a third of a second apart.
+	doubtFor = 6 * time.Second
+
+	initiation = 148 // bytes
+	farEndTime = 5 * time.Second
+)
+
+// A deadPeer is a peer that does not answer.
+type deadPeer struct {
+	peer *tunnel.Peer
+	key  keyring.PublicKey // the one in use
+	live rotate.Peer
+	age  time.Duration // of the last handshake
+	ever bool          // there was one
+}
+
+// doubtful are the peers that may be dead: something was sent to where the tunnel
+// file says that they are, and no session is left.
+func doubtful(v *tunnel.View, a rotate.Answer) (dead []deadPeer) {
+	for i := range v.Peers {
+		d := deadPeer{peer: &v.Peers[i], key: keyInUse(&v.Peers[i], a)}
+		live, known := a.Live.Peers[d.key]
+		d.live = live
+		d.age, d.ever = a.Age(d.key)
+		old := !d.ever || d.age > sessionEnd || live.Handshake.After(a.Clock) // the clock was set back
+		if known && d.peer.Endpoint != "" && live.Endpoint != "" && live.Sent > 0 && old {
+			dead = append(dead, d)
+		}
+	}
+	return dead
+}
+
+// keyInUse is the key under which a host has a peer.
+func keyInUse(p *tunnel.Peer, a rotate.Answer) keyring.PublicKey {
+	if _, ok := a.Live.Peers[p.PublicKey]; !ok && !p.NextPublicKey.IsZero() {
+		return p.NextPublicKey
+	}
+	return p.PublicKey
+}
+
+// unanswered are those of the doubtful that a later look shows to be dead: nothing was
+// heard, and something was sent again, or is sent anyway.
+func unanswered(before []deadPeer, v *tunnel.View, later rotate.Answer) (dead []deadPeer) {
+	was := map[string]rotate.Peer{}
+	for _, d := range before {
+		was[d.peer.Name] = d.live
+	}
+	for _, d := range doubtful(v, later) {
+		old, ok := was[d.peer.Name]
+		quiet := ok && d.live.Received == old.Received && d.live.Handshake.Equal(old.Handshake)
+		wanted := d.live.Sent > old.Sent || d.peer.Keepalive > 0 || !d.ever && d.live.Sent >= 2*initiation
+		if quiet && wanted {
+			dead = append(dead, d)
+		}
+	}
+	return dead
+}
+
+// findDead looks again where there is a doubt, until there is none or time is up.
+func (s *hostStatus) findDead(ctx context.Context, look func() (rotate.Answer, error)) error {
+	first := doubtful(s.view, s.answer)
+	if s.Live.IsZero() || s.Rotation != "" || len(first) == 0 {
+		return nil
+	}
+	for end := time.Now().Add(doubtFor); len(first) > 0 && time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(doubtFor / 3):
+		}
+		later, err := look()
+		if err != nil {
+			return err
+		}
+		s.answer = later
+		if s.dead = unanswered(first, s.view, later); len(doubtful(s.view, later)) == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// judgeDead tells of the dead peers of all hosts, and why they are, as far as the
+// other end can be asked.
+func (e *env) judgeDead(r *repo, all []*hostStatus) {
+	ends := e.farEnds(r, all)
+	for _, s := range all {
+		for _, d := range s.dead {
+			why, command := whyDead(s, d, ends[farEnd{s.Tunnel, d.peer.Name}])
+			s.Findings = append(s.Findings, d.String()+": "+why+": "+command)
+		}
+	}
+}
+
+// findUnresolved tells of peers that are to be reached by a name which leads nowhere:
+// nothing can be sent to them.
+func (s *hostStatus) findUnresolved() {
+	var lost []string
+	for i := range s.view.Peers {
+		p := &s.view.Peers[i]
+		live, known := s.answer.Live.Peers[keyInUse(p, s.answer)]
+		if known && live.Endpoint == "" && linux.IsName(p.Endpoint) {
+			lost = append(lost, p.Name+" at "+p.Endpoint)
+		}
+	}
+	const shown = 3
+	switch n := len(lost); {
+	case n == 0:
+		return
+	case n > shown:
+		lost = append(lost[:shown], fmt.Sprintf("%d more", n-shown))
+	}
+	s.Findings = append(s.Findings, "the name of a peer could not be resolved yet, so nothing can be sent there: "+strings.Join(lost, ", ")+": wgkeys plan "+s.Host)
+}
+
+func (d deadPeer) String() string {
+	since := "and there never was a handshake"
+	if d.ever {
+		since = "and the last handshake was " + inWords(d.age) + " ago"
+	}
+	return fmt.Sprintf("%s does not answer at %s, OUTSIDE (%s sent, %s)", d.peer.Name, d.live.Endpoint, inBytes(d.live.Sent), since)
+}
+
+// A farEnd is the host of a dead peer.
+type farEnd struct{ tunnel, host string }
+
+// farEnds are the hosts of dead peers. Those that the command is not about are asked
+// as well, for a short while: the way to them may be the very tunnel.
+func (e *env) farEnds(r *repo, all []*hostStatus) map[farEnd]*hostStatus {
+	ends := map[farEnd]*hostStatus{}
+	for _, s := range all {
+		ends[farEnd{s.Tunnel, s.Host}] = s
+	}
+	var asked sync.WaitGroup
+	for _, s := range all {
+		for _, d := range s.dead {
+			end := farEnd{s.Tunnel, d.peer.Name}
+			if ends[end] != nil {
+				continue
+			}
+			other := &hostStatus{Host: end.host, Tunnel: end.tunnel, tunnel: s.tunnel}
+			ends[end] = other
+			asked.Go(func() { other.err = e.lookAt(r, other) })
+		}
+	}
+	asked.Wait()
+	e.listen(r, all, ends)
+	return ends
+}
+
+// listen looks once more at the far ends that heard of their dead peers at some time,
+// to tell whether they hear them now.
+func (e *env) listen(r *repo, all []*hostStatus, ends map[farEnd]*hostStatus) {
+	later := map[*hostStatus]*hostStatus{}
+	for _, s := range all {
+		for _, d := range s.dead {
+			far := ends[farEnd{s.Tunnel, d.peer.Name}]
+			switch p := far.answer.Live.Peers[s.Live]; {
+			case p.Received > 0 && p.Handshake.IsZero():
+				far.hear(s.Live)
+			case p.Received > 0 && far.err == nil:
+				later[far] = &hostStatus{Host: far.Host, Tunnel: far.Tunnel, tunnel: far.tunnel}
+			}
+		}
+	}
+	if len(later) == 0 {
+		return
+	}
+	select {
+	case <-e.ctx.Done():
+		return
+	case <-time.After(doubtFor):
+	}
+	var asked sync.WaitGroup
+	for far, now := range later {
+		asked.Go(func() {
+			if e.lookAt(r, now) != nil {
+				return
+			}
+			for key, p := range now.answer.Live.Peers {
+				if p.Received > far.answer.Live.Peers[key].Received {
+					far.hear(key)
+				}
+			}
+		})
+	}
+	asked.Wait()
+}
+
+// hear notes that the host hears a peer.
+func (s *hostStatus) hear(key keyring.PublicKey) {
+	if s.hears == nil {
+		s.hears = map[keyring.PublicKey]bool{}
+	}
+	s.hears[key] = true
+}
+
+// lookAt asks one host how its tunnel stands, and no more.
+func (e *env) lookAt(r *repo, s *hostStatus) error {
+	ctx, cancel := context.WithTimeout(e.ctx, farEndTime)
+	defer cancel()
+	var err error
+	if s.view, err = r.view(s.tunnel, s.Host); err != nil {
+		return err
+	}
+	party, err := e.party(s.tunnel, s.Host)
+	if err != nil {
+		return err
+	}
+	s.answer, err = party.Look(ctx, s.Tunnel)
+	s.Live = s.answer.Live.PublicKey
+	return err
+}
+
+// whyDead tells the likely cause apart, and what to run. The tests are in the order of
+// how sure they are.
+func whyDead(s *hostStatus, d deadPeer, far *hostStatus) (why, command string) {
+	peer := d.peer.Name
+	if far == nil || far.err != nil {
+		return peer + " cannot be asked why, and may be down, or its port be closed on the way", "wgkeys status " + peer
+	}
+	if far.Live.IsZero() {
+		return "the tunnel is not up on " + peer, "wgkeys apply " + peer
+	}
+	own, hasOwn := far.answer.Live.Peers[s.Live]
+	switch port := portOf(d.live.Endpoint); {
+	case far.Live != d.key:
+		return peer + " uses another key than " + s.Host + " has for it, " + far.Live.String(), "wgkeys status, and apply or push where it says so"
+	case !hasOwn:
+		return peer + " does not know the key that " + s.Host + " uses, " + s.Live.String(), "wgkeys apply " + peer
+	case far.answer.Live.ListenPort != 0 && far.answer.Live.ListenPort != port && !behindAnotherPort(d.peer, port):
+		return fmt.Sprintf("%s listens on port %d", peer, far.answer.Live.ListenPort), "wgkeys plan " + s.Host
+	case s.answer.Clock.Before(own.Handshake) && (!d.ever || s.answer.Clock.Before(d.live.Handshake)):
+		return fmt.Sprintf("the clock of %s says %s, which is before its last handshake with %s, so %[3]s takes every new one for a replay",
+				s.Host, s.answer.Clock.UTC().Format(time.DateTime), peer),
+			"timedatectl set-ntp true on " + s.Host + ", or make " + peer + " forget: wgkeys down " + peer + ", then wgkeys apply " + peer
+	case far.hears[s.Live]:
+		return peer + " hears " + s.Host + ", and its answers are lost on the way back or not accepted: the preshared keys differ, or a firewall of " +
+			s.Host + " drops UDP from " + outsideOf(d.live.Endpoint), "wgkeys push " + s.Host + " " + peer + ", then wgkeys apply on both"
+	}
+	why = fmt.Sprintf("nothing of it arrives at %s: its port %d/udp is closed, by a firewall there or on the way", peer, portOf(d.live.Endpoint))
+	if linux.IsName(d.peer.Endpoint) {
+		why += ", or " + d.peer.Endpoint + " leads to another host"
+	}
+	return why, fmt.Sprintf("wgkeys status %s, and on it: tcpdump -n udp port %d", peer, portOf(d.live.Endpoint))
+}
+
+// behindAnotherPort reports whether the tunnel file itself sends packets to a port that
+// another device maps to the peer's.
+func behindAnotherPort(p *tunnel.Peer, port int) bool { return portOf(p.Endpoint) == port }
+
+func portOf(endpoint string) int {
+	var port int
+	if i := strings.LastIndexByte(endpoint, ':'); i >= 0 {
+		fmt.Sscanf(endpoint[i+1:], "%d", &port)
+	}
+	return port
+}
+
+func outsideOf(endpoint string) string {
+	if a, err := netip.ParseAddrPort(endpoint); err == nil {
+		return a.Addr().String()
+	}
+	return endpoint
+}

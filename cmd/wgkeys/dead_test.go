@@ -1,0 +1,115 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+var (
+	ownKey = keyring.PublicKey{1}
+	farKey = keyring.PublicKey{2}
+	noon   = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+)
+
+// pair are both ends of a dead tunnel, where change has been at work.
+func pair(change func(near *hostStatus, peer *rotate.Peer, far *hostStatus, back *rotate.Peer)) (*hostStatus, *hostStatus) {
+	v := &tunnel.View{Host: "a", Peers: []tunnel.Peer{{Name: "hub", PublicKey: farKey, Endpoint: "vpn.example.net:51820"}}}
+	near := &hostStatus{Host: "a", Live: ownKey, view: v, answer: rotate.Answer{Clock: noon}}
+	far := &hostStatus{Host: "hub", Live: farKey, answer: rotate.Answer{Clock: noon}}
+	peer, back := rotate.Peer{Sent: 740, Endpoint: "192.0.2.1:51820"}, rotate.Peer{}
+	far.answer.Live.ListenPort = 51820
+	change(near, &peer, far, &back)
+	near.answer.Live.PublicKey, near.answer.Live.Peers = near.Live, map[keyring.PublicKey]rotate.Peer{farKey: peer}
+	far.answer.Live.PublicKey = far.Live
+	if far.answer.Live.Peers == nil {
+		far.answer.Live.Peers = map[keyring.PublicKey]rotate.Peer{ownKey: back}
+	}
+	return near, far
+}
+
+// TestWhyDead: the causes are told apart by what both ends say.
+func TestWhyDead(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(near *hostStatus, peer *rotate.Peer, far *hostStatus, back *rotate.Peer)
+		want   string
+	}{
+		{"nothing arrives", func(*hostStatus, *rotate.Peer, *hostStatus, *rotate.Peer) {},
+			"nothing of it arrives at hub: its port 51820/udp is closed, by a firewall there or on the way, or vpn.example.net:51820 leads to another host"},
+		{"no answer", func(_ *hostStatus, _ *rotate.Peer, far *hostStatus, _ *rotate.Peer) { far.err = io.EOF }, "hub cannot be asked why"},
+		{"down", func(_ *hostStatus, _ *rotate.Peer, far *hostStatus, _ *rotate.Peer) { far.Live = keyring.PublicKey{} }, "the tunnel is not up on hub"},
+		{"another key", func(_ *hostStatus, _ *rotate.Peer, far *hostStatus, _ *rotate.Peer) { far.Live = keyring.PublicKey{9} }, "hub uses another key than a has for it, " + keyring.PublicKey{9}.String()},
+		{"unknown there", func(_ *hostStatus, _ *rotate.Peer, far *hostStatus, _ *rotate.Peer) {
+			far.answer.Live.Peers = map[keyring.PublicKey]rotate.Peer{}
+		}, "hub does not know the key that a uses"},
+		{"another port", func(_ *hostStatus, peer *rotate.Peer, _ *hostStatus, _ *rotate.Peer) {
+			peer.Endpoint = "192.0.2.1:4000"
+		}, "hub listens on port 51820"},
+		{"heard there", func(_ *hostStatus, _ *rotate.Peer, far *hostStatus, back *rotate.Peer) { far.hear(ownKey) },
+			"hub hears a, and its answers are lost on the way back or not accepted: the preshared keys differ, or a firewall of a drops UDP from 192.0.2.1"},
+		{"a clock that began anew", func(near *hostStatus, _ *rotate.Peer, _ *hostStatus, back *rotate.Peer) {
+			near.answer.Clock, back.Handshake, back.Received = time.Unix(86400, 0), noon.Add(-time.Hour), 4000
+		}, "the clock of a says 1970-01-02 00:00:00, which is before its last handshake with hub, so hub takes every new one for a replay"},
+		{"a clock that was set back", func(near *hostStatus, peer *rotate.Peer, _ *hostStatus, back *rotate.Peer) {
+			near.answer.Clock, peer.Handshake, back.Handshake = noon.Add(-3*time.Hour), noon.Add(-time.Hour), noon.Add(-time.Hour)
+		}, "takes every new one for a replay"},
+		{"clocks that always differed", func(near *hostStatus, peer *rotate.Peer, far *hostStatus, back *rotate.Peer) {
+			near.answer.Clock, peer.Handshake, back.Handshake = noon.Add(-3*time.Hour), noon.Add(-4*time.Hour), noon.Add(-time.Hour)
+		}, "nothing of it arrives at hub"},
+	} {
+		near, far := pair(test.change)
+		dead := doubtful(near.view, near.answer)
+		if len(dead) != 1 {
+			t.Errorf("%s: there is no doubt", test.name)
+			continue
+		}
+		if why, command := whyDead(near, dead[0], far); !strings.HasPrefix(why, test.want) && !strings.HasSuffix(why, test.want) || command == "" {
+			t.Errorf("%s: %s: %s\nwant %s", test.name, why, command, test.want)
+		}
+	}
+}
+
+// TestDoubts: a peer is dead only if a second look says so.
+func TestDoubts(t *testing.T) {
+	keepalive := func(p *tunnel.Peer) { p.Keepalive = 25 }
+	for _, test := range []struct {
+		name          string
+		view          func(*tunnel.Peer)
+		before, later rotate.Peer
+		want          bool
+	}{
+		{name: "never used"},
+		{name: "asked a moment ago", before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 148}},
+		{name: "asked again", before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 296}, want: true},
+		{name: "asked for long", before: rotate.Peer{Sent: 1480}, later: rotate.Peer{Sent: 1480}, want: true},
+		{name: "answered meanwhile", before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 180, Received: 92, Handshake: noon}},
+		{name: "nobody uses it", before: rotate.Peer{Sent: 9000, Received: 9000, Handshake: noon.Add(-time.Hour)},
+			later: rotate.Peer{Sent: 9000, Received: 9000, Handshake: noon.Add(-time.Hour)}},
+		{name: "somebody uses it", before: rotate.Peer{Sent: 9000, Received: 9000, Handshake: noon.Add(-time.Hour)},
+			later: rotate.Peer{Sent: 9148, Received: 9000, Handshake: noon.Add(-time.Hour)}, want: true},
+		{name: "kept alive", view: keepalive, before: rotate.Peer{Sent: 9000, Received: 9000, Handshake: noon.Add(-time.Hour)},
+			later: rotate.Peer{Sent: 9000, Received: 9000, Handshake: noon.Add(-time.Hour)}, want: true},
+		{name: "young enough", view: keepalive, before: rotate.Peer{Sent: 9000, Handshake: noon.Add(-170 * time.Second)},
+			later: rotate.Peer{Sent: 9148, Handshake: noon.Add(-170 * time.Second)}},
+		{name: "comes to us", view: func(p *tunnel.Peer) { p.Endpoint = "" }, before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 1480}},
+	} {
+		v := &tunnel.View{Host: "a", Peers: []tunnel.Peer{{Name: "hub", PublicKey: farKey, Endpoint: "192.0.2.1:51820"}}}
+		if test.view != nil {
+			test.view(&v.Peers[0])
+		}
+		answer := func(p rotate.Peer) rotate.Answer {
+			p.Endpoint = "192.0.2.1:51820"
+			return rotate.Answer{Clock: noon, Live: rotate.Live{PublicKey: ownKey, Peers: map[keyring.PublicKey]rotate.Peer{farKey: p}}}
+		}
+		first := doubtful(v, answer(test.before))
+		if got := len(unanswered(first, v, answer(test.later))) == 1; got != test.want {
+			t.Errorf("%s: dead is %t", test.name, got)
+		}
+	}
+}
