@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -35,6 +36,9 @@ type Kernel struct {
 	held    map[string]string               // fingerprints by key file; see [Session.Hold]
 	links   map[string]netlink.Link         // by name, while changes are being made
 	routes  map[apply.Route]bool            // of the link, while routes are being removed
+
+	found    map[string]apply.Endpoint // what names led to
+	lookedUp time.Time                 // when they were looked up
 }
 
 // Open connects to the kernel. It needs no rights; changing anything does.

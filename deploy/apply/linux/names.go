@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +30,7 @@ const lookupsAtOnce = 400
 
 // resolve looks up the endpoints that are names, where the journal does not say
 // that the name was set already, or no handshake comes from where it led then.
-func resolve(ctx context.Context, view *tunnel.View, s *apply.State, journal apply.Entries) {
+func (k *Kernel) resolve(ctx context.Context, view *tunnel.View, s *apply.State, journal apply.Entries) {
 	s.Endpoints = map[string]apply.Endpoint{}
 	live := map[string]*apply.Peer{}
 	for i := range s.Peers {
@@ -50,9 +51,21 @@ func resolve(ctx context.Context, view *tunnel.View, s *apply.State, journal app
 			names = append(names, p.Endpoint)
 		}
 	}
-	if names != nil {
-		s.Endpoints = NewLookup(ctx, s, resolversOf(view, journal)).All(ctx, names)
+	if names == nil {
+		return
 	}
+	// One command may look twice at what there is, and is to wait once.
+	const fresh = 10 * time.Second
+	if now.Sub(k.lookedUp) > fresh || !containsAll(k.found, names) {
+		k.found, k.lookedUp = NewLookup(ctx, s, resolversOf(view, journal)).All(ctx, names), time.Now()
+	}
+	for _, name := range names {
+		s.Endpoints[name] = k.found[name]
+	}
+}
+
+func containsAll(found map[string]apply.Endpoint, names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { _, ok := found[name]; return !ok })
 }
 
 // IsName reports whether an endpoint has to be looked up.

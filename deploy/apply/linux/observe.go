@@ -61,7 +61,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 			return nil, err
 		}
 		k.readKeyFiles(view, s)
-		resolve(ctx, view, s, journal)
+		k.resolve(ctx, view, s, journal)
 		if view.Masquerade != nil || apply.Captures(view, s) {
 			return s, k.observeInner(name, s)
 		}
