@@ -34,3 +34,24 @@ func TestDeadTunnel(t *testing.T) {
 	}
 	u.must(u.basalt, "wgkeys down --quiet")
 }
+
+// TestLossyTunnel: handshakes and small packets pass, and large ones do not.
+func TestLossyTunnel(t *testing.T) {
+	t.Parallel()
+	u := newUsers(t)
+	u.must(u.basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+internet)
+	u.must(u.router, "nft add table inet f && nft 'add chain inet f fw { type filter hook forward priority 0; }' && nft add rule inet f fw iifname basalt0 udp dport 30567 meta length '>' 1000 drop")
+	if r := u.run(u.basalt, "wgkeys status"); r.code != exitDone {
+		t.Errorf("before: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	u.must(u.basalt, "ping -6 -n -q -s 1300 -i 0.01 -c 100 -W 1 "+internet+" >/dev/null; true")
+	if r := u.run(u.basalt, "wgkeys status"); r.code != exitDone {
+		t.Errorf("lost, and nothing is sent any more: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	u.must(u.basalt, "ping -6 -n -q -s 1300 -i 0.2 "+internet+" </dev/null >/dev/null 2>&1 &")
+	r := u.run(u.basalt, "wgkeys status")
+	if r.code != exitFindings || !strings.Contains(r.stdout, " sent to shale in the last seconds ") || strings.Count(r.stdout, "  ! ") != 1 {
+		t.Errorf("large packets are lost: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	u.must(u.basalt, "pkill ping; wgkeys down --quiet && wgkeys down --quiet shale")
+}

@@ -132,6 +132,7 @@ func (r *repo) statuses(e *env) ([]*hostStatus, error) {
 	}
 	group.Wait()
 	e.judgeDead(r, all)
+	e.findLosses(r, all)
 	if len(missing) > 0 {
 		return nil, fault.New("no such host", missing[0], "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 	}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Handshakes and pings are small. A tunnel whose packets are larger than a link on
+// their way takes, while nobody is told so, shakes hands and passes nothing else: one
+// end sends what the other does not receive.
+
+// fewBytes is less than what is looked into: the ends are not asked at one moment.
+const fewBytes = 64 << 10
+
+// A loss is what one host sends to another and may not arrive.
+type loss struct {
+	from, to       *hostStatus
+	sent, received int64 // then, in bytes
+}
+
+// lost tells how much was sent from one host and received at the other, and whether
+// that looks like a loss: most of it is missing, and the other direction agrees, so
+// that both counters began at one moment.
+func lost(from, to *hostStatus) (loss, bool) {
+	out, in := from.answer.Live.Peers[to.Live], to.answer.Live.Peers[from.Live]
+	l := loss{from, to, out.Sent, in.Received}
+	agrees := in.Sent-out.Received <= out.Received/4 && out.Received > 0
+	return l, agrees && l.sent-l.received > fewBytes && l.received < l.sent/2
+}
+
+// findLosses looks again where it looks like a loss, and tells of what is lost now.
+func (e *env) findLosses(r *repo, all []*hostStatus) {
+	hosts := map[farEnd]*hostStatus{}
+	for _, s := range all {
+		hosts[farEnd{s.Tunnel, s.Host}] = s
+	}
+	var losses []loss
+	for _, s := range all {
+		if s.err != nil || s.Live.IsZero() || s.Rotation != "" {
+			continue
+		}
+		for i := range s.view.Peers {
+			to := hosts[farEnd{s.Tunnel, s.view.Peers[i].Name}]
+			if to == nil || to.err != nil || to.Live.IsZero() {
+				continue
+			}
+			if l, ok := lost(s, to); ok {
+				losses = append(losses, l)
+			}
+		}
+	}
+	if losses == nil {
+		return
+	}
+	later := e.lookLater(r, losses)
+	for _, l := range losses {
+		if now, ok := stillLost(l, later[l.from], later[l.to]); ok {
+			l.from.Findings = append(l.from.Findings, fmt.Sprintf("of %s sent to %s in the last seconds %s arrived; the rest is lost on the way, and may be too large for a link there: "+
+				"on %s, ping -M do -s 1472 %s, then set mtu for both hosts to what passes less 32", inBytes(now.sent), l.to.Host, inBytes(now.received),
+				l.from.Host, outsideOf(l.from.answer.Live.Peers[l.to.Live].Endpoint)))
+		}
+	}
+}
+
+// stillLost compares the counters of two looks.
+func stillLost(l loss, from, to *hostStatus) (loss, bool) {
+	if from == nil || to == nil || from.err != nil || to.err != nil {
+		return l, false
+	}
+	l.sent = from.answer.Live.Peers[l.to.Live].Sent - l.sent
+	l.received = to.answer.Live.Peers[l.from.Live].Received - l.received
+	const some = 1000 // bytes: one large packet that is sent again
+	return l, l.sent >= some && l.received < l.sent/2
+}
+
+// lookLater asks the ends of all losses once more.
+func (e *env) lookLater(r *repo, losses []loss) map[*hostStatus]*hostStatus {
+	later := map[*hostStatus]*hostStatus{}
+	for _, l := range losses {
+		for _, s := range []*hostStatus{l.from, l.to} {
+			later[s] = &hostStatus{Host: s.Host, Tunnel: s.Tunnel, tunnel: s.tunnel}
+		}
+	}
+	select {
+	case <-e.ctx.Done():
+		return nil
+	case <-time.After(doubtFor):
+	}
+	var asked sync.WaitGroup
+	for _, now := range later {
+		asked.Go(func() { now.err = e.lookAt(r, now) })
+	}
+	asked.Wait()
+	return later
+}
