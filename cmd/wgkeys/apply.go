@@ -198,6 +198,7 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 	if err := e.keep(name, w); err != nil {
 		return err
 	}
+	e.sayAstray(s, plan)
 	e.sayDone(plan) // last: nobody may be there to hear it (SIGPIPE)
 	return nil
 }
@@ -304,6 +305,17 @@ func (e *env) shown(plan *apply.Plan) []apply.Step {
 		return plan.Steps
 	}
 	return slices.DeleteFunc(slices.Clone(plan.Steps), func(s apply.Step) bool { return !apply.TouchesKernel(s.Change) })
+}
+
+// sayAstray asks the kernel, now that the steps are taken, where it sends what the
+// tunnel is to have.
+func (e *env) sayAstray(s *linux.Session, plan *apply.Plan) {
+	if len(plan.Steps) == 0 || plan.View == nil {
+		return
+	}
+	for _, found := range s.Astray(plan.View) {
+		e.ui.say("finding: %s", found)
+	}
 }
 
 // sayDone tells what was planned from what was done.

@@ -19,20 +19,20 @@ func TestUnitsVerify(t *testing.T) {
 	}
 	dir := t.TempDir()
 	var units []string
-	for _, name := range []string{"wgkeys@", "wgkeys-names@"} {
-		text, err := boot.ReadFile("boot/" + name + ".service")
+	for _, name := range []string{"wgkeys@.service", "wgkeys-names@.service", "wgkeys-device@.service"} {
+		text, err := boot.ReadFile("boot/" + name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		unit := filepath.Join(dir, name+".service")
+		unit := filepath.Join(dir, name)
 		// It wants the program to be where it will be.
 		if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), installedProgram, self)), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink(name+".service", filepath.Join(dir, name+"wg0.service")); err != nil {
+		if err := os.Symlink(name, filepath.Join(dir, strings.Replace(name, "@", "@wg0", 1))); err != nil {
 			t.Fatal(err)
 		}
-		units = append(units, filepath.Join(dir, name+"wg0.service"))
+		units = append(units, filepath.Join(dir, strings.Replace(name, "@", "@wg0", 1)))
 	}
 	out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no"}, units...)...).CombinedOutput()
 	if err != nil || strings.Contains(string(out), dir) {

@@ -57,6 +57,7 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err
 	}
+	e.sayAstray(s, plan)
 	e.sayDone(plan) // last: of who asked over ssh the connection may be gone (SIGPIPE)
 	if p.Token != "" {
 		return &exitError{code: exitWaits}

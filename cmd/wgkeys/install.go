@@ -47,6 +47,7 @@ var (
 	systemdFiles = []bootFile{
 		{"boot/wgkeys@.service", "/etc/systemd/system/wgkeys@.service", 0o644},
 		{"boot/wgkeys-names@.service", "/etc/systemd/system/wgkeys-names@.service", 0o644},
+		{"boot/wgkeys-device@.service", "/etc/systemd/system/wgkeys-device@.service", 0o644},
 	}
 	ifupdownFiles = []bootFile{{"boot/ifupdown", "/etc/network/if-up.d/wgkeys", 0o755}}
 )
@@ -127,11 +128,13 @@ func (e *env) keptViews() ([]*tunnel.View, error) {
 }
 
 // enable returns the commands that make systemd bring the tunnels up: those
-// with named endpoints once more when names can be looked up.
+// with named endpoints once more when names can be looked up, and each again when
+// its interface is gone.
 func enable(views []*tunnel.View) [][]string {
 	commands := [][]string{{"systemctl", "daemon-reload"}}
 	for _, v := range views {
 		commands = append(commands, []string{"systemctl", "enable", "wgkeys@" + v.Tunnel + ".service"})
+		commands = append(commands, []string{"systemctl", "enable", "--now", "--no-block", "wgkeys-device@" + v.Tunnel + ".service"})
 		if named(v) {
 			commands = append(commands, []string{"systemctl", "enable", "wgkeys-names@" + v.Tunnel + ".service"})
 		}

@@ -37,7 +37,11 @@ func TestMarkIsSpared(t *testing.T) {
 // catchesItself looks the encrypted packets up as the kernel does, rule by rule
 // (fib_rules_lookup): is the first one that takes them the tunnel's?
 func (k *kernel) catchesItself(name string) (apply.Rule, bool) {
-	mark := k.links[name].device.FwMark
+	return k.catches(name, k.links[name].device.FwMark)
+}
+
+// catches looks packets of a mark up.
+func (k *kernel) catches(name string, mark uint32) (apply.Rule, bool) {
 	rules := slices.Clone(k.rules)
 	slices.SortStableFunc(rules, func(a, b apply.Rule) int { return a.Priority - b.Priority })
 	for _, r := range rules {

@@ -146,6 +146,9 @@ func (p *planner) refuse() error {
 	if err := p.refuseHost(); err != nil {
 		return err
 	}
+	if err := p.refuseInside(); err != nil {
+		return err
+	}
 	if p.state.Device.PublicKey == v.PublicKey {
 		return p.refusePSKs()
 	}

@@ -195,7 +195,9 @@ func (l *linter) both(at pos, host string, old pos, other, format string, args .
 	l.add(at, "", format+" of host %q is already that of %q in %s", append(args, host, other, old)...)
 }
 
-// endpoints refuses an endpoint that is an INSIDE address.
+// endpoints refuses an endpoint that is an INSIDE address, or lies in the network of
+// one: there the kernel's own route leads into the tunnel. A prefix that is routed
+// through the tunnel may hold its endpoint, for encrypted packets keep out of it.
 func (l *linter) endpoints() {
 	inside := l.inside()
 	for _, name := range l.t.names {
@@ -207,24 +209,11 @@ func (l *linter) endpoints() {
 	}
 }
 
-// inside returns what is INSIDE and where it says so. A default route does not
-// make the whole internet INSIDE.
+// inside returns the networks of the INSIDE addresses and where it says so.
 func (l *linter) inside() *prefixSet[pos] {
 	var inside prefixSet[pos]
-	put := func(routes list[netip.Prefix]) {
-		for _, r := range routes.vals {
-			if r.val.Bits() > 0 {
-				inside.put(r.val, r.pos)
-			}
-		}
-	}
 	for _, name := range l.t.names {
-		h := l.t.hosts[name]
-		for _, peer := range slices.Sorted(maps.Keys(h.pairs)) {
-			put(h.pairs[peer].allowedIPs)
-		}
-		put(h.routes)
-		for _, a := range h.addresses.vals {
+		for _, a := range l.t.hosts[name].addresses.vals {
 			inside.put(a.val.Masked(), a.pos)
 		}
 	}

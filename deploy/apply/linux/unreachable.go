@@ -73,6 +73,9 @@ func (k *Kernel) setUnreachable(c apply.UnreachableChange) error {
 	return unless(k.nl.RouteDel(route), unix.ESRCH)
 }
 
+// Astray tells which of the view's wide routes the kernel sends elsewhere now.
+func (s *Session) Astray(view *tunnel.View) []string { return apply.Astray(view, s.ways(view)) }
+
 // ways asks the kernel how it would route the view's wide routes, which are to
 // be the tunnel's.
 func (k *Kernel) ways(view *tunnel.View) (ways []apply.Way) {

@@ -1,0 +1,131 @@
+package apply_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/apply"
+)
+
+const everythingV4 = "[hosts.shale]\nendpoint = \"93.93.130.7\"\nroutes = [\"0.0.0.0/0\", \"93.93.130.0/24\", \"93.0.0.0/9\"]\n[hosts.basalt]\naddresses = [\"10.7.0.2/32\"]\n"
+
+// TestFromTheVersionBefore: a tunnel with the mark 51820, compared whole and kept
+// with connections, becomes one of today, and at no moment are its encrypted packets
+// caught.
+func TestFromTheVersionBefore(t *testing.T) {
+	h, fresh, v := newHost(t), newHost(t), view(t, everythingV4, "basalt", nil)
+	fresh.apply(t, v)
+	origin := h.dump()
+	h.apply(t, v)
+	h.beforeMasks(t)
+	h.hook = func(m moment, _ int, c apply.Change) error {
+		if r, caught := h.catchesItself("wg0"); m == after && caught {
+			t.Errorf("after %s, %s sends encrypted packets into the tunnel", c, r)
+		}
+		for _, mark := range []uint32{0x57, 51820} { // what comes in has the one, then the other
+			if r, caught := h.catches("wg0", mark); m == after && caught && strings.HasPrefix(c.Resource(), "filter") {
+				t.Errorf("after %s, %s would have the reverse path of mark %#x be the tunnel", c, r, mark)
+			}
+		}
+		return nil
+	}
+	plan := h.apply(t, v)
+	h.hook = nil
+	if d := diff(fresh.dump(), h.dump()); d != "" {
+		t.Errorf("another state than from nothing:\n%s%s", d, spelled(plan))
+	}
+	h.down(t, "wg0")
+	if d := diff(origin, h.dump()); d != "" {
+		t.Errorf("down leaves\n%s", d)
+	}
+}
+
+// beforeMasks makes the host what the version before would have made of it: one pair
+// of rules, without masks.
+func (h *host) beforeMasks(t *testing.T) {
+	t.Helper()
+	path := filepath.Join(h.dir, "wg0.journal")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if kind := strings.Fields(line)[1]; kind != "rule" && kind != "unreachable" && kind != "filter" {
+			lines = append(lines, line)
+		}
+	}
+	h.nowhere, h.rules = nil, []apply.Rule{{Priority: 32764, AtLeast: 1}, {Priority: 32765, NotMark: apply.Mark{Value: 51820}, Table: 51820}}
+	for _, r := range h.rules {
+		lines = append(lines, "+\trule "+r.String()+"\t\tmade\n")
+	}
+	lines = append(lines, "+\tfilter wg0\t\tip daddr 10.7.0.2 iifname != wg0 fib saddr type != local drop; udp mark 0xca6c kept with its connection\n")
+	h.links["wg0"].device.FwMark = 51820
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRulesByLength: of the main table's routes and the tunnel's the longest wins,
+// as it would in one table.
+func TestRulesByLength(t *testing.T) {
+	h := newHost(t)
+	h.apply(t, view(t, everythingV4, "basalt", nil))
+	var got []string
+	for _, r := range h.rules {
+		got = append(got, r.String())
+	}
+	want := []string{
+		"-4 priority 32760 table main suppress_prefixlength 23", "-4 priority 32761 not fwmark 0x57/0xff table 51820 suppress_prefixlength 23",
+		"-4 priority 32762 table main suppress_prefixlength 8", "-4 priority 32763 not fwmark 0x57/0xff table 51820 suppress_prefixlength 8",
+		"-4 priority 32764 table main suppress_prefixlength 7", "-4 priority 32765 not fwmark 0x57/0xff table 51820",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the rules are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestChosenMark has no bit of other programs', and is one that no rule of theirs
+// takes for its own.
+func TestChosenMark(t *testing.T) {
+	others := []apply.Mark{{Value: 0x57, Mask: 0xff}, {Value: 8, Mask: 0xf}}
+	h := newHost(t)
+	for i, m := range others {
+		h.rules = append(h.rules, apply.Rule{IPv6: true, Priority: 1000 + i, Mark: m, Table: 51820 + i})
+	}
+	h.apply(t, view(t, everythingV4, "basalt", nil))
+	mark := h.links["wg0"].device.FwMark
+	if mark != 0x59 {
+		t.Errorf("the mark is %#x", mark)
+	}
+	for _, bits := range []uint32{0x8000, 0x4000, 0x2000, 0x0f00, 0x3f00, 0xff0000, 0xffff0000, 0x80} {
+		if mark&bits != 0 {
+			t.Errorf("the mark %#x has bits of %#x", mark, bits)
+		}
+	}
+	if !slices.ContainsFunc(h.rules, func(r apply.Rule) bool { return r.NotMark.Value == mark && r.Table == 51822 }) {
+		t.Errorf("the rules are %v", h.rules)
+	}
+}
+
+// TestAstray: one address may have a route of its own, two are no accident.
+func TestAstray(t *testing.T) {
+	v := view(t, everythingV4, "basalt", nil)
+	ways := func(links ...string) (list []apply.Way) {
+		for _, link := range links {
+			list = append(list, apply.Way{Prefix: v.Routes[0].Prefix, Link: link})
+		}
+		return list
+	}
+	for _, c := range []struct {
+		links []string
+		found bool
+	}{{[]string{"wg0", "wg0", "wg0"}, false}, {[]string{"wg0", "eth0", "wg0"}, false}, {[]string{"eth0", "wg0", "eth0"}, true}, {[]string{""}, true}} {
+		if got := apply.Astray(v, ways(c.links...)); (got != nil) != c.found {
+			t.Errorf("%q: %q", c.links, got)
+		}
+	}
+}
