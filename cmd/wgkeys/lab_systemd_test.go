@@ -38,7 +38,7 @@ var sidManagers = map[string]sidManager{
 			{name: "reload", script: "networkctl reload"},
 			{name: "reconfigure of the uplink", script: "networkctl reconfigure eth0"},
 			{name: "restart", script: "systemctl restart systemd-networkd"},
-			{name: "started later", script: "systemctl stop systemd-networkd.socket systemd-networkd-varlink.socket systemd-networkd-varlink-metrics.socket systemd-networkd-resolve-hook.socket systemd-networkd && wgkeys apply -q && systemctl start systemd-networkd"},
+			{name: "started later", script: "systemctl stop systemd-networkd.socket systemd-networkd-varlink.socket systemd-networkd-varlink-metrics.socket systemd-networkd-resolve-hook.socket systemd-networkd && wgkeys apply -q && systemctl start systemd-networkd", cuts: true}, // it gives its lease back,
 			{name: "a broad .network file", script: "printf '[Match]\\nName=wg*\\n[Network]\\nLinkLocalAddressing=no\\n' >/etc/systemd/network/50-wg.network; networkctl reload; networkctl reconfigure eth0"},
 			{name: "one that comes before all others", script: "mv /etc/systemd/network/50-wg.network /etc/systemd/network/00-wg.network; networkctl reload", cuts: true, mend: true},
 			{name: "reload, restart beside that", script: "networkctl reload; systemctl restart systemd-networkd"},

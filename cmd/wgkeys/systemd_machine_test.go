@@ -27,6 +27,7 @@ type sidMachine struct {
 	t    *testing.T
 	conn net.Conn
 	r    *bufio.Reader
+	boot string // the kernel's id of the boot that the machine is in
 }
 
 // sidKernel is what the kernel reads at boot. The names of interfaces are eth0 and
@@ -99,6 +100,8 @@ func programDisk(t *testing.T, path string) (size int) {
 	return size
 }
 
+// waitReady waits for another boot than the last one: while the machine goes down,
+// systemd may start lab-shell once more.
 func (m *sidMachine) waitReady() {
 	m.t.Helper()
 	for {
@@ -106,7 +109,8 @@ func (m *sidMachine) waitReady() {
 		if err != nil {
 			m.t.Fatalf("the machine died: %v", err)
 		}
-		if strings.TrimSpace(line) == "ready" {
+		if boot, ready := strings.CutPrefix(strings.TrimSpace(line), "ready "); ready && boot != m.boot {
+			m.boot = boot
 			return
 		}
 	}
@@ -150,5 +154,5 @@ func (m *sidMachine) reboot() {
 // eventually waits until a script succeeds, in the machine's own time.
 func (m *sidMachine) eventually(script string) {
 	m.t.Helper()
-	m.must("for i in $(seq 600); do if " + script + "; then exit 0; fi; sleep 0.1; done; echo never: '" + strings.ReplaceAll(script, "'", `'\''`) + "'; exit 1")
+	m.must("for i in $(seq 60); do if " + script + "; then exit 0; fi; sleep 1; done; echo never: '" + strings.ReplaceAll(script, "'", `'\''`) + "'; exit 1")
 }
