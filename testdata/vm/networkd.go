@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ func (n networkd) files() (list []string, err error) {
 		return nil, nil
 	}
 	for _, part := range networkdParts {
-		err := filepath.WalkDir(filepath.Join(string(n), part), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(n.part(part), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() {
 				list = append(list, path)
 			}
@@ -38,6 +39,19 @@ func (n networkd) files() (list []string, err error) {
 	programs := slices.DeleteFunc(slices.Clone(list), func(path string) bool { return filepath.Ext(path) == ".conf" })
 	libraries, err := librariesOf(programs, "LD_LIBRARY_PATH="+strings.Join([]string{n.at("usr/lib/*/systemd"), n.at("usr/lib/*-linux-*")}, ":"))
 	return append(list, libraries...), err
+}
+
+// part is where a part is: from Debian 13 on, all of them below /usr.
+func (n networkd) part(name string) string {
+	if path := filepath.Join(string(n), name); exists(path) {
+		return path
+	}
+	return filepath.Join(string(n), "usr", name)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // at returns the path of the folder that the pattern names.

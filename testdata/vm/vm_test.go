@@ -174,7 +174,10 @@ func TestNetworkdFiles(t *testing.T) {
 	root := filepath.Join(lab, "managers", "networkd", "files")
 	program, err := os.ReadFile("/bin/sh")
 	must(t, err)
-	for _, part := range networkdParts {
+	for i, part := range networkdParts {
+		if i == 0 { // as Debian 13 has it
+			part = "usr/" + part
+		}
 		content := program
 		if strings.HasSuffix(part, ".d") {
 			part, content = part+"/a.conf", nil
@@ -189,7 +192,7 @@ func TestNetworkdFiles(t *testing.T) {
 	for _, path := range list {
 		names = append(names, n.inside(path))
 	}
-	for _, want := range []string{"/lib/systemd/systemd-networkd", "/usr/lib/sysusers.d/a.conf", "/libc.so."} {
+	for _, want := range []string{"/usr/lib/systemd/systemd-networkd", "/bin/networkctl", "/usr/lib/sysusers.d/a.conf", "/libc.so."} {
 		if !slices.ContainsFunc(names, func(s string) bool { return strings.Contains(s, want) && !strings.HasPrefix(s, lab) }) {
 			t.Errorf("no %s among %v", want, names)
 		}
