@@ -394,9 +394,11 @@ func (j *Journal) end() error {
 	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.Wrap(fault.Errno(err), "cannot remove the journal", j.path, "")
 	}
-	known := KnownPath(filepath.Dir(j.path), strings.TrimSuffix(filepath.Base(j.path), ".journal"))
-	if err := os.Remove(known); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.Wrap(fault.Errno(err), "cannot remove", known, "")
+	dir, name := filepath.Dir(j.path), strings.TrimSuffix(filepath.Base(j.path), ".journal")
+	for _, beside := range []string{KnownPath(dir, name), NeedsPath(dir, name)} {
+		if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fault.Wrap(fault.Errno(err), "cannot remove", beside, "")
+		}
 	}
 	return nil
 }
@@ -404,5 +406,9 @@ func (j *Journal) end() error {
 // KnownPath is the file beside the journal of a tunnel that says from what its
 // plan was empty. It is of no use without the journal, and goes with it.
 func KnownPath(dir, tunnel string) string { return filepath.Join(dir, tunnel+".known") }
+
+// NeedsPath is the file beside it that says who needed which kernel parameter before
+// the tunnel set it.
+func NeedsPath(dir, tunnel string) string { return filepath.Join(dir, tunnel+".needs") }
 
 func has(entries Entries, resource string) bool { _, ok := entries[resource]; return ok }

@@ -31,6 +31,7 @@ type State struct {
 	Sysctls  map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
 	KeyFiles map[string]KeyFile
 	Hurdles  Hurdles
+	Needs    map[string]string // who has come to need a parameter that is in the journal as it is
 
 	Managers      []string            // of the host's network, that run: [Networkd], [NetworkManager]
 	Unmanaged     []Unmanaged         // those that are installed

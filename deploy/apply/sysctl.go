@@ -360,6 +360,8 @@ func (p *planner) restore(key string) {
 		p.step(release, "its interface is gone")
 	case same(now, e.Was):
 		p.step(release, "it is as it was")
+	case p.needed(key, now) != "":
+		p.stays(key, p.needed(key, now), release)
 	case p.mine.ours("sysctl "+key, now) || p.now[key] != p.state.Sysctls[key]:
 		c := p.now.change(key, e.Was)
 		// What it drags along is put back next, and the journal has to know who moved it.

@@ -56,6 +56,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	if err := k.observeSysctls(name, s, view, journal); err != nil {
 		return nil, err
 	}
+	k.observeNeeds(name, s, view, journal)
 	if view != nil {
 		if err := k.observeHurdles(link, s, view); err != nil {
 			return nil, err

@@ -114,8 +114,12 @@ func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (
 
 // Take takes the steps of the plan that this session made last.
 func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func(apply.Kernel) apply.Kernel) error {
+	fresh := s.newNeeds(plan)
 	if err := run(ctx, wrap(s.Kernel), s.mine, plan, func(apply.Step) {}); err != nil {
 		return err
+	}
+	if len(s.mine.Entries) > 0 {
+		rememberNeeds(plan.Tunnel, fresh)
 	}
 	s.unfollowed = s.followNames(ctx, plan)
 	return nil
