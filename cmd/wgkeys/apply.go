@@ -176,6 +176,9 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 		return err
 	}
 	plan, err := e.planHere(s, name, w)
+	if err != nil && planOnly {
+		e.tellRefusal(name, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -332,6 +335,7 @@ type planned struct {
 	Steps    []plannedStep `json:"steps"`
 	Notes    []string      `json:"notes,omitempty"`
 	Findings []string      `json:"findings,omitempty"` // what no step can mend
+	Refused  string        `json:"refused,omitempty"`  // why there is no plan
 }
 
 type plannedStep struct {
@@ -340,7 +344,7 @@ type plannedStep struct {
 }
 
 func planJSON(p *apply.Plan) planned {
-	out := planned{p.Tunnel, p.Host, []plannedStep{}, p.Notes, p.Findings}
+	out := planned{Tunnel: p.Tunnel, Host: p.Host, Steps: []plannedStep{}, Notes: p.Notes, Findings: p.Findings}
 	for _, s := range p.Steps {
 		out.Steps = append(out.Steps, plannedStep{s.Change.String(), s.Why})
 	}

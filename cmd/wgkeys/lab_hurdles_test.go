@@ -109,7 +109,17 @@ func TestPortOfAnother(t *testing.T) {
 	}
 	u.must(u.basalt, "wgkeys apply -t wg0")
 	u.refusesBoth(`cannot use the port of tunnel "wg1": tunnel wg0 has port 30567, OUTSIDE, already`, "wg1")
-	u.must(u.basalt, "ip link show wg0 && wgkeys apply -t wg0 && wgkeys down -t wg0")
+	u.must(u.basalt, "ip link show wg0 && wgkeys apply -t wg0")
+	// Of a tunnel that is up a refusal is a finding, here and from another host.
+	u.must(u.basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
+	u.must(u.basalt, `printf 'sysctls = { "net.ipv4.conf.wg0.rp_filter" = 2 }\n' >>tunnels/wg0.toml`)
+	if r := u.run(u.basalt, "wgkeys status -t wg0 basalt"); r.code != exitFindings || !strings.Contains(r.stdout, "! cannot set kernel parameters for tunnel") {
+		t.Errorf("status exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := u.run(u.basalt, "wgkeys plan -t wg0 --json"); r.code != exitFailed || !strings.Contains(r.stdout, `"refused": "cannot set`) || !strings.Contains(r.stderr, "error: cannot set") {
+		t.Errorf("plan --json exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	u.must(u.basalt, "umount /proc/sys; wgkeys down -t wg0")
 	u.same(u.basalt, before, "after down")
 }
 

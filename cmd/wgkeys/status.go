@@ -237,6 +237,9 @@ func (e *env) drift(t *tunnel.Tunnel, v *tunnel.View) (plan planned, err error) 
 		}
 		defer s.Close()
 		made, err := s.Plan(e.ctx, v)
+		if refused := refusedBy(err); refused != "" {
+			return planned{Findings: []string{refused}}, nil
+		}
 		if err != nil {
 			return plan, err
 		}
@@ -249,6 +252,9 @@ func (e *env) drift(t *tunnel.Tunnel, v *tunnel.View) (plan planned, err error) 
 	err = e.runner(t, v.Host).Run(e.ctx, asRoot+" plan --view - --json", &view, &bounded{w: &said, left: maxAnswer})
 	if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) && exit.Code == exitFindings {
 		err = nil
+	}
+	if refused, ok := refusedThere(&said); ok {
+		return refused, nil
 	}
 	if err != nil {
 		return plan, fault.Wrap(err, "cannot plan on host", v.Host, "wgkeys plan "+v.Host)

@@ -47,6 +47,12 @@ type OtherAddress struct {
 	Link string
 }
 
+// A Refusal is why there is no plan, where the host could be looked at.
+type Refusal struct{ Err error }
+
+func (r *Refusal) Error() string { return r.Err.Error() }
+func (r *Refusal) Unwrap() error { return r.Err }
+
 // refuseHost refuses what the host cannot do, before anything is changed.
 func (p *planner) refuseHost() error {
 	h, name := &p.state.Hurdles, p.view.Tunnel

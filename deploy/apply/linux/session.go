@@ -79,7 +79,11 @@ func (s *Session) Plan(ctx context.Context, view *tunnel.View) (*apply.Plan, err
 	if err != nil {
 		return nil, err
 	}
-	return apply.Make(view, state, s.mine, others)
+	plan, err := apply.Make(view, state, s.mine, others)
+	if err != nil {
+		return nil, &apply.Refusal{Err: err}
+	}
+	return plan, nil
 }
 
 // PlanDown plans the way back to what was before the first apply.

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/keyring/fault"
+)
+
+// refusedBy is what a plan refused, as a finding: of a tunnel that is up that is no
+// lack of an answer. It is "" for other errors.
+func refusedBy(err error) string {
+	if !errors.As(err, new(*apply.Refusal)) {
+		return ""
+	}
+	text := strings.Join(lines(err), "; ")
+	if hints := fault.Hints(err); len(hints) > 0 {
+		text += ": " + strings.Join(hints, "; ")
+	}
+	return text
+}
+
+// tellRefusal tells programs, status among them, what a plan refused.
+func (e *env) tellRefusal(name string, err error) {
+	if text := refusedBy(err); text != "" && e.cli.Bool("json") {
+		e.ui.json(planned{Tunnel: name, Steps: []plannedStep{}, Refused: text})
+	}
+}
+
+// refusedThere reads what the plan of another host refused.
+func refusedThere(said *bytes.Buffer) (plan planned, ok bool) {
+	if json.Unmarshal(said.Bytes(), &plan) != nil || plan.Refused == "" {
+		return planned{}, false
+	}
+	return planned{Tunnel: plan.Tunnel, Findings: []string{plan.Refused}}, true
+}
