@@ -110,8 +110,9 @@ func (e *env) viewFile() (string, error) {
 
 // A wanted is the view that is to be applied, or its text as it came.
 type wanted struct {
-	view *tunnel.View
-	text []byte
+	view    *tunnel.View
+	text    []byte
+	reading *tunnel.Reading // of the text, where the plan was made of it
 }
 
 // name is the tunnel's. Where the text tells it by itself, the rest is not parsed
@@ -195,8 +196,8 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 		return err
 	}
 	e.warnNames(s)
-	if w.text != nil && w.view != nil {
-		s.Remember(plan, w.view, w.text) // else the next plan takes longer
+	if w.reading != nil {
+		s.Remember(plan, w.reading) // else the next plan takes longer
 	}
 	if err := e.keep(name, w); err != nil {
 		return err
@@ -219,18 +220,17 @@ func (e *env) planHere(s *linux.Session, name string, w *wanted) (*apply.Plan, e
 	if err := s.Ask(name); err != nil {
 		return nil, err
 	}
-	if w.view == nil {
-		if plan := s.Known(e.ctx, name, w.text); plan != nil {
-			if e.ui.verbose {
-				e.ui.say("%s: all is as it was when there was nothing to do", name)
-			}
-			return plan, nil
-		}
+	if w.view != nil {
+		return s.Plan(e.ctx, w.view)
 	}
-	if err := w.parse(); err != nil {
+	plan, reading, err := s.PlanText(e.ctx, name, w.text)
+	if err != nil {
 		return nil, err
 	}
-	return s.Plan(e.ctx, w.view)
+	if w.reading, w.view = reading, reading.View; plan.Known && e.ui.verbose {
+		e.ui.say("%s: all is as it was when there was nothing to do", name)
+	}
+	return plan, nil
 }
 
 // settle deals with an earlier apply that waits to be confirmed; a plan only

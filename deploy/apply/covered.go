@@ -42,7 +42,10 @@ func (p *planner) wantedRoutes() []wantedRoute {
 		elsewhere.add(Route{Prefix: e.Prefix, Table: e.Table})
 	}
 	for i := range wanted {
-		wanted[i].covered = covered(wanted[i].Route, wider, elsewhere)
+		r := wanted[i].Route
+		// Behind each captured route waits an unreachable one, see [Unreachable].
+		captured := p.capture.table != 0 && r.Table == p.capture.table
+		wanted[i].covered = !captured && covered(r, wider, elsewhere)
 	}
 	return wanted
 }

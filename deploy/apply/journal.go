@@ -61,17 +61,19 @@ func OpenJournal(dir, tunnel string) (*Journal, error) {
 func (j *Journal) parse(text []byte) error {
 	end := bytes.LastIndexByte(text, '\n')
 	j.whole = int64(end + 1)
-	lines := strings.Split(string(text[:end+1]), "\n")
-	if lines[0] == "" {
+	first, rest, _ := strings.Cut(string(text[:end+1]), "\n")
+	if first == "" {
 		return nil // died before the header was written
 	}
-	if lines[0] != header {
+	if first != header {
 		return fault.New("cannot read the journal", j.path, "it is of another version of wgkeys",
 			"use the version of wgkeys that applied the tunnel to take it down")
 	}
-	j.Entries, j.Order = make(Entries, len(lines)), make([]string, 0, len(lines))
+	lines := strings.Count(rest, "\n")
+	j.Entries, j.Order = make(Entries, lines), make([]string, 0, lines)
 	damaged := false
-	for _, line := range lines[1:] {
+	for line := range strings.Lines(rest) {
+		line = line[:len(line)-1]
 		damaged = line != "" && !j.parseLine(line) || damaged
 	}
 	j.Order = live(j.Order, j.Entries)
@@ -92,28 +94,33 @@ func (j *Journal) hintDamaged() string {
 func (j *Journal) parseLine(line string) bool {
 	kind, rest, _ := strings.Cut(line, "\t")
 	resource, values, changed := strings.Cut(rest, "\t")
-	was, set, _ := strings.Cut(values, "\t")
-	switch tabs := strings.Count(line, "\t"); {
-	case kind == "+" && tabs == 3:
-		j.touch(resource, Entry{was, set})
-	case kind == "-" && tabs == 1 && !changed:
+	switch {
+	case kind == "-" && rest != "" && !changed:
 		delete(j.Entries, resource)
-	default:
+		return true
+	case kind != "+" || !changed:
 		return false
 	}
-	return true
+	was, set, ok := strings.Cut(values, "\t")
+	if ok = ok && strings.IndexByte(set, '\t') < 0; ok {
+		j.touch(resource, Entry{was, set})
+	}
+	return ok
 }
 
 func (j *Journal) touch(resource string, e Entry) {
-	if old, ok := j.Entries[resource]; !ok {
+	before := len(j.Entries)
+	old := j.Entries[resource]
+	if j.Entries[resource] = e; len(j.Entries) > before {
 		j.Order = append(j.Order, resource)
-	} else if old != e {
+		return
+	}
+	if old != e {
 		if j.older == nil {
 			j.older = Entries{}
 		}
 		j.older[resource] = old
 	}
-	j.Entries[resource] = e
 }
 
 // ours reports whether value is one that we gave the thing: the last, or the one

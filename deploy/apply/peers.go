@@ -12,39 +12,32 @@ import (
 // setPeers plans the peers that are new or differ, and returns those to remove
 // once all others have what they need.
 func (p *planner) setPeers() (remove []*Peer) {
-	live := make(map[keyring.PublicKey]*Peer, len(p.state.Peers))
-	holds := make(map[netip.Prefix]keyring.PublicKey, len(p.state.Peers))
-	for i := range p.state.Peers {
-		peer := p.remembered(p.state.Peers[i])
-		live[peer.PublicKey] = peer
-		for _, prefix := range peer.AllowedIPs {
-			holds[prefix] = peer.PublicKey
-		}
-	}
-	gets := make(map[netip.Prefix]keyring.PublicKey, len(p.view.Peers))
-	for i := range p.view.Peers {
-		for _, prefix := range p.view.Peers[i].AllowedIPs {
-			gets[prefix] = p.view.Peers[i].PublicKey
-		}
-	}
-	hands := hands{holds, gets}
-
+	live := livePeers{peers: p.state.Peers, taken: make([]bool, len(p.state.Peers))}
+	hands := p.hands()
 	var changes []PeerChange
 	for i := range p.view.Peers {
 		want := &p.view.Peers[i]
-		if c, ok := p.peerChange(want, live[want.PublicKey], hands); ok {
+		have := live.take(want.PublicKey)
+		if have != nil && p.settled(want, have) {
+			continue
+		}
+		if have != nil {
+			have = p.remembered(*have)
+		}
+		if c, ok := p.peerChange(want, have, hands); ok {
 			changes = append(changes, c)
 		}
-		delete(live, want.PublicKey)
 	}
 	for i := range p.state.Peers {
-		if peer := live[p.state.Peers[i].PublicKey]; peer != nil {
-			if c, ok := p.robbed(peer, hands); ok {
-				changes = append(changes, c)
-				peer = c.New
-			}
-			remove = append(remove, peer)
+		if live.taken[i] {
+			continue
 		}
+		peer := p.remembered(p.state.Peers[i])
+		if c, ok := p.robbed(peer, hands); ok {
+			changes = append(changes, c)
+			peer = c.New
+		}
+		remove = append(remove, peer)
 	}
 	p.noteUnresolved()
 	// Who takes goes before who gives: a prefix moves at once, without a
@@ -60,7 +53,7 @@ func (p *planner) setPeers() (remove []*Peer) {
 // go to others: when those are undone it gets them back.
 func (p *planner) robbed(have *Peer, h hands) (PeerChange, bool) {
 	next := *have
-	gave := moving(have.AllowedIPs, h.gets, have.PublicKey)
+	gave := h.gets.other(have.AllowedIPs, have.PublicKey)
 	next.AllowedIPs = subtract(have.AllowedIPs, gave)
 	return PeerChange{Link: p.view.Tunnel, Old: have, New: &next, Gave: gave}, len(gave) > 0
 }
@@ -95,8 +88,21 @@ func (p *planner) removePeers(peers []*Peer) {
 }
 
 // hands tells which peer a prefix is with and which one is to have it.
-type hands struct {
-	holds, gets map[netip.Prefix]keyring.PublicKey
+type hands struct{ holds, gets *owners }
+
+func (p *planner) hands() hands {
+	return hands{
+		&owners{list: func(yield func(keyring.PublicKey, []netip.Prefix)) {
+			for i := range p.state.Peers {
+				yield(p.state.Peers[i].PublicKey, p.state.Peers[i].AllowedIPs)
+			}
+		}},
+		&owners{list: func(yield func(keyring.PublicKey, []netip.Prefix)) {
+			for i := range p.view.Peers {
+				yield(p.view.Peers[i].PublicKey, p.view.Peers[i].AllowedIPs)
+			}
+		}},
+	}
 }
 
 // moving returns those of prefixes that owner's map gives to another than key.
@@ -123,11 +129,11 @@ func (p *planner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerChange
 	}
 	c := PeerChange{Link: p.view.Tunnel, Name: want.Name, Old: have, New: next}
 	if have == nil {
-		c.Took = moving(next.AllowedIPs, h.holds, want.PublicKey)
+		c.Took = h.holds.other(next.AllowedIPs, want.PublicKey)
 		return c, true
 	}
-	c.Took = moving(c.Gained(), h.holds, want.PublicKey)
-	c.Gave = moving(c.Lost(), h.gets, want.PublicKey)
+	c.Took = h.holds.other(c.Gained(), want.PublicKey)
+	c.Gave = h.gets.other(c.Lost(), want.PublicKey)
 	changed := next.Endpoint.IsValid() || next.Keepalive != have.Keepalive || next.PSK != have.PSK ||
 		c.Gained() != nil && len(c.Gained()) > 0 || len(c.Lost()) > 0 || len(c.Gave) > 0
 	return c, changed

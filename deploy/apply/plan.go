@@ -25,7 +25,8 @@ type Plan struct {
 	// any.
 	Findings []string
 
-	View *tunnel.View // what is true after it: the one asked for, with the keys in use, see [Follow]
+	Known bool         // that it is empty, from an earlier one
+	View  *tunnel.View // what is true after it: the one asked for, with the keys in use, see [Follow]
 }
 
 // DefaultMTU is what WireGuard gives a link by itself: an Ethernet frame less
@@ -301,10 +302,7 @@ func (p *planner) raiseLink() {
 // setRoutes adds and replaces first and removes last: what stays is never
 // without its route.
 func (p *planner) setRoutes() {
-	have := make(map[Route]Route, len(p.state.Routes))
-	for _, r := range p.state.Routes {
-		have[r.key()] = r
-	}
+	live := liveRoutes{routes: p.state.Routes, taken: make([]bool, len(p.state.Routes))}
 	covered := map[Route]bool{}
 	for _, want := range p.wantedRoutes() {
 		if want.covered {
@@ -312,21 +310,22 @@ func (p *planner) setRoutes() {
 			continue
 		}
 		r := want.Route
-		switch old, ok := have[r.key()]; {
-		case !ok && p.inTheWay(r, want.peer):
-		case !ok:
+		switch old := live.take(r.key()); {
+		case old == nil && p.inTheWay(r, want.peer):
+		case old == nil:
 			p.step(RouteChange{p.view.Tunnel, nil, &r}, "leads to peer %s, INSIDE", want.peer)
-		case old != r:
-			p.step(RouteChange{p.view.Tunnel, &old, &r}, "another gateway, INSIDE")
+		case *old != r:
+			was := *old
+			p.step(RouteChange{p.view.Tunnel, &was, &r}, "another gateway, INSIDE")
 		}
-		delete(have, r.key())
 	}
-	if len(have) == 0 {
+	left := live.left()
+	if len(left) == 0 {
 		return
 	}
 	stale := sortForGateways(p.state.Routes, func(r Route) netip.Addr { return r.Gateway })
 	for _, r := range slices.Backward(stale) {
-		if _, unwanted := have[r.key()]; !unwanted {
+		if !left[r.key()] {
 			continue
 		}
 		c := RouteChange{p.view.Tunnel, &r, nil}

@@ -16,15 +16,23 @@ import (
 // It takes no decision: what differs in a byte of it is not ok, and encoding/json
 // reads the text instead. What is ok encoding/json reads alike (FuzzSpelling).
 type spelling struct {
-	rest string
-	ok   bool
+	whole  string
+	rest   string
+	ok     bool
+	peers  cursor[Peer]
+	routes cursor[Route]
 }
 
 var spelledHead = fmt.Sprintf("{\n  \"format\": %d,\n  \"tunnel\": ", Format)
 
 // readSpelled reports false for a text that is spelled in another way.
 func readSpelled(text string) (*View, bool) {
-	s, v := &spelling{text, true}, new(View)
+	r, _, ok := readAgain(text, new(Reading))
+	return r.View, ok
+}
+
+func (s *spelling) view() *View {
+	v := new(View)
 	s.must(spelledHead)
 	v.Tunnel = s.text()
 	s.must(",\n  \"host\": ")
@@ -41,8 +49,8 @@ func readSpelled(text string) (*View, bool) {
 	}
 	v.Table = s.maybeInt(",\n  \"table\": ")
 	v.Addresses = maybeList(s, ",\n  \"addresses\": ", "\n  ", s.prefix)
-	v.Peers = maybeList(s, ",\n  \"peers\": ", "\n  ", s.peer)
-	v.Routes = maybeList(s, ",\n  \"routes\": ", "\n  ", s.route)
+	v.Peers = s.peers.list(s, ",\n  \"peers\": ")
+	v.Routes = s.routes.list(s, ",\n  \"routes\": ")
 	v.NoKillSwitch = s.has(",\n  \"no_kill_switch\": true")
 	v.Forward = s.has(",\n  \"forward\": true")
 	v.ForwardIPv4 = s.has(",\n  \"forward_ipv4\": true")
@@ -50,14 +58,31 @@ func readSpelled(text string) (*View, bool) {
 	v.Proxies = maybeList(s, ",\n  \"proxies\": ", "\n  ", s.addr)
 	v.Masquerade = maybeList(s, ",\n  \"masquerade\": ", "\n  ", s.prefix)
 	v.DNS = maybeList(s, ",\n  \"dns\": ", "\n  ", s.text)
-	s.must("\n}\n") // a view with sysctls is left to encoding/json: a map has no order
-	return v, s.ok && s.rest == ""
+	v.Sysctls = s.maybeMap(",\n  \"sysctls\": ")
+	s.must("\n}\n")
+	return v
+}
+
+func (s *spelling) maybeMap(key string) map[string]string {
+	if !s.has(key) {
+		return nil
+	}
+	s.must("{")
+	m := map[string]string{}
+	for more := true; more && s.ok; more = s.has(",") {
+		s.must("\n    ")
+		key := s.text()
+		s.must(": ")
+		m[key] = s.text()
+	}
+	s.must("\n  }")
+	return m
 }
 
 // NameIn returns the tunnel that a view is of, before the rest of it is read. It
 // reports false for a text that is spelled in another way.
 func NameIn(text []byte) (name string, ok bool) {
-	s := &spelling{string(text[:min(len(text), len(spelledHead)+64)]), true}
+	s := &spelling{rest: string(text[:min(len(text), len(spelledHead)+64)]), ok: true}
 	s.must(spelledHead)
 	name = s.text()
 	return name, s.ok && CheckName(name) == nil
@@ -77,7 +102,7 @@ func (s *spelling) peer() (p Peer) {
 	}
 	p.Keepalive = s.maybeInt(",\n      \"keepalive\": ")
 	s.must(",\n      \"allowed_ips\": ")
-	p.AllowedIPs = listOf(s, "\n      ", s.prefix)
+	p.AllowedIPs = listOf(s, "\n      ", 1, s.prefix)
 	s.must("\n    }")
 	return p
 }
@@ -108,8 +133,9 @@ func (s *spelling) must(text string) { s.ok = s.has(text) && s.ok }
 
 // listOf reads at least one value, each on a line of its own; indent is the one of
 // the closing bracket.
-func listOf[T any](s *spelling, indent string, value func() T) (all []T) {
+func listOf[T any](s *spelling, indent string, room int, value func() T) []T {
 	s.must("[")
+	all := make([]T, 0, room)
 	for more := true; more && s.ok; more = s.has(",") {
 		s.must(indent)
 		s.must("  ")
@@ -120,11 +146,14 @@ func listOf[T any](s *spelling, indent string, value func() T) (all []T) {
 	return all
 }
 
+// offset is how much of the text is read.
+func (s *spelling) offset() uint32 { return uint32(len(s.whole) - len(s.rest)) }
+
 func maybeList[T any](s *spelling, key, indent string, value func() T) []T {
 	if !s.has(key) {
 		return nil
 	}
-	return listOf(s, indent, value)
+	return listOf(s, indent, 1, value)
 }
 
 // text reads a string of printable ASCII in which nothing is escaped.

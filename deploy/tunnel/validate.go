@@ -15,11 +15,16 @@ import (
 // valid; one that came over a network, or from an older program, may not be.
 // Validate is the last look before the kernel is touched.
 func (v *View) Validate() error {
-	err := errors.Join(v.checkHost(), v.checkPeers(), v.checkRoutes(), v.checkProxies(), v.checkNames(), v.checkSysctls())
+	err := errors.Join(v.checkHost(), v.checkPeers(), v.checkRoutes(), v.checkRest())
 	if err != nil {
 		return fault.Wrap(err, "invalid view for host", v.Host, "")
 	}
 	return nil
+}
+
+// checkRest looks at what is there in small numbers.
+func (v *View) checkRest() error {
+	return errors.Join(v.checkProxies(), v.checkNames(), v.checkSysctls())
 }
 
 func (v *View) checkHost() error {
@@ -112,20 +117,27 @@ func (v *View) checkRoutes() error {
 	var errs wrongs
 	for i := range v.Routes {
 		r := &v.Routes[i]
-		errs.add(checkMasked(r.Prefix))
 		errs.add(seen.add(r.Prefix, "route"))
-		errs.add(within("metric", r.Metric, 0, max32))
+		errs.add(r.check())
 		if !peers[r.Peer] {
 			errs.add(fmt.Errorf("route %s leads to %s, which is no peer", r.Prefix, shown(r.Peer)))
 		}
-		if !r.Gateway.IsValid() {
-			continue
-		}
-		if err := checkAddr(r.Gateway); err != nil {
-			errs.add(err)
-		} else if r.Gateway.Is4() != r.Prefix.Addr().Is4() {
-			errs.add(fmt.Errorf("route %s has a gateway of the other family", r.Prefix))
-		}
+	}
+	return errors.Join(errs...)
+}
+
+// check looks at what r can tell by itself.
+func (r *Route) check() error {
+	var errs wrongs
+	errs.add(checkMasked(r.Prefix))
+	errs.add(within("metric", r.Metric, 0, max32))
+	if !r.Gateway.IsValid() {
+		return errors.Join(errs...)
+	}
+	if err := checkAddr(r.Gateway); err != nil {
+		errs.add(err)
+	} else if r.Gateway.Is4() != r.Prefix.Addr().Is4() {
+		errs.add(fmt.Errorf("route %s has a gateway of the other family", r.Prefix))
 	}
 	return errors.Join(errs...)
 }
@@ -187,6 +199,8 @@ func (u unique[T]) add(v T, what string) error {
 	}
 	return nil
 }
+
+func (u unique[T]) has(v T) bool { _, ok := u[v]; return ok }
 
 func within(what string, n, low, high int) error {
 	if n < low || n > high {

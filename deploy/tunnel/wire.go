@@ -52,17 +52,8 @@ func ReadText(r io.Reader) ([]byte, error) {
 // ParseView reads the text of one view and nothing after it. It trusts nothing:
 // an unknown key is an error, and so is whatever [View.Validate] refuses.
 func ParseView(text []byte) (*View, error) {
-	if len(text) > maxView {
-		text = text[:maxView]
-	}
-	v, ok := readSpelled(string(text))
-	if !ok {
-		var err error
-		if v, err = readJSON(text); err != nil {
-			return nil, fault.Wrap(err, "cannot read the view", "", hintFor(err))
-		}
-	}
-	return v, v.Validate()
+	r, err := Read(text, nil)
+	return r.View, err
 }
 
 // readJSON reads a view however it is spelled.

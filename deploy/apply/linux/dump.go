@@ -60,7 +60,7 @@ func (k *Kernel) readDevice(name string, s *apply.State) error {
 	}
 	defer wireguard.close()
 	peers, err := retry(func() ([]apply.Peer, error) {
-		s.Device, s.Peers = apply.Device{}, nil
+		s.Device, s.Peers = apply.Device{}, make([]apply.Peer, 0, k.expected)
 		err := wireguard.ask(unix.WG_CMD_GET_DEVICE, unix.NLM_F_DUMP, nl.NewRtAttr(unix.WGDEVICE_A_IFNAME, nl.ZeroTerminated(name)),
 			func(attrs []byte) { k.addDevice(attrs, s) })
 		return s.Peers, err

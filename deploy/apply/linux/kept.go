@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -67,8 +66,9 @@ func Kept(name string) (*tunnel.View, error) {
 // that takes it, and returns its path. The error says why that is not [KeptDir];
 // where nothing takes it there is no path.
 func Keep(name string, text []byte) (path string, err error) {
-	if have, err := os.ReadFile(KeptPath(name)); err == nil && bytes.Equal(have, text) && KeptPath(name) == keptPath(KeptDir, name) {
-		return KeptPath(name), nil
+	path = KeptPath(name)
+	if path == keptPath(KeptDir, name) && holds(path, string(text)) {
+		return path, nil
 	}
 	for i, dir := range keptDirs {
 		path = keptPath(dir, name)

@@ -39,6 +39,8 @@ type Kernel struct {
 
 	found    map[string]apply.Endpoint // what names led to
 	lookedUp time.Time                 // when they were looked up
+
+	expected int // about so many peers and routes, as in the view
 }
 
 // Open connects to the kernel. It needs no rights; changing anything does.

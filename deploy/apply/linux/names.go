@@ -18,6 +18,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 )
 
 // Names are looked up at most so long, all together: one that does not resolve is
@@ -32,10 +33,7 @@ const lookupsAtOnce = 400
 // that the name was set already, or no handshake comes from where it led then.
 func (k *Kernel) resolve(ctx context.Context, view *tunnel.View, s *apply.State, journal apply.Entries) {
 	s.Endpoints = map[string]apply.Endpoint{}
-	live := map[string]*apply.Peer{}
-	for i := range s.Peers {
-		live[s.Peers[i].PublicKey.String()] = &s.Peers[i]
-	}
+	var live map[keyring.PublicKey]*apply.Peer // made where there is a name
 	now := time.Now()
 	var names []string
 	for i := range view.Peers {
@@ -43,9 +41,11 @@ func (k *Kernel) resolve(ctx context.Context, view *tunnel.View, s *apply.State,
 		if !IsName(p.Endpoint) {
 			continue
 		}
-		key := p.PublicKey.String()
-		have := live[key]
-		set := have != nil && have.Endpoint.IsValid() && journal["peer "+key].Set == p.Endpoint
+		if live == nil {
+			live = peersByKey(s)
+		}
+		have := live[p.PublicKey]
+		set := have != nil && have.Endpoint.IsValid() && journal["peer "+p.PublicKey.String()].Set == p.Endpoint
 		if _, asked := s.Endpoints[p.Endpoint]; !asked && (!set || have.Overdue(now)) {
 			s.Endpoints[p.Endpoint] = apply.Endpoint{}
 			names = append(names, p.Endpoint)
@@ -66,6 +66,14 @@ func (k *Kernel) resolve(ctx context.Context, view *tunnel.View, s *apply.State,
 
 func containsAll(found map[string]apply.Endpoint, names []string) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { _, ok := found[name]; return !ok })
+}
+
+func peersByKey(s *apply.State) map[keyring.PublicKey]*apply.Peer {
+	live := make(map[keyring.PublicKey]*apply.Peer, len(s.Peers))
+	for i := range s.Peers {
+		live[s.Peers[i].PublicKey] = &s.Peers[i]
+	}
+	return live
 }
 
 // IsName reports whether an endpoint has to be looked up.

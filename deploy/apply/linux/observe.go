@@ -27,6 +27,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 		return nil, err
 	}
 	if view != nil {
+		k.expected = max(len(view.Peers), len(view.Routes)) + 16
 		if err := k.observeTables(s.LinkIndex, rangesOf(view), k.newBesides(view), s); err != nil {
 			return nil, err
 		}

@@ -70,6 +70,7 @@ func numbered(err error) error {
 // values of a line where this makes none.
 func (k *Kernel) readSocket(c io.Reader, s *apply.State) error {
 	r := bufio.NewReaderSize(c, 64<<10)
+	s.Peers = make([]apply.Peer, 0, k.expected)
 	told := userDevice{k: k, s: s}
 	for {
 		line, err := r.ReadSlice('\n')

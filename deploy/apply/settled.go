@@ -1,0 +1,157 @@
+package apply
+
+import (
+	"encoding/base64"
+	"net/netip"
+	"slices"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+// Of ten thousand peers nearly all are as wanted. What follows finds those without
+// making anything: no change that is thrown away, no map that nobody asks.
+
+// settled reports whether a peer needs no change, for sure: where it is not sure,
+// [planner.peerChange] finds out.
+func (p *planner) settled(want *tunnel.Peer, have *Peer) bool {
+	if want.Keepalive != have.Keepalive || !slices.Equal(want.AllowedIPs, have.AllowedIPs) {
+		return false
+	}
+	psk := ""
+	if want.PresharedKeyFile != "" {
+		psk = p.state.KeyFiles[want.PresharedKeyFile].Fingerprint
+	}
+	if psk != have.PSK || len(p.turning.before) > 0 {
+		return false
+	}
+	if len(p.state.Endpoints) > 0 {
+		if _, lookedUp := p.state.Endpoints[want.Endpoint]; lookedUp {
+			return false
+		}
+	}
+	if !have.Endpoint.IsValid() {
+		return want.Endpoint == ""
+	}
+	set := p.mine.peer(want.PublicKey).Set
+	if set == unsure {
+		set = ""
+	}
+	return set == want.Endpoint
+}
+
+// peer is the entry of a peer, as Entries[resourceOfPeer(key)] finds it.
+func (j *Journal) peer(key keyring.PublicKey) Entry {
+	const kind = "peer "
+	var name [len(kind) + 44]byte // base64 of 32 bytes
+	copy(name[:], kind)
+	base64.StdEncoding.Encode(name[len(kind):], key[:])
+	return j.Entries[string(name[:])]
+}
+
+// livePeers finds the kernel's peers by their keys. They mostly stand in the order of
+// the view, in which they were made.
+type livePeers struct {
+	peers []Peer
+	taken []bool // by a peer of the view
+	next  int
+	byKey map[keyring.PublicKey]int // made where the order is another
+}
+
+// take returns the peer of this key, or nil.
+func (l *livePeers) take(key keyring.PublicKey) *Peer {
+	i := l.next
+	if i >= len(l.peers) || l.peers[i].PublicKey != key {
+		var ok bool
+		if i, ok = l.find(key); !ok {
+			return nil
+		}
+	}
+	l.next, l.taken[i] = i+1, true
+	return &l.peers[i]
+}
+
+func (l *livePeers) find(key keyring.PublicKey) (int, bool) {
+	if l.byKey == nil {
+		l.byKey = make(map[keyring.PublicKey]int, len(l.peers))
+		for i := range l.peers {
+			l.byKey[l.peers[i].PublicKey] = i
+		}
+	}
+	i, ok := l.byKey[key]
+	return i, ok
+}
+
+// An owners tells which peer a prefix is with.
+type owners struct {
+	list func(yield func(keyring.PublicKey, []netip.Prefix))
+	keys map[netip.Prefix]keyring.PublicKey // made when it is first asked
+}
+
+// other returns those of prefixes that are with another peer than key.
+func (o *owners) other(prefixes []netip.Prefix, key keyring.PublicKey) []netip.Prefix {
+	if len(prefixes) == 0 {
+		return nil
+	}
+	if o.keys == nil {
+		o.keys = map[netip.Prefix]keyring.PublicKey{}
+		o.list(func(key keyring.PublicKey, prefixes []netip.Prefix) {
+			for _, prefix := range prefixes {
+				o.keys[prefix] = key
+			}
+		})
+	}
+	return moving(prefixes, o.keys, key)
+}
+
+// liveRoutes finds the kernel's routes by what it tells them apart by. It lists them
+// in the order of their prefixes, as the view does.
+type liveRoutes struct {
+	routes []Route
+	taken  []bool // by a route of the view
+	next   int
+	byKey  map[Route]int // made where the order is another
+}
+
+// take returns the route of this key, or nil.
+func (l *liveRoutes) take(key Route) *Route {
+	i := l.next
+	if i >= len(l.routes) || l.routes[i].key() != key {
+		var ok bool
+		if i, ok = l.find(key); !ok {
+			return nil
+		}
+	}
+	l.next, l.taken[i] = i+1, true
+	return &l.routes[i]
+}
+
+func (l *liveRoutes) find(key Route) (int, bool) {
+	if l.byKey == nil {
+		l.byKey = make(map[Route]int, len(l.routes))
+		for i, r := range l.routes {
+			l.byKey[r.key()] = i
+		}
+	}
+	i, ok := l.byKey[key]
+	return i, ok
+}
+
+// left are the keys that nobody took.
+func (l *liveRoutes) left() map[Route]bool {
+	if !slices.Contains(l.taken, false) {
+		return nil
+	}
+	left := map[Route]bool{}
+	for i, r := range l.routes {
+		if !l.taken[i] {
+			left[r.key()] = true
+		}
+	}
+	for i, r := range l.routes {
+		if l.taken[i] {
+			delete(left, r.key())
+		}
+	}
+	return left
+}
