@@ -88,6 +88,7 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	p.narrowLink()
 	p.findAstray()
 	p.lookBeside()
+	p.judgeFirewall()
 	return p.plan, cmp.Or(p.err, p.refuseFixed())
 }
 

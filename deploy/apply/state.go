@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"wgkeys/deploy/apply/firewall"
 	"wgkeys/keyring"
 )
 
@@ -44,6 +45,8 @@ type State struct {
 	Redirects     bool                // where the port is to change: nftables can do a [Redirect]
 	Labels        bool                // where routes may be captured: nftables can label connections
 	PortTaken     bool                // somebody else has the port that the device is to have
+	Firewall      firewall.Ruleset    // the host's packet filter, where it could keep packets of the view
+	Interfaces    []Interface         // where there is a filter
 	Endpoints     map[string]Endpoint // by name:port, of those that had to be resolved, see [Peer.Overdue]
 }
 
@@ -98,6 +101,14 @@ type Uplink struct {
 	IPv6   bool           // has an IPv6 default route
 	OnLink []netip.Prefix // reached without a router
 	RA     bool           // the IPv6 one comes from router advertisements
+}
+
+// An Interface is one of the host's, but for loopback's.
+type Interface struct {
+	Name       string
+	Index      int
+	Kind       string // as ip(8) has it: "veth", "bridge"; "device" for hardware
+	IPv4, IPv6 bool   // has an address of the family that is valid beyond its link
 }
 
 // A KeyFile is what was found at the path of a private or preshared key.

@@ -21,6 +21,7 @@ list() {
 	cat <<-END
 		age age that stock age opens the vault
 		nft nftables masquerading
+		iptables iptables firewalls of others
 		systemd-analyze systemd that the units are valid
 		strace strace faults in system calls
 		git git to keep a configuration in

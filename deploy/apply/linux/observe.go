@@ -52,6 +52,9 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	if err := observeFilter(name, view, s, journal); err != nil {
 		return nil, err
 	}
+	if err := k.observeFirewall(s, view); err != nil {
+		return nil, err
+	}
 	k.observeManagers(ctx, name, s, view)
 	observeResolver(name, s, view, journal)
 	if err := k.observeSysctls(name, s, view, journal); err != nil {

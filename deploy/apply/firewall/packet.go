@@ -1,0 +1,185 @@
+package firewall
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// A Packet is what is known of one.
+type Packet struct {
+	Family   Family       // [IPv4] or [IPv6]
+	Protocol byte         // of IP: 6 is TCP, 17 UDP
+	In, Out  Link         // the zero Link: not known, or none
+	Source   netip.Prefix // it comes from there; the zero Prefix: not known where
+	Dest     netip.Prefix
+	DestPort int  // 0: not known
+	Answer   bool // of a connection that was let through, or the first packet of one
+}
+
+// A Link is an interface, by name and by number. One that is not there yet has no
+// number.
+type Link struct {
+	Name  string
+	Index int
+}
+
+// Meta keys (NFT_META_*).
+const (
+	metaProtocol = 1
+	metaIIF      = 4
+	metaOIF      = 5
+	metaIIFNAME  = 6
+	metaOIFNAME  = 7
+	metaNFPROTO  = 15
+	metaL4PROTO  = 16
+)
+
+// Of NFT_CT_*; and of NF_CT_STATE_BIT.
+const (
+	ctState        = 0
+	ctDirection    = 1
+	bitEstablished = 1 << 1
+	bitNew         = 1 << 3
+)
+
+// load is what e finds in the packet.
+func (w *walk) load(e Load) bits {
+	switch e.From {
+	case Meta:
+		return w.meta(e.Key)
+	case Conntrack:
+		return w.conntrack(e.Key)
+	case Network:
+		return w.packet.network(w.hook).slice(e.Offset, e.Len)
+	case Transport:
+		return w.packet.transport().slice(e.Offset, e.Len)
+	}
+	return unknown(16)
+}
+
+func (w *walk) meta(key uint32) bits {
+	p := w.packet
+	switch key {
+	case metaProtocol:
+		if p.Family == IPv6 {
+			return exactly([]byte{0x86, 0xdd}) // ETH_P_IPV6
+		}
+		return exactly([]byte{0x08, 0x00})
+	case metaNFPROTO:
+		return exactly([]byte{byte(p.Family)})
+	case metaL4PROTO:
+		return exactly([]byte{p.Protocol})
+	case metaIIF:
+		return p.In.index()
+	case metaOIF:
+		return w.out().index()
+	case metaIIFNAME:
+		return p.In.name()
+	case metaOIFNAME:
+		return w.out().name()
+	}
+	return unknown(16)
+}
+
+// out is not decided before the packet is routed.
+func (w *walk) out() Link {
+	if w.hook == Prerouting {
+		return Link{}
+	}
+	return w.packet.Out
+}
+
+func (l Link) name() bits {
+	if l.Name == "" {
+		return unknown(16)
+	}
+	name := make([]byte, 16) // IFNAMSIZ
+	copy(name, l.Name)
+	return exactly(name)
+}
+
+// index of a link that is not there yet is none that a rule could have.
+func (l Link) index() bits {
+	if l.Name == "" {
+		return unknown(4)
+	}
+	n := uint32(l.Index)
+	if n == 0 {
+		n = ^uint32(0)
+	}
+	return exactly(binary.NativeEndian.AppendUint32(nil, n))
+}
+
+func (w *walk) conntrack(key uint32) bits {
+	if !w.tracked {
+		return unknown(16)
+	}
+	switch key {
+	case ctState:
+		return exactly(binary.NativeEndian.AppendUint32(nil, uint32(w.packet.state())))
+	case ctDirection:
+		if w.packet.Answer {
+			return exactly([]byte{1})
+		}
+		return exactly([]byte{0})
+	}
+	return unknown(16)
+}
+
+func (p Packet) state() int {
+	if p.Answer {
+		return bitEstablished
+	}
+	return bitNew
+}
+
+// network is the header of RFC 791 or RFC 8200. Before the packet is routed,
+// the destination may be one that is translated.
+func (p Packet) network(hook Hook) bits {
+	n, proto, source, dest := 20, 9, 12, 16
+	if p.Family == IPv6 {
+		n, proto, source, dest = 40, 6, 8, 24
+	}
+	b := unknown(n)
+	b.value[proto], b.known[proto] = p.Protocol, 0xff
+	b.write(source, p.Source)
+	if hook != Prerouting {
+		b.write(dest, p.Dest)
+	}
+	return b
+}
+
+// transport has the ports, as TCP and UDP both have them.
+func (p Packet) transport() bits {
+	b := unknown(20)
+	if p.DestPort != 0 {
+		binary.BigEndian.PutUint16(b.value[2:], uint16(p.DestPort))
+		b.known[2], b.known[3] = 0xff, 0xff
+	}
+	return b
+}
+
+// write puts the bits of p that all its addresses share.
+func (b bits) write(at int, p netip.Prefix) {
+	if !p.IsValid() {
+		return
+	}
+	addr := p.Addr().AsSlice()
+	for i := range addr {
+		b.value[at+i] = addr[i]
+		if left := p.Bits() - 8*i; left >= 8 {
+			b.known[at+i] = 0xff
+		} else if left > 0 {
+			b.known[at+i] = 0xff << (8 - left)
+		}
+	}
+}
+
+func (b bits) slice(offset, n int) bits {
+	out := unknown(n)
+	if offset >= 0 && offset+n <= len(b.value) {
+		copy(out.value, b.value[offset:])
+		copy(out.known, b.known[offset:])
+	}
+	return out
+}

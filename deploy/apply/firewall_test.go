@@ -1,0 +1,104 @@
+package apply_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/firewall"
+)
+
+// closed is a chain that drops by its policy, and others of its table.
+func closed(family firewall.Family, hook firewall.Hook, name string, others ...string) firewall.Ruleset {
+	r := firewall.Ruleset{Chains: []firewall.Chain{{Family: family, Table: "filter", Name: name, Hook: hook, Drops: true}}}
+	for _, o := range others {
+		r.Chains = append(r.Chains, firewall.Chain{Family: family, Table: "filter", Name: o, Hook: firewall.NoHook})
+	}
+	return r
+}
+
+func open(r firewall.Ruleset, port byte) firewall.Ruleset {
+	r.Chains[0].Rules = append(r.Chains[0].Rules, firewall.Rule{
+		firewall.Load{From: firewall.Transport, Offset: 2, Len: 2, Register: 1},
+		firewall.Cmp{Register: 1, Data: []byte{0x77, port}}, firewall.Verdict{Code: firewall.VerdictAccept}})
+	return r
+}
+
+// TestFirewallRules: what to add is said in the words of whoever made the chain,
+// and only where it is certain.
+func TestFirewallRules(t *testing.T) {
+	two := strings.Replace(beforeChange, "forward = true", "forward = true\nmasquerade = true", 1)
+	alone, _, _ := strings.Cut(strings.Replace(beforeChange, ", \"2001:db8:7767::1/64\"", "", 1), "[hosts.chert]")
+	alone = strings.NewReplacer(", \"2001:db8:7767::2/128\"", "", "routes = [\"::/0\"]\n", "").Replace(alone)
+	const nft, tables = false, true
+	for _, c := range []struct {
+		name, text string
+		rules      firewall.Ruleset
+		iptables   bool
+		look       func(*apply.State)
+		want       []string
+	}{
+		{name: "nftables", text: alone, rules: closed(firewall.INet, firewall.Forward, "fwd"), want: []string{
+			"firewall chain fwd of table inet filter (the policy) drops IPv4 from the tunnel to eth0: nft insert rule inet filter fwd iifname wg0 accept, and",
+			"drops IPv4 answers from eth0 to the tunnel: nft insert rule inet filter fwd oifname wg0 ct state established,related accept, and"}},
+		{name: "peer to peer", text: two, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD"), iptables: nft, want: []string{
+			"drops IPv4 from peer to peer, IPv4 from the tunnel to eth0: nft insert rule ip filter FORWARD iifname wg0 accept, and", "drops IPv4 answers"}},
+		{name: "iptables", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD"), iptables: tables, want: []string{
+			": iptables -I FORWARD -i wg0 -j ACCEPT, and", ": iptables -I FORWARD -o wg0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT, and"}},
+		{name: "a table of that name, made by hand", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "forward"), iptables: tables, want: []string{
+			"nft insert rule ip filter forward iifname wg0", "oifname wg0"}},
+		{name: "Docker", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD", "DOCKER-USER", "DOCKER"), iptables: tables, want: []string{
+			": iptables -I DOCKER-USER -i wg0 -j ACCEPT, and", ": iptables -I DOCKER-USER -o wg0 -m"}},
+		{name: "ufw", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD", "ufw-before-input"), iptables: tables, want: []string{
+			": ufw route allow in on wg0, and", ": ufw route allow out on wg0, and"}},
+		{name: "another family", text: alone, rules: closed(firewall.IPv6, firewall.Forward, "FORWARD"), iptables: tables},
+		{name: "a port", text: alone, rules: closed(firewall.INet, firewall.Input, "input"), want: []string{
+			"drops what peers send to UDP port 30567, OUTSIDE, over IPv4: nft insert rule inet filter input udp dport 30567 accept, and"}},
+		{name: "ufw's port", text: alone, rules: closed(firewall.IPv4, firewall.Input, "INPUT", "ufw-before-input"), iptables: tables, want: []string{": ufw allow 30567/udp, and"}},
+		{name: "the port is open", text: alone, rules: open(closed(firewall.INet, firewall.Input, "input"), 0x67)},
+		{name: "another port is open", text: alone, rules: open(closed(firewall.INet, firewall.Input, "input"), 0x68), want: []string{"UDP port 30567"}},
+		{name: "no peer comes to it", text: strings.Replace(alone, "[hosts.basalt]", "[hosts.basalt]\nendpoint = \"192.0.2.7\"", 1), rules: closed(firewall.INet, firewall.Input, "input")},
+		{name: "IPv6 is closed, and IPv4 not filtered", text: alone, rules: closed(firewall.IPv6, firewall.Input, "INPUT"), look: dual, want: []string{"over IPv6"}},
+		{name: "IPv6 is closed, and peers come by IPv4", text: alone, rules: closed(firewall.IPv6, firewall.Input, "INPUT"), look: func(s *apply.State) {
+			dual(s)
+			s.Peers = []apply.Peer{{PublicKey: publicKey("basalt"), Endpoint: netip.MustParseAddrPort("192.0.2.7:1")}}
+		}},
+		{name: "IPv6 is closed, and IPv4 was opened", text: alone, look: dual, rules: firewall.Ruleset{Chains: append(
+			closed(firewall.IPv6, firewall.Input, "INPUT").Chains, open(closed(firewall.IPv4, firewall.Input, "INPUT"), 0x67).Chains...)}},
+		{name: "no uplink, and two networks", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "c"), look: func(s *apply.State) {
+			s.Uplinks = nil
+			s.Interfaces = append(s.Interfaces, apply.Interface{Name: "lan0", Index: 9, Kind: "veth", IPv4: true})
+		}, want: []string{"IPv4 from the tunnel to eth0, IPv4 from the tunnel to lan0", "answers from eth0"}},
+	} {
+		v := view(t, c.text, "shale", nil)
+		h := newHost(t)
+		h.install(v)
+		j, others := h.journal(t, "wg0")
+		state, err := h.Observe(t.Context(), "wg0", v, j.Entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state.Interfaces = []apply.Interface{{Name: "eth0", Index: 2, Kind: "device", IPv4: true}}
+		state.Firewall = c.rules
+		state.Firewall.IPTables = c.iptables
+		if c.look != nil {
+			c.look(state)
+		}
+		plan, err := apply.Make(v, state, j, others)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(plan.Findings) != len(c.want) {
+			t.Errorf("%s: the findings are %q", c.name, plan.Findings)
+			continue
+		}
+		for i, want := range c.want {
+			if !strings.Contains(plan.Findings[i], want) {
+				t.Errorf("%s: no %q in %q", c.name, want, plan.Findings[i])
+			}
+		}
+	}
+}
+
+func dual(s *apply.State) { s.Interfaces[0].IPv6 = true }

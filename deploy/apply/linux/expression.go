@@ -1,0 +1,102 @@
+package linux
+
+import (
+	"github.com/mdlayher/netlink/nlenc"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply/firewall"
+)
+
+// exprOf puts an expression of nftables into package firewall's words.
+func exprOf(name string, a nftAttributes) firewall.Expr {
+	switch name {
+	case "meta":
+		if _, sets := a[unix.NFTA_META_SREG]; sets {
+			return firewall.Statement{}
+		}
+		return firewall.Load{From: firewall.Meta, Key: a.number(unix.NFTA_META_KEY), Register: a.number(unix.NFTA_META_DREG)}
+	case "ct":
+		if _, sets := a[unix.NFTA_CT_SREG]; sets {
+			return firewall.Statement{}
+		}
+		return firewall.Load{From: firewall.Conntrack, Key: a.number(unix.NFTA_CT_KEY), Register: a.number(unix.NFTA_CT_DREG)}
+	case "payload":
+		return payloadOf(a)
+	case "immediate":
+		if v, ok := a.verdict(unix.NFTA_IMMEDIATE_DATA); ok {
+			return v
+		}
+		return firewall.Immediate{Register: a.number(unix.NFTA_IMMEDIATE_DREG), Data: a.value(unix.NFTA_IMMEDIATE_DATA)}
+	case "bitwise":
+		const operation = 6           // NFTA_BITWISE_OP
+		if a.number(operation) != 0 { // a shift, or of two registers
+			break
+		}
+		return firewall.Bitwise{Source: a.number(unix.NFTA_BITWISE_SREG), Dest: a.number(unix.NFTA_BITWISE_DREG),
+			Mask: a.value(unix.NFTA_BITWISE_MASK), Xor: a.value(unix.NFTA_BITWISE_XOR)}
+	case "cmp":
+		return firewall.Cmp{Register: a.number(unix.NFTA_CMP_SREG), Op: a.number(unix.NFTA_CMP_OP), Data: a.value(unix.NFTA_CMP_DATA)}
+	case "range":
+		return firewall.Range{Register: a.number(unix.NFTA_RANGE_SREG), Not: a.number(unix.NFTA_RANGE_OP) != 0,
+			From: a.value(unix.NFTA_RANGE_FROM_DATA), To: a.value(unix.NFTA_RANGE_TO_DATA)}
+	case "lookup":
+		_, maps := a[unix.NFTA_LOOKUP_DREG]
+		return firewall.Lookup{Register: a.number(unix.NFTA_LOOKUP_SREG), Set: nlenc.String(a[unix.NFTA_LOOKUP_SET]),
+			Not: a.number(unix.NFTA_LOOKUP_FLAGS)&unix.NFT_LOOKUP_F_INV != 0,
+			Map: maps, Dest: a.number(unix.NFTA_LOOKUP_DREG)} // 0 is NFT_REG_VERDICT
+	case "fib", "rt", "socket", "numgen", "hash", "exthdr", "osf", "tunnel", "xfrm":
+		return firewall.Other{Name: name} // loads what is not known here
+	}
+	return statementOf(name, a)
+}
+
+func payloadOf(a nftAttributes) firewall.Expr {
+	if _, writes := a[unix.NFTA_PAYLOAD_SREG]; writes {
+		return firewall.Other{Name: "payload"} // what is read later may be another
+	}
+	l := firewall.Load{Offset: int(a.number(unix.NFTA_PAYLOAD_OFFSET)), Len: int(a.number(unix.NFTA_PAYLOAD_LEN)),
+		Register: a.number(unix.NFTA_PAYLOAD_DREG)}
+	switch a.number(unix.NFTA_PAYLOAD_BASE) {
+	case unix.NFT_PAYLOAD_NETWORK_HEADER:
+		l.From = firewall.Network
+	case unix.NFT_PAYLOAD_TRANSPORT_HEADER:
+		l.From = firewall.Transport
+	}
+	return l
+}
+
+// statementOf is one that decides, or changes nothing of what is decided.
+func statementOf(name string, a nftAttributes) firewall.Expr {
+	switch name {
+	case "counter", "log", "last", "flow_offload":
+		return firewall.Statement{}
+	case "objref":
+		if a.number(unix.NFTA_OBJREF_IMM_TYPE) == unix.NFT_OBJECT_COUNTER {
+			return firewall.Statement{}
+		}
+	case "notrack":
+		return firewall.Untrack{}
+	case "reject":
+		return firewall.Verdict{Code: firewall.VerdictDrop}
+	case "queue", "tproxy", "synproxy":
+		return firewall.Verdict{Code: firewall.VerdictUnknown}
+	case "match":
+		return matchOf(nlenc.String(a[unix.NFTA_MATCH_NAME]), int(a.number(unix.NFTA_MATCH_REV)), a[unix.NFTA_MATCH_INFO])
+	case "target":
+		return targetOf(nlenc.String(a[unix.NFTA_TARGET_NAME]))
+	}
+	return firewall.Other{Name: name}
+}
+
+func matchOf(name string, revision int, info []byte) firewall.Expr {
+	return firewall.Match{Name: name, Revision: revision, Data: info}
+}
+
+// targetOf is a target of iptables. Both CT and NOTRACK can keep connection tracking
+// away; which, only their data say.
+func targetOf(name string) firewall.Expr {
+	if name == "CT" || name == "NOTRACK" {
+		return firewall.Untrack{}
+	}
+	return firewall.Target{Name: name}
+}

@@ -1,0 +1,115 @@
+package linux
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply/firewall"
+)
+
+// The tables of iptables' own that may drop packets, with the order in which they
+// see them (enum nf_ip_hook_priorities).
+var legacyTables = map[string]int{"raw": -300, "mangle": -150, "filter": 0, "security": 50}
+
+// builtin are the names of base chains by hook.
+var builtin = []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
+
+// A legacy is how one family's tables are read (linux/netfilter_ipv4/ip_tables.h
+// and linux/netfilter_ipv6/ip6_tables.h).
+type legacy struct {
+	family firewall.Family
+	list   string // below /proc/net: the tables there are
+	domain int    // of the socket
+	level  int    // of its option
+
+	// Where things are in struct ipt_ip and ip6t_ip6, and the bytes of one. Source,
+	// destination and their masks come first, and after them the names of the
+	// interfaces and the masks of those.
+	address, proto, flags, size int
+
+	gotos byte // IPT_F_GOTO, IP6T_F_GOTO
+}
+
+var (
+	legacy4 = legacy{firewall.IPv4, "ip_tables_names", unix.AF_INET, unix.IPPROTO_IP, 4, 80, 82, 84, 2}
+	legacy6 = legacy{firewall.IPv6, "ip6_tables_names", unix.AF_INET6, unix.IPPROTO_IPV6, 16, 128, 131, 136, 4}
+)
+
+const (
+	getInfo    = 64 // IPT_SO_GET_INFO
+	getEntries = 65 // IPT_SO_GET_ENTRIES
+)
+
+// chains reads the tables of iptables-legacy. Asking for one that is not
+// there would make it, so the list of those that are is read first.
+func (l legacy) chains() ([]firewall.Chain, error) {
+	names, err := os.ReadFile("/proc/thread-self/net/" + l.list)
+	if err != nil {
+		return nil, nil // the kernel has none
+	}
+	var chains []firewall.Chain
+	for table := range strings.FieldsSeq(string(names)) {
+		if _, filters := legacyTables[table]; !filters {
+			continue
+		}
+		list, err := l.read(table)
+		if err != nil {
+			return nil, err
+		}
+		chains = append(chains, list...)
+	}
+	return chains, nil
+}
+
+// An info is struct ipt_getinfo.
+type info struct {
+	name      [32]byte
+	hooks     uint32
+	entry     [5]uint32
+	underflow [5]uint32
+	entries   uint32
+	size      uint32
+}
+
+func (l legacy) read(table string) ([]firewall.Chain, error) {
+	fd, err := unix.Socket(l.domain, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	for range 10 { // it may have changed between the two questions: EAGAIN
+		var i info
+		copy(i.name[:], table)
+		if err := l.ask(fd, getInfo, unsafe.Slice((*byte)(unsafe.Pointer(&i)), unsafe.Sizeof(i))); err != nil {
+			return nil, err
+		}
+		const head = 40 // struct ipt_get_entries: name, size, and what aligns the rest
+		answer := make([]byte, head+i.size)
+		copy(answer, table)
+		binary.NativeEndian.PutUint32(answer[32:], i.size)
+		err := l.ask(fd, getEntries, answer)
+		if err == nil {
+			return l.parse(table, &i, answer[head:])
+		}
+		if !errors.Is(err, unix.EAGAIN) {
+			return nil, err
+		}
+	}
+	return nil, unix.EAGAIN
+}
+
+// ask is getsockopt(2) with an answer of a given size.
+func (l legacy) ask(fd, option int, answer []byte) error {
+	size := uint32(len(answer))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(l.level), uintptr(option),
+		uintptr(unsafe.Pointer(&answer[0])), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package linux
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/mdlayher/netlink"
+	"github.com/mdlayher/netlink/nlenc"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply/firewall"
+)
+
+// Types of nft(8)'s, which the kernel keeps with a set and does not look at, but
+// for that of verdicts.
+const (
+	typeIPv4    = 7
+	typeIPv6    = 8
+	typeVerdict = 0xffffff00 // NFT_DATA_VERDICT
+)
+
+// readSets reads the sets that the chains look into.
+func readSets(chains []firewall.Chain) ([]firewall.Set, error) {
+	wanted := map[nftTable]map[string]bool{}
+	for _, c := range chains {
+		t := nftTable{c.Family, c.Table}
+		for _, rule := range c.Rules {
+			for _, e := range rule {
+				if l, ok := e.(firewall.Lookup); ok {
+					if wanted[t] == nil {
+						wanted[t] = map[string]bool{}
+					}
+					wanted[t][l.Set] = true
+				}
+			}
+		}
+	}
+	var sets []firewall.Set
+	for t, names := range wanted {
+		err := t.dump(unix.NFT_MSG_GETSET, []netlink.Attribute{{Type: unix.NFTA_SET_TABLE, Data: nlenc.Bytes(t.name)}},
+			func(data []byte) error {
+				a := attributesOf(data)
+				if !names[nlenc.String(a[unix.NFTA_SET_NAME])] {
+					return nil
+				}
+				set, err := readSet(t, a)
+				sets = append(sets, set)
+				return err
+			})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(sets, func(a, b firewall.Set) int {
+		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Name, b.Name))
+	})
+	return sets, nil
+}
+
+// readSet reads one. Sets of addresses are not read: there may be a million in one,
+// and packets are not known to be of them. Nor are those whose elements come and go
+// by themselves, and what a map to data gives is not known either.
+func readSet(t nftTable, a nftAttributes) (firewall.Set, error) {
+	set := firewall.Set{Family: t.family, Table: t.name, Name: nlenc.String(a[unix.NFTA_SET_NAME])}
+	flags, key, data := a.number(unix.NFTA_SET_FLAGS), a.number(unix.NFTA_SET_KEY_TYPE), a.number(unix.NFTA_SET_DATA_TYPE)
+	maps := flags&unix.NFT_SET_MAP != 0
+	if flags&(unix.NFT_SET_TIMEOUT|unix.NFT_SET_EVAL) != 0 || !maps && (key == typeIPv4 || key == typeIPv6) || maps && data != typeVerdict {
+		set.Unread = true
+		return set, nil
+	}
+	about := []netlink.Attribute{
+		{Type: unix.NFTA_SET_ELEM_LIST_TABLE, Data: nlenc.Bytes(t.name)},
+		{Type: unix.NFTA_SET_ELEM_LIST_SET, Data: nlenc.Bytes(set.Name)},
+	}
+	err := t.dump(unix.NFT_MSG_GETSETELEM, about, func(data []byte) error {
+		list, err := netlink.UnmarshalAttributes(attributesOf(data)[unix.NFTA_SET_ELEM_LIST_ELEMENTS])
+		for _, x := range list {
+			set.Elements = append(set.Elements, elementOf(attributesOf(x.Data), flags&unix.NFT_SET_INTERVAL != 0))
+		}
+		return err
+	})
+	return set, err
+}
+
+func elementOf(a nftAttributes, ranges bool) firewall.Element {
+	const keyEnd = 10 // NFTA_SET_ELEM_KEY_END
+	e := firewall.Element{
+		Key:    a.value(unix.NFTA_SET_ELEM_KEY),
+		KeyEnd: a.value(keyEnd),
+		End:    a.number(unix.NFTA_SET_ELEM_FLAGS)&unix.NFT_SET_ELEM_INTERVAL_END != 0,
+		Ranges: ranges,
+	}
+	if v, ok := a.verdict(unix.NFTA_SET_ELEM_DATA); ok {
+		e.Verdict = v
+		e.Decides = true
+	}
+	return e
+}
