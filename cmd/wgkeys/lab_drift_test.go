@@ -75,10 +75,11 @@ func labDriftOfARouter(t *testing.T, u *users) {
 // it does not know where it is not told otherwise.
 var captureDrifts = []drift{
 	{"one rule", "ip -4 rule del priority 32765", "not fwmark"},
-	{"both rules", "ip -4 rule del priority 32764; ip -4 rule del priority 32765", "suppress_prefixlength 0"},
+	{"both rules", "ip -4 rule del priority 32764; ip -4 rule del priority 32765", "suppress_prefixlength 7"},
 	{"the default route", "ip -4 route flush table 51820", "ip -4 route add 0.0.0.0/0 dev wg0 table 51820"},
+	{"the kill switch", "ip -4 route del unreachable default table 51820", "ip -4 route add unreachable 0.0.0.0/0"},
 	{"rules and routes", "ip -4 rule del priority 32764; ip -4 rule del priority 32765; ip -4 route flush table 51820", "ip -4 route add 0.0.0.0/0"},
-	{"the mark", "wg set wg0 fwmark 0", "fwmark 0xca6c"},
+	{"the mark", "wg set wg0 fwmark 0", "fwmark 0x57"},
 	{"the spoof guard", "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
 	{"a spoof guard that lets all pass", "nft 'flush chain inet wgkeys-wg0 guard; add rule inet wgkeys-wg0 guard accept'", "nft add table inet wgkeys-wg0"},
 	{"src_valid_mark", "sysctl -qw net.ipv4.conf.all.src_valid_mark=0", "net.ipv4.conf.all.src_valid_mark=1"},

@@ -162,7 +162,7 @@ func labTwoDefaultRoutes(t *testing.T, u *users) {
 		u.must(u.basalt, "wgkeys apply -t "+order[0])
 		first := u.snapshot(u.basalt)
 		r := u.run(u.basalt, "wgkeys apply -t "+order[1])
-		want := `error: cannot route the endpoint's own family through tunnel "` + order[1] + `": another tunnel does so already`
+		want := `error: cannot route everything of one family through tunnel "` + order[1] + `": another tunnel does so already`
 		if r.code != exitFailed || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "hint: ") {
 			t.Errorf("the second tunnel: exit %d, and it says\n%swant %q", r.code, r.stderr, want)
 		}

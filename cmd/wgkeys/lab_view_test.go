@@ -22,7 +22,7 @@ func labFirstTunnel(t *testing.T, u *users) {
 	u.want("basalt's device", u.must(u.basalt, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
 		public("basalt"), "30567", public("shale")+" ::/0", public("shale")+" 93.93.130.7:30567")
 	u.want("shale's routes", u.must(u.shale, "ip -6 route show dev wg0"), "2001:db8:7767::2 proto static metric 1024 pref medium")
-	u.want("basalt's routes", u.must(u.basalt, "ip -6 route show default"), "default dev wg0 proto static metric 1024 pref medium")
+	u.want("basalt's routes", u.must(u.basalt, "ip -6 route show default table 51820 dev wg0"), "default proto static metric 1024 pref medium")
 	if out := u.must(u.shale, "ip -oneline address show dev wg0"); out != "" {
 		t.Errorf("shale has an address INSIDE: %s", out)
 	}
