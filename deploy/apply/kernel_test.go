@@ -29,6 +29,7 @@ type kernel struct {
 	sysctls   map[string]string
 	keyFiles  map[string]apply.KeyFile
 	names     map[string]apply.Endpoint
+	paths     map[netip.Addr]apply.Path // nil: none of them is narrow
 
 	n    int                                         // changes asked for so far
 	hook func(m moment, n int, c apply.Change) error // called around each

@@ -15,7 +15,7 @@ import (
 // Observe implements [apply.Kernel]. Like the real one it looks only at what
 // the view and the journal speak of.
 func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, journal apply.Entries) (*apply.State, error) {
-	s := &apply.State{Sysctls: map[string]string{}, KeyFiles: k.keyFiles, Endpoints: k.names, Resolver: "systemd-resolved"}
+	s := &apply.State{Sysctls: map[string]string{}, KeyFiles: k.keyFiles, Endpoints: k.names, Paths: k.paths, Resolver: "systemd-resolved"}
 	if l := k.links[name]; l != nil {
 		have := l.Link
 		s.Link, s.LinkIndex = &have, l.index

@@ -29,10 +29,6 @@ type Plan struct {
 	View  *tunnel.View // what is true after it: the one asked for, with the keys in use, see [Follow]
 }
 
-// DefaultMTU is what WireGuard gives a link by itself: an Ethernet frame less
-// the longest outer headers (wg_setup in the kernel's device.c).
-const DefaultMTU = 1420
-
 // Make plans the way from state to view. Mine is the tunnel's own journal and
 // others those of the other tunnels on the host, see [Others].
 //
@@ -101,6 +97,7 @@ type planner struct {
 	others  Entries
 	plan    *Plan
 	capture capture
+	chosen  *width // its MTU, once it is looked for
 	filter  filterNow
 	err     error  // what cannot be planned
 	fixes   []Drag // the parameters that cannot be set
@@ -204,14 +201,7 @@ func (p *planner) addLink() {
 	if was, ok := p.now[sendRedirects]; ok {
 		link.Drags = []Drag{{sendRedirects, was, "0", p.was(sendRedirects, was)}}
 	}
-	p.step(link, "the tunnel's interface")
-}
-
-func (p *planner) mtu() int {
-	if p.view.MTU != 0 {
-		return p.view.MTU
-	}
-	return DefaultMTU
+	p.step(link, "%s", p.whyLink())
 }
 
 func (p *planner) setDevice() {
@@ -264,25 +254,6 @@ func (p *planner) removeAddresses() {
 			p.note("address %s on %s was not made by wgkeys: left alone", a, p.view.Tunnel)
 		}
 	}
-}
-
-// widenLink raises the MTU before there is IPv6 on the link, and narrowLink
-// lowers it when there is none left: below 1280 a link has no IPv6 (RFC 8200,
-// section 5; addrconf_notify). A new link is made with its MTU.
-func (p *planner) widenLink() {
-	if have := p.state.Link; have != nil && have.MTU < p.mtu() {
-		p.setMTU(Link{have.Kind, have.MTU, have.Up})
-	}
-}
-
-func (p *planner) narrowLink() {
-	if have := p.state.Link; have != nil && have.MTU > p.mtu() {
-		p.setMTU(Link{have.Kind, have.MTU, true})
-	}
-}
-
-func (p *planner) setMTU(have Link) {
-	p.step(LinkChange{Name: p.view.Tunnel, Old: &have, New: &Link{have.Kind, p.mtu(), have.Up}}, "its MTU")
 }
 
 func (p *planner) raiseLink() {

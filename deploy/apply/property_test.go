@@ -76,6 +76,10 @@ func checkPair(t *testing.T, seed int, a, b *tunnel.View) int {
 		h.canForce()
 		alone.canForce()
 	}
+	if mtu := []int{0, 0, 1300, 1400, 1460}[seed%5]; mtu != 0 {
+		h.paths = narrowPaths(mtu)
+		alone.paths = h.paths
+	}
 	origin := h.dump()
 	h.apply(t, a)
 	h.hook = func(m moment, _ int, c apply.Change) error {
@@ -105,6 +109,15 @@ func checkPair(t *testing.T, seed int, a, b *tunnel.View) int {
 		t.Errorf("down leaves %s", files[0].Name())
 	}
 	return changes
+}
+
+// narrowPaths are those to all endpoints that random views have.
+func narrowPaths(mtu int) map[netip.Addr]apply.Path {
+	to := map[netip.Addr]apply.Path{}
+	for _, a := range append(applytest.Endpoints(), apply.Anywhere...) {
+		to[a] = apply.Path{Link: "eth0", MTU: mtu}
+	}
+	return to
 }
 
 func spelled(p *apply.Plan) string {

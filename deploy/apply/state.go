@@ -48,6 +48,10 @@ type State struct {
 	Firewall      firewall.Ruleset    // the host's packet filter, where it could keep packets of the view
 	Interfaces    []Interface         // where there is a filter
 	Endpoints     map[string]Endpoint // by name:port, of those that had to be resolved, see [Peer.Overdue]
+
+	// Paths are those to the peers' addresses, OUTSIDE, and [Anywhere]; nil where
+	// none of this host's links and routes is too narrow for [DefaultMTU].
+	Paths map[netip.Addr]Path
 }
 
 // A Link is a network interface.

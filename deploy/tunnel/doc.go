@@ -38,7 +38,9 @@
 // them itself.
 //
 //	listen_port  UDP port, OUTSIDE; 0 is the kernel's choice
-//	mtu          bytes, 1280 to 65535; from 576 where the tunnel has no IPv6
+//	mtu          bytes, 1280 to 65535; from 576 where the tunnel has no IPv6;
+//	             left out: what fits through the routes to all endpoints, at
+//	             most 1420
 //	keepalive    seconds, 0 to 65535; 0 is off
 //	psk          true: every pair has a preshared key
 //

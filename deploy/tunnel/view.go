@@ -19,7 +19,7 @@ type View struct {
 	NextPublicKey  keyring.PublicKey `json:"next_public_key,omitzero"` // what a rotation under way changes it to, or has; zero: none
 	PrivateKeyFile string            `json:"private_key_file"`         // absolute, on the host
 	ListenPort     int               `json:"listen_port,omitempty"`    // OUTSIDE, UDP; 0: the kernel's choice
-	MTU            int               `json:"mtu,omitempty"`            // bytes; 0: the kernel's choice
+	MTU            int               `json:"mtu,omitempty"`            // bytes; 0: what fits through the routes to the endpoints
 	FwMark         uint32            `json:"fwmark,omitempty"`         // mark of the encrypted packets; 0: none
 	Table          int               `json:"table,omitempty"`          // routing table of Routes; 0: main
 	Addresses      []netip.Prefix    `json:"addresses,omitempty"`      // INSIDE, sorted

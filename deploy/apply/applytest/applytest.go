@@ -106,6 +106,18 @@ func View(r *rand.Rand, name string) *tunnel.View {
 	return v
 }
 
+// endpoints of random peers: one by the length of the peer's name, and one.
+const firstEndpoint, otherEndpoint = "198.51.100.", "203.0.113.9"
+
+// Endpoints returns the OUTSIDE addresses that a [View] can have.
+func Endpoints() []netip.Addr {
+	addrs := []netip.Addr{netip.MustParseAddr(otherEndpoint)}
+	for n := range 10 {
+		addrs = append(addrs, netip.MustParseAddr(firstEndpoint+fmt.Sprint(n)))
+	}
+	return addrs
+}
+
 func randomPeers(r *rand.Rand, v *tunnel.View, pool []netip.Prefix, pick func(...string) string) {
 	names := []string{"agate", "basalt", "chert", "dolerite", "gabbro"}
 	for _, name := range names {
@@ -116,7 +128,7 @@ func randomPeers(r *rand.Rand, v *tunnel.View, pool []netip.Prefix, pick func(..
 			Name:       name,
 			PublicKey:  PublicKey(pick(name, name, name+" after a rotation")),
 			Keepalive:  []int{0, 0, 25}[r.IntN(3)],
-			Endpoint:   pick("", "198.51.100."+fmt.Sprint(len(name))+":51820", "203.0.113.9:"+fmt.Sprint(40000+len(name))),
+			Endpoint:   pick("", firstEndpoint+fmt.Sprint(len(name))+":51820", otherEndpoint+":"+fmt.Sprint(40000+len(name))),
 			AllowedIPs: []netip.Prefix{},
 		}
 		if r.IntN(3) == 0 {

@@ -93,11 +93,7 @@ func (k *Kernel) setLink(ctx context.Context, c apply.LinkChange) error {
 		return fmt.Errorf("interface %s is gone", c.Name)
 	}
 	if link.Attrs().MTU != c.New.MTU {
-		if err := k.try(func(h *netlink.Handle) error { return h.LinkSetMTU(link, c.New.MTU) }); err != nil {
-			return err
-		}
-		// Wide enough for IPv6 again, it has all its parameters anew.
-		if err := k.hearNoRouters(c.Name); err != nil {
+		if err := k.setMTU(link, c.New.MTU); err != nil {
 			return err
 		}
 	}
@@ -125,9 +121,6 @@ func (k *Kernel) addLink(ctx context.Context, c apply.LinkChange) error {
 	return k.hearNoRouters(c.Name)
 }
 
-// inet6AddrGenModeNone is IN6_ADDR_GEN_MODE_NONE (linux/if_link.h).
-const inet6AddrGenModeNone = 1
-
 // startDevice makes the interface in user space.
 func (k *Kernel) startDevice(ctx context.Context, c apply.LinkChange) error {
 	if err := device.Start(ctx, c.Name, c.New.MTU); err != nil {
@@ -141,10 +134,7 @@ func (k *Kernel) startDevice(ctx context.Context, c apply.LinkChange) error {
 	if err != nil {
 		return err
 	}
-	// As wg_open does: a tunnel has no link-local address of its own accord. By
-	// netlink, for in containers /proc/sys is read-only. EAFNOSUPPORT: it is too
-	// narrow for IPv6, or the kernel has none.
-	return unless(k.try(func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)
+	return k.noLinkLocal(link)
 }
 
 // removeLink removes the interface and waits until a device in user space has

@@ -41,6 +41,8 @@ type Kernel struct {
 	lookedUp time.Time                 // when they were looked up
 
 	expected int // about so many peers and routes, as in the view
+
+	narrowRoute bool // a route that was read says that its path is narrow; see observePaths
 }
 
 // Open connects to the kernel. It needs no rights; changing anything does.

@@ -19,6 +19,7 @@ import (
 // Observe implements [apply.Kernel].
 func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, journal apply.Entries) (*apply.State, error) {
 	s := &apply.State{Sysctls: map[string]string{}}
+	k.narrowRoute = false
 	link, err := k.link(name)
 	if err != nil {
 		return nil, err
@@ -67,6 +68,9 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 		}
 		k.readKeyFiles(view, s)
 		k.resolve(ctx, view, s, journal)
+		if err := k.observePaths(name, s, view, journal); err != nil {
+			return nil, err
+		}
 		if view.Masquerade != nil || apply.Captures(view, s) {
 			return s, k.observeInner(name, s)
 		}

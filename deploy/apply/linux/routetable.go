@@ -22,14 +22,14 @@ func (k *Kernel) observeTables(link int, within ranges, others *besides, s *appl
 		}
 		found, err := retry(func() ([]foundRoute, error) {
 			others.begin()
-			return readRoutes(link, family, within, others)
+			return k.readRoutes(link, family, within, others)
 		})
 		if err != nil {
 			return err
 		}
 		for _, r := range found {
 			switch {
-			case r.link != link:
+			case r.link != link || link == 0:
 				s.Elsewhere = append(s.Elsewhere, r.Route)
 			case r.connected:
 				s.Connected = append(s.Connected, r.Prefix)
@@ -52,7 +52,7 @@ type foundRoute struct {
 // readRoutes reads the routes of a family (rtnetlink(7)). Of the link's own it
 // leaves out what routers advertised, and what the kernel made, but for the
 // prefixes of addresses.
-func readRoutes(link, family int, within ranges, others *besides) (routes []foundRoute, err error) {
+func (k *Kernel) readRoutes(link, family int, within ranges, others *besides) (routes []foundRoute, err error) {
 	socket, err := openSocket(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
@@ -63,6 +63,7 @@ func readRoutes(link, family int, within ranges, others *besides) (routes []foun
 	req.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family)}})
 	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, func(b []byte) bool {
 		msg := nl.DeserializeRtMsg(b)
+		k.narrowRoute = k.narrowRoute || isNarrow(b)
 		if int(msg.Family) != family || msg.Flags&unix.RTM_F_CLONED != 0 {
 			return true
 		}
