@@ -69,6 +69,12 @@ transitions: setup-test lab
 	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestTransitions/wgkeys -exec $(VM) ./cmd/wgkeys -transitions
 	CGO_ENABLED=0 go test -count 1 -timeout 120m -v -run TestTransitions/beside -exec $(VM) ./cmd/wgkeys -transitions
 
+# 5 MB through uplinks of all widths, with the MTU chosen and set by hand:
+# cmd/wgkeys/doc/mtu.md. It takes half an hour.
+mtu: setup-test lab
+	CGO_ENABLED=0 go test -count 1 -timeout 30m -v -run TestMTUFigures ./cmd/wgkeys -mtu
+	CGO_ENABLED=0 go test -count 1 -timeout 60m -v -run TestMTUFigures -exec $(VM) ./cmd/wgkeys -mtu
+
 # Every rotation of keys in a running tunnel, and how others rotate: what
 # cmd/wgkeys/doc/rotation.md records. It takes two hours.
 rotations: setup-test lab
@@ -112,4 +118,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test vm vm-selection kernels faults lockout managers systemd transitions rotations scale vault demo lab clean setup-test setup-demo
+.PHONY: build test vm vm-selection kernels faults lockout managers systemd transitions mtu rotations scale vault demo lab clean setup-test setup-demo

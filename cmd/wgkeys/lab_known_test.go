@@ -74,6 +74,7 @@ func TestKnownHidesNoDrift(t *testing.T) {
 		"other tunnel":        "printf 'wgkeys journal 1\\n+\\tsysctl net/ipv4/ip_forward\\t0\\t1\\n' >/run/wgkeys/wg9.journal",
 		"journal changed":     "printf -- '-\\taddress 10.9.0.1/24\\n' >>/run/wgkeys/wg0.journal",
 		"link made again":     "ip link del wg0",
+		"path narrower":       "ip link set up0 mtu 1400",
 		"private key changed": "wg genkey >/root/key && wg set wg0 private-key /root/key",
 	} {
 		t.Run(name, func(t *testing.T) {
