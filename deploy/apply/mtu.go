@@ -117,7 +117,7 @@ func (p *planner) fits() width {
 	for i := range p.view.Peers {
 		peer := &p.view.Peers[i]
 		coming = coming || peer.Endpoint == ""
-		addrs := p.outside(peer, live[peer.PublicKey])
+		addrs := p.reachedAt(peer, live[peer.PublicKey])
 		ipv6 := p.mayComeByIPv6(peer, addrs)
 		for _, a := range addrs {
 			path := p.state.Paths[a]
@@ -143,10 +143,10 @@ func (w width) narrowed(path Path, ipv6 bool, to string) width {
 	return w
 }
 
-// outside are the OUTSIDE addresses of a peer: where it is now or, where the
+// reachedAt are the OUTSIDE addresses of a peer: where it is now or, where the
 // kernel has not been told yet, where it is to be; and wherever its name leads, if
 // that has been looked up.
-func (p *planner) outside(peer *tunnel.Peer, live netip.Addr) (addrs []netip.Addr) {
+func (p *planner) reachedAt(peer *tunnel.Peer, live netip.Addr) (addrs []netip.Addr) {
 	told := peer.Endpoint == "" || p.mine.Entries[resourceOfPeer(peer.PublicKey)].Set == peer.Endpoint
 	if told && live.IsValid() {
 		addrs = append(addrs, live)
