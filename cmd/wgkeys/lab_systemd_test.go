@@ -54,10 +54,11 @@ var sidManagers = map[string]sidManager{
 			{name: "reapply on the uplink", script: "nmcli device reapply eth0"},
 			{name: "restart", script: "systemctl restart NetworkManager"},
 			{name: "started later", script: "systemctl stop NetworkManager && wgkeys apply -q && systemctl start NetworkManager"},
-			{name: "networking off and on", script: "nmcli networking off; sleep 1; nmcli networking on; until nmcli -g GENERAL.STATE device show eth0 | grep -q ^100; do sleep 0.2; done", cuts: true},
+			// It takes IPv6's unreachable route too, which lies on lo.
+			{name: "networking off and on", script: "nmcli networking off; sleep 1; nmcli networking on; until nmcli -g GENERAL.STATE device show eth0 | grep -q ^100; do sleep 0.2; done", cuts: true, mend: true},
 			{name: "the interface taken", script: "nmcli device set wg0 managed yes; sleep 1; nmcli -g GENERAL.STATE device show wg0 | grep -q externally", mend: true},
 			{name: "restart after that", script: "systemctl restart NetworkManager"},
-			{name: "networking off and on after that", script: "nmcli networking off; sleep 1; nmcli networking on; until nmcli -g GENERAL.STATE device show eth0 | grep -q ^100; do sleep 0.2; done", cuts: true},
+			{name: "networking off and on after that", script: "nmcli networking off; sleep 1; nmcli networking on; until nmcli -g GENERAL.STATE device show eth0 | grep -q ^100; do sleep 0.2; done", cuts: true, mend: true},
 		},
 	},
 }
