@@ -106,7 +106,7 @@ func TestNoSecretInside(t *testing.T) {
 		tunnel.View{}, apply.State{}, apply.Plan{}, apply.Journal{}, apply.Pending{}, push.Result{},
 		apply.LinkChange{}, apply.DeviceChange{}, apply.PeerChange{}, apply.AddressChange{}, apply.RouteChange{},
 		apply.RuleChange{}, apply.UnreachableChange{}, apply.ProxyChange{}, apply.FilterChange{}, apply.DNSChange{}, apply.SysctlChange{},
-		apply.ShareChange{}, apply.ReleaseChange{},
+		apply.ShareChange{}, apply.ReleaseChange{}, apply.ManagerChange{}, apply.ThreadsChange{},
 	} {
 		walk(reflect.TypeOf(root), map[reflect.Type]bool{}, func(path string, in reflect.Type) {
 			if slices.Contains(secrets, in) {

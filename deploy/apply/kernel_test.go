@@ -29,6 +29,7 @@ type kernel struct {
 	sysctls   map[string]string
 	keyFiles  map[string]apply.KeyFile
 	names     map[string]apply.Endpoint
+	threads   apply.Threads
 	paths     map[netip.Addr]apply.Path // nil: none of them is narrow
 
 	n    int                                         // changes asked for so far
@@ -131,6 +132,9 @@ func (k *kernel) do(c apply.Change) error {
 			return nil
 		}
 		return err
+	case apply.ThreadsChange:
+		k.threads.Link = map[bool]string{false: "0", true: "1"}[c.On]
+		return nil
 	case apply.ShareChange, apply.ReleaseChange:
 		return nil
 	}

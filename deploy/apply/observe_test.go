@@ -48,6 +48,10 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, jour
 		}
 	}
 	s.Unreachables = slices.Clone(k.nowhere)
+	s.Threads = k.threads
+	if s.Link == nil {
+		s.Threads.Link = ""
+	}
 	s.Redirects, s.Labels = !k.userspace, true
 	if f := k.filters[name]; f != nil {
 		s.FilterRules = f.Rules()

@@ -57,6 +57,7 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 	p.addLink()
 	p.setIPv6()
 	p.widenLink()
+	p.setThreads()
 	p.setDevice()
 	removed := p.setPeers()
 	p.setAddresses()

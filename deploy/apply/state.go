@@ -34,6 +34,7 @@ type State struct {
 	Hurdles  Hurdles
 	Needs    map[string]string // who has come to need a parameter that is in the journal as it is
 
+	Threads       Threads             // of the kernel, for many peers
 	Managers      []string            // of the host's network, that run: [Networkd], [NetworkManager]
 	Unmanaged     []Unmanaged         // those that are installed
 	Ports         []string            // interfaces that are ports of a bridge or the like

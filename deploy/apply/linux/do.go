@@ -52,6 +52,8 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 		return k.setRule(c)
 	case apply.UnreachableChange:
 		return k.setUnreachable(c)
+	case apply.ThreadsChange:
+		return setThreads(c)
 	case apply.FilterChange:
 		return k.setFilter(ctx, c)
 	case apply.ManagerChange:

@@ -62,6 +62,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 		return nil, err
 	}
 	k.observeNeeds(name, s, view, journal)
+	k.observeThreads(name, view, s)
 	if view != nil {
 		if err := k.observeHurdles(link, s, view); err != nil {
 			return nil, err

@@ -1,0 +1,72 @@
+package linux
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+)
+
+// fewPeers never have too many threads.
+const fewPeers = 32
+
+// observeThreads looks at threaded NAPI where a tunnel has many peers.
+func (k *Kernel) observeThreads(name string, view *tunnel.View, s *apply.State) {
+	if view == nil || len(view.Peers) <= fewPeers || s.Link != nil && s.Link.Kind != "wireguard" {
+		return
+	}
+	limit, err := k.sys.ReadFile("kernel/threads-max")
+	if err != nil {
+		return
+	}
+	s.Threads.Max, _ = strconv.Atoi(strings.TrimSpace(string(limit)))
+	if s.Link == nil {
+		s.Threads.Likely = threadsLikely()
+		return
+	}
+	text, _ := os.ReadFile(threadsFile(name))
+	s.Threads.Link = strings.TrimSpace(string(text))
+}
+
+func threadsFile(link string) string { return filepath.Join("/sys/class/net", link, "threaded") }
+
+// threadsLikely reports whether this kernel is younger than 6.12, on which a fresh
+// interface was last seen to have no threads.
+func threadsLikely() bool {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return true
+	}
+	major, rest, _ := strings.Cut(unix.ByteSliceToString(name.Release[:]), ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	a, errA := strconv.Atoi(major)
+	b, errB := strconv.Atoi(strings.TrimRight(minor, "-abcdefghijklmnopqrstuvwxyz"))
+	return errA != nil || errB != nil || a > 6 || a == 6 && b > 12
+}
+
+// setThreads writes the setting where it is another: a device in user space has
+// none of these threads, and an older kernel none either. Where it cannot be
+// written, as in a container, or has no meaning (EOPNOTSUPP, of dev_set_threaded), the
+// tunnel works all the same.
+func setThreads(c apply.ThreadsChange) error {
+	want := "0"
+	if c.On {
+		want = "1"
+	}
+	have, err := os.ReadFile(threadsFile(c.Link))
+	if err != nil || strings.TrimSpace(string(have)) == want {
+		return nil
+	}
+	err = os.WriteFile(threadsFile(c.Link), []byte(want), 0)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	return err
+}
