@@ -23,7 +23,7 @@ build:
 # alone skips what needs it. This installs it first, so it is the same here.
 test: setup-test lab
 	go vet ./... ./testdata/vm
-	CI=true go test -parallel 4 -timeout 20m ./...
+	CI=true go test -parallel 4 -timeout 40m ./...
 	go test ./testdata/vm
 	$(MAKE) vm-selection
 

@@ -92,6 +92,12 @@ func labRefusals(t *testing.T, u *users) {
 	u.must(u.shale, "wgkeys apply") // nothing else was in its way
 }
 
+// forced is what forward = true needs where the kernel has force_forwarding.
+var forced = strings.NewReplacer(
+	"net.ipv6.conf.all.forwarding=1", "net.ipv6.conf.default.force_forwarding=1",
+	"net.ipv6.conf.default.accept_ra=2", "net.ipv6.conf.eth0.force_forwarding=1",
+	"net.ipv6.conf.eth0.accept_ra=2", "net.ipv6.conf.wg0.force_forwarding=1")
+
 var publicKey = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
 
 func (u *users) refuses(c refusal) {
@@ -114,7 +120,7 @@ func (u *users) refuses(c refusal) {
 	}
 	said := publicKey.ReplaceAllString(strings.ReplaceAll("\n"+strings.TrimSpace(r.stderr), "\nwgkeys: ", "\n"), "KEY")
 	if u.forces() {
-		c.says = strings.ReplaceAll(c.says, "net.ipv6.conf.eth0.accept_ra=2", u.forwarding()+"=1")
+		c.says = forced.Replace(c.says)
 	}
 	if said != c.says {
 		u.t.Errorf("it says%s\nwant%s", said, c.says)

@@ -140,7 +140,9 @@ func rotationStolenWithoutHost(t *testing.T, u *users) {
 	if !strings.Contains(r.stderr, "an apply on a peer would bring it back") {
 		t.Errorf("it is not told what may undo it:\n%s", r.stderr)
 	}
-	u.must(u.basalt, "ip link delete wg0; rm -rf /run/wgkeys; wgkeys apply -q --view /etc/wgkeys/wg0.view") // as a boot does
+	const boot = "ip link delete wg0; rm -rf /run/wgkeys; ip -6 rule del table 51820; ip -6 rule del priority 32764; " +
+		"ip -6 route flush table 51820; nft delete table inet wgkeys-wg0; "
+	u.must(u.basalt, boot+"wgkeys apply -q --view /etc/wgkeys/wg0.view")
 	u.takesNot(u.basalt, old)
 	u.must(u.basalt, "wgkeys apply basalt")
 	u.whole(t)

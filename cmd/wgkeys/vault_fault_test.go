@@ -35,7 +35,7 @@ func TestGenFaults(t *testing.T) {
 		{"SecondTunnel", func(s *vaultSweep) {
 			s.write("tunnels/wg0.toml", hosts)
 			s.must("wgkeys", "gen", "-q", "-C", s.base(), "basalt", "shale")
-			s.write("tunnels/wg1.toml", hosts)
+			s.write("tunnels/wg1.toml", "listen_port = 51821\n"+strings.ReplaceAll(hosts, "10.0.0.", "10.0.1."))
 			s.command = gen(s, "-t", "wg1", "basalt", "shale")
 		}},
 		{"PSK", func(s *vaultSweep) {

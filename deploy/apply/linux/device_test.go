@@ -186,7 +186,7 @@ func TestNoTUN(t *testing.T) {
 	must(t, unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, ""))
 	origin := dump(t)
 	v := &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: applytest.PublicKey(applytest.Own[0]), PrivateKeyFile: "/etc/wireguard/wg0.key"}
-	_, err := h.tryApply(t, v)
+	err := h.refused(t, v)
 	if hints := fault.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "/dev/net/tun") {
 		t.Errorf("%v: hints %q", err, hints)
 	}

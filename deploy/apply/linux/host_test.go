@@ -117,14 +117,27 @@ func (h *host) install(t testing.TB, v *tunnel.View) {
 
 func (h *host) plan(t testing.TB, v *tunnel.View) (*apply.Plan, *apply.Journal) {
 	t.Helper()
+	plan, j, err := h.tryPlan(t, v)
+	must(t, err)
+	return plan, j
+}
+
+func (h *host) tryPlan(t testing.TB, v *tunnel.View) (*apply.Plan, *apply.Journal, error) {
+	t.Helper()
 	h.install(t, v)
 	j, err := apply.OpenJournal(h.journals, v.Tunnel)
 	must(t, err)
 	state, err := h.Observe(t.Context(), v.Tunnel, v, j.Entries)
 	must(t, err)
 	plan, err := apply.Make(v, state, j, nil)
-	must(t, err)
-	return plan, j
+	return plan, j, err
+}
+
+// refused returns why there is no plan to make v true.
+func (h *host) refused(t testing.TB, v *tunnel.View) error {
+	t.Helper()
+	_, _, err := h.tryPlan(t, v)
+	return err
 }
 
 func (h *host) tryApply(t testing.TB, v *tunnel.View) (*apply.Plan, error) {

@@ -289,7 +289,7 @@ func TestRouteInTheWay(t *testing.T) {
 		Peers:  []tunnel.Peer{{Name: "shale", PublicKey: publicKey("basalt"), Endpoint: "192.0.2.1:51820", AllowedIPs: applytest.Prefixes("2001:db8:7::/48")}},
 		Routes: []tunnel.Route{{Prefix: prefix("2001:db8:7::/48"), Peer: "shale"}}}
 	origin := dump(t)
-	_, err := h.tryApply(t, v)
+	err := h.refused(t, v)
 	if err == nil || !strings.Contains(err.Error(), "already a route") || !strings.Contains(err.Error(), "2001:db8:7::/48") {
 		t.Errorf("the conflict is told as %v", err)
 	}
