@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate"
@@ -157,7 +158,8 @@ func (e *env) farEnds(r *repo, all []*hostStatus) map[farEnd]*hostStatus {
 	for _, s := range all {
 		ends[farEnd{s.Tunnel, s.Host}] = s
 	}
-	var asked sync.WaitGroup
+	var asked errgroup.Group
+	asked.SetLimit(e.cli.Int("jobs"))
 	for _, s := range all {
 		for _, d := range s.dead {
 			end := farEnd{s.Tunnel, d.peer.Name}
@@ -166,7 +168,10 @@ func (e *env) farEnds(r *repo, all []*hostStatus) map[farEnd]*hostStatus {
 			}
 			other := &hostStatus{Host: end.host, Tunnel: end.tunnel, tunnel: s.tunnel}
 			ends[end] = other
-			asked.Go(func() { other.err = e.lookAt(r, other) })
+			asked.Go(func() error {
+				other.err = e.lookAt(r, other)
+				return nil
+			})
 		}
 	}
 	asked.Wait()
@@ -197,17 +202,19 @@ func (e *env) listen(r *repo, all []*hostStatus, ends map[farEnd]*hostStatus) {
 		return
 	case <-time.After(doubtFor):
 	}
-	var asked sync.WaitGroup
+	var asked errgroup.Group
+	asked.SetLimit(e.cli.Int("jobs"))
 	for far, now := range later {
-		asked.Go(func() {
+		asked.Go(func() error {
 			if e.lookAt(r, now) != nil {
-				return
+				return nil
 			}
 			for key, p := range now.answer.Live.Peers {
 				if p.Received > far.answer.Live.Peers[key].Received {
 					far.hear(key)
 				}
 			}
+			return nil
 		})
 	}
 	asked.Wait()

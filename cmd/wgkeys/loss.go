@@ -2,8 +2,9 @@ package main
 
 import (
 	"fmt"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Handshakes and pings are small. A tunnel whose packets are larger than a link on
@@ -87,9 +88,13 @@ func (e *env) lookLater(r *repo, losses []loss) map[*hostStatus]*hostStatus {
 		return nil
 	case <-time.After(doubtFor):
 	}
-	var asked sync.WaitGroup
+	var asked errgroup.Group
+	asked.SetLimit(e.cli.Int("jobs"))
 	for _, now := range later {
-		asked.Go(func() { now.err = e.lookAt(r, now) })
+		asked.Go(func() error {
+			now.err = e.lookAt(r, now)
+			return nil
+		})
 	}
 	asked.Wait()
 	return later

@@ -1,34 +1,54 @@
 package apply
 
 import (
-	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
 	"wgkeys/keyring/fault"
 )
 
-// refuseInside refuses an endpoint, by address or by name, that lies in the network
-// of an address of ours: the kernel makes a route into the tunnel for that, in the
-// main table, which its own encrypted packets would take.
+// isInside reports whether an address lies in the network of an address of ours: the
+// kernel makes a route into the tunnel for that, in the main table, which its own
+// encrypted packets would take.
+func (p *planner) isInside(addr netip.Addr) bool {
+	return normalTable(p.view.Table) == 0 && slices.ContainsFunc(p.view.Addresses, func(a netip.Prefix) bool {
+		return a.Masked().Contains(addr)
+	})
+}
+
+// refuseInside refuses an endpoint that is an address INSIDE.
 func (p *planner) refuseInside() error {
-	var networks []netip.Prefix
-	for _, a := range p.view.Addresses {
-		networks = append(networks, a.Masked())
-	}
-	if networks == nil || normalTable(p.view.Table) != 0 {
-		return nil
-	}
 	for i := range p.view.Peers {
 		peer := &p.view.Peers[i]
-		addr := cmp.Or(literal(peer), p.state.Endpoints[peer.Endpoint].Addr.Addr())
-		if !slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+		addr := literal(peer)
+		if !addr.IsValid() || !p.isInside(addr) {
 			continue
 		}
 		return fault.New("cannot send encrypted packets to the endpoint of peer", peer.Name,
-			fmt.Sprintf("%s is %s, which is to be OUTSIDE, and is in the network of an address of this host, INSIDE", peer.Endpoint, addr),
+			fmt.Sprintf("%s is to be OUTSIDE, and is in the network of an address of this host, INSIDE", peer.Endpoint),
 			"write the address that the peer has without the tunnel: endpoint, under [hosts."+peer.Name+"]")
 	}
 	return nil
+}
+
+// dropInside takes no address INSIDE for a name's. That is the trouble of its peer
+// alone: whoever owns a name could else keep the whole tunnel down.
+func (p *planner) dropInside() {
+	kept := maps.Clone(p.state.Endpoints)
+	for name, e := range p.state.Endpoints {
+		all := e.All()
+		outside := slices.DeleteFunc(slices.Clone(all), func(a netip.AddrPort) bool { return p.isInside(a.Addr()) })
+		switch {
+		case len(outside) == len(all):
+		case len(outside) == 0:
+			kept[name] = Endpoint{Err: fmt.Errorf("it leads to %s, INSIDE", all[0].Addr())}
+		default:
+			kept[name] = Endpoint{Addr: outside[0], More: outside[1:]}
+		}
+	}
+	state := *p.state
+	state.Endpoints = kept
+	p.state = &state
 }

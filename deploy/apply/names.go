@@ -45,6 +45,13 @@ func MoveOf(link, host string, have *Peer, name string, to netip.AddrPort) PeerC
 	return PeerChange{Link: link, Name: host, Old: have, New: &next}
 }
 
+// NamesAnother reports whether the endpoint that was last given to a peer is another
+// than name: an apply came in between.
+func (j *Journal) NamesAnother(peer *Peer, name string) bool {
+	set := j.Entries[PeerChange{New: peer}.Resource()].Set
+	return set != "" && set != unsure && set != name
+}
+
 // addressesOf returns where the peer may be reached, OUTSIDE: as the view has it,
 // wherever its name leads, in both families, and where it is now.
 func (p *planner) addressesOf(peer *tunnel.Peer, live map[keyring.PublicKey]netip.Addr) []netip.Addr {

@@ -45,6 +45,7 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 		needs:   map[string]bool{},
 	}
 	p.filter = filterNow{mine.Entries[FilterChange{Link: view.Tunnel}.Resource()].Set, state.FilterRules, state.FilterDiffers}
+	p.dropInside()
 	if err := p.refuse(); err != nil {
 		return nil, err
 	}

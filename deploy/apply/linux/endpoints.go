@@ -2,9 +2,11 @@ package linux
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply"
@@ -78,6 +80,13 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 	if err != nil || len(j.Entries) == 0 || busy() {
 		return err // a down came first
 	}
+	if p, err := apply.ReadPending(RunDir, view.Tunnel); err != nil || p != nil {
+		return errors.Join(err, errors.New("an apply waits to be confirmed"))
+	}
+	device, err := s.deviceState(view.Tunnel)
+	if err != nil {
+		return err
+	}
 	live, err := s.Peers(view.Tunnel)
 	if err != nil {
 		return err
@@ -87,6 +96,9 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 	for _, m := range moves {
 		now := live[m.Was.PublicKey]
 		if now == nil || now.Endpoint != m.Was.Endpoint || now.Received != m.Was.Received {
+			continue
+		}
+		if s.leadsInto(device, m.To.Addr()) || j.NamesAnother(now, m.Name) {
 			continue
 		}
 		if change := (apply.PeerChange{New: now}); now.Endpoint.IsValid() && j.Entries[change.Resource()].Set == m.Name {
@@ -99,6 +111,14 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 		return err
 	}
 	return s.wake(view.Tunnel, moved)
+}
+
+// leadsInto reports whether the tunnel's encrypted packets to an address would go
+// into the tunnel itself, and round and round. A plan has a way to reach it, policy
+// routing; to set the endpoint alone is not enough.
+func (k *Kernel) leadsInto(device *apply.State, addr netip.Addr) bool {
+	routes, err := k.nl.RouteGetWithOptions(addr.WithZone("").AsSlice(), &netlink.RouteGetOptions{Mark: device.Device.FwMark})
+	return err == nil && len(routes) > 0 && routes[0].LinkIndex == device.LinkIndex
 }
 
 // wake sends each peer an empty packet, which begins a handshake: turning keepalive

@@ -2,6 +2,7 @@ package linux_test
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 // What the kernel refuses is told with its own reason, and can be told by number.
 func TestReason(t *testing.T) {
 	h, _ := ready(t)
+	tooLong := apply.LinkChange{Name: "wg0", Old: &apply.Link{MTU: 1420, Up: true}, New: &apply.Link{MTU: math.MaxInt32, Up: true}}
 	far := apply.Route{Prefix: prefix("192.168.9.0/24"), Gateway: netip.MustParseAddr("203.0.113.9")}
 	for _, c := range []struct {
 		change apply.Change
@@ -21,7 +23,7 @@ func TestReason(t *testing.T) {
 		reason string
 	}{
 		{apply.RouteChange{Link: "wg0", New: &far}, unix.ENETUNREACH, "Nexthop has invalid gateway"},
-		{apply.LinkChange{Name: "wg0", Old: &apply.Link{MTU: 1420, Up: true}, New: &apply.Link{MTU: 1 << 30, Up: true}}, unix.EINVAL, "mtu greater than device maximum"},
+		{tooLong, unix.EINVAL, "mtu greater than device maximum"},
 	} {
 		err := h.Do(t.Context(), []apply.Change{c.change})
 		if !errors.Is(err, c.errno) || !strings.Contains(err.Error(), c.reason) {

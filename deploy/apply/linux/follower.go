@@ -6,12 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
 
@@ -70,7 +72,7 @@ func (s *Session) followNames(ctx context.Context, plan *apply.Plan) error {
 		_, err := os.Stat(FollowerPath(plan.Tunnel))
 		wanted = err == nil
 	}
-	if !wanted {
+	if !wanted && !followedAfterRevert(plan) {
 		return endFollower(plan.Tunnel)
 	}
 	err := startFollower(ctx, plan.Tunnel)
@@ -78,6 +80,17 @@ func (s *Session) followNames(ctx context.Context, plan *apply.Plan) error {
 		return fault.Wrap(err, "the names of peers are looked up by the next apply, and not before, on tunnel", plan.Tunnel, "wgkeys apply")
 	}
 	return nil
+}
+
+// followedAfterRevert reports whether names are to be followed though the view of the
+// plan has none: an apply that nobody confirmed is reverted to a view that has the
+// addresses that they led to, and the one for the next boot has the names.
+func followedAfterRevert(plan *apply.Plan) bool {
+	if _, err := os.Stat(FollowerPath(plan.Tunnel)); err != nil || plan.View == nil {
+		return false
+	}
+	kept, err := Kept(plan.Tunnel)
+	return err == nil && kept != nil && slices.ContainsFunc(kept.Peers, func(p tunnel.Peer) bool { return IsName(p.Endpoint) })
 }
 
 func startFollower(ctx context.Context, name string) error {

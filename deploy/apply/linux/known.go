@@ -84,7 +84,10 @@ func (s *Session) PlanText(ctx context.Context, name string, text []byte) (*appl
 		return &apply.Plan{Tunnel: name, Host: reading.View.Host, Notes: k.Notes, Findings: k.Finds, Known: true, View: reading.View}, reading, nil
 	}
 	plan, err := apply.Make(reading.View, state, s.mine, others)
-	return plan, reading, err
+	if err != nil {
+		return nil, nil, &apply.Refusal{Err: err}
+	}
+	return plan, reading, nil
 }
 
 // empty reports whether the plan is empty because it was.
