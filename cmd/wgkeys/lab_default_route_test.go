@@ -102,6 +102,10 @@ func TestFullTunnel(t *testing.T) {
 	u.must(u.basalt, "wgkeys apply -q shale && wgkeys apply -q")
 	u.pings(u.basalt, true, "at first", internet4, internet)
 	u.nothingSeen("at first")
+	if err := u.basalt.StartSSHD(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	u.answersSSH("at first")
 	u.learnsRoutes()
 	u.answers()
 	u.marksOfOthers()
@@ -143,6 +147,16 @@ func (u *fullUsers) answers() {
 	u.must(u.basalt, "nft delete table ip ports")
 	u.pings(u.container, true, "through the tunnel", internet4)
 	u.nothingSeen("a container")
+}
+
+// answersSSH: whoever comes by an uplink from elsewhere finds the way in.
+func (u *fullUsers) answersSSH(when string) {
+	u.t.Helper()
+	for _, addr := range []string{"192.0.2.10", "2001:db8:b::2"} {
+		if r := u.run(u.shale, "timeout 10 bash -c 'exec 3<>/dev/tcp/"+addr+"/22 && head -c 4 <&3'"); r.stdout != "SSH-" {
+			u.t.Errorf("%s: ssh to %s: exit %d, %q %s", when, addr, r.code, r.stdout, r.stderr)
+		}
+	}
 }
 
 // marksOfOthers: their rules do not drop the encrypted packets, what they add to a
@@ -187,6 +201,7 @@ func (u *fullUsers) loses() {
 	u.pings(u.basalt, false, "without the interface", internet4, internet)
 	u.pings(u.container, false, "without the interface", internet4)
 	u.nothingSeen("without the interface")
+	u.answersSSH("without the interface")
 	status := u.run(u.basalt, "wgkeys status basalt")
 	if status.code != exitFindings || !strings.Contains(status.stdout, "the tunnel is down: ") || !strings.Contains(status.stdout, "wgkeys apply basalt") {
 		u.t.Errorf("status exits %d, and says\n%s%s", status.code, status.stdout, status.stderr)

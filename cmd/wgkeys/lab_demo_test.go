@@ -41,6 +41,7 @@ func TestLabDemo(t *testing.T) {
 			t.Errorf("it does not show %q:\n%s", want, out.String())
 		}
 	}
+	readmeShows(t, out.String())
 	if diff := lineDiff(before, machine(t)); diff != "" {
 		t.Errorf("it left on this machine:\n%s", diff)
 	}
@@ -54,6 +55,30 @@ func TestLabDemo(t *testing.T) {
 				t.Errorf("%v left on this machine:\n%s", sig, diff)
 			}
 		}
+	}
+}
+
+// readmeShows: each step that the demo takes is in the README's session, but for those
+// of forwarding, which are others on other kernels.
+func readmeShows(t *testing.T, demo string) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, steps := publicKey.ReplaceAllString(string(text), "KEY"), 0
+	for line := range strings.Lines(publicKey.ReplaceAllString(demo, "KEY")) {
+		command, _, step := strings.Cut(line, "  # ")
+		program, _, _ := strings.Cut(command, " ")
+		if !step || !slices.Contains([]string{"ip", "wg", "nft", "sysctl"}, program) || strings.Contains(command, "net.ipv6.") {
+			continue
+		}
+		steps++
+		if !strings.Contains(readme, "    "+line) {
+			t.Errorf("the README does not show the step\n%s", line)
+		}
+	}
+	if steps < 20 {
+		t.Errorf("the demo has %d steps:\n%s", steps, demo)
 	}
 }
 

@@ -215,7 +215,28 @@ func (p *planner) setRules() {
 		p.set("net/ipv4/conf/all/src_valid_mark", "1", "answers to %s are looked up with their mark", p.view.Tunnel)
 		p.noteMarksOfOthers()
 	}
+	p.keepAnswering()
 	p.addRules(c.rules())
+}
+
+// acceptMark has a connection that is accepted send with the mark of the packet that
+// opened it (tcp_fwmark_accept in the kernel's ip-sysctl.rst; both families).
+const acceptMark = "net/ipv4/tcp_fwmark_accept"
+
+// keepAnswering keeps a way in to a host whose interface is gone. Its answers would
+// then meet the unreachable route before a table of nftables sees them; with the mark,
+// which what came in by an uplink has, they go out by it. Where the parameter cannot
+// be set they wait, which is no reason to have no tunnel.
+func (p *planner) keepAnswering() {
+	_, known := p.now[acceptMark]
+	if p.answersWait() && known && p.state.Hurdles.Fixed[acceptMark] == "" {
+		p.set(acceptMark, "1", "whoever came in by an uplink is answered by it also when %s is gone", p.view.Tunnel)
+	}
+}
+
+// answersWait reports whether there are unreachable routes behind the tunnel's.
+func (p *planner) answersWait() bool {
+	return (p.capture.ipv4 || p.capture.ipv6) && !p.view.NoKillSwitch
 }
 
 func (p *planner) addRules(rules []Rule) {

@@ -32,6 +32,7 @@ func newKernel() *kernel {
 			"net/ipv4/conf/default/rp_filter":      "2",
 			"net/ipv4/conf/all/accept_redirects":   "1",
 			"net/ipv4/conf/all/send_redirects":     "1",
+			"net/ipv4/tcp_fwmark_accept":           "0",
 			"net/ipv4/conf/default/send_redirects": "1",
 			"net/ipv6/conf/default/accept_ra":      "1",
 			"net/ipv6/conf/all/accept_ra":          "1",

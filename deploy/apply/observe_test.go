@@ -67,7 +67,8 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, jour
 // asks reports whether the real kernel's Observe would read key for view.
 func asks(view *tunnel.View, s *apply.State, key string) bool {
 	switch base := path.Base(key); {
-	case key == "net/ipv4/conf/all/send_redirects", key == "net/ipv4/conf/all/src_valid_mark":
+	case key == "net/ipv4/conf/all/send_redirects", key == "net/ipv4/conf/all/src_valid_mark",
+		key == "net/ipv4/tcp_fwmark_accept":
 		return true
 	case view.Forward && (base == "forwarding" || base == "force_forwarding" || base == "accept_ra" || key == "net/ipv4/ip_forward" ||
 		key == "net/ipv4/conf/all/accept_redirects"):

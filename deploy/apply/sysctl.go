@@ -335,6 +335,8 @@ func (p *planner) wants(key string) bool {
 		return true // as long as the link is up
 	case key == "net/ipv4/conf/all/src_valid_mark":
 		return p.capture.ipv4
+	case key == acceptMark:
+		return p.answersWait()
 	case path.Base(key) == "proxy_ndp":
 		return slices.Contains(p.proxyLinks(), path.Base(path.Dir(key)))
 	}

@@ -193,6 +193,7 @@ func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, 
 	want := map[string]bool{
 		"net/ipv4/conf/all/send_redirects": true,
 		"net/ipv4/conf/all/src_valid_mark": true,
+		"net/ipv4/tcp_fwmark_accept":       true,
 	}
 	for resource := range journal {
 		if key, ok := strings.CutPrefix(resource, "sysctl "); ok {
