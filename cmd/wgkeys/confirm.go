@@ -43,6 +43,10 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 	}
 	err = guard.Start(e.ctx, v.Tunnel)
 	if err == nil {
+		p.Guarded = true
+		err = p.Write(linux.RunDir, v.Tunnel)
+	}
+	if err == nil {
 		err = s.Take(e.ctx, plan, apply.Run, testOnlyKernel)
 	}
 	if errors.Is(err, apply.ErrHalf) {

@@ -170,6 +170,7 @@ func TestRevertNames(t *testing.T) {
 // An apply that is undone brings back the preshared key that the kernel had, where
 // the key file holds another by now and where it is gone.
 func TestRevertPresharedKey(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	u := newUsers(t)
 	with := strings.Replace(firstTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1)
 	apply := func(tunnel, command string) {
@@ -180,6 +181,14 @@ func TestRevertPresharedKey(t *testing.T) {
 	const fresh = "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk)"
 	apply(with, fresh+" && wgkeys apply")
 	was := u.must(u.shale, "wg show wg0 preshared-keys")
+	// Who starts a killed guard again sees the new keys, not those of before.
+	for _, guard := range []string{"0", "1"} {
+		apply(with, fresh+" && wgkeys apply --confirm 2s && pkill -KILL -f '^wgkeys-guard wg0 "+guard+"'")
+		u.eventually(8*time.Second, func() bool { return u.run(u.shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
+		if u.must(u.shale, "wg show wg0 preshared-keys") != was {
+			t.Errorf("guard %s was killed: the preshared key is another", guard)
+		}
+	}
 	for tunnel, files := range map[string]string{with: fresh, firstTunnel: "rm /etc/wireguard/wg0.basalt.psk"} {
 		apply(tunnel, files+" && wgkeys apply --confirm 2s")
 		if u.must(u.shale, "wg show wg0 preshared-keys") == was {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,10 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
@@ -105,13 +109,14 @@ func interruptDemo(t *testing.T, sig syscall.Signal, after time.Duration) {
 	spaces := namespacesBelow(cmd.Process.Pid)
 	cmd.Process.Signal(sig)
 	err := cmd.Wait()
+	ended := ticks(t)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Errorf("%v: %v", sig, err)
 	}
 	var left []string
 	if lab.Until(t.Context(), "the hosts to be gone", func(context.Context) (bool, error) {
-		left = processesIn(spaces)
+		left = processesIn(spaces, ended)
 		return len(left) == 0, nil
 	}) != nil {
 		t.Errorf("%v after %v left processes:\n%s", sig, after, strings.Join(left, "\n"))
@@ -141,14 +146,36 @@ func namespacesBelow(pid int) []string {
 	return found
 }
 
+// ticks is the time since the boot in units of proc_pid_stat(5): 100 are a second.
+func ticks(t *testing.T) int64 {
+	t.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		t.Fatal(err)
+	}
+	return now.Nano() / 1e7
+}
+
+// startedAt is when a process was started, in [ticks]: field 22 of proc_pid_stat(5).
+func startedAt(dir string) int64 {
+	stat, _ := os.ReadFile(dir + "/stat")
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 {
+		return 0
+	}
+	at, _ := strconv.ParseInt(fields[19], 10, 64)
+	return at
+}
+
 // processesIn are those in one of the namespaces, dead ones that nobody has
-// waited for aside: those have none.
-func processesIn(spaces []string) []string {
+// waited for aside: those have none. The kernel gives the number of a namespace that
+// is gone to the next one: who was started after the end is in somebody else's.
+func processesIn(spaces []string, end int64) []string {
 	var found []string
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		for _, kind := range []string{"net", "mnt", "pid"} {
-			if ns, err := os.Readlink(dir + "/ns/" + kind); err == nil && slices.Contains(spaces, ns) {
+			if ns, err := os.Readlink(dir + "/ns/" + kind); err == nil && slices.Contains(spaces, ns) && startedAt(dir) <= end {
 				line, _ := os.ReadFile(dir + "/cmdline")
 				found = append(found, dir+" "+strings.ReplaceAll(string(line), "\x00", " "))
 				break

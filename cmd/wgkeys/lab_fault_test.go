@@ -33,6 +33,7 @@ var faultTunnel = strings.Replace(fullTunnel, "forward   = true", "forward   = t
 // All points take minutes: FAULT_STRIDE=1 (make faults) takes each, the default
 // every so manieth of those that only read.
 func TestFaultSweep(t *testing.T) {
+	t.Parallel() // one process at a time, and hundreds of them
 	if lab.Kernel() == "vm" {
 		t.Log("the emulated kernel takes a few points only")
 	}

@@ -23,6 +23,7 @@ var allTransitions = flag.Bool("transitions", false, "take all transitions in th
 // a stream of packets each way to a peer that stays loses none: also where the
 // port changes, and the peer has to follow.
 func TestTransitions(t *testing.T) {
+	t.Parallel() // it waits for packets most of the time
 	t.Run("wgkeys", func(t *testing.T) { testTransitions(t, throughWgkeys) })
 	switch {
 	case !*allTransitions:

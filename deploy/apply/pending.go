@@ -21,6 +21,7 @@ type Pending struct {
 	Deadline time.Duration `json:"deadline"` // when it is reverted, on the clock of [Uptime]
 	Before   *tunnel.View  `json:"before"`   // what to go back to; null: to nothing
 	After    *tunnel.View  `json:"after"`    // what was applied
+	Guarded  bool          `json:"guarded"`  // both guards have seen what was before: the steps begin
 	Done     bool          `json:"done"`     // all steps were taken: before that there is nothing to confirm
 	Damaged  bool          `json:"-"`        // the file says nothing: the time has come
 }

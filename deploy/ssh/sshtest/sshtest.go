@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -71,6 +72,9 @@ func Start(t testing.TB, c Config) *Server {
 	return s
 }
 
+// rootsHome is root's line of passwd(5) up to the home and its colon.
+var rootsHome = regexp.MustCompile(`(?m)^(root:[^:]*:0:[^:]*:[^:]*:)[^:]*:`)
+
 func (s *Server) file(name string) string { return filepath.Join(s.Dir, name) }
 
 func (s *Server) writeConfig(t testing.TB, c Config) {
@@ -88,7 +92,10 @@ func (s *Server) writeConfig(t testing.TB, c Config) {
 	s.write(t, "ssh_config", "Host *", "HostName "+host, "Port "+port, "User root",
 		"IdentityFile "+s.file("id"), "IdentitiesOnly yes", "UserKnownHostsFile "+s.file("known_hosts"),
 		"GlobalKnownHostsFile /dev/null", "StrictHostKeyChecking yes")
-	s.write(t, "passwd", append([]string{read(t, "/etc/passwd")}, c.Users...)...)
+	// Root's home is empty: what the machine's own runs at a login, and how long that
+	// takes, is no part of a test.
+	must(t, os.Mkdir(s.file("home"), 0o700))
+	s.write(t, "passwd", append([]string{rootsHome.ReplaceAllString(read(t, "/etc/passwd"), "${1}"+s.file("home")+":")}, c.Users...)...)
 	shadow := []string{"root:*:19000:0:99999:7:::"}
 	for _, u := range c.Users {
 		name, _, _ := strings.Cut(u, ":")

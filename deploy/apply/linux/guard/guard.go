@@ -2,10 +2,12 @@
 // of the ssh connection, of the controller and of the apply itself.
 //
 // A guard is a pair of processes, "wgkeys-guard TUNNEL N", started before the
-// first step. Each holds a lock of its own and starts the other one again when
-// it finds that one's lock free: killing one of them changes nothing. They end
-// when the file of the pending apply is gone. Should both be gone when the time
-// has come, the next command that changes the tunnel reverts it.
+// first step. Each holds a lock of its own. From the first step on each starts the
+// other one again when it finds that one's lock free; who was started that late has
+// not seen the preshared keys of before, and leaves the revert to the other one for
+// a while. So killing one of them changes nothing. They end when the file of the
+// pending apply is gone. Should both be gone when the time has come, the next command
+// that changes the tunnel reverts it.
 package guard
 
 import (
@@ -30,6 +32,10 @@ const process = "wgkeys-guard"
 
 // poll is how often a guard looks at the pending apply and at the other guard.
 const poll = 50 * time.Millisecond
+
+// grace is how long a guard that was started after the first step waits for the one
+// that was there before: that one has the preshared keys to go back to.
+const grace = 2 * time.Second
 
 // Main runs the guard and exits, if the program was started as one. It is the
 // first call of every main that may call [Start].
@@ -67,6 +73,7 @@ type guard struct {
 	// session was opened before the apply: it has the keys that the kernel had
 	// then, also where the file holds a new one.
 	session *linux.Session
+	late    bool // started when the steps had begun
 }
 
 func newGuard(name, number string) (*guard, error) {
@@ -88,6 +95,7 @@ func newGuard(name, number string) (*guard, error) {
 		return nil, err
 	}
 	pending, err := apply.ReadPending(linux.RunDir, name)
+	g.late = err != nil || pending == nil || pending.Guarded || pending.Damaged
 	if err == nil && pending != nil && pending.Before != nil {
 		err = g.hold(context.Background(), pending.Before)
 	}
@@ -110,11 +118,22 @@ func (g *guard) watch() {
 		if err == nil && pending == nil {
 			return
 		}
-		if err == nil && pending.Left() <= 0 && g.revert() == nil {
+		if err == nil && g.due(pending) && g.revert() == nil {
 			return
 		}
-		g.raise(1 - g.number)
+		if err != nil || pending.Guarded || pending.Damaged { // else the other one is about to be started
+			g.raise(1 - g.number)
+		}
 	}
+}
+
+// due reports whether it is for this guard to revert now. The file of a pending apply
+// that is damaged has no deadline: it is due at once, for who comes late as well.
+func (g *guard) due(pending *apply.Pending) bool {
+	if g.late && !pending.Damaged {
+		return pending.Left() <= -grace
+	}
+	return pending.Left() <= 0
 }
 
 // revert waits for an apply that is still at it, and looks again: the other
