@@ -22,13 +22,18 @@ type env struct {
 
 // run is the program without its process: args to exit code.
 func run(ctx context.Context, u *ui, args []string) error {
-	app := withHelp(newApp(ctx, u))
-	return app.Run(permute(app, helpVerb(args)))
+	app := newApp(ctx, u)
+	args, help := permute(app, helpVerb(args))
+	if help {
+		return u.help(app, args[1:])
+	}
+	return app.Run(args)
 }
 
 func newApp(ctx context.Context, u *ui) *cli.App {
 	verb := func(c *cli.Command, action func(*env) error) *cli.Command {
 		c.Flags = append(c.Flags, habits()...)
+		c.HideHelp = true // else "h" and "help" are its subcommands, not names of hosts
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
 			return usage("cannot read the command line of", "wgkeys "+c.Name, flagError(err, c.Flags).Error(), "wgkeys "+c.Name+" --help")
 		}
@@ -39,13 +44,15 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 		return c
 	}
 	return &cli.App{
-		Name:            "wgkeys",
-		Usage:           "WireGuard keys in a vault, tunnels in plain text",
-		HideHelpCommand: true,
-		HideVersion:     true,
-		Writer:          u.stdout,
-		ErrWriter:       io.Discard,
-		ExitErrHandler:  func(*cli.Context, error) {},
+		Name:           "wgkeys",
+		Usage:          "WireGuard keys in a vault, tunnels in plain text",
+		HideHelp:       true, // package cli's own: see help.go
+		HideVersion:    true,
+		Writer:         u.stdout,
+		ErrWriter:      io.Discard,
+		ExitErrHandler: func(*cli.Context, error) {},
+
+		DisableSliceFlagSeparator: true, // a comma is a letter of a file's name
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usage("cannot read the command line of", "wgkeys", "flags belong to a verb, and none is named", "wgkeys --help")
 		},
@@ -56,9 +63,9 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 				return nil
 			}
 			if c.NArg() == 0 {
-				return cli.ShowAppHelp(c)
+				return u.help(c.App, nil)
 			}
-			return usage("no such command", c.Args().First(), didYouMean(c.Args().First(), c.App), "wgkeys --help")
+			return noSuchVerb(c.Args().First(), c.App)
 		},
 		Commands: []*cli.Command{
 			verb(initCommand()),
@@ -118,20 +125,20 @@ func (e *env) oneName(fallback func() (string, error)) (string, error) {
 // flags at the first name: "wgkeys gen basalt -t wg1" and "wgkeys -C repo gen
 // basalt" mean what they say. After "--" everything is a name. The names are left
 // out where help is asked for or a flag lacks its value: package cli would take
-// them for a topic, or "--" for the value.
-func permute(app *cli.App, args []string) []string {
+// "--" for the value.
+func permute(app *cli.App, args []string) (sorted []string, help bool) {
 	valued := valueFlags(app)
-	var verb, flags, names, help []string
+	var verb, flags, names []string
 	for i := 1; i < len(args); i++ {
 		a := args[i]
 		switch {
 		case a == "--":
 			names = append(names, args[i+1:]...)
 			i = len(args)
-		case a == "-h" || a == "--help":
-			help = []string{a}
+		case flagName(a) == "h" || flagName(a) == "help":
+			help = true
 		case valued[flagName(a)] && i+1 == len(args):
-			return slices.Concat(args[:1], verb, flags, []string{a})
+			return slices.Concat(args[:1], verb, flags, []string{a}), help
 		case valued[flagName(a)]:
 			flags = append(flags, a, args[i+1])
 			i++
@@ -143,14 +150,14 @@ func permute(app *cli.App, args []string) []string {
 			names = append(names, a)
 		}
 	}
-	if help != nil {
-		return slices.Concat(args[:1], verb, help)
+	if help {
+		return slices.Concat(args[:1], verb), true
 	}
-	out := slices.Concat(args[:1], verb, flags)
+	sorted = slices.Concat(args[:1], verb, flags)
 	if names != nil {
-		out = append(append(out, "--"), names...)
+		sorted = append(append(sorted, "--"), names...)
 	}
-	return out
+	return sorted, false
 }
 
 // flagName is what follows the dashes of a flag, "" if arg is none.
@@ -183,6 +190,10 @@ func helpVerb(args []string) []string {
 		return args
 	}
 	return append(slices.Concat(args[:1], args[2:]), "--help")
+}
+
+func noSuchVerb(typed string, app *cli.App) error {
+	return usage("no such command", typed, didYouMean(typed, app), "wgkeys --help")
 }
 
 // didYouMean says which verb is near to the one that was typed.

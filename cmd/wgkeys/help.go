@@ -8,14 +8,21 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// withHelp gives app and its verbs their help texts, in place of package cli's
-// templates.
-func withHelp(app *cli.App) *cli.App {
-	app.CustomAppHelpTemplate = appHelp(app)
-	for _, c := range app.Commands {
-		c.CustomHelpTemplate = verbHelp(c)
+// help prints the help text of the verb in words, or that of the program. Package
+// cli's own help stays off at every level: it makes "h" and "help" words of the
+// command line, which are good names for hosts.
+func (u *ui) help(app *cli.App, words []string) error {
+	if len(words) == 0 || words[0] == "help" {
+		u.printf("%s", appHelp(app))
+		return nil
 	}
-	return app
+	for _, c := range app.Commands {
+		if c.Name == words[0] {
+			u.printf("%s", verbHelp(c))
+			return nil
+		}
+	}
+	return noSuchVerb(words[0], app)
 }
 
 const appEnd = `
