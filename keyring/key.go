@@ -61,7 +61,7 @@ func GeneratePresharedKey() (PresharedKey, error) {
 }
 
 // ParsePublicKey reads the text of a .pub file: one line of base64, with or
-// without its newline. It refuses points of low order and those that are not
+// without its end, which may be LF or CRLF. It refuses points of low order and those that are not
 // reduced modulo 2^255-19, which no private key produces (RFC 7748, section 5).
 func ParsePublicKey(text []byte) (PublicKey, error) {
 	b, err := decode(text)
@@ -81,7 +81,7 @@ func ParsePublicKey(text []byte) (PublicKey, error) {
 }
 
 // ParsePrivateKey reads the text of a key file: one line of base64, with or
-// without its newline. Its errors never hold a byte of the text.
+// without its end. Its errors never hold a byte of the text.
 func ParsePrivateKey(text []byte) (PrivateKey, error) {
 	b, err := decode(text)
 	if err != nil {
@@ -109,11 +109,11 @@ func ParsePresharedKey(text []byte) (PresharedKey, error) {
 	return PresharedKey{&box{&b}}, nil
 }
 
-// decode accepts exactly what wg(8) writes. Strict refuses stray bits in the
-// last character, but base64 skips newlines wherever they stand, so the length
-// is checked first and the result is spelled again.
+// decode accepts exactly what wg(8) writes, with either end of a line. Strict refuses
+// stray bits in the last character, but base64 skips newlines wherever they stand, so
+// the length is checked first and the result is spelled again.
 func decode(text []byte) (k [wgtypes.KeyLen]byte, err error) {
-	line := bytes.TrimSuffix(text, []byte("\n"))
+	line := bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
 	if len(line) != spelledLen {
 		return k, ErrLength
 	}

@@ -53,9 +53,9 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 	if err != nil {
 		return PublicKey{}, fault.Wrap(err, "cannot read the public key", path, "")
 	}
-	k, err := ParsePublicKey(text)
+	k, err := ParsePublicKey(files.Text(text))
 	if err != nil {
-		return PublicKey{}, fault.Wrap(err, "no valid public key in", path,
+		return PublicKey{}, fault.Wrap(files.Better(text, err), "no valid public key in", path,
 			"git log -p -- "+path)
 	}
 	return k, nil

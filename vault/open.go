@@ -15,6 +15,7 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // Meta returns what a vault file says about itself. It needs no identity.
@@ -150,7 +151,7 @@ func (v Vault) read(host, file string) (*sealed, error) {
 	}
 	s.sum = sha256.Sum256(text)
 	if s.age, err = dearmor(text); err != nil {
-		return nil, s.damaged(err)
+		return nil, s.damaged(files.Better(text, err))
 	}
 	if err := s.readMeta(); err != nil {
 		return nil, s.damaged(err)

@@ -19,6 +19,7 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // stock encrypts text as any age program does: no metadata.
@@ -93,7 +94,7 @@ func TestOpenFails(t *testing.T) {
 		{"a key in the clear", string(k.File()), ErrDamaged, "in the clear"},
 		{"a key in the clear, with spaces", "  " + string(k.File()) + "\r\n", ErrDamaged, "in the clear"},
 		{"an identity", "AGE-SECRET-KEY-1QQQQ\n", ErrDamaged, "not an age file"},
-		{"a conflict of git", "<<<<<<< HEAD\n" + good, ErrDamaged, "not an age file"},
+		{"a conflict of git", "<<<<<<< HEAD\n" + good, files.ErrConflict, "conflict markers"},
 		{"no header", armor.Header + "\n" + armor.Footer + "\n", ErrDamaged, "header is cut short"},
 		{"armor cut short", good[:len(good)/2], ErrDamaged, "armor is cut short"},
 		{"armor with a tail", good + "tail", ErrDamaged, "armor is cut short"},

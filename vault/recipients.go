@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 const (
@@ -192,7 +193,7 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 	}
 	var rs Recipients
 	var name string
-	lines := bufio.NewScanner(bytes.NewReader(text))
+	lines := bufio.NewScanner(bytes.NewReader(files.Text(text)))
 	for n := 1; lines.Scan(); n++ {
 		line := lines.Text()
 		comment, isComment := strings.CutPrefix(line, "#")
@@ -204,7 +205,7 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 		default:
 			r := Recipient{Name: name, File: path, Line: n, asker: v.Asker}
 			if err := r.parse(line); err != nil {
-				return nil, fault.Wrap(err, "no valid recipient at", r.at(), validLine(line))
+				return nil, fault.Wrap(files.Better(text, err), "no valid recipient at", r.at(), validLine(line))
 			}
 			rs = append(rs, r)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // settings are what wgkeys.toml may say.
@@ -52,11 +53,15 @@ func inDays(d time.Duration) string {
 // file: what is not known is an error that names the line.
 func parseSettings(dir string, text []byte) (settings, error) {
 	var s settings
+	text = files.Text(text)
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&s)
 	if err == nil {
 		return s, nil
 	}
 	file := filepath.Join(dir, marker)
+	if why := files.Unreadable(text); why != nil {
+		return s, fault.Wrap(why, "cannot read the settings", file, "git -C "+quoted(dir)+" status")
+	}
 	invalid := func(line int, why string) error {
 		return fault.New("invalid settings", fmt.Sprintf("%s:%d", file, line), why, "the one setting there is: max_key_age = \"365d\"")
 	}

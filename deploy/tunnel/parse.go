@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // Dir is the folder of the tunnel files in a repository. Errors name files
@@ -65,16 +66,16 @@ func Parse(fsys fs.FS, name string) (*Tunnel, error) {
 
 // load merges the files of a tunnel into one tree.
 func load(fsys fs.FS, name string) (*node, error) {
-	files := []string{name + ext}
+	names := []string{name + ext}
 	dropins, err := tomlFiles(fsys, name+".d")
 	if err != nil {
 		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, name+".d"), "")
 	}
 	for _, file := range dropins {
-		files = append(files, path.Join(name+".d", file))
+		names = append(names, path.Join(name+".d", file))
 	}
 	var m merger
-	for _, file := range files {
+	for _, file := range names {
 		text, err := fs.ReadFile(fsys, file)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, missing(fsys, name)
@@ -82,7 +83,10 @@ func load(fsys fs.FS, name string) (*node, error) {
 		if err != nil {
 			return nil, fault.Wrap(fault.Errno(err), "cannot read tunnel file", path.Join(Dir, file), "")
 		}
-		m.file(path.Join(Dir, file), text)
+		m.file(path.Join(Dir, file), files.Text(text))
+		if why := files.Unreadable(text); why != nil && m.err() != nil {
+			return nil, fault.Wrap(why, "cannot read tunnel file", path.Join(Dir, file), "git status")
+		}
 	}
 	return m.root, m.err()
 }
