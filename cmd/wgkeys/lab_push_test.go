@@ -55,17 +55,17 @@ func (u *users) installed() {
 func (u *users) pushInstalls() {
 	u.t.Helper()
 	u.newKey()
-	if out := u.must(u.basalt, "wgkeys push shale"); out != "shale "+keyFile+" replaced\n" {
+	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" replaced\n" {
 		u.t.Errorf("push of a new key says %q", out)
 	}
 	u.installed()
 	u.must(u.shale, "rm -r /etc/wireguard/*; chmod 755 /etc/wireguard")
-	if out := u.must(u.basalt, "wgkeys push shale"); out != "shale "+keyFile+" installed\n" {
+	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" installed\n" {
 		u.t.Errorf("push of the first key says %q", out)
 	}
 	u.installed()
 	u.must(u.shale, "chmod 640 "+keyFile)
-	if out := u.must(u.basalt, "wgkeys push shale"); out != "shale "+keyFile+" repaired\n" {
+	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" repaired\n" {
 		u.t.Errorf("push to a file for others to read says %q", out)
 	}
 	u.installed()
@@ -82,11 +82,11 @@ func (u *users) pushKeepsReaders() {
 		}
 	}
 	u.must(u.shale, "chgrp daemon "+keyFile+"; chmod 640 "+keyFile)
-	if out := u.must(u.basalt, "wgkeys push shale"); out != "shale "+keyFile+" unchanged\n" {
+	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" unchanged\n" {
 		u.t.Errorf("push to a file with readers says %q", out)
 	}
 	u.newKey()
-	u.must(u.basalt, "wgkeys push shale")
+	u.must(u.basalt, "wgkeys push --unknown shale")
 	readers("after push")
 	u.clone()
 	u.must(u.shale, "wgkeys apply")
@@ -104,9 +104,9 @@ func (u *users) pushNeedsNoIdentity() {
 		u.t.Errorf("push without a change says %q", out)
 	}
 	u.newKey()
-	r := u.run(u.basalt, "wgkeys push shale")
+	r := u.run(u.basalt, "wgkeys push --unknown shale")
 	u.fails(r, "nothing was installed: no secret for", "searched /root/.config/wgkeys/identity.txt ")
-	u.must(u.basalt, "mv ~/away.txt ~/.config/wgkeys/identity.txt && wgkeys push shale")
+	u.must(u.basalt, "mv ~/away.txt ~/.config/wgkeys/identity.txt && wgkeys push --unknown shale")
 	u.installed()
 }
 
@@ -120,13 +120,13 @@ func (u *users) pushFillsDisk() {
 		cp -p /run/old.key `+keyFile+`
 		dd if=/dev/zero of=/etc/wireguard/fill bs=4k count=64 2>/dev/null || true`)
 	u.newKey()
-	r := u.run(u.basalt, "wgkeys push shale")
+	r := u.run(u.basalt, "wgkeys push --unknown shale")
 	u.fails(r, `error: cannot install `+keyFile+` on host "shale": `, "no space left on device")
 	if out := u.must(u.shale, "cmp /run/old.key "+keyFile+" && ls -A /etc/wireguard"); out != "fill\nwg0.key\n" {
 		u.t.Errorf("left on the full disk: %q", out)
 	}
 	u.must(u.shale, "umount /etc/wireguard")
-	u.must(u.basalt, "wgkeys push shale")
+	u.must(u.basalt, "wgkeys push --unknown shale")
 	u.installed()
 }
 
@@ -191,7 +191,7 @@ func (u *users) pushLosesServer(c cut) {
 	if err := u.shale.WriteFile("/usr/local/bin/"+c.program, []byte(c.script), 0o755); err != nil {
 		u.t.Fatal(err)
 	}
-	r := u.run(u.basalt, "wgkeys push shale")
+	r := u.run(u.basalt, "wgkeys push --unknown shale")
 	u.fails(r, ` host "shale": `, "hint: ")
 	if now := u.read(u.shale, keyFile); (now != old) != c.installed {
 		u.t.Errorf("cut off at %q: a new key is in place: %v, want %v", c.name, now != old, c.installed)
@@ -200,7 +200,7 @@ func (u *users) pushLosesServer(c cut) {
 	if c.program == "wgkeys" {
 		u.must(u.shale, asWgkeys)
 	}
-	u.must(u.basalt, "wgkeys push shale")
+	u.must(u.basalt, "wgkeys push --unknown shale")
 	u.installed()
 }
 

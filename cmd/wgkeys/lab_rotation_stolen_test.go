@@ -81,7 +81,7 @@ func rotationStolenPlanted(t *testing.T, u *users) {
 // backInVault gives a host that has made its key itself one from the vault.
 func (u *users) backInVault(host string) {
 	u.t.Helper()
-	u.must(u.basalt, "wgkeys down basalt; wgkeys down "+host+"; rm keyring/"+host+"/wg0.pub && wgkeys gen "+host+" && wgkeys push "+host+" && wgkeys apply "+host+" && wgkeys apply basalt")
+	u.must(u.basalt, "wgkeys down basalt; wgkeys down "+host+"; rm keyring/"+host+"/wg0.pub && wgkeys gen "+host+" && wgkeys push --unknown "+host+" && wgkeys apply "+host+" && wgkeys apply basalt")
 }
 
 // rotationStolenPending: the next key of such a host is known, and may be stolen with

@@ -25,9 +25,11 @@ func pushCommand() (*cli.Command, func(*env) error) {
 		ArgsUsage: "HOST...|--all",
 		Description: "The hosts are asked first what they have: a key that agrees is not decrypted,\n" +
 			"and with nothing to do no identity is needed. A file that holds anything but a\n" +
-			"key is not replaced. This machine is served only if it is named, also with --all.",
+			"key is not replaced, nor is a key that neither the repository nor its history has:\n" +
+			"the clone may be behind. This machine is served only if it is named, also with --all.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every host of the tunnels"},
+			&cli.BoolFlag{Name: "unknown", Usage: "also replace a key that this repository does not know"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "serve `N` hosts at once", Value: push.DefaultJobs},
 			tunnelFlag, identityFlag, hostFlag, dryRunFlag, jsonFlag,
 		},
@@ -142,7 +144,7 @@ func (r *repo) targets(e *env, ids *vault.Identities) (*pusher, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pusher{env: e, repo: r, ids: ids, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{}}
+	p := &pusher{env: e, repo: r, ids: ids, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{}, past: &keyPast{repo: r}}
 	for _, t := range tunnels {
 		if err := p.add(t); err != nil {
 			return nil, err
@@ -165,6 +167,7 @@ type pusher struct {
 	at      map[string]int            // index of a host in targets
 	by      map[string]*tunnel.Tunnel // the first tunnel of a host
 	from    map[[2]string]vault.Name  // the vault file by host and path there
+	past    *keyPast
 }
 
 // unknown says that no tunnel has the host, with the nearest name where there
@@ -239,9 +242,22 @@ func (p *pusher) files(t *tunnel.Tunnel, host string) ([]push.File, error) {
 		if err != nil {
 			return nil, err
 		}
+		f.MayReplace = p.mayReplace(t.Name, host, name, f.Want)
 		files = append(files, f)
 	}
 	return files, nil
+}
+
+// mayReplace keeps a clone that is behind from putting a key back.
+func (p *pusher) mayReplace(tunnel, host, name, want string) func(string) error {
+	if p.cli.Bool("unknown") {
+		return nil
+	}
+	peer := ""
+	if name != tunnel+".key" {
+		peer = peerOf(tunnel, name)
+	}
+	return func(has string) error { return p.past.newerThere(p.ctx, host, tunnel, peer, want, has, "push") }
 }
 
 func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,6 +61,7 @@ type hostStatus struct {
 	answer rotate.Answer
 	dead   []deadPeer
 	hears  map[keyring.PublicKey]bool // the peers from which something arrives
+	past   *keyPast
 }
 
 // A peerStatus is what the kernel of a host tells of a peer.
@@ -113,14 +115,14 @@ func (r *repo) statuses(e *env) ([]*hostStatus, error) {
 	var all []*hostStatus
 	var group errgroup.Group
 	group.SetLimit(e.cli.Int("jobs"))
-	missing := slices.Clone(e.names())
+	missing, past := slices.Clone(e.names()), &keyPast{repo: r}
 	for _, t := range tunnels {
 		for _, host := range t.Hosts() {
 			if len(e.names()) > 0 && !slices.Contains(e.names(), host) {
 				continue
 			}
 			missing = slices.DeleteFunc(missing, func(m string) bool { return m == host })
-			s := &hostStatus{Host: host, Tunnel: t.Name, Peers: []peerStatus{}, tunnel: t}
+			s := &hostStatus{Host: host, Tunnel: t.Name, Peers: []peerStatus{}, tunnel: t, past: past}
 			all = append(all, s)
 			group.Go(func() error {
 				if s.err = s.read(e, r, t); s.err != nil {
@@ -179,7 +181,7 @@ func (s *hostStatus) read(e *env, r *repo, t *tunnel.Tunnel) error {
 		s.Drift, s.Findings = len(plan.Steps), plan.Findings
 	}
 	s.findUnresolved()
-	s.judge(a)
+	s.judge(e.ctx)
 	return nil
 }
 
@@ -197,7 +199,8 @@ func (s *hostStatus) addPeers(v *tunnel.View, a rotate.Answer) {
 }
 
 // judge tells what is not as it should be, and what to run.
-func (s *hostStatus) judge(a rotate.Answer) {
+func (s *hostStatus) judge(ctx context.Context) {
+	a := s.answer
 	find := func(what, command string) { s.Findings = append(s.Findings, what+": wgkeys "+command+" "+s.Host) }
 	switch {
 	case s.Rotation != "":
@@ -207,18 +210,20 @@ func (s *hostStatus) judge(a rotate.Answer) {
 	}
 	expected := func(k keyring.PublicKey) bool { return k == s.Key || k == s.Next && !s.Next.IsZero() }
 	switch {
+	case s.File.IsZero() && !s.Live.IsZero() && !expected(s.Live): // told below
 	case s.File.IsZero():
 		find("no key on the host ("+a.File.Why+")", "push")
 	case !expected(s.File):
-		find("another key in its file than in the repository", "push")
+		find(s.otherKey(ctx, "another key in its file than in the repository", s.File, "push"))
 	}
 	switch {
 	case s.Live.IsZero() && a.Live.Gone != "":
 		find("the tunnel is down: "+a.Live.Gone, "apply")
 	case s.Live.IsZero():
 		find("the tunnel is not up", "apply")
+	case !expected(s.Live) && s.Live == s.File: // told already
 	case !expected(s.Live):
-		find("it uses another key than the repository has, "+s.Live.String()+"; git pull, or", "rotate")
+		find(s.otherKey(ctx, "it uses another key than the repository has, "+s.Live.String(), s.Live, "apply"))
 	}
 	if s.Drift > 0 {
 		find(fmt.Sprintf("%d of its settings differ from the tunnel file", s.Drift), "plan")

@@ -115,7 +115,14 @@ func (c *conn) look(f File) error {
 	if err != nil {
 		return err
 	}
-	c.pending = append(c.pending, decide(f, a))
+	j := decide(f, a)
+	if j.Action == Replaced && a.mark != "" && f.MayReplace != nil {
+		if err := f.MayReplace(a.mark); err != nil {
+			c.failed = append(c.failed, err)
+			return nil
+		}
+	}
+	c.pending = append(c.pending, j)
 	return nil
 }
 

@@ -30,6 +30,10 @@ type File struct {
 	// once. The result is wiped after use.
 	Secret func() ([]byte, error)
 
+	// MayReplace refuses, with a reason, to replace the key that the host has, which
+	// has this mark and is not the one wanted: it may be newer. nil: any is replaced.
+	MayReplace func(has string) error
+
 	HostOnly bool // nobody but the host may have the secret: a word for the result
 }
 
