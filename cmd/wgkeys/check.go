@@ -153,7 +153,7 @@ func tellFindings(e *env, r *repo, found []finding) error {
 		}
 	}
 	if len(found) == 0 {
-		e.ui.say("nothing found")
+		e.sayNothing(r)
 	}
 	return nil
 }

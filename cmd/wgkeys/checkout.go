@@ -19,16 +19,12 @@ func (r *repo) whole(ctx context.Context) error {
 }
 
 // has refuses a working tree without all that git has of some hosts, or of all where
-// none is named: what is not there would be made anew, or left as it is. Who has no git
-// here, or one that does not answer, has no such working tree from it.
+// none is named: what is not there would get a second key, or be left as it is. So does
+// one of which git does not answer: nobody knows then what is not there.
 func (r *repo) has(ctx context.Context, hosts []string) error {
-	err := r.missing(ctx, func(name string) bool {
+	return r.missing(ctx, func(name string) bool {
 		return len(hosts) == 0 || slices.Contains(hosts, path.Base(path.Dir(name))) || path.Ext(name) == "" // a submodule
 	})
-	if f, ok := err.(*fault.Fault); ok && f.What == notCheckedOut {
-		return err
-	}
-	return nil
 }
 
 const notCheckedOut = "not checked out:"
@@ -108,7 +104,7 @@ func (r *repo) onlyCopies(ctx context.Context, ids *vault.Identities, stale []va
 	}
 	changed, err := git.Changed(ctx, r.dir, r.vault.Dir)
 	if err != nil {
-		return nil
+		return err
 	}
 	for _, path := range shut {
 		real, err := filepath.EvalSymlinks(path)
@@ -132,7 +128,8 @@ func (c *checker) gits(ctx context.Context) {
 	trees, _ := c.repo.trees() // an error is one of reading, which others tell
 	for _, t := range trees {
 		ignored, err := git.Ignored(ctx, t.top, t.folders...)
-		if err != nil {
+		if err != nil { // why is told once
+			c.fault(finding{Check: "checkout"}, err)
 			continue
 		}
 		for _, name := range ignored {
@@ -142,4 +139,13 @@ func (c *checker) gits(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// sayNothing tells that nothing was found, and where nobody was asked who knows more.
+func (e *env) sayNothing(r *repo) {
+	if r.tops() == nil {
+		e.ui.say("nothing found in the files; they are not in git, so nobody knows what is in no commit, and there is no history: git init %s", quoted(r.dir))
+		return
+	}
+	e.ui.say("nothing found")
 }

@@ -75,6 +75,7 @@ func (r *repo) touchedNames() string {
 func (e *env) warnLists(r *repo) {
 	changed, err := git.Changed(context.WithoutCancel(e.ctx), r.dir, r.vault.Dir)
 	if err != nil {
+		e.ui.warn(err)
 		return
 	}
 	for _, name := range changed {

@@ -25,17 +25,27 @@ func Commit(ctx context.Context, dir string, paths []string, message string) err
 		return err
 	}
 	if len(added) > 0 {
-		_, err = run(ctx, dir, list(added), append([]string{"add", "--intent-to-add"}, fromInput...)...)
+		_, err = change(ctx, dir, list(added), append([]string{"add", "--intent-to-add"}, fromInput...)...)
 	}
 	if err == nil {
 		args := append([]string{"commit", "--quiet", "--only", "--message", message}, fromInput...)
-		_, err = run(ctx, dir, list(append(known, added...)), args...)
+		_, err = change(ctx, dir, list(append(known, added...)), args...)
 	}
 	if err == nil || len(added) == 0 {
 		return err
 	}
-	_, undo := run(context.WithoutCancel(ctx), dir, list(added), append([]string{"reset", "--quiet"}, fromInput...)...)
+	_, undo := change(context.WithoutCancel(ctx), dir, list(added), append([]string{"reset", "--quiet"}, fromInput...)...)
 	return errors.Join(err, undo)
+}
+
+// change is [run] for what writes to the repository: hooks are run, as whoever commits
+// has them. To tidy up is left to his own commits (git-maintenance(1)).
+func change(ctx context.Context, dir string, input io.Reader, args ...string) ([]byte, error) {
+	c, err := withoutFilters(ctx, dir, plain(ctx, dir, append([]string{"-c", "maintenance.auto=false"}, args...)...))
+	if err != nil {
+		return nil, err
+	}
+	return output(c, dir, input)
 }
 
 // sort returns those of the paths that git knows, and those that are new, as seen

@@ -9,7 +9,6 @@ package git
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -17,8 +16,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"wgkeys/keyring/fault"
 )
 
 // Top returns the folder of the working tree that dir lies in. It starts no
@@ -39,11 +36,31 @@ func Top(dir string) (string, error) {
 	}
 }
 
-// command is git in dir. Names are taken as they are, never as patterns, and history
-// as it was, not as replacements and grafts have it (git-replace(1)).
+// reading is what git is told when it is only asked: no program that the repository
+// chooses is run. Fsmonitor is one; hooks run also when git brings the index up to
+// date; a folder of the working tree may have the form of a bare repository, with a
+// configuration of its own, that somebody has committed; and git fetches what a
+// partial clone lacks, by whatever program the configuration names. In git-config(1)
+// these are core.fsmonitor, core.hooksPath and safe.bareRepository, in git(1)
+// GIT_ALLOW_PROTOCOL and GIT_OPTIONAL_LOCKS. Of filters see withoutFilters.
+var reading = []string{"-c", "core.hooksPath=/dev/null"}
+
+var always = []string{"--literal-pathspecs", "-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false"}
+
+// command is git in dir, to be asked something. Names are taken as they are, never as
+// patterns, and history as it was, not as replacements and grafts have it
+// (git-replace(1)).
 func command(ctx context.Context, dir string, args ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, "git", append([]string{"-C", dir, "--literal-pathspecs"}, args...)...)
-	c.Env = append(slices.DeleteFunc(os.Environ(), elsewhere), "GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null/none")
+	c := plain(ctx, dir, append(slices.Clone(reading), args...)...)
+	c.Env = append(c.Env, "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none")
+	return c
+}
+
+// plain is git in dir, with the hooks of whose it is.
+func plain(ctx context.Context, dir string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, "git", slices.Concat([]string{"-C", dir}, always, args)...)
+	env := append(slices.DeleteFunc(os.Environ(), elsewhere), "GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null/none")
+	c.Env, c.SysProcAttr = asOwner(dir, env)
 	return c
 }
 
@@ -55,10 +72,14 @@ func elsewhere(variable string) bool {
 	return slices.Contains([]string{"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"}, name)
 }
 
-// run returns what git writes. It never waits for a terminal: what git reads is
-// input, and an editor is not asked for.
+// run returns what git writes that is asked something.
 func run(ctx context.Context, dir string, input io.Reader, args ...string) ([]byte, error) {
-	c := command(ctx, dir, args...)
+	return output(command(ctx, dir, args...), dir, input)
+}
+
+// output runs a git. It never waits for a terminal: what git reads is input, and an
+// editor is not asked for.
+func output(c *exec.Cmd, dir string, input io.Reader) ([]byte, error) {
 	var out, said bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = input, &out, &said
 	if err := c.Run(); err != nil {
@@ -67,26 +88,10 @@ func run(ctx context.Context, dir string, input io.Reader, args ...string) ([]by
 	return out.Bytes(), nil
 }
 
-// failed tells in git's words why it failed, or that it is not there.
-func failed(err error, dir, said string) error {
-	if errors.Is(err, exec.ErrNotFound) {
-		return fault.New("cannot run", "git", "there is none on this machine", "apt install git")
-	}
-	why := strings.TrimSpace(said)
-	if why == "" {
-		why = err.Error()
-	}
-	hint := "git -C " + dir + " status"
-	if strings.Contains(why, "not a git repository") {
-		hint = "git init " + dir
-	}
-	return fault.New("git failed in", dir, strings.Join(strings.Fields(strings.ReplaceAll(why, "\n", "; ")), " "), hint)
-}
-
 // HookPath is the file of a hook of the working tree that dir lies in, where the
 // user's git looks for it.
 func HookPath(ctx context.Context, dir, hook string) (string, error) {
-	out, err := run(ctx, dir, nil, "rev-parse", "--git-path", "hooks/"+hook)
+	out, err := output(plain(ctx, dir, "rev-parse", "--git-path", "hooks/"+hook), dir, nil)
 	if err != nil {
 		return "", err
 	}
@@ -143,7 +148,12 @@ func Ignored(ctx context.Context, dir string, folders ...string) ([]string, erro
 // Changed returns those of the files that are not in the last commit as they are on
 // the disk, as seen from the top of the working tree.
 func Changed(ctx context.Context, dir string, paths ...string) ([]string, error) {
-	out, err := run(ctx, dir, nil, append([]string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--"}, paths...)...)
+	status := append([]string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=all", "--"}, paths...)
+	c, err := withoutFilters(ctx, dir, command(ctx, dir, status...))
+	if err != nil {
+		return nil, err
+	}
+	out, err := output(c, dir, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,11 @@ type Blob struct {
 // Staged calls do with each file that the next commit would add or change, of at
 // most limit bytes.
 func Staged(ctx context.Context, dir string, limit int, do func(Blob) error) error {
-	// Without a commit git compares with nothing.
+	// Where git refuses to answer "diff" is about any two files. Without a commit it
+	// compares with nothing.
+	if _, err := run(ctx, dir, nil, "rev-parse", "--git-dir"); err != nil {
+		return err
+	}
 	out, err := run(ctx, dir, nil, "diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames",
 		"--diff-filter=d", "--no-ext-diff", "--no-color", "--ignore-submodules=all")
 	if err != nil {

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Users of a machine, by their numbers: none of them has a line in /etc/passwd.
+const (
+	alice = 7001
+	bob   = 7002
+)
+
+// accounts are several users of this machine, each with a home, and root.
+type accounts struct {
+	*testing.T
+	dir string
+}
+
+func newAccounts(t *testing.T) *accounts {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be several users")
+	}
+	m := &accounts{t, t.TempDir()}
+	for _, dir := range []string{filepath.Dir(m.dir), m.dir} { // it is root's alone
+		m.must(os.Chmod(dir, 0o755))
+	}
+	for _, uid := range []int{0, alice, bob} {
+		m.must(os.Mkdir(m.home(uid), 0o700))
+		m.must(os.WriteFile(filepath.Join(m.home(uid), ".gitconfig"), []byte("[user]\nname = admin\nemail = admin@example.net\n[init]\ndefaultBranch = main\n"), 0o600))
+		m.chown(m.home(uid), uid)
+	}
+	self, err := os.Executable()
+	m.must(err)
+	m.must(os.Mkdir(filepath.Join(m.dir, "bin"), 0o755))
+	if os.Link(self, m.program()) != nil {
+		m.copy(self, m.program())
+	}
+	return m
+}
+
+func (m *accounts) program() string       { return filepath.Join(m.dir, "bin", "wgkeys") }
+func (m *accounts) home(uid int) string   { return filepath.Join(m.dir, "home-"+nameOfUID(uid)) }
+func (m *accounts) at(name string) string { return filepath.Join(m.dir, name) }
+
+func nameOfUID(uid int) string { return map[int]string{0: "root", alice: "alice", bob: "bob"}[uid] }
+
+func (m *accounts) must(err error) {
+	m.Helper()
+	if err != nil {
+		m.Fatal(err)
+	}
+}
+
+func (m *accounts) copy(from, to string) {
+	m.Helper()
+	in, err := os.Open(from)
+	m.must(err)
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
+	m.must(err)
+	_, err = io.Copy(out, in)
+	m.must(errors.Join(err, out.Close()))
+}
+
+func (m *accounts) chown(dir string, uid int) {
+	m.Helper()
+	m.must(filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, uid)
+	}))
+}
+
+// run has a user run a line of sh in a folder; extra are variables, as sudo sets them.
+func (m *accounts) run(uid int, dir, line string, extra ...string) (said string, code int) {
+	m.Helper()
+	c := exec.Command("sh", "-c", line)
+	c.Dir = dir
+	c.Env = append([]string{"HOME=" + m.home(uid), "GIT_CONFIG_NOSYSTEM=1", "PATH=" + filepath.Join(m.dir, "bin") + ":/usr/local/bin:/usr/bin:/bin"}, extra...)
+	if uid != 0 {
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	}
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	err := c.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return out.String(), exit.ExitCode()
+	}
+	m.must(err)
+	return out.String(), 0
+}
+
+// do is run of what must succeed.
+func (m *accounts) do(uid int, dir, line string, extra ...string) string {
+	m.Helper()
+	said, code := m.run(uid, dir, line, extra...)
+	if code != 0 {
+		m.Fatalf("%s: %s: exit code %d\n%s", nameOfUID(uid), line, code, said)
+	}
+	return said
+}
+
+const ownedTunnel = "[hosts.alpha]\nendpoint = \"192.0.2.1\"\naddresses = [\"10.7.0.1/32\"]\n[hosts.beta]\naddresses = [\"10.7.0.2/32\"]\n"
+
+// net makes a repository of a user's with two hosts, committed.
+func (m *accounts) net(uid int) string {
+	m.Helper()
+	dir := m.at("net")
+	m.must(os.Mkdir(dir, 0o755))
+	m.chown(dir, uid)
+	m.do(uid, dir, "wgkeys init -q --classic . && git init -q")
+	m.must(os.WriteFile(filepath.Join(dir, "tunnels/wg0.toml"), []byte(ownedTunnel), 0o644))
+	m.chown(dir, uid)
+	m.do(uid, dir, "wgkeys gen -q alpha beta && git add -A && git commit -qm one")
+	return dir
+}
+
+// TestNotMyCheckout: where git refuses to answer since the repository is another
+// user's, no host gets a second key and check does not say that all is well. Root hears
+// what the owner would, as the owner, and no program that he chose runs as root.
+func TestNotMyCheckout(t *testing.T) {
+	m := newAccounts(t)
+	m.net(alice)
+	m.must(os.Mkdir(m.at("c"), 0o755))
+	m.chown(m.at("c"), alice)
+	c := m.at("c")
+	m.do(alice, m.dir, "git clone -q net c && cd c && git sparse-checkout set --no-cone '/*' '!/vault/beta' '!/keyring/beta' && test ! -e keyring/beta")
+	// What git runs to ask what has changed; it would say who ran it.
+	m.must(os.WriteFile(m.at("spy"), []byte("#!/bin/sh\nid -u >>"+m.at("ran")+"\n"), 0o755))
+	m.must(os.WriteFile(m.at("ran"), nil, 0o666))
+	m.must(os.Chmod(m.at("ran"), 0o666))
+	m.do(alice, c, "git config core.fsmonitor "+m.at("spy"))
+	owners, code := m.run(alice, c, "wgkeys check")
+	if code != exitFindings || !strings.Contains(owners, notCheckedOut) {
+		t.Fatalf("the owner hears, with %d:\n%s", code, owners)
+	}
+	for name, sudo := range map[string]string{"su": "X=", "sudo": "SUDO_UID=7001"} {
+		if said, code := m.run(0, c, "wgkeys check", sudo); code != exitFindings || said != owners {
+			t.Errorf("%s: root hears, with %d:\n%swant\n%s", name, code, said, owners)
+		}
+		for _, verb := range []string{"gen beta", "gen --commit beta", "rekey beta", "rotate -y beta", "check --leaver alice"} {
+			if said, code := m.run(0, c, "wgkeys "+verb, sudo); code != exitFailed || !strings.Contains(said, notCheckedOut) {
+				t.Errorf("%s: root's wgkeys %s: %d\n%s", name, verb, code, said)
+			}
+		}
+		if said, code := m.run(0, c, "wgkeys check --staged", sudo); code != 0 {
+			t.Errorf("%s: check --staged: %d\n%s", name, code, said)
+		}
+	}
+	if ran, err := os.ReadFile(m.at("ran")); err != nil || len(ran) > 0 {
+		t.Errorf("the repository's fsmonitor was run, by users %q (%v)", ran, err)
+	}
+	// A third user, of whom git tells how he can have an answer.
+	for _, verb := range []string{"check", "check --staged", "check --leaver alice", "gen beta"} {
+		said, code := m.run(bob, c, "wgkeys "+verb)
+		if code == 0 || !strings.Contains(said, "it belongs to user 7001 and not to user 7002") || strings.Contains(said, "usage:") {
+			t.Errorf("bob's wgkeys %s: %d\n%s", verb, code, said)
+		}
+	}
+	m.do(bob, c, "git config --global --add safe.directory "+c)
+	if said, code := m.run(bob, c, "wgkeys check"); code != exitFindings || said != owners {
+		t.Errorf("bob, who trusts alice, hears, with %d:\n%s", code, said)
+	}
+	if _, err := os.Stat(filepath.Join(c, "keyring/beta")); err == nil {
+		t.Error("beta has another key")
+	}
+}

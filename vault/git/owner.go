@@ -1,0 +1,78 @@
+package git
+
+import (
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// asOwner has root's git run as the user whose the repository is that dir lies in: its
+// configuration names programs that git runs, and root shall run none of somebody
+// else's choice. Git itself lets root do so under sudo (SUDO_UID in git-config(1),
+// "safe.directory"). Who else it is that asks, git refuses by itself where the
+// repository is not his.
+func asOwner(dir string, env []string) ([]string, *syscall.SysProcAttr) {
+	env = slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "SUDO_") })
+	if os.Geteuid() != 0 || !maySetID() {
+		return env, nil
+	}
+	owner, ok := ownerOf(dir)
+	if !ok || owner.Uid == 0 {
+		return env, nil
+	}
+	keep := func(v string) bool { // what is root's own is not his
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains([]string{"PATH", "LANG", "LANGUAGE", "TZ", "TERM", "GIT_INDEX_FILE"}, name) || strings.HasPrefix(name, "LC_")
+	}
+	env = slices.DeleteFunc(env, func(v string) bool { return !keep(v) })
+	as := &syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}
+	if u, err := user.LookupId(strconv.Itoa(int(owner.Uid))); err == nil {
+		env = append(env, "HOME="+u.HomeDir, "USER="+u.Username, "LOGNAME="+u.Username)
+		as.Gid, as.Groups = groupsOf(u, owner.Gid)
+	}
+	return env, &syscall.SysProcAttr{Credential: as}
+}
+
+// ownerOf is whose the repository of a folder is: who owns its ".git".
+func ownerOf(dir string) (owner syscall.Stat_t, ok bool) {
+	top, err := Top(dir)
+	if err != nil {
+		return owner, false
+	}
+	err = syscall.Lstat(filepath.Join(top, ".git"), &owner)
+	return owner, err == nil
+}
+
+// groupsOf are the group of a user, or that of his file where it is not known, and
+// the others that he is in.
+func groupsOf(u *user.User, file uint32) (group uint32, others []uint32) {
+	group = file
+	if n, err := strconv.ParseUint(u.Gid, 10, 32); err == nil {
+		group = uint32(n)
+	}
+	ids, _ := u.GroupIds()
+	for _, id := range ids {
+		if n, err := strconv.ParseUint(id, 10, 32); err == nil {
+			others = append(others, uint32(n))
+		}
+	}
+	return group, others
+}
+
+// maySetID tells whether this process may become another user: root in a container
+// need not (capabilities(7), CAP_SETUID and CAP_SETGID).
+func maySetID() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&header, &data[0]) != nil {
+		return false
+	}
+	const both = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	return data[0].Effective&both == both
+}

@@ -1,0 +1,72 @@
+package git
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"os/user"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"wgkeys/keyring/fault"
+)
+
+// failed tells in git's words why it failed, or that it is not there.
+func failed(err error, dir, said string) error {
+	if errors.Is(err, exec.ErrNotFound) {
+		return fault.New("cannot run", "git", "there is none on this machine, and what it knows of "+dir+" is not known here", "apt install git")
+	}
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) { // of setuid(2), in some container
+		return somebodyElses(dir)
+	}
+	why := strings.TrimSpace(said)
+	if why == "" {
+		why = err.Error()
+	}
+	why = strings.Join(strings.Fields(strings.ReplaceAll(why, "\n", "; ")), " ")
+	hint := "git -C " + quoted(dir) + " status"
+	switch {
+	case strings.Contains(why, "dubious ownership"), strings.Contains(why, "unsafe repository"):
+		return somebodyElses(dir)
+	case strings.Contains(why, "GIT_DISCOVERY_ACROSS_FILESYSTEM"):
+		hint = "export GIT_DISCOVERY_ACROSS_FILESYSTEM=1, then this again"
+	case strings.Contains(why, "not a git repository") && !inGit(dir):
+		hint = "git init " + quoted(dir)
+	}
+	return fault.New("git failed in", dir, why, hint)
+}
+
+func inGit(dir string) bool {
+	_, err := Top(dir)
+	return err == nil
+}
+
+// somebodyElses is what is said where git does not answer since the repository belongs
+// to another user ("dubious ownership", safe.directory in git-config(1)).
+func somebodyElses(dir string) error {
+	whose, top := "another user", dir
+	if t, err := Top(dir); err == nil {
+		top = t
+	}
+	if owner, ok := ownerOf(dir); ok && int(owner.Uid) != os.Geteuid() {
+		whose = nameOf(int(owner.Uid))
+	}
+	return fault.New("git refuses to answer for", top, "it belongs to "+whose+" and not to "+nameOf(os.Geteuid())+", so which keys are in use is not known",
+		"if you trust who owns it: git config --global --add safe.directory "+quoted(top))
+}
+
+func nameOf(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return "user " + strconv.Itoa(uid)
+}
+
+// quoted is a word for a shell.
+func quoted(word string) string {
+	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._/-") == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
