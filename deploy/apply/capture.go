@@ -55,23 +55,10 @@ func Captures(view *tunnel.View, state *State) bool {
 }
 
 // capturing returns the routes in which an endpoint lies, and those that are
-// everything, or half of it, of either family. It looks an endpoint up once for
-// each length of prefix that there is: to compare all routes with all endpoints of
-// ten thousand peers would take longer than all else.
+// everything, or half of it, of either family.
 func (p *planner) capturing() map[netip.Prefix]bool {
-	routes, lengths := map[netip.Prefix]bool{}, map[int]bool{}
-	for _, r := range p.view.Routes {
-		routes[r.Prefix], lengths[r.Prefix.Bits()] = true, true
-	}
 	found := map[netip.Prefix]bool{}
-	for _, addr := range p.endpoints() {
-		for bits := range lengths {
-			// A zone is a link's, and no route's.
-			if prefix, err := addr.Prefix(bits); err == nil && addr.Zone() == "" && routes[prefix] {
-				found[prefix] = true
-			}
-		}
-	}
+	p.addAround(found)
 	for _, r := range p.view.Routes {
 		// Who gives it a metric or a gateway wants it beside the host's own routes,
 		// where it can stand there.
@@ -128,24 +115,6 @@ func (p *planner) liveEndpoints() map[keyring.PublicKey]netip.Addr {
 		live[q.PublicKey] = q.Endpoint.Addr()
 	}
 	return live
-}
-
-// endpoints are the OUTSIDE addresses of the peers, as far as they are known.
-func (p *planner) endpoints() []netip.Addr {
-	live := p.liveEndpoints()
-	var addrs []netip.Addr
-	for i := range p.view.Peers {
-		want := &p.view.Peers[i]
-		if want.Endpoint == "" {
-			continue
-		}
-		for _, addr := range p.addressesOf(want, live) {
-			if addr.IsValid() {
-				addrs = append(addrs, addr)
-			}
-		}
-	}
-	return addrs
 }
 
 func literal(peer *tunnel.Peer) netip.Addr {

@@ -20,8 +20,15 @@ func (p *planner) isInside(addr netip.Addr) bool {
 
 // refuseInside refuses an endpoint that is an address INSIDE.
 func (p *planner) refuseInside() error {
+	var networks [2]bool // of IPv4, of IPv6: of the other family no endpoint is INSIDE
+	for _, prefix := range p.view.Addresses {
+		networks[familyOf(prefix.Addr())] = true
+	}
 	for i := range p.view.Peers {
 		peer := &p.view.Peers[i]
+		if peer.Endpoint == "" || !networks[familySpelled(peer.Endpoint)] {
+			continue
+		}
 		addr := literal(peer)
 		if !addr.IsValid() || !p.isInside(addr) {
 			continue

@@ -78,6 +78,11 @@ func peersByKey(s *apply.State) map[keyring.PublicKey]*apply.Peer {
 
 // IsName reports whether an endpoint has to be looked up.
 func IsName(endpoint string) bool {
+	// Four numbers are no name, whose last label has a letter (RFC 3696, 2): ten
+	// thousand addresses need not be parsed once more.
+	if strings.Trim(endpoint, "0123456789.:") == "" && strings.Count(endpoint, ".") == 3 {
+		return false
+	}
 	_, err := netip.ParseAddrPort(endpoint)
 	return endpoint != "" && err != nil
 }
