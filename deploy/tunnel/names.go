@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"wgkeys/keyring"
 )
@@ -126,7 +127,7 @@ func shown(s string) string {
 	if len(t) == 44 && t[43] == '=' || strings.Contains(strings.ToUpper(t), "SECRET-KEY") {
 		return "(what looks like a key)"
 	}
-	if r := []rune(s); len(r) > 70 {
+	if r := []rune(s[:min(len(s), 71*utf8.UTFMax)]); len(r) > 70 {
 		s = string(r[:70]) + "…"
 	}
 	return strconv.Quote(s)

@@ -75,14 +75,16 @@ func load(fsys fs.FS, name string) (*node, error) {
 		names = append(names, path.Join(name+".d", file))
 	}
 	var m merger
+	left := maxTunnel
 	for _, file := range names {
-		text, err := fs.ReadFile(fsys, file)
+		text, err := readFile(fsys, file, left)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, missing(fsys, name)
 		}
 		if err != nil {
-			return nil, fault.Wrap(fault.Errno(err), "cannot read tunnel file", path.Join(Dir, file), "")
+			return nil, fault.Wrap(err, "cannot read tunnel file", path.Join(Dir, file), "ls -lL "+path.Join(Dir, file))
 		}
+		left -= len(text)
 		m.file(path.Join(Dir, file), files.Text(text))
 		if why := files.Unreadable(text); why != nil && m.err() != nil {
 			return nil, fault.Wrap(why, "cannot read tunnel file", path.Join(Dir, file), "git status")

@@ -47,8 +47,12 @@ func first[T any](values ...value[T]) value[T] {
 	return value[T]{}
 }
 
-// problems are the errors of a tunnel, reported together.
-type problems struct{ list []problem }
+// problems are the errors of a tunnel, reported together: the first of them, since a
+// file that is no tunnel's may have one in each of a million lines.
+type problems struct {
+	list []problem
+	more int
+}
 
 type problem struct {
 	pos
@@ -56,6 +60,10 @@ type problem struct {
 }
 
 func (p *problems) add(at pos, hint, format string, args ...any) {
+	if len(p.list) == maxToldOf {
+		p.more++
+		return
+	}
 	f := fault.New("invalid tunnel file", at.String(), fmt.Sprintf(format, args...), hint)
 	p.list = append(p.list, problem{at, f})
 }
@@ -66,6 +74,9 @@ func (p *problems) err() error {
 	errs := make([]error, len(p.list))
 	for i, problem := range p.list {
 		errs[i] = problem.fault
+	}
+	if p.more > 0 {
+		errs = append(errs, fmt.Errorf("and %d more errors", p.more))
 	}
 	return join(errs)
 }

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 
@@ -67,7 +68,7 @@ type merger struct {
 	root   *node
 	src    *source // the present file
 	files  int
-	lines  []int // offsets of the present file's newlines
+	lines  []uint32 // offsets of the present file's newlines
 	parser unstable.Parser
 }
 
@@ -75,14 +76,18 @@ type merger struct {
 func (m *merger) file(name string, text []byte) {
 	m.src = &source{name, m.files}
 	m.files++
-	m.lines = m.lines[:0]
+	m.lines = make([]uint32, 0, bytes.Count(text, []byte("\n")))
 	for i, c := range text {
 		if c == '\n' {
-			m.lines = append(m.lines, i)
+			m.lines = append(m.lines, uint32(i))
 		}
 	}
 	if m.root == nil {
 		m.root = newTable(pos{m.src, 1}, nil, "")
+	}
+	if offset, what := tooMuch(text); offset >= 0 {
+		m.add(m.line(offset), "", "%s", what)
+		return
 	}
 	m.parser.Reset(slices.Clip(text))
 	for at := m.root; m.parser.NextExpression(); {
@@ -107,7 +112,7 @@ func (m *merger) syntax() {
 }
 
 func (m *merger) line(offset int) pos {
-	line, _ := slices.BinarySearch(m.lines, offset)
+	line, _ := slices.BinarySearch(m.lines, uint32(offset))
 	return pos{m.src, line + 1}
 }
 
@@ -135,11 +140,20 @@ const (
 	byBraces
 )
 
+// name is a part of a key, cut where it is too long, which is an error.
+func (m *merger) name(key *unstable.Node, at pos) string {
+	if len(key.Data) > maxKey {
+		m.add(at, "", "%s is longer than the %d bytes of a key", shown(string(key.Data)), maxKey)
+		return string(key.Data[:maxKey])
+	}
+	return string(key.Data)
+}
+
 // step returns the table in from that a part of a key names, and makes it if it
 // is not there. If the table may not be added to, that is reported and what
 // comes is read into a table that nobody reads.
 func (m *merger) step(from *node, key *unstable.Node, at pos, by byte, may ...byte) *node {
-	name := string(key.Data)
+	name := m.name(key, at)
 	t, ok := from.table[name]
 	switch {
 	case !ok:
@@ -187,7 +201,7 @@ func (m *merger) keyValue(t *node, e *unstable.Node) {
 }
 
 func (m *merger) set(t *node, key, v *unstable.Node, at pos) {
-	name := string(key.Data)
+	name := m.name(key, at)
 	if v.Kind == unstable.InlineTable {
 		t = m.step(t, key, at, byBraces)
 		for it := v.Children(); it.Next(); {
@@ -220,6 +234,6 @@ func (m *merger) arrayTable(e *unstable.Node) *node {
 	for key := e.Key(); key.Next(); {
 		at, name = m.at(key.Node(), at), string(key.Node().Data)
 	}
-	m.add(at, "", "[[%s]] is a list of tables: write [%[1]s] with single brackets", bare(name))
+	m.add(at, "", "[[%s]] is a list of tables: write [%[1]s] with single brackets", bare(name[:min(len(name), maxKey)]))
 	return newTable(at, nil, "")
 }
