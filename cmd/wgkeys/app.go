@@ -17,7 +17,8 @@ type env struct {
 	ui  *ui
 	cli *cli.Context
 
-	batch bool // ssh must not ask, though there is a terminal
+	batch   bool // ssh must not ask, though there is a terminal
+	remarks *remarks
 }
 
 // run is the program without its process: args to exit code.
@@ -39,7 +40,10 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 		}
 		c.Action = func(ctxt *cli.Context) error {
 			u.quiet, u.verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
-			return action(&env{ctx: ctx, ui: u, cli: ctxt})
+			if err := checkTimeout(ctxt); err != nil {
+				return err
+			}
+			return action(&env{ctx: ctx, ui: u, cli: ctxt, remarks: &remarks{}})
 		}
 		return c
 	}

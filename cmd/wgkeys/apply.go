@@ -34,7 +34,7 @@ func planCommand() (*cli.Command, func(*env) error) {
 		Usage:       "show what apply would do, step by step, and why",
 		ArgsUsage:   "[HOST]",
 		Description: "Without HOST: on this machine. Exit code 4 if there is a step to take.",
-		Flags:       []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, jsonFlag},
+		Flags:       []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, jsonFlag, timeoutFlag},
 	}, func(e *env) error { return e.applyOrPlan(true) }
 }
 
@@ -45,7 +45,7 @@ func applyCommand() (*cli.Command, func(*env) error) {
 		ArgsUsage: "[HOST]",
 		Description: "Without HOST: on this machine. The plan is shown first. If a step fails, those\n" +
 			"taken are undone.",
-		Flags: []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag},
+		Flags: []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
 	}, func(e *env) error { return e.applyOrPlan(e.cli.Bool("dry-run")) }
 }
 
@@ -55,7 +55,7 @@ func downCommand() (*cli.Command, func(*env) error) {
 		Usage:       "undo apply: everything is as it was before",
 		ArgsUsage:   "[HOST]",
 		Description: "Without HOST: on this machine, where neither repository nor tunnel file is needed.",
-		Flags:       []cli.Flag{tunnelFlag, hostFlag, dryRunFlag, jsonFlag},
+		Flags:       []cli.Flag{tunnelFlag, hostFlag, dryRunFlag, jsonFlag, timeoutFlag},
 	}, doDown
 }
 

@@ -21,7 +21,7 @@ func confirmCommand() (*cli.Command, func(*env) error) {
 		Usage:       "keep what apply did, before it is undone",
 		ArgsUsage:   "[HOST]",
 		Description: "Without HOST: on this machine. apply over ssh confirms by itself, over a new\nconnection: where that cannot be made the host undoes the apply.",
-		Flags:       []cli.Flag{tunnelFlag, hostFlag, tokenFlag},
+		Flags:       []cli.Flag{tunnelFlag, hostFlag, tokenFlag, timeoutFlag},
 	}, doConfirm
 }
 

@@ -29,7 +29,7 @@ func genCommand() (*cli.Command, func(*env) error) {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "on-host", Usage: "each host makes its private key itself, and it never leaves the host"},
 			&cli.BoolFlag{Name: "sealed", Usage: "only the host can read its keys: vault/HOST/recipients.txt becomes its only list"},
-			tunnelFlag, identityFlag, hostFlag, commitFlag,
+			tunnelFlag, identityFlag, hostFlag, commitFlag, timeoutFlag,
 		},
 	}, doGen
 }

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/ssh"
@@ -31,7 +29,7 @@ func pushCommand() (*cli.Command, func(*env) error) {
 			&cli.BoolFlag{Name: "all", Usage: "every host of the tunnels"},
 			&cli.BoolFlag{Name: "unknown", Usage: "also replace a key that this repository does not know"},
 			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "serve `N` hosts at once", Value: push.DefaultJobs},
-			tunnelFlag, identityFlag, hostFlag, dryRunFlag, jsonFlag,
+			tunnelFlag, identityFlag, hostFlag, dryRunFlag, jsonFlag, timeoutFlag,
 		},
 	}, doPush
 }
@@ -91,7 +89,10 @@ func (p *pusher) prepare() error {
 		return nil
 	}
 	var names []vault.Name
-	for _, o := range push.All(p.ctx, p.targets, p.cli.Int("jobs"), true, nil) {
+	for i, o := range push.All(p.ctx, p.targets, p.cli.Int("jobs"), true, nil) {
+		if errors.Is(o.Err, ssh.ErrSilent) {
+			p.targets[i].Runner = ssh.Lost{Err: o.Err} // it is not waited for twice
+		}
 		for _, f := range o.Results {
 			if f.Action == push.Installed || f.Action == push.Replaced {
 				names = append(names, p.from[[2]string{o.Host, f.Path}])
@@ -315,14 +316,4 @@ func (p *pusher) presharedKey(tunnel, host, name string, f *push.File) error {
 		return k.File(), nil
 	}
 	return nil
-}
-
-// runner is how commands reach a host: directly where it is this machine, over
-// ssh elsewhere.
-func (e *env) runner(t *tunnel.Tunnel, host string) ssh.Runner {
-	if e.isHere(t, host) {
-		return ssh.Local{}
-	}
-	dest, _ := t.SSH(host)
-	return &ssh.Client{Host: host, Dest: dest, Batch: e.batch || !term.IsTerminal(int(os.Stdin.Fd()))}
 }

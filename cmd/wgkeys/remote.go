@@ -45,7 +45,9 @@ func (e *env) applyThere(t *tunnel.Tunnel, v *tunnel.View, planOnly bool) error 
 	heard := &listener{w: e.ui.stdout}
 	listening := *e.ui
 	listening.stdout = heard
-	err := (&env{ctx: e.ctx, ui: &listening, cli: e.cli}).runThere(t, v.Host,
+	heeding := *e
+	heeding.ui = &listening
+	err := heeding.runThere(t, v.Host,
 		[]string{"apply", "--view", "-", "--confirm", wait.String(), "--token", token}, &view)
 	var exit *exitError
 	waits := errors.As(err, &exit) && exit.code == exitWaits
@@ -56,7 +58,9 @@ func (e *env) applyThere(t *tunnel.Tunnel, v *tunnel.View, planOnly bool) error 
 	// The connection may have been lost to the very change: then a new one tells.
 	ctx, cancel := context.WithTimeout(e.ctx, wait)
 	defer cancel()
-	return (&env{ctx: ctx, ui: e.ui, cli: e.cli}).confirmOver(t, v.Host, token, wait)
+	confirming := *e
+	confirming.ctx = ctx
+	return confirming.confirmOver(t, v.Host, token, wait)
 }
 
 // A listener knows whether anything was ever heard: a host that was never
@@ -136,7 +140,6 @@ func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin io.Re
 		c.Stderr = e.ui.stderr
 		// A connection of its own, which notices when the network is gone.
 		c.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3"}
-		c.ConnectTimeout = 10 * time.Second
 	}
 	out := &screen{w: e.ui.stdout} // the host is not trusted with the terminal
 	err := r.Run(e.ctx, command, stdin, out)

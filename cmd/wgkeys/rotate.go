@@ -39,8 +39,8 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 			&cli.BoolFlag{Name: "on-host", Usage: "the host makes its key itself, and it never leaves the host"},
 			&cli.BoolFlag{Name: "no-hold", Usage: "hold no packets, as on a kernel that cannot"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
-			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: 32},
-			tunnelFlag, identityFlag, dryRunFlag, jsonFlag, commitFlag,
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: defaultJobs},
+			tunnelFlag, identityFlag, dryRunFlag, jsonFlag, commitFlag, timeoutFlag,
 		},
 	}, doRotate
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sync/errgroup"
 
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate"
@@ -33,8 +32,8 @@ func statusCommand() (*cli.Command, func(*env) error) {
 			"in the host's file and the one in use. Exit code 4 if something is not as it\n" +
 			"should be, 3 if some hosts did not answer. wgkeys must be on the hosts.",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: 32},
-			tunnelFlag, hostFlag, jsonFlag,
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: defaultJobs},
+			tunnelFlag, hostFlag, jsonFlag, timeoutFlag,
 		},
 	}, doStatus
 }
@@ -55,6 +54,8 @@ type hostStatus struct {
 	Findings []string          `json:"findings,omitempty"` // what to look into
 	Error    string            `json:"error,omitempty"`    // it was not asked, or gave no answer
 	err      error
+	told     bool // on the screen
+	found    int  // so many of the findings too
 
 	tunnel *tunnel.Tunnel
 	view   *tunnel.View
@@ -81,16 +82,13 @@ func doStatus(e *env) error {
 	if err != nil {
 		return err
 	}
-	all, err := r.statuses(e)
+	all, err := r.named(e)
 	if err != nil {
 		return err
 	}
+	e.askAll(r, all)
 	if e.cli.Bool("json") {
 		err = e.ui.json(all)
-	} else {
-		for _, s := range all {
-			e.tellStatus(s)
-		}
 	}
 	var errs []error
 	found := false
@@ -106,15 +104,13 @@ func doStatus(e *env) error {
 	return errors.Join(err, failures(len(errs), len(all), errors.Join(errs...)))
 }
 
-// statuses asks all hosts that were named, or all, many at once.
-func (r *repo) statuses(e *env) ([]*hostStatus, error) {
+// named are the hosts that were named, or all.
+func (r *repo) named(e *env) ([]*hostStatus, error) {
 	tunnels, err := r.someTunnels(e)
 	if err != nil {
 		return nil, err
 	}
 	var all []*hostStatus
-	var group errgroup.Group
-	group.SetLimit(e.cli.Int("jobs"))
 	missing, past := slices.Clone(e.names()), &keyPast{repo: r}
 	for _, t := range tunnels {
 		for _, host := range t.Hosts() {
@@ -122,23 +118,34 @@ func (r *repo) statuses(e *env) ([]*hostStatus, error) {
 				continue
 			}
 			missing = slices.DeleteFunc(missing, func(m string) bool { return m == host })
-			s := &hostStatus{Host: host, Tunnel: t.Name, Peers: []peerStatus{}, tunnel: t, past: past}
-			all = append(all, s)
-			group.Go(func() error {
-				if s.err = s.read(e, r, t); s.err != nil {
-					s.Error = s.err.Error()
-				}
-				return nil
-			})
+			all = append(all, &hostStatus{Host: host, Tunnel: t.Name, Peers: []peerStatus{}, tunnel: t, past: past})
 		}
 	}
-	group.Wait()
-	e.judgeDead(r, all)
-	e.findLosses(r, all)
 	if len(missing) > 0 {
 		return nil, fault.New("no such host", missing[0], "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 	}
 	return all, nil
+}
+
+// askAll asks the hosts, some at once, and tells what they say as it comes. What
+// only several of them together tell is told after it.
+func (e *env) askAll(r *repo, all []*hostStatus) {
+	g := gathering{all: all, tell: e.tellStatus, waits: func(hosts []string) {
+		e.ui.say("no answer yet from %s (--timeout %v)", naming(hosts), e.timeout())
+	}}
+	if e.cli.Bool("json") {
+		g.tell = func(*hostStatus) {}
+	}
+	g.gather(e.cli.Int("jobs"), func(s *hostStatus) {
+		if s.err = s.read(e, r, s.tunnel); s.err != nil {
+			s.Error = s.err.Error()
+		}
+	})
+	e.judgeDead(r, all)
+	e.findLosses(r, all)
+	for _, s := range all {
+		g.tell(s)
+	}
 }
 
 // read compares repository, host and kernel.
@@ -270,10 +277,24 @@ func (e *env) drift(t *tunnel.Tunnel, v *tunnel.View) (plan planned, err error) 
 	return plan, nil
 }
 
+// tellStatus tells how a host stands; of one that was told already, what was found
+// since.
 func (e *env) tellStatus(s *hostStatus) {
-	if s.err != nil {
-		return // told as an error
+	switch {
+	case s.err != nil: // told as an error
+		return
+	case !s.told:
+		e.tellState(s)
+	case len(s.Findings) > s.found:
+		e.ui.printf("%s %s:\n", s.Host, s.Tunnel)
 	}
+	for _, f := range s.Findings[s.found:] {
+		e.ui.printf("  ! %s\n", f)
+	}
+	s.told, s.found = true, len(s.Findings)
+}
+
+func (e *env) tellState(s *hostStatus) {
 	about := "key " + s.Key.String()
 	if !s.Created.IsZero() {
 		about += ", " + inWords(time.Since(s.Created)) + " old"
@@ -293,9 +314,6 @@ func (e *env) tellStatus(s *hostStatus) {
 			line += ", at " + p.Endpoint + " OUTSIDE"
 		}
 		e.ui.printf("%s\n", line)
-	}
-	for _, f := range s.Findings {
-		e.ui.printf("  ! %s\n", f)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -72,7 +71,6 @@ func (e *env) runTurn(ctx context.Context, t *tunnel.Tunnel, host string, questi
 	r := e.runner(t, host)
 	if c, ok := r.(*ssh.Client); ok {
 		c.Args = []string{"-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=5"}
-		c.ConnectTimeout = 10 * time.Second
 	}
 	err := r.Run(ctx, asRoot+" turn", bytes.NewReader(question), &bounded{w: said, left: maxAnswer})
 	var exit *ssh.ExitError

@@ -3,6 +3,7 @@ package ssh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os/exec"
 	"strconv"
@@ -22,7 +23,19 @@ type Client struct {
 	Batch          bool          // nobody is there to answer: ssh must not ask
 	ConnectTimeout time.Duration // 0: as the user's configuration has it
 	Stderr         io.Writer     // sees what ssh says as it says it, made printable; nil: nobody
+
+	// Limit is how long the host may say nothing, and how long a connection that
+	// is closed before authentication is tried again. 0: for ever, and never.
+	Limit  time.Duration
+	Note   func(text string)    // hears why a connection is tried again; nil: nobody
+	Remark func(lines []string) // hears what ssh itself remarks about the connection; nil: nobody
 }
+
+// Limited is a Runner that waits for a host no longer than that.
+type Limited interface{ WaitsFor() time.Duration }
+
+// WaitsFor implements [Limited].
+func (c *Client) WaitsFor() time.Duration { return c.Limit }
 
 // ownFault is the status with which ssh reports a failure of its own; the
 // command's status is passed on otherwise (ssh(1), EXIT STATUS).
@@ -33,18 +46,59 @@ func (c *Client) Run(ctx context.Context, command string, stdin io.Reader, stdou
 	if err := c.check(); err != nil {
 		return err
 	}
-	code, said, err := run(exec.CommandContext(ctx, "ssh", c.argv(command)...), stdin, stdout, c.Stderr)
+	in := newReplay(stdin)
+	defer in.end()
+	again := attempts{limit: c.Limit, begun: time.Now()}
+	for {
+		a := c.attempt(ctx, command, in, stdout, again.n > 0)
+		if c.Remark != nil && len(a.said.remarks) > 0 {
+			c.Remark(a.said.remarks)
+		}
+		if !a.closedEarly() || ctx.Err() != nil {
+			return c.explain(ctx, a)
+		}
+		again.count(a.said)
+		if !again.pause(ctx, c) {
+			return again.err(c, a.said)
+		}
+	}
+}
+
+// An attempt is one run of ssh.
+type attempt struct {
+	code  int
+	said  *hearing
+	err   error
+	heard bool // the command has said something: it runs
+}
+
+func (c *Client) attempt(ctx context.Context, command string, in *replay, stdout io.Writer, verbose bool) *attempt {
+	a := &attempt{}
+	p := process{stdin: in.begin(), stdout: stdout, watch: c.Stderr, limit: c.Limit, verbose: verbose}
+	p.argv = append([]string{"ssh"}, c.argv(command, verbose)...)
+	p.heard = func() {
+		a.heard = true
+		in.commit()
+	}
+	a.code, a.said, a.err = p.run(ctx)
+	return a
+}
+
+func (c *Client) explain(ctx context.Context, a *attempt) error {
 	switch {
-	case errors.Is(err, exec.ErrNotFound):
+	case errors.Is(a.err, exec.ErrNotFound):
 		return fault.New("cannot run", "ssh", "there is no such program here", "apt install openssh-client")
+	case errors.Is(a.err, ErrSilent):
+		hint := fmt.Sprintf("ssh %s true; if it only takes long: --timeout %v", word(c.dest()), 4*c.Limit)
+		return fault.Wrap(a.err, "no answer from host", c.Host, hint)
 	case ctx.Err() != nil:
 		return fault.Wrap(context.Cause(ctx), "stopped the command on host", c.Host, "")
-	case err != nil:
-		return fault.Wrap(err, "cannot run ssh for host", c.Host, "")
-	case code == ownFault:
-		return c.unreachable(said)
-	case code != 0:
-		return failed(c.Host, code, said)
+	case a.err != nil:
+		return fault.Wrap(a.err, "cannot run ssh for host", c.Host, "")
+	case a.code == ownFault:
+		return c.unreachable(a.said)
+	case a.code != 0:
+		return failed(c.Host, a.code, a.said)
 	}
 	return nil
 }
@@ -75,8 +129,11 @@ func (c *Client) dest() string {
 // argv takes from the user's configuration what would get in the way of one
 // command: a terminal, a command of its own, forwardings that fail when a port
 // is taken. The agent stays here, because root on the host could use it.
-func (c *Client) argv(command string) []string {
+func (c *Client) argv(command string, verbose bool) []string {
 	argv := []string{"-T", "-a", "-x", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes"}
+	if verbose {
+		argv = append(argv, "-v")
+	}
 	if c.Batch {
 		argv = append(argv, "-o", "BatchMode=yes")
 	}
@@ -98,7 +155,7 @@ type unreachable string
 func (u unreachable) Error() string        { return string(u) }
 func (u unreachable) Is(target error) bool { return target == ErrUnreachable }
 
-func (c *Client) unreachable(said *tail) error {
+func (c *Client) unreachable(said *hearing) error {
 	why := said.last()
 	if why == "" {
 		why = "ssh gave no reason"

@@ -12,13 +12,18 @@ import (
 )
 
 // A Local is a Runner for the case that the host is this machine.
-type Local struct{}
+type Local struct {
+	Limit time.Duration // as a Client's
+}
 
 // Run implements [Runner] with /bin/sh.
-func (Local) Run(ctx context.Context, command string, stdin io.Reader, stdout io.Writer) error {
+func (l Local) Run(ctx context.Context, command string, stdin io.Reader, stdout io.Writer) error {
 	const here = "this machine"
-	code, said, err := run(exec.CommandContext(ctx, "/bin/sh", "-c", command), stdin, stdout, nil)
+	p := process{argv: []string{"/bin/sh", "-c", command}, stdin: stdin, stdout: stdout, limit: l.Limit}
+	code, said, err := p.run(ctx)
 	switch {
+	case errors.Is(err, ErrSilent):
+		return fault.Wrap(err, "stopped the command on host", here, "")
 	case ctx.Err() != nil:
 		return fault.Wrap(context.Cause(ctx), "stopped the command on host", here, "")
 	case err != nil:
@@ -29,7 +34,10 @@ func (Local) Run(ctx context.Context, command string, stdin io.Reader, stdout io
 	return nil
 }
 
-func failed(host string, code int, said *tail) error {
+// WaitsFor implements [Limited].
+func (l Local) WaitsFor() time.Duration { return l.Limit }
+
+func failed(host string, code int, said *hearing) error {
 	return fault.Wrap(&ExitError{code, said.String()}, "the command failed on host", host, "")
 }
 
@@ -37,16 +45,29 @@ func failed(host string, code int, said *tail) error {
 // a shared ssh connection does, may keep its standard error open.
 const stragglers = 2 * time.Second
 
-// run runs cmd to its end and returns its exit status and the
+// A process is a program to run with its input and output.
+type process struct {
+	argv          []string
+	stdin         io.Reader
+	stdout, watch io.Writer
+	limit         time.Duration
+	verbose       bool   // it was told to report its steps
+	heard         func() // is called at the first word on standard output; nil: nobody
+}
+
+// run runs the process to its end and returns its exit status and the
 // end of its standard error. It copies stdin itself, because [exec.Cmd.Wait]
 // would wait for a reader that has nothing to say to a dead command.
-func run(cmd *exec.Cmd, stdin io.Reader, stdout, watch io.Writer) (int, *tail, error) {
-	said := new(tail)
-	cmd.Stdout, cmd.Stderr = stdout, said
-	if watch != nil {
-		cmd.Stderr = io.MultiWriter(said, &lineWriter{w: watch})
-	}
+func (p process) run(ctx context.Context) (int, *hearing, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	said := &hearing{watch: p.watch, verbose: p.verbose}
+	w := &watchdog{limit: p.limit}
+	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
+	cmd.Stdout = w.writer(&firstWord{w: p.stdout, heard: p.heard}, true)
+	cmd.Stderr = w.writer(said, false)
 	cmd.WaitDelay = stragglers
+	stopGently(cmd)
 	pipe, err := cmd.StdinPipe()
 	if err != nil {
 		return 0, said, err
@@ -54,16 +75,40 @@ func run(cmd *exec.Cmd, stdin io.Reader, stdout, watch io.Writer) (int, *tail, e
 	if err := cmd.Start(); err != nil {
 		return 0, said, err
 	}
-	if stdin == nil {
+	if p.limit > 0 {
+		go w.look(ctx, cancel, cmd.Process.Pid)
+	}
+	if p.stdin == nil {
 		pipe.Close()
+		w.said.Store(true)
 	} else {
-		go pump(pipe, stdin)
+		go pump(pipe, w.reader(p.stdin))
 	}
 	err = cmd.Wait()
+	if cause := context.Cause(ctx); errors.Is(cause, ErrSilent) {
+		return 0, said.end(), cause
+	}
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) || errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
 	}
-	return status(cmd.ProcessState), said, err
+	return status(cmd.ProcessState), said.end(), err
+}
+
+// A firstWord tells of the first thing that is written.
+type firstWord struct {
+	w     io.Writer // nil: nobody else
+	heard func()
+}
+
+func (f *firstWord) Write(p []byte) (int, error) {
+	if f.heard != nil && len(p) > 0 {
+		f.heard()
+		f.heard = nil
+	}
+	if f.w == nil {
+		return len(p), nil
+	}
+	return f.w.Write(p)
 }
 
 func status(s *os.ProcessState) int {

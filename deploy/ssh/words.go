@@ -3,6 +3,7 @@ package ssh
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -62,22 +63,82 @@ func (t *tail) lines() []string {
 	return lines
 }
 
-// A lineWriter passes whole lines on, each made printable: ssh's request to
-// touch a hardware key must reach the user, the host's escape sequences must
-// not.
-type lineWriter struct {
-	w    io.Writer
+// A hearing takes in what ssh, and the command through it, say on standard error,
+// and tells apart what is of three kinds: words, which an error repeats and the
+// watcher sees, printable, line by line: ssh's request to touch a hardware key must
+// reach the user, the host's escape sequences must not; what ssh remarks about the
+// connection, which is no part of an error; and, where it was asked to be verbose,
+// what it reports of its steps.
+type hearing struct {
+	tail
+	watch   io.Writer // nil: nobody
+	verbose bool
+
+	remarks       []string
+	beforeBanner  string // what sshd said before its version, which is not shown otherwise
+	authenticated bool
+
 	part []byte
 }
 
-func (l *lineWriter) Write(p []byte) (int, error) {
-	l.part = append(l.part, p...)
+func (h *hearing) Write(p []byte) (int, error) {
+	h.part = append(h.part, p...)
 	for {
-		line, rest, found := bytes.Cut(l.part, []byte("\n"))
-		if !found && len(l.part) < maxStderr {
+		line, rest, found := bytes.Cut(h.part, []byte("\n"))
+		if !found && len(h.part) < maxStderr {
 			return len(p), nil
 		}
-		io.WriteString(l.w, Printable(string(line))+"\n") // a deaf watcher must not stop ssh
-		l.part = append(l.part[:0], rest...)
+		h.line(string(line))
+		h.part = append(h.part[:0], rest...)
 	}
+}
+
+// end takes in a last line without a newline.
+func (h *hearing) end() *hearing {
+	if len(h.part) > 0 {
+		h.line(string(h.part))
+		h.part = nil
+	}
+	return h
+}
+
+func (h *hearing) line(line string) {
+	switch text := Printable(line); {
+	case isRemark(text):
+		if strings.HasPrefix(text, "** ") && len(h.remarks) < maxRemarks && !slices.Contains(h.remarks, text) {
+			h.remarks = append(h.remarks, text)
+		}
+	case h.verbose && h.isReport(text):
+	default:
+		h.tail.Write([]byte(line + "\n"))
+		if h.watch != nil {
+			io.WriteString(h.watch, text+"\n") // a deaf watcher must not stop ssh
+		}
+	}
+}
+
+const (
+	maxRemarks  = 16
+	permanently = "Warning: Permanently added" // known_hosts has another line: the user's own choice (StrictHostKeyChecking)
+)
+
+// isRemark knows the lines that ssh marks as its own: from OpenSSH 10.1 on it warns
+// of a key exchange that is not post-quantum (warn_nonpq_kex in sshconnect2.c).
+func isRemark(line string) bool {
+	return strings.HasPrefix(line, "** ") || strings.HasPrefix(line, permanently)
+}
+
+// isReport knows what ssh -v says, and learns from it.
+func (h *hearing) isReport(line string) bool {
+	if _, said, ok := strings.Cut(line, "kex_exchange_identification: banner line "); ok {
+		_, said, _ = strings.Cut(said, ": ")
+		h.beforeBanner = said
+	}
+	h.authenticated = h.authenticated || strings.HasPrefix(line, "Authenticated to ")
+	for _, begin := range []string{"debug1: ", "OpenSSH_", "Authenticated to ", "Transferred: ", "Bytes per second: "} {
+		if strings.HasPrefix(line, begin) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,116 @@
+package ssh_test
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/ssh"
+	"wgkeys/deploy/ssh/sshtest"
+)
+
+// crowd keeps a connection open that does not authenticate.
+func crowd(t *testing.T, s *sshtest.Server) net.Conn {
+	for range 100 { // the one by which the server was found to listen may still count
+		conn, err := net.Dial("tcp", s.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		said := make([]byte, 100)
+		if n, _ := conn.Read(said); bytes.HasPrefix(said[:n], []byte("SSH-")) {
+			return conn
+		}
+		conn.Close()
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("sshd lets nobody in")
+	return nil
+}
+
+// TestClosedBeforeAuthentication: sshd drops connections when too many are not
+// authenticated yet. They are tried again, with all of standard input.
+func TestClosedBeforeAuthentication(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Config{Lines: []string{"MaxStartups 1:100:10"}})
+	conn := crowd(t, s)
+	c := s.Client("shale")
+	c.Limit = 20 * time.Second
+	var notes atomic.Int32
+	c.Note = func(text string) {
+		if notes.Add(1) == 1 {
+			conn.Close()
+		}
+		if text != `the connection was closed before authentication (sshd said "Exceeded MaxStartups"); trying again` {
+			t.Errorf("note: %q", text)
+		}
+	}
+	in := strings.Repeat("all of it\n", 20_000)
+	var out bytes.Buffer
+	if err := c.Run(t.Context(), "cat", strings.NewReader(in), &out); err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != in {
+		t.Errorf("%d bytes came back of %d", out.Len(), len(in))
+	}
+	if notes.Load() != 1 {
+		t.Errorf("%d notes, want 1", notes.Load())
+	}
+}
+
+// TestClosedBeforeAuthenticationOnTheWay: the bastion drops the connection, and ssh
+// has no more to say of it than UNKNOWN port 65535.
+func TestClosedBeforeAuthenticationOnTheWay(t *testing.T) {
+	bastion := sshtest.Start(t, sshtest.Config{Lines: []string{"MaxStartups 1:100:10"}})
+	s := sshtest.Start(t, sshtest.Config{})
+	c := s.Client("shale")
+	c.Args = append(c.Args, "-o", "ProxyCommand=ssh -F "+filepath.Join(bastion.Dir, "ssh_config")+" -W "+s.Addr+" bastion")
+	conn := crowd(t, bastion)
+	c.Limit = 20 * time.Second
+	c.Note = func(string) { conn.Close() }
+	var out bytes.Buffer
+	if err := c.Run(t.Context(), "cat", strings.NewReader("in"), &out); err != nil || out.String() != "in" {
+		t.Fatalf("got %q, %v", out.String(), err)
+	}
+}
+
+// TestNeverAuthenticated holds the words where no time is left.
+func TestNeverAuthenticated(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Config{Lines: []string{"MaxStartups 1:100:10"}})
+	crowd(t, s)
+	c := s.Client("shale")
+	c.Limit = 2 * time.Second
+	err := c.Run(t.Context(), "true", nil, nil)
+	if err == nil || !errors.Is(err, ssh.ErrUnreachable) {
+		t.Fatalf("got %v", err)
+	}
+	for _, word := range []string{`cannot reach host "shale": closed before authentication (sshd said "Exceeded MaxStartups")`, " times in "} {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("no %q in: %v", word, err)
+		}
+	}
+	if strings.Contains(err.Error(), "debug1") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestOnceBegunNotAgain: a connection that is lost after the command began is no
+// reason to begin it again.
+func TestOnceBegunNotAgain(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Config{})
+	runs := filepath.Join(t.TempDir(), "runs")
+	c := s.Client("shale")
+	c.Limit = 5 * time.Second
+	err := c.Run(t.Context(), "echo run >>"+runs+"; kill -9 $PPID; sleep 1", nil, nil)
+	if !errors.Is(err, ssh.ErrUnreachable) {
+		t.Errorf("got %v", err)
+	}
+	if text, _ := os.ReadFile(runs); string(text) != "run\n" {
+		t.Errorf("runs: %q", text)
+	}
+}

@@ -1,0 +1,169 @@
+package ssh_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/ssh"
+	"wgkeys/deploy/ssh/sshtest"
+	"wgkeys/keyring/fault"
+)
+
+// mute accepts connections, and says nothing.
+func mute(t *testing.T) (port string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+		}
+	}()
+	_, port, _ = net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// TestSilent: a host that says nothing, at whichever point, is waited for no longer
+// than the limit, and what came before is there.
+func TestSilent(t *testing.T) {
+	t.Parallel()
+	s := sshtest.Start(t, sshtest.Config{})
+	asleep := s.Client("shale")
+	asleep.Args = append(asleep.Args, "-o", "SetEnv=A=b")
+	noBanner := &ssh.Client{Host: "shale", Dest: "ssh://root@127.0.0.1:" + mute(t), Batch: true}
+	for name, tt := range map[string]struct {
+		r             ssh.Runner
+		command, want string
+		heard         string
+	}{
+		"no banner": {noBanner, "true", "it has said nothing for 1s", ""},
+		"no word":   {asleep, "sleep 60", "it has said nothing for 1s", ""},
+		"no end":    {asleep, "echo begun; exec sleep 60", "it has said nothing for 1s", "begun\n"},
+		"drop by drop": {asleep, "while :; do echo .; sleep 0.3; done",
+			"it has not come to an end in 10s", ".\n"},
+		"here":          {ssh.Local{Limit: time.Second}, "sleep 60", "it has said nothing for 1s", ""},
+		"deaf children": {ssh.Local{Limit: time.Second}, "trap '' TERM; sleep 60 & wait", "it has said nothing for 1s", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if c, ok := tt.r.(*ssh.Client); ok {
+				limited := *c
+				limited.Limit = time.Second
+				tt.r = &limited
+			}
+			var out bytes.Buffer
+			err := tt.r.Run(t.Context(), tt.command, strings.NewReader(""), &out)
+			if !errors.Is(err, ssh.ErrSilent) || !errors.Is(err, ssh.ErrUnreachable) || !strings.HasSuffix(err.Error(), tt.want) {
+				t.Errorf("got %v", err)
+			}
+			if !strings.HasPrefix(out.String(), tt.heard) {
+				t.Errorf("heard %q, want %q", out.String(), tt.heard)
+			}
+			if hint := strings.Join(fault.Hints(err), " "); !strings.HasPrefix(tt.r.(ssh.Limited).WaitsFor().String(), "1s") ||
+				strings.HasPrefix(err.Error(), "no answer") && !strings.HasSuffix(hint, "--timeout 4s") {
+				t.Errorf("hint %q", hint)
+			}
+		})
+	}
+}
+
+// TestSilentConversation: once a host has spoken, and is waiting for us, it is not
+// the one that is late; nor is it while we do not read what it says.
+func TestSilentConversation(t *testing.T) {
+	t.Parallel()
+	s := sshtest.Start(t, sshtest.Config{})
+	c := s.Client("shale")
+	c.Limit = 4 * time.Second
+	session := ssh.Start(t.Context(), c, "echo hello; read x; echo $x; head -c 1000000 /dev/zero; echo end")
+	hello := make([]byte, 6)
+	io.ReadFull(session.Stdout, hello)
+	time.Sleep(3 * c.Limit / 2)
+	fmt.Fprintln(session.Stdin, "slow")
+	io.ReadFull(session.Stdout, hello[:5])
+	session.Stdin.Close()
+	time.Sleep(3 * c.Limit / 2)
+	rest, _ := io.ReadAll(session.Stdout)
+	if err := session.Wait(); err != nil || !bytes.HasSuffix(rest, []byte("\x00end\n")) {
+		t.Errorf("got %d bytes, %v", len(rest), err)
+	}
+}
+
+// TestSilentPerson: whoever is asked for a passphrase may take his time.
+func TestSilentPerson(t *testing.T) {
+	t.Parallel()
+	s := sshtest.Start(t, sshtest.Config{})
+	if out, err := exec.Command("ssh-keygen", "-q", "-p", "-N", "long ago", "-f", filepath.Join(s.Dir, "id")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	master, slave := terminal(t)
+	// The test is at no terminal, so a process of its own is.
+	cmd := exec.Command(os.Args[0], "-test.run=^TestOnTerminal$")
+	cmd.Env = append(os.Environ(), "ON_TERMINAL="+s.Dir)
+	cmd.Stdin, cmd.SysProcAttr = slave, &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	out, _ := cmd.StdoutPipe()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	shown := ""
+	for b := make([]byte, 4096); !strings.Contains(shown, "passphrase"); {
+		n, err := master.Read(b)
+		if shown += string(b[:n]); err != nil {
+			t.Fatalf("shown: %q, %v", shown, err)
+		}
+	}
+	time.Sleep(8 * time.Second)
+	io.WriteString(master, "long ago\n")
+	said, _ := io.ReadAll(out)
+	if cmd.Wait(); !strings.Contains(string(said), "in time") {
+		t.Errorf("got %q", said)
+	}
+}
+
+// TestOnTerminal is the other process of TestSilentPerson.
+func TestOnTerminal(t *testing.T) {
+	dir := os.Getenv("ON_TERMINAL")
+	if dir == "" {
+		t.Skip("it is one part of TestSilentPerson")
+	}
+	c := &ssh.Client{Host: "shale", Args: []string{"-F", filepath.Join(dir, "ssh_config")}, Limit: 5 * time.Second}
+	if err := c.Run(context.Background(), "echo in time", nil, os.Stdout); err != nil {
+		t.Error(err)
+	}
+}
+
+func terminal(t *testing.T) (master, slave *os.File) {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
+	n, err := unix.IoctlGetUint32(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close(); slave.Close() })
+	return master, slave
+}
