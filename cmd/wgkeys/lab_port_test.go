@@ -67,3 +67,28 @@ func (w *walk) changePeersPort(port int) {
 		}
 	}
 }
+
+// TestEndpointMended: a peer that was looked for at the wrong address, and never
+// answered, is made anew when its address is mended: else WireGuard would wait for the
+// rest of REKEY_TIMEOUT, 5 s. One that has answered keeps its session.
+func TestEndpointMended(t *testing.T) {
+	u := newUsers(t)
+	elsewhere := strings.Replace(firstTunnel, `endpoint  = "`+shaleAddr+`"`, `endpoint  = "192.0.2.77"`, 1)
+	sent := func() string { return strings.Fields(u.must(u.basalt, "wg show wg0 transfer"))[2] }
+	u.tunnel(elsewhere)
+	u.must(u.basalt, "wgkeys apply -q shale && wgkeys apply -q && ! ping -n -q -c 1 -W 1 2001:db8:ffff::1")
+	if sent() == "0" {
+		t.Fatal("the peer was not looked for")
+	}
+	u.tunnel(firstTunnel)
+	u.must(u.basalt, "wgkeys apply -q")
+	if now := sent(); now != "0" {
+		t.Errorf("the peer that did not answer has sent %s bytes, and is the one of before", now)
+	}
+	u.must(u.basalt, "ping -n -q -c 1 -w 15 2001:db8:ffff::1")
+	u.tunnel(elsewhere)
+	u.must(u.basalt, "wgkeys apply -q")
+	if sent() == "0" {
+		t.Error("a peer that has answered was made anew")
+	}
+}

@@ -128,6 +128,9 @@ func (p *planner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerChange
 		next.PSK = p.state.KeyFiles[want.PresharedKeyFile].Fingerprint
 	}
 	c := PeerChange{Link: p.view.Tunnel, Name: want.Name, Old: have, New: next}
+	if have != nil {
+		next.LastHandshake = have.LastHandshake // for who undoes this
+	}
 	if have == nil {
 		c.Took = h.holds.other(next.AllowedIPs, want.PublicKey)
 		return c, true

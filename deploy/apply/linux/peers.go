@@ -20,12 +20,17 @@ func (k *Kernel) setPeers(changes []apply.PeerChange) error {
 	var peers []wgtypes.PeerConfig
 	var drop []net.IPNet
 	for i := range changes {
-		p, err := k.peerConfig(&changes[i])
+		c := &changes[i]
+		if speaksAnew(c) {
+			peers = append(peers, wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.Old.PublicKey), Remove: true, UpdateOnly: true})
+			c = &apply.PeerChange{Link: c.Link, Name: c.Name, New: c.New, Took: c.New.AllowedIPs}
+		}
+		p, err := k.peerConfig(c)
 		if err != nil {
 			return err
 		}
 		peers = append(peers, p)
-		if c := &changes[i]; c.Old == nil && len(c.Took) > 0 {
+		if c.Old == nil && len(c.Took) > 0 {
 			peers = append(peers, splitOff(&peers[len(peers)-1]))
 		}
 		if changes[i].New != nil {
@@ -42,6 +47,16 @@ func (k *Kernel) setPeers(changes []apply.PeerChange) error {
 		return err
 	}
 	return k.configure(changes[0].Link, thief)
+}
+
+// speaksAnew reports whether a peer that never answered is to be reached elsewhere.
+// It is made anew then, in the same message: where the last initiation was sent less
+// than REKEY_TIMEOUT ago, 5 s, the next one would wait
+// (wg_packet_send_handshake_initiation in the kernel's send.c, SendHandshakeInitiation
+// in wireguard-go's). There is no session that could be lost.
+func speaksAnew(c *apply.PeerChange) bool {
+	return c.Old != nil && c.New != nil && c.Old.LastHandshake.IsZero() && c.Old.Sent > 0 &&
+		c.Old.Endpoint.IsValid() && c.New.Endpoint.IsValid() && c.New.Endpoint != c.Old.Endpoint
 }
 
 // configure sends as few messages as it takes. One with more peers or prefixes
