@@ -93,12 +93,13 @@ func (k *Kernel) addDevice(attrs []byte, s *apply.State) {
 func (k *Kernel) addPeer(attrs []byte, s *apply.State) {
 	var p *apply.Peer
 	for kind, value := range attributes(attrs) {
-		if kind == unix.WGPEER_A_PUBLIC_KEY {
+		if kind == unix.WGPEER_A_PUBLIC_KEY { // the first one: get_peer in the kernel's netlink.c
 			key := keyring.PublicKey(value)
 			if n := len(s.Peers); n == 0 || s.Peers[n-1].PublicKey != key {
 				s.Peers = append(s.Peers, apply.Peer{PublicKey: key})
 			}
 			p = &s.Peers[len(s.Peers)-1]
+			break
 		}
 	}
 	if p == nil {

@@ -80,7 +80,16 @@ func peersByKey(s *apply.State) map[keyring.PublicKey]*apply.Peer {
 func IsName(endpoint string) bool {
 	// Four numbers are no name, whose last label has a letter (RFC 3696, 2): ten
 	// thousand addresses need not be parsed once more.
-	if strings.Trim(endpoint, "0123456789.:") == "" && strings.Count(endpoint, ".") == 3 {
+	dots, others := 0, 0
+	for i := range len(endpoint) {
+		switch c := endpoint[i]; {
+		case c == '.':
+			dots++
+		case c != ':' && (c < '0' || c > '9'):
+			others++
+		}
+	}
+	if dots == 3 && others == 0 {
 		return false
 	}
 	_, err := netip.ParseAddrPort(endpoint)

@@ -19,6 +19,7 @@ import (
 // Observe implements [apply.Kernel].
 func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, journal apply.Entries) (*apply.State, error) {
 	s := &apply.State{Sysctls: map[string]string{}}
+	few := withoutLists(journal)
 	k.narrowRoute = false
 	link, err := k.link(name)
 	if err != nil {
@@ -38,13 +39,13 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 			return nil, err
 		}
 	}
-	if err := k.observeUplinks(s, view, journal); err != nil {
+	if err := k.observeUplinks(s, view, few); err != nil {
 		return nil, err
 	}
-	if err := k.observeRules(s, view, journal); err != nil {
+	if err := k.observeRules(s, view, few); err != nil {
 		return nil, err
 	}
-	if err := k.observeUnreachables(s, view, journal); err != nil {
+	if err := k.observeUnreachables(s, view, few); err != nil {
 		return nil, err
 	}
 	if view != nil {
@@ -58,10 +59,10 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	}
 	k.observeManagers(ctx, name, s, view)
 	observeResolver(name, s, view, journal)
-	if err := k.observeSysctls(name, s, view, journal); err != nil {
+	if err := k.observeSysctls(name, s, view, few); err != nil {
 		return nil, err
 	}
-	k.observeNeeds(name, s, view, journal)
+	k.observeNeeds(name, s, view, few)
 	k.observeThreads(name, view, s)
 	if view != nil {
 		if err := k.observeHurdles(link, s, view); err != nil {
@@ -77,6 +78,18 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 		}
 	}
 	return s, nil
+}
+
+// withoutLists returns the entries that are not of peers or routes, which may be ten
+// thousand: those to come go through all entries.
+func withoutLists(journal apply.Entries) apply.Entries {
+	few := apply.Entries{}
+	for resource, e := range journal {
+		if !strings.HasPrefix(resource, "peer ") && !strings.HasPrefix(resource, "route ") {
+			few[resource] = e
+		}
+	}
+	return few
 }
 
 // observeRenamed looks for the link that we made where it has the name no more.
