@@ -22,7 +22,10 @@ import (
 
 // A Ring is the keyring of one repository: its folder, normally "keyring". The
 // folder above it is the repository, which no symbolic link leads out of.
-type Ring struct{ Dir string }
+type Ring struct {
+	Dir    string
+	Shared fs.FileMode // the bits of its mode that a file gets besides, for others
+}
 
 // next makes the name of a tunnel's file that of a rotation under way.
 const next = ".next"
@@ -87,12 +90,12 @@ func (r Ring) Load(tunnel string) (map[string]PublicKey, error) {
 	return keys, nil
 }
 
-// Put writes host's public key in tunnel as a new file of mode 0644, whole or
+// Put writes host's public key in tunnel as a new file of mode 0644 or more, whole or
 // not at all. If there is one already the error is [fs.ErrExist] and the file
 // is left as it is.
 func (r Ring) Put(host, tunnel string, k PublicKey) error {
 	path := r.Path(host, tunnel)
-	if err := files.Create(filepath.Dir(r.Dir), path, []byte(k.String()+"\n"), 0o644); err != nil {
+	if err := files.Create(filepath.Dir(r.Dir), path, []byte(k.String()+"\n"), 0o644|r.Shared); err != nil {
 		return fault.Wrap(err, "cannot write the public key", path, "")
 	}
 	return nil

@@ -119,7 +119,7 @@ func TestPublicKeyJSON(t *testing.T) {
 }
 
 func TestRing(t *testing.T) {
-	r := Ring{filepath.Join(t.TempDir(), "keyring")}
+	r := Ring{Dir: filepath.Join(t.TempDir(), "keyring")}
 	keys, err := r.Load("wg0")
 	if err != nil || len(keys) != 0 {
 		t.Errorf("no keyring yet: %v, %v", keys, err)
@@ -148,7 +148,7 @@ func TestRing(t *testing.T) {
 }
 
 func TestRingErrors(t *testing.T) {
-	r := Ring{t.TempDir()}
+	r := Ring{Dir: t.TempDir()}
 	if _, err := r.Get("shale", "wg0"); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "shale") {
 		t.Errorf("no key: %v", err)
 	}
@@ -174,7 +174,7 @@ func errOf[T any](_ T, err error) error { return err }
 // A link in the repository has nothing read or written outside of it.
 func TestRingLinks(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
-	r := Ring{filepath.Join(dir, "keyring")}
+	r := Ring{Dir: filepath.Join(dir, "keyring")}
 	if err := r.Put("shale", "wg0", mustPublic(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestRingLinks(t *testing.T) {
 	if _, err := r.Get("evil", "wg0"); !errors.Is(err, files.ErrOutside) {
 		t.Errorf("Get: %v", err)
 	}
-	elsewhere := Ring{filepath.Join(t.TempDir(), "keyring")}
+	elsewhere := Ring{Dir: filepath.Join(t.TempDir(), "keyring")}
 	if err := os.Symlink(r.Dir, elsewhere.Dir); err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestCheckHost(t *testing.T) {
 }
 
 func TestPutNeverOverwrites(t *testing.T) {
-	r := Ring{t.TempDir()}
+	r := Ring{Dir: t.TempDir()}
 	first := mustPublic(t)
 	if err := r.Put("shale", "wg0", first); err != nil {
 		t.Fatal(err)
@@ -238,7 +238,7 @@ func TestPutNeverOverwrites(t *testing.T) {
 }
 
 func TestPutRace(t *testing.T) {
-	r := Ring{t.TempDir()}
+	r := Ring{Dir: t.TempDir()}
 	var wg sync.WaitGroup
 	errs := make([]error, 8)
 	for i := range errs {
@@ -265,7 +265,7 @@ func TestPutRace(t *testing.T) {
 // TestPromoteNext: the key that a rotation is changing to lies beside the present
 // one, is not taken for it, and then takes its place.
 func TestPromoteNext(t *testing.T) {
-	r := Ring{filepath.Join(t.TempDir(), "keyring")}
+	r := Ring{Dir: filepath.Join(t.TempDir(), "keyring")}
 	old, next := mustPublic(t), mustPublic(t)
 	if err := errors.Join(r.Put("basalt", "wg0", old), r.Put("shale", "wg0", old)); err != nil {
 		t.Fatal(err)

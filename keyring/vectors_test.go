@@ -105,7 +105,7 @@ func spell(k interface{ File() []byte }, err error) ([]byte, error) {
 
 func ringWith(t *testing.T, text []byte) Ring {
 	t.Helper()
-	r := Ring{t.TempDir()}
+	r := Ring{Dir: t.TempDir()}
 	path := r.Path("shale", "wg0")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

@@ -414,7 +414,7 @@ func generate(postQuantum bool) (secret, recipient string, err error) {
 // writeSecret has no temporary file: the secret would be in it.
 func writeSecret(path string, text []byte) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := files.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -422,7 +422,7 @@ func writeSecret(path string, text []byte) error {
 		return err
 	}
 	_, err = f.Write(text)
-	if err = cmp.Or(err, f.Sync(), f.Close()); err != nil {
+	if err = cmp.Or(err, files.GiveSecret(f), f.Sync(), f.Close()); err != nil {
 		os.Remove(path)
 		return err
 	}

@@ -88,7 +88,7 @@ func (w *rewrite) stage(i int) error {
 	}
 	text, err := encrypt(o.meta, o.text[:o.size], rs, labels)
 	if err == nil {
-		err = w.files.Stage(path, text, 0o600, w.slow)
+		err = w.files.Stage(path, text, 0o600|w.Vault.Shared, w.slow)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return fault.New("in the way of the new file:", files.Staged(path), "something else has its name", "ls -ld "+files.Staged(path)+", move it away, then wgkeys rekey")

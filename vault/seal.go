@@ -47,7 +47,7 @@ func (v Vault) seal(file string, m Meta, text []byte) error {
 	path := v.Path(m.Host, file)
 	sealed, err := encrypt(m, text, rs, labels)
 	if err == nil {
-		err = files.Create(v.repository(), path, sealed, 0o600)
+		err = files.Create(v.repository(), path, sealed, 0o600|v.Shared)
 	}
 	hint := ""
 	if errors.Is(err, fs.ErrExist) && isNext(file) {

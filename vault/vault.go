@@ -131,6 +131,8 @@ type Vault struct {
 	Dir   string
 	Asker Asker           // for age plugins that have a question when they encrypt; nil: nobody answers
 	Seen  *files.Snapshot // what is read of before the disk; nil: nothing
+
+	Shared fs.FileMode // the bits of its mode that a file gets besides, for others
 }
 
 func (v Vault) repository() string { return filepath.Dir(v.Dir) }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 	"wgkeys/vault/git"
 )
 
@@ -88,12 +89,16 @@ func hookLine(prefix string) string {
 // writeHook replaces ours at once: a hook that is half there would let everything
 // through.
 func writeHook(path string, text []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := files.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	temp := path + ".wgkeys"
-	if err := os.WriteFile(temp, text, 0o755); err != nil {
+	f, err := os.OpenFile(path+".wgkeys", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o755)
+	if err != nil {
 		return err
 	}
-	return os.Rename(temp, path)
+	_, err = f.Write(text)
+	if err = errors.Join(err, files.Give(f, 0o755), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }

@@ -135,7 +135,8 @@ func (e *env) sayKind(postQuantum bool) {
 // then there is nothing for other verbs to lock, and the folder itself is; one init
 // that another has overtaken makes nothing.
 func (e *env) makeRepo(dir string, recipients []string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	more := shared(e.ctx, filepath.Dir(dir))
+	if err := files.MkdirAll(dir, 0o755|more&0o020); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
 	}
 	unlock, err := files.Lock(dir)
@@ -147,19 +148,19 @@ func (e *env) makeRepo(dir string, recipients []string) error {
 		return err
 	}
 	for _, sub := range []string{"tunnels", "keyring", "vault"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+		if err := files.MkdirAll(filepath.Join(dir, sub), 0o755|more&0o020); err != nil {
 			return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Join(dir, sub), "")
 		}
 	}
 	list := fmt.Sprintf("# who can decrypt, one recipient a line\n# %s\n%s\n", whoAmI(), strings.Join(recipients, "\n"))
-	err = writeNew(dir, "vault/recipients.txt", list)
+	err = writeNew(dir, "vault/recipients.txt", list, more)
 	if errors.Is(err, fs.ErrExist) {
 		err = e.tellOthersList(dir, recipients)
 	}
 	if err != nil {
 		return err
 	}
-	return writeNew(dir, marker, "# This file marks a repository of wgkeys. Its settings are all optional.\n")
+	return writeNew(dir, marker, "# This file marks a repository of wgkeys. Its settings are all optional.\n", more)
 }
 
 // sweepInit removes what an init that was killed has left: other verbs make no
@@ -205,9 +206,9 @@ func whoAmI() string {
 }
 
 // writeNew writes a plain file that must not be there yet.
-func writeNew(dir, name, text string) error {
+func writeNew(dir, name, text string, more fs.FileMode) error {
 	path := filepath.Join(dir, name)
-	if err := files.Create(dir, path, []byte(text), 0o644); err != nil {
+	if err := files.Create(dir, path, []byte(text), 0o644|more); err != nil {
 		return fault.Wrap(err, "cannot write", path, "")
 	}
 	return nil

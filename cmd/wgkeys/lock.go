@@ -27,7 +27,11 @@ func (e *env) writing() (*repo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r, r.lock(e)
+	if err := r.lock(e); err != nil {
+		return nil, err
+	}
+	r.share(shared(e.ctx, r.dir))
+	return r, nil
 }
 
 // lock locks the marker itself: it is in every repository, also without git, and

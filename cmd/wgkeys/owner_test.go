@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -16,6 +17,8 @@ import (
 const (
 	alice = 7001
 	bob   = 7002
+
+	admins = 7100 // the group of both
 )
 
 // accounts are several users of this machine, each with a home, and root.
@@ -88,7 +91,7 @@ func (m *accounts) run(uid int, dir, line string, extra ...string) (said string,
 	c.Dir = dir
 	c.Env = append([]string{"HOME=" + m.home(uid), "GIT_CONFIG_NOSYSTEM=1", "PATH=" + filepath.Join(m.dir, "bin") + ":/usr/local/bin:/usr/bin:/bin"}, extra...)
 	if uid != 0 {
-		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid), Groups: []uint32{admins}}}
 	}
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
@@ -173,5 +176,61 @@ func TestNotMyCheckout(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(c, "keyring/beta")); err == nil {
 		t.Error("beta has another key")
+	}
+}
+
+// TestSudoLocksNobodyOut: what root makes in the checkout of a user is his, and he can
+// read it, commit it and encrypt it again.
+func TestSudoLocksNobodyOut(t *testing.T) {
+	m := newAccounts(t)
+	net := m.net(alice)
+	sudo := []string{"SUDO_UID=7001", "SUDO_GID=7001", "SUDO_USER=alice", "HOME=" + m.home(alice)}
+	m.must(os.WriteFile(filepath.Join(net, "tunnels/wg0.toml"), []byte("psk = true\n"+ownedTunnel+"[hosts.gamma]\naddresses = [\"10.7.0.3/32\"]\n"), 0o644))
+	m.do(alice, net, "git commit -qam psk")
+	m.do(0, net, "wgkeys gen -q --commit gamma alpha && wgkeys init -q --hook && wgkeys init -q --classic below", sudo...)
+	m.do(0, net, "ssh-keygen -q -t ed25519 -N '' -f "+m.at("key")+" && cat "+m.at("key.pub")+" >>vault/recipients.txt && wgkeys rekey -q beta", sudo...)
+	// Somebody's first identity is his, if root makes it in his home.
+	m.do(0, net, "wgkeys init -q "+m.at("home-bob/other"), "HOME="+m.home(bob))
+	for dir, uid := range map[string]int{net: alice, m.home(alice): alice, m.home(bob): bob} {
+		if others := m.do(0, m.dir, fmt.Sprintf("find %s ! -uid %d", dir, uid)); others != "" {
+			t.Errorf("not %s's:\n%s", nameOfUID(uid), others)
+		}
+	}
+	m.do(alice, net, "test -z \"$(find . -type f ! -readable)\" && git log --format=%an%s | grep -q 'adminwgkeys gen: gamma, alpha'")
+	m.do(alice, net, "git add -A . && git commit -qm all && wgkeys rekey -q && wgkeys check -q -i "+m.home(alice)+"/.config/wgkeys/identity.txt")
+}
+
+// TestSharedCheckout: of two admins who share a checkout none locks the other out,
+// neither by a folder that their group may write to, nor by git's word that it is shared.
+func TestSharedCheckout(t *testing.T) {
+	m := newAccounts(t)
+	for _, way := range []string{"set-group-id", "group", "core.sharedRepository", "sudo"} {
+		t.Run(way, func(t *testing.T) {
+			m := &accounts{t, m.dir}
+			dir := m.at(way)
+			m.must(os.Mkdir(dir, 0o755))
+			m.must(os.Chown(dir, alice, admins))
+			m.do(alice, dir, map[string]string{"set-group-id": "chmod 2775 .", "group": "chmod 775 .", "sudo": "chmod 2775 .",
+				"core.sharedRepository": "git init -q --shared && chmod g+ws ."}[way])
+			m.do(alice, dir, "umask 022; git init -q; wgkeys init -q --classic . && wgkeys gen -q alpha beta")
+			if way == "core.sharedRepository" { // of the folders he has thought himself, but for these
+				m.do(alice, dir, "chmod g-w keyring vault; wgkeys gen -q delta")
+			}
+			for _, uid := range []int{0, bob} {
+				m.do(uid, dir, "git config --global --add safe.directory '*'")
+			}
+			second := bob
+			if way == "sudo" {
+				second = 0
+			}
+			m.do(0, m.dir, "cp "+m.home(alice)+"/.config/wgkeys/identity.txt id && chmod 644 id && ssh-keygen -q -t ed25519 -N '' -f key-"+way)
+			m.do(alice, dir, "cat "+m.at("key-"+way)+".pub >>vault/recipients.txt")
+			m.do(second, dir, "umask 022; wgkeys rekey -q -i "+m.at("id"))
+			m.do(alice, dir, "wgkeys rekey -q; wgkeys check -i "+m.home(alice)+"/.config/wgkeys/identity.txt | grep -v 'no tunnel names\\|hint' | grep . && exit 1; true")
+			if way != "core.sharedRepository" { // bob makes folders only where he may
+				m.do(second, dir, "umask 022; wgkeys gen -q gamma")
+				m.do(alice, dir, "cat vault/gamma/wg0.key.age && touch vault/gamma/x && rm vault/gamma/x keyring/gamma/wg0.pub")
+			}
+		})
 	}
 }

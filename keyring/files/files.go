@@ -62,7 +62,8 @@ func readIn(r *os.Root, name string, limit int64) ([]byte, error) {
 }
 
 // Create makes a new file, and the folders on its way, in full or not at all: a
-// temporary file, private from birth, is on disk before it gets the name. If
+// temporary file, private from birth, is on disk before it gets the name. It belongs to
+// whom its folder belongs, and the folder's group may write to it if it may there. If
 // there is a file of that name already the error is [fs.ErrExist], and the file
 // is left as it is; of several that race one wins. What one that was killed has
 // left [Sweep] removes.
@@ -73,7 +74,7 @@ func Create(root, path string, text []byte, mode fs.FileMode) error {
 	}
 	defer r.Close()
 	dir := filepath.Dir(name)
-	if err := r.MkdirAll(dir, 0o755); err != nil {
+	if err := mkdirAll(r, dir, folderFor(mode)); err != nil {
 		return told(err)
 	}
 	temp := filepath.Join(dir, creating(filepath.Base(name)))
@@ -88,6 +89,10 @@ func Create(root, path string, text []byte, mode fs.FileMode) error {
 	return told(cmp.Or(syncIn(r, dir), syncIn(r, filepath.Dir(dir))))
 }
 
+// folderFor is the mode of the folder of a file: its group may make others in it if it
+// may write to that one.
+func folderFor(file fs.FileMode) fs.FileMode { return 0o755 | file&0o020 }
+
 // creating is the name of a temporary file of Create: ".RANDOM.NAME", so that what
 // judges files by the end of their names takes it for what it is.
 func creating(name string) string { return "." + rand.Text() + "." + name }
@@ -97,10 +102,11 @@ func write(r *os.Root, name string, text []byte, mode fs.FileMode, sync bool) er
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
-	if mode != 0o600 {
-		err = cmp.Or(err, f.Chmod(mode))
+	in, err := ownsIn(r, filepath.Dir(name))
+	if err == nil {
+		_, err = f.Write(text)
 	}
+	err = cmp.Or(err, in.give(int(f.Fd()), mode))
 	if sync {
 		err = cmp.Or(err, f.Sync())
 	}

@@ -58,9 +58,27 @@ func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, e
 	return text[:n], info, err
 }
 
+// owns are the rights of the folder, which is open for no more than its names.
+func (h handle) owns() (o owns, err error) {
+	d, err := again(func() (int, error) { return unix.Openat(h.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return o, err
+	}
+	f := os.NewFile(uintptr(d), ".")
+	defer f.Close()
+	return ownsOf(f)
+}
+
+// mode is that of a file, as far as it is one.
+func (h handle) mode(name string) (fs.FileMode, bool) {
+	var info unix.Stat_t
+	err := untilDone(func() error { return unix.Fstatat(h.fd, name, &info, unix.AT_SYMLINK_NOFOLLOW) })
+	return fileMode(info.Mode).Perm(), err == nil && info.Mode&unix.S_IFMT == unix.S_IFREG
+}
+
 // write makes a new file, private from birth. What cannot be written whole is removed;
 // what has that name already is not ours, and stays.
-func (h handle) write(name string, text []byte, mode fs.FileMode, sync bool) error {
+func (h handle) write(name string, text []byte, in owns, mode fs.FileMode, sync bool) error {
 	fd, err := again(func() (int, error) {
 		return unix.Openat(h.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	})
@@ -74,9 +92,7 @@ func (h handle) write(name string, text []byte, mode fs.FileMode, sync bool) err
 		}
 		text = text[max(n, 0):]
 	}
-	if mode != 0o600 {
-		err = cmp.Or(err, untilDone(func() error { return unix.Fchmod(fd, uint32(mode.Perm())) }))
-	}
+	err = cmp.Or(err, in.give(fd, mode))
 	if sync {
 		err = cmp.Or(err, untilDone(func() error { return unix.Fsync(fd) }))
 	}

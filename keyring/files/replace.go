@@ -66,14 +66,21 @@ func (s *Swapper) folder(path string) (handle, error) {
 // which [Swapper.Swap] gives its name. It is on disk then if sync asks for it: who
 // calls it for many files may bring them there at once. He sees to it that one
 // program at a time stages files in a folder. What else is at [Staged] stays, and the
-// error is [fs.ErrExist].
+// error is [fs.ErrExist]. Who could read the old one, or write to it, can the new one.
 func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode, sync bool) error {
 	h, err := s.folder(path)
 	if err != nil {
 		return err
 	}
 	defer h.close()
-	return told(h.write(stagedAs(filepath.Base(path)), text, mode, sync))
+	in, err := h.owns()
+	if err != nil {
+		return told(err)
+	}
+	if was, ok := h.mode(filepath.Base(path)); ok { // but not everybody writes to it
+		mode |= was &^ 0o002
+	}
+	return told(h.write(stagedAs(filepath.Base(path)), text, in, mode, sync))
 }
 
 // Swap puts what was staged in the place of a file whose content has the SHA-256

@@ -36,6 +36,10 @@ func asOwner(dir string, env []string) ([]string, *syscall.SysProcAttr) {
 		env = append(env, "HOME="+u.HomeDir, "USER="+u.Username, "LOGNAME="+u.Username)
 		as.Gid, as.Groups = groupsOf(u, owner.Gid)
 	}
+	var of syscall.Stat_t
+	if home := os.Getenv("HOME"); syscall.Stat(home, &of) == nil && of.Uid == owner.Uid { // sudo may leave it
+		env = append(env, "HOME="+home)
+	}
 	return env, &syscall.SysProcAttr{Credential: as}
 }
 
