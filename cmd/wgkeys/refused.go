@@ -16,6 +16,11 @@ func refusedBy(err error) string {
 	if !errors.As(err, new(*apply.Refusal)) {
 		return ""
 	}
+	return inOneLine(err)
+}
+
+// inOneLine is an error as a finding, with what to run.
+func inOneLine(err error) string {
 	text := strings.Join(lines(err), "; ")
 	if hints := fault.Hints(err); len(hints) > 0 {
 		text += ": " + strings.Join(hints, "; ")

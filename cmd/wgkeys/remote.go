@@ -148,12 +148,12 @@ func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin io.Re
 	if !errors.As(err, &exit) {
 		return err
 	}
-	switch dest, _ := t.SSH(host); exit.Code {
+	switch exit.Code {
 	case exitFindings, exitWaits:
 		return &exitError{code: exit.Code}
 	case 127:
 		return fault.New("cannot run wgkeys on host", host, "it is not installed there",
-			"scp $(command -v wgkeys) "+dest+":/usr/local/bin/")
+			install(t, host))
 	}
-	return fault.New("wgkeys "+args[0]+" failed on host", host, "it says why above", "")
+	return fault.New("wgkeys "+args[0]+" failed on host", host, "it says why above", e.upgradeHint(t, host, err))
 }

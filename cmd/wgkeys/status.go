@@ -181,11 +181,11 @@ func (s *hostStatus) read(e *env, r *repo, t *tunnel.Tunnel) error {
 	}
 	s.addPeers(v, s.answer)
 	if !s.Live.IsZero() && s.Rotation == "" {
-		plan, err := e.drift(t, v)
-		if err != nil {
-			return err
+		if plan, err := e.drift(t, v); err == nil {
+			s.Drift, s.Findings = len(plan.Steps), plan.Findings
+		} else { // what is known already is told all the same
+			s.Findings = append(s.Findings, inOneLine(err))
 		}
-		s.Drift, s.Findings = len(plan.Steps), plan.Findings
 	}
 	s.findUnresolved()
 	s.judge(e.ctx)
@@ -269,7 +269,11 @@ func (e *env) drift(t *tunnel.Tunnel, v *tunnel.View) (plan planned, err error) 
 		return refused, nil
 	}
 	if err != nil {
-		return plan, fault.Wrap(err, "cannot plan on host", v.Host, "wgkeys plan "+v.Host)
+		hint := e.upgradeHint(t, v.Host, err)
+		if hint == "" {
+			hint = "wgkeys plan " + v.Host
+		}
+		return plan, fault.Wrap(err, "cannot plan on host", v.Host, hint)
 	}
 	if err := json.Unmarshal(said.Bytes(), &plan); err != nil {
 		return plan, fault.New("cannot understand the plan of host", v.Host, "its wgkeys may be another version", "wgkeys plan "+v.Host)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -42,7 +43,7 @@ func (e *env) party(t *tunnel.Tunnel, host string) (rotate.Party, error) {
 		})
 		return a, err
 	}
-	return rotate.Party{Host: host, KeyFile: files[t.Name+".key"], Ask: ask}, nil
+	return rotate.Party{Host: host, KeyFile: files[t.Name+".key"], Ask: ask, Upgrade: install(t, host)}, nil
 }
 
 // ask has the wgkeys of a host answer one request: this very program where the
@@ -62,7 +63,7 @@ func (e *env) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate.R
 		return a, err
 	}
 	if err := json.Unmarshal(said.Bytes(), &a); err != nil {
-		return a, fault.New("cannot understand wgkeys on host", host, "it may be another version", "install the same wgkeys there")
+		return a, otherVersion(t, host, "what it answers is not understood here")
 	}
 	return a, nil
 }
@@ -77,10 +78,11 @@ func (e *env) runTurn(ctx context.Context, t *tunnel.Tunnel, host string, questi
 	if !errors.As(err, &exit) {
 		return err
 	}
-	if exit.Code == 127 {
-		dest, _ := t.SSH(host)
-		return fault.New("cannot run wgkeys on host", host, "it is not installed there",
-			"scp $(command -v wgkeys) "+dest+":/usr/local/bin/; or, on "+host+", replace the public key by hand when the rotation is done")
+	switch {
+	case exit.Code == 127:
+		return fault.New("cannot run wgkeys on host", host, "it is not installed there", install(t, host))
+	case exit.Code == exitUsage && strings.Contains(exit.Stderr, "no such command"):
+		return otherVersion(t, host, "it is older, and cannot tell how its tunnel stands")
 	}
 	return fault.Wrap(err, "wgkeys failed on host", host, "")
 }

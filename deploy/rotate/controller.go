@@ -17,6 +17,7 @@ import (
 type Party struct {
 	Host    string
 	KeyFile string // of its private key, absolute, on the host
+	Upgrade string // how wgkeys is upgraded there; "": not told
 	Ask     func(context.Context, Request) (Answer, error)
 }
 
@@ -228,15 +229,10 @@ func (p Party) Make(ctx context.Context, tunnel string, which Which) (keyring.Pu
 
 // ask adds the name of the host to what it says.
 func (p Party) ask(ctx context.Context, q Request) (Answer, error) {
-	q.Protocol = Protocol
-	a, err := p.Ask(ctx, q)
+	a, err := p.askIn(ctx, q)
 	switch {
 	case err != nil:
 		return a, err
-	case a.Protocol != Protocol:
-		return a, fault.New("cannot rotate with host", p.Host,
-			fmt.Sprintf("its wgkeys speaks version %d of the protocol, this one %d", a.Protocol, Protocol),
-			"install the same wgkeys on all hosts")
 	case a.Fault != nil:
 		return a, fault.Wrap(a.Err(), "refused by host", p.Host, a.Fault.Hint)
 	}

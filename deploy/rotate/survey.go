@@ -85,6 +85,12 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 		} else {
 			s.peers[i] = a
 		}
+		if err == nil && a.Protocol != Protocol { // enough for a look, not for the rest
+			err = p.otherVersion(a)
+		}
+		if errors.Is(err, ErrVersion) && i >= 0 { // to leave the peer behind would be no help
+			return fault.Wrap(err, "will not rotate the key of "+r.Host.Host+" with peer", p.Host, "")
+		}
 		if err != nil && i >= 0 {
 			return fault.Wrap(err, "will not rotate the key of "+r.Host.Host+": no answer from peer", p.Host,
 				"mend that, or leave the peer behind: wgkeys rotate "+r.Host.Host+" --skip "+p.Host)

@@ -29,12 +29,15 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	switch {
 	case err != nil:
 		err = fault.Wrap(err, "cannot read the request of the controller", "", "")
-	case q.Protocol != rotate.Protocol: // the controller says so, it sees ours
+	case !q.Understood(): // the controller says so, it sees ours
 	default:
+		answer.Protocol = q.Protocol
 		err = serve(ctx, q, &answer)
 	}
 	if err != nil {
+		protocol := answer.Protocol
 		answer = rotate.Refuse(err)
+		answer.Protocol = protocol
 	}
 	return json.NewEncoder(out).Encode(answer)
 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/ssh"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// install is the command that brings this very program to a host.
+func install(t *tunnel.Tunnel, host string) string {
+	dest, _ := t.SSH(host)
+	if at, ok := strings.CutPrefix(dest, "ssh://"); ok { // it may name a port (scp(1))
+		return "scp $(command -v wgkeys) scp://" + strings.TrimSuffix(at, "/") + "//usr/local/bin/wgkeys"
+	}
+	return "scp $(command -v wgkeys) " + dest + ":/usr/local/bin/"
+}
+
+// An otherVersionError is rotate.ErrVersion in words.
+type otherVersionError string
+
+func (o otherVersionError) Error() string        { return string(o) }
+func (o otherVersionError) Is(target error) bool { return target == rotate.ErrVersion }
+
+// otherVersion is the error of a host whose wgkeys does not know what this one asks.
+func otherVersion(t *tunnel.Tunnel, host, why string) error {
+	return fault.Wrap(otherVersionError(why), "another version of wgkeys is on host", host, "upgrade wgkeys on "+host+": "+install(t, host))
+}
+
+// olderWords are what an older wgkeys says to what is new since.
+var olderWords = []string{"no such command", "there is no flag", "json: unknown field", "no such request"}
+
+// upgradeHint is what to do where the host has another wgkeys than this machine, which
+// may be why err came of what was asked there; else "".
+func (e *env) upgradeHint(t *tunnel.Tunnel, host string, err error) string {
+	upgrade := "upgrade wgkeys on " + host + ": " + install(t, host)
+	exit := (*ssh.ExitError)(nil)
+	if !errors.As(err, &exit) {
+		return ""
+	}
+	if slices.ContainsFunc(olderWords, func(w string) bool { return strings.Contains(exit.Stderr, w) }) {
+		return upgrade
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, 10*time.Second)
+	defer cancel()
+	var said bytes.Buffer
+	err = e.runner(t, host).Run(ctx, asRoot+" --version", strings.NewReader(""), &bounded{w: &said, left: 1 << 10})
+	theirs, ours := printable(strings.TrimSpace(said.String())), version()
+	if err != nil || theirs == ours || !strings.HasPrefix(theirs, "wgkeys ") {
+		return ""
+	}
+	return fmt.Sprintf("%s has %s, and this machine %s; if that is why: %s", host, theirs, ours, upgrade)
+}

@@ -1,0 +1,78 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wgkeys/keyring/fault"
+)
+
+// Hosts are upgraded one after the other, and meanwhile some have another version
+// of the program than the controller. What is asked of a single host, and means
+// today what it always meant, is asked in the older one's version of the protocol:
+// to look, and what has a stolen key refused. A rotation, in which the hosts depend
+// on each other, needs the same version on all.
+
+// ErrVersion marks the error of a host that has another version of the program, too
+// different for what it is asked.
+var ErrVersion = errors.New("another version of wgkeys is there")
+
+// since is the version of the protocol from which on a host does what is asked as it
+// is meant today.
+func (q Request) since() int {
+	switch q.Do {
+	case DoLook, DoRefuse, DoReplace, DoPromote, DoOutcome:
+		return 1
+	case DoSwitch:
+		if q.Now {
+			return 1
+		}
+	}
+	return Protocol
+}
+
+// Understood reports whether this program, as a host, does what is asked by a
+// controller of another version.
+func (q Request) Understood() bool {
+	return q.Protocol == Protocol || q.since() <= q.Protocol && q.Protocol < Protocol
+}
+
+// askIn asks in the version of this program or, where the host's is older and has
+// the request as well, in that one.
+func (p Party) askIn(ctx context.Context, q Request) (Answer, error) {
+	q.Protocol = Protocol
+	a, err := p.Ask(ctx, q)
+	if err != nil || a.Protocol == Protocol {
+		return a, err
+	}
+	if theirs := a.Protocol; q.since() <= theirs && theirs < Protocol {
+		q.Protocol = theirs
+		if a, err = p.Ask(ctx, q); err != nil {
+			return a, err
+		}
+		if a.Protocol == theirs && (q.Do != DoLook || q.KeyFile == "" || a.Fault != nil || a.File != FileKey{}) {
+			return a, nil
+		}
+	}
+	return a, p.otherVersion(a)
+}
+
+// otherVersion is the error of a host whose answer is in another version.
+func (p Party) otherVersion(a Answer) error {
+	age, hint := "older", "upgrade wgkeys on "+p.Host
+	if p.Upgrade != "" {
+		hint += ": " + p.Upgrade
+	}
+	if a.Protocol > Protocol {
+		age, hint = "newer", "upgrade wgkeys here: "+p.Host+" has a newer one"
+	}
+	why := fmt.Sprintf("it is %s, and speaks version %d of the protocol, this one %d", age, a.Protocol, Protocol)
+	return fault.Wrap(versionError(why), "another version of wgkeys is on host", p.Host, hint)
+}
+
+// A versionError is ErrVersion in words.
+type versionError string
+
+func (v versionError) Error() string        { return string(v) }
+func (v versionError) Is(target error) bool { return target == ErrVersion }
