@@ -25,6 +25,7 @@ var (
 	// keptFlag is how the units ask for it: where it is kept they need not know.
 	keptFlag    = &cli.BoolFlag{Name: "kept", Usage: "apply the view that the last apply on this machine kept"}
 	confirmFlag = &cli.DurationFlag{Name: "confirm", Usage: "undo it after `DURATION` unless wgkeys confirm comes first", DefaultText: "30s over ssh, 0 here"}
+	unknownFlag = &cli.BoolFlag{Name: "unknown", Usage: "also with keys that the host has others for since"}
 	tokenFlag   = &cli.StringFlag{Name: "token", Hidden: true}
 )
 
@@ -34,7 +35,7 @@ func planCommand() (*cli.Command, func(*env) error) {
 		Usage:       "show what apply would do, step by step, and why",
 		ArgsUsage:   "[HOST]",
 		Description: "Without HOST: on this machine. Exit code 4 if there is a step to take.",
-		Flags:       []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, jsonFlag, timeoutFlag},
+		Flags:       []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, jsonFlag, timeoutFlag},
 	}, func(e *env) error { return e.applyOrPlan(true) }
 }
 
@@ -45,7 +46,7 @@ func applyCommand() (*cli.Command, func(*env) error) {
 		ArgsUsage: "[HOST]",
 		Description: "Without HOST: on this machine. The plan is shown first. If a step fails, those\n" +
 			"taken are undone.",
-		Flags: []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
+		Flags: []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
 	}, func(e *env) error { return e.applyOrPlan(e.cli.Bool("dry-run")) }
 }
 
@@ -173,6 +174,7 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 		return err
 	}
 	defer s.Close()
+	s.Old = e.admission()
 	if err := e.settle(s, name, planOnly); err != nil {
 		return err
 	}
@@ -199,12 +201,40 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 	if w.reading != nil {
 		s.Remember(plan, w.reading) // else the next plan takes longer
 	}
+	if err := e.noteReplaced(w, plan); err != nil {
+		return err
+	}
 	if err := e.keep(name, w); err != nil {
 		return err
 	}
 	e.sayAstray(s, plan)
 	e.sayDone(plan) // last: nobody may be there to hear it (SIGPIPE)
 	return nil
+}
+
+// admission is what is done about a view that is older than this host.
+func (e *env) admission() linux.Admission {
+	switch {
+	case e.cli.Bool("unknown"):
+		return linux.AllowOld
+	case e.cli.Bool("kept"): // better the rest of it than nothing at boot
+		return linux.DropOld
+	}
+	return linux.RefuseOld
+}
+
+// noteReplaced remembers what an apply has replaced, and forgets what it has brought
+// back because somebody said so.
+func (e *env) noteReplaced(w *wanted, plan *apply.Plan) error {
+	if e.cli.Bool("unknown") {
+		if err := linux.AllowReplaced(w.view); err != nil {
+			return err
+		}
+	}
+	if w.view == nil || !linux.Replaces(plan) {
+		return nil
+	}
+	return linux.NoteReplaced(w.view)
 }
 
 // warnNames tells of what keeps the tunnel from following its peers' names: it is up

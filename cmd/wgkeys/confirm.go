@@ -56,6 +56,11 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 		apply.RemovePending(linux.RunDir, v.Tunnel)
 		return err
 	}
+	if e.cli.Bool("unknown") {
+		if err := linux.AllowReplaced(v); err != nil {
+			return err
+		}
+	}
 	e.warnNames(s)
 	p.Deadline, p.Done = apply.Uptime()+wait, true
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
@@ -143,6 +148,9 @@ func (e *env) confirmHere(name string) error {
 		return fault.New("cannot confirm the apply on tunnel", name,
 			fmt.Sprintf("it did not get to its end, and is undone in %d s", max(0, int(p.Left().Seconds())+1)),
 			"wgkeys plan, when it is undone, and apply again")
+	}
+	if err := linux.NoteReplaced(p.After); err != nil {
+		return err
 	}
 	if err := e.keep(name, &wanted{view: p.After}); err != nil {
 		return err

@@ -28,10 +28,10 @@ error: no valid key in key file "/etc/wireguard/wg0.key": bad-length: a key is 3
 hint: wgkeys push shale`},
 	{name: "a key of no host", set: "mv $K /run/k; (umask 077; wg genkey >$K)", unset: "mv /run/k $K", says: `
 error: wrong private key in "/etc/wireguard/wg0.key": its public key is KEY (of no host of this tunnel), and the keyring has KEY for shale
-hint: wgkeys push shale`},
+hint: git pull, then wgkeys push shale`},
 	{name: "the other host's key", set: "mv $K /run/k; cp /run/basalt.key $K", unset: "mv /run/k $K", says: `
 error: wrong private key in "/etc/wireguard/wg0.key": its public key is KEY (of host basalt), and the keyring has KEY for shale
-hint: wgkeys push shale`},
+hint: git pull, then wgkeys push shale`},
 	{name: "a key for all to read", set: "chmod 644 $K", unset: "chmod 600 $K", says: `
 error: will not use key file "/etc/wireguard/wg0.key": others on this host can read or change it (mode -rw-r--r--)
 hint: wgkeys push shale mends its mode; if strangers have accounts here, replace the key`},

@@ -33,6 +33,8 @@ var rotationTests = []struct {
 	{"StolenPending", rotationStolenPending},
 	{"StolenWithoutHost", rotationStolenWithoutHost},
 	{"KeyFileIsALink", rotationKeyFileIsALink},
+	{"BehindApply", rotationBehindApply},
+	{"BehindStolen", rotationBehindStolen},
 }
 
 func TestRotationVerbs(t *testing.T) {

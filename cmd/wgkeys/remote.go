@@ -31,15 +31,22 @@ func (e *env) applyThere(t *tunnel.Tunnel, v *tunnel.View, planOnly bool) error 
 	if err := tunnel.EncodeView(&view, v); err != nil {
 		return err
 	}
+	args := []string{"apply", "--view", "-"}
 	if planOnly {
-		return e.runThere(t, v.Host, []string{"plan", "--view", "-"}, &view)
+		args[0] = "plan"
+	}
+	if e.cli.Bool("unknown") {
+		args = append(args, "--unknown")
+	}
+	if planOnly {
+		return e.runThere(t, v.Host, args, &view)
 	}
 	wait := defaultConfirm
 	if e.cli.IsSet("confirm") {
 		wait = e.cli.Duration("confirm")
 	}
 	if wait <= 0 {
-		return e.runThere(t, v.Host, []string{"apply", "--view", "-"}, &view)
+		return e.runThere(t, v.Host, args, &view)
 	}
 	token := rand.Text()
 	heard := &listener{w: e.ui.stdout}
@@ -48,7 +55,7 @@ func (e *env) applyThere(t *tunnel.Tunnel, v *tunnel.View, planOnly bool) error 
 	heeding := *e
 	heeding.ui = &listening
 	err := heeding.runThere(t, v.Host,
-		[]string{"apply", "--view", "-", "--confirm", wait.String(), "--token", token}, &view)
+		append(args, "--confirm", wait.String(), "--token", token), &view)
 	var exit *exitError
 	waits := errors.As(err, &exit) && exit.code == exitWaits
 	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || e.ui.quiet)

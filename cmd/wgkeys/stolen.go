@@ -7,6 +7,7 @@ import (
 
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
@@ -21,6 +22,9 @@ func (x *turnOf) takeNow() error {
 		return err
 	}
 	x.batch = x.ids.MayAsk() // or ssh would read what is typed for the vault
+	if behind := x.behind(c.next); behind != nil {
+		return errors.Join(behind, x.rotation.Refuse(x.ctx, x.current))
+	}
 	first := x.refuse()
 	switch {
 	case errors.Is(first, errNoNext) && !c.next.IsZero():
@@ -62,7 +66,7 @@ func (x *turnOf) refuseNext() error {
 	}
 	return errors.Join(x.rotation.Refuse(x.ctx, next),
 		fault.New("no key is taken any more, by the peers that could be reached, of host", x.host,
-			"its next key has waited beside the stolen one, and may be stolen too; an apply on a peer would bring them back",
+			"its next key has waited beside the stolen one, and may be stolen too; an apply on a peer is refused as long as the keyring has no other",
 			fmt.Sprintf("when all can be reached, or else with --skip PEER for each of them: wgkeys rotate --now %s", x.host)))
 }
 
@@ -70,7 +74,7 @@ func (x *turnOf) refuseNext() error {
 func (x *turnOf) refuseWithout() error {
 	err := x.rotation.Refuse(x.ctx, x.current)
 	if err == nil {
-		x.ui.warn(fault.New("no peer takes the key any more of host", x.host, "the keyring still has it, and an apply on a peer would bring it back",
+		x.ui.warn(fault.New("no peer takes the key any more of host", x.host, "the keyring still has it, and as long as it has an apply on a peer is refused",
 			fmt.Sprintf("when %[1]s can be reached: wgkeys rotate --now %[1]s; if it is gone for good: rm -r keyring/%[1]s vault/%[1]s, and take it out of %[2]s/", x.host, tunnel.Dir)))
 	}
 	return err
@@ -96,4 +100,20 @@ func (x *turnOf) refuse() error {
 		return err // the repository keeps both keys, lest the next run forget which one was stolen
 	}
 	return errors.Join(err, x.settle(next))
+}
+
+// behind refuses to replace a key that is in use no more: the host has another one that
+// this clone does not know, and so has a peer of it. The host alone is not believed, for
+// whoever stole the key may have it too.
+func (x *turnOf) behind(next keyring.PublicKey) error {
+	if x.cli.Bool("unknown") {
+		return nil
+	}
+	live := x.rotation.OtherKey(x.ctx, x.current, next)
+	if live.IsZero() {
+		return nil
+	}
+	return fault.New("this repository does not know the key in use on host", x.host,
+		"it is "+live.String()+", and its peers have that one; the repository may be behind, and only the key that it knows is refused",
+		fmt.Sprintf("git pull, then wgkeys rotate --now %[1]s; if nobody has it: wgkeys rotate --now --unknown %[1]s", x.host))
 }

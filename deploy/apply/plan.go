@@ -158,7 +158,7 @@ func (p *planner) refuse() error {
 		return file.Err
 	}
 	if file.PublicKey != v.PublicKey {
-		return fault.New("wrong private key in", v.PrivateKeyFile, p.wrongKey(file.PublicKey), "wgkeys push "+v.Host)
+		return fault.New("wrong private key in", v.PrivateKeyFile, p.wrongKey(file.PublicKey), "git pull, then wgkeys push "+v.Host)
 	}
 	return p.refusePSKs()
 }

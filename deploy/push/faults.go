@@ -86,7 +86,7 @@ func (c *conn) unheard(err error) error {
 	switch {
 	case c.user != "":
 		return fault.New("cannot become root on host", c.host, c.sudoWhy(err),
-			"on "+c.host+": visudo -f /etc/sudoers.d/wgkeys, and add: "+c.user+" ALL=(root) NOPASSWD: ALL")
+			"on "+c.host+": visudo -f /etc/sudoers.d/wgkeys, and add: "+c.user+" ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: "+c.user+" ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive")
 	case c.noise != "":
 		return fault.New("no shell to work with on host", c.host, fmt.Sprintf("it said %q", quiet(c.noise)), "")
 	}
@@ -115,6 +115,9 @@ func (c *conn) notInstalled(f File, why string) error {
 	hint := ""
 	if why == notKey {
 		hint = "look at it on " + c.host + "; if nobody needs it: rm " + f.Path + "; else name another private_key_file"
+	}
+	if why == notNamed {
+		hint = "in the tunnel file: private_key_file = \"/etc/wireguard/NAME.key\""
 	}
 	return fault.New("cannot install "+f.Path+" on host", c.host, why, hint)
 }

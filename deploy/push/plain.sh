@@ -26,17 +26,29 @@ look() {
   elif [ -f "$path" ]; then
     if x=$(mark "$kind" "$path" 2>/dev/null); then
       set -- $(ls -ldn "$path") "" "" "" ""; echo "have $1 $3 $4 $x";
-    elif scrap; then echo bad;
+    elif named && part; then echo bad;
     else echo "deny holds something that is no key"; fi;
   elif [ -e "$path" ]; then echo "deny is no regular file";
-  else echo none; fi;
+  elif named; then echo none;
+  else echo "deny is not named as a key file: NAME.key, NAME.psk, or in a folder wireguard"; fi;
 };
 
-# Nothing, or a part of a key, may be thrown away (scrap in protocol.go): each of
-# its few bytes is one that a key file has.
-scrap() {
+# What is made anew, or thrown away, has the name of a key file (named in names.go).
+named() {
+  case $path in
+    *.key | *.psk) return 0 ;;
+  esac;
+  case ${path%/*} in */wireguard) ;; *) return 1 ;; esac;
+  case ${path##*/} in *.*) return 1 ;; esac;
+};
+
+# Nothing, or a key that was cut short (part in names.go): characters that a key has,
+# and no end of a line, which comes last.
+part() {
   set -- $(ls -ldn "$path");
-  [ "$5" -le 64 ] && [ "$(tr -dc "A-Za-z0-9+/=[:space:]" <"$path" | wc -c)" -eq "$5" ];
+  [ "$5" -le 64 ] && [ "$(tr -dc "[:space:]" <"$path" | wc -c)" -eq "$5" ] && return 0;
+  [ "$5" -le 44 ] && [ "$(tr -dc "A-Za-z0-9+/=" <"$path" | wc -c)" -eq "$5" ] || return 1;
+  case $(cat "$path") in *=?*) return 1 ;; esac;
 };
 
 # A push that was killed outright leaves its temporary file: its name tells
@@ -68,8 +80,11 @@ fill() {
   mv -f -T "$tmp" "$path" 2>/dev/null || mv -f "$tmp" "$path";
 };
 
-# The parent is synced as well, because dir may be new.
+# What look denies is not replaced either, whoever asks. The parent is synced as well,
+# because dir may be new.
 put() {
+  why=$(look);
+  case $why in deny*) why=${why#deny }; return 1 ;; esac;
   dir=${path%/*}/;
   why=$(mkdir -p "$dir" 2>&1) || return 1;
   sweep;
@@ -79,7 +94,10 @@ put() {
   why=$(sync "$dir" "$dir.." 2>&1);
 };
 
-mode() { why=$({ chown -h 0:0 "$path" && chmod 600 "$path" && sync "$path"; } 2>&1); };
+mode() {
+  case $(look) in have*) ;; *) why="no key is in place"; return 1 ;; esac;
+  why=$({ chown -h 0:0 "$path" && chmod 600 "$path" && sync "$path"; } 2>&1);
+};
 
 # tell answers put and mode by what is in place, not by what was to be.
 tell() {

@@ -31,7 +31,7 @@ import (
 //	none                                                    no such file
 //	bad                                                     empty, or a key cut short
 //	deny REASON                                             nothing that may be replaced
-//	                                 put key|psk MARK KEY PATH
+//	                                 put key|psk MARK KEY PATH       not where look says deny
 //	                                 mode key|psk PATH      owner and mode only
 //	done MARK                                               of what is in place now
 //	fail REASON                                             what was there before still is
@@ -114,25 +114,6 @@ func markOf(k kind, text []byte) (string, bool) {
 		return "", false
 	}
 	return base64.StdEncoding.EncodeToString(private.PublicKey().Bytes()), true
-}
-
-// maxScrap is a little more than a key and its newline.
-const maxScrap = 64
-
-// scrap tells whether text may be thrown away: nothing, or characters that can
-// be a part of a key file, and no more of them than it has.
-func scrap(text []byte) bool {
-	if len(text) > maxScrap {
-		return false
-	}
-	for _, c := range text {
-		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		digit := '0' <= c && c <= '9'
-		if !letter && !digit && strings.IndexByte("+/= \t\r\n\v\f", c) < 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // wellFormed tells whether text is exactly one key and its newline.

@@ -140,7 +140,7 @@ func TestDamaged(t *testing.T) {
 		dir := t.TempDir()
 		for name, text := range map[string]string{
 			"empty": "", "newline": "\n", "truncated": "yAnz5TF+lXXJte14tji3zlMN", "white space": " \r\n\t",
-			"a bit too long": strings.Repeat("A", 64),
+			"one too short": strings.Repeat("A", 42) + "=", "of zeros": strings.Repeat("A", 44),
 		} {
 			for _, s := range []secret{newKey(t, dir+"/wg0.key"), newPSK(t, dir+"/wg0.basalt.psk")} {
 				write(t, s.Path, text, 0o600)
@@ -163,7 +163,8 @@ func TestNoKey(t *testing.T) {
 		for name, text := range map[string]string{
 			"shadow": "root:*:19000:0:99999:7:::\n", "binary": "\x00\x01\xff garbage\n", "zeros": strings.Repeat("\x00", 45),
 			"two lines": strings.Repeat("yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n", 2),
-			"umlaut":    "schlüssel\n", "too long": strings.Repeat("A", 65), "large": strings.Repeat("A", 1<<20), "text": "no login today!\n",
+			"umlaut":    "schlüssel\n", "too long": strings.Repeat("A", 45), "hostname": "shale\n", "a name twice": "shale shale",
+			"machine-id": strings.Repeat("0af1", 8) + "\n", "padding first": "=AAAA", "large": strings.Repeat("A", 1<<20), "text": "no login today!\n",
 		} {
 			for _, bad := range []secret{newKey(t, dir+"/bad.key"), newPSK(t, dir+"/bad.psk")} {
 				good := newKey(t, dir+"/good.key")
@@ -219,10 +220,10 @@ func TestTrickyNames(t *testing.T) {
 	eachSpeaker(t, nil, func(t *testing.T, h host) {
 		var files, again []push.File
 		var all []secret
-		dir := t.TempDir()
+		dir := filepath.Join(t.TempDir(), "wireguard")
 		for _, name := range []string{
-			"a b", "two  spaces", " lead/ x", "it's", `"quoted"`, `back\slash\n`, "-rf", "--", "$(touch pwned)", "`id`",
-			"*", "?", "[a]", "!history", "schlüssel-鍵", "a;b&c|d>e", "~root", "#x", "k=v", "%s%n", "put key x y", "$tmp", ".wgkeys",
+			"a b", "two  spaces", " lead/wireguard/ x", "it's", `"quoted"`, `back\slash\n`, "-rf", "--", "$(touch pwned)", "`id`",
+			"*", "?", "[a]", "!history", "schlüssel-鍵", "a;b&c|d>e", "~root", "#x", "k=v", "%s%n", "put key x y", "$tmp", "x.key",
 		} {
 			s := newKey(t, filepath.Join(dir, name))
 			if len(all)%2 == 1 {

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
+	"wgkeys/deploy/revoked"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
@@ -95,19 +97,33 @@ func field(line []byte) (head, rest []byte) {
 }
 
 func (r request) answer(only []string) string {
-	if len(only) > 0 && !slices.Contains(only, r.path) {
+	listed := slices.Contains(only, r.path)
+	if len(only) > 0 && !listed {
 		if r.verb == "look" {
 			return "deny is not among the files that may be pushed here"
 		}
 		return "fail is not among the files that may be pushed here"
 	}
-	var err error
-	switch r.verb {
-	case "look":
-		return look(r.kind, r.path)
-	case "put":
-		err = install(r)
-	case "mode":
+	path, err := real(r.path)
+	if err != nil {
+		return map[bool]string{true: "deny ", false: "fail "}[r.verb == "look"] + fault.Errno(err).Error()
+	}
+	r.path = path
+	found := look(r.kind, r.path, listed)
+	why, denied := strings.CutPrefix(found, "deny ")
+	switch {
+	case r.verb == "look":
+		return found
+	case denied: // whoever asks
+		return "fail " + why
+	case r.verb == "put":
+		err = refuseRevoked(r.mark)
+		if err == nil {
+			err = install(r)
+		}
+	case !strings.HasPrefix(found, "have "):
+		err = errNoKey
+	default:
 		err = repair(r.path)
 	}
 	if err != nil {
@@ -120,10 +136,25 @@ func (r request) answer(only []string) string {
 	return "done " + mark
 }
 
-// look tells what is at path.
-func look(k kind, path string) string {
+// refuseRevoked refuses a key that was stolen: this host remembers.
+func refuseRevoked(mark string) error {
+	key, err := keyring.ParsePublicKey([]byte(mark))
+	if err != nil { // that of a preshared key
+		return nil
+	}
+	list, err := revoked.Read()
+	if err == nil && list.Stolen(key) {
+		err = errors.New("wgkeys rotate --now had this key refused: the repository may be behind")
+	}
+	return err
+}
+
+// look tells what is at path. A path that an administrator lists may have any name.
+func look(k kind, path string, listed bool) string {
 	fi, err := os.Lstat(path)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !named(path) && !listed:
+		return "deny " + notNamed
 	case errors.Is(err, fs.ErrNotExist):
 		return "none"
 	case err != nil:
@@ -137,7 +168,7 @@ func look(k kind, path string) string {
 	}
 	mark, err := readMark(k, path)
 	switch {
-	case errors.Is(err, errScrap):
+	case errors.Is(err, errPart) && (named(path) || listed):
 		return "bad"
 	case errors.Is(err, errNoKey):
 		return "deny " + notKey
@@ -166,7 +197,7 @@ func modeString(m fs.FileMode) string {
 
 var (
 	errNoKey = errors.New("no key is in place")
-	errScrap = fmt.Errorf("%w, but nothing else either", errNoKey)
+	errPart  = fmt.Errorf("%w, but nothing else either", errNoKey)
 )
 
 // readMark derives the mark of a key file. A key is 45 bytes; what else may
@@ -190,8 +221,8 @@ func readMark(k kind, path string) (string, error) {
 	switch {
 	case ok:
 		return mark, nil
-	case scrap(text[:n]):
-		return "", errScrap
+	case part(text[:n]):
+		return "", errPart
 	}
 	return "", errNoKey
 }

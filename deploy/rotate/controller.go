@@ -187,12 +187,12 @@ func (r *Rotation) Finish(ctx context.Context, old, next keyring.PublicKey) erro
 		return err
 	}
 	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
-		return r.replace(ctx, p, old, next)
+		return r.replace(ctx, p, old, next, false)
 	})
 }
 
-func (r *Rotation) replace(ctx context.Context, p Party, old, next keyring.PublicKey) error {
-	a, err := p.ask(ctx, Request{Do: DoReplace, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next})
+func (r *Rotation) replace(ctx context.Context, p Party, old, next keyring.PublicKey, stolen bool) error {
+	a, err := p.ask(ctx, Request{Do: DoReplace, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next, Stolen: stolen})
 	if a.Had {
 		r.had.Store(true)
 	}

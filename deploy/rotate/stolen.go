@@ -46,7 +46,7 @@ func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install
 		late = true
 	}
 	err := r.refused(ctx, old, func(ctx context.Context, p Party) error {
-		err := r.replace(ctx, p, old, next)
+		err := r.replace(ctx, p, old, next, true)
 		if err == nil || !r.takesNeither(ctx, p, old, next) {
 			return err
 		}

@@ -40,6 +40,7 @@ type Request struct {
 	Hold     bool              `json:"hold,omitempty"`     // hold packets; look: tell whether they can be held
 	Now      bool              `json:"now,omitempty"`      // switch without proof; make: the first key
 	Fresh    bool              `json:"fresh,omitempty"`    // make: whatever next key is there may be stolen
+	Stolen   bool              `json:"stolen,omitempty"`   // replace: the old key is not to be used again
 
 	// Peers are those who have to prove the next key, or to shake hands before
 	// the host is looked at.

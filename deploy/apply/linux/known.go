@@ -76,14 +76,18 @@ func (s *Session) PlanText(ctx context.Context, name string, text []byte) (*appl
 	if err != nil {
 		return nil, nil, err
 	}
-	state, others, err := s.observe(ctx, name, reading.View)
+	view, err := s.admit(reading.View, s.Old)
 	if err != nil {
 		return nil, nil, err
 	}
-	if k.empty(text, state) {
+	state, others, err := s.observe(ctx, name, view)
+	if err != nil {
+		return nil, nil, err
+	}
+	if view == reading.View && k.empty(text, state) {
 		return &apply.Plan{Tunnel: name, Host: reading.View.Host, Notes: k.Notes, Findings: k.Finds, Known: true, View: reading.View}, reading, nil
 	}
-	plan, err := apply.Make(reading.View, state, s.mine, others)
+	plan, err := apply.Make(view, state, s.mine, others)
 	if err != nil {
 		return nil, nil, &apply.Refusal{Err: err}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -20,6 +21,9 @@ func RekeyPeer(ctx context.Context, name string, old, anew keyring.PublicKey) er
 		return err
 	}
 	defer unlock()
+	if err := revoked.Add(old, anew); err != nil {
+		return err
+	}
 	j, err := apply.OpenJournal(RunDir, name)
 	if err != nil {
 		return err
@@ -42,7 +46,9 @@ func RekeyOwn(name string, anew keyring.PublicKey, promote func() error) error {
 		return err
 	}
 	defer unlock()
+	var old keyring.PublicKey
 	err = changeKept(name, func(v *tunnel.View) bool {
+		old = v.PublicKey
 		known := v.PublicKey == anew || v.NextPublicKey == anew
 		if !known {
 			v.NextPublicKey = anew
@@ -51,6 +57,9 @@ func RekeyOwn(name string, anew keyring.PublicKey, promote func() error) error {
 	})
 	if err == nil {
 		err = promote()
+	}
+	if err == nil {
+		err = revoked.Add(old, anew)
 	}
 	if err != nil {
 		return err
@@ -71,14 +80,13 @@ func RefusePeer(ctx context.Context, name string, stolen keyring.PublicKey) erro
 		return err
 	}
 	defer unlock()
-	nobody, err := keyring.GeneratePrivateKey()
-	if err != nil {
+	if err := revoked.Add(stolen, keyring.PublicKey{}); err != nil {
 		return err
 	}
 	return changeKept(name, func(v *tunnel.View) (changed bool) {
 		for i := range v.Peers {
 			if p := &v.Peers[i]; p.PublicKey == stolen || p.NextPublicKey == stolen {
-				p.PublicKey, p.NextPublicKey, changed = nobody.PublicKey(), keyring.PublicKey{}, true
+				p.PublicKey, p.NextPublicKey, changed = nobody(stolen), keyring.PublicKey{}, true
 			}
 		}
 		return changed

@@ -26,6 +26,8 @@ type Session struct {
 	unlock  func()
 
 	unfollowed error // why nobody follows the names of its peers
+
+	Old Admission // what is done about views that have keys that were replaced
 }
 
 // A Run takes the steps of a plan: [apply.Run] or [apply.RunDown].
@@ -75,6 +77,20 @@ func (s *Session) Ask(name string) error {
 
 // Plan plans the way to view.
 func (s *Session) Plan(ctx context.Context, view *tunnel.View) (*apply.Plan, error) {
+	return s.plan(ctx, view, s.Old)
+}
+
+// PlanBack plans the way back to a view that was true before. A key that was replaced
+// since does not come back with it.
+func (s *Session) PlanBack(ctx context.Context, view *tunnel.View) (*apply.Plan, error) {
+	return s.plan(ctx, view, DropOld)
+}
+
+func (s *Session) plan(ctx context.Context, view *tunnel.View, how Admission) (*apply.Plan, error) {
+	view, err := s.admit(view, how)
+	if err != nil {
+		return nil, err
+	}
 	state, others, err := s.observe(ctx, view.Tunnel, view)
 	if err != nil {
 		return nil, err
@@ -171,7 +187,7 @@ func (s *Session) Revert(ctx context.Context, name string, p *apply.Pending) err
 		}
 	}
 	if p.Before != nil {
-		plan, err = s.Plan(ctx, p.Before)
+		plan, err = s.PlanBack(ctx, p.Before)
 	} else {
 		run = apply.RunDown
 		plan, err = s.PlanDown(ctx, name)

@@ -107,7 +107,7 @@ func (g *guard) hold(ctx context.Context, before *tunnel.View) error {
 	if err := g.session.Hold(ctx, before); err != nil {
 		return err
 	}
-	_, err := g.session.Plan(ctx, before)
+	_, err := g.session.PlanBack(ctx, before)
 	return err
 }
 

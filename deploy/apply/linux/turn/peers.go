@@ -7,7 +7,9 @@ import (
 
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
@@ -77,6 +79,11 @@ func replacePeer(ctx context.Context, q rotate.Request, a *rotate.Answer) error 
 	if err := d.Drop(q.Old); err != nil {
 		return err
 	}
+	if q.Stolen {
+		if err := revoked.Add(q.Old, keyring.PublicKey{}); err != nil {
+			return err
+		}
+	}
 	return linux.RekeyPeer(ctx, q.Tunnel, q.Old, q.Next)
 }
 
@@ -93,6 +100,9 @@ func endOwn(ctx context.Context, q rotate.Request) {
 // back.
 func refuse(ctx context.Context, q rotate.Request) error {
 	endOwn(ctx, q)
+	if err := revoked.Add(q.Old, keyring.PublicKey{}); err != nil {
+		return err
+	}
 	d, err := openDevice(q.Tunnel, q.KeyFile)
 	if err != nil {
 		return err

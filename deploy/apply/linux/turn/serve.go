@@ -11,6 +11,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -89,9 +90,24 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 func checkKeys(q rotate.Request) error {
 	switch q.Do {
 	case rotate.DoWatch, rotate.DoSwitch, rotate.DoReplace:
+		if err := neverAgain(q); err != nil {
+			return err
+		}
 		if q.Old.IsZero() || q.Next.IsZero() || q.Old == q.Next {
 			return fault.New("cannot replace a key of tunnel", q.Tunnel, "the controller named no two keys", "wgkeys check")
 		}
+	}
+	return nil
+}
+
+// neverAgain refuses to change to a key that was in use before.
+func neverAgain(q rotate.Request) error {
+	list, err := revoked.Read()
+	if err != nil {
+		return err
+	}
+	if _, replaced := list.By(q.Next); replaced || list.Stolen(q.Next) {
+		return fault.New("will not change to a key that was replaced already, of host", q.Host, "it is "+q.Next.String(), "git pull, then wgkeys rotate "+q.Host)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -119,6 +120,17 @@ func open(r *rotate.Record) (*part, error) {
 // have the new key.
 func (p *part) Rekey(old, next keyring.PublicKey) error {
 	return linux.RekeyPeer(context.Background(), p.record.Tunnel, old, next)
+}
+
+// Promote implements [rotate.Tunnel]: of a key that was stolen the host remembers that
+// it is not to be used again.
+func (p *part) Promote(next keyring.PublicKey) error {
+	if p.record.Now {
+		if err := revoked.Add(p.record.Old, keyring.PublicKey{}); err != nil {
+			return err
+		}
+	}
+	return p.device.Promote(next)
 }
 
 // play waits for its turn and plays the part to its end.

@@ -1,0 +1,4 @@
+package push
+
+// PlainScript is what speaks for a host without wgkeys, as it is sent there.
+func PlainScript() string { return oneLine(plainScript) }

@@ -1,0 +1,92 @@
+package push
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// What is replaced is a key, or what is left of one under the name of a key file, and
+// what is made anew has such a name. Whoever may run wgkeys receive as root can replace
+// keys with it and nothing else: a line of base64 in /etc/ld.so.preload would be the path
+// of a library.
+
+// named reports whether path is the name of a key file: NAME.key, NAME.psk, or any name
+// without a dot in a folder "wireguard".
+func named(path string) bool {
+	switch filepath.Ext(path) {
+	case ".key", ".psk":
+		return true
+	case "":
+		return filepath.Base(filepath.Dir(path)) == "wireguard"
+	}
+	return false
+}
+
+const notNamed = "is not named as a key file: NAME.key, NAME.psk, or in a folder wireguard"
+
+const (
+	maxBlank = 64
+	keyChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+)
+
+// part tells whether text may be thrown away: nothing but white space, or the beginning
+// of a key. A file that was cut short does not end in the newline that comes last.
+func part(text []byte) bool {
+	if len(text) <= maxBlank && len(bytes.Trim(text, " \t\r\n\v\f")) == 0 {
+		return true
+	}
+	return len(text) <= 44 && len(bytes.Trim(bytes.TrimSuffix(text, []byte("=")), keyChars)) == 0
+}
+
+// real returns the path without the symbolic links of its folders, of which some may
+// not be there yet. Folders that others than root can change are refused: they would
+// have root write anywhere.
+func real(path string) (string, error) {
+	dir, rest := filepath.Dir(path), filepath.Base(path)
+	for {
+		found, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			return filepath.Join(found, rest), ownFolders(found)
+		}
+		if !errors.Is(err, os.ErrNotExist) || dir == "/" {
+			return "", err
+		}
+		if _, err := os.Lstat(dir); err == nil {
+			return "", fmt.Errorf("the link %s leads nowhere", dir)
+		}
+		dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest)
+	}
+}
+
+// ownFolders refuses a folder if it, or one above it, can be changed by others, as sshd
+// does with StrictModes (safe_path in its misc.c). In a folder that is sticky nobody
+// takes away what is root's.
+func ownFolders(dir string) error {
+	for ; ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		owner, ok := info.Sys().(*syscall.Stat_t)
+		shared := info.Mode()&0o002 != 0 || info.Mode()&0o020 != 0 && ok && owner.Gid != 0
+		if !ok || owner.Uid != 0 && allUsers() || shared && info.Mode()&os.ModeSticky == 0 {
+			return fmt.Errorf("others than root can change the folder %s", dir)
+		}
+		if dir == "/" {
+			return nil
+		}
+	}
+}
+
+// allUsers reports whether this process sees all users: in a user namespace the owner of
+// the folders above ours is nobody (user_namespaces(7)).
+func allUsers() bool {
+	text, err := os.ReadFile("/proc/self/uid_map")
+	return err != nil || slices.Equal(strings.Fields(string(text)), []string{"0", "0", "4294967295"})
+}
