@@ -58,8 +58,11 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 	}
 	k, err := ParsePublicKey(files.Text(text))
 	if err != nil {
-		return PublicKey{}, fault.Wrap(files.Better(text, err), "no valid public key in", path,
-			"git log -p -- "+path)
+		err, hint := files.Better(text, err), "git log -p -- "+path
+		if err == files.ErrConflict {
+			hint = "wgkeys check"
+		}
+		return PublicKey{}, fault.Wrap(err, "no valid public key in", path, hint)
 	}
 	return k, nil
 }

@@ -254,6 +254,9 @@ func (s *sealed) mismatch(format string, a ...any) error {
 }
 
 func (s *sealed) damaged(err error) error {
+	if err == files.ErrConflict {
+		return s.fault(fmt.Errorf("%w: %w", ErrDamaged, err), "wgkeys check")
+	}
 	return s.fault(fmt.Errorf("%w: %w", ErrDamaged, err), "git log -- "+s.path)
 }
 

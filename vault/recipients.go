@@ -205,7 +205,11 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 		default:
 			r := Recipient{Name: name, File: path, Line: n, asker: v.Asker}
 			if err := r.parse(line); err != nil {
-				return nil, fault.Wrap(files.Better(text, err), "no valid recipient at", r.at(), validLine(line))
+				err, hint := files.Better(text, err), validLine(line)
+				if err == files.ErrConflict {
+					hint = "keep the lines of both sides that shall stay, without <<<<<<<, ======= and >>>>>>>"
+				}
+				return nil, fault.Wrap(err, "no valid recipient at", r.at(), hint)
 			}
 			rs = append(rs, r)
 		}

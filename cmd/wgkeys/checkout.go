@@ -125,6 +125,7 @@ func (c *checker) gits(ctx context.Context) {
 	if err := c.repo.has(ctx, nil); err != nil {
 		c.fault(finding{Check: "checkout"}, err)
 	}
+	c.merges(ctx)
 	trees, _ := c.repo.trees() // an error is one of reading, which others tell
 	for _, t := range trees {
 		ignored, err := git.Ignored(ctx, t.top, t.folders...)

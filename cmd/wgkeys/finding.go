@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 	"wgkeys/vault/git"
 )
 
@@ -63,6 +65,12 @@ func (r *report) fault(f finding, err error) {
 		f.Hint = hints[0]
 	} else if f.Host != "" {
 		f.Hint = "git log -p -- vault/" + f.Host + " keyring/" + f.Host
+	}
+	if errors.Is(err, files.ErrConflict) && f.Hint == "wgkeys check" { // see checker.merges of those that git still knows of
+		f.Hint = "git -C " + quoted(r.dir) + " checkout HEAD -- FILE, or where a commit has the markers: git -C " + quoted(r.dir) + " checkout HEAD^ -- FILE; then wgkeys rekey"
+		if told, ok := errors.AsType[*fault.Fault](err); ok {
+			f.Hint = strings.ReplaceAll(f.Hint, "FILE", quoted(told.Who))
+		}
 	}
 	path, line := "", 0
 	if told, ok := err.(*fault.Fault); ok && strings.Contains(told.Who, "/") {

@@ -48,6 +48,9 @@ func doRekey(e *env) error {
 	if err := r.has(e.ctx, e.names()); err != nil {
 		return err
 	}
+	if err := r.settle(e); err != nil {
+		return err
+	}
 	if len(e.names()) == 0 {
 		defer r.look()() // what is written is compared with the disk
 	}
