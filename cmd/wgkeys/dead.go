@@ -257,8 +257,12 @@ func whyDead(s *hostStatus, d deadPeer, far *hostStatus) (why, command string) {
 	}
 	own, hasOwn := far.answer.Live.Peers[s.Live]
 	switch port := portOf(d.live.Endpoint); {
+	case far.Live != d.key && far.older:
+		return peer + " uses an older key than " + s.Host + " has for it", inPlaceOf(peer)
 	case far.Live != d.key:
 		return peer + " uses another key than " + s.Host + " has for it, " + far.Live.String(), "wgkeys status, and apply or push where it says so"
+	case !hasOwn && s.older:
+		return peer + " does not take the older key that " + s.Host + " uses", inPlaceOf(s.Host)
 	case !hasOwn:
 		return peer + " does not know the key that " + s.Host + " uses, " + s.Live.String(), "wgkeys apply " + peer
 	case far.answer.Live.ListenPort != 0 && far.answer.Live.ListenPort != port && !behindAnotherPort(d.peer, port):

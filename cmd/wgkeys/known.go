@@ -231,5 +231,8 @@ func (s *hostStatus) otherKey(ctx context.Context, what string, has keyring.Publ
 		what += ", and the clone may be behind; git pull, or if nobody has that key"
 		command = "rotate --unknown"
 	}
+	if s.past.isOlder(ctx, s.Host, s.Tunnel, s.Key, has) {
+		what = strings.Replace(what, "another key", "an older key", 1)
+	}
 	return what, command
 }

@@ -313,6 +313,9 @@ func (x *turnOf) knows(live, next keyring.PublicKey) error {
 	if live == x.current || live == next || x.cli.Bool("unknown") {
 		return nil
 	}
+	if err := x.refuseOlder(live, next); err != nil {
+		return err
+	}
 	return fault.New("this repository does not know the key in use on host", x.host, "it is "+live.String()+"; the repository may be behind",
 		"git pull, then wgkeys rotate "+x.host+"; if nobody has it: wgkeys rotate --unknown "+x.host)
 }

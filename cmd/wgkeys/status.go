@@ -63,6 +63,7 @@ type hostStatus struct {
 	dead   []deadPeer
 	hears  map[keyring.PublicKey]bool // the peers from which something arrives
 	past   *keyPast
+	older  bool // it uses a key that was replaced
 }
 
 // A peerStatus is what the kernel of a host tells of a peer.
@@ -131,7 +132,7 @@ func (r *repo) named(e *env) ([]*hostStatus, error) {
 // only several of them together tell is told after it.
 func (e *env) askAll(r *repo, all []*hostStatus) {
 	g := gathering{all: all, tell: e.tellStatus, waits: func(hosts []string) {
-		e.ui.say("no answer yet from %s (--timeout %v)", naming(hosts), e.timeout())
+		e.ui.say("still asking %s (--timeout %v)", naming(hosts), e.timeout())
 	}}
 	if e.cli.Bool("json") {
 		g.tell = func(*hostStatus) {}
@@ -229,7 +230,9 @@ func (s *hostStatus) judge(ctx context.Context) {
 	case s.Live.IsZero():
 		find("the tunnel is not up", "apply")
 	case !expected(s.Live) && s.Live == s.File: // told already
+		s.older = s.restored(ctx)
 	case !expected(s.Live):
+		s.older = s.restored(ctx)
 		find(s.otherKey(ctx, "it uses another key than the repository has, "+s.Live.String(), s.Live, "apply"))
 	}
 	if s.Drift > 0 {
