@@ -21,7 +21,10 @@ var commitFlag = &cli.BoolFlag{Name: "commit", Usage: "commit what was changed, 
 
 // touch remembers files of the repository that this command has made, changed or
 // removed.
-func (r *repo) touch(paths ...string) { r.touched = append(r.touched, paths...) }
+func (r *repo) touch(paths ...string) {
+	r.touched = append(r.touched, paths...)
+	r.owe(paths...)
+}
 
 // touchKeys remembers all the files of a host's key that a rotation changes.
 func (r *repo) touchKeys(host, tunnel string) {
@@ -36,19 +39,33 @@ func (r *repo) touchKeys(host, tunnel string) {
 // tells the rest by changes, one a line.
 func (r *repo) commit(e *env, verb string, changes []string, err error) error {
 	if !e.cli.Bool("commit") || len(r.touched) == 0 {
+		r.settled()
 		return err
+	}
+	if len(changes) == 0 {
+		changes = r.owedChanges()
 	}
 	// An interrupt has ended the verb; what it has done is still to be kept.
 	// Where the checkout is is nobody's business.
 	message := strings.ReplaceAll(commitMessage(verb, changes), r.dir+string(filepath.Separator), "")
 	failed := git.Commit(context.WithoutCancel(e.ctx), r.dir, r.touched, message)
 	if failed == nil {
+		r.settled()
 		e.warnLists(r)
 	} else {
 		failed = fault.Wrap(failed, "no commit was made; the files are as they were written in", r.dir,
 			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s commit", quoted(r.dir), r.touchedNames()))
 	}
 	return errors.Join(err, failed)
+}
+
+// owedChanges tells what an earlier command has changed, where this one has nothing to
+// tell.
+func (r *repo) owedChanges() (changes []string) {
+	for _, path := range r.owed {
+		changes = append(changes, filepath.Base(filepath.Dir(path))+" "+filepath.Base(path)+" changed by an earlier command")
+	}
+	return changes
 }
 
 // touchedNames are the files that this command has changed, for a shell, or the folders

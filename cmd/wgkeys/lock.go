@@ -31,7 +31,7 @@ func (e *env) writing() (*repo, error) {
 		return nil, err
 	}
 	r.share(shared(e.ctx, r.dir))
-	return r, nil
+	return r, r.foresee(e)
 }
 
 // lock locks the marker itself: it is in every repository, also without git, and

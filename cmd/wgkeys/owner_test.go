@@ -219,6 +219,11 @@ func TestSharedCheckout(t *testing.T) {
 			for _, uid := range []int{0, bob} {
 				m.do(uid, dir, "git config --global --add safe.directory '*'")
 			}
+			m.do(alice, dir, "printf '#!/bin/sh\\ntouch "+dir+"/ran\\n' >.git/hooks/pre-commit && chmod 755 .git/hooks/pre-commit")
+			if said, code := m.run(bob, dir, "wgkeys gen --commit onyx"); code != exitFailed || !strings.Contains(said, "is not your own: it belongs to user 7001") {
+				t.Errorf("a hook of alice's: bob's commit: %d\n%s", code, said)
+			}
+			m.do(0, dir, "test ! -e ran && rm .git/hooks/pre-commit")
 			second := bob
 			if way == "sudo" {
 				second = 0

@@ -35,6 +35,8 @@ type repo struct {
 	held    *os.File        // the marker, locked; see writing
 	unlock  func()          // the keyring
 	touched []string        // files that this command has changed
+	owed    []string        // those of them that an earlier one has
+	owedAt  string          // see owe; "" without --commit
 	swept   map[string]bool // hosts
 }
 

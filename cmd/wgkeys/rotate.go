@@ -70,6 +70,10 @@ func doRotate(e *env) error {
 	if err != nil {
 		return err
 	}
+	turns, made := r.withoutOwed(e, turns)
+	if len(turns) == 0 && len(made) > 0 {
+		return r.commit(e, "rotate", made, nil)
+	}
 	if len(turns) == 0 {
 		e.ui.say("nothing to do: %s", e.whyNoTurn())
 		return nil
@@ -78,7 +82,6 @@ func doRotate(e *env) error {
 		return err
 	}
 	var errs []error
-	var made []string
 	for i, x := range turns {
 		if e.ctx.Err() != nil {
 			errs = append(errs, fault.New("stopped before host", x.host, fmt.Sprintf("%d of %d are left", len(turns)-i, len(turns)), "wgkeys rotate "+x.host))

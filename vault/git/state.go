@@ -83,7 +83,7 @@ var operations = []struct {
 // Underway is what is not finished in the working tree that dir lies in; without a
 // name if nothing is.
 func Underway(ctx context.Context, dir string) (Operation, error) {
-	own, err := ownDir(ctx, dir)
+	own, err := OwnDir(ctx, dir)
 	if err != nil {
 		return Operation{}, err
 	}
@@ -95,8 +95,8 @@ func Underway(ctx context.Context, dir string) (Operation, error) {
 	return Operation{}, nil
 }
 
-// ownDir is the folder in which git keeps what is of this working tree alone.
-func ownDir(ctx context.Context, dir string) (string, error) {
+// OwnDir is the folder in which git keeps what is of this working tree alone.
+func OwnDir(ctx context.Context, dir string) (string, error) {
 	out, err := run(ctx, dir, nil, "rev-parse", "--absolute-git-dir")
 	return strings.TrimSuffix(string(out), "\n"), err
 }

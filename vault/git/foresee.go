@@ -1,0 +1,182 @@
+package git
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"wgkeys/keyring/fault"
+)
+
+// CouldCommit finds out whether [Commit] could make a commit in the working tree that
+// dir lies in, before there is anything to commit. What a hook will say nobody knows.
+// A hook that is not the user's own is none that a commit of ours shall run; trusted
+// tells of a hook's text that it is.
+func CouldCommit(ctx context.Context, dir string, trusted func(hook []byte) bool) error {
+	top, err := Top(dir)
+	if err != nil {
+		return fault.New("no commit can be made in", dir, "it is not in git", "git init "+quoted(dir))
+	}
+	for _, ready := range []func(context.Context, string) error{finished, unlocked, identified, ownSigner, signs} {
+		if err := ready(ctx, top); err != nil {
+			return err
+		}
+	}
+	return ownHooks(ctx, top, trusted)
+}
+
+func cannot(top, why, hint string) error {
+	return fault.New("no commit can be made in", top, why+"; nothing was changed", hint)
+}
+
+// finished refuses where a merge or the like is under way: a commit of some files is
+// refused by git then, or would become part of it.
+func finished(ctx context.Context, top string) error {
+	op, err := Underway(ctx, top)
+	if err != nil {
+		return err
+	}
+	g := "git -C " + quoted(top)
+	if op.Name != "" {
+		return cannot(top, op.Name+" is not finished there", g+" "+op.Finish+", or "+g+" "+op.abort())
+	}
+	left, err := Unmerged(ctx, top, 0)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return cannot(top, left[0].Path+" is not merged", g+" status")
+	}
+	return nil
+}
+
+// abort is what takes back an operation.
+func (o Operation) abort() string {
+	verb, found := strings.CutSuffix(strings.TrimPrefix(o.Finish, "-c core.editor=true "), " --continue")
+	if !found {
+		verb = "merge"
+	}
+	return verb + " --abort"
+}
+
+func unlocked(ctx context.Context, top string) error {
+	own, err := OwnDir(ctx, top)
+	if err != nil {
+		return err
+	}
+	lock := filepath.Join(own, "index.lock")
+	if _, err := os.Lstat(lock); err == nil {
+		return cannot(top, "another git is at work there", "wait until it is done; if there is none: rm "+quoted(lock))
+	}
+	return nil
+}
+
+// identified refuses where git does not know who commits (git-var(1)).
+func identified(ctx context.Context, top string) error {
+	for _, who := range []string{"GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"} {
+		if _, err := output(plain(ctx, top, "var", who), top, nil); err != nil {
+			return cannot(top, "git does not know who you are", `git config --global user.name "NAME", and git config --global user.email ADDRESS`)
+		}
+	}
+	return nil
+}
+
+// ownSigner refuses a program that signs, or that finds the key, where the repository's
+// own configuration names it.
+func ownSigner(ctx context.Context, top string) error {
+	if !signing(ctx, top) {
+		return nil
+	}
+	all, err := configured(ctx, top, `^gpg\..*(program|defaultkeycommand)$|^gpg\.program$`)
+	for _, s := range all {
+		if s.scope == "local" || s.scope == "worktree" {
+			return cannot(top, fmt.Sprintf("its own configuration says what signs commits: %s = %s", s.name, s.value),
+				fmt.Sprintf("if you trust it: git config --global %s %s, and git -C %s config --unset %[1]s", s.name, quoted(s.value), quoted(top)))
+		}
+	}
+	return err
+}
+
+func signing(ctx context.Context, top string) bool {
+	out, err := output(plain(ctx, top, "config", "--type=bool", "commit.gpgSign"), top, nil)
+	return err == nil && strings.TrimSpace(string(out)) == "true"
+}
+
+// signs has git sign a commit of nothing where it is to sign all. What it makes goes to
+// a folder of its own and is thrown away.
+func signs(ctx context.Context, top string) error {
+	if !signing(ctx, top) {
+		return nil
+	}
+	objects, err := os.MkdirTemp("", "wgkeys-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(objects)
+	try := func(args ...string) ([]byte, error) {
+		c := plain(ctx, top, args...)
+		c.Env = append(c.Env, "GIT_OBJECT_DIRECTORY="+objects)
+		if c.SysProcAttr != nil && c.SysProcAttr.Credential != nil {
+			if err := os.Chown(objects, int(c.SysProcAttr.Credential.Uid), -1); err != nil {
+				return nil, err
+			}
+		}
+		return output(c, top, nil)
+	}
+	tree, err := try("mktree")
+	if err == nil {
+		_, err = try("commit-tree", "-S", "-m", "wgkeys tries whether git can sign", strings.TrimSpace(string(tree)))
+	}
+	if err != nil {
+		return fault.Wrap(err, "no commit can be made in", top, "mend that, then this again; or without --commit")
+	}
+	return nil
+}
+
+// run by a commit (githooks(5)).
+var hooks = []string{"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", "post-index-change", "reference-transaction"}
+
+// ownHooks refuses hooks that came with the repository's files, or that somebody else
+// may have written.
+func ownHooks(ctx context.Context, top string, trusted func([]byte) bool) error {
+	for _, name := range hooks {
+		path, err := HookPath(ctx, top, name)
+		if err != nil {
+			return err
+		}
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil { // there is none
+			continue
+		}
+		info, err := os.Stat(real)
+		if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+			continue
+		}
+		text, _ := os.ReadFile(real)
+		if why := notOwn(top, real, info); why != "" && !trusted(text) {
+			return cannot(top, "the hook "+real+" is not your own: "+why, "look at it; without --commit the files are written, and git -C "+quoted(top)+" commit runs it")
+		}
+	}
+	return nil
+}
+
+func notOwn(top, hook string, info fs.FileInfo) string {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	as := uint32(os.Geteuid())
+	if owner, ok := ownerOf(top); ok && as == 0 {
+		as = owner.Uid
+	}
+	if ok && st.Uid != as && st.Uid != 0 {
+		return "it belongs to " + nameOf(int(st.Uid))
+	}
+	in, err := filepath.Rel(top, hook)
+	if err == nil && filepath.IsLocal(in) && !slices.Contains(strings.Split(filepath.ToSlash(in), "/"), ".git") {
+		return "it is a file of the working tree"
+	}
+	return ""
+}
