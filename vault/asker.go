@@ -15,6 +15,16 @@ type Asker interface {
 	Ask(prompt string, secret bool) (string, error)
 	// Choose asks for one of two answers, or shows the only one if no is "".
 	Choose(prompt, yes, no string) (bool, error)
+	// Ended is closed when the person has ended the run: nobody is waited for any
+	// more. Nil: that never happens.
+	Ended() <-chan struct{}
+}
+
+func ended(a Asker) <-chan struct{} {
+	if a == nil {
+		return nil
+	}
+	return a.Ended()
 }
 
 // askPassphrase asks for the passphrase of the file at path.

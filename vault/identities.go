@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"filippo.io/age"
@@ -91,19 +92,26 @@ func FindIdentities(places ...Place) *Identities {
 }
 
 // Warnings returns a fault for each identity file that others can read, of
-// those that were used. It reads none, and is for the end of a run: no other
+// those that were used, and for each that was named and cannot be used, where others
+// took its place. It reads none, and is for the end of a run: no other
 // goroutine may use i any more.
 func (i *Identities) Warnings() []*fault.Fault {
 	if !i.used.Load() {
 		return nil
 	}
-	return i.loose
+	all := slices.Clone(i.loose)
+	if i.use() == nil {
+		fault.Each(i.err, func(f *fault.Fault) { all = append(all, f) })
+	}
+	return all
 }
 
 // Recipients returns the recipients of those identities that tell them, as a
 // recipients file spells them: age's own under no passphrase, and SSH keys.
 func (i *Identities) Recipients() ([]string, error) {
-	err := i.use()
+	i.used.Store(true)
+	i.load()
+	err := i.err // of one that was named, though others are there
 	var all []string
 	for _, id := range i.found.silent {
 		switch id := id.(type) {
@@ -146,16 +154,19 @@ func (i *Identities) searched() []string {
 
 func (i *Identities) use() error {
 	i.used.Store(true)
-	return i.load()
+	i.load()
+	if i.found.empty() || errors.Is(i.err, ErrInterrupted) {
+		return i.err
+	}
+	return nil
 }
 
-func (i *Identities) load() error {
+func (i *Identities) load() {
 	i.once.Do(func() {
 		for _, p := range i.places {
 			i.err = errors.Join(i.err, i.loadPlace(p))
 		}
 	})
-	return i.err
 }
 
 // loadPlace fails only for an explicit place; what it found in any other is
@@ -165,7 +176,7 @@ func (i *Identities) loadPlace(p Place) error {
 		i.told = append(i.told, p.Why+": no name of a file")
 		return fault.New("an identity itself, and not the name of its file, is the value of", p.Why, "", "write it to a file of mode 0600 and name that")
 	}
-	found, loose, err := readIdentities(p.Path)
+	found, loose, err := i.read(p.Path)
 	what := fmt.Sprintf("%s (%s): ", p.Path, p.Why)
 	if err != nil {
 		i.told = append(i.told, what+err.Error())
@@ -194,7 +205,9 @@ var wireguardKey = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
 
 func identityHint(path string, err error) string {
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, ErrInterrupted):
+		return ""
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, errSilent):
 		return "ls -l " + path
 	case errors.Is(err, errNoSSH), errors.Is(err, errWeakRSA):
 		return "ssh-keygen -t ed25519 makes one"
@@ -204,9 +217,22 @@ func identityHint(path string, err error) string {
 	return "age-keygen -y " + path
 }
 
+// read reads an identity file. A pipe, as the shell's <(...) makes one, is as good as a
+// file, but who writes into it may never come.
+func (i *Identities) read(path string) (found identityFile, loose os.FileMode, err error) {
+	type read struct {
+		found identityFile
+		loose os.FileMode
+	}
+	r, err := waited(ended(i.Asker), func() (r read, err error) {
+		r.found, r.loose, err = readIdentities(path)
+		return r, err
+	})
+	return r.found, r.loose, err
+}
+
 // readIdentities reads an identity file: age's own or an SSH private key. The
-// mode is not zero if others than the owner can read the file. A pipe, as the
-// shell's <(...) makes one, is as good as a file.
+// mode is not zero if others than the owner can read the file.
 func readIdentities(path string) (found identityFile, loose os.FileMode, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -216,18 +242,38 @@ func readIdentities(path string) (found identityFile, loose os.FileMode, err err
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 		loose = info.Mode().Perm()
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxIdentities+1))
+	text, err := readBounded(f)
 	if err != nil {
-		return found, 0, fault.Errno(err)
-	}
-	if len(text) > maxIdentities {
-		return found, 0, fmt.Errorf("larger than %d MiB", maxIdentities>>20)
+		return found, 0, err
 	}
 	found, err = parseIdentities(path, text)
 	if len(found.locked) == 0 {
 		clear(text)
 	}
 	return found, loose, err
+}
+
+func readBounded(f *os.File) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(f, maxIdentities+1))
+	if err == nil && len(text) > maxIdentities {
+		err = fmt.Errorf("larger than %d MiB", maxIdentities>>20)
+	}
+	return text, fault.Errno(err)
+}
+
+// readBeside reads the public key beside an SSH key.
+func readBeside(path string) (ssh.PublicKey, error) {
+	f, err := os.OpenFile(path+".pub", os.O_RDONLY|syscall.O_NONBLOCK, 0) // of a FIFO nobody waits for the writer
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	line, err := readBounded(f)
+	if err != nil {
+		return nil, err
+	}
+	public, _, _, _, err := ssh.ParseAuthorizedKey(line)
+	return public, err
 }
 
 // parseIdentities never quotes the text, nor the errors of age and ssh that do.
@@ -359,11 +405,8 @@ func authorized(k ssh.PublicKey) string {
 func parseLockedSSH(path string, text []byte, public ssh.PublicKey) (found identityFile, err error) {
 	beside := public == nil
 	if beside {
-		line, err := os.ReadFile(path + ".pub")
-		if err == nil {
-			public, _, _, _, err = ssh.ParseAuthorizedKey(line)
-		}
-		if err != nil {
+		var err error
+		if public, err = readBeside(path); err != nil {
 			return found, errors.New("an SSH key of an old form under a passphrase, and its public key is not beside it in a file .pub")
 		}
 	}

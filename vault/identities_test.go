@@ -72,7 +72,7 @@ func TestIdentitiesFail(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "identity.txt")
 			writeFile(t, path, test.text)
 			os.Chmod(path, 0o600)
-			err := FindIdentities(Place{path, "-i", true}).load()
+			err := FindIdentities(Place{path, "-i", true}).use()
 			f, ok := errors.AsType[*fault.Fault](err)
 			if !ok || f.Who != path || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v does not say %q", err, test.want)
@@ -81,7 +81,7 @@ func TestIdentitiesFail(t *testing.T) {
 				t.Errorf("%v shows the identity", err)
 			}
 			ids := FindIdentities(Place{path, "a default", false})
-			if err := ids.load(); err != nil || !ids.found.empty() {
+			if err := ids.use(); err != nil || !ids.found.empty() {
 				t.Errorf("a default place must not fail: %v", err)
 			}
 			if told := strings.Join(ids.searched(), "\n"); !strings.Contains(told, path+" (a default): ") || !strings.Contains(told, test.want) {
@@ -89,7 +89,7 @@ func TestIdentitiesFail(t *testing.T) {
 			}
 		})
 	}
-	err = FindIdentities(Place{"/nowhere/id.txt", "WGKEYS_IDENTITY", true}).load()
+	err = FindIdentities(Place{"/nowhere/id.txt", "WGKEYS_IDENTITY", true}).use()
 	if err == nil || !strings.Contains(err.Error(), `"/nowhere/id.txt": no such file`) {
 		t.Errorf("an explicit file that is not there: %v", err)
 	}

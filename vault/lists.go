@@ -44,8 +44,8 @@ func (v Vault) Lists() *Lists {
 // Of returns whom host's secrets are to be encrypted to: the lines of
 // vault/recipients.txt, then those of vault/HOST/recipients.txt if there is one.
 // If there is a vault/HOST/recipients.only.txt it is the lines of that file and
-// no others. The files are those that age -R reads. A comment names the lines
-// below it, up to an empty line or the next comment.
+// no others. The files are those that age -R reads. A comment names the line below
+// it.
 //
 // That all of them can be used together is certain only when a file is sealed:
 // what a plugin's recipient is the plugin knows, and Of starts none.

@@ -54,6 +54,9 @@ func (l *locked) open(a Asker) (found identityFile, err error) {
 	} else if err == nil {
 		found, err = l.openAge(pass)
 	}
+	if errors.Is(err, ErrInterrupted) {
+		return found, err
+	}
 	if err != nil {
 		l.err = fault.Wrap(err, "cannot use the identity file", l.path, "-i FILE names another one")
 	}

@@ -16,6 +16,7 @@ import (
 
 // A person answers what a test has told him to, and counts.
 type person struct {
+	ended  chan struct{}
 	answer string
 	err    error
 
@@ -23,6 +24,8 @@ type person struct {
 	asked []string
 	told  []string
 }
+
+func (p *person) Ended() <-chan struct{} { return p.ended }
 
 func (p *person) Tell(line string) {
 	p.mu.Lock()
@@ -113,10 +116,10 @@ func TestLocked(t *testing.T) {
 		k := sealKey(t, v, "shale", "wg0.key")
 		dir := filepath.Dir(v.Dir)
 		secret := readTestFile(t, filepath.Join(dir, "identity.txt"))
-		for name, text := range map[string]string{"binary": lock(t, secret, "a passphrase"), "armored": rearmor(t, []byte(lock(t, secret, "a passphrase")))} {
+		for name, text := range map[string]string{"binary": lock(t, secret, "horse battery"), "armored": rearmor(t, []byte(lock(t, secret, "horse battery")))} {
 			path := filepath.Join(dir, name)
 			writeFile(t, path, text)
-			testLocked(t, v, "shale", k.PublicKey(), path, "a passphrase")
+			testLocked(t, v, "shale", k.PublicKey(), path, "horse battery")
 			p := &person{}
 			both := FindIdentities(append([]Place{{path, "-i", true}}, plain.places...)...)
 			both.Asker = p
@@ -125,14 +128,14 @@ func TestLocked(t *testing.T) {
 			}
 		}
 		for name, text := range map[string]string{
-			"no identity in it": lock(t, "# nothing\n", "a passphrase"),
-			"line 1":            lock(t, "nonsense "+secret, "a passphrase"),
-			"cut short":         lock(t, secret, "a passphrase")[:250],
+			"no identity in it": lock(t, "# nothing\n", "horse battery"),
+			"line 1":            lock(t, "nonsense "+secret, "horse battery"),
+			"cut short":         lock(t, secret, "horse battery")[:250],
 		} {
 			path := filepath.Join(dir, "bad")
 			writeFile(t, path, text)
 			ids := FindIdentities(Place{path, "-i", true})
-			ids.Asker = &person{answer: "a passphrase"}
+			ids.Asker = &person{answer: "horse battery"}
 			_, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids)
 			if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), secret[len(secret)-20:]) {
 				t.Errorf("%v does not say %q, or too much", err, name)

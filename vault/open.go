@@ -205,10 +205,13 @@ func (s *sealed) decrypt(v Vault, host string, ids *Identities, text *[maxText]b
 	}
 	r, err := age.Decrypt(bytes.NewReader(s.age), ids)
 	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
-		return 0, s.noIdentity(v, host, ids)
+		return 0, s.noIdentity(v, host, ids, nil)
 	}
-	if f, ok := errors.AsType[*fault.Fault](err); ok { // of a passphrase or a plugin
-		return 0, s.fault(f, "")
+	if errors.Is(err, ErrInterrupted) {
+		return 0, s.fault(ErrInterrupted, "")
+	}
+	if unusable := unusable(err); unusable != nil {
+		return 0, s.noIdentity(v, host, ids, unusable)
 	}
 	if err != nil {
 		return 0, s.damaged(errors.New("its age header was changed after it was made"))
@@ -232,8 +235,27 @@ func (s *sealed) content(r io.Reader, text *[maxText]byte) (n int, err error) {
 	return 0, s.fault(fmt.Errorf("%w: it holds more than a key", ErrMismatch), "")
 }
 
-// noIdentity tells who could open s, and where an identity was looked for.
-func (s *sealed) noIdentity(v Vault, host string, ids *Identities) error {
+// unusable are the faults in err of what is under a passphrase or a plugin's, if any:
+// the outermost ones.
+func unusable(err error) error {
+	switch e := err.(type) {
+	case *fault.Fault:
+		return e
+	case interface{ Unwrap() error }:
+		return unusable(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var all []error
+		for _, in := range e.Unwrap() {
+			all = append(all, unusable(in))
+		}
+		return errors.Join(all...)
+	}
+	return nil
+}
+
+// noIdentity tells who could open s, where an identity was looked for, and which of
+// them could not be used.
+func (s *sealed) noIdentity(v Vault, host string, ids *Identities, unusable error) error {
 	var b strings.Builder
 	rs, _ := v.Recipients(host) // only for their names: the file counts
 	for _, f := range s.meta.Recipients {
@@ -246,8 +268,28 @@ func (s *sealed) noIdentity(v Vault, host string, ids *Identities) error {
 	if v.Sealed(host) {
 		hint = OnHost(host)
 	}
-	return s.fault(fmt.Errorf("%w%s", ErrNoIdentity, b.String()), hint)
+	if unusable == nil {
+		return s.fault(fmt.Errorf("%w%s", ErrNoIdentity, b.String()), hint)
+	}
+	return s.fault(&notOpened{b.String(), unusable}, hint)
 }
+
+// notOpened is that no identity opens a file, some of which could not be used.
+type notOpened struct {
+	searched string
+	unusable error
+}
+
+func (e *notOpened) Error() string {
+	var b strings.Builder
+	b.WriteString(ErrNoIdentity.Error() + e.searched)
+	for line := range strings.SplitSeq(e.unusable.Error(), "\n") {
+		b.WriteString("\n  " + line)
+	}
+	return b.String()
+}
+
+func (e *notOpened) Unwrap() []error { return []error{ErrNoIdentity, e.unusable} }
 
 func (s *sealed) mismatch(format string, a ...any) error {
 	return s.fault(fmt.Errorf("%w: %s", ErrMismatch, fmt.Sprintf(format, a...)), "git log -- "+s.path)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/hex"
-	"strings"
 
 	"wgkeys/keyring/fault"
 )
@@ -32,19 +31,7 @@ func ReadMeta(path string, text []byte) (Meta, error) {
 // since nothing is going to be encrypted to them.
 func RecipientsIn(path string, text []byte) Recipients {
 	var rs Recipients
-	var name string
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for n := 1; lines.Scan(); n++ {
-		line := lines.Text()
-		if comment, ok := strings.CutPrefix(line, "#"); ok {
-			name = nameIn(comment)
-			continue
-		}
-		if line == "" {
-			name = ""
-			continue
-		}
-		r := Recipient{Name: name, File: path, Line: n}
+	for r, line := range listed(path, bufio.NewScanner(bytes.NewReader(text))) {
 		if r.parse(line) == nil {
 			rs = append(rs, r)
 		}

@@ -3,16 +3,17 @@ package vault
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 
 	"filippo.io/age"
 	"filippo.io/age/agessh"
-	"filippo.io/age/plugin"
 	"filippo.io/age/tag"
 	"golang.org/x/crypto/ssh"
 
@@ -28,7 +29,8 @@ const (
 
 // A Recipient is one line of a recipients file.
 type Recipient struct {
-	Name        string // from the comment above it; "" if there is none
+	Name        string // its own comment, or the one just above it; "" if there is none
+	Above       string // the comment above it, with other recipients in between or without
 	File        string // where it stands
 	Line        int
 	Text        string // its one spelling, of which Fingerprint is made
@@ -48,7 +50,7 @@ func (r Recipient) String() string {
 }
 
 func (r Recipient) isPlugin() bool {
-	_, ok := r.age.(*plugin.Recipient)
+	_, ok := r.age.(*pluginRecipient)
 	return ok
 }
 
@@ -163,7 +165,7 @@ func clash(kinds []string, at map[string][]string) error {
 // labels are those of r. Only a plugin itself knows those of its recipients: it
 // is asked to wrap a key that nothing is encrypted with.
 func (r Recipient) labels() ([]string, error) {
-	p, ok := r.age.(*plugin.Recipient)
+	p, ok := r.age.(*pluginRecipient)
 	if !ok && r.PostQuantum {
 		return []string{postQuantum}, nil
 	}
@@ -173,12 +175,8 @@ func (r Recipient) labels() ([]string, error) {
 	key := make([]byte, fileKeySize)
 	rand.Read(key)
 	_, labels, err := p.WrapWithLabels(key)
-	if missing, ok := errors.AsType[*plugin.NotFoundError](err); ok {
-		name := program(missing.Name)
-		return nil, fault.New("no program for the recipient at", r.at(), name+" is in no folder of PATH", "install "+name)
-	}
 	if err != nil {
-		return nil, fault.Wrap(err, "the age plugin refuses the recipient at", r.at(), "")
+		return nil, fault.Wrap(err, "cannot encrypt to the recipient at", r.at(), "")
 	}
 	return slices.Sorted(slices.Values(labels)), nil
 }
@@ -192,32 +190,51 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 		return nil, fault.Wrap(err, "cannot read the recipients", path, "git log -- "+path+"; without git: age-keygen -y IDENTITY > "+path)
 	}
 	var rs Recipients
-	var name string
 	lines := bufio.NewScanner(bytes.NewReader(files.Text(text)))
-	for n := 1; lines.Scan(); n++ {
-		line := lines.Text()
-		comment, isComment := strings.CutPrefix(line, "#")
-		switch {
-		case line == "":
-			name = ""
-		case isComment:
-			name = nameIn(comment)
-		default:
-			r := Recipient{Name: name, File: path, Line: n, asker: v.Asker}
-			if err := r.parse(line); err != nil {
-				err, hint := files.Better(text, err), validLine(line)
-				if err == files.ErrConflict {
-					hint = "keep the lines of both sides that shall stay, without <<<<<<<, ======= and >>>>>>>"
-				}
-				return nil, fault.Wrap(err, "no valid recipient at", r.at(), hint)
+	for r, line := range listed(path, lines) {
+		r.asker = v.Asker
+		if err := r.parse(line); err != nil {
+			err, hint := files.Better(text, err), validLine(line)
+			if err == files.ErrConflict {
+				hint = "keep the lines of both sides that shall stay, without <<<<<<<, ======= and >>>>>>>"
 			}
-			rs = append(rs, r)
+			return nil, fault.Wrap(err, "no valid recipient at", r.at(), hint)
 		}
+		rs = append(rs, r)
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fault.Wrap(err, "cannot read the recipients", path, "git log -p -- "+path)
 	}
 	return rs, nil
+}
+
+// listed yields the lines of a recipients file that are to be recipients, each with
+// whom the comments name.
+//
+// A comment names the one line below it. What stands further down may be somebody
+// else's, who was added to the end of the list, as >> does it: it has its own name or
+// none, and only [Recipient.Above] tells in whose company it stands, up to an empty
+// line or the next comment.
+func listed(path string, lines *bufio.Scanner) iter.Seq2[Recipient, string] {
+	return func(yield func(Recipient, string) bool) {
+		var name, above string
+		for n := 1; lines.Scan(); n++ {
+			line := lines.Text()
+			comment, isComment := strings.CutPrefix(line, "#")
+			switch {
+			case line == "":
+				name, above = "", ""
+			case isComment:
+				name = nameIn(comment)
+				above = name
+			default:
+				if !yield(Recipient{Name: name, Above: above, File: path, Line: n}, line) {
+					return
+				}
+				name = ""
+			}
+		}
+	}
 }
 
 // parse fills in r. It never quotes the line, nor age's error that does: it
@@ -237,10 +254,12 @@ func (r *Recipient) parse(line string) error {
 		err = r.parseSSH(line)
 	case strings.HasPrefix(line, "AGE-"):
 		return errors.New("this is an identity, a secret: it does not belong into the repository")
+	case otherSSH(line) != "":
+		err = fmt.Errorf("%w: %s", errOtherSSH, otherSSH(line))
 	default:
 		return errors.New("a line begins with age1, ssh-ed25519, ssh-rsa or #")
 	}
-	if errors.Is(err, errWeakRSA) {
+	if errors.Is(err, errWeakRSA) || errors.Is(err, errOtherSSH) {
 		return err
 	}
 	if err != nil {
@@ -281,7 +300,7 @@ func (r *Recipient) parseTag(line string) error {
 
 // parsePlugin does not start the plugin: to read a list takes none.
 func (r *Recipient) parsePlugin(line string) error {
-	p, err := plugin.NewRecipient(line, clientUI(r.asker))
+	p, err := newPluginRecipient(line, r.asker)
 	if err != nil {
 		return err
 	}
@@ -294,8 +313,9 @@ func (r *Recipient) parseSSH(line string) (err error) {
 	if err != nil {
 		return err
 	}
-	if r.Name == "" {
-		r.Name = nameIn(comment)
+	r.Name = cmp.Or(nameIn(comment), r.Name)
+	if t := key.Type(); t != ssh.KeyAlgoED25519 && t != ssh.KeyAlgoRSA {
+		return fmt.Errorf("%w: %s", errOtherSSH, t)
 	}
 	r.Text = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 	if weakRSA(key) {
@@ -303,6 +323,18 @@ func (r *Recipient) parseSSH(line string) (err error) {
 	}
 	r.age, err = agessh.ParseRecipient(r.Text)
 	return err
+}
+
+// errOtherSSH is for the SSH keys that age -R passes over with a warning: whoever is
+// listed with one could open nothing.
+var errOtherSSH = errors.New("an SSH key of a type that age cannot encrypt to")
+
+// otherSSH is the type of an SSH key that does not begin with ssh-, "" for other lines.
+func otherSSH(line string) string {
+	if key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err == nil && !strings.HasPrefix(key.Type(), "ssh-") {
+		return key.Type()
+	}
+	return ""
 }
 
 // nameIn is whom a comment names. A secret that was commented out is no name: names
@@ -316,7 +348,7 @@ func nameIn(comment string) string {
 
 // validLine is what prints a line like the one that was meant.
 func validLine(line string) string {
-	if strings.HasPrefix(line, "ssh-") {
+	if strings.HasPrefix(line, "ssh-") || otherSSH(line) != "" {
 		return "ssh-keygen -y -f KEY prints a valid line; ssh-keygen -t ed25519 makes a key"
 	}
 	return "age-keygen -y IDENTITY prints a valid line"

@@ -43,7 +43,7 @@ func TestRecipients(t *testing.T) {
 	}
 	want := []string{
 		"alice (" + all + ":4) " + a,
-		"alice (" + all + ":5) " + b,
+		all + ":5 " + b,
 		all + ":7 " + c,
 		"carol@example.net (" + all + ":8) " + sshKey,
 		"shale itself (" + host + ":2) " + d,

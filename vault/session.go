@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"syscall"
 	"time"
 
 	"filippo.io/age"
@@ -23,36 +24,57 @@ import (
 
 // A session is one conversation with the program of a plugin.
 type session struct {
-	name string
-	ui   *plugin.ClientUI
-	keys [][]byte // of each file, nil: not opened
-	errs []error  // of each file
+	name   string
+	ui     *plugin.ClientUI
+	ended  <-chan struct{} // closed when the person has ended the run
+	heard  func(*age.Stanza) (answer *age.Stanza, err error)
+	keys   [][]byte // of each file, nil: not opened
+	errs   []error  // of each file
+	absent []error  // of each identity
 
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *bufio.Reader
+	wait *wait
 }
 
 // fileKeySize is the size of every file key of age.
 const fileKeySize = 16
 
 // unwrapAll has the plugin called name open files, each given by the stanzas of
-// its header, with its identities. For a file that none of them opens both its
-// key and its error are nil.
-func unwrapAll(name string, identities []string, files [][]*age.Stanza, ui *plugin.ClientUI) (keys [][]byte, errs []error, err error) {
-	s := &session{name: name, ui: ui, keys: make([][]byte, len(files)), errs: make([]error, len(files))}
-	if err := s.start(); err != nil {
-		return nil, nil, s.fault(err)
+// its header, with its identities. For a file that none of them opens its key is
+// nil, and its error too if the plugin has no word to say about that. What was opened
+// before the conversation failed is open.
+func unwrapAll(name string, identities []string, files [][]*age.Stanza, a Asker) (keys [][]byte, errs []error, err error) {
+	s := &session{name: name, ui: clientUI(a), ended: ended(a), keys: make([][]byte, len(files)), errs: make([]error, len(files)),
+		absent: make([]error, len(identities))}
+	s.heard = s.opens
+	err = s.talk("identity-v1", func() error { return s.send(identities, files) })
+	for i, key := range s.keys {
+		if key == nil && s.errs[i] == nil { // none of the identities that are there opens it
+			s.errs[i] = errors.Join(s.absent...)
+		}
 	}
-	err = s.send(identities, files)
+	return s.keys, s.errs, err
+}
+
+// talk is a whole conversation, which begins with what send says.
+func (s *session) talk(state string, send func() error) error {
+	if err := s.start(state); err != nil {
+		return s.fault(err)
+	}
+	err := send()
 	if err == nil {
 		err = s.converse()
 	}
+	if why := s.wait.over(); why != nil {
+		err = why
+	}
 	s.end()
 	if err != nil {
-		return nil, nil, s.fault(err)
+		return s.fault(err)
 	}
-	return s.keys, s.errs, nil
+	return nil
 }
 
 func (s *session) fault(err error) error {
@@ -60,15 +82,19 @@ func (s *session) fault(err error) error {
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return fault.New("no program for the age plugin", who, "it is in no folder of PATH", "install "+who)
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, ErrInterrupted):
+		return fault.Wrap(err, "nobody waits any more for", who, "")
+	case errors.Is(err, errSilent):
+		return fault.Wrap(err, "the age plugin failed:", who, "plug in the key that it waits for, or name another identity with -i FILE")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
 		err = errors.New("it ended in the middle of the conversation")
 	}
 	return fault.Wrap(fault.Errno(err), "the age plugin failed:", who, "")
 }
 
 // start starts the program in a folder that tells it nothing about ours.
-func (s *session) start() (err error) {
-	s.cmd = exec.Command(program(s.name), "--age-plugin=identity-v1")
+func (s *session) start(state string) (err error) {
+	s.cmd = exec.Command(program(s.name), "--age-plugin="+state)
 	s.cmd.Dir = os.TempDir()
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		return err
@@ -78,13 +104,23 @@ func (s *session) start() (err error) {
 		return err
 	}
 	s.out = bufio.NewReaderSize(out, maxFile)
-	return s.cmd.Start()
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	// Who reads or writes at a pipe that is closed stops at once, whatever the
+	// program does, or those that it has started.
+	s.wait = newWait(s.ended, func() { s.in.Close(); out.Close() })
+	return nil
 }
+
+// leave is how long a program may take to clean up.
+const leave = 2 * time.Second
 
 // end lets the program clean up. How it exits says nothing: it has said all.
 func (s *session) end() {
 	s.in.Close()
 	s.cmd.Process.Signal(os.Interrupt)
+	defer time.AfterFunc(leave, func() { s.cmd.Process.Kill() }).Stop()
 	s.cmd.Wait()
 }
 
@@ -114,10 +150,12 @@ func (s *session) converse() error {
 		if said.Type == "done" {
 			return nil
 		}
+		s.wait.pause() // a person may take his time
 		answer, err := s.answer(said)
 		if err != nil {
 			return err
 		}
+		s.wait.goOn()
 		if err := writeStanza(s.in, answer); err != nil {
 			return err
 		}
@@ -134,10 +172,6 @@ func (s *session) read() (*age.Stanza, error) {
 
 func (s *session) answer(said *age.Stanza) (*age.Stanza, error) {
 	switch said.Type {
-	case "file-key":
-		return stanzaOK, s.fileKey(said)
-	case "error":
-		return stanzaOK, s.failed(said)
 	case "msg":
 		return s.message(said), nil
 	case "request-public", "request-secret":
@@ -145,19 +179,32 @@ func (s *session) answer(said *age.Stanza) (*age.Stanza, error) {
 	case "confirm":
 		return s.confirm(said)
 	}
-	return &age.Stanza{Type: "unsupported"}, nil
+	return s.heard(said)
+}
+
+// opens hears what only identity-v1 has.
+func (s *session) opens(said *age.Stanza) (*age.Stanza, error) {
+	switch said.Type {
+	case "file-key":
+		return stanzaOK, s.fileKey(said)
+	case "error":
+		return stanzaOK, s.failed(said)
+	}
+	return stanzaUnsupported, nil
 }
 
 var (
 	stanzaOK   = &age.Stanza{Type: "ok"}
 	stanzaFail = &age.Stanza{Type: "fail"}
+
+	stanzaUnsupported = &age.Stanza{Type: "unsupported"}
 )
 
 func (s *session) fileKey(said *age.Stanza) error {
 	if len(said.Args) != 1 || len(said.Body) != fileKeySize {
 		return errStanza
 	}
-	i, err := s.index(said.Args[0])
+	i, err := index(said.Args[0], len(s.keys))
 	if err != nil || s.keys[i] != nil {
 		return errStanza
 	}
@@ -165,23 +212,31 @@ func (s *session) fileKey(said *age.Stanza) error {
 	return nil
 }
 
-// failed keeps the error of one file for that file; any other ends the
-// conversation.
+// failed keeps the error of one file for that file, and that of one identity, as of a
+// hardware key that is not plugged in, until it is known what the others open. Any
+// other ends the conversation.
 func (s *session) failed(said *age.Stanza) error {
 	told := fmt.Errorf("%.500s", said.Body)
-	if len(said.Args) == 3 && said.Args[0] == "stanza" {
-		i, err := s.index(said.Args[1])
+	switch {
+	case len(said.Args) == 3 && said.Args[0] == "stanza":
+		i, err := index(said.Args[1], len(s.errs))
 		if err == nil {
 			s.errs[i] = s.fault(told)
+		}
+		return err
+	case len(said.Args) == 2 && said.Args[0] == "identity":
+		i, err := index(said.Args[1], len(s.absent))
+		if err == nil {
+			s.absent[i] = s.fault(told)
 		}
 		return err
 	}
 	return told
 }
 
-func (s *session) index(arg string) (int, error) {
+func index(arg string, n int) (int, error) {
 	i, err := strconv.Atoi(arg)
-	if err != nil || i < 0 || i >= len(s.keys) {
+	if err != nil || i < 0 || i >= n {
 		return 0, errStanza
 	}
 	return i, nil

@@ -2,11 +2,14 @@ package vault
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 
 	"filippo.io/age"
+
+	"wgkeys/keyring/fault"
 )
 
 // A pluginIdentity is in the keeping of the age plugin called name, of whose
@@ -23,11 +26,13 @@ type opened struct {
 // A Name is that of a vault file, which is named as on its host.
 type Name struct{ Host, File string }
 
-// Unwrap implements [age.Identity] over all identities that were found.
+// Unwrap implements [age.Identity] over all identities that were found. One that
+// cannot be used, under a passphrase or of a plugin, is no reason not to try the
+// others; what kept it from being used is told if they do not open the file either.
 func (i *Identities) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
-	key, err := i.unwrapHere(stanzas)
-	if !errors.Is(err, age.ErrIncorrectIdentity) {
-		return key, err
+	key, locked := i.unwrapHere(stanzas)
+	if !leavesOthers(locked) {
+		return key, locked
 	}
 	i.talk.Lock()
 	defer i.talk.Unlock()
@@ -35,7 +40,28 @@ func (i *Identities) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 		i.askPlugins([][]*age.Stanza{stanzas})
 	}
 	o, _ := i.openedBefore(stanzas)
-	return bytes.Clone(o.key), o.err
+	if o.key != nil {
+		return bytes.Clone(o.key), nil
+	}
+	return nil, both(locked, o.err)
+}
+
+// leavesOthers tells whether a file may be another identity's: none was right, or one
+// cannot be used.
+func leavesOthers(err error) bool {
+	_, unusable := errors.AsType[*fault.Fault](err)
+	return (unusable || errors.Is(err, age.ErrIncorrectIdentity)) && !errors.Is(err, ErrInterrupted)
+}
+
+// both joins what was wrong with two identities: that one was not right says nothing.
+func both(a, b error) error {
+	switch {
+	case errors.Is(a, age.ErrIncorrectIdentity):
+		return b
+	case errors.Is(b, age.ErrIncorrectIdentity):
+		return a
+	}
+	return errors.Join(a, b)
 }
 
 // Prepare opens the headers of many vault files at once as far as that takes an
@@ -61,14 +87,15 @@ func (v Vault) Prepare(ids *Identities, names []Name) error {
 		}
 		var header stanzaReader
 		header.read(s.age)
-		if _, err := ids.unwrapHere(header.stanzas); errors.Is(err, age.ErrIncorrectIdentity) {
+		if _, err := ids.unwrapHere(header.stanzas); errors.Is(err, ErrInterrupted) {
+			return err
+		} else if leavesOthers(err) {
 			left = append(left, header.stanzas)
 		}
 	}
 	ids.talk.Lock()
 	defer ids.talk.Unlock()
-	ids.askPlugins(left)
-	return nil
+	return ids.askPlugins(left)
 }
 
 // MayAsk tells whether opening a file may take a hardware key, so that
@@ -119,30 +146,33 @@ func (i *Identities) unwrapHere(stanzas []*age.Stanza) ([]byte, error) {
 			}
 		}
 		tried += len(silent)
-		if more, err := i.unlock(stanzas, tried); err != nil {
-			return nil, err
-		} else if !more {
-			return nil, age.ErrIncorrectIdentity
+		if more, err := i.unlock(stanzas, tried); !more {
+			return nil, cmp.Or(err, age.ErrIncorrectIdentity)
 		}
 	}
 }
 
 // unlock asks for the passphrase of an identity file that may open a file, when
 // as many silent identities as were tried do not. It returns false if nothing is
-// left to try.
+// left to try, and what keeps files locked that may have helped.
 func (i *Identities) unlock(stanzas []*age.Stanza, tried int) (more bool, err error) {
 	i.talk.Lock()
 	defer i.talk.Unlock()
 	if len(i.found.silent) > tried { // another goroutine was here
 		return true, nil
 	}
+	var errs []error
 	for n, l := range i.found.locked {
 		if !l.mayOpen(stanzas) {
 			continue
 		}
 		found, err := l.open(i.Asker)
-		if err != nil {
+		if errors.Is(err, ErrInterrupted) {
 			return false, err
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
 		i.mu.Lock()
 		defer i.mu.Unlock()
@@ -150,25 +180,29 @@ func (i *Identities) unlock(stanzas []*age.Stanza, tried int) (more bool, err er
 		i.found.add(found)
 		return true, nil
 	}
-	return false, nil
+	return false, errors.Join(errs...)
 }
 
 // askPlugins has each plugin in turn open what those before it did not, and
-// keeps what came of it. i.talk is held.
-func (i *Identities) askPlugins(files [][]*age.Stanza) {
+// keeps what came of it. It fails only if the person ended the run. i.talk is held.
+func (i *Identities) askPlugins(files [][]*age.Stanza) (ended error) {
 	names, lines := i.byPlugin()
 	results := make([]opened, len(files))
 	for n := range results {
 		results[n].err = age.ErrIncorrectIdentity
 	}
 	for _, name := range names {
-		i.askPlugin(name, lines[name], files, results)
+		if err := i.askPlugin(name, lines[name], files, results); errors.Is(err, ErrInterrupted) {
+			ended = err
+			break
+		}
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for n, stanzas := range files {
 		i.opened[digest(stanzas)] = results[n]
 	}
+	return ended
 }
 
 func (i *Identities) byPlugin() (names []string, lines map[string][]string) {
@@ -185,7 +219,7 @@ func (i *Identities) byPlugin() (names []string, lines map[string][]string) {
 }
 
 // askPlugin has one plugin open those of files that are not open yet.
-func (i *Identities) askPlugin(name string, lines []string, files [][]*age.Stanza, results []opened) {
+func (i *Identities) askPlugin(name string, lines []string, files [][]*age.Stanza, results []opened) error {
 	var left []int
 	var ask [][]*age.Stanza
 	for n := range files {
@@ -194,22 +228,23 @@ func (i *Identities) askPlugin(name string, lines []string, files [][]*age.Stanz
 		}
 	}
 	if len(ask) == 0 {
-		return
+		return nil
 	}
 	if len(ask) > 1 && i.Asker != nil {
 		i.Asker.Tell(fmt.Sprintf("%s is asked to open %d files at once: one touch if your hardware key allows it, else %[2]d", program(name), len(ask)))
 	}
-	keys, errs, err := unwrapAll(name, lines, ask, clientUI(i.Asker))
+	keys, errs, err := unwrapAll(name, lines, ask, i.Asker)
 	for k, n := range left {
 		switch {
-		case err != nil:
-			results[n].err = err
 		case keys[k] != nil:
 			results[n] = opened{key: keys[k]}
+		case err != nil:
+			results[n].err = both(results[n].err, err)
 		case errs[k] != nil:
-			results[n].err = errs[k]
+			results[n].err = both(results[n].err, errs[k])
 		}
 	}
+	return err
 }
 
 func (i *Identities) openedBefore(stanzas []*age.Stanza) (opened, bool) {

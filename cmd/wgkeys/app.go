@@ -23,6 +23,7 @@ type env struct {
 
 // run is the program without its process: args to exit code.
 func run(ctx context.Context, u *ui, args []string) error {
+	u.ended = ctx.Done()
 	app := newApp(ctx, u)
 	args, help := permute(app, helpVerb(args))
 	if help {

@@ -122,6 +122,9 @@ func (r *repo) findings(e *env) ([]finding, error) {
 	if err := c.tunnels(names); err != nil {
 		return nil, err
 	}
+	if e.ctx.Err() != nil { // and what was not opened is no finding
+		return nil, vault.ErrInterrupted
+	}
 	c.duplicates()
 	c.shared()
 	if !c.all {

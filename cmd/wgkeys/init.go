@@ -152,7 +152,10 @@ func (e *env) makeRepo(dir string, recipients []string) error {
 			return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Join(dir, sub), "")
 		}
 	}
-	list := fmt.Sprintf("# who can decrypt, one recipient a line\n# %s\n%s\n", whoAmI(), strings.Join(recipients, "\n"))
+	list := "# who can decrypt, one recipient a line\n"
+	for _, r := range recipients {
+		list += "# " + whoAmI() + "\n" + r + "\n"
+	}
 	err = writeNew(dir, "vault/recipients.txt", list, more)
 	if errors.Is(err, fs.ErrExist) {
 		err = e.tellOthersList(dir, recipients)

@@ -178,7 +178,7 @@ func (p *past) find(who, list string) (vault.Fingerprint, error) {
 	var print vault.Fingerprint
 	could := func(r vault.Recipient) bool { return p.public[r.Fingerprint] != nil || p.psk[r.Fingerprint] != nil }
 	for _, r := range slices.Concat(p.named, slices.DeleteFunc(p.maybe, func(r vault.Recipient) bool { return !could(r) })) {
-		if r.Name == who && !slices.Contains(texts, r.Text) {
+		if (r.Name == who || r.Above == who) && !slices.Contains(texts, r.Text) {
 			texts, print = append(texts, r.Text), r.Fingerprint
 		}
 	}

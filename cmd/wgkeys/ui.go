@@ -35,6 +35,7 @@ import (
 	"golang.org/x/term"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/vault"
 )
 
 // The exit codes.
@@ -50,6 +51,7 @@ const (
 type ui struct {
 	stdout, stderr io.Writer
 	quiet, verbose bool
+	ended          <-chan struct{} // closed when the person has ended the run
 }
 
 // An exitError ends the command with a code of its own. Err may be nil:
@@ -165,7 +167,7 @@ func readLine(tty *os.File, secret bool) (string, error) {
 	case err := <-read:
 		return strings.TrimRight(answer, "\r\n"), err
 	case <-interrupted:
-		return "", errors.New("interrupted")
+		return "", vault.ErrInterrupted
 	}
 }
 
