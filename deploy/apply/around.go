@@ -6,61 +6,80 @@ import (
 	"strings"
 
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 )
 
 // addAround adds the routes in which an endpoint lies. To compare all routes with all
 // endpoints of ten thousand peers would take longer than all else, and so would a map
 // of the routes: it is made where an endpoint is so close that it may lie in one.
 func (p *planner) addAround(found map[netip.Prefix]bool) {
-	spans := spansOf(p.view.Routes)
-	var routes map[netip.Prefix]bool
-	for addr := range p.endpointsNear(spans) {
-		for _, prefix := range spans[familyOf(addr)].around(addr) {
-			if routes == nil {
-				routes = make(map[netip.Prefix]bool, len(p.view.Routes))
-				for _, r := range p.view.Routes {
-					routes[r.Prefix] = true
-				}
+	a := &around{view: p.view, spans: spansOf(p.view.Routes), found: found}
+	for i := range p.view.Peers {
+		want := &p.view.Peers[i]
+		if want.Endpoint == "" {
+			continue
+		}
+		if !a.spans[familySpelled(want.Endpoint)].none() {
+			a.add(literal(want))
+		}
+		if len(p.state.Endpoints) > 0 {
+			for _, addr := range p.state.Endpoints[want.Endpoint].All() {
+				a.add(addr.Addr())
 			}
-			if routes[prefix] {
-				found[prefix] = true
-			}
+		}
+	}
+	for i := range p.state.Peers {
+		live := &p.state.Peers[i]
+		if len(a.routesOf(live.Endpoint.Addr())) > 0 && a.hasEndpoint(live.PublicKey) {
+			a.add(live.Endpoint.Addr())
 		}
 	}
 }
 
-// endpointsNear yields the OUTSIDE addresses of the peers, as far as they are known and of
-// a family that has routes: as the view has them, where they are now and wherever
-// their names lead.
-func (p *planner) endpointsNear(spans *spans) func(yield func(netip.Addr) bool) {
-	return func(yield func(netip.Addr) bool) {
-		live := livePeers{peers: p.state.Peers, taken: make([]bool, len(p.state.Peers))}
-		tell := func(addr netip.Addr) bool {
-			// A zone is a link's, and no route's.
-			return !addr.IsValid() || addr.Zone() != "" || spans[familyOf(addr)].none() || yield(addr)
+// An around finds the routes of a view in which an address lies.
+type around struct {
+	view   *tunnel.View
+	spans  *spans
+	found  map[netip.Prefix]bool
+	routes map[netip.Prefix]bool      // all; nil: not needed yet
+	named  map[keyring.PublicKey]bool // the peers that have an endpoint; nil: not needed yet
+}
+
+func (a *around) add(addr netip.Addr) {
+	for _, prefix := range a.routesOf(addr) {
+		a.found[prefix] = true
+	}
+}
+
+// routesOf are those that are not found yet. A zone is a link's, and no route's.
+func (a *around) routesOf(addr netip.Addr) (routes []netip.Prefix) {
+	if !addr.IsValid() || addr.Zone() != "" {
+		return nil
+	}
+	for _, prefix := range a.spans[familyOf(addr)].around(addr) {
+		if a.routes == nil {
+			a.routes = make(map[netip.Prefix]bool, len(a.view.Routes))
+			for _, r := range a.view.Routes {
+				a.routes[r.Prefix] = true
+			}
 		}
-		for i := range p.view.Peers {
-			want := &p.view.Peers[i]
-			have := live.take(want.PublicKey)
-			if want.Endpoint == "" {
-				continue
-			}
-			if have != nil && !tell(have.Endpoint.Addr()) {
-				return
-			}
-			if !spans[familySpelled(want.Endpoint)].none() && !tell(literal(want)) {
-				return
-			}
-			if len(p.state.Endpoints) == 0 {
-				continue
-			}
-			for _, a := range p.state.Endpoints[want.Endpoint].All() {
-				if !tell(a.Addr()) {
-					return
-				}
-			}
+		if a.routes[prefix] && !a.found[prefix] {
+			routes = append(routes, prefix)
 		}
 	}
+	return routes
+}
+
+// hasEndpoint reports whether the view says where a peer is. One that comes to us may
+// be elsewhere tomorrow.
+func (a *around) hasEndpoint(key keyring.PublicKey) bool {
+	if a.named == nil {
+		a.named = make(map[keyring.PublicKey]bool, len(a.view.Peers))
+		for i := range a.view.Peers {
+			a.named[a.view.Peers[i].PublicKey] = a.view.Peers[i].Endpoint != ""
+		}
+	}
+	return a.named[key]
 }
 
 // spans are the routes of IPv4 and of IPv6, as far as it takes to see that an address
@@ -118,7 +137,7 @@ func (s *span) none() bool { return len(s.lengths) == 0 }
 // around returns the prefixes of these lengths in which addr lies, or nil where none
 // of them can be a route: the network of the shortest comes after the last one.
 func (s *span) around(addr netip.Addr) []netip.Prefix {
-	if addr.Less(s.first) {
+	if s.none() || addr.Less(s.first) {
 		return nil
 	}
 	var prefixes []netip.Prefix

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/tunnel"
@@ -67,7 +68,7 @@ func Kept(name string) (*tunnel.View, error) {
 // where nothing takes it there is no path.
 func Keep(name string, text []byte) (path string, err error) {
 	path = KeptPath(name)
-	if path == keptPath(KeptDir, name) && holds(path, string(text)) {
+	if path == keptPath(KeptDir, name) && holds(path, unsafe.String(unsafe.SliceData(text), len(text))) {
 		return path, nil
 	}
 	for i, dir := range keptDirs {

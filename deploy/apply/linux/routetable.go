@@ -27,6 +27,7 @@ func (k *Kernel) observeTables(link int, within ranges, others *besides, s *appl
 		if err != nil {
 			return err
 		}
+		s.Routes = slices.Grow(s.Routes, len(found))
 		for _, r := range found {
 			switch {
 			case r.link != link || link == 0:
@@ -78,6 +79,9 @@ func (k *Kernel) readRoutes(link, family int, within ranges, others *besides) (r
 			}
 		case msg.Type != unix.RTN_UNICAST || msg.Protocol == unix.RTPROT_RA || found.connected && r.Table != 0:
 		default:
+			if routes == nil {
+				routes = make([]foundRoute, 0, k.expected)
+			}
 			routes = append(routes, found)
 		}
 		return true
