@@ -150,3 +150,13 @@ func (e *env) sayNothing(r *repo) {
 	}
 	e.ui.say("nothing found")
 }
+
+// narrow tells of clones that do not have all branches: what was there nobody knows here.
+func (r *repo) narrow(ctx context.Context) (all []error) {
+	for _, top := range r.tops() {
+		if err := git.Narrow(ctx, top); err != nil {
+			all = append(all, err)
+		}
+	}
+	return all
+}

@@ -60,6 +60,9 @@ func doInit(e *env) error {
 		return err
 	}
 	e.ui.say("made the repository %s", dir)
+	if err := e.offerGit(dir); err != nil {
+		return err
+	}
 	if e.cli.Bool("hook") {
 		if err := e.installHook(dir); err != nil {
 			return err
@@ -163,13 +166,16 @@ func (e *env) makeRepo(dir string, recipients []string) error {
 	if err != nil {
 		return err
 	}
+	if err := e.writeAttributes(dir, more); err != nil {
+		return err
+	}
 	return writeNew(dir, marker, "# This file marks a repository of wgkeys. Its settings are all optional.\n", more)
 }
 
 // sweepInit removes what an init that was killed has left: other verbs make no
 // file in these folders.
 func sweepInit(dir string) error {
-	made := func(name string) bool { return name == marker || name == "recipients.txt" }
+	made := func(name string) bool { return name == marker || name == "recipients.txt" || name == attributesFile }
 	for _, left := range []string{dir, filepath.Join(dir, "vault")} {
 		err := files.Sweep(dir, left, made)
 		if err != nil && !errors.Is(err, files.ErrOutside) { // who writes there tells it better

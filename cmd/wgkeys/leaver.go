@@ -62,7 +62,7 @@ func (r *repo) leaver(e *env, who string) (*leaver, error) {
 	}
 	l := &leaver{name: who, now: past.now, once: past.once}
 	if l.print, err = past.find(who, filepath.Join(r.vault.Dir, "recipients.txt")); err != nil {
-		return nil, err
+		return nil, errors.Join(append(r.narrow(e.ctx), err)...)
 	}
 	return l, l.inUse(r, past)
 }
@@ -270,6 +270,9 @@ func (r *repo) leftBy(e *env) (*leaver, error) {
 	if err := l.still(r); err != nil {
 		return nil, err
 	}
+	for _, err := range r.narrow(e.ctx) {
+		e.ui.warn(err)
+	}
 	l.warn(e.ui, slices.Concat(l.now, l.once))
 	for _, k := range l.psks {
 		e.ui.warn(fault.New("not replaced by rotate: the preshared key of", k.host+", "+k.peer, who+" could read it", k.replace(r)))
@@ -294,6 +297,9 @@ func (r *repo) leaverFindings(e *env) ([]finding, error) {
 	for _, k := range l.psks {
 		c.add(finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace(r)}, r.vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
 			"%s could read the preshared key of hosts %q and %q in tunnel %q, and it is in use", l.name, k.host, k.peer, k.tunnel)
+	}
+	for _, err := range r.narrow(e.ctx) {
+		c.fault(finding{Check: "leaver"}, err)
 	}
 	for _, path := range l.now {
 		c.found = append(c.found, finding{Check: "leaver", File: path, Hint: l.replaceUnknown(path),

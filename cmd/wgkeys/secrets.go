@@ -216,6 +216,9 @@ func (r *repo) stagedSecrets(ctx context.Context) ([]finding, error) {
 func (r *repo) pastSecrets(ctx context.Context) ([]finding, error) {
 	return r.secretsInGit(func(_ string, known *leak.Known, here *report) error {
 		known.AnySSH = true
+		for _, err := range r.narrow(ctx) {
+			here.fault(finding{Check: "history"}, err)
+		}
 		left := map[string]string{}           // recipients, as known has them
 		could := map[vault.Fingerprint]bool{} // open a file of the vault
 		var later []func()                    // when all of them are known

@@ -102,6 +102,12 @@ func HookPath(ctx context.Context, dir, hook string) (string, error) {
 	return path, nil
 }
 
+// Init makes dir a working tree of git's.
+func Init(ctx context.Context, dir string) error {
+	_, err := output(plain(ctx, dir, "init", "--quiet"), dir, nil)
+	return err
+}
+
 // Dir is the folder in which git keeps what all working trees of the repository share.
 func Dir(ctx context.Context, dir string) (string, error) {
 	out, err := run(ctx, dir, nil, "rev-parse", "--git-common-dir")

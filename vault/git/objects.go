@@ -9,8 +9,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-
-	"wgkeys/keyring/fault"
 )
 
 // A Blob is a file as git keeps it. One that is in many commits is one blob, and
@@ -48,14 +46,10 @@ func Staged(ctx context.Context, dir string, limit int, do func(Blob) error) err
 // the stash reaches. It fails where the history is cut short, for then it does not
 // know.
 func History(ctx context.Context, dir string, limit int, do func(Blob) error) error {
-	out, err := run(ctx, dir, nil, "rev-parse", "--is-shallow-repository")
-	if err != nil {
+	if err := whole(ctx, dir); err != nil {
 		return err
 	}
-	if strings.TrimSpace(string(out)) == "true" {
-		return fault.New("the history is cut short in", dir, "it is a shallow clone, and what was before is not known here", "git -C "+dir+" fetch --unshallow")
-	}
-	out, err = run(ctx, dir, nil, "rev-list", "--objects", "--all")
+	out, err := run(ctx, dir, nil, "rev-list", "--objects", "--all")
 	if err != nil {
 		return err
 	}

@@ -43,13 +43,13 @@ func asOwner(dir string, env []string) ([]string, *syscall.SysProcAttr) {
 	return env, &syscall.SysProcAttr{Credential: as}
 }
 
-// ownerOf is whose the repository of a folder is: who owns its ".git".
+// ownerOf is whose the repository of a folder is: who owns its ".git", or the folder
+// while it is in none.
 func ownerOf(dir string) (owner syscall.Stat_t, ok bool) {
-	top, err := Top(dir)
-	if err != nil {
-		return owner, false
+	if top, err := Top(dir); err == nil {
+		dir = filepath.Join(top, ".git")
 	}
-	err = syscall.Lstat(filepath.Join(top, ".git"), &owner)
+	err := syscall.Lstat(dir, &owner)
 	return owner, err == nil
 }
 

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/term"
+
+	"wgkeys/keyring/files"
+	"wgkeys/vault/git"
+)
+
+const attributesFile = ".gitattributes"
+
+// attributes have git write a key as $(cat FILE) takes it, whatever core.autocrlf says,
+// and not merge by lines what is encrypted: it keeps one side then, and rekey does the
+// rest (gitattributes(5), "text" and "merge").
+const attributes = `keyring/**/*.pub text eol=lf
+vault/**/*.age text eol=lf -merge
+`
+
+// writeAttributes leaves those that somebody has written as they are.
+func (e *env) writeAttributes(dir string, more fs.FileMode) error {
+	err := writeNew(dir, attributesFile, attributes, more)
+	if errors.Is(err, fs.ErrExist) {
+		text, err := files.Read(dir, filepath.Join(dir, attributesFile), maxMarker)
+		if err != nil || string(text) != attributes {
+			e.ui.say("there is a %s already; these lines belong into it: keyring/**/*.pub text eol=lf; vault/**/*.age text eol=lf -merge", attributesFile)
+		}
+		return nil
+	}
+	return err
+}
+
+// offerGit asks whether a new repository is to be git's, too, where a person is there
+// to answer.
+func (e *env) offerGit(dir string) error {
+	if _, err := git.Top(dir); err == nil {
+		return nil
+	}
+	if !e.ui.quiet && term.IsTerminal(int(os.Stdin.Fd())) {
+		switch yes, err := e.ui.ask("it is not in git, which keeps its history: git init " + quoted(dir) + "?"); {
+		case err != nil:
+			return err
+		case yes:
+			return git.Init(e.ctx, dir)
+		}
+	}
+	e.ui.say("it is not in git yet: git init %s", quoted(dir))
+	return nil
+}

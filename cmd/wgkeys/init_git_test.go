@@ -1,0 +1,32 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestInitOffersGit: who is asked and says yes has a repository of git's, and who says
+// no is told how to make one.
+func TestInitOffersGit(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("no git here")
+	}
+	t.Setenv("HOME", t.TempDir())
+	for answer, made := range map[string]bool{"y\n": true, "\n": false} {
+		dir := filepath.Join(t.TempDir(), "net")
+		x := onTerminal(t, "wgkeys", "init", "--classic", dir)
+		x.expect("git init " + dir + "? [y/N]")
+		x.types(answer)
+		if code := x.wait(); code != exitDone {
+			t.Fatalf("exit %d\n%s", code, x.shown())
+		}
+		if _, err := os.Stat(filepath.Join(dir, ".git")); (err == nil) != made {
+			t.Errorf("answered %q: %v\n%s", answer, err, x.shown())
+		}
+		if !made {
+			x.expect("it is not in git yet: git init " + dir)
+		}
+	}
+}
