@@ -157,6 +157,13 @@ func onHost(host, verb string) string {
 	return "only " + host + " can open it: on " + host + ", in a clone of the repository: wgkeys " + verb + " -i /etc/ssh/ssh_host_ed25519_key"
 }
 
+// reinstalled is what to do about the keys of a host that has not the ssh host key any
+// more that they are encrypted to.
+func reinstalled(host string) string {
+	return "it is encrypted to a former key of " + host + ": wgkeys rekey " + host + " -i OLD_HOST_KEY, from a backup of " + host +
+		"; where there is none, for it was installed anew, another key is made: wgkeys rotate --now " + host
+}
+
 func (v Vault) onlyPath(host string) string { return filepath.Join(v.Dir, host, onlyFile) }
 
 // KeepToHost makes host's own list of recipients the only one of its secrets, of

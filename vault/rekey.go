@@ -186,7 +186,7 @@ func (r *Rekey) openAll(ctx context.Context, stale []Stale) ([]openFile, error) 
 		if errors.Is(err, ErrNoIdentity) && stale[i].Sealed {
 			open[i].size = 0
 			if f, ok := err.(*fault.Fault); ok {
-				f.Hint = onHost(stale[i].Host, "rekey "+stale[i].Host)
+				f.Hint = r.sealedHint(&stale[i])
 			}
 			r.left(stale[i], err)
 			return nil
@@ -194,6 +194,15 @@ func (r *Rekey) openAll(ctx context.Context, stale []Stale) ([]openFile, error) 
 		return err
 	})
 	return open, err
+}
+
+// sealedHint tells the way to open what its host alone can open. Where none of its
+// recipients of today can, the host was installed anew since, and has another key.
+func (r *Rekey) sealedHint(s *Stale) string {
+	if rs, err := r.Vault.Lists().Of(s.Host); err == nil && len(s.Missing) == len(rs) {
+		return reinstalled(s.Host)
+	}
+	return onHost(s.Host, "rekey "+s.Host)
 }
 
 func (r *Rekey) left(s Stale, err error) {
