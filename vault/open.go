@@ -37,7 +37,7 @@ func (s *sealed) whoMadeIt(host, file string) string {
 	if strings.HasSuffix(file, keySuffix) {
 		return "age -d -i IDENTITY " + s.path + " | wg pubkey"
 	}
-	return "rm " + s.path + " and the same key in the folder of the other host, then wgkeys gen " + host
+	return "wgkeys rotate --psk " + host
 }
 
 // OpenKey decrypts a private key and returns it if its public key is want, the

@@ -251,13 +251,11 @@ func (l *leaver) has(host, tunnel string) bool {
 }
 
 // replace is what makes a preshared key a new one.
-func (k hostPSK) replace(r *repo) string {
-	return fmt.Sprintf("rm %s %s, then wgkeys gen -t %s %s, and wgkeys push %[4]s %s, and apply on both", r.vault.Path(k.host, k.tunnel+"."+k.peer+".psk"),
-		r.vault.Path(k.peer, k.tunnel+"."+k.host+".psk"), k.tunnel, k.host, k.peer)
+func (k hostPSK) replace() string {
+	return fmt.Sprintf("wgkeys rotate --psk -t %s %s", k.tunnel, k.host)
 }
 
-// leftBy is what rotate --leaver asks for; nil without it. Preshared keys are told,
-// for rotate replaces none.
+// leftBy is what rotate --leaver asks for; nil without it.
 func (r *repo) leftBy(e *env) (*leaver, error) {
 	who := e.cli.String("leaver")
 	if who == "" {
@@ -274,9 +272,6 @@ func (r *repo) leftBy(e *env) (*leaver, error) {
 		e.ui.warn(err)
 	}
 	l.warn(e.ui, slices.Concat(l.now, l.once))
-	for _, k := range l.psks {
-		e.ui.warn(fault.New("not replaced by rotate: the preshared key of", k.host+", "+k.peer, who+" could read it", k.replace(r)))
-	}
 	return l, nil
 }
 
@@ -295,7 +290,7 @@ func (r *repo) leaverFindings(e *env) ([]finding, error) {
 			"%s could read the private key of host %q in tunnel %q, and it is in use", l.name, k.Host, k.Tunnel)
 	}
 	for _, k := range l.psks {
-		c.add(finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace(r)}, r.vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
+		c.add(finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()}, r.vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
 			"%s could read the preshared key of hosts %q and %q in tunnel %q, and it is in use", l.name, k.host, k.peer, k.tunnel)
 	}
 	for _, err := range r.narrow(e.ctx) {
@@ -328,7 +323,7 @@ func (l *leaver) warn(u *ui, paths []string) {
 func (l *leaver) replaceUnknown(path string) string {
 	how := "wgkeys rotate HOST"
 	if strings.HasSuffix(path, ".psk.age") {
-		how = "rm the files of both its hosts, then wgkeys gen, push and apply both"
+		how = "wgkeys rotate --psk HOST"
 	}
 	return "if " + l.name + " may have been one of them, and the key was not replaced since: " + how
 }

@@ -28,8 +28,7 @@ func (r *repo) halves(tunnel, a, b string) (mine, other half, err error) {
 	if mine.err == nil && other.err == nil && mine.PSK != other.PSK {
 		err = fault.New("two preshared keys for one pair of hosts", a+", "+b,
 			mine.path+" and "+other.path+" hold different ones",
-			fmt.Sprintf("git log -- %[1]s %[2]s; if neither is to be trusted: rm %[1]s %[2]s, wgkeys gen %[3]s, and push both hosts",
-				mine.path, other.path, a))
+			fmt.Sprintf("git log -- %s %s; for a new one: wgkeys rotate --psk %s", mine.path, other.path, a))
 	}
 	return mine, other, err
 }

@@ -27,12 +27,14 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 		ArgsUsage: "[HOST...]",
 		Description: "Without HOST: every host. Each host gets another private key, and all its peers\n" +
 			"follow at the same moment; wgkeys must be on all of them. If anything goes wrong\n" +
-			"they go back to the old key by themselves. A rotation that was interrupted is\n" +
+			"they go back to the old key by themselves. The preshared keys with its peers are\n" +
+			"replaced too. A rotation that was interrupted is\n" +
 			"finished by the next one. With --now the old key is refused everywhere first:\n" +
 			"for a key that was stolen.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "due", Usage: "only keys older than max_key_age in " + marker},
 			&cli.StringFlag{Name: "leaver", Usage: "only keys that `RECIPIENT`, who has left, could ever read"},
+			&cli.BoolFlag{Name: "psk", Usage: "only the preshared keys, which are replaced with a key otherwise"},
 			&cli.BoolFlag{Name: "unknown", Usage: "also where a host uses a key that this repository does not know"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "leave `PEER` behind, which cannot be reached; may be repeated"},
 			&cli.BoolFlag{Name: "now", Usage: "a key was stolen: refuse it at once, whatever is lost"},
@@ -66,19 +68,18 @@ func doRotate(e *env) error {
 	if err := r.has(e.ctx, e.names()); err != nil {
 		return err
 	}
-	turns, err := r.turns(e)
+	turns, psks, made, err := r.turns(e)
 	if err != nil {
 		return err
 	}
-	turns, made := r.withoutOwed(e, turns)
-	if len(turns) == 0 && len(made) > 0 {
+	if len(turns)+len(psks) == 0 && len(made) > 0 {
 		return r.commit(e, "rotate", made, nil)
 	}
-	if len(turns) == 0 {
+	if len(turns)+len(psks) == 0 {
 		e.ui.say("nothing to do: %s", e.whyNoTurn())
 		return nil
 	}
-	if err := e.askForTurns(turns); err != nil {
+	if err := e.askForTurns(turns, psks); err != nil {
 		return err
 	}
 	var errs []error
@@ -92,10 +93,19 @@ func doRotate(e *env) error {
 		}
 		made = append(made, x.made...)
 	}
+	for _, x := range psks {
+		if e.ctx.Err() != nil {
+			break
+		}
+		if err := x.take(); err != nil {
+			errs = append(errs, err)
+		}
+		made = append(made, x.made...)
+	}
 	if e.cli.Bool("dry-run") && len(errs) == 0 {
 		return &exitError{code: exitFindings}
 	}
-	return failures(len(errs), len(turns), r.commit(e, "rotate", made, errors.Join(errs...)))
+	return failures(len(errs), len(turns)+len(psks), r.commit(e, "rotate", made, errors.Join(errs...)))
 }
 
 // whyNoTurn tells why there is nothing to rotate.
@@ -103,6 +113,8 @@ func (e *env) whyNoTurn() string {
 	switch {
 	case e.cli.Bool("due"):
 		return "no key is due"
+	case e.cli.Bool("psk"):
+		return "no tunnel asks for preshared keys of them, with psk = true"
 	case e.cli.IsSet("leaver"):
 		return "no key is left that " + e.cli.String("leaver") + " could read"
 	}
@@ -123,7 +135,7 @@ func (e *env) namesLeaver() error {
 }
 
 // askForTurns shows what will happen and asks.
-func (e *env) askForTurns(turns []*turnOf) error {
+func (e *env) askForTurns(turns []*turnOf, psks []*pskTurn) error {
 	for _, x := range turns {
 		peers := "no peer"
 		if len(x.rotation.Peers) > 0 {
@@ -136,10 +148,13 @@ func (e *env) askForTurns(turns []*turnOf) error {
 		text := "gets a new key; " + peers + " will follow"
 		x.report(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "plan", Text: text})
 	}
+	for _, x := range psks {
+		e.turnOfPSK(x)
+	}
 	if e.cli.Bool("yes") || e.cli.Bool("dry-run") {
 		return nil
 	}
-	yes, err := e.ui.ask(fmt.Sprintf("rotate %d of them?", len(turns)))
+	yes, err := e.ui.ask(fmt.Sprintf("rotate %d of them?", len(turns)+len(psks)))
 	if err == nil && !yes {
 		err = &exitError{code: exitFailed}
 	}
@@ -147,7 +162,24 @@ func (e *env) askForTurns(turns []*turnOf) error {
 }
 
 // turns are the rotations that were asked for, one for each host of each tunnel.
-func (r *repo) turns(e *env) ([]*turnOf, error) {
+func (r *repo) turns(e *env) (turns []*turnOf, psks []*pskTurn, owed []string, err error) {
+	left, err := r.leftBy(e)
+	if err == nil {
+		turns, err = r.keyTurns(e, left)
+	}
+	if err == nil && !e.cli.Bool("psk") {
+		turns, owed = r.withoutOwed(e, turns)
+	}
+	if err == nil {
+		psks, err = r.pskTurns(e, turns, left)
+	}
+	if e.cli.Bool("psk") {
+		turns = nil
+	}
+	return turns, psks, owed, err
+}
+
+func (r *repo) keyTurns(e *env, left *leaver) ([]*turnOf, error) {
 	tunnels, err := r.someTunnels(e)
 	if err != nil {
 		return nil, err
@@ -161,10 +193,6 @@ func (r *repo) turns(e *env) ([]*turnOf, error) {
 		if due, err = r.due(time.Now()); err != nil {
 			return nil, err
 		}
-	}
-	left, err := r.leftBy(e)
-	if err != nil {
-		return nil, err
 	}
 	var turns []*turnOf
 	ids, known, skips := e.identities(), map[string]bool{}, e.cli.StringSlice("skip")

@@ -190,7 +190,7 @@ func replace(h leak.Hit) string {
 	case strings.Contains(h.What, "identity"), strings.Contains(h.What, "SSH"):
 		return "take its recipient out of vault/recipients.txt, wgkeys rekey, and wgkeys rotate --leaver RECIPIENT"
 	case strings.Contains(h.What, "preshared"):
-		return "rm both its vault files, wgkeys gen HOST, and push both hosts"
+		return "wgkeys rotate --psk HOST"
 	}
 	return "wgkeys rotate --now HOST"
 }

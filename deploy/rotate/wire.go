@@ -23,6 +23,7 @@ const (
 	DoEnd     = "end"     // end the watch as soon as it is clear which key is in use; with Old it is clear: the next one
 	DoReplace = "replace" // take the next key of a peer in place of the old one, at once
 	DoRefuse  = "refuse"  // take the old key of a peer no more, though there is no next one
+	DoPSK     = "psk"     // with the peer Old, use the preshared key of this mark, which is in its file; without one: tell the one in use
 	DoPromote = "promote" // the next key is in use: make its file the key file
 )
 
@@ -41,6 +42,9 @@ type Request struct {
 	Now      bool              `json:"now,omitempty"`      // switch without proof; make: the first key
 	Fresh    bool              `json:"fresh,omitempty"`    // make: whatever next key is there may be stolen
 	Stolen   bool              `json:"stolen,omitempty"`   // replace: the old key is not to be used again
+
+	PSKFile string `json:"psk_file,omitempty"` // psk: of the preshared key
+	PSK     string `json:"psk,omitempty"`      // psk: its fingerprint
 
 	// Peers are those who have to prove the next key, or to shake hands before
 	// the host is looked at.
@@ -61,6 +65,7 @@ type Answer struct {
 	Record   *Record           `json:"record,omitempty"`   // of a rotation that the host takes part in
 	Made     keyring.PublicKey `json:"made,omitzero"`
 	Had      bool              `json:"had,omitempty"` // replace: the old key was taken until now
+	PSK      string            `json:"psk,omitempty"` // psk: the fingerprint of the one in use
 }
 
 // A FileKey is the public key of a key file.

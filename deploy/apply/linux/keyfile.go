@@ -7,3 +7,8 @@ import "wgkeys/keyring"
 func ReadPrivateKey(path, host string) (keyring.PrivateKey, error) {
 	return readKey(path, host, keyring.ParsePrivateKey)
 }
+
+// ReadPresharedKey is [ReadPrivateKey] for a preshared key file.
+func ReadPresharedKey(path, host string) (keyring.PresharedKey, error) {
+	return readKey(path, host, keyring.ParsePresharedKey)
+}

@@ -81,6 +81,8 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 		return refuse(ctx, q)
 	case rotate.DoPromote:
 		return promote(q)
+	case rotate.DoPSK:
+		return sharePSK(ctx, q, a)
 	}
 	return fault.New("no such request", q.Do, "this wgkeys is another version than the controller's", "install the same wgkeys on all hosts")
 }

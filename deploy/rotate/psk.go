@@ -1,0 +1,131 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// A Pair is two hosts that share a preshared key, which is to be replaced.
+//
+// WireGuard mixes it into the handshake and nothing else: a session goes on with what
+// it has until REJECT_AFTER_TIME, three minutes, and is renewed after two
+// (REKEY_AFTER_TIME). So nothing is lost if both ends change while the session is young.
+// A handshake in between fails, for the ends have different keys, and is tried again
+// after 5 s (REKEY_TIMEOUT).
+type Pair struct {
+	Tunnel string
+	Ends   [2]Party
+	Files  [2]string // of the preshared key, on either end
+	Report func(string)
+}
+
+// young is the age up to which a session is not about to be renewed. What is left to
+// REKEY_AFTER_TIME is for both ends to be told.
+const young = 95 * time.Second
+
+// Marks returns the fingerprints of the preshared keys in use at both ends; "" where the
+// tunnel is not up, or knows no such peer.
+func (p *Pair) Marks(ctx context.Context) (marks [2]string, err error) {
+	_, marks, err = p.look(ctx)
+	return marks, err
+}
+
+// look asks both ends how they stand, and then for their marks.
+func (p *Pair) look(ctx context.Context) (live [2]Answer, marks [2]string, err error) {
+	err = p.both(func(i int) (err error) {
+		live[i], err = p.Ends[i].Look(ctx, p.Tunnel)
+		return err
+	})
+	if err != nil {
+		return live, marks, err
+	}
+	err = p.both(func(i int) error {
+		if _, up := live[i].Live.Peers[live[1-i].Live.PublicKey]; !up {
+			return nil
+		}
+		a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, KeyFile: p.Ends[i].KeyFile, Old: live[1-i].Live.PublicKey})
+		marks[i] = a.PSK
+		return err
+	})
+	return live, marks, err
+}
+
+// Replace has both ends use the preshared key that is in their files, which has this
+// mark. An end whose tunnel is not up uses it when it comes up.
+func (p *Pair) Replace(ctx context.Context, mark string) error {
+	live, err := p.quiet(ctx)
+	if err != nil {
+		return err
+	}
+	// From the first end on there is no way back for us, whoever wants us to stop.
+	ctx = context.WithoutCancel(ctx)
+	var done [2]bool
+	var failed error
+	for until := time.Now().Add(40 * time.Second); ; time.Sleep(time.Second) {
+		failed = p.both(func(i int) error {
+			if _, up := live[i].Live.Peers[live[1-i].Live.PublicKey]; done[i] || !up {
+				return nil
+			}
+			a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, KeyFile: p.Ends[i].KeyFile, Old: live[1-i].Live.PublicKey, PSKFile: p.Files[i], PSK: mark})
+			if err == nil && a.PSK != mark {
+				err = fault.New("another preshared key is in use on host", p.Ends[i].Host, "its fingerprint is "+a.PSK, "")
+			}
+			done[i] = err == nil
+			return err
+		})
+		if failed == nil || time.Now().After(until) {
+			break
+		}
+	}
+	if failed != nil {
+		return fault.Wrap(failed, "the two ends may have different preshared keys:", p.Ends[0].Host+", "+p.Ends[1].Host,
+			"within two minutes, lest the tunnel stand still: wgkeys rotate --psk "+p.Ends[0].Host)
+	}
+	return nil
+}
+
+// quiet waits until the session of the pair is young, and renews one that is used no
+// more. Where there is no session there is none to be kept.
+func (p *Pair) quiet(ctx context.Context) ([2]Answer, error) {
+	var live [2]Answer
+	told := false
+	for until := time.Now().Add(45 * time.Second); ; {
+		var err error
+		if live, _, err = p.look(ctx); err != nil {
+			return live, err
+		}
+		a, one := live[0].Age(live[1].Live.PublicKey)
+		b, two := live[1].Age(live[0].Live.PublicKey)
+		if !one && !two || max(a, b) < young || max(a, b) > 4*time.Minute || time.Now().After(until) {
+			return live, nil
+		}
+		if !told && p.Report != nil {
+			p.Report("waiting for the session to be renewed")
+			told = true
+		}
+		// A keepalive renews a session that is older than REKEY_AFTER_TIME.
+		if _, err := p.Ends[0].ask(ctx, Request{Do: DoLook, Tunnel: p.Tunnel, KeyFile: p.Ends[0].KeyFile, Peers: []keyring.PublicKey{live[1].Live.PublicKey}}); err != nil {
+			return live, err
+		}
+		select {
+		case <-ctx.Done():
+			return live, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (p *Pair) both(do func(i int) error) error {
+	errs := make(chan error, 1)
+	go func() { errs <- do(1) }()
+	first := do(0)
+	return errors.Join(first, <-errs)
+}
+
+// String names the pair.
+func (p *Pair) String() string { return fmt.Sprintf("%s, %s", p.Ends[0].Host, p.Ends[1].Host) }

@@ -1,0 +1,45 @@
+package vault
+
+import (
+	"strings"
+	"time"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// ReplacePSK puts a preshared key, made at the given time, in the place of the one in a
+// file of host, or makes the file where there is none. At every moment the file is there
+// whole, with the old key or the new one. The lock of the repository is held.
+func (v Vault) ReplacePSK(host, file string, k keyring.PresharedKey, created time.Time) error {
+	if k.IsZero() || !strings.HasSuffix(file, pskSuffix) {
+		return fault.New("cannot seal", file, "a preshared key goes to a file named TUNNEL.PEER.psk", "")
+	}
+	if err := checkNames(host, file); err != nil {
+		return err
+	}
+	rs, labels, err := v.Lists().labelled(host)
+	if err != nil {
+		return err
+	}
+	text := k.File()
+	defer clear(text)
+	path := v.Path(host, file)
+	staged := files.Staged(path)
+	sealed, err := encrypt(Meta{Host: host, File: file, PSK: k.Fingerprint(), Created: created}, text, rs, labels)
+	if err == nil {
+		err = files.Remove(v.repository(), staged) // of one that was killed
+	}
+	if err == nil {
+		err = files.Create(v.repository(), staged, sealed, 0o600)
+	}
+	if err == nil {
+		err = files.Rename(v.repository(), staged, path)
+	}
+	if err != nil {
+		files.Remove(v.repository(), staged)
+		return fault.Wrap(err, "cannot replace vault file", path, "")
+	}
+	return nil
+}
