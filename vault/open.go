@@ -127,6 +127,13 @@ type sealed struct {
 
 // read reads host's file and compares its metadata with its path.
 func (v Vault) read(host, file string) (*sealed, error) {
+	n := Name{host, file}
+	return v.readAs(n, n)
+}
+
+// readAs reads the file that lies at at, and expects it to be made as made.
+func (v Vault) readAs(at, made Name) (*sealed, error) {
+	host, file := at.Host, at.File
 	if err := checkNames(host, file); err != nil {
 		return nil, err
 	}
@@ -156,10 +163,28 @@ func (v Vault) read(host, file string) (*sealed, error) {
 	if err := s.readMeta(); err != nil {
 		return nil, s.damaged(err)
 	}
-	if s.meta.Version != 0 && (s.meta.Host != host || s.meta.File != installed(file)) {
-		return nil, s.mismatch("it was made as %s of %s", s.meta.File, s.meta.Host)
+	if s.meta.Version != 0 && (s.meta.Host != made.Host || s.meta.File != installed(made.File)) {
+		err := s.mismatch("it was made as %s of %s", s.meta.File, s.meta.Host)
+		if err, ok := err.(*fault.Fault); ok {
+			err.Hint = s.renamed(at)
+		}
+		return nil, err
 	}
 	return s, nil
+}
+
+// renamed is what to do about a file that lies where another one belongs: the name is
+// a part of it, so git mv alone does not give it another one.
+func (s *sealed) renamed(at Name) string {
+	before, after := s.meta.File, installed(at.File)
+	switch {
+	case s.meta.Host != at.Host && before == after:
+		return "if " + s.meta.Host + " is to be called " + at.Host + ": wgkeys mv " + s.meta.Host + " " + at.Host + "; else: git log -- " + s.path
+	case s.meta.Host == at.Host && strings.HasSuffix(before, keySuffix) && strings.HasSuffix(after, keySuffix):
+		was, is := strings.TrimSuffix(before, keySuffix), strings.TrimSuffix(after, keySuffix)
+		return "if tunnel " + was + " is to be called " + is + ": wgkeys mv -t " + was + " " + is + "; else: git log -- " + s.path
+	}
+	return "git log -- " + s.path
 }
 
 func isSecret(text []byte) bool {

@@ -78,6 +78,7 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 			verb(pushCommand()),
 			verb(rotateCommand()),
 			verb(rekeyCommand()),
+			verb(mvCommand()),
 			verb(statusCommand()),
 			verb(showCommand()),
 			verb(planCommand()),

@@ -135,6 +135,7 @@ func (r *repo) findings(e *env) ([]finding, error) {
 	if err := c.strangers(); err != nil {
 		return nil, err
 	}
+	c.hintRename()
 	if err := c.secrets(); err != nil || !e.cli.Bool("history") {
 		return c.found, err
 	}

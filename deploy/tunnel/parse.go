@@ -46,6 +46,11 @@ func Parse(fsys fs.FS, name string) (*Tunnel, error) {
 		return nil, fault.Wrap(err, "no tunnel can be named", name, "")
 	}
 	root, err := load(fsys, name)
+	return build(name, root, err)
+}
+
+// build makes a tunnel of the tree of its files, unless they were not read.
+func build(name string, root *node, err error) (*Tunnel, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// hintRename adds to the hints that would make another key, or remove one, what keeps
+// it, where one host without a public key and one that no tunnel names may be the same:
+// somebody has written another name into the tunnel file.
+func (c *checker) hintRename() {
+	var lacking, orphaned []string
+	for _, h := range c.hosts {
+		_, err := c.repo.ring.Seen(c.repo.seen, h.host, h.tunnel)
+		if errors.Is(err, fs.ErrNotExist) && !slices.Contains(lacking, h.host) {
+			lacking = append(lacking, h.host)
+		}
+	}
+	named := map[string]bool{}
+	for _, h := range c.hosts {
+		named[h.host] = true
+	}
+	for _, f := range c.found {
+		if f.Check == "stranger" && f.Host != "" && !named[f.Host] && !slices.Contains(orphaned, f.Host) {
+			orphaned = append(orphaned, f.Host)
+		}
+	}
+	if len(lacking) != 1 || len(orphaned) != 1 {
+		return
+	}
+	from, to := orphaned[0], lacking[0]
+	if slices.ContainsFunc(c.found, func(f finding) bool { return strings.Contains(f.Hint, "wgkeys mv "+to+" "+from) }) {
+		from, to = to, from // the folders were moved, and not the name in the tunnel file
+	}
+	for i := range c.found {
+		f := &c.found[i]
+		if strings.Contains(f.Hint, "wgkeys mv ") {
+			continue
+		}
+		if f.Check == "key" && f.Host == lacking[0] || f.Check == "stranger" && f.Host == orphaned[0] {
+			f.Hint = "if " + from + " is to be called " + to + ": wgkeys mv " + from + " " + to + "; else: " + f.Hint
+		}
+	}
+}

@@ -1,0 +1,483 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+	"wgkeys/vault"
+)
+
+func mvCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "mv",
+		Usage:     "give a host, or with -t a tunnel, another name",
+		ArgsUsage: "HOST NEW | -t TUNNEL NEW",
+		Description: "The keys stay the same. The name is a part of each vault file, so those are opened\n" +
+			"and encrypted again; everything is opened before anything is written. Tunnel files\n" +
+			"keep their comments and their order. Where git mv has moved files already, this\n" +
+			"does the rest. Nothing is done on a host: what is left to do there is told.",
+		Flags: []cli.Flag{tunnelFlag, identityFlag, dryRunFlag, commitFlag,
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}},
+	}, doMv
+}
+
+func doMv(e *env) error {
+	find := e.writing
+	if e.cli.Bool("dry-run") {
+		find = e.repo
+	}
+	r, err := find()
+	if err != nil {
+		return err
+	}
+	if err := r.whole(e.ctx); err != nil {
+		return err
+	}
+	m, err := newMover(e, r)
+	if err != nil {
+		return err
+	}
+	if err := m.plan(); err != nil {
+		return err
+	}
+	if e.cli.Bool("dry-run") {
+		m.tell("to be ")
+		return &exitError{code: exitFindings}
+	}
+	ids := e.identities()
+	defer e.warnLoose(ids)
+	if err := m.open(ids); err != nil {
+		return err
+	}
+	if err := m.ask(); err != nil {
+		return err
+	}
+	err = m.write()
+	if err == nil {
+		m.tell("")
+		m.sayNext()
+	}
+	return r.commit(e, "mv", []string{m.old + " is called " + m.new + " from now on"}, err)
+}
+
+// A mover gives a host or a tunnel another name, wherever the repository has it.
+type mover struct {
+	*env
+	repo     *repo
+	old, new string
+	isTunnel bool
+
+	moves  []*vault.Move
+	public [][2]hostKey // from, to
+	lists  [][2]string  // paths of recipients files
+	texts  []textMove
+	peers  []string // hosts whose files change that are not the one renamed
+}
+
+// A textMove is a tunnel file that changes, or gets another name.
+type textMove struct {
+	from, to  string
+	was, text []byte
+}
+
+func newMover(e *env, r *repo) (*mover, error) {
+	m := &mover{env: e, repo: r}
+	names, t := e.names(), e.cli.String("tunnel")
+	check, what := keyring.CheckHost, "no host can be named"
+	switch {
+	case t != "" && len(names) == 1:
+		m.old, m.new, m.isTunnel = t, names[0], true
+		check, what = tunnel.CheckName, "no tunnel can be named"
+	case t == "" && len(names) == 2:
+		m.old, m.new = names[0], names[1]
+	default:
+		return nil, usage("too few names, or too many, for", "wgkeys mv", "it takes a host and its new name, or with -t TUNNEL the tunnel's new name", "wgkeys mv --help")
+	}
+	for _, name := range []string{m.old, m.new} {
+		if err := check(name); err != nil {
+			return nil, fault.Wrap(err, what, name, "")
+		}
+	}
+	if m.old == m.new {
+		return nil, usage("it is called so already:", m.new, "a new name is another one", "wgkeys mv --help")
+	}
+	return m, nil
+}
+
+// key and name are what a public key and a vault file are called afterwards; back, what
+// they were called before.
+func (m *mover) key(k hostKey) hostKey { return renamedKey(k, m.old, m.new, m.isTunnel) }
+
+func renamedKey(k hostKey, old, new string, isTunnel bool) hostKey {
+	switch {
+	case isTunnel && k.Tunnel == old:
+		k.Tunnel = new
+	case !isTunnel && k.Host == old:
+		k.Host = new
+	}
+	return k
+}
+
+func (m *mover) name(n vault.Name) vault.Name { return m.renamed(n, m.old, m.new) }
+func (m *mover) back(n vault.Name) vault.Name { return m.renamed(n, m.new, m.old) }
+
+func (m *mover) renamed(n vault.Name, old, new string) vault.Name {
+	of, peer := m.repo.ownerOf(n.Host, n.File)
+	k := renamedKey(hostKey{Host: n.Host, Tunnel: of}, old, new, m.isTunnel)
+	if peer == "" {
+		return vault.Name{Host: k.Host, File: vault.KeyFile(k.Tunnel)}
+	}
+	if !m.isTunnel && peer == old {
+		peer = new
+	}
+	return vault.Name{Host: k.Host, File: k.Tunnel + "." + peer + ".psk"}
+}
+
+// plan finds all that has the name, and reads no secret.
+func (m *mover) plan() error {
+	if err := m.planTexts(); err != nil {
+		return err
+	}
+	if err := m.planPublic(); err != nil {
+		return err
+	}
+	if err := m.planVault(); err != nil {
+		return err
+	}
+	if len(m.moves)+len(m.public)+len(m.lists)+len(m.texts) == 0 {
+		return fault.New("nothing in the repository is named", m.old, "neither a tunnel file nor keyring nor vault", "wgkeys check")
+	}
+	return nil
+}
+
+func (m *mover) planTexts() error {
+	names, err := tunnel.List(m.repo.tunnels())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dir := filepath.Join(m.repo.dir, tunnel.Dir)
+	if !m.isTunnel {
+		for _, name := range names {
+			texts, err := tunnel.RenameHost(m.repo.tunnels(), name, m.old, m.new)
+			if err != nil {
+				return err
+			}
+			for _, t := range texts {
+				path := filepath.Join(dir, filepath.FromSlash(t.Path))
+				m.texts = append(m.texts, textMove{path, path, t.Was, t.Text})
+			}
+		}
+		return nil
+	}
+	if !slices.Contains(names, m.old) {
+		return nil
+	}
+	if slices.Contains(names, m.new) {
+		return fault.New("there is a tunnel already that is named", m.new, "", "ls "+dir)
+	}
+	texts, err := tunnel.Files(m.repo.tunnels(), m.old)
+	for _, t := range texts {
+		to := m.new + strings.TrimPrefix(t.Path, m.old)
+		m.texts = append(m.texts, textMove{filepath.Join(dir, filepath.FromSlash(t.Path)), filepath.Join(dir, filepath.FromSlash(to)), t.Was, t.Was})
+	}
+	return err
+}
+
+// planPublic finds the public keys. In the middle of a rotation hosts have files of the
+// old name that only its end removes.
+func (m *mover) planPublic() error {
+	var err error
+	each := m.repo.eachPublic(func(host, name, path string) {
+		k := hostKey{Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
+		to := m.key(k)
+		switch {
+		case to == k:
+		case keyring.IsNext(name):
+			err = fault.New("a rotation is under way of host", host, path, "wgkeys rotate "+host)
+		default:
+			m.public = append(m.public, [2]hostKey{k, to})
+		}
+	})
+	return errors.Join(each, err)
+}
+
+func (m *mover) planVault() error {
+	hosts, err := m.repo.vault.Hosts()
+	if err != nil {
+		return err
+	}
+	for _, host := range hosts {
+		all, err := m.repo.vault.List(host)
+		if err != nil {
+			return err
+		}
+		for _, file := range all {
+			if err := m.planFile(vault.Name{Host: host, File: file}); err != nil {
+				return err
+			}
+		}
+	}
+	if m.isTunnel {
+		return nil
+	}
+	for _, list := range []string{"recipients.txt", "recipients.only.txt"} {
+		from := filepath.Join(m.repo.vault.Dir, m.old, list)
+		if _, err := files.Read(m.repo.dir, from, maxMarker); err == nil {
+			m.lists = append(m.lists, [2]string{from, filepath.Join(m.repo.vault.Dir, m.new, list)})
+		}
+	}
+	return nil
+}
+
+func (m *mover) planFile(n vault.Name) error {
+	move := &vault.Move{At: n, From: n, To: m.name(n)}
+	if strings.HasSuffix(n.File, ".next.key") {
+		if of, _ := m.repo.ownerOf(n.Host, n.File); m.key(hostKey{Host: n.Host, Tunnel: of}) != (hostKey{Host: n.Host, Tunnel: of}) {
+			return fault.New("a rotation is under way of host", n.Host, m.repo.vault.Path(n.Host, n.File), "wgkeys rotate "+n.Host)
+		}
+		return nil
+	}
+	if move.To == n { // or somebody has moved it by hand
+		move.From = m.back(n)
+		if move.From == n {
+			return nil
+		}
+		if _, err := m.repo.vault.MetaAs(n, n); err == nil {
+			return nil
+		}
+		if _, err := m.repo.vault.MetaAs(n, move.From); err != nil {
+			return nil // it is neither's
+		}
+	} else if _, err := m.repo.vault.MetaAs(n, n); err != nil { // or moves it back
+		if _, err := m.repo.vault.MetaAs(n, move.To); err == nil {
+			move.From = move.To
+		}
+	}
+	if of, peer := m.repo.ownerOf(move.From.Host, move.From.File); peer != "" {
+		move.Else = []vault.Name{{Host: peer, File: of + "." + move.From.Host + ".psk"}}
+	}
+	if h := move.To.Host; h != m.new && !slices.Contains(m.peers, h) {
+		m.peers = append(m.peers, h)
+	}
+	m.moves = append(m.moves, move)
+	return nil
+}
+
+// open opens and seals everything.
+func (m *mover) open(ids *vault.Identities) error {
+	var names []vault.Name
+	for _, move := range m.moves {
+		names = append(names, move.At)
+	}
+	if err := m.repo.vault.Prepare(ids, names); err != nil {
+		return err
+	}
+	var errs []error
+	for _, move := range m.moves {
+		of, _ := m.repo.ownerOf(move.At.Host, move.At.File)
+		here := hostKey{Host: move.At.Host, Tunnel: of}
+		public, err := m.repo.ring.Get(here.Host, here.Tunnel)
+		if errors.Is(err, fs.ErrNotExist) { // moved by hand, or by a command that was killed
+			to := m.key(here)
+			if public, err = m.repo.ring.Get(to.Host, to.Tunnel); errors.Is(err, fs.ErrNotExist) {
+				public, err = m.repo.ring.Get(move.From.Host, strings.TrimSuffix(move.From.File, ".key"))
+			}
+		}
+		if err != nil && strings.HasSuffix(move.At.File, ".key") {
+			return err
+		}
+		err = m.repo.vault.PrepareMove(move, ids, public)
+		if errors.Is(err, vault.ErrNoIdentity) && m.repo.vault.Sealed(move.At.Host) {
+			err = fault.Wrap(err, "only it can open its keys: host", move.At.Host,
+				fmt.Sprintf("on %s, in a clone of the repository: wgkeys mv -y %s -i /etc/ssh/ssh_host_ed25519_key", move.At.Host, m.arguments()))
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (m *mover) arguments() string {
+	if m.isTunnel {
+		return "-t " + m.old + " " + m.new
+	}
+	return m.old + " " + m.new
+}
+
+func (m *mover) ask() error {
+	if m.cli.Bool("yes") {
+		return nil
+	}
+	yes, err := m.ui.ask(fmt.Sprintf("call %s %s, in %d vault files, %d public keys and %d tunnel files?", m.old, m.new, len(m.moves), len(m.public), len(m.texts)))
+	if err == nil && !yes {
+		err = &exitError{code: exitFailed}
+	}
+	return err
+}
+
+// write writes what is new, then the tunnel files, and removes what is old at the end:
+// whatever stops it, every key is there under one of its names, and the same command
+// does the rest.
+func (m *mover) write() error {
+	for _, list := range m.lists {
+		if err := m.copyList(list); err != nil {
+			return err
+		}
+	}
+	for _, move := range m.moves {
+		m.repo.touch(m.repo.vault.Path(move.To.Host, move.To.File))
+		if err := m.repo.vault.Finish(move); err != nil {
+			return err
+		}
+	}
+	for _, k := range m.public {
+		if err := m.copyPublic(k[0], k[1]); err != nil {
+			return err
+		}
+	}
+	for _, t := range m.texts {
+		if err := m.writeText(t); err != nil {
+			return err
+		}
+	}
+	return m.removeOld()
+}
+
+func (m *mover) copyList(list [2]string) error {
+	text, err := files.Read(m.repo.dir, list[0], maxMarker)
+	if err == nil {
+		m.repo.touch(list[1])
+		if err = files.Create(m.repo.dir, list[1], text, 0o644); errors.Is(err, fs.ErrExist) {
+			if there, readErr := files.Read(m.repo.dir, list[1], maxMarker); readErr == nil && string(there) == string(text) {
+				err = nil
+			}
+		}
+	}
+	if err != nil {
+		return fault.Wrap(err, "cannot write the recipients", list[1], "diff "+list[0]+" "+list[1])
+	}
+	return nil
+}
+
+func (m *mover) copyPublic(from, to hostKey) error {
+	key, err := m.repo.ring.Get(from.Host, from.Tunnel)
+	if err != nil {
+		return err
+	}
+	there, err := m.repo.ring.Get(to.Host, to.Tunnel)
+	if err == nil && there == key {
+		return nil
+	}
+	m.repo.touch(m.repo.ring.Path(to.Host, to.Tunnel))
+	return m.repo.ring.Put(to.Host, to.Tunnel, key)
+}
+
+func (m *mover) writeText(t textMove) error {
+	m.repo.touch(t.to)
+	if t.from != t.to {
+		if err := files.Create(m.repo.dir, t.to, t.text, 0o644); err != nil {
+			return fault.Wrap(err, "cannot write tunnel file", t.to, "")
+		}
+		return nil
+	}
+	s, err := files.NewSwapper(m.repo.dir, filepath.Dir(t.to))
+	if err != nil {
+		return fault.Wrap(err, "cannot open the folder", filepath.Dir(t.to), "")
+	}
+	defer s.Close()
+	if err = s.Stage(t.to, t.text, 0o644, true); err == nil {
+		err = s.Swap(t.to, sha256.Sum256(t.was), int64(len(t.was)))
+	}
+	if err != nil {
+		return fault.Wrap(err, "cannot write tunnel file", t.to, "wgkeys mv "+m.arguments())
+	}
+	return nil
+}
+
+func (m *mover) removeOld() error {
+	var paths []string
+	for _, move := range m.moves {
+		paths = append(paths, m.repo.vault.Left(move))
+	}
+	for _, k := range m.public {
+		paths = append(paths, m.repo.ring.Path(k[0].Host, k[0].Tunnel))
+	}
+	for _, t := range m.texts {
+		if t.from != t.to {
+			paths = append(paths, t.from)
+		}
+	}
+	for _, list := range m.lists { // last: what is still there is encrypted to them
+		paths = append(paths, list[0])
+	}
+	for _, path := range paths {
+		if path == "" {
+			continue
+		}
+		m.repo.touch(path)
+		if err := files.Remove(m.repo.dir, path); err != nil {
+			return fault.Wrap(err, "cannot remove", path, "wgkeys mv "+m.arguments())
+		}
+		os.Remove(filepath.Dir(path)) // if it is empty
+	}
+	return nil
+}
+
+func (m *mover) tell(how string) {
+	for _, move := range m.moves {
+		m.ui.printf("%s %s %sencrypted again as %s %s\n", move.At.Host, move.At.File, how, move.To.Host, move.To.File)
+	}
+	for _, t := range m.texts {
+		if t.from == t.to {
+			m.ui.printf("%s %schanged\n", m.repo.name(t.to), how)
+		} else {
+			m.ui.printf("%s %scalled %s\n", m.repo.name(t.from), how, m.repo.name(t.to))
+		}
+	}
+}
+
+func (r *repo) name(path string) string {
+	if name, err := filepath.Rel(r.dir, path); err == nil {
+		return name
+	}
+	return path
+}
+
+// sayNext says what is left to do on hosts.
+func (m *mover) sayNext() {
+	if m.isTunnel {
+		m.ui.say("hosts still have %s: on each, wgkeys down %[1]s; then wgkeys push -t %[2]s --all, and wgkeys apply -t %[2]s HOST", m.old, m.new)
+		return
+	}
+	for _, name := range m.hostsWithoutSSH() {
+		m.ui.say("tunnel %s names no ssh = of %s: ssh goes to %[2]s from now on; if the machine keeps its name, write ssh = %[3]q", name, m.new, m.old)
+	}
+	if len(m.peers) > 0 {
+		m.ui.say("preshared keys have the name in those of their files on hosts: wgkeys push %s %s, then wgkeys apply of each", m.new, strings.Join(m.peers, " "))
+	}
+}
+
+func (m *mover) hostsWithoutSSH() (names []string) {
+	all, _ := tunnel.List(m.repo.tunnels())
+	for _, name := range all {
+		t, err := tunnel.Parse(m.repo.tunnels(), name)
+		if err != nil || !slices.Contains(t.Hosts(), m.new) {
+			continue
+		}
+		if _, ok := t.SSH(m.new); !ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}

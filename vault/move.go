@@ -1,0 +1,136 @@
+package vault
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// A Move is a vault file that gets another name: of its host, its peer or its tunnel.
+// The name is in its metadata, so it is opened and sealed again, with the same key.
+type Move struct {
+	From, To Name
+	At       Name   // where it lies: From, or To where somebody has moved it by hand
+	Else     []Name // who has the same preshared key, by their names of before
+
+	sealed []byte
+	was    [sha256.Size]byte
+	done   bool
+}
+
+// MetaAs is [Vault.Meta] of the file that lies at at, which says that it was made as
+// made.
+func (v Vault) MetaAs(at, made Name) (Meta, error) {
+	s, err := v.readAs(at, made)
+	if err != nil {
+		return Meta{}, err
+	}
+	return s.meta, nil
+}
+
+// PrepareMove seals m again, and writes nothing. Want is the public key in the keyring;
+// for a preshared key it is not asked for.
+func (v Vault) PrepareMove(m *Move, ids *Identities, want keyring.PublicKey) error {
+	if err := checkNames(m.To.Host, m.To.File); err != nil {
+		return err
+	}
+	if m.At != m.To { // an earlier command was here?
+		if there, err := v.readAs(m.To, m.To); err == nil {
+			s, err := v.readAs(m.At, m.From)
+			if err == nil && s.meta.PublicKey == there.meta.PublicKey && s.meta.PSK == there.meta.PSK {
+				m.done = true
+				return nil
+			}
+			return fault.New("there is a vault file already that is named", there.path, "it holds another key", "git log -- "+there.path)
+		}
+	} else if _, err := v.readAs(m.To, m.To); err == nil {
+		m.done = true
+		return nil
+	}
+	s, err := v.readAs(m.At, m.From)
+	if err != nil {
+		return err
+	}
+	m.was = s.sum
+	text, err := v.openMoved(s, m, ids, want)
+	if err != nil {
+		return err
+	}
+	defer clear(text)
+	rs, labels, err := v.Lists().labelled(m.At.Host)
+	if err != nil {
+		return err
+	}
+	meta := s.meta
+	meta.Host, meta.File = m.To.Host, installed(m.To.File)
+	if meta.Version == 0 {
+		return s.fault(ErrNoMeta, "wgkeys rekey "+m.At.Host)
+	}
+	m.sealed, err = encrypt(meta, text, rs, labels)
+	return err
+}
+
+// openMoved opens s or, where nobody here can, a file with the same preshared key.
+func (v Vault) openMoved(s *sealed, m *Move, ids *Identities, want keyring.PublicKey) ([]byte, error) {
+	if s.meta.PSK == "" {
+		k, err := s.openKey(v, m.At.Host, want, ids)
+		if err != nil {
+			return nil, err
+		}
+		return k.File(), nil
+	}
+	k, err := s.openPSK(v, m.At.Host, s.meta.PSK, ids)
+	for _, n := range m.Else {
+		if !errors.Is(err, ErrNoIdentity) {
+			break
+		}
+		other, readErr := v.read(n.Host, n.File)
+		if readErr != nil || other.meta.PSK != s.meta.PSK {
+			continue
+		}
+		if opened, otherErr := other.openPSK(v, n.Host, s.meta.PSK, ids); otherErr == nil {
+			k, err = opened, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k.File(), nil
+}
+
+// Finish writes what was sealed. The file of before stays where it is not the same one:
+// [Move.Left] is for when all is written.
+func (v Vault) Finish(m *Move) error {
+	if m.done {
+		return nil
+	}
+	path := v.Path(m.To.Host, m.To.File)
+	if m.At != m.To {
+		if err := files.Create(v.repository(), path, m.sealed, 0o600|v.Shared); err != nil {
+			return fault.Wrap(err, "cannot make vault file", path, "")
+		}
+		return nil
+	}
+	s, err := files.NewSwapper(v.repository(), v.Dir)
+	if err != nil {
+		return fault.Wrap(err, "cannot open the vault", v.Dir, "")
+	}
+	defer s.Close()
+	err = s.Stage(path, m.sealed, 0o600|v.Shared, true)
+	if err = cmp.Or(err, s.Swap(path, m.was, maxFile)); err != nil {
+		return fault.Wrap(err, "cannot replace vault file", path, "")
+	}
+	return nil
+}
+
+// Left is the path of the file that is to go, "" if there is none.
+func (v Vault) Left(m *Move) string {
+	if m.At == m.To {
+		return ""
+	}
+	return v.Path(m.At.Host, m.At.File)
+}
