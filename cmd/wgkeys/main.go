@@ -45,6 +45,11 @@ func main() {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(256 << 20)
 
+	// Nobody reads on: `wgkeys apply | true`. A write to standard output would kill the
+	// program half way (signal(7)); so it is an error of that write. Unlike one that is
+	// ignored, a signal that is caught is as it was for ssh and git.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	u := &ui{stdout: os.Stdout, stderr: os.Stderr}

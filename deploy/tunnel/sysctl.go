@@ -46,6 +46,8 @@ func checkSysctl(key, val string) (string, error) {
 		return "", err
 	case forwards(file):
 		return "", errForward
+	case weakens(file, val):
+		return "", fmt.Errorf("%s = %s weakens the whole host, whose own /etc/sysctl.d is the place for it", shown(key), shown(val))
 	case val == "" || len(val) > 1024 || strings.ContainsFunc(val, unprintable):
 		return "", fmt.Errorf("the value of %s is empty, too long or cannot be printed", shown(key))
 	}
@@ -62,4 +64,30 @@ func forwards(file string) bool {
 	last := parts[len(parts)-1]
 	return file == "net/ipv4/ip_forward" ||
 		len(parts) == 5 && parts[2] == "conf" && slices.Contains([]string{"forwarding", "force_forwarding", "accept_ra"}, last)
+}
+
+// weakens tells whether a sysctl takes a protection from the whole host, with its other
+// interfaces and programs: whoever may change a tunnel file is to route packets, and not
+// to do that. Each is in the kernel's Documentation/networking/ip-sysctl.rst or
+// Documentation/admin-guide/sysctl/net.rst.
+func weakens(file, val string) bool {
+	parts := strings.Split(file, "/")
+	last := parts[len(parts)-1]
+	off, on := val == "0", val != "0" && val != "-1"
+	if len(parts) == 5 && parts[2] == "conf" {
+		switch last {
+		case "accept_source_route", "accept_redirects", "route_localnet", "disable_ipv6":
+			return on
+		case "secure_redirects":
+			return off
+		}
+		return false
+	}
+	switch file {
+	case "net/ipv4/ip_unprivileged_port_start", "net/ipv4/ping_group_range":
+		return true
+	case "net/ipv4/tcp_syncookies", "net/ipv4/icmp_echo_ignore_broadcasts":
+		return off
+	}
+	return strings.HasPrefix(file, "net/core/bpf_")
 }
