@@ -81,6 +81,10 @@ rotations: setup-test lab
 	go test -count 1 -timeout 60m -v -run TestRotation ./cmd/wgkeys -rotations
 	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestRotation -exec $(VM) ./cmd/wgkeys -rotations
 
+# A hundred random histories of two administrators with a clone each, beside a model.
+histories: setup-test
+	go test -count 1 -timeout 120m -v -run TestHistories ./cmd/wgkeys -histories 100
+
 # Ten thousand keys encrypted again, beside the bare cryptography, age and sops:
 # cmd/wgkeys/doc/vault.md. sops takes part where SOPS names its program.
 vault: setup-test
@@ -118,4 +122,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test vm vm-selection kernels faults lockout managers systemd transitions mtu rotations scale vault demo lab clean setup-test setup-demo
+.PHONY: build test vm vm-selection kernels faults lockout managers systemd transitions mtu rotations histories scale vault demo lab clean setup-test setup-demo

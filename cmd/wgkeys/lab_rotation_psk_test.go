@@ -32,8 +32,11 @@ func TestRotationOfPSK(t *testing.T) {
 		}
 		seen[psk] = true
 	}
-	for range rotations {
+	for n := range rotations {
 		replaced("wgkeys rotate -y -q --psk shale")
+		if n%20 == 19 && n+1 < rotations {
+			t.Logf("%d rotations of a preshared key: %d of %d packets lost", n+1, lost, sent)
+		}
 	}
 	t.Logf("%d rotations of a preshared key: %d of %d packets lost", rotations, lost, sent)
 	for _, point := range []string{"seal the preshared key", "push the preshared key", "psk shale"} {
