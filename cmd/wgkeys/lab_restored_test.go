@@ -15,7 +15,7 @@ func TestLabRestoredHost(t *testing.T) {
 	u.must(u.basalt, "git init -q && "+commit+" && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+internet)
 	old := u.pub("basalt")
 	u.must(u.basalt, "cp -a /etc/wireguard/wg0.key /root/old.key && cp /etc/wgkeys/wg0.view /root/old.view && wgkeys rotate -y basalt && "+commit)
-	u.must(u.basalt, "wgkeys down --quiet && cp -a /root/old.key /etc/wireguard/wg0.key && wgkeys apply --quiet --view /root/old.view")
+	u.must(u.basalt, "wgkeys down --quiet && cp -a /root/old.key /etc/wireguard/wg0.key && rm /etc/wgkeys/revoked && wgkeys apply --quiet --view /root/old.view")
 
 	r := u.run(u.basalt, "wgkeys status")
 	for _, want := range []string{
