@@ -102,7 +102,7 @@ func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]s
 	}
 	f := finding{Check: "stranger", Host: host}
 	if !named {
-		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r vault/%[1]s keyring/%[1]s", host)
+		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host, quoted(filepath.Join(c.repo.vault.Dir, host)), quoted(filepath.Join(c.repo.ring.Dir, host)))
 		r.add(f, c.repo.vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
 		for _, file := range files {
 			if meta, err := c.repo.vault.Meta(host, file); err == nil {
@@ -182,7 +182,7 @@ func (c *checker) publicStrangers(named map[string]bool, inTunnel map[[2]string]
 			if files, _ := c.repo.vault.List(host); len(files) > 0 {
 				return
 			}
-			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r keyring/%[1]s", host)
+			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r %s", host, quoted(filepath.Join(c.repo.ring.Dir, host)))
 			c.add(f, path, 1, "no tunnel names host %q, and the keyring has a key of it: %s", host, c.relative(path))
 		case named[host] && !inTunnel[[2]string{f.Tunnel, host}]:
 			f.Hint = "rm " + path

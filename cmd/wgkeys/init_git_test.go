@@ -17,7 +17,7 @@ func TestInitOffersGit(t *testing.T) {
 	for answer, made := range map[string]bool{"y\n": true, "\n": false} {
 		dir := filepath.Join(t.TempDir(), "net")
 		x := onTerminal(t, "wgkeys", "init", "--classic", dir)
-		x.expect("git init " + dir + "? [y/N]")
+		x.shows("git init " + dir + "? [y/N]")
 		x.types(answer)
 		if code := x.wait(); code != exitDone {
 			t.Fatalf("exit %d\n%s", code, x.shown())
@@ -26,7 +26,7 @@ func TestInitOffersGit(t *testing.T) {
 			t.Errorf("answered %q: %v\n%s", answer, err, x.shown())
 		}
 		if !made {
-			x.expect("it is not in git yet: git init " + dir)
+			x.shows("it is not in git yet: git init " + dir)
 		}
 	}
 }

@@ -155,7 +155,7 @@ func (r *repo) oneTunnel(e *env) (*tunnel.Tunnel, error) {
 			"write tunnels/wg0.toml; the README begins with one of ten lines")
 	case len(names) > 1:
 		return nil, usage("which tunnel of", r.dir, "there are "+strings.Join(names, ", "),
-			"wgkeys "+e.cli.Command.Name+" -t "+names[0])
+			strings.Join(append([]string{"wgkeys " + e.cli.Command.Name, "-t", names[0]}, e.names()...), " "))
 	}
 	return tunnel.Parse(r.tunnels(), names[0])
 }

@@ -27,6 +27,7 @@ import (
 //	isjson               the last standard output is JSON
 //	buildage FILE        builds the age of go.mod
 func TestScript(t *testing.T) {
+	t.Cleanup(func() { hints.report(t) })
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -61,6 +62,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string, unchanged bool) {
 		sameTree(ts, before, after)
 	}
 	showsNoSecret(ts, after)
+	hints.try(ts)
 }
 
 func exitCode(ts *testscript.TestScript, err error) int {

@@ -159,7 +159,7 @@ func ownHooks(ctx context.Context, top string, trusted func([]byte) bool) error 
 		}
 		text, _ := os.ReadFile(real)
 		if why := notOwn(top, real, info); why != "" && !trusted(text) {
-			return cannot(top, "the hook "+real+" is not your own: "+why, "look at it; without --commit the files are written, and git -C "+quoted(top)+" commit runs it")
+			return cannot(top, "the hook "+real+" is not your own: "+why, "look at it; to have it run: the same without --commit, and git -C "+quoted(top)+" commit")
 		}
 	}
 	return nil
