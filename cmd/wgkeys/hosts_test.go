@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,4 +160,22 @@ func statusOf(t *testing.T, text, host string) (s hostStatus) {
 	}
 	t.Fatal(fmt.Errorf("nothing of %s: %s", host, text))
 	return s
+}
+
+// TestPulse: an answer that takes long is one all the same.
+func TestPulse(t *testing.T) {
+	t.Parallel()
+	r, w := io.Pipe()
+	p := newPulse(w, time.Millisecond)
+	go func() {
+		time.Sleep(20 * time.Millisecond)
+		io.WriteString(p, `{"protocol":1}`)
+		p.end()
+		w.Close()
+	}()
+	text, err := io.ReadAll(r)
+	var a struct{ Protocol int }
+	if err := errors.Join(err, json.Unmarshal(text, &a)); err != nil || a.Protocol != 1 || text[0] != '\n' {
+		t.Errorf("%q: %v", text, err)
+	}
 }

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,10 +22,16 @@ import (
 
 func turnCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:   "turn",
-		Usage:  "take a host's part in a rotation",
-		Hidden: true,
-	}, func(e *env) error { return turn.Serve(e.ctx, os.Stdin, e.ui.stdout) }
+			Name:   "turn",
+			Usage:  "take a host's part in a rotation",
+			Hidden: true,
+		}, func(e *env) error {
+			// A controller that is gone is no reason to leave off half way (SIGPIPE).
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+			p := newPulse(e.ui.stdout, pulseEvery)
+			defer p.end()
+			return turn.Serve(e.ctx, os.Stdin, p)
+		}
 }
 
 // testOnlyStep stands around each step of the controller of a rotation, for tests

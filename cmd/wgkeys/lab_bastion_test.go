@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/lab"
+	"wgkeys/deploy/lab/labtest"
+)
+
+// bastionRuns asks for the figures of `make bastion`: forty hosts and ten runs.
+var bastionRuns = flag.Bool("bastion", false, "a hub with forty peers behind a bastion, ten times")
+
+// A star is a hub and its peers, all behind one bastion: nobody else can be reached
+// from where the repository is.
+type star struct {
+	*users
+	admin, bastion, hub *lab.Host
+	peers               []*lab.Host
+}
+
+func newStar(t *testing.T, peers int, startups string) *star {
+	t.Helper()
+	labtest.Require(t, programs...)
+	l, err := lab.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	s := &star{users: &users{&network{Lab: l}, t}}
+	m := &mesh{users: s.users}
+	s.router, s.admin, s.bastion, s.hub = m.newHost("router"), m.newHost("admin"), m.newHost("bastion"), m.newHost("hub")
+	s.basalt = s.admin // where the repository is
+	s.must(s.router, "ip link add br0 type bridge && ip link set br0 up")
+	s.join(s.bastion, "198.51.100.254")
+	s.join(s.hub, "198.51.100.1")
+	for i := range peers {
+		h := m.newHost(fmt.Sprintf("p%02d", i+1))
+		s.join(h, fmt.Sprintf("198.51.100.%d", i+2))
+		s.peers = append(s.peers, h)
+	}
+	s.letIn(startups)
+	s.raise()
+	return s
+}
+
+// join connects a host to the others.
+func (s *star) join(h *lab.Host, address string) {
+	s.t.Helper()
+	port := h.Name() + "0"
+	if err := errors.Join(s.Link(h, "eth0", s.router, port), h.IP("address add "+address+"/24 dev eth0"), s.router.IP("link set "+port+" master br0")); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// letIn has the bastion let the admin in, and on to the others, and no more of those
+// who are not authenticated than startups says.
+func (s *star) letIn(startups string) {
+	s.t.Helper()
+	if err := errors.Join(s.Link(s.admin, "eth0", s.bastion, "eth1"),
+		s.admin.IP("address add 192.0.2.1/30 dev eth0"), s.bastion.IP("address add 192.0.2.2/30 dev eth1")); err != nil {
+		s.t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	conf := "Host bastion\n HostName 192.0.2.2\n User root\n"
+	for _, h := range append([]*lab.Host{s.admin, s.bastion, s.hub}, s.peers...) {
+		if err := h.Install("wgkeys", self); err != nil {
+			s.t.Fatal(err)
+		}
+		if h == s.admin {
+			continue
+		}
+		if err := errors.Join(h.StartSSHD(s.t.Context()), s.Trust(s.t.Context(), s.admin, h)); err != nil {
+			s.t.Fatal(err)
+		}
+		if h != s.bastion {
+			conf += fmt.Sprintf("Host %s\n HostName %s\n User root\n ProxyJump bastion\n", h.Name(), s.address(h))
+		}
+	}
+	s.write(s.admin, "/root/.ssh/config", conf)
+	s.must(s.bastion, "sed -i 's/^MaxStartups.*/MaxStartups "+startups+"/' /etc/ssh/sshd_config && kill -HUP $(cat /run/sshd.pid)")
+}
+
+func (s *star) address(h *lab.Host) string {
+	return strings.TrimSpace(s.must(h, "ip -oneline -4 address show dev eth0 | sed 's/.*inet //; s/\\/.*//'"))
+}
+
+// raise makes the keys and the tunnel, through the bastion.
+func (s *star) raise() {
+	s.t.Helper()
+	file := "[hosts.hub]\nendpoint = \"" + s.address(s.hub) + "\"\naddresses = [\"10.9.0.1/32\"]\n"
+	names := "hub"
+	for i, h := range s.peers {
+		file += fmt.Sprintf("[hosts.%s]\naddresses = [\"10.9.0.%d/32\"]\nkeepalive = 5\n", h.Name(), i+2)
+		names += " " + h.Name()
+	}
+	s.must(s.admin, "cd /root && wgkeys init -q --classic net")
+	s.tunnel(file)
+	s.must(s.admin, "wgkeys gen -q "+names)
+}
+
+// each applies on all peers at the same moment: more than the bastion lets in.
+func (s *star) each() string {
+	script := "wgkeys apply -q hub || exit 1; "
+	for _, h := range s.peers {
+		script += "{ wgkeys apply -q " + h.Name() + " || echo " + h.Name() + " >>/root/failed; } & "
+	}
+	return script + "wait; test ! -e /root/failed"
+}
+
+// TestLabBastion: what sshd drops on the way is no failure, at defaults.
+func TestLabBastion(t *testing.T) {
+	t.Parallel()
+	peers, runs, startups := 12, 1, "3:50:8"
+	if *bastionRuns {
+		peers, runs, startups = 40, 10, "10:30:100"
+	}
+	s := newStar(t, peers, startups)
+	failed := 0
+	for run := range runs {
+		for _, verb := range []string{"wgkeys push --all", s.each(), "for i in $(seq 2 " + fmt.Sprint(peers+1) + "); do ping -n -q -c 1 -w 20 10.9.0.$i; done", "wgkeys status", "wgkeys rotate -y hub"} {
+			host := s.admin
+			if strings.Contains(verb, "ping") {
+				host = s.hub
+			}
+			start := time.Now()
+			r := s.run(host, verb)
+			t.Logf("run %d: %.20s: exit %d, %v", run+1, verb, r.code, time.Since(start).Round(100*time.Millisecond))
+			if r.code != exitDone {
+				failed++
+				t.Errorf("run %d: %.40s exits %d:\n%s%s", run+1, verb, r.code, r.stdout, r.stderr)
+			}
+		}
+	}
+	throttled := strings.Count(s.read(s.bastion, "/run/sshd.log"), "past MaxStartups")
+	t.Logf("%d runs with %d peers: %d failed; sshd tells of %d dropped", runs, peers, failed, throttled)
+}
