@@ -90,6 +90,11 @@ histories: setup-test
 vault: setup-test
 	VAULT_FIGURES=1 go test -count 1 -timeout 60m -v -run TestRekeyFigures ./cmd/wgkeys
 
+# A hub and its forty peers behind one bastion, whose sshd lets in no more than it does
+# by default: push, apply, status and rotate, ten times.
+bastion: setup-test
+	go test -count 1 -timeout 120m -v -run 'TestLabBastion$$' ./cmd/wgkeys -bastion 10
+
 # An apply over ssh that cuts its own way to the host, twenty times:
 # cmd/wgkeys/doc/faults.md.
 lockout: setup-test
@@ -122,4 +127,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test vm vm-selection kernels faults lockout managers systemd transitions mtu rotations histories scale vault demo lab clean setup-test setup-demo
+.PHONY: build test vm vm-selection kernels faults bastion lockout managers systemd transitions mtu rotations histories scale vault demo lab clean setup-test setup-demo

@@ -12,8 +12,15 @@ import (
 // claimFor is for how long a controller has a host to itself: from the moment
 // before it arms the first watcher until the switch begins, which lasts as long as
 // it takes to reach the slowest peer. It is renewed, so that a controller that was
-// lost is waited for no longer than this.
+// lost is waited for no longer than this. The way to the host may be crowded by our own
+// connections to many peers, through one bastion, say: see reach.
 const claimFor = 20 * time.Second
+
+// reach is the time that it may take to reach some of the peers, a few at once, beyond
+// what is planned for the first ones.
+func (r *Rotation) reach() time.Duration {
+	return time.Duration(len(r.Peers)/max(1, r.Jobs)) * 5 * time.Second
+}
 
 // claim has the host refuse every other run until keep is called, and claimFor
 // after that. Two controllers with the same next key, in two clones of the
@@ -22,7 +29,8 @@ const claimFor = 20 * time.Second
 // then nothing of it is true any more.
 func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error) {
 	r.run = rand.Text()
-	a, err := r.claimWithin(ctx, claimFor)
+	within := claimFor + r.reach()
+	a, err := r.claimWithin(ctx, within)
 	if err == nil && a.Live.PublicKey != s.Live() {
 		err = fault.New("the key was replaced by somebody else meanwhile, on host", r.Host.Host, "nothing was changed by this run",
 			"git pull, then wgkeys rotate "+r.Host.Host)
@@ -41,7 +49,7 @@ func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				r.claimWithin(ctx, claimFor) // the switch tells whether it was in vain
+				r.claimWithin(ctx, within) // the switch tells whether it was in vain
 			}
 		}
 	})

@@ -125,7 +125,7 @@ func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) e
 // patience is how long the first watcher may have to wait: until the last one is
 // there, and the switch.
 func (r *Rotation) patience() time.Duration {
-	return time.Minute + time.Duration(len(r.Peers)/max(1, r.Jobs))*5*time.Second
+	return time.Minute + r.reach()
 }
 
 // turn switches, and hears from the host or, where the connection is lost, from

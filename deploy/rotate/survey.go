@@ -132,7 +132,7 @@ func (s *Survey) busy(r *Rotation) error {
 		return err
 	}
 	if s.host.Claimed {
-		return fault.New("another wgkeys rotate is at work on host", r.Host.Host, "or one was lost up to "+claimFor.String()+" ago",
+		return fault.New("another wgkeys rotate is at work on host", r.Host.Host, "or one was lost up to "+(claimFor+r.reach()).String()+" ago",
 			"try again in a minute")
 	}
 	for i, a := range s.peers {

@@ -108,10 +108,10 @@ func (h *hearing) line(line string) {
 		if strings.HasPrefix(text, "** ") && len(h.remarks) < maxRemarks && !slices.Contains(h.remarks, text) {
 			h.remarks = append(h.remarks, text)
 		}
-	case h.verbose && h.isReport(text):
+	case h.verbose && h.isReport(text), strings.HasPrefix(text, carrierKilled):
 	default:
 		h.tail.Write([]byte(line + "\n"))
-		if h.watch != nil {
+		if h.watch != nil && !early.MatchString(text) { // the error has it, if there is one to the end
 			io.WriteString(h.watch, text+"\n") // a deaf watcher must not stop ssh
 		}
 	}
@@ -120,6 +120,8 @@ func (h *hearing) line(line string) {
 const (
 	maxRemarks  = 16
 	permanently = "Warning: Permanently added" // known_hosts has another line: the user's own choice (StrictHostKeyChecking)
+
+	carrierKilled = "Killed by signal 1." // the ssh of a host on the way says so at every end (ProxyJump)
 )
 
 // isRemark knows the lines that ssh marks as its own: from OpenSSH 10.1 on it warns

@@ -39,6 +39,17 @@ func TestRemarks(t *testing.T) {
 	}
 }
 
+// TestTriedAgainQuietly: of a connection that is tried again the watcher hears nothing.
+func TestTriedAgainQuietly(t *testing.T) {
+	var seen bytes.Buffer
+	h := &hearing{watch: &seen}
+	h.Write([]byte("kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 192.0.2.2 port 22\r\n" +
+		"kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\nKilled by signal 1.\r\nConfirm user presence\r\n"))
+	if h.end(); seen.String() != "Confirm user presence\n" || len(h.lines()) != 5 {
+		t.Errorf("seen %q, kept %q", seen.String(), h.lines())
+	}
+}
+
 // TestReports: of what ssh -v says nothing is shown but what matters.
 func TestReports(t *testing.T) {
 	h := &hearing{verbose: true}
