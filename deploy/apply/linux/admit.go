@@ -110,16 +110,12 @@ func nobody(key keyring.PublicKey) keyring.PublicKey {
 }
 
 // NoteReplaced remembers the keys that view, which has become true, replaces: those that
-// the view before it had of the same hosts. It comes before view is kept.
+// the view before it had of the same peers. It comes before view is kept. Of the host's own
+// key a rotation tells: one from a snapshot is older than the kept view.
 func NoteReplaced(view *tunnel.View) error {
 	kept, err := Kept(view.Tunnel)
 	if err != nil || kept == nil {
 		return nil // what was before is not known
-	}
-	if kept.Host == view.Host && kept.PublicKey != view.PublicKey {
-		if err := revoked.Add(kept.PublicKey, view.PublicKey); err != nil {
-			return err
-		}
 	}
 	before := make(map[string]keyring.PublicKey, len(kept.Peers))
 	for i := range kept.Peers {
