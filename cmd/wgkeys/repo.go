@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -101,12 +102,23 @@ func (r *repo) look() (forget func()) {
 }
 
 // tunnels is the folder of the tunnel files.
-func (r *repo) tunnels() fs.FS {
-	below, err := fs.Sub(r.root.FS(), tunnel.Dir)
-	if err != nil { // only for a name that is no path
-		panic(err)
+func (r *repo) tunnels() fs.FS { return tunnelFolder{r.root.FS()} }
+
+// A tunnelFolder is that folder, from which links may lead to elsewhere in the
+// repository. Unlike that of [fs.Sub] it can tell what a file is without opening it,
+// for which a FIFO makes us wait.
+type tunnelFolder struct{ repo fs.FS }
+
+func (f tunnelFolder) Open(name string) (fs.File, error) { return f.repo.Open(f.path(name)) }
+
+func (f tunnelFolder) Stat(name string) (fs.FileInfo, error) { return fs.Stat(f.repo, f.path(name)) }
+
+// path leaves a name that is none as it is: Open refuses it.
+func (f tunnelFolder) path(name string) string {
+	if !fs.ValidPath(name) {
+		return name
 	}
-	return below
+	return path.Join(tunnel.Dir, name)
 }
 
 // tunnelNames are the tunnels that the command is about: the one named with
