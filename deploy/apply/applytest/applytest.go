@@ -95,6 +95,9 @@ func View(r *rand.Rand, name string) *tunnel.View {
 				v.Sysctls = map[string]string{}
 			}
 			v.Sysctls[strings.Replace(key, "NAME", name, 1)] = pick("0", "1")
+			if strings.HasSuffix(key, "accept_redirects") { // to let them in is refused
+				v.Sysctls[key] = "0"
+			}
 		}
 	}
 	if r.IntN(3) == 0 {
