@@ -17,7 +17,7 @@ export WGKEYS_LAB_KERNEL := $(KERNEL)
 VM_TEST := CI=true CGO_ENABLED=0 go test -p 1 -count 1 -timeout 30m -exec $(VM)
 
 build:
-	CGO_ENABLED=0 go build -trimpath -o wgkeys ./cmd/wgkeys
+	CGO_ENABLED=0 go build -trimpath -tags urfave_cli_no_docs -o wgkeys ./cmd/wgkeys
 
 # In a CI a laboratory that is missing is a failure; elsewhere `go test ./...`
 # alone skips what needs it. This installs it first, so it is the same here.

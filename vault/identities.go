@@ -198,10 +198,12 @@ func (i *Identities) loadPlace(p Place) error {
 // not to be shown to anybody.
 func HoldsSecret(text string) bool {
 	upper := strings.ToUpper(text)
-	return strings.Contains(upper, "AGE-SECRET-KEY-") || strings.Contains(upper, "AGE-PLUGIN-") || strings.Contains(upper, "PRIVATE KEY-----") || wireguardKey.MatchString(text)
+	return strings.Contains(upper, "AGE-SECRET-KEY-") || strings.Contains(upper, "AGE-PLUGIN-") || strings.Contains(upper, "PRIVATE KEY-----") || wireguardKey().MatchString(text)
 }
 
-var wireguardKey = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
+var wireguardKey = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
+})
 
 func identityHint(path string, err error) string {
 	switch {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -182,7 +183,7 @@ func snapshot(ctx context.Context, h *lab.Host) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return volatile.ReplaceAllString(out, ""), nil
+	return volatile().ReplaceAllString(out, ""), nil
 }
 
 // lineDiff lists the lines that only one of two texts has.
@@ -208,4 +209,6 @@ func lineDiff(before, after string) string {
 
 // volatile are the times that a route and an address still live, counters of
 // their users, and kernel parameters that count rather than set.
-var volatile = regexp.MustCompile(`( expires \d+sec| (valid|preferred)_lft \d+sec| refcnt \d+| users \d+| age \d+sec|(?m:^net\.(netfilter\.nf_conntrack_count|ipv[46]\.route\.flush|ipv6\.conf\.[^ ]*\.stable_secret|core\.netdev_rss_key).*\n))`)
+var volatile = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`( expires \d+sec| (valid|preferred)_lft \d+sec| refcnt \d+| users \d+| age \d+sec|(?m:^net\.(netfilter\.nf_conntrack_count|ipv[46]\.route\.flush|ipv6\.conf\.[^ ]*\.stable_secret|core\.netdev_rss_key).*\n))`)
+})

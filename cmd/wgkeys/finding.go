@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -50,7 +51,9 @@ func (r *report) relative(path string) string {
 	return path
 }
 
-var placeOf = regexp.MustCompile(`^(.*?)(?::([0-9]+))?$`)
+var placeOf = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(.*?)(?::([0-9]+))?$`)
+})
 
 // fault adds an error as a finding, and one of several as each by itself.
 func (r *report) fault(f finding, err error) {
@@ -74,7 +77,7 @@ func (r *report) fault(f finding, err error) {
 	}
 	path, line := "", 0
 	if told, ok := err.(*fault.Fault); ok && strings.Contains(told.Who, "/") {
-		m := placeOf.FindStringSubmatch(told.Who)
+		m := placeOf().FindStringSubmatch(told.Who)
 		path = m[1]
 		line, _ = strconv.Atoi(m[2])
 	}

@@ -33,13 +33,15 @@ type Host struct {
 }
 
 // hostname is what RFC 1123 allows in one label.
-var hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var hostname = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+})
 
 // Host makes a host. Its only interface is lo; [Lab.Link] adds others.
 func (l *Lab) Host(name string) (*Host, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !hostname.MatchString(name) {
+	if !hostname().MatchString(name) {
 		return nil, fault.New("cannot make the host", name, "a name has lower case letters, digits and hyphens", "")
 	}
 	if l.hosts[name] != nil {

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"wgkeys/deploy/ssh"
 	"wgkeys/keyring"
@@ -223,10 +224,12 @@ func unknown(line string) error {
 	return fmt.Errorf("%q is no answer of the protocol", quiet(ssh.Printable(line[:min(len(line), 60)])))
 }
 
-var keyShape = regexp.MustCompile(`[A-Za-z0-9+/]{40,}=?`)
+var keyShape = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[A-Za-z0-9+/]{40,}=?`)
+})
 
 // quiet keeps what a host says from repeating a key, whatever it does with
 // what it was given.
 func quiet(s string) string {
-	return keyShape.ReplaceAllString(s, "(withheld)")
+	return keyShape().ReplaceAllString(s, "(withheld)")
 }

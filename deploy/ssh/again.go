@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"wgkeys/keyring/fault"
@@ -22,18 +23,20 @@ import (
 
 // early are ssh's words for it. UNKNOWN is the end of a connection that another ssh
 // carries (ProxyJump).
-var early = regexp.MustCompile(`^(` + strings.Join([]string{
-	`(kex|ssh)_exchange_identification: .*([Cc]losed|[Rr]eset|[Bb]roken).*`,
-	`banner exchange: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
-	`Connection (closed|reset) by \S+ port \d+`,
-	`ssh_dispatch_run_fatal: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
-}, "|") + `)\.?$`)
+var early = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(` + strings.Join([]string{
+		`(kex|ssh)_exchange_identification: .*([Cc]losed|[Rr]eset|[Bb]roken).*`,
+		`banner exchange: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
+		`Connection (closed|reset) by \S+ port \d+`,
+		`ssh_dispatch_run_fatal: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
+	}, "|") + `)\.?$`)
+})
 
 // closedEarly reports whether the connection was closed before authentication, so
 // that nothing of the command has run.
 func (a *attempt) closedEarly() bool {
 	return a.err == nil && a.code == ownFault && !a.heard && !a.said.authenticated &&
-		slices.ContainsFunc(a.said.lines(), early.MatchString)
+		slices.ContainsFunc(a.said.lines(), early().MatchString)
 }
 
 // attempts are those to reach one host.

@@ -111,7 +111,7 @@ func (h *hearing) line(line string) {
 	case h.verbose && h.isReport(text), strings.HasPrefix(text, carrierKilled):
 	default:
 		h.tail.Write([]byte(line + "\n"))
-		if h.watch != nil && !early.MatchString(text) { // the error has it, if there is one to the end
+		if h.watch != nil && !early().MatchString(text) { // the error has it, if there is one to the end
 			io.WriteString(h.watch, text+"\n") // a deaf watcher must not stop ssh
 		}
 	}

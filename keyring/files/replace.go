@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"syscall"
 )
 
@@ -125,10 +126,12 @@ func stagedAs(name string) string { return "." + name + replacing }
 
 // temporary are the names that creating and stagedAs make, with the name of the
 // file that it was to be.
-var temporary = regexp.MustCompile(`^\.(?:[A-Z2-7]{26,}\.(.+)|(.+)\.replacing)$`)
+var temporary = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\.(?:[A-Z2-7]{26,}\.(.+)|(.+)\.replacing)$`)
+})
 
 // IsTemporary tells whether a file has the name of a temporary one.
-func IsTemporary(name string) bool { return temporary.MatchString(name) }
+func IsTemporary(name string) bool { return temporary().MatchString(name) }
 
 // Sweep removes the temporary files that a Create or a Stage has left that was killed
 // or was not swapped, in a folder, which need not be there: those of files whose name
@@ -151,7 +154,7 @@ func (s *Snapshot) Sweep(root, path string, ours func(name string) bool) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		name := temporary.FindStringSubmatch(e.Name())
+		name := temporary().FindStringSubmatch(e.Name())
 		if name != nil && ours(name[1]+name[2]) && e.Type().IsRegular() {
 			errs = append(errs, Remove(root, filepath.Join(path, e.Name())))
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"regexp"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -23,7 +24,9 @@ func Text(text []byte) []byte { return bytes.TrimPrefix(text, mark) }
 
 // markers are what git writes between the sides of a conflict, at the beginning of
 // lines (git-merge(1), "How conflicts are presented").
-var markers = regexp.MustCompile(`(?m)^(?:<{7,}|>{7,}|\|{7,}|={7,})(?: .*)?\r?$`)
+var markers = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^(?:<{7,}|>{7,}|\|{7,}|={7,})(?: .*)?\r?$`)
+})
 
 // Unreadable returns why a text that could not be parsed is none of the kind that
 // wgkeys writes, if that can be told without knowing what it should be: nil if not.
@@ -31,7 +34,7 @@ func Unreadable(text []byte) error {
 	switch {
 	case len(text) >= 2 && (text[0] == 0xff && text[1] == 0xfe || text[0] == 0xfe && text[1] == 0xff) && !utf8.Valid(text):
 		return errUTF16
-	case markers.Match(text):
+	case markers().Match(text):
 		return ErrConflict
 	}
 	return nil
