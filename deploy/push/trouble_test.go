@@ -72,7 +72,7 @@ func TestNoEntry(t *testing.T) {
 		what, hint string
 	}{
 		"no right": {"deploy", "/bin/sh", []string{sudoers(t, "root ALL=(ALL) ALL")},
-			`cannot become root on host "shale": user "deploy" is not root there, and `, "on shale: visudo -f /etc/sudoers.d/wgkeys, and add: deploy ALL=(root) NOPASSWD: ALL"},
+			`cannot become root on host "shale": user "deploy" is not root there, and `, "on shale: visudo -f /etc/sudoers.d/wgkeys, and add: deploy ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: deploy ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive"},
 		"no sudo": {"deploy", "/bin/sh", []string{without + "/usr/bin/sudo"},
 			`cannot become root on host "shale": user "deploy" is not root there, and there is no sudo`, ""},
 		"no wg": {"root", "/bin/sh", []string{without + "/usr/bin/wg"},
@@ -115,7 +115,7 @@ func TestLoginShells(t *testing.T) {
 	}
 	h := newHost(t, "dash", c)
 	for _, shell := range shells {
-		key := newKey(t, filepath.Join(t.TempDir(), "it's !wg0 \\key"))
+		key := newKey(t, filepath.Join(t.TempDir(), "it's !wg0 \\.key"))
 		_, err := h.as(filepath.Base(shell)).push(t, key.File)
 		if err != nil {
 			t.Errorf("%s: %v", shell, err)
