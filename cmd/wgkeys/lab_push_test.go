@@ -152,7 +152,7 @@ hangUp() {
 // cutPlain counts the calls of wg(8), and cutWgkeys what the host says: hello,
 // what it has, what it has done.
 var (
-	cutPlain  = []cut{wgCut("asked", 1, false), wgCut("temporary file", 2, false), wgCut("in place", 3, true)}
+	cutPlain  = []cut{wgCut("asked", 1, false), wgCut("asked again", 2, false), wgCut("temporary file", 3, false), wgCut("in place", 4, true)}
 	cutWgkeys = []cut{lineCut("asked", 2, false), lineCut("in place", 3, true)}
 )
 

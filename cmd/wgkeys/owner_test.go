@@ -142,7 +142,7 @@ func TestNotMyCheckout(t *testing.T) {
 	m.must(os.WriteFile(m.at("spy"), []byte("#!/bin/sh\nid -u >>"+m.at("ran")+"\n"), 0o755))
 	m.must(os.WriteFile(m.at("ran"), nil, 0o666))
 	m.must(os.Chmod(m.at("ran"), 0o666))
-	m.do(alice, c, "git config core.fsmonitor "+m.at("spy"))
+	m.do(alice, c, "git config user.name Alice; git config user.email alice@example.net; git config core.fsmonitor "+m.at("spy"))
 	owners, code := m.run(alice, c, "wgkeys check")
 	if code != exitFindings || !strings.Contains(owners, notCheckedOut) {
 		t.Fatalf("the owner hears, with %d:\n%s", code, owners)

@@ -256,7 +256,7 @@ func TestTerminal(t *testing.T) {
 	t.Run("Interrupted", func(t *testing.T) {
 		x := v.with(t).push()
 		x.types("corr\x03")
-		if code := x.wait(); code != exitFailed || !strings.Contains(x.shown(), "interrupt signal received") {
+		if code := x.wait(); code != exitFailed || !strings.Contains(x.shown(), "error: interrupted") {
 			t.Errorf("exit %d\n%s", code, x.shown())
 		}
 		v.with(t).asked(x)
