@@ -53,12 +53,13 @@ type tool struct {
 	down            string
 }
 
+// A way there and back again brings keys back that were replaced on the way.
 var throughWgkeys = tool{
 	name:  "wgkeys apply",
 	files: viewFile,
-	up:    "wgkeys apply -q --view /root/$1.json",
-	move:  "wgkeys apply --view /root/$1.json",
-	again: "wgkeys plan --view /root/$1.json",
+	up:    "wgkeys apply --unknown -q --view /root/$1.json",
+	move:  "wgkeys apply --unknown --view /root/$1.json",
+	again: "wgkeys plan --unknown --view /root/$1.json",
 	down:  "wgkeys down -q",
 }
 

@@ -236,7 +236,7 @@ func (s *vaultSweep) findings(work string) []finding {
 func (s *vaultSweep) left(work string) (left []string) {
 	s.Helper()
 	err := filepath.WalkDir(work, func(path string, _ fs.DirEntry, err error) error {
-		if strings.HasPrefix(filepath.Base(path), ".") {
+		if name := filepath.Base(path); strings.HasPrefix(name, ".") && name != ".gitattributes" {
 			left = append(left, path)
 		}
 		return err
