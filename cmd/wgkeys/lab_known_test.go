@@ -25,6 +25,7 @@ func knownView(v *tunnel.View) {
 // An apply that finds all as it was when there was nothing to do makes no plan.
 // Whatever somebody changes by hand it sees nevertheless.
 func TestKnownHidesNoDrift(t *testing.T) {
+	t.Parallel()
 	labtest.Require(t, "wg", "nft")
 	h := newHub(t, 4)
 	h.sh("umask 077 && wg genpsk >/etc/wireguard/wg0.psk && ip link add up0 type veth peer name far0 && ip link set far0 up && ip link set up0 up && ip address add 192.0.2.2/24 dev up0 && ip route add default via 192.0.2.1")

@@ -12,6 +12,7 @@ import (
 // and on it his identity and a clone. In the end nothing that he could ever read is
 // of use, while both hosts have kept their tunnel.
 func TestLostLaptop(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	u.withBob()
 	stolen := u.bobReads()

@@ -104,9 +104,12 @@ func (a *admitter) outdated(key keyring.PublicKey) bool {
 }
 
 // nobody is a public key in the place of another one: a hash, of which nobody knows the
-// private key, and the same each time.
+// private key, and the same each time. Without its highest bit it is spelled as keys are
+// (RFC 7748, section 5).
 func nobody(key keyring.PublicKey) keyring.PublicKey {
-	return sha256.Sum256(append([]byte("wgkeys: nobody has the private key of this one\n"), key[:]...))
+	hash := keyring.PublicKey(sha256.Sum256(append([]byte("wgkeys: nobody has the private key of this one\n"), key[:]...)))
+	hash[len(hash)-1] &= 0x7f
+	return hash
 }
 
 // NoteReplaced remembers the keys that view, which has become true, replaces: those that
