@@ -2,17 +2,16 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"wgkeys/deploy/lab/labtest"
 )
 
 // TestInitOffersGit: who is asked and says yes has a repository of git's, and who says
 // no is told how to make one.
 func TestInitOffersGit(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("no git here")
-	}
+	labtest.Require(t, "git")
 	t.Setenv("HOME", t.TempDir())
 	for answer, made := range map[string]bool{"y\n": true, "\n": false} {
 		dir := filepath.Join(t.TempDir(), "net")

@@ -13,8 +13,8 @@ import (
 // the present line of work, and one with the first protocol.
 var olderVersions = []string{"bdaaf92", "7f552bd"}
 
-// buildOlder builds the program of a commit; where git does not have it, the test is
-// skipped.
+// buildOlder builds the program of a commit; where git does not have it, as in a shallow
+// clone, the test is skipped.
 func buildOlder(t *testing.T, commit string) (program string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"wgkeys/deploy/lab/labtest"
 )
 
 // Users of a machine, by their numbers: none of them has a line in /etc/passwd.
@@ -29,9 +31,7 @@ type accounts struct {
 
 func newAccounts(t *testing.T) *accounts {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can be several users")
-	}
+	labtest.Require(t, "git") // and root, who alone can be several users
 	m := &accounts{t, t.TempDir()}
 	for _, dir := range []string{filepath.Dir(m.dir), m.dir} { // it is root's alone
 		m.must(os.Chmod(dir, 0o755))

@@ -1,5 +1,5 @@
-// Package rotate replaces the private key of a host while its tunnel carries
-// traffic, and loses no packet.
+// Package rotate replaces the private key of a host, and the preshared keys with its
+// peers, while its tunnel carries traffic, and loses no packet.
 //
 // An interface has one private key and a prefix belongs to one peer, so it is
 // held that a key cannot be changed without an outage. It can, because of what

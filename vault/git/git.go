@@ -1,7 +1,9 @@
 // Package git asks the user's git for what wgkeys needs of it: what is staged,
 // all that the history holds, and a commit of exactly the files that a command
 // has changed. It is the user's own git, with its configuration, its hooks and
-// its signatures.
+// its signatures; root runs it as the owner of the repository. No program that the
+// content of a repository names is run: no fsmonitor, no filter, no hook that lies in
+// the worktree or belongs to others.
 //
 // Out of scope are the network and every change of what is committed already.
 package git
