@@ -61,15 +61,22 @@ func Need(t testing.TB, programs ...string) {
 func Start(t testing.TB, c Config) *Server {
 	t.Helper()
 	Need(t)
-	s := &Server{Dir: t.TempDir(), Addr: freeAddr(t)}
+	s := &Server{Dir: t.TempDir()}
 	must(t, os.Chmod(filepath.Dir(s.Dir), 0o755)) // sshd reads authorized_keys as the user
 	must(t, os.MkdirAll("/run/sshd", 0o755))      // sshd's own chroot for its unprivileged half
 	for _, name := range []string{"host", "id"} {
 		s.tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.file(name))
 	}
-	s.writeConfig(t, c)
-	s.run(t, c)
-	return s
+	s.writeUsers(t, c)
+	for range 5 {
+		s.Addr = freeAddr(t)
+		s.writeConfig(t, c)
+		if s.run(t, c); s.listens(t) {
+			return s
+		}
+	}
+	t.Fatal("each free port was taken before sshd had it")
+	return nil
 }
 
 // rootsHome is root's line of passwd(5) up to the home and its colon.
@@ -92,6 +99,9 @@ func (s *Server) writeConfig(t testing.TB, c Config) {
 	s.write(t, "ssh_config", "Host *", "HostName "+host, "Port "+port, "User root",
 		"IdentityFile "+s.file("id"), "IdentitiesOnly yes", "UserKnownHostsFile "+s.file("known_hosts"),
 		"GlobalKnownHostsFile /dev/null", "StrictHostKeyChecking yes")
+}
+
+func (s *Server) writeUsers(t testing.TB, c Config) {
 	// Root's home is empty: what the machine's own runs at a login, and how long that
 	// takes, is no part of a test.
 	must(t, os.Mkdir(s.file("home"), 0o700))
@@ -114,27 +124,36 @@ func (s *Server) run(t testing.TB, c Config) {
 	argv := []string{"-m", "sh", "-c", strings.Join(script, "\n"), "sh"}
 	argv = append(argv, c.Wrap...)
 	argv = append(argv, "/usr/sbin/sshd", "-D", "-f", s.file("sshd_config"), "-E", s.file("log"))
-	s.cmd = exec.Command("unshare", argv...)
 	said, err := os.Create(s.file("said"))
 	must(t, err)
 	defer said.Close()
+	s.cmd = exec.Command("unshare", argv...)
 	s.cmd.Stdout, s.cmd.Stderr = said, said
 	must(t, s.cmd.Start())
 	s.ended = make(chan struct{})
 	go func() { s.cmd.Wait(); close(s.ended) }()
 	t.Cleanup(s.stop)
-	for range 200 {
-		if conn, err := net.Dial("tcp", s.Addr); err == nil {
-			conn.Close()
-			return
+}
+
+// listens reports whether the server came to listen on its own port, which it says
+// by its PidFile: who answers on the port may be another test's server, which was
+// given the same one. Then this one ends, and says that the port is taken.
+func (s *Server) listens(t testing.TB) bool {
+	for range 500 {
+		if _, err := os.Stat(s.file("pid")); err == nil {
+			return true
 		}
 		select {
 		case <-s.ended:
+			if strings.Contains(s.Log(t), "Address already in use") {
+				return false
+			}
 			t.Fatalf("sshd ended: %s %s", read(t, s.file("said")), s.Log(t))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 	t.Fatalf("sshd does not listen: %s", s.Log(t))
+	return false
 }
 
 // Stop ends the server: its port is closed when Stop returns.
@@ -208,7 +227,9 @@ func read(t testing.TB, path string) string {
 	return strings.TrimSpace(string(b))
 }
 
-func freeAddr(t testing.TB) string {
+// freeAddr returns an address that nobody listens on, for the moment. It is a
+// variable for the test of what comes after the moment.
+var freeAddr = func(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer l.Close()
