@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/git"
 	"wgkeys/vault"
-	"wgkeys/vault/git"
 )
 
 // whole refuses a working tree without all of vault and keyring: which keys there are

@@ -12,7 +12,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
-	"wgkeys/vault/git"
+	"wgkeys/keyring/git"
 )
 
 // A finding is something wrong, where, and what to do about it.

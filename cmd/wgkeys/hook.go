@@ -10,7 +10,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
-	"wgkeys/vault/git"
+	"wgkeys/keyring/git"
 )
 
 // hookMark tells our hook from one of the user's.

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/term"
 
 	"wgkeys/keyring/files"
-	"wgkeys/vault/git"
+	"wgkeys/keyring/git"
 )
 
 const attributesFile = ".gitattributes"

@@ -10,8 +10,8 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/git"
 	"wgkeys/vault"
-	"wgkeys/vault/git"
 )
 
 // A clone of the repository may be behind, and then its keys are those that were

@@ -11,8 +11,8 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/git"
 	"wgkeys/vault"
-	"wgkeys/vault/git"
 )
 
 // maxVaultFile is more than a vault file has.

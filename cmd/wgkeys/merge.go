@@ -14,8 +14,8 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/git"
 	"wgkeys/vault"
-	"wgkeys/vault/git"
 )
 
 // An unmerged file is one of the repository that git could not merge.

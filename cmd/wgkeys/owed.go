@@ -14,7 +14,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
-	"wgkeys/vault/git"
+	"wgkeys/keyring/git"
 )
 
 // What --commit has changed and not committed yet is written down in git's own folder,

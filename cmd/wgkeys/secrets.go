@@ -14,8 +14,8 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/git"
 	"wgkeys/vault"
-	"wgkeys/vault/git"
 	"wgkeys/vault/leak"
 )
 

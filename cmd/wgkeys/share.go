@@ -4,7 +4,7 @@ import (
 	"context"
 	"io/fs"
 
-	"wgkeys/vault/git"
+	"wgkeys/keyring/git"
 )
 
 // shared are the bits of a mode that files in dir get for others, where git is told
