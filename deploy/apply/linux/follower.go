@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
-	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )

@@ -24,7 +24,7 @@ import (
 	"golang.zx2c4.com/wireguard/ipc"
 	"golang.zx2c4.com/wireguard/tun"
 
-	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/host/daemon"
 )
 
 // process is the name under which the program runs as a device.

@@ -23,7 +23,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
-	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/tunnel"
 )
 

@@ -17,8 +17,8 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
-	"wgkeys/deploy/apply/linux/daemon"
 	"wgkeys/deploy/apply/linux/turn"
+	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"wgkeys/deploy/apply/linux"
-	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring"

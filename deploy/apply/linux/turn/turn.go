@@ -27,7 +27,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
-	"wgkeys/deploy/apply/linux/daemon"
+	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
