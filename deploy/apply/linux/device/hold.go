@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/tun"
 
-	"wgkeys/deploy/apply/linux/pace"
+	"wgkeys/deploy/apply/linux/hold/pace"
 )
 
 const (

@@ -16,7 +16,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"wgkeys/deploy/apply/linux/pace"
+	"wgkeys/deploy/apply/linux/hold/pace"
 )
 
 // A queue is a hold in the kernel: a queue of nfnetlink_queue that nobody decides
