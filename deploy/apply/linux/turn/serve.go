@@ -11,6 +11,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/hold"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
@@ -139,7 +140,7 @@ func look(q rotate.Request, a *rotate.Answer) error {
 		}
 	}
 	if q.Hold && (a.Record == nil || a.Record.Over()) {
-		err := canHold(q.Tunnel)
+		err := hold.Try(q.Tunnel)
 		if a.CanHold = err == nil; err != nil {
 			a.HoldWhy = err.Error()
 		}

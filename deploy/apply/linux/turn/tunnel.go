@@ -16,6 +16,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/hold"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -27,7 +28,7 @@ type device struct {
 	name    string
 	keyFile string // of the host's private key
 	wg      *wgctrl.Client
-	hold    hold // nil: not asked for, or not possible
+	hold    hold.Hold // nil: not asked for, or not possible
 }
 
 func openDevice(name, keyFile string) (*device, error) {
@@ -227,7 +228,7 @@ func (d *device) Hold() error {
 	if d.hold == nil {
 		return nil
 	}
-	return d.hold.begin()
+	return d.hold.Begin()
 }
 
 // Release implements [rotate.Tunnel].
@@ -235,7 +236,7 @@ func (d *device) Release() error {
 	if d.hold == nil {
 		return nil
 	}
-	err := d.hold.end()
+	err := d.hold.End()
 	d.hold = nil
 	return err
 }

@@ -27,6 +27,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/hold"
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
@@ -154,8 +155,8 @@ func (p *part) play(ctx context.Context) error {
 	daemon.Hurry(-10) // as a device in user space does, which answers it
 	p.record, r.Ready = r, true
 	if r.Hold {
-		sweepHold(r.Tunnel)
-		p.hold, _ = newHold(r.Tunnel) // better without than not at all
+		hold.Sweep(r.Tunnel)
+		p.hold, _ = hold.New(r.Tunnel) // better without than not at all
 	}
 	t, save := TestOnlySteps(r, p, writeRecord)
 	if err := save(r); err != nil {
@@ -183,7 +184,7 @@ func UnderWay(name string) error {
 // Forget removes what rotations have left in /run/wgkeys, and what a process that
 // was killed left of its hold.
 func Forget(name string) error {
-	sweepHold(name)
+	hold.Sweep(name)
 	var errs []error
 	for _, path := range []string{recordPath(name), endPath(name), claimPath(name)} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -1,4 +1,4 @@
-package turn
+package hold
 
 import (
 	"slices"

@@ -1,4 +1,4 @@
-package turn
+package hold
 
 import (
 	"encoding/binary"
@@ -211,8 +211,8 @@ func length(message []byte) int {
 	return 1
 }
 
-// begin holds what is sent from now on.
-func (q *queue) begin() error {
+// Begin holds what is sent from now on.
+func (q *queue) Begin() error {
 	if !q.begun.IsZero() {
 		return nil
 	}
@@ -225,11 +225,11 @@ func (q *queue) begin() error {
 	return nft.Flush()
 }
 
-// end lets all packets go, in portions, and takes the rule away when none is left.
+// End lets all packets go, in portions, and takes the rule away when none is left.
 // The kernel takes its time for that (synchronize_rcu), and packets still come into
 // the queue: they go on in portions, or hundreds would come at once. Only then, with
 // the queue empty, the chain goes.
-func (q *queue) end() error {
+func (q *queue) End() error {
 	defer q.close()
 	if q.begun.IsZero() {
 		return nil
@@ -326,9 +326,9 @@ func (q *queue) close() {
 	q.conn.Close()
 }
 
-// sweepHold removes what a process that was killed left of its hold: a rule that
+// Sweep removes what a process that was killed left of its hold: a rule that
 // leads to nobody and lets all pass.
-func sweepHold(link string) {
+func Sweep(link string) {
 	nft, err := nftables.New()
 	if err != nil {
 		return
