@@ -13,7 +13,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
-	"wgkeys/deploy/apply/linux/turn"
+	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
@@ -266,7 +266,7 @@ func (e *env) planHere(s *linux.Session, name string, w *wanted) (*apply.Plan, e
 // settle deals with an earlier apply that waits to be confirmed; a plan only
 // tells of it.
 func (e *env) settle(s *linux.Session, name string, planOnly bool) error {
-	if busy := turn.UnderWay(name); busy != nil {
+	if busy := participant.UnderWay(name); busy != nil {
 		if !planOnly {
 			return busy
 		}
@@ -417,7 +417,7 @@ func (e *env) downHere(name string) error {
 	if done, err := e.showPlan(s, plan, dry); done {
 		return err
 	}
-	if err := turn.UnderWay(name); err != nil {
+	if err := participant.UnderWay(name); err != nil {
 		return err
 	}
 	// What waits to be confirmed is decided with it.
@@ -429,7 +429,7 @@ func (e *env) downHere(name string) error {
 	}
 	e.warnNames(s)
 	e.sayDone(plan)
-	return turn.Forget(name)
+	return participant.Forget(name)
 }
 
 // appliedTunnel is the tunnel that is meant: the one named, or the only one

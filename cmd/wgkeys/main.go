@@ -20,8 +20,8 @@ import (
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/apply/linux/guard"
 	"wgkeys/deploy/apply/linux/names"
-	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/lab"
+	"wgkeys/deploy/rotate/participant"
 )
 
 // hideMemory keeps keys out of core files and away from other processes of the
@@ -34,11 +34,11 @@ func hideMemory() {
 
 func main() {
 	hideMemory()
-	device.Main() // this program run again as a WireGuard device
-	guard.Main()  // or as the guard of an apply
-	names.Main()  // or to look names up again
-	turn.Main()   // or as a part in a rotation
-	lab.Init()    // or as a host of the demo
+	device.Main()      // this program run again as a WireGuard device
+	guard.Main()       // or as the guard of an apply
+	names.Main()       // or to look names up again
+	participant.Main() // or as a part in a rotation
+	lab.Init()         // or as a host of the demo
 
 	// A command that runs once has little garbage: to collect it took a fifth of
 	// a no-op apply of ten thousand peers. It is left until there is much of it.

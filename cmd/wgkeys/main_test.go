@@ -15,8 +15,8 @@ import (
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/apply/linux/guard"
 	"wgkeys/deploy/apply/linux/names"
-	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/lab"
+	"wgkeys/deploy/rotate/participant"
 )
 
 // TestMain makes the test binary the program itself when it is called by its
@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 	device.Main()
 	guard.Main()
 	names.Main()
-	turn.TestOnlySteps = partSteps
-	turn.Main()
+	participant.TestOnlySteps = partSteps
+	participant.Main()
 	lab.Init()
 	testscript.Main(m, testPrograms)
 }

@@ -11,9 +11,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -444,7 +444,7 @@ func (x *turnOf) nextKey() (keyring.PublicKey, error) {
 
 // install brings the next key to the host, beside the one it has.
 func (x *turnOf) install(ctx context.Context, next keyring.PublicKey) error {
-	file := push.File{Path: turn.NextFile(x.tunnel.Name, x.rotation.Host.KeyFile), Want: next.String()}
+	file := push.File{Path: participant.NextFile(x.tunnel.Name, x.rotation.Host.KeyFile), Want: next.String()}
 	file.Secret = func() ([]byte, error) {
 		k, err := x.repo.vault.OpenKey(x.host, vault.KeyFile(keyring.Next(x.tunnel.Name)), next, x.ids)
 		if err != nil {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -30,7 +30,7 @@ func turnCommand() (*cli.Command, func(*env) error) {
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			p := newPulse(e.ui.stdout, pulseEvery)
 			defer p.end()
-			return turn.Serve(e.ctx, os.Stdin, p)
+			return participant.Serve(e.ctx, os.Stdin, p)
 		}
 }
 
@@ -63,7 +63,7 @@ func (e *env) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate.R
 	}
 	var said bytes.Buffer
 	if e.isHere(t, host) && os.Geteuid() == 0 {
-		err = turn.Serve(ctx, bytes.NewReader(question), &said)
+		err = participant.Serve(ctx, bytes.NewReader(question), &said)
 	} else {
 		err = e.runTurn(ctx, t, host, question, &said)
 	}

@@ -48,7 +48,7 @@
 // tunnels have their packets held before the device, see [Tunnel.Hold]. A path
 // that reorders packets may lose some that are older than the handshake.
 //
-// The package is pure over the small interface [Tunnel]; package turn is the
+// The package is pure over the small interface [Tunnel]; package participant is the
 // real one.
 package rotate
 

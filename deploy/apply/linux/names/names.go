@@ -17,8 +17,8 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
-	"wgkeys/deploy/apply/linux/turn"
 	"wgkeys/deploy/host/daemon"
+	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -179,7 +179,7 @@ func (f *follower) move(ctx context.Context, view *tunnel.View, peers []named, n
 	if moves == nil {
 		return
 	}
-	busy := func() bool { return turn.UnderWay(f.name) != nil }
+	busy := func() bool { return participant.UnderWay(f.name) != nil }
 	if linux.MoveEndpoints(ctx, view, moves, busy) != nil {
 		return // it is tried again at the next look
 	}

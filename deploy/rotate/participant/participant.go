@@ -1,4 +1,4 @@
-// Package turn is the part that a host takes in the rotation of a key: its own,
+// Package participant is the part that a host takes in the rotation of a key: its own,
 // as the switch, or a peer's, as a watcher. What the parts do is told in package
 // rotate; here they meet the kernel.
 //
@@ -11,7 +11,7 @@
 // never the only place where something is known: a host that lost it is read from
 // its kernel and its key files. A claim, TUNNEL.turn.claim beside it, says which
 // controller has the host to itself until its switch begins.
-package turn
+package participant
 
 import (
 	"context"
