@@ -1,9 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -100,12 +98,3 @@ func (g *gathering) say(s *hostStatus) {
 // clear reports whether nothing that other hosts answer can change what is found: a
 // peer that does not answer is asked why.
 func (s *hostStatus) clear() bool { return s.err != nil || len(s.dead) == 0 }
-
-// naming lists some names.
-func naming(names []string) string {
-	const shown = 5
-	if n := len(names); n > shown {
-		return strings.Join(names[:shown], ", ") + fmt.Sprintf(" and %d more", n-shown)
-	}
-	return strings.Join(names, ", ")
-}

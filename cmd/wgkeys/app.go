@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"wgkeys/cmd/internal/ui"
 
 	"github.com/urfave/cli/v2"
 )
@@ -14,7 +15,7 @@ import (
 // An env is what every verb works with.
 type env struct {
 	ctx context.Context
-	ui  *ui
+	ui  *ui.UI
 	cli *cli.Context
 
 	batch   bool // ssh must not ask, though there is a terminal
@@ -22,25 +23,25 @@ type env struct {
 }
 
 // run is the program without its process: args to exit code.
-func run(ctx context.Context, u *ui, args []string) error {
-	u.ended = ctx.Done()
+func run(ctx context.Context, u *ui.UI, args []string) error {
+	u.End = ctx.Done()
 	app := newApp(ctx, u)
-	args, help := permute(app, helpVerb(args))
-	if help {
-		return u.help(app, args[1:])
+	args, asked := permute(app, helpVerb(args))
+	if asked {
+		return help(u, app, args[1:])
 	}
 	return app.Run(args)
 }
 
-func newApp(ctx context.Context, u *ui) *cli.App {
+func newApp(ctx context.Context, u *ui.UI) *cli.App {
 	verb := func(c *cli.Command, action func(*env) error) *cli.Command {
 		c.Flags = append(c.Flags, habits()...)
 		c.HideHelp = true // else "h" and "help" are its subcommands, not names of hosts
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-			return usage("cannot read the command line of", "wgkeys "+c.Name, flagError(err, c.Flags).Error(), "wgkeys "+c.Name+" --help")
+			return ui.Usage("cannot read the command line of", "wgkeys "+c.Name, flagError(err, c.Flags).Error(), "wgkeys "+c.Name+" --help")
 		}
 		c.Action = func(ctxt *cli.Context) error {
-			u.quiet, u.verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
+			u.Quiet, u.Verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
 			if err := checkTimeout(ctxt); err != nil {
 				return err
 			}
@@ -53,22 +54,22 @@ func newApp(ctx context.Context, u *ui) *cli.App {
 		Usage:          "WireGuard keys in a vault, tunnels in plain text",
 		HideHelp:       true, // package cli's own: see help.go
 		HideVersion:    true,
-		Writer:         u.stdout,
+		Writer:         u.Stdout,
 		ErrWriter:      io.Discard,
 		ExitErrHandler: func(*cli.Context, error) {},
 
 		DisableSliceFlagSeparator: true, // a comma is a letter of a file's name
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return usage("cannot read the command line of", "wgkeys", "flags belong to a verb, and none is named", "wgkeys --help")
+			return ui.Usage("cannot read the command line of", "wgkeys", "flags belong to a verb, and none is named", "wgkeys --help")
 		},
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "version", Usage: "tell which wgkeys this is"}},
 		Action: func(c *cli.Context) error {
 			if c.Bool("version") {
-				u.printf("%s\n", version())
+				u.Printf("%s\n", version())
 				return nil
 			}
 			if c.NArg() == 0 {
-				return u.help(c.App, nil)
+				return help(u, c.App, nil)
 			}
 			return noSuchVerb(c.Args().First(), c.App)
 		},
@@ -122,7 +123,7 @@ func (e *env) oneName(fallback func() (string, error)) (string, error) {
 	case 1:
 		return n[0], nil
 	default:
-		return "", usage("too many names for", "wgkeys "+e.cli.Command.Name, "it takes one at a time",
+		return "", ui.Usage("too many names for", "wgkeys "+e.cli.Command.Name, "it takes one at a time",
 			"wgkeys "+e.cli.Command.Name+" "+n[0])
 	}
 }
@@ -199,7 +200,7 @@ func helpVerb(args []string) []string {
 }
 
 func noSuchVerb(typed string, app *cli.App) error {
-	return usage("no such command", typed, didYouMean(typed, app), "wgkeys --help")
+	return ui.Usage("no such command", typed, didYouMean(typed, app), "wgkeys --help")
 }
 
 // didYouMean says which verb is near to the one that was typed.
@@ -208,7 +209,7 @@ func didYouMean(typed string, app *cli.App) string {
 	for _, c := range app.VisibleCommands() {
 		verbs = append(verbs, c.Name)
 	}
-	return cmp.Or(meant(typed, verbs, strconv.Quote), "it is none of wgkeys'")
+	return cmp.Or(ui.DidYouMean(typed, verbs, strconv.Quote), "it is none of wgkeys'")
 }
 
 // failures turns the errors of some of several hosts into the exit code that
@@ -218,7 +219,7 @@ func failures(failed, all int, err error) error {
 	case failed == 0:
 		return err
 	case failed < all:
-		return &exitError{exitSome, err}
+		return ui.ExitWith(ui.ExitSome, err)
 	}
-	return &exitError{exitFailed, err}
+	return ui.ExitWith(ui.ExitFailed, err)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate/participant"
@@ -91,12 +91,12 @@ func (e *env) viewFile() (string, error) {
 		return file, nil
 	}
 	if file != "" || len(e.names()) > 0 {
-		return "", usage("cannot go together:", "--kept and another view", "it is the one that the last apply on this machine kept", "wgkeys apply --kept")
+		return "", ui.Usage("cannot go together:", "--kept and another view", "it is the one that the last apply on this machine kept", "wgkeys apply --kept")
 	}
 	names := linux.KeptNames()
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
-			return "", usage("no tunnel can be named", t, err.Error(), "wgkeys apply --help")
+			return "", ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys apply --help")
 		}
 		names = []string{t}
 	}
@@ -106,7 +106,7 @@ func (e *env) viewFile() (string, error) {
 	case 1:
 		return linux.KeptPath(names[0]), nil
 	}
-	return "", usage("which tunnel is meant by", "wgkeys apply --kept", "there are views of "+strings.Join(names, ", "), "wgkeys apply --kept -t "+names[0])
+	return "", ui.Usage("which tunnel is meant by", "wgkeys apply --kept", "there are views of "+strings.Join(names, ", "), "wgkeys apply --kept -t "+names[0])
 }
 
 // A wanted is the view that is to be applied, or its text as it came.
@@ -241,7 +241,7 @@ func (e *env) noteReplaced(w *wanted, plan *apply.Plan) error {
 // nevertheless.
 func (e *env) warnNames(s *linux.Session) {
 	if err := s.Unfollowed(); err != nil {
-		e.ui.warn(err)
+		e.ui.Warn(err)
 	}
 }
 
@@ -257,8 +257,8 @@ func (e *env) planHere(s *linux.Session, name string, w *wanted) (*apply.Plan, e
 	if err != nil {
 		return nil, err
 	}
-	if w.reading, w.view = reading, reading.View; plan.Known && e.ui.verbose {
-		e.ui.say("%s: all is as it was when there was nothing to do", name)
+	if w.reading, w.view = reading, reading.View; plan.Known && e.ui.Verbose {
+		e.ui.Say("%s: all is as it was when there was nothing to do", name)
 	}
 	return plan, nil
 }
@@ -270,7 +270,7 @@ func (e *env) settle(s *linux.Session, name string, planOnly bool) error {
 		if !planOnly {
 			return busy
 		}
-		e.ui.say("note: %v", busy)
+		e.ui.Say("note: %v", busy)
 	}
 	if !planOnly {
 		return s.Settle(e.ctx, name)
@@ -280,15 +280,15 @@ func (e *env) settle(s *linux.Session, name string, planOnly bool) error {
 	case err != nil || p == nil:
 		return err
 	case p.Left() > 0:
-		e.ui.say("note: an apply waits to be confirmed, and is undone in %d s", int(p.Left().Seconds())+1)
+		e.ui.Say("note: an apply waits to be confirmed, and is undone in %d s", int(p.Left().Seconds())+1)
 	default:
-		e.ui.say("note: an apply was not confirmed in time, and nobody has undone it yet; wgkeys apply and wgkeys down do")
+		e.ui.Say("note: an apply was not confirmed in time, and nobody has undone it yet; wgkeys apply and wgkeys down do")
 	}
 	return nil
 }
 
 func (e *env) sayWaiting(pid int) {
-	e.ui.say("waiting for process %d, which is changing a tunnel on this host", pid)
+	e.ui.Say("waiting for process %d, which is changing a tunnel on this host", pid)
 }
 
 // testOnlyKernel lets a test make a step fail, or kill the process at one.
@@ -297,36 +297,36 @@ var testOnlyKernel = func(k apply.Kernel) apply.Kernel { return k }
 // showPlan reports done where that is all that is wanted.
 func (e *env) showPlan(s *linux.Session, plan *apply.Plan, planOnly bool) (done bool, err error) {
 	for _, err := range s.Damaged() {
-		e.ui.warn(err)
+		e.ui.Warn(err)
 	}
 	if e.cli.Bool("json") {
-		err = e.ui.json(planJSON(plan))
+		err = e.ui.JSON(planJSON(plan))
 	} else {
 		e.tellPlan(plan)
 	}
 	if err == nil && planOnly && len(plan.Steps) > 0 {
-		err = &exitError{code: exitFindings}
+		err = ui.ExitWith(ui.ExitFindings, nil)
 	}
 	return err != nil || planOnly, err
 }
 
 func (e *env) tellPlan(plan *apply.Plan) {
 	for _, note := range plan.Notes {
-		e.ui.say("note: %s", note)
+		e.ui.Say("note: %s", note)
 	}
 	for _, found := range plan.Findings {
-		e.ui.say("finding: %s", found)
+		e.ui.Say("finding: %s", found)
 	}
 	shown := e.shown(plan)
 	switch {
 	case len(plan.Steps) == 0:
-		e.ui.say("%s: nothing to do", plan.Tunnel)
+		e.ui.Say("%s: nothing to do", plan.Tunnel)
 	case len(shown) == 0:
-		e.ui.say("%s: nothing to do but to note in the journal what other tunnels share; -v shows it", plan.Tunnel)
+		e.ui.Say("%s: nothing to do but to note in the journal what other tunnels share; -v shows it", plan.Tunnel)
 	}
 	for _, s := range shown {
-		if !e.ui.quiet {
-			e.ui.printf("%s  # %s\n", s.Change, s.Why)
+		if !e.ui.Quiet {
+			e.ui.Printf("%s  # %s\n", s.Change, s.Why)
 		}
 	}
 }
@@ -334,7 +334,7 @@ func (e *env) tellPlan(plan *apply.Plan) {
 // shown are the steps that a person is told of: a step that only the journal
 // knows is none, but with -v.
 func (e *env) shown(plan *apply.Plan) []apply.Step {
-	if e.ui.verbose {
+	if e.ui.Verbose {
 		return plan.Steps
 	}
 	return slices.DeleteFunc(slices.Clone(plan.Steps), func(s apply.Step) bool { return !apply.TouchesKernel(s.Change) })
@@ -347,14 +347,14 @@ func (e *env) sayAstray(s *linux.Session, plan *apply.Plan) {
 		return
 	}
 	for _, found := range s.Astray(plan.View) {
-		e.ui.say("finding: %s", found)
+		e.ui.Say("finding: %s", found)
 	}
 }
 
 // sayDone tells what was planned from what was done.
 func (e *env) sayDone(plan *apply.Plan) {
 	if n := len(e.shown(plan)); n > 0 {
-		e.ui.say("%s: done, %s", plan.Tunnel, plural(n, "step"))
+		e.ui.Say("%s: done, %s", plan.Tunnel, ui.Plural(n, "step"))
 	}
 }
 
@@ -437,7 +437,7 @@ func (e *env) downHere(name string) error {
 func (e *env) appliedTunnel() (string, error) {
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
-			return "", usage("no tunnel can be named", t, err.Error(), "wgkeys down --help")
+			return "", ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys down --help")
 		}
 		return t, nil
 	}
@@ -453,19 +453,11 @@ func (e *env) appliedTunnel() (string, error) {
 	}
 	switch len(names) {
 	case 0:
-		e.ui.say("nothing to do: no tunnel of wgkeys is up on this machine")
+		e.ui.Say("nothing to do: no tunnel of wgkeys is up on this machine")
 		return "", nil
 	case 1:
 		return names[0], nil
 	}
-	return "", usage("which tunnel is meant by", "wgkeys "+e.cli.Command.Name, "those up are "+strings.Join(names, ", "),
+	return "", ui.Usage("which tunnel is meant by", "wgkeys "+e.cli.Command.Name, "those up are "+strings.Join(names, ", "),
 		"wgkeys "+e.cli.Command.Name+" -t "+names[0])
-}
-
-// plural spells a number of things.
-func plural(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/vault"
@@ -44,7 +45,7 @@ func checkCommand() (*cli.Command, func(*env) error) {
 func doCheck(e *env) error {
 	format := e.cli.String("annotate")
 	if format != "" && (annotators[format] == nil || e.cli.Bool("json")) {
-		return usage("cannot annotate for", format, "the forms are "+strings.Join(slices.Sorted(maps.Keys(annotators)), " and ")+", and not with --json",
+		return ui.Usage("cannot annotate for", format, "the forms are "+strings.Join(slices.Sorted(maps.Keys(annotators)), " and ")+", and not with --json",
 			"wgkeys check --annotate github")
 	}
 	if err := e.oneSearch(); err != nil {
@@ -62,7 +63,7 @@ func doCheck(e *env) error {
 		return err
 	}
 	if len(found) > 0 {
-		return &exitError{code: exitFindings}
+		return ui.ExitWith(ui.ExitFindings, nil)
 	}
 	return nil
 }
@@ -91,9 +92,9 @@ func (e *env) oneSearch() error {
 	}
 	hint := "wgkeys check " + given[0]
 	if given[0] == "--leaver" {
-		hint += " " + quoted(e.cli.String("leaver"))
+		hint += " " + ui.Quoted(e.cli.String("leaver"))
 	}
-	return usage("cannot go together:", strings.Join(given, " and "), why, hint)
+	return ui.Usage("cannot go together:", strings.Join(given, " and "), why, hint)
 }
 
 // findings are those of what was asked for.
@@ -148,12 +149,12 @@ func tellFindings(e *env, r *repo, found []finding) error {
 		return annotate(e.ui, fromTop(r.dir, found))
 	}
 	if e.cli.Bool("json") {
-		return e.ui.json(found)
+		return e.ui.JSON(found)
 	}
 	for _, f := range found {
-		e.ui.printf("%s\n", f.What)
+		e.ui.Printf("%s\n", f.What)
 		if f.Hint != "" {
-			e.ui.printf("  hint: %s\n", f.Hint)
+			e.ui.Printf("  hint: %s\n", f.Hint)
 		}
 	}
 	if len(found) == 0 {

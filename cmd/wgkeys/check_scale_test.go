@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/vault"
 )
@@ -85,7 +86,7 @@ func checkOnce(tb testing.TB, dir string) time.Duration {
 	tb.Helper()
 	var said strings.Builder
 	begin := time.Now()
-	err := run(tb.Context(), &ui{stdout: &said, stderr: io.Discard}, []string{"wgkeys", "check", "-C", dir})
+	err := run(tb.Context(), &ui.UI{Stdout: &said, Stderr: io.Discard}, []string{"wgkeys", "check", "-C", dir})
 	took := time.Since(begin)
 	if err != nil || said.Len() > 0 {
 		tb.Fatalf("%v\n%.2000s", err, said.String())

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/files"
 	"wgkeys/vault"
@@ -53,7 +54,7 @@ func (c *checker) passedOver() {
 	entries, _ := c.repo.seen.List(c.repo.dir, c.repo.vault.Dir) // an error is told elsewhere
 	for _, e := range entries {
 		path := filepath.Join(c.repo.vault.Dir, e.Name())
-		f := finding{Check: "stranger", Hint: "move what is in " + quoted(path) + " to the folder of a host, or remove it"}
+		f := finding{Check: "stranger", Hint: "move what is in " + ui.Quoted(path) + " to the folder of a host, or remove it"}
 		why := "is a link"
 		if e.IsDir() {
 			if keyring.CheckHost(e.Name()) == nil {
@@ -90,7 +91,7 @@ func (c *checker) misplaced() {
 		if inFolder && keyring.CheckHost(host) != nil && filepath.Dir(below) == host {
 			return // see passedOver
 		}
-		f := finding{Check: "stranger", Hint: "rm " + quoted(path) + ", or give it the place and the name of a vault file"}
+		f := finding{Check: "stranger", Hint: "rm " + ui.Quoted(path) + ", or give it the place and the name of a vault file"}
 		c.add(f, path, 0, "rekey passes over %q, which is no vault file of a host", c.relative(path))
 	})
 }
@@ -102,7 +103,7 @@ func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]s
 	}
 	f := finding{Check: "stranger", Host: host}
 	if !named {
-		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host, quoted(filepath.Join(c.repo.vault.Dir, host)), quoted(filepath.Join(c.repo.ring.Dir, host)))
+		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host, ui.Quoted(filepath.Join(c.repo.vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.ring.Dir, host)))
 		r.add(f, c.repo.vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
 		for _, file := range files {
 			if meta, err := c.repo.vault.Meta(host, file); err == nil {
@@ -182,7 +183,7 @@ func (c *checker) publicStrangers(named map[string]bool, inTunnel map[[2]string]
 			if files, _ := c.repo.vault.List(host); len(files) > 0 {
 				return
 			}
-			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r %s", host, quoted(filepath.Join(c.repo.ring.Dir, host)))
+			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r %s", host, ui.Quoted(filepath.Join(c.repo.ring.Dir, host)))
 			c.add(f, path, 1, "no tunnel names host %q, and the keyring has a key of it: %s", host, c.relative(path))
 		case named[host] && !inTunnel[[2]string{f.Tunnel, host}]:
 			f.Hint = "rm " + path

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
 	"wgkeys/vault"
@@ -42,7 +43,7 @@ func (r *repo) missing(ctx context.Context, matters func(name string) bool) erro
 		}
 		if i := slices.IndexFunc(missing, matters); i >= 0 {
 			return fault.New(notCheckedOut, filepath.Join(t.top, missing[i]), "the working tree has not all of vault and keyring, and which keys are in use is not known",
-				fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", quoted(t.top)))
+				fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", ui.Quoted(t.top)))
 		}
 	}
 	return nil
@@ -113,7 +114,7 @@ func (r *repo) onlyCopies(ctx context.Context, ids *vault.Identities, stale []va
 		}
 		if name, err := filepath.Rel(top, real); err == nil && slices.Contains(changed, name) {
 			return fault.New("you could not open it any more, and no commit has it:", path, "the lists name others alone, and none of the identities of this run; nothing was written",
-				fmt.Sprintf("git -C %[1]s add -A -- vault && git -C %[1]s commit, then this again", quoted(r.dir)))
+				fmt.Sprintf("git -C %[1]s add -A -- vault && git -C %[1]s commit, then this again", ui.Quoted(r.dir)))
 		}
 	}
 	return nil
@@ -135,7 +136,7 @@ func (c *checker) gits(ctx context.Context) {
 		}
 		for _, name := range ignored {
 			if isKeyFile(name) || isRecipients(name) {
-				c.add(finding{Check: "ignored", Hint: fmt.Sprintf("git -C %s check-ignore -v -- %s", quoted(t.top), quoted(name))}, filepath.Join(t.top, name), 0,
+				c.add(finding{Check: "ignored", Hint: fmt.Sprintf("git -C %s check-ignore -v -- %s", ui.Quoted(t.top), ui.Quoted(name))}, filepath.Join(t.top, name), 0,
 					"git ignores %q: no commit takes it, and no clone has it", name)
 			}
 		}
@@ -145,10 +146,10 @@ func (c *checker) gits(ctx context.Context) {
 // sayNothing tells that nothing was found, and where nobody was asked who knows more.
 func (e *env) sayNothing(r *repo) {
 	if r.tops() == nil {
-		e.ui.say("nothing found in the files; they are not in git, so nobody knows what is in no commit, and there is no history: git init %s", quoted(r.dir))
+		e.ui.Say("nothing found in the files; they are not in git, so nobody knows what is in no commit, and there is no history: git init %s", ui.Quoted(r.dir))
 		return
 	}
-	e.ui.say("nothing found")
+	e.ui.Say("nothing found")
 }
 
 // narrow tells of clones that do not have all branches: what was there nobody knows here.

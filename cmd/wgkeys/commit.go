@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
@@ -54,7 +55,7 @@ func (r *repo) commit(e *env, verb string, changes []string, err error) error {
 		e.warnLists(r)
 	} else {
 		failed = fault.Wrap(failed, "no commit was made; the files are as they were written in", r.dir,
-			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s commit", quoted(r.dir), r.touchedNames()))
+			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s commit", ui.Quoted(r.dir), r.touchedNames()))
 	}
 	return errors.Join(err, failed)
 }
@@ -80,8 +81,8 @@ func (r *repo) touchedNames() string {
 		if _, err := os.Lstat(path); err != nil { // neither was it there before, as a rule
 			continue
 		}
-		if name, err := filepath.Rel(r.dir, path); err == nil && !slices.Contains(names, quoted(name)) {
-			names = append(names, quoted(name))
+		if name, err := filepath.Rel(r.dir, path); err == nil && !slices.Contains(names, ui.Quoted(name)) {
+			names = append(names, ui.Quoted(name))
 		}
 	}
 	return strings.Join(names, " ")
@@ -92,13 +93,13 @@ func (r *repo) touchedNames() string {
 func (e *env) warnLists(r *repo) {
 	changed, err := git.Changed(context.WithoutCancel(e.ctx), r.dir, r.vault.Dir)
 	if err != nil {
-		e.ui.warn(err)
+		e.ui.Warn(err)
 		return
 	}
 	for _, name := range changed {
 		if isRecipients(name) {
-			e.ui.warn(fault.New("not committed:", name, "the files of this commit are encrypted to whom it names, and others have another list",
-				fmt.Sprintf("git -C %[1]s add -- %[2]s && git -C %[1]s commit", quoted(r.dir), quoted(":/"+name))))
+			e.ui.Warn(fault.New("not committed:", name, "the files of this commit are encrypted to whom it names, and others have another list",
+				fmt.Sprintf("git -C %[1]s add -- %[2]s && git -C %[1]s commit", ui.Quoted(r.dir), ui.Quoted(":/"+name))))
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/guard"
@@ -69,9 +70,9 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 	e.sayAstray(s, plan)
 	e.sayDone(plan) // last: of who asked over ssh the connection may be gone (SIGPIPE)
 	if p.Token != "" {
-		return &exitError{code: exitWaits}
+		return ui.ExitWith(exitWaits, nil)
 	}
-	e.ui.say("this is undone in %v, unless you run: wgkeys confirm -t %s", wait, v.Tunnel)
+	e.ui.Say("this is undone in %v, unless you run: wgkeys confirm -t %s", wait, v.Tunnel)
 	return nil
 }
 
@@ -109,11 +110,11 @@ func (e *env) keep(name string, w *wanted) error {
 	switch {
 	case err == nil:
 	case path == "":
-		e.ui.warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "df /etc /var /run, then wgkeys apply"))
+		e.ui.Warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "df /etc /var /run, then wgkeys apply"))
 	case filepath.Dir(path) == linux.RunDir:
-		e.ui.warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "mount -o remount,rw / (or /var), then wgkeys apply"))
+		e.ui.Warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "mount -o remount,rw / (or /var), then wgkeys apply"))
 	default:
-		e.ui.warn(fault.Wrap(err, "for the next boot the view is not in "+linux.KeptDir+" but in", path, ""))
+		e.ui.Warn(fault.Wrap(err, "for the next boot the view is not in "+linux.KeptDir+" but in", path, ""))
 	}
 	return nil
 }
@@ -136,7 +137,7 @@ func (e *env) confirmHere(name string) error {
 	case p == nil && token != "" && !linux.Confirmed(name, token):
 		return fault.New("cannot confirm the apply on tunnel", name, "it was not begun, or not finished", "wgkeys plan, then apply again")
 	case p == nil:
-		e.ui.say("nothing waits to be confirmed on %s", name)
+		e.ui.Say("nothing waits to be confirmed on %s", name)
 		return nil
 	case token != "" && token != p.Token:
 		return fault.New("another apply waits to be confirmed on tunnel", name, "it is not the one of this command", "wgkeys confirm -t "+name)

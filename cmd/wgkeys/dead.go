@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
@@ -143,9 +144,9 @@ func (s *hostStatus) findUnresolved() {
 func (d deadPeer) String() string {
 	since := "and there never was a handshake"
 	if d.ever {
-		since = "and the last handshake was " + inWords(d.age) + " ago"
+		since = "and the last handshake was " + ui.InWords(d.age) + " ago"
 	}
-	return fmt.Sprintf("%s does not answer at %s, OUTSIDE (%s sent, %s)", d.peer.Name, d.live.Endpoint, inBytes(d.live.Sent), since)
+	return fmt.Sprintf("%s does not answer at %s, OUTSIDE (%s sent, %s)", d.peer.Name, d.live.Endpoint, ui.InBytes(d.live.Sent), since)
 }
 
 // A farEnd is the host of a dead peer.

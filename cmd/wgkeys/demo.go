@@ -78,7 +78,7 @@ func doDemo(e *env) error {
 	if err := n.basalt.WriteFile("/root/wg0.toml", []byte(firstTunnel), 0o644); err != nil {
 		return err
 	}
-	e.ui.printf("# three hosts: basalt (IPv4 only), shale (a VPS), the provider's router\n")
+	e.ui.Printf("# three hosts: basalt (IPv4 only), shale (a VPS), the provider's router\n")
 	hosts := []*lab.Host{n.basalt, n.shale}
 	var before []string
 	for _, h := range hosts {
@@ -96,7 +96,7 @@ func doDemo(e *env) error {
 			return err
 		}
 	}
-	e.ui.printf("\n# done in %.1f s; the hosts are gone\n", time.Since(begin).Seconds())
+	e.ui.Printf("\n# done in %.1f s; the hosts are gone\n", time.Since(begin).Seconds())
 	return nil
 }
 
@@ -113,7 +113,7 @@ func lookPath(program string) (string, error) {
 func (e *env) play(n *network) error {
 	dir := "/root"
 	for _, s := range scenes {
-		e.ui.printf("\n# %s\nbasalt%s $ %s\n", s.about, tilde(dir), s.command)
+		e.ui.Printf("\n# %s\nbasalt%s $ %s\n", s.about, tilde(dir), s.command)
 		cmd := n.basalt.Command(e.ctx, "sh", "-c", "cd "+dir+" && { "+s.command+"\n}")
 		var out strings.Builder
 		cmd.Stdout = &tee{e, &out}
@@ -144,21 +144,21 @@ type tee struct {
 }
 
 func (t *tee) Write(p []byte) (int, error) {
-	t.env.ui.printf("%s", p)
+	t.env.ui.Printf("%s", p)
 	return t.kept.Write(p)
 }
 
 func (e *env) compare(h *lab.Host, before string) error {
-	e.ui.printf("\n# %s: addresses, routes, rules, proxy neighbours, nft and sysctls, before and after\n", h.Name())
+	e.ui.Printf("\n# %s: addresses, routes, rules, proxy neighbours, nft and sysctls, before and after\n", h.Name())
 	after, err := snapshot(e.ctx, h)
 	if err != nil {
 		return err
 	}
 	if diff := lineDiff(before, after); diff != "" {
-		e.ui.printf("%s", diff)
+		e.ui.Printf("%s", diff)
 		return fault.New("down did not restore host", h.Name(), "the differences are above", "")
 	}
-	e.ui.printf("%s: no difference in %d lines\n", h.Name(), strings.Count(after, "\n"))
+	e.ui.Printf("%s: no difference in %d lines\n", h.Name(), strings.Count(after, "\n"))
 	return nil
 }
 

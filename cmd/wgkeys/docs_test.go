@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // TestReadme keeps the README true: the tunnel file in it is the one that the
@@ -26,7 +27,7 @@ func TestReadme(t *testing.T) {
 	if !strings.Contains(string(text), "```toml\n"+string(tunnel)+"```\n") {
 		t.Error("testdata/first-users/tunnels/wg0.toml is not in the README as it is")
 	}
-	for _, c := range newApp(t.Context(), &ui{}).Commands {
+	for _, c := range newApp(t.Context(), &ui.UI{}).Commands {
 		if !c.Hidden && !strings.Contains(string(text), "wgkeys "+c.Name) && !strings.Contains(string(text), "make "+c.Name) {
 			t.Errorf("the README does not speak of wgkeys %s", c.Name)
 		}

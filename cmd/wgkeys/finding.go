@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
 	"wgkeys/keyring/git"
@@ -70,9 +71,9 @@ func (r *report) fault(f finding, err error) {
 		f.Hint = "git log -p -- vault/" + f.Host + " keyring/" + f.Host
 	}
 	if errors.Is(err, files.ErrConflict) && f.Hint == "wgkeys check" { // see checker.merges of those that git still knows of
-		f.Hint = "git -C " + quoted(r.dir) + " checkout HEAD -- FILE, or where a commit has the markers: git -C " + quoted(r.dir) + " checkout HEAD^ -- FILE; then wgkeys rekey"
+		f.Hint = "git -C " + ui.Quoted(r.dir) + " checkout HEAD -- FILE, or where a commit has the markers: git -C " + ui.Quoted(r.dir) + " checkout HEAD^ -- FILE; then wgkeys rekey"
 		if told, ok := errors.AsType[*fault.Fault](err); ok {
-			f.Hint = strings.ReplaceAll(f.Hint, "FILE", quoted(told.Who))
+			f.Hint = strings.ReplaceAll(f.Hint, "FILE", ui.Quoted(told.Who))
 		}
 	}
 	path, line := "", 0
@@ -100,11 +101,11 @@ func unique(all []finding) []finding {
 
 // annotators are the forms in which code hosts take findings, to show each beside
 // its line.
-var annotators = map[string]func(*ui, []finding) error{"github": annotateGitHub, "gitlab": annotateGitLab}
+var annotators = map[string]func(*ui.UI, []finding) error{"github": annotateGitHub, "gitlab": annotateGitLab}
 
 // annotateGitHub writes workflow commands
 // (https://docs.github.com/actions/reference/workflow-commands-for-github-actions).
-func annotateGitHub(u *ui, found []finding) error {
+func annotateGitHub(u *ui.UI, found []finding) error {
 	value := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 	for _, f := range found {
@@ -112,7 +113,7 @@ func annotateGitHub(u *ui, found []finding) error {
 		if f.File != "" {
 			place = fmt.Sprintf("file=%s,line=%d,", property.Replace(f.File), max(f.Line, 1))
 		}
-		u.printf("::error %stitle=%s::%s\n", place, property.Replace("wgkeys "+f.Check), value.Replace(f.What+"\nhint: "+f.Hint))
+		u.Printf("::error %stitle=%s::%s\n", place, property.Replace("wgkeys "+f.Check), value.Replace(f.What+"\nhint: "+f.Hint))
 	}
 	return nil
 }
@@ -120,7 +121,7 @@ func annotateGitHub(u *ui, found []finding) error {
 // annotateGitLab writes a Code Quality report
 // (https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format). A
 // place is obligatory there: what has none is at the marker.
-func annotateGitLab(u *ui, found []finding) error {
+func annotateGitLab(u *ui.UI, found []finding) error {
 	type lines struct {
 		Begin int `json:"begin"`
 	}
@@ -148,7 +149,7 @@ func annotateGitLab(u *ui, found []finding) error {
 		issues = append(issues, issue{f.What + "; hint: " + f.Hint, "wgkeys " + f.Check, fmt.Sprintf("%x", sum[:16]), severity,
 			location{f.File, lines{max(f.Line, 1)}}})
 	}
-	return u.json(issues)
+	return u.JSON(issues)
 }
 
 // fromTop has the files of findings as seen from the top of git's working tree,

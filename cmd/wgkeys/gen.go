@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -37,7 +38,7 @@ func genCommand() (*cli.Command, func(*env) error) {
 func doGen(e *env) error {
 	hosts := e.names()
 	if len(hosts) == 0 {
-		return usage("no host named for", "wgkeys gen", "it makes the keys of the hosts that you name", "wgkeys gen HOST...")
+		return ui.Usage("no host named for", "wgkeys gen", "it makes the keys of the hosts that you name", "wgkeys gen HOST...")
 	}
 	r, err := e.writing()
 	if err != nil {
@@ -49,7 +50,7 @@ func doGen(e *env) error {
 	}
 	for _, host := range hosts {
 		if err := keyring.CheckHost(host); err != nil {
-			return usage("no host can be named", host, err.Error(), "wgkeys gen --help")
+			return ui.Usage("no host can be named", host, err.Error(), "wgkeys gen --help")
 		}
 	}
 	if err := r.has(e.ctx, hosts); err != nil {
@@ -80,7 +81,7 @@ func (g *generator) keys(t *tunnel.Tunnel, hosts []string) error {
 			}
 		}
 		if t != nil && !slices.Contains(t.Hosts(), host) {
-			g.ui.warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host,
+			g.ui.Warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host,
 				fmt.Sprintf("if this was a slip: rm keyring/%[1]s/%[2]s.pub vault/%[1]s/%[2]s.key.age", host, g.tunnel)))
 		}
 		if err := g.key(host); err != nil {
@@ -132,7 +133,7 @@ func (g *generator) sealOff(host string) error {
 	}
 	dir := filepath.Join(g.repo.vault.Dir, host)
 	g.repo.touch(filepath.Join(dir, "recipients.txt"), filepath.Join(dir, "recipients.only.txt"))
-	g.ui.say("the keys of %s are for the recipients in vault/%[1]s/recipients.only.txt alone; push them on %[1]s itself: wgkeys push %[1]s --host %[1]s -i /etc/ssh/ssh_host_ed25519_key", host)
+	g.ui.Say("the keys of %s are for the recipients in vault/%[1]s/recipients.only.txt alone; push them on %[1]s itself: wgkeys push %[1]s --host %[1]s -i /etc/ssh/ssh_host_ed25519_key", host)
 	return nil
 }
 
@@ -147,11 +148,11 @@ func (r *repo) genTunnel(e *env) (string, *tunnel.Tunnel, error) {
 		return "wg0", nil, nil
 	}
 	if err := tunnel.CheckName(names[0]); err != nil {
-		return "", nil, usage("no tunnel can be named", names[0], err.Error(), "wgkeys gen --help")
+		return "", nil, ui.Usage("no tunnel can be named", names[0], err.Error(), "wgkeys gen --help")
 	}
 	t, err := r.oneTunnel(e)
 	if errors.Is(err, fs.ErrNotExist) {
-		e.ui.warn(fault.New("no tunnel file yet for", names[0], "there is no tunnels/"+names[0]+".toml", ""))
+		e.ui.Warn(fault.New("no tunnel file yet for", names[0], "there is no tunnels/"+names[0]+".toml", ""))
 		return names[0], nil, nil
 	}
 	return names[0], t, err
@@ -172,7 +173,7 @@ type generator struct {
 func (g *generator) tell(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	g.made = append(g.made, line)
-	g.ui.printf("%s\n", line)
+	g.ui.Printf("%s\n", line)
 }
 
 // key makes a host's key pair. The vault file comes first: whatever happens
@@ -184,7 +185,7 @@ func (g *generator) key(host string) error {
 	if c, err := g.repo.changeOf(host, g.tunnel); err != nil {
 		return err
 	} else if c.underway() {
-		g.ui.say("%s is in the middle of a rotation in %s; nothing was changed: wgkeys rotate %[1]s finishes it", host, g.tunnel)
+		g.ui.Say("%s is in the middle of a rotation in %s; nothing was changed: wgkeys rotate %[1]s finishes it", host, g.tunnel)
 		return nil
 	}
 	file := vault.KeyFile(g.tunnel)
@@ -195,7 +196,7 @@ func (g *generator) key(host string) error {
 	meta, sealed := g.repo.vault.Meta(host, file)
 	switch {
 	case err == nil && (sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || g.file != nil && errors.Is(sealed, fs.ErrNotExist)):
-		g.ui.say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
+		g.ui.Say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
 		return nil
 	case err == nil:
 		return fault.Wrap(sealed, "no private key in the vault for", host,

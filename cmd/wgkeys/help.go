@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"wgkeys/cmd/internal/ui"
 
 	"github.com/urfave/cli/v2"
 )
@@ -11,14 +12,14 @@ import (
 // help prints the help text of the verb in words, or that of the program. Package
 // cli's own help stays off at every level: it makes "h" and "help" words of the
 // command line, which are good names for hosts.
-func (u *ui) help(app *cli.App, words []string) error {
+func help(u *ui.UI, app *cli.App, words []string) error {
 	if len(words) == 0 || words[0] == "help" {
-		u.printf("%s", appHelp(app))
+		u.Printf("%s", appHelp(app))
 		return nil
 	}
 	for _, c := range app.Commands {
 		if c.Name == words[0] {
-			u.printf("%s", verbHelp(c))
+			u.Printf("%s", verbHelp(c))
 			return nil
 		}
 	}
@@ -135,7 +136,7 @@ func flagError(err error, flags []cli.Flag) error {
 			known = append(known, f.Names()...)
 		}
 		why := "there is no flag " + dashed(name)
-		if near := meant(name, known, dashed); near != "" {
+		if near := ui.DidYouMean(name, known, dashed); near != "" {
 			why += ": " + near
 		}
 		return errors.New(why)
@@ -144,28 +145,4 @@ func flagError(err error, flags []cli.Flag) error {
 		return errors.New("the flag " + dashed(name) + " needs a value")
 	}
 	return err
-}
-
-// meant asks whether the one known word that is a slip away from typed, or that
-// typed begins, was meant.
-func meant(typed string, known []string, spell func(string) string) string {
-	for _, k := range known {
-		if len(k) > 1 && typed != "" && (strings.HasPrefix(k, typed) || oneSlip(typed, k)) {
-			return "did you mean " + spell(k) + "?"
-		}
-	}
-	return ""
-}
-
-// oneSlip tells whether a becomes b when one letter is put in, left out or
-// changed, or two neighbours are swapped.
-func oneSlip(a, b string) bool {
-	for a != "" && b != "" && a[0] == b[0] {
-		a, b = a[1:], b[1:]
-	}
-	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
-		a, b = a[:len(a)-1], b[:len(b)-1]
-	}
-	swapped := len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
-	return len(a) <= 1 && len(b) <= 1 || swapped
 }

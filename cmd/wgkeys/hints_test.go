@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"wgkeys/cmd/internal/ui"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -160,7 +161,7 @@ func (h *hinter) hint(ts *testscript.TestScript, said, hint string, all [][]stri
 func circular(hint, out string, code int, line string) string {
 	wgkeys := strings.Contains(line, "wgkeys ")
 	switch {
-	case code == 0 || code == exitFindings && wgkeys:
+	case code == 0 || code == ui.ExitFindings && wgkeys:
 		return ""
 	case wrong.MatchString(out):
 		return "a command that is wrong"
@@ -171,7 +172,7 @@ func circular(hint, out string, code int, line string) string {
 	}
 	next := hintLine.FindAllStringSubmatch(out, -1)
 	for _, n := range next {
-		if n[1] != hint && (code != exitUsage || !strings.HasSuffix(n[1], "--help")) {
+		if n[1] != hint && (code != ui.ExitUsage || !strings.HasSuffix(n[1], "--help")) {
 			return ""
 		}
 	}

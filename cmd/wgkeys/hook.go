@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
 	"wgkeys/keyring/git"
@@ -37,7 +38,7 @@ func (e *env) installHook(dir string) error {
 		if err := os.Chmod(path, 0o755); err != nil { // git passes over one that it cannot run
 			return fault.Wrap(fault.Errno(err), "cannot make executable the hook", path, "chmod +x "+path)
 		}
-		e.ui.say("the hook %s is there already", path)
+		e.ui.Say("the hook %s is there already", path)
 		return nil
 	case err == nil && !bytes.Equal(old, olderHook(prefix)):
 		return fault.New("there is another hook", path, "it is left as it is", "write into it: "+hookLine(prefix)+" || exit 1")
@@ -47,7 +48,7 @@ func (e *env) installHook(dir string) error {
 	if err := writeHook(path, text); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the hook", path, "")
 	}
-	e.ui.say("git runs wgkeys check -q --staged before each commit: %s", path)
+	e.ui.Say("git runs wgkeys check -q --staged before each commit: %s", path)
 	return nil
 }
 
@@ -65,12 +66,12 @@ func (e *env) hookIsOurs(dir, path, prefix string) error {
 		}
 	}
 	return fault.New("other repositories share the hooks in", filepath.Dir(path), "core.hooksPath leads there",
-		"git -C "+quoted(dir)+" config core.hooksPath "+quoted(filepath.Join(own, "hooks"))+", then wgkeys init --hook; or write into the one that is there: "+hookLine(prefix))
+		"git -C "+ui.Quoted(dir)+" config core.hooksPath "+ui.Quoted(filepath.Join(own, "hooks"))+", then wgkeys init --hook; or write into the one that is there: "+hookLine(prefix))
 }
 
 // hookText does nothing on a branch that has no repository of wgkeys'.
 func hookText(prefix string) []byte {
-	return []byte("#!/bin/sh\n" + hookMark + "\n[ -e " + quoted(prefix+marker) + " ] || exit 0\nexec " + hookLine(prefix) + "\n")
+	return []byte("#!/bin/sh\n" + hookMark + "\n[ -e " + ui.Quoted(prefix+marker) + " ] || exit 0\nexec " + hookLine(prefix) + "\n")
 }
 
 // olderHook is what versions before this one wrote.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/ssh/sshtest"
 )
 
@@ -104,7 +105,7 @@ func TestSilentHost(t *testing.T) {
 		t.Run(verb, func(t *testing.T) {
 			t.Parallel()
 			code, out, said := f.run(append(strings.Fields(verb), "--timeout", "4s")...)
-			if code != exitFailed || !strings.Contains(said, `"alpha": it has said nothing for 4s`) {
+			if code != ui.ExitFailed || !strings.Contains(said, `"alpha": it has said nothing for 4s`) {
 				t.Errorf("exits %d:\n%s%s", code, out, said)
 			}
 			if all := strings.Contains(verb, "status") || strings.Contains(verb, "--all"); all && !strings.Contains(said, `cannot reach host "beta"`) {
@@ -123,7 +124,7 @@ func TestSilentHostMeanwhile(t *testing.T) {
 	hosts := []*hostStatus{{Host: "alpha"}, {Host: "beta"}, {Host: "gamma", dead: make([]deadPeer, 1)}}
 	g := gathering{all: hosts,
 		tell:  func(s *hostStatus) { said = append(said, s.Host) },
-		waits: func(names []string) { said = append(said, "waits for "+naming(names)); close(silent) },
+		waits: func(names []string) { said = append(said, "waits for "+ui.Naming(names)); close(silent) },
 	}
 	g.gather(2, func(s *hostStatus) {
 		if s.Host == "alpha" {
@@ -140,7 +141,7 @@ func TestTimeoutFlag(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, twoHosts, nil)
 	for _, bad := range []string{"0", "-5s", "1ms", "soon"} {
-		if code, _, said := f.run("status", "--timeout", bad); code != exitUsage {
+		if code, _, said := f.run("status", "--timeout", bad); code != ui.ExitUsage {
 			t.Errorf("%s: exits %d: %s", bad, code, said)
 		}
 	}

@@ -22,14 +22,11 @@ func (e *env) identities() *vault.Identities {
 	return ids
 }
 
-// Ended implements [vault.Asker].
-func (u *ui) Ended() <-chan struct{} { return u.ended }
-
 // warnLoose tells of the identity files that were read, and that others can
 // read too.
 func (e *env) warnLoose(ids *vault.Identities) {
 	for _, w := range ids.Warnings() {
-		e.ui.warn(w)
+		e.ui.Warn(w)
 	}
 }
 

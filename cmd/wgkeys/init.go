@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
 	"wgkeys/vault"
@@ -49,7 +50,7 @@ func doInit(e *env) error {
 		if e.cli.Bool("hook") {
 			return e.installHook(dir)
 		}
-		e.ui.say("%s is a repository already; nothing was changed", dir)
+		e.ui.Say("%s is a repository already; nothing was changed", dir)
 		return sweepInit(dir)
 	}
 	recipients, err := e.ownRecipients(dir, !e.cli.Bool("classic"))
@@ -59,7 +60,7 @@ func doInit(e *env) error {
 	if err := e.makeRepo(dir, recipients); err != nil {
 		return err
 	}
-	e.ui.say("made the repository %s", dir)
+	e.ui.Say("made the repository %s", dir)
 	if err := e.offerGit(dir); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func doInit(e *env) error {
 			return err
 		}
 	}
-	e.ui.say("next: wgkeys gen HOST..., then write tunnels/wg0.toml")
+	e.ui.Say("next: wgkeys gen HOST..., then write tunnels/wg0.toml")
 	return nil
 }
 
@@ -94,13 +95,13 @@ func (e *env) ownRecipients(dir string, postQuantum bool) ([]string, error) {
 		return e.newIdentity(postQuantum)
 	}
 	if ids.Untold() {
-		e.ui.warn(fault.New("cannot tell the recipient of an identity of yours", "", "it is a plugin's, or under a passphrase; the vault is for the others",
+		e.ui.Warn(fault.New("cannot tell the recipient of an identity of yours", "", "it is a plugin's, or under a passphrase; the vault is for the others",
 			"write its recipient to "+filepath.Join(dir, "vault", "recipients.txt")+" before the first wgkeys gen"))
 	}
 	hybrid := func(r string) bool { return strings.HasPrefix(r, "age1pq1") }
 	kind := slices.DeleteFunc(slices.Clone(all), func(r string) bool { return hybrid(r) != postQuantum })
 	if len(kind) == 0 && postQuantum {
-		e.ui.say("your identity is classic (X25519 or SSH), so the vault is: any age opens it, and whoever keeps a copy may open it with a quantum computer one day")
+		e.ui.Say("your identity is classic (X25519 or SSH), so the vault is: any age opens it, and whoever keeps a copy may open it with a quantum computer one day")
 		return all, nil
 	}
 	if len(kind) == 0 {
@@ -121,17 +122,17 @@ func (e *env) newIdentity(postQuantum bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.ui.say("made your identity %s; keep a copy in a safe place, since nothing opens the vault without it", path)
+	e.ui.Say("made your identity %s; keep a copy in a safe place, since nothing opens the vault without it", path)
 	e.sayKind(postQuantum)
 	return []string{recipient}, nil
 }
 
 func (e *env) sayKind(postQuantum bool) {
 	if postQuantum {
-		e.ui.say("the vault is post-quantum: to open it elsewhere takes age 1.3 or later (--classic for older ones); git keeps ciphertext for ever, so this cannot be made good later")
+		e.ui.Say("the vault is post-quantum: to open it elsewhere takes age 1.3 or later (--classic for older ones); git keeps ciphertext for ever, so this cannot be made good later")
 		return
 	}
-	e.ui.say("the vault is classic: every age opens it, but git keeps ciphertext for ever, and a quantum computer may open it one day")
+	e.ui.Say("the vault is classic: every age opens it, but git keeps ciphertext for ever, and a quantum computer may open it one day")
 }
 
 // makeRepo writes the marker last: a folder is a repository or it is not. Until
@@ -195,8 +196,8 @@ func (e *env) tellOthersList(dir string, recipients []string) error {
 	}
 	for _, r := range recipients {
 		if !strings.Contains(string(text), r) {
-			e.ui.warn(fault.New("a list of recipients without you was there already:", path, "you cannot open what is encrypted to it",
-				fmt.Sprintf("if it is of the same kind: printf '\\n%%s\\n' %s >>%s", quoted(r), quoted(path))))
+			e.ui.Warn(fault.New("a list of recipients without you was there already:", path, "you cannot open what is encrypted to it",
+				fmt.Sprintf("if it is of the same kind: printf '\\n%%s\\n' %s >>%s", ui.Quoted(r), ui.Quoted(path))))
 		}
 	}
 	return nil

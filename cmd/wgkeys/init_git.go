@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/term"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/files"
 	"wgkeys/keyring/git"
 )
@@ -27,7 +28,7 @@ func (e *env) writeAttributes(dir string, more fs.FileMode) error {
 	if errors.Is(err, fs.ErrExist) {
 		text, err := files.Read(dir, filepath.Join(dir, attributesFile), maxMarker)
 		if err != nil || string(text) != attributes {
-			e.ui.say("there is a %s already; these lines belong into it: keyring/**/*.pub text eol=lf; vault/**/*.age text eol=lf -merge", attributesFile)
+			e.ui.Say("there is a %s already; these lines belong into it: keyring/**/*.pub text eol=lf; vault/**/*.age text eol=lf -merge", attributesFile)
 		}
 		return nil
 	}
@@ -40,14 +41,14 @@ func (e *env) offerGit(dir string) error {
 	if _, err := git.Top(dir); err == nil {
 		return nil
 	}
-	if !e.ui.quiet && term.IsTerminal(int(os.Stdin.Fd())) {
-		switch yes, err := e.ui.ask("it is not in git, which keeps its history: git init " + quoted(dir) + "?"); {
+	if !e.ui.Quiet && term.IsTerminal(int(os.Stdin.Fd())) {
+		switch yes, err := e.ui.Confirm("it is not in git, which keeps its history: git init " + ui.Quoted(dir) + "?"); {
 		case err != nil:
 			return err
 		case yes:
 			return git.Init(e.ctx, dir)
 		}
 	}
-	e.ui.say("it is not in git yet: git init %s", quoted(dir))
+	e.ui.Say("it is not in git yet: git init %s", ui.Quoted(dir))
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab/labtest"
 )
 
@@ -18,7 +19,7 @@ func TestInitOffersGit(t *testing.T) {
 		x := onTerminal(t, "wgkeys", "init", "--classic", dir)
 		x.shows("git init " + dir + "? [y/N]")
 		x.types(answer)
-		if code := x.wait(); code != exitDone {
+		if code := x.wait(); code != ui.ExitDone {
 			t.Fatalf("exit %d\n%s", code, x.shown())
 		}
 		if _, err := os.Stat(filepath.Join(dir, ".git")); (err == nil) != made {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -80,7 +81,7 @@ func doInstall(e *env) error {
 }
 
 func (e *env) installFile(path string, text []byte, mode os.FileMode) error {
-	e.ui.printf("install -m %04o %s\n", mode, path)
+	e.ui.Printf("install -m %04o %s\n", mode, path)
 	if e.cli.Bool("dry-run") {
 		return nil
 	}
@@ -109,7 +110,7 @@ func (e *env) keptViews() ([]*tunnel.View, error) {
 	names := linux.KeptNames()
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
-			return nil, &exitError{exitUsage, err}
+			return nil, ui.ExitWith(ui.ExitUsage, err)
 		}
 		names = slices.DeleteFunc(names, func(name string) bool { return name != t })
 	}
@@ -161,7 +162,7 @@ func (e *env) installProgram() error {
 	if real, err := filepath.EvalSymlinks(installedProgram); err == nil && real == self {
 		return nil
 	}
-	e.ui.printf("install -m 0755 %s %s\n", self, installedProgram)
+	e.ui.Printf("install -m 0755 %s %s\n", self, installedProgram)
 	if e.cli.Bool("dry-run") {
 		return nil
 	}
@@ -198,12 +199,12 @@ func copyProgram(from, to string) error {
 
 func (e *env) runAll(commands [][]string) error {
 	for _, c := range commands {
-		e.ui.printf("%s\n", strings.Join(c, " "))
+		e.ui.Printf("%s\n", strings.Join(c, " "))
 		if e.cli.Bool("dry-run") {
 			continue
 		}
 		cmd := exec.CommandContext(e.ctx, c[0], c[1:]...)
-		cmd.Stderr = e.ui.stderr
+		cmd.Stderr = e.ui.Stderr
 		if err := cmd.Run(); err != nil {
 			return fault.Wrap(err, "cannot run", strings.Join(c, " "), "on a host without systemd: wgkeys install --ifupdown")
 		}

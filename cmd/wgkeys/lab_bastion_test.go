@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
 )
@@ -138,7 +139,7 @@ func TestLabBastion(t *testing.T) {
 			start := time.Now()
 			r := s.run(host, verb)
 			t.Logf("run %d: %.20s: exit %d, %v", run+1, verb, r.code, time.Since(start).Round(100*time.Millisecond))
-			if r.code != exitDone {
+			if r.code != ui.ExitDone {
 				failed++
 				t.Errorf("run %d: %.40s exits %d:\n%s%s", run+1, verb, r.code, r.stdout, r.stderr)
 			}

@@ -3,13 +3,14 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // stays: the command fails, says so, and no host has taken key.
 func (u *users) stays(command, says, key string) {
 	u.t.Helper()
 	r := u.run(u.basalt, command)
-	if r.code != exitFailed || !strings.Contains(r.stderr, says) {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, says) {
 		u.t.Errorf("%s: exit %d, want %q\n%s%s", command, r.code, says, r.stdout, r.stderr)
 	}
 	if strings.Contains(u.must(u.basalt, "wg show wg0 peers")+u.must(u.shale, "wg show wg0"), key) {
@@ -30,7 +31,7 @@ func rotationBehindApply(t *testing.T, u *users) {
 	}
 	u.stays("wgkeys push -C /root/behind shale", "the repository may be behind", old)
 	r := u.run(u.basalt, "wgkeys status -C /root/behind")
-	if r.code != exitFindings || !strings.Contains(r.stdout, "git pull") || strings.Contains(r.stdout, "wgkeys push") {
+	if r.code != ui.ExitFindings || !strings.Contains(r.stdout, "git pull") || strings.Contains(r.stdout, "wgkeys push") {
 		t.Errorf("status: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.whole(t)

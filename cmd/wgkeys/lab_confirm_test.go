@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"wgkeys/cmd/internal/ui"
 )
 
 // lockoutRuns is how often the way to the host is cut; LOCKOUT_RUNS sets it for
@@ -83,9 +84,9 @@ func TestUnconfirmed(t *testing.T) {
 				if r.code != 1 || !strings.Contains(r.stderr, `an apply waits to be confirmed on tunnel "wg0"`) {
 					t.Errorf("a second apply was not refused by name: exit %d\n%s", r.code, r.stderr)
 				}
-			} else if r := u.run(u.shale, "wgkeys confirm"); r.code != exitFailed || !strings.Contains(r.stderr, "it did not get to its end") {
+			} else if r := u.run(u.shale, "wgkeys confirm"); r.code != ui.ExitFailed || !strings.Contains(r.stderr, "it did not get to its end") {
 				t.Errorf("half an apply is confirmed: exit %d\n%s", r.code, r.stderr)
-			} else if r := u.run(u.shale, "wgkeys apply"); r.code != exitFailed || !strings.Contains(r.stderr, "an apply did not get to its end") {
+			} else if r := u.run(u.shale, "wgkeys apply"); r.code != ui.ExitFailed || !strings.Contains(r.stderr, "an apply did not get to its end") {
 				t.Errorf("half an apply is built upon: exit %d\n%s", r.code, r.stderr)
 			}
 			if victim == "both guards" {
@@ -162,7 +163,7 @@ func TestRevertNames(t *testing.T) {
 	}
 	u.must(u.basalt, "rm /etc/wgkeys/wg0.view")
 	r := u.run(u.basalt, "wgkeys apply --confirm 1s")
-	if r.code != exitFailed || !strings.Contains(r.stderr, "nothing to go back to") {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "nothing to go back to") {
 		t.Errorf("exit %d\n%s", r.code, r.stderr)
 	}
 }
@@ -206,7 +207,7 @@ func TestConfirmRefuses(t *testing.T) {
 	u := newUsers(t)
 	before := u.snapshot(u.shale)
 	r := u.run(u.shale, "wgkeys confirm -t wg0 --token NONE")
-	if r.code != exitFailed || !strings.Contains(r.stderr, "it was not begun, or not finished") {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "it was not begun, or not finished") {
 		t.Errorf("exit %d\n%s", r.code, r.stderr)
 	}
 	u.must(u.shale, "wgkeys apply --confirm 20s && echo damaged > /run/wgkeys/wg0.pending")

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // killed is the status that a shell gives to a process killed with SIGKILL.
@@ -82,7 +83,7 @@ func labApplyFails(t *testing.T, u *users) {
 	before, _, steps := u.full()
 	for n := 1; n <= steps; n++ {
 		r := u.run(u.shale, fmt.Sprintf("WGKEYS_TEST_FAULT='fail %d' wgkeys apply -q", n))
-		if r.code != exitFailed || !strings.HasPrefix(r.stderr, `wgkeys: error: cannot change tunnel "wg0": `) ||
+		if r.code != ui.ExitFailed || !strings.HasPrefix(r.stderr, `wgkeys: error: cannot change tunnel "wg0": `) ||
 			!strings.HasSuffix(r.stderr, ": this change was made to fail; the tunnel is as it was before\n") {
 			t.Errorf("fail %d: exit %d, and it says\n%s", n, r.code, r.stderr)
 		}
@@ -109,7 +110,7 @@ func (u *users) full() (before, target string, steps int) {
 func (u *users) steps(plan string) int {
 	u.t.Helper()
 	r := u.run(u.shale, plan)
-	if r.code != exitFindings {
+	if r.code != ui.ExitFindings {
 		u.t.Fatalf("%s: exit %d\n%s", plan, r.code, r.stderr)
 	}
 	return strings.Count(r.stdout, "\n")

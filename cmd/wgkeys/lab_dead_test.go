@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // TestDeadTunnel: a tunnel that is up as its file says, and that nobody answers, is a
@@ -27,7 +28,7 @@ func TestDeadTunnel(t *testing.T) {
 		u.must(u.basalt, "wgkeys apply --quiet")
 		r := u.run(u.basalt, "wgkeys status basalt")
 		found := strings.Contains(r.stdout, "! shale does not answer at "+shaleAddr+":30567, OUTSIDE (")
-		if test.want == "" && (r.code != exitDone || found) || test.want != "" && (r.code != exitFindings || !found || !strings.Contains(r.stdout, test.want)) {
+		if test.want == "" && (r.code != ui.ExitDone || found) || test.want != "" && (r.code != ui.ExitFindings || !found || !strings.Contains(r.stdout, test.want)) {
 			t.Errorf("%s: exit %d, want %q\n%s%s", test.name, r.code, test.want, r.stdout, r.stderr)
 		}
 		u.must(u.shale, test.mend)
@@ -41,16 +42,16 @@ func TestLossyTunnel(t *testing.T) {
 	u := newUsers(t)
 	u.must(u.basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+internet)
 	u.must(u.router, "nft add table inet f && nft 'add chain inet f fw { type filter hook forward priority 0; }' && nft add rule inet f fw iifname basalt0 udp dport 30567 meta length '>' 1000 drop")
-	if r := u.run(u.basalt, "wgkeys status"); r.code != exitDone {
+	if r := u.run(u.basalt, "wgkeys status"); r.code != ui.ExitDone {
 		t.Errorf("before: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.basalt, "ping -6 -n -q -s 1300 -i 0.01 -c 100 -W 1 "+internet+" >/dev/null; true")
-	if r := u.run(u.basalt, "wgkeys status"); r.code != exitDone {
+	if r := u.run(u.basalt, "wgkeys status"); r.code != ui.ExitDone {
 		t.Errorf("lost, and nothing is sent any more: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.basalt, "ping -6 -n -q -s 1300 -i 0.2 "+internet+" </dev/null >/dev/null 2>&1 &")
 	r := u.run(u.basalt, "wgkeys status")
-	if r.code != exitFindings || !strings.Contains(r.stdout, " sent to shale in the last seconds ") || strings.Count(r.stdout, "  ! ") != 1 {
+	if r.code != ui.ExitFindings || !strings.Contains(r.stdout, " sent to shale in the last seconds ") || strings.Count(r.stdout, "  ! ") != 1 {
 		t.Errorf("large packets are lost: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.basalt, "pkill ping; wgkeys down --quiet && wgkeys down --quiet shale")

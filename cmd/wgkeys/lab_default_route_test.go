@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
 
@@ -128,7 +129,7 @@ func (u *fullUsers) learnsRoutes() {
 		u.must(u.basalt, "ip "+r.route)
 		u.pings(u.basalt, true, r.name, internet4, internet)
 		u.nothingSeen(r.name)
-		if plan := u.run(u.basalt, "wgkeys plan"); plan.code != exitDone || strings.Contains(plan.stderr, "finding") {
+		if plan := u.run(u.basalt, "wgkeys plan"); plan.code != ui.ExitDone || strings.Contains(plan.stderr, "finding") {
 			u.t.Errorf("%s: plan exits %d\n%s%s", r.name, plan.code, plan.stdout, plan.stderr)
 		}
 		if !strings.Contains(r.route, "eth1") { // which stays
@@ -203,7 +204,7 @@ func (u *fullUsers) loses() {
 	u.nothingSeen("without the interface")
 	u.answersSSH("without the interface")
 	status := u.run(u.basalt, "wgkeys status basalt")
-	if status.code != exitFindings || !strings.Contains(status.stdout, "the tunnel is down: ") || !strings.Contains(status.stdout, "wgkeys apply basalt") {
+	if status.code != ui.ExitFindings || !strings.Contains(status.stdout, "the tunnel is down: ") || !strings.Contains(status.stdout, "wgkeys apply basalt") {
 		u.t.Errorf("status exits %d, and says\n%s%s", status.code, status.stdout, status.stderr)
 	}
 	u.must(u.basalt, "wgkeys apply -q")
@@ -217,7 +218,7 @@ func (u *fullUsers) goesAstray() {
 	u.must(u.basalt, "ip rule add priority 1000 lookup 100; ip route add default via 192.0.3.1 table 100")
 	const found = "0.0.0.0/0 is to go through wg0, and the kernel sends what is for "
 	plan, status := u.run(u.basalt, "wgkeys plan"), u.run(u.basalt, "wgkeys status basalt")
-	if !strings.Contains(plan.stderr, "finding: "+found) || status.code != exitFindings || !strings.Contains(status.stdout, "! "+found) {
+	if !strings.Contains(plan.stderr, "finding: "+found) || status.code != ui.ExitFindings || !strings.Contains(status.stdout, "! "+found) {
 		u.t.Errorf("plan says\n%sstatus exits %d, and says\n%s", plan.stderr, status.code, status.stdout)
 	}
 	u.tunnel(strings.Replace(wholeTunnel, "[hosts.basalt]\n", "[hosts.basalt]\nkill_switch = false\n", 1))
@@ -249,12 +250,12 @@ func TestEndpointInRoute(t *testing.T) {
 		u.tunnel(strings.Replace(file, `endpoint   = "93.93.130.7"`, `endpoint   = "`+endpoint+`"`, 1))
 		return u.run(u.basalt, "wgkeys apply")
 	}
-	if r := inside("10.7.0.99"); r.code != exitFailed || !strings.Contains(r.stderr, "INSIDE") || !strings.Contains(r.stderr, "hint: write the address") {
+	if r := inside("10.7.0.99"); r.code != ui.ExitFailed || !strings.Contains(r.stderr, "INSIDE") || !strings.Contains(r.stderr, "hint: write the address") {
 		t.Errorf("an address INSIDE: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.same(u.basalt, before, "after an address INSIDE was refused")
 	// A name is its peer's trouble alone, for it may lead elsewhere tomorrow.
-	if r := inside("inside.example.net"); r.code != exitDone || !strings.Contains(r.stderr, "it leads to 10.7.0.99, INSIDE") {
+	if r := inside("inside.example.net"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "it leads to 10.7.0.99, INSIDE") {
 		t.Errorf("a name that leads INSIDE: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if endpoint := u.must(u.basalt, "wg show wg0 endpoints"); !strings.Contains(endpoint, "(none)") {

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // A drift is something of ours that somebody else changed, and what plan says
@@ -56,7 +57,7 @@ func labDriftOfARouter(t *testing.T, u *users) {
 	want := state()
 	for _, d := range shaleDrifts {
 		u.must(u.shale, d.script)
-		if plan := u.run(u.shale, "wgkeys plan"); plan.code != exitFindings || !strings.Contains(plan.stdout, d.plan) {
+		if plan := u.run(u.shale, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
 			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.code, d.plan, plan.stdout, plan.stderr)
 		}
 		if r := u.run(u.shale, "wgkeys apply && ! test -e /run/stranger || wg set wg0 peer $(cat /run/stranger) remove; rm -f /run/stranger"); r.code != 0 {
@@ -105,7 +106,7 @@ func labDriftOfACapture(t *testing.T, u *users) {
 	want := u.snapshot(u.basalt)
 	for _, d := range captureDrifts {
 		u.must(u.basalt, d.script)
-		if plan := u.run(u.basalt, "wgkeys plan"); plan.code != exitFindings || !strings.Contains(plan.stdout, d.plan) {
+		if plan := u.run(u.basalt, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
 			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.code, d.plan, plan.stdout, plan.stderr)
 		}
 		u.must(u.basalt, "wgkeys apply")

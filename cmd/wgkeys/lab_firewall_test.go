@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
 )
@@ -100,10 +101,10 @@ func (u *users) status() {
 	c := firewallCases[1]
 	u.must(u.shale, c.set)
 	r := u.run(u.basalt, "wgkeys status shale")
-	if u.must(u.shale, c.unset); r.code != exitFindings || !strings.Contains(r.stdout, "  ! firewall chain FORWARD of table ip6 filter (the policy) drops IPv6 from the tunnel to eth0: ") {
+	if u.must(u.shale, c.unset); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "  ! firewall chain FORWARD of table ip6 filter (the policy) drops IPv6 from the tunnel to eth0: ") {
 		u.t.Errorf("status exits %d and says\n%s", r.code, r.stdout)
 	}
-	if r = u.run(u.basalt, "wgkeys status shale"); r.code != exitDone {
+	if r = u.run(u.basalt, "wgkeys status shale"); r.code != ui.ExitDone {
 		u.t.Errorf("where nothing is dropped, status exits %d and says\n%s", r.code, r.stdout)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 func init() {
@@ -56,15 +57,15 @@ func TestSameNetwork(t *testing.T) {
 	}
 	u.must(u.basalt, "wgkeys apply && ping -n -c 3 -i 0.2 -w 10 10.20.0.1 && ip route get 198.18.0.9 | grep -q 'dev eth1'")
 	again := u.run(u.basalt, "wgkeys plan")
-	if again.code != exitDone || again.stdout != "" || !strings.Contains(again.stderr, found) {
+	if again.code != ui.ExitDone || again.stdout != "" || !strings.Contains(again.stderr, found) {
 		t.Errorf("the second plan exits %d and says\n%s%s", again.code, again.stdout, again.stderr)
 	}
-	if r := u.run(u.basalt, "wgkeys status basalt"); r.code != exitFindings || !strings.Contains(r.stdout, "198.18.0.0/24, INSIDE") {
+	if r := u.run(u.basalt, "wgkeys status basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "198.18.0.0/24, INSIDE") {
 		t.Errorf("status exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.basalt, leave+" && wgkeys apply && ip route get 198.18.0.9 | grep -q 'dev wg0'")
 	u.must(u.basalt, house)
-	if r := u.run(u.basalt, "wgkeys plan"); r.code != exitDone || !strings.Contains(r.stderr, "note: 198.18.0.0/24, INSIDE, goes into the tunnel; eth1 has a route to the same prefix") {
+	if r := u.run(u.basalt, "wgkeys plan"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "note: 198.18.0.0/24, INSIDE, goes into the tunnel; eth1 has a route to the same prefix") {
 		t.Errorf("the house came after the tunnel: plan exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.basalt, "wgkeys down && "+leave)
@@ -72,7 +73,7 @@ func TestSameNetwork(t *testing.T) {
 
 	// IPv6 takes both routes, and the network's own wins by its metric.
 	u.must(u.basalt, "ip address add fd00:20::50/64 dev eth1 nodad")
-	if r := u.run(u.basalt, "wgkeys apply"); r.code != exitDone || !strings.Contains(r.stderr, "finding: fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of metric 256") {
+	if r := u.run(u.basalt, "wgkeys apply"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "finding: fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of metric 256") {
 		t.Errorf("IPv6: apply exits %d and says\n%s", r.code, r.stderr)
 	}
 	u.must(u.basalt, "ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1; wgkeys down; ip address del fd00:20::50/64 dev eth1")
@@ -104,7 +105,7 @@ func TestPortOfAnother(t *testing.T) {
 	u.same(u.basalt, before, "after the refusals")
 
 	u.withSecond(strings.Replace(secondTunnel, "30568", "30567", 1))
-	if r := u.run(u.basalt, "wgkeys check"); r.code != exitFindings || !strings.Contains(r.stdout, "port 30567, OUTSIDE, is already that of wg0") {
+	if r := u.run(u.basalt, "wgkeys check"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "port 30567, OUTSIDE, is already that of wg0") {
 		t.Errorf("check exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.basalt, "wgkeys apply -t wg0")
@@ -113,10 +114,10 @@ func TestPortOfAnother(t *testing.T) {
 	// Of a tunnel that is up a refusal is a finding, here and from another host.
 	u.must(u.basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
 	u.must(u.basalt, `printf 'sysctls = { "net.ipv4.conf.wg0.rp_filter" = 2 }\n' >>tunnels/wg0.toml`)
-	if r := u.run(u.basalt, "wgkeys status -t wg0 basalt"); r.code != exitFindings || !strings.Contains(r.stdout, "! cannot set kernel parameters for tunnel") {
+	if r := u.run(u.basalt, "wgkeys status -t wg0 basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "! cannot set kernel parameters for tunnel") {
 		t.Errorf("status exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	if r := u.run(u.basalt, "wgkeys plan -t wg0 --json"); r.code != exitFailed || !strings.Contains(r.stdout, `"refused": "cannot set`) || !strings.Contains(r.stderr, "error: cannot set") {
+	if r := u.run(u.basalt, "wgkeys plan -t wg0 --json"); r.code != ui.ExitFailed || !strings.Contains(r.stdout, `"refused": "cannot set`) || !strings.Contains(r.stderr, "error: cannot set") {
 		t.Errorf("plan --json exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.basalt, "umount /proc/sys; wgkeys down -t wg0")
@@ -128,7 +129,7 @@ func (u *users) refusesBoth(says, name string) {
 	u.t.Helper()
 	for _, command := range []string{"plan", "apply"} {
 		r := u.run(u.basalt, "wgkeys "+command+" -t "+name)
-		if r.code != exitFailed || !strings.Contains(r.stderr, "error: "+says) || !strings.Contains(r.stderr, "hint: ") {
+		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "error: "+says) || !strings.Contains(r.stderr, "hint: ") {
 			u.t.Errorf("%s exits %d and says\n%swant %q", command, r.code, r.stderr, says)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 const (
@@ -17,7 +18,7 @@ func TestReadOnlyEtc(t *testing.T) {
 	u := newUsers(t)
 	u.must(u.shale, readOnlyEtc)
 	r := u.run(u.basalt, "wgkeys apply shale")
-	if want := `warning: for the next boot the view is not in /etc/wgkeys but in "/var/lib/wgkeys/wg0.view"`; r.code != exitDone || !strings.Contains(r.stderr, want) {
+	if want := `warning: for the next boot the view is not in /etc/wgkeys but in "/var/lib/wgkeys/wg0.view"`; r.code != ui.ExitDone || !strings.Contains(r.stderr, want) {
 		t.Errorf("apply exits %d and says\n%swant %q", r.code, r.stderr, want)
 	}
 	u.must(u.shale, "! test -e /run/wgkeys/wg0.pending") // else it would be undone
@@ -35,7 +36,7 @@ func TestReadOnlyEtc(t *testing.T) {
 	u.must(u.shale, "mount -o remount,ro /etc && mount -o remount,ro /var")
 	u.tunnel(firstTunnel)
 	r = u.run(u.basalt, "wgkeys apply shale")
-	if want := "warning: the tunnel is up, but will not come up at boot:"; r.code != exitDone || !strings.Contains(r.stderr, want) {
+	if want := "warning: the tunnel is up, but will not come up at boot:"; r.code != ui.ExitDone || !strings.Contains(r.stderr, want) {
 		t.Errorf("apply exits %d and says\n%swant %q", r.code, r.stderr, want)
 	}
 	u.must(u.shale, "ip link show wg0 && ! grep -q 1400 /run/wgkeys/wg0.view && wgkeys apply --kept && ip link show wg0 | grep -q 1420")

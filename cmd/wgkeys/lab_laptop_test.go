@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
 
@@ -27,22 +28,22 @@ func TestLostLaptop(t *testing.T) {
 	u.committed("vault/basalt/wg0.key.age", "vault/basalt/wg0.shale.psk.age", "vault/shale/wg0.basalt.psk.age", "vault/shale/wg0.key.age")
 	r := u.run(u.basalt, "wgkeys check --leaver bob")
 	for _, want := range []string{`private key of host "basalt"`, `private key of host "shale"`, `preshared key of hosts "basalt" and "shale"`} {
-		if r.code != exitFindings || strings.Count(r.stdout, want) != 1 {
+		if r.code != ui.ExitFindings || strings.Count(r.stdout, want) != 1 {
 			t.Errorf("check --leaver: exit %d, and not once %q\n%s%s", r.code, want, r.stdout, r.stderr)
 		}
 	}
 
 	// What he could read is replaced.
 	r = u.run(u.basalt, "wgkeys rotate -y --leaver bob --commit")
-	if r.code != exitDone || !strings.Contains(r.stdout, "basalt wg0 preshared key with shale") {
+	if r.code != ui.ExitDone || !strings.Contains(r.stdout, "basalt wg0 preshared key with shale") {
 		t.Fatalf("rotate: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.committed("keyring/basalt/wg0.pub", "keyring/shale/wg0.pub", "vault/basalt/wg0.key.age", "vault/basalt/wg0.shale.psk.age", "vault/shale/wg0.basalt.psk.age", "vault/shale/wg0.key.age")
 	u.reachable(true, "after the rotation")
-	if r := u.run(u.basalt, "wgkeys check --leaver bob"); r.code != exitDone || !strings.Contains(r.stderr, "nothing found") {
+	if r := u.run(u.basalt, "wgkeys check --leaver bob"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "nothing found") {
 		t.Errorf("check --leaver: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	if r := u.run(u.basalt, "wgkeys rotate -y --leaver bob"); r.code != exitDone || !strings.Contains(r.stderr, "nothing to do") {
+	if r := u.run(u.basalt, "wgkeys rotate -y --leaver bob"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "nothing to do") {
 		t.Errorf("rotate again: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 

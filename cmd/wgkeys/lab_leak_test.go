@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
 
@@ -216,7 +217,7 @@ func (l *leakHunt) planted() {
 		}
 		defer os.Remove(path)
 	}
-	l.must(l.basalt, "git init -q && printf 'key %s' "+quoted(text)+" | git hash-object -w --stdin")
+	l.must(l.basalt, "git init -q && printf 'key %s' "+ui.Quoted(text)+" | git hash-object -w --stdin")
 	defer l.must(l.basalt, "rm -r .git")
 	plants["git's objects"] = nil
 	h := l.hunt(n)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
 
@@ -76,7 +77,7 @@ func labAtTheSameMoment(t *testing.T, u *users) {
 		case plan.code == 0:
 			up++
 			u.must(u.shale, "wgkeys down")
-		case plan.code != exitFindings:
+		case plan.code != ui.ExitFindings:
 			t.Errorf("plan: exit %d\n%s", plan.code, plan.stderr)
 		default:
 			down++

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"wgkeys/cmd/internal/ui"
 )
 
 // vpn is shale's name, which its address may change behind.
@@ -167,7 +168,7 @@ func TestResolverInsideAtBoot(t *testing.T) {
 		!strings.Contains(r.stdout, "peer shale, to be reached at "+vpn+":30567, OUTSIDE, which cannot be resolved now") {
 		t.Errorf("without a network: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	if r := u.run(u.basalt, "wgkeys status basalt"); r.code != exitFindings || !strings.Contains(r.stdout, "nothing can be sent there: shale at "+vpn+":30567") {
+	if r := u.run(u.basalt, "wgkeys status basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "nothing can be sent there: shale at "+vpn+":30567") {
 		t.Errorf("status without a network: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if conf := u.read(u.basalt, "/etc/resolv.conf"); !strings.HasPrefix(conf, "nameserver 10.9.0.1\n") {

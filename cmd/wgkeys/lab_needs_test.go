@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // containers are started as Docker starts them: it turns forwarding on where that is
@@ -37,7 +38,7 @@ func TestNeededByNow(t *testing.T) {
 		u.must(u.shale, "wgkeys apply -q; set -e; "+c.begin)
 		was := u.must(u.shale, forwarding)
 		r := u.run(u.shale, "wgkeys down")
-		if want := "note: net.ipv4.ip_forward stays 1: " + c.who + " needs it by now"; r.code != exitDone || !strings.Contains(r.stderr, want) {
+		if want := "note: net.ipv4.ip_forward stays 1: " + c.who + " needs it by now"; r.code != ui.ExitDone || !strings.Contains(r.stderr, want) {
 			t.Errorf("%s: down exits %d and says\n%swant %q", name, r.code, r.stderr, want)
 		}
 		if now := u.must(u.shale, forwarding); now != was || !strings.HasPrefix(now, "1\n1\n") {
@@ -48,7 +49,7 @@ func TestNeededByNow(t *testing.T) {
 
 		u.must(u.shale, "set -e; "+c.begin)
 		r = u.run(u.shale, "wgkeys apply -q && wgkeys down")
-		if now := u.must(u.shale, forwarding); r.code != exitDone || strings.Contains(r.stderr, "by now") || !strings.HasPrefix(now, "0\n0\n") {
+		if now := u.must(u.shale, forwarding); r.code != ui.ExitDone || strings.Contains(r.stderr, "by now") || !strings.HasPrefix(now, "0\n0\n") {
 			t.Errorf("%s, there before the tunnel: exit %d\n%sforwarding is\n%s", name, r.code, r.stderr, now)
 		}
 		u.must(u.shale, "set -e; "+c.end)

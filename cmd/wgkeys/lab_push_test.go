@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 const keyFile = "/etc/wireguard/wg0.key"
@@ -209,7 +210,7 @@ func (u *users) pushLosesServer(c cut) {
 func (u *users) fails(r result, words ...string) {
 	u.t.Helper()
 	for _, w := range append(words, "wgkeys: error: ") {
-		if r.code != exitFailed || !strings.Contains(strings.ToLower(r.stderr), strings.ToLower(w)) {
+		if r.code != ui.ExitFailed || !strings.Contains(strings.ToLower(r.stderr), strings.ToLower(w)) {
 			u.t.Errorf("exit %d and no %q in\n%s", r.code, w, r.stderr)
 		}
 	}
@@ -223,7 +224,7 @@ wgkeys: hint: ssh root@93.93.130.7 true
 `
 	for _, command := range []string{"push", "plan", "down"} {
 		r := u.run(u.basalt, "wgkeys "+command+" shale")
-		if r.code != exitFailed || !strings.HasSuffix(r.stderr, says) {
+		if r.code != ui.ExitFailed || !strings.HasSuffix(r.stderr, says) {
 			u.t.Errorf("%s: exit %d, and it says\n%s", command, r.code, r.stderr)
 		}
 	}
@@ -241,7 +242,7 @@ wgkeys: hint: on shale: apt install wireguard-tools
 wgkeys: hint: scp $(command -v wgkeys) root@93.93.130.7:/usr/local/bin/
 `,
 	} {
-		if r := u.run(u.basalt, "wgkeys "+command+" shale"); r.code != exitFailed || r.stderr != says {
+		if r := u.run(u.basalt, "wgkeys "+command+" shale"); r.code != ui.ExitFailed || r.stderr != says {
 			u.t.Errorf("%s: exit %d, and it says\n%s", command, r.code, r.stderr)
 		}
 	}

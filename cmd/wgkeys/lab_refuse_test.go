@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 const nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups wgkeys "
@@ -115,8 +116,8 @@ func (u *users) refuses(c refusal) {
 	if c.unset != "" {
 		u.must(u.shale, "set -e; "+key+c.unset)
 	}
-	if r.code != exitFailed {
-		u.t.Errorf("exit %d, want %d", r.code, exitFailed)
+	if r.code != ui.ExitFailed {
+		u.t.Errorf("exit %d, want %d", r.code, ui.ExitFailed)
 	}
 	said := publicKey.ReplaceAllString(strings.ReplaceAll("\n"+strings.TrimSpace(r.stderr), "\nwgkeys: ", "\n"), "KEY")
 	if u.forces() {

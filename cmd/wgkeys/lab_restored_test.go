@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // TestLabRestoredHost: basalt is restored from a snapshot of before a rotation. Status
@@ -23,7 +24,7 @@ func TestLabRestoredHost(t *testing.T) {
 		"shale does not take the older key that basalt uses: wgkeys push basalt, then wgkeys apply basalt\n",
 		"  shale  no handshake yet",
 	} {
-		if r.code != exitFindings || !strings.Contains(r.stdout, want) {
+		if r.code != ui.ExitFindings || !strings.Contains(r.stdout, want) {
 			t.Errorf("status exits %d, want %q:\n%s%s", r.code, want, r.stdout, r.stderr)
 		}
 	}
@@ -31,13 +32,13 @@ func TestLabRestoredHost(t *testing.T) {
 		t.Errorf("status leads elsewhere:\n%s", r.stdout)
 	}
 	rotate := u.run(u.basalt, "wgkeys rotate -y basalt")
-	if rotate.code != exitFailed || !strings.Contains(rotate.stderr, "it is "+old+", as after a restore") ||
+	if rotate.code != ui.ExitFailed || !strings.Contains(rotate.stderr, "it is "+old+", as after a restore") ||
 		!strings.Contains(rotate.stderr, "hint: wgkeys push basalt, then wgkeys apply basalt, then wgkeys rotate basalt") {
 		t.Errorf("rotate exits %d:\n%s", rotate.code, rotate.stderr)
 	}
 	u.must(u.basalt, "wgkeys push basalt && wgkeys apply --quiet basalt && ping -6 -n -c 1 -w 10 "+internet)
 	u.must(u.basalt, "wgkeys rotate -y basalt")
-	if r := u.run(u.basalt, "wgkeys status"); r.code != exitDone {
+	if r := u.run(u.basalt, "wgkeys status"); r.code != ui.ExitDone {
 		t.Errorf("then status exits %d:\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.basalt, "wgkeys down --quiet && wgkeys down --quiet shale")

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // TestRotationOfPSK: preshared keys are replaced while a thousand packets a second go
@@ -46,7 +47,7 @@ func TestRotationOfPSK(t *testing.T) {
 	m.must(here, "cp -a /root/net /root/behind")
 	replaced("wgkeys rotate -y shale") // handshakes with it
 	r := m.run(here, "wgkeys rotate -y --psk -C /root/behind shale")
-	if r.code != exitFailed || !strings.Contains(r.stderr, "it was not to replace the preshared key with") {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "it was not to replace the preshared key with") {
 		t.Errorf("in a clone that is behind: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := m.run(here, "wgkeys check && wgkeys plan basalt && wgkeys plan shale"); r.code != 0 {

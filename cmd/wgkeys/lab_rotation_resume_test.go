@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"wgkeys/cmd/internal/ui"
 )
 
 // What an earlier rotation has left decides what the next one does.
@@ -29,7 +30,7 @@ func rotationHalf(t *testing.T, u *users) {
 	u.must(u.basalt, `cp keyring/basalt/wg0.pub /tmp/old.pub && wgkeys rotate -y basalt &&
 		mv keyring/basalt/wg0.pub keyring/basalt/wg0.next.pub && cp /tmp/old.pub keyring/basalt/wg0.pub`)
 	live, repo := u.must(u.basalt, "wg show wg0 public-key"), u.repository()
-	if r := u.run(u.basalt, "wgkeys rotate -n basalt"); r.code != exitFindings {
+	if r := u.run(u.basalt, "wgkeys rotate -n basalt"); r.code != ui.ExitFindings {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if u.repository() != repo {
@@ -49,7 +50,7 @@ func rotationStolenWithNext(t *testing.T, u *users) {
 		add rule inet block in udp dport 30567 @th,64,8 1 drop'`) // handshake initiations
 	r := u.run(u.basalt, "wgkeys rotate -y basalt")
 	u.must(u.shale, "nft delete table inet block")
-	if r.code != exitFailed || !strings.Contains(r.stderr, "it uses the old one again") {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "it uses the old one again") {
 		t.Fatalf("exit %d\n%s", r.code, r.stderr)
 	}
 	stolen := []string{u.pub("basalt"), strings.TrimSpace(u.must(u.basalt, "wg pubkey </etc/wireguard/wg0.next.key"))}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
 
@@ -54,7 +55,7 @@ func rotationStolenHangs(t *testing.T, u *users) {
 	u.must(u.shale, `mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone && printf '#!/bin/sh\nexec sleep 100\n' >/usr/local/bin/wgkeys && chmod 755 /usr/local/bin/wgkeys`)
 	r := u.run(u.basalt, "timeout 60 wgkeys rotate -y --now shale")
 	u.must(u.shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
-	if r.code != exitFailed || !strings.Contains(r.stderr, "basalt refuses the old key") || !strings.Contains(r.stderr, `the next key is not in use on host "shale"`) {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "basalt refuses the old key") || !strings.Contains(r.stderr, `the next key is not in use on host "shale"`) {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.takesNot(u.basalt, stolen)
@@ -100,7 +101,7 @@ func rotationStolenPending(t *testing.T, u *users) {
 	u.takesNot(u.basalt, stolen, pending)
 	r = u.run(u.basalt, "wgkeys rotate -y --now shale")
 	for _, want := range []string{`the old key is refused, and the next key of shale not taken by peer "basalt"`, "hint: wgkeys apply basalt"} {
-		if r.code != exitFailed || !strings.Contains(r.stderr, want) {
+		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, want) {
 			t.Errorf("exit %d, want %q\n%s%s", r.code, want, r.stdout, r.stderr)
 		}
 	}
@@ -133,7 +134,7 @@ func rotationStolenWithoutHost(t *testing.T, u *users) {
 	u.must(u.shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
 	r := u.run(u.basalt, "wgkeys rotate -y --now --on-host shale")
 	u.must(u.shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
-	if r.code != exitFailed || !strings.Contains(r.stderr, "there is no other key for it yet") || !strings.Contains(r.stderr, "basalt refuses the old key") {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "there is no other key for it yet") || !strings.Contains(r.stderr, "basalt refuses the old key") {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.takesNot(u.basalt, old)
@@ -175,7 +176,7 @@ func TestRotationOfTwoStolenKeys(t *testing.T) {
 	r := m.run(here, "wgkeys rotate -y --now "+host.Name())
 	m.must(far, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
 	for _, want := range []string{"is still accepted by peer \"" + far.Name(), "its next key has waited beside the stolen one", "with --skip PEER"} {
-		if r.code != exitFailed || !strings.Contains(r.stderr, want) {
+		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, want) {
 			t.Errorf("exit %d, want %q\n%s%s", r.code, want, r.stdout, r.stderr)
 		}
 	}
@@ -185,7 +186,7 @@ func TestRotationOfTwoStolenKeys(t *testing.T) {
 	}
 
 	r = m.run(here, "wgkeys rotate -y --now "+host.Name())
-	if want := "hint: wgkeys apply " + here.Name(); r.code != exitFailed || !strings.Contains(r.stderr, want) {
+	if want := "hint: wgkeys apply " + here.Name(); r.code != ui.ExitFailed || !strings.Contains(r.stderr, want) {
 		t.Errorf("exit %d, want %q\n%s%s", r.code, want, r.stdout, r.stderr)
 	}
 	m.must(here, "wgkeys apply "+here.Name())
@@ -208,7 +209,7 @@ func TestRotationOfStolenKeyAgain(t *testing.T) {
 	stolen, secret := m.keys(host)
 	m.must(far, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
 	for range 2 {
-		if r := m.run(here, "wgkeys rotate -y --now "+host.Name()); r.code != exitFailed || strings.Contains(r.stderr, "no key is taken any more") {
+		if r := m.run(here, "wgkeys rotate -y --now "+host.Name()); r.code != ui.ExitFailed || strings.Contains(r.stderr, "no key is taken any more") {
 			t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 		}
 		m.takesNot(here, stolen)

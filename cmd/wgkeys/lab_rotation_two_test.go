@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"wgkeys/cmd/internal/ui"
 )
 
 // Two rotate the same host at once, in two clones, and go on from the same next
@@ -69,7 +70,7 @@ func TestRotationOfTwoPeers(t *testing.T) {
 		m.until("the push", func() bool { _, err := first.ReadFile(hitFile); return err == nil })
 		m.must(first, "wgkeys rotate -y -C /root/clone "+m.hosts[1].Name())
 		m.write(first, goFile, "")
-		if r := <-one; r.code != exitFailed || !strings.Contains(r.stderr, "the key was replaced by somebody else meanwhile, on peer \""+m.hosts[1].Name()+"\"") {
+		if r := <-one; r.code != ui.ExitFailed || !strings.Contains(r.stderr, "the key was replaced by somebody else meanwhile, on peer \""+m.hosts[1].Name()+"\"") {
 			t.Errorf("the first: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 		}
 	})

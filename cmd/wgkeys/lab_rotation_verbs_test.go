@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
 
@@ -62,13 +63,13 @@ func rotationStatus(t *testing.T, u *users) {
 	}
 	u.must(u.shale, "ip link set wg0 mtu 1300")
 	r := u.run(u.basalt, "wgkeys status shale")
-	if r.code != exitFindings || !strings.Contains(r.stdout, "! 1 of its settings differ from the tunnel file: wgkeys plan shale") {
+	if r.code != ui.ExitFindings || !strings.Contains(r.stdout, "! 1 of its settings differ from the tunnel file: wgkeys plan shale") {
 		t.Errorf("drift: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.shale, "wgkeys down --host shale")
 	r = u.run(u.basalt, "wgkeys status --json shale")
 	var all []hostStatus
-	if err := json.Unmarshal([]byte(r.stdout), &all); err != nil || r.code != exitFindings || len(all) != 1 ||
+	if err := json.Unmarshal([]byte(r.stdout), &all); err != nil || r.code != ui.ExitFindings || len(all) != 1 ||
 		!strings.Contains(strings.Join(all[0].Findings, ";"), "the tunnel is not up: wgkeys apply shale") {
 		t.Errorf("down: exit %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
 	}
@@ -82,7 +83,7 @@ func (u *users) repository() string {
 func rotationDryRun(t *testing.T, u *users) {
 	repo, here, there := u.repository(), u.snapshot(u.basalt), u.snapshot(u.shale)
 	r := u.run(u.basalt, "wgkeys rotate -n --json")
-	if r.code != exitFindings || !strings.Contains(r.stdout, `"phase":"plan"`) {
+	if r.code != ui.ExitFindings || !strings.Contains(r.stdout, `"phase":"plan"`) {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if u.repository() != repo {
@@ -105,7 +106,7 @@ func rotationCannotHold(t *testing.T, u *users) {
 	u.must(u.shale, "mv /run/wgkeys/wg0.hold /run/wgkeys/gone")
 	r := u.run(u.basalt, "wgkeys rotate -n basalt")
 	u.must(u.shale, "mv /run/wgkeys/gone /run/wgkeys/wg0.hold")
-	if r.code != exitFindings || !strings.Contains(r.stderr, note+"shale (nf") || !strings.Contains(r.stderr, "more than 128 in two round trips are lost") {
+	if r.code != ui.ExitFindings || !strings.Contains(r.stderr, note+"shale (nf") || !strings.Contains(r.stderr, "more than 128 in two round trips are lost") {
 		t.Errorf("exit %d\n%s", r.code, r.stderr)
 	}
 }
@@ -114,7 +115,7 @@ func rotationCannotHold(t *testing.T, u *users) {
 func rotationAsks(t *testing.T, u *users) {
 	repo := u.repository()
 	r := u.run(u.basalt, "setsid wgkeys rotate basalt </dev/null")
-	if r.code != exitUsage || !strings.Contains(r.stderr, "basalt wg0: gets a new key; shale will follow") || !strings.Contains(r.stderr, "-y answers yes") {
+	if r.code != ui.ExitUsage || !strings.Contains(r.stderr, "basalt wg0: gets a new key; shale will follow") || !strings.Contains(r.stderr, "-y answers yes") {
 		t.Errorf("exit %d\n%s", r.code, r.stderr)
 	}
 	if u.repository() != repo {
@@ -187,7 +188,7 @@ func rotationOnHost(t *testing.T, u *users) {
 }
 
 func rotationDue(t *testing.T, u *users) {
-	if r := u.run(u.basalt, "wgkeys rotate -y --due"); r.code != exitUsage || !strings.Contains(r.stderr, `max_key_age = "365d"`) {
+	if r := u.run(u.basalt, "wgkeys rotate -y --due"); r.code != ui.ExitUsage || !strings.Contains(r.stderr, `max_key_age = "365d"`) {
 		t.Errorf("without max_key_age: exit %d\n%s", r.code, r.stderr)
 	}
 	settings := u.read(u.basalt, "/root/net/wgkeys.toml")
@@ -212,7 +213,7 @@ func rotationUnreachable(t *testing.T, u *users) {
 	defer u.must(u.shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
 	r := u.run(u.basalt, "wgkeys rotate -y basalt")
 	for _, want := range []string{`will not rotate the key of basalt: no answer from peer "shale"`, "it is not installed there", "--skip shale"} {
-		if r.code != exitFailed || !strings.Contains(r.stderr, want) {
+		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, want) {
 			t.Errorf("exit %d, want %q\n%s", r.code, want, r.stderr)
 		}
 	}
@@ -247,7 +248,7 @@ func rotationBehind(t *testing.T, u *users) {
 	stolen := u.pub("basalt")
 	u.must(u.basalt, "wgkeys rotate -y basalt")
 	r := u.run(u.basalt, "wgkeys rotate -y -C /root/clone basalt")
-	if r.code != exitFailed || !strings.Contains(r.stderr, `this repository does not know the key in use on host "basalt"`) || !strings.Contains(r.stderr, "hint: git pull") {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, `this repository does not know the key in use on host "basalt"`) || !strings.Contains(r.stderr, "hint: git pull") {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if live := u.must(u.basalt, "wg show wg0 public-key"); strings.Contains(live, stolen) {
@@ -264,7 +265,7 @@ func rotationOnHostSealed(t *testing.T, u *users) {
 	u.killedAt("after controller: push", "wgkeys rotate -y shale")
 	repo := u.repository()
 	r := u.run(u.basalt, "wgkeys rotate -y --on-host shale")
-	if r.code != exitFailed || !strings.Contains(r.stderr, `a rotation is under way with a key from the vault, of host "shale"`) || u.repository() != repo {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, `a rotation is under way with a key from the vault, of host "shale"`) || u.repository() != repo {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.basalt, "wgkeys rotate -y shale")
@@ -276,7 +277,7 @@ func rotationKeyFileIsALink(t *testing.T, u *users) {
 	u.must(u.shale, "mv /etc/wireguard/wg0.key /etc/wireguard/real.key && ln -s real.key /etc/wireguard/wg0.key")
 	r := u.run(u.basalt, "wgkeys rotate -y shale")
 	u.must(u.shale, "mv /etc/wireguard/real.key /etc/wireguard/wg0.key")
-	if r.code != exitFailed || !strings.Contains(r.stderr, `cannot replace key file "/etc/wireguard/wg0.key": it is no regular file`) {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, `cannot replace key file "/etc/wireguard/wg0.key": it is no regular file`) {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	u.must(u.basalt, "wgkeys rotate -y shale")

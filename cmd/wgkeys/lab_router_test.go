@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
 
@@ -113,7 +114,7 @@ func TestForwardsAndStaysAHost(t *testing.T) {
 
 	// Somebody resets it, with a value that all.forwarding had already.
 	u.must(u.shale, "sysctl -qw net.ipv6.conf.all.forwarding=0")
-	if r := u.run(u.basalt, "wgkeys status shale"); r.code != exitFindings {
+	if r := u.run(u.basalt, "wgkeys status shale"); r.code != ui.ExitFindings {
 		t.Errorf("a host that does not forward any more has status %d\n%s", r.code, r.stdout)
 	}
 	u.must(u.shale, "wgkeys apply")

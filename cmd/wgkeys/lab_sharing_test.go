@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // secondTunnel is one more on the same hosts, which needs of shale what the
@@ -43,11 +44,11 @@ func labDamagedJournal(t *testing.T, u *users) {
 	said := `cannot read the journal "/run/wgkeys/wg1.journal": it is damaged`
 	for _, command := range []string{"apply", "plan", "down"} {
 		r := u.run(u.shale, "wgkeys "+command+" -t wg1")
-		if r.code != exitFailed || !strings.Contains(r.stderr, "error: "+said) || !strings.Contains(r.stderr, "hint: a reboot clears it") {
+		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "error: "+said) || !strings.Contains(r.stderr, "hint: a reboot clears it") {
 			t.Errorf("%s of the tunnel itself: exit %d\n%s", command, r.code, r.stderr)
 		}
 		r = u.run(u.shale, "wgkeys "+command+" -t wg0")
-		if r.code != exitDone || !strings.Contains(r.stderr, "warning: "+said+"; wg1 may need what wg0 puts back") {
+		if r.code != ui.ExitDone || !strings.Contains(r.stderr, "warning: "+said+"; wg1 may need what wg0 puts back") {
 			t.Errorf("%s of the other tunnel: exit %d\n%s", command, r.code, r.stderr)
 		}
 	}
@@ -66,8 +67,8 @@ func labCountsWhatItShows(t *testing.T, u *users) {
 	for _, command := range []string{"apply -t wg0", "apply -t wg1", "down -t wg0", "down -t wg1"} {
 		r := u.run(u.shale, "wgkeys "+command)
 		shown := strings.Count(r.stdout, "\n")
-		want := ": done, " + plural(shown, "step")
-		if r.code != exitDone || shown == 0 || !strings.Contains(r.stderr, want+"\n") {
+		want := ": done, " + ui.Plural(shown, "step")
+		if r.code != ui.ExitDone || shown == 0 || !strings.Contains(r.stderr, want+"\n") {
 			t.Errorf("%s exits %d, shows %d steps and says %s", command, r.code, shown, r.stderr)
 		}
 	}
@@ -163,7 +164,7 @@ func labTwoDefaultRoutes(t *testing.T, u *users) {
 		first := u.snapshot(u.basalt)
 		r := u.run(u.basalt, "wgkeys apply -t "+order[1])
 		want := `error: cannot route everything of one family through tunnel "` + order[1] + `": another tunnel does so already`
-		if r.code != exitFailed || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "hint: ") {
+		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "hint: ") {
 			t.Errorf("the second tunnel: exit %d, and it says\n%swant %q", r.code, r.stderr, want)
 		}
 		u.same(u.basalt, first, "the second tunnel was refused")

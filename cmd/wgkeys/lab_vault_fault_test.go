@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // TestRotateWriteFaults: whatever goes wrong with what a rotation writes to the
@@ -25,7 +26,7 @@ func TestRotateWriteFaults(t *testing.T) {
 	}
 	u.must(u.basalt, "wgkeys apply basalt && wgkeys apply shale")
 	code, out, trace := u.hit(vaultCase{"none", "-"})
-	if code != exitDone || len(trace) < 10 {
+	if code != ui.ExitDone || len(trace) < 10 {
 		t.Fatalf("exit %d, %q\n%s", code, trace, out)
 	}
 	all := casesOf(trace)
@@ -46,7 +47,7 @@ func TestRotateWriteFaults(t *testing.T) {
 // hit rotates basalt's key, and has one write to the repository go wrong.
 func (u *users) hit(c vaultCase) (code int, out string, trace []string) {
 	u.t.Helper()
-	r := u.run(u.basalt, "rm -f /root/trace; hit /root/net /root/trace "+c.fault+" "+quoted(c.point)+" wgkeys rotate -y basalt")
+	r := u.run(u.basalt, "rm -f /root/trace; hit /root/net /root/trace "+c.fault+" "+ui.Quoted(c.point)+" wgkeys rotate -y basalt")
 	return r.code, r.stdout + r.stderr, strings.Split(u.read(u.basalt, "/root/trace"), "\n")
 }
 
@@ -62,9 +63,9 @@ func (u *users) rotateWith(c vaultCase, ends map[string]int) {
 	switch {
 	case killed && code == 128+9:
 		ends["killed"]++
-	case !killed && code == exitDone:
+	case !killed && code == ui.ExitDone:
 		ends["done all the same"]++
-	case !killed && code == exitFailed && strings.Contains(out, "wgkeys: error: "):
+	case !killed && code == ui.ExitFailed && strings.Contains(out, "wgkeys: error: "):
 		ends["told an error"]++
 	default:
 		t.Errorf("%s: exit %d\n%s", where, code, out)
@@ -77,7 +78,7 @@ func (u *users) rotateWith(c vaultCase, ends map[string]int) {
 			t.Errorf("%s: check finds %+v", where, f)
 		}
 	}
-	if r := u.run(u.basalt, "wgkeys rotate -y basalt"); r.code != exitDone {
+	if r := u.run(u.basalt, "wgkeys rotate -y basalt"); r.code != ui.ExitDone {
 		t.Errorf("%s: the next rotate: exit %d\n%s", where, r.code, r.stderr)
 	}
 	if !u.liveKeyInVault() {
@@ -108,7 +109,7 @@ func (u *users) checkOpening() []finding {
 	u.t.Helper()
 	r := u.run(u.basalt, "wgkeys check --json -i ~/.config/wgkeys/identity.txt")
 	var found []finding
-	if err := json.Unmarshal([]byte(r.stdout), &found); err != nil || r.code != exitDone && r.code != exitFindings {
+	if err := json.Unmarshal([]byte(r.stdout), &found); err != nil || r.code != ui.ExitDone && r.code != ui.ExitFindings {
 		u.t.Fatalf("check: exit %d, %v\n%s", r.code, err, r.stderr)
 	}
 	return found

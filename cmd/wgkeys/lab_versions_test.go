@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // olderVersions are commits whose program hosts may still have: the last one before
@@ -42,7 +43,7 @@ func TestLabOlderHost(t *testing.T) {
 			u.must(u.basalt, "wgkeys push --all basalt && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+internet)
 			u.must(u.basalt, "wgkeys plan shale")
 			r := u.run(u.basalt, "wgkeys status --json")
-			if s := statusOf(t, r.stdout, "shale"); r.code != exitDone || s.Live != s.Key || s.File != s.Key || len(s.Peers) != 1 || s.Peers[0].Received == 0 {
+			if s := statusOf(t, r.stdout, "shale"); r.code != ui.ExitDone || s.Live != s.Key || s.File != s.Key || len(s.Peers) != 1 || s.Peers[0].Received == 0 {
 				t.Errorf("status exits %d: %s%s", r.code, r.stdout, r.stderr)
 			}
 			u.olderView()
@@ -61,10 +62,10 @@ func (u *users) olderView() {
 	u.tunnel(strings.Replace(firstTunnel, "forward   = true", "forward = true\nkill_switch = false", 1))
 	for _, verb := range []string{"plan", "apply", "status"} {
 		r := u.run(u.basalt, "wgkeys "+verb+" shale")
-		if r.code == exitDone || !strings.Contains(r.stdout+r.stderr, "upgrade wgkeys on shale: scp ") {
+		if r.code == ui.ExitDone || !strings.Contains(r.stdout+r.stderr, "upgrade wgkeys on shale: scp ") {
 			u.t.Errorf("%s exits %d: %s%s", verb, r.code, r.stdout, r.stderr)
 		}
-		if verb == "status" && (r.code != exitFindings || !strings.Contains(r.stdout, " received, ")) {
+		if verb == "status" && (r.code != ui.ExitFindings || !strings.Contains(r.stdout, " received, ")) {
 			u.t.Errorf("status exits %d: %s%s", r.code, r.stdout, r.stderr)
 		}
 	}
@@ -78,7 +79,7 @@ func (u *users) olderRotates(commit string) {
 	if commit != olderVersions[0] {
 		before := u.pub("basalt")
 		r := u.run(u.basalt, "wgkeys rotate -y basalt")
-		if r.code != exitFailed || !strings.Contains(r.stderr, upgrade) || strings.Contains(r.stderr, "--skip") || u.pub("basalt") != before {
+		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, upgrade) || strings.Contains(r.stderr, "--skip") || u.pub("basalt") != before {
 			u.t.Errorf("rotate exits %d: %s", r.code, r.stderr)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
 
@@ -37,8 +38,8 @@ func labFirstTunnel(t *testing.T, u *users) {
 // testPlans compares the plans with the tunnel file, before either is applied.
 func (u *users) testPlans() {
 	shale, basalt := u.run(u.shale, "wgkeys plan"), u.run(u.basalt, "wgkeys plan")
-	if shale.code != exitFindings || basalt.code != exitFindings {
-		u.t.Errorf("plans with steps exit %d and %d, want %d", shale.code, basalt.code, exitFindings)
+	if shale.code != ui.ExitFindings || basalt.code != ui.ExitFindings {
+		u.t.Errorf("plans with steps exit %d and %d, want %d", shale.code, basalt.code, ui.ExitFindings)
 	}
 	ra := strings.Index(shale.stdout, "sysctl -w net.ipv6.conf.eth0.accept_ra=2 ")
 	forwarding := strings.Index(shale.stdout, "sysctl -w "+u.forwarding()+"=1 ")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
@@ -269,7 +270,7 @@ func (r *repo) leftBy(e *env) (*leaver, error) {
 		return nil, err
 	}
 	for _, err := range r.narrow(e.ctx) {
-		e.ui.warn(err)
+		e.ui.Warn(err)
 	}
 	l.warn(e.ui, slices.Concat(l.now, l.once))
 	return l, nil
@@ -286,7 +287,7 @@ func (r *repo) leaverFindings(e *env) ([]finding, error) {
 		c.fault(finding{Check: "leaver"}, err)
 	}
 	for _, k := range l.keys {
-		c.add(finding{Check: "leaver", Host: k.Host, Tunnel: k.Tunnel, Hint: "wgkeys rotate --leaver " + quoted(l.name)}, r.ring.Path(k.Host, k.Tunnel), 1,
+		c.add(finding{Check: "leaver", Host: k.Host, Tunnel: k.Tunnel, Hint: "wgkeys rotate --leaver " + ui.Quoted(l.name)}, r.ring.Path(k.Host, k.Tunnel), 1,
 			"%s could read the private key of host %q in tunnel %q, and it is in use", l.name, k.Host, k.Tunnel)
 	}
 	for _, k := range l.psks {
@@ -306,14 +307,14 @@ func (r *repo) leaverFindings(e *env) ([]finding, error) {
 
 // warn tells of what is not known, lest the answer be taken for all there is. Whether
 // a key was replaced since, history does not tell.
-func (l *leaver) warn(u *ui, paths []string) {
+func (l *leaver) warn(u *ui.UI, paths []string) {
 	const most = 5
 	for i, path := range paths {
 		who := path
 		if i == most {
 			who = fmt.Sprintf("%s and %d more", path, len(paths)-most-1)
 		}
-		u.warn(fault.New("not known who could read", who, "a version of it does not say to whom it is encrypted, for wgkeys did not make it", l.replaceUnknown(path)))
+		u.Warn(fault.New("not known who could read", who, "a version of it does not say to whom it is encrypted, for wgkeys did not make it", l.replaceUnknown(path)))
 		if i == most {
 			return
 		}
@@ -326,12 +327,4 @@ func (l *leaver) replaceUnknown(path string) string {
 		how = "wgkeys rotate --psk HOST"
 	}
 	return "if " + l.name + " may have been one of them, and the key was not replaced since: " + how
-}
-
-// quoted is a word for a shell.
-func quoted(word string) string {
-	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._/-") == "" {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

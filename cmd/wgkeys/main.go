@@ -4,7 +4,7 @@
 // their hosts as key files. The tunnel itself is plain TOML in git; apply makes
 // it true on a host and needs no secret to do so.
 //
-// Each verb has a file of its own here. ui.go alone prints, prompts and exits.
+// Each verb has a file of its own here. Package ui alone prints, prompts and exits.
 // This is the only place where the vault and the deployment meet.
 package main
 
@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/apply/linux/guard"
 	"wgkeys/deploy/apply/linux/names"
@@ -52,6 +53,6 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	u := &ui{stdout: os.Stdout, stderr: os.Stderr}
-	u.exit(run(ctx, u, os.Args))
+	u := &ui.UI{Stdout: os.Stdout, Stderr: os.Stderr}
+	u.Exit(run(ctx, u, os.Args))
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -97,7 +98,7 @@ func (c *checker) merges(ctx context.Context) {
 		c.merge(u, op)
 	}
 	if n := len(alike); n > 0 {
-		c.add(finding{Check: "merge", Hint: fmt.Sprintf("wgkeys rekey, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s %[3]s", quoted(alike[0].top), quoted(vaultOf(alike[0])), op.Finish)},
+		c.add(finding{Check: "merge", Hint: fmt.Sprintf("wgkeys rekey, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s %[3]s", ui.Quoted(alike[0].top), ui.Quoted(vaultOf(alike[0])), op.Finish)},
 			alike[0].path, 0, "%s is not finished: both sides have encrypted %s again", op.Name, counted(filesOf(alike)))
 	}
 	c.found = slices.DeleteFunc(c.found, func(f finding) bool {
@@ -121,8 +122,8 @@ func filesOf(all []unmerged) (keys, psks int) {
 
 // merge finds one file that only a person can decide.
 func (c *checker) merge(u unmerged, op git.Operation) {
-	g := "git -C " + quoted(u.top)
-	path := quoted(u.Path)
+	g := "git -C " + ui.Quoted(u.top)
+	path := ui.Quoted(u.Path)
 	f := finding{Check: "merge", Host: u.host}
 	what := fmt.Sprintf("%s is not finished: both sides have changed %q", op.Name, c.relative(u.path))
 	if u.Ours.ID == "" || u.Theirs.ID == "" {
@@ -130,11 +131,11 @@ func (c *checker) merge(u unmerged, op git.Operation) {
 		f.Hint = fmt.Sprintf("%[1]s rm -q -- %[2]s, or to keep it: %[1]s add -- %[2]s; and %[1]s %[3]s", g, path, op.Finish)
 	} else if u.host != "" {
 		above := filepath.Dir(filepath.Dir(filepath.Dir(u.Path)))
-		both := quoted(filepath.Join(above, "keyring", u.host)) + " " + quoted(filepath.Join(above, "vault", u.host))
+		both := ui.Quoted(filepath.Join(above, "keyring", u.host)) + " " + ui.Quoted(filepath.Join(above, "vault", u.host))
 		what += ", to another key each; wgkeys status tells which one the host has"
 		f.Hint = fmt.Sprintf("%[1]s checkout --ours -- %[2]s, or with --theirs; then wgkeys rekey %[3]s, %[1]s add -A -- %[2]s and %[1]s %[4]s", g, both, u.host, op.Finish)
 	} else {
-		f.Hint = fmt.Sprintf("keep in %[1]s what shall stay of both, without the lines <<<<<<<, ======= and >>>>>>>; then %[2]s add -- %[3]s", quoted(u.path), g, path)
+		f.Hint = fmt.Sprintf("keep in %[1]s what shall stay of both, without the lines <<<<<<<, ======= and >>>>>>>; then %[2]s add -- %[3]s", ui.Quoted(u.path), g, path)
 	}
 	c.add(f, u.path, 0, "%s", what)
 }
@@ -173,8 +174,8 @@ func (r *repo) settle(e *env) error {
 		}
 	}
 	if e.cli.Bool("dry-run") {
-		e.ui.say("a merge is not finished: of %s one side is to be taken, and encrypted again", counted(filesOf(take)))
-		return &exitError{code: exitFindings}
+		e.ui.Say("a merge is not finished: of %s one side is to be taken, and encrypted again", counted(filesOf(take)))
+		return ui.ExitWith(ui.ExitFindings, nil)
 	}
 	return r.takeSides(e, take, texts)
 }
@@ -208,7 +209,7 @@ func (r *repo) side(u unmerged) ([]byte, error) {
 func (r *repo) takeSides(e *env, all []unmerged, texts [][]byte) error {
 	s, err := files.NewSwapper(r.dir, r.vault.Dir)
 	if err != nil {
-		return fault.Wrap(err, "cannot open the vault", r.vault.Dir, "ls -ld "+quoted(r.vault.Dir))
+		return fault.Wrap(err, "cannot open the vault", r.vault.Dir, "ls -ld "+ui.Quoted(r.vault.Dir))
 	}
 	defer s.Close()
 	for i, u := range all {
@@ -225,6 +226,6 @@ func (r *repo) takeSides(e *env, all []unmerged, texts [][]byte) error {
 			return fault.Wrap(err, "cannot take a side of a merge:", path, "git status")
 		}
 	}
-	e.ui.say("a merge is not finished: of %s one side was taken, to be encrypted again", counted(filesOf(all)))
+	e.ui.Say("a merge is not finished: of %s one side was taken, to be encrypted again", counted(filesOf(all)))
 	return nil
 }

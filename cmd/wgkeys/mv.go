@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -54,7 +55,7 @@ func doMv(e *env) error {
 	}
 	if e.cli.Bool("dry-run") {
 		m.tell("to be ")
-		return &exitError{code: exitFindings}
+		return ui.ExitWith(ui.ExitFindings, nil)
 	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
@@ -103,7 +104,7 @@ func newMover(e *env, r *repo) (*mover, error) {
 	case t == "" && len(names) == 2:
 		m.old, m.new = names[0], names[1]
 	default:
-		return nil, usage("too few names, or too many, for", "wgkeys mv", "it takes a host and its new name, or with -t TUNNEL the tunnel's new name", "wgkeys mv --help")
+		return nil, ui.Usage("too few names, or too many, for", "wgkeys mv", "it takes a host and its new name, or with -t TUNNEL the tunnel's new name", "wgkeys mv --help")
 	}
 	for _, name := range []string{m.old, m.new} {
 		if err := check(name); err != nil {
@@ -111,7 +112,7 @@ func newMover(e *env, r *repo) (*mover, error) {
 		}
 	}
 	if m.old == m.new {
-		return nil, usage("it is called so already:", m.new, "a new name is another one", "wgkeys mv --help")
+		return nil, ui.Usage("it is called so already:", m.new, "a new name is another one", "wgkeys mv --help")
 	}
 	return m, nil
 }
@@ -319,9 +320,9 @@ func (m *mover) ask() error {
 	if m.cli.Bool("yes") {
 		return nil
 	}
-	yes, err := m.ui.ask(fmt.Sprintf("call %s %s, in %d vault files, %d public keys and %d tunnel files?", m.old, m.new, len(m.moves), len(m.public), len(m.texts)))
+	yes, err := m.ui.Confirm(fmt.Sprintf("call %s %s, in %d vault files, %d public keys and %d tunnel files?", m.old, m.new, len(m.moves), len(m.public), len(m.texts)))
 	if err == nil && !yes {
-		err = &exitError{code: exitFailed}
+		err = ui.ExitWith(ui.ExitFailed, nil)
 	}
 	return err
 }
@@ -436,13 +437,13 @@ func (m *mover) removeOld() error {
 
 func (m *mover) tell(how string) {
 	for _, move := range m.moves {
-		m.ui.printf("%s %s %sencrypted again as %s %s\n", move.At.Host, move.At.File, how, move.To.Host, move.To.File)
+		m.ui.Printf("%s %s %sencrypted again as %s %s\n", move.At.Host, move.At.File, how, move.To.Host, move.To.File)
 	}
 	for _, t := range m.texts {
 		if t.from == t.to {
-			m.ui.printf("%s %schanged\n", m.repo.name(t.to), how)
+			m.ui.Printf("%s %schanged\n", m.repo.name(t.to), how)
 		} else {
-			m.ui.printf("%s %scalled %s\n", m.repo.name(t.from), how, m.repo.name(t.to))
+			m.ui.Printf("%s %scalled %s\n", m.repo.name(t.from), how, m.repo.name(t.to))
 		}
 	}
 }
@@ -457,14 +458,14 @@ func (r *repo) name(path string) string {
 // sayNext says what is left to do on hosts.
 func (m *mover) sayNext() {
 	if m.isTunnel {
-		m.ui.say("hosts still have %s: on each, wgkeys down %[1]s; then wgkeys push -t %[2]s --all, and wgkeys apply -t %[2]s HOST", m.old, m.new)
+		m.ui.Say("hosts still have %s: on each, wgkeys down %[1]s; then wgkeys push -t %[2]s --all, and wgkeys apply -t %[2]s HOST", m.old, m.new)
 		return
 	}
 	for _, name := range m.hostsWithoutSSH() {
-		m.ui.say("tunnel %s names no ssh = of %s: ssh goes to %[2]s from now on; if the machine keeps its name, write ssh = %[3]q", name, m.new, m.old)
+		m.ui.Say("tunnel %s names no ssh = of %s: ssh goes to %[2]s from now on; if the machine keeps its name, write ssh = %[3]q", name, m.new, m.old)
 	}
 	if len(m.peers) > 0 {
-		m.ui.say("preshared keys have the name in those of their files on hosts: wgkeys push %s %s, then wgkeys apply of each", m.new, strings.Join(m.peers, " "))
+		m.ui.Say("preshared keys have the name in those of their files on hosts: wgkeys push %s %s, then wgkeys apply of each", m.new, strings.Join(m.peers, " "))
 	}
 }
 

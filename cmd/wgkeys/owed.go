@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
 	"wgkeys/keyring/git"
@@ -55,7 +56,7 @@ func (r *repo) takeUp(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return fault.Wrap(err, "cannot read what an earlier command has not committed:", r.owedAt, "git -C "+quoted(r.dir)+" status, commit what is to be committed, and rm "+quoted(r.owedAt))
+		return fault.Wrap(err, "cannot read what an earlier command has not committed:", r.owedAt, "git -C "+ui.Quoted(r.dir)+" status, commit what is to be committed, and rm "+ui.Quoted(r.owedAt))
 	}
 	top, err := git.Top(r.dir)
 	if err != nil {
@@ -116,7 +117,7 @@ func (r *repo) withoutOwed(e *env, turns []*turnOf) (left []*turnOf, owed []stri
 			continue
 		}
 		owed = append(owed, fmt.Sprintf("%s %s replaced by an earlier command", x.host, x.tunnel.Name))
-		e.ui.say("%s has a new key in %s from an earlier command, which is committed now; it is not replaced again", x.host, x.tunnel.Name)
+		e.ui.Say("%s has a new key in %s from an earlier command, which is committed now; it is not replaced again", x.host, x.tunnel.Name)
 	}
 	return left, owed
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab/labtest"
 )
 
@@ -144,15 +145,15 @@ func TestNotMyCheckout(t *testing.T) {
 	m.must(os.Chmod(m.at("ran"), 0o666))
 	m.do(alice, c, "git config user.name Alice; git config user.email alice@example.net; git config core.fsmonitor "+m.at("spy"))
 	owners, code := m.run(alice, c, "wgkeys check")
-	if code != exitFindings || !strings.Contains(owners, notCheckedOut) {
+	if code != ui.ExitFindings || !strings.Contains(owners, notCheckedOut) {
 		t.Fatalf("the owner hears, with %d:\n%s", code, owners)
 	}
 	for name, sudo := range map[string]string{"su": "X=", "sudo": "SUDO_UID=7001"} {
-		if said, code := m.run(0, c, "wgkeys check", sudo); code != exitFindings || said != owners {
+		if said, code := m.run(0, c, "wgkeys check", sudo); code != ui.ExitFindings || said != owners {
 			t.Errorf("%s: root hears, with %d:\n%swant\n%s", name, code, said, owners)
 		}
 		for _, verb := range []string{"gen beta", "gen --commit beta", "rekey beta", "rotate -y beta", "check --leaver alice"} {
-			if said, code := m.run(0, c, "wgkeys "+verb, sudo); code != exitFailed || !strings.Contains(said, notCheckedOut) {
+			if said, code := m.run(0, c, "wgkeys "+verb, sudo); code != ui.ExitFailed || !strings.Contains(said, notCheckedOut) {
 				t.Errorf("%s: root's wgkeys %s: %d\n%s", name, verb, code, said)
 			}
 		}
@@ -171,7 +172,7 @@ func TestNotMyCheckout(t *testing.T) {
 		}
 	}
 	m.do(bob, c, "git config --global --add safe.directory "+c)
-	if said, code := m.run(bob, c, "wgkeys check"); code != exitFindings || said != owners {
+	if said, code := m.run(bob, c, "wgkeys check"); code != ui.ExitFindings || said != owners {
 		t.Errorf("bob, who trusts alice, hears, with %d:\n%s", code, said)
 	}
 	if _, err := os.Stat(filepath.Join(c, "keyring/beta")); err == nil {
@@ -220,7 +221,7 @@ func TestSharedCheckout(t *testing.T) {
 				m.do(uid, dir, "git config --global --add safe.directory '*'")
 			}
 			m.do(alice, dir, "printf '#!/bin/sh\\ntouch "+dir+"/ran\\n' >.git/hooks/pre-commit && chmod 755 .git/hooks/pre-commit")
-			if said, code := m.run(bob, dir, "wgkeys gen --commit onyx"); code != exitFailed || !strings.Contains(said, "is not your own: it belongs to user 7001") {
+			if said, code := m.run(bob, dir, "wgkeys gen --commit onyx"); code != ui.ExitFailed || !strings.Contains(said, "is not your own: it belongs to user 7001") {
 				t.Errorf("a hook of alice's: bob's commit: %d\n%s", code, said)
 			}
 			m.do(0, dir, "test ! -e ran && rm .git/hooks/pre-commit")

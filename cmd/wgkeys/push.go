@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
@@ -36,10 +37,10 @@ func pushCommand() (*cli.Command, func(*env) error) {
 
 func doPush(e *env) error {
 	if len(e.names()) == 0 && !e.cli.Bool("all") {
-		return usage("no host named for", "wgkeys push", "it serves the hosts that you name", "wgkeys push HOST..., or wgkeys push --all")
+		return ui.Usage("no host named for", "wgkeys push", "it serves the hosts that you name", "wgkeys push HOST..., or wgkeys push --all")
 	}
 	if e.cli.Int("jobs") < 1 {
-		return usage("too few hosts at once for", "wgkeys push", "-j begins with 1", "wgkeys push --help")
+		return ui.Usage("too few hosts at once for", "wgkeys push", "-j begins with 1", "wgkeys push --help")
 	}
 	r, err := e.repo()
 	if err != nil {
@@ -66,12 +67,12 @@ func doPush(e *env) error {
 	}
 	outcomes := push.All(e.ctx, targets, e.cli.Int("jobs"), e.cli.Bool("dry-run"), report)
 	if e.cli.Bool("json") {
-		if err := e.ui.json(pushJSON(outcomes)); err != nil {
+		if err := e.ui.JSON(pushJSON(outcomes)); err != nil {
 			return err
 		}
 	}
 	if e.cli.Bool("dry-run") && len(errs) == 0 && slices.ContainsFunc(outcomes, toPush) {
-		return &exitError{code: exitFindings}
+		return ui.ExitWith(ui.ExitFindings, nil)
 	}
 	return failures(len(errs), len(targets), errors.Join(errs...))
 }
@@ -117,7 +118,7 @@ func (e *env) reportPush(o push.Outcome) {
 		case f.HostOnly && f.Action == push.Unchanged:
 			action = "nothing to push: " + o.Host + " made its key itself"
 		}
-		e.ui.printf("%s %s %s\n", o.Host, f.Path, action)
+		e.ui.Printf("%s %s %s\n", o.Host, f.Path, action)
 	}
 }
 
@@ -192,7 +193,7 @@ func (p *pusher) add(t *tunnel.Tunnel) error {
 		// A tunnel file that names this machine must not be enough to have root
 		// write here.
 		if !named && p.isHere(t, host) {
-			p.ui.say("left out %s, which is this machine: wgkeys push %[1]s serves it", host)
+			p.ui.Say("left out %s, which is this machine: wgkeys push %[1]s serves it", host)
 			continue
 		}
 		if err := p.addHost(t, host); err != nil {

@@ -20,8 +20,8 @@ func receiveCommand() (*cli.Command, func(*env) error) {
 
 func doReceive(e *env) error {
 	if e.cli.Bool("protocol") {
-		e.ui.printf("%d\n", push.Protocol)
+		e.ui.Printf("%d\n", push.Protocol)
 		return nil
 	}
-	return push.Receive(os.Stdin, e.ui.stdout, e.names())
+	return push.Receive(os.Stdin, e.ui.Stdout, e.names())
 }

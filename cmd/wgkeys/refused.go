@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply"
 	"wgkeys/keyring/fault"
 )
@@ -21,7 +22,7 @@ func refusedBy(err error) string {
 
 // inOneLine is an error as a finding, with what to run.
 func inOneLine(err error) string {
-	text := strings.Join(lines(err), "; ")
+	text := strings.Join(ui.Lines(err), "; ")
 	if hints := fault.Hints(err); len(hints) > 0 {
 		text += ": " + strings.Join(hints, "; ")
 	}
@@ -31,7 +32,7 @@ func inOneLine(err error) string {
 // tellRefusal tells programs, status among them, what a plan refused.
 func (e *env) tellRefusal(name string, err error) {
 	if text := refusedBy(err); text != "" && e.cli.Bool("json") {
-		e.ui.json(planned{Tunnel: name, Steps: []plannedStep{}, Refused: text})
+		e.ui.JSON(planned{Tunnel: name, Steps: []plannedStep{}, Refused: text})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/vault"
@@ -64,7 +65,7 @@ func doRekey(e *env) error {
 		return err
 	}
 	if len(stale) == 0 {
-		e.ui.say("nothing to do")
+		e.ui.Say("nothing to do")
 	}
 	skipped := e.skipped(r)
 	if e.cli.Bool("dry-run") {
@@ -75,7 +76,7 @@ func doRekey(e *env) error {
 	if err := r.onlyCopies(e.ctx, ids, stale); err != nil {
 		return err
 	}
-	step, end := e.ui.progress("encrypting again")
+	step, end := e.ui.Progress("encrypting again")
 	var left []error
 	job := &vault.Rekey{Vault: r.vault, IDs: ids, Now: time.Now(), Hosts: hosts, Want: r.wantHalf, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
 	did, err := job.Run(e.ctx, stale)
@@ -89,7 +90,7 @@ func doRekey(e *env) error {
 	}
 	some := errors.Join(append(left, err, skipped)...)
 	if err = r.commit(e, "rekey", changesOf(did), some); some != nil {
-		err = &exitError{exitSome, err}
+		err = ui.ExitWith(ui.ExitSome, err)
 	}
 	return err
 }
@@ -101,7 +102,7 @@ func (e *env) sayOthers(hosts []string, err error) {
 	if errors.Is(err, vault.ErrNoIdentity) || len(bad) == 0 || len(bad) == len(hosts) {
 		return
 	}
-	e.ui.say("nothing was written; to leave out what is in the way, the same command and --skip %s", strings.Join(bad, " --skip "))
+	e.ui.Say("nothing was written; to leave out what is in the way, the same command and --skip %s", strings.Join(bad, " --skip "))
 }
 
 // hostsOf are those of hosts that an error is about, in order.
@@ -164,7 +165,7 @@ func (e *env) rekeyDry(stale []vault.Stale, skipped error) error {
 	if err := e.rekeyed(nil, stale, "to be encrypted again"); err != nil || len(stale) == 0 && skipped == nil {
 		return err
 	}
-	return &exitError{exitFindings, skipped}
+	return ui.ExitWith(ui.ExitFindings, skipped)
 }
 
 // A rekeyedFile is what became of a file, for programs.
@@ -189,11 +190,11 @@ func (e *env) rekeyed(r *repo, did []vault.Stale, action string) error {
 			r.touch(r.vault.Path(s.Host, s.File))
 		}
 		if !e.cli.Bool("json") {
-			e.ui.printf("%s %s %s\n", s.Host, s.File, action+because(s))
+			e.ui.Printf("%s %s %s\n", s.Host, s.File, action+because(s))
 		}
 	}
 	if e.cli.Bool("json") {
-		if err := e.ui.json(out); err != nil {
+		if err := e.ui.JSON(out); err != nil {
 			return err
 		}
 	}
@@ -247,7 +248,7 @@ func (e *env) warnHistory(did []vault.Stale) {
 	if len(gone) == 0 {
 		return
 	}
-	e.ui.warn(fault.New("whoever left could read", counted(keys, psks),
+	e.ui.Warn(fault.New("whoever left could read", counted(keys, psks),
 		"the old ciphertext stays in git's history and in every clone, and only new keys help", historyHint(hosts, gone, psks)))
 }
 
@@ -317,7 +318,7 @@ func (e *env) warnShutOut(r *repo, ids *vault.Identities, did []vault.Stale) {
 		}
 	}
 	if shut > 0 {
-		e.ui.warn(fault.New("you cannot open any more", first, fmt.Sprintf("it and %d more are encrypted to others alone, and to none of the identities of this run", shut-1),
+		e.ui.Warn(fault.New("you cannot open any more", first, fmt.Sprintf("it and %d more are encrypted to others alone, and to none of the identities of this run", shut-1),
 			"if that is a mistake: git checkout COMMIT -- vault, of a commit from before"))
 	}
 }

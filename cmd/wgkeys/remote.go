@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -49,16 +50,16 @@ func (e *env) applyThere(t *tunnel.Tunnel, v *tunnel.View, planOnly bool) error 
 		return e.runThere(t, v.Host, args, &view)
 	}
 	token := rand.Text()
-	heard := &listener{w: e.ui.stdout}
+	heard := &listener{w: e.ui.Stdout}
 	listening := *e.ui
-	listening.stdout = heard
+	listening.Stdout = heard
 	heeding := *e
 	heeding.ui = &listening
 	err := heeding.runThere(t, v.Host,
 		append(args, "--confirm", wait.String(), "--token", token), &view)
-	var exit *exitError
-	waits := errors.As(err, &exit) && exit.code == exitWaits
-	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || e.ui.quiet)
+	var exit *ui.ExitError
+	waits := errors.As(err, &exit) && exit.Code == exitWaits
+	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || e.ui.Quiet)
 	if !waits && !lost {
 		return err
 	}
@@ -133,7 +134,7 @@ func (e *env) downThere(host string) error {
 // runThere runs wgkeys on the host. What it says is shown as it comes; its exit
 // code is ours.
 func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin io.Reader) error {
-	for flag, set := range map[string]bool{"--json": e.cli.Bool("json"), "-q": e.ui.quiet} {
+	for flag, set := range map[string]bool{"--json": e.cli.Bool("json"), "-q": e.ui.Quiet} {
 		if set {
 			args = append(args, flag)
 		}
@@ -144,11 +145,11 @@ func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin io.Re
 	}
 	r := e.runner(t, host)
 	if c, ok := r.(*ssh.Client); ok {
-		c.Stderr = e.ui.stderr
+		c.Stderr = e.ui.Stderr
 		// A connection of its own, which notices when the network is gone.
 		c.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3"}
 	}
-	out := &screen{w: e.ui.stdout} // the host is not trusted with the terminal
+	out := &ui.Screen{W: e.ui.Stdout} // the host is not trusted with the terminal
 	err := r.Run(e.ctx, command, stdin, out)
 	out.Flush()
 	var exit *ssh.ExitError
@@ -156,8 +157,8 @@ func (e *env) runThere(t *tunnel.Tunnel, host string, args []string, stdin io.Re
 		return err
 	}
 	switch exit.Code {
-	case exitFindings, exitWaits:
-		return &exitError{code: exit.Code}
+	case ui.ExitFindings, exitWaits:
+		return ui.ExitWith(exit.Code, nil)
 	case 127:
 		return fault.New("cannot run wgkeys on host", host, "it is not installed there",
 			install(t, host))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -50,9 +51,9 @@ func (e *env) repo() (*repo, error) {
 	}
 	if e.cli.IsSet("C") { // or a slip of the pen would work on a repository above it
 		if info, err := os.Stat(start); err != nil {
-			return nil, fault.Wrap(fault.Errno(err), "cannot work in the folder of -C", start, "ls -d "+quoted(start))
+			return nil, fault.Wrap(fault.Errno(err), "cannot work in the folder of -C", start, "ls -d "+ui.Quoted(start))
 		} else if !info.IsDir() {
-			return nil, fault.New("cannot work in the folder of -C", start, "it is no folder", "ls -d "+quoted(start))
+			return nil, fault.New("cannot work in the folder of -C", start, "it is no folder", "ls -d "+ui.Quoted(start))
 		}
 	}
 	for dir := start; ; dir = filepath.Dir(dir) {
@@ -166,7 +167,7 @@ func (r *repo) oneTunnel(e *env) (*tunnel.Tunnel, error) {
 		return nil, fault.New("no tunnel in", r.dir, "there is no file tunnels/NAME.toml",
 			"write tunnels/wg0.toml; the README begins with one of ten lines")
 	case len(names) > 1:
-		return nil, usage("which tunnel of", r.dir, "there are "+strings.Join(names, ", "),
+		return nil, ui.Usage("which tunnel of", r.dir, "there are "+strings.Join(names, ", "),
 			strings.Join(append([]string{"wgkeys " + e.cli.Command.Name, "-t", names[0]}, e.names()...), " "))
 	}
 	return tunnel.Parse(r.tunnels(), names[0])

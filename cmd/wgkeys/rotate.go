@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/rotate/participant"
@@ -49,10 +50,10 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 
 func doRotate(e *env) error {
 	if e.cli.Bool("now") && len(e.names()) == 0 {
-		return usage("no host named for", "wgkeys rotate --now", "it breaks connections", "wgkeys rotate --now HOST")
+		return ui.Usage("no host named for", "wgkeys rotate --now", "it breaks connections", "wgkeys rotate --now HOST")
 	}
 	if e.cli.Int("jobs") < 1 {
-		return usage("too few hosts at once for", "wgkeys rotate", "-j begins with 1", "wgkeys rotate --help")
+		return ui.Usage("too few hosts at once for", "wgkeys rotate", "-j begins with 1", "wgkeys rotate --help")
 	}
 	if err := e.namesLeaver(); err != nil {
 		return err
@@ -76,7 +77,7 @@ func doRotate(e *env) error {
 		return r.commit(e, "rotate", made, nil)
 	}
 	if len(turns)+len(psks) == 0 {
-		e.ui.say("nothing to do: %s", e.whyNoTurn())
+		e.ui.Say("nothing to do: %s", e.whyNoTurn())
 		return nil
 	}
 	if err := e.askForTurns(turns, psks); err != nil {
@@ -103,7 +104,7 @@ func doRotate(e *env) error {
 		made = append(made, x.made...)
 	}
 	if e.cli.Bool("dry-run") && len(errs) == 0 {
-		return &exitError{code: exitFindings}
+		return ui.ExitWith(ui.ExitFindings, nil)
 	}
 	return failures(len(errs), len(turns)+len(psks), r.commit(e, "rotate", made, errors.Join(errs...)))
 }
@@ -126,10 +127,10 @@ func (e *env) whyNoTurn() string {
 func (e *env) namesLeaver() error {
 	if e.cli.IsSet("leaver") && strings.TrimSpace(e.cli.String("leaver")) == "" {
 		verb := "wgkeys " + e.cli.Command.Name
-		return usage("nobody is named by --leaver of", verb, "its value is empty", verb+" --leaver RECIPIENT")
+		return ui.Usage("nobody is named by --leaver of", verb, "its value is empty", verb+" --leaver RECIPIENT")
 	}
 	if vault.HoldsSecret(e.cli.String("leaver")) { // the text is not to be shown
-		return usage("no recipient is named by --leaver of", "wgkeys "+e.cli.Command.Name, "its value has an identity or a private key in it", "age-keygen -y IDENTITY tells its recipient")
+		return ui.Usage("no recipient is named by --leaver of", "wgkeys "+e.cli.Command.Name, "its value has an identity or a private key in it", "age-keygen -y IDENTITY tells its recipient")
 	}
 	return nil
 }
@@ -154,9 +155,9 @@ func (e *env) askForTurns(turns []*turnOf, psks []*pskTurn) error {
 	if e.cli.Bool("yes") || e.cli.Bool("dry-run") {
 		return nil
 	}
-	yes, err := e.ui.ask(fmt.Sprintf("rotate %d of them?", len(turns)+len(psks)))
+	yes, err := e.ui.Confirm(fmt.Sprintf("rotate %d of them?", len(turns)+len(psks)))
 	if err == nil && !yes {
-		err = &exitError{code: exitFailed}
+		err = ui.ExitWith(ui.ExitFailed, nil)
 	}
 	return err
 }
@@ -187,7 +188,7 @@ func (r *repo) keyTurns(e *env, left *leaver) ([]*turnOf, error) {
 	var due []hostKey
 	if e.cli.Bool("due") {
 		if r.maxKeyAge == 0 {
-			return nil, usage("cannot tell which keys are due in", r.dir, "max_key_age is not set in "+marker,
+			return nil, ui.Usage("cannot tell which keys are due in", r.dir, "max_key_age is not set in "+marker,
 				`write max_key_age = "365d" into `+marker)
 		}
 		if due, err = r.due(time.Now()); err != nil {
@@ -262,10 +263,10 @@ func (r *repo) turnOf(e *env, t *tunnel.Tunnel, host string, ids *vault.Identiti
 
 func (x *turnOf) report(v rotate.Event) {
 	if x.cli.Bool("json") {
-		x.ui.event(v)
+		x.ui.Event(v)
 		return
 	}
-	x.ui.say("%s %s: %s", v.Host, v.Tunnel, v.Text)
+	x.ui.Say("%s %s: %s", v.Host, v.Tunnel, v.Text)
 }
 
 // take replaces the key, or finishes a rotation that was interrupted.
@@ -299,7 +300,7 @@ func (x *turnOf) take() error {
 	}
 	switch {
 	case !next.IsZero() && survey.Live() == next:
-		x.ui.say("%s: it uses its next key already; this finishes an earlier rotation", x.host)
+		x.ui.Say("%s: it uses its next key already; this finishes an earlier rotation", x.host)
 		if x.cli.Bool("dry-run") {
 			return nil
 		}
@@ -322,7 +323,7 @@ func (x *turnOf) finishHalf() (half bool, err error) {
 	if err != nil || !c.half {
 		return false, err
 	}
-	x.ui.say("%s: the hosts use its next key already; this finishes an earlier rotation in the repository", x.host)
+	x.ui.Say("%s: the hosts use its next key already; this finishes an earlier rotation in the repository", x.host)
 	x.current = c.next
 	if x.cli.Bool("dry-run") {
 		return true, nil
@@ -333,7 +334,7 @@ func (x *turnOf) finishHalf() (half bool, err error) {
 // tellLimits says what the promise does not cover on these hosts.
 func (x *turnOf) tellLimits(s *rotate.Survey) {
 	if names := s.CannotHold(x.rotation); len(names) > 0 && !x.cli.Bool("no-hold") {
-		x.ui.say("note: no packets can be held on %s: more than 128 in two round trips are lost", strings.Join(names, ", "))
+		x.ui.Say("note: no packets can be held on %s: more than 128 in two round trips are lost", strings.Join(names, ", "))
 	}
 }
 
@@ -466,13 +467,13 @@ func (x *turnOf) settle(next keyring.PublicKey) error {
 	}
 	x.made = append(x.made, fmt.Sprintf("%s %s %s", x.host, x.tunnel.Name, next))
 	for _, name := range x.skipped {
-		x.ui.warn(fault.New("left behind by the rotation of "+x.host+":", name, "it still has the old key",
+		x.ui.Warn(fault.New("left behind by the rotation of "+x.host+":", name, "it still has the old key",
 			"wgkeys apply "+name+"; without wgkeys there: replace the public key of "+x.host+" by "+next.String()))
 	}
 	if x.cli.Bool("json") {
-		x.ui.event(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "finished", Key: next})
+		x.ui.Event(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "finished", Key: next})
 	} else {
-		x.ui.printf("%s %s %s\n", x.host, x.tunnel.Name, next)
+		x.ui.Printf("%s %s %s\n", x.host, x.tunnel.Name, next)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func (l *leaver) hasPSK(pair [2]string, tunnel string) bool {
 
 // reach says how either end is reached, and where it has the key.
 func (x *pskTurn) reach() error {
-	x.pair = &rotate.Pair{Tunnel: x.tunnel.Name, Report: func(text string) { x.ui.say("%s %s: %s", x.hosts[0], x.hosts[1], text) }}
+	x.pair = &rotate.Pair{Tunnel: x.tunnel.Name, Report: func(text string) { x.ui.Say("%s %s: %s", x.hosts[0], x.hosts[1], text) }}
 	for i, host := range x.hosts {
 		files, err := x.tunnel.KeyFiles(host)
 		if err != nil {
@@ -99,7 +99,7 @@ func (x *pskTurn) take() error {
 	var psk keyring.PresharedKey
 	begun := differ == nil && mine.err == nil && other.err == nil && slices.ContainsFunc(marks[:], func(m string) bool { return m != "" && m != mine.PSK })
 	if begun {
-		x.ui.say("%s, %s: the vault has their next preshared key already; this finishes an earlier rotation", x.hosts[0], x.hosts[1])
+		x.ui.Say("%s, %s: the vault has their next preshared key already; this finishes an earlier rotation", x.hosts[0], x.hosts[1])
 		psk, err = x.repo.vault.OpenPSK(x.hosts[0], x.file(0), mine.PSK, x.ids)
 	} else if psk, err = keyring.GeneratePresharedKey(); err == nil {
 		err = x.seal(0, psk)
@@ -121,9 +121,9 @@ func (x *pskTurn) take() error {
 	line := fmt.Sprintf("%s %s preshared key with %s", x.hosts[0], x.tunnel.Name, x.hosts[1])
 	x.made = append(x.made, line)
 	if x.cli.Bool("json") {
-		x.ui.event(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "finished", Text: "preshared key with " + x.hosts[1]})
+		x.ui.Event(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "finished", Text: "preshared key with " + x.hosts[1]})
 	} else {
-		x.ui.printf("%s\n", line)
+		x.ui.Printf("%s\n", line)
 	}
 	return nil
 }
@@ -166,8 +166,8 @@ func (x *pskTurn) install(psk keyring.PresharedKey) error {
 func (e *env) turnOfPSK(x *pskTurn) {
 	text := "gets a new preshared key with " + x.hosts[1]
 	if e.cli.Bool("json") {
-		e.ui.event(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "plan", Text: text})
+		e.ui.Event(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "plan", Text: text})
 		return
 	}
-	e.ui.say("%s %s: %s", x.hosts[0], x.tunnel.Name, text)
+	e.ui.Say("%s %s: %s", x.hosts[0], x.tunnel.Name, text)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
@@ -200,11 +201,11 @@ func (r *repo) stagedSecrets(ctx context.Context) ([]finding, error) {
 	return r.secretsInGit(func(top string, known *leak.Known, here *report) error {
 		reset := "git reset -q -- " // git restore needs a commit
 		if top != r.dir {
-			reset = "git -C " + quoted(top) + " reset -q -- "
+			reset = "git -C " + ui.Quoted(top) + " reset -q -- "
 		}
 		return git.Staged(ctx, top, leak.MaxFile, func(b git.Blob) error {
 			for _, h := range known.Find(b.Path, b.Text) {
-				here.secret(filepath.Join(top, b.Path), h, ", staged", reset+quoted(b.Path)+", and move it away")
+				here.secret(filepath.Join(top, b.Path), h, ", staged", reset+ui.Quoted(b.Path)+", and move it away")
 			}
 			return nil
 		})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
 )
@@ -60,7 +61,7 @@ func parseSettings(dir string, text []byte) (settings, error) {
 	}
 	file := filepath.Join(dir, marker)
 	if why := files.Unreadable(text); why != nil {
-		return s, fault.Wrap(why, "cannot read the settings", file, "git -C "+quoted(dir)+" status")
+		return s, fault.Wrap(why, "cannot read the settings", file, "git -C "+ui.Quoted(dir)+" status")
 	}
 	invalid := func(line int, why string) error {
 		return fault.New("invalid settings", fmt.Sprintf("%s:%d", file, line), why, "the one setting there is: max_key_age = \"365d\"")
@@ -72,7 +73,7 @@ func parseSettings(dir string, text []byte) (settings, error) {
 			line, _ := e.Position()
 			key := strings.Join(e.Key(), ".")
 			why := fmt.Sprintf("unknown key %q", key)
-			if m := meant(key, []string{"max_key_age"}, strconv.Quote); m != "" {
+			if m := ui.DidYouMean(key, []string{"max_key_age"}, strconv.Quote); m != "" {
 				why += ": " + m
 			}
 			errs = append(errs, invalid(line, why))

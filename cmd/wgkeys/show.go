@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -35,9 +36,9 @@ func doShow(e *env) error {
 		return err
 	}
 	if e.cli.Bool("json") {
-		return tunnel.EncodeView(e.ui.stdout, v)
+		return tunnel.EncodeView(e.ui.Stdout, v)
 	}
-	e.ui.printf("%s", v.Annotate())
+	e.ui.Printf("%s", v.Annotate())
 	return nil
 }
 
@@ -69,12 +70,12 @@ func (e *env) view() (*tunnel.View, *tunnel.Tunnel, error) {
 // the middle of a rotation has two; this is the present one.
 func (e *env) showSecret() error {
 	if len(e.names()) != 1 || e.cli.Bool("json") || e.cli.IsSet("host") {
-		return usage("cannot show a secret with", "wgkeys show --secret", "it takes the name of one host, and neither --json nor --host",
+		return ui.Usage("cannot show a secret with", "wgkeys show --secret", "it takes the name of one host, and neither --json nor --host",
 			"wgkeys show --secret HOST")
 	}
 	host := e.names()[0]
 	if err := keyring.CheckHost(host); err != nil {
-		return usage("no host can be named", host, err.Error(), "wgkeys show --secret HOST")
+		return ui.Usage("no host can be named", host, err.Error(), "wgkeys show --secret HOST")
 	}
 	r, err := e.repo()
 	if err != nil {
@@ -84,7 +85,7 @@ func (e *env) showSecret() error {
 	if err != nil {
 		return err
 	}
-	if err := e.ui.takesSecret(host); err != nil {
+	if err := e.ui.TakesSecret(host); err != nil {
 		return err
 	}
 	public, err := r.ring.Get(host, t.Name)
@@ -99,5 +100,5 @@ func (e *env) showSecret() error {
 	}
 	text := k.File()
 	defer clear(text)
-	return e.ui.secret(text)
+	return e.ui.Secret(text)
 }

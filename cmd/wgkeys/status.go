@@ -9,11 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/ssh"
@@ -77,7 +77,7 @@ type peerStatus struct {
 
 func doStatus(e *env) error {
 	if e.cli.Int("jobs") < 1 {
-		return usage("too few hosts at once for", "wgkeys status", "-j begins with 1", "wgkeys status --help")
+		return ui.Usage("too few hosts at once for", "wgkeys status", "-j begins with 1", "wgkeys status --help")
 	}
 	r, err := e.repo()
 	if err != nil {
@@ -89,7 +89,7 @@ func doStatus(e *env) error {
 	}
 	e.askAll(r, all)
 	if e.cli.Bool("json") {
-		err = e.ui.json(all)
+		err = e.ui.JSON(all)
 	}
 	var errs []error
 	found := false
@@ -100,7 +100,7 @@ func doStatus(e *env) error {
 		found = found || s.Findings != nil
 	}
 	if err == nil && errs == nil && found {
-		return &exitError{code: exitFindings}
+		return ui.ExitWith(ui.ExitFindings, nil)
 	}
 	return errors.Join(err, failures(len(errs), len(all), errors.Join(errs...)))
 }
@@ -132,7 +132,7 @@ func (r *repo) named(e *env) ([]*hostStatus, error) {
 // only several of them together tell is told after it.
 func (e *env) askAll(r *repo, all []*hostStatus) {
 	g := gathering{all: all, tell: e.tellStatus, waits: func(hosts []string) {
-		e.ui.say("still asking %s (--timeout %v)", naming(hosts), e.timeout())
+		e.ui.Say("still asking %s (--timeout %v)", ui.Naming(hosts), e.timeout())
 	}}
 	if e.cli.Bool("json") {
 		g.tell = func(*hostStatus) {}
@@ -265,7 +265,7 @@ func (e *env) drift(t *tunnel.Tunnel, v *tunnel.View) (plan planned, err error) 
 		return plan, err
 	}
 	err = e.runner(t, v.Host).Run(e.ctx, asRoot+" plan --view - --json", &view, &bounded{w: &said, left: maxAnswer})
-	if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) && exit.Code == exitFindings {
+	if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) && exit.Code == ui.ExitFindings {
 		err = nil
 	}
 	if refused, ok := refusedThere(&said); ok {
@@ -293,10 +293,10 @@ func (e *env) tellStatus(s *hostStatus) {
 	case !s.told:
 		e.tellState(s)
 	case len(s.Findings) > s.found:
-		e.ui.printf("%s %s:\n", s.Host, s.Tunnel)
+		e.ui.Printf("%s %s:\n", s.Host, s.Tunnel)
 	}
 	for _, f := range s.Findings[s.found:] {
-		e.ui.printf("  ! %s\n", f)
+		e.ui.Printf("  ! %s\n", f)
 	}
 	s.told, s.found = true, len(s.Findings)
 }
@@ -304,9 +304,9 @@ func (e *env) tellStatus(s *hostStatus) {
 func (e *env) tellState(s *hostStatus) {
 	about := "key " + s.Key.String()
 	if !s.Created.IsZero() {
-		about += ", " + inWords(time.Since(s.Created)) + " old"
+		about += ", " + ui.InWords(time.Since(s.Created)) + " old"
 	}
-	e.ui.printf("%s %s: %s\n", s.Host, s.Tunnel, about)
+	e.ui.Printf("%s %s: %s\n", s.Host, s.Tunnel, about)
 	width := 0
 	for _, p := range s.Peers {
 		width = max(width, len(p.Name))
@@ -314,35 +314,12 @@ func (e *env) tellState(s *hostStatus) {
 	for _, p := range s.Peers {
 		shaken := "no handshake yet"
 		if p.Age != nil {
-			shaken = "handshake " + inWords(time.Duration(*p.Age)*time.Second) + " ago"
+			shaken = "handshake " + ui.InWords(time.Duration(*p.Age)*time.Second) + " ago"
 		}
-		line := fmt.Sprintf("  %-*s  %s, %s received, %s sent", width, p.Name, shaken, inBytes(p.Received), inBytes(p.Sent))
+		line := fmt.Sprintf("  %-*s  %s, %s received, %s sent", width, p.Name, shaken, ui.InBytes(p.Received), ui.InBytes(p.Sent))
 		if p.Endpoint != "" {
 			line += ", at " + p.Endpoint + " OUTSIDE"
 		}
-		e.ui.printf("%s\n", line)
+		e.ui.Printf("%s\n", line)
 	}
-}
-
-// inWords tells a time in its largest unit.
-func inWords(d time.Duration) string {
-	for _, unit := range []struct {
-		name string
-		d    time.Duration
-	}{{"day", day}, {"hour", time.Hour}, {"minute", time.Minute}} {
-		if n := int(d / unit.d); n > 1 {
-			return fmt.Sprintf("%d %ss", n, unit.name)
-		}
-	}
-	return fmt.Sprintf("%d s", int(d.Seconds()))
-}
-
-// inBytes tells an amount as wg(8) does.
-func inBytes(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f := float64(n)
-	for len(units) > 1 && f >= 1024 {
-		f, units = f/1024, units[1:]
-	}
-	return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") + " " + units[0]
 }

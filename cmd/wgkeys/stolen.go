@@ -14,7 +14,7 @@ import (
 // takeNow replaces a stolen key.
 func (x *turnOf) takeNow() error {
 	if x.cli.Bool("dry-run") {
-		x.ui.say("%s: its peers would refuse the key %s at once", x.host, x.current)
+		x.ui.Say("%s: its peers would refuse the key %s at once", x.host, x.current)
 		return nil
 	}
 	c, err := x.repo.changeOf(x.host, x.tunnel.Name)
@@ -47,7 +47,7 @@ func (x *turnOf) takeNow() error {
 		return errors.Join(first, x.refuseNext())
 	}
 	// The next key of an earlier rotation has waited beside the key that was stolen.
-	x.ui.say("%s: the next key of an earlier rotation may be stolen too; it is replaced as well", x.host)
+	x.ui.Say("%s: the next key of an earlier rotation may be stolen too; it is replaced as well", x.host)
 	x.rotation.Idle(x.ctx, x.current)
 	second := x.refuse()
 	if errors.Is(second, errNoNext) {
@@ -74,7 +74,7 @@ func (x *turnOf) refuseNext() error {
 func (x *turnOf) refuseWithout() error {
 	err := x.rotation.Refuse(x.ctx, x.current)
 	if err == nil {
-		x.ui.warn(fault.New("no peer takes the key any more of host", x.host, "the keyring still has it, and as long as it has an apply on a peer is refused",
+		x.ui.Warn(fault.New("no peer takes the key any more of host", x.host, "the keyring still has it, and as long as it has an apply on a peer is refused",
 			fmt.Sprintf("when %[1]s can be reached: wgkeys rotate --now %[1]s; if it is gone for good: rm -r keyring/%[1]s vault/%[1]s, and take it out of %[2]s/", x.host, tunnel.Dir)))
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"wgkeys/cmd/internal/ui"
 
 	"golang.org/x/sys/unix"
 )
@@ -256,7 +257,7 @@ func TestTerminal(t *testing.T) {
 	t.Run("Interrupted", func(t *testing.T) {
 		x := v.with(t).push()
 		x.types("corr\x03")
-		if code := x.wait(); code != exitFailed || !strings.Contains(x.shown(), "error: interrupted") {
+		if code := x.wait(); code != ui.ExitFailed || !strings.Contains(x.shown(), "error: interrupted") {
 			t.Errorf("exit %d\n%s", code, x.shown())
 		}
 		v.with(t).asked(x)
@@ -267,7 +268,7 @@ func TestTerminal(t *testing.T) {
 	t.Run("Wrong", func(t *testing.T) {
 		x := v.with(t).push()
 		x.types("wrong horse\n")
-		if code := x.wait(); code != exitFailed || strings.Count(x.shown(), "the passphrase is wrong") == 0 {
+		if code := x.wait(); code != ui.ExitFailed || strings.Count(x.shown(), "the passphrase is wrong") == 0 {
 			t.Errorf("exit %d\n%s", code, x.shown())
 		}
 		v.with(t).asked(x)
@@ -278,7 +279,7 @@ func TestTerminal(t *testing.T) {
 	t.Run("Push", func(t *testing.T) {
 		x := v.with(t).push()
 		x.types(passphrase + "\n")
-		if code := x.wait(); code != exitDone || v.installed() != 3 || strings.Count(x.shown(), "installed") != 3 {
+		if code := x.wait(); code != ui.ExitDone || v.installed() != 3 || strings.Count(x.shown(), "installed") != 3 {
 			t.Errorf("exit %d, %d keys\n%s", code, v.installed(), x.shown())
 		}
 		v.with(t).asked(x)
@@ -287,13 +288,13 @@ func TestTerminal(t *testing.T) {
 		x := onTerminal(t, "wgkeys", "rotate", "slate", "-C", v.net, "-i", v.identity)
 		x.shows("rotate 1 of them? [y/N] ")
 		x.types("\x03")
-		if code := x.wait(); code != exitFailed || !strings.Contains(x.shown(), "interrupted") {
+		if code := x.wait(); code != ui.ExitFailed || !strings.Contains(x.shown(), "interrupted") {
 			t.Errorf("exit %d\n%s", code, x.shown())
 		}
 	})
 	t.Run("NothingToDo", func(t *testing.T) {
 		x := onTerminal(t, "wgkeys", "push", "--all", "-C", v.net, "-i", v.identity)
-		if code := x.wait(); code != exitDone || strings.Contains(x.shown(), "passphrase") {
+		if code := x.wait(); code != ui.ExitDone || strings.Contains(x.shown(), "passphrase") {
 			t.Errorf("exit %d\n%s", code, x.shown())
 		}
 	})
@@ -318,7 +319,7 @@ func (v *lockedVault) bar() {
 	x.expect("wgkeys: passphrase of ")
 	time.Sleep(2 * time.Second)
 	x.types(passphrase + "\n")
-	if code := x.wait(); code != exitDone {
+	if code := x.wait(); code != ui.ExitDone {
 		v.Errorf("exit %d\n%s", code, x.shown())
 	}
 	v.asked(x)

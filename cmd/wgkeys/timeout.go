@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -34,7 +35,7 @@ func (e *env) timeout() time.Duration {
 func checkTimeout(c *cli.Context) error {
 	if c.IsSet("timeout") && c.Duration("timeout") < time.Second {
 		verb := "wgkeys " + c.Command.Name
-		return usage("too short a --timeout for", verb, "no host answers in less than a second", verb+" --timeout 30s")
+		return ui.Usage("too short a --timeout for", verb, "no host answers in less than a second", verb+" --timeout 30s")
 	}
 	return nil
 }
@@ -51,7 +52,7 @@ func (e *env) runner(t *tunnel.Tunnel, host string) ssh.Runner {
 		Batch:          e.batch || !term.IsTerminal(int(os.Stdin.Fd())),
 		Limit:          e.timeout(),
 		ConnectTimeout: e.timeout() - time.Second, // ssh tells more of what it waits for than we can
-		Note:           func(text string) { e.ui.say("%s: %s", host, text) },
+		Note:           func(text string) { e.ui.Say("%s: %s", host, text) },
 		Remark:         func(lines []string) { e.remark(host, lines) },
 	}
 }
@@ -78,5 +79,5 @@ func (e *env) remark(host string, lines []string) {
 	for i, l := range lines {
 		lines[i] = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(l, "** "), "WARNING: "), ".")
 	}
-	e.ui.warn(fault.New("ssh warns of the connection to", host, strings.Join(lines, "; "), ""))
+	e.ui.Warn(fault.New("ssh warns of the connection to", host, strings.Join(lines, "; "), ""))
 }

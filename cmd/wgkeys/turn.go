@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/ssh"
@@ -28,7 +29,7 @@ func turnCommand() (*cli.Command, func(*env) error) {
 		}, func(e *env) error {
 			// A controller that is gone is no reason to leave off half way (SIGPIPE).
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-			p := newPulse(e.ui.stdout, pulseEvery)
+			p := newPulse(e.ui.Stdout, pulseEvery)
 			defer p.end()
 			return participant.Serve(e.ctx, os.Stdin, p)
 		}
@@ -89,7 +90,7 @@ func (e *env) runTurn(ctx context.Context, t *tunnel.Tunnel, host string, questi
 	switch {
 	case exit.Code == 127:
 		return fault.New("cannot run wgkeys on host", host, "it is not installed there", install(t, host))
-	case exit.Code == exitUsage && strings.Contains(exit.Stderr, "no such command"):
+	case exit.Code == ui.ExitUsage && strings.Contains(exit.Stderr, "no such command"):
 		return otherVersion(t, host, "it is older, and cannot tell how its tunnel stands")
 	}
 	return fault.Wrap(err, "wgkeys failed on host", host, "")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/ui"
 )
 
 // TestGenFaults: whatever goes wrong with gen, no key is lost or made twice, check
@@ -89,7 +90,7 @@ func init() { testPrograms["finish-next"] = finishNextMain }
 
 // finishNextMain is the end of a rotation alone: finish-next DIR HOST.
 func finishNextMain() {
-	u := &ui{stdout: os.Stdout, stderr: os.Stderr}
+	u := &ui.UI{Stdout: os.Stdout, Stderr: os.Stderr}
 	r, err := openRepo(os.Args[1], nil)
 	if err == nil {
 		err = r.lock(&env{ctx: context.Background(), ui: u})
@@ -97,7 +98,7 @@ func finishNextMain() {
 	if err == nil {
 		err = r.finishNext(os.Args[2], "wg0")
 	}
-	u.exit(err)
+	u.Exit(err)
 }
 
 // TestFinishFaults: whatever goes wrong at the end of a rotation, when the hosts

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/vault"
 )
@@ -172,9 +173,9 @@ func (s *vaultSweep) try(c vaultCase) {
 	switch killed := slices.Contains([]string{"before", "after", "torn"}, c.fault); {
 	case killed && code == 128+9:
 		s.ends.dead++
-	case !killed && code == exitDone:
+	case !killed && code == ui.ExitDone:
 		s.ends.all++
-	case !killed && (code == exitFailed || code == exitSome) && strings.Contains(out, "wgkeys: error: "):
+	case !killed && (code == ui.ExitFailed || code == ui.ExitSome) && strings.Contains(out, "wgkeys: error: "):
 		s.ends.told++
 	default:
 		s.Errorf("%s: exit %d\n%s", where, code, out)
@@ -224,7 +225,7 @@ func (s *vaultSweep) findings(work string) []finding {
 	out, err := cmd.Output()
 	var found []finding
 	code := cmd.ProcessState.ExitCode()
-	if jsonErr := json.Unmarshal(out, &found); jsonErr != nil || code != exitDone && code != exitFindings || code == exitDone != (len(found) == 0) {
+	if jsonErr := json.Unmarshal(out, &found); jsonErr != nil || code != ui.ExitDone && code != ui.ExitFindings || code == ui.ExitDone != (len(found) == 0) {
 		s.Fatalf("check: %v, %v%s", err, jsonErr, said(err))
 	}
 	return slices.DeleteFunc(found, func(f finding) bool { // that it has none in the vault

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
@@ -53,7 +54,7 @@ func (e *env) upgradeHint(t *tunnel.Tunnel, host string, err error) string {
 	defer cancel()
 	var said bytes.Buffer
 	err = e.runner(t, host).Run(ctx, asRoot+" --version", strings.NewReader(""), &bounded{w: &said, left: 1 << 10})
-	theirs, ours := printable(strings.TrimSpace(said.String())), version()
+	theirs, ours := ui.Printable(strings.TrimSpace(said.String())), version()
 	if err != nil || theirs == ours || !strings.HasPrefix(theirs, "wgkeys ") {
 		return ""
 	}

@@ -1,4 +1,4 @@
-package main
+package ui
 
 import (
 	"fmt"
@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// printable makes s harmless for a terminal, whoever wrote it: a repository and
+// Printable makes s harmless for a terminal, whoever wrote it: a repository and
 // a host may hold escape sequences, or characters that show a line in another
 // order than it has (Unicode Technical Report 36, section 2.5). Newlines and
 // tabs stay.
 //
 // The spelling is that of JSON where JSON leaves a character as it is (RFC 8259,
 // section 7), so that JSON stays JSON of the same meaning.
-func printable(s string) string {
+func Printable(s string) string {
 	if !strings.ContainsFunc(s, harmful) {
 		return s
 	}
@@ -43,13 +43,13 @@ func harmful(r rune) bool {
 	return r == utf8.RuneError || !unicode.IsPrint(r) && r != '\n' && r != '\t'
 }
 
-// A screen is a Writer that passes on what it gets, made printable.
-type screen struct {
-	w    io.Writer
+// A Screen is a Writer that passes on what it gets, made printable.
+type Screen struct {
+	W    io.Writer
 	part []byte // the beginning of a character
 }
 
-func (s *screen) Write(p []byte) (int, error) {
+func (s *Screen) Write(p []byte) (int, error) {
 	s.part = append(s.part, p...)
 	n := len(s.part)
 	for back := 1; back < utf8.UTFMax && back <= n; back++ {
@@ -60,14 +60,14 @@ func (s *screen) Write(p []byte) (int, error) {
 			break
 		}
 	}
-	_, err := io.WriteString(s.w, printable(string(s.part[:n])))
+	_, err := io.WriteString(s.W, Printable(string(s.part[:n])))
 	s.part = append(s.part[:0], s.part[n:]...)
 	return len(p), err
 }
 
 // Flush passes on a character that never came to its end.
-func (s *screen) Flush() error {
-	_, err := io.WriteString(s.w, printable(string(s.part)))
+func (s *Screen) Flush() error {
+	_, err := io.WriteString(s.W, Printable(string(s.part)))
 	s.part = nil
 	return err
 }

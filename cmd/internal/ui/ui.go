@@ -1,21 +1,21 @@
-package main
-
-// This file is the user interface. The rules are:
+// Package ui is how the program talks to the person who runs it, and to programs. The
+// rules are:
 //
 //   - Results go to standard output, and nothing else does.
 //   - Everything that wgkeys says about its work goes to standard error with
 //     the prefix "wgkeys: ". No capital at the beginning, no period at the end.
 //   - An error is one line "error:" and at least one line "hint:" where
 //     something can be run or done about it.
-//   - Questions go to the terminal and nowhere else. Only rotate has one, and -y
-//     is the answer where there is no terminal; passphrases, and what a hardware
-//     key wants, are asked for there too. ssh asks by itself.
+//   - Questions go to the terminal and nowhere else, and -y is the answer where there
+//     is no terminal; passphrases, and what a hardware key wants, are asked for there
+//     too. ssh asks by itself.
 //   - A bar shows how far work is that takes more than two seconds, on a
 //     terminal.
 //   - Every line is made printable here, once: names, comments and errors come
 //     from repositories and hosts that somebody else may have written.
 //   - No secret passes through here, but for the one that show --secret was asked
 //     for by name.
+package ui
 
 import (
 	"bufio"
@@ -40,52 +40,61 @@ import (
 
 // The exit codes.
 const (
-	exitDone     = 0 // done, or nothing to do
-	exitFailed   = 1
-	exitUsage    = 2
-	exitSome     = 3 // some hosts failed
-	exitFindings = 4 // there is something to do
+	ExitDone     = 0 // done, or nothing to do
+	ExitFailed   = 1
+	ExitUsage    = 2
+	ExitSome     = 3 // some hosts failed
+	ExitFindings = 4 // there is something to do
 )
 
-// A ui talks to the person who runs the command.
-type ui struct {
-	stdout, stderr io.Writer
-	quiet, verbose bool
-	ended          <-chan struct{} // closed when the person has ended the run
+// A UI talks to the person who runs the command.
+type UI struct {
+	Stdout, Stderr io.Writer
+	Quiet, Verbose bool
+	End            <-chan struct{} // closed when the person has ended the run
 }
 
-// An exitError ends the command with a code of its own. Err may be nil:
+// An ExitError ends the command with a code of its own. Err may be nil:
 // everything has been said.
-type exitError struct {
-	code int
-	err  error
+type ExitError struct {
+	Code int
+	Err  error
 }
 
-func (e *exitError) Error() string { return fmt.Sprint(e.err) }
-func (e *exitError) Unwrap() error { return e.err }
+func (e *ExitError) Error() string { return fmt.Sprint(e.Err) }
+func (e *ExitError) Unwrap() error { return e.Err }
 
-// usage returns the error of a command that was called wrongly.
-func usage(what, who, why, hint string) error {
-	return &exitError{exitUsage, fault.New(what, who, why, hint)}
+// ExitWith ends the command with a code of its own.
+func ExitWith(code int, err error) error { return &ExitError{code, err} }
+
+// A Reporter hears of the work: all that the packages below cmd/wgkeys see of a [UI].
+type Reporter interface {
+	Say(format string, args ...any) // what is being done
+	Warn(err error)                 // what the user should look into
 }
 
-// printf writes a result.
-func (u *ui) printf(format string, args ...any) {
-	io.WriteString(u.stdout, printable(fmt.Sprintf(format, args...)))
+// Usage returns the error of a command that was called wrongly.
+func Usage(what, who, why, hint string) error {
+	return &ExitError{ExitUsage, fault.New(what, who, why, hint)}
 }
 
-// json writes a result for programs.
-func (u *ui) json(v any) error {
-	e := json.NewEncoder(&screen{w: u.stdout})
+// Printf writes a result.
+func (u *UI) Printf(format string, args ...any) {
+	io.WriteString(u.Stdout, Printable(fmt.Sprintf(format, args...)))
+}
+
+// JSON writes a result for programs.
+func (u *UI) JSON(v any) error {
+	e := json.NewEncoder(&Screen{W: u.Stdout})
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
 
-// takesSecret reports whether a secret may go to standard output: a terminal or a
+// TakesSecret reports whether a secret may go to standard output: a terminal or a
 // pipe. In a file it would lie on the disk in the clear, which this program never
 // does.
-func (u *ui) takesSecret(host string) error {
-	if f, ok := u.stdout.(*os.File); ok {
+func (u *UI) TakesSecret(host string) error {
+	if f, ok := u.Stdout.(*os.File); ok {
 		info, err := f.Stat()
 		if err == nil && (info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 || term.IsTerminal(int(f.Fd()))) {
 			return nil
@@ -95,23 +104,23 @@ func (u *ui) takesSecret(host string) error {
 		"wgkeys show --secret "+host+" | wg pubkey")
 }
 
-// secret writes a secret after takesSecret.
-func (u *ui) secret(text []byte) error {
-	_, err := u.stdout.Write(text)
+// Secret writes a secret after takesSecret.
+func (u *UI) Secret(text []byte) error {
+	_, err := u.Stdout.Write(text)
 	return err
 }
 
-// event writes something that happened, for programs: one line.
-func (u *ui) event(v any) { json.NewEncoder(&screen{w: u.stdout}).Encode(v) }
+// Event writes something that happened, for programs: one line.
+func (u *UI) Event(v any) { json.NewEncoder(&Screen{W: u.Stdout}).Encode(v) }
 
-// ask asks a question on the terminal, whatever standard input and output are.
-func (u *ui) ask(question string) (yes bool, err error) {
+// Confirm asks a question on the terminal, whatever standard input and output are.
+func (u *UI) Confirm(question string) (yes bool, err error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
-		return false, usage("cannot ask", question, "there is no terminal", "-y answers yes")
+		return false, Usage("cannot ask", question, "there is no terminal", "-y answers yes")
 	}
 	defer tty.Close()
-	fmt.Fprintf(tty, "wgkeys: %s [y/N] ", printable(question))
+	fmt.Fprintf(tty, "wgkeys: %s [y/N] ", Printable(question))
 	answer, err := readLine(tty, false)
 	if err != nil {
 		return false, err
@@ -121,17 +130,17 @@ func (u *ui) ask(question string) (yes bool, err error) {
 }
 
 // Tell implements [vault.Asker].
-func (u *ui) Tell(line string) { u.talk(line) }
+func (u *UI) Tell(line string) { u.talk(line) }
 
 // Ask implements [vault.Asker]. What is secret is not shown as it is typed, and
 // goes nowhere but to the caller.
-func (u *ui) Ask(prompt string, secret bool) (string, error) {
+func (u *UI) Ask(prompt string, secret bool) (string, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return "", fault.New("cannot ask for", prompt, "there is no terminal", "")
 	}
 	defer tty.Close()
-	fmt.Fprintf(tty, "wgkeys: %s: ", printable(prompt))
+	fmt.Fprintf(tty, "wgkeys: %s: ", Printable(prompt))
 	return readLine(tty, secret)
 }
 
@@ -172,7 +181,7 @@ func readLine(tty *os.File, secret bool) (string, error) {
 }
 
 // Choose implements [vault.Asker].
-func (u *ui) Choose(prompt, yes, no string) (bool, error) {
+func (u *UI) Choose(prompt, yes, no string) (bool, error) {
 	choice := "1: " + yes
 	if no != "" {
 		choice += ", 2: " + no
@@ -189,11 +198,11 @@ func (u *ui) Choose(prompt, yes, no string) (bool, error) {
 	}
 }
 
-// progress returns what hears how far work is, one call at a time, and the end
+// Progress returns what hears how far work is, one call at a time, and the end
 // of it.
-func (u *ui) progress(what string) (step func(done, all int), end func()) {
-	f, ok := u.stderr.(*os.File)
-	if !ok || u.quiet || !term.IsTerminal(int(f.Fd())) {
+func (u *UI) Progress(what string) (step func(done, all int), end func()) {
+	f, ok := u.Stderr.(*os.File)
+	if !ok || u.Quiet || !term.IsTerminal(int(f.Fd())) {
 		return nil, func() {}
 	}
 	var bar *progressbar.ProgressBar
@@ -214,21 +223,21 @@ func (u *ui) progress(what string) (step func(done, all int), end func()) {
 	}
 }
 
-// say tells what is being done. Talk is left out with -q.
-func (u *ui) say(format string, args ...any) {
-	if !u.quiet {
+// Say tells what is being done. Talk is left out with -q.
+func (u *UI) Say(format string, args ...any) {
+	if !u.Quiet {
 		u.talk(fmt.Sprintf(format, args...))
 	}
 }
 
 // talk writes a line about the work.
-func (u *ui) talk(line string) { io.WriteString(u.stderr, "wgkeys: "+printable(line)+"\n") }
+func (u *UI) talk(line string) { io.WriteString(u.Stderr, "wgkeys: "+Printable(line)+"\n") }
 
-// warn tells what the user should look into, also with -q.
-func (u *ui) warn(err error) { u.tell("warning", err) }
+// Warn tells what the user should look into, also with -q.
+func (u *UI) Warn(err error) { u.tell("warning", err) }
 
-func (u *ui) tell(kind string, err error) {
-	for _, line := range lines(err) {
+func (u *UI) tell(kind string, err error) {
+	for _, line := range Lines(err) {
 		if !strings.HasPrefix(line, " ") { // else it goes on about the one before
 			line = kind + ": " + line
 		}
@@ -239,19 +248,19 @@ func (u *ui) tell(kind string, err error) {
 	}
 }
 
-// exit tells err and ends the program with its code.
-func (u *ui) exit(err error) {
-	os.Exit(u.finish(err))
+// Exit tells err and ends the program with its code.
+func (u *UI) Exit(err error) {
+	os.Exit(u.Finish(err))
 }
 
-func (u *ui) finish(err error) int {
+func (u *UI) Finish(err error) int {
 	if err == nil {
-		return exitDone
+		return ExitDone
 	}
-	code := exitFailed
-	var e *exitError
+	code := ExitFailed
+	var e *ExitError
 	if errors.As(err, &e) {
-		code, err = e.code, e.err
+		code, err = e.Code, e.Err
 	}
 	if err != nil {
 		u.tell("error", err)
@@ -259,9 +268,12 @@ func (u *ui) finish(err error) int {
 	return code
 }
 
-// lines returns the text of err, each error that was joined on a line of its
+// Ended implements [vault.Asker].
+func (u *UI) Ended() <-chan struct{} { return u.End }
+
+// Lines returns the text of err, each error that was joined on a line of its
 // own and no line twice.
-func lines(err error) []string {
+func Lines(err error) []string {
 	var out []string
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		if line != "" && !slices.Contains(out, line) {

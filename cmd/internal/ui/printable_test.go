@@ -1,4 +1,4 @@
-package main
+package ui
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ var harms = map[string]string{
 
 func TestPrintable(t *testing.T) {
 	for in, want := range harms {
-		if got := printable(in); got != want {
+		if got := Printable(in); got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
 		}
 	}
@@ -37,7 +37,7 @@ func TestScreen(t *testing.T) {
 	for in, want := range harms {
 		for size := 1; size < 6; size++ {
 			var out bytes.Buffer
-			s := &screen{w: &out}
+			s := &Screen{W: &out}
 			for b := []byte(in); len(b) > 0; b = b[min(size, len(b)):] {
 				if n, err := s.Write(b[:min(size, len(b))]); err != nil || n != min(size, len(b)) {
 					t.Fatal(n, err)
@@ -48,7 +48,7 @@ func TestScreen(t *testing.T) {
 			}
 		}
 	}
-	if _, err := (&screen{w: failing{}}).Write([]byte("x")); err == nil {
+	if _, err := (&Screen{W: failing{}}).Write([]byte("x")); err == nil {
 		t.Error("an error of the writer is lost")
 	}
 }
@@ -62,12 +62,12 @@ func (failing) Write([]byte) (int, error) { return 0, errors.New("full") }
 func TestDoors(t *testing.T) {
 	const evil = "\x1b[31m\u202e\U000e0041\u009b\x9b\x00\r"
 	var out, errs bytes.Buffer
-	u := &ui{stdout: &out, stderr: &errs, verbose: true}
-	u.printf("%s\n", evil)
-	u.say("%s", evil)
-	u.warn(fault.New(evil, evil, evil, evil))
-	u.finish(errors.New(evil))
-	if err := u.json(map[string]string{evil: evil}); err != nil {
+	u := &UI{Stdout: &out, Stderr: &errs, Verbose: true}
+	u.Printf("%s\n", evil)
+	u.Say("%s", evil)
+	u.Warn(fault.New(evil, evil, evil, evil))
+	u.Finish(errors.New(evil))
+	if err := u.JSON(map[string]string{evil: evil}); err != nil {
 		t.Fatal(err)
 	}
 	for _, said := range []string{out.String(), errs.String()} {
@@ -89,7 +89,7 @@ func TestPrintableJSON(t *testing.T) {
 		if err := json.Unmarshal(text, &first); err != nil {
 			t.Fatal(err)
 		}
-		if err := json.Unmarshal([]byte(printable(string(text))), &second); err != nil {
+		if err := json.Unmarshal([]byte(Printable(string(text))), &second); err != nil {
 			t.Errorf("%q: %v", in, err)
 		}
 		if strings.Join(first, "\n") != strings.Join(second, "\n") {
