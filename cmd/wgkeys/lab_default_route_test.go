@@ -109,6 +109,7 @@ func TestFullTunnel(t *testing.T) {
 	u.answersSSH("at first")
 	u.learnsRoutes()
 	u.answers()
+	u.checksPaths()
 	u.marksOfOthers()
 	u.guards()
 	u.loses()
@@ -136,6 +137,17 @@ func (u *fullUsers) learnsRoutes() {
 			u.must(u.basalt, "ip "+strings.Replace(r.route, "add", "del", 1))
 		}
 	}
+}
+
+// checksPaths: firewalld and NixOS check the reverse path themselves, as early as the
+// raw table and with the packet's mark.
+func (u *fullUsers) checksPaths() {
+	u.t.Helper()
+	u.must(u.basalt, "nft 'table inet paths { chain c { type filter hook prerouting priority raw + 10; meta l4proto { tcp, udp } fib saddr . mark . iif oif missing drop; }; }'")
+	u.must(u.basalt, "wgkeys down -q && wgkeys apply -q")
+	u.pings(u.basalt, true, "with another check of the reverse path", internet4, internet)
+	u.answersSSH("with another check of the reverse path")
+	u.must(u.basalt, "nft delete table inet paths")
 }
 
 // answers: of the host itself, and of a container that is reached by its own

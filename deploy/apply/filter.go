@@ -131,7 +131,10 @@ func (f *Filter) Rules() int {
 	}
 	n := len(f.Masquerade) + len(f.Guard)
 	if f.Mark.Value != 0 {
-		n += 7
+		n += 13
+		if f.IPv4 && f.IPv6 {
+			n -= 1
+		}
 	}
 	if f.Label {
 		n++

@@ -25,7 +25,13 @@ var afterDNAT = nftables.ChainPriorityRef(-90)
 // directionReply is IP_CT_DIR_REPLY (linux/netfilter/nf_conntrack_tuple_common.h).
 const directionReply = 1
 
-// addAnswers makes both chains.
+// beforeAll is before the raw table (-300): firewalld's and others' own checks of the
+// reverse path come soon after it, and look with the packet's mark (nft(8), fib;
+// rpfilter of iptables-extensions(8), --validmark). Packets are whole by then (-400).
+var beforeAll = nftables.ChainPriorityRef(-310)
+
+// addAnswers makes the chains. What is for this host is marked early; where its
+// destination is translated later it is looked at again.
 func (f *filter) addAnswers() {
 	families := []struct {
 		proto    byte
@@ -33,26 +39,35 @@ func (f *filter) addAnswers() {
 		captured bool
 	}{{unix.NFPROTO_IPV4, true, f.IPv4}, {unix.NFPROTO_IPV6, false, f.IPv6}}
 
-	in := f.chain("inbound", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, afterDNAT)
-	accept := exprs(&expr.Verdict{Kind: expr.VerdictAccept})
-	in.rule(thisLink(expr.MetaKeyIIFNAME, f.Link), accept)
-	in.rule(hasMark(f.Mark, expr.CmpOpNeq, 0), accept)
-	for _, family := range families {
-		if !family.captured {
-			in.rule(nfproto(family.proto), accept)
+	unseen := func(name string, at *nftables.ChainPriority) *chain {
+		c := f.chain(name, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, at)
+		c.rule(thisLink(expr.MetaKeyIIFNAME, f.Link), accept())
+		for _, family := range families {
+			if !family.captured {
+				c.rule(nfproto(family.proto), accept())
+			}
 		}
+		return c
 	}
+	early := unseen("early", beforeAll)
+	early.rule(hasMark(f.Mark, expr.CmpOpNeq, 0), accept())
+	early.rule(otherWay(f.Link, expr.Fib{FlagSADDR: true}), accept())
+	early.rule(toLocal(), setMark(f.Mark))
+
+	in := unseen("inbound", afterDNAT)
+	in.rule(hasMark(f.Mark, expr.CmpOpNeq, 0, f.Mark.Value), accept())
 	if f.Label {
-		in.rule(reply(), hasLabel(), setMark(f.Mark), accept)
+		in.rule(reply(), hasLabel(), setMark(f.Mark), accept())
 	}
 	// What is reached another way than through the tunnel needs no mark.
-	in.rule(otherWay(f.Link, expr.Fib{FlagSADDR: true}), accept)
-	in.rule(toLocal(), setMark(f.Mark), accept)
+	in.rule(otherWay(f.Link, expr.Fib{FlagSADDR: true}), accept())
+	in.rule(toLocal(), setMark(f.Mark), accept())
 	forwarded := slices.Concat(otherWay(f.Link, expr.Fib{FlagDADDR: true}), setMark(f.Mark))
 	if f.Label {
 		forwarded = append(forwarded, setLabel()...)
 	}
-	in.rule(forwarded)
+	in.rule(forwarded, accept())
+	in.rule(hasMark(f.Mark, expr.CmpOpEq, f.Mark.Value), setMark(apply.Mark{Mask: maskOf(f.Mark)})) // into the tunnel after all
 
 	out := f.chain("answers", nftables.ChainTypeRoute, nftables.ChainHookOutput, nftables.ChainPriorityMangle)
 	for _, family := range families {
@@ -156,6 +171,8 @@ func toLocal() []expr.Any {
 	)
 }
 
+func accept() []expr.Any { return exprs(&expr.Verdict{Kind: expr.VerdictAccept}) }
+
 func nfproto(proto byte) []expr.Any {
 	return exprs(
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
@@ -163,13 +180,13 @@ func nfproto(proto byte) []expr.Any {
 	)
 }
 
-// hasMark compares the bits of a packet's mark that are m's.
-func hasMark(m apply.Mark, op expr.CmpOp, value uint32) []expr.Any {
-	return exprs(
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
-		masking(maskOf(m), 0),
-		&expr.Cmp{Op: op, Register: 1, Data: native32(value)},
-	)
+// hasMark compares the bits of a packet's mark that are m's, with all of values.
+func hasMark(m apply.Mark, op expr.CmpOp, values ...uint32) []expr.Any {
+	match := exprs(&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, masking(maskOf(m), 0))
+	for _, value := range values {
+		match = append(match, &expr.Cmp{Op: op, Register: 1, Data: native32(value)})
+	}
+	return match
 }
 
 // setMark sets the bits of a packet's mark that are m's, and no other.
