@@ -145,6 +145,19 @@ func (u *users) dns(zone string) {
 	u.eventually(5*time.Second, func() bool { return u.run(u.router, "ss -lun | grep -q "+providerDNS).code == 0 })
 }
 
+// TestDeadResolverFirst: the first of the system's resolvers says nothing, and the
+// system waits for it for as long as an apply does for all of its names.
+func TestDeadResolverFirst(t *testing.T) {
+	u := newNamed(t, "")
+	u.write(u.router, "/root/zone", shaleAddr+" "+vpn+"\n")
+	u.dns("/root/zone")
+	u.must(u.basalt, "ip neigh add 192.0.2.53 lladdr 02:00:00:00:00:53 dev eth0 nud permanent")
+	u.write(u.basalt, "/etc/resolv.conf", "nameserver 192.0.2.53\nnameserver "+providerDNS+"\n")
+	if out := u.must(u.basalt, "wgkeys apply 2>&1"); !strings.Contains(out, "endpoint "+shaleAddr+":30567 ") {
+		t.Errorf("the other resolver is not asked:\n%s", out)
+	}
+}
+
 // resolvconfLike orders as openresolv 3.12 does: the tunnel's resolvers come first.
 const resolvconfLike = `#!/bin/sh
 D=/run/resolvconf/interfaces; mkdir -p $D; cd $D || exit 1

@@ -43,7 +43,7 @@ func (k *Kernel) deviceState(name string) (*apply.State, error) {
 	return s, told(k.observeDevice(name, s))
 }
 
-// LookUp looks up names of endpoints for a tunnel that is up, as a plan does.
+// LookUp looks up names of endpoints for a tunnel that is up, as a plan does, and is more patient.
 func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, names []string) (map[string]apply.Endpoint, error) {
 	j, err := apply.OpenJournal(RunDir, view.Tunnel)
 	if err != nil {
@@ -56,7 +56,9 @@ func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, names []string) 
 	clear(k.private)
 	clear(k.psks)
 	observeResolver(view.Tunnel, s, view, j.Entries)
-	return NewLookup(ctx, s, resolversOf(view, j.Entries)).All(ctx, names), nil
+	l := NewLookup(ctx, s, resolversOf(view, j.Entries))
+	l.time = followTime
+	return l.All(ctx, names), nil
 }
 
 // A Move takes a peer to another address of its name.

@@ -25,6 +25,13 @@ import (
 // its peer's trouble, not the tunnel's.
 const lookupTime = 5 * time.Second
 
+// The process that follows names has nobody waiting for it.
+const followTime = 2 * lookupTime
+
+// slow is how long the system alone is asked. It asks one resolver after the other, and
+// by default waits 5 s for the first (resolv.conf(5), timeout): as long as there is.
+const slow = 2 * time.Second
+
 // lookupsAtOnce is a bound of processes. It is wide: names that get no answer must
 // not keep the others from being asked within the time.
 const lookupsAtOnce = 400
@@ -98,8 +105,10 @@ func IsName(endpoint string) bool {
 
 // A Lookup finds the addresses of endpoints that are names.
 type Lookup struct {
-	outside []netip.Addr // resolvers to be asked besides the system
-	mark    uint32       // of what is sent to them
+	outside []netip.Addr  // resolvers to be asked besides the system
+	after   time.Duration // when it has not answered by then
+	mark    uint32        // of what is sent to them
+	time    time.Duration // for all names together
 }
 
 // NewLookup returns a Lookup for a tunnel that has these resolvers of its own.
@@ -107,18 +116,18 @@ type Lookup struct {
 // Where it has any, or takes all packets, the system's answers may have to come
 // through the very tunnel that is to be brought up. So the resolvers of the uplinks
 // are asked besides, with the mark that its encrypted packets have: they go where
-// those go.
+// those go. Elsewhere they are the system's own, and asked all at once when it is slow.
 func NewLookup(ctx context.Context, s *apply.State, own []netip.Addr) *Lookup {
-	l := &Lookup{mark: s.Device.FwMark}
-	if own != nil || l.mark != 0 {
-		l.outside = outsideResolvers(ctx, s, own)
+	l := &Lookup{mark: s.Device.FwMark, outside: outsideResolvers(ctx, s, own), time: lookupTime}
+	if own == nil && l.mark == 0 {
+		l.after = slow
 	}
 	return l
 }
 
 // All looks up many at once.
 func (l *Lookup) All(ctx context.Context, endpoints []string) map[string]apply.Endpoint {
-	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	ctx, cancel := context.WithTimeout(ctx, l.time)
 	defer cancel()
 	found := make(map[string]apply.Endpoint, len(endpoints))
 	var mu sync.Mutex
@@ -167,7 +176,7 @@ func (l *Lookup) one(ctx context.Context, endpoint string) apply.Endpoint {
 // answer with addresses INSIDE. The system's is taken where theirs does not come
 // soon after it.
 func (l *Lookup) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	if l.outside == nil {
+	if len(l.outside) == 0 {
 		return bySystem(ctx, host)
 	}
 	type answer struct {
@@ -178,7 +187,7 @@ func (l *Lookup) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() { addrs, err := bySystem(ctx, host); system <- answer{addrs, err} }()
-	go func() { addrs, err := l.byUplinks(ctx, host); outside <- answer{addrs, err} }()
+	go func() { addrs, err := l.byOthers(ctx, host); outside <- answer{addrs, err} }()
 	const grace = time.Second
 	var patience <-chan time.Time
 	var told *answer // by the system
@@ -193,7 +202,7 @@ func (l *Lookup) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 			}
 			outside = nil
 		case a := <-system:
-			if outside == nil {
+			if outside == nil || l.after > 0 {
 				return a.addrs, a.err
 			}
 			if told, system = &a, nil; a.err == nil {

@@ -112,6 +112,16 @@ func nameservers(text string) (found []netip.Addr) {
 	return found
 }
 
+// byOthers asks the resolvers that are asked besides the system, when it is time.
+func (l *Lookup) byOthers(ctx context.Context, host string) ([]netip.Addr, error) {
+	select {
+	case <-time.After(l.after):
+		return l.byUplinks(ctx, host)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // byUplinks asks all of them at once and takes the first answer.
 func (l *Lookup) byUplinks(ctx context.Context, host string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithCancel(ctx)
