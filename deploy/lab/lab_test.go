@@ -64,9 +64,6 @@ func TestHostsReachEachOther(t *testing.T) {
 	run(t, basalt, "ping", "-c1", "-W2", "192.0.2.1")
 	run(t, basalt, "ping", "-c1", "-W2", "2001:db8::1")
 	t.Logf("three hosts and two links in %v", took.Round(time.Millisecond))
-	if lab.Kernel() == "netns" && took > 2*time.Second {
-		t.Errorf("three hosts took %v, which is more than 2s", took)
-	}
 }
 
 func TestHostIsApart(t *testing.T) {
