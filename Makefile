@@ -31,7 +31,7 @@ test: setup-test lab
 vm-selection:
 	$(VM_TEST) -run 'TestHostsReachEachOther|TestRouterAdvertisement|TestForwardingDropsTheAdvertisedRoute|TestKernelWireGuard' ./deploy/lab
 	$(VM_TEST) -short ./deploy/apply/linux
-	$(VM_TEST) -run '^TestLab$$/^(FirstTunnel|NoIdentity|ForwardingOrder|LiveChanges|DownRestores)$$|^TestDefaultRouteOfTheEndpointsFamily$$' ./cmd/wgkeys
+	$(VM_TEST) -run '^TestLab(Apply(FirstTunnel|NoIdentity|ForwardingOrder|LiveChanges|DefaultRoute)|DownRestores)$$' ./cmd/wgkeys
 
 # All tests that need a laboratory, on that kernel. The machine is emulated, and
 # this takes the better part of an hour.
@@ -49,10 +49,10 @@ kernels: setup-test lab
 # with the processes killed and the link cut there: cmd/wgkeys/doc/faults.md. The
 # last takes most of an hour.
 faults: setup-test
-	FAULT_STRIDE=1 go test -count 1 -timeout 60m -v -run TestFaultSweep ./cmd/wgkeys
-	FAULT_STRIDE=1 go test -count 1 -timeout 60m -v -run 'TestInitFaults|TestGenFaults|TestFinishFaults|TestRekeyFaults|TestRotateWriteFaults' ./cmd/wgkeys
-	LEAK_EVERYWHERE=1 go test -count 1 -timeout 30m -v -run TestNoKeyIsLeft ./cmd/wgkeys
-	FAULT_STRIDE=1 FAULT_LABS=6 go test -count 1 -timeout 90m -parallel 6 -v -run TestRotationFaults ./cmd/wgkeys
+	FAULT_STRIDE=1 go test -count 1 -timeout 60m -v -run TestLabApplyFaults ./cmd/wgkeys
+	FAULT_STRIDE=1 go test -count 1 -timeout 60m -v -run 'TestInitFaults|TestGenFaults|TestFinishFaults|TestRekeyFaults|TestLabRotateWriteFaults' ./cmd/wgkeys
+	LEAK_EVERYWHERE=1 go test -count 1 -timeout 30m -v -run TestLabNoKeyIsLeft ./cmd/wgkeys
+	FAULT_STRIDE=1 FAULT_LABS=6 go test -count 1 -timeout 90m -parallel 6 -v -run TestLabRotateFaults ./cmd/wgkeys
 
 # Ten thousand peers beside wg-quick(8) and wg(8): cmd/wgkeys/doc/scale.md. It
 # takes an hour or two, and decides nothing.
@@ -65,25 +65,25 @@ scale: setup-test lab
 # cmd/wgkeys/doc/transitions.md records. systemd-networkd is 6 MB to download.
 transitions: setup-test lab
 	testdata/setup/managers.sh networkd
-	go test -count 1 -timeout 90m -v -run TestTransitions ./cmd/wgkeys -transitions
-	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestTransitions/wgkeys -exec $(VM) ./cmd/wgkeys -transitions
-	CGO_ENABLED=0 go test -count 1 -timeout 120m -v -run TestTransitions/beside -exec $(VM) ./cmd/wgkeys -transitions
+	go test -count 1 -timeout 90m -v -run TestLabTransitions ./cmd/wgkeys -transitions
+	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestLabTransitions/wgkeys -exec $(VM) ./cmd/wgkeys -transitions
+	CGO_ENABLED=0 go test -count 1 -timeout 120m -v -run TestLabTransitions/beside -exec $(VM) ./cmd/wgkeys -transitions
 
 # 5 MB through uplinks of all widths, with the MTU chosen and set by hand:
 # cmd/wgkeys/doc/mtu.md. It takes half an hour.
 mtu: setup-test lab
-	CGO_ENABLED=0 go test -count 1 -timeout 30m -v -run TestMTUFigures ./cmd/wgkeys -mtu
-	CGO_ENABLED=0 go test -count 1 -timeout 60m -v -run TestMTUFigures -exec $(VM) ./cmd/wgkeys -mtu
+	CGO_ENABLED=0 go test -count 1 -timeout 30m -v -run TestLabMTUFigures ./cmd/wgkeys -mtu
+	CGO_ENABLED=0 go test -count 1 -timeout 60m -v -run TestLabMTUFigures -exec $(VM) ./cmd/wgkeys -mtu
 
 # Every rotation of keys in a running tunnel, and how others rotate: what
 # cmd/wgkeys/doc/rotation.md records. It takes two hours.
 rotations: setup-test lab
-	go test -count 1 -timeout 60m -v -run TestRotation ./cmd/wgkeys -rotations
-	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestRotation -exec $(VM) ./cmd/wgkeys -rotations
+	go test -count 1 -timeout 60m -v -run TestLabRotate ./cmd/wgkeys -rotations
+	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestLabRotate -exec $(VM) ./cmd/wgkeys -rotations
 
 # A hundred random histories of two administrators with a clone each, beside a model.
 histories: setup-test
-	go test -count 1 -timeout 120m -v -run TestHistories ./cmd/wgkeys -histories 100
+	go test -count 1 -timeout 120m -v -run TestLabHistories ./cmd/wgkeys -histories 100
 
 # Ten thousand keys encrypted again, beside the bare cryptography, age and sops:
 # cmd/wgkeys/doc/vault.md. sops takes part where SOPS names its program.
@@ -98,21 +98,21 @@ bastion: setup-test
 # An apply over ssh that cuts its own way to the host, twenty times:
 # cmd/wgkeys/doc/faults.md.
 lockout: setup-test
-	LOCKOUT_RUNS=20 go test -count 1 -timeout 10m -v -run 'TestLockOut$$' ./cmd/wgkeys
+	LOCKOUT_RUNS=20 go test -count 1 -timeout 10m -v -run 'TestLabConfirmLockOut$$' ./cmd/wgkeys
 
 # The real systemd-resolved, resolvconf, systemd-networkd and NetworkManager, on
 # a laboratory host: cmd/wgkeys/doc/managers.md. They are 23 MB to download.
 managers: setup-test
 	testdata/setup/managers.sh
 	go vet -tags managers ./cmd/wgkeys
-	CI=true go test -count 1 -v -tags managers -run TestManagers ./cmd/wgkeys
+	CI=true go test -count 1 -v -tags managers -run TestLabManagers ./cmd/wgkeys
 
 # Debian sid with the real systemd, booted with systemd-networkd and with
 # NetworkManager: cmd/wgkeys/doc/managers.md. It is 150 MB to download, and the
 # emulated machine takes some minutes to boot.
 systemd: setup-test
 	testdata/setup/sid.sh
-	CI=true go test -count 1 -v -timeout 90m -tags managers -run TestSystemd ./cmd/wgkeys
+	CI=true go test -count 1 -v -timeout 90m -tags managers -run TestLabSystemd ./cmd/wgkeys
 
 demo: setup-demo build
 	./wgkeys demo

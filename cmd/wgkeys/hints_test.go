@@ -19,7 +19,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// A hinter runs each hint that the scripts of hinted are given, with HINTS=all all, in a copy of the state that gave
+// A hinter runs each hint that the scripts of hinted are given, with HINTS=all those of
+// all scripts, in a copy of the state that gave
 // it: its commands must end well, or say what is next. No network is there, so hosts
 // cannot be reached.
 type hinter struct {
@@ -30,9 +31,12 @@ type hinter struct {
 	failures []string
 }
 
-var hints = &hinter{seen: map[string]bool{}}
+func newHinter() *hinter { return &hinter{seen: map[string]bool{}} }
 
 func (h *hinter) report(t *testing.T) {
+	if h.ran == 0 && h.prose == nil {
+		return
+	}
 	t.Logf("%d commands of hints were run in the state that gave them; %d hints have none that can be", h.ran, len(h.prose))
 	for _, p := range h.prose {
 		t.Logf("not run: %s", p)
@@ -88,7 +92,7 @@ func ways(hint string) (all [][]string) {
 }
 
 // hinted are the scripts whose hints are run; to run those of all takes minutes more.
-var hinted = []string{"check", "clones", "commit-first", "gen", "git-silent", "merge"}
+var hinted = []string{"check", "check-clones", "gen-commit-first", "gen", "check-git-silent", "rekey-merge"}
 
 // try runs the hints of what the last command of a script has said.
 func (h *hinter) try(ts *testscript.TestScript) {

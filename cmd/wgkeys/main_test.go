@@ -28,7 +28,15 @@ func TestMain(m *testing.M) {
 	participant.TestOnlySteps = partSteps
 	participant.Main()
 	lab.Init()
-	testscript.Main(m, testPrograms)
+	testscript.Main(&thenClose{m}, testPrograms)
+}
+
+// thenClose ends the shared laboratories after the last test.
+type thenClose struct{ *testing.M }
+
+func (m *thenClose) Run() int {
+	defer firstLabs.close()
+	return m.M.Run()
 }
 
 // testPrograms are what the test binary is when it is called by their names.

@@ -16,8 +16,60 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestScript runs the real main as a person does, a script a promise. None
-// needs root, a laboratory or a network.
+// The scripts in testdata/script run the real main as a person does, each a promise:
+// VERB.txtar, and VERB-MORE.txtar, where VERB is what it is about. None needs root, a
+// laboratory or a network.
+
+func TestApply(t *testing.T)   { scripts(t, "apply") }
+func TestCheck(t *testing.T)   { scripts(t, "check") }
+func TestGen(t *testing.T)     { scripts(t, "gen") }
+func TestHelp(t *testing.T)    { scripts(t, "help") }
+func TestInit(t *testing.T)    { scripts(t, "init") }
+func TestMv(t *testing.T)      { scripts(t, "mv") }
+func TestPush(t *testing.T)    { scripts(t, "push") }
+func TestReceive(t *testing.T) { scripts(t, "receive") }
+func TestRekey(t *testing.T)   { scripts(t, "rekey") }
+func TestRotate(t *testing.T)  { scripts(t, "rotate") }
+func TestShow(t *testing.T)    { scripts(t, "show") }
+
+// scriptsOf returns the scripts about a verb.
+func scriptsOf(t *testing.T, verb string) []string {
+	t.Helper()
+	var files []string
+	for _, pattern := range []string{verb + ".txtar", verb + "-*.txtar"} {
+		found, err := filepath.Glob(filepath.Join("testdata/script", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, found...)
+	}
+	return files
+}
+
+// TestEveryScript: each script is run by the test of its verb.
+func TestEveryScript(t *testing.T) {
+	text, err := os.ReadFile("script_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := map[string]bool{}
+	for _, m := range regexp.MustCompile(`\{ scripts\(t, "(\w+)"\) \}`).FindAllStringSubmatch(string(text), -1) {
+		for _, file := range scriptsOf(t, m[1]) {
+			ours[file] = true
+		}
+	}
+	all, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(all) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, file := range all {
+		if !ours[file] {
+			t.Errorf("%s is run by no test", file)
+		}
+	}
+}
+
+// scripts runs the scripts about a verb.
 //
 // The commands of scripts beside testscript's own:
 //
@@ -26,13 +78,15 @@ import (
 //	partly N COMMAND...  the same, but files may have changed
 //	isjson               the last standard output is JSON
 //	buildage FILE        builds the age of go.mod
-func TestScript(t *testing.T) {
+func scripts(t *testing.T, verb string) {
+	t.Parallel()
+	hints := newHinter()
 	t.Cleanup(func() { hints.report(t) })
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Files: scriptsOf(t, verb),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    func(ts *testscript.TestScript, neg bool, args []string) { exits(ts, neg, args, true) },
-			"partly":   func(ts *testscript.TestScript, neg bool, args []string) { exits(ts, neg, args, false) },
+			"exits":    func(ts *testscript.TestScript, neg bool, args []string) { exits(ts, neg, args, true); hints.try(ts) },
+			"partly":   func(ts *testscript.TestScript, neg bool, args []string) { exits(ts, neg, args, false); hints.try(ts) },
 			"isjson":   isJSON,
 			"buildage": buildAge,
 		},
@@ -62,7 +116,6 @@ func exits(ts *testscript.TestScript, neg bool, args []string, unchanged bool) {
 		sameTree(ts, before, after)
 	}
 	showsNoSecret(ts, after)
-	hints.try(ts)
 }
 
 func exitCode(ts *testscript.TestScript, err error) int {

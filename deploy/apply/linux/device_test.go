@@ -145,9 +145,9 @@ func BenchmarkApplyOne(b *testing.B) {
 	}
 }
 
-// TestManyPeers: a tunnel of 2,000 peers comes up, is left alone by a second
+// TestLabManyPeers: a tunnel of 2,000 peers comes up, is left alone by a second
 // apply, and goes, within what a person would wait for.
-func TestManyPeers(t *testing.T) {
+func TestLabManyPeers(t *testing.T) {
 	h, v := newHost(t), hub(2000)
 	start := time.Now()
 	h.apply(t, v)

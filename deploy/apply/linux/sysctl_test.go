@@ -13,7 +13,7 @@ import (
 
 // TestRefusedParameter: whatever the kernel says to a parameter, the error names
 // the file and the hint says what to run. The rest of them are refusals of
-// cmd/wgkeys/lab_refuse_test.go; a root without this right is not to be had there.
+// cmd/wgkeys/apply_refuse_lab_test.go; a root without this right is not to be had there.
 func TestRefusedParameter(t *testing.T) {
 	c := apply.SysctlChange{Key: "net/ipv4/ip_forward", Old: "0", New: "1"}
 	for errno, want := range map[unix.Errno]string{

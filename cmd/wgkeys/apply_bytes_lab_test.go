@@ -1,0 +1,42 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/lab"
+	"wgkeys/deploy/lab/labtest"
+)
+
+// No verb sends the kernel a byte that nobody wrote, nor does the device in user
+// space. [labtest.Request.Foreign] says where there could be one.
+func TestLabApplyBytes(t *testing.T) {
+	u := firstUsers(t)
+	u.tunnel(faultTunnel)
+	u.clone()
+	u.must(u.shale, "wgkeys apply")
+	const verbs = "wgkeys apply && wgkeys apply && wgkeys plan && { wgkeys status; wgkeys down; }"
+	said := u.must(u.basalt, "strace "+strings.Join(labtest.TraceArgs("/root/trace"), " ")+" sh -c '"+verbs+"' 2>&1")
+	requests := labtest.Requests(u.read(u.basalt, "/root/trace"), "/usr/local/bin/wgkeys")
+	u.must(u.basalt, "rm /root/trace")
+	u.must(u.shale, "wgkeys down")
+	sent := map[int]int{}
+	for _, r := range requests {
+		sent[r.Protocol]++
+		for _, found := range r.Foreign() {
+			t.Errorf("netlink protocol %d: %s, in % x", r.Protocol, found, r.Bytes)
+		}
+	}
+	want := []int{unix.NETLINK_ROUTE, unix.NETLINK_NETFILTER}
+	if lab.HasWireGuard() {
+		want = append(want, unix.NETLINK_GENERIC)
+	}
+	for _, protocol := range want {
+		if sent[protocol] == 0 {
+			t.Errorf("no request of netlink protocol %d was seen: %v\n%s", protocol, sent, said)
+		}
+	}
+	t.Logf("requests by protocol: %v", sent)
+}

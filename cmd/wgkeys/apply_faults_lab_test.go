@@ -1,0 +1,165 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/lab"
+)
+
+// The command's own goroutine stays on the process's first thread, so that
+// strace(1) counts its system calls in the same order each time.
+func init() { runtime.LockOSThread() }
+
+// faultCalls are what an apply reads and changes the host with: netlink, kernel
+// parameters and files.
+const faultCalls = "sendto,sendmsg,recvmsg,openat,read,write,pwrite64,fsync,ftruncate,flock,mkdirat,renameat,unlinkat,getdents64,socket,bind"
+
+// faultTunnel is fullTunnel with all that fullTunnel lacks.
+var faultTunnel = strings.Replace(fullTunnel, "forward   = true", "forward   = true\nmasquerade = true", 1)
+
+// Every system call with which an apply works is made to fail in turn, and the
+// process is killed at each: the host is as before or as wanted, the exit code
+// says which, and down brings back what was there.
+//
+// All points take minutes: FAULT_STRIDE=1 (make faults) takes each, the default
+// every so manieth of those that only read.
+func TestLabApplyFaults(t *testing.T) {
+	t.Parallel() // one process at a time, and hundreds of them
+	if lab.Kernel() == "vm" {
+		t.Log("the emulated kernel takes a few points only")
+	}
+	u := newUsers(t)
+	u.tunnel(faultTunnel)
+	u.clone()
+	before := u.snapshot(u.shale)
+	u.must(u.shale, "wgkeys apply")
+	target := u.target()
+	u.must(u.shale, "wgkeys down")
+
+	sweep := &sweep{users: u, before: before, target: target, counts: map[string]int{}}
+	calls := sweep.count("wgkeys apply")
+	sweep.calls = calls
+	t.Logf("the system calls of one apply: %v", calls)
+	u.must(u.shale, "wgkeys down")
+	for _, call := range slices.Sorted(maps.Keys(calls)) {
+		for n := 1; n <= calls[call]; n += stride(call) {
+			sweep.fail(call, n)
+			sweep.kill(call, n)
+		}
+	}
+	t.Logf("%d points: %v", sweep.points, sweep.counts)
+}
+
+// stride is which of a system call's points are taken.
+func stride(call string) int {
+	if n, err := strconv.Atoi(os.Getenv("FAULT_STRIDE")); err == nil {
+		return n
+	}
+	n := 31
+	switch call {
+	case "sendto", "sendmsg", "pwrite64", "renameat", "unlinkat", "fsync", "flock", "mkdirat":
+		n = 7
+	}
+	if lab.Kernel() == "vm" {
+		n *= 12
+	}
+	return n
+}
+
+type sweep struct {
+	*users
+	before, target string
+	calls          map[string]int // how many of each there are
+	points         int
+	counts         map[string]int // by what became of it
+}
+
+var callName = regexp.MustCompile(`(?m)^(\w+)\(`)
+
+// count runs a command and counts its system calls on the first thread.
+func (s *sweep) count(command string) map[string]int {
+	s.t.Helper()
+	s.must(s.shale, "strace -qq -o /root/calls -e trace="+faultCalls+" "+command)
+	calls := map[string]int{}
+	for _, m := range callName.FindAllStringSubmatch(s.read(s.shale, "/root/calls"), -1) {
+		calls[m[1]]++
+	}
+	return calls
+}
+
+func (s *sweep) inject(call, what string, n int) result {
+	s.t.Helper()
+	s.points++
+	return s.run(s.shale, fmt.Sprintf("timeout -s KILL 30 strace -qq -o /dev/null -e trace=%s -e inject=%s:%s:when=%d wgkeys apply", call, call, what, n))
+}
+
+// fail makes the n-th call of its kind fail.
+func (s *sweep) fail(call string, n int) {
+	point := fmt.Sprintf("%s %d fails", call, n)
+	r := s.inject(call, "error="+errorOf(call), n)
+	asBefore := lineDiff(s.before, s.snapshot(s.shale)) == ""
+	asWanted := !asBefore && lineDiff(s.target, s.wanted()) == ""
+	switch {
+	case r.code == 0 && asWanted:
+		s.counts["applied"]++
+	case r.code != 0 && asBefore:
+		s.counts["refused or undone"]++
+	case r.code != 0 && asWanted && strings.Contains(r.stderr, "the tunnel is up"):
+		s.counts["applied, but not kept for the next boot"]++
+	default:
+		s.t.Errorf("%s: exit %d, and the host is neither as before nor truly told of (as wanted: %v)\n%s", point, r.code, asWanted, r.stderr)
+	}
+	s.undo(point)
+}
+
+// undo takes the tunnel down. What is left wrong would be so for all later
+// points.
+func (s *sweep) undo(point string) {
+	s.t.Helper()
+	s.down(point)
+	if diff := lineDiff(s.before, s.snapshot(s.shale)); diff != "" {
+		s.t.Fatalf("%s, then down: the host is not as before\n%s", point, diff)
+	}
+}
+
+// wanted is the target's form of what is there, where a link is.
+func (s *sweep) wanted() string {
+	if s.run(s.shale, "test -e /sys/class/net/wg0").code != 0 {
+		return ""
+	}
+	return s.users.target()
+}
+
+// kill kills the process at the n-th call of its kind.
+func (s *sweep) kill(call string, n int) {
+	point := fmt.Sprintf("killed at %s %d", call, n)
+	r := s.inject(call, "signal=KILL", n)
+	switch {
+	case r.code == killed:
+		s.counts["killed"]++
+	case r.code == 0 && n == s.calls[call] && lineDiff(s.target, s.wanted()) == "":
+		s.counts["over before the last point"]++ // what is read may come in fewer parts
+	default:
+		s.t.Errorf("%s: exit %d\n%s", point, r.code, r.stderr)
+	}
+	s.undo(point)
+}
+
+// errorOf is an error that the call can really give.
+func errorOf(call string) string {
+	return cmp.Or(map[string]string{
+		"sendto": "ENOBUFS", "sendmsg": "ENOBUFS", "recvmsg": "ENOMEM",
+		"openat": "EMFILE", "write": "ENOSPC", "pwrite64": "ENOSPC", "fsync": "EIO",
+		"mkdirat": "ENOSPC", "renameat": "ENOSPC", "unlinkat": "EROFS", "flock": "ENOLCK",
+		"socket": "EMFILE", "bind": "ENOMEM",
+	}[call], "EIO")
+}

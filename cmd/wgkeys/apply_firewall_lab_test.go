@@ -1,0 +1,148 @@
+package main
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/lab"
+	"wgkeys/deploy/lab/labtest"
+)
+
+// A firewall is another program's filter on shale, and what of the tunnel it
+// closes: "between", "in" or nothing that could be known for certain.
+type firewallCase struct{ name, set, unset, closes string }
+
+// nftCase is a table with one base chain, and perhaps other things.
+func nftCase(name, closes, table string) firewallCase {
+	family := strings.Fields(table)[0] + " " + strings.Fields(table)[1]
+	return firewallCase{name, "nft 'table " + table + "'", "nft delete table " + family, closes}
+}
+
+var firewallCases = []firewallCase{
+	{"none", "true", "true", ""},
+	nftCase("a policy", "between", `ip6 filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }`),
+	nftCase("answers alone pass", "between", `inet f { chain c { type filter hook forward priority 0; policy drop; ct state established,related accept; iifname docker0 accept; }; }`),
+	nftCase("a rule at the end", "between", `inet f { chain c { type filter hook forward priority 10; iifname lo accept; tcp dport 22 iifname eth7 accept; counter log reject with icmpx admin-prohibited; }; }`),
+	nftCase("a chain that is jumped to", "between", `inet f { chain d { meta mark set 7; drop; }; chain c { type filter hook forward priority 0; iifname vmap { eth0 : jump d, wg0 : goto d, lo : accept }; }; }`),
+	nftCase("before it is routed", "between", `inet f { chain c { type filter hook prerouting priority -300; iifname "wg*" drop; }; }`),
+	nftCase("a range that has all inside addresses", "between", `ip6 f { chain c { type filter hook forward priority 0; ip6 saddr 2001:db8::/32 drop; ip6 daddr 2001:db8::/32 drop; }; }`),
+	nftCase("the tunnel is let pass", "", `inet f { chain c { type filter hook forward priority 0; policy drop; iifname wg0 accept; oifname "wg*" ct state established,related accept; }; }`),
+	nftCase("by address", "", `inet f { chain c { type filter hook forward priority 0; policy drop; ip6 saddr 2001:db8:7767::/64 accept; ip6 daddr 2001:db8:7767::/64 accept; }; }`),
+	nftCase("some ports", "", `inet f { chain c { type filter hook forward priority 0; policy drop; iifname wg0 tcp dport { 80, 443 } accept; oifname wg0 ct state established accept; }; }`),
+	nftCase("some of many", "", `inet f { chain c { type filter hook forward priority 0; iifname wg0 limit rate over 1000000/second drop; }; }`),
+	nftCase("by a mark", "", `inet f { chain c { type filter hook forward priority 0; policy drop; meta mark 7 accept; }; }`),
+	nftCase("another interface", "", `inet f { chain c { type filter hook forward priority 0; iifname docker0 drop; oifname docker0 drop; meta nfproto ipv4 drop; }; }`),
+	nftCase("no port", "in", `inet f { chain c { type filter hook input priority 0; policy drop; iif lo accept; ct state vmap { established : accept, related : accept, invalid : drop }; tcp dport { 22, 80 } accept; meta l4proto icmp accept; meta l4proto ipv6-icmp accept; }; }`),
+	nftCase("other ports", "in", `inet f { chain c { type filter hook input priority 0; policy drop; ct state established accept; tcp dport 22 accept; udp dport { 53, 500, 30000-30566 } accept; meta l4proto ipv6-icmp accept; }; }`),
+	nftCase("the very port", "in", `inet f { chain c { type filter hook input priority 0; udp dport 30567 drop; }; }`),
+	nftCase("the port is open", "", `inet f { chain c { type filter hook input priority 0; policy drop; ct state established accept; tcp dport 22 accept; udp dport { 53, 30000-31000 } accept; meta l4proto ipv6-icmp accept; }; }`),
+	nftCase("from an address", "", `inet f { chain c { type filter hook input priority 0; policy drop; ct state established accept; tcp dport 22 accept; ip saddr { 192.0.2.10, 192.0.2.11 } udp dport 30567 accept; meta l4proto ipv6-icmp accept; }; }`),
+	{"iptables' policy", "ip6tables-nft -P FORWARD DROP", "ip6tables-nft -P FORWARD ACCEPT", "between"},
+	{"iptables' rules", "ip6tables-nft -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; ip6tables-nft -A FORWARD -i docker0 -j ACCEPT; ip6tables-nft -A FORWARD -m comment --comment last -j REJECT",
+		"ip6tables-nft -F", "between"},
+	{"iptables' ports", "iptables-nft -P INPUT DROP; iptables-nft -A INPUT -p tcp --dport 22 -j ACCEPT; iptables-nft -A INPUT -m state --state ESTABLISHED -j ACCEPT; iptables-nft -A INPUT -p udp -m multiport --dports 53,30000:30566 -j ACCEPT",
+		"iptables-nft -P INPUT ACCEPT; iptables-nft -F", "in"},
+	{"iptables' open port", "iptables-nft -P INPUT DROP; iptables-nft -A INPUT -p tcp --dport 22 -j ACCEPT; iptables-nft -A INPUT -m state --state ESTABLISHED -j ACCEPT; iptables-nft -A INPUT -p udp -m multiport --dports 53,30000:30567 -j ACCEPT",
+		"iptables-nft -P INPUT ACCEPT; iptables-nft -F", ""},
+}
+
+var legacyFirewalls = []firewallCase{
+	{"legacy policy", "ip6tables-legacy -P FORWARD DROP", "ip6tables-legacy -P FORWARD ACCEPT", "between"},
+	{"legacy chains", "ip6tables-legacy -N mine; ip6tables-legacy -A mine -m state --state ESTABLISHED -j RETURN; ip6tables-legacy -A mine ! -o eth7 -j DROP; ip6tables-legacy -A FORWARD -i wg+ -j mine; ip6tables-legacy -A FORWARD -i wg+ -g mine",
+		"ip6tables-legacy -F; ip6tables-legacy -X", "between"},
+	{"legacy, let pass", "ip6tables-legacy -P FORWARD DROP; ip6tables-legacy -A FORWARD -s 2001:db8:7767::/48 -j ACCEPT; ip6tables-legacy -A FORWARD -o wg0 -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+		"ip6tables-legacy -P FORWARD ACCEPT; ip6tables-legacy -F", ""},
+	{"legacy ports", "iptables-legacy -P INPUT DROP; iptables-legacy -A INPUT -p tcp --dport 22 -j ACCEPT; iptables-legacy -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT; iptables-legacy -A INPUT -p udp --dport 53 -j ACCEPT",
+		"iptables-legacy -P INPUT ACCEPT; iptables-legacy -F", "in"},
+}
+
+// saidOfFirewall are the findings about a firewall, and the rule in each. A shell takes it.
+var saidOfFirewall = regexp.MustCompile(`(?m)^wgkeys: finding: firewall chain \S+ of table .* drops (.*): ((?:nft|ip6?tables)\S* .*), and keep that where`)
+
+// What another program's filter is certain to drop of what forward = true, or the
+// port, promises, plan tells with a rule, and with that rule it passes. Where
+// nothing is dropped, or it cannot be known, nothing is said.
+func TestLabApplyFirewalls(t *testing.T) {
+	if lab.Kernel() == "vm" {
+		t.Log("that kernel has few of the modules that firewalls use")
+		return
+	}
+	labtest.Require(t, "nft", "iptables")
+	t.Parallel()
+	u := newUsers(t)
+	// A port of basalt's own choice, so that no connection of before is known.
+	_, hosts, _ := strings.Cut(firstTunnel, "\n")
+	u.tunnel(strings.Replace(hosts, "[hosts.shale]", "[hosts.shale]\nlisten_port = 30567", 1))
+	u.clone()
+	u.must(u.basalt, "wgkeys apply shale && wgkeys apply && "+reachInternet)
+	if said := u.run(u.shale, "wgkeys plan"); said.stderr != "wgkeys: wg0: nothing to do\n" {
+		t.Fatalf("without a firewall plan says\n%s", said.stderr)
+	}
+	cases := firewallCases
+	if u.run(u.shale, "iptables-legacy -L && ip6tables-legacy -L").code == 0 {
+		cases = slices.Concat(cases, legacyFirewalls)
+	} else {
+		t.Log("this kernel has no iptables of its own")
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) { u.with(t).firewall(c) })
+	}
+	u.status()
+}
+
+const reachInternet = "ping -6 -c 1 -w 10 " + internet
+
+// status finds what plan finds.
+func (u *users) status() {
+	u.t.Helper()
+	c := firewallCases[1]
+	u.must(u.shale, c.set)
+	r := u.run(u.basalt, "wgkeys status shale")
+	if u.must(u.shale, c.unset); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "  ! firewall chain FORWARD of table ip6 filter (the policy) drops IPv6 from the tunnel to eth0: ") {
+		u.t.Errorf("status exits %d and says\n%s", r.code, r.stdout)
+	}
+	if r = u.run(u.basalt, "wgkeys status shale"); r.code != ui.ExitDone {
+		u.t.Errorf("where nothing is dropped, status exits %d and says\n%s", r.code, r.stdout)
+	}
+}
+
+func (u *users) firewall(c firewallCase) {
+	defer u.must(u.shale, c.unset)
+	if c.closes == "between" {
+		u.must(u.shale, "set -e; "+c.set)
+	} else { // what came to a port once is known, and told of no more
+		u.must(u.shale, "set -e; wgkeys down; "+c.set+"; wgkeys apply")
+	}
+	r := u.run(u.shale, "wgkeys plan")
+	found := saidOfFirewall.FindAllStringSubmatch(r.stderr, -1)
+	if (len(found) > 0) != (c.closes != "") || strings.Count(r.stderr, "finding:") != len(found) {
+		u.t.Errorf("plan says\n%s", r.stderr)
+	}
+	if c.closes == "" {
+		return
+	}
+	const again = "wgkeys down; wgkeys apply; " // shale has forgotten its session
+	if u.run(u.basalt, again+"ping -6 -c 1 -w 2 "+internet).code == 0 {
+		u.t.Errorf("it is said to drop, and does not:\n%s", r.stderr)
+	}
+	for _, f := range found {
+		if c.closes == "in" != strings.Contains(f[1], "UDP port 30567") {
+			u.t.Errorf("it is said to drop %s", f[1])
+		}
+		u.must(u.shale, f[2])
+	}
+	if said := u.run(u.shale, "wgkeys plan").stderr; strings.Contains(said, "finding") {
+		u.t.Errorf("with the rules of\n%splan says\n%s", r.stderr, said)
+	}
+	if u.run(u.basalt, again+reachInternet).code != 0 {
+		u.t.Errorf("with the rules of\n%sbasalt gets no further", r.stderr)
+	}
+	for _, f := range found {
+		if undo := strings.Replace(f[2], " -I ", " -D ", 1); undo != f[2] {
+			u.must(u.shale, undo)
+		}
+	}
+}

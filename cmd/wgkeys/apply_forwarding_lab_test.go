@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"wgkeys/deploy/lab"
+)
+
+// Linux drops the default routes learned from router advertisements the moment
+// forwarding is turned on, unless the uplink's own accept_ra is 2 by then
+// (addrconf_fixup_forwarding, rt6_purge_dflt_routers). The next advertisement
+// hides that it ever happened, so the kernel's own messages are listened to.
+//
+// With force_forwarding nothing is dropped in whichever order.
+func TestLabApplyForwardingOrder(t *testing.T) {
+	u := firstUsers(t)
+	var commands []string
+	for line := range strings.Lines(u.run(u.shale, "wgkeys plan").stdout) {
+		if command, _, _ := strings.Cut(line, "  #"); strings.HasPrefix(command, "sysctl ") {
+			commands = append(commands, command)
+		}
+	}
+	reversed := slices.Clone(commands)
+	slices.Reverse(reversed)
+	for _, c := range []struct {
+		name, script string
+		lost         bool
+	}{
+		{"forwarding alone", "sysctl -w net.ipv6.conf.all.forwarding=1", true},
+		{"the plan backwards", strings.Join(reversed, "\n"), !u.forces()},
+		{"the plan", strings.Join(commands, "\n"), false},
+	} {
+		u.learnDefault()
+		if got := u.losesDefault(c.script); got != c.lost {
+			t.Errorf("%s: the default route is lost: %v, want %v\n%s", c.name, got, c.lost, c.script)
+		}
+		u.must(u.shale, unforward)
+	}
+	u.learnDefault()
+	for _, script := range []string{"wgkeys apply", "wgkeys down"} {
+		if u.losesDefault(script) {
+			t.Errorf("%s loses the default route", script)
+		}
+	}
+}
+
+// unforward has shale forward IPv6 no more, in neither way.
+const unforward = "sysctl -eqw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.default.force_forwarding=0 net.ipv6.conf.eth0.accept_ra=1"
+
+// forces reports whether shale forwards by force_forwarding (Linux 6.17).
+func (u *users) forces() bool {
+	return u.run(u.shale, "test -e /proc/sys/net/ipv6/conf/default/force_forwarding").code == 0
+}
+
+// forwarding is what apply sets on shale to forward IPv6, as sysctl(8) shows it.
+func (u *users) forwarding() string {
+	if u.forces() {
+		return "net.ipv6.conf.eth0.force_forwarding"
+	}
+	return "net.ipv6.conf.all.forwarding"
+}
+
+// learnDefault has shale learn its default route anew. The kernel looks for
+// routes to drop once after it has learned one, and no more if it found none
+// (RT6_TABLE_HAS_DFLT_ROUTER): a route that was spared once proves nothing.
+func (u *users) learnDefault() {
+	u.t.Helper()
+	u.run(u.shale, "ip -6 route del default proto ra")
+	if err := u.shale.WaitRoute(u.t.Context(), "-6 default proto ra"); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// losesDefault reports whether shale was without its default route, be it for
+// a moment, while script ran. A route of our own, added before and removed
+// after, proves that the monitor listened all the time.
+func (u *users) losesDefault(script string) bool {
+	u.t.Helper()
+	ctx, cancel := context.WithCancel(u.t.Context())
+	defer cancel()
+	var heard safeBuffer
+	monitor := u.shale.Command(ctx, "ip", "-6", "monitor", "route")
+	monitor.Stdout = &heard
+	if err := monitor.Start(); err != nil {
+		u.t.Fatal(err)
+	}
+	defer monitor.Wait()
+	defer cancel()
+	const mark = "2001:db8:aaaa::/48"
+	defer u.run(u.shale, "ip -6 route del "+mark+" metric 1 dev lo")
+	err := lab.Until(ctx, "the monitor to listen", func(context.Context) (bool, error) {
+		u.must(u.shale, "ip -6 route del "+mark+" metric 1 dev lo 2>/dev/null; ip -6 route add "+mark+" metric 1 dev lo")
+		return strings.Contains(heard.String(), mark), nil
+	})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	u.must(u.shale, script)
+	const end = "2001:db8:bbbb::/48"
+	u.must(u.shale, "ip -6 route add "+end+" dev lo; ip -6 route del "+end+" dev lo")
+	err = lab.Until(ctx, "the monitor to end", func(context.Context) (bool, error) {
+		return strings.Contains(heard.String(), "Deleted "+end), nil
+	})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return strings.Contains(heard.String(), "Deleted default ")
+}
+
+// A safeBuffer is written to by a command and read meanwhile.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/lab"
+)
+
+// The first users' whole tunnel is ten lines for both ends. What the plan says,
+// what wg(8) and ip(8) say, and what packets do, agree.
+func TestLabApplyFirstTunnel(t *testing.T) {
+	u := firstUsers(t)
+	public := func(host string) string {
+		return strings.TrimSpace(u.read(u.basalt, "/root/net/keyring/"+host+"/wg0.pub"))
+	}
+	t.Run("plan", func(t *testing.T) { u.with(t).testPlans() })
+
+	u.must(u.shale, "wgkeys apply")
+	u.must(u.basalt, "wgkeys apply")
+	u.want("shale's device", u.must(u.shale, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
+		public("shale"), "30567", public("basalt")+" 2001:db8:7767::2/128", public("basalt")+" (none)")
+	u.want("basalt's device", u.must(u.basalt, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
+		public("basalt"), "30567", public("shale")+" ::/0", public("shale")+" 93.93.130.7:30567")
+	u.want("shale's routes", u.must(u.shale, "ip -6 route show dev wg0"), "2001:db8:7767::2 proto static metric 1024 pref medium")
+	u.want("basalt's routes", u.must(u.basalt, "ip -6 route show default table 51820 dev wg0"), "default proto static metric 1024 pref medium")
+	if out := u.must(u.shale, "ip -oneline address show dev wg0"); out != "" {
+		t.Errorf("shale has an address INSIDE: %s", out)
+	}
+	if out := u.must(u.basalt, "ip -6 -oneline address show dev wg0"); !strings.Contains(out, "inet6 2001:db8:7767::2/128 scope global") ||
+		strings.Count(out, "\n") != 1 {
+		t.Errorf("basalt's addresses on wg0: %s", out)
+	}
+	t.Run("device", func(t *testing.T) { u.with(t).testDevice() })
+	t.Run("ping", func(t *testing.T) { u.with(t).testPings() })
+}
+
+// testPlans compares the plans with the tunnel file, before either is applied.
+func (u *users) testPlans() {
+	shale, basalt := u.run(u.shale, "wgkeys plan"), u.run(u.basalt, "wgkeys plan")
+	if shale.code != ui.ExitFindings || basalt.code != ui.ExitFindings {
+		u.t.Errorf("plans with steps exit %d and %d, want %d", shale.code, basalt.code, ui.ExitFindings)
+	}
+	ra := strings.Index(shale.stdout, "sysctl -w net.ipv6.conf.eth0.accept_ra=2 ")
+	forwarding := strings.Index(shale.stdout, "sysctl -w "+u.forwarding()+"=1 ")
+	if forwarding < 0 || u.forces() != (ra < 0) || ra > forwarding {
+		u.t.Errorf("accept_ra=2 is not before forwarding=1:\n%s", shale.stdout)
+	}
+	for _, want := range []string{"listen-port 30567", "ip -6 route add 2001:db8:7767::2/128 dev wg0 "} {
+		if !strings.Contains(shale.stdout, want) {
+			u.t.Errorf("shale's plan lacks %q:\n%s", want, shale.stdout)
+		}
+	}
+	for _, no := range []string{"address add", "endpoint", "proxy"} {
+		if strings.Contains(shale.stdout, no) {
+			u.t.Errorf("shale's plan has %q:\n%s", no, shale.stdout)
+		}
+	}
+	for _, want := range []string{"endpoint 93.93.130.7:30567 ", "allowed-ips +::/0 ", "ip -6 address add 2001:db8:7767::2/128 dev wg0 ", "ip -6 route add ::/0 dev wg0 "} {
+		if !strings.Contains(basalt.stdout, want) {
+			u.t.Errorf("basalt's plan lacks %q:\n%s", want, basalt.stdout)
+		}
+	}
+	// The kill switch has one, without which nobody could log in behind it.
+	if others := strings.ReplaceAll(basalt.stdout, "sysctl -w net.ipv4.tcp_fwmark_accept=1 ", ""); strings.Contains(others, "sysctl") {
+		u.t.Errorf("basalt's plan sets a kernel parameter:\n%s", basalt.stdout)
+	}
+}
+
+// testDevice sees that each laboratory tests the device that it is there for.
+func (u *users) testDevice() {
+	kind := map[string]string{"netns": "tun type tun", "vm": "wireguard"}[lab.Kernel()]
+	for _, h := range []*lab.Host{u.basalt, u.shale} {
+		if out := u.must(h, "ip -details link show dev wg0"); !strings.Contains(out, kind) {
+			u.t.Errorf("%s's wg0 is no %s device: %s", h.Name(), kind, out)
+		}
+	}
+}
+
+// testPings begins with basalt, which alone knows an endpoint.
+func (u *users) testPings() {
+	u.must(u.basalt, "ping -6 -n -c 3 -i 0.2 -w 10 "+internet)
+	u.must(u.shale, "ping -6 -n -c 3 -i 0.2 -w 10 2001:db8:7767::2")
+	u.must(u.router, "ping -6 -n -c 3 -i 0.2 -w 10 -I "+internet+" 2001:db8:7767::2")
+	if out := u.must(u.shale, "wg show wg0 endpoints"); !strings.Contains(out, "\t192.0.2.10:30567\n") {
+		u.t.Errorf("shale has not learned basalt's endpoint: %s", out)
+	}
+}
+
+// apply, plan, show and down decrypt nothing: no vault, no identity and no
+// home are needed, and not one environment variable.
+func TestLabApplyNoIdentity(t *testing.T) {
+	u := firstUsers(t)
+	u.must(u.basalt, "mkdir /root/away && mv vault /root/.config /root/away")
+	defer func() { u.must(u.basalt, "mv /root/away/vault . && mv /root/away/.config /root && rm -d /root/away") }()
+	before := u.snapshot(u.basalt)
+	for _, environment := range []string{"", "HOME=/nonexistent", "HOME=/nonexistent XDG_CONFIG_HOME=relative WGKEYS_IDENTITY=/nonexistent/file"} {
+		wgkeys := "env -i " + environment + " /usr/local/bin/wgkeys -C /root/net "
+		u.must(u.basalt, "cd / && "+wgkeys+"show >/dev/null && "+wgkeys+"apply && "+wgkeys+"plan && ip link show wg0")
+		u.must(u.basalt, "cd / && "+wgkeys+"down")
+		u.same(u.basalt, before, "after down with the environment "+environment)
+	}
+}
+
+// The snapshot that the other tests compare sees all of a tunnel: else there
+// would be nothing to compare.
+func TestLabSnapshotSees(t *testing.T) {
+	u := firstUsers(t)
+	before := u.snapshot(u.shale)
+	u.must(u.shale, "wgkeys apply")
+	diff := lineDiff(before, u.snapshot(u.shale))
+	for _, want := range []string{"+ 2001:db8:7767::2 dev wg0", "+ " + u.forwarding() + " = 1\n", "- " + u.forwarding() + " = 0\n",
+		": wg0: <", "+ /run/wgkeys/wg0.journal\n"} {
+		if !strings.Contains(diff, want) {
+			t.Errorf("no %q in the difference:\n%s", want, diff)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"wgkeys/cmd/internal/ui"
+)
+
+const nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups wgkeys "
+
+// A refusal is a host that apply must leave as it is, and what it says there.
+type refusal struct {
+	name         string
+	set, command string // command: "wgkeys apply" if empty
+	unset        string
+	says         string // without "wgkeys: "
+}
+
+var refusals = []refusal{
+	{name: "no key file", set: "mv $K /run/k", unset: "mv /run/k $K", says: `
+error: cannot read key file "/etc/wireguard/wg0.key": no such file or directory
+hint: wgkeys push shale`},
+	{name: "a key file without key", set: "mv $K /run/k; (umask 077; : >$K)", unset: "mv /run/k $K", says: `
+error: no key in key file "/etc/wireguard/wg0.key": it is empty
+hint: wgkeys push shale`},
+	{name: "half a key", set: "mv $K /run/k; (umask 077; head -c 20 /run/k >$K)", unset: "mv /run/k $K", says: `
+error: no valid key in key file "/etc/wireguard/wg0.key": bad-length: a key is 32 bytes, one line of 44 base64 characters
+hint: wgkeys push shale`},
+	{name: "a key of no host", set: "mv $K /run/k; (umask 077; wg genkey >$K)", unset: "mv /run/k $K", says: `
+error: wrong private key in "/etc/wireguard/wg0.key": its public key is KEY (of no host of this tunnel), and the keyring has KEY for shale
+hint: git pull, then wgkeys push shale`},
+	{name: "the other host's key", set: "mv $K /run/k; cp /run/basalt.key $K", unset: "mv /run/k $K", says: `
+error: wrong private key in "/etc/wireguard/wg0.key": its public key is KEY (of host basalt), and the keyring has KEY for shale
+hint: git pull, then wgkeys push shale`},
+	{name: "a key for all to read", set: "chmod 644 $K", unset: "chmod 600 $K", says: `
+error: will not use key file "/etc/wireguard/wg0.key": others on this host can read or change it (mode -rw-r--r--)
+hint: wgkeys push shale mends its mode; if strangers have accounts here, replace the key`},
+	{name: "a directory", set: "mv $K /run/k; mkdir $K", unset: "rm -d $K; mv /run/k $K", says: `
+error: cannot read key file "/etc/wireguard/wg0.key": it is a directory
+hint: rmdir /etc/wireguard/wg0.key, then wgkeys push shale`},
+	{name: "no rights to apply", command: nobody + "apply", says: `
+error: cannot open the lock "/run/wgkeys/lock": permission denied
+hint: run the same command as root, with sudo before it`},
+	{name: "no rights to plan", command: nobody + "plan", says: `
+error: cannot read key file "/etc/wireguard/wg0.key": permission denied
+hint: run the same command as root, with sudo before it`},
+	{name: "an interface of somebody else's", set: "ip link add wg0 type veth peer name wg0p", unset: "ip link del wg0", says: `
+error: will not touch the interface "wg0": it is there already and wgkeys did not make it
+hint: bring it down the way it was brought up (wg-quick down wg0, or ip link del wg0), then run wgkeys apply again`},
+	{name: "a route of somebody else's", set: "ip -6 route add 2001:db8:7767::2/128 dev eth0", unset: "ip -6 route del 2001:db8:7767::2/128 dev eth0", says: `
+error: cannot route into tunnel wg0 the prefix "2001:db8:7767::2/128": there is already a route through eth0 of the same metric
+hint: remove that one, or give this tunnel's routes another metric: metric = 512 for the host in the tunnel file`},
+	{name: "what is seen before, by plan too", set: "ip -6 route add blackhole 2001:db8:7767::2/128 metric 1024", unset: "ip -6 route del blackhole 2001:db8:7767::2/128", command: "wgkeys plan", says: `
+error: cannot route into tunnel wg0 the prefix "2001:db8:7767::2/128": there is already a route that leads nowhere (ip -6 route show 2001:db8:7767::2/128) of the same metric
+hint: remove that one, or give this tunnel's routes another metric: metric = 512 for the host in the tunnel file`},
+	{name: "kernel parameters read-only", set: "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys", unset: "umount /proc/sys", says: `
+error: cannot set kernel parameters for tunnel "wg0": /proc/sys is mounted read-only, and it needs net.ipv6.conf.all.forwarding=1, net.ipv6.conf.default.accept_ra=2, net.ipv6.conf.eth0.accept_ra=2
+hint: mount -o remount,rw,bind /proc/sys, or start the container with docker run --sysctl net.ipv6.conf.all.forwarding=1 --sysctl net.ipv6.conf.default.accept_ra=2 --sysctl net.ipv6.conf.eth0.accept_ra=2`},
+	{name: "a value that the kernel refuses", set: withSysctl(`"net.ipv4.tcp_congestion_control" = "nonesuch"`), unset: withoutSysctl, says: `
+error: cannot change tunnel "wg0": sysctl -w net.ipv4.tcp_congestion_control=nonesuch: the kernel refuses the value for "/proc/sys/net/ipv4/tcp_congestion_control": no such file or directory; the tunnel is as it was before
+hint: cat /proc/sys/net/ipv4/tcp_congestion_control shows how it is spelled; then correct sysctls in the tunnel file`},
+	{name: "a number that the kernel refuses", set: withSysctl(`"net.ipv4.ip_default_ttl" = 256`), unset: withoutSysctl, says: `
+error: cannot change tunnel "wg0": sysctl -w net.ipv4.ip_default_ttl=256: the kernel refuses the value for "/proc/sys/net/ipv4/ip_default_ttl": invalid argument; the tunnel is as it was before
+hint: cat /proc/sys/net/ipv4/ip_default_ttl shows how it is spelled; then correct sysctls in the tunnel file`},
+	{name: "no such parameter", set: withSysctl(`"net.core.nonesuch" = 1`), unset: withoutSysctl, says: `
+error: no such kernel parameter on this host: "net.core.nonesuch": there is no /proc/sys/net/core/nonesuch
+hint: ls /proc/sys/net/core shows those there are; what belongs to a module comes with it (modprobe nf_conntrack)`},
+	{name: "no such parameter of the tunnel's", set: withSysctl(`"net.ipv4.conf.wg0.nonesuch" = 1`), unset: withoutSysctl, says: `
+error: cannot change tunnel "wg0": sysctl -w net.ipv4.conf.wg0.nonesuch=1: no such kernel parameter: "/proc/sys/net/ipv4/conf/wg0/nonesuch": this kernel has none for the tunnel's interface; the tunnel is as it was before
+hint: ls /proc/sys/net/ipv4/conf/wg0 shows those there are; then correct sysctls in the tunnel file`},
+	{name: "no repository", command: "cd / && wgkeys apply", says: `
+error: no wgkeys repository in "/": neither it nor a folder above it has a wgkeys.toml
+hint: wgkeys init, or name the repository with -C DIR`},
+}
+
+// withSysctl has the tunnel file of shale ask for a kernel parameter.
+func withSysctl(setting string) string {
+	return "cp tunnels/wg0.toml /run/wg0.toml; sed -i 's/^forward .*/sysctls = { " + setting + " }/' tunnels/wg0.toml"
+}
+
+const withoutSysctl = "mv /run/wg0.toml tunnels/wg0.toml"
+
+// Each trouble is told in one error and one hint, and nothing was touched.
+func TestLabApplyRefuses(t *testing.T) {
+	u := firstUsers(t)
+	if err := u.shale.WriteFile("/run/basalt.key", []byte(u.read(u.basalt, "/etc/wireguard/wg0.key")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u.must(u.shale, "mkdir -p /run/wgkeys; chmod 755 /root; chmod -R a+rX /root/net")
+	for _, c := range refusals {
+		t.Run(c.name, func(t *testing.T) { u.with(t).refuses(c) })
+	}
+	u.must(u.shale, "wgkeys apply") // nothing else was in its way
+}
+
+// forced is what forward = true needs where the kernel has force_forwarding.
+var forced = strings.NewReplacer(
+	"net.ipv6.conf.all.forwarding=1", "net.ipv6.conf.default.force_forwarding=1",
+	"net.ipv6.conf.default.accept_ra=2", "net.ipv6.conf.eth0.force_forwarding=1",
+	"net.ipv6.conf.eth0.accept_ra=2", "net.ipv6.conf.wg0.force_forwarding=1")
+
+var publicKey = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
+
+func (u *users) refuses(c refusal) {
+	u.t.Helper()
+	const key = "K=/etc/wireguard/wg0.key; "
+	if c.set != "" {
+		u.must(u.shale, "set -e; "+key+c.set)
+	}
+	if c.command == "" {
+		c.command = "wgkeys apply"
+	}
+	before := u.snapshot(u.shale)
+	r := u.run(u.shale, c.command)
+	u.same(u.shale, before, c.name)
+	if c.unset != "" {
+		u.must(u.shale, "set -e; "+key+c.unset)
+	}
+	if r.code != ui.ExitFailed {
+		u.t.Errorf("exit %d, want %d", r.code, ui.ExitFailed)
+	}
+	said := publicKey.ReplaceAllString(strings.ReplaceAll("\n"+strings.TrimSpace(r.stderr), "\nwgkeys: ", "\n"), "KEY")
+	if u.forces() {
+		c.says = forced.Replace(c.says)
+	}
+	if said != c.says {
+		u.t.Errorf("it says%s\nwant%s", said, c.says)
+	}
+}

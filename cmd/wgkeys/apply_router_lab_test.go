@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/lab"
+)
+
+// withLAN gives shale a second link, lan0, to a host of its own.
+func (u *users) withLAN() *lab.Host {
+	u.t.Helper()
+	lan, err := u.Host("lan")
+	if err == nil {
+		err = u.Link(u.shale, "lan0", lan, "eth0")
+	}
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return lan
+}
+
+// believes has a host on a link of shale's say that it is a router, and reports
+// whether shale believes it. That the advertisement came the counter of the
+// interface shows.
+func (u *users) believes(h *lab.Host, when string) bool {
+	u.t.Helper()
+	const seen = "awk '$1 == \"Icmp6InRouterAdvertisements\" { print $2 }' /proc/net/dev_snmp6/lan0"
+	before := u.must(u.shale, seen)
+	stop, err := h.Advertise("eth0", lab.Advertisement{
+		Lifetime: 30 * time.Minute, Prefix: netip.MustParsePrefix("2001:db8:666::/64"), OnLink: true, Autonomous: true})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	defer stop()
+	err = lab.Until(u.t.Context(), "the advertisement to come", func(context.Context) (bool, error) {
+		return u.must(u.shale, seen) != before, nil
+	})
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	routes := u.must(u.shale, "ip -6 route show dev lan0")
+	u.run(u.shale, "ip -6 route flush proto ra dev lan0; ip -6 route flush proto kernel dev lan0 2001:db8:666::/64")
+	u.t.Logf("%s: %s", when, strings.ReplaceAll(routes, "\n", "; "))
+	return strings.Contains(routes, "default")
+}
+
+// A router ignores the advertisements of others. With forward = true it goes on
+// ignoring them: else whoever is on a link of it took its default route.
+func TestLabApplyRouterIgnoresAdvertisements(t *testing.T) {
+	u := newUsers(t)
+	lan := u.withLAN()
+	for _, r := range []struct {
+		name, set, unset string
+		accepts          bool
+	}{
+		{"a host", "true", "true", true},
+		{"a router", "sysctl -qw net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.all.forwarding=1",
+			"sysctl -qw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.eth0.accept_ra=1", false},
+		{"a router on one link", "sysctl -qw net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.lan0.forwarding=1",
+			"sysctl -qw net.ipv6.conf.lan0.forwarding=0 net.ipv6.conf.eth0.accept_ra=1", false},
+		{"deaf by accept_ra=0", "sysctl -qw net.ipv6.conf.lan0.accept_ra=0", "sysctl -qw net.ipv6.conf.lan0.accept_ra=1", false},
+	} {
+		u.must(u.shale, r.set)
+		for _, step := range []string{"true", "wgkeys apply", "wgkeys apply", "wgkeys down"} {
+			u.must(u.shale, step)
+			if got := u.believes(lan, r.name+", "+step); got != r.accepts {
+				t.Errorf("%s, after %q: it takes lan's default route: %v", r.name, step, got)
+			}
+		}
+		u.must(u.shale, r.unset)
+	}
+}
+
+// Where the kernel has force_forwarding a host that forwards is no router: what it
+// learns from advertisements, and everybody's parameters, stay as they are. It
+// forwards both ways, between the tunnel, the uplink and a network behind it.
+func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
+	u := newUsers(t)
+	if !u.forces() {
+		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
+	}
+	lan := u.withLAN()
+	for h, args := range map[*lab.Host]string{u.shale: "2001:db8:10::1/64 dev lan0", lan: "2001:db8:10::2/64 dev eth0"} {
+		if err := h.IP("-6 address add " + args); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := lan.IP("-6 route add default via 2001:db8:10::1"); err != nil {
+		t.Fatal(err)
+	}
+	before := u.snapshot(u.shale)
+	u.learnDefault()
+	if u.losesDefault("wgkeys apply") {
+		t.Error("apply deletes the default route")
+	}
+	for line := range strings.Lines(lineDiff(before, u.snapshot(u.shale))) {
+		if strings.Contains(line, "net.ipv6.conf.") && !strings.Contains(line, ".wg0.") && !strings.Contains(line, ".force_forwarding = ") {
+			t.Errorf("apply changed %s", line)
+		}
+	}
+	u.must(u.basalt, "wgkeys apply && ping -6 -c 1 -w 10 "+internet+" && ping -6 -c 1 -w 10 2001:db8:10::2")
+	u.must(lan, "ping -6 -c 1 -w 10 2001:db8:7767::2")
+	const lossless = " 0% packet loss"
+	for h, to := range map[*lab.Host]string{u.basalt: internet, lan: "2001:db8:7767::2"} {
+		if said := u.must(h, "ping -6 -c 50 -i 0.01 -q "+to); !strings.Contains(said, lossless) {
+			t.Errorf("%s to %s: %s", h.Name(), to, said)
+		}
+	}
+
+	// Somebody resets it, with a value that all.forwarding had already.
+	u.must(u.shale, "sysctl -qw net.ipv6.conf.all.forwarding=0")
+	if r := u.run(u.basalt, "wgkeys status shale"); r.code != ui.ExitFindings {
+		t.Errorf("a host that does not forward any more has status %d\n%s", r.code, r.stdout)
+	}
+	u.must(u.shale, "wgkeys apply")
+	u.must(u.basalt, "ping -6 -c 1 -w 10 "+internet)
+	u.learnDefault()
+	if u.losesDefault("wgkeys down") {
+		t.Error("down deletes the default route")
+	}
+	u.must(u.basalt, "wgkeys down")
+	u.same(u.shale, before, "after down")
+}
+
+// A host that an earlier version made a router: its own way back takes nobody's
+// force_forwarding along.
+func TestLabDownGivesForceForwardingBack(t *testing.T) {
+	u := newUsers(t)
+	if !u.forces() {
+		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
+	}
+	u.withLAN()
+	u.must(u.shale, "sysctl -qw net.ipv6.conf.lan0.force_forwarding=1")
+	before := u.snapshot(u.shale)
+	// Another tunnel's journal, of a version that knew no other way.
+	const journal = `mkdir -p /run/wgkeys; printf 'wgkeys journal 1\n+\tsysctl net/ipv6/conf/all/forwarding\t0\t1\n' >/run/wgkeys/old.journal`
+	u.must(u.shale, journal+"; wgkeys apply -t wg0; rm /run/wgkeys/old.journal")
+	if got := u.must(u.shale, "sysctl -n net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.force_forwarding"); got != "1\n0\n" {
+		t.Errorf("beside a router of an earlier version it forwards another way: %q", got)
+	}
+	if out := u.must(u.shale, "wgkeys plan"); out != "" {
+		t.Errorf("the second plan is not empty:\n%s", out)
+	}
+	u.must(u.shale, "wgkeys down")
+	u.same(u.shale, before, "after down")
+}

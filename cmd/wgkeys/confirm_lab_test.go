@@ -1,0 +1,224 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"wgkeys/cmd/internal/ui"
+)
+
+// lockoutRuns is how often the way to the host is cut; LOCKOUT_RUNS sets it for
+// the record in the docs.
+func lockoutRuns() int {
+	if n, err := strconv.Atoi(os.Getenv("LOCKOUT_RUNS")); err == nil {
+		return n
+	}
+	return 2
+}
+
+// An apply over ssh through the tunnel itself that cuts the tunnel: shale goes
+// back by itself and is reached through the tunnel again within the time to
+// confirm and five seconds.
+func TestLabConfirmLockOut(t *testing.T) {
+	u := newUsers(t)
+	through := strings.Replace(captureTunnel, "root@93.93.130.7", "root@10.7.0.1", 1)
+	u.tunnel(captureTunnel)
+	u.must(u.basalt, "wgkeys apply shale && wgkeys apply")
+	if err := u.Trust(t.Context(), u.basalt, u.shale); err != nil { // by its INSIDE address too
+		t.Fatal(err)
+	}
+	const confirm = 3 * time.Second
+	for run := range lockoutRuns() {
+		u.tunnel(strings.Replace(through, "10.7.0.2/24", fmt.Sprintf("10.7.0.%d/24", 100+run), 1))
+		begin := time.Now()
+		r := u.run(u.basalt, "wgkeys apply shale --confirm "+confirm.String())
+		// The new connection cannot be made at all, or comes once all is undone.
+		if r.code != 1 || !strings.Contains(r.stderr, "goes back by itself") && !strings.Contains(r.stderr, "it was undone") {
+			t.Fatalf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+		u.tunnel(through)
+		for deadline := begin.Add(confirm + 5*time.Second); ; time.Sleep(50 * time.Millisecond) {
+			if r := u.run(u.basalt, "ssh -o ConnectTimeout=1 root@10.7.0.1 true"); r.code == 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("run %d: not reached again within %v", run, time.Since(begin))
+			}
+		}
+		t.Logf("run %d: reached again after %v", run, time.Since(begin).Round(10*time.Millisecond))
+		if out := u.must(u.basalt, "wgkeys plan shale"); out != "" {
+			t.Errorf("shale is not as it was:\n%s", out)
+		}
+	}
+}
+
+// Whichever process is killed, the apply that nobody confirms is undone: by the
+// guards, or if both are killed by the next command that changes the tunnel.
+func TestLabConfirmNever(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	u := newUsers(t)
+	before := u.snapshot(u.shale)
+	for _, victim := range []string{"nobody", "the first guard", "the second guard", "both guards", "the apply itself", "what undoes it"} {
+		t.Run(strings.ReplaceAll(victim, " ", "-"), func(t *testing.T) {
+			u := u.with(t)
+			command := "wgkeys apply --confirm 2s"
+			switch victim {
+			case "the first guard":
+				command += " && pkill -KILL -f '^wgkeys-guard wg0 0'"
+			case "the second guard":
+				command += " && pkill -KILL -f '^wgkeys-guard wg0 1'"
+			case "both guards":
+				command += " && pkill -KILL -f '^wgkeys-guard wg0'"
+			case "the apply itself":
+				command = "WGKEYS_TEST_FAULT='kill-after 3' wgkeys apply --confirm 4s || true"
+			case "what undoes it":
+				command = "! WGKEYS_TEST_FAULT='fail-from 3' wgkeys apply --confirm 4s"
+			}
+			half := victim == "the apply itself" || victim == "what undoes it"
+			u.must(u.shale, command)
+			if !half {
+				r := u.run(u.shale, "wgkeys apply")
+				if r.code != 1 || !strings.Contains(r.stderr, `an apply waits to be confirmed on tunnel "wg0"`) {
+					t.Errorf("a second apply was not refused by name: exit %d\n%s", r.code, r.stderr)
+				}
+			} else if r := u.run(u.shale, "wgkeys confirm"); r.code != ui.ExitFailed || !strings.Contains(r.stderr, "it did not get to its end") {
+				t.Errorf("half an apply is confirmed: exit %d\n%s", r.code, r.stderr)
+			} else if r := u.run(u.shale, "wgkeys apply"); r.code != ui.ExitFailed || !strings.Contains(r.stderr, "an apply did not get to its end") {
+				t.Errorf("half an apply is built upon: exit %d\n%s", r.code, r.stderr)
+			}
+			if victim == "both guards" {
+				time.Sleep(2500 * time.Millisecond)
+				if r := u.run(u.shale, "wgkeys plan"); !strings.Contains(r.stderr, "was not confirmed in time") {
+					t.Errorf("plan does not tell: %s", r.stderr)
+				}
+				u.must(u.shale, "wgkeys apply && wgkeys down")
+			}
+			u.eventually(5*time.Second, func() bool { return lineDiff(before, u.snapshot(u.shale)) == "" })
+			u.same(u.shale, before, "after the time to confirm")
+			u.eventually(2*time.Second, func() bool { return u.run(u.shale, "pgrep -f '^wgkeys-guard'").code != 0 })
+			if out := u.run(u.shale, "pgrep -af '^wgkeys-guard'").stdout; out != "" {
+				t.Errorf("a guard is left: %s", out)
+			}
+			u.forRootAlone()
+		})
+	}
+}
+
+func TestLabConfirm(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	u := newUsers(t)
+	before := u.snapshot(u.shale)
+	u.must(u.shale, "wgkeys apply --confirm 2s --token ONE; wgkeys confirm --token ONE")
+	u.forRootAlone()
+	time.Sleep(3 * time.Second)
+	if out := u.must(u.shale, "wgkeys plan"); out != "" {
+		t.Errorf("a confirmed apply was undone:\n%s", out)
+	}
+	// Now the one before is a tunnel, not nothing.
+	kept := u.snapshot(u.shale)
+	u.tunnel(strings.Replace(firstTunnel, "[hosts.basalt]", "[hosts.shale.peer.basalt]\nkeepalive = 9\n[hosts.basalt]", 1))
+	u.clone()
+	u.must(u.shale, "wgkeys apply --confirm 1s")
+	if out := u.must(u.shale, "wg show wg0 persistent-keepalive"); !strings.Contains(out, "9") {
+		t.Errorf("the change was not applied: %s", out)
+	}
+	u.eventually(5*time.Second, func() bool {
+		return strings.Contains(u.must(u.shale, "wg show wg0 persistent-keepalive"), "off")
+	})
+	u.same(u.shale, kept, "after the change was undone")
+	u.must(u.shale, "wgkeys down")
+	u.same(u.shale, before, "after down")
+}
+
+// forRootAlone: nobody else reads how things were, nor what was decided.
+func (u *users) forRootAlone() {
+	u.t.Helper()
+	all := u.must(u.shale, "find /run/wgkeys -type f")
+	if open := u.must(u.shale, "find /run/wgkeys -type f -perm /077"); open != "" || all == "" {
+		u.t.Errorf("of the files\n%sthese are for all to read:\n%s", all, open)
+	}
+}
+
+// A view with a named endpoint comes back with the address that the name had,
+// also where names cannot be looked up any more; and a tunnel without a kept
+// view is not taken for nothing.
+func TestLabConfirmRevertsNames(t *testing.T) {
+	u := newUsers(t)
+	named := strings.Replace(firstTunnel, `"93.93.130.7"            # OUTSIDE`, `"shale.example"`+" # OUTSIDE", 1)
+	u.must(u.basalt, "echo '"+shaleAddr+" shale.example' >> /etc/hosts")
+	u.tunnel(named)
+	u.must(u.basalt, "wgkeys apply")
+	was := u.must(u.basalt, "wg show wg0 endpoints")
+	u.tunnel(strings.Replace(named, `"shale.example"`, `"192.0.2.77"`, 1))
+	u.must(u.basalt, "wgkeys apply --confirm 1s && sed -i /shale.example/d /etc/hosts")
+	if now := u.must(u.basalt, "wg show wg0 endpoints"); now == was {
+		t.Fatalf("the change was not applied: %s", now)
+	}
+	u.eventually(8*time.Second, func() bool { return u.run(u.basalt, "test -e /run/wgkeys/wg0.pending").code != 0 })
+	if now := u.must(u.basalt, "wg show wg0 endpoints"); now != was {
+		t.Errorf("after the change was undone the endpoint is\n%snot\n%s", now, was)
+	}
+	u.must(u.basalt, "rm /etc/wgkeys/wg0.view")
+	r := u.run(u.basalt, "wgkeys apply --confirm 1s")
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "nothing to go back to") {
+		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	}
+}
+
+// An apply that is undone brings back the preshared key that the kernel had, where
+// the key file holds another by now and where it is gone.
+func TestLabConfirmRevertsPresharedKey(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	u := newUsers(t)
+	with := strings.Replace(firstTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1)
+	apply := func(tunnel, command string) {
+		u.tunnel(tunnel)
+		u.clone()
+		u.must(u.shale, command)
+	}
+	const fresh = "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk)"
+	apply(with, fresh+" && wgkeys apply")
+	was := u.must(u.shale, "wg show wg0 preshared-keys")
+	// Who starts a killed guard again sees the new keys, not those of before.
+	for _, guard := range []string{"0", "1"} {
+		apply(with, fresh+" && wgkeys apply --confirm 2s && pkill -KILL -f '^wgkeys-guard wg0 "+guard+"'")
+		u.eventually(8*time.Second, func() bool { return u.run(u.shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
+		if u.must(u.shale, "wg show wg0 preshared-keys") != was {
+			t.Errorf("guard %s was killed: the preshared key is another", guard)
+		}
+	}
+	for tunnel, files := range map[string]string{with: fresh, firstTunnel: "rm /etc/wireguard/wg0.basalt.psk"} {
+		apply(tunnel, files+" && wgkeys apply --confirm 2s")
+		if u.must(u.shale, "wg show wg0 preshared-keys") == was {
+			t.Errorf("%s: the preshared key was not changed", files)
+		}
+		u.eventually(8*time.Second, func() bool { return u.run(u.shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
+		if u.must(u.shale, "wg show wg0 preshared-keys") != was {
+			t.Errorf("%s: after the apply was undone the preshared key is another", files)
+		}
+	}
+}
+
+// The file of the pending apply is damaged, or its token is another's.
+func TestLabConfirmRefuses(t *testing.T) {
+	u := newUsers(t)
+	before := u.snapshot(u.shale)
+	r := u.run(u.shale, "wgkeys confirm -t wg0 --token NONE")
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "it was not begun, or not finished") {
+		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	}
+	u.must(u.shale, "wgkeys apply --confirm 20s && echo damaged > /run/wgkeys/wg0.pending")
+	u.eventually(5*time.Second, func() bool { return u.run(u.shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
+	u.same(u.shale, before, "after the pending apply's file was damaged")
+}
+
+// eventually waits until ok, at most for a while; what was waited for is looked
+// at again by the caller.
+func (u *users) eventually(atMost time.Duration, ok func() bool) {
+	u.t.Helper()
+	for end := time.Now().Add(atMost); !ok() && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	}
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// fullTunnel has shale do all that apply can do to a host: both families,
+// forwarding for both, and proxy neighbours.
+const fullTunnel = `listen_port = 30567
+
+[hosts.shale]
+ssh       = "root@93.93.130.7"
+endpoint  = "93.93.130.7"
+addresses = ["10.77.0.1/24", "2001:db8:7767::1/128"]
+routes    = ["::/0"]
+forward   = true
+ndp_proxy = true
+mtu       = 1400
+sysctls   = { "net.ipv4.conf.wg0.rp_filter" = "0", "net.ipv4.conf.all.log_martians" = "1" }
+
+[hosts.basalt]
+addresses = ["10.77.0.2/32", "2001:db8:7767::2/128"]
+`
+
+// Whatever the values were before apply, and whatever else is on the host: down
+// brings back just that, and a second apply has nothing to do, nor to write into the
+// journal.
+func TestLabDownRestores(t *testing.T) {
+	u := firstUsers(t)
+	u.must(u.shale, "ip link add extra0 type veth peer name extra1 && ip link set extra0 up && ip link set extra1 up")
+	if err := u.shale.WaitAddresses(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { u.must(u.shale, "ip link del extra0") }()
+	u.tunnel(fullTunnel)
+	u.clone()
+	for _, c := range []struct{ name, set, unset string }{
+		{"as it came", "true", "true"},
+		{"advertisements accepted as by a router", "sysctl -w net.ipv6.conf.eth0.accept_ra=2", "sysctl -w net.ipv6.conf.eth0.accept_ra=1"},
+		{"one interface forwards", "sysctl -w net.ipv6.conf.extra0.forwarding=1 net.ipv4.conf.extra1.forwarding=1",
+			"sysctl -w net.ipv6.conf.extra0.forwarding=0 net.ipv4.conf.extra1.forwarding=0"},
+		{"the default forwards", "sysctl -w net.ipv6.conf.default.forwarding=1", "sysctl -w net.ipv6.conf.default.forwarding=0"},
+		{"no redirects", "sysctl -w net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.all.send_redirects=0",
+			"sysctl -w net.ipv4.conf.all.accept_redirects=1 net.ipv4.conf.all.send_redirects=1"},
+		{"a proxy already", "sysctl -w net.ipv6.conf.eth0.proxy_ndp=1; ip -6 neigh add proxy 2001:db8:5::99 dev eth0",
+			"sysctl -w net.ipv6.conf.eth0.proxy_ndp=0; ip -6 neigh del proxy 2001:db8:5::99 dev eth0"},
+		{"the very proxy", "ip -6 neigh add proxy 2001:db8:7767::2 dev eth0", "ip -6 neigh del proxy 2001:db8:7767::2 dev eth0"},
+		{"a router already", "sysctl -w net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1",
+			"sysctl -w net.ipv6.conf.all.forwarding=0 net.ipv4.ip_forward=0 net.ipv6.conf.eth0.accept_ra=1"},
+		{"foreign routes, rules and filters", foreign, unforeign},
+	} {
+		u.must(u.shale, "set -e; "+c.set)
+		before := u.snapshot(u.shale)
+		u.must(u.shale, "wgkeys apply && ip link show wg0 && wgkeys plan && wgkeys apply && wgkeys down")
+		u.same(u.shale, before, c.name)
+		u.must(u.shale, c.unset)
+	}
+}
+
+const foreign = `ip -6 route add 2001:db8:dddd::/48 dev extra0 metric 77
+ip -6 route add 2001:db8:7767::2/128 dev extra0 metric 77
+ip -6 route add default dev extra0 table 7767
+ip -4 route add 10.77.0.0/16 dev extra0
+ip -6 rule add from 2001:db8:dddd::/48 table 7767 priority 500
+ip -4 rule add fwmark 0x7767 table 7767 priority 501
+nft 'table inet foreign { chain c { type filter hook forward priority 0; ip6 daddr 2001:db8:dddd::/48 accept; }; }'
+ip -6 neigh add proxy 2001:db8:5::98 dev extra0`
+
+const unforeign = `nft delete table inet foreign
+ip -6 rule del priority 500
+ip -4 rule del priority 501`
+
+// What somebody changed while the tunnel was up is his, and stays; the rest is
+// put back.
+func TestLabDownLeavesOthersChanges(t *testing.T) {
+	u := firstUsers(t)
+	u.tunnel(strings.Replace(firstTunnel, "forward   =", `sysctls   = { "net.ipv4.tcp_mtu_probing" = "1" }`+"\nforward   =", 1))
+	u.clone()
+	u.must(u.shale, "wgkeys apply; sysctl -w net.ipv4.tcp_mtu_probing=2; nft add table inet foreign")
+	r := u.run(u.shale, "wgkeys down")
+	if want := "wgkeys: note: net.ipv4.tcp_mtu_probing is 2, which wgkeys did not set: left alone\n"; r.code != 0 || !strings.Contains(r.stderr, want) {
+		t.Errorf("down exits %d and says %q, want %q", r.code, r.stderr, want)
+	}
+	u.want("shale", u.must(u.shale, "sysctl net.ipv4.tcp_mtu_probing "+u.forwarding()+"; nft list tables"),
+		"net.ipv4.tcp_mtu_probing = 2", u.forwarding()+" = 0", "table inet foreign")
+	u.must(u.shale, "sysctl -w net.ipv4.tcp_mtu_probing=0; nft delete table inet foreign")
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/lab"
+)
+
+// histories is how many random ones `make histories` asks for.
+var histories = flag.Int("histories", 1, "random histories of two administrators")
+
+// A history is what two administrators do, each in a clone of his own, in any order, and
+// what has to come of it: which keys the hosts have, and which they had.
+type history struct {
+	*users
+	random *rand.Rand
+	live   map[string]string // the key of each host
+	gone   map[string]bool   // keys that were replaced, or refused because they were stolen
+	told   []string          // what was done
+	counts map[string]int    // of commands, by verb and how they ended
+}
+
+var clones = []string{"/root/ann", "/root/ben"}
+
+// TestLabHistories: no key that was replaced is taken again by any host, and none that is in
+// use is lost, whatever two administrators do in which order. A clone that is behind is
+// refused, and one that is not is served: a model says which it is.
+func TestLabHistories(t *testing.T) {
+	t.Parallel()
+	u := newUsers(t)
+	u.must(u.basalt, `wgkeys apply && wgkeys apply shale && ping -c 1 -w 20 2001:db8:ffff::1 >/dev/null || true
+		git config --global user.name admin && git config --global user.email admin@example.net && git config --global init.defaultBranch main
+		git config --global pull.rebase false && git init -q --bare /root/origin.git && git init -q && git add -A && git commit -q -m one &&
+		git remote add origin /root/origin.git && git push -q -u origin main && git clone -q /root/origin.git /root/ann && git clone -q /root/origin.git /root/ben`)
+	h := &history{users: u, live: map[string]string{}, gone: map[string]bool{}, counts: map[string]int{}}
+	for _, host := range []string{"basalt", "shale"} {
+		h.live[host] = h.in(clones[0], host)
+	}
+	for n := range *histories {
+		h.random, h.told = rand.New(rand.NewPCG(uint64(n), 1)), nil
+		for range 7 {
+			h.step()
+			if t.Failed() {
+				t.Fatalf("history %d:\n%s", n, strings.Join(h.told, "\n"))
+			}
+		}
+		h.meet()
+		if n%10 == 9 && n+1 < *histories {
+			t.Logf("%d histories, %d keys replaced; %v", n+1, len(h.gone), h.counts)
+		}
+	}
+	t.Logf("%d histories, %d keys replaced; %v", *histories, len(h.gone), h.counts)
+}
+
+// in is the key of a host in a clone.
+func (h *history) in(clone, host string) string {
+	return strings.TrimSpace(h.read(h.basalt, clone+"/keyring/"+host+"/wg0.pub"))
+}
+
+// step has one of the two do something, and looks what has come of it.
+func (h *history) step() {
+	clone := clones[h.random.IntN(2)]
+	host := []string{"basalt", "shale"}[h.random.IntN(2)]
+	switch n := h.random.IntN(12); {
+	case n < 2:
+		h.rotate(clone, host, "rotate -y --commit")
+	case n < 3:
+		h.rotate(clone, host, "rotate -y --now --commit")
+	case n < 5:
+		h.do(clone, "push", host, h.knows(clone, host))
+	case n < 7:
+		h.do(clone, "apply", host, h.knows(clone, "basalt") && h.knows(clone, "shale"))
+	case n < 9:
+		h.git(clone, "git pull -q --no-edit")
+	case n < 11:
+		h.git(clone, "git push -q")
+	default: // what was before is brought back by hand, and applied
+		h.older(clone, host)
+	}
+	h.look()
+}
+
+func (h *history) knows(clone, host string) bool { return h.in(clone, host) == h.live[host] }
+
+// do runs a verb, which has to succeed where ok says so, and to tell that the clone is
+// behind elsewhere.
+func (h *history) do(clone, verb, host string, ok bool) {
+	h.t.Helper()
+	r := h.run(h.basalt, "cd "+clone+" && wgkeys "+verb+" "+host)
+	h.told = append(h.told, fmt.Sprintf("%s: %s %s: exit %d (%s)", clone, verb, host, r.code, strings.TrimSpace(r.stderr)))
+	h.counts[fmt.Sprintf("%s %d", verb, r.code)]++
+	if (r.code == 0) != ok || !ok && !strings.Contains(r.stderr, "git pull") {
+		h.t.Errorf("%s %s in %s: exit %d, and it should succeed: %v", verb, host, clone, r.code, ok)
+	}
+}
+
+func (h *history) rotate(clone, host, verb string) {
+	old, ok := h.live[host], h.knows(clone, host)
+	h.do(clone, verb, host, ok) // that of the other host it asks for there
+	if now := h.in(clone, host); ok && now != old {
+		h.live[host], h.gone[old] = now, true
+	}
+	if strings.Contains(verb, "--now") {
+		h.until("the next key to be in use", func() bool { return strings.Contains(h.must(h.host(host), "wg show wg0 public-key"), h.live[host]) })
+	}
+	h.run(h.basalt, "ping -c 1 -w 10 2001:db8:ffff::1")
+}
+
+func (h *history) other(host string) string {
+	if host == "basalt" {
+		return "shale"
+	}
+	return "basalt"
+}
+
+func (h *history) host(name string) *lab.Host {
+	if name == "basalt" {
+		return h.basalt
+	}
+	return h.shale
+}
+
+// git runs a command of git's, of which a push may find that it has to pull first.
+func (h *history) git(clone, command string) {
+	r := h.run(h.basalt, "cd "+clone+" && "+command)
+	h.told = append(h.told, fmt.Sprintf("%s: %s: exit %d (%s)", clone, command, r.code, strings.TrimSpace(r.stderr)))
+	h.counts[strings.Join(strings.Fields(command)[:2], " ")]++
+	if r.code != 0 && !strings.HasPrefix(command, "git push") {
+		h.t.Errorf("%s: %s: %s%s", clone, command, r.stdout, r.stderr)
+	}
+}
+
+func (h *history) older(clone, host string) {
+	if r := h.run(h.basalt, "cd "+clone+" && git checkout -q HEAD~2 -- keyring vault"); r.code != 0 {
+		return // there are not as many commits
+	}
+	h.do(clone, "push", host, h.knows(clone, host))
+	h.do(clone, "apply", host, h.knows(clone, "basalt") && h.knows(clone, "shale"))
+	h.must(h.basalt, "cd "+clone+" && git checkout -q HEAD -- keyring vault")
+}
+
+// look sees that the hosts have the keys of the model, and none that is gone.
+func (h *history) look() {
+	h.t.Helper()
+	for _, name := range []string{"basalt", "shale"} {
+		said := strings.Fields(h.must(h.host(name), "wg show wg0 public-key; wg show wg0 peers; wg pubkey </etc/wireguard/wg0.key"))
+		want := []string{h.live[name], h.live[h.other(name)], h.live[name]}
+		if !slices.Equal(said, want) {
+			h.t.Errorf("%s has %v, want %v", name, said, want)
+		}
+		for _, key := range said {
+			if h.gone[key] {
+				h.t.Errorf("%s has the key %s, which was replaced", name, key)
+			}
+		}
+	}
+}
+
+// meet has the two end with the same commit. All keys in use are there, and open.
+func (h *history) meet() {
+	h.t.Helper()
+	h.must(h.basalt, "cd /root/ann && git pull -q --no-edit && git push -q && cd /root/ben && git pull -q --no-edit && git push -q && cd /root/ann && git pull -q --no-edit")
+	for _, clone := range clones {
+		for host, key := range h.live {
+			if h.in(clone, host) != key {
+				h.t.Errorf("the key of %s is lost in %s:\n%s", host, clone, strings.Join(h.told, "\n"))
+			}
+		}
+		h.must(h.basalt, "cd "+clone+" && wgkeys check -q -i /root/.config/wgkeys/identity.txt && git diff --quiet")
+	}
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/lab"
+)
+
+var mtuFigures = flag.Bool("mtu", false, "measure 5 MB through uplinks of all widths, with the MTU chosen and set by hand")
+
+// So often the two take turns, and so many transfers each way there are in each
+// turn. The shortest counts: what else the machine does only makes it longer.
+const mtuTurns, mtuTransfers = 3, 4
+
+// TestLabMTUFigures is what doc/mtu.md records: 5 MB over TCP through a tunnel that
+// chose its MTU, beside one whose MTU is the largest that fits, set by hand on both
+// ends.
+func TestLabMTUFigures(t *testing.T) {
+	if !*mtuFigures {
+		t.Skip("-mtu measures")
+	}
+	n := newNarrowLab(t)
+	var table strings.Builder
+	worst := 0.0
+	for _, inside := range []bool{false, true} {
+		for _, ipv6 := range []bool{false, true} {
+			for _, uplink := range []int{1500, 1492, 1460, 1400, 1280} {
+				c := narrowCase{uplink, ipv6, inside}
+				line, ratio := n.measure(c)
+				worst = max(worst, ratio)
+				t.Log(line)
+				fmt.Fprintln(&table, line)
+			}
+		}
+		n.down()
+	}
+	t.Logf("laboratory %q, the kernel's own WireGuard: %v; the largest ratio is %.2f\n%s", lab.Kernel(), lab.HasWireGuard(), worst, table.String())
+	if worst > 1.2 {
+		t.Errorf("more than 1.2 times as long as with the MTU set by hand")
+	}
+}
+
+func (n *narrowLab) measure(c narrowCase) (line string, ratio float64) {
+	n.t.Helper()
+	n.uplink(c.uplink)
+	name, hub := c.own()
+	shortest := [2]time.Duration{time.Hour, time.Hour}
+	var mtu [2]int
+	for range mtuTurns {
+		for byHand, given := range [][2]int{{}, c.fits()} {
+			n.apply(c, given)
+			mtu[byHand] = n.mtu(name)
+			for range mtuTransfers {
+				shortest[byHand] = min(shortest[byHand], n.transfer(hub, false)+n.transfer(hub, true))
+			}
+		}
+	}
+	ratio = float64(shortest[0]) / float64(shortest[1])
+	return fmt.Sprintf("| %s | %d | %d | %.2f s | %.2f s | %.2f |", c, mtu[0], mtu[1],
+		shortest[0].Seconds(), shortest[1].Seconds(), ratio), ratio
+}

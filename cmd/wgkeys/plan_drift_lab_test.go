@@ -1,0 +1,120 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"wgkeys/cmd/internal/ui"
+)
+
+// A drift is something of ours that somebody else changed, and what plan says
+// about it.
+type drift struct{ name, script, plan string }
+
+// shaleDrifts are what another program, or a hand, may take away from a router.
+var shaleDrifts = []drift{
+	{"a peer", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) remove", "allowed-ips +10.77.0.2/32,+2001:db8:7767::2/128"},
+	{"an allowed IP", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) allowed-ips 10.77.0.2/32", "allowed-ips +2001:db8:7767::2/128"},
+	{"an allowed IP that another peer has", "wg set wg0 peer $(wg genkey | wg pubkey) allowed-ips 10.77.0.2/32; wg show wg0 peers | grep -v $(cat keyring/basalt/wg0.pub) >/run/stranger",
+		"allowed-ips +10.77.0.2/32"},
+	{"the preshared key", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) preshared-key /dev/null", "preshared-key /etc/wireguard/wg0.basalt.psk"},
+	{"another preshared key", "wg genpsk | wg set wg0 peer $(cat keyring/basalt/wg0.pub) preshared-key /dev/stdin", "preshared-key /etc/wireguard/wg0.basalt.psk"},
+	{"the keepalive", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) persistent-keepalive 7", "persistent-keepalive 0"},
+	{"the private key", "wg set wg0 private-key /dev/null", "private-key /etc/wireguard/wg0.key"},
+	{"another private key", "wg genkey | wg set wg0 private-key /dev/stdin", "private-key /etc/wireguard/wg0.key"},
+	{"the port", "wg set wg0 listen-port 4242", "listen-port 30567"},
+	{"the MTU", "ip link set wg0 mtu 1300", "ip link set wg0 mtu 1400"},
+	{"the IPv4 address", "ip address del 10.77.0.1/24 dev wg0", "ip -4 address add 10.77.0.1/24"},
+	{"all addresses", "ip address flush dev wg0", "ip -6 address add 2001:db8:7767::1/128"},
+	{"a route", "ip -6 route del 2001:db8:7767::2/128 dev wg0", "ip -6 route add 2001:db8:7767::2/128"},
+	{"the link is down", "ip link set wg0 down", "ip link set wg0 up"},
+	{"a neighbour proxy", "ip -6 neigh del proxy 2001:db8:7767::2 dev eth0", "ip -6 neigh add proxy 2001:db8:7767::2 dev eth0"},
+	{"proxying", "sysctl -qw net.ipv6.conf.eth0.proxy_ndp=0", "net.ipv6.conf.eth0.proxy_ndp=1"},
+	{"IPv4 forwarding", "sysctl -qw net.ipv4.ip_forward=0", "net.ipv4.ip_forward=1"},
+	{"IPv6 forwarding", "sysctl -qw net.ipv6.conf.all.forwarding=0", "forwarding=1"},
+	{"the uplink's accept_ra", "sysctl -qw net.ipv6.conf.eth0.accept_ra=1", "net.ipv6.conf.eth0.accept_ra=2"},
+	{"a parameter of the tunnel file", "sysctl -qw net.ipv4.conf.all.log_martians=0", "net.ipv4.conf.all.log_martians=1"},
+	{"the nftables table", "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
+	{"as many nftables rules", "nft 'flush chain inet wgkeys-wg0 masquerading; add rule inet wgkeys-wg0 masquerading accept'", "nft add table inet wgkeys-wg0"},
+	{"all nftables", "nft flush ruleset", "nft add table inet wgkeys-wg0"},
+	{"the interface", "ip link del wg0", "ip link add wg0"},
+}
+
+// What somebody took away plan shows, and apply brings back: all is as it was
+// at the first apply.
+func TestLabPlanDriftOfRouter(t *testing.T) {
+	u := firstUsers(t)
+	u.tunnel(strings.Replace(faultTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1))
+	u.clone()
+	before := u.snapshot(u.shale)
+	u.must(u.shale, "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk) && wgkeys apply")
+	state := func() string {
+		if err := u.shale.WaitAddresses(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		const device = "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 fwmark; wg show wg0 preshared-keys | sha256sum; " +
+			"wg show wg0 persistent-keepalive; wg show wg0 allowed-ips | tr ' \\t' '\\n\\n' | sort"
+		return linkNumber.ReplaceAllString(u.snapshot(u.shale), "N: wg0:") + u.must(u.shale, device)
+	}
+	want := state()
+	for _, d := range shaleDrifts {
+		u.must(u.shale, d.script)
+		if plan := u.run(u.shale, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
+			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.code, d.plan, plan.stdout, plan.stderr)
+		}
+		if r := u.run(u.shale, "wgkeys apply && ! test -e /run/stranger || wg set wg0 peer $(cat /run/stranger) remove; rm -f /run/stranger"); r.code != 0 {
+			t.Errorf("%s: apply exits %d\n%s", d.name, r.code, r.stderr)
+		}
+		if diff := lineDiff(want, state()); diff != "" {
+			t.Errorf("%s: not as it was at the first apply\n%s", d.name, diff)
+		}
+	}
+	u.must(u.shale, "wgkeys down; rm /etc/wireguard/wg0.basalt.psk")
+	u.same(u.shale, before, "after down")
+}
+
+// captureDrifts are the same for a host whose default route is the tunnel, in
+// the family of the endpoint. systemd-networkd takes away rules and routes that
+// it does not know where it is not told otherwise.
+var captureDrifts = []drift{
+	{"one rule", "ip -4 rule del priority 32765", "not fwmark"},
+	{"both rules", "ip -4 rule del priority 32764; ip -4 rule del priority 32765", "suppress_prefixlength 7"},
+	{"the default route", "ip -4 route flush table 51820", "ip -4 route add 0.0.0.0/0 dev wg0 table 51820"},
+	{"the kill switch", "ip -4 route del unreachable default table 51820", "ip -4 route add unreachable 0.0.0.0/0"},
+	{"rules and routes", "ip -4 rule del priority 32764; ip -4 rule del priority 32765; ip -4 route flush table 51820", "ip -4 route add 0.0.0.0/0"},
+	{"the mark", "wg set wg0 fwmark 0", "fwmark 0x57"},
+	{"the spoof guard", "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
+	{"a spoof guard that lets all pass", "nft 'flush chain inet wgkeys-wg0 guard; add rule inet wgkeys-wg0 guard accept'", "nft add table inet wgkeys-wg0"},
+	{"src_valid_mark", "sysctl -qw net.ipv4.conf.all.src_valid_mark=0", "net.ipv4.conf.all.src_valid_mark=1"},
+}
+
+// Where kernel parameters are read-only, as in most containers, a tunnel that
+// needs none of them comes up all the same.
+func TestLabApplyReadOnlyParameters(t *testing.T) {
+	u := firstUsers(t)
+	before := u.snapshot(u.basalt)
+	u.must(u.basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
+	u.must(u.basalt, "wgkeys apply")
+	if out := u.must(u.basalt, "wgkeys plan"); out != "" {
+		t.Errorf("the second plan is not empty:\n%s", out)
+	}
+	u.must(u.basalt, "wgkeys down; umount /proc/sys")
+	u.same(u.basalt, before, "after down")
+}
+
+func TestLabPlanDriftOfPolicyRouting(t *testing.T) {
+	u := firstUsers(t)
+	u.tunnel(captureTunnel)
+	before := u.snapshot(u.basalt)
+	u.must(u.basalt, "wgkeys apply")
+	want := u.snapshot(u.basalt)
+	for _, d := range captureDrifts {
+		u.must(u.basalt, d.script)
+		if plan := u.run(u.basalt, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
+			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.code, d.plan, plan.stdout, plan.stderr)
+		}
+		u.must(u.basalt, "wgkeys apply")
+		u.same(u.basalt, want, d.name)
+	}
+	u.must(u.basalt, "wgkeys down")
+	u.same(u.basalt, before, "after down")
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"wgkeys/cmd/internal/ui"
+)
+
+const keyFile = "/etc/wireguard/wg0.key"
+
+// asPlain and asWgkeys choose the program that speaks for shale: sh with wg(8),
+// or wgkeys.
+const (
+	asPlain  = "mkdir -p /run/away; mv /usr/local/bin/wgkeys /run/away/"
+	asWgkeys = "mv /run/away/wgkeys /usr/local/bin/"
+)
+
+// Push over a real ssh server, to a host with wgkeys and to one with wg alone.
+func TestLabPush(t *testing.T) {
+	u := firstUsers(t)
+	t.Run("readers", func(t *testing.T) { u.with(t).pushKeepsReaders() })
+	t.Run("wgkeys", func(t *testing.T) { u.with(t).pushAll(cutWgkeys) })
+	u.must(u.shale, asPlain)
+	t.Run("plain", func(t *testing.T) { u.with(t).pushAll(cutPlain) })
+	t.Run("unreachable", func(t *testing.T) { u.with(t).pushUnreachable() })
+	t.Run("without wg", func(t *testing.T) { u.with(t).pushWithoutPrograms() })
+	u.must(u.shale, "mv /run/away/wg /usr/bin/; "+asWgkeys)
+}
+
+func (u *users) pushAll(cuts []cut) {
+	u.t.Helper()
+	u.pushInstalls()
+	u.pushNeedsNoIdentity()
+	u.pushFillsDisk()
+	for _, c := range cuts {
+		u.pushLosesServer(c)
+	}
+}
+
+// newKey gives shale another key in the repository.
+func (u *users) newKey() {
+	u.t.Helper()
+	u.must(u.basalt, "rm -r vault/shale keyring/shale && wgkeys gen shale")
+}
+
+// installed fails where shale's key file is not what the keyring says.
+func (u *users) installed() {
+	u.t.Helper()
+	public := strings.TrimSpace(u.read(u.basalt, "/root/net/keyring/shale/wg0.pub"))
+	out := u.must(u.shale, "wg pubkey <"+keyFile+"; stat -c '%a %U %G' "+keyFile+"; ls -A /etc/wireguard")
+	if want := public + "\n600 root root\nwg0.key\n"; out != want {
+		u.t.Errorf("shale's key is\n%swant\n%s", out, want)
+	}
+}
+
+func (u *users) pushInstalls() {
+	u.t.Helper()
+	u.newKey()
+	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" replaced\n" {
+		u.t.Errorf("push of a new key says %q", out)
+	}
+	u.installed()
+	u.must(u.shale, "rm -r /etc/wireguard/*; chmod 755 /etc/wireguard")
+	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" installed\n" {
+		u.t.Errorf("push of the first key says %q", out)
+	}
+	u.installed()
+	u.must(u.shale, "chmod 640 "+keyFile)
+	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" repaired\n" {
+		u.t.Errorf("push to a file for others to read says %q", out)
+	}
+	u.installed()
+}
+
+// pushKeepsReaders: systemd-networkd reads its keys as a user of its own
+// (systemd.netdev(5)). Push, apply and rotate keep the group that somebody chose.
+func (u *users) pushKeepsReaders() {
+	u.t.Helper()
+	readers := func(when string) {
+		u.t.Helper()
+		if got := u.must(u.shale, "stat -c '%a %U %G' "+keyFile); got != "640 root daemon\n" {
+			u.t.Errorf("%s the key file is %s", when, got)
+		}
+	}
+	u.must(u.shale, "chgrp daemon "+keyFile+"; chmod 640 "+keyFile)
+	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" unchanged\n" {
+		u.t.Errorf("push to a file with readers says %q", out)
+	}
+	u.newKey()
+	u.must(u.basalt, "wgkeys push --unknown shale")
+	readers("after push")
+	u.clone()
+	u.must(u.shale, "wgkeys apply")
+	u.must(u.basalt, "wgkeys apply && wgkeys rotate -y shale")
+	readers("after rotate")
+	u.must(u.shale, "wgkeys down; chgrp root "+keyFile+"; chmod 600 "+keyFile)
+	u.must(u.basalt, "wgkeys down")
+}
+
+func (u *users) pushNeedsNoIdentity() {
+	u.t.Helper()
+	u.must(u.basalt, "mv ~/.config/wgkeys/identity.txt ~/away.txt")
+	if out := u.must(u.basalt, "wgkeys push --all basalt"); out != "shale "+keyFile+" unchanged\nbasalt "+keyFile+" unchanged\n" &&
+		out != "basalt "+keyFile+" unchanged\nshale "+keyFile+" unchanged\n" {
+		u.t.Errorf("push without a change says %q", out)
+	}
+	u.newKey()
+	r := u.run(u.basalt, "wgkeys push --unknown shale")
+	u.fails(r, "nothing was installed: no secret for", "searched /root/.config/wgkeys/identity.txt ")
+	u.must(u.basalt, "mv ~/away.txt ~/.config/wgkeys/identity.txt && wgkeys push --unknown shale")
+	u.installed()
+}
+
+// pushFillsDisk pushes to a disk without room: the old key stays, and nothing
+// beside it.
+func (u *users) pushFillsDisk() {
+	u.t.Helper()
+	u.must(u.shale, `set -e
+		cp `+keyFile+` /run/old.key
+		mount -t tmpfs -o size=16k,mode=700 tmpfs /etc/wireguard
+		cp -p /run/old.key `+keyFile+`
+		dd if=/dev/zero of=/etc/wireguard/fill bs=4k count=64 2>/dev/null || true`)
+	u.newKey()
+	r := u.run(u.basalt, "wgkeys push --unknown shale")
+	u.fails(r, `error: cannot install `+keyFile+` on host "shale": `, "no space left on device")
+	if out := u.must(u.shale, "cmp /run/old.key "+keyFile+" && ls -A /etc/wireguard"); out != "fill\nwg0.key\n" {
+		u.t.Errorf("left on the full disk: %q", out)
+	}
+	u.must(u.shale, "umount /etc/wireguard")
+	u.must(u.basalt, "wgkeys push --unknown shale")
+	u.installed()
+}
+
+// A cut is a moment at which shale's ssh server loses all its sessions, as a
+// program on shale that brings it about, and whether the new key is there then.
+type cut struct {
+	name, program, script string
+	installed             bool
+}
+
+// hangUp kills the sessions of the ssh server that led here.
+const hangUp = `
+hangUp() {
+	pid=$PPID
+	while [ "$pid" -gt 1 ] && [ "$pid" != "$(cat /run/sshd.pid)" ]; do
+		next=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
+		kill -9 "$pid"
+		pid=$next
+	done
+}
+`
+
+// cutPlain counts the calls of wg(8), and cutWgkeys what the host says: hello,
+// what it has, what it has done.
+var (
+	cutPlain  = []cut{wgCut("asked", 1, false), wgCut("asked again", 2, false), wgCut("temporary file", 3, false), wgCut("in place", 4, true)}
+	cutWgkeys = []cut{lineCut("asked", 2, false), lineCut("in place", 3, true)}
+)
+
+func wgCut(name string, call int, installed bool) cut {
+	return cut{name, "wg", fmt.Sprintf(`#!/bin/sh
+%s
+echo >>/run/calls
+[ "$(wc -l </run/calls)" -ne %d ] || hangUp
+exec /usr/bin/wg "$@"
+`, hangUp, call), installed}
+}
+
+func lineCut(name string, line int, installed bool) cut {
+	return cut{name, "wgkeys", fmt.Sprintf(`#!/bin/sh
+%s
+[ "$*" = receive ] || exec /run/away/wgkeys "$@"
+n=0
+/run/away/wgkeys receive | while read -r line; do
+	n=$((n + 1))
+	[ $n -ne %d ] || hangUp
+	echo "$line"
+done
+`, hangUp, line), installed}
+}
+
+// pushLosesServer loses the connection half way: in place is the old key or the
+// new one, and the next push leaves the new one and nothing else.
+func (u *users) pushLosesServer(c cut) {
+	u.t.Helper()
+	u.newKey()
+	old := u.read(u.shale, keyFile)
+	u.must(u.shale, "rm -f /run/calls")
+	if c.program == "wgkeys" {
+		u.must(u.shale, asPlain)
+	}
+	if err := u.shale.WriteFile("/usr/local/bin/"+c.program, []byte(c.script), 0o755); err != nil {
+		u.t.Fatal(err)
+	}
+	r := u.run(u.basalt, "wgkeys push --unknown shale")
+	u.fails(r, ` host "shale": `, "hint: ")
+	if now := u.read(u.shale, keyFile); (now != old) != c.installed {
+		u.t.Errorf("cut off at %q: a new key is in place: %v, want %v", c.name, now != old, c.installed)
+	}
+	u.must(u.shale, "rm /usr/local/bin/"+c.program)
+	if c.program == "wgkeys" {
+		u.must(u.shale, asWgkeys)
+	}
+	u.must(u.basalt, "wgkeys push --unknown shale")
+	u.installed()
+}
+
+// fails fails where a command has not failed with an error and all of its
+// words.
+func (u *users) fails(r result, words ...string) {
+	u.t.Helper()
+	for _, w := range append(words, "wgkeys: error: ") {
+		if r.code != ui.ExitFailed || !strings.Contains(strings.ToLower(r.stderr), strings.ToLower(w)) {
+			u.t.Errorf("exit %d and no %q in\n%s", r.code, w, r.stderr)
+		}
+	}
+}
+
+func (u *users) pushUnreachable() {
+	u.t.Helper()
+	u.must(u.shale, "pid=$(cat /run/sshd.pid); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.01; done")
+	const says = `wgkeys: error: cannot reach host "shale": ssh: connect to host 93.93.130.7 port 22: Connection refused
+wgkeys: hint: ssh root@93.93.130.7 true
+`
+	for _, command := range []string{"push", "plan", "down"} {
+		r := u.run(u.basalt, "wgkeys "+command+" shale")
+		if r.code != ui.ExitFailed || !strings.HasSuffix(r.stderr, says) {
+			u.t.Errorf("%s: exit %d, and it says\n%s", command, r.code, r.stderr)
+		}
+	}
+	u.must(u.shale, "$(command -v sshd) -E /run/sshd.log")
+}
+
+func (u *users) pushWithoutPrograms() {
+	u.t.Helper()
+	u.must(u.shale, "mv $(command -v wg) /run/away/")
+	for command, says := range map[string]string{
+		"push": `wgkeys: error: no way to check keys on host "shale": neither wg nor wgkeys is installed there
+wgkeys: hint: on shale: apt install wireguard-tools
+`,
+		"apply": `wgkeys: error: cannot run wgkeys on host "shale": it is not installed there
+wgkeys: hint: scp $(command -v wgkeys) root@93.93.130.7:/usr/local/bin/
+`,
+	} {
+		if r := u.run(u.basalt, "wgkeys "+command+" shale"); r.code != ui.ExitFailed || r.stderr != says {
+			u.t.Errorf("%s: exit %d, and it says\n%s", command, r.code, r.stderr)
+		}
+	}
+}

@@ -1,0 +1,419 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"wgkeys/deploy/lab"
+)
+
+// At each step of a rotation, before and after it, something happens, one at a
+// time: the process at the step is killed, or the controller while a part goes
+// on, or the link between the hosts is cut for three seconds. Traffic flows again
+// by itself; no key is lost; and the next rotation ends well and leaves nothing.
+// Where both processes of a part are killed, or the host begins anew, traffic may
+// stop until then.
+//
+// All points take most of an hour: FAULT_STRIDE=1 (make faults) takes each, the
+// default some. FAULT_POINT takes those with these words in them.
+func TestLabRotateFaults(t *testing.T) {
+	t.Parallel()
+	sweepRotation(t, "")
+}
+
+// The same where hosts make their keys themselves and keep them.
+func TestLabRotateFaultsOnHost(t *testing.T) {
+	if os.Getenv("FAULT_STRIDE") == "" {
+		t.Skip("for make faults")
+	}
+	sweepRotation(t, "--on-host")
+}
+
+func sweepRotation(t *testing.T, flags string) {
+	m := newMesh(t, meshOptions{hosts: 2})
+	m.flow(100)
+	s := &faultSweep{flags: flags, longest: map[string]time.Duration{}, ended: map[string]int{}}
+	for _, h := range m.hosts {
+		s.list(m, h)
+	}
+	s.choose()
+	t.Run("lab", func(t *testing.T) {
+		for i := range faultLabs() {
+			t.Run(strconv.Itoa(i), func(t *testing.T) {
+				t.Parallel()
+				s.work(t, i, m)
+			})
+		}
+	})
+	s.tell(t)
+}
+
+// faultLabs is how many laboratories share the cases. Most of a case is waiting.
+func faultLabs() int {
+	if n, err := strconv.Atoi(os.Getenv("FAULT_LABS")); err == nil {
+		return n
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// A faultCase is one thing that happens in one rotation.
+type faultCase struct {
+	host  int // whose key is replaced
+	on    int // where it happens
+	how   string
+	point string
+}
+
+func (c faultCase) String() string {
+	return fmt.Sprintf("%s's key, on %s, %s %s", meshNames[c.host], meshNames[c.on], c.how, c.point)
+}
+
+// heals reports whether traffic has to flow again without anybody.
+func (c faultCase) heals() bool { return c.how != killBoth && c.how != reboot }
+
+// What can happen.
+const (
+	killOne        = "kill"            // the process at the point
+	cutLink        = "cut"             // the link, for a while
+	killController = "kill controller" // while a part is at the point
+	killBoth       = "kill both"       // processes of the part
+	reboot         = "reboot"          // the host of the part
+)
+
+// cutFor is how long the link is cut, healing how long traffic may take to flow
+// again after that.
+const (
+	cutFor  = 3 * time.Second
+	healing = 15 * time.Second
+)
+
+type faultSweep struct {
+	flags   string // of wgkeys rotate
+	mu      sync.Mutex
+	cases   []faultCase
+	next    int
+	done    int
+	longest map[string]time.Duration // by what happened: until traffic flowed
+	ended   map[string]int           // by the key that was in use then
+}
+
+// list has the steps of an undisturbed rotation told.
+func (s *faultSweep) list(m *mesh, of *lab.Host) {
+	m.t.Helper()
+	for _, h := range m.hosts {
+		m.write(h, stepsFile, "")
+	}
+	m.rotate(of, s.flags)
+	host := slices.Index(m.hosts, of)
+	for on, h := range m.hosts {
+		m.until("the parts to end", func() bool { return m.parts(h) == "" })
+		var seen []string
+		for point := range strings.Lines(m.read(h, stepsFile)) {
+			if point = strings.TrimSpace(point); !slices.Contains(seen, point) {
+				seen = append(seen, point)
+			}
+		}
+		m.must(h, "rm "+stepsFile)
+		for _, point := range seen {
+			for _, how := range hows(point) {
+				s.cases = append(s.cases, faultCase{host, on, how, point})
+			}
+		}
+	}
+}
+
+// hows are what can happen at a point.
+func hows(point string) []string {
+	if !strings.Contains(point, "switch: ") && !strings.Contains(point, "watcher: ") {
+		return []string{killOne, cutLink}
+	}
+	all := []string{killOne, cutLink, killController, killBoth}
+	if strings.Contains(point, "after") && (strings.Contains(point, "look") || strings.Contains(point, "save")) {
+		all = append(all, reboot)
+	}
+	return all
+}
+
+// choose takes a sample. The stride is prime, so that it meets cases of each kind.
+func (s *faultSweep) choose() {
+	stride := 193
+	if n, err := strconv.Atoi(os.Getenv("FAULT_STRIDE")); err == nil {
+		stride = n
+	}
+	words := os.Getenv("FAULT_POINT")
+	var chosen []faultCase
+	for _, c := range s.cases {
+		if strings.Contains(c.String(), words) {
+			chosen = append(chosen, c)
+		}
+	}
+	s.cases = nil
+	for i := 0; i < len(chosen); i += stride {
+		s.cases = append(s.cases, chosen[i])
+	}
+}
+
+// take returns the next case.
+func (s *faultSweep) take() (faultCase, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == len(s.cases) {
+		return faultCase{}, false
+	}
+	s.next++
+	return s.cases[s.next-1], true
+}
+
+// work takes cases until none is left, in a laboratory of its own but for the
+// first. One in which a case failed is not used again.
+func (s *faultSweep) work(t *testing.T, number int, m *mesh) {
+	fresh := func(t *testing.T) *mesh {
+		m := newMesh(t, meshOptions{hosts: 2})
+		m.flow(100)
+		return m
+	}
+	if m = m.with(t); number > 0 {
+		m = fresh(t)
+	}
+	for c, ok := s.take(); ok; c, ok = s.take() {
+		if !t.Run(c.String(), func(t *testing.T) { s.try(m.with(t), c) }) {
+			m = fresh(t)
+		}
+	}
+}
+
+func (s *faultSweep) tell(t *testing.T) {
+	t.Logf("%d cases: the longest until traffic flowed: %v; the keys in use then: %v", s.done, s.longest, s.ended)
+}
+
+// try has one thing happen, and looks what becomes of it.
+func (s *faultSweep) try(m *mesh, c faultCase) {
+	m.t.Helper()
+	h := m.hosts[c.host]
+	old, secret := m.keys(h)
+	secrets := map[string]bool{secret: true}
+	for _, s := range m.streams {
+		s.mark()
+	}
+	first := m.disturbed(c, s.flags)
+	outage := m.recovered(c)
+
+	key, ended := m.liveKey(h), "next"
+	if key == old {
+		ended = "old"
+	}
+	m.isKept(h, key, s.flags != "")
+	if _, secret := m.keys(h); ended == "next" {
+		secrets[secret] = true
+	}
+	second := m.run(m.hosts[0], "wgkeys rotate -y -v "+h.Name())
+	if second.code != 0 {
+		m.t.Errorf("the next rotation: exit %d\n%s%s", second.code, second.stdout, second.stderr)
+	}
+	m.settle()
+	if m.liveKey(h) == old {
+		m.t.Error("the key is the old one after the next rotation")
+	}
+	delete(secrets, m.secret(h)) // the next rotation has finished the first one
+	m.nothingLeft(secrets)
+	m.noRotation()
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done++
+	s.longest[c.how] = max(s.longest[c.how], outage.Round(time.Millisecond))
+	s.ended[ended]++
+	if m.t.Failed() {
+		m.t.Logf("traffic flowed after %v, with the %s key; the first rotation: exit %d\n%s%s\nthe next one: exit %d\n%s%s", outage, ended,
+			first.code, first.stdout, first.stderr, second.code, second.stdout, second.stderr)
+	} else {
+		m.t.Logf("traffic flowed after %v, with the %s key; exit %d", outage.Round(time.Millisecond), ended, first.code)
+	}
+}
+
+// disturbed rotates, and has the thing happen.
+func (m *mesh) disturbed(c faultCase, flags string) result {
+	m.t.Helper()
+	order := "pause "
+	if c.how == killOne {
+		order = "kill "
+	}
+	on := m.hosts[c.on]
+	m.write(on, faultFile, order+c.point)
+	ended := make(chan result, 1)
+	go func() {
+		ended <- m.run(m.hosts[0], "echo $$ >/root/controller; exec wgkeys rotate -y -v "+flags+" "+m.hosts[c.host].Name())
+	}()
+	var first result
+	over := false
+	m.until("the step", func() bool {
+		select {
+		case first = <-ended:
+			over = true
+		default:
+		}
+		_, err := on.ReadFile(hitFile)
+		return err == nil || over
+	})
+	if _, err := on.ReadFile(hitFile); err != nil {
+		m.must(on, "rm "+faultFile)
+		m.t.Fatalf("the point was not reached: exit %d\n%s%s", first.code, first.stdout, first.stderr)
+	}
+	m.must(on, "rm "+hitFile)
+	m.happen(c)
+	if !over {
+		first = <-ended
+	}
+	return first
+}
+
+// happen does it while the process is paused, and lets it go on.
+func (m *mesh) happen(c faultCase) {
+	m.t.Helper()
+	on := m.hosts[c.on]
+	switch c.how {
+	case killOne:
+		return
+	case cutLink:
+		m.must(m.router, "sysctl -q -w net.ipv4.ip_forward=0")
+		m.write(on, goFile, "")
+		time.Sleep(cutFor)
+		m.must(m.router, "sysctl -q -w net.ipv4.ip_forward=1")
+		return
+	case killController:
+		m.must(m.hosts[0], "kill -9 $(cat /root/controller) 2>/dev/null || true") // it may be through
+	case killBoth:
+		m.must(on, killParts)
+	case reboot:
+		m.must(on, beginAnew)
+	}
+	m.write(on, goFile, "")
+}
+
+// killParts ends both processes of a part, beginAnew all that a reboot ends: also one
+// that another has started while it was looked for. What the laboratory itself needs
+// is left.
+const (
+	killParts = `for p in /proc/[0-9]*; do
+	[ "$(tr '\0' ' ' <$p/cmdline 2>/dev/null | cut -d' ' -f1)" != wgkeys-turn ] || kill -9 "${p#/proc/}"
+done`
+	beginAnew = `found=yes
+while [ -n "$found" ]; do
+	found=
+	for p in /proc/[0-9]*; do
+		case "$(tr '\0' ' ' <$p/cmdline 2>/dev/null)" in wgkeys-turn*|wgkeys-device*|wgkeys*turn*|"wgkeys rotate"*) found=yes; kill -9 "${p#/proc/}";; esac
+	done
+done
+ip link del wg0 2>/dev/null
+nft flush ruleset
+find /run -mindepth 1 -maxdepth 1 ! -name sshd -exec rm -rf {} +
+mkdir -p /run/wireguard
+wgkeys apply -q --view /etc/wgkeys/wg0.view`
+)
+
+// recovered waits until traffic flows in all streams and tells how long that
+// took.
+func (m *mesh) recovered(c faultCase) time.Duration {
+	m.t.Helper()
+	begin := time.Now()
+	for {
+		from := time.Now()
+		if m.flowing() {
+			break
+		}
+		if time.Since(begin) > healing {
+			if c.heals() {
+				m.t.Errorf("nothing flows %v after it", healing)
+			}
+			break
+		}
+		if from.Sub(begin) > time.Minute {
+			break
+		}
+	}
+	var gap time.Duration
+	for _, s := range m.streams {
+		gap = max(gap, s.longest())
+	}
+	if c.how == cutLink {
+		gap -= cutFor
+	}
+	return max(0, gap)
+}
+
+// flowing reports whether all that is sent in a fifth of a second comes.
+func (m *mesh) flowing() bool {
+	begin := make([]uint64, len(m.streams))
+	for i, s := range m.streams {
+		begin[i] = s.sent.Load()
+	}
+	time.Sleep(200 * time.Millisecond)
+	end := make([]uint64, len(m.streams))
+	for i, s := range m.streams {
+		end[i] = s.sent.Load()
+	}
+	time.Sleep(100 * time.Millisecond)
+	for i, s := range m.streams {
+		if t := s.counted(begin[i], end[i]); t.sent == 0 || t.lost > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// longest is the longest time without an arrival since the mark.
+func (s *numbered) longest() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.gap, time.Since(s.last))
+}
+
+func (m *mesh) liveKey(h *lab.Host) string {
+	m.t.Helper()
+	return strings.TrimSpace(m.must(h, "wg show wg0 public-key"))
+}
+
+func (m *mesh) secret(h *lab.Host) string {
+	m.t.Helper()
+	return strings.TrimSpace(m.read(h, keyFile))
+}
+
+// isKept sees that the vault has the private key of the public one, or else the
+// host a file of it where it keeps its key to itself.
+func (m *mesh) isKept(h *lab.Host, public string, onHost bool) {
+	m.t.Helper()
+	out := ""
+	if onHost {
+		out = m.must(h, "for f in /etc/wireguard/wg0.key /etc/wireguard/wg0.next.key; do [ ! -e $f ] || wg pubkey <$f; done")
+	}
+	out += m.must(m.hosts[0], "for f in vault/"+h.Name()+"/wg0.key.age vault/"+h.Name()+"/wg0.next.key.age; do "+
+		"[ ! -e $f ] || age -d -i ~/.config/wgkeys/identity.txt $f | wg pubkey; done")
+	if !slices.Contains(strings.Fields(out), public) {
+		m.t.Errorf("%s uses the key %s, and what is kept are those of %q", h.Name(), public, strings.Fields(out))
+	}
+}
+
+// parts are the processes of a host that play in a rotation.
+func (m *mesh) parts(h *lab.Host) string {
+	m.t.Helper()
+	return m.must(h, strings.Replace(killParts, "kill -9", "echo", 1))
+}
+
+// noRotation sees that no host has anything of a rotation under way.
+func (m *mesh) noRotation() {
+	m.t.Helper()
+	for _, h := range m.hosts {
+		m.until("the parts on "+h.Name()+" to end", func() bool { return m.parts(h) == "" })
+		left := m.must(h, "find /etc/wireguard -name '*next*'; nft list tables | grep hold || true")
+		if left != "" {
+			m.t.Errorf("left on %s: %s", h.Name(), left)
+		}
+	}
+}
