@@ -109,6 +109,7 @@ var (
 	identityFlag = &cli.StringSliceFlag{Name: "identity", Aliases: []string{"i"}, Usage: "decrypt with the age identity in `FILE`; may be repeated"}
 	dryRunFlag   = &cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "tell what would be done, and do nothing"}
 	jsonFlag     = &cli.BoolFlag{Name: "json", Usage: "write the result for programs"}
+	commitFlag   = &cli.BoolFlag{Name: "commit", Usage: "commit what was changed, and nothing else, to git"}
 	hostFlag     = &cli.StringFlag{Name: "host", Usage: "this machine is `HOST`", DefaultText: "its short name"}
 )
 

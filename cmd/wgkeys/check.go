@@ -7,15 +7,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -55,7 +53,7 @@ func doCheck(e *env) error {
 	if err != nil {
 		return err
 	}
-	found, err := r.findings(e)
+	found, err := findings(r, e)
 	if err != nil {
 		return err
 	}
@@ -98,25 +96,25 @@ func (e *env) oneSearch() error {
 }
 
 // findings are those of what was asked for.
-func (r *repo) findings(e *env) ([]finding, error) {
+func findings(r *repo.Repo, e *env) ([]finding, error) {
 	if e.cli.String("tunnel") == "" {
-		defer r.look()()
+		defer r.TakeSnapshot()()
 	}
 	switch {
 	case e.cli.Bool("staged"):
-		return r.stagedSecrets(e.ctx)
+		return stagedSecrets(r, e.ctx)
 	case e.cli.String("leaver") != "":
-		return r.leaverFindings(e)
+		return leaverFindings(r, e)
 	}
-	names, err := r.tunnelNames(e)
+	names, err := r.TunnelNames(e.cli.String("tunnel"))
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{report: report{dir: r.dir}, repo: r, now: time.Now(), lists: r.recipientLists(), all: e.cli.String("tunnel") == ""}
+	c := &checker{report: report{dir: r.Dir}, repo: r, now: time.Now(), lists: newRecipientLists(r), all: e.cli.String("tunnel") == ""}
 	if len(e.cli.StringSlice("identity")) > 0 {
 		c.ids = e.identities()
 		defer e.warnLoose(c.ids)
-		if err := r.prepareAll(c.ids); err != nil {
+		if err := prepareAll(r, c.ids); err != nil {
 			return nil, err
 		}
 	}
@@ -140,13 +138,13 @@ func (r *repo) findings(e *env) ([]finding, error) {
 	if err := c.secrets(); err != nil || !e.cli.Bool("history") {
 		return c.found, err
 	}
-	past, err := r.pastSecrets(e.ctx)
+	past, err := pastSecrets(r, e.ctx)
 	return append(c.found, past...), err
 }
 
-func tellFindings(e *env, r *repo, found []finding) error {
+func tellFindings(e *env, r *repo.Repo, found []finding) error {
 	if annotate := annotators[e.cli.String("annotate")]; annotate != nil {
-		return annotate(e.ui, fromTop(r.dir, found))
+		return annotate(e.ui, fromTop(r.Dir, found))
 	}
 	if e.cli.Bool("json") {
 		return e.ui.JSON(found)
@@ -166,7 +164,7 @@ func tellFindings(e *env, r *repo, found []finding) error {
 // A checker goes through the repository, hosts beside each other.
 type checker struct {
 	report
-	repo  *repo
+	repo  *repo.Repo
 	now   time.Time
 	ids   *vault.Identities // nil: nothing is opened
 	lists *recipientLists
@@ -181,7 +179,7 @@ type checker struct {
 // that it cannot be read at all.
 func (c *checker) tunnels(names []string) error {
 	for _, name := range names {
-		t, err := tunnel.Parse(c.repo.tunnels(), name)
+		t, err := tunnel.Parse(c.repo.Tunnels(), name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -195,7 +193,7 @@ func (c *checker) tunnels(names []string) error {
 			c.hosts = append(c.hosts, &hostCheck{checker: c, report: report{dir: c.dir}, tunnel: name, host: host})
 		}
 	}
-	each(len(c.hosts), func(i int) { c.hosts[i].run() })
+	repo.Each(len(c.hosts), func(i int) { c.hosts[i].run() })
 	for _, h := range c.hosts {
 		c.found = append(c.found, h.found...)
 	}
@@ -205,20 +203,6 @@ func (c *checker) tunnels(names []string) error {
 	return nil
 }
 
-// each calls do for 0 to n-1, on all cores.
-func each(n int, do func(i int)) {
-	var next atomic.Int64
-	var wait sync.WaitGroup
-	for range min(n, runtime.NumCPU()+2) { // some wait for the disk
-		wait.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
-	}
-	wait.Wait()
-}
-
 // duplicates finds one key that two hosts have, or one host in two tunnels.
 func (c *checker) duplicates() {
 	owner := map[keyring.PublicKey]string{}
@@ -226,14 +210,14 @@ func (c *checker) duplicates() {
 		if key.IsZero() {
 			return
 		}
-		path := c.repo.ring.Path(h.host, name)
+		path := c.repo.Ring.Path(h.host, name)
 		if other, ok := owner[key]; ok {
 			what := "two hosts with one public key"
 			if filepath.Dir(other) == filepath.Dir(path) {
 				what = "two tunnels with one public key"
 			}
 			c.add(finding{Check: "key", Tunnel: h.tunnel, Host: h.host,
-				Hint: fmt.Sprintf("git log -- %[1]s; for another key: rm %[1]s %[2]s, then wgkeys gen %[3]s", path, c.repo.vault.Path(h.host, vault.KeyFile(name)), h.host)},
+				Hint: fmt.Sprintf("git log -- %[1]s; for another key: rm %[1]s %[2]s, then wgkeys gen %[3]s", path, c.repo.Vault.Path(h.host, vault.KeyFile(name)), h.host)},
 				path, 1, "%s %q: the same key is in %s", what, c.relative(path), c.relative(other))
 			return
 		}
@@ -241,8 +225,8 @@ func (c *checker) duplicates() {
 	}
 	for _, h := range c.hosts {
 		add(h, h.tunnel, h.public)
-		if h.change.next != h.public || !h.change.half {
-			add(h, keyring.Next(h.tunnel), h.change.next)
+		if h.change.Next != h.public || !h.change.VaultPromoted {
+			add(h, keyring.Next(h.tunnel), h.change.Next)
 		}
 	}
 }
@@ -252,7 +236,7 @@ func (c *checker) duplicates() {
 func (c *checker) psks(t *tunnel.Tunnel) {
 	pairs := t.PSKPairs()
 	reports := make([]report, len(pairs))
-	each(len(pairs), func(i int) {
+	repo.Each(len(pairs), func(i int) {
 		reports[i].dir = c.dir
 		c.psk(&reports[i], t.Name, pairs[i][0], pairs[i][1])
 	})
@@ -262,36 +246,36 @@ func (c *checker) psks(t *tunnel.Tunnel) {
 }
 
 func (c *checker) psk(r *report, name, a, b string) {
-	mine, other := c.repo.half(name, a, b), c.repo.half(name, b, a)
-	for _, h := range []half{mine, other} {
-		f := finding{Check: "psk", Tunnel: name, Host: h.host, Hint: "wgkeys gen " + h.host}
+	mine, other := c.repo.PSKFile(name, a, b), c.repo.PSKFile(name, b, a)
+	for _, h := range []repo.PSKFile{mine, other} {
+		f := finding{Check: "psk", Tunnel: name, Host: h.Host, Hint: "wgkeys gen " + h.Host}
 		switch {
-		case h.missing():
-			r.add(f, h.path, 0, "host %q lacks its end of the preshared key with %q in tunnel %q", h.host, peerOf(name, h.file), name)
-		case errors.Is(h.err, vault.ErrNoMeta) && (mine.err == nil || other.err == nil):
-			f.Check, f.Hint = "recipients", "wgkeys rekey "+h.host
-			r.add(f, h.path, 0, noMeta, h.file, h.host)
-		case h.err != nil:
-			r.fault(f, h.err)
+		case h.Missing():
+			r.add(f, h.Path, 0, "host %q lacks its end of the preshared key with %q in tunnel %q", h.Host, repo.PeerOf(name, h.File), name)
+		case errors.Is(h.Err, vault.ErrNoMeta) && (mine.Err == nil || other.Err == nil):
+			f.Check, f.Hint = "recipients", "wgkeys rekey "+h.Host
+			r.add(f, h.Path, 0, noMeta, h.File, h.Host)
+		case h.Err != nil:
+			r.fault(f, h.Err)
 		default:
-			c.lists.compare(r, f, h.file, h.path, h.Meta)
+			c.lists.compare(r, f, h.File, h.Path, h.Meta)
 		}
 	}
-	if mine.err != nil || other.err != nil {
+	if mine.Err != nil || other.Err != nil {
 		return
 	}
 	f := finding{Check: "psk", Tunnel: name, Host: a}
 	if mine.PSK != other.PSK {
-		f.Hint = fmt.Sprintf("git log -- %[1]s %[2]s; or for another one: rm %[1]s %[2]s, then wgkeys gen %[3]s, and push both hosts at once", mine.path, other.path, a)
-		r.add(f, mine.path, 0, "hosts %q and %q have different preshared keys with each other in tunnel %q", a, b, name)
+		f.Hint = fmt.Sprintf("git log -- %[1]s %[2]s; or for another one: rm %[1]s %[2]s, then wgkeys gen %[3]s, and push both hosts at once", mine.Path, other.Path, a)
+		r.add(f, mine.Path, 0, "hosts %q and %q have different preshared keys with each other in tunnel %q", a, b, name)
 		return
 	}
 	if c.ids == nil {
 		return
 	}
-	for _, h := range []half{mine, other} {
-		if _, err := c.repo.vault.OpenPSK(h.host, h.file, mine.PSK, c.ids); err != nil {
-			f.Host = h.host
+	for _, h := range []repo.PSKFile{mine, other} {
+		if _, err := c.repo.Vault.OpenPSK(h.Host, h.File, mine.PSK, c.ids); err != nil {
+			f.Host = h.Host
 			r.fault(f, err)
 		}
 	}
@@ -312,9 +296,18 @@ func (c *checker) modes() {
 			c.add(finding{Check: "mode", Hint: "chmod o-w " + path}, path, 0, "everybody may write %q: its mode is %04o", c.relative(path), mode.Perm())
 		}
 	}
-	path := filepath.Join(c.dir, marker)
+	path := filepath.Join(c.dir, repo.Marker)
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink == 0 {
 		open(path, info.Mode())
 	}
-	c.repo.seen.Walk(open)
+	c.repo.Snapshot.Walk(open)
+}
+
+// sayNothing tells that nothing was found, and where nobody was asked who knows more.
+func (e *env) sayNothing(r *repo.Repo) {
+	if r.Tops() == nil {
+		e.ui.Say("nothing found in the files; they are not in git, so nobody knows what is in no commit, and there is no history: git init %s", ui.Quoted(r.Dir))
+		return
+	}
+	e.ui.Say("nothing found")
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/keyring"
 	"wgkeys/vault"
 )
@@ -18,12 +19,12 @@ type hostCheck struct {
 	tunnel, host string
 
 	public keyring.PublicKey // zero: none, or none that is valid
-	change change
+	change repo.KeyState
 }
 
 func (h *hostCheck) run() {
 	var err error
-	h.change, err = h.repo.changeOf(h.host, h.tunnel)
+	h.change, err = h.repo.KeyState(h.host, h.tunnel)
 	h.key()
 	h.rotation(err)
 }
@@ -41,8 +42,8 @@ func (h *hostCheck) add(check, hint, path string, line int, what string, args ..
 
 // key checks a host's key pair and whom its private half is encrypted to.
 func (h *hostCheck) key() {
-	pub := h.repo.ring.Path(h.host, h.tunnel)
-	public, err := h.repo.ring.Seen(h.repo.seen, h.host, h.tunnel)
+	pub := h.repo.Ring.Path(h.host, h.tunnel)
+	public, err := h.repo.Ring.Seen(h.repo.Snapshot, h.host, h.tunnel)
 	if errors.Is(err, fs.ErrNotExist) {
 		h.add("key", "wgkeys gen "+h.host, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
 		return
@@ -53,8 +54,8 @@ func (h *hostCheck) key() {
 	}
 	h.public = public
 	file := vault.KeyFile(h.tunnel)
-	path := h.repo.vault.Path(h.host, file)
-	meta, err := h.repo.vault.Meta(h.host, file)
+	path := h.repo.Vault.Path(h.host, file)
+	meta, err := h.repo.Vault.Meta(h.host, file)
 	switch {
 	case errors.Is(err, vault.ErrNoMeta): // made by stock age: rekey would write it too
 		h.add("recipients", "wgkeys rekey "+h.host, path, 0, noMeta, file, h.host)
@@ -64,15 +65,15 @@ func (h *hostCheck) key() {
 			pub, 1, "host %q has a public key in tunnel %q, and no private one in the vault", h.host, h.tunnel)
 	case err != nil:
 		h.fault("key", err)
-	case meta.PublicKey != public && h.change.half: // see rotation
+	case meta.PublicKey != public && h.change.VaultPromoted: // see rotation
 	case meta.PublicKey != public:
 		h.add("key", "git log -p -- "+pub, pub, 1, "the private key of host %q in tunnel %q belongs to %s, and the keyring has %s",
 			h.host, h.tunnel, meta.PublicKey, public)
 	default:
 		h.lists.compare(&h.report, h.finding("recipients", ""), file, path, meta)
-		if h.repo.tooOld(meta, h.now) {
+		if h.repo.TooOld(meta, h.now) {
 			h.add("age", "wgkeys rotate "+h.host, path, 0, "the key of host %q in tunnel %q was made %d days ago, and max_key_age in %s is %v",
-				h.host, h.tunnel, int(h.now.Sub(meta.Created)/day), marker, inDays(h.repo.maxKeyAge))
+				h.host, h.tunnel, int(h.now.Sub(meta.Created)/repo.Day), repo.Marker, repo.InDays(h.repo.MaxKeyAge))
 		}
 		h.open(file, public)
 	}
@@ -86,23 +87,23 @@ func (h *hostCheck) open(file string, public keyring.PublicKey) {
 	if h.ids == nil {
 		return
 	}
-	if _, err := h.repo.vault.OpenKey(h.host, file, public, h.ids); err != nil {
+	if _, err := h.repo.Vault.OpenKey(h.host, file, public, h.ids); err != nil {
 		h.fault("key", err)
 	}
 }
 
 // prepareAll has a hardware key open all files at once, where there is one.
-func (r *repo) prepareAll(ids *vault.Identities) error {
+func prepareAll(r *repo.Repo, ids *vault.Identities) error {
 	if !ids.MayAsk() {
 		return nil
 	}
-	hosts, err := r.vault.Hosts()
+	hosts, err := r.Vault.Hosts()
 	if err != nil {
 		return err
 	}
 	var all []vault.Name
 	for _, host := range hosts {
-		files, err := r.vault.List(host)
+		files, err := r.Vault.List(host)
 		if err != nil {
 			return err
 		}
@@ -110,34 +111,34 @@ func (r *repo) prepareAll(ids *vault.Identities) error {
 			all = append(all, vault.Name{Host: host, File: file})
 		}
 	}
-	return r.vault.Prepare(ids, all)
+	return r.Vault.Prepare(ids, all)
 }
 
 // rotation finds one that is not over, and how far it is.
 func (h *hostCheck) rotation(err error) {
 	r := h.change
 	if err == nil {
-		err = r.mismatch(h.repo, h.host, h.tunnel)
+		err = r.Mismatch(h.repo, h.host, h.tunnel)
 	}
-	rotate, nextPub := "wgkeys rotate "+h.host, h.repo.ring.Path(h.host, keyring.Next(h.tunnel))
+	rotate, nextPub := "wgkeys rotate "+h.host, h.repo.Ring.Path(h.host, keyring.Next(h.tunnel))
 	nextFile := vault.KeyFile(keyring.Next(h.tunnel))
 	switch {
 	case err != nil:
 		h.fault("rotation", err)
-	case r.half:
+	case r.VaultPromoted:
 		h.add("rotation", rotate, nextPub, 1, "a rotation of host %q in tunnel %q is over, but for %s: the private key in the vault is the next one already",
 			h.host, h.tunnel, nextPub)
-	case r.sealed && r.next.IsZero():
-		h.add("rotation", rotate, h.repo.vault.Path(h.host, nextFile), 0, "a rotation of host %q in tunnel %q was begun: its next key is in the vault, and %s is missing",
+	case r.Sealed && r.Next.IsZero():
+		h.add("rotation", rotate, h.repo.Vault.Path(h.host, nextFile), 0, "a rotation of host %q in tunnel %q was begun: its next key is in the vault, and %s is missing",
 			h.host, h.tunnel, nextPub)
-	case r.sealed:
+	case r.Sealed:
 		h.add("rotation", rotate, nextPub, 1, "a rotation of host %q in tunnel %q is under way: its hosts may use the old key or the next", h.host, h.tunnel)
-		if meta, err := h.repo.vault.Meta(h.host, nextFile); err == nil {
-			h.lists.compare(&h.report, h.finding("recipients", ""), nextFile, h.repo.vault.Path(h.host, nextFile), meta)
+		if meta, err := h.repo.Vault.Meta(h.host, nextFile); err == nil {
+			h.lists.compare(&h.report, h.finding("recipients", ""), nextFile, h.repo.Vault.Path(h.host, nextFile), meta)
 		}
-		h.open(nextFile, r.next)
-	case r.underway():
-		h.add("rotation", rotate+"; if it was lost: git log -- "+h.repo.vault.Path(h.host, nextFile), nextPub, 1,
+		h.open(nextFile, r.Next)
+	case r.UnderWay():
+		h.add("rotation", rotate+"; if it was lost: git log -- "+h.repo.Vault.Path(h.host, nextFile), nextPub, 1,
 			"a rotation of host %q in tunnel %q is under way, and its next private key is not in the vault: the host made it itself, or it was lost", h.host, h.tunnel)
 	}
 }
@@ -145,21 +146,21 @@ func (h *hostCheck) rotation(err error) {
 // recipientLists are those of all hosts. Most hosts have none of their own, and
 // share one.
 type recipientLists struct {
-	repo   *repo
+	repo   *repo.Repo
 	once   sync.Once
 	shared vault.Recipients
 	err    error
 }
 
-func (r *repo) recipientLists() *recipientLists { return &recipientLists{repo: r} }
+func newRecipientLists(r *repo.Repo) *recipientLists { return &recipientLists{repo: r} }
 
 func (l *recipientLists) of(host string) (vault.Recipients, error) {
 	for _, own := range []string{"recipients.txt", "recipients.only.txt"} {
-		if l.repo.seen.Exists(filepath.Join(l.repo.vault.Dir, host, own)) {
-			return l.repo.vault.Recipients(host)
+		if l.repo.Snapshot.Exists(filepath.Join(l.repo.Vault.Dir, host, own)) {
+			return l.repo.Vault.Recipients(host)
 		}
 	}
-	l.once.Do(func() { l.shared, l.err = l.repo.vault.Recipients(host) })
+	l.once.Do(func() { l.shared, l.err = l.repo.Vault.Recipients(host) })
 	return l.shared, l.err
 }
 

@@ -13,7 +13,7 @@ import (
 func (c *checker) hintRename() {
 	var lacking, orphaned []string
 	for _, h := range c.hosts {
-		_, err := c.repo.ring.Seen(c.repo.seen, h.host, h.tunnel)
+		_, err := c.repo.Ring.Seen(c.repo.Snapshot, h.host, h.tunnel)
 		if errors.Is(err, fs.ErrNotExist) && !slices.Contains(lacking, h.host) {
 			lacking = append(lacking, h.host)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/vault"
@@ -49,7 +50,7 @@ func newLargeRepo(tb testing.TB, n int) string {
 		fmt.Fprintf(&file, "[hosts.h%d]\naddresses = [\"10.%d.%d.%d/8\"]\n", i, (i+1)>>16, (i+1)>>8&255, (i+1)&255)
 	}
 	net := filepath.Join(dir, "net")
-	for name, text := range map[string]string{marker: "", "vault/recipients.txt": recipients.String(), "tunnels/wg0.toml": file.String(), "keyring/.keep": ""} {
+	for name, text := range map[string]string{repo.Marker: "", "vault/recipients.txt": recipients.String(), "tunnels/wg0.toml": file.String(), "keyring/.keep": ""} {
 		path := filepath.Join(net, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			tb.Fatal(err)
@@ -58,21 +59,21 @@ func newLargeRepo(tb testing.TB, n int) string {
 			tb.Fatal(err)
 		}
 	}
-	r, err := openRepo(net, nil)
+	r, err := repo.Find(net)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	each(n, func(i int) {
+	repo.Each(n, func(i int) {
 		host := fmt.Sprintf("h%d", i)
 		if i == 0 {
 			host = "hub"
 		}
 		k, err := keyring.GeneratePrivateKey()
 		if err == nil {
-			err = r.vault.SealKey(host, "wg0.key", k, time.Unix(0, 0))
+			err = r.Vault.SealKey(host, "wg0.key", k, time.Unix(0, 0))
 		}
 		if err == nil {
-			err = r.ring.Put(host, "wg0", k.PublicKey())
+			err = r.Ring.Put(host, "wg0", k.PublicKey())
 		}
 		if err != nil {
 			tb.Error(err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/files"
@@ -22,7 +23,7 @@ func (c *checker) strangers() error {
 	if c.unknown {
 		return nil
 	}
-	hosts, err := c.repo.vault.Hosts()
+	hosts, err := c.repo.Vault.Hosts()
 	if err != nil {
 		return err
 	}
@@ -38,7 +39,7 @@ func (c *checker) strangers() error {
 	}
 	reports := make([]report, len(hosts))
 	errs := make([]error, len(hosts))
-	each(len(hosts), func(i int) {
+	repo.Each(len(hosts), func(i int) {
 		reports[i].dir = c.dir
 		errs[i] = c.stranger(&reports[i], hosts[i], named[hosts[i]], inTunnel, asked)
 	})
@@ -51,9 +52,9 @@ func (c *checker) strangers() error {
 // passedOver finds folders with keys that no verb goes into: rekey would leave them
 // to whoever can open them now.
 func (c *checker) passedOver() {
-	entries, _ := c.repo.seen.List(c.repo.dir, c.repo.vault.Dir) // an error is told elsewhere
+	entries, _ := c.repo.Snapshot.List(c.repo.Dir, c.repo.Vault.Dir) // an error is told elsewhere
 	for _, e := range entries {
-		path := filepath.Join(c.repo.vault.Dir, e.Name())
+		path := filepath.Join(c.repo.Vault.Dir, e.Name())
 		f := finding{Check: "stranger", Hint: "move what is in " + ui.Quoted(path) + " to the folder of a host, or remove it"}
 		why := "is a link"
 		if e.IsDir() {
@@ -64,7 +65,7 @@ func (c *checker) passedOver() {
 		} else if e.Type()&fs.ModeSymlink == 0 {
 			continue
 		}
-		in, _ := c.repo.seen.List(c.repo.dir, path)
+		in, _ := c.repo.Snapshot.List(c.repo.Dir, path)
 		if slices.ContainsFunc(in, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), ".age") }) {
 			c.add(f, path, 0, "rekey passes over the keys in %q, which %s", c.relative(path), why)
 		}
@@ -75,13 +76,13 @@ func (c *checker) passedOver() {
 // beside them: rekey would leave those too. What a killed command has left in the
 // folder of a host, the next one removes.
 func (c *checker) misplaced() {
-	if c.repo.seen == nil {
+	if c.repo.Snapshot == nil {
 		return
 	}
-	dir := c.repo.vault.Dir + string(filepath.Separator)
-	c.repo.seen.Walk(func(path string, mode fs.FileMode) {
+	dir := c.repo.Vault.Dir + string(filepath.Separator)
+	c.repo.Snapshot.Walk(func(path string, mode fs.FileMode) {
 		below, ok := strings.CutPrefix(path, dir)
-		if !ok || !mode.IsRegular() || !strings.HasSuffix(below, ".age") || c.repo.vault.Holds(path) {
+		if !ok || !mode.IsRegular() || !strings.HasSuffix(below, ".age") || c.repo.Vault.Holds(path) {
 			return
 		}
 		host, name, inFolder := strings.Cut(below, string(filepath.Separator))
@@ -97,16 +98,16 @@ func (c *checker) misplaced() {
 }
 
 func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]string]bool, asked map[[3]string]bool) error {
-	files, err := c.repo.vault.List(host)
+	files, err := c.repo.Vault.List(host)
 	if err != nil || len(files) == 0 {
 		return err
 	}
 	f := finding{Check: "stranger", Host: host}
 	if !named {
-		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host, ui.Quoted(filepath.Join(c.repo.vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.ring.Dir, host)))
-		r.add(f, c.repo.vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
+		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host, ui.Quoted(filepath.Join(c.repo.Vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
+		r.add(f, c.repo.Vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
 		for _, file := range files {
-			if meta, err := c.repo.vault.Meta(host, file); err == nil {
+			if meta, err := c.repo.Vault.Meta(host, file); err == nil {
 				c.opens(r, f, file, meta)
 			} else {
 				r.fault(f, err)
@@ -115,8 +116,8 @@ func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]s
 		return nil
 	}
 	for _, file := range files {
-		name, peer := c.repo.ownerOf(host, file)
-		path := c.repo.vault.Path(host, file)
+		name, peer := repo.OwnerOf(file)
+		path := c.repo.Vault.Path(host, file)
 		f.Tunnel, f.Hint = name, "rm "+path
 		switch {
 		case !inTunnel[[2]string{name, host}]:
@@ -134,7 +135,7 @@ func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]s
 // is, for it may be in use on the hosts, and rekey writes it as any other; and whether it
 // opens.
 func (c *checker) unasked(r *report, f finding, path, file string) {
-	switch meta, err := c.repo.vault.Meta(f.Host, file); {
+	switch meta, err := c.repo.Vault.Meta(f.Host, file); {
 	case err == nil:
 		c.lists.compare(r, f, file, path, meta)
 		c.opens(r, f, file, meta)
@@ -153,9 +154,9 @@ func (c *checker) opens(r *report, f finding, file string, meta vault.Meta) {
 	}
 	var err error
 	if meta.PSK != "" {
-		_, err = c.repo.vault.OpenPSK(f.Host, file, meta.PSK, c.ids)
+		_, err = c.repo.Vault.OpenPSK(f.Host, file, meta.PSK, c.ids)
 	} else {
-		_, err = c.repo.vault.OpenKey(f.Host, file, meta.PublicKey, c.ids)
+		_, err = c.repo.Vault.OpenKey(f.Host, file, meta.PublicKey, c.ids)
 	}
 	if err != nil {
 		f.Hint = ""
@@ -163,27 +164,17 @@ func (c *checker) opens(r *report, f finding, file string, meta vault.Meta) {
 	}
 }
 
-// ownerOf reads the name of a vault file: TUNNEL.key, TUNNEL.next.key or
-// TUNNEL.PEER.psk. A tunnel's name may have dots, a host's has none.
-func (r *repo) ownerOf(host, file string) (tunnel, peer string) {
-	if name, ok := strings.CutSuffix(file, ".psk"); ok {
-		i := strings.LastIndexByte(name, '.')
-		return name[:max(i, 0)], name[i+1:]
-	}
-	return strings.TrimSuffix(strings.TrimSuffix(file, ".key"), ".next"), ""
-}
-
 // publicStrangers finds public keys of hosts that no tunnel names. Where the
 // vault has keys of such a host, that was found before.
 func (c *checker) publicStrangers(named map[string]bool, inTunnel map[[2]string]bool) error {
-	return c.repo.eachPublic(func(host, name, path string) {
+	return c.repo.EachPublic(func(host, name, path string) {
 		f := finding{Check: "stranger", Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
 		switch {
 		case !named[host]:
-			if files, _ := c.repo.vault.List(host); len(files) > 0 {
+			if files, _ := c.repo.Vault.List(host); len(files) > 0 {
 				return
 			}
-			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r %s", host, ui.Quoted(filepath.Join(c.repo.ring.Dir, host)))
+			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r %s", host, ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
 			c.add(f, path, 1, "no tunnel names host %q, and the keyring has a key of it: %s", host, c.relative(path))
 		case named[host] && !inTunnel[[2]string{f.Tunnel, host}]:
 			f.Hint = "rm " + path

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate"
@@ -110,7 +111,7 @@ func (s *hostStatus) findDead(ctx context.Context, look func() (rotate.Answer, e
 
 // judgeDead tells of the dead peers of all hosts, and why they are, as far as the
 // other end can be asked.
-func (e *env) judgeDead(r *repo, all []*hostStatus) {
+func (e *env) judgeDead(r *repo.Repo, all []*hostStatus) {
 	ends := e.farEnds(r, all)
 	for _, s := range all {
 		for _, d := range s.dead {
@@ -154,7 +155,7 @@ type farEnd struct{ tunnel, host string }
 
 // farEnds are the hosts of dead peers. Those that the command is not about are asked
 // as well, for a short while: the way to them may be the very tunnel.
-func (e *env) farEnds(r *repo, all []*hostStatus) map[farEnd]*hostStatus {
+func (e *env) farEnds(r *repo.Repo, all []*hostStatus) map[farEnd]*hostStatus {
 	ends := map[farEnd]*hostStatus{}
 	for _, s := range all {
 		ends[farEnd{s.Tunnel, s.Host}] = s
@@ -182,7 +183,7 @@ func (e *env) farEnds(r *repo, all []*hostStatus) map[farEnd]*hostStatus {
 
 // listen looks once more at the far ends that heard of their dead peers at some time,
 // to tell whether they hear them now.
-func (e *env) listen(r *repo, all []*hostStatus, ends map[farEnd]*hostStatus) {
+func (e *env) listen(r *repo.Repo, all []*hostStatus, ends map[farEnd]*hostStatus) {
 	later := map[*hostStatus]*hostStatus{}
 	for _, s := range all {
 		for _, d := range s.dead {
@@ -230,11 +231,11 @@ func (s *hostStatus) hear(key keyring.PublicKey) {
 }
 
 // lookAt asks one host how its tunnel stands, and no more.
-func (e *env) lookAt(r *repo, s *hostStatus) error {
+func (e *env) lookAt(r *repo.Repo, s *hostStatus) error {
 	ctx, cancel := context.WithTimeout(e.ctx, farEndTime)
 	defer cancel()
 	var err error
-	if s.view, err = r.view(s.tunnel, s.Host); err != nil {
+	if s.view, err = r.View(s.tunnel, s.Host); err != nil {
 		return err
 	}
 	party, err := e.party(s.tunnel, s.Host)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -143,7 +144,7 @@ func annotateGitLab(u *ui.UI, found []finding) error {
 			severity = "blocker"
 		}
 		if f.File == "" {
-			f.File = marker
+			f.File = repo.Marker
 		}
 		sum := sha256.Sum256([]byte(f.Check + "\x00" + f.File + "\x00" + f.What))
 		issues = append(issues, issue{f.What + "; hint: " + f.Hint, "wgkeys " + f.Check, fmt.Sprintf("%x", sum[:16]), severity,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
@@ -44,7 +45,7 @@ func doGen(e *env) error {
 	if err != nil {
 		return err
 	}
-	name, t, err := r.genTunnel(e)
+	name, t, err := genTunnel(r, e)
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func doGen(e *env) error {
 			return ui.Usage("no host can be named", host, err.Error(), "wgkeys gen --help")
 		}
 	}
-	if err := r.has(e.ctx, hosts); err != nil {
+	if err := r.RequireCheckedOut(e.ctx, hosts...); err != nil {
 		return err
 	}
 	ids := e.identities()
@@ -66,12 +67,12 @@ func doGen(e *env) error {
 		g.file = t
 	}
 	err = g.keys(t, hosts)
-	return r.commit(e, "gen", g.made, err)
+	return r.Changes.Commit(e.ctx, e.ui, "gen", g.made, err)
 }
 
 // keys makes the keys of hosts, and the preshared keys of t, which may be nil.
 func (g *generator) keys(t *tunnel.Tunnel, hosts []string) error {
-	if err := g.repo.vault.Lists().Agree(g.toSeal(t, hosts)); err != nil {
+	if err := g.repo.Vault.Lists().Agree(g.toSeal(t, hosts)); err != nil {
 		return err
 	}
 	for _, host := range hosts {
@@ -98,7 +99,7 @@ func (g *generator) keys(t *tunnel.Tunnel, hosts []string) error {
 // beforehand: of hosts that are to be sealed off the list is yet to change.
 func (g *generator) toSeal(t *tunnel.Tunnel, hosts []string) (all []string) {
 	for _, host := range hosts {
-		_, err := g.repo.vault.Meta(host, vault.KeyFile(g.tunnel))
+		_, err := g.repo.Vault.Meta(host, vault.KeyFile(g.tunnel))
 		if g.file == nil && !g.cli.Bool("sealed") && errors.Is(err, fs.ErrNotExist) {
 			all = append(all, host)
 		}
@@ -107,9 +108,9 @@ func (g *generator) toSeal(t *tunnel.Tunnel, hosts []string) (all []string) {
 		return all
 	}
 	for _, pair := range g.pairs(t, hosts) {
-		for _, h := range []half{g.repo.half(g.tunnel, pair[0], pair[1]), g.repo.half(g.tunnel, pair[1], pair[0])} {
-			if h.missing() && !(g.cli.Bool("sealed") && slices.Contains(hosts, h.host)) {
-				all = append(all, h.host)
+		for _, h := range []repo.PSKFile{g.repo.PSKFile(g.tunnel, pair[0], pair[1]), g.repo.PSKFile(g.tunnel, pair[1], pair[0])} {
+			if h.Missing() && !(g.cli.Bool("sealed") && slices.Contains(hosts, h.Host)) {
+				all = append(all, h.Host)
 			}
 		}
 	}
@@ -125,22 +126,22 @@ func (g *generator) pairs(t *tunnel.Tunnel, hosts []string) [][2]string {
 // sealOff has everything in the vault of a host be for its own recipients alone,
 // from the first key on.
 func (g *generator) sealOff(host string) error {
-	if g.repo.vault.Sealed(host) {
+	if g.repo.Vault.Sealed(host) {
 		return nil
 	}
-	if err := g.repo.vault.KeepToHost(host); err != nil {
+	if err := g.repo.Vault.KeepToHost(host); err != nil {
 		return err
 	}
-	dir := filepath.Join(g.repo.vault.Dir, host)
-	g.repo.touch(filepath.Join(dir, "recipients.txt"), filepath.Join(dir, "recipients.only.txt"))
+	dir := filepath.Join(g.repo.Vault.Dir, host)
+	g.repo.Changes.Touch(filepath.Join(dir, "recipients.txt"), filepath.Join(dir, "recipients.only.txt"))
 	g.ui.Say("the keys of %s are for the recipients in vault/%[1]s/recipients.only.txt alone; push them on %[1]s itself: wgkeys push %[1]s --host %[1]s -i /etc/ssh/ssh_host_ed25519_key", host)
 	return nil
 }
 
 // genTunnel is the tunnel that keys are made for: wg0 where there is none yet.
 // Its file may be missing.
-func (r *repo) genTunnel(e *env) (string, *tunnel.Tunnel, error) {
-	names, err := r.tunnelNames(e)
+func genTunnel(r *repo.Repo, e *env) (string, *tunnel.Tunnel, error) {
+	names, err := r.TunnelNames(e.cli.String("tunnel"))
 	if err != nil {
 		return "", nil, err
 	}
@@ -150,7 +151,7 @@ func (r *repo) genTunnel(e *env) (string, *tunnel.Tunnel, error) {
 	if err := tunnel.CheckName(names[0]); err != nil {
 		return "", nil, ui.Usage("no tunnel can be named", names[0], err.Error(), "wgkeys gen --help")
 	}
-	t, err := r.oneTunnel(e)
+	t, err := e.tunnel(r)
 	if errors.Is(err, fs.ErrNotExist) {
 		e.ui.Warn(fault.New("no tunnel file yet for", names[0], "there is no tunnels/"+names[0]+".toml", ""))
 		return names[0], nil, nil
@@ -161,7 +162,7 @@ func (r *repo) genTunnel(e *env) (string, *tunnel.Tunnel, error) {
 // A generator makes the keys of one tunnel.
 type generator struct {
 	*env
-	repo   *repo
+	repo   *repo.Repo
 	tunnel string
 	ids    *vault.Identities
 	now    time.Time
@@ -179,21 +180,21 @@ func (g *generator) tell(format string, args ...any) {
 // key makes a host's key pair. The vault file comes first: whatever happens
 // then, its metadata holds the public key, and the next gen completes it.
 func (g *generator) key(host string) error {
-	if err := g.repo.sweep(host); err != nil {
+	if err := g.repo.Sweep(host); err != nil {
 		return err
 	}
-	if c, err := g.repo.changeOf(host, g.tunnel); err != nil {
+	if c, err := g.repo.KeyState(host, g.tunnel); err != nil {
 		return err
-	} else if c.underway() {
+	} else if c.UnderWay() {
 		g.ui.Say("%s is in the middle of a rotation in %s; nothing was changed: wgkeys rotate %[1]s finishes it", host, g.tunnel)
 		return nil
 	}
 	file := vault.KeyFile(g.tunnel)
-	public, err := g.repo.ring.Get(host, g.tunnel)
+	public, err := g.repo.Ring.Get(host, g.tunnel)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	meta, sealed := g.repo.vault.Meta(host, file)
+	meta, sealed := g.repo.Vault.Meta(host, file)
 	switch {
 	case err == nil && (sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || g.file != nil && errors.Is(sealed, fs.ErrNotExist)):
 		g.ui.Say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
@@ -201,7 +202,7 @@ func (g *generator) key(host string) error {
 	case err == nil:
 		return fault.Wrap(sealed, "no private key in the vault for", host,
 			fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then wgkeys gen %s; if %[3]s made its key itself there is none to bring back",
-				g.repo.vault.Path(host, file), g.repo.ring.Path(host, g.tunnel), host))
+				g.repo.Vault.Path(host, file), g.repo.Ring.Path(host, g.tunnel), host))
 	case sealed == nil:
 		public = meta.PublicKey
 	case errors.Is(sealed, fs.ErrNotExist):
@@ -211,10 +212,10 @@ func (g *generator) key(host string) error {
 	default:
 		return sealed
 	}
-	if err := g.repo.ring.Put(host, g.tunnel, public); err != nil {
+	if err := g.repo.Ring.Put(host, g.tunnel, public); err != nil {
 		return err
 	}
-	g.repo.touch(g.repo.vault.Path(host, file), g.repo.ring.Path(host, g.tunnel))
+	g.repo.Changes.Touch(g.repo.Vault.Path(host, file), g.repo.Ring.Path(host, g.tunnel))
 	g.tell("%s %s %s", host, g.tunnel, public)
 	return nil
 }
@@ -241,8 +242,8 @@ func (g *generator) seal(host, file string) (keyring.PublicKey, error) {
 	if err != nil {
 		return keyring.PublicKey{}, err
 	}
-	g.repo.touch(g.repo.vault.Path(host, file))
-	return private.PublicKey(), g.repo.vault.SealKey(host, file, private, g.now)
+	g.repo.Changes.Touch(g.repo.Vault.Path(host, file))
+	return private.PublicKey(), g.repo.Vault.SealKey(host, file, private, g.now)
 }
 
 // psks makes the preshared keys that the tunnel file asks for between the
@@ -252,17 +253,17 @@ func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
 	// What is to be opened for its other half a hardware key is asked for at once.
 	var open []vault.Name
 	for _, pair := range pairs {
-		mine, other, err := g.repo.halves(g.tunnel, pair[0], pair[1])
+		mine, other, err := g.repo.PSK(g.tunnel, pair[0], pair[1])
 		switch {
 		case err != nil:
 			return err
-		case mine.err == nil && other.missing():
-			open = append(open, vault.Name{Host: mine.host, File: mine.file})
-		case mine.missing() && other.err == nil:
-			open = append(open, vault.Name{Host: other.host, File: other.file})
+		case mine.Err == nil && other.Missing():
+			open = append(open, vault.Name{Host: mine.Host, File: mine.File})
+		case mine.Missing() && other.Err == nil:
+			open = append(open, vault.Name{Host: other.Host, File: other.File})
 		}
 	}
-	if err := g.repo.vault.Prepare(g.ids, open); err != nil {
+	if err := g.repo.Vault.Prepare(g.ids, open); err != nil {
 		return err
 	}
 	for _, pair := range pairs {
@@ -276,35 +277,35 @@ func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
 // psk makes the preshared key of a pair, one half in each host's folder. Where
 // one half is there the other is made from it.
 func (g *generator) psk(a, b string) error {
-	if err := cmp.Or(g.repo.sweep(a), g.repo.sweep(b)); err != nil {
+	if err := cmp.Or(g.repo.Sweep(a), g.repo.Sweep(b)); err != nil {
 		return err
 	}
-	mine, other, err := g.repo.halves(g.tunnel, a, b)
+	mine, other, err := g.repo.PSK(g.tunnel, a, b)
 	if err != nil {
 		return err
 	}
 	var psk keyring.PresharedKey
 	switch {
-	case mine.err == nil && other.err == nil:
+	case mine.Err == nil && other.Err == nil:
 		return nil
-	case mine.missing() && other.missing():
+	case mine.Missing() && other.Missing():
 		psk, err = keyring.GeneratePresharedKey()
-	case mine.err == nil && other.missing():
-		psk, err = g.repo.vault.OpenPSK(a, mine.file, mine.PSK, g.ids)
-	case mine.missing() && other.err == nil:
-		psk, err = g.repo.vault.OpenPSK(b, other.file, other.PSK, g.ids)
+	case mine.Err == nil && other.Missing():
+		psk, err = g.repo.Vault.OpenPSK(a, mine.File, mine.PSK, g.ids)
+	case mine.Missing() && other.Err == nil:
+		psk, err = g.repo.Vault.OpenPSK(b, other.File, other.PSK, g.ids)
 	default:
-		return errors.Join(mine.err, other.err)
+		return errors.Join(mine.Err, other.Err)
 	}
 	if err != nil {
 		return err
 	}
-	for _, h := range []half{mine, other} {
-		if !h.missing() {
+	for _, h := range []repo.PSKFile{mine, other} {
+		if !h.Missing() {
 			continue
 		}
-		g.repo.touch(h.path)
-		err := g.repo.vault.SealPSK(h.host, h.file, psk, g.now)
+		g.repo.Changes.Touch(h.Path)
+		err := g.repo.Vault.SealPSK(h.Host, h.File, psk, g.now)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}

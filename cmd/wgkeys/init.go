@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -46,9 +47,9 @@ func doInit(e *env) error {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return fault.Wrap(err, "cannot find the folder", dir, "")
 	}
-	if _, err := os.Lstat(filepath.Join(dir, marker)); err == nil {
+	if _, err := os.Lstat(filepath.Join(dir, repo.Marker)); err == nil {
 		if e.cli.Bool("hook") {
-			return e.installHook(dir)
+			return repo.InstallHook(e.ctx, e.ui, dir)
 		}
 		e.ui.Say("%s is a repository already; nothing was changed", dir)
 		return sweepInit(dir)
@@ -65,7 +66,7 @@ func doInit(e *env) error {
 		return err
 	}
 	if e.cli.Bool("hook") {
-		if err := e.installHook(dir); err != nil {
+		if err := repo.InstallHook(e.ctx, e.ui, dir); err != nil {
 			return err
 		}
 	}
@@ -139,7 +140,7 @@ func (e *env) sayKind(postQuantum bool) {
 // then there is nothing for other verbs to lock, and the folder itself is; one init
 // that another has overtaken makes nothing.
 func (e *env) makeRepo(dir string, recipients []string) error {
-	more := shared(e.ctx, filepath.Dir(dir))
+	more := repo.Shared(e.ctx, filepath.Dir(dir))
 	if err := files.MkdirAll(dir, 0o755|more&0o020); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
 	}
@@ -170,13 +171,15 @@ func (e *env) makeRepo(dir string, recipients []string) error {
 	if err := e.writeAttributes(dir, more); err != nil {
 		return err
 	}
-	return writeNew(dir, marker, "# This file marks a repository of wgkeys. Its settings are all optional.\n", more)
+	return writeNew(dir, repo.Marker, "# This file marks a repository of wgkeys. Its settings are all optional.\n", more)
 }
 
 // sweepInit removes what an init that was killed has left: other verbs make no
 // file in these folders.
 func sweepInit(dir string) error {
-	made := func(name string) bool { return name == marker || name == "recipients.txt" || name == attributesFile }
+	made := func(name string) bool {
+		return name == repo.Marker || name == "recipients.txt" || name == attributesFile
+	}
 	for _, left := range []string{dir, filepath.Join(dir, "vault")} {
 		err := files.Sweep(dir, left, made)
 		if err != nil && !errors.Is(err, files.ErrOutside) { // who writes there tells it better
@@ -190,7 +193,7 @@ func sweepInit(dir string) error {
 // it: he could not open what is encrypted to it.
 func (e *env) tellOthersList(dir string, recipients []string) error {
 	path := filepath.Join(dir, "vault", "recipients.txt")
-	text, err := files.Read(dir, path, maxMarker)
+	text, err := files.Read(dir, path, repo.MaxFile)
 	if err != nil {
 		return fault.Wrap(err, "cannot read", path, "")
 	}

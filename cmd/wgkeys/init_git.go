@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/term"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/files"
 	"wgkeys/keyring/git"
@@ -26,7 +27,7 @@ vault/**/*.age text eol=lf -merge
 func (e *env) writeAttributes(dir string, more fs.FileMode) error {
 	err := writeNew(dir, attributesFile, attributes, more)
 	if errors.Is(err, fs.ErrExist) {
-		text, err := files.Read(dir, filepath.Join(dir, attributesFile), maxMarker)
+		text, err := files.Read(dir, filepath.Join(dir, attributesFile), repo.MaxFile)
 		if err != nil || string(text) != attributes {
 			e.ui.Say("there is a %s already; these lines belong into it: keyring/**/*.pub text eol=lf; vault/**/*.age text eol=lf -merge", attributesFile)
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -16,16 +17,13 @@ import (
 	"wgkeys/vault"
 )
 
-// maxVaultFile is more than a vault file has.
-const maxVaultFile = 64 << 10
-
 // A leaver is somebody who could open vault files, and what of that is in use
 // still. To take him out of recipients.txt does not take back what he has read,
 // nor what a clone of his keeps.
 type leaver struct {
 	name  string // as he was named
 	print vault.Fingerprint
-	keys  []hostKey
+	keys  []repo.HostKey
 	psks  []hostPSK
 	now   []string // files that do not say to whom they are encrypted
 	once  []string // files of which a version in history does not
@@ -34,26 +32,26 @@ type leaver struct {
 // A hostPSK is the preshared key of two hosts, as the file of one of them.
 type hostPSK struct{ host, peer, tunnel string }
 
-// leaver goes through git's history, and what is not committed yet, for all that
+// findLeaver goes through git's history, and what is not committed yet, for all that
 // the recipient named who could ever read.
-func (r *repo) leaver(e *env, who string) (*leaver, error) {
-	past := &past{public: map[vault.Fingerprint]map[keyring.PublicKey]bool{}, psk: map[vault.Fingerprint]map[string]bool{}, named: r.allRecipients()}
+func findLeaver(r *repo.Repo, e *env, who string) (*leaver, error) {
+	past := &past{public: map[vault.Fingerprint]map[keyring.PublicKey]bool{}, psk: map[vault.Fingerprint]map[string]bool{}, named: r.AllRecipients()}
 	if err := past.present(r); err != nil {
 		return nil, err
 	}
-	tops := r.tops()
+	tops := r.Tops()
 	if tops == nil {
-		return nil, fault.New("no history of", r.dir, "it is not in git: nobody knows what was encrypted to whom before", "git init "+r.dir)
+		return nil, fault.New("no history of", r.Dir, "it is not in git: nobody knows what was encrypted to whom before", "git init "+r.Dir)
 	}
-	if err := r.whole(e.ctx); err != nil {
+	if err := r.RequireCheckedOut(e.ctx); err != nil {
 		return nil, err
 	}
-	dir, err := filepath.EvalSymlinks(r.dir)
+	dir, err := filepath.EvalSymlinks(r.Dir)
 	if err != nil {
 		return nil, err
 	}
 	for _, top := range tops {
-		err := git.History(e.ctx, top, maxVaultFile, func(b git.Blob) error {
+		err := git.History(e.ctx, top, repo.MaxVaultFile, func(b git.Blob) error {
 			past.blob(b.Path, (&report{dir: dir}).relative(filepath.Join(top, b.Path)), b.Text)
 			return nil
 		})
@@ -62,21 +60,10 @@ func (r *repo) leaver(e *env, who string) (*leaver, error) {
 		}
 	}
 	l := &leaver{name: who, now: past.now, once: past.once}
-	if l.print, err = past.find(who, filepath.Join(r.vault.Dir, "recipients.txt")); err != nil {
-		return nil, errors.Join(append(r.narrow(e.ctx), err)...)
+	if l.print, err = past.find(who, filepath.Join(r.Vault.Dir, "recipients.txt")); err != nil {
+		return nil, errors.Join(append(r.NarrowClones(e.ctx), err)...)
 	}
 	return l, l.inUse(r, past)
-}
-
-// tops are the working trees that the repository lies in: vault and keyring may be
-// submodules, which have a history of their own. It is nil where there is no git.
-func (r *repo) tops() (all []string) {
-	for _, dir := range []string{r.dir, r.vault.Dir, r.ring.Dir} {
-		if top, err := git.Top(dir); err == nil && !slices.Contains(all, top) {
-			all = append(all, top)
-		}
-	}
-	return all
 }
 
 // past is what a repository's vault files and lists of recipients ever were.
@@ -89,31 +76,22 @@ type past struct {
 	psk    map[vault.Fingerprint]map[string]bool
 }
 
-func isVaultFile(path string) bool {
-	return strings.HasSuffix(path, ".key.age") || strings.HasSuffix(path, ".psk.age")
-}
-
-func isRecipients(path string) bool {
-	name := path[strings.LastIndexByte(path, '/')+1:]
-	return strings.HasPrefix(name, "recipients") && strings.HasSuffix(name, ".txt")
-}
-
-func (p *past) present(r *repo) error {
-	hosts, err := r.vault.Hosts()
+func (p *past) present(r *repo.Repo) error {
+	hosts, err := r.Vault.Hosts()
 	if err != nil {
 		return err
 	}
 	for _, host := range hosts {
-		names, err := r.vault.List(host)
+		names, err := r.Vault.List(host)
 		if err != nil {
 			return err
 		}
 		for _, file := range names {
-			switch m, err := r.vault.Meta(host, file); {
+			switch m, err := r.Vault.Meta(host, file); {
 			case err == nil:
 				p.meta(m)
 			case errors.Is(err, vault.ErrNoMeta):
-				p.now = append(p.now, (&report{dir: r.dir}).relative(r.vault.Path(host, file)))
+				p.now = append(p.now, (&report{dir: r.Dir}).relative(r.Vault.Path(host, file)))
 			}
 		}
 	}
@@ -124,7 +102,7 @@ func (p *past) present(r *repo) error {
 // blob by one path of several, so any file may be a vault file: what is in it tells.
 // What was made by stock age does not tell to whom. A file that is none is passed over.
 func (p *past) blob(path, shown string, text []byte) {
-	if isRecipients(path) {
+	if repo.IsRecipients(path) {
 		p.named = append(p.named, vault.RecipientsIn(path, text)...)
 		return
 	}
@@ -134,7 +112,7 @@ func (p *past) blob(path, shown string, text []byte) {
 	switch m, err := vault.ReadMeta(path, text); {
 	case err == nil:
 		p.meta(m)
-	case errors.Is(err, vault.ErrNoMeta) && isVaultFile(path) && !slices.Contains(p.now, shown) && !slices.Contains(p.once, shown):
+	case errors.Is(err, vault.ErrNoMeta) && repo.IsVaultFile(path) && !slices.Contains(p.now, shown) && !slices.Contains(p.once, shown):
 		p.once = append(p.once, shown)
 	}
 }
@@ -206,8 +184,8 @@ func (p *past) seen(who string, f vault.Fingerprint) error {
 }
 
 // inUse keeps of what the leaver could read the keys that are in use.
-func (l *leaver) inUse(r *repo, p *past) error {
-	err := r.eachPublicKey(func(k hostKey, public keyring.PublicKey) {
+func (l *leaver) inUse(r *repo.Repo, p *past) error {
+	err := r.EachPublicKey(func(k repo.HostKey, public keyring.PublicKey) {
 		if p.public[l.print][public] {
 			k.Tunnel = strings.TrimSuffix(k.Tunnel, ".next")
 			if !slices.Contains(l.keys, k) {
@@ -218,12 +196,12 @@ func (l *leaver) inUse(r *repo, p *past) error {
 	if err != nil {
 		return err
 	}
-	err = r.eachMeta(func(host, file string, m vault.Meta) {
+	err = r.EachMeta(func(host, file string, m vault.Meta) {
 		if m.PSK == "" || !p.psk[l.print][m.PSK] {
 			return
 		}
 		k := hostPSK{host: host}
-		if k.tunnel, k.peer = r.ownerOf(host, file); k.host > k.peer {
+		if k.tunnel, k.peer = repo.OwnerOf(file); k.host > k.peer {
 			k.host, k.peer = k.peer, k.host
 		}
 		if !slices.Contains(l.psks, k) {
@@ -237,8 +215,8 @@ func (l *leaver) inUse(r *repo, p *past) error {
 }
 
 // still tells where the leaver is listed: he would get the new keys too.
-func (l *leaver) still(r *repo) error {
-	for _, rs := range r.allRecipients() {
+func (l *leaver) still(r *repo.Repo) error {
+	for _, rs := range r.AllRecipients() {
 		if rs.Fingerprint == l.print {
 			return fault.New("still a recipient:", l.name, "the keys that come are encrypted to "+rs.String()+" as well",
 				fmt.Sprintf("take the line out of %s, then wgkeys rekey", rs.File))
@@ -248,7 +226,7 @@ func (l *leaver) still(r *repo) error {
 }
 
 func (l *leaver) has(host, tunnel string) bool {
-	return slices.ContainsFunc(l.keys, func(k hostKey) bool { return k.Host == host && k.Tunnel == tunnel })
+	return slices.ContainsFunc(l.keys, func(k repo.HostKey) bool { return k.Host == host && k.Tunnel == tunnel })
 }
 
 // replace is what makes a preshared key a new one.
@@ -257,19 +235,19 @@ func (k hostPSK) replace() string {
 }
 
 // leftBy is what rotate --leaver asks for; nil without it.
-func (r *repo) leftBy(e *env) (*leaver, error) {
+func leftBy(r *repo.Repo, e *env) (*leaver, error) {
 	who := e.cli.String("leaver")
 	if who == "" {
 		return nil, nil
 	}
-	l, err := r.leaver(e, who)
+	l, err := findLeaver(r, e, who)
 	if err != nil {
 		return nil, err
 	}
 	if err := l.still(r); err != nil {
 		return nil, err
 	}
-	for _, err := range r.narrow(e.ctx) {
+	for _, err := range r.NarrowClones(e.ctx) {
 		e.ui.Warn(err)
 	}
 	l.warn(e.ui, slices.Concat(l.now, l.once))
@@ -277,24 +255,24 @@ func (r *repo) leftBy(e *env) (*leaver, error) {
 }
 
 // leaverFindings are the keys in use that the recipient could read.
-func (r *repo) leaverFindings(e *env) ([]finding, error) {
-	l, err := r.leaver(e, e.cli.String("leaver"))
+func leaverFindings(r *repo.Repo, e *env) ([]finding, error) {
+	l, err := findLeaver(r, e, e.cli.String("leaver"))
 	if err != nil {
 		return nil, err
 	}
-	c := report{dir: r.dir}
+	c := report{dir: r.Dir}
 	if err := l.still(r); err != nil {
 		c.fault(finding{Check: "leaver"}, err)
 	}
 	for _, k := range l.keys {
-		c.add(finding{Check: "leaver", Host: k.Host, Tunnel: k.Tunnel, Hint: "wgkeys rotate --leaver " + ui.Quoted(l.name)}, r.ring.Path(k.Host, k.Tunnel), 1,
+		c.add(finding{Check: "leaver", Host: k.Host, Tunnel: k.Tunnel, Hint: "wgkeys rotate --leaver " + ui.Quoted(l.name)}, r.Ring.Path(k.Host, k.Tunnel), 1,
 			"%s could read the private key of host %q in tunnel %q, and it is in use", l.name, k.Host, k.Tunnel)
 	}
 	for _, k := range l.psks {
-		c.add(finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()}, r.vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
+		c.add(finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()}, r.Vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
 			"%s could read the preshared key of hosts %q and %q in tunnel %q, and it is in use", l.name, k.host, k.peer, k.tunnel)
 	}
-	for _, err := range r.narrow(e.ctx) {
+	for _, err := range r.NarrowClones(e.ctx) {
 		c.fault(finding{Check: "leaver"}, err)
 	}
 	for _, path := range l.now {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"time"
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 
 	"golang.org/x/sync/errgroup"
@@ -32,7 +33,7 @@ func lost(from, to *hostStatus) (loss, bool) {
 }
 
 // findLosses looks again where it looks like a loss, and tells of what is lost now.
-func (e *env) findLosses(r *repo, all []*hostStatus) {
+func (e *env) findLosses(r *repo.Repo, all []*hostStatus) {
 	hosts := map[farEnd]*hostStatus{}
 	for _, s := range all {
 		hosts[farEnd{s.Tunnel, s.Host}] = s
@@ -77,7 +78,7 @@ func stillLost(l loss, from, to *hostStatus) (loss, bool) {
 }
 
 // lookLater asks the ends of all losses once more.
-func (e *env) lookLater(r *repo, losses []loss) map[*hostStatus]*hostStatus {
+func (e *env) lookLater(r *repo.Repo, losses []loss) map[*hostStatus]*hostStatus {
 	later := map[*hostStatus]*hostStatus{}
 	for _, l := range losses {
 		for _, s := range []*hostStatus{l.from, l.to} {

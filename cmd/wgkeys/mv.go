@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -35,15 +36,11 @@ func mvCommand() (*cli.Command, func(*env) error) {
 }
 
 func doMv(e *env) error {
-	find := e.writing
-	if e.cli.Bool("dry-run") {
-		find = e.repo
-	}
-	r, err := find()
+	r, err := e.writingUnlessDry()
 	if err != nil {
 		return err
 	}
-	if err := r.whole(e.ctx); err != nil {
+	if err := r.RequireCheckedOut(e.ctx); err != nil {
 		return err
 	}
 	m, err := newMover(e, r)
@@ -70,19 +67,19 @@ func doMv(e *env) error {
 		m.tell("")
 		m.sayNext()
 	}
-	return r.commit(e, "mv", []string{m.old + " is called " + m.new + " from now on"}, err)
+	return r.Changes.Commit(e.ctx, e.ui, "mv", []string{m.old + " is called " + m.new + " from now on"}, err)
 }
 
 // A mover gives a host or a tunnel another name, wherever the repository has it.
 type mover struct {
 	*env
-	repo     *repo
+	repo     *repo.Repo
 	old, new string
 	isTunnel bool
 
 	moves  []*vault.Move
-	public [][2]hostKey // from, to
-	lists  [][2]string  // paths of recipients files
+	public [][2]repo.HostKey // from, to
+	lists  [][2]string       // paths of recipients files
 	texts  []textMove
 	peers  []string // hosts whose files change that are not the one renamed
 }
@@ -93,7 +90,7 @@ type textMove struct {
 	was, text []byte
 }
 
-func newMover(e *env, r *repo) (*mover, error) {
+func newMover(e *env, r *repo.Repo) (*mover, error) {
 	m := &mover{env: e, repo: r}
 	names, t := e.names(), e.cli.String("tunnel")
 	check, what := keyring.CheckHost, "no host can be named"
@@ -119,9 +116,9 @@ func newMover(e *env, r *repo) (*mover, error) {
 
 // key and name are what a public key and a vault file are called afterwards; back, what
 // they were called before.
-func (m *mover) key(k hostKey) hostKey { return renamedKey(k, m.old, m.new, m.isTunnel) }
+func (m *mover) key(k repo.HostKey) repo.HostKey { return renamedKey(k, m.old, m.new, m.isTunnel) }
 
-func renamedKey(k hostKey, old, new string, isTunnel bool) hostKey {
+func renamedKey(k repo.HostKey, old, new string, isTunnel bool) repo.HostKey {
 	switch {
 	case isTunnel && k.Tunnel == old:
 		k.Tunnel = new
@@ -135,8 +132,8 @@ func (m *mover) name(n vault.Name) vault.Name { return m.renamed(n, m.old, m.new
 func (m *mover) back(n vault.Name) vault.Name { return m.renamed(n, m.new, m.old) }
 
 func (m *mover) renamed(n vault.Name, old, new string) vault.Name {
-	of, peer := m.repo.ownerOf(n.Host, n.File)
-	k := renamedKey(hostKey{Host: n.Host, Tunnel: of}, old, new, m.isTunnel)
+	of, peer := repo.OwnerOf(n.File)
+	k := renamedKey(repo.HostKey{Host: n.Host, Tunnel: of}, old, new, m.isTunnel)
 	if peer == "" {
 		return vault.Name{Host: k.Host, File: vault.KeyFile(k.Tunnel)}
 	}
@@ -164,14 +161,14 @@ func (m *mover) plan() error {
 }
 
 func (m *mover) planTexts() error {
-	names, err := tunnel.List(m.repo.tunnels())
+	names, err := tunnel.List(m.repo.Tunnels())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	dir := filepath.Join(m.repo.dir, tunnel.Dir)
+	dir := filepath.Join(m.repo.Dir, tunnel.Dir)
 	if !m.isTunnel {
 		for _, name := range names {
-			texts, err := tunnel.RenameHost(m.repo.tunnels(), name, m.old, m.new)
+			texts, err := tunnel.RenameHost(m.repo.Tunnels(), name, m.old, m.new)
 			if err != nil {
 				return err
 			}
@@ -188,7 +185,7 @@ func (m *mover) planTexts() error {
 	if slices.Contains(names, m.new) {
 		return fault.New("there is a tunnel already that is named", m.new, "", "ls "+dir)
 	}
-	texts, err := tunnel.Files(m.repo.tunnels(), m.old)
+	texts, err := tunnel.Files(m.repo.Tunnels(), m.old)
 	for _, t := range texts {
 		to := m.new + strings.TrimPrefix(t.Path, m.old)
 		m.texts = append(m.texts, textMove{filepath.Join(dir, filepath.FromSlash(t.Path)), filepath.Join(dir, filepath.FromSlash(to)), t.Was, t.Was})
@@ -200,27 +197,27 @@ func (m *mover) planTexts() error {
 // old name that only its end removes.
 func (m *mover) planPublic() error {
 	var err error
-	each := m.repo.eachPublic(func(host, name, path string) {
-		k := hostKey{Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
+	each := m.repo.EachPublic(func(host, name, path string) {
+		k := repo.HostKey{Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
 		to := m.key(k)
 		switch {
 		case to == k:
 		case keyring.IsNext(name):
 			err = fault.New("a rotation is under way of host", host, path, "wgkeys rotate "+host)
 		default:
-			m.public = append(m.public, [2]hostKey{k, to})
+			m.public = append(m.public, [2]repo.HostKey{k, to})
 		}
 	})
 	return errors.Join(each, err)
 }
 
 func (m *mover) planVault() error {
-	hosts, err := m.repo.vault.Hosts()
+	hosts, err := m.repo.Vault.Hosts()
 	if err != nil {
 		return err
 	}
 	for _, host := range hosts {
-		all, err := m.repo.vault.List(host)
+		all, err := m.repo.Vault.List(host)
 		if err != nil {
 			return err
 		}
@@ -234,9 +231,9 @@ func (m *mover) planVault() error {
 		return nil
 	}
 	for _, list := range []string{"recipients.txt", "recipients.only.txt"} {
-		from := filepath.Join(m.repo.vault.Dir, m.old, list)
-		if _, err := files.Read(m.repo.dir, from, maxMarker); err == nil {
-			m.lists = append(m.lists, [2]string{from, filepath.Join(m.repo.vault.Dir, m.new, list)})
+		from := filepath.Join(m.repo.Vault.Dir, m.old, list)
+		if _, err := files.Read(m.repo.Dir, from, repo.MaxFile); err == nil {
+			m.lists = append(m.lists, [2]string{from, filepath.Join(m.repo.Vault.Dir, m.new, list)})
 		}
 	}
 	return nil
@@ -245,8 +242,8 @@ func (m *mover) planVault() error {
 func (m *mover) planFile(n vault.Name) error {
 	move := &vault.Move{At: n, From: n, To: m.name(n)}
 	if strings.HasSuffix(n.File, ".next.key") {
-		if of, _ := m.repo.ownerOf(n.Host, n.File); m.key(hostKey{Host: n.Host, Tunnel: of}) != (hostKey{Host: n.Host, Tunnel: of}) {
-			return fault.New("a rotation is under way of host", n.Host, m.repo.vault.Path(n.Host, n.File), "wgkeys rotate "+n.Host)
+		if of, _ := repo.OwnerOf(n.File); m.key(repo.HostKey{Host: n.Host, Tunnel: of}) != (repo.HostKey{Host: n.Host, Tunnel: of}) {
+			return fault.New("a rotation is under way of host", n.Host, m.repo.Vault.Path(n.Host, n.File), "wgkeys rotate "+n.Host)
 		}
 		return nil
 	}
@@ -255,18 +252,18 @@ func (m *mover) planFile(n vault.Name) error {
 		if move.From == n {
 			return nil
 		}
-		if _, err := m.repo.vault.MetaAs(n, n); err == nil {
+		if _, err := m.repo.Vault.MetaAs(n, n); err == nil {
 			return nil
 		}
-		if _, err := m.repo.vault.MetaAs(n, move.From); err != nil {
+		if _, err := m.repo.Vault.MetaAs(n, move.From); err != nil {
 			return nil // it is neither's
 		}
-	} else if _, err := m.repo.vault.MetaAs(n, n); err != nil { // or moves it back
-		if _, err := m.repo.vault.MetaAs(n, move.To); err == nil {
+	} else if _, err := m.repo.Vault.MetaAs(n, n); err != nil { // or moves it back
+		if _, err := m.repo.Vault.MetaAs(n, move.To); err == nil {
 			move.From = move.To
 		}
 	}
-	if of, peer := m.repo.ownerOf(move.From.Host, move.From.File); peer != "" {
+	if of, peer := repo.OwnerOf(move.From.File); peer != "" {
 		move.Else = []vault.Name{{Host: peer, File: of + "." + move.From.Host + ".psk"}}
 	}
 	if h := move.To.Host; h != m.new && !slices.Contains(m.peers, h) {
@@ -282,25 +279,25 @@ func (m *mover) open(ids *vault.Identities) error {
 	for _, move := range m.moves {
 		names = append(names, move.At)
 	}
-	if err := m.repo.vault.Prepare(ids, names); err != nil {
+	if err := m.repo.Vault.Prepare(ids, names); err != nil {
 		return err
 	}
 	var errs []error
 	for _, move := range m.moves {
-		of, _ := m.repo.ownerOf(move.At.Host, move.At.File)
-		here := hostKey{Host: move.At.Host, Tunnel: of}
-		public, err := m.repo.ring.Get(here.Host, here.Tunnel)
+		of, _ := repo.OwnerOf(move.At.File)
+		here := repo.HostKey{Host: move.At.Host, Tunnel: of}
+		public, err := m.repo.Ring.Get(here.Host, here.Tunnel)
 		if errors.Is(err, fs.ErrNotExist) { // moved by hand, or by a command that was killed
 			to := m.key(here)
-			if public, err = m.repo.ring.Get(to.Host, to.Tunnel); errors.Is(err, fs.ErrNotExist) {
-				public, err = m.repo.ring.Get(move.From.Host, strings.TrimSuffix(move.From.File, ".key"))
+			if public, err = m.repo.Ring.Get(to.Host, to.Tunnel); errors.Is(err, fs.ErrNotExist) {
+				public, err = m.repo.Ring.Get(move.From.Host, strings.TrimSuffix(move.From.File, ".key"))
 			}
 		}
 		if err != nil && strings.HasSuffix(move.At.File, ".key") {
 			return err
 		}
-		err = m.repo.vault.PrepareMove(move, ids, public)
-		if errors.Is(err, vault.ErrNoIdentity) && m.repo.vault.Sealed(move.At.Host) {
+		err = m.repo.Vault.PrepareMove(move, ids, public)
+		if errors.Is(err, vault.ErrNoIdentity) && m.repo.Vault.Sealed(move.At.Host) {
 			err = fault.Wrap(err, "only it can open its keys: host", move.At.Host,
 				fmt.Sprintf("on %s, in a clone of the repository: wgkeys mv -y %s -i /etc/ssh/ssh_host_ed25519_key", move.At.Host, m.arguments()))
 		}
@@ -337,8 +334,8 @@ func (m *mover) write() error {
 		}
 	}
 	for _, move := range m.moves {
-		m.repo.touch(m.repo.vault.Path(move.To.Host, move.To.File))
-		if err := m.repo.vault.Finish(move); err != nil {
+		m.repo.Changes.Touch(m.repo.Vault.Path(move.To.Host, move.To.File))
+		if err := m.repo.Vault.Finish(move); err != nil {
 			return err
 		}
 	}
@@ -356,11 +353,11 @@ func (m *mover) write() error {
 }
 
 func (m *mover) copyList(list [2]string) error {
-	text, err := files.Read(m.repo.dir, list[0], maxMarker)
+	text, err := files.Read(m.repo.Dir, list[0], repo.MaxFile)
 	if err == nil {
-		m.repo.touch(list[1])
-		if err = files.Create(m.repo.dir, list[1], text, 0o644); errors.Is(err, fs.ErrExist) {
-			if there, readErr := files.Read(m.repo.dir, list[1], maxMarker); readErr == nil && string(there) == string(text) {
+		m.repo.Changes.Touch(list[1])
+		if err = files.Create(m.repo.Dir, list[1], text, 0o644); errors.Is(err, fs.ErrExist) {
+			if there, readErr := files.Read(m.repo.Dir, list[1], repo.MaxFile); readErr == nil && string(there) == string(text) {
 				err = nil
 			}
 		}
@@ -371,28 +368,28 @@ func (m *mover) copyList(list [2]string) error {
 	return nil
 }
 
-func (m *mover) copyPublic(from, to hostKey) error {
-	key, err := m.repo.ring.Get(from.Host, from.Tunnel)
+func (m *mover) copyPublic(from, to repo.HostKey) error {
+	key, err := m.repo.Ring.Get(from.Host, from.Tunnel)
 	if err != nil {
 		return err
 	}
-	there, err := m.repo.ring.Get(to.Host, to.Tunnel)
+	there, err := m.repo.Ring.Get(to.Host, to.Tunnel)
 	if err == nil && there == key {
 		return nil
 	}
-	m.repo.touch(m.repo.ring.Path(to.Host, to.Tunnel))
-	return m.repo.ring.Put(to.Host, to.Tunnel, key)
+	m.repo.Changes.Touch(m.repo.Ring.Path(to.Host, to.Tunnel))
+	return m.repo.Ring.Put(to.Host, to.Tunnel, key)
 }
 
 func (m *mover) writeText(t textMove) error {
-	m.repo.touch(t.to)
+	m.repo.Changes.Touch(t.to)
 	if t.from != t.to {
-		if err := files.Create(m.repo.dir, t.to, t.text, 0o644); err != nil {
+		if err := files.Create(m.repo.Dir, t.to, t.text, 0o644); err != nil {
 			return fault.Wrap(err, "cannot write tunnel file", t.to, "")
 		}
 		return nil
 	}
-	s, err := files.NewSwapper(m.repo.dir, filepath.Dir(t.to))
+	s, err := files.NewSwapper(m.repo.Dir, filepath.Dir(t.to))
 	if err != nil {
 		return fault.Wrap(err, "cannot open the folder", filepath.Dir(t.to), "")
 	}
@@ -409,10 +406,10 @@ func (m *mover) writeText(t textMove) error {
 func (m *mover) removeOld() error {
 	var paths []string
 	for _, move := range m.moves {
-		paths = append(paths, m.repo.vault.Left(move))
+		paths = append(paths, m.repo.Vault.Left(move))
 	}
 	for _, k := range m.public {
-		paths = append(paths, m.repo.ring.Path(k[0].Host, k[0].Tunnel))
+		paths = append(paths, m.repo.Ring.Path(k[0].Host, k[0].Tunnel))
 	}
 	for _, t := range m.texts {
 		if t.from != t.to {
@@ -426,8 +423,8 @@ func (m *mover) removeOld() error {
 		if path == "" {
 			continue
 		}
-		m.repo.touch(path)
-		if err := files.Remove(m.repo.dir, path); err != nil {
+		m.repo.Changes.Touch(path)
+		if err := files.Remove(m.repo.Dir, path); err != nil {
 			return fault.Wrap(err, "cannot remove", path, "wgkeys mv "+m.arguments())
 		}
 		os.Remove(filepath.Dir(path)) // if it is empty
@@ -441,18 +438,11 @@ func (m *mover) tell(how string) {
 	}
 	for _, t := range m.texts {
 		if t.from == t.to {
-			m.ui.Printf("%s %schanged\n", m.repo.name(t.to), how)
+			m.ui.Printf("%s %schanged\n", m.repo.Rel(t.to), how)
 		} else {
-			m.ui.Printf("%s %scalled %s\n", m.repo.name(t.from), how, m.repo.name(t.to))
+			m.ui.Printf("%s %scalled %s\n", m.repo.Rel(t.from), how, m.repo.Rel(t.to))
 		}
 	}
-}
-
-func (r *repo) name(path string) string {
-	if name, err := filepath.Rel(r.dir, path); err == nil {
-		return name
-	}
-	return path
 }
 
 // sayNext says what is left to do on hosts.
@@ -470,9 +460,9 @@ func (m *mover) sayNext() {
 }
 
 func (m *mover) hostsWithoutSSH() (names []string) {
-	all, _ := tunnel.List(m.repo.tunnels())
+	all, _ := tunnel.List(m.repo.Tunnels())
 	for _, name := range all {
-		t, err := tunnel.Parse(m.repo.tunnels(), name)
+		t, err := tunnel.Parse(m.repo.Tunnels(), name)
 		if err != nil || !slices.Contains(t.Hosts(), m.new) {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab/labtest"
 )
@@ -145,7 +146,7 @@ func TestNotMyCheckout(t *testing.T) {
 	m.must(os.Chmod(m.at("ran"), 0o666))
 	m.do(alice, c, "git config user.name Alice; git config user.email alice@example.net; git config core.fsmonitor "+m.at("spy"))
 	owners, code := m.run(alice, c, "wgkeys check")
-	if code != ui.ExitFindings || !strings.Contains(owners, notCheckedOut) {
+	if code != ui.ExitFindings || !strings.Contains(owners, repo.NotCheckedOut) {
 		t.Fatalf("the owner hears, with %d:\n%s", code, owners)
 	}
 	for name, sudo := range map[string]string{"su": "X=", "sudo": "SUDO_UID=7001"} {
@@ -153,7 +154,7 @@ func TestNotMyCheckout(t *testing.T) {
 			t.Errorf("%s: root hears, with %d:\n%swant\n%s", name, code, said, owners)
 		}
 		for _, verb := range []string{"gen beta", "gen --commit beta", "rekey beta", "rotate -y beta", "check --leaver alice"} {
-			if said, code := m.run(0, c, "wgkeys "+verb, sudo); code != ui.ExitFailed || !strings.Contains(said, notCheckedOut) {
+			if said, code := m.run(0, c, "wgkeys "+verb, sudo); code != ui.ExitFailed || !strings.Contains(said, repo.NotCheckedOut) {
 				t.Errorf("%s: root's wgkeys %s: %d\n%s", name, verb, code, said)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/ssh"
@@ -48,7 +49,7 @@ func doPush(e *env) error {
 	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
-	p, err := r.targets(e, ids)
+	p, err := newPusher(r, e, ids)
 	if err != nil {
 		return err
 	}
@@ -100,7 +101,7 @@ func (p *pusher) prepare() error {
 			}
 		}
 	}
-	return p.repo.vault.Prepare(p.ids, names)
+	return p.repo.Vault.Prepare(p.ids, names)
 }
 
 func (e *env) reportPush(o push.Outcome) {
@@ -140,13 +141,13 @@ func pushJSON(outcomes []push.Outcome) []pushedHost {
 	return out
 }
 
-// targets are the hosts to serve and the key files that each should have.
-func (r *repo) targets(e *env, ids *vault.Identities) (*pusher, error) {
-	tunnels, err := r.someTunnels(e)
+// newPusher are the hosts to serve and the key files that each should have.
+func newPusher(r *repo.Repo, e *env, ids *vault.Identities) (*pusher, error) {
+	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
 	if err != nil {
 		return nil, err
 	}
-	p := &pusher{env: e, repo: r, ids: ids, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{}, past: &keyPast{repo: r}}
+	p := &pusher{env: e, repo: r, ids: ids, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{}, past: &repo.KeyHistory{Repo: r}}
 	for _, t := range tunnels {
 		if err := p.add(t); err != nil {
 			return nil, err
@@ -163,13 +164,13 @@ func (r *repo) targets(e *env, ids *vault.Identities) (*pusher, error) {
 // A pusher collects targets over all tunnels.
 type pusher struct {
 	*env
-	repo    *repo
+	repo    *repo.Repo
 	ids     *vault.Identities
 	targets []push.Target
 	at      map[string]int            // index of a host in targets
 	by      map[string]*tunnel.Tunnel // the first tunnel of a host
 	from    map[[2]string]vault.Name  // the vault file by host and path there
-	past    *keyPast
+	past    *repo.KeyHistory
 }
 
 // unknown says that no tunnel has the host, with the nearest name where there
@@ -257,37 +258,37 @@ func (p *pusher) mayReplace(tunnel, host, name, want string) func(string) error 
 	}
 	peer := ""
 	if name != tunnel+".key" {
-		peer = peerOf(tunnel, name)
+		peer = repo.PeerOf(tunnel, name)
 	}
-	return func(has string) error { return p.past.newerThere(p.ctx, host, tunnel, peer, want, has, "push") }
+	return func(has string) error { return p.past.NewerThere(p.ctx, host, tunnel, peer, want, has, "push") }
 }
 
 func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {
-	public, err := p.repo.ring.Get(host, t.Name)
+	public, err := p.repo.Ring.Get(host, t.Name)
 	if err != nil {
 		return fault.Wrap(err, "nothing to push to host", host, "wgkeys gen "+host)
 	}
-	c, err := p.repo.changeOf(host, t.Name)
+	c, err := p.repo.KeyState(host, t.Name)
 	if err != nil {
 		return err
 	}
 	switch {
-	case c.half: // over, but for the keyring
-		public = c.next
-	case !c.next.IsZero():
-		f.Next = c.next.String()
+	case c.VaultPromoted: // over, but for the keyring
+		public = c.Next
+	case !c.Next.IsZero():
+		f.Next = c.Next.String()
 	}
 	// A host that makes its key itself has a public key and no vault file.
-	_, err = p.repo.vault.Meta(host, name)
+	_, err = p.repo.Vault.Meta(host, name)
 	f.HostOnly = errors.Is(err, fs.ErrNotExist)
 	f.Want = public.String()
 	f.Secret = func() ([]byte, error) {
-		k, err := p.repo.vault.OpenKey(host, name, public, p.ids)
+		k, err := p.repo.Vault.OpenKey(host, name, public, p.ids)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fault.Wrap(err, "no private key in the vault, and "+host+" has not the one of", p.repo.ring.Path(host, t.Name),
-				"git log -- "+p.repo.vault.Path(host, name)+"; if it is lost, or "+host+" made its key itself and lost it: rm "+
-					p.repo.ring.Path(host, t.Name)+", then wgkeys gen "+host)
+			return nil, fault.Wrap(err, "no private key in the vault, and "+host+" has not the one of", p.repo.Ring.Path(host, t.Name),
+				"git log -- "+p.repo.Vault.Path(host, name)+"; if it is lost, or "+host+" made its key itself and lost it: rm "+
+					p.repo.Ring.Path(host, t.Name)+", then wgkeys gen "+host)
 		case err != nil:
 			return nil, err
 		}
@@ -299,18 +300,18 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 // presharedKey takes the key's mark from the file of the other host: a key that
 // was replaced in one folder alone is refused, not installed.
 func (p *pusher) presharedKey(tunnel, host, name string, f *push.File) error {
-	mine, other, err := p.repo.halves(tunnel, host, peerOf(tunnel, name))
+	mine, other, err := p.repo.PSK(tunnel, host, repo.PeerOf(tunnel, name))
 	if err != nil {
 		return err
 	}
-	for _, h := range []half{mine, other} {
-		if h.err != nil {
-			return fault.Wrap(h.err, "no preshared key to push to host", host, "wgkeys gen "+h.host)
+	for _, h := range []repo.PSKFile{mine, other} {
+		if h.Err != nil {
+			return fault.Wrap(h.Err, "no preshared key to push to host", host, "wgkeys gen "+h.Host)
 		}
 	}
 	f.Want = other.PSK
 	f.Secret = func() ([]byte, error) {
-		k, err := p.repo.vault.OpenPSK(host, name, other.PSK, p.ids)
+		k, err := p.repo.Vault.OpenPSK(host, name, other.PSK, p.ids)
 		if err != nil {
 			return nil, err
 		}

@@ -2,9 +2,9 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -13,9 +13,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/git"
 	"wgkeys/vault"
 )
 
@@ -38,28 +39,24 @@ func doRekey(e *env) error {
 	// are collected seldom while there are few of them, and at once if there are many.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(150 << 20))
-	find := e.writing
-	if e.cli.Bool("dry-run") {
-		find = e.repo
-	}
-	r, err := find()
+	r, err := e.writingUnlessDry()
 	if err != nil {
 		return err
 	}
-	if err := r.has(e.ctx, e.names()); err != nil {
+	if err := r.RequireCheckedOut(e.ctx, e.names()...); err != nil {
 		return err
 	}
-	if err := r.settle(e); err != nil {
+	if err := settleMerge(r, e); err != nil {
 		return err
 	}
 	if len(e.names()) == 0 {
-		defer r.look()() // what is written is compared with the disk
+		defer r.TakeSnapshot()() // what is written is compared with the disk
 	}
-	hosts, err := r.rekeyHosts(e.names(), e.cli.StringSlice("skip"))
+	hosts, err := rekeyHosts(r, e.names(), e.cli.StringSlice("skip"))
 	if err != nil {
 		return err
 	}
-	stale, err := r.vault.Outdated(e.ctx, hosts)
+	stale, err := r.Vault.Outdated(e.ctx, hosts)
 	if err != nil {
 		e.sayOthers(hosts, err)
 		return err
@@ -73,12 +70,12 @@ func doRekey(e *env) error {
 	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
-	if err := r.onlyCopies(e.ctx, ids, stale); err != nil {
+	if err := onlyCopies(r, e.ctx, ids, stale); err != nil {
 		return err
 	}
 	step, end := e.ui.Progress("encrypting again")
 	var left []error
-	job := &vault.Rekey{Vault: r.vault, IDs: ids, Now: time.Now(), Hosts: hosts, Want: r.wantHalf, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
+	job := &vault.Rekey{Vault: r.Vault, IDs: ids, Now: time.Now(), Hosts: hosts, Want: r.Expected, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
 	did, err := job.Run(e.ctx, stale)
 	end()
 	told := e.rekeyed(r, did, "encrypted again")
@@ -89,7 +86,7 @@ func doRekey(e *env) error {
 		return errors.Join(append(left, err)...)
 	}
 	some := errors.Join(append(left, err, skipped)...)
-	if err = r.commit(e, "rekey", changesOf(did), some); some != nil {
+	if err = r.Changes.Commit(e.ctx, e.ui, "rekey", changesOf(did), some); some != nil {
 		err = ui.ExitWith(ui.ExitSome, err)
 	}
 	return err
@@ -121,12 +118,12 @@ func hostsOf(err error, hosts []string) []string {
 }
 
 // skipped tells what --skip leaves to whoever can open it now.
-func (e *env) skipped(r *repo) error {
+func (e *env) skipped(r *repo.Repo) error {
 	var errs []error
 	skip := slices.Clone(e.cli.StringSlice("skip"))
 	slices.Sort(skip)
 	for _, host := range slices.Compact(skip) {
-		stale, err := r.vault.Outdated(e.ctx, []string{host})
+		stale, err := r.Vault.Outdated(e.ctx, []string{host})
 		var why string
 		switch {
 		case err != nil:
@@ -143,8 +140,8 @@ func (e *env) skipped(r *repo) error {
 
 // rekeyHosts are the hosts named, or all that have a folder in the vault, without
 // those to skip.
-func (r *repo) rekeyHosts(named, skip []string) ([]string, error) {
-	all, err := r.vault.Hosts()
+func rekeyHosts(r *repo.Repo, named, skip []string) ([]string, error) {
+	all, err := r.Vault.Hosts()
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +175,7 @@ type rekeyedFile struct {
 }
 
 // rekeyed tells what was done, or is to be, and what that does not do.
-func (e *env) rekeyed(r *repo, did []vault.Stale, action string) error {
+func (e *env) rekeyed(r *repo.Repo, did []vault.Stale, action string) error {
 	out := []rekeyedFile{}
 	for _, s := range did {
 		f := rekeyedFile{s.Host, s.File, action, []string{}, append([]vault.Fingerprint{}, s.Gone...)}
@@ -187,7 +184,7 @@ func (e *env) rekeyed(r *repo, did []vault.Stale, action string) error {
 		}
 		out = append(out, f)
 		if r != nil {
-			r.touch(r.vault.Path(s.Host, s.File))
+			r.Changes.Touch(r.Vault.Path(s.Host, s.File))
 		}
 		if !e.cli.Bool("json") {
 			e.ui.Printf("%s %s %s\n", s.Host, s.File, action+because(s))
@@ -248,26 +245,8 @@ func (e *env) warnHistory(did []vault.Stale) {
 	if len(gone) == 0 {
 		return
 	}
-	e.ui.Warn(fault.New("whoever left could read", counted(keys, psks),
+	e.ui.Warn(fault.New("whoever left could read", repo.Counted(keys, psks),
 		"the old ciphertext stays in git's history and in every clone, and only new keys help", historyHint(hosts, gone, psks)))
-}
-
-// counted says how many private keys and files of preshared ones there are.
-func counted(keys, psks int) string {
-	var parts []string
-	for _, c := range []struct {
-		n    int
-		noun string
-	}{{keys, "key"}, {psks, "preshared key file"}} {
-		switch c.n {
-		case 0:
-		case 1:
-			parts = append(parts, "1 "+c.noun)
-		default:
-			parts = append(parts, fmt.Sprintf("%d %ss", c.n, c.noun))
-		}
-	}
-	return strings.Join(parts, " and ")
 }
 
 // historyHint is what replaces the keys. Preshared ones rotate leaves; check says of
@@ -295,10 +274,10 @@ func historyHint(hosts, gone []string, psks int) string {
 
 // warnShutOut says so where the person has encrypted to others alone: a line that
 // a merge has lost would be noticed when nobody is left who opens the vault.
-func (e *env) warnShutOut(r *repo, ids *vault.Identities, did []vault.Stale) {
-	written := r.vault
+func (e *env) warnShutOut(r *repo.Repo, ids *vault.Identities, did []vault.Stale) {
+	written := r.Vault
 	written.Seen = nil
-	lists, known := r.vault.Lists(), map[string]bool{} // one file tells of all for the same recipients
+	lists, known := r.Vault.Lists(), map[string]bool{} // one file tells of all for the same recipients
 	var first string
 	shut := 0
 	for _, s := range did {
@@ -313,7 +292,7 @@ func (e *env) warnShutOut(r *repo, ids *vault.Identities, did []vault.Stale) {
 			known[key] = opens
 		}
 		if !opens {
-			first = cmp.Or(first, r.vault.Path(s.Host, s.File))
+			first = cmp.Or(first, r.Vault.Path(s.Host, s.File))
 			shut++
 		}
 	}
@@ -323,44 +302,39 @@ func (e *env) warnShutOut(r *repo, ids *vault.Identities, did []vault.Stale) {
 	}
 }
 
-// wantHalf is what a vault file has to hold, by the keyring or, for a preshared key,
-// by the file of the other host.
-func (r *repo) wantHalf(n vault.Name) (vault.Half, error) {
-	if tunnel, ok := strings.CutSuffix(n.File, ".key"); ok {
-		public, err := r.wantKey(n.Host, tunnel)
-		return vault.Half{PublicKey: public}, err
+// onlyCopies refuses to encrypt to others alone what no commit has yet: a line of a list
+// that a slip has lost would be noticed when nobody is left who opens the files. Of what
+// is committed the older version opens still.
+func onlyCopies(r *repo.Repo, ctx context.Context, ids *vault.Identities, stale []vault.Stale) error {
+	top, err := git.Top(r.Vault.Dir)
+	mine, mineErr := ids.Recipients()
+	if err != nil || mineErr != nil || len(mine) == 0 || ids.Untold() {
+		return nil // nothing to compare with
 	}
-	tunnel, peer := r.ownerOf(n.Host, n.File)
-	if tunnel == "" {
-		return vault.Half{}, fault.New("no name of a preshared key:", n.File, "it is TUNNEL.PEER.psk", "")
+	lists := r.Vault.Lists()
+	var shut []string
+	for _, s := range stale {
+		rs, err := lists.Of(s.Host)
+		if err == nil && !s.Sealed && !slices.ContainsFunc(rs, func(r vault.Recipient) bool { return slices.Contains(mine, r.Text) }) {
+			shut = append(shut, r.Vault.Path(s.Host, s.File))
+		}
 	}
-	mine, other, err := r.halves(tunnel, n.Host, peer)
-	switch {
-	case err != nil:
-		return vault.Half{}, err
-	case other.err == nil:
-		return vault.Half{PSK: other.PSK}, nil
-	case mine.err == nil: // what is wrong with the other is told of the other host
-		return vault.Half{PSK: mine.PSK}, nil
+	if len(shut) == 0 {
+		return nil
 	}
-	return vault.Half{}, errors.Join(mine.err, other.err)
-}
-
-// wantKey is the public key of a host's wg0.key or wg0.next.key. In the middle
-// of a rotation the keyring may be a step behind, or a step short.
-func (r *repo) wantKey(host, name string) (public keyring.PublicKey, err error) {
-	tunnel, next := strings.CutSuffix(name, ".next")
-	c, err := r.changeOf(host, tunnel)
-	switch {
-	case err != nil:
-		return public, err
-	case next && c.next.IsZero():
-		return c.inVault, nil
-	case next, c.half:
-		return c.next, nil
+	changed, err := git.Changed(ctx, r.Dir, r.Vault.Dir)
+	if err != nil {
+		return err
 	}
-	if public, err = r.ring.Seen(r.seen, host, tunnel); errors.Is(err, fs.ErrNotExist) {
-		return public, fault.Wrap(err, "no public key to compare with for host", host, "wgkeys gen "+host)
+	for _, path := range shut {
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			continue
+		}
+		if name, err := filepath.Rel(top, real); err == nil && slices.Contains(changed, name) {
+			return fault.New("you could not open it any more, and no commit has it:", path, "the lists name others alone, and none of the identities of this run; nothing was written",
+				fmt.Sprintf("git -C %[1]s add -A -- vault && git -C %[1]s commit, then this again", ui.Quoted(r.Dir)))
+		}
 	}
-	return public, err
+	return nil
 }

@@ -18,6 +18,7 @@ import (
 	crypt "filippo.io/age"
 	"filippo.io/age/armor"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/keyring"
 	"wgkeys/vault"
 )
@@ -46,7 +47,7 @@ func newFigures(t *testing.T, dir string, hosts int, postQuantum bool) figures {
 		f.recipients = append(f.recipients, r)
 	}
 	v, ring := vault.Vault{Dir: filepath.Join(f.net, "vault")}, keyring.Ring{Dir: filepath.Join(f.net, "keyring")}
-	if err := errors.Join(os.MkdirAll(v.Dir, 0o755), os.WriteFile(filepath.Join(f.net, marker), nil, 0o644), f.list(1)); err != nil {
+	if err := errors.Join(os.MkdirAll(v.Dir, 0o755), os.WriteFile(filepath.Join(f.net, repo.Marker), nil, 0o644), f.list(1)); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup

@@ -103,7 +103,7 @@ func (e *env) tunnelOf(host string) (*tunnel.Tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := r.oneTunnel(e)
+	t, err := e.tunnel(r)
 	if err != nil {
 		return nil, err
 	}

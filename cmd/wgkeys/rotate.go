@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/rotate"
@@ -33,7 +34,7 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 			"finished by the next one. With --now the old key is refused everywhere first:\n" +
 			"for a key that was stolen.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "due", Usage: "only keys older than max_key_age in " + marker},
+			&cli.BoolFlag{Name: "due", Usage: "only keys older than max_key_age in " + repo.Marker},
 			&cli.StringFlag{Name: "leaver", Usage: "only keys that `RECIPIENT`, who has left, could ever read"},
 			&cli.BoolFlag{Name: "psk", Usage: "only the preshared keys, which are replaced with a key otherwise"},
 			&cli.BoolFlag{Name: "unknown", Usage: "also where a host uses a key that this repository does not know"},
@@ -58,23 +59,19 @@ func doRotate(e *env) error {
 	if err := e.namesLeaver(); err != nil {
 		return err
 	}
-	find := e.writing
-	if e.cli.Bool("dry-run") {
-		find = e.repo
-	}
-	r, err := find()
+	r, err := e.writingUnlessDry()
 	if err != nil {
 		return err
 	}
-	if err := r.has(e.ctx, e.names()); err != nil {
+	if err := r.RequireCheckedOut(e.ctx, e.names()...); err != nil {
 		return err
 	}
-	turns, psks, made, err := r.turns(e)
+	turns, psks, made, err := findTurns(r, e)
 	if err != nil {
 		return err
 	}
 	if len(turns)+len(psks) == 0 && len(made) > 0 {
-		return r.commit(e, "rotate", made, nil)
+		return r.Changes.Commit(e.ctx, e.ui, "rotate", made, nil)
 	}
 	if len(turns)+len(psks) == 0 {
 		e.ui.Say("nothing to do: %s", e.whyNoTurn())
@@ -106,7 +103,7 @@ func doRotate(e *env) error {
 	if e.cli.Bool("dry-run") && len(errs) == 0 {
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
-	return failures(len(errs), len(turns)+len(psks), r.commit(e, "rotate", made, errors.Join(errs...)))
+	return failures(len(errs), len(turns)+len(psks), r.Changes.Commit(e.ctx, e.ui, "rotate", made, errors.Join(errs...)))
 }
 
 // whyNoTurn tells why there is nothing to rotate.
@@ -162,17 +159,17 @@ func (e *env) askForTurns(turns []*turnOf, psks []*pskTurn) error {
 	return err
 }
 
-// turns are the rotations that were asked for, one for each host of each tunnel.
-func (r *repo) turns(e *env) (turns []*turnOf, psks []*pskTurn, owed []string, err error) {
-	left, err := r.leftBy(e)
+// findTurns are the rotations that were asked for, one for each host of each tunnel.
+func findTurns(r *repo.Repo, e *env) (turns []*turnOf, psks []*pskTurn, owed []string, err error) {
+	left, err := leftBy(r, e)
 	if err == nil {
-		turns, err = r.keyTurns(e, left)
+		turns, err = keyTurns(r, e, left)
 	}
 	if err == nil && !e.cli.Bool("psk") {
-		turns, owed = r.withoutOwed(e, turns)
+		turns, owed = withoutOwed(r, e, turns)
 	}
 	if err == nil {
-		psks, err = r.pskTurns(e, turns, left)
+		psks, err = pskTurns(r, e, turns, left)
 	}
 	if e.cli.Bool("psk") {
 		turns = nil
@@ -180,18 +177,18 @@ func (r *repo) turns(e *env) (turns []*turnOf, psks []*pskTurn, owed []string, e
 	return turns, psks, owed, err
 }
 
-func (r *repo) keyTurns(e *env, left *leaver) ([]*turnOf, error) {
-	tunnels, err := r.someTunnels(e)
+func keyTurns(r *repo.Repo, e *env, left *leaver) ([]*turnOf, error) {
+	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
 	if err != nil {
 		return nil, err
 	}
-	var due []hostKey
+	var due []repo.HostKey
 	if e.cli.Bool("due") {
-		if r.maxKeyAge == 0 {
-			return nil, ui.Usage("cannot tell which keys are due in", r.dir, "max_key_age is not set in "+marker,
-				`write max_key_age = "365d" into `+marker)
+		if r.MaxKeyAge == 0 {
+			return nil, ui.Usage("cannot tell which keys are due in", r.Dir, "max_key_age is not set in "+repo.Marker,
+				`write max_key_age = "365d" into `+repo.Marker)
 		}
-		if due, err = r.due(time.Now()); err != nil {
+		if due, err = r.Due(time.Now()); err != nil {
 			return nil, err
 		}
 	}
@@ -200,12 +197,12 @@ func (r *repo) keyTurns(e *env, left *leaver) ([]*turnOf, error) {
 	for _, t := range tunnels {
 		for _, host := range t.Hosts() {
 			known[host] = true
-			isDue := slices.ContainsFunc(due, func(k hostKey) bool { return k.Host == host && k.Tunnel == t.Name })
+			isDue := slices.ContainsFunc(due, func(k repo.HostKey) bool { return k.Host == host && k.Tunnel == t.Name })
 			named := slices.Contains(e.names(), host)
 			if len(e.names()) > 0 && !named || e.cli.Bool("due") && !isDue || left != nil && !left.has(host, t.Name) || !named && slices.Contains(skips, host) {
 				continue
 			}
-			x, err := r.turnOf(e, t, host, ids)
+			x, err := newTurn(r, e, t, host, ids)
 			if err != nil {
 				return nil, err
 			}
@@ -223,7 +220,7 @@ func (r *repo) keyTurns(e *env, left *leaver) ([]*turnOf, error) {
 // A turnOf is the rotation of one host's key in one tunnel.
 type turnOf struct {
 	*env
-	repo     *repo
+	repo     *repo.Repo
 	tunnel   *tunnel.Tunnel
 	host     string
 	current  keyring.PublicKey
@@ -233,12 +230,12 @@ type turnOf struct {
 	made     []string // keys that are current now, for a person
 }
 
-func (r *repo) turnOf(e *env, t *tunnel.Tunnel, host string, ids *vault.Identities) (*turnOf, error) {
-	current, err := r.ring.Get(host, t.Name)
+func newTurn(r *repo.Repo, e *env, t *tunnel.Tunnel, host string, ids *vault.Identities) (*turnOf, error) {
+	current, err := r.Ring.Get(host, t.Name)
 	if err != nil {
 		return nil, fault.Wrap(err, "no key to replace on host", host, "wgkeys gen "+host)
 	}
-	view, err := r.view(t, host)
+	view, err := r.View(t, host)
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +277,7 @@ func (x *turnOf) take() error {
 	case half:
 		return nil
 	}
-	next, err := x.repo.ring.Next(x.host, x.tunnel.Name)
+	next, err := x.repo.Ring.Next(x.host, x.tunnel.Name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -319,16 +316,16 @@ func (x *turnOf) take() error {
 // finishHalf does the second of the two renames at the end of a rotation, where a
 // crash left it to do. The hosts have the next key already.
 func (x *turnOf) finishHalf() (half bool, err error) {
-	c, err := x.repo.changeOf(x.host, x.tunnel.Name)
-	if err != nil || !c.half {
+	c, err := x.repo.KeyState(x.host, x.tunnel.Name)
+	if err != nil || !c.VaultPromoted {
 		return false, err
 	}
 	x.ui.Say("%s: the hosts use its next key already; this finishes an earlier rotation in the repository", x.host)
-	x.current = c.next
+	x.current = c.Next
 	if x.cli.Bool("dry-run") {
 		return true, nil
 	}
-	return true, x.settle(c.next)
+	return true, x.settle(c.Next)
 }
 
 // tellLimits says what the promise does not cover on these hosts.
@@ -359,7 +356,7 @@ func (x *turnOf) canBeOnHost() error {
 		return nil
 	}
 	name := vault.KeyFile(keyring.Next(x.tunnel.Name))
-	_, err := x.repo.vault.Meta(x.host, name)
+	_, err := x.repo.Vault.Meta(x.host, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -394,10 +391,10 @@ func (x *turnOf) onHost() bool {
 		return true
 	}
 	name := keyring.Next(x.tunnel.Name)
-	if _, err := x.repo.ring.Next(x.host, x.tunnel.Name); errors.Is(err, fs.ErrNotExist) {
+	if _, err := x.repo.Ring.Next(x.host, x.tunnel.Name); errors.Is(err, fs.ErrNotExist) {
 		name = x.tunnel.Name
 	}
-	_, err := x.repo.vault.Meta(x.host, vault.KeyFile(name))
+	_, err := x.repo.Vault.Meta(x.host, vault.KeyFile(name))
 	return errors.Is(err, fs.ErrNotExist)
 }
 
@@ -405,15 +402,15 @@ func (x *turnOf) onHost() bool {
 // It is in the vault before any host holds it.
 func (x *turnOf) nextKey() (keyring.PublicKey, error) {
 	name := keyring.Next(x.tunnel.Name)
-	if err := x.repo.sweep(x.host); err != nil {
+	if err := x.repo.Sweep(x.host); err != nil {
 		return keyring.PublicKey{}, err
 	}
-	x.repo.touchKeys(x.host, x.tunnel.Name)
-	public, err := x.repo.ring.Get(x.host, name)
+	x.repo.TouchKeys(x.host, x.tunnel.Name)
+	public, err := x.repo.Ring.Get(x.host, name)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return public, err
 	}
-	meta, err := x.repo.vault.Meta(x.host, vault.KeyFile(name))
+	meta, err := x.repo.Vault.Meta(x.host, vault.KeyFile(name))
 	switch {
 	case err == nil:
 		public = meta.PublicKey
@@ -440,14 +437,14 @@ func (x *turnOf) nextKey() (keyring.PublicKey, error) {
 			return public, err
 		}
 	}
-	return public, testOnlyStep("write the next public key", func() error { return x.repo.ring.Put(x.host, name, public) })
+	return public, testOnlyStep("write the next public key", func() error { return x.repo.Ring.Put(x.host, name, public) })
 }
 
 // install brings the next key to the host, beside the one it has.
 func (x *turnOf) install(ctx context.Context, next keyring.PublicKey) error {
 	file := push.File{Path: participant.NextFile(x.tunnel.Name, x.rotation.Host.KeyFile), Want: next.String()}
 	file.Secret = func() ([]byte, error) {
-		k, err := x.repo.vault.OpenKey(x.host, vault.KeyFile(keyring.Next(x.tunnel.Name)), next, x.ids)
+		k, err := x.repo.Vault.OpenKey(x.host, vault.KeyFile(keyring.Next(x.tunnel.Name)), next, x.ids)
 		if err != nil {
 			return nil, err
 		}
@@ -462,7 +459,7 @@ func (x *turnOf) install(ctx context.Context, next keyring.PublicKey) error {
 // settle makes the next key the current one in the repository. The hosts have
 // proved it.
 func (x *turnOf) settle(next keyring.PublicKey) error {
-	if err := x.repo.finishNext(x.host, x.tunnel.Name); err != nil {
+	if err := x.repo.Promote(x.host, x.tunnel.Name, testOnlyStep); err != nil {
 		return err
 	}
 	x.made = append(x.made, fmt.Sprintf("%s %s %s", x.host, x.tunnel.Name, next))
@@ -476,4 +473,29 @@ func (x *turnOf) settle(next keyring.PublicKey) error {
 		x.ui.Printf("%s %s %s\n", x.host, x.tunnel.Name, next)
 	}
 	return nil
+}
+
+// withoutOwed leaves out the rotations of hosts whose new key only lacks its commit,
+// and returns what is to be said of them in it.
+func withoutOwed(r *repo.Repo, e *env, turns []*turnOf) (left []*turnOf, owed []string) {
+	for _, x := range turns {
+		c, err := r.KeyState(x.host, x.tunnel.Name)
+		if err != nil || c.UnderWay() || !slices.Contains(r.Changes.Owed, r.Ring.Path(x.host, x.tunnel.Name)) {
+			left = append(left, x)
+			continue
+		}
+		owed = append(owed, fmt.Sprintf("%s %s replaced by an earlier command", x.host, x.tunnel.Name))
+		e.ui.Say("%s has a new key in %s from an earlier command, which is committed now; it is not replaced again", x.host, x.tunnel.Name)
+	}
+	return left, owed
+}
+
+// refuseOlder refuses to rotate the key of a host that uses an older one than the
+// repository has.
+func (x *turnOf) refuseOlder(live, next keyring.PublicKey) error {
+	if live == x.current || live == next || !(&repo.KeyHistory{Repo: x.repo}).IsOlder(x.ctx, x.host, x.tunnel.Name, x.current, live) {
+		return nil
+	}
+	return fault.New("an older key than the repository has is in use on host", x.host, "it is "+live.String()+", as after a restore",
+		strings.Join([]string{inPlaceOf(x.host), "then wgkeys rotate " + x.host}, ", "))
 }

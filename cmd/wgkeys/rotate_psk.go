@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
@@ -17,23 +18,23 @@ import (
 // A pskTurn is the replacement of the preshared key of two hosts.
 type pskTurn struct {
 	*env
-	repo   *repo
+	repo   *repo.Repo
 	tunnel *tunnel.Tunnel
 	hosts  [2]string
 	ids    *vault.Identities
-	past   *keyPast
+	past   *repo.KeyHistory
 	pair   *rotate.Pair
 	made   []string
 }
 
 // pskTurns are the preshared keys that go with the rotations of some hosts, and those
 // that somebody who left could read, each pair once.
-func (r *repo) pskTurns(e *env, turns []*turnOf, left *leaver) ([]*pskTurn, error) {
-	tunnels, err := r.someTunnels(e)
+func pskTurns(r *repo.Repo, e *env, turns []*turnOf, left *leaver) ([]*pskTurn, error) {
+	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
 	if err != nil {
 		return nil, err
 	}
-	past, ids := &keyPast{repo: r}, e.identities()
+	past, ids := &repo.KeyHistory{Repo: r}, e.identities()
 	var all []*pskTurn
 	for _, t := range tunnels {
 		for _, pair := range t.PSKPairs() {
@@ -90,17 +91,17 @@ func (x *pskTurn) take() error {
 	if err != nil {
 		return fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(), "wgkeys rotate --psk "+x.hosts[0])
 	}
-	mine, other, differ := x.repo.halves(x.tunnel.Name, x.hosts[0], x.hosts[1])
+	mine, other, differ := x.repo.PSK(x.tunnel.Name, x.hosts[0], x.hosts[1])
 	for i := range marks {
 		if err := x.knows(i, marks[i], mine, other); err != nil {
 			return err
 		}
 	}
 	var psk keyring.PresharedKey
-	begun := differ == nil && mine.err == nil && other.err == nil && slices.ContainsFunc(marks[:], func(m string) bool { return m != "" && m != mine.PSK })
+	begun := differ == nil && mine.Err == nil && other.Err == nil && slices.ContainsFunc(marks[:], func(m string) bool { return m != "" && m != mine.PSK })
 	if begun {
 		x.ui.Say("%s, %s: the vault has their next preshared key already; this finishes an earlier rotation", x.hosts[0], x.hosts[1])
-		psk, err = x.repo.vault.OpenPSK(x.hosts[0], x.file(0), mine.PSK, x.ids)
+		psk, err = x.repo.Vault.OpenPSK(x.hosts[0], x.file(0), mine.PSK, x.ids)
 	} else if psk, err = keyring.GeneratePresharedKey(); err == nil {
 		err = x.seal(0, psk)
 	}
@@ -130,21 +131,21 @@ func (x *pskTurn) take() error {
 
 // knows refuses where an end has a preshared key that this clone does not know: it is
 // behind.
-func (x *pskTurn) knows(i int, has string, mine, other half) error {
+func (x *pskTurn) knows(i int, has string, mine, other repo.PSKFile) error {
 	if x.cli.Bool("unknown") || has == "" || has == mine.PSK || has == other.PSK {
 		return nil
 	}
-	return x.past.newerThere(x.ctx, x.hosts[i], x.tunnel.Name, x.hosts[1-i], mine.PSK, has, "rotate --psk")
+	return x.past.NewerThere(x.ctx, x.hosts[i], x.tunnel.Name, x.hosts[1-i], mine.PSK, has, "rotate --psk")
 }
 
 // seal puts a preshared key into the folder of one host.
 func (x *pskTurn) seal(i int, psk keyring.PresharedKey) error {
 	host := x.hosts[i]
-	if err := x.repo.sweep(host); err != nil {
+	if err := x.repo.Sweep(host); err != nil {
 		return err
 	}
-	x.repo.touch(x.repo.vault.Path(host, x.file(i)))
-	return testOnlyStep("seal the preshared key", func() error { return x.repo.vault.ReplacePSK(host, x.file(i), psk, time.Now()) })
+	x.repo.Changes.Touch(x.repo.Vault.Path(host, x.file(i)))
+	return testOnlyStep("seal the preshared key", func() error { return x.repo.Vault.ReplacePSK(host, x.file(i), psk, time.Now()) })
 }
 
 // install brings it to both ends, which go on with the one that they have.

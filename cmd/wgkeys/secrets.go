@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -20,125 +20,30 @@ import (
 	"wgkeys/vault/leak"
 )
 
-// eachPublic calls do for every file of the keyring that is named as one of a
-// public key; name is the tunnel's, with ".next" in the middle of a rotation.
-func (r *repo) eachPublic(do func(host, name, path string)) error {
-	hosts, err := r.seen.List(r.dir, r.ring.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fault.Wrap(err, "cannot read the keyring", r.ring.Dir, "ls -l "+r.ring.Dir)
-	}
-	found := make([][]string, len(hosts))
-	each(len(hosts), func(i int) {
-		if keyring.CheckHost(hosts[i].Name()) != nil {
-			return
-		}
-		entries, _ := r.seen.List(r.dir, filepath.Join(r.ring.Dir, hosts[i].Name()))
-		for _, e := range entries {
-			if name, ok := strings.CutSuffix(e.Name(), ".pub"); ok && e.Type().IsRegular() && !strings.HasPrefix(name, ".") {
-				found[i] = append(found[i], name)
-			}
-		}
-	})
-	for i, names := range found {
-		for _, name := range names {
-			do(hosts[i].Name(), name, r.ring.Path(hosts[i].Name(), name))
-		}
-	}
-	return nil
-}
-
-// known is what tells the repository's secrets from other keys.
-func (r *repo) known() (*leak.Known, error) {
+// knownSecrets is what tells the repository's secrets from other keys.
+func knownSecrets(r *repo.Repo) (*leak.Known, error) {
 	k := &leak.Known{Public: map[keyring.PublicKey]string{}, Sealed: map[keyring.PublicKey]string{}, PSK: map[string]string{}, SSH: map[string]string{}}
-	if err := r.eachPublicKey(func(key hostKey, public keyring.PublicKey) {
+	if err := r.EachPublicKey(func(key repo.HostKey, public keyring.PublicKey) {
 		k.Public[public] = fmt.Sprintf("of host %q in tunnel %q", key.Host, key.Tunnel)
 	}); err != nil {
 		return nil, err
 	}
-	err := r.eachMeta(func(host, file string, m vault.Meta) {
+	err := r.EachMeta(func(host, file string, m vault.Meta) {
 		if m.PSK != "" {
-			name, peer := r.ownerOf(host, file)
+			name, peer := repo.OwnerOf(file)
 			k.PSK[m.PSK] = fmt.Sprintf("of hosts %q and %q in tunnel %q", host, peer, name)
 		} else {
 			k.Sealed[m.PublicKey] = fmt.Sprintf("of host %q, %s", host, file)
 		}
 	})
-	sshRecipients(k.SSH, r.allRecipients())
+	sshRecipients(k.SSH, r.AllRecipients())
 	return k, err
-}
-
-// eachPublicKey calls do for every valid public key.
-func (r *repo) eachPublicKey(do func(hostKey, keyring.PublicKey)) error {
-	var all []hostKey
-	if err := r.eachPublic(func(host, name, _ string) { all = append(all, hostKey{Host: host, Tunnel: name}) }); err != nil {
-		return err
-	}
-	keys := make([]keyring.PublicKey, len(all))
-	each(len(all), func(i int) { keys[i], _ = r.ring.Seen(r.seen, all[i].Host, all[i].Tunnel) })
-	for i, k := range keys {
-		if !k.IsZero() {
-			do(all[i], k)
-		}
-	}
-	return nil
-}
-
-// eachMeta calls do for every vault file that has metadata.
-func (r *repo) eachMeta(do func(host, file string, m vault.Meta)) error {
-	hosts, err := r.vault.Hosts()
-	if err != nil {
-		return err
-	}
-	type sealed struct {
-		file string
-		meta vault.Meta
-	}
-	found, errs := make([][]sealed, len(hosts)), make([]error, len(hosts))
-	each(len(hosts), func(i int) {
-		var names []string
-		names, errs[i] = r.vault.List(hosts[i])
-		for _, file := range names {
-			if m, err := r.vault.Meta(hosts[i], file); err == nil {
-				found[i] = append(found[i], sealed{file, m})
-			}
-		}
-	})
-	for i, all := range found {
-		for _, s := range all {
-			do(hosts[i], s.file, s.meta)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// allRecipients are those of all lists. A list that is wrong is found elsewhere.
-func (r *repo) allRecipients() vault.Recipients {
-	var all vault.Recipients
-	add := func(path string) {
-		if text, err := r.seen.Read(r.dir, path, maxMarker); err == nil {
-			all = append(all, vault.RecipientsIn(path, text)...)
-		}
-	}
-	hosts, _ := r.seen.List(r.dir, r.vault.Dir)
-	for _, host := range hosts {
-		lists, _ := r.seen.List(r.dir, filepath.Join(r.vault.Dir, host.Name()))
-		for _, list := range lists {
-			if isRecipients(list.Name()) {
-				add(filepath.Join(r.vault.Dir, host.Name(), list.Name()))
-			}
-		}
-	}
-	add(filepath.Join(r.vault.Dir, "recipients.txt"))
-	return all
 }
 
 // secrets finds secrets in the clear in the working tree: all of git's, where the
 // repository is in git.
 func (c *checker) secrets() error {
-	known, err := c.repo.known()
+	known, err := knownSecrets(c.repo)
 	if err != nil {
 		return err
 	}
@@ -167,7 +72,7 @@ func (c *checker) secrets() error {
 		defer mu.Unlock()
 		here.add(finding{Check: "secret", Hint: "ls -ld " + path}, path, 0, "cannot search %q for secrets: %v", path, fault.Errno(err))
 	}
-	known.Tree(top, c.repo.seen, found, unreadable)
+	known.Tree(top, c.repo.Snapshot, found, unreadable)
 	here.sort()
 	c.found = append(c.found, here.found...)
 	return nil
@@ -197,10 +102,10 @@ func replace(h leak.Hit) string {
 }
 
 // stagedSecrets finds secrets in the clear in what the next commit would add.
-func (r *repo) stagedSecrets(ctx context.Context) ([]finding, error) {
-	return r.secretsInGit(func(top string, known *leak.Known, here *report) error {
+func stagedSecrets(r *repo.Repo, ctx context.Context) ([]finding, error) {
+	return secretsInGit(r, func(top string, known *leak.Known, here *report) error {
 		reset := "git reset -q -- " // git restore needs a commit
-		if top != r.dir {
+		if top != r.Dir {
 			reset = "git -C " + ui.Quoted(top) + " reset -q -- "
 		}
 		return git.Staged(ctx, top, leak.MaxFile, func(b git.Blob) error {
@@ -214,18 +119,18 @@ func (r *repo) stagedSecrets(ctx context.Context) ([]finding, error) {
 
 // pastSecrets finds secrets in the clear in all of git's history. The SSH key of a
 // recipient who has left is one: it opens what history has.
-func (r *repo) pastSecrets(ctx context.Context) ([]finding, error) {
-	return r.secretsInGit(func(_ string, known *leak.Known, here *report) error {
+func pastSecrets(r *repo.Repo, ctx context.Context) ([]finding, error) {
+	return secretsInGit(r, func(_ string, known *leak.Known, here *report) error {
 		known.AnySSH = true
-		for _, err := range r.narrow(ctx) {
+		for _, err := range r.NarrowClones(ctx) {
 			here.fault(finding{Check: "history"}, err)
 		}
 		left := map[string]string{}           // recipients, as known has them
 		could := map[vault.Fingerprint]bool{} // open a file of the vault
 		var later []func()                    // when all of them are known
-		for _, top := range r.tops() {
+		for _, top := range r.Tops() {
 			err := git.History(ctx, top, leak.MaxFile, func(b git.Blob) error {
-				if isRecipients(b.Path) {
+				if repo.IsRecipients(b.Path) {
 					sshRecipients(left, vault.RecipientsIn(b.Path, b.Text))
 				}
 				if m, err := vault.ReadMeta(b.Path, b.Text); err == nil {
@@ -274,16 +179,16 @@ func sshRecipients(to map[string]string, all vault.Recipients) {
 	}
 }
 
-func (r *repo) secretsInGit(search func(top string, known *leak.Known, here *report) error) ([]finding, error) {
-	dir, err := filepath.EvalSymlinks(r.dir)
+func secretsInGit(r *repo.Repo, search func(top string, known *leak.Known, here *report) error) ([]finding, error) {
+	dir, err := filepath.EvalSymlinks(r.Dir)
 	if err != nil {
 		return nil, err
 	}
 	top, err := git.Top(dir)
 	if err != nil {
-		return nil, fault.New("not in git:", r.dir, "neither it nor a folder above it has a .git", "git init "+r.dir)
+		return nil, fault.New("not in git:", r.Dir, "neither it nor a folder above it has a .git", "git init "+r.Dir)
 	}
-	known, err := r.known()
+	known, err := knownSecrets(r)
 	if err != nil {
 		return nil, err
 	}

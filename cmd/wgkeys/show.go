@@ -53,7 +53,7 @@ func (e *env) view() (*tunnel.View, *tunnel.Tunnel, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := r.oneTunnel(e)
+	t, err := e.tunnel(r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -62,7 +62,7 @@ func (e *env) view() (*tunnel.View, *tunnel.Tunnel, error) {
 			"this machine is "+host+", which is no host of tunnel "+t.Name+"; those are "+strings.Join(t.Hosts(), ", "),
 			"wgkeys "+verb+" HOST, or --host HOST if this machine is one of them")
 	}
-	v, err := r.view(t, host)
+	v, err := r.View(t, host)
 	return v, t, err
 }
 
@@ -81,20 +81,20 @@ func (e *env) showSecret() error {
 	if err != nil {
 		return err
 	}
-	t, err := r.oneTunnel(e)
+	t, err := e.tunnel(r)
 	if err != nil {
 		return err
 	}
 	if err := e.ui.TakesSecret(host); err != nil {
 		return err
 	}
-	public, err := r.ring.Get(host, t.Name)
+	public, err := r.Ring.Get(host, t.Name)
 	if err != nil {
 		return err
 	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
-	k, err := r.vault.OpenKey(host, vault.KeyFile(t.Name), public, ids)
+	k, err := r.Vault.OpenKey(host, vault.KeyFile(t.Name), public, ids)
 	if err != nil {
 		return err
 	}

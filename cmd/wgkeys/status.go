@@ -9,10 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate"
@@ -62,7 +64,7 @@ type hostStatus struct {
 	answer rotate.Answer
 	dead   []deadPeer
 	hears  map[keyring.PublicKey]bool // the peers from which something arrives
-	past   *keyPast
+	past   *repo.KeyHistory
 	older  bool // it uses a key that was replaced
 }
 
@@ -83,7 +85,7 @@ func doStatus(e *env) error {
 	if err != nil {
 		return err
 	}
-	all, err := r.named(e)
+	all, err := statusHosts(r, e)
 	if err != nil {
 		return err
 	}
@@ -105,14 +107,14 @@ func doStatus(e *env) error {
 	return errors.Join(err, failures(len(errs), len(all), errors.Join(errs...)))
 }
 
-// named are the hosts that were named, or all.
-func (r *repo) named(e *env) ([]*hostStatus, error) {
-	tunnels, err := r.someTunnels(e)
+// statusHosts are the hosts that were named, or all.
+func statusHosts(r *repo.Repo, e *env) ([]*hostStatus, error) {
+	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
 	if err != nil {
 		return nil, err
 	}
 	var all []*hostStatus
-	missing, past := slices.Clone(e.names()), &keyPast{repo: r}
+	missing, past := slices.Clone(e.names()), &repo.KeyHistory{Repo: r}
 	for _, t := range tunnels {
 		for _, host := range t.Hosts() {
 			if len(e.names()) > 0 && !slices.Contains(e.names(), host) {
@@ -130,7 +132,7 @@ func (r *repo) named(e *env) ([]*hostStatus, error) {
 
 // askAll asks the hosts, some at once, and tells what they say as it comes. What
 // only several of them together tell is told after it.
-func (e *env) askAll(r *repo, all []*hostStatus) {
+func (e *env) askAll(r *repo.Repo, all []*hostStatus) {
 	g := gathering{all: all, tell: e.tellStatus, waits: func(hosts []string) {
 		e.ui.Say("still asking %s (--timeout %v)", ui.Naming(hosts), e.timeout())
 	}}
@@ -150,16 +152,16 @@ func (e *env) askAll(r *repo, all []*hostStatus) {
 }
 
 // read compares repository, host and kernel.
-func (s *hostStatus) read(e *env, r *repo, t *tunnel.Tunnel) error {
-	v, err := r.view(t, s.Host)
+func (s *hostStatus) read(e *env, r *repo.Repo, t *tunnel.Tunnel) error {
+	v, err := r.View(t, s.Host)
 	if err != nil {
 		return err
 	}
 	s.Key, s.Next = v.PublicKey, v.NextPublicKey
-	meta, err := r.vault.Meta(s.Host, vault.KeyFile(t.Name))
+	meta, err := r.Vault.Meta(s.Host, vault.KeyFile(t.Name))
 	switch {
 	case err == nil:
-		s.Created, s.Due = meta.Created, r.tooOld(meta, time.Now())
+		s.Created, s.Due = meta.Created, r.TooOld(meta, time.Now())
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vault.ErrNoMeta):
 		return err
 	}
@@ -323,3 +325,24 @@ func (e *env) tellState(s *hostStatus) {
 		e.ui.Printf("%s\n", line)
 	}
 }
+
+// otherKey tells what to do about a host that has another key than the repository. Where
+// this clone does not know that one, it does not lead to putting the old one back.
+func (s *hostStatus) otherKey(ctx context.Context, what string, has keyring.PublicKey, command string) (finding, hint string) {
+	if err := s.past.MayReplace(ctx, s.Host, s.Tunnel, "", s.Key.String(), has.String()); err != nil {
+		what += ", and the clone may be behind; git pull, or if nobody has that key"
+		command = "rotate --unknown"
+	}
+	if s.past.IsOlder(ctx, s.Host, s.Tunnel, s.Key, has) {
+		what = strings.Replace(what, "another key", "an older key", 1)
+	}
+	return what, command
+}
+
+// restored reports whether a host uses an older key.
+func (s *hostStatus) restored(ctx context.Context) bool {
+	return s.Live != s.Next && s.Live != s.Key && s.past.IsOlder(ctx, s.Host, s.Tunnel, s.Key, s.Live)
+}
+
+// inPlaceOf has a host use the key of the repository.
+func inPlaceOf(host string) string { return "wgkeys push " + host + ", then wgkeys apply " + host }

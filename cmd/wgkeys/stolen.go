@@ -17,21 +17,21 @@ func (x *turnOf) takeNow() error {
 		x.ui.Say("%s: its peers would refuse the key %s at once", x.host, x.current)
 		return nil
 	}
-	c, err := x.repo.changeOf(x.host, x.tunnel.Name)
+	c, err := x.repo.KeyState(x.host, x.tunnel.Name)
 	if err != nil {
 		return err
 	}
 	x.batch = x.ids.MayAsk() // or ssh would read what is typed for the vault
-	if behind := x.behind(c.next); behind != nil {
+	if behind := x.behind(c.Next); behind != nil {
 		return errors.Join(behind, x.rotation.Refuse(x.ctx, x.current))
 	}
 	first := x.refuse()
 	switch {
-	case errors.Is(first, errNoNext) && !c.next.IsZero():
+	case errors.Is(first, errNoNext) && !c.Next.IsZero():
 		return errors.Join(first, x.refuseWithout(), x.refuseNext())
 	case errors.Is(first, errNoNext):
 		return errors.Join(first, x.refuseWithout())
-	case !c.underway():
+	case !c.UnderWay():
 		return first
 	case errors.Is(first, rotate.ErrAccepted) && !x.rotation.Had():
 		// Whoever could be reached has the next key since an earlier run of this.
@@ -40,7 +40,7 @@ func (x *turnOf) takeNow() error {
 		return errors.Join(first, x.refuseNext())
 	}
 	stolen := x.current
-	if x.current, err = x.repo.ring.Get(x.host, x.tunnel.Name); err != nil {
+	if x.current, err = x.repo.Ring.Get(x.host, x.tunnel.Name); err != nil {
 		return errors.Join(first, err)
 	}
 	if x.current == stolen { // the repository could not be written
@@ -60,7 +60,7 @@ func (x *turnOf) takeNow() error {
 // rotation too, which has waited beside the stolen one. It is not replaced yet: the
 // repository remembers two keys, and those are what the others have still to refuse.
 func (x *turnOf) refuseNext() error {
-	next, err := x.repo.ring.Next(x.host, x.tunnel.Name)
+	next, err := x.repo.Ring.Next(x.host, x.tunnel.Name)
 	if err != nil {
 		return err
 	}

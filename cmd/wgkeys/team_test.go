@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/vault"
@@ -104,21 +105,21 @@ func (a *admin) work() {
 
 func (a *admin) rotate(host string) {
 	a.Helper()
-	r, err := openRepo(a.dir, nil)
+	r, err := repo.Find(a.dir)
 	if err != nil {
 		a.Fatal(err)
 	}
-	defer r.root.Close()
+	defer r.Root.Close()
 	next := keyring.Next("wg0")
 	k, err := keyring.GeneratePrivateKey()
 	if err == nil {
-		err = r.vault.SealKey(host, vault.KeyFile(next), k, time.Now())
+		err = r.Vault.SealKey(host, vault.KeyFile(next), k, time.Now())
 	}
 	if err == nil {
-		err = r.ring.Put(host, next, k.PublicKey())
+		err = r.Ring.Put(host, next, k.PublicKey())
 	}
 	if err == nil {
-		err = r.finishNext(host, "wg0")
+		err = r.Promote(host, "wg0", testOnlyStep)
 	}
 	if err != nil {
 		a.Fatal(err)

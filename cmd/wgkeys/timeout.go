@@ -81,3 +81,25 @@ func (e *env) remark(host string, lines []string) {
 	}
 	e.ui.Warn(fault.New("ssh warns of the connection to", host, strings.Join(lines, "; "), ""))
 }
+
+// shortName is this machine's name without its domain.
+func shortName() (string, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fault.Wrap(err, "cannot tell this machine's name", "", "name it with --host HOST")
+	}
+	short, _, _ := strings.Cut(name, ".")
+	return strings.ToLower(short), nil
+}
+
+// isHere reports whether a host of t that was named is this machine: the one
+// that --host names or, without it, the one of its short name, unless the
+// tunnel file sends elsewhere with ssh =.
+func (e *env) isHere(t *tunnel.Tunnel, host string) bool {
+	if named := e.cli.String("host"); named != "" {
+		return host == named
+	}
+	_, elsewhere := t.SSH(host)
+	short, err := shortName()
+	return err == nil && host == short && !elsewhere
+}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -91,12 +92,12 @@ func init() { testPrograms["finish-next"] = finishNextMain }
 // finishNextMain is the end of a rotation alone: finish-next DIR HOST.
 func finishNextMain() {
 	u := &ui.UI{Stdout: os.Stdout, Stderr: os.Stderr}
-	r, err := openRepo(os.Args[1], nil)
+	r, err := repo.Find(os.Args[1])
 	if err == nil {
-		err = r.lock(&env{ctx: context.Background(), ui: u})
+		err = r.Lock(context.Background(), false)
 	}
 	if err == nil {
-		err = r.finishNext(os.Args[2], "wg0")
+		err = r.Promote(os.Args[2], "wg0", testOnlyStep)
 	}
 	u.Exit(err)
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
 	"wgkeys/vault"
@@ -218,7 +219,7 @@ func (s *vaultSweep) identities() []string {
 // findings are what check finds with every file opened.
 func (s *vaultSweep) findings(work string) []finding {
 	s.Helper()
-	if _, err := os.Stat(filepath.Join(work, marker)); err != nil {
+	if _, err := os.Stat(filepath.Join(work, repo.Marker)); err != nil {
 		return nil // no repository yet
 	}
 	cmd := exec.Command("wgkeys", append([]string{"check", "--json", "-C", work}, s.identities()...)...)
@@ -372,18 +373,18 @@ func (s *vaultSweep) midRotation() (next string) {
 	s.Helper()
 	s.write("tunnels/wg0.toml", "[hosts.basalt]\nendpoint = \"192.0.2.1\"\n[hosts.shale]\naddresses = [\"10.0.0.2/32\"]\n")
 	s.must("wgkeys", "gen", "-q", "-C", s.base(), "basalt", "shale")
-	r, err := openRepo(s.base(), nil)
+	r, err := repo.Find(s.base())
 	if err != nil {
 		s.Fatal(err)
 	}
-	defer r.root.Close()
+	defer r.Root.Close()
 	k, err := keyring.GeneratePrivateKey()
 	name := keyring.Next("wg0")
 	if err == nil {
-		err = r.vault.SealKey("shale", vault.KeyFile(name), k, time.Now())
+		err = r.Vault.SealKey("shale", vault.KeyFile(name), k, time.Now())
 	}
 	if err == nil {
-		err = r.ring.Put("shale", name, k.PublicKey())
+		err = r.Ring.Put("shale", name, k.PublicKey())
 	}
 	if err != nil {
 		s.Fatal(err)

@@ -253,6 +253,7 @@ func (u *UI) Exit(err error) {
 	os.Exit(u.Finish(err))
 }
 
+// Finish tells err and returns the exit code.
 func (u *UI) Finish(err error) int {
 	if err == nil {
 		return ExitDone

@@ -1,4 +1,4 @@
-package main
+package repo
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ import (
 )
 
 // newTestRepo is a repository with one tunnel of two hosts, and the settings.
-func newTestRepo(t *testing.T, settings string) *repo {
+func newTestRepo(t *testing.T, settings string) *Repo {
 	t.Helper()
 	dir := t.TempDir()
 	recipient, err := vault.NewIdentity(filepath.Join(dir, "identity.txt"), false, time.Unix(0, 0))
@@ -28,7 +28,7 @@ func newTestRepo(t *testing.T, settings string) *repo {
 		path := filepath.Join(dir, "net", name)
 		return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644))
 	}
-	if err := errors.Join(err, write(marker, settings), write("vault/recipients.txt", recipient+"\n"), os.MkdirAll(filepath.Join(dir, "net/keyring"), 0o755),
+	if err := errors.Join(err, write(Marker, settings), write("vault/recipients.txt", recipient+"\n"), os.MkdirAll(filepath.Join(dir, "net/keyring"), 0o755),
 		write("tunnels/wg0.toml", "[hosts.shale]\nendpoint = \"192.0.2.1\"\n[hosts.basalt]\naddresses = [\"10.0.0.2/32\"]\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -40,20 +40,20 @@ func newTestRepo(t *testing.T, settings string) *repo {
 }
 
 // seal makes a key of a host: file by file, as a rotation does.
-func (r *repo) seal(t *testing.T, host, tunnel string, made time.Time) keyring.PublicKey {
+func (r *Repo) seal(t *testing.T, host, tunnel string, made time.Time) keyring.PublicKey {
 	t.Helper()
 	k, err := keyring.GeneratePrivateKey()
-	if err := errors.Join(err, r.vault.SealKey(host, vault.KeyFile(tunnel), k, made), r.ring.Put(host, tunnel, k.PublicKey())); err != nil {
+	if err := errors.Join(err, r.Vault.SealKey(host, vault.KeyFile(tunnel), k, made), r.Ring.Put(host, tunnel, k.PublicKey())); err != nil {
 		t.Fatal(err)
 	}
 	return k.PublicKey()
 }
 
 // files are all of the vault and the keyring, by path.
-func (r *repo) files(t *testing.T) map[string]string {
+func (r *Repo) files(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	for _, dir := range []string{r.vault.Dir, r.ring.Dir} {
+	for _, dir := range []string{r.Vault.Dir, r.Ring.Dir} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
@@ -84,10 +84,10 @@ func TestFinishNext(t *testing.T) {
 		r := newTestRepo(t, "")
 		r.seal(t, "basalt", "wg0", time.Now())
 		next := r.seal(t, "basalt", "wg0.next", time.Now())
-		key, nextKey := r.vault.Path("basalt", "wg0.key"), r.vault.Path("basalt", "wg0.next.key")
-		pub, nextPub := r.ring.Path("basalt", "wg0"), r.ring.Path("basalt", "wg0.next")
+		key, nextKey := r.Vault.Path("basalt", "wg0.key"), r.Vault.Path("basalt", "wg0.next.key")
+		pub, nextPub := r.Ring.Path("basalt", "wg0"), r.Ring.Path("basalt", "wg0.next")
 		if onHost {
-			if err := r.vault.RemoveKey("basalt", "wg0.next.key"); err != nil {
+			if err := r.Vault.RemoveKey("basalt", "wg0.next.key"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -104,7 +104,7 @@ func TestFinishNext(t *testing.T) {
 			leave map[string]string
 		}{"private": {key, begun}, "public": {pub, half}, "none": {"", over}} {
 			r.restore(t, begun)
-			err := r.blocked(t, stop.at, func() error { return r.finishNext("basalt", "wg0") })
+			err := r.blocked(t, stop.at, func() error { return r.Promote("basalt", "wg0", undisturbed) })
 			if (err == nil) != (stop.at == "") {
 				t.Errorf("stopped at the %s key's rename: %v", name, err)
 			}
@@ -112,7 +112,7 @@ func TestFinishNext(t *testing.T) {
 				t.Errorf("stopped at the %s key's rename:\n%s", name, diff)
 			}
 			for range 2 { // the second has nothing to do
-				if err := r.finishNext("basalt", "wg0"); err != nil {
+				if err := r.Promote("basalt", "wg0", undisturbed); err != nil {
 					t.Error(err)
 				}
 				if diff := cmp.Diff(over, r.files(t)); diff != "" {
@@ -120,14 +120,17 @@ func TestFinishNext(t *testing.T) {
 				}
 			}
 		}
-		if k, err := r.ring.Get("basalt", "wg0"); err != nil || k != next {
+		if k, err := r.Ring.Get("basalt", "wg0"); err != nil || k != next {
 			t.Errorf("the key is %v, %v", k, err)
 		}
 	}
 }
 
+// undisturbed takes a step.
+func undisturbed(_ string, do func() error) error { return do() }
+
 // restore makes the files be these.
-func (r *repo) restore(t *testing.T, files map[string]string) {
+func (r *Repo) restore(t *testing.T, files map[string]string) {
 	t.Helper()
 	for path := range r.files(t) {
 		if err := os.Remove(path); err != nil {
@@ -143,7 +146,7 @@ func (r *repo) restore(t *testing.T, files map[string]string) {
 
 // blocked calls do while nothing can take path's place, nor remove it: a folder
 // with something in it is there.
-func (r *repo) blocked(t *testing.T, path string, do func() error) error {
+func (r *Repo) blocked(t *testing.T, path string, do func() error) error {
 	t.Helper()
 	if path == "" {
 		return do()
@@ -163,17 +166,17 @@ func (r *repo) blocked(t *testing.T, path string, do func() error) error {
 func TestFinishNextRefuses(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		make func(r *repo) error
+		make func(r *Repo) error
 		want string
 	}{
-		{"two next keys", func(r *repo) error { return r.swapNext("wg1") }, "two next keys for host basalt"},
-		{"a next key cut short", func(r *repo) error {
-			return os.Truncate(r.vault.Path("basalt", "wg0.next.key"), 100)
+		{"two next keys", func(r *Repo) error { return r.swapNext("wg1") }, "two next keys for host basalt"},
+		{"a next key cut short", func(r *Repo) error {
+			return os.Truncate(r.Vault.Path("basalt", "wg0.next.key"), 100)
 		}, "cut short"},
-		{"a next public key that is none", func(r *repo) error {
-			return os.Truncate(r.ring.Path("basalt", "wg0.next"), 9)
+		{"a next public key that is none", func(r *Repo) error {
+			return os.Truncate(r.Ring.Path("basalt", "wg0.next"), 9)
 		}, "bad-length"},
-		{"no next public key", func(r *repo) error { return os.Remove(r.ring.Path("basalt", "wg0.next")) }, "never brought to a host"},
+		{"no next public key", func(r *Repo) error { return os.Remove(r.Ring.Path("basalt", "wg0.next")) }, "never brought to a host"},
 	} {
 		r := newTestRepo(t, "")
 		for _, name := range []string{"wg0", "wg0.next", "wg1"} {
@@ -183,7 +186,7 @@ func TestFinishNextRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := r.files(t)
-		err := r.finishNext("basalt", "wg0")
+		err := r.Promote("basalt", "wg0", undisturbed)
 		if err == nil || !strings.Contains(err.Error(), test.want) || len(fault.Hints(err)) == 0 {
 			t.Errorf("%s: %v, hints %q", test.name, err, fault.Hints(err))
 		}
@@ -194,9 +197,9 @@ func TestFinishNextRefuses(t *testing.T) {
 }
 
 // swapNext puts another tunnel's public key in the place of the next one.
-func (r *repo) swapNext(from string) error {
-	text, err := os.ReadFile(r.ring.Path("basalt", from))
-	return errors.Join(err, os.WriteFile(r.ring.Path("basalt", "wg0.next"), text, 0o644))
+func (r *Repo) swapNext(from string) error {
+	text, err := os.ReadFile(r.Ring.Path("basalt", from))
+	return errors.Join(err, os.WriteFile(r.Ring.Path("basalt", "wg0.next"), text, 0o644))
 }
 
 // TestViewOfHalfARotation: where the vault says that a rotation is over its key is
@@ -205,12 +208,12 @@ func TestViewOfHalfARotation(t *testing.T) {
 	r := newTestRepo(t, "")
 	old, shale := r.seal(t, "basalt", "wg0", time.Now()), r.seal(t, "shale", "wg0", time.Now())
 	next := r.seal(t, "basalt", "wg0.next", time.Now())
-	tun, err := tunnel.Parse(r.tunnels(), "wg0")
+	tun, err := tunnel.Parse(r.Tunnels(), "wg0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	keys := func() string {
-		v, err := r.view(tun, "shale")
+		v, err := r.View(tun, "shale")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -222,13 +225,13 @@ func TestViewOfHalfARotation(t *testing.T) {
 	if got := keys(); got != "true true false true" {
 		t.Errorf("under way: %s", got)
 	}
-	if err := r.vault.Promote("basalt", "wg0"); err != nil {
+	if err := r.Vault.Promote("basalt", "wg0"); err != nil {
 		t.Fatal(err)
 	}
 	if got := keys(); got != "true false true false" {
 		t.Errorf("over in the vault: %s", got)
 	}
-	if err := os.RemoveAll(r.vault.Dir); err != nil {
+	if err := os.RemoveAll(r.Vault.Dir); err != nil {
 		t.Fatal(err)
 	}
 	if got := keys(); got != "true true false true" {
@@ -246,18 +249,18 @@ func TestDue(t *testing.T) {
 		want     string
 	}{
 		{"", 1e6 * time.Hour, ""},
-		{`max_key_age = "30d"`, 30 * day, ""},
-		{`max_key_age = "30d"`, 30*day + 1, "basalt"},
-		{`max_key_age = "720h"`, 30*day + 1, "basalt"},
-		{`max_key_age = "30d"`, 29*day + 365*day, "basalt"},
-		{`max_key_age = "30d"`, 31*day + 365*day, "basalt shale"},
+		{`max_key_age = "30d"`, 30 * Day, ""},
+		{`max_key_age = "30d"`, 30*Day + 1, "basalt"},
+		{`max_key_age = "720h"`, 30*Day + 1, "basalt"},
+		{`max_key_age = "30d"`, 29*Day + 365*Day, "basalt"},
+		{`max_key_age = "30d"`, 31*Day + 365*Day, "basalt shale"},
 		{`max_key_age = "30d"`, -time.Hour, ""},
 	} {
 		r := newTestRepo(t, test.settings)
 		r.seal(t, "shale", "wg0", made.AddDate(1, 0, 0))
 		r.seal(t, "basalt", "wg0", made)
 		r.seal(t, "flint", "wg0", made) // of no tunnel
-		keys, err := r.due(made.Add(test.after))
+		keys, err := r.Due(made.Add(test.after))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +283,7 @@ func TestDueWhereBegun(t *testing.T) {
 	r.seal(t, "shale", "wg0", time.Now())
 	r.seal(t, "basalt", "wg0", time.Now())
 	r.seal(t, "basalt", "wg0.next", time.Now())
-	keys, err := r.due(time.Now())
+	keys, err := r.Due(time.Now())
 	if err != nil || len(keys) != 1 || keys[0].Host != "basalt" {
 		t.Errorf("%v are due, %v", keys, err)
 	}
@@ -294,7 +297,7 @@ func TestSettings(t *testing.T) {
 		err  string
 	}{
 		{text: "# nothing\n"},
-		{text: `max_key_age = "365d"`, age: 365 * day},
+		{text: `max_key_age = "365d"`, age: 365 * Day},
 		{text: `max_key_age = "36h30m"`, age: 36*time.Hour + 30*time.Minute},
 		{text: "# a\nmax_age = \"365d\"", err: `net/wgkeys.toml:2": unknown key "max_age"`},
 		{text: "max_key_ages = \"365d\"", err: `net/wgkeys.toml:1": unknown key "max_key_ages": did you mean "max_key_age"?`},

@@ -1,4 +1,4 @@
-package main
+package repo
 
 import (
 	"bytes"
@@ -25,7 +25,7 @@ type settings struct {
 // struct, for a TOML number would do for a time.Duration, and be nanoseconds.
 type age struct{ time.Duration }
 
-const day = 24 * time.Hour
+const Day = 24 * time.Hour
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (a *age) UnmarshalText(text []byte) error {
@@ -33,7 +33,7 @@ func (a *age) UnmarshalText(text []byte) error {
 	if days, ok := strings.CutSuffix(string(text), "d"); ok {
 		var n uint64
 		n, err = strconv.ParseUint(days, 10, 16)
-		d = time.Duration(n) * day
+		d = time.Duration(n) * Day
 	}
 	if err != nil || d <= 0 {
 		return errors.New(`want days or hours above 0, as in "365d" or "720h"`)
@@ -42,10 +42,10 @@ func (a *age) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// inDays spells an age as it may be written.
-func inDays(d time.Duration) string {
-	if d%day == 0 {
-		return strconv.Itoa(int(d/day)) + "d"
+// InDays spells an age as it may be written.
+func InDays(d time.Duration) string {
+	if d%Day == 0 {
+		return strconv.Itoa(int(d/Day)) + "d"
 	}
 	return d.String()
 }
@@ -59,7 +59,7 @@ func parseSettings(dir string, text []byte) (settings, error) {
 	if err == nil {
 		return s, nil
 	}
-	file := filepath.Join(dir, marker)
+	file := filepath.Join(dir, Marker)
 	if why := files.Unreadable(text); why != nil {
 		return s, fault.Wrap(why, "cannot read the settings", file, "git -C "+ui.Quoted(dir)+" status")
 	}

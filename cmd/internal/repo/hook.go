@@ -1,7 +1,8 @@
-package main
+package repo
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -17,18 +18,18 @@ import (
 // hookMark tells our hook from one of the user's.
 const hookMark = "# wgkeys: no secret in the clear is committed"
 
-// installHook has git run "wgkeys check -q --staged" before each commit. A hook of
+// InstallHook has git run "wgkeys check -q --staged" before each commit. A hook of
 // the user's is left as it is.
-func (e *env) installHook(dir string) error {
-	path, err := git.HookPath(e.ctx, dir, "pre-commit")
+func InstallHook(ctx context.Context, say ui.Reporter, dir string) error {
+	path, err := git.HookPath(ctx, dir, "pre-commit")
 	if err != nil {
 		return fault.Wrap(err, "no hook was made for", dir, "")
 	}
-	prefix, err := git.Prefix(e.ctx, dir)
+	prefix, err := git.Prefix(ctx, dir)
 	if err != nil {
 		return err
 	}
-	if err := e.hookIsOurs(dir, path, prefix); err != nil {
+	if err := hookIsOurs(ctx, dir, path, prefix); err != nil {
 		return err
 	}
 	text := hookText(prefix)
@@ -38,7 +39,7 @@ func (e *env) installHook(dir string) error {
 		if err := os.Chmod(path, 0o755); err != nil { // git passes over one that it cannot run
 			return fault.Wrap(fault.Errno(err), "cannot make executable the hook", path, "chmod +x "+path)
 		}
-		e.ui.Say("the hook %s is there already", path)
+		say.Say("the hook %s is there already", path)
 		return nil
 	case err == nil && !bytes.Equal(old, olderHook(prefix)):
 		return fault.New("there is another hook", path, "it is left as it is", "write into it: "+hookLine(prefix)+" || exit 1")
@@ -48,14 +49,14 @@ func (e *env) installHook(dir string) error {
 	if err := writeHook(path, text); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the hook", path, "")
 	}
-	e.ui.Say("git runs wgkeys check -q --staged before each commit: %s", path)
+	say.Say("git runs wgkeys check -q --staged before each commit: %s", path)
 	return nil
 }
 
 // hookIsOurs refuses to write a hook that other repositories would have too: git may be
 // told to look for all of them in one folder (core.hooksPath).
-func (e *env) hookIsOurs(dir, path, prefix string) error {
-	own, err := git.Dir(e.ctx, dir)
+func hookIsOurs(ctx context.Context, dir, path, prefix string) error {
+	own, err := git.Dir(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (e *env) hookIsOurs(dir, path, prefix string) error {
 
 // hookText does nothing on a branch that has no repository of wgkeys'.
 func hookText(prefix string) []byte {
-	return []byte("#!/bin/sh\n" + hookMark + "\n[ -e " + ui.Quoted(prefix+marker) + " ] || exit 0\nexec " + hookLine(prefix) + "\n")
+	return []byte("#!/bin/sh\n" + hookMark + "\n[ -e " + ui.Quoted(prefix+Marker) + " ] || exit 0\nexec " + hookLine(prefix) + "\n")
 }
 
 // olderHook is what versions before this one wrote.

@@ -1,4 +1,4 @@
-package main
+package repo
 
 import (
 	"os"
@@ -34,7 +34,7 @@ func TestLockForReading(t *testing.T) {
 	if err := unix.Setfsuid(65534); err != nil {
 		t.Fatal(err)
 	}
-	if f, err := r.root.OpenFile(marker, os.O_RDWR, 0); err == nil {
+	if f, err := r.Root.OpenFile(Marker, os.O_RDWR, 0); err == nil {
 		f.Close()
 		t.Skip("whoever runs this may write to everything")
 	}

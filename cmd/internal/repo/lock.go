@@ -1,9 +1,11 @@
-package main
+package repo
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,47 +15,48 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/git"
 )
 
 // lockWait is how long a command waits for another one, which as a rule makes a
 // key or two.
 const lockWait = 3 * time.Second
 
-// writing finds the repository for a verb that writes to it, and keeps every
-// other such verb out of this checkout until the process ends. What only reads is
-// not kept out: each file is there in full or not at all.
-func (e *env) writing() (*repo, error) {
-	r, err := e.repo()
-	if err != nil {
-		return nil, err
+// Lock keeps every other command that writes out of this checkout until the process
+// ends. What only reads is not kept out: each file is there in full or not at all. With
+// commit it refuses where no commit could be made, before anything is changed.
+func (r *Repo) Lock(ctx context.Context, commit bool) error {
+	if err := r.wait(ctx); err != nil {
+		return err
 	}
-	if err := r.lock(e); err != nil {
-		return nil, err
+	mode := Shared(ctx, r.Dir)
+	r.Ring.Shared, r.Vault.Shared = mode, mode
+	if !commit {
+		return nil
 	}
-	r.share(shared(e.ctx, r.dir))
-	return r, r.foresee(e)
+	return r.Changes.foresee(ctx)
 }
 
-// lock locks the marker itself: it is in every repository, also without git, and
+// wait locks the marker itself: it is in every repository, also without git, and
 // the lock leaves no file behind.
-func (r *repo) lock(e *env) error {
-	path := filepath.Join(r.dir, marker)
+func (r *Repo) wait(ctx context.Context) error {
+	path := filepath.Join(r.Dir, Marker)
 	for deadline := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
 		held, err := r.tryLock()
 		if held || err != nil {
 			return err
 		}
-		if time.Now().After(deadline) || e.ctx.Err() != nil {
-			return fault.New("another wgkeys is writing to the repository", r.dir,
-				cmp.Or(holder(path), holder(r.ring.Dir), "which one is not known here"), "wait until it is done, then run this again")
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return fault.New("another wgkeys is writing to the repository", r.Dir,
+				cmp.Or(holder(path), holder(r.Ring.Dir), "which one is not known here"), "wait until it is done, then run this again")
 		}
 	}
 }
 
-func (r *repo) tryLock() (held bool, err error) {
+func (r *Repo) tryLock() (held bool, err error) {
 	f, err := r.openMarker()
 	if err != nil {
-		return false, fault.Wrap(fault.Errno(err), "cannot lock", filepath.Join(r.dir, marker), "ls -l "+filepath.Join(r.dir, marker))
+		return false, fault.Wrap(fault.Errno(err), "cannot lock", filepath.Join(r.Dir, Marker), "ls -l "+filepath.Join(r.Dir, Marker))
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	switch {
@@ -62,10 +65,10 @@ func (r *repo) tryLock() (held bool, err error) {
 		return false, nil
 	case err != nil:
 		f.Close()
-		return false, fault.Wrap(err, "cannot lock", filepath.Join(r.dir, marker), "git clone the repository to a local disk: its file system here does not lock")
+		return false, fault.Wrap(err, "cannot lock", filepath.Join(r.Dir, Marker), "git clone the repository to a local disk: its file system here does not lock")
 	}
 	// git checkout and the like put another file in its place.
-	now, err := r.root.Stat(marker)
+	now, err := r.Root.Stat(Marker)
 	mine, mineErr := f.Stat()
 	if err != nil || mineErr != nil || !os.SameFile(now, mine) {
 		f.Close()
@@ -73,7 +76,7 @@ func (r *repo) tryLock() (held bool, err error) {
 	}
 	// Later too: then a folder keeps others away, where one can be locked (not on NFS).
 	// Not the repository's own, which a script may have locked that runs this.
-	r.unlock, err = files.Lock(r.ring.Dir)
+	r.unlock, err = files.Lock(r.Ring.Dir)
 	if errors.Is(err, files.ErrLocked) {
 		f.Close()
 		return false, nil
@@ -85,10 +88,10 @@ func (r *repo) tryLock() (held bool, err error) {
 // openMarker opens the marker for writing, though nothing is written: NFS locks no
 // file for one process alone that is open for reading only (flock(2), "NFS
 // details"). Elsewhere that will do for who may not write to it.
-func (r *repo) openMarker() (*os.File, error) {
-	f, err := r.root.OpenFile(marker, os.O_RDWR, 0)
+func (r *Repo) openMarker() (*os.File, error) {
+	f, err := r.Root.OpenFile(Marker, os.O_RDWR, 0)
 	if err != nil {
-		f, err = r.root.Open(marker)
+		f, err = r.Root.Open(Marker)
 	}
 	return f, err
 }
@@ -117,14 +120,14 @@ func holder(path string) string {
 	return ""
 }
 
-// sweep removes what a command that was killed has left of a host's files. It is
+// Sweep removes what a command that was killed has left of a host's files. It is
 // for verbs that write: nobody else does now.
-func (r *repo) sweep(host string) error {
+func (r *Repo) Sweep(host string) error {
 	if r.swept[host] {
 		return nil
 	}
-	for _, dir := range []string{filepath.Join(r.vault.Dir, host), filepath.Join(r.ring.Dir, host)} {
-		err := files.Sweep(r.dir, dir, isKeyFile)
+	for _, dir := range []string{filepath.Join(r.Vault.Dir, host), filepath.Join(r.Ring.Dir, host)} {
+		err := files.Sweep(r.Dir, dir, IsKeyFile)
 		if err != nil && !errors.Is(err, files.ErrOutside) { // who reads there tells it better
 			return fault.Wrap(err, "cannot remove what an earlier command has left in", dir, "ls -la "+dir)
 		}
@@ -136,7 +139,13 @@ func (r *repo) sweep(host string) error {
 	return nil
 }
 
-// isKeyFile tells whether a name is that of a file of the vault or the keyring.
-func isKeyFile(name string) bool {
-	return strings.HasSuffix(name, ".key.age") || strings.HasSuffix(name, ".psk.age") || strings.HasSuffix(name, ".pub")
+// Shared are the bits of a mode that files in dir get for others, where git is told
+// that they share the repository. Where git does not answer the verbs say so that need
+// to know more of it.
+func Shared(ctx context.Context, dir string) fs.FileMode {
+	if _, err := git.Top(dir); err != nil {
+		return 0
+	}
+	mode, _ := git.Shared(ctx, dir)
+	return mode
 }

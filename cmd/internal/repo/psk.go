@@ -1,0 +1,91 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+// A PSKFile is a host's vault file of a preshared key, and what is known of it
+// without a secret.
+type PSKFile struct {
+	Host, File, Path string
+	vault.Meta
+	Err error
+}
+
+// Missing reports whether there is no such file.
+func (h PSKFile) Missing() bool { return errors.Is(h.Err, fs.ErrNotExist) }
+
+// PSK are the two vault files of the preshared key of a and b. They may hold
+// different secrets, for whoever replaced one in the repository: that is an
+// error, since a host would drop all packets of the other.
+func (r *Repo) PSK(tunnel, a, b string) (mine, other PSKFile, err error) {
+	mine, other = r.PSKFile(tunnel, a, b), r.PSKFile(tunnel, b, a)
+	if mine.Err == nil && other.Err == nil && mine.PSK != other.PSK {
+		err = fault.New("two preshared keys for one pair of hosts", a+", "+b,
+			mine.Path+" and "+other.Path+" hold different ones",
+			fmt.Sprintf("git log -- %s %s; for a new one: wgkeys rotate --psk %s", mine.Path, other.Path, a))
+	}
+	return mine, other, err
+}
+
+// PSKFile is the vault file of a host for the preshared key with peer.
+func (r *Repo) PSKFile(tunnel, host, peer string) PSKFile {
+	h := PSKFile{Host: host, File: tunnel + "." + peer + ".psk"}
+	h.Path = r.Vault.Path(host, h.File)
+	h.Meta, h.Err = r.Vault.Meta(host, h.File)
+	return h
+}
+
+// PeerOf is the peer that the file TUNNEL.PEER.psk is shared with.
+func PeerOf(tunnel, file string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(file, tunnel+"."), ".psk")
+}
+
+// Expected is what a vault file has to hold, by the keyring or, for a preshared key,
+// by the file of the other host.
+func (r *Repo) Expected(n vault.Name) (vault.Half, error) {
+	if tunnel, ok := strings.CutSuffix(n.File, ".key"); ok {
+		public, err := r.expectedKey(n.Host, tunnel)
+		return vault.Half{PublicKey: public}, err
+	}
+	tunnel, peer := OwnerOf(n.File)
+	if tunnel == "" {
+		return vault.Half{}, fault.New("no name of a preshared key:", n.File, "it is TUNNEL.PEER.psk", "")
+	}
+	mine, other, err := r.PSK(tunnel, n.Host, peer)
+	switch {
+	case err != nil:
+		return vault.Half{}, err
+	case other.Err == nil:
+		return vault.Half{PSK: other.PSK}, nil
+	case mine.Err == nil: // what is wrong with the other is told of the other host
+		return vault.Half{PSK: mine.PSK}, nil
+	}
+	return vault.Half{}, errors.Join(mine.Err, other.Err)
+}
+
+// expectedKey is the public key of a host's wg0.key or wg0.next.key. In the middle
+// of a rotation the keyring may be a step behind, or a step short.
+func (r *Repo) expectedKey(host, name string) (public keyring.PublicKey, err error) {
+	tunnel, next := strings.CutSuffix(name, ".next")
+	c, err := r.KeyState(host, tunnel)
+	switch {
+	case err != nil:
+		return public, err
+	case next && c.Next.IsZero():
+		return c.inVault, nil
+	case next, c.VaultPromoted:
+		return c.Next, nil
+	}
+	if public, err = r.Ring.Seen(r.Snapshot, host, tunnel); errors.Is(err, fs.ErrNotExist) {
+		return public, fault.Wrap(err, "no public key to compare with for host", host, "wgkeys gen "+host)
+	}
+	return public, err
+}

@@ -1,0 +1,210 @@
+// Package repo is the user's repository: where it is, its settings, who may write to it,
+// how far each key's rotation is in it, which keys its history knows, and what is
+// committed to git. It needs no identity and no host.
+package repo
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+	"wgkeys/vault"
+)
+
+// Marker is the file that makes a folder a repository of wgkeys.
+const Marker = "wgkeys.toml"
+
+// MaxFile is more than a file of settings has.
+const MaxFile = 1 << 20
+
+// A Repo is the user's repository. No symbolic link in it leads out of it: files
+// are read through root, or as package files does.
+type Repo struct {
+	Dir      string
+	Root     *os.Root
+	Ring     keyring.Ring
+	Vault    vault.Vault
+	Snapshot *files.Snapshot // see look; nil: the disk is asked
+
+	MaxKeyAge time.Duration // 0: keys may be of any age
+
+	held    *os.File // the marker, locked; see lock
+	unlock  func()   // the keyring
+	Changes changes
+	swept   map[string]bool // hosts
+}
+
+// Find finds the repository of a folder, as git does: in the folder itself or the
+// nearest one above it. "" is the working folder.
+func Find(folder string) (*Repo, error) {
+	start, err := filepath.Abs(folder)
+	if err != nil {
+		return nil, fault.Wrap(err, "cannot find the working folder", "", "")
+	}
+	if folder != "" { // or a slip of the pen would work on a repository above it
+		if info, err := os.Stat(start); err != nil {
+			return nil, fault.Wrap(fault.Errno(err), "cannot work in the folder of -C", start, "ls -d "+ui.Quoted(start))
+		} else if !info.IsDir() {
+			return nil, fault.New("cannot work in the folder of -C", start, "it is no folder", "ls -d "+ui.Quoted(start))
+		}
+	}
+	for dir := start; ; dir = filepath.Dir(dir) {
+		text, err := files.Read(dir, filepath.Join(dir, Marker), MaxFile)
+		if err == nil {
+			return openRepo(dir, text)
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			return nil, fault.Wrap(err, "cannot read", filepath.Join(dir, Marker), "")
+		}
+		if dir == filepath.Dir(dir) {
+			return nil, fault.New("no wgkeys repository in", start, "neither it nor a folder above it has a "+Marker,
+				"wgkeys init, or name the repository with -C DIR")
+		}
+	}
+}
+
+func openRepo(dir string, text []byte) (*Repo, error) {
+	set, err := parseSettings(dir, text)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", dir, "")
+	}
+	return &Repo{
+		Dir: dir, Root: root, MaxKeyAge: set.MaxKeyAge.Duration,
+		Ring:  keyring.Ring{Dir: filepath.Join(dir, "keyring")},
+		Vault: vault.Vault{Dir: filepath.Join(dir, "vault")},
+
+		Changes: changes{dir: dir, ring: filepath.Join(dir, "keyring"), vault: filepath.Join(dir, "vault")},
+	}, nil
+}
+
+// TakeSnapshot reads the keyring and the vault once, for a command that asks about all of
+// them many times, and not about what it has written. Forget wipes what was read.
+func (r *Repo) TakeSnapshot() (forget func()) {
+	seen := files.Take(r.Dir, tunnel.Dir, filepath.Base(r.Ring.Dir), filepath.Base(r.Vault.Dir))
+	r.Snapshot, r.Vault.Seen = seen, seen
+	return func() {
+		r.Snapshot, r.Vault.Seen = nil, nil
+		seen.Wipe()
+	}
+}
+
+// Tunnels is the folder of the tunnel files.
+func (r *Repo) Tunnels() fs.FS { return tunnelFolder{r.Root.FS()} }
+
+// A tunnelFolder is that folder, from which links may lead to elsewhere in the
+// repository. Unlike that of [fs.Sub] it can tell what a file is without opening it,
+// for which a FIFO makes us wait.
+type tunnelFolder struct{ repo fs.FS }
+
+func (f tunnelFolder) Open(name string) (fs.File, error) { return f.repo.Open(f.path(name)) }
+
+func (f tunnelFolder) Stat(name string) (fs.FileInfo, error) { return fs.Stat(f.repo, f.path(name)) }
+
+// path leaves a name that is none as it is: Open refuses it.
+func (f tunnelFolder) path(name string) string {
+	if !fs.ValidPath(name) {
+		return name
+	}
+	return path.Join(tunnel.Dir, name)
+}
+
+// TunnelNames are the names of all tunnels or, where only is not "", that one, whether
+// it is there or not.
+func (r *Repo) TunnelNames(only string) ([]string, error) {
+	names, err := tunnel.List(r.Tunnels())
+	if errors.Is(err, fs.ErrNotExist) {
+		names, err = nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if only != "" {
+		return []string{only}, nil
+	}
+	return names, nil
+}
+
+// SomeTunnels are all tunnels, or the only one that is asked for: at least one.
+func (r *Repo) SomeTunnels(only string) ([]*tunnel.Tunnel, error) {
+	names, err := r.TunnelNames(only)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, r.noTunnel()
+	}
+	tunnels := make([]*tunnel.Tunnel, len(names))
+	for i, name := range names {
+		if tunnels[i], err = tunnel.Parse(r.Tunnels(), name); err != nil {
+			return nil, err
+		}
+	}
+	return tunnels, nil
+}
+
+// A SeveralTunnelsError is the error of a repository with several tunnels, of which none
+// was named.
+type SeveralTunnelsError struct{ Names []string }
+
+func (s *SeveralTunnelsError) Error() string {
+	return "the repository has several tunnels: " + strings.Join(s.Names, ", ")
+}
+
+// Tunnel is the tunnel that is asked for or, where only is "", the one that there is.
+// An error may be a [severalTunnels].
+func (r *Repo) Tunnel(only string) (*tunnel.Tunnel, error) {
+	names, err := r.TunnelNames(only)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(names) == 0:
+		return nil, r.noTunnel()
+	case len(names) > 1:
+		return nil, &SeveralTunnelsError{names}
+	}
+	return tunnel.Parse(r.Tunnels(), names[0])
+}
+
+func (r *Repo) noTunnel() error {
+	return fault.New("no tunnel in", r.Dir, "there is no file tunnels/NAME.toml",
+		"write tunnels/wg0.toml; the README begins with one of ten lines")
+}
+
+// View is the plain configuration as host sees it, with both keys of a host that
+// is in the middle of a rotation.
+func (r *Repo) View(t *tunnel.Tunnel, host string) (*tunnel.View, error) {
+	keys, err := r.Ring.Load(t.Name)
+	if err != nil {
+		return nil, err
+	}
+	next, err := r.nextKeys(t.Name, keys)
+	if err != nil {
+		return nil, err
+	}
+	v, err := t.View(host, keys)
+	if err != nil {
+		return nil, err
+	}
+	return v, v.SetNext(next)
+}
+
+// Rel is a path as seen from the repository's folder.
+func (r *Repo) Rel(path string) string {
+	if name, err := filepath.Rel(r.Dir, path); err == nil {
+		return name
+	}
+	return path
+}

@@ -1,0 +1,171 @@
+package repo
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+// A turn of a host's key in the repository: what is there of the next key, and
+// of the present one.
+//
+//	key.age   next.key.age   .pub   next.pub
+//	old       -              old    -          no rotation
+//	old       next           old    -          begun, and killed at once
+//	old       next           old    next       under way: hosts have either key
+//	next      -              old    next       over on the hosts, half of it here
+//	next      -              next   -          over
+//
+// A host that makes its next key itself has no next.key.age, and no key.age when
+// it is over.
+type KeyState struct {
+	Next          keyring.PublicKey // in the keyring; zero: none
+	Sealed        bool              // there is a next.key.age
+	inVault       keyring.PublicKey // that of next.key.age
+	VaultPromoted bool              // the vault has finished, the keyring has not
+	keyIsHere     bool              // there is a key.age
+}
+
+// KeyState reads how far a rotation of host is in the repository. It needs no
+// identity.
+func (r *Repo) KeyState(host, tunnel string) (c KeyState, err error) {
+	if c.Next, err = r.Ring.Seen(r.Snapshot, host, keyring.Next(tunnel)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return c, err
+	}
+	next, err := r.Vault.Meta(host, vault.KeyFile(keyring.Next(tunnel)))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return c, err
+	}
+	c.Sealed, c.inVault = err == nil, next.PublicKey
+	if c.Next.IsZero() || c.Sealed {
+		return c, nil
+	}
+	present, err := r.Vault.Meta(host, vault.KeyFile(tunnel))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return c, nil
+	case err != nil && !errors.Is(err, vault.ErrNoMeta): // what stock age made is no next key
+		return c, err
+	}
+	c.keyIsHere, c.VaultPromoted = true, present.PublicKey == c.Next
+	return c, nil
+}
+
+// UnderWay reports whether there is a rotation that is not over.
+func (c KeyState) UnderWay() bool { return c.Sealed || !c.Next.IsZero() }
+
+// Mismatch tells of two next keys that do not belong together.
+func (c KeyState) Mismatch(r *Repo, host, tunnel string) error {
+	if !c.Sealed || c.Next.IsZero() || c.inVault == c.Next {
+		return nil
+	}
+	path := r.Ring.Path(host, keyring.Next(tunnel))
+	return fault.New("two next keys for host "+host+":", path,
+		"it is "+c.Next.String()+", and "+r.Vault.Path(host, vault.KeyFile(keyring.Next(tunnel)))+" holds that of "+c.inVault.String(),
+		"git log -p -- "+path)
+}
+
+// Promote makes the next key of host the present one, when it is certain that
+// the hosts use it. First the private key, then the public one: killed in
+// between, the vault's metadata tells that it belongs to the next public key, and
+// another call goes on from there. Where nothing is left to do it does nothing. Each of
+// the two goes through step, for tests that hit it there.
+func (r *Repo) Promote(host, tunnel string, step func(string, func() error) error) error {
+	c, err := r.KeyState(host, tunnel)
+	if err != nil || !c.UnderWay() {
+		return err
+	}
+	if err := c.Mismatch(r, host, tunnel); err != nil {
+		return err
+	}
+	r.TouchKeys(host, tunnel)
+	promote := func() error { return nil }
+	switch {
+	case c.Next.IsZero():
+		return fault.New("no rotation to finish of host", host, "its next key is in the vault, and was never brought to a host",
+			"wgkeys rotate "+host)
+	case c.Sealed:
+		promote = func() error { return r.Vault.Promote(host, tunnel) }
+	case c.keyIsHere && !c.VaultPromoted: // the host made the next one, and keeps it
+		promote = func() error { return r.Vault.RemoveKey(host, vault.KeyFile(tunnel)) }
+	}
+	if err := step("promote private", promote); err != nil {
+		return err
+	}
+	return step("promote public", func() error { return r.Ring.Promote(host, tunnel) })
+}
+
+// nextKeys are the keys that a rotation is changing hosts of a tunnel to. Where
+// the rotation is over, but for the keyring, the next key is the present one:
+// those are put into present.
+func (r *Repo) nextKeys(tunnel string, present map[string]keyring.PublicKey) (map[string]keyring.PublicKey, error) {
+	next, err := r.Ring.Load(keyring.Next(tunnel))
+	if err != nil {
+		return nil, err
+	}
+	for host, key := range next {
+		// A config change needs no vault: without it the hosts find out.
+		if c, err := r.KeyState(host, tunnel); err == nil && c.VaultPromoted {
+			present[host] = key
+			delete(next, host)
+		}
+	}
+	return next, nil
+}
+
+// A HostKey is the private key of a host in one tunnel.
+type HostKey struct {
+	Host, Tunnel string
+	Created      time.Time
+}
+
+// Due are the keys that are older than max_key_age allows, of all hosts of all
+// tunnels, oldest first: none where it is not set. One whose rotation has begun and
+// is not over is due whatever its age. The vault's metadata tells, and no identity
+// is needed; the age of a key that only its host has is not known.
+func (r *Repo) Due(now time.Time) ([]HostKey, error) {
+	if r.MaxKeyAge == 0 {
+		return nil, nil
+	}
+	names, err := tunnel.List(r.Tunnels())
+	if err != nil {
+		return nil, err
+	}
+	var due []HostKey
+	for _, name := range names {
+		t, err := tunnel.Parse(r.Tunnels(), name)
+		if err != nil {
+			return nil, err
+		}
+		for _, host := range t.Hosts() {
+			c, err := r.KeyState(host, name)
+			if err != nil {
+				return nil, err
+			}
+			meta, err := r.Vault.Meta(host, vault.KeyFile(name))
+			known := !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vault.ErrNoMeta)
+			switch {
+			case known && err != nil:
+				return nil, err
+			case c.UnderWay(), known && r.TooOld(meta, now):
+				due = append(due, HostKey{host, name, meta.Created})
+			}
+		}
+	}
+	slices.SortStableFunc(due, func(a, b HostKey) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Tunnel, b.Tunnel), cmp.Compare(a.Host, b.Host))
+	})
+	return due, nil
+}
+
+// TooOld reports whether a key is older than max_key_age allows.
+func (r *Repo) TooOld(m vault.Meta, now time.Time) bool {
+	return r.MaxKeyAge > 0 && now.Sub(m.Created) > r.MaxKeyAge
+}

@@ -1,0 +1,96 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/git"
+	"wgkeys/vault"
+)
+
+// An Unmerged file is one of the repository that git could not merge.
+type Unmerged struct {
+	*git.Conflict
+	Top, Path string // git's working tree, and the file
+	Host      string // of vault and keyring; "" of other files
+	File      string // in the vault, as on the host; "" of other files
+}
+
+// Unmerged are the files of the repository that a merge of git's could not decide.
+func (r *Repo) Unmerged(ctx context.Context) (all []Unmerged, err error) {
+	dir, err := filepath.EvalSymlinks(r.Dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, top := range r.Tops() {
+		found, err := git.Unmerged(ctx, top, MaxVaultFile)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range found {
+			u := Unmerged{Conflict: c, Top: top, Path: filepath.Join(top, c.Path)}
+			below, err := filepath.Rel(dir, u.Path)
+			if err != nil || !filepath.IsLocal(below) {
+				continue
+			}
+			folder, name := filepath.Split(u.Path)
+			host, in := filepath.Base(folder), filepath.Base(filepath.Dir(filepath.Clean(folder)))
+			if keyring.CheckHost(host) == nil && IsKeyFile(name) && (in == "vault" || in == "keyring") {
+				u.Host = host
+				if file, ok := strings.CutSuffix(name, ".age"); ok && in == "vault" {
+					u.File = file
+				}
+			}
+			all = append(all, u)
+		}
+	}
+	return all, nil
+}
+
+// Holds returns what one side of a vault file has in it: a private key or a preshared
+// one, as its metadata tells.
+func (u Unmerged) Holds(s git.Side) (vault.Meta, bool) {
+	m, err := vault.ReadMeta(u.Path, s.Text)
+	return m, err == nil
+}
+
+// Alike tells whether both sides have the same key, and differ in whom it is for: two
+// branches have encrypted it again.
+func (u Unmerged) Alike() bool {
+	ours, ok := u.Holds(u.Ours)
+	theirs, too := u.Holds(u.Theirs)
+	return ok && too && ours.PublicKey == theirs.PublicKey && ours.PSK == theirs.PSK
+}
+
+// FilesOf counts private keys and files of preshared ones.
+func FilesOf(all []Unmerged) (keys, psks int) {
+	for _, u := range all {
+		if strings.HasSuffix(u.File, ".psk") {
+			psks++
+		} else {
+			keys++
+		}
+	}
+	return keys, psks
+}
+
+// Counted says how many private keys and files of preshared ones there are.
+func Counted(keys, psks int) string {
+	var parts []string
+	for _, c := range []struct {
+		n    int
+		noun string
+	}{{keys, "key"}, {psks, "preshared key file"}} {
+		switch c.n {
+		case 0:
+		case 1:
+			parts = append(parts, "1 "+c.noun)
+		default:
+			parts = append(parts, fmt.Sprintf("%d %ss", c.n, c.noun))
+		}
+	}
+	return strings.Join(parts, " and ")
+}

@@ -1,0 +1,152 @@
+package repo
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+// EachPublic calls do for every file of the keyring that is named as one of a
+// public key; name is the tunnel's, with ".next" in the middle of a rotation.
+func (r *Repo) EachPublic(do func(host, name, path string)) error {
+	hosts, err := r.Snapshot.List(r.Dir, r.Ring.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.Wrap(err, "cannot read the keyring", r.Ring.Dir, "ls -l "+r.Ring.Dir)
+	}
+	found := make([][]string, len(hosts))
+	Each(len(hosts), func(i int) {
+		if keyring.CheckHost(hosts[i].Name()) != nil {
+			return
+		}
+		entries, _ := r.Snapshot.List(r.Dir, filepath.Join(r.Ring.Dir, hosts[i].Name()))
+		for _, e := range entries {
+			if name, ok := strings.CutSuffix(e.Name(), ".pub"); ok && e.Type().IsRegular() && !strings.HasPrefix(name, ".") {
+				found[i] = append(found[i], name)
+			}
+		}
+	})
+	for i, names := range found {
+		for _, name := range names {
+			do(hosts[i].Name(), name, r.Ring.Path(hosts[i].Name(), name))
+		}
+	}
+	return nil
+}
+
+// EachPublicKey calls do for every valid public key.
+func (r *Repo) EachPublicKey(do func(HostKey, keyring.PublicKey)) error {
+	var all []HostKey
+	if err := r.EachPublic(func(host, name, _ string) { all = append(all, HostKey{Host: host, Tunnel: name}) }); err != nil {
+		return err
+	}
+	keys := make([]keyring.PublicKey, len(all))
+	Each(len(all), func(i int) { keys[i], _ = r.Ring.Seen(r.Snapshot, all[i].Host, all[i].Tunnel) })
+	for i, k := range keys {
+		if !k.IsZero() {
+			do(all[i], k)
+		}
+	}
+	return nil
+}
+
+// EachMeta calls do for every vault file that has metadata.
+func (r *Repo) EachMeta(do func(host, file string, m vault.Meta)) error {
+	hosts, err := r.Vault.Hosts()
+	if err != nil {
+		return err
+	}
+	type sealed struct {
+		file string
+		meta vault.Meta
+	}
+	found, errs := make([][]sealed, len(hosts)), make([]error, len(hosts))
+	Each(len(hosts), func(i int) {
+		var names []string
+		names, errs[i] = r.Vault.List(hosts[i])
+		for _, file := range names {
+			if m, err := r.Vault.Meta(hosts[i], file); err == nil {
+				found[i] = append(found[i], sealed{file, m})
+			}
+		}
+	})
+	for i, all := range found {
+		for _, s := range all {
+			do(hosts[i], s.file, s.meta)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// AllRecipients are those of all lists. A list that is wrong is found elsewhere.
+func (r *Repo) AllRecipients() vault.Recipients {
+	var all vault.Recipients
+	add := func(path string) {
+		if text, err := r.Snapshot.Read(r.Dir, path, MaxFile); err == nil {
+			all = append(all, vault.RecipientsIn(path, text)...)
+		}
+	}
+	hosts, _ := r.Snapshot.List(r.Dir, r.Vault.Dir)
+	for _, host := range hosts {
+		lists, _ := r.Snapshot.List(r.Dir, filepath.Join(r.Vault.Dir, host.Name()))
+		for _, list := range lists {
+			if IsRecipients(list.Name()) {
+				add(filepath.Join(r.Vault.Dir, host.Name(), list.Name()))
+			}
+		}
+	}
+	add(filepath.Join(r.Vault.Dir, "recipients.txt"))
+	return all
+}
+
+// OwnerOf reads the name of a vault file: TUNNEL.key, TUNNEL.next.key or
+// TUNNEL.PEER.psk. A tunnel's name may have dots, a host's has none.
+func OwnerOf(file string) (tunnel, peer string) {
+	if name, ok := strings.CutSuffix(file, ".psk"); ok {
+		i := strings.LastIndexByte(name, '.')
+		return name[:max(i, 0)], name[i+1:]
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(file, ".key"), ".next"), ""
+}
+
+// IsKeyFile tells whether a name is that of a file of the vault or the keyring.
+func IsKeyFile(name string) bool {
+	return strings.HasSuffix(name, ".key.age") || strings.HasSuffix(name, ".psk.age") || strings.HasSuffix(name, ".pub")
+}
+
+// MaxVaultFile is more than a vault file has.
+const MaxVaultFile = 64 << 10
+
+// IsVaultFile tells whether a path is that of a file of the vault.
+func IsVaultFile(path string) bool {
+	return strings.HasSuffix(path, ".key.age") || strings.HasSuffix(path, ".psk.age")
+}
+
+// IsRecipients tells whether a path is that of a list of recipients.
+func IsRecipients(path string) bool {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	return strings.HasPrefix(name, "recipients") && strings.HasSuffix(name, ".txt")
+}
+
+// Each calls do for 0 to n-1, on all cores.
+func Each(n int, do func(i int)) {
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range min(n, runtime.NumCPU()+2) { // some wait for the disk
+		wait.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	wait.Wait()
+}

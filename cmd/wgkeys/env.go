@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel"
+)
+
+// repo is the repository that the command is about: that of the working folder, or
+// of -C.
+func (e *env) repo() (*repo.Repo, error) {
+	r, err := repo.Find(e.cli.String("C"))
+	if err == nil {
+		r.Vault.Asker = e.ui
+	}
+	return r, err
+}
+
+// writing finds the repository for a verb that writes to it, and keeps every other such
+// verb out of this checkout until the process ends.
+func (e *env) writing() (*repo.Repo, error) {
+	r, err := e.repo()
+	if err != nil {
+		return nil, err
+	}
+	return r, r.Lock(e.ctx, e.cli.Bool("commit"))
+}
+
+// writingUnlessDry is for a verb that only reads with --dry-run.
+func (e *env) writingUnlessDry() (*repo.Repo, error) {
+	if e.cli.Bool("dry-run") {
+		return e.repo()
+	}
+	return e.writing()
+}
+
+// tunnel is the one that the command is about: that of -t, or the only one.
+func (e *env) tunnel(r *repo.Repo) (*tunnel.Tunnel, error) {
+	t, err := r.Tunnel(e.cli.String("tunnel"))
+	if several, ok := errors.AsType[*repo.SeveralTunnelsError](err); ok {
+		return nil, ui.Usage("the repository has several tunnels:", strings.Join(several.Names, ", "), "say which with -t",
+			strings.Join(append([]string{"wgkeys " + e.cli.Command.Name, "-t", several.Names[0]}, e.names()...), " "))
+	}
+	return t, err
+}
+
+// thisHost is the host that this machine is: --host, or its short name.
+func (e *env) thisHost() (string, error) {
+	if h := e.cli.String("host"); h != "" {
+		return h, nil
+	}
+	return shortName()
+}

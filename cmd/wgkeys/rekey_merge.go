@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// settleMerge takes one side of each vault file that both sides of a merge have encrypted
+// again: rekey then encrypts it to whom the merged lists name. A file that holds the
+// keyring's key already, since somebody has taken a side himself, stays as it is.
+func settleMerge(r *repo.Repo, e *env) error {
+	all, err := r.Unmerged(e.ctx)
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(u repo.Unmerged) bool {
+		return u.File == "" || len(e.names()) > 0 && !slices.Contains(e.names(), u.Host)
+	})
+	var take []repo.Unmerged
+	var texts [][]byte
+	for _, u := range all {
+		path := r.Vault.Path(u.Host, u.File)
+		if _, err := r.Vault.Meta(u.Host, u.File); err == nil || slices.Contains(e.cli.StringSlice("skip"), u.Host) {
+			continue
+		}
+		text, err := sideToTake(r, u)
+		if err != nil {
+			return fault.Wrap(err, "a merge is not finished:", path, "wgkeys check")
+		}
+		take, texts = append(take, u), append(texts, text)
+	}
+	if len(take) == 0 {
+		return nil
+	}
+	lists := r.Vault.Lists()
+	for _, u := range take {
+		if _, err := lists.Of(u.Host); err != nil {
+			return err
+		}
+	}
+	if e.cli.Bool("dry-run") {
+		e.ui.Say("a merge is not finished: of %s one side is to be taken, and encrypted again", repo.Counted(repo.FilesOf(take)))
+		return ui.ExitWith(ui.ExitFindings, nil)
+	}
+	return takeSides(r, e, take, texts)
+}
+
+// sideToTake is the one of both that holds what the keyring, or the other host's file, has.
+func sideToTake(r *repo.Repo, u repo.Unmerged) ([]byte, error) {
+	ours, ok := u.Holds(u.Ours)
+	theirs, too := u.Holds(u.Theirs)
+	if !ok || !too {
+		return nil, errors.New("one side has removed the file, or it is no vault file there")
+	}
+	if u.Alike() {
+		return u.Ours.Text, nil
+	}
+	tunnel, isKey := strings.CutSuffix(u.File, ".key")
+	if !isKey {
+		return nil, errors.New("each side has another preshared key")
+	}
+	want, err := r.Ring.Get(u.Host, tunnel)
+	switch {
+	case err != nil:
+		return nil, err
+	case ours.PublicKey == want:
+		return u.Ours.Text, nil
+	case theirs.PublicKey == want:
+		return u.Theirs.Text, nil
+	}
+	return nil, errors.New("neither side has the keyring's key")
+}
+
+func takeSides(r *repo.Repo, e *env, all []repo.Unmerged, texts [][]byte) error {
+	s, err := files.NewSwapper(r.Dir, r.Vault.Dir)
+	if err != nil {
+		return fault.Wrap(err, "cannot open the vault", r.Vault.Dir, "ls -ld "+ui.Quoted(r.Vault.Dir))
+	}
+	defer s.Close()
+	for i, u := range all {
+		path := r.Vault.Path(u.Host, u.File)
+		now, err := files.Read(r.Dir, path, repo.MaxFile)
+		if err == nil && !bytes.Equal(now, texts[i]) {
+			if err = s.Stage(path, texts[i], 0o600|r.Vault.Shared, true); err == nil {
+				err = s.Swap(path, sha256.Sum256(now), repo.MaxFile)
+			}
+		} else if errors.Is(err, fs.ErrNotExist) {
+			err = files.Create(r.Dir, path, texts[i], 0o600|r.Vault.Shared)
+		}
+		if err != nil {
+			return fault.Wrap(err, "cannot take a side of a merge:", path, "git status")
+		}
+	}
+	e.ui.Say("a merge is not finished: of %s one side was taken, to be encrypted again", repo.Counted(repo.FilesOf(all)))
+	return nil
+}
