@@ -60,9 +60,20 @@ type Identities struct {
 	opened map[[sha256.Size]byte]opened // by plugins
 }
 
+// A silent identity opens a file without asking anybody: one of age's own, or an SSH
+// key.
+type silent struct {
+	age.Identity
+	recipient string // as a recipients file spells it; "" if it is not told
+}
+
+// Format shows nothing of the key, whatever the verb: age's own identities print
+// themselves.
+func (silent) Format(s fmt.State, _ rune) { io.WriteString(s, "(identity)") }
+
 // An identityFile is what identity files hold.
 type identityFile struct {
-	silent  []age.Identity
+	silent  []silent
 	locked  []*locked
 	plugins []pluginIdentity
 }
@@ -114,13 +125,8 @@ func (i *Identities) Recipients() ([]string, error) {
 	err := i.err // of one that was named, though others are there
 	var all []string
 	for _, id := range i.found.silent {
-		switch id := id.(type) {
-		case *age.HybridIdentity:
-			all = append(all, id.Recipient().String())
-		case *x25519Identity:
+		if id.recipient != "" {
 			all = append(all, id.recipient)
-		case sshIdentity:
-			all = append(all, authorized(id.public))
 		}
 	}
 	for _, l := range i.found.locked {
@@ -324,12 +330,12 @@ func parsePlain(text []byte) (found identityFile, err error) {
 }
 
 func (f *identityFile) parseLine(line string) (err error) {
-	var id age.Identity
+	var id silent
 	switch {
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-1"):
 		id, err = parseX25519(line)
 	case strings.HasPrefix(line, "AGE-SECRET-KEY-PQ-1"):
-		id, err = age.ParseHybridIdentity(line)
+		id, err = parseHybrid(line)
 	case strings.HasPrefix(line, "AGE-PLUGIN-"):
 		name, _, err := plugin.ParseIdentity(line)
 		if err != nil {
@@ -349,12 +355,20 @@ func (f *identityFile) parseLine(line string) (err error) {
 	return nil
 }
 
-func parseX25519(line string) (age.Identity, error) {
+func parseX25519(line string) (silent, error) {
 	id, err := age.ParseX25519Identity(line)
 	if err != nil {
-		return nil, err
+		return silent{}, err
 	}
-	return newX25519Identity(id)
+	return silent{id, id.Recipient().String()}, nil
+}
+
+func parseHybrid(line string) (silent, error) {
+	id, err := age.ParseHybridIdentity(line)
+	if err != nil {
+		return silent{}, err
+	}
+	return silent{id, id.Recipient().String()}, nil
 }
 
 var (
@@ -379,13 +393,7 @@ func parseSSHIdentity(path string, text []byte) (found identityFile, err error) 
 	if weakRSA(signer.PublicKey()) {
 		return found, errWeakRSA
 	}
-	return identityFile{silent: []age.Identity{sshIdentity{id, signer.PublicKey()}}}, nil
-}
-
-// An sshIdentity knows its recipient.
-type sshIdentity struct {
-	age.Identity
-	public ssh.PublicKey
+	return identityFile{silent: []silent{{id, authorized(signer.PublicKey())}}}, nil
 }
 
 // weakRSA tells whether agessh has no recipient of a key for its size.

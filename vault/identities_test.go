@@ -2,6 +2,7 @@ package vault
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -170,5 +171,27 @@ func TestSSH(t *testing.T) {
 		writeFile(t, filepath.Join(v.Dir, "recipients.txt"), readTestFile(t, locked+".pub"))
 		k = sealKey(t, v, "basalt", "wg0.key")
 		testLocked(t, v, "basalt", k.PublicKey(), locked, "correct horse")
+	}
+}
+
+// TestIdentityFormat: where an identity is printed by mistake nobody learns it.
+func TestIdentityFormat(t *testing.T) {
+	for _, postQuantum := range []bool{false, true} {
+		secret, _, err := generate(postQuantum)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := parsePlain([]byte(secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := found.silent[0]
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			for _, x := range []any{id, &id, []any{id}, struct{ ID silent }{id}} {
+				if text := fmt.Sprintf(verb, x); !strings.Contains(text, "(identity)") || strings.Contains(text, secret) {
+					t.Errorf("%s of %T: %s", verb, x, text)
+				}
+			}
+		}
 	}
 }

@@ -102,5 +102,5 @@ func (l *locked) openSSH(pass string) (found identityFile, err error) {
 	if err != nil {
 		return found, errNoSSH
 	}
-	return identityFile{silent: []age.Identity{id}}, nil
+	return identityFile{silent: []silent{{Identity: id}}}, nil
 }

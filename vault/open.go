@@ -11,7 +11,6 @@ import (
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
-	"filippo.io/edwards25519"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -64,24 +63,10 @@ func (s *sealed) openKey(v Vault, host string, want keyring.PublicKey, ids *Iden
 	if err != nil {
 		return keyring.PrivateKey{}, s.fault(fmt.Errorf("%w: it does not hold a private key: %w", ErrMismatch, err), "")
 	}
-	if got := publicKey(k); got != want {
+	if got := k.PublicKey(); got != want {
 		return keyring.PrivateKey{}, s.mismatch("it holds the private key of %s, the keyring has %s", got, want)
 	}
 	return k, nil
-}
-
-// publicKey is [keyring.PrivateKey.PublicKey], more than twice as fast: the base point is
-// multiplied on the Edwards curve, where its multiples are in a table (RFC 7748,
-// section 4.1, has the map). Of ten thousand keys that are opened one after the other
-// it would be a fifteenth of the work.
-func publicKey(k keyring.PrivateKey) keyring.PublicKey {
-	secret := k.Key()
-	defer clear(secret[:])
-	scalar, err := new(edwards25519.Scalar).SetBytesWithClamping(secret[:])
-	if err != nil { // only for another length
-		panic(err)
-	}
-	return keyring.PublicKey(new(edwards25519.Point).ScalarBaseMult(scalar).BytesMontgomery())
 }
 
 // OpenPSK decrypts a preshared key and returns it if its fingerprint is want,

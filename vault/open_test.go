@@ -316,33 +316,3 @@ func TestNoIdentity(t *testing.T) {
 		t.Errorf("%v does not say that it looked nowhere", err)
 	}
 }
-
-// The public key is the same on whichever curve it is derived.
-func TestPublicKey(t *testing.T) {
-	for range 1000 {
-		k, err := keyring.GeneratePrivateKey()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, want := publicKey(k), k.PublicKey(); got != want {
-			t.Fatalf("%v, want %v", got, want)
-		}
-	}
-}
-
-func BenchmarkPublicKey(b *testing.B) {
-	k, err := keyring.GeneratePrivateKey()
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Run("edwards", func(b *testing.B) {
-		for b.Loop() {
-			publicKey(k)
-		}
-	})
-	b.Run("montgomery", func(b *testing.B) {
-		for b.Loop() {
-			k.PublicKey()
-		}
-	})
-}

@@ -283,9 +283,8 @@ func (r *Recipient) parseX25519(line string) error {
 	if err != nil {
 		return err
 	}
-	r.Text = x.String()
-	r.age, err = newX25519Recipient(x)
-	return err
+	r.age, r.Text = x, x.String()
+	return nil
 }
 
 // parseTag reads the recipient of a hardware key that age itself encrypts to.

@@ -20,6 +20,7 @@ const (
 	maxStanzaBody = 1 << 20 // bytes; what a plugin may say at once
 )
 
+// base64Strict refuses stray bits, as age does.
 var base64Strict = base64.RawStdEncoding.Strict()
 
 var errStanza = errors.New("it does not speak as an age plugin does")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -85,6 +86,30 @@ func TestImports(t *testing.T) {
 		if err != nil || files == 0 {
 			t.Errorf("%s: %d files, %v", dir, files, err)
 		}
+	}
+}
+
+// TestCryptography: what encrypts the vault is age. Beside it there are hashes, which
+// name things, the types of SSH keys, and randomness.
+func TestCryptography(t *testing.T) {
+	allowed := []string{"crypto/ed25519", "crypto/rand", "crypto/rsa", "crypto/sha256", "golang.org/x/crypto/ssh"}
+	files := 0
+	err := filepath.WalkDir("../../vault", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		files++
+		for _, p := range importsOf(t, path) {
+			foreign := strings.HasPrefix(p, "crypto/") || strings.HasPrefix(p, "golang.org/x/crypto/") ||
+				strings.HasPrefix(p, "filippo.io/") && !strings.HasPrefix(p, "filippo.io/age")
+			if foreign && !slices.Contains(allowed, p) {
+				t.Errorf("%s imports %s", path, p)
+			}
+		}
+		return nil
+	})
+	if err != nil || files == 0 {
+		t.Errorf("%d files, %v", files, err)
 	}
 }
 
