@@ -204,14 +204,6 @@ func (k *Kernel) setProxy(c apply.ProxyChange) error {
 	return unless(k.try(func(h *netlink.Handle) error { return h.NeighDel(n) }), unix.ENOENT)
 }
 
-// unless forgives the error that says that the thing is as wanted already.
-func unless(err error, fine unix.Errno) error {
-	if errors.Is(err, fine) {
-		return nil
-	}
-	return err
-}
-
 // absent: nothing can be added to an interface that is gone, and all that was
 // on it is removed.
 func absent(err error, link string, add bool) error {

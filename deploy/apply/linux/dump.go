@@ -2,7 +2,6 @@ package linux
 
 import (
 	"encoding/binary"
-	"iter"
 	"net/netip"
 	"time"
 
@@ -17,39 +16,6 @@ import (
 // The two long lists of the kernel, peers and routes, are read from its messages
 // without a value for each attribute: ten thousand of each took longer to
 // allocate than the kernel takes to tell them.
-
-// attributes yields those that b is made of (netlink(7)), and ends where it is
-// cut off.
-func attributes(b []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for len(b) >= unix.SizeofNlAttr {
-			n := int(binary.NativeEndian.Uint16(b))
-			if n < unix.SizeofNlAttr || n > len(b) {
-				return
-			}
-			kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-			if !yield(kind, b[unix.SizeofNlAttr:n]) {
-				return
-			}
-			b = b[min(len(b), (n+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1)):]
-		}
-	}
-}
-
-// word reads a number of 1, 2, 4 or 8 bytes; any other is 0.
-func word(b []byte) uint64 {
-	switch len(b) {
-	case 1:
-		return uint64(b[0])
-	case 2:
-		return uint64(binary.NativeEndian.Uint16(b))
-	case 4:
-		return uint64(binary.NativeEndian.Uint32(b))
-	case 8:
-		return binary.NativeEndian.Uint64(b)
-	}
-	return 0
-}
 
 // readDevice reads the kernel's own device: WG_CMD_GET_DEVICE of
 // include/uapi/linux/wireguard.h.

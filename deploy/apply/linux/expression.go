@@ -87,16 +87,3 @@ func statementOf(name string, a nftAttributes) firewall.Expr {
 	}
 	return firewall.Other{Name: name}
 }
-
-func matchOf(name string, revision int, info []byte) firewall.Expr {
-	return firewall.Match{Name: name, Revision: revision, Data: info}
-}
-
-// targetOf is a target of iptables. Both CT and NOTRACK can keep connection tracking
-// away; which, only their data say.
-func targetOf(name string) firewall.Expr {
-	if name == "CT" || name == "NOTRACK" {
-		return firewall.Untrack{}
-	}
-	return firewall.Target{Name: name}
-}

@@ -1,12 +1,8 @@
 package linux
 
 import (
-	"errors"
-	"fmt"
 	"sync"
 
-	"github.com/google/nftables"
-	mdlayher "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 )
@@ -29,24 +25,4 @@ func (k *Kernel) try(change func(*netlink.Handle) error) error {
 	nl.EnableErrorMessageReporting = true
 	defer func() { nl.EnableErrorMessageReporting = false }()
 	return change(new(netlink.Handle))
-}
-
-// openNFT opens nftables, and asks for reasons.
-func openNFT() (*nftables.Conn, error) {
-	return nftables.New(nftables.WithSockOptions(func(c *mdlayher.Conn) error {
-		return c.SetOption(mdlayher.ExtendedAcknowledge, true)
-	}))
-}
-
-// reason puts what the kernel says of an error behind it, where WireGuard's or
-// nftables' library has it among its own words.
-func reason(err error) error {
-	var refused *mdlayher.OpError
-	switch {
-	case !errors.As(err, &refused):
-		return err
-	case refused.Message == "":
-		return refused.Err
-	}
-	return fmt.Errorf("%w: %s", refused.Err, refused.Message)
 }

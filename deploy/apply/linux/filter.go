@@ -1,9 +1,9 @@
 package linux
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,29 +11,12 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	mdlayher "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
-	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
-
-// observeFilter looks at the tunnel's nftables table, where the view or the
-// journal speaks of one.
-func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply.Entries) (err error) {
-	_, made := journal["filter "+name]
-	moves := view != nil && s.Device.ListenPort != 0 && view.ListenPort != 0 && view.ListenPort != s.Device.ListenPort
-	s.Redirects = moves && redirects(name)
-	if old := apply.ParseFilter(name, journal["filter "+name].Set); old != nil && old.Label {
-		s.Labels = true // else it could not have been made
-	} else if view != nil && mayCapture(view) {
-		s.Labels = labels(name)
-	}
-	if made || moves || view != nil && (view.Masquerade != nil || mayCapture(view)) {
-		s.FilterRules, s.FilterDiffers, err = readTable(name, apply.ParseFilter(name, journal["filter "+name].Set))
-	}
-	return err
-}
 
 // readTable counts the rules of the tunnel's table, and reports whether they or
 // their chains are others than those of want, which is nil where it is not known.
@@ -85,42 +68,37 @@ func notThere(err error) error {
 	return err
 }
 
-// setFilter replaces the whole table in one transaction: no packet sees it
-// empty.
-func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
-	if old := c.Old.PortRedirect(); old != (apply.Redirect{}) && old != c.New.PortRedirect() {
-		if err := k.follow(ctx, c.Link); err != nil {
-			return err
-		}
-	}
+// setTable replaces the whole table of a link by what is wanted, or by nothing (nil), in
+// one transaction: no packet sees it empty.
+func setTable(link string, want *apply.Filter) error {
 	nft, err := openNFT()
 	if err != nil {
-		return noFilter(c, err)
+		return noTable(link, want, err)
 	}
-	table := &nftables.Table{Name: apply.FilterTable(c.Link), Family: nftables.TableFamilyINet}
+	table := &nftables.Table{Name: apply.FilterTable(link), Family: nftables.TableFamilyINet}
 	nft.AddTable(table) // so that the deletion finds one
 	nft.DelTable(table)
-	if c.New != nil {
+	if want != nil {
 		nft.AddTable(table)
-		newFilter(c.New).add(nft, table)
+		newFilter(want).add(nft, table)
 	}
 	if err := nft.Flush(); err != nil {
-		return noFilter(c, err)
+		return noTable(link, want, err)
 	}
 	return nil
 }
 
-// noFilter tells why the table cannot be made. A kernel that lacks a module of
+// noTable tells why the table cannot be made. A kernel that lacks a module of
 // nftables says ENOENT, which reads like a missing file, one that lacks all of it
 // EOPNOTSUPP (nfnetlink_rcv_batch). There is no table to remove there either.
-func noFilter(c apply.FilterChange, err error) error {
+func noTable(link string, want *apply.Filter, err error) error {
 	switch {
 	case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPROTONOSUPPORT):
 		return reason(err)
-	case c.New == nil:
+	case want == nil:
 		return nil
 	}
-	return fault.Wrap(reason(err), "this kernel lacks what it takes for the nftables table", apply.FilterTable(c.Link),
+	return fault.Wrap(reason(err), "this kernel lacks what it takes for the nftables table", apply.FilterTable(link),
 		"modprobe -a nf_tables nft_ct nft_fib_inet nft_masq; a container has the modules of its host")
 }
 
@@ -229,7 +207,7 @@ func prefix(p netip.Prefix, source bool) []expr.Any {
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: n},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: n, Mask: netOf(p).Mask, Xor: make([]byte, n)},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: n, Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()), Xor: make([]byte, n)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()},
 	)
 }
@@ -256,4 +234,11 @@ func udp() []expr.Any {
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
 	)
+}
+
+// openNFT opens nftables, and asks for reasons.
+func openNFT() (*nftables.Conn, error) {
+	return nftables.New(nftables.WithSockOptions(func(c *mdlayher.Conn) error {
+		return c.SetOption(mdlayher.ExtendedAcknowledge, true)
+	}))
 }

@@ -45,6 +45,20 @@ const (
 	getEntries = 65 // IPT_SO_GET_ENTRIES
 )
 
+// legacyChains reads the chains of iptables' own tables that may drop packets, in both
+// families.
+func legacyChains() ([]firewall.Chain, error) {
+	var all []firewall.Chain
+	for _, l := range []legacy{legacy4, legacy6} {
+		chains, err := l.chains()
+		if err != nil {
+			return all, err
+		}
+		all = append(all, chains...)
+	}
+	return all, nil
+}
+
 // chains reads the tables of iptables-legacy. Asking for one that is not
 // there would make it, so the list of those that are is read first.
 func (l legacy) chains() ([]firewall.Chain, error) {
@@ -112,4 +126,17 @@ func (l legacy) ask(fd, option int, answer []byte) error {
 		return errno
 	}
 	return nil
+}
+
+func matchOf(name string, revision int, info []byte) firewall.Expr {
+	return firewall.Match{Name: name, Revision: revision, Data: info}
+}
+
+// targetOf is a target of iptables. Both CT and NOTRACK can keep connection tracking
+// away; which, only their data say.
+func targetOf(name string) firewall.Expr {
+	if name == "CT" || name == "NOTRACK" {
+		return firewall.Untrack{}
+	}
+	return firewall.Target{Name: name}
 }

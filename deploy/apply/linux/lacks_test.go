@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
@@ -28,48 +27,6 @@ func TestNoRulesOfAFamily(t *testing.T) {
 	}
 	if rules, err := k.rules(unix.AF_INET); len(rules) == 0 || err != nil {
 		t.Errorf("IPv4 has no rules: %v", err)
-	}
-}
-
-// A kernel with nfnetlink but without nf_tables has no table to read: what it says
-// is asked here of a part of nfnetlink that no kernel has.
-func TestNoTablesAtAll(t *testing.T) {
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	const nobody = 255
-	_, err = c.Execute(netlink.Message{
-		Header: netlink.Header{Type: nobody << 8, Flags: netlink.Request | netlink.Acknowledge},
-		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0},
-	})
-	if err == nil {
-		t.Fatal("nfnetlink takes what nobody understands")
-	}
-	if told := notThere(err); told != nil {
-		t.Errorf("told: %v", told)
-	}
-}
-
-// That a module of nftables is missing reads like no missing file, and is no
-// obstacle to undoing what could not be done for the lack of it.
-func TestNoModuleHasAHint(t *testing.T) {
-	gone := apply.FilterChange{Link: "wg0", Old: &apply.Filter{Link: "wg0", Mark: apply.Mark{Value: 7}, IPv4: true}}
-	made := gone.Inverse()[0].(apply.FilterChange)
-	for _, err := range []error{unix.ENOENT, unix.EOPNOTSUPP} {
-		told := noFilter(made, err)
-		if !strings.Contains(told.Error(), "this kernel lacks") || len(fault.Hints(told)) != 1 {
-			t.Errorf("%v is told as %v, hints %q", err, told, fault.Hints(told))
-		}
-		if told := noFilter(gone, err); told != nil {
-			t.Errorf("a table that cannot be there is not removed: %v", told)
-		}
-	}
-	for _, c := range []apply.FilterChange{made, gone} {
-		if told := noFilter(c, unix.EINVAL); told != unix.EINVAL {
-			t.Errorf("EINVAL is told as %v", told)
-		}
 	}
 }
 

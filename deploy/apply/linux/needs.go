@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 
 	"wgkeys/deploy/apply"
@@ -58,7 +56,7 @@ func (k *Kernel) needs(keys map[string]bool, sysctls map[string]string, ours app
 	if !keys[forward4] && !keys[forward6] {
 		return found
 	}
-	v4, v6 := k.translations()
+	v4, v6 := translations()
 	bridges4, bridges6 := k.bridges()
 	for key, signs := range map[string][]string{forward4: slices.Concat(v4, bridges4), forward6: slices.Concat(v6, bridges6)} {
 		if keys[key] {
@@ -87,54 +85,6 @@ func (k *Kernel) markRules(ours apply.Entries) (signs []string) {
 		}
 	}
 	return signs
-}
-
-// translations are the nftables tables that have packets leave under another address,
-// iptables-nft's among them, by family. What cannot be read is no sign.
-func (k *Kernel) translations() (v4, v6 []string) {
-	nft, err := nftables.New()
-	if err != nil {
-		return nil, nil
-	}
-	chains, err := nft.ListChains()
-	if err != nil {
-		return nil, nil
-	}
-	seen := map[string]bool{}
-	for _, c := range chains {
-		family := map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6", nftables.TableFamilyINet: "inet"}[c.Table.Family]
-		sign := "the nftables table " + family + " " + c.Table.Name + ", which translates addresses,"
-		if family == "" || strings.HasPrefix(c.Table.Name, apply.FilterTable("")) || seen[sign] {
-			continue
-		}
-		rules, err := nft.GetRules(c.Table, c)
-		if err != nil || !slices.ContainsFunc(rules, translates) {
-			continue
-		}
-		seen[sign] = true
-		if family != "ip6" {
-			v4 = append(v4, sign)
-		}
-		if family != "ip" {
-			v6 = append(v6, sign)
-		}
-	}
-	return v4, v6
-}
-
-// translates reports whether a rule changes the source of packets.
-func translates(r *nftables.Rule) bool {
-	return slices.ContainsFunc(r.Exprs, func(e expr.Any) bool {
-		switch e := e.(type) {
-		case *expr.Masq:
-			return true
-		case *expr.NAT:
-			return e.Type == expr.NATTypeSourceNAT
-		case *expr.Target: // of iptables-nft
-			return e.Name == "MASQUERADE" || e.Name == "SNAT"
-		}
-		return false
-	})
 }
 
 // bridges are the bridges with a port and an address, by the family of that, that are

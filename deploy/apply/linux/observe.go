@@ -272,13 +272,3 @@ func (k *Kernel) forwardingKeys() ([]string, error) {
 	}
 	return keys, nil
 }
-
-// retry lists again where the kernel says that the list changed meanwhile.
-func retry[T any](list func() ([]T, error)) ([]T, error) {
-	for try := 0; ; try++ {
-		got, err := list()
-		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == 9 {
-			return got, err
-		}
-	}
-}

@@ -1,15 +1,12 @@
 package linux
 
 import (
-	"context"
 	"errors"
-	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply"
 )
@@ -83,34 +80,6 @@ func trial(link string, f *apply.Filter) bool {
 	return errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// follow waits until nothing has come to the old port for a while, and has all
-// peers hear from the new one meanwhile.
-func (k *Kernel) follow(ctx context.Context, link string) error {
-	const round, rounds, still = 100 * time.Millisecond, 50, 3
-	last, quiet := uint64(0), 0
-	for range rounds {
-		if err := k.nudge(link); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(round):
-		}
-		n, err := redirected(link)
-		if err != nil {
-			return err
-		}
-		if quiet++; n != last {
-			last, quiet = n, 0
-		}
-		if quiet == still {
-			return nil
-		}
-	}
-	return nil // they follow with the first packet that the host sends them
-}
-
 // redirected counts the packets that came to the old port.
 func redirected(link string) (n uint64, err error) {
 	nft, err := openNFT()
@@ -127,32 +96,4 @@ func redirected(link string) (n uint64, err error) {
 		}
 	}
 	return n, notThere(err)
-}
-
-// nudge sends each peer that has a session an empty packet, from which it learns
-// our port. Turning keepalive on does (set_peer in the kernel's netlink.c,
-// handlePostConfig in wireguard-go's uapi.go), also where it was on before.
-func (k *Kernel) nudge(link string) error {
-	d, err := k.wg.Device(link)
-	if err != nil {
-		return gone(err)
-	}
-	const session = 180 * time.Second // REJECT_AFTER_TIME
-	var other, as []wgtypes.PeerConfig
-	for i := range d.Peers {
-		p := &d.Peers[i]
-		if time.Since(p.LastHandshakeTime) > session {
-			continue
-		}
-		wanted, opposite := p.PersistentKeepaliveInterval, time.Duration(0)
-		if wanted == 0 {
-			opposite = 25 * time.Second
-		}
-		other = append(other, wgtypes.PeerConfig{PublicKey: p.PublicKey, UpdateOnly: true, PersistentKeepaliveInterval: &opposite})
-		as = append(as, wgtypes.PeerConfig{PublicKey: p.PublicKey, UpdateOnly: true, PersistentKeepaliveInterval: &wanted})
-	}
-	if err := k.configure(link, other); err != nil {
-		return err
-	}
-	return k.configure(link, as)
 }

@@ -1,8 +1,13 @@
 package linux
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"iter"
 
+	mdlayher "github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -75,4 +80,68 @@ func openSocket(protocol int) (*nl.SocketHandle, error) {
 		return nil, err
 	}
 	return &nl.SocketHandle{Socket: socket}, nil
+}
+
+// attributes yields those that b is made of (netlink(7)), and ends where it is
+// cut off.
+func attributes(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= unix.SizeofNlAttr {
+			n := int(binary.NativeEndian.Uint16(b))
+			if n < unix.SizeofNlAttr || n > len(b) {
+				return
+			}
+			kind := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+			if !yield(kind, b[unix.SizeofNlAttr:n]) {
+				return
+			}
+			b = b[min(len(b), (n+unix.NLA_ALIGNTO-1)&^(unix.NLA_ALIGNTO-1)):]
+		}
+	}
+}
+
+// word reads a number of 1, 2, 4 or 8 bytes; any other is 0.
+func word(b []byte) uint64 {
+	switch len(b) {
+	case 1:
+		return uint64(b[0])
+	case 2:
+		return uint64(binary.NativeEndian.Uint16(b))
+	case 4:
+		return uint64(binary.NativeEndian.Uint32(b))
+	case 8:
+		return binary.NativeEndian.Uint64(b)
+	}
+	return 0
+}
+
+// retry lists again where the kernel says that the list changed meanwhile.
+func retry[T any](list func() ([]T, error)) ([]T, error) {
+	for try := 0; ; try++ {
+		got, err := list()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == 9 {
+			return got, err
+		}
+	}
+}
+
+// reason puts what the kernel says of an error behind it, where WireGuard's or
+// nftables' library has it among its own words.
+func reason(err error) error {
+	var refused *mdlayher.OpError
+	switch {
+	case !errors.As(err, &refused):
+		return err
+	case refused.Message == "":
+		return refused.Err
+	}
+	return fmt.Errorf("%w: %s", refused.Err, refused.Message)
+}
+
+// unless forgives the error that says that the thing is as wanted already.
+func unless(err error, fine unix.Errno) error {
+	if errors.Is(err, fine) {
+		return nil
+	}
+	return err
 }

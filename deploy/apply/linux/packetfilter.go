@@ -1,0 +1,36 @@
+package linux
+
+import (
+	"context"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+)
+
+// observeFilter looks at the tunnel's nftables table, where the view or the
+// journal speaks of one.
+func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply.Entries) (err error) {
+	_, made := journal["filter "+name]
+	moves := view != nil && s.Device.ListenPort != 0 && view.ListenPort != 0 && view.ListenPort != s.Device.ListenPort
+	s.Redirects = moves && redirects(name)
+	if old := apply.ParseFilter(name, journal["filter "+name].Set); old != nil && old.Label {
+		s.Labels = true // else it could not have been made
+	} else if view != nil && mayCapture(view) {
+		s.Labels = labels(name)
+	}
+	if made || moves || view != nil && (view.Masquerade != nil || mayCapture(view)) {
+		s.FilterRules, s.FilterDiffers, err = readTable(name, apply.ParseFilter(name, journal["filter "+name].Set))
+	}
+	return err
+}
+
+// setFilter replaces the tunnel's table. An old port is given up when nobody comes to it
+// any more.
+func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
+	if old := c.Old.PortRedirect(); old != (apply.Redirect{}) && old != c.New.PortRedirect() {
+		if err := k.follow(ctx, c.Link); err != nil {
+			return err
+		}
+	}
+	return setTable(c.Link, c.New)
+}
