@@ -14,6 +14,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/keyring/fault"
 )
 
@@ -199,9 +200,9 @@ func (k *Kernel) setProxy(c apply.ProxyChange) error {
 		IP:        c.Proxy.Addr.AsSlice(),
 	}
 	if c.Add {
-		return unless(k.try(func(h *netlink.Handle) error { return h.NeighAdd(n) }), unix.EEXIST)
+		return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.NeighAdd(n) }), unix.EEXIST)
 	}
-	return unless(k.try(func(h *netlink.Handle) error { return h.NeighDel(n) }), unix.ENOENT)
+	return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.NeighDel(n) }), unix.ENOENT)
 }
 
 // absent: nothing can be added to an interface that is gone, and all that was
@@ -217,5 +218,5 @@ func gone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return errors.New("the WireGuard interface is gone")
 	}
-	return reason(err)
+	return nlmsg.Reason(err)
 }

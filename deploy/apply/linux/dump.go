@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/keyring"
 )
 
@@ -20,14 +21,14 @@ import (
 // readDevice reads the kernel's own device: WG_CMD_GET_DEVICE of
 // include/uapi/linux/wireguard.h.
 func (k *Kernel) readDevice(name string, s *apply.State) error {
-	wireguard, err := openGeneric(unix.WG_GENL_NAME)
+	wireguard, err := nlmsg.OpenGeneric(unix.WG_GENL_NAME)
 	if err != nil {
 		return err
 	}
-	defer wireguard.close()
-	peers, err := retry(func() ([]apply.Peer, error) {
+	defer wireguard.Close()
+	peers, err := nlmsg.Retry(func() ([]apply.Peer, error) {
 		s.Device, s.Peers = apply.Device{}, make([]apply.Peer, 0, k.expected)
-		err := wireguard.ask(unix.WG_CMD_GET_DEVICE, unix.NLM_F_DUMP, nl.NewRtAttr(unix.WGDEVICE_A_IFNAME, nl.ZeroTerminated(name)),
+		err := wireguard.Ask(unix.WG_CMD_GET_DEVICE, unix.NLM_F_DUMP, nl.NewRtAttr(unix.WGDEVICE_A_IFNAME, nl.ZeroTerminated(name)),
 			func(attrs []byte) { k.addDevice(attrs, s) })
 		return s.Peers, err
 	})
@@ -36,18 +37,18 @@ func (k *Kernel) readDevice(name string, s *apply.State) error {
 }
 
 func (k *Kernel) addDevice(attrs []byte, s *apply.State) {
-	for kind, value := range attributes(attrs) {
+	for kind, value := range nlmsg.Attributes(attrs) {
 		switch kind {
 		case unix.WGDEVICE_A_PRIVATE_KEY:
 			if private := [32]byte(value); private != [32]byte{} {
 				s.Device.PublicKey = k.holdPrivate(private)
 			}
 		case unix.WGDEVICE_A_LISTEN_PORT:
-			s.Device.ListenPort = int(word(value))
+			s.Device.ListenPort = int(nlmsg.Word(value))
 		case unix.WGDEVICE_A_FWMARK:
-			s.Device.FwMark = uint32(word(value))
+			s.Device.FwMark = uint32(nlmsg.Word(value))
 		case unix.WGDEVICE_A_PEERS:
-			for _, peer := range attributes(value) {
+			for _, peer := range nlmsg.Attributes(value) {
 				k.addPeer(peer, s)
 			}
 		}
@@ -58,7 +59,7 @@ func (k *Kernel) addDevice(attrs []byte, s *apply.State) {
 // before.
 func (k *Kernel) addPeer(attrs []byte, s *apply.State) {
 	var p *apply.Peer
-	for kind, value := range attributes(attrs) {
+	for kind, value := range nlmsg.Attributes(attrs) {
 		if kind == unix.WGPEER_A_PUBLIC_KEY { // the first one: get_peer in the kernel's netlink.c
 			key := keyring.PublicKey(value)
 			if n := len(s.Peers); n == 0 || s.Peers[n-1].PublicKey != key {
@@ -71,24 +72,24 @@ func (k *Kernel) addPeer(attrs []byte, s *apply.State) {
 	if p == nil {
 		return
 	}
-	for kind, value := range attributes(attrs) {
+	for kind, value := range nlmsg.Attributes(attrs) {
 		switch kind {
 		case unix.WGPEER_A_PRESHARED_KEY:
 			p.PSK = k.holdPSK([32]byte(value))
 		case unix.WGPEER_A_ENDPOINT:
 			p.Endpoint = sockaddr(value)
 		case unix.WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL:
-			p.Keepalive = int(word(value))
+			p.Keepalive = int(nlmsg.Word(value))
 		case unix.WGPEER_A_LAST_HANDSHAKE_TIME: // struct __kernel_timespec
-			if secs, nsecs := word(value[:8]), word(value[8:]); secs != 0 || nsecs != 0 {
+			if secs, nsecs := nlmsg.Word(value[:8]), nlmsg.Word(value[8:]); secs != 0 || nsecs != 0 {
 				p.LastHandshake = time.Unix(int64(secs), int64(nsecs))
 			}
 		case unix.WGPEER_A_RX_BYTES:
-			p.Received = int64(word(value))
+			p.Received = int64(nlmsg.Word(value))
 		case unix.WGPEER_A_TX_BYTES:
-			p.Sent = int64(word(value))
+			p.Sent = int64(nlmsg.Word(value))
 		case unix.WGPEER_A_ALLOWEDIPS:
-			for _, allowed := range attributes(value) {
+			for _, allowed := range nlmsg.Attributes(value) {
 				p.AllowedIPs = append(p.AllowedIPs, allowedIP(allowed))
 			}
 		}
@@ -114,12 +115,12 @@ func sockaddr(b []byte) netip.AddrPort {
 func allowedIP(attrs []byte) netip.Prefix {
 	var addr netip.Addr
 	bits := 0
-	for kind, value := range attributes(attrs) {
+	for kind, value := range nlmsg.Attributes(attrs) {
 		switch kind {
 		case unix.WGALLOWEDIP_A_IPADDR:
 			addr, _ = netip.AddrFromSlice(value)
 		case unix.WGALLOWEDIP_A_CIDR_MASK:
-			bits = int(word(value))
+			bits = int(nlmsg.Word(value))
 		}
 	}
 	return netip.PrefixFrom(addr, bits)
@@ -130,18 +131,18 @@ func allowedIP(attrs []byte) netip.Prefix {
 func routeOf(msg *nl.RtMsg, attrs []byte) (r apply.Route, link int) {
 	dst := unspecified(int(msg.Family))
 	r.Table = int(msg.Table)
-	for kind, value := range attributes(attrs) {
+	for kind, value := range nlmsg.Attributes(attrs) {
 		switch kind {
 		case unix.RTA_DST:
 			dst, _ = netip.AddrFromSlice(value)
 		case unix.RTA_OIF:
-			link = int(word(value))
+			link = int(nlmsg.Word(value))
 		case unix.RTA_GATEWAY:
 			r.Gateway, _ = netip.AddrFromSlice(value)
 		case unix.RTA_PRIORITY:
-			r.Metric = int(word(value))
+			r.Metric = int(nlmsg.Word(value))
 		case unix.RTA_TABLE:
-			r.Table = int(word(value))
+			r.Table = int(nlmsg.Word(value))
 		}
 	}
 	r.Prefix = netip.PrefixFrom(dst, int(msg.Dst_len))

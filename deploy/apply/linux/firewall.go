@@ -10,6 +10,8 @@ import (
 	nl "github.com/vishvananda/netlink"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nft"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -20,7 +22,7 @@ func (k *Kernel) observeFirewall(s *apply.State, view *tunnel.View) error {
 	if view == nil || !view.Forward && view.ListenPort == 0 {
 		return nil
 	}
-	rules, err := readFirewall()
+	rules, err := nft.Ruleset()
 	if err != nil || len(rules.Chains) == 0 {
 		return nil
 	}
@@ -50,7 +52,7 @@ func iptablesNft() bool {
 // interfaces are those that are not loopback's, and which families they have an
 // address of that is valid beyond the link.
 func (k *Kernel) interfaces() ([]apply.Interface, error) {
-	links, err := retry(k.nl.LinkList)
+	links, err := nlmsg.Retry(k.nl.LinkList)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +63,7 @@ func (k *Kernel) interfaces() ([]apply.Interface, error) {
 			list = append(list, apply.Interface{Name: a.Name, Index: a.Index, Kind: l.Type()})
 		}
 	}
-	addrs, err := retry(func() ([]nl.Addr, error) { return k.nl.AddrList(nil, nl.FAMILY_ALL) })
+	addrs, err := nlmsg.Retry(func() ([]nl.Addr, error) { return k.nl.AddrList(nil, nl.FAMILY_ALL) })
 	for _, a := range addrs {
 		i := slices.IndexFunc(list, func(i apply.Interface) bool { return i.Index == a.LinkIndex })
 		if p, ok := prefixOf(a.IPNet); ok && i >= 0 && !p.Addr().IsLinkLocalUnicast() {

@@ -16,6 +16,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -39,8 +40,8 @@ func (k *Kernel) observeHurdles(link netlink.Link, s *apply.State, view *tunnel.
 // noTunnels says why no interface can be made: neither WireGuard, which the kernel
 // loads when it is asked for its family (genl_ctrl), nor a TUN device (tun_chr_open).
 func noTunnels() string {
-	if g, err := openGeneric(unix.WG_GENL_NAME); err == nil {
-		g.close()
+	if g, err := nlmsg.OpenGeneric(unix.WG_GENL_NAME); err == nil {
+		g.Close()
 		return ""
 	}
 	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
@@ -149,7 +150,7 @@ func (k *Kernel) ownerOf(inodes []string, port int) string {
 	if pid := holderOf(inodes); pid != "" {
 		return processName(pid)
 	}
-	links, err := retry(k.nl.LinkList)
+	links, err := nlmsg.Retry(k.nl.LinkList)
 	if err != nil {
 		return ""
 	}
@@ -202,7 +203,7 @@ func (k *Kernel) observeSameAddresses(link netlink.Link, s *apply.State, view *t
 	for _, a := range view.Addresses {
 		wanted[a.Addr()] = true
 	}
-	addrs, err := retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(nil, netlink.FAMILY_ALL) })
+	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
 // innerKinds are the kinds of interfaces that containers and virtual machines are
@@ -23,11 +24,11 @@ func (k *Kernel) observeInner(name string, s *apply.State) error {
 	if err != nil || len(routed) == 0 {
 		return err
 	}
-	links, err := retry(k.nl.LinkList)
+	links, err := nlmsg.Retry(k.nl.LinkList)
 	if err != nil {
 		return err
 	}
-	addrs, err := retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(nil, netlink.FAMILY_ALL) })
+	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func (k *Kernel) observeInner(name string, s *apply.State) error {
 func routedLinks() (map[int]bool, error) {
 	routed := map[int]bool{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		_, err := retry(func() ([]bool, error) {
+		_, err := nlmsg.Retry(func() ([]bool, error) {
 			return nil, dumpRoutes(family, func(msg *nl.RtMsg, attrs []byte) { learnRouted(routed, msg, attrs) })
 		})
 		if err != nil {
@@ -66,16 +67,16 @@ func learnRouted(routed map[int]bool, msg *nl.RtMsg, attrs []byte) {
 		return
 	}
 	link, gateway := 0, msg.Dst_len == 0
-	for kind, value := range attributes(attrs) {
+	for kind, value := range nlmsg.Attributes(attrs) {
 		switch kind {
 		case unix.RTA_OIF:
-			link = int(word(value))
+			link = int(nlmsg.Word(value))
 		case unix.RTA_GATEWAY, unix.RTA_VIA:
 			gateway = true
 		case unix.RTA_MULTIPATH: // struct rtnexthop: length, flags, hops, interface
 			for len(value) >= unix.SizeofRtNexthop {
-				n := int(word(value[:2]))
-				routed[int(word(value[4:8]))] = true
+				n := int(nlmsg.Word(value[:2]))
+				routed[int(nlmsg.Word(value[4:8]))] = true
 				if n < unix.SizeofRtNexthop || n > len(value) {
 					return
 				}

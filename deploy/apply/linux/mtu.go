@@ -2,6 +2,7 @@ package linux
 
 import (
 	"errors"
+	"wgkeys/deploy/apply/linux/nlmsg"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -27,14 +28,14 @@ func (k *Kernel) setMTU(link netlink.Link, mtu int) error {
 	if err != nil {
 		return err
 	}
-	addrs, err := retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(link, netlink.FAMILY_V6) })
+	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(link, netlink.FAMILY_V6) })
 	if err != nil {
-		return unless(err, unix.EAFNOSUPPORT)
+		return nlmsg.Ignore(err, unix.EAFNOSUPPORT)
 	}
 	for _, a := range addrs {
 		if a.IP.IsLinkLocalUnicast() {
 			err := k.try(func(h *netlink.Handle) error { return h.AddrDel(link, &a) })
-			if err := unless(err, unix.EADDRNOTAVAIL); err != nil {
+			if err := nlmsg.Ignore(err, unix.EADDRNOTAVAIL); err != nil {
 				return err
 			}
 		}
@@ -49,5 +50,5 @@ const inet6AddrGenModeNone = 1
 // accord. By netlink, for in containers /proc/sys is read-only. EAFNOSUPPORT: it
 // is too narrow for IPv6, or the kernel has none.
 func (k *Kernel) noLinkLocal(link netlink.Link) error {
-	return unless(k.try(func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)
+	return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)
 }

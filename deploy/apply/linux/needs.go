@@ -13,6 +13,8 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nft"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -56,7 +58,7 @@ func (k *Kernel) needs(keys map[string]bool, sysctls map[string]string, ours app
 	if !keys[forward4] && !keys[forward6] {
 		return found
 	}
-	v4, v6 := translations()
+	v4, v6 := nft.Translations()
 	bridges4, bridges6 := k.bridges()
 	for key, signs := range map[string][]string{forward4: slices.Concat(v4, bridges4), forward6: slices.Concat(v6, bridges6)} {
 		if keys[key] {
@@ -90,7 +92,7 @@ func (k *Kernel) markRules(ours apply.Entries) (signs []string) {
 // bridges are the bridges with a port and an address, by the family of that, that are
 // no uplinks: containers and virtual machines are behind them.
 func (k *Kernel) bridges() (v4, v6 []string) {
-	links, err := retry(k.nl.LinkList)
+	links, err := nlmsg.Retry(k.nl.LinkList)
 	if err != nil {
 		return nil, nil
 	}
@@ -111,7 +113,7 @@ func (k *Kernel) bridges() (v4, v6 []string) {
 		if l.Type() != "bridge" || !ports[l.Attrs().Index] || isUplink {
 			continue
 		}
-		addrs, _ := retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(l, netlink.FAMILY_ALL) })
+		addrs, _ := nlmsg.Retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(l, netlink.FAMILY_ALL) })
 		has := func(is func(netip.Addr) bool) bool {
 			return slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
 				p, ok := prefixOf(a.IPNet)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -148,7 +149,7 @@ func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) erro
 }
 
 func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {
-	addrs, err := retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(link, netlink.FAMILY_ALL) })
+	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}
@@ -177,7 +178,7 @@ func (k *Kernel) observeUplinks(s *apply.State, view *tunnel.View, journal apply
 	if !forward && !proxies {
 		return nil
 	}
-	links, err := retry(k.nl.LinkList)
+	links, err := nlmsg.Retry(k.nl.LinkList)
 	if err != nil {
 		return err
 	}
@@ -191,7 +192,7 @@ func (k *Kernel) observeUplinks(s *apply.State, view *tunnel.View, journal apply
 	if s.Uplinks, err = k.uplinks(names); err != nil || !proxies {
 		return err
 	}
-	neighbours, err := retry(func() ([]netlink.Neigh, error) { return k.nl.NeighProxyList(0, netlink.FAMILY_V6) })
+	neighbours, err := nlmsg.Retry(func() ([]netlink.Neigh, error) { return k.nl.NeighProxyList(0, netlink.FAMILY_V6) })
 	for _, n := range neighbours {
 		if addr, ok := netip.AddrFromSlice(n.IP); ok {
 			s.Proxies = append(s.Proxies, apply.Proxy{Link: names[n.LinkIndex], Addr: addr})

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nft"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -12,14 +13,14 @@ import (
 func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply.Entries) (err error) {
 	_, made := journal["filter "+name]
 	moves := view != nil && s.Device.ListenPort != 0 && view.ListenPort != 0 && view.ListenPort != s.Device.ListenPort
-	s.Redirects = moves && redirects(name)
+	s.Redirects = moves && nft.CanRedirect(name)
 	if old := apply.ParseFilter(name, journal["filter "+name].Set); old != nil && old.Label {
 		s.Labels = true // else it could not have been made
 	} else if view != nil && mayCapture(view) {
-		s.Labels = labels(name)
+		s.Labels = nft.CanLabel(name)
 	}
 	if made || moves || view != nil && (view.Masquerade != nil || mayCapture(view)) {
-		s.FilterRules, s.FilterDiffers, err = readTable(name, apply.ParseFilter(name, journal["filter "+name].Set))
+		s.FilterRules, s.FilterDiffers, err = nft.Look(name, apply.ParseFilter(name, journal["filter "+name].Set))
 	}
 	return err
 }
@@ -32,5 +33,5 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 			return err
 		}
 	}
-	return setTable(c.Link, c.New)
+	return nft.Set(c.Link, c.New)
 }

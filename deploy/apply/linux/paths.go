@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -24,7 +25,7 @@ const ethernet = apply.DefaultMTU + 80
 // What the kernel has learned of a path beyond the first router does not count:
 // it forgets that after ten minutes, and a plan that is empty would not stay so.
 func (k *Kernel) observePaths(name string, s *apply.State, view *tunnel.View, journal apply.Entries) error {
-	links, err := retry(readLinks)
+	links, err := nlmsg.Retry(readLinks)
 	if err != nil {
 		return err
 	}
@@ -36,7 +37,7 @@ func (k *Kernel) observePaths(name string, s *apply.State, view *tunnel.View, jo
 	if s.LinkIndex == 0 && rangesOf(view).bits == nil {
 		// Nobody has read the routes.
 		for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-			if _, err := retry(func() ([]foundRoute, error) { return k.readRoutes(0, family, ranges{}, nil) }); err != nil {
+			if _, err := nlmsg.Retry(func() ([]foundRoute, error) { return k.readRoutes(0, family, ranges{}, nil) }); err != nil {
 				return err
 			}
 		}
@@ -94,7 +95,7 @@ type pathLink struct {
 func (l pathLink) narrow() bool { return min(l.mtu4, l.mtu6) < ethernet }
 
 func readLinks() (links []pathLink, err error) {
-	socket, err := openSocket(unix.NETLINK_ROUTE)
+	socket, err := nlmsg.OpenSocket(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}
@@ -104,12 +105,12 @@ func readLinks() (links []pathLink, err error) {
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWLINK, func(b []byte) bool {
 		l := pathLink{index: int(nl.DeserializeIfInfomsg(b).Index)}
-		for kind, value := range attributes(b[unix.SizeofIfInfomsg:]) {
+		for kind, value := range nlmsg.Attributes(b[unix.SizeofIfInfomsg:]) {
 			switch kind {
 			case unix.IFLA_IFNAME:
 				l.name = unix.ByteSliceToString(value)
 			case unix.IFLA_MTU:
-				l.mtu4 = int(word(value))
+				l.mtu4 = int(nlmsg.Word(value))
 			case unix.IFLA_AF_SPEC:
 				l.mtu6 = mtu6(value)
 			}
@@ -127,13 +128,13 @@ func readLinks() (links []pathLink, err error) {
 // of numbers (DEVCONF_MTU6 in linux/ipv6.h); 0: it has no IPv6.
 func mtu6(families []byte) int {
 	const devconfMTU6 = 2
-	for family, value := range attributes(families) {
+	for family, value := range nlmsg.Attributes(families) {
 		if family != unix.AF_INET6 {
 			continue
 		}
-		for kind, conf := range attributes(value) {
+		for kind, conf := range nlmsg.Attributes(value) {
 			if kind == unix.IFLA_INET6_CONF && len(conf) >= 4*(devconfMTU6+1) {
-				return int(word(conf[4*devconfMTU6 : 4*(devconfMTU6+1)]))
+				return int(nlmsg.Word(conf[4*devconfMTU6 : 4*(devconfMTU6+1)]))
 			}
 		}
 	}
@@ -149,13 +150,13 @@ func isNarrow(route []byte) bool {
 
 // routeMTU finds the MTU that a route has of its own; 0: none.
 func routeMTU(attrs []byte) int {
-	for kind, value := range attributes(attrs) {
+	for kind, value := range nlmsg.Attributes(attrs) {
 		if kind != unix.RTA_METRICS {
 			continue
 		}
-		for metric, value := range attributes(value) {
+		for metric, value := range nlmsg.Attributes(value) {
 			if metric == unix.RTAX_MTU {
-				return int(word(value))
+				return int(nlmsg.Word(value))
 			}
 		}
 	}
@@ -242,14 +243,14 @@ func pathOf(route []byte, links map[int]pathLink) (path apply.Path) {
 			path = apply.Path{Link: l.name, MTU: mtu}
 		}
 	}
-	for kind, value := range attributes(attrs) {
+	for kind, value := range nlmsg.Attributes(attrs) {
 		switch kind {
 		case unix.RTA_OIF:
-			through(int(word(value)))
+			through(int(nlmsg.Word(value)))
 		case unix.RTA_MULTIPATH: // a list of struct rtnexthop (rtnetlink(7))
 			for len(value) >= unix.SizeofRtNexthop {
 				size := int(binary.NativeEndian.Uint16(value))
-				through(int(word(value[4:8])))
+				through(int(nlmsg.Word(value[4:8])))
 				value = value[min(max(size, unix.SizeofRtNexthop), len(value)):]
 			}
 		}

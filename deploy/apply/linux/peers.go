@@ -9,6 +9,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nft"
 	"wgkeys/keyring"
 )
 
@@ -166,7 +167,7 @@ func (k *Kernel) follow(ctx context.Context, link string) error {
 			return ctx.Err()
 		case <-time.After(round):
 		}
-		n, err := redirected(link)
+		n, err := nft.Redirected(link)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/keyring/fault"
 )
 
@@ -19,12 +20,12 @@ func (k *Kernel) setAddress(c apply.AddressChange) error {
 	addr := &netlink.Addr{IPNet: netOf(c.Prefix)}
 	switch {
 	case c.Add:
-		return unless(k.try(func(h *netlink.Handle) error { return h.AddrAdd(link, addr) }), unix.EEXIST)
+		return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.AddrAdd(link, addr) }), unix.EEXIST)
 	case c.Prefix.Addr().Is4():
 		return k.removeIPv4(link, addr)
 	}
 	// Where the link has no IPv6 at all it is ENXIO (inet6_addr_del).
-	return unless(unless(k.try(func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL), unix.ENXIO)
+	return nlmsg.Ignore(nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL), unix.ENXIO)
 }
 
 // removeIPv4 keeps what the kernel would take along with an address: others of
@@ -40,7 +41,7 @@ func (k *Kernel) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
 	if err := k.observeRoutes(link, &before); err != nil {
 		return err
 	}
-	if err := unless(k.try(func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL); err != nil {
+	if err := nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL); err != nil {
 		return err
 	}
 	if err := k.observeRoutes(link, &after); err != nil {
@@ -48,7 +49,7 @@ func (k *Kernel) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
 	}
 	direct, gateway := missing(before.Routes, after.Routes)
 	for _, r := range append(direct, gateway...) {
-		if err := unless(k.try(func(h *netlink.Handle) error { return h.RouteAdd(rtnl(link, &r)) }), unix.EEXIST); err != nil {
+		if err := nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.RouteAdd(rtnl(link, &r)) }), unix.EEXIST); err != nil {
 			return err
 		}
 	}
@@ -104,7 +105,7 @@ func (k *Kernel) setRoute(c apply.RouteChange) error {
 			"another interface has one of the same metric",
 			"give this tunnel's routes another: metric = 512 for the host in the tunnel file")
 	}
-	return unless(err, unix.EEXIST)
+	return nlmsg.Ignore(err, unix.EEXIST)
 }
 
 // removeRoute removes the route of exactly this metric. The kernel reads 0 as
@@ -120,7 +121,7 @@ func (k *Kernel) removeRoute(link netlink.Link, r *apply.Route) error {
 		}
 		delete(k.routes, *r)
 	}
-	return unless(k.try(func(h *netlink.Handle) error { return h.RouteDel(route) }), unix.ESRCH)
+	return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.RouteDel(route) }), unix.ESRCH)
 }
 
 // listRoutes fills k.routes, once for all changes that are made together.

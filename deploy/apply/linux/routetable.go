@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -20,7 +21,7 @@ func (k *Kernel) observeTables(link int, within ranges, others *besides, s *appl
 		if link == 0 && within.bits == nil && others == nil {
 			continue
 		}
-		found, err := retry(func() ([]foundRoute, error) {
+		found, err := nlmsg.Retry(func() ([]foundRoute, error) {
 			others.begin()
 			return k.readRoutes(link, family, within, others)
 		})
@@ -54,7 +55,7 @@ type foundRoute struct {
 // leaves out what routers advertised, and what the kernel made, but for the
 // prefixes of addresses.
 func (k *Kernel) readRoutes(link, family int, within ranges, others *besides) (routes []foundRoute, err error) {
-	socket, err := openSocket(unix.NETLINK_ROUTE)
+	socket, err := nlmsg.OpenSocket(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}

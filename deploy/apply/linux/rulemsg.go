@@ -2,6 +2,7 @@ package linux
 
 import (
 	"net"
+	"wgkeys/deploy/apply/linux/nlmsg"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -12,7 +13,7 @@ import (
 // reserved bytes: it takes the header of a route, whose protocol lies where that of
 // a rule has none (struct fib_rule_hdr in linux/fib_rules.h).
 func changeRule(r *netlink.Rule, add bool) error {
-	socket, err := openSocket(unix.NETLINK_ROUTE)
+	socket, err := nlmsg.OpenSocket(unix.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}

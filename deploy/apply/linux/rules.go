@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nft"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -42,8 +44,8 @@ func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, journal apply.E
 // rules lists the rules of a family. A kernel without the family, as one booted
 // with ipv6.disable=1, has none, and says EAFNOSUPPORT (fib_nl_dumprule).
 func (k *Kernel) rules(family int) ([]netlink.Rule, error) {
-	rules, err := retry(func() ([]netlink.Rule, error) { return k.nl.RuleList(family) })
-	return rules, unless(err, unix.EAFNOSUPPORT)
+	rules, err := nlmsg.Retry(func() ([]netlink.Rule, error) { return k.nl.RuleList(family) })
+	return rules, nlmsg.Ignore(err, unix.EAFNOSUPPORT)
 }
 
 // mayCapture reports whether a route could catch the encrypted packets: one in
@@ -109,7 +111,7 @@ func (k *Kernel) setRule(c apply.RuleChange) error {
 		r.Invert, m = true, c.Rule.NotMark
 	}
 	if m.Value != 0 {
-		mask := maskOf(m)
+		mask := nft.MaskOf(m)
 		r.Mark, r.Mask = m.Value, &mask
 	}
 	if c.Rule.AtLeast > 0 {
@@ -121,7 +123,7 @@ func (k *Kernel) setRule(c apply.RuleChange) error {
 		// (ManageForeignRoutingPolicyRules= in networkd.conf(5)). What went into
 		// the tunnel would go in the clear.
 		r.Protocol = unix.RTPROT_KERNEL
-		return unless(changeRule(r, true), unix.EEXIST)
+		return nlmsg.Ignore(changeRule(r, true), unix.EEXIST)
 	}
-	return unless(changeRule(r, false), unix.ENOENT)
+	return nlmsg.Ignore(changeRule(r, false), unix.ENOENT)
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -23,7 +24,7 @@ func (k *Kernel) observeUnreachables(s *apply.State, view *tunnel.View, journal 
 		return nil
 	}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := retry(func() ([]apply.Unreachable, error) { return readUnreachables(family) })
+		routes, err := nlmsg.Retry(func() ([]apply.Unreachable, error) { return readUnreachables(family) })
 		if err != nil {
 			return err
 		}
@@ -68,9 +69,9 @@ func (k *Kernel) setUnreachable(c apply.UnreachableChange) error {
 		Protocol: unix.RTPROT_KERNEL,
 	}
 	if c.Add {
-		return unless(k.nl.RouteAdd(route), unix.EEXIST)
+		return nlmsg.Ignore(k.nl.RouteAdd(route), unix.EEXIST)
 	}
-	return unless(k.nl.RouteDel(route), unix.ESRCH)
+	return nlmsg.Ignore(k.nl.RouteDel(route), unix.ESRCH)
 }
 
 // Astray tells which of the view's wide routes the kernel sends elsewhere now.

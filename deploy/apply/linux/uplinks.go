@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
 // uplinks finds the interfaces with a default route in the main table, and what
@@ -15,7 +16,7 @@ import (
 func (k *Kernel) uplinks(names map[int]string) ([]apply.Uplink, error) {
 	links := map[int]*apply.Uplink{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := retry(func() ([]netlink.Route, error) {
+		routes, err := nlmsg.Retry(func() ([]netlink.Route, error) {
 			return k.nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 		})
 		if err != nil {

@@ -1,4 +1,4 @@
-package linux
+package nft
 
 import (
 	"errors"
@@ -60,15 +60,15 @@ func setPort(port int, sum expr.PayloadCsumType) []expr.Any {
 	return exprs(&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))}, write)
 }
 
-// redirects reports whether the kernel has all that a redirect takes.
-func redirects(link string) bool {
+// CanRedirect reports whether the kernel has all that a redirect takes.
+func CanRedirect(link string) bool {
 	return trial(link, &apply.Filter{Redirect: apply.Redirect{From: 1, To: 2}})
 }
 
 // trial tells the kernel to make a table, in a transaction that ends with an error,
 // so that nothing comes of it.
 func trial(link string, f *apply.Filter) bool {
-	nft, err := openNFT()
+	nft, err := Open()
 	if err != nil {
 		return false
 	}
@@ -80,9 +80,9 @@ func trial(link string, f *apply.Filter) bool {
 	return errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// redirected counts the packets that came to the old port.
-func redirected(link string) (n uint64, err error) {
-	nft, err := openNFT()
+// Redirected counts the packets that came to the old port.
+func Redirected(link string) (n uint64, err error) {
+	nft, err := Open()
 	if err != nil {
 		return 0, err
 	}

@@ -1,4 +1,4 @@
-package linux
+package nlmsg
 
 import (
 	"encoding/binary"
@@ -13,23 +13,23 @@ import (
 )
 
 // A generic is a connection to a family of generic netlink, WireGuard's for one.
-type generic struct {
+type Generic struct {
 	socket *nl.SocketHandle
 	family int
 }
 
-// openGeneric finds the number of a family (CTRL_CMD_GETFAMILY of
+// OpenGeneric finds the number of a family (CTRL_CMD_GETFAMILY of
 // include/uapi/linux/genetlink.h).
-func openGeneric(name string) (*generic, error) {
-	socket, err := openSocket(unix.NETLINK_GENERIC)
+func OpenGeneric(name string) (*Generic, error) {
+	socket, err := OpenSocket(unix.NETLINK_GENERIC)
 	if err != nil {
 		return nil, err
 	}
-	g := &generic{socket: socket, family: unix.GENL_ID_CTRL}
-	err = g.ask(unix.CTRL_CMD_GETFAMILY, 0, nl.NewRtAttr(unix.CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated(name)), func(attrs []byte) {
-		for kind, value := range attributes(attrs) {
+	g := &Generic{socket: socket, family: unix.GENL_ID_CTRL}
+	err = g.Ask(unix.CTRL_CMD_GETFAMILY, 0, nl.NewRtAttr(unix.CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated(name)), func(attrs []byte) {
+		for kind, value := range Attributes(attrs) {
 			if kind == unix.CTRL_ATTR_FAMILY_ID {
-				g.family = int(word(value))
+				g.family = int(Word(value))
 			}
 		}
 	})
@@ -43,10 +43,10 @@ func openGeneric(name string) (*generic, error) {
 	return g, nil
 }
 
-func (g *generic) close() { g.socket.Close() }
+func (g *Generic) Close() { g.socket.Close() }
 
-// ask sends a command with an attribute; the attributes of each answer go to tell.
-func (g *generic) ask(command uint8, flags int, attr *nl.RtAttr, tell func(attrs []byte)) error {
+// Ask sends a command with an attribute; the attributes of each answer go to tell.
+func (g *Generic) Ask(command uint8, flags int, attr *nl.RtAttr, tell func(attrs []byte)) error {
 	req := nl.NewNetlinkRequest(g.family, flags)
 	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_GENERIC: g.socket}
 	req.AddData(genericHeader{command, 1}) // version: all of them have the first
@@ -69,8 +69,8 @@ func (genericHeader) Len() int { return unix.GENL_HDRLEN }
 // Serialize implements [nl.NetlinkRequestData].
 func (h genericHeader) Serialize() []byte { return []byte{h.command, h.version, 0, 0} }
 
-// openSocket opens a socket for requests of our own.
-func openSocket(protocol int) (*nl.SocketHandle, error) {
+// OpenSocket opens a socket for requests of our own.
+func OpenSocket(protocol int) (*nl.SocketHandle, error) {
 	socket, err := nl.Subscribe(protocol) // to nothing
 	if err != nil {
 		return nil, err
@@ -82,9 +82,9 @@ func openSocket(protocol int) (*nl.SocketHandle, error) {
 	return &nl.SocketHandle{Socket: socket}, nil
 }
 
-// attributes yields those that b is made of (netlink(7)), and ends where it is
+// Attributes yields those that b is made of (netlink(7)), and ends where it is
 // cut off.
-func attributes(b []byte) iter.Seq2[uint16, []byte] {
+func Attributes(b []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {
 		for len(b) >= unix.SizeofNlAttr {
 			n := int(binary.NativeEndian.Uint16(b))
@@ -100,8 +100,8 @@ func attributes(b []byte) iter.Seq2[uint16, []byte] {
 	}
 }
 
-// word reads a number of 1, 2, 4 or 8 bytes; any other is 0.
-func word(b []byte) uint64 {
+// Word reads a number of 1, 2, 4 or 8 bytes; any other is 0.
+func Word(b []byte) uint64 {
 	switch len(b) {
 	case 1:
 		return uint64(b[0])
@@ -115,8 +115,8 @@ func word(b []byte) uint64 {
 	return 0
 }
 
-// retry lists again where the kernel says that the list changed meanwhile.
-func retry[T any](list func() ([]T, error)) ([]T, error) {
+// Retry lists again where the kernel says that the list changed meanwhile.
+func Retry[T any](list func() ([]T, error)) ([]T, error) {
 	for try := 0; ; try++ {
 		got, err := list()
 		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == 9 {
@@ -125,9 +125,9 @@ func retry[T any](list func() ([]T, error)) ([]T, error) {
 	}
 }
 
-// reason puts what the kernel says of an error behind it, where WireGuard's or
+// Reason puts what the kernel says of an error behind it, where WireGuard's or
 // nftables' library has it among its own words.
-func reason(err error) error {
+func Reason(err error) error {
 	var refused *mdlayher.OpError
 	switch {
 	case !errors.As(err, &refused):
@@ -138,8 +138,8 @@ func reason(err error) error {
 	return fmt.Errorf("%w: %s", refused.Err, refused.Message)
 }
 
-// unless forgives the error that says that the thing is as wanted already.
-func unless(err error, fine unix.Errno) error {
+// Ignore forgives the error that says that the thing is as wanted already.
+func Ignore(err error, fine unix.Errno) error {
 	if errors.Is(err, fine) {
 		return nil
 	}

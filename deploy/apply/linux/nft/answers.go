@@ -1,4 +1,4 @@
-package linux
+package nft
 
 import (
 	"net/netip"
@@ -67,7 +67,7 @@ func (f *filter) addAnswers() {
 		forwarded = append(forwarded, setLabel()...)
 	}
 	in.rule(forwarded, accept())
-	in.rule(hasMark(f.Mark, expr.CmpOpEq, f.Mark.Value), setMark(apply.Mark{Mask: maskOf(f.Mark)})) // into the tunnel after all
+	in.rule(hasMark(f.Mark, expr.CmpOpEq, f.Mark.Value), setMark(apply.Mark{Mask: MaskOf(f.Mark)})) // into the tunnel after all
 
 	out := f.chain("answers", nftables.ChainTypeRoute, nftables.ChainHookOutput, nftables.ChainPriorityMangle)
 	for _, family := range families {
@@ -144,9 +144,9 @@ func setLabel() []expr.Any {
 	)
 }
 
-// labels reports whether connections have labels here: a kernel may be built
+// CanLabel reports whether connections have labels here: a kernel may be built
 // without (CONFIG_NF_CONNTRACK_LABELS).
-func labels(link string) bool {
+func CanLabel(link string) bool {
 	return trial(link, &apply.Filter{Link: link, Mark: apply.Mark{Value: 1, Mask: 1}, IPv4: true, IPv6: true, Label: true})
 }
 
@@ -182,7 +182,7 @@ func nfproto(proto byte) []expr.Any {
 
 // hasMark compares the bits of a packet's mark that are m's, with all of values.
 func hasMark(m apply.Mark, op expr.CmpOp, values ...uint32) []expr.Any {
-	match := exprs(&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, masking(maskOf(m), 0))
+	match := exprs(&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, masking(MaskOf(m), 0))
 	for _, value := range values {
 		match = append(match, &expr.Cmp{Op: op, Register: 1, Data: native32(value)})
 	}
@@ -193,12 +193,12 @@ func hasMark(m apply.Mark, op expr.CmpOp, values ...uint32) []expr.Any {
 func setMark(m apply.Mark) []expr.Any {
 	return exprs(
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
-		masking(^maskOf(m), m.Value),
+		masking(^MaskOf(m), m.Value),
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
 	)
 }
 
-func maskOf(m apply.Mark) uint32 {
+func MaskOf(m apply.Mark) uint32 {
 	if m.Mask == 0 {
 		return ^uint32(0)
 	}

@@ -1,10 +1,11 @@
-package linux
+package nft
 
 import (
 	"github.com/mdlayher/netlink/nlenc"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply/firewall"
+	"wgkeys/deploy/apply/linux/xtables"
 )
 
 // exprOf puts an expression of nftables into package firewall's words.
@@ -81,9 +82,9 @@ func statementOf(name string, a nftAttributes) firewall.Expr {
 	case "queue", "tproxy", "synproxy":
 		return firewall.Verdict{Code: firewall.VerdictUnknown}
 	case "match":
-		return matchOf(nlenc.String(a[unix.NFTA_MATCH_NAME]), int(a.number(unix.NFTA_MATCH_REV)), a[unix.NFTA_MATCH_INFO])
+		return xtables.Match(nlenc.String(a[unix.NFTA_MATCH_NAME]), int(a.number(unix.NFTA_MATCH_REV)), a[unix.NFTA_MATCH_INFO])
 	case "target":
-		return targetOf(nlenc.String(a[unix.NFTA_TARGET_NAME]))
+		return xtables.Target(nlenc.String(a[unix.NFTA_TARGET_NAME]))
 	}
 	return firewall.Other{Name: name}
 }

@@ -1,4 +1,4 @@
-package linux
+package nft
 
 import (
 	"encoding/binary"
@@ -13,16 +13,17 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/firewall"
+	"wgkeys/deploy/apply/linux/xtables"
 )
 
-// readFirewall reads the chains that see packets on their way, and those that they
+// Ruleset reads the chains that see packets on their way, and those that they
 // jump to: nftables', which iptables-nft's are too, and those of iptables' own.
-func readFirewall() (firewall.Ruleset, error) {
+func Ruleset() (firewall.Ruleset, error) {
 	rules, err := readNftables()
 	if err != nil {
 		return rules, err
 	}
-	chains, err := legacyChains()
+	chains, err := xtables.Chains()
 	rules.Chains = append(rules.Chains, chains...)
 	return rules, err
 }
@@ -211,9 +212,9 @@ func readExpr(ad *netlink.AttributeDecoder) firewall.Expr {
 	return exprOf(name, a)
 }
 
-// translations are the nftables tables that have packets leave under another address,
+// Translations are the nftables tables that have packets leave under another address,
 // iptables-nft's among them, by family. What cannot be read is no sign.
-func translations() (v4, v6 []string) {
+func Translations() (v4, v6 []string) {
 	nft, err := nftables.New()
 	if err != nil {
 		return nil, nil

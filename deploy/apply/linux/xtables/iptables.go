@@ -1,4 +1,4 @@
-package linux
+package xtables
 
 import (
 	"encoding/binary"
@@ -45,9 +45,9 @@ const (
 	getEntries = 65 // IPT_SO_GET_ENTRIES
 )
 
-// legacyChains reads the chains of iptables' own tables that may drop packets, in both
+// Chains reads the chains of iptables' own tables that may drop packets, in both
 // families.
-func legacyChains() ([]firewall.Chain, error) {
+func Chains() ([]firewall.Chain, error) {
 	var all []firewall.Chain
 	for _, l := range []legacy{legacy4, legacy6} {
 		chains, err := l.chains()
@@ -128,13 +128,13 @@ func (l legacy) ask(fd, option int, answer []byte) error {
 	return nil
 }
 
-func matchOf(name string, revision int, info []byte) firewall.Expr {
+func Match(name string, revision int, info []byte) firewall.Expr {
 	return firewall.Match{Name: name, Revision: revision, Data: info}
 }
 
-// targetOf is a target of iptables. Both CT and NOTRACK can keep connection tracking
+// Target is a target of iptables. Both CT and NOTRACK can keep connection tracking
 // away; which, only their data say.
-func targetOf(name string) firewall.Expr {
+func Target(name string) firewall.Expr {
 	if name == "CT" || name == "NOTRACK" {
 		return firewall.Untrack{}
 	}

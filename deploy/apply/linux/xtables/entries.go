@@ -1,4 +1,4 @@
-package linux
+package xtables
 
 import (
 	"bytes"
@@ -152,7 +152,7 @@ func (l legacy) decide(e *entry, x extension, gotos bool) {
 	case x.name == "ERROR":
 		e.name = text(x.data)
 	case x.name != "":
-		e.rule = append(e.rule, targetOf(x.name))
+		e.rule = append(e.rule, Target(x.name))
 	case v == -5: // XT_RETURN
 		e.rule = append(e.rule, firewall.Verdict{Code: firewall.VerdictReturn})
 	case v < 0:

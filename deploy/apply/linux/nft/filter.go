@@ -1,4 +1,4 @@
-package linux
+package nft
 
 import (
 	"errors"
@@ -15,13 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/keyring/fault"
 )
 
-// readTable counts the rules of the tunnel's table, and reports whether they or
+// Look counts the rules of the tunnel's table, and reports whether they or
 // their chains are others than those of want, which is nil where it is not known.
-func readTable(name string, want *apply.Filter) (rules int, differs bool, err error) {
-	nft, err := openNFT()
+func Look(name string, want *apply.Filter) (rules int, differs bool, err error) {
+	nft, err := Open()
 	if err != nil {
 		return 0, false, err
 	}
@@ -63,15 +64,15 @@ func same(a, b []string) bool {
 // conntrack alone, EINVAL (nfnetlink_rcv_msg).
 func notThere(err error) error {
 	for _, fine := range []unix.Errno{unix.ENOENT, unix.EPERM, unix.EPROTONOSUPPORT, unix.EINVAL} {
-		err = unless(err, fine)
+		err = nlmsg.Ignore(err, fine)
 	}
 	return err
 }
 
-// setTable replaces the whole table of a link by what is wanted, or by nothing (nil), in
+// Set replaces the whole table of a link by what is wanted, or by nothing (nil), in
 // one transaction: no packet sees it empty.
-func setTable(link string, want *apply.Filter) error {
-	nft, err := openNFT()
+func Set(link string, want *apply.Filter) error {
+	nft, err := Open()
 	if err != nil {
 		return noTable(link, want, err)
 	}
@@ -94,11 +95,11 @@ func setTable(link string, want *apply.Filter) error {
 func noTable(link string, want *apply.Filter, err error) error {
 	switch {
 	case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPROTONOSUPPORT):
-		return reason(err)
+		return nlmsg.Reason(err)
 	case want == nil:
 		return nil
 	}
-	return fault.Wrap(reason(err), "this kernel lacks what it takes for the nftables table", apply.FilterTable(link),
+	return fault.Wrap(nlmsg.Reason(err), "this kernel lacks what it takes for the nftables table", apply.FilterTable(link),
 		"modprobe -a nf_tables nft_ct nft_fib_inet nft_masq; a container has the modules of its host")
 }
 
@@ -236,8 +237,8 @@ func udp() []expr.Any {
 	)
 }
 
-// openNFT opens nftables, and asks for reasons.
-func openNFT() (*nftables.Conn, error) {
+// Open opens nftables, and asks for reasons.
+func Open() (*nftables.Conn, error) {
 	return nftables.New(nftables.WithSockOptions(func(c *mdlayher.Conn) error {
 		return c.SetOption(mdlayher.ExtendedAcknowledge, true)
 	}))
