@@ -37,7 +37,7 @@ func Try(link string) error {
 	return err
 }
 
-// A deviceHold is done by a device of ours.
+// A deviceHold is done by a device of ours, whose End it has.
 type deviceHold struct {
 	*userspace.Hold
 	begun bool
@@ -50,5 +50,3 @@ func (h *deviceHold) Begin() error {
 	h.begun = true
 	return h.Hold.Begin()
 }
-
-func (h *deviceHold) End() error { return h.End() }
