@@ -1,21 +1,19 @@
 package vault
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"bufio"
 	"filippo.io/age"
 	"filippo.io/age/plugin"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/vault/ageplugin"
 )
 
 // TestMain makes the test binary an age plugin when it is called by the name of
@@ -100,7 +98,7 @@ func newHardwareKey(t *testing.T, name string) hardwareKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(exe, filepath.Join(dir, program(name))); err != nil {
+	if err := os.Symlink(exe, filepath.Join(dir, ageplugin.Program(name))); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("WGKEYS_TEST_NOTES", filepath.Join(dir, "notes"))
@@ -161,7 +159,7 @@ func TestOneTouch(t *testing.T) {
 			if got := h.count("touch"); got != touches || processes != 1 {
 				t.Errorf("%d touches in %d processes", got, processes)
 			}
-			if want := program(name) + " is asked to open 50 files at once: one touch if your hardware key allows it, else 50"; len(p.told) != 1+touches || p.told[0] != want {
+			if want := ageplugin.Program(name) + " is asked to open 50 files at once: one touch if your hardware key allows it, else 50"; len(p.told) != 1+touches || p.told[0] != want {
 				t.Errorf("it says %q", p.told)
 			}
 			t.Logf("%d files: %d touches", hosts, h.count("touch"))
@@ -273,94 +271,4 @@ func TestPluginStock(t *testing.T) {
 			t.Errorf("a file of %s: %v", ageBin, err)
 		}
 	}
-}
-
-// TestSession: what a plugin may say that none of age's own says.
-func TestSession(t *testing.T) {
-	ok := &age.Stanza{Type: "file-key", Args: []string{"0"}, Body: make([]byte, fileKeySize)}
-	for _, test := range []struct {
-		name string
-		says []*age.Stanza
-		want string
-	}{
-		{"two keys of a file", []*age.Stanza{ok, ok}, errStanza.Error()},
-		{"a key of no file", []*age.Stanza{{Type: "file-key", Args: []string{"1"}, Body: ok.Body}}, errStanza.Error()},
-		{"a key of file -1", []*age.Stanza{{Type: "file-key", Args: []string{"-1"}, Body: ok.Body}}, errStanza.Error()},
-		{"a short key", []*age.Stanza{{Type: "file-key", Args: []string{"0"}, Body: ok.Body[1:]}}, errStanza.Error()},
-		{"an error of no file", []*age.Stanza{{Type: "error", Args: []string{"stanza", "7", "0"}}}, errStanza.Error()},
-		{"an error of its own", []*age.Stanza{{Type: "error", Args: []string{"internal"}, Body: []byte("no battery")}}, "no battery"},
-		{"a choice of three", []*age.Stanza{{Type: "confirm", Args: []string{"YQ", "YQ", "YQ"}}}, errStanza.Error()},
-		{"silence", nil, "EOF"},
-	} {
-		var said bytes.Buffer
-		for _, s := range test.says {
-			writeStanza(&said, s)
-		}
-		s := &session{ui: clientUI(nil), keys: make([][]byte, 1), errs: make([]error, 1), in: discard{}, out: bufio.NewReader(&said)}
-		s.heard = s.opens
-		if err := s.converse(); err == nil || err.Error() != test.want {
-			t.Errorf("%s: %v, want %s", test.name, err, test.want)
-		}
-	}
-}
-
-type discard struct{ io.Writer }
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
-func (discard) Close() error                { return nil }
-
-// TestSessionAsks: a plugin's questions reach the person, and his answers it.
-func TestSessionAsks(t *testing.T) {
-	for _, test := range []struct {
-		said *age.Stanza
-		want string
-	}{
-		{&age.Stanza{Type: "request-secret", Body: []byte("PIN")}, "-> ok\nMTIz\n"},
-		{&age.Stanza{Type: "request-public", Body: []byte("slot")}, "-> ok\nMTIz\n"},
-		{&age.Stanza{Type: "confirm", Args: []string{"YQ", "Yg"}, Body: []byte("really")}, "-> ok yes\n\n"},
-		{&age.Stanza{Type: "msg", Body: []byte("touch")}, "-> ok\n\n"},
-		{&age.Stanza{Type: "grease", Args: []string{"1"}}, "-> unsupported\n\n"},
-	} {
-		p := &person{answer: "123"}
-		for a, want := range map[Asker]string{p: test.want} {
-			s := &session{name: "touch", ui: clientUI(a)}
-			s.heard = s.opens
-			answer, err := s.answer(test.said)
-			var out bytes.Buffer
-			writeStanza(&out, answer)
-			if err != nil || out.String() != want {
-				t.Errorf("%s: %q, %v, want %q", test.said.Type, out.String(), err, want)
-			}
-		}
-		if said := fmt.Sprint(p.asked, p.told); test.said.Type != "grease" && !strings.Contains(said, "age-plugin-touch: "+string(test.said.Body)) {
-			t.Errorf("%s: %s", test.said.Type, said)
-		}
-		s := &session{name: "touch", ui: clientUI(nil)}
-		s.heard = s.opens
-		if answer, _ := s.answer(test.said); test.said.Type != "grease" && answer.Type != "fail" {
-			t.Errorf("%s without anybody: %s", test.said.Type, answer.Type)
-		}
-	}
-}
-
-// FuzzPluginStanza: what is read of a plugin comes back byte for byte.
-func FuzzPluginStanza(f *testing.F) {
-	for n := range 3 {
-		var b bytes.Buffer
-		writeStanza(&b, &age.Stanza{Type: "file-key", Args: []string{"0", "x"}, Body: make([]byte, 48*n+n)})
-		f.Add(b.Bytes())
-	}
-	f.Add([]byte("-> a\nYR\n"))
-	f.Add([]byte("-> a\nYQ\r\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		s, err := readStanza(bufio.NewReaderSize(bytes.NewReader(text), maxFile))
-		if err != nil {
-			return
-		}
-		var out bytes.Buffer
-		writeStanza(&out, s)
-		if !bytes.HasPrefix(text, out.Bytes()) {
-			t.Errorf("%q comes back as %q", text, out.Bytes())
-		}
-	})
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +18,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/vault/ageplugin"
 )
 
 const (
@@ -50,7 +50,7 @@ func (r Recipient) String() string {
 }
 
 func (r Recipient) isPlugin() bool {
-	_, ok := r.age.(*pluginRecipient)
+	_, ok := r.age.(*ageplugin.Recipient)
 	return ok
 }
 
@@ -162,19 +162,16 @@ func clash(kinds []string, at map[string][]string) error {
 	return fault.New("cannot mix "+strings.Join(kinds, " and ")+" recipients", "", strings.Join(why, "; "), "age-keygen -pq -o IDENTITY")
 }
 
-// labels are those of r. Only a plugin itself knows those of its recipients: it
-// is asked to wrap a key that nothing is encrypted with.
+// labels are those of r. Only a plugin itself knows those of its recipients.
 func (r Recipient) labels() ([]string, error) {
-	p, ok := r.age.(*pluginRecipient)
+	p, ok := r.age.(*ageplugin.Recipient)
 	if !ok && r.PostQuantum {
 		return []string{postQuantum}, nil
 	}
 	if !ok {
 		return nil, nil
 	}
-	key := make([]byte, fileKeySize)
-	rand.Read(key)
-	_, labels, err := p.WrapWithLabels(key)
+	labels, err := p.Labels()
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot encrypt to the recipient at", r.at(), "")
 	}
@@ -299,7 +296,7 @@ func (r *Recipient) parseTag(line string) error {
 
 // parsePlugin does not start the plugin: to read a list takes none.
 func (r *Recipient) parsePlugin(line string) error {
-	p, err := newPluginRecipient(line, r.asker)
+	p, err := client(r.asker).Recipient(line)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"filippo.io/age"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/vault/ageplugin"
 )
 
 // A pluginIdentity is in the keeping of the age plugin called name, of whose
@@ -231,9 +232,9 @@ func (i *Identities) askPlugin(name string, lines []string, files [][]*age.Stanz
 		return nil
 	}
 	if len(ask) > 1 && i.Asker != nil {
-		i.Asker.Tell(fmt.Sprintf("%s is asked to open %d files at once: one touch if your hardware key allows it, else %[2]d", program(name), len(ask)))
+		i.Asker.Tell(fmt.Sprintf("%s is asked to open %d files at once: one touch if your hardware key allows it, else %[2]d", ageplugin.Program(name), len(ask)))
 	}
-	keys, errs, err := unwrapAll(name, lines, ask, i.Asker)
+	keys, errs, err := client(i.Asker).UnwrapAll(name, lines, ask)
 	for k, n := range left {
 		switch {
 		case keys[k] != nil:

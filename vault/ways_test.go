@@ -15,6 +15,9 @@ import (
 
 	"filippo.io/age"
 	"filippo.io/age/plugin"
+
+	"wgkeys/vault/ageplugin"
+	"wgkeys/vault/ageplugin/stanza"
 )
 
 // drawer is a plugin of several hardware keys, of which those are plugged in that
@@ -29,12 +32,12 @@ func drawer() int {
 	}
 	in := bufio.NewReaderSize(os.Stdin, maxFile)
 	say := func(s *age.Stanza) {
-		writeStanza(os.Stdout, s)
-		readStanza(in)
+		stanza.Write(os.Stdout, s)
+		stanza.Read(in)
 	}
 	var identities []*age.X25519Identity
 	files := map[string][]*age.Stanza{}
-	for s, err := readStanza(in); err == nil && s.Type != "done"; s, err = readStanza(in) {
+	for s, err := stanza.Read(in); err == nil && s.Type != "done"; s, err = stanza.Read(in) {
 		switch s.Type {
 		case "add-identity":
 			_, data, _ := plugin.ParseIdentity(s.Args[0])
@@ -55,7 +58,7 @@ func drawer() int {
 			}
 		}
 	}
-	writeStanza(os.Stdout, &age.Stanza{Type: "done"})
+	stanza.Write(os.Stdout, &age.Stanza{Type: "done"})
 	return 0
 }
 
@@ -230,14 +233,14 @@ func TestSilence(t *testing.T) {
 	t.Setenv("WGKEYS_TEST_PLUGGED", "silent")
 	ids := FindIdentities(Place{h.identity, "-i", true})
 	ids.Asker = &person{}
-	if err := opens(t, v, 0, keys[0], ids); !errors.Is(err, errSilent) || !errors.Is(err, ErrNoIdentity) {
+	if err := opens(t, v, 0, keys[0], ids); !errors.Is(err, ageplugin.ErrSilent) || !errors.Is(err, ErrNoIdentity) {
 		t.Error(err)
 	}
-	_, err := waited(nil, func() (int, error) { select {} })
-	if !errors.Is(err, errSilent) {
+	_, err := ageplugin.Await(client(nil), func() (int, error) { select {} })
+	if !errors.Is(err, ageplugin.ErrSilent) {
 		t.Error(err)
 	}
-	if n, err := waited(nil, func() (int, error) { return 1, io.EOF }); n != 1 || err != io.EOF {
+	if n, err := ageplugin.Await(client(nil), func() (int, error) { return 1, io.EOF }); n != 1 || err != io.EOF {
 		t.Error(n, err)
 	}
 }

@@ -1,34 +1,45 @@
-package vault
+package ageplugin
 
 import (
+	"crypto/rand"
 	"fmt"
 
 	"filippo.io/age"
 	"filippo.io/age/plugin"
+
+	"wgkeys/vault/ageplugin/stanza"
 )
 
-// A pluginRecipient encrypts with the program of an age plugin, in recipient-v1 of
-// C2SP's age-plugin.md. Package age's client of it cannot be interrupted, and waits for
-// a program that says nothing for ever.
-type pluginRecipient struct {
+// A Recipient encrypts with the program of a plugin, in recipient-v1.
+type Recipient struct {
+	client     Client
 	name, line string
-	asker      Asker
 }
 
-func newPluginRecipient(line string, asker Asker) (*pluginRecipient, error) {
+// Recipient reads the line of a recipients file. It starts no program.
+func (c Client) Recipient(line string) (*Recipient, error) {
 	name, _, err := plugin.ParseRecipient(line)
-	return &pluginRecipient{name, line, asker}, err
+	return &Recipient{c, name, line}, err
+}
+
+// Labels returns the labels of r, which its plugin alone knows: it is asked to wrap a
+// key that nothing is encrypted with.
+func (r *Recipient) Labels() ([]string, error) {
+	key := make([]byte, fileKeySize)
+	rand.Read(key)
+	_, labels, err := r.WrapWithLabels(key)
+	return labels, err
 }
 
 // Wrap implements [age.Recipient].
-func (r *pluginRecipient) Wrap(key []byte) ([]*age.Stanza, error) {
+func (r *Recipient) Wrap(key []byte) ([]*age.Stanza, error) {
 	stanzas, _, err := r.WrapWithLabels(key)
 	return stanzas, err
 }
 
 // WrapWithLabels implements [age.RecipientWithLabels].
-func (r *pluginRecipient) WrapWithLabels(key []byte) ([]*age.Stanza, []string, error) {
-	w := &wrapping{session: session{name: r.name, ui: clientUI(r.asker), ended: ended(r.asker)}}
+func (r *Recipient) WrapWithLabels(key []byte) ([]*age.Stanza, []string, error) {
+	w := &wrapping{session: session{Client: r.client, name: r.name, ui: r.client.clientUI()}}
 	w.heard = w.wraps
 	err := w.talk("recipient-v1", func() error {
 		for _, s := range []*age.Stanza{
@@ -37,14 +48,14 @@ func (r *pluginRecipient) WrapWithLabels(key []byte) ([]*age.Stanza, []string, e
 			{Type: "extension-labels"},
 			{Type: "done"},
 		} {
-			if err := writeStanza(w.in, s); err != nil {
+			if err := stanza.Write(w.in, s); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err == nil && len(w.stanzas) == 0 {
-		err = w.fault(errStanza)
+		err = w.fault(stanza.ErrSyntax)
 	}
 	return w.stanzas, w.labels, err
 }
@@ -63,12 +74,12 @@ func (w *wrapping) wraps(said *age.Stanza) (*age.Stanza, error) {
 	switch said.Type {
 	case "recipient-stanza":
 		if len(said.Args) < 2 || said.Args[0] != "0" || len(w.stanzas) == maxWrapped {
-			return nil, errStanza
+			return nil, stanza.ErrSyntax
 		}
 		w.stanzas = append(w.stanzas, &age.Stanza{Type: said.Args[1], Args: said.Args[2:], Body: said.Body})
 	case "labels":
 		if w.labels != nil {
-			return nil, errStanza
+			return nil, stanza.ErrSyntax
 		}
 		w.labels = said.Args
 	case "error":

@@ -1,4 +1,4 @@
-package vault
+package ageplugin
 
 import (
 	"errors"
@@ -9,16 +9,14 @@ import (
 // ErrInterrupted is the error of what was waited for when the person ended the run.
 var ErrInterrupted = errors.New("interrupted")
 
-// patience is how long somebody is waited for who says nothing: an age plugin, or who
-// writes an identity into a pipe. It is long enough to fetch a hardware key.
-var patience = 2 * time.Minute
-
-var errSilent = errors.New("it said nothing for two minutes")
+// ErrSilent is the error of what was waited for to no end.
+var ErrSilent = errors.New("it said nothing for two minutes")
 
 // A wait is for somebody who may never answer. It is given up when the person ends
-// the run, or when patience ends.
+// the run, or when the patience of the client ends.
 type wait struct {
 	stop  func()
+	limit time.Duration
 	timer *time.Timer
 	done  chan struct{}
 	once  sync.Once
@@ -28,9 +26,10 @@ type wait struct {
 }
 
 // newWait calls stop once, from another goroutine, if it is given up.
-func newWait(ended <-chan struct{}, stop func()) *wait {
-	w := &wait{stop: stop, done: make(chan struct{})}
-	w.timer = time.AfterFunc(patience, func() { w.giveUp(errSilent) })
+func (c Client) newWait(stop func()) *wait {
+	w := &wait{stop: stop, limit: c.Patience, done: make(chan struct{})}
+	w.timer = time.AfterFunc(c.Patience, func() { w.giveUp(ErrSilent) })
+	ended := c.ended()
 	go func() {
 		select {
 		case <-ended: // of nil never
@@ -61,7 +60,7 @@ func (w *wait) pause() {
 
 func (w *wait) goOn() {
 	if w != nil {
-		w.timer.Reset(patience)
+		w.timer.Reset(w.limit)
 	}
 }
 
@@ -74,15 +73,15 @@ func (w *wait) over() error {
 	return w.why
 }
 
-// waited returns what do returns, or that it was given up. Do goes on then, and
+// Await returns what do returns, or that it was given up. Do goes on then, and
 // nobody hears of it.
-func waited[T any](ended <-chan struct{}, do func() (T, error)) (T, error) {
+func Await[T any](c Client, do func() (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
 	}
 	over, results := make(chan struct{}), make(chan result, 1)
-	w := newWait(ended, func() { close(over) })
+	w := c.newWait(func() { close(over) })
 	go func() {
 		value, err := do()
 		results <- result{value, err}

@@ -1,4 +1,4 @@
-package vault
+package ageplugin
 
 import (
 	"bufio"
@@ -15,18 +15,14 @@ import (
 	"filippo.io/age/plugin"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/vault/ageplugin/stanza"
 )
-
-// An identity of a plugin is opened by the plugin's own program, which may have
-// to ask for a touch of a hardware key. The client in package age starts the
-// program anew for every file. The protocol, identity-v1 of C2SP's
-// age-plugin.md, lets one conversation open many, and this file speaks it.
 
 // A session is one conversation with the program of a plugin.
 type session struct {
+	Client
 	name   string
 	ui     *plugin.ClientUI
-	ended  <-chan struct{} // closed when the person has ended the run
 	heard  func(*age.Stanza) (answer *age.Stanza, err error)
 	keys   [][]byte // of each file, nil: not opened
 	errs   []error  // of each file
@@ -38,16 +34,19 @@ type session struct {
 	wait *wait
 }
 
+// maxLine is more than a line of a plugin has: a header of 64 KiB is the largest.
+const maxLine = 64 << 10
+
 // fileKeySize is the size of every file key of age.
 const fileKeySize = 16
 
-// unwrapAll has the plugin called name open files, each given by the stanzas of
+// UnwrapAll has the plugin called name open files, each given by the stanzas of
 // its header, with its identities. For a file that none of them opens its key is
 // nil, and its error too if the plugin has no word to say about that. What was opened
 // before the conversation failed is open.
-func unwrapAll(name string, identities []string, files [][]*age.Stanza, a Asker) (keys [][]byte, errs []error, err error) {
-	s := &session{name: name, ui: clientUI(a), ended: ended(a), keys: make([][]byte, len(files)), errs: make([]error, len(files)),
-		absent: make([]error, len(identities))}
+func (c Client) UnwrapAll(name string, identities []string, files [][]*age.Stanza) (keys [][]byte, errs []error, err error) {
+	s := &session{Client: c, name: name, ui: c.clientUI(), keys: make([][]byte, len(files)),
+		errs: make([]error, len(files)), absent: make([]error, len(identities))}
 	s.heard = s.opens
 	err = s.talk("identity-v1", func() error { return s.send(identities, files) })
 	for i, key := range s.keys {
@@ -78,13 +77,13 @@ func (s *session) talk(state string, send func() error) error {
 }
 
 func (s *session) fault(err error) error {
-	who := program(s.name)
+	who := Program(s.name)
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return fault.New("no program for the age plugin", who, "it is in no folder of PATH", "install "+who)
 	case errors.Is(err, ErrInterrupted):
 		return fault.Wrap(err, "nobody waits any more for", who, "")
-	case errors.Is(err, errSilent):
+	case errors.Is(err, ErrSilent):
 		return fault.Wrap(err, "the age plugin failed:", who, "plug in the key that it waits for, or name another identity with -i FILE")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
 		err = errors.New("it ended in the middle of the conversation")
@@ -94,7 +93,7 @@ func (s *session) fault(err error) error {
 
 // start starts the program in a folder that tells it nothing about ours.
 func (s *session) start(state string) (err error) {
-	s.cmd = exec.Command(program(s.name), "--age-plugin="+state)
+	s.cmd = exec.Command(Program(s.name), "--age-plugin="+state)
 	s.cmd.Dir = os.TempDir()
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		return err
@@ -103,13 +102,13 @@ func (s *session) start(state string) (err error) {
 	if err != nil {
 		return err
 	}
-	s.out = bufio.NewReaderSize(out, maxFile)
+	s.out = bufio.NewReaderSize(out, maxLine)
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
 	// Who reads or writes at a pipe that is closed stops at once, whatever the
 	// program does, or those that it has started.
-	s.wait = newWait(s.ended, func() { s.in.Close(); out.Close() })
+	s.wait = s.newWait(func() { s.in.Close(); out.Close() })
 	return nil
 }
 
@@ -128,15 +127,15 @@ func (s *session) end() {
 func (s *session) send(identities []string, files [][]*age.Stanza) error {
 	w := bufio.NewWriter(s.in)
 	for _, id := range identities {
-		writeStanza(w, &age.Stanza{Type: "add-identity", Args: []string{id}})
+		stanza.Write(w, &age.Stanza{Type: "add-identity", Args: []string{id}})
 	}
 	for i, stanzas := range files {
 		for _, r := range stanzas {
 			args := append([]string{strconv.Itoa(i), r.Type}, r.Args...)
-			writeStanza(w, &age.Stanza{Type: "recipient-stanza", Args: args, Body: r.Body})
+			stanza.Write(w, &age.Stanza{Type: "recipient-stanza", Args: args, Body: r.Body})
 		}
 	}
-	writeStanza(w, &age.Stanza{Type: "done"})
+	stanza.Write(w, &age.Stanza{Type: "done"})
 	return w.Flush() // and tells any error before
 }
 
@@ -156,7 +155,7 @@ func (s *session) converse() error {
 			return err
 		}
 		s.wait.goOn()
-		if err := writeStanza(s.in, answer); err != nil {
+		if err := stanza.Write(s.in, answer); err != nil {
 			return err
 		}
 	}
@@ -167,7 +166,7 @@ func (s *session) read() (*age.Stanza, error) {
 	if s.ui.WaitTimer != nil {
 		defer time.AfterFunc(5*time.Second, func() { s.ui.WaitTimer(s.name) }).Stop()
 	}
-	return readStanza(s.out)
+	return stanza.Read(s.out)
 }
 
 func (s *session) answer(said *age.Stanza) (*age.Stanza, error) {
@@ -202,11 +201,11 @@ var (
 
 func (s *session) fileKey(said *age.Stanza) error {
 	if len(said.Args) != 1 || len(said.Body) != fileKeySize {
-		return errStanza
+		return stanza.ErrSyntax
 	}
 	i, err := index(said.Args[0], len(s.keys))
 	if err != nil || s.keys[i] != nil {
-		return errStanza
+		return stanza.ErrSyntax
 	}
 	s.keys[i], s.errs[i] = said.Body, nil
 	return nil
@@ -237,7 +236,7 @@ func (s *session) failed(said *age.Stanza) error {
 func index(arg string, n int) (int, error) {
 	i, err := strconv.Atoi(arg)
 	if err != nil || i < 0 || i >= n {
-		return 0, errStanza
+		return 0, stanza.ErrSyntax
 	}
 	return i, nil
 }
@@ -263,12 +262,12 @@ func (s *session) request(said *age.Stanza) *age.Stanza {
 func (s *session) confirm(said *age.Stanza) (*age.Stanza, error) {
 	labels := []string{"", ""}
 	if len(said.Args) < 1 || len(said.Args) > len(labels) {
-		return nil, errStanza
+		return nil, stanza.ErrSyntax
 	}
 	for i, arg := range said.Args {
-		b, err := base64Strict.DecodeString(arg)
+		b, err := stanza.Base64.DecodeString(arg)
 		if err != nil {
-			return nil, errStanza
+			return nil, stanza.ErrSyntax
 		}
 		labels[i] = string(b)
 	}

@@ -1,0 +1,68 @@
+// Package ageplugin is age's client of plugins written again, for one reason: one touch
+// for many files. The client in package age starts the plugin's program anew for every
+// file, and a push of fifty hosts would ask a hardware key fifty times. The protocol,
+// identity-v1 and recipient-v1 of C2SP's age-plugin.md, lets one conversation open many.
+// Besides, age's client cannot be interrupted and waits for ever for a program that says
+// nothing.
+//
+// There is no cryptography in it: the stanzas of a file's header go to the plugin, and
+// the file key comes back. How a vault file is read and decrypted is age's own, and so
+// is everything that is opened without a plugin.
+package ageplugin
+
+import (
+	"time"
+
+	"filippo.io/age/plugin"
+)
+
+// An Asker speaks with the person who runs the program, on the terminal. This
+// package prints nothing itself. It has one conversation at a time.
+type Asker interface {
+	// Tell shows a line: "please touch your key".
+	Tell(line string)
+	// Ask asks for a value, which is not shown as it is typed if it is secret.
+	Ask(prompt string, secret bool) (string, error)
+	// Choose asks for one of two answers, or shows the only one if no is "".
+	Choose(prompt, yes, no string) (bool, error)
+	// Ended is closed when the person has ended the run: nobody is waited for any
+	// more. Nil: that never happens.
+	Ended() <-chan struct{}
+}
+
+// A Client speaks with plugins.
+type Client struct {
+	Asker    Asker         // nil: nobody answers
+	Patience time.Duration // how long somebody is waited for who says nothing
+}
+
+func (c Client) ended() <-chan struct{} {
+	if c.Asker == nil {
+		return nil
+	}
+	return c.Asker.Ended()
+}
+
+// clientUI puts the Asker into the form that age wants for its plugins.
+func (c Client) clientUI() *plugin.ClientUI {
+	a := c.Asker
+	if a == nil {
+		return &plugin.ClientUI{}
+	}
+	return &plugin.ClientUI{
+		DisplayMessage: func(name, message string) error {
+			a.Tell(Program(name) + ": " + message)
+			return nil
+		},
+		RequestValue: func(name, prompt string, secret bool) (string, error) {
+			return a.Ask(Program(name)+": "+prompt, secret)
+		},
+		Confirm: func(name, prompt, yes, no string) (bool, error) {
+			return a.Choose(Program(name)+": "+prompt, yes, no)
+		},
+		WaitTimer: func(name string) { a.Tell("waiting for " + Program(name)) },
+	}
+}
+
+// Program is what a plugin's program is called.
+func Program(name string) string { return "age-plugin-" + name }

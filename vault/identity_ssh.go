@@ -1,0 +1,78 @@
+package vault
+
+import (
+	"crypto/rsa"
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+
+	"filippo.io/age/agessh"
+	"golang.org/x/crypto/ssh"
+)
+
+func parseSSHIdentity(path string, text []byte) (found identityFile, err error) {
+	id, err := agessh.ParseIdentity(text)
+	if missing, ok := errors.AsType[*ssh.PassphraseMissingError](err); ok {
+		return parseLockedSSH(path, text, missing.PublicKey)
+	}
+	if err != nil {
+		return found, errNoSSH
+	}
+	signer, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		return found, errNoSSH
+	}
+	if weakRSA(signer.PublicKey()) {
+		return found, errWeakRSA
+	}
+	return identityFile{silent: []silent{{id, authorized(signer.PublicKey())}}}, nil
+}
+
+// weakRSA tells whether agessh has no recipient of a key for its size.
+func weakRSA(k ssh.PublicKey) bool {
+	c, ok := k.(ssh.CryptoPublicKey)
+	if !ok {
+		return false
+	}
+	key, ok := c.CryptoPublicKey().(*rsa.PublicKey)
+	return ok && key.Size() < 2048/8
+}
+
+func authorized(k ssh.PublicKey) string {
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k)))
+}
+
+// parseLockedSSH needs the public key, so that nobody is asked for a passphrase
+// that does not help. Old forms of the file do not hold it.
+func parseLockedSSH(path string, text []byte, public ssh.PublicKey) (found identityFile, err error) {
+	beside := public == nil
+	if beside {
+		var err error
+		if public, err = readBeside(path); err != nil {
+			return found, errors.New("an SSH key of an old form under a passphrase, and its public key is not beside it in a file .pub")
+		}
+	}
+	if t := public.Type(); t != ssh.KeyAlgoED25519 && t != ssh.KeyAlgoRSA {
+		return found, errNoSSH
+	}
+	if weakRSA(public) {
+		return found, errWeakRSA
+	}
+	return identityFile{locked: []*locked{{path: path, text: text, public: public, beside: beside}}}, nil
+}
+
+// readBeside reads the public key beside an SSH key.
+func readBeside(path string) (ssh.PublicKey, error) {
+	f, err := os.OpenFile(path+".pub", os.O_RDONLY|syscall.O_NONBLOCK, 0) // of a FIFO nobody waits for the writer
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	line, err := readBounded(f)
+	if err != nil {
+		return nil, err
+	}
+	public, _, _, _, err := ssh.ParseAuthorizedKey(line)
+	return public, err
+}
