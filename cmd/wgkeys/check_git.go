@@ -52,7 +52,7 @@ func (c *checker) merges(ctx context.Context) {
 	told := map[string]bool{}
 	var alike []repo.Unmerged
 	for _, u := range all {
-		told[c.relative(u.Path)], told[u.Path] = true, true
+		told[c.relative(u.FullPath)], told[u.FullPath] = true, true
 		if u.File != "" && u.Alike() {
 			alike = append(alike, u)
 			continue
@@ -61,7 +61,7 @@ func (c *checker) merges(ctx context.Context) {
 	}
 	if n := len(alike); n > 0 {
 		c.add(finding{Check: "merge", Hint: fmt.Sprintf("wgkeys rekey, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s %[3]s", ui.Quoted(alike[0].Top), ui.Quoted(vaultOf(alike[0])), op.Finish)},
-			alike[0].Path, 0, "%s is not finished: both sides have encrypted %s again", op.Name, repo.Counted(repo.FilesOf(alike)))
+			alike[0].FullPath, 0, "%s is not finished: both sides have encrypted %s again", op.Name, repo.Counted(repo.FilesOf(alike)))
 	}
 	c.found = slices.DeleteFunc(c.found, func(f finding) bool {
 		return told[f.File] && strings.Contains(f.What, files.ErrConflict.Error())
@@ -76,9 +76,9 @@ func (c *checker) merge(u repo.Unmerged, op git.Operation) {
 	g := "git -C " + ui.Quoted(u.Top)
 	path := ui.Quoted(u.Path)
 	f := finding{Check: "merge", Host: u.Host}
-	what := fmt.Sprintf("%s is not finished: both sides have changed %q", op.Name, c.relative(u.Path))
+	what := fmt.Sprintf("%s is not finished: both sides have changed %q", op.Name, c.relative(u.FullPath))
 	if u.Ours.ID == "" || u.Theirs.ID == "" {
-		what = fmt.Sprintf("%s is not finished: one side has removed %q, and the other has changed it", op.Name, c.relative(u.Path))
+		what = fmt.Sprintf("%s is not finished: one side has removed %q, and the other has changed it", op.Name, c.relative(u.FullPath))
 		f.Hint = fmt.Sprintf("%[1]s rm -q -- %[2]s, or to keep it: %[1]s add -- %[2]s; and %[1]s %[3]s", g, path, op.Finish)
 	} else if u.Host != "" {
 		above := filepath.Dir(filepath.Dir(filepath.Dir(u.Path)))
@@ -86,7 +86,7 @@ func (c *checker) merge(u repo.Unmerged, op git.Operation) {
 		what += ", to another key each; wgkeys status tells which one the host has"
 		f.Hint = fmt.Sprintf("%[1]s checkout --ours -- %[2]s, or with --theirs; then wgkeys rekey %[3]s, %[1]s add -A -- %[2]s and %[1]s %[4]s", g, both, u.Host, op.Finish)
 	} else {
-		f.Hint = fmt.Sprintf("keep in %[1]s what shall stay of both, without the lines <<<<<<<, ======= and >>>>>>>; then %[2]s add -- %[3]s", ui.Quoted(u.Path), g, path)
+		f.Hint = fmt.Sprintf("keep in %[1]s what shall stay of both, without the lines <<<<<<<, ======= and >>>>>>>; then %[2]s add -- %[3]s", ui.Quoted(u.FullPath), g, path)
 	}
-	c.add(f, u.Path, 0, "%s", what)
+	c.add(f, u.FullPath, 0, "%s", what)
 }

@@ -14,9 +14,9 @@ import (
 // An Unmerged file is one of the repository that git could not merge.
 type Unmerged struct {
 	*git.Conflict
-	Top, Path string // git's working tree, and the file
-	Host      string // of vault and keyring; "" of other files
-	File      string // in the vault, as on the host; "" of other files
+	Top, FullPath string // git's working tree, and the file
+	Host          string // of vault and keyring; "" of other files
+	File          string // in the vault, as on the host; "" of other files
 }
 
 // Unmerged are the files of the repository that a merge of git's could not decide.
@@ -31,12 +31,12 @@ func (r *Repo) Unmerged(ctx context.Context) (all []Unmerged, err error) {
 			return nil, err
 		}
 		for _, c := range found {
-			u := Unmerged{Conflict: c, Top: top, Path: filepath.Join(top, c.Path)}
-			below, err := filepath.Rel(dir, u.Path)
+			u := Unmerged{Conflict: c, Top: top, FullPath: filepath.Join(top, c.Path)}
+			below, err := filepath.Rel(dir, u.FullPath)
 			if err != nil || !filepath.IsLocal(below) {
 				continue
 			}
-			folder, name := filepath.Split(u.Path)
+			folder, name := filepath.Split(u.FullPath)
 			host, in := filepath.Base(folder), filepath.Base(filepath.Dir(filepath.Clean(folder)))
 			if keyring.CheckHost(host) == nil && IsKeyFile(name) && (in == "vault" || in == "keyring") {
 				u.Host = host
@@ -53,7 +53,7 @@ func (r *Repo) Unmerged(ctx context.Context) (all []Unmerged, err error) {
 // Holds returns what one side of a vault file has in it: a private key or a preshared
 // one, as its metadata tells.
 func (u Unmerged) Holds(s git.Side) (vault.Meta, bool) {
-	m, err := vault.ReadMeta(u.Path, s.Text)
+	m, err := vault.ReadMeta(u.FullPath, s.Text)
 	return m, err == nil
 }
 
