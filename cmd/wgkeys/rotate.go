@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/check"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/push"
@@ -177,7 +178,7 @@ func findTurns(r *repo.Repo, e *env) (turns []*turnOf, psks []*pskTurn, owed []s
 	return turns, psks, owed, err
 }
 
-func keyTurns(r *repo.Repo, e *env, left *leaver) ([]*turnOf, error) {
+func keyTurns(r *repo.Repo, e *env, left *check.Exposure) ([]*turnOf, error) {
 	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
 	if err != nil {
 		return nil, err
@@ -199,7 +200,7 @@ func keyTurns(r *repo.Repo, e *env, left *leaver) ([]*turnOf, error) {
 			known[host] = true
 			isDue := slices.ContainsFunc(due, func(k repo.HostKey) bool { return k.Host == host && k.Tunnel == t.Name })
 			named := slices.Contains(e.names(), host)
-			if len(e.names()) > 0 && !named || e.cli.Bool("due") && !isDue || left != nil && !left.has(host, t.Name) || !named && slices.Contains(skips, host) {
+			if len(e.names()) > 0 && !named || e.cli.Bool("due") && !isDue || left != nil && !left.Has(host, t.Name) || !named && slices.Contains(skips, host) {
 				continue
 			}
 			x, err := newTurn(r, e, t, host, ids)
@@ -498,4 +499,24 @@ func (x *turnOf) refuseOlder(live, next keyring.PublicKey) error {
 	}
 	return fault.New("an older key than the repository has is in use on host", x.host, "it is "+live.String()+", as after a restore",
 		strings.Join([]string{inPlaceOf(x.host), "then wgkeys rotate " + x.host}, ", "))
+}
+
+// leftBy is what rotate --leaver asks for; nil without it.
+func leftBy(r *repo.Repo, e *env) (*check.Exposure, error) {
+	who := e.cli.String("leaver")
+	if who == "" {
+		return nil, nil
+	}
+	l, err := check.Exposed(e.ctx, r, who)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Still(r); err != nil {
+		return nil, err
+	}
+	for _, err := range r.NarrowClones(e.ctx) {
+		e.ui.Warn(err)
+	}
+	l.WarnUnknown(e.ui)
+	return l, nil
 }

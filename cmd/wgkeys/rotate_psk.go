@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"wgkeys/cmd/internal/check"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/rotate"
@@ -29,7 +30,7 @@ type pskTurn struct {
 
 // pskTurns are the preshared keys that go with the rotations of some hosts, and those
 // that somebody who left could read, each pair once.
-func pskTurns(r *repo.Repo, e *env, turns []*turnOf, left *leaver) ([]*pskTurn, error) {
+func pskTurns(r *repo.Repo, e *env, turns []*turnOf, left *check.Exposure) ([]*pskTurn, error) {
 	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func pskTurns(r *repo.Repo, e *env, turns []*turnOf, left *leaver) ([]*pskTurn, 
 	var all []*pskTurn
 	for _, t := range tunnels {
 		for _, pair := range t.PSKPairs() {
-			wanted := left != nil && left.hasPSK(pair, t.Name)
+			wanted := left != nil && left.HasPSK(pair, t.Name)
 			for _, x := range turns {
 				wanted = wanted || x.tunnel.Name == t.Name && slices.Contains(pair[:], x.host)
 			}
@@ -53,12 +54,6 @@ func pskTurns(r *repo.Repo, e *env, turns []*turnOf, left *leaver) ([]*pskTurn, 
 		}
 	}
 	return all, nil
-}
-
-func (l *leaver) hasPSK(pair [2]string, tunnel string) bool {
-	return slices.ContainsFunc(l.psks, func(k hostPSK) bool {
-		return k.tunnel == tunnel && slices.Contains(pair[:], k.host) && slices.Contains(pair[:], k.peer)
-	})
 }
 
 // reach says how either end is reached, and where it has the key.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/check"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -105,10 +106,10 @@ func (u *users) liveKeyInVault() bool {
 }
 
 // checkOpening is what check finds with every vault file opened.
-func (u *users) checkOpening() []finding {
+func (u *users) checkOpening() []check.Finding {
 	u.t.Helper()
 	r := u.run(u.basalt, "wgkeys check --json -i ~/.config/wgkeys/identity.txt")
-	var found []finding
+	var found []check.Finding
 	if err := json.Unmarshal([]byte(r.stdout), &found); err != nil || r.code != ui.ExitDone && r.code != ui.ExitFindings {
 		u.t.Fatalf("check: exit %d, %v\n%s", r.code, err, r.stderr)
 	}

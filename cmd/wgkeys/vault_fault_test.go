@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/check"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 )
@@ -118,7 +119,7 @@ func TestFinishFaults(t *testing.T) {
 				}
 			}
 			s.command = func(work string) []string { return []string{"finish-next", work, "shale"} }
-			s.allows = func(work string, f finding) bool {
+			s.allows = func(work string, f check.Finding) bool {
 				return f.Check == "rotation" && f.File == "keyring/shale/wg0.next.pub"
 			}
 			s.done = func(work string) error {
@@ -150,7 +151,7 @@ func TestRekeyFaults(t *testing.T) {
 			}
 			s.write("vault/recipients.txt", list)
 			s.command = func(work string) []string { return []string{"wgkeys", "rekey", "-q", "-C", work, "-i", s.alice} }
-			s.allows = func(work string, f finding) bool {
+			s.allows = func(work string, f check.Finding) bool {
 				return f.Check == "recipients" && strings.HasPrefix(f.File, "vault/")
 			}
 			s.done = func(work string) error { return s.opens(work, map[string]bool{s.bob: true, s.alice: name == "Joins"}) }

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/check"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
@@ -27,15 +28,15 @@ import (
 type vaultSweep struct {
 	*testing.T
 	dir, alice string
-	before     func(work string)             // makes the repository what the command meets; may be nil
-	command    func(work string) []string    // of which another run finishes what one has begun
-	allows     func(string, finding) bool    // what check may find half way
-	done       func(string) error            // that the command has done its work; may be nil
-	bob        string                        // another identity; may be none
-	keeper     string                        // a host that keeps its private key to itself
-	seed       uint64                        // which cases are in the sample
-	cases      map[string]int                // by fault
-	ends       struct{ told, all, dead int } // how the runs ended: with an error, well all the same, killed
+	before     func(work string)                // makes the repository what the command meets; may be nil
+	command    func(work string) []string       // of which another run finishes what one has begun
+	allows     func(string, check.Finding) bool // what check may find half way
+	done       func(string) error               // that the command has done its work; may be nil
+	bob        string                           // another identity; may be none
+	keeper     string                           // a host that keeps its private key to itself
+	seed       uint64                           // which cases are in the sample
+	cases      map[string]int                   // by fault
+	ends       struct{ told, all, dead int }    // how the runs ended: with an error, well all the same, killed
 }
 
 // A vaultCase is what goes wrong where.
@@ -217,19 +218,19 @@ func (s *vaultSweep) identities() []string {
 }
 
 // findings are what check finds with every file opened.
-func (s *vaultSweep) findings(work string) []finding {
+func (s *vaultSweep) findings(work string) []check.Finding {
 	s.Helper()
 	if _, err := os.Stat(filepath.Join(work, repo.Marker)); err != nil {
 		return nil // no repository yet
 	}
 	cmd := exec.Command("wgkeys", append([]string{"check", "--json", "-C", work}, s.identities()...)...)
 	out, err := cmd.Output()
-	var found []finding
+	var found []check.Finding
 	code := cmd.ProcessState.ExitCode()
 	if jsonErr := json.Unmarshal(out, &found); jsonErr != nil || code != ui.ExitDone && code != ui.ExitFindings || code == ui.ExitDone != (len(found) == 0) {
 		s.Fatalf("check: %v, %v%s", err, jsonErr, said(err))
 	}
-	return slices.DeleteFunc(found, func(f finding) bool { // that it has none in the vault
+	return slices.DeleteFunc(found, func(f check.Finding) bool { // that it has none in the vault
 		return s.keeper != "" && f.Check == "key" && f.File == "keyring/"+s.keeper+"/wg0.pub"
 	})
 }
@@ -345,7 +346,7 @@ func glob(t *testing.T, dir, pattern string) []string {
 }
 
 // missing allows what says of a file that it is not there yet.
-func missing(work string, f finding) bool {
+func missing(work string, f check.Finding) bool {
 	_, err := os.Lstat(filepath.Join(work, f.File))
 	return f.File != "" && os.IsNotExist(err)
 }

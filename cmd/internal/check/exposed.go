@@ -1,8 +1,9 @@
-package main
+package check
 
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -17,10 +18,10 @@ import (
 	"wgkeys/vault"
 )
 
-// A leaver is somebody who could open vault files, and what of that is in use
+// A Exposure is somebody who could open vault files, and what of that is in use
 // still. To take him out of recipients.txt does not take back what he has read,
 // nor what a clone of his keeps.
-type leaver struct {
+type Exposure struct {
 	name  string // as he was named
 	print vault.Fingerprint
 	keys  []repo.HostKey
@@ -32,9 +33,9 @@ type leaver struct {
 // A hostPSK is the preshared key of two hosts, as the file of one of them.
 type hostPSK struct{ host, peer, tunnel string }
 
-// findLeaver goes through git's history, and what is not committed yet, for all that
+// Exposed goes through git's history, and what is not committed yet, for all that
 // the recipient named who could ever read.
-func findLeaver(r *repo.Repo, e *env, who string) (*leaver, error) {
+func Exposed(ctx context.Context, r *repo.Repo, who string) (*Exposure, error) {
 	past := &past{public: map[vault.Fingerprint]map[keyring.PublicKey]bool{}, psk: map[vault.Fingerprint]map[string]bool{}, named: r.AllRecipients()}
 	if err := past.present(r); err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func findLeaver(r *repo.Repo, e *env, who string) (*leaver, error) {
 	if tops == nil {
 		return nil, fault.New("no history of", r.Dir, "it is not in git: nobody knows what was encrypted to whom before", "git init "+r.Dir)
 	}
-	if err := r.RequireCheckedOut(e.ctx); err != nil {
+	if err := r.RequireCheckedOut(ctx); err != nil {
 		return nil, err
 	}
 	dir, err := filepath.EvalSymlinks(r.Dir)
@@ -51,7 +52,7 @@ func findLeaver(r *repo.Repo, e *env, who string) (*leaver, error) {
 		return nil, err
 	}
 	for _, top := range tops {
-		err := git.History(e.ctx, top, repo.MaxVaultFile, func(b git.Blob) error {
+		err := git.History(ctx, top, repo.MaxVaultFile, func(b git.Blob) error {
 			past.blob(b.Path, (&report{dir: dir}).relative(filepath.Join(top, b.Path)), b.Text)
 			return nil
 		})
@@ -59,9 +60,9 @@ func findLeaver(r *repo.Repo, e *env, who string) (*leaver, error) {
 			return nil, err
 		}
 	}
-	l := &leaver{name: who, now: past.now, once: past.once}
+	l := &Exposure{name: who, now: past.now, once: past.once}
 	if l.print, err = past.find(who, filepath.Join(r.Vault.Dir, "recipients.txt")); err != nil {
-		return nil, errors.Join(append(r.NarrowClones(e.ctx), err)...)
+		return nil, errors.Join(append(r.NarrowClones(ctx), err)...)
 	}
 	return l, l.inUse(r, past)
 }
@@ -184,7 +185,7 @@ func (p *past) seen(who string, f vault.Fingerprint) error {
 }
 
 // inUse keeps of what the leaver could read the keys that are in use.
-func (l *leaver) inUse(r *repo.Repo, p *past) error {
+func (l *Exposure) inUse(r *repo.Repo, p *past) error {
 	err := r.EachPublicKey(func(k repo.HostKey, public keyring.PublicKey) {
 		if p.public[l.print][public] {
 			k.Tunnel = strings.TrimSuffix(k.Tunnel, ".next")
@@ -214,8 +215,8 @@ func (l *leaver) inUse(r *repo.Repo, p *past) error {
 	return err
 }
 
-// still tells where the leaver is listed: he would get the new keys too.
-func (l *leaver) still(r *repo.Repo) error {
+// Still tells where the leaver is listed: he would get the new keys too.
+func (l *Exposure) Still(r *repo.Repo) error {
 	for _, rs := range r.AllRecipients() {
 		if rs.Fingerprint == l.print {
 			return fault.New("still a recipient:", l.name, "the keys that come are encrypted to "+rs.String()+" as well",
@@ -225,7 +226,8 @@ func (l *leaver) still(r *repo.Repo) error {
 	return nil
 }
 
-func (l *leaver) has(host, tunnel string) bool {
+// Has reports whether the recipient could read the private key of a host.
+func (l *Exposure) Has(host, tunnel string) bool {
 	return slices.ContainsFunc(l.keys, func(k repo.HostKey) bool { return k.Host == host && k.Tunnel == tunnel })
 }
 
@@ -234,75 +236,66 @@ func (k hostPSK) replace() string {
 	return fmt.Sprintf("wgkeys rotate --psk -t %s %s", k.tunnel, k.host)
 }
 
-// leftBy is what rotate --leaver asks for; nil without it.
-func leftBy(r *repo.Repo, e *env) (*leaver, error) {
-	who := e.cli.String("leaver")
-	if who == "" {
-		return nil, nil
-	}
-	l, err := findLeaver(r, e, who)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.still(r); err != nil {
-		return nil, err
-	}
-	for _, err := range r.NarrowClones(e.ctx) {
-		e.ui.Warn(err)
-	}
-	l.warn(e.ui, slices.Concat(l.now, l.once))
-	return l, nil
-}
-
-// leaverFindings are the keys in use that the recipient could read.
-func leaverFindings(r *repo.Repo, e *env) ([]finding, error) {
-	l, err := findLeaver(r, e, e.cli.String("leaver"))
+// ExposedFindings are the keys in use that the recipient could read.
+func ExposedFindings(ctx context.Context, r *repo.Repo, say ui.Reporter, who string) ([]Finding, error) {
+	l, err := Exposed(ctx, r, who)
 	if err != nil {
 		return nil, err
 	}
 	c := report{dir: r.Dir}
-	if err := l.still(r); err != nil {
-		c.fault(finding{Check: "leaver"}, err)
+	if err := l.Still(r); err != nil {
+		c.fault(Finding{Check: "leaver"}, err)
 	}
 	for _, k := range l.keys {
-		c.add(finding{Check: "leaver", Host: k.Host, Tunnel: k.Tunnel, Hint: "wgkeys rotate --leaver " + ui.Quoted(l.name)}, r.Ring.Path(k.Host, k.Tunnel), 1,
+		c.add(Finding{Check: "leaver", Host: k.Host, Tunnel: k.Tunnel, Hint: "wgkeys rotate --leaver " + ui.Quoted(l.name)}, r.Ring.Path(k.Host, k.Tunnel), 1,
 			"%s could read the private key of host %q in tunnel %q, and it is in use", l.name, k.Host, k.Tunnel)
 	}
 	for _, k := range l.psks {
-		c.add(finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()}, r.Vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
+		c.add(Finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()}, r.Vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
 			"%s could read the preshared key of hosts %q and %q in tunnel %q, and it is in use", l.name, k.host, k.peer, k.tunnel)
 	}
-	for _, err := range r.NarrowClones(e.ctx) {
-		c.fault(finding{Check: "leaver"}, err)
+	for _, err := range r.NarrowClones(ctx) {
+		c.fault(Finding{Check: "leaver"}, err)
 	}
 	for _, path := range l.now {
-		c.found = append(c.found, finding{Check: "leaver", File: path, Hint: l.replaceUnknown(path),
+		c.found = append(c.found, Finding{Check: "leaver", File: path, Hint: l.replaceUnknown(path),
 			What: fmt.Sprintf("not known who can read %q: it does not say to whom it is encrypted, for wgkeys did not make it", path)})
 	}
-	l.warn(e.ui, l.once)
-	return c.found, nil
+	l.warn(say, l.once)
+	return unique(c.found), nil
 }
 
-// warn tells of what is not known, lest the answer be taken for all there is. Whether
+// WarnUnknown tells of the files of which it is not known whether the recipient could
+// read them.
+func (l *Exposure) WarnUnknown(say ui.Reporter) { l.warn(say, slices.Concat(l.now, l.once)) }
+
+// warn tells of what is not known, so that the answer is not taken for all there is. Whether
 // a key was replaced since, history does not tell.
-func (l *leaver) warn(u *ui.UI, paths []string) {
+func (l *Exposure) warn(say ui.Reporter, paths []string) {
 	const most = 5
 	for i, path := range paths {
 		who := path
 		if i == most {
 			who = fmt.Sprintf("%s and %d more", path, len(paths)-most-1)
 		}
-		u.Warn(fault.New("not known who could read", who, "a version of it does not say to whom it is encrypted, for wgkeys did not make it", l.replaceUnknown(path)))
+		say.Warn(fault.New("not known who could read", who, "a version of it does not say to whom it is encrypted, for wgkeys did not make it", l.replaceUnknown(path)))
 		if i == most {
 			return
 		}
 	}
 }
 
-func (l *leaver) replaceUnknown(path string) string {
+func (l *Exposure) replaceUnknown(path string) string {
 	how := "wgkeys rotate HOST"
 	if strings.HasSuffix(path, ".psk.age") {
 		how = "wgkeys rotate --psk HOST"
 	}
 	return "if " + l.name + " may have been one of them, and the key was not replaced since: " + how
+}
+
+// HasPSK reports whether the recipient could read the preshared key of two hosts.
+func (l *Exposure) HasPSK(pair [2]string, tunnel string) bool {
+	return slices.ContainsFunc(l.psks, func(k hostPSK) bool {
+		return k.tunnel == tunnel && slices.Contains(pair[:], k.host) && slices.Contains(pair[:], k.peer)
+	})
 }

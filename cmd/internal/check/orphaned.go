@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"errors"
@@ -15,9 +15,9 @@ import (
 	"wgkeys/vault"
 )
 
-// strangers finds the keys of hosts that no tunnel names: a host that is gone
+// orphaned finds the keys of hosts that no tunnel names: a host that is gone
 // leaves secrets behind, and a host that is misspelled gets none.
-func (c *checker) strangers() error {
+func (c *checker) orphaned() error {
 	c.passedOver()
 	c.misplaced()
 	if c.unknown {
@@ -41,12 +41,12 @@ func (c *checker) strangers() error {
 	errs := make([]error, len(hosts))
 	repo.Each(len(hosts), func(i int) {
 		reports[i].dir = c.dir
-		errs[i] = c.stranger(&reports[i], hosts[i], named[hosts[i]], inTunnel, asked)
+		errs[i] = c.orphanedHost(&reports[i], hosts[i], named[hosts[i]], inTunnel, asked)
 	})
 	for _, r := range reports {
 		c.found = append(c.found, r.found...)
 	}
-	return errors.Join(append(errs, c.publicStrangers(named, inTunnel))...)
+	return errors.Join(append(errs, c.orphanedPublic(named, inTunnel))...)
 }
 
 // passedOver finds folders with keys that no verb goes into: rekey would leave them
@@ -55,7 +55,7 @@ func (c *checker) passedOver() {
 	entries, _ := c.repo.Snapshot.List(c.repo.Dir, c.repo.Vault.Dir) // an error is told elsewhere
 	for _, e := range entries {
 		path := filepath.Join(c.repo.Vault.Dir, e.Name())
-		f := finding{Check: "stranger", Hint: "move what is in " + ui.Quoted(path) + " to the folder of a host, or remove it"}
+		f := Finding{Check: "stranger", Hint: "move what is in " + ui.Quoted(path) + " to the folder of a host, or remove it"}
 		why := "is a link"
 		if e.IsDir() {
 			if keyring.CheckHost(e.Name()) == nil {
@@ -92,17 +92,18 @@ func (c *checker) misplaced() {
 		if inFolder && keyring.CheckHost(host) != nil && filepath.Dir(below) == host {
 			return // see passedOver
 		}
-		f := finding{Check: "stranger", Hint: "rm " + ui.Quoted(path) + ", or give it the place and the name of a vault file"}
+		f := Finding{Check: "stranger", Hint: "rm " + ui.Quoted(path) + ", or give it the place and the name of a vault file"}
 		c.add(f, path, 0, "rekey passes over %q, which is no vault file of a host", c.relative(path))
 	})
 }
 
-func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]string]bool, asked map[[3]string]bool) error {
+// orphanedHost finds what the vault has of a host and no tunnel asks for.
+func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[[2]string]bool, asked map[[3]string]bool) error {
 	files, err := c.repo.Vault.List(host)
 	if err != nil || len(files) == 0 {
 		return err
 	}
-	f := finding{Check: "stranger", Host: host}
+	f := Finding{Check: "stranger", Host: host}
 	if !named {
 		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host, ui.Quoted(filepath.Join(c.repo.Vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
 		r.add(f, c.repo.Vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
@@ -134,7 +135,7 @@ func (c *checker) stranger(r *report, host string, named bool, inTunnel map[[2]s
 // unasked checks a preshared key that no tunnel file asks for any more: for whom it
 // is, for it may be in use on the hosts, and rekey writes it as any other; and whether it
 // opens.
-func (c *checker) unasked(r *report, f finding, path, file string) {
+func (c *checker) unasked(r *report, f Finding, path, file string) {
 	switch meta, err := c.repo.Vault.Meta(f.Host, file); {
 	case err == nil:
 		c.lists.compare(r, f, file, path, meta)
@@ -148,7 +149,7 @@ func (c *checker) unasked(r *report, f finding, path, file string) {
 }
 
 // opens finds out whether a file opens, and holds what it says of itself.
-func (c *checker) opens(r *report, f finding, file string, meta vault.Meta) {
+func (c *checker) opens(r *report, f Finding, file string, meta vault.Meta) {
 	if c.ids == nil {
 		return
 	}
@@ -164,11 +165,11 @@ func (c *checker) opens(r *report, f finding, file string, meta vault.Meta) {
 	}
 }
 
-// publicStrangers finds public keys of hosts that no tunnel names. Where the
+// orphanedPublic finds public keys of hosts that no tunnel names. Where the
 // vault has keys of such a host, that was found before.
-func (c *checker) publicStrangers(named map[string]bool, inTunnel map[[2]string]bool) error {
+func (c *checker) orphanedPublic(named map[string]bool, inTunnel map[[2]string]bool) error {
 	return c.repo.EachPublic(func(host, name, path string) {
-		f := finding{Check: "stranger", Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
+		f := Finding{Check: "stranger", Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
 		switch {
 		case !named[host]:
 			if files, _ := c.repo.Vault.List(host); len(files) > 0 {

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"errors"
@@ -31,7 +31,7 @@ func (c *checker) hintRename() {
 		return
 	}
 	from, to := orphaned[0], lacking[0]
-	if slices.ContainsFunc(c.found, func(f finding) bool { return strings.Contains(f.Hint, "wgkeys mv "+to+" "+from) }) {
+	if slices.ContainsFunc(c.found, func(f Finding) bool { return strings.Contains(f.Hint, "wgkeys mv "+to+" "+from) }) {
 		from, to = to, from // the folders were moved, and not the name in the tunnel file
 	}
 	for i := range c.found {

@@ -1,14 +1,12 @@
-package main
+package check
 
 import (
 	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/keyring/files"
 	"wgkeys/keyring/git"
 )
 
@@ -16,19 +14,19 @@ import (
 // no commit takes.
 func (c *checker) gits(ctx context.Context) {
 	if err := c.repo.RequireCheckedOut(ctx); err != nil {
-		c.fault(finding{Check: "checkout"}, err)
+		c.fault(Finding{Check: "checkout"}, err)
 	}
 	c.merges(ctx)
 	trees, _ := c.repo.Trees() // an error is one of reading, which others tell
 	for _, t := range trees {
 		ignored, err := git.Ignored(ctx, t.Top, t.Folders...)
 		if err != nil { // why is told once
-			c.fault(finding{Check: "checkout"}, err)
+			c.fault(Finding{Check: "checkout"}, err)
 			continue
 		}
 		for _, name := range ignored {
 			if repo.IsKeyFile(name) || repo.IsRecipients(name) {
-				c.add(finding{Check: "ignored", Hint: fmt.Sprintf("git -C %s check-ignore -v -- %s", ui.Quoted(t.Top), ui.Quoted(name))}, filepath.Join(t.Top, name), 0,
+				c.add(Finding{Check: "ignored", Hint: fmt.Sprintf("git -C %s check-ignore -v -- %s", ui.Quoted(t.Top), ui.Quoted(name))}, filepath.Join(t.Top, name), 0,
 					"git ignores %q: no commit takes it, and no clone has it", name)
 			}
 		}
@@ -39,7 +37,7 @@ func (c *checker) gits(ctx context.Context) {
 func (c *checker) merges(ctx context.Context) {
 	all, err := c.repo.Unmerged(ctx)
 	if err != nil {
-		c.fault(finding{Check: "checkout"}, err)
+		c.fault(Finding{Check: "checkout"}, err)
 		return
 	}
 	if len(all) == 0 {
@@ -49,10 +47,10 @@ func (c *checker) merges(ctx context.Context) {
 	if err != nil || op.Name == "" {
 		op = git.Operation{Name: "a merge", Finish: "status"}
 	}
-	told := map[string]bool{}
+	seen := map[string]bool{}
 	var alike []repo.Unmerged
 	for _, u := range all {
-		told[c.relative(u.FullPath)], told[u.FullPath] = true, true
+		seen[c.relative(u.FullPath)], seen[u.FullPath] = true, true
 		if u.File != "" && u.Alike() {
 			alike = append(alike, u)
 			continue
@@ -60,11 +58,11 @@ func (c *checker) merges(ctx context.Context) {
 		c.merge(u, op)
 	}
 	if n := len(alike); n > 0 {
-		c.add(finding{Check: "merge", Hint: fmt.Sprintf("wgkeys rekey, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s %[3]s", ui.Quoted(alike[0].Top), ui.Quoted(vaultOf(alike[0])), op.Finish)},
+		c.add(Finding{Check: "merge", Hint: fmt.Sprintf("wgkeys rekey, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s %[3]s", ui.Quoted(alike[0].Top), ui.Quoted(vaultOf(alike[0])), op.Finish)},
 			alike[0].FullPath, 0, "%s is not finished: both sides have encrypted %s again", op.Name, repo.Counted(repo.FilesOf(alike)))
 	}
-	c.found = slices.DeleteFunc(c.found, func(f finding) bool {
-		return told[f.File] && strings.Contains(f.What, files.ErrConflict.Error())
+	c.found = slices.DeleteFunc(c.found, func(f Finding) bool {
+		return seen[f.File] && f.conflict
 	})
 }
 
@@ -75,7 +73,7 @@ func vaultOf(u repo.Unmerged) string { return filepath.Dir(filepath.Dir(u.Path))
 func (c *checker) merge(u repo.Unmerged, op git.Operation) {
 	g := "git -C " + ui.Quoted(u.Top)
 	path := ui.Quoted(u.Path)
-	f := finding{Check: "merge", Host: u.Host}
+	f := Finding{Check: "merge", Host: u.Host}
 	what := fmt.Sprintf("%s is not finished: both sides have changed %q", op.Name, c.relative(u.FullPath))
 	if u.Ours.ID == "" || u.Theirs.ID == "" {
 		what = fmt.Sprintf("%s is not finished: one side has removed %q, and the other has changed it", op.Name, c.relative(u.FullPath))

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"cmp"
@@ -70,7 +70,7 @@ func (c *checker) secrets() error {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		here.add(finding{Check: "secret", Hint: "ls -ld " + path}, path, 0, "cannot search %q for secrets: %v", path, fault.Errno(err))
+		here.add(Finding{Check: "secret", Hint: "ls -ld " + path}, path, 0, "cannot search %q for secrets: %v", path, fault.Errno(err))
 	}
 	known.Tree(top, c.repo.Snapshot, found, unreadable)
 	here.sort()
@@ -79,7 +79,7 @@ func (c *checker) secrets() error {
 }
 
 func (r *report) sort() {
-	slices.SortStableFunc(r.found, func(a, b finding) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
+	slices.SortStableFunc(r.found, func(a, b Finding) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
 }
 
 func (r *report) secret(path string, h leak.Hit, where, hint string) {
@@ -87,7 +87,7 @@ func (r *report) secret(path string, h leak.Hit, where, hint string) {
 	if h.Of != "" {
 		what += " " + h.Of
 	}
-	r.add(finding{Check: "secret", Hint: hint}, path, h.Line, "%s is in the clear in %s:%d%s", what, r.relative(path), h.Line, where)
+	r.add(Finding{Check: "secret", Hint: hint}, path, h.Line, "%s is in the clear in %s:%d%s", what, r.relative(path), h.Line, where)
 }
 
 // replace is what makes a secret worthless that was seen.
@@ -101,8 +101,8 @@ func replace(h leak.Hit) string {
 	return "wgkeys rotate --now HOST"
 }
 
-// stagedSecrets finds secrets in the clear in what the next commit would add.
-func stagedSecrets(r *repo.Repo, ctx context.Context) ([]finding, error) {
+// Staged finds secrets in the clear in what the next commit would add.
+func Staged(ctx context.Context, r *repo.Repo) ([]Finding, error) {
 	return secretsInGit(r, func(top string, known *leak.Known, here *report) error {
 		reset := "git reset -q -- " // git restore needs a commit
 		if top != r.Dir {
@@ -119,11 +119,11 @@ func stagedSecrets(r *repo.Repo, ctx context.Context) ([]finding, error) {
 
 // pastSecrets finds secrets in the clear in all of git's history. The SSH key of a
 // recipient who has left is one: it opens what history has.
-func pastSecrets(r *repo.Repo, ctx context.Context) ([]finding, error) {
+func pastSecrets(ctx context.Context, r *repo.Repo) ([]Finding, error) {
 	return secretsInGit(r, func(_ string, known *leak.Known, here *report) error {
 		known.AnySSH = true
 		for _, err := range r.NarrowClones(ctx) {
-			here.fault(finding{Check: "history"}, err)
+			here.fault(Finding{Check: "history"}, err)
 		}
 		left := map[string]string{}           // recipients, as known has them
 		could := map[vault.Fingerprint]bool{} // open a file of the vault
@@ -179,7 +179,7 @@ func sshRecipients(to map[string]string, all vault.Recipients) {
 	}
 }
 
-func secretsInGit(r *repo.Repo, search func(top string, known *leak.Known, here *report) error) ([]finding, error) {
+func secretsInGit(r *repo.Repo, search func(top string, known *leak.Known, here *report) error) ([]Finding, error) {
 	dir, err := filepath.EvalSymlinks(r.Dir)
 	if err != nil {
 		return nil, err
@@ -195,5 +195,5 @@ func secretsInGit(r *repo.Repo, search func(top string, known *leak.Known, here 
 	here := &report{dir: dir}
 	err = search(top, known, here)
 	here.sort()
-	return here.found, err
+	return unique(here.found), err
 }

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"errors"
@@ -29,8 +29,8 @@ func (h *hostCheck) run() {
 	h.rotation(err)
 }
 
-func (h *hostCheck) finding(check, hint string) finding {
-	return finding{Check: check, Tunnel: h.tunnel, Host: h.host, Hint: hint}
+func (h *hostCheck) finding(check, hint string) Finding {
+	return Finding{Check: check, Tunnel: h.tunnel, Host: h.host, Hint: hint}
 }
 
 // fault and add are those of the host's own report: hosts are checked beside each
@@ -165,7 +165,7 @@ func (l *recipientLists) of(host string) (vault.Recipients, error) {
 }
 
 // compare finds how the recipients of a vault file differ from those listed.
-func (l *recipientLists) compare(r *report, f finding, file, path string, meta vault.Meta) {
+func (l *recipientLists) compare(r *report, f Finding, file, path string, meta vault.Meta) {
 	f.Check, f.Hint = "recipients", "wgkeys rekey "+meta.Host
 	want, err := l.of(meta.Host)
 	if err != nil {

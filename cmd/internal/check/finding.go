@@ -1,0 +1,101 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// A Finding is something wrong, where, and what to do about it.
+type Finding struct {
+	Check  string `json:"check"` // what was looked at: "recipients", "secret"
+	Tunnel string `json:"tunnel,omitempty"`
+	Host   string `json:"host,omitempty"`
+	File   string `json:"file,omitempty"` // as seen from the repository's folder
+	Line   int    `json:"line,omitempty"`
+	What   string `json:"what"`
+	Hint   string `json:"hint"`
+
+	conflict bool // the file has the markers of a merge
+}
+
+// A report collects findings.
+type report struct {
+	dir   string // the repository's
+	found []Finding
+}
+
+// add finds something at path, which may be "".
+func (r *report) add(f Finding, path string, line int, what string, args ...any) {
+	f.What = fmt.Sprintf(what, args...)
+	if path != "" {
+		f.File, f.Line = r.relative(path), line
+	}
+	r.found = append(r.found, f)
+}
+
+func (r *report) relative(path string) string {
+	if !filepath.IsAbs(path) {
+		return path
+	}
+	if rel, err := filepath.Rel(r.dir, path); err == nil {
+		return filepath.ToSlash(rel)
+	}
+	return path
+}
+
+var placeOf = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(.*?)(?::([0-9]+))?$`)
+})
+
+// fault adds an error as a finding, and one of several as each by itself.
+func (r *report) fault(f Finding, err error) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range several.Unwrap() {
+			r.fault(f, err)
+		}
+		return
+	}
+	f.Hint = "git log -p"
+	if hints := fault.Hints(err); len(hints) > 0 {
+		f.Hint = hints[0]
+	} else if f.Host != "" {
+		f.Hint = "git log -p -- vault/" + f.Host + " keyring/" + f.Host
+	}
+	f.conflict = errors.Is(err, files.ErrConflict)
+	if f.conflict && f.Hint == "wgkeys check" { // see checker.merges of those that git still knows of
+		f.Hint = "git -C " + ui.Quoted(r.dir) + " checkout HEAD -- FILE, or where a commit has the markers: git -C " + ui.Quoted(r.dir) + " checkout HEAD^ -- FILE; then wgkeys rekey"
+		if told, ok := errors.AsType[*fault.Fault](err); ok {
+			f.Hint = strings.ReplaceAll(f.Hint, "FILE", ui.Quoted(told.Who))
+		}
+	}
+	path, line := "", 0
+	if told, ok := err.(*fault.Fault); ok && strings.Contains(told.Who, "/") {
+		m := placeOf().FindStringSubmatch(told.Who)
+		path = m[1]
+		line, _ = strconv.Atoi(m[2])
+	}
+	r.add(f, path, line, "%v", err)
+}
+
+// unique leaves each finding once: what is wrong with a file of all hosts is not
+// wrong with each of them.
+func unique(all []Finding) []Finding {
+	seen := map[string]bool{}
+	out := []Finding{}
+	for _, f := range all {
+		if !seen[f.What] {
+			seen[f.What] = true
+			out = append(out, f)
+		}
+	}
+	return out
+}
