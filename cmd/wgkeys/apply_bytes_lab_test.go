@@ -16,12 +16,12 @@ func TestLabApplyBytes(t *testing.T) {
 	u := firstUsers(t)
 	u.tunnel(faultTunnel)
 	u.clone()
-	u.must(u.shale, "wgkeys apply")
+	u.must(u.Shale, "wgkeys apply")
 	const verbs = "wgkeys apply && wgkeys apply && wgkeys plan && { wgkeys status; wgkeys down; }"
-	said := u.must(u.basalt, "strace "+strings.Join(labtest.TraceArgs("/root/trace"), " ")+" sh -c '"+verbs+"' 2>&1")
-	requests := labtest.Requests(u.read(u.basalt, "/root/trace"), "/usr/local/bin/wgkeys")
-	u.must(u.basalt, "rm /root/trace")
-	u.must(u.shale, "wgkeys down")
+	said := u.must(u.Basalt, "strace "+strings.Join(labtest.TraceArgs("/root/trace"), " ")+" sh -c '"+verbs+"' 2>&1")
+	requests := labtest.Requests(u.read(u.Basalt, "/root/trace"), "/usr/local/bin/wgkeys")
+	u.must(u.Basalt, "rm /root/trace")
+	u.must(u.Shale, "wgkeys down")
 	sent := map[int]int{}
 	for _, r := range requests {
 		sent[r.Protocol]++

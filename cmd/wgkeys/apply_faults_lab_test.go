@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
 )
 
@@ -40,16 +41,16 @@ func TestLabApplyFaults(t *testing.T) {
 	u := newUsers(t)
 	u.tunnel(faultTunnel)
 	u.clone()
-	before := u.snapshot(u.shale)
-	u.must(u.shale, "wgkeys apply")
+	before := u.snapshot(u.Shale)
+	u.must(u.Shale, "wgkeys apply")
 	target := u.target()
-	u.must(u.shale, "wgkeys down")
+	u.must(u.Shale, "wgkeys down")
 
 	sweep := &sweep{users: u, before: before, target: target, counts: map[string]int{}}
 	calls := sweep.count("wgkeys apply")
 	sweep.calls = calls
 	t.Logf("the system calls of one apply: %v", calls)
-	u.must(u.shale, "wgkeys down")
+	u.must(u.Shale, "wgkeys down")
 	for _, call := range slices.Sorted(maps.Keys(calls)) {
 		for n := 1; n <= calls[call]; n += stride(call) {
 			sweep.fail(call, n)
@@ -88,9 +89,9 @@ var callName = regexp.MustCompile(`(?m)^(\w+)\(`)
 // count runs a command and counts its system calls on the first thread.
 func (s *sweep) count(command string) map[string]int {
 	s.t.Helper()
-	s.must(s.shale, "strace -qq -o /root/calls -e trace="+faultCalls+" "+command)
+	s.must(s.Shale, "strace -qq -o /root/calls -e trace="+faultCalls+" "+command)
 	calls := map[string]int{}
-	for _, m := range callName.FindAllStringSubmatch(s.read(s.shale, "/root/calls"), -1) {
+	for _, m := range callName.FindAllStringSubmatch(s.read(s.Shale, "/root/calls"), -1) {
 		calls[m[1]]++
 	}
 	return calls
@@ -99,15 +100,15 @@ func (s *sweep) count(command string) map[string]int {
 func (s *sweep) inject(call, what string, n int) result {
 	s.t.Helper()
 	s.points++
-	return s.run(s.shale, fmt.Sprintf("timeout -s KILL 30 strace -qq -o /dev/null -e trace=%s -e inject=%s:%s:when=%d wgkeys apply", call, call, what, n))
+	return s.run(s.Shale, fmt.Sprintf("timeout -s KILL 30 strace -qq -o /dev/null -e trace=%s -e inject=%s:%s:when=%d wgkeys apply", call, call, what, n))
 }
 
 // fail makes the n-th call of its kind fail.
 func (s *sweep) fail(call string, n int) {
 	point := fmt.Sprintf("%s %d fails", call, n)
 	r := s.inject(call, "error="+errorOf(call), n)
-	asBefore := lineDiff(s.before, s.snapshot(s.shale)) == ""
-	asWanted := !asBefore && lineDiff(s.target, s.wanted()) == ""
+	asBefore := demo.LineDiff(s.before, s.snapshot(s.Shale)) == ""
+	asWanted := !asBefore && demo.LineDiff(s.target, s.wanted()) == ""
 	switch {
 	case r.code == 0 && asWanted:
 		s.counts["applied"]++
@@ -126,14 +127,14 @@ func (s *sweep) fail(call string, n int) {
 func (s *sweep) undo(point string) {
 	s.t.Helper()
 	s.down(point)
-	if diff := lineDiff(s.before, s.snapshot(s.shale)); diff != "" {
+	if diff := demo.LineDiff(s.before, s.snapshot(s.Shale)); diff != "" {
 		s.t.Fatalf("%s, then down: the host is not as before\n%s", point, diff)
 	}
 }
 
 // wanted is the target's form of what is there, where a link is.
 func (s *sweep) wanted() string {
-	if s.run(s.shale, "test -e /sys/class/net/wg0").code != 0 {
+	if s.run(s.Shale, "test -e /sys/class/net/wg0").code != 0 {
 		return ""
 	}
 	return s.users.target()
@@ -146,7 +147,7 @@ func (s *sweep) kill(call string, n int) {
 	switch {
 	case r.code == killed:
 		s.counts["killed"]++
-	case r.code == 0 && n == s.calls[call] && lineDiff(s.target, s.wanted()) == "":
+	case r.code == 0 && n == s.calls[call] && demo.LineDiff(s.target, s.wanted()) == "":
 		s.counts["over before the last point"]++ // what is read may come in fewer parts
 	default:
 		s.t.Errorf("%s: exit %d\n%s", point, r.code, r.stderr)

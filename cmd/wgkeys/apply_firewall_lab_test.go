@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
@@ -74,15 +75,15 @@ func TestLabApplyFirewalls(t *testing.T) {
 	t.Parallel()
 	u := newUsers(t)
 	// A port of basalt's own choice, so that no connection of before is known.
-	_, hosts, _ := strings.Cut(firstTunnel, "\n")
+	_, hosts, _ := strings.Cut(demo.FirstTunnel, "\n")
 	u.tunnel(strings.Replace(hosts, "[hosts.shale]", "[hosts.shale]\nlisten_port = 30567", 1))
 	u.clone()
-	u.must(u.basalt, "wgkeys apply shale && wgkeys apply && "+reachInternet)
-	if said := u.run(u.shale, "wgkeys plan"); said.stderr != "wgkeys: wg0: nothing to do\n" {
+	u.must(u.Basalt, "wgkeys apply shale && wgkeys apply && "+reachInternet)
+	if said := u.run(u.Shale, "wgkeys plan"); said.stderr != "wgkeys: wg0: nothing to do\n" {
 		t.Fatalf("without a firewall plan says\n%s", said.stderr)
 	}
 	cases := firewallCases
-	if u.run(u.shale, "iptables-legacy -L && ip6tables-legacy -L").code == 0 {
+	if u.run(u.Shale, "iptables-legacy -L && ip6tables-legacy -L").code == 0 {
 		cases = slices.Concat(cases, legacyFirewalls)
 	} else {
 		t.Log("this kernel has no iptables of its own")
@@ -93,30 +94,30 @@ func TestLabApplyFirewalls(t *testing.T) {
 	u.status()
 }
 
-const reachInternet = "ping -6 -c 1 -w 10 " + internet
+const reachInternet = "ping -6 -c 1 -w 10 " + demo.Internet
 
 // status finds what plan finds.
 func (u *users) status() {
 	u.t.Helper()
 	c := firewallCases[1]
-	u.must(u.shale, c.set)
-	r := u.run(u.basalt, "wgkeys status shale")
-	if u.must(u.shale, c.unset); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "  ! firewall chain FORWARD of table ip6 filter (the policy) drops IPv6 from the tunnel to eth0: ") {
+	u.must(u.Shale, c.set)
+	r := u.run(u.Basalt, "wgkeys status shale")
+	if u.must(u.Shale, c.unset); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "  ! firewall chain FORWARD of table ip6 filter (the policy) drops IPv6 from the tunnel to eth0: ") {
 		u.t.Errorf("status exits %d and says\n%s", r.code, r.stdout)
 	}
-	if r = u.run(u.basalt, "wgkeys status shale"); r.code != ui.ExitDone {
+	if r = u.run(u.Basalt, "wgkeys status shale"); r.code != ui.ExitDone {
 		u.t.Errorf("where nothing is dropped, status exits %d and says\n%s", r.code, r.stdout)
 	}
 }
 
 func (u *users) firewall(c firewallCase) {
-	defer u.must(u.shale, c.unset)
+	defer u.must(u.Shale, c.unset)
 	if c.closes == "between" {
-		u.must(u.shale, "set -e; "+c.set)
+		u.must(u.Shale, "set -e; "+c.set)
 	} else { // what came to a port once is known, and told of no more
-		u.must(u.shale, "set -e; wgkeys down; "+c.set+"; wgkeys apply")
+		u.must(u.Shale, "set -e; wgkeys down; "+c.set+"; wgkeys apply")
 	}
-	r := u.run(u.shale, "wgkeys plan")
+	r := u.run(u.Shale, "wgkeys plan")
 	found := saidOfFirewall.FindAllStringSubmatch(r.stderr, -1)
 	if (len(found) > 0) != (c.closes != "") || strings.Count(r.stderr, "finding:") != len(found) {
 		u.t.Errorf("plan says\n%s", r.stderr)
@@ -125,24 +126,24 @@ func (u *users) firewall(c firewallCase) {
 		return
 	}
 	const again = "wgkeys down; wgkeys apply; " // shale has forgotten its session
-	if u.run(u.basalt, again+"ping -6 -c 1 -w 2 "+internet).code == 0 {
+	if u.run(u.Basalt, again+"ping -6 -c 1 -w 2 "+demo.Internet).code == 0 {
 		u.t.Errorf("it is said to drop, and does not:\n%s", r.stderr)
 	}
 	for _, f := range found {
 		if c.closes == "in" != strings.Contains(f[1], "UDP port 30567") {
 			u.t.Errorf("it is said to drop %s", f[1])
 		}
-		u.must(u.shale, f[2])
+		u.must(u.Shale, f[2])
 	}
-	if said := u.run(u.shale, "wgkeys plan").stderr; strings.Contains(said, "finding") {
+	if said := u.run(u.Shale, "wgkeys plan").stderr; strings.Contains(said, "finding") {
 		u.t.Errorf("with the rules of\n%splan says\n%s", r.stderr, said)
 	}
-	if u.run(u.basalt, again+reachInternet).code != 0 {
+	if u.run(u.Basalt, again+reachInternet).code != 0 {
 		u.t.Errorf("with the rules of\n%sbasalt gets no further", r.stderr)
 	}
 	for _, f := range found {
 		if undo := strings.Replace(f[2], " -I ", " -D ", 1); undo != f[2] {
-			u.must(u.shale, undo)
+			u.must(u.Shale, undo)
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 func TestLabApplyForwardingOrder(t *testing.T) {
 	u := firstUsers(t)
 	var commands []string
-	for line := range strings.Lines(u.run(u.shale, "wgkeys plan").stdout) {
+	for line := range strings.Lines(u.run(u.Shale, "wgkeys plan").stdout) {
 		if command, _, _ := strings.Cut(line, "  #"); strings.HasPrefix(command, "sysctl ") {
 			commands = append(commands, command)
 		}
@@ -38,7 +38,7 @@ func TestLabApplyForwardingOrder(t *testing.T) {
 		if got := u.losesDefault(c.script); got != c.lost {
 			t.Errorf("%s: the default route is lost: %v, want %v\n%s", c.name, got, c.lost, c.script)
 		}
-		u.must(u.shale, unforward)
+		u.must(u.Shale, unforward)
 	}
 	u.learnDefault()
 	for _, script := range []string{"wgkeys apply", "wgkeys down"} {
@@ -53,7 +53,7 @@ const unforward = "sysctl -eqw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.defa
 
 // forces reports whether shale forwards by force_forwarding (Linux 6.17).
 func (u *users) forces() bool {
-	return u.run(u.shale, "test -e /proc/sys/net/ipv6/conf/default/force_forwarding").code == 0
+	return u.run(u.Shale, "test -e /proc/sys/net/ipv6/conf/default/force_forwarding").code == 0
 }
 
 // forwarding is what apply sets on shale to forward IPv6, as sysctl(8) shows it.
@@ -69,8 +69,8 @@ func (u *users) forwarding() string {
 // (RT6_TABLE_HAS_DFLT_ROUTER): a route that was spared once proves nothing.
 func (u *users) learnDefault() {
 	u.t.Helper()
-	u.run(u.shale, "ip -6 route del default proto ra")
-	if err := u.shale.WaitRoute(u.t.Context(), "-6 default proto ra"); err != nil {
+	u.run(u.Shale, "ip -6 route del default proto ra")
+	if err := u.Shale.WaitRoute(u.t.Context(), "-6 default proto ra"); err != nil {
 		u.t.Fatal(err)
 	}
 }
@@ -83,7 +83,7 @@ func (u *users) losesDefault(script string) bool {
 	ctx, cancel := context.WithCancel(u.t.Context())
 	defer cancel()
 	var heard safeBuffer
-	monitor := u.shale.Command(ctx, "ip", "-6", "monitor", "route")
+	monitor := u.Shale.Command(ctx, "ip", "-6", "monitor", "route")
 	monitor.Stdout = &heard
 	if err := monitor.Start(); err != nil {
 		u.t.Fatal(err)
@@ -91,17 +91,17 @@ func (u *users) losesDefault(script string) bool {
 	defer monitor.Wait()
 	defer cancel()
 	const mark = "2001:db8:aaaa::/48"
-	defer u.run(u.shale, "ip -6 route del "+mark+" metric 1 dev lo")
+	defer u.run(u.Shale, "ip -6 route del "+mark+" metric 1 dev lo")
 	err := lab.Until(ctx, "the monitor to listen", func(context.Context) (bool, error) {
-		u.must(u.shale, "ip -6 route del "+mark+" metric 1 dev lo 2>/dev/null; ip -6 route add "+mark+" metric 1 dev lo")
+		u.must(u.Shale, "ip -6 route del "+mark+" metric 1 dev lo 2>/dev/null; ip -6 route add "+mark+" metric 1 dev lo")
 		return strings.Contains(heard.String(), mark), nil
 	})
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	u.must(u.shale, script)
+	u.must(u.Shale, script)
 	const end = "2001:db8:bbbb::/48"
-	u.must(u.shale, "ip -6 route add "+end+" dev lo; ip -6 route del "+end+" dev lo")
+	u.must(u.Shale, "ip -6 route add "+end+" dev lo; ip -6 route del "+end+" dev lo")
 	err = lab.Until(ctx, "the monitor to end", func(context.Context) (bool, error) {
 		return strings.Contains(heard.String(), "Deleted "+end), nil
 	})

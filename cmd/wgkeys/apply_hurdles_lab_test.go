@@ -41,50 +41,50 @@ addresses = ["10.9.0.2/32", "fd00:9::2/128"]
 // house it has it. The house may also come after the tunnel.
 func TestLabApplySameNetwork(t *testing.T) {
 	u := newUsers(t)
-	if err := u.Link(u.basalt, "eth1", u.router, "house0"); err != nil {
+	if err := u.Link(u.Basalt, "eth1", u.Router, "house0"); err != nil {
 		t.Fatal(err)
 	}
 	u.tunnel(homeTunnel)
 	u.clone()
-	u.must(u.shale, "ip address add 10.20.0.1/32 dev lo && wgkeys apply -q")
-	before := u.snapshot(u.basalt)
+	u.must(u.Shale, "ip address add 10.20.0.1/32 dev lo && wgkeys apply -q")
+	before := u.snapshot(u.Basalt)
 	const house, leave = "ip address add 198.18.0.50/24 dev eth1", "ip address del 198.18.0.50/24 dev eth1"
 	const found = "finding: 198.18.0.0/24, INSIDE, of peer shale is not routed into the tunnel: it is also the network of eth1"
-	u.must(u.basalt, house)
-	plan := u.run(u.basalt, "wgkeys plan")
+	u.must(u.Basalt, house)
+	plan := u.run(u.Basalt, "wgkeys plan")
 	if !strings.Contains(plan.stderr, found) || strings.Contains(plan.stdout, "route add 198.18.0.0/24") {
 		t.Errorf("plan exits %d and says\n%s%s", plan.code, plan.stdout, plan.stderr)
 	}
-	u.must(u.basalt, "wgkeys apply && ping -n -c 3 -i 0.2 -w 10 10.20.0.1 && ip route get 198.18.0.9 | grep -q 'dev eth1'")
-	again := u.run(u.basalt, "wgkeys plan")
+	u.must(u.Basalt, "wgkeys apply && ping -n -c 3 -i 0.2 -w 10 10.20.0.1 && ip route get 198.18.0.9 | grep -q 'dev eth1'")
+	again := u.run(u.Basalt, "wgkeys plan")
 	if again.code != ui.ExitDone || again.stdout != "" || !strings.Contains(again.stderr, found) {
 		t.Errorf("the second plan exits %d and says\n%s%s", again.code, again.stdout, again.stderr)
 	}
-	if r := u.run(u.basalt, "wgkeys status basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "198.18.0.0/24, INSIDE") {
+	if r := u.run(u.Basalt, "wgkeys status basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "198.18.0.0/24, INSIDE") {
 		t.Errorf("status exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.must(u.basalt, leave+" && wgkeys apply && ip route get 198.18.0.9 | grep -q 'dev wg0'")
-	u.must(u.basalt, house)
-	if r := u.run(u.basalt, "wgkeys plan"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "note: 198.18.0.0/24, INSIDE, goes into the tunnel; eth1 has a route to the same prefix") {
+	u.must(u.Basalt, leave+" && wgkeys apply && ip route get 198.18.0.9 | grep -q 'dev wg0'")
+	u.must(u.Basalt, house)
+	if r := u.run(u.Basalt, "wgkeys plan"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "note: 198.18.0.0/24, INSIDE, goes into the tunnel; eth1 has a route to the same prefix") {
 		t.Errorf("the house came after the tunnel: plan exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.must(u.basalt, "wgkeys down && "+leave)
-	u.same(u.basalt, before, "after down")
+	u.must(u.Basalt, "wgkeys down && "+leave)
+	u.same(u.Basalt, before, "after down")
 
 	// IPv6 takes both routes, and the network's own wins by its metric.
-	u.must(u.basalt, "ip address add fd00:20::50/64 dev eth1 nodad")
-	if r := u.run(u.basalt, "wgkeys apply"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "finding: fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of metric 256") {
+	u.must(u.Basalt, "ip address add fd00:20::50/64 dev eth1 nodad")
+	if r := u.run(u.Basalt, "wgkeys apply"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "finding: fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of metric 256") {
 		t.Errorf("IPv6: apply exits %d and says\n%s", r.code, r.stderr)
 	}
-	u.must(u.basalt, "ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1; wgkeys down; ip address del fd00:20::50/64 dev eth1")
+	u.must(u.Basalt, "ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1; wgkeys down; ip address del fd00:20::50/64 dev eth1")
 
 	// The house has given the laptop the address that it has INSIDE.
-	u.must(u.basalt, "ip address add 10.9.0.2/24 dev eth1")
-	if r := u.run(u.basalt, "wgkeys plan"); !strings.Contains(r.stderr, "finding: address 10.9.0.2, INSIDE, is also on eth1") {
+	u.must(u.Basalt, "ip address add 10.9.0.2/24 dev eth1")
+	if r := u.run(u.Basalt, "wgkeys plan"); !strings.Contains(r.stderr, "finding: address 10.9.0.2, INSIDE, is also on eth1") {
 		t.Errorf("the same address: plan exits %d and says\n%s", r.code, r.stderr)
 	}
-	u.must(u.basalt, "ip address del 10.9.0.2/24 dev eth1")
-	u.same(u.basalt, before, "in the end")
+	u.must(u.Basalt, "ip address del 10.9.0.2/24 dev eth1")
+	u.same(u.Basalt, before, "in the end")
 }
 
 // A port that a program or another tunnel has is named by plan, with its owner, and
@@ -95,45 +95,45 @@ func TestLabApplyPortOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := u.basalt.Install("listen-udp", self); err != nil {
+	if err := u.Basalt.Install("listen-udp", self); err != nil {
 		t.Fatal(err)
 	}
-	before := u.snapshot(u.basalt)
-	u.must(u.basalt, "listen-udp 30567 >/dev/null 2>&1 & echo $! >/run/listener; for i in $(seq 100); do ss -uln | grep -q :30567 && break; sleep 0.1; done")
+	before := u.snapshot(u.Basalt)
+	u.must(u.Basalt, "listen-udp 30567 >/dev/null 2>&1 & echo $! >/run/listener; for i in $(seq 100); do ss -uln | grep -q :30567 && break; sleep 0.1; done")
 	u.refusesBoth(`cannot use the port of tunnel "wg0": listen-udp (process `, "wg0")
-	u.must(u.basalt, "kill $(cat /run/listener); rm /run/listener; for i in $(seq 100); do ss -uln | grep -q :30567 || break; sleep 0.1; done")
-	u.same(u.basalt, before, "after the refusals")
+	u.must(u.Basalt, "kill $(cat /run/listener); rm /run/listener; for i in $(seq 100); do ss -uln | grep -q :30567 || break; sleep 0.1; done")
+	u.same(u.Basalt, before, "after the refusals")
 
 	u.withSecond(strings.Replace(secondTunnel, "30568", "30567", 1))
-	if r := u.run(u.basalt, "wgkeys check"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "port 30567, OUTSIDE, is already that of wg0") {
+	if r := u.run(u.Basalt, "wgkeys check"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "port 30567, OUTSIDE, is already that of wg0") {
 		t.Errorf("check exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.must(u.basalt, "wgkeys apply -t wg0")
+	u.must(u.Basalt, "wgkeys apply -t wg0")
 	u.refusesBoth(`cannot use the port of tunnel "wg1": tunnel wg0 has port 30567, OUTSIDE, already`, "wg1")
-	u.must(u.basalt, "ip link show wg0 && wgkeys apply -t wg0")
+	u.must(u.Basalt, "ip link show wg0 && wgkeys apply -t wg0")
 	// Of a tunnel that is up a refusal is a finding, here and from another host.
-	u.must(u.basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
-	u.must(u.basalt, `printf 'sysctls = { "net.ipv4.conf.wg0.rp_filter" = 2 }\n' >>tunnels/wg0.toml`)
-	if r := u.run(u.basalt, "wgkeys status -t wg0 basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "! cannot set kernel parameters for tunnel") {
+	u.must(u.Basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
+	u.must(u.Basalt, `printf 'sysctls = { "net.ipv4.conf.wg0.rp_filter" = 2 }\n' >>tunnels/wg0.toml`)
+	if r := u.run(u.Basalt, "wgkeys status -t wg0 basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "! cannot set kernel parameters for tunnel") {
 		t.Errorf("status exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	if r := u.run(u.basalt, "wgkeys plan -t wg0 --json"); r.code != ui.ExitFailed || !strings.Contains(r.stdout, `"refused": "cannot set`) || !strings.Contains(r.stderr, "error: cannot set") {
+	if r := u.run(u.Basalt, "wgkeys plan -t wg0 --json"); r.code != ui.ExitFailed || !strings.Contains(r.stdout, `"refused": "cannot set`) || !strings.Contains(r.stderr, "error: cannot set") {
 		t.Errorf("plan --json exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.must(u.basalt, "umount /proc/sys; wgkeys down -t wg0")
-	u.same(u.basalt, before, "after down")
+	u.must(u.Basalt, "umount /proc/sys; wgkeys down -t wg0")
+	u.same(u.Basalt, before, "after down")
 }
 
 // refusesBoth: plan says what apply says, and nothing of the tunnel is there.
 func (u *users) refusesBoth(says, name string) {
 	u.t.Helper()
 	for _, command := range []string{"plan", "apply"} {
-		r := u.run(u.basalt, "wgkeys "+command+" -t "+name)
+		r := u.run(u.Basalt, "wgkeys "+command+" -t "+name)
 		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "error: "+says) || !strings.Contains(r.stderr, "hint: ") {
 			u.t.Errorf("%s exits %d and says\n%swant %q", command, r.code, r.stderr, says)
 		}
 	}
-	if out := u.must(u.basalt, "ip link show "+name+" 2>/dev/null || true"); out != "" {
+	if out := u.must(u.Basalt, "ip link show "+name+" 2>/dev/null || true"); out != "" {
 		u.t.Errorf("the interface is there: %s", out)
 	}
 }
@@ -144,31 +144,31 @@ func TestLabApplyIPv6SwitchedOff(t *testing.T) {
 	u := newUsers(t)
 	u.tunnel(homeTunnel)
 	u.clone()
-	u.must(u.shale, "wgkeys apply -q")
-	u.must(u.basalt, "sysctl -q -w net.ipv6.conf.all.disable_ipv6=1")
-	before := u.snapshot(u.basalt)
+	u.must(u.Shale, "wgkeys apply -q")
+	u.must(u.Basalt, "sysctl -q -w net.ipv6.conf.all.disable_ipv6=1")
+	before := u.snapshot(u.Basalt)
 	u.refusesBoth(`no IPv6 on this host for tunnel "wg0": net.ipv6.conf.default.disable_ipv6 is 1`, "wg0")
-	u.same(u.basalt, before, "after the refusals")
+	u.same(u.Basalt, before, "after the refusals")
 
 	u.tunnel(homeTunnel + "ipv6 = false\n")
 	u.clone()
-	u.must(u.shale, "wgkeys apply -q")
-	u.must(u.basalt, "wgkeys apply && ping -n -c 3 -i 0.2 -w 10 10.9.0.1")
-	if out := u.must(u.shale, "wg show wg0 allowed-ips"); strings.Contains(out, "fd00") {
+	u.must(u.Shale, "wgkeys apply -q")
+	u.must(u.Basalt, "wgkeys apply && ping -n -c 3 -i 0.2 -w 10 10.9.0.1")
+	if out := u.must(u.Shale, "wg show wg0 allowed-ips"); strings.Contains(out, "fd00") {
 		t.Errorf("shale sends IPv6 there: %s", out)
 	}
-	u.must(u.basalt, "wgkeys down")
-	u.same(u.basalt, before, "after down")
+	u.must(u.Basalt, "wgkeys down")
+	u.same(u.Basalt, before, "after down")
 
 	u.tunnel(homeTunnel + `sysctls = { "net.ipv6.conf.wg0.disable_ipv6" = 0 }` + "\n")
 	u.clone()
-	u.must(u.shale, "wgkeys apply -q")
-	u.must(u.basalt, "wgkeys apply && ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1")
-	if out := u.must(u.basalt, "wgkeys plan"); out != "" {
+	u.must(u.Shale, "wgkeys apply -q")
+	u.must(u.Basalt, "wgkeys apply && ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1")
+	if out := u.must(u.Basalt, "wgkeys plan"); out != "" {
 		t.Errorf("the second plan is not empty:\n%s", out)
 	}
 	// Somebody switches it off once more, for all.
-	u.must(u.basalt, "sysctl -q -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.all.disable_ipv6=1")
-	u.must(u.basalt, "wgkeys apply && ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1 && wgkeys down")
-	u.same(u.basalt, before, "after down")
+	u.must(u.Basalt, "sysctl -q -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.all.disable_ipv6=1")
+	u.must(u.Basalt, "wgkeys apply && ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1 && wgkeys down")
+	u.same(u.Basalt, before, "after down")
 }

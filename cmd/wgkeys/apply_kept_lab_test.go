@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -16,28 +17,28 @@ const (
 // brought up over ssh is confirmed, and comes back at boot.
 func TestLabApplyReadOnlyEtc(t *testing.T) {
 	u := newUsers(t)
-	u.must(u.shale, readOnlyEtc)
-	r := u.run(u.basalt, "wgkeys apply shale")
+	u.must(u.Shale, readOnlyEtc)
+	r := u.run(u.Basalt, "wgkeys apply shale")
 	if want := `warning: for the next boot the view is not in /etc/wgkeys but in "/var/lib/wgkeys/wg0.view"`; r.code != ui.ExitDone || !strings.Contains(r.stderr, want) {
 		t.Errorf("apply exits %d and says\n%swant %q", r.code, r.stderr, want)
 	}
-	u.must(u.shale, "! test -e /run/wgkeys/wg0.pending") // else it would be undone
-	u.must(u.shale, afterAReboot+"wgkeys apply --kept && ip link show wg0")
-	if out := u.must(u.shale, "wgkeys install -n"); !strings.Contains(out, "systemctl enable wgkeys@wg0.service") {
+	u.must(u.Shale, "! test -e /run/wgkeys/wg0.pending") // else it would be undone
+	u.must(u.Shale, afterAReboot+"wgkeys apply --kept && ip link show wg0")
+	if out := u.must(u.Shale, "wgkeys install -n"); !strings.Contains(out, "systemctl enable wgkeys@wg0.service") {
 		t.Errorf("install would do\n%s", out)
 	}
 
-	u.must(u.shale, writableEtc)
-	u.tunnel(strings.Replace(firstTunnel, "[hosts.basalt]", "mtu       = 1400\n\n[hosts.basalt]", 1))
-	u.must(u.basalt, "wgkeys apply shale")
-	u.must(u.shale, "grep -q 1400 /etc/wgkeys/wg0.view && ! test -e /var/lib/wgkeys/wg0.view")
+	u.must(u.Shale, writableEtc)
+	u.tunnel(strings.Replace(demo.FirstTunnel, "[hosts.basalt]", "mtu       = 1400\n\n[hosts.basalt]", 1))
+	u.must(u.Basalt, "wgkeys apply shale")
+	u.must(u.Shale, "grep -q 1400 /etc/wgkeys/wg0.view && ! test -e /var/lib/wgkeys/wg0.view")
 
 	// Nothing but /run can be written: the tunnel stays, and what to go back to is known.
-	u.must(u.shale, "mount -o remount,ro /etc && mount -o remount,ro /var")
-	u.tunnel(firstTunnel)
-	r = u.run(u.basalt, "wgkeys apply shale")
+	u.must(u.Shale, "mount -o remount,ro /etc && mount -o remount,ro /var")
+	u.tunnel(demo.FirstTunnel)
+	r = u.run(u.Basalt, "wgkeys apply shale")
 	if want := "warning: the tunnel is up, but will not come up at boot:"; r.code != ui.ExitDone || !strings.Contains(r.stderr, want) {
 		t.Errorf("apply exits %d and says\n%swant %q", r.code, r.stderr, want)
 	}
-	u.must(u.shale, "ip link show wg0 && ! grep -q 1400 /run/wgkeys/wg0.view && wgkeys apply --kept && ip link show wg0 | grep -q 1420")
+	u.must(u.Shale, "ip link show wg0 && ! grep -q 1400 /run/wgkeys/wg0.view && wgkeys apply --kept && ip link show wg0 | grep -q 1420")
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
@@ -13,22 +14,22 @@ import (
 func TestLabApplyFirstTunnel(t *testing.T) {
 	u := firstUsers(t)
 	public := func(host string) string {
-		return strings.TrimSpace(u.read(u.basalt, "/root/net/keyring/"+host+"/wg0.pub"))
+		return strings.TrimSpace(u.read(u.Basalt, "/root/net/keyring/"+host+"/wg0.pub"))
 	}
 	t.Run("plan", func(t *testing.T) { u.with(t).testPlans() })
 
-	u.must(u.shale, "wgkeys apply")
-	u.must(u.basalt, "wgkeys apply")
-	u.want("shale's device", u.must(u.shale, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
+	u.must(u.Shale, "wgkeys apply")
+	u.must(u.Basalt, "wgkeys apply")
+	u.want("shale's device", u.must(u.Shale, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
 		public("shale"), "30567", public("basalt")+" 2001:db8:7767::2/128", public("basalt")+" (none)")
-	u.want("basalt's device", u.must(u.basalt, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
+	u.want("basalt's device", u.must(u.Basalt, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
 		public("basalt"), "30567", public("shale")+" ::/0", public("shale")+" 93.93.130.7:30567")
-	u.want("shale's routes", u.must(u.shale, "ip -6 route show dev wg0"), "2001:db8:7767::2 proto static metric 1024 pref medium")
-	u.want("basalt's routes", u.must(u.basalt, "ip -6 route show default table 51820 dev wg0"), "default proto static metric 1024 pref medium")
-	if out := u.must(u.shale, "ip -oneline address show dev wg0"); out != "" {
+	u.want("shale's routes", u.must(u.Shale, "ip -6 route show dev wg0"), "2001:db8:7767::2 proto static metric 1024 pref medium")
+	u.want("basalt's routes", u.must(u.Basalt, "ip -6 route show default table 51820 dev wg0"), "default proto static metric 1024 pref medium")
+	if out := u.must(u.Shale, "ip -oneline address show dev wg0"); out != "" {
 		t.Errorf("shale has an address INSIDE: %s", out)
 	}
-	if out := u.must(u.basalt, "ip -6 -oneline address show dev wg0"); !strings.Contains(out, "inet6 2001:db8:7767::2/128 scope global") ||
+	if out := u.must(u.Basalt, "ip -6 -oneline address show dev wg0"); !strings.Contains(out, "inet6 2001:db8:7767::2/128 scope global") ||
 		strings.Count(out, "\n") != 1 {
 		t.Errorf("basalt's addresses on wg0: %s", out)
 	}
@@ -38,7 +39,7 @@ func TestLabApplyFirstTunnel(t *testing.T) {
 
 // testPlans compares the plans with the tunnel file, before either is applied.
 func (u *users) testPlans() {
-	shale, basalt := u.run(u.shale, "wgkeys plan"), u.run(u.basalt, "wgkeys plan")
+	shale, basalt := u.run(u.Shale, "wgkeys plan"), u.run(u.Basalt, "wgkeys plan")
 	if shale.code != ui.ExitFindings || basalt.code != ui.ExitFindings {
 		u.t.Errorf("plans with steps exit %d and %d, want %d", shale.code, basalt.code, ui.ExitFindings)
 	}
@@ -71,7 +72,7 @@ func (u *users) testPlans() {
 // testDevice sees that each laboratory tests the device that it is there for.
 func (u *users) testDevice() {
 	kind := map[string]string{"netns": "tun type tun", "vm": "wireguard"}[lab.Kernel()]
-	for _, h := range []*lab.Host{u.basalt, u.shale} {
+	for _, h := range []*lab.Host{u.Basalt, u.Shale} {
 		if out := u.must(h, "ip -details link show dev wg0"); !strings.Contains(out, kind) {
 			u.t.Errorf("%s's wg0 is no %s device: %s", h.Name(), kind, out)
 		}
@@ -80,10 +81,10 @@ func (u *users) testDevice() {
 
 // testPings begins with basalt, which alone knows an endpoint.
 func (u *users) testPings() {
-	u.must(u.basalt, "ping -6 -n -c 3 -i 0.2 -w 10 "+internet)
-	u.must(u.shale, "ping -6 -n -c 3 -i 0.2 -w 10 2001:db8:7767::2")
-	u.must(u.router, "ping -6 -n -c 3 -i 0.2 -w 10 -I "+internet+" 2001:db8:7767::2")
-	if out := u.must(u.shale, "wg show wg0 endpoints"); !strings.Contains(out, "\t192.0.2.10:30567\n") {
+	u.must(u.Basalt, "ping -6 -n -c 3 -i 0.2 -w 10 "+demo.Internet)
+	u.must(u.Shale, "ping -6 -n -c 3 -i 0.2 -w 10 2001:db8:7767::2")
+	u.must(u.Router, "ping -6 -n -c 3 -i 0.2 -w 10 -I "+demo.Internet+" 2001:db8:7767::2")
+	if out := u.must(u.Shale, "wg show wg0 endpoints"); !strings.Contains(out, "\t192.0.2.10:30567\n") {
 		u.t.Errorf("shale has not learned basalt's endpoint: %s", out)
 	}
 }
@@ -92,14 +93,14 @@ func (u *users) testPings() {
 // home are needed, and not one environment variable.
 func TestLabApplyNoIdentity(t *testing.T) {
 	u := firstUsers(t)
-	u.must(u.basalt, "mkdir /root/away && mv vault /root/.config /root/away")
-	defer func() { u.must(u.basalt, "mv /root/away/vault . && mv /root/away/.config /root && rm -d /root/away") }()
-	before := u.snapshot(u.basalt)
+	u.must(u.Basalt, "mkdir /root/away && mv vault /root/.config /root/away")
+	defer func() { u.must(u.Basalt, "mv /root/away/vault . && mv /root/away/.config /root && rm -d /root/away") }()
+	before := u.snapshot(u.Basalt)
 	for _, environment := range []string{"", "HOME=/nonexistent", "HOME=/nonexistent XDG_CONFIG_HOME=relative WGKEYS_IDENTITY=/nonexistent/file"} {
 		wgkeys := "env -i " + environment + " /usr/local/bin/wgkeys -C /root/net "
-		u.must(u.basalt, "cd / && "+wgkeys+"show >/dev/null && "+wgkeys+"apply && "+wgkeys+"plan && ip link show wg0")
-		u.must(u.basalt, "cd / && "+wgkeys+"down")
-		u.same(u.basalt, before, "after down with the environment "+environment)
+		u.must(u.Basalt, "cd / && "+wgkeys+"show >/dev/null && "+wgkeys+"apply && "+wgkeys+"plan && ip link show wg0")
+		u.must(u.Basalt, "cd / && "+wgkeys+"down")
+		u.same(u.Basalt, before, "after down with the environment "+environment)
 	}
 }
 
@@ -107,9 +108,9 @@ func TestLabApplyNoIdentity(t *testing.T) {
 // would be nothing to compare.
 func TestLabSnapshotSees(t *testing.T) {
 	u := firstUsers(t)
-	before := u.snapshot(u.shale)
-	u.must(u.shale, "wgkeys apply")
-	diff := lineDiff(before, u.snapshot(u.shale))
+	before := u.snapshot(u.Shale)
+	u.must(u.Shale, "wgkeys apply")
+	diff := demo.LineDiff(before, u.snapshot(u.Shale))
 	for _, want := range []string{"+ 2001:db8:7767::2 dev wg0", "+ " + u.forwarding() + " = 1\n", "- " + u.forwarding() + " = 0\n",
 		": wg0: <", "+ /run/wgkeys/wg0.journal\n"} {
 		if !strings.Contains(diff, want) {

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
 )
 
@@ -23,30 +24,30 @@ import (
 // under it stays.
 func TestLabApplyLiveChanges(t *testing.T) {
 	u := firstUsers(t)
-	u.must(u.basalt, "wgkeys apply shale && wgkeys apply")
+	u.must(u.Basalt, "wgkeys apply shale && wgkeys apply")
 	s := u.startStream()
-	handshake := u.must(u.basalt, "wg show wg0 latest-handshakes")
+	handshake := u.must(u.Basalt, "wg show wg0 latest-handshakes")
 	time.Sleep(1100 * time.Millisecond) // wg(8) tells handshakes apart by the second
 
 	for _, h := range []string{"basalt", "shale"} {
-		u.must(u.basalt, "wgkeys apply "+h)
-		if r := u.run(u.basalt, "wgkeys plan "+h); r.code != 0 || r.stdout != "" {
+		u.must(u.Basalt, "wgkeys apply "+h)
+		if r := u.run(u.Basalt, "wgkeys plan "+h); r.code != 0 || r.stdout != "" {
 			t.Errorf("the second plan for %s exits %d and has steps:\n%s", h, r.code, r.stdout)
 		}
 	}
-	u.must(u.basalt, "wgkeys gen flint")
+	u.must(u.Basalt, "wgkeys gen flint")
 	for _, change := range []struct{ name, text, shows string }{
-		{"keepalive", firstTunnel + "keepalive = 25\n", "persistent-keepalive 25"},
-		{"peer", firstTunnel + flint, "allowed-ips +2001:db8:7767::3/128"},
-		{"route", firstTunnel + flint + "routes = [\"2001:db8:cccc::/48\"]\n", "ip -6 route add 2001:db8:cccc::/48"},
-		{"another's mtu", firstTunnel + flint + "routes = [\"2001:db8:cccc::/48\"]\nmtu = 1300\n", ""},
-		{"own mtu", firstTunnel + "mtu = 1300\n" + flint + "routes = [\"2001:db8:cccc::/48\"]\n", "ip link set wg0 mtu 1300"},
-		{"back", firstTunnel, "remove"},
+		{"keepalive", demo.FirstTunnel + "keepalive = 25\n", "persistent-keepalive 25"},
+		{"peer", demo.FirstTunnel + flint, "allowed-ips +2001:db8:7767::3/128"},
+		{"route", demo.FirstTunnel + flint + "routes = [\"2001:db8:cccc::/48\"]\n", "ip -6 route add 2001:db8:cccc::/48"},
+		{"another's mtu", demo.FirstTunnel + flint + "routes = [\"2001:db8:cccc::/48\"]\nmtu = 1300\n", ""},
+		{"own mtu", demo.FirstTunnel + "mtu = 1300\n" + flint + "routes = [\"2001:db8:cccc::/48\"]\n", "ip link set wg0 mtu 1300"},
+		{"back", demo.FirstTunnel, "remove"},
 	} {
 		u.tunnel(change.text)
 		var said string
 		for _, h := range []string{"shale", "basalt"} {
-			said += u.must(u.basalt, "wgkeys apply "+h)
+			said += u.must(u.Basalt, "wgkeys apply "+h)
 		}
 		if !strings.Contains(said, change.shows) || change.shows == "" && said != "" {
 			t.Errorf("%s: no %q in\n%s", change.name, change.shows, said)
@@ -59,7 +60,7 @@ func TestLabApplyLiveChanges(t *testing.T) {
 	if gap > 1500*time.Millisecond {
 		t.Errorf("the stream stalled for %v", gap)
 	}
-	if now := u.must(u.basalt, "wg show wg0 latest-handshakes"); now != handshake {
+	if now := u.must(u.Basalt, "wg show wg0 latest-handshakes"); now != handshake {
 		t.Errorf("the session did not stay: %s, then %s", handshake, now)
 	}
 }
@@ -83,10 +84,10 @@ type stream struct {
 // startStream returns when the first bytes have come.
 func (u *users) startStream() *stream {
 	u.t.Helper()
-	listener := inNetwork(u.t, u.router, func() (net.Listener, error) { return net.Listen("tcp6", "["+internet+"]:7767") })
+	listener := inNetwork(u.t, u.Router, func() (net.Listener, error) { return net.Listen("tcp6", "["+demo.Internet+"]:7767") })
 	go send(listener)
-	conn := inNetwork(u.t, u.basalt, func() (net.Conn, error) {
-		return net.DialTimeout("tcp6", "["+internet+"]:7767", 15*time.Second)
+	conn := inNetwork(u.t, u.Basalt, func() (net.Conn, error) {
+		return net.DialTimeout("tcp6", "["+demo.Internet+"]:7767", 15*time.Second)
 	})
 	s := &stream{t: u.t, done: make(chan struct{}), end: func() { conn.Close(); listener.Close() }}
 	u.t.Cleanup(s.end)

@@ -14,11 +14,11 @@ import (
 // and goes on when that one is done.
 func TestLabApplyWaits(t *testing.T) {
 	u := firstUsers(t)
-	before := u.snapshot(u.shale)
+	before := u.snapshot(u.Shale)
 	for _, command := range []string{"apply", "down"} {
 		// A process that takes as long as we like over its change: it holds
 		// the lock, as apply does, until its standard input ends.
-		holder := u.shale.Command(t.Context(), "sh", "-c", "mkdir -p /run/wgkeys; exec 9<>/run/wgkeys/lock; flock 9; echo $$ >&9; exec cat")
+		holder := u.Shale.Command(t.Context(), "sh", "-c", "mkdir -p /run/wgkeys; exec 9<>/run/wgkeys/lock; flock 9; echo $$ >&9; exec cat")
 		release, err := holder.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -28,12 +28,12 @@ func TestLabApplyWaits(t *testing.T) {
 		}
 		u.untilLocked()
 		var said safeBuffer
-		waiting := u.shale.Command(t.Context(), "sh", "-c", "cd /root/net && exec wgkeys "+command)
+		waiting := u.Shale.Command(t.Context(), "sh", "-c", "cd /root/net && exec wgkeys "+command)
 		waiting.Stderr = &said
 		if err := waiting.Start(); err != nil {
 			t.Fatal(err)
 		}
-		want := "wgkeys: waiting for process " + strings.TrimSpace(u.read(u.shale, "/run/wgkeys/lock")) + ", which is changing a tunnel on this host\n"
+		want := "wgkeys: waiting for process " + strings.TrimSpace(u.read(u.Shale, "/run/wgkeys/lock")) + ", which is changing a tunnel on this host\n"
 		err = lab.Until(t.Context(), command+" to say for whom it waits", func(context.Context) (bool, error) {
 			return said.String() == want, nil
 		})
@@ -46,13 +46,13 @@ func TestLabApplyWaits(t *testing.T) {
 			t.Errorf("%s after waiting: %v: %s", command, err, said.String())
 		}
 	}
-	u.same(u.shale, before, "apply and down have waited")
+	u.same(u.Shale, before, "apply and down have waited")
 }
 
 func (u *users) untilLocked() {
 	u.t.Helper()
 	err := lab.Until(u.t.Context(), "the lock to be held", func(context.Context) (bool, error) {
-		return u.run(u.shale, "! flock -n /run/wgkeys/lock true && test -s /run/wgkeys/lock").code == 0, nil
+		return u.run(u.Shale, "! flock -n /run/wgkeys/lock true && test -s /run/wgkeys/lock").code == 0, nil
 	})
 	if err != nil {
 		u.t.Fatal(err)
@@ -63,28 +63,28 @@ func (u *users) untilLocked() {
 // whole tunnel or none.
 func TestLabApplyAtTheSameMoment(t *testing.T) {
 	u := firstUsers(t)
-	before := u.snapshot(u.shale)
+	before := u.snapshot(u.Shale)
 	up, down := 0, 0
 	for range 4 {
 		var all sync.WaitGroup
 		for i, command := range []string{"apply", "apply", "down -t wg0"} {
 			all.Go(func() {
-				if r := u.run(u.shale, "wgkeys "+command); r.code != 0 {
+				if r := u.run(u.Shale, "wgkeys "+command); r.code != 0 {
 					t.Errorf("process %d, %s: exit %d\n%s", i, command, r.code, r.stderr)
 				}
 			})
 		}
 		all.Wait()
-		switch plan := u.run(u.shale, "wgkeys plan"); {
+		switch plan := u.run(u.Shale, "wgkeys plan"); {
 		case plan.code == 0:
 			up++
-			u.must(u.shale, "wgkeys down")
+			u.must(u.Shale, "wgkeys down")
 		case plan.code != ui.ExitFindings:
 			t.Errorf("plan: exit %d\n%s", plan.code, plan.stderr)
 		default:
 			down++
 		}
-		u.same(u.shale, before, "applies and down at the same moment")
+		u.same(u.Shale, before, "applies and down at the same moment")
 	}
 	t.Logf("%d times the tunnel was up in the end, %d times down", up, down)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -13,7 +14,7 @@ const vpn = "vpn.example.net"
 
 // namedTunnel is the first tunnel with an address for shale INSIDE, and its name OUTSIDE.
 func namedTunnel(more string) string {
-	text := strings.Replace(firstTunnel, `"`+shaleAddr+`" `, `"`+vpn+`" `, 1)
+	text := strings.Replace(demo.FirstTunnel, `"`+demo.ShaleAddr+`" `, `"`+vpn+`" `, 1)
 	text = strings.Replace(text, `routes    = ["::/0"] `, `addresses = ["10.9.0.1/24"]`+" ", 1)
 	return strings.Replace(text, `["2001:db8:7767::2/128"]`, `["10.9.0.2/24"]`, 1) + more
 }
@@ -25,16 +26,16 @@ func newNamed(t *testing.T, more string) *users {
 	u := newUsers(t)
 	u.tunnel(namedTunnel(more))
 	u.clone()
-	u.must(u.shale, "wgkeys apply --quiet")
+	u.must(u.Shale, "wgkeys apply --quiet")
 	return u
 }
 
 // hosts gives shale's name these addresses in basalt's hosts(5).
 func (u *users) hosts(addrs ...string) {
 	u.t.Helper()
-	u.must(u.basalt, "sed -i '/"+vpn+"/d' /etc/hosts")
+	u.must(u.Basalt, "sed -i '/"+vpn+"/d' /etc/hosts")
 	for _, a := range addrs {
-		u.must(u.basalt, "echo "+a+" "+vpn+" >>/etc/hosts")
+		u.must(u.Basalt, "echo "+a+" "+vpn+" >>/etc/hosts")
 	}
 }
 
@@ -43,43 +44,43 @@ func (u *users) answers(when string) {
 	u.t.Helper()
 	ok := false
 	u.eventually(90*time.Second, func() bool {
-		ok = u.run(u.basalt, "ping -n -c 1 -W 1 10.9.0.1").code == 0
+		ok = u.run(u.Basalt, "ping -n -c 1 -W 1 10.9.0.1").code == 0
 		return ok
 	})
 	if !ok {
-		u.t.Fatalf("%s: shale does not answer\n%s", when, u.must(u.basalt, "wg show; cat /etc/hosts; wgkeys plan 2>&1; pgrep -af wgkeys-"))
+		u.t.Fatalf("%s: shale does not answer\n%s", when, u.must(u.Basalt, "wg show; cat /etc/hosts; wgkeys plan 2>&1; pgrep -af wgkeys-"))
 	}
 }
 
 // shaleMoves gives shale another address, and nothing that its peers hear from there.
 func (u *users) shaleMoves() {
 	u.t.Helper()
-	u.must(u.shale, "wgkeys down --quiet && ip address del "+shaleAddr+"/24 dev eth0 && ip address add 93.93.130.77/24 dev eth0 && "+
+	u.must(u.Shale, "wgkeys down --quiet && ip address del "+demo.ShaleAddr+"/24 dev eth0 && ip address add 93.93.130.77/24 dev eth0 && "+
 		"ip route replace default via 93.93.130.1 && wgkeys apply --quiet")
 }
 
 // follower is the process on basalt that follows names, or "".
 func (u *users) follower() string {
-	return strings.TrimSpace(u.run(u.basalt, "pgrep -f '^wgkeys-names wg0$'").stdout)
+	return strings.TrimSpace(u.run(u.Basalt, "pgrep -f '^wgkeys-names wg0$'").stdout)
 }
 
 // TestLabApplyBothFamiliesOfAName: of a name with an IPv6 and an IPv4 address the one is taken
 // that answers. Nobody has to do anything for it.
 func TestLabApplyBothFamiliesOfAName(t *testing.T) {
 	u := newNamed(t, "keepalive = 3\n")
-	u.must(u.basalt, "ip address add 2001:db8:9::2/64 dev eth0 nodad && ip -6 route add default via 2001:db8:9::1 dev eth0")
-	u.hosts("2001:db8:5::99", shaleAddr)
-	if out := u.must(u.basalt, "getent ahosts "+vpn); !strings.HasPrefix(out, "2001:db8:5::99") {
+	u.must(u.Basalt, "ip address add 2001:db8:9::2/64 dev eth0 nodad && ip -6 route add default via 2001:db8:9::1 dev eth0")
+	u.hosts("2001:db8:5::99", demo.ShaleAddr)
+	if out := u.must(u.Basalt, "getent ahosts "+vpn); !strings.HasPrefix(out, "2001:db8:5::99") {
 		t.Fatalf("the address that leads nowhere is not the first one: %s", out)
 	}
-	if out := u.must(u.basalt, "wgkeys apply"); !strings.Contains(out, "endpoint [2001:db8:5::99]:30567 ") {
+	if out := u.must(u.Basalt, "wgkeys apply"); !strings.Contains(out, "endpoint [2001:db8:5::99]:30567 ") {
 		t.Errorf("the first address is not tried first:\n%s", out)
 	}
 	u.answers("two addresses, the second one answers")
-	if out := u.must(u.basalt, "wgkeys apply 2>&1"); !strings.Contains(out, "nothing to do") {
+	if out := u.must(u.Basalt, "wgkeys apply 2>&1"); !strings.Contains(out, "nothing to do") {
 		t.Errorf("apply takes the other address back:\n%s", out)
 	}
-	if j := u.read(u.basalt, "/run/wgkeys/wg0.journal"); strings.Count(j, vpn+":30567") != 1 {
+	if j := u.read(u.Basalt, "/run/wgkeys/wg0.journal"); strings.Count(j, vpn+":30567") != 1 {
 		t.Errorf("the journal has the name more than once, and grows with every move:\n%s", j)
 	}
 }
@@ -88,8 +89,8 @@ func TestLabApplyBothFamiliesOfAName(t *testing.T) {
 // anything for it.
 func TestLabApplyMovedHub(t *testing.T) {
 	u := newNamed(t, "")
-	u.hosts(shaleAddr)
-	u.must(u.basalt, "wgkeys apply --quiet")
+	u.hosts(demo.ShaleAddr)
+	u.must(u.Basalt, "wgkeys apply --quiet")
 	u.answers("before the move")
 	u.shaleMoves()
 	u.hosts("93.93.130.77")
@@ -97,18 +98,18 @@ func TestLabApplyMovedHub(t *testing.T) {
 
 	// Who follows the name is started again by the next apply, and ends with a down.
 	pid := u.follower()
-	u.must(u.basalt, "kill -KILL "+pid)
+	u.must(u.Basalt, "kill -KILL "+pid)
 	u.eventually(5*time.Second, func() bool { return u.follower() == "" })
-	u.must(u.basalt, "wgkeys apply --quiet")
+	u.must(u.Basalt, "wgkeys apply --quiet")
 	again := u.follower()
 	if again == "" || again == pid || strings.Contains(again, "\n") {
 		t.Errorf("the processes that follow names are %q, and were %q", again, pid)
 	}
-	if u.must(u.basalt, "wgkeys apply --quiet"); u.follower() != again {
+	if u.must(u.Basalt, "wgkeys apply --quiet"); u.follower() != again {
 		t.Errorf("another apply makes another process: %q, %q", again, u.follower())
 	}
-	u.must(u.basalt, "wgkeys down --quiet")
-	if left := u.follower() + u.must(u.basalt, "ls /run/wgkeys"); left != "lock\n" {
+	u.must(u.Basalt, "wgkeys down --quiet")
+	if left := u.follower() + u.must(u.Basalt, "ls /run/wgkeys"); left != "lock\n" {
 		t.Errorf("down leaves %q", left)
 	}
 }
@@ -118,16 +119,16 @@ func TestLabApplyMovedHub(t *testing.T) {
 func TestLabApplyNameBehindItsOwnTunnel(t *testing.T) {
 	u := newNamed(t, "[hosts.basalt.peer.shale]\nallowed_ips = [\"0.0.0.0/0\", \"10.9.0.1/32\"]\n")
 	const zone = "/root/zone"
-	u.write(u.router, zone, shaleAddr+" "+vpn+"\n")
+	u.write(u.Router, zone, demo.ShaleAddr+" "+vpn+"\n")
 	u.dns(zone)
-	u.write(u.basalt, "/etc/resolv.conf", "nameserver "+providerDNS+"\noptions timeout:2\n")
-	u.must(u.basalt, "wgkeys apply --quiet")
+	u.write(u.Basalt, "/etc/resolv.conf", "nameserver "+providerDNS+"\noptions timeout:2\n")
+	u.must(u.Basalt, "wgkeys apply --quiet")
 	u.answers("before the move")
-	if out := u.must(u.basalt, "ip route get "+providerDNS); !strings.Contains(out, "dev wg0") {
+	if out := u.must(u.Basalt, "ip route get "+providerDNS); !strings.Contains(out, "dev wg0") {
 		t.Fatalf("the resolver is not asked through the tunnel: %s", out)
 	}
 	u.shaleMoves()
-	u.write(u.router, zone, "93.93.130.77 "+vpn+"\n")
+	u.write(u.Router, zone, "93.93.130.77 "+vpn+"\n")
 	u.answers("after the move")
 }
 
@@ -137,23 +138,23 @@ const providerDNS = "198.51.100.53"
 // dns starts it.
 func (u *users) dns(zone string) {
 	u.t.Helper()
-	u.must(u.router, "ip address add "+providerDNS+"/32 dev lo")
-	if err := u.router.Install("standin-dns", "/proc/self/exe"); err != nil {
+	u.must(u.Router, "ip address add "+providerDNS+"/32 dev lo")
+	if err := u.Router.Install("standin-dns", "/proc/self/exe"); err != nil {
 		u.t.Fatal(err)
 	}
-	u.must(u.router, "standin-dns "+providerDNS+" "+zone+" </dev/null >/dev/null 2>&1 &")
-	u.eventually(5*time.Second, func() bool { return u.run(u.router, "ss -lun | grep -q "+providerDNS).code == 0 })
+	u.must(u.Router, "standin-dns "+providerDNS+" "+zone+" </dev/null >/dev/null 2>&1 &")
+	u.eventually(5*time.Second, func() bool { return u.run(u.Router, "ss -lun | grep -q "+providerDNS).code == 0 })
 }
 
 // TestDeadResolverFirst: the first of the system's resolvers says nothing, and the
 // system waits for it for as long as an apply does for all of its names.
 func TestDeadResolverFirst(t *testing.T) {
 	u := newNamed(t, "")
-	u.write(u.router, "/root/zone", shaleAddr+" "+vpn+"\n")
+	u.write(u.Router, "/root/zone", demo.ShaleAddr+" "+vpn+"\n")
 	u.dns("/root/zone")
-	u.must(u.basalt, "ip neigh add 192.0.2.53 lladdr 02:00:00:00:00:53 dev eth0 nud permanent")
-	u.write(u.basalt, "/etc/resolv.conf", "nameserver 192.0.2.53\nnameserver "+providerDNS+"\n")
-	if out := u.must(u.basalt, "wgkeys apply 2>&1"); !strings.Contains(out, "endpoint "+shaleAddr+":30567 ") {
+	u.must(u.Basalt, "ip neigh add 192.0.2.53 lladdr 02:00:00:00:00:53 dev eth0 nud permanent")
+	u.write(u.Basalt, "/etc/resolv.conf", "nameserver 192.0.2.53\nnameserver "+providerDNS+"\n")
+	if out := u.must(u.Basalt, "wgkeys apply 2>&1"); !strings.Contains(out, "endpoint "+demo.ShaleAddr+":30567 ") {
 		t.Errorf("the other resolver is not asked:\n%s", out)
 	}
 }
@@ -171,23 +172,23 @@ exit 0
 // comes up by itself, and names are asked through it.
 func TestLabApplyResolverInsideAtBoot(t *testing.T) {
 	u := newNamed(t, `dns = ["10.9.0.1", "~."]`+"\nkeepalive = 5\n")
-	u.write(u.router, "/root/zone", shaleAddr+" "+vpn+"\n")
+	u.write(u.Router, "/root/zone", demo.ShaleAddr+" "+vpn+"\n")
 	u.dns("/root/zone")
-	u.write(u.basalt, "/usr/local/bin/resolvconf", resolvconfLike)
-	u.must(u.basalt, "chmod +x /usr/local/bin/resolvconf; echo nameserver "+providerDNS+" | resolvconf -a eth0.dhcp")
-	u.must(u.basalt, "ip link set eth0 down")
-	r := u.run(u.basalt, "wgkeys apply")
+	u.write(u.Basalt, "/usr/local/bin/resolvconf", resolvconfLike)
+	u.must(u.Basalt, "chmod +x /usr/local/bin/resolvconf; echo nameserver "+providerDNS+" | resolvconf -a eth0.dhcp")
+	u.must(u.Basalt, "ip link set eth0 down")
+	r := u.run(u.Basalt, "wgkeys apply")
 	if r.code != 0 || !strings.Contains(r.stderr, "its endpoint "+vpn+":30567, OUTSIDE, cannot be resolved now") ||
 		!strings.Contains(r.stdout, "peer shale, to be reached at "+vpn+":30567, OUTSIDE, which cannot be resolved now") {
 		t.Errorf("without a network: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	if r := u.run(u.basalt, "wgkeys status basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "nothing can be sent there: shale at "+vpn+":30567") {
+	if r := u.run(u.Basalt, "wgkeys status basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "nothing can be sent there: shale at "+vpn+":30567") {
 		t.Errorf("status without a network: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	if conf := u.read(u.basalt, "/etc/resolv.conf"); !strings.HasPrefix(conf, "nameserver 10.9.0.1\n") {
+	if conf := u.read(u.Basalt, "/etc/resolv.conf"); !strings.HasPrefix(conf, "nameserver 10.9.0.1\n") {
 		t.Fatalf("the tunnel's resolver is not the first one: %s", conf)
 	}
-	u.must(u.basalt, "ip link set eth0 up && ip route replace default via 192.0.2.1")
+	u.must(u.Basalt, "ip link set eth0 up && ip route replace default via 192.0.2.1")
 	u.answers("with a network")
 }
 
@@ -195,19 +196,19 @@ func TestLabApplyResolverInsideAtBoot(t *testing.T) {
 // to the C library alone.
 func TestLabApplyNamesAsTheSystemDoes(t *testing.T) {
 	u := newNamed(t, "")
-	u.must(u.basalt, "ip address add 2001:db8:9::2/64 dev eth0 nodad && ip -6 route add default via 2001:db8:9::1 dev eth0")
-	u.hosts("2001:db8:5::99", shaleAddr)
+	u.must(u.Basalt, "ip address add 2001:db8:9::2/64 dev eth0 nodad && ip -6 route add default via 2001:db8:9::1 dev eth0")
+	u.hosts("2001:db8:5::99", demo.ShaleAddr)
 	for conf, want := range map[string]string{
 		"": "endpoint [2001:db8:5::99]:30567 ",
-		"precedence ::ffff:0:0/96 100\nprecedence ::/0 40\n": "endpoint " + shaleAddr + ":30567 ",
+		"precedence ::ffff:0:0/96 100\nprecedence ::/0 40\n": "endpoint " + demo.ShaleAddr + ":30567 ",
 	} {
-		u.write(u.basalt, "/etc/gai.conf", conf)
-		if out := u.run(u.basalt, "wgkeys plan").stdout; !strings.Contains(out, want) {
+		u.write(u.Basalt, "/etc/gai.conf", conf)
+		if out := u.run(u.Basalt, "wgkeys plan").stdout; !strings.Contains(out, want) {
 			t.Errorf("gai.conf(5) %q: no %q in\n%s", conf, want, out)
 		}
 	}
-	u.must(u.basalt, "mv /usr/bin/getent /usr/bin/getent.away")
-	if out := u.run(u.basalt, "wgkeys plan").stdout; !strings.Contains(out, ":30567 ") || strings.Contains(out, "cannot be resolved") {
+	u.must(u.Basalt, "mv /usr/bin/getent /usr/bin/getent.away")
+	if out := u.run(u.Basalt, "wgkeys plan").stdout; !strings.Contains(out, ":30567 ") || strings.Contains(out, "cannot be resolved") {
 		t.Errorf("without getent(1):\n%s", out)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -27,15 +28,15 @@ func TestLabApplyPortKilled(t *testing.T) {
 		for _, where := range []string{"kill-before", "kill-after"} {
 			next := portView - at
 			apply := fmt.Sprintf("wgkeys apply -q --view /root/%d.json", next)
-			w.must(w.shale, fmt.Sprintf("WGKEYS_TEST_FAULT='%s %d' %s || true; %s", where, n, apply, apply))
-			if diff := lineDiff(w.fresh[next], w.snapshot()); diff != "" {
+			w.must(w.Shale, fmt.Sprintf("WGKEYS_TEST_FAULT='%s %d' %s || true; %s", where, n, apply, apply))
+			if diff := demo.LineDiff(w.fresh[next], w.snapshot()); diff != "" {
 				t.Errorf("%s %d, then apply: not as after a fresh start:\n%s", where, n, diff)
 			}
 			at = next
 		}
 	}
-	w.must(w.shale, fmt.Sprintf("WGKEYS_TEST_FAULT='kill-after 1' wgkeys apply -q --view /root/%d.json || true; wgkeys down -q", portView-at))
-	if left := w.must(w.shale, "nft list tables"); strings.Contains(left, "wgkeys") {
+	w.must(w.Shale, fmt.Sprintf("WGKEYS_TEST_FAULT='kill-after 1' wgkeys apply -q --view /root/%d.json || true; wgkeys down -q", portView-at))
+	if left := w.must(w.Shale, "nft list tables"); strings.Contains(left, "wgkeys") {
 		t.Errorf("down leaves %s", left)
 	}
 }
@@ -54,13 +55,13 @@ func newPortWalk(t *testing.T) *walk {
 // changePeersPort changes basalt's port.
 func (w *walk) changePeersPort(port int) {
 	w.t.Helper()
-	v, err := tunnel.DecodeView(strings.NewReader(w.read(w.basalt, "/root/basalt.json")))
+	v, err := tunnel.DecodeView(strings.NewReader(w.read(w.Basalt, "/root/basalt.json")))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	v.ListenPort = port
-	w.write(w.basalt, "/root/basalt.json", encoded(w.t, v))
-	w.must(w.basalt, "wgkeys apply -q --view /root/basalt.json")
+	w.write(w.Basalt, "/root/basalt.json", encoded(w.t, v))
+	w.must(w.Basalt, "wgkeys apply -q --view /root/basalt.json")
 	for i, got := range w.count() {
 		if got.lost > 0 || got.doubled > 0 {
 			w.t.Errorf("basalt's port is %d: %s: %v", port, w.flows[i].name, got)
@@ -73,21 +74,21 @@ func (w *walk) changePeersPort(port int) {
 // rest of REKEY_TIMEOUT, 5 s. One that has answered keeps its session.
 func TestLabApplyEndpointMended(t *testing.T) {
 	u := newUsers(t)
-	elsewhere := strings.Replace(firstTunnel, `endpoint  = "`+shaleAddr+`"`, `endpoint  = "192.0.2.77"`, 1)
-	sent := func() string { return strings.Fields(u.must(u.basalt, "wg show wg0 transfer"))[2] }
+	elsewhere := strings.Replace(demo.FirstTunnel, `endpoint  = "`+demo.ShaleAddr+`"`, `endpoint  = "192.0.2.77"`, 1)
+	sent := func() string { return strings.Fields(u.must(u.Basalt, "wg show wg0 transfer"))[2] }
 	u.tunnel(elsewhere)
-	u.must(u.basalt, "wgkeys apply -q shale && wgkeys apply -q && ! ping -n -q -c 1 -W 1 2001:db8:ffff::1")
+	u.must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q && ! ping -n -q -c 1 -W 1 2001:db8:ffff::1")
 	if sent() == "0" {
 		t.Fatal("the peer was not looked for")
 	}
-	u.tunnel(firstTunnel)
-	u.must(u.basalt, "wgkeys apply -q")
+	u.tunnel(demo.FirstTunnel)
+	u.must(u.Basalt, "wgkeys apply -q")
 	if now := sent(); now != "0" {
 		t.Errorf("the peer that did not answer has sent %s bytes, and is the one of before", now)
 	}
-	u.must(u.basalt, "ping -n -q -c 1 -w 15 2001:db8:ffff::1")
+	u.must(u.Basalt, "ping -n -q -c 1 -w 15 2001:db8:ffff::1")
 	u.tunnel(elsewhere)
-	u.must(u.basalt, "wgkeys apply -q")
+	u.must(u.Basalt, "wgkeys apply -q")
 	if sent() == "0" {
 		t.Error("a peer that has answered was made anew")
 	}

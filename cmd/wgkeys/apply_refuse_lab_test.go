@@ -84,14 +84,14 @@ const withoutSysctl = "mv /run/wg0.toml tunnels/wg0.toml"
 // Each trouble is told in one error and one hint, and nothing was touched.
 func TestLabApplyRefuses(t *testing.T) {
 	u := firstUsers(t)
-	if err := u.shale.WriteFile("/run/basalt.key", []byte(u.read(u.basalt, "/etc/wireguard/wg0.key")), 0o600); err != nil {
+	if err := u.Shale.WriteFile("/run/basalt.key", []byte(u.read(u.Basalt, "/etc/wireguard/wg0.key")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u.must(u.shale, "mkdir -p /run/wgkeys; chmod 755 /root; chmod -R a+rX /root/net")
+	u.must(u.Shale, "mkdir -p /run/wgkeys; chmod 755 /root; chmod -R a+rX /root/net")
 	for _, c := range refusals {
 		t.Run(c.name, func(t *testing.T) { u.with(t).refuses(c) })
 	}
-	u.must(u.shale, "wgkeys apply") // nothing else was in its way
+	u.must(u.Shale, "wgkeys apply") // nothing else was in its way
 }
 
 // forced is what forward = true needs where the kernel has force_forwarding.
@@ -106,16 +106,16 @@ func (u *users) refuses(c refusal) {
 	u.t.Helper()
 	const key = "K=/etc/wireguard/wg0.key; "
 	if c.set != "" {
-		u.must(u.shale, "set -e; "+key+c.set)
+		u.must(u.Shale, "set -e; "+key+c.set)
 	}
 	if c.command == "" {
 		c.command = "wgkeys apply"
 	}
-	before := u.snapshot(u.shale)
-	r := u.run(u.shale, c.command)
-	u.same(u.shale, before, c.name)
+	before := u.snapshot(u.Shale)
+	r := u.run(u.Shale, c.command)
+	u.same(u.Shale, before, c.name)
 	if c.unset != "" {
-		u.must(u.shale, "set -e; "+key+c.unset)
+		u.must(u.Shale, "set -e; "+key+c.unset)
 	}
 	if r.code != ui.ExitFailed {
 		u.t.Errorf("exit %d, want %d", r.code, ui.ExitFailed)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
@@ -16,7 +17,7 @@ func (u *users) withLAN() *lab.Host {
 	u.t.Helper()
 	lan, err := u.Host("lan")
 	if err == nil {
-		err = u.Link(u.shale, "lan0", lan, "eth0")
+		err = u.Link(u.Shale, "lan0", lan, "eth0")
 	}
 	if err != nil {
 		u.t.Fatal(err)
@@ -30,7 +31,7 @@ func (u *users) withLAN() *lab.Host {
 func (u *users) believes(h *lab.Host, when string) bool {
 	u.t.Helper()
 	const seen = "awk '$1 == \"Icmp6InRouterAdvertisements\" { print $2 }' /proc/net/dev_snmp6/lan0"
-	before := u.must(u.shale, seen)
+	before := u.must(u.Shale, seen)
 	stop, err := h.Advertise("eth0", lab.Advertisement{
 		Lifetime: 30 * time.Minute, Prefix: netip.MustParsePrefix("2001:db8:666::/64"), OnLink: true, Autonomous: true})
 	if err != nil {
@@ -38,13 +39,13 @@ func (u *users) believes(h *lab.Host, when string) bool {
 	}
 	defer stop()
 	err = lab.Until(u.t.Context(), "the advertisement to come", func(context.Context) (bool, error) {
-		return u.must(u.shale, seen) != before, nil
+		return u.must(u.Shale, seen) != before, nil
 	})
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	routes := u.must(u.shale, "ip -6 route show dev lan0")
-	u.run(u.shale, "ip -6 route flush proto ra dev lan0; ip -6 route flush proto kernel dev lan0 2001:db8:666::/64")
+	routes := u.must(u.Shale, "ip -6 route show dev lan0")
+	u.run(u.Shale, "ip -6 route flush proto ra dev lan0; ip -6 route flush proto kernel dev lan0 2001:db8:666::/64")
 	u.t.Logf("%s: %s", when, strings.ReplaceAll(routes, "\n", "; "))
 	return strings.Contains(routes, "default")
 }
@@ -65,14 +66,14 @@ func TestLabApplyRouterIgnoresAdvertisements(t *testing.T) {
 			"sysctl -qw net.ipv6.conf.lan0.forwarding=0 net.ipv6.conf.eth0.accept_ra=1", false},
 		{"deaf by accept_ra=0", "sysctl -qw net.ipv6.conf.lan0.accept_ra=0", "sysctl -qw net.ipv6.conf.lan0.accept_ra=1", false},
 	} {
-		u.must(u.shale, r.set)
+		u.must(u.Shale, r.set)
 		for _, step := range []string{"true", "wgkeys apply", "wgkeys apply", "wgkeys down"} {
-			u.must(u.shale, step)
+			u.must(u.Shale, step)
 			if got := u.believes(lan, r.name+", "+step); got != r.accepts {
 				t.Errorf("%s, after %q: it takes lan's default route: %v", r.name, step, got)
 			}
 		}
-		u.must(u.shale, r.unset)
+		u.must(u.Shale, r.unset)
 	}
 }
 
@@ -85,7 +86,7 @@ func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
 		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
 	}
 	lan := u.withLAN()
-	for h, args := range map[*lab.Host]string{u.shale: "2001:db8:10::1/64 dev lan0", lan: "2001:db8:10::2/64 dev eth0"} {
+	for h, args := range map[*lab.Host]string{u.Shale: "2001:db8:10::1/64 dev lan0", lan: "2001:db8:10::2/64 dev eth0"} {
 		if err := h.IP("-6 address add " + args); err != nil {
 			t.Fatal(err)
 		}
@@ -93,38 +94,38 @@ func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
 	if err := lan.IP("-6 route add default via 2001:db8:10::1"); err != nil {
 		t.Fatal(err)
 	}
-	before := u.snapshot(u.shale)
+	before := u.snapshot(u.Shale)
 	u.learnDefault()
 	if u.losesDefault("wgkeys apply") {
 		t.Error("apply deletes the default route")
 	}
-	for line := range strings.Lines(lineDiff(before, u.snapshot(u.shale))) {
+	for line := range strings.Lines(demo.LineDiff(before, u.snapshot(u.Shale))) {
 		if strings.Contains(line, "net.ipv6.conf.") && !strings.Contains(line, ".wg0.") && !strings.Contains(line, ".force_forwarding = ") {
 			t.Errorf("apply changed %s", line)
 		}
 	}
-	u.must(u.basalt, "wgkeys apply && ping -6 -c 1 -w 10 "+internet+" && ping -6 -c 1 -w 10 2001:db8:10::2")
+	u.must(u.Basalt, "wgkeys apply && ping -6 -c 1 -w 10 "+demo.Internet+" && ping -6 -c 1 -w 10 2001:db8:10::2")
 	u.must(lan, "ping -6 -c 1 -w 10 2001:db8:7767::2")
 	const lossless = " 0% packet loss"
-	for h, to := range map[*lab.Host]string{u.basalt: internet, lan: "2001:db8:7767::2"} {
+	for h, to := range map[*lab.Host]string{u.Basalt: demo.Internet, lan: "2001:db8:7767::2"} {
 		if said := u.must(h, "ping -6 -c 50 -i 0.01 -q "+to); !strings.Contains(said, lossless) {
 			t.Errorf("%s to %s: %s", h.Name(), to, said)
 		}
 	}
 
 	// Somebody resets it, with a value that all.forwarding had already.
-	u.must(u.shale, "sysctl -qw net.ipv6.conf.all.forwarding=0")
-	if r := u.run(u.basalt, "wgkeys status shale"); r.code != ui.ExitFindings {
+	u.must(u.Shale, "sysctl -qw net.ipv6.conf.all.forwarding=0")
+	if r := u.run(u.Basalt, "wgkeys status shale"); r.code != ui.ExitFindings {
 		t.Errorf("a host that does not forward any more has status %d\n%s", r.code, r.stdout)
 	}
-	u.must(u.shale, "wgkeys apply")
-	u.must(u.basalt, "ping -6 -c 1 -w 10 "+internet)
+	u.must(u.Shale, "wgkeys apply")
+	u.must(u.Basalt, "ping -6 -c 1 -w 10 "+demo.Internet)
 	u.learnDefault()
 	if u.losesDefault("wgkeys down") {
 		t.Error("down deletes the default route")
 	}
-	u.must(u.basalt, "wgkeys down")
-	u.same(u.shale, before, "after down")
+	u.must(u.Basalt, "wgkeys down")
+	u.same(u.Shale, before, "after down")
 }
 
 // A host that an earlier version made a router: its own way back takes nobody's
@@ -135,17 +136,17 @@ func TestLabDownGivesForceForwardingBack(t *testing.T) {
 		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
 	}
 	u.withLAN()
-	u.must(u.shale, "sysctl -qw net.ipv6.conf.lan0.force_forwarding=1")
-	before := u.snapshot(u.shale)
+	u.must(u.Shale, "sysctl -qw net.ipv6.conf.lan0.force_forwarding=1")
+	before := u.snapshot(u.Shale)
 	// Another tunnel's journal, of a version that knew no other way.
 	const journal = `mkdir -p /run/wgkeys; printf 'wgkeys journal 1\n+\tsysctl net/ipv6/conf/all/forwarding\t0\t1\n' >/run/wgkeys/old.journal`
-	u.must(u.shale, journal+"; wgkeys apply -t wg0; rm /run/wgkeys/old.journal")
-	if got := u.must(u.shale, "sysctl -n net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.force_forwarding"); got != "1\n0\n" {
+	u.must(u.Shale, journal+"; wgkeys apply -t wg0; rm /run/wgkeys/old.journal")
+	if got := u.must(u.Shale, "sysctl -n net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.force_forwarding"); got != "1\n0\n" {
 		t.Errorf("beside a router of an earlier version it forwards another way: %q", got)
 	}
-	if out := u.must(u.shale, "wgkeys plan"); out != "" {
+	if out := u.must(u.Shale, "wgkeys plan"); out != "" {
 		t.Errorf("the second plan is not empty:\n%s", out)
 	}
-	u.must(u.shale, "wgkeys down")
-	u.same(u.shale, before, "after down")
+	u.must(u.Shale, "wgkeys down")
+	u.same(u.Shale, before, "after down")
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
@@ -33,11 +34,11 @@ func newStar(t *testing.T, peers int, startups string) *star {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
-	s := &star{users: &users{&network{Lab: l}, t}}
+	s := &star{users: &users{&demo.Network{Lab: l}, t}}
 	m := &mesh{users: s.users}
-	s.router, s.admin, s.bastion, s.hub = m.newHost("router"), m.newHost("admin"), m.newHost("bastion"), m.newHost("hub")
-	s.basalt = s.admin // where the repository is
-	s.must(s.router, "ip link add br0 type bridge && ip link set br0 up")
+	s.Router, s.admin, s.bastion, s.hub = m.newHost("router"), m.newHost("admin"), m.newHost("bastion"), m.newHost("hub")
+	s.Basalt = s.admin // where the repository is
+	s.must(s.Router, "ip link add br0 type bridge && ip link set br0 up")
 	s.join(s.bastion, "198.51.100.254")
 	s.join(s.hub, "198.51.100.1")
 	for i := range peers {
@@ -54,7 +55,7 @@ func newStar(t *testing.T, peers int, startups string) *star {
 func (s *star) join(h *lab.Host, address string) {
 	s.t.Helper()
 	port := h.Name() + "0"
-	if err := errors.Join(s.Link(h, "eth0", s.router, port), h.IP("address add "+address+"/24 dev eth0"), s.router.IP("link set "+port+" master br0")); err != nil {
+	if err := errors.Join(s.Link(h, "eth0", s.Router, port), h.IP("address add "+address+"/24 dev eth0"), s.Router.IP("link set "+port+" master br0")); err != nil {
 		s.t.Fatal(err)
 	}
 }

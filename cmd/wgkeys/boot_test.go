@@ -44,13 +44,13 @@ func TestUnitsVerify(t *testing.T) {
 // the tunnel up from the kept view: there is no repository on shale.
 func TestIfupdownHook(t *testing.T) {
 	u := newUsers(t)
-	u.must(u.basalt, "wgkeys apply shale")
-	up := u.must(u.shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+u.forwarding())
-	u.must(u.shale, "rm -rf /root/net && wgkeys install --ifupdown")
-	u.must(u.shale, "ip link del wg0; rm -rf /run/wgkeys; "+unforward)
-	u.must(u.shale, "IFACE=eth0 /etc/network/if-up.d/wgkeys && ! ip link show wg0 2>/dev/null")
-	u.must(u.shale, "IFACE=--all /etc/network/if-up.d/wgkeys")
-	if again := u.must(u.shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+u.forwarding()); again != up {
+	u.must(u.Basalt, "wgkeys apply shale")
+	up := u.must(u.Shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+u.forwarding())
+	u.must(u.Shale, "rm -rf /root/net && wgkeys install --ifupdown")
+	u.must(u.Shale, "ip link del wg0; rm -rf /run/wgkeys; "+unforward)
+	u.must(u.Shale, "IFACE=eth0 /etc/network/if-up.d/wgkeys && ! ip link show wg0 2>/dev/null")
+	u.must(u.Shale, "IFACE=--all /etc/network/if-up.d/wgkeys")
+	if again := u.must(u.Shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+u.forwarding()); again != up {
 		t.Errorf("after the reboot:\n%swant:\n%s", again, up)
 	}
 }
@@ -59,15 +59,15 @@ func TestIfupdownHook(t *testing.T) {
 // forwards by then must still learn its default route when it comes.
 func TestBootBeforeTheFirstAdvertisement(t *testing.T) {
 	u := newUsers(t)
-	u.must(u.basalt, "wgkeys apply shale")
-	u.must(u.shale, "wgkeys down && ip -6 route flush proto ra && ip link set eth0 down")
-	before := u.snapshot(u.shale)
-	u.must(u.shale, "wgkeys apply --view /etc/wgkeys/wg0.view")
-	u.must(u.shale, "ip link set eth0 up")
-	if err := u.shale.WaitRoute(t.Context(), "-6 default proto ra"); err != nil {
+	u.must(u.Basalt, "wgkeys apply shale")
+	u.must(u.Shale, "wgkeys down && ip -6 route flush proto ra && ip link set eth0 down")
+	before := u.snapshot(u.Shale)
+	u.must(u.Shale, "wgkeys apply --view /etc/wgkeys/wg0.view")
+	u.must(u.Shale, "ip link set eth0 up")
+	if err := u.Shale.WaitRoute(t.Context(), "-6 default proto ra"); err != nil {
 		t.Errorf("shale is deaf to router advertisements: %v", err)
 	}
-	u.must(u.shale, "wgkeys down && ip link set eth0 down")
-	u.must(u.shale, "ip -6 route flush proto ra")
-	u.same(u.shale, before, "after down")
+	u.must(u.Shale, "wgkeys down && ip link set eth0 down")
+	u.must(u.Shale, "ip -6 route flush proto ra")
+	u.same(u.Shale, before, "after down")
 }

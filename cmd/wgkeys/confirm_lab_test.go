@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -26,22 +27,22 @@ func TestLabConfirmLockOut(t *testing.T) {
 	u := newUsers(t)
 	through := strings.Replace(captureTunnel, "root@93.93.130.7", "root@10.7.0.1", 1)
 	u.tunnel(captureTunnel)
-	u.must(u.basalt, "wgkeys apply shale && wgkeys apply")
-	if err := u.Trust(t.Context(), u.basalt, u.shale); err != nil { // by its INSIDE address too
+	u.must(u.Basalt, "wgkeys apply shale && wgkeys apply")
+	if err := u.Trust(t.Context(), u.Basalt, u.Shale); err != nil { // by its INSIDE address too
 		t.Fatal(err)
 	}
 	const confirm = 3 * time.Second
 	for run := range lockoutRuns() {
 		u.tunnel(strings.Replace(through, "10.7.0.2/24", fmt.Sprintf("10.7.0.%d/24", 100+run), 1))
 		begin := time.Now()
-		r := u.run(u.basalt, "wgkeys apply shale --confirm "+confirm.String())
+		r := u.run(u.Basalt, "wgkeys apply shale --confirm "+confirm.String())
 		// The new connection cannot be made at all, or comes once all is undone.
 		if r.code != 1 || !strings.Contains(r.stderr, "goes back by itself") && !strings.Contains(r.stderr, "it was undone") {
 			t.Fatalf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 		}
 		u.tunnel(through)
 		for deadline := begin.Add(confirm + 5*time.Second); ; time.Sleep(50 * time.Millisecond) {
-			if r := u.run(u.basalt, "ssh -o ConnectTimeout=1 root@10.7.0.1 true"); r.code == 0 {
+			if r := u.run(u.Basalt, "ssh -o ConnectTimeout=1 root@10.7.0.1 true"); r.code == 0 {
 				break
 			}
 			if time.Now().After(deadline) {
@@ -49,7 +50,7 @@ func TestLabConfirmLockOut(t *testing.T) {
 			}
 		}
 		t.Logf("run %d: reached again after %v", run, time.Since(begin).Round(10*time.Millisecond))
-		if out := u.must(u.basalt, "wgkeys plan shale"); out != "" {
+		if out := u.must(u.Basalt, "wgkeys plan shale"); out != "" {
 			t.Errorf("shale is not as it was:\n%s", out)
 		}
 	}
@@ -60,7 +61,7 @@ func TestLabConfirmLockOut(t *testing.T) {
 func TestLabConfirmNever(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	u := newUsers(t)
-	before := u.snapshot(u.shale)
+	before := u.snapshot(u.Shale)
 	for _, victim := range []string{"nobody", "the first guard", "the second guard", "both guards", "the apply itself", "what undoes it"} {
 		t.Run(strings.ReplaceAll(victim, " ", "-"), func(t *testing.T) {
 			u := u.with(t)
@@ -78,28 +79,28 @@ func TestLabConfirmNever(t *testing.T) {
 				command = "! WGKEYS_TEST_FAULT='fail-from 3' wgkeys apply --confirm 4s"
 			}
 			half := victim == "the apply itself" || victim == "what undoes it"
-			u.must(u.shale, command)
+			u.must(u.Shale, command)
 			if !half {
-				r := u.run(u.shale, "wgkeys apply")
+				r := u.run(u.Shale, "wgkeys apply")
 				if r.code != 1 || !strings.Contains(r.stderr, `an apply waits to be confirmed on tunnel "wg0"`) {
 					t.Errorf("a second apply was not refused by name: exit %d\n%s", r.code, r.stderr)
 				}
-			} else if r := u.run(u.shale, "wgkeys confirm"); r.code != ui.ExitFailed || !strings.Contains(r.stderr, "it did not get to its end") {
+			} else if r := u.run(u.Shale, "wgkeys confirm"); r.code != ui.ExitFailed || !strings.Contains(r.stderr, "it did not get to its end") {
 				t.Errorf("half an apply is confirmed: exit %d\n%s", r.code, r.stderr)
-			} else if r := u.run(u.shale, "wgkeys apply"); r.code != ui.ExitFailed || !strings.Contains(r.stderr, "an apply did not get to its end") {
+			} else if r := u.run(u.Shale, "wgkeys apply"); r.code != ui.ExitFailed || !strings.Contains(r.stderr, "an apply did not get to its end") {
 				t.Errorf("half an apply is built upon: exit %d\n%s", r.code, r.stderr)
 			}
 			if victim == "both guards" {
 				time.Sleep(2500 * time.Millisecond)
-				if r := u.run(u.shale, "wgkeys plan"); !strings.Contains(r.stderr, "was not confirmed in time") {
+				if r := u.run(u.Shale, "wgkeys plan"); !strings.Contains(r.stderr, "was not confirmed in time") {
 					t.Errorf("plan does not tell: %s", r.stderr)
 				}
-				u.must(u.shale, "wgkeys apply && wgkeys down")
+				u.must(u.Shale, "wgkeys apply && wgkeys down")
 			}
-			u.eventually(5*time.Second, func() bool { return lineDiff(before, u.snapshot(u.shale)) == "" })
-			u.same(u.shale, before, "after the time to confirm")
-			u.eventually(2*time.Second, func() bool { return u.run(u.shale, "pgrep -f '^wgkeys-guard'").code != 0 })
-			if out := u.run(u.shale, "pgrep -af '^wgkeys-guard'").stdout; out != "" {
+			u.eventually(5*time.Second, func() bool { return demo.LineDiff(before, u.snapshot(u.Shale)) == "" })
+			u.same(u.Shale, before, "after the time to confirm")
+			u.eventually(2*time.Second, func() bool { return u.run(u.Shale, "pgrep -f '^wgkeys-guard'").code != 0 })
+			if out := u.run(u.Shale, "pgrep -af '^wgkeys-guard'").stdout; out != "" {
 				t.Errorf("a guard is left: %s", out)
 			}
 			u.forRootAlone()
@@ -110,34 +111,34 @@ func TestLabConfirmNever(t *testing.T) {
 func TestLabConfirm(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	u := newUsers(t)
-	before := u.snapshot(u.shale)
-	u.must(u.shale, "wgkeys apply --confirm 2s --token ONE; wgkeys confirm --token ONE")
+	before := u.snapshot(u.Shale)
+	u.must(u.Shale, "wgkeys apply --confirm 2s --token ONE; wgkeys confirm --token ONE")
 	u.forRootAlone()
 	time.Sleep(3 * time.Second)
-	if out := u.must(u.shale, "wgkeys plan"); out != "" {
+	if out := u.must(u.Shale, "wgkeys plan"); out != "" {
 		t.Errorf("a confirmed apply was undone:\n%s", out)
 	}
 	// Now the one before is a tunnel, not nothing.
-	kept := u.snapshot(u.shale)
-	u.tunnel(strings.Replace(firstTunnel, "[hosts.basalt]", "[hosts.shale.peer.basalt]\nkeepalive = 9\n[hosts.basalt]", 1))
+	kept := u.snapshot(u.Shale)
+	u.tunnel(strings.Replace(demo.FirstTunnel, "[hosts.basalt]", "[hosts.shale.peer.basalt]\nkeepalive = 9\n[hosts.basalt]", 1))
 	u.clone()
-	u.must(u.shale, "wgkeys apply --confirm 1s")
-	if out := u.must(u.shale, "wg show wg0 persistent-keepalive"); !strings.Contains(out, "9") {
+	u.must(u.Shale, "wgkeys apply --confirm 1s")
+	if out := u.must(u.Shale, "wg show wg0 persistent-keepalive"); !strings.Contains(out, "9") {
 		t.Errorf("the change was not applied: %s", out)
 	}
 	u.eventually(5*time.Second, func() bool {
-		return strings.Contains(u.must(u.shale, "wg show wg0 persistent-keepalive"), "off")
+		return strings.Contains(u.must(u.Shale, "wg show wg0 persistent-keepalive"), "off")
 	})
-	u.same(u.shale, kept, "after the change was undone")
-	u.must(u.shale, "wgkeys down")
-	u.same(u.shale, before, "after down")
+	u.same(u.Shale, kept, "after the change was undone")
+	u.must(u.Shale, "wgkeys down")
+	u.same(u.Shale, before, "after down")
 }
 
 // forRootAlone: nobody else reads how things were, nor what was decided.
 func (u *users) forRootAlone() {
 	u.t.Helper()
-	all := u.must(u.shale, "find /run/wgkeys -type f")
-	if open := u.must(u.shale, "find /run/wgkeys -type f -perm /077"); open != "" || all == "" {
+	all := u.must(u.Shale, "find /run/wgkeys -type f")
+	if open := u.must(u.Shale, "find /run/wgkeys -type f -perm /077"); open != "" || all == "" {
 		u.t.Errorf("of the files\n%sthese are for all to read:\n%s", all, open)
 	}
 }
@@ -147,22 +148,22 @@ func (u *users) forRootAlone() {
 // view is not taken for nothing.
 func TestLabConfirmRevertsNames(t *testing.T) {
 	u := newUsers(t)
-	named := strings.Replace(firstTunnel, `"93.93.130.7"            # OUTSIDE`, `"shale.example"`+" # OUTSIDE", 1)
-	u.must(u.basalt, "echo '"+shaleAddr+" shale.example' >> /etc/hosts")
+	named := strings.Replace(demo.FirstTunnel, `"93.93.130.7"            # OUTSIDE`, `"shale.example"`+" # OUTSIDE", 1)
+	u.must(u.Basalt, "echo '"+demo.ShaleAddr+" shale.example' >> /etc/hosts")
 	u.tunnel(named)
-	u.must(u.basalt, "wgkeys apply")
-	was := u.must(u.basalt, "wg show wg0 endpoints")
+	u.must(u.Basalt, "wgkeys apply")
+	was := u.must(u.Basalt, "wg show wg0 endpoints")
 	u.tunnel(strings.Replace(named, `"shale.example"`, `"192.0.2.77"`, 1))
-	u.must(u.basalt, "wgkeys apply --confirm 1s && sed -i /shale.example/d /etc/hosts")
-	if now := u.must(u.basalt, "wg show wg0 endpoints"); now == was {
+	u.must(u.Basalt, "wgkeys apply --confirm 1s && sed -i /shale.example/d /etc/hosts")
+	if now := u.must(u.Basalt, "wg show wg0 endpoints"); now == was {
 		t.Fatalf("the change was not applied: %s", now)
 	}
-	u.eventually(8*time.Second, func() bool { return u.run(u.basalt, "test -e /run/wgkeys/wg0.pending").code != 0 })
-	if now := u.must(u.basalt, "wg show wg0 endpoints"); now != was {
+	u.eventually(8*time.Second, func() bool { return u.run(u.Basalt, "test -e /run/wgkeys/wg0.pending").code != 0 })
+	if now := u.must(u.Basalt, "wg show wg0 endpoints"); now != was {
 		t.Errorf("after the change was undone the endpoint is\n%snot\n%s", now, was)
 	}
-	u.must(u.basalt, "rm /etc/wgkeys/wg0.view")
-	r := u.run(u.basalt, "wgkeys apply --confirm 1s")
+	u.must(u.Basalt, "rm /etc/wgkeys/wg0.view")
+	r := u.run(u.Basalt, "wgkeys apply --confirm 1s")
 	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "nothing to go back to") {
 		t.Errorf("exit %d\n%s", r.code, r.stderr)
 	}
@@ -173,30 +174,30 @@ func TestLabConfirmRevertsNames(t *testing.T) {
 func TestLabConfirmRevertsPresharedKey(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	u := newUsers(t)
-	with := strings.Replace(firstTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1)
+	with := strings.Replace(demo.FirstTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1)
 	apply := func(tunnel, command string) {
 		u.tunnel(tunnel)
 		u.clone()
-		u.must(u.shale, command)
+		u.must(u.Shale, command)
 	}
 	const fresh = "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk)"
 	apply(with, fresh+" && wgkeys apply")
-	was := u.must(u.shale, "wg show wg0 preshared-keys")
+	was := u.must(u.Shale, "wg show wg0 preshared-keys")
 	// Who starts a killed guard again sees the new keys, not those of before.
 	for _, guard := range []string{"0", "1"} {
 		apply(with, fresh+" && wgkeys apply --confirm 2s && pkill -KILL -f '^wgkeys-guard wg0 "+guard+"'")
-		u.eventually(8*time.Second, func() bool { return u.run(u.shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
-		if u.must(u.shale, "wg show wg0 preshared-keys") != was {
+		u.eventually(8*time.Second, func() bool { return u.run(u.Shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
+		if u.must(u.Shale, "wg show wg0 preshared-keys") != was {
 			t.Errorf("guard %s was killed: the preshared key is another", guard)
 		}
 	}
-	for tunnel, files := range map[string]string{with: fresh, firstTunnel: "rm /etc/wireguard/wg0.basalt.psk"} {
+	for tunnel, files := range map[string]string{with: fresh, demo.FirstTunnel: "rm /etc/wireguard/wg0.basalt.psk"} {
 		apply(tunnel, files+" && wgkeys apply --confirm 2s")
-		if u.must(u.shale, "wg show wg0 preshared-keys") == was {
+		if u.must(u.Shale, "wg show wg0 preshared-keys") == was {
 			t.Errorf("%s: the preshared key was not changed", files)
 		}
-		u.eventually(8*time.Second, func() bool { return u.run(u.shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
-		if u.must(u.shale, "wg show wg0 preshared-keys") != was {
+		u.eventually(8*time.Second, func() bool { return u.run(u.Shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
+		if u.must(u.Shale, "wg show wg0 preshared-keys") != was {
 			t.Errorf("%s: after the apply was undone the preshared key is another", files)
 		}
 	}
@@ -205,14 +206,14 @@ func TestLabConfirmRevertsPresharedKey(t *testing.T) {
 // The file of the pending apply is damaged, or its token is another's.
 func TestLabConfirmRefuses(t *testing.T) {
 	u := newUsers(t)
-	before := u.snapshot(u.shale)
-	r := u.run(u.shale, "wgkeys confirm -t wg0 --token NONE")
+	before := u.snapshot(u.Shale)
+	r := u.run(u.Shale, "wgkeys confirm -t wg0 --token NONE")
 	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "it was not begun, or not finished") {
 		t.Errorf("exit %d\n%s", r.code, r.stderr)
 	}
-	u.must(u.shale, "wgkeys apply --confirm 20s && echo damaged > /run/wgkeys/wg0.pending")
-	u.eventually(5*time.Second, func() bool { return u.run(u.shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
-	u.same(u.shale, before, "after the pending apply's file was damaged")
+	u.must(u.Shale, "wgkeys apply --confirm 20s && echo damaged > /run/wgkeys/wg0.pending")
+	u.eventually(5*time.Second, func() bool { return u.run(u.Shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
+	u.same(u.Shale, before, "after the pending apply's file was damaged")
 }
 
 // eventually waits until ok, at most for a while; what was waited for is looked

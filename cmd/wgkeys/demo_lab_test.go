@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
 )
@@ -27,7 +28,7 @@ import (
 func TestLabDemo(t *testing.T) {
 	labtest.Require(t, programs...)
 	before := machine(t)
-	cmd := demo(t)
+	cmd := demoProgram(t)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	begin := time.Now()
@@ -46,7 +47,7 @@ func TestLabDemo(t *testing.T) {
 		}
 	}
 	readmeShows(t, out.String())
-	if diff := lineDiff(before, machine(t)); diff != "" {
+	if diff := demo.LineDiff(before, machine(t)); diff != "" {
 		t.Errorf("it left on this machine:\n%s", diff)
 	}
 
@@ -55,7 +56,7 @@ func TestLabDemo(t *testing.T) {
 	for range 3 {
 		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
 			interruptDemo(t, sig, time.Duration(rand.Int64N(moments)))
-			if diff := lineDiff(before, machine(t)); diff != "" {
+			if diff := demo.LineDiff(before, machine(t)); diff != "" {
 				t.Errorf("%v left on this machine:\n%s", sig, diff)
 			}
 		}
@@ -86,8 +87,8 @@ func readmeShows(t *testing.T, demo string) {
 	}
 }
 
-// demo is this very program as `wgkeys demo`.
-func demo(t *testing.T) *exec.Cmd {
+// demoProgram is this very program as `wgkeys demo`.
+func demoProgram(t *testing.T) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -100,7 +101,7 @@ func demo(t *testing.T) *exec.Cmd {
 // namespaces is gone.
 func interruptDemo(t *testing.T, sig syscall.Signal, after time.Duration) {
 	t.Helper()
-	cmd := demo(t)
+	cmd := demoProgram(t)
 	cmd.Stdout, cmd.Stderr = io.Discard, io.Discard
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

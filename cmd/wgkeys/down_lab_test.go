@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/demo"
 )
 
 // fullTunnel has shale do all that apply can do to a host: both families,
@@ -28,11 +29,11 @@ addresses = ["10.77.0.2/32", "2001:db8:7767::2/128"]
 // journal.
 func TestLabDownRestores(t *testing.T) {
 	u := firstUsers(t)
-	u.must(u.shale, "ip link add extra0 type veth peer name extra1 && ip link set extra0 up && ip link set extra1 up")
-	if err := u.shale.WaitAddresses(t.Context()); err != nil {
+	u.must(u.Shale, "ip link add extra0 type veth peer name extra1 && ip link set extra0 up && ip link set extra1 up")
+	if err := u.Shale.WaitAddresses(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { u.must(u.shale, "ip link del extra0") }()
+	defer func() { u.must(u.Shale, "ip link del extra0") }()
 	u.tunnel(fullTunnel)
 	u.clone()
 	for _, c := range []struct{ name, set, unset string }{
@@ -50,11 +51,11 @@ func TestLabDownRestores(t *testing.T) {
 			"sysctl -w net.ipv6.conf.all.forwarding=0 net.ipv4.ip_forward=0 net.ipv6.conf.eth0.accept_ra=1"},
 		{"foreign routes, rules and filters", foreign, unforeign},
 	} {
-		u.must(u.shale, "set -e; "+c.set)
-		before := u.snapshot(u.shale)
-		u.must(u.shale, "wgkeys apply && ip link show wg0 && wgkeys plan && wgkeys apply && wgkeys down")
-		u.same(u.shale, before, c.name)
-		u.must(u.shale, c.unset)
+		u.must(u.Shale, "set -e; "+c.set)
+		before := u.snapshot(u.Shale)
+		u.must(u.Shale, "wgkeys apply && ip link show wg0 && wgkeys plan && wgkeys apply && wgkeys down")
+		u.same(u.Shale, before, c.name)
+		u.must(u.Shale, c.unset)
 	}
 }
 
@@ -75,14 +76,14 @@ ip -4 rule del priority 501`
 // put back.
 func TestLabDownLeavesOthersChanges(t *testing.T) {
 	u := firstUsers(t)
-	u.tunnel(strings.Replace(firstTunnel, "forward   =", `sysctls   = { "net.ipv4.tcp_mtu_probing" = "1" }`+"\nforward   =", 1))
+	u.tunnel(strings.Replace(demo.FirstTunnel, "forward   =", `sysctls   = { "net.ipv4.tcp_mtu_probing" = "1" }`+"\nforward   =", 1))
 	u.clone()
-	u.must(u.shale, "wgkeys apply; sysctl -w net.ipv4.tcp_mtu_probing=2; nft add table inet foreign")
-	r := u.run(u.shale, "wgkeys down")
+	u.must(u.Shale, "wgkeys apply; sysctl -w net.ipv4.tcp_mtu_probing=2; nft add table inet foreign")
+	r := u.run(u.Shale, "wgkeys down")
 	if want := "wgkeys: note: net.ipv4.tcp_mtu_probing is 2, which wgkeys did not set: left alone\n"; r.code != 0 || !strings.Contains(r.stderr, want) {
 		t.Errorf("down exits %d and says %q, want %q", r.code, r.stderr, want)
 	}
-	u.want("shale", u.must(u.shale, "sysctl net.ipv4.tcp_mtu_probing "+u.forwarding()+"; nft list tables"),
+	u.want("shale", u.must(u.Shale, "sysctl net.ipv4.tcp_mtu_probing "+u.forwarding()+"; nft list tables"),
 		"net.ipv4.tcp_mtu_probing = 2", u.forwarding()+" = 0", "table inet foreign")
-	u.must(u.shale, "sysctl -w net.ipv4.tcp_mtu_probing=0; nft delete table inet foreign")
+	u.must(u.Shale, "sysctl -w net.ipv4.tcp_mtu_probing=0; nft delete table inet foreign")
 }

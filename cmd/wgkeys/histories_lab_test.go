@@ -33,7 +33,7 @@ var clones = []string{"/root/ann", "/root/ben"}
 func TestLabHistories(t *testing.T) {
 	t.Parallel()
 	u := newUsers(t)
-	u.must(u.basalt, `wgkeys apply && wgkeys apply shale && ping -c 1 -w 20 2001:db8:ffff::1 >/dev/null || true
+	u.must(u.Basalt, `wgkeys apply && wgkeys apply shale && ping -c 1 -w 20 2001:db8:ffff::1 >/dev/null || true
 		git config --global user.name admin && git config --global user.email admin@example.net && git config --global init.defaultBranch main
 		git config --global pull.rebase false && git init -q --bare /root/origin.git && git init -q && git add -A && git commit -q -m one &&
 		git remote add origin /root/origin.git && git push -q -u origin main && git clone -q /root/origin.git /root/ann && git clone -q /root/origin.git /root/ben`)
@@ -59,7 +59,7 @@ func TestLabHistories(t *testing.T) {
 
 // in is the key of a host in a clone.
 func (h *history) in(clone, host string) string {
-	return strings.TrimSpace(h.read(h.basalt, clone+"/keyring/"+host+"/wg0.pub"))
+	return strings.TrimSpace(h.read(h.Basalt, clone+"/keyring/"+host+"/wg0.pub"))
 }
 
 // step has one of the two do something, and looks what has come of it.
@@ -91,7 +91,7 @@ func (h *history) knows(clone, host string) bool { return h.in(clone, host) == h
 // behind elsewhere.
 func (h *history) do(clone, verb, host string, ok bool) {
 	h.t.Helper()
-	r := h.run(h.basalt, "cd "+clone+" && wgkeys "+verb+" "+host)
+	r := h.run(h.Basalt, "cd "+clone+" && wgkeys "+verb+" "+host)
 	h.told = append(h.told, fmt.Sprintf("%s: %s %s: exit %d (%s)", clone, verb, host, r.code, strings.TrimSpace(r.stderr)))
 	h.counts[fmt.Sprintf("%s %d", verb, r.code)]++
 	if (r.code == 0) != ok || !ok && !strings.Contains(r.stderr, "git pull") {
@@ -108,7 +108,7 @@ func (h *history) rotate(clone, host, verb string) {
 	if strings.Contains(verb, "--now") {
 		h.until("the next key to be in use", func() bool { return strings.Contains(h.must(h.host(host), "wg show wg0 public-key"), h.live[host]) })
 	}
-	h.run(h.basalt, "ping -c 1 -w 10 2001:db8:ffff::1")
+	h.run(h.Basalt, "ping -c 1 -w 10 2001:db8:ffff::1")
 }
 
 func (h *history) other(host string) string {
@@ -120,14 +120,14 @@ func (h *history) other(host string) string {
 
 func (h *history) host(name string) *lab.Host {
 	if name == "basalt" {
-		return h.basalt
+		return h.Basalt
 	}
-	return h.shale
+	return h.Shale
 }
 
 // git runs a command of git's, of which a push may find that it has to pull first.
 func (h *history) git(clone, command string) {
-	r := h.run(h.basalt, "cd "+clone+" && "+command)
+	r := h.run(h.Basalt, "cd "+clone+" && "+command)
 	h.told = append(h.told, fmt.Sprintf("%s: %s: exit %d (%s)", clone, command, r.code, strings.TrimSpace(r.stderr)))
 	h.counts[strings.Join(strings.Fields(command)[:2], " ")]++
 	if r.code != 0 && !strings.HasPrefix(command, "git push") {
@@ -136,12 +136,12 @@ func (h *history) git(clone, command string) {
 }
 
 func (h *history) older(clone, host string) {
-	if r := h.run(h.basalt, "cd "+clone+" && git checkout -q HEAD~2 -- keyring vault"); r.code != 0 {
+	if r := h.run(h.Basalt, "cd "+clone+" && git checkout -q HEAD~2 -- keyring vault"); r.code != 0 {
 		return // there are not as many commits
 	}
 	h.do(clone, "push", host, h.knows(clone, host))
 	h.do(clone, "apply", host, h.knows(clone, "basalt") && h.knows(clone, "shale"))
-	h.must(h.basalt, "cd "+clone+" && git checkout -q HEAD -- keyring vault")
+	h.must(h.Basalt, "cd "+clone+" && git checkout -q HEAD -- keyring vault")
 }
 
 // look sees that the hosts have the keys of the model, and none that is gone.
@@ -164,13 +164,13 @@ func (h *history) look() {
 // meet has the two end with the same commit. All keys in use are there, and open.
 func (h *history) meet() {
 	h.t.Helper()
-	h.must(h.basalt, "cd /root/ann && git pull -q --no-edit && git push -q && cd /root/ben && git pull -q --no-edit && git push -q && cd /root/ann && git pull -q --no-edit")
+	h.must(h.Basalt, "cd /root/ann && git pull -q --no-edit && git push -q && cd /root/ben && git pull -q --no-edit && git push -q && cd /root/ann && git pull -q --no-edit")
 	for _, clone := range clones {
 		for host, key := range h.live {
 			if h.in(clone, host) != key {
 				h.t.Errorf("the key of %s is lost in %s:\n%s", host, clone, strings.Join(h.told, "\n"))
 			}
 		}
-		h.must(h.basalt, "cd "+clone+" && wgkeys check -q -i /root/.config/wgkeys/identity.txt && git diff --quiet")
+		h.must(h.Basalt, "cd "+clone+" && wgkeys check -q -i /root/.config/wgkeys/identity.txt && git diff --quiet")
 	}
 }

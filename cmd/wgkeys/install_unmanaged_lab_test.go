@@ -14,15 +14,15 @@ func TestLabInstallUnmanaged(t *testing.T) {
 	const file, first = "/run/systemd/network/05-wgkeys-wg0.network", "/run/systemd/network/-wgkeys-wg0.network"
 	const asNobody = "setpriv --reuid=65534 --regid=65534 --clear-groups "
 	text := "[Match]\nName=wg0\n[Link]\nUnmanaged=yes\n"
-	u.must(u.basalt, "install -D /bin/true /usr/lib/systemd/systemd-networkd && install -D /bin/true /usr/sbin/NetworkManager && install -d -m 700 /run/systemd /run/systemd/network")
-	defer u.must(u.basalt, "rm -r /usr/lib/systemd/systemd-networkd /usr/sbin/NetworkManager /run/systemd /run/NetworkManager")
+	u.must(u.Basalt, "install -D /bin/true /usr/lib/systemd/systemd-networkd && install -D /bin/true /usr/sbin/NetworkManager && install -d -m 700 /run/systemd /run/systemd/network")
+	defer u.must(u.Basalt, "rm -r /usr/lib/systemd/systemd-networkd /usr/sbin/NetworkManager /run/systemd /run/NetworkManager")
 
-	u.must(u.basalt, "umask 077; wgkeys apply")
+	u.must(u.Basalt, "umask 077; wgkeys apply")
 	for path, want := range map[string]string{
 		file: text,
 		"/run/NetworkManager/conf.d/wgkeys-wg0.conf": "[device-wgkeys-wg0]\nmatch-device=interface-name:=wg0\nmanaged=0\n",
 	} {
-		if got := u.must(u.basalt, asNobody+"cat "+path); got != want {
+		if got := u.must(u.Basalt, asNobody+"cat "+path); got != want {
 			t.Errorf("another user reads in %s\n%s", path, got)
 		}
 	}
@@ -37,14 +37,14 @@ func TestLabInstallUnmanaged(t *testing.T) {
 		{"mkdir -p /etc/systemd/network; printf '[Match]\\nName=wg*\\n' >/etc/systemd/network/00-all.network", "> " + first},
 		{"rm /etc/systemd/network/00-all.network", "> " + file},
 	} {
-		u.must(u.basalt, c.spoil)
+		u.must(u.Basalt, c.spoil)
 		u.planIs(c.spoil, c.step)
-		u.must(u.basalt, "umask 077; wgkeys apply")
+		u.must(u.Basalt, "umask 077; wgkeys apply")
 		u.planIs("after " + c.spoil + " and apply")
 		path := strings.TrimPrefix(c.step, "> ")
-		if got := u.must(u.basalt, asNobody+"cat "+path+" && ls /run/systemd/network | wc -l"); got != text+"1\n" {
+		if got := u.must(u.Basalt, asNobody+"cat "+path+" && ls /run/systemd/network | wc -l"); got != text+"1\n" {
 			t.Errorf("after %s another user reads\n%s", c.spoil, got)
 		}
 	}
-	u.must(u.basalt, "wgkeys down && ! ls /run/systemd/network/*wgkeys* /run/NetworkManager/conf.d/*wgkeys* 2>/dev/null")
+	u.must(u.Basalt, "wgkeys down && ! ls /run/systemd/network/*wgkeys* /run/NetworkManager/conf.d/*wgkeys* 2>/dev/null")
 }

@@ -30,7 +30,7 @@ func TestLabNoKeyIsLeft(t *testing.T) {
 	l := &leakHunt{users: u, started: started, needles: &needles{}, known: map[string]bool{}, identities: map[string]bool{}}
 	l.planted()
 	for _, step := range leakSteps {
-		u.must(u.basalt, step)
+		u.must(u.Basalt, step)
 		l.collect()
 		if strings.Contains(step, "check --history") {
 			l.search("while the tunnel is up")
@@ -83,15 +83,15 @@ type leakHunt struct {
 // pipes, and lie nowhere.
 func (l *leakHunt) collect() {
 	l.t.Helper()
-	for line := range strings.Lines(l.must(l.basalt, `for f in vault/*/*.age; do echo "$f" $(age -d -i /root/.config/wgkeys/identity.txt -i /root/.ssh/slate "$f" 2>/dev/null || age -d -i /root/.config/wgkeys/identity.txt "$f"); done`)) {
+	for line := range strings.Lines(l.must(l.Basalt, `for f in vault/*/*.age; do echo "$f" $(age -d -i /root/.config/wgkeys/identity.txt -i /root/.ssh/slate "$f" 2>/dev/null || age -d -i /root/.config/wgkeys/identity.txt "$f"); done`)) {
 		l.learn(line)
 	}
-	for _, h := range []*lab.Host{l.basalt, l.shale} {
+	for _, h := range []*lab.Host{l.Basalt, l.Shale} {
 		for line := range strings.Lines(l.must(h, `for f in /etc/wireguard/*.key /etc/wireguard/*.psk; do test -f "$f" && echo "$f" $(cat "$f"); done; true`)) {
 			l.learn(line)
 		}
 	}
-	for line := range strings.Lines(l.must(l.basalt, "grep -h AGE-SECRET-KEY /root/.config/wgkeys/identity.txt /root/bob.txt 2>/dev/null; true")) {
+	for line := range strings.Lines(l.must(l.Basalt, "grep -h AGE-SECRET-KEY /root/.config/wgkeys/identity.txt /root/bob.txt 2>/dev/null; true")) {
 		if line = strings.TrimSpace(line); !l.identities[line] {
 			l.identities[line] = true
 			l.needles.put([]byte(line), "an identity")
@@ -128,13 +128,13 @@ func (l *leakHunt) hunt(n *needles) *hunt {
 	}
 	h := newHunt(n, l.started, skip...)
 	h.process("self")
-	for _, host := range []*lab.Host{l.basalt, l.shale, l.router} {
+	for _, host := range []*lab.Host{l.Basalt, l.Shale, l.Router} {
 		if !everywhere {
 			h.skip = append(h.skip, fmt.Sprintf("/proc/%d/root/usr", host.PID()))
 		}
 		h.process(fmt.Sprint(host.PID()))
 	}
-	out := l.must(l.basalt, "git cat-file --batch-all-objects --unordered --batch")
+	out := l.must(l.Basalt, "git cat-file --batch-all-objects --unordered --batch")
 	h.size += int64(len(out))
 	n.in([]byte(out), func(what string) { h.found["git's objects"] = append(h.found["git's objects"], what) })
 	for _, err := range h.errs {
@@ -168,7 +168,7 @@ func (l *leakHunt) search(when string) {
 
 // isKeyFile reports whether path is a key file in the folder for them on a host.
 func (l *leakHunt) isKeyFile(path string) bool {
-	for _, h := range []*lab.Host{l.basalt, l.shale} {
+	for _, h := range []*lab.Host{l.Basalt, l.Shale} {
 		if dir, name := filepath.Split(path); dir == fmt.Sprintf("/proc/%d/root/etc/wireguard/", h.PID()) {
 			return slices.Contains([]string{"wg0.key", "slate.key", "wg0.basalt.psk", "wg0.shale.psk"}, name)
 		}
@@ -177,7 +177,7 @@ func (l *leakHunt) isKeyFile(path string) bool {
 }
 
 func (l *leakHunt) isIdentity(path string) bool {
-	root := fmt.Sprintf("/proc/%d/root/root/", l.basalt.PID())
+	root := fmt.Sprintf("/proc/%d/root/root/", l.Basalt.PID())
 	return path == root+".config/wgkeys/identity.txt" || path == root+"bob.txt"
 }
 
@@ -198,27 +198,27 @@ func (l *leakHunt) planted() {
 	plants := map[string]func(path string) error{
 		machine:                      func(p string) error { return os.WriteFile(p, []byte("PrivateKey = "+text), 0o600) },
 		shm:                          func(p string) error { return os.WriteFile(p, []byte(hex.EncodeToString(key)), 0o600) },
-		at(l.basalt, "/var/lib/raw"): func(p string) error { return os.WriteFile(p, across, 0o600) },
-		at(l.basalt, "/run/hex"):     func(p string) error { return os.WriteFile(p, fmt.Appendf(nil, "private_key=%X", key), 0o600) },
-		at(l.basalt, "/root/json"): func(p string) error {
+		at(l.Basalt, "/var/lib/raw"): func(p string) error { return os.WriteFile(p, across, 0o600) },
+		at(l.Basalt, "/run/hex"):     func(p string) error { return os.WriteFile(p, fmt.Appendf(nil, "private_key=%X", key), 0o600) },
+		at(l.Basalt, "/root/json"): func(p string) error {
 			return os.WriteFile(p, []byte(base64.StdEncoding.EncodeToString([]byte(text+"\n"))), 0o600)
 		},
-		at(l.basalt, "/run/over/planted"):     func(p string) error { return os.WriteFile(p, []byte(text), 0o600) },
-		at(l.shale, "/usr/local/bin/printed"): func(p string) error { return os.WriteFile(p, fmt.Append(nil, key), 0o600) },
-		at(l.shale, "/etc/link"):              func(p string) error { return os.Symlink("/nowhere/"+text, p) },
-		at(l.shale, "/home/"+url):             func(p string) error { return os.WriteFile(p, nil, 0o600) },
+		at(l.Basalt, "/run/over/planted"):     func(p string) error { return os.WriteFile(p, []byte(text), 0o600) },
+		at(l.Shale, "/usr/local/bin/printed"): func(p string) error { return os.WriteFile(p, fmt.Append(nil, key), 0o600) },
+		at(l.Shale, "/etc/link"):              func(p string) error { return os.Symlink("/nowhere/"+text, p) },
+		at(l.Shale, "/home/"+url):             func(p string) error { return os.WriteFile(p, nil, 0o600) },
 	}
 	// A mount that another one covers: the kernel lists it, and lists it first.
-	l.must(l.basalt, "mkdir -p /run/over/under && mount -t tmpfs tmpfs /run/over/under && mount -t tmpfs tmpfs /run/over && mkdir /run/over/under")
-	defer l.must(l.basalt, "umount /run/over /run/over/under")
+	l.must(l.Basalt, "mkdir -p /run/over/under && mount -t tmpfs tmpfs /run/over/under && mount -t tmpfs tmpfs /run/over && mkdir /run/over/under")
+	defer l.must(l.Basalt, "umount /run/over /run/over/under")
 	for path, plant := range plants {
 		if err := plant(path); err != nil {
 			l.t.Fatal(err)
 		}
 		defer os.Remove(path)
 	}
-	l.must(l.basalt, "git init -q && printf 'key %s' "+ui.Quoted(text)+" | git hash-object -w --stdin")
-	defer l.must(l.basalt, "rm -r .git")
+	l.must(l.Basalt, "git init -q && printf 'key %s' "+ui.Quoted(text)+" | git hash-object -w --stdin")
+	defer l.must(l.Basalt, "rm -r .git")
 	plants["git's objects"] = nil
 	h := l.hunt(n)
 	for path := range plants {

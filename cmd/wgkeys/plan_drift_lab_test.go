@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -45,31 +46,31 @@ func TestLabPlanDriftOfRouter(t *testing.T) {
 	u := firstUsers(t)
 	u.tunnel(strings.Replace(faultTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1))
 	u.clone()
-	before := u.snapshot(u.shale)
-	u.must(u.shale, "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk) && wgkeys apply")
+	before := u.snapshot(u.Shale)
+	u.must(u.Shale, "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk) && wgkeys apply")
 	state := func() string {
-		if err := u.shale.WaitAddresses(t.Context()); err != nil {
+		if err := u.Shale.WaitAddresses(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		const device = "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 fwmark; wg show wg0 preshared-keys | sha256sum; " +
 			"wg show wg0 persistent-keepalive; wg show wg0 allowed-ips | tr ' \\t' '\\n\\n' | sort"
-		return linkNumber.ReplaceAllString(u.snapshot(u.shale), "N: wg0:") + u.must(u.shale, device)
+		return linkNumber.ReplaceAllString(u.snapshot(u.Shale), "N: wg0:") + u.must(u.Shale, device)
 	}
 	want := state()
 	for _, d := range shaleDrifts {
-		u.must(u.shale, d.script)
-		if plan := u.run(u.shale, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
+		u.must(u.Shale, d.script)
+		if plan := u.run(u.Shale, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
 			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.code, d.plan, plan.stdout, plan.stderr)
 		}
-		if r := u.run(u.shale, "wgkeys apply && ! test -e /run/stranger || wg set wg0 peer $(cat /run/stranger) remove; rm -f /run/stranger"); r.code != 0 {
+		if r := u.run(u.Shale, "wgkeys apply && ! test -e /run/stranger || wg set wg0 peer $(cat /run/stranger) remove; rm -f /run/stranger"); r.code != 0 {
 			t.Errorf("%s: apply exits %d\n%s", d.name, r.code, r.stderr)
 		}
-		if diff := lineDiff(want, state()); diff != "" {
+		if diff := demo.LineDiff(want, state()); diff != "" {
 			t.Errorf("%s: not as it was at the first apply\n%s", d.name, diff)
 		}
 	}
-	u.must(u.shale, "wgkeys down; rm /etc/wireguard/wg0.basalt.psk")
-	u.same(u.shale, before, "after down")
+	u.must(u.Shale, "wgkeys down; rm /etc/wireguard/wg0.basalt.psk")
+	u.same(u.Shale, before, "after down")
 }
 
 // captureDrifts are the same for a host whose default route is the tunnel, in
@@ -91,30 +92,30 @@ var captureDrifts = []drift{
 // needs none of them comes up all the same.
 func TestLabApplyReadOnlyParameters(t *testing.T) {
 	u := firstUsers(t)
-	before := u.snapshot(u.basalt)
-	u.must(u.basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
-	u.must(u.basalt, "wgkeys apply")
-	if out := u.must(u.basalt, "wgkeys plan"); out != "" {
+	before := u.snapshot(u.Basalt)
+	u.must(u.Basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
+	u.must(u.Basalt, "wgkeys apply")
+	if out := u.must(u.Basalt, "wgkeys plan"); out != "" {
 		t.Errorf("the second plan is not empty:\n%s", out)
 	}
-	u.must(u.basalt, "wgkeys down; umount /proc/sys")
-	u.same(u.basalt, before, "after down")
+	u.must(u.Basalt, "wgkeys down; umount /proc/sys")
+	u.same(u.Basalt, before, "after down")
 }
 
 func TestLabPlanDriftOfPolicyRouting(t *testing.T) {
 	u := firstUsers(t)
 	u.tunnel(captureTunnel)
-	before := u.snapshot(u.basalt)
-	u.must(u.basalt, "wgkeys apply")
-	want := u.snapshot(u.basalt)
+	before := u.snapshot(u.Basalt)
+	u.must(u.Basalt, "wgkeys apply")
+	want := u.snapshot(u.Basalt)
 	for _, d := range captureDrifts {
-		u.must(u.basalt, d.script)
-		if plan := u.run(u.basalt, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
+		u.must(u.Basalt, d.script)
+		if plan := u.run(u.Basalt, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
 			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.code, d.plan, plan.stdout, plan.stderr)
 		}
-		u.must(u.basalt, "wgkeys apply")
-		u.same(u.basalt, want, d.name)
+		u.must(u.Basalt, "wgkeys apply")
+		u.same(u.Basalt, want, d.name)
 	}
-	u.must(u.basalt, "wgkeys down")
-	u.same(u.basalt, before, "after down")
+	u.must(u.Basalt, "wgkeys down")
+	u.same(u.Basalt, before, "after down")
 }

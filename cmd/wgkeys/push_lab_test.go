@@ -21,11 +21,11 @@ func TestLabPush(t *testing.T) {
 	u := firstUsers(t)
 	t.Run("readers", func(t *testing.T) { u.with(t).pushKeepsReaders() })
 	t.Run("wgkeys", func(t *testing.T) { u.with(t).pushAll(cutWgkeys) })
-	u.must(u.shale, asPlain)
+	u.must(u.Shale, asPlain)
 	t.Run("plain", func(t *testing.T) { u.with(t).pushAll(cutPlain) })
 	t.Run("unreachable", func(t *testing.T) { u.with(t).pushUnreachable() })
 	t.Run("without wg", func(t *testing.T) { u.with(t).pushWithoutPrograms() })
-	u.must(u.shale, "mv /run/away/wg /usr/bin/; "+asWgkeys)
+	u.must(u.Shale, "mv /run/away/wg /usr/bin/; "+asWgkeys)
 }
 
 func (u *users) pushAll(cuts []cut) {
@@ -41,14 +41,14 @@ func (u *users) pushAll(cuts []cut) {
 // newKey gives shale another key in the repository.
 func (u *users) newKey() {
 	u.t.Helper()
-	u.must(u.basalt, "rm -r vault/shale keyring/shale && wgkeys gen shale")
+	u.must(u.Basalt, "rm -r vault/shale keyring/shale && wgkeys gen shale")
 }
 
 // installed fails where shale's key file is not what the keyring says.
 func (u *users) installed() {
 	u.t.Helper()
-	public := strings.TrimSpace(u.read(u.basalt, "/root/net/keyring/shale/wg0.pub"))
-	out := u.must(u.shale, "wg pubkey <"+keyFile+"; stat -c '%a %U %G' "+keyFile+"; ls -A /etc/wireguard")
+	public := strings.TrimSpace(u.read(u.Basalt, "/root/net/keyring/shale/wg0.pub"))
+	out := u.must(u.Shale, "wg pubkey <"+keyFile+"; stat -c '%a %U %G' "+keyFile+"; ls -A /etc/wireguard")
 	if want := public + "\n600 root root\nwg0.key\n"; out != want {
 		u.t.Errorf("shale's key is\n%swant\n%s", out, want)
 	}
@@ -57,17 +57,17 @@ func (u *users) installed() {
 func (u *users) pushInstalls() {
 	u.t.Helper()
 	u.newKey()
-	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" replaced\n" {
+	if out := u.must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" replaced\n" {
 		u.t.Errorf("push of a new key says %q", out)
 	}
 	u.installed()
-	u.must(u.shale, "rm -r /etc/wireguard/*; chmod 755 /etc/wireguard")
-	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" installed\n" {
+	u.must(u.Shale, "rm -r /etc/wireguard/*; chmod 755 /etc/wireguard")
+	if out := u.must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" installed\n" {
 		u.t.Errorf("push of the first key says %q", out)
 	}
 	u.installed()
-	u.must(u.shale, "chmod 640 "+keyFile)
-	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" repaired\n" {
+	u.must(u.Shale, "chmod 640 "+keyFile)
+	if out := u.must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" repaired\n" {
 		u.t.Errorf("push to a file for others to read says %q", out)
 	}
 	u.installed()
@@ -79,36 +79,36 @@ func (u *users) pushKeepsReaders() {
 	u.t.Helper()
 	readers := func(when string) {
 		u.t.Helper()
-		if got := u.must(u.shale, "stat -c '%a %U %G' "+keyFile); got != "640 root daemon\n" {
+		if got := u.must(u.Shale, "stat -c '%a %U %G' "+keyFile); got != "640 root daemon\n" {
 			u.t.Errorf("%s the key file is %s", when, got)
 		}
 	}
-	u.must(u.shale, "chgrp daemon "+keyFile+"; chmod 640 "+keyFile)
-	if out := u.must(u.basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" unchanged\n" {
+	u.must(u.Shale, "chgrp daemon "+keyFile+"; chmod 640 "+keyFile)
+	if out := u.must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" unchanged\n" {
 		u.t.Errorf("push to a file with readers says %q", out)
 	}
 	u.newKey()
-	u.must(u.basalt, "wgkeys push --unknown shale")
+	u.must(u.Basalt, "wgkeys push --unknown shale")
 	readers("after push")
 	u.clone()
-	u.must(u.shale, "wgkeys apply")
-	u.must(u.basalt, "wgkeys apply && wgkeys rotate -y shale")
+	u.must(u.Shale, "wgkeys apply")
+	u.must(u.Basalt, "wgkeys apply && wgkeys rotate -y shale")
 	readers("after rotate")
-	u.must(u.shale, "wgkeys down; chgrp root "+keyFile+"; chmod 600 "+keyFile)
-	u.must(u.basalt, "wgkeys down")
+	u.must(u.Shale, "wgkeys down; chgrp root "+keyFile+"; chmod 600 "+keyFile)
+	u.must(u.Basalt, "wgkeys down")
 }
 
 func (u *users) pushNeedsNoIdentity() {
 	u.t.Helper()
-	u.must(u.basalt, "mv ~/.config/wgkeys/identity.txt ~/away.txt")
-	if out := u.must(u.basalt, "wgkeys push --all basalt"); out != "shale "+keyFile+" unchanged\nbasalt "+keyFile+" unchanged\n" &&
+	u.must(u.Basalt, "mv ~/.config/wgkeys/identity.txt ~/away.txt")
+	if out := u.must(u.Basalt, "wgkeys push --all basalt"); out != "shale "+keyFile+" unchanged\nbasalt "+keyFile+" unchanged\n" &&
 		out != "basalt "+keyFile+" unchanged\nshale "+keyFile+" unchanged\n" {
 		u.t.Errorf("push without a change says %q", out)
 	}
 	u.newKey()
-	r := u.run(u.basalt, "wgkeys push --unknown shale")
+	r := u.run(u.Basalt, "wgkeys push --unknown shale")
 	u.fails(r, "nothing was installed: no secret for", "searched /root/.config/wgkeys/identity.txt ")
-	u.must(u.basalt, "mv ~/away.txt ~/.config/wgkeys/identity.txt && wgkeys push --unknown shale")
+	u.must(u.Basalt, "mv ~/away.txt ~/.config/wgkeys/identity.txt && wgkeys push --unknown shale")
 	u.installed()
 }
 
@@ -116,19 +116,19 @@ func (u *users) pushNeedsNoIdentity() {
 // beside it.
 func (u *users) pushFillsDisk() {
 	u.t.Helper()
-	u.must(u.shale, `set -e
+	u.must(u.Shale, `set -e
 		cp `+keyFile+` /run/old.key
 		mount -t tmpfs -o size=16k,mode=700 tmpfs /etc/wireguard
 		cp -p /run/old.key `+keyFile+`
 		dd if=/dev/zero of=/etc/wireguard/fill bs=4k count=64 2>/dev/null || true`)
 	u.newKey()
-	r := u.run(u.basalt, "wgkeys push --unknown shale")
+	r := u.run(u.Basalt, "wgkeys push --unknown shale")
 	u.fails(r, `error: cannot install `+keyFile+` on host "shale": `, "no space left on device")
-	if out := u.must(u.shale, "cmp /run/old.key "+keyFile+" && ls -A /etc/wireguard"); out != "fill\nwg0.key\n" {
+	if out := u.must(u.Shale, "cmp /run/old.key "+keyFile+" && ls -A /etc/wireguard"); out != "fill\nwg0.key\n" {
 		u.t.Errorf("left on the full disk: %q", out)
 	}
-	u.must(u.shale, "umount /etc/wireguard")
-	u.must(u.basalt, "wgkeys push --unknown shale")
+	u.must(u.Shale, "umount /etc/wireguard")
+	u.must(u.Basalt, "wgkeys push --unknown shale")
 	u.installed()
 }
 
@@ -185,24 +185,24 @@ done
 func (u *users) pushLosesServer(c cut) {
 	u.t.Helper()
 	u.newKey()
-	old := u.read(u.shale, keyFile)
-	u.must(u.shale, "rm -f /run/calls")
+	old := u.read(u.Shale, keyFile)
+	u.must(u.Shale, "rm -f /run/calls")
 	if c.program == "wgkeys" {
-		u.must(u.shale, asPlain)
+		u.must(u.Shale, asPlain)
 	}
-	if err := u.shale.WriteFile("/usr/local/bin/"+c.program, []byte(c.script), 0o755); err != nil {
+	if err := u.Shale.WriteFile("/usr/local/bin/"+c.program, []byte(c.script), 0o755); err != nil {
 		u.t.Fatal(err)
 	}
-	r := u.run(u.basalt, "wgkeys push --unknown shale")
+	r := u.run(u.Basalt, "wgkeys push --unknown shale")
 	u.fails(r, ` host "shale": `, "hint: ")
-	if now := u.read(u.shale, keyFile); (now != old) != c.installed {
+	if now := u.read(u.Shale, keyFile); (now != old) != c.installed {
 		u.t.Errorf("cut off at %q: a new key is in place: %v, want %v", c.name, now != old, c.installed)
 	}
-	u.must(u.shale, "rm /usr/local/bin/"+c.program)
+	u.must(u.Shale, "rm /usr/local/bin/"+c.program)
 	if c.program == "wgkeys" {
-		u.must(u.shale, asWgkeys)
+		u.must(u.Shale, asWgkeys)
 	}
-	u.must(u.basalt, "wgkeys push --unknown shale")
+	u.must(u.Basalt, "wgkeys push --unknown shale")
 	u.installed()
 }
 
@@ -219,22 +219,22 @@ func (u *users) fails(r result, words ...string) {
 
 func (u *users) pushUnreachable() {
 	u.t.Helper()
-	u.must(u.shale, "pid=$(cat /run/sshd.pid); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.01; done")
+	u.must(u.Shale, "pid=$(cat /run/sshd.pid); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.01; done")
 	const says = `wgkeys: error: cannot reach host "shale": ssh: connect to host 93.93.130.7 port 22: Connection refused
 wgkeys: hint: ssh root@93.93.130.7 true
 `
 	for _, command := range []string{"push", "plan", "down"} {
-		r := u.run(u.basalt, "wgkeys "+command+" shale")
+		r := u.run(u.Basalt, "wgkeys "+command+" shale")
 		if r.code != ui.ExitFailed || !strings.HasSuffix(r.stderr, says) {
 			u.t.Errorf("%s: exit %d, and it says\n%s", command, r.code, r.stderr)
 		}
 	}
-	u.must(u.shale, "$(command -v sshd) -E /run/sshd.log")
+	u.must(u.Shale, "$(command -v sshd) -E /run/sshd.log")
 }
 
 func (u *users) pushWithoutPrograms() {
 	u.t.Helper()
-	u.must(u.shale, "mv $(command -v wg) /run/away/")
+	u.must(u.Shale, "mv $(command -v wg) /run/away/")
 	for command, says := range map[string]string{
 		"push": `wgkeys: error: no way to check keys on host "shale": neither wg nor wgkeys is installed there
 wgkeys: hint: on shale: apt install wireguard-tools
@@ -243,7 +243,7 @@ wgkeys: hint: on shale: apt install wireguard-tools
 wgkeys: hint: scp $(command -v wgkeys) root@93.93.130.7:/usr/local/bin/
 `,
 	} {
-		if r := u.run(u.basalt, "wgkeys "+command+" shale"); r.code != ui.ExitFailed || r.stderr != says {
+		if r := u.run(u.Basalt, "wgkeys "+command+" shale"); r.code != ui.ExitFailed || r.stderr != says {
 			u.t.Errorf("%s: exit %d, and it says\n%s", command, r.code, r.stderr)
 		}
 	}

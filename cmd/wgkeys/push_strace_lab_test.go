@@ -18,7 +18,7 @@ import (
 // processes on basalt.
 func TestLabPushTraces(t *testing.T) {
 	u := firstUsers(t)
-	u.must(u.basalt, "rm -r vault/basalt vault/shale keyring")
+	u.must(u.Basalt, "rm -r vault/basalt vault/shale keyring")
 	witnesses := []*witness{
 		{command: "wgkeys gen basalt shale"},
 		// To ssh, or to the process that speaks for this host, through a pipe;
@@ -28,13 +28,13 @@ func TestLabPushTraces(t *testing.T) {
 		{command: "wgkeys apply && wgkeys down", to: regexp.MustCompile(`^(write|sendmsg|sendto)\(\d+<socket:\[\d+\]>`)},
 	}
 	for _, w := range witnesses {
-		w.said = u.must(u.basalt, "strace -f -qq -xx -y -s 65536 -o /root/trace sh -c '"+w.command+"' 2>&1")
-		w.calls = u.read(u.basalt, "/root/trace")
+		w.said = u.must(u.Basalt, "strace -f -qq -xx -y -s 65536 -o /root/trace sh -c '"+w.command+"' 2>&1")
+		w.calls = u.read(u.Basalt, "/root/trace")
 	}
-	u.must(u.basalt, "rm /root/trace")
+	u.must(u.Basalt, "rm /root/trace")
 	for _, w := range witnesses {
-		u.hears(w, u.key(u.basalt))
-		u.hears(w, u.key(u.shale))
+		u.hears(w, u.key(u.Basalt))
+		u.hears(w, u.key(u.Shale))
 		if (w.seen > 0) != (w.to != nil) {
 			t.Errorf("%s: keys are in %d system calls", w.command, w.seen)
 		}
@@ -82,8 +82,8 @@ func (u *users) hears(w *witness, private string) {
 func (u *users) key(h *lab.Host) string {
 	u.t.Helper()
 	private := strings.TrimSpace(u.read(h, keyFile))
-	public := u.read(u.basalt, "/root/net/keyring/"+h.Name()+"/wg0.pub")
-	if derived := u.must(u.basalt, "echo '"+private+"' | wg pubkey"); derived != public {
+	public := u.read(u.Basalt, "/root/net/keyring/"+h.Name()+"/wg0.pub")
+	if derived := u.must(u.Basalt, "echo '"+private+"' | wg pubkey"); derived != public {
 		u.t.Fatalf("the key file of %s is of %s, want %s", h.Name(), derived, public)
 	}
 	return private

@@ -282,10 +282,10 @@ func (m *mesh) happen(c faultCase) {
 	case killOne:
 		return
 	case cutLink:
-		m.must(m.router, "sysctl -q -w net.ipv4.ip_forward=0")
+		m.must(m.Router, "sysctl -q -w net.ipv4.ip_forward=0")
 		m.write(on, goFile, "")
 		time.Sleep(cutFor)
-		m.must(m.router, "sysctl -q -w net.ipv4.ip_forward=1")
+		m.must(m.Router, "sysctl -q -w net.ipv4.ip_forward=1")
 		return
 	case killController:
 		m.must(m.hosts[0], "kill -9 $(cat /root/controller) 2>/dev/null || true") // it may be through

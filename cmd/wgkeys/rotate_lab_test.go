@@ -127,7 +127,7 @@ func (m *mesh) rotateWithoutHolding(times int) {
 // for a program.
 func (m *mesh) canHold() bool {
 	m.t.Helper()
-	return !lab.HasWireGuard() || m.run(m.router, "nft 'table inet hold { chain c { type filter hook output priority 0; oifname none queue num 0; }; }'").code == 0
+	return !lab.HasWireGuard() || m.run(m.Router, "nft 'table inet hold { chain c { type filter hook output priority 0; oifname none queue num 0; }; }'").code == 0
 }
 
 // rotate gives a host a new key and returns what the program said.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
 )
@@ -51,14 +52,14 @@ func newMesh(t *testing.T, o meshOptions) *mesh {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
-	n := &network{Lab: l}
+	n := &demo.Network{Lab: l}
 	m := &mesh{users: &users{n, t}}
-	n.router = m.newHost("router")
-	m.must(n.router, "sysctl -q -w net.ipv4.ip_forward=1")
+	n.Router = m.newHost("router")
+	m.must(n.Router, "sysctl -q -w net.ipv4.ip_forward=1")
 	for i := range o.hosts {
 		m.join(i, o.roundTrip)
 	}
-	n.basalt, n.shale = m.hosts[0], m.hosts[1]
+	n.Basalt, n.Shale = m.hosts[0], m.hosts[1]
 	for _, h := range m.hosts[1:] {
 		if err := errors.Join(h.StartSSHD(t.Context()), l.Trust(t.Context(), m.hosts[0], h, m.inside(h).String())); err != nil {
 			t.Fatal(err)
@@ -97,8 +98,8 @@ func (m *mesh) join(i int, roundTrip time.Duration) {
 	}
 	if err := errors.Join(
 		h.Install("wgkeys", self),
-		link(h, "eth0", m.router, port),
-		m.router.IP("address add "+gateway.String()+"/30 dev "+port),
+		link(h, "eth0", m.Router, port),
+		m.Router.IP("address add "+gateway.String()+"/30 dev "+port),
 		h.IP("address add "+net.String()+"/30 dev eth0"),
 		h.IP("route add default via "+gateway.String()),
 	); err != nil {

@@ -25,7 +25,7 @@ func (u *users) takesNot(h *lab.Host, keys ...string) {
 func (u *users) settled(t *testing.T, h *lab.Host, stolen string) {
 	t.Helper()
 	u.until("the stolen key to be gone", func() bool { return u.run(h, "wg show wg0 public-key | grep -q "+stolen).code != 0 })
-	u.must(u.basalt, "wgkeys apply basalt && wgkeys apply shale; ping -c 1 -w 10 2001:db8:ffff::1 >/dev/null || true")
+	u.must(u.Basalt, "wgkeys apply basalt && wgkeys apply shale; ping -c 1 -w 10 2001:db8:ffff::1 >/dev/null || true")
 	u.whole(t)
 }
 
@@ -33,9 +33,9 @@ func (u *users) settled(t *testing.T, h *lab.Host, stolen string) {
 // the same command has the peer refuse it later.
 func rotationStolenTwice(t *testing.T, u *users) {
 	stolen := u.pub("basalt")
-	u.must(u.shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
-	r := u.run(u.basalt, "wgkeys rotate -y --now basalt")
-	u.must(u.shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
+	u.must(u.Shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
+	r := u.run(u.Basalt, "wgkeys rotate -y --now basalt")
+	u.must(u.Shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
 	for _, want := range []string{`the stolen key of basalt is still accepted by peer "shale"`, "wg set wg0 peer " + stolen + " remove", "wgkeys rotate --now basalt"} {
 		if r.code == 0 || !strings.Contains(r.stderr, want) {
 			t.Errorf("exit %d, want %q\n%s%s", r.code, want, r.stdout, r.stderr)
@@ -44,86 +44,86 @@ func rotationStolenTwice(t *testing.T, u *users) {
 	if u.pub("basalt") != stolen {
 		t.Error("the repository has forgotten which key was stolen")
 	}
-	u.must(u.basalt, "wgkeys rotate -y --now basalt")
-	u.takesNot(u.shale, stolen)
-	u.settled(t, u.basalt, stolen)
+	u.must(u.Basalt, "wgkeys rotate -y --now basalt")
+	u.takesNot(u.Shale, stolen)
+	u.settled(t, u.Basalt, stolen)
 }
 
 // rotationStolenHangs: whoever stole the key has the host, which says nothing.
 func rotationStolenHangs(t *testing.T, u *users) {
 	stolen := u.pub("shale")
-	u.must(u.shale, `mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone && printf '#!/bin/sh\nexec sleep 100\n' >/usr/local/bin/wgkeys && chmod 755 /usr/local/bin/wgkeys`)
-	r := u.run(u.basalt, "timeout 60 wgkeys rotate -y --now shale")
-	u.must(u.shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
+	u.must(u.Shale, `mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone && printf '#!/bin/sh\nexec sleep 100\n' >/usr/local/bin/wgkeys && chmod 755 /usr/local/bin/wgkeys`)
+	r := u.run(u.Basalt, "timeout 60 wgkeys rotate -y --now shale")
+	u.must(u.Shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
 	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "basalt refuses the old key") || !strings.Contains(r.stderr, `the next key is not in use on host "shale"`) {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.takesNot(u.basalt, stolen)
-	u.must(u.basalt, "wgkeys push --unknown shale && wgkeys apply shale")
-	u.settled(t, u.shale, stolen)
+	u.takesNot(u.Basalt, stolen)
+	u.must(u.Basalt, "wgkeys push --unknown shale && wgkeys apply shale")
+	u.settled(t, u.Shale, stolen)
 }
 
 // rotationStolenPlanted: beside the stolen key of a host that makes its keys itself lies
 // a next key of which the repository knows nothing. It may be the thief's.
 func rotationStolenPlanted(t *testing.T, u *users) {
-	u.must(u.basalt, "wgkeys rotate -y --on-host shale")
+	u.must(u.Basalt, "wgkeys rotate -y --on-host shale")
 	stolen := u.pub("shale")
 	u.killedAt("before controller: write the next public key", "wgkeys rotate -y shale")
-	planted := strings.TrimSpace(u.must(u.shale, "wg pubkey </etc/wireguard/wg0.next.key"))
-	u.must(u.basalt, "wgkeys rotate -y --now shale")
-	u.takesNot(u.basalt, stolen, planted)
+	planted := strings.TrimSpace(u.must(u.Shale, "wg pubkey </etc/wireguard/wg0.next.key"))
+	u.must(u.Basalt, "wgkeys rotate -y --now shale")
+	u.takesNot(u.Basalt, stolen, planted)
 	if now := u.pub("shale"); now == planted || now == stolen {
 		t.Errorf("the new key is %s, which may be stolen", now)
 	}
 	u.backInVault("shale")
-	u.settled(t, u.shale, stolen)
+	u.settled(t, u.Shale, stolen)
 }
 
 // backInVault gives a host that has made its key itself one from the vault.
 func (u *users) backInVault(host string) {
 	u.t.Helper()
-	u.must(u.basalt, "wgkeys down basalt; wgkeys down "+host+"; rm keyring/"+host+"/wg0.pub && wgkeys gen "+host+" && wgkeys push --unknown "+host+" && wgkeys apply "+host+" && wgkeys apply basalt")
+	u.must(u.Basalt, "wgkeys down basalt; wgkeys down "+host+"; rm keyring/"+host+"/wg0.pub && wgkeys gen "+host+" && wgkeys push --unknown "+host+" && wgkeys apply "+host+" && wgkeys apply basalt")
 }
 
 // rotationStolenPending: the next key of such a host is known, and may be stolen with
 // the other; the host cannot be reached for a third one.
 func rotationStolenPending(t *testing.T, u *users) {
-	u.must(u.basalt, "wgkeys rotate -y --on-host shale")
+	u.must(u.Basalt, "wgkeys rotate -y --on-host shale")
 	stolen := u.pub("shale")
 	u.killedAt("after controller: write the next public key", "wgkeys rotate -y shale")
-	pending := strings.TrimSpace(u.must(u.shale, "wg pubkey </etc/wireguard/wg0.next.key"))
-	u.must(u.shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
-	r := u.run(u.basalt, "wgkeys rotate -y --now shale")
-	u.must(u.shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
+	pending := strings.TrimSpace(u.must(u.Shale, "wg pubkey </etc/wireguard/wg0.next.key"))
+	u.must(u.Shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
+	r := u.run(u.Basalt, "wgkeys rotate -y --now shale")
+	u.must(u.Shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
 	if r.code == 0 || !strings.Contains(r.stderr, "there is no other key for it yet") {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.takesNot(u.basalt, stolen, pending)
-	r = u.run(u.basalt, "wgkeys rotate -y --now shale")
+	u.takesNot(u.Basalt, stolen, pending)
+	r = u.run(u.Basalt, "wgkeys rotate -y --now shale")
 	for _, want := range []string{`the old key is refused, and the next key of shale not taken by peer "basalt"`, "hint: wgkeys apply basalt"} {
 		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, want) {
 			t.Errorf("exit %d, want %q\n%s%s", r.code, want, r.stdout, r.stderr)
 		}
 	}
-	u.must(u.basalt, "wgkeys apply basalt")
-	u.takesNot(u.basalt, stolen, pending)
+	u.must(u.Basalt, "wgkeys apply basalt")
+	u.takesNot(u.Basalt, stolen, pending)
 	if now := u.pub("shale"); now == stolen || now == pending {
 		t.Errorf("the new key is %s, which may be stolen", now)
 	}
 	u.backInVault("shale")
-	u.settled(t, u.shale, pending)
+	u.settled(t, u.Shale, pending)
 }
 
 // rotationStolen: the old key is refused at once.
 func rotationStolen(t *testing.T, u *users) {
 	old := u.pub("basalt")
-	u.must(u.basalt, "wgkeys rotate -y --now basalt")
-	u.takesNot(u.shale, old)
+	u.must(u.Basalt, "wgkeys rotate -y --now basalt")
+	u.takesNot(u.Shale, old)
 	deadline := time.Now().Add(15 * time.Second)
-	for u.run(u.basalt, "wg show wg0 public-key | grep -q "+old).code == 0 && time.Now().Before(deadline) {
+	for u.run(u.Basalt, "wg show wg0 public-key | grep -q "+old).code == 0 && time.Now().Before(deadline) {
 		time.Sleep(100 * time.Millisecond)
 	}
-	u.must(u.basalt, "ping -c 1 -w 10 2001:db8:ffff::1 >/dev/null || true")
+	u.must(u.Basalt, "ping -c 1 -w 10 2001:db8:ffff::1 >/dev/null || true")
 	u.whole(t)
 }
 
@@ -131,24 +131,24 @@ func rotationStolen(t *testing.T, u *users) {
 // and its peers refuse the stolen key all the same.
 func rotationStolenWithoutHost(t *testing.T, u *users) {
 	old := u.pub("shale")
-	u.must(u.shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
-	r := u.run(u.basalt, "wgkeys rotate -y --now --on-host shale")
-	u.must(u.shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
+	u.must(u.Shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
+	r := u.run(u.Basalt, "wgkeys rotate -y --now --on-host shale")
+	u.must(u.Shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
 	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "there is no other key for it yet") || !strings.Contains(r.stderr, "basalt refuses the old key") {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.takesNot(u.basalt, old)
+	u.takesNot(u.Basalt, old)
 	if !strings.Contains(r.stderr, "as long as it has an apply on a peer is refused") {
 		t.Errorf("it is not told what comes of it:\n%s", r.stderr)
 	}
 	const boot = "ip link delete wg0; rm -rf /run/wgkeys; ip -6 rule del table 51820; ip -6 rule del priority 32764; " +
 		"ip -6 route flush table 51820; nft delete table inet wgkeys-wg0; "
-	u.must(u.basalt, boot+"wgkeys apply -q --view /etc/wgkeys/wg0.view")
-	u.takesNot(u.basalt, old)
+	u.must(u.Basalt, boot+"wgkeys apply -q --view /etc/wgkeys/wg0.view")
+	u.takesNot(u.Basalt, old)
 	u.stays("wgkeys apply basalt", `will not take the key that was revoked of host "shale"`, "none")
-	u.run(u.basalt, "wgkeys rotate -y --now shale") // basalt has neither key, and is named
-	u.must(u.basalt, "wgkeys apply basalt")
-	u.settled(t, u.shale, old)
+	u.run(u.Basalt, "wgkeys rotate -y --now shale") // basalt has neither key, and is named
+	u.must(u.Basalt, "wgkeys apply basalt")
+	u.settled(t, u.Shale, old)
 	u.whole(t)
 }
 

@@ -20,12 +20,12 @@ func TestLabRotateWriteFaults(t *testing.T) {
 	u := newUsers(t)
 	self, err := os.Executable()
 	if err == nil {
-		err = u.basalt.Install("hit", self)
+		err = u.Basalt.Install("hit", self)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.must(u.basalt, "wgkeys apply basalt && wgkeys apply shale")
+	u.must(u.Basalt, "wgkeys apply basalt && wgkeys apply shale")
 	code, out, trace := u.hit(vaultCase{"none", "-"})
 	if code != ui.ExitDone || len(trace) < 10 {
 		t.Fatalf("exit %d, %q\n%s", code, trace, out)
@@ -48,8 +48,8 @@ func TestLabRotateWriteFaults(t *testing.T) {
 // hit rotates basalt's key, and has one write to the repository go wrong.
 func (u *users) hit(c vaultCase) (code int, out string, trace []string) {
 	u.t.Helper()
-	r := u.run(u.basalt, "rm -f /root/trace; hit /root/net /root/trace "+c.fault+" "+ui.Quoted(c.point)+" wgkeys rotate -y basalt")
-	return r.code, r.stdout + r.stderr, strings.Split(u.read(u.basalt, "/root/trace"), "\n")
+	r := u.run(u.Basalt, "rm -f /root/trace; hit /root/net /root/trace "+c.fault+" "+ui.Quoted(c.point)+" wgkeys rotate -y basalt")
+	return r.code, r.stdout + r.stderr, strings.Split(u.read(u.Basalt, "/root/trace"), "\n")
 }
 
 func (u *users) rotateWith(c vaultCase, ends map[string]int) {
@@ -79,7 +79,7 @@ func (u *users) rotateWith(c vaultCase, ends map[string]int) {
 			t.Errorf("%s: check finds %+v", where, f)
 		}
 	}
-	if r := u.run(u.basalt, "wgkeys rotate -y basalt"); r.code != ui.ExitDone {
+	if r := u.run(u.Basalt, "wgkeys rotate -y basalt"); r.code != ui.ExitDone {
 		t.Errorf("%s: the next rotate: exit %d\n%s", where, r.code, r.stderr)
 	}
 	if !u.liveKeyInVault() {
@@ -88,27 +88,27 @@ func (u *users) rotateWith(c vaultCase, ends map[string]int) {
 	for _, f := range u.checkOpening() {
 		t.Errorf("%s, again: check finds %+v", where, f)
 	}
-	if live := strings.TrimSpace(u.must(u.basalt, "wg show wg0 public-key")); live != u.pub("basalt") {
+	if live := strings.TrimSpace(u.must(u.Basalt, "wg show wg0 public-key")); live != u.pub("basalt") {
 		t.Errorf("%s, again: basalt uses %s, and the keyring has %s", where, live, u.pub("basalt"))
 	}
-	if left := u.must(u.basalt, "find . /etc/wireguard -name '.*.*' -o -name '*next*'"); left != "" {
+	if left := u.must(u.Basalt, "find . /etc/wireguard -name '.*.*' -o -name '*next*'"); left != "" {
 		t.Errorf("%s, again: left are %s", where, left)
 	}
-	u.must(u.basalt, "ping -6 -n -q -c 1 -w 20 2001:db8:ffff::1")
+	u.must(u.Basalt, "ping -6 -n -q -c 1 -w 20 2001:db8:ffff::1")
 }
 
 // liveKeyInVault reports whether stock age finds the private key that basalt uses.
 func (u *users) liveKeyInVault() bool {
 	u.t.Helper()
-	live := u.must(u.basalt, "wg show wg0 public-key")
-	vault := u.must(u.basalt, "for f in vault/basalt/*.age; do age -d -i ~/.config/wgkeys/identity.txt $f | wg pubkey; done")
+	live := u.must(u.Basalt, "wg show wg0 public-key")
+	vault := u.must(u.Basalt, "for f in vault/basalt/*.age; do age -d -i ~/.config/wgkeys/identity.txt $f | wg pubkey; done")
 	return slices.Contains(strings.Fields(vault), strings.TrimSpace(live))
 }
 
 // checkOpening is what check finds with every vault file opened.
 func (u *users) checkOpening() []check.Finding {
 	u.t.Helper()
-	r := u.run(u.basalt, "wgkeys check --json -i ~/.config/wgkeys/identity.txt")
+	r := u.run(u.Basalt, "wgkeys check --json -i ~/.config/wgkeys/identity.txt")
 	var found []check.Finding
 	if err := json.Unmarshal([]byte(r.stdout), &found); err != nil || r.code != ui.ExitDone && r.code != ui.ExitFindings {
 		u.t.Fatalf("check: exit %d, %v\n%s", r.code, err, r.stderr)

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -11,7 +12,7 @@ import (
 func TestLabStatusDeadTunnel(t *testing.T) {
 	t.Parallel()
 	u := newUsers(t)
-	u.tunnel(firstTunnel + "keepalive = 2\n")
+	u.tunnel(demo.FirstTunnel + "keepalive = 2\n")
 	u.clone()
 	basalt := u.pub("basalt")
 	for _, test := range []struct{ name, harm, mend, want string }{
@@ -20,39 +21,39 @@ func TestLabStatusDeadTunnel(t *testing.T) {
 			"nothing of it arrives at shale: its port 30567/udp is closed"},
 		{"another key", "wg genkey | wg set wg0 private-key /dev/stdin", "true", "shale uses another key than basalt has for it"},
 		{"unknown", "wg set wg0 peer " + basalt + " remove", "true", "shale does not know the key that basalt uses, " + basalt},
-		{"another PSK", "wg genpsk >/root/psk; wg set wg0 peer " + basalt + " preshared-key /root/psk", "true", "the preshared keys differ, or a firewall of basalt drops UDP from " + shaleAddr},
+		{"another PSK", "wg genpsk >/root/psk; wg set wg0 peer " + basalt + " preshared-key /root/psk", "true", "the preshared keys differ, or a firewall of basalt drops UDP from " + demo.ShaleAddr},
 		{"down", "wgkeys down --quiet --host shale", "true", "the tunnel is not up on shale: wgkeys apply shale"},
 	} {
-		u.must(u.basalt, "wgkeys down --quiet && wgkeys apply --quiet shale")
-		u.must(u.shale, test.harm)
-		u.must(u.basalt, "wgkeys apply --quiet")
-		r := u.run(u.basalt, "wgkeys status basalt")
-		found := strings.Contains(r.stdout, "! shale does not answer at "+shaleAddr+":30567, OUTSIDE (")
+		u.must(u.Basalt, "wgkeys down --quiet && wgkeys apply --quiet shale")
+		u.must(u.Shale, test.harm)
+		u.must(u.Basalt, "wgkeys apply --quiet")
+		r := u.run(u.Basalt, "wgkeys status basalt")
+		found := strings.Contains(r.stdout, "! shale does not answer at "+demo.ShaleAddr+":30567, OUTSIDE (")
 		if test.want == "" && (r.code != ui.ExitDone || found) || test.want != "" && (r.code != ui.ExitFindings || !found || !strings.Contains(r.stdout, test.want)) {
 			t.Errorf("%s: exit %d, want %q\n%s%s", test.name, r.code, test.want, r.stdout, r.stderr)
 		}
-		u.must(u.shale, test.mend)
+		u.must(u.Shale, test.mend)
 	}
-	u.must(u.basalt, "wgkeys down --quiet")
+	u.must(u.Basalt, "wgkeys down --quiet")
 }
 
 // TestLabStatusLossyTunnel: handshakes and small packets pass, and large ones do not.
 func TestLabStatusLossyTunnel(t *testing.T) {
 	t.Parallel()
 	u := newUsers(t)
-	u.must(u.basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+internet)
-	u.must(u.router, "nft add table inet f && nft 'add chain inet f fw { type filter hook forward priority 0; }' && nft add rule inet f fw iifname basalt0 udp dport 30567 meta length '>' 1000 drop")
-	if r := u.run(u.basalt, "wgkeys status"); r.code != ui.ExitDone {
+	u.must(u.Basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
+	u.must(u.Router, "nft add table inet f && nft 'add chain inet f fw { type filter hook forward priority 0; }' && nft add rule inet f fw iifname basalt0 udp dport 30567 meta length '>' 1000 drop")
+	if r := u.run(u.Basalt, "wgkeys status"); r.code != ui.ExitDone {
 		t.Errorf("before: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.must(u.basalt, "ping -6 -n -q -s 1300 -i 0.01 -c 100 -W 1 "+internet+" >/dev/null; true")
-	if r := u.run(u.basalt, "wgkeys status"); r.code != ui.ExitDone {
+	u.must(u.Basalt, "ping -6 -n -q -s 1300 -i 0.01 -c 100 -W 1 "+demo.Internet+" >/dev/null; true")
+	if r := u.run(u.Basalt, "wgkeys status"); r.code != ui.ExitDone {
 		t.Errorf("lost, and nothing is sent any more: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.must(u.basalt, "ping -6 -n -q -s 1300 -i 0.2 "+internet+" </dev/null >/dev/null 2>&1 &")
-	r := u.run(u.basalt, "wgkeys status")
+	u.must(u.Basalt, "ping -6 -n -q -s 1300 -i 0.2 "+demo.Internet+" </dev/null >/dev/null 2>&1 &")
+	r := u.run(u.Basalt, "wgkeys status")
 	if r.code != ui.ExitFindings || !strings.Contains(r.stdout, " sent to shale in the last seconds ") || strings.Count(r.stdout, "  ! ") != 1 {
 		t.Errorf("large packets are lost: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.must(u.basalt, "pkill ping; wgkeys down --quiet && wgkeys down --quiet shale")
+	u.must(u.Basalt, "pkill ping; wgkeys down --quiet && wgkeys down --quiet shale")
 }

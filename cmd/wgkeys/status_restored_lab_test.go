@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -11,14 +12,14 @@ import (
 func TestLabStatusRestoredHost(t *testing.T) {
 	t.Parallel()
 	u := newUsers(t)
-	u.tunnel(firstTunnel + "keepalive = 1\n")
+	u.tunnel(demo.FirstTunnel + "keepalive = 1\n")
 	const commit = "git add -A && git -c user.name=a -c user.email=a@example.net commit -q -m keys"
-	u.must(u.basalt, "git init -q && "+commit+" && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+internet)
+	u.must(u.Basalt, "git init -q && "+commit+" && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
 	old := u.pub("basalt")
-	u.must(u.basalt, "cp -a /etc/wireguard/wg0.key /root/old.key && cp /etc/wgkeys/wg0.view /root/old.view && wgkeys rotate -y basalt && "+commit)
-	u.must(u.basalt, "wgkeys down --quiet && cp -a /root/old.key /etc/wireguard/wg0.key && rm /etc/wgkeys/revoked && wgkeys apply --quiet --view /root/old.view")
+	u.must(u.Basalt, "cp -a /etc/wireguard/wg0.key /root/old.key && cp /etc/wgkeys/wg0.view /root/old.view && wgkeys rotate -y basalt && "+commit)
+	u.must(u.Basalt, "wgkeys down --quiet && cp -a /root/old.key /etc/wireguard/wg0.key && rm /etc/wgkeys/revoked && wgkeys apply --quiet --view /root/old.view")
 
-	r := u.run(u.basalt, "wgkeys status")
+	r := u.run(u.Basalt, "wgkeys status")
 	for _, want := range []string{
 		"! an older key in its file than in the repository: wgkeys push basalt\n",
 		"shale does not take the older key that basalt uses: wgkeys push basalt, then wgkeys apply basalt\n",
@@ -31,15 +32,15 @@ func TestLabStatusRestoredHost(t *testing.T) {
 	if strings.Contains(r.stdout, "git pull, or") || strings.Contains(r.stdout, "wgkeys apply shale") {
 		t.Errorf("status leads elsewhere:\n%s", r.stdout)
 	}
-	rotate := u.run(u.basalt, "wgkeys rotate -y basalt")
+	rotate := u.run(u.Basalt, "wgkeys rotate -y basalt")
 	if rotate.code != ui.ExitFailed || !strings.Contains(rotate.stderr, "it is "+old+", as after a restore") ||
 		!strings.Contains(rotate.stderr, "hint: wgkeys push basalt, then wgkeys apply basalt, then wgkeys rotate basalt") {
 		t.Errorf("rotate exits %d:\n%s", rotate.code, rotate.stderr)
 	}
-	u.must(u.basalt, "wgkeys push basalt && wgkeys apply --quiet basalt && ping -6 -n -c 1 -w 10 "+internet)
-	u.must(u.basalt, "wgkeys rotate -y basalt")
-	if r := u.run(u.basalt, "wgkeys status"); r.code != ui.ExitDone {
+	u.must(u.Basalt, "wgkeys push basalt && wgkeys apply --quiet basalt && ping -6 -n -c 1 -w 10 "+demo.Internet)
+	u.must(u.Basalt, "wgkeys rotate -y basalt")
+	if r := u.run(u.Basalt, "wgkeys status"); r.code != ui.ExitDone {
 		t.Errorf("then status exits %d:\n%s%s", r.code, r.stdout, r.stderr)
 	}
-	u.must(u.basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
+	u.must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
 }

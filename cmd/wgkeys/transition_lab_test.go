@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/tunnel"
@@ -107,23 +108,23 @@ func newWalk(t *testing.T, with tool, way []int) *walk {
 	w := &walk{users: newUsers(t), tool: with}
 	keys := map[string]keyring.PublicKey{"flint": mustKey(t), "slate": mustKey(t), "granite": mustKey(t)}
 	for _, h := range []string{"basalt", "shale"} {
-		k, err := keyring.ParsePublicKey([]byte(w.read(w.basalt, "/root/net/keyring/"+h+"/wg0.pub")))
+		k, err := keyring.ParsePublicKey([]byte(w.read(w.Basalt, "/root/net/keyring/"+h+"/wg0.pub")))
 		if err != nil {
 			t.Fatal(err)
 		}
 		keys[h] = k
 	}
-	w.must(w.shale, "umask 077; wg genpsk >/etc/wireguard/wg0.flint.psk")
+	w.must(w.Shale, "umask 077; wg genpsk >/etc/wireguard/wg0.flint.psk")
 	// The strict reverse path check (RFC 3704) shows whether the encrypted
 	// packets are marked all the time.
-	w.must(w.shale, "sysctl -w net.ipv4.conf.eth0.rp_filter=1")
+	w.must(w.Shale, "sysctl -w net.ipv4.conf.eth0.rp_filter=1")
 	// A firewall that tracks connections, as most hosts have.
-	w.must(w.shale, "nft 'table inet firewall { chain c { type filter hook input priority 0; ct state invalid drop; }; }'")
+	w.must(w.Shale, "nft 'table inet firewall { chain c { type filter hook input priority 0; ct state invalid drop; }; }'")
 	// The views with a table of their own leave its rule to the host.
-	w.must(w.shale, "ip -4 rule add table 777 priority 1000; ip -6 rule add table 777 priority 1000")
-	w.write(w.basalt, "/root/basalt.json", encoded(t, deriveViews(t, "basalt", keys)[0]))
+	w.must(w.Shale, "ip -4 rule add table 777 priority 1000; ip -6 rule add table 777 priority 1000")
+	w.write(w.Basalt, "/root/basalt.json", encoded(t, deriveViews(t, "basalt", keys)[0]))
 	w.views = deriveViews(t, "shale", keys)
-	w.must(w.shale, with.begin)
+	w.must(w.Shale, with.begin)
 	w.takeFresh(way)
 	return w
 }
@@ -135,7 +136,7 @@ func (w *walk) takeFresh(way []int) {
 		if w.fresh = append(w.fresh, ""); !slices.Contains(way, i) {
 			continue
 		}
-		w.must(w.shale, w.tool.files(w.t, v, fmt.Sprintf("/root/%d", i)))
+		w.must(w.Shale, w.tool.files(w.t, v, fmt.Sprintf("/root/%d", i)))
 		w.on(w.tool.up, i)
 		w.fresh[i] = w.snapshot()
 		w.on(w.tool.down, i)
@@ -145,15 +146,15 @@ func (w *walk) takeFresh(way []int) {
 // on runs one of the tool's commands, which has to succeed.
 func (w *walk) on(command string, view int) string {
 	w.t.Helper()
-	return w.must(w.shale, fmt.Sprintf("set -e -- %d; %s", view, command))
+	return w.must(w.Shale, fmt.Sprintf("set -e -- %d; %s", view, command))
 }
 
 // start brings the tunnel up, with a stream each way.
 func (w *walk) start(view int) {
 	w.t.Helper()
 	w.on(w.tool.up, view)
-	w.must(w.basalt, "wgkeys apply -q --view /root/basalt.json && ping -6 -n -c 1 -w 10 2001:db8:7767::1")
-	w.flows = w.users.flows(w.basalt, w.shale, "2001:db8:7767::2", "2001:db8:7767::1", time.Millisecond)
+	w.must(w.Basalt, "wgkeys apply -q --view /root/basalt.json && ping -6 -n -c 1 -w 10 2001:db8:7767::1")
+	w.flows = w.users.flows(w.Basalt, w.Shale, "2001:db8:7767::2", "2001:db8:7767::1", time.Millisecond)
 	waitFlowing(w.t, w.flows[:]...)
 }
 
@@ -201,7 +202,7 @@ func (w *walk) step(from, to int) {
 	}
 	name := transitionViews[from].name + " → " + transitionViews[to].name
 	steps := w.on(w.tool.move, to)
-	diff := lineDiff(w.fresh[to], w.snapshot())
+	diff := demo.LineDiff(w.fresh[to], w.snapshot())
 	if diff != "" {
 		w.unlike++
 		failf("%s: not as after a fresh start:\n%s\n%s", name, diff, steps)
@@ -239,11 +240,11 @@ func (w *walk) report(transitions int, took time.Duration) {
 func (w *walk) snapshot() string {
 	w.t.Helper()
 	// The kernel readies an address a moment after it is added (addrconf_dad_work).
-	if err := w.shale.WaitAddresses(w.t.Context()); err != nil {
+	if err := w.Shale.WaitAddresses(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-	dump := w.must(w.shale, "wg show wg0 dump")
-	return linkNumber.ReplaceAllString(w.users.snapshot(w.shale), "N: wg0:") + "\n" + normalDump(dump)
+	dump := w.must(w.Shale, "wg show wg0 dump")
+	return linkNumber.ReplaceAllString(w.users.snapshot(w.Shale), "N: wg0:") + "\n" + normalDump(dump)
 }
 
 // normalDump sorts what wg(8) dumps, and shows no secret of it: the private key

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
 )
@@ -25,9 +26,9 @@ func firstUsers(t *testing.T) *users {
 	n := firstLabs.take(t)
 	t.Cleanup(func() { firstLabs.give(n) })
 	u := &users{n, t}
-	u.must(u.basalt, "wgkeys down")
-	u.must(u.shale, "wgkeys down")
-	u.tunnel(firstTunnel)
+	u.must(u.Basalt, "wgkeys down")
+	u.must(u.Shale, "wgkeys down")
+	u.tunnel(demo.FirstTunnel)
 	u.clone()
 	return u
 }
@@ -37,11 +38,11 @@ var firstLabs laboratories
 
 type laboratories struct {
 	mu   sync.Mutex
-	all  []*network
-	free []*network
+	all  []*demo.Network
+	free []*demo.Network
 }
 
-func (l *laboratories) take(t *testing.T) *network {
+func (l *laboratories) take(t *testing.T) *demo.Network {
 	t.Helper()
 	if n := l.oneFree(); n != nil {
 		return n
@@ -53,7 +54,7 @@ func (l *laboratories) take(t *testing.T) *network {
 	return n
 }
 
-func (l *laboratories) oneFree() *network {
+func (l *laboratories) oneFree() *demo.Network {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.free) == 0 {
@@ -64,7 +65,7 @@ func (l *laboratories) oneFree() *network {
 	return n
 }
 
-func (l *laboratories) give(n *network) {
+func (l *laboratories) give(n *demo.Network) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.free = append(l.free, n)
@@ -80,7 +81,7 @@ func (l *laboratories) close() {
 // users are the first users: their hosts, the repository ~/net on basalt and
 // a copy without secrets, as git would bring it, on shale.
 type users struct {
-	*network
+	*demo.Network
 	t *testing.T
 }
 
@@ -97,28 +98,28 @@ func newUsers(t *testing.T) *users {
 }
 
 // newFirstUsers does it for longer than the test.
-func newFirstUsers(t *testing.T) *network {
+func newFirstUsers(t *testing.T) *demo.Network {
 	t.Helper()
 	labtest.Require(t, programs...)
-	n, err := newNetwork(context.WithoutCancel(t.Context()))
+	n, err := demo.NewNetwork(context.WithoutCancel(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	u := &users{n, t}
-	u.must(n.basalt, "cd /root && wgkeys init --classic net")
-	u.tunnel(firstTunnel)
-	u.must(n.basalt, "wgkeys gen basalt shale && wgkeys push basalt shale")
+	u.must(n.Basalt, "cd /root && wgkeys init --classic net")
+	u.tunnel(demo.FirstTunnel)
+	u.must(n.Basalt, "wgkeys gen basalt shale && wgkeys push basalt shale")
 	u.clone()
 	return n
 }
 
 // with is u in a subtest.
-func (u *users) with(t *testing.T) *users { return &users{u.network, t} }
+func (u *users) with(t *testing.T) *users { return &users{u.Network, t} }
 
 // tunnel writes the tunnel file.
 func (u *users) tunnel(text string) {
 	u.t.Helper()
-	u.write(u.basalt, "/root/net/tunnels/wg0.toml", text)
+	u.write(u.Basalt, "/root/net/tunnels/wg0.toml", text)
 }
 
 func (u *users) write(h *lab.Host, path, text string) {
@@ -140,8 +141,8 @@ func (u *users) read(h *lab.Host, path string) string {
 // clone brings the plain half of the repository to shale.
 func (u *users) clone() {
 	u.t.Helper()
-	for path := range strings.FieldsSeq(u.must(u.basalt, "ls wgkeys.toml tunnels/*.toml keyring/*/*.pub")) {
-		u.write(u.shale, "/root/net/"+path, u.read(u.basalt, "/root/net/"+path))
+	for path := range strings.FieldsSeq(u.must(u.Basalt, "ls wgkeys.toml tunnels/*.toml keyring/*/*.pub")) {
+		u.write(u.Shale, "/root/net/"+path, u.read(u.Basalt, "/root/net/"+path))
 	}
 }
 
@@ -183,7 +184,7 @@ func (u *users) must(h *lab.Host, script string) string {
 // snapshot is all of a host's network that apply could touch.
 func (u *users) snapshot(h *lab.Host) string {
 	u.t.Helper()
-	s, err := snapshot(u.t.Context(), h)
+	s, err := demo.Snapshot(u.t.Context(), h)
 	if err != nil {
 		u.t.Fatal(err)
 	}
@@ -193,7 +194,7 @@ func (u *users) snapshot(h *lab.Host) string {
 // same fails where the host's network is not what it was.
 func (u *users) same(h *lab.Host, before, when string) {
 	u.t.Helper()
-	if diff := lineDiff(before, u.snapshot(h)); diff != "" {
+	if diff := demo.LineDiff(before, u.snapshot(h)); diff != "" {
 		u.t.Errorf("%s is not as it was: %s\n%s", h.Name(), when, diff)
 	}
 }
@@ -215,7 +216,7 @@ func (u *users) want(about, text string, lines ...string) {
 // planIs wants a plan with these steps, and none if there are none.
 func (u *users) planIs(when string, steps ...string) {
 	u.t.Helper()
-	r := u.run(u.basalt, "wgkeys plan")
+	r := u.run(u.Basalt, "wgkeys plan")
 	if steps == nil && (r.code != 0 || r.stdout != "") {
 		u.t.Errorf("%s: plan exits %d and has steps:\n%s%s", when, r.code, r.stdout, r.stderr)
 	}

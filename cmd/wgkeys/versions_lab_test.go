@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -37,18 +38,18 @@ func TestLabOlderHost(t *testing.T) {
 	for _, commit := range olderVersions {
 		t.Run(commit, func(t *testing.T) {
 			u := u.with(t)
-			if err := u.shale.Install("wgkeys", buildOlder(t, commit)); err != nil {
+			if err := u.Shale.Install("wgkeys", buildOlder(t, commit)); err != nil {
 				t.Fatal(err)
 			}
-			u.must(u.basalt, "wgkeys push --all basalt && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+internet)
-			u.must(u.basalt, "wgkeys plan shale")
-			r := u.run(u.basalt, "wgkeys status --json")
+			u.must(u.Basalt, "wgkeys push --all basalt && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
+			u.must(u.Basalt, "wgkeys plan shale")
+			r := u.run(u.Basalt, "wgkeys status --json")
 			if s := statusOf(t, r.stdout, "shale"); r.code != ui.ExitDone || s.Live != s.Key || s.File != s.Key || len(s.Peers) != 1 || s.Peers[0].Received == 0 {
 				t.Errorf("status exits %d: %s%s", r.code, r.stdout, r.stderr)
 			}
 			u.olderView()
 			u.olderRotates(commit)
-			u.must(u.basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
+			u.must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
 		})
 	}
 	u.withNewer()
@@ -58,10 +59,10 @@ func TestLabOlderHost(t *testing.T) {
 // else is known of the host is told.
 func (u *users) olderView() {
 	u.t.Helper()
-	defer u.tunnel(firstTunnel)
-	u.tunnel(strings.Replace(firstTunnel, "forward   = true", "forward = true\nkill_switch = false", 1))
+	defer u.tunnel(demo.FirstTunnel)
+	u.tunnel(strings.Replace(demo.FirstTunnel, "forward   = true", "forward = true\nkill_switch = false", 1))
 	for _, verb := range []string{"plan", "apply", "status"} {
-		r := u.run(u.basalt, "wgkeys "+verb+" shale")
+		r := u.run(u.Basalt, "wgkeys "+verb+" shale")
 		if r.code == ui.ExitDone || !strings.Contains(r.stdout+r.stderr, "upgrade wgkeys on shale: scp ") {
 			u.t.Errorf("%s exits %d: %s%s", verb, r.code, r.stdout, r.stderr)
 		}
@@ -78,14 +79,14 @@ func (u *users) olderRotates(commit string) {
 	const upgrade = "hint: upgrade wgkeys on shale: scp $(command -v wgkeys) root@93.93.130.7:/usr/local/bin/"
 	if commit != olderVersions[0] {
 		before := u.pub("basalt")
-		r := u.run(u.basalt, "wgkeys rotate -y basalt")
+		r := u.run(u.Basalt, "wgkeys rotate -y basalt")
 		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, upgrade) || strings.Contains(r.stderr, "--skip") || u.pub("basalt") != before {
 			u.t.Errorf("rotate exits %d: %s", r.code, r.stderr)
 		}
 	}
 	old := u.pub("basalt")
-	u.must(u.basalt, "wgkeys rotate -y --now basalt")
-	if peers := u.must(u.shale, "wg show wg0 peers"); strings.Contains(peers, old) || !strings.Contains(peers, u.pub("basalt")) {
+	u.must(u.Basalt, "wgkeys rotate -y --now basalt")
+	if peers := u.must(u.Shale, "wg show wg0 peers"); strings.Contains(peers, old) || !strings.Contains(peers, u.pub("basalt")) {
 		u.t.Errorf("the stolen key was %s; peers of shale: %s", old, peers)
 	}
 }
@@ -97,12 +98,12 @@ func (u *users) withNewer() {
 	if err != nil {
 		u.t.Fatal(err)
 	}
-	if err := u.shale.Install("wgkeys", self); err != nil {
+	if err := u.Shale.Install("wgkeys", self); err != nil {
 		u.t.Fatal(err)
 	}
-	if err := u.basalt.Install("wgkeys", buildOlder(u.t, olderVersions[0])); err != nil {
+	if err := u.Basalt.Install("wgkeys", buildOlder(u.t, olderVersions[0])); err != nil {
 		u.t.Fatal(err)
 	}
-	u.must(u.basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+internet+" && wgkeys status && wgkeys plan shale")
-	u.must(u.basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
+	u.must(u.Basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet+" && wgkeys status && wgkeys plan shale")
+	u.must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
 }

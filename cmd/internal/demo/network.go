@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -21,11 +21,11 @@ import (
 //
 // The provider routes 2001:db8:7767::/64 to shale.
 const (
-	internet  = "2001:db8:ffff::1"
-	shaleAddr = "93.93.130.7"
+	Internet  = "2001:db8:ffff::1"
+	ShaleAddr = "93.93.130.7"
 )
 
-const firstTunnel = `listen_port = 30567                  # 0x7767, "wg"; for every host of the tunnel
+const FirstTunnel = `listen_port = 30567                  # 0x7767, "wg"; for every host of the tunnel
 
 [hosts.shale]
 ssh       = "root@93.93.130.7"       # where push goes; the host's name if left out
@@ -37,20 +37,20 @@ forward   = true                     # a router: forwarding on, RAs kept on its 
 addresses = ["2001:db8:7767::2/128"] # INSIDE
 `
 
-// A network is the first users' three hosts.
-type network struct {
+// A Network is the first users' three hosts.
+type Network struct {
 	*lab.Lab
-	basalt, shale, router *lab.Host
+	Basalt, Shale, Router *lab.Host
 }
 
-// newNetwork makes the hosts, with this very program installed on basalt and
+// NewNetwork makes the hosts, with this very program installed on basalt and
 // shale, and lets basalt log in at shale.
-func newNetwork(ctx context.Context) (n *network, err error) {
+func NewNetwork(ctx context.Context) (n *Network, err error) {
 	l, err := lab.New()
 	if err != nil {
 		return nil, err
 	}
-	n = &network{Lab: l}
+	n = &Network{Lab: l}
 	defer func() {
 		if err != nil {
 			l.Close()
@@ -62,17 +62,17 @@ func newNetwork(ctx context.Context) (n *network, err error) {
 	if err := n.connect(ctx); err != nil {
 		return nil, err
 	}
-	if err := n.shale.StartSSHD(ctx); err != nil {
+	if err := n.Shale.StartSSHD(ctx); err != nil {
 		return nil, err
 	}
-	return n, n.Trust(ctx, n.basalt, n.shale)
+	return n, n.Trust(ctx, n.Basalt, n.Shale)
 }
 
-func (n *network) makeHosts() (err error) {
+func (n *Network) makeHosts() (err error) {
 	for _, h := range []struct {
 		name string
 		host **lab.Host
-	}{{"basalt", &n.basalt}, {"shale", &n.shale}, {"router", &n.router}} {
+	}{{"basalt", &n.Basalt}, {"shale", &n.Shale}, {"router", &n.Router}} {
 		if *h.host, err = n.Host(h.name); err != nil {
 			return err
 		}
@@ -81,14 +81,14 @@ func (n *network) makeHosts() (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(n.basalt.Install("wgkeys", self), n.shale.Install("wgkeys", self))
+	return errors.Join(n.Basalt.Install("wgkeys", self), n.Shale.Install("wgkeys", self))
 }
 
 // connect lays the links and waits until shale has learned its default route.
-func (n *network) connect(ctx context.Context) error {
+func (n *Network) connect(ctx context.Context) error {
 	err := errors.Join(
-		n.Link(n.basalt, "eth0", n.router, "basalt0"),
-		n.Link(n.shale, "eth0", n.router, "shale0"),
+		n.Link(n.Basalt, "eth0", n.Router, "basalt0"),
+		n.Link(n.Shale, "eth0", n.Router, "shale0"),
 	)
 	if err != nil {
 		return err
@@ -97,38 +97,38 @@ func (n *network) connect(ctx context.Context) error {
 		host *lab.Host
 		args string
 	}{
-		{n.router, "address add 192.0.2.1/24 dev basalt0"},
-		{n.router, "address add 93.93.130.1/24 dev shale0"},
-		{n.router, "address add " + internet + "/128 dev lo"},
-		{n.basalt, "address add 192.0.2.10/24 dev eth0"},
-		{n.basalt, "route add default via 192.0.2.1"},
-		{n.shale, "address add " + shaleAddr + "/24 dev eth0"},
-		{n.shale, "route add default via 93.93.130.1"},
+		{n.Router, "address add 192.0.2.1/24 dev basalt0"},
+		{n.Router, "address add 93.93.130.1/24 dev shale0"},
+		{n.Router, "address add " + Internet + "/128 dev lo"},
+		{n.Basalt, "address add 192.0.2.10/24 dev eth0"},
+		{n.Basalt, "route add default via 192.0.2.1"},
+		{n.Shale, "address add " + ShaleAddr + "/24 dev eth0"},
+		{n.Shale, "route add default via 93.93.130.1"},
 	} {
 		if err := c.host.IP(c.args); err != nil {
 			return err
 		}
 	}
-	if _, err := n.router.Run(ctx, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"); err != nil {
+	if _, err := n.Router.Run(ctx, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"); err != nil {
 		return err
 	}
-	if _, err := n.router.Advertise("shale0", lab.Advertisement{
+	if _, err := n.Router.Advertise("shale0", lab.Advertisement{
 		Lifetime: 30 * time.Minute, Prefix: netip.MustParsePrefix("2001:db8:5::/64"), OnLink: true, Autonomous: true,
 	}); err != nil {
 		return err
 	}
-	if err := n.shale.WaitRoute(ctx, "-6 default proto ra"); err != nil {
+	if err := n.Shale.WaitRoute(ctx, "-6 default proto ra"); err != nil {
 		return err
 	}
-	if err := n.shale.WaitAddresses(ctx); err != nil {
+	if err := n.Shale.WaitAddresses(ctx); err != nil {
 		return err
 	}
 	return n.routeToShale(ctx)
 }
 
 // routeToShale is what the provider does for the prefix that it gave away.
-func (n *network) routeToShale(ctx context.Context) error {
-	out, err := n.shale.Run(ctx, "ip", "-6", "-oneline", "address", "show", "dev", "eth0", "scope", "link")
+func (n *Network) routeToShale(ctx context.Context) error {
+	out, err := n.Shale.Run(ctx, "ip", "-6", "-oneline", "address", "show", "dev", "eth0", "scope", "link")
 	if err != nil {
 		return err
 	}
@@ -137,5 +137,5 @@ func (n *network) routeToShale(ctx context.Context) error {
 		return fmt.Errorf("shale has no link-local address: %s", out)
 	}
 	local, _, _ := strings.Cut(f[3], "/")
-	return n.router.IP("-6 route add 2001:db8:7767::/64 via " + local + " dev shale0")
+	return n.Router.IP("-6 route add 2001:db8:7767::/64 via " + local + " dev shale0")
 }
