@@ -43,6 +43,7 @@ func (m *thenClose) Run() int {
 var testPrograms = map[string]func(){
 	"age-plugin-touch": standIn,
 	"standin-dns":      standInDNS,
+	"standin-speaker":  standInSpeaker,
 	"wgkeys": func() {
 		testOnlyKernel, testOnlyStep = faultyKernel, controllerStep
 		main()

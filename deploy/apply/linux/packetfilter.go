@@ -33,5 +33,8 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 			return err
 		}
 	}
+	if c.New != nil && c.New.Mark.Value != 0 && (c.Old == nil || c.Old.Mark.Value == 0) {
+		rememberSessions(c.New)
+	}
 	return nft.Set(c.Link, c.New)
 }

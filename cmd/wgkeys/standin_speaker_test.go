@@ -1,0 +1,37 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+// standInSpeaker is what sends first, as a shell does: "standin-speaker PORT FILE" says
+// a line to whoever has come to the port, once the file is there.
+func standInSpeaker() {
+	l, err := net.Listen("tcp", ":"+os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	var conns []net.Conn
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns = append(conns, c)
+		}
+	}()
+	for {
+		if _, err := os.Stat(os.Args[2]); err == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	for _, c := range conns {
+		fmt.Fprintln(c, "spoken")
+	}
+	time.Sleep(time.Minute)
+}

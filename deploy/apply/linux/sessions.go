@@ -1,0 +1,142 @@
+package linux
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/mdlayher/netlink"
+	nl "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+)
+
+// A connection over TCP that somebody made to this host, such as the ssh session in
+// which an apply runs.
+type session struct{ client, server netip.AddrPort }
+
+// States of a socket (enum in net/tcp_states.h).
+const (
+	tcpEstablished = 1
+	tcpCloseWait   = 8
+	tcpListen      = 10
+)
+
+// rememberSessions tells connection tracking of the connections over TCP that are open,
+// of the families that f captures. Where nothing has used it so far it knows none of
+// them, and would take whoever sends first, as a shell does with the output of an
+// apply, for the one who asked: the answers would go into the tunnel, for ever.
+//
+// What cannot be told is left: then it is as if the client had to speak first.
+func rememberSessions(f *apply.Filter) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	for _, s := range openSessions(f) {
+		conn.Execute(rememberMessage(s))
+	}
+}
+
+// openSessions are those whose port here listens, and that are not INSIDE.
+func openSessions(f *apply.Filter) (list []session) {
+	var sockets []*nl.Socket
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		found, err := nl.SocketDiagTCP(family)
+		if err == nil {
+			sockets = append(sockets, found...)
+		}
+	}
+	listens := map[uint16]bool{}
+	for _, s := range sockets {
+		listens[s.ID.SourcePort] = listens[s.ID.SourcePort] || s.State == tcpListen
+	}
+	inside := map[netip.Addr]bool{}
+	for _, a := range f.Guard {
+		inside[a] = true
+	}
+	for _, s := range sockets {
+		here, ok := netip.AddrFromSlice(s.ID.Source)
+		there, also := netip.AddrFromSlice(s.ID.Destination)
+		here, there = here.Unmap(), there.Unmap()
+		open := (s.State == tcpEstablished || s.State == tcpCloseWait) && listens[s.ID.SourcePort]
+		captured := here.Is4() && f.IPv4 || here.Is6() && f.IPv6
+		if ok && also && open && captured && !here.IsLoopback() && !inside[here] {
+			list = append(list, session{netip.AddrPortFrom(there, s.ID.DestinationPort), netip.AddrPortFrom(here, s.ID.SourcePort)})
+		}
+	}
+	return list
+}
+
+// Attributes of linux/netfilter/nfnetlink_conntrack.h.
+const (
+	ctaTupleOrig, ctaTupleReply, ctaStatus, ctaProtoInfo, ctaTimeout = 1, 2, 3, 4, 7
+
+	ctaTupleIP, ctaTupleProto           = 1, 2
+	ctaProtoNum, ctaSrcPort, ctaDstPort = 1, 2, 3
+
+	ctaProtoInfoTCP                                    = 1
+	ctaTCPState, ctaTCPFlagsOriginal, ctaTCPFlagsReply = 1, 4, 5
+)
+
+// rememberMessage makes an entry as connection tracking makes one of a connection whose
+// beginning it has not seen (tcp_new in nf_conntrack_proto_tcp.c, with tcp_loose): it
+// does not know the windows, and must not find packets outside of them.
+func rememberMessage(s session) netlink.Message {
+	const (
+		status      = 1<<1 | 1<<2 | 1<<3              // IPS_SEEN_REPLY, _ASSURED, _CONFIRMED
+		established = 3                               // TCP_CONNTRACK_ESTABLISHED
+		lenient     = 0x02 | 0x08                     // IP_CT_TCP_FLAG_SACK_PERM, _BE_LIBERAL
+		timeout     = 5 * 24 * 60 * 60                // seconds: of nf_conntrack_tcp_timeout_established
+		create      = unix.NFNL_SUBSYS_CTNETLINK << 8 // and IPCTNL_MSG_CT_NEW
+	)
+	family := byte(unix.AF_INET6)
+	if s.client.Addr().Is4() {
+		family = unix.AF_INET
+	}
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	ae.Nested(ctaTupleOrig, tupleOf(s.client, s.server))
+	ae.Nested(ctaTupleReply, tupleOf(s.server, s.client))
+	ae.Uint32(ctaStatus, status)
+	ae.Uint32(ctaTimeout, timeout)
+	ae.Nested(ctaProtoInfo, func(ae *netlink.AttributeEncoder) error {
+		ae.Nested(ctaProtoInfoTCP, func(ae *netlink.AttributeEncoder) error {
+			ae.Uint8(ctaTCPState, established)
+			ae.Bytes(ctaTCPFlagsOriginal, []byte{lenient, lenient}) // and their mask
+			ae.Bytes(ctaTCPFlagsReply, []byte{lenient, lenient})
+			return nil
+		})
+		return nil
+	})
+	attributes, _ := ae.Encode() // numbers alone
+	return netlink.Message{
+		Header: netlink.Header{Type: create, Flags: netlink.Request | netlink.Create | netlink.Excl | netlink.Acknowledge},
+		Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attributes...),
+	}
+}
+
+// tupleOf is one direction of a connection.
+func tupleOf(from, to netip.AddrPort) func(*netlink.AttributeEncoder) error {
+	source, dest := uint16(1), uint16(2) // CTA_IP_V4_SRC, _DST
+	if from.Addr().Is6() {
+		source, dest = 3, 4
+	}
+	return func(ae *netlink.AttributeEncoder) error {
+		ae.ByteOrder = binary.BigEndian
+		ae.Nested(ctaTupleIP, func(ae *netlink.AttributeEncoder) error {
+			ae.Bytes(source, from.Addr().AsSlice())
+			ae.Bytes(dest, to.Addr().AsSlice())
+			return nil
+		})
+		ae.Nested(ctaTupleProto, func(ae *netlink.AttributeEncoder) error {
+			ae.ByteOrder = binary.BigEndian
+			ae.Uint8(ctaProtoNum, unix.IPPROTO_TCP)
+			ae.Uint16(ctaSrcPort, from.Port())
+			ae.Uint16(ctaDstPort, to.Port())
+			return nil
+		})
+		return nil
+	}
+}
