@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"net"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -18,7 +19,7 @@ var innerKinds = []string{"bridge", "veth", "dummy", "wireguard", "tuntap", "tun
 // observeInner finds the interfaces whose networks answer an INSIDE source by
 // themselves, so that it needs no masquerading there: bridges of containers, other
 // tunnels. They have a network of their own, and nothing is reached by a router on
-// them; where no interface has a router, as at boot, that says nothing yet.
+// them, as nothing is on one that is down; where no interface has a router, as at boot, that says nothing yet.
 func (k *Kernel) observeInner(name string, s *apply.State) error {
 	routed, err := routedLinks()
 	if err != nil || len(routed) == 0 {
@@ -39,7 +40,7 @@ func (k *Kernel) observeInner(name string, s *apply.State) error {
 	}
 	for _, l := range links {
 		a := l.Attrs()
-		if a.Name != name && a.MasterIndex == 0 && network[a.Index] && !routed[a.Index] && slices.Contains(innerKinds, l.Type()) {
+		if a.Name != name && a.Flags&net.FlagUp != 0 && a.MasterIndex == 0 && network[a.Index] && !routed[a.Index] && slices.Contains(innerKinds, l.Type()) {
 			s.Inner = append(s.Inner, a.Name)
 		}
 	}
