@@ -27,6 +27,7 @@ var firewallCases = []firewallCase{
 	nftCase("a policy", "between", `ip6 filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }`),
 	nftCase("answers alone pass", "between", `inet f { chain c { type filter hook forward priority 0; policy drop; ct state established,related accept; iifname docker0 accept; }; }`),
 	nftCase("a rule at the end", "between", `inet f { chain c { type filter hook forward priority 10; iifname lo accept; tcp dport 22 iifname eth7 accept; counter log reject with icmpx admin-prohibited; }; }`),
+	nftCase("a rule at the end, and what is published passes", "between", `inet f { chain c { type filter hook forward priority 10; ct state established accept; ct status dnat accept; iifname eth0 oifname eth0 accept; reject with icmpx admin-prohibited; }; }`),
 	nftCase("a chain that is jumped to", "between", `inet f { chain d { meta mark set 7; drop; }; chain c { type filter hook forward priority 0; iifname vmap { eth0 : jump d, wg0 : goto d, lo : accept }; }; }`),
 	nftCase("before it is routed", "between", `inet f { chain c { type filter hook prerouting priority -300; iifname "wg*" drop; }; }`),
 	nftCase("a range that has all inside addresses", "between", `ip6 f { chain c { type filter hook forward priority 0; ip6 saddr 2001:db8::/32 drop; ip6 daddr 2001:db8::/32 drop; }; }`),

@@ -18,11 +18,14 @@ type way struct {
 	open   string // in nft(8)'s words: what has to be accepted
 	tables string // likewise in iptables(8)'s
 	ufw    string // likewise in ufw(8)'s
+
+	leaving bool // of an encrypted packet: it leaves
 }
 
 var (
 	through = []firewall.Hook{firewall.Prerouting, firewall.Forward, firewall.Postrouting}
 	into    = []firewall.Hook{firewall.Prerouting, firewall.Input}
+	outOf   = []firewall.Hook{firewall.Output, firewall.Postrouting}
 )
 
 // Protocols of IP.
@@ -45,8 +48,8 @@ func (p *planner) judgeFirewall() {
 	if len(p.state.Firewall.Chains) == 0 {
 		return
 	}
-	found := p.closedWays()
-	for _, o := range append(found, p.closedPort()...) {
+	found := slices.Concat(p.closedWays(), p.closedPort(), p.closedOut())
+	for _, o := range found {
 		p.find("%s drops %s: %s, and keep that where this firewall is configured", o.where, several(o.what), o.rule)
 	}
 }
@@ -198,8 +201,8 @@ func spelledFamily(f firewall.Family) string {
 }
 
 // outside are the uplinks of a family or, where there are none, the other networks
-// that the host has an address in, if nothing at all passes to them. To some of
-// several, as to those of containers, it may be closed on purpose.
+// that the host has an address in, if nothing at all passes to them, nor from peer to
+// peer. To some of several, as to those of containers, it may be closed on purpose.
 func (p *planner) outside(family firewall.Family) []firewall.Link {
 	var uplinks, others []firewall.Link
 	for _, i := range p.state.Interfaces {
@@ -219,7 +222,11 @@ func (p *planner) outside(family firewall.Family) []firewall.Link {
 		return uplinks
 	}
 	tunnel := firewall.Link{Name: p.view.Tunnel, Index: p.state.LinkIndex}
-	for _, link := range others {
+	ways := others
+	if _, peers := p.inside(family); peers > 1 {
+		ways = append([]firewall.Link{tunnel}, others...)
+	}
+	for _, link := range ways {
 		packet := firewall.Packet{Family: family, Protocol: protocolTCP, In: tunnel, Out: link}
 		if p.state.Firewall.Drops(packet, through...) == nil {
 			return nil
@@ -283,12 +290,16 @@ func (p *planner) closedPort() (found []obstacle) {
 	return found
 }
 
-// dropsOf are where packets are dropped that come by the interfaces by which peers
-// may come, and how many those are.
+// dropsOf are where packets are dropped that come, or leave, by the interfaces by which
+// peers may come, and how many those are.
 func (p *planner) dropsOf(w way) (drops []*firewall.Drop, links int) {
 	arriving := p.arriving(w.packet.Family)
 	for _, link := range arriving {
-		w.packet.In = link
+		if w.leaving {
+			w.packet.Out = link
+		} else {
+			w.packet.In = link
+		}
 		if drop := p.state.Firewall.Drops(w.packet, w.hooks...); drop != nil {
 			drops = append(drops, drop)
 		}

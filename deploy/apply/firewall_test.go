@@ -31,6 +31,7 @@ func TestFirewallRules(t *testing.T) {
 	two := strings.Replace(beforeChange, "forward = true", "forward = true\nmasquerade = true", 1)
 	alone, _, _ := strings.Cut(strings.Replace(beforeChange, ", \"2001:db8:7767::1/64\"", "", 1), "[hosts.chert]")
 	alone = strings.NewReplacer(", \"2001:db8:7767::2/128\"", "", "routes = [\"::/0\"]\n", "").Replace(alone)
+	answering := strings.Replace(alone, "[hosts.basalt]", "[hosts.basalt]\nendpoint = \"192.0.2.7:4500\"", 1)
 	const nft, tables = false, true
 	for _, c := range []struct {
 		name, text string
@@ -58,7 +59,8 @@ func TestFirewallRules(t *testing.T) {
 		{name: "ufw's port", text: alone, rules: closed(firewall.IPv4, firewall.Input, "INPUT", "ufw-before-input"), iptables: tables, want: []string{": ufw allow 30567/udp, and"}},
 		{name: "the port is open", text: alone, rules: open(closed(firewall.INet, firewall.Input, "input"), 0x67)},
 		{name: "another port is open", text: alone, rules: open(closed(firewall.INet, firewall.Input, "input"), 0x68), want: []string{"UDP port 30567"}},
-		{name: "no peer comes to it", text: strings.Replace(alone, "[hosts.basalt]", "[hosts.basalt]\nendpoint = \"192.0.2.7\"", 1), rules: closed(firewall.INet, firewall.Input, "input")},
+		{name: "no peer comes to it", text: strings.Replace(alone, "[hosts.basalt]", "[hosts.basalt]\nendpoint = \"192.0.2.7\"", 1), rules: closed(firewall.INet, firewall.Input, "input"), want: []string{
+			"drops answers of peers at UDP port 30567, OUTSIDE, over IPv4: nft insert rule inet filter input ct state established,related accept, and"}},
 		{name: "IPv6 is closed, and IPv4 not filtered", text: alone, rules: closed(firewall.IPv6, firewall.Input, "INPUT"), look: dual, want: []string{"over IPv6"}},
 		{name: "IPv6 is closed, and peers come by IPv4", text: alone, rules: closed(firewall.IPv6, firewall.Input, "INPUT"), look: func(s *apply.State) {
 			dual(s)
@@ -66,6 +68,13 @@ func TestFirewallRules(t *testing.T) {
 		}},
 		{name: "IPv6 is closed, and IPv4 was opened", text: alone, look: dual, rules: firewall.Ruleset{Chains: append(
 			closed(firewall.IPv6, firewall.Input, "INPUT").Chains, open(closed(firewall.IPv4, firewall.Input, "INPUT"), 0x67).Chains...)}},
+		{name: "what is sent", text: answering, rules: closed(firewall.INet, firewall.Output, "out"), want: []string{
+			"chain out of table inet filter (the policy) drops what is sent to peers at UDP port 4500, OUTSIDE, over IPv4: nft insert rule inet filter out udp dport 4500 accept, and"}},
+		{name: "what is sent, after it was routed", text: answering, rules: closed(firewall.IPv4, firewall.Postrouting, "POSTROUTING"), iptables: tables, want: []string{
+			"IPv4 from the tunnel", "IPv4 answers", "iptables -I POSTROUTING -p udp --dport 4500 -j ACCEPT"}},
+		{name: "answers to what is sent", text: answering, rules: closed(firewall.IPv4, firewall.Input, "INPUT"), iptables: tables, want: []string{
+			"drops answers of peers at UDP port 4500, OUTSIDE, over IPv4: iptables -I INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT, and"}},
+		{name: "the other family of it", text: answering, rules: closed(firewall.IPv6, firewall.Output, "OUTPUT")},
 		{name: "no uplink, and two networks", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "c"), look: func(s *apply.State) {
 			s.Uplinks = nil
 			s.Interfaces = append(s.Interfaces, apply.Interface{Name: "lan0", Index: 9, Kind: "veth", IPv4: true})

@@ -43,6 +43,7 @@ const (
 	Prerouting  Hook = 0
 	Input       Hook = 1
 	Forward     Hook = 2
+	Output      Hook = 3
 	Postrouting Hook = 4
 )
 

@@ -28,6 +28,13 @@ func state(bits uint32) Rule {
 		Bitwise{Source: 1, Dest: 1, Mask: word(bits), Xor: word(0)}, Cmp{Register: 1, Op: 1, Data: word(0)}}
 }
 
+// status is "ct status …".
+func status(bits uint32) Rule {
+	r := state(bits)
+	r[0] = Load{From: Conntrack, Key: ctStatus, Register: 1}
+	return r
+}
+
 func source(prefix string) Rule {
 	p := netip.MustParsePrefix(prefix)
 	n := p.Bits() / 8
@@ -80,6 +87,8 @@ func TestCertain(t *testing.T) {
 		{"a chain that is not there", true, []Rule{{Verdict{Code: VerdictJump, Chain: "none"}}}, nil, false},
 		{"in circles, which the kernel refuses", true, []Rule{{Verdict{Code: VerdictJump, Chain: "base"}}}, nil, false},
 		{"not tracked, perhaps", true, []Rule{{Other{"x"}, Untrack{}}, state(bitEstablished).then(VerdictAccept)}, nil, false},
+		{"a destination that is translated", true, []Rule{status(statusDestNAT).then(VerdictAccept)}, nil, true},
+		{"a source that is translated, perhaps", true, []Rule{status(1 << 4).then(VerdictAccept)}, nil, false},
 		{"what a mark says is not known", true, []Rule{{Load{From: Meta, Key: 3, Register: 1}, Cmp{Register: 1, Data: []byte{7, 0, 0, 0}}, Verdict{Code: VerdictAccept}}}, nil, false},
 	} {
 		r := ruleset(c.drops, c.rules, c.others)

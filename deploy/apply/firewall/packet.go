@@ -5,14 +5,15 @@ import (
 	"net/netip"
 )
 
-// A Packet is what is known of one.
+// A Packet is what is known of one. Nobody translates its destination.
 type Packet struct {
 	Family   Family       // [IPv4] or [IPv6]
 	Protocol byte         // of IP: 6 is TCP, 17 UDP
 	In, Out  Link         // the zero Link: not known, or none
 	Source   netip.Prefix // it comes from there; the zero Prefix: not known where
 	Dest     netip.Prefix
-	DestPort int  // 0: not known
+	SrcPort  int // 0: not known
+	DestPort int
 	Answer   bool // of a connection that was let through, or the first packet of one
 }
 
@@ -38,8 +39,11 @@ const (
 const (
 	ctState        = 0
 	ctDirection    = 1
+	ctStatus       = 2
 	bitEstablished = 1 << 1
 	bitNew         = 1 << 3
+
+	statusDestNAT = 1 << 5 // IPS_DST_NAT
 )
 
 // load is what e finds in the packet.
@@ -123,6 +127,11 @@ func (w *walk) conntrack(key uint32) bits {
 		}
 		return exactly([]byte{0})
 	}
+	if key == ctStatus {
+		b := unknown(4)
+		binary.NativeEndian.PutUint32(b.known, statusDestNAT)
+		return b
+	}
 	return unknown(16)
 }
 
@@ -152,9 +161,11 @@ func (p Packet) network(hook Hook) bits {
 // transport has the ports, as TCP and UDP both have them.
 func (p Packet) transport() bits {
 	b := unknown(20)
-	if p.DestPort != 0 {
-		binary.BigEndian.PutUint16(b.value[2:], uint16(p.DestPort))
-		b.known[2], b.known[3] = 0xff, 0xff
+	for i, port := range []int{p.SrcPort, p.DestPort} {
+		if at := 2 * i; port != 0 {
+			binary.BigEndian.PutUint16(b.value[at:], uint16(port))
+			b.known[at], b.known[at+1] = 0xff, 0xff
+		}
 	}
 	return b
 }

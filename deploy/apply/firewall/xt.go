@@ -27,11 +27,11 @@ func (w *walk) match(m Match) truth {
 	return maybe
 }
 
-// inState reports whether the connection is in one of the states of mask. What
-// translation has to do with it is not known.
+// inState reports whether the connection is in one of the states of mask. Whether its
+// source is translated is not known.
 func (w *walk) inState(mask int, invert bool) truth {
-	const translated = 1<<6 | 1<<7 // XT_CONNTRACK_STATE_SNAT, _DNAT
-	if !w.tracked || mask&translated != 0 {
+	const source, dest = 1 << 6, 1 << 7 // XT_CONNTRACK_STATE_SNAT, _DNAT
+	if mask &^= dest; !w.tracked || mask&source != 0 {
 		return maybe
 	}
 	return of(mask&w.packet.state() != 0 != invert)
@@ -47,7 +47,7 @@ func (w *walk) ports(name string, d []byte, u16 func(int) int) truth {
 		}
 		inverted = d[11]
 	}
-	from, to := inPorts(0, u16(0), u16(2)), inPorts(w.packet.DestPort, u16(4), u16(6))
+	from, to := inPorts(w.packet.SrcPort, u16(0), u16(2)), inPorts(w.packet.DestPort, u16(4), u16(6))
 	if inverted&1 != 0 {
 		from = from.not()
 	}

@@ -16,10 +16,10 @@ import (
 )
 
 // observeFirewall reads what may drop the packets that the view needs to pass:
-// those that are forwarded, and those that come to its port. Where something
+// those that are forwarded, and the encrypted ones of both ways. Where something
 // cannot be read, nothing is known, and nothing will be claimed.
 func (k *Kernel) observeFirewall(s *apply.State, view *tunnel.View) error {
-	if view == nil || !view.Forward && view.ListenPort == 0 {
+	if view == nil || !view.Forward && view.ListenPort == 0 && len(view.Peers) == 0 {
 		return nil
 	}
 	rules, err := nft.Ruleset()

@@ -2,6 +2,7 @@ package nft
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 
@@ -19,13 +20,52 @@ import (
 // Ruleset reads the chains that see packets on their way, and those that they
 // jump to: nftables', which iptables-nft's are too, and those of iptables' own.
 func Ruleset() (firewall.Ruleset, error) {
-	rules, err := readNftables()
+	rules, err := readWhole()
 	if err != nil {
 		return rules, err
 	}
 	chains, err := xtables.Chains()
 	rules.Chains = append(rules.Chains, chains...)
 	return rules, err
+}
+
+// readWhole reads again where the rules change between the questions, which the
+// kernel counts (NFT_MSG_GETGEN): half of the old and half of the new ones would say
+// what neither does.
+func readWhole() (firewall.Ruleset, error) {
+	const tries = 5
+	for range tries {
+		before, err := generation()
+		if err != nil {
+			return firewall.Ruleset{}, err
+		}
+		rules, failed := readNftables()
+		after, err := generation()
+		if err != nil || after == before {
+			return rules, errors.Join(failed, err)
+		}
+	}
+	return firewall.Ruleset{}, unix.EAGAIN
+}
+
+// nfgenmsg is the bytes of struct nfgenmsg, before the attributes of a message.
+const nfgenmsg = 4
+
+// generation is the number of changes so far; 0 where there is no nftables.
+func generation() (uint32, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	messages, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN), Flags: netlink.Request},
+		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0},
+	})
+	if err != nil || len(messages) == 0 || len(messages[0].Data) < nfgenmsg {
+		return 0, notThere(err)
+	}
+	return attributesOf(messages[0].Data[nfgenmsg:]).number(unix.NFTA_GEN_ID), nil
 }
 
 // A nftTable is a table of nftables that has a chain that sees packets.
@@ -79,7 +119,7 @@ func hookOf(c *nftables.Chain) firewall.Hook {
 		return firewall.NoHook
 	}
 	switch h := firewall.Hook(*c.Hooknum); h {
-	case firewall.Prerouting, firewall.Input, firewall.Forward, firewall.Postrouting:
+	case firewall.Prerouting, firewall.Input, firewall.Forward, firewall.Output, firewall.Postrouting:
 		return h
 	}
 	return firewall.NoHook
@@ -115,14 +155,13 @@ func (t nftTable) dump(kind uint16, about []netlink.Attribute, each func(data []
 	if err != nil {
 		return err
 	}
-	const generic = 4 // bytes of struct nfgenmsg
 	messages, err := conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | netlink.Dump},
 		Data:   append([]byte{byte(t.family), unix.NFNETLINK_V0, 0, 0}, attributes...),
 	})
 	for _, m := range messages {
-		if err == nil && len(m.Data) >= generic {
-			err = each(m.Data[generic:])
+		if err == nil && len(m.Data) >= nfgenmsg {
+			err = each(m.Data[nfgenmsg:])
 		}
 	}
 	return err
