@@ -279,29 +279,29 @@ func TestLabApplyEndpointInRoute(t *testing.T) {
 	u.same(u.Basalt, before, "after a name that leads INSIDE")
 }
 
-// TestSessionsOpenBefore: whoever is connected to basalt when everything of its goes
+// TestLabApplySessionsOpenBefore: whoever is connected to basalt when everything of its goes
 // through the tunnel stays so, also where connection tracking had no reason to run so
 // far and basalt is the first to speak.
-func TestSessionsOpenBefore(t *testing.T) {
+func TestLabApplySessionsOpenBefore(t *testing.T) {
 	t.Parallel()
 	u := newUsers(t)
 	u.tunnel(wholeTunnel)
 	u.clone()
-	u.must(u.router, "ip address add 2001:db8:b::1/64 dev basalt0; ip -6 route add 2001:db8:5::/64 dev shale0")
-	u.must(u.basalt, "ip address add 2001:db8:b::2/64 dev eth0 nodad; ip -6 route add default via 2001:db8:b::1")
-	if err := u.basalt.Install("standin-speaker", "/proc/self/exe"); err != nil {
+	u.must(u.Router, "ip address add 2001:db8:b::1/64 dev basalt0; ip -6 route add 2001:db8:5::/64 dev shale0")
+	u.must(u.Basalt, "ip address add 2001:db8:b::2/64 dev eth0 nodad; ip -6 route add default via 2001:db8:b::1")
+	if err := u.Basalt.Install("standin-speaker", "/proc/self/exe"); err != nil {
 		t.Fatal(err)
 	}
-	u.must(u.basalt, "standin-speaker 2222 /root/speak </dev/null >/dev/null 2>&1 & while ! ss -ltn | grep -q :2222; do sleep 0.1; done")
+	u.must(u.Basalt, "standin-speaker 2222 /root/speak </dev/null >/dev/null 2>&1 & while ! ss -ltn | grep -q :2222; do sleep 0.1; done")
 	for name, addr := range map[string]string{"four": "192.0.2.10", "six": "2001:db8:b::2"} {
-		u.must(u.shale, "timeout 60 bash -c 'exec 3<>/dev/tcp/"+addr+"/2222 && head -n 1 <&3 >/root/"+name+"' </dev/null >/dev/null 2>&1 &")
+		u.must(u.Shale, "timeout 60 bash -c 'exec 3<>/dev/tcp/"+addr+"/2222 && head -n 1 <&3 >/root/"+name+"' </dev/null >/dev/null 2>&1 &")
 	}
-	u.must(u.basalt, "while [ $(ss -tnH state established sport = 2222 | wc -l) != 2 ]; do sleep 0.1; done")
-	u.must(u.basalt, "wgkeys apply -q shale && wgkeys apply -q && touch /root/speak")
+	u.must(u.Basalt, "while [ $(ss -tnH state established sport = 2222 | wc -l) != 2 ]; do sleep 0.1; done")
+	u.must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q && touch /root/speak")
 	for _, name := range []string{"four", "six"} {
-		heard := func() bool { return u.run(u.shale, "cat /root/"+name).stdout == "spoken\n" }
+		heard := func() bool { return u.run(u.Shale, "cat /root/"+name).stdout == "spoken\n" }
 		if u.eventually(20*time.Second, heard); !heard() {
-			t.Errorf("the session over IPv%s hangs\n%s", name, u.run(u.basalt, "ss -tno sport = 2222; nft list ruleset").stdout)
+			t.Errorf("the session over IPv%s hangs\n%s", name, u.run(u.Basalt, "ss -tno sport = 2222; nft list ruleset").stdout)
 		}
 	}
 }

@@ -146,9 +146,9 @@ func (u *users) dns(zone string) {
 	u.eventually(5*time.Second, func() bool { return u.run(u.Router, "ss -lun | grep -q "+providerDNS).code == 0 })
 }
 
-// TestDeadResolverFirst: the first of the system's resolvers says nothing, and the
+// TestLabApplyDeadResolverFirst: the first of the system's resolvers says nothing, and the
 // system waits for it for as long as an apply does for all of its names.
-func TestDeadResolverFirst(t *testing.T) {
+func TestLabApplyDeadResolverFirst(t *testing.T) {
 	u := newNamed(t, "")
 	u.write(u.Router, "/root/zone", demo.ShaleAddr+" "+vpn+"\n")
 	u.dns("/root/zone")
