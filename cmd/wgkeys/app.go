@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/ui"
 
 	"github.com/urfave/cli/v2"
@@ -18,8 +19,7 @@ type env struct {
 	ui  *ui.UI
 	cli *cli.Context
 
-	batch   bool // ssh must not ask, though there is a terminal
-	remarks *remarks
+	hosts *remote.Hosts
 }
 
 // run is the program without its process: args to exit code.
@@ -45,7 +45,7 @@ func newApp(ctx context.Context, u *ui.UI) *cli.App {
 			if err := checkTimeout(ctxt); err != nil {
 				return err
 			}
-			return action(&env{ctx: ctx, ui: u, cli: ctxt, remarks: &remarks{}})
+			return action(newEnv(ctx, u, ctxt))
 		}
 		return c
 	}

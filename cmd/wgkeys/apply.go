@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
@@ -77,10 +78,10 @@ func (e *env) applyOrPlan(planOnly bool) error {
 	if err != nil {
 		return err
 	}
-	if len(e.names()) == 0 || e.isHere(t, v.Host) {
+	if len(e.names()) == 0 || e.hosts.IsLocal(t, v.Host) {
 		return e.applyHere(&wanted{view: v}, planOnly)
 	}
-	return e.applyThere(t, v, planOnly)
+	return e.hosts.Apply(e.ctx, t, v, e.applying(planOnly))
 }
 
 // viewFile is the file of the view that is to be applied, or "" where it is to be
@@ -300,7 +301,7 @@ func (e *env) showPlan(s *linux.Session, plan *apply.Plan, planOnly bool) (done 
 		e.ui.Warn(err)
 	}
 	if e.cli.Bool("json") {
-		err = e.ui.JSON(planJSON(plan))
+		err = e.ui.JSON(remote.PlanJSON(plan))
 	} else {
 		e.tellPlan(plan)
 	}
@@ -356,29 +357,6 @@ func (e *env) sayDone(plan *apply.Plan) {
 	if n := len(e.shown(plan)); n > 0 {
 		e.ui.Say("%s: done, %s", plan.Tunnel, ui.Plural(n, "step"))
 	}
-}
-
-// A planned is a plan for programs.
-type planned struct {
-	Tunnel   string        `json:"tunnel"`
-	Host     string        `json:"host,omitempty"`
-	Steps    []plannedStep `json:"steps"`
-	Notes    []string      `json:"notes,omitempty"`
-	Findings []string      `json:"findings,omitempty"` // what no step can mend
-	Refused  string        `json:"refused,omitempty"`  // why there is no plan
-}
-
-type plannedStep struct {
-	Step string `json:"step"`
-	Why  string `json:"why"`
-}
-
-func planJSON(p *apply.Plan) planned {
-	out := planned{Tunnel: p.Tunnel, Host: p.Host, Steps: []plannedStep{}, Notes: p.Notes, Findings: p.Findings}
-	for _, s := range p.Steps {
-		out.Steps = append(out.Steps, plannedStep{s.Change.String(), s.Why})
-	}
-	return out
 }
 
 func doDown(e *env) error { return e.onApplied(e.downHere, e.downThere) }

@@ -26,10 +26,6 @@ func confirmCommand() (*cli.Command, func(*env) error) {
 	}, doConfirm
 }
 
-// exitWaits tells the wgkeys that called over ssh that there is something to
-// confirm. It is no exit code for people.
-const exitWaits = 64
-
 // applyGuarded starts the guards before the first step: from then on whatever
 // goes wrong, with this process too, the host goes back by itself.
 func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) error {
@@ -70,7 +66,7 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 	e.sayAstray(s, plan)
 	e.sayDone(plan) // last: of who asked over ssh the connection may be gone (SIGPIPE)
 	if p.Token != "" {
-		return ui.ExitWith(exitWaits, nil)
+		return ui.ExitWith(ui.ExitWaits, nil)
 	}
 	e.ui.Say("this is undone in %v, unless you run: wgkeys confirm -t %s", wait, v.Tunnel)
 	return nil

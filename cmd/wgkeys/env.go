@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
+
+	"github.com/urfave/cli/v2"
 )
 
 // repo is the repository that the command is about: that of the working folder, or
@@ -51,5 +55,12 @@ func (e *env) thisHost() (string, error) {
 	if h := e.cli.String("host"); h != "" {
 		return h, nil
 	}
-	return shortName()
+	return remote.ShortName()
+}
+
+func newEnv(ctx context.Context, u *ui.UI, c *cli.Context) *env {
+	e := &env{ctx: ctx, ui: u, cli: c}
+	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: e.timeout(), Say: u, Stdout: u.Stdout, Stderr: u.Stderr,
+		Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(), Step: testOnlyStep}
+	return e
 }

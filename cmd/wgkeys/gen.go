@@ -230,7 +230,7 @@ func (g *generator) pair(host, file string) (public keyring.PublicKey, err error
 
 // onHost has a host make a private key and tell the public half.
 func (e *env) onHost(t *tunnel.Tunnel, host string, which rotate.Which) (public keyring.PublicKey, err error) {
-	party, err := e.party(t, host)
+	party, err := e.hosts.Participant(t, host)
 	if err != nil {
 		return public, err
 	}

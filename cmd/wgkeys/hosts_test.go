@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/ssh/sshtest"
 )
@@ -115,27 +116,6 @@ func TestSilentHost(t *testing.T) {
 	}
 }
 
-// TestSilentHostMeanwhile: those that answer are told of before one that does not is
-// given up.
-func TestSilentHostMeanwhile(t *testing.T) {
-	t.Parallel()
-	var said []string
-	silent := make(chan bool)
-	hosts := []*hostStatus{{Host: "alpha"}, {Host: "beta"}, {Host: "gamma", dead: make([]deadPeer, 1)}}
-	g := gathering{all: hosts,
-		tell:  func(s *hostStatus) { said = append(said, s.Host) },
-		waits: func(names []string) { said = append(said, "waits for "+ui.Naming(names)); close(silent) },
-	}
-	g.gather(2, func(s *hostStatus) {
-		if s.Host == "alpha" {
-			<-silent
-		}
-	})
-	if got, want := strings.Join(said, ", "), "beta, waits for alpha, alpha"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
 // TestTimeoutFlag: a limit that no host could keep is refused.
 func TestTimeoutFlag(t *testing.T) {
 	t.Parallel()
@@ -148,9 +128,9 @@ func TestTimeoutFlag(t *testing.T) {
 }
 
 // statusOf reads what status --json says of a host.
-func statusOf(t *testing.T, text, host string) (s hostStatus) {
+func statusOf(t *testing.T, text, host string) (s remote.HostStatus) {
 	t.Helper()
-	var all []hostStatus
+	var all []remote.HostStatus
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}

@@ -193,7 +193,7 @@ func (p *pusher) add(t *tunnel.Tunnel) error {
 		}
 		// A tunnel file that names this machine must not be enough to have root
 		// write here.
-		if !named && p.isHere(t, host) {
+		if !named && p.hosts.IsLocal(t, host) {
 			p.ui.Say("left out %s, which is this machine: wgkeys push %[1]s serves it", host)
 			continue
 		}
@@ -212,12 +212,12 @@ func (p *pusher) addHost(t *tunnel.Tunnel, host string) error {
 	first := p.by[host]
 	if first == nil {
 		p.by[host], p.at[host] = t, len(p.targets)
-		p.targets = append(p.targets, push.Target{Host: host, Runner: p.runner(t, host), Files: files})
+		p.targets = append(p.targets, push.Target{Host: host, Runner: p.hosts.Runner(t, host), Files: files})
 		return nil
 	}
 	one, _ := first.SSH(host)
 	two, _ := t.SSH(host)
-	if one != two || p.isHere(first, host) != p.isHere(t, host) {
+	if one != two || p.hosts.IsLocal(first, host) != p.hosts.IsLocal(t, host) {
 		return fault.New("two ssh destinations for host", host,
 			fmt.Sprintf("%q by tunnel %s and %q by tunnel %s", one, first.Name, two, t.Name),
 			"write the same ssh = into both tunnel files, or push one tunnel: wgkeys push -t "+first.Name+" "+host)

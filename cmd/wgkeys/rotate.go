@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/cmd/internal/check"
+	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/push"
@@ -242,7 +243,7 @@ func newTurn(r *repo.Repo, e *env, t *tunnel.Tunnel, host string, ids *vault.Ide
 	}
 	x := &turnOf{env: e, repo: r, tunnel: t, host: host, current: current, ids: ids}
 	x.rotation = &rotate.Rotation{Tunnel: t.Name, Jobs: e.cli.Int("jobs"), NoHold: e.cli.Bool("no-hold"), Report: x.report}
-	if x.rotation.Host, err = e.party(t, host); err != nil {
+	if x.rotation.Host, err = e.hosts.Participant(t, host); err != nil {
 		return nil, err
 	}
 	for _, p := range view.Peers {
@@ -250,7 +251,7 @@ func newTurn(r *repo.Repo, e *env, t *tunnel.Tunnel, host string, ids *vault.Ide
 			x.skipped = append(x.skipped, p.Name)
 			continue
 		}
-		party, err := e.party(t, p.Name)
+		party, err := e.hosts.Participant(t, p.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -452,7 +453,7 @@ func (x *turnOf) install(ctx context.Context, next keyring.PublicKey) error {
 		return k.File(), nil
 	}
 	return testOnlyStep("push", func() error {
-		_, err := push.Host(ctx, x.runner(x.tunnel, x.host), x.host, []push.File{file}, false)
+		_, err := push.Host(ctx, x.hosts.Runner(x.tunnel, x.host), x.host, []push.File{file}, false)
 		return err
 	})
 }
@@ -498,7 +499,7 @@ func (x *turnOf) refuseOlder(live, next keyring.PublicKey) error {
 		return nil
 	}
 	return fault.New("an older key than the repository has is in use on host", x.host, "it is "+live.String()+", as after a restore",
-		strings.Join([]string{inPlaceOf(x.host), "then wgkeys rotate " + x.host}, ", "))
+		strings.Join([]string{remote.InPlaceOf(x.host), "then wgkeys rotate " + x.host}, ", "))
 }
 
 // leftBy is what rotate --leaver asks for; nil without it.

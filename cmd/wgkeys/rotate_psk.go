@@ -19,13 +19,13 @@ import (
 // A pskTurn is the replacement of the preshared key of two hosts.
 type pskTurn struct {
 	*env
-	repo   *repo.Repo
-	tunnel *tunnel.Tunnel
-	hosts  [2]string
-	ids    *vault.Identities
-	past   *repo.KeyHistory
-	pair   *rotate.Pair
-	made   []string
+	repo    *repo.Repo
+	tunnel  *tunnel.Tunnel
+	between [2]string
+	ids     *vault.Identities
+	past    *repo.KeyHistory
+	pair    *rotate.Pair
+	made    []string
 }
 
 // pskTurns are the preshared keys that go with the rotations of some hosts, and those
@@ -46,7 +46,7 @@ func pskTurns(r *repo.Repo, e *env, turns []*turnOf, left *check.Exposure) ([]*p
 			if !wanted || slices.ContainsFunc(pair[:], func(host string) bool { return slices.Contains(e.cli.StringSlice("skip"), host) }) {
 				continue
 			}
-			x := &pskTurn{env: e, repo: r, tunnel: t, hosts: pair, ids: ids, past: past}
+			x := &pskTurn{env: e, repo: r, tunnel: t, between: pair, ids: ids, past: past}
 			if err := x.reach(); err != nil {
 				return nil, err
 			}
@@ -58,13 +58,13 @@ func pskTurns(r *repo.Repo, e *env, turns []*turnOf, left *check.Exposure) ([]*p
 
 // reach says how either end is reached, and where it has the key.
 func (x *pskTurn) reach() error {
-	x.pair = &rotate.Pair{Tunnel: x.tunnel.Name, Report: func(text string) { x.ui.Say("%s %s: %s", x.hosts[0], x.hosts[1], text) }}
-	for i, host := range x.hosts {
+	x.pair = &rotate.Pair{Tunnel: x.tunnel.Name, Report: func(text string) { x.ui.Say("%s %s: %s", x.between[0], x.between[1], text) }}
+	for i, host := range x.between {
 		files, err := x.tunnel.KeyFiles(host)
 		if err != nil {
 			return err
 		}
-		if x.pair.Ends[i], err = x.party(x.tunnel, host); err != nil {
+		if x.pair.Ends[i], err = x.hosts.Participant(x.tunnel, host); err != nil {
 			return err
 		}
 		x.pair.Files[i] = files[x.file(i)]
@@ -72,7 +72,7 @@ func (x *pskTurn) reach() error {
 	return nil
 }
 
-func (x *pskTurn) file(i int) string { return x.tunnel.Name + "." + x.hosts[1-i] + ".psk" }
+func (x *pskTurn) file(i int) string { return x.tunnel.Name + "." + x.between[1-i] + ".psk" }
 
 // take replaces the preshared key. The next one is in the folder of the first host before
 // any host has it, and in the folder of the second when both use it: killed in between,
@@ -84,9 +84,9 @@ func (x *pskTurn) take() error {
 	}
 	marks, err := x.pair.Marks(x.ctx)
 	if err != nil {
-		return fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(), "wgkeys rotate --psk "+x.hosts[0])
+		return fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(), "wgkeys rotate --psk "+x.between[0])
 	}
-	mine, other, differ := x.repo.PSK(x.tunnel.Name, x.hosts[0], x.hosts[1])
+	mine, other, differ := x.repo.PSK(x.tunnel.Name, x.between[0], x.between[1])
 	for i := range marks {
 		if err := x.knows(i, marks[i], mine, other); err != nil {
 			return err
@@ -95,8 +95,8 @@ func (x *pskTurn) take() error {
 	var psk keyring.PresharedKey
 	begun := differ == nil && mine.Err == nil && other.Err == nil && slices.ContainsFunc(marks[:], func(m string) bool { return m != "" && m != mine.PSK })
 	if begun {
-		x.ui.Say("%s, %s: the vault has their next preshared key already; this finishes an earlier rotation", x.hosts[0], x.hosts[1])
-		psk, err = x.repo.Vault.OpenPSK(x.hosts[0], x.file(0), mine.PSK, x.ids)
+		x.ui.Say("%s, %s: the vault has their next preshared key already; this finishes an earlier rotation", x.between[0], x.between[1])
+		psk, err = x.repo.Vault.OpenPSK(x.between[0], x.file(0), mine.PSK, x.ids)
 	} else if psk, err = keyring.GeneratePresharedKey(); err == nil {
 		err = x.seal(0, psk)
 	}
@@ -114,10 +114,10 @@ func (x *pskTurn) take() error {
 			return err
 		}
 	}
-	line := fmt.Sprintf("%s %s preshared key with %s", x.hosts[0], x.tunnel.Name, x.hosts[1])
+	line := fmt.Sprintf("%s %s preshared key with %s", x.between[0], x.tunnel.Name, x.between[1])
 	x.made = append(x.made, line)
 	if x.cli.Bool("json") {
-		x.ui.Event(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "finished", Text: "preshared key with " + x.hosts[1]})
+		x.ui.Event(rotate.Event{Host: x.between[0], Tunnel: x.tunnel.Name, Phase: "finished", Text: "preshared key with " + x.between[1]})
 	} else {
 		x.ui.Printf("%s\n", line)
 	}
@@ -130,12 +130,12 @@ func (x *pskTurn) knows(i int, has string, mine, other repo.PSKFile) error {
 	if x.cli.Bool("unknown") || has == "" || has == mine.PSK || has == other.PSK {
 		return nil
 	}
-	return x.past.NewerThere(x.ctx, x.hosts[i], x.tunnel.Name, x.hosts[1-i], mine.PSK, has, "rotate --psk")
+	return x.past.NewerThere(x.ctx, x.between[i], x.tunnel.Name, x.between[1-i], mine.PSK, has, "rotate --psk")
 }
 
 // seal puts a preshared key into the folder of one host.
 func (x *pskTurn) seal(i int, psk keyring.PresharedKey) error {
-	host := x.hosts[i]
+	host := x.between[i]
 	if err := x.repo.Sweep(host); err != nil {
 		return err
 	}
@@ -146,24 +146,24 @@ func (x *pskTurn) seal(i int, psk keyring.PresharedKey) error {
 // install brings it to both ends, which go on with the one that they have.
 func (x *pskTurn) install(psk keyring.PresharedKey) error {
 	var errs []error
-	for i, host := range x.hosts {
+	for i, host := range x.between {
 		file := push.File{Path: x.pair.Files[i], Want: psk.Fingerprint(), Secret: func() ([]byte, error) { return psk.File(), nil }}
 		err := testOnlyStep("push the preshared key", func() error {
-			_, err := push.Host(x.ctx, x.runner(x.tunnel, host), host, []push.File{file}, false)
+			_, err := push.Host(x.ctx, x.hosts.Runner(x.tunnel, host), host, []push.File{file}, false)
 			return err
 		})
 		if err != nil {
-			errs = append(errs, fault.Wrap(err, "the preshared key with "+x.hosts[1-i]+" was not replaced on host", host, "wgkeys rotate --psk "+host+" finishes it"))
+			errs = append(errs, fault.Wrap(err, "the preshared key with "+x.between[1-i]+" was not replaced on host", host, "wgkeys rotate --psk "+host+" finishes it"))
 		}
 	}
 	return errors.Join(errs...)
 }
 
 func (e *env) turnOfPSK(x *pskTurn) {
-	text := "gets a new preshared key with " + x.hosts[1]
+	text := "gets a new preshared key with " + x.between[1]
 	if e.cli.Bool("json") {
-		e.ui.Event(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "plan", Text: text})
+		e.ui.Event(rotate.Event{Host: x.between[0], Tunnel: x.tunnel.Name, Phase: "plan", Text: text})
 		return
 	}
-	e.ui.Say("%s %s: %s", x.hosts[0], x.tunnel.Name, text)
+	e.ui.Say("%s %s: %s", x.between[0], x.tunnel.Name, text)
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
@@ -68,7 +69,7 @@ func rotationStatus(t *testing.T, u *users) {
 	}
 	u.must(u.Shale, "wgkeys down --host shale")
 	r = u.run(u.Basalt, "wgkeys status --json shale")
-	var all []hostStatus
+	var all []remote.HostStatus
 	if err := json.Unmarshal([]byte(r.stdout), &all); err != nil || r.code != ui.ExitFindings || len(all) != 1 ||
 		!strings.Contains(strings.Join(all[0].Findings, ";"), "the tunnel is not up: wgkeys apply shale") {
 		t.Errorf("down: exit %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)

@@ -21,7 +21,7 @@ func (x *turnOf) takeNow() error {
 	if err != nil {
 		return err
 	}
-	x.batch = x.ids.MayAsk() // or ssh would read what is typed for the vault
+	x.hosts.Batch = x.ids.MayAsk() // or ssh would read what is typed for the vault
 	if behind := x.behind(c.Next); behind != nil {
 		return errors.Join(behind, x.rotation.Refuse(x.ctx, x.current))
 	}

@@ -45,6 +45,10 @@ const (
 	ExitUsage    = 2
 	ExitSome     = 3 // some hosts failed
 	ExitFindings = 4 // there is something to do
+
+	// ExitWaits tells the wgkeys that called over ssh that there is something to
+	// confirm. It is no exit code for people.
+	ExitWaits = 64
 )
 
 // A UI talks to the person who runs the command.

@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"bytes"
@@ -41,7 +41,7 @@ var olderWords = []string{"no such command", "there is no flag", "json: unknown 
 
 // upgradeHint is what to do where the host has another wgkeys than this machine, which
 // may be why err came of what was asked there; else "".
-func (e *env) upgradeHint(t *tunnel.Tunnel, host string, err error) string {
+func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, err error) string {
 	upgrade := "upgrade wgkeys on " + host + ": " + install(t, host)
 	exit := (*ssh.ExitError)(nil)
 	if !errors.As(err, &exit) {
@@ -50,11 +50,11 @@ func (e *env) upgradeHint(t *tunnel.Tunnel, host string, err error) string {
 	if slices.ContainsFunc(olderWords, func(w string) bool { return strings.Contains(exit.Stderr, w) }) {
 		return upgrade
 	}
-	ctx, cancel := context.WithTimeout(e.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var said bytes.Buffer
-	err = e.runner(t, host).Run(ctx, asRoot+" --version", strings.NewReader(""), &bounded{w: &said, left: 1 << 10})
-	theirs, ours := ui.Printable(strings.TrimSpace(said.String())), version()
+	err = h.Runner(t, host).Run(ctx, asRoot+" --version", strings.NewReader(""), &bounded{w: &said, left: 1 << 10})
+	theirs, ours := ui.Printable(strings.TrimSpace(said.String())), h.Version
 	if err != nil || theirs == ours || !strings.HasPrefix(theirs, "wgkeys ") {
 		return ""
 	}

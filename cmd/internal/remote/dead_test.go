@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"io"
@@ -18,10 +18,10 @@ var (
 )
 
 // pair are both ends of a dead tunnel, where change has been at work.
-func pair(change func(near *hostStatus, peer *rotate.Peer, far *hostStatus, back *rotate.Peer)) (*hostStatus, *hostStatus) {
+func pair(change func(near *HostStatus, peer *rotate.Peer, far *HostStatus, back *rotate.Peer)) (*HostStatus, *HostStatus) {
 	v := &tunnel.View{Host: "a", Peers: []tunnel.Peer{{Name: "hub", PublicKey: farKey, Endpoint: "vpn.example.net:51820"}}}
-	near := &hostStatus{Host: "a", Live: ownKey, view: v, answer: rotate.Answer{Clock: noon}}
-	far := &hostStatus{Host: "hub", Live: farKey, answer: rotate.Answer{Clock: noon}}
+	near := &HostStatus{Host: "a", Live: ownKey, view: v, answer: rotate.Answer{Clock: noon}}
+	far := &HostStatus{Host: "hub", Live: farKey, answer: rotate.Answer{Clock: noon}}
 	peer, back := rotate.Peer{Sent: 740, Endpoint: "192.0.2.1:51820"}, rotate.Peer{}
 	far.answer.Live.ListenPort = 51820
 	change(near, &peer, far, &back)
@@ -37,29 +37,29 @@ func pair(change func(near *hostStatus, peer *rotate.Peer, far *hostStatus, back
 func TestWhyDead(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		change func(near *hostStatus, peer *rotate.Peer, far *hostStatus, back *rotate.Peer)
+		change func(near *HostStatus, peer *rotate.Peer, far *HostStatus, back *rotate.Peer)
 		want   string
 	}{
-		{"nothing arrives", func(*hostStatus, *rotate.Peer, *hostStatus, *rotate.Peer) {},
+		{"nothing arrives", func(*HostStatus, *rotate.Peer, *HostStatus, *rotate.Peer) {},
 			"nothing of it arrives at hub: its port 51820/udp is closed, by a firewall there or on the way, or vpn.example.net:51820 leads to another host"},
-		{"no answer", func(_ *hostStatus, _ *rotate.Peer, far *hostStatus, _ *rotate.Peer) { far.err = io.EOF }, "hub cannot be asked why"},
-		{"down", func(_ *hostStatus, _ *rotate.Peer, far *hostStatus, _ *rotate.Peer) { far.Live = keyring.PublicKey{} }, "the tunnel is not up on hub"},
-		{"another key", func(_ *hostStatus, _ *rotate.Peer, far *hostStatus, _ *rotate.Peer) { far.Live = keyring.PublicKey{9} }, "hub uses another key than a has for it, " + keyring.PublicKey{9}.String()},
-		{"unknown there", func(_ *hostStatus, _ *rotate.Peer, far *hostStatus, _ *rotate.Peer) {
+		{"no answer", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) { far.Err = io.EOF }, "hub cannot be asked why"},
+		{"down", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) { far.Live = keyring.PublicKey{} }, "the tunnel is not up on hub"},
+		{"another key", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) { far.Live = keyring.PublicKey{9} }, "hub uses another key than a has for it, " + keyring.PublicKey{9}.String()},
+		{"unknown there", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) {
 			far.answer.Live.Peers = map[keyring.PublicKey]rotate.Peer{}
 		}, "hub does not know the key that a uses"},
-		{"another port", func(_ *hostStatus, peer *rotate.Peer, _ *hostStatus, _ *rotate.Peer) {
+		{"another port", func(_ *HostStatus, peer *rotate.Peer, _ *HostStatus, _ *rotate.Peer) {
 			peer.Endpoint = "192.0.2.1:4000"
 		}, "hub listens on port 51820"},
-		{"heard there", func(_ *hostStatus, _ *rotate.Peer, far *hostStatus, back *rotate.Peer) { far.hear(ownKey) },
+		{"heard there", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, back *rotate.Peer) { far.hear(ownKey) },
 			"hub hears a, and its answers are lost on the way back or not accepted: the preshared keys differ, or a firewall of a drops UDP from 192.0.2.1"},
-		{"a clock that began anew", func(near *hostStatus, _ *rotate.Peer, _ *hostStatus, back *rotate.Peer) {
+		{"a clock that began anew", func(near *HostStatus, _ *rotate.Peer, _ *HostStatus, back *rotate.Peer) {
 			near.answer.Clock, back.Handshake, back.Received = time.Unix(86400, 0), noon.Add(-time.Hour), 4000
 		}, "the clock of a says 1970-01-02 00:00:00, which is before its last handshake with hub, so hub takes every new one for a replay"},
-		{"a clock that was set back", func(near *hostStatus, peer *rotate.Peer, _ *hostStatus, back *rotate.Peer) {
+		{"a clock that was set back", func(near *HostStatus, peer *rotate.Peer, _ *HostStatus, back *rotate.Peer) {
 			near.answer.Clock, peer.Handshake, back.Handshake = noon.Add(-3*time.Hour), noon.Add(-time.Hour), noon.Add(-time.Hour)
 		}, "takes every new one for a replay"},
-		{"clocks that always differed", func(near *hostStatus, peer *rotate.Peer, far *hostStatus, back *rotate.Peer) {
+		{"clocks that always differed", func(near *HostStatus, peer *rotate.Peer, far *HostStatus, back *rotate.Peer) {
 			near.answer.Clock, peer.Handshake, back.Handshake = noon.Add(-3*time.Hour), noon.Add(-4*time.Hour), noon.Add(-time.Hour)
 		}, "nothing of it arrives at hub"},
 	} {

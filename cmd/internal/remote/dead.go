@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate"
@@ -86,7 +85,7 @@ func unanswered(before []deadPeer, v *tunnel.View, later rotate.Answer) (dead []
 }
 
 // findDead looks again where there is a doubt, until there is none or time is up.
-func (s *hostStatus) findDead(ctx context.Context, look func() (rotate.Answer, error)) error {
+func (s *HostStatus) findDead(ctx context.Context, look func() (rotate.Answer, error)) error {
 	first := doubtful(s.view, s.answer)
 	if s.Live.IsZero() || s.Rotation != "" || len(first) == 0 {
 		return nil
@@ -111,8 +110,8 @@ func (s *hostStatus) findDead(ctx context.Context, look func() (rotate.Answer, e
 
 // judgeDead tells of the dead peers of all hosts, and why they are, as far as the
 // other end can be asked.
-func (e *env) judgeDead(r *repo.Repo, all []*hostStatus) {
-	ends := e.farEnds(r, all)
+func (q *Survey) judgeDead(ctx context.Context, all []*HostStatus) {
+	ends := q.farEnds(ctx, all)
 	for _, s := range all {
 		for _, d := range s.dead {
 			why, command := whyDead(s, d, ends[farEnd{s.Tunnel, d.peer.Name}])
@@ -123,7 +122,7 @@ func (e *env) judgeDead(r *repo.Repo, all []*hostStatus) {
 
 // findUnresolved tells of peers that are to be reached by a name which leads nowhere:
 // nothing can be sent to them.
-func (s *hostStatus) findUnresolved() {
+func (s *HostStatus) findUnresolved() {
 	var lost []string
 	for i := range s.view.Peers {
 		p := &s.view.Peers[i]
@@ -155,44 +154,44 @@ type farEnd struct{ tunnel, host string }
 
 // farEnds are the hosts of dead peers. Those that the command is not about are asked
 // as well, for a short while: the way to them may be the very tunnel.
-func (e *env) farEnds(r *repo.Repo, all []*hostStatus) map[farEnd]*hostStatus {
-	ends := map[farEnd]*hostStatus{}
+func (q *Survey) farEnds(ctx context.Context, all []*HostStatus) map[farEnd]*HostStatus {
+	ends := map[farEnd]*HostStatus{}
 	for _, s := range all {
 		ends[farEnd{s.Tunnel, s.Host}] = s
 	}
 	var asked errgroup.Group
-	asked.SetLimit(e.cli.Int("jobs"))
+	asked.SetLimit(q.Jobs)
 	for _, s := range all {
 		for _, d := range s.dead {
 			end := farEnd{s.Tunnel, d.peer.Name}
 			if ends[end] != nil {
 				continue
 			}
-			other := &hostStatus{Host: end.host, Tunnel: end.tunnel, tunnel: s.tunnel}
+			other := &HostStatus{Host: end.host, Tunnel: end.tunnel, tunnel: s.tunnel}
 			ends[end] = other
 			asked.Go(func() error {
-				other.err = e.lookAt(r, other)
+				other.Err = q.lookAt(ctx, other)
 				return nil
 			})
 		}
 	}
 	asked.Wait()
-	e.listen(r, all, ends)
+	q.listen(ctx, all, ends)
 	return ends
 }
 
 // listen looks once more at the far ends that heard of their dead peers at some time,
 // to tell whether they hear them now.
-func (e *env) listen(r *repo.Repo, all []*hostStatus, ends map[farEnd]*hostStatus) {
-	later := map[*hostStatus]*hostStatus{}
+func (q *Survey) listen(ctx context.Context, all []*HostStatus, ends map[farEnd]*HostStatus) {
+	later := map[*HostStatus]*HostStatus{}
 	for _, s := range all {
 		for _, d := range s.dead {
 			far := ends[farEnd{s.Tunnel, d.peer.Name}]
 			switch p := far.answer.Live.Peers[s.Live]; {
 			case p.Received > 0 && p.Handshake.IsZero():
 				far.hear(s.Live)
-			case p.Received > 0 && far.err == nil:
-				later[far] = &hostStatus{Host: far.Host, Tunnel: far.Tunnel, tunnel: far.tunnel}
+			case p.Received > 0 && far.Err == nil:
+				later[far] = &HostStatus{Host: far.Host, Tunnel: far.Tunnel, tunnel: far.tunnel}
 			}
 		}
 	}
@@ -200,15 +199,15 @@ func (e *env) listen(r *repo.Repo, all []*hostStatus, ends map[farEnd]*hostStatu
 		return
 	}
 	select {
-	case <-e.ctx.Done():
+	case <-ctx.Done():
 		return
 	case <-time.After(doubtFor):
 	}
 	var asked errgroup.Group
-	asked.SetLimit(e.cli.Int("jobs"))
+	asked.SetLimit(q.Jobs)
 	for far, now := range later {
 		asked.Go(func() error {
-			if e.lookAt(r, now) != nil {
+			if q.lookAt(ctx, now) != nil {
 				return nil
 			}
 			for key, p := range now.answer.Live.Peers {
@@ -223,7 +222,7 @@ func (e *env) listen(r *repo.Repo, all []*hostStatus, ends map[farEnd]*hostStatu
 }
 
 // hear notes that the host hears a peer.
-func (s *hostStatus) hear(key keyring.PublicKey) {
+func (s *HostStatus) hear(key keyring.PublicKey) {
 	if s.hears == nil {
 		s.hears = map[keyring.PublicKey]bool{}
 	}
@@ -231,14 +230,14 @@ func (s *hostStatus) hear(key keyring.PublicKey) {
 }
 
 // lookAt asks one host how its tunnel stands, and no more.
-func (e *env) lookAt(r *repo.Repo, s *hostStatus) error {
-	ctx, cancel := context.WithTimeout(e.ctx, farEndTime)
+func (q *Survey) lookAt(ctx context.Context, s *HostStatus) error {
+	ctx, cancel := context.WithTimeout(ctx, farEndTime)
 	defer cancel()
 	var err error
-	if s.view, err = r.View(s.tunnel, s.Host); err != nil {
+	if s.view, err = q.Repo.View(s.tunnel, s.Host); err != nil {
 		return err
 	}
-	party, err := e.party(s.tunnel, s.Host)
+	party, err := q.Hosts.Participant(s.tunnel, s.Host)
 	if err != nil {
 		return err
 	}
@@ -249,9 +248,9 @@ func (e *env) lookAt(r *repo.Repo, s *hostStatus) error {
 
 // whyDead tells the likely cause apart, and what to run. The tests are in the order of
 // how sure they are.
-func whyDead(s *hostStatus, d deadPeer, far *hostStatus) (why, command string) {
+func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	peer := d.peer.Name
-	if far == nil || far.err != nil {
+	if far == nil || far.Err != nil {
 		return peer + " cannot be asked why, and may be down, or its port be closed on the way", "wgkeys status " + peer
 	}
 	if far.Live.IsZero() {
@@ -260,11 +259,11 @@ func whyDead(s *hostStatus, d deadPeer, far *hostStatus) (why, command string) {
 	own, hasOwn := far.answer.Live.Peers[s.Live]
 	switch port := portOf(d.live.Endpoint); {
 	case far.Live != d.key && far.older:
-		return peer + " uses an older key than " + s.Host + " has for it", inPlaceOf(peer)
+		return peer + " uses an older key than " + s.Host + " has for it", InPlaceOf(peer)
 	case far.Live != d.key:
 		return peer + " uses another key than " + s.Host + " has for it, " + far.Live.String(), "wgkeys status, and apply or push where it says so"
 	case !hasOwn && s.older:
-		return peer + " does not take the older key that " + s.Host + " uses", inPlaceOf(s.Host)
+		return peer + " does not take the older key that " + s.Host + " uses", InPlaceOf(s.Host)
 	case !hasOwn:
 		return peer + " does not know the key that " + s.Host + " uses, " + s.Live.String(), "wgkeys apply " + peer
 	case far.answer.Live.ListenPort != 0 && far.answer.Live.ListenPort != port && !behindAnotherPort(d.peer, port):

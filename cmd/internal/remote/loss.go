@@ -1,9 +1,9 @@
-package main
+package remote
 
 import (
+	"context"
 	"fmt"
 	"time"
-	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 
 	"golang.org/x/sync/errgroup"
@@ -18,14 +18,14 @@ const fewBytes = 64 << 10
 
 // A loss is what one host sends to another and may not arrive.
 type loss struct {
-	from, to       *hostStatus
+	from, to       *HostStatus
 	sent, received int64 // then, in bytes
 }
 
 // lost tells how much was sent from one host and received at the other, and whether
 // that looks like a loss: most of it is missing, and the other direction agrees, so
 // that both counters began at one moment.
-func lost(from, to *hostStatus) (loss, bool) {
+func lost(from, to *HostStatus) (loss, bool) {
 	out, in := from.answer.Live.Peers[to.Live], to.answer.Live.Peers[from.Live]
 	l := loss{from, to, out.Sent, in.Received}
 	agrees := in.Sent-out.Received <= out.Received/4 && out.Received > 0
@@ -33,19 +33,19 @@ func lost(from, to *hostStatus) (loss, bool) {
 }
 
 // findLosses looks again where it looks like a loss, and tells of what is lost now.
-func (e *env) findLosses(r *repo.Repo, all []*hostStatus) {
-	hosts := map[farEnd]*hostStatus{}
+func (q *Survey) findLosses(ctx context.Context, all []*HostStatus) {
+	hosts := map[farEnd]*HostStatus{}
 	for _, s := range all {
 		hosts[farEnd{s.Tunnel, s.Host}] = s
 	}
 	var losses []loss
 	for _, s := range all {
-		if s.err != nil || s.Live.IsZero() || s.Rotation != "" {
+		if s.Err != nil || s.Live.IsZero() || s.Rotation != "" {
 			continue
 		}
 		for i := range s.view.Peers {
 			to := hosts[farEnd{s.Tunnel, s.view.Peers[i].Name}]
-			if to == nil || to.err != nil || to.Live.IsZero() {
+			if to == nil || to.Err != nil || to.Live.IsZero() {
 				continue
 			}
 			if l, ok := lost(s, to); ok {
@@ -56,7 +56,7 @@ func (e *env) findLosses(r *repo.Repo, all []*hostStatus) {
 	if losses == nil {
 		return
 	}
-	later := e.lookLater(r, losses)
+	later := q.lookLater(ctx, losses)
 	for _, l := range losses {
 		if now, ok := stillLost(l, later[l.from], later[l.to]); ok {
 			l.from.Findings = append(l.from.Findings, fmt.Sprintf("of %s sent to %s in the last seconds %s arrived; the rest is lost on the way, and may be too large for a link there: "+
@@ -67,8 +67,8 @@ func (e *env) findLosses(r *repo.Repo, all []*hostStatus) {
 }
 
 // stillLost compares the counters of two looks.
-func stillLost(l loss, from, to *hostStatus) (loss, bool) {
-	if from == nil || to == nil || from.err != nil || to.err != nil {
+func stillLost(l loss, from, to *HostStatus) (loss, bool) {
+	if from == nil || to == nil || from.Err != nil || to.Err != nil {
 		return l, false
 	}
 	l.sent = from.answer.Live.Peers[l.to.Live].Sent - l.sent
@@ -78,23 +78,23 @@ func stillLost(l loss, from, to *hostStatus) (loss, bool) {
 }
 
 // lookLater asks the ends of all losses once more.
-func (e *env) lookLater(r *repo.Repo, losses []loss) map[*hostStatus]*hostStatus {
-	later := map[*hostStatus]*hostStatus{}
+func (q *Survey) lookLater(ctx context.Context, losses []loss) map[*HostStatus]*HostStatus {
+	later := map[*HostStatus]*HostStatus{}
 	for _, l := range losses {
-		for _, s := range []*hostStatus{l.from, l.to} {
-			later[s] = &hostStatus{Host: s.Host, Tunnel: s.Tunnel, tunnel: s.tunnel}
+		for _, s := range []*HostStatus{l.from, l.to} {
+			later[s] = &HostStatus{Host: s.Host, Tunnel: s.Tunnel, tunnel: s.tunnel}
 		}
 	}
 	select {
-	case <-e.ctx.Done():
+	case <-ctx.Done():
 		return nil
 	case <-time.After(doubtFor):
 	}
 	var asked errgroup.Group
-	asked.SetLimit(e.cli.Int("jobs"))
+	asked.SetLimit(q.Jobs)
 	for _, now := range later {
 		asked.Go(func() error {
-			now.err = e.lookAt(r, now)
+			now.Err = q.lookAt(ctx, now)
 			return nil
 		})
 	}

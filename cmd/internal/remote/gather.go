@@ -1,4 +1,4 @@
-package main
+package remote
 
 import (
 	"slices"
@@ -14,18 +14,18 @@ const stalled = doubtFor + 2*time.Second
 // A gathering is the answers of several hosts on their way. They are told in the
 // order of the hosts, but one that keeps silent does not keep the others back.
 type gathering struct {
-	all   []*hostStatus
-	begun map[*hostStatus]bool
-	known map[*hostStatus]bool
-	told  map[*hostStatus]bool
-	tell  func(*hostStatus)
+	all   []*HostStatus
+	begun map[*HostStatus]bool
+	known map[*HostStatus]bool
+	told  map[*HostStatus]bool
+	tell  func(*HostStatus)
 	waits func(hosts []string) // hears of whom the others do not wait for any more
 }
 
 // gather has every host read, some at once, and tells of each as soon as it may.
-func (g *gathering) gather(jobs int, read func(*hostStatus)) {
-	g.begun, g.known, g.told = map[*hostStatus]bool{}, map[*hostStatus]bool{}, map[*hostStatus]bool{}
-	begun, done := make(chan *hostStatus), make(chan *hostStatus)
+func (g *gathering) gather(jobs int, read func(*HostStatus)) {
+	g.begun, g.known, g.told = map[*HostStatus]bool{}, map[*HostStatus]bool{}, map[*HostStatus]bool{}
+	begun, done := make(chan *HostStatus), make(chan *HostStatus)
 	go func() {
 		var group errgroup.Group
 		group.SetLimit(jobs)
@@ -90,11 +90,11 @@ func (g *gathering) tellKnown() {
 	}
 }
 
-func (g *gathering) say(s *hostStatus) {
+func (g *gathering) say(s *HostStatus) {
 	g.told[s] = true
 	g.tell(s)
 }
 
 // clear reports whether nothing that other hosts answer can change what is found: a
 // peer that does not answer is asked why.
-func (s *hostStatus) clear() bool { return s.err != nil || len(s.dead) == 0 }
+func (s *HostStatus) clear() bool { return s.Err != nil || len(s.dead) == 0 }

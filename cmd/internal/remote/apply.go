@@ -1,0 +1,133 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/ssh"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// asRoot runs the wgkeys of the host, with sudo where the user is not root. It
+// has no quotes, newlines or exclamation marks inside, so that every login
+// shell takes it alike. The arguments are verbs and flags of ours.
+const asRoot = `exec sh -c 'PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; command -v wgkeys >/dev/null || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; exec sudo -n "$(command -v wgkeys)" "$@"' sh`
+
+// An ApplyOptions is how a view is applied on another host.
+type ApplyOptions struct {
+	PlanOnly bool
+	Unknown  bool          // also with keys that the host has others for since
+	Confirm  time.Duration // undone after that, unless confirmed over a new connection; 0: it stays
+}
+
+// Apply hands the view to the wgkeys of the host. The plain configuration
+// travels, and no secret does. The host undoes the apply by itself unless it is
+// confirmed over a new connection: nobody locks himself out.
+func (h *Hosts) Apply(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o ApplyOptions) error {
+	var view bytes.Buffer
+	if err := tunnel.EncodeView(&view, v); err != nil {
+		return err
+	}
+	args := []string{"apply", "--view", "-"}
+	if o.PlanOnly {
+		args[0] = "plan"
+	}
+	if o.Unknown {
+		args = append(args, "--unknown")
+	}
+	if o.PlanOnly || o.Confirm <= 0 {
+		return h.run(ctx, t, v.Host, args, &view, h.Stdout)
+	}
+	token := rand.Text()
+	heard := &listener{w: h.Stdout}
+	err := h.run(ctx, t, v.Host, append(args, "--confirm", o.Confirm.String(), "--token", token), &view, heard)
+	var exit *ui.ExitError
+	waits := errors.As(err, &exit) && exit.Code == ui.ExitWaits
+	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || h.Quiet)
+	if !waits && !lost {
+		return err
+	}
+	// The connection may have been lost to the very change: then a new one tells.
+	ctx, cancel := context.WithTimeout(ctx, o.Confirm)
+	defer cancel()
+	return h.Confirm(ctx, t, v.Host, token, o.Confirm)
+}
+
+// A listener knows whether anything was ever heard: a host that was never
+// reached has nothing to confirm.
+type listener struct {
+	w   io.Writer
+	any bool
+}
+
+func (l *listener) Write(p []byte) (int, error) {
+	l.any = l.any || len(p) > 0
+	return l.w.Write(p)
+}
+
+// Confirm confirms an apply over a new connection: the one of token, which is waited
+// for so long, or where it is "" whichever waits.
+func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token string, wait time.Duration) error {
+	args := []string{"confirm", "-t", t.Name}
+	if token != "" {
+		args = append(args, "--token", token)
+	}
+	err := h.run(ctx, t, host, args, strings.NewReader(""), h.Stdout)
+	if err != nil && wait > 0 && (errors.Is(err, ssh.ErrUnreachable) || ctx.Err() != nil) {
+		return fault.Wrap(err, "could not confirm the apply on host", host,
+			fmt.Sprintf("if it was begun there, the host goes back by itself within %v; then look: wgkeys plan %s", wait, host))
+	}
+	return err
+}
+
+// Down has a host undo its apply of a tunnel.
+func (h *Hosts) Down(ctx context.Context, t *tunnel.Tunnel, host string, dry bool) error {
+	args := []string{"down", "-t", t.Name}
+	if dry {
+		args = append(args, "-n")
+	}
+	return h.run(ctx, t, host, args, strings.NewReader(""), h.Stdout)
+}
+
+// run runs wgkeys on the host. What it says is shown as it comes; its exit
+// code is ours.
+func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []string, stdin io.Reader, stdout io.Writer) error {
+	for flag, set := range map[string]bool{"--json": h.JSON, "-q": h.Quiet} {
+		if set {
+			args = append(args, flag)
+		}
+	}
+	command := asRoot
+	for _, a := range args {
+		command += " " + ssh.Quote(a)
+	}
+	r := h.Runner(t, host)
+	if c, ok := r.(*ssh.Client); ok {
+		c.Stderr = h.Stderr
+		// A connection of its own, which notices when the network is gone.
+		c.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3"}
+	}
+	out := &ui.Screen{W: stdout} // the host is not trusted with the terminal
+	err := r.Run(ctx, command, stdin, out)
+	out.Flush()
+	var exit *ssh.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	switch exit.Code {
+	case ui.ExitFindings, ui.ExitWaits:
+		return ui.ExitWith(exit.Code, nil)
+	case 127:
+		return fault.New("cannot run wgkeys on host", host, "it is not installed there",
+			install(t, host))
+	}
+	return fault.New("wgkeys "+args[0]+" failed on host", host, "it says why above", h.upgradeHint(ctx, t, host, err))
+}

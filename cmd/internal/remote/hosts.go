@@ -1,0 +1,168 @@
+// Package remote has wgkeys work on another host: how the host is reached, how a view is
+// handed over, a host as a participant of a rotation, and how hosts stand.
+package remote
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/rotate/participant"
+	"wgkeys/deploy/ssh"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+
+	"golang.org/x/term"
+)
+
+// Hosts are how this machine reaches the hosts of a tunnel, itself among them.
+type Hosts struct {
+	Self           string        // the host that this machine is; "": the one of its short name
+	Limit          time.Duration // how long a host may say nothing
+	Batch          bool          // ssh must not ask, though there is a terminal
+	Say            ui.Reporter
+	Stdout, Stderr io.Writer                                // for what wgkeys on a host writes
+	Quiet, JSON    bool                                     // it is told so too
+	Version        string                                   // of this program
+	Step           func(name string, do func() error) error // stands around each request of a rotation, for tests that hit it there
+
+	mu     sync.Mutex
+	warned map[string]bool // by host: what ssh remarks was told
+}
+
+// Runner is how commands reach a host: directly where it is this machine, over
+// ssh elsewhere.
+func (h *Hosts) Runner(t *tunnel.Tunnel, host string) ssh.Runner {
+	if h.IsLocal(t, host) {
+		return ssh.Local{Limit: h.Limit}
+	}
+	dest, _ := t.SSH(host)
+	return &ssh.Client{
+		Host: host, Dest: dest,
+		Batch:          h.Batch || !term.IsTerminal(int(os.Stdin.Fd())),
+		Limit:          h.Limit,
+		ConnectTimeout: h.Limit - time.Second, // ssh tells more of what it waits for than we can
+		Note:           func(text string) { h.Say.Say("%s: %s", host, text) },
+		Remark:         func(lines []string) { h.remark(host, lines) },
+	}
+}
+
+// remark tells, once a host, what ssh remarks about its connections: a command may have
+// several to one host.
+func (h *Hosts) remark(host string, lines []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.warned[host] {
+		return
+	}
+	if h.warned == nil {
+		h.warned = map[string]bool{}
+	}
+	h.warned[host] = true
+	for i, l := range lines {
+		lines[i] = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(l, "** "), "WARNING: "), ".")
+	}
+	h.Say.Warn(fault.New("ssh warns of the connection to", host, strings.Join(lines, "; "), ""))
+}
+
+// ShortName is this machine's name without its domain.
+func ShortName() (string, error) {
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fault.Wrap(err, "cannot tell this machine's name", "", "name it with --host HOST")
+	}
+	short, _, _ := strings.Cut(name, ".")
+	return strings.ToLower(short), nil
+}
+
+// isHere reports whether a host of t that was named is this machine: the one
+// that --host names or, without it, the one of its short name, unless the
+// tunnel file sends elsewhere with ssh =.
+func (h *Hosts) IsLocal(t *tunnel.Tunnel, host string) bool {
+	if named := h.Self; named != "" {
+		return host == named
+	}
+	_, elsewhere := t.SSH(host)
+	short, err := ShortName()
+	return err == nil && host == short && !elsewhere
+}
+
+// Participant is a host of the tunnel that takes part in a rotation.
+func (h *Hosts) Participant(t *tunnel.Tunnel, host string) (rotate.Party, error) {
+	files, err := t.KeyFiles(host)
+	if err != nil {
+		return rotate.Party{}, err
+	}
+	ask := func(ctx context.Context, q rotate.Request) (a rotate.Answer, err error) {
+		err = h.Step(q.Do+" "+host, func() error {
+			a, err = h.ask(ctx, t, host, q)
+			return err
+		})
+		return a, err
+	}
+	return rotate.Party{Host: host, KeyFile: files[t.Name+".key"], Ask: ask, Upgrade: install(t, host)}, nil
+}
+
+// ask has the wgkeys of a host answer one request: this very program where the
+// host is this machine and we are root.
+func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate.Request) (a rotate.Answer, err error) {
+	question, err := json.Marshal(q)
+	if err != nil {
+		return a, err
+	}
+	var said bytes.Buffer
+	if h.IsLocal(t, host) && os.Geteuid() == 0 {
+		err = participant.Serve(ctx, bytes.NewReader(question), &said)
+	} else {
+		err = h.runParticipant(ctx, t, host, question, &said)
+	}
+	if err != nil {
+		return a, err
+	}
+	if err := json.Unmarshal(said.Bytes(), &a); err != nil {
+		return a, otherVersion(t, host, "what it answers is not understood here")
+	}
+	return a, nil
+}
+
+func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host string, question []byte, said io.Writer) error {
+	r := h.Runner(t, host)
+	if c, ok := r.(*ssh.Client); ok {
+		c.Args = []string{"-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=5"}
+	}
+	err := r.Run(ctx, asRoot+" turn", bytes.NewReader(question), &bounded{w: said, left: maxAnswer})
+	var exit *ssh.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	switch {
+	case exit.Code == 127:
+		return fault.New("cannot run wgkeys on host", host, "it is not installed there", install(t, host))
+	case exit.Code == ui.ExitUsage && strings.Contains(exit.Stderr, "no such command"):
+		return otherVersion(t, host, "it is older, and cannot tell how its tunnel stands")
+	}
+	return fault.Wrap(err, "wgkeys failed on host", host, "")
+}
+
+// maxAnswer is more than a host with 100,000 peers says.
+const maxAnswer = 64 << 20
+
+// A bounded writer fails when too much is written.
+type bounded struct {
+	w    io.Writer
+	left int
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		return 0, errors.New("the host says too much")
+	}
+	return b.w.Write(p)
+}

@@ -1,0 +1,263 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/ssh"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+// A Survey asks hosts how they stand.
+type Survey struct {
+	Hosts *Hosts
+	Repo  *repo.Repo
+	Jobs  int
+	Tell  func(*HostStatus)    // hears of each host as soon as it may, and of all once more at the end
+	Waits func(hosts []string) // hears of whom the others do not wait for any more
+}
+
+// Run asks the hosts, some at once, and tells what they say as it comes. What
+// only several of them together tell is told after it.
+func (q *Survey) Run(ctx context.Context, all []*HostStatus) {
+	g := gathering{all: all, tell: q.Tell, waits: q.Waits}
+	g.gather(q.Jobs, func(s *HostStatus) {
+		if s.Err = q.read(ctx, s); s.Err != nil {
+			s.Error = s.Err.Error()
+		}
+	})
+	q.judgeDead(ctx, all)
+	q.findLosses(ctx, all)
+	for _, s := range all {
+		q.Tell(s)
+	}
+}
+
+// NewStatuses are the hosts that were named, or all, of all tunnels or the only one.
+func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, error) {
+	tunnels, err := r.SomeTunnels(only)
+	if err != nil {
+		return nil, err
+	}
+	var all []*HostStatus
+	missing, past := slices.Clone(names), &repo.KeyHistory{Repo: r}
+	for _, t := range tunnels {
+		for _, host := range t.Hosts() {
+			if len(names) > 0 && !slices.Contains(names, host) {
+				continue
+			}
+			missing = slices.DeleteFunc(missing, func(m string) bool { return m == host })
+			all = append(all, &HostStatus{Host: host, Tunnel: t.Name, Peers: []peerStatus{}, tunnel: t, past: past})
+		}
+	}
+	if len(missing) > 0 {
+		return nil, fault.New("no such host", missing[0], "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
+	}
+	return all, nil
+}
+
+// A HostStatus is how one host stands in one tunnel.
+type HostStatus struct {
+	Host     string            `json:"host"`
+	Tunnel   string            `json:"tunnel"`
+	Key      keyring.PublicKey `json:"key"`                // in the repository
+	Next     keyring.PublicKey `json:"next,omitzero"`      // in the repository: a rotation is under way
+	File     keyring.PublicKey `json:"file,omitzero"`      // in the host's key file
+	Live     keyring.PublicKey `json:"live,omitzero"`      // in use; none: the tunnel is not up
+	Created  time.Time         `json:"created,omitzero"`   // when the key was made
+	Due      bool              `json:"due"`                // it is older than max_key_age
+	Drift    int               `json:"drift"`              // how many steps apply would take
+	Rotation string            `json:"rotation,omitempty"` // the phase of one that the host is at
+	Peers    []peerStatus      `json:"peers"`
+	Findings []string          `json:"findings,omitempty"` // what to look into
+	Error    string            `json:"error,omitempty"`    // it was not asked, or gave no answer
+	Err      error
+
+	tunnel *tunnel.Tunnel
+	view   *tunnel.View
+	answer rotate.Answer
+	dead   []deadPeer
+	hears  map[keyring.PublicKey]bool // the peers from which something arrives
+	past   *repo.KeyHistory
+	older  bool // it uses a key that was replaced
+}
+
+// A peerStatus is what the kernel of a host tells of a peer.
+type peerStatus struct {
+	Name     string `json:"name"`
+	Age      *int64 `json:"handshake_age"`      // seconds since the last handshake; null: never
+	Received int64  `json:"received"`           // bytes
+	Sent     int64  `json:"sent"`               // bytes
+	Endpoint string `json:"endpoint,omitempty"` // OUTSIDE
+}
+
+// read compares repository, host and kernel.
+func (q *Survey) read(ctx context.Context, s *HostStatus) error {
+	t, r := s.tunnel, q.Repo
+	v, err := r.View(t, s.Host)
+	if err != nil {
+		return err
+	}
+	s.Key, s.Next = v.PublicKey, v.NextPublicKey
+	meta, err := r.Vault.Meta(s.Host, vault.KeyFile(t.Name))
+	switch {
+	case err == nil:
+		s.Created, s.Due = meta.Created, r.TooOld(meta, time.Now())
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vault.ErrNoMeta):
+		return err
+	}
+	party, err := q.Hosts.Participant(t, s.Host)
+	if err != nil {
+		return err
+	}
+	a, err := party.Look(ctx, t.Name)
+	if err != nil {
+		return err
+	}
+	s.File, s.Live = a.File.PublicKey, a.Live.PublicKey
+	if a.Record != nil && !a.Record.Over() {
+		s.Rotation = string(a.Record.Phase)
+	}
+	s.view, s.answer = v, a
+	look := func() (rotate.Answer, error) { return party.Look(ctx, t.Name) }
+	if err := s.findDead(ctx, look); err != nil {
+		return err
+	}
+	s.addPeers(v, s.answer)
+	if !s.Live.IsZero() && s.Rotation == "" {
+		if plan, err := q.drift(ctx, t, v); err == nil {
+			s.Drift, s.Findings = len(plan.Steps), plan.Findings
+		} else { // what is known already is told all the same
+			s.Findings = append(s.Findings, inOneLine(err))
+		}
+	}
+	s.findUnresolved()
+	s.judge(ctx)
+	return nil
+}
+
+func (s *HostStatus) addPeers(v *tunnel.View, a rotate.Answer) {
+	for _, p := range v.Peers {
+		key := keyInUse(&p, a)
+		live := a.Live.Peers[key]
+		peer := peerStatus{Name: p.Name, Received: live.Received, Sent: live.Sent, Endpoint: live.Endpoint}
+		if age, ok := a.Age(key); ok {
+			seconds := int64(age.Seconds())
+			peer.Age = &seconds
+		}
+		s.Peers = append(s.Peers, peer)
+	}
+}
+
+// judge tells what is not as it should be, and what to run.
+func (s *HostStatus) judge(ctx context.Context) {
+	a := s.answer
+	find := func(what, command string) { s.Findings = append(s.Findings, what+": wgkeys "+command+" "+s.Host) }
+	switch {
+	case s.Rotation != "":
+		find("the key of "+a.Record.Host+" is being replaced, "+s.Rotation+"; look again", "status")
+	case !s.Next.IsZero():
+		find("a rotation is not finished", "rotate")
+	}
+	expected := func(k keyring.PublicKey) bool { return k == s.Key || k == s.Next && !s.Next.IsZero() }
+	switch {
+	case s.File.IsZero() && !s.Live.IsZero() && !expected(s.Live): // told below
+	case s.File.IsZero():
+		find("no key on the host ("+a.File.Why+")", "push")
+	case !expected(s.File):
+		find(s.otherKey(ctx, "another key in its file than in the repository", s.File, "push"))
+	}
+	switch {
+	case s.Live.IsZero() && a.Live.Gone != "":
+		find("the tunnel is down: "+a.Live.Gone, "apply")
+	case s.Live.IsZero():
+		find("the tunnel is not up", "apply")
+	case !expected(s.Live) && s.Live == s.File: // told already
+		s.older = s.restored(ctx)
+	case !expected(s.Live):
+		s.older = s.restored(ctx)
+		find(s.otherKey(ctx, "it uses another key than the repository has, "+s.Live.String(), s.Live, "apply"))
+	}
+	if s.Drift > 0 {
+		find(fmt.Sprintf("%d of its settings differ from the tunnel file", s.Drift), "plan")
+	}
+	if s.Due {
+		find("its key is due", "rotate")
+	}
+}
+
+// drift is what apply would do on a host, and what it could not mend there.
+func (q *Survey) drift(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View) (plan Planned, err error) {
+	if q.Hosts.IsLocal(t, v.Host) && os.Geteuid() == 0 {
+		s, err := linux.Look()
+		if err != nil {
+			return plan, err
+		}
+		defer s.Close()
+		made, err := s.Plan(ctx, v)
+		if refused := RefusedBy(err); refused != "" {
+			return Planned{Findings: []string{refused}}, nil
+		}
+		if err != nil {
+			return plan, err
+		}
+		return PlanJSON(made), nil
+	}
+	var view, said bytes.Buffer
+	if err := tunnel.EncodeView(&view, v); err != nil {
+		return plan, err
+	}
+	err = q.Hosts.Runner(t, v.Host).Run(ctx, asRoot+" plan --view - --json", &view, &bounded{w: &said, left: maxAnswer})
+	if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) && exit.Code == ui.ExitFindings {
+		err = nil
+	}
+	if refused, ok := refusedThere(&said); ok {
+		return refused, nil
+	}
+	if err != nil {
+		hint := q.Hosts.upgradeHint(ctx, t, v.Host, err)
+		if hint == "" {
+			hint = "wgkeys plan " + v.Host
+		}
+		return plan, fault.Wrap(err, "cannot plan on host", v.Host, hint)
+	}
+	if err := json.Unmarshal(said.Bytes(), &plan); err != nil {
+		return plan, fault.New("cannot understand the plan of host", v.Host, "its wgkeys may be another version", "wgkeys plan "+v.Host)
+	}
+	return plan, nil
+}
+
+// otherKey tells what to do about a host that has another key than the repository. Where
+// this clone does not know that one, it does not lead to putting the old one back.
+func (s *HostStatus) otherKey(ctx context.Context, what string, has keyring.PublicKey, command string) (finding, hint string) {
+	if err := s.past.MayReplace(ctx, s.Host, s.Tunnel, "", s.Key.String(), has.String()); err != nil {
+		what += ", and the clone may be behind; git pull, or if nobody has that key"
+		command = "rotate --unknown"
+	}
+	if s.past.IsOlder(ctx, s.Host, s.Tunnel, s.Key, has) {
+		what = strings.Replace(what, "another key", "an older key", 1)
+	}
+	return what, command
+}
+
+// restored reports whether a host uses an older key.
+func (s *HostStatus) restored(ctx context.Context) bool {
+	return s.Live != s.Next && s.Live != s.Key && s.past.IsOlder(ctx, s.Host, s.Tunnel, s.Key, s.Live)
+}
+
+// InPlaceOf has a host use the key of the repository.
+func InPlaceOf(host string) string { return "wgkeys push " + host + ", then wgkeys apply " + host }

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"time"
+	"wgkeys/cmd/internal/remote"
+	"wgkeys/deploy/tunnel"
+)
+
+// tunnelOf is the tunnel that the command is about, of which host must be one.
+func (e *env) tunnelOf(host string) (*tunnel.Tunnel, error) {
+	r, err := e.repo()
+	if err != nil {
+		return nil, err
+	}
+	t, err := e.tunnel(r)
+	if err != nil {
+		return nil, err
+	}
+	_, err = t.KeyFiles(host)
+	return t, err
+}
+
+// confirmThere confirms on another host what waits there.
+func (e *env) confirmThere(host string) error {
+	t, err := e.tunnelOf(host)
+	if err != nil {
+		return err
+	}
+	return e.hosts.Confirm(e.ctx, t, host, "", 0)
+}
+
+// downThere has another host undo its apply.
+func (e *env) downThere(host string) error {
+	t, err := e.tunnelOf(host)
+	if err != nil {
+		return err
+	}
+	return e.hosts.Down(e.ctx, t, host, e.cli.Bool("dry-run"))
+}
+
+// tellRefusal tells programs, status among them, what a plan refused.
+func (e *env) tellRefusal(name string, err error) {
+	if text := remote.RefusedBy(err); text != "" && e.cli.Bool("json") {
+		e.ui.JSON(remote.Planned{Tunnel: name, Steps: []remote.PlannedStep{}, Refused: text})
+	}
+}
+
+// applying is how a view is to be applied on another host: unless something else was
+// asked for, to be confirmed in half a minute.
+func (e *env) applying(planOnly bool) remote.ApplyOptions {
+	o := remote.ApplyOptions{PlanOnly: planOnly, Unknown: e.cli.Bool("unknown"), Confirm: defaultConfirm}
+	if e.cli.IsSet("confirm") {
+		o.Confirm = e.cli.Duration("confirm")
+	}
+	return o
+}
+
+// defaultConfirm is how long an apply over ssh waits for its confirmation.
+const defaultConfirm = 30 * time.Second
