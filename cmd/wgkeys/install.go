@@ -2,7 +2,6 @@ package main
 
 import (
 	"embed"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 //go:embed boot
@@ -179,22 +179,7 @@ func copyProgram(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(filepath.Dir(to), ".wgkeys.*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(out.Name())
-	defer out.Close()
-	if _, err := io.Copy(out, in); err != nil {
-		return err
-	}
-	if err := out.Chmod(0o755); err != nil {
-		return err
-	}
-	if err := out.Sync(); err != nil {
-		return err
-	}
-	return os.Rename(out.Name(), to)
+	return files.Replace(to, in, files.Replacement{Mode: 0o755})
 }
 
 func (e *env) runAll(commands [][]string) error {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"wgkeys/keyring"
+	"wgkeys/keyring/words"
 )
 
 // A Change takes one thing in the kernel from an old state to a new one.
@@ -301,7 +302,7 @@ func (c ProxyChange) String() string {
 }
 
 func (c SysctlChange) String() string {
-	return fmt.Sprintf("sysctl -w %s=%s", sysctlName(c.Key), quoted(c.New))
+	return fmt.Sprintf("sysctl -w %s=%s", sysctlName(c.Key), words.ForShell(c.New))
 }
 
 func (c ShareChange) String() string {
@@ -310,13 +311,6 @@ func (c ShareChange) String() string {
 
 func (c ReleaseChange) String() string {
 	return fmt.Sprintf("# %s stays as it is", sysctlName(c.Key))
-}
-
-func quoted(value string) string {
-	if strings.ContainsAny(value, " \t") {
-		return "'" + value + "'"
-	}
-	return value
 }
 
 // sysctlName spells a path as sysctl(8) shows it: dots for slashes, and slashes

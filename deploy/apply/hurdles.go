@@ -9,6 +9,7 @@ import (
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // Hurdles are what a host has in the way of a plan: where a step would fail, the
@@ -155,7 +156,7 @@ func (p *planner) refuseFixed() error {
 	first := p.fixes[0]
 	var assigned []string
 	for _, c := range p.fixes {
-		assigned = append(assigned, sysctlName(c.Key)+"="+quoted(c.Set))
+		assigned = append(assigned, sysctlName(c.Key)+"="+words.ForShell(c.Set))
 	}
 	assigned = slices.Compact(slices.Sorted(slices.Values(assigned)))
 	hint := "sysctl -w " + strings.Join(assigned, " ") + ", outside of this container, or start it with docker run --sysctl " +

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // A Pending is an apply that waits to be confirmed and is reverted if it is
@@ -82,25 +84,8 @@ func WriteFile(path string, text []byte, mode os.FileMode) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
 	}
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if err != nil {
+	if err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: mode}); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot write", path, "")
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return fault.Wrap(fault.Errno(err), "cannot write", path, "")
-	}
-	d, err := os.Open(dir)
-	if err == nil {
-		err = errors.Join(d.Sync(), d.Close())
-	}
-	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot sync the folder", dir, "")
 	}
 	return nil
 }

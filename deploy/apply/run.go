@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // Run takes the steps of a plan, writing each into the journal first, and
@@ -214,11 +215,11 @@ func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), e
 		return nil, fault.Wrap(fault.Errno(err), "cannot open the lock", path, hintFile(err, path))
 	}
 	for told := false; ; told = true {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := files.TryLock(f)
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
+		if !errors.Is(err, files.ErrLocked) {
 			return nil, errors.Join(fault.Wrap(err, "cannot lock", path, ""), f.Close())
 		}
 		if !told {

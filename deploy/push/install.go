@@ -1,8 +1,8 @@
 package push
 
 import (
+	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,48 +25,21 @@ func install(r request) error {
 		return errors.New("is a directory")
 	}
 	sweep(dir)
-	tmp, err := writeTemp(dir, r)
-	if err == nil {
-		err = files.KeepReaders(r.path, tmp)
-	}
-	if err == nil {
-		err = os.Rename(tmp, r.path)
-	}
+	err := files.Replace(r.path, bytes.NewReader(r.text), files.Replacement{
+		Mode:    0o600,
+		Readers: true,
+		Prepare: func(f *os.File) error { return f.Chown(0, 0) },
+		Check: func(temp string) error {
+			if mark, err := readMark(r.kind, temp); err != nil || mark != r.mark {
+				return errors.New("what arrived is another key")
+			}
+			return nil
+		},
+	})
 	if err != nil {
-		os.Remove(tmp)
-		return err
-	}
-	if err := files.Sync(dir); err != nil {
 		return err
 	}
 	return files.Sync(filepath.Dir(dir)) // dir may be new
-}
-
-// writeTemp returns the name of the temporary file as soon as there is one,
-// with or without an error.
-func writeTemp(dir string, r request) (string, error) {
-	// CreateTemp opens with O_EXCL and 0600.
-	f, err := os.CreateTemp(dir, fmt.Sprintf(".wgkeys.%d.*", os.Getpid()))
-	if err != nil {
-		return "", err
-	}
-	err = f.Chown(0, 0)
-	if err == nil {
-		_, err = f.Write(r.text)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return f.Name(), err
-	}
-	if mark, err := readMark(r.kind, f.Name()); err != nil || mark != r.mark {
-		return f.Name(), errors.New("what arrived is another key")
-	}
-	return f.Name(), nil
 }
 
 // sweep removes what a push that was killed outright left behind: the name of
@@ -74,7 +47,7 @@ func writeTemp(dir string, r request) (string, error) {
 func sweep(dir string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		rest, ours := strings.CutPrefix(e.Name(), ".wgkeys.")
+		rest, ours := strings.CutPrefix(e.Name(), files.Temporary)
 		pid, _, _ := strings.Cut(rest, ".")
 		n, err := strconv.Atoi(pid)
 		if ours && e.Type().IsRegular() && (err != nil || n <= 0 || syscall.Kill(n, 0) == syscall.ESRCH) {

@@ -10,7 +10,6 @@ package revoked
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -183,16 +182,10 @@ func trim(path string) error {
 }
 
 func rewrite(path string, text []byte) error {
-	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	err := os.WriteFile(tmp, text, 0o644)
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp)
+	if err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o644}); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot write the list of replaced keys", path, "df "+filepath.Dir(path))
 	}
-	return files.Sync(filepath.Dir(path))
+	return nil
 }
 
 // Allow takes keys from the list that were replaced, for somebody who knows better.

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // A Client is a Runner over ssh(1).
@@ -169,7 +170,7 @@ func word(s string) string {
 		return r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("@.:/[]%_+-", r))
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
-		return Quote(s)
+		return words.Quote(s)
 	}
 	return s
 }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 )
 
 // A Runner runs one shell command on one host.
@@ -38,12 +37,4 @@ func (e *ExitError) Error() string {
 		return status
 	}
 	return e.Stderr + " (" + status + ")"
-}
-
-// Quote returns s as one word of a POSIX shell. Inside single quotes only the
-// single quote is special (POSIX.1-2024, XCU 2.2.2). The shells fish and csh
-// read a backslash or an exclamation mark differently: what must be safe for
-// any login shell travels on standard input instead.
-func Quote(s string) string {
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -14,6 +14,7 @@ import (
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/ssh/sshtest"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 func TestRun(t *testing.T) {
@@ -212,7 +213,7 @@ func FuzzQuote(f *testing.F) {
 			return // no argument can hold it
 		}
 		var out bytes.Buffer
-		if err := (ssh.Local{}).Run(t.Context(), "printf %s "+ssh.Quote(s), nil, &out); err != nil || out.String() != s {
+		if err := (ssh.Local{}).Run(t.Context(), "printf %s "+words.Quote(s), nil, &out); err != nil || out.String() != s {
 			t.Errorf("%q came back as %q, %v", s, out.String(), err)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"wgkeys/keyring"
+	"wgkeys/keyring/words"
 )
 
 // CheckName returns why name cannot be a tunnel's, nil if it can.
@@ -79,7 +80,7 @@ func didYouMean(name string, known iter.Seq[string]) string {
 func nearest(name string, known iter.Seq[string]) string {
 	best, distance := "", 1+max(1, len(name)/3)
 	for k := range known {
-		d := edits(plainly(name), plainly(k), distance+1)
+		d := words.Edits(plainly(name), plainly(k), distance+1)
 		if d < distance || d == distance && best != "" && k < best {
 			best, distance = k, d
 		}
@@ -91,33 +92,6 @@ func nearest(name string, known iter.Seq[string]) string {
 // to listen_port.
 func plainly(name string) string {
 	return strings.ReplaceAll(strings.ToLower(name), "_", "")
-}
-
-// edits returns how many bytes to insert, delete, change or swap with the next
-// one lead from a to b, or limit if that is not below it.
-func edits(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
-		return limit
-	}
-	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before, above, row = above, row, before
-		row[0] = i + 1
-		for j := range len(b) {
-			change := above[j]
-			if a[i] != b[j] {
-				change++
-			}
-			row[j+1] = min(change, row[j]+1, above[j+1]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-	}
-	return min(row[len(b)], limit)
 }
 
 // shown spells a piece of the input for an error. What looks like a key is not

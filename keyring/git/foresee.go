@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // CouldCommit finds out whether [Commit] could make a commit in the working tree that
@@ -20,7 +21,7 @@ import (
 func CouldCommit(ctx context.Context, dir string, trusted func(hook []byte) bool) error {
 	top, err := Top(dir)
 	if err != nil {
-		return fault.New("no commit can be made in", dir, "it is not in git", "git init "+quoted(dir))
+		return fault.New("no commit can be made in", dir, "it is not in git", "git init "+words.ForShell(dir))
 	}
 	for _, ready := range []func(context.Context, string) error{finished, unlocked, identified, ownSigner, signs} {
 		if err := ready(ctx, top); err != nil {
@@ -41,7 +42,7 @@ func finished(ctx context.Context, top string) error {
 	if err != nil {
 		return err
 	}
-	g := "git -C " + quoted(top)
+	g := "git -C " + words.ForShell(top)
 	if op.Name != "" {
 		return cannot(top, op.Name+" is not finished there", g+" "+op.Finish+", or "+g+" "+op.abort())
 	}
@@ -71,7 +72,7 @@ func unlocked(ctx context.Context, top string) error {
 	}
 	lock := filepath.Join(own, "index.lock")
 	if _, err := os.Lstat(lock); err == nil {
-		return cannot(top, "another git is at work there", "wait until it is done; if there is none: rm "+quoted(lock))
+		return cannot(top, "another git is at work there", "wait until it is done; if there is none: rm "+words.ForShell(lock))
 	}
 	return nil
 }
@@ -96,7 +97,7 @@ func ownSigner(ctx context.Context, top string) error {
 	for _, s := range all {
 		if s.scope == "local" || s.scope == "worktree" {
 			return cannot(top, fmt.Sprintf("its own configuration says what signs commits: %s = %s", s.name, s.value),
-				fmt.Sprintf("if you trust it: git config --global %s %s, and git -C %s config --unset %[1]s", s.name, quoted(s.value), quoted(top)))
+				fmt.Sprintf("if you trust it: git config --global %s %s, and git -C %s config --unset %[1]s", s.name, words.ForShell(s.value), words.ForShell(top)))
 		}
 	}
 	return err
@@ -159,7 +160,7 @@ func ownHooks(ctx context.Context, top string, trusted func([]byte) bool) error 
 		}
 		text, _ := os.ReadFile(real)
 		if why := notOwn(top, real, info); why != "" && !trusted(text) {
-			return cannot(top, "the hook "+real+" is not your own: "+why, "look at it; to have it run: the same without --commit, and git -C "+quoted(top)+" commit")
+			return cannot(top, "the hook "+real+" is not your own: "+why, "look at it; to have it run: the same without --commit, and git -C "+words.ForShell(top)+" commit")
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // failed tells in git's words why it failed, or that it is not there.
@@ -25,14 +26,14 @@ func failed(err error, dir, said string) error {
 		why = err.Error()
 	}
 	why = strings.Join(strings.Fields(strings.ReplaceAll(why, "\n", "; ")), " ")
-	hint := "git -C " + quoted(dir) + " status"
+	hint := "git -C " + words.ForShell(dir) + " status"
 	switch {
 	case strings.Contains(why, "dubious ownership"), strings.Contains(why, "unsafe repository"):
 		return somebodyElses(dir)
 	case strings.Contains(why, "GIT_DISCOVERY_ACROSS_FILESYSTEM"):
 		hint = "export GIT_DISCOVERY_ACROSS_FILESYSTEM=1, then this again"
 	case strings.Contains(why, "not a git repository") && !inGit(dir):
-		hint = "git init " + quoted(dir)
+		hint = "git init " + words.ForShell(dir)
 	}
 	return fault.New("git failed in", dir, why, hint)
 }
@@ -53,7 +54,7 @@ func somebodyElses(dir string) error {
 		whose = nameOf(int(owner.Uid))
 	}
 	return fault.New("git refuses to answer for", top, "it belongs to "+whose+" and not to "+nameOf(os.Geteuid())+", so which keys are in use is not known",
-		"if you trust who owns it: git config --global --add safe.directory "+quoted(top))
+		"if you trust who owns it: git config --global --add safe.directory "+words.ForShell(top))
 }
 
 func nameOf(uid int) string {
@@ -61,12 +62,4 @@ func nameOf(uid int) string {
 		return u.Username
 	}
 	return "user " + strconv.Itoa(uid)
-}
-
-// quoted is a word for a shell.
-func quoted(word string) string {
-	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._/-") == "" {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -14,6 +14,7 @@ import (
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // asRoot runs the wgkeys of the host, with sudo where the user is not root. It
@@ -107,7 +108,7 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	}
 	command := asRoot
 	for _, a := range args {
-		command += " " + ssh.Quote(a)
+		command += " " + words.Quote(a)
 	}
 	r := h.Runner(t, host)
 	if c, ok := r.(*ssh.Client); ok {

@@ -13,6 +13,7 @@ import (
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
 	"wgkeys/keyring/git"
+	"wgkeys/keyring/words"
 )
 
 // hookMark tells our hook from one of the user's.
@@ -85,7 +86,7 @@ func hookLine(prefix string) string {
 	if prefix == "" {
 		return "wgkeys check -q --staged"
 	}
-	return "wgkeys check -q --staged -C '" + strings.ReplaceAll(strings.TrimSuffix(prefix, "/"), "'", `'\''`) + "'"
+	return "wgkeys check -q --staged -C " + words.Quote(strings.TrimSuffix(prefix, "/"))
 }
 
 // writeHook replaces ours at once: a hook that is half there would let everything
@@ -94,13 +95,5 @@ func writeHook(path string, text []byte) error {
 	if err := files.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+".wgkeys", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, files.Give(f, 0o755), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o755, Inherit: true})
 }

@@ -58,9 +58,9 @@ func (r *Repo) tryLock() (held bool, err error) {
 	if err != nil {
 		return false, fault.Wrap(fault.Errno(err), "cannot lock", filepath.Join(r.Dir, Marker), "ls -l "+filepath.Join(r.Dir, Marker))
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = files.TryLock(f)
 	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
+	case errors.Is(err, files.ErrLocked):
 		f.Close()
 		return false, nil
 	case err != nil:

@@ -4,40 +4,24 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"wgkeys/keyring/words"
 )
 
 // What several verbs spell alike.
 
-// Quoted is a word for a shell.
-func Quoted(word string) string {
-	if strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._/-") == "" {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
+// Quoted is a word for a shell, in a command that a person is shown.
+func Quoted(word string) string { return words.ForShell(word) }
 
 // DidYouMean asks whether the one known word that is a slip away from typed, or that
 // typed begins, was meant.
 func DidYouMean(typed string, known []string, spell func(string) string) string {
 	for _, k := range known {
-		if len(k) > 1 && typed != "" && (strings.HasPrefix(k, typed) || oneSlip(typed, k)) {
+		if len(k) > 1 && typed != "" && (strings.HasPrefix(k, typed) || words.Edits(typed, k, 2) < 2) {
 			return "did you mean " + spell(k) + "?"
 		}
 	}
 	return ""
-}
-
-// oneSlip tells whether a becomes b when one letter is put in, left out or
-// changed, or two neighbours are swapped.
-func oneSlip(a, b string) bool {
-	for a != "" && b != "" && a[0] == b[0] {
-		a, b = a[1:], b[1:]
-	}
-	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
-		a, b = a[:len(a)-1], b[:len(b)-1]
-	}
-	swapped := len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
-	return len(a) <= 1 && len(b) <= 1 || swapped
 }
 
 // InWords tells a time in its largest unit.

@@ -15,6 +15,7 @@ import (
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // FollowerProcess is the name under which the program runs to look up the endpoints
@@ -33,8 +34,7 @@ func LockFollower(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock := unix.Flock_t{Type: unix.F_WRLCK}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_SETLK, &lock); err != nil {
+	if err := files.Own(f); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -51,11 +51,7 @@ func follower(name string) (pid int, err error) {
 		return 0, err
 	}
 	defer f.Close()
-	lock := unix.Flock_t{Type: unix.F_WRLCK}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock); err != nil || lock.Type == unix.F_UNLCK {
-		return 0, err
-	}
-	return int(lock.Pid), nil
+	return files.Owner(f)
 }
 
 // followNames has the names of the tunnel's peers followed after a plan was carried

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,6 +17,7 @@ import (
 	"wgkeys/deploy/apply/linux/nft"
 	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/files"
 )
 
 // needs are, by kernel parameter, what on the host shows that somebody needs it as it
@@ -189,7 +191,7 @@ func rememberNeeds(name string, fresh needs) {
 	}
 	maps.Copy(all, fresh)
 	if text, err := json.Marshal(all); err == nil {
-		os.WriteFile(apply.NeedsPath(RunDir, name), text, 0o600)
+		files.Replace(apply.NeedsPath(RunDir, name), bytes.NewReader(text), files.Replacement{Mode: 0o600, Unsynced: true})
 	}
 }
 

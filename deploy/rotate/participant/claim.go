@@ -9,12 +9,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // A claim says which controller has this host to itself, and until when on the
@@ -145,7 +144,7 @@ func openClaim(name string, flags int) (*claimFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+	if err := files.WaitLock(f); err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -14,16 +14,14 @@
 package participant
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
@@ -34,6 +32,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // process is the name under which the program plays a part.
@@ -142,7 +141,7 @@ func (p *part) play(ctx context.Context) error {
 		return err
 	}
 	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+	if err := files.WaitLock(lock); err != nil {
 		return err
 	}
 	r, err := readRecord(p.record.Tunnel)
@@ -201,8 +200,7 @@ func played(name string) bool {
 		return false
 	}
 	defer lock.Close()
-	// A shared lock: of two who ask at once neither takes the other for a player.
-	return unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+	return files.IsLocked(lock)
 }
 
 func recordPath(name string) string { return filepath.Join(linux.RunDir, name+".turn") }
@@ -239,13 +237,8 @@ func replace(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
 	}
-	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
-	err := os.WriteFile(tmp, text, 0o600)
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
+	err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o600, Unsynced: true})
 	if err != nil {
-		os.Remove(tmp)
 		return fault.Wrap(fault.Errno(err), "cannot write", path, "")
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -262,10 +261,10 @@ func (d *device) promoteFile(next keyring.PublicKey) error {
 	if err := files.KeepReaders(d.keyFile, d.nextFile()); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot give the next key to the group of the key file", d.nextFile(), "")
 	}
-	if err := os.Rename(d.nextFile(), d.keyFile); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the next key the key file", d.keyFile, "")
+	if err := files.Rename(filepath.Dir(d.keyFile), d.nextFile(), d.keyFile); err != nil {
+		return fault.Wrap(err, "cannot make the next key the key file", d.keyFile, "")
 	}
-	return files.Sync(filepath.Dir(d.keyFile))
+	return nil
 }
 
 // nextFile is where the next key waits.

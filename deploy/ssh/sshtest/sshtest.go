@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"wgkeys/deploy/ssh"
+	"wgkeys/keyring/words"
 )
 
 // A Config is what is special about a server.
@@ -118,8 +119,8 @@ func (s *Server) writeUsers(t testing.TB, c Config) {
 
 func (s *Server) run(t testing.TB, c Config) {
 	script := append([]string{"set -e",
-		"mount --bind " + ssh.Quote(s.file("passwd")) + " /etc/passwd",
-		"mount --bind " + ssh.Quote(s.file("shadow")) + " /etc/shadow",
+		"mount --bind " + words.Quote(s.file("passwd")) + " /etc/passwd",
+		"mount --bind " + words.Quote(s.file("shadow")) + " /etc/shadow",
 		// The server has no wgkeys, also where the machine has one there.
 		"[ ! -d /usr/local/bin ] || mount -t tmpfs -o mode=755 programs /usr/local/bin"}, c.Setup...)
 	script = append(script, `exec "$@"`)

@@ -19,12 +19,11 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/files"
 )
 
 // process is the name under which the program runs as a guard.
@@ -170,9 +169,9 @@ func tryLock(name string, number int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := files.TryLock(f); err != nil {
 		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		if errors.Is(err, files.ErrLocked) {
 			return nil, nil
 		}
 		return nil, err
