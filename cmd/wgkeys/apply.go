@@ -198,7 +198,7 @@ func (e *env) applyHere(w *wanted, planOnly bool) error {
 	if err := s.Take(e.ctx, plan, apply.Run, testOnlyKernel); err != nil {
 		return err
 	}
-	e.warnNames(s)
+	e.warnMissing(s, plan)
 	if w.reading != nil {
 		s.Remember(plan, w.reading) // else the next plan takes longer
 	}
@@ -238,9 +238,12 @@ func (e *env) noteReplaced(w *wanted, plan *apply.Plan) error {
 	return linux.NoteReplaced(w.view)
 }
 
-// warnNames tells of what keeps the tunnel from following its peers' names: it is up
-// nevertheless.
-func (e *env) warnNames(s *linux.Session) {
+// warnMissing tells of what the tunnel lacks, and of what keeps it from following its
+// peers' names: it is up nevertheless.
+func (e *env) warnMissing(s *linux.Session, plan *apply.Plan) {
+	for _, err := range plan.Missing {
+		e.ui.Warn(err)
+	}
 	if err := s.Unfollowed(); err != nil {
 		e.ui.Warn(err)
 	}
@@ -405,7 +408,7 @@ func (e *env) downHere(name string) error {
 	if err := s.Take(e.ctx, plan, apply.RunDown, testOnlyKernel); err != nil {
 		return err
 	}
-	e.warnNames(s)
+	e.warnMissing(s, plan)
 	e.sayDone(plan)
 	return participant.Forget(name)
 }

@@ -192,6 +192,29 @@ func TestLabApplyResolverInsideAtBoot(t *testing.T) {
 	u.answers("with a network")
 }
 
+// TestLabApplyResolverThatFails: another program's trouble with resolvers is told and
+// found, and takes no tunnel down.
+func TestLabApplyResolverThatFails(t *testing.T) {
+	u := newNamed(t, `dns = ["10.9.0.1"]`+"\n")
+	u.hosts(demo.ShaleAddr)
+	const path = "/usr/local/bin/resolvconf"
+	u.write(u.Basalt, path, "#!/bin/sh\necho resolv.conf is not mine >&2\nexit 1\n")
+	u.must(u.Basalt, "chmod +x "+path)
+	for range 2 {
+		r := u.run(u.Basalt, "wgkeys apply")
+		if r.code != ui.ExitDone || strings.Count(r.stderr, "resolv.conf is not mine; the tunnel is up without it") != 1 {
+			t.Errorf("apply: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
+		u.answers("without its resolvers")
+	}
+	if r := u.run(u.Basalt, "wgkeys status basalt"); r.code != ui.ExitFindings {
+		t.Errorf("status: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	u.must(u.Basalt, "wgkeys down && wgkeys apply -q")
+	u.write(u.Basalt, path, resolvconfLike)
+	u.must(u.Basalt, "chmod +x "+path+" && wgkeys apply -q && wgkeys plan && grep -q 10.9.0.1 /etc/resolv.conf && wgkeys down")
+}
+
 // TestLabApplyNamesAsTheSystemDoes: what gai.conf(5) says of the order of addresses is known
 // to the C library alone.
 func TestLabApplyNamesAsTheSystemDoes(t *testing.T) {

@@ -58,7 +58,7 @@ func (e *env) applyGuarded(s *linux.Session, v *tunnel.View, plan *apply.Plan) e
 			return err
 		}
 	}
-	e.warnNames(s)
+	e.warnMissing(s, plan)
 	p.Deadline, p.Done = apply.Uptime()+wait, true
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err

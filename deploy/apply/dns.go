@@ -23,6 +23,10 @@ type DNSChange struct {
 func (c DNSChange) Resource() string  { return "dns " + c.Link }
 func (c DNSChange) Inverse() []Change { c.Old, c.New = c.New, c.Old; return []Change{c} }
 
+// Perhaps reports whether it is not known that the resolver ever took what c takes
+// away: it may have no way to do so then.
+func (c DNSChange) Perhaps() bool { return c.New == nil && len(c.Old) == 1 && c.Old[0] == unsure }
+
 func (c DNSChange) String() string {
 	switch {
 	case c.Resolver == Resolvconf && c.New == nil:

@@ -25,6 +25,8 @@ type Plan struct {
 	// any.
 	Findings []string
 
+	Missing []error // what [Run] could not do, and the tunnel works without
+
 	Known bool         // that it is empty, from an earlier one
 	View  *tunnel.View // what is true after it: the one asked for, with the keys in use, see [Follow]
 }

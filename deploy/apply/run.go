@@ -21,7 +21,8 @@ import (
 
 // Run takes the steps of a plan, writing each into the journal first, and
 // calls each with those that are done. If one fails, or ctx ends, those that
-// were taken are undone in reverse order and the error says so.
+// were taken are undone in reverse order and the error says so. What the tunnel works
+// without is left out instead, and plan.Missing says so.
 func Run(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step)) error {
 	var taken []Step
 	for _, batch := range batches(plan.Steps) {
@@ -31,8 +32,12 @@ func Run(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step))
 		if err := free(k, batch[0].Change); err != nil {
 			return undo(context.WithoutCancel(ctx), k, j, taken, err)
 		}
-		taken = append(taken, batch...)
-		if err := take(ctx, k, j, batch); err != nil {
+		err := take(ctx, k, j, batch)
+		if err != nil && ctx.Err() == nil && beside(batch[0].Change) {
+			plan.Missing = append(plan.Missing, leaveOut(k, j, batch, failed(plan, batch, err)))
+			continue
+		}
+		if taken = append(taken, batch...); err != nil {
 			return undo(context.WithoutCancel(ctx), k, j, taken, failed(plan, batch, err))
 		}
 		for _, s := range batch {
@@ -40,6 +45,21 @@ func Run(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step))
 		}
 	}
 	return nil
+}
+
+// beside reports whether a tunnel works without a change: resolvers are another
+// program's, and its trouble is no reason to have no tunnel.
+func beside(c Change) bool { _, is := c.(DNSChange); return is }
+
+// leaveOut takes back what may have been done of steps that failed for cause. The
+// journal keeps what cannot be taken back, and the next plan has them again.
+func leaveOut(k Kernel, j *Journal, batch []Step, cause error) error {
+	for _, s := range slices.Backward(batch) {
+		for _, c := range s.Change.Inverse() {
+			takeBack(context.Background(), k, j, Step{c, "undo"}) // cause says what the trouble is
+		}
+	}
+	return fmt.Errorf("%w; the tunnel is up without it", cause)
 }
 
 // RunDown takes all the steps that it can. The journal keeps what failed, so

@@ -102,7 +102,7 @@ func setDNS(ctx context.Context, c apply.DNSChange) error {
 		return untold(c, "systemctl restart systemd-resolved", setResolved(ctx, c))
 	case c.Resolver == apply.Resolvconf && c.New == nil:
 		err := runProgram(ctx, "", "resolvconf", "-d", c.Record, "-f")
-		if forgotten(&apply.State{Resolver: c.Resolver, Record: c.Record}) {
+		if c.Perhaps() || forgotten(&apply.State{Resolver: c.Resolver, Record: c.Record}) {
 			return nil
 		}
 		return untold(c, "resolvconf -u", err)
