@@ -29,6 +29,7 @@ const internet4 = "198.51.100.7"
 // The router has no route to the INSIDE addresses, so the answers prove that
 // they were masqueraded.
 func TestLabApplyDefaultRoute(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	u.tunnel(captureTunnel)
 	if err := u.Router.IP("address add " + internet4 + "/32 dev lo"); err != nil {

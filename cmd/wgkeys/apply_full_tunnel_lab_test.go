@@ -100,6 +100,7 @@ const killDevice = `for p in /proc/[0-9]*; do case "$(tr '\0' ' ' <$p/cmdline 2>
 // clear, whatever else the host learns and whatever becomes of the interface; what
 // comes in by an uplink is answered by it; other programs' marks are theirs.
 func TestLabApplyFullTunnel(t *testing.T) {
+	t.Parallel()
 	u := newFullUsers(t)
 	origin := u.snapshot(u.Basalt)
 	u.must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q")
@@ -245,6 +246,7 @@ func (u *fullUsers) goesAstray() {
 // TestLabApplyEndpointInRoute: an endpoint in a prefix that the tunnel routes is as good by
 // its address as by its name, and one in the network of an INSIDE address is not.
 func TestLabApplyEndpointInRoute(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	u.must(u.Basalt, "echo 93.93.130.7 shale.example.net >>/etc/hosts; echo 10.7.0.99 inside.example.net >>/etc/hosts; ip route add 93.0.0.0/8 via 192.0.2.1")
 	before := u.snapshot(u.Basalt)

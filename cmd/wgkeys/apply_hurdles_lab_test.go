@@ -40,6 +40,7 @@ addresses = ["10.9.0.2/32", "fd00:9::2/128"]
 // cannot have is told by plan, apply and status, all else works, and in the next
 // house it has it. The house may also come after the tunnel.
 func TestLabApplySameNetwork(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	if err := u.Link(u.Basalt, "eth1", u.Router, "house0"); err != nil {
 		t.Fatal(err)
@@ -90,6 +91,7 @@ func TestLabApplySameNetwork(t *testing.T) {
 // A port that a program or another tunnel has is named by plan, with its owner, and
 // apply changes nothing; check sees two tunnels that want one.
 func TestLabApplyPortOfAnother(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	self, err := os.Executable()
 	if err != nil {
@@ -141,6 +143,7 @@ func (u *users) refusesBoth(says, name string) {
 // A host whose IPv6 is switched off refuses a tunnel with both families before it
 // changes anything, and takes IPv4 alone, or both, where the file says so.
 func TestLabApplyIPv6SwitchedOff(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	u.tunnel(homeTunnel)
 	u.clone()

@@ -16,6 +16,7 @@ const (
 // A host whose /etc is read-only keeps its view elsewhere: the tunnel that apply
 // brought up over ssh is confirmed, and comes back at boot.
 func TestLabApplyReadOnlyEtc(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	u.must(u.Shale, readOnlyEtc)
 	r := u.run(u.Basalt, "wgkeys apply shale")

@@ -270,6 +270,7 @@ func (n *narrowLab) mtu(link string) int {
 // not one packet has to be cut. The next apply follows an uplink that changes, and
 // one that has nothing to do does nothing.
 func TestLabApplyNarrowUplink(t *testing.T) {
+	t.Parallel()
 	n := newNarrowLab(t)
 	for _, c := range []narrowCase{{1460, false, false}, {1400, false, true}, {1280, true, false}, {1460, true, true}} {
 		n.uplink(c.uplink)
@@ -295,6 +296,7 @@ func TestLabApplyNarrowUplink(t *testing.T) {
 // An MTU that does not fit is a note, and all gets through all the same: in
 // fragments, also where the device in user space lets the kernel cut packets.
 func TestLabApplyTooLargeMTU(t *testing.T) {
+	t.Parallel()
 	n := newNarrowLab(t)
 	for _, c := range []narrowCase{{1400, false, false}, {1400, true, false}} {
 		n.uplink(c.uplink)

@@ -24,6 +24,7 @@ nft add rule ip nat POSTROUTING ip saddr 172.17.0.0/16 oifname != docker0 masque
 // come to need since stays, and down says who. What was there before the tunnel did
 // without, and does so again.
 func TestLabApplyNeededByNow(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	u.tunnel(captureTunnel)
 	u.clone()

@@ -12,6 +12,7 @@ import (
 // The ports of a tunnel in use change, one host's and the other's in turn, and go
 // back. Both follow, and nothing is lost.
 func TestLabApplyPortOfEachEnd(t *testing.T) {
+	t.Parallel()
 	w := newPortWalk(t)
 	w.step(0, portView)
 	w.changePeersPort(30569)
@@ -22,6 +23,7 @@ func TestLabApplyPortOfEachEnd(t *testing.T) {
 // Killed at any change that a new port takes, apply leaves what the next apply
 // completes, and what the old port gets is redirected no longer than that.
 func TestLabApplyPortKilled(t *testing.T) {
+	t.Parallel()
 	w := newPortWalk(t)
 	at := 0
 	for n := 1; n <= 3; n++ {
@@ -73,6 +75,7 @@ func (w *walk) changePeersPort(port int) {
 // answered, is made anew when its address is mended: else WireGuard would wait for the
 // rest of REKEY_TIMEOUT, 5 s. One that has answered keeps its session.
 func TestLabApplyEndpointMended(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	elsewhere := strings.Replace(demo.FirstTunnel, `endpoint  = "`+demo.ShaleAddr+`"`, `endpoint  = "192.0.2.77"`, 1)
 	sent := func() string { return strings.Fields(u.must(u.Basalt, "wg show wg0 transfer"))[2] }

@@ -53,6 +53,7 @@ func (u *users) believes(h *lab.Host, when string) bool {
 // A router ignores the advertisements of others. With forward = true it goes on
 // ignoring them: else whoever is on a link of it took its default route.
 func TestLabApplyRouterIgnoresAdvertisements(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	lan := u.withLAN()
 	for _, r := range []struct {
@@ -81,6 +82,7 @@ func TestLabApplyRouterIgnoresAdvertisements(t *testing.T) {
 // learns from advertisements, and everybody's parameters, stay as they are. It
 // forwards both ways, between the tunnel, the uplink and a network behind it.
 func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	if !u.forces() {
 		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
@@ -131,6 +133,7 @@ func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
 // A host that an earlier version made a router: its own way back takes nobody's
 // force_forwarding along.
 func TestLabDownGivesForceForwardingBack(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	if !u.forces() {
 		t.Skip("this kernel has no force_forwarding (Linux 6.17)")

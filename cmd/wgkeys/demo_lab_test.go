@@ -24,7 +24,7 @@ import (
 	"wgkeys/deploy/lab/labtest"
 )
 
-// The demo shows the whole job in less than half a minute.
+// The demo shows the whole job, and leaves nothing, also where it is interrupted.
 func TestLabDemo(t *testing.T) {
 	labtest.Require(t, programs...)
 	before := machine(t)
@@ -37,10 +37,6 @@ func TestLabDemo(t *testing.T) {
 	}
 	took := time.Since(begin)
 	t.Logf("%.1f s", took.Seconds())
-	// The virtual machine's processor is a program too, ten times slower.
-	if took > 30*time.Second && lab.Kernel() == "netns" {
-		t.Errorf("it took %v", took)
-	}
 	for _, want := range []string{"3 received", "proto ra", "basalt: no difference in ", "shale: no difference in "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not show %q:\n%s", want, out.String())

@@ -25,6 +25,7 @@ import (
 // no identity but in its own file. LEAK_EVERYWHERE=1 leaves out nothing but Go's
 // caches; the default leaves out /usr too, which takes most of the time.
 func TestLabNoKeyIsLeft(t *testing.T) {
+	t.Parallel()
 	started := time.Now().Add(-time.Second) // clocks of files are coarse
 	u := newUsers(t)
 	l := &leakHunt{users: u, started: started, needles: &needles{}, known: map[string]bool{}, identities: map[string]bool{}}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // needles are secrets in all the forms in which a program could leave them
@@ -160,6 +162,9 @@ func (h *hunt) tree(top string) {
 		if at.Dev != st.Dev && d.IsDir() || slices.Contains(h.skip, path) {
 			return fs.SkipDir
 		}
+		if at.Dev != st.Dev && isNamespace(path) {
+			return nil
+		}
 		h.entries++
 		if time.Unix(at.Ctim.Unix()).Before(h.since) {
 			return nil
@@ -193,4 +198,11 @@ func (h *hunt) entry(path string, d fs.DirEntry) {
 		}
 		h.files, h.size = h.files+1, h.size+size
 	}
+}
+
+// isNamespace reports whether a file is a namespace that has a name, as those of
+// ip-netns(8): there is nothing to read in it.
+func isNamespace(path string) bool {
+	var at unix.Statfs_t
+	return unix.Statfs(path, &at) == nil && at.Type == unix.NSFS_MAGIC
 }

@@ -17,6 +17,7 @@ import (
 // repository, the key that the host uses is in the vault, check tells how far the
 // rotation is, and the next one finishes. FAULT_STRIDE=1 takes all cases.
 func TestLabRotateWriteFaults(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t)
 	self, err := os.Executable()
 	if err == nil {
