@@ -61,10 +61,8 @@ func TestOnlyImporters(t *testing.T) {
 	}{
 		{"github.com/vishvananda/netlink", module + "/deploy/apply/linux", nil},
 		{"github.com/google/nftables", module + "/deploy/apply/linux", nil},
-		{"golang.zx2c4.com/wireguard/wgctrl", module + "/deploy/apply/linux",
-			[]string{module + "/keyring golang.zx2c4.com/wireguard/wgctrl/wgtypes",
-				module + "/deploy/rotate/participant golang.zx2c4.com/wireguard/wgctrl",
-				module + "/deploy/rotate/participant golang.zx2c4.com/wireguard/wgctrl/wgtypes"}},
+		{"golang.zx2c4.com/wireguard/wgctrl", module + "/deploy/apply/linux/wg",
+			[]string{module + "/keyring golang.zx2c4.com/wireguard/wgctrl/wgtypes"}},
 		{"filippo.io/age", module + "/vault", []string{}},
 		{"golang.zx2c4.com/wireguard/tun", module + "/deploy/apply/linux", nil},
 	}

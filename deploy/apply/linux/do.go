@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
@@ -38,9 +36,9 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 	case apply.LinkChange:
 		return k.setLink(ctx, c)
 	case apply.DeviceChange:
-		return k.setDevice(c)
+		return k.wg.SetDevice(c)
 	case apply.PeerChange:
-		return k.setPeers([]apply.PeerChange{c})
+		return k.wg.SetPeers([]apply.PeerChange{c})
 	case apply.AddressChange:
 		return k.setAddress(c)
 	case apply.RouteChange:
@@ -65,6 +63,21 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 		return nil
 	}
 	return fmt.Errorf("no way to make a change of type %T", c)
+}
+
+// setPeersTold does so, and finds out which change failed of those that went in one
+// message: one by one they are made again, as they may be.
+func (k *Kernel) setPeersTold(changes []apply.PeerChange) error {
+	err := k.wg.SetPeers(changes)
+	if err == nil {
+		return nil
+	}
+	for _, c := range changes {
+		if alone := k.wg.SetPeers([]apply.PeerChange{c}); alone != nil {
+			return &apply.ChangeError{Change: c, Err: told(alone)}
+		}
+	}
+	return told(err) // it was the moment, and not one of them
 }
 
 func peerChanges(changes []apply.Change) ([]apply.PeerChange, bool) {
@@ -149,41 +162,13 @@ func (k *Kernel) startDevice(ctx context.Context, c apply.LinkChange) error {
 // the short way. Where this fails, it is only slow.
 func (k *Kernel) removeLink(link netlink.Link) error {
 	if kindOf(link) == "wireguard" {
-		k.wg.ConfigureDevice(link.Attrs().Name, wgtypes.Config{ReplacePeers: true})
+		k.wg.RemovePeers(link.Attrs().Name)
 	}
 	if err := k.try(func(h *netlink.Handle) error { return h.LinkDel(link) }); err != nil && !errors.Is(err, unix.ENODEV) {
 		return err
 	}
 	if kindOf(link) == "tun" {
 		return device.Gone(link.Attrs().Name, 5*time.Second)
-	}
-	return nil
-}
-
-func (k *Kernel) setDevice(c apply.DeviceChange) error {
-	var cfg wgtypes.Config
-	if c.Old.PublicKey != c.New.PublicKey {
-		key := wgtypes.Key{} // clears it
-		if !c.New.PublicKey.IsZero() {
-			private, ok := k.private[c.New.PublicKey]
-			if !ok {
-				return fmt.Errorf("the private key of %s is not at hand", c.New.PublicKey)
-			}
-			key = private.Key()
-		}
-		cfg.PrivateKey = &key
-	}
-	if c.Old.ListenPort != c.New.ListenPort {
-		cfg.ListenPort = &c.New.ListenPort
-	}
-	if mark := int(c.New.FwMark); c.Old.FwMark != c.New.FwMark {
-		cfg.FirewallMark = &mark
-	}
-	if err := k.wg.ConfigureDevice(c.Link, cfg); err != nil {
-		return gone(err)
-	}
-	if c.Old.ListenPort != 0 && (c.Old.ListenPort != c.New.ListenPort || c.Old.FwMark != c.New.FwMark) {
-		return k.nudge(c.Link)
 	}
 	return nil
 }
@@ -212,11 +197,4 @@ func absent(err error, link string, add bool) error {
 		return fmt.Errorf("interface %s is gone", link)
 	}
 	return err
-}
-
-func gone(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("the WireGuard interface is gone")
-	}
-	return nlmsg.Reason(err)
 }

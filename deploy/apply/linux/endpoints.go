@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/tunnel"
@@ -21,8 +19,7 @@ func (k *Kernel) Peers(name string) (map[keyring.PublicKey]*apply.Peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	clear(k.private)
-	clear(k.psks)
+	k.wg.ForgetKeys()
 	peers := make(map[keyring.PublicKey]*apply.Peer, len(s.Peers))
 	for i := range s.Peers {
 		peers[s.Peers[i].PublicKey] = &s.Peers[i]
@@ -37,10 +34,10 @@ func (k *Kernel) deviceState(name string) (*apply.State, error) {
 		return s, told(err)
 	}
 	s.Link, s.LinkIndex = &apply.Link{Kind: kindOf(link)}, link.Attrs().Index
-	if err := k.ask(name, s.Link.Kind); err != nil {
+	if err := k.wg.Ask(name, s.Link.Kind); err != nil {
 		return nil, told(err)
 	}
-	return s, told(k.observeDevice(name, s))
+	return s, told(k.wg.Observe(name, s))
 }
 
 // LookUp looks up names of endpoints for a tunnel that is up, as a plan does, and is more patient.
@@ -53,8 +50,7 @@ func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, names []string) 
 	if err != nil {
 		return nil, err
 	}
-	clear(k.private)
-	clear(k.psks)
+	k.wg.ForgetKeys()
 	observeResolver(view.Tunnel, s, view, j.Entries)
 	l := NewLookup(ctx, s, resolversOf(view, j.Entries))
 	l.time = followTime
@@ -94,7 +90,7 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 		return err
 	}
 	plan := &apply.Plan{Tunnel: view.Tunnel, Host: view.Host}
-	var moved []*apply.Peer
+	var moved []keyring.PublicKey
 	for _, m := range moves {
 		now := live[m.Was.PublicKey]
 		if now == nil || now.Endpoint != m.Was.Endpoint || now.Received != m.Was.Received {
@@ -106,13 +102,13 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 		if change := (apply.PeerChange{New: now}); now.Endpoint.IsValid() && j.Entries[change.Resource()].Set == m.Name {
 			now.Configured = m.Name
 		}
-		moved = append(moved, now)
+		moved = append(moved, now.PublicKey)
 		plan.Steps = append(plan.Steps, apply.Step{Change: apply.MoveOf(view.Tunnel, m.Host, now, m.Name, m.To), Why: "no handshake comes"})
 	}
 	if err := apply.Run(ctx, s.Kernel, j, plan, func(apply.Step) {}); err != nil {
 		return err
 	}
-	return s.wake(view.Tunnel, moved)
+	return s.wg.NudgePeers(view.Tunnel, moved)
 }
 
 // leadsInto reports whether the tunnel's encrypted packets to an address would go
@@ -121,19 +117,4 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 func (k *Kernel) leadsInto(device *apply.State, addr netip.Addr) bool {
 	routes, err := k.nl.RouteGetWithOptions(addr.WithZone("").AsSlice(), &netlink.RouteGetOptions{Mark: device.Device.FwMark})
 	return err == nil && len(routes) > 0 && routes[0].LinkIndex == device.LinkIndex
-}
-
-// wake sends each peer an empty packet, which begins a handshake: turning keepalive
-// on does (see nudge).
-func (k *Kernel) wake(link string, peers []*apply.Peer) error {
-	for _, p := range peers {
-		off, on, as := time.Duration(0), 25*time.Second, time.Duration(p.Keepalive)*time.Second
-		for _, interval := range []time.Duration{off, on, as} {
-			c := wgtypes.PeerConfig{PublicKey: wgtypes.Key(p.PublicKey), UpdateOnly: true, PersistentKeepaliveInterval: &interval}
-			if err := k.configure(link, []wgtypes.PeerConfig{c}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

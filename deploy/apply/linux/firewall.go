@@ -66,7 +66,7 @@ func (k *Kernel) interfaces() ([]apply.Interface, error) {
 	addrs, err := nlmsg.Retry(func() ([]nl.Addr, error) { return k.nl.AddrList(nil, nl.FAMILY_ALL) })
 	for _, a := range addrs {
 		i := slices.IndexFunc(list, func(i apply.Interface) bool { return i.Index == a.LinkIndex })
-		if p, ok := prefixOf(a.IPNet); ok && i >= 0 && !p.Addr().IsLinkLocalUnicast() {
+		if p, ok := nlmsg.Prefix(a.IPNet); ok && i >= 0 && !p.Addr().IsLinkLocalUnicast() {
 			list[i].IPv4 = list[i].IPv4 || p.Addr().Is4()
 			list[i].IPv6 = list[i].IPv6 || p.Addr().Is6()
 		}

@@ -158,8 +158,8 @@ func (k *Kernel) ownerOf(inodes []string, port int) string {
 		if kindOf(l) != "wireguard" {
 			continue
 		}
-		if d, err := k.wg.Device(l.Attrs().Name); err == nil && d.ListenPort == port {
-			return "tunnel " + d.Name
+		if name := l.Attrs().Name; k.wg.ListenPort(name) == port {
+			return "tunnel " + name
 		}
 	}
 	return ""
@@ -208,7 +208,7 @@ func (k *Kernel) observeSameAddresses(link netlink.Link, s *apply.State, view *t
 		return err
 	}
 	for _, a := range addrs {
-		p, ok := prefixOf(a.IPNet)
+		p, ok := nlmsg.Prefix(a.IPNet)
 		if !ok || !wanted[p.Addr()] || link != nil && a.LinkIndex == link.Attrs().Index {
 			continue
 		}

@@ -35,7 +35,7 @@ func (k *Kernel) observeInner(name string, s *apply.State) error {
 	}
 	network := map[int]bool{}
 	for _, a := range addrs {
-		p, ok := prefixOf(a.IPNet)
+		p, ok := nlmsg.Prefix(a.IPNet)
 		network[a.LinkIndex] = network[a.LinkIndex] || ok && !p.IsSingleIP() && !p.Addr().IsLinkLocalUnicast()
 	}
 	for _, l := range links {

@@ -11,31 +11,24 @@ package linux
 import (
 	"errors"
 	"io/fs"
-	"net"
-	"net/netip"
 	"os"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-	"golang.zx2c4.com/wireguard/wgctrl"
 
 	"wgkeys/deploy/apply"
-	"wgkeys/keyring"
+	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/keyring/fault"
 )
 
 // A Kernel implements [apply.Kernel]. It is for one goroutine.
 type Kernel struct {
-	nl      *netlink.Handle
-	wg      *wgctrl.Client
-	asked   question
-	sys     *os.Root // /proc/sys, which no name can escape from
-	private map[keyring.PublicKey]keyring.PrivateKey
-	psks    map[string]keyring.PresharedKey // by fingerprint
-	held    map[string]string               // fingerprints by key file; see [Session.Hold]
-	links   map[string]netlink.Link         // by name, while changes are being made
-	routes  map[apply.Route]bool            // of the link, while routes are being removed
+	nl     *netlink.Handle
+	wg     *wg.Client
+	sys    *os.Root                // /proc/sys, which no name can escape from
+	links  map[string]netlink.Link // by name, while changes are being made
+	routes map[apply.Route]bool    // of the link, while routes are being removed
 
 	found    map[string]apply.Endpoint // what names led to
 	lookedUp time.Time                 // when they were looked up
@@ -51,10 +44,10 @@ func Open() (*Kernel, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot talk to the kernel's", "rtnetlink", "")
 	}
-	wg, err := wgctrl.New()
+	wg, err := wg.Open()
 	if err != nil {
 		nl.Close()
-		return nil, fault.Wrap(err, "cannot talk to", "WireGuard", "")
+		return nil, err
 	}
 	sys, err := os.OpenRoot("/proc/sys")
 	if err != nil {
@@ -62,15 +55,13 @@ func Open() (*Kernel, error) {
 		wg.Close()
 		return nil, fault.Wrap(fault.Errno(err), "cannot open", "/proc/sys", "")
 	}
-	return &Kernel{nl: nl, wg: wg, sys: sys,
-		private: map[keyring.PublicKey]keyring.PrivateKey{}, psks: map[string]keyring.PresharedKey{}}, nil
+	return &Kernel{nl: nl, wg: wg, sys: sys}, nil
 }
 
 // Close ends the connections.
 func (k *Kernel) Close() {
 	k.nl.Close()
 	k.wg.Close()
-	k.asked.end()
 	k.sys.Close()
 }
 
@@ -91,7 +82,7 @@ func (k *Kernel) link(name string) (netlink.Link, error) {
 
 // told puts the kernel's error numbers into the user's words.
 func told(err error) error {
-	err = numbered(err)
+	err = wg.Errno(err)
 	switch {
 	case err == nil:
 		return nil
@@ -113,21 +104,4 @@ func mayChangeNetwork() bool {
 	var sets [2]unix.CapUserData
 	err := unix.Capget(&header, &sets[0])
 	return err != nil || sets[0].Effective&(1<<unix.CAP_NET_ADMIN) != 0
-}
-
-// prefixOf converts; it reports false for what is no prefix.
-func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
-	if n == nil {
-		return netip.Prefix{}, false
-	}
-	addr, ok := netip.AddrFromSlice(n.IP)
-	if ok && len(n.Mask) == net.IPv4len {
-		addr = addr.Unmap()
-	}
-	ones, bits := n.Mask.Size()
-	return netip.PrefixFrom(addr, ones), ok && bits == addr.BitLen()
-}
-
-func netOf(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

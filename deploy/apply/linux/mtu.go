@@ -2,10 +2,11 @@ package linux
 
 import (
 	"errors"
-	"wgkeys/deploy/apply/linux/nlmsg"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
 // minMTU6 is IPV6_MIN_MTU: a narrower link has no IPv6.

@@ -118,7 +118,7 @@ func (k *Kernel) bridges() (v4, v6 []string) {
 		addrs, _ := nlmsg.Retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(l, netlink.FAMILY_ALL) })
 		has := func(is func(netip.Addr) bool) bool {
 			return slices.ContainsFunc(addrs, func(a netlink.Addr) bool {
-				p, ok := prefixOf(a.IPNet)
+				p, ok := nlmsg.Prefix(a.IPNet)
 				return ok && !p.Addr().IsLinkLocalUnicast() && is(p.Addr())
 			})
 		}

@@ -31,6 +31,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	}
 	if view != nil {
 		k.expected = max(len(view.Peers), len(view.Routes)) + 16
+		k.wg.Expect(k.expected)
 		if err := k.observeTables(s.LinkIndex, rangesOf(view), k.newBesides(view), s); err != nil {
 			return nil, err
 		}
@@ -69,7 +70,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 		if err := k.observeHurdles(link, s, view); err != nil {
 			return nil, err
 		}
-		k.readKeyFiles(view, s)
+		k.wg.ReadKeyFiles(view, s)
 		k.resolve(ctx, view, s, journal)
 		if err := k.observePaths(name, s, view, journal); err != nil {
 			return nil, err
@@ -139,13 +140,13 @@ func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) erro
 	if !whole {
 		return nil
 	}
-	if err := k.ask(a.Name, s.Link.Kind); err != nil {
+	if err := k.wg.Ask(a.Name, s.Link.Kind); err != nil {
 		return told(err)
 	}
 	if err := k.observeAddresses(link, s); err != nil {
 		return err
 	}
-	return told(k.observeDevice(a.Name, s)) // last: its answer takes longest
+	return told(k.wg.Observe(a.Name, s)) // last: its answer takes longest
 }
 
 func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {
@@ -154,7 +155,7 @@ func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {
 		return err
 	}
 	for _, a := range addrs {
-		p, ok := prefixOf(a.IPNet)
+		p, ok := nlmsg.Prefix(a.IPNet)
 		if ok && !p.Addr().IsLinkLocalUnicast() {
 			s.Addresses = append(s.Addresses, p)
 		}

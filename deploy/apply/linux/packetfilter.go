@@ -2,6 +2,7 @@ package linux
 
 import (
 	"context"
+	"time"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/nft"
@@ -37,4 +38,32 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 		rememberSessions(c.New)
 	}
 	return nft.Set(c.Link, c.New)
+}
+
+// follow waits until nothing has come to the old port for a while, and has all
+// peers hear from the new one meanwhile.
+func (k *Kernel) follow(ctx context.Context, link string) error {
+	const round, rounds, still = 100 * time.Millisecond, 50, 3
+	last, quiet := uint64(0), 0
+	for range rounds {
+		if err := k.wg.NudgeSessions(link); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(round):
+		}
+		n, err := nft.Redirected(link)
+		if err != nil {
+			return err
+		}
+		if quiet++; n != last {
+			last, quiet = n, 0
+		}
+		if quiet == still {
+			return nil
+		}
+	}
+	return nil // they follow with the first packet that the host sends them
 }

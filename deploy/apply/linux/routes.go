@@ -17,7 +17,7 @@ func (k *Kernel) setAddress(c apply.AddressChange) error {
 	if err != nil || link == nil {
 		return absent(err, c.Link, c.Add)
 	}
-	addr := &netlink.Addr{IPNet: netOf(c.Prefix)}
+	addr := &netlink.Addr{IPNet: nlmsg.IPNet(c.Prefix)}
 	switch {
 	case c.Add:
 		return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.AddrAdd(link, addr) }), unix.EEXIST)
@@ -156,7 +156,7 @@ func (k *Kernel) hasRoute(link netlink.Link, want *apply.Route) bool {
 func rtnl(link netlink.Link, r *apply.Route) *netlink.Route {
 	route := &netlink.Route{
 		LinkIndex: link.Attrs().Index,
-		Dst:       netOf(r.Prefix),
+		Dst:       nlmsg.IPNet(r.Prefix),
 		Priority:  r.Metric,
 		Table:     r.Table,
 		Protocol:  unix.RTPROT_STATIC,

@@ -126,3 +126,39 @@ func (r *ranges) contain(p netip.Prefix) bool {
 		return err == nil && bits <= p.Bits() && r.prefixes[around]
 	})
 }
+
+// routeOf spells the kernel's defaults as package apply does: as zero. A route
+// with several next hops has no link of its own.
+func routeOf(msg *nl.RtMsg, attrs []byte) (r apply.Route, link int) {
+	dst := unspecified(int(msg.Family))
+	r.Table = int(msg.Table)
+	for kind, value := range nlmsg.Attributes(attrs) {
+		switch kind {
+		case unix.RTA_DST:
+			dst, _ = netip.AddrFromSlice(value)
+		case unix.RTA_OIF:
+			link = int(nlmsg.Word(value))
+		case unix.RTA_GATEWAY:
+			r.Gateway, _ = netip.AddrFromSlice(value)
+		case unix.RTA_PRIORITY:
+			r.Metric = int(nlmsg.Word(value))
+		case unix.RTA_TABLE:
+			r.Table = int(nlmsg.Word(value))
+		}
+	}
+	r.Prefix = netip.PrefixFrom(dst, int(msg.Dst_len))
+	if r.Table == unix.RT_TABLE_MAIN {
+		r.Table = 0
+	}
+	if msg.Family == netlink.FAMILY_V6 && r.Metric == 1024 { // IP6_RT_PRIO_USER
+		r.Metric = 0
+	}
+	return r, link
+}
+
+func unspecified(family int) netip.Addr {
+	if family == netlink.FAMILY_V4 {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}

@@ -2,11 +2,12 @@ package linux
 
 import (
 	"net"
-	"wgkeys/deploy/apply/linux/nlmsg"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
 // changeRule adds or removes a rule. The library's own request for one writes into

@@ -72,7 +72,7 @@ func (s *Session) Ask(name string) error {
 	if err != nil || link == nil {
 		return told(err)
 	}
-	return told(s.ask(name, kindOf(link)))
+	return told(s.wg.Ask(name, kindOf(link)))
 }
 
 // Plan plans the way to view.
@@ -236,13 +236,14 @@ func (s *Session) Hold(ctx context.Context, view *tunnel.View) error {
 	for i := range state.Peers {
 		live[state.Peers[i].PublicKey] = state.Peers[i].PSK
 	}
-	s.held = map[string]string{}
+	held := map[string]string{}
 	for i := range view.Peers {
 		p := &view.Peers[i]
 		if psk := live[p.PublicKey]; psk != "" && p.PresharedKeyFile != "" {
-			s.held[p.PresharedKeyFile] = psk
+			held[p.PresharedKeyFile] = psk
 		}
 	}
+	s.wg.Hold(held)
 	return nil
 }
 

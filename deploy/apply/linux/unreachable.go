@@ -60,7 +60,7 @@ func dumpRoutes(family int, each func(msg *nl.RtMsg, attrs []byte)) error {
 
 func (k *Kernel) setUnreachable(c apply.UnreachableChange) error {
 	route := &netlink.Route{
-		Dst:      netOf(c.Route.Prefix),
+		Dst:      nlmsg.IPNet(c.Route.Prefix),
 		Table:    c.Route.Table,
 		Priority: apply.UnreachableMetric,
 		Type:     unix.RTN_UNREACHABLE,

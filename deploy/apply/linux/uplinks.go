@@ -46,7 +46,7 @@ func learn(u *apply.Uplink, r netlink.Route, family int) {
 	if r.Type != unix.RTN_UNICAST {
 		return
 	}
-	prefix, ok := prefixOf(r.Dst)
+	prefix, ok := nlmsg.Prefix(r.Dst)
 	switch {
 	case r.Dst == nil || ok && prefix.Bits() == 0:
 		u.IPv4 = u.IPv4 || family == netlink.FAMILY_V4

@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -26,7 +26,7 @@ func makeKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 		}
 		defer unlock()
 	}
-	key, err := linux.ReadPrivateKey(path, "")
+	key, err := wg.ReadPrivateKey(path, "")
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err = createKey(path)
 	}

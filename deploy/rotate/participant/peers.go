@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
@@ -74,7 +75,7 @@ func replacePeer(ctx context.Context, q rotate.Request, a *rotate.Answer) error 
 			return err
 		}
 	case !hasOld && !hasNext:
-		return unknownPeer(q.Tunnel, q.Old)
+		return wg.UnknownPeer(q.Tunnel, q.Old)
 	}
 	if err := d.Drop(q.Old); err != nil {
 		return err

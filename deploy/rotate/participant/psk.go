@@ -5,18 +5,16 @@ import (
 	"errors"
 	"io/fs"
 
-	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
-
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
 // sharePSK has the tunnel use, with one peer, the preshared key that is in its file by
-// now, or only tells the fingerprint of the one in use. The kernel takes it for the next
-// handshake, and the session stays (set_peer in its netlink.c).
+// now, or only tells the fingerprint of the one in use.
 func sharePSK(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	d, err := openDevice(q.Tunnel, q.KeyFile)
 	if err != nil {
@@ -28,16 +26,11 @@ func sharePSK(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 			return err
 		}
 	}
-	p, err := d.peer(q.Old)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	a.PSK, err = d.wg.PSK(q.Tunnel, q.Old)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // not up
-	case err != nil || p == nil:
-		return err
-	case p.PresharedKey != wgtypes.Key{}:
-		a.PSK = keyring.PresharedKeyOf(p.PresharedKey).Fingerprint()
 	}
-	return nil
+	return err
 }
 
 func (d *device) takePSK(ctx context.Context, q rotate.Request) error {
@@ -52,13 +45,12 @@ func (d *device) takePSK(ctx context.Context, q rotate.Request) error {
 	if err := UnderWay(q.Tunnel); err != nil {
 		return err
 	}
-	key, err := linux.ReadPresharedKey(q.PSKFile, q.Host)
+	key, err := wg.ReadPresharedKey(q.PSKFile, q.Host)
 	if err != nil {
 		return err
 	}
 	if key.Fingerprint() != q.PSK {
 		return fault.New("another preshared key is in", q.PSKFile, "its fingerprint is "+key.Fingerprint(), "wgkeys push "+q.Host)
 	}
-	psk := key.Key()
-	return d.set(wgtypes.PeerConfig{PublicKey: wgtypes.Key(q.Old), UpdateOnly: true, PresharedKey: &psk})
+	return d.wg.SetPSK(q.Tunnel, q.Old, key)
 }

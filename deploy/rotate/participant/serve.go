@@ -12,6 +12,7 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/hold"
+	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
@@ -153,7 +154,7 @@ func fileKey(path string) rotate.FileKey {
 	if path == "" {
 		return rotate.FileKey{}
 	}
-	key, err := linux.ReadPrivateKey(path, "")
+	key, err := wg.ReadPrivateKey(path, "")
 	if err != nil {
 		return rotate.FileKey{Why: err.Error()}
 	}

@@ -1,3 +1,5 @@
+// Package nft is what wgkeys has to do with nftables: the table of each tunnel, which is
+// replaced in one transaction, and what the host's own tables do with packets.
 package nft
 
 import (

@@ -1,3 +1,5 @@
+// Package nlmsg is what talking netlink takes beyond its libraries: attributes that are
+// read without a value for each, generic netlink, and the kernel's reasons in words.
 package nlmsg
 
 import (
@@ -5,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net"
+	"net/netip"
 
 	mdlayher "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
@@ -144,4 +148,22 @@ func Ignore(err error, fine unix.Errno) error {
 		return nil
 	}
 	return err
+}
+
+// Prefix converts; it reports false for what is no prefix.
+func Prefix(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	addr, ok := netip.AddrFromSlice(n.IP)
+	if ok && len(n.Mask) == net.IPv4len {
+		addr = addr.Unmap()
+	}
+	ones, bits := n.Mask.Size()
+	return netip.PrefixFrom(addr, ones), ok && bits == addr.BitLen()
+}
+
+// IPNet converts.
+func IPNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

@@ -1,3 +1,5 @@
+// Package xtables reads the tables of iptables' own, of kernels or hosts that do not have
+// them in nftables, and puts them into the words of package firewall.
 package xtables
 
 import (

@@ -1,4 +1,4 @@
-package linux
+package wg
 
 import (
 	"bufio"
@@ -52,9 +52,9 @@ func (q *question) ask(name string) error {
 	return err
 }
 
-// numbered gives an error that a device in user space answered its number back, which
+// Errno gives an error that a device in user space answered its number back, which
 // wgctrl makes a text of (wguser's configureDevice).
-func numbered(err error) error {
+func Errno(err error) error {
 	var call *os.SyscallError
 	if !errors.As(err, &call) {
 		return err
@@ -68,7 +68,7 @@ func numbered(err error) error {
 
 // readSocket reads the answer. It is for ten thousand peers: wgctrl makes five
 // values of a line where this makes none.
-func (k *Kernel) readSocket(c io.Reader, s *apply.State) error {
+func (k *Client) readSocket(c io.Reader, s *apply.State) error {
 	r := bufio.NewReaderSize(c, 64<<10)
 	s.Peers = make([]apply.Peer, 0, k.expected)
 	told := userDevice{k: k, s: s}
@@ -94,7 +94,7 @@ func (k *Kernel) readSocket(c io.Reader, s *apply.State) error {
 
 // A userDevice puts the lines of an answer into a state.
 type userDevice struct {
-	k    *Kernel
+	k    *Client
 	s    *apply.State
 	peer *apply.Peer // whose lines they are
 	secs int64       // of its last handshake

@@ -1,7 +1,6 @@
-package linux
+package wg
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"time"
@@ -9,13 +8,13 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply"
-	"wgkeys/deploy/apply/linux/nft"
+	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/keyring"
 )
 
-// setPeers makes changes of peers. REPLACE flags are never set: the kernel would
+// SetPeers makes changes of peers. REPLACE flags are never set: the kernel would
 // empty the list before it fills it.
-func (k *Kernel) setPeers(changes []apply.PeerChange) error {
+func (k *Client) SetPeers(changes []apply.PeerChange) error {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -37,7 +36,7 @@ func (k *Kernel) setPeers(changes []apply.PeerChange) error {
 		}
 		if changes[i].New != nil {
 			for _, prefix := range changes[i].Lost() {
-				drop = append(drop, *netOf(prefix))
+				drop = append(drop, *nlmsg.IPNet(prefix))
 			}
 		}
 	}
@@ -63,15 +62,15 @@ func speaksAnew(c *apply.PeerChange) bool {
 
 // configure sends as few messages as it takes. One with more peers or prefixes
 // than this wgctrl would send as one message a peer (buildBatches).
-func (k *Kernel) configure(link string, peers []wgtypes.PeerConfig) error {
-	const maxPeers, maxPrefixes = 32, 256
+func (k *Client) configure(link string, peers []wgtypes.PeerConfig) error {
+	const maxPeers, maxPrefixes = 30, 256 // a multiple of the three steps of a nudge
 	for len(peers) > 0 {
 		n, prefixes := 1, len(peers[0].AllowedIPs)
 		for n < min(len(peers), maxPeers) && prefixes+len(peers[n].AllowedIPs) <= maxPrefixes {
 			prefixes += len(peers[n].AllowedIPs)
 			n++
 		}
-		if err := k.wg.ConfigureDevice(link, wgtypes.Config{Peers: peers[:n]}); err != nil {
+		if err := k.ctl.ConfigureDevice(link, wgtypes.Config{Peers: peers[:n]}); err != nil {
 			return gone(err)
 		}
 		peers = peers[n:]
@@ -79,22 +78,7 @@ func (k *Kernel) configure(link string, peers []wgtypes.PeerConfig) error {
 	return nil
 }
 
-// setPeersTold does so, and finds out which change failed of those that went in one
-// message: one by one they are made again, as they may be.
-func (k *Kernel) setPeersTold(changes []apply.PeerChange) error {
-	err := k.setPeers(changes)
-	if err == nil {
-		return nil
-	}
-	for _, c := range changes {
-		if alone := k.setPeers([]apply.PeerChange{c}); alone != nil {
-			return &apply.ChangeError{Change: c, Err: told(alone)}
-		}
-	}
-	return told(err) // it was the moment, and not one of them
-}
-
-func (k *Kernel) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
+func (k *Client) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
 	if c.New == nil {
 		return wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.Old.PublicKey), Remove: true, UpdateOnly: true}, nil
 	}
@@ -122,7 +106,7 @@ func (k *Kernel) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
 		p.PersistentKeepaliveInterval = &interval
 	}
 	for _, prefix := range c.Gained() {
-		p.AllowedIPs = append(p.AllowedIPs, *netOf(prefix))
+		p.AllowedIPs = append(p.AllowedIPs, *nlmsg.IPNet(prefix))
 	}
 	return p, nil
 }
@@ -151,60 +135,4 @@ func thief(prefixes []net.IPNet) ([]wgtypes.PeerConfig, error) {
 		{PublicKey: public, AllowedIPs: prefixes},
 		{PublicKey: public, Remove: true},
 	}, nil
-}
-
-// follow waits until nothing has come to the old port for a while, and has all
-// peers hear from the new one meanwhile.
-func (k *Kernel) follow(ctx context.Context, link string) error {
-	const round, rounds, still = 100 * time.Millisecond, 50, 3
-	last, quiet := uint64(0), 0
-	for range rounds {
-		if err := k.nudge(link); err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(round):
-		}
-		n, err := nft.Redirected(link)
-		if err != nil {
-			return err
-		}
-		if quiet++; n != last {
-			last, quiet = n, 0
-		}
-		if quiet == still {
-			return nil
-		}
-	}
-	return nil // they follow with the first packet that the host sends them
-}
-
-// nudge sends each peer that has a session an empty packet, from which it learns
-// our port. Turning keepalive on does (set_peer in the kernel's netlink.c,
-// handlePostConfig in wireguard-go's uapi.go), also where it was on before.
-func (k *Kernel) nudge(link string) error {
-	d, err := k.wg.Device(link)
-	if err != nil {
-		return gone(err)
-	}
-	const session = 180 * time.Second // REJECT_AFTER_TIME
-	var other, as []wgtypes.PeerConfig
-	for i := range d.Peers {
-		p := &d.Peers[i]
-		if time.Since(p.LastHandshakeTime) > session {
-			continue
-		}
-		wanted, opposite := p.PersistentKeepaliveInterval, time.Duration(0)
-		if wanted == 0 {
-			opposite = 25 * time.Second
-		}
-		other = append(other, wgtypes.PeerConfig{PublicKey: p.PublicKey, UpdateOnly: true, PersistentKeepaliveInterval: &opposite})
-		as = append(as, wgtypes.PeerConfig{PublicKey: p.PublicKey, UpdateOnly: true, PersistentKeepaliveInterval: &wanted})
-	}
-	if err := k.configure(link, other); err != nil {
-		return err
-	}
-	return k.configure(link, as)
 }

@@ -1,4 +1,4 @@
-package linux
+package wg
 
 import "wgkeys/keyring"
 

@@ -1,4 +1,4 @@
-package participant
+package wg
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 
 // What a peer is to have it has with the first message in which it is made, no
 // message is cut by wgctrl, and every prefix moves before the handshake begins.
-func TestFollow(t *testing.T) {
+func TestReplacing(t *testing.T) {
 	to, psk := wgtypes.Key{1}, wgtypes.Key{2}
 	endpoint, heardFrom := &net.UDPAddr{Port: 1}, &net.UDPAddr{Port: 2}
 	prefixes := func(from, n int) (all []net.IPNet) {
@@ -26,7 +26,7 @@ func TestFollow(t *testing.T) {
 		t.Run(fmt.Sprintf("%d and %d", c.old, c.heard), func(t *testing.T) {
 			old := &wgtypes.Peer{PresharedKey: psk, Endpoint: endpoint, PersistentKeepaliveInterval: time.Minute, AllowedIPs: prefixes(0, c.old)}
 			heard := &wgtypes.Peer{Endpoint: heardFrom, AllowedIPs: prefixes(c.old, c.heard)}
-			messages := follow(to, old, heard)
+			messages := replacing(to, old, heard)
 			if len(messages) != c.messages {
 				t.Errorf("%d messages, want %d", len(messages), c.messages)
 			}
@@ -48,7 +48,7 @@ func TestFollow(t *testing.T) {
 						}
 					}
 					if i := p.PersistentKeepaliveInterval; i != nil {
-						begun = *i == nudge || begun && *i == time.Minute
+						begun = *i == keepalive || begun && *i == time.Minute
 					}
 				}
 				if n > mostPrefixes || len(m) > 32 {

@@ -1,4 +1,7 @@
-package linux
+// Package wg reads and configures WireGuard, the kernel's and that of devices in user
+// space: its keys, its peers and what they are allowed. The links that it works on are
+// others' business.
+package wg
 
 import (
 	"errors"
@@ -10,6 +13,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply"
@@ -19,19 +23,60 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// ask has a device in user space begin to answer, unless it has been asked
+// A Client reads and configures WireGuard, the kernel's and that of devices in user
+// space. It keeps the keys that it has read, so that a change of them can be undone.
+// It is for one goroutine.
+type Client struct {
+	ctl     *wgctrl.Client
+	asked   question
+	private map[keyring.PublicKey]keyring.PrivateKey
+	psks    map[string]keyring.PresharedKey // by fingerprint
+	held    map[string]string               // fingerprints by key file; see Hold
+
+	expected int // about so many peers, as in the view
+}
+
+// Open connects to WireGuard. It needs no rights; changing anything does.
+func Open() (*Client, error) {
+	ctl, err := wgctrl.New()
+	if err != nil {
+		return nil, fault.Wrap(err, "cannot talk to", "WireGuard", "")
+	}
+	return &Client{ctl: ctl, private: map[keyring.PublicKey]keyring.PrivateKey{}, psks: map[string]keyring.PresharedKey{}}, nil
+}
+
+// Close ends the connections.
+func (k *Client) Close() {
+	k.ctl.Close()
+	k.asked.end()
+}
+
+// Expect says how many peers a device has, about, so that there is room for them.
+func (k *Client) Expect(peers int) { k.expected = peers }
+
+// ForgetKeys forgets the keys that were read.
+func (k *Client) ForgetKeys() {
+	clear(k.private)
+	clear(k.psks)
+}
+
+// Hold has plans go back to these preshared keys, by key file, also where a file
+// holds another one by then, or is gone.
+func (k *Client) Hold(fingerprints map[string]string) { k.held = fingerprints }
+
+// Ask has a device in user space begin to answer, unless it has been asked
 // already. The kernel's own is asked when its answer is read.
-func (k *Kernel) ask(name, kind string) error {
+func (k *Client) Ask(name, kind string) error {
 	if kind != "tun" || k.asked.name == name {
 		return nil
 	}
 	return k.asked.ask(name)
 }
 
-// observeDevice reads the WireGuard half of the link. The keys that it holds
+// Observe reads the WireGuard half of the link. The keys that it holds
 // now are kept, so that a change of them can be undone. An interface of another
 // kind, or one whose user space is gone, has none.
-func (k *Kernel) observeDevice(name string, s *apply.State) error {
+func (k *Client) Observe(name string, s *apply.State) error {
 	defer k.asked.end()
 	switch {
 	case k.asked.name == name:
@@ -43,7 +88,7 @@ func (k *Kernel) observeDevice(name string, s *apply.State) error {
 }
 
 // holdPrivate keeps a private key of the device and returns its public key.
-func (k *Kernel) holdPrivate(private wgtypes.Key) keyring.PublicKey {
+func (k *Client) holdPrivate(private wgtypes.Key) keyring.PublicKey {
 	key := keyring.PrivateKeyOf(private)
 	public := key.PublicKey()
 	k.private[public] = key
@@ -51,7 +96,7 @@ func (k *Kernel) holdPrivate(private wgtypes.Key) keyring.PublicKey {
 }
 
 // holdPSK keeps a preshared key of a peer and returns its fingerprint.
-func (k *Kernel) holdPSK(key wgtypes.Key) string {
+func (k *Client) holdPSK(key wgtypes.Key) string {
 	if key == (wgtypes.Key{}) {
 		return ""
 	}
@@ -69,9 +114,9 @@ func zone(index int) string {
 	return strconv.Itoa(index)
 }
 
-// readKeyFiles reads the preshared keys, and the private key where the kernel
+// ReadKeyFiles reads the preshared keys, and the private key where the kernel
 // has not got it yet: a config change opens no private key file.
-func (k *Kernel) readKeyFiles(view *tunnel.View, s *apply.State) {
+func (k *Client) ReadKeyFiles(view *tunnel.View, s *apply.State) {
 	s.KeyFiles = map[string]apply.KeyFile{}
 	if old, ok := k.private[view.PublicKey]; ok && s.Device.PublicKey != view.PublicKey {
 		// It was the kernel's before, and is to be so again.

@@ -1,11 +1,10 @@
-package linux
+package wg
 
 import (
 	"encoding/binary"
 	"net/netip"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -20,7 +19,7 @@ import (
 
 // readDevice reads the kernel's own device: WG_CMD_GET_DEVICE of
 // include/uapi/linux/wireguard.h.
-func (k *Kernel) readDevice(name string, s *apply.State) error {
+func (k *Client) readDevice(name string, s *apply.State) error {
 	wireguard, err := nlmsg.OpenGeneric(unix.WG_GENL_NAME)
 	if err != nil {
 		return err
@@ -36,7 +35,7 @@ func (k *Kernel) readDevice(name string, s *apply.State) error {
 	return err
 }
 
-func (k *Kernel) addDevice(attrs []byte, s *apply.State) {
+func (k *Client) addDevice(attrs []byte, s *apply.State) {
 	for kind, value := range nlmsg.Attributes(attrs) {
 		switch kind {
 		case unix.WGDEVICE_A_PRIVATE_KEY:
@@ -57,7 +56,7 @@ func (k *Kernel) addDevice(attrs []byte, s *apply.State) {
 
 // addPeer adds a peer, or to the last one what did not fit into the message
 // before.
-func (k *Kernel) addPeer(attrs []byte, s *apply.State) {
+func (k *Client) addPeer(attrs []byte, s *apply.State) {
 	var p *apply.Peer
 	for kind, value := range nlmsg.Attributes(attrs) {
 		if kind == unix.WGPEER_A_PUBLIC_KEY { // the first one: get_peer in the kernel's netlink.c
@@ -124,40 +123,4 @@ func allowedIP(attrs []byte) netip.Prefix {
 		}
 	}
 	return netip.PrefixFrom(addr, bits)
-}
-
-// routeOf spells the kernel's defaults as package apply does: as zero. A route
-// with several next hops has no link of its own.
-func routeOf(msg *nl.RtMsg, attrs []byte) (r apply.Route, link int) {
-	dst := unspecified(int(msg.Family))
-	r.Table = int(msg.Table)
-	for kind, value := range nlmsg.Attributes(attrs) {
-		switch kind {
-		case unix.RTA_DST:
-			dst, _ = netip.AddrFromSlice(value)
-		case unix.RTA_OIF:
-			link = int(nlmsg.Word(value))
-		case unix.RTA_GATEWAY:
-			r.Gateway, _ = netip.AddrFromSlice(value)
-		case unix.RTA_PRIORITY:
-			r.Metric = int(nlmsg.Word(value))
-		case unix.RTA_TABLE:
-			r.Table = int(nlmsg.Word(value))
-		}
-	}
-	r.Prefix = netip.PrefixFrom(dst, int(msg.Dst_len))
-	if r.Table == unix.RT_TABLE_MAIN {
-		r.Table = 0
-	}
-	if msg.Family == netlink.FAMILY_V6 && r.Metric == 1024 { // IP6_RT_PRIO_USER
-		r.Metric = 0
-	}
-	return r, link
-}
-
-func unspecified(family int) netip.Addr {
-	if family == netlink.FAMILY_V4 {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
 }

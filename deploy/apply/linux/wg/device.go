@@ -1,0 +1,61 @@
+package wg
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
+)
+
+func (k *Client) SetDevice(c apply.DeviceChange) error {
+	var cfg wgtypes.Config
+	if c.Old.PublicKey != c.New.PublicKey {
+		key := wgtypes.Key{} // clears it
+		if !c.New.PublicKey.IsZero() {
+			private, ok := k.private[c.New.PublicKey]
+			if !ok {
+				return fmt.Errorf("the private key of %s is not at hand", c.New.PublicKey)
+			}
+			key = private.Key()
+		}
+		cfg.PrivateKey = &key
+	}
+	if c.Old.ListenPort != c.New.ListenPort {
+		cfg.ListenPort = &c.New.ListenPort
+	}
+	if mark := int(c.New.FwMark); c.Old.FwMark != c.New.FwMark {
+		cfg.FirewallMark = &mark
+	}
+	if err := k.ctl.ConfigureDevice(c.Link, cfg); err != nil {
+		return gone(err)
+	}
+	if c.Old.ListenPort != 0 && (c.Old.ListenPort != c.New.ListenPort || c.Old.FwMark != c.New.FwMark) {
+		return k.NudgeSessions(c.Link)
+	}
+	return nil
+}
+
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("the WireGuard interface is gone")
+	}
+	return nlmsg.Reason(err)
+}
+
+// ListenPort is that of a device; 0: there is no device, or it has none.
+func (k *Client) ListenPort(name string) int {
+	d, err := k.ctl.Device(name)
+	if err != nil {
+		return 0
+	}
+	return d.ListenPort
+}
+
+// RemovePeers takes all peers from a device that is about to go.
+func (k *Client) RemovePeers(name string) {
+	k.ctl.ConfigureDevice(name, wgtypes.Config{ReplacePeers: true})
+}

@@ -1,0 +1,194 @@
+package wg
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"net"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// A Live is a device as it was at one moment.
+type Live struct {
+	PublicKey  keyring.PublicKey
+	ListenPort int
+	Peers      map[keyring.PublicKey]LivePeer
+}
+
+// A LivePeer is one of its peers.
+type LivePeer struct {
+	Endpoint       string    // OUTSIDE; "": none
+	Handshake      time.Time // the last one; zero: never
+	Received, Sent int64     // bytes, OUTSIDE
+	AllowedIPs     int       // how many
+}
+
+// Look reads a device that is asked again and again, each millisecond: it keeps no keys.
+// Where there is none the error is [fs.ErrNotExist].
+func (k *Client) Look(name string) (Live, error) {
+	dev, err := k.ctl.Device(name)
+	if errors.Is(err, unix.ECONNREFUSED) { // the socket of a device that was killed
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return Live{}, err
+	}
+	live := Live{PublicKey: keyring.PublicKey(dev.PublicKey), ListenPort: dev.ListenPort,
+		Peers: make(map[keyring.PublicKey]LivePeer, len(dev.Peers))}
+	for i := range dev.Peers {
+		p := &dev.Peers[i]
+		peer := LivePeer{Received: p.ReceiveBytes, Sent: p.TransmitBytes, AllowedIPs: len(p.AllowedIPs)}
+		if p.LastHandshakeTime.Unix() > 0 { // a device in user space says 1970 for never
+			peer.Handshake = p.LastHandshakeTime
+		}
+		if p.Endpoint != nil {
+			peer.Endpoint = p.Endpoint.String()
+		}
+		live.Peers[keyring.PublicKey(p.PublicKey)] = peer
+	}
+	return live, nil
+}
+
+// peer returns a peer with all that the kernel has of it, its preshared key too, or nil.
+func (k *Client) peer(name string, key keyring.PublicKey) (*wgtypes.Peer, error) {
+	dev, err := k.ctl.Device(name)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(dev.Peers, func(p wgtypes.Peer) bool { return p.PublicKey == wgtypes.Key(key) })
+	if i < 0 {
+		return nil, nil
+	}
+	return &dev.Peers[i], nil
+}
+
+func (k *Client) set(name string, peers ...wgtypes.PeerConfig) error {
+	return k.ctl.ConfigureDevice(name, wgtypes.Config{Peers: peers})
+}
+
+// Stage makes a peer for the next key of old: with its endpoint, without allowed IPs, and
+// with a preshared key that nobody has, which is forgotten at once.
+func (k *Client) Stage(name string, old, next keyring.PublicKey) error {
+	was, err := k.peer(name, old)
+	if err != nil {
+		return err
+	}
+	if was == nil {
+		return UnknownPeer(name, old)
+	}
+	nobody, err := wgtypes.GenerateKey()
+	if err != nil {
+		return err
+	}
+	key := wgtypes.Key(next)
+	return k.set(name,
+		wgtypes.PeerConfig{PublicKey: key, Remove: true},
+		wgtypes.PeerConfig{PublicKey: key, PresharedKey: &nobody, Endpoint: was.Endpoint},
+	)
+}
+
+// Remove takes a peer away, if it is there.
+func (k *Client) Remove(name string, peer keyring.PublicKey) error {
+	return k.set(name, wgtypes.PeerConfig{PublicKey: wgtypes.Key(peer), Remove: true, UpdateOnly: true})
+}
+
+// SetPrivateKey changes the device's own key. Sessions go on.
+func (k *Client) SetPrivateKey(name string, key keyring.PrivateKey) error {
+	private := key.Key()
+	return k.ctl.ConfigureDevice(name, wgtypes.Config{PrivateKey: &private})
+}
+
+// UnknownPeer is the error where a peer is not there.
+func UnknownPeer(tunnel string, key keyring.PublicKey) error {
+	return fault.New("no such peer of tunnel", tunnel, "nothing in the kernel has the public key "+key.String(), "wgkeys apply")
+}
+
+// Replace gives to the peer `to` what `from` has. Keepalive goes on, which begins the
+// handshake, and back to what it was. The allowed IPs come after the peer: a
+// device in user space drops what it is to send to a peer that it is still
+// making (Peer.isRunning in RoutineReadFromTUN).
+func (k *Client) Replace(name string, from, to keyring.PublicKey) error {
+	old, err := k.peer(name, from)
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		return UnknownPeer(name, from)
+	}
+	heard, err := k.peer(name, to)
+	if err != nil {
+		return err
+	}
+	for _, message := range replacing(wgtypes.Key(to), old, heard) {
+		if err := k.set(name, message...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mostPrefixes are as many allowed IPs as go into one message: wgctrl sends more of
+// them as one message a peer, and leaves out what a peer that is named twice is to have
+// (buildBatches).
+const mostPrefixes = 256
+
+// replacing is what makes the peer to anew, of which heard is what there is now, in place
+// of old. It is one message where that has room for all allowed IPs. Where it has not,
+// they move after the peer was made and before it begins a handshake; and a peer that
+// has some already, for whoever was at it was killed, is gone on with: to make it anew
+// would forget them.
+func replacing(to wgtypes.Key, old, heard *wgtypes.Peer) [][]wgtypes.PeerConfig {
+	endpoint, allowed, begun := old.Endpoint, old.AllowedIPs, false
+	if heard != nil {
+		allowed = slices.Concat(allowed, heard.AllowedIPs)
+		endpoint = cmp.Or(heard.Endpoint, endpoint)
+		begun = len(heard.AllowedIPs) > 0
+	}
+	on := keepalive
+	anew := []wgtypes.PeerConfig{
+		{PublicKey: to, Remove: true},
+		{PublicKey: to, PresharedKey: &old.PresharedKey, Endpoint: endpoint},
+	}
+	move := func(prefixes []net.IPNet) wgtypes.PeerConfig {
+		return wgtypes.PeerConfig{PublicKey: to, UpdateOnly: true, AllowedIPs: prefixes}
+	}
+	begin := []wgtypes.PeerConfig{
+		{PublicKey: to, UpdateOnly: true, PersistentKeepaliveInterval: &on},
+		{PublicKey: to, UpdateOnly: true, PersistentKeepaliveInterval: &old.PersistentKeepaliveInterval},
+	}
+	if len(allowed) <= mostPrefixes {
+		return [][]wgtypes.PeerConfig{slices.Concat(anew, []wgtypes.PeerConfig{move(allowed)}, begin)}
+	}
+	var messages [][]wgtypes.PeerConfig
+	if !begun {
+		messages = append(messages, anew)
+	}
+	for some := range slices.Chunk(allowed, mostPrefixes) {
+		messages = append(messages, []wgtypes.PeerConfig{move(some)})
+	}
+	return append(messages, begin)
+}
+
+// PSK is the fingerprint of the preshared key with a peer; "": none, or no such peer.
+// Where there is no device the error is [fs.ErrNotExist].
+func (k *Client) PSK(name string, peer keyring.PublicKey) (fingerprint string, err error) {
+	p, err := k.peer(name, peer)
+	if err != nil || p == nil || p.PresharedKey == (wgtypes.Key{}) {
+		return "", err
+	}
+	return keyring.PresharedKeyOf(p.PresharedKey).Fingerprint(), nil
+}
+
+// SetPSK changes the preshared key with a peer. The kernel takes it for the next
+// handshake, and the session stays (set_peer in its netlink.c).
+func (k *Client) SetPSK(name string, peer keyring.PublicKey, key keyring.PresharedKey) error {
+	psk := key.Key()
+	return k.set(name, wgtypes.PeerConfig{PublicKey: wgtypes.Key(peer), UpdateOnly: true, PresharedKey: &psk})
+}
