@@ -1,10 +1,7 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,7 +11,7 @@ import (
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
-	"wgkeys/deploy/rotate/participant"
+	"wgkeys/deploy/host"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
@@ -72,14 +69,14 @@ func (e *env) applyOrPlan(planOnly bool) error {
 		if err != nil {
 			return err
 		}
-		return e.applyHere(&wanted{text: text}, planOnly)
+		return e.applyHere(host.Text(text), planOnly)
 	}
 	v, t, err := e.view()
 	if err != nil {
 		return err
 	}
 	if len(e.names()) == 0 || e.hosts.IsLocal(t, v.Host) {
-		return e.applyHere(&wanted{view: v}, planOnly)
+		return e.applyHere(host.View(v), planOnly)
 	}
 	return e.hosts.Apply(e.ctx, t, v, e.applying(planOnly))
 }
@@ -110,34 +107,6 @@ func (e *env) viewFile() (string, error) {
 	return "", ui.Usage("which tunnel is meant by", "wgkeys apply --kept", "there are views of "+strings.Join(names, ", "), "wgkeys apply --kept -t "+names[0])
 }
 
-// A wanted is the view that is to be applied, or its text as it came.
-type wanted struct {
-	view    *tunnel.View
-	text    []byte
-	reading *tunnel.Reading // of the text, where the plan was made of it
-}
-
-// name is the tunnel's. Where the text tells it by itself, the rest is not parsed
-// before the device is asked what it has, which takes as long.
-func (w *wanted) name() (string, error) {
-	if w.view == nil {
-		if name, ok := tunnel.NameIn(w.text); ok {
-			return name, nil
-		}
-	}
-	if err := w.parse(); err != nil {
-		return "", err
-	}
-	return w.view.Tunnel, nil
-}
-
-func (w *wanted) parse() (err error) {
-	if w.view == nil {
-		w.view, err = tunnel.ParseView(w.text)
-	}
-	return err
-}
-
 func readView(file string) (*tunnel.View, error) {
 	text, err := readText(file)
 	if err != nil {
@@ -157,59 +126,48 @@ func readText(file string) ([]byte, error) {
 	return text, nil
 }
 
-// session opens this host, for changes or for a look.
-func (e *env) session(lookOnly bool) (*linux.Session, error) {
+// host opens this host, for changes or for a look.
+func (e *env) host(lookOnly bool, o host.Options) (*host.Host, error) {
 	if lookOnly {
-		return linux.Look()
+		return host.Look(o)
 	}
-	return linux.Begin(e.ctx, e.sayWaiting)
+	return host.Begin(e.ctx, o)
 }
 
-func (e *env) applyHere(w *wanted, planOnly bool) error {
-	name, err := w.name()
+func (e *env) applyHere(w *host.Wanted, planOnly bool) error {
+	name, err := w.Tunnel()
 	if err != nil {
 		return err
 	}
-	s, err := e.session(planOnly)
+	wait, token := e.cli.Duration("confirm"), e.cli.String("token")
+	var plan *apply.Plan
+	tell := func(event host.Event) { e.tell(event, plan) }
+	h, err := e.host(planOnly, host.Options{Old: e.admission(), Confirm: wait, Token: token, Report: tell})
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	s.Old = e.admission()
-	if err := e.settle(s, name, planOnly); err != nil {
-		return err
-	}
-	plan, err := e.planHere(s, name, w)
+	defer h.Close()
+	plan, err = h.Plan(e.ctx, w)
 	if err != nil && planOnly {
 		e.tellRefusal(name, err)
 	}
 	if err != nil {
 		return err
 	}
-	if done, err := e.showPlan(s, plan, planOnly); done {
+	if plan.Known && e.ui.Verbose {
+		e.ui.Say("%s: all is as it was when there was nothing to do", name)
+	}
+	if done, err := e.showPlan(h, plan, planOnly); done {
 		return err
 	}
-	if plan.View != nil && plan.View != w.view {
-		w = &wanted{view: plan.View} // with the keys in use, in the middle of a rotation
-	}
-	if e.cli.Duration("confirm") > 0 && len(plan.Steps) > 0 {
-		return e.applyGuarded(s, w.view, plan)
-	}
-	if err := s.Take(e.ctx, plan, apply.Run, testOnlyKernel); err != nil {
+	waits, err := h.Apply(e.ctx, plan)
+	switch {
+	case err != nil || !waits:
 		return err
+	case token != "":
+		return ui.ExitWith(ui.ExitWaits, nil)
 	}
-	e.warnMissing(s, plan)
-	if w.reading != nil {
-		s.Remember(plan, w.reading) // else the next plan takes longer
-	}
-	if err := e.noteReplaced(w, plan); err != nil {
-		return err
-	}
-	if err := e.keep(name, w); err != nil {
-		return err
-	}
-	e.sayAstray(s, plan)
-	e.sayDone(plan) // last: nobody may be there to hear it (SIGPIPE)
+	e.ui.Say("this is undone in %v, unless you run: wgkeys confirm -t %s", wait, name)
 	return nil
 }
 
@@ -224,83 +182,25 @@ func (e *env) admission() linux.Admission {
 	return linux.RefuseOld
 }
 
-// noteReplaced remembers what an apply has replaced, and forgets what it has brought
-// back because somebody said so.
-func (e *env) noteReplaced(w *wanted, plan *apply.Plan) error {
-	if e.cli.Bool("unknown") {
-		if err := linux.AllowReplaced(w.view); err != nil {
-			return err
-		}
-	}
-	if w.view == nil || !linux.Replaces(plan) {
-		return nil
-	}
-	return linux.NoteReplaced(w.view)
-}
-
-// warnMissing tells of what the tunnel lacks, and of what keeps it from following its
-// peers' names: it is up nevertheless.
-func (e *env) warnMissing(s *linux.Session, plan *apply.Plan) {
-	for _, err := range plan.Missing {
-		e.ui.Warn(err)
-	}
-	if err := s.Unfollowed(); err != nil {
-		e.ui.Warn(err)
+// tell says what happens on this host while it is worked on, for a plan once it is made.
+func (e *env) tell(event host.Event, plan *apply.Plan) {
+	switch event := event.(type) {
+	case host.Waiting:
+		e.ui.Say("waiting for process %d, which is changing a tunnel on this host", event.PID)
+	case host.Note:
+		e.ui.Say("note: %s", event)
+	case host.Finding:
+		e.ui.Say("finding: %s", event)
+	case host.Warning:
+		e.ui.Warn(event.Err)
+	case host.Done: // the last: nobody may be there to hear it (SIGPIPE)
+		e.sayDone(plan)
 	}
 }
-
-// planHere plans, unless it is known that there is nothing to do.
-func (e *env) planHere(s *linux.Session, name string, w *wanted) (*apply.Plan, error) {
-	if err := s.Ask(name); err != nil {
-		return nil, err
-	}
-	if w.view != nil {
-		return s.Plan(e.ctx, w.view)
-	}
-	plan, reading, err := s.PlanText(e.ctx, name, w.text)
-	if err != nil {
-		return nil, err
-	}
-	if w.reading, w.view = reading, reading.View; plan.Known && e.ui.Verbose {
-		e.ui.Say("%s: all is as it was when there was nothing to do", name)
-	}
-	return plan, nil
-}
-
-// settle deals with an earlier apply that waits to be confirmed; a plan only
-// tells of it.
-func (e *env) settle(s *linux.Session, name string, planOnly bool) error {
-	if busy := participant.UnderWay(name); busy != nil {
-		if !planOnly {
-			return busy
-		}
-		e.ui.Say("note: %v", busy)
-	}
-	if !planOnly {
-		return s.Settle(e.ctx, name)
-	}
-	p, err := apply.ReadPending(linux.RunDir, name)
-	switch {
-	case err != nil || p == nil:
-		return err
-	case p.Left() > 0:
-		e.ui.Say("note: an apply waits to be confirmed, and is undone in %d s", int(p.Left().Seconds())+1)
-	default:
-		e.ui.Say("note: an apply was not confirmed in time, and nobody has undone it yet; wgkeys apply and wgkeys down do")
-	}
-	return nil
-}
-
-func (e *env) sayWaiting(pid int) {
-	e.ui.Say("waiting for process %d, which is changing a tunnel on this host", pid)
-}
-
-// testOnlyKernel lets a test make a step fail, or kill the process at one.
-var testOnlyKernel = func(k apply.Kernel) apply.Kernel { return k }
 
 // showPlan reports done where that is all that is wanted.
-func (e *env) showPlan(s *linux.Session, plan *apply.Plan, planOnly bool) (done bool, err error) {
-	for _, err := range s.Damaged() {
+func (e *env) showPlan(h *host.Host, plan *apply.Plan, planOnly bool) (done bool, err error) {
+	for _, err := range h.Damaged() {
 		e.ui.Warn(err)
 	}
 	if e.cli.Bool("json") {
@@ -344,17 +244,6 @@ func (e *env) shown(plan *apply.Plan) []apply.Step {
 	return slices.DeleteFunc(slices.Clone(plan.Steps), func(s apply.Step) bool { return !apply.TouchesKernel(s.Change) })
 }
 
-// sayAstray asks the kernel, now that the steps are taken, where it sends what the
-// tunnel is to have.
-func (e *env) sayAstray(s *linux.Session, plan *apply.Plan) {
-	if len(plan.Steps) == 0 || plan.View == nil {
-		return
-	}
-	for _, found := range s.Astray(plan.View) {
-		e.ui.Say("finding: %s", found)
-	}
-}
-
 // sayDone tells what was planned from what was done.
 func (e *env) sayDone(plan *apply.Plan) {
 	if n := len(e.shown(plan)); n > 0 {
@@ -370,47 +259,36 @@ func (e *env) onApplied(here, there func(string) error) error {
 	if err != nil {
 		return err
 	}
-	host, err := e.oneName(func() (string, error) { return this, nil })
+	name, err := e.oneName(func() (string, error) { return this, nil })
 	if err != nil {
 		return err
 	}
-	if host != this {
-		return there(host)
+	if name != this {
+		return there(name)
 	}
-	name, err := e.appliedTunnel()
-	if err != nil || name == "" {
+	tunnel, err := e.appliedTunnel()
+	if err != nil || tunnel == "" {
 		return err
 	}
-	return here(name)
+	return here(tunnel)
 }
 
 func (e *env) downHere(name string) error {
 	dry := e.cli.Bool("dry-run")
-	s, err := e.session(dry)
+	var plan *apply.Plan
+	h, err := e.host(dry, host.Options{Report: func(event host.Event) { e.tell(event, plan) }})
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	plan, err := s.PlanDown(e.ctx, name)
+	defer h.Close()
+	plan, err = h.PlanDown(e.ctx, name)
 	if err != nil {
 		return err
 	}
-	if done, err := e.showPlan(s, plan, dry); done {
+	if done, err := e.showPlan(h, plan, dry); done {
 		return err
 	}
-	if err := participant.UnderWay(name); err != nil {
-		return err
-	}
-	// What waits to be confirmed is decided with it.
-	if err := apply.RemovePending(linux.RunDir, name); err != nil {
-		return err
-	}
-	if err := s.Take(e.ctx, plan, apply.RunDown, testOnlyKernel); err != nil {
-		return err
-	}
-	e.warnMissing(s, plan)
-	e.sayDone(plan)
-	return participant.Forget(name)
+	return h.Down(e.ctx, plan)
 }
 
 // appliedTunnel is the tunnel that is meant: the one named, or the only one
@@ -422,15 +300,9 @@ func (e *env) appliedTunnel() (string, error) {
 		}
 		return t, nil
 	}
-	files, err := os.ReadDir(linux.RunDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fault.Wrap(fault.Errno(err), "cannot read the folder", linux.RunDir, apply.AsRoot)
-	}
-	var names []string
-	for _, f := range files {
-		if name, ok := strings.CutSuffix(filepath.Base(f.Name()), ".journal"); ok {
-			names = append(names, name)
-		}
+	names, err := host.Applied()
+	if err != nil {
+		return "", err
 	}
 	switch len(names) {
 	case 0:

@@ -18,11 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/apply/linux/device"
-	"wgkeys/deploy/apply/linux/guard"
-	"wgkeys/deploy/apply/linux/names"
+	"wgkeys/deploy/host"
+	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/lab"
-	"wgkeys/deploy/rotate/participant"
 )
 
 // hideMemory keeps keys out of core files and away from other processes of the
@@ -35,11 +33,8 @@ func hideMemory() {
 
 func main() {
 	hideMemory()
-	device.Main()      // this program run again as a WireGuard device
-	guard.Main()       // or as the guard of an apply
-	names.Main()       // or to look names up again
-	participant.Main() // or as a part in a rotation
-	lab.Init()         // or as a host of the demo
+	daemon.Main(host.Processes()...) // this program run again as a process that stays
+	lab.Init()                       // or as a host of the demo
 
 	// A command that runs once has little garbage: to collect it took a fifth of
 	// a no-op apply of ten thousand peers. It is left until there is much of it.

@@ -13,8 +13,8 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
-	"wgkeys/deploy/apply/linux/guard"
-	"wgkeys/deploy/apply/linux/names"
+	"wgkeys/deploy/host"
+	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/rotate/participant"
 )
@@ -22,11 +22,8 @@ import (
 // TestMain makes the test binary the program itself when it is called by its
 // name: testscript and the hosts of the laboratory run the real main.
 func TestMain(m *testing.M) {
-	device.Main()
-	guard.Main()
-	names.Main()
 	participant.TestOnlySteps = partSteps
-	participant.Main()
+	daemon.Main(host.Processes()...)
 	lab.Init()
 	testscript.Main(&thenClose{m}, testPrograms)
 }
@@ -45,7 +42,7 @@ var testPrograms = map[string]func(){
 	"standin-dns":      standInDNS,
 	"standin-speaker":  standInSpeaker,
 	"wgkeys": func() {
-		testOnlyKernel, testOnlyStep = faultyKernel, controllerStep
+		host.TestOnlyKernel, testOnlyStep = faultyKernel, controllerStep
 		main()
 	},
 	"wireguard-go": func() { // as wg-quick(8) calls it

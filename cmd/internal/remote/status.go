@@ -13,7 +13,7 @@ import (
 	"time"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/host"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
@@ -203,12 +203,7 @@ func (s *HostStatus) judge(ctx context.Context) {
 // drift is what apply would do on a host, and what it could not mend there.
 func (q *Survey) drift(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View) (plan Planned, err error) {
 	if q.Hosts.IsLocal(t, v.Host) && os.Geteuid() == 0 {
-		s, err := linux.Look()
-		if err != nil {
-			return plan, err
-		}
-		defer s.Close()
-		made, err := s.Plan(ctx, v)
+		made, err := host.Status(ctx, v)
 		if refused := RefusedBy(err); refused != "" {
 			return Planned{Findings: []string{refused}}, nil
 		}

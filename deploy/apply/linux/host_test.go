@@ -19,13 +19,14 @@ import (
 	"wgkeys/deploy/apply/applytest"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/tunnel"
 )
 
 func TestMain(m *testing.M) {
-	device.Main()
+	daemon.Main(device.Process)
 	if os.Args[0] == strangerName {
 		stranger()
 	}

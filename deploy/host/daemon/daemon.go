@@ -1,8 +1,8 @@
 // Package daemon starts this very program again as a process that outlives the
 // command: a WireGuard device in user space, a guard that reverts an apply.
 //
-// Which process it is, is told by its name, the first argument: main calls the
-// Main functions of those packages before anything else.
+// Which process it is, is told by its name, the first argument: a program that may
+// start one calls [Main] with all of them before anything else.
 package daemon
 
 import (
@@ -20,6 +20,30 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// A Process is what the program can be run again as.
+type Process struct {
+	Name string // the first argument
+	Args int    // how many others there are
+
+	// Run is the process from its beginning to its end. It calls [Detach] once it can
+	// do its work; an error before that is told to who started it.
+	Run func(args []string) error
+}
+
+// Main runs the process that the program was started as and exits, if it is one of
+// these.
+func Main(processes ...Process) {
+	for _, p := range processes {
+		if os.Args[0] != p.Name || len(os.Args) != 1+p.Args {
+			continue
+		}
+		if err := p.Run(os.Args[1:]); err != nil {
+			fail(err)
+		}
+		os.Exit(0)
+	}
+}
 
 // ready is what the process says once it can do its work.
 const ready = "ready"
@@ -132,8 +156,8 @@ func leaveSession() {
 	}
 }
 
-// Fail tells the parent in one line why the process cannot run.
-func Fail(err error) {
+// fail tells the parent in one line why the process cannot run.
+func fail(err error) {
 	fmt.Println(strings.ReplaceAll(err.Error(), "\n", " "))
 	os.Exit(1)
 }

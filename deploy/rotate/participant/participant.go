@@ -38,34 +38,30 @@ import (
 // process is the name under which the program plays a part.
 const process = "wgkeys-turn"
 
-// Main plays a part and exits, if the program was started to do so. It is the
-// first call of every main that may call [Serve].
-func Main() {
-	if len(os.Args) != 2 || os.Args[0] != process {
-		return
-	}
-	name := os.Args[1]
+// Process plays a part: TUNNEL. Every program that may call [Serve] gives it to
+// [daemon.Main].
+var Process = daemon.Process{Name: process, Args: 1, Run: run}
+
+func run(args []string) error {
+	name := args[0]
 	if err := tunnel.CheckName(name); err != nil {
-		daemon.Fail(err)
+		return err
 	}
 	record, err := readRecord(name)
 	if err == nil && record == nil {
 		err = errors.New("there is nothing to do")
 	}
 	if err != nil {
-		daemon.Fail(err)
+		return err
 	}
 	p, err := open(record)
 	if err != nil {
-		daemon.Fail(err)
+		return err
 	}
 	if err := daemon.Detach(); err != nil {
-		os.Exit(1)
+		return err
 	}
-	if p.play(context.Background()) != nil {
-		os.Exit(1)
-	}
-	os.Exit(0)
+	return p.play(context.Background())
 }
 
 // start starts both processes and waits until one of them is at it.

@@ -30,17 +30,9 @@ import (
 // process is the name under which the program runs as a device.
 const process = "wgkeys-device"
 
-// Main runs the device and exits, if the program was started as one. It is the
-// first call of every main that may call [Start].
-func Main() {
-	if len(os.Args) != 3 || os.Args[0] != process {
-		return
-	}
-	if err := run(os.Args[1], os.Args[2]); err != nil {
-		daemon.Fail(err)
-	}
-	os.Exit(0)
-}
+// Process is the device: NAME MTU. Every program that may call [Start] gives it to
+// [daemon.Main].
+var Process = daemon.Process{Name: process, Args: 2, Run: func(args []string) error { return run(args[0], args[1]) }}
 
 // Start makes the interface name in a process of its own and returns when it
 // can be configured. If the caller dies before that, the process ends too.

@@ -30,21 +30,20 @@ const (
 	share = 50
 )
 
-// Main follows the names of a tunnel and exits, if the program was started for that.
-// It is one of the first calls of every main that may apply a tunnel.
-func Main() {
-	if len(os.Args) != 2 || os.Args[0] != linux.FollowerProcess {
-		return
-	}
-	f, err := newFollower(os.Args[1])
+// Process follows the names of a tunnel: TUNNEL. Every program that may apply one gives
+// it to [daemon.Main].
+var Process = daemon.Process{Name: linux.FollowerProcess, Args: 1, Run: run}
+
+func run(args []string) error {
+	f, err := newFollower(args[0])
 	if err != nil {
-		daemon.Fail(err)
+		return err
 	}
 	if err := daemon.Detach(); err != nil {
-		os.Exit(1)
+		return err
 	}
 	f.follow(context.Background())
-	os.Exit(0)
+	return nil
 }
 
 // A follower follows the names of one tunnel.

@@ -1,14 +1,4 @@
-// Package guard reverts an apply that nobody confirms in time, whatever becomes
-// of the ssh connection, of the controller and of the apply itself.
-//
-// A guard is a pair of processes, "wgkeys-guard TUNNEL N", started before the
-// first step. Each holds a lock of its own. From the first step on each starts the
-// other one again when it finds that one's lock free; who was started that late has
-// not seen the preshared keys of before, and leaves the revert to the other one for
-// a while. So killing one of them changes nothing. They end when the file of the
-// pending apply is gone. Should both be gone when the time has come, the next command
-// that changes the tunnel reverts it.
-package guard
+package host
 
 import (
 	"context"
@@ -26,8 +16,22 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// process is the name under which the program runs as a guard.
-const process = "wgkeys-guard"
+// An apply that nobody confirms in time is reverted, whatever becomes of the ssh
+// connection, of the controller and of the apply itself.
+//
+// A guard is a pair of processes, "wgkeys-guard TUNNEL N", started before the
+// first step. Each holds a lock of its own. From the first step on each starts the
+// other one again when it finds that one's lock free; who was started that late has
+// not seen the preshared keys of before, and leaves the revert to the other one for
+// a while. So killing one of them changes nothing. They end when the file of the
+// pending apply is gone. Should both be gone when the time has come, the next command
+// that changes the tunnel reverts it.
+
+// guardName is the name under which the program runs as a guard.
+const guardName = "wgkeys-guard"
+
+// guardProcess guards an apply: TUNNEL NUMBER.
+var guardProcess = daemon.Process{Name: guardName, Args: 2, Run: runGuard}
 
 // poll is how often a guard looks at the pending apply and at the other guard.
 const poll = 50 * time.Millisecond
@@ -36,29 +40,24 @@ const poll = 50 * time.Millisecond
 // that was there before: that one has the preshared keys to go back to.
 const grace = 2 * time.Second
 
-// Main runs the guard and exits, if the program was started as one. It is the
-// first call of every main that may call [Start].
-func Main() {
-	if len(os.Args) != 3 || os.Args[0] != process {
-		return
-	}
-	g, err := newGuard(os.Args[1], os.Args[2])
+func runGuard(args []string) error {
+	g, err := newGuard(args[0], args[1])
 	if err != nil {
-		daemon.Fail(err)
+		return err
 	}
 	if err := daemon.Detach(); err != nil {
-		os.Exit(1)
+		return err
 	}
 	if g != nil {
 		g.watch()
 	}
-	os.Exit(0)
+	return nil
 }
 
-// Start starts both guards of a tunnel, whose pending apply has been written.
-func Start(ctx context.Context, name string) error {
+// startGuards starts both guards of a tunnel, whose pending apply has been written.
+func startGuards(ctx context.Context, name string) error {
 	for number := range 2 {
-		if err := daemon.Start(ctx, process, name, strconv.Itoa(number)); err != nil {
+		if err := daemon.Start(ctx, guardName, name, strconv.Itoa(number)); err != nil {
 			return err
 		}
 	}
@@ -158,7 +157,7 @@ func (g *guard) raise(number int) {
 		return
 	}
 	lock.Close()
-	daemon.Start(context.Background(), process, g.name, strconv.Itoa(number))
+	daemon.Start(context.Background(), guardName, g.name, strconv.Itoa(number))
 }
 
 // tryLock returns the lock of a guard, or nil if that guard lives. The file

@@ -1,0 +1,214 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/rotate/participant"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// Plan plans the way to what is wanted. On a host that is only looked at, an earlier
+// apply that waits to be confirmed, or a rotation, is a note; else it is an error, or
+// undone where its time has come.
+func (h *Host) Plan(ctx context.Context, w *Wanted) (*apply.Plan, error) {
+	name, err := w.Tunnel()
+	if err != nil {
+		return nil, err
+	}
+	if err := h.settle(ctx, name); err != nil {
+		return nil, err
+	}
+	if err := h.s.Ask(name); err != nil {
+		return nil, err
+	}
+	h.wanted = w
+	if w.view != nil {
+		return h.s.Plan(ctx, w.view)
+	}
+	plan, reading, err := h.s.PlanText(ctx, name, w.text)
+	if err != nil {
+		return nil, err
+	}
+	w.reading, w.view = reading, reading.View
+	return plan, nil
+}
+
+// Damaged says which journals of other tunnels could not be read whole for the plan.
+func (h *Host) Damaged() []error { return h.s.Damaged() }
+
+// settle deals with an earlier apply that waits to be confirmed; who only looks is told
+// of it.
+func (h *Host) settle(ctx context.Context, name string) error {
+	if busy := participant.UnderWay(name); busy != nil {
+		if !h.lookOnly {
+			return busy
+		}
+		h.tell(Note(busy.Error()))
+	}
+	if !h.lookOnly {
+		return h.s.Settle(ctx, name)
+	}
+	p, err := apply.ReadPending(linux.RunDir, name)
+	switch {
+	case err != nil || p == nil:
+		return err
+	case p.Left() > 0:
+		h.tell(Note(fmt.Sprintf("an apply waits to be confirmed, and is undone in %d s", int(p.Left().Seconds())+1)))
+	default:
+		h.tell(Note("an apply was not confirmed in time, and nobody has undone it yet; wgkeys apply and wgkeys down do"))
+	}
+	return nil
+}
+
+// Apply takes the steps of the plan that was made last. It waits to be confirmed if the
+// options say so and there was a step: then it is undone unless [Confirm] comes.
+func (h *Host) Apply(ctx context.Context, plan *apply.Plan) (waits bool, err error) {
+	w := h.wanted
+	if plan.View != nil && plan.View != w.view {
+		w = View(plan.View) // with the keys in use, in the middle of a rotation
+	}
+	if h.o.Confirm > 0 && len(plan.Steps) > 0 {
+		return true, h.applyGuarded(ctx, w.view, plan)
+	}
+	if err := h.s.Take(ctx, plan, apply.Run, TestOnlyKernel); err != nil {
+		return false, err
+	}
+	h.warnMissing(plan)
+	if w.reading != nil {
+		h.s.Remember(plan, w.reading) // else the next plan takes longer
+	}
+	if err := h.noteReplaced(w, plan); err != nil {
+		return false, err
+	}
+	if err := keep(plan.Tunnel, w, h.warn); err != nil {
+		return false, err
+	}
+	h.tellAstray(plan)
+	h.tell(Done{})
+	return false, nil
+}
+
+// applyGuarded starts the guards before the first step: from then on whatever
+// goes wrong, with this process too, the host goes back by itself.
+func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Plan) error {
+	before, err := h.before(ctx, v.Tunnel)
+	if err != nil {
+		return err
+	}
+	p := &apply.Pending{Token: h.o.Token, Before: before, After: v, Deadline: apply.Uptime() + h.o.Confirm}
+	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
+		return err
+	}
+	err = startGuards(ctx, v.Tunnel)
+	if err == nil {
+		p.Guarded = true
+		err = p.Write(linux.RunDir, v.Tunnel)
+	}
+	if err == nil {
+		err = h.s.Take(ctx, plan, apply.Run, TestOnlyKernel)
+	}
+	if errors.Is(err, apply.ErrHalf) {
+		return err // the guards try again when the time has come: who asked may be locked out
+	}
+	if err != nil {
+		apply.RemovePending(linux.RunDir, v.Tunnel)
+		return err
+	}
+	if h.o.Old == linux.AllowOld {
+		if err := linux.AllowReplaced(v); err != nil {
+			return err
+		}
+	}
+	h.warnMissing(plan)
+	p.Deadline, p.Done = apply.Uptime()+h.o.Confirm, true
+	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
+		return err
+	}
+	h.tellAstray(plan)
+	h.tell(Done{})
+	return nil
+}
+
+// warnMissing tells of what the tunnel lacks, and of what keeps it from following its
+// peers' names: it is up nevertheless.
+func (h *Host) warnMissing(plan *apply.Plan) {
+	for _, err := range plan.Missing {
+		h.warn(err)
+	}
+	h.warn(h.s.Unfollowed())
+}
+
+// before is what to go back to: the last view that was applied, with the
+// endpoints of now, or nil where the tunnel is not up.
+func (h *Host) before(ctx context.Context, name string) (*tunnel.View, error) {
+	up, err := linux.Up(name)
+	if err != nil || !up {
+		return nil, err
+	}
+	kept, err := linux.Kept(name)
+	if err != nil {
+		return nil, err
+	}
+	if kept == nil {
+		return nil, fault.New("nothing to go back to for tunnel", name, "it is up, but "+linux.KeptPath(name)+" is not there",
+			"wgkeys apply --confirm 0")
+	}
+	return h.s.Live(ctx, kept)
+}
+
+// noteReplaced remembers what an apply has replaced, and forgets what it has brought
+// back because somebody said so.
+func (h *Host) noteReplaced(w *Wanted, plan *apply.Plan) error {
+	if h.o.Old == linux.AllowOld {
+		if err := linux.AllowReplaced(w.view); err != nil {
+			return err
+		}
+	}
+	if w.view == nil || !linux.Replaces(plan) {
+		return nil
+	}
+	return linux.NoteReplaced(w.view)
+}
+
+// tellAstray asks the kernel, now that the steps are taken, where it sends what the
+// tunnel is to have.
+func (h *Host) tellAstray(plan *apply.Plan) {
+	if len(plan.Steps) == 0 || plan.View == nil {
+		return
+	}
+	for _, found := range h.s.Astray(plan.View) {
+		h.tell(Finding(found))
+	}
+}
+
+// keep makes a view what the host comes up with at boot: its text as it came, for
+// to spell ten thousand peers takes longer than to compare them. The tunnel is up by
+// now, and a folder that cannot be written is no reason to take it down.
+func keep(name string, w *Wanted, warn func(error)) error {
+	text := w.text
+	if text == nil {
+		var b bytes.Buffer
+		if err := tunnel.EncodeView(&b, w.view); err != nil {
+			return err
+		}
+		text = b.Bytes()
+	}
+	path, err := linux.Keep(name, text)
+	switch {
+	case err == nil:
+	case path == "":
+		warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "df /etc /var /run, then wgkeys apply"))
+	case filepath.Dir(path) == linux.RunDir:
+		warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "mount -o remount,rw / (or /var), then wgkeys apply"))
+	default:
+		warn(fault.Wrap(err, "for the next boot the view is not in "+linux.KeptDir+" but in", path, ""))
+	}
+	return nil
+}

@@ -1,0 +1,47 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/keyring/fault"
+)
+
+// Confirm keeps what an apply of a tunnel did before it is undone: the one with the token
+// of the options, if they have one. It reports whether any waited.
+func Confirm(ctx context.Context, name string, o Options) (waited bool, err error) {
+	h := &Host{o: o}
+	unlock, err := apply.Lock(ctx, linux.RunDir, h.waiting)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	p, err := apply.ReadPending(linux.RunDir, name)
+	switch {
+	case err != nil:
+		return false, err
+	case p == nil && o.Token != "" && linux.Reverted(name, o.Token):
+		return false, fault.New("too late to confirm the apply on tunnel", name, "it was undone", "wgkeys apply")
+	case p == nil && o.Token != "" && !linux.Confirmed(name, o.Token):
+		return false, fault.New("cannot confirm the apply on tunnel", name, "it was not begun, or not finished", "wgkeys plan, then apply again")
+	case p == nil:
+		return false, nil
+	case o.Token != "" && o.Token != p.Token:
+		return false, fault.New("another apply waits to be confirmed on tunnel", name, "it is not the one of this command", "wgkeys confirm -t "+name)
+	case p.Damaged:
+		return false, fault.New("cannot confirm the apply on tunnel", name, "the file of the pending apply is damaged, so it is undone", "wgkeys apply")
+	case !p.Done:
+		return false, fault.New("cannot confirm the apply on tunnel", name,
+			fmt.Sprintf("it did not get to its end, and is undone in %d s", max(0, int(p.Left().Seconds())+1)),
+			"wgkeys plan, when it is undone, and apply again")
+	}
+	if err := linux.NoteReplaced(p.After); err != nil {
+		return true, err
+	}
+	if err := keep(name, View(p.After), h.warn); err != nil {
+		return true, err
+	}
+	return true, linux.Confirm(name, p)
+}

@@ -1,0 +1,64 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/rotate/participant"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// PlanDown plans the way back to what was before the first apply of a tunnel.
+func (h *Host) PlanDown(ctx context.Context, name string) (*apply.Plan, error) {
+	return h.s.PlanDown(ctx, name)
+}
+
+// Down takes the steps of the plan that [Host.PlanDown] made. What waits to be confirmed
+// is decided with it.
+func (h *Host) Down(ctx context.Context, plan *apply.Plan) error {
+	if err := participant.UnderWay(plan.Tunnel); err != nil {
+		return err
+	}
+	if err := apply.RemovePending(linux.RunDir, plan.Tunnel); err != nil {
+		return err
+	}
+	if err := h.s.Take(ctx, plan, apply.RunDown, TestOnlyKernel); err != nil {
+		return err
+	}
+	h.warnMissing(plan)
+	h.tell(Done{})
+	return participant.Forget(plan.Tunnel)
+}
+
+// Applied are the tunnels that were applied here and are not down, in the order of their
+// names.
+func Applied() ([]string, error) {
+	files, err := os.ReadDir(linux.RunDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", linux.RunDir, apply.AsRoot)
+	}
+	var names []string
+	for _, f := range files {
+		if name, ok := strings.CutSuffix(f.Name(), ".journal"); ok {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// Status is what apply would do here to have view, whatever waits to be confirmed. It
+// changes nothing and waits for nobody.
+func Status(ctx context.Context, view *tunnel.View) (*apply.Plan, error) {
+	h, err := Look(Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	return h.s.Plan(ctx, view)
+}
