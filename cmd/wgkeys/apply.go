@@ -71,7 +71,7 @@ func (e *env) applyOrPlan(planOnly bool) error {
 		}
 		return e.applyHere(host.Text(text), planOnly)
 	}
-	v, t, err := e.view()
+	v, t, err := viewOf(e)
 	if err != nil {
 		return err
 	}

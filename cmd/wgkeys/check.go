@@ -38,7 +38,7 @@ func doCheck(e *env) error {
 		return ui.Usage("cannot annotate for", format, "the forms are "+strings.Join(slices.Sorted(maps.Keys(annotators)), " and ")+", and not with --json",
 			"wgkeys check --annotate github")
 	}
-	if err := e.oneSearch(); err != nil {
+	if err := oneSearch(e); err != nil {
 		return err
 	}
 	r, err := e.repo()
@@ -60,8 +60,8 @@ func doCheck(e *env) error {
 
 // oneSearch refuses flags of which all but one would be passed over: what was not
 // looked at would count as good.
-func (e *env) oneSearch() error {
-	if err := e.namesLeaver(); err != nil {
+func oneSearch(e *env) error {
+	if err := namesLeaver(e); err != nil {
 		return err
 	}
 	var given []string
@@ -121,13 +121,13 @@ func tellFindings(e *env, r *repo.Repo, found []check.Finding) error {
 		}
 	}
 	if len(found) == 0 {
-		e.sayNothing(r)
+		sayNothing(e, r)
 	}
 	return nil
 }
 
 // sayNothing tells that nothing was found, and where nobody was asked who knows more.
-func (e *env) sayNothing(r *repo.Repo) {
+func sayNothing(e *env, r *repo.Repo) {
 	if r.Tops() == nil {
 		e.ui.Say("nothing found in the files; they are not in git, so nobody knows what is in no commit, and there is no history: git init %s", ui.Quoted(r.Dir))
 		return

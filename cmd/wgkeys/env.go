@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"wgkeys/cmd/internal/keys"
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/vault"
 
 	"github.com/urfave/cli/v2"
 )
@@ -60,7 +62,24 @@ func (e *env) thisHost() (string, error) {
 
 func newEnv(ctx context.Context, u *ui.UI, c *cli.Context) *env {
 	e := &env{ctx: ctx, ui: u, cli: c}
-	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: e.timeout(), Say: u, Stdout: u.Stdout, Stderr: u.Stderr,
+	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: timeoutOf(e), Say: u, Stdout: u.Stdout, Stderr: u.Stderr,
 		Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(), Step: testOnlyStep}
 	return e
+}
+
+// maker is what keys are made with.
+func (e *env) maker(r *repo.Repo, ids *vault.Identities) *keys.Maker {
+	return &keys.Maker{Repo: r, Hosts: e.hosts, IDs: ids, Report: e.ui, Step: testOnlyStep}
+}
+
+// confirmed asks, unless -y or --dry-run has answered.
+func (e *env) confirmed(question string) error {
+	if e.cli.Bool("yes") || e.cli.Bool("dry-run") {
+		return nil
+	}
+	yes, err := e.ui.Confirm(question)
+	if err == nil && !yes {
+		err = ui.ExitWith(ui.ExitFailed, nil)
+	}
+	return err
 }

@@ -54,15 +54,15 @@ func doInit(e *env) error {
 		e.ui.Say("%s is a repository already; nothing was changed", dir)
 		return sweepInit(dir)
 	}
-	recipients, err := e.ownRecipients(dir, !e.cli.Bool("classic"))
+	recipients, err := ownRecipients(e, dir, !e.cli.Bool("classic"))
 	if err != nil {
 		return err
 	}
-	if err := e.makeRepo(dir, recipients); err != nil {
+	if err := makeRepo(e, dir, recipients); err != nil {
 		return err
 	}
 	e.ui.Say("made the repository %s", dir)
-	if err := e.offerGit(dir); err != nil {
+	if err := offerGit(e, dir); err != nil {
 		return err
 	}
 	if e.cli.Bool("hook") {
@@ -77,7 +77,7 @@ func doInit(e *env) error {
 // ownRecipients are those of the user's identity; where there is none it is
 // made. Of one that does not tell its recipient the user has to write it to the list
 // himself: an identity of another kind beside it would not be his choice.
-func (e *env) ownRecipients(dir string, postQuantum bool) ([]string, error) {
+func ownRecipients(e *env, dir string, postQuantum bool) ([]string, error) {
 	ids := e.identities()
 	all, err := ids.Recipients()
 	e.warnLoose(ids)
@@ -93,7 +93,7 @@ func (e *env) ownRecipients(dir string, postQuantum bool) ([]string, error) {
 			"write its recipient (age1...) to "+list+", then wgkeys init "+dir)
 	}
 	if len(all) == 0 {
-		return e.newIdentity(postQuantum)
+		return newIdentity(e, postQuantum)
 	}
 	if ids.Untold() {
 		e.ui.Warn(fault.New("cannot tell the recipient of an identity of yours", "", "it is a plugin's, or under a passphrase; the vault is for the others",
@@ -109,11 +109,11 @@ func (e *env) ownRecipients(dir string, postQuantum bool) ([]string, error) {
 		return nil, fault.New("no classic identity of yours", "", "the one found is post-quantum",
 			"age-keygen -o classic.txt, then wgkeys init --classic -i classic.txt")
 	}
-	e.sayKind(postQuantum)
+	sayKind(e, postQuantum)
 	return kind, nil
 }
 
-func (e *env) newIdentity(postQuantum bool) ([]string, error) {
+func newIdentity(e *env, postQuantum bool) ([]string, error) {
 	config, err := os.UserConfigDir()
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot tell where your identity belongs", "", "age-keygen -o FILE, then wgkeys init -i FILE")
@@ -124,11 +124,11 @@ func (e *env) newIdentity(postQuantum bool) ([]string, error) {
 		return nil, err
 	}
 	e.ui.Say("made your identity %s; keep a copy in a safe place, since nothing opens the vault without it", path)
-	e.sayKind(postQuantum)
+	sayKind(e, postQuantum)
 	return []string{recipient}, nil
 }
 
-func (e *env) sayKind(postQuantum bool) {
+func sayKind(e *env, postQuantum bool) {
 	if postQuantum {
 		e.ui.Say("the vault is post-quantum: to open it elsewhere takes age 1.3 or later (--classic for older ones); git keeps ciphertext for ever, so this cannot be made good later")
 		return
@@ -139,7 +139,7 @@ func (e *env) sayKind(postQuantum bool) {
 // makeRepo writes the marker last: a folder is a repository or it is not. Until
 // then there is nothing for other verbs to lock, and the folder itself is; one init
 // that another has overtaken makes nothing.
-func (e *env) makeRepo(dir string, recipients []string) error {
+func makeRepo(e *env, dir string, recipients []string) error {
 	more := repo.Shared(e.ctx, filepath.Dir(dir))
 	if err := files.MkdirAll(dir, 0o755|more&0o020); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
@@ -163,12 +163,12 @@ func (e *env) makeRepo(dir string, recipients []string) error {
 	}
 	err = writeNew(dir, "vault/recipients.txt", list, more)
 	if errors.Is(err, fs.ErrExist) {
-		err = e.tellOthersList(dir, recipients)
+		err = tellOthersList(e, dir, recipients)
 	}
 	if err != nil {
 		return err
 	}
-	if err := e.writeAttributes(dir, more); err != nil {
+	if err := writeAttributes(e, dir, more); err != nil {
 		return err
 	}
 	return writeNew(dir, repo.Marker, "# This file marks a repository of wgkeys. Its settings are all optional.\n", more)
@@ -191,7 +191,7 @@ func sweepInit(dir string) error {
 
 // tellOthersList warns where a list that was there before does not have the user in
 // it: he could not open what is encrypted to it.
-func (e *env) tellOthersList(dir string, recipients []string) error {
+func tellOthersList(e *env, dir string, recipients []string) error {
 	path := filepath.Join(dir, "vault", "recipients.txt")
 	text, err := files.Read(dir, path, repo.MaxFile)
 	if err != nil {

@@ -24,7 +24,7 @@ vault/**/*.age text eol=lf -merge
 `
 
 // writeAttributes leaves those that somebody has written as they are.
-func (e *env) writeAttributes(dir string, more fs.FileMode) error {
+func writeAttributes(e *env, dir string, more fs.FileMode) error {
 	err := writeNew(dir, attributesFile, attributes, more)
 	if errors.Is(err, fs.ErrExist) {
 		text, err := files.Read(dir, filepath.Join(dir, attributesFile), repo.MaxFile)
@@ -38,7 +38,7 @@ func (e *env) writeAttributes(dir string, more fs.FileMode) error {
 
 // offerGit asks whether a new repository is to be git's, too, where a person is there
 // to answer.
-func (e *env) offerGit(dir string) error {
+func offerGit(e *env, dir string) error {
 	if _, err := git.Top(dir); err == nil {
 		return nil
 	}

@@ -54,7 +54,7 @@ var (
 )
 
 func doInstall(e *env) error {
-	views, err := e.keptViews()
+	views, err := keptViews(e)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func doInstall(e *env) error {
 	if e.cli.Bool("ifupdown") {
 		files, commands = ifupdownFiles, nil
 	}
-	if err := e.installProgram(); err != nil {
+	if err := installProgram(e); err != nil {
 		return err
 	}
 	for _, f := range files {
@@ -70,17 +70,17 @@ func doInstall(e *env) error {
 		if err != nil {
 			return err
 		}
-		if err := e.installFile(f.path, text, f.mode); err != nil {
+		if err := installFile(e, f.path, text, f.mode); err != nil {
 			return err
 		}
 	}
-	if err := e.installUnmanaged(views); err != nil {
+	if err := installUnmanaged(e, views); err != nil {
 		return err
 	}
-	return e.runAll(commands)
+	return runAll(e, commands)
 }
 
-func (e *env) installFile(path string, text []byte, mode os.FileMode) error {
+func installFile(e *env, path string, text []byte, mode os.FileMode) error {
 	e.ui.Printf("install -m %04o %s\n", mode, path)
 	if e.cli.Bool("dry-run") {
 		return nil
@@ -94,10 +94,10 @@ func (e *env) installFile(path string, text []byte, mode os.FileMode) error {
 // installUnmanaged has network managers leave the interfaces alone from the next boot
 // on. One that starts at the same moment as apply may have read its files before
 // apply writes those below /run, and see the interface before it can be told.
-func (e *env) installUnmanaged(views []*tunnel.View) error {
+func installUnmanaged(e *env, views []*tunnel.View) error {
 	for _, v := range views {
 		for _, f := range linux.UnmanagedAtBoot(v.Tunnel) {
-			if err := e.installFile(f.Path, f.Text, 0o644); err != nil {
+			if err := installFile(e, f.Path, f.Text, 0o644); err != nil {
 				return err
 			}
 		}
@@ -106,7 +106,7 @@ func (e *env) installUnmanaged(views []*tunnel.View) error {
 }
 
 // keptViews are those of the named tunnel, or of all that were applied here.
-func (e *env) keptViews() ([]*tunnel.View, error) {
+func keptViews(e *env) ([]*tunnel.View, error) {
 	names := linux.KeptNames()
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
@@ -154,7 +154,7 @@ func named(v *tunnel.View) bool {
 }
 
 // installProgram copies this program, unless it runs from its place already.
-func (e *env) installProgram() error {
+func installProgram(e *env) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fault.Wrap(err, "cannot find this program's own file", "", "")
@@ -182,7 +182,7 @@ func copyProgram(from, to string) error {
 	return files.Replace(to, in, files.Replacement{Mode: 0o755})
 }
 
-func (e *env) runAll(commands [][]string) error {
+func runAll(e *env, commands [][]string) error {
 	for _, c := range commands {
 		e.ui.Printf("%s\n", strings.Join(c, " "))
 		if e.cli.Bool("dry-run") {

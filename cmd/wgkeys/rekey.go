@@ -1,22 +1,18 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/keys"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/git"
 	"wgkeys/vault"
 )
 
@@ -46,120 +42,44 @@ func doRekey(e *env) error {
 	if err := r.RequireCheckedOut(e.ctx, e.names()...); err != nil {
 		return err
 	}
-	if err := settleMerge(r, e); err != nil {
-		return err
-	}
-	if len(e.names()) == 0 {
-		defer r.TakeSnapshot()() // what is written is compared with the disk
-	}
-	hosts, err := rekeyHosts(r, e.names(), e.cli.StringSlice("skip"))
+	ids := e.identities()
+	q, err := e.maker(r, ids).Rekey(e.ctx, keys.RekeyOptions{Hosts: e.names(), Skip: e.cli.StringSlice("skip"), DryRun: e.cli.Bool("dry-run")})
 	if err != nil {
 		return err
 	}
-	stale, err := r.Vault.Outdated(e.ctx, hosts)
-	if err != nil {
-		e.sayOthers(hosts, err)
-		return err
-	}
-	if len(stale) == 0 {
+	defer q.Close()
+	if len(q.Stale) == 0 {
 		e.ui.Say("nothing to do")
 	}
-	skipped := e.skipped(r)
 	if e.cli.Bool("dry-run") {
-		return e.rekeyDry(stale, skipped)
+		return rekeyDry(e, q.Stale, q.Skipped)
 	}
-	ids := e.identities()
 	defer e.warnLoose(ids)
-	if err := onlyCopies(r, e.ctx, ids, stale); err != nil {
+	return rekeyAll(e, q, r)
+}
+
+// rekeyAll encrypts again, and tells what was done.
+func rekeyAll(e *env, q *keys.Rekey, r *repo.Repo) error {
+	if err := q.OnlyCopies(e.ctx); err != nil {
 		return err
 	}
 	step, end := e.ui.Progress("encrypting again")
-	var left []error
-	job := &vault.Rekey{Vault: r.Vault, IDs: ids, Now: time.Now(), Hosts: hosts, Want: r.Expected, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
-	did, err := job.Run(e.ctx, stale)
+	did, left, err := q.Run(e.ctx, step)
 	end()
-	told := e.rekeyed(r, did, "encrypted again")
-	e.warnShutOut(r, ids, did)
-	err = errors.Join(err, told)
+	err = errors.Join(err, rekeyed(e, did, "encrypted again"))
+	q.WarnShutOut(did)
 	if err != nil && len(did) == 0 {
-		e.sayOthers(hosts, err)
 		return errors.Join(append(left, err)...)
 	}
-	some := errors.Join(append(left, err, skipped)...)
+	some := errors.Join(append(left, err, q.Skipped)...)
 	if err = r.Changes.Commit(e.ctx, e.ui, "rekey", changesOf(did), some); some != nil {
 		err = ui.ExitWith(ui.ExitSome, err)
 	}
 	return err
 }
 
-// sayOthers says how to go on without the hosts whose files are in the way. Who has
-// no identity for one has none for others, as a rule.
-func (e *env) sayOthers(hosts []string, err error) {
-	bad := hostsOf(err, hosts)
-	if errors.Is(err, vault.ErrNoIdentity) || len(bad) == 0 || len(bad) == len(hosts) {
-		return
-	}
-	e.ui.Say("nothing was written; to leave out what is in the way, the same command and --skip %s", strings.Join(bad, " --skip "))
-}
-
-// hostsOf are those of hosts that an error is about, in order.
-func hostsOf(err error, hosts []string) []string {
-	var found []string
-	fault.Each(err, func(f *fault.Fault) {
-		parts := strings.Split(filepath.ToSlash(f.Who), "/")
-		for _, host := range []string{f.Who, parts[max(0, len(parts)-2)]} { // a name, or .../HOST/FILE
-			if slices.Contains(hosts, host) {
-				found = append(found, host)
-			}
-		}
-	})
-	slices.Sort(found)
-	return slices.Compact(found)
-}
-
-// skipped tells what --skip leaves to whoever can open it now.
-func (e *env) skipped(r *repo.Repo) error {
-	var errs []error
-	skip := slices.Clone(e.cli.StringSlice("skip"))
-	slices.Sort(skip)
-	for _, host := range slices.Compact(skip) {
-		stale, err := r.Vault.Outdated(e.ctx, []string{host})
-		var why string
-		switch {
-		case err != nil:
-			why = "some of them cannot be read"
-		case len(stale) == 0:
-			continue
-		default:
-			why = stale[0].File + " is to be encrypted again" + because(stale[0])
-		}
-		errs = append(errs, fault.New("left as they are: the files of host", host, why, "wgkeys check, then wgkeys rekey "+host))
-	}
-	return errors.Join(errs...)
-}
-
-// rekeyHosts are the hosts named, or all that have a folder in the vault, without
-// those to skip.
-func rekeyHosts(r *repo.Repo, named, skip []string) ([]string, error) {
-	all, err := r.Vault.Hosts()
-	if err != nil {
-		return nil, err
-	}
-	for _, host := range slices.Concat(named, skip) {
-		if !slices.Contains(all, host) {
-			return nil, fault.New("no such host in the vault", host, "there is no folder vault/"+host, "ls vault")
-		}
-	}
-	hosts := all
-	if len(named) > 0 {
-		slices.Sort(named)
-		hosts = slices.Compact(named)
-	}
-	return slices.DeleteFunc(hosts, func(h string) bool { return slices.Contains(skip, h) }), nil
-}
-
-func (e *env) rekeyDry(stale []vault.Stale, skipped error) error {
-	if err := e.rekeyed(nil, stale, "to be encrypted again"); err != nil || len(stale) == 0 && skipped == nil {
+func rekeyDry(e *env, stale []vault.Stale, skipped error) error {
+	if err := rekeyed(e, stale, "to be encrypted again"); err != nil || len(stale) == 0 && skipped == nil {
 		return err
 	}
 	return ui.ExitWith(ui.ExitFindings, skipped)
@@ -175,7 +95,7 @@ type rekeyedFile struct {
 }
 
 // rekeyed tells what was done, or is to be, and what that does not do.
-func (e *env) rekeyed(r *repo.Repo, did []vault.Stale, action string) error {
+func rekeyed(e *env, did []vault.Stale, action string) error {
 	out := []rekeyedFile{}
 	for _, s := range did {
 		f := rekeyedFile{s.Host, s.File, action, []string{}, append([]vault.Fingerprint{}, s.Gone...)}
@@ -183,11 +103,8 @@ func (e *env) rekeyed(r *repo.Repo, did []vault.Stale, action string) error {
 			f.Added = append(f.Added, m.String())
 		}
 		out = append(out, f)
-		if r != nil {
-			r.Changes.Touch(r.Vault.Path(s.Host, s.File))
-		}
 		if !e.cli.Bool("json") {
-			e.ui.Printf("%s %s %s\n", s.Host, s.File, action+because(s))
+			e.ui.Printf("%s %s %s\n", s.Host, s.File, action+keys.Because(s))
 		}
 	}
 	if e.cli.Bool("json") {
@@ -195,35 +112,21 @@ func (e *env) rekeyed(r *repo.Repo, did []vault.Stale, action string) error {
 			return err
 		}
 	}
-	e.warnHistory(did)
+	warnHistory(e, did)
 	return nil
-}
-
-func because(s vault.Stale) string {
-	var why []string
-	for _, m := range s.Missing {
-		why = append(why, "for "+m.String())
-	}
-	for _, f := range s.Gone {
-		why = append(why, "no longer for "+f.String())
-	}
-	if s.NoMeta {
-		why = []string{"it did not say for whom it was"}
-	}
-	return ": " + strings.Join(why, ", ")
 }
 
 func changesOf(did []vault.Stale) []string {
 	var lines []string
 	for _, s := range did {
-		lines = append(lines, fmt.Sprintf("%s %s%s", s.Host, s.File, because(s)))
+		lines = append(lines, fmt.Sprintf("%s %s%s", s.Host, s.File, keys.Because(s)))
 	}
 	return lines
 }
 
 // warnHistory says what encrypting again cannot do: git keeps the old
 // ciphertext, for whoever could open it.
-func (e *env) warnHistory(did []vault.Stale) {
+func warnHistory(e *env, did []vault.Stale) {
 	var hosts, gone []string
 	keys, psks := 0, 0
 	for _, s := range did {
@@ -270,71 +173,4 @@ func historyHint(hosts, gone []string, psks int) string {
 		}
 	}
 	return strings.Join(hints, "; ")
-}
-
-// warnShutOut says so where the person has encrypted to others alone: a line that
-// a merge has lost would be noticed when nobody is left who opens the vault.
-func (e *env) warnShutOut(r *repo.Repo, ids *vault.Identities, did []vault.Stale) {
-	written := r.Vault
-	written.Seen = nil
-	lists, known := r.Vault.Lists(), map[string]bool{} // one file tells of all for the same recipients
-	var first string
-	shut := 0
-	for _, s := range did {
-		rs, err := lists.Of(s.Host)
-		if err != nil {
-			continue
-		}
-		key := fmt.Sprint(rs.Fingerprints())
-		opens, ok := known[key]
-		if !ok {
-			opens = written.MayOpen(ids, s.Name)
-			known[key] = opens
-		}
-		if !opens {
-			first = cmp.Or(first, r.Vault.Path(s.Host, s.File))
-			shut++
-		}
-	}
-	if shut > 0 {
-		e.ui.Warn(fault.New("you cannot open any more", first, fmt.Sprintf("it and %d more are encrypted to others alone, and to none of the identities of this run", shut-1),
-			"if that is a mistake: git checkout COMMIT -- vault, of a commit from before"))
-	}
-}
-
-// onlyCopies refuses to encrypt to others alone what no commit has yet: a line of a list
-// that a slip has lost would be noticed when nobody is left who opens the files. Of what
-// is committed the older version opens still.
-func onlyCopies(r *repo.Repo, ctx context.Context, ids *vault.Identities, stale []vault.Stale) error {
-	top, err := git.Top(r.Vault.Dir)
-	mine, mineErr := ids.Recipients()
-	if err != nil || mineErr != nil || len(mine) == 0 || ids.Untold() {
-		return nil // nothing to compare with
-	}
-	lists := r.Vault.Lists()
-	var shut []string
-	for _, s := range stale {
-		rs, err := lists.Of(s.Host)
-		if err == nil && !s.Sealed && !slices.ContainsFunc(rs, func(r vault.Recipient) bool { return slices.Contains(mine, r.Text) }) {
-			shut = append(shut, r.Vault.Path(s.Host, s.File))
-		}
-	}
-	if len(shut) == 0 {
-		return nil
-	}
-	changed, err := git.Changed(ctx, r.Dir, r.Vault.Dir)
-	if err != nil {
-		return err
-	}
-	for _, path := range shut {
-		real, err := filepath.EvalSymlinks(path)
-		if err != nil {
-			continue
-		}
-		if name, err := filepath.Rel(top, real); err == nil && slices.Contains(changed, name) {
-			return fault.New("you could not open it any more, and no commit has it:", path, "the lists name others alone, and none of the identities of this run; nothing was written",
-				fmt.Sprintf("git -C %[1]s add -A -- vault && git -C %[1]s commit, then this again", ui.Quoted(r.Dir)))
-		}
-	}
-	return nil
 }

@@ -29,9 +29,9 @@ func showCommand() (*cli.Command, func(*env) error) {
 
 func doShow(e *env) error {
 	if e.cli.Bool("secret") {
-		return e.showSecret()
+		return showSecret(e)
 	}
-	v, _, err := e.view()
+	v, _, err := viewOf(e)
 	if err != nil {
 		return err
 	}
@@ -42,8 +42,8 @@ func doShow(e *env) error {
 	return nil
 }
 
-// view is that of the host named on the command line, or of this machine.
-func (e *env) view() (*tunnel.View, *tunnel.Tunnel, error) {
+// viewOf is that of the host named on the command line, or of this machine.
+func viewOf(e *env) (*tunnel.View, *tunnel.Tunnel, error) {
 	verb := e.cli.Command.Name
 	host, err := e.oneName(e.thisHost)
 	if err != nil {
@@ -68,7 +68,7 @@ func (e *env) view() (*tunnel.View, *tunnel.Tunnel, error) {
 
 // showSecret writes the key file of one host that was named. A host that is in
 // the middle of a rotation has two; this is the present one.
-func (e *env) showSecret() error {
+func showSecret(e *env) error {
 	if len(e.names()) != 1 || e.cli.Bool("json") || e.cli.IsSet("host") {
 		return ui.Usage("cannot show a secret with", "wgkeys show --secret", "it takes the name of one host, and neither --json nor --host",
 			"wgkeys show --secret HOST")

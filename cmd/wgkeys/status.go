@@ -39,7 +39,7 @@ func doStatus(e *env) error {
 	if err != nil {
 		return err
 	}
-	e.survey(r, all)
+	askHosts(e, r, all)
 	if e.cli.Bool("json") {
 		err = e.ui.JSON(all)
 	}
@@ -57,11 +57,11 @@ func doStatus(e *env) error {
 	return errors.Join(err, failures(len(errs), len(all), errors.Join(errs...)))
 }
 
-// survey asks the hosts, and tells a person what they say.
-func (e *env) survey(r *repo.Repo, all []*remote.HostStatus) {
+// askHosts asks the hosts, and tells a person what they say.
+func askHosts(e *env, r *repo.Repo, all []*remote.HostStatus) {
 	told := statusTeller{e.ui, map[*remote.HostStatus]int{}}
 	q := remote.Survey{Hosts: e.hosts, Repo: r, Jobs: e.cli.Int("jobs"), Tell: told.tell, Waits: func(hosts []string) {
-		e.ui.Say("still asking %s (--timeout %v)", ui.Naming(hosts), e.timeout())
+		e.ui.Say("still asking %s (--timeout %v)", ui.Naming(hosts), timeoutOf(e))
 	}}
 	if e.cli.Bool("json") {
 		q.Tell = func(*remote.HostStatus) {}

@@ -17,8 +17,8 @@ const (
 
 var timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "wait no longer than `DURATION` for a host that says nothing", Value: defaultTimeout}
 
-// timeout is how long a host may say nothing.
-func (e *env) timeout() time.Duration {
+// timeoutOf is how long a host may say nothing.
+func timeoutOf(e *env) time.Duration {
 	if d := e.cli.Duration("timeout"); d > 0 {
 		return d
 	}

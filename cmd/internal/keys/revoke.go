@@ -1,4 +1,4 @@
-package main
+package keys
 
 import (
 	"context"
@@ -11,47 +11,47 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// takeNow replaces a stolen key.
-func (x *turnOf) takeNow() error {
-	if x.cli.Bool("dry-run") {
-		x.ui.Say("%s: its peers would refuse the key %s at once", x.host, x.current)
+// revoke replaces a stolen key.
+func (x *rotation) revoke(ctx context.Context) error {
+	if x.o.DryRun {
+		x.maker.Report.Say("%s: its peers would refuse the key %s at once", x.host, x.current)
 		return nil
 	}
-	c, err := x.repo.KeyState(x.host, x.tunnel.Name)
+	c, err := x.maker.Repo.KeyState(x.host, x.tunnel.Name)
 	if err != nil {
 		return err
 	}
-	x.hosts.Batch = x.ids.MayAsk() // or ssh would read what is typed for the vault
-	if behind := x.behind(c.Next); behind != nil {
-		return errors.Join(behind, x.rotation.Refuse(x.ctx, x.current))
+	x.maker.Hosts.Batch = x.maker.IDs.MayAsk() // or ssh would read what is typed for the vault
+	if behind := x.behind(ctx, c.Next); behind != nil {
+		return errors.Join(behind, x.rotation.Refuse(ctx, x.current))
 	}
-	first := x.refuse()
+	first := x.refuse(ctx)
 	switch {
 	case errors.Is(first, errNoNext) && !c.Next.IsZero():
-		return errors.Join(first, x.refuseWithout(), x.refuseNext())
+		return errors.Join(first, x.refuseWithout(ctx), x.refuseNext(ctx))
 	case errors.Is(first, errNoNext):
-		return errors.Join(first, x.refuseWithout())
+		return errors.Join(first, x.refuseWithout(ctx))
 	case !c.UnderWay():
 		return first
 	case errors.Is(first, rotate.ErrAccepted) && !x.rotation.Had():
 		// Whoever could be reached has the next key since an earlier run of this.
 		return first
 	case errors.Is(first, rotate.ErrAccepted):
-		return errors.Join(first, x.refuseNext())
+		return errors.Join(first, x.refuseNext(ctx))
 	}
 	stolen := x.current
-	if x.current, err = x.repo.Ring.Get(x.host, x.tunnel.Name); err != nil {
+	if x.current, err = x.maker.Repo.Ring.Get(x.host, x.tunnel.Name); err != nil {
 		return errors.Join(first, err)
 	}
 	if x.current == stolen { // the repository could not be written
-		return errors.Join(first, x.refuseNext())
+		return errors.Join(first, x.refuseNext(ctx))
 	}
 	// The next key of an earlier rotation has waited beside the key that was stolen.
-	x.ui.Say("%s: the next key of an earlier rotation may be stolen too; it is replaced as well", x.host)
-	x.rotation.Idle(x.ctx, x.current)
-	second := x.refuse()
+	x.maker.Report.Say("%s: the next key of an earlier rotation may be stolen too; it is replaced as well", x.host)
+	x.rotation.Idle(ctx, x.current)
+	second := x.refuse(ctx)
 	if errors.Is(second, errNoNext) {
-		second = errors.Join(second, x.refuseWithout())
+		second = errors.Join(second, x.refuseWithout(ctx))
 	}
 	return errors.Join(first, second)
 }
@@ -59,22 +59,22 @@ func (x *turnOf) takeNow() error {
 // refuseNext has the peers that could be reached refuse the next key of an earlier
 // rotation too, which has waited beside the stolen one. It is not replaced yet: the
 // repository remembers two keys, and those are what the others have still to refuse.
-func (x *turnOf) refuseNext() error {
-	next, err := x.repo.Ring.Next(x.host, x.tunnel.Name)
+func (x *rotation) refuseNext(ctx context.Context) error {
+	next, err := x.maker.Repo.Ring.Next(x.host, x.tunnel.Name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(x.rotation.Refuse(x.ctx, next),
+	return errors.Join(x.rotation.Refuse(ctx, next),
 		fault.New("no key is taken any more, by the peers that could be reached, of host", x.host,
 			"its next key has waited beside the stolen one, and may be stolen too; an apply on a peer is refused as long as the keyring has no other",
 			fmt.Sprintf("when all can be reached, or else with --skip PEER for each of them: wgkeys rotate --now %s", x.host)))
 }
 
 // refuseWithout has the peers refuse a stolen key for which there is no other one.
-func (x *turnOf) refuseWithout() error {
-	err := x.rotation.Refuse(x.ctx, x.current)
+func (x *rotation) refuseWithout(ctx context.Context) error {
+	err := x.rotation.Refuse(ctx, x.current)
 	if err == nil {
-		x.ui.Warn(fault.New("no peer takes the key any more of host", x.host, "the keyring still has it, and as long as it has an apply on a peer is refused",
+		x.maker.Report.Warn(fault.New("no peer takes the key any more of host", x.host, "the keyring still has it, and as long as it has an apply on a peer is refused",
 			fmt.Sprintf("when %[1]s can be reached: wgkeys rotate --now %[1]s; if it is gone for good: rm -r keyring/%[1]s vault/%[1]s, and take it out of %[2]s/", x.host, tunnel.Dir)))
 	}
 	return err
@@ -84,8 +84,8 @@ func (x *turnOf) refuseWithout() error {
 var errNoNext = errors.New("there is no other key for it yet")
 
 // refuse has all peers take the next key, and nothing else of the host.
-func (x *turnOf) refuse() error {
-	next, err := x.nextKey()
+func (x *rotation) refuse(ctx context.Context) error {
+	next, err := x.nextKey(ctx)
 	if err != nil {
 		return fmt.Errorf("%w; %w", err, errNoNext)
 	}
@@ -95,9 +95,9 @@ func (x *turnOf) refuse() error {
 		}
 		return x.install(ctx, next)
 	}
-	err = x.rotation.Now(x.ctx, x.current, next, install)
+	err = x.rotation.Now(ctx, x.current, next, install)
 	if errors.Is(err, rotate.ErrAccepted) {
-		return err // the repository keeps both keys, lest the next run forget which one was stolen
+		return err // the repository keeps both keys, so that the next run does not forget which one was stolen
 	}
 	return errors.Join(err, x.settle(next))
 }
@@ -105,11 +105,11 @@ func (x *turnOf) refuse() error {
 // behind refuses to replace a key that is in use no more: the host has another one that
 // this clone does not know, and so has a peer of it. The host alone is not believed, for
 // whoever stole the key may have it too.
-func (x *turnOf) behind(next keyring.PublicKey) error {
-	if x.cli.Bool("unknown") {
+func (x *rotation) behind(ctx context.Context, next keyring.PublicKey) error {
+	if x.o.Unknown {
 		return nil
 	}
-	live := x.rotation.OtherKey(x.ctx, x.current, next)
+	live := x.rotation.OtherKey(ctx, x.current, next)
 	if live.IsZero() {
 		return nil
 	}

@@ -1,7 +1,8 @@
-package main
+package keys
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io/fs"
@@ -16,19 +17,20 @@ import (
 // settleMerge takes one side of each vault file that both sides of a merge have encrypted
 // again: rekey then encrypts it to whom the merged lists name. A file that holds the
 // keyring's key already, since somebody has taken a side himself, stays as it is.
-func settleMerge(r *repo.Repo, e *env) error {
-	all, err := r.Unmerged(e.ctx)
+func (q *Rekey) settleMerge(ctx context.Context) error {
+	r := q.maker.Repo
+	all, err := r.Unmerged(ctx)
 	if err != nil {
 		return err
 	}
 	all = slices.DeleteFunc(all, func(u repo.Unmerged) bool {
-		return u.File == "" || len(e.names()) > 0 && !slices.Contains(e.names(), u.Host)
+		return u.File == "" || len(q.o.Hosts) > 0 && !slices.Contains(q.o.Hosts, u.Host)
 	})
 	var take []repo.Unmerged
 	var texts [][]byte
 	for _, u := range all {
 		path := r.Vault.Path(u.Host, u.File)
-		if _, err := r.Vault.Meta(u.Host, u.File); err == nil || slices.Contains(e.cli.StringSlice("skip"), u.Host) {
+		if _, err := r.Vault.Meta(u.Host, u.File); err == nil || slices.Contains(q.o.Skip, u.Host) {
 			continue
 		}
 		text, err := sideToTake(r, u)
@@ -46,11 +48,11 @@ func settleMerge(r *repo.Repo, e *env) error {
 			return err
 		}
 	}
-	if e.cli.Bool("dry-run") {
-		e.ui.Say("a merge is not finished: of %s one side is to be taken, and encrypted again", repo.Counted(repo.FilesOf(take)))
+	if q.o.DryRun {
+		q.maker.Report.Say("a merge is not finished: of %s one side is to be taken, and encrypted again", repo.Counted(repo.FilesOf(take)))
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
-	return takeSides(r, e, take, texts)
+	return q.takeSides(take, texts)
 }
 
 // sideToTake is the one of both that holds what the keyring, or the other host's file, has.
@@ -79,7 +81,8 @@ func sideToTake(r *repo.Repo, u repo.Unmerged) ([]byte, error) {
 	return nil, errors.New("neither side has the keyring's key")
 }
 
-func takeSides(r *repo.Repo, e *env, all []repo.Unmerged, texts [][]byte) error {
+func (q *Rekey) takeSides(all []repo.Unmerged, texts [][]byte) error {
+	r := q.maker.Repo
 	s, err := files.NewSwapper(r.Dir, r.Vault.Dir)
 	if err != nil {
 		return fault.Wrap(err, "cannot open the vault", r.Vault.Dir, "ls -ld "+ui.Quoted(r.Vault.Dir))
@@ -99,6 +102,6 @@ func takeSides(r *repo.Repo, e *env, all []repo.Unmerged, texts [][]byte) error 
 			return fault.Wrap(err, "cannot take a side of a merge:", path, "git status")
 		}
 	}
-	e.ui.Say("a merge is not finished: of %s one side was taken, to be encrypted again", repo.Counted(repo.FilesOf(all)))
+	q.maker.Report.Say("a merge is not finished: of %s one side was taken, to be encrypted again", repo.Counted(repo.FilesOf(all)))
 	return nil
 }

@@ -1,0 +1,243 @@
+package keys
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+// GenerateOptions are how keys are made.
+type GenerateOptions struct {
+	OnHost bool              // each host makes its private key itself
+	Sealed bool              // only the host can read its keys
+	Made   func(line string) // hears of each key that was made
+}
+
+// Generate makes the keys of hosts in the tunnel of that name, and the preshared keys
+// that t, its file, asks for; t is nil where there is no file yet. It returns what was
+// made, a line each, also with an error.
+func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hosts []string, o GenerateOptions) (made []string, err error) {
+	g := &generator{maker: m, o: o, tunnel: name}
+	if o.OnHost {
+		if t == nil {
+			return nil, fault.New("cannot ask hosts for keys of tunnel", name, "only its file tells where they are", "write tunnels/"+name+".toml first")
+		}
+		g.file = t
+	}
+	err = g.keys(ctx, t, hosts)
+	return g.made, err
+}
+
+// keys makes the keys of hosts, and the preshared keys of t, which may be nil.
+func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) error {
+	if err := g.maker.Repo.Vault.Lists().Agree(g.toSeal(t, hosts)); err != nil {
+		return err
+	}
+	for _, host := range hosts {
+		if g.o.Sealed {
+			if err := g.sealOff(host); err != nil {
+				return err
+			}
+		}
+		if t != nil && !slices.Contains(t.Hosts(), host) {
+			g.maker.Report.Warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host,
+				fmt.Sprintf("if this was a slip: rm keyring/%[1]s/%[2]s.pub vault/%[1]s/%[2]s.key.age", host, g.tunnel)))
+		}
+		if err := g.key(ctx, host); err != nil {
+			return err
+		}
+	}
+	if t == nil {
+		return nil
+	}
+	return g.psks(t, hosts)
+}
+
+// toSeal are the hosts for which something is to be encrypted, as far as is known
+// beforehand: of hosts that are to be sealed off the list is yet to change.
+func (g *generator) toSeal(t *tunnel.Tunnel, hosts []string) (all []string) {
+	for _, host := range hosts {
+		_, err := g.maker.Repo.Vault.Meta(host, vault.KeyFile(g.tunnel))
+		if g.file == nil && !g.o.Sealed && errors.Is(err, fs.ErrNotExist) {
+			all = append(all, host)
+		}
+	}
+	if t == nil {
+		return all
+	}
+	for _, pair := range g.pairs(t, hosts) {
+		for _, h := range []repo.PSKFile{g.maker.Repo.PSKFile(g.tunnel, pair[0], pair[1]), g.maker.Repo.PSKFile(g.tunnel, pair[1], pair[0])} {
+			if h.Missing() && !(g.o.Sealed && slices.Contains(hosts, h.Host)) {
+				all = append(all, h.Host)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// pairs are those of the hosts with their peers that share a preshared key.
+func (g *generator) pairs(t *tunnel.Tunnel, hosts []string) [][2]string {
+	return slices.DeleteFunc(t.PSKPairs(), func(p [2]string) bool { return !slices.Contains(hosts, p[0]) && !slices.Contains(hosts, p[1]) })
+}
+
+// sealOff has everything in the vault of a host be for its own recipients alone,
+// from the first key on.
+func (g *generator) sealOff(host string) error {
+	if g.maker.Repo.Vault.Sealed(host) {
+		return nil
+	}
+	if err := g.maker.Repo.Vault.KeepToHost(host); err != nil {
+		return err
+	}
+	dir := filepath.Join(g.maker.Repo.Vault.Dir, host)
+	g.maker.Repo.Changes.Touch(filepath.Join(dir, "recipients.txt"), filepath.Join(dir, "recipients.only.txt"))
+	g.maker.Report.Say("the keys of %s are for the recipients in vault/%[1]s/recipients.only.txt alone; push them on %[1]s itself: wgkeys push %[1]s --host %[1]s -i /etc/ssh/ssh_host_ed25519_key", host)
+	return nil
+}
+
+// A generator makes the keys of one tunnel.
+type generator struct {
+	maker  *Maker
+	o      GenerateOptions
+	tunnel string
+	file   *tunnel.Tunnel // hosts make their keys themselves; nil: they do not
+	made   []string       // what was made, for a person
+}
+
+// tell tells of a key that was made.
+func (g *generator) tell(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	g.made = append(g.made, line)
+	g.o.Made(line)
+}
+
+// key makes a host's key pair. The vault file comes first: whatever happens
+// then, its metadata holds the public key, and the next gen completes it.
+func (g *generator) key(ctx context.Context, host string) error {
+	if err := g.maker.Repo.Sweep(host); err != nil {
+		return err
+	}
+	if c, err := g.maker.Repo.KeyState(host, g.tunnel); err != nil {
+		return err
+	} else if c.UnderWay() {
+		g.maker.Report.Say("%s is in the middle of a rotation in %s; nothing was changed: wgkeys rotate %[1]s finishes it", host, g.tunnel)
+		return nil
+	}
+	file := vault.KeyFile(g.tunnel)
+	public, err := g.maker.Repo.Ring.Get(host, g.tunnel)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	meta, sealed := g.maker.Repo.Vault.Meta(host, file)
+	switch {
+	case err == nil && (sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || g.file != nil && errors.Is(sealed, fs.ErrNotExist)):
+		g.maker.Report.Say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
+		return nil
+	case err == nil:
+		return fault.Wrap(sealed, "no private key in the vault for", host,
+			fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then wgkeys gen %s; if %[3]s made its key itself there is none to bring back",
+				g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel), host))
+	case sealed == nil:
+		public = meta.PublicKey
+	case errors.Is(sealed, fs.ErrNotExist):
+		if public, err = g.pair(ctx, host, file); err != nil {
+			return err
+		}
+	default:
+		return sealed
+	}
+	if err := g.maker.Repo.Ring.Put(host, g.tunnel, public); err != nil {
+		return err
+	}
+	g.maker.Repo.Changes.Touch(g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel))
+	g.tell("%s %s %s", host, g.tunnel, public)
+	return nil
+}
+
+// pair makes a new key pair, here or on the host.
+func (g *generator) pair(ctx context.Context, host, file string) (public keyring.PublicKey, err error) {
+	if g.file == nil {
+		return g.maker.seal(host, file)
+	}
+	return g.maker.makeOnHost(ctx, g.file, host, rotate.First)
+}
+
+// psks makes the preshared keys that the tunnel file asks for between the
+// hosts and their peers.
+func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
+	pairs := g.pairs(t, hosts)
+	// What is to be opened for its other half a hardware key is asked for at once.
+	var open []vault.Name
+	for _, pair := range pairs {
+		mine, other, err := g.maker.Repo.PSK(g.tunnel, pair[0], pair[1])
+		switch {
+		case err != nil:
+			return err
+		case mine.Err == nil && other.Missing():
+			open = append(open, vault.Name{Host: mine.Host, File: mine.File})
+		case mine.Missing() && other.Err == nil:
+			open = append(open, vault.Name{Host: other.Host, File: other.File})
+		}
+	}
+	if err := g.maker.Repo.Vault.Prepare(g.maker.IDs, open); err != nil {
+		return err
+	}
+	for _, pair := range pairs {
+		if err := g.psk(pair[0], pair[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// psk makes the preshared key of a pair, one half in each host's folder. Where
+// one half is there the other is made from it.
+func (g *generator) psk(a, b string) error {
+	if err := cmp.Or(g.maker.Repo.Sweep(a), g.maker.Repo.Sweep(b)); err != nil {
+		return err
+	}
+	mine, other, err := g.maker.Repo.PSK(g.tunnel, a, b)
+	if err != nil {
+		return err
+	}
+	var psk keyring.PresharedKey
+	switch {
+	case mine.Err == nil && other.Err == nil:
+		return nil
+	case mine.Missing() && other.Missing():
+		psk, err = keyring.GeneratePresharedKey()
+	case mine.Err == nil && other.Missing():
+		psk, err = g.maker.Repo.Vault.OpenPSK(a, mine.File, mine.PSK, g.maker.IDs)
+	case mine.Missing() && other.Err == nil:
+		psk, err = g.maker.Repo.Vault.OpenPSK(b, other.File, other.PSK, g.maker.IDs)
+	default:
+		return errors.Join(mine.Err, other.Err)
+	}
+	if err != nil {
+		return err
+	}
+	for _, h := range []repo.PSKFile{mine, other} {
+		if !h.Missing() {
+			continue
+		}
+		g.maker.Repo.Changes.Touch(h.Path)
+		err := g.maker.Repo.Vault.SealPSK(h.Host, h.File, psk, time.Now())
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	g.tell("%s %s preshared key with %s", a, g.tunnel, b)
+	return nil
+}

@@ -1,0 +1,239 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/deploy/push"
+	"wgkeys/deploy/ssh"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+// PushOptions are which hosts get their key files, and how.
+type PushOptions struct {
+	Hosts   []string
+	All     bool   // every host of the tunnels but this machine
+	Only    string // the tunnel; "": all
+	Unknown bool   // also replace a key that the repository does not know
+	DryRun  bool
+	Jobs    int // so many hosts are served at once
+
+	Done func(push.Outcome) // hears of each host as it is done
+}
+
+// Push installs key files on hosts, where they differ. An error is one before any host
+// was asked; those of hosts are in the outcomes.
+func (m *Maker) Push(ctx context.Context, o PushOptions) ([]push.Outcome, error) {
+	p := &pusher{maker: m, o: o, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{}, past: &repo.KeyHistory{Repo: m.Repo}}
+	if err := p.findTargets(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.prepare(ctx); err != nil {
+		return nil, err
+	}
+	return push.All(ctx, p.targets, o.Jobs, o.DryRun, o.Done), nil
+}
+
+// findTargets finds the hosts to serve and the key files that each should have.
+func (p *pusher) findTargets(ctx context.Context) error {
+	tunnels, err := p.maker.Repo.SomeTunnels(p.o.Only)
+	if err != nil {
+		return err
+	}
+	for _, t := range tunnels {
+		if err := p.add(ctx, t); err != nil {
+			return err
+		}
+	}
+	for _, host := range p.o.Hosts {
+		if p.by[host] == nil {
+			return p.unknown(host, tunnels)
+		}
+	}
+	return nil
+}
+
+// prepare has an age plugin open everything that this push needs at once: one
+// touch of a hardware key, where it allows that. For it the hosts are asked first
+// what differs; what they cannot answer they are asked again by the push itself.
+func (p *pusher) prepare(ctx context.Context) error {
+	if !p.maker.IDs.MayAsk() || p.o.DryRun {
+		return nil
+	}
+	var names []vault.Name
+	for i, o := range push.All(ctx, p.targets, p.o.Jobs, true, nil) {
+		if errors.Is(o.Err, ssh.ErrSilent) {
+			p.targets[i].Runner = ssh.Lost{Err: o.Err} // it is not waited for twice
+		}
+		for _, f := range o.Results {
+			if f.Action == push.Installed || f.Action == push.Replaced {
+				names = append(names, p.from[[2]string{o.Host, f.Path}])
+			}
+		}
+	}
+	return p.maker.Repo.Vault.Prepare(p.maker.IDs, names)
+}
+
+// A pusher collects targets over all tunnels.
+type pusher struct {
+	maker   *Maker
+	o       PushOptions
+	targets []push.Target
+	at      map[string]int            // index of a host in targets
+	by      map[string]*tunnel.Tunnel // the first tunnel of a host
+	from    map[[2]string]vault.Name  // the vault file by host and path there
+	past    *repo.KeyHistory
+}
+
+// unknown says that no tunnel has the host, with the nearest name where there
+// is one tunnel.
+func (p *pusher) unknown(host string, tunnels []*tunnel.Tunnel) error {
+	if len(tunnels) == 1 {
+		if _, err := tunnels[0].KeyFiles(host); err != nil {
+			return err
+		}
+	}
+	return fault.New("no such host", host, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
+}
+
+// add adds the hosts of t that were asked for, each once.
+func (p *pusher) add(ctx context.Context, t *tunnel.Tunnel) error {
+	for _, host := range t.Hosts() {
+		named := slices.Contains(p.o.Hosts, host)
+		if !named && !p.o.All {
+			continue
+		}
+		// A tunnel file that names this machine must not be enough to have root
+		// write here.
+		if !named && p.maker.Hosts.IsLocal(t, host) {
+			p.maker.Report.Say("left out %s, which is this machine: wgkeys push %[1]s serves it", host)
+			continue
+		}
+		if err := p.addHost(ctx, t, host); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pusher) addHost(ctx context.Context, t *tunnel.Tunnel, host string) error {
+	files, err := p.files(ctx, t, host)
+	if err != nil {
+		return err
+	}
+	first := p.by[host]
+	if first == nil {
+		p.by[host], p.at[host] = t, len(p.targets)
+		p.targets = append(p.targets, push.Target{Host: host, Runner: p.maker.Hosts.Runner(t, host), Files: files})
+		return nil
+	}
+	one, _ := first.SSH(host)
+	two, _ := t.SSH(host)
+	if one != two || p.maker.Hosts.IsLocal(first, host) != p.maker.Hosts.IsLocal(t, host) {
+		return fault.New("two ssh destinations for host", host,
+			fmt.Sprintf("%q by tunnel %s and %q by tunnel %s", one, first.Name, two, t.Name),
+			"write the same ssh = into both tunnel files, or push one tunnel: wgkeys push -t "+first.Name+" "+host)
+	}
+	target := &p.targets[p.at[host]]
+	target.Files = append(target.Files, files...)
+	return nil
+}
+
+// files are the key files of a host in one tunnel. Nothing is decrypted here.
+func (p *pusher) files(ctx context.Context, t *tunnel.Tunnel, host string) ([]push.File, error) {
+	paths, err := t.KeyFiles(host)
+	if err != nil {
+		return nil, err
+	}
+	var files []push.File
+	for _, name := range slices.Sorted(maps.Keys(paths)) {
+		f := push.File{Path: paths[name]}
+		p.from[[2]string{host, f.Path}] = vault.Name{Host: host, File: name}
+		if name == t.Name+".key" {
+			err = p.privateKey(t, host, name, &f)
+		} else {
+			err = p.presharedKey(t.Name, host, name, &f)
+		}
+		if err != nil {
+			return nil, err
+		}
+		f.MayReplace = p.mayReplace(ctx, t.Name, host, name, f.Want)
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// mayReplace keeps a clone that is behind from putting a key back.
+func (p *pusher) mayReplace(ctx context.Context, tunnel, host, name, want string) func(string) error {
+	if p.o.Unknown {
+		return nil
+	}
+	peer := ""
+	if name != tunnel+".key" {
+		peer = repo.PeerOf(tunnel, name)
+	}
+	return func(has string) error { return p.past.NewerThere(ctx, host, tunnel, peer, want, has, "push") }
+}
+
+func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {
+	public, err := p.maker.Repo.Ring.Get(host, t.Name)
+	if err != nil {
+		return fault.Wrap(err, "nothing to push to host", host, "wgkeys gen "+host)
+	}
+	c, err := p.maker.Repo.KeyState(host, t.Name)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.VaultPromoted: // over, but for the keyring
+		public = c.Next
+	case !c.Next.IsZero():
+		f.Next = c.Next.String()
+	}
+	// A host that makes its key itself has a public key and no vault file.
+	_, err = p.maker.Repo.Vault.Meta(host, name)
+	f.HostOnly = errors.Is(err, fs.ErrNotExist)
+	f.Want = public.String()
+	f.Secret = func() ([]byte, error) {
+		k, err := p.maker.Repo.Vault.OpenKey(host, name, public, p.maker.IDs)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, fault.Wrap(err, "no private key in the vault, and "+host+" has not the one of", p.maker.Repo.Ring.Path(host, t.Name),
+				"git log -- "+p.maker.Repo.Vault.Path(host, name)+"; if it is lost, or "+host+" made its key itself and lost it: rm "+
+					p.maker.Repo.Ring.Path(host, t.Name)+", then wgkeys gen "+host)
+		case err != nil:
+			return nil, err
+		}
+		return k.File(), nil
+	}
+	return nil
+}
+
+// presharedKey takes the key's fingerprint from the file of the other host: a key that
+// was replaced in one folder alone is refused, not installed.
+func (p *pusher) presharedKey(tunnel, host, name string, f *push.File) error {
+	mine, other, err := p.maker.Repo.PSK(tunnel, host, repo.PeerOf(tunnel, name))
+	if err != nil {
+		return err
+	}
+	for _, h := range []repo.PSKFile{mine, other} {
+		if h.Err != nil {
+			return fault.Wrap(h.Err, "no preshared key to push to host", host, "wgkeys gen "+h.Host)
+		}
+	}
+	f.Want = other.PSK
+	f.Secret = func() ([]byte, error) {
+		k, err := p.maker.Repo.Vault.OpenPSK(host, name, other.PSK, p.maker.IDs)
+		if err != nil {
+			return nil, err
+		}
+		return k.File(), nil
+	}
+	return nil
+}

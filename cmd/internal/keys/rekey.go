@@ -1,0 +1,230 @@
+package keys
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/git"
+	"wgkeys/vault"
+)
+
+// RekeyOptions are what to encrypt again.
+type RekeyOptions struct {
+	Hosts  []string // none: all
+	Skip   []string // hosts whose files stay as they are
+	DryRun bool
+}
+
+// A Rekey is the files of the vault whose recipients differ from the lists.
+type Rekey struct {
+	maker   *Maker
+	o       RekeyOptions
+	hosts   []string
+	Stale   []vault.Stale
+	Skipped error // what stays for whoever can open it now
+	forget  func()
+}
+
+// Rekey finds what is to be encrypted again. With a merge of git's that is not finished
+// it takes the side that it can, or for a dry run ends with what there is to do. The
+// caller closes what it returns.
+func (m *Maker) Rekey(ctx context.Context, o RekeyOptions) (*Rekey, error) {
+	q := &Rekey{maker: m, o: o, forget: func() {}}
+	if err := q.settleMerge(ctx); err != nil {
+		return nil, err
+	}
+	if len(o.Hosts) == 0 {
+		q.forget = m.Repo.TakeSnapshot() // what is written is compared with the disk
+	}
+	if err := q.find(ctx); err != nil {
+		q.Close()
+		return nil, err
+	}
+	return q, nil
+}
+
+// find finds the files, and tells what is in the way.
+func (q *Rekey) find(ctx context.Context) (err error) {
+	if q.hosts, err = q.findHosts(q.o.Hosts, q.o.Skip); err != nil {
+		return err
+	}
+	if q.Stale, err = q.maker.Repo.Vault.Outdated(ctx, q.hosts); err != nil {
+		q.sayOthers(err)
+		return err
+	}
+	q.Skipped = q.leftAsTheyAre(ctx)
+	return nil
+}
+
+// Close forgets what was read.
+func (q *Rekey) Close() { q.forget() }
+
+// Run encrypts the files again. It returns those that it did, also with an error, and
+// the errors of those that it had to leave.
+func (q *Rekey) Run(ctx context.Context, step func(done, all int)) (did []vault.Stale, left []error, err error) {
+	r := q.maker.Repo
+	job := &vault.Rekey{Vault: r.Vault, IDs: q.maker.IDs, Now: time.Now(), Hosts: q.hosts, Want: r.Expected, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
+	did, err = job.Run(ctx, q.Stale)
+	for _, s := range did {
+		r.Changes.Touch(r.Vault.Path(s.Host, s.File))
+	}
+	if err != nil && len(did) == 0 {
+		q.sayOthers(err)
+	}
+	return did, left, err
+}
+
+// sayOthers says how to go on without the hosts whose files are in the way. Who has
+// no identity for one has none for others, as a rule.
+func (q *Rekey) sayOthers(err error) {
+	hosts, bad := q.hosts, q.inTheWay(err)
+	if errors.Is(err, vault.ErrNoIdentity) || len(bad) == 0 || len(bad) == len(hosts) {
+		return
+	}
+	q.maker.Report.Say("nothing was written; to leave out what is in the way, the same command and --skip %s", strings.Join(bad, " --skip "))
+}
+
+// inTheWay are those of the hosts that an error is about, in order.
+func (q *Rekey) inTheWay(err error) []string {
+	r := q.maker.Repo
+	return slices.DeleteFunc(slices.Clone(q.hosts), func(host string) bool {
+		about := false
+		fault.Each(err, func(f *fault.Fault) {
+			dir := filepath.Dir(f.Who)
+			about = about || f.Who == host || dir == filepath.Join(r.Vault.Dir, host) || dir == filepath.Join(r.Ring.Dir, host)
+		})
+		return !about
+	})
+}
+
+// leftAsTheyAre tells what --skip leaves to whoever can open it now.
+func (q *Rekey) leftAsTheyAre(ctx context.Context) error {
+	var errs []error
+	skip := slices.Clone(q.o.Skip)
+	slices.Sort(skip)
+	for _, host := range slices.Compact(skip) {
+		stale, err := q.maker.Repo.Vault.Outdated(ctx, []string{host})
+		var why string
+		switch {
+		case err != nil:
+			why = "some of them cannot be read"
+		case len(stale) == 0:
+			continue
+		default:
+			why = stale[0].File + " is to be encrypted again" + Because(stale[0])
+		}
+		errs = append(errs, fault.New("left as they are: the files of host", host, why, "wgkeys check, then wgkeys rekey "+host))
+	}
+	return errors.Join(errs...)
+}
+
+// findHosts are the hosts named, or all that have a folder in the vault, without
+// those to skip.
+func (q *Rekey) findHosts(named, skip []string) ([]string, error) {
+	all, err := q.maker.Repo.Vault.Hosts()
+	if err != nil {
+		return nil, err
+	}
+	for _, host := range slices.Concat(named, skip) {
+		if !slices.Contains(all, host) {
+			return nil, fault.New("no such host in the vault", host, "there is no folder vault/"+host, "ls vault")
+		}
+	}
+	hosts := all
+	if len(named) > 0 {
+		slices.Sort(named)
+		hosts = slices.Compact(named)
+	}
+	return slices.DeleteFunc(hosts, func(h string) bool { return slices.Contains(skip, h) }), nil
+}
+
+// OnlyCopies refuses to encrypt to others alone what no commit has yet: a line of a list
+// that a slip has lost would be noticed when nobody is left who opens the files. Of what
+// is committed the older version opens still.
+func (q *Rekey) OnlyCopies(ctx context.Context) error {
+	r, ids := q.maker.Repo, q.maker.IDs
+	top, err := git.Top(r.Vault.Dir)
+	mine, mineErr := ids.Recipients()
+	if err != nil || mineErr != nil || len(mine) == 0 || ids.Untold() {
+		return nil // nothing to compare with
+	}
+	lists := r.Vault.Lists()
+	var shut []string
+	for _, s := range q.Stale {
+		rs, err := lists.Of(s.Host)
+		if err == nil && !s.Sealed && !slices.ContainsFunc(rs, func(r vault.Recipient) bool { return slices.Contains(mine, r.Text) }) {
+			shut = append(shut, r.Vault.Path(s.Host, s.File))
+		}
+	}
+	if len(shut) == 0 {
+		return nil
+	}
+	changed, err := git.Changed(ctx, r.Dir, r.Vault.Dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range shut {
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			continue
+		}
+		if name, err := filepath.Rel(top, real); err == nil && slices.Contains(changed, name) {
+			return fault.New("you could not open it any more, and no commit has it:", path, "the lists name others alone, and none of the identities of this run; nothing was written",
+				fmt.Sprintf("git -C %[1]s add -A -- vault && git -C %[1]s commit, then this again", ui.Quoted(r.Dir)))
+		}
+	}
+	return nil
+}
+
+// WarnShutOut says so where the person has encrypted to others alone: a line that
+// a merge has lost would be noticed when nobody is left who opens the vault.
+func (q *Rekey) WarnShutOut(did []vault.Stale) {
+	r, ids := q.maker.Repo, q.maker.IDs
+	written := r.Vault
+	written.Seen = nil
+	lists, known := r.Vault.Lists(), map[string]bool{} // one file tells of all for the same recipients
+	var first string
+	shut := 0
+	for _, s := range did {
+		rs, err := lists.Of(s.Host)
+		if err != nil {
+			continue
+		}
+		key := fmt.Sprint(rs.Fingerprints())
+		opens, ok := known[key]
+		if !ok {
+			opens = written.MayOpen(ids, s.Name)
+			known[key] = opens
+		}
+		if !opens {
+			first = cmp.Or(first, r.Vault.Path(s.Host, s.File))
+			shut++
+		}
+	}
+	if shut > 0 {
+		q.maker.Report.Warn(fault.New("you cannot open any more", first, fmt.Sprintf("it and %d more are encrypted to others alone, and to none of the identities of this run", shut-1),
+			"if that is a mistake: git checkout COMMIT -- vault, of a commit from before"))
+	}
+}
+
+// Because tells why a file is encrypted again.
+func Because(s vault.Stale) string {
+	var why []string
+	for _, m := range s.Missing {
+		why = append(why, "for "+m.String())
+	}
+	for _, f := range s.Gone {
+		why = append(why, "no longer for "+f.String())
+	}
+	if s.NoMeta {
+		why = []string{"it did not say for whom it was"}
+	}
+	return ": " + strings.Join(why, ", ")
+}

@@ -1,0 +1,231 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"wgkeys/cmd/internal/remote"
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/deploy/push"
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/rotate/participant"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/vault"
+)
+
+// run replaces the key, or finishes a rotation that was interrupted.
+func (x *rotation) run(ctx context.Context) error {
+	over, err := x.finishPromotion()
+	switch {
+	case err != nil:
+		return err
+	case x.o.Now:
+		return x.revoke(ctx)
+	case over:
+		return nil
+	}
+	next, err := x.maker.Repo.Ring.Next(x.host, x.tunnel.Name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := x.canBeOnHost(); err != nil {
+		return err
+	}
+	if !x.o.DryRun {
+		x.rotation.Next = next
+	}
+	survey, err := x.rotation.Survey(ctx)
+	if err != nil {
+		return err
+	}
+	x.tellLimits(survey)
+	if err := x.knows(ctx, survey.Live(), next); err != nil {
+		return err
+	}
+	switch {
+	case !next.IsZero() && survey.Live() == next:
+		x.maker.Report.Say("%s: it uses its next key already; this finishes an earlier rotation", x.host)
+		if x.o.DryRun {
+			return nil
+		}
+		err = x.rotation.Finish(ctx, x.current, next)
+	case x.o.DryRun:
+		return x.rotation.Sessions(ctx, survey)
+	default:
+		next, err = x.replace(ctx, survey)
+	}
+	if err != nil {
+		return err
+	}
+	return x.settle(next)
+}
+
+// finishPromotion does the second of the two renames at the end of a rotation, where a
+// crash left it to do. The hosts have the next key already.
+func (x *rotation) finishPromotion() (over bool, err error) {
+	c, err := x.maker.Repo.KeyState(x.host, x.tunnel.Name)
+	if err != nil || !c.VaultPromoted {
+		return false, err
+	}
+	x.maker.Report.Say("%s: the hosts use its next key already; this finishes an earlier rotation in the repository", x.host)
+	x.current = c.Next
+	if x.o.DryRun {
+		return true, nil
+	}
+	return true, x.settle(c.Next)
+}
+
+// tellLimits says what the promise does not cover on these hosts.
+func (x *rotation) tellLimits(s *rotate.Survey) {
+	if names := s.CannotHold(x.rotation); len(names) > 0 && !x.o.NoHold {
+		x.maker.Report.Say("note: no packets can be held on %s: more than 128 in two round trips are lost", strings.Join(names, ", "))
+	}
+}
+
+// knows refuses a host that uses a key which this repository does not have, neither as
+// its present key nor as the next one: the clone is behind, and what it has for a next
+// key may be one that was replaced long ago, because it was stolen, say.
+func (x *rotation) knows(ctx context.Context, live, next keyring.PublicKey) error {
+	if live == x.current || live == next || x.o.Unknown {
+		return nil
+	}
+	if err := x.refuseOlder(ctx, live, next); err != nil {
+		return err
+	}
+	return fault.New("this repository does not know the key in use on host", x.host, "it is "+live.String()+"; the repository may be behind",
+		"git pull, then wgkeys rotate "+x.host+"; if nobody has it: wgkeys rotate --unknown "+x.host)
+}
+
+// canBeOnHost refuses to make a key on the host while another next key, which an
+// earlier rotation has begun with, is in the vault.
+func (x *rotation) canBeOnHost() error {
+	if !x.o.OnHost {
+		return nil
+	}
+	name := vault.KeyFile(keyring.Next(x.tunnel.Name))
+	_, err := x.maker.Repo.Vault.Meta(x.host, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil && !errors.Is(err, vault.ErrNoMeta):
+		return err
+	}
+	return fault.New("a rotation is under way with a key from the vault, of host", x.host, "it is not one that the host has made",
+		fmt.Sprintf("wgkeys rotate %[1]s, then wgkeys rotate --on-host %[1]s", x.host))
+}
+
+// replace makes the next key, brings it to the host and changes to it.
+func (x *rotation) replace(ctx context.Context, s *rotate.Survey) (keyring.PublicKey, error) {
+	if err := x.rotation.Sessions(ctx, s); err != nil {
+		return keyring.PublicKey{}, err
+	}
+	next, err := x.nextKey(ctx)
+	if err != nil {
+		return next, err
+	}
+	if !x.onHost() {
+		if err := x.install(ctx, next); err != nil {
+			return next, err
+		}
+	}
+	return next, x.rotation.Turn(ctx, s, next)
+}
+
+// onHost reports whether the host keeps its next key to itself: it was asked for,
+// was when an earlier rotation began, or is so with the present key.
+func (x *rotation) onHost() bool {
+	if x.o.OnHost {
+		return true
+	}
+	name := keyring.Next(x.tunnel.Name)
+	if _, err := x.maker.Repo.Ring.Next(x.host, x.tunnel.Name); errors.Is(err, fs.ErrNotExist) {
+		name = x.tunnel.Name
+	}
+	_, err := x.maker.Repo.Vault.Meta(x.host, vault.KeyFile(name))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// nextKey makes the next key, or takes the one that an earlier rotation has made.
+// It is in the vault before any host holds it.
+func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
+	name := keyring.Next(x.tunnel.Name)
+	if err := x.maker.Repo.Sweep(x.host); err != nil {
+		return keyring.PublicKey{}, err
+	}
+	x.maker.Repo.TouchKeys(x.host, x.tunnel.Name)
+	public, err := x.maker.Repo.Ring.Get(x.host, name)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return public, err
+	}
+	meta, err := x.maker.Repo.Vault.Meta(x.host, vault.KeyFile(name))
+	switch {
+	case err == nil:
+		public = meta.PublicKey
+	case !errors.Is(err, fs.ErrNotExist):
+		return public, err
+	case x.onHost():
+		which := rotate.Next
+		if x.o.Now {
+			which = rotate.Fresh // one of which the repository knows nothing may be the thief's
+		}
+		if public, err = x.maker.makeOnHost(ctx, x.tunnel, x.host, which); err != nil {
+			return public, err
+		}
+		if public == x.current {
+			return public, fault.New("no other key was made on host", x.host, "it names the one it has", "wgkeys status "+x.host)
+		}
+	default:
+		err := x.maker.Step("seal the next key", func() error {
+			public, err = x.maker.seal(x.host, vault.KeyFile(name))
+			return err
+		})
+		if err != nil {
+			return public, err
+		}
+	}
+	return public, x.maker.Step("write the next public key", func() error { return x.maker.Repo.Ring.Put(x.host, name, public) })
+}
+
+// install brings the next key to the host, beside the one it has.
+func (x *rotation) install(ctx context.Context, next keyring.PublicKey) error {
+	file := push.File{Path: participant.NextFile(x.tunnel.Name, x.rotation.Host.KeyFile), Want: next.String()}
+	file.Secret = func() ([]byte, error) {
+		k, err := x.maker.Repo.Vault.OpenKey(x.host, vault.KeyFile(keyring.Next(x.tunnel.Name)), next, x.maker.IDs)
+		if err != nil {
+			return nil, err
+		}
+		return k.File(), nil
+	}
+	return x.maker.Step("push", func() error {
+		_, err := push.Host(ctx, x.maker.Hosts.Runner(x.tunnel, x.host), x.host, []push.File{file}, false)
+		return err
+	})
+}
+
+// settle makes the next key the current one in the repository. The hosts have
+// proved it.
+func (x *rotation) settle(next keyring.PublicKey) error {
+	if err := x.maker.Repo.Promote(x.host, x.tunnel.Name, x.maker.Step); err != nil {
+		return err
+	}
+	x.made = append(x.made, fmt.Sprintf("%s %s %s", x.host, x.tunnel.Name, next))
+	for _, name := range x.skipped {
+		x.maker.Report.Warn(fault.New("left behind by the rotation of "+x.host+":", name, "it still has the old key",
+			"wgkeys apply "+name+"; without wgkeys there: replace the public key of "+x.host+" by "+next.String()))
+	}
+	x.o.Done(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "finished", Key: next}, x.made[len(x.made)-1])
+	return nil
+}
+
+// refuseOlder refuses to rotate the key of a host that uses an older one than the
+// repository has.
+func (x *rotation) refuseOlder(ctx context.Context, live, next keyring.PublicKey) error {
+	if live == x.current || live == next || !(&repo.KeyHistory{Repo: x.maker.Repo}).IsOlder(ctx, x.host, x.tunnel.Name, x.current, live) {
+		return nil
+	}
+	return fault.New("an older key than the repository has is in use on host", x.host, "it is "+live.String()+", as after a restore",
+		strings.Join([]string{remote.InPlaceOf(x.host), "then wgkeys rotate " + x.host}, ", "))
+}

@@ -1,0 +1,159 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/deploy/push"
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// A pskRotation is the replacement of the preshared key of two hosts.
+type pskRotation struct {
+	maker  *Maker
+	o      *RotateOptions
+	tunnel *tunnel.Tunnel
+	hosts  [2]string
+	past   *repo.KeyHistory
+	pair   *rotate.Pair
+	made   []string
+}
+
+// findPSKs finds the preshared keys that go with the rotations of some hosts, and those
+// of the selection, each pair once.
+func (q *Rotations) findPSKs() error {
+	tunnels, err := q.maker.Repo.SomeTunnels(q.o.Only)
+	if err != nil {
+		return err
+	}
+	past := &repo.KeyHistory{Repo: q.maker.Repo}
+	for _, t := range tunnels {
+		for _, pair := range t.PSKPairs() {
+			if !q.wantedPSK(t.Name, pair) {
+				continue
+			}
+			x := &pskRotation{maker: q.maker, o: &q.o, tunnel: t, hosts: pair, past: past}
+			if err := x.reach(); err != nil {
+				return err
+			}
+			q.psks = append(q.psks, x)
+		}
+	}
+	return nil
+}
+
+// wantedPSK reports whether the preshared key of two hosts is to be replaced.
+func (q *Rotations) wantedPSK(tunnel string, pair [2]string) bool {
+	if slices.ContainsFunc(pair[:], func(host string) bool { return slices.Contains(q.o.Skip, host) }) {
+		return false
+	}
+	return q.o.Selected != nil && q.o.Selected.HasPSK(pair, tunnel) ||
+		slices.ContainsFunc(q.keys, func(x *rotation) bool { return x.tunnel.Name == tunnel && slices.Contains(pair[:], x.host) })
+}
+
+// reach says how either end is reached, and where it has the key.
+func (x *pskRotation) reach() error {
+	x.pair = &rotate.Pair{Tunnel: x.tunnel.Name, Report: func(text string) { x.maker.Report.Say("%s %s: %s", x.hosts[0], x.hosts[1], text) }}
+	for i, host := range x.hosts {
+		files, err := x.tunnel.KeyFiles(host)
+		if err != nil {
+			return err
+		}
+		if x.pair.Ends[i], err = x.maker.Hosts.Participant(x.tunnel, host); err != nil {
+			return err
+		}
+		x.pair.Files[i] = files[x.file(i)]
+	}
+	return nil
+}
+
+func (x *pskRotation) file(i int) string {
+	return x.tunnel.Name + "." + x.hosts[1-i] + ".psk"
+}
+
+// run replaces the preshared key. The next one is in the folder of the first host before
+// any host has it, and in the folder of the second when both use it: killed in between,
+// the vault knows both, and the same command makes a third one. One that is in both
+// folders already, and not in use, it brings to the hosts.
+func (x *pskRotation) run(ctx context.Context) error {
+	if x.o.DryRun {
+		return nil
+	}
+	fingerprints, err := x.pair.Marks(ctx)
+	if err != nil {
+		return fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(), "wgkeys rotate --psk "+x.hosts[0])
+	}
+	mine, other, differ := x.maker.Repo.PSK(x.tunnel.Name, x.hosts[0], x.hosts[1])
+	for i := range fingerprints {
+		if err := x.knows(ctx, i, fingerprints[i], mine, other); err != nil {
+			return err
+		}
+	}
+	var psk keyring.PresharedKey
+	begun := differ == nil && mine.Err == nil && other.Err == nil && slices.ContainsFunc(fingerprints[:], func(m string) bool { return m != "" && m != mine.PSK })
+	if begun {
+		x.maker.Report.Say("%s, %s: the vault has their next preshared key already; this finishes an earlier rotation", x.hosts[0], x.hosts[1])
+		psk, err = x.maker.Repo.Vault.OpenPSK(x.hosts[0], x.file(0), mine.PSK, x.maker.IDs)
+	} else if psk, err = keyring.GeneratePresharedKey(); err == nil {
+		err = x.seal(0, psk)
+	}
+	if err != nil {
+		return err
+	}
+	if err := x.install(ctx, psk); err != nil {
+		return err
+	}
+	if err := x.pair.Replace(ctx, psk.Fingerprint()); err != nil {
+		return err
+	}
+	if !begun {
+		if err := x.seal(1, psk); err != nil {
+			return err
+		}
+	}
+	line := fmt.Sprintf("%s %s preshared key with %s", x.hosts[0], x.tunnel.Name, x.hosts[1])
+	x.made = append(x.made, line)
+	x.o.Done(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "finished", Text: "preshared key with " + x.hosts[1]}, line)
+	return nil
+}
+
+// knows refuses where an end has a preshared key that this clone does not know: it is
+// behind.
+func (x *pskRotation) knows(ctx context.Context, i int, has string, mine, other repo.PSKFile) error {
+	if x.o.Unknown || has == "" || has == mine.PSK || has == other.PSK {
+		return nil
+	}
+	return x.past.NewerThere(ctx, x.hosts[i], x.tunnel.Name, x.hosts[1-i], mine.PSK, has, "rotate --psk")
+}
+
+// seal puts a preshared key into the folder of one host.
+func (x *pskRotation) seal(i int, psk keyring.PresharedKey) error {
+	host := x.hosts[i]
+	if err := x.maker.Repo.Sweep(host); err != nil {
+		return err
+	}
+	x.maker.Repo.Changes.Touch(x.maker.Repo.Vault.Path(host, x.file(i)))
+	return x.maker.Step("seal the preshared key", func() error { return x.maker.Repo.Vault.ReplacePSK(host, x.file(i), psk, time.Now()) })
+}
+
+// install brings it to both ends, which go on with the one that they have.
+func (x *pskRotation) install(ctx context.Context, psk keyring.PresharedKey) error {
+	var errs []error
+	for i, host := range x.hosts {
+		file := push.File{Path: x.pair.Files[i], Want: psk.Fingerprint(), Secret: func() ([]byte, error) { return psk.File(), nil }}
+		err := x.maker.Step("push the preshared key", func() error {
+			_, err := push.Host(ctx, x.maker.Hosts.Runner(x.tunnel, host), host, []push.File{file}, false)
+			return err
+		})
+		if err != nil {
+			errs = append(errs, fault.Wrap(err, "the preshared key with "+x.hosts[1-i]+" was not replaced on host", host, "wgkeys rotate --psk "+host+" finishes it"))
+		}
+	}
+	return errors.Join(errs...)
+}
