@@ -39,14 +39,14 @@ vm: setup-test lab
 	$(VM_TEST) -timeout 60m ./deploy/lab ./deploy/apply/linux ./cmd/wgkeys
 
 # The machine's selection, twenty rotations and some transitions on Linux 6.1, 6.12
-# and the newest that Debian has: the table of cmd/wgkeys/doc/kernels.md. It takes an
+# and the newest that Debian has: the table of cmd/wgkeys/doc/measured/kernels.md. It takes an
 # hour and more.
 kernels: setup-test lab
 	testdata/setup/kernels.sh $(VM)
 
 # Every system call of an apply made to fail, and the process killed at each; every
 # write of init, gen, rekey and rotate to the repository; each step of a rotation,
-# with the processes killed and the link cut there: cmd/wgkeys/doc/faults.md. The
+# with the processes killed and the link cut there: cmd/wgkeys/doc/measured/faults.md. The
 # last takes most of an hour.
 faults: setup-test
 	FAULT_STRIDE=1 go test -count 1 -timeout 60m -v -run TestLabApplyFaults ./cmd/wgkeys
@@ -54,7 +54,7 @@ faults: setup-test
 	LEAK_EVERYWHERE=1 go test -count 1 -timeout 30m -v -run TestLabNoKeyIsLeft ./cmd/wgkeys
 	FAULT_STRIDE=1 FAULT_LABS=6 go test -count 1 -timeout 90m -parallel 6 -v -run TestLabRotateFaults ./cmd/wgkeys
 
-# Ten thousand peers beside wg-quick(8) and wg(8): cmd/wgkeys/doc/scale.md. It
+# Ten thousand peers beside wg-quick(8) and wg(8): cmd/wgkeys/doc/measured/scale.md. It
 # takes an hour or two, and decides nothing.
 SCALE := CGO_ENABLED=0 go test -timeout 2h -run '^$$' -bench ManyPeers -benchtime 1x -v
 scale: setup-test lab
@@ -62,7 +62,7 @@ scale: setup-test lab
 	$(SCALE) -exec $(VM) ./cmd/wgkeys
 
 # Every transition of a live tunnel, and the same through other programs: what
-# cmd/wgkeys/doc/transitions.md records. systemd-networkd is 6 MB to download.
+# cmd/wgkeys/doc/measured/transitions.md records. systemd-networkd is 6 MB to download.
 transitions: setup-test lab
 	testdata/setup/managers.sh networkd
 	go test -count 1 -timeout 90m -v -run TestLabTransitions ./cmd/wgkeys -transitions
@@ -70,13 +70,13 @@ transitions: setup-test lab
 	CGO_ENABLED=0 go test -count 1 -timeout 120m -v -run TestLabTransitions/beside -exec $(VM) ./cmd/wgkeys -transitions
 
 # 5 MB through uplinks of all widths, with the MTU chosen and set by hand:
-# cmd/wgkeys/doc/mtu.md. It takes half an hour.
+# cmd/wgkeys/doc/measured/mtu.md. It takes half an hour.
 mtu: setup-test lab
 	CGO_ENABLED=0 go test -count 1 -timeout 30m -v -run TestLabMTUFigures ./cmd/wgkeys -mtu
 	CGO_ENABLED=0 go test -count 1 -timeout 60m -v -run TestLabMTUFigures -exec $(VM) ./cmd/wgkeys -mtu
 
 # Every rotation of keys in a running tunnel, and how others rotate: what
-# cmd/wgkeys/doc/rotation.md records. It takes two hours.
+# cmd/wgkeys/doc/measured/rotation.md records. It takes two hours.
 rotations: setup-test lab
 	go test -count 1 -timeout 60m -v -run TestLabRotate ./cmd/wgkeys -rotations
 	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestLabRotate -exec $(VM) ./cmd/wgkeys -rotations
@@ -86,7 +86,7 @@ histories: setup-test
 	go test -count 1 -timeout 120m -v -run TestLabHistories ./cmd/wgkeys -histories 100
 
 # Ten thousand keys encrypted again, beside the bare cryptography, age and sops:
-# cmd/wgkeys/doc/vault.md. sops takes part where SOPS names its program.
+# cmd/wgkeys/doc/measured/vault.md. sops takes part where SOPS names its program.
 vault: setup-test
 	VAULT_FIGURES=1 go test -count 1 -timeout 60m -v -run TestRekeyFigures ./cmd/wgkeys
 
@@ -96,19 +96,19 @@ bastion: setup-test
 	go test -count 1 -timeout 120m -v -run 'TestLabBastion$$' ./cmd/wgkeys -bastion 10
 
 # An apply over ssh that cuts its own way to the host, twenty times:
-# cmd/wgkeys/doc/faults.md.
+# cmd/wgkeys/doc/measured/faults.md.
 lockout: setup-test
 	LOCKOUT_RUNS=20 go test -count 1 -timeout 10m -v -run 'TestLabConfirmLockOut$$' ./cmd/wgkeys
 
 # The real systemd-resolved, resolvconf, systemd-networkd and NetworkManager, on
-# a laboratory host: cmd/wgkeys/doc/managers.md. They are 23 MB to download.
+# a laboratory host: cmd/wgkeys/doc/measured/managers.md. They are 23 MB to download.
 managers: setup-test
 	testdata/setup/managers.sh
 	go vet -tags managers ./cmd/wgkeys
 	CI=true go test -count 1 -v -tags managers -run TestLabManagers ./cmd/wgkeys
 
 # Debian sid with the real systemd, booted with systemd-networkd and with
-# NetworkManager: cmd/wgkeys/doc/managers.md. It is 150 MB to download, and the
+# NetworkManager: cmd/wgkeys/doc/measured/managers.md. It is 150 MB to download, and the
 # emulated machine takes some minutes to boot.
 systemd: setup-test
 	testdata/setup/sid.sh

@@ -201,16 +201,31 @@ func helpVerb(args []string) []string {
 }
 
 func noSuchVerb(typed string, app *cli.App) error {
+	for _, t := range topics() {
+		if t.name == typed {
+			return ui.Usage("no such command", typed, "it is a guide", "wgkeys help "+typed)
+		}
+	}
 	return ui.Usage("no such command", typed, didYouMean(typed, app), "wgkeys --help")
 }
 
-// didYouMean says which verb is near to the one that was typed.
+// didYouMean says which verb or guide is near to the one that was typed.
 func didYouMean(typed string, app *cli.App) string {
-	var verbs []string
+	var known []string
 	for _, c := range app.VisibleCommands() {
-		verbs = append(verbs, c.Name)
+		known = append(known, c.Name)
 	}
-	return cmp.Or(ui.DidYouMean(typed, verbs, strconv.Quote), "it is none of wgkeys'")
+	guide := map[string]bool{}
+	for _, t := range topics() {
+		known, guide[t.name] = append(known, t.name), true
+	}
+	spell := func(name string) string {
+		if guide[name] {
+			name = "help " + name
+		}
+		return strconv.Quote(name)
+	}
+	return cmp.Or(ui.DidYouMean(typed, known, spell), "it is none of wgkeys'")
 }
 
 // failures turns the errors of some of several hosts into the exit code that

@@ -9,7 +9,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// help prints the help text of the verb in words, or that of the program. Package
+// help prints the help text of the verb or the guide to the topic in words, or the help
+// text of the program. Package
 // cli's own help stays off at every level: it makes "h" and "help" words of the
 // command line, which are good names for hosts.
 func help(u *ui.UI, app *cli.App, words []string) error {
@@ -20,6 +21,12 @@ func help(u *ui.UI, app *cli.App, words []string) error {
 	for _, c := range app.Commands {
 		if c.Name == words[0] {
 			u.Printf("%s", verbHelp(c))
+			return nil
+		}
+	}
+	for _, t := range topics() {
+		if t.name == words[0] {
+			u.Printf("%s", t.text)
 			return nil
 		}
 	}
@@ -59,6 +66,10 @@ func appHelp(app *cli.App) string {
 		if !c.Hidden {
 			fmt.Fprintf(&b, "    %-7s %-14s %s\n", c.Name, c.ArgsUsage, c.Usage)
 		}
+	}
+	b.WriteString("\nGuides, by \"wgkeys help TOPIC\":\n")
+	for _, t := range topics() {
+		fmt.Fprintf(&b, "    %-10s  %s\n", t.name, t.title)
 	}
 	b.WriteString(appEnd)
 	return b.String()

@@ -15,7 +15,7 @@ import (
 // TestLabManagers tries wgkeys beside the programs that manage networks on Debian:
 // the real ones, with a bus of their own, on basalt. testdata/setup/managers.sh
 // fetches their packages, and each is unpacked on the host alone. Recorded in
-// doc/managers.md.
+// doc/measured/managers.md.
 func TestLabManagers(t *testing.T) {
 	for _, m := range []struct {
 		name string

@@ -16,7 +16,7 @@ var mtuFigures = flag.Bool("mtu", false, "measure 5 MB through uplinks of all wi
 // turn. The shortest counts: what else the machine does only makes it longer.
 const mtuTurns, mtuTransfers = 3, 4
 
-// TestLabMTUFigures is what doc/mtu.md records: 5 MB over TCP through a tunnel that
+// TestLabMTUFigures is what doc/measured/mtu.md records: 5 MB over TCP through a tunnel that
 // chose its MTU, beside one whose MTU is the largest that fits, set by hand on both
 // ends.
 func TestLabMTUFigures(t *testing.T) {

@@ -135,7 +135,7 @@ func (m *mesh) newExchange(a, b *lab.Host) exchange {
 }
 
 // What others' ways cost the packets that flow meanwhile, beside ours. It
-// decides nothing; cmd/wgkeys/doc/rotation.md records it.
+// decides nothing; cmd/wgkeys/doc/measured/rotation.md records it.
 func TestLabRotateOthers(t *testing.T) {
 	if !*allRotations {
 		t.Skip("for make rotations")

@@ -64,7 +64,7 @@ var sidManagers = map[string]sidManager{
 }
 
 // TestLabSystemd tries a full tunnel of both families beside the managers of Debian sid,
-// booted by the real systemd. Recorded in doc/managers.md.
+// booted by the real systemd. Recorded in doc/measured/managers.md.
 func TestLabSystemd(t *testing.T) {
 	for name, manager := range sidManagers {
 		t.Run(name, func(t *testing.T) {

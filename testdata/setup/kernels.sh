@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the virtual machine's tests on each kernel and prints the table of
-# cmd/wgkeys/doc/kernels.md:
+# cmd/wgkeys/doc/measured/kernels.md:
 #
 #	kernels.sh VM [KERNEL...]	VM is the program that testdata/vm builds
 #
