@@ -241,7 +241,7 @@ func (e *env) shown(plan *apply.Plan) []apply.Step {
 	if e.ui.Verbose {
 		return plan.Steps
 	}
-	return slices.DeleteFunc(slices.Clone(plan.Steps), func(s apply.Step) bool { return !apply.TouchesKernel(s.Change) })
+	return slices.DeleteFunc(slices.Clone(plan.Steps), func(s apply.Step) bool { return !s.Change.TouchesKernel() })
 }
 
 // sayDone tells what was planned from what was done.

@@ -77,10 +77,10 @@ type faulty struct {
 
 func (f *faulty) Do(ctx context.Context, changes []apply.Change) error {
 	for _, c := range changes {
-		if apply.TouchesKernel(c) {
+		if c.TouchesKernel() {
 			f.seen++
 		}
-		hit := f.seen == f.at && apply.TouchesKernel(c)
+		hit := f.seen == f.at && c.TouchesKernel()
 		if hit && f.kind == "kill-before" {
 			die()
 		}

@@ -65,6 +65,7 @@ func TestOnlyImporters(t *testing.T) {
 			[]string{module + "/keyring golang.zx2c4.com/wireguard/wgctrl/wgtypes"}},
 		{"filippo.io/age", module + "/vault", []string{}},
 		{"golang.zx2c4.com/wireguard/tun", module + "/deploy/apply/linux", nil},
+		{"github.com/urfave/cli", module + "/cmd/wgkeys", nil},
 	}
 	found := map[string]bool{}
 	lines := goList(t, "-f", `{{$p := .ImportPath}}{{range .Imports}}{{$p}}>{{.}} {{end}}`, module+"/...")
@@ -87,6 +88,30 @@ func TestOnlyImporters(t *testing.T) {
 	}
 }
 
+// TestArrows: who works on a host by itself needs no command line and no vault, and what
+// is below deploy/host knows nothing of it but how processes are started.
+func TestArrows(t *testing.T) {
+	goExists(t)
+	for _, arrow := range []struct{ from, to string }{
+		{"/deploy/...", "/cmd"},
+		{"/deploy/rotate", "/deploy/apply"},
+		{"/deploy/apply", "/deploy/host"},
+		{"/deploy/apply", "/deploy/apply/linux"},
+		{"/deploy/apply", "/deploy/rotate"},
+		{"/deploy/host/daemon", "/deploy/apply"},
+		{"/deploy/apply/linux/nft", "/deploy/apply/linux/hold"},
+		{"/deploy/apply/linux/wg", "/deploy/rotate"},
+		{"/deploy/apply/linux/hold", "/deploy/rotate"},
+		{"/deploy/apply/linux/hold", "/deploy/apply/linux/wg"},
+	} {
+		for _, pkg := range goList(t, "-deps", module+arrow.from) {
+			if below(pkg, module+arrow.to) && pkg != module+arrow.from {
+				t.Errorf("wgkeys%s reaches %s", arrow.from, pkg)
+			}
+		}
+	}
+}
+
 // goExists: without the go command nothing would be checked.
 func goExists(t *testing.T) {
 	t.Helper()
@@ -102,12 +127,11 @@ func TestNoSecretInside(t *testing.T) {
 		reflect.TypeFor[keyring.PrivateKey](), reflect.TypeFor[keyring.PresharedKey](),
 		reflect.TypeFor[wgtypes.Key](), reflect.TypeFor[wgtypes.Config](), reflect.TypeFor[wgtypes.PeerConfig](),
 	}
-	for _, root := range []any{
-		tunnel.View{}, apply.State{}, apply.Plan{}, apply.Journal{}, apply.Pending{}, push.Result{},
-		apply.LinkChange{}, apply.DeviceChange{}, apply.PeerChange{}, apply.AddressChange{}, apply.RouteChange{},
-		apply.RuleChange{}, apply.UnreachableChange{}, apply.ProxyChange{}, apply.FilterChange{}, apply.DNSChange{}, apply.SysctlChange{},
-		apply.ShareChange{}, apply.ReleaseChange{}, apply.ManagerChange{}, apply.ThreadsChange{},
-	} {
+	roots := []any{tunnel.View{}, apply.State{}, apply.Plan{}, apply.Journal{}, apply.Pending{}, push.Result{}}
+	for _, c := range kindsOfChange {
+		roots = append(roots, c)
+	}
+	for _, root := range roots {
 		walk(reflect.TypeOf(root), map[reflect.Type]bool{}, func(path string, in reflect.Type) {
 			if slices.Contains(secrets, in) {
 				t.Errorf("%T%s is a %s", root, path, in)

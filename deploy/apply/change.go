@@ -15,6 +15,24 @@ type Change interface {
 	Resource() string  // the thing's name in the journal
 	Inverse() []Change // what undoes it, in order
 	String() string    // as one would type it for ip(8), wg(8) or sysctl(8)
+
+	TouchesKernel() bool // it changes more than the journal
+
+	// entries are what the journal, of which journal is what it says, has to say once
+	// the change is made. A removal adds nothing. What the change drags along comes
+	// first, so that it is put back last.
+	entries(journal Entries) []line
+
+	// restores reports whether the change leaves the thing, whose entry is e, as it was
+	// before us.
+	restores(e Entry, journal Entries) bool
+
+	// trusted reports whether plans take the journal's word for what the change has set,
+	// because the kernel cannot tell: it is written when it is so, not before.
+	trusted() bool
+
+	// batched reports whether neighbouring changes of this kind may be made at once.
+	batched() bool
 }
 
 // A Step is a change and its reason.
@@ -87,15 +105,6 @@ type ShareChange struct{ Key, Was, Set string }
 // A ReleaseChange touches the journal alone: the parameter is left as it is,
 // to another tunnel or to whoever changed it since. Was and Set are its entry's.
 type ReleaseChange struct{ Key, Was, Set string }
-
-// TouchesKernel reports whether c changes more than the journal.
-func TouchesKernel(c Change) bool {
-	switch c.(type) {
-	case ShareChange, ReleaseChange:
-		return false
-	}
-	return true
-}
 
 func (c LinkChange) Resource() string    { return "link " + c.Name }
 func (c DeviceChange) Resource() string  { return "device " + c.Link }

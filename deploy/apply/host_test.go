@@ -22,11 +22,12 @@ var publicKey = applytest.PublicKey
 // from router advertisements, and a bridge for containers forwards already.
 func newKernel() *kernel {
 	k := &kernel{
-		links:    map[string]*link{"eth0": {}, "br0": {}},
-		filters:  map[string]*apply.Filter{},
-		dns:      map[string][]string{},
-		keyFiles: map[string]apply.KeyFile{},
-		names:    map[string]apply.Endpoint{},
+		links:     map[string]*link{"eth0": {}, "br0": {}},
+		filters:   map[string]*apply.Filter{},
+		dns:       map[string][]string{},
+		unmanaged: map[string]string{},
+		keyFiles:  map[string]apply.KeyFile{},
+		names:     map[string]apply.Endpoint{},
 		sysctls: map[string]string{
 			"net/ipv4/ip_forward":                  "0",
 			"net/ipv4/conf/default/rp_filter":      "2",
@@ -82,6 +83,7 @@ func (k *kernel) clone() *kernel {
 	c.routes, c.rules, c.proxies = slices.Clone(k.routes), slices.Clone(k.rules), slices.Clone(k.proxies)
 	c.nowhere = slices.Clone(k.nowhere)
 	c.filters, c.dns, c.sysctls = maps.Clone(k.filters), maps.Clone(k.dns), maps.Clone(k.sysctls)
+	c.unmanaged = maps.Clone(k.unmanaged)
 	return &c
 }
 

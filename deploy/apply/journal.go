@@ -159,8 +159,8 @@ func live(order []string, entries Entries) []string {
 func (j *Journal) before(steps []Step) error {
 	var b bytes.Buffer
 	for _, s := range steps {
-		for _, e := range entriesOf(s.Change, j.Entries) {
-			if trusted(s.Change) {
+		for _, e := range s.Change.entries(j.Entries) {
+			if s.Change.trusted() {
 				e.Set = unsure
 			}
 			j.write(&b, e)
@@ -180,20 +180,6 @@ func (j *Journal) write(b *bytes.Buffer, e line) {
 // unsure stands for a value that was about to be set and perhaps was.
 const unsure = "-"
 
-// trusted reports whether plans take the journal's word for what c has set,
-// because the kernel cannot tell: it is written when it is so, not before.
-func trusted(c Change) bool {
-	switch c := c.(type) {
-	case PeerChange:
-		// One that moves keeps the name that is written there already, and a peer that
-		// nobody answers for may move all day.
-		return c.New != nil && c.New.Endpoint.IsValid() && !movedOnly(c)
-	case DNSChange, FilterChange:
-		return true
-	}
-	return false
-}
-
 // number writes which link of the name is ours. Until then, whatever has the
 // name and is a tunnel is taken for it.
 func (j *Journal) number(c LinkChange, index int) error {
@@ -212,13 +198,13 @@ func (e Entries) LinkNumber(name string) int {
 func (j *Journal) after(steps []Step) error {
 	var b bytes.Buffer
 	for _, s := range steps {
-		if trusted(s.Change) {
-			for _, e := range entriesOf(s.Change, j.Entries) {
+		if s.Change.trusted() {
+			for _, e := range s.Change.entries(j.Entries) {
 				j.write(&b, e)
 			}
 		}
 		resource := s.Change.Resource()
-		if e, ok := j.Entries[resource]; ok && restores(s.Change, e, j.Entries) {
+		if e, ok := j.Entries[resource]; ok && s.Change.restores(e, j.Entries) {
 			delete(j.Entries, resource)
 			b.WriteString("-\t" + resource + "\n")
 		}
@@ -269,64 +255,6 @@ type line struct {
 	Entry
 }
 
-// entriesOf returns what the journal has to say once c is made. A removal adds
-// nothing. What c drags along comes first, so that it is put back last.
-func entriesOf(c Change, entries Entries) []line {
-	made := []line{{c.Resource(), Entry{Set: "made"}}}
-	switch c := c.(type) {
-	case SysctlChange:
-		lines := dragged(c.Drags, entries)
-		if c.Old == "" {
-			return lines
-		}
-		return append(lines, first(entries, c.Resource(), Entry{cmp.Or(c.Was, c.Old), c.New}))
-	case ShareChange:
-		return []line{{c.Resource(), Entry{c.Was, c.Set}}}
-	case LinkChange:
-		if c.Old == nil && c.New != nil {
-			return append(dragged(c.Drags, entries), made...)
-		}
-	case PeerChange:
-		stranger := c.Old != nil && c.Name == "" && !has(entries, c.Resource())
-		if c.New != nil && !stranger {
-			return []line{{c.Resource(), Entry{Set: cmp.Or(c.New.Configured, unsure)}}}
-		}
-	case AddressChange:
-		if c.Add {
-			return made
-		}
-	case RouteChange:
-		if c.New != nil {
-			return made
-		}
-	case ProxyChange:
-		if c.Add {
-			return made
-		}
-	case RuleChange:
-		if c.Add {
-			return made
-		}
-	case UnreachableChange:
-		if c.Add {
-			return made
-		}
-	case ManagerChange:
-		if c.Add {
-			return []line{{c.Resource(), Entry{Set: c.File}}}
-		}
-	case DNSChange:
-		if c.New != nil {
-			return []line{{c.Resource(), Entry{Set: strings.Join(c.New, " ")}}}
-		}
-	case FilterChange:
-		if c.New != nil {
-			return []line{{c.Resource(), Entry{Set: c.New.String()}}}
-		}
-	}
-	return nil
-}
-
 func dragged(drags []Drag, entries Entries) []line {
 	var lines []line
 	for _, d := range drags {
@@ -347,25 +275,6 @@ func first(entries Entries, resource string, e Entry) line {
 		e.Was = old.Was
 	}
 	return line{resource, e}
-}
-
-// restores reports whether c leaves the thing as it was before us. A parameter
-// that another one of the journal drags along has to be put back once more after
-// that one.
-func restores(c Change, e Entry, entries Entries) bool {
-	switch c := c.(type) {
-	case SysctlChange:
-		return c.New == e.Was && !has(entries, "sysctl "+driver(c.Key))
-	case ReleaseChange:
-		return true
-	case ShareChange:
-		return false
-	case LinkChange:
-		return c.New == nil
-	case PeerChange:
-		return c.New == nil
-	}
-	return len(entriesOf(c, nil)) == 0
 }
 
 // Others returns, for each thing in the journals of other tunnels in dir, the

@@ -26,6 +26,7 @@ type kernel struct {
 	proxies   []apply.Proxy
 	filters   map[string]*apply.Filter
 	dns       map[string][]string
+	unmanaged map[string]string // file by the change's resource
 	sysctls   map[string]string
 	keyFiles  map[string]apply.KeyFile
 	names     map[string]apply.Endpoint
@@ -124,6 +125,12 @@ func (k *kernel) do(c apply.Change) error {
 		delete(k.dns, c.Link)
 		if c.New != nil {
 			k.dns[c.Link] = c.New
+		}
+		return nil
+	case apply.ManagerChange:
+		delete(k.unmanaged, c.Resource())
+		if c.Add {
+			k.unmanaged[c.Resource()] = c.File
 		}
 		return nil
 	case apply.SysctlChange:

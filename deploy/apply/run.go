@@ -198,21 +198,13 @@ func failed(plan *Plan, batch []Step, err error) error {
 func batches(steps []Step) [][]Step {
 	var out [][]Step
 	for i, s := range steps {
-		if i > 0 && reflect.TypeOf(s.Change) == reflect.TypeOf(steps[i-1].Change) && batched(s.Change) {
+		if i > 0 && reflect.TypeOf(s.Change) == reflect.TypeOf(steps[i-1].Change) && s.Change.batched() {
 			out[len(out)-1] = append(out[len(out)-1], s)
 			continue
 		}
 		out = append(out, []Step{s})
 	}
 	return out
-}
-
-func batched(c Change) bool {
-	switch c.(type) {
-	case PeerChange, AddressChange, RouteChange, ProxyChange, RuleChange, UnreachableChange:
-		return true
-	}
-	return false
 }
 
 func changesOf(steps []Step) []Change {
