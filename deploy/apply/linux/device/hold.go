@@ -131,18 +131,18 @@ func (g *gate) letGo(bufs [][]byte, sizes []int, offset int) int {
 		return 0
 	}
 	if now := time.Now(); now.Sub(g.last) >= time.Millisecond {
-		g.pace.Pass(now.Sub(g.last))
+		g.pace.Elapse(now.Sub(g.last))
 		g.last = now
 	}
 	n := 0
-	for n < min(len(g.held), len(bufs)) && g.pace.Go(len(g.held[n])) {
+	for n < min(len(g.held), len(bufs)) && g.pace.Allow(len(g.held[n])) {
 		sizes[n] = copy(bufs[n][offset:], g.held[n])
 		n++
 	}
 	switch g.held = g.held[n:]; {
 	case len(g.held) == 0:
 		g.held = nil
-		g.pace.Empty()
+		g.pace.Reset()
 		g.until(time.Time{})
 	case n == len(bufs): // perhaps more than one Read takes may go
 		g.until(time.Now())

@@ -244,8 +244,8 @@ func (q *queue) End() error {
 	for end := last.Add(letGo); last.Before(end) && len(removed) == 0; time.Sleep(time.Millisecond) {
 		held, now := q.snapshot(), time.Now()
 		if id < len(held) {
-			p.Pass(now.Sub(last))
-			for id < len(held) && p.Go(held[id]) {
+			p.Elapse(now.Sub(last))
+			for id < len(held) && p.Allow(held[id]) {
 				id++
 			}
 			q.accept(uint32(id)) // what fails here the last ones make good
@@ -253,7 +253,7 @@ func (q *queue) End() error {
 		if last = now; id < len(held) {
 			continue
 		}
-		if p.Empty(); removed == nil {
+		if p.Reset(); removed == nil {
 			remove()
 		}
 	}

@@ -31,7 +31,7 @@ const (
 type Pace struct {
 	packets, bytes    float64 // a millisecond
 	mayGo, mayGoBytes float64 // now
-	first             bool    // none went since the last Pass
+	first             bool    // none went since the last Elapse
 }
 
 // New is the pace for so many packets and bytes that came in so long a time.
@@ -43,9 +43,9 @@ func New(packets, bytes int, in time.Duration) *Pace {
 	}
 }
 
-// Pass says how much time has gone by since the last Pass. Less than a millisecond
+// Elapse says how much time has gone by since the last Elapse. Less than a millisecond
 // counts as one.
-func (p *Pace) Pass(time time.Duration) {
+func (p *Pace) Elapse(time time.Duration) {
 	ms := min(max(1, milliseconds(time)), longest)
 	faster := math.Pow(grow, ms)
 	p.packets, p.bytes = p.packets*faster, p.bytes*faster
@@ -53,9 +53,9 @@ func (p *Pace) Pass(time time.Duration) {
 	p.first = true
 }
 
-// Go reports whether another packet of so many bytes may go now, and counts it if so.
-// One may after each Pass, however large.
-func (p *Pace) Go(bytes int) bool {
+// Allow reports whether another packet of so many bytes may go now, and counts it if so.
+// One may after each Elapse, however large.
+func (p *Pace) Allow(bytes int) bool {
 	if !p.first && (p.mayGo < 1 || p.mayGoBytes < float64(bytes)) {
 		return false
 	}
@@ -64,7 +64,7 @@ func (p *Pace) Go(bytes int) bool {
 	return true
 }
 
-// Empty says that none is left. What might have gone is not for those that come later.
-func (p *Pace) Empty() { p.mayGo, p.mayGoBytes = 0, 0 }
+// Reset says that none is left. What might have gone is not for those that come later.
+func (p *Pace) Reset() { p.mayGo, p.mayGoBytes = 0, 0 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

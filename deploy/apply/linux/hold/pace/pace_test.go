@@ -27,7 +27,7 @@ func TestPace(t *testing.T) {
 		p, first, steps := New(c.n, c.n*c.bytes, c.in), 0, 0
 		for gone := 0; gone < c.n; steps++ {
 			before := gone
-			for p.Pass(time.Millisecond); gone < c.n && p.Go(c.bytes); gone++ {
+			for p.Elapse(time.Millisecond); gone < c.n && p.Allow(c.bytes); gone++ {
 			}
 			if gone == before {
 				t.Fatalf("%s: no packet goes after %d", c.name, gone)
@@ -46,21 +46,21 @@ func TestPace(t *testing.T) {
 // those that come late what the earlier ones did not use.
 func TestPaceOfLateOnes(t *testing.T) {
 	portion := func(p *Pace) (n int) {
-		for p.Go(200) {
+		for p.Allow(200) {
 			n++
 		}
 		return n
 	}
 	p := New(0, 0, 0)
-	p.Pass(time.Second)
+	p.Elapse(time.Second)
 	if n := portion(p); n > 2*longest*leastPackets {
 		t.Errorf("%d packets go at once", n)
 	}
 	for range 50 {
-		p.Pass(time.Millisecond)
-		p.Empty()
+		p.Elapse(time.Millisecond)
+		p.Reset()
 	}
-	p.Pass(time.Millisecond)
+	p.Elapse(time.Millisecond)
 	if n := portion(p); n > 2*leastPackets {
 		t.Errorf("%d packets go after a time without any", n)
 	}
