@@ -13,6 +13,7 @@ import (
 // retired are names of functions, methods and types that are said in other words now, in
 // the words of the field or of plain English.
 var retired = map[string]string{
+	"thief":     "throwawayPeer",
 	"Pace.Pass": "Elapse", "Pace.Go": "Allow", "Pace.Empty": "Reset",
 }
 

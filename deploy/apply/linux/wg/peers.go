@@ -43,11 +43,11 @@ func (k *Client) SetPeers(changes []apply.PeerChange) error {
 	if err := k.configure(changes[0].Link, peers); err != nil || drop == nil {
 		return err
 	}
-	thief, err := thief(drop)
+	moved, err := throwawayPeer(drop)
 	if err != nil {
 		return err
 	}
-	return k.configure(changes[0].Link, thief)
+	return k.configure(changes[0].Link, moved)
 }
 
 // speaksAnew reports whether a peer that never answered is to be reached elsewhere.
@@ -121,11 +121,11 @@ func splitOff(p *wgtypes.PeerConfig) wgtypes.PeerConfig {
 	return rest
 }
 
-// thief takes prefixes away from the peers that have them. Kernels before 6.16
+// throwawayPeer takes prefixes away from the peers that have them. Kernels before 6.16
 // can only replace the whole list of a peer, with a moment in which it is
 // empty; but a prefix that another peer claims moves at once. So a peer of a
 // key that nobody has claims them, and goes.
-func thief(prefixes []net.IPNet) ([]wgtypes.PeerConfig, error) {
+func throwawayPeer(prefixes []net.IPNet) ([]wgtypes.PeerConfig, error) {
 	key, err := keyring.GeneratePrivateKey()
 	if err != nil {
 		return nil, err
