@@ -11,9 +11,10 @@ import (
 )
 
 // retired are names of functions, methods and types that are said in other words now, in
-// the words of the field or of plain English.
+// the words of the field or of plain English: NAME, TYPE.NAME, or PACKAGE before either.
 var retired = map[string]string{
-	"thief":     "throwawayPeer",
+	"thief":      "throwawayPeer",
+	"linux.told": "translate", "absent": "errIfMissing", "gone": "errNoDevice", "unless": "Ignore",
 	"Pace.Pass": "Elapse", "Pace.Go": "Allow", "Pace.Empty": "Reset",
 }
 
@@ -32,8 +33,10 @@ func TestRetiredWords(t *testing.T) {
 		for _, d := range f.Decls {
 			for _, name := range namesOf(d) {
 				seen++
-				if word := retired[name]; word != "" {
-					t.Errorf("%s: %s is %s now", fset.Position(d.Pos()), name, word)
+				for _, name := range []string{name, f.Name.Name + "." + name} {
+					if word := retired[name]; word != "" {
+						t.Errorf("%s: %s is %s now", fset.Position(d.Pos()), name, word)
+					}
 				}
 			}
 		}

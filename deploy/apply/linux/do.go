@@ -25,7 +25,7 @@ func (k *Kernel) Do(ctx context.Context, changes []apply.Change) error {
 	defer func() { k.links = nil }()
 	for _, c := range changes {
 		if err := k.do(ctx, c); err != nil {
-			return &apply.ChangeError{Change: c, Err: told(err)}
+			return &apply.ChangeError{Change: c, Err: translate(err)}
 		}
 	}
 	return nil
@@ -74,10 +74,10 @@ func (k *Kernel) setPeersTold(changes []apply.PeerChange) error {
 	}
 	for _, c := range changes {
 		if alone := k.wg.SetPeers([]apply.PeerChange{c}); alone != nil {
-			return &apply.ChangeError{Change: c, Err: told(alone)}
+			return &apply.ChangeError{Change: c, Err: translate(alone)}
 		}
 	}
-	return told(err) // it was the moment, and not one of them
+	return translate(err) // it was the moment, and not one of them
 }
 
 func peerChanges(changes []apply.Change) ([]apply.PeerChange, bool) {
@@ -176,7 +176,7 @@ func (k *Kernel) removeLink(link netlink.Link) error {
 func (k *Kernel) setProxy(c apply.ProxyChange) error {
 	link, err := k.link(c.Proxy.Link)
 	if err != nil || link == nil {
-		return absent(err, c.Proxy.Link, c.Add)
+		return errIfMissing(err, c.Proxy.Link, c.Add)
 	}
 	n := &netlink.Neigh{
 		LinkIndex: link.Attrs().Index,
@@ -190,9 +190,9 @@ func (k *Kernel) setProxy(c apply.ProxyChange) error {
 	return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.NeighDel(n) }), unix.ENOENT)
 }
 
-// absent: nothing can be added to an interface that is gone, and all that was
+// errIfMissing: nothing can be added to an interface that is gone, and all that was
 // on it is removed.
-func absent(err error, link string, add bool) error {
+func errIfMissing(err error, link string, add bool) error {
 	if err == nil && add {
 		return fmt.Errorf("interface %s is gone", link)
 	}

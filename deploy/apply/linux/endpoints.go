@@ -31,13 +31,13 @@ func (k *Kernel) deviceState(name string) (*apply.State, error) {
 	s := &apply.State{}
 	link, err := k.link(name)
 	if err != nil || link == nil {
-		return s, told(err)
+		return s, translate(err)
 	}
 	s.Link, s.LinkIndex = &apply.Link{Kind: kindOf(link)}, link.Attrs().Index
 	if err := k.wg.Ask(name, s.Link.Kind); err != nil {
-		return nil, told(err)
+		return nil, translate(err)
 	}
-	return s, told(k.wg.Observe(name, s))
+	return s, translate(k.wg.Observe(name, s))
 }
 
 // LookUp looks up names of endpoints for a tunnel that is up, as a plan does, and is more patient.

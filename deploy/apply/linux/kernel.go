@@ -80,8 +80,8 @@ func (k *Kernel) link(name string) (netlink.Link, error) {
 	return l, err
 }
 
-// told puts the kernel's error numbers into the user's words.
-func told(err error) error {
+// translate puts the kernel's error numbers into the user's words.
+func translate(err error) error {
 	err = wg.Errno(err)
 	switch {
 	case err == nil:

@@ -128,7 +128,7 @@ func kindOf(link netlink.Link) string {
 func (k *Kernel) LinkIndex(name string) (int, error) {
 	link, err := k.link(name)
 	if err != nil || link == nil {
-		return 0, absent(err, name, true)
+		return 0, errIfMissing(err, name, true)
 	}
 	return link.Attrs().Index, nil
 }
@@ -141,12 +141,12 @@ func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) erro
 		return nil
 	}
 	if err := k.wg.Ask(a.Name, s.Link.Kind); err != nil {
-		return told(err)
+		return translate(err)
 	}
 	if err := k.observeAddresses(link, s); err != nil {
 		return err
 	}
-	return told(k.wg.Observe(a.Name, s)) // last: its answer takes longest
+	return translate(k.wg.Observe(a.Name, s)) // last: its answer takes longest
 }
 
 func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {

@@ -15,7 +15,7 @@ import (
 func (k *Kernel) setAddress(c apply.AddressChange) error {
 	link, err := k.link(c.Link)
 	if err != nil || link == nil {
-		return absent(err, c.Link, c.Add)
+		return errIfMissing(err, c.Link, c.Add)
 	}
 	addr := &netlink.Addr{IPNet: nlmsg.IPNet(c.Prefix)}
 	switch {
@@ -91,7 +91,7 @@ func missing(a, b []apply.Route) (direct, gateway []apply.Route) {
 func (k *Kernel) setRoute(c apply.RouteChange) error {
 	link, err := k.link(c.Link)
 	if err != nil || link == nil {
-		return absent(err, c.Link, c.New != nil)
+		return errIfMissing(err, c.Link, c.New != nil)
 	}
 	if c.New == nil {
 		return k.removeRoute(link, c.Old)

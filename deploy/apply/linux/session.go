@@ -70,9 +70,9 @@ func (s *Session) Close() {
 func (s *Session) Ask(name string) error {
 	link, err := s.link(name)
 	if err != nil || link == nil {
-		return told(err)
+		return translate(err)
 	}
-	return told(s.wg.Ask(name, kindOf(link)))
+	return translate(s.wg.Ask(name, kindOf(link)))
 }
 
 // Plan plans the way to view.

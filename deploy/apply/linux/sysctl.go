@@ -42,7 +42,7 @@ func refused(c apply.SysctlChange, err error) error {
 	case errors.Is(err, unix.EROFS):
 		return fault.New("kernel parameters cannot be changed here", "", "/proc/sys is mounted read-only",
 			"mount -o remount,rw,bind /proc/sys, or start the container with the right to change it")
-	case errors.Is(err, fs.ErrPermission): // as root; told speaks to others
+	case errors.Is(err, fs.ErrPermission): // as root; translate speaks to others
 		return fault.Wrap(fault.Errno(err), "no right to change the kernel parameter", file,
 			"outside of this container: "+c.String()+" (or start it with docker run --sysctl)")
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ERANGE), errors.Is(err, unix.ENOENT):

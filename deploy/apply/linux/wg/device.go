@@ -31,7 +31,7 @@ func (k *Client) SetDevice(c apply.DeviceChange) error {
 		cfg.FirewallMark = &mark
 	}
 	if err := k.ctl.ConfigureDevice(c.Link, cfg); err != nil {
-		return gone(err)
+		return errNoDevice(err)
 	}
 	if c.Old.ListenPort != 0 && (c.Old.ListenPort != c.New.ListenPort || c.Old.FwMark != c.New.FwMark) {
 		return k.NudgeSessions(c.Link)
@@ -39,7 +39,7 @@ func (k *Client) SetDevice(c apply.DeviceChange) error {
 	return nil
 }
 
-func gone(err error) error {
+func errNoDevice(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return errors.New("the WireGuard interface is gone")
 	}

@@ -33,7 +33,7 @@ func (k *Client) NudgePeers(link string, peers []keyring.PublicKey) error {
 func (k *Client) nudge(link string, wanted func(*wgtypes.Peer) bool) error {
 	d, err := k.ctl.Device(link)
 	if err != nil {
-		return gone(err)
+		return errNoDevice(err)
 	}
 	off, on := time.Duration(0), keepalive
 	var steps []wgtypes.PeerConfig

@@ -71,7 +71,7 @@ func (k *Client) configure(link string, peers []wgtypes.PeerConfig) error {
 			n++
 		}
 		if err := k.ctl.ConfigureDevice(link, wgtypes.Config{Peers: peers[:n]}); err != nil {
-			return gone(err)
+			return errNoDevice(err)
 		}
 		peers = peers[n:]
 	}
