@@ -1,26 +1,15 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
-	"wgkeys/cmd/internal/remote"
-	"wgkeys/cmd/internal/ui"
 
 	"github.com/urfave/cli/v2"
+
+	"wgkeys/cmd/internal/ui"
 )
-
-// An env is what every verb works with.
-type env struct {
-	ctx context.Context
-	ui  *ui.UI
-	cli *cli.Context
-
-	hosts *remote.Hosts
-}
 
 // run is the program without its process: args to exit code.
 func run(ctx context.Context, u *ui.UI, args []string) error {
@@ -95,40 +84,6 @@ func newApp(ctx context.Context, u *ui.UI) *cli.App {
 	}
 }
 
-// habits are the flags that all verbs know.
-func habits() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "C", Usage: "work in the repository of `DIR`", DefaultText: "here"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say only what went wrong"},
-		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say more"},
-	}
-}
-
-var (
-	tunnelFlag   = &cli.StringFlag{Name: "tunnel", Aliases: []string{"t"}, Usage: "the `TUNNEL`; needless where there is one"}
-	identityFlag = &cli.StringSliceFlag{Name: "identity", Aliases: []string{"i"}, Usage: "decrypt with the age identity in `FILE`; may be repeated"}
-	dryRunFlag   = &cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "tell what would be done, and do nothing"}
-	jsonFlag     = &cli.BoolFlag{Name: "json", Usage: "write the result for programs"}
-	commitFlag   = &cli.BoolFlag{Name: "commit", Usage: "commit what was changed, and nothing else, to git"}
-	hostFlag     = &cli.StringFlag{Name: "host", Usage: "this machine is `HOST`", DefaultText: "its short name"}
-)
-
-// names returns what was given after the flags.
-func (e *env) names() []string { return e.cli.Args().Slice() }
-
-// oneName returns the only name, or fallback where there is none.
-func (e *env) oneName(fallback func() (string, error)) (string, error) {
-	switch n := e.names(); len(n) {
-	case 0:
-		return fallback()
-	case 1:
-		return n[0], nil
-	default:
-		return "", ui.Usage("too many names for", "wgkeys "+e.cli.Command.Name, "it takes one at a time",
-			"wgkeys "+e.cli.Command.Name+" "+n[0])
-	}
-}
-
 // permute moves the flags before the names, because package cli stops reading
 // flags at the first name: "wgkeys gen basalt -t wg1" and "wgkeys -C repo gen
 // basalt" mean what they say. After "--" everything is a name. The names are left
@@ -198,44 +153,4 @@ func helpVerb(args []string) []string {
 		return args
 	}
 	return append(slices.Concat(args[:1], args[2:]), "--help")
-}
-
-func noSuchVerb(typed string, app *cli.App) error {
-	for _, t := range topics() {
-		if t.name == typed {
-			return ui.Usage("no such command", typed, "it is a guide", "wgkeys help "+typed)
-		}
-	}
-	return ui.Usage("no such command", typed, didYouMean(typed, app), "wgkeys --help")
-}
-
-// didYouMean says which verb or guide is near to the one that was typed.
-func didYouMean(typed string, app *cli.App) string {
-	var known []string
-	for _, c := range app.VisibleCommands() {
-		known = append(known, c.Name)
-	}
-	guide := map[string]bool{}
-	for _, t := range topics() {
-		known, guide[t.name] = append(known, t.name), true
-	}
-	spell := func(name string) string {
-		if guide[name] {
-			name = "help " + name
-		}
-		return strconv.Quote(name)
-	}
-	return cmp.Or(ui.DidYouMean(typed, known, spell), "it is none of wgkeys'")
-}
-
-// failures turns the errors of some of several hosts into the exit code that
-// says so.
-func failures(failed, all int, err error) error {
-	switch {
-	case failed == 0:
-		return err
-	case failed < all:
-		return ui.ExitWith(ui.ExitSome, err)
-	}
-	return ui.ExitWith(ui.ExitFailed, err)
 }

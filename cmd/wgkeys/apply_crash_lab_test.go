@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )

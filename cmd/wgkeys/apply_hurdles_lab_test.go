@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
 	"wgkeys/cmd/internal/ui"
 )
 

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
 	"wgkeys/cmd/internal/ui"
 )
 

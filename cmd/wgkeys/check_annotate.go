@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+
 	"wgkeys/cmd/internal/check"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"

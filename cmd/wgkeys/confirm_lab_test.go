@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"wgkeys/cmd/internal/demo"
-
 	"github.com/urfave/cli/v2"
+
+	"wgkeys/cmd/internal/demo"
 )
 
 func demoCommand() (*cli.Command, func(*env) error) {

@@ -4,15 +4,42 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
 	"wgkeys/cmd/internal/keys"
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/vault"
-
-	"github.com/urfave/cli/v2"
 )
+
+// An env is what every verb works with.
+type env struct {
+	ctx context.Context
+	ui  *ui.UI
+	cli *cli.Context
+
+	hosts *remote.Hosts
+}
+
+// names returns what was given after the flags.
+func (e *env) names() []string { return e.cli.Args().Slice() }
+
+// oneName returns the only name, or fallback where there is none.
+func (e *env) oneName(fallback func() (string, error)) (string, error) {
+	switch n := e.names(); len(n) {
+	case 0:
+		return fallback()
+	case 1:
+		return n[0], nil
+	default:
+		return "", ui.Usage("too many names for", "wgkeys "+e.cli.Command.Name, "it takes one at a time",
+			"wgkeys "+e.cli.Command.Name+" "+n[0])
+	}
+}
 
 // repo is the repository that the command is about: that of the working folder, or
 // of -C.
@@ -83,3 +110,27 @@ func (e *env) confirmed(question string) error {
 	}
 	return err
 }
+
+// timeoutOf is how long a host may say nothing.
+func timeoutOf(e *env) time.Duration {
+	if d := e.cli.Duration("timeout"); d > 0 {
+		return d
+	}
+	return defaultTimeout
+}
+
+// failures turns the errors of some of several hosts into the exit code that
+// says so.
+func failures(failed, all int, err error) error {
+	switch {
+	case failed == 0:
+		return err
+	case failed < all:
+		return ui.ExitWith(ui.ExitSome, err)
+	}
+	return ui.ExitWith(ui.ExitFailed, err)
+}
+
+// testOnlyStep stands around each step of the controller of a rotation, for tests
+// that hit it there.
+var testOnlyStep = func(_ string, do func() error) error { return do() }

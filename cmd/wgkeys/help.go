@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
-	"wgkeys/cmd/internal/ui"
 
 	"github.com/urfave/cli/v2"
+
+	"wgkeys/cmd/internal/ui"
 )
 
 // help prints the help text of the verb or the guide to the topic in words, or the help
@@ -156,4 +159,33 @@ func flagError(err error, flags []cli.Flag) error {
 		return errors.New("the flag " + dashed(name) + " needs a value")
 	}
 	return err
+}
+
+// noSuchVerb is the error of a verb that is none.
+func noSuchVerb(typed string, app *cli.App) error {
+	for _, t := range topics() {
+		if t.name == typed {
+			return ui.Usage("no such command", typed, "it is a guide", "wgkeys help "+typed)
+		}
+	}
+	return ui.Usage("no such command", typed, didYouMean(typed, app), "wgkeys --help")
+}
+
+// didYouMean says which verb or guide is near to the one that was typed.
+func didYouMean(typed string, app *cli.App) string {
+	var known []string
+	for _, c := range app.VisibleCommands() {
+		known = append(known, c.Name)
+	}
+	guide := map[string]bool{}
+	for _, t := range topics() {
+		known, guide[t.name] = append(known, t.name), true
+	}
+	spell := func(name string) string {
+		if guide[name] {
+			name = "help " + name
+		}
+		return strconv.Quote(name)
+	}
+	return cmp.Or(ui.DidYouMean(typed, known, spell), "it is none of wgkeys'")
 }

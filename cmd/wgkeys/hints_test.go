@@ -14,9 +14,10 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"wgkeys/cmd/internal/ui"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"wgkeys/cmd/internal/ui"
 )
 
 // A hinter runs each hint that the scripts of hinted are given, with HINTS=all those of

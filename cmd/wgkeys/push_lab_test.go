@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
 	"wgkeys/cmd/internal/ui"
 )
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"wgkeys/cmd/internal/ui"
 )
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+
 	"wgkeys/cmd/internal/ui"
 )
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
 	"wgkeys/cmd/internal/check"
 	"wgkeys/cmd/internal/ui"
 )

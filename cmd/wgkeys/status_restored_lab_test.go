@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )

@@ -11,9 +11,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"wgkeys/cmd/internal/ui"
 
 	"golang.org/x/sys/unix"
+
+	"wgkeys/cmd/internal/ui"
 )
 
 // A terminal is what a person sits at: a pseudo-terminal, with one command in the

@@ -2,6 +2,7 @@ package main
 
 import (
 	"time"
+
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/deploy/tunnel"
 )

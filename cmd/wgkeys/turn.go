@@ -23,7 +23,3 @@ func turnCommand() (*cli.Command, func(*env) error) {
 			return participant.Serve(e.ctx, os.Stdin, p)
 		}
 }
-
-// testOnlyStep stands around each step of the controller of a rotation, for tests
-// that hit it there.
-var testOnlyStep = func(_ string, do func() error) error { return do() }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
 	"wgkeys/cmd/internal/check"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )

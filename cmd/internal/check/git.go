@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/git"
@@ -35,7 +36,7 @@ func (c *checker) gits(ctx context.Context) {
 
 // merges finds what a merge has left, and tells the way out of it.
 func (c *checker) merges(ctx context.Context) {
-	all, err := c.repo.Unmerged(ctx)
+	all, err := repo.FindUnmerged(ctx, c.repo)
 	if err != nil {
 		c.fault(Finding{Check: "checkout"}, err)
 		return

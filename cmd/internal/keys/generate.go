@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"

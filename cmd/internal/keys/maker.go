@@ -5,6 +5,7 @@ package keys
 import (
 	"context"
 	"time"
+
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
@@ -19,7 +20,7 @@ import (
 // keyring's key already, since somebody has taken a side himself, stays as it is.
 func (q *Rekey) settleMerge(ctx context.Context) error {
 	r := q.maker.Repo
-	all, err := r.Unmerged(ctx)
+	all, err := repo.FindUnmerged(ctx, r)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"

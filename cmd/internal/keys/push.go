@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/ssh"

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/push"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/rotate"
@@ -23,38 +24,6 @@ type pskRotation struct {
 	past   *repo.KeyHistory
 	pair   *rotate.Pair
 	made   []string
-}
-
-// findPSKs finds the preshared keys that go with the rotations of some hosts, and those
-// of the selection, each pair once.
-func (q *Rotations) findPSKs() error {
-	tunnels, err := q.maker.Repo.SomeTunnels(q.o.Only)
-	if err != nil {
-		return err
-	}
-	past := &repo.KeyHistory{Repo: q.maker.Repo}
-	for _, t := range tunnels {
-		for _, pair := range t.PSKPairs() {
-			if !q.wantedPSK(t.Name, pair) {
-				continue
-			}
-			x := &pskRotation{maker: q.maker, o: &q.o, tunnel: t, hosts: pair, past: past}
-			if err := x.reach(); err != nil {
-				return err
-			}
-			q.psks = append(q.psks, x)
-		}
-	}
-	return nil
-}
-
-// wantedPSK reports whether the preshared key of two hosts is to be replaced.
-func (q *Rotations) wantedPSK(tunnel string, pair [2]string) bool {
-	if slices.ContainsFunc(pair[:], func(host string) bool { return slices.Contains(q.o.Skip, host) }) {
-		return false
-	}
-	return q.o.Selected != nil && q.o.Selected.HasPSK(pair, tunnel) ||
-		slices.ContainsFunc(q.keys, func(x *rotation) bool { return x.tunnel.Name == tunnel && slices.Contains(pair[:], x.host) })
 }
 
 // reach says how either end is reached, and where it has the key.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
@@ -13,32 +14,6 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
-
-// RotateOptions are which keys to replace, and how.
-type RotateOptions struct {
-	Hosts    []string  // none: all
-	Only     string    // the tunnel; "": all
-	Due      bool      // only keys that are older than max_key_age
-	Selected selection // only those; nil: all
-	PSKOnly  bool      // only preshared keys, which are replaced with a key otherwise
-	Skip     []string  // peers to leave behind
-
-	Unknown bool // also where a host uses a key that this repository does not know
-	Now     bool // a key was stolen: refuse it at once
-	OnHost  bool // the host makes its key itself
-	NoHold  bool // hold no packets
-	DryRun  bool
-	Jobs    int // so many hosts are asked at once
-
-	Event func(rotate.Event)                // hears of the work
-	Done  func(v rotate.Event, line string) // hears of each key that is current now
-}
-
-// A selection is some keys of a repository.
-type selection interface {
-	Has(host, tunnel string) bool
-	HasPSK(pair [2]string, tunnel string) bool
-}
 
 // Rotations are those that were asked for.
 type Rotations struct {
@@ -222,4 +197,36 @@ func (q *Rotations) leaveOutOwed() {
 		q.maker.Report.Say("%s has a new key in %s from an earlier command, which is committed now; it is not replaced again", x.host, x.tunnel.Name)
 		return true
 	})
+}
+
+// findPSKs finds the preshared keys that go with the rotations of some hosts, and those
+// of the selection, each pair once.
+func (q *Rotations) findPSKs() error {
+	tunnels, err := q.maker.Repo.SomeTunnels(q.o.Only)
+	if err != nil {
+		return err
+	}
+	past := &repo.KeyHistory{Repo: q.maker.Repo}
+	for _, t := range tunnels {
+		for _, pair := range t.PSKPairs() {
+			if !q.wantedPSK(t.Name, pair) {
+				continue
+			}
+			x := &pskRotation{maker: q.maker, o: &q.o, tunnel: t, hosts: pair, past: past}
+			if err := x.reach(); err != nil {
+				return err
+			}
+			q.psks = append(q.psks, x)
+		}
+	}
+	return nil
+}
+
+// wantedPSK reports whether the preshared key of two hosts is to be replaced.
+func (q *Rotations) wantedPSK(tunnel string, pair [2]string) bool {
+	if slices.ContainsFunc(pair[:], func(host string) bool { return slices.Contains(q.o.Skip, host) }) {
+		return false
+	}
+	return q.o.Selected != nil && q.o.Selected.HasPSK(pair, tunnel) ||
+		slices.ContainsFunc(q.keys, func(x *rotation) bool { return x.tunnel.Name == tunnel && slices.Contains(pair[:], x.host) })
 }

@@ -3,6 +3,7 @@ package remote
 import (
 	"strings"
 	"testing"
+
 	"wgkeys/cmd/internal/ui"
 )
 

@@ -12,14 +12,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/term"
+
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
-
-	"golang.org/x/term"
 )
 
 // Hosts are how this machine reaches the hosts of a tunnel, itself among them.

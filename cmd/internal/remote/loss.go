@@ -4,9 +4,10 @@ import (
 	"context"
 	"fmt"
 	"time"
-	"wgkeys/cmd/internal/ui"
 
 	"golang.org/x/sync/errgroup"
+
+	"wgkeys/cmd/internal/ui"
 )
 
 // Handshakes and pings are small. A tunnel whose packets are larger than a link on

@@ -1,25 +1,17 @@
 package remote
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
 	"wgkeys/cmd/internal/repo"
-	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/host"
 	"wgkeys/deploy/rotate"
-	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
-	"wgkeys/vault"
 )
 
 // A Survey asks hosts how they stand.
@@ -29,22 +21,6 @@ type Survey struct {
 	Jobs  int
 	Tell  func(*HostStatus)    // hears of each host as soon as it may, and of all once more at the end
 	Waits func(hosts []string) // hears of whom the others do not wait for any more
-}
-
-// Run asks the hosts, some at once, and tells what they say as it comes. What
-// only several of them together tell is told after it.
-func (q *Survey) Run(ctx context.Context, all []*HostStatus) {
-	g := gathering{all: all, tell: q.Tell, waits: q.Waits}
-	g.gather(q.Jobs, func(s *HostStatus) {
-		if s.Err = q.read(ctx, s); s.Err != nil {
-			s.Error = s.Err.Error()
-		}
-	})
-	q.judgeDead(ctx, all)
-	q.findLosses(ctx, all)
-	for _, s := range all {
-		q.Tell(s)
-	}
 }
 
 // NewStatuses are the hosts that were named, or all, of all tunnels or the only one.
@@ -105,51 +81,6 @@ type peerStatus struct {
 	Endpoint string `json:"endpoint,omitempty"` // OUTSIDE
 }
 
-// read compares repository, host and kernel.
-func (q *Survey) read(ctx context.Context, s *HostStatus) error {
-	t, r := s.tunnel, q.Repo
-	v, err := r.View(t, s.Host)
-	if err != nil {
-		return err
-	}
-	s.Key, s.Next = v.PublicKey, v.NextPublicKey
-	meta, err := r.Vault.Meta(s.Host, vault.KeyFile(t.Name))
-	switch {
-	case err == nil:
-		s.Created, s.Due = meta.Created, r.TooOld(meta, time.Now())
-	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vault.ErrNoMeta):
-		return err
-	}
-	party, err := q.Hosts.Participant(t, s.Host)
-	if err != nil {
-		return err
-	}
-	a, err := party.Look(ctx, t.Name)
-	if err != nil {
-		return err
-	}
-	s.File, s.Live = a.File.PublicKey, a.Live.PublicKey
-	if a.Record != nil && !a.Record.Over() {
-		s.Rotation = string(a.Record.Phase)
-	}
-	s.view, s.answer = v, a
-	look := func() (rotate.Answer, error) { return party.Look(ctx, t.Name) }
-	if err := s.findDead(ctx, look); err != nil {
-		return err
-	}
-	s.addPeers(v, s.answer)
-	if !s.Live.IsZero() && s.Rotation == "" {
-		if plan, err := q.drift(ctx, t, v); err == nil {
-			s.Drift, s.Findings = len(plan.Steps), plan.Findings
-		} else { // what is known already is told all the same
-			s.Findings = append(s.Findings, inOneLine(err))
-		}
-	}
-	s.findUnresolved()
-	s.judge(ctx)
-	return nil
-}
-
 func (s *HostStatus) addPeers(v *tunnel.View, a rotate.Answer) {
 	for _, p := range v.Peers {
 		key := keyInUse(&p, a)
@@ -198,42 +129,6 @@ func (s *HostStatus) judge(ctx context.Context) {
 	if s.Due {
 		find("its key is due", "rotate")
 	}
-}
-
-// drift is what apply would do on a host, and what it could not mend there.
-func (q *Survey) drift(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View) (plan Planned, err error) {
-	if q.Hosts.IsLocal(t, v.Host) && os.Geteuid() == 0 {
-		made, err := host.Status(ctx, v)
-		if refused := RefusedBy(err); refused != "" {
-			return Planned{Findings: []string{refused}}, nil
-		}
-		if err != nil {
-			return plan, err
-		}
-		return PlanJSON(made), nil
-	}
-	var view, said bytes.Buffer
-	if err := tunnel.EncodeView(&view, v); err != nil {
-		return plan, err
-	}
-	err = q.Hosts.Runner(t, v.Host).Run(ctx, asRoot+" plan --view - --json", &view, &bounded{w: &said, left: maxAnswer})
-	if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) && exit.Code == ui.ExitFindings {
-		err = nil
-	}
-	if refused, ok := refusedThere(&said); ok {
-		return refused, nil
-	}
-	if err != nil {
-		hint := q.Hosts.upgradeHint(ctx, t, v.Host, err)
-		if hint == "" {
-			hint = "wgkeys plan " + v.Host
-		}
-		return plan, fault.Wrap(err, "cannot plan on host", v.Host, hint)
-	}
-	if err := json.Unmarshal(said.Bytes(), &plan); err != nil {
-		return plan, fault.New("cannot understand the plan of host", v.Host, "its wgkeys may be another version", "wgkeys plan "+v.Host)
-	}
-	return plan, nil
 }
 
 // otherKey tells what to do about a host that has another key than the repository. Where

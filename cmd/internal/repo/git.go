@@ -16,7 +16,7 @@ import (
 // all where none is named: what is not there would get a second key, or be left as it is.
 // So it does where git does not answer: nobody knows then what is not there.
 func (r *Repo) RequireCheckedOut(ctx context.Context, hosts ...string) error {
-	return r.missing(ctx, func(name string) bool {
+	return missing(ctx, r, func(name string) bool {
 		return len(hosts) == 0 || slices.Contains(hosts, path.Base(path.Dir(name))) || path.Ext(name) == "" // a submodule
 	})
 }
@@ -24,7 +24,7 @@ func (r *Repo) RequireCheckedOut(ctx context.Context, hosts ...string) error {
 const NotCheckedOut = "not checked out:"
 
 // missing is about those files of git that are not there and matter.
-func (r *Repo) missing(ctx context.Context, matters func(name string) bool) error {
+func missing(ctx context.Context, r *Repo, matters func(name string) bool) error {
 	trees, err := r.Trees()
 	if err != nil {
 		return err

@@ -16,9 +16,6 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// hookMark tells our hook from one of the user's.
-const hookMark = "# wgkeys: no secret in the clear is committed"
-
 // InstallHook has git run "wgkeys check -q --staged" before each commit. A hook of
 // the user's is left as it is.
 func InstallHook(ctx context.Context, say ui.Reporter, dir string) error {

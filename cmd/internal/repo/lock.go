@@ -26,7 +26,7 @@ const lockWait = 3 * time.Second
 // ends. What only reads is not kept out: each file is there in full or not at all. With
 // commit it refuses where no commit could be made, before anything is changed.
 func (r *Repo) Lock(ctx context.Context, commit bool) error {
-	if err := r.wait(ctx); err != nil {
+	if err := waitForLock(ctx, r); err != nil {
 		return err
 	}
 	mode := Shared(ctx, r.Dir)
@@ -37,12 +37,12 @@ func (r *Repo) Lock(ctx context.Context, commit bool) error {
 	return r.Changes.foresee(ctx)
 }
 
-// wait locks the marker itself: it is in every repository, also without git, and
+// waitForLock locks the marker itself: it is in every repository, also without git, and
 // the lock leaves no file behind.
-func (r *Repo) wait(ctx context.Context) error {
+func waitForLock(ctx context.Context, r *Repo) error {
 	path := filepath.Join(r.Dir, Marker)
 	for deadline := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
-		held, err := r.tryLock()
+		held, err := tryLock(r)
 		if held || err != nil {
 			return err
 		}
@@ -53,8 +53,8 @@ func (r *Repo) wait(ctx context.Context) error {
 	}
 }
 
-func (r *Repo) tryLock() (held bool, err error) {
-	f, err := r.openMarker()
+func tryLock(r *Repo) (held bool, err error) {
+	f, err := openMarker(r)
 	if err != nil {
 		return false, fault.Wrap(fault.Errno(err), "cannot lock", filepath.Join(r.Dir, Marker), "ls -l "+filepath.Join(r.Dir, Marker))
 	}
@@ -88,7 +88,7 @@ func (r *Repo) tryLock() (held bool, err error) {
 // openMarker opens the marker for writing, though nothing is written: NFS locks no
 // file for one process alone that is open for reading only (flock(2), "NFS
 // details"). Elsewhere that will do for who may not write to it.
-func (r *Repo) openMarker() (*os.File, error) {
+func openMarker(r *Repo) (*os.File, error) {
 	f, err := r.Root.OpenFile(Marker, os.O_RDWR, 0)
 	if err != nil {
 		f, err = r.Root.Open(Marker)

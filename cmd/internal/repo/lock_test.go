@@ -12,7 +12,7 @@ import (
 // other an exclusive lock, with EBADF, and every verb that writes would fail there.
 func TestLockIsForWriting(t *testing.T) {
 	r := newTestRepo(t, "")
-	if held, err := r.tryLock(); err != nil || !held {
+	if held, err := tryLock(r); err != nil || !held {
 		t.Fatal(held, err)
 	}
 	defer r.held.Close()
@@ -20,7 +20,7 @@ func TestLockIsForWriting(t *testing.T) {
 	if err != nil || flags&unix.O_ACCMODE != unix.O_RDWR {
 		t.Errorf("it is open with flags %#x, %v", flags, err)
 	}
-	if again, err := r.tryLock(); err != nil || again {
+	if again, err := tryLock(r); err != nil || again {
 		t.Errorf("locked twice: %v, %v", again, err)
 	}
 }
@@ -38,7 +38,7 @@ func TestLockForReading(t *testing.T) {
 		f.Close()
 		t.Skip("whoever runs this may write to everything")
 	}
-	if held, err := r.tryLock(); err != nil || !held {
+	if held, err := tryLock(r); err != nil || !held {
 		t.Fatal(held, err)
 	}
 	r.held.Close()

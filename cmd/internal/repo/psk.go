@@ -43,16 +43,11 @@ func (r *Repo) PSKFile(tunnel, host, peer string) PSKFile {
 	return h
 }
 
-// PeerOf is the peer that the file TUNNEL.PEER.psk is shared with.
-func PeerOf(tunnel, file string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(file, tunnel+"."), ".psk")
-}
-
 // Expected is what a vault file has to hold, by the keyring or, for a preshared key,
 // by the file of the other host.
 func (r *Repo) Expected(n vault.Name) (vault.Half, error) {
 	if tunnel, ok := strings.CutSuffix(n.File, ".key"); ok {
-		public, err := r.expectedKey(n.Host, tunnel)
+		public, err := expectedKey(r, n.Host, tunnel)
 		return vault.Half{PublicKey: public}, err
 	}
 	tunnel, peer := OwnerOf(n.File)
@@ -73,7 +68,7 @@ func (r *Repo) Expected(n vault.Name) (vault.Half, error) {
 
 // expectedKey is the public key of a host's wg0.key or wg0.next.key. In the middle
 // of a rotation the keyring may be a step behind, or a step short.
-func (r *Repo) expectedKey(host, name string) (public keyring.PublicKey, err error) {
+func expectedKey(r *Repo, host, name string) (public keyring.PublicKey, err error) {
 	tunnel, next := strings.CutSuffix(name, ".next")
 	c, err := r.KeyState(host, tunnel)
 	switch {

@@ -20,12 +20,6 @@ import (
 	"wgkeys/vault"
 )
 
-// Marker is the file that makes a folder a repository of wgkeys.
-const Marker = "wgkeys.toml"
-
-// MaxFile is more than a file of settings has.
-const MaxFile = 1 << 20
-
 // A Repo is the user's repository. No symbolic link in it leads out of it: files
 // are read through root, or as package files does.
 type Repo struct {
@@ -144,7 +138,7 @@ func (r *Repo) SomeTunnels(only string) ([]*tunnel.Tunnel, error) {
 		return nil, err
 	}
 	if len(names) == 0 {
-		return nil, r.noTunnel()
+		return nil, noTunnel(r)
 	}
 	tunnels := make([]*tunnel.Tunnel, len(names))
 	for i, name := range names {
@@ -171,34 +165,16 @@ func (r *Repo) Tunnel(only string) (*tunnel.Tunnel, error) {
 	case err != nil:
 		return nil, err
 	case len(names) == 0:
-		return nil, r.noTunnel()
+		return nil, noTunnel(r)
 	case len(names) > 1:
 		return nil, &SeveralTunnelsError{names}
 	}
 	return tunnel.Parse(r.Tunnels(), names[0])
 }
 
-func (r *Repo) noTunnel() error {
+func noTunnel(r *Repo) error {
 	return fault.New("no tunnel in", r.Dir, "there is no file tunnels/NAME.toml",
 		"write tunnels/wg0.toml; the README begins with one of ten lines")
-}
-
-// View is the plain configuration as host sees it, with both keys of a host that
-// is in the middle of a rotation.
-func (r *Repo) View(t *tunnel.Tunnel, host string) (*tunnel.View, error) {
-	keys, err := r.Ring.Load(t.Name)
-	if err != nil {
-		return nil, err
-	}
-	next, err := r.nextKeys(t.Name, keys)
-	if err != nil {
-		return nil, err
-	}
-	v, err := t.View(host, keys)
-	if err != nil {
-		return nil, err
-	}
-	return v, v.SetNext(next)
 }
 
 // Rel is a path as seen from the repository's folder.

@@ -105,7 +105,7 @@ func (r *Repo) Promote(host, tunnel string, step func(string, func() error) erro
 // nextKeys are the keys that a rotation is changing hosts of a tunnel to. Where
 // the rotation is over, but for the keyring, the next key is the present one:
 // those are put into present.
-func (r *Repo) nextKeys(tunnel string, present map[string]keyring.PublicKey) (map[string]keyring.PublicKey, error) {
+func nextKeys(r *Repo, tunnel string, present map[string]keyring.PublicKey) (map[string]keyring.PublicKey, error) {
 	next, err := r.Ring.Load(keyring.Next(tunnel))
 	if err != nil {
 		return nil, err
@@ -168,4 +168,22 @@ func (r *Repo) Due(now time.Time) ([]HostKey, error) {
 // TooOld reports whether a key is older than max_key_age allows.
 func (r *Repo) TooOld(m vault.Meta, now time.Time) bool {
 	return r.MaxKeyAge > 0 && now.Sub(m.Created) > r.MaxKeyAge
+}
+
+// View is the plain configuration as host sees it, with both keys of a host that
+// is in the middle of a rotation.
+func (r *Repo) View(t *tunnel.Tunnel, host string) (*tunnel.View, error) {
+	keys, err := r.Ring.Load(t.Name)
+	if err != nil {
+		return nil, err
+	}
+	next, err := nextKeys(r, t.Name, keys)
+	if err != nil {
+		return nil, err
+	}
+	v, err := t.View(host, keys)
+	if err != nil {
+		return nil, err
+	}
+	return v, v.SetNext(next)
 }

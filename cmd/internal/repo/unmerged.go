@@ -19,8 +19,8 @@ type Unmerged struct {
 	File          string // in the vault, as on the host; "" of other files
 }
 
-// Unmerged are the files of the repository that a merge of git's could not decide.
-func (r *Repo) Unmerged(ctx context.Context) (all []Unmerged, err error) {
+// FindUnmerged are the files of the repository that a merge of git's could not decide.
+func FindUnmerged(ctx context.Context, r *Repo) (all []Unmerged, err error) {
 	dir, err := filepath.EvalSymlinks(r.Dir)
 	if err != nil {
 		return nil, err

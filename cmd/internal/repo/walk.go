@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/vault"
@@ -106,35 +107,6 @@ func (r *Repo) AllRecipients() vault.Recipients {
 	}
 	add(filepath.Join(r.Vault.Dir, "recipients.txt"))
 	return all
-}
-
-// OwnerOf reads the name of a vault file: TUNNEL.key, TUNNEL.next.key or
-// TUNNEL.PEER.psk. A tunnel's name may have dots, a host's has none.
-func OwnerOf(file string) (tunnel, peer string) {
-	if name, ok := strings.CutSuffix(file, ".psk"); ok {
-		i := strings.LastIndexByte(name, '.')
-		return name[:max(i, 0)], name[i+1:]
-	}
-	return strings.TrimSuffix(strings.TrimSuffix(file, ".key"), ".next"), ""
-}
-
-// IsKeyFile tells whether a name is that of a file of the vault or the keyring.
-func IsKeyFile(name string) bool {
-	return strings.HasSuffix(name, ".key.age") || strings.HasSuffix(name, ".psk.age") || strings.HasSuffix(name, ".pub")
-}
-
-// MaxVaultFile is more than a vault file has.
-const MaxVaultFile = 64 << 10
-
-// IsVaultFile tells whether a path is that of a file of the vault.
-func IsVaultFile(path string) bool {
-	return strings.HasSuffix(path, ".key.age") || strings.HasSuffix(path, ".psk.age")
-}
-
-// IsRecipients tells whether a path is that of a list of recipients.
-func IsRecipients(path string) bool {
-	name := path[strings.LastIndexByte(path, '/')+1:]
-	return strings.HasPrefix(name, "recipients") && strings.HasSuffix(name, ".txt")
 }
 
 // Each calls do for 0 to n-1, on all cores.

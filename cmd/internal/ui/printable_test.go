@@ -66,7 +66,7 @@ func TestDoors(t *testing.T) {
 	u.Printf("%s\n", evil)
 	u.Say("%s", evil)
 	u.Warn(fault.New(evil, evil, evil, evil))
-	u.Finish(errors.New(evil))
+	u.finish(errors.New(evil))
 	if err := u.JSON(map[string]string{evil: evil}); err != nil {
 		t.Fatal(err)
 	}

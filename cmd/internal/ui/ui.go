@@ -254,11 +254,11 @@ func (u *UI) tell(kind string, err error) {
 
 // Exit tells err and ends the program with its code.
 func (u *UI) Exit(err error) {
-	os.Exit(u.Finish(err))
+	os.Exit(u.finish(err))
 }
 
-// Finish tells err and returns the exit code.
-func (u *UI) Finish(err error) int {
+// finish tells err and returns the exit code.
+func (u *UI) finish(err error) int {
 	if err == nil {
 		return ExitDone
 	}

@@ -1,0 +1,158 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/vault"
+)
+
+// A checker goes through the repository, hosts beside each other.
+type checker struct {
+	report
+	repo   *repo.Repo
+	now    time.Time
+	ids    *vault.Identities // nil: nothing is opened
+	lists  *recipientLists
+	all    bool          // every tunnel, and what no tunnel names
+	places []vault.Place // where the user's identities are
+
+	parsed  []*tunnel.Tunnel
+	unknown bool // the hosts of a tunnel are not known
+	hosts   []*hostCheck
+}
+
+// tunnels checks the tunnels. What is wrong with a file is a finding; an error is
+// that it cannot be read at all.
+func (c *checker) tunnels(names []string) error {
+	for _, name := range names {
+		t, err := tunnel.Parse(c.repo.Tunnels(), name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err != nil {
+			c.fault(Finding{Check: "tunnel", Tunnel: name}, err)
+			c.unknown = true
+			continue
+		}
+		c.parsed = append(c.parsed, t)
+		for _, host := range t.Hosts() {
+			c.hosts = append(c.hosts, &hostCheck{checker: c, report: report{dir: c.dir}, tunnel: name, host: host})
+		}
+	}
+	repo.Each(len(c.hosts), func(i int) { c.hosts[i].run() })
+	for _, h := range c.hosts {
+		c.found = append(c.found, h.found...)
+	}
+	for _, t := range c.parsed {
+		c.psks(t)
+	}
+	return nil
+}
+
+// duplicates finds one key that two hosts have, or one host in two tunnels.
+func (c *checker) duplicates() {
+	owner := map[keyring.PublicKey]string{}
+	add := func(h *hostCheck, name string, key keyring.PublicKey) {
+		if key.IsZero() {
+			return
+		}
+		path := c.repo.Ring.Path(h.host, name)
+		if other, ok := owner[key]; ok {
+			what := "two hosts with one public key"
+			if filepath.Dir(other) == filepath.Dir(path) {
+				what = "two tunnels with one public key"
+			}
+			c.add(Finding{Check: "key", Tunnel: h.tunnel, Host: h.host,
+				Hint: fmt.Sprintf("git log -- %[1]s; for another key: rm %[1]s %[2]s, then wgkeys gen %[3]s", path, c.repo.Vault.Path(h.host, vault.KeyFile(name)), h.host)},
+				path, 1, "%s %q: the same key is in %s", what, c.relative(path), c.relative(other))
+			return
+		}
+		owner[key] = path
+	}
+	for _, h := range c.hosts {
+		add(h, h.tunnel, h.public)
+		if h.change.Next != h.public || !h.change.VaultPromoted {
+			add(h, keyring.Next(h.tunnel), h.change.Next)
+		}
+	}
+}
+
+// psks checks the preshared keys that the tunnel file asks for: both halves are
+// there and are one secret.
+func (c *checker) psks(t *tunnel.Tunnel) {
+	pairs := t.PSKPairs()
+	reports := make([]report, len(pairs))
+	repo.Each(len(pairs), func(i int) {
+		reports[i].dir = c.dir
+		c.psk(&reports[i], t.Name, pairs[i][0], pairs[i][1])
+	})
+	for _, r := range reports {
+		c.found = append(c.found, r.found...)
+	}
+}
+
+func (c *checker) psk(r *report, name, a, b string) {
+	mine, other := c.repo.PSKFile(name, a, b), c.repo.PSKFile(name, b, a)
+	for _, h := range []repo.PSKFile{mine, other} {
+		f := Finding{Check: "psk", Tunnel: name, Host: h.Host, Hint: "wgkeys gen " + h.Host}
+		switch {
+		case h.Missing():
+			r.add(f, h.Path, 0, "host %q lacks its end of the preshared key with %q in tunnel %q", h.Host, repo.PeerOf(name, h.File), name)
+		case errors.Is(h.Err, vault.ErrNoMeta) && (mine.Err == nil || other.Err == nil):
+			f.Check, f.Hint = "recipients", "wgkeys rekey "+h.Host
+			r.add(f, h.Path, 0, noMeta, h.File, h.Host)
+		case h.Err != nil:
+			r.fault(f, h.Err)
+		default:
+			c.lists.compare(r, f, h.File, h.Path, h.Meta)
+		}
+	}
+	if mine.Err != nil || other.Err != nil {
+		return
+	}
+	f := Finding{Check: "psk", Tunnel: name, Host: a}
+	if mine.PSK != other.PSK {
+		f.Hint = fmt.Sprintf("git log -- %[1]s %[2]s; or for another one: rm %[1]s %[2]s, then wgkeys gen %[3]s, and push both hosts at once", mine.Path, other.Path, a)
+		r.add(f, mine.Path, 0, "hosts %q and %q have different preshared keys with each other in tunnel %q", a, b, name)
+		return
+	}
+	if c.ids == nil {
+		return
+	}
+	for _, h := range []repo.PSKFile{mine, other} {
+		if _, err := c.repo.Vault.OpenPSK(h.Host, h.File, mine.PSK, c.ids); err != nil {
+			f.Host = h.Host
+			r.fault(f, err)
+		}
+	}
+}
+
+// modes finds identities that others can read, and files of the repository that
+// everybody may write. Git keeps no other bits: a vault file of mode 0644, as a
+// clone has it, is ciphertext.
+func (c *checker) modes() {
+	for _, p := range c.places {
+		if info, err := os.Stat(p.Path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+			c.add(Finding{Check: "mode", Hint: "chmod 600 " + p.Path}, "", 0,
+				"others can read the identity file %q: its mode is %04o", p.Path, info.Mode().Perm())
+		}
+	}
+	open := func(path string, mode fs.FileMode) {
+		if mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
+			c.add(Finding{Check: "mode", Hint: "chmod o-w " + path}, path, 0, "everybody may write %q: its mode is %04o", c.relative(path), mode.Perm())
+		}
+	}
+	path := filepath.Join(c.dir, repo.Marker)
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+		open(path, info.Mode())
+	}
+	c.repo.Snapshot.Walk(open)
+}

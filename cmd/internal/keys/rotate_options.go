@@ -1,0 +1,29 @@
+package keys
+
+import "wgkeys/deploy/rotate"
+
+// RotateOptions are which keys to replace, and how.
+type RotateOptions struct {
+	Hosts    []string  // none: all
+	Only     string    // the tunnel; "": all
+	Due      bool      // only keys that are older than max_key_age
+	Selected selection // only those; nil: all
+	PSKOnly  bool      // only preshared keys, which are replaced with a key otherwise
+	Skip     []string  // peers to leave behind
+
+	Unknown bool // also where a host uses a key that this repository does not know
+	Now     bool // a key was stolen: refuse it at once
+	OnHost  bool // the host makes its key itself
+	NoHold  bool // hold no packets
+	DryRun  bool
+	Jobs    int // so many hosts are asked at once
+
+	Event func(rotate.Event)                // hears of the work
+	Done  func(v rotate.Event, line string) // hears of each key that is current now
+}
+
+// A selection is some keys of a repository.
+type selection interface {
+	Has(host, tunnel string) bool
+	HasPSK(pair [2]string, tunnel string) bool
+}

@@ -1,0 +1,48 @@
+package repo
+
+import "strings"
+
+// What files of the repository are called.
+
+// Marker is the file that makes a folder a repository of wgkeys.
+const Marker = "wgkeys.toml"
+
+// MaxFile is more than a file of settings has.
+const MaxFile = 1 << 20
+
+// OwnerOf reads the name of a vault file: TUNNEL.key, TUNNEL.next.key or
+// TUNNEL.PEER.psk. A tunnel's name may have dots, a host's has none.
+func OwnerOf(file string) (tunnel, peer string) {
+	if name, ok := strings.CutSuffix(file, ".psk"); ok {
+		i := strings.LastIndexByte(name, '.')
+		return name[:max(i, 0)], name[i+1:]
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(file, ".key"), ".next"), ""
+}
+
+// IsKeyFile tells whether a name is that of a file of the vault or the keyring.
+func IsKeyFile(name string) bool {
+	return strings.HasSuffix(name, ".key.age") || strings.HasSuffix(name, ".psk.age") || strings.HasSuffix(name, ".pub")
+}
+
+// MaxVaultFile is more than a vault file has.
+const MaxVaultFile = 64 << 10
+
+// IsVaultFile tells whether a path is that of a file of the vault.
+func IsVaultFile(path string) bool {
+	return strings.HasSuffix(path, ".key.age") || strings.HasSuffix(path, ".psk.age")
+}
+
+// IsRecipients tells whether a path is that of a list of recipients.
+func IsRecipients(path string) bool {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	return strings.HasPrefix(name, "recipients") && strings.HasSuffix(name, ".txt")
+}
+
+// hookMark tells our hook from one of the user's.
+const hookMark = "# wgkeys: no secret in the clear is committed"
+
+// PeerOf is the peer that the file TUNNEL.PEER.psk is shared with.
+func PeerOf(tunnel, file string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(file, tunnel+"."), ".psk")
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/cmd/internal/ui"
+)
+
+// The flags that several verbs know.
+
+var (
+	tunnelFlag   = &cli.StringFlag{Name: "tunnel", Aliases: []string{"t"}, Usage: "the `TUNNEL`; needless where there is one"}
+	identityFlag = &cli.StringSliceFlag{Name: "identity", Aliases: []string{"i"}, Usage: "decrypt with the age identity in `FILE`; may be repeated"}
+	dryRunFlag   = &cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "tell what would be done, and do nothing"}
+	jsonFlag     = &cli.BoolFlag{Name: "json", Usage: "write the result for programs"}
+	commitFlag   = &cli.BoolFlag{Name: "commit", Usage: "commit what was changed, and nothing else, to git"}
+	hostFlag     = &cli.StringFlag{Name: "host", Usage: "this machine is `HOST`", DefaultText: "its short name"}
+)
+
+// habits are the flags that all verbs know.
+func habits() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "C", Usage: "work in the repository of `DIR`", DefaultText: "here"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say only what went wrong"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say more"},
+	}
+}
+
+const (
+	defaultTimeout = 30 * time.Second
+	defaultJobs    = 8 // sshd lets 10 in at once that are not authenticated (MaxStartups)
+)
+
+// timeoutFlag is how long a host may say nothing: the same for every verb.
+var timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "wait no longer than `DURATION` for a host that says nothing", Value: defaultTimeout}
+
+// checkTimeout refuses a limit that no host could keep.
+func checkTimeout(c *cli.Context) error {
+	if c.IsSet("timeout") && c.Duration("timeout") < time.Second {
+		verb := "wgkeys " + c.Command.Name
+		return ui.Usage("too short a --timeout for", verb, "no host answers in less than a second", verb+" --timeout 30s")
+	}
+	return nil
+}
