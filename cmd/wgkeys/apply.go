@@ -34,7 +34,7 @@ func planCommand() (*cli.Command, func(*env) error) {
 		ArgsUsage:   "[HOST]",
 		Description: "Without HOST: on this machine. Exit code 4 if there is a step to take.",
 		Flags:       []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, jsonFlag, timeoutFlag},
-	}, func(e *env) error { return e.applyOrPlan(true) }
+	}, func(e *env) error { return applyOrPlan(e, true) }
 }
 
 func applyCommand() (*cli.Command, func(*env) error) {
@@ -45,7 +45,7 @@ func applyCommand() (*cli.Command, func(*env) error) {
 		Description: "Without HOST: on this machine. The plan is shown first. If a step fails, those\n" +
 			"taken are undone.",
 		Flags: []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
-	}, func(e *env) error { return e.applyOrPlan(e.cli.Bool("dry-run")) }
+	}, func(e *env) error { return applyOrPlan(e, e.cli.Bool("dry-run")) }
 }
 
 func downCommand() (*cli.Command, func(*env) error) {
@@ -59,8 +59,8 @@ func downCommand() (*cli.Command, func(*env) error) {
 }
 
 // applyOrPlan works here, or has the wgkeys of another host do so.
-func (e *env) applyOrPlan(planOnly bool) error {
-	file, err := e.viewFile()
+func applyOrPlan(e *env, planOnly bool) error {
+	file, err := fileOfView(e)
 	if err != nil {
 		return err
 	}
@@ -69,21 +69,21 @@ func (e *env) applyOrPlan(planOnly bool) error {
 		if err != nil {
 			return err
 		}
-		return e.applyHere(host.Text(text), planOnly)
+		return applyHere(e, host.Text(text), planOnly)
 	}
 	v, t, err := viewOf(e)
 	if err != nil {
 		return err
 	}
 	if len(e.names()) == 0 || e.hosts.IsLocal(t, v.Host) {
-		return e.applyHere(host.View(v), planOnly)
+		return applyHere(e, host.View(v), planOnly)
 	}
-	return e.hosts.Apply(e.ctx, t, v, e.applying(planOnly))
+	return e.hosts.Apply(e.ctx, t, v, applyOptions(e, planOnly))
 }
 
-// viewFile is the file of the view that is to be applied, or "" where it is to be
+// fileOfView is the file of the view that is to be applied, or "" where it is to be
 // derived from the repository.
-func (e *env) viewFile() (string, error) {
+func fileOfView(e *env) (string, error) {
 	file := e.cli.String("view")
 	if !e.cli.Bool("kept") {
 		return file, nil
@@ -126,30 +126,30 @@ func readText(file string) ([]byte, error) {
 	return text, nil
 }
 
-// host opens this host, for changes or for a look.
-func (e *env) host(lookOnly bool, o host.Options) (*host.Host, error) {
+// openHost opens this host, for changes or for a look.
+func openHost(e *env, lookOnly bool, o host.Options) (*host.Host, error) {
 	if lookOnly {
 		return host.Look(o)
 	}
 	return host.Begin(e.ctx, o)
 }
 
-func (e *env) applyHere(w *host.Wanted, planOnly bool) error {
+func applyHere(e *env, w *host.Wanted, planOnly bool) error {
 	name, err := w.Tunnel()
 	if err != nil {
 		return err
 	}
 	wait, token := e.cli.Duration("confirm"), e.cli.String("token")
 	var plan *apply.Plan
-	tell := func(event host.Event) { e.tell(event, plan) }
-	h, err := e.host(planOnly, host.Options{Old: e.admission(), Confirm: wait, Token: token, Report: tell})
+	tell := func(event host.Event) { tellEvent(e, event, plan) }
+	h, err := openHost(e, planOnly, host.Options{Old: admission(e), Confirm: wait, Token: token, Report: tell})
 	if err != nil {
 		return err
 	}
 	defer h.Close()
 	plan, err = h.Plan(e.ctx, w)
 	if err != nil && planOnly {
-		e.tellRefusal(name, err)
+		tellRefusal(e, name, err)
 	}
 	if err != nil {
 		return err
@@ -157,7 +157,7 @@ func (e *env) applyHere(w *host.Wanted, planOnly bool) error {
 	if plan.Known && e.ui.Verbose {
 		e.ui.Say("%s: all is as it was when there was nothing to do", name)
 	}
-	if done, err := e.showPlan(h, plan, planOnly); done {
+	if done, err := showPlan(e, h, plan, planOnly); done {
 		return err
 	}
 	waits, err := h.Apply(e.ctx, plan)
@@ -172,7 +172,7 @@ func (e *env) applyHere(w *host.Wanted, planOnly bool) error {
 }
 
 // admission is what is done about a view that is older than this host.
-func (e *env) admission() linux.Admission {
+func admission(e *env) linux.Admission {
 	switch {
 	case e.cli.Bool("unknown"):
 		return linux.AllowOld
@@ -182,8 +182,8 @@ func (e *env) admission() linux.Admission {
 	return linux.RefuseOld
 }
 
-// tell says what happens on this host while it is worked on, for a plan once it is made.
-func (e *env) tell(event host.Event, plan *apply.Plan) {
+// tellEvent says what happens on this host while it is worked on, for a plan once it is made.
+func tellEvent(e *env, event host.Event, plan *apply.Plan) {
 	switch event := event.(type) {
 	case host.Waiting:
 		e.ui.Say("waiting for process %d, which is changing a tunnel on this host", event.PID)
@@ -194,19 +194,19 @@ func (e *env) tell(event host.Event, plan *apply.Plan) {
 	case host.Warning:
 		e.ui.Warn(event.Err)
 	case host.Done: // the last: nobody may be there to hear it (SIGPIPE)
-		e.sayDone(plan)
+		sayDone(e, plan)
 	}
 }
 
 // showPlan reports done where that is all that is wanted.
-func (e *env) showPlan(h *host.Host, plan *apply.Plan, planOnly bool) (done bool, err error) {
+func showPlan(e *env, h *host.Host, plan *apply.Plan, planOnly bool) (done bool, err error) {
 	for _, err := range h.Damaged() {
 		e.ui.Warn(err)
 	}
 	if e.cli.Bool("json") {
 		err = e.ui.JSON(remote.PlanJSON(plan))
 	} else {
-		e.tellPlan(plan)
+		tellPlan(e, plan)
 	}
 	if err == nil && planOnly && len(plan.Steps) > 0 {
 		err = ui.ExitWith(ui.ExitFindings, nil)
@@ -214,14 +214,14 @@ func (e *env) showPlan(h *host.Host, plan *apply.Plan, planOnly bool) (done bool
 	return err != nil || planOnly, err
 }
 
-func (e *env) tellPlan(plan *apply.Plan) {
+func tellPlan(e *env, plan *apply.Plan) {
 	for _, note := range plan.Notes {
 		e.ui.Say("note: %s", note)
 	}
 	for _, found := range plan.Findings {
 		e.ui.Say("finding: %s", found)
 	}
-	shown := e.shown(plan)
+	shown := shownSteps(e, plan)
 	switch {
 	case len(plan.Steps) == 0:
 		e.ui.Say("%s: nothing to do", plan.Tunnel)
@@ -235,9 +235,9 @@ func (e *env) tellPlan(plan *apply.Plan) {
 	}
 }
 
-// shown are the steps that a person is told of: a step that only the journal
+// shownSteps are the steps that a person is told of: a step that only the journal
 // knows is none, but with -v.
-func (e *env) shown(plan *apply.Plan) []apply.Step {
+func shownSteps(e *env, plan *apply.Plan) []apply.Step {
 	if e.ui.Verbose {
 		return plan.Steps
 	}
@@ -245,16 +245,16 @@ func (e *env) shown(plan *apply.Plan) []apply.Step {
 }
 
 // sayDone tells what was planned from what was done.
-func (e *env) sayDone(plan *apply.Plan) {
-	if n := len(e.shown(plan)); n > 0 {
+func sayDone(e *env, plan *apply.Plan) {
+	if n := len(shownSteps(e, plan)); n > 0 {
 		e.ui.Say("%s: done, %s", plan.Tunnel, ui.Plural(n, "step"))
 	}
 }
 
-func doDown(e *env) error { return e.onApplied(e.downHere, e.downThere) }
+func doDown(e *env) error { return onApplied(e, downHere, downThere) }
 
 // onApplied works on a tunnel that was applied here, or has another host do so.
-func (e *env) onApplied(here, there func(string) error) error {
+func onApplied(e *env, here, there func(*env, string) error) error {
 	this, err := e.thisHost()
 	if err != nil {
 		return err
@@ -264,19 +264,19 @@ func (e *env) onApplied(here, there func(string) error) error {
 		return err
 	}
 	if name != this {
-		return there(name)
+		return there(e, name)
 	}
-	tunnel, err := e.appliedTunnel()
+	tunnel, err := appliedTunnel(e)
 	if err != nil || tunnel == "" {
 		return err
 	}
-	return here(tunnel)
+	return here(e, tunnel)
 }
 
-func (e *env) downHere(name string) error {
+func downHere(e *env, name string) error {
 	dry := e.cli.Bool("dry-run")
 	var plan *apply.Plan
-	h, err := e.host(dry, host.Options{Report: func(event host.Event) { e.tell(event, plan) }})
+	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
 	if err != nil {
 		return err
 	}
@@ -285,7 +285,7 @@ func (e *env) downHere(name string) error {
 	if err != nil {
 		return err
 	}
-	if done, err := e.showPlan(h, plan, dry); done {
+	if done, err := showPlan(e, h, plan, dry); done {
 		return err
 	}
 	return h.Down(e.ctx, plan)
@@ -293,7 +293,7 @@ func (e *env) downHere(name string) error {
 
 // appliedTunnel is the tunnel that is meant: the one named, or the only one
 // that was applied here. It is "" where none was.
-func (e *env) appliedTunnel() (string, error) {
+func appliedTunnel(e *env) (string, error) {
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
 			return "", ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys down --help")

@@ -16,10 +16,10 @@ func confirmCommand() (*cli.Command, func(*env) error) {
 	}, doConfirm
 }
 
-func doConfirm(e *env) error { return e.onApplied(e.confirmHere, e.confirmThere) }
+func doConfirm(e *env) error { return onApplied(e, confirmHere, confirmThere) }
 
-func (e *env) confirmHere(name string) error {
-	waited, err := host.Confirm(e.ctx, name, host.Options{Token: e.cli.String("token"), Report: func(event host.Event) { e.tell(event, nil) }})
+func confirmHere(e *env, name string) error {
+	waited, err := host.Confirm(e.ctx, name, host.Options{Token: e.cli.String("token"), Report: func(event host.Event) { tellEvent(e, event, nil) }})
 	if err == nil && !waited {
 		e.ui.Say("nothing waits to be confirmed on %s", name)
 	}

@@ -5,7 +5,8 @@
 // it true on a host and needs no secret to do so.
 //
 // Each verb has a file of its own here. Package ui alone prints, prompts and exits.
-// This is the only place where the vault and the deployment meet.
+// What they do is in cmd/internal; keys there is the only place where the vault and the
+// deployment meet.
 package main
 
 import (

@@ -8,7 +8,7 @@ import (
 )
 
 // tunnelOf is the tunnel that the command is about, of which host must be one.
-func (e *env) tunnelOf(host string) (*tunnel.Tunnel, error) {
+func tunnelOf(e *env, host string) (*tunnel.Tunnel, error) {
 	r, err := e.repo()
 	if err != nil {
 		return nil, err
@@ -22,8 +22,8 @@ func (e *env) tunnelOf(host string) (*tunnel.Tunnel, error) {
 }
 
 // confirmThere confirms on another host what waits there.
-func (e *env) confirmThere(host string) error {
-	t, err := e.tunnelOf(host)
+func confirmThere(e *env, host string) error {
+	t, err := tunnelOf(e, host)
 	if err != nil {
 		return err
 	}
@@ -31,8 +31,8 @@ func (e *env) confirmThere(host string) error {
 }
 
 // downThere has another host undo its apply.
-func (e *env) downThere(host string) error {
-	t, err := e.tunnelOf(host)
+func downThere(e *env, host string) error {
+	t, err := tunnelOf(e, host)
 	if err != nil {
 		return err
 	}
@@ -40,15 +40,15 @@ func (e *env) downThere(host string) error {
 }
 
 // tellRefusal tells programs, status among them, what a plan refused.
-func (e *env) tellRefusal(name string, err error) {
+func tellRefusal(e *env, name string, err error) {
 	if text := remote.RefusedBy(err); text != "" && e.cli.Bool("json") {
 		e.ui.JSON(remote.Planned{Tunnel: name, Steps: []remote.PlannedStep{}, Refused: text})
 	}
 }
 
-// applying is how a view is to be applied on another host: unless something else was
+// applyOptions is how a view is to be applied on another host: unless something else was
 // asked for, to be confirmed in half a minute.
-func (e *env) applying(planOnly bool) remote.ApplyOptions {
+func applyOptions(e *env, planOnly bool) remote.ApplyOptions {
 	o := remote.ApplyOptions{PlanOnly: planOnly, Unknown: e.cli.Bool("unknown"), Confirm: defaultConfirm}
 	if e.cli.IsSet("confirm") {
 		o.Confirm = e.cli.Duration("confirm")
