@@ -54,7 +54,7 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 	path := r.Path(host, tunnel)
 	text, err := seen.Read(filepath.Dir(r.Dir), path, maxFile)
 	if err != nil {
-		return PublicKey{}, fault.Wrap(err, "cannot read the public key", path, "")
+		return PublicKey{}, fault.Wrap(err, "cannot read the public key", path, "ls -lL "+path)
 	}
 	k, err := ParsePublicKey(files.Text(text))
 	if err != nil {

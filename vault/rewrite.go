@@ -42,7 +42,7 @@ type rewrite struct {
 
 // writeAll returns those of stale whose files were replaced.
 func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (did []Stale, err error) {
-	dir, err := os.Open(r.Vault.Dir)
+	dir, err := files.OpenDir(r.Vault.Dir)
 	if err != nil {
 		return nil, fault.Wrap(fault.Errno(err), "cannot open the vault", r.Vault.Dir, "ls -ld "+r.Vault.Dir)
 	}

@@ -10,7 +10,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -47,8 +46,6 @@ func main() {
 	// ignored, a signal that is caught is as it was for ssh and git.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
 	u := &ui.UI{Stdout: os.Stdout, Stderr: os.Stderr}
-	u.Exit(run(ctx, u, os.Args))
+	u.Exit(run(endable(u), u, os.Args))
 }

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -53,7 +54,7 @@ func Read() (List, error) {
 }
 
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // of a FIFO nobody waits for the writer
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

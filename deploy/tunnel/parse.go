@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -24,7 +25,7 @@ const ext = ".toml"
 func List(fsys fs.FS) ([]string, error) {
 	files, err := tomlFiles(fsys, ".")
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", Dir, "")
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", Dir, "ls -ld "+Dir)
 	}
 	var names []string
 	for _, file := range files {
@@ -74,7 +75,7 @@ func load(fsys fs.FS, name string) (*node, error) {
 	names := []string{name + ext}
 	dropins, err := tomlFiles(fsys, name+".d")
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, name+".d"), "")
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, name+".d"), "ls -ld "+path.Join(Dir, name+".d"))
 	}
 	for _, file := range dropins {
 		names = append(names, path.Join(name+".d", file))
@@ -109,15 +110,26 @@ func missing(fsys fs.FS, name string) error {
 }
 
 // tomlFiles returns the names of the TOML files in dir, in lexical order,
-// without those that an editor hides behind a dot.
+// without those that an editor hides behind a dot. What has such a name and is no file
+// is among them: to pass over it would be to forget the hosts that it is to name.
 func tomlFiles(fsys fs.FS, dir string) ([]string, error) {
+	info, err := fs.Stat(fsys, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && !info.IsDir() { // a FIFO would make us wait for its writer (fifo(7))
+		err = syscall.ENOTDIR
+	}
+	if err != nil {
+		return nil, err
+	}
 	entries, err := fs.ReadDir(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	var files []string
 	for _, e := range entries {
-		if name := e.Name(); !e.IsDir() && path.Ext(name) == ext && name[0] != '.' {
+		if name := e.Name(); path.Ext(name) == ext && name[0] != '.' {
 			files = append(files, name)
 		}
 	}

@@ -70,7 +70,7 @@ func Files(fsys fs.FS, tunnel string) (all []Text, err error) {
 	names := []string{tunnel + ext}
 	dropins, err := tomlFiles(fsys, tunnel+".d")
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, tunnel+".d"), "")
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, tunnel+".d"), "ls -ld "+path.Join(Dir, tunnel+".d"))
 	}
 	for _, file := range dropins {
 		names = append(names, path.Join(tunnel+".d", file))

@@ -149,7 +149,7 @@ func List(root, path string) ([]fs.DirEntry, error) {
 		return nil, err
 	}
 	defer r.Close()
-	d, err := r.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0) // or a FIFO would make us wait
+	d, err := openDirIn(r, name)
 	if err != nil {
 		return nil, told(err)
 	}
@@ -159,6 +159,16 @@ func List(root, path string) ([]fs.DirEntry, error) {
 	return entries, told(err)
 }
 
+// OpenDir opens a folder for reading. What is none is refused by its kind and not
+// opened: a FIFO would make us wait for its writer (fifo(7)).
+func OpenDir(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+}
+
+func openDirIn(r *os.Root, name string) (*os.File, error) {
+	return r.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+}
+
 func sortEntries(entries []fs.DirEntry) {
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 }
@@ -166,7 +176,7 @@ func sortEntries(entries []fs.DirEntry) {
 // Sync makes a new name in dir survive a power failure: fsync(2) of a file does
 // not reach the folder that names it.
 func Sync(dir string) error {
-	d, err := os.Open(dir)
+	d, err := OpenDir(dir)
 	if err != nil {
 		return err
 	}
@@ -174,7 +184,7 @@ func Sync(dir string) error {
 }
 
 func syncIn(r *os.Root, dir string) error {
-	d, err := r.Open(dir)
+	d, err := openDirIn(r, dir)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ var ErrLocked = errors.New("another process has locked it")
 // Lock locks a folder for this process alone, until unlock or its end. It waits
 // for nobody. Who does not ask is not kept out.
 func Lock(dir string) (unlock func(), err error) {
-	f, err := os.Open(dir)
+	f, err := OpenDir(dir)
 	if err != nil {
 		return nil, fault.Errno(err)
 	}

@@ -133,7 +133,7 @@ func (o owns) shared() bool {
 }
 
 func ownsIn(r *os.Root, dir string) (o owns, err error) {
-	d, err := r.Open(dir)
+	d, err := openDirIn(r, dir)
 	if err != nil {
 		return o, err
 	}
@@ -167,7 +167,7 @@ func GiveSecret(f *os.File) error {
 }
 
 func ownsBeside(f *os.File) (o owns, err error) {
-	d, err := os.Open(filepath.Dir(f.Name()))
+	d, err := OpenDir(filepath.Dir(f.Name()))
 	if err != nil {
 		return o, err
 	}

@@ -61,7 +61,7 @@ func (t *tree) entries(path string) []fs.DirEntry {
 	if entries, ok := t.seen.Entries(path); ok {
 		return entries
 	}
-	d, err := os.Open(path)
+	d, err := files.OpenDir(path)
 	if err != nil {
 		t.unreadable(path, err)
 		return nil

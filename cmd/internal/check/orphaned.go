@@ -10,6 +10,7 @@ import (
 
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/files"
 	"wgkeys/vault"
@@ -106,6 +107,9 @@ func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[
 	f := Finding{Check: "stranger", Host: host}
 	if !named {
 		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host, ui.Quoted(filepath.Join(c.repo.Vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
+		if len(c.parsed) == 0 { // then nobody knows which hosts are gone
+			f.Hint = noTunnelFile(c.repo.Dir)
+		}
 		r.add(f, c.repo.Vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
 		for _, file := range files {
 			if meta, err := c.repo.Vault.Meta(host, file); err == nil {
@@ -130,6 +134,12 @@ func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[
 		}
 	}
 	return nil
+}
+
+// noTunnelFile is the hint of where all tunnel files are gone: by a checkout of some folders
+// alone, as a rule, or a slip of the hand. To remove all keys is no way out of that.
+func noTunnelFile(dir string) string {
+	return "there is no tunnel file at all: git -C " + ui.Quoted(dir) + " checkout HEAD -- " + tunnel.Dir + " has those of the last commit back"
 }
 
 // unasked checks a preshared key that no tunnel file asks for any more: for whom it
@@ -176,6 +186,9 @@ func (c *checker) orphanedPublic(named map[string]bool, inTunnel map[[2]string]b
 				return
 			}
 			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r %s", host, ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
+			if len(c.parsed) == 0 {
+				f.Hint = noTunnelFile(c.repo.Dir)
+			}
 			c.add(f, path, 1, "no tunnel names host %q, and the keyring has a key of it: %s", host, c.relative(path))
 		case named[host] && !inTunnel[[2]string{f.Tunnel, host}]:
 			f.Hint = "rm " + path

@@ -185,7 +185,11 @@ func (p *pusher) mayReplace(ctx context.Context, tunnel, host, name, want string
 func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {
 	public, err := p.maker.Repo.Ring.Get(host, t.Name)
 	if err != nil {
-		return fault.Wrap(err, "nothing to push to host", host, "wgkeys gen "+host)
+		hint := "wgkeys gen " + host
+		if !errors.Is(err, fs.ErrNotExist) { // there is one, if not a valid one
+			hint = ""
+		}
+		return fault.Wrap(err, "nothing to push to host", host, hint)
 	}
 	c, err := p.maker.Repo.KeyState(host, t.Name)
 	if err != nil {

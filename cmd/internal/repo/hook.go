@@ -31,7 +31,7 @@ func InstallHook(ctx context.Context, say ui.Reporter, dir string) error {
 		return err
 	}
 	text := hookText(prefix)
-	old, err := os.ReadFile(path)
+	old, err := readHook(path)
 	switch {
 	case err == nil && bytes.Equal(old, text):
 		if err := os.Chmod(path, 0o755); err != nil { // git passes over one that it cannot run
@@ -93,4 +93,12 @@ func writeHook(path string, text []byte) error {
 		return err
 	}
 	return files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o755, Inherit: true})
+}
+
+// readHook does not wait for the writer of a FIFO (fifo(7)); it is not ours.
+func readHook(path string) ([]byte, error) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, err
+	}
+	return os.ReadFile(path)
 }

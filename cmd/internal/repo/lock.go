@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -89,9 +90,9 @@ func tryLock(r *Repo) (held bool, err error) {
 // file for one process alone that is open for reading only (flock(2), "NFS
 // details"). Elsewhere that will do for who may not write to it.
 func openMarker(r *Repo) (*os.File, error) {
-	f, err := r.Root.OpenFile(Marker, os.O_RDWR, 0)
+	f, err := r.Root.OpenFile(Marker, os.O_RDWR|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		f, err = r.Root.Open(Marker)
+		f, err = r.Root.OpenFile(Marker, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	}
 	return f, err
 }
