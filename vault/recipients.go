@@ -202,6 +202,9 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 	if err := lines.Err(); err != nil {
 		return nil, fault.Wrap(err, "cannot read the recipients", path, "git log -p -- "+path)
 	}
+	if why := files.Unreadable(text); rs == nil && why != nil {
+		return nil, fault.Wrap(why, "cannot read the recipients", path, "")
+	}
 	return rs, nil
 }
 

@@ -31,7 +31,7 @@ func List(fsys fs.FS) ([]string, error) {
 	for _, file := range files {
 		name := strings.TrimSuffix(file, ext)
 		if err := CheckName(name); err != nil {
-			return nil, fault.Wrap(err, "no tunnel can be named as the file", path.Join(Dir, file), "")
+			return nil, fault.Wrap(err, "no tunnel can be named as the file", path.Join(Dir, file), "mv "+Dir+"/"+file+" "+Dir+"/NAME"+ext)
 		}
 		names = append(names, name)
 	}

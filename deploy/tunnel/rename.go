@@ -43,7 +43,7 @@ func RenameHost(fsys fs.FS, tunnel, host, newName string) ([]Text, error) {
 	var m merger
 	var changed []Text
 	for _, t := range all {
-		if t.Text, err = renameIn(t.Was, host, newName); err != nil {
+		if t.Text, err = renameIn(t.Was, &renamer{host: host}, newName); err != nil {
 			return nil, fault.Wrap(err, "cannot write another name for the host into", path.Join(Dir, t.Path), "write it by hand, then this again")
 		}
 		if string(t.Text) != string(t.Was) {
@@ -85,16 +85,31 @@ func Files(fsys fs.FS, tunnel string) (all []Text, err error) {
 	return all, nil
 }
 
-// A renamer finds where a file names a host.
-type renamer struct {
-	text   []byte
-	host   string
-	places []unstable.Range
-	err    error
+// RenameInterface returns the files of the tunnel with the sysctls of its interface as
+// those of newName, and every other byte as it was.
+func RenameInterface(fsys fs.FS, tunnel, newName string) ([]Text, error) {
+	all, err := Files(fsys, tunnel)
+	for i := range all {
+		t := &all[i]
+		text, err := renameIn(t.Was, &renamer{link: tunnel}, newName)
+		if err != nil {
+			return nil, fault.Wrap(err, "cannot read tunnel file", path.Join(Dir, t.Path), "wgkeys check")
+		}
+		t.Text = text
+	}
+	return all, err
 }
 
-func renameIn(text []byte, host, newName string) ([]byte, error) {
-	r := &renamer{text: files.Text(text), host: host}
+// A renamer finds where a file names a host, or an interface in a sysctl.
+type renamer struct {
+	host, link string // which of the two
+	text       []byte
+	places     []unstable.Range
+	err        error
+}
+
+func renameIn(text []byte, r *renamer, newName string) ([]byte, error) {
+	r.text = files.Text(text)
 	var p unstable.Parser
 	p.Reset(slices.Clip(r.text))
 	var table []string
@@ -123,7 +138,10 @@ func (r *renamer) key(above []string, e *unstable.Node) []string {
 	at := slices.Clone(above)
 	for key := e.Key(); key.Next(); {
 		at = append(at, string(key.Node().Data))
-		if isHost(at) {
+		switch {
+		case r.link != "" && isSysctl(at):
+			r.sysctl(key.Node())
+		case r.host != "" && isHost(at):
 			r.name(key.Node())
 		}
 	}
@@ -136,6 +154,19 @@ func isHost(at []string) bool {
 	return len(at) == 2 && at[0] == "hosts" || len(at) == 4 && at[0] == "hosts" && at[2] == "peer"
 }
 
+// isSysctl tells whether a key ends in one of the kernel: hosts.shale.sysctls.KEY.
+func isSysctl(at []string) bool { return len(at) == 4 && at[0] == "hosts" && at[2] == "sysctls" }
+
+// sysctl notes where n, the key of a sysctl, has the interface: net.ipv4.conf.wg0.mtu.
+func (r *renamer) sysctl(n *unstable.Node) {
+	raw := string(r.text[n.Raw.Offset : n.Raw.Offset+n.Raw.Length])
+	for _, around := range []string{".", "/"} {
+		if i := strings.Index(raw, around+r.link+around); i >= 0 {
+			r.places = append(r.places, unstable.Range{Offset: n.Raw.Offset + uint32(i+1), Length: uint32(len(r.link))})
+		}
+	}
+}
+
 func (r *renamer) keyValue(above []string, e *unstable.Node) {
 	at, v := r.key(above, e), e.Value()
 	switch {
@@ -143,7 +174,7 @@ func (r *renamer) keyValue(above []string, e *unstable.Node) {
 		for it := v.Children(); it.Next(); {
 			r.keyValue(at, it.Node())
 		}
-	case v.Kind == unstable.Array && len(at) == 3 && at[0] == "hosts" && at[2] == "peers":
+	case r.host != "" && v.Kind == unstable.Array && len(at) == 3 && at[0] == "hosts" && at[2] == "peers":
 		for it := v.Children(); it.Next(); {
 			r.name(it.Node())
 		}

@@ -12,6 +12,8 @@ import (
 // that it could not decide.
 var ErrConflict = errors.New("git has left conflict markers in it: a merge was not finished")
 
+var errCR = errors.New("its lines end with CR alone: save it with LF, or CRLF, at their ends")
+
 var errUTF16 = errors.New("it is in UTF-16: save it as UTF-8")
 
 // mark is the byte order mark of UTF-8, which some editors write in front of a text.
@@ -36,6 +38,8 @@ func Unreadable(text []byte) error {
 		return errUTF16
 	case markers().Match(text):
 		return ErrConflict
+	case bytes.IndexByte(text, '\r') >= 0 && bytes.IndexByte(text, '\n') < 0:
+		return errCR
 	}
 	return nil
 }

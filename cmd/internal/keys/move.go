@@ -128,10 +128,10 @@ func (m *Move) planTexts() error {
 	if slices.Contains(names, m.New) {
 		return fault.New("there is a tunnel already that is named", m.New, "", "ls "+dir)
 	}
-	texts, err := tunnel.Files(m.maker.Repo.Tunnels(), m.Old)
+	texts, err := tunnel.RenameInterface(m.maker.Repo.Tunnels(), m.Old, m.New)
 	for _, t := range texts {
 		to := m.New + strings.TrimPrefix(t.Path, m.Old)
-		m.texts = append(m.texts, textMove{filepath.Join(dir, filepath.FromSlash(t.Path)), filepath.Join(dir, filepath.FromSlash(to)), t.Was, t.Was})
+		m.texts = append(m.texts, textMove{filepath.Join(dir, filepath.FromSlash(t.Path)), filepath.Join(dir, filepath.FromSlash(to)), t.Was, t.Text})
 	}
 	return err
 }
