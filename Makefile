@@ -22,11 +22,15 @@ build:
 # In a CI a laboratory that is missing is a failure; elsewhere `go test ./...`
 # alone skips what needs it. This installs it first, so it is the same here. The
 # emulated machine has one processor, and runs beside the rest.
-test: setup-test lab
-	go vet ./... ./testdata/vm
+test: setup-test gates lab
 	@$(MAKE) --no-print-directory vm-selection >.lab/vm-selection.log 2>&1 & machine=$$!; \
 	CI=true go test -parallel 4 -timeout 40m ./... ./testdata/vm; tests=$$?; \
 	wait $$machine; kernel=$$?; cat .lab/vm-selection.log; exit $$((tests | kernel))
+
+# What has to be true of all code before a test is run: gofmt, vet, staticcheck, go mod
+# tidy, complexity, columns, known vulnerabilities. What may import what is in tests.
+gates:
+	testdata/setup/gates.sh
 
 # What of the tests only a kernel with WireGuard shows.
 vm-selection:
@@ -128,4 +132,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test vm vm-selection kernels faults bastion lockout managers systemd transitions mtu rotations histories scale vault demo lab clean setup-test setup-demo
+.PHONY: build test gates vm vm-selection kernels faults bastion lockout managers systemd transitions mtu rotations histories scale vault demo lab clean setup-test setup-demo

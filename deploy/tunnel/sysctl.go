@@ -28,6 +28,7 @@ func SysctlPath(key string) (string, error) {
 	}
 	parts := strings.Split(file, "/")
 	if len(parts) < 3 || parts[0] != "net" {
+		//lint:ignore ST1005 the dot is a part of the name
 		return "", fmt.Errorf("%s is no sysctl of the network: it would begin with net.", shown(key))
 	}
 	for _, part := range parts {
@@ -47,7 +48,8 @@ func checkSysctl(key, val string) (string, error) {
 	case forwards(file):
 		return "", errForward
 	case weakens(file, val):
-		return "", fmt.Errorf("%s = %s weakens the whole host, whose own /etc/sysctl.d is the place for it", shown(key), shown(val))
+		return "", fmt.Errorf("%s = %s weakens the whole host, whose own /etc/sysctl.d is the place for it", shown(key),
+			shown(val))
 	case val == "" || len(val) > 1024 || strings.ContainsFunc(val, unprintable):
 		return "", fmt.Errorf("the value of %s is empty, too long or cannot be printed", shown(key))
 	}
@@ -63,7 +65,8 @@ func forwards(file string) bool {
 	parts := strings.Split(file, "/")
 	last := parts[len(parts)-1]
 	return file == "net/ipv4/ip_forward" ||
-		len(parts) == 5 && parts[2] == "conf" && slices.Contains([]string{"forwarding", "force_forwarding", "accept_ra"}, last)
+		len(parts) == 5 && parts[2] == "conf" && slices.Contains([]string{"forwarding", "force_forwarding", "accept_ra"},
+			last)
 }
 
 // weakens tells whether a sysctl takes a protection from the whole host, with its other
