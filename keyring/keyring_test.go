@@ -203,7 +203,8 @@ func TestCheckFile(t *testing.T) {
 	for p, want := range map[string]bool{
 		"/etc/wireguard/wg0.key": true, "/a b": true, "/schlüssel": true, "/" + strings.Repeat("x", 1023): true,
 		"": false, "wg0.key": false, "/": false, "/etc/": false, "/etc//x": false, "/etc/../x": false, "/a ": false,
-		"/a\tb": false, "/a\n": false, "/a\x00": false, "/a\xff": false, "/\u202egro.txt": false, "/" + strings.Repeat("x", 1024): false,
+		"/a\tb": false, "/a\n": false, "/a\x00": false, "/a\xff": false, "/\u202egro.txt": false,
+		"/" + strings.Repeat("x", 1024): false,
 	} {
 		if err := CheckFile(p); (err == nil) != want {
 			t.Errorf("%q: %v", p, err)

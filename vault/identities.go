@@ -93,7 +93,9 @@ func (i *Identities) Found() bool {
 // Untold tells whether there is an identity whose recipient [Identities.Recipients]
 // does not know.
 func (i *Identities) Untold() bool {
-	return len(i.found.plugins) > 0 || slices.ContainsFunc(i.found.locked, func(l *locked) bool { return l.public == nil || l.beside })
+	return len(i.found.plugins) > 0 || slices.ContainsFunc(i.found.locked, func(l *locked) bool {
+		return l.public == nil || l.beside
+	})
 }
 
 func (i *Identities) searched() []string {
@@ -125,7 +127,8 @@ func (i *Identities) load() {
 func (i *Identities) loadPlace(p Place) error {
 	if HoldsSecret(p.Path) { // the usual slip in a variable; it is not to be shown
 		i.told = append(i.told, p.Why+": no name of a file")
-		return fault.New("an identity itself, and not the name of its file, is the value of", p.Why, "", "write it to a file of mode 0600 and name that")
+		return fault.New("an identity itself, and not the name of its file, is the value of", p.Why, "",
+			"write it to a file of mode 0600 and name that")
 	}
 	found, loose, err := i.read(p.Path)
 	what := fmt.Sprintf("%s (%s): ", p.Path, p.Why)
@@ -149,7 +152,8 @@ func (i *Identities) loadPlace(p Place) error {
 // not to be shown to anybody.
 func HoldsSecret(text string) bool {
 	upper := strings.ToUpper(text)
-	return strings.Contains(upper, "AGE-SECRET-KEY-") || strings.Contains(upper, "AGE-PLUGIN-") || strings.Contains(upper, "PRIVATE KEY-----") || wireguardKey().MatchString(text)
+	return strings.Contains(upper, "AGE-SECRET-KEY-") || strings.Contains(upper, "AGE-PLUGIN-") ||
+		strings.Contains(upper, "PRIVATE KEY-----") || wireguardKey().MatchString(text)
 }
 
 var wireguardKey = sync.OnceValue(func() *regexp.Regexp {

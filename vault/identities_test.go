@@ -29,7 +29,8 @@ func TestNewIdentity(t *testing.T) {
 			t.Errorf("mode %v, %v", info.Mode(), err)
 		}
 		text := readTestFile(t, path)
-		if head := "# created: 2026-01-02T15:04:05+01:00\n# public key: " + recipient + "\nAGE-SECRET-KEY-"; !strings.HasPrefix(text, head) {
+		if head := "# created: 2026-01-02T15:04:05+01:00\n# public key: " + recipient +
+			"\nAGE-SECRET-KEY-"; !strings.HasPrefix(text, head) {
 			t.Errorf("the file does not begin with %q", head)
 		}
 		ids := FindIdentities(Place{path, "-i", true})
@@ -85,7 +86,8 @@ func TestIdentitiesFail(t *testing.T) {
 			if err := ids.use(); err != nil || !ids.found.empty() {
 				t.Errorf("a default place must not fail: %v", err)
 			}
-			if told := strings.Join(ids.searched(), "\n"); !strings.Contains(told, path+" (a default): ") || !strings.Contains(told, test.want) {
+			if told := strings.Join(ids.searched(), "\n"); !strings.Contains(told, path+" (a default): ") ||
+				!strings.Contains(told, test.want) {
 				t.Errorf("%q does not say %q", told, test.want)
 			}
 		})

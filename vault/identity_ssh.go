@@ -50,7 +50,8 @@ func parseLockedSSH(path string, text []byte, public ssh.PublicKey) (found ident
 	if beside {
 		var err error
 		if public, err = readBeside(path); err != nil {
-			return found, errors.New("an SSH key of an old form under a passphrase, and its public key is not beside it in a file .pub")
+			return found, errors.New("an SSH key of an old form under a passphrase, and its public key is not beside it in a " +
+				"file .pub")
 		}
 	}
 	if t := public.Type(); t != ssh.KeyAlgoED25519 && t != ssh.KeyAlgoRSA {

@@ -30,7 +30,9 @@ type labelled struct {
 // Lists returns the recipients files of v.
 func (v Vault) Lists() *Lists {
 	l := &Lists{vault: v, labels: map[string]labelled{}}
-	l.common = sync.OnceValues(func() (Recipients, error) { return v.readRecipients(filepath.Join(v.Dir, recipientsFile)) })
+	l.common = sync.OnceValues(func() (Recipients, error) {
+		return v.readRecipients(filepath.Join(v.Dir, recipientsFile))
+	})
 	l.shared = sync.OnceValues(func() (Recipients, error) {
 		rs, err := l.common()
 		if err != nil {
@@ -74,7 +76,8 @@ func (l *Lists) of(host string) (Recipients, error) {
 	case !noOnly && errOnly != nil:
 		return nil, errOnly
 	case !noOnly && !noMore:
-		return nil, fault.New("two lists of recipients for host", host, fmt.Sprintf("in %s/%s are both %s and %s", v.Dir, host, recipientsFile, onlyFile),
+		return nil, fault.New("two lists of recipients for host", host, fmt.Sprintf("in %s/%s are both %s and %s", v.Dir,
+			host, recipientsFile, onlyFile),
 			"keep "+onlyFile+" if "+host+" alone may open its keys, else "+recipientsFile)
 	case !noOnly:
 		return usable(only)
@@ -154,13 +157,15 @@ func (v Vault) Sealed(host string) bool {
 func OnHost(host string) string { return onHost(host, "push "+host+" --host "+host) }
 
 func onHost(host, verb string) string {
-	return "only " + host + " can open it: on " + host + ", in a clone of the repository: wgkeys " + verb + " -i /etc/ssh/ssh_host_ed25519_key"
+	return "only " + host + " can open it: on " + host + ", in a clone of the repository: wgkeys " + verb +
+		" -i /etc/ssh/ssh_host_ed25519_key"
 }
 
 // reinstalled is what to do about the keys of a host that has not the ssh host key any
 // more that they are encrypted to.
 func reinstalled(host string) string {
-	return "it is encrypted to a former key of " + host + ": wgkeys rekey " + host + " -i OLD_HOST_KEY, from a backup of " + host +
+	return "it is encrypted to a former key of " + host + ": wgkeys rekey " + host +
+		" -i OLD_HOST_KEY, from a backup of " + host +
 		"; where there is none, for it was installed anew, another key is made: wgkeys rotate --now " + host
 }
 
@@ -179,7 +184,8 @@ func (v Vault) KeepToHost(host string) error {
 	}
 	if err != nil {
 		return fault.Wrap(err, "no recipient of its own for host "+host+":", own,
-			fmt.Sprintf("mkdir -p vault/%[1]s && ssh root@%[1]s cat /etc/ssh/ssh_host_ed25519_key.pub >vault/%[1]s/recipients.txt", host))
+			fmt.Sprintf("mkdir -p vault/%[1]s && ssh root@%[1]s cat /etc/ssh/ssh_host_ed25519_key.pub "+
+				">vault/%[1]s/recipients.txt", host))
 	}
 	if _, err := unique(rs).labels(Recipient.labels); err != nil {
 		return err
@@ -189,8 +195,10 @@ func (v Vault) KeepToHost(host string) error {
 		return err
 	}
 	if len(made) > 0 {
-		return fault.New("others can open keys of host", host, fmt.Sprintf("%s and %d more in vault/%s are encrypted to all recipients", made[0], len(made)-1, host),
-			fmt.Sprintf("mv vault/%[1]s/%[2]s vault/%[1]s/%[3]s, wgkeys rekey %[1]s, and new keys: wgkeys rotate --on-host %[1]s", host, recipientsFile, onlyFile))
+		return fault.New("others can open keys of host", host,
+			fmt.Sprintf("%s and %d more in vault/%s are encrypted to all recipients", made[0], len(made)-1, host),
+			fmt.Sprintf("mv vault/%[1]s/%[2]s vault/%[1]s/%[3]s, wgkeys rekey %[1]s, and new keys: "+
+				"wgkeys rotate --on-host %[1]s", host, recipientsFile, onlyFile))
 	}
 	if err := files.Rename(v.repository(), own, v.onlyPath(host)); err != nil {
 		return fault.Wrap(err, "cannot rename", own, "")

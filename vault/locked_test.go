@@ -116,7 +116,8 @@ func TestLocked(t *testing.T) {
 		k := sealKey(t, v, "shale", "wg0.key")
 		dir := filepath.Dir(v.Dir)
 		secret := readTestFile(t, filepath.Join(dir, "identity.txt"))
-		for name, text := range map[string]string{"binary": lock(t, secret, "horse battery"), "armored": rearmor(t, []byte(lock(t, secret, "horse battery")))} {
+		for name, text := range map[string]string{"binary": lock(t, secret, "horse battery"),
+			"armored": rearmor(t, []byte(lock(t, secret, "horse battery")))} {
 			path := filepath.Join(dir, name)
 			writeFile(t, path, text)
 			testLocked(t, v, "shale", k.PublicKey(), path, "horse battery")

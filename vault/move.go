@@ -45,7 +45,8 @@ func (v Vault) PrepareMove(m *Move, ids *Identities, want keyring.PublicKey) err
 				m.done = true
 				return nil
 			}
-			return fault.New("there is a vault file already that is named", there.path, "it holds another key", "git log -- "+there.path)
+			return fault.New("there is a vault file already that is named", there.path, "it holds another key",
+				"git log -- "+there.path)
 		}
 	} else if _, err := v.readAs(m.To, m.To); err == nil {
 		m.done = true

@@ -10,12 +10,14 @@ import (
 // or none, whoever the comment above it names.
 func TestNobodyElsesName(t *testing.T) {
 	a, b := newRecipient(t, false), newRecipient(t, false)
-	ecdsa := "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBANVBwWexeL9l4j/Lauva25bC/2LXhoPkhv+Kv22R3FUNFqqP/OlpvZjTUmLBaK+CeRneKCTDPvV2J7rLF5R0yA="
+	ecdsa := "ecdsa-sha2-nistp256 " +
+		"AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBANVBwWexeL9l4j/Lauva25bC/2LXhoPkhv+Kv22R3FUNFqqP/OlpvZjTUmLBaK+CeRneKCTDPvV2J7rLF5R0yA="
 	for name, test := range map[string]struct {
 		list, name, above string // of the last one
 	}{
-		"appended":                       {"# alice\n" + a + "\n" + b + "\n", "", "alice"},
-		"an SSH key with a comment":      {"# alice\n" + a + "\n" + sshKey + " bob@example.net\n", "bob@example.net", "alice"},
+		"appended": {"# alice\n" + a + "\n" + b + "\n", "", "alice"},
+		"an SSH key with a comment": {"# alice\n" + a + "\n" + sshKey + " bob@example.net\n", "bob@example.net",
+			"alice"},
 		"an SSH key without one":         {"# alice\n" + a + "\n" + sshKey + "\n", "", "alice"},
 		"in the place of another":        {"# alice\n" + sshKey + " bob@example.net\n", "bob@example.net", "alice"},
 		"the comment above":              {"# alice\n" + a + "\n# bob\n" + b + "\n", "bob", "bob"},
@@ -38,11 +40,13 @@ func TestNobodyElsesName(t *testing.T) {
 			}
 		}
 	}
-	for _, line := range []string{ecdsa + " bob@example.net", "ssh-dss AAAAB3NzaC1kc3MAAACBAJAMWMov7pLySh/CRpDPyVzW+40GVuhMavTGcHBChMiR5ZP1Gfro3Ywxb14op0rwEW1JGwNFO4r4NG3E9gZIYIOR8zv3NTjL0iodFs71cwZnbihbE9+6Kckh6jwSNexCyTViTLyaJbXe3nok512RTU6nM6rJnvMNHvIFjAEWff01AAAAFQDOEZKKgqmuhliD3q2EZRM93rLNRwAAAIBDSlkswe/X5KeODnbVG+W9sxA0yVQY3JY/9LwYMT1AlTJuTpNop3ISIZ5raydooSm2MhmZv8hf/M7mKe/KKH01a/oaSD1vIaPnuh+dBEN7OHOCADZgoMMlfPvGJbhH3xvHSbOkekDqIIZfb4ncY0VXhWts6jeSUrbbROEqfHpAPwAAAIBH1QNI+SZ9tGNBIQtvIMCq6xaHcA5BpjbpIuZd+M/DRE7w1umrGafotyMGQwtQtGbQSO3IDuAi6Jksxfr1m56QhLAk7GQHzhUc/6YunnHgj/LSJLlzK/NEZitAKptyL0hvmeA9FsN1hoUiBK1Jk0wrkZLtp+IbwOMfh3wU3y2oyA=="} {
+	for _, line := range []string{ecdsa + " bob@example.net",
+		"ssh-dss AAAAB3NzaC1kc3MAAACBAJAMWMov7pLySh/CRpDPyVzW+40GVuhMavTGcHBChMiR5ZP1Gfro3Ywxb14op0rwEW1JGwNFO4r4NG3E9gZIYIOR8zv3NTjL0iodFs71cwZnbihbE9+6Kckh6jwSNexCyTViTLyaJbXe3nok512RTU6nM6rJnvMNHvIFjAEWff01AAAAFQDOEZKKgqmuhliD3q2EZRM93rLNRwAAAIBDSlkswe/X5KeODnbVG+W9sxA0yVQY3JY/9LwYMT1AlTJuTpNop3ISIZ5raydooSm2MhmZv8hf/M7mKe/KKH01a/oaSD1vIaPnuh+dBEN7OHOCADZgoMMlfPvGJbhH3xvHSbOkekDqIIZfb4ncY0VXhWts6jeSUrbbROEqfHpAPwAAAIBH1QNI+SZ9tGNBIQtvIMCq6xaHcA5BpjbpIuZd+M/DRE7w1umrGafotyMGQwtQtGbQSO3IDuAi6Jksxfr1m56QhLAk7GQHzhUc/6YunnHgj/LSJLlzK/NEZitAKptyL0hvmeA9FsN1hoUiBK1Jk0wrkZLtp+IbwOMfh3wU3y2oyA=="} {
 		v := Vault{Dir: filepath.Join(t.TempDir(), "vault")}
 		writeFile(t, filepath.Join(v.Dir, "recipients.txt"), a+"\n"+line+"\n")
 		kind, _, _ := strings.Cut(line, " ")
-		if _, err := v.Recipients("shale"); err == nil || !strings.Contains(err.Error(), `recipients.txt:2": an SSH key of a type that age cannot encrypt to: `+kind) {
+		if _, err := v.Recipients("shale"); err == nil || !strings.Contains(err.Error(),
+			`recipients.txt:2": an SSH key of a type that age cannot encrypt to: `+kind) {
 			t.Errorf("%s: %v", kind, err)
 		}
 	}

@@ -164,10 +164,12 @@ func (s *sealed) renamed(at Name) string {
 	before, after := s.meta.File, installed(at.File)
 	switch {
 	case s.meta.Host != at.Host && before == after:
-		return "if " + s.meta.Host + " is to be called " + at.Host + ": wgkeys mv " + s.meta.Host + " " + at.Host + "; else: git log -- " + s.path
+		return "if " + s.meta.Host + " is to be called " + at.Host + ": wgkeys mv " + s.meta.Host + " " + at.Host +
+			"; else: git log -- " + s.path
 	case s.meta.Host == at.Host && strings.HasSuffix(before, keySuffix) && strings.HasSuffix(after, keySuffix):
 		was, is := strings.TrimSuffix(before, keySuffix), strings.TrimSuffix(after, keySuffix)
-		return "if tunnel " + was + " is to be called " + is + ": wgkeys mv -t " + was + " " + is + "; else: git log -- " + s.path
+		return "if tunnel " + was + " is to be called " + is + ": wgkeys mv -t " + was + " " + is + "; else: git log -- " +
+			s.path
 	}
 	return "git log -- " + s.path
 }

@@ -102,17 +102,22 @@ func TestOpenFails(t *testing.T) {
 		{"header cut short", rearmor(t, bin[:100]), ErrDamaged, "header is cut short"},
 		{"content cut short", rearmor(t, bin[:len(bin)-1]), ErrDamaged, "content is cut short"},
 		{"content with a tail", rearmor(t, append(bytes.Clone(bin), 0)), ErrDamaged, "content is cut short"},
-		{"metadata moved to another host", strings.Replace(string(bin), " shale ", " slate ", 1), ErrMismatch, "wg0.key of slate"},
-		{"metadata with another time", strings.Replace(string(bin), "2026-01-02", "2026-01-03", 1), ErrDamaged, "header was changed"},
+		{"metadata moved to another host", strings.Replace(string(bin), " shale ", " slate ", 1), ErrMismatch,
+			"wg0.key of slate"},
+		{"metadata with another time", strings.Replace(string(bin), "2026-01-02", "2026-01-03", 1), ErrDamaged,
+			"header was changed"},
 		{"metadata not canonical", strings.Replace(string(bin), "05Z", "05.0Z", 1), ErrDamaged, "spelled"},
 		{"metadata of version 2", strings.Replace(string(bin), "wgkeys 1", "wgkeys 2", 1), ErrDamaged, "version"},
 		{"metadata dropped", strings.Replace(string(bin), "-> wgkeys", "-> grease", 1), ErrDamaged, "header was changed"},
 		{"another host's file", readTestFile(t, v.Path("basalt", "wg0.key")), ErrMismatch, "wg0.key of basalt"},
 		{"another file of the host", readTestFile(t, v.Path("shale", "wg1.key")), ErrMismatch, "wg1.key of shale"},
-		{"the next key before its time", readTestFile(t, v.Path("shale", "wg0.next.key")), ErrMismatch, "it is for the public key " + next.String()},
-		{"a next key that says so", forge(t, v, Meta{Host: "shale", File: "wg0.next.key", PublicKey: k.PublicKey()}, k.File()), ErrMismatch, "wg0.next.key of shale"},
+		{"the next key before its time", readTestFile(t, v.Path("shale", "wg0.next.key")), ErrMismatch,
+			"it is for the public key " + next.String()},
+		{"a next key that says so", forge(t, v, Meta{Host: "shale", File: "wg0.next.key", PublicKey: k.PublicKey()},
+			k.File()), ErrMismatch, "wg0.next.key of shale"},
 		{"another key", forge(t, v, theirs, other.File()), ErrMismatch, other.PublicKey().String()},
-		{"the key under another's metadata", forge(t, v, theirs, k.File()), ErrMismatch, "it is for the public key " + other.PublicKey().String()},
+		{"the key under another's metadata", forge(t, v, theirs, k.File()), ErrMismatch, "it is for the public key " +
+			other.PublicKey().String()},
 		{"another key under the right name", forge(t, v, meta, other.File()), ErrMismatch, other.PublicKey().String()},
 		{"another key from stock age", stock(t, v, "shale", string(other.File())), ErrMismatch, other.PublicKey().String()},
 		{"a key that is not clamped", forge(t, v, meta, append(psk, "8=\n"...)), ErrMismatch, "not-clamped"},
@@ -267,7 +272,8 @@ func TestOpenPSKFails(t *testing.T) {
 	theirs := Meta{Host: "shale", File: "wg0.basalt.psk", PSK: other.Fingerprint()}
 	for _, test := range []struct{ name, text, want string }{
 		{"another", forge(t, v, m, other.File()), other.Fingerprint()},
-		{"the PSK under another's metadata", forge(t, v, theirs, psk.File()), "it is for the preshared key " + other.Fingerprint()},
+		{"the PSK under another's metadata", forge(t, v, theirs, psk.File()), "it is for the preshared key " +
+			other.Fingerprint()},
 		{"zero", forge(t, v, m, []byte(strings.Repeat("A", 43)+"=\n")), "zero"},
 		{"more", forge(t, v, m, bytes.Repeat(psk.File(), 3)), "more than a key"},
 	} {

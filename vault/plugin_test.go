@@ -159,7 +159,8 @@ func TestOneTouch(t *testing.T) {
 			if got := h.count("touch"); got != touches || processes != 1 {
 				t.Errorf("%d touches in %d processes", got, processes)
 			}
-			if want := ageplugin.Program(name) + " is asked to open 50 files at once: one touch if your hardware key allows it, else 50"; len(p.told) != 1+touches || p.told[0] != want {
+			if want := ageplugin.Program(name) + " is asked to open 50 files at once: one touch if your hardware key allows " +
+				"it, else 50"; len(p.told) != 1+touches || p.told[0] != want {
 				t.Errorf("it says %q", p.told)
 			}
 			t.Logf("%d files: %d touches", hosts, h.count("touch"))
@@ -220,7 +221,8 @@ func TestPluginFails(t *testing.T) {
 			}
 		}
 	}
-	if err := v.SealKey("shale", "wg0.key", newKey(t), made); err == nil || !strings.Contains(err.Error(), `no program for the age plugin "age-plugin-broken": it is in no folder of PATH`) {
+	if err := v.SealKey("shale", "wg0.key", newKey(t), made); err == nil || !strings.Contains(err.Error(),
+		`no program for the age plugin "age-plugin-broken": it is in no folder of PATH`) {
 		t.Errorf("sealed without the plugin: %v", err)
 	}
 	other := newHardwareKey(t, "touch")

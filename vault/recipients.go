@@ -159,7 +159,8 @@ func clash(kinds []string, at map[string][]string) error {
 	for _, kind := range kinds {
 		why = append(why, kind+": "+strings.Join(at[kind], ", "))
 	}
-	return fault.New("cannot mix "+strings.Join(kinds, " and ")+" recipients", "", strings.Join(why, "; "), "age-keygen -pq -o IDENTITY")
+	return fault.New("cannot mix "+strings.Join(kinds, " and ")+" recipients", "", strings.Join(why, "; "),
+		"age-keygen -pq -o IDENTITY")
 }
 
 // labels are those of r. Only a plugin itself knows those of its recipients.
@@ -184,7 +185,8 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 		return nil, fault.New("cannot read the recipients", path, "it is a link that leads nowhere", "ls -l "+path)
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot read the recipients", path, "git log -- "+path+"; without git: age-keygen -y IDENTITY > "+path)
+		return nil, fault.Wrap(err, "cannot read the recipients", path, "git log -- "+path+
+			"; without git: age-keygen -y IDENTITY > "+path)
 	}
 	var rs Recipients
 	lines := bufio.NewScanner(bytes.NewReader(files.Text(text)))

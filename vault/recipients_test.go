@@ -86,7 +86,8 @@ func TestRecipientsFail(t *testing.T) {
 		{"a space in front", " " + x + "\n", "", `"ALL:1": a line begins with`},
 		{"a comment behind", x + " # alice\n", "", `"ALL:1": a character`},
 		{"upper case", strings.ToUpper(x) + "\n", "", `"ALL:1": a line begins with`},
-		{"a plugin's", "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3q\n", "", `"ALL:1": a character`},
+		{"a plugin's", "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3q\n", "",
+			`"ALL:1": a character`},
 		{"an unknown SSH key", "ssh-dss AAAAB3NzaC1kc3MAAAAA\n", "", `"ALL:1": a character`},
 		{"an SSH key cut short", sshKey[:40] + "\n", "", `"ALL:1": a character`},
 		{"an endless line", strings.Repeat("a", 1<<17) + "\n", "", `"ALL"`},
@@ -118,5 +119,6 @@ func TestRecipientsFail(t *testing.T) {
 	v := Vault{Dir: filepath.Join(t.TempDir(), "vault")}
 	_, err = v.Recipients("shale")
 	assertFault(t, err, fs.ErrNotExist, filepath.Join(v.Dir, recipientsFile), "cannot read the recipients")
-	assertHint(t, err, "git log -- "+filepath.Join(v.Dir, recipientsFile)+"; without git: age-keygen -y IDENTITY > "+filepath.Join(v.Dir, recipientsFile))
+	assertHint(t, err, "git log -- "+filepath.Join(v.Dir, recipientsFile)+"; without git: age-keygen -y IDENTITY > "+
+		filepath.Join(v.Dir, recipientsFile))
 }

@@ -284,7 +284,8 @@ func each(ctx context.Context, workers, n int, do func(int) error) error {
 func (v Vault) lock() (unlock func(), err error) {
 	unlock, err = files.Lock(v.Dir)
 	if errors.Is(err, files.ErrLocked) {
-		return nil, fault.New("another rekey is at work in", v.Dir, "two at once would be in each other's way", "wait for it, then wgkeys rekey")
+		return nil, fault.New("another rekey is at work in", v.Dir, "two at once would be in each other's way",
+			"wait for it, then wgkeys rekey")
 	}
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot lock the vault", v.Dir, "")

@@ -35,8 +35,10 @@ func newTeam(t *testing.T) *team {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &team{Vault: v, alice: alice, bob: FindIdentities(Place{path, "-i", true}), aliceIs: mine[0], bobIs: bobIs, psk: newPSK(t)}
-	x.key, x.next, x.other = sealKey(t, v, "shale", "wg0.key"), sealKey(t, v, "shale", "wg0.next.key"), sealKey(t, v, "basalt", "wg0.key")
+	x := &team{Vault: v, alice: alice, bob: FindIdentities(Place{path, "-i", true}), aliceIs: mine[0], bobIs: bobIs,
+		psk: newPSK(t)}
+	x.key, x.next, x.other = sealKey(t, v, "shale", "wg0.key"), sealKey(t, v, "shale", "wg0.next.key"),
+		sealKey(t, v, "basalt", "wg0.key")
 	for _, n := range []Name{{"shale", "wg0.basalt.psk"}, {"basalt", "wg0.shale.psk"}} {
 		if err := v.SealPSK(n.Host, n.File, x.psk, made); err != nil {
 			t.Fatal(err)
@@ -168,7 +170,8 @@ func TestRekeyStock(t *testing.T) {
 	}
 	x.opens(t, x.alice)
 	m := x.meta(t)
-	if key := m[Name{"shale", "wg0.key"}]; key.PublicKey != x.key.PublicKey() || !key.Created.Equal(madeAt.Add(time.Hour)) {
+	if key := m[Name{"shale", "wg0.key"}]; key.PublicKey != x.key.PublicKey() ||
+		!key.Created.Equal(madeAt.Add(time.Hour)) {
 		t.Errorf("%+v", key)
 	}
 	if psk := m[Name{"shale", "wg0.basalt.psk"}]; psk.PSK != x.psk.Fingerprint() {
@@ -187,14 +190,17 @@ func TestRekeyRefuses(t *testing.T) {
 	}{
 		{"no identity", func(*testing.T, *team) {}, func(x *team) *Identities { return x.bob }, ErrNoIdentity},
 		{"swapped", func(t *testing.T, x *team) {
-			writeFile(t, x.Path("basalt", "wg0.key"), forge(t, x.Vault, Meta{Host: "basalt", File: "wg0.key", PublicKey: x.key.PublicKey()}, x.key.File()))
+			writeFile(t, x.Path("basalt", "wg0.key"),
+				forge(t, x.Vault, Meta{Host: "basalt", File: "wg0.key", PublicKey: x.key.PublicKey()}, x.key.File()))
 		}, nil, ErrMismatch},
 		{"forged", func(t *testing.T, x *team) {
-			writeFile(t, x.Path("basalt", "wg0.key"), forge(t, x.Vault, Meta{Host: "basalt", File: "wg0.key", PublicKey: x.other.PublicKey()}, x.key.File()))
+			writeFile(t, x.Path("basalt", "wg0.key"),
+				forge(t, x.Vault, Meta{Host: "basalt", File: "wg0.key", PublicKey: x.other.PublicKey()}, x.key.File()))
 		}, nil, ErrMismatch},
 		{"another PSK", func(t *testing.T, x *team) {
 			psk := newPSK(t)
-			writeFile(t, x.Path("basalt", "wg0.shale.psk"), forge(t, x.Vault, Meta{Host: "basalt", File: "wg0.shale.psk", PSK: psk.Fingerprint()}, psk.File()))
+			writeFile(t, x.Path("basalt", "wg0.shale.psk"), forge(t, x.Vault, Meta{Host: "basalt", File: "wg0.shale.psk",
+				PSK: psk.Fingerprint()}, psk.File()))
 		}, nil, ErrMismatch},
 		{"cut short", func(t *testing.T, x *team) {
 			text := readTestFile(t, x.Path("shale", "wg0.key"))
@@ -238,7 +244,8 @@ func TestRekeyTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.rekey(x.alice, stale); err == nil || !strings.Contains(err.Error(), `another rekey is at work in "`+x.Dir) {
+	if _, err := x.rekey(x.alice, stale); err == nil || !strings.Contains(err.Error(), `another rekey is at work in "`+
+		x.Dir) {
 		t.Errorf("at the same time: %v", err)
 	}
 	unlock()
@@ -255,7 +262,8 @@ func TestRekeyTwice(t *testing.T) {
 // own recipients alone, and stay so.
 func TestOnlyTheHost(t *testing.T) {
 	x := newTeam(t)
-	if err := x.KeepToHost("slate"); err == nil || !strings.Contains(err.Error(), `no recipient of its own for host slate`) {
+	if err := x.KeepToHost("slate"); err == nil || !strings.Contains(err.Error(),
+		`no recipient of its own for host slate`) {
 		t.Errorf("no list: %v", err)
 	}
 	if err := x.KeepToHost("shale"); err == nil {
@@ -294,7 +302,9 @@ func TestOnlyTheHost(t *testing.T) {
 		t.Fatalf("%+v, %v", stale, err)
 	}
 	var left []string
-	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: x.want, Left: func(s Stale, _ error) { left = append(left, s.Host) }}
+	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: x.want, Left: func(s Stale, _ error) {
+		left = append(left, s.Host)
+	}}
 	r.Want = func(n Name) (Half, error) {
 		if n.Host == "slate" {
 			return Half{PublicKey: k.PublicKey()}, nil

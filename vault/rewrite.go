@@ -52,7 +52,8 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 	}
 	defer r.files.Close()
 	n := len(stale)
-	w := &rewrite{Rekey: r, dir: dir, stale: stale, opened: open, staged: make([]bool, n), swapped: make([]bool, n), failed: make([]error, n)}
+	w := &rewrite{Rekey: r, dir: dir, stale: stale, opened: open, staged: make([]bool, n), swapped: make([]bool, n),
+		failed: make([]error, n)}
 	if r.flush == nil {
 		r.flush = flush
 	}
@@ -91,7 +92,8 @@ func (w *rewrite) stage(i int) error {
 		err = w.files.Stage(path, text, 0o600|w.Vault.Shared, w.slow)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return fault.New("in the way of the new file:", files.Staged(path), "something else has its name", "ls -ld "+files.Staged(path)+", move it away, then wgkeys rekey")
+		return fault.New("in the way of the new file:", files.Staged(path), "something else has its name",
+			"ls -ld "+files.Staged(path)+", move it away, then wgkeys rekey")
 	}
 	if err != nil {
 		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")

@@ -40,7 +40,8 @@ func TestRekeyKeepsChanges(t *testing.T) {
 		}
 	}}
 	did, err := r.Run(t.Context(), stale)
-	if err == nil || !strings.Contains(err.Error(), x.Path("shale", "wg0.key")+`": it was changed in the meantime`) || len(did) != 4 {
+	if err == nil || !strings.Contains(err.Error(), x.Path("shale", "wg0.key")+`": it was changed in the meantime`) ||
+		len(did) != 4 {
 		t.Errorf("%d files, %v", len(did), err)
 	}
 	if readTestFile(t, x.Path("shale", "wg0.key")) != theirs {
@@ -96,7 +97,8 @@ func TestRekeyFlushes(t *testing.T) {
 		return fault.New("the disk is broken", "", "", hint)
 	}
 	stale := x.outdated(t)
-	if did, err := r.Run(t.Context(), stale); err == nil || err.Error() != "the disk is broken" || len(did) != 0 || len(x.left(t)) != 0 {
+	if did, err := r.Run(t.Context(), stale); err == nil || err.Error() != "the disk is broken" || len(did) != 0 ||
+		len(x.left(t)) != 0 {
 		t.Errorf("%d files, %v, left: %q", len(did), err, x.left(t))
 	}
 	x.opens(t, x.alice)
@@ -167,7 +169,9 @@ func TestRekeyMeanwhile(t *testing.T) {
 		return n
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: func(n Name) (Half, error) { return Half{PublicKey: keys[n.Host].PublicKey()}, nil }}
+	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: func(n Name) (Half, error) {
+		return Half{PublicKey: keys[n.Host].PublicKey()}, nil
+	}}
 	r.Step = func(done, all int) { // no more than writers files can be staged before it returns
 		for end := time.Now().Add(time.Minute); done == all/2+1 && opens(x.bob) == 0; {
 			if time.Now().After(end) {
@@ -215,14 +219,17 @@ func TestRekeyGivesUp(t *testing.T) {
 	if err != nil || len(stale) != len(hosts) {
 		t.Fatalf("%d files, %v", len(stale), err)
 	}
-	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: func(Name) (Half, error) { return Half{PSK: x.psk.Fingerprint()}, nil }}
+	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: func(Name) (Half, error) {
+		return Half{PSK: x.psk.Fingerprint()}, nil
+	}}
 	r.Step = func(done, all int) {
 		for i := 0; done == all/2 && i < len(hosts); i++ {
 			writeFile(t, x.Path(hosts[i], "wg0.shale.psk"), "theirs")
 		}
 	}
 	did, err := r.Run(t.Context(), stale)
-	if n := strings.Count(fmt.Sprint(err), "it was changed in the meantime"); len(did) != 0 || n < maxErrors || n > 2*maxErrors+writers {
+	if n := strings.Count(fmt.Sprint(err), "it was changed in the meantime"); len(did) != 0 || n < maxErrors ||
+		n > 2*maxErrors+writers {
 		t.Errorf("%d files, %d errors: %v", len(did), n, err)
 	}
 	for _, host := range hosts {

@@ -105,7 +105,8 @@ func TestRemoveKey(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	for _, names := range [][2]string{{"../shale", "wg0.key"}, {"shale", "../shale/wg0.key"}, {"shale", "recipients.txt"}} {
+	for _, names := range [][2]string{{"../shale", "wg0.key"}, {"shale", "../shale/wg0.key"},
+		{"shale", "recipients.txt"}} {
 		if err := v.RemoveKey(names[0], names[1]); err == nil {
 			t.Errorf("%q is taken", names)
 		}

@@ -232,7 +232,8 @@ func (i *Identities) askPlugin(name string, lines []string, files [][]*age.Stanz
 		return nil
 	}
 	if len(ask) > 1 && i.Asker != nil {
-		i.Asker.Tell(fmt.Sprintf("%s is asked to open %d files at once: one touch if your hardware key allows it, else %[2]d", ageplugin.Program(name), len(ask)))
+		i.Asker.Tell(fmt.Sprintf("%s is asked to open %d files at once: one touch if your hardware key allows it, else %[2]d",
+			ageplugin.Program(name), len(ask)))
 	}
 	keys, errs, err := client(i.Asker).UnwrapAll(name, lines, ask)
 	for k, n := range left {

@@ -175,7 +175,8 @@ func TestSealNeverOverwrites(t *testing.T) {
 	sealKey(t, v, "shale", "wg0.key")
 	before := snapshot(t, v)
 	err := v.SealKey("shale", "wg0.key", newKey(t), made)
-	if !errors.Is(err, fs.ErrExist) || !strings.HasSuffix(fault.Hints(err)[0], "/wg0.key.age and its public key in keyring/shale/, then wgkeys gen shale") {
+	if !errors.Is(err, fs.ErrExist) || !strings.HasSuffix(fault.Hints(err)[0],
+		"/wg0.key.age and its public key in keyring/shale/, then wgkeys gen shale") {
 		t.Errorf("the second seal: %v, hints %q", err, fault.Hints(err))
 	}
 	if diff := cmp.Diff(before, snapshot(t, v)); diff != "" {
@@ -191,7 +192,8 @@ func TestLinks(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(v.Dir, "evil")); err != nil {
 		t.Fatal(err)
 	}
-	assertFault(t, v.SealKey("evil", "wg0.key", newKey(t), made), files.ErrOutside, filepath.Join(v.Dir, "evil", "recipients.txt"), "")
+	assertFault(t, v.SealKey("evil", "wg0.key", newKey(t), made), files.ErrOutside,
+		filepath.Join(v.Dir, "evil", "recipients.txt"), "")
 	if err := os.Rename(v.Path("shale", "wg0.key"), filepath.Join(outside, "wg0.key.age")); err != nil {
 		t.Fatal(err)
 	}
@@ -285,9 +287,13 @@ func TestSealFails(t *testing.T) {
 		{"a long file", func() error { return v.SealKey("shale", strings.Repeat("a", 125)+".key", newKey(t), made) }, "aaa"},
 		{"upper case", func() error { return v.SealKey("Shale", "wg1.key", newKey(t), made) }, "Shale"},
 		{"a dot", func() error { return v.SealKey("shale.example", "wg1.key", newKey(t), made) }, "shale.example"},
-		{"the year 10000", func() error { return v.SealKey("shale", "wg1.key", newKey(t), made.AddDate(8000, 0, 0)) }, "RFC 3339"},
-		{"the year -1", func() error { return v.SealKey("shale", "wg1.key", newKey(t), made.AddDate(-3000, 0, 0)) }, "RFC 3339"},
-		{"a file for a folder", func() error { return v.SealKey("recipients.txt", "wg1.key", newKey(t), made) }, "recipients.txt"},
+		{"the year 10000", func() error { return v.SealKey("shale", "wg1.key", newKey(t), made.AddDate(8000, 0, 0)) },
+			"RFC 3339"},
+		{"the year -1", func() error { return v.SealKey("shale", "wg1.key", newKey(t), made.AddDate(-3000, 0, 0)) },
+			"RFC 3339"},
+		{"a file for a folder", func() error {
+			return v.SealKey("recipients.txt", "wg1.key", newKey(t), made)
+		}, "recipients.txt"},
 	} {
 		before := snapshot(t, v)
 		err := test.seal()

@@ -49,7 +49,8 @@ func drawer() int {
 	}
 	for n, x := range identities {
 		if !slices.Contains(plugged, fmt.Sprint(n)) {
-			say(&age.Stanza{Type: "error", Args: []string{"identity", fmt.Sprint(n)}, Body: fmt.Appendf(nil, "please insert key %d", n)})
+			say(&age.Stanza{Type: "error", Args: []string{"identity", fmt.Sprint(n)},
+				Body: fmt.Appendf(nil, "please insert key %d", n)})
 			continue
 		}
 		for file, stanzas := range files {
@@ -147,10 +148,11 @@ func TestOtherWaysIn(t *testing.T) {
 		other Place
 		says  string
 	}{
-		"a plugin that is missing": {file("missing", plugin.EncodeIdentity("nowhere", []byte("x"))+"\n"), "it is in no folder of PATH"},
-		"a passphrase":             {file("locked", lock(t, secret+"\n", "horse battery")), "the passphrase is wrong"},
-		"no file":                  {Place{filepath.Join(dir, "none"), "-i", true}, "no such file"},
-		"no identity":              {file("damaged", "AGE-SECRET-KEY-1QQQQ\n"), "a character is wrong"},
+		"a plugin that is missing": {file("missing", plugin.EncodeIdentity("nowhere", []byte("x"))+"\n"),
+			"it is in no folder of PATH"},
+		"a passphrase": {file("locked", lock(t, secret+"\n", "horse battery")), "the passphrase is wrong"},
+		"no file":      {Place{filepath.Join(dir, "none"), "-i", true}, "no such file"},
+		"no identity":  {file("damaged", "AGE-SECRET-KEY-1QQQQ\n"), "a character is wrong"},
 	} {
 		for _, places := range [][]Place{{good, test.other}, {test.other, good}} {
 			ids := FindIdentities(places...)

@@ -19,7 +19,8 @@ func refuseChroot() error {
 		return fault.Wrap(err, "cannot make a laboratory", "", "")
 	}
 	if inside {
-		return fault.New("cannot make a laboratory", "", "this is a chroot, and nsenter(1) leaves it for the machine around it",
+		return fault.New("cannot make a laboratory", "",
+			"this is a chroot, and nsenter(1) leaves it for the machine around it",
 			"systemd-nspawn -D FOLDER, or unshare --mount and pivot_root(8), make a root that it stays in")
 	}
 	return nil

@@ -131,7 +131,8 @@ func TestInstallAndUninstall(t *testing.T) {
 func TestRunTellsWhoAndWhy(t *testing.T) {
 	shale := newHost(t, labtest.New(t), "shale")
 	_, err := shale.Run(t.Context(), "sh", "-c", "echo no such luck >&2; exit 3")
-	if err == nil || !strings.Contains(err.Error(), `"shale"`) || !strings.Contains(err.Error(), "exit status 3: no such luck") {
+	if err == nil || !strings.Contains(err.Error(), `"shale"`) || !strings.Contains(err.Error(),
+		"exit status 3: no such luck") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -179,7 +180,8 @@ func TestRouterAdvertisement(t *testing.T) {
 	must(t, err)
 	start := time.Now()
 	must(t, shale.WaitRoute(t.Context(), "-6 default proto ra"))
-	t.Logf("default route after %v: %s", time.Since(start).Round(time.Millisecond), run(t, shale, "ip", "-6", "route", "show", "default"))
+	t.Logf("default route after %v: %s", time.Since(start).Round(time.Millisecond), run(t, shale, "ip", "-6", "route",
+		"show", "default"))
 	must(t, shale.WaitAddresses(t.Context()))
 	addrs, err := shale.Addresses(t.Context())
 	must(t, err)

@@ -108,7 +108,8 @@ func traces(t *testing.T, of map[string]bool) (list []string) {
 			list = append(list, "mount "+line)
 		}
 	}
-	for _, pattern := range []string{"/sys/class/net/leave*", "/etc/wgkeys/leave", "/run/netns/leave*", "/tmp/*leave-*", "/run/*leave*"} {
+	for _, pattern := range []string{"/sys/class/net/leave*", "/etc/wgkeys/leave", "/run/netns/leave*", "/tmp/*leave-*",
+		"/run/*leave*"} {
 		files, err := filepath.Glob(pattern)
 		must(t, err)
 		list = append(list, files...)

@@ -50,7 +50,8 @@ func (l *Lab) cut(a *Host, aIf string, b *Host, bIf string, delay time.Duration)
 	if err != nil {
 		return err
 	}
-	if _, err := middle.Run(context.Background(), "sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6"); err != nil {
+	if _, err := middle.Run(context.Background(), "sh", "-c",
+		"echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6"); err != nil {
 		return err
 	}
 	if err := errors.Join(l.Link(a, aIf, middle, nearA), l.Link(middle, nearB, b, bIf)); err != nil {

@@ -25,7 +25,8 @@ func TestDenied(t *testing.T) {
 	write(t, aside+"/cut", "c2hhbGU", 0o644)
 	must(t, os.Symlink(aside+"/precious.key", dir+"/link.key"))
 	must(t, exec.Command("mknod", aside+"/null.key", "c", "1", "3").Run())
-	for _, path := range []string{aside + "/precious.key", aside + "/empty", aside + "/hostname", aside + "/cut", dir + "/link.key",
+	for _, path := range []string{aside + "/precious.key", aside + "/empty", aside + "/hostname", aside + "/cut",
+		dir + "/link.key",
 		aside + "/null.key", aside + "/new", dir + "/wg0.conf", aside, aside + "/etc/ld.so.preload"} {
 		before := state(t, path)
 		put := "put key " + k.Want + " " + strings.TrimSpace(string(k.text)) + " " + path + "\n"
@@ -84,7 +85,9 @@ func asRoot(t *testing.T) {
 // state is what is at path, without following it.
 func state(t *testing.T, path string) string {
 	t.Helper()
-	out, err := exec.Command("sh", "-c", `stat -c "%F %a %u %N" -- "$1" 2>/dev/null && { [ ! -f "$1" ] || cat -- "$1"; } || echo nothing`, "sh", path).Output()
+	out, err := exec.Command(
+		"sh", "-c", `stat -c "%F %a %u %N" -- "$1" 2>/dev/null && { [ ! -f "$1" ] || cat -- "$1"; } || echo nothing`, "sh",
+		path).Output()
 	must(t, err)
 	return string(out)
 }

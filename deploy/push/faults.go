@@ -86,7 +86,9 @@ func (c *conn) unheard(err error) error {
 	switch {
 	case c.user != "":
 		return fault.New("cannot become root on host", c.host, c.sudoWhy(err),
-			"on "+c.host+": visudo -f /etc/sudoers.d/wgkeys, and add: "+c.user+" ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: "+c.user+" ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive")
+			"on "+c.host+": visudo -f /etc/sudoers.d/wgkeys, and add: "+c.user+
+				" ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: "+c.user+
+				" ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive")
 	case c.noise != "":
 		return fault.New("no shell to work with on host", c.host, fmt.Sprintf("it said %q", quiet(c.noise)), "")
 	}

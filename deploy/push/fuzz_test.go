@@ -32,9 +32,12 @@ func FuzzProtocol(f *testing.F) {
 	mark, text := key.PublicKey().String(), string(key.File())
 	for _, s := range []string{
 		"", "wgkeys 1 plain\n", "wgkeys 1 receive\nnone\ndone " + mark + "\n", "as deploy\n", "lack wg\n",
-		"wgkeys 1 plain\nhave -rw------- 0 0 " + mark + "\n", "wgkeys 1 plain\nbad\nfail " + text, "wgkeys 1 plain\ndeny \x1b\n",
-		"look key /nonexistent/a\n", "look psk /nonexistent/a", "mode key /nonexistent/a\n", "put key " + mark + " x /nonexistent/a\n",
-		"wgkeys 1 plain\nhave -rw-r--r-- 0 0 " + mark + "\ndone " + mark + "\n", strings.Repeat("x", 2*maxLine), "\x00\n\xff\n",
+		"wgkeys 1 plain\nhave -rw------- 0 0 " + mark + "\n", "wgkeys 1 plain\nbad\nfail " + text,
+		"wgkeys 1 plain\ndeny \x1b\n",
+		"look key /nonexistent/a\n", "look psk /nonexistent/a", "mode key /nonexistent/a\n", "put key " + mark +
+			" x /nonexistent/a\n",
+		"wgkeys 1 plain\nhave -rw-r--r-- 0 0 " + mark + "\ndone " + mark + "\n", strings.Repeat("x", 2*maxLine),
+		"\x00\n\xff\n",
 	} {
 		f.Add([]byte(s))
 	}
@@ -93,7 +96,8 @@ func TestManyRequests(t *testing.T) {
 // TestOnly: an administrator's list is kept to.
 func TestOnly(t *testing.T) {
 	var out bytes.Buffer
-	if err := Receive(strings.NewReader("look key /etc/hostname\nmode key /etc/hostname\n"), &out, []string{"/etc/wireguard/wg0.key"}); err != nil {
+	if err := Receive(strings.NewReader("look key /etc/hostname\nmode key /etc/hostname\n"), &out,
+		[]string{"/etc/wireguard/wg0.key"}); err != nil {
 		t.Fatal(err)
 	}
 	const no = "is not among the files that may be pushed here\n"

@@ -133,7 +133,8 @@ func checkFiles(host string, files []File) error {
 			return fault.Wrap(err, "cannot push to host "+strconv.Quote(host)+" the file", f.Path, "")
 		}
 		if _, ok := kindOf(f.Want); !ok {
-			return fault.New("cannot push to host "+strconv.Quote(host)+" the file", f.Path, "its public key is not known", "wgkeys gen "+host)
+			return fault.New("cannot push to host "+strconv.Quote(host)+" the file", f.Path, "its public key is not known",
+				"wgkeys gen "+host)
 		}
 		if seen[f.Path] {
 			return fault.New("cannot push to host "+strconv.Quote(host)+" the file", f.Path, "it is listed twice", "")

@@ -163,8 +163,10 @@ func TestNoKey(t *testing.T) {
 		for name, text := range map[string]string{
 			"shadow": "root:*:19000:0:99999:7:::\n", "binary": "\x00\x01\xff garbage\n", "zeros": strings.Repeat("\x00", 45),
 			"two lines": strings.Repeat("yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n", 2),
-			"umlaut":    "schlüssel\n", "too long": strings.Repeat("A", 45), "hostname": "shale\n", "a name twice": "shale shale",
-			"machine-id": strings.Repeat("0af1", 8) + "\n", "padding first": "=AAAA", "large": strings.Repeat("A", 1<<20), "text": "no login today!\n",
+			"umlaut":    "schlüssel\n", "too long": strings.Repeat("A", 45), "hostname": "shale\n",
+			"a name twice": "shale shale",
+			"machine-id":   strings.Repeat("0af1", 8) + "\n", "padding first": "=AAAA", "large": strings.Repeat("A", 1<<20),
+			"text": "no login today!\n",
 		} {
 			for _, bad := range []secret{newKey(t, dir+"/bad.key"), newPSK(t, dir+"/bad.psk")} {
 				good := newKey(t, dir+"/good.key")
@@ -222,8 +224,10 @@ func TestTrickyNames(t *testing.T) {
 		var all []secret
 		dir := filepath.Join(t.TempDir(), "wireguard")
 		for _, name := range []string{
-			"a b", "two  spaces", " lead/wireguard/ x", "it's", `"quoted"`, `back\slash\n`, "-rf", "--", "$(touch pwned)", "`id`",
-			"*", "?", "[a]", "!history", "schlüssel-鍵", "a;b&c|d>e", "~root", "#x", "k=v", "%s%n", "put key x y", "$tmp", "x.key",
+			"a b", "two  spaces", " lead/wireguard/ x", "it's", `"quoted"`, `back\slash\n`, "-rf", "--", "$(touch pwned)",
+			"`id`",
+			"*", "?", "[a]", "!history", "schlüssel-鍵", "a;b&c|d>e", "~root", "#x", "k=v", "%s%n", "put key x y", "$tmp",
+			"x.key",
 		} {
 			s := newKey(t, filepath.Join(dir, name))
 			if len(all)%2 == 1 {
@@ -251,7 +255,8 @@ func TestTrickyNames(t *testing.T) {
 }
 
 func TestRefusedPaths(t *testing.T) {
-	for _, p := range []string{"", "wg0.key", "-oX", "/etc/a\nb", "/etc/a\tb", "/etc/a\x00", "/etc/../x", "/etc/", "/", "/etc/a ", "/a\xff", "/" + strings.Repeat("x", 5000)} {
+	for _, p := range []string{"", "wg0.key", "-oX", "/etc/a\nb", "/etc/a\tb", "/etc/a\x00", "/etc/../x", "/etc/", "/",
+		"/etc/a ", "/a\xff", "/" + strings.Repeat("x", 5000)} {
 		_, err := push.Host(t.Context(), nil, "shale", []push.File{newKey(t, p).forbidden()}, false)
 		fails(t, err, `cannot push to host "shale" the file`)
 	}
@@ -269,10 +274,11 @@ func TestSecretFails(t *testing.T) {
 		secret func() ([]byte, error)
 		why    string
 	}{
-		"error":     {func() ([]byte, error) { return nil, errTouch }, errTouch.Error()},
-		"another":   {func() ([]byte, error) { return newKey(t, "/").text, nil }, "not the key that the keyring names"},
-		"empty":     {func() ([]byte, error) { return nil, nil }, "not the key that the keyring names"},
-		"two lines": {func() ([]byte, error) { return []byte(strings.Repeat(string(newKey(t, "/").text), 2)), nil }, "not the key"},
+		"error":   {func() ([]byte, error) { return nil, errTouch }, errTouch.Error()},
+		"another": {func() ([]byte, error) { return newKey(t, "/").text, nil }, "not the key that the keyring names"},
+		"empty":   {func() ([]byte, error) { return nil, nil }, "not the key that the keyring names"},
+		"two lines": {func() ([]byte, error) { return []byte(strings.Repeat(string(newKey(t, "/").text), 2)), nil },
+			"not the key"},
 	} {
 		dir := t.TempDir()
 		a, b := newKey(t, dir+"/a.key"), newKey(t, dir+"/b.key")
@@ -345,7 +351,8 @@ func TestFleet(t *testing.T) {
 		if i == 2 {
 			s = bad
 		}
-		targets = append(targets, push.Target{Host: host, Runner: s.Client(host), Files: []push.File{newKey(t, t.TempDir()+"/wg0.key").File}})
+		targets = append(targets, push.Target{Host: host, Runner: s.Client(host),
+			Files: []push.File{newKey(t, t.TempDir()+"/wg0.key").File}})
 	}
 	heard := 0
 	for i, o := range push.All(t.Context(), targets, 3, false, func(push.Outcome) { heard++ }) {

@@ -72,11 +72,14 @@ func TestNoEntry(t *testing.T) {
 		what, hint string
 	}{
 		"no right": {"deploy", "/bin/sh", []string{sudoers(t, "root ALL=(ALL) ALL")},
-			`cannot become root on host "shale": user "deploy" is not root there, and `, "on shale: visudo -f /etc/sudoers.d/wgkeys, and add: deploy ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: deploy ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive"},
+			`cannot become root on host "shale": user "deploy" is not root there, and `,
+			"on shale: visudo -f /etc/sudoers.d/wgkeys, and add: deploy ALL=(root) NOPASSWD: ALL; for push alone, where " +
+				"wgkeys is installed: deploy ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive"},
 		"no sudo": {"deploy", "/bin/sh", []string{without + "/usr/bin/sudo"},
 			`cannot become root on host "shale": user "deploy" is not root there, and there is no sudo`, ""},
 		"no wg": {"root", "/bin/sh", []string{without + "/usr/bin/wg"},
-			`no way to check keys on host "shale": neither wg nor wgkeys is installed there`, "on shale: apt install wireguard-tools"},
+			`no way to check keys on host "shale": neither wg nor wgkeys is installed there`,
+			"on shale: apt install wireguard-tools"},
 		"no mktemp": {"root", "/bin/sh", []string{without + "/usr/bin/mktemp"},
 			`no way to install files on host "shale": there is no command "mktemp"`, ""},
 		"no login": {"guest", "/usr/sbin/nologin", nil,
@@ -138,7 +141,8 @@ func TestKilledBefore(t *testing.T) {
 		}
 		_, err := h.push(t, next.File)
 		fails(t, err, `lost host "shale": not certain: `+old.Path+`: `)
-		if got := strings.Join(fault.Hints(err), "\n"); got != "wgkeys push shale" && got != "wgkeys push shale\nssh shale true" {
+		if got := strings.Join(fault.Hints(err), "\n"); got != "wgkeys push shale" &&
+			got != "wgkeys push shale\nssh shale true" {
 			t.Errorf("hints %q", got)
 		}
 		old.inPlace(t)
@@ -296,7 +300,8 @@ func TestHostile(t *testing.T) {
 			_, err := push.Host(t.Context(), scripted{lines}, "shale", []push.File{key.File}, false)
 			if err == nil {
 				t.Errorf("%s: no error", name)
-			} else if said := err.Error(); strings.ContainsFunc(said, unprintable) || strings.Contains(said, line) || len(said) > 1000 {
+			} else if said := err.Error(); strings.ContainsFunc(said, unprintable) || strings.Contains(said, line) ||
+				len(said) > 1000 {
 				t.Errorf("%s: %q", name, said)
 			}
 		})

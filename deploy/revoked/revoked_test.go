@@ -70,7 +70,8 @@ func TestTrim(t *testing.T) {
 	dirs = []string{t.TempDir()}
 	path := filepath.Join(dirs[0], name)
 	line := keyring.PublicKey{2, 7}.String() + " " + keyring.PublicKey{3, 7}.String() + "\n"
-	text := keyring.PublicKey{1, 7}.String() + "\n" + keyring.PublicKey{4, 7}.String() + " " + keyring.PublicKey{5, 7}.String() + "\n" + strings.Repeat(line, mostBytes/len(line)+1)
+	text := keyring.PublicKey{1, 7}.String() + "\n" + keyring.PublicKey{4, 7}.String() + " " + keyring.PublicKey{5,
+		7}.String() + "\n" + strings.Repeat(line, mostBytes/len(line)+1)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

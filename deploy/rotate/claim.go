@@ -32,7 +32,8 @@ func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error
 	within := claimFor + r.reach()
 	a, err := r.claimWithin(ctx, within)
 	if err == nil && a.Live.PublicKey != s.Live() {
-		err = fault.New("the key was replaced by somebody else meanwhile, on host", r.Host.Host, "nothing was changed by this run",
+		err = fault.New("the key was replaced by somebody else meanwhile, on host", r.Host.Host,
+			"nothing was changed by this run",
 			"git pull, then wgkeys rotate "+r.Host.Host)
 	}
 	if err != nil {

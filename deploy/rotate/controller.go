@@ -80,7 +80,8 @@ func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 	case record.Phase != Kept:
 		r.end(ctx, unused, next)
 		return fault.New("the key of this host was not replaced:", r.Host.Host,
-			record.Why+s.names(r, record.Unproved())+"; it uses the old one again", "wgkeys status "+r.Host.Host+", then wgkeys rotate "+r.Host.Host)
+			record.Why+s.names(r, record.Unproved())+"; it uses the old one again", "wgkeys status "+r.Host.Host+
+				", then wgkeys rotate "+r.Host.Host)
 	}
 	r.report("proved", "%s answered with the next key", count(len(record.Proved), "peer"))
 	err = r.end(ctx, s.Live(), next)
@@ -115,7 +116,8 @@ func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) e
 		a, err := p.ask(ctx, Request{Do: DoWatch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next, Run: r.run,
 			KeyFile: p.KeyFile, Within: r.patience(), Hold: !r.NoHold && s.peers[i].CanHold})
 		if err == nil && a.Live.PublicKey != s.peers[i].Live.PublicKey { // from now on it cannot be
-			err = fault.New("the key was replaced by somebody else meanwhile, on peer", p.Host, "nothing was changed by this run",
+			err = fault.New("the key was replaced by somebody else meanwhile, on peer", p.Host,
+				"nothing was changed by this run",
 				"git pull, then wgkeys rotate "+r.Host.Host)
 		}
 		return err
@@ -138,7 +140,8 @@ func (r *Rotation) turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 	}
 	a, err := r.Host.ask(ctx, q)
 	if err == nil && (a.Record == nil || !a.Record.Over()) {
-		err = fault.New("cannot understand wgkeys on host", r.Host.Host, "it does not say what became of the switch", "install the same wgkeys on all hosts")
+		err = fault.New("cannot understand wgkeys on host", r.Host.Host, "it does not say what became of the switch",
+			"install the same wgkeys on all hosts")
 	}
 	q.Do = DoOutcome
 	for until := time.Now().Add(linger); err != nil && time.Now().Before(until); time.Sleep(time.Second) {
@@ -169,11 +172,13 @@ func (r *Rotation) end(ctx context.Context, old, next keyring.PublicKey) error {
 	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
-		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next, Run: r.run})
+		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next,
+			Run: r.run})
 		if err == nil || old.IsZero() {
 			return nil
 		}
-		return fault.Wrap(err, "the next key of "+r.Host.Host+" is in use; it is not known whether the old one is gone from peer", p.Host,
+		return fault.Wrap(err, "the next key of "+r.Host.Host+
+			" is in use; it is not known whether the old one is gone from peer", p.Host,
 			"wgkeys rotate "+r.Host.Host+" finishes it")
 	})
 }
@@ -183,7 +188,8 @@ func (r *Rotation) end(ctx context.Context, old, next keyring.PublicKey) error {
 // whether the hosts remember it for the next boot, so all are asked; they do
 // nothing where nothing is left to do.
 func (r *Rotation) Finish(ctx context.Context, old, next keyring.PublicKey) error {
-	if _, err := r.Host.ask(ctx, Request{Do: DoPromote, Tunnel: r.Tunnel, Next: next, KeyFile: r.Host.KeyFile}); err != nil {
+	if _, err := r.Host.ask(ctx, Request{Do: DoPromote, Tunnel: r.Tunnel, Next: next,
+		KeyFile: r.Host.KeyFile}); err != nil {
 		return err
 	}
 	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
@@ -192,7 +198,8 @@ func (r *Rotation) Finish(ctx context.Context, old, next keyring.PublicKey) erro
 }
 
 func (r *Rotation) replace(ctx context.Context, p Party, old, next keyring.PublicKey, stolen bool) error {
-	a, err := p.ask(ctx, Request{Do: DoReplace, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next, Stolen: stolen})
+	a, err := p.ask(ctx, Request{Do: DoReplace, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old,
+		Next: next, Stolen: stolen})
 	if a.Had {
 		r.had.Store(true)
 	}
@@ -220,7 +227,8 @@ func (p Party) Make(ctx context.Context, tunnel string, which Which) (keyring.Pu
 		ctx, cancel = context.WithTimeout(ctx, armFor)
 		defer cancel()
 	}
-	a, err := p.ask(ctx, Request{Do: DoMake, Tunnel: tunnel, KeyFile: p.KeyFile, Now: which == First, Fresh: which == Fresh})
+	a, err := p.ask(ctx, Request{Do: DoMake, Tunnel: tunnel, KeyFile: p.KeyFile, Now: which == First,
+		Fresh: which == Fresh})
 	if err == nil && a.Made.IsZero() {
 		err = fault.New("no key was made on host", p.Host, "it names none", "install the same wgkeys there")
 	}

@@ -53,13 +53,15 @@ func TestTurnTells(t *testing.T) {
 		{"no record at all", nil, said(nil), said(nil), "does not say what became of the switch"},
 		{"refused", nil, refusal, said(nil), "another key than the one in use"},
 		{"refused after an earlier attempt", earlier, refusal, said(earlier), "another key than the one in use"},
-		{"not in its file", nil, said(&Record{Next: next, Phase: Kept, Why: "read-only file system"}), Answer{}, "not in the key file"},
+		{"not in its file", nil, said(&Record{Next: next, Phase: Kept, Why: "read-only file system"}), Answer{},
+			"not in the key file"},
 	} {
 		asked, err := turnWith(c.before, c.switched, c.outcome)
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", c.name, err)
-		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "lost sight")):
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) ||
+			strings.Contains(err.Error(), "lost sight")):
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
 		if got := strings.Join(asked, " "); got != DoWatch+" "+DoEnd {
@@ -79,7 +81,8 @@ func TestTurnWithAnotherPeer(t *testing.T) {
 			return Answer{Protocol: Protocol, Live: Live{PublicKey: live}}, nil
 		}
 	}
-	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: answer(old)}, Peers: []Party{{Host: "shale", Ask: answer(keyring.PublicKey{8})}}}
+	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: answer(old)},
+		Peers: []Party{{Host: "shale", Ask: answer(keyring.PublicKey{8})}}}
 	s := &Survey{host: Answer{Live: Live{PublicKey: old}}, peers: []Answer{{Live: Live{PublicKey: keyring.PublicKey{9}}}}}
 	err := r.Turn(context.Background(), s, next)
 	if err == nil || !strings.Contains(err.Error(), `meanwhile, on peer "shale"`) {
@@ -116,7 +119,8 @@ func nowWithAHostThatHangs(t *testing.T) {
 		t.Errorf("refused %v, %v", refused, err)
 	}
 	r.Peers = append(r.Peers, Party{Host: "flint", Ask: gone})
-	if err := r.Refuse(ctx, keyring.PublicKey{1}); !errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(), `still accepted by peer "flint": no route to host`) {
+	if err := r.Refuse(ctx, keyring.PublicKey{1}); !errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(),
+		`still accepted by peer "flint": no route to host`) {
 		t.Error(err)
 	}
 }
@@ -140,7 +144,10 @@ func nowWithAPassphrase(t *testing.T) {
 		return Answer{Protocol: Protocol}, nil
 	}
 	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: peer}}}
-	err := r.Now(context.Background(), keyring.PublicKey{1}, next, func(context.Context) error { time.Sleep(20 * time.Second); return nil })
+	err := r.Now(context.Background(), keyring.PublicKey{1}, next, func(context.Context) error {
+		time.Sleep(20 * time.Second)
+		return nil
+	})
 	if err != nil || refused != armFor || armed != 20*time.Second {
 		t.Errorf("refused after %v, armed after %v, %v", refused, armed, err)
 	}
@@ -169,7 +176,8 @@ func stolenHostIsNotWaitedFor(t *testing.T) {
 // Whether a handshake is another one does not depend on the clock of the host.
 func TestAnew(t *testing.T) {
 	then := time.Unix(1000, 0)
-	for at, want := range map[time.Time]bool{{}: false, then: false, then.UTC(): false, then.Add(1): true, then.Add(-time.Hour): true} {
+	for at, want := range map[time.Time]bool{{}: false, then: false, then.UTC(): false, then.Add(1): true,
+		then.Add(-time.Hour): true} {
 		if got := anew(at, then); got != want {
 			t.Errorf("%v after %v: %v", at, then, got)
 		}
@@ -192,7 +200,9 @@ func TestTunnelGone(t *testing.T) {
 			return (&Switch{Tunnel: t, Record: r, Save: save, Clock: clock}).Run(context.Background())
 		},
 		"watcher": func(t Tunnel, r *Record, save func(*Record) error, clock func() time.Duration) error {
-			return (&Watcher{Tunnel: t, Record: r, Save: save, Clock: clock, Ended: func(*Record) bool { return false }}).Run(context.Background())
+			return (&Watcher{Tunnel: t, Record: r, Save: save, Clock: clock, Ended: func(*Record) bool {
+				return false
+			}}).Run(context.Background())
 		},
 	} {
 		now, saved := time.Duration(0), Record{}
@@ -208,7 +218,8 @@ func TestTunnelGone(t *testing.T) {
 // A host that answers rubbish where it is to make a key does not bring the key
 // that is none into the keyring, from where it would go to every peer.
 func TestMakeRefusesNone(t *testing.T) {
-	for name, a := range map[string]Answer{"nothing": {Protocol: Protocol}, "of another version": {Made: keyring.PublicKey{1}}} {
+	for name, a := range map[string]Answer{"nothing": {Protocol: Protocol},
+		"of another version": {Made: keyring.PublicKey{1}}} {
 		p := Party{Host: "shale", Ask: func(context.Context, Request) (Answer, error) { return a, nil }}
 		if key, err := p.Make(context.Background(), "wg0", Next); err == nil {
 			t.Errorf("%s: took %s", name, key)

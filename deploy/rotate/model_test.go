@@ -43,7 +43,8 @@ func newModel() *model {
 	m := &model{rtt: 10 * time.Millisecond, oldKey: keyring.PublicKey{1}, nextKey: keyring.PublicKey{2},
 		lastInit: never, peers: map[keyring.PublicKey]*modelPeer{}, hook: func(string) {}}
 	m.key, m.promoted = m.oldKey, m.oldKey
-	m.peers[m.oldKey] = &modelPeer{Peer: Peer{AllowedIPs: 1, Endpoint: "basalt", Handshake: m.clock()}, session: true, lastInit: never}
+	m.peers[m.oldKey] = &modelPeer{Peer: Peer{AllowedIPs: 1, Endpoint: "basalt", Handshake: m.clock()}, session: true,
+		lastInit: never}
 	m.session, m.handshake = m.oldKey, m.clock()
 	return m
 }
@@ -104,7 +105,8 @@ var shaleKey = keyring.PublicKey{9}
 func (m *model) change(what string) { m.hook(what) }
 
 func (b basalt) Look() (Live, error) {
-	return Live{PublicKey: b.key, Peers: map[keyring.PublicKey]Peer{shaleKey: {Handshake: b.handshake, Endpoint: "shale", AllowedIPs: 1}}}, nil
+	return Live{PublicKey: b.key, Peers: map[keyring.PublicKey]Peer{shaleKey: {Handshake: b.handshake, Endpoint: "shale",
+		AllowedIPs: 1}}}, nil
 }
 
 func (b basalt) Switch(to keyring.PublicKey) error {
@@ -181,7 +183,8 @@ type play struct {
 func newPlay(m *model) *play {
 	p := &play{model: m, dead: map[string]time.Duration{}}
 	shale{m}.Stage(m.oldKey, m.nextKey)
-	p.swKept = Record{Old: m.oldKey, Next: m.nextKey, Phase: Armed, Switch: true, Hold: true, Before: map[keyring.PublicKey]time.Time{shaleKey: {}}}
+	p.swKept = Record{Old: m.oldKey, Next: m.nextKey, Phase: Armed, Switch: true, Hold: true,
+		Before: map[keyring.PublicKey]time.Time{shaleKey: {}}}
 	p.wtKept = Record{Old: m.oldKey, Next: m.nextKey, Phase: Armed, Deadline: time.Minute}
 	p.raise()
 	return p
@@ -273,7 +276,8 @@ func TestRotation(t *testing.T) {
 // the link there for a while: traffic flows again within 15 s after the cut.
 func TestKilled(t *testing.T) {
 	cases := 0
-	for _, cut := range []time.Duration{0, 20 * time.Millisecond, time.Second, 4 * time.Second, 9 * time.Second, 20 * time.Second} {
+	for _, cut := range []time.Duration{0, 20 * time.Millisecond, time.Second, 4 * time.Second, 9 * time.Second,
+		20 * time.Second} {
 		for _, kill := range []bool{false, true} {
 			for at := 1; ; at++ {
 				n, reached, what, healed := 0, false, "", time.Duration(0)

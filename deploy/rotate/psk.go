@@ -48,7 +48,8 @@ func (p *Pair) look(ctx context.Context) (live [2]Answer, marks [2]string, err e
 		if _, up := live[i].Live.Peers[live[1-i].Live.PublicKey]; !up {
 			return nil
 		}
-		a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, KeyFile: p.Ends[i].KeyFile, Old: live[1-i].Live.PublicKey})
+		a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, KeyFile: p.Ends[i].KeyFile,
+			Old: live[1-i].Live.PublicKey})
 		marks[i] = a.PSK
 		return err
 	})
@@ -71,7 +72,8 @@ func (p *Pair) Replace(ctx context.Context, mark string) error {
 			if _, up := live[i].Live.Peers[live[1-i].Live.PublicKey]; done[i] || !up {
 				return nil
 			}
-			a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, KeyFile: p.Ends[i].KeyFile, Old: live[1-i].Live.PublicKey, PSKFile: p.Files[i], PSK: mark})
+			a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, KeyFile: p.Ends[i].KeyFile,
+				Old: live[1-i].Live.PublicKey, PSKFile: p.Files[i], PSK: mark})
 			if err == nil && a.PSK != mark {
 				err = fault.New("another preshared key is in use on host", p.Ends[i].Host, "its fingerprint is "+a.PSK, "")
 			}
@@ -109,7 +111,8 @@ func (p *Pair) quiet(ctx context.Context) ([2]Answer, error) {
 			told = true
 		}
 		// A keepalive renews a session that is older than REKEY_AFTER_TIME.
-		if _, err := p.Ends[0].ask(ctx, Request{Do: DoLook, Tunnel: p.Tunnel, KeyFile: p.Ends[0].KeyFile, Peers: []keyring.PublicKey{live[1].Live.PublicKey}}); err != nil {
+		if _, err := p.Ends[0].ask(ctx, Request{Do: DoLook, Tunnel: p.Tunnel, KeyFile: p.Ends[0].KeyFile,
+			Peers: []keyring.PublicKey{live[1].Live.PublicKey}}); err != nil {
 			return live, err
 		}
 		select {

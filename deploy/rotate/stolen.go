@@ -101,11 +101,13 @@ func (r *Rotation) refused(ctx context.Context, old keyring.PublicKey, ask func(
 		defer cancel()
 		err := ask(ctx, p)
 		if errors.Is(err, errNeither) {
-			return fault.Wrap(err, "the old key is refused, and the next key of "+r.Host.Host+" not taken by peer", p.Host, "wgkeys apply "+p.Host)
+			return fault.Wrap(err, "the old key is refused, and the next key of "+r.Host.Host+" not taken by peer", p.Host,
+				"wgkeys apply "+p.Host)
 		}
 		if err != nil {
 			return fault.Wrap(accepted{err}, "the stolen key of "+r.Host.Host+" is still accepted by peer", p.Host,
-				"at once, on "+p.Host+": wg set "+r.Tunnel+" peer "+old.String()+" remove; when it can be reached: wgkeys rotate --now "+r.Host.Host)
+				"at once, on "+p.Host+": wg set "+r.Tunnel+" peer "+old.String()+
+					" remove; when it can be reached: wgkeys rotate --now "+r.Host.Host)
 		}
 		r.report("refused", "%s refuses the old key", p.Host)
 		return nil
@@ -128,7 +130,8 @@ func (r *Rotation) takesNeither(ctx context.Context, p Party, old, next keyring.
 // outcomeNow asks what became of the switch, when it was to be done.
 func (r *Rotation) outcomeNow(ctx context.Context, next keyring.PublicKey) error {
 	var err error
-	for until := time.Now().Add(delay + DeadMan); time.Now().Before(until) && ctx.Err() == nil; time.Sleep(500 * time.Millisecond) {
+	for until := time.Now().Add(delay + DeadMan); time.Now().Before(until) &&
+		ctx.Err() == nil; time.Sleep(500 * time.Millisecond) {
 		var a Answer
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
 		a, err = r.Host.ask(try, Request{Do: DoOutcome, Tunnel: r.Tunnel, Next: next, KeyFile: r.Host.KeyFile})

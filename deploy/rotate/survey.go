@@ -111,7 +111,8 @@ func (r *Rotation) endLeft(ctx context.Context, before, s *Survey) {
 	}
 	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
 		was, left := before.peers[i].Record, s.peers[i].Record
-		if left == nil || left.Over() || left.Switch || left.Next != r.Next || was == nil || was.Run != left.Run || was.Since != left.Since {
+		if left == nil || left.Over() || left.Switch || left.Next != r.Next || was == nil || was.Run != left.Run ||
+			was.Since != left.Since {
 			return nil
 		}
 		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Next: r.Next, Run: left.Run})
@@ -132,7 +133,8 @@ func (s *Survey) busy(r *Rotation) error {
 		return err
 	}
 	if s.host.Claimed {
-		return fault.New("another wgkeys rotate is at work on host", r.Host.Host, "or one was lost up to "+(claimFor+r.reach()).String()+" ago",
+		return fault.New("another wgkeys rotate is at work on host", r.Host.Host, "or one was lost up to "+
+			(claimFor+r.reach()).String()+" ago",
 			"try again in a minute")
 	}
 	for i, a := range s.peers {
@@ -192,7 +194,8 @@ func (r *Rotation) Sessions(ctx context.Context, s *Survey) error {
 		return err
 	})
 	if err == nil {
-		s.host, err = r.Host.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: r.Host.KeyFile, Hold: !r.NoHold, Peers: dead})
+		s.host, err = r.Host.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: r.Host.KeyFile, Hold: !r.NoHold,
+			Peers: dead})
 	}
 	if err != nil {
 		return err

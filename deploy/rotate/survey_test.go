@@ -42,7 +42,8 @@ func surveyEndsWhatWasLeft(t *testing.T) {
 			}
 			return Answer{Protocol: Protocol, Live: Live{PublicKey: shale}, Record: watch}, nil
 		}
-		r := &Rotation{Tunnel: "wg0", Next: c.next, Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: peer}}}
+		r := &Rotation{Tunnel: "wg0", Next: c.next, Host: Party{Host: "basalt", Ask: host},
+			Peers: []Party{{Host: "shale", Ask: peer}}}
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 		_, err := r.Survey(ctx)
 		cancel()
@@ -60,13 +61,16 @@ func TestSessionsKeepWhatIsKnown(t *testing.T) {
 		if q.Peers != nil {
 			p.Handshake = now
 		}
-		return Answer{Protocol: Protocol, Clock: now, CanHold: q.Hold, Live: Live{PublicKey: basalt, Peers: map[keyring.PublicKey]Peer{shale: p}}}, nil
+		return Answer{Protocol: Protocol, Clock: now, CanHold: q.Hold,
+			Live: Live{PublicKey: basalt, Peers: map[keyring.PublicKey]Peer{shale: p}}}, nil
 	}
 	peer := func(_ context.Context, q Request) (Answer, error) {
-		return Answer{Protocol: Protocol, CanHold: q.Hold, Live: Live{PublicKey: shale, Peers: map[keyring.PublicKey]Peer{basalt: {}}}}, nil
+		return Answer{Protocol: Protocol, CanHold: q.Hold,
+			Live: Live{PublicKey: shale, Peers: map[keyring.PublicKey]Peer{basalt: {}}}}, nil
 	}
 	for _, noHold := range []bool{false, true} {
-		r := &Rotation{Tunnel: "wg0", NoHold: noHold, Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: peer}}}
+		r := &Rotation{Tunnel: "wg0", NoHold: noHold, Host: Party{Host: "basalt", Ask: host},
+			Peers: []Party{{Host: "shale", Ask: peer}}}
 		s, err := r.Survey(t.Context())
 		if err == nil {
 			err = r.Sessions(t.Context(), s)
@@ -89,7 +93,8 @@ func TestTurnAfterAnother(t *testing.T) {
 		asked = append(asked, q.Do+" "+q.Within.String())
 		return Answer{Protocol: Protocol, Live: Live{PublicKey: other}}, nil
 	}
-	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: ask}, Peers: []Party{{Host: "shale", Ask: ask}}, Jobs: 8}
+	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: ask}, Peers: []Party{{Host: "shale", Ask: ask}},
+		Jobs: 8}
 	s := &Survey{host: Answer{Live: Live{PublicKey: basalt}}, peers: []Answer{{Live: Live{PublicKey: shale}}}}
 	if err := r.Turn(t.Context(), s, next); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
 		t.Error(err)

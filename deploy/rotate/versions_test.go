@@ -13,15 +13,16 @@ import (
 // speaking is a host with another version: of what it is asked in that one it does
 // what it knows.
 func speaking(version int, knows ...string) Party {
-	return Party{Host: "shale", KeyFile: "/etc/wireguard/wg0.key", Upgrade: "scp", Ask: func(_ context.Context, q Request) (Answer, error) {
-		a := Answer{Protocol: version}
-		for _, do := range knows {
-			if q.Protocol == version && q.Do == do {
-				a.File, a.Live = FileKey{PublicKey: keyring.PublicKey{1}}, Live{PublicKey: keyring.PublicKey{1}}
+	return Party{Host: "shale", KeyFile: "/etc/wireguard/wg0.key", Upgrade: "scp",
+		Ask: func(_ context.Context, q Request) (Answer, error) {
+			a := Answer{Protocol: version}
+			for _, do := range knows {
+				if q.Protocol == version && q.Do == do {
+					a.File, a.Live = FileKey{PublicKey: keyring.PublicKey{1}}, Live{PublicKey: keyring.PublicKey{1}}
+				}
 			}
-		}
-		return a, nil
-	}}
+			return a, nil
+		}}
 }
 
 // TestOtherVersions: what a host with an older program can do, it is asked for in its
@@ -49,10 +50,12 @@ func TestOtherVersions(t *testing.T) {
 
 // TestSurveyOtherVersion: a peer that is to be upgraded is not to be left behind.
 func TestSurveyOtherVersion(t *testing.T) {
-	r := &Rotation{Tunnel: "wg0", Host: speaking(Protocol, DoLook), Peers: []Party{speaking(1, DoLook), speaking(1)}, Jobs: 1}
+	r := &Rotation{Tunnel: "wg0", Host: speaking(Protocol, DoLook), Peers: []Party{speaking(1, DoLook), speaking(1)},
+		Jobs: 1}
 	_, err := r.Survey(t.Context())
 	hints := strings.Join(fault.Hints(err), "; ")
-	if !errors.Is(err, ErrVersion) || strings.Contains(hints, "--skip") || !strings.Contains(hints, "upgrade wgkeys on shale") {
+	if !errors.Is(err, ErrVersion) || strings.Contains(hints, "--skip") ||
+		!strings.Contains(hints, "upgrade wgkeys on shale") {
 		t.Errorf("%v\n%s", err, hints)
 	}
 }

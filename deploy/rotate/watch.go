@@ -29,7 +29,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 // give up on a host that waits for us. One that fails for longer than anybody
 // waits is: somebody took the tunnel away, and could not apply it again while we
 // stay.
-func run(ctx context.Context, r *Record, save func(*Record) error, clock func() time.Duration, step func() (time.Duration, error)) error {
+func run(ctx context.Context, r *Record, save func(*Record) error, clock func() time.Duration,
+	step func() (time.Duration, error)) error {
 	for good := clock(); !r.Over(); {
 		begun := clock()
 		pause, err := step()

@@ -23,7 +23,8 @@ const (
 	DoEnd     = "end"     // end the watch as soon as it is clear which key is in use; with Old it is clear: the next one
 	DoReplace = "replace" // take the next key of a peer in place of the old one, at once
 	DoRefuse  = "refuse"  // take the old key of a peer no more, though there is no next one
-	DoPSK     = "psk"     // with the peer Old, use the preshared key of this mark, which is in its file; without one: tell the one in use
+	// with the peer Old, use the preshared key of this mark, which is in its file; without one: tell the one in use
+	DoPSK     = "psk"
 	DoPromote = "promote" // the next key is in use: make its file the key file
 )
 
@@ -37,11 +38,12 @@ type Request struct {
 	Next     keyring.PublicKey `json:"next,omitzero"`      // the key to come
 	KeyFile  string            `json:"key_file,omitempty"` // of the host's private key
 	Run      string            `json:"run,omitempty"`      // the controller's; end: of the watch that is to end
-	Within   time.Duration     `json:"within,omitempty"`   // watch: how long to wait for the switch; switch now: how long before it
-	Hold     bool              `json:"hold,omitempty"`     // hold packets; look: tell whether they can be held
-	Now      bool              `json:"now,omitempty"`      // switch without proof; make: the first key
-	Fresh    bool              `json:"fresh,omitempty"`    // make: whatever next key is there may be stolen
-	Stolen   bool              `json:"stolen,omitempty"`   // replace: the old key is not to be used again
+	// watch: how long to wait for the switch; switch now: how long before it
+	Within time.Duration `json:"within,omitempty"`
+	Hold   bool          `json:"hold,omitempty"`   // hold packets; look: tell whether they can be held
+	Now    bool          `json:"now,omitempty"`    // switch without proof; make: the first key
+	Fresh  bool          `json:"fresh,omitempty"`  // make: whatever next key is there may be stolen
+	Stolen bool          `json:"stolen,omitempty"` // replace: the old key is not to be used again
 
 	PSKFile string `json:"psk_file,omitempty"` // psk: of the preshared key
 	PSK     string `json:"psk,omitempty"`      // psk: its fingerprint

@@ -100,6 +100,7 @@ func (t *attempts) err(c *Client, said *hearing) error {
 	if t.n > 1 {
 		why = fmt.Sprintf("%s, %d times in %v", why, t.n, time.Since(t.begun).Round(100*time.Millisecond))
 	}
-	hint := fmt.Sprintf("ssh -v %s true; if many connect there, fewer at once (-j); for longer: --timeout %v", word(c.dest()), 4*c.Limit)
+	hint := fmt.Sprintf("ssh -v %s true; if many connect there, fewer at once (-j); for longer: --timeout %v",
+		word(c.dest()), 4*c.Limit)
 	return fault.Wrap(unreachable("closed before authentication"+t.why()+": "+why), "cannot reach host", c.Host, hint)
 }

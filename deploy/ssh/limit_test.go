@@ -55,12 +55,13 @@ func TestSilent(t *testing.T) {
 		command, heard string
 		want           string
 	}{
-		"no banner":    {noBanner, time.Second, "true", "", "it has said nothing for 1s"},
-		"no word":      {asleep, time.Second, "sleep 60", "", "it has said nothing for 1s"},
-		"no end":       {asleep, 6 * time.Second, "echo begun; exec sleep 60", "begun\n", "it has said nothing for 6s"},
-		"drop by drop": {ssh.Local{}, 2 * time.Second, "while :; do echo .; sleep 0.3; done", ".\n", "it has not come to an end in 20s"},
-		"here":         {ssh.Local{}, time.Second, "sleep 60", "", "it has said nothing for 1s"},
-		"deaf":         {ssh.Local{}, time.Second, "trap '' TERM; sleep 60 & wait", "", "it has said nothing for 1s"},
+		"no banner": {noBanner, time.Second, "true", "", "it has said nothing for 1s"},
+		"no word":   {asleep, time.Second, "sleep 60", "", "it has said nothing for 1s"},
+		"no end":    {asleep, 6 * time.Second, "echo begun; exec sleep 60", "begun\n", "it has said nothing for 6s"},
+		"drop by drop": {ssh.Local{}, 2 * time.Second, "while :; do echo .; sleep 0.3; done", ".\n",
+			"it has not come to an end in 20s"},
+		"here": {ssh.Local{}, time.Second, "sleep 60", "", "it has said nothing for 1s"},
+		"deaf": {ssh.Local{}, time.Second, "trap '' TERM; sleep 60 & wait", "", "it has said nothing for 1s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,7 +76,8 @@ func TestSilent(t *testing.T) {
 			}
 			var out bytes.Buffer
 			err := tt.r.Run(t.Context(), tt.command, strings.NewReader(""), &out)
-			if !errors.Is(err, ssh.ErrSilent) || !errors.Is(err, ssh.ErrUnreachable) || !strings.HasSuffix(err.Error(), tt.want) {
+			if !errors.Is(err, ssh.ErrSilent) || !errors.Is(err, ssh.ErrUnreachable) || !strings.HasSuffix(err.Error(),
+				tt.want) {
 				t.Errorf("got %v", err)
 			}
 			if !strings.HasPrefix(out.String(), tt.heard) {
@@ -113,7 +115,8 @@ func TestSilentConversation(t *testing.T) {
 func TestSilentPerson(t *testing.T) {
 	t.Parallel()
 	s := sshtest.Start(t, sshtest.Config{})
-	if out, err := exec.Command("ssh-keygen", "-q", "-p", "-N", "long ago", "-f", filepath.Join(s.Dir, "id")).CombinedOutput(); err != nil {
+	if out, err := exec.Command("ssh-keygen", "-q", "-p", "-N", "long ago", "-f",
+		filepath.Join(s.Dir, "id")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	master, slave := terminal(t)

@@ -48,18 +48,27 @@ func TestErrors(t *testing.T) {
 		what, hint    string
 		isUnreachable bool
 	}{
-		"refused":      {closed.Client("shale"), "true", `cannot reach host "shale": ssh: connect to host 127.0.0.1 port `, "ssh shale true", true},
-		"unknown key":  {options("UserKnownHostsFile=/dev/null"), "true", `cannot reach host "shale": Host key verification failed`, "ssh shale true", true},
-		"changed key":  {options("UserKnownHostsFile=" + filepath.Join(stranger.Dir, "known_hosts")), "true", `cannot reach host "shale": Host key verification failed`, "ssh shale true", true},
-		"exit":         {s.Client("shale"), "echo why >&2; exit 3", `the command failed on host "shale": why (exit status 3)`, "", false},
-		"escapes":      {s.Client("shale"), `printf 'a\033[2Jb\r\n\302\233c\n' >&2; exit 4`, `the command failed on host "shale": a?[2Jb; ?c (exit status 4)`, "", false},
-		"long":         {s.Client("shale"), `head -c 100000 /dev/zero | tr '\0' x >&2; exit 5`, `the command failed on host "shale": xxx`, "", false},
-		"option":       {dest("-oProxyCommand=true"), "true", `refused the ssh destination "-oProxyCommand=true": it begins with a dash`, "", false},
-		"white space":  {dest("a b"), "true", `refused the ssh destination "a b": it holds white space`, "", false},
-		"control":      {dest("a\x1b[2Jb"), "true", `refused the ssh destination "a\x1b[2Jb": it holds white space or a control`, "", false},
-		"format":       {dest("a\u202eb"), "true", `refused the ssh destination "a\u202eb": it holds`, "", false},
-		"no name":      {&ssh.Client{}, "true", `no ssh destination for host`, "", false},
-		"name unknown": {&ssh.Client{Host: "shale", Dest: "shale.invalid", Batch: true}, "true", `cannot reach host "shale": ssh: Could not resolve hostname shale.invalid`, "ssh shale.invalid true", true},
+		"refused": {closed.Client("shale"), "true", `cannot reach host "shale": ssh: connect to host 127.0.0.1 port `,
+			"ssh shale true", true},
+		"unknown key": {options("UserKnownHostsFile=/dev/null"), "true",
+			`cannot reach host "shale": Host key verification failed`, "ssh shale true", true},
+		"changed key": {options("UserKnownHostsFile=" + filepath.Join(stranger.Dir, "known_hosts")), "true",
+			`cannot reach host "shale": Host key verification failed`, "ssh shale true", true},
+		"exit": {s.Client("shale"), "echo why >&2; exit 3", `the command failed on host "shale": why (exit status 3)`,
+			"", false},
+		"escapes": {s.Client("shale"), `printf 'a\033[2Jb\r\n\302\233c\n' >&2; exit 4`,
+			`the command failed on host "shale": a?[2Jb; ?c (exit status 4)`, "", false},
+		"long": {s.Client("shale"), `head -c 100000 /dev/zero | tr '\0' x >&2; exit 5`,
+			`the command failed on host "shale": xxx`, "", false},
+		"option": {dest("-oProxyCommand=true"), "true",
+			`refused the ssh destination "-oProxyCommand=true": it begins with a dash`, "", false},
+		"white space": {dest("a b"), "true", `refused the ssh destination "a b": it holds white space`, "", false},
+		"control": {dest("a\x1b[2Jb"), "true",
+			`refused the ssh destination "a\x1b[2Jb": it holds white space or a control`, "", false},
+		"format":  {dest("a\u202eb"), "true", `refused the ssh destination "a\u202eb": it holds`, "", false},
+		"no name": {&ssh.Client{}, "true", `no ssh destination for host`, "", false},
+		"name unknown": {&ssh.Client{Host: "shale", Dest: "shale.invalid", Batch: true}, "true",
+			`cannot reach host "shale": ssh: Could not resolve hostname shale.invalid`, "ssh shale.invalid true", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tt.c.Run(t.Context(), tt.command, nil, new(bytes.Buffer))
@@ -92,7 +101,8 @@ func TestDenied(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = s.Client("shale").Run(t.Context(), "true", nil, nil)
-	if want := `cannot reach host "shale": root@127.0.0.1: Permission denied (publickey)`; err == nil || err.Error() != want {
+	if want := `cannot reach host "shale": root@127.0.0.1: Permission denied (publickey)`; err == nil ||
+		err.Error() != want {
 		t.Errorf("got  %v\nwant %v", err, want)
 	}
 }
@@ -106,7 +116,8 @@ func TestUserConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.WriteString("RemoteCommand tmux\nRequestTTY force\nForwardAgent yes\nExitOnForwardFailure yes\nLocalForward " + taken + " 127.0.0.1:1\n")
+	f.WriteString("RemoteCommand tmux\nRequestTTY force\nForwardAgent yes\nExitOnForwardFailure yes\nLocalForward " +
+		taken + " 127.0.0.1:1\n")
 	f.Close()
 	var out bytes.Buffer
 	if err := s.Client("shale").Run(t.Context(), "tty; echo $SSH_AUTH_SOCK", nil, &out); err != nil {

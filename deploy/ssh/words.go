@@ -118,8 +118,9 @@ func (h *hearing) line(line string) {
 }
 
 const (
-	maxRemarks  = 16
-	permanently = "Warning: Permanently added" // known_hosts has another line: the user's own choice (StrictHostKeyChecking)
+	maxRemarks = 16
+	// known_hosts has another line: the user's own choice (StrictHostKeyChecking)
+	permanently = "Warning: Permanently added"
 
 	carrierKilled = "Killed by signal 1." // the ssh of a host on the way says so at every end (ProxyJump)
 )

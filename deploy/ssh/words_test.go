@@ -16,13 +16,16 @@ func TestRemarks(t *testing.T) {
 		said, last, all string
 		remarks         int
 	}{
-		"before the reason": {warned + "root@shale: Permission denied (publickey).\r\n", "root@shale: Permission denied (publickey)", "root@shale: Permission denied (publickey).", 3},
-		"after the reason":  {"wgkeys: error: no\n" + warned, "wgkeys: error: no", "wgkeys: error: no", 3},
-		"alone":             {warned, "", "", 3},
-		"twice":             {warned + warned, "", "", 3},
-		"no newline":        {warned + "Host key verification failed.", "Host key verification failed", "Host key verification failed.", 3},
-		"known hosts":       {"Warning: Permanently added 'shale' (ED25519) to the list of known hosts.\r\nno\n", "no", "no", 0},
-		"of the host":       {"* no remark\n*** nor this\n", "*** nor this", "* no remark; *** nor this", 0},
+		"before the reason": {warned + "root@shale: Permission denied (publickey).\r\n",
+			"root@shale: Permission denied (publickey)", "root@shale: Permission denied (publickey).", 3},
+		"after the reason": {"wgkeys: error: no\n" + warned, "wgkeys: error: no", "wgkeys: error: no", 3},
+		"alone":            {warned, "", "", 3},
+		"twice":            {warned + warned, "", "", 3},
+		"no newline": {warned + "Host key verification failed.", "Host key verification failed",
+			"Host key verification failed.", 3},
+		"known hosts": {"Warning: Permanently added 'shale' (ED25519) to the list of known hosts.\r\nno\n", "no", "no",
+			0},
+		"of the host": {"* no remark\n*** nor this\n", "*** nor this", "* no remark; *** nor this", 0},
 	} {
 		var seen bytes.Buffer
 		h := &hearing{watch: &seen}
@@ -43,8 +46,10 @@ func TestRemarks(t *testing.T) {
 func TestTriedAgainQuietly(t *testing.T) {
 	var seen bytes.Buffer
 	h := &hearing{watch: &seen}
-	h.Write([]byte("kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 192.0.2.2 port 22\r\n" +
-		"kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\nKilled by signal 1.\r\nConfirm user presence\r\n"))
+	h.Write([]byte("kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 192.0.2.2 port " +
+		"22\r\n" +
+		"kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port " +
+		"65535\r\nKilled by signal 1.\r\nConfirm user presence\r\n"))
 	if h.end(); seen.String() != "Confirm user presence\n" || len(h.lines()) != 5 {
 		t.Errorf("seen %q, kept %q", seen.String(), h.lines())
 	}
@@ -57,7 +62,8 @@ func TestReports(t *testing.T) {
 		"debug1: kex_exchange_identification: banner line 0: Not allowed at this time\r\n" +
 		"kex_exchange_identification: Connection closed by remote host\r\n"))
 	a := &attempt{code: ownFault, said: h.end()}
-	if h.String() != "kex_exchange_identification: Connection closed by remote host" || h.beforeBanner != "Not allowed at this time" || !a.closedEarly() {
+	if h.String() != "kex_exchange_identification: Connection closed by remote host" ||
+		h.beforeBanner != "Not allowed at this time" || !a.closedEarly() {
 		t.Errorf("%q, %q", h.String(), h.beforeBanner)
 	}
 	h.Write([]byte("Authenticated to shale ([192.0.2.1]:22) using \"publickey\".\r\n"))

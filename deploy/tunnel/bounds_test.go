@@ -79,7 +79,8 @@ func TestReadBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("wg0.toml", "[hosts.a]\naddresses = [\"10.0.0.1/32\"]\nendpoint = \"192.0.2.1\"\n[hosts.b]\naddresses = [\"10.0.0.2/32\"]\n")
+	write("wg0.toml", "[hosts.a]\naddresses = [\"10.0.0.1/32\"]\nendpoint = \"192.0.2.1\"\n[hosts.b]\naddresses = "+
+		"[\"10.0.0.2/32\"]\n")
 	if err := os.Mkdir(filepath.Join(dir, "wg0.d"), 0o755); err != nil {
 		t.Fatal(err)
 	}

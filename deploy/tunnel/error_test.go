@@ -93,7 +93,8 @@ func TestNoSuchTunnel(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if hints := fault.Hints(err); !errors.Is(err, fs.ErrNotExist) || !slices.Equal(hints, []string{"did you mean -t wg0?"}) {
+	if hints := fault.Hints(err); !errors.Is(err, fs.ErrNotExist) ||
+		!slices.Equal(hints, []string{"did you mean -t wg0?"}) {
 		t.Errorf("got %v, %q", err, hints)
 	}
 	if _, err := tunnel.Parse(fsys, "../wg0"); err == nil {

@@ -38,7 +38,9 @@ func TestSetNextRefuses(t *testing.T) {
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
-		if err != nil && !slices.ContainsFunc(fault.Hints(err), func(h string) bool { return strings.HasPrefix(h, "git log -p -- keyring/") }) {
+		if err != nil && !slices.ContainsFunc(fault.Hints(err), func(h string) bool {
+			return strings.HasPrefix(h, "git log -p -- keyring/")
+		}) {
 			t.Errorf("%s: the hints are %q", test.name, fault.Hints(err))
 		}
 		// What SetNext refuses is refused on its way to a host too.
@@ -71,7 +73,8 @@ func TestNextKeysTravel(t *testing.T) {
 	if back.NextPublicKey != next["gate"] || phone(back) != next["phone"] {
 		t.Errorf("%v and %v arrive", back.NextPublicKey, phone(back))
 	}
-	for _, other := range []string{next["gate"].String(), v.PublicKey.String(), strings.Repeat("A", 43) + "=", "", "c2hvcnQ="} {
+	for _, other := range []string{next["gate"].String(), v.PublicKey.String(), strings.Repeat("A", 43) + "=", "",
+		"c2hvcnQ="} {
 		text := strings.Replace(valid, next["phone"].String(), other, 1)
 		if _, err := tunnel.DecodeView(strings.NewReader(text)); err == nil {
 			t.Errorf("the next key %q is accepted", other)

@@ -99,7 +99,8 @@ func (r *reader) int(n *node, low, high int) value[int] {
 func (r *reader) routingTable(n *node) value[int] {
 	t := r.int(n, 0, max32)
 	if err := checkTable(t.val); t.given() && err != nil {
-		r.add(n.pos, "leave table out for the main table, or write a number that no other program uses: table = 51820", "%s: %v", n.path(), err)
+		r.add(n.pos, "leave table out for the main table, or write a number that no other program uses: table = 51820",
+			"%s: %v", n.path(), err)
 		return value[int]{}
 	}
 	return t

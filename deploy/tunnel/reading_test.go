@@ -146,7 +146,8 @@ func TestReadAgain(t *testing.T) {
 		kept(t, text)
 	}
 	if refused < 100 || sure < 1000 {
-		t.Errorf("of 4000 views %d are refused and %d are valid without a look at all: the test tries too little", refused, sure)
+		t.Errorf("of 4000 views %d are refused and %d are valid without a look at all: the test tries too little", refused,
+			sure)
 	}
 }
 
@@ -192,7 +193,8 @@ func TestAllFieldsAreKept(t *testing.T) {
 	p, r := Peer{}, Route{}
 	fill(t, reflect.ValueOf(&p).Elem())
 	fill(t, reflect.ValueOf(&r).Elem())
-	from := &Reading{text: "text", peers: section[Peer]{[]Peer{p}, []span{{0, 1}}}, routes: section[Route]{[]Route{r}, []span{{1, 2}}}}
+	from := &Reading{text: "text", peers: section[Peer]{[]Peer{p}, []span{{0, 1}}}, routes: section[Route]{[]Route{r},
+		[]span{{1, 2}}}}
 	b, _ := from.AppendBinary(nil)
 	back := KeptReading("text", string(b))
 	if back == nil || !reflect.DeepEqual(back.peers, from.peers) || !reflect.DeepEqual(back.routes, from.routes) {

@@ -44,7 +44,8 @@ func RenameHost(fsys fs.FS, tunnel, host, newName string) ([]Text, error) {
 	var changed []Text
 	for _, t := range all {
 		if t.Text, err = renameIn(t.Was, &renamer{host: host}, newName); err != nil {
-			return nil, fault.Wrap(err, "cannot write another name for the host into", path.Join(Dir, t.Path), "write it by hand, then this again")
+			return nil, fault.Wrap(err, "cannot write another name for the host into", path.Join(Dir, t.Path),
+				"write it by hand, then this again")
 		}
 		if string(t.Text) != string(t.Was) {
 			changed = append(changed, t)
@@ -60,7 +61,8 @@ func RenameHost(fsys fs.FS, tunnel, host, newName string) ([]Text, error) {
 	want[slices.Index(want, host)] = newName
 	slices.Sort(want)
 	if !slices.Equal(want, after.Hosts()) {
-		return nil, fault.New("cannot write another name for the host", host, "tunnel "+tunnel+" names it in a way that is not known here", "write it by hand, then this again")
+		return nil, fault.New("cannot write another name for the host", host, "tunnel "+tunnel+
+			" names it in a way that is not known here", "write it by hand, then this again")
 	}
 	return changed, nil
 }
@@ -70,7 +72,8 @@ func Files(fsys fs.FS, tunnel string) (all []Text, err error) {
 	names := []string{tunnel + ext}
 	dropins, err := tomlFiles(fsys, tunnel+".d")
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, tunnel+".d"), "ls -ld "+path.Join(Dir, tunnel+".d"))
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, tunnel+".d"),
+			"ls -ld "+path.Join(Dir, tunnel+".d"))
 	}
 	for _, file := range dropins {
 		names = append(names, path.Join(tunnel+".d", file))

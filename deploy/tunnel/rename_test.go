@@ -11,12 +11,16 @@ import (
 // TestRenameHost: a host gets another name wherever a file names it, and nothing else
 // changes by a byte.
 func TestRenameHost(t *testing.T) {
-	main := "# alpha is at the provider\r\nlisten_port = 51820 # alpha's\n\n[hosts.alpha] # alpha\nssh = \"root@alpha.example.net\"\nendpoint = \"alpha.example.net\"\n" +
-		"addresses = [\"10.0.0.1/32\"]\n\n[ hosts . 'beta' ]\naddresses = [\"10.0.0.2/32\"]\npeers = [ 'alpha', # alpha\n \"gamma\" ]\n[hosts.beta.peer.\"alpha\"]\nkeepalive = 25\n" +
+	main := "# alpha is at the provider\r\nlisten_port = 51820 # alpha's\n\n[hosts.alpha] # alpha\nssh = " +
+		"\"root@alpha.example.net\"\nendpoint = \"alpha.example.net\"\n" +
+		"addresses = [\"10.0.0.1/32\"]\n\n[ hosts . 'beta' ]\naddresses = [\"10.0.0.2/32\"]\npeers = [ 'alpha', # alpha\n " +
+		"\"gamma\" ]\n[hosts.beta.peer.\"alpha\"]\nkeepalive = 25\n" +
 		"[hosts.gamma]\nendpoint = \"192.0.2.3\"\naddresses = [\"10.0.0.3/32\"]\npeer = { alpha = { keepalive = 20 } }\n"
 	dropin := "\xef\xbb\xbfhosts.alpha.mtu = 1400\nhosts.gamma.peer.beta.keepalive = 5\n"
-	want := strings.NewReplacer("[hosts.alpha]", "[hosts.omega]", "'alpha'", "'omega'", `"alpha"]`, `"omega"]`, "{ alpha =", "{ omega =").Replace(main)
-	fsys := fstest.MapFS{"wg0.toml": {Data: []byte(main)}, "wg0.d/1.toml": {Data: []byte(dropin)}, "wg0.d/2.toml": {Data: []byte("mtu = 1390\n")}}
+	want := strings.NewReplacer("[hosts.alpha]", "[hosts.omega]", "'alpha'", "'omega'", `"alpha"]`, `"omega"]`,
+		"{ alpha =", "{ omega =").Replace(main)
+	fsys := fstest.MapFS{"wg0.toml": {Data: []byte(main)}, "wg0.d/1.toml": {Data: []byte(dropin)},
+		"wg0.d/2.toml": {Data: []byte("mtu = 1390\n")}}
 	got, err := tunnel.RenameHost(fsys, "wg0", "alpha", "omega")
 	if err != nil || len(got) != 2 {
 		t.Fatal(len(got), err)
@@ -30,11 +34,13 @@ func TestRenameHost(t *testing.T) {
 	if got, err := tunnel.RenameHost(fsys, "wg0", "delta", "omega"); err != nil || got != nil {
 		t.Errorf("a host that is not there: %v, %v", got, err)
 	}
-	if _, err := tunnel.RenameHost(fsys, "wg0", "alpha", "gamma"); err == nil || !strings.Contains(err.Error(), `already that is named "gamma"`) {
+	if _, err := tunnel.RenameHost(fsys, "wg0", "alpha", "gamma"); err == nil || !strings.Contains(err.Error(),
+		`already that is named "gamma"`) {
 		t.Errorf("a name that is taken: %v", err)
 	}
 	escaped := strings.Replace(main, `"alpha"]`, `"\u0061lpha"]`, 1)
-	if _, err := tunnel.RenameHost(fstest.MapFS{"wg0.toml": {Data: []byte(escaped)}}, "wg0", "alpha", "omega"); err == nil || !strings.Contains(err.Error(), "spells alpha as") {
+	if _, err := tunnel.RenameHost(fstest.MapFS{"wg0.toml": {Data: []byte(escaped)}}, "wg0", "alpha",
+		"omega"); err == nil || !strings.Contains(err.Error(), "spells alpha as") {
 		t.Errorf("an escape: %v", err)
 	}
 }

@@ -110,7 +110,8 @@ func (c *clashes) prefixes() {
 	if n := len(prefixes) - 1; n > 0 {
 		more = fmt.Sprintf(" (and %d more)", n)
 	}
-	c.add(both[prefixes[0]], "take it out of one of them, or write another metric = for the tunnel that is to have it only when the other is down",
+	c.add(both[prefixes[0]], "take it out of one of them, or write another metric = for the tunnel that is to have it "+
+		"only when the other is down",
 		"a route to %s, INSIDE%s,", prefixes[0], more)
 }
 

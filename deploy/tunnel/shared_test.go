@@ -22,20 +22,27 @@ addresses = ["10.9.0.2/24"]
 
 // TestShared: what one host wants for two tunnels is told, and only that.
 func TestShared(t *testing.T) {
-	apart := strings.NewReplacer("10.9.0.", "10.9.1.", "10.20.", "10.21.", `endpoint = "192.0.2.1"`, `endpoint = "192.0.2.1"`+"\nlisten_port = 51821").Replace(sharedHub)
+	apart := strings.NewReplacer("10.9.0.", "10.9.1.", "10.20.", "10.21.", `endpoint = "192.0.2.1"`,
+		`endpoint = "192.0.2.1"`+"\nlisten_port = 51821").Replace(sharedHub)
 	for name, c := range map[string]struct {
 		second string
 		want   []string // "host: why", in part
 	}{
-		"apart":             {apart, nil},
-		"ports":             {strings.Replace(apart, "listen_port = 51821\n", "", 1), []string{"hub: port 51820, OUTSIDE, is already that of wg0"}},
-		"the tunnel's port": {"listen_port = 51820\n" + strings.Replace(apart, "listen_port = 51821\n", "", 1), []string{"hub: port 51820"}},
-		"an address":        {strings.Replace(apart, "10.9.1.2/24", "10.9.0.2/24", 1), []string{"a: address 10.9.0.2, INSIDE", "hub: a route to 10.9.0.2/32, INSIDE"}},
-		"a network":         {strings.Replace(apart, "10.9.1.2/24", "10.9.0.3/24", 1), []string{"a: network 10.9.0.0/24, INSIDE"}},
-		"a prefix":          {strings.Replace(apart, "10.21.", "10.20.", 1), []string{"a: a route to 10.20.0.0/16, INSIDE"}},
-		"another metric":    {strings.Replace(strings.Replace(apart, "10.21.", "10.20.", 1), "[hosts.a]", "[hosts.a]\nmetric = 512", 1), nil},
-		"another table":     {strings.Replace(strings.Replace(apart, "10.21.", "10.20.", 1), "[hosts.a]", "[hosts.a]\ntable = 512", 1), nil},
-		"other hosts":       {strings.NewReplacer("hosts.hub", "hosts.x", "hosts.a", "hosts.y").Replace(sharedHub), nil},
+		"apart": {apart, nil},
+		"ports": {strings.Replace(apart, "listen_port = 51821\n", "", 1),
+			[]string{"hub: port 51820, OUTSIDE, is already that of wg0"}},
+		"the tunnel's port": {"listen_port = 51820\n" + strings.Replace(apart, "listen_port = 51821\n", "", 1),
+			[]string{"hub: port 51820"}},
+		"an address": {strings.Replace(apart, "10.9.1.2/24", "10.9.0.2/24", 1), []string{"a: address 10.9.0.2, INSIDE",
+			"hub: a route to 10.9.0.2/32, INSIDE"}},
+		"a network": {strings.Replace(apart, "10.9.1.2/24", "10.9.0.3/24", 1),
+			[]string{"a: network 10.9.0.0/24, INSIDE"}},
+		"a prefix": {strings.Replace(apart, "10.21.", "10.20.", 1), []string{"a: a route to 10.20.0.0/16, INSIDE"}},
+		"another metric": {strings.Replace(strings.Replace(apart, "10.21.", "10.20.", 1), "[hosts.a]",
+			"[hosts.a]\nmetric = 512", 1), nil},
+		"another table": {strings.Replace(strings.Replace(apart, "10.21.", "10.20.", 1), "[hosts.a]",
+			"[hosts.a]\ntable = 512", 1), nil},
+		"other hosts": {strings.NewReplacer("hosts.hub", "hosts.x", "hosts.a", "hosts.y").Replace(sharedHub), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := archiveFS("-- wg0.toml --" + sharedHub + "-- wg1.toml --\n" + c.second)
@@ -95,7 +102,8 @@ addresses = ["fd00:9::3/64"]
 		return all
 	}
 	with, without := views("true"), views("false")
-	for _, list := range [][]netip.Prefix{without["a"].Addresses, without["a"].Peers[0].AllowedIPs, allowedOf(without["hub"], "a")} {
+	for _, list := range [][]netip.Prefix{without["a"].Addresses, without["a"].Peers[0].AllowedIPs,
+		allowedOf(without["hub"], "a")} {
 		if len(list) == 0 {
 			t.Error("IPv4 is gone as well")
 		}
@@ -113,7 +121,8 @@ addresses = ["fd00:9::3/64"]
 	if without["a"].ForwardIPv6 || !without["a"].ForwardIPv4 || !with["a"].ForwardIPv6 || !without["hub"].ForwardIPv6 {
 		t.Error("forwarding is of the wrong families")
 	}
-	if diff := cmp.Diff(with["b"], without["b"], cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(with["b"], without["b"], cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("another host's view changes:\n%s", diff)
 	}
 	if len(allowedOf(with["hub"], "a")) != 2 {

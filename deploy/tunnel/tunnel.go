@@ -26,7 +26,8 @@ func (t *Tunnel) host(name string) (*host, error) {
 func (t *Tunnel) nameOne() string {
 	const many = 8
 	if len(t.names) > many {
-		return fmt.Sprintf("name one of the %d hosts of tunnel %s: grep hosts %s", len(t.names), t.Name, path.Join(Dir, t.Name+ext))
+		return fmt.Sprintf("name one of the %d hosts of tunnel %s: grep hosts %s", len(t.names), t.Name,
+			path.Join(Dir, t.Name+ext))
 	}
 	return "name one of " + strings.Join(t.names, ", ")
 }

@@ -163,7 +163,8 @@ func TestManyHosts(t *testing.T) {
 		text += fmt.Sprintf("[hosts.spoke-%d]\n", i)
 	}
 	_, err = parse(t, archiveFS("-- wg0.toml --\n"+text), "wg0").KeyFiles("nobody")
-	if hints := fault.Hints(err); len(hints) != 1 || hints[0] != "name one of the 9 hosts of tunnel wg0: grep hosts tunnels/wg0.toml" {
+	if hints := fault.Hints(err); len(hints) != 1 ||
+		hints[0] != "name one of the 9 hosts of tunnel wg0: grep hosts tunnels/wg0.toml" {
 		t.Errorf("hints %q", hints)
 	}
 }

@@ -13,37 +13,46 @@ import (
 // "INSIDE" and "OUTSIDE" tell where an address lives: inside the tunnel, or on
 // the network that carries its encrypted packets.
 type View struct {
-	Tunnel         string            `json:"tunnel"`                   // the interface's name
-	Host           string            `json:"host"`                     // the host's short name
-	PublicKey      keyring.PublicKey `json:"public_key"`               // the host's own
-	NextPublicKey  keyring.PublicKey `json:"next_public_key,omitzero"` // what a rotation under way changes it to, or has; zero: none
-	PrivateKeyFile string            `json:"private_key_file"`         // absolute, on the host
-	ListenPort     int               `json:"listen_port,omitempty"`    // OUTSIDE, UDP; 0: the kernel's choice
-	MTU            int               `json:"mtu,omitempty"`            // bytes; 0: what fits through the routes to the endpoints
-	FwMark         uint32            `json:"fwmark,omitempty"`         // mark of the encrypted packets; 0: none
-	Table          int               `json:"table,omitempty"`          // routing table of Routes; 0: main
-	Addresses      []netip.Prefix    `json:"addresses,omitempty"`      // INSIDE, sorted
-	Peers          []Peer            `json:"peers,omitempty"`          // sorted by name
-	Routes         []Route           `json:"routes,omitempty"`         // INSIDE, sorted, each prefix once
-	NoKillSwitch   bool              `json:"no_kill_switch,omitempty"` // without the interface, what Routes are for may leave in the clear
-	Forward        bool              `json:"forward,omitempty"`        // a router between the tunnel and its uplinks
-	ForwardIPv4    bool              `json:"forward_ipv4,omitempty"`   // the tunnel carries IPv4
-	ForwardIPv6    bool              `json:"forward_ipv6,omitempty"`   // the tunnel carries IPv6
-	Proxies        []netip.Addr      `json:"proxies,omitempty"`        // INSIDE addresses answered for on the uplink (ndp_proxy)
-	Masquerade     []netip.Prefix    `json:"masquerade,omitempty"`     // INSIDE sources that leave under the host's own OUTSIDE address
-	DNS            []string          `json:"dns,omitempty"`            // addresses of resolvers, and domains to ask them for
-	Sysctls        map[string]string `json:"sysctls,omitempty"`        // as sysctl(8) spells the key: net.ipv4.conf.wg0.rp_filter
+	Tunnel    string            `json:"tunnel"`     // the interface's name
+	Host      string            `json:"host"`       // the host's short name
+	PublicKey keyring.PublicKey `json:"public_key"` // the host's own
+	// what a rotation under way changes it to, or has; zero: none
+	NextPublicKey  keyring.PublicKey `json:"next_public_key,omitzero"`
+	PrivateKeyFile string            `json:"private_key_file"`      // absolute, on the host
+	ListenPort     int               `json:"listen_port,omitempty"` // OUTSIDE, UDP; 0: the kernel's choice
+	// bytes; 0: what fits through the routes to the endpoints
+	MTU       int            `json:"mtu,omitempty"`
+	FwMark    uint32         `json:"fwmark,omitempty"`    // mark of the encrypted packets; 0: none
+	Table     int            `json:"table,omitempty"`     // routing table of Routes; 0: main
+	Addresses []netip.Prefix `json:"addresses,omitempty"` // INSIDE, sorted
+	Peers     []Peer         `json:"peers,omitempty"`     // sorted by name
+	Routes    []Route        `json:"routes,omitempty"`    // INSIDE, sorted, each prefix once
+	// without the interface, what Routes are for may leave in the clear
+	NoKillSwitch bool `json:"no_kill_switch,omitempty"`
+	Forward      bool `json:"forward,omitempty"`      // a router between the tunnel and its uplinks
+	ForwardIPv4  bool `json:"forward_ipv4,omitempty"` // the tunnel carries IPv4
+	ForwardIPv6  bool `json:"forward_ipv6,omitempty"` // the tunnel carries IPv6
+	// INSIDE addresses answered for on the uplink (ndp_proxy)
+	Proxies []netip.Addr `json:"proxies,omitempty"`
+	// INSIDE sources that leave under the host's own OUTSIDE address
+	Masquerade []netip.Prefix `json:"masquerade,omitempty"`
+	// addresses of resolvers, and domains to ask them for
+	DNS []string `json:"dns,omitempty"`
+	// as sysctl(8) spells the key: net.ipv4.conf.wg0.rp_filter
+	Sysctls map[string]string `json:"sysctls,omitempty"`
 }
 
 // A Peer is another host as the view's host reaches it.
 type Peer struct {
-	Name             string            `json:"name"`
-	PublicKey        keyring.PublicKey `json:"public_key"`
-	NextPublicKey    keyring.PublicKey `json:"next_public_key,omitzero"`     // what a rotation under way changes it to, or has; zero: none
+	Name      string            `json:"name"`
+	PublicKey keyring.PublicKey `json:"public_key"`
+	// what a rotation under way changes it to, or has; zero: none
+	NextPublicKey    keyring.PublicKey `json:"next_public_key,omitzero"`
 	PresharedKeyFile string            `json:"preshared_key_file,omitempty"` // absolute, on the host; "": none
-	Endpoint         string            `json:"endpoint,omitempty"`           // OUTSIDE, address:port or name:port; "": the peer comes to us
-	Keepalive        int               `json:"keepalive,omitempty"`          // seconds; 0: off
-	AllowedIPs       []netip.Prefix    `json:"allowed_ips"`                  // INSIDE, sorted
+	// OUTSIDE, address:port or name:port; "": the peer comes to us
+	Endpoint   string         `json:"endpoint,omitempty"`
+	Keepalive  int            `json:"keepalive,omitempty"` // seconds; 0: off
+	AllowedIPs []netip.Prefix `json:"allowed_ips"`         // INSIDE, sorted
 }
 
 // A Route sends an INSIDE prefix into the tunnel.

@@ -35,7 +35,8 @@ func must(t *testing.T, err error) {
 
 func TestCreate(t *testing.T) {
 	root, _ := newRepo(t)
-	for mode, name := range map[fs.FileMode]string{0o600: "vault/shale/wg0.key.age", 0o644: "wgkeys.toml", 0o640: "a/b/c/d"} {
+	for mode, name := range map[fs.FileMode]string{0o600: "vault/shale/wg0.key.age", 0o644: "wgkeys.toml",
+		0o640: "a/b/c/d"} {
 		path := filepath.Join(root, name)
 		must(t, files.Create(root, path, []byte("text\n"), mode))
 		if err := files.Create(root, path, []byte("other\n"), mode); !errors.Is(err, fs.ErrExist) {
@@ -77,17 +78,20 @@ func TestLinks(t *testing.T) {
 	in := func(name string) string { return filepath.Join(root, name) }
 	must(t, os.Mkdir(in("vault"), 0o755))
 	for link, target := range map[string]string{
-		"keyring/evil": outside, "vault/evil": "../../outside", "tunnels": outside, "secret": filepath.Join(outside, "secret"),
+		"keyring/evil": outside, "vault/evil": "../../outside", "tunnels": outside, "secret": filepath.Join(outside,
+			"secret"),
 		"keyring/same": "shale",
 	} {
 		must(t, os.Symlink(target, in(link)))
 	}
-	for _, name := range []string{"keyring/evil/secret", "vault/evil/secret", "tunnels/secret", "secret", "../outside/secret"} {
+	for _, name := range []string{"keyring/evil/secret", "vault/evil/secret", "tunnels/secret", "secret",
+		"../outside/secret"} {
 		if text, err := files.Read(root, in(name), 100); !errors.Is(err, files.ErrOutside) {
 			t.Errorf("read %s: %q, %v", name, text, err)
 		}
 	}
-	for _, name := range []string{"keyring/evil/wg0.pub", "vault/evil/wg0.key.age", "tunnels/wg0.toml", "../outside/x", "vault/evil/deeper/x"} {
+	for _, name := range []string{"keyring/evil/wg0.pub", "vault/evil/wg0.key.age", "tunnels/wg0.toml", "../outside/x",
+		"vault/evil/deeper/x"} {
 		if err := files.Create(root, in(name), []byte("x"), 0o600); !errors.Is(err, files.ErrOutside) {
 			t.Errorf("create %s: %v", name, err)
 		}
@@ -108,8 +112,10 @@ func TestLinks(t *testing.T) {
 func TestSweep(t *testing.T) {
 	root, outside := newRepo(t)
 	dir := filepath.Join(root, "keyring/shale")
-	left := []string{".ABCDEFGHIJKLMNOPQRSTUVWXYZ.wg0.key.age", ".22222222222222222222222222.wg0.pub", ".wg0.key.age.replacing"}
-	kept := []string{".ABC.wg0.pub", ".ABCDEFGHIJKLMNOPQRSTUVWXYZ.", ".ABCDEFGHIJKLMNOPQRSTUVWXYZ.txt", ".emacs.replacing", ".gitignore", ".replacing",
+	left := []string{".ABCDEFGHIJKLMNOPQRSTUVWXYZ.wg0.key.age", ".22222222222222222222222222.wg0.pub",
+		".wg0.key.age.replacing"}
+	kept := []string{".ABC.wg0.pub", ".ABCDEFGHIJKLMNOPQRSTUVWXYZ.", ".ABCDEFGHIJKLMNOPQRSTUVWXYZ.txt", ".emacs.replacing",
+		".gitignore", ".replacing",
 		".wg0.pub.swp", "ABCDEFGHIJKLMNOPQRSTUVWXYZ.wg0.pub", "replacing", "wg0.pub", "wg0.pub.replacing"}
 	for _, name := range slices.Concat(left, kept) {
 		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))

@@ -44,7 +44,8 @@ func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, e
 		return nil, info, err
 	}
 	defer unix.Close(fd)
-	if err := untilDone(func() error { return unix.Fstat(fd, &info) }); err != nil || info.Mode&unix.S_IFMT != unix.S_IFREG || info.Size > limit {
+	if err := untilDone(func() error { return unix.Fstat(fd, &info) }); err != nil ||
+		info.Mode&unix.S_IFMT != unix.S_IFREG || info.Size > limit {
 		return nil, info, err
 	}
 	text = make([]byte, info.Size+1)
@@ -60,7 +61,9 @@ func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, e
 
 // owns are the rights of the folder, which is open for no more than its names.
 func (h handle) owns() (o owns, err error) {
-	d, err := again(func() (int, error) { return unix.Openat(h.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+	d, err := again(func() (int, error) {
+		return unix.Openat(h.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
 	if err != nil {
 		return o, err
 	}

@@ -34,15 +34,18 @@ func TestReplace(t *testing.T) {
 		}
 		holds(t, path, "old", 0o600)
 	}
-	if err := files.Replace(path, io.MultiReader(strings.NewReader("n"), failing{}), files.Replacement{Mode: 0o644}); !errors.Is(err, io.ErrNoProgress) {
+	if err := files.Replace(path, io.MultiReader(strings.NewReader("n"), failing{}),
+		files.Replacement{Mode: 0o644}); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("a text that ends early: %v", err)
 	}
 	holds(t, path, "old", 0o600)
-	for _, r := range []files.Replacement{{Mode: 0o755}, {Mode: 0o644, Unsynced: true}, {Mode: 0o600, Prepare: private}, {Mode: 0o755, Inherit: true}} {
+	for _, r := range []files.Replacement{{Mode: 0o755}, {Mode: 0o644, Unsynced: true}, {Mode: 0o600, Prepare: private},
+		{Mode: 0o755, Inherit: true}} {
 		must(t, files.Replace(path, strings.NewReader("new"), r))
 		holds(t, path, "new", r.Mode)
 	}
-	if err := files.Replace(filepath.Join(dir, "none/file"), strings.NewReader("new"), files.Replacement{}); !errors.Is(err, fs.ErrNotExist) {
+	if err := files.Replace(filepath.Join(dir, "none/file"), strings.NewReader("new"),
+		files.Replacement{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no folder: %v", err)
 	}
 }

@@ -177,7 +177,9 @@ func (s *Snapshot) find(path string) (at *file, known bool) {
 		at, known := s.find(dir)
 		return nil, known && at == nil
 	}
-	i, ok := slices.BinarySearchFunc(f.entries, name, func(e fs.DirEntry, name string) int { return strings.Compare(e.Name(), name) })
+	i, ok := slices.BinarySearchFunc(f.entries, name, func(e fs.DirEntry, name string) int {
+		return strings.Compare(e.Name(), name)
+	})
 	if !ok {
 		return nil, true
 	}

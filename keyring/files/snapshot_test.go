@@ -33,11 +33,14 @@ func newSeen(t *testing.T) (root string, paths []string) {
 		must(t, os.Symlink(target, in(link)))
 	}
 	for _, name := range []string{
-		"", "wgkeys.toml", "keyring", "keyring/", "keyring/none", "keyring/none/wg0.pub", "keyring/basalt", "keyring/empty", "keyring/empty/x",
-		"keyring/basalt/limit", "keyring/basalt/larger", "keyring/basalt/deep/er", "keyring/basalt/deep/er/x", "keyring/basalt/deep/none/x",
+		"", "wgkeys.toml", "keyring", "keyring/", "keyring/none", "keyring/none/wg0.pub", "keyring/basalt", "keyring/empty",
+		"keyring/empty/x",
+		"keyring/basalt/limit", "keyring/basalt/larger", "keyring/basalt/deep/er", "keyring/basalt/deep/er/x",
+		"keyring/basalt/deep/none/x",
 		"keyring/shale", "keyring/shale/wg0.pub", "keyring/shale/wg0.pub/x", "keyring/shale/fifo", "keyring/shale/evil.pub",
 		"keyring/shale/same.pub", "keyring/shale/nothing.pub", "keyring/same", "keyring/same/wg0.pub", "keyring/same/none",
-		"keyring/evil", "keyring/evil/secret", "vault", "vault/shale", "vault/shale/wg0.pub", "tunnels", "tunnels/wg0.toml", "../outside/secret",
+		"keyring/evil", "keyring/evil/secret", "vault", "vault/shale", "vault/shale/wg0.pub", "tunnels", "tunnels/wg0.toml",
+		"../outside/secret",
 	} {
 		paths = append(paths, in(name))
 	}
@@ -45,9 +48,11 @@ func newSeen(t *testing.T) (root string, paths []string) {
 }
 
 // answers is what is said about a path: about a folder its entries, about a file its text.
-func answers(root, path string, read func(root, path string, limit int64) ([]byte, error), list func(root, path string) ([]fs.DirEntry, error)) string {
+func answers(root, path string, read func(root, path string, limit int64) ([]byte, error),
+	list func(root, path string) ([]fs.DirEntry, error)) string {
 	text, err := read(root, path, 64<<10)
-	said := fmt.Sprintf("%d bytes %.100q, %v %v %v", len(text), text, err, errors.Is(err, fs.ErrNotExist), errors.Is(err, files.ErrOutside))
+	said := fmt.Sprintf("%d bytes %.100q, %v %v %v", len(text), text, err, errors.Is(err, fs.ErrNotExist),
+		errors.Is(err, files.ErrOutside))
 	entries, err := list(root, path)
 	for _, e := range entries {
 		said += fmt.Sprintf(", %s %v", e.Name(), e.Type())
@@ -59,7 +64,8 @@ func answers(root, path string, read func(root, path string, limit int64) ([]byt
 func TestSnapshotIsAsTheDisk(t *testing.T) {
 	root, paths := newSeen(t)
 	var none *files.Snapshot
-	for name, s := range map[string]*files.Snapshot{"all": files.Take(root, "tunnels", "keyring", "vault"), "nothing": files.Take(root), "nil": none} {
+	for name, s := range map[string]*files.Snapshot{"all": files.Take(root, "tunnels", "keyring", "vault"),
+		"nothing": files.Take(root), "nil": none} {
 		for _, path := range paths {
 			want := answers(root, path, files.Read, files.List)
 			if got := answers(root, path, s.Read, s.List); got != want {
@@ -118,7 +124,9 @@ func TestSnapshotWalk(t *testing.T) {
 			return err
 		}))
 	}
-	files.Take(root, "tunnels", "keyring", "vault").Walk(func(path string, mode fs.FileMode) { got = append(got, path+" "+mode.String()) })
+	files.Take(root, "tunnels", "keyring", "vault").Walk(func(path string, mode fs.FileMode) {
+		got = append(got, path+" "+mode.String())
+	})
 	if !slices.Equal(got, want) || len(want) < 10 {
 		t.Errorf("it goes to\n%s\nand is to go to\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

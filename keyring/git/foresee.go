@@ -72,7 +72,8 @@ func unlocked(ctx context.Context, top string) error {
 	}
 	lock := filepath.Join(own, "index.lock")
 	if _, err := os.Lstat(lock); err == nil {
-		return cannot(top, "another git is at work there", "wait until it is done; if there is none: rm "+words.ForShell(lock))
+		return cannot(top, "another git is at work there", "wait until it is done; if there is none: rm "+
+			words.ForShell(lock))
 	}
 	return nil
 }
@@ -81,7 +82,8 @@ func unlocked(ctx context.Context, top string) error {
 func identified(ctx context.Context, top string) error {
 	for _, who := range []string{"GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"} {
 		if _, err := output(plain(ctx, top, "var", who), top, nil); err != nil {
-			return cannot(top, "git does not know who you are", `git config --global user.name "NAME", and git config --global user.email ADDRESS`)
+			return cannot(top, "git does not know who you are",
+				`git config --global user.name "NAME", and git config --global user.email ADDRESS`)
 		}
 	}
 	return nil
@@ -97,7 +99,8 @@ func ownSigner(ctx context.Context, top string) error {
 	for _, s := range all {
 		if s.scope == "local" || s.scope == "worktree" {
 			return cannot(top, fmt.Sprintf("its own configuration says what signs commits: %s = %s", s.name, s.value),
-				fmt.Sprintf("if you trust it: git config --global %s %s, and git -C %s config --unset %[1]s", s.name, words.ForShell(s.value), words.ForShell(top)))
+				fmt.Sprintf("if you trust it: git config --global %s %s, and git -C %s config --unset %[1]s", s.name,
+					words.ForShell(s.value), words.ForShell(top)))
 		}
 	}
 	return err
@@ -140,7 +143,8 @@ func signs(ctx context.Context, top string) error {
 }
 
 // run by a commit (githooks(5)).
-var hooks = []string{"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", "post-index-change", "reference-transaction"}
+var hooks = []string{"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", "post-index-change",
+	"reference-transaction"}
 
 // ownHooks refuses hooks that came with the repository's files, or that somebody else
 // may have written.
@@ -160,7 +164,8 @@ func ownHooks(ctx context.Context, top string, trusted func([]byte) bool) error 
 		}
 		text, _ := os.ReadFile(real)
 		if why := notOwn(top, real, info); why != "" && !trusted(text) {
-			return cannot(top, "the hook "+real+" is not your own: "+why, "look at it; to have it run: the same without --commit, and git -C "+words.ForShell(top)+" commit")
+			return cannot(top, "the hook "+real+" is not your own: "+why,
+				"look at it; to have it run: the same without --commit, and git -C "+words.ForShell(top)+" commit")
 		}
 	}
 	return nil

@@ -146,7 +146,8 @@ func NotCheckedOut(ctx context.Context, dir string, folders ...string) (missing 
 // Ignored returns those of the files below the folders that no commit takes, for a
 // .gitignore names them and git does not know them yet.
 func Ignored(ctx context.Context, dir string, folders ...string) ([]string, error) {
-	out, err := run(ctx, dir, nil, append([]string{"ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--"}, folders...)...)
+	out, err := run(ctx, dir, nil, append([]string{"ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--"},
+		folders...)...)
 	if err != nil || len(out) == 0 {
 		return nil, err
 	}
@@ -156,7 +157,8 @@ func Ignored(ctx context.Context, dir string, folders ...string) ([]string, erro
 // Changed returns those of the files that are not in the last commit as they are on
 // the disk, as seen from the top of the working tree.
 func Changed(ctx context.Context, dir string, paths ...string) ([]string, error) {
-	status := append([]string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=all", "--"}, paths...)
+	status := append([]string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all",
+		"--ignore-submodules=all", "--"}, paths...)
 	c, err := withoutFilters(ctx, dir, command(ctx, dir, status...))
 	if err != nil {
 		return nil, err

@@ -24,7 +24,8 @@ func Versions(ctx context.Context, dir string, limit int, paths []string, do fun
 		return err
 	}
 	// -m: a merge may bring what neither side had.
-	args = append([]string{"diff-tree", "--stdin", "-m", "-r", "--root", "--raw", "--no-abbrev", "--no-renames", "--"}, paths...)
+	args = append([]string{"diff-tree", "--stdin", "-m", "-r", "--root", "--raw", "--no-abbrev", "--no-renames", "--"},
+		paths...)
 	out, err := run(ctx, dir, bytes.NewReader(commits), args...)
 	if err != nil {
 		return err

@@ -16,7 +16,8 @@ import (
 // failed tells in git's words why it failed, or that it is not there.
 func failed(err error, dir, said string) error {
 	if errors.Is(err, exec.ErrNotFound) {
-		return fault.New("cannot run", "git", "there is none on this machine, and what it knows of "+dir+" is not known here", "apt install git")
+		return fault.New("cannot run", "git", "there is none on this machine, and what it knows of "+dir+" is not known here",
+			"apt install git")
 	}
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) { // of setuid(2), in some container
 		return somebodyElses(dir)
@@ -53,7 +54,8 @@ func somebodyElses(dir string) error {
 	if owner, ok := ownerOf(dir); ok && int(owner.Uid) != os.Geteuid() {
 		whose = nameOf(int(owner.Uid))
 	}
-	return fault.New("git refuses to answer for", top, "it belongs to "+whose+" and not to "+nameOf(os.Geteuid())+", so which keys are in use is not known",
+	return fault.New("git refuses to answer for", top, "it belongs to "+whose+" and not to "+nameOf(os.Geteuid())+
+		", so which keys are in use is not known",
 		"if you trust who owns it: git config --global --add safe.directory "+words.ForShell(top))
 }
 

@@ -124,7 +124,8 @@ func (m machine) arguments() []string {
 	shift := cmp.Or(os.Getenv("WGKEYS_LAB_SHIFT"), "1")
 	return []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-accel", "tcg,thread=single", "-icount", "shift=" + shift + ",sleep=on", "-cpu", "max,erms=off,fsrm=off", "-smp", "1", "-m", "2048",
+		"-accel", "tcg,thread=single", "-icount", "shift=" + shift + ",sleep=on", "-cpu", "max,erms=off,fsrm=off", "-smp",
+		"1", "-m", "2048",
 		"-kernel", m.kernel, "-initrd", "/dev/fd/5",
 		"-append", "console=ttyS0 loglevel=4 panic=-1 nokaslr mitigations=off wgkeys.lab=vm",
 		"-serial", "stdio",

@@ -17,7 +17,8 @@ var wanted = []string{
 	"overlay",                                                 // the files of laboratory hosts
 	"wireguard", "veth", "dummy", "tun", "bridge", "tcp_diag", // interfaces
 	"sch_netem", // delay
-	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_ct", "nft_fib_inet", "nft_socket", "nft_reject_inet", "nft_queue", "nfnetlink_queue",
+	"nf_tables", "nft_chain_nat", "nft_masq", "nft_nat", "nft_ct", "nft_fib_inet", "nft_socket", "nft_reject_inet",
+	"nft_queue", "nfnetlink_queue",
 }
 
 // wantedOnce are modules that not every kernel has any more.

@@ -37,7 +37,8 @@ func (n networkd) files() (list []string, err error) {
 		}
 	}
 	programs := slices.DeleteFunc(slices.Clone(list), func(path string) bool { return filepath.Ext(path) == ".conf" })
-	libraries, err := librariesOf(programs, "LD_LIBRARY_PATH="+strings.Join([]string{n.at("usr/lib/*/systemd"), n.at("usr/lib/*-linux-*")}, ":"))
+	libraries, err := librariesOf(programs, "LD_LIBRARY_PATH="+strings.Join([]string{n.at("usr/lib/*/systemd"),
+		n.at("usr/lib/*-linux-*")}, ":"))
 	return append(list, libraries...), err
 }
 

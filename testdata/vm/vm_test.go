@@ -45,7 +45,8 @@ func TestMachine(t *testing.T) {
 		status       int
 		output, err  string
 	}{
-		{"status and output", "printf 'a\\r\\nb\\000\\n\\n'; echo $1 >&2; pwd; exit 7", time.Minute, 7, "a\r\nb\x00\n\n-x\nDIR\n", ""},
+		{"status and output", "printf 'a\\r\\nb\\000\\n\\n'; echo $1 >&2; pwd; exit 7", time.Minute, 7,
+			"a\r\nb\x00\n\n-x\nDIR\n", ""},
 		{"signal", "kill -9 $$", time.Minute, 137, "", ""},
 		{"kernel panic", // which takes along what is still on its way out
 			"echo before; sleep 1; echo c >/proc/sysrq-trigger", time.Minute, 0, "before\n", "sysrq triggered crash"},
@@ -123,9 +124,12 @@ func TestArchive(t *testing.T) {
 	var a archive
 	a.file("/bin/x", 0o755, []byte("12345"))
 	a.file("/usr/bin/x", 0o755, []byte("the same by its other name"))
-	want := "070701" + "00000001" + "000041ed" + strings.Repeat("0", 16) + "00000001" + strings.Repeat("0", 48) + "00000004" + "00000000" + "usr\x00" + "\x00\x00" +
-		"070701" + "00000002" + "000041ed" + strings.Repeat("0", 16) + "00000001" + strings.Repeat("0", 48) + "00000008" + "00000000" + "usr/bin\x00" + "\x00\x00" +
-		"070701" + "00000003" + "000081ed" + strings.Repeat("0", 16) + "00000001" + "00000000" + "00000005" + strings.Repeat("0", 32) + "0000000a" + "00000000" + "usr/bin/x\x00" + "12345\x00\x00\x00"
+	want := "070701" + "00000001" + "000041ed" + strings.Repeat("0", 16) + "00000001" + strings.Repeat("0", 48) +
+		"00000004" + "00000000" + "usr\x00" + "\x00\x00" +
+		"070701" + "00000002" + "000041ed" + strings.Repeat("0", 16) + "00000001" + strings.Repeat("0", 48) + "00000008" +
+		"00000000" + "usr/bin\x00" + "\x00\x00" +
+		"070701" + "00000003" + "000081ed" + strings.Repeat("0", 16) + "00000001" + "00000000" + "00000005" +
+		strings.Repeat("0", 32) + "0000000a" + "00000000" + "usr/bin/x\x00" + "12345\x00\x00\x00"
 	if got := a.buf.String(); got != want {
 		t.Errorf("the archive is\n%q, want\n%q", got, want)
 	}
@@ -192,8 +196,11 @@ func TestNetworkdFiles(t *testing.T) {
 	for _, path := range list {
 		names = append(names, n.inside(path))
 	}
-	for _, want := range []string{"/usr/lib/systemd/systemd-networkd", "/bin/networkctl", "/usr/lib/sysusers.d/a.conf", "/libc.so."} {
-		if !slices.ContainsFunc(names, func(s string) bool { return strings.Contains(s, want) && !strings.HasPrefix(s, lab) }) {
+	for _, want := range []string{"/usr/lib/systemd/systemd-networkd", "/bin/networkctl", "/usr/lib/sysusers.d/a.conf",
+		"/libc.so."} {
+		if !slices.ContainsFunc(names, func(s string) bool {
+			return strings.Contains(s, want) && !strings.HasPrefix(s, lab)
+		}) {
 			t.Errorf("no %s among %v", want, names)
 		}
 	}

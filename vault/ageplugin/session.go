@@ -44,7 +44,8 @@ const fileKeySize = 16
 // its header, with its identities. For a file that none of them opens its key is
 // nil, and its error too if the plugin has no word to say about that. What was opened
 // before the conversation failed is open.
-func (c Client) UnwrapAll(name string, identities []string, files [][]*age.Stanza) (keys [][]byte, errs []error, err error) {
+func (c Client) UnwrapAll(name string, identities []string, files [][]*age.Stanza) (keys [][]byte, errs []error,
+	err error) {
 	s := &session{Client: c, name: name, ui: c.clientUI(), keys: make([][]byte, len(files)),
 		errs: make([]error, len(files)), absent: make([]error, len(identities))}
 	s.heard = s.opens
@@ -84,7 +85,8 @@ func (s *session) fault(err error) error {
 	case errors.Is(err, ErrInterrupted):
 		return fault.Wrap(err, "nobody waits any more for", who, "")
 	case errors.Is(err, ErrSilent):
-		return fault.Wrap(err, "the age plugin failed:", who, "plug in the key that it waits for, or name another identity with -i FILE")
+		return fault.Wrap(err, "the age plugin failed:", who,
+			"plug in the key that it waits for, or name another identity with -i FILE")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
 		err = errors.New("it ended in the middle of the conversation")
 	}

@@ -23,10 +23,12 @@ func TestSession(t *testing.T) {
 	}{
 		{"two keys of a file", []*age.Stanza{ok, ok}, stanza.ErrSyntax.Error()},
 		{"a key of no file", []*age.Stanza{{Type: "file-key", Args: []string{"1"}, Body: ok.Body}}, stanza.ErrSyntax.Error()},
-		{"a key of file -1", []*age.Stanza{{Type: "file-key", Args: []string{"-1"}, Body: ok.Body}}, stanza.ErrSyntax.Error()},
+		{"a key of file -1", []*age.Stanza{{Type: "file-key", Args: []string{"-1"}, Body: ok.Body}},
+			stanza.ErrSyntax.Error()},
 		{"a short key", []*age.Stanza{{Type: "file-key", Args: []string{"0"}, Body: ok.Body[1:]}}, stanza.ErrSyntax.Error()},
 		{"an error of no file", []*age.Stanza{{Type: "error", Args: []string{"stanza", "7", "0"}}}, stanza.ErrSyntax.Error()},
-		{"an error of its own", []*age.Stanza{{Type: "error", Args: []string{"internal"}, Body: []byte("no battery")}}, "no battery"},
+		{"an error of its own", []*age.Stanza{{Type: "error", Args: []string{"internal"}, Body: []byte("no battery")}},
+			"no battery"},
 		{"a choice of three", []*age.Stanza{{Type: "confirm", Args: []string{"YQ", "YQ", "YQ"}}}, stanza.ErrSyntax.Error()},
 		{"silence", nil, "EOF"},
 	} {
@@ -34,7 +36,8 @@ func TestSession(t *testing.T) {
 		for _, s := range test.says {
 			stanza.Write(&said, s)
 		}
-		s := &session{ui: Client{}.clientUI(), keys: make([][]byte, 1), errs: make([]error, 1), in: discard{}, out: bufio.NewReader(&said)}
+		s := &session{ui: Client{}.clientUI(), keys: make([][]byte, 1), errs: make([]error, 1), in: discard{},
+			out: bufio.NewReader(&said)}
 		s.heard = s.opens
 		if err := s.converse(); err == nil || err.Error() != test.want {
 			t.Errorf("%s: %v, want %s", test.name, err, test.want)
@@ -68,7 +71,8 @@ func TestSessionAsks(t *testing.T) {
 		if err != nil || out.String() != test.want {
 			t.Errorf("%s: %q, %v, want %q", test.said.Type, out.String(), err, test.want)
 		}
-		if said := fmt.Sprint(p.asked, p.told); test.said.Type != "grease" && !strings.Contains(said, "age-plugin-touch: "+string(test.said.Body)) {
+		if said := fmt.Sprint(p.asked, p.told); test.said.Type != "grease" && !strings.Contains(said, "age-plugin-touch: "+
+			string(test.said.Body)) {
 			t.Errorf("%s: %s", test.said.Type, said)
 		}
 		s = &session{name: "touch", ui: Client{}.clientUI()}

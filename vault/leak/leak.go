@@ -183,7 +183,8 @@ func labelled(before []byte) string {
 
 // hex finds keys as a WireGuard device in user space is told them.
 func (f *finder) hex() {
-	for _, l := range []struct{ word, what string }{{"private_key=", "a private key"}, {"preshared_key=", "a preshared key"}} {
+	for _, l := range []struct{ word, what string }{{"private_key=", "a private key"},
+		{"preshared_key=", "a preshared key"}} {
 		for at := 0; ; {
 			i := bytes.Index(f.text[at:], []byte(l.word))
 			if i < 0 {
@@ -221,7 +222,8 @@ func (f *finder) identities() {
 		}
 		start := at + i
 		at = start + len(mark)
-		for at < len(f.text) && (f.text[at] == '-' || 'A' <= f.text[at] && f.text[at] <= 'Z' || '0' <= f.text[at] && f.text[at] <= '9') {
+		for at < len(f.text) && (f.text[at] == '-' || 'A' <= f.text[at] && f.text[at] <= 'Z' || '0' <= f.text[at] &&
+			f.text[at] <= '9') {
 			at++
 		}
 		word := string(f.text[start:at])

@@ -20,7 +20,8 @@ const MaxFile = 16 << 20
 // Symbolic links and git's own folders are left out, and so is what cannot be
 // read: unreadable is told of each such path. What is in seen, which may be nil, is
 // not read again.
-func (k *Known) Tree(dir string, seen *files.Snapshot, found func(path string, h Hit), unreadable func(path string, err error)) {
+func (k *Known) Tree(dir string, seen *files.Snapshot, found func(path string, h Hit),
+	unreadable func(path string, err error)) {
 	t := &tree{k: k, seen: seen, found: found, unreadable: unreadable, more: make(chan struct{}, 2*runtime.NumCPU())}
 	t.dir(dir)
 	t.wait.Wait()

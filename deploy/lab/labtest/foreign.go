@@ -36,7 +36,8 @@ func (r Request) foreign(m []byte) (found []string) {
 	size, reserved := r.header(kind)
 	for _, s := range reserved {
 		if s.to <= len(body) {
-			found = append(found, notZero(fmt.Sprintf("message type %d, bytes %d to %d of its header", kind, s.from, s.to), body[s.from:s.to])...)
+			found = append(found, notZero(fmt.Sprintf("message type %d, bytes %d to %d of its header", kind, s.from, s.to),
+				body[s.from:s.to])...)
 		}
 	}
 	if len(body) < size {
@@ -83,7 +84,8 @@ func padding(b []byte) (found []string) {
 			return found
 		}
 		value := b[unix.SizeofNlAttr:n]
-		found = append(found, notZero(fmt.Sprintf("behind attribute %d", kind&^unix.NLA_F_NESTED), b[n:min(len(b), align(n))])...)
+		found = append(found, notZero(fmt.Sprintf("behind attribute %d", kind&^unix.NLA_F_NESTED),
+			b[n:min(len(b), align(n))])...)
 		found = append(found, socketAddress(value)...)
 		if kind&unix.NLA_F_NESTED != 0 || nested(value) {
 			found = append(found, padding(value)...)

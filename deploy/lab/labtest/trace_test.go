@@ -48,18 +48,25 @@ func TestForeign(t *testing.T) {
 		bytes    []byte
 		want     string
 	}{
-		"good":               {unix.NETLINK_GENERIC, message(28, 0, 1, 0, 0, 6, 0, 2, 0, 'w', 0, 0, 0), ""},
-		"reserved":           {unix.NETLINK_GENERIC, message(28, 0, 1, 0, 7), "header: 00 07"},
-		"behind one":         {unix.NETLINK_GENERIC, message(28, 0, 1, 0, 0, 5, 0, 2, 0, 'w', 0, 9, 0), "behind attribute 2: 00 09 00"},
-		"behind one within":  {unix.NETLINK_GENERIC, message(28, 0, 1, 0, 0, 12, 0, 8, 0x80, 5, 0, 1, 0, 'w', 9, 0, 0), "behind attribute 1: 09 00 00"},
-		"within, unmarked":   {unix.NETLINK_GENERIC, message(28, 0, 1, 0, 0, 12, 0, 8, 0, 5, 0, 1, 0, 'w', 9, 0, 0), "behind attribute 1: 09 00 00"},
-		"end of a sockaddr":  {unix.NETLINK_GENERIC, message(28, slices.Concat([]byte{0, 1, 0, 0, 20, 0, 4, 0, 2, 0}, make([]byte, 13), []byte{1})...), "sockaddr_in: 00 00 00 00 00 00 00 01"},
-		"the second message": {unix.NETLINK_ROUTE, slices.Concat(message(unix.RTM_GETLINK, make([]byte, 16)...), message(unix.RTM_GETLINK, slices.Concat([]byte{0, 3}, make([]byte, 14))...)), "header: 03"},
-		"a rule":             {unix.NETLINK_ROUTE, message(unix.RTM_NEWRULE, 2, 0, 0, 0, 7, 0, 1, 1, 0, 0, 0, 0), "header: 00 01"},
-		"cut":                {unix.NETLINK_ROUTE, []byte{1, 2}, "no message"},
+		"good":     {unix.NETLINK_GENERIC, message(28, 0, 1, 0, 0, 6, 0, 2, 0, 'w', 0, 0, 0), ""},
+		"reserved": {unix.NETLINK_GENERIC, message(28, 0, 1, 0, 7), "header: 00 07"},
+		"behind one": {unix.NETLINK_GENERIC, message(28, 0, 1, 0, 0, 5, 0, 2, 0, 'w', 0, 9, 0),
+			"behind attribute 2: 00 09 00"},
+		"behind one within": {unix.NETLINK_GENERIC, message(28, 0, 1, 0, 0, 12, 0, 8, 0x80, 5, 0, 1, 0, 'w', 9, 0, 0),
+			"behind attribute 1: 09 00 00"},
+		"within, unmarked": {unix.NETLINK_GENERIC, message(28, 0, 1, 0, 0, 12, 0, 8, 0, 5, 0, 1, 0, 'w', 9, 0, 0),
+			"behind attribute 1: 09 00 00"},
+		"end of a sockaddr": {unix.NETLINK_GENERIC, message(28, slices.Concat([]byte{0, 1, 0, 0, 20, 0, 4, 0, 2, 0},
+			make([]byte, 13), []byte{1})...), "sockaddr_in: 00 00 00 00 00 00 00 01"},
+		"the second message": {unix.NETLINK_ROUTE, slices.Concat(message(unix.RTM_GETLINK, make([]byte, 16)...),
+			message(unix.RTM_GETLINK, slices.Concat([]byte{0, 3}, make([]byte, 14))...)), "header: 03"},
+		"a rule": {unix.NETLINK_ROUTE, message(unix.RTM_NEWRULE, 2, 0, 0, 0, 7, 0, 1, 1, 0, 0, 0, 0),
+			"header: 00 01"},
+		"cut": {unix.NETLINK_ROUTE, []byte{1, 2}, "no message"},
 	} {
 		found := Request{c.protocol, c.bytes}.Foreign()
-		if got := strings.Join(found, "; "); got != c.want && (c.want == "" || !strings.HasSuffix(got, c.want) && !strings.Contains(got, "no message")) {
+		if got := strings.Join(found, "; "); got != c.want && (c.want == "" || !strings.HasSuffix(got, c.want) &&
+			!strings.Contains(got, "no message")) {
 			t.Errorf("%s: found %q, want %q", name, got, c.want)
 		}
 	}

@@ -77,7 +77,8 @@ func noSwitch(ctx context.Context, name string) (unlock func(), err error) {
 // time. One that another run has is refused.
 func take(q rotate.Request) error {
 	if q.Run == "" || q.Within < 0 || q.Within > time.Hour {
-		return fault.New("no run can claim tunnel", q.Tunnel, "the controller names none, or for no time that can be", "install the same wgkeys on all hosts")
+		return fault.New("no run can claim tunnel", q.Tunnel, "the controller names none, or for no time that can be",
+			"install the same wgkeys on all hosts")
 	}
 	if err := os.MkdirAll(linux.RunDir, 0o755); err != nil {
 		return fault.Wrap(fault.Errno(err), "cannot make the folder", linux.RunDir, "")
@@ -127,7 +128,8 @@ func mine(q rotate.Request) error {
 			return nil
 		}
 	}
-	return fault.New("the peers may not be ready any more for a new key of tunnel", q.Tunnel, "it took too long to reach all of them; nothing was changed",
+	return fault.New("the peers may not be ready any more for a new key of tunnel", q.Tunnel,
+		"it took too long to reach all of them; nothing was changed",
 		"wgkeys rotate "+q.Host)
 }
 
@@ -159,5 +161,6 @@ func (f *claimFile) refuse(q rotate.Request) error {
 	if f.Run == q.Run || f.Until <= apply.Uptime() {
 		return nil
 	}
-	return fault.New("another wgkeys rotate is at work on tunnel", q.Tunnel, "nothing was changed by this one", "try again in half a minute")
+	return fault.New("another wgkeys rotate is at work on tunnel", q.Tunnel, "nothing was changed by this one",
+		"try again in half a minute")
 }

@@ -81,7 +81,8 @@ func giveBackWhile(t *testing.T, q rotate.Request) {
 	}
 	defer lock.Close()
 	for _, isSwitch := range []bool{true, false} {
-		if err := writeRecord(&rotate.Record{Tunnel: "wg0", Host: "basalt", Old: keyring.PublicKey{8}, Next: keyring.PublicKey{9}, Phase: rotate.Armed, Switch: isSwitch}); err != nil {
+		if err := writeRecord(&rotate.Record{Tunnel: "wg0", Host: "basalt", Old: keyring.PublicKey{8},
+			Next: keyring.PublicKey{9}, Phase: rotate.Armed, Switch: isSwitch}); err != nil {
 			t.Fatal(err)
 		}
 		if err := giveBack(t.Context(), q); (err != nil) != isSwitch {

@@ -41,7 +41,8 @@ func makeKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 // is the present one, which somebody brought who came too late. Where it is in use
 // already it becomes the present one first. Until unlock nobody begins a rotation.
 func clearNext(ctx context.Context, q rotate.Request, path string) (unlock func(), err error) {
-	if next := fileKey(path).PublicKey; q.Fresh && !next.IsZero() && next != fileKey(q.KeyFile).PublicKey && next == liveKey(q) {
+	if next := fileKey(path).PublicKey; q.Fresh && !next.IsZero() && next != fileKey(q.KeyFile).PublicKey &&
+		next == liveKey(q) {
 		q.Next = next
 		if err := promote(q); err != nil {
 			return nil, err

@@ -50,7 +50,8 @@ func (d *device) takePSK(ctx context.Context, q rotate.Request) error {
 		return err
 	}
 	if key.Fingerprint() != q.PSK {
-		return fault.New("another preshared key is in", q.PSKFile, "its fingerprint is "+key.Fingerprint(), "wgkeys push "+q.Host)
+		return fault.New("another preshared key is in", q.PSKFile, "its fingerprint is "+key.Fingerprint(), "wgkeys push "+
+			q.Host)
 	}
 	return d.wg.SetPSK(q.Tunnel, q.Old, key)
 }

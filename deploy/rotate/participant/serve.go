@@ -86,7 +86,8 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	case rotate.DoPSK:
 		return sharePSK(ctx, q, a)
 	}
-	return fault.New("no such request", q.Do, "this wgkeys is another version than the controller's", "install the same wgkeys on all hosts")
+	return fault.New("no such request", q.Do, "this wgkeys is another version than the controller's",
+		"install the same wgkeys on all hosts")
 }
 
 // checkKeys refuses a key that is none, or not another one, where the kernel would
@@ -111,7 +112,8 @@ func neverAgain(q rotate.Request) error {
 		return err
 	}
 	if _, replaced := list.By(q.Next); replaced || list.Stolen(q.Next) {
-		return fault.New("will not change to a key that was replaced already, of host", q.Host, "it is "+q.Next.String(), "git pull, then wgkeys rotate "+q.Host)
+		return fault.New("will not change to a key that was replaced already, of host", q.Host, "it is "+q.Next.String(),
+			"git pull, then wgkeys rotate "+q.Host)
 	}
 	return nil
 }
@@ -166,7 +168,8 @@ func fileKey(path string) rotate.FileKey {
 // ends first. Until unlock nobody else begins either: of two that come at once, one
 // would have the other's record.
 func alone(ctx context.Context, q rotate.Request) (unlock func(), err error) {
-	if r, err := readRecord(q.Tunnel); err == nil && r != nil && r.Next == q.Next && !r.Switch && r.Phase == rotate.Armed && played(q.Tunnel) {
+	if r, err := readRecord(q.Tunnel); err == nil && r != nil && r.Next == q.Next && !r.Switch &&
+		r.Phase == rotate.Armed && played(q.Tunnel) {
 		if err := endWatch(ctx, q, r, 15*time.Second); err != nil {
 			return nil, err
 		}
@@ -215,7 +218,8 @@ func watch(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	t, save := TestOnlySteps(r, p, writeRecord)
 	live, err := t.Look()
 	a.Live = live
-	if err == nil && live.Peers[q.Next].AllowedIPs > 0 { // a watcher was killed that had followed; to stage would forget them
+	// a watcher was killed that had followed; to stage would forget them
+	if err == nil && live.Peers[q.Next].AllowedIPs > 0 {
 		err = t.Follow(q.Next, q.Old)
 	}
 	if err == nil {
@@ -257,7 +261,8 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 	}
 	// A rename would replace the link and leave the old key where it leads to.
 	if info, err := os.Lstat(q.KeyFile); err == nil && !info.Mode().IsRegular() {
-		return fault.New("cannot replace key file", q.KeyFile, "it is no regular file", "make it one, or name another private_key_file")
+		return fault.New("cannot replace key file", q.KeyFile, "it is no regular file",
+			"make it one, or name another private_key_file")
 	}
 	if next := NextFile(q.Tunnel, q.KeyFile); fileKey(next).PublicKey != q.Next {
 		return fault.New("the next key is not in", next, fileKey(next).Why, "wgkeys rotate "+q.Host)

@@ -48,7 +48,8 @@ func (d *device) Look() (rotate.Live, error) {
 		ListenPort: dev.ListenPort,
 	}
 	for key, p := range dev.Peers {
-		live.Peers[key] = rotate.Peer{Received: p.Received, Sent: p.Sent, AllowedIPs: p.AllowedIPs, Handshake: p.Handshake, Endpoint: p.Endpoint}
+		live.Peers[key] = rotate.Peer{Received: p.Received, Sent: p.Sent, AllowedIPs: p.AllowedIPs, Handshake: p.Handshake,
+			Endpoint: p.Endpoint}
 	}
 	return live, nil
 }
@@ -70,7 +71,8 @@ func (d *device) Switch(to keyring.PublicKey) error {
 			return d.wg.SetPrivateKey(d.name, key)
 		}
 	}
-	return fault.New("no private key for public key", to.String(), "neither "+d.keyFile+" nor "+d.nextFile()+" holds it", "wgkeys push")
+	return fault.New("no private key for public key", to.String(), "neither "+d.keyFile+" nor "+d.nextFile()+" holds it",
+		"wgkeys push")
 }
 
 // Nudge implements [rotate.Tunnel].

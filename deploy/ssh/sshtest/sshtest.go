@@ -108,7 +108,8 @@ func (s *Server) writeUsers(t testing.TB, c Config) {
 	// Root's home is empty: what the machine's own runs at a login, and how long that
 	// takes, is no part of a test.
 	must(t, os.Mkdir(s.file("home"), 0o700))
-	s.write(t, "passwd", append([]string{rootsHome.ReplaceAllString(read(t, "/etc/passwd"), "${1}"+s.file("home")+":")}, c.Users...)...)
+	s.write(t, "passwd", append([]string{rootsHome.ReplaceAllString(read(t, "/etc/passwd"), "${1}"+s.file("home")+":")},
+		c.Users...)...)
 	shadow := []string{"root:*:19000:0:99999:7:::"}
 	for _, u := range c.Users {
 		name, _, _ := strings.Cut(u, ":")

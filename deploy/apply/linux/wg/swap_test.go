@@ -24,7 +24,8 @@ func TestReplacing(t *testing.T) {
 		{0, 0, 1}, {1, 0, 1}, {256, 0, 1}, {257, 0, 4}, {1000, 0, 6}, {256, 1, 3}, {10, 400, 3},
 	} {
 		t.Run(fmt.Sprintf("%d and %d", c.old, c.heard), func(t *testing.T) {
-			old := &wgtypes.Peer{PresharedKey: psk, Endpoint: endpoint, PersistentKeepaliveInterval: time.Minute, AllowedIPs: prefixes(0, c.old)}
+			old := &wgtypes.Peer{PresharedKey: psk, Endpoint: endpoint, PersistentKeepaliveInterval: time.Minute,
+				AllowedIPs: prefixes(0, c.old)}
 			heard := &wgtypes.Peer{Endpoint: heardFrom, AllowedIPs: prefixes(c.old, c.heard)}
 			messages := replacing(to, old, heard)
 			if len(messages) != c.messages {
