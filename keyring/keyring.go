@@ -1,4 +1,5 @@
-// Package keyring holds WireGuard's keys, each in a type of its own, and the
+// Package keyring is the floor of both wings, the vault and what is deployed: keys, and
+// below it files and git. It holds WireGuard's keys, each in a type of its own, and the
 // public half of them: the plain files keyring/HOST/TUNNEL.pub that a script
 // can read with $(cat keyring/basalt/wg0.pub).
 //
