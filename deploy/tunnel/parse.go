@@ -31,7 +31,8 @@ func List(fsys fs.FS) ([]string, error) {
 	for _, file := range files {
 		name := strings.TrimSuffix(file, ext)
 		if err := CheckName(name); err != nil {
-			return nil, fault.Wrap(err, "no tunnel can be named as the file", path.Join(Dir, file), "mv "+Dir+"/"+file+" "+Dir+"/NAME"+ext)
+			return nil, fault.Wrap(err, "no tunnel can be named as the file", path.Join(Dir, file), "mv "+Dir+"/"+file+" "+Dir+
+				"/NAME"+ext)
 		}
 		names = append(names, name)
 	}
@@ -75,7 +76,8 @@ func load(fsys fs.FS, name string) (*node, error) {
 	names := []string{name + ext}
 	dropins, err := tomlFiles(fsys, name+".d")
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, name+".d"), "ls -ld "+path.Join(Dir, name+".d"))
+		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, name+".d"),
+			"ls -ld "+path.Join(Dir, name+".d"))
 	}
 	for _, file := range dropins {
 		names = append(names, path.Join(name+".d", file))

@@ -49,8 +49,10 @@ func TestRenameHost(t *testing.T) {
 // else changes by a byte.
 func TestRenameInterface(t *testing.T) {
 	main := "# wg0\n[hosts.wg0] # net.ipv4.conf.wg0.mtu\naddresses = [\"10.0.0.1/32\"]\n[hosts.wg0.sysctls]\n" +
-		"\"net.ipv4.conf.wg0.rp_filter\" = \"0\" # wg0's\n'net/ipv4/conf/wg0/mtu' = \"wg0\"\n\"net.ipv4.conf.wg01.mtu\" = \"1\"\n"
-	want := strings.NewReplacer("\"net.ipv4.conf.wg0.rp", "\"net.ipv4.conf.home.rp", "net/ipv4/conf/wg0/mtu", "net/ipv4/conf/home/mtu").Replace(main)
+		"\"net.ipv4.conf.wg0.rp_filter\" = \"0\" # wg0's\n'net/ipv4/conf/wg0/mtu' = \"wg0\"\n\"net.ipv4.conf.wg01.mtu\" = " +
+		"\"1\"\n"
+	want := strings.NewReplacer("\"net.ipv4.conf.wg0.rp", "\"net.ipv4.conf.home.rp", "net/ipv4/conf/wg0/mtu",
+		"net/ipv4/conf/home/mtu").Replace(main)
 	got, err := tunnel.RenameInterface(fstest.MapFS{"wg0.toml": {Data: []byte(main)}}, "wg0", "home")
 	if err != nil || len(got) != 1 || string(got[0].Text) != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
