@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -79,11 +80,11 @@ func (r Ring) Load(tunnel string) (map[string]PublicKey, error) {
 	}
 	keys := make(map[string]PublicKey, len(hosts))
 	for _, h := range hosts {
-		if !h.IsDir() || strings.HasPrefix(h.Name(), ".") {
+		if !h.IsDir() && h.Type()&fs.ModeSymlink == 0 || strings.HasPrefix(h.Name(), ".") {
 			continue
 		}
-		k, err := r.Get(h.Name(), tunnel)
-		if errors.Is(err, fs.ErrNotExist) {
+		k, err := r.Get(h.Name(), tunnel) // a link's too, as for the verbs that ask for one host
+		if errors.Is(err, fs.ErrNotExist) || !h.IsDir() && errors.Is(err, syscall.ENOTDIR) {
 			continue
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -241,12 +242,23 @@ func (m *Move) Open() error {
 		}
 		err = m.maker.Repo.Vault.PrepareMove(move, m.maker.IDs, public)
 		if errors.Is(err, vault.ErrNoIdentity) && m.maker.Repo.Vault.Sealed(move.At.Host) {
-			err = fault.Wrap(err, "only it can open its keys: host", move.At.Host,
+			err = fault.Wrap(withoutHint(err), "only it can open its keys: host", move.At.Host,
 				fmt.Sprintf("on %s, in a clone of the repository: wgkeys mv -y %s -i /etc/ssh/ssh_host_ed25519_key", move.At.Host, m.arguments()))
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// withoutHint is for an error that is told of with another way out of it.
+func withoutHint(err error) error {
+	var f *fault.Fault
+	if !errors.As(err, &f) {
+		return err
+	}
+	plain := *f
+	plain.Hint = ""
+	return &plain
 }
 
 func (m *Move) arguments() string {
@@ -388,6 +400,11 @@ func (m *Move) Lines(how string) (lines []string) {
 func (m *Move) SayNext() {
 	if m.isTunnel {
 		m.maker.Report.Say("hosts still have %s: on each, wgkeys down %[1]s; then wgkeys push -t %[2]s --all, and wgkeys apply -t %[2]s HOST", m.Old, m.New)
+		for _, t := range m.texts {
+			if bytes.Contains(t.text, []byte("."+m.Old+".")) { // as in net.ipv4.conf.wg0.rp_filter
+				m.maker.Report.Say("%s has a sysctl of the interface %s still: write %s there", m.maker.Repo.Rel(t.to), m.Old, m.New)
+			}
+		}
 		return
 	}
 	for _, name := range m.hostsWithoutSSH() {

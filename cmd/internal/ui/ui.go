@@ -28,6 +28,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -56,6 +57,8 @@ type UI struct {
 	Stdout, Stderr io.Writer
 	Quiet, Verbose bool
 	End            <-chan struct{} // closed when the person has ended the run
+
+	unwritten atomic.Pointer[error] // the first error of a write to Stdout
 }
 
 // An ExitError ends the command with a code of its own. Err may be nil:
@@ -84,7 +87,16 @@ func Usage(what, who, why, hint string) error {
 
 // Printf writes a result.
 func (u *UI) Printf(format string, args ...any) {
-	io.WriteString(u.Stdout, Printable(fmt.Sprintf(format, args...)))
+	_, err := io.WriteString(u.Stdout, Printable(fmt.Sprintf(format, args...)))
+	u.wrote(err)
+}
+
+// wrote keeps in mind that a result did not arrive, as on a disk that is full. The work
+// goes on; where a reader of a pipe has seen enough nothing is amiss.
+func (u *UI) wrote(err error) {
+	if err != nil && !errors.Is(err, unix.EPIPE) {
+		u.unwritten.CompareAndSwap(nil, &err)
+	}
 }
 
 // JSON writes a result for programs.
@@ -115,7 +127,7 @@ func (u *UI) Secret(text []byte) error {
 }
 
 // Event writes something that happened, for programs: one line.
-func (u *UI) Event(v any) { json.NewEncoder(&Screen{W: u.Stdout}).Encode(v) }
+func (u *UI) Event(v any) { u.wrote(json.NewEncoder(&Screen{W: u.Stdout}).Encode(v)) }
 
 // Confirm asks a question on the terminal, whatever standard input and output are.
 func (u *UI) Confirm(question string) (yes bool, err error) {
@@ -259,13 +271,18 @@ func (u *UI) Exit(err error) {
 
 // finish tells err and returns the exit code.
 func (u *UI) finish(err error) int {
-	if err == nil {
+	lost := u.unwritten.Load()
+	if err == nil && lost == nil {
 		return ExitDone
 	}
 	code := ExitFailed
 	var e *ExitError
 	if errors.As(err, &e) {
 		code, err = e.Code, e.Err
+	}
+	if lost != nil {
+		code = max(code, ExitFailed)
+		err = errors.Join(err, fault.Wrap(fault.Errno(*lost), "not all of the result was written to", "standard output", "df -h"))
 	}
 	if err != nil {
 		u.tell("error", err)
