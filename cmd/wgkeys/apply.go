@@ -69,6 +69,9 @@ func applyOrPlan(e *env, planOnly bool) error {
 		if err != nil {
 			return err
 		}
+		if e.cli.Bool("kept") {
+			return applyKept(e, text, planOnly)
+		}
 		return applyHere(e, host.Text(text), planOnly)
 	}
 	v, t, err := viewOf(e)
@@ -79,6 +82,17 @@ func applyOrPlan(e *env, planOnly bool) error {
 		return applyHere(e, host.View(v), planOnly)
 	}
 	return e.hosts.Apply(e.ctx, t, v, applyOptions(e, planOnly))
+}
+
+// applyKept takes a view that this machine has had, though today it would be refused.
+func applyKept(e *env, text []byte, planOnly bool) error {
+	v, err := tunnel.ParseKept(text)
+	if err != nil || len(v.Weakening()) == 0 {
+		return applyHere(e, host.Text(text), planOnly)
+	}
+	e.ui.Warn(fault.New("the kept view weakens the whole host of tunnel", v.Tunnel, strings.Join(v.Weakening(), ", "),
+		"take them out of the tunnel file, then wgkeys apply "+v.Host+"; a place for them is the host's /etc/sysctl.d"))
+	return applyHere(e, host.View(v), planOnly)
 }
 
 // fileOfView is the file of the view that is to be applied, or "" where it is to be

@@ -44,3 +44,20 @@ func TestLabApplyReadOnlyEtc(t *testing.T) {
 	}
 	u.must(u.Shale, "ip link show wg0 && ! grep -q 1400 /run/wgkeys/wg0.view && wgkeys apply --kept && ip link show wg0 | grep -q 1420")
 }
+
+// A view that was kept before its sysctls were refused still comes up at boot, with a
+// warning, and another one can be applied over it.
+func TestLabApplyKeptWeakening(t *testing.T) {
+	t.Parallel()
+	u := newUsers(t)
+	u.must(u.Basalt, "wgkeys apply shale")
+	const weakens = `"net.ipv4.conf.wg0.accept_source_route": "1"`
+	u.must(u.Shale, `sed -i 's/^{/{ "sysctls": {`+strings.ReplaceAll(weakens, `"`, `\"`)+`},/' /etc/wgkeys/wg0.view && cat /etc/wgkeys/wg0.view`)
+	r := u.run(u.Shale, afterAReboot+"wgkeys apply --kept")
+	if want := "net.ipv4.conf.wg0.accept_source_route = 1"; r.code != ui.ExitDone || !strings.Contains(r.stderr, want) {
+		t.Errorf("apply --kept exits %d and says\n%swant %q", r.code, r.stderr, want)
+	}
+	u.must(u.Shale, "ip link show wg0 && wgkeys install -n")
+	u.must(u.Basalt, "wgkeys apply shale")
+	u.must(u.Shale, "! grep accept_source_route /etc/wgkeys/wg0.view")
+}

@@ -119,9 +119,12 @@ func keptViews(e *env) ([]*tunnel.View, error) {
 	}
 	var views []*tunnel.View
 	for _, name := range names {
-		v, err := readView(linux.KeptPath(name))
+		v, err := linux.Kept(name)
 		if err != nil {
 			return nil, err
+		}
+		if v == nil { // a down meanwhile
+			continue
 		}
 		views = append(views, v)
 	}

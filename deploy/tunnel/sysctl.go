@@ -3,6 +3,7 @@ package tunnel
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -93,4 +94,30 @@ func weakens(file, val string) bool {
 		return off
 	}
 	return strings.HasPrefix(file, "net/core/bpf_")
+}
+
+// Weakening are the sysctls of a view that [View.Validate] refuses because they weaken the
+// whole host, as KEY = VALUE, sorted. One that an older wgkeys kept may have some.
+func (v *View) Weakening() []string {
+	var all []string
+	for key, val := range v.Sysctls {
+		if file, err := SysctlPath(key); err == nil && weakens(file, val) {
+			all = append(all, key+" = "+val)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// ValidateKept is [View.Validate] for a view that this host was given before, by who might
+// do so then. To refuse its sysctls now would leave the host without its tunnel at the
+// next boot, and with no view to go back to.
+func (v *View) ValidateKept() error {
+	rest := *v
+	rest.Sysctls = maps.Clone(v.Sysctls)
+	maps.DeleteFunc(rest.Sysctls, func(key, val string) bool {
+		file, err := SysctlPath(key)
+		return err == nil && weakens(file, val)
+	})
+	return rest.Validate()
 }

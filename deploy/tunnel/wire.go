@@ -56,6 +56,15 @@ func ParseView(text []byte) (*View, error) {
 	return r.View, err
 }
 
+// ParseKept is [ParseView] for a view that this host has kept, see [View.ValidateKept].
+func ParseKept(text []byte) (*View, error) {
+	v, err := readJSON(text)
+	if err != nil {
+		return nil, fault.Wrap(err, "cannot read the view", "", hintFor(err))
+	}
+	return v, v.ValidateKept()
+}
+
 // readJSON reads a view however it is spelled.
 func readJSON(text []byte) (*View, error) {
 	in := wire{View: new(View)}

@@ -60,7 +60,7 @@ func Kept(name string) (*tunnel.View, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Errno(err), "cannot read the kept view", path, "")
 	}
-	return tunnel.ParseView(text)
+	return tunnel.ParseKept(text)
 }
 
 // Keep makes text the view that the host comes up with at boot, in the first folder

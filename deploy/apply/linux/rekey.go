@@ -109,7 +109,7 @@ func changeKept(name string, change func(*tunnel.View) bool) error {
 	if err != nil || v == nil || !change(v) {
 		return err
 	}
-	if err := v.Validate(); err != nil {
+	if err := v.ValidateKept(); err != nil {
 		return err
 	}
 	var text bytes.Buffer
