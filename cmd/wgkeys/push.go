@@ -34,7 +34,7 @@ func doPush(e *env) error {
 		return ui.Usage("no host named for", "wgkeys push", "it serves the hosts that you name", "wgkeys push HOST..., or wgkeys push --all")
 	}
 	if e.cli.Int("jobs") < 1 {
-		return ui.Usage("too few hosts at once for", "wgkeys push", "-j begins with 1", "wgkeys push --help")
+		return ui.Usage("-j must be at least 1", "", "", "wgkeys push --help")
 	}
 	r, err := e.repo()
 	if err != nil {

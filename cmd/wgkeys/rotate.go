@@ -47,7 +47,7 @@ func doRotate(e *env) error {
 		return ui.Usage("no host named for", "wgkeys rotate --now", "it breaks connections", "wgkeys rotate --now HOST")
 	}
 	if e.cli.Int("jobs") < 1 {
-		return ui.Usage("too few hosts at once for", "wgkeys rotate", "-j begins with 1", "wgkeys rotate --help")
+		return ui.Usage("-j must be at least 1", "", "", "wgkeys rotate --help")
 	}
 	if err := namesLeaver(e); err != nil {
 		return err
@@ -123,7 +123,7 @@ func whyNoRotation(e *env) string {
 func namesLeaver(e *env) error {
 	if e.cli.IsSet("leaver") && strings.TrimSpace(e.cli.String("leaver")) == "" {
 		verb := "wgkeys " + e.cli.Command.Name
-		return ui.Usage("nobody is named by --leaver of", verb, "its value is empty", verb+" --leaver RECIPIENT")
+		return ui.Usage("--leaver needs a recipient", "", "its value is empty", verb+" --leaver RECIPIENT")
 	}
 	if vault.HoldsSecret(e.cli.String("leaver")) { // the text is not to be shown
 		return ui.Usage("no recipient is named by --leaver of", "wgkeys "+e.cli.Command.Name, "its value has an identity or a private key in it", "age-keygen -y IDENTITY tells its recipient")

@@ -29,7 +29,7 @@ func statusCommand() (*cli.Command, func(*env) error) {
 
 func doStatus(e *env) error {
 	if e.cli.Int("jobs") < 1 {
-		return ui.Usage("too few hosts at once for", "wgkeys status", "-j begins with 1", "wgkeys status --help")
+		return ui.Usage("-j must be at least 1", "", "", "wgkeys status --help")
 	}
 	r, err := e.repo()
 	if err != nil {

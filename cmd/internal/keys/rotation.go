@@ -82,7 +82,7 @@ func (x *rotation) finishPromotion() (over bool, err error) {
 // tellLimits says what the promise does not cover on these hosts.
 func (x *rotation) tellLimits(s *rotate.Survey) {
 	if names := s.CannotHold(x.rotation); len(names) > 0 && !x.o.NoHold {
-		x.maker.Report.Say("note: no packets can be held on %s: more than 128 in two round trips are lost", strings.Join(names, ", "))
+		x.maker.Report.Say("note: %s cannot buffer packets during the switch: bursts over 128 will drop", strings.Join(names, ", "))
 	}
 }
 
