@@ -120,7 +120,7 @@ func (c *checker) psk(r *report, name, a, b string) {
 	}
 	f := Finding{Check: "psk", Tunnel: name, Host: a}
 	if mine.PSK != other.PSK {
-		f.Hint = fmt.Sprintf("git log -- %[1]s %[2]s; or for another one: rm %[1]s %[2]s, then wgkeys gen %[3]s, and push both hosts at once", mine.Path, other.Path, a)
+		f.Hint = fmt.Sprintf("git log -- %s %s; for a new one: wgkeys rotate --psk %s", mine.Path, other.Path, a)
 		r.add(f, mine.Path, 0, "hosts %q and %q have different preshared keys with each other in tunnel %q", a, b, name)
 		return
 	}
