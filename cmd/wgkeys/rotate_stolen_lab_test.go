@@ -141,7 +141,7 @@ func rotationStolenWithoutHost(t *testing.T, u *users) {
 	if !strings.Contains(r.stderr, "as long as it has an apply on a peer is refused") {
 		t.Errorf("it is not told what comes of it:\n%s", r.stderr)
 	}
-	const boot = "ip link delete wg0; rm -rf /run/wgkeys; ip -6 rule del table 51820; ip -6 rule del priority 32764; " +
+	const boot = "ip link delete wg0; rm -rf /run/wgkeys; ip -6 rule del table 51820; ip -6 rule del priority 32763; ip -6 rule del priority 32765; " +
 		"ip -6 route flush table 51820; nft delete table inet wgkeys-wg0; "
 	u.must(u.Basalt, boot+"wgkeys apply -q --view /etc/wgkeys/wg0.view")
 	u.takesNot(u.Basalt, old)

@@ -14,6 +14,7 @@ import (
 const (
 	prioritySpare = 32600 // while the mark changes: before those of any length
 	priorityMain  = 32764 // what is more specific than the tunnel's route comes first
+	priorityLast  = 32765 // the last before main's
 	firstTable    = 51820 // as wg-quick(8) has it
 )
 
@@ -146,6 +147,9 @@ func (c capture) rules() []Rule {
 		lengths := c.lengths(ipv6)
 		for i, length := range lengths {
 			priority := priorityMain - 2*(len(lengths)-1-i)
+			if ipv6 {
+				priority-- // for the refusals
+			}
 			of := Rule{IPv6: ipv6, Priority: priority + 1, NotMark: c.mark, Table: c.table}
 			if i < len(lengths)-1 {
 				of.AtLeast = length
@@ -173,6 +177,21 @@ func (c capture) lengths(ipv6 bool) []int {
 	lengths = slices.Compact(lengths)
 	slices.Reverse(lengths)
 	return lengths
+}
+
+// refusals are what [Unreachable] routes are, as rules: those of IPv6 belong to the
+// loopback device (ip6_route_info_create), and go when it loses IPv6 or goes down
+// (rt6_disable_ip), as disable_ipv6 of all has it. A rule belongs to no device. IPv4's
+// routes have none either.
+func (c capture) refusals() []Rule {
+	var rules []Rule
+	for prefix := range c.routes {
+		if prefix.Addr().Is6() {
+			rules = append(rules, Rule{IPv6: true, Priority: priorityLast, NotMark: c.mark, Refuses: prefix})
+		}
+	}
+	slices.SortFunc(rules, func(a, b Rule) int { return a.Refuses.Compare(b.Refuses) })
+	return rules
 }
 
 // setRules comes before the routes: without them a captured route would be
@@ -218,6 +237,8 @@ func (p *planner) addRules(rules []Rule) {
 
 func whyRule(r Rule) string {
 	switch {
+	case r.Refuses.IsValid():
+		return "without the tunnel's routes nothing leaves in the clear"
 	case r.NotMark.Value != 0:
 		return "all but the encrypted packets, OUTSIDE, look for the tunnel's routes"
 	case r.Mark.Value != 0:
@@ -241,7 +262,7 @@ func (p *planner) noteMarksOfOthers() {
 func (p *planner) removeRules() {
 	want := append(p.spares(), p.capture.rules()...)
 	for _, r := range p.state.Rules {
-		if c := (RuleChange{r, false}); p.isMine(c.Resource()) && !slices.Contains(want, r) {
+		if c := (RuleChange{r, false}); !r.Refuses.IsValid() && p.isMine(c.Resource()) && !slices.Contains(want, r) {
 			p.step(c, "no longer needed")
 		}
 	}

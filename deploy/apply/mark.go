@@ -90,7 +90,7 @@ func (p *planner) isMyMark(m Mark) bool {
 func (p *planner) chooseTable() int {
 	taken := map[int]bool{}
 	for _, r := range p.state.Rules {
-		if r.NotMark.Value != 0 && p.isMine(RuleChange{Rule: r}.Resource()) {
+		if r.NotMark.Value != 0 && r.Table != 0 && p.isMine(RuleChange{Rule: r}.Resource()) {
 			return r.Table
 		}
 	}

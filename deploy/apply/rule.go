@@ -2,6 +2,7 @@ package apply
 
 import (
 	"fmt"
+	"net/netip"
 )
 
 // A Rule is a policy routing rule, of the kinds that a captured route needs.
@@ -12,6 +13,8 @@ type Rule struct {
 	Mark     Mark // fwmark Mark; zero: every packet
 	Table    int  // lookup; 0: main
 	AtLeast  int  // only routes of Table that are at least so long; 0: all
+
+	Refuses netip.Prefix // what goes there is unreachable, instead of a look into Table
 }
 
 // A RuleChange adds or removes a rule.
@@ -38,9 +41,12 @@ func (r Rule) selector() string {
 	if r.Mark.Value != 0 {
 		s += " fwmark " + r.Mark.String()
 	}
-	if r.Table == 0 {
+	switch {
+	case r.Refuses.IsValid():
+		return s + " to " + r.Refuses.String() + " unreachable"
+	case r.Table == 0:
 		s += " table main"
-	} else {
+	default:
 		s += fmt.Sprintf(" table %d", r.Table)
 	}
 	if r.AtLeast > 0 {

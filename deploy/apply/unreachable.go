@@ -46,15 +46,30 @@ func (p *planner) wantUnreachables() []Unreachable {
 	return want
 }
 
+// wantRefusals are the rules beside the unreachable routes.
+func (p *planner) wantRefusals() []Rule {
+	if p.view.NoKillSwitch {
+		return nil
+	}
+	return p.capture.refusals()
+}
+
 // addUnreachables comes after the tunnel's own routes, which what is on its way
 // needs, and removeUnreachables before those go.
 func (p *planner) addUnreachables() {
 	for _, u := range subtract(p.wantUnreachables(), p.state.Unreachables) {
 		p.step(UnreachableChange{u, true}, "without the tunnel's interface nothing leaves in the clear")
 	}
+	p.addRules(p.wantRefusals())
 }
 
 func (p *planner) removeUnreachables() {
+	want := p.wantRefusals()
+	for _, r := range p.state.Rules {
+		if c := (RuleChange{r, false}); r.Refuses.IsValid() && p.isMine(c.Resource()) && !slices.Contains(want, r) {
+			p.step(c, "no longer needed")
+		}
+	}
 	for _, u := range subtract(p.state.Unreachables, p.wantUnreachables()) {
 		if c := (UnreachableChange{u, false}); p.isMine(c.Resource()) {
 			p.step(c, "no longer needed")

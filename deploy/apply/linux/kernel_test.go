@@ -149,6 +149,8 @@ func everyChange(s *apply.State) map[string]apply.Change {
 		"route gone":     apply.RouteChange{Link: "wg0", Old: &apply.Route{Prefix: prefix("192.168.0.0/24")}},
 		"rule 4":         apply.RuleChange{Rule: apply.Rule{Priority: 32764, AtLeast: 1}, Add: true},
 		"rule 6":         apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765, NotMark: apply.Mark{Value: 7, Mask: 0xff}, Table: 7}, Add: true},
+		"refusal 6":      apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765, NotMark: apply.Mark{Value: 7, Mask: 0xff}, Refuses: prefix("::/0")}, Add: true},
+		"refusal of":     apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765, NotMark: apply.Mark{Value: 7, Mask: 0xff}, Refuses: prefix("2000::/3")}, Add: true},
 		"unreachable 4":  apply.UnreachableChange{Route: apply.Unreachable{Prefix: prefix("0.0.0.0/0"), Table: 7767}, Add: true},
 		"unreachable 6":  apply.UnreachableChange{Route: apply.Unreachable{Prefix: prefix("2000::/3"), Table: 7767}, Add: true},
 		"proxy":          apply.ProxyChange{Proxy: apply.Proxy{Link: "eth0", Addr: netip.MustParseAddr("2001:db8::9")}, Add: true},

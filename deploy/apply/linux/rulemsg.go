@@ -33,17 +33,19 @@ func changeRule(r *netlink.Rule, add bool) error {
 	return err
 }
 
-// addRule spells the rule: its action is to look into a table.
+// addRule spells the rule: its action is to look into a table, where it has no other.
 func addRule(req *nl.NetlinkRequest, r *netlink.Rule, add bool) {
 	header := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(r.Family)}}
-	if add {
+	header.Type = r.Type
+	if add && r.Type == 0 {
 		header.Type = unix.FR_ACT_TO_TBL
 	}
 	if r.Invert {
 		header.Flags |= netlink.FibRuleInvert
 	}
-	attrs := []*nl.RtAttr{
-		nl.NewRtAttr(unix.FRA_TABLE, nl.Uint32Attr(uint32(r.Table))),
+	var attrs []*nl.RtAttr
+	if r.Table != 0 {
+		attrs = append(attrs, nl.NewRtAttr(unix.FRA_TABLE, nl.Uint32Attr(uint32(r.Table))))
 	}
 	if r.Priority >= 0 {
 		attrs = append(attrs, nl.NewRtAttr(unix.FRA_PRIORITY, nl.Uint32Attr(uint32(r.Priority))))

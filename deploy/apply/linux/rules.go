@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -81,7 +82,18 @@ func ruleOf(r netlink.Rule, family int) (apply.Rule, bool) {
 	} else {
 		rule.Mark = markOf(r)
 	}
-	other := r.Src != nil || r.Dst != nil || r.IifName != "" || r.OifName != "" || r.IPProto != 0 ||
+	// The library does not tell a rule's action. Of those that look into a table all
+	// have one (fib4_rule_configure, fib6_rule_configure).
+	refuses := r.Table == unix.RT_TABLE_UNSPEC && r.Invert && r.Goto < 0
+	if refuses {
+		rule.Table, rule.Refuses = 0, netip.PrefixFrom(unspecified(family), 0)
+		if r.Dst != nil {
+			addr, _ := netip.AddrFromSlice(r.Dst.IP)
+			bits, _ := r.Dst.Mask.Size()
+			rule.Refuses = netip.PrefixFrom(addr, bits)
+		}
+	}
+	other := r.Src != nil || r.Dst != nil && !refuses || r.Table == unix.RT_TABLE_UNSPEC && !refuses || r.IifName != "" || r.OifName != "" || r.IPProto != 0 ||
 		r.Invert && r.Mark == 0
 	return rule, !other && (rule.AtLeast > 0 || r.Mark != 0)
 }
@@ -103,7 +115,13 @@ func (k *Kernel) setRule(c apply.RuleChange) error {
 	}
 	r.Priority = c.Rule.Priority
 	r.Table = c.Rule.Table
-	if r.Table == 0 {
+	switch {
+	case c.Rule.Refuses.IsValid():
+		r.Type = unix.FR_ACT_UNREACHABLE
+		if c.Rule.Refuses.Bits() > 0 {
+			r.Dst = nlmsg.IPNet(c.Rule.Refuses)
+		}
+	case r.Table == 0:
 		r.Table = unix.RT_TABLE_MAIN
 	}
 	m := c.Rule.Mark
