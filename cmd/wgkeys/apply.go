@@ -121,14 +121,6 @@ func fileOfView(e *env) (string, error) {
 	return "", ui.Usage("which tunnel is meant by", "wgkeys apply --kept", "there are views of "+strings.Join(names, ", "), "wgkeys apply --kept -t "+names[0])
 }
 
-func readView(file string) (*tunnel.View, error) {
-	text, err := readText(file)
-	if err != nil {
-		return nil, err
-	}
-	return tunnel.ParseView(text)
-}
-
 func readText(file string) ([]byte, error) {
 	if file == "-" {
 		return tunnel.ReadText(os.Stdin)

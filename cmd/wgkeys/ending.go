@@ -46,7 +46,8 @@ func lingers(u *ui.UI, told <-chan os.Signal) {
 			// timeout(1) signals its child and then its process group, and systemd sends SIGHUP
 			// after SIGTERM (systemd.kill(5), SendSIGHUP=): both at once mean the first.
 			if s != syscall.SIGHUP && time.Since(first) > endAgain {
-				u.Exit(fault.New("ended at the second signal", "", "what was begun may be there still; the same command goes on with it", ""))
+				const left = "what was begun may be there still; the same command goes on with it"
+				u.Exit(fault.New("ended at the second signal", "", left, ""))
 			}
 		case <-look.C:
 			if waits++; !stuck() {
@@ -76,4 +77,6 @@ func stuck() bool {
 		calling && slices.ContainsFunc(waiting, func(call string) bool { return bytes.Contains(calls, []byte(call)) })
 }
 
-var waiting = []string{"syscall.openat(", "unix.openat(", "syscall.read(", "unix.read(", "syscall.write(", "unix.write("}
+var waiting = []string{
+	"syscall.openat(", "unix.openat(", "syscall.read(", "unix.read(", "syscall.write(", "unix.write(",
+}
