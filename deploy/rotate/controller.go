@@ -32,8 +32,8 @@ type Rotation struct {
 	Jobs   int               // how many hosts are asked at once
 	Report func(Event)
 
-	run string      // names this run; see claim
-	had atomic.Bool // see Had
+	run      string      // names this run; see claim
+	replaced atomic.Bool // see Replaced
 }
 
 // An Event is something that happened.
@@ -201,7 +201,7 @@ func (r *Rotation) replace(ctx context.Context, p Party, old, next keyring.Publi
 	a, err := p.ask(ctx, Request{Do: DoReplace, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old,
 		Next: next, Stolen: stolen})
 	if a.Had {
-		r.had.Store(true)
+		r.replaced.Store(true)
 	}
 	return err
 }

@@ -114,12 +114,12 @@ func nowWithAHostThatHangs(t *testing.T) {
 	gone := func(context.Context, Request) (Answer, error) { return Answer{}, errors.New("no route to host") }
 	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: hangs}, Peers: []Party{{Host: "shale", Ask: good}}}
 	install := func(ctx context.Context) error { _, err := r.Host.Look(ctx, "wg0"); return err }
-	err := r.Now(ctx, keyring.PublicKey{1}, keyring.PublicKey{2}, install)
+	err := r.ReplaceNow(ctx, keyring.PublicKey{1}, keyring.PublicKey{2}, install)
 	if !refused || err == nil || errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(), "not in use on host") {
 		t.Errorf("refused %v, %v", refused, err)
 	}
 	r.Peers = append(r.Peers, Party{Host: "flint", Ask: gone})
-	if err := r.Refuse(ctx, keyring.PublicKey{1}); !errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(),
+	if err := r.Revoke(ctx, keyring.PublicKey{1}); !errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(),
 		`still accepted by peer "flint": no route to host`) {
 		t.Error(err)
 	}
@@ -144,7 +144,7 @@ func nowWithAPassphrase(t *testing.T) {
 		return Answer{Protocol: Protocol}, nil
 	}
 	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: peer}}}
-	err := r.Now(context.Background(), keyring.PublicKey{1}, next, func(context.Context) error {
+	err := r.ReplaceNow(context.Background(), keyring.PublicKey{1}, next, func(context.Context) error {
 		time.Sleep(20 * time.Second)
 		return nil
 	})
@@ -168,7 +168,7 @@ func stolenHostIsNotWaitedFor(t *testing.T) {
 		t.Errorf("made %v after %v, %v", key, time.Since(start), err)
 	}
 	start = time.Now()
-	if key := r.Idle(context.Background(), old); key != old || time.Since(start) != armFor {
+	if key := r.WaitIdle(context.Background(), old); key != old || time.Since(start) != armFor {
 		t.Errorf("the key is %v, told after %v", key, time.Since(start))
 	}
 }

@@ -19,7 +19,7 @@ type accepted struct{ error }
 func (a accepted) Is(target error) bool { return target == ErrAccepted }
 func (a accepted) Unwrap() error        { return a.error }
 
-// Now replaces a key that was stolen: first no peer takes the old one any more,
+// ReplaceNow replaces a key that was stolen: first no peer takes the old one any more,
 // then the host gets the next one. Packets may be lost. A peer that cannot be
 // reached still takes the old key, and is an error that names it, [ErrAccepted].
 //
@@ -27,7 +27,7 @@ func (a accepted) Unwrap() error        { return a.error }
 // that the peers are about to close. Whoever stole the key may have the host: the peers
 // wait for it no longer than armFor, and what it says counts for nothing. A passphrase
 // may take longer; then the host is armed beside them, where it can still be reached.
-func (r *Rotation) Now(ctx context.Context, old, next keyring.PublicKey, install func(context.Context) error) error {
+func (r *Rotation) ReplaceNow(ctx context.Context, old, next keyring.PublicKey, install func(context.Context) error) error {
 	arming, cancel := context.WithTimeout(ctx, refuseFor)
 	defer cancel()
 	done := make(chan error, 1)
@@ -77,9 +77,9 @@ const (
 	refuseFor = 30 * time.Second // what a peer has to refuse a key, and the host to be armed
 )
 
-// Refuse has no peer take a stolen key any more, where there is no other one to
+// Revoke has no peer take a stolen key any more, where there is no other one to
 // take in its place.
-func (r *Rotation) Refuse(ctx context.Context, old keyring.PublicKey) error {
+func (r *Rotation) Revoke(ctx context.Context, old keyring.PublicKey) error {
 	return r.refused(ctx, old, func(ctx context.Context, p Party) error { return r.drop(ctx, p, old) })
 }
 
@@ -88,9 +88,9 @@ func (r *Rotation) drop(ctx context.Context, p Party, old keyring.PublicKey) err
 	return err
 }
 
-// Had reports whether [Rotation.Now] found the old key in use at a peer. Where it was
+// Replaced reports whether [Rotation.ReplaceNow] found the old key in use at a peer. Where it was
 // not, an earlier run has replaced it.
-func (r *Rotation) Had() bool { return r.had.Load() }
+func (r *Rotation) Replaced() bool { return r.replaced.Load() }
 
 // refused asks every peer to take a key no more, and names those that still do. An
 // interrupt does not keep it from that.
@@ -152,7 +152,7 @@ func (r *Rotation) outcomeNow(ctx context.Context, next keyring.PublicKey) error
 
 // switchNow has the host change to next from whichever key it uses.
 func (r *Rotation) switchNow(ctx context.Context, old, next keyring.PublicKey) error {
-	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: r.Idle(ctx, old), Next: next,
+	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: r.WaitIdle(ctx, old), Next: next,
 		KeyFile: r.Host.KeyFile, Now: true, Within: delay}
 	if q.Old == next { // an earlier run was lost after the switch
 		q.Do = DoPromote
@@ -161,9 +161,9 @@ func (r *Rotation) switchNow(ctx context.Context, old, next keyring.PublicKey) e
 	return err
 }
 
-// Idle waits until the host takes part in no rotation, which is not for long, and
+// WaitIdle waits until the host takes part in no rotation, which is not for long, and
 // returns the key that it uses: old where it cannot tell.
-func (r *Rotation) Idle(ctx context.Context, old keyring.PublicKey) keyring.PublicKey {
+func (r *Rotation) WaitIdle(ctx context.Context, old keyring.PublicKey) keyring.PublicKey {
 	for until := time.Now().Add(delay + DeadMan + linger); ; {
 		try, cancel := context.WithTimeout(ctx, armFor)
 		a, err := r.Host.Look(try, r.Tunnel)

@@ -167,9 +167,9 @@ func (s *Survey) check(r *Rotation) error {
 	return errors.Join(errs...)
 }
 
-// Sessions makes sure that the host has a session with every peer before it is
+// EnsureSessions makes sure that the host has a session with every peer before it is
 // touched: what cannot be proved now could not be proved then.
-func (r *Rotation) Sessions(ctx context.Context, s *Survey) error {
+func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	var dead []keyring.PublicKey
 	var far []Party
 	for i, a := range s.peers {

@@ -73,7 +73,7 @@ func TestSessionsKeepWhatIsKnown(t *testing.T) {
 			Peers: []Party{{Host: "shale", Ask: peer}}}
 		s, err := r.Survey(t.Context())
 		if err == nil {
-			err = r.Sessions(t.Context(), s)
+			err = r.EnsureSessions(t.Context(), s)
 		}
 		if err != nil {
 			t.Fatal(err)

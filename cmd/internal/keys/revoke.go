@@ -23,7 +23,7 @@ func (x *rotation) revoke(ctx context.Context) error {
 	}
 	x.maker.Hosts.Batch = x.maker.IDs.MayAsk() // or ssh would read what is typed for the vault
 	if behind := x.behind(ctx, c.Next); behind != nil {
-		return errors.Join(behind, x.rotation.Refuse(ctx, x.current))
+		return errors.Join(behind, x.rotation.Revoke(ctx, x.current))
 	}
 	first := x.refuse(ctx)
 	switch {
@@ -33,7 +33,7 @@ func (x *rotation) revoke(ctx context.Context) error {
 		return errors.Join(first, x.refuseWithout(ctx))
 	case !c.UnderWay():
 		return first
-	case errors.Is(first, rotate.ErrAccepted) && !x.rotation.Had():
+	case errors.Is(first, rotate.ErrAccepted) && !x.rotation.Replaced():
 		// Whoever could be reached has the next key since an earlier run of this.
 		return first
 	case errors.Is(first, rotate.ErrAccepted):
@@ -48,7 +48,7 @@ func (x *rotation) revoke(ctx context.Context) error {
 	}
 	// The next key of an earlier rotation has waited beside the key that was stolen.
 	x.maker.Report.Say("%s: the next key of an earlier rotation may be stolen too; it is replaced as well", x.host)
-	x.rotation.Idle(ctx, x.current)
+	x.rotation.WaitIdle(ctx, x.current)
 	second := x.refuse(ctx)
 	if errors.Is(second, errNoNext) {
 		second = errors.Join(second, x.refuseWithout(ctx))
@@ -64,7 +64,7 @@ func (x *rotation) refuseNext(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(x.rotation.Refuse(ctx, next),
+	return errors.Join(x.rotation.Revoke(ctx, next),
 		fault.New("no key is taken any more, by the peers that could be reached, of host", x.host,
 			"its next key has waited beside the stolen one, and may be stolen too; an apply on a peer is refused as long as the keyring has no other",
 			fmt.Sprintf("when all can be reached, or else with --skip PEER for each of them: wgkeys rotate --now %s", x.host)))
@@ -72,7 +72,7 @@ func (x *rotation) refuseNext(ctx context.Context) error {
 
 // refuseWithout has the peers refuse a stolen key for which there is no other one.
 func (x *rotation) refuseWithout(ctx context.Context) error {
-	err := x.rotation.Refuse(ctx, x.current)
+	err := x.rotation.Revoke(ctx, x.current)
 	if err == nil {
 		x.maker.Report.Warn(fault.New("no peer takes the key any more of host", x.host, "the keyring still has it, and as long as it has an apply on a peer is refused",
 			fmt.Sprintf("when %[1]s can be reached: wgkeys rotate --now %[1]s; if it is gone for good: rm -r keyring/%[1]s vault/%[1]s, and take it out of %[2]s/", x.host, tunnel.Dir)))
@@ -95,7 +95,7 @@ func (x *rotation) refuse(ctx context.Context) error {
 		}
 		return x.install(ctx, next)
 	}
-	err = x.rotation.Now(ctx, x.current, next, install)
+	err = x.rotation.ReplaceNow(ctx, x.current, next, install)
 	if errors.Is(err, rotate.ErrAccepted) {
 		return err // the repository keeps both keys, so that the next run does not forget which one was stolen
 	}

@@ -54,7 +54,7 @@ func (x *rotation) run(ctx context.Context) error {
 		}
 		err = x.rotation.Finish(ctx, x.current, next)
 	case x.o.DryRun:
-		return x.rotation.Sessions(ctx, survey)
+		return x.rotation.EnsureSessions(ctx, survey)
 	default:
 		next, err = x.replace(ctx, survey)
 	}
@@ -120,7 +120,7 @@ func (x *rotation) canBeOnHost() error {
 
 // replace makes the next key, brings it to the host and changes to it.
 func (x *rotation) replace(ctx context.Context, s *rotate.Survey) (keyring.PublicKey, error) {
-	if err := x.rotation.Sessions(ctx, s); err != nil {
+	if err := x.rotation.EnsureSessions(ctx, s); err != nil {
 		return keyring.PublicKey{}, err
 	}
 	next, err := x.nextKey(ctx)
