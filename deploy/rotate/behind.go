@@ -12,7 +12,7 @@ import (
 // nothing.
 func (r *Rotation) OtherKey(ctx context.Context, old, next keyring.PublicKey) keyring.PublicKey {
 	answers := make([]Answer, len(r.Peers))
-	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+	r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		ctx, cancel := context.WithTimeout(ctx, armFor)
 		defer cancel()
 		a, err := p.Look(ctx, r.Tunnel)

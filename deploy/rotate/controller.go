@@ -13,8 +13,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A Party is a host as the controller reaches it.
-type Party struct {
+// A Participant is a host as the controller reaches it.
+type Participant struct {
 	Host    string
 	KeyFile string // of its private key, absolute, on the host
 	Upgrade string // how wgkeys is upgraded there; "": not told
@@ -25,8 +25,8 @@ type Party struct {
 // follow at once.
 type Rotation struct {
 	Tunnel string
-	Host   Party
-	Peers  []Party
+	Host   Participant
+	Peers  []Participant
 	Next   keyring.PublicKey // that an earlier run has begun with; zero: none
 	NoHold bool              // do not hold packets, also where it can be done
 	Jobs   int               // how many hosts are asked at once
@@ -112,7 +112,7 @@ func (s *Survey) names(r *Rotation, keys []keyring.PublicKey) string {
 }
 
 func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) error {
-	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		a, err := p.ask(ctx, Request{Do: DoWatch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next, Run: r.run,
 			KeyFile: p.KeyFile, Within: r.patience(), Hold: !r.NoHold && s.peers[i].CanHold})
 		if err == nil && a.Live.PublicKey != s.peers[i].Live.PublicKey { // from now on it cannot be
@@ -169,7 +169,7 @@ func (a Answer) before(r *Record) bool {
 // host began anew it is gone, and the host has the old key: so the rotation is not
 // over until all have been heard.
 func (r *Rotation) end(ctx context.Context, old, next keyring.PublicKey) error {
-	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		_, err := p.ask(ctx, Request{Do: DoEnd, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old, Next: next,
@@ -192,12 +192,12 @@ func (r *Rotation) Finish(ctx context.Context, old, next keyring.PublicKey) erro
 		KeyFile: r.Host.KeyFile}); err != nil {
 		return err
 	}
-	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		return r.replace(ctx, p, old, next, false)
 	})
 }
 
-func (r *Rotation) replace(ctx context.Context, p Party, old, next keyring.PublicKey, stolen bool) error {
+func (r *Rotation) replace(ctx context.Context, p Participant, old, next keyring.PublicKey, stolen bool) error {
 	a, err := p.ask(ctx, Request{Do: DoReplace, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old,
 		Next: next, Stolen: stolen})
 	if a.Had {
@@ -207,7 +207,7 @@ func (r *Rotation) replace(ctx context.Context, p Party, old, next keyring.Publi
 }
 
 // Look asks the host how its tunnel stands.
-func (p Party) Look(ctx context.Context, tunnel string) (Answer, error) {
+func (p Participant) Look(ctx context.Context, tunnel string) (Answer, error) {
 	return p.ask(ctx, Request{Do: DoLook, Tunnel: tunnel, KeyFile: p.KeyFile})
 }
 
@@ -221,7 +221,7 @@ const (
 )
 
 // Make has the host make a private key and returns the public half.
-func (p Party) Make(ctx context.Context, tunnel string, which Which) (keyring.PublicKey, error) {
+func (p Participant) Make(ctx context.Context, tunnel string, which Which) (keyring.PublicKey, error) {
 	if which == Fresh { // whoever stole the key may have the host
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, armFor)
@@ -236,7 +236,7 @@ func (p Party) Make(ctx context.Context, tunnel string, which Which) (keyring.Pu
 }
 
 // ask adds the name of the host to what it says.
-func (p Party) ask(ctx context.Context, q Request) (Answer, error) {
+func (p Participant) ask(ctx context.Context, q Request) (Answer, error) {
 	a, err := p.askIn(ctx, q)
 	switch {
 	case err != nil:
@@ -248,16 +248,16 @@ func (p Party) ask(ctx context.Context, q Request) (Answer, error) {
 }
 
 // all runs f for the host, with -1, and all peers.
-func (r *Rotation) all(ctx context.Context, f func(context.Context, int, Party) error) error {
+func (r *Rotation) all(ctx context.Context, f func(context.Context, int, Participant) error) error {
 	return r.each(ctx, -1, f)
 }
 
-func (r *Rotation) peers(ctx context.Context, f func(context.Context, int, Party) error) error {
+func (r *Rotation) peers(ctx context.Context, f func(context.Context, int, Participant) error) error {
 	return r.each(ctx, 0, f)
 }
 
 // each returns the errors of all, in the order of the hosts.
-func (r *Rotation) each(ctx context.Context, from int, f func(context.Context, int, Party) error) error {
+func (r *Rotation) each(ctx context.Context, from int, f func(context.Context, int, Participant) error) error {
 	var group errgroup.Group
 	group.SetLimit(max(1, r.Jobs))
 	errs := make([]error, len(r.Peers)+1)

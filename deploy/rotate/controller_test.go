@@ -29,7 +29,7 @@ func turnWith(before *Record, switched, outcome Answer) (asked []string, err err
 		asked = append(asked, q.Do)
 		return Answer{Protocol: Protocol, Live: Live{PublicKey: peer}}, nil
 	}
-	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: watcher}}}
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: host}, Peers: []Participant{{Host: "shale", Ask: watcher}}}
 	s := &Survey{host: Answer{Live: Live{PublicKey: old}, Record: before}, peers: []Answer{{Live: Live{PublicKey: peer}}}}
 	return asked, r.Turn(context.Background(), s, next)
 }
@@ -81,8 +81,8 @@ func TestTurnWithAnotherPeer(t *testing.T) {
 			return Answer{Protocol: Protocol, Live: Live{PublicKey: live}}, nil
 		}
 	}
-	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: answer(old)},
-		Peers: []Party{{Host: "shale", Ask: answer(keyring.PublicKey{8})}}}
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: answer(old)},
+		Peers: []Participant{{Host: "shale", Ask: answer(keyring.PublicKey{8})}}}
 	s := &Survey{host: Answer{Live: Live{PublicKey: old}}, peers: []Answer{{Live: Live{PublicKey: keyring.PublicKey{9}}}}}
 	err := r.Turn(context.Background(), s, next)
 	if err == nil || !strings.Contains(err.Error(), `meanwhile, on peer "shale"`) {
@@ -112,13 +112,13 @@ func nowWithAHostThatHangs(t *testing.T) {
 		return Answer{Protocol: Protocol}, nil
 	}
 	gone := func(context.Context, Request) (Answer, error) { return Answer{}, errors.New("no route to host") }
-	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: hangs}, Peers: []Party{{Host: "shale", Ask: good}}}
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: hangs}, Peers: []Participant{{Host: "shale", Ask: good}}}
 	install := func(ctx context.Context) error { _, err := r.Host.Look(ctx, "wg0"); return err }
 	err := r.ReplaceNow(ctx, keyring.PublicKey{1}, keyring.PublicKey{2}, install)
 	if !refused || err == nil || errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(), "not in use on host") {
 		t.Errorf("refused %v, %v", refused, err)
 	}
-	r.Peers = append(r.Peers, Party{Host: "flint", Ask: gone})
+	r.Peers = append(r.Peers, Participant{Host: "flint", Ask: gone})
 	if err := r.Revoke(ctx, keyring.PublicKey{1}); !errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(),
 		`still accepted by peer "flint": no route to host`) {
 		t.Error(err)
@@ -143,7 +143,7 @@ func nowWithAPassphrase(t *testing.T) {
 		refused = time.Since(start)
 		return Answer{Protocol: Protocol}, nil
 	}
-	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: host}, Peers: []Party{{Host: "shale", Ask: peer}}}
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: host}, Peers: []Participant{{Host: "shale", Ask: peer}}}
 	err := r.ReplaceNow(context.Background(), keyring.PublicKey{1}, next, func(context.Context) error {
 		time.Sleep(20 * time.Second)
 		return nil
@@ -159,7 +159,7 @@ func TestStolenHostIsNotWaitedFor(t *testing.T) { synctest.Test(t, stolenHostIsN
 
 func stolenHostIsNotWaitedFor(t *testing.T) {
 	old := keyring.PublicKey{1}
-	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: func(ctx context.Context, _ Request) (Answer, error) {
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: func(ctx context.Context, _ Request) (Answer, error) {
 		<-ctx.Done()
 		return Answer{}, ctx.Err()
 	}}}
@@ -220,7 +220,7 @@ func TestTunnelGone(t *testing.T) {
 func TestMakeRefusesNone(t *testing.T) {
 	for name, a := range map[string]Answer{"nothing": {Protocol: Protocol},
 		"of another version": {Made: keyring.PublicKey{1}}} {
-		p := Party{Host: "shale", Ask: func(context.Context, Request) (Answer, error) { return a, nil }}
+		p := Participant{Host: "shale", Ask: func(context.Context, Request) (Answer, error) { return a, nil }}
 		if key, err := p.Make(context.Background(), "wg0", Next); err == nil {
 			t.Errorf("%s: took %s", name, key)
 		}

@@ -19,7 +19,7 @@ import (
 // after 5 s (REKEY_TIMEOUT).
 type Pair struct {
 	Tunnel string
-	Ends   [2]Party
+	Ends   [2]Participant
 	Files  [2]string // of the preshared key, on either end
 	Report func(string)
 }

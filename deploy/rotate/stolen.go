@@ -45,7 +45,7 @@ func (r *Rotation) ReplaceNow(ctx context.Context, old, next keyring.PublicKey, 
 	case <-time.After(armFor):
 		late = true
 	}
-	err := r.refused(ctx, old, func(ctx context.Context, p Party) error {
+	err := r.refused(ctx, old, func(ctx context.Context, p Participant) error {
 		err := r.replace(ctx, p, old, next, true)
 		if err == nil || !r.takesNeither(ctx, p, old, next) {
 			return err
@@ -80,10 +80,10 @@ const (
 // Revoke has no peer take a stolen key any more, where there is no other one to
 // take in its place.
 func (r *Rotation) Revoke(ctx context.Context, old keyring.PublicKey) error {
-	return r.refused(ctx, old, func(ctx context.Context, p Party) error { return r.drop(ctx, p, old) })
+	return r.refused(ctx, old, func(ctx context.Context, p Participant) error { return r.drop(ctx, p, old) })
 }
 
-func (r *Rotation) drop(ctx context.Context, p Party, old keyring.PublicKey) error {
+func (r *Rotation) drop(ctx context.Context, p Participant, old keyring.PublicKey) error {
 	_, err := p.ask(ctx, Request{Do: DoRefuse, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old})
 	return err
 }
@@ -94,9 +94,9 @@ func (r *Rotation) Replaced() bool { return r.replaced.Load() }
 
 // refused asks every peer to take a key no more, and names those that still do. An
 // interrupt does not keep it from that.
-func (r *Rotation) refused(ctx context.Context, old keyring.PublicKey, ask func(context.Context, Party) error) error {
+func (r *Rotation) refused(ctx context.Context, old keyring.PublicKey, ask func(context.Context, Participant) error) error {
 	ctx = context.WithoutCancel(ctx)
-	return r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		ctx, cancel := context.WithTimeout(ctx, refuseFor)
 		defer cancel()
 		err := ask(ctx, p)
@@ -120,7 +120,7 @@ var errNeither = errors.New("it takes neither key")
 
 // takesNeither reports whether a peer is known to have none of the two keys. One that
 // has the next one, and an error besides, may bring the old one back at its next boot.
-func (r *Rotation) takesNeither(ctx context.Context, p Party, old, next keyring.PublicKey) bool {
+func (r *Rotation) takesNeither(ctx context.Context, p Participant, old, next keyring.PublicKey) bool {
 	a, err := p.Look(ctx, r.Tunnel)
 	_, hasOld := a.Live.Peers[old]
 	_, hasNext := a.Live.Peers[next]

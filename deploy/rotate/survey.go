@@ -78,7 +78,7 @@ func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 
 func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 	s := &Survey{peers: make([]Answer, len(r.Peers))}
-	err := r.all(ctx, func(ctx context.Context, i int, p Party) error {
+	err := r.all(ctx, func(ctx context.Context, i int, p Participant) error {
 		a, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Hold: !r.NoHold})
 		if i < 0 {
 			s.host = a
@@ -109,7 +109,7 @@ func (r *Rotation) endLeft(ctx context.Context, before, s *Survey) {
 	if s.host.Claimed || s.host.Record != nil && !s.host.Record.Over() {
 		return
 	}
-	r.peers(ctx, func(ctx context.Context, i int, p Party) error {
+	r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		was, left := before.peers[i].Record, s.peers[i].Record
 		if left == nil || left.Over() || left.Switch || left.Next != r.Next || was == nil || was.Run != left.Run ||
 			was.Since != left.Since {
@@ -171,7 +171,7 @@ func (s *Survey) check(r *Rotation) error {
 // touched: what cannot be proved now could not be proved then.
 func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	var dead []keyring.PublicKey
-	var far []Party
+	var far []Participant
 	for i, a := range s.peers {
 		if _, ok := a.Live.Peers[s.Live()]; !ok {
 			return fault.New("cannot rotate the key of "+r.Host.Host+" with peer", r.Peers[i].Host,
@@ -186,7 +186,7 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	}
 	r.report("look", "waking %s silent for long", count(len(dead), "peer"))
 	wake := &Rotation{Tunnel: r.Tunnel, Host: r.Host, Peers: far, Jobs: r.Jobs}
-	err := wake.all(ctx, func(ctx context.Context, i int, p Party) error {
+	err := wake.all(ctx, func(ctx context.Context, i int, p Participant) error {
 		if i < 0 {
 			return nil
 		}

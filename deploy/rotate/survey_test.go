@@ -42,8 +42,8 @@ func surveyEndsWhatWasLeft(t *testing.T) {
 			}
 			return Answer{Protocol: Protocol, Live: Live{PublicKey: shale}, Record: watch}, nil
 		}
-		r := &Rotation{Tunnel: "wg0", Next: c.next, Host: Party{Host: "basalt", Ask: host},
-			Peers: []Party{{Host: "shale", Ask: peer}}}
+		r := &Rotation{Tunnel: "wg0", Next: c.next, Host: Participant{Host: "basalt", Ask: host},
+			Peers: []Participant{{Host: "shale", Ask: peer}}}
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 		_, err := r.Survey(ctx)
 		cancel()
@@ -69,8 +69,8 @@ func TestSessionsKeepWhatIsKnown(t *testing.T) {
 			Live: Live{PublicKey: shale, Peers: map[keyring.PublicKey]Peer{basalt: {}}}}, nil
 	}
 	for _, noHold := range []bool{false, true} {
-		r := &Rotation{Tunnel: "wg0", NoHold: noHold, Host: Party{Host: "basalt", Ask: host},
-			Peers: []Party{{Host: "shale", Ask: peer}}}
+		r := &Rotation{Tunnel: "wg0", NoHold: noHold, Host: Participant{Host: "basalt", Ask: host},
+			Peers: []Participant{{Host: "shale", Ask: peer}}}
 		s, err := r.Survey(t.Context())
 		if err == nil {
 			err = r.EnsureSessions(t.Context(), s)
@@ -93,7 +93,7 @@ func TestTurnAfterAnother(t *testing.T) {
 		asked = append(asked, q.Do+" "+q.Within.String())
 		return Answer{Protocol: Protocol, Live: Live{PublicKey: other}}, nil
 	}
-	r := &Rotation{Tunnel: "wg0", Host: Party{Host: "basalt", Ask: ask}, Peers: []Party{{Host: "shale", Ask: ask}},
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: ask}, Peers: []Participant{{Host: "shale", Ask: ask}},
 		Jobs: 8}
 	s := &Survey{host: Answer{Live: Live{PublicKey: basalt}}, peers: []Answer{{Live: Live{PublicKey: shale}}}}
 	if err := r.Turn(t.Context(), s, next); err == nil || !strings.Contains(err.Error(), "nothing was changed") {

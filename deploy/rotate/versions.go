@@ -40,7 +40,7 @@ func (q Request) Understood() bool {
 
 // askIn asks in the version of this program or, where the host's is older and has
 // the request as well, in that one.
-func (p Party) askIn(ctx context.Context, q Request) (Answer, error) {
+func (p Participant) askIn(ctx context.Context, q Request) (Answer, error) {
 	q.Protocol = Protocol
 	a, err := p.Ask(ctx, q)
 	if err != nil || a.Protocol == Protocol {
@@ -59,7 +59,7 @@ func (p Party) askIn(ctx context.Context, q Request) (Answer, error) {
 }
 
 // otherVersion is the error of a host whose answer is in another version.
-func (p Party) otherVersion(a Answer) error {
+func (p Participant) otherVersion(a Answer) error {
 	age, hint := "older", "upgrade wgkeys on "+p.Host
 	if p.Upgrade != "" {
 		hint += ": " + p.Upgrade

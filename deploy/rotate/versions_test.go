@@ -12,8 +12,8 @@ import (
 
 // speaking is a host with another version: of what it is asked in that one it does
 // what it knows.
-func speaking(version int, knows ...string) Party {
-	return Party{Host: "shale", KeyFile: "/etc/wireguard/wg0.key", Upgrade: "scp",
+func speaking(version int, knows ...string) Participant {
+	return Participant{Host: "shale", KeyFile: "/etc/wireguard/wg0.key", Upgrade: "scp",
 		Ask: func(_ context.Context, q Request) (Answer, error) {
 			a := Answer{Protocol: version}
 			for _, do := range knows {
@@ -29,7 +29,7 @@ func speaking(version int, knows ...string) Party {
 // own version of the protocol; whatever else is asked ends with what to upgrade.
 func TestOtherVersions(t *testing.T) {
 	for name, tt := range map[string]struct {
-		host Party
+		host Participant
 		do   string
 		hint string // "": it is done
 	}{
@@ -50,7 +50,7 @@ func TestOtherVersions(t *testing.T) {
 
 // TestSurveyOtherVersion: a peer that is to be upgraded is not to be left behind.
 func TestSurveyOtherVersion(t *testing.T) {
-	r := &Rotation{Tunnel: "wg0", Host: speaking(Protocol, DoLook), Peers: []Party{speaking(1, DoLook), speaking(1)},
+	r := &Rotation{Tunnel: "wg0", Host: speaking(Protocol, DoLook), Peers: []Participant{speaking(1, DoLook), speaking(1)},
 		Jobs: 1}
 	_, err := r.Survey(t.Context())
 	hints := strings.Join(fault.Hints(err), "; ")

@@ -26,11 +26,11 @@ type Maker struct {
 
 // makeOnHost has a host make a private key and tell the public half.
 func (m *Maker) makeOnHost(ctx context.Context, t *tunnel.Tunnel, host string, which rotate.Which) (public keyring.PublicKey, err error) {
-	party, err := m.Hosts.Participant(t, host)
+	participant, err := m.Hosts.Participant(t, host)
 	if err != nil {
 		return public, err
 	}
-	return party.Make(ctx, t.Name, which)
+	return participant.Make(ctx, t.Name, which)
 }
 
 // seal makes a private key and encrypts it into the vault.

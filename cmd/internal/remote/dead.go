@@ -237,11 +237,11 @@ func (q *Survey) lookAt(ctx context.Context, s *HostStatus) error {
 	if s.view, err = q.Repo.View(s.tunnel, s.Host); err != nil {
 		return err
 	}
-	party, err := q.Hosts.Participant(s.tunnel, s.Host)
+	participant, err := q.Hosts.Participant(s.tunnel, s.Host)
 	if err != nil {
 		return err
 	}
-	s.answer, err = party.Look(ctx, s.Tunnel)
+	s.answer, err = participant.Look(ctx, s.Tunnel)
 	s.Live = s.answer.Live.PublicKey
 	return err
 }

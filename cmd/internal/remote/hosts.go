@@ -96,10 +96,10 @@ func (h *Hosts) IsLocal(t *tunnel.Tunnel, host string) bool {
 }
 
 // Participant is a host of the tunnel that takes part in a rotation.
-func (h *Hosts) Participant(t *tunnel.Tunnel, host string) (rotate.Party, error) {
+func (h *Hosts) Participant(t *tunnel.Tunnel, host string) (rotate.Participant, error) {
 	files, err := t.KeyFiles(host)
 	if err != nil {
-		return rotate.Party{}, err
+		return rotate.Participant{}, err
 	}
 	ask := func(ctx context.Context, q rotate.Request) (a rotate.Answer, err error) {
 		err = h.Step(q.Do+" "+host, func() error {
@@ -108,7 +108,7 @@ func (h *Hosts) Participant(t *tunnel.Tunnel, host string) (rotate.Party, error)
 		})
 		return a, err
 	}
-	return rotate.Party{Host: host, KeyFile: files[t.Name+".key"], Ask: ask, Upgrade: install(t, host)}, nil
+	return rotate.Participant{Host: host, KeyFile: files[t.Name+".key"], Ask: ask, Upgrade: install(t, host)}, nil
 }
 
 // ask has the wgkeys of a host answer one request: this very program where the

@@ -49,11 +49,11 @@ func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vault.ErrNoMeta):
 		return err
 	}
-	party, err := q.Hosts.Participant(t, s.Host)
+	participant, err := q.Hosts.Participant(t, s.Host)
 	if err != nil {
 		return err
 	}
-	a, err := party.Look(ctx, t.Name)
+	a, err := participant.Look(ctx, t.Name)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 		s.Rotation = string(a.Record.Phase)
 	}
 	s.view, s.answer = v, a
-	look := func() (rotate.Answer, error) { return party.Look(ctx, t.Name) }
+	look := func() (rotate.Answer, error) { return participant.Look(ctx, t.Name) }
 	if err := s.findDead(ctx, look); err != nil {
 		return err
 	}
