@@ -21,7 +21,7 @@ type Participant struct {
 	Ask     func(context.Context, Request) (Answer, error)
 }
 
-// A Rotation is the controller's part: one host gets another key, all its peers
+// A Rotation is the controller's role: one host gets another key, all its peers
 // follow at once.
 type Rotation struct {
 	Tunnel string

@@ -169,9 +169,9 @@ func (shale) Switch(keyring.PublicKey) error       { return errors.ErrUnsupporte
 func (shale) Nudge([]keyring.PublicKey) error      { return errors.ErrUnsupported }
 func (shale) Promote(keyring.PublicKey) error      { return errors.ErrUnsupported }
 
-// A play is one rotation in a model, with the processes of both hosts. A process
+// A modelRun is one rotation in a model, with the processes of both hosts. A process
 // that is killed is followed by another one, which knows only the record.
-type play struct {
+type modelRun struct {
 	*model
 	sw             Switch
 	watch          Watcher
@@ -180,8 +180,8 @@ type play struct {
 	dead           map[string]time.Duration // until when a process is not there
 }
 
-func newPlay(m *model) *play {
-	p := &play{model: m, dead: map[string]time.Duration{}}
+func newRun(m *model) *modelRun {
+	p := &modelRun{model: m, dead: map[string]time.Duration{}}
 	shale{m}.Stage(m.oldKey, m.nextKey)
 	p.swKept = Record{Old: m.oldKey, Next: m.nextKey, Phase: Armed, Switch: true, Hold: true,
 		Before: map[keyring.PublicKey]time.Time{shaleKey: {}}}
@@ -191,12 +191,12 @@ func newPlay(m *model) *play {
 }
 
 // raise starts both processes from their records.
-func (p *play) raise() {
+func (p *modelRun) raise() {
 	p.raiseSwitch()
 	p.raiseWatcher()
 }
 
-func (p *play) raiseSwitch() {
+func (p *modelRun) raiseSwitch() {
 	r := p.swKept
 	r.Before = map[keyring.PublicKey]time.Time{shaleKey: p.swKept.Before[shaleKey]}
 	p.sw = Switch{Tunnel: basalt{p.model}, Record: &r, Clock: func() time.Duration { return p.now },
@@ -208,7 +208,7 @@ func (p *play) raiseSwitch() {
 		}}
 }
 
-func (p *play) raiseWatcher() {
+func (p *modelRun) raiseWatcher() {
 	r := p.wtKept
 	p.watch = Watcher{Tunnel: shale{p.model}, Record: &r, Clock: func() time.Duration { return p.now },
 		Ended: func(*Record) bool { return false },
@@ -218,15 +218,15 @@ func (p *play) raiseWatcher() {
 type killed struct{}
 
 // run lets the time pass, and kills the process that the hook wants killed.
-func (p *play) run(until time.Duration) {
+func (p *modelRun) run(until time.Duration) {
 	for p.now < until {
 		p.tick()
-		p.turn("switch", &p.swNext, p.sw.Record, p.sw.step, p.raiseSwitch)
-		p.turn("watch", &p.wtNext, p.watch.Record, p.watch.step, p.raiseWatcher)
+		p.step("switch", &p.swNext, p.sw.Record, p.sw.step, p.raiseSwitch)
+		p.step("watch", &p.wtNext, p.watch.Record, p.watch.step, p.raiseWatcher)
 	}
 }
 
-func (p *play) turn(who string, next *time.Duration, r *Record, step func() (time.Duration, error), raise func()) {
+func (p *modelRun) step(who string, next *time.Duration, r *Record, step func() (time.Duration, error), raise func()) {
 	if r.Over() || p.now < *next {
 		return
 	}
@@ -247,7 +247,7 @@ func (p *play) turn(who string, next *time.Duration, r *Record, step func() (tim
 }
 
 // check tells whether all is well at the end: packets flow, and both hosts agree.
-func (p *play) check(t *testing.T, what string) {
+func (p *modelRun) check(t *testing.T, what string) {
 	t.Helper()
 	switch {
 	case !p.flows():
@@ -264,7 +264,7 @@ func (p *play) check(t *testing.T, what string) {
 }
 
 func TestRotation(t *testing.T) {
-	p := newPlay(newModel())
+	p := newRun(newModel())
 	p.run(30 * time.Second)
 	p.check(t, "undisturbed")
 	if p.key != p.nextKey {
@@ -282,7 +282,7 @@ func TestKilled(t *testing.T) {
 			for at := 1; ; at++ {
 				n, reached, what, healed := 0, false, "", time.Duration(0)
 				m := newModel()
-				p := newPlay(m)
+				p := newRun(m)
 				m.hook = func(change string) {
 					if n++; n != at {
 						return
@@ -318,7 +318,7 @@ func TestAnything(t *testing.T) {
 	for seed := range uint64(300) {
 		rnd := rand.New(rand.NewPCG(seed, 7767))
 		m := newModel()
-		p := newPlay(m)
+		p := newRun(m)
 		m.hook = func(string) {
 			if m.now < 30*time.Second && rnd.IntN(4) == 0 {
 				panic(killed{})

@@ -82,7 +82,7 @@ type Record struct {
 	Other Peer `json:"other,omitzero"`
 }
 
-// Over reports whether the host's part is done.
+// Over reports whether the host's role is done.
 func (r *Record) Over() bool { return r.Phase == Kept || r.Phase == Returned }
 
 // enter begins a phase.

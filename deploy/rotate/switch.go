@@ -9,7 +9,7 @@ import (
 	"wgkeys/keyring"
 )
 
-// A Switch is the part of the host whose key is replaced.
+// A Switch is the role of the host whose key is replaced.
 type Switch struct {
 	Tunnel Tunnel
 	Record *Record
@@ -21,7 +21,7 @@ type Switch struct {
 	still   time.Duration // since when
 }
 
-// Run does the switch's part from wherever the record says that it stands, and
+// Run does the switch's role from wherever the record says that it stands, and
 // returns when it is over.
 func (s *Switch) Run(ctx context.Context) error {
 	defer s.Tunnel.Release()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Watcher is the part of a peer's host.
+// A Watcher is the role of a peer's host.
 type Watcher struct {
 	Tunnel Tunnel
 	Record *Record
@@ -18,7 +18,7 @@ type Watcher struct {
 	still time.Duration // since when
 }
 
-// Run does the watcher's part from wherever the record says that it stands, and
+// Run does the watcher's role from wherever the record says that it stands, and
 // returns when it is over.
 func (w *Watcher) Run(ctx context.Context) error {
 	defer w.Tunnel.Release()

@@ -74,7 +74,7 @@ func TestClaim(t *testing.T) {
 func giveBackWhile(t *testing.T, q rotate.Request) {
 	lock, err := os.Create(lockPath("wg0"))
 	if err == nil {
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX) // somebody plays the part
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX) // a process runs the role
 	}
 	if err != nil {
 		t.Fatal(err)

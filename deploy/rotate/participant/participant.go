@@ -1,9 +1,9 @@
-// Package participant is the part that a host takes in the rotation of a key: its own,
-// as the switch, or a peer's, as a watcher. What the parts do is told in package
+// Package participant is the role of a host in the rotation of a key: its own,
+// as the switch, or a peer's, as a watcher. What the roles do is told in package
 // rotate; here they meet the kernel.
 //
-// A part is played by two processes, "wgkeys-turn TUNNEL", which outlive the
-// command that starts them. The first to get the lock plays; the other one waits
+// A role is run by two processes, "wgkeys-turn TUNNEL", which outlive the
+// command that starts them. The first to get the lock runs it; the other one waits
 // for the lock. If the first is killed, the second goes on from the record, a
 // file that tells how far things are, and starts another second.
 //
@@ -35,10 +35,10 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// process is the name under which the program plays a part.
+// process is the name under which the program runs a role.
 const process = "wgkeys-turn"
 
-// Process plays a part: TUNNEL. Every program that may call [Serve] gives it to
+// Process runs a role: TUNNEL. Every program that may call [Serve] gives it to
 // [daemon.Main].
 var Process = daemon.Process{Name: process, Args: 1, Run: run}
 
@@ -61,7 +61,7 @@ func run(args []string) error {
 	if err := daemon.Detach(); err != nil {
 		return err
 	}
-	return p.play(context.Background())
+	return p.run(context.Background())
 }
 
 // start starts both processes and waits until one of them is at it.
@@ -98,29 +98,29 @@ func wait(ctx context.Context, name string, atMost time.Duration, ok func(*rotat
 	}
 }
 
-// A part is one process's end of a rotation.
-type part struct {
+// A role is one process's end of a rotation.
+type role struct {
 	*device
 	record *rotate.Record
 }
 
-func open(r *rotate.Record) (*part, error) {
+func open(r *rotate.Record) (*role, error) {
 	d, err := openDevice(r.Tunnel, r.KeyFile)
 	if err != nil {
 		return nil, err
 	}
-	return &part{d, r}, nil
+	return &role{d, r}, nil
 }
 
 // Rekey implements [rotate.Tunnel]: the journal and the view for the next boot
 // have the new key.
-func (p *part) Rekey(old, next keyring.PublicKey) error {
+func (p *role) Rekey(old, next keyring.PublicKey) error {
 	return linux.RekeyPeer(context.Background(), p.record.Tunnel, old, next)
 }
 
 // Promote implements [rotate.Tunnel]: of a key that was stolen the host remembers that
 // it is not to be used again.
-func (p *part) Promote(next keyring.PublicKey) error {
+func (p *role) Promote(next keyring.PublicKey) error {
 	if p.record.Now {
 		if err := revoked.Add(p.record.Old, keyring.PublicKey{}); err != nil {
 			return err
@@ -129,8 +129,8 @@ func (p *part) Promote(next keyring.PublicKey) error {
 	return p.device.Promote(next)
 }
 
-// play waits for its turn and plays the part to its end.
-func (p *part) play(ctx context.Context) error {
+// run waits for the lock and carries the role through to its end.
+func (p *role) run(ctx context.Context) error {
 	defer p.Close()
 	lock, err := os.OpenFile(lockPath(p.record.Tunnel), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -169,7 +169,7 @@ func (p *part) play(ctx context.Context) error {
 // this host, or nil.
 func UnderWay(name string) error {
 	r, err := readRecord(name)
-	if err != nil || r == nil || r.Over() || !played(name) {
+	if err != nil || r == nil || r.Over() || !running(name) {
 		return nil
 	}
 	return fault.New("a rotation is under way on tunnel", name, "the key of host "+r.Host+" is being replaced",
@@ -189,8 +189,8 @@ func Forget(name string) error {
 	return errors.Join(errs...)
 }
 
-// played reports whether somebody plays the part that the record tells of.
-func played(name string) bool {
+// running reports whether a process runs the role that the record tells of.
+func running(name string) bool {
 	lock, err := os.OpenFile(lockPath(name), os.O_RDWR, 0)
 	if err != nil {
 		return false

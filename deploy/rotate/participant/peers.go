@@ -33,12 +33,12 @@ func end(ctx context.Context, q rotate.Request) error {
 	return replacePeer(ctx, q, new(rotate.Answer))
 }
 
-// endWatch also plays a watch to its end whose processes are gone, both of them.
+// endWatch also runs a watch to its end whose processes are gone, both of them.
 func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record, atMost time.Duration) error {
 	if err := replace(endPath(q.Tunnel), []byte(r.Next.String())); err != nil {
 		return err
 	}
-	if !r.Over() && !played(q.Tunnel) {
+	if !r.Over() && !running(q.Tunnel) {
 		if err := daemon.Start(ctx, process, q.Tunnel); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record, atMost ti
 		return err
 	}
 	// The second process lets go of its lock a moment later.
-	for end := time.Now().Add(time.Second); played(q.Tunnel) && time.Now().Before(end); {
+	for end := time.Now().Add(time.Second); running(q.Tunnel) && time.Now().Before(end); {
 		time.Sleep(2 * time.Millisecond)
 	}
 	return nil

@@ -129,7 +129,7 @@ func look(q rotate.Request, a *rotate.Answer) error {
 	if a.Record, err = readRecord(q.Tunnel); err != nil {
 		return err
 	}
-	if a.Record != nil && !a.Record.Over() && !played(q.Tunnel) {
+	if a.Record != nil && !a.Record.Over() && !running(q.Tunnel) {
 		a.Record = nil // its processes are gone, all of them
 	}
 	a.Claimed = unclaimed(q) != nil
@@ -169,7 +169,7 @@ func fileKey(path string) rotate.FileKey {
 // would have the other's record.
 func alone(ctx context.Context, q rotate.Request) (unlock func(), err error) {
 	if r, err := readRecord(q.Tunnel); err == nil && r != nil && r.Next == q.Next && !r.Switch &&
-		r.Phase == rotate.Armed && played(q.Tunnel) {
+		r.Phase == rotate.Armed && running(q.Tunnel) {
 		if err := endWatch(ctx, q, r, 15*time.Second); err != nil {
 			return nil, err
 		}
