@@ -268,10 +268,10 @@ func (p *planner) removeRules() {
 	}
 }
 
-// spared reports whether a rule of ours spares the packets of a mark that is to
+// markTransition reports whether a rule of ours spares the packets of a mark that is to
 // change. Without the mark they would go into the tunnel that they make up, so
 // it stays as long as the rule.
-func (p *planner) spared() bool {
+func (p *planner) markTransition() bool {
 	old := p.state.Device.FwMark
 	return old != 0 && old != p.wantDevice().FwMark && slices.ContainsFunc(p.state.Rules, func(r Rule) bool {
 		return r.NotMark.In(old) && p.isMine(RuleChange{Rule: r}.Resource())
@@ -281,7 +281,7 @@ func (p *planner) spared() bool {
 // spares are the rules that let packets of the old mark pass the new rules, and
 // those of the new one the old rules.
 func (p *planner) spares() []Rule {
-	if !p.spared() {
+	if !p.markTransition() {
 		return nil
 	}
 	var rules []Rule
@@ -312,7 +312,7 @@ func (p *planner) changingMarks(ipv6 bool) []Mark {
 
 // setMark changes a mark once no rule spares the old one any more.
 func (p *planner) setMark() {
-	if !p.spared() {
+	if !p.markTransition() {
 		return
 	}
 	want := p.wantDevice()

@@ -210,7 +210,7 @@ func (p *planner) addLink() {
 
 func (p *planner) setDevice() {
 	want := p.wantDevice()
-	if p.spared() {
+	if p.markTransition() {
 		want.FwMark = p.state.Device.FwMark // until setMark
 	}
 	p.redirectPort(p.state.Device.ListenPort, want.ListenPort)

@@ -13,6 +13,7 @@ import (
 // retired are names of functions, methods and types that are said in other words now, in
 // the words of the field or of plain English: NAME, TYPE.NAME, or PACKAGE before either.
 var retired = map[string]string{
+	"planner.spared":   "markTransition",
 	"participant.part": "role", "part.play": "run", "participant.played": "running",
 	"rotate.Party":      "Participant",
 	"Rotation.Sessions": "EnsureSessions", "Rotation.Idle": "WaitIdle", "Rotation.Had": "Replaced",
