@@ -19,7 +19,7 @@ type Change interface {
 	TouchesKernel() bool // it changes more than the journal
 
 	// entries are what the journal, of which journal is what it says, has to say once
-	// the change is made. A removal adds nothing. What the change drags along comes
+	// the change is made. A removal adds nothing. Its side effects come
 	// first, so that it is put back last.
 	entries(journal Entries) []line
 
@@ -43,14 +43,14 @@ type Step struct {
 
 // A LinkChange makes (Old nil), changes or removes (New nil) an interface.
 type LinkChange struct {
-	Name     string
-	Old, New *Link
-	Drags    []Drag
+	Name        string
+	Old, New    *Link
+	SideEffects []SideEffect
 }
 
-// A Drag is a kernel parameter that the kernel sets by itself along with a
+// A SideEffect is a kernel parameter that the kernel sets by itself along with a
 // change, and which down has to put back. Was is as in a [SysctlChange].
-type Drag struct{ Key, Old, Set, Was string }
+type SideEffect struct{ Key, Old, Set, Was string }
 
 // A DeviceChange sets a device's private key, port and mark.
 type DeviceChange struct {
@@ -95,7 +95,7 @@ type ProxyChange struct {
 // Old. Where Old is "" nothing is known of the parameter, and nothing put back.
 type SysctlChange struct {
 	Key, Old, New, Was string
-	Drags              []Drag
+	SideEffects        []SideEffect
 }
 
 // A ShareChange touches the journal alone: the parameter is as wanted because
@@ -117,7 +117,7 @@ func (c ShareChange) Resource() string   { return "sysctl " + c.Key }
 func (c ReleaseChange) Resource() string { return "sysctl " + c.Key }
 
 func (c LinkChange) Inverse() []Change {
-	return append([]Change{LinkChange{Name: c.Name, Old: c.New, New: c.Old}}, putBack(c.Drags)...)
+	return append([]Change{LinkChange{Name: c.Name, Old: c.New, New: c.Old}}, putBack(c.SideEffects)...)
 }
 
 func (c DeviceChange) Inverse() []Change {
@@ -137,22 +137,22 @@ func (c SysctlChange) Inverse() []Change {
 		return nil
 	}
 	back := SysctlChange{Key: c.Key, Old: c.New, New: c.Old}
-	for _, d := range c.Drags {
+	for _, d := range c.SideEffects {
 		value := c.Old
 		if d.Key == redirects {
 			value = opposite(value)
 		}
-		back.Drags = append(back.Drags, Drag{Key: d.Key, Old: d.Set, Set: value})
+		back.SideEffects = append(back.SideEffects, SideEffect{Key: d.Key, Old: d.Set, Set: value})
 	}
-	return append([]Change{back}, putBack(c.Drags)...)
+	return append([]Change{back}, putBack(c.SideEffects)...)
 }
 
 func (c ShareChange) Inverse() []Change   { return []Change{ReleaseChange(c)} }
 func (c ReleaseChange) Inverse() []Change { return []Change{ShareChange(c)} }
 
-func putBack(drags []Drag) []Change {
+func putBack(effects []SideEffect) []Change {
 	var back []Change
-	for _, d := range drags {
+	for _, d := range effects {
 		back = append(back, SysctlChange{Key: d.Key, Old: d.Set, New: d.Old})
 	}
 	return back

@@ -109,12 +109,12 @@ func (p *planner) forceForwarding() {
 	p.set(forceForwardingOf("default"), "1", "what comes in by an interface that comes later may be for the tunnel")
 }
 
-// dragsForce returns what becomes of force_forwarding when value is written to
+// forceSideEffects returns what becomes of force_forwarding when value is written to
 // all.forwarding: 0 takes it from every interface, but from all and default, also
 // where all.forwarding was 0 (addrconf_forward_change). Another value leaves it,
 // and is listed because its undoing is a 0.
-func (s sysctls) dragsForce(value string) []Drag {
-	var drags []Drag
+func (s sysctls) forceSideEffects(value string) []SideEffect {
+	var effects []SideEffect
 	for _, k := range slices.Sorted(maps.Keys(s)) {
 		match, _ := path.Match(conf6+"force_forwarding", k)
 		if !match || s[k] == "0" || k == forceForwardingOf("all") || k == forceForwardingOf("default") {
@@ -124,14 +124,14 @@ func (s sysctls) dragsForce(value string) []Drag {
 		if value != "0" {
 			set = s[k]
 		}
-		drags = append(drags, Drag{Key: k, Old: s[k], Set: set})
+		effects = append(effects, SideEffect{Key: k, Old: s[k], Set: set})
 	}
-	return drags
+	return effects
 }
 
 // forceAgain puts back what a 0 written to all.forwarding took along.
-func (p *planner) forceAgain(drags []Drag) {
-	for _, d := range drags {
+func (p *planner) forceAgain(effects []SideEffect) {
+	for _, d := range effects {
 		if path.Base(d.Key) != "force_forwarding" {
 			continue
 		}

@@ -144,7 +144,7 @@ func (p *planner) fixed(key, value string) bool {
 	if why == "" || key == p.unsure {
 		return false
 	}
-	p.fixes = append(p.fixes, Drag{Key: key, Set: value, Was: why})
+	p.fixes = append(p.fixes, SideEffect{Key: key, Set: value, Was: why})
 	return true
 }
 

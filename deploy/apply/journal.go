@@ -255,9 +255,9 @@ type line struct {
 	Entry
 }
 
-func dragged(drags []Drag, entries Entries) []line {
+func sideEffectLines(effects []SideEffect, entries Entries) []line {
 	var lines []line
-	for _, d := range drags {
+	for _, d := range effects {
 		lines = append(lines, first(entries, "sysctl "+d.Key, Entry{cmp.Or(d.Was, d.Old), d.Set}))
 	}
 	return lines

@@ -13,7 +13,7 @@ func made(c Change) []line { return []line{{c.Resource(), Entry{Set: "made"}}} }
 
 func (c LinkChange) entries(journal Entries) []line {
 	if c.Old == nil && c.New != nil {
-		return append(dragged(c.Drags, journal), made(c)...)
+		return append(sideEffectLines(c.SideEffects, journal), made(c)...)
 	}
 	return nil
 }
@@ -151,14 +151,14 @@ func (ThreadsChange) batched() bool                    { return false }
 func (ThreadsChange) TouchesKernel() bool              { return true }
 
 func (c SysctlChange) entries(journal Entries) []line {
-	lines := dragged(c.Drags, journal)
+	lines := sideEffectLines(c.SideEffects, journal)
 	if c.Old == "" {
 		return lines
 	}
 	return append(lines, first(journal, c.Resource(), Entry{cmp.Or(c.Was, c.Old), c.New}))
 }
 
-// restores: a parameter that another one of the journal drags along has to be put back
+// restores: a parameter that is a side effect of another one of the journal has to be put back
 // once more after that one.
 func (c SysctlChange) restores(e Entry, journal Entries) bool {
 	return c.New == e.Was && !has(journal, "sysctl "+driver(c.Key))

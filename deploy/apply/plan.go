@@ -103,8 +103,8 @@ type planner struct {
 	capture capture
 	chosen  *width // its MTU, once it is looked for
 	filter  filterNow
-	err     error  // what cannot be planned
-	fixes   []Drag // the parameters that cannot be set
+	err     error        // what cannot be planned
+	fixes   []SideEffect // the parameters that cannot be set
 
 	unresolved unresolved      // endpoints that are names
 	now        sysctls         // the kernel's parameters as they will be after the steps so far
@@ -203,7 +203,7 @@ func (p *planner) addLink() {
 	// wg_open turns off redirects on all interfaces as it brings the link up.
 	link := LinkChange{Name: p.view.Tunnel, New: &Link{MTU: p.mtu()}}
 	if was, ok := p.now[sendRedirects]; ok {
-		link.Drags = []Drag{{sendRedirects, was, "0", p.was(sendRedirects, was)}}
+		link.SideEffects = []SideEffect{{sendRedirects, was, "0", p.was(sendRedirects, was)}}
 	}
 	p.step(link, "%s", p.whyLink())
 }

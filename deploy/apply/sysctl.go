@@ -28,12 +28,12 @@ const (
 	sendRedirects = "net/ipv4/conf/all/send_redirects"
 )
 
-// drags returns what the kernel changes by itself when key is set to value.
+// sideEffects returns what the kernel changes by itself when key is set to value.
 //
 // Setting IPv6 forwarding for all sets it for the default and for each
 // interface (addrconf_fixup_forwarding); IPv4 likewise, and redirects are
 // accepted where forwarding is off (inet_forward_change).
-func (s sysctls) drags(key, value string) []Drag {
+func (s sysctls) sideEffects(key, value string) []SideEffect {
 	var pattern string
 	switch key {
 	case forward6:
@@ -43,25 +43,25 @@ func (s sysctls) drags(key, value string) []Drag {
 	default:
 		return nil
 	}
-	var drags []Drag
+	var effects []SideEffect
 	for _, k := range slices.Sorted(maps.Keys(s)) {
 		if match, _ := path.Match(pattern, k); match && k != key {
-			drags = append(drags, Drag{Key: k, Old: s[k], Set: value})
+			effects = append(effects, SideEffect{Key: k, Old: s[k], Set: value})
 		}
 	}
 	if key == forward6 {
-		drags = append(drags, s.dragsForce(value)...)
+		effects = append(effects, s.forceSideEffects(value)...)
 	}
 	if was, ok := s[redirects]; ok && key == forward4 {
-		drags = append(drags, Drag{Key: redirects, Old: was, Set: opposite(value)})
+		effects = append(effects, SideEffect{Key: redirects, Old: was, Set: opposite(value)})
 	}
-	return drags
+	return effects
 }
 
-// driver is the parameter that drags key along, or "".
+// driver is the parameter that changes key along with itself, or "".
 func driver(key string) string {
 	for _, d := range []string{forward4, forward6} {
-		if drags := (sysctls{key: ""}).drags(d, "1"); len(drags) > 0 {
+		if effects := (sysctls{key: ""}).sideEffects(d, "1"); len(effects) > 0 {
 			return d
 		}
 	}
@@ -77,9 +77,9 @@ func opposite(value string) string {
 
 // change returns the change of key to value and makes it in s.
 func (s sysctls) change(key, value string) SysctlChange {
-	c := SysctlChange{Key: key, Old: s[key], New: value, Drags: s.drags(key, value)}
+	c := SysctlChange{Key: key, Old: s[key], New: value, SideEffects: s.sideEffects(key, value)}
 	s[key] = value
-	for _, d := range c.Drags {
+	for _, d := range c.SideEffects {
 		s[d.Key] = d.Set
 	}
 	return c
@@ -106,7 +106,7 @@ func (p *planner) assign(key, value, why string, args ...any) {
 	now, known := p.now[key]
 	switch other, shared := p.others[resource]; {
 	case known && same(now, value) && shared && !p.isMine(resource):
-		p.share(p.now.drags(key, value), why, args...) // first, so that it is put back last
+		p.share(p.now.sideEffects(key, value), why, args...) // first, so that it is put back last
 		p.step(ShareChange{key, other.Was, value}, why, args...)
 	case known && same(now, value) && key != p.unsure:
 	case p.fixed(key, value):
@@ -123,8 +123,8 @@ func (p *planner) assign(key, value, why string, args ...any) {
 		}
 		c := p.now.change(key, value)
 		c.Was = p.was(key, c.Old)
-		for i, d := range c.Drags {
-			c.Drags[i].Was = p.was(d.Key, d.Old)
+		for i, d := range c.SideEffects {
+			c.SideEffects[i].Was = p.was(d.Key, d.Old)
 		}
 		p.step(c, why, args...)
 	}
@@ -143,9 +143,9 @@ func (p *planner) inherited(key string) string {
 	return strings.Replace(key, "/"+p.view.Tunnel+"/", "/default/", 1)
 }
 
-// share plans that what another tunnel's parameter dragged along is shared too.
-func (p *planner) share(drags []Drag, why string, args ...any) {
-	for _, d := range drags {
+// share plans that the side effects of another tunnel's parameter are shared too.
+func (p *planner) share(effects []SideEffect, why string, args ...any) {
+	for _, d := range effects {
 		if other, ok := p.others["sysctl "+d.Key]; ok {
 			p.step(ShareChange{d.Key, other.Was, d.Set}, why, args...)
 		}
@@ -366,13 +366,13 @@ func (p *planner) restore(key string) {
 		p.stays(key, p.needed(key, now), release)
 	case p.mine.ours("sysctl "+key, now) || p.now[key] != p.state.Sysctls[key]:
 		c := p.now.change(key, e.Was)
-		// What it drags along is put back next, and the journal has to know who moved it.
-		drags := slices.Clone(c.Drags)
-		c.Drags = slices.DeleteFunc(c.Drags, func(d Drag) bool {
+		// Its side effects are put back next, and the journal has to know who moved it.
+		effects := slices.Clone(c.SideEffects)
+		c.SideEffects = slices.DeleteFunc(c.SideEffects, func(d SideEffect) bool {
 			return !p.isMine("sysctl "+d.Key) && path.Base(d.Key) != "force_forwarding"
 		})
 		p.step(c, "as it was before")
-		p.forceAgain(drags)
+		p.forceAgain(effects)
 	default:
 		p.note("%s is %s, which wgkeys did not set: left alone", sysctlName(key), now)
 		p.step(release, "somebody else changed it")

@@ -203,7 +203,7 @@ func (k *Kernel) observeUplinks(s *apply.State, view *tunnel.View, journal apply
 }
 
 // observeSysctls reads the parameters that the view and the journal speak of,
-// and all that forwarding drags along.
+// and all that forwarding changes along with it.
 func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, journal apply.Entries) error {
 	want := map[string]bool{
 		"net/ipv4/conf/all/send_redirects": true,
