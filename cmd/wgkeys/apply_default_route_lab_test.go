@@ -8,9 +8,9 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// captureTunnel sends all of basalt's IPv4 through shale, over IPv4: the routes
+// defaultRouteTunnel sends all of basalt's IPv4 through shale, over IPv4: the routes
 // of the tunnel hold its own endpoint.
-const captureTunnel = `listen_port = 30567
+const defaultRouteTunnel = `listen_port = 30567
 
 [hosts.shale]
 ssh        = "root@93.93.130.7"
@@ -31,7 +31,7 @@ const internet4 = "198.51.100.7"
 func TestLabApplyDefaultRoute(t *testing.T) {
 	t.Parallel()
 	u := newUsers(t)
-	u.tunnel(captureTunnel)
+	u.tunnel(defaultRouteTunnel)
 	if err := u.Router.IP("address add " + internet4 + "/32 dev lo"); err != nil {
 		t.Fatal(err)
 	}

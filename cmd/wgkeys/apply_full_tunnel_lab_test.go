@@ -250,7 +250,7 @@ func TestLabApplyEndpointInRoute(t *testing.T) {
 	u := newUsers(t)
 	u.must(u.Basalt, "echo 93.93.130.7 shale.example.net >>/etc/hosts; echo 10.7.0.99 inside.example.net >>/etc/hosts; ip route add 93.0.0.0/8 via 192.0.2.1")
 	before := u.snapshot(u.Basalt)
-	file := strings.Replace(captureTunnel, "0.0.0.0/0", "93.93.130.0/24", 1)
+	file := strings.Replace(defaultRouteTunnel, "0.0.0.0/0", "93.93.130.0/24", 1)
 	for _, endpoint := range []string{"93.93.130.7", "shale.example.net"} {
 		u.tunnel(strings.Replace(file, `"93.93.130.7"`, `"`+endpoint+`"`, 2))
 		u.must(u.Basalt, "sed -i '/^ssh/s/=.*/= \"root@93.93.130.7\"/' tunnels/wg0.toml && wgkeys apply -q shale && wgkeys apply -q && ping -n -q -c 1 -w 15 10.7.0.1")

@@ -27,7 +27,7 @@ nft add rule ip nat POSTROUTING ip saddr 172.17.0.0/16 oifname != docker0 masque
 func TestLabApplyNeededByNow(t *testing.T) {
 	t.Parallel()
 	u := newUsers(t)
-	u.tunnel(captureTunnel)
+	u.tunnel(defaultRouteTunnel)
 	u.clone()
 	before := u.snapshot(u.Shale)
 	const forwarding = "sysctl -n net.ipv4.ip_forward net.ipv4.conf.eth0.forwarding net.ipv4.conf.all.accept_redirects"

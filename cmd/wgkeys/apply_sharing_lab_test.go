@@ -160,8 +160,8 @@ func TestLabApplyForeign(t *testing.T) {
 // second is refused by name, with the first as it was, whichever comes first.
 func TestLabApplyTwoDefaultRoutes(t *testing.T) {
 	u := firstUsers(t)
-	other := strings.NewReplacer("30567", "30568", "10.7.0.", "10.8.0.").Replace(captureTunnel)
-	u.tunnel(captureTunnel)
+	other := strings.NewReplacer("30567", "30568", "10.7.0.", "10.8.0.").Replace(defaultRouteTunnel)
+	u.tunnel(defaultRouteTunnel)
 	u.withSecond(other)
 	defer u.withoutSecond()
 	before := u.snapshot(u.Basalt)

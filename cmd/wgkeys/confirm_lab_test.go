@@ -26,8 +26,8 @@ func lockoutRuns() int {
 // confirm and five seconds.
 func TestLabConfirmLockOut(t *testing.T) {
 	u := newUsers(t)
-	through := strings.Replace(captureTunnel, "root@93.93.130.7", "root@10.7.0.1", 1)
-	u.tunnel(captureTunnel)
+	through := strings.Replace(defaultRouteTunnel, "root@93.93.130.7", "root@10.7.0.1", 1)
+	u.tunnel(defaultRouteTunnel)
 	u.must(u.Basalt, "wgkeys apply shale && wgkeys apply")
 	if err := u.Trust(t.Context(), u.Basalt, u.Shale); err != nil { // by its INSIDE address too
 		t.Fatal(err)

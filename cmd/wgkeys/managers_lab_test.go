@@ -182,7 +182,7 @@ func (u *users) networkd() {
 	u.becomes(u.basalt, "ip route", "default via 192.0.2.1")
 	before := u.snapshot(u.basalt)
 
-	u.tunnel(captureTunnel)
+	u.tunnel(defaultRouteTunnel)
 	u.must(u.basalt, "wgkeys apply")
 	u.becomes(u.basalt, "networkctl list wg0", "unmanaged")
 	want := u.snapshot(u.basalt)
@@ -251,7 +251,7 @@ func (u *users) networkManager() {
 	u.write(u.basalt, "/etc/NetworkManager/NetworkManager.conf", "[main]\nplugins=keyfile\nauth-polkit=false\ndns=none\n[keyfile]\nunmanaged-devices=interface-name:foo*\n")
 	u.start(u.basalt, "NetworkManager -n", "/run/NetworkManager/devices")
 	u.becomes(u.basalt, "nmcli -t -f DEVICE,STATE device", "eth0:connected")
-	u.tunnel(captureTunnel)
+	u.tunnel(defaultRouteTunnel)
 	before := u.snapshot(u.basalt)
 	u.must(u.basalt, "wgkeys apply")
 	u.becomes(u.basalt, "nmcli -t -f DEVICE,STATE device", "wg0:unmanaged")

@@ -74,10 +74,10 @@ func TestLabPlanDriftOfRouter(t *testing.T) {
 	u.same(u.Shale, before, "after down")
 }
 
-// captureDrifts are the same for a host whose default route is the tunnel, in
+// policyRoutingDrifts are the same for a host whose default route is the tunnel, in
 // the family of the endpoint. systemd-networkd takes away rules and routes that
 // it does not know where it is not told otherwise.
-var captureDrifts = []drift{
+var policyRoutingDrifts = []drift{
 	{"one rule", "ip -4 rule del priority 32765", "not fwmark"},
 	{"both rules", "ip -4 rule del priority 32764; ip -4 rule del priority 32765", "suppress_prefixlength 7"},
 	{"the default route", "ip -4 route flush table 51820", "ip -4 route add 0.0.0.0/0 dev wg0 table 51820"},
@@ -105,11 +105,11 @@ func TestLabApplyReadOnlyParameters(t *testing.T) {
 
 func TestLabPlanDriftOfPolicyRouting(t *testing.T) {
 	u := firstUsers(t)
-	u.tunnel(captureTunnel)
+	u.tunnel(defaultRouteTunnel)
 	before := u.snapshot(u.Basalt)
 	u.must(u.Basalt, "wgkeys apply")
 	want := u.snapshot(u.Basalt)
-	for _, d := range captureDrifts {
+	for _, d := range policyRoutingDrifts {
 		u.must(u.Basalt, d.script)
 		if plan := u.run(u.Basalt, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
 			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.code, d.plan, plan.stdout, plan.stderr)

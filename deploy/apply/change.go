@@ -19,8 +19,8 @@ type Change interface {
 	TouchesKernel() bool // it changes more than the journal
 
 	// entries are what the journal, of which journal is what it says, has to say once
-	// the change is made. A removal adds nothing. Its side effects come
-	// first, so that it is put back last.
+	// the change is made. A removal adds nothing. What the kernel sets along with it comes
+	// first, so that the change itself is put back last.
 	entries(journal Entries) []line
 
 	// restores reports whether the change leaves the thing, whose entry is e, as it was

@@ -30,8 +30,8 @@ func (p *planner) wantedRoutes() []wantedRoute {
 	wanted := make([]wantedRoute, 0, len(p.view.Routes))
 	for _, want := range sortForGateways(p.view.Routes, func(r tunnel.Route) netip.Addr { return r.Gateway }) {
 		r := Route{want.Prefix, want.Gateway, normalMetric(want.Prefix, want.Metric), normalTable(p.view.Table)}
-		if p.capture.routes[r.Prefix] {
-			r.Table = p.capture.table
+		if p.policyRouting.routes[r.Prefix] {
+			r.Table = p.policyRouting.table
 		}
 		if !r.Prefix.IsSingleIP() {
 			wider.add(r)
@@ -44,7 +44,7 @@ func (p *planner) wantedRoutes() []wantedRoute {
 	for i := range wanted {
 		r := wanted[i].Route
 		// Behind each captured route waits an unreachable one, see [Unreachable].
-		captured := p.capture.table != 0 && r.Table == p.capture.table
+		captured := p.policyRouting.table != 0 && r.Table == p.policyRouting.table
 		wanted[i].covered = !captured && covered(r, wider, elsewhere)
 	}
 	return wanted

@@ -155,7 +155,7 @@ func family(a netip.Addr) string {
 // wantFilter is the table that the view asks for, or nil.
 func (p *planner) wantFilter() *Filter {
 	f := &Filter{Link: p.view.Tunnel, Masquerade: p.view.Masquerade}
-	if c := p.capture; c.mark.Value != 0 {
+	if c := p.policyRouting; c.mark.Value != 0 {
 		f.Mark, f.IPv4, f.IPv6, f.Label = c.mark, c.ipv4, c.ipv6, p.state.Labels
 		for _, a := range p.view.Addresses {
 			if a.Addr().Is4() && c.ipv4 || !a.Addr().Is4() && c.ipv6 {
@@ -177,7 +177,7 @@ func (p *planner) wantFilter() *Filter {
 // version before, of which the text is another, marked them too.
 func (p *planner) unmarksFilter() bool {
 	set := p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set
-	return strings.Contains(set, " mark ") && p.capture.mark.Value == 0
+	return strings.Contains(set, " mark ") && p.policyRouting.mark.Value == 0
 }
 
 // filterNow is the table as it will be after the steps so far: what the journal

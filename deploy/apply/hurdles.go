@@ -242,7 +242,7 @@ func (p *planner) lookBeside() {
 	}
 	wanted := map[netip.Prefix]claimedRoute{}
 	for _, want := range p.view.Routes {
-		if !p.capture.routes[want.Prefix] {
+		if !p.policyRouting.routes[want.Prefix] {
 			r := Route{Prefix: want.Prefix, Metric: normalMetric(want.Prefix, want.Metric), Table: normalTable(p.view.Table)}
 			wanted[r.Prefix] = claimedRoute{r, false}
 		}

@@ -52,7 +52,7 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 		return nil, err
 	}
 	var err error
-	if p.capture, err = p.captured(); err != nil {
+	if p.policyRouting, err = p.findPolicyRouting(); err != nil {
 		return nil, err
 	}
 	p.keepAdvertisements()
@@ -94,17 +94,17 @@ func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan
 
 // A planner collects the steps of one plan.
 type planner struct {
-	view    *tunnel.View // with the keys in use
-	turning turning
-	state   *State
-	mine    *Journal
-	others  Entries
-	plan    *Plan
-	capture capture
-	chosen  *width // its MTU, once it is looked for
-	filter  filterNow
-	err     error        // what cannot be planned
-	fixes   []SideEffect // the parameters that cannot be set
+	view          *tunnel.View // with the keys in use
+	turning       turning
+	state         *State
+	mine          *Journal
+	others        Entries
+	plan          *Plan
+	policyRouting policyRouting
+	chosen        *width // its MTU, once it is looked for
+	filter        filterNow
+	err           error        // what cannot be planned
+	fixes         []SideEffect // the parameters that cannot be set
 
 	unresolved unresolved      // endpoints that are names
 	now        sysctls         // the kernel's parameters as they will be after the steps so far
@@ -220,7 +220,7 @@ func (p *planner) setDevice() {
 
 func (p *planner) wantDevice() Device {
 	v := p.view
-	want := Device{v.PublicKey, v.PrivateKeyFile, v.ListenPort, cmp.Or(v.FwMark, p.capture.mark.Value)}
+	want := Device{v.PublicKey, v.PrivateKeyFile, v.ListenPort, cmp.Or(v.FwMark, p.policyRouting.mark.Value)}
 	if want.ListenPort == 0 { // the kernel's choice, once made, stays
 		want.ListenPort = p.state.Device.ListenPort
 	}

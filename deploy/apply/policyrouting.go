@@ -18,26 +18,26 @@ const (
 	firstTable    = 51820 // as wg-quick(8) has it
 )
 
-// A capture is policy routing for the tunnel: its encrypted packets carry a mark,
+// A policyRouting is policy routing for the tunnel: its encrypted packets carry a mark,
 // the captured routes are in a table of their own, and everything without the mark
 // looks there. So neither do they catch the encrypted packets that they are made
 // of, nor does any default route of the main table, whatever its metric or
 // preference, take away what is the tunnel's.
-type capture struct {
+type policyRouting struct {
 	mark       Mark
 	table      int
 	ipv4, ipv6 bool
 	routes     map[netip.Prefix]bool // that are captured
 }
 
-// captured finds what is captured. A host that sets table sees to its rules
+// findPolicyRouting finds what the tunnel needs of it. A host that sets table sees to its rules
 // itself.
-func (p *planner) captured() (capture, error) {
-	var c capture
+func (p *planner) findPolicyRouting() (policyRouting, error) {
+	var c policyRouting
 	if normalTable(p.view.Table) != 0 {
 		return c, nil
 	}
-	c.routes = p.capturing()
+	c.routes = p.policyRoutes()
 	for prefix := range c.routes {
 		c.ipv4 = c.ipv4 || prefix.Addr().Is4()
 		c.ipv6 = c.ipv6 || !prefix.Addr().Is4()
@@ -49,15 +49,15 @@ func (p *planner) captured() (capture, error) {
 	return c, p.refuseSecond(c)
 }
 
-// Captures reports whether routes of the view are captured.
-func Captures(view *tunnel.View, state *State) bool {
+// NeedsPolicyRouting reports whether routes of the view need policy routing.
+func NeedsPolicyRouting(view *tunnel.View, state *State) bool {
 	p := &planner{view: view, state: state}
-	return normalTable(view.Table) == 0 && len(p.capturing()) > 0
+	return normalTable(view.Table) == 0 && len(p.policyRoutes()) > 0
 }
 
-// capturing returns the routes in which an endpoint lies, and those that are
+// policyRoutes returns the routes in which an endpoint lies, and those that are
 // everything, or half of it, of either family.
-func (p *planner) capturing() map[netip.Prefix]bool {
+func (p *planner) policyRoutes() map[netip.Prefix]bool {
 	found := map[netip.Prefix]bool{}
 	p.addAround(found)
 	for _, r := range p.view.Routes {
@@ -125,7 +125,7 @@ func literal(peer *tunnel.Peer) netip.Addr {
 
 // refuseSecond: two tunnels that each catch all that does not carry their mark
 // would catch each other's encrypted packets.
-func (p *planner) refuseSecond(c capture) error {
+func (p *planner) refuseSecond(c policyRouting) error {
 	for _, r := range p.state.Rules {
 		mine := p.isMine(RuleChange{Rule: r}.Resource())
 		if mine || r.NotMark.Value == 0 || r.IPv6 && !c.ipv6 || !r.IPv6 && !c.ipv4 {
@@ -138,10 +138,10 @@ func (p *planner) refuseSecond(c capture) error {
 	return nil
 }
 
-// rules are what the capture needs, in the order in which they are looked at and
+// rules are what policy routing needs, in the order in which they are looked at and
 // added: for each length of the captured routes, the longest first, the routes of
 // the main table that are at least as specific, then the tunnel's.
-func (c capture) rules() []Rule {
+func (c policyRouting) rules() []Rule {
 	var rules []Rule
 	for _, ipv6 := range []bool{false, true} {
 		lengths := c.lengths(ipv6)
@@ -162,7 +162,7 @@ func (c capture) rules() []Rule {
 
 // lengths are those of the captured routes of a family, the longest first; all wide
 // ones count as one.
-func (c capture) lengths(ipv6 bool) []int {
+func (c policyRouting) lengths(ipv6 bool) []int {
 	var lengths []int
 	for prefix := range c.routes {
 		if prefix.Addr().Is6() == ipv6 {
@@ -183,7 +183,7 @@ func (c capture) lengths(ipv6 bool) []int {
 // loopback device (ip6_route_info_create), and go when it loses IPv6 or goes down
 // (rt6_disable_ip), as disable_ipv6 of all has it. A rule belongs to no device. IPv4's
 // routes have none either.
-func (c capture) refusals() []Rule {
+func (c policyRouting) refusals() []Rule {
 	var rules []Rule
 	for prefix := range c.routes {
 		if prefix.Addr().Is6() {
@@ -197,7 +197,7 @@ func (c capture) refusals() []Rule {
 // setRules comes before the routes: without them a captured route would be
 // looked at by nobody.
 func (p *planner) setRules() {
-	c := p.capture
+	c := p.policyRouting
 	if c.ipv4 {
 		// The mark counts in the reverse path check (fib_validate_source).
 		p.set("net/ipv4/conf/all/src_valid_mark", "1", "answers to %s are looked up with their mark", p.view.Tunnel)
@@ -224,7 +224,7 @@ func (p *planner) keepAnswering() {
 
 // answersWait reports whether there are unreachable routes behind the tunnel's.
 func (p *planner) answersWait() bool {
-	return (p.capture.ipv4 || p.capture.ipv6) && !p.view.NoKillSwitch
+	return (p.policyRouting.ipv4 || p.policyRouting.ipv6) && !p.view.NoKillSwitch
 }
 
 func (p *planner) addRules(rules []Rule) {
@@ -252,7 +252,7 @@ func whyRule(r Rule) string {
 // noteMarksOfOthers tells what src_valid_mark is to whoever else marks packets.
 func (p *planner) noteMarksOfOthers() {
 	for _, m := range p.state.TakenMarks {
-		if m != p.capture.mark && !p.isMyMark(m) {
+		if m != p.policyRouting.mark && !p.isMyMark(m) {
 			p.note("net.ipv4.conf.all.src_valid_mark=1 counts for all marks: where rp_filter is strict, a packet that comes in with mark %s is checked against the rules for that mark too", m)
 			return
 		}
@@ -260,7 +260,7 @@ func (p *planner) noteMarksOfOthers() {
 }
 
 func (p *planner) removeRules() {
-	want := append(p.spares(), p.capture.rules()...)
+	want := append(p.spares(), p.policyRouting.rules()...)
 	for _, r := range p.state.Rules {
 		if c := (RuleChange{r, false}); !r.Refuses.IsValid() && p.isMine(c.Resource()) && !slices.Contains(want, r) {
 			p.step(c, "no longer needed")
@@ -304,7 +304,7 @@ func (p *planner) changingMarks(ipv6 bool) []Mark {
 	for _, r := range p.state.Rules {
 		add(r, p.isMine(RuleChange{Rule: r}.Resource()))
 	}
-	for _, r := range p.capture.rules() {
+	for _, r := range p.policyRouting.rules() {
 		add(r, true)
 	}
 	return marks

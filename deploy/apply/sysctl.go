@@ -334,7 +334,7 @@ func (p *planner) wants(key string) bool {
 	case key == sendRedirects:
 		return true // as long as the link is up
 	case key == "net/ipv4/conf/all/src_valid_mark":
-		return p.capture.ipv4
+		return p.policyRouting.ipv4
 	case key == acceptMark:
 		return p.answersWait()
 	case path.Base(key) == "proxy_ndp":

@@ -39,8 +39,8 @@ func (p *planner) wantUnreachables() []Unreachable {
 		return nil
 	}
 	var want []Unreachable
-	for prefix := range p.capture.routes {
-		want = append(want, Unreachable{prefix, p.capture.table})
+	for prefix := range p.policyRouting.routes {
+		want = append(want, Unreachable{prefix, p.policyRouting.table})
 	}
 	slices.SortFunc(want, func(a, b Unreachable) int { return a.Prefix.Compare(b.Prefix) })
 	return want
@@ -51,7 +51,7 @@ func (p *planner) wantRefusals() []Rule {
 	if p.view.NoKillSwitch {
 		return nil
 	}
-	return p.capture.refusals()
+	return p.policyRouting.refusals()
 }
 
 // addUnreachables comes after the tunnel's own routes, which what is on its way

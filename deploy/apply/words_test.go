@@ -13,6 +13,8 @@ import (
 // retired are names of functions, methods and types that are said in other words now, in
 // the words of the field or of plain English: NAME, TYPE.NAME, or PACKAGE before either.
 var retired = map[string]string{
+	"capture": "policyRouting", "apply.Captures": "NeedsPolicyRouting", "linux.mayCapture": "mayNeedPolicyRouting",
+	"planner.captured": "findPolicyRouting", "planner.capturing": "policyRoutes",
 	"Drag": "SideEffect", "apply.dragged": "sideEffectLines", "sysctls.drags": "sideEffects",
 	"planner.spared":   "markTransition",
 	"participant.part": "role", "part.play": "run", "participant.played": "running",

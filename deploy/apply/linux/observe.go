@@ -75,7 +75,7 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 		if err := k.observePaths(name, s, view, journal); err != nil {
 			return nil, err
 		}
-		if view.Masquerade != nil || apply.Captures(view, s) {
+		if view.Masquerade != nil || apply.NeedsPolicyRouting(view, s) {
 			return s, k.observeInner(name, s)
 		}
 	}

@@ -17,10 +17,10 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply
 	s.Redirects = moves && nft.CanRedirect(name)
 	if old := apply.ParseFilter(name, journal["filter "+name].Set); old != nil && old.Label {
 		s.Labels = true // else it could not have been made
-	} else if view != nil && mayCapture(view) {
+	} else if view != nil && mayNeedPolicyRouting(view) {
 		s.Labels = nft.CanLabel(name)
 	}
-	if made || moves || view != nil && (view.Masquerade != nil || mayCapture(view)) {
+	if made || moves || view != nil && (view.Masquerade != nil || mayNeedPolicyRouting(view)) {
 		s.FilterRules, s.FilterDiffers, err = nft.Look(name, apply.ParseFilter(name, journal["filter "+name].Set))
 	}
 	return err

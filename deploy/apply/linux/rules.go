@@ -17,7 +17,7 @@ import (
 // observeRules reads the rules that a tunnel could have made, where the view
 // could need some or the journal speaks of one.
 func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, journal apply.Entries) error {
-	needed := view != nil && mayCapture(view)
+	needed := view != nil && mayNeedPolicyRouting(view)
 	for resource := range journal {
 		needed = needed || strings.HasPrefix(resource, "rule ")
 	}
@@ -49,9 +49,9 @@ func (k *Kernel) rules(family int) ([]netlink.Rule, error) {
 	return rules, nlmsg.Ignore(err, unix.EAFNOSUPPORT)
 }
 
-// mayCapture reports whether a route could catch the encrypted packets: one in
+// mayNeedPolicyRouting reports whether a route could catch the encrypted packets: one in
 // which an endpoint lies, or one so wide that an endpoint not known yet may.
-func mayCapture(view *tunnel.View) bool {
+func mayNeedPolicyRouting(view *tunnel.View) bool {
 	for i := range view.Routes {
 		if view.Routes[i].Prefix.Bits() < 8 {
 			return true
