@@ -19,7 +19,7 @@ type handle struct {
 
 // openFolder opens a folder in another one. A link to a folder is none.
 func openFolder(in int, name string) (handle, error) {
-	fd, err := again(func() (int, error) {
+	fd, err := retryEINTRInt(func() (int, error) {
 		return unix.Openat(in, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 	return handle{fd: fd}, err
@@ -37,21 +37,21 @@ func (h handle) close() error {
 // as stat(2) says the file has grown or shrunk meanwhile, or that was never true.
 func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, err error) {
 	// Without O_NONBLOCK a FIFO would make us wait for its writer (fifo(7)).
-	fd, err := again(func() (int, error) {
+	fd, err := retryEINTRInt(func() (int, error) {
 		return unix.Openat(h.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
 		return nil, info, err
 	}
 	defer unix.Close(fd)
-	if err := untilDone(func() error { return unix.Fstat(fd, &info) }); err != nil ||
+	if err := retryEINTR(func() error { return unix.Fstat(fd, &info) }); err != nil ||
 		info.Mode&unix.S_IFMT != unix.S_IFREG || info.Size > limit {
 		return nil, info, err
 	}
 	text = make([]byte, info.Size+1)
 	n := 0
 	for some := 1; some > 0 && n < len(text); n += max(some, 0) { // a file system of the network may give less at once
-		some, err = again(func() (int, error) { return unix.Read(fd, text[n:]) })
+		some, err = retryEINTRInt(func() (int, error) { return unix.Read(fd, text[n:]) })
 		if int64(n+some) == info.Size { // one byte more was asked for
 			return text[:info.Size], info, nil
 		}
@@ -61,7 +61,7 @@ func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, e
 
 // owns are the rights of the folder, which is open for no more than its names.
 func (h handle) owns() (o owns, err error) {
-	d, err := again(func() (int, error) {
+	d, err := retryEINTRInt(func() (int, error) {
 		return unix.Openat(h.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
@@ -75,14 +75,14 @@ func (h handle) owns() (o owns, err error) {
 // mode is that of a file, as far as it is one.
 func (h handle) mode(name string) (fs.FileMode, bool) {
 	var info unix.Stat_t
-	err := untilDone(func() error { return unix.Fstatat(h.fd, name, &info, unix.AT_SYMLINK_NOFOLLOW) })
+	err := retryEINTR(func() error { return unix.Fstatat(h.fd, name, &info, unix.AT_SYMLINK_NOFOLLOW) })
 	return fileMode(info.Mode).Perm(), err == nil && info.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
 // write makes a new file, private from birth. What cannot be written whole is removed;
 // what has that name already is not ours, and stays.
 func (h handle) write(name string, text []byte, in owns, mode fs.FileMode, sync bool) error {
-	fd, err := again(func() (int, error) {
+	fd, err := retryEINTRInt(func() (int, error) {
 		return unix.Openat(h.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	})
 	if err != nil {
@@ -90,14 +90,14 @@ func (h handle) write(name string, text []byte, in owns, mode fs.FileMode, sync 
 	}
 	for len(text) > 0 && err == nil {
 		var n int
-		if n, err = again(func() (int, error) { return unix.Write(fd, text) }); n == 0 && err == nil {
+		if n, err = retryEINTRInt(func() (int, error) { return unix.Write(fd, text) }); n == 0 && err == nil {
 			err = io.ErrUnexpectedEOF
 		}
 		text = text[max(n, 0):]
 	}
 	err = cmp.Or(err, in.give(fd, mode))
 	if sync {
-		err = cmp.Or(err, untilDone(func() error { return unix.Fsync(fd) }))
+		err = cmp.Or(err, retryEINTR(func() error { return unix.Fsync(fd) }))
 	}
 	if err = cmp.Or(err, unix.Close(fd)); err != nil {
 		h.remove(name)
@@ -106,20 +106,20 @@ func (h handle) write(name string, text []byte, in owns, mode fs.FileMode, sync 
 }
 
 func (h handle) rename(from, to string) error {
-	return untilDone(func() error { return unix.Renameat(h.fd, from, h.fd, to) })
+	return retryEINTR(func() error { return unix.Renameat(h.fd, from, h.fd, to) })
 }
 
 func (h handle) remove(name string) error {
-	return untilDone(func() error { return unix.Unlinkat(h.fd, name, 0) })
+	return retryEINTR(func() error { return unix.Unlinkat(h.fd, name, 0) })
 }
 
 // Flush brings to the disk what is written on the file system of dir: syncfs(2).
 func Flush(dir *os.File) error {
-	return untilDone(func() error { return unix.Syncfs(int(dir.Fd())) })
+	return retryEINTR(func() error { return unix.Syncfs(int(dir.Fd())) })
 }
 
-// again calls do until no signal interrupts it, as package os does (go.dev/issue/38033).
-func again(do func() (int, error)) (int, error) {
+// retryEINTRInt calls do until no signal interrupts it, as package os does (go.dev/issue/38033).
+func retryEINTRInt(do func() (int, error)) (int, error) {
 	for {
 		n, err := do()
 		if err != unix.EINTR {
@@ -128,9 +128,9 @@ func again(do func() (int, error)) (int, error) {
 	}
 }
 
-// untilDone is again for what returns an error alone.
-func untilDone(do func() error) error {
-	_, err := again(func() (int, error) { return 0, do() })
+// retryEINTR is retryEINTRInt for what returns an error alone.
+func retryEINTR(do func() error) error {
+	_, err := retryEINTRInt(func() (int, error) { return 0, do() })
 	return err
 }
 

@@ -39,7 +39,7 @@ func WaitLock(f *os.File) error { return flock(f, unix.LOCK_EX) }
 func IsLocked(f *os.File) bool { return flock(f, unix.LOCK_SH|unix.LOCK_NB) != nil }
 
 func flock(f *os.File, how int) error {
-	err := untilDone(func() error { return unix.Flock(int(f.Fd()), how) })
+	err := retryEINTR(func() error { return unix.Flock(int(f.Fd()), how) })
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return ErrLocked
 	}

@@ -22,7 +22,7 @@ type owns struct {
 
 func ownsOf(dir *os.File) (o owns, err error) {
 	var info unix.Stat_t
-	if err := untilDone(func() error { return unix.Fstat(int(dir.Fd()), &info) }); err != nil {
+	if err := retryEINTR(func() error { return unix.Fstat(int(dir.Fd()), &info) }); err != nil {
 		return o, err
 	}
 	n, err := unix.Fgetxattr(int(dir.Fd()), "system.posix_acl_default", nil)
@@ -51,7 +51,7 @@ func (o owns) give(fd int, mode fs.FileMode) error {
 			bits |= unix.S_ISGID
 		}
 	}
-	return untilDone(func() error { return unix.Fchmod(fd, bits) })
+	return retryEINTR(func() error { return unix.Fchmod(fd, bits) })
 }
 
 func (o owns) own(fd int) error {

@@ -62,7 +62,7 @@ type walk struct {
 
 // folder reads a folder, and the folders in it beside it while there is room.
 func (w *walk) folder(path string) {
-	fd, err := again(func() (int, error) {
+	fd, err := retryEINTRInt(func() (int, error) {
 		return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
