@@ -86,7 +86,7 @@ func setUDP(t *testing.T, c *net.UDPConn, option, value int) {
 }
 
 // send ends with its socket. What the kernel refuses is lost, and it says why.
-// A machine that was late catches up by at most 20 ms, lest the burst be lost.
+// A machine that was late catches up by at most 20 ms, so that the burst is not lost.
 func (s *numbered) send(c *net.UDPConn, rate int) {
 	tick := time.NewTicker(max(s.every, time.Second/time.Duration(rate)))
 	defer tick.Stop()

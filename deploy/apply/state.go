@@ -66,7 +66,7 @@ type Link struct {
 // public key that belongs to it.
 type Device struct {
 	PublicKey      keyring.PublicKey
-	PrivateKeyFile string // whence the key comes; unknown ("") in what the kernel has
+	PrivateKeyFile string // from where the key comes; unknown ("") in what the kernel has
 	ListenPort     int
 	FwMark         uint32
 }
@@ -79,7 +79,7 @@ type Peer struct {
 	Configured       string         // the endpoint as the view spells it; unknown ("") in what the kernel has
 	Keepalive        int            // seconds
 	PSK              string         // fingerprint; "": none
-	PresharedKeyFile string         // whence the preshared key comes; unknown ("") in what the kernel has
+	PresharedKeyFile string         // from where the preshared key comes; unknown ("") in what the kernel has
 	AllowedIPs       []netip.Prefix
 	LastHandshake    time.Time // zero: never
 	Received, Sent   int64     // bytes, OUTSIDE
