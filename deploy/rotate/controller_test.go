@@ -29,7 +29,8 @@ func turnWith(before *Record, switched, outcome Answer) (asked []string, err err
 		asked = append(asked, q.Do)
 		return Answer{Protocol: Protocol, Live: Live{PublicKey: peer}}, nil
 	}
-	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: host}, Peers: []Participant{{Host: "shale", Ask: watcher}}}
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: host},
+		Peers: []Participant{{Host: "shale", Ask: watcher}}}
 	s := &Survey{host: Answer{Live: Live{PublicKey: old}, Record: before}, peers: []Answer{{Live: Live{PublicKey: peer}}}}
 	return asked, r.Turn(context.Background(), s, next)
 }
@@ -112,7 +113,8 @@ func nowWithAHostThatHangs(t *testing.T) {
 		return Answer{Protocol: Protocol}, nil
 	}
 	gone := func(context.Context, Request) (Answer, error) { return Answer{}, errors.New("no route to host") }
-	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: hangs}, Peers: []Participant{{Host: "shale", Ask: good}}}
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: hangs},
+		Peers: []Participant{{Host: "shale", Ask: good}}}
 	install := func(ctx context.Context) error { _, err := r.Host.Look(ctx, "wg0"); return err }
 	err := r.ReplaceNow(ctx, keyring.PublicKey{1}, keyring.PublicKey{2}, install)
 	if !refused || err == nil || errors.Is(err, ErrAccepted) || !strings.Contains(err.Error(), "not in use on host") {
@@ -143,7 +145,8 @@ func nowWithAPassphrase(t *testing.T) {
 		refused = time.Since(start)
 		return Answer{Protocol: Protocol}, nil
 	}
-	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: host}, Peers: []Participant{{Host: "shale", Ask: peer}}}
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: host},
+		Peers: []Participant{{Host: "shale", Ask: peer}}}
 	err := r.ReplaceNow(context.Background(), keyring.PublicKey{1}, next, func(context.Context) error {
 		time.Sleep(20 * time.Second)
 		return nil
@@ -159,10 +162,11 @@ func TestStolenHostIsNotWaitedFor(t *testing.T) { synctest.Test(t, stolenHostIsN
 
 func stolenHostIsNotWaitedFor(t *testing.T) {
 	old := keyring.PublicKey{1}
-	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: func(ctx context.Context, _ Request) (Answer, error) {
+	silent := func(ctx context.Context, _ Request) (Answer, error) {
 		<-ctx.Done()
 		return Answer{}, ctx.Err()
-	}}}
+	}
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: silent}}
 	start := time.Now()
 	if key, err := r.Host.Make(context.Background(), "wg0", Fresh); err == nil || time.Since(start) != armFor {
 		t.Errorf("made %v after %v, %v", key, time.Since(start), err)

@@ -27,7 +27,9 @@ func (a accepted) Unwrap() error        { return a.error }
 // that the peers are about to close. Whoever stole the key may have the host: the peers
 // wait for it no longer than armFor, and what it says counts for nothing. A passphrase
 // may take longer; then the host is armed beside them, where it can still be reached.
-func (r *Rotation) ReplaceNow(ctx context.Context, old, next keyring.PublicKey, install func(context.Context) error) error {
+func (r *Rotation) ReplaceNow(
+	ctx context.Context, old, next keyring.PublicKey, install func(context.Context) error,
+) error {
 	arming, cancel := context.WithTimeout(ctx, refuseFor)
 	defer cancel()
 	done := make(chan error, 1)
@@ -94,7 +96,9 @@ func (r *Rotation) Replaced() bool { return r.replaced.Load() }
 
 // refused asks every peer to take a key no more, and names those that still do. An
 // interrupt does not keep it from that.
-func (r *Rotation) refused(ctx context.Context, old keyring.PublicKey, ask func(context.Context, Participant) error) error {
+func (r *Rotation) refused(
+	ctx context.Context, old keyring.PublicKey, ask func(context.Context, Participant) error,
+) error {
 	ctx = context.WithoutCancel(ctx)
 	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		ctx, cancel := context.WithTimeout(ctx, refuseFor)

@@ -93,8 +93,9 @@ func TestTurnAfterAnother(t *testing.T) {
 		asked = append(asked, q.Do+" "+q.Within.String())
 		return Answer{Protocol: Protocol, Live: Live{PublicKey: other}}, nil
 	}
-	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: ask}, Peers: []Participant{{Host: "shale", Ask: ask}},
-		Jobs: 8}
+	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: ask},
+		Peers: []Participant{{Host: "shale", Ask: ask}},
+		Jobs:  8}
 	s := &Survey{host: Answer{Live: Live{PublicKey: basalt}}, peers: []Answer{{Live: Live{PublicKey: shale}}}}
 	if err := r.Turn(t.Context(), s, next); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
 		t.Error(err)
