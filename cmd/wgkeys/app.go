@@ -34,6 +34,7 @@ func newApp(ctx context.Context, u *ui.UI) *cli.App {
 			if err := checkTimeout(ctxt); err != nil {
 				return err
 			}
+			looks.Store(slices.Contains(lookers, c.Name))
 			return action(newEnv(ctx, u, ctxt))
 		}
 		return c

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/signal"
-	"runtime"
-	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,11 +17,18 @@ const (
 	endAgain  = time.Second     // until when a second signal is an echo of the first
 )
 
+// lookers are the verbs that have nothing to put back when they are told to end: they
+// change nothing or, as receive, no file by halves.
+var lookers = []string{"check", "plan", "receive", "show", "status"}
+
+// looks is whether one of them is at work.
+var looks atomic.Bool
+
 // endable returns a context that ends when the program is told to end. Each verb looks at
-// it where it may wait, and puts back what it has begun. Who is not heard then is no
-// prisoner: a second signal ends the program at once, and one that waits in a system
-// call, where no context reaches, ends by itself. Files are complete or not there at any
-// moment, and what was begun on a host the guard, or the next run, takes back.
+// it where it may wait, and puts back what it has begun. One that has nothing to put back
+// may wait in a system call, where no context reaches: it is ended a little later. A
+// second signal ends any at once: files are complete or not there at any moment, and what
+// was begun on a host the guard, or the next run, takes back.
 func endable(u *ui.UI) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	told := make(chan os.Signal, 1)
@@ -38,8 +43,8 @@ func endable(u *ui.UI) context.Context {
 
 // lingers ends the program if the signal alone does not.
 func lingers(u *ui.UI, told <-chan os.Signal) {
-	first, waits := time.Now(), 0
-	look := time.NewTicker(endWithin / 6)
+	first := time.Now()
+	late := time.After(endWithin)
 	for {
 		select {
 		case s := <-told:
@@ -49,34 +54,10 @@ func lingers(u *ui.UI, told <-chan os.Signal) {
 				const left = "what was begun may be there still; the same command goes on with it"
 				u.Exit(fault.New("ended at the second signal", "", left, ""))
 			}
-		case <-look.C:
-			if waits++; !stuck() {
-				waits = 0
-			}
-			if waits >= 6 {
-				u.Exit(fault.New("interrupted", "", "and the file that it was at gave no answer", ""))
+		case <-late:
+			if looks.Load() {
+				u.Exit(fault.New("interrupted", "", "what it waited for gave no answer", ""))
 			}
 		}
 	}
-}
-
-// stuck tells whether the verb itself, which is goroutine 1, waits in a system call that
-// opens a file, or reads or writes one (package os waits for most pipes and sockets
-// otherwise), or reads tunnel files that have no end.
-func stuck() bool {
-	buf := make([]byte, 1<<20)
-	var stack []byte
-	for one := range bytes.SplitSeq(buf[:runtime.Stack(buf, true)], []byte("\n\n")) {
-		if bytes.HasPrefix(one, []byte("goroutine 1 ")) {
-			stack = one
-		}
-	}
-	head, calls, _ := bytes.Cut(stack, []byte("\n"))
-	calling := bytes.Contains(head, []byte("[syscall"))
-	return bytes.Contains(calls, []byte("\nwgkeys/deploy/tunnel.Parse(")) ||
-		calling && slices.ContainsFunc(waiting, func(call string) bool { return bytes.Contains(calls, []byte(call)) })
-}
-
-var waiting = []string{
-	"syscall.openat(", "unix.openat(", "syscall.read(", "unix.read(", "syscall.write(", "unix.write(",
 }

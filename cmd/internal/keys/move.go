@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -400,11 +399,6 @@ func (m *Move) Lines(how string) (lines []string) {
 func (m *Move) SayNext() {
 	if m.isTunnel {
 		m.maker.Report.Say("hosts still have %s: on each, wgkeys down %[1]s; then wgkeys push -t %[2]s --all, and wgkeys apply -t %[2]s HOST", m.Old, m.New)
-		for _, t := range m.texts {
-			if bytes.Contains(t.text, []byte("."+m.Old+".")) { // as in net.ipv4.conf.wg0.rp_filter
-				m.maker.Report.Say("%s has a sysctl of the interface %s still: write %s there", m.maker.Repo.Rel(t.to), m.Old, m.New)
-			}
-		}
 		return
 	}
 	for _, name := range m.hostsWithoutSSH() {
