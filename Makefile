@@ -24,7 +24,7 @@ build:
 # emulated machine has one processor, and runs beside the rest.
 test: setup-test gates lab
 	@$(MAKE) --no-print-directory vm-selection >.lab/vm-selection.log 2>&1 & machine=$$!; \
-	CI=true go test -parallel 4 -timeout 40m ./... ./testdata/vm; tests=$$?; \
+	CI=true go test -parallel 6 -timeout 40m ./... ./testdata/vm; tests=$$?; \
 	wait $$machine; kernel=$$?; cat .lab/vm-selection.log; exit $$((tests | kernel))
 
 # What has to be true of all code before a test is run: gofmt, vet, staticcheck, go mod

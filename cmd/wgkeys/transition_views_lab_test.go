@@ -168,6 +168,20 @@ func shortWay() []int {
 	return []int{0, 2, last - 1, last, 0}
 }
 
+// throughEnds comes to each view, and leaves it, from the first one, which has least in
+// it, and from the last, which has everything.
+func throughEnds(n int) []int {
+	way := []int{0}
+	for i := 1; i < n; i++ {
+		way = append(way, i, 0)
+	}
+	way = append(way, n-1)
+	for i := 1; i < n-1; i++ {
+		way = append(way, i, n-1)
+	}
+	return way
+}
+
 // thereAndBack takes each change that systemd-networkd has words for in one
 // interface's files, and takes it back.
 func thereAndBack() []int {
