@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
@@ -302,7 +301,7 @@ func TestLabApplySessionsOpenBefore(t *testing.T) {
 	u.must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q && touch /root/speak")
 	for _, name := range []string{"four", "six"} {
 		heard := func() bool { return u.run(u.Shale, "cat /root/"+name).stdout == "spoken\n" }
-		if u.eventually(20*time.Second, heard); !heard() {
+		if u.eventually(heard); !heard() {
 			t.Errorf("the session over IPv%s hangs\n%s", name, u.run(u.Basalt, "ss -tno sport = 2222; nft list ruleset").stdout)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
@@ -44,7 +43,7 @@ func (u *users) hosts(addrs ...string) {
 func (u *users) answers(when string) {
 	u.t.Helper()
 	ok := false
-	u.eventually(90*time.Second, func() bool {
+	u.eventually(func() bool {
 		ok = u.run(u.Basalt, "ping -n -c 1 -W 1 10.9.0.1").code == 0
 		return ok
 	})
@@ -100,7 +99,7 @@ func TestLabApplyMovedHub(t *testing.T) {
 	// Who follows the name is started again by the next apply, and ends with a down.
 	pid := u.follower()
 	u.must(u.Basalt, "kill -KILL "+pid)
-	u.eventually(5*time.Second, func() bool { return u.follower() == "" })
+	u.eventually(func() bool { return u.follower() == "" })
 	u.must(u.Basalt, "wgkeys apply --quiet")
 	again := u.follower()
 	if again == "" || again == pid || strings.Contains(again, "\n") {
@@ -144,7 +143,7 @@ func (u *users) dns(zone string) {
 		u.t.Fatal(err)
 	}
 	u.must(u.Router, "standin-dns "+providerDNS+" "+zone+" </dev/null >/dev/null 2>&1 &")
-	u.eventually(5*time.Second, func() bool { return u.run(u.Router, "ss -lun | grep -q "+providerDNS).code == 0 })
+	u.eventually(func() bool { return u.run(u.Router, "ss -lun | grep -q "+providerDNS).code == 0 })
 }
 
 // TestLabApplyDeadResolverFirst: the first of the system's resolvers says nothing, and the

@@ -61,7 +61,7 @@ func (u *users) startBus(h *lab.Host) {
 func (u *users) start(h *lab.Host, program, ready string) {
 	u.t.Helper()
 	u.must(h, "rm -f "+ready+"; setsid "+program+" >/run/log 2>&1 </dev/null &")
-	u.eventually(10*time.Second, func() bool { return u.run(h, "test -e "+ready).code == 0 })
+	u.eventually(func() bool { return u.run(h, "test -e "+ready).code == 0 })
 	if r := u.run(h, "test -e "+ready+" || cat /run/log"); r.stdout != "" {
 		u.t.Fatalf("%s does not start:\n%s", program, r.stdout)
 	}
@@ -71,7 +71,7 @@ func (u *users) start(h *lab.Host, program, ready string) {
 func (u *users) becomes(h *lab.Host, command, want string) {
 	u.t.Helper()
 	got := ""
-	u.eventually(10*time.Second, func() bool {
+	u.eventually(func() bool {
 		got = strings.Join(strings.Fields(u.run(h, command).stdout), " ")
 		return strings.Contains(got, want)
 	})
@@ -189,7 +189,7 @@ func (u *users) networkd() {
 	for _, trial := range []string{"networkctl reload", "networkctl reconfigure eth0", "ip link set wg0 down; ip link set wg0 up; wgkeys apply"} {
 		u.must(u.basalt, "ip rule add from 192.0.2.99 table 99 priority 600; "+trial)
 		if strings.Contains(trial, "reconfigure") {
-			u.eventually(10*time.Second, func() bool { return u.run(u.basalt, "ip rule | grep -q ^600:").code != 0 })
+			u.eventually(func() bool { return u.run(u.basalt, "ip rule | grep -q ^600:").code != 0 })
 			if out := u.run(u.basalt, "ip rule | grep ^600:").stdout; out != "" {
 				u.t.Errorf("%s left another's rule alone, so that nothing is proved: %s", trial, out)
 			}

@@ -62,7 +62,7 @@ func rotationStolenWithNext(t *testing.T, u *users) {
 			t.Errorf("the stolen key %s is still good", key)
 		}
 	}
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(patience)
 	for u.run(u.Basalt, "wg show wg0 public-key | grep -qF "+now).code != 0 && time.Now().Before(deadline) {
 		time.Sleep(100 * time.Millisecond)
 	}

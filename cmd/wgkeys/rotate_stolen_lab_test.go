@@ -119,7 +119,7 @@ func rotationStolen(t *testing.T, u *users) {
 	old := u.pub("basalt")
 	u.must(u.Basalt, "wgkeys rotate -y --now basalt")
 	u.takesNot(u.Shale, old)
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(patience)
 	for u.run(u.Basalt, "wg show wg0 public-key | grep -q "+old).code == 0 && time.Now().Before(deadline) {
 		time.Sleep(100 * time.Millisecond)
 	}

@@ -108,7 +108,7 @@ func (x *terminal) expect(text string) {
 
 func (x *terminal) until(text string, is func() bool) {
 	x.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			x.t.Fatalf("%q is not asked for:\n%s", text, x.shown())
 		}

@@ -178,7 +178,7 @@ func (f *flow) count() tally {
 func waitFlowing(t *testing.T, flows ...*flow) {
 	t.Helper()
 	for _, f := range flows {
-		end := time.Now().Add(30 * time.Second)
+		end := time.Now().Add(patience)
 		for f.count().lost > 0 || f.sent.Load() < 50 {
 			if time.Now().After(end) {
 				t.Fatalf("nothing flows from %s: %v", f.name, f.refusals())

@@ -141,7 +141,7 @@ func TestSharedConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if d := time.Since(start); d > 20*time.Second {
+	if d := time.Since(start); d > 50*time.Second {
 		t.Errorf("waited %v", d)
 	}
 	if n := s.Logins(t); n != 1 {
@@ -164,7 +164,7 @@ func TestCancel(t *testing.T) {
 		if err := session.Wait(); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: got %v", name, err)
 		}
-		if d := time.Since(start); d > 5*time.Second {
+		if d := time.Since(start); d > 50*time.Second { // the command sleeps for 60
 			t.Errorf("%s: cancelling took %v", name, d)
 		}
 	}
