@@ -11,10 +11,10 @@ import (
 	"wgkeys/cmd/internal/ui"
 )
 
-// run is the program without its process: args to exit code.
-func run(ctx context.Context, u *ui.UI, args []string) error {
-	u.End = ctx.Done()
-	app := newApp(ctx, u)
+// run is the program without its process: args to exit code. A verb begins with begin and
+// ends early with the context that it returns.
+func run(begin func(*ui.UI) context.Context, u *ui.UI, args []string) error {
+	app := newApp(begin, u)
 	args, asked := permute(app, helpVerb(args))
 	if asked {
 		return help(u, app, args[1:])
@@ -22,7 +22,7 @@ func run(ctx context.Context, u *ui.UI, args []string) error {
 	return app.Run(args)
 }
 
-func newApp(ctx context.Context, u *ui.UI) *cli.App {
+func newApp(begin func(*ui.UI) context.Context, u *ui.UI) *cli.App {
 	verb := func(c *cli.Command, action func(*env) error) *cli.Command {
 		c.Flags = append(c.Flags, habits()...)
 		c.HideHelp = true // else "h" and "help" are its subcommands, not names of hosts
@@ -30,6 +30,8 @@ func newApp(ctx context.Context, u *ui.UI) *cli.App {
 			return ui.Usage("cannot read the command line of", "wgkeys "+c.Name, flagError(err, c.Flags).Error(), "wgkeys "+c.Name+" --help")
 		}
 		c.Action = func(ctxt *cli.Context) error {
+			ctx := begin(u)
+			u.End = ctx.Done()
 			u.Quiet, u.Verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
 			if err := checkTimeout(ctxt); err != nil {
 				return err

@@ -29,7 +29,7 @@ func TestReadme(t *testing.T) {
 	if !strings.Contains(string(text), "```toml\n"+string(tunnel)+"```\n") {
 		t.Error("testdata/first-users/tunnels/wg0.toml is not in the README as it is")
 	}
-	for _, c := range newApp(t.Context(), &ui.UI{}).Commands {
+	for _, c := range newApp(nil, &ui.UI{}).Commands {
 		if !c.Hidden && !strings.Contains(string(text), "wgkeys "+c.Name) && !strings.Contains(string(text), "make "+c.Name) {
 			t.Errorf("the README does not speak of wgkeys %s", c.Name)
 		}

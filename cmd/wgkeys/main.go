@@ -10,6 +10,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -36,6 +37,13 @@ func main() {
 	daemon.Main(host.Processes()...) // this program run again as a process that stays
 	lab.Init()                       // or as a host of the demo
 
+	u := &ui.UI{Stdout: os.Stdout, Stderr: os.Stderr}
+	u.Exit(run(begin, u, os.Args))
+}
+
+// begin prepares the process for a verb. What only tells of the program, its version or
+// how it is used, needs none of it.
+func begin(u *ui.UI) context.Context {
 	// A command that runs once has little garbage: to collect it took a fifth of
 	// a no-op apply of ten thousand peers. It is left until there is much of it.
 	debug.SetGCPercent(-1)
@@ -45,7 +53,5 @@ func main() {
 	// program half way (signal(7)); so it is an error of that write. Unlike one that is
 	// ignored, a signal that is caught is as it was for ssh and git.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-
-	u := &ui.UI{Stdout: os.Stdout, Stderr: os.Stderr}
-	u.Exit(run(endable(u), u, os.Args))
+	return endable(u)
 }
