@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -138,19 +139,27 @@ func stat(t testing.TB, path string) *syscall.Stat_t {
 func TestDamaged(t *testing.T) {
 	eachSpeaker(t, nil, func(t *testing.T, h host) {
 		dir := t.TempDir()
+		var all []secret
+		var files []push.File
 		for name, text := range map[string]string{
 			"empty": "", "newline": "\n", "truncated": "yAnz5TF+lXXJte14tji3zlMN", "white space": " \r\n\t",
 			"one too short": strings.Repeat("A", 42) + "=", "of zeros": strings.Repeat("A", 44),
 		} {
-			for _, s := range []secret{newKey(t, dir+"/wg0.key"), newPSK(t, dir+"/wg0.basalt.psk")} {
+			for _, s := range []secret{newKey(t, dir+"/"+name+".key"), newPSK(t, dir+"/"+name+".basalt.psk")} {
 				write(t, s.Path, text, 0o600)
-				results, err := h.push(t, s.File)
-				must(t, err)
-				if got := actions(results); got != "replaced" || results[0].Was != push.NoKey {
-					t.Errorf("%s: %+v", name, results)
-				}
-				s.inPlace(t)
+				all, files = append(all, s), append(files, s.File)
 			}
+		}
+		results, err := h.push(t, files...)
+		must(t, err)
+		if len(results) != len(all) {
+			t.Fatalf("%d results of %d: %+v", len(results), len(all), results)
+		}
+		for i, s := range all {
+			if results[i].Action != push.Replaced || results[i].Was != push.NoKey {
+				t.Errorf("%s: %+v", s.Path, results[i])
+			}
+			s.inPlace(t)
 		}
 	})
 }
@@ -160,6 +169,9 @@ func TestDamaged(t *testing.T) {
 func TestNoKey(t *testing.T) {
 	eachSpeaker(t, nil, func(t *testing.T, h host) {
 		dir := t.TempDir()
+		texts := map[string]string{} // by path
+		good := newKey(t, dir+"/good.key")
+		files := []push.File{good.File}
 		for name, text := range map[string]string{
 			"shadow": "root:*:19000:0:99999:7:::\n", "binary": "\x00\x01\xff garbage\n", "zeros": strings.Repeat("\x00", 45),
 			"two lines": strings.Repeat("yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n", 2),
@@ -168,24 +180,30 @@ func TestNoKey(t *testing.T) {
 			"machine-id":   strings.Repeat("0af1", 8) + "\n", "padding first": "=AAAA", "large": strings.Repeat("A", 1<<20),
 			"text": "no login today!\n",
 		} {
-			for _, bad := range []secret{newKey(t, dir+"/bad.key"), newPSK(t, dir+"/bad.psk")} {
-				good := newKey(t, dir+"/good.key")
+			for _, bad := range []secret{newKey(t, dir+"/"+name+".key"), newPSK(t, dir+"/"+name+".psk")} {
 				write(t, bad.Path, text, 0o640)
-				results, err := h.push(t, bad.forbidden(), good.File)
-				fails(t, err, `cannot install `+bad.Path+` on host "shale": holds something that is no key`)
-				if hints := fault.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "rm "+bad.Path) {
-					t.Errorf("%s: hints %q", name, hints)
-				}
-				if got := actions(results); got != "installed" && got != "replaced" {
-					t.Errorf("%s: the other file: %s", name, got)
-				}
-				good.inPlace(t)
-				if b, err := os.ReadFile(bad.Path); err != nil || string(b) != text {
-					t.Errorf("%s was changed: %v", name, err)
-				}
-				if fi, err := os.Stat(bad.Path); err != nil || fi.Mode() != 0o640 {
-					t.Errorf("%s has another mode: %v", name, err)
-				}
+				texts[bad.Path], files = text, append(files, bad.forbidden())
+			}
+		}
+		results, err := h.push(t, files...)
+		if got := actions(results); got != "installed" {
+			t.Errorf("the other file: %s", got)
+		}
+		good.inPlace(t)
+		hints := fault.Hints(err)
+		if len(hints) != len(texts) {
+			t.Errorf("%d hints of %d files: %q", len(hints), len(texts), hints)
+		}
+		for path, text := range texts {
+			fails(t, err, `cannot install `+path+` on host "shale": holds something that is no key`)
+			if !slices.ContainsFunc(hints, func(h string) bool { return strings.Contains(h, "rm '"+path) || strings.Contains(h, "rm "+path) }) {
+				t.Errorf("%s: hints %q", path, hints)
+			}
+			if b, err := os.ReadFile(path); err != nil || string(b) != text {
+				t.Errorf("%s was changed: %v", path, err)
+			}
+			if fi, err := os.Stat(path); err != nil || fi.Mode() != 0o640 {
+				t.Errorf("%s has another mode: %v", path, err)
 			}
 		}
 	})

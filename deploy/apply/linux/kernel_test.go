@@ -29,6 +29,9 @@ func TestAnyPair(t *testing.T) {
 	pairs := 25
 	if lab.Kernel() == "vm" {
 		pairs = 8 // a machine without KVM is some twenty times slower
+		if testing.Short() {
+			pairs = 3
+		}
 	}
 	for seed := range pairs {
 		r := rand.New(rand.NewPCG(uint64(seed), 7767))
