@@ -61,10 +61,10 @@ kernels: setup-test lab
 # with the processes killed and the link cut there: cmd/wgkeys/doc/measured/faults.md. The
 # last takes most of an hour.
 faults: setup-test
-	FAULT_STRIDE=1 go test -count 1 -timeout 60m -v -run TestLabApplyFaults ./cmd/wgkeys
-	FAULT_STRIDE=1 go test -count 1 -timeout 60m -v -run 'TestInitFaults|TestGenFaults|TestFinishFaults|TestRekeyFaults|TestLabRotateWriteFaults' ./cmd/wgkeys
-	LEAK_EVERYWHERE=1 go test -count 1 -timeout 30m -v -run TestLabNoKeyIsLeft ./cmd/wgkeys
-	FAULT_STRIDE=1 FAULT_LABS=6 go test -count 1 -timeout 90m -parallel 6 -v -run TestLabRotateFaults ./cmd/wgkeys
+	go test -count 1 -timeout 60m -v -run TestLabApplyFaults ./cmd/wgkeys -long faults
+	go test -count 1 -timeout 60m -v -run 'TestInitFaults|TestGenFaults|TestFinishFaults|TestRekeyFaults|TestLabRotateWriteFaults' ./cmd/wgkeys -long faults
+	go test -count 1 -timeout 30m -v -run TestLabNoKeyIsLeft ./cmd/wgkeys -long leaks
+	go test -count 1 -timeout 90m -parallel 6 -v -run TestLabRotateFaults ./cmd/wgkeys -long faults -fault-labs 6
 
 # Ten thousand peers beside wg-quick(8) and wg(8): cmd/wgkeys/doc/measured/scale.md. It
 # takes an hour or two, and decides nothing.
@@ -77,40 +77,46 @@ scale: setup-test lab
 # cmd/wgkeys/doc/measured/transitions.md records. systemd-networkd is 6 MB to download.
 transitions: setup-test lab
 	testdata/setup/managers.sh networkd
-	go test -count 1 -timeout 90m -v -run TestLabTransitions ./cmd/wgkeys -transitions
-	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestLabTransitions/wgkeys -exec $(VM) ./cmd/wgkeys -transitions
-	CGO_ENABLED=0 go test -count 1 -timeout 120m -v -run TestLabTransitions/beside -exec $(VM) ./cmd/wgkeys -transitions
+	go test -count 1 -timeout 90m -v -run TestLabTransitions ./cmd/wgkeys -long transitions
+	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestLabTransitions/wgkeys -exec $(VM) ./cmd/wgkeys -long transitions
+	CGO_ENABLED=0 go test -count 1 -timeout 120m -v -run TestLabTransitions/beside -exec $(VM) ./cmd/wgkeys -long transitions
 
 # 5 MB through uplinks of all widths, with the MTU chosen and set by hand:
 # cmd/wgkeys/doc/measured/mtu.md. It takes half an hour.
 mtu: setup-test lab
-	CGO_ENABLED=0 go test -count 1 -timeout 30m -v -run TestLabMTUFigures ./cmd/wgkeys -mtu
-	CGO_ENABLED=0 go test -count 1 -timeout 60m -v -run TestLabMTUFigures -exec $(VM) ./cmd/wgkeys -mtu
+	CGO_ENABLED=0 go test -count 1 -timeout 30m -v -run TestLabMTUFigures ./cmd/wgkeys -long mtu
+	CGO_ENABLED=0 go test -count 1 -timeout 60m -v -run TestLabMTUFigures -exec $(VM) ./cmd/wgkeys -long mtu
 
 # Every rotation of keys in a running tunnel, and how others rotate: what
 # cmd/wgkeys/doc/measured/rotation.md records. It takes two hours.
 rotations: setup-test lab
-	go test -count 1 -timeout 60m -v -run TestLabRotate ./cmd/wgkeys -rotations
-	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestLabRotate -exec $(VM) ./cmd/wgkeys -rotations
+	go test -count 1 -timeout 60m -v -run TestLabRotate ./cmd/wgkeys -long rotations
+	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestLabRotate -exec $(VM) ./cmd/wgkeys -long rotations
 
-# A hundred random histories of two administrators with a clone each, beside a model.
+# A hundred random histories of two administrators with a clone each, beside a model, and
+# 200 operations of theirs that git merges.
 histories: setup-test
-	go test -count 1 -timeout 120m -v -run TestLabHistories ./cmd/wgkeys -histories 100
+	go test -count 1 -timeout 60m -v -run TestTwoAdmins ./cmd/wgkeys -long team
+	go test -count 1 -timeout 120m -v -run TestLabHistories ./cmd/wgkeys -long histories
+
+# Every hint of every script, run in the state that gave it.
+hints: setup-test
+	go test -count 1 -timeout 60m -v ./cmd/wgkeys -short -skip TestLab -long hints
 
 # Ten thousand keys encrypted again, beside the bare cryptography, age and sops:
 # cmd/wgkeys/doc/measured/vault.md. sops takes part where SOPS names its program.
 vault: setup-test
-	VAULT_FIGURES=1 go test -count 1 -timeout 60m -v -run TestRekeyFigures ./cmd/wgkeys
+	go test -count 1 -timeout 60m -v -run TestRekeyFigures ./cmd/wgkeys -long vault
 
 # A hub and its forty peers behind one bastion, whose sshd lets in no more than it does
 # by default: push, apply, status and rotate, ten times.
 bastion: setup-test
-	go test -count 1 -timeout 120m -v -run 'TestLabBastion$$' ./cmd/wgkeys -bastion 10
+	go test -count 1 -timeout 120m -v -run 'TestLabBastion$$' ./cmd/wgkeys -long bastion
 
 # An apply over ssh that cuts its own way to the host, twenty times:
 # cmd/wgkeys/doc/measured/faults.md.
 lockout: setup-test
-	LOCKOUT_RUNS=20 go test -count 1 -timeout 10m -v -run 'TestLabConfirmLockOut$$' ./cmd/wgkeys
+	go test -count 1 -timeout 10m -v -run 'TestLabConfirmLockOut$$' ./cmd/wgkeys -long lockout
 
 # The real systemd-resolved, resolvconf, systemd-networkd and NetworkManager, on
 # a laboratory host: cmd/wgkeys/doc/measured/managers.md. They are 23 MB to download.
@@ -139,4 +145,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd transitions mtu rotations histories scale vault demo lab clean setup-test setup-demo
+.PHONY: build test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd transitions mtu rotations histories hints scale vault demo lab clean setup-test setup-demo

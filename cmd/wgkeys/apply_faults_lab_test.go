@@ -4,11 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -31,7 +29,7 @@ var faultTunnel = strings.Replace(fullTunnel, "forward   = true", "forward   = t
 // process is killed at each: the host is as before or as wanted, the exit code
 // says which, and down brings back what was there.
 //
-// All points take minutes: FAULT_STRIDE=1 (make faults) takes each, the default
+// All points take minutes: -long faults takes each, the default
 // every so manieth of those that only read.
 func TestLabApplyFaults(t *testing.T) {
 	t.Parallel() // one process at a time, and hundreds of them
@@ -62,8 +60,8 @@ func TestLabApplyFaults(t *testing.T) {
 
 // stride is which of a system call's points are taken.
 func stride(call string) int {
-	if n, err := strconv.Atoi(os.Getenv("FAULT_STRIDE")); err == nil {
-		return n
+	if long("faults") {
+		return 1
 	}
 	n := 31
 	switch call {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -14,9 +13,6 @@ import (
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
 )
-
-// bastionRuns asks for the figures of `make bastion`: so many runs with forty peers.
-var bastionRuns = flag.Int("bastion", 0, "a hub with forty peers behind a bastion, so many times")
 
 // A star is a hub and its peers, all behind one bastion: nobody else can be reached
 // from where the repository is.
@@ -122,14 +118,14 @@ func (s *star) each() string {
 func TestLabBastion(t *testing.T) {
 	t.Parallel()
 	peers, runs, startups := 6, 1, "4:30:20"
-	if *bastionRuns > 0 {
-		peers, runs, startups = 40, *bastionRuns, "10:30:100"
+	if long("bastion") {
+		peers, runs, startups = 40, 10, "10:30:100"
 	}
 	s := newStar(t, peers, startups)
 	failed := 0
 	for run := range runs {
 		verbs := []string{"wgkeys push --all", s.each(), "for i in $(seq 2 " + fmt.Sprint(peers+1) + "); do ping -n -q -c 1 -w 20 10.9.0.$i; done", "wgkeys status"}
-		if *bastionRuns > 0 { // all hosts are on one machine, which has to have time for their watchers
+		if long("bastion") { // all hosts are on one machine, which has to have time for their watchers
 			verbs = append(verbs, "wgkeys rotate -y hub")
 		}
 		for _, verb := range verbs {

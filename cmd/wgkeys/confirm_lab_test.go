@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,15 +9,6 @@ import (
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 )
-
-// lockoutRuns is how often the way to the host is cut; LOCKOUT_RUNS sets it for
-// the record in the docs.
-func lockoutRuns() int {
-	if n, err := strconv.Atoi(os.Getenv("LOCKOUT_RUNS")); err == nil {
-		return n
-	}
-	return 2
-}
 
 // An apply over ssh through the tunnel itself that cuts the tunnel: shale goes
 // back by itself and is reached through the tunnel again within the time to
@@ -33,7 +22,11 @@ func TestLabConfirmLockOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	const confirm = 3 * time.Second
-	for run := range lockoutRuns() {
+	runs := 2
+	if long("lockout") {
+		runs = 20
+	}
+	for run := range runs {
 		u.tunnel(strings.Replace(through, "10.7.0.2/24", fmt.Sprintf("10.7.0.%d/24", 100+run), 1))
 		begin := time.Now()
 		r := u.run(u.Basalt, "wgkeys apply shale --confirm "+confirm.String())

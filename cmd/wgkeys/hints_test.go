@@ -20,7 +20,7 @@ import (
 	"wgkeys/cmd/internal/ui"
 )
 
-// A hinter runs each hint that the scripts of hinted are given, with HINTS=all those of
+// A hinter runs each hint that the scripts of hinted are given, with -long hints those of
 // all scripts, in a copy of the state that gave
 // it: its commands must end well, or say what is next. No network is there, so hosts
 // cannot be reached.
@@ -97,7 +97,7 @@ var hinted = []string{"check", "check-clones", "gen-commit-first", "gen", "check
 
 // try runs the hints of what the last command of a script has said.
 func (h *hinter) try(ts *testscript.TestScript) {
-	if !slices.Contains(hinted, strings.TrimPrefix(filepath.Base(ts.Getenv("WORK")), "script-")) && os.Getenv("HINTS") != "all" {
+	if !slices.Contains(hinted, strings.TrimPrefix(filepath.Base(ts.Getenv("WORK")), "script-")) && !long("hints") {
 		return
 	}
 	said := ts.ReadFile("stderr") + ts.ReadFile("stdout")

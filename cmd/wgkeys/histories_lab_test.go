@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -10,9 +9,6 @@ import (
 
 	"wgkeys/deploy/lab"
 )
-
-// histories is how many random ones `make histories` asks for.
-var histories = flag.Int("histories", 1, "random histories of two administrators")
 
 // A history is what two administrators do, each in a clone of his own, in any order, and
 // what has to come of it: which keys the hosts have, and which they had.
@@ -41,7 +37,11 @@ func TestLabHistories(t *testing.T) {
 	for _, host := range []string{"basalt", "shale"} {
 		h.live[host] = h.in(clones[0], host)
 	}
-	for n := range *histories {
+	all := 1
+	if long("histories") {
+		all = 100
+	}
+	for n := range all {
 		h.random, h.told = rand.New(rand.NewPCG(uint64(n), 1)), nil
 		for range 7 {
 			h.step()
@@ -50,11 +50,11 @@ func TestLabHistories(t *testing.T) {
 			}
 		}
 		h.meet()
-		if n%10 == 9 && n+1 < *histories {
+		if n%10 == 9 && n+1 < all {
 			t.Logf("%d histories, %d keys replaced; %v", n+1, len(h.gone), h.counts)
 		}
 	}
-	t.Logf("%d histories, %d keys replaced; %v", *histories, len(h.gone), h.counts)
+	t.Logf("%d histories, %d keys replaced; %v", all, len(h.gone), h.counts)
 }
 
 // in is the key of a host in a clone.

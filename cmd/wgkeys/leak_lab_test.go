@@ -22,7 +22,7 @@ import (
 // TestLabNoKeyIsLeft: after everything that the program does with keys, no private
 // key of it, past or present, and no preshared one is on any file system of the
 // hosts or of the machine, in whatever spelling, but as a key file of its host; and
-// no identity but in its own file. LEAK_EVERYWHERE=1 leaves out nothing but Go's
+// no identity but in its own file. -long leaks leaves out nothing but Go's
 // caches; the default leaves out /usr too, which takes most of the time.
 func TestLabNoKeyIsLeft(t *testing.T) {
 	t.Parallel()
@@ -123,7 +123,7 @@ func (l *leakHunt) hunt(n *needles) *hunt {
 			skip = append(skip, strings.TrimSpace(string(dir)))
 		}
 	}
-	everywhere := os.Getenv("LEAK_EVERYWHERE") == "1"
+	everywhere := long("leaks")
 	if !everywhere {
 		skip = append(skip, "/usr")
 	}

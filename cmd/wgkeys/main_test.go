@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"strconv"
 	"strings"
@@ -32,6 +33,8 @@ func TestMain(m *testing.M) {
 type thenClose struct{ *testing.M }
 
 func (m *thenClose) Run() int {
+	flag.Parse()
+	checkLong()
 	defer firstLabs.close()
 	return m.M.Run()
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,8 +8,6 @@ import (
 
 	"wgkeys/deploy/lab"
 )
-
-var mtuFigures = flag.Bool("mtu", false, "measure 5 MB through uplinks of all widths, with the MTU chosen and set by hand")
 
 // So often the two take turns, and so many transfers each way there are in each
 // turn. The shortest counts: what else the machine does only makes it longer.
@@ -20,7 +17,7 @@ const mtuTurns, mtuTransfers = 3, 4
 // chose its MTU, beside one whose MTU is the largest that fits, set by hand on both
 // ends.
 func TestLabMTUFigures(t *testing.T) {
-	if !*mtuFigures {
+	if !long("mtu") {
 		t.Skip("-mtu measures")
 	}
 	n := newNarrowLab(t)

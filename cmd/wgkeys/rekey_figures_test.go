@@ -159,7 +159,7 @@ func buildProgram(t *testing.T, dir string) string {
 // thousand, 8 times faster than a loop of age, and 20 times than one of sops
 // where SOPS names it.
 func TestRekeyFigures(t *testing.T) {
-	if os.Getenv("VAULT_FIGURES") == "" {
+	if !long("vault") {
 		t.Skip("make vault")
 	}
 	dir := t.TempDir()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -21,8 +20,8 @@ import (
 // Where both processes of a part are killed, or the host begins anew, traffic may
 // stop until then.
 //
-// All points take most of an hour: FAULT_STRIDE=1 (make faults) takes each, the
-// default some. FAULT_POINT takes those with these words in them.
+// All points take most of an hour: -long faults takes each, the
+// default some. -fault-point takes those with these words in them.
 func TestLabRotateFaults(t *testing.T) {
 	t.Parallel()
 	sweepRotation(t, "")
@@ -30,7 +29,7 @@ func TestLabRotateFaults(t *testing.T) {
 
 // The same where hosts make their keys themselves and keep them.
 func TestLabRotateFaultsOnHost(t *testing.T) {
-	if os.Getenv("FAULT_STRIDE") == "" {
+	if !long("faults") {
 		t.Skip("for make faults")
 	}
 	sweepRotation(t, "--on-host")
@@ -57,8 +56,8 @@ func sweepRotation(t *testing.T, flags string) {
 
 // faultLabs is how many laboratories share the cases. Most of a case is waiting.
 func faultLabs() int {
-	if n, err := strconv.Atoi(os.Getenv("FAULT_LABS")); err == nil {
-		return n
+	if *faultsIn > 0 {
+		return *faultsIn
 	}
 	return runtime.GOMAXPROCS(0)
 }
@@ -144,13 +143,12 @@ func hows(point string) []string {
 // choose takes a sample. The stride is prime, so that it meets cases of each kind.
 func (s *faultSweep) choose() {
 	stride := 193
-	if n, err := strconv.Atoi(os.Getenv("FAULT_STRIDE")); err == nil {
-		stride = n
+	if long("faults") {
+		stride = 1
 	}
-	words := os.Getenv("FAULT_POINT")
 	var chosen []faultCase
 	for _, c := range s.cases {
-		if strings.Contains(c.String(), words) {
+		if strings.Contains(c.String(), *faultPoint) {
 			chosen = append(chosen, c)
 		}
 	}

@@ -24,11 +24,11 @@ const someWay = 10 * time.Millisecond
 // between all pairs: none is lost and none comes twice.
 func TestLabRotate(t *testing.T) {
 	trips, times, rate := []time.Duration{0, someWay, 50 * time.Millisecond}, 20, 1000
-	if !*allRotations {
+	if !long("rotations") {
 		trips, times, rate = []time.Duration{someWay}, 3, calmRate()
 	}
 	for _, b := range backends() {
-		if b == embeddedBackend && lab.HasWireGuard() && !*allRotations {
+		if b == embeddedBackend && lab.HasWireGuard() && !long("rotations") {
 			continue // namespaces have it each time
 		}
 		for _, rtt := range trips {
@@ -56,7 +56,7 @@ func calmRate() int {
 // A host with several peers has all of them follow.
 func TestLabRotateMesh(t *testing.T) {
 	hosts, rate := 3, calmRate()
-	if *allRotations {
+	if long("rotations") {
 		hosts, rate = 5, *meshRate
 	}
 	for _, b := range backends()[:1] {
@@ -71,7 +71,7 @@ func TestLabRotateMesh(t *testing.T) {
 
 // The controlling ssh may ride the very tunnel.
 func TestLabRotateThroughTheTunnel(t *testing.T) {
-	if !*allRotations {
+	if !long("rotations") {
 		t.Skip("for make rotations")
 	}
 	for _, b := range backends() {
@@ -90,7 +90,7 @@ func TestLabRotateThroughTheTunnel(t *testing.T) {
 // told and decides nothing. A device in user space queues what it reads at once as
 // one: packets that come one by one are harder for it.
 func TestLabRotateFastTunnels(t *testing.T) {
-	if !*allRotations {
+	if !long("rotations") {
 		t.Skip("for make rotations")
 	}
 	for _, atOnce := range []int{1, mostAtOnce} {
@@ -157,7 +157,7 @@ func (m *mesh) rotateInTurn(times int) {
 			said = m.rotate(h, "")
 			longest = max(longest, time.Since(start))
 		})
-		if *allRotations {
+		if long("rotations") {
 			m.t.Logf("rotation %d, %s's key: %v; %v", i+1, h.Name(), tolls, time.Since(start).Round(time.Millisecond))
 		}
 		for j, x := range tolls {

@@ -137,7 +137,7 @@ func (m *mesh) raise(o meshOptions) {
 		}
 	}
 	m.tunnel(m.tunnelFile(o.inside))
-	if *allRotations {
+	if long("rotations") {
 		// Most of a rotation's time goes into ssh's handshakes, where a processor is
 		// emulated: like many a user, have connections shared.
 		m.write(first, "/root/.ssh/config", "Host *\nControlMaster auto\nControlPath /root/.ssh/master-%C\nControlPersist 60\n")

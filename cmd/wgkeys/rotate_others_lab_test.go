@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,9 +9,6 @@ import (
 
 	"wgkeys/deploy/lab"
 )
-
-// allRotations is what `make rotations` asks for.
-var allRotations = flag.Bool("rotations", false, "all rotations, and how others rotate")
 
 // An exchange is what a rotation of one host's key against its peer needs to know.
 type exchange struct {
@@ -137,7 +133,7 @@ func (m *mesh) newExchange(a, b *lab.Host) exchange {
 // What others' ways cost the packets that flow meanwhile, beside ours. It
 // decides nothing; cmd/wgkeys/doc/measured/rotation.md records it.
 func TestLabRotateOthers(t *testing.T) {
-	if !*allRotations {
+	if !long("rotations") {
 		t.Skip("for make rotations")
 	}
 	for _, b := range backends() {

@@ -19,7 +19,7 @@ func TestLabRotatePSK(t *testing.T) {
 	m.must(here, "ping -6 -n -q -c 1 -w 20 "+m.inside(there).String())
 	m.flow(1000)
 	rotations, lost, sent := 3, 0, 0
-	if *allRotations {
+	if long("rotations") {
 		rotations = 200
 	}
 	seen := map[string]bool{}

@@ -14,7 +14,7 @@ import (
 // One TCP connection and one ssh session through the tunnel live through fifty
 // rotations, and so do the packets beside them.
 func TestLabRotateKeepsConnections(t *testing.T) {
-	if !*allRotations {
+	if !long("rotations") {
 		t.Skip("for make rotations")
 	}
 	for _, b := range backends() {

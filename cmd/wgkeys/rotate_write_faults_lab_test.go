@@ -16,7 +16,7 @@ import (
 
 // TestLabRotateWriteFaults: whatever goes wrong with what a rotation writes to the
 // repository, the key that the host uses is in the vault, check tells how far the
-// rotation is, and the next one finishes. FAULT_STRIDE=1 takes all cases.
+// rotation is, and the next one finishes. -long faults takes all cases.
 func TestLabRotateWriteFaults(t *testing.T) {
 	t.Parallel()
 	u := newUsers(t)
@@ -34,7 +34,7 @@ func TestLabRotateWriteFaults(t *testing.T) {
 	}
 	all := casesOf(trace)
 	sample := all
-	if os.Getenv("FAULT_STRIDE") != "1" {
+	if !long("faults") {
 		sample = nil
 		for _, n := range rand.New(rand.NewPCG(0, 0)).Perm(len(all))[:2] {
 			sample = append(sample, all[n])

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"wgkeys/cmd/internal/ui"
 )
 
 // A sidManager is a network manager of the machine.
@@ -113,7 +115,7 @@ func (s sidManager) try(m *sidMachine, trial sidTrial) {
 		m.t.Errorf("%s: packets are lost\n%s", trial.name, said)
 	}
 	if trial.mend {
-		if out, code := m.run("cd /root/net && wgkeys plan"); code != exitFindings {
+		if out, code := m.run("cd /root/net && wgkeys plan"); code != ui.ExitFindings {
 			m.t.Errorf("%s: plan exits %d\n%s", trial.name, code, out)
 		}
 		m.must("cd /root/net && umask 077 && wgkeys apply -q")

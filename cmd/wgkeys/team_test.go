@@ -129,7 +129,7 @@ func (a *admin) rotate(host string) {
 	a.git("commit", "-q", "-m", "rotate "+host)
 }
 
-// TestTwoAdmins: two admins do 200 operations in two clones, and merge through a
+// TestTwoAdmins: two admins do 60 operations, with -long team 200 in two clones, and merge through a
 // bare repository again and again. No merge has a conflict, nothing is lost, and
 // every file opens and belongs to its host. Both working on one host is the one
 // conflict there is.
@@ -155,7 +155,10 @@ func TestTwoAdmins(t *testing.T) {
 	start.git("clone", "-q", filepath.Join(base, "bare"), filepath.Join(base, "bob"))
 	admins := []*admin{start, {T: t, dir: filepath.Join(base, "bob"), name: "bob", random: rand.New(rand.NewPCG(2, 0))}}
 
-	const operations = 200
+	operations := 60
+	if long("team") {
+		operations = 200
+	}
 	merges := 0
 	for done := 0; done < operations; {
 		for range 10 { // each does some, not knowing of the other's

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/sha256"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,9 +15,6 @@ import (
 	"wgkeys/keyring"
 )
 
-// allTransitions is what `make transitions` asks for.
-var allTransitions = flag.Bool("transitions", false, "take all transitions, and compare with other programs")
-
 // From each view to each other one, on a tunnel in use: what apply leaves is
 // what it leaves on a host without the tunnel, there is nothing more to do, and
 // a stream of packets each way to a peer that stays loses none: also where the
@@ -29,7 +25,7 @@ var allTransitions = flag.Bool("transitions", false, "take all transitions, and 
 func TestLabTransitions(t *testing.T) {
 	t.Run("wgkeys", func(t *testing.T) { testTransitions(t, throughWgkeys) })
 	switch {
-	case !*allTransitions:
+	case !long("transitions"):
 	case lab.Kernel() == "vm":
 		t.Run("beside", testBeside)
 	default:
@@ -75,7 +71,7 @@ func viewFile(t *testing.T, v *tunnel.View, path string) string {
 func testTransitions(t *testing.T, with tool) {
 	way := everyPair(len(transitionViews))
 	switch {
-	case *allTransitions:
+	case long("transitions"):
 	case lab.Kernel() == "vm": // which takes seconds for each
 		way = shortWay()
 	default:

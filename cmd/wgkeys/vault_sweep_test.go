@@ -89,12 +89,12 @@ func (s *vaultSweep) write(path, text string) {
 	}
 }
 
-// sweep takes the cases, all with FAULT_STRIDE=1, and tells how many there were.
+// sweep takes the cases, all with -long faults, and tells how many there were.
 func (s *vaultSweep) sweep() {
 	s.Helper()
 	all := casesOf(s.points())
 	sample := all
-	if os.Getenv("FAULT_STRIDE") != "1" { // the same ones each time
+	if !long("faults") { // the same ones each time
 		sample = nil
 		for _, n := range rand.New(rand.NewPCG(s.seed, 0)).Perm(len(all))[:min(8, len(all))] {
 			sample = append(sample, all[n])

@@ -66,7 +66,7 @@ gate gofmt gofmt -l $code
 gate "go mod tidy" go mod tidy -diff
 gate "complexity, more than $complex functions" complexity
 gate columns columns
-gate "go vet" go vet ./... ./testdata/vm
+gate "go vet" go vet -tags managers ./... ./testdata/vm
 gate staticcheck "$static" ./... ./testdata/vm
 gate govulncheck vulnerabilities
 [ $failed = 0 ] && echo "gates: passed"

@@ -31,7 +31,7 @@ for WGKEYS_LAB_KERNEL; do
 	: >"$log"
 	selection=passes
 	make -s vm-selection KERNEL="$WGKEYS_LAB_KERNEL" >>"$log" 2>&1 || selection=FAILS
-	run '^TestLabRotate$/^kernel$/^10ms$|^TestLabTransitions$/^wgkeys$' ./cmd/wgkeys -rotations || selection="$selection; rotations or transitions FAIL"
+	run '^TestLabRotate$/^kernel$/^10ms$|^TestLabTransitions$/^wgkeys$' ./cmd/wgkeys -long rotations || selection="$selection; rotations or transitions FAIL"
 	case $selection in
 	*FAIL*) failed=1 ;;
 	esac

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What takes longer than CI has is asked for by name, all of it in one flag:
+//
+//	go test ./cmd/wgkeys -run Faults -long faults,leaks
+//
+// Each has a target of make, which says what it needs and where its results are recorded.
+var longKinds = map[string]string{
+	"bastion":     "ten runs of a hub with forty peers behind one bastion",
+	"faults":      "each point of each sweep of faults, not a sample",
+	"hints":       "the hints of all scripts, not of some",
+	"histories":   "a hundred random histories of two administrators",
+	"leaks":       "the search for keys goes through all files of the machine",
+	"lockout":     "an apply that cuts its own way, twenty times",
+	"mtu":         "5 MB through uplinks of all widths",
+	"rotations":   "every rotation, and how others rotate",
+	"team":        "200 operations of two administrators in two clones",
+	"transitions": "every transition of a live tunnel, and other programs beside",
+	"vault":       "ten thousand keys encrypted again, beside age and sops",
+}
+
+// The other knobs are of a kind above: for faults, -fault-point takes the cases with these
+// words in them and -fault-labs is how many laboratories share them; -fast-rate and
+// -mesh-rate are packets a second of rotations.
+var (
+	longFlag   = flag.String("long", "", "what else to take, separated by commas: long_test.go has the names")
+	faultPoint = flag.String("fault-point", "", "with -long faults, the cases of a rotation with these words in them")
+	faultsIn   = flag.Int("fault-labs", 0, "laboratories that share the cases of a rotation; 0: one a processor")
+)
+
+// long reports whether the kind was asked for.
+func long(kind string) bool {
+	if longKinds[kind] == "" {
+		panic("no such kind: " + kind)
+	}
+	return slices.Contains(strings.Split(*longFlag, ","), kind)
+}
+
+// checkLong ends a run that asks for a kind that does not exist.
+func checkLong() {
+	for kind := range strings.SplitSeq(*longFlag, ",") {
+		if kind != "" && longKinds[kind] == "" {
+			fmt.Fprintf(os.Stderr, "-long %s: there is none of this name: long_test.go has them\n", kind)
+			os.Exit(2)
+		}
+	}
+}
+
+func TestLong(t *testing.T) {
+	made, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind := range longKinds {
+		if !strings.Contains(string(made), "-long "+kind) {
+			t.Errorf("no target of make asks for -long %s", kind)
+		}
+	}
+}
