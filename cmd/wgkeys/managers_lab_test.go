@@ -3,7 +3,9 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,17 +40,32 @@ func TestLabManagers(t *testing.T) {
 }
 
 // unpack puts the packages of one manager on the host, whose files are a layer
-// in memory.
+// in memory. The host does not see /root, where the packages may lie.
 func (u *users) unpack(h *lab.Host, name string) {
 	u.t.Helper()
-	folder, err := filepath.Abs("../../.lab/managers/" + name)
-	if err != nil {
-		u.t.Fatal(err)
-	}
+	folder := "../../.lab/managers/" + name
 	if _, err := os.Stat(folder + "/complete"); err != nil {
 		u.t.Fatalf("%v: run testdata/setup/managers.sh", err)
 	}
-	u.must(h, "for d in "+folder+"/*.deb; do dpkg-deb --fsys-tarfile $d | tar -x --keep-directory-symlink -C /; done; ldconfig")
+	packages, err := filepath.Glob(folder + "/*.deb")
+	if err != nil || len(packages) == 0 {
+		u.t.Fatalf("%s: no packages: %v", folder, err)
+	}
+	for _, p := range packages {
+		files := exec.Command("dpkg-deb", "--fsys-tarfile", p)
+		tar := h.Command(u.t.Context(), "tar", "-x", "--keep-directory-symlink", "-C", "/")
+		if tar.Stdin, err = files.StdoutPipe(); err != nil {
+			u.t.Fatal(err)
+		}
+		if err := files.Start(); err != nil {
+			u.t.Fatal(err)
+		}
+		out, err := tar.CombinedOutput()
+		if err := errors.Join(err, files.Wait()); err != nil {
+			u.t.Fatalf("%s: %v\n%s", p, err, out)
+		}
+	}
+	u.must(h, "ldconfig")
 }
 
 // startBus starts a system bus. The kernel's devices are shown without udev:
