@@ -196,7 +196,10 @@ func TestNoKey(t *testing.T) {
 		}
 		for path, text := range texts {
 			fails(t, err, `cannot install `+path+` on host "shale": holds something that is no key`)
-			if !slices.ContainsFunc(hints, func(h string) bool { return strings.Contains(h, "rm '"+path) || strings.Contains(h, "rm "+path) }) {
+			says := func(hint string) bool {
+				return strings.Contains(hint, "rm "+path) || strings.Contains(hint, "rm '"+path)
+			}
+			if !slices.ContainsFunc(hints, says) {
 				t.Errorf("%s: hints %q", path, hints)
 			}
 			if b, err := os.ReadFile(path); err != nil || string(b) != text {
