@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	readOnlyEtc  = "umount /etc/wgkeys; mount -o remount,ro /etc; ! touch /etc/x 2>/dev/null"
-	writableEtc  = "mount -o remount,rw /etc"
+	readOnlyEtc  = "umount /etc/wgkeys; mount -o remount,bind,ro /etc; ! touch /etc/x 2>/dev/null"
+	writableEtc  = "mount -o remount,bind,rw /etc"
 	afterAReboot = "ip link del wg0; rm -rf /run/wgkeys/*.journal; "
 )
 
@@ -36,7 +36,7 @@ func TestLabApplyReadOnlyEtc(t *testing.T) {
 	u.must(u.Shale, "grep -q 1400 /etc/wgkeys/wg0.view && ! test -e /var/lib/wgkeys/wg0.view")
 
 	// Nothing but /run can be written: the tunnel stays, and what to go back to is known.
-	u.must(u.Shale, "mount -o remount,ro /etc && mount -o remount,ro /var")
+	u.must(u.Shale, "mount -o remount,bind,ro /etc && mount -o remount,bind,ro /var")
 	u.tunnel(demo.FirstTunnel)
 	r = u.run(u.Basalt, "wgkeys apply shale")
 	if want := "warning: the tunnel is up, but will not come up at boot:"; r.code != ui.ExitDone || !strings.Contains(r.stderr, want) {

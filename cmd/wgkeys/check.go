@@ -117,7 +117,7 @@ func tellFindings(e *env, r *repo.Repo, found []check.Finding) error {
 	for _, f := range found {
 		e.ui.Printf("%s\n", f.What)
 		if f.Hint != "" {
-			e.ui.Printf("  hint: %s\n", f.Hint)
+			e.ui.Printf("  hint: %s\n", e.ui.There(f.Hint))
 		}
 	}
 	if len(found) == 0 {

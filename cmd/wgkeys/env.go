@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"time"
 
@@ -89,6 +90,9 @@ func (e *env) thisHost() (string, error) {
 
 func newEnv(ctx context.Context, u *ui.UI, c *cli.Context) *env {
 	e := &env{ctx: ctx, ui: u, cli: c}
+	if here, err := os.Getwd(); err == nil && ui.Elsewhere(here, c.String("C")) {
+		u.Folder = ui.Quoted(c.String("C"))
+	}
 	e.hosts = &remote.Hosts{Self: c.String("host"), Limit: timeoutOf(e), Say: u, Stdout: u.Stdout, Stderr: u.Stderr,
 		Quiet: u.Quiet, JSON: c.Bool("json"), Version: version(), Step: testOnlyStep}
 	return e

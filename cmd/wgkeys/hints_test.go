@@ -53,6 +53,7 @@ var (
 	// after "or" and ";" are another way.
 	another       = regexp.MustCompile(`; |, or |, not `)
 	follows       = regexp.MustCompile(`,? then:? |, and |,?(?: and|,) (?:wgkeys|git) `)
+	inFolder      = regexp.MustCompile(`^in (\S+|'[^']*'): `)
 	begins        = regexp.MustCompile(`(?:^|: )((?:wgkeys|git|rm|ls|chmod|mkdir|grep|printf) .+)$`)
 	tail          = regexp.MustCompile(` (?:finishes it|finishes the .*|for the preshared keys|asks whether .*|does what is left)$`)
 	elsewhereHint = regexp.MustCompile(`^only \S+ can open it: on |and the same key in the folder|and its public key in`)
@@ -132,6 +133,9 @@ func (h *hinter) hint(ts *testscript.TestScript, said, hint string, all [][]stri
 	leads := false
 	for _, commands := range all {
 		line := strings.Join(commands, " && ")
+		if m := inFolder.FindStringSubmatch(hint); m != nil {
+			line = "cd " + m[1] + " && " + line
+		}
 		line = strings.NewReplacer("HOST...", "basalt", "HOST", "basalt", "IDENTITY", "$HOME/.config/wgkeys/identity.txt").Replace(line)
 		if capitals.MatchString(line) || strings.Contains(line, "git pull") || strings.Contains(line, "ssh ") || strings.Contains(line, "...") {
 			h.add(&h.prose, hint)

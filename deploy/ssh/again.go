@@ -89,7 +89,7 @@ func (t *attempts) why() string {
 	case t.words == "":
 		return " (MaxStartups or PerSourcePenalties of an sshd, as a rule)"
 	case strings.Contains(t.words, "Not allowed at this time"):
-		return fmt.Sprintf(" (sshd said %q: PerSourcePenalties)", t.words)
+		return fmt.Sprintf(" (sshd said %q: MaxStartups or PerSourcePenalties)", t.words) // from OpenSSH 10 on of either
 	}
 	return fmt.Sprintf(" (sshd said %q)", t.words)
 }

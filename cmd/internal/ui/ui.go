@@ -57,6 +57,7 @@ type UI struct {
 	Stdout, Stderr io.Writer
 	Quiet, Verbose bool
 	End            <-chan struct{} // closed when the person has ended the run
+	Folder         string          // of -C, where that is not where the person is
 
 	unwritten atomic.Pointer[error] // the first error of a write to Stdout
 }
@@ -260,7 +261,7 @@ func (u *UI) tell(kind string, err error) {
 		u.talk(line)
 	}
 	for _, hint := range fault.Hints(err) {
-		u.talk("hint: " + hint)
+		u.talk("hint: " + u.There(hint))
 	}
 }
 

@@ -1,0 +1,36 @@
+package ui
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// inRepository finds a command that is run in the repository: git, a verb of wgkeys, or
+// one that names a file of it.
+var inRepository = regexp.MustCompile(`(^|[ (])(git|wgkeys) [a-z-]|(^|[ '"])(vault|keyring|tunnels)/`)
+
+// saysWhere finds one that is right anywhere.
+var saysWhere = regexp.MustCompile(`(git|wgkeys) -C |git init |wgkeys init`)
+
+// There is a hint as it is right where the person is: where the repository was named with
+// -C, it says so first. What is to be done on a host says that itself.
+func (u *UI) There(hint string) string {
+	if u.Folder == "" || strings.HasPrefix(hint, "on ") || saysWhere.MatchString(hint) || !inRepository.MatchString(hint) {
+		return hint
+	}
+	return "in " + u.Folder + ": " + hint
+}
+
+// Elsewhere reports whether a person in here, an absolute path, who names folder with -C,
+// is outside of it.
+func Elsewhere(here, folder string) bool {
+	if folder == "" {
+		return false
+	}
+	if !filepath.IsAbs(folder) {
+		folder = filepath.Join(here, folder)
+	}
+	below, err := filepath.Rel(folder, here)
+	return err != nil || below == ".." || strings.HasPrefix(below, "../")
+}
