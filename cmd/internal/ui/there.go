@@ -11,7 +11,7 @@ import (
 var inRepository = regexp.MustCompile(`(^|[ (])(git|wgkeys) [a-z-]|(^|[ '"])(vault|keyring|tunnels)/`)
 
 // saysWhere finds one that is right anywhere.
-var saysWhere = regexp.MustCompile(`(git|wgkeys) -C |git init |wgkeys init`)
+var saysWhere = regexp.MustCompile(` -C |git init |wgkeys init`)
 
 // There is a hint as it is right where the person is: where the repository was named with
 // -C, it says so first. What is to be done on a host says that itself.
