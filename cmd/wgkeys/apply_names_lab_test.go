@@ -33,7 +33,8 @@ func newNamed(t *testing.T, more string) *users {
 // hosts gives shale's name these addresses in basalt's hosts(5).
 func (u *users) hosts(addrs ...string) {
 	u.t.Helper()
-	u.must(u.Basalt, "sed -i '/"+vpn+"/d' /etc/hosts")
+	// Without "multi on", Debian's default, the C library takes the first line alone (host.conf(5)).
+	u.must(u.Basalt, "echo multi on >/etc/host.conf; sed -i '/"+vpn+"/d' /etc/hosts")
 	for _, a := range addrs {
 		u.must(u.Basalt, "echo "+a+" "+vpn+" >>/etc/hosts")
 	}

@@ -116,16 +116,21 @@ func (m *sidMachine) waitReady() {
 	}
 }
 
-// run runs a script in the machine; its output is both of its streams.
+// run runs a script in the machine; its output is both of its streams. Early in a boot
+// systemd may take the terminal from lab-shell and start it again, which says so and has
+// not heard what was sent before.
 func (m *sidMachine) run(script string) (output string, code int) {
 	m.t.Helper()
-	fmt.Fprintln(m.conn, base64.StdEncoding.EncodeToString([]byte(script)))
-	line, err := m.r.ReadString('\n')
-	if err != nil {
-		m.t.Fatalf("the machine died at %s: %v", script, err)
+	line := "ready"
+	for strings.HasPrefix(line, "ready") {
+		fmt.Fprintln(m.conn, base64.StdEncoding.EncodeToString([]byte(script)))
+		var err error
+		if line, err = m.r.ReadString('\n'); err != nil {
+			m.t.Fatalf("the machine died at %s: %v", script, err)
+		}
 	}
 	status, text, _ := strings.Cut(strings.TrimSpace(line), " ")
-	code, err = strconv.Atoi(status)
+	code, err := strconv.Atoi(status)
 	if err != nil {
 		m.t.Fatalf("the machine answers %q", line)
 	}
