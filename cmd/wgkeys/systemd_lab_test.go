@@ -128,6 +128,7 @@ func (s sidManager) try(m *sidMachine, trial sidTrial) {
 // an uplink that a manager handles is 0, so this one is told by hand.
 func (s sidManager) downRestores(m *sidMachine) {
 	m.t.Helper()
+	m.eventually("! ip -6 address | grep tentative") // or the kernel changes it in between
 	m.must(`cd /root/net && cp tunnels/wg0.toml /tmp/ && echo 'forward = true' >>tunnels/wg0.toml && sysctl -qw net.ipv6.conf.eth0.accept_ra=2
 		lab-snapshot >/tmp/before && wgkeys apply -q`)
 	s.leavesAlone(m, "after the first apply")
