@@ -13,7 +13,7 @@ import (
 
 // run is the program without its process: args to exit code. A verb begins with begin and
 // ends early with the context that it returns.
-func run(begin func(*ui.UI) context.Context, u *ui.UI, args []string) error {
+func run(begin func(*ui.UI, string) context.Context, u *ui.UI, args []string) error {
 	app := newApp(begin, u)
 	args, asked := permute(app, helpVerb(args))
 	if asked {
@@ -22,7 +22,7 @@ func run(begin func(*ui.UI) context.Context, u *ui.UI, args []string) error {
 	return app.Run(args)
 }
 
-func newApp(begin func(*ui.UI) context.Context, u *ui.UI) *cli.App {
+func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 	verb := func(c *cli.Command, action func(*env) error) *cli.Command {
 		c.Flags = append(c.Flags, habits()...)
 		c.HideHelp = true // else "h" and "help" are its subcommands, not names of hosts
@@ -30,7 +30,7 @@ func newApp(begin func(*ui.UI) context.Context, u *ui.UI) *cli.App {
 			return ui.Usage("cannot read the command line of", "wgkeys "+c.Name, flagError(err, c.Flags).Error(), "wgkeys "+c.Name+" --help")
 		}
 		c.Action = func(ctxt *cli.Context) error {
-			ctx := begin(u)
+			ctx := begin(u, c.Name)
 			u.End = ctx.Done()
 			u.Quiet, u.Verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
 			if err := checkTimeout(ctxt); err != nil {

@@ -88,7 +88,7 @@ func checkOnce(tb testing.TB, dir string) time.Duration {
 	tb.Helper()
 	var said strings.Builder
 	begin := time.Now()
-	err := run(func(*ui.UI) context.Context { return tb.Context() }, &ui.UI{Stdout: &said, Stderr: io.Discard}, []string{"wgkeys", "check", "-C", dir})
+	err := run(func(*ui.UI, string) context.Context { return tb.Context() }, &ui.UI{Stdout: &said, Stderr: io.Discard}, []string{"wgkeys", "check", "-C", dir})
 	took := time.Since(begin)
 	if err != nil || said.Len() > 0 {
 		tb.Fatalf("%v\n%.2000s", err, said.String())

@@ -84,7 +84,7 @@ func bootSid(t *testing.T, unit string) *sidMachine {
 // programDisk writes wgkeys where the machine reads it as a disk, in whole blocks.
 func programDisk(t *testing.T, path string) (size int) {
 	t.Helper()
-	build := exec.Command("go", "build", "-trimpath", "-o", path, ".")
+	build := exec.Command("go", "build", "-o", path, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -178,7 +178,7 @@ func TestTwoAdmins(t *testing.T) {
 		// A list of a host's own is newer than the files that it is for: that is
 		// what rekey is for, and the one thing that is found.
 		var said strings.Builder
-		err := run(func(*ui.UI) context.Context { return t.Context() }, &ui.UI{Stdout: &said, Stderr: os.Stderr}, []string{"wgkeys", "check", "-C", a.dir, "-i", filepath.Join(home, ".config/wgkeys/identity.txt")})
+		err := run(func(*ui.UI, string) context.Context { return t.Context() }, &ui.UI{Stdout: &said, Stderr: os.Stderr}, []string{"wgkeys", "check", "-C", a.dir, "-i", filepath.Join(home, ".config/wgkeys/identity.txt")})
 		for line := range strings.Lines(said.String()) {
 			if !strings.HasPrefix(line, "  hint: ") && !strings.Contains(line, " is not encrypted to ") && !strings.Contains(line, " is no longer listed ") {
 				t.Errorf("%s: %s", a.name, line)

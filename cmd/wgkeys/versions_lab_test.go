@@ -21,7 +21,7 @@ var olderVersions = []string{"bdaaf92", "7f552bd"}
 func buildOlder(t *testing.T, commit string) (program string) {
 	t.Helper()
 	dir := t.TempDir()
-	script := fmt.Sprintf("git -C ../.. archive %s | tar -x -C %s && cd %[2]s && CGO_ENABLED=0 go build -trimpath -buildvcs=false -o wgkeys.older ./cmd/wgkeys", commit, dir)
+	script := fmt.Sprintf("git -C ../.. archive %s | tar -x -C %s && cd %[2]s && CGO_ENABLED=0 go build -buildvcs=false -o wgkeys.older ./cmd/wgkeys", commit, dir)
 	if exec.Command("git", "cat-file", "-e", commit+"^{commit}").Run() != nil {
 		t.Skip("git has no commit " + commit + " here")
 	}
