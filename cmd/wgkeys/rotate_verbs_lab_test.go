@@ -249,7 +249,7 @@ func rotationBehind(t *testing.T, u *users) {
 	stolen := u.pub("basalt")
 	u.must(u.Basalt, "wgkeys rotate -y basalt")
 	r := u.run(u.Basalt, "wgkeys rotate -y -C /root/clone basalt")
-	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, `this repository does not know the key in use on host "basalt"`) || !strings.Contains(r.stderr, "hint: git pull") {
+	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, `this repository does not know the key in use on host "basalt"`) || !strings.Contains(r.stderr, "hint: in /root/clone: git pull") {
 		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if live := u.must(u.Basalt, "wg show wg0 public-key"); strings.Contains(live, stolen) {
