@@ -24,7 +24,7 @@ func (u *users) stays(command, says, key string) {
 func rotationBehindApply(t *testing.T, u *users) {
 	old := u.pub("shale")
 	u.must(u.Basalt, "cp -a /root/net /root/behind && wgkeys rotate -y shale")
-	const older, git = `the view is older than this machine: it has a key that was replaced, of host "shale"`, "hint: in /root/behind: git pull, then wgkeys apply "
+	const older, git = `the view is older than this machine: it has a key that was replaced, of host "shale"`, "git pull, then wgkeys apply "
 	for _, host := range []string{"basalt", "shale"} {
 		u.stays("wgkeys plan -C /root/behind "+host, older, old)
 		u.stays("wgkeys apply -C /root/behind "+host, git+host, old)
