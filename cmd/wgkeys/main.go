@@ -43,11 +43,16 @@ func main() {
 	u.Exit(run(begin, u, os.Args))
 }
 
-// checkMemory is how many bytes a check takes before its garbage is collected.
-const checkMemory = 80 << 20
+// Below these bytes no garbage is collected: a command that runs once has little, and to
+// collect it took a fifth of a no-op apply of ten thousand peers. Most of what a check
+// takes is garbage.
+const (
+	manyBytes        = 256 << 20
+	manyBytesOfCheck = 80 << 20
+)
 
-// collectFrom leaves the garbage until the process has as many bytes of memory. From then
-// on it is collected where it is more than six tenths of what is in use.
+// collectFrom leaves garbage until the process has so many bytes of memory. From then on
+// it is collected where it is more than six tenths of what is in use.
 func collectFrom(memory int64) {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(memory)
@@ -60,14 +65,11 @@ func collectFrom(memory int64) {
 // begin prepares the process for a verb. What only tells of the program, its version or
 // how it is used, needs none of it.
 func begin(u *ui.UI, verb string) context.Context {
-	// A command that runs once has little garbage: to collect it took a fifth of
-	// a no-op apply of ten thousand peers. It is left until there is much of it. Most of
-	// what a check takes is garbage.
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(256 << 20)
+	memory := int64(manyBytes)
 	if verb == "check" {
-		collectFrom(checkMemory)
+		memory = manyBytesOfCheck
 	}
+	collectFrom(memory)
 
 	// Nobody reads on: `wgkeys apply | true`. A write to standard output would kill the
 	// program half way (signal(7)); so it is an error of that write. Unlike one that is

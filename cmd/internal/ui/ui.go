@@ -6,6 +6,8 @@
 //     the prefix "wgkeys: ". No capital at the beginning, no period at the end.
 //   - An error is one line "error:" and at least one line "hint:" where
 //     something can be run or done about it.
+//   - A hint is right where the person is: one for a repository that was named with
+//     -C begins with "in DIR:".
 //   - Questions go to the terminal and nowhere else, and -y is the answer where there
 //     is no terminal; passphrases, and what a hardware key wants, are asked for there
 //     too. ssh asks by itself.
