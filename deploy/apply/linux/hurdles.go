@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -116,15 +117,27 @@ func (k *Kernel) observePort(s *apply.State, view *tunnel.View) {
 	if view.ListenPort == 0 || up && s.Device.ListenPort == view.ListenPort {
 		return
 	}
-	sockets := socketsOf(view.ListenPort)
-	if len(sockets) == 0 {
-		return
+	s.Hurdles.PortOwner, s.PortTaken = k.whoHas(view.ListenPort)
+	if s.Hurdles.PortOwner == "tunnel "+view.Tunnel { // in user space: it keeps its old port for a while
+		s.PortTaken, s.Hurdles.PortOwner = false, ""
 	}
-	owner := k.ownerOf(sockets, view.ListenPort)
-	if owner == "tunnel "+view.Tunnel { // in user space: it keeps its old port for a while
-		return
+}
+
+// whoHas returns who has the port, "" for somebody unknown. A socket that nobody has
+// open may be on its way out: a process that closes one loses it first, and the kernel
+// lets go of the port later (fput, udp_lib_unhash). So nobody is asked for again.
+func (k *Kernel) whoHas(port int) (owner string, taken bool) {
+	for range 10 {
+		sockets := socketsOf(port)
+		if len(sockets) == 0 {
+			return "", false
+		}
+		if owner = k.ownerOf(sockets, port); owner != "" {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	s.PortTaken, s.Hurdles.PortOwner = true, owner
+	return owner, true
 }
 
 // socketsOf returns the inodes of the UDP sockets that have the port: of any address,

@@ -30,3 +30,27 @@ func TestTaken(t *testing.T) {
 		}
 	}
 }
+
+// A port whose socket is closed while it is looked at has an owner or is free: it is
+// not taken by somebody whom nobody can name.
+func TestTakenWhileItIsClosed(t *testing.T) {
+	runtime.LockOSThread() // never given back
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	k, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	for range 100 {
+		c, err := net.ListenUDP("udp4", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go c.Close()
+		if owner, taken := k.whoHas(c.LocalAddr().(*net.UDPAddr).Port); taken && owner == "" {
+			t.Fatal("taken by nobody")
+		}
+	}
+}
