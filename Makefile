@@ -36,9 +36,9 @@ gates:
 # the selection that each of the kernels takes.
 VM_LAB := -run 'TestHostsReachEachOther|TestRouterAdvertisement|TestForwardingDropsTheAdvertisedRoute|TestKernelWireGuard' ./deploy/lab
 vm-sample:
-	$(VM_TEST) $(VM_LAB)
-	$(VM_TEST) -short ./deploy/apply/linux
-	$(VM_TEST) -run '^TestLabApply(FirstTunnel|DefaultRoute)$$' ./cmd/wgkeys
+	$(VM_TEST) -run '^Test(KernelWireGuard|RouterAdvertisement)$$' ./deploy/lab
+	$(VM_TEST) -short -run '^Test(EveryChange|BytesOfRequests|WGAgrees|LabManyPeers|Rekey|CoveredRoutes)$$' ./deploy/apply/linux
+	$(VM_TEST) -run '^TestLabApplyFirstTunnel$$' ./cmd/wgkeys
 
 vm-selection:
 	$(VM_TEST) $(VM_LAB)
