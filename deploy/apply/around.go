@@ -12,7 +12,7 @@ import (
 // addAround adds the routes in which an endpoint lies. To compare all routes with all
 // endpoints of ten thousand peers would take longer than all else, and so would a map
 // of the routes: it is made where an endpoint is so close that it may lie in one.
-func (p *planner) addAround(found map[netip.Prefix]bool) {
+func addAround(p *planner, found map[netip.Prefix]bool) {
 	a := &around{view: p.view, spans: spansOf(p.view.Routes), found: found}
 	for i := range p.view.Peers {
 		want := &p.view.Peers[i]

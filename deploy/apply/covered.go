@@ -20,10 +20,10 @@ type wantedRoute struct {
 // fib6_lookup), would without it go on to a wider one of the tunnel's own and
 // come out at the same link. A hub whose spokes are all in its own prefix needs
 // no route for any of them; wg-quick(8) adds none there either.
-func (p *planner) wantedRoutes() []wantedRoute {
+func wantedRoutes(p *planner) []wantedRoute {
 	var wider, elsewhere routeSet
 	for _, a := range p.view.Addresses {
-		if p.connects(a) {
+		if connects(p, a) {
 			wider.add(Route{Prefix: a.Masked()})
 		}
 	}
@@ -53,7 +53,7 @@ func (p *planner) wantedRoutes() []wantedRoute {
 // connects reports whether there is, or is about to be, the route that the kernel
 // makes with an address (fib_add_ifaddr, addrconf_prefix_route). Somebody may have
 // removed it.
-func (p *planner) connects(address netip.Prefix) bool {
+func connects(p *planner, address netip.Prefix) bool {
 	there := p.state.Link != nil && p.state.Link.Up && slices.Contains(p.state.Addresses, address)
 	return !there || slices.Contains(p.state.Connected, address.Masked())
 }

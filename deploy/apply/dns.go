@@ -82,7 +82,7 @@ func ResolvConf(dns []string) string {
 
 // setDNS trusts the journal for what the resolver was told: the resolver itself
 // tells only whether it knows of the link.
-func (p *planner) setDNS() {
+func setDNS(p *planner) {
 	c := DNSChange{p.view.Tunnel, nil, p.view.DNS, p.state.Resolver, p.state.Record}
 	set := p.mine.Entries[c.Resource()].Set
 	if p.state.Link == nil || p.state.ForgotDNS {
@@ -101,12 +101,12 @@ func (p *planner) setDNS() {
 	default:
 		p.step(c, "names are asked there, through the tunnel (%s)", p.state.Resolver)
 	}
-	p.noteSplit()
+	noteSplit(p)
 }
 
 // noteSplit tells of domains that a resolver of one list cannot tell apart. "~."
 // is every name, which is what it asks for.
-func (p *planner) noteSplit() {
+func noteSplit(p *planner) {
 	if p.state.Resolver != Resolvconf {
 		return
 	}

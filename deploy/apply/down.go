@@ -11,11 +11,8 @@ import (
 // MakeDown plans the way back to what the host had before the first apply of
 // the tunnel: the journal's entries, last touched first. It needs no view.
 func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
-	p := &planner{
-		view: &tunnel.View{Tunnel: name}, state: state, mine: mine, others: others,
-		plan: &Plan{Tunnel: name},
-		now:  sysctls(state.Sysctls).clone(),
-	}
+	p := &planner{view: &tunnel.View{Tunnel: name}, state: state, mine: mine, others: others, plan: &Plan{Tunnel: name}}
+	params := &parameters{planner: p, now: sysctls(state.Sysctls).clone()}
 	proxies := map[string]Proxy{}
 	for _, x := range state.Proxies {
 		proxies[ProxyChange{Proxy: x}.Resource()] = x
@@ -23,12 +20,12 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 	goes := state.Link != nil && p.linkIsMine()
 	for _, resource := range backwards(mine.Order) {
 		kind, key, _ := strings.Cut(resource, " ")
-		if kind == "sysctl" && goes && p.inherited(key) != key {
+		if kind == "sysctl" && goes && params.inherited(key) != key {
 			continue // goes with the link
 		}
 		switch kind {
 		case "sysctl":
-			p.restore(key)
+			params.restore(key)
 		case "proxy":
 			if x, ok := proxies[resource]; ok {
 				p.step(ProxyChange{x, false}, "no longer to be answered for")
@@ -42,7 +39,7 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 				p.step(UnreachableChange{state.Unreachables[i], false}, "no longer needed")
 			}
 		case "unmanaged":
-			p.releaseManager(resource)
+			releaseManager(p, resource)
 		case "dns":
 			p.step(DNSChange{name, strings.Fields(mine.Entries[resource].Set), nil, state.Resolver, state.Record}, "no longer asked for")
 		case "filter":

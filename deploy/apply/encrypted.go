@@ -18,16 +18,16 @@ type far struct {
 
 // closedOut finds that nothing that is sent to a peer leaves this host, or that no
 // answer to it gets in. Dropped on its way out, a packet is not even counted as sent.
-func (p *planner) closedOut() (found []obstacle) {
-	fars := p.fars()
+func closedOut(p *planner) (found []obstacle) {
+	fars := farsOf(p)
 	for _, f := range fars {
-		for _, w := range []way{p.sentWay(f), p.answerWay(f)} {
-			drops, links := p.dropsOf(w)
+		for _, w := range []way{sentWay(p, f), answerWay(p, f)} {
+			drops, links := dropsOf(p, w)
 			if len(drops) < links {
 				continue
 			}
 			for _, drop := range drops {
-				found = p.hinder(found, w, drop)
+				found = hinder(p, found, w, drop)
 			}
 		}
 	}
@@ -36,7 +36,7 @@ func (p *planner) closedOut() (found []obstacle) {
 
 // fars are the addresses of peers, OUTSIDE: as the device has them, or as the tunnel
 // file says.
-func (p *planner) fars() (list []far) {
+func farsOf(p *planner) (list []far) {
 	add := func(a netip.AddrPort) {
 		if !a.IsValid() {
 			return
@@ -67,21 +67,21 @@ func (p *planner) fars() (list []far) {
 	return list[:min(most, len(list))]
 }
 
-func (p *planner) sentWay(f far) way {
+func sentWay(p *planner, f far) way {
 	return way{
-		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: p.listens(), DestPort: f.port}, hooks: outOf, leaving: true,
+		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: listenPort(p), DestPort: f.port}, hooks: outOf, leaving: true,
 		what: fmt.Sprintf("what is sent to peers at UDP port %d, OUTSIDE, over %s", f.port, spelledFamily(f.family)),
 		open: fmt.Sprintf("udp dport %d", f.port), tables: fmt.Sprintf("-p udp --dport %d", f.port), ufw: fmt.Sprintf("allow out %d/udp", f.port),
 	}
 }
 
-func (p *planner) answerWay(f far) way {
+func answerWay(p *planner, f far) way {
 	return way{
-		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: f.port, DestPort: p.listens(), Answer: true}, hooks: into,
+		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: f.port, DestPort: listenPort(p), Answer: true}, hooks: into,
 		what: fmt.Sprintf("answers of peers at UDP port %d, OUTSIDE, over %s", f.port, spelledFamily(f.family)),
 		open: "ct state established,related", tables: "-m conntrack --ctstate ESTABLISHED,RELATED", ufw: fmt.Sprintf("allow proto udp from any port %d", f.port),
 	}
 }
 
 // listens is the tunnel's port, as far as it is known.
-func (p *planner) listens() int { return cmp.Or(p.view.ListenPort, p.state.Device.ListenPort) }
+func listenPort(p *planner) int { return cmp.Or(p.view.ListenPort, p.state.Device.ListenPort) }

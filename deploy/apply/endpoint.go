@@ -6,20 +6,21 @@ import (
 	"net/netip"
 	"slices"
 
+	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
 
 // isInside reports whether an address lies in the network of an address of ours: the
 // kernel makes a route into the tunnel for that, in the main table, which its own
 // encrypted packets would take.
-func (p *planner) isInside(addr netip.Addr) bool {
-	return normalTable(p.view.Table) == 0 && slices.ContainsFunc(p.view.Addresses, func(a netip.Prefix) bool {
+func isInside(view *tunnel.View, addr netip.Addr) bool {
+	return normalTable(view.Table) == 0 && slices.ContainsFunc(view.Addresses, func(a netip.Prefix) bool {
 		return a.Masked().Contains(addr)
 	})
 }
 
 // refuseInside refuses an endpoint that is an address INSIDE.
-func (p *planner) refuseInside() error {
+func refuseInside(p *planner) error {
 	var networks [2]bool // of IPv4, of IPv6: of the other family no endpoint is INSIDE
 	for _, prefix := range p.view.Addresses {
 		networks[familyOf(prefix.Addr())] = true
@@ -30,7 +31,7 @@ func (p *planner) refuseInside() error {
 			continue
 		}
 		addr := literal(peer)
-		if !addr.IsValid() || !p.isInside(addr) {
+		if !addr.IsValid() || !isInside(p.view, addr) {
 			continue
 		}
 		return fault.New("cannot send encrypted packets to the endpoint of peer", peer.Name,
@@ -40,13 +41,13 @@ func (p *planner) refuseInside() error {
 	return nil
 }
 
-// dropInside takes no address INSIDE for a name's. That is the trouble of its peer
+// dropInside returns the state in which no name leads to an address INSIDE. That is the trouble of its peer
 // alone: whoever owns a name could else keep the whole tunnel down.
-func (p *planner) dropInside() {
-	kept := maps.Clone(p.state.Endpoints)
-	for name, e := range p.state.Endpoints {
+func dropInside(view *tunnel.View, state *State) *State {
+	kept := maps.Clone(state.Endpoints)
+	for name, e := range state.Endpoints {
 		all := e.All()
-		outside := slices.DeleteFunc(slices.Clone(all), func(a netip.AddrPort) bool { return p.isInside(a.Addr()) })
+		outside := slices.DeleteFunc(slices.Clone(all), func(a netip.AddrPort) bool { return isInside(view, a.Addr()) })
 		switch {
 		case len(outside) == len(all):
 		case len(outside) == 0:
@@ -55,7 +56,7 @@ func (p *planner) dropInside() {
 			kept[name] = Endpoint{Addr: outside[0], More: outside[1:]}
 		}
 	}
-	state := *p.state
-	state.Endpoints = kept
-	p.state = &state
+	dropped := *state
+	dropped.Endpoints = kept
+	return &dropped
 }

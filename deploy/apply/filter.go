@@ -153,7 +153,7 @@ func family(a netip.Addr) string {
 }
 
 // wantFilter is the table that the view asks for, or nil.
-func (p *planner) wantFilter() *Filter {
+func wantFilter(p *planner) *Filter {
 	f := &Filter{Link: p.view.Tunnel, Masquerade: p.view.Masquerade}
 	if c := p.policyRouting; c.mark.Value != 0 {
 		f.Mark, f.IPv4, f.IPv6, f.Label = c.mark, c.ipv4, c.ipv6, p.state.Labels
@@ -175,7 +175,7 @@ func (p *planner) wantFilter() *Filter {
 // unmarksFilter reports whether the table loses the mark: that waits until no
 // rule looks at it, or the reverse path check would drop encrypted packets. The
 // version before, of which the text is another, marked them too.
-func (p *planner) unmarksFilter() bool {
+func unmarksFilter(p *planner) bool {
 	set := p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set
 	return strings.Contains(set, " mark ") && p.policyRouting.mark.Value == 0
 }
@@ -188,8 +188,19 @@ type filterNow struct {
 	differs bool
 }
 
-func (p *planner) setFilter() {
-	want := p.wantFilter()
+// A filterPlanner is for the tunnel's table.
+type filterPlanner struct {
+	*planner
+	now filterNow
+}
+
+func newFilterPlanner(p *planner) *filterPlanner {
+	set := p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set
+	return &filterPlanner{p, filterNow{set, p.state.FilterRules, p.state.FilterDiffers}}
+}
+
+func (p *filterPlanner) setFilter() {
+	want := wantFilter(p.planner)
 	why := "no longer needed"
 	if want != nil {
 		why = whyFilter(want)
@@ -197,8 +208,8 @@ func (p *planner) setFilter() {
 	p.changeFilter(want, why)
 }
 
-func (p *planner) changeFilter(want *Filter, why string) {
-	now := p.filter
+func (p *filterPlanner) changeFilter(want *Filter, why string) {
+	now := p.now
 	next := filterNow{want.String(), want.Rules(), false}
 	switch {
 	case now == next:
@@ -208,7 +219,7 @@ func (p *planner) changeFilter(want *Filter, why string) {
 		return
 	}
 	p.step(FilterChange{p.view.Tunnel, ParseFilter(p.view.Tunnel, now.set), want}, "%s", why)
-	p.filter = next
+	p.now = next
 }
 
 func whyFilter(f *Filter) string {

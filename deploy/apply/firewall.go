@@ -44,11 +44,11 @@ type obstacle struct {
 
 // judgeFirewall finds what the host's packet filter is certain to drop of what the
 // view promises. Filters are others': what to add is said, and nothing is added.
-func (p *planner) judgeFirewall() {
+func judgeFirewall(p *planner) {
 	if len(p.state.Firewall.Chains) == 0 {
 		return
 	}
-	found := slices.Concat(p.closedWays(), p.closedPort(), p.closedOut())
+	found := slices.Concat(closedWays(p), closedPort(p), closedOut(p))
 	for _, o := range found {
 		p.find("%s drops %s: %s, and keep that where this firewall is configured", o.where, several(o.what), o.rule)
 	}
@@ -65,9 +65,9 @@ func several(list []string) string {
 
 // closedWays are those of forwarded packets. One that either TCP or UDP may pass is
 // as somebody wanted it.
-func (p *planner) closedWays() (found []obstacle) {
-	for _, family := range p.forwardedFamilies() {
-		for _, w := range p.forwardedWays(family) {
+func closedWays(p *planner) (found []obstacle) {
+	for _, family := range forwardedFamilies(p) {
+		for _, w := range forwardedWays(p, family) {
 			var drop *firewall.Drop
 			for _, protocol := range []byte{protocolTCP, protocolUDP} {
 				w.packet.Protocol = protocol
@@ -76,14 +76,14 @@ func (p *planner) closedWays() (found []obstacle) {
 				}
 			}
 			if drop != nil {
-				found = p.hinder(found, w, drop)
+				found = hinder(p, found, w, drop)
 			}
 		}
 	}
 	return found
 }
 
-func (p *planner) forwardedFamilies() (list []firewall.Family) {
+func forwardedFamilies(p *planner) (list []firewall.Family) {
 	if p.view.Forward && p.view.ForwardIPv4 {
 		list = append(list, firewall.IPv4)
 	}
@@ -94,8 +94,8 @@ func (p *planner) forwardedFamilies() (list []firewall.Family) {
 }
 
 // hinder adds a way that is closed to what the same rule would open.
-func (p *planner) hinder(found []obstacle, w way, drop *firewall.Drop) []obstacle {
-	o := obstacle{where(drop), []string{w.what}, p.ruleFor(w, drop)}
+func hinder(p *planner, found []obstacle, w way, drop *firewall.Drop) []obstacle {
+	o := obstacle{where(drop), []string{w.what}, ruleFor(p, w, drop)}
 	for i := range found {
 		if f := &found[i]; f.where == o.where && f.rule == o.rule {
 			if !slices.Contains(f.what, w.what) {
@@ -129,7 +129,7 @@ func legacyTool(c *firewall.Chain) string {
 
 // ruleFor is what lets the packets of w pass, in the words of whoever made the
 // chain. It comes before all other rules of a base chain, where it decides.
-func (p *planner) ruleFor(w way, d *firewall.Drop) string {
+func ruleFor(p *planner, w way, d *firewall.Drop) string {
 	c, rules := d.Chain, &p.state.Firewall
 	ufw := map[firewall.Family]string{firewall.IPv4: "ufw-before-input", firewall.IPv6: "ufw6-before-input"}[c.Family]
 	standard := c.Family != firewall.INet && slices.Contains([]string{"raw", "mangle", "filter", "security"}, c.Table)
@@ -166,9 +166,9 @@ func iptables(w way, c *firewall.Chain, rules *firewall.Ruleset) string {
 
 // forwardedWays are those between the tunnel and its uplinks, and between its
 // peers. Without an uplink, they lead to all other networks, if to none of them.
-func (p *planner) forwardedWays(family firewall.Family) []way {
+func forwardedWays(p *planner, family firewall.Family) []way {
 	spelled, link := spelledFamily(family), firewall.Link{Name: p.view.Tunnel, Index: p.state.LinkIndex}
-	inside, peers := p.inside(family)
+	inside, peers := insidePrefix(p, family)
 	leaves := func(to firewall.Link, what string) way {
 		return way{packet: firewall.Packet{Family: family, In: link, Out: to, Source: inside}, hooks: through, what: what,
 			open: "iifname " + nftName(link.Name), tables: "-i " + link.Name, ufw: "route allow in on " + link.Name}
@@ -179,10 +179,10 @@ func (p *planner) forwardedWays(family firewall.Family) []way {
 		between.packet.Dest = inside
 		ways = append(ways, between)
 	}
-	for _, x := range p.outside(family) {
+	for _, x := range outsideLinks(p, family) {
 		ways = append(ways, leaves(x, spelled+" from the tunnel to "+x.Name))
 	}
-	for _, x := range p.outside(family) {
+	for _, x := range outsideLinks(p, family) {
 		ways = append(ways, way{
 			packet: firewall.Packet{Family: family, In: x, Out: link, Dest: inside, Answer: true}, hooks: through,
 			what:   spelled + " answers from " + x.Name + " to the tunnel",
@@ -203,7 +203,7 @@ func spelledFamily(f firewall.Family) string {
 // outside are the uplinks of a family or, where there are none, the other networks
 // that the host has an address in, if nothing at all passes to them, nor from peer to
 // peer. To some of several, as to those of containers, it may be closed on purpose.
-func (p *planner) outside(family firewall.Family) []firewall.Link {
+func outsideLinks(p *planner, family firewall.Family) []firewall.Link {
 	var uplinks, others []firewall.Link
 	for _, i := range p.state.Interfaces {
 		link := firewall.Link{Name: i.Name, Index: i.Index}
@@ -223,7 +223,7 @@ func (p *planner) outside(family firewall.Family) []firewall.Link {
 	}
 	tunnel := firewall.Link{Name: p.view.Tunnel, Index: p.state.LinkIndex}
 	ways := others
-	if _, peers := p.inside(family); peers > 1 {
+	if _, peers := insidePrefix(p, family); peers > 1 {
 		ways = append([]firewall.Link{tunnel}, others...)
 	}
 	for _, link := range ways {
@@ -237,7 +237,7 @@ func (p *planner) outside(family firewall.Family) []firewall.Link {
 
 // inside is the shortest prefix that has all that the peers are allowed of a family,
 // and how many of them are allowed any. It is none where that may be anything.
-func (p *planner) inside(family firewall.Family) (common netip.Prefix, peers int) {
+func insidePrefix(p *planner, family firewall.Family) (common netip.Prefix, peers int) {
 	for i := range p.view.Peers {
 		any := false
 		for _, prefix := range p.view.Peers[i].AllowedIPs {
@@ -266,22 +266,22 @@ func (p *planner) inside(family firewall.Family) (common netip.Prefix, peers int
 // be open where peers come to us. If it is not closed to one family of addresses,
 // the other may be closed on purpose: that is told while a peer is waited for, and
 // nobody opened this very port to the first.
-func (p *planner) closedPort() (found []obstacle) {
+func closedPort(p *planner) (found []obstacle) {
 	if p.view.ListenPort == 0 || !slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool { return q.Endpoint == "" }) {
 		return nil
 	}
 	tell := true
 	for _, family := range []firewall.Family{firewall.IPv4, firewall.IPv6} {
-		w := p.portWay(family)
-		drops, links := p.dropsOf(w)
+		w := portWay(p, family)
+		drops, links := dropsOf(p, w)
 		if len(drops) < links { // peers may come by another
 			w.packet.DestPort = w.packet.DestPort%0xffff + 1
-			others, _ := p.dropsOf(w)
-			tell = p.awaitsPeer() && len(others) == len(drops)
+			others, _ := dropsOf(p, w)
+			tell = awaitsPeer(p) && len(others) == len(drops)
 			continue
 		}
 		for _, drop := range drops {
-			found = p.hinder(found, w, drop)
+			found = hinder(p, found, w, drop)
 		}
 	}
 	if !tell {
@@ -292,8 +292,8 @@ func (p *planner) closedPort() (found []obstacle) {
 
 // dropsOf are where packets are dropped that come, or leave, by the interfaces by which
 // peers may come, and how many those are.
-func (p *planner) dropsOf(w way) (drops []*firewall.Drop, links int) {
-	arriving := p.arriving(w.packet.Family)
+func dropsOf(p *planner, w way) (drops []*firewall.Drop, links int) {
+	arriving := arrivingLinks(p, w.packet.Family)
 	for _, link := range arriving {
 		if w.leaving {
 			w.packet.Out = link
@@ -307,7 +307,7 @@ func (p *planner) dropsOf(w way) (drops []*firewall.Drop, links int) {
 	return drops, len(arriving)
 }
 
-func (p *planner) portWay(family firewall.Family) way {
+func portWay(p *planner, family firewall.Family) way {
 	port := p.view.ListenPort
 	return way{
 		packet: firewall.Packet{Family: family, Protocol: protocolUDP, DestPort: port}, hooks: into,
@@ -317,14 +317,14 @@ func (p *planner) portWay(family firewall.Family) way {
 }
 
 // awaitsPeer reports whether a peer that has to come to us never did.
-func (p *planner) awaitsPeer() bool {
-	live := p.liveEndpoints()
+func awaitsPeer(p *planner) bool {
+	live := liveEndpoints(p)
 	return slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool { return q.Endpoint == "" && !live[q.PublicKey].IsValid() })
 }
 
 // arriving are the interfaces by which peers may come: the uplinks, or where there
 // are none all that have an address, but for other tunnels.
-func (p *planner) arriving(family firewall.Family) []firewall.Link {
+func arrivingLinks(p *planner, family firewall.Family) []firewall.Link {
 	var uplinks, others []firewall.Link
 	for _, i := range p.state.Interfaces {
 		addressed := family == firewall.IPv4 && i.IPv4 || family == firewall.IPv6 && i.IPv6

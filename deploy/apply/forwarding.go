@@ -26,40 +26,43 @@ const (
 func forwardingOf(link string) string      { return interfaces6 + link + "/forwarding" }
 func forceForwardingOf(link string) string { return interfaces6 + link + "/force_forwarding" }
 
+// forwarding is what a router needs: parameters, advertisements, neighbours.
+type forwarding struct{ *parameters }
+
 // forwards6 reports whether the view needs IPv6 to be forwarded.
-func (p *planner) forwards6() bool { return p.view.Forward && p.view.ForwardIPv6 }
+func forwards6(p *planner) bool { return p.view.Forward && p.view.ForwardIPv6 }
 
 // forces reports whether IPv6 is forwarded by force_forwarding. A host that a
 // tunnel of ours has made a router stays one until that is undone: 0 written to
 // all.forwarding takes force_forwarding away from every interface, and with it
 // packets.
-func (p *planner) forces() bool {
+func (p *forwarding) forces() bool {
 	_, can := p.state.Sysctls[forceForwardingOf("default")]
 	return can && !p.isMine("sysctl "+forward6) && !has(p.others, "sysctl "+forward6)
 }
 
 // makesRouter reports whether the tunnel is why the host has all.forwarding.
-func (p *planner) makesRouter() bool {
-	return p.forwards6() && !p.forces() && p.before(forward6) == "0"
+func (p *forwarding) makesRouter() bool {
+	return forwards6(p.planner) && !p.forces() && p.before(forward6) == "0"
 }
 
 // proxiesRoute reports whether an interface has to be a router's by itself, to
 // answer for INSIDE addresses (ndisc_recv_ns looks at its own forwarding alone).
-func (p *planner) proxiesRoute(link string) bool {
-	return p.forwards6() && !p.makesRouter() && slices.Contains(p.proxyLinks(), link)
+func (p *forwarding) proxiesRoute(link string) bool {
+	return forwards6(p.planner) && !p.makesRouter() && slices.Contains(proxyLinks(p.planner), link)
 }
 
 // purges reports whether something of the view drops default routes that were
 // learned from router advertisements: forwarding written to all interfaces or to
 // one does so on each whose accept_ra is not 2 (rt6_purge_dflt_routers).
-func (p *planner) purges() bool {
-	return p.makesRouter() || slices.ContainsFunc(p.proxyLinks(), func(link string) bool {
+func (p *forwarding) purges() bool {
+	return p.makesRouter() || slices.ContainsFunc(proxyLinks(p.planner), func(link string) bool {
 		return p.proxiesRoute(link) && !p.forwarded(link)
 	})
 }
 
 // before is the value of a parameter before any tunnel of ours touched it.
-func (p *planner) before(key string) string {
+func (p *parameters) before(key string) string {
 	if e, ok := p.mine.Entries["sysctl "+key]; ok {
 		return e.Was
 	}
@@ -68,7 +71,7 @@ func (p *planner) before(key string) string {
 
 // forwarded reports whether an interface was a router's before us. One that came
 // later has what the default was then.
-func (p *planner) forwarded(link string) bool {
+func (p *forwarding) forwarded(link string) bool {
 	key, inherited := forwardingOf(link), forwardingOf("default")
 	known := p.isMine("sysctl "+key) || has(p.others, "sysctl "+key)
 	if !known && (p.isMine("sysctl "+inherited) || has(p.others, "sysctl "+inherited)) {
@@ -80,7 +83,7 @@ func (p *planner) forwarded(link string) bool {
 // accepts reports whether an interface accepts router advertisements, but for us
 // (ipv6_accept_ra). What ignores them, as a router does, has to go on ignoring
 // them: whoever is on that link would make himself the host's default route.
-func (p *planner) accepts(link string) bool {
+func (p *forwarding) accepts(link string) bool {
 	v := p.now[acceptRA(link)]
 	if p.forwarded(link) {
 		return v == "2"
@@ -92,7 +95,7 @@ func (p *planner) accepts(link string) bool {
 // to what the tunnel sends may come by an uplink that has no route yet, as at boot,
 // and by a network behind this host. all.force_forwarding would be shorter, and
 // set nothing where it is 1 already.
-func (p *planner) forceForwarding() {
+func (p *forwarding) forceForwarding() {
 	uplinks := p.uplinks()
 	for _, key := range slices.Sorted(maps.Keys(p.now)) {
 		link, ok := strings.CutSuffix(strings.TrimPrefix(key, interfaces6), "/force_forwarding")
@@ -130,7 +133,7 @@ func (s sysctls) forceSideEffects(value string) []SideEffect {
 }
 
 // forceAgain puts back what a 0 written to all.forwarding took along.
-func (p *planner) forceAgain(effects []SideEffect) {
+func (p *parameters) forceAgain(effects []SideEffect) {
 	for _, d := range effects {
 		if path.Base(d.Key) != "force_forwarding" {
 			continue

@@ -55,7 +55,7 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 func (r *Refusal) Unwrap() error { return r.Err }
 
 // refuseHost refuses what the host cannot do, before anything is changed.
-func (p *planner) refuseHost() error {
+func refuseHost(p *planner) error {
 	h, name := &p.state.Hurdles, p.view.Tunnel
 	switch {
 	case h.NoRight:
@@ -64,9 +64,9 @@ func (p *planner) refuseHost() error {
 		return fault.New("cannot make the interface of tunnel", name, h.NoTunnels,
 			"modprobe wireguard, or modprobe tun; a container is started with docker run --cap-add NET_ADMIN --device /dev/net/tun")
 	case p.state.PortTaken:
-		return p.portTaken()
+		return portTaken(p)
 	}
-	return p.refuseIPv6()
+	return refuseIPv6(p)
 }
 
 // ErrNoRight is told to root of a container that may not change its network.
@@ -75,7 +75,7 @@ var ErrNoRight = fault.New("no right to change the network", "", "root has no CA
 
 // portTaken comes before a redirect, which would take the tunnel's packets to
 // whoever has the port.
-func (p *planner) portTaken() error {
+func portTaken(p *planner) error {
 	what := "cannot use the port of tunnel"
 	if p.state.Device.ListenPort != 0 {
 		what = "cannot change the port of tunnel"
@@ -91,10 +91,10 @@ func (p *planner) portTaken() error {
 }
 
 // refuseIPv6: the other family alone is not what the file asks for.
-func (p *planner) refuseIPv6() error {
+func refuseIPv6(p *planner) error {
 	why := p.state.Hurdles.NoIPv6
-	wants := p.wantsIPv6()
-	if why == "" || wants == "" || p.enablesIPv6() {
+	wants := wantsIPv6(p)
+	if why == "" || wants == "" || enablesIPv6(p) {
 		return nil
 	}
 	hint := fmt.Sprintf("write ipv6 = false under [hosts.%s], for a tunnel with IPv4 alone there", p.view.Host)
@@ -105,7 +105,7 @@ func (p *planner) refuseIPv6() error {
 }
 
 // wantsIPv6 says what the view needs it for on its link, or "".
-func (p *planner) wantsIPv6() string {
+func wantsIPv6(p *planner) string {
 	for _, a := range p.view.Addresses {
 		if !a.Addr().Is4() {
 			return "the address " + a.String() + ", INSIDE"
@@ -121,25 +121,25 @@ func (p *planner) wantsIPv6() string {
 
 // disableIPv6 is the parameter of our own link, which a new link takes over from
 // the default.
-func (p *planner) disableIPv6() string { return "net/ipv6/conf/" + p.view.Tunnel + "/disable_ipv6" }
+func disableIPv6(p *planner) string { return "net/ipv6/conf/" + p.view.Tunnel + "/disable_ipv6" }
 
 // enablesIPv6 reports whether the tunnel file turns IPv6 on for the link.
-func (p *planner) enablesIPv6() bool {
-	return p.state.Hurdles.NoIPv6 != NoIPv6AtAll && same(p.asked(p.disableIPv6()), "0")
+func enablesIPv6(p *planner) bool {
+	return p.state.Hurdles.NoIPv6 != NoIPv6AtAll && same(asked(p, disableIPv6(p)), "0")
 }
 
 // NoIPv6AtAll is where no parameter turns it on.
 const NoIPv6AtAll = "this kernel runs without IPv6"
 
 // setIPv6 comes before the addresses: what else the file sets comes last.
-func (p *planner) setIPv6() {
-	if p.state.Hurdles.NoIPv6 != "" && p.enablesIPv6() {
-		p.assign(p.disableIPv6(), "0", "the tunnel file says so")
+func setIPv6(p *parameters) {
+	if p.state.Hurdles.NoIPv6 != "" && enablesIPv6(p.planner) {
+		p.assign(disableIPv6(p.planner), "0", "the tunnel file says so")
 	}
 }
 
 // fixed collects a parameter that cannot be set, and reports whether it cannot.
-func (p *planner) fixed(key, value string) bool {
+func (p *parameters) fixed(key, value string) bool {
 	why := cmp.Or(p.state.Hurdles.Fixed[key], p.state.Hurdles.Fixed[p.inherited(key)]) // our own link may not be there yet
 	if why == "" || key == p.unsure {
 		return false
@@ -149,7 +149,7 @@ func (p *planner) fixed(key, value string) bool {
 }
 
 // refuseFixed tells all parameters at once: a container has to be started with them.
-func (p *planner) refuseFixed() error {
+func (p *parameters) refuseFixed() error {
 	if len(p.fixes) == 0 {
 		return nil
 	}
@@ -172,7 +172,7 @@ func (p *planner) refuseFixed() error {
 const ReadOnlySysctls = "/proc/sys is mounted read-only"
 
 // asked is the value that the tunnel file has for a parameter, or "".
-func (p *planner) asked(key string) string {
+func asked(p *planner, key string) string {
 	for name, value := range p.view.Sysctls {
 		if k, err := tunnel.SysctlPath(name); err == nil && k == key {
 			return value
@@ -188,7 +188,7 @@ func (p *planner) asked(key string) string {
 // Where the other one is the network's own, as in a house that has the prefix of the
 // office, all else of the tunnel goes on: the house will be left again. Another one
 // somebody put there, and he alone can say which of them is meant.
-func (p *planner) inTheWay(r Route, peer string) bool {
+func inTheWay(p *planner, r Route, peer string) bool {
 	for _, o := range p.state.Hurdles.Routes {
 		if o.Prefix != r.Prefix || o.Table != r.Table || metricOf(o.Route) != metricOf(r) {
 			continue
@@ -233,7 +233,7 @@ type claimedRoute struct {
 
 // lookBeside tells of the other routes that the tunnel's live with, and of addresses
 // that another interface has too.
-func (p *planner) lookBeside() {
+func lookBeside(p *planner) {
 	for _, a := range p.state.Hurdles.Addresses {
 		p.find("address %s, INSIDE, is also on %s: packets to and from it go by one of the two alone. Give one of them another address", a.Addr, a.Link)
 	}
@@ -253,7 +253,7 @@ func (p *planner) lookBeside() {
 		}
 	}
 	for _, o := range p.state.Hurdles.Routes {
-		p.compare(o, wanted)
+		compareRoute(p, o, wanted)
 	}
 }
 
@@ -266,7 +266,7 @@ func connectedMetric(n netip.Prefix) int {
 	return 256
 }
 
-func (p *planner) compare(o OtherRoute, wanted map[netip.Prefix]claimedRoute) {
+func compareRoute(p *planner, o OtherRoute, wanted map[netip.Prefix]claimedRoute) {
 	r, same := wanted[o.Prefix]
 	theirs, ours := metricOf(o.Route), metricOf(r.Route)
 	switch {
@@ -279,12 +279,12 @@ func (p *planner) compare(o OtherRoute, wanted map[netip.Prefix]claimedRoute) {
 	case same && (theirs > ours || slices.ContainsFunc(p.state.Routes, func(have Route) bool { return have.key() == r.key() })):
 		p.note("%s, INSIDE, goes into the tunnel; %s has a route to the same prefix, which is not used meanwhile", o.Prefix, o.name())
 	case !same && o.Table == 0 && normalTable(p.view.Table) == 0 && !o.Tunnel && o.Origin == Network:
-		p.notePart(o, wanted)
+		notePart(p, o, wanted)
 	}
 }
 
 // notePart tells of a network that is a part of what the tunnel leads to.
-func (p *planner) notePart(o OtherRoute, wanted map[netip.Prefix]claimedRoute) {
+func notePart(p *planner, o OtherRoute, wanted map[netip.Prefix]claimedRoute) {
 	for bits := o.Prefix.Bits() - 1; bits >= wide; bits-- {
 		if outer, err := o.Prefix.Addr().Prefix(bits); err == nil && wanted[outer].Prefix.IsValid() {
 			p.note("%s, the network of %s, is a part of %s, INSIDE, and stays outside of the tunnel", o.Prefix, o.name(), outer)

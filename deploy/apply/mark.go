@@ -55,7 +55,7 @@ func (m Mark) String() string {
 
 // chooseMark is the view's, the one chosen at an earlier apply, or the first that
 // no rule of the host takes for its own.
-func (p *planner) chooseMark() Mark {
+func chooseMark(p *planner) Mark {
 	if p.view.FwMark != 0 {
 		return masked(p.view.FwMark)
 	}
@@ -66,20 +66,20 @@ func (p *planner) chooseMark() Mark {
 		}
 	}
 	for value := uint32(firstMark); value < lastMark; value++ {
-		if !p.takenMark(value) {
+		if !takenMark(p, value) {
 			return Mark{value, chosenMask}
 		}
 	}
 	return Mark{lastMark, chosenMask}
 }
 
-func (p *planner) takenMark(value uint32) bool {
-	return slices.ContainsFunc(p.state.TakenMarks, func(m Mark) bool { return m.In(value) && !p.isMyMark(m) })
+func takenMark(p *planner, value uint32) bool {
+	return slices.ContainsFunc(p.state.TakenMarks, func(m Mark) bool { return m.In(value) && !isMyMark(p, m) })
 }
 
 // isMyMark reports whether a rule of ours looks for the mark: one may be left of a
 // crash.
-func (p *planner) isMyMark(m Mark) bool {
+func isMyMark(p *planner, m Mark) bool {
 	return slices.ContainsFunc(p.state.Rules, func(r Rule) bool {
 		return (r.Mark == m || r.NotMark == m) && p.isMine(RuleChange{Rule: r}.Resource())
 	})
@@ -87,7 +87,7 @@ func (p *planner) isMyMark(m Mark) bool {
 
 // chooseTable is the one that our rules look into already, or the first that no
 // rule of the host looks into.
-func (p *planner) chooseTable() int {
+func chooseTable(p *planner) int {
 	taken := map[int]bool{}
 	for _, r := range p.state.Rules {
 		if r.NotMark.Value != 0 && r.Table != 0 && p.isMine(RuleChange{Rule: r}.Resource()) {

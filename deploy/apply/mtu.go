@@ -62,11 +62,17 @@ func (w width) why() string {
 	return fmt.Sprintf("%s carries %d bytes %s, OUTSIDE: %d are WireGuard's, and the rest counts by %d", w.path.Link, w.path.MTU, w.to, w.over, padding)
 }
 
+// A linkPlanner is for the tunnel's interface.
+type linkPlanner struct {
+	*parameters
+	chosen *width // its MTU, once it is looked for
+}
+
 // mtu is what the view says, or what fits through all paths to the peers.
-func (p *planner) mtu() int { return p.width().mtu }
+func (p *linkPlanner) mtu() int { return p.width().mtu }
 
 // width finds the MTU, once for a plan.
-func (p *planner) width() width {
+func (p *linkPlanner) width() width {
 	if p.chosen == nil {
 		w := p.chosenWidth()
 		p.chosen = &w
@@ -74,8 +80,8 @@ func (p *planner) width() width {
 	return *p.chosen
 }
 
-func (p *planner) chosenWidth() width {
-	fits, least := p.fits(), minMTU4
+func (p *linkPlanner) chosenWidth() width {
+	fits, least := fittingWidth(p.planner), minMTU4
 	if carriesIPv6(p.view) {
 		least = minMTU6
 	}
@@ -107,18 +113,18 @@ func (w width) chosen(least int) width {
 
 // fits returns what fits through all paths. Where endpoints are known and no path
 // is, as on a laptop without a network, the link stays as it is.
-func (p *planner) fits() width {
+func fittingWidth(p *planner) width {
 	best := width{mtu: math.MaxInt}
 	if p.state.Paths == nil {
 		return best
 	}
-	live := p.liveEndpoints()
+	live := liveEndpoints(p)
 	unknown, known, coming := false, false, false
 	for i := range p.view.Peers {
 		peer := &p.view.Peers[i]
 		coming = coming || peer.Endpoint == ""
-		addrs := p.reachedAt(peer, live[peer.PublicKey])
-		ipv6 := p.mayComeByIPv6(peer, addrs)
+		addrs := reachedAt(p, peer, live[peer.PublicKey])
+		ipv6 := mayComeByIPv6(p, peer, addrs)
 		for _, a := range addrs {
 			path := p.state.Paths[a]
 			unknown, known = unknown || path.MTU == 0, known || path.MTU != 0
@@ -146,7 +152,7 @@ func (w width) narrowed(path Path, ipv6 bool, to string) width {
 // reachedAt are the OUTSIDE addresses of a peer: where it is now or, where the
 // kernel has not been told yet, where it is to be; and wherever its name leads, if
 // that has been looked up.
-func (p *planner) reachedAt(peer *tunnel.Peer, live netip.Addr) (addrs []netip.Addr) {
+func reachedAt(p *planner, peer *tunnel.Peer, live netip.Addr) (addrs []netip.Addr) {
 	told := peer.Endpoint == "" || p.mine.Entries[resourceOfPeer(peer.PublicKey)].Set == peer.Endpoint
 	if told && live.IsValid() {
 		addrs = append(addrs, live)
@@ -161,7 +167,7 @@ func (p *planner) reachedAt(peer *tunnel.Peer, live netip.Addr) (addrs []netip.A
 
 // mayComeByIPv6 reports whether a peer has a name, which may lead to an address
 // of either family, where this host has IPv6.
-func (p *planner) mayComeByIPv6(peer *tunnel.Peer, addrs []netip.Addr) bool {
+func mayComeByIPv6(p *planner, peer *tunnel.Peer, addrs []netip.Addr) bool {
 	if peer.Endpoint == "" || literal(peer).IsValid() {
 		return false
 	}
@@ -189,8 +195,8 @@ func carriesIPv6(v *tunnel.View) bool {
 
 // whyMTU is the reason of a step that sets the MTU, and whyLink of the one that
 // makes the link.
-func (p *planner) whyMTU() string  { return p.width().reason("its MTU") }
-func (p *planner) whyLink() string { return p.width().reason("the tunnel's interface") }
+func (p *linkPlanner) whyMTU() string  { return p.width().reason("its MTU") }
+func (p *linkPlanner) whyLink() string { return p.width().reason("the tunnel's interface") }
 
 func (w width) reason(what string) string {
 	if w.over == 0 {
@@ -202,18 +208,18 @@ func (w width) reason(what string) string {
 // widenLink raises the MTU before there is IPv6 on the link, and narrowLink
 // lowers it when there is none left: below 1280 a link has no IPv6
 // (addrconf_notify). A new link is made with its MTU.
-func (p *planner) widenLink() {
+func (p *linkPlanner) widenLink() {
 	if have := p.state.Link; have != nil && have.MTU < p.mtu() {
 		p.setMTU(Link{have.Kind, have.MTU, have.Up})
 	}
 }
 
-func (p *planner) narrowLink() {
+func (p *linkPlanner) narrowLink() {
 	if have := p.state.Link; have != nil && have.MTU > p.mtu() {
 		p.setMTU(Link{have.Kind, have.MTU, true})
 	}
 }
 
-func (p *planner) setMTU(have Link) {
+func (p *linkPlanner) setMTU(have Link) {
 	p.step(LinkChange{Name: p.view.Tunnel, Old: &have, New: &Link{have.Kind, p.mtu(), have.Up}}, "%s", p.whyMTU())
 }

@@ -27,7 +27,7 @@ func (p *Peer) Overdue(now time.Time) bool {
 
 // moved returns where a peer is to be tried that was looked up again, because its
 // handshake is overdue, or the zero value: its name may still lead to where it is.
-func (p *planner) moved(want *tunnel.Peer, have *Peer) netip.AddrPort {
+func (p *peerPlanner) moved(want *tunnel.Peer, have *Peer) netip.AddrPort {
 	e := p.state.Endpoints[want.Endpoint]
 	if e.Err != nil {
 		p.leave(want, e.Err)
@@ -54,7 +54,7 @@ func (j *Journal) NamesAnother(peer *Peer, name string) bool {
 
 // addressesOf returns where the peer may be reached, OUTSIDE: as the view has it,
 // wherever its name leads, in both families, and where it is now.
-func (p *planner) addressesOf(peer *tunnel.Peer, live map[keyring.PublicKey]netip.Addr) []netip.Addr {
+func addressesOf(p *planner, peer *tunnel.Peer, live map[keyring.PublicKey]netip.Addr) []netip.Addr {
 	addrs := []netip.Addr{literal(peer), live[peer.PublicKey]}
 	for _, a := range p.state.Endpoints[peer.Endpoint].All() {
 		addrs = append(addrs, a.Addr())
@@ -84,7 +84,7 @@ type unresolved struct {
 }
 
 // leave notes that the name of a peer leads nowhere now.
-func (p *planner) leave(peer *tunnel.Peer, err error) {
+func (p *peerPlanner) leave(peer *tunnel.Peer, err error) {
 	u := &p.unresolved
 	if u.endpoint == nil {
 		u.endpoint = map[string]string{}
@@ -95,7 +95,7 @@ func (p *planner) leave(peer *tunnel.Peer, err error) {
 
 // noteUnresolved is one note, of however many: it is mostly the network that is
 // away, and not their names.
-func (p *planner) noteUnresolved() {
+func (p *peerPlanner) noteUnresolved() {
 	all, why := p.unresolved.peers, p.unresolved.why
 	switch len(all) {
 	case 0:

@@ -9,7 +9,7 @@ import (
 // set it, or "". Down puts back what there was before us, and asks once more whether
 // that is still right: containers that were started while the host forwarded found
 // forwarding on, and never asked for it.
-func (p *planner) needed(key, now string) string {
+func (p *parameters) needed(key, now string) string {
 	e := p.mine.Entries["sysctl "+key]
 	if !same(now, e.Set) {
 		return ""
@@ -33,7 +33,7 @@ func neededWith(key string) string {
 }
 
 // stays leaves the parameter to whoever needs it by now.
-func (p *planner) stays(key, who string, release ReleaseChange) {
+func (p *parameters) stays(key, who string, release ReleaseChange) {
 	if neededWith(key) == "" {
 		p.note("%s stays %s: %s needs it by now, and did not before", sysctlName(key), release.Set, who)
 	}

@@ -9,11 +9,17 @@ import (
 	"wgkeys/keyring"
 )
 
+// A peerPlanner is for the peers.
+type peerPlanner struct {
+	*planner
+	unresolved unresolved // endpoints that are names
+}
+
 // setPeers plans the peers that are new or differ, and returns those to remove
 // once all others have what they need.
-func (p *planner) setPeers() (remove []*Peer) {
+func (p *peerPlanner) setPeers() (remove []*Peer) {
 	live := livePeers{peers: p.state.Peers, taken: make([]bool, len(p.state.Peers))}
-	hands := p.hands()
+	hands := handsOf(p.planner)
 	var changes []PeerChange
 	for i := range p.view.Peers {
 		want := &p.view.Peers[i]
@@ -51,7 +57,7 @@ func (p *planner) setPeers() (remove []*Peer) {
 
 // robbed is the change of a peer that is not in the view, but has prefixes that
 // go to others: when those are undone it gets them back.
-func (p *planner) robbed(have *Peer, h hands) (PeerChange, bool) {
+func (p *peerPlanner) robbed(have *Peer, h hands) (PeerChange, bool) {
 	next := *have
 	gave := h.gets.other(have.AllowedIPs, have.PublicKey)
 	next.AllowedIPs = subtract(have.AllowedIPs, gave)
@@ -60,7 +66,7 @@ func (p *planner) robbed(have *Peer, h hands) (PeerChange, bool) {
 
 // remembered adds what only the journal knows of a peer. Until a rotation is
 // finished it knows a peer by the key before.
-func (p *planner) remembered(peer Peer) *Peer {
+func (p *peerPlanner) remembered(peer Peer) *Peer {
 	e, ok := p.mine.Entries[PeerChange{New: &peer}.Resource()]
 	if old, turned := p.turning.before[peer.PublicKey]; turned && !ok {
 		e = p.mine.Entries[resourceOfPeer(old)]
@@ -71,7 +77,7 @@ func (p *planner) remembered(peer Peer) *Peer {
 	return &peer
 }
 
-func (p *planner) removePeers(peers []*Peer) {
+func (p *peerPlanner) removePeers(peers []*Peer) {
 	for _, peer := range peers {
 		c := PeerChange{Link: p.view.Tunnel, Old: peer}
 		switch name, old := p.turning.old[peer.PublicKey]; {
@@ -90,7 +96,7 @@ func (p *planner) removePeers(peers []*Peer) {
 // hands tells which peer a prefix is with and which one is to have it.
 type hands struct{ holds, gets *owners }
 
-func (p *planner) hands() hands {
+func handsOf(p *planner) hands {
 	return hands{
 		&owners{list: func(yield func(keyring.PublicKey, []netip.Prefix)) {
 			for i := range p.state.Peers {
@@ -116,7 +122,7 @@ func moving(prefixes []netip.Prefix, owner map[netip.Prefix]keyring.PublicKey, k
 	return moved
 }
 
-func (p *planner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerChange, bool) {
+func (p *peerPlanner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerChange, bool) {
 	next := &Peer{
 		PublicKey:        want.PublicKey,
 		Keepalive:        want.Keepalive,
@@ -145,7 +151,7 @@ func (p *planner) peerChange(want *tunnel.Peer, have *Peer, h hands) (PeerChange
 // endpoint returns the address to set, or the zero value to leave the peer
 // where it is: it may have roamed from what the view says. With it comes the
 // spelling that the peer's endpoint then is of.
-func (p *planner) endpoint(want *tunnel.Peer, have *Peer) (netip.AddrPort, string) {
+func (p *peerPlanner) endpoint(want *tunnel.Peer, have *Peer) (netip.AddrPort, string) {
 	if want.Endpoint == "" {
 		if have.configured() != "" && have.Endpoint.IsValid() {
 			// WireGuard has no way to take an endpoint back but to remove the peer.
@@ -184,7 +190,7 @@ func givesOnly(c PeerChange) int {
 	return 0
 }
 
-func (p *planner) whyPeer(c PeerChange) string {
+func (p *peerPlanner) whyPeer(c PeerChange) string {
 	switch name := p.unresolved.endpoint[c.Name]; {
 	case c.Old == nil && name != "":
 		return "peer " + c.Name + ", to be reached at " + name + ", OUTSIDE, which cannot be resolved now"

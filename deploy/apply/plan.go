@@ -31,113 +31,7 @@ type Plan struct {
 	View  *tunnel.View // what is true after it: the one asked for, with the keys in use, see [Follow]
 }
 
-// Make plans the way from state to view. Mine is the tunnel's own journal and
-// others those of the other tunnels on the host, see [Others].
-//
-// The errors are the refusals that leave the host as it is: an interface that
-// is not ours, a key file that cannot be used.
-func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan, error) {
-	asked := view
-	view = Follow(asked, state)
-	p := &planner{
-		view: view, state: state, mine: mine, others: others,
-		plan:    &Plan{Tunnel: view.Tunnel, Host: view.Host, View: view},
-		turning: turningOf(asked, view),
-		now:     sysctls(state.Sysctls).clone(),
-		needs:   map[string]bool{},
-	}
-	p.filter = filterNow{mine.Entries[FilterChange{Link: view.Tunnel}.Resource()].Set, state.FilterRules, state.FilterDiffers}
-	p.dropInside()
-	if err := p.refuse(); err != nil {
-		return nil, err
-	}
-	var err error
-	if p.policyRouting, err = p.findPolicyRouting(); err != nil {
-		return nil, err
-	}
-	p.keepAdvertisements()
-	p.tellManagers()
-	p.addLink()
-	p.setIPv6()
-	p.widenLink()
-	p.setThreads()
-	p.setDevice()
-	removed := p.setPeers()
-	p.setAddresses()
-	p.raiseLink()
-	p.setForwarding()
-	p.setProxies()
-	p.addRules(p.spares())
-	if !p.unmarksFilter() {
-		p.setFilter()
-	}
-	p.setRules()
-	p.setSysctls()
-	p.removeUnreachables()
-	p.setRoutes()
-	p.addUnreachables()
-	p.setDNS()
-	p.removeRules()
-	p.setMark()
-	if p.unmarksFilter() {
-		p.setFilter()
-	}
-	p.removePeers(removed)
-	p.removeAddresses()
-	p.restoreSysctls()
-	p.narrowLink()
-	p.findAstray()
-	p.lookBeside()
-	p.judgeFirewall()
-	return p.plan, cmp.Or(p.err, p.refuseFixed())
-}
-
-// A planner collects the steps of one plan.
-type planner struct {
-	view          *tunnel.View // with the keys in use
-	turning       turning
-	state         *State
-	mine          *Journal
-	others        Entries
-	plan          *Plan
-	policyRouting policyRouting
-	chosen        *width // its MTU, once it is looked for
-	filter        filterNow
-	err           error        // what cannot be planned
-	fixes         []SideEffect // the parameters that cannot be set
-
-	unresolved unresolved      // endpoints that are names
-	now        sysctls         // the kernel's parameters as they will be after the steps so far
-	unsure     string          // the parameter of which now is a guess
-	needs      map[string]bool // the parameters that something else than the view's sysctls needs
-}
-
-func (p *planner) step(c Change, why string, args ...any) {
-	p.plan.Steps = append(p.plan.Steps, Step{c, fmt.Sprintf(why, args...)})
-}
-
-func (p *planner) note(format string, args ...any) {
-	p.plan.Notes = append(p.plan.Notes, fmt.Sprintf(format, args...))
-}
-
-func (p *planner) find(format string, args ...any) {
-	p.plan.Findings = append(p.plan.Findings, fmt.Sprintf(format, args...))
-}
-
-// isMine reports whether the journal says that we made the thing.
-func (p *planner) isMine(resource string) bool { return has(p.mine.Entries, resource) }
-
-// linkIsMine reports whether the link of the tunnel's name is the one that we
-// made: somebody may have removed ours and made another.
-func (p *planner) linkIsMine() bool {
-	if !p.isMine("link "+p.view.Tunnel) || p.state.Link.Kind != "wireguard" && p.state.Link.Kind != "tun" {
-		return false
-	}
-	number := p.mine.LinkNumber(p.view.Tunnel)
-	return number == 0 || number == p.state.LinkIndex
-}
-
-func (p *planner) refuse() error {
+func refuse(p *planner) error {
 	v, name := p.view, p.view.Tunnel
 	if p.state.Renamed != "" {
 		return fault.New("somebody renamed the interface of tunnel", name, "it is now "+p.state.Renamed,
@@ -146,23 +40,23 @@ func (p *planner) refuse() error {
 	if p.state.Link != nil && !p.linkIsMine() {
 		return notOurs(name)
 	}
-	if err := p.refuseHost(); err != nil {
+	if err := refuseHost(p); err != nil {
 		return err
 	}
-	if err := p.refuseInside(); err != nil {
+	if err := refuseInside(p); err != nil {
 		return err
 	}
 	if p.state.Device.PublicKey == v.PublicKey {
-		return p.refusePSKs()
+		return refusePSKs(p)
 	}
 	file := p.state.KeyFiles[v.PrivateKeyFile]
 	if file.Err != nil {
 		return file.Err
 	}
 	if file.PublicKey != v.PublicKey {
-		return fault.New("wrong private key in", v.PrivateKeyFile, p.wrongKey(file.PublicKey), "git pull, then wgkeys push "+v.Host)
+		return fault.New("wrong private key in", v.PrivateKeyFile, wrongKey(p, file.PublicKey), "git pull, then wgkeys push "+v.Host)
 	}
-	return p.refusePSKs()
+	return refusePSKs(p)
 }
 
 func notOurs(name string) error {
@@ -173,7 +67,7 @@ func notOurs(name string) error {
 // HintPort says who has a port that a tunnel is to have.
 const HintPort = "ss -ulpn shows who has it; stop that, or choose another listen_port in the tunnel file"
 
-func (p *planner) wrongKey(found keyring.PublicKey) string {
+func wrongKey(p *planner, found keyring.PublicKey) string {
 	whose := "no host of this tunnel"
 	for _, peer := range p.view.Peers {
 		if peer.PublicKey == found {
@@ -184,7 +78,7 @@ func (p *planner) wrongKey(found keyring.PublicKey) string {
 		found, whose, p.view.PublicKey, p.view.Host)
 }
 
-func (p *planner) refusePSKs() error {
+func refusePSKs(p *planner) error {
 	for _, peer := range p.view.Peers {
 		if peer.PresharedKeyFile == "" {
 			continue
@@ -196,7 +90,7 @@ func (p *planner) refusePSKs() error {
 	return nil
 }
 
-func (p *planner) addLink() {
+func (p *linkPlanner) addLink() {
 	if p.state.Link != nil {
 		return
 	}
@@ -208,17 +102,17 @@ func (p *planner) addLink() {
 	p.step(link, "%s", p.whyLink())
 }
 
-func (p *planner) setDevice() {
-	want := p.wantDevice()
-	if p.markTransition() {
+func setDevice(p *filterPlanner) {
+	want := wantDevice(p.planner)
+	if markTransition(p.planner) {
 		want.FwMark = p.state.Device.FwMark // until setMark
 	}
 	p.redirectPort(p.state.Device.ListenPort, want.ListenPort)
-	p.changeDevice(p.state.Device, want)
+	changeDevice(p.planner, p.state.Device, want)
 	p.endRedirect()
 }
 
-func (p *planner) wantDevice() Device {
+func wantDevice(p *planner) Device {
 	v := p.view
 	want := Device{v.PublicKey, v.PrivateKeyFile, v.ListenPort, cmp.Or(v.FwMark, p.policyRouting.mark.Value)}
 	if want.ListenPort == 0 { // the kernel's choice, once made, stays
@@ -227,7 +121,7 @@ func (p *planner) wantDevice() Device {
 	return want
 }
 
-func (p *planner) changeDevice(old, want Device) {
+func changeDevice(p *planner, old, want Device) {
 	var why []string
 	if old.PublicKey != want.PublicKey {
 		why = append(why, "its private key, whose public key is "+want.PublicKey.String())
@@ -243,13 +137,13 @@ func (p *planner) changeDevice(old, want Device) {
 	}
 }
 
-func (p *planner) setAddresses() {
+func setAddresses(p *planner) {
 	for _, a := range subtract(p.view.Addresses, p.state.Addresses) {
 		p.step(AddressChange{p.view.Tunnel, a, true}, "address of %s, INSIDE", p.view.Host)
 	}
 }
 
-func (p *planner) removeAddresses() {
+func removeAddresses(p *planner) {
 	for _, a := range subtract(p.state.Addresses, p.view.Addresses) {
 		c := AddressChange{p.view.Tunnel, a, false}
 		if p.isMine(c.Resource()) {
@@ -260,7 +154,7 @@ func (p *planner) removeAddresses() {
 	}
 }
 
-func (p *planner) raiseLink() {
+func (p *linkPlanner) raiseLink() {
 	have := Link{MTU: p.mtu()}
 	if p.state.Link != nil {
 		have = *p.state.Link
@@ -277,17 +171,17 @@ func (p *planner) raiseLink() {
 
 // setRoutes adds and replaces first and removes last: what stays is never
 // without its route.
-func (p *planner) setRoutes() {
+func setRoutes(p *planner) {
 	live := liveRoutes{routes: p.state.Routes, taken: make([]bool, len(p.state.Routes))}
 	covered := map[Route]bool{}
-	for _, want := range p.wantedRoutes() {
+	for _, want := range wantedRoutes(p) {
 		if want.covered {
 			covered[want.key()] = true
 			continue
 		}
 		r := want.Route
 		switch old := live.take(r.key()); {
-		case old == nil && p.inTheWay(r, want.peer):
+		case old == nil && inTheWay(p, r, want.peer):
 		case old == nil:
 			p.step(RouteChange{p.view.Tunnel, nil, &r}, "leads to peer %s, INSIDE", want.peer)
 		case *old != r:
@@ -354,13 +248,13 @@ func normalTable(table int) int {
 
 // setProxies has the uplinks answer for INSIDE addresses (RFC 4389): right
 // where the provider has the prefix on the link, needless where it routes it.
-func (p *planner) setProxies() {
+func (p *forwarding) setProxies() {
 	have := make(map[Proxy]bool, len(p.state.Proxies))
 	for _, x := range p.state.Proxies {
 		have[x] = true
 	}
 	var want []Proxy
-	for _, link := range p.proxyLinks() {
+	for _, link := range proxyLinks(p.planner) {
 		p.set("net/ipv6/conf/"+link+"/proxy_ndp", "1", "%s answers for INSIDE addresses", link)
 		if p.proxiesRoute(link) {
 			p.set(forwardingOf(link), "1", "only where %s forwards by itself are neighbours answered for", link)
@@ -372,7 +266,7 @@ func (p *planner) setProxies() {
 	if want == nil && p.view.Proxies != nil {
 		p.note("no interface has an IPv6 default route, so there is none to proxy neighbours on")
 	}
-	p.noteRouted(want)
+	noteRouted(p.planner, want)
 	for _, x := range want {
 		if !have[x] {
 			p.step(ProxyChange{x, true}, "answer on %s, OUTSIDE, for %s, INSIDE", x.Link, x.Addr)
@@ -386,7 +280,7 @@ func (p *planner) setProxies() {
 }
 
 // noteRouted warns of what a provider that routes the prefix would not ask for.
-func (p *planner) noteRouted(want []Proxy) {
+func noteRouted(p *planner, want []Proxy) {
 	for _, u := range p.uplinks() {
 		onLink := func(x Proxy) bool {
 			return x.Link != u.Name || slices.ContainsFunc(u.OnLink, func(n netip.Prefix) bool { return n.Contains(x.Addr) })
@@ -399,7 +293,7 @@ func (p *planner) noteRouted(want []Proxy) {
 
 // proxyLinks are the IPv6 uplinks, and those that were when we began: an uplink
 // that lost its default route for a while keeps its proxies.
-func (p *planner) proxyLinks() []string {
+func proxyLinks(p *planner) []string {
 	if p.view.Proxies == nil {
 		return nil
 	}
@@ -415,11 +309,4 @@ func (p *planner) proxyLinks() []string {
 		}
 	}
 	return links
-}
-
-// uplinks are the interfaces with a default route, but for the tunnel itself.
-func (p *planner) uplinks() []Uplink {
-	return slices.DeleteFunc(slices.Clone(p.state.Uplinks), func(u Uplink) bool {
-		return u.Name == p.view.Tunnel
-	})
 }

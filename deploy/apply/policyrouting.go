@@ -32,12 +32,12 @@ type policyRouting struct {
 
 // findPolicyRouting finds what the tunnel needs of it. A host that sets table sees to its rules
 // itself.
-func (p *planner) findPolicyRouting() (policyRouting, error) {
+func findPolicyRouting(p *planner) (policyRouting, error) {
 	var c policyRouting
 	if normalTable(p.view.Table) != 0 {
 		return c, nil
 	}
-	c.routes = p.policyRoutes()
+	c.routes = policyRoutes(p)
 	for prefix := range c.routes {
 		c.ipv4 = c.ipv4 || prefix.Addr().Is4()
 		c.ipv6 = c.ipv6 || !prefix.Addr().Is4()
@@ -45,26 +45,26 @@ func (p *planner) findPolicyRouting() (policyRouting, error) {
 	if !c.ipv4 && !c.ipv6 {
 		return c, nil
 	}
-	c.mark, c.table = p.chooseMark(), p.chooseTable()
-	return c, p.refuseSecond(c)
+	c.mark, c.table = chooseMark(p), chooseTable(p)
+	return c, refuseSecond(p, c)
 }
 
 // NeedsPolicyRouting reports whether routes of the view need policy routing.
 func NeedsPolicyRouting(view *tunnel.View, state *State) bool {
 	p := &planner{view: view, state: state}
-	return normalTable(view.Table) == 0 && len(p.policyRoutes()) > 0
+	return normalTable(view.Table) == 0 && len(policyRoutes(p)) > 0
 }
 
 // policyRoutes returns the routes in which an endpoint lies, and those that are
 // everything, or half of it, of either family.
-func (p *planner) policyRoutes() map[netip.Prefix]bool {
+func policyRoutes(p *planner) map[netip.Prefix]bool {
 	found := map[netip.Prefix]bool{}
-	p.addAround(found)
+	addAround(p, found)
 	for _, r := range p.view.Routes {
 		// Who gives it a metric or a gateway wants it beside the host's own routes,
 		// where it can stand there.
 		plain := r.Gateway.IsValid() || normalMetric(r.Prefix, r.Metric) != 0
-		if r.Prefix.Bits() < wide && (!plain || !p.endpointsElsewhere(r.Prefix)) {
+		if r.Prefix.Bits() < wide && (!plain || !endpointsElsewhere(p, r.Prefix)) {
 			found[r.Prefix] = true
 		}
 	}
@@ -89,15 +89,15 @@ func keptWide(ipv6 bool) int {
 // endpointsElsewhere reports whether the encrypted packets of all peers are
 // known to be of the other family than prefix. A peer whose name is not
 // resolved yet, or that has yet to come to us, may be of either.
-func (p *planner) endpointsElsewhere(prefix netip.Prefix) bool {
-	live := p.liveEndpoints()
+func endpointsElsewhere(p *planner, prefix netip.Prefix) bool {
+	live := liveEndpoints(p)
 	for i := range p.view.Peers {
 		want := &p.view.Peers[i]
 		if want.Endpoint == "" {
 			return false // wherever it is now, tomorrow it comes from elsewhere
 		}
 		known := false
-		for _, addr := range p.addressesOf(want, live) {
+		for _, addr := range addressesOf(p, want, live) {
 			if addr.IsValid() && addr.Is4() == prefix.Addr().Is4() {
 				return false
 			}
@@ -110,7 +110,7 @@ func (p *planner) endpointsElsewhere(prefix netip.Prefix) bool {
 	return true
 }
 
-func (p *planner) liveEndpoints() map[keyring.PublicKey]netip.Addr {
+func liveEndpoints(p *planner) map[keyring.PublicKey]netip.Addr {
 	live := make(map[keyring.PublicKey]netip.Addr, len(p.state.Peers))
 	for _, q := range p.state.Peers {
 		live[q.PublicKey] = q.Endpoint.Addr()
@@ -125,7 +125,7 @@ func literal(peer *tunnel.Peer) netip.Addr {
 
 // refuseSecond: two tunnels that each catch all that does not carry their mark
 // would catch each other's encrypted packets.
-func (p *planner) refuseSecond(c policyRouting) error {
+func refuseSecond(p *planner, c policyRouting) error {
 	for _, r := range p.state.Rules {
 		mine := p.isMine(RuleChange{Rule: r}.Resource())
 		if mine || r.NotMark.Value == 0 || r.IPv6 && !c.ipv6 || !r.IPv6 && !c.ipv4 {
@@ -196,15 +196,15 @@ func (c policyRouting) refusals() []Rule {
 
 // setRules comes before the routes: without them a captured route would be
 // looked at by nobody.
-func (p *planner) setRules() {
+func setRules(p *parameters) {
 	c := p.policyRouting
 	if c.ipv4 {
 		// The mark counts in the reverse path check (fib_validate_source).
 		p.set("net/ipv4/conf/all/src_valid_mark", "1", "answers to %s are looked up with their mark", p.view.Tunnel)
-		p.noteMarksOfOthers()
+		noteMarksOfOthers(p.planner)
 	}
-	p.keepAnswering()
-	p.addRules(c.rules())
+	keepAnswering(p)
+	addRules(p.planner, c.rules())
 }
 
 // acceptMark has a connection that is accepted send with the mark of the packet that
@@ -215,19 +215,19 @@ const acceptMark = "net/ipv4/tcp_fwmark_accept"
 // then meet the unreachable route before a table of nftables sees them; with the mark,
 // which what came in by an uplink has, they go out by it. Where the parameter cannot
 // be set they wait, which is no reason to have no tunnel.
-func (p *planner) keepAnswering() {
+func keepAnswering(p *parameters) {
 	_, known := p.now[acceptMark]
-	if p.answersWait() && known && p.state.Hurdles.Fixed[acceptMark] == "" {
+	if answersWait(p.planner) && known && p.state.Hurdles.Fixed[acceptMark] == "" {
 		p.set(acceptMark, "1", "whoever came in by an uplink is answered by it also when %s is gone", p.view.Tunnel)
 	}
 }
 
 // answersWait reports whether there are unreachable routes behind the tunnel's.
-func (p *planner) answersWait() bool {
+func answersWait(p *planner) bool {
 	return (p.policyRouting.ipv4 || p.policyRouting.ipv6) && !p.view.NoKillSwitch
 }
 
-func (p *planner) addRules(rules []Rule) {
+func addRules(p *planner, rules []Rule) {
 	for _, r := range rules {
 		if !slices.Contains(p.state.Rules, r) {
 			p.step(RuleChange{r, true}, "%s", whyRule(r))
@@ -250,17 +250,17 @@ func whyRule(r Rule) string {
 }
 
 // noteMarksOfOthers tells what src_valid_mark is to whoever else marks packets.
-func (p *planner) noteMarksOfOthers() {
+func noteMarksOfOthers(p *planner) {
 	for _, m := range p.state.TakenMarks {
-		if m != p.policyRouting.mark && !p.isMyMark(m) {
+		if m != p.policyRouting.mark && !isMyMark(p, m) {
 			p.note("net.ipv4.conf.all.src_valid_mark=1 counts for all marks: where rp_filter is strict, a packet that comes in with mark %s is checked against the rules for that mark too", m)
 			return
 		}
 	}
 }
 
-func (p *planner) removeRules() {
-	want := append(p.spares(), p.policyRouting.rules()...)
+func removeRules(p *planner) {
+	want := append(spares(p), p.policyRouting.rules()...)
 	for _, r := range p.state.Rules {
 		if c := (RuleChange{r, false}); !r.Refuses.IsValid() && p.isMine(c.Resource()) && !slices.Contains(want, r) {
 			p.step(c, "no longer needed")
@@ -271,22 +271,22 @@ func (p *planner) removeRules() {
 // markTransition reports whether a rule of ours spares the packets of a mark that is to
 // change. Without the mark they would go into the tunnel that they make up, so
 // it stays as long as the rule.
-func (p *planner) markTransition() bool {
+func markTransition(p *planner) bool {
 	old := p.state.Device.FwMark
-	return old != 0 && old != p.wantDevice().FwMark && slices.ContainsFunc(p.state.Rules, func(r Rule) bool {
+	return old != 0 && old != wantDevice(p).FwMark && slices.ContainsFunc(p.state.Rules, func(r Rule) bool {
 		return r.NotMark.In(old) && p.isMine(RuleChange{Rule: r}.Resource())
 	})
 }
 
 // spares are the rules that let packets of the old mark pass the new rules, and
 // those of the new one the old rules.
-func (p *planner) spares() []Rule {
-	if !p.markTransition() {
+func spares(p *planner) []Rule {
+	if !markTransition(p) {
 		return nil
 	}
 	var rules []Rule
 	for _, ipv6 := range []bool{false, true} {
-		for _, m := range p.changingMarks(ipv6) {
+		for _, m := range changingMarks(p, ipv6) {
 			rules = append(rules, Rule{IPv6: ipv6, Priority: prioritySpare, Mark: m})
 		}
 	}
@@ -294,7 +294,7 @@ func (p *planner) spares() []Rule {
 }
 
 // changingMarks are those that rules of a family look for, before and after.
-func (p *planner) changingMarks(ipv6 bool) []Mark {
+func changingMarks(p *planner, ipv6 bool) []Mark {
 	var marks []Mark
 	add := func(r Rule, also bool) {
 		if r.IPv6 == ipv6 && r.NotMark.Value != 0 && also && !slices.Contains(marks, r.NotMark) {
@@ -311,15 +311,15 @@ func (p *planner) changingMarks(ipv6 bool) []Mark {
 }
 
 // setMark changes a mark once no rule spares the old one any more.
-func (p *planner) setMark() {
-	if !p.markTransition() {
+func setMark(p *planner) {
+	if !markTransition(p) {
 		return
 	}
-	want := p.wantDevice()
+	want := wantDevice(p)
 	old := want
 	old.FwMark = p.state.Device.FwMark
-	p.changeDevice(old, want)
-	for _, r := range p.spares() {
+	changeDevice(p, old, want)
+	for _, r := range spares(p) {
 		p.step(RuleChange{r, false}, "the mark has changed")
 	}
 }

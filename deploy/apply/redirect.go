@@ -18,18 +18,18 @@ func (f *Filter) PortRedirect() Redirect {
 
 // redirectPort comes before the port changes. A device in user space needs no
 // redirect: it keeps its old port open for a while.
-func (p *planner) redirectPort(from, to int) {
+func (p *filterPlanner) redirectPort(from, to int) {
 	link := p.state.Link
 	if from == to || from == 0 || link == nil || !link.Up || link.Kind != "wireguard" {
 		return
 	}
-	if !p.state.Redirects || p.filter.set == "" && p.filter.rules > 0 {
+	if !p.state.Redirects || p.now.set == "" && p.now.rules > 0 {
 		p.note("what is on its way to port %d, OUTSIDE, as it changes to %d is lost: nftables cannot redirect it here", from, to)
 		return
 	}
-	f := ParseFilter(p.view.Tunnel, p.filter.set)
-	if f == nil && p.filter.set != "" { // it is not known what the table has
-		f = p.wantFilter()
+	f := ParseFilter(p.view.Tunnel, p.now.set)
+	if f == nil && p.now.set != "" { // it is not known what the table has
+		f = wantFilter(p.planner)
 	}
 	if f == nil {
 		f = &Filter{Link: p.view.Tunnel}
@@ -39,8 +39,8 @@ func (p *planner) redirectPort(from, to int) {
 }
 
 // endRedirect comes once the port has changed, or finds what a crash has left.
-func (p *planner) endRedirect() {
-	f := ParseFilter(p.view.Tunnel, p.filter.set)
+func (p *filterPlanner) endRedirect() {
+	f := ParseFilter(p.view.Tunnel, p.now.set)
 	if f.PortRedirect() == (Redirect{}) {
 		return
 	}

@@ -14,7 +14,7 @@ import (
 
 // settled reports whether a peer needs no change, for sure: where it is not sure,
 // [planner.peerChange] finds out.
-func (p *planner) settled(want *tunnel.Peer, have *Peer) bool {
+func (p *peerPlanner) settled(want *tunnel.Peer, have *Peer) bool {
 	if want.Keepalive != have.Keepalive || !slices.Equal(want.AllowedIPs, have.AllowedIPs) {
 		return false
 	}

@@ -86,7 +86,7 @@ func (s sysctls) change(key, value string) SysctlChange {
 }
 
 // was is the value from before any tunnel of ours touched key.
-func (p *planner) was(key, now string) string {
+func (p *parameters) was(key, now string) string {
 	if e, ok := p.others["sysctl "+key]; ok {
 		return e.Was
 	}
@@ -94,14 +94,14 @@ func (p *planner) was(key, now string) string {
 }
 
 // set plans key=value, which something that the view asks for needs.
-func (p *planner) set(key, value, why string, args ...any) {
+func (p *parameters) set(key, value, why string, args ...any) {
 	p.needs[key] = true
 	p.assign(key, value, why, args...)
 }
 
 // assign plans key=value where it is not so. Where it is so because of another
 // tunnel, it is shared: the last of them puts it back.
-func (p *planner) assign(key, value, why string, args ...any) {
+func (p *parameters) assign(key, value, why string, args ...any) {
 	resource := "sysctl " + key
 	now, known := p.now[key]
 	switch other, shared := p.others[resource]; {
@@ -139,12 +139,12 @@ func hintMissing(key string) string {
 }
 
 // inherited returns the parameter whose value a new link of ours begins with.
-func (p *planner) inherited(key string) string {
+func (p *parameters) inherited(key string) string {
 	return strings.Replace(key, "/"+p.view.Tunnel+"/", "/default/", 1)
 }
 
 // share plans that the side effects of another tunnel's parameter are shared too.
-func (p *planner) share(effects []SideEffect, why string, args ...any) {
+func (p *parameters) share(effects []SideEffect, why string, args ...any) {
 	for _, d := range effects {
 		if other, ok := p.others["sysctl "+d.Key]; ok {
 			p.step(ShareChange{d.Key, other.Was, d.Set}, why, args...)
@@ -164,7 +164,7 @@ func same(a, b string) bool { return slices.Equal(strings.Fields(a), strings.Fie
 // now goes on doing so: an uplink may have learned no default route yet (at boot
 // apply comes before the first advertisement), or be another's backup. Where the
 // host becomes no router as a whole, the others have only their routes to lose.
-func (p *planner) keepAdvertisements() {
+func (p *forwarding) keepAdvertisements() {
 	if !p.purges() {
 		return
 	}
@@ -194,13 +194,13 @@ func acceptRA(link string) string { return interfaces6 + link + "/accept_ra" }
 
 // cameLater reports whether an interface was not there yet when the tunnel made
 // the host a router, which touches the forwarding of each.
-func (p *planner) cameLater(link string) bool {
+func (p *forwarding) cameLater(link string) bool {
 	return !p.isMine("sysctl "+acceptRA(link)) && !p.isMine("sysctl "+forwardingOf(link))
 }
 
 // listening are the interfaces that accept router advertisements, uplinks
 // first. A bridge listens for its ports.
-func (p *planner) listening() []string {
+func (p *forwarding) listening() []string {
 	var links, others []string
 	for _, u := range p.uplinks() {
 		if p.accepts(u.Name) {
@@ -241,7 +241,7 @@ func whoAdvertises(u Uplink, managers []string) string {
 	return s
 }
 
-func (p *planner) setForwarding() {
+func (p *forwarding) setForwarding() {
 	if !p.view.Forward {
 		return
 	}
@@ -261,10 +261,10 @@ func (p *planner) setForwarding() {
 	}
 }
 
-func (p *planner) setSysctls() {
+func (p *parameters) setSysctls() {
 	for _, name := range slices.Sorted(maps.Keys(p.view.Sysctls)) {
 		key, err := tunnel.SysctlPath(name)
-		if err == nil && p.cannotUndo(key) {
+		if err == nil && cannotUndo(p.planner, key) {
 			p.err = fault.New("will not set the kernel parameter", name,
 				"it takes addresses and routes away that down could not bring back", "set it where the host itself is configured")
 			return
@@ -278,7 +278,7 @@ func (p *planner) setSysctls() {
 // cannotUndo tells parameters that change more than themselves: turning IPv6 off
 // on an interface removes its addresses and routes (addrconf_ifdown). On our own
 // link they are ours.
-func (p *planner) cannotUndo(key string) bool {
+func cannotUndo(p *planner, key string) bool {
 	switch path.Base(key) {
 	case "disable_ipv6", "addr_gen_mode", "stable_secret":
 		return path.Base(path.Dir(key)) != p.view.Tunnel
@@ -288,10 +288,10 @@ func (p *planner) cannotUndo(key string) bool {
 
 // restoreSysctls puts back what the view no longer asks for, and again what it
 // asks for, should the kernel have changed that along with it.
-func (p *planner) restoreSysctls() {
+func restoreSysctls(p *forwarding) {
 	for _, resource := range backwards(p.mine.Order) {
 		key, ok := strings.CutPrefix(resource, "sysctl ")
-		if ok && !p.wants(key) {
+		if ok && !wants(p, key) {
 			p.restore(key)
 		}
 	}
@@ -314,7 +314,7 @@ func backwards(order []string) []string {
 }
 
 // wants reports whether the view needs a parameter of the journal to stay.
-func (p *planner) wants(key string) bool {
+func wants(p *forwarding, key string) bool {
 	for name := range p.view.Sysctls {
 		if k, err := tunnel.SysctlPath(name); err == nil && k == key {
 			return true
@@ -327,7 +327,7 @@ func (p *planner) wants(key string) bool {
 	case strings.HasPrefix(key, interfaces6) && path.Base(key) == "forwarding":
 		return p.makesRouter() || p.proxiesRoute(path.Base(path.Dir(key)))
 	case strings.HasPrefix(key, interfaces6) && path.Base(key) == "force_forwarding":
-		return p.forwards6()
+		return forwards6(p.planner)
 	case key == forward4, strings.HasPrefix(key, "net/ipv4/") && path.Base(key) == "forwarding",
 		key == redirects:
 		return p.view.Forward && p.view.ForwardIPv4
@@ -336,16 +336,16 @@ func (p *planner) wants(key string) bool {
 	case key == "net/ipv4/conf/all/src_valid_mark":
 		return p.policyRouting.ipv4
 	case key == acceptMark:
-		return p.answersWait()
+		return answersWait(p.planner)
 	case path.Base(key) == "proxy_ndp":
-		return slices.Contains(p.proxyLinks(), path.Base(path.Dir(key)))
+		return slices.Contains(proxyLinks(p.planner), path.Base(path.Dir(key)))
 	}
 	return false
 }
 
 // restore plans that a parameter gets the value from before us, unless another
 // tunnel needs it or somebody else changed it since.
-func (p *planner) restore(key string) {
+func (p *parameters) restore(key string) {
 	e := p.mine.Entries["sysctl "+key]
 	now, there := p.now[key]
 	other, shared := p.others["sysctl "+key]
@@ -377,4 +377,13 @@ func (p *planner) restore(key string) {
 		p.note("%s is %s, which wgkeys did not set: left alone", sysctlName(key), now)
 		p.step(release, "somebody else changed it")
 	}
+}
+
+// parameters are the kernel's, as a plan changes them one after the other.
+type parameters struct {
+	*planner
+	now    sysctls         // as they will be after the steps so far
+	unsure string          // the parameter of which now is a guess
+	needs  map[string]bool // the parameters that something else than the view's sysctls needs
+	fixes  []SideEffect    // the parameters that cannot be set
 }

@@ -40,7 +40,7 @@ func (c ThreadsChange) String() string {
 const threadShare = 16
 
 // setThreads comes before the peers, whose threads are made with them.
-func (p *planner) setThreads() {
+func setThreads(p *planner) {
 	t := p.state.Threads
 	fresh := p.state.Link == nil && t.Likely
 	if n := len(p.view.Peers); n*threadShare > t.Max && t.Max > 0 && (t.Link == "1" || fresh) {

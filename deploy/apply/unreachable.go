@@ -34,7 +34,7 @@ func (c UnreachableChange) String() string {
 }
 
 // wantUnreachables are one for each captured route.
-func (p *planner) wantUnreachables() []Unreachable {
+func wantUnreachables(p *planner) []Unreachable {
 	if p.view.NoKillSwitch {
 		return nil
 	}
@@ -47,7 +47,7 @@ func (p *planner) wantUnreachables() []Unreachable {
 }
 
 // wantRefusals are the rules beside the unreachable routes.
-func (p *planner) wantRefusals() []Rule {
+func wantRefusals(p *planner) []Rule {
 	if p.view.NoKillSwitch {
 		return nil
 	}
@@ -56,21 +56,21 @@ func (p *planner) wantRefusals() []Rule {
 
 // addUnreachables comes after the tunnel's own routes, which what is on its way
 // needs, and removeUnreachables before those go.
-func (p *planner) addUnreachables() {
-	for _, u := range subtract(p.wantUnreachables(), p.state.Unreachables) {
+func addUnreachables(p *planner) {
+	for _, u := range subtract(wantUnreachables(p), p.state.Unreachables) {
 		p.step(UnreachableChange{u, true}, "without the tunnel's interface nothing leaves in the clear")
 	}
-	p.addRules(p.wantRefusals())
+	addRules(p, wantRefusals(p))
 }
 
-func (p *planner) removeUnreachables() {
-	want := p.wantRefusals()
+func removeUnreachables(p *planner) {
+	want := wantRefusals(p)
 	for _, r := range p.state.Rules {
 		if c := (RuleChange{r, false}); r.Refuses.IsValid() && p.isMine(c.Resource()) && !slices.Contains(want, r) {
 			p.step(c, "no longer needed")
 		}
 	}
-	for _, u := range subtract(p.state.Unreachables, p.wantUnreachables()) {
+	for _, u := range subtract(p.state.Unreachables, wantUnreachables(p)) {
 		if c := (UnreachableChange{u, false}); p.isMine(c.Resource()) {
 			p.step(c, "no longer needed")
 		}

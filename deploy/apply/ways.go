@@ -45,7 +45,7 @@ func tellAstray(link string, w Way) string {
 
 // findAstray comes last. Before steps that change the ways, what the kernel says
 // now says nothing.
-func (p *planner) findAstray() {
+func findAstray(p *planner) {
 	for _, s := range p.plan.Steps {
 		switch s.Change.(type) {
 		case LinkChange, AddressChange, RouteChange, RuleChange, UnreachableChange:

@@ -1,0 +1,75 @@
+package apply
+
+import (
+	"cmp"
+
+	"wgkeys/deploy/tunnel"
+)
+
+// Make plans the way from state to view. Mine is the tunnel's own journal and
+// others those of the other tunnels on the host, see [Others].
+//
+// The errors are the refusals that leave the host as it is: an interface that
+// is not ours, a key file that cannot be used.
+func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan, error) {
+	asked := view
+	view = Follow(asked, state)
+	p := &planner{
+		view: view, state: dropInside(view, state), mine: mine, others: others,
+		plan:    &Plan{Tunnel: view.Tunnel, Host: view.Host, View: view},
+		turning: turningOf(asked, view),
+	}
+	if err := refuse(p); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.policyRouting, err = findPolicyRouting(p); err != nil {
+		return nil, err
+	}
+	params := &parameters{planner: p, now: sysctls(state.Sysctls).clone(), needs: map[string]bool{}}
+	planSteps(params)
+	findAstray(p)
+	lookBeside(p)
+	judgeFirewall(p)
+	return p.plan, cmp.Or(p.err, params.refuseFixed())
+}
+
+// planSteps has what each topic needs, in the one order in which nothing that stays is
+// without its route, its peer or its mark for a moment.
+func planSteps(params *parameters) {
+	p := params.planner
+	link, router := &linkPlanner{parameters: params}, &forwarding{params}
+	peers, table := &peerPlanner{planner: p}, newFilterPlanner(p)
+
+	router.keepAdvertisements()
+	tellManagers(p)
+	link.addLink()
+	setIPv6(params)
+	link.widenLink()
+	setThreads(p)
+	setDevice(table)
+	removed := peers.setPeers()
+	setAddresses(p)
+	link.raiseLink()
+	router.setForwarding()
+	router.setProxies()
+	addRules(p, spares(p))
+	if !unmarksFilter(p) {
+		table.setFilter()
+	}
+	setRules(params)
+	params.setSysctls()
+	removeUnreachables(p)
+	setRoutes(p)
+	addUnreachables(p)
+	setDNS(p)
+	removeRules(p)
+	setMark(p)
+	if unmarksFilter(p) {
+		table.setFilter()
+	}
+	peers.removePeers(removed)
+	removeAddresses(p)
+	restoreSysctls(router)
+	link.narrowLink()
+}
