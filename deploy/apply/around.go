@@ -3,7 +3,6 @@ package apply
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -114,22 +113,6 @@ func spansOf(routes []tunnel.Route) *spans {
 		slices.Sort(s[i].lengths)
 	}
 	return &s
-}
-
-// familyOf is 0 for IPv4 and 1 for IPv6, also as an address and a port are spelled:
-// only an IPv6 address has a bracket.
-func familyOf(addr netip.Addr) int {
-	if addr.Is6() {
-		return 1
-	}
-	return 0
-}
-
-func familySpelled(endpoint string) int {
-	if strings.HasPrefix(endpoint, "[") {
-		return 1
-	}
-	return 0
 }
 
 func (s *span) none() bool { return len(s.lengths) == 0 }

@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -58,14 +57,4 @@ func MakeDown(name string, state *State, mine *Journal, others Entries) *Plan {
 		}
 	}
 	return p.plan
-}
-
-// ParseProxy reads a proxy neighbour's name in the journal.
-func ParseProxy(resource string) (Proxy, bool) {
-	f := strings.Fields(resource)
-	if len(f) != 3 || f[0] != "proxy" {
-		return Proxy{}, false
-	}
-	addr, err := netip.ParseAddr(f[1])
-	return Proxy{f[2], addr}, err == nil
 }

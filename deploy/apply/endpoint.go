@@ -5,9 +5,10 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"wgkeys/deploy/tunnel"
-	"wgkeys/keyring/fault"
+	"wgkeys/keyring"
 )
 
 // isInside reports whether an address lies in the network of an address of ours: the
@@ -17,28 +18,6 @@ func isInside(view *tunnel.View, addr netip.Addr) bool {
 	return normalTable(view.Table) == 0 && slices.ContainsFunc(view.Addresses, func(a netip.Prefix) bool {
 		return a.Masked().Contains(addr)
 	})
-}
-
-// refuseInside refuses an endpoint that is an address INSIDE.
-func refuseInside(p *planner) error {
-	var networks [2]bool // of IPv4, of IPv6: of the other family no endpoint is INSIDE
-	for _, prefix := range p.view.Addresses {
-		networks[familyOf(prefix.Addr())] = true
-	}
-	for i := range p.view.Peers {
-		peer := &p.view.Peers[i]
-		if peer.Endpoint == "" || !networks[familySpelled(peer.Endpoint)] {
-			continue
-		}
-		addr := literal(peer)
-		if !addr.IsValid() || !isInside(p.view, addr) {
-			continue
-		}
-		return fault.New("cannot send encrypted packets to the endpoint of peer", peer.Name,
-			fmt.Sprintf("%s is to be OUTSIDE, and is in the network of an address of this host, INSIDE", peer.Endpoint),
-			"write the address that the peer has without the tunnel: endpoint, under [hosts."+peer.Name+"]")
-	}
-	return nil
 }
 
 // dropInside returns the state in which no name leads to an address INSIDE. That is the trouble of its peer
@@ -59,4 +38,43 @@ func dropInside(view *tunnel.View, state *State) *State {
 	dropped := *state
 	dropped.Endpoints = kept
 	return &dropped
+}
+
+func literal(peer *tunnel.Peer) netip.Addr {
+	addr, _ := netip.ParseAddrPort(peer.Endpoint)
+	return addr.Addr()
+}
+
+func liveEndpoints(p *planner) map[keyring.PublicKey]netip.Addr {
+	live := make(map[keyring.PublicKey]netip.Addr, len(p.state.Peers))
+	for _, q := range p.state.Peers {
+		live[q.PublicKey] = q.Endpoint.Addr()
+	}
+	return live
+}
+
+// addressesOf returns where the peer may be reached, OUTSIDE: as the view has it,
+// wherever its name leads, in both families, and where it is now.
+func addressesOf(p *planner, peer *tunnel.Peer, live map[keyring.PublicKey]netip.Addr) []netip.Addr {
+	addrs := []netip.Addr{literal(peer), live[peer.PublicKey]}
+	for _, a := range p.state.Endpoints[peer.Endpoint].All() {
+		addrs = append(addrs, a.Addr())
+	}
+	return addrs
+}
+
+// familyOf is 0 for IPv4 and 1 for IPv6, also as an address and a port are spelled:
+// only an IPv6 address has a bracket.
+func familyOf(addr netip.Addr) int {
+	if addr.Is6() {
+		return 1
+	}
+	return 0
+}
+
+func familySpelled(endpoint string) int {
+	if strings.HasPrefix(endpoint, "[") {
+		return 1
+	}
+	return 0
 }

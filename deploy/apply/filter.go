@@ -152,86 +152,30 @@ func family(a netip.Addr) string {
 	return "ip6"
 }
 
-// wantFilter is the table that the view asks for, or nil.
-func wantFilter(p *planner) *Filter {
-	f := &Filter{Link: p.view.Tunnel, Masquerade: p.view.Masquerade}
-	if c := p.policyRouting; c.mark.Value != 0 {
-		f.Mark, f.IPv4, f.IPv6, f.Label = c.mark, c.ipv4, c.ipv6, p.state.Labels
-		for _, a := range p.view.Addresses {
-			if a.Addr().Is4() && c.ipv4 || !a.Addr().Is4() && c.ipv6 {
-				f.Guard = append(f.Guard, a.Addr())
-			}
-		}
+func (c FilterChange) entries(_ Entries) []line {
+	if c.New != nil {
+		return []line{{c.Resource(), Entry{Set: c.New.String()}}}
 	}
-	if f.Masquerade != nil || f.Guard != nil {
-		f.Inner = p.state.Inner
-	}
-	if f.Rules() == 0 {
-		return nil
-	}
-	return f
+	return nil
 }
 
-// unmarksFilter reports whether the table loses the mark: that waits until no
-// rule looks at it, or the reverse path check would drop encrypted packets. The
-// version before, of which the text is another, marked them too.
-func unmarksFilter(p *planner) bool {
-	set := p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set
-	return strings.Contains(set, " mark ") && p.policyRouting.mark.Value == 0
-}
+func (c FilterChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
+func (FilterChange) trusted() bool                      { return true }
+func (FilterChange) batched() bool                      { return false }
+func (FilterChange) TouchesKernel() bool                { return true }
 
-// filterNow is the table as it will be after the steps so far: what the journal
-// says of it, how many rules it has, and whether they are others.
-type filterNow struct {
-	set     string
-	rules   int
-	differs bool
-}
+// A Redirect takes encrypted packets from a tunnel's old port to its new one.
+//
+// Peers send to the old port until they hear from the new one, and what is on
+// its way to it could otherwise not be received. The redirect is there before
+// the port changes, and goes once nothing comes to the old port any more. It is
+// in the journal, with the table that it is in.
+type Redirect struct{ From, To int }
 
-// A filterPlanner is for the tunnel's table.
-type filterPlanner struct {
-	*planner
-	now filterNow
-}
-
-func newFilterPlanner(p *planner) *filterPlanner {
-	set := p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set
-	return &filterPlanner{p, filterNow{set, p.state.FilterRules, p.state.FilterDiffers}}
-}
-
-func (p *filterPlanner) setFilter() {
-	want := wantFilter(p.planner)
-	why := "no longer needed"
-	if want != nil {
-		why = whyFilter(want)
+// PortRedirect is f's, or the zero value.
+func (f *Filter) PortRedirect() Redirect {
+	if f == nil {
+		return Redirect{}
 	}
-	p.changeFilter(want, why)
-}
-
-func (p *filterPlanner) changeFilter(want *Filter, why string) {
-	now := p.now
-	next := filterNow{want.String(), want.Rules(), false}
-	switch {
-	case now == next:
-		return
-	case want == nil && now.set == "":
-		p.note("nftables table inet %s was not made by wgkeys: left alone", FilterTable(p.view.Tunnel))
-		return
-	}
-	p.step(FilterChange{p.view.Tunnel, ParseFilter(p.view.Tunnel, now.set), want}, "%s", why)
-	p.now = next
-}
-
-func whyFilter(f *Filter) string {
-	var why []string
-	if f.Masquerade != nil {
-		why = append(why, "INSIDE sources leave by uplinks under this host's address, OUTSIDE")
-	}
-	if f.Guard != nil {
-		why = append(why, "nobody on an uplink can send to the INSIDE addresses")
-	}
-	if f.Mark.Value != 0 {
-		why = append(why, "what came in by an uplink is answered by it")
-	}
-	return strings.Join(why, "; ")
+	return f.Redirect
 }

@@ -2,14 +2,12 @@ package apply
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"unsafe"
 
@@ -125,14 +123,6 @@ func (j *Journal) touch(resource string, e Entry) {
 	}
 }
 
-// ours reports whether value is one that we gave the thing: the last, or the one
-// before it, which it still has if we were killed about to set the last.
-func (j *Journal) ours(resource, value string) bool {
-	e, ok := j.Entries[resource]
-	old, changed := j.older[resource]
-	return ok && (same(value, e.Set) || changed && same(value, old.Set))
-}
-
 // live returns those of order that are in entries, each once, where it stands last.
 func live(order []string, entries Entries) []string {
 	for len(order) > 0 && !has(entries, order[len(order)-1]) {
@@ -155,20 +145,6 @@ func live(order []string, entries Entries) []string {
 	return kept
 }
 
-// before writes that the things of steps are about to be touched.
-func (j *Journal) before(steps []Step) error {
-	var b bytes.Buffer
-	for _, s := range steps {
-		for _, e := range s.Change.entries(j.Entries) {
-			if s.Change.trusted() {
-				e.Set = unsure
-			}
-			j.write(&b, e)
-		}
-	}
-	return j.append(b.Bytes())
-}
-
 // write adds what is new to b.
 func (j *Journal) write(b *bytes.Buffer, e line) {
 	if old, ok := j.Entries[e.resource]; !ok || old != e.Entry {
@@ -179,42 +155,6 @@ func (j *Journal) write(b *bytes.Buffer, e line) {
 
 // unsure stands for a value that was about to be set and perhaps was.
 const unsure = "-"
-
-// number writes which link of the name is ours. Until then, whatever has the
-// name and is a tunnel is taken for it.
-func (j *Journal) number(c LinkChange, index int) error {
-	e := Entry{Set: strconv.Itoa(index)}
-	j.touch(c.Resource(), e)
-	return j.append([]byte("+\t" + c.Resource() + "\t" + e.Was + "\t" + e.Set + "\n"))
-}
-
-// LinkNumber returns the number of the tunnel's link, or 0 where it is not known.
-func (e Entries) LinkNumber(name string) int {
-	n, _ := strconv.Atoi(e[LinkChange{Name: name}.Resource()].Set)
-	return n
-}
-
-// after writes that the things of steps are as they were before us, where so.
-func (j *Journal) after(steps []Step) error {
-	var b bytes.Buffer
-	for _, s := range steps {
-		if s.Change.trusted() {
-			for _, e := range s.Change.entries(j.Entries) {
-				j.write(&b, e)
-			}
-		}
-		resource := s.Change.Resource()
-		if e, ok := j.Entries[resource]; ok && s.Change.restores(e, j.Entries) {
-			delete(j.Entries, resource)
-			b.WriteString("-\t" + resource + "\n")
-		}
-	}
-	j.Order = live(j.Order, j.Entries)
-	if len(j.Entries) == 0 {
-		return j.end()
-	}
-	return j.append(b.Bytes())
-}
 
 // append adds whole lines with one write(2), which a kill -9 does not split but
 // a full disk does: what is left of a line goes before the next.
@@ -253,28 +193,6 @@ func writeAfter(f *os.File, size int64, lines []byte) (int, error) {
 type line struct {
 	resource string
 	Entry
-}
-
-func sideEffectLines(effects []SideEffect, entries Entries) []line {
-	var lines []line
-	for _, d := range effects {
-		lines = append(lines, first(entries, "sysctl "+d.Key, Entry{cmp.Or(d.Was, d.Old), d.Set}))
-	}
-	return lines
-}
-
-// first keeps the value from before our first touch. About to be put back, a
-// thing still has the value we gave it: were that forgotten now, a crash would
-// make it look like somebody else's.
-func first(entries Entries, resource string, e Entry) line {
-	old, ok := entries[resource]
-	switch {
-	case ok && old.Was == e.Set:
-		return line{resource, old}
-	case ok:
-		e.Was = old.Was
-	}
-	return line{resource, e}
 }
 
 // Others returns, for each thing in the journals of other tunnels in dir, the

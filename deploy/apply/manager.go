@@ -1,9 +1,6 @@
 package apply
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // Programs that manage a host's network and may take our interface for theirs.
 const (
@@ -82,30 +79,14 @@ func UnmanagedText(link, manager string) string {
 	return "[Match]\nName=" + link + "\n[Link]\nUnmanaged=yes"
 }
 
-// tellManagers comes before the link: a manager that matches every interface
-// must never see it as one to configure. What it took all the same it lets go
-// of before the rest of the plan mends what it removed.
-func tellManagers(p *planner) {
-	for _, m := range p.state.Unmanaged {
-		c := ManagerChange{p.view.Tunnel, m, managerRuns(p, m.Manager), true}
-		switch {
-		case m.Taken != "":
-			p.step(c, "%s has taken the interface (%s), and is to leave it alone", m.Manager, m.Taken)
-		case !m.Told:
-			p.step(c, "%s is to leave the interface alone", m.Manager)
-		}
+func (c ManagerChange) entries(_ Entries) []line {
+	if c.Add {
+		return []line{{c.Resource(), Entry{Set: c.File}}}
 	}
+	return nil
 }
 
-func managerRuns(p *planner, manager string) bool { return slices.Contains(p.state.Managers, manager) }
-
-// releaseManager is the way back, for an entry of the journal.
-func releaseManager(p *planner, resource string) {
-	manager := strings.TrimPrefix(resource, "unmanaged "+p.view.Tunnel+" ")
-	file := p.mine.Entries[resource].Set
-	if !strings.HasPrefix(file, "/") { // of a version that had one file for each
-		file = ManagerFile(p.view.Tunnel, manager)
-	}
-	p.step(ManagerChange{p.view.Tunnel, Unmanaged{Manager: manager, File: file}, managerRuns(p, manager), false},
-		"there is nothing more to leave alone")
-}
+func (c ManagerChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
+func (ManagerChange) trusted() bool                      { return false }
+func (ManagerChange) batched() bool                      { return false }
+func (ManagerChange) TouchesKernel() bool                { return true }

@@ -23,12 +23,6 @@ const (
 	minMTU4 = 576
 )
 
-// A Path is how packets leave for an OUTSIDE address.
-type Path struct {
-	Link string
-	MTU  int // of the route, in bytes; 0: there is no route
-}
-
 // Anywhere are two OUTSIDE addresses to which nobody has a route of his own:
 // the way to them, by IPv4 and by IPv6, is the way to a peer that has yet to
 // come. They are the anycast addresses of PCP (RFC 7723); nothing is sent there.
@@ -60,43 +54,6 @@ type width struct {
 
 func (w width) why() string {
 	return fmt.Sprintf("%s carries %d bytes %s, OUTSIDE: %d are WireGuard's, and the rest counts by %d", w.path.Link, w.path.MTU, w.to, w.over, padding)
-}
-
-// A linkPlanner is for the tunnel's interface.
-type linkPlanner struct {
-	*parameters
-	chosen *width // its MTU, once it is looked for
-}
-
-// mtu is what the view says, or what fits through all paths to the peers.
-func (p *linkPlanner) mtu() int { return p.width().mtu }
-
-// width finds the MTU, once for a plan.
-func (p *linkPlanner) width() width {
-	if p.chosen == nil {
-		w := p.chosenWidth()
-		p.chosen = &w
-	}
-	return *p.chosen
-}
-
-func (p *linkPlanner) chosenWidth() width {
-	fits, least := fittingWidth(p.planner), minMTU4
-	if carriesIPv6(p.view) {
-		least = minMTU6
-	}
-	switch tight := fits.mtu < least; {
-	case p.view.MTU > max(fits.mtu, least):
-		p.note("mtu = %d is more than fits: %s; larger packets go in fragments, which some firewalls drop (left out, it would be %d)",
-			p.view.MTU, fits.why(), fits.chosen(least).mtu)
-	case tight && least == minMTU6:
-		p.note("IPv6, INSIDE, takes %d bytes, and %d fit: %s; larger packets go in fragments, which some firewalls drop (raise the MTU of %s, if its network allows that, or take IPv6 out of the tunnel)",
-			least, fits.mtu, fits.why(), fits.path.Link)
-	}
-	if p.view.MTU != 0 {
-		return width{mtu: p.view.MTU}
-	}
-	return fits.chosen(least)
 }
 
 // chosen is the MTU that a tunnel gets where so much fits.
@@ -193,33 +150,9 @@ func carriesIPv6(v *tunnel.View) bool {
 	return false
 }
 
-// whyMTU is the reason of a step that sets the MTU, and whyLink of the one that
-// makes the link.
-func (p *linkPlanner) whyMTU() string  { return p.width().reason("its MTU") }
-func (p *linkPlanner) whyLink() string { return p.width().reason("the tunnel's interface") }
-
 func (w width) reason(what string) string {
 	if w.over == 0 {
 		return what
 	}
 	return what + ": " + w.why()
-}
-
-// widenLink raises the MTU before there is IPv6 on the link, and narrowLink
-// lowers it when there is none left: below 1280 a link has no IPv6
-// (addrconf_notify). A new link is made with its MTU.
-func (p *linkPlanner) widenLink() {
-	if have := p.state.Link; have != nil && have.MTU < p.mtu() {
-		p.setMTU(Link{have.Kind, have.MTU, have.Up})
-	}
-}
-
-func (p *linkPlanner) narrowLink() {
-	if have := p.state.Link; have != nil && have.MTU > p.mtu() {
-		p.setMTU(Link{have.Kind, have.MTU, true})
-	}
-}
-
-func (p *linkPlanner) setMTU(have Link) {
-	p.step(LinkChange{Name: p.view.Tunnel, Old: &have, New: &Link{have.Kind, p.mtu(), have.Up}}, "%s", p.whyMTU())
 }

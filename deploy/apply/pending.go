@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -13,7 +12,6 @@ import (
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/files"
 )
 
 // A Pending is an apply that waits to be confirmed and is reverted if it is
@@ -74,18 +72,6 @@ func RemovePending(dir, name string) error {
 	err := os.Remove(pendingPath(dir, name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.Wrap(fault.Errno(err), "cannot remove", pendingPath(dir, name), "")
-	}
-	return nil
-}
-
-// WriteFile replaces a file by a new one of that mode, at once and for good.
-func WriteFile(path string, text []byte, mode os.FileMode) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
-	}
-	if err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: mode}); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write", path, "")
 	}
 	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"wgkeys/keyring"
 )
 
-func resourceOfPeer(key keyring.PublicKey) string { return "peer " + key.String() }
-
 // Rekey makes anew the key of a peer that the journal knows by its old one: the
 // peer that apply made is the same, and stays ours. Where the journal does not
 // know the old key it does nothing.

@@ -61,3 +61,15 @@ func (r Rule) String() string {
 	}
 	return "-4 " + r.selector()
 }
+
+func (c RuleChange) entries(_ Entries) []line {
+	if c.Add {
+		return made(c)
+	}
+	return nil
+}
+
+func (c RuleChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
+func (RuleChange) trusted() bool                      { return false }
+func (RuleChange) batched() bool                      { return true }
+func (RuleChange) TouchesKernel() bool                { return true }

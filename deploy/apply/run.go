@@ -4,19 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/files"
 )
 
 // Run takes the steps of a plan, writing each into the journal first, and
@@ -107,7 +98,7 @@ func replaced(k Kernel, j *Journal, c Change) error {
 }
 
 func take(ctx context.Context, k Kernel, j *Journal, batch []Step) error {
-	if err := j.before(batch); err != nil {
+	if err := before(j, batch); err != nil {
 		return err
 	}
 	if err := k.Do(ctx, changesOf(batch)); err != nil {
@@ -116,13 +107,13 @@ func take(ctx context.Context, k Kernel, j *Journal, batch []Step) error {
 	if c, ok := batch[0].Change.(LinkChange); ok && c.Old == nil && c.New != nil {
 		index, err := k.LinkIndex(c.Name)
 		if err == nil {
-			err = j.number(c, index)
+			err = number(j, c, index)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return j.after(batch)
+	return after(j, batch)
 }
 
 // takeBack takes a step back to what was there before us. That needs no journal
@@ -131,11 +122,11 @@ func takeBack(ctx context.Context, k Kernel, j *Journal, s Step) error {
 	if err := replaced(k, j, s.Change); err != nil {
 		return err
 	}
-	err := j.before([]Step{s})
+	err := before(j, []Step{s})
 	if failed := k.Do(ctx, []Change{s.Change}); failed != nil {
 		return errors.Join(err, failed)
 	}
-	return errors.Join(err, j.after([]Step{s}))
+	return errors.Join(err, after(j, []Step{s}))
 }
 
 // ErrHalf is in the error of a [Run] that could not be undone: the tunnel is neither
@@ -213,59 +204,4 @@ func changesOf(steps []Step) []Change {
 		changes[i] = s.Change
 	}
 	return changes
-}
-
-// Lock makes this process the only one that changes tunnels on the host, until
-// unlock. If another one is at it, wait is told which, and Lock waits for it.
-func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), err error) {
-	path := filepath.Join(dir, "lock")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot make the folder", dir, hintFile(err, dir))
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot open the lock", path, hintFile(err, path))
-	}
-	for told := false; ; told = true {
-		err := files.TryLock(f)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, files.ErrLocked) {
-			return nil, errors.Join(fault.Wrap(err, "cannot lock", path, ""), f.Close())
-		}
-		if !told {
-			wait(holder(f))
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	f.Truncate(0)
-	f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	return func() { f.Close() }, nil
-}
-
-// AsRoot is the hint of a command that lacks the right to what it does. It names no
-// command: who only looked must not be told to change something.
-const AsRoot = "run the same command as root, with sudo before it"
-
-// hintFile is the hint where a file below /run/wgkeys cannot be read or written.
-func hintFile(err error, path string) string {
-	switch {
-	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
-		return AsRoot
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return "df " + filepath.Dir(path) + " (and -i), and make room there"
-	}
-	return "ls -ld " + filepath.Dir(path) + " " + path
-}
-
-func holder(f *os.File) int {
-	b := make([]byte, 16)
-	n, _ := f.ReadAt(b, 0)
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
-	return pid
 }

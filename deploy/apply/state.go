@@ -2,7 +2,6 @@ package apply
 
 import (
 	"net/netip"
-	"time"
 
 	"wgkeys/deploy/apply/firewall"
 	"wgkeys/keyring"
@@ -55,50 +54,6 @@ type State struct {
 	Paths map[netip.Addr]Path
 }
 
-// A Link is a network interface.
-type Link struct {
-	Kind string // "wireguard", or "tun" for a device in user space
-	MTU  int    // bytes; 0 in a change: the kernel's choice
-	Up   bool
-}
-
-// A Device is the WireGuard half of a link. Its private key is told by the
-// public key that belongs to it.
-type Device struct {
-	PublicKey      keyring.PublicKey
-	PrivateKeyFile string // from where the key comes; unknown ("") in what the kernel has
-	ListenPort     int
-	FwMark         uint32
-}
-
-// A Peer is a peer of a device. Its preshared key is told by its fingerprint,
-// [keyring.PresharedKey.Fingerprint].
-type Peer struct {
-	PublicKey        keyring.PublicKey
-	Endpoint         netip.AddrPort // OUTSIDE; the zero value: none, or as it is
-	Configured       string         // the endpoint as the view spells it; unknown ("") in what the kernel has
-	Keepalive        int            // seconds
-	PSK              string         // fingerprint; "": none
-	PresharedKeyFile string         // from where the preshared key comes; unknown ("") in what the kernel has
-	AllowedIPs       []netip.Prefix
-	LastHandshake    time.Time // zero: never
-	Received, Sent   int64     // bytes, OUTSIDE
-}
-
-// A Route is an INSIDE prefix and how it is reached through the link.
-type Route struct {
-	Prefix  netip.Prefix
-	Gateway netip.Addr // the zero value: none
-	Metric  int        // 0: the kernel's default
-	Table   int        // 0: main
-}
-
-// A Proxy is a proxy neighbour: the host answers for Addr on Link.
-type Proxy struct {
-	Link string
-	Addr netip.Addr
-}
-
 // An Uplink is an interface with a default route.
 type Uplink struct {
 	Name   string
@@ -138,13 +93,6 @@ func (e Endpoint) All() []netip.AddrPort {
 	return append([]netip.AddrPort{e.Addr}, e.More...)
 }
 
-func (r Route) family() string {
-	if r.Prefix.Addr().Is4() {
-		return "-4"
-	}
-	return "-6"
-}
-
 // A Way is how the kernel would route a packet without a mark to an address of
 // Prefix: through Link, or not at all ("").
 type Way struct {
@@ -152,3 +100,51 @@ type Way struct {
 	Addr   netip.Addr
 	Link   string
 }
+
+// A Path is how packets leave for an OUTSIDE address.
+type Path struct {
+	Link string
+	MTU  int // of the route, in bytes; 0: there is no route
+}
+
+// Hurdles are what a host has in the way of a plan: where a step would fail, the
+// plan says so before the first is taken.
+type Hurdles struct {
+	NoRight   bool              // root may not change the network here
+	NoTunnels string            // why no tunnel's interface can be made; "": one can
+	NoIPv6    string            // why the link can have no IPv6; "": it can
+	PortOwner string            // who has the port that the device is to have; "": it is not known
+	Fixed     map[string]string // kernel parameters that cannot be set, and why
+	Routes    []OtherRoute      // through other interfaces
+	Addresses []OtherAddress    // on other interfaces
+	Digest    uint64            // of all such routes, whether the view has to do with them or not
+}
+
+// An OtherRoute is one of another interface to a prefix of the view's, or to a part
+// of one.
+type OtherRoute struct {
+	Route
+	Link   string // "" where it leads nowhere: blackhole and the like
+	Tunnel bool   // the link is a WireGuard interface
+	Origin Origin
+}
+
+// An Origin is how a route comes to be there.
+type Origin int
+
+const (
+	ByHand  Origin = iota // somebody put it there
+	Network               // the network that the interface is on, or what that network has told it
+)
+
+// An OtherAddress is an address of the view's that another interface has.
+type OtherAddress struct {
+	Addr netip.Addr
+	Link string
+}
+
+// NoIPv6AtAll is where no parameter turns it on.
+const NoIPv6AtAll = "this kernel runs without IPv6"
+
+// ReadOnlySysctls is why parameters cannot be set in most containers.
+const ReadOnlySysctls = "/proc/sys is mounted read-only"

@@ -33,17 +33,8 @@ func (c ThreadsChange) String() string {
 	return fmt.Sprintf("echo %d > /sys/class/net/%s/threaded", value, c.Link)
 }
 
-// threadShare is which part of the threads that the kernel allows may be those of
-// peers. It allows as many as fill an eighth of the memory with their stacks of
-// 16 KiB (set_max_threads in kernel/fork.c), so a sixteenth of them, at 34 kB each,
-// is below a fiftieth of the memory.
-const threadShare = 16
-
-// setThreads comes before the peers, whose threads are made with them.
-func setThreads(p *planner) {
-	t := p.state.Threads
-	fresh := p.state.Link == nil && t.Likely
-	if n := len(p.view.Peers); n*threadShare > t.Max && t.Max > 0 && (t.Link == "1" || fresh) {
-		p.step(ThreadsChange{p.view.Tunnel, false}, "%d peers would have a thread each, and the host has room for %d threads in all (kernel.threads-max)", n, t.Max)
-	}
-}
+func (ThreadsChange) entries(_ Entries) []line         { return nil }
+func (ThreadsChange) restores(_ Entry, _ Entries) bool { return true }
+func (ThreadsChange) trusted() bool                    { return false }
+func (ThreadsChange) batched() bool                    { return false }
+func (ThreadsChange) TouchesKernel() bool              { return true }

@@ -3,7 +3,6 @@ package apply
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 )
 
 // An Unreachable is a route that leads nowhere, behind a route of the tunnel in its
@@ -33,46 +32,14 @@ func (c UnreachableChange) String() string {
 		c.Route.Prefix, UnreachableMetric, c.Route.Table)
 }
 
-// wantUnreachables are one for each captured route.
-func wantUnreachables(p *planner) []Unreachable {
-	if p.view.NoKillSwitch {
-		return nil
+func (c UnreachableChange) entries(_ Entries) []line {
+	if c.Add {
+		return made(c)
 	}
-	var want []Unreachable
-	for prefix := range p.policyRouting.routes {
-		want = append(want, Unreachable{prefix, p.policyRouting.table})
-	}
-	slices.SortFunc(want, func(a, b Unreachable) int { return a.Prefix.Compare(b.Prefix) })
-	return want
+	return nil
 }
 
-// wantRefusals are the rules beside the unreachable routes.
-func wantRefusals(p *planner) []Rule {
-	if p.view.NoKillSwitch {
-		return nil
-	}
-	return p.policyRouting.refusals()
-}
-
-// addUnreachables comes after the tunnel's own routes, which what is on its way
-// needs, and removeUnreachables before those go.
-func addUnreachables(p *planner) {
-	for _, u := range subtract(wantUnreachables(p), p.state.Unreachables) {
-		p.step(UnreachableChange{u, true}, "without the tunnel's interface nothing leaves in the clear")
-	}
-	addRules(p, wantRefusals(p))
-}
-
-func removeUnreachables(p *planner) {
-	want := wantRefusals(p)
-	for _, r := range p.state.Rules {
-		if c := (RuleChange{r, false}); r.Refuses.IsValid() && p.isMine(c.Resource()) && !slices.Contains(want, r) {
-			p.step(c, "no longer needed")
-		}
-	}
-	for _, u := range subtract(p.state.Unreachables, wantUnreachables(p)) {
-		if c := (UnreachableChange{u, false}); p.isMine(c.Resource()) {
-			p.step(c, "no longer needed")
-		}
-	}
-}
+func (c UnreachableChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
+func (UnreachableChange) trusted() bool                      { return false }
+func (UnreachableChange) batched() bool                      { return true }
+func (UnreachableChange) TouchesKernel() bool                { return true }

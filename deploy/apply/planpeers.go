@@ -175,21 +175,6 @@ func (p *peerPlanner) endpoint(want *tunnel.Peer, have *Peer) (netip.AddrPort, s
 	return e.Addr, want.Endpoint
 }
 
-func (p *Peer) configured() string {
-	if p == nil {
-		return ""
-	}
-	return p.Configured
-}
-
-// givesOnly is 1 for a change that another peer's change makes by itself.
-func givesOnly(c PeerChange) int {
-	if len(c.Gained()) == 0 && c.Old != nil {
-		return 1
-	}
-	return 0
-}
-
 func (p *peerPlanner) whyPeer(c PeerChange) string {
 	switch name := p.unresolved.endpoint[c.Name]; {
 	case c.Old == nil && name != "":

@@ -2,7 +2,6 @@ package apply
 
 import (
 	"maps"
-	"path"
 	"slices"
 	"strings"
 )
@@ -16,15 +15,6 @@ import (
 // Elsewhere all.forwarding makes the host a router, which ignores advertisements
 // and drops the default routes learned from them unless the interface's own
 // accept_ra is 2 (addrconf_fixup_forwarding, ipv6_accept_ra).
-
-const (
-	interfaces6 = "net/ipv6/conf/"
-
-	conf4, conf6 = "net/ipv4/conf/*/", "net/ipv6/conf/*/"
-)
-
-func forwardingOf(link string) string      { return interfaces6 + link + "/forwarding" }
-func forceForwardingOf(link string) string { return interfaces6 + link + "/force_forwarding" }
 
 // forwarding is what a router needs: parameters, advertisements, neighbours.
 type forwarding struct{ *parameters }
@@ -59,14 +49,6 @@ func (p *forwarding) purges() bool {
 	return p.makesRouter() || slices.ContainsFunc(proxyLinks(p.planner), func(link string) bool {
 		return p.proxiesRoute(link) && !p.forwarded(link)
 	})
-}
-
-// before is the value of a parameter before any tunnel of ours touched it.
-func (p *parameters) before(key string) string {
-	if e, ok := p.mine.Entries["sysctl "+key]; ok {
-		return e.Was
-	}
-	return p.was(key, p.state.Sysctls[key])
 }
 
 // forwarded reports whether an interface was a router's before us. One that came
@@ -112,40 +94,22 @@ func (p *forwarding) forceForwarding() {
 	p.set(forceForwardingOf("default"), "1", "what comes in by an interface that comes later may be for the tunnel")
 }
 
-// forceSideEffects returns what becomes of force_forwarding when value is written to
-// all.forwarding: 0 takes it from every interface, but from all and default, also
-// where all.forwarding was 0 (addrconf_forward_change). Another value leaves it,
-// and is listed because its undoing is a 0.
-func (s sysctls) forceSideEffects(value string) []SideEffect {
-	var effects []SideEffect
-	for _, k := range slices.Sorted(maps.Keys(s)) {
-		match, _ := path.Match(conf6+"force_forwarding", k)
-		if !match || s[k] == "0" || k == forceForwardingOf("all") || k == forceForwardingOf("default") {
-			continue
-		}
-		set := "0"
-		if value != "0" {
-			set = s[k]
-		}
-		effects = append(effects, SideEffect{Key: k, Old: s[k], Set: set})
+func (p *forwarding) setForwarding() {
+	if !p.view.Forward {
+		return
 	}
-	return effects
-}
-
-// forceAgain puts back what a 0 written to all.forwarding took along.
-func (p *parameters) forceAgain(effects []SideEffect) {
-	for _, d := range effects {
-		if path.Base(d.Key) != "force_forwarding" {
-			continue
+	switch {
+	case !p.view.ForwardIPv6:
+	case p.forces():
+		p.forceForwarding()
+	default:
+		if p.makesRouter() && p.accepts("default") {
+			// After the link is made: it has no use for advertisements itself.
+			p.set(acceptRA("default"), "2", "an interface that comes later may learn its default route from router advertisements")
 		}
-		want := d.Old
-		if other, ok := p.others["sysctl "+d.Key]; ok {
-			want = other.Set
-		} else if e, ok := p.mine.Entries["sysctl "+d.Key]; ok {
-			want = e.Was
-		}
-		if want != "0" {
-			p.step(p.now.change(d.Key, want), "which forwarding took along")
-		}
+		p.set(forward6, "1", "%s is a router for IPv6", p.view.Host)
+	}
+	if p.view.ForwardIPv4 {
+		p.set(forward4, "1", "%s is a router for IPv4", p.view.Host)
 	}
 }

@@ -1,0 +1,135 @@
+package apply
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"wgkeys/keyring"
+)
+
+// A Link is a network interface.
+type Link struct {
+	Kind string // "wireguard", or "tun" for a device in user space
+	MTU  int    // bytes; 0 in a change: the kernel's choice
+	Up   bool
+}
+
+// A Device is the WireGuard half of a link. Its private key is told by the
+// public key that belongs to it.
+type Device struct {
+	PublicKey      keyring.PublicKey
+	PrivateKeyFile string // from where the key comes; unknown ("") in what the kernel has
+	ListenPort     int
+	FwMark         uint32
+}
+
+// A LinkChange makes (Old nil), changes or removes (New nil) an interface.
+type LinkChange struct {
+	Name        string
+	Old, New    *Link
+	SideEffects []SideEffect
+}
+
+func (c LinkChange) Resource() string { return "link " + c.Name }
+
+func (c LinkChange) Inverse() []Change {
+	return append([]Change{LinkChange{Name: c.Name, Old: c.New, New: c.Old}}, putBack(c.SideEffects)...)
+}
+
+func (c LinkChange) String() string {
+	switch {
+	case c.New == nil:
+		return "ip link del " + c.Name
+	case c.Old == nil:
+		s := "ip link add " + c.Name
+		if c.New.MTU != 0 {
+			s += fmt.Sprintf(" mtu %d", c.New.MTU)
+		}
+		return s + " type wireguard"
+	case c.Old.Up != c.New.Up && c.New.Up:
+		return "ip link set " + c.Name + " up"
+	case c.Old.Up != c.New.Up:
+		return "ip link set " + c.Name + " down"
+	default:
+		return fmt.Sprintf("ip link set %s mtu %d", c.Name, c.New.MTU)
+	}
+}
+
+func (c LinkChange) entries(journal Entries) []line {
+	if c.Old == nil && c.New != nil {
+		return append(sideEffectLines(c.SideEffects, journal), made(c)...)
+	}
+	return nil
+}
+
+func (c LinkChange) restores(_ Entry, _ Entries) bool { return c.New == nil }
+func (LinkChange) trusted() bool                      { return false }
+func (LinkChange) batched() bool                      { return false }
+func (LinkChange) TouchesKernel() bool                { return true }
+
+// A DeviceChange sets a device's private key, port and mark.
+type DeviceChange struct {
+	Link     string
+	Old, New Device
+}
+
+func (c DeviceChange) Resource() string { return "device " + c.Link }
+
+func (c DeviceChange) Inverse() []Change {
+	return []Change{DeviceChange{c.Link, c.New, c.Old}}
+}
+
+func (c DeviceChange) String() string {
+	s := "wg set " + c.Link
+	if c.Old.PublicKey != c.New.PublicKey {
+		s += " private-key " + c.New.PrivateKeyFile
+	}
+	if c.Old.ListenPort != c.New.ListenPort {
+		s += fmt.Sprintf(" listen-port %d", c.New.ListenPort)
+	}
+	if c.Old.FwMark != c.New.FwMark {
+		s += fmt.Sprintf(" fwmark %#x", c.New.FwMark)
+	}
+	return s
+}
+
+func (DeviceChange) entries(_ Entries) []line         { return nil }
+func (DeviceChange) restores(_ Entry, _ Entries) bool { return true }
+func (DeviceChange) trusted() bool                    { return false }
+func (DeviceChange) batched() bool                    { return false }
+func (DeviceChange) TouchesKernel() bool              { return true }
+
+// An AddressChange adds or removes an INSIDE address of the link.
+type AddressChange struct {
+	Link   string
+	Prefix netip.Prefix
+	Add    bool
+}
+
+func (c AddressChange) Resource() string { return "address " + c.Prefix.String() }
+
+func (c AddressChange) Inverse() []Change { c.Add = !c.Add; return []Change{c} }
+
+func (c AddressChange) String() string {
+	family := Route{Prefix: c.Prefix}.family()
+	return fmt.Sprintf("ip %s address %s %s dev %s", family, verb(c.Add), c.Prefix, c.Link)
+}
+
+func (c AddressChange) entries(_ Entries) []line {
+	if c.Add {
+		return made(c)
+	}
+	return nil
+}
+
+func (c AddressChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
+func (AddressChange) trusted() bool                      { return false }
+func (AddressChange) batched() bool                      { return true }
+func (AddressChange) TouchesKernel() bool                { return true }
+
+// LinkNumber returns the number of the tunnel's link, or 0 where it is not known.
+func (e Entries) LinkNumber(name string) int {
+	n, _ := strconv.Atoi(e[LinkChange{Name: name}.Resource()].Set)
+	return n
+}

@@ -1,0 +1,84 @@
+package apply
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// A claimedRoute is one of the tunnel's, its own or the kernel's with an address.
+type claimedRoute struct {
+	Route
+	onLink bool
+}
+
+// lookBeside tells of the other routes that the tunnel's live with, and of addresses
+// that another interface has too.
+func lookBeside(p *planner) {
+	for _, a := range p.state.Hurdles.Addresses {
+		p.find("address %s, INSIDE, is also on %s: packets to and from it go by one of the two alone. Give one of them another address", a.Addr, a.Link)
+	}
+	if len(p.state.Hurdles.Routes) == 0 {
+		return
+	}
+	wanted := map[netip.Prefix]claimedRoute{}
+	for _, want := range p.view.Routes {
+		if !p.policyRouting.routes[want.Prefix] {
+			r := Route{Prefix: want.Prefix, Metric: normalMetric(want.Prefix, want.Metric), Table: normalTable(p.view.Table)}
+			wanted[r.Prefix] = claimedRoute{r, false}
+		}
+	}
+	for _, a := range p.view.Addresses {
+		if n := a.Masked(); !n.IsSingleIP() {
+			wanted[n] = claimedRoute{Route{Prefix: n, Metric: connectedMetric(n)}, true}
+		}
+	}
+	for _, o := range p.state.Hurdles.Routes {
+		compareRoute(p, o, wanted)
+	}
+}
+
+// connectedMetric is that of the route that comes with an address: IPv6 has
+// IP6_RT_PRIO_ADDRCONF.
+func connectedMetric(n netip.Prefix) int {
+	if n.Addr().Is4() {
+		return 0
+	}
+	return 256
+}
+
+func compareRoute(p *planner, o OtherRoute, wanted map[netip.Prefix]claimedRoute) {
+	r, same := wanted[o.Prefix]
+	theirs, ours := metricOf(o.Route), metricOf(r.Route)
+	switch {
+	case same && (o.Table != r.Table || o.Link == "" && theirs > ours): // or one that waits behind the tunnel's
+	case same && theirs < ours:
+		p.find("%s, INSIDE, does not go into the tunnel: %s has a route to it of metric %d, and the tunnel's has %d. "+
+			"Give one of the two networks another prefix, or this tunnel's routes a lower metric", o.Prefix, o.name(), theirs, ours)
+	case same && theirs == ours && r.onLink:
+		p.find("network %s, INSIDE, is also that of %s: packets to it go by one of the two alone. Give one of them another prefix", o.Prefix, o.name())
+	case same && (theirs > ours || slices.ContainsFunc(p.state.Routes, func(have Route) bool { return have.key() == r.key() })):
+		p.note("%s, INSIDE, goes into the tunnel; %s has a route to the same prefix, which is not used meanwhile", o.Prefix, o.name())
+	case !same && o.Table == 0 && normalTable(p.view.Table) == 0 && !o.Tunnel && o.Origin == Network:
+		notePart(p, o, wanted)
+	}
+}
+
+// notePart tells of a network that is a part of what the tunnel leads to.
+func notePart(p *planner, o OtherRoute, wanted map[netip.Prefix]claimedRoute) {
+	for bits := o.Prefix.Bits() - 1; bits >= wide; bits-- {
+		if outer, err := o.Prefix.Addr().Prefix(bits); err == nil && wanted[outer].Prefix.IsValid() {
+			p.note("%s, the network of %s, is a part of %s, INSIDE, and stays outside of the tunnel", o.Prefix, o.name(), outer)
+			return
+		}
+	}
+}
+
+func (o OtherRoute) name() string {
+	switch {
+	case o.Link == "":
+		return "a route that leads nowhere"
+	case o.Tunnel:
+		return "tunnel " + o.Link
+	}
+	return o.Link
+}

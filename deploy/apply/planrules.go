@@ -1,0 +1,170 @@
+package apply
+
+import (
+	"fmt"
+	"slices"
+)
+
+// setRules comes before the routes: without them a captured route would be
+// looked at by nobody.
+func setRules(p *parameters) {
+	c := p.policyRouting
+	if c.ipv4 {
+		// The mark counts in the reverse path check (fib_validate_source).
+		p.set("net/ipv4/conf/all/src_valid_mark", "1", "answers to %s are looked up with their mark", p.view.Tunnel)
+		noteMarksOfOthers(p.planner)
+	}
+	keepAnswering(p)
+	addRules(p.planner, c.rules())
+}
+
+// acceptMark has a connection that is accepted send with the mark of the packet that
+// opened it (tcp_fwmark_accept in the kernel's ip-sysctl.rst; both families).
+const acceptMark = "net/ipv4/tcp_fwmark_accept"
+
+// keepAnswering keeps a way in to a host whose interface is gone. Its answers would
+// then meet the unreachable route before a table of nftables sees them; with the mark,
+// which what came in by an uplink has, they go out by it. Where the parameter cannot
+// be set they wait, which is no reason to have no tunnel.
+func keepAnswering(p *parameters) {
+	_, known := p.now[acceptMark]
+	if answersWait(p.planner) && known && p.state.Hurdles.Fixed[acceptMark] == "" {
+		p.set(acceptMark, "1", "whoever came in by an uplink is answered by it also when %s is gone", p.view.Tunnel)
+	}
+}
+
+// answersWait reports whether there are unreachable routes behind the tunnel's.
+func answersWait(p *planner) bool {
+	return (p.policyRouting.ipv4 || p.policyRouting.ipv6) && !p.view.NoKillSwitch
+}
+
+func addRules(p *planner, rules []Rule) {
+	for _, r := range rules {
+		if !slices.Contains(p.state.Rules, r) {
+			p.step(RuleChange{r, true}, "%s", whyRule(r))
+		}
+	}
+}
+
+func whyRule(r Rule) string {
+	switch {
+	case r.Refuses.IsValid():
+		return "without the tunnel's routes nothing leaves in the clear"
+	case r.NotMark.Value != 0:
+		return "all but the encrypted packets, OUTSIDE, look for the tunnel's routes"
+	case r.Mark.Value != 0:
+		return "encrypted packets, OUTSIDE, pass while their mark changes"
+	case r.AtLeast == keptWide(r.IPv6):
+		return "routes more specific than a default route stay as they are"
+	}
+	return fmt.Sprintf("routes of at least /%d stay as they are", r.AtLeast)
+}
+
+// noteMarksOfOthers tells what src_valid_mark is to whoever else marks packets.
+func noteMarksOfOthers(p *planner) {
+	for _, m := range p.state.TakenMarks {
+		if m != p.policyRouting.mark && !isMyMark(p, m) {
+			p.note("net.ipv4.conf.all.src_valid_mark=1 counts for all marks: where rp_filter is strict, a packet that comes in with mark %s is checked against the rules for that mark too", m)
+			return
+		}
+	}
+}
+
+func removeRules(p *planner) {
+	want := append(spares(p), p.policyRouting.rules()...)
+	for _, r := range p.state.Rules {
+		if c := (RuleChange{r, false}); !r.Refuses.IsValid() && p.isMine(c.Resource()) && !slices.Contains(want, r) {
+			p.step(c, "no longer needed")
+		}
+	}
+}
+
+// spares are the rules that let packets of the old mark pass the new rules, and
+// those of the new one the old rules.
+func spares(p *planner) []Rule {
+	if !markTransition(p) {
+		return nil
+	}
+	var rules []Rule
+	for _, ipv6 := range []bool{false, true} {
+		for _, m := range changingMarks(p, ipv6) {
+			rules = append(rules, Rule{IPv6: ipv6, Priority: prioritySpare, Mark: m})
+		}
+	}
+	return rules
+}
+
+// changingMarks are those that rules of a family look for, before and after.
+func changingMarks(p *planner, ipv6 bool) []Mark {
+	var marks []Mark
+	add := func(r Rule, also bool) {
+		if r.IPv6 == ipv6 && r.NotMark.Value != 0 && also && !slices.Contains(marks, r.NotMark) {
+			marks = append(marks, r.NotMark)
+		}
+	}
+	for _, r := range p.state.Rules {
+		add(r, p.isMine(RuleChange{Rule: r}.Resource()))
+	}
+	for _, r := range p.policyRouting.rules() {
+		add(r, true)
+	}
+	return marks
+}
+
+// setMark changes a mark once no rule spares the old one any more.
+func setMark(p *planner) {
+	if !markTransition(p) {
+		return
+	}
+	want := wantDevice(p)
+	old := want
+	old.FwMark = p.state.Device.FwMark
+	changeDevice(p, old, want)
+	for _, r := range spares(p) {
+		p.step(RuleChange{r, false}, "the mark has changed")
+	}
+}
+
+// wantUnreachables are one for each captured route.
+func wantUnreachables(p *planner) []Unreachable {
+	if p.view.NoKillSwitch {
+		return nil
+	}
+	var want []Unreachable
+	for prefix := range p.policyRouting.routes {
+		want = append(want, Unreachable{prefix, p.policyRouting.table})
+	}
+	slices.SortFunc(want, func(a, b Unreachable) int { return a.Prefix.Compare(b.Prefix) })
+	return want
+}
+
+// wantRefusals are the rules beside the unreachable routes.
+func wantRefusals(p *planner) []Rule {
+	if p.view.NoKillSwitch {
+		return nil
+	}
+	return p.policyRouting.refusals()
+}
+
+// addUnreachables comes after the tunnel's own routes, which what is on its way
+// needs, and removeUnreachables before those go.
+func addUnreachables(p *planner) {
+	for _, u := range subtract(wantUnreachables(p), p.state.Unreachables) {
+		p.step(UnreachableChange{u, true}, "without the tunnel's interface nothing leaves in the clear")
+	}
+	addRules(p, wantRefusals(p))
+}
+
+func removeUnreachables(p *planner) {
+	want := wantRefusals(p)
+	for _, r := range p.state.Rules {
+		if c := (RuleChange{r, false}); r.Refuses.IsValid() && p.isMine(c.Resource()) && !slices.Contains(want, r) {
+			p.step(c, "no longer needed")
+		}
+	}
+	for _, u := range subtract(p.state.Unreachables, wantUnreachables(p)) {
+		if c := (UnreachableChange{u, false}); p.isMine(c.Resource()) {
+			p.step(c, "no longer needed")
+		}
+	}
+}

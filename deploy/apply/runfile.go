@@ -1,0 +1,41 @@
+package apply
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// AsRoot is the hint of a command that lacks the right to what it does. It names no
+// command: who only looked must not be told to change something.
+const AsRoot = "run the same command as root, with sudo before it"
+
+// hintFile is the hint where a file below /run/wgkeys cannot be read or written.
+func hintFile(err error, path string) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		return AsRoot
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return "df " + filepath.Dir(path) + " (and -i), and make room there"
+	}
+	return "ls -ld " + filepath.Dir(path) + " " + path
+}
+
+// WriteFile replaces a file by a new one of that mode, at once and for good.
+func WriteFile(path string, text []byte, mode os.FileMode) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
+	}
+	if err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: mode}); err != nil {
+		return fault.Wrap(fault.Errno(err), "cannot write", path, "")
+	}
+	return nil
+}
