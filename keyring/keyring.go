@@ -56,7 +56,7 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 	path := r.Path(host, tunnel)
 	text, err := seen.Read(filepath.Dir(r.Dir), path, maxFile)
 	if err != nil {
-		return PublicKey{}, fault.Wrap(err, "cannot read the public key", path, "ls -lL "+path)
+		return PublicKey{}, fault.WrapFile(err, "cannot read the public key", path, "ls -lL "+path)
 	}
 	k, err := ParsePublicKey(files.Text(text))
 	if err != nil {
@@ -64,7 +64,7 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 		if err == files.ErrConflict {
 			hint = "wgkeys check"
 		}
-		return PublicKey{}, fault.Wrap(err, "no valid public key in", path, hint)
+		return PublicKey{}, fault.WrapFile(err, "no valid public key in", path, hint)
 	}
 	return k, nil
 }
@@ -76,7 +76,7 @@ func (r Ring) Load(tunnel string) (map[string]PublicKey, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot read the keyring", r.Dir, "")
+		return nil, fault.WrapFile(err, "cannot read the keyring", r.Dir, "")
 	}
 	keys := make(map[string]PublicKey, len(hosts))
 	for _, h := range hosts {
@@ -101,7 +101,7 @@ func (r Ring) Load(tunnel string) (map[string]PublicKey, error) {
 func (r Ring) Put(host, tunnel string, k PublicKey) error {
 	path := r.Path(host, tunnel)
 	if err := files.Create(filepath.Dir(r.Dir), path, []byte(k.String()+"\n"), 0o644|r.Shared); err != nil {
-		return fault.Wrap(err, "cannot write the public key", path, "")
+		return fault.WrapFile(err, "cannot write the public key", path, "")
 	}
 	return nil
 }
@@ -119,7 +119,7 @@ func (r Ring) Promote(host, tunnel string) error {
 		return err
 	}
 	if err := files.Rename(filepath.Dir(r.Dir), from, to); err != nil {
-		return fault.Wrap(err, "cannot make the next public key the present one", from, "")
+		return fault.WrapFile(err, "cannot make the next public key the present one", from, "")
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func client(a Asker) ageplugin.Client { return ageplugin.Client{Asker: a, Patien
 // askPassphrase asks for the passphrase of the file at path.
 func askPassphrase(a Asker, path string) (string, error) {
 	if a == nil {
-		return "", fault.New("cannot ask for the passphrase of", path, "there is nobody to ask", "")
+		return "", fault.NewFile("cannot ask for the passphrase of", path, "there is nobody to ask", "")
 	}
 	return a.Ask("passphrase of "+path, true)
 }

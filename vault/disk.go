@@ -15,7 +15,7 @@ import (
 // was opened: of one before, some other process may have been told instead.
 func flush(dir *os.File, hint string) error {
 	if err := files.Flush(dir); err != nil {
-		return fault.Wrap(err, "not certain to be on disk:", dir.Name(), hint)
+		return fault.WrapFile(err, "not certain to be on disk:", dir.Name(), hint)
 	}
 	return nil
 }

@@ -135,12 +135,12 @@ func (i *Identities) loadPlace(p Place) error {
 	if err != nil {
 		i.told = append(i.told, what+err.Error())
 		if p.Explicit {
-			return fault.Wrap(err, "cannot use the identity file", p.Path, identityHint(p.Path, err))
+			return fault.WrapFile(err, "cannot use the identity file", p.Path, identityHint(p.Path, err))
 		}
 		return nil
 	}
 	if loose != 0 {
-		i.loose = append(i.loose, fault.New("others can read the identity file", p.Path,
+		i.loose = append(i.loose, fault.NewFile("others can read the identity file", p.Path,
 			fmt.Sprintf("its mode is %04o", loose), "chmod 600 "+p.Path))
 	}
 	i.told = append(i.told, what+found.String())

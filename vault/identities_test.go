@@ -76,7 +76,7 @@ func TestIdentitiesFail(t *testing.T) {
 			os.Chmod(path, 0o600)
 			err := FindIdentities(Place{path, "-i", true}).use()
 			f, ok := errors.AsType[*fault.Fault](err)
-			if !ok || f.Who != path || !strings.Contains(err.Error(), test.want) {
+			if !ok || f.File != path || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v does not say %q", err, test.want)
 			}
 			if err != nil && strings.Contains(err.Error(), secret[20:28]) {
@@ -116,7 +116,7 @@ func TestIdentitiesLoose(t *testing.T) {
 		if len(w) != want {
 			t.Errorf("%o: warnings %v", mode, w)
 		}
-		if want == 1 && (w[0].Who != path || w[0].Hint != "chmod 600 "+path) {
+		if want == 1 && (w[0].File != path || w[0].Hint != "chmod 600 "+path) {
 			t.Errorf("%o: %+v", mode, w[0])
 		}
 	}

@@ -30,7 +30,7 @@ func NewIdentity(path string, postQuantum bool, created time.Time) (recipient st
 		if errors.Is(err, fs.ErrExist) { // and nobody found an identity in it
 			hint = "look into it; if it is empty: rm " + path + ", then this again"
 		}
-		return "", fault.Wrap(fault.Errno(err), "cannot make the identity file", path, hint)
+		return "", fault.WrapFile(fault.Errno(err), "cannot make the identity file", path, hint)
 	}
 	return recipient, nil
 }

@@ -58,7 +58,7 @@ func (l *Lists) Of(host string) (Recipients, error) {
 		if l.vault.Sealed(host) {
 			file, hint = l.vault.onlyPath(host), "ssh root@"+host+" cat /etc/ssh/ssh_host_ed25519_key.pub >> "
 		}
-		err = fault.New("no recipients in", file, "nobody could open the secrets of "+host, hint+file)
+		err = fault.NewFile("no recipients in", file, "nobody could open the secrets of "+host, hint+file)
 	}
 	return rs, err
 }
@@ -76,7 +76,7 @@ func (l *Lists) of(host string) (Recipients, error) {
 	case !noOnly && errOnly != nil:
 		return nil, errOnly
 	case !noOnly && !noMore:
-		return nil, fault.New("two lists of recipients for host", host, fmt.Sprintf("in %s/%s are both %s and %s", v.Dir,
+		return nil, fault.NewHost("two lists of recipients for host", host, fmt.Sprintf("in %s/%s are both %s and %s", v.Dir,
 			host, recipientsFile, onlyFile),
 			"keep "+onlyFile+" if "+host+" alone may open its keys, else "+recipientsFile)
 	case !noOnly:
@@ -183,7 +183,7 @@ func (v Vault) KeepToHost(host string) error {
 		err = errors.New("it names nobody")
 	}
 	if err != nil {
-		return fault.Wrap(err, "no recipient of its own for host "+host+":", own,
+		return fault.WrapFile(err, "no recipient of its own for host "+host+":", own,
 			fmt.Sprintf("mkdir -p vault/%[1]s && ssh root@%[1]s cat /etc/ssh/ssh_host_ed25519_key.pub "+
 				">vault/%[1]s/recipients.txt", host))
 	}
@@ -195,13 +195,13 @@ func (v Vault) KeepToHost(host string) error {
 		return err
 	}
 	if len(made) > 0 {
-		return fault.New("others can open keys of host", host,
+		return fault.NewHost("others can open keys of host", host,
 			fmt.Sprintf("%s and %d more in vault/%s are encrypted to all recipients", made[0], len(made)-1, host),
 			fmt.Sprintf("mv vault/%[1]s/%[2]s vault/%[1]s/%[3]s, wgkeys rekey %[1]s, and new keys: "+
 				"wgkeys rotate --on-host %[1]s", host, recipientsFile, onlyFile))
 	}
 	if err := files.Rename(v.repository(), own, v.onlyPath(host)); err != nil {
-		return fault.Wrap(err, "cannot rename", own, "")
+		return fault.WrapFile(err, "cannot rename", own, "")
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ func (l *locked) open(a Asker) (found identityFile, err error) {
 		return found, err
 	}
 	if err != nil {
-		l.err = fault.Wrap(err, "cannot use the identity file", l.path, "-i FILE names another one")
+		l.err = fault.WrapFile(err, "cannot use the identity file", l.path, "-i FILE names another one")
 	}
 	return found, l.err
 }

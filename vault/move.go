@@ -45,7 +45,7 @@ func (v Vault) PrepareMove(m *Move, ids *Identities, want keyring.PublicKey) err
 				m.done = true
 				return nil
 			}
-			return fault.New("there is a vault file already that is named", there.path, "it holds another key",
+			return fault.NewFile("there is a vault file already that is named", there.path, "it holds another key",
 				"git log -- "+there.path)
 		}
 	} else if _, err := v.readAs(m.To, m.To); err == nil {
@@ -112,18 +112,18 @@ func (v Vault) Finish(m *Move) error {
 	path := v.Path(m.To.Host, m.To.File)
 	if m.At != m.To {
 		if err := files.Create(v.repository(), path, m.sealed, 0o600|v.Shared); err != nil {
-			return fault.Wrap(err, "cannot make vault file", path, "")
+			return fault.WrapFile(err, "cannot make vault file", path, "")
 		}
 		return nil
 	}
 	s, err := files.NewSwapper(v.repository(), v.Dir)
 	if err != nil {
-		return fault.Wrap(err, "cannot open the vault", v.Dir, "")
+		return fault.WrapFile(err, "cannot open the vault", v.Dir, "")
 	}
 	defer s.Close()
 	err = s.Stage(path, m.sealed, 0o600|v.Shared, true)
 	if err = cmp.Or(err, s.Swap(path, m.was, maxFile)); err != nil {
-		return fault.Wrap(err, "cannot replace vault file", path, "")
+		return fault.WrapFile(err, "cannot replace vault file", path, "")
 	}
 	return nil
 }

@@ -149,29 +149,47 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 		return nil, s.damaged(err)
 	}
 	if s.meta.Version != 0 && (s.meta.Host != made.Host || s.meta.File != installed(made.File)) {
-		err := s.mismatch("it was made as %s of %s", s.meta.File, s.meta.Host)
-		if err, ok := err.(*fault.Fault); ok {
-			err.Hint = s.renamed(at)
-		}
-		return nil, err
+		moved := &MovedError{Made: Name{s.meta.Host, s.meta.File}, Now: Name{at.Host, installed(at.File)}}
+		return nil, s.fault(moved, moved.hint(s.path))
 	}
 	return s, nil
 }
 
-// renamed is what to do about a file that lies where another one belongs: the name is
-// a part of it, so git mv alone does not give it another one.
-func (s *sealed) renamed(at Name) string {
-	before, after := s.meta.File, installed(at.File)
-	switch {
-	case s.meta.Host != at.Host && before == after:
-		return "if " + s.meta.Host + " is to be called " + at.Host + ": wgkeys mv " + s.meta.Host + " " + at.Host +
-			"; else: git log -- " + s.path
-	case s.meta.Host == at.Host && strings.HasSuffix(before, keySuffix) && strings.HasSuffix(after, keySuffix):
-		was, is := strings.TrimSuffix(before, keySuffix), strings.TrimSuffix(after, keySuffix)
-		return "if tunnel " + was + " is to be called " + is + ": wgkeys mv -t " + was + " " + is + "; else: git log -- " +
-			s.path
+// A MovedError is that a file was made for another host or under another name than the
+// one that it lies at. It is an [ErrMismatch].
+type MovedError struct{ Made, Now Name }
+
+func (e *MovedError) Error() string {
+	return fmt.Sprintf("%v: it was made as %s of %s", ErrMismatch, e.Made.File, e.Made.Host)
+}
+
+func (e *MovedError) Is(target error) bool { return target == ErrMismatch }
+
+// Hosts returns the names of the two hosts, if they may be one that is called something
+// else now.
+func (e *MovedError) Hosts() (from, to string, ok bool) {
+	return e.Made.Host, e.Now.Host, e.Made.Host != e.Now.Host && e.Made.File == e.Now.File
+}
+
+// Tunnels returns the names of the two tunnels, if they may be one that is called
+// something else now.
+func (e *MovedError) Tunnels() (from, to string, ok bool) {
+	from, made := strings.CutSuffix(e.Made.File, keySuffix)
+	to, now := strings.CutSuffix(e.Now.File, keySuffix)
+	return from, to, e.Made.Host == e.Now.Host && made && now
+}
+
+// hint is what to do about it. The names are part of the file, so that git mv alone does
+// not give it others.
+func (e *MovedError) hint(path string) string {
+	if from, to, ok := e.Hosts(); ok {
+		return "if " + from + " is to be called " + to + ": wgkeys mv " + from + " " + to + "; else: git log -- " + path
 	}
-	return "git log -- " + s.path
+	if from, to, ok := e.Tunnels(); ok {
+		return "if tunnel " + from + " is to be called " + to + ": wgkeys mv -t " + from + " " + to +
+			"; else: git log -- " + path
+	}
+	return "git log -- " + path
 }
 
 func isSecret(text []byte) bool {
@@ -315,5 +333,5 @@ func (s *sealed) damaged(err error) error {
 }
 
 func (s *sealed) fault(err error, hint string) error {
-	return fault.Wrap(err, "cannot open vault file", s.path, hint)
+	return fault.WrapFile(err, "cannot open vault file", s.path, hint)
 }

@@ -161,7 +161,7 @@ func assertFault(t *testing.T, err, want error, path, text string) {
 		t.Fatalf("%v, want %v", err, want)
 	}
 	f, ok := errors.AsType[*fault.Fault](err)
-	if !ok || f.Who != path {
+	if !ok || f.File != path {
 		t.Errorf("%v does not name %s", err, path)
 	}
 	if !strings.Contains(err.Error(), text) {

@@ -39,7 +39,7 @@ func (v Vault) ReplacePSK(host, file string, k keyring.PresharedKey, created tim
 	}
 	if err != nil {
 		files.Remove(v.repository(), staged)
-		return fault.Wrap(err, "cannot replace vault file", path, "")
+		return fault.WrapFile(err, "cannot replace vault file", path, "")
 	}
 	return nil
 }

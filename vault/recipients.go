@@ -174,7 +174,7 @@ func (r Recipient) labels() ([]string, error) {
 	}
 	labels, err := p.Labels()
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot encrypt to the recipient at", r.at(), "")
+		return nil, fault.WrapLine(err, "cannot encrypt to the recipient at", r.File, r.Line, "")
 	}
 	return slices.Sorted(slices.Values(labels)), nil
 }
@@ -182,10 +182,10 @@ func (r Recipient) labels() ([]string, error) {
 func (v Vault) readRecipients(path string) (Recipients, error) {
 	text, err := v.Seen.Read(v.repository(), path, maxRecipients)
 	if errors.Is(err, fs.ErrNotExist) && v.Seen.Exists(path) {
-		return nil, fault.New("cannot read the recipients", path, "it is a link that leads nowhere", "ls -l "+path)
+		return nil, fault.NewFile("cannot read the recipients", path, "it is a link that leads nowhere", "ls -l "+path)
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot read the recipients", path, "git log -- "+path+
+		return nil, fault.WrapFile(err, "cannot read the recipients", path, "git log -- "+path+
 			"; without git: age-keygen -y IDENTITY > "+path)
 	}
 	var rs Recipients
@@ -197,15 +197,15 @@ func (v Vault) readRecipients(path string) (Recipients, error) {
 			if err == files.ErrConflict {
 				hint = "keep the lines of both sides that shall stay, without <<<<<<<, ======= and >>>>>>>"
 			}
-			return nil, fault.Wrap(err, "no valid recipient at", r.at(), hint)
+			return nil, fault.WrapLine(err, "no valid recipient at", r.File, r.Line, hint)
 		}
 		rs = append(rs, r)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fault.Wrap(err, "cannot read the recipients", path, "git log -p -- "+path)
+		return nil, fault.WrapFile(err, "cannot read the recipients", path, "git log -p -- "+path)
 	}
 	if why := files.Unreadable(text); rs == nil && why != nil {
-		return nil, fault.Wrap(why, "cannot read the recipients", path, "")
+		return nil, fault.WrapFile(why, "cannot read the recipients", path, "")
 	}
 	return rs, nil
 }

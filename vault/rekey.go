@@ -151,7 +151,7 @@ func (r *Rekey) sweep(stale []Stale) error {
 	for _, host := range slices.Compact(hosts) {
 		dir := filepath.Join(r.Vault.Dir, host)
 		if err := r.Vault.Seen.Sweep(r.Vault.repository(), dir, isVaultFile); err != nil {
-			return fault.Wrap(err, "cannot remove what an earlier rekey has left in", dir, "ls -la "+dir)
+			return fault.WrapFile(err, "cannot remove what an earlier rekey has left in", dir, "ls -la "+dir)
 		}
 	}
 	return nil
@@ -284,11 +284,11 @@ func each(ctx context.Context, workers, n int, do func(int) error) error {
 func (v Vault) lock() (unlock func(), err error) {
 	unlock, err = files.Lock(v.Dir)
 	if errors.Is(err, files.ErrLocked) {
-		return nil, fault.New("another rekey is at work in", v.Dir, "two at once would be in each other's way",
+		return nil, fault.NewFile("another rekey is at work in", v.Dir, "two at once would be in each other's way",
 			"wait for it, then wgkeys rekey")
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot lock the vault", v.Dir, "")
+		return nil, fault.WrapFile(err, "cannot lock the vault", v.Dir, "")
 	}
 	return unlock, nil
 }

@@ -44,11 +44,11 @@ type rewrite struct {
 func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (did []Stale, err error) {
 	dir, err := files.OpenDir(r.Vault.Dir)
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot open the vault", r.Vault.Dir, "ls -ld "+r.Vault.Dir)
+		return nil, fault.WrapFile(fault.Errno(err), "cannot open the vault", r.Vault.Dir, "ls -ld "+r.Vault.Dir)
 	}
 	defer dir.Close()
 	if r.files, err = files.NewSwapper(r.Vault.repository(), r.Vault.Dir); err != nil {
-		return nil, fault.Wrap(err, "cannot open the repository", r.Vault.repository(), "ls -ld "+r.Vault.repository())
+		return nil, fault.WrapFile(err, "cannot open the repository", r.Vault.repository(), "ls -ld "+r.Vault.repository())
 	}
 	defer r.files.Close()
 	n := len(stale)
@@ -92,11 +92,11 @@ func (w *rewrite) stage(i int) error {
 		err = w.files.Stage(path, text, 0o600|w.Vault.Shared, w.slow)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return fault.New("in the way of the new file:", files.Staged(path), "something else has its name",
+		return fault.NewFile("in the way of the new file:", files.Staged(path), "something else has its name",
 			"ls -ld "+files.Staged(path)+", move it away, then wgkeys rekey")
 	}
 	if err != nil {
-		return fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
+		return fault.WrapFile(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
 	}
 	w.staging.Lock()
 	defer w.staging.Unlock()
@@ -148,6 +148,6 @@ func (w *rewrite) swap(i int) error {
 		return nil
 	}
 	w.failures.Add(1)
-	w.failed[i] = fault.Wrap(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
+	w.failed[i] = fault.WrapFile(err, "cannot encrypt again", path, "wgkeys rekey does what is left")
 	return w.failed[i]
 }

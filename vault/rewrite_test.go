@@ -70,7 +70,7 @@ func TestRekeyInTheWay(t *testing.T) {
 		x.recipients(t, x.aliceIs, x.bobIs)
 		stale := x.outdated(t)
 		did, err := x.rekey(x.alice, stale)
-		if f, ok := errors.AsType[*fault.Fault](err); !ok || f.Who != way || len(did) != len(stale)-1 {
+		if f, ok := errors.AsType[*fault.Fault](err); !ok || f.File != way || len(did) != len(stale)-1 {
 			t.Errorf("%s: %d files, %v", kind, len(did), err)
 		}
 		if is, err := os.Lstat(way); err != nil || !os.SameFile(is, was) {

@@ -34,7 +34,7 @@ func (v Vault) Promote(host, tunnel string) error {
 	}
 	from, to := v.Path(host, next), v.Path(host, KeyFile(tunnel))
 	if err := files.Rename(v.repository(), from, to); err != nil {
-		return fault.Wrap(err, "cannot make the next private key the present one", from, "")
+		return fault.WrapFile(err, "cannot make the next private key the present one", from, "")
 	}
 	return nil
 }
@@ -46,7 +46,7 @@ func (v Vault) RemoveKey(host, file string) error {
 		return err
 	}
 	if err := files.Remove(v.repository(), v.Path(host, file)); err != nil {
-		return fault.Wrap(err, "cannot remove vault file", v.Path(host, file), "")
+		return fault.WrapFile(err, "cannot remove vault file", v.Path(host, file), "")
 	}
 	return nil
 }

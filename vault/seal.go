@@ -56,7 +56,7 @@ func (v Vault) seal(file string, m Meta, text []byte) error {
 		hint = "for a new key: rm " + path + " and its public key in keyring/" + m.Host + "/, then wgkeys gen " + m.Host
 	}
 	if err != nil {
-		return fault.Wrap(err, "cannot make vault file", path, hint)
+		return fault.WrapFile(err, "cannot make vault file", path, hint)
 	}
 	return nil
 }

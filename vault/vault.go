@@ -177,7 +177,7 @@ func (v Vault) names(dir string, pick func(fs.DirEntry) (string, bool)) ([]strin
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot read the vault", dir, "")
+		return nil, fault.WrapFile(err, "cannot read the vault", dir, "")
 	}
 	var found []string
 	for _, e := range entries {
@@ -213,7 +213,7 @@ func isVaultFile(name string) bool {
 
 func checkHost(host string) error {
 	if err := keyring.CheckHost(host); err != nil {
-		return fault.Wrap(err, "no host can be named", host, "")
+		return fault.WrapHost(err, "no host can be named", host, "")
 	}
 	return nil
 }

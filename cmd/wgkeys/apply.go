@@ -114,7 +114,7 @@ func fileOfView(e *env) (string, error) {
 	}
 	switch len(names) {
 	case 0:
-		return "", fault.New("no view is kept in", linux.KeptDir, "no tunnel was applied on this machine", "wgkeys apply")
+		return "", fault.NewFile("no view is kept in", linux.KeptDir, "no tunnel was applied on this machine", "wgkeys apply")
 	case 1:
 		return linux.KeptPath(names[0]), nil
 	}
@@ -127,7 +127,7 @@ func readText(file string) ([]byte, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the view", file, "wgkeys show --json HOST > "+file)
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the view", file, "wgkeys show --json HOST > "+file)
 	}
 	return text, nil
 }

@@ -45,7 +45,7 @@ func doInit(e *env) error {
 		dir = filepath.Join(in, dir)
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
-		return fault.Wrap(err, "cannot find the folder", dir, "")
+		return fault.WrapFile(err, "cannot find the folder", dir, "")
 	}
 	if _, err := os.Lstat(filepath.Join(dir, repo.Marker)); err == nil {
 		if e.cli.Bool("hook") {
@@ -142,11 +142,11 @@ func sayKind(e *env, postQuantum bool) {
 func makeRepo(e *env, dir string, recipients []string) error {
 	more := repo.Shared(e.ctx, filepath.Dir(dir))
 	if err := files.MkdirAll(dir, 0o755|more&0o020); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", dir, "")
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "")
 	}
 	unlock, err := files.Lock(dir)
 	if err != nil {
-		return fault.Wrap(err, "cannot lock the folder", dir, "wait until the other wgkeys init is done, then run this again")
+		return fault.WrapFile(err, "cannot lock the folder", dir, "wait until the other wgkeys init is done, then run this again")
 	}
 	defer unlock()
 	if err := sweepInit(dir); err != nil {
@@ -154,7 +154,7 @@ func makeRepo(e *env, dir string, recipients []string) error {
 	}
 	for _, sub := range []string{"tunnels", "keyring", "vault"} {
 		if err := files.MkdirAll(filepath.Join(dir, sub), 0o755|more&0o020); err != nil {
-			return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Join(dir, sub), "")
+			return fault.WrapFile(fault.Errno(err), "cannot make the folder", filepath.Join(dir, sub), "")
 		}
 	}
 	list := "# who can decrypt, one recipient a line\n"
@@ -183,7 +183,7 @@ func sweepInit(dir string) error {
 	for _, left := range []string{dir, filepath.Join(dir, "vault")} {
 		err := files.Sweep(dir, left, made)
 		if err != nil && !errors.Is(err, files.ErrOutside) { // who writes there tells it better
-			return fault.Wrap(err, "cannot remove what an earlier command has left in", left, "ls -la "+left)
+			return fault.WrapFile(err, "cannot remove what an earlier command has left in", left, "ls -la "+left)
 		}
 	}
 	return nil
@@ -195,11 +195,11 @@ func tellOthersList(e *env, dir string, recipients []string) error {
 	path := filepath.Join(dir, "vault", "recipients.txt")
 	text, err := files.Read(dir, path, repo.MaxFile)
 	if err != nil {
-		return fault.Wrap(err, "cannot read", path, "")
+		return fault.WrapFile(err, "cannot read", path, "")
 	}
 	for _, r := range recipients {
 		if !strings.Contains(string(text), r) {
-			e.ui.Warn(fault.New("a list of recipients without you was there already:", path, "you cannot open what is encrypted to it",
+			e.ui.Warn(fault.NewFile("a list of recipients without you was there already:", path, "you cannot open what is encrypted to it",
 				fmt.Sprintf("if it is of the same kind: printf '\\n%%s\\n' %s >>%s", ui.Quoted(r), ui.Quoted(path))))
 		}
 	}
@@ -222,7 +222,7 @@ func whoAmI() string {
 func writeNew(dir, name, text string, more fs.FileMode) error {
 	path := filepath.Join(dir, name)
 	if err := files.Create(dir, path, []byte(text), 0o644|more); err != nil {
-		return fault.Wrap(err, "cannot write", path, "")
+		return fault.WrapFile(err, "cannot write", path, "")
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func installFile(e *env, path string, text []byte, mode os.FileMode) error {
 		return nil
 	}
 	if err := linux.WriteForAll(path, text, mode); err != nil {
-		return fault.Wrap(err, "cannot install", path, "sudo wgkeys install")
+		return fault.WrapFile(err, "cannot install", path, "sudo wgkeys install")
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func keptViews(e *env) ([]*tunnel.View, error) {
 		names = slices.DeleteFunc(names, func(name string) bool { return name != t })
 	}
 	if len(names) == 0 {
-		return nil, fault.New("nothing to bring up at boot in", linux.KeptDir, "no tunnel was applied on this machine", "wgkeys apply")
+		return nil, fault.NewFile("nothing to bring up at boot in", linux.KeptDir, "no tunnel was applied on this machine", "wgkeys apply")
 	}
 	var views []*tunnel.View
 	for _, name := range names {
@@ -170,7 +170,7 @@ func installProgram(e *env) error {
 		return nil
 	}
 	if err := copyProgram(self, installedProgram); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot install", installedProgram, "sudo wgkeys install")
+		return fault.WrapFile(fault.Errno(err), "cannot install", installedProgram, "sudo wgkeys install")
 	}
 	return nil
 }

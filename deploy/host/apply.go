@@ -208,7 +208,7 @@ func keep(name string, w *Wanted, warn func(error)) error {
 	case filepath.Dir(path) == linux.RunDir:
 		warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "mount -o remount,rw / (or /var), then wgkeys apply"))
 	default:
-		warn(fault.Wrap(err, "for the next boot the view is not in "+linux.KeptDir+" but in", path, ""))
+		warn(fault.WrapFile(err, "for the next boot the view is not in "+linux.KeptDir+" but in", path, ""))
 	}
 	return nil
 }

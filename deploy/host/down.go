@@ -41,7 +41,7 @@ func (h *Host) Down(ctx context.Context, plan *apply.Plan) error {
 func Applied() ([]string, error) {
 	files, err := os.ReadDir(linux.RunDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", linux.RunDir, apply.AsRoot)
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the folder", linux.RunDir, apply.AsRoot)
 	}
 	var names []string
 	for _, f := range files {

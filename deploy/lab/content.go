@@ -33,12 +33,12 @@ func (h *Host) open(name string, flags int, mode fs.FileMode) (*os.File, error) 
 func (h *Host) ReadFile(name string) ([]byte, error) {
 	f, err := h.open(name, unix.O_RDONLY, 0)
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot read a file of host", h.name, "")
+		return nil, fault.WrapHost(err, "cannot read a file of host", h.name, "")
 	}
 	defer f.Close()
 	b, err := io.ReadAll(f)
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot read a file of host", h.name, "")
+		return nil, fault.WrapHost(err, "cannot read a file of host", h.name, "")
 	}
 	return b, nil
 }
@@ -73,7 +73,7 @@ func (h *Host) write(name string, data []byte, mode fs.FileMode, flag int) error
 		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
-		return fault.Wrap(err, "cannot write a file of host", h.name, "")
+		return fault.WrapHost(err, "cannot write a file of host", h.name, "")
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func (h *Host) write(name string, data []byte, mode fs.FileMode, flag int) error
 func (h *Host) Install(name, program string) error {
 	b, err := os.ReadFile(program)
 	if err != nil {
-		return fault.Wrap(err, "cannot install a program on host", h.name, "")
+		return fault.WrapHost(err, "cannot install a program on host", h.name, "")
 	}
 	return h.WriteFile("/usr/local/bin/"+name, b, 0o755)
 }

@@ -177,7 +177,7 @@ func killChildren(nsenter *os.Process) error {
 func (h *Host) Run(ctx context.Context, args ...string) (string, error) {
 	out, err := output(h.Command(ctx, args[0], args[1:]...))
 	if err != nil {
-		return out, fault.Wrap(err, "command failed on host", h.name, "")
+		return out, fault.WrapHost(err, "command failed on host", h.name, "")
 	}
 	return out, nil
 }

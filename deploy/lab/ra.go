@@ -31,7 +31,7 @@ const advertiseEvery = time.Second
 func (h *Host) Advertise(ifname string, ra Advertisement) (stop func(), err error) {
 	s, err := h.openRASocket(ifname)
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot send router advertisements on host", h.name, "")
+		return nil, fault.WrapHost(err, "cannot send router advertisements on host", h.name, "")
 	}
 	stopped, done := make(chan struct{}), make(chan struct{})
 	go func() {

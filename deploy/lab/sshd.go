@@ -53,12 +53,13 @@ func (h *Host) StartSSHD(ctx context.Context) error {
 	}
 	path, err := h.Run(ctx, "sh", "-c", "command -v sshd")
 	if err != nil {
-		return fault.New("cannot start the ssh server on", h.name, "sshd is not installed", "apt-get install openssh-server")
+		return fault.NewHost("cannot start the ssh server on", h.name, "sshd is not installed",
+			"apt-get install openssh-server")
 	}
 	// sshd wants to be called by its absolute path, to start itself again for
 	// each connection.
 	if _, err := h.Run(ctx, strings.TrimSpace(path), "-E", sshdLog); err != nil {
-		return fault.Wrap(err, "cannot start the ssh server on", h.name, "")
+		return fault.WrapHost(err, "cannot start the ssh server on", h.name, "")
 	}
 	// It goes into the background before it listens, and writes the file after.
 	return Until(ctx, "the ssh server of "+h.name+" to listen", func(context.Context) (bool, error) {
@@ -90,7 +91,7 @@ func (l *Lab) Trust(ctx context.Context, client, server *Host, names ...string) 
 	}
 	key, err := server.ReadFile(hostKey + ".pub")
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.New("cannot trust the host", server.name, "it runs no ssh server", "")
+		return fault.NewHost("cannot trust the host", server.name, "it runs no ssh server", "")
 	} else if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (h *Host) Addresses(ctx context.Context) ([]netip.Prefix, error) {
 			p, err = a.Prefix(a.BitLen())
 		}
 		if err != nil {
-			return nil, fault.Wrap(err, "cannot read the addresses of host", h.name, "")
+			return nil, fault.WrapHost(err, "cannot read the addresses of host", h.name, "")
 		}
 		addrs = append(addrs, p)
 	}

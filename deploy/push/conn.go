@@ -192,12 +192,12 @@ func secretOf(f File) ([]byte, error) {
 	text, err := f.Secret()
 	if err != nil {
 		clear(text)
-		return nil, fault.Wrap(err, "nothing was installed: no secret for", f.Path, "")
+		return nil, fault.WrapFile(err, "nothing was installed: no secret for", f.Path, "")
 	}
 	k, _ := kindOf(f.Want)
 	if mark, _ := markOf(k, text); mark != f.Want || !wellFormed(text) {
 		clear(text)
-		return nil, fault.New("nothing was installed: refused the secret for", f.Path,
+		return nil, fault.NewFile("nothing was installed: refused the secret for", f.Path,
 			"it is not the key that the keyring names", "git log -- vault keyring")
 	}
 	return text, nil

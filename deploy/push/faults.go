@@ -28,7 +28,7 @@ func (c *conn) explain(err, sshErr error) error {
 	case broken(err) && errors.Is(sshErr, ssh.ErrUnreachable):
 		err = sshErr
 	case broken(err):
-		err = errors.New("the connection ended" + c.because(sshErr))
+		err = c.ended(sshErr)
 	}
 	switch {
 	case c.sent:
@@ -38,7 +38,7 @@ func (c *conn) explain(err, sshErr error) error {
 	case !c.greeted:
 		return c.unheard(err)
 	}
-	return fault.Wrap(err, "lost host", c.host, "wgkeys push "+c.host)
+	return fault.WrapHost(err, "lost host", c.host, "wgkeys push "+c.host)
 }
 
 // broken tells whether err is the end of the connection rather than something
@@ -47,17 +47,28 @@ func broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
 }
 
-// because returns what the host's command said on standard error. After
-// secrets were sent it is not repeated at all: who knows what it echoes.
-func (c *conn) because(err error) string {
-	var exit *ssh.ExitError
+// An endedError is a connection that ended before the conversation did.
+type endedError struct {
+	exit *ssh.ExitError // of the host's command; nil if that is not known
+	sent bool           // secrets were: nobody knows what the command has echoed of them
+}
+
+// ended is that error, where err is what became of the command.
+func (c *conn) ended(err error) *endedError {
+	e := &endedError{sent: c.sent}
+	errors.As(err, &e.exit)
+	return e
+}
+
+// Error repeats nothing that the command said after secrets were sent.
+func (e *endedError) Error() string {
 	switch {
-	case !errors.As(err, &exit):
-		return ""
-	case c.sent:
-		return fmt.Sprintf(" (exit status %d)", exit.Code)
+	case e.exit == nil:
+		return "the connection ended"
+	case e.sent:
+		return fmt.Sprintf("the connection ended (exit status %d)", e.exit.Code)
 	}
-	return ": " + exit.Error()
+	return "the connection ended: " + e.exit.Error()
 }
 
 // lost says which files are certain and which are not.
@@ -77,7 +88,7 @@ func (c *conn) lost(err error) error {
 	if len(certain) > 0 {
 		why += "; certain: " + strings.Join(certain, ", ")
 	}
-	return &fault.Fault{What: "lost host", Who: c.host, Why: why, Hint: "wgkeys push " + c.host, Err: err}
+	return &fault.Fault{What: "lost host", Host: c.host, Why: why, Hint: "wgkeys push " + c.host, Err: err}
 }
 
 // unheard is the error for a host that never came to the first line of the
@@ -85,18 +96,21 @@ func (c *conn) lost(err error) error {
 func (c *conn) unheard(err error) error {
 	switch {
 	case c.user != "":
-		return fault.New("cannot become root on host", c.host, c.sudoWhy(err),
+		return fault.NewHost("cannot become root on host", c.host, c.sudoWhy(err),
 			"on "+c.host+": visudo -f /etc/sudoers.d/wgkeys, and add: "+c.user+
 				" ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: "+c.user+
 				" ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive")
 	case c.noise != "":
-		return fault.New("no shell to work with on host", c.host, fmt.Sprintf("it said %q", quiet(c.noise)), "")
+		return fault.NewHost("no shell to work with on host", c.host, fmt.Sprintf("it said %q", quiet(c.noise)), "")
 	}
-	return fault.Wrap(err, "no shell to work with on host", c.host, "")
+	return fault.WrapHost(err, "no shell to work with on host", c.host, "")
 }
 
 func (c *conn) sudoWhy(err error) string {
-	why := strings.TrimPrefix(err.Error(), "the connection ended: ")
+	why := err.Error()
+	if ended, ok := errors.AsType[*endedError](err); ok && ended.exit != nil {
+		why = ended.exit.Error()
+	}
 	return fmt.Sprintf("user %q is not root there, and %s", c.user, strings.TrimPrefix(why, "sudo: "))
 }
 
@@ -104,13 +118,13 @@ func (c *conn) sudoWhy(err error) string {
 func (c *conn) lacking(command string) error {
 	switch command {
 	case "wg":
-		return fault.New("no way to check keys on host", c.host, "neither wg nor wgkeys is installed there",
+		return fault.NewHost("no way to check keys on host", c.host, "neither wg nor wgkeys is installed there",
 			"on "+c.host+": apt install wireguard-tools")
 	case "sudo":
-		return fault.New("cannot become root on host", c.host,
+		return fault.NewHost("cannot become root on host", c.host,
 			fmt.Sprintf("user %q is not root there, and there is no sudo", c.user), "")
 	}
-	return fault.New("no way to install files on host", c.host, fmt.Sprintf("there is no command %q", command), "")
+	return fault.NewHost("no way to install files on host", c.host, fmt.Sprintf("there is no command %q", command), "")
 }
 
 func (c *conn) notInstalled(f File, why string) error {
@@ -121,5 +135,5 @@ func (c *conn) notInstalled(f File, why string) error {
 	if why == notNamed {
 		hint = "in the tunnel file: private_key_file = \"/etc/wireguard/NAME.key\""
 	}
-	return fault.New("cannot install "+f.Path+" on host", c.host, why, hint)
+	return fault.NewHost("cannot install "+f.Path+" on host", c.host, why, hint)
 }

@@ -125,19 +125,19 @@ func wellFormed(text []byte) bool {
 
 func checkFiles(host string, files []File) error {
 	if len(files) > maxFiles {
-		return fault.New("too many key files for host", host, fmt.Sprintf("%d, at most %d", len(files), maxFiles), "")
+		return fault.NewHost("too many key files for host", host, fmt.Sprintf("%d, at most %d", len(files), maxFiles), "")
 	}
 	seen := map[string]bool{}
 	for _, f := range files {
 		if err := keyring.CheckFile(f.Path); err != nil {
-			return fault.Wrap(err, "cannot push to host "+strconv.Quote(host)+" the file", f.Path, "")
+			return fault.WrapFile(err, "cannot push to host "+strconv.Quote(host)+" the file", f.Path, "")
 		}
 		if _, ok := kindOf(f.Want); !ok {
-			return fault.New("cannot push to host "+strconv.Quote(host)+" the file", f.Path, "its public key is not known",
+			return fault.NewFile("cannot push to host "+strconv.Quote(host)+" the file", f.Path, "its public key is not known",
 				"wgkeys gen "+host)
 		}
 		if seen[f.Path] {
-			return fault.New("cannot push to host "+strconv.Quote(host)+" the file", f.Path, "it is listed twice", "")
+			return fault.NewFile("cannot push to host "+strconv.Quote(host)+" the file", f.Path, "it is listed twice", "")
 		}
 		seen[f.Path] = true
 	}

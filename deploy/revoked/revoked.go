@@ -59,12 +59,12 @@ func read(path string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the list of replaced keys", path, "ls -l "+path)
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the list of replaced keys", path, "ls -l "+path)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, 2*mostBytes))
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the list of replaced keys", path, "ls -l "+path)
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the list of replaced keys", path, "ls -l "+path)
 	}
 	return text, nil
 }
@@ -138,14 +138,14 @@ func Add(old, next keyring.PublicKey) error {
 // appendLine begins a line of its own where the one before was cut short.
 func appendLine(path, line string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
 	}
 	if err := trim(path); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write the list of replaced keys", path, "")
+		return fault.WrapFile(fault.Errno(err), "cannot write the list of replaced keys", path, "")
 	}
 	last := []byte{'\n'}
 	if info, err := f.Stat(); err == nil && info.Size() > 0 {
@@ -157,7 +157,7 @@ func appendLine(path, line string) error {
 	_, err = f.WriteString(line + "\n")
 	err = errors.Join(err, f.Sync(), f.Close(), files.Sync(filepath.Dir(path)))
 	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write the list of replaced keys", path, "df "+filepath.Dir(path))
+		return fault.WrapFile(fault.Errno(err), "cannot write the list of replaced keys", path, "df "+filepath.Dir(path))
 	}
 	return nil
 }
@@ -184,7 +184,7 @@ func trim(path string) error {
 
 func rewrite(path string, text []byte) error {
 	if err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o644}); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write the list of replaced keys", path, "df "+filepath.Dir(path))
+		return fault.WrapFile(fault.Errno(err), "cannot write the list of replaced keys", path, "df "+filepath.Dir(path))
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error
 	within := claimFor + r.reach()
 	a, err := r.claimWithin(ctx, within)
 	if err == nil && a.Live.PublicKey != s.Live() {
-		err = fault.New("the key was replaced by somebody else meanwhile, on host", r.Host.Host,
+		err = fault.NewHost("the key was replaced by somebody else meanwhile, on host", r.Host.Host,
 			"nothing was changed by this run",
 			"git pull, then wgkeys rotate "+r.Host.Host)
 	}

@@ -75,18 +75,18 @@ func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 	case errors.Is(err, errNotBegun):
 		return giveUp(err)
 	case err != nil:
-		return fault.Wrap(err, "lost sight of the rotation of host", r.Host.Host,
+		return fault.WrapHost(err, "lost sight of the rotation of host", r.Host.Host,
 			"it ends by itself within half a minute, with the next key or the old one; then: wgkeys rotate "+r.Host.Host)
 	case record.Phase != Kept:
 		r.end(ctx, unused, next)
-		return fault.New("the key of this host was not replaced:", r.Host.Host,
+		return fault.NewHost("the key of this host was not replaced:", r.Host.Host,
 			record.Why+s.names(r, record.Unproved())+"; it uses the old one again", "wgkeys status "+r.Host.Host+
 				", then wgkeys rotate "+r.Host.Host)
 	}
 	r.report("proved", "%s answered with the next key", count(len(record.Proved), "peer"))
 	err = r.end(ctx, s.Live(), next)
 	if record.Why != "" {
-		return fault.New("the next key is in use, and not in the key file, on host", r.Host.Host, record.Why,
+		return fault.NewHost("the next key is in use, and not in the key file, on host", r.Host.Host, record.Why,
 			"mend that, then: wgkeys rotate "+r.Host.Host)
 	}
 	return err
@@ -116,7 +116,7 @@ func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) e
 		a, err := p.ask(ctx, Request{Do: DoWatch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next, Run: r.run,
 			KeyFile: p.KeyFile, Within: r.patience(), Hold: !r.NoHold && s.peers[i].CanHold})
 		if err == nil && a.Live.PublicKey != s.peers[i].Live.PublicKey { // from now on it cannot be
-			err = fault.New("the key was replaced by somebody else meanwhile, on peer", p.Host,
+			err = fault.NewHost("the key was replaced by somebody else meanwhile, on peer", p.Host,
 				"nothing was changed by this run",
 				"git pull, then wgkeys rotate "+r.Host.Host)
 		}
@@ -140,7 +140,7 @@ func (r *Rotation) turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 	}
 	a, err := r.Host.ask(ctx, q)
 	if err == nil && (a.Record == nil || !a.Record.Over()) {
-		err = fault.New("cannot understand wgkeys on host", r.Host.Host, "it does not say what became of the switch",
+		err = fault.NewHost("cannot understand wgkeys on host", r.Host.Host, "it does not say what became of the switch",
 			"install the same wgkeys on all hosts")
 	}
 	q.Do = DoOutcome
@@ -177,7 +177,7 @@ func (r *Rotation) end(ctx context.Context, old, next keyring.PublicKey) error {
 		if err == nil || old.IsZero() {
 			return nil
 		}
-		return fault.Wrap(err, "the next key of "+r.Host.Host+
+		return fault.WrapHost(err, "the next key of "+r.Host.Host+
 			" is in use; it is not known whether the old one is gone from peer", p.Host,
 			"wgkeys rotate "+r.Host.Host+" finishes it")
 	})
@@ -230,7 +230,7 @@ func (p Participant) Make(ctx context.Context, tunnel string, which Which) (keyr
 	a, err := p.ask(ctx, Request{Do: DoMake, Tunnel: tunnel, KeyFile: p.KeyFile, Now: which == First,
 		Fresh: which == Fresh})
 	if err == nil && a.Made.IsZero() {
-		err = fault.New("no key was made on host", p.Host, "it names none", "install the same wgkeys there")
+		err = fault.NewHost("no key was made on host", p.Host, "it names none", "install the same wgkeys there")
 	}
 	return a.Made, err
 }
@@ -242,7 +242,7 @@ func (p Participant) ask(ctx context.Context, q Request) (Answer, error) {
 	case err != nil:
 		return a, err
 	case a.Fault != nil:
-		return a, fault.Wrap(a.Err(), "refused by host", p.Host, a.Fault.Hint)
+		return a, fault.WrapHost(a.Err(), "refused by host", p.Host, a.Fault.Hint)
 	}
 	return a, nil
 }

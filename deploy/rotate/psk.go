@@ -75,7 +75,7 @@ func (p *Pair) Replace(ctx context.Context, mark string) error {
 			a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, KeyFile: p.Ends[i].KeyFile,
 				Old: live[1-i].Live.PublicKey, PSKFile: p.Files[i], PSK: mark})
 			if err == nil && a.PSK != mark {
-				err = fault.New("another preshared key is in use on host", p.Ends[i].Host, "its fingerprint is "+a.PSK, "")
+				err = fault.NewHost("another preshared key is in use on host", p.Ends[i].Host, "its fingerprint is "+a.PSK, "")
 			}
 			done[i] = err == nil
 			return err

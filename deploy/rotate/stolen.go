@@ -68,7 +68,7 @@ func (r *Rotation) ReplaceNow(
 		armed = r.outcomeNow(ctx, next)
 	}
 	if armed != nil {
-		armed = fault.Wrap(armed, "the next key is not in use on host", r.Host.Host,
+		armed = fault.WrapHost(armed, "the next key is not in use on host", r.Host.Host,
 			"when it can be reached: wgkeys push "+r.Host.Host+" && wgkeys apply "+r.Host.Host)
 	}
 	return errors.Join(err, armed)
@@ -105,11 +105,11 @@ func (r *Rotation) refused(
 		defer cancel()
 		err := ask(ctx, p)
 		if errors.Is(err, errNeither) {
-			return fault.Wrap(err, "the old key is refused, and the next key of "+r.Host.Host+" not taken by peer", p.Host,
+			return fault.WrapHost(err, "the old key is refused, and the next key of "+r.Host.Host+" not taken by peer", p.Host,
 				"wgkeys apply "+p.Host)
 		}
 		if err != nil {
-			return fault.Wrap(accepted{err}, "the stolen key of "+r.Host.Host+" is still accepted by peer", p.Host,
+			return fault.WrapHost(accepted{err}, "the stolen key of "+r.Host.Host+" is still accepted by peer", p.Host,
 				"at once, on "+p.Host+": wg set "+r.Tunnel+" peer "+old.String()+
 					" remove; when it can be reached: wgkeys rotate --now "+r.Host.Host)
 		}

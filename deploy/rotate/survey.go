@@ -89,10 +89,10 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 			err = p.otherVersion(a)
 		}
 		if errors.Is(err, ErrVersion) && i >= 0 { // to leave the peer behind would be no help
-			return fault.Wrap(err, "will not rotate the key of "+r.Host.Host+" with peer", p.Host, "")
+			return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+" with peer", p.Host, "")
 		}
 		if err != nil && i >= 0 {
-			return fault.Wrap(err, "will not rotate the key of "+r.Host.Host+": no answer from peer", p.Host,
+			return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+": no answer from peer", p.Host,
 				"mend that, or leave the peer behind: wgkeys rotate "+r.Host.Host+" --skip "+p.Host)
 		}
 		return err
@@ -126,14 +126,15 @@ func (s *Survey) busy(r *Rotation) error {
 		if a.Record == nil || a.Record.Over() {
 			return nil
 		}
-		return fault.New("a rotation is under way on host", host, "the key of "+a.Record.Host+" is "+string(a.Record.Phase),
+		return fault.NewHost("a rotation is under way on host", host,
+			"the key of "+a.Record.Host+" is "+string(a.Record.Phase),
 			"try again in a minute")
 	}
 	if err := under(s.host, r.Host.Host); err != nil {
 		return err
 	}
 	if s.host.Claimed {
-		return fault.New("another wgkeys rotate is at work on host", r.Host.Host, "or one was lost up to "+
+		return fault.NewHost("another wgkeys rotate is at work on host", r.Host.Host, "or one was lost up to "+
 			(claimFor+r.reach()).String()+" ago",
 			"try again in a minute")
 	}
@@ -148,19 +149,19 @@ func (s *Survey) busy(r *Rotation) error {
 // check refuses a tunnel that is not as the rotation needs it.
 func (s *Survey) check(r *Rotation) error {
 	if s.Live().IsZero() {
-		return fault.New("cannot rotate the key of host", r.Host.Host, "tunnel "+r.Tunnel+" is not up there",
+		return fault.NewHost("cannot rotate the key of host", r.Host.Host, "tunnel "+r.Tunnel+" is not up there",
 			"wgkeys apply "+r.Host.Host)
 	}
 	var errs []error
 	for i, a := range s.peers {
 		name := r.Peers[i].Host
 		if a.Live.PublicKey.IsZero() {
-			errs = append(errs, fault.New("cannot rotate the key of "+r.Host.Host+" with peer", name,
+			errs = append(errs, fault.NewHost("cannot rotate the key of "+r.Host.Host+" with peer", name,
 				"tunnel "+r.Tunnel+" is not up there", "wgkeys apply "+name))
 			continue
 		}
 		if _, ok := s.host.Live.Peers[a.Live.PublicKey]; !ok {
-			errs = append(errs, fault.New("cannot rotate the key of "+r.Host.Host+" with peer", name,
+			errs = append(errs, fault.NewHost("cannot rotate the key of "+r.Host.Host+" with peer", name,
 				r.Host.Host+" does not know the key that it uses", "wgkeys apply "+r.Host.Host))
 		}
 	}
@@ -174,7 +175,7 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	var far []Participant
 	for i, a := range s.peers {
 		if _, ok := a.Live.Peers[s.Live()]; !ok {
-			return fault.New("cannot rotate the key of "+r.Host.Host+" with peer", r.Peers[i].Host,
+			return fault.NewHost("cannot rotate the key of "+r.Host.Host+" with peer", r.Peers[i].Host,
 				"it does not know the key that "+r.Host.Host+" uses", "wgkeys apply "+r.Peers[i].Host)
 		}
 		if !s.alive(a.Live.PublicKey) {
@@ -203,7 +204,7 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	var errs []error
 	for i, key := range dead {
 		if !s.alive(key) {
-			errs = append(errs, fault.New("will not rotate the key of "+r.Host.Host+": no handshake with peer", far[i].Host,
+			errs = append(errs, fault.NewHost("will not rotate the key of "+r.Host.Host+": no handshake with peer", far[i].Host,
 				"so the next key could not be proved", "wgkeys status "+far[i].Host+"; or leave the peer behind: wgkeys rotate "+
 					r.Host.Host+" --skip "+far[i].Host))
 		}

@@ -68,7 +68,7 @@ func (p Participant) otherVersion(a Answer) error {
 		age, hint = "newer", "upgrade wgkeys here: "+p.Host+" has a newer one"
 	}
 	why := fmt.Sprintf("it is %s, and speaks version %d of the protocol, this one %d", age, a.Protocol, Protocol)
-	return fault.Wrap(versionError(why), "another version of wgkeys is on host", p.Host, hint)
+	return fault.WrapHost(versionError(why), "another version of wgkeys is on host", p.Host, hint)
 }
 
 // A versionError is ErrVersion in words.

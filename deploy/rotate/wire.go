@@ -85,7 +85,7 @@ type told struct {
 func Refuse(err error) Answer {
 	t := &told{What: err.Error()}
 	if f, ok := err.(*fault.Fault); ok {
-		t = &told{What: f.What, Who: f.Who, Why: f.Why, Hint: f.Hint}
+		t = &told{What: f.What, Who: f.Subject(), Why: f.Why, Hint: f.Hint}
 		if f.Err != nil && t.Why == "" {
 			t.Why = f.Err.Error()
 		}

@@ -102,5 +102,5 @@ func (t *attempts) err(c *Client, said *hearing) error {
 	}
 	hint := fmt.Sprintf("ssh -v %s true; if many connect there, fewer at once (-j); for longer: --timeout %v",
 		word(c.dest()), 4*c.Limit)
-	return fault.Wrap(unreachable("closed before authentication"+t.why()+": "+why), "cannot reach host", c.Host, hint)
+	return fault.WrapHost(unreachable("closed before authentication"+t.why()+": "+why), "cannot reach host", c.Host, hint)
 }

@@ -91,11 +91,11 @@ func (c *Client) explain(ctx context.Context, a *attempt) error {
 		return fault.New("cannot run", "ssh", "there is no such program here", "apt install openssh-client")
 	case errors.Is(a.err, ErrSilent):
 		hint := fmt.Sprintf("ssh %s true; if it only takes long: --timeout %v", word(c.dest()), 4*c.Limit)
-		return fault.Wrap(a.err, "no answer from host", c.Host, hint)
+		return fault.WrapHost(a.err, "no answer from host", c.Host, hint)
 	case ctx.Err() != nil:
-		return fault.Wrap(context.Cause(ctx), "stopped the command on host", c.Host, "")
+		return fault.WrapHost(context.Cause(ctx), "stopped the command on host", c.Host, "")
 	case a.err != nil:
-		return fault.Wrap(a.err, "cannot run ssh for host", c.Host, "")
+		return fault.WrapHost(a.err, "cannot run ssh for host", c.Host, "")
 	case a.code == ownFault:
 		return c.unreachable(a.said)
 	case a.code != 0:
@@ -111,7 +111,7 @@ func (c *Client) check() error {
 	odd := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
 	switch {
 	case dest == "":
-		return fault.New("no ssh destination for host", c.Host, "the name is empty", "")
+		return fault.NewHost("no ssh destination for host", c.Host, "the name is empty", "")
 	case strings.HasPrefix(dest, "-"):
 		return fault.New("refused the ssh destination", dest, "it begins with a dash, as an option does", "")
 	case strings.ContainsFunc(dest, odd):
@@ -161,7 +161,7 @@ func (c *Client) unreachable(said *hearing) error {
 	if why == "" {
 		why = "ssh gave no reason"
 	}
-	return fault.Wrap(unreachable(why), "cannot reach host", c.Host, "ssh "+word(c.dest())+" true")
+	return fault.WrapHost(unreachable(why), "cannot reach host", c.Host, "ssh "+word(c.dest())+" true")
 }
 
 // word quotes s for a hint only where a shell would need it.

@@ -23,11 +23,11 @@ func (l Local) Run(ctx context.Context, command string, stdin io.Reader, stdout 
 	code, said, err := p.run(ctx)
 	switch {
 	case errors.Is(err, ErrSilent):
-		return fault.Wrap(err, "stopped the command on host", here, "")
+		return fault.WrapHost(err, "stopped the command on host", here, "")
 	case ctx.Err() != nil:
-		return fault.Wrap(context.Cause(ctx), "stopped the command on host", here, "")
+		return fault.WrapHost(context.Cause(ctx), "stopped the command on host", here, "")
 	case err != nil:
-		return fault.Wrap(err, "cannot run a command on host", here, "")
+		return fault.WrapHost(err, "cannot run a command on host", here, "")
 	case code != 0:
 		return failed(here, code, said)
 	}
@@ -38,7 +38,7 @@ func (l Local) Run(ctx context.Context, command string, stdin io.Reader, stdout 
 func (l Local) WaitsFor() time.Duration { return l.Limit }
 
 func failed(host string, code int, said *hearing) error {
-	return fault.Wrap(&ExitError{code, said.String()}, "the command failed on host", host, "")
+	return fault.WrapHost(&ExitError{code, said.String()}, "the command failed on host", host, "")
 }
 
 // stragglers is how long a process that outlives the command, as the master of

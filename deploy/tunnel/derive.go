@@ -75,7 +75,7 @@ func (t *Tunnel) checkKeys(h *host, peers []*host, keys map[string]keyring.Publi
 	}
 	var errs []error
 	for _, name := range missing {
-		errs = append(errs, fault.New("no public key yet for host", name,
+		errs = append(errs, fault.NewHost("no public key yet for host", name,
 			"there is no "+pubFile(name, t.Name), "wgkeys gen "+strings.Join(missing, " ")))
 	}
 	owner := make(map[keyring.PublicKey]string, len(keys))
@@ -85,7 +85,7 @@ func (t *Tunnel) checkKeys(h *host, peers []*host, keys map[string]keyring.Publi
 			continue
 		}
 		if other, ok := owner[k]; ok {
-			errs = append(errs, fault.New("two hosts with one public key", pubFile(name, t.Name),
+			errs = append(errs, fault.NewFile("two hosts with one public key", pubFile(name, t.Name),
 				"the same key is in "+pubFile(other, t.Name),
 				"rm "+pubFile(name, t.Name)+" vault/"+name+"/"+t.Name+".key.age, then wgkeys gen "+name))
 		}

@@ -25,8 +25,8 @@ func (v *View) SetNext(next map[string]keyring.PublicKey) error {
 		}
 		file := pubFile(host, keyring.Next(v.Tunnel))
 		if other, ok := used[k]; ok {
-			errs = append(errs, fault.New("no next key, but one in use,", file, "the same key is in "+other, "git log -p -- "+
-				file))
+			errs = append(errs, fault.NewFile("no next key, but one in use,", file, "the same key is in "+other,
+				"git log -p -- "+file))
 		}
 		used[k], *into = file, k
 	}

@@ -25,14 +25,14 @@ const ext = ".toml"
 func List(fsys fs.FS) ([]string, error) {
 	files, err := tomlFiles(fsys, ".")
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", Dir, "ls -ld "+Dir)
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the folder", Dir, "ls -ld "+Dir)
 	}
 	var names []string
 	for _, file := range files {
 		name := strings.TrimSuffix(file, ext)
 		if err := CheckName(name); err != nil {
-			return nil, fault.Wrap(err, "no tunnel can be named as the file", path.Join(Dir, file), "mv "+Dir+"/"+file+" "+Dir+
-				"/NAME"+ext)
+			return nil, fault.WrapFile(err, "no tunnel can be named as the file", path.Join(Dir, file),
+				"mv "+Dir+"/"+file+" "+Dir+"/NAME"+ext)
 		}
 		names = append(names, name)
 	}
@@ -76,7 +76,7 @@ func load(fsys fs.FS, name string) (*node, error) {
 	names := []string{name + ext}
 	dropins, err := tomlFiles(fsys, name+".d")
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, name+".d"),
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the folder", path.Join(Dir, name+".d"),
 			"ls -ld "+path.Join(Dir, name+".d"))
 	}
 	for _, file := range dropins {
@@ -90,12 +90,12 @@ func load(fsys fs.FS, name string) (*node, error) {
 			return nil, missing(fsys, name)
 		}
 		if err != nil {
-			return nil, fault.Wrap(err, "cannot read tunnel file", path.Join(Dir, file), "ls -lL "+path.Join(Dir, file))
+			return nil, fault.WrapFile(err, "cannot read tunnel file", path.Join(Dir, file), "ls -lL "+path.Join(Dir, file))
 		}
 		left -= len(text)
 		m.file(path.Join(Dir, file), files.Text(text))
 		if why := files.Unreadable(text); why != nil && m.err() != nil {
-			return nil, fault.Wrap(why, "cannot read tunnel file", path.Join(Dir, file), "git status")
+			return nil, fault.WrapFile(why, "cannot read tunnel file", path.Join(Dir, file), "git status")
 		}
 	}
 	return m.root, m.err()

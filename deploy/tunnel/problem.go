@@ -64,7 +64,7 @@ func (p *problems) add(at pos, hint, format string, args ...any) {
 		p.more++
 		return
 	}
-	f := fault.New("invalid tunnel file", at.String(), fmt.Sprintf(format, args...), hint)
+	f := fault.NewLine("invalid tunnel file", at.src.name, at.line, fmt.Sprintf(format, args...), hint)
 	p.list = append(p.list, problem{at, f})
 }
 

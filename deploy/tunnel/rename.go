@@ -34,7 +34,7 @@ func RenameHost(fsys fs.FS, tunnel, host, newName string) ([]Text, error) {
 		return nil, nil
 	}
 	if slices.Contains(hosts, newName) {
-		return nil, fault.New("there is a host already that is named", newName, "in "+path.Join(Dir, tunnel+ext), "")
+		return nil, fault.NewHost("there is a host already that is named", newName, "in "+path.Join(Dir, tunnel+ext), "")
 	}
 	all, err := Files(fsys, tunnel)
 	if err != nil {
@@ -44,7 +44,7 @@ func RenameHost(fsys fs.FS, tunnel, host, newName string) ([]Text, error) {
 	var changed []Text
 	for _, t := range all {
 		if t.Text, err = renameIn(t.Was, &renamer{host: host}, newName); err != nil {
-			return nil, fault.Wrap(err, "cannot write another name for the host into", path.Join(Dir, t.Path),
+			return nil, fault.WrapFile(err, "cannot write another name for the host into", path.Join(Dir, t.Path),
 				"write it by hand, then this again")
 		}
 		if string(t.Text) != string(t.Was) {
@@ -61,7 +61,7 @@ func RenameHost(fsys fs.FS, tunnel, host, newName string) ([]Text, error) {
 	want[slices.Index(want, host)] = newName
 	slices.Sort(want)
 	if !slices.Equal(want, after.Hosts()) {
-		return nil, fault.New("cannot write another name for the host", host, "tunnel "+tunnel+
+		return nil, fault.NewHost("cannot write another name for the host", host, "tunnel "+tunnel+
 			" names it in a way that is not known here", "write it by hand, then this again")
 	}
 	return changed, nil
@@ -72,7 +72,7 @@ func Files(fsys fs.FS, tunnel string) (all []Text, err error) {
 	names := []string{tunnel + ext}
 	dropins, err := tomlFiles(fsys, tunnel+".d")
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", path.Join(Dir, tunnel+".d"),
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the folder", path.Join(Dir, tunnel+".d"),
 			"ls -ld "+path.Join(Dir, tunnel+".d"))
 	}
 	for _, file := range dropins {
@@ -81,7 +81,7 @@ func Files(fsys fs.FS, tunnel string) (all []Text, err error) {
 	for _, name := range names {
 		text, err := readFile(fsys, name, maxTunnel)
 		if err != nil {
-			return nil, fault.Wrap(err, "cannot read tunnel file", path.Join(Dir, name), "ls -lL "+path.Join(Dir, name))
+			return nil, fault.WrapFile(err, "cannot read tunnel file", path.Join(Dir, name), "ls -lL "+path.Join(Dir, name))
 		}
 		all = append(all, Text{name, text, text})
 	}
@@ -96,7 +96,7 @@ func RenameInterface(fsys fs.FS, tunnel, newName string) ([]Text, error) {
 		t := &all[i]
 		text, err := renameIn(t.Was, &renamer{link: tunnel}, newName)
 		if err != nil {
-			return nil, fault.Wrap(err, "cannot read tunnel file", path.Join(Dir, t.Path), "wgkeys check")
+			return nil, fault.WrapFile(err, "cannot read tunnel file", path.Join(Dir, t.Path), "wgkeys check")
 		}
 		t.Text = text
 	}

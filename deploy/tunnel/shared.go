@@ -31,7 +31,7 @@ func Shared(tunnels []*Tunnel) []Clash {
 // A Clash is one of them.
 type Clash struct {
 	Tunnel, Host string // the later tunnel
-	*fault.Fault        // who it is about is a file and line
+	*fault.Fault        // about a line of a tunnel file
 }
 
 // clashes are those of a host in tunnels a and b.
@@ -44,7 +44,7 @@ type clashes struct {
 func (c *clashes) add(at pos, hint, format string, args ...any) {
 	what := fmt.Sprintf("tunnels %s and %s want the same thing on host %s:", c.a.Name, c.b.Name, c.first.name)
 	why := fmt.Sprintf(format, args...) + " is already that of " + c.a.Name
-	c.found = append(c.found, Clash{c.b.Name, c.first.name, fault.New(what, at.String(), why, hint)})
+	c.found = append(c.found, Clash{c.b.Name, c.first.name, fault.NewLine(what, at.src.name, at.line, why, hint)})
 }
 
 func (c *clashes) find() {

@@ -50,7 +50,7 @@ func TestShared(t *testing.T) {
 			var got []string
 			for _, f := range found {
 				got = append(got, f.Host+": "+f.Why)
-				if f.Tunnel != "wg1" || !strings.HasPrefix(f.Who, "tunnels/wg1.toml:") || f.Hint == "" {
+				if f.Tunnel != "wg1" || f.File != "tunnels/wg1.toml" || f.Line == 0 || f.Hint == "" {
 					t.Errorf("%+v", f)
 				}
 			}

@@ -18,7 +18,7 @@ func (t *Tunnel) host(name string) (*host, error) {
 	if h, ok := t.hosts[name]; ok {
 		return h, nil
 	}
-	return nil, fault.New("no such host", name,
+	return nil, fault.NewHost("no such host", name,
 		path.Join(Dir, t.Name+ext)+" does not name it"+didYouMean(name, maps.Keys(t.hosts)), t.nameOne())
 }
 

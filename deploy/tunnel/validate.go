@@ -17,7 +17,7 @@ import (
 func (v *View) Validate() error {
 	err := errors.Join(v.checkHost(), v.checkPeers(), v.checkRoutes(), v.checkRest())
 	if err != nil {
-		return fault.Wrap(err, "invalid view for host", v.Host, "")
+		return fault.WrapHost(err, "invalid view for host", v.Host, "")
 	}
 	return nil
 }

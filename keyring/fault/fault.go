@@ -16,10 +16,14 @@ import (
 	"strings"
 )
 
-// A Fault is an error with a subject, a reason and a way out.
+// A Fault is an error with a subject, a reason and a way out. The subject is one of Who,
+// Host and File, so that nobody has to guess from a text what it is.
 type Fault struct {
 	What string // what failed, in the user's words: "cannot read key file"
-	Who  string // the host, file, tunnel or peer it is about; quoted when shown
+	Who  string // the tunnel, key or command it is about
+	Host string // the host or peer it is about, by its name
+	File string // the file or folder it is about
+	Line int    // of File, from 1; 0 for all of it
 	Why  string // the reason; "" where Err tells it
 	Hint string // what to do now, a command where there is one; "" if nothing helps
 	Err  error  // the cause, for errors.Is; told after Why
@@ -30,16 +34,59 @@ func New(what, who, why, hint string) *Fault {
 	return &Fault{What: what, Who: who, Why: why, Hint: hint}
 }
 
+// NewHost is [New] of a host.
+func NewHost(what, host, why, hint string) *Fault {
+	return &Fault{What: what, Host: host, Why: why, Hint: hint}
+}
+
+// NewFile is [New] of a file or folder.
+func NewFile(what, file, why, hint string) *Fault {
+	return &Fault{What: what, File: file, Why: why, Hint: hint}
+}
+
+// NewLine is [New] of a line of a file.
+func NewLine(what, file string, line int, why, hint string) *Fault {
+	return &Fault{What: what, File: file, Line: line, Why: why, Hint: hint}
+}
+
 // Wrap returns a Fault caused by err, whose text becomes the reason.
 func Wrap(err error, what, who, hint string) *Fault {
 	return &Fault{What: what, Who: who, Hint: hint, Err: err}
 }
 
+// WrapHost is [Wrap] of a host.
+func WrapHost(err error, what, host, hint string) *Fault {
+	return &Fault{What: what, Host: host, Hint: hint, Err: err}
+}
+
+// WrapFile is [Wrap] of a file or folder.
+func WrapFile(err error, what, file, hint string) *Fault {
+	return &Fault{What: what, File: file, Hint: hint, Err: err}
+}
+
+// WrapLine is [Wrap] of a line of a file.
+func WrapLine(err error, what, file string, line int, hint string) *Fault {
+	return &Fault{What: what, File: file, Line: line, Hint: hint, Err: err}
+}
+
+// Subject returns what f is about as it is shown; a line as "FILE:LINE".
+func (f *Fault) Subject() string {
+	switch {
+	case f.File != "" && f.Line > 0:
+		return f.File + ":" + strconv.Itoa(f.Line)
+	case f.File != "":
+		return f.File
+	case f.Host != "":
+		return f.Host
+	}
+	return f.Who
+}
+
 func (f *Fault) Error() string {
 	var b strings.Builder
 	b.WriteString(f.What)
-	if f.Who != "" {
-		fmt.Fprintf(&b, " %s", strconv.Quote(f.Who))
+	if subject := f.Subject(); subject != "" {
+		fmt.Fprintf(&b, " %s", strconv.Quote(subject))
 	}
 	if f.Why != "" {
 		fmt.Fprintf(&b, ": %s", f.Why)

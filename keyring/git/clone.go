@@ -17,7 +17,7 @@ func whole(ctx context.Context, dir string) error {
 		return err
 	}
 	if strings.TrimSpace(string(out)) == "true" {
-		return fault.New("the history is cut short in", dir, "it is a shallow clone, and what was before is not known here",
+		return fault.NewFile("the history is cut short in", dir, "it is a shallow clone, and what was before is not known here",
 			"git -C "+words.ForShell(dir)+" fetch --unshallow")
 	}
 	promised, err := configured(ctx, dir, `^remote\..*\.promisor$|^extensions\.partialclone$`)
@@ -28,7 +28,7 @@ func whole(ctx context.Context, dir string) error {
 		return err
 	}
 	if n := strings.Count("\n"+string(out), "\n?"); n > 0 {
-		return fault.New("the history is not all in", dir,
+		return fault.NewFile("the history is not all in", dir,
 			fmt.Sprintf("it is a partial clone, and %d of its files are not here", n), "git -C "+words.ForShell(dir)+
 				" fetch --refetch --no-filter")
 	}
@@ -61,7 +61,7 @@ func Narrow(ctx context.Context, dir string) error {
 	}
 	for _, remote := range remotes {
 		if !all[remote] {
-			return fault.New("not all branches are in", dir,
+			return fault.NewFile("not all branches are in", dir,
 				fmt.Sprintf("it fetches %s of %s alone, and what is or was on the others is not known here", only[remote], remote),
 				fmt.Sprintf("git -C %[1]s remote set-branches %[2]s '*' && git -C %[1]s fetch %[2]s", words.ForShell(dir),
 					words.ForShell(remote)))

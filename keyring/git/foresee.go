@@ -21,7 +21,7 @@ import (
 func CouldCommit(ctx context.Context, dir string, trusted func(hook []byte) bool) error {
 	top, err := Top(dir)
 	if err != nil {
-		return fault.New("no commit can be made in", dir, "it is not in git", "git init "+words.ForShell(dir))
+		return fault.NewFile("no commit can be made in", dir, "it is not in git", "git init "+words.ForShell(dir))
 	}
 	for _, ready := range []func(context.Context, string) error{finished, unlocked, identified, ownSigner, signs} {
 		if err := ready(ctx, top); err != nil {
@@ -32,7 +32,7 @@ func CouldCommit(ctx context.Context, dir string, trusted func(hook []byte) bool
 }
 
 func cannot(top, why, hint string) error {
-	return fault.New("no commit can be made in", top, why+"; nothing was changed", hint)
+	return fault.NewFile("no commit can be made in", top, why+"; nothing was changed", hint)
 }
 
 // finished refuses where a merge or the like is under way: a commit of some files is
@@ -137,7 +137,7 @@ func signs(ctx context.Context, top string) error {
 		_, err = try("commit-tree", "-S", "-m", "wgkeys tries whether git can sign", strings.TrimSpace(string(tree)))
 	}
 	if err != nil {
-		return fault.Wrap(err, "no commit can be made in", top, "mend that, then this again; or without --commit")
+		return fault.WrapFile(err, "no commit can be made in", top, "mend that, then this again; or without --commit")
 	}
 	return nil
 }

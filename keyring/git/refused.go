@@ -36,7 +36,7 @@ func failed(err error, dir, said string) error {
 	case strings.Contains(why, "not a git repository") && !inGit(dir):
 		hint = "git init " + words.ForShell(dir)
 	}
-	return fault.New("git failed in", dir, why, hint)
+	return fault.NewFile("git failed in", dir, why, hint)
 }
 
 func inGit(dir string) bool {
@@ -54,7 +54,7 @@ func somebodyElses(dir string) error {
 	if owner, ok := ownerOf(dir); ok && int(owner.Uid) != os.Geteuid() {
 		whose = nameOf(int(owner.Uid))
 	}
-	return fault.New("git refuses to answer for", top, "it belongs to "+whose+" and not to "+nameOf(os.Geteuid())+
+	return fault.NewFile("git refuses to answer for", top, "it belongs to "+whose+" and not to "+nameOf(os.Geteuid())+
 		", so which keys are in use is not known",
 		"if you trust who owns it: git config --global --add safe.directory "+words.ForShell(top))
 }

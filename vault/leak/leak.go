@@ -33,9 +33,20 @@ type Known struct {
 	AnySSH bool                         // find SSH keys of nobody known, too
 }
 
+// A Kind of secret tells what makes it worthless.
+type Kind int
+
+// The kinds of secret.
+const (
+	PrivateKey Kind = iota // of WireGuard, or what may be one
+	PresharedKey
+	Identity // of age or SSH: it opens files of the vault
+)
+
 // A Hit is a secret in the clear. It holds no byte of it.
 type Hit struct {
 	Line int    // from 1
+	Kind Kind   // of secret
 	What string // "a private key", "an age identity"
 	Of   string // whose, if that is known
 	SSH  string // of an SSH key of nobody known: the recipient it would be
@@ -65,10 +76,9 @@ type finder struct {
 	hits []Hit
 }
 
-func (f *finder) hit(at int, what, of string) *Hit {
-	line := 1 + bytes.Count(f.text[:at], []byte("\n"))
-	f.hits = append(f.hits, Hit{Line: line, What: what, Of: of})
-	return &f.hits[len(f.hits)-1]
+func (f *finder) hit(at int, h Hit) {
+	h.Line = 1 + bytes.Count(f.text[:at], []byte("\n"))
+	f.hits = append(f.hits, h)
 }
 
 // keys looks at each padding for the key before it.
@@ -83,8 +93,8 @@ func (f *finder) keys(name string) {
 		if start < 0 || !f.isKey(start, at) {
 			continue
 		}
-		if what, of := f.judge(name, start); what != "" {
-			f.hit(start, what, of)
+		if h, ok := f.judge(name, start); ok {
+			f.hit(start, h)
 		}
 	}
 }
@@ -108,58 +118,59 @@ func inBase64(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '+' || c == '/'
 }
 
-// judge tells what the key at start is; "" if it is no secret.
-func (f *finder) judge(name string, start int) (what, of string) {
+// judge tells whether the key at start is a secret, and what it is.
+func (f *finder) judge(name string, start int) (Hit, bool) {
 	key := f.text[start : start+spelled]
-	if what, of := f.certain(key); what != "" {
-		return what, of
+	if h, ok := f.certain(key); ok {
+		return h, true
 	}
 	if public, err := keyring.ParsePublicKey(key); err == nil && f.Public[public] != "" {
-		return "", ""
+		return Hit{}, false
 	}
-	if word := labelled(f.text[:start]); word != "" {
-		return word, ""
+	if h, ok := labelled(f.text[:start]); ok {
+		return h, true
 	}
-	if len(bytes.TrimSpace(f.text)) == spelled && !strings.HasSuffix(name, ".pub") {
-		return "a key alone in its file", ""
-	}
-	return "", ""
+	alone := len(bytes.TrimSpace(f.text)) == spelled && !strings.HasSuffix(name, ".pub")
+	return Hit{Kind: PrivateKey, What: "a key alone in its file"}, alone
 }
 
-// certain tells of a key whose public half or fingerprint is known.
-func (f *finder) certain(key []byte) (what, of string) {
+// certain tells what a key is whose public key or fingerprint is known.
+func (f *finder) certain(key []byte) (Hit, bool) {
 	if private, err := keyring.ParsePrivateKey(key); err == nil {
 		public := private.PublicKey()
 		if of := f.Public[public]; of != "" {
-			return "the private key", of
+			return Hit{Kind: PrivateKey, What: "the private key", Of: of}, true
 		}
 		if of := f.Sealed[public]; of != "" {
-			return "the private key", of
+			return Hit{Kind: PrivateKey, What: "the private key", Of: of}, true
 		}
 	}
 	if len(f.PSK) == 0 {
-		return "", ""
+		return Hit{}, false
 	}
 	if psk, err := keyring.ParsePresharedKey(key); err == nil {
 		if of := f.PSK[psk.Fingerprint()]; of != "" {
-			return "the preshared key", of
+			return Hit{Kind: PresharedKey, What: "the preshared key", Of: of}, true
 		}
 	}
-	return "", ""
+	return Hit{}, false
 }
 
 // labels are what wg-quick, systemd-networkd, NetworkManager, NixOS, uci, JSON and
 // YAML call a secret, without case and what joins the words.
-var labels = []struct{ word, what string }{
-	{"privatekey", "a private key"},
-	{"presharedkey", "a preshared key"},
-	{"psk", "a preshared key"},
+var labels = []struct {
+	word string
+	hit  Hit
+}{
+	{"privatekey", Hit{Kind: PrivateKey, What: "a private key"}},
+	{"presharedkey", Hit{Kind: PresharedKey, What: "a preshared key"}},
+	{"psk", Hit{Kind: PresharedKey, What: "a preshared key"}},
 }
 
 // maxLabel is how far before a key its word is looked for, in bytes.
 const maxLabel = 64
 
-func labelled(before []byte) string {
+func labelled(before []byte) (Hit, bool) {
 	if len(before) > maxLabel {
 		before = before[len(before)-maxLabel:]
 	}
@@ -175,28 +186,30 @@ func labelled(before []byte) string {
 	}, bytes.ToLower(before))
 	for _, l := range labels {
 		if bytes.HasSuffix(word, []byte(l.word)) {
-			return l.what
+			return l.hit, true
 		}
 	}
-	return ""
+	return Hit{}, false
 }
 
 // hex finds keys as a WireGuard device in user space is told them.
 func (f *finder) hex() {
-	for _, l := range []struct{ word, what string }{{"private_key=", "a private key"},
-		{"preshared_key=", "a preshared key"}} {
-		for at := 0; ; {
-			i := bytes.Index(f.text[at:], []byte(l.word))
-			if i < 0 {
-				break
-			}
-			at += i + len(l.word)
-			f.hexKey(at, l.what)
+	f.hexKeys("private_key=", Hit{Kind: PrivateKey, What: "a private key"})
+	f.hexKeys("preshared_key=", Hit{Kind: PresharedKey, What: "a preshared key"})
+}
+
+func (f *finder) hexKeys(word string, as Hit) {
+	for at := 0; ; {
+		i := bytes.Index(f.text[at:], []byte(word))
+		if i < 0 {
+			return
 		}
+		at += i + len(word)
+		f.hexKey(at, as)
 	}
 }
 
-func (f *finder) hexKey(at int, what string) {
+func (f *finder) hexKey(at int, as Hit) {
 	var key [32]byte
 	const digits = 2 * len(key)
 	if len(f.text) < at+digits {
@@ -205,11 +218,10 @@ func (f *finder) hexKey(at int, what string) {
 	if _, err := hex.Decode(key[:], f.text[at:at+digits]); err != nil || key == [32]byte{} {
 		return // the zero key means none
 	}
-	if certain, of := f.certain([]byte(base64.StdEncoding.EncodeToString(key[:]))); certain != "" {
-		f.hit(at, certain, of)
-		return
+	if certain, ok := f.certain([]byte(base64.StdEncoding.EncodeToString(key[:]))); ok {
+		as = certain
 	}
-	f.hit(at, what, "")
+	f.hit(at, as)
 }
 
 // identities finds those that age takes: an example with dots is none.
@@ -230,7 +242,7 @@ func (f *finder) identities() {
 		_, classic := age.ParseX25519Identity(word)
 		_, hybrid := age.ParseHybridIdentity(word)
 		if classic == nil || hybrid == nil {
-			f.hit(start, "an age identity", "")
+			f.hit(start, Hit{Kind: Identity, What: "an age identity"})
 		}
 	}
 }
@@ -265,9 +277,9 @@ func (f *finder) ssh() {
 		spelled := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 		switch of := f.SSH[spelled]; {
 		case of != "":
-			f.hit(start, "the SSH key", of)
+			f.hit(start, Hit{Kind: Identity, What: "the SSH key", Of: of})
 		case f.AnySSH:
-			f.hit(start, "the SSH key", "").SSH = spelled
+			f.hit(start, Hit{Kind: Identity, What: "the SSH key", SSH: spelled})
 		}
 	}
 }

@@ -42,7 +42,7 @@ func Exposed(ctx context.Context, r *repo.Repo, who string) (*Exposure, error) {
 	}
 	tops := r.Tops()
 	if tops == nil {
-		return nil, fault.New("no history of", r.Dir, "it is not in git: nobody knows what was encrypted to whom before", "git init "+r.Dir)
+		return nil, fault.NewFile("no history of", r.Dir, "it is not in git: nobody knows what was encrypted to whom before", "git init "+r.Dir)
 	}
 	if err := r.RequireCheckedOut(ctx); err != nil {
 		return nil, err

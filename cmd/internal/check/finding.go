@@ -4,14 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
-	"sync"
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/vault"
 )
 
 // A Finding is something wrong, where, and what to do about it.
@@ -24,7 +22,8 @@ type Finding struct {
 	What   string `json:"what"`
 	Hint   string `json:"hint"`
 
-	conflict bool // the file has the markers of a merge
+	conflict bool              // the file has the markers of a merge
+	moved    *vault.MovedError // the file may be that of a host or tunnel of another name
 }
 
 // A report collects findings.
@@ -52,9 +51,8 @@ func (r *report) relative(path string) string {
 	return path
 }
 
-var placeOf = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(.*?)(?::([0-9]+))?$`)
-})
+// thisVerb is the hint of errors that check itself has more to say about.
+const thisVerb = "wgkeys check"
 
 // fault adds an error as a finding, and one of several as each by itself.
 func (r *report) fault(f Finding, err error) {
@@ -71,17 +69,16 @@ func (r *report) fault(f Finding, err error) {
 		f.Hint = "git log -p -- vault/" + f.Host + " keyring/" + f.Host
 	}
 	f.conflict = errors.Is(err, files.ErrConflict)
-	if f.conflict && f.Hint == "wgkeys check" { // see checker.merges of those that git still knows of
+	f.moved, _ = errors.AsType[*vault.MovedError](err)
+	if f.conflict && f.Hint == thisVerb { // see checker.merges of those that git still knows of
 		f.Hint = "git -C " + ui.Quoted(r.dir) + " checkout HEAD -- FILE, or where a commit has the markers: git -C " + ui.Quoted(r.dir) + " checkout HEAD^ -- FILE; then wgkeys rekey"
 		if told, ok := errors.AsType[*fault.Fault](err); ok {
-			f.Hint = strings.ReplaceAll(f.Hint, "FILE", ui.Quoted(told.Who))
+			f.Hint = strings.ReplaceAll(f.Hint, "FILE", ui.Quoted(told.File))
 		}
 	}
 	path, line := "", 0
-	if told, ok := err.(*fault.Fault); ok && strings.Contains(told.Who, "/") {
-		m := placeOf().FindStringSubmatch(told.Who)
-		path = m[1]
-		line, _ = strconv.Atoi(m[2])
+	if about, ok := err.(*fault.Fault); ok {
+		path, line = about.File, about.Line
 	}
 	r.add(f, path, line, "%v", err)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
-	"strings"
 )
 
 // hintRename adds to the hints that would make another key, or remove one, what keeps
@@ -31,16 +30,35 @@ func (c *checker) hintRename() {
 		return
 	}
 	from, to := orphaned[0], lacking[0]
-	if slices.ContainsFunc(c.found, func(f Finding) bool { return strings.Contains(f.Hint, "wgkeys mv "+to+" "+from) }) {
+	if slices.ContainsFunc(c.found, func(f Finding) bool { return f.mayBe(to, from) }) {
 		from, to = to, from // the folders were moved, and not the name in the tunnel file
 	}
 	for i := range c.found {
 		f := &c.found[i]
-		if strings.Contains(f.Hint, "wgkeys mv ") {
-			continue
+		if f.mayBeRenamed() {
+			continue // its own hint says so
 		}
 		if f.Check == "key" && f.Host == lacking[0] || f.Check == "stranger" && f.Host == orphaned[0] {
 			f.Hint = "if " + from + " is to be called " + to + ": wgkeys mv " + from + " " + to + "; else: " + f.Hint
 		}
 	}
+}
+
+// mayBe tells whether a file of host from lies at host to.
+func (f Finding) mayBe(from, to string) bool {
+	if f.moved == nil {
+		return false
+	}
+	was, is, ok := f.moved.Hosts()
+	return ok && was == from && is == to
+}
+
+// mayBeRenamed tells whether a file may be that of a host or tunnel of another name.
+func (f Finding) mayBeRenamed() bool {
+	if f.moved == nil {
+		return false
+	}
+	_, _, hosts := f.moved.Hosts()
+	_, _, tunnels := f.moved.Tunnels()
+	return hosts || tunnels
 }

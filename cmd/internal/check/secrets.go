@@ -92,10 +92,10 @@ func (r *report) secret(path string, h leak.Hit, where, hint string) {
 
 // replace is what makes a secret worthless that was seen.
 func replace(h leak.Hit) string {
-	switch {
-	case strings.Contains(h.What, "identity"), strings.Contains(h.What, "SSH"):
+	switch h.Kind {
+	case leak.Identity:
 		return "take its recipient out of vault/recipients.txt, wgkeys rekey, and wgkeys rotate --leaver RECIPIENT"
-	case strings.Contains(h.What, "preshared"):
+	case leak.PresharedKey:
 		return "wgkeys rotate --psk HOST"
 	}
 	return "wgkeys rotate --now HOST"
@@ -186,7 +186,7 @@ func secretsInGit(r *repo.Repo, search func(top string, known *leak.Known, here 
 	}
 	top, err := git.Top(dir)
 	if err != nil {
-		return nil, fault.New("not in git:", r.Dir, "neither it nor a folder above it has a .git", "git init "+r.Dir)
+		return nil, fault.NewFile("not in git:", r.Dir, "neither it nor a folder above it has a .git", "git init "+r.Dir)
 	}
 	known, err := knownSecrets(r)
 	if err != nil {

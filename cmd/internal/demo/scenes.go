@@ -153,7 +153,7 @@ func (d *playing) compare(h *lab.Host, before string) error {
 	}
 	if diff := LineDiff(before, after); diff != "" {
 		d.printf("%s", diff)
-		return fault.New("down did not restore host", h.Name(), "the differences are above", "")
+		return fault.NewHost("down did not restore host", h.Name(), "the differences are above", "")
 	}
 	d.printf("%s: no difference in %d lines\n", h.Name(), strings.Count(after, "\n"))
 	return nil

@@ -147,7 +147,7 @@ func (g *generator) key(ctx context.Context, host string) error {
 		g.maker.Report.Say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
 		return nil
 	case err == nil:
-		return fault.Wrap(sealed, "no private key in the vault for", host,
+		return fault.WrapHost(sealed, "no private key in the vault for", host,
 			fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then wgkeys gen %s; if %[3]s made its key itself there is none to bring back",
 				g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel), host))
 	case sealed == nil:

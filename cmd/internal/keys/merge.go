@@ -36,7 +36,7 @@ func (q *Rekey) settleMerge(ctx context.Context) error {
 		}
 		text, err := sideToTake(r, u)
 		if err != nil {
-			return fault.Wrap(err, "a merge is not finished:", path, "wgkeys check")
+			return fault.WrapFile(err, "a merge is not finished:", path, "wgkeys check")
 		}
 		take, texts = append(take, u), append(texts, text)
 	}
@@ -86,7 +86,7 @@ func (q *Rekey) takeSides(all []repo.Unmerged, texts [][]byte) error {
 	r := q.maker.Repo
 	s, err := files.NewSwapper(r.Dir, r.Vault.Dir)
 	if err != nil {
-		return fault.Wrap(err, "cannot open the vault", r.Vault.Dir, "ls -ld "+ui.Quoted(r.Vault.Dir))
+		return fault.WrapFile(err, "cannot open the vault", r.Vault.Dir, "ls -ld "+ui.Quoted(r.Vault.Dir))
 	}
 	defer s.Close()
 	for i, u := range all {
@@ -100,7 +100,7 @@ func (q *Rekey) takeSides(all []repo.Unmerged, texts [][]byte) error {
 			err = files.Create(r.Dir, path, texts[i], 0o600|r.Vault.Shared)
 		}
 		if err != nil {
-			return fault.Wrap(err, "cannot take a side of a merge:", path, "git status")
+			return fault.WrapFile(err, "cannot take a side of a merge:", path, "git status")
 		}
 	}
 	q.maker.Report.Say("a merge is not finished: of %s one side was taken, to be encrypted again", repo.Counted(repo.FilesOf(all)))

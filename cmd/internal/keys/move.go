@@ -146,7 +146,7 @@ func (m *Move) planPublic() error {
 		switch {
 		case to == k:
 		case keyring.IsNext(name):
-			err = fault.New("a rotation is under way of host", host, path, "wgkeys rotate "+host)
+			err = fault.NewHost("a rotation is under way of host", host, path, "wgkeys rotate "+host)
 		default:
 			m.public = append(m.public, [2]repo.HostKey{k, to})
 		}
@@ -186,7 +186,7 @@ func (m *Move) planFile(n vault.Name) error {
 	move := &vault.Move{At: n, From: n, To: m.name(n)}
 	if strings.HasSuffix(n.File, ".next.key") {
 		if of, _ := repo.OwnerOf(n.File); m.key(repo.HostKey{Host: n.Host, Tunnel: of}) != (repo.HostKey{Host: n.Host, Tunnel: of}) {
-			return fault.New("a rotation is under way of host", n.Host, m.maker.Repo.Vault.Path(n.Host, n.File), "wgkeys rotate "+n.Host)
+			return fault.NewHost("a rotation is under way of host", n.Host, m.maker.Repo.Vault.Path(n.Host, n.File), "wgkeys rotate "+n.Host)
 		}
 		return nil
 	}
@@ -241,7 +241,7 @@ func (m *Move) Open() error {
 		}
 		err = m.maker.Repo.Vault.PrepareMove(move, m.maker.IDs, public)
 		if errors.Is(err, vault.ErrNoIdentity) && m.maker.Repo.Vault.Sealed(move.At.Host) {
-			err = fault.Wrap(withoutHint(err), "only it can open its keys: host", move.At.Host,
+			err = fault.WrapHost(withoutHint(err), "only it can open its keys: host", move.At.Host,
 				fmt.Sprintf("on %s, in a clone of the repository: wgkeys mv -y %s -i /etc/ssh/ssh_host_ed25519_key", move.At.Host, m.arguments()))
 		}
 		errs = append(errs, err)
@@ -311,7 +311,7 @@ func (m *Move) copyList(list [2]string) error {
 		}
 	}
 	if err != nil {
-		return fault.Wrap(err, "cannot write the recipients", list[1], "diff "+list[0]+" "+list[1])
+		return fault.WrapFile(err, "cannot write the recipients", list[1], "diff "+list[0]+" "+list[1])
 	}
 	return nil
 }
@@ -333,20 +333,20 @@ func (m *Move) writeText(t textMove) error {
 	m.maker.Repo.Changes.Touch(t.to)
 	if t.from != t.to {
 		if err := files.Create(m.maker.Repo.Dir, t.to, t.text, 0o644); err != nil {
-			return fault.Wrap(err, "cannot write tunnel file", t.to, "")
+			return fault.WrapFile(err, "cannot write tunnel file", t.to, "")
 		}
 		return nil
 	}
 	s, err := files.NewSwapper(m.maker.Repo.Dir, filepath.Dir(t.to))
 	if err != nil {
-		return fault.Wrap(err, "cannot open the folder", filepath.Dir(t.to), "")
+		return fault.WrapFile(err, "cannot open the folder", filepath.Dir(t.to), "")
 	}
 	defer s.Close()
 	if err = s.Stage(t.to, t.text, 0o644, true); err == nil {
 		err = s.Swap(t.to, sha256.Sum256(t.was), int64(len(t.was)))
 	}
 	if err != nil {
-		return fault.Wrap(err, "cannot write tunnel file", t.to, "wgkeys mv "+m.arguments())
+		return fault.WrapFile(err, "cannot write tunnel file", t.to, "wgkeys mv "+m.arguments())
 	}
 	return nil
 }
@@ -373,7 +373,7 @@ func (m *Move) removeOld() error {
 		}
 		m.maker.Repo.Changes.Touch(path)
 		if err := files.Remove(m.maker.Repo.Dir, path); err != nil {
-			return fault.Wrap(err, "cannot remove", path, "wgkeys mv "+m.arguments())
+			return fault.WrapFile(err, "cannot remove", path, "wgkeys mv "+m.arguments())
 		}
 		os.Remove(filepath.Dir(path)) // if it is empty
 	}

@@ -100,7 +100,7 @@ func (p *pusher) unknown(host string, tunnels []*tunnel.Tunnel) error {
 			return err
 		}
 	}
-	return fault.New("no such host", host, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
+	return fault.NewHost("no such host", host, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 }
 
 // add adds the hosts of t that were asked for, each once.
@@ -137,7 +137,7 @@ func (p *pusher) addHost(ctx context.Context, t *tunnel.Tunnel, host string) err
 	one, _ := first.SSH(host)
 	two, _ := t.SSH(host)
 	if one != two || p.maker.Hosts.IsLocal(first, host) != p.maker.Hosts.IsLocal(t, host) {
-		return fault.New("two ssh destinations for host", host,
+		return fault.NewHost("two ssh destinations for host", host,
 			fmt.Sprintf("%q by tunnel %s and %q by tunnel %s", one, first.Name, two, t.Name),
 			"write the same ssh = into both tunnel files, or push one tunnel: wgkeys push -t "+first.Name+" "+host)
 	}
@@ -189,7 +189,7 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 		if !errors.Is(err, fs.ErrNotExist) { // there is one, if not a valid one
 			hint = ""
 		}
-		return fault.Wrap(err, "nothing to push to host", host, hint)
+		return fault.WrapHost(err, "nothing to push to host", host, hint)
 	}
 	c, err := p.maker.Repo.KeyState(host, t.Name)
 	if err != nil {
@@ -209,7 +209,7 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 		k, err := p.maker.Repo.Vault.OpenKey(host, name, public, p.maker.IDs)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, fault.Wrap(err, "no private key in the vault, and "+host+" has not the one of", p.maker.Repo.Ring.Path(host, t.Name),
+			return nil, fault.WrapFile(err, "no private key in the vault, and "+host+" has not the one of", p.maker.Repo.Ring.Path(host, t.Name),
 				"git log -- "+p.maker.Repo.Vault.Path(host, name)+"; if it is lost, or "+host+" made its key itself and lost it: rm "+
 					p.maker.Repo.Ring.Path(host, t.Name)+", then wgkeys gen "+host)
 		case err != nil:
@@ -229,7 +229,7 @@ func (p *pusher) presharedKey(tunnel, host, name string, f *push.File) error {
 	}
 	for _, h := range []repo.PSKFile{mine, other} {
 		if h.Err != nil {
-			return fault.Wrap(h.Err, "no preshared key to push to host", host, "wgkeys gen "+h.Host)
+			return fault.WrapHost(h.Err, "no preshared key to push to host", host, "wgkeys gen "+h.Host)
 		}
 	}
 	f.Want = other.PSK

@@ -98,8 +98,8 @@ func (q *Rekey) inTheWay(err error) []string {
 	return slices.DeleteFunc(slices.Clone(q.hosts), func(host string) bool {
 		about := false
 		fault.Each(err, func(f *fault.Fault) {
-			dir := filepath.Dir(f.Who)
-			about = about || f.Who == host || dir == filepath.Join(r.Vault.Dir, host) || dir == filepath.Join(r.Ring.Dir, host)
+			dir := filepath.Dir(f.File)
+			about = about || f.Host == host || dir == filepath.Join(r.Vault.Dir, host) || dir == filepath.Join(r.Ring.Dir, host)
 		})
 		return !about
 	})
@@ -121,7 +121,7 @@ func (q *Rekey) leftAsTheyAre(ctx context.Context) error {
 		default:
 			why = stale[0].File + " is to be encrypted again" + Because(stale[0])
 		}
-		errs = append(errs, fault.New("left as they are: the files of host", host, why, "wgkeys check, then wgkeys rekey "+host))
+		errs = append(errs, fault.NewHost("left as they are: the files of host", host, why, "wgkeys check, then wgkeys rekey "+host))
 	}
 	return errors.Join(errs...)
 }
@@ -135,7 +135,7 @@ func (q *Rekey) findHosts(named, skip []string) ([]string, error) {
 	}
 	for _, host := range slices.Concat(named, skip) {
 		if !slices.Contains(all, host) {
-			return nil, fault.New("no such host in the vault", host, "there is no folder vault/"+host, "ls vault")
+			return nil, fault.NewHost("no such host in the vault", host, "there is no folder vault/"+host, "ls vault")
 		}
 	}
 	hosts := all
@@ -177,7 +177,7 @@ func (q *Rekey) OnlyCopies(ctx context.Context) error {
 			continue
 		}
 		if name, err := filepath.Rel(top, real); err == nil && slices.Contains(changed, name) {
-			return fault.New("you could not open it any more, and no commit has it:", path, "the lists name others alone, and none of the identities of this run; nothing was written",
+			return fault.NewFile("you could not open it any more, and no commit has it:", path, "the lists name others alone, and none of the identities of this run; nothing was written",
 				fmt.Sprintf("git -C %[1]s add -A -- vault && git -C %[1]s commit, then this again", ui.Quoted(r.Dir)))
 		}
 	}
@@ -210,7 +210,7 @@ func (q *Rekey) WarnShutOut(did []vault.Stale) {
 		}
 	}
 	if shut > 0 {
-		q.maker.Report.Warn(fault.New("you cannot open any more", first, fmt.Sprintf("it and %d more are encrypted to others alone, and to none of the identities of this run", shut-1),
+		q.maker.Report.Warn(fault.NewFile("you cannot open any more", first, fmt.Sprintf("it and %d more are encrypted to others alone, and to none of the identities of this run", shut-1),
 			"if that is a mistake: git checkout COMMIT -- vault, of a commit from before"))
 	}
 }

@@ -65,7 +65,7 @@ func (x *rotation) refuseNext(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(x.rotation.Revoke(ctx, next),
-		fault.New("no key is taken any more, by the peers that could be reached, of host", x.host,
+		fault.NewHost("no key is taken any more, by the peers that could be reached, of host", x.host,
 			"its next key has waited beside the stolen one, and may be stolen too; an apply on a peer is refused as long as the keyring has no other",
 			fmt.Sprintf("when all can be reached, or else with --skip PEER for each of them: wgkeys rotate --now %s", x.host)))
 }
@@ -74,7 +74,7 @@ func (x *rotation) refuseNext(ctx context.Context) error {
 func (x *rotation) refuseWithout(ctx context.Context) error {
 	err := x.rotation.Revoke(ctx, x.current)
 	if err == nil {
-		x.maker.Report.Warn(fault.New("no peer takes the key any more of host", x.host, "the keyring still has it, and as long as it has an apply on a peer is refused",
+		x.maker.Report.Warn(fault.NewHost("no peer takes the key any more of host", x.host, "the keyring still has it, and as long as it has an apply on a peer is refused",
 			fmt.Sprintf("when %[1]s can be reached: wgkeys rotate --now %[1]s; if it is gone for good: rm -r keyring/%[1]s vault/%[1]s, and take it out of %[2]s/", x.host, tunnel.Dir)))
 	}
 	return err
@@ -113,7 +113,7 @@ func (x *rotation) behind(ctx context.Context, next keyring.PublicKey) error {
 	if live.IsZero() {
 		return nil
 	}
-	return fault.New("this repository does not know the key in use on host", x.host,
+	return fault.NewHost("this repository does not know the key in use on host", x.host,
 		"it is "+live.String()+", and its peers have that one; the repository may be behind, and only the key that it knows is refused",
 		fmt.Sprintf("git pull, then wgkeys rotate --now %[1]s; if nobody has it: wgkeys rotate --now --unknown %[1]s", x.host))
 }

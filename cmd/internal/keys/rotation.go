@@ -96,7 +96,7 @@ func (x *rotation) knows(ctx context.Context, live, next keyring.PublicKey) erro
 	if err := x.refuseOlder(ctx, live, next); err != nil {
 		return err
 	}
-	return fault.New("this repository does not know the key in use on host", x.host, "it is "+live.String()+"; the repository may be behind",
+	return fault.NewHost("this repository does not know the key in use on host", x.host, "it is "+live.String()+"; the repository may be behind",
 		"git pull, then wgkeys rotate "+x.host+"; if nobody has it: wgkeys rotate --unknown "+x.host)
 }
 
@@ -114,7 +114,7 @@ func (x *rotation) canBeOnHost() error {
 	case err != nil && !errors.Is(err, vault.ErrNoMeta):
 		return err
 	}
-	return fault.New("a rotation is under way with a key from the vault, of host", x.host, "it is not one that the host has made",
+	return fault.NewHost("a rotation is under way with a key from the vault, of host", x.host, "it is not one that the host has made",
 		fmt.Sprintf("wgkeys rotate %[1]s, then wgkeys rotate --on-host %[1]s", x.host))
 }
 
@@ -176,7 +176,7 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 			return public, err
 		}
 		if public == x.current {
-			return public, fault.New("no other key was made on host", x.host, "it names the one it has", "wgkeys status "+x.host)
+			return public, fault.NewHost("no other key was made on host", x.host, "it names the one it has", "wgkeys status "+x.host)
 		}
 	default:
 		err := x.maker.Step("seal the next key", func() error {
@@ -227,6 +227,6 @@ func (x *rotation) refuseOlder(ctx context.Context, live, next keyring.PublicKey
 	if live == x.current || live == next || !(&repo.KeyHistory{Repo: x.maker.Repo}).IsOlder(ctx, x.host, x.tunnel.Name, x.current, live) {
 		return nil
 	}
-	return fault.New("an older key than the repository has is in use on host", x.host, "it is "+live.String()+", as after a restore",
+	return fault.NewHost("an older key than the repository has is in use on host", x.host, "it is "+live.String()+", as after a restore",
 		strings.Join([]string{remote.InPlaceOf(x.host), "then wgkeys rotate " + x.host}, ", "))
 }

@@ -121,7 +121,7 @@ func (x *pskRotation) install(ctx context.Context, psk keyring.PresharedKey) err
 			return err
 		})
 		if err != nil {
-			errs = append(errs, fault.Wrap(err, "the preshared key with "+x.hosts[1-i]+" was not replaced on host", host, "wgkeys rotate --psk "+host+" finishes it"))
+			errs = append(errs, fault.WrapHost(err, "the preshared key with "+x.hosts[1-i]+" was not replaced on host", host, "wgkeys rotate --psk "+host+" finishes it"))
 		}
 	}
 	return errors.Join(errs...)

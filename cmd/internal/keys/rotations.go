@@ -68,7 +68,7 @@ func (q *Rotations) Announce() {
 func (q *Rotations) Run(ctx context.Context) (errs []error) {
 	for i, x := range q.keys {
 		if ctx.Err() != nil {
-			errs = append(errs, fault.New("stopped before host", x.host, fmt.Sprintf("%d of %d are left", len(q.keys)-i, len(q.keys)), "wgkeys rotate "+x.host))
+			errs = append(errs, fault.NewHost("stopped before host", x.host, fmt.Sprintf("%d of %d are left", len(q.keys)-i, len(q.keys)), "wgkeys rotate "+x.host))
 			break
 		}
 		if err := x.run(ctx); err != nil {
@@ -126,7 +126,7 @@ func (q *Rotations) findKeys() error {
 	}
 	for _, name := range slices.Concat(q.o.Hosts, q.o.Skip) {
 		if !known[name] {
-			return fault.New("no such host", name, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
+			return fault.NewHost("no such host", name, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 		}
 	}
 	return nil
@@ -160,7 +160,7 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 	m := q.maker
 	current, err := m.Repo.Ring.Get(host, t.Name)
 	if err != nil {
-		return nil, fault.Wrap(err, "no key to replace on host", host, "wgkeys gen "+host)
+		return nil, fault.WrapHost(err, "no key to replace on host", host, "wgkeys gen "+host)
 	}
 	view, err := m.Repo.View(t, host)
 	if err != nil {

@@ -83,7 +83,7 @@ func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token strin
 	}
 	err := h.run(ctx, t, host, args, strings.NewReader(""), h.Stdout)
 	if err != nil && wait > 0 && (errors.Is(err, ssh.ErrUnreachable) || ctx.Err() != nil) {
-		return fault.Wrap(err, "could not confirm the apply on host", host,
+		return fault.WrapHost(err, "could not confirm the apply on host", host,
 			fmt.Sprintf("if it was begun there, the host goes back by itself within %v; then look: wgkeys plan %s", wait, host))
 	}
 	return err
@@ -127,8 +127,8 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	case ui.ExitFindings, ui.ExitWaits:
 		return ui.ExitWith(exit.Code, nil)
 	case 127:
-		return fault.New("cannot run wgkeys on host", host, "it is not installed there",
+		return fault.NewHost("cannot run wgkeys on host", host, "it is not installed there",
 			install(t, host))
 	}
-	return fault.New("wgkeys "+args[0]+" failed on host", host, "it says why above", h.upgradeHint(ctx, t, host, err))
+	return fault.NewHost("wgkeys "+args[0]+" failed on host", host, "it says why above", h.upgradeHint(ctx, t, host, err))
 }

@@ -70,7 +70,7 @@ func (h *Hosts) remark(host string, lines []string) {
 	for i, l := range lines {
 		lines[i] = strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(l, "** "), "WARNING: "), ".")
 	}
-	h.Say.Warn(fault.New("ssh warns of the connection to", host, strings.Join(lines, "; "), ""))
+	h.Say.Warn(fault.NewHost("ssh warns of the connection to", host, strings.Join(lines, "; "), ""))
 }
 
 // ShortName is this machine's name without its domain.
@@ -145,11 +145,11 @@ func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host strin
 	}
 	switch {
 	case exit.Code == 127:
-		return fault.New("cannot run wgkeys on host", host, "it is not installed there", install(t, host))
+		return fault.NewHost("cannot run wgkeys on host", host, "it is not installed there", install(t, host))
 	case exit.Code == ui.ExitUsage && strings.Contains(exit.Stderr, "no such command"):
 		return otherVersion(t, host, "it is older, and cannot tell how its tunnel stands")
 	}
-	return fault.Wrap(err, "wgkeys failed on host", host, "")
+	return fault.WrapHost(err, "wgkeys failed on host", host, "")
 }
 
 // maxAnswer is more than a host with 100,000 peers says.

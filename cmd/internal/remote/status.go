@@ -41,7 +41,7 @@ func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, erro
 		}
 	}
 	if len(missing) > 0 {
-		return nil, fault.New("no such host", missing[0], "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
+		return nil, fault.NewHost("no such host", missing[0], "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 	}
 	return all, nil
 }

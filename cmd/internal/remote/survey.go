@@ -107,10 +107,10 @@ func (q *Survey) drift(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View) (p
 		if hint == "" {
 			hint = "wgkeys plan " + v.Host
 		}
-		return plan, fault.Wrap(err, "cannot plan on host", v.Host, hint)
+		return plan, fault.WrapHost(err, "cannot plan on host", v.Host, hint)
 	}
 	if err := json.Unmarshal(said.Bytes(), &plan); err != nil {
-		return plan, fault.New("cannot understand the plan of host", v.Host, "its wgkeys may be another version", "wgkeys plan "+v.Host)
+		return plan, fault.NewHost("cannot understand the plan of host", v.Host, "its wgkeys may be another version", "wgkeys plan "+v.Host)
 	}
 	return plan, nil
 }

@@ -33,7 +33,7 @@ func (o otherVersionError) Is(target error) bool { return target == rotate.ErrVe
 
 // otherVersion is the error of a host whose wgkeys does not know what this one asks.
 func otherVersion(t *tunnel.Tunnel, host, why string) error {
-	return fault.Wrap(otherVersionError(why), "another version of wgkeys is on host", host, "upgrade wgkeys on "+host+": "+install(t, host))
+	return fault.WrapHost(otherVersionError(why), "another version of wgkeys is on host", host, "upgrade wgkeys on "+host+": "+install(t, host))
 }
 
 // olderWords are what an older wgkeys says to what is new since.

@@ -62,7 +62,7 @@ func (c *changes) Commit(ctx context.Context, say ui.Reporter, verb string, line
 		c.settled()
 		c.warnLists(ctx, say)
 	} else {
-		failed = fault.Wrap(failed, "no commit was made; the files are as they were written in", c.dir,
+		failed = fault.WrapFile(failed, "no commit was made; the files are as they were written in", c.dir,
 			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s commit", ui.Quoted(c.dir), c.touchedNames()))
 	}
 	return errors.Join(err, failed)
@@ -187,7 +187,7 @@ func (c *changes) takeUp(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return fault.Wrap(err, "cannot read what an earlier command has not committed:", c.owedAt, "git -C "+ui.Quoted(c.dir)+" status, commit what is to be committed, and rm "+ui.Quoted(c.owedAt))
+		return fault.WrapFile(err, "cannot read what an earlier command has not committed:", c.owedAt, "git -C "+ui.Quoted(c.dir)+" status, commit what is to be committed, and rm "+ui.Quoted(c.owedAt))
 	}
 	top, err := git.Top(c.dir)
 	if err != nil {

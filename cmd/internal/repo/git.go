@@ -35,7 +35,7 @@ func missing(ctx context.Context, r *Repo, matters func(name string) bool) error
 			return err
 		}
 		if i := slices.IndexFunc(missing, matters); i >= 0 {
-			return fault.New(NotCheckedOut, filepath.Join(t.Top, missing[i]), "the working tree has not all of vault and keyring, and which keys are in use is not known",
+			return fault.NewFile(NotCheckedOut, filepath.Join(t.Top, missing[i]), "the working tree has not all of vault and keyring, and which keys are in use is not known",
 				fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", ui.Quoted(t.Top)))
 		}
 	}

@@ -21,7 +21,7 @@ import (
 func InstallHook(ctx context.Context, say ui.Reporter, dir string) error {
 	path, err := git.HookPath(ctx, dir, "pre-commit")
 	if err != nil {
-		return fault.Wrap(err, "no hook was made for", dir, "")
+		return fault.WrapFile(err, "no hook was made for", dir, "")
 	}
 	prefix, err := git.Prefix(ctx, dir)
 	if err != nil {
@@ -35,17 +35,17 @@ func InstallHook(ctx context.Context, say ui.Reporter, dir string) error {
 	switch {
 	case err == nil && bytes.Equal(old, text):
 		if err := os.Chmod(path, 0o755); err != nil { // git passes over one that it cannot run
-			return fault.Wrap(fault.Errno(err), "cannot make executable the hook", path, "chmod +x "+path)
+			return fault.WrapFile(fault.Errno(err), "cannot make executable the hook", path, "chmod +x "+path)
 		}
 		say.Say("the hook %s is there already", path)
 		return nil
 	case err == nil && !bytes.Equal(old, olderHook(prefix)):
-		return fault.New("there is another hook", path, "it is left as it is", "write into it: "+hookLine(prefix)+" || exit 1")
+		return fault.NewFile("there is another hook", path, "it is left as it is", "write into it: "+hookLine(prefix)+" || exit 1")
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return fault.Wrap(fault.Errno(err), "cannot read the hook", path, "")
+		return fault.WrapFile(fault.Errno(err), "cannot read the hook", path, "")
 	}
 	if err := writeHook(path, text); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the hook", path, "")
+		return fault.WrapFile(fault.Errno(err), "cannot make the hook", path, "")
 	}
 	say.Say("git runs wgkeys check -q --staged before each commit: %s", path)
 	return nil
@@ -64,7 +64,7 @@ func hookIsOurs(ctx context.Context, dir, path, prefix string) error {
 			return nil
 		}
 	}
-	return fault.New("other repositories share the hooks in", filepath.Dir(path), "core.hooksPath leads there",
+	return fault.NewFile("other repositories share the hooks in", filepath.Dir(path), "core.hooksPath leads there",
 		"git -C "+ui.Quoted(dir)+" config core.hooksPath "+ui.Quoted(filepath.Join(own, "hooks"))+", then wgkeys init --hook; or write into the one that is there: "+hookLine(prefix))
 }
 

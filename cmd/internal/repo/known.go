@@ -209,7 +209,7 @@ func (k *KeyHistory) NewerThere(ctx context.Context, host, tunnel, peer, want, h
 		what, key = "the repository may be behind: it was not to replace the preshared key with "+peer+" on host", "the one with the fingerprint "+has
 	}
 	why := "that is " + key + "; " + unknown.why
-	return fault.New(what, host, why, k.catchUp(ctx, host, command))
+	return fault.NewHost(what, host, why, k.catchUp(ctx, host, command))
 }
 
 // catchUp is how a clone comes to know the keys that hosts have.

@@ -48,7 +48,7 @@ func waitForLock(ctx context.Context, r *Repo) error {
 			return err
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			return fault.New("another wgkeys is writing to the repository", r.Dir,
+			return fault.NewFile("another wgkeys is writing to the repository", r.Dir,
 				cmp.Or(holder(path), holder(r.Ring.Dir), "which one is not known here"), "wait until it is done, then run this again")
 		}
 	}
@@ -57,7 +57,7 @@ func waitForLock(ctx context.Context, r *Repo) error {
 func tryLock(r *Repo) (held bool, err error) {
 	f, err := openMarker(r)
 	if err != nil {
-		return false, fault.Wrap(fault.Errno(err), "cannot lock", filepath.Join(r.Dir, Marker), "ls -l "+filepath.Join(r.Dir, Marker))
+		return false, fault.WrapFile(fault.Errno(err), "cannot lock", filepath.Join(r.Dir, Marker), "ls -l "+filepath.Join(r.Dir, Marker))
 	}
 	err = files.TryLock(f)
 	switch {
@@ -66,7 +66,7 @@ func tryLock(r *Repo) (held bool, err error) {
 		return false, nil
 	case err != nil:
 		f.Close()
-		return false, fault.Wrap(err, "cannot lock", filepath.Join(r.Dir, Marker), "git clone the repository to a local disk: its file system here does not lock")
+		return false, fault.WrapFile(err, "cannot lock", filepath.Join(r.Dir, Marker), "git clone the repository to a local disk: its file system here does not lock")
 	}
 	// git checkout and the like put another file in its place.
 	now, err := r.Root.Stat(Marker)
@@ -130,7 +130,7 @@ func (r *Repo) Sweep(host string) error {
 	for _, dir := range []string{filepath.Join(r.Vault.Dir, host), filepath.Join(r.Ring.Dir, host)} {
 		err := files.Sweep(r.Dir, dir, IsKeyFile)
 		if err != nil && !errors.Is(err, files.ErrOutside) { // who reads there tells it better
-			return fault.Wrap(err, "cannot remove what an earlier command has left in", dir, "ls -la "+dir)
+			return fault.WrapFile(err, "cannot remove what an earlier command has left in", dir, "ls -la "+dir)
 		}
 	}
 	if r.swept == nil {

@@ -80,7 +80,7 @@ func expectedKey(r *Repo, host, name string) (public keyring.PublicKey, err erro
 		return c.Next, nil
 	}
 	if public, err = r.Ring.Seen(r.Snapshot, host, tunnel); errors.Is(err, fs.ErrNotExist) {
-		return public, fault.Wrap(err, "no public key to compare with for host", host, "wgkeys gen "+host)
+		return public, fault.WrapHost(err, "no public key to compare with for host", host, "wgkeys gen "+host)
 	}
 	return public, err
 }

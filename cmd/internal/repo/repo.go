@@ -46,9 +46,9 @@ func Find(folder string) (*Repo, error) {
 	}
 	if folder != "" { // or a slip of the pen would work on a repository above it
 		if info, err := os.Stat(start); err != nil {
-			return nil, fault.Wrap(fault.Errno(err), "cannot work in the folder of -C", start, "ls -d "+ui.Quoted(start))
+			return nil, fault.WrapFile(fault.Errno(err), "cannot work in the folder of -C", start, "ls -d "+ui.Quoted(start))
 		} else if !info.IsDir() {
-			return nil, fault.New("cannot work in the folder of -C", start, "it is no folder", "ls -d "+ui.Quoted(start))
+			return nil, fault.NewFile("cannot work in the folder of -C", start, "it is no folder", "ls -d "+ui.Quoted(start))
 		}
 	}
 	for dir := start; ; dir = filepath.Dir(dir) {
@@ -57,10 +57,10 @@ func Find(folder string) (*Repo, error) {
 			return openRepo(dir, text)
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-			return nil, fault.Wrap(err, "cannot read", filepath.Join(dir, Marker), "ls -lL "+ui.Quoted(filepath.Join(dir, Marker)))
+			return nil, fault.WrapFile(err, "cannot read", filepath.Join(dir, Marker), "ls -lL "+ui.Quoted(filepath.Join(dir, Marker)))
 		}
 		if dir == filepath.Dir(dir) {
-			return nil, fault.New("no wgkeys repository in", start, "neither it nor a folder above it has a "+Marker,
+			return nil, fault.NewFile("no wgkeys repository in", start, "neither it nor a folder above it has a "+Marker,
 				"wgkeys init, or name the repository with -C DIR")
 		}
 	}
@@ -73,7 +73,7 @@ func openRepo(dir string, text []byte) (*Repo, error) {
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read the folder", dir, "")
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the folder", dir, "")
 	}
 	return &Repo{
 		Dir: dir, Root: root, MaxKeyAge: set.MaxKeyAge.Duration,
@@ -173,7 +173,7 @@ func (r *Repo) Tunnel(only string) (*tunnel.Tunnel, error) {
 }
 
 func noTunnel(r *Repo) error {
-	return fault.New("no tunnel in", r.Dir, "there is no file tunnels/NAME.toml",
+	return fault.NewFile("no tunnel in", r.Dir, "there is no file tunnels/NAME.toml",
 		"write tunnels/wg0.toml; the README begins with one of ten lines")
 }
 

@@ -61,10 +61,10 @@ func parseSettings(dir string, text []byte) (settings, error) {
 	}
 	file := filepath.Join(dir, Marker)
 	if why := files.Unreadable(text); why != nil {
-		return s, fault.Wrap(why, "cannot read the settings", file, "git -C "+ui.Quoted(dir)+" status")
+		return s, fault.WrapFile(why, "cannot read the settings", file, "git -C "+ui.Quoted(dir)+" status")
 	}
 	invalid := func(line int, why string) error {
-		return fault.New("invalid settings", fmt.Sprintf("%s:%d", file, line), why, "the one setting there is: max_key_age = \"365d\"")
+		return fault.NewLine("invalid settings", file, line, why, "the one setting there is: max_key_age = \"365d\"")
 	}
 	var unknown *toml.StrictMissingError
 	if errors.As(err, &unknown) {

@@ -67,7 +67,7 @@ func (c KeyState) Mismatch(r *Repo, host, tunnel string) error {
 		return nil
 	}
 	path := r.Ring.Path(host, keyring.Next(tunnel))
-	return fault.New("two next keys for host "+host+":", path,
+	return fault.NewFile("two next keys for host "+host+":", path,
 		"it is "+c.Next.String()+", and "+r.Vault.Path(host, vault.KeyFile(keyring.Next(tunnel)))+" holds that of "+c.inVault.String(),
 		"git log -p -- "+path)
 }
@@ -89,7 +89,7 @@ func (r *Repo) Promote(host, tunnel string, step func(string, func() error) erro
 	promote := func() error { return nil }
 	switch {
 	case c.Next.IsZero():
-		return fault.New("no rotation to finish of host", host, "its next key is in the vault, and was never brought to a host",
+		return fault.NewHost("no rotation to finish of host", host, "its next key is in the vault, and was never brought to a host",
 			"wgkeys rotate "+host)
 	case c.Sealed:
 		promote = func() error { return r.Vault.Promote(host, tunnel) }

@@ -22,7 +22,7 @@ func (r *Repo) EachPublic(do func(host, name, path string)) error {
 		return nil
 	}
 	if err != nil {
-		return fault.Wrap(err, "cannot read the keyring", r.Ring.Dir, "ls -l "+r.Ring.Dir)
+		return fault.WrapFile(err, "cannot read the keyring", r.Ring.Dir, "ls -l "+r.Ring.Dir)
 	}
 	found := make([][]string, len(hosts))
 	Each(len(hosts), func(i int) {

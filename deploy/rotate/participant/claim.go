@@ -81,11 +81,11 @@ func take(q rotate.Request) error {
 			"install the same wgkeys on all hosts")
 	}
 	if err := os.MkdirAll(linux.RunDir, 0o755); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", linux.RunDir, "")
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", linux.RunDir, "")
 	}
 	f, err := openClaim(q.Tunnel, os.O_RDWR|os.O_CREATE)
 	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write", claimPath(q.Tunnel), "")
+		return fault.WrapFile(fault.Errno(err), "cannot write", claimPath(q.Tunnel), "")
 	}
 	defer f.Close()
 	if err := f.refuse(q); err != nil {
@@ -103,7 +103,7 @@ func take(q rotate.Request) error {
 		_, err = f.WriteAt(text, 0)
 	}
 	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write", claimPath(q.Tunnel), "")
+		return fault.WrapFile(fault.Errno(err), "cannot write", claimPath(q.Tunnel), "")
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func clearNext(ctx context.Context, q rotate.Request, path string) (unlock func(
 	}
 	if err := os.Remove(path); err != nil {
 		unlock()
-		return nil, fault.Wrap(fault.Errno(err), "cannot remove", path, "")
+		return nil, fault.WrapFile(fault.Errno(err), "cannot remove", path, "")
 	}
 	return unlock, nil
 }
@@ -68,7 +68,7 @@ func createKey(path string) (keyring.PrivateKey, error) {
 		return key, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return key, fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
+		return key, fault.WrapFile(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
 	}
 	text := key.File()
 	defer clear(text)

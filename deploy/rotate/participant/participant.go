@@ -183,7 +183,7 @@ func Forget(name string) error {
 	var errs []error
 	for _, path := range []string{recordPath(name), endPath(name), claimPath(name)} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fault.Wrap(fault.Errno(err), "cannot remove", path, ""))
+			errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot remove", path, ""))
 		}
 	}
 	return errors.Join(errs...)
@@ -210,7 +210,7 @@ func readRecord(name string) (*rotate.Record, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Errno(err), "cannot read", recordPath(name), "")
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read", recordPath(name), "")
 	}
 	var r rotate.Record
 	if err := json.Unmarshal(text, &r); err != nil {
@@ -231,11 +231,11 @@ func writeRecord(r *rotate.Record) error {
 
 func replace(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
 	}
 	err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o600, Unsynced: true})
 	if err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot write", path, "")
+		return fault.WrapFile(fault.Errno(err), "cannot write", path, "")
 	}
 	return nil
 }

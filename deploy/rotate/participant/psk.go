@@ -35,7 +35,7 @@ func sharePSK(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 
 func (d *device) takePSK(ctx context.Context, q rotate.Request) error {
 	if err := keyring.CheckFile(q.PSKFile); err != nil {
-		return fault.Wrap(err, "no key file can be named", q.PSKFile, "")
+		return fault.WrapFile(err, "no key file can be named", q.PSKFile, "")
 	}
 	unlock, err := apply.Lock(ctx, linux.RunDir, func(int) {})
 	if err != nil {
@@ -50,8 +50,8 @@ func (d *device) takePSK(ctx context.Context, q rotate.Request) error {
 		return err
 	}
 	if key.Fingerprint() != q.PSK {
-		return fault.New("another preshared key is in", q.PSKFile, "its fingerprint is "+key.Fingerprint(), "wgkeys push "+
-			q.Host)
+		return fault.NewFile("another preshared key is in", q.PSKFile, "its fingerprint is "+key.Fingerprint(),
+			"wgkeys push "+q.Host)
 	}
 	return d.wg.SetPSK(q.Tunnel, q.Old, key)
 }

@@ -51,7 +51,7 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	}
 	if q.KeyFile != "" {
 		if err := keyring.CheckFile(q.KeyFile); err != nil {
-			return fault.Wrap(err, "no key file can be named", q.KeyFile, "")
+			return fault.WrapFile(err, "no key file can be named", q.KeyFile, "")
 		}
 	}
 	if err := checkKeys(q); err != nil {
@@ -112,7 +112,7 @@ func neverAgain(q rotate.Request) error {
 		return err
 	}
 	if _, replaced := list.By(q.Next); replaced || list.Stolen(q.Next) {
-		return fault.New("will not change to a key that was replaced already, of host", q.Host, "it is "+q.Next.String(),
+		return fault.NewHost("will not change to a key that was replaced already, of host", q.Host, "it is "+q.Next.String(),
 			"git pull, then wgkeys rotate "+q.Host)
 	}
 	return nil
@@ -196,7 +196,7 @@ func free(name string) error {
 		return err
 	}
 	if err := os.Remove(endPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.Wrap(fault.Errno(err), "cannot remove", endPath(name), "")
+		return fault.WrapFile(fault.Errno(err), "cannot remove", endPath(name), "")
 	}
 	return nil
 }
@@ -261,14 +261,15 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 	}
 	// A rename would replace the link and leave the old key where it leads to.
 	if info, err := os.Lstat(q.KeyFile); err == nil && !info.Mode().IsRegular() {
-		return fault.New("cannot replace key file", q.KeyFile, "it is no regular file",
+		return fault.NewFile("cannot replace key file", q.KeyFile, "it is no regular file",
 			"make it one, or name another private_key_file")
 	}
 	if next := NextFile(q.Tunnel, q.KeyFile); fileKey(next).PublicKey != q.Next {
-		return fault.New("the next key is not in", next, fileKey(next).Why, "wgkeys rotate "+q.Host)
+		return fault.NewFile("the next key is not in", next, fileKey(next).Why, "wgkeys rotate "+q.Host)
 	}
 	if !q.Now && fileKey(q.KeyFile).PublicKey != q.Old {
-		return fault.New("another key than the one in use is in", q.KeyFile, fileKey(q.KeyFile).Why, "wgkeys push "+q.Host)
+		return fault.NewFile("another key than the one in use is in", q.KeyFile, fileKey(q.KeyFile).Why,
+			"wgkeys push "+q.Host)
 	}
 	now := apply.Uptime()
 	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, KeyFile: q.KeyFile, Phase: rotate.Armed,

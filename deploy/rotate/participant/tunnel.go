@@ -112,13 +112,13 @@ func (d *device) promoteFile(next keyring.PublicKey) error {
 		return err
 	}
 	if key.PublicKey() != next {
-		return fault.New("another key than the one in use is in", d.nextFile(), "", "wgkeys push")
+		return fault.NewFile("another key than the one in use is in", d.nextFile(), "", "wgkeys push")
 	}
 	if err := files.KeepReaders(d.keyFile, d.nextFile()); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot give the next key to the group of the key file", d.nextFile(), "")
+		return fault.WrapFile(fault.Errno(err), "cannot give the next key to the group of the key file", d.nextFile(), "")
 	}
 	if err := files.Rename(filepath.Dir(d.keyFile), d.nextFile(), d.keyFile); err != nil {
-		return fault.Wrap(err, "cannot make the next key the key file", d.keyFile, "")
+		return fault.WrapFile(err, "cannot make the next key the key file", d.keyFile, "")
 	}
 	return nil
 }
