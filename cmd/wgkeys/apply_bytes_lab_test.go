@@ -7,19 +7,19 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/lab"
-	"wgkeys/deploy/lab/labtest"
+	netlink "wgkeys/deploy/lab/labtest"
 )
 
 // No verb sends the kernel a byte that nobody wrote, nor does the device in user
-// space. [labtest.Request.Foreign] says where there could be one.
+// space. [netlink.Request.Foreign] says where there could be one.
 func TestLabApplyBytes(t *testing.T) {
 	u := firstUsers(t)
 	u.tunnel(faultTunnel)
 	u.clone()
 	u.must(u.Shale, "wgkeys apply")
 	const verbs = "wgkeys apply && wgkeys apply && wgkeys plan && { wgkeys status; wgkeys down; }"
-	said := u.must(u.Basalt, "strace "+strings.Join(labtest.TraceArgs("/root/trace"), " ")+" sh -c '"+verbs+"' 2>&1")
-	requests := labtest.Requests(u.read(u.Basalt, "/root/trace"), "/usr/local/bin/wgkeys")
+	said := u.must(u.Basalt, "strace "+strings.Join(netlink.TraceArgs("/root/trace"), " ")+" sh -c '"+verbs+"' 2>&1")
+	requests := netlink.Requests(u.read(u.Basalt, "/root/trace"), "/usr/local/bin/wgkeys")
 	u.must(u.Basalt, "rm /root/trace")
 	u.must(u.Shale, "wgkeys down")
 	sent := map[int]int{}

@@ -9,7 +9,6 @@ import (
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
-	"wgkeys/deploy/lab/labtest"
 )
 
 // A firewall is another program's filter on shale, and what of the tunnel it
@@ -72,7 +71,7 @@ func TestLabApplyFirewalls(t *testing.T) {
 		t.Log("that kernel has few of the modules that firewalls use")
 		return
 	}
-	labtest.Require(t, "nft", "iptables")
+	require(t, "nft", "iptables")
 	t.Parallel()
 	u := newUsers(t)
 	// A port of basalt's own choice, so that no connection of before is known.

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -26,7 +25,7 @@ func knownView(v *tunnel.View) {
 // Whatever somebody changes by hand it sees nevertheless.
 func TestLabApplyKnownHidesNoDrift(t *testing.T) {
 	t.Parallel()
-	labtest.Require(t, "wg", "nft")
+	require(t, "wg", "nft")
 	h := newHub(t, 4)
 	h.sh("umask 077 && wg genpsk >/etc/wireguard/wg0.psk && ip link add up0 type veth peer name far0 && ip link set far0 up && ip link set up0 up && ip address add 192.0.2.2/24 dev up0 && ip route add default via 192.0.2.1")
 	v := manyView(4)

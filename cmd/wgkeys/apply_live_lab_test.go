@@ -3,17 +3,12 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
-	"os"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
@@ -151,34 +146,4 @@ func (s *stream) stop() (received int64, gap time.Duration) {
 	s.end()
 	<-s.done
 	return s.received.Load(), s.gap
-}
-
-// inNetwork makes a socket in a host's network. It stays there; the thread,
-// which entered the namespace, is not used again.
-func inNetwork[S any](t *testing.T, h *lab.Host, socket func() (S, error)) S {
-	t.Helper()
-	type made struct {
-		socket S
-		err    error
-	}
-	result := make(chan made)
-	go func() {
-		runtime.LockOSThread()
-		var m made
-		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", h.PID()))
-		if err == nil {
-			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-			ns.Close()
-		}
-		if err == nil {
-			m.socket, err = socket()
-		}
-		m.err = err
-		result <- m
-	}()
-	m := <-result
-	if m.err != nil {
-		t.Fatal(m.err)
-	}
-	return m.socket
 }

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"wgkeys/deploy/lab"
-	"wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -32,7 +31,7 @@ type narrowLab struct {
 }
 
 func newNarrowLab(t *testing.T) *narrowLab {
-	labtest.Require(t, "wg", "ping")
+	require(t, "wg", "ping")
 	l, err := lab.New()
 	if err != nil {
 		t.Fatal(err)

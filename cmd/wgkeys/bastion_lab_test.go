@@ -11,7 +11,6 @@ import (
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
-	"wgkeys/deploy/lab/labtest"
 )
 
 // A star is a hub and its peers, all behind one bastion: nobody else can be reached
@@ -24,21 +23,20 @@ type star struct {
 
 func newStar(t *testing.T, peers int, startups string) *star {
 	t.Helper()
-	labtest.Require(t, programs...)
+	require(t, programs...)
 	l, err := lab.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
-	s := &star{users: &users{&demo.Network{Lab: l}, t}}
-	m := &mesh{users: s.users}
-	s.Router, s.admin, s.bastion, s.hub = m.newHost("router"), m.newHost("admin"), m.newHost("bastion"), m.newHost("hub")
+	s := &star{users: &users{Network: &demo.Network{Lab: l}, t: t}}
+	s.Router, s.admin, s.bastion, s.hub = s.newHost("router"), s.newHost("admin"), s.newHost("bastion"), s.newHost("hub")
 	s.Basalt = s.admin // where the repository is
 	s.must(s.Router, "ip link add br0 type bridge && ip link set br0 up")
 	s.join(s.bastion, "198.51.100.254")
 	s.join(s.hub, "198.51.100.1")
 	for i := range peers {
-		h := m.newHost(fmt.Sprintf("p%02d", i+1))
+		h := s.newHost(fmt.Sprintf("p%02d", i+1))
 		s.join(h, fmt.Sprintf("198.51.100.%d", i+2))
 		s.peers = append(s.peers, h)
 	}

@@ -6,13 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"wgkeys/deploy/lab/labtest"
 )
 
 // The units say nothing that systemd does not understand.
 func TestUnitsVerify(t *testing.T) {
-	labtest.Require(t, "systemd-analyze")
+	require(t, "systemd-analyze")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -231,15 +231,3 @@ func TestLabConfirmRefuses(t *testing.T) {
 	u.eventually(func() bool { return u.run(u.Shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
 	u.same(u.Shale, before, "after the pending apply's file was damaged")
 }
-
-// patience is how long a test waits for what has to come: much longer than it takes on a
-// machine with other work.
-const patience = 2 * time.Minute
-
-// eventually waits until ok, and does not decide: what was waited for is looked at again
-// by the caller.
-func (u *users) eventually(ok func() bool) {
-	u.t.Helper()
-	for end := time.Now().Add(patience); !ok() && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-	}
-}

@@ -21,12 +21,11 @@ import (
 
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
-	"wgkeys/deploy/lab/labtest"
 )
 
 // The demo shows the whole job, and leaves nothing, also where it is interrupted.
 func TestLabDemo(t *testing.T) {
-	labtest.Require(t, programs...)
+	require(t, programs...)
 	before := machine(t)
 	cmd := demoProgram(t)
 	var out strings.Builder

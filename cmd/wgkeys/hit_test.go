@@ -19,8 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func init() { testPrograms["hit"] = hit }
-
 // hit runs a command and has one of its system calls go wrong:
 //
 //	hit DIR TRACE FAULT POINT COMMAND...

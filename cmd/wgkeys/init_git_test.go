@@ -6,13 +6,12 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/lab/labtest"
 )
 
 // TestInitOffersGit: who is asked and says yes has a repository of git's, and who says
 // no is told how to make one.
 func TestInitOffersGit(t *testing.T) {
-	labtest.Require(t, "git")
+	require(t, "git")
 	t.Setenv("HOME", t.TempDir())
 	for answer, made := range map[string]bool{"y\n": true, "\n": false} {
 		dir := filepath.Join(t.TempDir(), "net")

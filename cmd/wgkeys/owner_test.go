@@ -14,7 +14,6 @@ import (
 
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/lab/labtest"
 )
 
 // Users of a machine, by their numbers: none of them has a line in /etc/passwd.
@@ -33,7 +32,7 @@ type accounts struct {
 
 func newAccounts(t *testing.T) *accounts {
 	t.Helper()
-	labtest.Require(t, "git") // and root, who alone can be several users
+	require(t, "git") // and root, who alone can be several users
 	m := &accounts{t, t.TempDir()}
 	for _, dir := range []string{filepath.Dir(m.dir), m.dir} { // it is root's alone
 		m.must(os.Chmod(dir, 0o755))

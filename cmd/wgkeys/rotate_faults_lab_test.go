@@ -346,33 +346,6 @@ func (m *mesh) recovered(c faultCase) time.Duration {
 	return max(0, gap)
 }
 
-// flowing reports whether all that is sent in a fifth of a second comes.
-func (m *mesh) flowing() bool {
-	begin := make([]uint64, len(m.streams))
-	for i, s := range m.streams {
-		begin[i] = s.sent.Load()
-	}
-	time.Sleep(200 * time.Millisecond)
-	end := make([]uint64, len(m.streams))
-	for i, s := range m.streams {
-		end[i] = s.sent.Load()
-	}
-	time.Sleep(100 * time.Millisecond)
-	for i, s := range m.streams {
-		if t := s.counted(begin[i], end[i]); t.sent == 0 || t.lost > 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// longest is the longest time without an arrival since the mark.
-func (s *numbered) longest() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return max(s.gap, time.Since(s.last))
-}
-
 func (m *mesh) liveKey(h *lab.Host) string {
 	m.t.Helper()
 	return strings.TrimSpace(m.must(h, "wg show wg0 public-key"))

@@ -20,6 +20,14 @@ var meshRate = flag.Int("mesh-rate", 1000, "packets a second each way between th
 // someWay is the round trip between hosts that are in different places.
 const someWay = 10 * time.Millisecond
 
+// newMesh is a mesh for a rotation. Most of a rotation's time goes into ssh's handshakes,
+// where a processor is emulated: there connections are shared, as many a user has it.
+func newMesh(t *testing.T, o meshOptions) *mesh {
+	t.Helper()
+	o.sharedSSH = long("rotations")
+	return makeMesh(t, o)
+}
+
 // `wgkeys rotate` gives hosts new keys while numbered packets flow both ways
 // between all pairs: none is lost and none comes twice.
 func TestLabRotate(t *testing.T) {
@@ -172,12 +180,6 @@ func (m *mesh) rotateInTurn(times int) {
 	}
 	m.t.Logf("%d rotations of %d hosts: %v; the longest took %v", times, len(m.hosts), total, longest.Round(time.Millisecond))
 	m.nothingLeft(secrets)
-}
-
-// add sums up, and keeps the worst.
-func (t *toll) add(x toll) {
-	t.sent, t.lost, t.doubled = t.sent+x.sent, t.lost+x.lost, t.doubled+x.doubled
-	t.row, t.gap = max(t.row, x.row), max(t.gap, x.gap)
 }
 
 // keys are the public key that a host uses and the secret in its key file.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -11,11 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
-	"wgkeys/deploy/lab/labtest"
 )
 
 // A mesh is hosts that are all peers of each other, around a router that adds
@@ -41,12 +37,13 @@ type meshOptions struct {
 	hosts     int
 	roundTrip time.Duration // between any two hosts; 0: what the machine takes, below 1 ms
 	inside    bool          // ssh goes through the tunnel
+	sharedSSH bool          // ssh keeps its connections for the next command
 }
 
-// newMesh makes the hosts, their keys and the tunnel, through the program.
-func newMesh(t *testing.T, o meshOptions) *mesh {
+// makeMesh makes the hosts, their keys and the tunnel, through the program.
+func makeMesh(t *testing.T, o meshOptions) *mesh {
 	t.Helper()
-	labtest.Require(t, append(slices.Clone(programs), "tc")...)
+	require(t, append(slices.Clone(programs), "tc")...)
 	l, err := lab.New()
 	if err != nil {
 		t.Fatal(err)
@@ -67,15 +64,6 @@ func newMesh(t *testing.T, o meshOptions) *mesh {
 	}
 	m.raise(o)
 	return m
-}
-
-func (m *mesh) newHost(name string) *lab.Host {
-	m.t.Helper()
-	h, err := m.Host(name)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return h
 }
 
 // join makes the next host and its way to the router. Half a round trip of delay
@@ -137,9 +125,7 @@ func (m *mesh) raise(o meshOptions) {
 		}
 	}
 	m.tunnel(m.tunnelFile(o.inside))
-	if long("rotations") {
-		// Most of a rotation's time goes into ssh's handshakes, where a processor is
-		// emulated: like many a user, have connections shared.
+	if o.sharedSSH {
 		m.write(first, "/root/.ssh/config", "Host *\nControlMaster auto\nControlPath /root/.ssh/master-%C\nControlPersist 60\n")
 	}
 }
@@ -154,136 +140,4 @@ func (m *mesh) tunnelFile(inside bool) string {
 		}
 	}
 	return b.String()
-}
-
-// flow begins streams both ways between all pairs, and waits until they do.
-func (m *mesh) flow(rate int) {
-	m.t.Helper()
-	for i, a := range m.hosts {
-		for j, b := range m.hosts {
-			if i != j {
-				m.streams = append(m.streams, m.stream(a, b, 7000+10*i+j, rate))
-			}
-		}
-	}
-	m.settle()
-}
-
-// settle waits until all streams come whole for half a second.
-func (m *mesh) settle() {
-	m.t.Helper()
-	end := time.Now().Add(90 * time.Second)
-	for _, s := range m.streams {
-		for clean := false; !clean; {
-			mark := s.mark()
-			time.Sleep(500 * time.Millisecond)
-			t := s.between(mark, s.sent.Load())
-			clean = t.sent > 0 && t.lost == 0
-			if !clean && time.Now().After(end) {
-				m.t.Fatalf("nothing flows from %s to %s: %v%s", s.from, s.to, t, s.reasons())
-			}
-		}
-	}
-}
-
-// during tells what f has cost each stream, up to when all is well again.
-func (m *mesh) during(f func()) []toll {
-	m.t.Helper()
-	marks := make([]uint64, len(m.streams))
-	for i, s := range m.streams {
-		marks[i] = s.mark()
-	}
-	f()
-	m.again(marks)
-	tolls := make([]toll, len(m.streams))
-	for i, s := range m.streams {
-		tolls[i] = s.between(marks[i], s.sent.Load())
-	}
-	return tolls
-}
-
-// again waits until what was sent in the last half second has come. Unlike
-// settle it does not mark, for the gaps are those since the marks.
-func (m *mesh) again(marks []uint64) {
-	m.t.Helper()
-	for end := time.Now().Add(90 * time.Second); ; {
-		begin := make([]uint64, len(m.streams))
-		for i, s := range m.streams {
-			begin[i] = s.sent.Load()
-		}
-		time.Sleep(500 * time.Millisecond)
-		lost := 0
-		for i, s := range m.streams {
-			lost += s.between(begin[i], s.sent.Load()).lost
-		}
-		if lost == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			for i, s := range m.streams {
-				m.t.Errorf("%s to %s: %v%s", s.from, s.to, s.between(marks[i], s.sent.Load()), s.reasons())
-			}
-			m.t.Fatal("the streams do not recover")
-		}
-	}
-}
-
-// still sees that the laboratory itself loses nothing.
-func (m *mesh) still() {
-	m.t.Helper()
-	for i, t := range m.during(func() { time.Sleep(2 * time.Second) }) {
-		s := m.streams[i]
-		m.t.Logf("%s to %s, nothing changes: %v", s.from, s.to, t)
-		if t.lost > 0 || t.doubled > 0 {
-			m.t.Errorf("%s to %s: %v%s while nothing changes", s.from, s.to, t, s.reasons())
-		}
-	}
-}
-
-// A backend is which WireGuard the tunnels run on.
-type backend string
-
-const (
-	kernelBackend   backend = "kernel"
-	embeddedBackend backend = "embedded"
-)
-
-// backends are those that there are here.
-func backends() []backend {
-	if lab.HasWireGuard() {
-		return []backend{kernelBackend, embeddedBackend}
-	}
-	return []backend{embeddedBackend}
-}
-
-// wireguardModule is where testdata/vm has it.
-const wireguardModule = "/modules/wireguard.ko"
-
-// use takes the kernel's WireGuard away for the test where the embedded device is
-// wanted: then the program does what it does on every kernel without.
-func (b backend) use(t *testing.T) {
-	t.Helper()
-	if b == kernelBackend || !lab.HasWireGuard() {
-		return
-	}
-	if lab.Kernel() != "vm" {
-		t.Skip("the machine's own kernel keeps its WireGuard")
-	}
-	// The namespaces of the test before it may still be going.
-	err := lab.Until(t.Context(), "the kernel's WireGuard to be free", func(context.Context) (bool, error) {
-		return unix.DeleteModule("wireguard", unix.O_NONBLOCK) == nil, nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		f, err := os.Open(wireguardModule)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
-			t.Fatal(err)
-		}
-	})
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -150,15 +149,6 @@ func rotationStolenWithoutHost(t *testing.T, u *users) {
 	u.must(u.Basalt, "wgkeys apply basalt")
 	u.settled(t, u.Shale, old)
 	u.whole(t)
-}
-
-func (u *users) until(what string, done func() bool) {
-	u.t.Helper()
-	for end := time.Now().Add(2 * time.Minute); !done(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			u.t.Fatal(errors.New("waited in vain for " + what))
-		}
-	}
 }
 
 // A rotation was interrupted, so a next key lay beside the stolen one, and one of two

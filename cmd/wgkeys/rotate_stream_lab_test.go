@@ -1,20 +1,16 @@
 package main
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"wgkeys/deploy/lab"
 )
 
 // A numbered stream is packets one way through the tunnel, like a flow, for
@@ -53,24 +49,6 @@ func (t toll) String() string {
 }
 
 func inMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// stream sends rate packets a second from a to b until the test ends. The INSIDE
-// addresses are the hosts', port makes the pair of sockets its own.
-func (m *mesh) stream(a, b *lab.Host, port, rate int) *numbered {
-	m.t.Helper()
-	aPort := netip.AddrPortFrom(m.inside(a), uint16(port))
-	bPort := netip.AddrPortFrom(m.inside(b), uint16(port))
-	from, to := m.udp(a, aPort, bPort), m.udp(b, bPort, aPort)
-	setUDP(m.t, from, unix.UDP_SEGMENT, packetSize)
-	setUDP(m.t, to, unix.UDP_GRO, 1)
-	s := &numbered{from: a.Name(), to: b.Name(), refused: map[string]int{}, every: time.Millisecond, atOnce: cmp.Or(m.atOnce, mostAtOnce)}
-	if len(m.hosts) > 3 {
-		s.every = 4 * time.Millisecond // twenty streams would be all that the machine does
-	}
-	go s.receive(to)
-	go s.send(from, rate)
-	return s
-}
 
 func setUDP(t *testing.T, c *net.UDPConn, option, value int) {
 	t.Helper()
@@ -203,4 +181,17 @@ func (s *numbered) reasons() string {
 		return ""
 	}
 	return fmt.Sprint(" ", s.refused)
+}
+
+// longest is the longest time without an arrival since the mark.
+func (s *numbered) longest() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.gap, time.Since(s.last))
+}
+
+// add sums up, and keeps the worst.
+func (t *toll) add(x toll) {
+	t.sent, t.lost, t.doubled = t.sent+x.sent, t.lost+x.lost, t.doubled+x.doubled
+	t.row, t.gap = max(t.row, x.row), max(t.gap, x.gap)
 }

@@ -28,7 +28,7 @@ func TestLabRotateWriteFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.must(u.Basalt, "wgkeys apply basalt && wgkeys apply shale")
-	code, out, trace := u.hit(vaultCase{"none", "-"})
+	code, out, trace := u.hit(vaultCase{fault: "none", point: "-"})
 	if code != ui.ExitDone || len(trace) < 10 {
 		t.Fatalf("exit %d, %q\n%s", code, trace, out)
 	}

@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"wgkeys/deploy/lab"
-	"wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -130,7 +129,7 @@ func (h *hub) time(command string) float64 {
 // Ten thousand peers work, what is as wanted needs no step, and all of it goes
 // sooner than it came: the kernel by itself takes ten times longer.
 func TestLabManyPeers(t *testing.T) {
-	labtest.Require(t, "wg")
+	require(t, "wg")
 	h := newHub(t, manyPeers)
 	up := h.time("wgkeys apply --view wg0.view")
 	for _, count := range []string{"wg show wg0 allowed-ips | wc -l", "ip -6 route show dev wg0 proto static | wc -l"} {

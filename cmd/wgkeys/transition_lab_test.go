@@ -10,7 +10,6 @@ import (
 
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
-	"wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -106,7 +105,7 @@ type walk struct {
 
 func newWalk(t *testing.T, with tool, way []int) *walk {
 	t.Helper()
-	labtest.Require(t, programs...)
+	require(t, programs...)
 	w := &walk{users: newUsers(t), tool: with}
 	keys := map[string]keyring.PublicKey{"flint": mustKey(t), "slate": mustKey(t), "granite": mustKey(t)}
 	for _, h := range []string{"basalt", "shale"} {

@@ -5,112 +5,22 @@ import (
 	"errors"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/deploy/lab"
-	"wgkeys/deploy/lab/labtest"
 )
 
 // The tests in *_lab_test.go run the program itself, as people do, on the
 // first users' hosts: the very same tests on WireGuard in user space and, in
 // testdata/vm, on the kernel's own.
 
-// firstUsers returns hosts of the first users with no tunnel and their own tunnel file.
-// They are shared, for they take long to make: the test has them to itself until its
-// end, and has to leave no tunnel.
-func firstUsers(t *testing.T) *users {
-	t.Helper()
-	t.Parallel()
-	n := firstLabs.take(t)
-	t.Cleanup(func() { firstLabs.give(n) })
-	u := &users{n, t}
-	u.must(u.Basalt, "wgkeys down")
-	u.must(u.Shale, "wgkeys down")
-	u.tunnel(demo.FirstTunnel)
-	u.clone()
-	return u
-}
-
-// firstLabs are the laboratories of firstUsers that nobody has now.
-var firstLabs laboratories
-
-type laboratories struct {
-	mu   sync.Mutex
-	all  []*demo.Network
-	free []*demo.Network
-}
-
-func (l *laboratories) take(t *testing.T) *demo.Network {
-	t.Helper()
-	if n := l.oneFree(); n != nil {
-		return n
-	}
-	n := newFirstUsers(t)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, n)
-	return n
-}
-
-func (l *laboratories) oneFree() *demo.Network {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.free) == 0 {
-		return nil
-	}
-	n := l.free[len(l.free)-1]
-	l.free = l.free[:len(l.free)-1]
-	return n
-}
-
-func (l *laboratories) give(n *demo.Network) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.free = append(l.free, n)
-}
-
-// close ends them, after the last test.
-func (l *laboratories) close() {
-	for _, n := range l.all {
-		n.Close()
-	}
-}
-
 // users are the first users: their hosts, the repository ~/net on basalt and
 // a copy without secrets, as git would bring it, on shale.
 type users struct {
 	*demo.Network
 	t *testing.T
-}
-
-// programs are what the tests need on hosts.
-var programs = []string{"sshd", "ssh", "ssh-keygen", "ping", "wg", "sysctl", "nft", "strace"}
-
-// newUsers has made keys for both hosts and pushed them; no tunnel is up. The
-// laboratory ends with the test.
-func newUsers(t *testing.T) *users {
-	t.Helper()
-	n := newFirstUsers(t)
-	t.Cleanup(n.Close)
-	return &users{n, t}
-}
-
-// newFirstUsers does it for longer than the test.
-func newFirstUsers(t *testing.T) *demo.Network {
-	t.Helper()
-	labtest.Require(t, programs...)
-	n, err := demo.NewNetwork(context.WithoutCancel(t.Context()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	u := &users{n, t}
-	u.must(n.Basalt, "cd /root && wgkeys init --classic net")
-	u.tunnel(demo.FirstTunnel)
-	u.must(n.Basalt, "wgkeys gen basalt shale && wgkeys push basalt shale")
-	u.clone()
-	return n
 }
 
 // with is u in a subtest.
@@ -181,6 +91,16 @@ func (u *users) must(h *lab.Host, script string) string {
 	return r.stdout
 }
 
+// newHost makes a host that has nothing yet.
+func (u *users) newHost(name string) *lab.Host {
+	u.t.Helper()
+	h, err := u.Host(name)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return h
+}
+
 // snapshot is all of a host's network that apply could touch.
 func (u *users) snapshot(h *lab.Host) string {
 	u.t.Helper()
@@ -223,6 +143,27 @@ func (u *users) planIs(when string, steps ...string) {
 	for _, want := range steps {
 		if !strings.Contains(r.stdout, want) {
 			u.t.Errorf("%s: no step %q in\n%s", when, want, r.stdout)
+		}
+	}
+}
+
+// patience is how long a test waits for what has to come: much longer than it takes on a
+// machine with other work.
+const patience = 2 * time.Minute
+
+// eventually waits until ok, and does not decide: what was waited for is looked at again
+// by the caller.
+func (u *users) eventually(ok func() bool) {
+	u.t.Helper()
+	for end := time.Now().Add(patience); !ok() && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	}
+}
+
+func (u *users) until(what string, done func() bool) {
+	u.t.Helper()
+	for end := time.Now().Add(2 * time.Minute); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			u.t.Fatal(errors.New("waited in vain for " + what))
 		}
 	}
 }

@@ -61,7 +61,7 @@ func TestGenFaults(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newVaultSweep(t)
+			s := newVaultSweep(t, long("faults"))
 			s.seed, s.allows = uint64(n), missing
 			test.make(s)
 			s.sweep()
@@ -72,7 +72,7 @@ func TestGenFaults(t *testing.T) {
 // TestInitFaults: whatever goes wrong with init, there is a repository or none, and
 // the same init makes it.
 func TestInitFaults(t *testing.T) {
-	s := newVaultSweep(t)
+	s := newVaultSweep(t, long("faults"))
 	s.before = func(work string) {
 		if err := errors.Join(os.RemoveAll(work), os.Mkdir(work, 0o755)); err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func TestInitFaults(t *testing.T) {
 	s.sweep()
 }
 
-func init() { testPrograms["finish-next"] = finishNextMain }
+func init() { testPrograms["hit"], testPrograms["finish-next"] = hit, finishNextMain }
 
 // finishNextMain is the end of a rotation alone: finish-next DIR HOST.
 func finishNextMain() {
@@ -110,7 +110,7 @@ func finishNextMain() {
 func TestFinishFaults(t *testing.T) {
 	for n, name := range []string{"Vault", "OnHost"} {
 		t.Run(name, func(t *testing.T) {
-			s := newVaultSweep(t)
+			s := newVaultSweep(t, long("faults"))
 			s.seed = uint64(n)
 			next := s.midRotation()
 			if name == "OnHost" { // shale made the next key, and keeps it
@@ -141,7 +141,7 @@ func TestFinishFaults(t *testing.T) {
 func TestRekeyFaults(t *testing.T) {
 	for n, name := range []string{"Joins", "Replaces"} {
 		t.Run(name, func(t *testing.T) {
-			s := newVaultSweep(t)
+			s := newVaultSweep(t, long("faults"))
 			s.seed, s.bob = uint64(n), filepath.Join(s.dir, "bob.txt")
 			s.must("age-keygen", "-o", s.bob)
 			s.write("tunnels/wg0.toml", "psk = true\n[hosts.basalt]\nendpoint = \"192.0.2.1\"\n[hosts.shale]\naddresses = [\"10.0.0.2/32\"]\n[hosts.slate]\naddresses = [\"10.0.0.3/32\"]\n")

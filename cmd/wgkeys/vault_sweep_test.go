@@ -28,6 +28,7 @@ import (
 type vaultSweep struct {
 	*testing.T
 	dir, alice string
+	all        bool                             // takes every case, not a sample
 	before     func(work string)                // makes the repository what the command meets; may be nil
 	command    func(work string) []string       // of which another run finishes what one has begun
 	allows     func(string, check.Finding) bool // what check may find half way
@@ -42,7 +43,8 @@ type vaultSweep struct {
 // A vaultCase is what goes wrong where.
 type vaultCase struct{ fault, point string }
 
-func newVaultSweep(t *testing.T) *vaultSweep {
+// newVaultSweep makes the repository, and takes every case, or the same few each time.
+func newVaultSweep(t *testing.T, all bool) *vaultSweep {
 	t.Helper()
 	for _, program := range []string{"age", "age-keygen", "wg"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -54,7 +56,7 @@ func newVaultSweep(t *testing.T) *vaultSweep {
 	}
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir()) // no identity by default
 	dir := t.TempDir()
-	s := &vaultSweep{T: t, dir: dir, alice: filepath.Join(dir, "alice.txt"), cases: map[string]int{}}
+	s := &vaultSweep{T: t, all: all, dir: dir, alice: filepath.Join(dir, "alice.txt"), cases: map[string]int{}}
 	s.must("age-keygen", "-o", s.alice)
 	s.must("wgkeys", "init", "-q", "--classic", "-i", s.alice, s.base())
 	return s
@@ -89,12 +91,12 @@ func (s *vaultSweep) write(path, text string) {
 	}
 }
 
-// sweep takes the cases, all with -long faults, and tells how many there were.
+// sweep takes the cases, and tells how many there were.
 func (s *vaultSweep) sweep() {
 	s.Helper()
 	all := casesOf(s.points())
 	sample := all
-	if !long("faults") { // the same ones each time
+	if !s.all { // the same ones each time
 		sample = nil
 		for _, n := range rand.New(rand.NewPCG(s.seed, 0)).Perm(len(all))[:min(8, len(all))] {
 			sample = append(sample, all[n])
@@ -333,16 +335,6 @@ func (s *vaultSweep) open(where, work string) {
 			s.Errorf("%s: the private key of %s is lost (%v)", where, path, err)
 		}
 	}
-}
-
-// glob leaves out temporary files, as a shell does.
-func glob(t *testing.T, dir, pattern string) []string {
-	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(dir, pattern))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.DeleteFunc(paths, func(path string) bool { return strings.HasPrefix(filepath.Base(path), ".") })
 }
 
 // missing allows what says of a file that it is not there yet.
