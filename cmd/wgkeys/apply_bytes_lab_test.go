@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 	netlink "wgkeys/deploy/lab/labtest"
 )
@@ -13,15 +14,15 @@ import (
 // No verb sends the kernel a byte that nobody wrote, nor does the device in user
 // space. [netlink.Request.Foreign] says where there could be one.
 func TestLabApplyBytes(t *testing.T) {
-	u := firstUsers(t)
-	u.tunnel(faultTunnel)
-	u.clone()
-	u.must(u.Shale, "wgkeys apply")
+	u := labtest.FirstUsers(t)
+	u.Tunnel(faultTunnel)
+	u.Clone()
+	u.Must(u.Shale, "wgkeys apply")
 	const verbs = "wgkeys apply && wgkeys apply && wgkeys plan && { wgkeys status; wgkeys down; }"
-	said := u.must(u.Basalt, "strace "+strings.Join(netlink.TraceArgs("/root/trace"), " ")+" sh -c '"+verbs+"' 2>&1")
-	requests := netlink.Requests(u.read(u.Basalt, "/root/trace"), "/usr/local/bin/wgkeys")
-	u.must(u.Basalt, "rm /root/trace")
-	u.must(u.Shale, "wgkeys down")
+	said := u.Must(u.Basalt, "strace "+strings.Join(netlink.TraceArgs("/root/trace"), " ")+" sh -c '"+verbs+"' 2>&1")
+	requests := netlink.Requests(u.Read(u.Basalt, "/root/trace"), "/usr/local/bin/wgkeys")
+	u.Must(u.Basalt, "rm /root/trace")
+	u.Must(u.Shale, "wgkeys down")
 	sent := map[int]int{}
 	for _, r := range requests {
 		sent[r.Protocol]++

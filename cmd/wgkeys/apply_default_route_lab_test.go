@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 )
 
@@ -30,39 +31,39 @@ const internet4 = "198.51.100.7"
 // they were masqueraded.
 func TestLabApplyDefaultRoute(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
-	u.tunnel(defaultRouteTunnel)
+	u := labtest.NewUsers(t)
+	u.Tunnel(defaultRouteTunnel)
 	if err := u.Router.IP("address add " + internet4 + "/32 dev lo"); err != nil {
 		t.Fatal(err)
 	}
 	hosts := []*lab.Host{u.Basalt, u.Shale}
 	var before []string
 	for _, h := range hosts {
-		before = append(before, u.snapshot(h))
+		before = append(before, u.Snapshot(h))
 	}
-	u.must(u.Basalt, "wgkeys apply shale && wgkeys apply")
-	if out := u.must(u.Basalt, "wgkeys plan && wgkeys plan shale"); out != "" {
+	u.Must(u.Basalt, "wgkeys apply shale && wgkeys apply")
+	if out := u.Must(u.Basalt, "wgkeys plan && wgkeys plan shale"); out != "" {
 		t.Errorf("the second plan is not empty:\n%s", out)
 	}
-	u.must(u.Basalt, "ping -n -c 3 -i 0.2 -w 10 "+internet4)
+	u.Must(u.Basalt, "ping -n -c 3 -i 0.2 -w 10 "+internet4)
 	for destination, dev := range map[string]string{
 		internet4: "dev wg0",
 		demo.ShaleAddr + " mark $(wg show wg0 fwmark)": "dev eth0", // the encrypted packets
 		"192.0.2.1": "dev eth0", // the link
 	} {
-		if route := u.must(u.Basalt, "ip route get "+destination); !strings.Contains(route, dev) {
+		if route := u.Must(u.Basalt, "ip route get "+destination); !strings.Contains(route, dev) {
 			t.Errorf("the route to %s is not by %s: %s", destination, dev, route)
 		}
 	}
 	// Others' rules systemd-networkd takes away, the kernel's it does not.
 	for _, priority := range []string{"32764", "32765"} {
-		if rule := u.must(u.Basalt, "ip -4 -details rule show priority "+priority); !strings.Contains(rule, "proto kernel") {
+		if rule := u.Must(u.Basalt, "ip -4 -details rule show priority "+priority); !strings.Contains(rule, "proto kernel") {
 			t.Errorf("a rule that systemd-networkd takes away: %s", rule)
 		}
 	}
-	u.must(u.Basalt, "wgkeys down && wgkeys down shale")
+	u.Must(u.Basalt, "wgkeys down && wgkeys down shale")
 	for i, h := range hosts {
-		if diff := demo.LineDiff(before[i], u.snapshot(h)); diff != "" {
+		if diff := demo.LineDiff(before[i], u.Snapshot(h)); diff != "" {
 			t.Errorf("%s is not as before:\n%s", h.Name(), diff)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 )
 
@@ -36,19 +37,19 @@ func TestLabApplyFaults(t *testing.T) {
 	if lab.Kernel() == "vm" {
 		t.Log("the emulated kernel takes a few points only")
 	}
-	u := newUsers(t)
-	u.tunnel(faultTunnel)
-	u.clone()
-	before := u.snapshot(u.Shale)
-	u.must(u.Shale, "wgkeys apply")
-	target := u.target()
-	u.must(u.Shale, "wgkeys down")
+	u := labtest.NewUsers(t)
+	u.Tunnel(faultTunnel)
+	u.Clone()
+	before := u.Snapshot(u.Shale)
+	u.Must(u.Shale, "wgkeys apply")
+	target := netAndPeers(u)
+	u.Must(u.Shale, "wgkeys down")
 
-	sweep := &sweep{users: u, before: before, target: target, counts: map[string]int{}}
+	sweep := &sweep{Users: u, before: before, target: target, counts: map[string]int{}}
 	calls := sweep.count("wgkeys apply")
 	sweep.calls = calls
 	t.Logf("the system calls of one apply: %v", calls)
-	u.must(u.Shale, "wgkeys down")
+	u.Must(u.Shale, "wgkeys down")
 	for _, call := range slices.Sorted(maps.Keys(calls)) {
 		for n := 1; n <= calls[call]; n += stride(call) {
 			sweep.fail(call, n)
@@ -75,7 +76,7 @@ func stride(call string) int {
 }
 
 type sweep struct {
-	*users
+	*labtest.Users
 	before, target string
 	calls          map[string]int // how many of each there are
 	points         int
@@ -86,36 +87,36 @@ var callName = regexp.MustCompile(`(?m)^(\w+)\(`)
 
 // count runs a command and counts its system calls on the first thread.
 func (s *sweep) count(command string) map[string]int {
-	s.t.Helper()
-	s.must(s.Shale, "strace -qq -o /root/calls -e trace="+faultCalls+" "+command)
+	s.Helper()
+	s.Must(s.Shale, "strace -qq -o /root/calls -e trace="+faultCalls+" "+command)
 	calls := map[string]int{}
-	for _, m := range callName.FindAllStringSubmatch(s.read(s.Shale, "/root/calls"), -1) {
+	for _, m := range callName.FindAllStringSubmatch(s.Read(s.Shale, "/root/calls"), -1) {
 		calls[m[1]]++
 	}
 	return calls
 }
 
-func (s *sweep) inject(call, what string, n int) result {
-	s.t.Helper()
+func (s *sweep) inject(call, what string, n int) labtest.Result {
+	s.Helper()
 	s.points++
-	return s.run(s.Shale, fmt.Sprintf("timeout -s KILL 30 strace -qq -o /dev/null -e trace=%s -e inject=%s:%s:when=%d wgkeys apply", call, call, what, n))
+	return s.Run(s.Shale, fmt.Sprintf("timeout -s KILL 30 strace -qq -o /dev/null -e trace=%s -e inject=%s:%s:when=%d wgkeys apply", call, call, what, n))
 }
 
 // fail makes the n-th call of its kind fail.
 func (s *sweep) fail(call string, n int) {
 	point := fmt.Sprintf("%s %d fails", call, n)
 	r := s.inject(call, "error="+errorOf(call), n)
-	asBefore := demo.LineDiff(s.before, s.snapshot(s.Shale)) == ""
+	asBefore := demo.LineDiff(s.before, s.Snapshot(s.Shale)) == ""
 	asWanted := !asBefore && demo.LineDiff(s.target, s.wanted()) == ""
 	switch {
-	case r.code == 0 && asWanted:
+	case r.Code == 0 && asWanted:
 		s.counts["applied"]++
-	case r.code != 0 && asBefore:
+	case r.Code != 0 && asBefore:
 		s.counts["refused or undone"]++
-	case r.code != 0 && asWanted && strings.Contains(r.stderr, "the tunnel is up"):
+	case r.Code != 0 && asWanted && strings.Contains(r.Stderr, "the tunnel is up"):
 		s.counts["applied, but not kept for the next boot"]++
 	default:
-		s.t.Errorf("%s: exit %d, and the host is neither as before nor truly told of (as wanted: %v)\n%s", point, r.code, asWanted, r.stderr)
+		s.Errorf("%s: exit %d, and the host is neither as before nor truly told of (as wanted: %v)\n%s", point, r.Code, asWanted, r.Stderr)
 	}
 	s.undo(point)
 }
@@ -123,19 +124,19 @@ func (s *sweep) fail(call string, n int) {
 // undo takes the tunnel down. What is left wrong would be so for all later
 // points.
 func (s *sweep) undo(point string) {
-	s.t.Helper()
-	s.down(point)
-	if diff := demo.LineDiff(s.before, s.snapshot(s.Shale)); diff != "" {
-		s.t.Fatalf("%s, then down: the host is not as before\n%s", point, diff)
+	s.Helper()
+	downLeavesNothing(s.Users, point)
+	if diff := demo.LineDiff(s.before, s.Snapshot(s.Shale)); diff != "" {
+		s.Fatalf("%s, then down: the host is not as before\n%s", point, diff)
 	}
 }
 
 // wanted is the target's form of what is there, where a link is.
 func (s *sweep) wanted() string {
-	if s.run(s.Shale, "test -e /sys/class/net/wg0").code != 0 {
+	if s.Run(s.Shale, "test -e /sys/class/net/wg0").Code != 0 {
 		return ""
 	}
-	return s.users.target()
+	return netAndPeers(s.Users)
 }
 
 // kill kills the process at the n-th call of its kind.
@@ -143,12 +144,12 @@ func (s *sweep) kill(call string, n int) {
 	point := fmt.Sprintf("killed at %s %d", call, n)
 	r := s.inject(call, "signal=KILL", n)
 	switch {
-	case r.code == killed:
+	case r.Code == killed:
 		s.counts["killed"]++
-	case r.code == 0 && n == s.calls[call] && demo.LineDiff(s.target, s.wanted()) == "":
+	case r.Code == 0 && n == s.calls[call] && demo.LineDiff(s.target, s.wanted()) == "":
 		s.counts["over before the last point"]++ // what is read may come in fewer parts
 	default:
-		s.t.Errorf("%s: exit %d\n%s", point, r.code, r.stderr)
+		s.Errorf("%s: exit %d\n%s", point, r.Code, r.Stderr)
 	}
 	s.undo(point)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
@@ -71,79 +72,79 @@ func TestLabApplyFirewalls(t *testing.T) {
 		t.Log("that kernel has few of the modules that firewalls use")
 		return
 	}
-	require(t, "nft", "iptables")
+	labtest.Require(t, "nft", "iptables")
 	t.Parallel()
-	u := newUsers(t)
+	u := labtest.NewUsers(t)
 	// A port of basalt's own choice, so that no connection of before is known.
 	_, hosts, _ := strings.Cut(demo.FirstTunnel, "\n")
-	u.tunnel(strings.Replace(hosts, "[hosts.shale]", "[hosts.shale]\nlisten_port = 30567", 1))
-	u.clone()
-	u.must(u.Basalt, "wgkeys apply shale && wgkeys apply && "+reachInternet)
-	if said := u.run(u.Shale, "wgkeys plan"); said.stderr != "wgkeys: wg0: nothing to do\n" {
-		t.Fatalf("without a firewall plan says\n%s", said.stderr)
+	u.Tunnel(strings.Replace(hosts, "[hosts.shale]", "[hosts.shale]\nlisten_port = 30567", 1))
+	u.Clone()
+	u.Must(u.Basalt, "wgkeys apply shale && wgkeys apply && "+reachInternet)
+	if said := u.Run(u.Shale, "wgkeys plan"); said.Stderr != "wgkeys: wg0: nothing to do\n" {
+		t.Fatalf("without a firewall plan says\n%s", said.Stderr)
 	}
 	cases := firewallCases
-	if u.run(u.Shale, "iptables-legacy -L && ip6tables-legacy -L").code == 0 {
+	if u.Run(u.Shale, "iptables-legacy -L && ip6tables-legacy -L").Code == 0 {
 		cases = slices.Concat(cases, legacyFirewalls)
 	} else {
 		t.Log("this kernel has no iptables of its own")
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { u.with(t).firewall(c) })
+		t.Run(c.name, func(t *testing.T) { tryFirewall(u.With(t), c) })
 	}
-	u.status()
+	statusWithFirewall(u)
 }
 
 const reachInternet = "ping -6 -c 1 -w 10 " + demo.Internet
 
-// status finds what plan finds.
-func (u *users) status() {
-	u.t.Helper()
+// statusWithFirewall finds what plan finds.
+func statusWithFirewall(u *labtest.Users) {
+	u.Helper()
 	c := firewallCases[1]
-	u.must(u.Shale, c.set)
-	r := u.run(u.Basalt, "wgkeys status shale")
-	if u.must(u.Shale, c.unset); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "  ! firewall chain FORWARD of table ip6 filter (the policy) drops IPv6 from the tunnel to eth0: ") {
-		u.t.Errorf("status exits %d and says\n%s", r.code, r.stdout)
+	u.Must(u.Shale, c.set)
+	r := u.Run(u.Basalt, "wgkeys status shale")
+	if u.Must(u.Shale, c.unset); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "  ! firewall chain FORWARD of table ip6 filter (the policy) drops IPv6 from the tunnel to eth0: ") {
+		u.Errorf("status exits %d and says\n%s", r.Code, r.Stdout)
 	}
-	if r = u.run(u.Basalt, "wgkeys status shale"); r.code != ui.ExitDone {
-		u.t.Errorf("where nothing is dropped, status exits %d and says\n%s", r.code, r.stdout)
+	if r = u.Run(u.Basalt, "wgkeys status shale"); r.Code != ui.ExitDone {
+		u.Errorf("where nothing is dropped, status exits %d and says\n%s", r.Code, r.Stdout)
 	}
 }
 
-func (u *users) firewall(c firewallCase) {
-	defer u.must(u.Shale, c.unset)
+func tryFirewall(u *labtest.Users, c firewallCase) {
+	defer u.Must(u.Shale, c.unset)
 	if c.closes == "between" {
-		u.must(u.Shale, "set -e; "+c.set)
+		u.Must(u.Shale, "set -e; "+c.set)
 	} else { // what came to a port once is known, and told of no more
-		u.must(u.Shale, "set -e; wgkeys down; "+c.set+"; wgkeys apply")
+		u.Must(u.Shale, "set -e; wgkeys down; "+c.set+"; wgkeys apply")
 	}
-	r := u.run(u.Shale, "wgkeys plan")
-	found := saidOfFirewall.FindAllStringSubmatch(r.stderr, -1)
-	if (len(found) > 0) != (c.closes != "") || strings.Count(r.stderr, "finding:") != len(found) {
-		u.t.Errorf("plan says\n%s", r.stderr)
+	r := u.Run(u.Shale, "wgkeys plan")
+	found := saidOfFirewall.FindAllStringSubmatch(r.Stderr, -1)
+	if (len(found) > 0) != (c.closes != "") || strings.Count(r.Stderr, "finding:") != len(found) {
+		u.Errorf("plan says\n%s", r.Stderr)
 	}
 	if c.closes == "" {
 		return
 	}
 	const again = "wgkeys down; wgkeys apply; " // shale has forgotten its session
-	if u.run(u.Basalt, again+"ping -6 -c 1 -w 2 "+demo.Internet).code == 0 {
-		u.t.Errorf("it is said to drop, and does not:\n%s", r.stderr)
+	if u.Run(u.Basalt, again+"ping -6 -c 1 -w 2 "+demo.Internet).Code == 0 {
+		u.Errorf("it is said to drop, and does not:\n%s", r.Stderr)
 	}
 	for _, f := range found {
 		if c.closes == "in" != strings.Contains(f[1], "UDP port 30567") {
-			u.t.Errorf("it is said to drop %s", f[1])
+			u.Errorf("it is said to drop %s", f[1])
 		}
-		u.must(u.Shale, f[2])
+		u.Must(u.Shale, f[2])
 	}
-	if said := u.run(u.Shale, "wgkeys plan").stderr; strings.Contains(said, "finding") {
-		u.t.Errorf("with the rules of\n%splan says\n%s", r.stderr, said)
+	if said := u.Run(u.Shale, "wgkeys plan").Stderr; strings.Contains(said, "finding") {
+		u.Errorf("with the rules of\n%splan says\n%s", r.Stderr, said)
 	}
-	if u.run(u.Basalt, again+reachInternet).code != 0 {
-		u.t.Errorf("with the rules of\n%sbasalt gets no further", r.stderr)
+	if u.Run(u.Basalt, again+reachInternet).Code != 0 {
+		u.Errorf("with the rules of\n%sbasalt gets no further", r.Stderr)
 	}
 	for _, f := range found {
 		if undo := strings.Replace(f[2], " -I ", " -D ", 1); undo != f[2] {
-			u.must(u.Shale, undo)
+			u.Must(u.Shale, undo)
 		}
 	}
 }

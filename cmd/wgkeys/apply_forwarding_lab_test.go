@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 )
 
@@ -17,9 +18,9 @@ import (
 //
 // With force_forwarding nothing is dropped in whichever order.
 func TestLabApplyForwardingOrder(t *testing.T) {
-	u := firstUsers(t)
+	u := labtest.FirstUsers(t)
 	var commands []string
-	for line := range strings.Lines(u.run(u.Shale, "wgkeys plan").stdout) {
+	for line := range strings.Lines(u.Run(u.Shale, "wgkeys plan").Stdout) {
 		if command, _, _ := strings.Cut(line, "  #"); strings.HasPrefix(command, "sysctl ") {
 			commands = append(commands, command)
 		}
@@ -31,18 +32,18 @@ func TestLabApplyForwardingOrder(t *testing.T) {
 		lost         bool
 	}{
 		{"forwarding alone", "sysctl -w net.ipv6.conf.all.forwarding=1", true},
-		{"the plan backwards", strings.Join(reversed, "\n"), !u.forces()},
+		{"the plan backwards", strings.Join(reversed, "\n"), !forcesForwarding(u)},
 		{"the plan", strings.Join(commands, "\n"), false},
 	} {
-		u.learnDefault()
-		if got := u.losesDefault(c.script); got != c.lost {
+		learnDefault(u)
+		if got := losesDefault(u, c.script); got != c.lost {
 			t.Errorf("%s: the default route is lost: %v, want %v\n%s", c.name, got, c.lost, c.script)
 		}
-		u.must(u.Shale, unforward)
+		u.Must(u.Shale, unforward)
 	}
-	u.learnDefault()
+	learnDefault(u)
 	for _, script := range []string{"wgkeys apply", "wgkeys down"} {
-		if u.losesDefault(script) {
+		if losesDefault(u, script) {
 			t.Errorf("%s loses the default route", script)
 		}
 	}
@@ -51,14 +52,14 @@ func TestLabApplyForwardingOrder(t *testing.T) {
 // unforward has shale forward IPv6 no more, in neither way.
 const unforward = "sysctl -eqw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.default.force_forwarding=0 net.ipv6.conf.eth0.accept_ra=1"
 
-// forces reports whether shale forwards by force_forwarding (Linux 6.17).
-func (u *users) forces() bool {
-	return u.run(u.Shale, "test -e /proc/sys/net/ipv6/conf/default/force_forwarding").code == 0
+// forcesForwarding reports whether shale forwards by force_forwarding (Linux 6.17).
+func forcesForwarding(u *labtest.Users) bool {
+	return u.Run(u.Shale, "test -e /proc/sys/net/ipv6/conf/default/force_forwarding").Code == 0
 }
 
-// forwarding is what apply sets on shale to forward IPv6, as sysctl(8) shows it.
-func (u *users) forwarding() string {
-	if u.forces() {
+// forwardingOf is what apply sets on shale to forward IPv6, as sysctl(8) shows it.
+func forwardingOf(u *labtest.Users) string {
+	if forcesForwarding(u) {
 		return "net.ipv6.conf.eth0.force_forwarding"
 	}
 	return "net.ipv6.conf.all.forwarding"
@@ -67,46 +68,46 @@ func (u *users) forwarding() string {
 // learnDefault has shale learn its default route anew. The kernel looks for
 // routes to drop once after it has learned one, and no more if it found none
 // (RT6_TABLE_HAS_DFLT_ROUTER): a route that was spared once proves nothing.
-func (u *users) learnDefault() {
-	u.t.Helper()
-	u.run(u.Shale, "ip -6 route del default proto ra")
-	if err := u.Shale.WaitRoute(u.t.Context(), "-6 default proto ra"); err != nil {
-		u.t.Fatal(err)
+func learnDefault(u *labtest.Users) {
+	u.Helper()
+	u.Run(u.Shale, "ip -6 route del default proto ra")
+	if err := u.Shale.WaitRoute(u.Context(), "-6 default proto ra"); err != nil {
+		u.Fatal(err)
 	}
 }
 
 // losesDefault reports whether shale was without its default route, be it for
 // a moment, while script ran. A route of our own, added before and removed
 // after, proves that the monitor listened all the time.
-func (u *users) losesDefault(script string) bool {
-	u.t.Helper()
-	ctx, cancel := context.WithCancel(u.t.Context())
+func losesDefault(u *labtest.Users, script string) bool {
+	u.Helper()
+	ctx, cancel := context.WithCancel(u.Context())
 	defer cancel()
 	var heard safeBuffer
 	monitor := u.Shale.Command(ctx, "ip", "-6", "monitor", "route")
 	monitor.Stdout = &heard
 	if err := monitor.Start(); err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
 	defer monitor.Wait()
 	defer cancel()
 	const mark = "2001:db8:aaaa::/48"
-	defer u.run(u.Shale, "ip -6 route del "+mark+" metric 1 dev lo")
+	defer u.Run(u.Shale, "ip -6 route del "+mark+" metric 1 dev lo")
 	err := lab.Until(ctx, "the monitor to listen", func(context.Context) (bool, error) {
-		u.must(u.Shale, "ip -6 route del "+mark+" metric 1 dev lo 2>/dev/null; ip -6 route add "+mark+" metric 1 dev lo")
+		u.Must(u.Shale, "ip -6 route del "+mark+" metric 1 dev lo 2>/dev/null; ip -6 route add "+mark+" metric 1 dev lo")
 		return strings.Contains(heard.String(), mark), nil
 	})
 	if err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
-	u.must(u.Shale, script)
+	u.Must(u.Shale, script)
 	const end = "2001:db8:bbbb::/48"
-	u.must(u.Shale, "ip -6 route add "+end+" dev lo; ip -6 route del "+end+" dev lo")
+	u.Must(u.Shale, "ip -6 route add "+end+" dev lo; ip -6 route del "+end+" dev lo")
 	err = lab.Until(ctx, "the monitor to end", func(context.Context) (bool, error) {
 		return strings.Contains(heard.String(), "Deleted "+end), nil
 	})
 	if err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
 	return strings.Contains(heard.String(), "Deleted default ")
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -42,58 +43,58 @@ addresses = ["10.9.0.2/32", "fd00:9::2/128"]
 // house it has it. The house may also come after the tunnel.
 func TestLabApplySameNetwork(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
+	u := labtest.NewUsers(t)
 	if err := u.Link(u.Basalt, "eth1", u.Router, "house0"); err != nil {
 		t.Fatal(err)
 	}
-	u.tunnel(homeTunnel)
-	u.clone()
-	u.must(u.Shale, "ip address add 10.20.0.1/32 dev lo && wgkeys apply -q")
-	before := u.snapshot(u.Basalt)
+	u.Tunnel(homeTunnel)
+	u.Clone()
+	u.Must(u.Shale, "ip address add 10.20.0.1/32 dev lo && wgkeys apply -q")
+	before := u.Snapshot(u.Basalt)
 	const house, leave = "ip address add 198.18.0.50/24 dev eth1", "ip address del 198.18.0.50/24 dev eth1"
 	const found = "finding: 198.18.0.0/24, INSIDE, of peer shale is not routed into the tunnel: it is also the network of eth1"
-	u.must(u.Basalt, house)
-	plan := u.run(u.Basalt, "wgkeys plan")
-	if !strings.Contains(plan.stderr, found) || strings.Contains(plan.stdout, "route add 198.18.0.0/24") {
-		t.Errorf("plan exits %d and says\n%s%s", plan.code, plan.stdout, plan.stderr)
+	u.Must(u.Basalt, house)
+	plan := u.Run(u.Basalt, "wgkeys plan")
+	if !strings.Contains(plan.Stderr, found) || strings.Contains(plan.Stdout, "route add 198.18.0.0/24") {
+		t.Errorf("plan exits %d and says\n%s%s", plan.Code, plan.Stdout, plan.Stderr)
 	}
-	u.must(u.Basalt, "wgkeys apply && ping -n -c 3 -i 0.2 -w 10 10.20.0.1 && ip route get 198.18.0.9 | grep -q 'dev eth1'")
-	again := u.run(u.Basalt, "wgkeys plan")
-	if again.code != ui.ExitDone || again.stdout != "" || !strings.Contains(again.stderr, found) {
-		t.Errorf("the second plan exits %d and says\n%s%s", again.code, again.stdout, again.stderr)
+	u.Must(u.Basalt, "wgkeys apply && ping -n -c 3 -i 0.2 -w 10 10.20.0.1 && ip route get 198.18.0.9 | grep -q 'dev eth1'")
+	again := u.Run(u.Basalt, "wgkeys plan")
+	if again.Code != ui.ExitDone || again.Stdout != "" || !strings.Contains(again.Stderr, found) {
+		t.Errorf("the second plan exits %d and says\n%s%s", again.Code, again.Stdout, again.Stderr)
 	}
-	if r := u.run(u.Basalt, "wgkeys status basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "198.18.0.0/24, INSIDE") {
-		t.Errorf("status exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
+	if r := u.Run(u.Basalt, "wgkeys status basalt"); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "198.18.0.0/24, INSIDE") {
+		t.Errorf("status exits %d and says\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.must(u.Basalt, leave+" && wgkeys apply && ip route get 198.18.0.9 | grep -q 'dev wg0'")
-	u.must(u.Basalt, house)
-	if r := u.run(u.Basalt, "wgkeys plan"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "note: 198.18.0.0/24, INSIDE, goes into the tunnel; eth1 has a route to the same prefix") {
-		t.Errorf("the house came after the tunnel: plan exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
+	u.Must(u.Basalt, leave+" && wgkeys apply && ip route get 198.18.0.9 | grep -q 'dev wg0'")
+	u.Must(u.Basalt, house)
+	if r := u.Run(u.Basalt, "wgkeys plan"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "note: 198.18.0.0/24, INSIDE, goes into the tunnel; eth1 has a route to the same prefix") {
+		t.Errorf("the house came after the tunnel: plan exits %d and says\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.must(u.Basalt, "wgkeys down && "+leave)
-	u.same(u.Basalt, before, "after down")
+	u.Must(u.Basalt, "wgkeys down && "+leave)
+	u.Same(u.Basalt, before, "after down")
 
 	// IPv6 takes both routes, and the network's own wins by its metric.
-	u.must(u.Basalt, "ip address add fd00:20::50/64 dev eth1 nodad")
-	if r := u.run(u.Basalt, "wgkeys apply"); r.code != ui.ExitDone || !strings.Contains(r.stderr, "finding: fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of metric 256") {
-		t.Errorf("IPv6: apply exits %d and says\n%s", r.code, r.stderr)
+	u.Must(u.Basalt, "ip address add fd00:20::50/64 dev eth1 nodad")
+	if r := u.Run(u.Basalt, "wgkeys apply"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "finding: fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of metric 256") {
+		t.Errorf("IPv6: apply exits %d and says\n%s", r.Code, r.Stderr)
 	}
-	u.must(u.Basalt, "ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1; wgkeys down; ip address del fd00:20::50/64 dev eth1")
+	u.Must(u.Basalt, "ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1; wgkeys down; ip address del fd00:20::50/64 dev eth1")
 
 	// The house has given the laptop the address that it has INSIDE.
-	u.must(u.Basalt, "ip address add 10.9.0.2/24 dev eth1")
-	if r := u.run(u.Basalt, "wgkeys plan"); !strings.Contains(r.stderr, "finding: address 10.9.0.2, INSIDE, is also on eth1") {
-		t.Errorf("the same address: plan exits %d and says\n%s", r.code, r.stderr)
+	u.Must(u.Basalt, "ip address add 10.9.0.2/24 dev eth1")
+	if r := u.Run(u.Basalt, "wgkeys plan"); !strings.Contains(r.Stderr, "finding: address 10.9.0.2, INSIDE, is also on eth1") {
+		t.Errorf("the same address: plan exits %d and says\n%s", r.Code, r.Stderr)
 	}
-	u.must(u.Basalt, "ip address del 10.9.0.2/24 dev eth1")
-	u.same(u.Basalt, before, "in the end")
+	u.Must(u.Basalt, "ip address del 10.9.0.2/24 dev eth1")
+	u.Same(u.Basalt, before, "in the end")
 }
 
 // A port that a program or another tunnel has is named by plan, with its owner, and
 // apply changes nothing; check sees two tunnels that want one.
 func TestLabApplyPortOfAnother(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
+	u := labtest.NewUsers(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -101,43 +102,43 @@ func TestLabApplyPortOfAnother(t *testing.T) {
 	if err := u.Basalt.Install("listen-udp", self); err != nil {
 		t.Fatal(err)
 	}
-	before := u.snapshot(u.Basalt)
-	u.must(u.Basalt, "listen-udp 30567 >/dev/null 2>&1 & echo $! >/run/listener; for i in $(seq 100); do ss -uln | grep -q :30567 && break; sleep 0.1; done")
-	u.refusesBoth(`cannot use the port of tunnel "wg0": listen-udp (process `, "wg0")
-	u.must(u.Basalt, "kill $(cat /run/listener); rm /run/listener; for i in $(seq 100); do ss -uln | grep -q :30567 || break; sleep 0.1; done")
-	u.same(u.Basalt, before, "after the refusals")
+	before := u.Snapshot(u.Basalt)
+	u.Must(u.Basalt, "listen-udp 30567 >/dev/null 2>&1 & echo $! >/run/listener; for i in $(seq 100); do ss -uln | grep -q :30567 && break; sleep 0.1; done")
+	refusesBoth(u, `cannot use the port of tunnel "wg0": listen-udp (process `, "wg0")
+	u.Must(u.Basalt, "kill $(cat /run/listener); rm /run/listener; for i in $(seq 100); do ss -uln | grep -q :30567 || break; sleep 0.1; done")
+	u.Same(u.Basalt, before, "after the refusals")
 
-	u.withSecond(strings.Replace(secondTunnel, "30568", "30567", 1))
-	if r := u.run(u.Basalt, "wgkeys check"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "port 30567, OUTSIDE, is already that of wg0") {
-		t.Errorf("check exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
+	withSecond(u, strings.Replace(secondTunnel, "30568", "30567", 1))
+	if r := u.Run(u.Basalt, "wgkeys check"); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "port 30567, OUTSIDE, is already that of wg0") {
+		t.Errorf("check exits %d and says\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.must(u.Basalt, "wgkeys apply -t wg0")
-	u.refusesBoth(`cannot use the port of tunnel "wg1": tunnel wg0 has port 30567, OUTSIDE, already`, "wg1")
-	u.must(u.Basalt, "ip link show wg0 && wgkeys apply -t wg0")
+	u.Must(u.Basalt, "wgkeys apply -t wg0")
+	refusesBoth(u, `cannot use the port of tunnel "wg1": tunnel wg0 has port 30567, OUTSIDE, already`, "wg1")
+	u.Must(u.Basalt, "ip link show wg0 && wgkeys apply -t wg0")
 	// Of a tunnel that is up a refusal is a finding, here and from another host.
-	u.must(u.Basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
-	u.must(u.Basalt, `printf 'sysctls = { "net.ipv4.conf.wg0.rp_filter" = 2 }\n' >>tunnels/wg0.toml`)
-	if r := u.run(u.Basalt, "wgkeys status -t wg0 basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "! cannot set kernel parameters for tunnel") {
-		t.Errorf("status exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
+	u.Must(u.Basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
+	u.Must(u.Basalt, `printf 'sysctls = { "net.ipv4.conf.wg0.rp_filter" = 2 }\n' >>tunnels/wg0.toml`)
+	if r := u.Run(u.Basalt, "wgkeys status -t wg0 basalt"); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "! cannot set kernel parameters for tunnel") {
+		t.Errorf("status exits %d and says\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	if r := u.run(u.Basalt, "wgkeys plan -t wg0 --json"); r.code != ui.ExitFailed || !strings.Contains(r.stdout, `"refused": "cannot set`) || !strings.Contains(r.stderr, "error: cannot set") {
-		t.Errorf("plan --json exits %d and says\n%s%s", r.code, r.stdout, r.stderr)
+	if r := u.Run(u.Basalt, "wgkeys plan -t wg0 --json"); r.Code != ui.ExitFailed || !strings.Contains(r.Stdout, `"refused": "cannot set`) || !strings.Contains(r.Stderr, "error: cannot set") {
+		t.Errorf("plan --json exits %d and says\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.must(u.Basalt, "umount /proc/sys; wgkeys down -t wg0")
-	u.same(u.Basalt, before, "after down")
+	u.Must(u.Basalt, "umount /proc/sys; wgkeys down -t wg0")
+	u.Same(u.Basalt, before, "after down")
 }
 
 // refusesBoth: plan says what apply says, and nothing of the tunnel is there.
-func (u *users) refusesBoth(says, name string) {
-	u.t.Helper()
+func refusesBoth(u *labtest.Users, says, name string) {
+	u.Helper()
 	for _, command := range []string{"plan", "apply"} {
-		r := u.run(u.Basalt, "wgkeys "+command+" -t "+name)
-		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "error: "+says) || !strings.Contains(r.stderr, "hint: ") {
-			u.t.Errorf("%s exits %d and says\n%swant %q", command, r.code, r.stderr, says)
+		r := u.Run(u.Basalt, "wgkeys "+command+" -t "+name)
+		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "error: "+says) || !strings.Contains(r.Stderr, "hint: ") {
+			u.Errorf("%s exits %d and says\n%swant %q", command, r.Code, r.Stderr, says)
 		}
 	}
-	if out := u.must(u.Basalt, "ip link show "+name+" 2>/dev/null || true"); out != "" {
-		u.t.Errorf("the interface is there: %s", out)
+	if out := u.Must(u.Basalt, "ip link show "+name+" 2>/dev/null || true"); out != "" {
+		u.Errorf("the interface is there: %s", out)
 	}
 }
 
@@ -145,34 +146,34 @@ func (u *users) refusesBoth(says, name string) {
 // changes anything, and takes IPv4 alone, or both, where the file says so.
 func TestLabApplyIPv6SwitchedOff(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
-	u.tunnel(homeTunnel)
-	u.clone()
-	u.must(u.Shale, "wgkeys apply -q")
-	u.must(u.Basalt, "sysctl -q -w net.ipv6.conf.all.disable_ipv6=1")
-	before := u.snapshot(u.Basalt)
-	u.refusesBoth(`no IPv6 on this host for tunnel "wg0": net.ipv6.conf.default.disable_ipv6 is 1`, "wg0")
-	u.same(u.Basalt, before, "after the refusals")
+	u := labtest.NewUsers(t)
+	u.Tunnel(homeTunnel)
+	u.Clone()
+	u.Must(u.Shale, "wgkeys apply -q")
+	u.Must(u.Basalt, "sysctl -q -w net.ipv6.conf.all.disable_ipv6=1")
+	before := u.Snapshot(u.Basalt)
+	refusesBoth(u, `no IPv6 on this host for tunnel "wg0": net.ipv6.conf.default.disable_ipv6 is 1`, "wg0")
+	u.Same(u.Basalt, before, "after the refusals")
 
-	u.tunnel(homeTunnel + "ipv6 = false\n")
-	u.clone()
-	u.must(u.Shale, "wgkeys apply -q")
-	u.must(u.Basalt, "wgkeys apply && ping -n -c 3 -i 0.2 -w 10 10.9.0.1")
-	if out := u.must(u.Shale, "wg show wg0 allowed-ips"); strings.Contains(out, "fd00") {
+	u.Tunnel(homeTunnel + "ipv6 = false\n")
+	u.Clone()
+	u.Must(u.Shale, "wgkeys apply -q")
+	u.Must(u.Basalt, "wgkeys apply && ping -n -c 3 -i 0.2 -w 10 10.9.0.1")
+	if out := u.Must(u.Shale, "wg show wg0 allowed-ips"); strings.Contains(out, "fd00") {
 		t.Errorf("shale sends IPv6 there: %s", out)
 	}
-	u.must(u.Basalt, "wgkeys down")
-	u.same(u.Basalt, before, "after down")
+	u.Must(u.Basalt, "wgkeys down")
+	u.Same(u.Basalt, before, "after down")
 
-	u.tunnel(homeTunnel + `sysctls = { "net.ipv6.conf.wg0.disable_ipv6" = 0 }` + "\n")
-	u.clone()
-	u.must(u.Shale, "wgkeys apply -q")
-	u.must(u.Basalt, "wgkeys apply && ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1")
-	if out := u.must(u.Basalt, "wgkeys plan"); out != "" {
+	u.Tunnel(homeTunnel + `sysctls = { "net.ipv6.conf.wg0.disable_ipv6" = 0 }` + "\n")
+	u.Clone()
+	u.Must(u.Shale, "wgkeys apply -q")
+	u.Must(u.Basalt, "wgkeys apply && ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1")
+	if out := u.Must(u.Basalt, "wgkeys plan"); out != "" {
 		t.Errorf("the second plan is not empty:\n%s", out)
 	}
 	// Somebody switches it off once more, for all.
-	u.must(u.Basalt, "sysctl -q -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.all.disable_ipv6=1")
-	u.must(u.Basalt, "wgkeys apply && ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1 && wgkeys down")
-	u.same(u.Basalt, before, "after down")
+	u.Must(u.Basalt, "sysctl -q -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.all.disable_ipv6=1")
+	u.Must(u.Basalt, "wgkeys apply && ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1 && wgkeys down")
+	u.Same(u.Basalt, before, "after down")
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -25,7 +26,7 @@ func knownView(v *tunnel.View) {
 // Whatever somebody changes by hand it sees nevertheless.
 func TestLabApplyKnownHidesNoDrift(t *testing.T) {
 	t.Parallel()
-	require(t, "wg", "nft")
+	labtest.Require(t, "wg", "nft")
 	h := newHub(t, 4)
 	h.sh("umask 077 && wg genpsk >/etc/wireguard/wg0.psk && ip link add up0 type veth peer name far0 && ip link set far0 up && ip link set up0 up && ip address add 192.0.2.2/24 dev up0 && ip route add default via 192.0.2.1")
 	v := manyView(4)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 )
 
@@ -18,19 +19,19 @@ import (
 // stream through the tunnel loses no byte and does not stall, and the session
 // under it stays.
 func TestLabApplyLiveChanges(t *testing.T) {
-	u := firstUsers(t)
-	u.must(u.Basalt, "wgkeys apply shale && wgkeys apply")
-	s := u.startStream()
-	handshake := u.must(u.Basalt, "wg show wg0 latest-handshakes")
+	u := labtest.FirstUsers(t)
+	u.Must(u.Basalt, "wgkeys apply shale && wgkeys apply")
+	s := startStream(u)
+	handshake := u.Must(u.Basalt, "wg show wg0 latest-handshakes")
 	time.Sleep(1100 * time.Millisecond) // wg(8) tells handshakes apart by the second
 
 	for _, h := range []string{"basalt", "shale"} {
-		u.must(u.Basalt, "wgkeys apply "+h)
-		if r := u.run(u.Basalt, "wgkeys plan "+h); r.code != 0 || r.stdout != "" {
-			t.Errorf("the second plan for %s exits %d and has steps:\n%s", h, r.code, r.stdout)
+		u.Must(u.Basalt, "wgkeys apply "+h)
+		if r := u.Run(u.Basalt, "wgkeys plan "+h); r.Code != 0 || r.Stdout != "" {
+			t.Errorf("the second plan for %s exits %d and has steps:\n%s", h, r.Code, r.Stdout)
 		}
 	}
-	u.must(u.Basalt, "wgkeys gen flint")
+	u.Must(u.Basalt, "wgkeys gen flint")
 	for _, change := range []struct{ name, text, shows string }{
 		{"keepalive", demo.FirstTunnel + "keepalive = 25\n", "persistent-keepalive 25"},
 		{"peer", demo.FirstTunnel + flint, "allowed-ips +2001:db8:7767::3/128"},
@@ -39,10 +40,10 @@ func TestLabApplyLiveChanges(t *testing.T) {
 		{"own mtu", demo.FirstTunnel + "mtu = 1300\n" + flint + "routes = [\"2001:db8:cccc::/48\"]\n", "ip link set wg0 mtu 1300"},
 		{"back", demo.FirstTunnel, "remove"},
 	} {
-		u.tunnel(change.text)
+		u.Tunnel(change.text)
 		var said string
 		for _, h := range []string{"shale", "basalt"} {
-			said += u.must(u.Basalt, "wgkeys apply "+h)
+			said += u.Must(u.Basalt, "wgkeys apply "+h)
 		}
 		if !strings.Contains(said, change.shows) || change.shows == "" && said != "" {
 			t.Errorf("%s: no %q in\n%s", change.name, change.shows, said)
@@ -55,7 +56,7 @@ func TestLabApplyLiveChanges(t *testing.T) {
 	if gap > 1500*time.Millisecond {
 		t.Errorf("the stream stalled for %v", gap)
 	}
-	if now := u.must(u.Basalt, "wg show wg0 latest-handshakes"); now != handshake {
+	if now := u.Must(u.Basalt, "wg show wg0 latest-handshakes"); now != handshake {
 		t.Errorf("the session did not stay: %s, then %s", handshake, now)
 	}
 }
@@ -77,19 +78,19 @@ type stream struct {
 }
 
 // startStream returns when the first bytes have come.
-func (u *users) startStream() *stream {
-	u.t.Helper()
-	listener := inNetwork(u.t, u.Router, func() (net.Listener, error) { return net.Listen("tcp6", "["+demo.Internet+"]:7767") })
+func startStream(u *labtest.Users) *stream {
+	u.Helper()
+	listener := labtest.InNetwork(u.T, u.Router, func() (net.Listener, error) { return net.Listen("tcp6", "["+demo.Internet+"]:7767") })
 	go send(listener)
-	conn := inNetwork(u.t, u.Basalt, func() (net.Conn, error) {
+	conn := labtest.InNetwork(u.T, u.Basalt, func() (net.Conn, error) {
 		return net.DialTimeout("tcp6", "["+demo.Internet+"]:7767", 15*time.Second)
 	})
-	s := &stream{t: u.t, done: make(chan struct{}), end: func() { conn.Close(); listener.Close() }}
-	u.t.Cleanup(s.end)
+	s := &stream{t: u.T, done: make(chan struct{}), end: func() { conn.Close(); listener.Close() }}
+	u.Cleanup(s.end)
 	go s.receive(conn)
-	err := lab.Until(u.t.Context(), "the stream", func(context.Context) (bool, error) { return s.received.Load() > 1<<16, nil })
+	err := lab.Until(u.Context(), "the stream", func(context.Context) (bool, error) { return s.received.Load() > 1<<16, nil })
 	if err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
 	return s
 }

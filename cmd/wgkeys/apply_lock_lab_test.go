@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
@@ -13,8 +14,8 @@ import (
 // One process at a time changes tunnels: another one says for whom it waits,
 // and goes on when that one is done.
 func TestLabApplyWaits(t *testing.T) {
-	u := firstUsers(t)
-	before := u.snapshot(u.Shale)
+	u := labtest.FirstUsers(t)
+	before := u.Snapshot(u.Shale)
 	for _, command := range []string{"apply", "down"} {
 		// A process that takes as long as we like over its change: it holds
 		// the lock, as apply does, until its standard input ends.
@@ -26,14 +27,14 @@ func TestLabApplyWaits(t *testing.T) {
 		if err := holder.Start(); err != nil {
 			t.Fatal(err)
 		}
-		u.untilLocked()
+		untilLocked(u)
 		var said safeBuffer
 		waiting := u.Shale.Command(t.Context(), "sh", "-c", "cd /root/net && exec wgkeys "+command)
 		waiting.Stderr = &said
 		if err := waiting.Start(); err != nil {
 			t.Fatal(err)
 		}
-		want := "wgkeys: waiting for process " + strings.TrimSpace(u.read(u.Shale, "/run/wgkeys/lock")) + ", which is changing a tunnel on this host\n"
+		want := "wgkeys: waiting for process " + strings.TrimSpace(u.Read(u.Shale, "/run/wgkeys/lock")) + ", which is changing a tunnel on this host\n"
 		err = lab.Until(t.Context(), command+" to say for whom it waits", func(context.Context) (bool, error) {
 			return said.String() == want, nil
 		})
@@ -46,45 +47,45 @@ func TestLabApplyWaits(t *testing.T) {
 			t.Errorf("%s after waiting: %v: %s", command, err, said.String())
 		}
 	}
-	u.same(u.Shale, before, "apply and down have waited")
+	u.Same(u.Shale, before, "apply and down have waited")
 }
 
-func (u *users) untilLocked() {
-	u.t.Helper()
-	err := lab.Until(u.t.Context(), "the lock to be held", func(context.Context) (bool, error) {
-		return u.run(u.Shale, "! flock -n /run/wgkeys/lock true && test -s /run/wgkeys/lock").code == 0, nil
+func untilLocked(u *labtest.Users) {
+	u.Helper()
+	err := lab.Until(u.Context(), "the lock to be held", func(context.Context) (bool, error) {
+		return u.Run(u.Shale, "! flock -n /run/wgkeys/lock true && test -s /run/wgkeys/lock").Code == 0, nil
 	})
 	if err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
 }
 
 // Whatever runs at the same moment, all succeed, and in the end there is a
 // whole tunnel or none.
 func TestLabApplyAtTheSameMoment(t *testing.T) {
-	u := firstUsers(t)
-	before := u.snapshot(u.Shale)
+	u := labtest.FirstUsers(t)
+	before := u.Snapshot(u.Shale)
 	up, down := 0, 0
 	for range 4 {
 		var all sync.WaitGroup
 		for i, command := range []string{"apply", "apply", "down -t wg0"} {
 			all.Go(func() {
-				if r := u.run(u.Shale, "wgkeys "+command); r.code != 0 {
-					t.Errorf("process %d, %s: exit %d\n%s", i, command, r.code, r.stderr)
+				if r := u.Run(u.Shale, "wgkeys "+command); r.Code != 0 {
+					t.Errorf("process %d, %s: exit %d\n%s", i, command, r.Code, r.Stderr)
 				}
 			})
 		}
 		all.Wait()
-		switch plan := u.run(u.Shale, "wgkeys plan"); {
-		case plan.code == 0:
+		switch plan := u.Run(u.Shale, "wgkeys plan"); {
+		case plan.Code == 0:
 			up++
-			u.must(u.Shale, "wgkeys down")
-		case plan.code != ui.ExitFindings:
-			t.Errorf("plan: exit %d\n%s", plan.code, plan.stderr)
+			u.Must(u.Shale, "wgkeys down")
+		case plan.Code != ui.ExitFindings:
+			t.Errorf("plan: exit %d\n%s", plan.Code, plan.Stderr)
 		default:
 			down++
 		}
-		u.same(u.Shale, before, "applies and down at the same moment")
+		u.Same(u.Shale, before, "applies and down at the same moment")
 	}
 	t.Logf("%d times the tunnel was up in the end, %d times down", up, down)
 }

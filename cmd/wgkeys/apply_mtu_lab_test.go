@@ -13,6 +13,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -31,7 +32,7 @@ type narrowLab struct {
 }
 
 func newNarrowLab(t *testing.T) *narrowLab {
-	require(t, "wg", "ping")
+	labtest.Require(t, "wg", "ping")
 	l, err := lab.New()
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +190,7 @@ const megabytes5 = 5_000_000
 // long that takes.
 func (n *narrowLab) transfer(hub string, fromHub bool) time.Duration {
 	n.t.Helper()
-	listener := inNetwork(n.t, n.hub, func() (net.Listener, error) { return net.Listen("tcp4", hub+":7767") })
+	listener := labtest.InNetwork(n.t, n.hub, func() (net.Listener, error) { return net.Listen("tcp4", hub+":7767") })
 	defer listener.Close()
 	send := func(c net.Conn) error {
 		if _, err := io.Copy(c, io.LimitReader(zeros{}, megabytes5)); err != nil {
@@ -218,7 +219,7 @@ func (n *narrowLab) transfer(hub string, fromHub bool) time.Duration {
 		}
 		served <- err
 	}()
-	c := inNetwork(n.t, n.spoke, func() (net.Conn, error) { return net.DialTimeout("tcp4", hub+":7767", 30*time.Second) })
+	c := labtest.InNetwork(n.t, n.spoke, func() (net.Conn, error) { return net.DialTimeout("tcp4", hub+":7767", 30*time.Second) })
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(2 * time.Minute))
 	start := time.Now()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -20,68 +21,68 @@ func namedTunnel(more string) string {
 }
 
 // newNamed has hosts whose tunnel has it. Their own names come from files first.
-func newNamed(t *testing.T, more string) *users {
+func newNamed(t *testing.T, more string) *labtest.Users {
 	t.Helper()
 	t.Parallel()
-	u := newUsers(t)
-	u.tunnel(namedTunnel(more))
-	u.clone()
-	u.must(u.Shale, "wgkeys apply --quiet")
+	u := labtest.NewUsers(t)
+	u.Tunnel(namedTunnel(more))
+	u.Clone()
+	u.Must(u.Shale, "wgkeys apply --quiet")
 	return u
 }
 
-// hosts gives shale's name these addresses in basalt's hosts(5).
-func (u *users) hosts(addrs ...string) {
-	u.t.Helper()
+// setHosts gives shale's name these addresses in basalt's hosts(5).
+func setHosts(u *labtest.Users, addrs ...string) {
+	u.Helper()
 	// Without "multi on", Debian's default, the C library takes the first line alone (host.conf(5)).
-	u.must(u.Basalt, "echo multi on >/etc/host.conf; sed -i '/"+vpn+"/d' /etc/hosts")
+	u.Must(u.Basalt, "echo multi on >/etc/host.conf; sed -i '/"+vpn+"/d' /etc/hosts")
 	for _, a := range addrs {
-		u.must(u.Basalt, "echo "+a+" "+vpn+" >>/etc/hosts")
+		u.Must(u.Basalt, "echo "+a+" "+vpn+" >>/etc/hosts")
 	}
 }
 
-// answers waits until shale answers INSIDE.
-func (u *users) answers(when string) {
-	u.t.Helper()
+// shaleAnswers waits until shale answers INSIDE.
+func shaleAnswers(u *labtest.Users, when string) {
+	u.Helper()
 	ok := false
-	u.eventually(func() bool {
-		ok = u.run(u.Basalt, "ping -n -c 1 -W 1 10.9.0.1").code == 0
+	u.Eventually(func() bool {
+		ok = u.Run(u.Basalt, "ping -n -c 1 -W 1 10.9.0.1").Code == 0
 		return ok
 	})
 	if !ok {
-		u.t.Fatalf("%s: shale does not answer\n%s", when, u.must(u.Basalt, "wg show; cat /etc/hosts; wgkeys plan 2>&1; pgrep -af wgkeys-"))
+		u.Fatalf("%s: shale does not answer\n%s", when, u.Must(u.Basalt, "wg show; cat /etc/hosts; wgkeys plan 2>&1; pgrep -af wgkeys-"))
 	}
 }
 
 // shaleMoves gives shale another address, and nothing that its peers hear from there.
-func (u *users) shaleMoves() {
-	u.t.Helper()
-	u.must(u.Shale, "wgkeys down --quiet && ip address del "+demo.ShaleAddr+"/24 dev eth0 && ip address add 93.93.130.77/24 dev eth0 && "+
+func shaleMoves(u *labtest.Users) {
+	u.Helper()
+	u.Must(u.Shale, "wgkeys down --quiet && ip address del "+demo.ShaleAddr+"/24 dev eth0 && ip address add 93.93.130.77/24 dev eth0 && "+
 		"ip route replace default via 93.93.130.1 && wgkeys apply --quiet")
 }
 
-// follower is the process on basalt that follows names, or "".
-func (u *users) follower() string {
-	return strings.TrimSpace(u.run(u.Basalt, "pgrep -f '^wgkeys-names wg0$'").stdout)
+// endpointFollower is the process on basalt that follows names, or "".
+func endpointFollower(u *labtest.Users) string {
+	return strings.TrimSpace(u.Run(u.Basalt, "pgrep -f '^wgkeys-names wg0$'").Stdout)
 }
 
 // TestLabApplyBothFamiliesOfAName: of a name with an IPv6 and an IPv4 address the one is taken
 // that answers. Nobody has to do anything for it.
 func TestLabApplyBothFamiliesOfAName(t *testing.T) {
 	u := newNamed(t, "keepalive = 3\n")
-	u.must(u.Basalt, "ip address add 2001:db8:9::2/64 dev eth0 nodad && ip -6 route add default via 2001:db8:9::1 dev eth0")
-	u.hosts("2001:db8:5::99", demo.ShaleAddr)
-	if out := u.must(u.Basalt, "getent ahosts "+vpn); !strings.HasPrefix(out, "2001:db8:5::99") {
+	u.Must(u.Basalt, "ip address add 2001:db8:9::2/64 dev eth0 nodad && ip -6 route add default via 2001:db8:9::1 dev eth0")
+	setHosts(u, "2001:db8:5::99", demo.ShaleAddr)
+	if out := u.Must(u.Basalt, "getent ahosts "+vpn); !strings.HasPrefix(out, "2001:db8:5::99") {
 		t.Fatalf("the address that leads nowhere is not the first one: %s", out)
 	}
-	if out := u.must(u.Basalt, "wgkeys apply"); !strings.Contains(out, "endpoint [2001:db8:5::99]:30567 ") {
+	if out := u.Must(u.Basalt, "wgkeys apply"); !strings.Contains(out, "endpoint [2001:db8:5::99]:30567 ") {
 		t.Errorf("the first address is not tried first:\n%s", out)
 	}
-	u.answers("two addresses, the second one answers")
-	if out := u.must(u.Basalt, "wgkeys apply 2>&1"); !strings.Contains(out, "nothing to do") {
+	shaleAnswers(u, "two addresses, the second one answers")
+	if out := u.Must(u.Basalt, "wgkeys apply 2>&1"); !strings.Contains(out, "nothing to do") {
 		t.Errorf("apply takes the other address back:\n%s", out)
 	}
-	if j := u.read(u.Basalt, "/run/wgkeys/wg0.journal"); strings.Count(j, vpn+":30567") != 1 {
+	if j := u.Read(u.Basalt, "/run/wgkeys/wg0.journal"); strings.Count(j, vpn+":30567") != 1 {
 		t.Errorf("the journal has the name more than once, and grows with every move:\n%s", j)
 	}
 }
@@ -90,27 +91,27 @@ func TestLabApplyBothFamiliesOfAName(t *testing.T) {
 // anything for it.
 func TestLabApplyMovedHub(t *testing.T) {
 	u := newNamed(t, "")
-	u.hosts(demo.ShaleAddr)
-	u.must(u.Basalt, "wgkeys apply --quiet")
-	u.answers("before the move")
-	u.shaleMoves()
-	u.hosts("93.93.130.77")
-	u.answers("after the move")
+	setHosts(u, demo.ShaleAddr)
+	u.Must(u.Basalt, "wgkeys apply --quiet")
+	shaleAnswers(u, "before the move")
+	shaleMoves(u)
+	setHosts(u, "93.93.130.77")
+	shaleAnswers(u, "after the move")
 
 	// Who follows the name is started again by the next apply, and ends with a down.
-	pid := u.follower()
-	u.must(u.Basalt, "kill -KILL "+pid)
-	u.eventually(func() bool { return u.follower() == "" })
-	u.must(u.Basalt, "wgkeys apply --quiet")
-	again := u.follower()
+	pid := endpointFollower(u)
+	u.Must(u.Basalt, "kill -KILL "+pid)
+	u.Eventually(func() bool { return endpointFollower(u) == "" })
+	u.Must(u.Basalt, "wgkeys apply --quiet")
+	again := endpointFollower(u)
 	if again == "" || again == pid || strings.Contains(again, "\n") {
 		t.Errorf("the processes that follow names are %q, and were %q", again, pid)
 	}
-	if u.must(u.Basalt, "wgkeys apply --quiet"); u.follower() != again {
-		t.Errorf("another apply makes another process: %q, %q", again, u.follower())
+	if u.Must(u.Basalt, "wgkeys apply --quiet"); endpointFollower(u) != again {
+		t.Errorf("another apply makes another process: %q, %q", again, endpointFollower(u))
 	}
-	u.must(u.Basalt, "wgkeys down --quiet")
-	if left := u.follower() + u.must(u.Basalt, "ls /run/wgkeys"); left != "lock\n" {
+	u.Must(u.Basalt, "wgkeys down --quiet")
+	if left := endpointFollower(u) + u.Must(u.Basalt, "ls /run/wgkeys"); left != "lock\n" {
 		t.Errorf("down leaves %q", left)
 	}
 }
@@ -120,42 +121,42 @@ func TestLabApplyMovedHub(t *testing.T) {
 func TestLabApplyNameBehindItsOwnTunnel(t *testing.T) {
 	u := newNamed(t, "[hosts.basalt.peer.shale]\nallowed_ips = [\"0.0.0.0/0\", \"10.9.0.1/32\"]\n")
 	const zone = "/root/zone"
-	u.write(u.Router, zone, demo.ShaleAddr+" "+vpn+"\n")
-	u.dns(zone)
-	u.write(u.Basalt, "/etc/resolv.conf", "nameserver "+providerDNS+"\noptions timeout:2\n")
-	u.must(u.Basalt, "wgkeys apply --quiet")
-	u.answers("before the move")
-	if out := u.must(u.Basalt, "ip route get "+providerDNS); !strings.Contains(out, "dev wg0") {
+	u.Write(u.Router, zone, demo.ShaleAddr+" "+vpn+"\n")
+	startDNS(u, zone)
+	u.Write(u.Basalt, "/etc/resolv.conf", "nameserver "+providerDNS+"\noptions timeout:2\n")
+	u.Must(u.Basalt, "wgkeys apply --quiet")
+	shaleAnswers(u, "before the move")
+	if out := u.Must(u.Basalt, "ip route get "+providerDNS); !strings.Contains(out, "dev wg0") {
 		t.Fatalf("the resolver is not asked through the tunnel: %s", out)
 	}
-	u.shaleMoves()
-	u.write(u.Router, zone, "93.93.130.77 "+vpn+"\n")
-	u.answers("after the move")
+	shaleMoves(u)
+	u.Write(u.Router, zone, "93.93.130.77 "+vpn+"\n")
+	shaleAnswers(u, "after the move")
 }
 
 // providerDNS is the resolver of basalt's provider, beyond its router.
 const providerDNS = "198.51.100.53"
 
-// dns starts it.
-func (u *users) dns(zone string) {
-	u.t.Helper()
-	u.must(u.Router, "ip address add "+providerDNS+"/32 dev lo")
+// startDNS starts it.
+func startDNS(u *labtest.Users, zone string) {
+	u.Helper()
+	u.Must(u.Router, "ip address add "+providerDNS+"/32 dev lo")
 	if err := u.Router.Install("standin-dns", "/proc/self/exe"); err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
-	u.must(u.Router, "standin-dns "+providerDNS+" "+zone+" </dev/null >/dev/null 2>&1 &")
-	u.eventually(func() bool { return u.run(u.Router, "ss -lun | grep -q "+providerDNS).code == 0 })
+	u.Must(u.Router, "standin-dns "+providerDNS+" "+zone+" </dev/null >/dev/null 2>&1 &")
+	u.Eventually(func() bool { return u.Run(u.Router, "ss -lun | grep -q "+providerDNS).Code == 0 })
 }
 
 // TestLabApplyDeadResolverFirst: the first of the system's resolvers says nothing, and the
 // system waits for it for as long as an apply does for all of its names.
 func TestLabApplyDeadResolverFirst(t *testing.T) {
 	u := newNamed(t, "")
-	u.write(u.Router, "/root/zone", demo.ShaleAddr+" "+vpn+"\n")
-	u.dns("/root/zone")
-	u.must(u.Basalt, "ip neigh add 192.0.2.53 lladdr 02:00:00:00:00:53 dev eth0 nud permanent")
-	u.write(u.Basalt, "/etc/resolv.conf", "nameserver 192.0.2.53\nnameserver "+providerDNS+"\n")
-	if out := u.must(u.Basalt, "wgkeys apply 2>&1"); !strings.Contains(out, "endpoint "+demo.ShaleAddr+":30567 ") {
+	u.Write(u.Router, "/root/zone", demo.ShaleAddr+" "+vpn+"\n")
+	startDNS(u, "/root/zone")
+	u.Must(u.Basalt, "ip neigh add 192.0.2.53 lladdr 02:00:00:00:00:53 dev eth0 nud permanent")
+	u.Write(u.Basalt, "/etc/resolv.conf", "nameserver 192.0.2.53\nnameserver "+providerDNS+"\n")
+	if out := u.Must(u.Basalt, "wgkeys apply 2>&1"); !strings.Contains(out, "endpoint "+demo.ShaleAddr+":30567 ") {
 		t.Errorf("the other resolver is not asked:\n%s", out)
 	}
 }
@@ -173,66 +174,66 @@ exit 0
 // comes up by itself, and names are asked through it.
 func TestLabApplyResolverInsideAtBoot(t *testing.T) {
 	u := newNamed(t, `dns = ["10.9.0.1", "~."]`+"\nkeepalive = 5\n")
-	u.write(u.Router, "/root/zone", demo.ShaleAddr+" "+vpn+"\n")
-	u.dns("/root/zone")
-	u.write(u.Basalt, "/usr/local/bin/resolvconf", resolvconfLike)
-	u.must(u.Basalt, "chmod +x /usr/local/bin/resolvconf; echo nameserver "+providerDNS+" | resolvconf -a eth0.dhcp")
-	u.must(u.Basalt, "ip link set eth0 down")
-	r := u.run(u.Basalt, "wgkeys apply")
-	if r.code != 0 || !strings.Contains(r.stderr, "its endpoint "+vpn+":30567, OUTSIDE, cannot be resolved now") ||
-		!strings.Contains(r.stdout, "peer shale, to be reached at "+vpn+":30567, OUTSIDE, which cannot be resolved now") {
-		t.Errorf("without a network: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	u.Write(u.Router, "/root/zone", demo.ShaleAddr+" "+vpn+"\n")
+	startDNS(u, "/root/zone")
+	u.Write(u.Basalt, "/usr/local/bin/resolvconf", resolvconfLike)
+	u.Must(u.Basalt, "chmod +x /usr/local/bin/resolvconf; echo nameserver "+providerDNS+" | resolvconf -a eth0.dhcp")
+	u.Must(u.Basalt, "ip link set eth0 down")
+	r := u.Run(u.Basalt, "wgkeys apply")
+	if r.Code != 0 || !strings.Contains(r.Stderr, "its endpoint "+vpn+":30567, OUTSIDE, cannot be resolved now") ||
+		!strings.Contains(r.Stdout, "peer shale, to be reached at "+vpn+":30567, OUTSIDE, which cannot be resolved now") {
+		t.Errorf("without a network: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	if r := u.run(u.Basalt, "wgkeys status basalt"); r.code != ui.ExitFindings || !strings.Contains(r.stdout, "nothing can be sent there: shale at "+vpn+":30567") {
-		t.Errorf("status without a network: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	if r := u.Run(u.Basalt, "wgkeys status basalt"); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "nothing can be sent there: shale at "+vpn+":30567") {
+		t.Errorf("status without a network: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	if conf := u.read(u.Basalt, "/etc/resolv.conf"); !strings.HasPrefix(conf, "nameserver 10.9.0.1\n") {
+	if conf := u.Read(u.Basalt, "/etc/resolv.conf"); !strings.HasPrefix(conf, "nameserver 10.9.0.1\n") {
 		t.Fatalf("the tunnel's resolver is not the first one: %s", conf)
 	}
-	u.must(u.Basalt, "ip link set eth0 up && ip route replace default via 192.0.2.1")
-	u.answers("with a network")
+	u.Must(u.Basalt, "ip link set eth0 up && ip route replace default via 192.0.2.1")
+	shaleAnswers(u, "with a network")
 }
 
 // TestLabApplyResolverThatFails: another program's trouble with resolvers is told and
 // found, and takes no tunnel down.
 func TestLabApplyResolverThatFails(t *testing.T) {
 	u := newNamed(t, `dns = ["10.9.0.1"]`+"\n")
-	u.hosts(demo.ShaleAddr)
+	setHosts(u, demo.ShaleAddr)
 	const path = "/usr/local/bin/resolvconf"
-	u.write(u.Basalt, path, "#!/bin/sh\necho resolv.conf is not mine >&2\nexit 1\n")
-	u.must(u.Basalt, "chmod +x "+path)
+	u.Write(u.Basalt, path, "#!/bin/sh\necho resolv.conf is not mine >&2\nexit 1\n")
+	u.Must(u.Basalt, "chmod +x "+path)
 	for range 2 {
-		r := u.run(u.Basalt, "wgkeys apply")
-		if r.code != ui.ExitDone || strings.Count(r.stderr, "resolv.conf is not mine; the tunnel is up without it") != 1 {
-			t.Errorf("apply: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+		r := u.Run(u.Basalt, "wgkeys apply")
+		if r.Code != ui.ExitDone || strings.Count(r.Stderr, "resolv.conf is not mine; the tunnel is up without it") != 1 {
+			t.Errorf("apply: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 		}
-		u.answers("without its resolvers")
+		shaleAnswers(u, "without its resolvers")
 	}
-	if r := u.run(u.Basalt, "wgkeys status basalt"); r.code != ui.ExitFindings {
-		t.Errorf("status: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	if r := u.Run(u.Basalt, "wgkeys status basalt"); r.Code != ui.ExitFindings {
+		t.Errorf("status: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.must(u.Basalt, "wgkeys down && wgkeys apply -q")
-	u.write(u.Basalt, path, resolvconfLike)
-	u.must(u.Basalt, "chmod +x "+path+" && wgkeys apply -q && wgkeys plan && grep -q 10.9.0.1 /etc/resolv.conf && wgkeys down")
+	u.Must(u.Basalt, "wgkeys down && wgkeys apply -q")
+	u.Write(u.Basalt, path, resolvconfLike)
+	u.Must(u.Basalt, "chmod +x "+path+" && wgkeys apply -q && wgkeys plan && grep -q 10.9.0.1 /etc/resolv.conf && wgkeys down")
 }
 
 // TestLabApplyNamesAsTheSystemDoes: what gai.conf(5) says of the order of addresses is known
 // to the C library alone.
 func TestLabApplyNamesAsTheSystemDoes(t *testing.T) {
 	u := newNamed(t, "")
-	u.must(u.Basalt, "ip address add 2001:db8:9::2/64 dev eth0 nodad && ip -6 route add default via 2001:db8:9::1 dev eth0")
-	u.hosts("2001:db8:5::99", demo.ShaleAddr)
+	u.Must(u.Basalt, "ip address add 2001:db8:9::2/64 dev eth0 nodad && ip -6 route add default via 2001:db8:9::1 dev eth0")
+	setHosts(u, "2001:db8:5::99", demo.ShaleAddr)
 	for conf, want := range map[string]string{
 		"": "endpoint [2001:db8:5::99]:30567 ",
 		"precedence ::ffff:0:0/96 100\nprecedence ::/0 40\n": "endpoint " + demo.ShaleAddr + ":30567 ",
 	} {
-		u.write(u.Basalt, "/etc/gai.conf", conf)
-		if out := u.run(u.Basalt, "wgkeys plan").stdout; !strings.Contains(out, want) {
+		u.Write(u.Basalt, "/etc/gai.conf", conf)
+		if out := u.Run(u.Basalt, "wgkeys plan").Stdout; !strings.Contains(out, want) {
 			t.Errorf("gai.conf(5) %q: no %q in\n%s", conf, want, out)
 		}
 	}
-	u.must(u.Basalt, "mv /usr/bin/getent /usr/bin/getent.away")
-	if out := u.run(u.Basalt, "wgkeys plan").stdout; !strings.Contains(out, ":30567 ") || strings.Contains(out, "cannot be resolved") {
+	u.Must(u.Basalt, "mv /usr/bin/getent /usr/bin/getent.away")
+	if out := u.Run(u.Basalt, "wgkeys plan").Stdout; !strings.Contains(out, ":30567 ") || strings.Contains(out, "cannot be resolved") {
 		t.Errorf("without getent(1):\n%s", out)
 	}
 }

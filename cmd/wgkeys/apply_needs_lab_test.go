@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -26,10 +27,10 @@ nft add rule ip nat POSTROUTING ip saddr 172.17.0.0/16 oifname != docker0 masque
 // without, and does so again.
 func TestLabApplyNeededByNow(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
-	u.tunnel(defaultRouteTunnel)
-	u.clone()
-	before := u.snapshot(u.Shale)
+	u := labtest.NewUsers(t)
+	u.Tunnel(defaultRouteTunnel)
+	u.Clone()
+	before := u.Snapshot(u.Shale)
 	const forwarding = "sysctl -n net.ipv4.ip_forward net.ipv4.conf.eth0.forwarding net.ipv4.conf.all.accept_redirects"
 	for name, c := range map[string]struct{ begin, end, who string }{
 		"containers": {containers, noContainers, "the nftables table ip nat, which translates addresses,"},
@@ -37,34 +38,34 @@ func TestLabApplyNeededByNow(t *testing.T) {
 		"a file": {"echo '-net.ipv4.ip_forward=1' >/etc/sysctl.d/90-router.conf", "rm /etc/sysctl.d/90-router.conf",
 			"what wrote /etc/sysctl.d/90-router.conf"},
 	} {
-		u.must(u.Shale, "wgkeys apply -q; set -e; "+c.begin)
-		was := u.must(u.Shale, forwarding)
-		r := u.run(u.Shale, "wgkeys down")
-		if want := "note: net.ipv4.ip_forward stays 1: " + c.who + " needs it by now"; r.code != ui.ExitDone || !strings.Contains(r.stderr, want) {
-			t.Errorf("%s: down exits %d and says\n%swant %q", name, r.code, r.stderr, want)
+		u.Must(u.Shale, "wgkeys apply -q; set -e; "+c.begin)
+		was := u.Must(u.Shale, forwarding)
+		r := u.Run(u.Shale, "wgkeys down")
+		if want := "note: net.ipv4.ip_forward stays 1: " + c.who + " needs it by now"; r.Code != ui.ExitDone || !strings.Contains(r.Stderr, want) {
+			t.Errorf("%s: down exits %d and says\n%swant %q", name, r.Code, r.Stderr, want)
 		}
-		if now := u.must(u.Shale, forwarding); now != was || !strings.HasPrefix(now, "1\n1\n") {
+		if now := u.Must(u.Shale, forwarding); now != was || !strings.HasPrefix(now, "1\n1\n") {
 			t.Errorf("%s: forwarding was\n%sand is\n%s", name, was, now)
 		}
-		u.must(u.Shale, "sysctl -q -w net.ipv4.ip_forward=0; set -e; "+c.end)
-		u.same(u.Shale, before, name+" gone, and forwarding off")
+		u.Must(u.Shale, "sysctl -q -w net.ipv4.ip_forward=0; set -e; "+c.end)
+		u.Same(u.Shale, before, name+" gone, and forwarding off")
 
-		u.must(u.Shale, "set -e; "+c.begin)
-		r = u.run(u.Shale, "wgkeys apply -q && wgkeys down")
-		if now := u.must(u.Shale, forwarding); r.code != ui.ExitDone || strings.Contains(r.stderr, "by now") || !strings.HasPrefix(now, "0\n0\n") {
-			t.Errorf("%s, there before the tunnel: exit %d\n%sforwarding is\n%s", name, r.code, r.stderr, now)
+		u.Must(u.Shale, "set -e; "+c.begin)
+		r = u.Run(u.Shale, "wgkeys apply -q && wgkeys down")
+		if now := u.Must(u.Shale, forwarding); r.Code != ui.ExitDone || strings.Contains(r.Stderr, "by now") || !strings.HasPrefix(now, "0\n0\n") {
+			t.Errorf("%s, there before the tunnel: exit %d\n%sforwarding is\n%s", name, r.Code, r.Stderr, now)
 		}
-		u.must(u.Shale, "set -e; "+c.end)
-		u.same(u.Shale, before, name+" was there before the tunnel")
+		u.Must(u.Shale, "set -e; "+c.end)
+		u.Same(u.Shale, before, name+" was there before the tunnel")
 	}
 
 	// A tunnel that takes the default route has the reverse path check look at marks.
-	was := u.snapshot(u.Basalt)
-	u.must(u.Basalt, "wgkeys apply -q && ip rule add not fwmark 0x77 table 77 priority 700")
-	r := u.run(u.Basalt, "wgkeys down")
-	if !strings.Contains(r.stderr, "note: net.ipv4.conf.all.src_valid_mark stays 1: the rule of priority 700 for mark 0x77 needs it by now") {
-		t.Errorf("down exits %d and says\n%s", r.code, r.stderr)
+	was := u.Snapshot(u.Basalt)
+	u.Must(u.Basalt, "wgkeys apply -q && ip rule add not fwmark 0x77 table 77 priority 700")
+	r := u.Run(u.Basalt, "wgkeys down")
+	if !strings.Contains(r.Stderr, "note: net.ipv4.conf.all.src_valid_mark stays 1: the rule of priority 700 for mark 0x77 needs it by now") {
+		t.Errorf("down exits %d and says\n%s", r.Code, r.Stderr)
 	}
-	u.must(u.Basalt, "ip rule del priority 700 && sysctl -q -w net.ipv4.conf.all.src_valid_mark=0")
-	u.same(u.Basalt, was, "in the end")
+	u.Must(u.Basalt, "ip rule del priority 700 && sysctl -q -w net.ipv4.conf.all.src_valid_mark=0")
+	u.Same(u.Basalt, was, "in the end")
 }

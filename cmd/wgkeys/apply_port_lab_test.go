@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -30,15 +31,15 @@ func TestLabApplyPortKilled(t *testing.T) {
 		for _, where := range []string{"kill-before", "kill-after"} {
 			next := portView - at
 			apply := fmt.Sprintf("wgkeys apply -q --view /root/%d.json", next)
-			w.must(w.Shale, fmt.Sprintf("WGKEYS_TEST_FAULT='%s %d' %s || true; %s", where, n, apply, apply))
+			w.Must(w.Shale, fmt.Sprintf("WGKEYS_TEST_FAULT='%s %d' %s || true; %s", where, n, apply, apply))
 			if diff := demo.LineDiff(w.fresh[next], w.snapshot()); diff != "" {
 				t.Errorf("%s %d, then apply: not as after a fresh start:\n%s", where, n, diff)
 			}
 			at = next
 		}
 	}
-	w.must(w.Shale, fmt.Sprintf("WGKEYS_TEST_FAULT='kill-after 1' wgkeys apply -q --view /root/%d.json || true; wgkeys down -q", portView-at))
-	if left := w.must(w.Shale, "nft list tables"); strings.Contains(left, "wgkeys") {
+	w.Must(w.Shale, fmt.Sprintf("WGKEYS_TEST_FAULT='kill-after 1' wgkeys apply -q --view /root/%d.json || true; wgkeys down -q", portView-at))
+	if left := w.Must(w.Shale, "nft list tables"); strings.Contains(left, "wgkeys") {
 		t.Errorf("down leaves %s", left)
 	}
 }
@@ -56,17 +57,17 @@ func newPortWalk(t *testing.T) *walk {
 
 // changePeersPort changes basalt's port.
 func (w *walk) changePeersPort(port int) {
-	w.t.Helper()
-	v, err := tunnel.DecodeView(strings.NewReader(w.read(w.Basalt, "/root/basalt.json")))
+	w.Helper()
+	v, err := tunnel.DecodeView(strings.NewReader(w.Read(w.Basalt, "/root/basalt.json")))
 	if err != nil {
-		w.t.Fatal(err)
+		w.Fatal(err)
 	}
 	v.ListenPort = port
-	w.write(w.Basalt, "/root/basalt.json", encoded(w.t, v))
-	w.must(w.Basalt, "wgkeys apply -q --view /root/basalt.json")
+	w.Write(w.Basalt, "/root/basalt.json", encoded(w.T, v))
+	w.Must(w.Basalt, "wgkeys apply -q --view /root/basalt.json")
 	for i, got := range w.count() {
-		if got.lost > 0 || got.doubled > 0 {
-			w.t.Errorf("basalt's port is %d: %s: %v", port, w.flows[i].name, got)
+		if got.Lost > 0 || got.Doubled > 0 {
+			w.Errorf("basalt's port is %d: %s: %v", port, w.flows[i].Name, got)
 		}
 	}
 }
@@ -76,22 +77,22 @@ func (w *walk) changePeersPort(port int) {
 // rest of REKEY_TIMEOUT, 5 s. One that has answered keeps its session.
 func TestLabApplyEndpointMended(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
+	u := labtest.NewUsers(t)
 	elsewhere := strings.Replace(demo.FirstTunnel, `endpoint  = "`+demo.ShaleAddr+`"`, `endpoint  = "192.0.2.77"`, 1)
-	sent := func() string { return strings.Fields(u.must(u.Basalt, "wg show wg0 transfer"))[2] }
-	u.tunnel(elsewhere)
-	u.must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q && ! ping -n -q -c 1 -W 1 2001:db8:ffff::1")
+	sent := func() string { return strings.Fields(u.Must(u.Basalt, "wg show wg0 transfer"))[2] }
+	u.Tunnel(elsewhere)
+	u.Must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q && ! ping -n -q -c 1 -W 1 2001:db8:ffff::1")
 	if sent() == "0" {
 		t.Fatal("the peer was not looked for")
 	}
-	u.tunnel(demo.FirstTunnel)
-	u.must(u.Basalt, "wgkeys apply -q")
+	u.Tunnel(demo.FirstTunnel)
+	u.Must(u.Basalt, "wgkeys apply -q")
 	if now := sent(); now != "0" {
 		t.Errorf("the peer that did not answer has sent %s bytes, and is the one of before", now)
 	}
-	u.must(u.Basalt, "ping -n -q -c 1 -w 15 2001:db8:ffff::1")
-	u.tunnel(elsewhere)
-	u.must(u.Basalt, "wgkeys apply -q")
+	u.Must(u.Basalt, "ping -n -q -c 1 -w 15 2001:db8:ffff::1")
+	u.Tunnel(elsewhere)
+	u.Must(u.Basalt, "wgkeys apply -q")
 	if sent() == "0" {
 		t.Error("a peer that has answered was made anew")
 	}

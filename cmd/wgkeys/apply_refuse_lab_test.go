@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -84,15 +85,15 @@ const withoutSysctl = "mv /run/wg0.toml tunnels/wg0.toml"
 
 // Each trouble is told in one error and one hint, and nothing was touched.
 func TestLabApplyRefuses(t *testing.T) {
-	u := firstUsers(t)
-	if err := u.Shale.WriteFile("/run/basalt.key", []byte(u.read(u.Basalt, "/etc/wireguard/wg0.key")), 0o600); err != nil {
+	u := labtest.FirstUsers(t)
+	if err := u.Shale.WriteFile("/run/basalt.key", []byte(u.Read(u.Basalt, "/etc/wireguard/wg0.key")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u.must(u.Shale, "mkdir -p /run/wgkeys; chmod 755 /root; chmod -R a+rX /root/net")
+	u.Must(u.Shale, "mkdir -p /run/wgkeys; chmod 755 /root; chmod -R a+rX /root/net")
 	for _, c := range refusals {
-		t.Run(c.name, func(t *testing.T) { u.with(t).refuses(c) })
+		t.Run(c.name, func(t *testing.T) { isRefused(u.With(t), c) })
 	}
-	u.must(u.Shale, "wgkeys apply") // nothing else was in its way
+	u.Must(u.Shale, "wgkeys apply") // nothing else was in its way
 }
 
 // forced is what forward = true needs where the kernel has force_forwarding.
@@ -103,29 +104,29 @@ var forced = strings.NewReplacer(
 
 var publicKey = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
 
-func (u *users) refuses(c refusal) {
-	u.t.Helper()
+func isRefused(u *labtest.Users, c refusal) {
+	u.Helper()
 	const key = "K=/etc/wireguard/wg0.key; "
 	if c.set != "" {
-		u.must(u.Shale, "set -e; "+key+c.set)
+		u.Must(u.Shale, "set -e; "+key+c.set)
 	}
 	if c.command == "" {
 		c.command = "wgkeys apply"
 	}
-	before := u.snapshot(u.Shale)
-	r := u.run(u.Shale, c.command)
-	u.same(u.Shale, before, c.name)
+	before := u.Snapshot(u.Shale)
+	r := u.Run(u.Shale, c.command)
+	u.Same(u.Shale, before, c.name)
 	if c.unset != "" {
-		u.must(u.Shale, "set -e; "+key+c.unset)
+		u.Must(u.Shale, "set -e; "+key+c.unset)
 	}
-	if r.code != ui.ExitFailed {
-		u.t.Errorf("exit %d, want %d", r.code, ui.ExitFailed)
+	if r.Code != ui.ExitFailed {
+		u.Errorf("exit %d, want %d", r.Code, ui.ExitFailed)
 	}
-	said := publicKey.ReplaceAllString(strings.ReplaceAll("\n"+strings.TrimSpace(r.stderr), "\nwgkeys: ", "\n"), "KEY")
-	if u.forces() {
+	said := publicKey.ReplaceAllString(strings.ReplaceAll("\n"+strings.TrimSpace(r.Stderr), "\nwgkeys: ", "\n"), "KEY")
+	if forcesForwarding(u) {
 		c.says = forced.Replace(c.says)
 	}
 	if said != c.says {
-		u.t.Errorf("it says%s\nwant%s", said, c.says)
+		u.Errorf("it says%s\nwant%s", said, c.says)
 	}
 }

@@ -8,45 +8,46 @@ import (
 	"time"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
 
 // withLAN gives shale a second link, lan0, to a host of its own.
-func (u *users) withLAN() *lab.Host {
-	u.t.Helper()
+func withLAN(u *labtest.Users) *lab.Host {
+	u.Helper()
 	lan, err := u.Host("lan")
 	if err == nil {
 		err = u.Link(u.Shale, "lan0", lan, "eth0")
 	}
 	if err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
 	return lan
 }
 
-// believes has a host on a link of shale's say that it is a router, and reports
+// believesRouter has a host on a link of shale's say that it is a router, and reports
 // whether shale believes it. That the advertisement came the counter of the
 // interface shows.
-func (u *users) believes(h *lab.Host, when string) bool {
-	u.t.Helper()
+func believesRouter(u *labtest.Users, h *lab.Host, when string) bool {
+	u.Helper()
 	const seen = "awk '$1 == \"Icmp6InRouterAdvertisements\" { print $2 }' /proc/net/dev_snmp6/lan0"
-	before := u.must(u.Shale, seen)
+	before := u.Must(u.Shale, seen)
 	stop, err := h.Advertise("eth0", lab.Advertisement{
 		Lifetime: 30 * time.Minute, Prefix: netip.MustParsePrefix("2001:db8:666::/64"), OnLink: true, Autonomous: true})
 	if err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
 	defer stop()
-	err = lab.Until(u.t.Context(), "the advertisement to come", func(context.Context) (bool, error) {
-		return u.must(u.Shale, seen) != before, nil
+	err = lab.Until(u.Context(), "the advertisement to come", func(context.Context) (bool, error) {
+		return u.Must(u.Shale, seen) != before, nil
 	})
 	if err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
-	routes := u.must(u.Shale, "ip -6 route show dev lan0")
-	u.run(u.Shale, "ip -6 route flush proto ra dev lan0; ip -6 route flush proto kernel dev lan0 2001:db8:666::/64")
-	u.t.Logf("%s: %s", when, strings.ReplaceAll(routes, "\n", "; "))
+	routes := u.Must(u.Shale, "ip -6 route show dev lan0")
+	u.Run(u.Shale, "ip -6 route flush proto ra dev lan0; ip -6 route flush proto kernel dev lan0 2001:db8:666::/64")
+	u.Logf("%s: %s", when, strings.ReplaceAll(routes, "\n", "; "))
 	return strings.Contains(routes, "default")
 }
 
@@ -54,8 +55,8 @@ func (u *users) believes(h *lab.Host, when string) bool {
 // ignoring them: else whoever is on a link of it took its default route.
 func TestLabApplyRouterIgnoresAdvertisements(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
-	lan := u.withLAN()
+	u := labtest.NewUsers(t)
+	lan := withLAN(u)
 	for _, r := range []struct {
 		name, set, unset string
 		accepts          bool
@@ -67,14 +68,14 @@ func TestLabApplyRouterIgnoresAdvertisements(t *testing.T) {
 			"sysctl -qw net.ipv6.conf.lan0.forwarding=0 net.ipv6.conf.eth0.accept_ra=1", false},
 		{"deaf by accept_ra=0", "sysctl -qw net.ipv6.conf.lan0.accept_ra=0", "sysctl -qw net.ipv6.conf.lan0.accept_ra=1", false},
 	} {
-		u.must(u.Shale, r.set)
+		u.Must(u.Shale, r.set)
 		for _, step := range []string{"true", "wgkeys apply", "wgkeys apply", "wgkeys down"} {
-			u.must(u.Shale, step)
-			if got := u.believes(lan, r.name+", "+step); got != r.accepts {
+			u.Must(u.Shale, step)
+			if got := believesRouter(u, lan, r.name+", "+step); got != r.accepts {
 				t.Errorf("%s, after %q: it takes lan's default route: %v", r.name, step, got)
 			}
 		}
-		u.must(u.Shale, r.unset)
+		u.Must(u.Shale, r.unset)
 	}
 }
 
@@ -83,11 +84,11 @@ func TestLabApplyRouterIgnoresAdvertisements(t *testing.T) {
 // forwards both ways, between the tunnel, the uplink and a network behind it.
 func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
-	if !u.forces() {
+	u := labtest.NewUsers(t)
+	if !forcesForwarding(u) {
 		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
 	}
-	lan := u.withLAN()
+	lan := withLAN(u)
 	for h, args := range map[*lab.Host]string{u.Shale: "2001:db8:10::1/64 dev lan0", lan: "2001:db8:10::2/64 dev eth0"} {
 		if err := h.IP("-6 address add " + args); err != nil {
 			t.Fatal(err)
@@ -96,60 +97,60 @@ func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
 	if err := lan.IP("-6 route add default via 2001:db8:10::1"); err != nil {
 		t.Fatal(err)
 	}
-	before := u.snapshot(u.Shale)
-	u.learnDefault()
-	if u.losesDefault("wgkeys apply") {
+	before := u.Snapshot(u.Shale)
+	learnDefault(u)
+	if losesDefault(u, "wgkeys apply") {
 		t.Error("apply deletes the default route")
 	}
-	for line := range strings.Lines(demo.LineDiff(before, u.snapshot(u.Shale))) {
+	for line := range strings.Lines(demo.LineDiff(before, u.Snapshot(u.Shale))) {
 		if strings.Contains(line, "net.ipv6.conf.") && !strings.Contains(line, ".wg0.") && !strings.Contains(line, ".force_forwarding = ") {
 			t.Errorf("apply changed %s", line)
 		}
 	}
-	u.must(u.Basalt, "wgkeys apply && ping -6 -c 1 -w 10 "+demo.Internet+" && ping -6 -c 1 -w 10 2001:db8:10::2")
-	u.must(lan, "ping -6 -c 1 -w 10 2001:db8:7767::2")
+	u.Must(u.Basalt, "wgkeys apply && ping -6 -c 1 -w 10 "+demo.Internet+" && ping -6 -c 1 -w 10 2001:db8:10::2")
+	u.Must(lan, "ping -6 -c 1 -w 10 2001:db8:7767::2")
 	const lossless = " 0% packet loss"
 	for h, to := range map[*lab.Host]string{u.Basalt: demo.Internet, lan: "2001:db8:7767::2"} {
-		if said := u.must(h, "ping -6 -c 50 -i 0.01 -q "+to); !strings.Contains(said, lossless) {
+		if said := u.Must(h, "ping -6 -c 50 -i 0.01 -q "+to); !strings.Contains(said, lossless) {
 			t.Errorf("%s to %s: %s", h.Name(), to, said)
 		}
 	}
 
 	// Somebody resets it, with a value that all.forwarding had already.
-	u.must(u.Shale, "sysctl -qw net.ipv6.conf.all.forwarding=0")
-	if r := u.run(u.Basalt, "wgkeys status shale"); r.code != ui.ExitFindings {
-		t.Errorf("a host that does not forward any more has status %d\n%s", r.code, r.stdout)
+	u.Must(u.Shale, "sysctl -qw net.ipv6.conf.all.forwarding=0")
+	if r := u.Run(u.Basalt, "wgkeys status shale"); r.Code != ui.ExitFindings {
+		t.Errorf("a host that does not forward any more has status %d\n%s", r.Code, r.Stdout)
 	}
-	u.must(u.Shale, "wgkeys apply")
-	u.must(u.Basalt, "ping -6 -c 1 -w 10 "+demo.Internet)
-	u.learnDefault()
-	if u.losesDefault("wgkeys down") {
+	u.Must(u.Shale, "wgkeys apply")
+	u.Must(u.Basalt, "ping -6 -c 1 -w 10 "+demo.Internet)
+	learnDefault(u)
+	if losesDefault(u, "wgkeys down") {
 		t.Error("down deletes the default route")
 	}
-	u.must(u.Basalt, "wgkeys down")
-	u.same(u.Shale, before, "after down")
+	u.Must(u.Basalt, "wgkeys down")
+	u.Same(u.Shale, before, "after down")
 }
 
 // A host that an earlier version made a router: its own way back takes nobody's
 // force_forwarding along.
 func TestLabDownGivesForceForwardingBack(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
-	if !u.forces() {
+	u := labtest.NewUsers(t)
+	if !forcesForwarding(u) {
 		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
 	}
-	u.withLAN()
-	u.must(u.Shale, "sysctl -qw net.ipv6.conf.lan0.force_forwarding=1")
-	before := u.snapshot(u.Shale)
+	withLAN(u)
+	u.Must(u.Shale, "sysctl -qw net.ipv6.conf.lan0.force_forwarding=1")
+	before := u.Snapshot(u.Shale)
 	// Another tunnel's journal, of a version that knew no other way.
 	const journal = `mkdir -p /run/wgkeys; printf 'wgkeys journal 1\n+\tsysctl net/ipv6/conf/all/forwarding\t0\t1\n' >/run/wgkeys/old.journal`
-	u.must(u.Shale, journal+"; wgkeys apply -t wg0; rm /run/wgkeys/old.journal")
-	if got := u.must(u.Shale, "sysctl -n net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.force_forwarding"); got != "1\n0\n" {
+	u.Must(u.Shale, journal+"; wgkeys apply -t wg0; rm /run/wgkeys/old.journal")
+	if got := u.Must(u.Shale, "sysctl -n net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.force_forwarding"); got != "1\n0\n" {
 		t.Errorf("beside a router of an earlier version it forwards another way: %q", got)
 	}
-	if out := u.must(u.Shale, "wgkeys plan"); out != "" {
+	if out := u.Must(u.Shale, "wgkeys plan"); out != "" {
 		t.Errorf("the second plan is not empty:\n%s", out)
 	}
-	u.must(u.Shale, "wgkeys down")
-	u.same(u.Shale, before, "after down")
+	u.Must(u.Shale, "wgkeys down")
+	u.Same(u.Shale, before, "after down")
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -23,57 +24,57 @@ addresses = ["2001:db8:8888::2/128"]
 `
 
 // withSecond adds the second tunnel, and its keys.
-func (u *users) withSecond(text string) {
-	u.t.Helper()
-	u.write(u.Basalt, "/root/net/tunnels/wg1.toml", text)
-	u.must(u.Basalt, "test -e keyring/shale/wg1.pub || { wgkeys -t wg1 gen basalt shale && wgkeys -t wg1 push basalt shale; }")
-	u.clone()
+func withSecond(u *labtest.Users, text string) {
+	u.Helper()
+	u.Write(u.Basalt, "/root/net/tunnels/wg1.toml", text)
+	u.Must(u.Basalt, "test -e keyring/shale/wg1.pub || { wgkeys -t wg1 gen basalt shale && wgkeys -t wg1 push basalt shale; }")
+	u.Clone()
 }
 
-func (u *users) withoutSecond() {
-	u.t.Helper()
-	u.must(u.Basalt, "rm -f tunnels/wg1.toml keyring/*/wg1.pub vault/*/wg1.key.age /etc/wireguard/wg1.key")
-	u.must(u.Shale, "rm -f tunnels/wg1.toml keyring/*/wg1.pub /etc/wireguard/wg1.key")
+func withoutSecond(u *labtest.Users) {
+	u.Helper()
+	u.Must(u.Basalt, "rm -f tunnels/wg1.toml keyring/*/wg1.pub vault/*/wg1.key.age /etc/wireguard/wg1.key")
+	u.Must(u.Shale, "rm -f tunnels/wg1.toml keyring/*/wg1.pub /etc/wireguard/wg1.key")
 }
 
 // A damaged journal is the trouble of its own tunnel. The others are warned,
 // and keep what can be read of it.
 func TestLabDownDamagedJournal(t *testing.T) {
-	u := firstUsers(t)
-	u.withSecond(secondTunnel)
-	defer u.withoutSecond()
-	before := u.snapshot(u.Shale)
-	u.must(u.Shale, "wgkeys apply -t wg1 && cp /run/wgkeys/wg1.journal /run/good && echo rubbish >>/run/wgkeys/wg1.journal")
+	u := labtest.FirstUsers(t)
+	withSecond(u, secondTunnel)
+	defer withoutSecond(u)
+	before := u.Snapshot(u.Shale)
+	u.Must(u.Shale, "wgkeys apply -t wg1 && cp /run/wgkeys/wg1.journal /run/good && echo rubbish >>/run/wgkeys/wg1.journal")
 	said := `cannot read the journal "/run/wgkeys/wg1.journal": it is damaged`
 	for _, command := range []string{"apply", "plan", "down"} {
-		r := u.run(u.Shale, "wgkeys "+command+" -t wg1")
-		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "error: "+said) || !strings.Contains(r.stderr, "hint: a reboot clears it") {
-			t.Errorf("%s of the tunnel itself: exit %d\n%s", command, r.code, r.stderr)
+		r := u.Run(u.Shale, "wgkeys "+command+" -t wg1")
+		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "error: "+said) || !strings.Contains(r.Stderr, "hint: a reboot clears it") {
+			t.Errorf("%s of the tunnel itself: exit %d\n%s", command, r.Code, r.Stderr)
 		}
-		r = u.run(u.Shale, "wgkeys "+command+" -t wg0")
-		if r.code != ui.ExitDone || !strings.Contains(r.stderr, "warning: "+said+"; wg1 may need what wg0 puts back") {
-			t.Errorf("%s of the other tunnel: exit %d\n%s", command, r.code, r.stderr)
+		r = u.Run(u.Shale, "wgkeys "+command+" -t wg0")
+		if r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "warning: "+said+"; wg1 may need what wg0 puts back") {
+			t.Errorf("%s of the other tunnel: exit %d\n%s", command, r.Code, r.Stderr)
 		}
 	}
-	if got := u.must(u.Shale, "sysctl -n "+u.forwarding()+" net.ipv6.conf.eth0.accept_ra"); got != "1\n2\n" && (!u.forces() || got != "1\n1\n") {
+	if got := u.Must(u.Shale, "sysctl -n "+forwardingOf(u)+" net.ipv6.conf.eth0.accept_ra"); got != "1\n2\n" && (!forcesForwarding(u) || got != "1\n1\n") {
 		t.Errorf("wg0 took away what wg1 needs, which can be read in its journal: %q", got)
 	}
-	u.must(u.Shale, "mv /run/good /run/wgkeys/wg1.journal && wgkeys down -t wg1")
-	u.same(u.Shale, before, "after both are down")
+	u.Must(u.Shale, "mv /run/good /run/wgkeys/wg1.journal && wgkeys down -t wg1")
+	u.Same(u.Shale, before, "after both are down")
 }
 
 // What is counted is what was shown: what a second tunnel only shares is in the
 // journal, and no step to a person.
 func TestLabPlanCountsWhatItShows(t *testing.T) {
-	u := firstUsers(t)
-	u.withSecond(secondTunnel)
-	defer u.withoutSecond()
+	u := labtest.FirstUsers(t)
+	withSecond(u, secondTunnel)
+	defer withoutSecond(u)
 	for _, command := range []string{"apply -t wg0", "apply -t wg1", "down -t wg0", "down -t wg1"} {
-		r := u.run(u.Shale, "wgkeys "+command)
-		shown := strings.Count(r.stdout, "\n")
+		r := u.Run(u.Shale, "wgkeys "+command)
+		shown := strings.Count(r.Stdout, "\n")
 		want := ": done, " + ui.Plural(shown, "step")
-		if r.code != ui.ExitDone || shown == 0 || !strings.Contains(r.stderr, want+"\n") {
-			t.Errorf("%s exits %d, shows %d steps and says %s", command, r.code, shown, r.stderr)
+		if r.Code != ui.ExitDone || shown == 0 || !strings.Contains(r.Stderr, want+"\n") {
+			t.Errorf("%s exits %d, shows %d steps and says %s", command, r.Code, shown, r.Stderr)
 		}
 	}
 }
@@ -110,81 +111,81 @@ ip -4 rule del priority 502`
 // leave it alone. What is on our interface the plan tells of, and it lives as
 // long as that.
 func TestLabApplyForeign(t *testing.T) {
-	u := firstUsers(t)
-	nothing := u.snapshot(u.Shale)
-	u.must(u.Shale, "set -e; "+foreignOnHost)
-	before := u.snapshot(u.Shale)
-	u.tunnel(faultTunnel)
-	u.clone()
-	u.must(u.Shale, "wgkeys apply")
-	u.must(u.Shale, "set -e; "+foreignOnLink+"\n"+foreignBeside)
-	with := u.target()
-	r := u.run(u.Shale, "wgkeys apply")
-	if r.code != 0 || r.stdout != "" || !strings.Contains(r.stderr, "nothing to do") {
-		t.Errorf("a second apply exits %d and does\n%s%s", r.code, r.stdout, r.stderr)
+	u := labtest.FirstUsers(t)
+	nothing := u.Snapshot(u.Shale)
+	u.Must(u.Shale, "set -e; "+foreignOnHost)
+	before := u.Snapshot(u.Shale)
+	u.Tunnel(faultTunnel)
+	u.Clone()
+	u.Must(u.Shale, "wgkeys apply")
+	u.Must(u.Shale, "set -e; "+foreignOnLink+"\n"+foreignBeside)
+	with := netAndPeers(u)
+	r := u.Run(u.Shale, "wgkeys apply")
+	if r.Code != 0 || r.Stdout != "" || !strings.Contains(r.Stderr, "nothing to do") {
+		t.Errorf("a second apply exits %d and does\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	for _, thing := range []string{
 		"peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE= of wg0",
 		"address 10.88.0.1/24 on wg0", "address 2001:db8:9999::1/64 on wg0",
 		"route 10.66.0.0/16 through wg0", "route ::/0 through wg0",
 	} {
-		if note := "note: " + thing + " was not made by wgkeys: left alone\n"; !strings.Contains(r.stderr, note) {
-			t.Errorf("no %q in\n%s", note, r.stderr)
+		if note := "note: " + thing + " was not made by wgkeys: left alone\n"; !strings.Contains(r.Stderr, note) {
+			t.Errorf("no %q in\n%s", note, r.Stderr)
 		}
 	}
-	if diff := demo.LineDiff(with, u.target()); diff != "" {
+	if diff := demo.LineDiff(with, netAndPeers(u)); diff != "" {
 		t.Errorf("a second apply changes\n%s", diff)
 	}
 
 	// flint is given a prefix that the foreign peer has: the kernel lets only
 	// one peer have it, and the foreign one keeps the other.
-	u.must(u.Basalt, "test -e keyring/flint/wg0.pub || wgkeys gen -t wg0 flint")
-	u.tunnel(strings.Replace(faultTunnel, "mtu       = 1400", "mtu       = 1380", 1) + "\n[hosts.flint]\naddresses = [\"10.77.0.9/32\"]\n")
-	u.clone()
-	if r := u.run(u.Shale, "wgkeys apply"); r.code != 0 || !strings.Contains(r.stdout, "peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE= allowed-ips -10.77.0.9/32  # peer: what it was allowed, another peer takes") {
-		t.Errorf("the change exits %d and tells\n%s%s", r.code, r.stdout, r.stderr)
+	u.Must(u.Basalt, "test -e keyring/flint/wg0.pub || wgkeys gen -t wg0 flint")
+	u.Tunnel(strings.Replace(faultTunnel, "mtu       = 1400", "mtu       = 1380", 1) + "\n[hosts.flint]\naddresses = [\"10.77.0.9/32\"]\n")
+	u.Clone()
+	if r := u.Run(u.Shale, "wgkeys apply"); r.Code != 0 || !strings.Contains(r.Stdout, "peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE= allowed-ips -10.77.0.9/32  # peer: what it was allowed, another peer takes") {
+		t.Errorf("the change exits %d and tells\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.want("peers", u.must(u.Shale, "wg show wg0 allowed-ips"), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE= 10.77.0.10/32")
-	u.want("addresses", u.must(u.Shale, "ip -o address show dev wg0 | awk '{print $4}'"), "10.88.0.1/24", "2001:db8:9999::1/64")
-	u.want("routes", u.must(u.Shale, "ip route show 10.66.0.0/16; ip -6 route show table 99"),
+	u.Want("peers", u.Must(u.Shale, "wg show wg0 allowed-ips"), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE= 10.77.0.10/32")
+	u.Want("addresses", u.Must(u.Shale, "ip -o address show dev wg0 | awk '{print $4}'"), "10.88.0.1/24", "2001:db8:9999::1/64")
+	u.Want("routes", u.Must(u.Shale, "ip route show 10.66.0.0/16; ip -6 route show table 99"),
 		"10.66.0.0/16 dev wg0 scope link", "default dev wg0 metric 1024 pref medium")
 
-	u.must(u.Shale, "wgkeys down")
-	u.must(u.Shale, "set -e; "+unforeignBeside)
-	u.same(u.Shale, before, "what is not on the interface was there before")
-	u.must(u.Shale, "set -e; "+unforeignOnHost)
-	u.same(u.Shale, nothing, "after the foreign things are gone too")
+	u.Must(u.Shale, "wgkeys down")
+	u.Must(u.Shale, "set -e; "+unforeignBeside)
+	u.Same(u.Shale, before, "what is not on the interface was there before")
+	u.Must(u.Shale, "set -e; "+unforeignOnHost)
+	u.Same(u.Shale, nothing, "after the foreign things are gone too")
 }
 
 // Two tunnels cannot both have the default route of the endpoint's family: the
 // second is refused by name, with the first as it was, whichever comes first.
 func TestLabApplyTwoDefaultRoutes(t *testing.T) {
-	u := firstUsers(t)
+	u := labtest.FirstUsers(t)
 	other := strings.NewReplacer("30567", "30568", "10.7.0.", "10.8.0.").Replace(defaultRouteTunnel)
-	u.tunnel(defaultRouteTunnel)
-	u.withSecond(other)
-	defer u.withoutSecond()
-	before := u.snapshot(u.Basalt)
+	u.Tunnel(defaultRouteTunnel)
+	withSecond(u, other)
+	defer withoutSecond(u)
+	before := u.Snapshot(u.Basalt)
 	for _, order := range [][2]string{{"wg0", "wg1"}, {"wg1", "wg0"}} {
-		u.must(u.Basalt, "wgkeys apply -t "+order[0])
-		first := u.snapshot(u.Basalt)
-		r := u.run(u.Basalt, "wgkeys apply -t "+order[1])
+		u.Must(u.Basalt, "wgkeys apply -t "+order[0])
+		first := u.Snapshot(u.Basalt)
+		r := u.Run(u.Basalt, "wgkeys apply -t "+order[1])
 		want := `error: cannot route everything of one family through tunnel "` + order[1] + `": another tunnel does so already`
-		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "hint: ") {
-			t.Errorf("the second tunnel: exit %d, and it says\n%swant %q", r.code, r.stderr, want)
+		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, want) || !strings.Contains(r.Stderr, "hint: ") {
+			t.Errorf("the second tunnel: exit %d, and it says\n%swant %q", r.Code, r.Stderr, want)
 		}
-		u.same(u.Basalt, first, "the second tunnel was refused")
-		u.must(u.Basalt, "wgkeys down -t "+order[0])
-		u.same(u.Basalt, before, "the first is down")
+		u.Same(u.Basalt, first, "the second tunnel was refused")
+		u.Must(u.Basalt, "wgkeys down -t "+order[0])
+		u.Same(u.Basalt, before, "the first is down")
 	}
 	// One that takes only a part that holds no endpoint goes beside it.
-	u.withSecond(strings.Replace(other, `"0.0.0.0/0"`, `"198.18.0.0/15"`, 1))
-	u.must(u.Basalt, "wgkeys apply -t wg0 && wgkeys apply -t wg1")
+	withSecond(u, strings.Replace(other, `"0.0.0.0/0"`, `"198.18.0.0/15"`, 1))
+	u.Must(u.Basalt, "wgkeys apply -t wg0 && wgkeys apply -t wg1")
 	for destination, dev := range map[string]string{"198.18.0.1": "dev wg1", "198.51.100.7": "dev wg0", demo.ShaleAddr + " mark $(wg show wg0 fwmark)": "dev eth0"} {
-		if route := u.must(u.Basalt, "ip route get "+destination); !strings.Contains(route, dev) {
+		if route := u.Must(u.Basalt, "ip route get "+destination); !strings.Contains(route, dev) {
 			t.Errorf("the route to %s is not by %s: %s", destination, dev, route)
 		}
 	}
-	u.must(u.Basalt, "wgkeys down -t wg0 && wgkeys down -t wg1")
-	u.same(u.Basalt, before, "both are down")
+	u.Must(u.Basalt, "wgkeys down -t wg0 && wgkeys down -t wg1")
+	u.Same(u.Basalt, before, "both are down")
 }

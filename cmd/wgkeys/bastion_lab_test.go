@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
@@ -16,27 +17,27 @@ import (
 // A star is a hub and its peers, all behind one bastion: nobody else can be reached
 // from where the repository is.
 type star struct {
-	*users
+	*labtest.Users
 	admin, bastion, hub *lab.Host
 	peers               []*lab.Host
 }
 
 func newStar(t *testing.T, peers int, startups string) *star {
 	t.Helper()
-	require(t, programs...)
+	labtest.Require(t, labtest.Programs...)
 	l, err := lab.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
-	s := &star{users: &users{Network: &demo.Network{Lab: l}, t: t}}
-	s.Router, s.admin, s.bastion, s.hub = s.newHost("router"), s.newHost("admin"), s.newHost("bastion"), s.newHost("hub")
+	s := &star{Users: &labtest.Users{Network: &demo.Network{Lab: l}, T: t}}
+	s.Router, s.admin, s.bastion, s.hub = s.NewHost("router"), s.NewHost("admin"), s.NewHost("bastion"), s.NewHost("hub")
 	s.Basalt = s.admin // where the repository is
-	s.must(s.Router, "ip link add br0 type bridge && ip link set br0 up")
+	s.Must(s.Router, "ip link add br0 type bridge && ip link set br0 up")
 	s.join(s.bastion, "198.51.100.254")
 	s.join(s.hub, "198.51.100.1")
 	for i := range peers {
-		h := s.newHost(fmt.Sprintf("p%02d", i+1))
+		h := s.NewHost(fmt.Sprintf("p%02d", i+1))
 		s.join(h, fmt.Sprintf("198.51.100.%d", i+2))
 		s.peers = append(s.peers, h)
 	}
@@ -47,60 +48,60 @@ func newStar(t *testing.T, peers int, startups string) *star {
 
 // join connects a host to the others.
 func (s *star) join(h *lab.Host, address string) {
-	s.t.Helper()
+	s.Helper()
 	port := h.Name() + "0"
 	if err := errors.Join(s.Link(h, "eth0", s.Router, port), h.IP("address add "+address+"/24 dev eth0"), s.Router.IP("link set "+port+" master br0")); err != nil {
-		s.t.Fatal(err)
+		s.Fatal(err)
 	}
 }
 
 // letIn has the bastion let the admin in, and on to the others, and no more of those
 // who are not authenticated than startups says.
 func (s *star) letIn(startups string) {
-	s.t.Helper()
+	s.Helper()
 	if err := errors.Join(s.Link(s.admin, "eth0", s.bastion, "eth1"),
 		s.admin.IP("address add 192.0.2.1/30 dev eth0"), s.bastion.IP("address add 192.0.2.2/30 dev eth1")); err != nil {
-		s.t.Fatal(err)
+		s.Fatal(err)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		s.t.Fatal(err)
+		s.Fatal(err)
 	}
 	conf := "Host bastion\n HostName 192.0.2.2\n User root\n"
 	for _, h := range append([]*lab.Host{s.admin, s.bastion, s.hub}, s.peers...) {
 		if err := h.Install("wgkeys", self); err != nil {
-			s.t.Fatal(err)
+			s.Fatal(err)
 		}
 		if h == s.admin {
 			continue
 		}
-		if err := errors.Join(h.StartSSHD(s.t.Context()), s.Trust(s.t.Context(), s.admin, h)); err != nil {
-			s.t.Fatal(err)
+		if err := errors.Join(h.StartSSHD(s.Context()), s.Trust(s.Context(), s.admin, h)); err != nil {
+			s.Fatal(err)
 		}
 		if h != s.bastion {
 			conf += fmt.Sprintf("Host %s\n HostName %s\n User root\n ProxyJump bastion\n", h.Name(), s.address(h))
 		}
 	}
-	s.write(s.admin, "/root/.ssh/config", conf)
-	s.must(s.bastion, "sed -i 's/^MaxStartups.*/MaxStartups "+startups+"/' /etc/ssh/sshd_config && kill -HUP $(cat /run/sshd.pid)")
+	s.Write(s.admin, "/root/.ssh/config", conf)
+	s.Must(s.bastion, "sed -i 's/^MaxStartups.*/MaxStartups "+startups+"/' /etc/ssh/sshd_config && kill -HUP $(cat /run/sshd.pid)")
 }
 
 func (s *star) address(h *lab.Host) string {
-	return strings.TrimSpace(s.must(h, "ip -oneline -4 address show dev eth0 | sed 's/.*inet //; s/\\/.*//'"))
+	return strings.TrimSpace(s.Must(h, "ip -oneline -4 address show dev eth0 | sed 's/.*inet //; s/\\/.*//'"))
 }
 
 // raise makes the keys and the tunnel, through the bastion.
 func (s *star) raise() {
-	s.t.Helper()
+	s.Helper()
 	file := "[hosts.hub]\nendpoint = \"" + s.address(s.hub) + "\"\naddresses = [\"10.9.0.1/32\"]\n"
 	names := "hub"
 	for i, h := range s.peers {
 		file += fmt.Sprintf("[hosts.%s]\naddresses = [\"10.9.0.%d/32\"]\nkeepalive = 5\n", h.Name(), i+2)
 		names += " " + h.Name()
 	}
-	s.must(s.admin, "cd /root && wgkeys init -q --classic net")
-	s.tunnel(file)
-	s.must(s.admin, "wgkeys gen -q "+names)
+	s.Must(s.admin, "cd /root && wgkeys init -q --classic net")
+	s.Tunnel(file)
+	s.Must(s.admin, "wgkeys gen -q "+names)
 }
 
 // each applies on all, eight at once as other verbs do.
@@ -132,14 +133,14 @@ func TestLabBastion(t *testing.T) {
 				host = s.hub
 			}
 			start := time.Now()
-			r := s.run(host, verb)
-			t.Logf("run %d: %.20s: exit %d, %v", run+1, verb, r.code, time.Since(start).Round(100*time.Millisecond))
-			if r.code != ui.ExitDone {
+			r := s.Run(host, verb)
+			t.Logf("run %d: %.20s: exit %d, %v", run+1, verb, r.Code, time.Since(start).Round(100*time.Millisecond))
+			if r.Code != ui.ExitDone {
 				failed++
-				t.Errorf("run %d: %.40s exits %d:\n%s%s", run+1, verb, r.code, r.stdout, r.stderr)
+				t.Errorf("run %d: %.40s exits %d:\n%s%s", run+1, verb, r.Code, r.Stdout, r.Stderr)
 			}
 		}
 	}
-	throttled := strings.Count(s.read(s.bastion, "/run/sshd.log"), "past MaxStartups")
+	throttled := strings.Count(s.Read(s.bastion, "/run/sshd.log"), "past MaxStartups")
 	t.Logf("%d runs with %d peers: %d failed; sshd tells of %d dropped", runs, peers, failed, throttled)
 }

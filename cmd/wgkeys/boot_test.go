@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"wgkeys/cmd/internal/labtest"
 )
 
 // The units say nothing that systemd does not understand.
 func TestUnitsVerify(t *testing.T) {
-	require(t, "systemd-analyze")
+	labtest.Require(t, "systemd-analyze")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -41,14 +43,14 @@ func TestUnitsVerify(t *testing.T) {
 // After a reboot, which leaves neither interface nor journal, the hook brings
 // the tunnel up from the kept view: there is no repository on shale.
 func TestIfupdownHook(t *testing.T) {
-	u := newUsers(t)
-	u.must(u.Basalt, "wgkeys apply shale")
-	up := u.must(u.Shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+u.forwarding())
-	u.must(u.Shale, "rm -rf /root/net && wgkeys install --ifupdown")
-	u.must(u.Shale, "ip link del wg0; rm -rf /run/wgkeys; "+unforward)
-	u.must(u.Shale, "IFACE=eth0 /etc/network/if-up.d/wgkeys && ! ip link show wg0 2>/dev/null")
-	u.must(u.Shale, "IFACE=--all /etc/network/if-up.d/wgkeys")
-	if again := u.must(u.Shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+u.forwarding()); again != up {
+	u := labtest.NewUsers(t)
+	u.Must(u.Basalt, "wgkeys apply shale")
+	up := u.Must(u.Shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+forwardingOf(u))
+	u.Must(u.Shale, "rm -rf /root/net && wgkeys install --ifupdown")
+	u.Must(u.Shale, "ip link del wg0; rm -rf /run/wgkeys; "+unforward)
+	u.Must(u.Shale, "IFACE=eth0 /etc/network/if-up.d/wgkeys && ! ip link show wg0 2>/dev/null")
+	u.Must(u.Shale, "IFACE=--all /etc/network/if-up.d/wgkeys")
+	if again := u.Must(u.Shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+forwardingOf(u)); again != up {
 		t.Errorf("after the reboot:\n%swant:\n%s", again, up)
 	}
 }
@@ -56,16 +58,16 @@ func TestIfupdownHook(t *testing.T) {
 // At boot apply comes before the first router advertisement. A host that
 // forwards by then must still learn its default route when it comes.
 func TestBootBeforeTheFirstAdvertisement(t *testing.T) {
-	u := newUsers(t)
-	u.must(u.Basalt, "wgkeys apply shale")
-	u.must(u.Shale, "wgkeys down && ip -6 route flush proto ra && ip link set eth0 down")
-	before := u.snapshot(u.Shale)
-	u.must(u.Shale, "wgkeys apply --view /etc/wgkeys/wg0.view")
-	u.must(u.Shale, "ip link set eth0 up")
+	u := labtest.NewUsers(t)
+	u.Must(u.Basalt, "wgkeys apply shale")
+	u.Must(u.Shale, "wgkeys down && ip -6 route flush proto ra && ip link set eth0 down")
+	before := u.Snapshot(u.Shale)
+	u.Must(u.Shale, "wgkeys apply --view /etc/wgkeys/wg0.view")
+	u.Must(u.Shale, "ip link set eth0 up")
 	if err := u.Shale.WaitRoute(t.Context(), "-6 default proto ra"); err != nil {
 		t.Errorf("shale is deaf to router advertisements: %v", err)
 	}
-	u.must(u.Shale, "wgkeys down && ip link set eth0 down")
-	u.must(u.Shale, "ip -6 route flush proto ra")
-	u.same(u.Shale, before, "after down")
+	u.Must(u.Shale, "wgkeys down && ip link set eth0 down")
+	u.Must(u.Shale, "ip -6 route flush proto ra")
+	u.Same(u.Shale, before, "after down")
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -14,10 +15,10 @@ import (
 // back by itself and is reached through the tunnel again within the time to
 // confirm and five seconds.
 func TestLabConfirmLockOut(t *testing.T) {
-	u := newUsers(t)
+	u := labtest.NewUsers(t)
 	through := strings.Replace(defaultRouteTunnel, "root@93.93.130.7", "root@10.7.0.1", 1)
-	u.tunnel(defaultRouteTunnel)
-	u.must(u.Basalt, "wgkeys apply shale && wgkeys apply")
+	u.Tunnel(defaultRouteTunnel)
+	u.Must(u.Basalt, "wgkeys apply shale && wgkeys apply")
 	if err := u.Trust(t.Context(), u.Basalt, u.Shale); err != nil { // by its INSIDE address too
 		t.Fatal(err)
 	}
@@ -27,16 +28,16 @@ func TestLabConfirmLockOut(t *testing.T) {
 		runs = 20
 	}
 	for run := range runs {
-		u.tunnel(strings.Replace(through, "10.7.0.2/24", fmt.Sprintf("10.7.0.%d/24", 100+run), 1))
+		u.Tunnel(strings.Replace(through, "10.7.0.2/24", fmt.Sprintf("10.7.0.%d/24", 100+run), 1))
 		begin := time.Now()
-		r := u.run(u.Basalt, "wgkeys apply shale --confirm "+confirm.String())
+		r := u.Run(u.Basalt, "wgkeys apply shale --confirm "+confirm.String())
 		// The new connection cannot be made at all, or comes once all is undone.
-		if r.code != 1 || !strings.Contains(r.stderr, "goes back by itself") && !strings.Contains(r.stderr, "it was undone") {
-			t.Fatalf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+		if r.Code != 1 || !strings.Contains(r.Stderr, "goes back by itself") && !strings.Contains(r.Stderr, "it was undone") {
+			t.Fatalf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 		}
-		u.tunnel(through)
+		u.Tunnel(through)
 		for deadline := begin.Add(confirm + 5*time.Second); ; time.Sleep(50 * time.Millisecond) {
-			if r := u.run(u.Basalt, "ssh -o ConnectTimeout=1 root@10.7.0.1 true"); r.code == 0 {
+			if r := u.Run(u.Basalt, "ssh -o ConnectTimeout=1 root@10.7.0.1 true"); r.Code == 0 {
 				break
 			}
 			if time.Now().After(deadline) {
@@ -44,7 +45,7 @@ func TestLabConfirmLockOut(t *testing.T) {
 			}
 		}
 		t.Logf("run %d: reached again after %v", run, time.Since(begin).Round(10*time.Millisecond))
-		if out := u.must(u.Basalt, "wgkeys plan shale"); out != "" {
+		if out := u.Must(u.Basalt, "wgkeys plan shale"); out != "" {
 			t.Errorf("shale is not as it was:\n%s", out)
 		}
 	}
@@ -68,57 +69,57 @@ var neverConfirmed = []struct {
 // guards, or if both are killed by the next command that changes the tunnel.
 func TestLabConfirmNever(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	u := newUsers(t)
-	before := u.snapshot(u.Shale)
+	u := labtest.NewUsers(t)
+	before := u.Snapshot(u.Shale)
 	for _, n := range neverConfirmed {
 		t.Run(strings.ReplaceAll(n.victim, " ", "-"), func(t *testing.T) {
-			u := u.with(t)
+			u := u.With(t)
 			confirm := 2 * time.Second
-			for ; !u.waits(n.command, n.half, confirm); confirm *= 2 {
-				u.eventually(func() bool { return u.run(u.Shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
-				u.must(u.Shale, "wgkeys down")
+			for ; !waitsToBeConfirmed(u, n.command, n.half, confirm); confirm *= 2 {
+				u.Eventually(func() bool { return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0 })
+				u.Must(u.Shale, "wgkeys down")
 			}
 			if n.victim == "both guards" {
 				time.Sleep(confirm + 500*time.Millisecond)
-				if r := u.run(u.Shale, "wgkeys plan"); !strings.Contains(r.stderr, "was not confirmed in time") {
-					t.Errorf("plan does not tell: %s", r.stderr)
+				if r := u.Run(u.Shale, "wgkeys plan"); !strings.Contains(r.Stderr, "was not confirmed in time") {
+					t.Errorf("plan does not tell: %s", r.Stderr)
 				}
-				u.must(u.Shale, "wgkeys apply && wgkeys down")
+				u.Must(u.Shale, "wgkeys apply && wgkeys down")
 			}
-			u.eventually(func() bool { return demo.LineDiff(before, u.snapshot(u.Shale)) == "" })
-			u.same(u.Shale, before, "after the time to confirm")
-			u.eventually(func() bool { return u.run(u.Shale, "pgrep -f '^wgkeys-guard'").code != 0 })
-			if out := u.run(u.Shale, "pgrep -af '^wgkeys-guard'").stdout; out != "" {
+			u.Eventually(func() bool { return demo.LineDiff(before, u.Snapshot(u.Shale)) == "" })
+			u.Same(u.Shale, before, "after the time to confirm")
+			u.Eventually(func() bool { return u.Run(u.Shale, "pgrep -f '^wgkeys-guard'").Code != 0 })
+			if out := u.Run(u.Shale, "pgrep -af '^wgkeys-guard'").Stdout; out != "" {
 				t.Errorf("a guard is left: %s", out)
 			}
-			u.forRootAlone()
+			forRootAlone(u)
 		})
 	}
 }
 
-// waits has an apply that waits to be confirmed, and looks whether others refuse to go on
+// waitsToBeConfirmed has an apply that waits to be confirmed, and looks whether others refuse to go on
 // meanwhile. It reports false where the machine was too slow to ask them within that time.
-func (u *users) waits(command string, half bool, confirm time.Duration) bool {
-	u.t.Helper()
+func waitsToBeConfirmed(u *labtest.Users, command string, half bool, confirm time.Duration) bool {
+	u.Helper()
 	ask, want := []string{"wgkeys apply"}, `an apply waits to be confirmed on tunnel "wg0"`
 	if half {
 		ask, want = []string{"wgkeys confirm", "wgkeys apply"}, "did not get to its end"
 	}
 	begin := time.Now()
-	first := u.run(u.Shale, strings.ReplaceAll(command, "WAIT", confirm.String()))
-	var got []result
+	first := u.Run(u.Shale, strings.ReplaceAll(command, "WAIT", confirm.String()))
+	var got []labtest.Result
 	for _, verb := range ask {
-		got = append(got, u.run(u.Shale, verb))
+		got = append(got, u.Run(u.Shale, verb))
 	}
 	if time.Since(begin) > confirm {
 		return false
 	}
-	if first.code != 0 {
-		u.t.Errorf("%s: exit %d\n%s", command, first.code, first.stderr)
+	if first.Code != 0 {
+		u.Errorf("%s: exit %d\n%s", command, first.Code, first.Stderr)
 	}
 	for i, r := range got {
-		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, want) {
-			u.t.Errorf("%s, %s: exit %d, not refused\n%s", command, ask[i], r.code, r.stderr)
+		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, want) {
+			u.Errorf("%s, %s: exit %d, not refused\n%s", command, ask[i], r.Code, r.Stderr)
 		}
 	}
 	return true
@@ -126,36 +127,36 @@ func (u *users) waits(command string, half bool, confirm time.Duration) bool {
 
 func TestLabConfirm(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	u := newUsers(t)
-	before := u.snapshot(u.Shale)
-	u.must(u.Shale, "wgkeys apply --confirm 2s --token ONE; wgkeys confirm --token ONE")
-	u.forRootAlone()
+	u := labtest.NewUsers(t)
+	before := u.Snapshot(u.Shale)
+	u.Must(u.Shale, "wgkeys apply --confirm 2s --token ONE; wgkeys confirm --token ONE")
+	forRootAlone(u)
 	time.Sleep(3 * time.Second)
-	if out := u.must(u.Shale, "wgkeys plan"); out != "" {
+	if out := u.Must(u.Shale, "wgkeys plan"); out != "" {
 		t.Errorf("a confirmed apply was undone:\n%s", out)
 	}
 	// Now the one before is a tunnel, not nothing.
-	kept := u.snapshot(u.Shale)
-	u.tunnel(strings.Replace(demo.FirstTunnel, "[hosts.basalt]", "[hosts.shale.peer.basalt]\nkeepalive = 9\n[hosts.basalt]", 1))
-	u.clone()
-	u.must(u.Shale, "wgkeys apply --confirm 1s")
-	if out := u.must(u.Shale, "wg show wg0 persistent-keepalive"); !strings.Contains(out, "9") {
+	kept := u.Snapshot(u.Shale)
+	u.Tunnel(strings.Replace(demo.FirstTunnel, "[hosts.basalt]", "[hosts.shale.peer.basalt]\nkeepalive = 9\n[hosts.basalt]", 1))
+	u.Clone()
+	u.Must(u.Shale, "wgkeys apply --confirm 1s")
+	if out := u.Must(u.Shale, "wg show wg0 persistent-keepalive"); !strings.Contains(out, "9") {
 		t.Errorf("the change was not applied: %s", out)
 	}
-	u.eventually(func() bool {
-		return strings.Contains(u.must(u.Shale, "wg show wg0 persistent-keepalive"), "off")
+	u.Eventually(func() bool {
+		return strings.Contains(u.Must(u.Shale, "wg show wg0 persistent-keepalive"), "off")
 	})
-	u.same(u.Shale, kept, "after the change was undone")
-	u.must(u.Shale, "wgkeys down")
-	u.same(u.Shale, before, "after down")
+	u.Same(u.Shale, kept, "after the change was undone")
+	u.Must(u.Shale, "wgkeys down")
+	u.Same(u.Shale, before, "after down")
 }
 
 // forRootAlone: nobody else reads how things were, nor what was decided.
-func (u *users) forRootAlone() {
-	u.t.Helper()
-	all := u.must(u.Shale, "find /run/wgkeys -type f")
-	if open := u.must(u.Shale, "find /run/wgkeys -type f -perm /077"); open != "" || all == "" {
-		u.t.Errorf("of the files\n%sthese are for all to read:\n%s", all, open)
+func forRootAlone(u *labtest.Users) {
+	u.Helper()
+	all := u.Must(u.Shale, "find /run/wgkeys -type f")
+	if open := u.Must(u.Shale, "find /run/wgkeys -type f -perm /077"); open != "" || all == "" {
+		u.Errorf("of the files\n%sthese are for all to read:\n%s", all, open)
 	}
 }
 
@@ -163,25 +164,25 @@ func (u *users) forRootAlone() {
 // also where names cannot be looked up any more; and a tunnel without a kept
 // view is not taken for nothing.
 func TestLabConfirmRevertsNames(t *testing.T) {
-	u := newUsers(t)
+	u := labtest.NewUsers(t)
 	named := strings.Replace(demo.FirstTunnel, `"93.93.130.7"            # OUTSIDE`, `"shale.example"`+" # OUTSIDE", 1)
-	u.must(u.Basalt, "echo '"+demo.ShaleAddr+" shale.example' >> /etc/hosts")
-	u.tunnel(named)
-	u.must(u.Basalt, "wgkeys apply")
-	was := u.must(u.Basalt, "wg show wg0 endpoints")
-	u.tunnel(strings.Replace(named, `"shale.example"`, `"192.0.2.77"`, 1))
-	u.must(u.Basalt, "wgkeys apply --confirm 1s && sed -i /shale.example/d /etc/hosts")
-	if now := u.must(u.Basalt, "wg show wg0 endpoints"); now == was {
+	u.Must(u.Basalt, "echo '"+demo.ShaleAddr+" shale.example' >> /etc/hosts")
+	u.Tunnel(named)
+	u.Must(u.Basalt, "wgkeys apply")
+	was := u.Must(u.Basalt, "wg show wg0 endpoints")
+	u.Tunnel(strings.Replace(named, `"shale.example"`, `"192.0.2.77"`, 1))
+	u.Must(u.Basalt, "wgkeys apply --confirm 1s && sed -i /shale.example/d /etc/hosts")
+	if now := u.Must(u.Basalt, "wg show wg0 endpoints"); now == was {
 		t.Fatalf("the change was not applied: %s", now)
 	}
-	u.eventually(func() bool { return u.run(u.Basalt, "test -e /run/wgkeys/wg0.pending").code != 0 })
-	if now := u.must(u.Basalt, "wg show wg0 endpoints"); now != was {
+	u.Eventually(func() bool { return u.Run(u.Basalt, "test -e /run/wgkeys/wg0.pending").Code != 0 })
+	if now := u.Must(u.Basalt, "wg show wg0 endpoints"); now != was {
 		t.Errorf("after the change was undone the endpoint is\n%snot\n%s", now, was)
 	}
-	u.must(u.Basalt, "rm /etc/wgkeys/wg0.view")
-	r := u.run(u.Basalt, "wgkeys apply --confirm 1s")
-	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "nothing to go back to") {
-		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	u.Must(u.Basalt, "rm /etc/wgkeys/wg0.view")
+	r := u.Run(u.Basalt, "wgkeys apply --confirm 1s")
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "nothing to go back to") {
+		t.Errorf("exit %d\n%s", r.Code, r.Stderr)
 	}
 }
 
@@ -189,31 +190,31 @@ func TestLabConfirmRevertsNames(t *testing.T) {
 // the key file holds another by now and where it is gone.
 func TestLabConfirmRevertsPresharedKey(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	u := newUsers(t)
+	u := labtest.NewUsers(t)
 	with := strings.Replace(demo.FirstTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1)
 	apply := func(tunnel, command string) {
-		u.tunnel(tunnel)
-		u.clone()
-		u.must(u.Shale, command)
+		u.Tunnel(tunnel)
+		u.Clone()
+		u.Must(u.Shale, command)
 	}
 	const fresh = "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk)"
 	apply(with, fresh+" && wgkeys apply")
-	was := u.must(u.Shale, "wg show wg0 preshared-keys")
+	was := u.Must(u.Shale, "wg show wg0 preshared-keys")
 	// Who starts a killed guard again sees the new keys, not those of before.
 	for _, guard := range []string{"0", "1"} {
 		apply(with, fresh+" && wgkeys apply --confirm 2s && pkill -KILL -f '^wgkeys-guard wg0 "+guard+"'")
-		u.eventually(func() bool { return u.run(u.Shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
-		if u.must(u.Shale, "wg show wg0 preshared-keys") != was {
+		u.Eventually(func() bool { return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0 })
+		if u.Must(u.Shale, "wg show wg0 preshared-keys") != was {
 			t.Errorf("guard %s was killed: the preshared key is another", guard)
 		}
 	}
 	for tunnel, files := range map[string]string{with: fresh, demo.FirstTunnel: "rm /etc/wireguard/wg0.basalt.psk"} {
 		apply(tunnel, files+" && wgkeys apply --confirm 2s")
-		if u.must(u.Shale, "wg show wg0 preshared-keys") == was {
+		if u.Must(u.Shale, "wg show wg0 preshared-keys") == was {
 			t.Errorf("%s: the preshared key was not changed", files)
 		}
-		u.eventually(func() bool { return u.run(u.Shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
-		if u.must(u.Shale, "wg show wg0 preshared-keys") != was {
+		u.Eventually(func() bool { return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0 })
+		if u.Must(u.Shale, "wg show wg0 preshared-keys") != was {
 			t.Errorf("%s: after the apply was undone the preshared key is another", files)
 		}
 	}
@@ -221,13 +222,13 @@ func TestLabConfirmRevertsPresharedKey(t *testing.T) {
 
 // The file of the pending apply is damaged, or its token is another's.
 func TestLabConfirmRefuses(t *testing.T) {
-	u := newUsers(t)
-	before := u.snapshot(u.Shale)
-	r := u.run(u.Shale, "wgkeys confirm -t wg0 --token NONE")
-	if r.code != ui.ExitFailed || !strings.Contains(r.stderr, "it was not begun, or not finished") {
-		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	u := labtest.NewUsers(t)
+	before := u.Snapshot(u.Shale)
+	r := u.Run(u.Shale, "wgkeys confirm -t wg0 --token NONE")
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "it was not begun, or not finished") {
+		t.Errorf("exit %d\n%s", r.Code, r.Stderr)
 	}
-	u.must(u.Shale, "wgkeys apply --confirm 20s && echo damaged > /run/wgkeys/wg0.pending")
-	u.eventually(func() bool { return u.run(u.Shale, "test -e /run/wgkeys/wg0.pending").code != 0 })
-	u.same(u.Shale, before, "after the pending apply's file was damaged")
+	u.Must(u.Shale, "wgkeys apply --confirm 20s && echo damaged > /run/wgkeys/wg0.pending")
+	u.Eventually(func() bool { return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0 })
+	u.Same(u.Shale, before, "after the pending apply's file was damaged")
 }

@@ -20,12 +20,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 )
 
 // The demo shows the whole job, and leaves nothing, also where it is interrupted.
 func TestLabDemo(t *testing.T) {
-	require(t, programs...)
+	labtest.Require(t, labtest.Programs...)
 	before := machine(t)
 	cmd := demoProgram(t)
 	var out strings.Builder

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 )
 
 // fullTunnel has shale do all that apply can do to a host: both families,
@@ -29,14 +30,14 @@ addresses = ["10.77.0.2/32", "2001:db8:7767::2/128"]
 // brings back just that, and a second apply has nothing to do, nor to write into the
 // journal.
 func TestLabDownRestores(t *testing.T) {
-	u := firstUsers(t)
-	u.must(u.Shale, "ip link add extra0 type veth peer name extra1 && ip link set extra0 up && ip link set extra1 up")
+	u := labtest.FirstUsers(t)
+	u.Must(u.Shale, "ip link add extra0 type veth peer name extra1 && ip link set extra0 up && ip link set extra1 up")
 	if err := u.Shale.WaitAddresses(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { u.must(u.Shale, "ip link del extra0") }()
-	u.tunnel(fullTunnel)
-	u.clone()
+	defer func() { u.Must(u.Shale, "ip link del extra0") }()
+	u.Tunnel(fullTunnel)
+	u.Clone()
 	for _, c := range []struct{ name, set, unset string }{
 		{"as it came", "true", "true"},
 		{"advertisements accepted as by a router", "sysctl -w net.ipv6.conf.eth0.accept_ra=2", "sysctl -w net.ipv6.conf.eth0.accept_ra=1"},
@@ -52,11 +53,11 @@ func TestLabDownRestores(t *testing.T) {
 			"sysctl -w net.ipv6.conf.all.forwarding=0 net.ipv4.ip_forward=0 net.ipv6.conf.eth0.accept_ra=1"},
 		{"foreign routes, rules and filters", foreign, unforeign},
 	} {
-		u.must(u.Shale, "set -e; "+c.set)
-		before := u.snapshot(u.Shale)
-		u.must(u.Shale, "wgkeys apply && ip link show wg0 && wgkeys plan && wgkeys apply && wgkeys down")
-		u.same(u.Shale, before, c.name)
-		u.must(u.Shale, c.unset)
+		u.Must(u.Shale, "set -e; "+c.set)
+		before := u.Snapshot(u.Shale)
+		u.Must(u.Shale, "wgkeys apply && ip link show wg0 && wgkeys plan && wgkeys apply && wgkeys down")
+		u.Same(u.Shale, before, c.name)
+		u.Must(u.Shale, c.unset)
 	}
 }
 
@@ -76,15 +77,15 @@ ip -4 rule del priority 501`
 // What somebody changed while the tunnel was up is his, and stays; the rest is
 // put back.
 func TestLabDownLeavesOthersChanges(t *testing.T) {
-	u := firstUsers(t)
-	u.tunnel(strings.Replace(demo.FirstTunnel, "forward   =", `sysctls   = { "net.ipv4.tcp_mtu_probing" = "1" }`+"\nforward   =", 1))
-	u.clone()
-	u.must(u.Shale, "wgkeys apply; sysctl -w net.ipv4.tcp_mtu_probing=2; nft add table inet foreign")
-	r := u.run(u.Shale, "wgkeys down")
-	if want := "wgkeys: note: net.ipv4.tcp_mtu_probing is 2, which wgkeys did not set: left alone\n"; r.code != 0 || !strings.Contains(r.stderr, want) {
-		t.Errorf("down exits %d and says %q, want %q", r.code, r.stderr, want)
+	u := labtest.FirstUsers(t)
+	u.Tunnel(strings.Replace(demo.FirstTunnel, "forward   =", `sysctls   = { "net.ipv4.tcp_mtu_probing" = "1" }`+"\nforward   =", 1))
+	u.Clone()
+	u.Must(u.Shale, "wgkeys apply; sysctl -w net.ipv4.tcp_mtu_probing=2; nft add table inet foreign")
+	r := u.Run(u.Shale, "wgkeys down")
+	if want := "wgkeys: note: net.ipv4.tcp_mtu_probing is 2, which wgkeys did not set: left alone\n"; r.Code != 0 || !strings.Contains(r.Stderr, want) {
+		t.Errorf("down exits %d and says %q, want %q", r.Code, r.Stderr, want)
 	}
-	u.want("shale", u.must(u.Shale, "sysctl net.ipv4.tcp_mtu_probing "+u.forwarding()+"; nft list tables"),
-		"net.ipv4.tcp_mtu_probing = 2", u.forwarding()+" = 0", "table inet foreign")
-	u.must(u.Shale, "sysctl -w net.ipv4.tcp_mtu_probing=0; nft delete table inet foreign")
+	u.Want("shale", u.Must(u.Shale, "sysctl net.ipv4.tcp_mtu_probing "+forwardingOf(u)+"; nft list tables"),
+		"net.ipv4.tcp_mtu_probing = 2", forwardingOf(u)+" = 0", "table inet foreign")
+	u.Must(u.Shale, "sysctl -w net.ipv4.tcp_mtu_probing=0; nft delete table inet foreign")
 }

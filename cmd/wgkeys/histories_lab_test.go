@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 )
 
 // A history is what two administrators do, each in a clone of his own, in any order, and
 // what has to come of it: which keys the hosts have, and which they had.
 type history struct {
-	*users
+	*labtest.Users
 	random *rand.Rand
 	live   map[string]string // the key of each host
 	gone   map[string]bool   // keys that were replaced, or refused because they were stolen
@@ -28,12 +29,12 @@ var clones = []string{"/root/ann", "/root/ben"}
 // refused, and one that is not is served: a model says which it is.
 func TestLabHistories(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
-	u.must(u.Basalt, `wgkeys apply && wgkeys apply shale && ping -c 1 -w 20 2001:db8:ffff::1 >/dev/null || true
+	u := labtest.NewUsers(t)
+	u.Must(u.Basalt, `wgkeys apply && wgkeys apply shale && ping -c 1 -w 20 2001:db8:ffff::1 >/dev/null || true
 		git config --global user.name admin && git config --global user.email admin@example.net && git config --global init.defaultBranch main
 		git config --global pull.rebase false && git init -q --bare /root/origin.git && git init -q && git add -A && git commit -q -m one &&
 		git remote add origin /root/origin.git && git push -q -u origin main && git clone -q /root/origin.git /root/ann && git clone -q /root/origin.git /root/ben`)
-	h := &history{users: u, live: map[string]string{}, gone: map[string]bool{}, counts: map[string]int{}}
+	h := &history{Users: u, live: map[string]string{}, gone: map[string]bool{}, counts: map[string]int{}}
 	for _, host := range []string{"basalt", "shale"} {
 		h.live[host] = h.in(clones[0], host)
 	}
@@ -59,7 +60,7 @@ func TestLabHistories(t *testing.T) {
 
 // in is the key of a host in a clone.
 func (h *history) in(clone, host string) string {
-	return strings.TrimSpace(h.read(h.Basalt, clone+"/keyring/"+host+"/wg0.pub"))
+	return strings.TrimSpace(h.Read(h.Basalt, clone+"/keyring/"+host+"/wg0.pub"))
 }
 
 // step has one of the two do something, and looks what has come of it.
@@ -90,12 +91,12 @@ func (h *history) knows(clone, host string) bool { return h.in(clone, host) == h
 // do runs a verb, which has to succeed where ok says so, and to tell that the clone is
 // behind elsewhere.
 func (h *history) do(clone, verb, host string, ok bool) {
-	h.t.Helper()
-	r := h.run(h.Basalt, "cd "+clone+" && wgkeys "+verb+" "+host)
-	h.told = append(h.told, fmt.Sprintf("%s: %s %s: exit %d (%s)", clone, verb, host, r.code, strings.TrimSpace(r.stderr)))
-	h.counts[fmt.Sprintf("%s %d", verb, r.code)]++
-	if (r.code == 0) != ok || !ok && !strings.Contains(r.stderr, "git pull") {
-		h.t.Errorf("%s %s in %s: exit %d, and it should succeed: %v", verb, host, clone, r.code, ok)
+	h.Helper()
+	r := h.Run(h.Basalt, "cd "+clone+" && wgkeys "+verb+" "+host)
+	h.told = append(h.told, fmt.Sprintf("%s: %s %s: exit %d (%s)", clone, verb, host, r.Code, strings.TrimSpace(r.Stderr)))
+	h.counts[fmt.Sprintf("%s %d", verb, r.Code)]++
+	if (r.Code == 0) != ok || !ok && !strings.Contains(r.Stderr, "git pull") {
+		h.Errorf("%s %s in %s: exit %d, and it should succeed: %v", verb, host, clone, r.Code, ok)
 	}
 }
 
@@ -106,9 +107,9 @@ func (h *history) rotate(clone, host, verb string) {
 		h.live[host], h.gone[old] = now, true
 	}
 	if strings.Contains(verb, "--now") {
-		h.until("the next key to be in use", func() bool { return strings.Contains(h.must(h.host(host), "wg show wg0 public-key"), h.live[host]) })
+		h.Until("the next key to be in use", func() bool { return strings.Contains(h.Must(h.host(host), "wg show wg0 public-key"), h.live[host]) })
 	}
-	h.run(h.Basalt, "ping -c 1 -w 10 2001:db8:ffff::1")
+	h.Run(h.Basalt, "ping -c 1 -w 10 2001:db8:ffff::1")
 }
 
 func (h *history) other(host string) string {
@@ -127,35 +128,35 @@ func (h *history) host(name string) *lab.Host {
 
 // git runs a command of git's, of which a push may find that it has to pull first.
 func (h *history) git(clone, command string) {
-	r := h.run(h.Basalt, "cd "+clone+" && "+command)
-	h.told = append(h.told, fmt.Sprintf("%s: %s: exit %d (%s)", clone, command, r.code, strings.TrimSpace(r.stderr)))
+	r := h.Run(h.Basalt, "cd "+clone+" && "+command)
+	h.told = append(h.told, fmt.Sprintf("%s: %s: exit %d (%s)", clone, command, r.Code, strings.TrimSpace(r.Stderr)))
 	h.counts[strings.Join(strings.Fields(command)[:2], " ")]++
-	if r.code != 0 && !strings.HasPrefix(command, "git push") {
-		h.t.Errorf("%s: %s: %s%s", clone, command, r.stdout, r.stderr)
+	if r.Code != 0 && !strings.HasPrefix(command, "git push") {
+		h.Errorf("%s: %s: %s%s", clone, command, r.Stdout, r.Stderr)
 	}
 }
 
 func (h *history) older(clone, host string) {
-	if r := h.run(h.Basalt, "cd "+clone+" && git checkout -q HEAD~2 -- keyring vault"); r.code != 0 {
+	if r := h.Run(h.Basalt, "cd "+clone+" && git checkout -q HEAD~2 -- keyring vault"); r.Code != 0 {
 		return // there are not as many commits
 	}
 	h.do(clone, "push", host, h.knows(clone, host))
 	h.do(clone, "apply", host, h.knows(clone, "basalt") && h.knows(clone, "shale"))
-	h.must(h.Basalt, "cd "+clone+" && git checkout -q HEAD -- keyring vault")
+	h.Must(h.Basalt, "cd "+clone+" && git checkout -q HEAD -- keyring vault")
 }
 
 // look sees that the hosts have the keys of the model, and none that is gone.
 func (h *history) look() {
-	h.t.Helper()
+	h.Helper()
 	for _, name := range []string{"basalt", "shale"} {
-		said := strings.Fields(h.must(h.host(name), "wg show wg0 public-key; wg show wg0 peers; wg pubkey </etc/wireguard/wg0.key"))
+		said := strings.Fields(h.Must(h.host(name), "wg show wg0 public-key; wg show wg0 peers; wg pubkey </etc/wireguard/wg0.key"))
 		want := []string{h.live[name], h.live[h.other(name)], h.live[name]}
 		if !slices.Equal(said, want) {
-			h.t.Errorf("%s has %v, want %v", name, said, want)
+			h.Errorf("%s has %v, want %v", name, said, want)
 		}
 		for _, key := range said {
 			if h.gone[key] {
-				h.t.Errorf("%s has the key %s, which was replaced", name, key)
+				h.Errorf("%s has the key %s, which was replaced", name, key)
 			}
 		}
 	}
@@ -163,14 +164,14 @@ func (h *history) look() {
 
 // meet has the two end with the same commit. All keys in use are there, and open.
 func (h *history) meet() {
-	h.t.Helper()
-	h.must(h.Basalt, "cd /root/ann && git pull -q --no-edit && git push -q && cd /root/ben && git pull -q --no-edit && git push -q && cd /root/ann && git pull -q --no-edit")
+	h.Helper()
+	h.Must(h.Basalt, "cd /root/ann && git pull -q --no-edit && git push -q && cd /root/ben && git pull -q --no-edit && git push -q && cd /root/ann && git pull -q --no-edit")
 	for _, clone := range clones {
 		for host, key := range h.live {
 			if h.in(clone, host) != key {
-				h.t.Errorf("the key of %s is lost in %s:\n%s", host, clone, strings.Join(h.told, "\n"))
+				h.Errorf("the key of %s is lost in %s:\n%s", host, clone, strings.Join(h.told, "\n"))
 			}
 		}
-		h.must(h.Basalt, "cd "+clone+" && wgkeys check -q -i /root/.config/wgkeys/identity.txt && git diff --quiet")
+		h.Must(h.Basalt, "cd "+clone+" && wgkeys check -q -i /root/.config/wgkeys/identity.txt && git diff --quiet")
 	}
 }

@@ -5,13 +5,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
 // TestInitOffersGit: who is asked and says yes has a repository of git's, and who says
 // no is told how to make one.
 func TestInitOffersGit(t *testing.T) {
-	require(t, "git")
+	labtest.Require(t, "git")
 	t.Setenv("HOME", t.TempDir())
 	for answer, made := range map[string]bool{"y\n": true, "\n": false} {
 		dir := filepath.Join(t.TempDir(), "net")

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
 )
@@ -27,11 +28,11 @@ import (
 func TestLabNoKeyIsLeft(t *testing.T) {
 	t.Parallel()
 	started := time.Now().Add(-time.Second) // clocks of files are coarse
-	u := newUsers(t)
-	l := &leakHunt{users: u, started: started, needles: &needles{}, known: map[string]bool{}, identities: map[string]bool{}}
+	u := labtest.NewUsers(t)
+	l := &leakHunt{Users: u, started: started, needles: &labtest.Needles{}, known: map[string]bool{}, identities: map[string]bool{}}
 	l.planted()
 	for _, step := range leakSteps {
-		u.must(u.Basalt, step)
+		u.Must(u.Basalt, step)
 		l.collect()
 		if strings.Contains(step, "check --history") {
 			l.search("while the tunnel is up")
@@ -72,9 +73,9 @@ END
 
 // A leakHunt knows the secrets that there were by now.
 type leakHunt struct {
-	*users
+	*labtest.Users
 	started time.Time
-	needles *needles
+	needles *labtest.Needles
 	known   map[string]bool // keys
 
 	identities map[string]bool
@@ -83,40 +84,40 @@ type leakHunt struct {
 // collect learns every secret that is in the vault or on a host. They pass through
 // pipes, and lie nowhere.
 func (l *leakHunt) collect() {
-	l.t.Helper()
-	for line := range strings.Lines(l.must(l.Basalt, `for f in vault/*/*.age; do echo "$f" $(age -d -i /root/.config/wgkeys/identity.txt -i /root/.ssh/slate "$f" 2>/dev/null || age -d -i /root/.config/wgkeys/identity.txt "$f"); done`)) {
+	l.Helper()
+	for line := range strings.Lines(l.Must(l.Basalt, `for f in vault/*/*.age; do echo "$f" $(age -d -i /root/.config/wgkeys/identity.txt -i /root/.ssh/slate "$f" 2>/dev/null || age -d -i /root/.config/wgkeys/identity.txt "$f"); done`)) {
 		l.learn(line)
 	}
 	for _, h := range []*lab.Host{l.Basalt, l.Shale} {
-		for line := range strings.Lines(l.must(h, `for f in /etc/wireguard/*.key /etc/wireguard/*.psk; do test -f "$f" && echo "$f" $(cat "$f"); done; true`)) {
+		for line := range strings.Lines(l.Must(h, `for f in /etc/wireguard/*.key /etc/wireguard/*.psk; do test -f "$f" && echo "$f" $(cat "$f"); done; true`)) {
 			l.learn(line)
 		}
 	}
-	for line := range strings.Lines(l.must(l.Basalt, "grep -h AGE-SECRET-KEY /root/.config/wgkeys/identity.txt /root/bob.txt 2>/dev/null; true")) {
+	for line := range strings.Lines(l.Must(l.Basalt, "grep -h AGE-SECRET-KEY /root/.config/wgkeys/identity.txt /root/bob.txt 2>/dev/null; true")) {
 		if line = strings.TrimSpace(line); !l.identities[line] {
 			l.identities[line] = true
-			l.needles.put([]byte(line), "an identity")
+			l.needles.Put([]byte(line), "an identity")
 		}
 	}
 }
 
 // learn takes a file's name and the key in it.
 func (l *leakHunt) learn(line string) {
-	l.t.Helper()
+	l.Helper()
 	name, key, _ := strings.Cut(strings.TrimSpace(line), " ")
 	raw, err := base64.StdEncoding.DecodeString(key)
 	if err != nil || len(raw) != 32 {
-		l.t.Fatalf("%s holds no key", name)
+		l.Fatalf("%s holds no key", name)
 	}
 	if !l.known[key] {
 		l.known[key] = true
-		l.needles.add(raw, "a key that was in "+name)
+		l.needles.Add(raw, "a key that was in "+name)
 	}
 }
 
 // hunt goes through the machine and all its hosts.
-func (l *leakHunt) hunt(n *needles) *hunt {
-	l.t.Helper()
+func (l *leakHunt) hunt(n *labtest.Needles) *labtest.Hunt {
+	l.Helper()
 	var skip []string
 	for _, name := range []string{"GOCACHE", "GOMODCACHE"} {
 		if dir, err := exec.Command("go", "env", name).Output(); err == nil {
@@ -127,30 +128,30 @@ func (l *leakHunt) hunt(n *needles) *hunt {
 	if !everywhere {
 		skip = append(skip, "/usr")
 	}
-	h := newHunt(n, l.started, skip...)
-	h.process("self")
+	h := labtest.NewHunt(n, l.started, skip...)
+	h.Process("self")
 	for _, host := range []*lab.Host{l.Basalt, l.Shale, l.Router} {
 		if !everywhere {
-			h.skip = append(h.skip, fmt.Sprintf("/proc/%d/root/usr", host.PID()))
+			h.Skip = append(h.Skip, fmt.Sprintf("/proc/%d/root/usr", host.PID()))
 		}
-		h.process(fmt.Sprint(host.PID()))
+		h.Process(fmt.Sprint(host.PID()))
 	}
-	out := l.must(l.Basalt, "git cat-file --batch-all-objects --unordered --batch")
-	h.size += int64(len(out))
-	n.in([]byte(out), func(what string) { h.found["git's objects"] = append(h.found["git's objects"], what) })
-	for _, err := range h.errs {
-		l.t.Errorf("not searched: %v", err)
+	out := l.Must(l.Basalt, "git cat-file --batch-all-objects --unordered --batch")
+	h.Size += int64(len(out))
+	n.In([]byte(out), func(what string) { h.Found["git's objects"] = append(h.Found["git's objects"], what) })
+	for _, err := range h.Errs {
+		l.Errorf("not searched: %v", err)
 	}
 	return h
 }
 
 // search fails for each secret that is anywhere but in a key file.
 func (l *leakHunt) search(when string) {
-	l.t.Helper()
+	l.Helper()
 	start := time.Now()
 	h := l.hunt(l.needles)
 	inPlace := 0
-	for path, what := range h.found {
+	for path, what := range h.Found {
 		if l.isKeyFile(path) {
 			inPlace++
 			continue
@@ -158,13 +159,13 @@ func (l *leakHunt) search(when string) {
 		if l.isIdentity(path) && !slices.ContainsFunc(what, func(w string) bool { return w != "an identity" }) {
 			continue
 		}
-		l.t.Errorf("%s: %s holds %q", when, path, slices.Compact(what))
+		l.Errorf("%s: %s holds %q", when, path, slices.Compact(what))
 	}
 	if inPlace < 2 {
-		l.t.Errorf("%s: only %d key files were found", when, inPlace)
+		l.Errorf("%s: only %d key files were found", when, inPlace)
 	}
-	l.t.Logf("%s: %d keys in all spellings; %d names seen, %d files and git's objects searched, %d MB, in %v: in %d key files alone", when,
-		len(l.known), h.entries, h.files, h.size>>20, time.Since(start).Round(time.Millisecond), inPlace)
+	l.Logf("%s: %d keys in all spellings; %d names seen, %d files and git's objects searched, %d MB, in %v: in %d key files alone", when,
+		len(l.known), h.Entries, h.Files, h.Size>>20, time.Since(start).Round(time.Millisecond), inPlace)
 }
 
 // isKeyFile reports whether path is a key file in the folder for them on a host.
@@ -185,16 +186,16 @@ func (l *leakHunt) isIdentity(path string) bool {
 // planted shows that the search finds what is there: a key in another spelling at
 // each of the places where one could be.
 func (l *leakHunt) planted() {
-	l.t.Helper()
+	l.Helper()
 	key := make([]byte, 32)
 	rand.Read(key)
 	text := base64.StdEncoding.EncodeToString(key)
 	url := strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(text)
-	n := &needles{}
-	n.add(key, "planted")
+	n := &labtest.Needles{}
+	n.Add(key, "planted")
 	at := func(h *lab.Host, path string) string { return fmt.Sprintf("/proc/%d/root%s", h.PID(), path) }
-	across := append(bytes.Repeat([]byte("x"), searchBuffer-16), key...)
-	machine := filepath.Join(l.t.TempDir(), "planted")
+	across := append(bytes.Repeat([]byte("x"), labtest.SearchBuffer-16), key...)
+	machine := filepath.Join(l.TempDir(), "planted")
 	shm := fmt.Sprintf("/dev/shm/planted-%d", os.Getpid())
 	plants := map[string]func(path string) error{
 		machine:                      func(p string) error { return os.WriteFile(p, []byte("PrivateKey = "+text), 0o600) },
@@ -210,29 +211,29 @@ func (l *leakHunt) planted() {
 		at(l.Shale, "/home/"+url):             func(p string) error { return os.WriteFile(p, nil, 0o600) },
 	}
 	// A mount that another one covers: the kernel lists it, and lists it first.
-	l.must(l.Basalt, "mkdir -p /run/over/under && mount -t tmpfs tmpfs /run/over/under && mount -t tmpfs tmpfs /run/over && mkdir /run/over/under")
-	defer l.must(l.Basalt, "umount /run/over /run/over/under")
+	l.Must(l.Basalt, "mkdir -p /run/over/under && mount -t tmpfs tmpfs /run/over/under && mount -t tmpfs tmpfs /run/over && mkdir /run/over/under")
+	defer l.Must(l.Basalt, "umount /run/over /run/over/under")
 	for path, plant := range plants {
 		if err := plant(path); err != nil {
-			l.t.Fatal(err)
+			l.Fatal(err)
 		}
 		defer os.Remove(path)
 	}
-	l.must(l.Basalt, "git init -q && printf 'key %s' "+ui.Quoted(text)+" | git hash-object -w --stdin")
-	defer l.must(l.Basalt, "rm -r .git")
+	l.Must(l.Basalt, "git init -q && printf 'key %s' "+ui.Quoted(text)+" | git hash-object -w --stdin")
+	defer l.Must(l.Basalt, "rm -r .git")
 	plants["git's objects"] = nil
 	h := l.hunt(n)
 	for path := range plants {
-		if len(h.found[path]) == 0 {
-			l.t.Errorf("not found: the key planted in %s", path)
+		if len(h.Found[path]) == 0 {
+			l.Errorf("not found: the key planted in %s", path)
 		}
-		delete(h.found, path)
+		delete(h.Found, path)
 	}
 	// go test writes down each name that a test opens, the planted one too.
 	if log := flag.Lookup("test.testlogfile"); log != nil {
-		delete(h.found, log.Value.String())
+		delete(h.Found, log.Value.String())
 	}
-	for path, what := range h.found {
-		l.t.Errorf("found %q in %s, where none was planted", what, path)
+	for path, what := range h.Found {
+		l.Errorf("found %q in %s, where none was planted", what, path)
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"wgkeys/cmd/internal/faulttest"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/host"
@@ -19,7 +21,7 @@ import (
 // TestMain makes the test binary the program itself when it is called by its
 // name: testscript and the hosts of the laboratory run the real main.
 func TestMain(m *testing.M) {
-	participant.TestOnlySteps = partSteps
+	participant.TestOnlySteps = faulttest.ParticipantSteps
 	daemon.Main(host.Processes()...)
 	lab.Init()
 	testscript.Main(&thenClose{m}, testPrograms)
@@ -31,17 +33,17 @@ type thenClose struct{ *testing.M }
 func (m *thenClose) Run() int {
 	flag.Parse()
 	checkLong()
-	defer firstLabs.close()
+	defer labtest.CloseShared()
 	return m.M.Run()
 }
 
 // testPrograms are what the test binary is when it is called by their names.
 var testPrograms = map[string]func(){
-	"age-plugin-touch": standIn,
-	"standin-dns":      standInDNS,
-	"standin-speaker":  standInSpeaker,
+	"age-plugin-touch": labtest.TouchPlugin,
+	"standin-dns":      labtest.DNS,
+	"standin-speaker":  labtest.Speaker,
 	"wgkeys": func() {
-		host.TestOnlyKernel, testOnlyStep = faultyKernel, controllerStep
+		host.TestOnlyKernel, testOnlyStep = faulttest.Kernel, faulttest.ControllerStep
 		main()
 	},
 	"wireguard-go": func() { // as wg-quick(8) calls it

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 )
@@ -32,7 +33,7 @@ type accounts struct {
 
 func newAccounts(t *testing.T) *accounts {
 	t.Helper()
-	require(t, "git") // and root, who alone can be several users
+	labtest.Require(t, "git") // and root, who alone can be several users
 	m := &accounts{t, t.TempDir()}
 	for _, dir := range []string{filepath.Dir(m.dir), m.dir} { // it is root's alone
 		m.must(os.Chmod(dir, 0o755))

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -44,34 +45,34 @@ var shaleDrifts = []drift{
 // What somebody took away plan shows, and apply brings back: all is as it was
 // at the first apply.
 func TestLabPlanDriftOfRouter(t *testing.T) {
-	u := firstUsers(t)
-	u.tunnel(strings.Replace(faultTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1))
-	u.clone()
-	before := u.snapshot(u.Shale)
-	u.must(u.Shale, "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk) && wgkeys apply")
+	u := labtest.FirstUsers(t)
+	u.Tunnel(strings.Replace(faultTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1))
+	u.Clone()
+	before := u.Snapshot(u.Shale)
+	u.Must(u.Shale, "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk) && wgkeys apply")
 	state := func() string {
 		if err := u.Shale.WaitAddresses(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		const device = "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 fwmark; wg show wg0 preshared-keys | sha256sum; " +
 			"wg show wg0 persistent-keepalive; wg show wg0 allowed-ips | tr ' \\t' '\\n\\n' | sort"
-		return linkNumber.ReplaceAllString(u.snapshot(u.Shale), "N: wg0:") + u.must(u.Shale, device)
+		return linkNumber.ReplaceAllString(u.Snapshot(u.Shale), "N: wg0:") + u.Must(u.Shale, device)
 	}
 	want := state()
 	for _, d := range shaleDrifts {
-		u.must(u.Shale, d.script)
-		if plan := u.run(u.Shale, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
-			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.code, d.plan, plan.stdout, plan.stderr)
+		u.Must(u.Shale, d.script)
+		if plan := u.Run(u.Shale, "wgkeys plan"); plan.Code != ui.ExitFindings || !strings.Contains(plan.Stdout, d.plan) {
+			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.Code, d.plan, plan.Stdout, plan.Stderr)
 		}
-		if r := u.run(u.Shale, "wgkeys apply && ! test -e /run/stranger || wg set wg0 peer $(cat /run/stranger) remove; rm -f /run/stranger"); r.code != 0 {
-			t.Errorf("%s: apply exits %d\n%s", d.name, r.code, r.stderr)
+		if r := u.Run(u.Shale, "wgkeys apply && ! test -e /run/stranger || wg set wg0 peer $(cat /run/stranger) remove; rm -f /run/stranger"); r.Code != 0 {
+			t.Errorf("%s: apply exits %d\n%s", d.name, r.Code, r.Stderr)
 		}
 		if diff := demo.LineDiff(want, state()); diff != "" {
 			t.Errorf("%s: not as it was at the first apply\n%s", d.name, diff)
 		}
 	}
-	u.must(u.Shale, "wgkeys down; rm /etc/wireguard/wg0.basalt.psk")
-	u.same(u.Shale, before, "after down")
+	u.Must(u.Shale, "wgkeys down; rm /etc/wireguard/wg0.basalt.psk")
+	u.Same(u.Shale, before, "after down")
 }
 
 // policyRoutingDrifts are the same for a host whose default route is the tunnel, in
@@ -92,31 +93,31 @@ var policyRoutingDrifts = []drift{
 // Where kernel parameters are read-only, as in most containers, a tunnel that
 // needs none of them comes up all the same.
 func TestLabApplyReadOnlyParameters(t *testing.T) {
-	u := firstUsers(t)
-	before := u.snapshot(u.Basalt)
-	u.must(u.Basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
-	u.must(u.Basalt, "wgkeys apply")
-	if out := u.must(u.Basalt, "wgkeys plan"); out != "" {
+	u := labtest.FirstUsers(t)
+	before := u.Snapshot(u.Basalt)
+	u.Must(u.Basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
+	u.Must(u.Basalt, "wgkeys apply")
+	if out := u.Must(u.Basalt, "wgkeys plan"); out != "" {
 		t.Errorf("the second plan is not empty:\n%s", out)
 	}
-	u.must(u.Basalt, "wgkeys down; umount /proc/sys")
-	u.same(u.Basalt, before, "after down")
+	u.Must(u.Basalt, "wgkeys down; umount /proc/sys")
+	u.Same(u.Basalt, before, "after down")
 }
 
 func TestLabPlanDriftOfPolicyRouting(t *testing.T) {
-	u := firstUsers(t)
-	u.tunnel(defaultRouteTunnel)
-	before := u.snapshot(u.Basalt)
-	u.must(u.Basalt, "wgkeys apply")
-	want := u.snapshot(u.Basalt)
+	u := labtest.FirstUsers(t)
+	u.Tunnel(defaultRouteTunnel)
+	before := u.Snapshot(u.Basalt)
+	u.Must(u.Basalt, "wgkeys apply")
+	want := u.Snapshot(u.Basalt)
 	for _, d := range policyRoutingDrifts {
-		u.must(u.Basalt, d.script)
-		if plan := u.run(u.Basalt, "wgkeys plan"); plan.code != ui.ExitFindings || !strings.Contains(plan.stdout, d.plan) {
-			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.code, d.plan, plan.stdout, plan.stderr)
+		u.Must(u.Basalt, d.script)
+		if plan := u.Run(u.Basalt, "wgkeys plan"); plan.Code != ui.ExitFindings || !strings.Contains(plan.Stdout, d.plan) {
+			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.Code, d.plan, plan.Stdout, plan.Stderr)
 		}
-		u.must(u.Basalt, "wgkeys apply")
-		u.same(u.Basalt, want, d.name)
+		u.Must(u.Basalt, "wgkeys apply")
+		u.Same(u.Basalt, want, d.name)
 	}
-	u.must(u.Basalt, "wgkeys down")
-	u.same(u.Basalt, before, "after down")
+	u.Must(u.Basalt, "wgkeys down")
+	u.Same(u.Basalt, before, "after down")
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -19,118 +20,118 @@ const (
 
 // Push over a real ssh server, to a host with wgkeys and to one with wg alone.
 func TestLabPush(t *testing.T) {
-	u := firstUsers(t)
-	t.Run("readers", func(t *testing.T) { u.with(t).pushKeepsReaders() })
-	t.Run("wgkeys", func(t *testing.T) { u.with(t).pushAll(cutWgkeys) })
-	u.must(u.Shale, asPlain)
-	t.Run("plain", func(t *testing.T) { u.with(t).pushAll(cutPlain) })
-	t.Run("unreachable", func(t *testing.T) { u.with(t).pushUnreachable() })
-	t.Run("without wg", func(t *testing.T) { u.with(t).pushWithoutPrograms() })
-	u.must(u.Shale, "mv /run/away/wg /usr/bin/; "+asWgkeys)
+	u := labtest.FirstUsers(t)
+	t.Run("readers", func(t *testing.T) { pushKeepsReaders(u.With(t)) })
+	t.Run("wgkeys", func(t *testing.T) { pushAll(u.With(t), cutWgkeys) })
+	u.Must(u.Shale, asPlain)
+	t.Run("plain", func(t *testing.T) { pushAll(u.With(t), cutPlain) })
+	t.Run("unreachable", func(t *testing.T) { pushUnreachable(u.With(t)) })
+	t.Run("without wg", func(t *testing.T) { pushWithoutPrograms(u.With(t)) })
+	u.Must(u.Shale, "mv /run/away/wg /usr/bin/; "+asWgkeys)
 }
 
-func (u *users) pushAll(cuts []cut) {
-	u.t.Helper()
-	u.pushInstalls()
-	u.pushNeedsNoIdentity()
-	u.pushFillsDisk()
+func pushAll(u *labtest.Users, cuts []cut) {
+	u.Helper()
+	pushInstalls(u)
+	pushNeedsNoIdentity(u)
+	pushFillsDisk(u)
 	for _, c := range cuts {
-		u.pushLosesServer(c)
+		pushLosesServer(u, c)
 	}
 }
 
-// newKey gives shale another key in the repository.
-func (u *users) newKey() {
-	u.t.Helper()
-	u.must(u.Basalt, "rm -r vault/shale keyring/shale && wgkeys gen shale")
+// changeKey gives shale another key in the repository.
+func changeKey(u *labtest.Users) {
+	u.Helper()
+	u.Must(u.Basalt, "rm -r vault/shale keyring/shale && wgkeys gen shale")
 }
 
-// installed fails where shale's key file is not what the keyring says.
-func (u *users) installed() {
-	u.t.Helper()
-	public := strings.TrimSpace(u.read(u.Basalt, "/root/net/keyring/shale/wg0.pub"))
-	out := u.must(u.Shale, "wg pubkey <"+keyFile+"; stat -c '%a %U %G' "+keyFile+"; ls -A /etc/wireguard")
+// keyInstalled fails where shale's key file is not what the keyring says.
+func keyInstalled(u *labtest.Users) {
+	u.Helper()
+	public := strings.TrimSpace(u.Read(u.Basalt, "/root/net/keyring/shale/wg0.pub"))
+	out := u.Must(u.Shale, "wg pubkey <"+keyFile+"; stat -c '%a %U %G' "+keyFile+"; ls -A /etc/wireguard")
 	if want := public + "\n600 root root\nwg0.key\n"; out != want {
-		u.t.Errorf("shale's key is\n%swant\n%s", out, want)
+		u.Errorf("shale's key is\n%swant\n%s", out, want)
 	}
 }
 
-func (u *users) pushInstalls() {
-	u.t.Helper()
-	u.newKey()
-	if out := u.must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" replaced\n" {
-		u.t.Errorf("push of a new key says %q", out)
+func pushInstalls(u *labtest.Users) {
+	u.Helper()
+	changeKey(u)
+	if out := u.Must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" replaced\n" {
+		u.Errorf("push of a new key says %q", out)
 	}
-	u.installed()
-	u.must(u.Shale, "rm -r /etc/wireguard/*; chmod 755 /etc/wireguard")
-	if out := u.must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" installed\n" {
-		u.t.Errorf("push of the first key says %q", out)
+	keyInstalled(u)
+	u.Must(u.Shale, "rm -r /etc/wireguard/*; chmod 755 /etc/wireguard")
+	if out := u.Must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" installed\n" {
+		u.Errorf("push of the first key says %q", out)
 	}
-	u.installed()
-	u.must(u.Shale, "chmod 640 "+keyFile)
-	if out := u.must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" repaired\n" {
-		u.t.Errorf("push to a file for others to read says %q", out)
+	keyInstalled(u)
+	u.Must(u.Shale, "chmod 640 "+keyFile)
+	if out := u.Must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" repaired\n" {
+		u.Errorf("push to a file for others to read says %q", out)
 	}
-	u.installed()
+	keyInstalled(u)
 }
 
 // pushKeepsReaders: systemd-networkd reads its keys as a user of its own
 // (systemd.netdev(5)). Push, apply and rotate keep the group that somebody chose.
-func (u *users) pushKeepsReaders() {
-	u.t.Helper()
+func pushKeepsReaders(u *labtest.Users) {
+	u.Helper()
 	readers := func(when string) {
-		u.t.Helper()
-		if got := u.must(u.Shale, "stat -c '%a %U %G' "+keyFile); got != "640 root daemon\n" {
-			u.t.Errorf("%s the key file is %s", when, got)
+		u.Helper()
+		if got := u.Must(u.Shale, "stat -c '%a %U %G' "+keyFile); got != "640 root daemon\n" {
+			u.Errorf("%s the key file is %s", when, got)
 		}
 	}
-	u.must(u.Shale, "chgrp daemon "+keyFile+"; chmod 640 "+keyFile)
-	if out := u.must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" unchanged\n" {
-		u.t.Errorf("push to a file with readers says %q", out)
+	u.Must(u.Shale, "chgrp daemon "+keyFile+"; chmod 640 "+keyFile)
+	if out := u.Must(u.Basalt, "wgkeys push --unknown shale"); out != "shale "+keyFile+" unchanged\n" {
+		u.Errorf("push to a file with readers says %q", out)
 	}
-	u.newKey()
-	u.must(u.Basalt, "wgkeys push --unknown shale")
+	changeKey(u)
+	u.Must(u.Basalt, "wgkeys push --unknown shale")
 	readers("after push")
-	u.clone()
-	u.must(u.Shale, "wgkeys apply")
-	u.must(u.Basalt, "wgkeys apply && wgkeys rotate -y shale")
+	u.Clone()
+	u.Must(u.Shale, "wgkeys apply")
+	u.Must(u.Basalt, "wgkeys apply && wgkeys rotate -y shale")
 	readers("after rotate")
-	u.must(u.Shale, "wgkeys down; chgrp root "+keyFile+"; chmod 600 "+keyFile)
-	u.must(u.Basalt, "wgkeys down")
+	u.Must(u.Shale, "wgkeys down; chgrp root "+keyFile+"; chmod 600 "+keyFile)
+	u.Must(u.Basalt, "wgkeys down")
 }
 
-func (u *users) pushNeedsNoIdentity() {
-	u.t.Helper()
-	u.must(u.Basalt, "mv ~/.config/wgkeys/identity.txt ~/away.txt")
-	if out := u.must(u.Basalt, "wgkeys push --all basalt"); out != "shale "+keyFile+" unchanged\nbasalt "+keyFile+" unchanged\n" &&
+func pushNeedsNoIdentity(u *labtest.Users) {
+	u.Helper()
+	u.Must(u.Basalt, "mv ~/.config/wgkeys/identity.txt ~/away.txt")
+	if out := u.Must(u.Basalt, "wgkeys push --all basalt"); out != "shale "+keyFile+" unchanged\nbasalt "+keyFile+" unchanged\n" &&
 		out != "basalt "+keyFile+" unchanged\nshale "+keyFile+" unchanged\n" {
-		u.t.Errorf("push without a change says %q", out)
+		u.Errorf("push without a change says %q", out)
 	}
-	u.newKey()
-	r := u.run(u.Basalt, "wgkeys push --unknown shale")
-	u.fails(r, "nothing was installed: no secret for", "searched /root/.config/wgkeys/identity.txt ")
-	u.must(u.Basalt, "mv ~/away.txt ~/.config/wgkeys/identity.txt && wgkeys push --unknown shale")
-	u.installed()
+	changeKey(u)
+	r := u.Run(u.Basalt, "wgkeys push --unknown shale")
+	pushFails(u, r, "nothing was installed: no secret for", "searched /root/.config/wgkeys/identity.txt ")
+	u.Must(u.Basalt, "mv ~/away.txt ~/.config/wgkeys/identity.txt && wgkeys push --unknown shale")
+	keyInstalled(u)
 }
 
 // pushFillsDisk pushes to a disk without room: the old key stays, and nothing
 // beside it.
-func (u *users) pushFillsDisk() {
-	u.t.Helper()
-	u.must(u.Shale, `set -e
+func pushFillsDisk(u *labtest.Users) {
+	u.Helper()
+	u.Must(u.Shale, `set -e
 		cp `+keyFile+` /run/old.key
 		mount -t tmpfs -o size=16k,mode=700 tmpfs /etc/wireguard
 		cp -p /run/old.key `+keyFile+`
 		dd if=/dev/zero of=/etc/wireguard/fill bs=4k count=64 2>/dev/null || true`)
-	u.newKey()
-	r := u.run(u.Basalt, "wgkeys push --unknown shale")
-	u.fails(r, `error: cannot install `+keyFile+` on host "shale": `, "no space left on device")
-	if out := u.must(u.Shale, "cmp /run/old.key "+keyFile+" && ls -A /etc/wireguard"); out != "fill\nwg0.key\n" {
-		u.t.Errorf("left on the full disk: %q", out)
+	changeKey(u)
+	r := u.Run(u.Basalt, "wgkeys push --unknown shale")
+	pushFails(u, r, `error: cannot install `+keyFile+` on host "shale": `, "no space left on device")
+	if out := u.Must(u.Shale, "cmp /run/old.key "+keyFile+" && ls -A /etc/wireguard"); out != "fill\nwg0.key\n" {
+		u.Errorf("left on the full disk: %q", out)
 	}
-	u.must(u.Shale, "umount /etc/wireguard")
-	u.must(u.Basalt, "wgkeys push --unknown shale")
-	u.installed()
+	u.Must(u.Shale, "umount /etc/wireguard")
+	u.Must(u.Basalt, "wgkeys push --unknown shale")
+	keyInstalled(u)
 }
 
 // A cut is a moment at which shale's ssh server loses all its sessions, as a
@@ -183,59 +184,59 @@ done
 
 // pushLosesServer loses the connection half way: in place is the old key or the
 // new one, and the next push leaves the new one and nothing else.
-func (u *users) pushLosesServer(c cut) {
-	u.t.Helper()
-	u.newKey()
-	old := u.read(u.Shale, keyFile)
-	u.must(u.Shale, "rm -f /run/calls")
+func pushLosesServer(u *labtest.Users, c cut) {
+	u.Helper()
+	changeKey(u)
+	old := u.Read(u.Shale, keyFile)
+	u.Must(u.Shale, "rm -f /run/calls")
 	if c.program == "wgkeys" {
-		u.must(u.Shale, asPlain)
+		u.Must(u.Shale, asPlain)
 	}
 	if err := u.Shale.WriteFile("/usr/local/bin/"+c.program, []byte(c.script), 0o755); err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
-	r := u.run(u.Basalt, "wgkeys push --unknown shale")
-	u.fails(r, ` host "shale": `, "hint: ")
-	if now := u.read(u.Shale, keyFile); (now != old) != c.installed {
-		u.t.Errorf("cut off at %q: a new key is in place: %v, want %v", c.name, now != old, c.installed)
+	r := u.Run(u.Basalt, "wgkeys push --unknown shale")
+	pushFails(u, r, ` host "shale": `, "hint: ")
+	if now := u.Read(u.Shale, keyFile); (now != old) != c.installed {
+		u.Errorf("cut off at %q: a new key is in place: %v, want %v", c.name, now != old, c.installed)
 	}
-	u.must(u.Shale, "rm /usr/local/bin/"+c.program)
+	u.Must(u.Shale, "rm /usr/local/bin/"+c.program)
 	if c.program == "wgkeys" {
-		u.must(u.Shale, asWgkeys)
+		u.Must(u.Shale, asWgkeys)
 	}
-	u.must(u.Basalt, "wgkeys push --unknown shale")
-	u.installed()
+	u.Must(u.Basalt, "wgkeys push --unknown shale")
+	keyInstalled(u)
 }
 
-// fails fails where a command has not failed with an error and all of its
+// pushFails fails where a command has not failed with an error and all of its
 // words.
-func (u *users) fails(r result, words ...string) {
-	u.t.Helper()
+func pushFails(u *labtest.Users, r labtest.Result, words ...string) {
+	u.Helper()
 	for _, w := range append(words, "wgkeys: error: ") {
-		if r.code != ui.ExitFailed || !strings.Contains(strings.ToLower(r.stderr), strings.ToLower(w)) {
-			u.t.Errorf("exit %d and no %q in\n%s", r.code, w, r.stderr)
+		if r.Code != ui.ExitFailed || !strings.Contains(strings.ToLower(r.Stderr), strings.ToLower(w)) {
+			u.Errorf("exit %d and no %q in\n%s", r.Code, w, r.Stderr)
 		}
 	}
 }
 
-func (u *users) pushUnreachable() {
-	u.t.Helper()
-	u.must(u.Shale, "pid=$(cat /run/sshd.pid); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.01; done")
+func pushUnreachable(u *labtest.Users) {
+	u.Helper()
+	u.Must(u.Shale, "pid=$(cat /run/sshd.pid); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.01; done")
 	const says = `wgkeys: error: cannot reach host "shale": ssh: connect to host 93.93.130.7 port 22: Connection refused
 wgkeys: hint: ssh root@93.93.130.7 true
 `
 	for _, command := range []string{"push", "plan", "down"} {
-		r := u.run(u.Basalt, "wgkeys "+command+" shale")
-		if r.code != ui.ExitFailed || !strings.HasSuffix(r.stderr, says) {
-			u.t.Errorf("%s: exit %d, and it says\n%s", command, r.code, r.stderr)
+		r := u.Run(u.Basalt, "wgkeys "+command+" shale")
+		if r.Code != ui.ExitFailed || !strings.HasSuffix(r.Stderr, says) {
+			u.Errorf("%s: exit %d, and it says\n%s", command, r.Code, r.Stderr)
 		}
 	}
-	u.must(u.Shale, "$(command -v sshd) -E /run/sshd.log")
+	u.Must(u.Shale, "$(command -v sshd) -E /run/sshd.log")
 }
 
-func (u *users) pushWithoutPrograms() {
-	u.t.Helper()
-	u.must(u.Shale, "mv $(command -v wg) /run/away/")
+func pushWithoutPrograms(u *labtest.Users) {
+	u.Helper()
+	u.Must(u.Shale, "mv $(command -v wg) /run/away/")
 	for command, says := range map[string]string{
 		"push": `wgkeys: error: no way to check keys on host "shale": neither wg nor wgkeys is installed there
 wgkeys: hint: on shale: apt install wireguard-tools
@@ -244,8 +245,8 @@ wgkeys: hint: on shale: apt install wireguard-tools
 wgkeys: hint: scp $(command -v wgkeys) root@93.93.130.7:/usr/local/bin/
 `,
 	} {
-		if r := u.run(u.Basalt, "wgkeys "+command+" shale"); r.code != ui.ExitFailed || r.stderr != says {
-			u.t.Errorf("%s: exit %d, and it says\n%s", command, r.code, r.stderr)
+		if r := u.Run(u.Basalt, "wgkeys "+command+" shale"); r.Code != ui.ExitFailed || r.Stderr != says {
+			u.Errorf("%s: exit %d, and it says\n%s", command, r.Code, r.Stderr)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 )
 
@@ -17,8 +18,8 @@ import (
 // host's key file. The witness is strace(1), which sees the system calls of all
 // processes on basalt.
 func TestLabPushTraces(t *testing.T) {
-	u := firstUsers(t)
-	u.must(u.Basalt, "rm -r vault/basalt vault/shale keyring")
+	u := labtest.FirstUsers(t)
+	u.Must(u.Basalt, "rm -r vault/basalt vault/shale keyring")
 	witnesses := []*witness{
 		{command: "wgkeys gen basalt shale"},
 		// To ssh, or to the process that speaks for this host, through a pipe;
@@ -28,13 +29,13 @@ func TestLabPushTraces(t *testing.T) {
 		{command: "wgkeys apply && wgkeys down", to: regexp.MustCompile(`^(write|sendmsg|sendto)\(\d+<socket:\[\d+\]>`)},
 	}
 	for _, w := range witnesses {
-		w.said = u.must(u.Basalt, "strace -f -qq -xx -y -s 65536 -o /root/trace sh -c '"+w.command+"' 2>&1")
-		w.calls = u.read(u.Basalt, "/root/trace")
+		w.said = u.Must(u.Basalt, "strace -f -qq -xx -y -s 65536 -o /root/trace sh -c '"+w.command+"' 2>&1")
+		w.calls = u.Read(u.Basalt, "/root/trace")
 	}
-	u.must(u.Basalt, "rm /root/trace")
+	u.Must(u.Basalt, "rm /root/trace")
 	for _, w := range witnesses {
-		u.hears(w, u.key(u.Basalt))
-		u.hears(w, u.key(u.Shale))
+		noSecretHeard(u, w, keyOn(u, u.Basalt))
+		noSecretHeard(u, w, keyOn(u, u.Shale))
 		if (w.seen > 0) != (w.to != nil) {
 			t.Errorf("%s: keys are in %d system calls", w.command, w.seen)
 		}
@@ -55,14 +56,14 @@ var (
 	fileName = regexp.MustCompile(`<(\\x[0-9a-f]{2})+>`)
 )
 
-// hears goes through what a witness has seen. Only what goes out of a process
+// noSecretHeard goes through what a witness has seen. Only what goes out of a process
 // matters: it read the key from where it may be.
-func (u *users) hears(w *witness, private string) {
-	u.t.Helper()
-	spellings := spellings(u.t, private)
+func noSecretHeard(u *labtest.Users, w *witness, private string) {
+	u.Helper()
+	spellings := spellings(u.T, private)
 	for _, s := range spellings {
 		if strings.Contains(w.said, s) {
-			u.t.Errorf("%s says a private key", w.command)
+			u.Errorf("%s says a private key", w.command)
 		}
 	}
 	for line := range strings.Lines(w.calls) {
@@ -73,18 +74,18 @@ func (u *users) hears(w *witness, private string) {
 		_, call, _ := strings.Cut(line, " ")
 		call = fileName.ReplaceAllStringFunc(strings.TrimSpace(call), unescape)
 		if !incoming.MatchString(call) && (w.to == nil || !w.to.MatchString(call)) {
-			u.t.Errorf("%s: a private key is in %.60s", w.command, call)
+			u.Errorf("%s: a private key is in %.60s", w.command, call)
 		}
 	}
 }
 
-// key is the private key that a host has in the end.
-func (u *users) key(h *lab.Host) string {
-	u.t.Helper()
-	private := strings.TrimSpace(u.read(h, keyFile))
-	public := u.read(u.Basalt, "/root/net/keyring/"+h.Name()+"/wg0.pub")
-	if derived := u.must(u.Basalt, "echo '"+private+"' | wg pubkey"); derived != public {
-		u.t.Fatalf("the key file of %s is of %s, want %s", h.Name(), derived, public)
+// keyOn is the private key that a host has in the end.
+func keyOn(u *labtest.Users, h *lab.Host) string {
+	u.Helper()
+	private := strings.TrimSpace(u.Read(h, keyFile))
+	public := u.Read(u.Basalt, "/root/net/keyring/"+h.Name()+"/wg0.pub")
+	if derived := u.Must(u.Basalt, "echo '"+private+"' | wg pubkey"); derived != public {
+		u.Fatalf("the key file of %s is of %s, want %s", h.Name(), derived, public)
 	}
 	return private
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/faulttest"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 )
 
@@ -36,10 +38,10 @@ func TestLabRotateFaultsOnHost(t *testing.T) {
 }
 
 func sweepRotation(t *testing.T, flags string) {
-	m := newMesh(t, meshOptions{hosts: 2})
-	m.flow(100)
+	m := newMesh(t, labtest.MeshOptions{Hosts: 2})
+	m.StartStreams(100)
 	s := &faultSweep{flags: flags, longest: map[string]time.Duration{}, ended: map[string]int{}}
-	for _, h := range m.hosts {
+	for _, h := range m.Hosts {
 		s.list(m, h)
 	}
 	s.choose()
@@ -71,7 +73,7 @@ type faultCase struct {
 }
 
 func (c faultCase) String() string {
-	return fmt.Sprintf("%s's key, on %s, %s %s", meshNames[c.host], meshNames[c.on], c.how, c.point)
+	return fmt.Sprintf("%s's key, on %s, %s %s", labtest.MeshNames[c.host], labtest.MeshNames[c.on], c.how, c.point)
 }
 
 // heals reports whether traffic has to flow again without anybody.
@@ -104,22 +106,22 @@ type faultSweep struct {
 }
 
 // list has the steps of an undisturbed rotation told.
-func (s *faultSweep) list(m *mesh, of *lab.Host) {
-	m.t.Helper()
-	for _, h := range m.hosts {
-		m.write(h, stepsFile, "")
+func (s *faultSweep) list(m *labtest.Mesh, of *lab.Host) {
+	m.Helper()
+	for _, h := range m.Hosts {
+		m.Write(h, faulttest.StepsFile, "")
 	}
-	m.rotate(of, s.flags)
-	host := slices.Index(m.hosts, of)
-	for on, h := range m.hosts {
-		m.until("the parts to end", func() bool { return m.parts(h) == "" })
+	rotateKey(m, of, s.flags)
+	host := slices.Index(m.Hosts, of)
+	for on, h := range m.Hosts {
+		m.Until("the parts to end", func() bool { return partsOn(m, h) == "" })
 		var seen []string
-		for point := range strings.Lines(m.read(h, stepsFile)) {
+		for point := range strings.Lines(m.Read(h, faulttest.StepsFile)) {
 			if point = strings.TrimSpace(point); !slices.Contains(seen, point) {
 				seen = append(seen, point)
 			}
 		}
-		m.must(h, "rm "+stepsFile)
+		m.Must(h, "rm "+faulttest.StepsFile)
 		for _, point := range seen {
 			for _, how := range hows(point) {
 				s.cases = append(s.cases, faultCase{host, on, how, point})
@@ -171,17 +173,17 @@ func (s *faultSweep) take() (faultCase, bool) {
 
 // work takes cases until none is left, in a laboratory of its own but for the
 // first. One in which a case failed is not used again.
-func (s *faultSweep) work(t *testing.T, number int, m *mesh) {
-	fresh := func(t *testing.T) *mesh {
-		m := newMesh(t, meshOptions{hosts: 2})
-		m.flow(100)
+func (s *faultSweep) work(t *testing.T, number int, m *labtest.Mesh) {
+	fresh := func(t *testing.T) *labtest.Mesh {
+		m := newMesh(t, labtest.MeshOptions{Hosts: 2})
+		m.StartStreams(100)
 		return m
 	}
-	if m = m.with(t); number > 0 {
+	if m = m.With(t); number > 0 {
 		m = fresh(t)
 	}
 	for c, ok := s.take(); ok; c, ok = s.take() {
-		if !t.Run(c.String(), func(t *testing.T) { s.try(m.with(t), c) }) {
+		if !t.Run(c.String(), func(t *testing.T) { s.try(m.With(t), c) }) {
 			m = fresh(t)
 		}
 	}
@@ -192,80 +194,80 @@ func (s *faultSweep) tell(t *testing.T) {
 }
 
 // try has one thing happen, and looks what becomes of it.
-func (s *faultSweep) try(m *mesh, c faultCase) {
-	m.t.Helper()
-	h := m.hosts[c.host]
-	old, secret := m.keys(h)
+func (s *faultSweep) try(m *labtest.Mesh, c faultCase) {
+	m.Helper()
+	h := m.Hosts[c.host]
+	old, secret := keysOf(m, h)
 	secrets := map[string]bool{secret: true}
-	for _, s := range m.streams {
-		s.mark()
+	for _, s := range m.Streams {
+		s.Mark()
 	}
-	first := m.disturbed(c, s.flags)
-	outage := m.recovered(c)
+	first := rotateDisturbed(m, c, s.flags)
+	outage := recovered(m, c)
 
-	key, ended := m.liveKey(h), "next"
+	key, ended := liveKey(m, h), "next"
 	if key == old {
 		ended = "old"
 	}
-	m.isKept(h, key, s.flags != "")
-	if _, secret := m.keys(h); ended == "next" {
+	isKept(m, h, key, s.flags != "")
+	if _, secret := keysOf(m, h); ended == "next" {
 		secrets[secret] = true
 	}
-	second := m.run(m.hosts[0], "wgkeys rotate -y -v "+h.Name())
-	if second.code != 0 {
-		m.t.Errorf("the next rotation: exit %d\n%s%s", second.code, second.stdout, second.stderr)
+	second := m.Run(m.Hosts[0], "wgkeys rotate -y -v "+h.Name())
+	if second.Code != 0 {
+		m.Errorf("the next rotation: exit %d\n%s%s", second.Code, second.Stdout, second.Stderr)
 	}
-	m.settle()
-	if m.liveKey(h) == old {
-		m.t.Error("the key is the old one after the next rotation")
+	m.Settle()
+	if liveKey(m, h) == old {
+		m.Error("the key is the old one after the next rotation")
 	}
-	delete(secrets, m.secret(h)) // the next rotation has finished the first one
-	m.nothingLeft(secrets)
-	m.noRotation()
+	delete(secrets, secretOf(m, h)) // the next rotation has finished the first one
+	nothingLeft(m, secrets)
+	noRotation(m)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done++
 	s.longest[c.how] = max(s.longest[c.how], outage.Round(time.Millisecond))
 	s.ended[ended]++
-	if m.t.Failed() {
-		m.t.Logf("traffic flowed after %v, with the %s key; the first rotation: exit %d\n%s%s\nthe next one: exit %d\n%s%s", outage, ended,
-			first.code, first.stdout, first.stderr, second.code, second.stdout, second.stderr)
+	if m.Failed() {
+		m.Logf("traffic flowed after %v, with the %s key; the first rotation: exit %d\n%s%s\nthe next one: exit %d\n%s%s", outage, ended,
+			first.Code, first.Stdout, first.Stderr, second.Code, second.Stdout, second.Stderr)
 	} else {
-		m.t.Logf("traffic flowed after %v, with the %s key; exit %d", outage.Round(time.Millisecond), ended, first.code)
+		m.Logf("traffic flowed after %v, with the %s key; exit %d", outage.Round(time.Millisecond), ended, first.Code)
 	}
 }
 
-// disturbed rotates, and has the thing happen.
-func (m *mesh) disturbed(c faultCase, flags string) result {
-	m.t.Helper()
+// rotateDisturbed rotates, and has the thing happen.
+func rotateDisturbed(m *labtest.Mesh, c faultCase, flags string) labtest.Result {
+	m.Helper()
 	order := "pause "
 	if c.how == killOne {
 		order = "kill "
 	}
-	on := m.hosts[c.on]
-	m.write(on, faultFile, order+c.point)
-	ended := make(chan result, 1)
+	on := m.Hosts[c.on]
+	m.Write(on, faulttest.FaultFile, order+c.point)
+	ended := make(chan labtest.Result, 1)
 	go func() {
-		ended <- m.run(m.hosts[0], "echo $$ >/root/controller; exec wgkeys rotate -y -v "+flags+" "+m.hosts[c.host].Name())
+		ended <- m.Run(m.Hosts[0], "echo $$ >/root/controller; exec wgkeys rotate -y -v "+flags+" "+m.Hosts[c.host].Name())
 	}()
-	var first result
+	var first labtest.Result
 	over := false
-	m.until("the step", func() bool {
+	m.Until("the step", func() bool {
 		select {
 		case first = <-ended:
 			over = true
 		default:
 		}
-		_, err := on.ReadFile(hitFile)
+		_, err := on.ReadFile(faulttest.HitFile)
 		return err == nil || over
 	})
-	if _, err := on.ReadFile(hitFile); err != nil {
-		m.must(on, "rm "+faultFile)
-		m.t.Fatalf("the point was not reached: exit %d\n%s%s", first.code, first.stdout, first.stderr)
+	if _, err := on.ReadFile(faulttest.HitFile); err != nil {
+		m.Must(on, "rm "+faulttest.FaultFile)
+		m.Fatalf("the point was not reached: exit %d\n%s%s", first.Code, first.Stdout, first.Stderr)
 	}
-	m.must(on, "rm "+hitFile)
-	m.happen(c)
+	m.Must(on, "rm "+faulttest.HitFile)
+	happen(m, c)
 	if !over {
 		first = <-ended
 	}
@@ -273,26 +275,26 @@ func (m *mesh) disturbed(c faultCase, flags string) result {
 }
 
 // happen does it while the process is paused, and lets it go on.
-func (m *mesh) happen(c faultCase) {
-	m.t.Helper()
-	on := m.hosts[c.on]
+func happen(m *labtest.Mesh, c faultCase) {
+	m.Helper()
+	on := m.Hosts[c.on]
 	switch c.how {
 	case killOne:
 		return
 	case cutLink:
-		m.must(m.Router, "sysctl -q -w net.ipv4.ip_forward=0")
-		m.write(on, goFile, "")
+		m.Must(m.Router, "sysctl -q -w net.ipv4.ip_forward=0")
+		m.Write(on, faulttest.GoFile, "")
 		time.Sleep(cutFor)
-		m.must(m.Router, "sysctl -q -w net.ipv4.ip_forward=1")
+		m.Must(m.Router, "sysctl -q -w net.ipv4.ip_forward=1")
 		return
 	case killController:
-		m.must(m.hosts[0], "kill -9 $(cat /root/controller) 2>/dev/null || true") // it may be through
+		m.Must(m.Hosts[0], "kill -9 $(cat /root/controller) 2>/dev/null || true") // it may be through
 	case killBoth:
-		m.must(on, killParts)
+		m.Must(on, killParts)
 	case reboot:
-		m.must(on, beginAnew)
+		m.Must(on, beginAnew)
 	}
-	m.write(on, goFile, "")
+	m.Write(on, faulttest.GoFile, "")
 }
 
 // killParts ends both processes of a part, beginAnew all that a reboot ends: also one
@@ -318,17 +320,17 @@ wgkeys apply -q --view /etc/wgkeys/wg0.view`
 
 // recovered waits until traffic flows in all streams and tells how long that
 // took.
-func (m *mesh) recovered(c faultCase) time.Duration {
-	m.t.Helper()
+func recovered(m *labtest.Mesh, c faultCase) time.Duration {
+	m.Helper()
 	begin := time.Now()
 	for {
 		from := time.Now()
-		if m.flowing() {
+		if m.Flowing() {
 			break
 		}
 		if time.Since(begin) > healing {
 			if c.heals() {
-				m.t.Errorf("nothing flows %v after it", healing)
+				m.Errorf("nothing flows %v after it", healing)
 			}
 			break
 		}
@@ -337,8 +339,8 @@ func (m *mesh) recovered(c faultCase) time.Duration {
 		}
 	}
 	var gap time.Duration
-	for _, s := range m.streams {
-		gap = max(gap, s.longest())
+	for _, s := range m.Streams {
+		gap = max(gap, s.Longest())
 	}
 	if c.how == cutLink {
 		gap -= cutFor
@@ -346,45 +348,45 @@ func (m *mesh) recovered(c faultCase) time.Duration {
 	return max(0, gap)
 }
 
-func (m *mesh) liveKey(h *lab.Host) string {
-	m.t.Helper()
-	return strings.TrimSpace(m.must(h, "wg show wg0 public-key"))
+func liveKey(m *labtest.Mesh, h *lab.Host) string {
+	m.Helper()
+	return strings.TrimSpace(m.Must(h, "wg show wg0 public-key"))
 }
 
-func (m *mesh) secret(h *lab.Host) string {
-	m.t.Helper()
-	return strings.TrimSpace(m.read(h, keyFile))
+func secretOf(m *labtest.Mesh, h *lab.Host) string {
+	m.Helper()
+	return strings.TrimSpace(m.Read(h, keyFile))
 }
 
 // isKept sees that the vault has the private key of the public one, or else the
 // host a file of it where it keeps its key to itself.
-func (m *mesh) isKept(h *lab.Host, public string, onHost bool) {
-	m.t.Helper()
+func isKept(m *labtest.Mesh, h *lab.Host, public string, onHost bool) {
+	m.Helper()
 	out := ""
 	if onHost {
-		out = m.must(h, "for f in /etc/wireguard/wg0.key /etc/wireguard/wg0.next.key; do [ ! -e $f ] || wg pubkey <$f; done")
+		out = m.Must(h, "for f in /etc/wireguard/wg0.key /etc/wireguard/wg0.next.key; do [ ! -e $f ] || wg pubkey <$f; done")
 	}
-	out += m.must(m.hosts[0], "for f in vault/"+h.Name()+"/wg0.key.age vault/"+h.Name()+"/wg0.next.key.age; do "+
+	out += m.Must(m.Hosts[0], "for f in vault/"+h.Name()+"/wg0.key.age vault/"+h.Name()+"/wg0.next.key.age; do "+
 		"[ ! -e $f ] || age -d -i ~/.config/wgkeys/identity.txt $f | wg pubkey; done")
 	if !slices.Contains(strings.Fields(out), public) {
-		m.t.Errorf("%s uses the key %s, and what is kept are those of %q", h.Name(), public, strings.Fields(out))
+		m.Errorf("%s uses the key %s, and what is kept are those of %q", h.Name(), public, strings.Fields(out))
 	}
 }
 
-// parts are the processes of a host that play in a rotation.
-func (m *mesh) parts(h *lab.Host) string {
-	m.t.Helper()
-	return m.must(h, strings.Replace(killParts, "kill -9", "echo", 1))
+// partsOn are the processes of a host that play in a rotation.
+func partsOn(m *labtest.Mesh, h *lab.Host) string {
+	m.Helper()
+	return m.Must(h, strings.Replace(killParts, "kill -9", "echo", 1))
 }
 
 // noRotation sees that no host has anything of a rotation under way.
-func (m *mesh) noRotation() {
-	m.t.Helper()
-	for _, h := range m.hosts {
-		m.until("the parts on "+h.Name()+" to end", func() bool { return m.parts(h) == "" })
-		left := m.must(h, "find /etc/wireguard -name '*next*'; nft list tables | grep hold || true")
+func noRotation(m *labtest.Mesh) {
+	m.Helper()
+	for _, h := range m.Hosts {
+		m.Until("the parts on "+h.Name()+" to end", func() bool { return partsOn(m, h) == "" })
+		left := m.Must(h, "find /etc/wireguard -name '*next*'; nft list tables | grep hold || true")
 		if left != "" {
-			m.t.Errorf("left on %s: %s", h.Name(), left)
+			m.Errorf("left on %s: %s", h.Name(), left)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 )
 
@@ -22,10 +23,10 @@ const someWay = 10 * time.Millisecond
 
 // newMesh is a mesh for a rotation. Most of a rotation's time goes into ssh's handshakes,
 // where a processor is emulated: there connections are shared, as many a user has it.
-func newMesh(t *testing.T, o meshOptions) *mesh {
+func newMesh(t *testing.T, o labtest.MeshOptions) *labtest.Mesh {
 	t.Helper()
-	o.sharedSSH = long("rotations")
-	return makeMesh(t, o)
+	o.SharedSSH = long("rotations")
+	return labtest.NewMesh(t, o)
 }
 
 // `wgkeys rotate` gives hosts new keys while numbered packets flow both ways
@@ -35,17 +36,17 @@ func TestLabRotate(t *testing.T) {
 	if !long("rotations") {
 		trips, times, rate = []time.Duration{someWay}, 3, calmRate()
 	}
-	for _, b := range backends() {
-		if b == embeddedBackend && lab.HasWireGuard() && !long("rotations") {
+	for _, b := range labtest.Backends() {
+		if b == labtest.Embedded && lab.HasWireGuard() && !long("rotations") {
 			continue // namespaces have it each time
 		}
 		for _, rtt := range trips {
 			t.Run(fmt.Sprintf("%s/%v", b, rtt), func(t *testing.T) {
-				b.use(t)
-				m := newMesh(t, meshOptions{hosts: 2, roundTrip: rtt})
-				m.flow(rate)
-				m.still()
-				m.rotateInTurn(times)
+				b.Use(t)
+				m := newMesh(t, labtest.MeshOptions{Hosts: 2, RoundTrip: rtt})
+				m.StartStreams(rate)
+				m.Still()
+				rotateInTurn(m, times)
 			})
 		}
 	}
@@ -67,12 +68,12 @@ func TestLabRotateMesh(t *testing.T) {
 	if long("rotations") {
 		hosts, rate = 5, *meshRate
 	}
-	for _, b := range backends()[:1] {
+	for _, b := range labtest.Backends()[:1] {
 		t.Run(string(b), func(t *testing.T) {
-			m := newMesh(t, meshOptions{hosts: hosts, roundTrip: someWay})
-			m.flow(rate)
-			m.still()
-			m.rotateInTurn(hosts)
+			m := newMesh(t, labtest.MeshOptions{Hosts: hosts, RoundTrip: someWay})
+			m.StartStreams(rate)
+			m.Still()
+			rotateInTurn(m, hosts)
 		})
 	}
 }
@@ -82,13 +83,13 @@ func TestLabRotateThroughTheTunnel(t *testing.T) {
 	if !long("rotations") {
 		t.Skip("for make rotations")
 	}
-	for _, b := range backends() {
+	for _, b := range labtest.Backends() {
 		t.Run(string(b), func(t *testing.T) {
-			b.use(t)
-			m := newMesh(t, meshOptions{hosts: 2, roundTrip: someWay, inside: true})
-			m.flow(1000)
-			m.still()
-			m.rotateInTurn(6)
+			b.Use(t)
+			m := newMesh(t, labtest.MeshOptions{Hosts: 2, RoundTrip: someWay, Inside: true})
+			m.StartStreams(1000)
+			m.Still()
+			rotateInTurn(m, 6)
 		})
 	}
 }
@@ -101,89 +102,89 @@ func TestLabRotateFastTunnels(t *testing.T) {
 	if !long("rotations") {
 		t.Skip("for make rotations")
 	}
-	for _, atOnce := range []int{1, mostAtOnce} {
+	for _, atOnce := range []int{1, labtest.MostAtOnce} {
 		if atOnce == 1 && lab.Kernel() == "vm" {
 			continue // a system call for each packet would be all that it does
 		}
 		t.Run(fmt.Sprintf("%d at once", atOnce), func(t *testing.T) {
-			m := newMesh(t, meshOptions{hosts: 2, roundTrip: someWay})
-			m.atOnce = atOnce
-			m.flow(*fastRate)
-			m.still()
-			if m.canHold() {
-				m.rotateInTurn(4)
+			m := newMesh(t, labtest.MeshOptions{Hosts: 2, RoundTrip: someWay})
+			m.AtOnce = atOnce
+			m.StartStreams(*fastRate)
+			m.Still()
+			if canHold(m) {
+				rotateInTurn(m, 4)
 			} else {
 				t.Log("this kernel cannot hold packets for a program")
 			}
-			m.rotateWithoutHolding(4)
+			rotateWithoutHolding(m, 4)
 		})
 	}
 }
 
 // rotateWithoutHolding tells what it costs.
-func (m *mesh) rotateWithoutHolding(times int) {
-	m.t.Helper()
+func rotateWithoutHolding(m *labtest.Mesh, times int) {
+	m.Helper()
 	for i := range times {
-		h := m.hosts[i%len(m.hosts)]
-		for j, x := range m.during(func() { m.rotate(h, "--no-hold") }) {
-			m.t.Logf("without holding, %s's key: %s to %s: %v", h.Name(), m.streams[j].from, m.streams[j].to, x)
+		h := m.Hosts[i%len(m.Hosts)]
+		for j, x := range m.During(func() { rotateKey(m, h, "--no-hold") }) {
+			m.Logf("without holding, %s's key: %s to %s: %v", h.Name(), m.Streams[j].From, m.Streams[j].To, x)
 		}
 	}
 }
 
 // canHold reports whether packets can be held here: by our device, or by nftables
 // for a program.
-func (m *mesh) canHold() bool {
-	m.t.Helper()
-	return !lab.HasWireGuard() || m.run(m.Router, "nft 'table inet hold { chain c { type filter hook output priority 0; oifname none queue num 0; }; }'").code == 0
+func canHold(m *labtest.Mesh) bool {
+	m.Helper()
+	return !lab.HasWireGuard() || m.Run(m.Router, "nft 'table inet hold { chain c { type filter hook output priority 0; oifname none queue num 0; }; }'").Code == 0
 }
 
-// rotate gives a host a new key and returns what the program said.
-func (m *mesh) rotate(h *lab.Host, flags string) string {
-	m.t.Helper()
-	r := m.run(m.hosts[0], "wgkeys rotate -y -v "+flags+" "+h.Name())
-	if r.code != 0 {
-		m.t.Errorf("rotate %s: exit %d\n%s%s", h.Name(), r.code, r.stdout, r.stderr)
+// rotateKey gives a host a new key and returns what the program said.
+func rotateKey(m *labtest.Mesh, h *lab.Host, flags string) string {
+	m.Helper()
+	r := m.Run(m.Hosts[0], "wgkeys rotate -y -v "+flags+" "+h.Name())
+	if r.Code != 0 {
+		m.Errorf("rotate %s: exit %d\n%s%s", h.Name(), r.Code, r.Stdout, r.Stderr)
 	}
-	return r.stdout + r.stderr
+	return r.Stdout + r.Stderr
 }
 
 // rotateInTurn rotates the hosts' keys one after the other, so many times in
 // all, and sees that it costs nothing and leaves nothing.
-func (m *mesh) rotateInTurn(times int) {
-	m.t.Helper()
-	var total toll
+func rotateInTurn(m *labtest.Mesh, times int) {
+	m.Helper()
+	var total labtest.Toll
 	var longest time.Duration
 	secrets := map[string]bool{}
 	for i := range times {
-		h := m.hosts[i%len(m.hosts)]
-		old, secret := m.keys(h)
+		h := m.Hosts[i%len(m.Hosts)]
+		old, secret := keysOf(m, h)
 		secrets[secret] = true
 		var said string
 		start := time.Now()
-		tolls := m.during(func() {
-			said = m.rotate(h, "")
+		tolls := m.During(func() {
+			said = rotateKey(m, h, "")
 			longest = max(longest, time.Since(start))
 		})
 		if long("rotations") {
-			m.t.Logf("rotation %d, %s's key: %v; %v", i+1, h.Name(), tolls, time.Since(start).Round(time.Millisecond))
+			m.Logf("rotation %d, %s's key: %v; %v", i+1, h.Name(), tolls, time.Since(start).Round(time.Millisecond))
 		}
 		for j, x := range tolls {
-			total.add(x)
-			if s := m.streams[j]; x.lost > 0 || x.doubled > 0 {
-				m.t.Errorf("rotation %d, %s's key: %s to %s: %v%s\n%s", i+1, h.Name(), s.from, s.to, x, s.reasons(), said)
+			total.Add(x)
+			if s := m.Streams[j]; x.Lost > 0 || x.Doubled > 0 {
+				m.Errorf("rotation %d, %s's key: %s to %s: %v%s\n%s", i+1, h.Name(), s.From, s.To, x, s.Reasons(), said)
 			}
 		}
-		if now, _ := m.keys(h); now == old {
-			m.t.Fatalf("rotation %d: %s's key is the old one\n%s", i+1, h.Name(), said)
+		if now, _ := keysOf(m, h); now == old {
+			m.Fatalf("rotation %d: %s's key is the old one\n%s", i+1, h.Name(), said)
 		}
 	}
-	m.t.Logf("%d rotations of %d hosts: %v; the longest took %v", times, len(m.hosts), total, longest.Round(time.Millisecond))
-	m.nothingLeft(secrets)
+	m.Logf("%d rotations of %d hosts: %v; the longest took %v", times, len(m.Hosts), total, longest.Round(time.Millisecond))
+	nothingLeft(m, secrets)
 }
 
-// keys are the public key that a host uses and the secret in its key file.
-func (m *mesh) keys(h *lab.Host) (public, secret string) {
-	m.t.Helper()
-	return strings.TrimSpace(m.must(h, "wg show wg0 public-key")), strings.TrimSpace(m.read(h, keyFile))
+// keysOf are the public key that a host uses and the secret in its key file.
+func keysOf(m *labtest.Mesh, h *lab.Host) (public, secret string) {
+	m.Helper()
+	return strings.TrimSpace(m.Must(h, "wg show wg0 public-key")), strings.TrimSpace(m.Read(h, keyFile))
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"wgkeys/cmd/internal/labtest"
 )
 
 // One TCP connection and one ssh session through the tunnel live through fifty
@@ -17,14 +19,14 @@ func TestLabRotateKeepsConnections(t *testing.T) {
 	if !long("rotations") {
 		t.Skip("for make rotations")
 	}
-	for _, b := range backends() {
+	for _, b := range labtest.Backends() {
 		t.Run(string(b), func(t *testing.T) {
-			b.use(t)
-			m := newMesh(t, meshOptions{hosts: 2, roundTrip: someWay})
-			talks := []*talk{m.overTCP(), m.overSSH()}
-			m.flow(500)
-			m.still()
-			m.rotateInTurn(50)
+			b.Use(t)
+			m := newMesh(t, labtest.MeshOptions{Hosts: 2, RoundTrip: someWay})
+			talks := []*talk{talkOverTCP(m), talkOverSSH(m)}
+			m.StartStreams(500)
+			m.Still()
+			rotateInTurn(m, 50)
 			for _, x := range talks {
 				x.end(t)
 			}
@@ -43,10 +45,10 @@ type talk struct {
 	done  chan struct{}
 }
 
-func (m *mesh) talk(over string, way io.ReadWriteCloser) *talk {
-	m.t.Helper()
+func newTalk(m *labtest.Mesh, over string, way io.ReadWriteCloser) *talk {
+	m.Helper()
 	x := &talk{over: over, io: way, done: make(chan struct{})}
-	m.t.Cleanup(func() { way.Close() })
+	m.Cleanup(func() { way.Close() })
 	go x.run()
 	for range 1000 {
 		if x.said() > 0 {
@@ -54,7 +56,7 @@ func (m *mesh) talk(over string, way io.ReadWriteCloser) *talk {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	m.t.Fatalf("no answer over %s", over)
+	m.Fatalf("no answer over %s", over)
 	return nil
 }
 
@@ -103,38 +105,38 @@ func (x *talk) end(t *testing.T) {
 	}
 }
 
-// overTCP connects the first host with the second, INSIDE, where everything is
+// talkOverTCP connects the first host with the second, INSIDE, where everything is
 // said back.
-func (m *mesh) overTCP() *talk {
-	m.t.Helper()
-	at := netip.AddrPortFrom(m.inside(m.hosts[1]), 7007).String()
-	l := inNetwork(m.t, m.hosts[1], func() (net.Listener, error) { return net.Listen("tcp", at) })
-	m.t.Cleanup(func() { l.Close() })
+func talkOverTCP(m *labtest.Mesh) *talk {
+	m.Helper()
+	at := netip.AddrPortFrom(m.Inside(m.Hosts[1]), 7007).String()
+	l := labtest.InNetwork(m.T, m.Hosts[1], func() (net.Listener, error) { return net.Listen("tcp", at) })
+	m.Cleanup(func() { l.Close() })
 	go func() {
 		if c, err := l.Accept(); err == nil {
 			io.Copy(c, c)
 			c.Close()
 		}
 	}()
-	return m.talk("TCP", inNetwork(m.t, m.hosts[0], func() (net.Conn, error) { return net.Dial("tcp", at) }))
+	return newTalk(m, "TCP", labtest.InNetwork(m.T, m.Hosts[0], func() (net.Conn, error) { return net.Dial("tcp", at) }))
 }
 
-// overSSH logs in from the first host at the second, INSIDE.
-func (m *mesh) overSSH() *talk {
-	m.t.Helper()
-	cmd := m.hosts[0].Command(m.t.Context(), "ssh", "root@"+m.inside(m.hosts[1]).String(), "cat")
+// talkOverSSH logs in from the first host at the second, INSIDE.
+func talkOverSSH(m *labtest.Mesh) *talk {
+	m.Helper()
+	cmd := m.Hosts[0].Command(m.Context(), "ssh", "root@"+m.Inside(m.Hosts[1]).String(), "cat")
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		m.t.Fatal(err)
+		m.Fatal(err)
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		m.t.Fatal(err)
+		m.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
+		m.Fatal(err)
 	}
-	return m.talk("ssh", &session{out, in})
+	return newTalk(m, "ssh", &session{out, in})
 }
 
 // A session is the two ends of a program.

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"wgkeys/cmd/internal/faulttest"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -14,45 +16,45 @@ import (
 // host would change its key with nobody there to follow.
 func TestLabRotateTwoControllers(t *testing.T) {
 	t.Parallel()
-	m := newMesh(t, meshOptions{hosts: 2})
-	first, host := m.hosts[0], m.hosts[0]
-	m.write(first, faultFile, "kill after controller: write the next public key")
-	m.run(first, "wgkeys rotate -y "+host.Name())
-	m.must(first, "rm "+hitFile+" && cp -a /root/net /root/clone")
-	old, secret := m.keys(host)
-	m.flow(calmRate())
+	m := newMesh(t, labtest.MeshOptions{Hosts: 2})
+	first, host := m.Hosts[0], m.Hosts[0]
+	m.Write(first, faulttest.FaultFile, "kill after controller: write the next public key")
+	m.Run(first, "wgkeys rotate -y "+host.Name())
+	m.Must(first, "rm "+faulttest.HitFile+" && cp -a /root/net /root/clone")
+	old, secret := keysOf(m, host)
+	m.StartStreams(calmRate())
 
-	m.write(first, faultFile, "pause after controller: watch "+m.hosts[1].Name())
-	one, two := make(chan result, 1), make(chan result, 1)
-	tolls := m.during(func() {
-		go func() { one <- m.run(first, "wgkeys rotate -y -v "+host.Name()) }()
-		m.until("the watch", func() bool { _, err := first.ReadFile(hitFile); return err == nil })
-		go func() { two <- m.run(first, "wgkeys rotate -y -v -C /root/clone "+host.Name()) }()
+	m.Write(first, faulttest.FaultFile, "pause after controller: watch "+m.Hosts[1].Name())
+	one, two := make(chan labtest.Result, 1), make(chan labtest.Result, 1)
+	tolls := m.During(func() {
+		go func() { one <- m.Run(first, "wgkeys rotate -y -v "+host.Name()) }()
+		m.Until("the watch", func() bool { _, err := first.ReadFile(faulttest.HitFile); return err == nil })
+		go func() { two <- m.Run(first, "wgkeys rotate -y -v -C /root/clone "+host.Name()) }()
 		time.Sleep(5 * time.Second) // more than the second one took to end what it found
-		m.write(first, goFile, "")
+		m.Write(first, faulttest.GoFile, "")
 		for _, c := range []struct {
 			name  string
-			ended chan result
+			ended chan labtest.Result
 		}{{"the first", one}, {"the second", two}} {
 			r := <-c.ended
-			t.Logf("%s: exit %d\n%s%s", c.name, r.code, r.stdout, r.stderr)
-			if r.code != 0 {
-				t.Errorf("%s: exit %d", c.name, r.code)
+			t.Logf("%s: exit %d\n%s%s", c.name, r.Code, r.Stdout, r.Stderr)
+			if r.Code != 0 {
+				t.Errorf("%s: exit %d", c.name, r.Code)
 			}
-			if c.name == "the second" && !strings.Contains(r.stderr, "another wgkeys rotate is at work") {
+			if c.name == "the second" && !strings.Contains(r.Stderr, "another wgkeys rotate is at work") {
 				t.Error("the second one did not wait for the first")
 			}
 		}
 	})
 	for i, x := range tolls {
-		if x.lost > 0 || x.doubled > 0 {
-			t.Errorf("%s to %s: %v", m.streams[i].from, m.streams[i].to, x)
+		if x.Lost > 0 || x.Doubled > 0 {
+			t.Errorf("%s to %s: %v", m.Streams[i].From, m.Streams[i].To, x)
 		}
 	}
-	if now, _ := m.keys(host); now == old {
+	if now, _ := keysOf(m, host); now == old {
 		t.Error("the key is the old one")
 	}
-	m.nothingLeft(map[string]bool{secret: true})
+	nothingLeft(m, map[string]bool{secret: true})
 }
 
 // Two rotate two hosts that are peers of each other: while the first has yet to reach
@@ -60,24 +62,24 @@ func TestLabRotateTwoControllers(t *testing.T) {
 // and changes nothing.
 func TestLabRotateTwoPeers(t *testing.T) {
 	t.Parallel()
-	m := newMesh(t, meshOptions{hosts: 2})
-	first := m.hosts[0]
-	m.must(first, "cp -a /root/net /root/clone")
-	m.flow(calmRate())
-	m.write(first, faultFile, "pause after controller: push")
-	one := make(chan result, 1)
-	tolls := m.during(func() {
-		go func() { one <- m.run(first, "wgkeys rotate -y -v "+first.Name()) }()
-		m.until("the push", func() bool { _, err := first.ReadFile(hitFile); return err == nil })
-		m.must(first, "wgkeys rotate -y -C /root/clone "+m.hosts[1].Name())
-		m.write(first, goFile, "")
-		if r := <-one; r.code != ui.ExitFailed || !strings.Contains(r.stderr, "the key was replaced by somebody else meanwhile, on peer \""+m.hosts[1].Name()+"\"") {
-			t.Errorf("the first: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	m := newMesh(t, labtest.MeshOptions{Hosts: 2})
+	first := m.Hosts[0]
+	m.Must(first, "cp -a /root/net /root/clone")
+	m.StartStreams(calmRate())
+	m.Write(first, faulttest.FaultFile, "pause after controller: push")
+	one := make(chan labtest.Result, 1)
+	tolls := m.During(func() {
+		go func() { one <- m.Run(first, "wgkeys rotate -y -v "+first.Name()) }()
+		m.Until("the push", func() bool { _, err := first.ReadFile(faulttest.HitFile); return err == nil })
+		m.Must(first, "wgkeys rotate -y -C /root/clone "+m.Hosts[1].Name())
+		m.Write(first, faulttest.GoFile, "")
+		if r := <-one; r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "the key was replaced by somebody else meanwhile, on peer \""+m.Hosts[1].Name()+"\"") {
+			t.Errorf("the first: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 		}
 	})
 	for i, x := range tolls {
-		if x.lost > 0 || x.doubled > 0 {
-			t.Errorf("%s to %s: %v", m.streams[i].from, m.streams[i].to, x)
+		if x.Lost > 0 || x.Doubled > 0 {
+			t.Errorf("%s to %s: %v", m.Streams[i].From, m.Streams[i].To, x)
 		}
 	}
 }
@@ -86,7 +88,7 @@ func TestLabRotateTwoPeers(t *testing.T) {
 // to hear that it is to end: the switch, late, finds that it has nobody to follow.
 func TestLabRotateInterrupted(t *testing.T) {
 	t.Parallel()
-	m := newMesh(t, meshOptions{hosts: 3})
+	m := newMesh(t, labtest.MeshOptions{Hosts: 3})
 	slow := func(what, seconds string) string {
 		return `mkdir -p /root/real && mv /usr/local/bin/wgkeys /root/real/wgkeys && cat >/usr/local/bin/wgkeys <<'E'
 #!/bin/sh
@@ -97,30 +99,30 @@ printf %s "$in" | /root/real/wgkeys turn
 E
 chmod +x /usr/local/bin/wgkeys`
 	}
-	m.must(m.hosts[1], slow("switch", "6"))
-	m.must(m.hosts[2], slow("end", "10"))
-	old, _ := m.keys(m.hosts[1])
-	m.flow(calmRate())
-	tolls := m.during(func() {
-		r := m.run(m.hosts[0], "timeout -s INT 4 wgkeys rotate -y -v "+m.hosts[1].Name())
-		if r.code == 0 {
-			t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	m.Must(m.Hosts[1], slow("switch", "6"))
+	m.Must(m.Hosts[2], slow("end", "10"))
+	old, _ := keysOf(m, m.Hosts[1])
+	m.StartStreams(calmRate())
+	tolls := m.During(func() {
+		r := m.Run(m.Hosts[0], "timeout -s INT 4 wgkeys rotate -y -v "+m.Hosts[1].Name())
+		if r.Code == 0 {
+			t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 		}
 		time.Sleep(8 * time.Second)
 	})
 	for i, x := range tolls {
-		if x.lost > 0 || x.doubled > 0 {
-			t.Errorf("%s to %s: %v", m.streams[i].from, m.streams[i].to, x)
+		if x.Lost > 0 || x.Doubled > 0 {
+			t.Errorf("%s to %s: %v", m.Streams[i].From, m.Streams[i].To, x)
 		}
 	}
-	if now, _ := m.keys(m.hosts[1]); now != old {
+	if now, _ := keysOf(m, m.Hosts[1]); now != old {
 		t.Error("the key was replaced after the interrupt")
 	}
-	for _, h := range m.hosts[1:] {
-		m.must(h, "rm /usr/local/bin/wgkeys && mv /root/real/wgkeys /usr/local/bin/wgkeys")
+	for _, h := range m.Hosts[1:] {
+		m.Must(h, "rm /usr/local/bin/wgkeys && mv /root/real/wgkeys /usr/local/bin/wgkeys")
 	}
-	m.must(m.hosts[0], "wgkeys rotate -y "+m.hosts[1].Name())
-	if now, _ := m.keys(m.hosts[1]); now == old {
+	m.Must(m.Hosts[0], "wgkeys rotate -y "+m.Hosts[1].Name())
+	if now, _ := keysOf(m, m.Hosts[1]); now == old {
 		t.Error("the next run did not finish it")
 	}
 }

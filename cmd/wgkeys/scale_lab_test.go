@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -129,7 +130,7 @@ func (h *hub) time(command string) float64 {
 // Ten thousand peers work, what is as wanted needs no step, and all of it goes
 // sooner than it came: the kernel by itself takes ten times longer.
 func TestLabManyPeers(t *testing.T) {
-	require(t, "wg")
+	labtest.Require(t, "wg")
 	h := newHub(t, manyPeers)
 	up := h.time("wgkeys apply --view wg0.view")
 	for _, count := range []string{"wg show wg0 allowed-ips | wc -l", "ip -6 route show dev wg0 proto static | wc -l"} {

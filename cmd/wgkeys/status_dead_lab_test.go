@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -12,10 +13,10 @@ import (
 // finding, with its cause.
 func TestLabStatusDeadTunnel(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
-	u.tunnel(demo.FirstTunnel + "keepalive = 2\n")
-	u.clone()
-	basalt := u.pub("basalt")
+	u := labtest.NewUsers(t)
+	u.Tunnel(demo.FirstTunnel + "keepalive = 2\n")
+	u.Clone()
+	basalt := publicKeyOf(u, "basalt")
 	for _, test := range []struct{ name, harm, mend, want string }{
 		{"well", "true", "true", ""},
 		{"firewall", "nft add table inet f && nft 'add chain inet f in { type filter hook input priority 0; }' && nft add rule inet f in udp dport 30567 drop", "nft delete table inet f",
@@ -25,36 +26,36 @@ func TestLabStatusDeadTunnel(t *testing.T) {
 		{"another PSK", "wg genpsk >/root/psk; wg set wg0 peer " + basalt + " preshared-key /root/psk", "true", "the preshared keys differ, or a firewall of basalt drops UDP from " + demo.ShaleAddr},
 		{"down", "wgkeys down --quiet --host shale", "true", "the tunnel is not up on shale: wgkeys apply shale"},
 	} {
-		u.must(u.Basalt, "wgkeys down --quiet && wgkeys apply --quiet shale")
-		u.must(u.Shale, test.harm)
-		u.must(u.Basalt, "wgkeys apply --quiet")
-		r := u.run(u.Basalt, "wgkeys status basalt")
-		found := strings.Contains(r.stdout, "! shale does not answer at "+demo.ShaleAddr+":30567, OUTSIDE (")
-		if test.want == "" && (r.code != ui.ExitDone || found) || test.want != "" && (r.code != ui.ExitFindings || !found || !strings.Contains(r.stdout, test.want)) {
-			t.Errorf("%s: exit %d, want %q\n%s%s", test.name, r.code, test.want, r.stdout, r.stderr)
+		u.Must(u.Basalt, "wgkeys down --quiet && wgkeys apply --quiet shale")
+		u.Must(u.Shale, test.harm)
+		u.Must(u.Basalt, "wgkeys apply --quiet")
+		r := u.Run(u.Basalt, "wgkeys status basalt")
+		found := strings.Contains(r.Stdout, "! shale does not answer at "+demo.ShaleAddr+":30567, OUTSIDE (")
+		if test.want == "" && (r.Code != ui.ExitDone || found) || test.want != "" && (r.Code != ui.ExitFindings || !found || !strings.Contains(r.Stdout, test.want)) {
+			t.Errorf("%s: exit %d, want %q\n%s%s", test.name, r.Code, test.want, r.Stdout, r.Stderr)
 		}
-		u.must(u.Shale, test.mend)
+		u.Must(u.Shale, test.mend)
 	}
-	u.must(u.Basalt, "wgkeys down --quiet")
+	u.Must(u.Basalt, "wgkeys down --quiet")
 }
 
 // TestLabStatusLossyTunnel: handshakes and small packets pass, and large ones do not.
 func TestLabStatusLossyTunnel(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
-	u.must(u.Basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
-	u.must(u.Router, "nft add table inet f && nft 'add chain inet f fw { type filter hook forward priority 0; }' && nft add rule inet f fw iifname basalt0 udp dport 30567 meta length '>' 1000 drop")
-	if r := u.run(u.Basalt, "wgkeys status"); r.code != ui.ExitDone {
-		t.Errorf("before: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	u := labtest.NewUsers(t)
+	u.Must(u.Basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
+	u.Must(u.Router, "nft add table inet f && nft 'add chain inet f fw { type filter hook forward priority 0; }' && nft add rule inet f fw iifname basalt0 udp dport 30567 meta length '>' 1000 drop")
+	if r := u.Run(u.Basalt, "wgkeys status"); r.Code != ui.ExitDone {
+		t.Errorf("before: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.must(u.Basalt, "ping -6 -n -q -s 1300 -i 0.01 -c 100 -W 1 "+demo.Internet+" >/dev/null; true")
-	if r := u.run(u.Basalt, "wgkeys status"); r.code != ui.ExitDone {
-		t.Errorf("lost, and nothing is sent any more: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	u.Must(u.Basalt, "ping -6 -n -q -s 1300 -i 0.01 -c 100 -W 1 "+demo.Internet+" >/dev/null; true")
+	if r := u.Run(u.Basalt, "wgkeys status"); r.Code != ui.ExitDone {
+		t.Errorf("lost, and nothing is sent any more: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.must(u.Basalt, "ping -6 -n -q -s 1300 -i 0.2 "+demo.Internet+" </dev/null >/dev/null 2>&1 &")
-	r := u.run(u.Basalt, "wgkeys status")
-	if r.code != ui.ExitFindings || !strings.Contains(r.stdout, " sent to shale in the last seconds ") || strings.Count(r.stdout, "  ! ") != 1 {
-		t.Errorf("large packets are lost: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	u.Must(u.Basalt, "ping -6 -n -q -s 1300 -i 0.2 "+demo.Internet+" </dev/null >/dev/null 2>&1 &")
+	r := u.Run(u.Basalt, "wgkeys status")
+	if r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, " sent to shale in the last seconds ") || strings.Count(r.Stdout, "  ! ") != 1 {
+		t.Errorf("large packets are lost: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.must(u.Basalt, "pkill ping; wgkeys down --quiet && wgkeys down --quiet shale")
+	u.Must(u.Basalt, "pkill ping; wgkeys down --quiet && wgkeys down --quiet shale")
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -12,36 +13,36 @@ import (
 // shows what it knows, and it and rotate lead to the key of today, and nowhere else.
 func TestLabStatusRestoredHost(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
-	u.tunnel(demo.FirstTunnel + "keepalive = 1\n")
+	u := labtest.NewUsers(t)
+	u.Tunnel(demo.FirstTunnel + "keepalive = 1\n")
 	const commit = "git add -A && git -c user.name=a -c user.email=a@example.net commit -q -m keys"
-	u.must(u.Basalt, "git init -q && "+commit+" && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
-	old := u.pub("basalt")
-	u.must(u.Basalt, "cp -a /etc/wireguard/wg0.key /root/old.key && cp /etc/wgkeys/wg0.view /root/old.view && wgkeys rotate -y basalt && "+commit)
-	u.must(u.Basalt, "wgkeys down --quiet && cp -a /root/old.key /etc/wireguard/wg0.key && rm /etc/wgkeys/revoked && wgkeys apply --quiet --view /root/old.view")
+	u.Must(u.Basalt, "git init -q && "+commit+" && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
+	old := publicKeyOf(u, "basalt")
+	u.Must(u.Basalt, "cp -a /etc/wireguard/wg0.key /root/old.key && cp /etc/wgkeys/wg0.view /root/old.view && wgkeys rotate -y basalt && "+commit)
+	u.Must(u.Basalt, "wgkeys down --quiet && cp -a /root/old.key /etc/wireguard/wg0.key && rm /etc/wgkeys/revoked && wgkeys apply --quiet --view /root/old.view")
 
-	r := u.run(u.Basalt, "wgkeys status")
+	r := u.Run(u.Basalt, "wgkeys status")
 	for _, want := range []string{
 		"! an older key in its file than in the repository: wgkeys push basalt\n",
 		"shale does not take the older key that basalt uses: wgkeys push basalt, then wgkeys apply basalt\n",
 		"  shale  no handshake yet",
 	} {
-		if r.code != ui.ExitFindings || !strings.Contains(r.stdout, want) {
-			t.Errorf("status exits %d, want %q:\n%s%s", r.code, want, r.stdout, r.stderr)
+		if r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, want) {
+			t.Errorf("status exits %d, want %q:\n%s%s", r.Code, want, r.Stdout, r.Stderr)
 		}
 	}
-	if strings.Contains(r.stdout, "git pull, or") || strings.Contains(r.stdout, "wgkeys apply shale") {
-		t.Errorf("status leads elsewhere:\n%s", r.stdout)
+	if strings.Contains(r.Stdout, "git pull, or") || strings.Contains(r.Stdout, "wgkeys apply shale") {
+		t.Errorf("status leads elsewhere:\n%s", r.Stdout)
 	}
-	rotate := u.run(u.Basalt, "wgkeys rotate -y basalt")
-	if rotate.code != ui.ExitFailed || !strings.Contains(rotate.stderr, "it is "+old+", as after a restore") ||
-		!strings.Contains(rotate.stderr, "hint: wgkeys push basalt, then wgkeys apply basalt, then wgkeys rotate basalt") {
-		t.Errorf("rotate exits %d:\n%s", rotate.code, rotate.stderr)
+	rotate := u.Run(u.Basalt, "wgkeys rotate -y basalt")
+	if rotate.Code != ui.ExitFailed || !strings.Contains(rotate.Stderr, "it is "+old+", as after a restore") ||
+		!strings.Contains(rotate.Stderr, "hint: wgkeys push basalt, then wgkeys apply basalt, then wgkeys rotate basalt") {
+		t.Errorf("rotate exits %d:\n%s", rotate.Code, rotate.Stderr)
 	}
-	u.must(u.Basalt, "wgkeys push basalt && wgkeys apply --quiet basalt && ping -6 -n -c 1 -w 10 "+demo.Internet)
-	u.must(u.Basalt, "wgkeys rotate -y basalt")
-	if r := u.run(u.Basalt, "wgkeys status"); r.code != ui.ExitDone {
-		t.Errorf("then status exits %d:\n%s%s", r.code, r.stdout, r.stderr)
+	u.Must(u.Basalt, "wgkeys push basalt && wgkeys apply --quiet basalt && ping -6 -n -c 1 -w 10 "+demo.Internet)
+	u.Must(u.Basalt, "wgkeys rotate -y basalt")
+	if r := u.Run(u.Basalt, "wgkeys status"); r.Code != ui.ExitDone {
+		t.Errorf("then status exits %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
+	u.Must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
 }

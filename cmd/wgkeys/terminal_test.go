@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -108,7 +109,7 @@ func (x *terminal) expect(text string) {
 
 func (x *terminal) until(text string, is func() bool) {
 	x.t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(labtest.Patience); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			x.t.Fatalf("%q is not asked for:\n%s", text, x.shown())
 		}
@@ -248,7 +249,7 @@ func (v *lockedVault) asked(x *terminal) {
 
 func (v *lockedVault) installed() int {
 	v.Helper()
-	return len(glob(v.T, v.dir, "on/*.key"))
+	return len(labtest.Glob(v.T, v.dir, "on/*.key"))
 }
 
 // TestTerminal: a passphrase is asked for once, on the terminal, and not shown,

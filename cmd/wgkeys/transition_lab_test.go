@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -92,52 +93,52 @@ func walkThrough(t *testing.T, with tool, way []int) {
 
 // A walk goes from view to view on shale.
 type walk struct {
-	*users
+	*labtest.Users
 	tool   tool
 	views  []*tunnel.View
 	fresh  []string // what each view leaves on a host without the tunnel
-	flows  [2]*flow
-	kept   [2]tally // what became of the packets while the port stayed
-	moved  [2]tally // and while it changed
-	lossy  int      // transitions that lost packets
-	unlike int      // transitions after which shale is not as after a fresh start
+	flows  [2]*labtest.Flow
+	kept   [2]labtest.Tally // what became of the packets while the port stayed
+	moved  [2]labtest.Tally // and while it changed
+	lossy  int              // transitions that lost packets
+	unlike int              // transitions after which shale is not as after a fresh start
 }
 
 func newWalk(t *testing.T, with tool, way []int) *walk {
 	t.Helper()
-	require(t, programs...)
-	w := &walk{users: newUsers(t), tool: with}
+	labtest.Require(t, labtest.Programs...)
+	w := &walk{Users: labtest.NewUsers(t), tool: with}
 	keys := map[string]keyring.PublicKey{"flint": mustKey(t), "slate": mustKey(t), "granite": mustKey(t)}
 	for _, h := range []string{"basalt", "shale"} {
-		k, err := keyring.ParsePublicKey([]byte(w.read(w.Basalt, "/root/net/keyring/"+h+"/wg0.pub")))
+		k, err := keyring.ParsePublicKey([]byte(w.Read(w.Basalt, "/root/net/keyring/"+h+"/wg0.pub")))
 		if err != nil {
 			t.Fatal(err)
 		}
 		keys[h] = k
 	}
-	w.must(w.Shale, "umask 077; wg genpsk >/etc/wireguard/wg0.flint.psk")
+	w.Must(w.Shale, "umask 077; wg genpsk >/etc/wireguard/wg0.flint.psk")
 	// The strict reverse path check (RFC 3704) shows whether the encrypted
 	// packets are marked all the time.
-	w.must(w.Shale, "sysctl -w net.ipv4.conf.eth0.rp_filter=1")
+	w.Must(w.Shale, "sysctl -w net.ipv4.conf.eth0.rp_filter=1")
 	// A firewall that tracks connections, as most hosts have.
-	w.must(w.Shale, "nft 'table inet firewall { chain c { type filter hook input priority 0; ct state invalid drop; }; }'")
+	w.Must(w.Shale, "nft 'table inet firewall { chain c { type filter hook input priority 0; ct state invalid drop; }; }'")
 	// The views with a table of their own leave its rule to the host.
-	w.must(w.Shale, "ip -4 rule add table 777 priority 1000; ip -6 rule add table 777 priority 1000")
-	w.write(w.Basalt, "/root/basalt.json", encoded(t, deriveViews(t, "basalt", keys)[0]))
+	w.Must(w.Shale, "ip -4 rule add table 777 priority 1000; ip -6 rule add table 777 priority 1000")
+	w.Write(w.Basalt, "/root/basalt.json", encoded(t, deriveViews(t, "basalt", keys)[0]))
 	w.views = deriveViews(t, "shale", keys)
-	w.must(w.Shale, with.begin)
+	w.Must(w.Shale, with.begin)
 	w.takeFresh(way)
 	return w
 }
 
 // takeFresh sees what each view on the way leaves on a host without the tunnel.
 func (w *walk) takeFresh(way []int) {
-	w.t.Helper()
+	w.Helper()
 	for i, v := range w.views {
 		if w.fresh = append(w.fresh, ""); !slices.Contains(way, i) {
 			continue
 		}
-		w.must(w.Shale, w.tool.files(w.t, v, fmt.Sprintf("/root/%d", i)))
+		w.Must(w.Shale, w.tool.files(w.T, v, fmt.Sprintf("/root/%d", i)))
 		w.on(w.tool.up, i)
 		w.fresh[i] = w.snapshot()
 		w.on(w.tool.down, i)
@@ -146,47 +147,47 @@ func (w *walk) takeFresh(way []int) {
 
 // on runs one of the tool's commands, which has to succeed.
 func (w *walk) on(command string, view int) string {
-	w.t.Helper()
-	return w.must(w.Shale, fmt.Sprintf("set -e -- %d; %s", view, command))
+	w.Helper()
+	return w.Must(w.Shale, fmt.Sprintf("set -e -- %d; %s", view, command))
 }
 
 // start brings the tunnel up, with a stream each way.
 func (w *walk) start(view int) {
-	w.t.Helper()
+	w.Helper()
 	w.on(w.tool.up, view)
-	w.must(w.Basalt, "wgkeys apply -q --view /root/basalt.json && ping -6 -n -c 1 -w 10 2001:db8:7767::1")
-	w.flows = w.users.flows(w.Basalt, w.Shale, "2001:db8:7767::2", "2001:db8:7767::1", time.Millisecond)
-	waitFlowing(w.t, w.flows[:]...)
+	w.Must(w.Basalt, "wgkeys apply -q --view /root/basalt.json && ping -6 -n -c 1 -w 10 2001:db8:7767::1")
+	w.flows = w.Users.Flows(w.Basalt, w.Shale, "2001:db8:7767::2", "2001:db8:7767::1", time.Millisecond)
+	labtest.WaitFlowing(w.T, w.flows[:]...)
 }
 
 // still sees that nothing is lost while nothing changes.
 func (w *walk) still() {
-	w.t.Helper()
+	w.Helper()
 	w.count()
 	time.Sleep(2 * time.Second)
 	for i, got := range w.count() {
-		w.t.Logf("%s, nothing changes: %v", w.flows[i].name, got)
-		if got.lost > 0 || got.doubled > 0 {
-			w.t.Errorf("%s: %v while nothing changes", w.flows[i].name, got)
+		w.Logf("%s, nothing changes: %v", w.flows[i].Name, got)
+		if got.Lost > 0 || got.Doubled > 0 {
+			w.Errorf("%s: %v while nothing changes", w.flows[i].Name, got)
 		}
 	}
 }
 
-func (w *walk) count() (all [2]tally) {
+func (w *walk) count() (all [2]labtest.Tally) {
 	for i, f := range w.flows {
-		all[i] = f.count()
+		all[i] = f.Count()
 	}
 	return all
 }
 
 // countAll counts until nothing is lost any more: other tools begin a session
 // anew, and what flows until it is there belongs to the same transition.
-func (w *walk) countAll() (all [2]tally) {
+func (w *walk) countAll() (all [2]labtest.Tally) {
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		lost := 0
 		for i, got := range w.count() {
-			all[i].add(got)
-			lost += got.lost
+			all[i].Add(got)
+			lost += got.Lost
 		}
 		if w.tool.again != "" || lost == 0 || time.Now().After(end) {
 			return all
@@ -196,8 +197,8 @@ func (w *walk) countAll() (all [2]tally) {
 
 // step counts, and where it is wgkeys that went, fails.
 func (w *walk) step(from, to int) {
-	w.t.Helper()
-	failf := w.t.Errorf
+	w.Helper()
+	failf := w.Errorf
 	if w.tool.again == "" {
 		failf = func(string, ...any) {}
 	}
@@ -217,35 +218,35 @@ func (w *walk) step(from, to int) {
 	}
 	lossy, counted := 0, w.countAll()
 	for i, got := range counted {
-		total[i].add(got)
-		if got.lost > 0 || got.doubled > 0 {
+		total[i].Add(got)
+		if got.Lost > 0 || got.Doubled > 0 {
 			lossy = 1
-			failf("%s: %s: %v %s\n%s", name, w.flows[i].name, got, w.flows[i].refusals(), steps)
+			failf("%s: %s: %v %s\n%s", name, w.flows[i].Name, got, w.flows[i].Refusals(), steps)
 		}
 	}
 	w.lossy += lossy
-	w.t.Logf("%s: %v; %v; as after a fresh start: %t", name, counted[0], counted[1], diff == "")
+	w.Logf("%s: %v; %v; as after a fresh start: %t", name, counted[0], counted[1], diff == "")
 }
 
 func (w *walk) report(transitions int, took time.Duration) {
-	w.t.Logf("%s: %d transitions in %v, %d not as after a fresh start", w.tool.name, transitions, took.Round(time.Second), w.unlike)
+	w.Logf("%s: %d transitions in %v, %d not as after a fresh start", w.tool.name, transitions, took.Round(time.Second), w.unlike)
 	for i, f := range w.flows {
-		w.t.Logf("%s: %.0f packets a second; the port stays: %v; it changes: %v", f.name,
-			float64(w.kept[i].sent+w.moved[i].sent)/took.Seconds(), w.kept[i], w.moved[i])
+		w.Logf("%s: %.0f packets a second; the port stays: %v; it changes: %v", f.Name,
+			float64(w.kept[i].Sent+w.moved[i].Sent)/took.Seconds(), w.kept[i], w.moved[i])
 	}
-	w.t.Logf("%d transitions lost packets", w.lossy)
+	w.Logf("%d transitions lost packets", w.lossy)
 }
 
 // snapshot is shale's network and its WireGuard device, without what passes by
 // itself: numbers of interfaces, times and counters.
 func (w *walk) snapshot() string {
-	w.t.Helper()
+	w.Helper()
 	// The kernel readies an address a moment after it is added (addrconf_dad_work).
-	if err := w.Shale.WaitAddresses(w.t.Context()); err != nil {
-		w.t.Fatal(err)
+	if err := w.Shale.WaitAddresses(w.Context()); err != nil {
+		w.Fatal(err)
 	}
-	dump := w.must(w.Shale, "wg show wg0 dump")
-	return linkNumber.ReplaceAllString(w.users.snapshot(w.Shale), "N: wg0:") + "\n" + normalDump(dump)
+	dump := w.Must(w.Shale, "wg show wg0 dump")
+	return linkNumber.ReplaceAllString(w.Users.Snapshot(w.Shale), "N: wg0:") + "\n" + normalDump(dump)
 }
 
 // normalDump sorts what wg(8) dumps, and shows no secret of it: the private key

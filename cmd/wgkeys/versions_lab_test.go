@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -35,76 +36,76 @@ func buildOlder(t *testing.T, commit string) (program string) {
 // for the rest there is one hint: to upgrade it.
 func TestLabOlderHost(t *testing.T) {
 	t.Parallel()
-	u := newUsers(t)
+	u := labtest.NewUsers(t)
 	for _, commit := range olderVersions {
 		t.Run(commit, func(t *testing.T) {
-			u := u.with(t)
+			u := u.With(t)
 			if err := u.Shale.Install("wgkeys", buildOlder(t, commit)); err != nil {
 				t.Fatal(err)
 			}
-			u.must(u.Basalt, "wgkeys push --all basalt && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
-			u.must(u.Basalt, "wgkeys plan shale")
-			r := u.run(u.Basalt, "wgkeys status --json")
-			if s := statusOf(t, r.stdout, "shale"); r.code != ui.ExitDone || s.Live != s.Key || s.File != s.Key || len(s.Peers) != 1 || s.Peers[0].Received == 0 {
-				t.Errorf("status exits %d: %s%s", r.code, r.stdout, r.stderr)
+			u.Must(u.Basalt, "wgkeys push --all basalt && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
+			u.Must(u.Basalt, "wgkeys plan shale")
+			r := u.Run(u.Basalt, "wgkeys status --json")
+			if s := statusOf(t, r.Stdout, "shale"); r.Code != ui.ExitDone || s.Live != s.Key || s.File != s.Key || len(s.Peers) != 1 || s.Peers[0].Received == 0 {
+				t.Errorf("status exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 			}
-			u.olderView()
-			u.olderRotates(commit)
-			u.must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
+			olderView(u)
+			olderRotates(u, commit)
+			u.Must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
 		})
 	}
-	u.withNewer()
+	withNewer(u)
 }
 
 // olderView: what the older program does not know is not left out silently, and what
 // else is known of the host is told.
-func (u *users) olderView() {
-	u.t.Helper()
-	defer u.tunnel(demo.FirstTunnel)
-	u.tunnel(strings.Replace(demo.FirstTunnel, "forward   = true", "forward = true\nkill_switch = false", 1))
+func olderView(u *labtest.Users) {
+	u.Helper()
+	defer u.Tunnel(demo.FirstTunnel)
+	u.Tunnel(strings.Replace(demo.FirstTunnel, "forward   = true", "forward = true\nkill_switch = false", 1))
 	for _, verb := range []string{"plan", "apply", "status"} {
-		r := u.run(u.Basalt, "wgkeys "+verb+" shale")
-		if r.code == ui.ExitDone || !strings.Contains(r.stdout+r.stderr, "upgrade wgkeys on shale: scp ") {
-			u.t.Errorf("%s exits %d: %s%s", verb, r.code, r.stdout, r.stderr)
+		r := u.Run(u.Basalt, "wgkeys "+verb+" shale")
+		if r.Code == ui.ExitDone || !strings.Contains(r.Stdout+r.Stderr, "upgrade wgkeys on shale: scp ") {
+			u.Errorf("%s exits %d: %s%s", verb, r.Code, r.Stdout, r.Stderr)
 		}
-		if verb == "status" && (r.code != ui.ExitFindings || !strings.Contains(r.stdout, " received, ")) {
-			u.t.Errorf("status exits %d: %s%s", r.code, r.stdout, r.stderr)
+		if verb == "status" && (r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, " received, ")) {
+			u.Errorf("status exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 		}
 	}
 }
 
 // olderRotates: a rotation needs the same version, but a stolen key is refused by
 // an older one too.
-func (u *users) olderRotates(commit string) {
-	u.t.Helper()
+func olderRotates(u *labtest.Users, commit string) {
+	u.Helper()
 	const upgrade = "hint: upgrade wgkeys on shale: scp $(command -v wgkeys) root@93.93.130.7:/usr/local/bin/"
 	if commit != olderVersions[0] {
-		before := u.pub("basalt")
-		r := u.run(u.Basalt, "wgkeys rotate -y basalt")
-		if r.code != ui.ExitFailed || !strings.Contains(r.stderr, upgrade) || strings.Contains(r.stderr, "--skip") || u.pub("basalt") != before {
-			u.t.Errorf("rotate exits %d: %s", r.code, r.stderr)
+		before := publicKeyOf(u, "basalt")
+		r := u.Run(u.Basalt, "wgkeys rotate -y basalt")
+		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, upgrade) || strings.Contains(r.Stderr, "--skip") || publicKeyOf(u, "basalt") != before {
+			u.Errorf("rotate exits %d: %s", r.Code, r.Stderr)
 		}
 	}
-	old := u.pub("basalt")
-	u.must(u.Basalt, "wgkeys rotate -y --now basalt")
-	if peers := u.must(u.Shale, "wg show wg0 peers"); strings.Contains(peers, old) || !strings.Contains(peers, u.pub("basalt")) {
-		u.t.Errorf("the stolen key was %s; peers of shale: %s", old, peers)
+	old := publicKeyOf(u, "basalt")
+	u.Must(u.Basalt, "wgkeys rotate -y --now basalt")
+	if peers := u.Must(u.Shale, "wg show wg0 peers"); strings.Contains(peers, old) || !strings.Contains(peers, publicKeyOf(u, "basalt")) {
+		u.Errorf("the stolen key was %s; peers of shale: %s", old, peers)
 	}
 }
 
 // withNewer: a controller that is the older one of the two is told so, or answered.
-func (u *users) withNewer() {
-	u.t.Helper()
+func withNewer(u *labtest.Users) {
+	u.Helper()
 	self, err := os.Executable()
 	if err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
 	if err := u.Shale.Install("wgkeys", self); err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
-	if err := u.Basalt.Install("wgkeys", buildOlder(u.t, olderVersions[0])); err != nil {
-		u.t.Fatal(err)
+	if err := u.Basalt.Install("wgkeys", buildOlder(u.T, olderVersions[0])); err != nil {
+		u.Fatal(err)
 	}
-	u.must(u.Basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet+" && wgkeys status && wgkeys plan shale")
-	u.must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
+	u.Must(u.Basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet+" && wgkeys status && wgkeys plan shale")
+	u.Must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
 }

@@ -1,4 +1,4 @@
-package main
+package labtest
 
 import (
 	"context"
@@ -9,29 +9,29 @@ import (
 	"wgkeys/deploy/lab/labtest"
 )
 
-// firstUsers returns hosts of the first users with no tunnel and their own tunnel file.
+// FirstUsers returns hosts of the first users with no tunnel and their own tunnel file.
 // They are shared, for they take long to make: the test has them to itself until its
 // end, and has to leave no tunnel.
-func firstUsers(t *testing.T) *users {
+func FirstUsers(t *testing.T) *Users {
 	t.Helper()
 	t.Parallel()
-	n := firstLabs.take(t)
-	t.Cleanup(func() { firstLabs.give(n) })
-	u := &users{n, t}
-	u.must(u.Basalt, "wgkeys down")
-	u.must(u.Shale, "wgkeys down")
-	u.tunnel(demo.FirstTunnel)
-	u.clone()
+	n := shared.take(t)
+	t.Cleanup(func() { shared.give(n) })
+	u := &Users{n, t}
+	u.Must(u.Basalt, "wgkeys down")
+	u.Must(u.Shale, "wgkeys down")
+	u.Tunnel(demo.FirstTunnel)
+	u.Clone()
 	return u
 }
 
-// firstLabs are the laboratories of firstUsers that nobody has now.
-var firstLabs laboratories
+// shared are the laboratories of [FirstUsers].
+var shared laboratories
 
 type laboratories struct {
 	mu   sync.Mutex
 	all  []*demo.Network
-	free []*demo.Network
+	free []*demo.Network // that no test has now
 }
 
 func (l *laboratories) take(t *testing.T) *demo.Network {
@@ -63,44 +63,44 @@ func (l *laboratories) give(n *demo.Network) {
 	l.free = append(l.free, n)
 }
 
-// close ends them, after the last test.
-func (l *laboratories) close() {
-	for _, n := range l.all {
+// CloseShared ends the laboratories of [FirstUsers], after the last test.
+func CloseShared() {
+	for _, n := range shared.all {
 		n.Close()
 	}
 }
 
-// programs are what the tests need on hosts.
-var programs = []string{"sshd", "ssh", "ssh-keygen", "ping", "wg", "sysctl", "nft", "strace"}
+// Programs are what the tests need on hosts.
+var Programs = []string{"sshd", "ssh", "ssh-keygen", "ping", "wg", "sysctl", "nft", "strace"}
 
-// newUsers has made keys for both hosts and pushed them; no tunnel is up. The
+// NewUsers has made keys for both hosts and pushed them; no tunnel is up. The
 // laboratory ends with the test.
-func newUsers(t *testing.T) *users {
+func NewUsers(t *testing.T) *Users {
 	t.Helper()
 	n := newFirstUsers(t)
 	t.Cleanup(n.Close)
-	return &users{n, t}
+	return &Users{n, t}
 }
 
 // newFirstUsers does it for longer than the test.
 func newFirstUsers(t *testing.T) *demo.Network {
 	t.Helper()
-	require(t, programs...)
+	Require(t, Programs...)
 	n, err := demo.NewNetwork(context.WithoutCancel(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &users{n, t}
-	u.must(n.Basalt, "cd /root && wgkeys init --classic net")
-	u.tunnel(demo.FirstTunnel)
-	u.must(n.Basalt, "wgkeys gen basalt shale && wgkeys push basalt shale")
-	u.clone()
+	u := &Users{n, t}
+	u.Must(n.Basalt, "cd /root && wgkeys init --classic net")
+	u.Tunnel(demo.FirstTunnel)
+	u.Must(n.Basalt, "wgkeys gen basalt shale && wgkeys push basalt shale")
+	u.Clone()
 	return n
 }
 
-// require skips the test where there can be no laboratory with these programs; where
+// Require skips the test where there can be no laboratory with these programs; where
 // CI=true it fails.
-func require(t *testing.T, programs ...string) {
+func Require(t *testing.T, programs ...string) {
 	t.Helper()
 	labtest.Require(t, programs...)
 }

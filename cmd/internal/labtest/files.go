@@ -1,4 +1,4 @@
-package main
+package labtest
 
 import (
 	"fmt"
@@ -14,9 +14,9 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// inNetwork makes a socket in a host's network. It stays there; the thread,
+// InNetwork makes a socket in a host's network. It stays there; the thread,
 // which entered the namespace, is not used again.
-func inNetwork[S any](t *testing.T, h *lab.Host, socket func() (S, error)) S {
+func InNetwork[S any](t *testing.T, h *lab.Host, socket func() (S, error)) S {
 	t.Helper()
 	type made struct {
 		socket S
@@ -44,8 +44,8 @@ func inNetwork[S any](t *testing.T, h *lab.Host, socket func() (S, error)) S {
 	return m.socket
 }
 
-// glob leaves out temporary files, as a shell does.
-func glob(t *testing.T, dir, pattern string) []string {
+// Glob leaves out temporary files, as a shell does.
+func Glob(t *testing.T, dir, pattern string) []string {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, pattern))
 	if err != nil {

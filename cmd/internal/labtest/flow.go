@@ -1,4 +1,4 @@
-package main
+package labtest
 
 import (
 	"encoding/binary"
@@ -16,10 +16,10 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// A flow is numbered packets one way through the tunnel, at an even pace. UDP
+// A Flow is numbered packets one way through the tunnel, at an even pace. UDP
 // sends nothing again: what the tunnel loses stays lost, and is counted.
-type flow struct {
-	name    string
+type Flow struct {
+	Name    string
 	sent    atomic.Uint64
 	mu      sync.Mutex
 	seen    []uint8 // how often each number has come
@@ -27,44 +27,45 @@ type flow struct {
 	counted uint64
 }
 
-// A tally is what became of the packets of some time.
-type tally struct{ sent, lost, doubled int }
+// A Tally is what became of the packets of some time.
+type Tally struct{ Sent, Lost, Doubled int }
 
-func (a tally) String() string {
-	return fmt.Sprintf("%d lost, %d doubled of %d", a.lost, a.doubled, a.sent)
+func (a Tally) String() string {
+	return fmt.Sprintf("%d lost, %d doubled of %d", a.Lost, a.Doubled, a.Sent)
 }
 
-func (a *tally) add(b tally) {
-	a.sent, a.lost, a.doubled = a.sent+b.sent, a.lost+b.lost, a.doubled+b.doubled
+// Add sums up.
+func (a *Tally) Add(b Tally) {
+	a.Sent, a.Lost, a.Doubled = a.Sent+b.Sent, a.Lost+b.Lost, a.Doubled+b.Doubled
 }
 
-// flows sends both ways between two INSIDE addresses until the test ends:
+// Flows sends both ways between two INSIDE addresses until the test ends:
 // first from a to b, second from b to a.
-func (u *users) flows(a, b *lab.Host, aAddr, bAddr string, every time.Duration) [2]*flow {
-	u.t.Helper()
+func (u *Users) Flows(a, b *lab.Host, aAddr, bAddr string, every time.Duration) [2]*Flow {
+	u.Helper()
 	const port = 7768
 	aPort := netip.AddrPortFrom(netip.MustParseAddr(aAddr), port)
 	bPort := netip.AddrPortFrom(netip.MustParseAddr(bAddr), port)
 	aConn, bConn := u.udp(a, aPort, bPort), u.udp(b, bPort, aPort)
-	there := &flow{name: a.Name() + " to " + b.Name(), refused: map[string]int{}}
-	back := &flow{name: b.Name() + " to " + a.Name(), refused: map[string]int{}}
+	there := &Flow{Name: a.Name() + " to " + b.Name(), refused: map[string]int{}}
+	back := &Flow{Name: b.Name() + " to " + a.Name(), refused: map[string]int{}}
 	go there.receive(bConn)
 	go back.receive(aConn)
 	go there.send(aConn, every)
 	go back.send(bConn, every)
-	return [2]*flow{there, back}
+	return [2]*Flow{there, back}
 }
 
-func (u *users) udp(h *lab.Host, local, remote netip.AddrPort) *net.UDPConn {
-	u.t.Helper()
-	c := inNetwork(u.t, h, func() (*net.UDPConn, error) {
+func (u *Users) udp(h *lab.Host, local, remote netip.AddrPort) *net.UDPConn {
+	u.Helper()
+	c := InNetwork(u.T, h, func() (*net.UDPConn, error) {
 		return net.DialUDP("udp", net.UDPAddrFromAddrPort(local), net.UDPAddrFromAddrPort(remote))
 	})
 	// A pause of the test itself is not to be taken for the tunnel's.
 	if err := forceReadBuffer(c, 16<<20); err != nil {
-		u.t.Fatal(err)
+		u.Fatal(err)
 	}
-	u.t.Cleanup(func() { c.Close() })
+	u.Cleanup(func() { c.Close() })
 	return c
 }
 
@@ -81,7 +82,7 @@ func forceReadBuffer(c *net.UDPConn, size int) error {
 // send ends with its socket. A packet that the kernel refuses is lost like one
 // that it drops, and it says why. Where the machine was late it catches up, but
 // for what would be a burst.
-func (f *flow) send(c *net.UDPConn, every time.Duration) {
+func (f *Flow) send(c *net.UDPConn, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var packet [200]byte
@@ -116,7 +117,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-func (f *flow) receive(c *net.UDPConn) {
+func (f *Flow) receive(c *net.UDPConn) {
 	var packet [201]byte
 	for {
 		n, err := c.Read(packet[:])
@@ -129,7 +130,7 @@ func (f *flow) receive(c *net.UDPConn) {
 	}
 }
 
-func (f *flow) got(number uint64) {
+func (f *Flow) got(number uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for uint64(len(f.seen)) <= number {
@@ -139,7 +140,7 @@ func (f *flow) got(number uint64) {
 }
 
 // arrived reports whether all packets before number have come.
-func (f *flow) arrived(number uint64) bool {
+func (f *Flow) arrived(number uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if uint64(len(f.seen)) < number {
@@ -153,41 +154,42 @@ func (f *flow) arrived(number uint64) bool {
 	return true
 }
 
-// count tells what became of the packets sent since it was last called. It
+// Count tells what became of the packets sent since it was last called. It
 // gives those on their way a second to come.
-func (f *flow) count() tally {
+func (f *Flow) Count() Tally {
 	end := f.sent.Load()
 	for give := time.Now().Add(time.Second); !f.arrived(end) && time.Now().Before(give); {
 		time.Sleep(2 * time.Millisecond)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	t := tally{sent: int(end - f.counted)}
+	t := Tally{Sent: int(end - f.counted)}
 	for ; f.counted < end; f.counted++ {
 		switch {
 		case f.counted >= uint64(len(f.seen)) || f.seen[f.counted] == 0:
-			t.lost++
+			t.Lost++
 		case f.seen[f.counted] > 1:
-			t.doubled++
+			t.Doubled++
 		}
 	}
 	return t
 }
 
-// waitFlowing waits for the first handshake, and forgets what it held up.
-func waitFlowing(t *testing.T, flows ...*flow) {
+// WaitFlowing waits for the first handshake, and forgets what it held up.
+func WaitFlowing(t *testing.T, flows ...*Flow) {
 	t.Helper()
 	for _, f := range flows {
-		end := time.Now().Add(patience)
-		for f.count().lost > 0 || f.sent.Load() < 50 {
+		end := time.Now().Add(Patience)
+		for f.Count().Lost > 0 || f.sent.Load() < 50 {
 			if time.Now().After(end) {
-				t.Fatalf("nothing flows from %s: %v", f.name, f.refusals())
+				t.Fatalf("nothing flows from %s: %v", f.Name, f.Refusals())
 			}
 		}
 	}
 }
 
-func (f *flow) refusals() string {
+// Refusals are what the kernel said of packets that it refused to send since the last call.
+func (f *Flow) Refusals() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.refused) == 0 {

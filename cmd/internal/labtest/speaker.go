@@ -1,4 +1,4 @@
-package main
+package labtest
 
 import (
 	"fmt"
@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// standInSpeaker is what sends first, as a shell does: "standin-speaker PORT FILE" says
+// Speaker is what sends first, as a shell does: "standin-speaker PORT FILE" says
 // a line to whoever has come to the port, once the file is there.
-func standInSpeaker() {
+func Speaker() {
 	l, err := net.Listen("tcp", ":"+os.Args[1])
 	if err != nil {
 		panic(err)

@@ -1,4 +1,4 @@
-package main
+package labtest
 
 import (
 	"fmt"
@@ -8,17 +8,17 @@ import (
 	"filippo.io/age/plugin"
 )
 
-// standIn is age-plugin-touch, in place of a hardware key: it asks for one touch
+// TouchPlugin is age-plugin-touch, in place of a hardware key: it asks for one touch
 // in each process, and writes a line to $TOUCHES for it. Called without
 // arguments it makes a key: the recipient to recipient.txt, the identity to
 // touch.txt.
-func standIn() {
+func TouchPlugin() {
 	p, err := plugin.New("touch")
 	if err != nil {
 		panic(err)
 	}
 	if len(os.Args) == 1 {
-		makeStandIn()
+		makeTouchKey()
 		return
 	}
 	p.HandleRecipient(func(data []byte) (crypt.Recipient, error) { return crypt.ParseX25519Recipient(string(data)) })
@@ -46,7 +46,7 @@ type unwrapFunc func([]*crypt.Stanza) ([]byte, error)
 
 func (f unwrapFunc) Unwrap(s []*crypt.Stanza) ([]byte, error) { return f(s) }
 
-func makeStandIn() {
+func makeTouchKey() {
 	x, err := crypt.GenerateX25519Identity()
 	if err != nil {
 		panic(err)

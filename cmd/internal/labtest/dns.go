@@ -1,4 +1,4 @@
-package main
+package labtest
 
 import (
 	"net"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// standInDNS is a resolver: "standin-dns ADDRESS FILE" answers on port 53 of the
+// DNS is a resolver: "standin-dns ADDRESS FILE" answers on port 53 of the
 // address with what the file, in the format of hosts(5), holds by then.
-func standInDNS() {
+func DNS() {
 	c, err := net.ListenPacket("udp", net.JoinHostPort(os.Args[1], "53"))
 	if err != nil {
 		panic(err)

@@ -1,4 +1,10 @@
-package main
+// Package faulttest has things go wrong under the program, for its tests: at a change of
+// the kernel ([Kernel]), at a step of a rotation ([ControllerStep], [ParticipantSteps]), at a
+// write to the repository ([Hit], of which a [Sweep] takes all, and sees what became of the
+// keys). Each is a part of the test binary while it is the program.
+//
+// Only tests import it.
+package faulttest
 
 import (
 	"context"
@@ -11,11 +17,11 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// faultyKernel reads from WGKEYS_TEST_FAULT where the program is to be hit:
+// Kernel reads from WGKEYS_TEST_FAULT where the program is to be hit:
 // "kill-before 3" and "kill-after 3" kill it as with kill -9 around the third
 // change, "fail 3" makes that change fail, "fail-from 3" all from there on, with
 // those that would undo it.
-func faultyKernel(k apply.Kernel) apply.Kernel {
+func Kernel(k apply.Kernel) apply.Kernel {
 	kind, number, ok := strings.Cut(os.Getenv("WGKEYS_TEST_FAULT"), " ")
 	if !ok {
 		return k
@@ -24,17 +30,18 @@ func faultyKernel(k apply.Kernel) apply.Kernel {
 	if err != nil {
 		panic(err)
 	}
-	return &faulty{k, kind, at, 0}
+	return &kernel{k, kind, at, 0}
 }
 
-type faulty struct {
+// A kernel is the real one but for one change.
+type kernel struct {
 	apply.Kernel
 	kind string
 	at   int
 	seen int
 }
 
-func (f *faulty) Do(ctx context.Context, changes []apply.Change) error {
+func (f *kernel) Do(ctx context.Context, changes []apply.Change) error {
 	for _, c := range changes {
 		if c.TouchesKernel() {
 			f.seen++

@@ -1,4 +1,4 @@
-package main
+package faulttest
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"wgkeys/keyring"
 )
 
-// The controller of a rotation and the parts that hosts play in it are hit at
+// Files on a host. The controller of a rotation and the parts that hosts play in it are hit at
 // their steps by what a file on the host says. It is no environment variable,
 // which the parts are not started with.
 //
@@ -19,10 +19,10 @@ import (
 // waits there, and the test does what it wants. Where there is a file of steps,
 // each point is told there.
 const (
-	faultFile = "/root/fault"
-	hitFile   = "/root/fault.hit"
-	goFile    = "/root/fault.go"
-	stepsFile = "/root/steps"
+	FaultFile = "/root/fault"
+	HitFile   = "/root/fault.hit"
+	GoFile    = "/root/fault.go"
+	StepsFile = "/root/steps"
 )
 
 func atStep(step string, do func() error) error {
@@ -33,34 +33,34 @@ func atStep(step string, do func() error) error {
 }
 
 func atPoint(point string) {
-	if f, err := os.OpenFile(stepsFile, os.O_WRONLY|os.O_APPEND, 0); err == nil {
+	if f, err := os.OpenFile(StepsFile, os.O_WRONLY|os.O_APPEND, 0); err == nil {
 		fmt.Fprintln(f, point)
 		f.Close()
 	}
-	want, err := os.ReadFile(faultFile)
+	want, err := os.ReadFile(FaultFile)
 	how, at, _ := strings.Cut(string(want), " ")
-	if err != nil || at != point || os.Rename(faultFile, hitFile) != nil {
+	if err != nil || at != point || os.Rename(FaultFile, HitFile) != nil {
 		return
 	}
 	if how == "kill" {
 		die()
 	}
 	for range 30_000 {
-		if os.Remove(goFile) == nil {
+		if os.Remove(GoFile) == nil {
 			return
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// controllerStep stands around a step of the controller.
-func controllerStep(step string, do func() error) error {
+// ControllerStep stands around a step of the controller.
+func ControllerStep(step string, do func() error) error {
 	return atStep("controller: "+step, do)
 }
 
-// partSteps stands around all that a part in a rotation does. A command that
+// ParticipantSteps stands around all that a part in a rotation does. A command that
 // begins a part is no part yet.
-func partSteps(r *rotate.Record, t rotate.Tunnel, save func(*rotate.Record) error) (rotate.Tunnel, func(*rotate.Record) error) {
+func ParticipantSteps(r *rotate.Record, t rotate.Tunnel, save func(*rotate.Record) error) (rotate.Tunnel, func(*rotate.Record) error) {
 	role := "watcher"
 	switch {
 	case os.Args[0] != "wgkeys-turn":

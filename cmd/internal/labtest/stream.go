@@ -1,4 +1,4 @@
-package main
+package labtest
 
 import (
 	"encoding/binary"
@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A numbered stream is packets one way through the tunnel, like a flow, for
+// A Stream is numbered packets one way through the tunnel, like a flow, for
 // rates at which a system call for each packet would be all that the machine
 // does: the kernel cuts what is sent into packets (UDP_SEGMENT), and hands those
 // that came together over together (UDP_GRO). Those of 1 ms are sent at once, in a
 // mesh those of 4 ms.
-type numbered struct {
-	from, to string
+type Stream struct {
+	From, To string
 	sent     atomic.Uint64
 	mu       sync.Mutex
 	seen     []uint8 // how often each number has come
@@ -31,24 +31,25 @@ type numbered struct {
 }
 
 // packetSize leaves room for some tens of packets in the 64 KB of one call, of which
-// the kernel makes no more than mostAtOnce.
+// the kernel makes no more than MostAtOnce.
 const (
 	packetSize = 200
-	mostAtOnce = 64
+	MostAtOnce = 64
 )
 
-// A toll is what a time has cost a stream.
-type toll struct {
-	sent, lost, doubled int
+// A Toll is what a time has cost a stream.
+type Toll struct {
+	Sent, Lost, Doubled int
 	row                 int           // the most packets lost one after the other
-	gap                 time.Duration // the longest time without an arrival
+	Gap                 time.Duration // the longest time without an arrival
 }
 
-func (t toll) String() string {
-	return fmt.Sprintf("%d lost (%d in a row), %d doubled of %d, longest gap %.1f ms", t.lost, t.row, t.doubled, t.sent, inMS(t.gap))
+func (t Toll) String() string {
+	return fmt.Sprintf("%d lost (%d in a row), %d doubled of %d, longest gap %.1f ms", t.Lost, t.row, t.Doubled, t.Sent, InMS(t.Gap))
 }
 
-func inMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+// InMS is a duration in milliseconds.
+func InMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func setUDP(t *testing.T, c *net.UDPConn, option, value int) {
 	t.Helper()
@@ -65,10 +66,10 @@ func setUDP(t *testing.T, c *net.UDPConn, option, value int) {
 
 // send ends with its socket. What the kernel refuses is lost, and it says why.
 // A machine that was late catches up by at most 20 ms, so that the burst is not lost.
-func (s *numbered) send(c *net.UDPConn, rate int) {
+func (s *Stream) send(c *net.UDPConn, rate int) {
 	tick := time.NewTicker(max(s.every, time.Second/time.Duration(rate)))
 	defer tick.Stop()
-	var batch [mostAtOnce * packetSize]byte
+	var batch [MostAtOnce * packetSize]byte
 	start := time.Now()
 	for range tick.C {
 		sent := s.sent.Load()
@@ -96,7 +97,7 @@ func (s *numbered) send(c *net.UDPConn, rate int) {
 }
 
 // fill numbers packets. The complement keeps the checksums off zero, as in
-// [flow.send].
+// [Flow.send].
 func fill(batch []byte, number uint64) {
 	for ; len(batch) > 0; batch = batch[packetSize:] {
 		binary.BigEndian.PutUint64(batch, number)
@@ -105,7 +106,7 @@ func fill(batch []byte, number uint64) {
 	}
 }
 
-func (s *numbered) receive(c *net.UDPConn) {
+func (s *Stream) receive(c *net.UDPConn) {
 	batch := make([]byte, 1<<16)
 	for {
 		n, err := c.Read(batch)
@@ -118,7 +119,7 @@ func (s *numbered) receive(c *net.UDPConn) {
 	}
 }
 
-func (s *numbered) got(batch []byte) {
+func (s *Stream) got(batch []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -136,8 +137,8 @@ func (s *numbered) got(batch []byte) {
 	}
 }
 
-// mark begins a time to be counted: with the next packet.
-func (s *numbered) mark() uint64 {
+// Mark begins a time to be counted: with the next packet.
+func (s *Stream) Mark() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gap, s.last = 0, time.Now()
@@ -147,34 +148,35 @@ func (s *numbered) mark() uint64 {
 
 // between counts the packets numbered from mark up to end. Those on their way
 // have a second to come.
-func (s *numbered) between(mark, end uint64) toll {
+func (s *Stream) between(mark, end uint64) Toll {
 	for give := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if t := s.counted(mark, end); t.lost == 0 || time.Now().After(give) {
+		if t := s.counted(mark, end); t.Lost == 0 || time.Now().After(give) {
 			return t
 		}
 	}
 }
 
-func (s *numbered) counted(mark, end uint64) toll {
+// counted counts the packets numbered from mark up to end, as far as they have come.
+func (s *Stream) counted(mark, end uint64) Toll {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := toll{sent: int(end - mark), gap: max(s.gap, time.Since(s.last))}
+	t := Toll{Sent: int(end - mark), Gap: max(s.gap, time.Since(s.last))}
 	row := 0
 	for n := mark; n < end; n++ {
 		if n < uint64(len(s.seen)) && s.seen[n] > 0 {
-			t.doubled += int(s.seen[n]) - 1
+			t.Doubled += int(s.seen[n]) - 1
 			row = 0
 			continue
 		}
-		t.lost++
+		t.Lost++
 		row++
 		t.row = max(t.row, row)
 	}
 	return t
 }
 
-// reasons are what the kernel said of packets that it refused to send.
-func (s *numbered) reasons() string {
+// Reasons are what the kernel said of packets that it refused to send.
+func (s *Stream) Reasons() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.refused) == 0 {
@@ -183,15 +185,15 @@ func (s *numbered) reasons() string {
 	return fmt.Sprint(" ", s.refused)
 }
 
-// longest is the longest time without an arrival since the mark.
-func (s *numbered) longest() time.Duration {
+// Longest is the longest time without an arrival since the mark.
+func (s *Stream) Longest() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return max(s.gap, time.Since(s.last))
 }
 
-// add sums up, and keeps the worst.
-func (t *toll) add(x toll) {
-	t.sent, t.lost, t.doubled = t.sent+x.sent, t.lost+x.lost, t.doubled+x.doubled
-	t.row, t.gap = max(t.row, x.row), max(t.gap, x.gap)
+// Add sums up, and keeps the worst.
+func (t *Toll) Add(x Toll) {
+	t.Sent, t.Lost, t.Doubled = t.Sent+x.Sent, t.Lost+x.Lost, t.Doubled+x.Doubled
+	t.row, t.Gap = max(t.row, x.row), max(t.Gap, x.Gap)
 }

@@ -1,6 +1,6 @@
 //go:build amd64
 
-package main
+package faulttest
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hit runs a command and has one of its system calls go wrong:
+// Hit runs a command and has one of its system calls go wrong:
 //
 //	hit DIR TRACE FAULT POINT COMMAND...
 //
@@ -31,7 +31,7 @@ import (
 // FAULT is what happens there: "none", "before" and "after" (killed), "torn"
 // (killed with half of it written), or the name of an error. TRACE gets the points
 // that were come to, one a line, and a last line "HIT" if POINT was among them.
-func hit() {
+func Hit() {
 	runtime.LockOSThread() // ptrace(2) is a matter of one thread
 	signal.Ignore(syscall.SIGPIPE)
 	h := &hitter{dir: os.Args[1], fault: os.Args[3], point: os.Args[4], hitIn: map[int]bool{}, seen: map[string]int{}}

@@ -1,4 +1,4 @@
-package main
+package labtest
 
 import (
 	"context"
@@ -10,30 +10,31 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// A backend is which WireGuard the tunnels run on.
-type backend string
+// A Backend is which WireGuard the tunnels run on.
+type Backend string
 
+// The backends: WireGuard in the kernel, and the device in user space that is in the program.
 const (
-	kernelBackend   backend = "kernel"
-	embeddedBackend backend = "embedded"
+	Kernel   Backend = "kernel"
+	Embedded Backend = "embedded"
 )
 
-// backends are those that there are here.
-func backends() []backend {
+// Backends are those that there are here.
+func Backends() []Backend {
 	if lab.HasWireGuard() {
-		return []backend{kernelBackend, embeddedBackend}
+		return []Backend{Kernel, Embedded}
 	}
-	return []backend{embeddedBackend}
+	return []Backend{Embedded}
 }
 
 // wireguardModule is where testdata/vm has it.
 const wireguardModule = "/modules/wireguard.ko"
 
-// use takes the kernel's WireGuard away for the test where the embedded device is
+// Use takes the kernel's WireGuard away for the test where the embedded device is
 // wanted: then the program does what it does on every kernel without.
-func (b backend) use(t *testing.T) {
+func (b Backend) Use(t *testing.T) {
 	t.Helper()
-	if b == kernelBackend || !lab.HasWireGuard() {
+	if b == Kernel || !lab.HasWireGuard() {
 		return
 	}
 	if lab.Kernel() != "vm" {

@@ -1,0 +1,122 @@
+package labtest
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Hunt goes through file systems for needles.
+type Hunt struct {
+	*Needles
+	since   time.Time      // what was not changed since then holds none of them
+	Skip    []string       // folders
+	seen    map[inode]bool // where trees began
+	Entries int
+	Files   int
+	Size    int64
+	Found   map[string][]string // what, by path
+	Errs    []error
+}
+
+// NewHunt begins one that leaves out some folders.
+func NewHunt(n *Needles, since time.Time, skip ...string) *Hunt {
+	return &Hunt{Needles: n, since: since, Skip: skip, seen: map[inode]bool{}, Found: map[string][]string{}}
+}
+
+type inode struct{ dev, number uint64 }
+
+// kernelsOwn are file systems that keep nothing.
+var kernelsOwn = []string{"proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "bpf", "pstore", "nsfs", "autofs", "binfmt_misc", "configfs", "fusectl", "efivarfs"}
+
+// Process looks through every file system that a process sees, from each folder of
+// it that is mounted. What another one has mounted over cannot be seen.
+func (h *Hunt) Process(pid string) {
+	mounts, err := os.ReadFile("/proc/" + pid + "/mountinfo")
+	if err != nil {
+		h.Errs = append(h.Errs, err)
+		return
+	}
+	root := "/proc/" + pid + "/root"
+	if pid == "self" {
+		root = ""
+	}
+	for line := range strings.Lines(string(mounts)) {
+		// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw (proc(5))
+		f := strings.Fields(line)
+		end := slices.Index(f, "-")
+		if len(f) > end+1 && !slices.Contains(kernelsOwn, f[end+1]) {
+			h.tree(root + f[4])
+		}
+	}
+}
+
+// tree looks through one file system, from where it is mounted, unless it did so
+// from the same folder before. That a folder of it was searched does not say that
+// all of it was: it may be mounted elsewhere too, and where another mount is covered
+// its mount point lies in what covers it.
+func (h *Hunt) tree(top string) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(top, &st); err != nil || h.seen[inode{st.Dev, st.Ino}] {
+		return
+	}
+	h.seen[inode{st.Dev, st.Ino}] = true
+	filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		var at syscall.Stat_t
+		if err != nil || syscall.Lstat(path, &at) != nil {
+			return nil // gone by now
+		}
+		if at.Dev != st.Dev && d.IsDir() || slices.Contains(h.Skip, path) {
+			return fs.SkipDir
+		}
+		if at.Dev != st.Dev && isNamespace(path) {
+			return nil
+		}
+		h.Entries++
+		if time.Unix(at.Ctim.Unix()).Before(h.since) {
+			return nil
+		}
+		h.entry(path, d)
+		return nil
+	})
+}
+
+// entry looks at what was changed: its name, where a link leads, and the content.
+func (h *Hunt) entry(path string, d fs.DirEntry) {
+	found := func(what string) { h.Found[path] = append(h.Found[path], what) }
+	h.In([]byte(d.Name()), found)
+	switch {
+	case d.Type()&fs.ModeSymlink != 0:
+		if to, err := os.Readlink(path); err == nil {
+			h.In([]byte(to), found)
+		}
+	case d.Type().IsRegular():
+		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				h.Errs = append(h.Errs, err)
+			}
+			return
+		}
+		defer f.Close()
+		size, err := h.stream(f, found)
+		if err != nil {
+			h.Errs = append(h.Errs, err)
+		}
+		h.Files, h.Size = h.Files+1, h.Size+size
+	}
+}
+
+// isNamespace reports whether a file is a namespace that has a name, as those of
+// ip-netns(8): there is nothing to read in it.
+func isNamespace(path string) bool {
+	var at unix.Statfs_t
+	return unix.Statfs(path, &at) == nil && at.Type == unix.NSFS_MAGIC
+}

@@ -1,0 +1,174 @@
+// Package labtest is hosts for the tests of the program, which run the program itself, as
+// people do: the very same tests on WireGuard in user space and, in testdata/vm, on the
+// kernel's own. The test binary has to be the program when it is called by its name.
+//
+// [FirstUsers] and [NewUsers] are two hosts with a repository, [NewMesh] is as many as a
+// test wants, all peers of each other. Both are the test as well, and have the same few
+// methods: Must and Run run a line of shell on a host, Write and Read are for its files,
+// Until and Eventually wait. A [Flow] and a [Stream] count what a tunnel loses, [Needles]
+// find keys where none should be, and the functions without arguments are programs that
+// stand in for others: see the test binary's TestMain.
+//
+// Only tests import it.
+package labtest
+
+import (
+	"errors"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/cmd/internal/demo"
+	"wgkeys/deploy/lab"
+)
+
+// Users are the first users: their hosts, the repository ~/net on basalt and
+// a copy without secrets, as git would bring it, on shale.
+type Users struct {
+	*demo.Network
+	*testing.T // its Run is u.T.Run
+}
+
+// With is u in a subtest.
+func (u *Users) With(t *testing.T) *Users { return &Users{u.Network, t} }
+
+// Tunnel writes the tunnel file.
+func (u *Users) Tunnel(text string) {
+	u.Helper()
+	u.Write(u.Basalt, "/root/net/tunnels/wg0.toml", text)
+}
+
+// Write writes a file on a host.
+func (u *Users) Write(h *lab.Host, path, text string) {
+	u.Helper()
+	if err := h.WriteFile(path, []byte(text), 0o644); err != nil {
+		u.Fatal(err)
+	}
+}
+
+// Read returns the content of a file on a host.
+func (u *Users) Read(h *lab.Host, path string) string {
+	u.Helper()
+	b, err := h.ReadFile(path)
+	if err != nil {
+		u.Fatal(err)
+	}
+	return string(b)
+}
+
+// Clone brings the plain half of the repository to shale.
+func (u *Users) Clone() {
+	u.Helper()
+	for path := range strings.FieldsSeq(u.Must(u.Basalt, "ls wgkeys.toml tunnels/*.toml keyring/*/*.pub")) {
+		u.Write(u.Shale, "/root/net/"+path, u.Read(u.Basalt, "/root/net/"+path))
+	}
+}
+
+// A Result is what a command did.
+type Result struct {
+	Stdout, Stderr string
+	Code           int
+}
+
+// Run runs a line of shell on a host, in ~/net where there is one.
+func (u *Users) Run(h *lab.Host, script string) Result {
+	u.Helper()
+	var stdout, stderr strings.Builder
+	cmd := h.Command(u.Context(), "sh", "-c", "cd /root/net 2>/dev/null || cd /root; "+script)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
+		u.Fatalf("%s: %s: %v", h.Name(), script, err)
+	}
+	return Result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// Must runs a line of shell that has to succeed and returns its output.
+func (u *Users) Must(h *lab.Host, script string) string {
+	u.Helper()
+	r := u.Run(h, script)
+	if r.Code != 0 {
+		u.Fatalf("%s: %s: exit %d\n%s%s", h.Name(), script, r.Code, r.Stdout, r.Stderr)
+	}
+	return r.Stdout
+}
+
+// NewHost makes a host that has nothing yet.
+func (u *Users) NewHost(name string) *lab.Host {
+	u.Helper()
+	h, err := u.Host(name)
+	if err != nil {
+		u.Fatal(err)
+	}
+	return h
+}
+
+// Snapshot is all of a host's network that apply could touch.
+func (u *Users) Snapshot(h *lab.Host) string {
+	u.Helper()
+	s, err := demo.Snapshot(u.Context(), h)
+	if err != nil {
+		u.Fatal(err)
+	}
+	return s
+}
+
+// Same fails where the host's network is not what it was.
+func (u *Users) Same(h *lab.Host, before, when string) {
+	u.Helper()
+	if diff := demo.LineDiff(before, u.Snapshot(h)); diff != "" {
+		u.Errorf("%s is not as it was: %s\n%s", h.Name(), when, diff)
+	}
+}
+
+// Want fails where text lacks one of the lines, white space aside.
+func (u *Users) Want(about, text string, lines ...string) {
+	u.Helper()
+	have := map[string]bool{}
+	for line := range strings.Lines(text) {
+		have[strings.Join(strings.Fields(line), " ")] = true
+	}
+	for _, line := range lines {
+		if !have[line] {
+			u.Errorf("%s: no line %q in\n%s", about, line, text)
+		}
+	}
+}
+
+// PlanIs wants a plan with these steps, and none if there are none.
+func (u *Users) PlanIs(when string, steps ...string) {
+	u.Helper()
+	r := u.Run(u.Basalt, "wgkeys plan")
+	if steps == nil && (r.Code != 0 || r.Stdout != "") {
+		u.Errorf("%s: plan exits %d and has steps:\n%s%s", when, r.Code, r.Stdout, r.Stderr)
+	}
+	for _, want := range steps {
+		if !strings.Contains(r.Stdout, want) {
+			u.Errorf("%s: no step %q in\n%s", when, want, r.Stdout)
+		}
+	}
+}
+
+// Patience is how long a test waits for what has to come: much longer than it takes on a
+// machine with other work.
+const Patience = 2 * time.Minute
+
+// Eventually waits until ok, and does not decide: what was waited for is looked at again
+// by the caller.
+func (u *Users) Eventually(ok func() bool) {
+	u.Helper()
+	for end := time.Now().Add(Patience); !ok() && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	}
+}
+
+// Until waits for what has to come, and fails where it does not.
+func (u *Users) Until(what string, done func() bool) {
+	u.Helper()
+	for end := time.Now().Add(Patience); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			u.Fatal(errors.New("waited in vain for " + what))
+		}
+	}
+}
