@@ -15,14 +15,14 @@ type Backend string
 
 // The backends: WireGuard in the kernel, and the device in user space that is in the program.
 const (
-	Kernel   Backend = "kernel"
-	Embedded Backend = "embedded"
+	kernelBackend Backend = "kernel"
+	Embedded      Backend = "embedded"
 )
 
 // Backends are those that there are here.
 func Backends() []Backend {
 	if lab.HasWireGuard() {
-		return []Backend{Kernel, Embedded}
+		return []Backend{kernelBackend, Embedded}
 	}
 	return []Backend{Embedded}
 }
@@ -34,7 +34,7 @@ const wireguardModule = "/modules/wireguard.ko"
 // wanted: then the program does what it does on every kernel without.
 func (b Backend) Use(t *testing.T) {
 	t.Helper()
-	if b == Kernel || !lab.HasWireGuard() {
+	if b == kernelBackend || !lab.HasWireGuard() {
 		return
 	}
 	if lab.Kernel() != "vm" {
