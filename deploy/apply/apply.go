@@ -30,6 +30,7 @@ package apply
 import (
 	"context"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -37,7 +38,7 @@ import (
 type Kernel interface {
 	// Observe reads what the kernel has of all that view and journal speak
 	// of. A nil view asks for what the journal speaks of alone.
-	Observe(ctx context.Context, name string, view *tunnel.View, journal Entries) (*State, error)
+	Observe(ctx context.Context, name string, view *tunnel.View, known journal.Entries) (*State, error)
 
 	// Do makes the changes in their order. Each is idempotent: a thing that
 	// is as wanted already is no error. If one fails, those before it are

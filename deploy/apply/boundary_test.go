@@ -1,8 +1,11 @@
 package apply_test
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +13,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -96,6 +100,7 @@ func TestArrows(t *testing.T) {
 		{"/deploy/...", "/cmd"},
 		{"/deploy/rotate", "/deploy/apply"},
 		{"/deploy/apply", "/deploy/host"},
+		{"/deploy/apply/journal", "/deploy/apply"},
 		{"/deploy/apply", "/deploy/apply/linux"},
 		{"/deploy/apply", "/deploy/rotate"},
 		{"/deploy/host/daemon", "/deploy/apply"},
@@ -108,6 +113,31 @@ func TestArrows(t *testing.T) {
 			if below(pkg, module+arrow.to) && pkg != module+arrow.from {
 				t.Errorf("wgkeys%s reaches %s", arrow.from, pkg)
 			}
+		}
+	}
+}
+
+// TestPure: what is planned and run here needs no system, and reads no clock.
+func TestPure(t *testing.T) {
+	goExists(t)
+	imports := goList(t, "-f", `{{range .Imports}}{{.}} {{end}}`, module+"/deploy/apply")
+	for _, pkg := range []string{"os", "os/exec", "io/fs", "net", "syscall", "golang.org/x/sys/unix"} {
+		if slices.Contains(imports, pkg) {
+			t.Errorf("wgkeys/deploy/apply imports %s", pkg)
+		}
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) < 20 {
+		t.Fatal(files, err)
+	}
+	clock := regexp.MustCompile(`\btime\.(Now|Since|Until|After|AfterFunc|Tick|Sleep|NewTimer|NewTicker)\b`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(file, "_test.go") && clock.Match(text) {
+			t.Errorf("%s reads a clock: %s", file, clock.Find(text))
 		}
 	}
 }
@@ -127,7 +157,7 @@ func TestNoSecretInside(t *testing.T) {
 		reflect.TypeFor[keyring.PrivateKey](), reflect.TypeFor[keyring.PresharedKey](),
 		reflect.TypeFor[wgtypes.Key](), reflect.TypeFor[wgtypes.Config](), reflect.TypeFor[wgtypes.PeerConfig](),
 	}
-	roots := []any{tunnel.View{}, apply.State{}, apply.Plan{}, apply.Journal{}, apply.Pending{}, push.Result{}}
+	roots := []any{tunnel.View{}, apply.State{}, apply.Plan{}, journal.Journal{}, journal.Pending{}, push.Result{}}
 	for _, c := range kindsOfChange {
 		roots = append(roots, c)
 	}

@@ -1,23 +1,27 @@
 package apply
 
-import "slices"
+import (
+	"slices"
+
+	"wgkeys/deploy/apply/journal"
+)
 
 // A Change takes one thing in the kernel from an old state to a new one.
 type Change interface {
-	Resource() string  // the thing's name in the journal
-	Inverse() []Change // what undoes it, in order
-	String() string    // as one would type it for ip(8), wg(8) or sysctl(8)
+	Resource() journal.Resource // the thing's name in the journal
+	Inverse() []Change          // what undoes it, in order
+	String() string             // as one would type it for ip(8), wg(8) or sysctl(8)
 
 	TouchesKernel() bool // it changes more than the journal
 
 	// entries are what the journal, of which journal is what it says, has to say once
 	// the change is made. A removal adds nothing. What the kernel sets along with it comes
 	// first, so that the change itself is put back last.
-	entries(journal Entries) []line
+	entries(known journal.Entries) []line
 
 	// restores reports whether the change leaves the thing, whose entry is e, as it was
 	// before us.
-	restores(e Entry, journal Entries) bool
+	restores(e journal.Entry, known journal.Entries) bool
 
 	// trusted reports whether plans take the journal's word for what the change has set,
 	// because the kernel cannot tell: it is written when it is so, not before.
@@ -58,5 +62,11 @@ func verb(add bool) string {
 	return "del"
 }
 
-// made is the entry of a thing that was not there before.
-func made(c Change) []line { return []line{{c.Resource(), Entry{Set: "made"}}} }
+// A line is what a change has the journal say of one thing.
+type line struct {
+	resource journal.Resource
+	journal.Entry
+}
+
+// made is the line of a thing that was not there before.
+func made(c Change) []line { return []line{{c.Resource(), journal.Entry{Set: "made"}}} }

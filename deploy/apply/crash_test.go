@@ -12,6 +12,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -265,7 +266,7 @@ func TestInterrupt(t *testing.T) {
 	t.Logf("%d points", points)
 }
 
-func checkReopened(t *testing.T, h *host, j *apply.Journal) {
+func checkReopened(t *testing.T, h *host, j *journal.Journal) {
 	t.Helper()
 	again, _ := h.journal(t, "wg0")
 	if d := cmp.Diff(j.Entries, again.Entries) + cmp.Diff(j.Order, again.Order, cmpEmpty); d != "" {

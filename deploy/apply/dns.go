@@ -3,6 +3,8 @@ package apply
 import (
 	"net/netip"
 	"strings"
+
+	"wgkeys/deploy/apply/journal"
 )
 
 // Programs that take resolvers by link.
@@ -20,12 +22,14 @@ type DNSChange struct {
 	Record   string // the link's name there
 }
 
-func (c DNSChange) Resource() string  { return "dns " + c.Link }
-func (c DNSChange) Inverse() []Change { c.Old, c.New = c.New, c.Old; return []Change{c} }
+func (c DNSChange) Resource() journal.Resource { return journal.DNS.Of(c.Link) }
+func (c DNSChange) Inverse() []Change          { c.Old, c.New = c.New, c.Old; return []Change{c} }
 
 // Perhaps reports whether it is not known that the resolver ever took what c takes
 // away: it may have no way to do so then.
-func (c DNSChange) Perhaps() bool { return c.New == nil && len(c.Old) == 1 && c.Old[0] == unsure }
+func (c DNSChange) Perhaps() bool {
+	return c.New == nil && len(c.Old) == 1 && c.Old[0] == journal.Unsure
+}
 
 func (c DNSChange) String() string {
 	switch {
@@ -80,14 +84,14 @@ func ResolvConf(dns []string) string {
 	return b.String()
 }
 
-func (c DNSChange) entries(_ Entries) []line {
+func (c DNSChange) entries(_ journal.Entries) []line {
 	if c.New != nil {
-		return []line{{c.Resource(), Entry{Set: strings.Join(c.New, " ")}}}
+		return []line{{c.Resource(), journal.Entry{Set: strings.Join(c.New, " ")}}}
 	}
 	return nil
 }
 
-func (c DNSChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
-func (DNSChange) trusted() bool                      { return true }
-func (DNSChange) batched() bool                      { return false }
-func (DNSChange) TouchesKernel() bool                { return true }
+func (c DNSChange) restores(_ journal.Entry, _ journal.Entries) bool { return len(c.entries(nil)) == 0 }
+func (DNSChange) trusted() bool                                      { return true }
+func (DNSChange) batched() bool                                      { return false }
+func (DNSChange) TouchesKernel() bool                                { return true }

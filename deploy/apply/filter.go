@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"wgkeys/deploy/apply/journal"
 )
 
 // A Filter is the tunnel's own nftables table, "wgkeys-TUNNEL" of family inet.
@@ -27,7 +29,7 @@ type FilterChange struct {
 	New  *Filter
 }
 
-func (c FilterChange) Resource() string { return "filter " + c.Link }
+func (c FilterChange) Resource() journal.Resource { return journal.Filter.Of(c.Link) }
 func (c FilterChange) Inverse() []Change {
 	return []Change{FilterChange{c.Link, c.New, c.Old}}
 }
@@ -152,17 +154,19 @@ func family(a netip.Addr) string {
 	return "ip6"
 }
 
-func (c FilterChange) entries(_ Entries) []line {
+func (c FilterChange) entries(_ journal.Entries) []line {
 	if c.New != nil {
-		return []line{{c.Resource(), Entry{Set: c.New.String()}}}
+		return []line{{c.Resource(), journal.Entry{Set: c.New.String()}}}
 	}
 	return nil
 }
 
-func (c FilterChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
-func (FilterChange) trusted() bool                      { return true }
-func (FilterChange) batched() bool                      { return false }
-func (FilterChange) TouchesKernel() bool                { return true }
+func (c FilterChange) restores(_ journal.Entry, _ journal.Entries) bool {
+	return len(c.entries(nil)) == 0
+}
+func (FilterChange) trusted() bool       { return true }
+func (FilterChange) batched() bool       { return false }
+func (FilterChange) TouchesKernel() bool { return true }
 
 // A Redirect takes encrypted packets from a tunnel's old port to its new one.
 //

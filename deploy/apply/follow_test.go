@@ -13,6 +13,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -119,7 +120,7 @@ func (h *host) fileHolds(key keyring.PublicKey) {
 }
 
 // planOf is what apply would do now, with the key file as it is.
-func (h *host) planOf(t testing.TB, v *tunnel.View) (*apply.Plan, *apply.Journal) {
+func (h *host) planOf(t testing.TB, v *tunnel.View) (*apply.Plan, *journal.Journal) {
 	t.Helper()
 	j, others := h.journal(t, v.Tunnel)
 	state, err := h.Observe(t.Context(), v.Tunnel, v, j.Entries)
@@ -257,7 +258,7 @@ func TestRekey(t *testing.T) {
 	h.removePeer(h.links["wg0"], chert)
 	for range 2 { // the second has nothing to do
 		j, _ := h.journal(t, "wg0")
-		if err := j.Rekey(chert, anew); err != nil {
+		if err := j.Rename(journal.OfPeer(chert), journal.OfPeer(anew)); err != nil {
 			t.Fatal(err)
 		}
 		checkReopened(t, h, j)
@@ -292,9 +293,9 @@ func TestRekeyCrash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rekey := func() apply.Entries {
+	rekey := func() journal.Entries {
 		j, _ := h.journal(t, "wg0")
-		if err := j.Rekey(chert, anew); err != nil {
+		if err := j.Rename(journal.OfPeer(chert), journal.OfPeer(anew)); err != nil {
 			t.Fatal(err)
 		}
 		return j.Entries
@@ -312,8 +313,8 @@ func TestRekeyCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		j, _ := h.journal(t, "wg0")
-		_, old := j.Entries["peer "+chert.String()]
-		_, is := j.Entries["peer "+anew.String()]
+		_, old := j.Entries[journal.OfPeer(chert)]
+		_, is := j.Entries[journal.OfPeer(anew)]
 		if !old && !is {
 			t.Errorf("cut off after %d bytes it knows neither", n-len(before))
 		}

@@ -12,6 +12,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -25,7 +26,7 @@ func newKernel() *kernel {
 		links:     map[string]*link{"eth0": {}, "br0": {}},
 		filters:   map[string]*apply.Filter{},
 		dns:       map[string][]string{},
-		unmanaged: map[string]string{},
+		unmanaged: map[journal.Resource]string{},
 		keyFiles:  map[string]apply.KeyFile{},
 		names:     map[string]apply.Endpoint{},
 		sysctls: map[string]string{
@@ -155,13 +156,13 @@ type host struct {
 
 func newHost(t *testing.T) *host { return &host{newKernel(), t.TempDir()} }
 
-func (h *host) journal(t testing.TB, name string) (*apply.Journal, apply.Entries) {
+func (h *host) journal(t testing.TB, name string) (*journal.Journal, journal.Entries) {
 	t.Helper()
-	j, err := apply.OpenJournal(h.dir, name)
+	j, err := journal.Open(h.dir, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	others, _, err := apply.Others(h.dir, name)
+	others, _, err := journal.Others(h.dir, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +170,7 @@ func (h *host) journal(t testing.TB, name string) (*apply.Journal, apply.Entries
 }
 
 // plan is what apply would do now.
-func (h *host) plan(t testing.TB, v *tunnel.View) (*apply.Plan, *apply.Journal) {
+func (h *host) plan(t testing.TB, v *tunnel.View) (*apply.Plan, *journal.Journal) {
 	t.Helper()
 	h.install(v)
 	j, others := h.journal(t, v.Tunnel)

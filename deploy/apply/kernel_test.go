@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/keyring"
 )
 
@@ -26,7 +27,7 @@ type kernel struct {
 	proxies   []apply.Proxy
 	filters   map[string]*apply.Filter
 	dns       map[string][]string
-	unmanaged map[string]string // file by the change's resource
+	unmanaged map[journal.Resource]string // file by the change's resource
 	sysctls   map[string]string
 	keyFiles  map[string]apply.KeyFile
 	names     map[string]apply.Endpoint

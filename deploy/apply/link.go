@@ -3,8 +3,8 @@ package apply
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/keyring"
 )
 
@@ -31,7 +31,7 @@ type LinkChange struct {
 	SideEffects []SideEffect
 }
 
-func (c LinkChange) Resource() string { return "link " + c.Name }
+func (c LinkChange) Resource() journal.Resource { return journal.Link.Of(c.Name) }
 
 func (c LinkChange) Inverse() []Change {
 	return append([]Change{LinkChange{Name: c.Name, Old: c.New, New: c.Old}}, putBack(c.SideEffects)...)
@@ -56,17 +56,17 @@ func (c LinkChange) String() string {
 	}
 }
 
-func (c LinkChange) entries(journal Entries) []line {
+func (c LinkChange) entries(known journal.Entries) []line {
 	if c.Old == nil && c.New != nil {
-		return append(sideEffectLines(c.SideEffects, journal), made(c)...)
+		return append(sideEffectLines(c.SideEffects, known), made(c)...)
 	}
 	return nil
 }
 
-func (c LinkChange) restores(_ Entry, _ Entries) bool { return c.New == nil }
-func (LinkChange) trusted() bool                      { return false }
-func (LinkChange) batched() bool                      { return false }
-func (LinkChange) TouchesKernel() bool                { return true }
+func (c LinkChange) restores(_ journal.Entry, _ journal.Entries) bool { return c.New == nil }
+func (LinkChange) trusted() bool                                      { return false }
+func (LinkChange) batched() bool                                      { return false }
+func (LinkChange) TouchesKernel() bool                                { return true }
 
 // A DeviceChange sets a device's private key, port and mark.
 type DeviceChange struct {
@@ -74,7 +74,7 @@ type DeviceChange struct {
 	Old, New Device
 }
 
-func (c DeviceChange) Resource() string { return "device " + c.Link }
+func (c DeviceChange) Resource() journal.Resource { return journal.Device.Of(c.Link) }
 
 func (c DeviceChange) Inverse() []Change {
 	return []Change{DeviceChange{c.Link, c.New, c.Old}}
@@ -94,11 +94,11 @@ func (c DeviceChange) String() string {
 	return s
 }
 
-func (DeviceChange) entries(_ Entries) []line         { return nil }
-func (DeviceChange) restores(_ Entry, _ Entries) bool { return true }
-func (DeviceChange) trusted() bool                    { return false }
-func (DeviceChange) batched() bool                    { return false }
-func (DeviceChange) TouchesKernel() bool              { return true }
+func (DeviceChange) entries(_ journal.Entries) []line                 { return nil }
+func (DeviceChange) restores(_ journal.Entry, _ journal.Entries) bool { return true }
+func (DeviceChange) trusted() bool                                    { return false }
+func (DeviceChange) batched() bool                                    { return false }
+func (DeviceChange) TouchesKernel() bool                              { return true }
 
 // An AddressChange adds or removes an INSIDE address of the link.
 type AddressChange struct {
@@ -107,7 +107,7 @@ type AddressChange struct {
 	Add    bool
 }
 
-func (c AddressChange) Resource() string { return "address " + c.Prefix.String() }
+func (c AddressChange) Resource() journal.Resource { return journal.Address.Of(c.Prefix.String()) }
 
 func (c AddressChange) Inverse() []Change { c.Add = !c.Add; return []Change{c} }
 
@@ -116,20 +116,16 @@ func (c AddressChange) String() string {
 	return fmt.Sprintf("ip %s address %s %s dev %s", family, verb(c.Add), c.Prefix, c.Link)
 }
 
-func (c AddressChange) entries(_ Entries) []line {
+func (c AddressChange) entries(_ journal.Entries) []line {
 	if c.Add {
 		return made(c)
 	}
 	return nil
 }
 
-func (c AddressChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
-func (AddressChange) trusted() bool                      { return false }
-func (AddressChange) batched() bool                      { return true }
-func (AddressChange) TouchesKernel() bool                { return true }
-
-// LinkNumber returns the number of the tunnel's link, or 0 where it is not known.
-func (e Entries) LinkNumber(name string) int {
-	n, _ := strconv.Atoi(e[LinkChange{Name: name}.Resource()].Set)
-	return n
+func (c AddressChange) restores(_ journal.Entry, _ journal.Entries) bool {
+	return len(c.entries(nil)) == 0
 }
+func (AddressChange) trusted() bool       { return false }
+func (AddressChange) batched() bool       { return true }
+func (AddressChange) TouchesKernel() bool { return true }

@@ -3,6 +3,7 @@ package apply
 import (
 	"cmp"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -11,7 +12,7 @@ import (
 //
 // The errors are the refusals that leave the host as it is: an interface that
 // is not ours, a key file that cannot be used.
-func Make(view *tunnel.View, state *State, mine *Journal, others Entries) (*Plan, error) {
+func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal.Entries) (*Plan, error) {
 	asked := view
 	view = Follow(asked, state)
 	p := &planner{

@@ -1,6 +1,10 @@
 package apply
 
-import "strings"
+import (
+	"strings"
+
+	"wgkeys/deploy/apply/journal"
+)
 
 // Programs that manage a host's network and may take our interface for theirs.
 const (
@@ -25,7 +29,9 @@ type ManagerChange struct {
 	Add  bool
 }
 
-func (c ManagerChange) Resource() string { return "unmanaged " + c.Link + " " + c.Manager }
+func (c ManagerChange) Resource() journal.Resource {
+	return journal.Unmanaged.Of(c.Link + " " + c.Manager)
+}
 
 // Inverse leaves a manager alone that had been told before.
 func (c ManagerChange) Inverse() []Change {
@@ -79,14 +85,16 @@ func UnmanagedText(link, manager string) string {
 	return "[Match]\nName=" + link + "\n[Link]\nUnmanaged=yes"
 }
 
-func (c ManagerChange) entries(_ Entries) []line {
+func (c ManagerChange) entries(_ journal.Entries) []line {
 	if c.Add {
-		return []line{{c.Resource(), Entry{Set: c.File}}}
+		return []line{{c.Resource(), journal.Entry{Set: c.File}}}
 	}
 	return nil
 }
 
-func (c ManagerChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
-func (ManagerChange) trusted() bool                      { return false }
-func (ManagerChange) batched() bool                      { return false }
-func (ManagerChange) TouchesKernel() bool                { return true }
+func (c ManagerChange) restores(_ journal.Entry, _ journal.Entries) bool {
+	return len(c.entries(nil)) == 0
+}
+func (ManagerChange) trusted() bool       { return false }
+func (ManagerChange) batched() bool       { return false }
+func (ManagerChange) TouchesKernel() bool { return true }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -110,7 +111,7 @@ func (w width) narrowed(path Path, ipv6 bool, to string) width {
 // kernel has not been told yet, where it is to be; and wherever its name leads, if
 // that has been looked up.
 func reachedAt(p *planner, peer *tunnel.Peer, live netip.Addr) (addrs []netip.Addr) {
-	told := peer.Endpoint == "" || p.mine.Entries[resourceOfPeer(peer.PublicKey)].Set == peer.Endpoint
+	told := peer.Endpoint == "" || p.mine.Entries[journal.OfPeer(peer.PublicKey)].Set == peer.Endpoint
 	if told && live.IsValid() {
 		addrs = append(addrs, live)
 	} else if a := literal(peer); a.IsValid() {

@@ -10,6 +10,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -17,12 +18,12 @@ const hubName = "vpn.example.net:51820"
 
 // named is a view with peers whose endpoints are names, what the kernel has of them
 // at the first of addrs, and a journal that says that the names were set.
-func named(t *testing.T, names []string, at string) (*tunnel.View, *apply.State, *apply.Journal) {
+func named(t *testing.T, names []string, at string) (*tunnel.View, *apply.State, *journal.Journal) {
 	t.Helper()
 	v := &tunnel.View{Tunnel: "wg0", Host: "basalt", PublicKey: applytest.PublicKey("basalt"), PrivateKeyFile: "/etc/wireguard/wg0.key"}
 	s := &apply.State{LinkIndex: 7, Link: &apply.Link{Kind: "wireguard", MTU: apply.DefaultMTU, Up: true},
 		Device: apply.Device{PublicKey: v.PublicKey}, Endpoints: map[string]apply.Endpoint{}, Sysctls: map[string]string{}}
-	j := &apply.Journal{Entries: apply.Entries{"link wg0": {Set: "7"}}}
+	j := &journal.Journal{Entries: journal.Entries{journal.Link.Of("wg0"): {Set: "7"}}}
 	for i, name := range names {
 		p := tunnel.Peer{Name: fmt.Sprintf("peer%d", i), PublicKey: applytest.PublicKey(fmt.Sprint(i)), Endpoint: name,
 			AllowedIPs: applytest.Prefixes(fmt.Sprintf("10.%d.%d.0/24", i/256, i%256))}
@@ -30,7 +31,7 @@ func named(t *testing.T, names []string, at string) (*tunnel.View, *apply.State,
 		live := apply.Peer{PublicKey: p.PublicKey, AllowedIPs: p.AllowedIPs}
 		if at != "" {
 			live.Endpoint = netip.MustParseAddrPort(at)
-			j.Entries["peer "+p.PublicKey.String()] = apply.Entry{Set: name}
+			j.Entries[journal.OfPeer(p.PublicKey)] = journal.Entry{Set: name}
 		}
 		s.Peers = append(s.Peers, live)
 	}

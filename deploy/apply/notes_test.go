@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -60,7 +61,7 @@ func TestResolvers(t *testing.T) {
 		{"", "", "", "systemd-resolved does not run here and there is no resolvconf"},
 	} {
 		h := newHost(t)
-		look := func(v *tunnel.View) (*apply.State, *apply.Journal) {
+		look := func(v *tunnel.View) (*apply.State, *journal.Journal) {
 			h.install(v)
 			j, _ := h.journal(t, "wg0")
 			s, err := h.Observe(t.Context(), "wg0", v, j.Entries)

@@ -8,13 +8,14 @@ import (
 	"strings"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
 
 // Observe implements [apply.Kernel]. Like the real one it looks only at what
 // the view and the journal speak of.
-func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, journal apply.Entries) (*apply.State, error) {
+func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, entries journal.Entries) (*apply.State, error) {
 	s := &apply.State{Sysctls: map[string]string{}, KeyFiles: k.keyFiles, Endpoints: k.names, Paths: k.paths, Resolver: "systemd-resolved"}
 	if l := k.links[name]; l != nil {
 		have := l.Link
@@ -23,9 +24,9 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, jour
 			k.observeTunnel(name, l, s)
 		}
 	}
-	speaksOf := func(kind string) bool {
-		for resource := range journal {
-			if strings.HasPrefix(resource, kind+" ") {
+	speaksOf := func(kind journal.Kind) bool {
+		for resource := range entries {
+			if resource.Kind == kind {
 				return true
 			}
 		}
@@ -34,7 +35,7 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, jour
 	if view != nil {
 		s.Elsewhere = k.elsewhere(view)
 	}
-	if view != nil && (view.Forward || view.Proxies != nil) || speaksOf("proxy") {
+	if view != nil && (view.Forward || view.Proxies != nil) || speaksOf(journal.Proxy) {
 		s.Uplinks = k.uplinks()
 		s.Proxies = slices.Clone(k.proxies)
 	}
@@ -57,7 +58,7 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, jour
 		s.FilterRules = f.Rules()
 	}
 	for key, value := range k.sysctls {
-		if _, mine := journal["sysctl "+key]; mine || view != nil && asks(view, s, key) || resets(journal, key) {
+		if _, mine := entries[journal.Sysctl.Of(key)]; mine || view != nil && asks(view, s, key) || resets(entries, key) {
 			s.Sysctls[key] = value
 		}
 	}
@@ -89,8 +90,8 @@ func asks(view *tunnel.View, s *apply.State, key string) bool {
 }
 
 // resets reports whether undoing what the journal speaks of resets key.
-func resets(journal apply.Entries, key string) bool {
-	_, router := journal["sysctl net/ipv6/conf/all/forwarding"]
+func resets(entries journal.Entries, key string) bool {
+	_, router := entries[journal.Sysctl.Of("net/ipv6/conf/all/forwarding")]
 	return router && path.Base(key) == "force_forwarding"
 }
 

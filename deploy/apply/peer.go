@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/keyring"
 )
 
@@ -63,7 +64,7 @@ type PeerChange struct {
 	Took, Gave []netip.Prefix
 }
 
-func (c PeerChange) Resource() string { return resourceOfPeer(c.key()) }
+func (c PeerChange) Resource() journal.Resource { return journal.OfPeer(c.key()) }
 
 func (c PeerChange) Inverse() []Change {
 	return []Change{PeerChange{c.Link, c.Name, c.New, c.Old, c.Gave, c.Took}}
@@ -110,15 +111,15 @@ func (c PeerChange) String() string {
 	return s + signed(" allowed-ips ", c.Gained(), subtract(old.AllowedIPs, c.New.AllowedIPs))
 }
 
-func (c PeerChange) entries(journal Entries) []line {
-	stranger := c.Old != nil && c.Name == "" && !has(journal, c.Resource())
+func (c PeerChange) entries(known journal.Entries) []line {
+	stranger := c.Old != nil && c.Name == "" && !known.Has(c.Resource())
 	if c.New == nil || stranger {
 		return nil
 	}
-	return []line{{c.Resource(), Entry{Set: cmp.Or(c.New.Configured, unsure)}}}
+	return []line{{c.Resource(), journal.Entry{Set: cmp.Or(c.New.Configured, journal.Unsure)}}}
 }
 
-func (c PeerChange) restores(_ Entry, _ Entries) bool { return c.New == nil }
+func (c PeerChange) restores(_ journal.Entry, _ journal.Entries) bool { return c.New == nil }
 
 // trusted: one that moves keeps the name that is written there already, and a peer that
 // nobody answers for may move all day.
@@ -173,11 +174,9 @@ func givesOnly(c PeerChange) int {
 	return 0
 }
 
-func resourceOfPeer(key keyring.PublicKey) string { return "peer " + key.String() }
-
 // NamesAnother reports whether the endpoint that was last given to a peer is another
 // than name: an apply came in between.
-func (j *Journal) NamesAnother(peer *Peer, name string) bool {
+func NamesAnother(j *journal.Journal, peer *Peer, name string) bool {
 	set := j.Entries[PeerChange{New: peer}.Resource()].Set
-	return set != "" && set != unsure && set != name
+	return set != "" && set != journal.Unsure && set != name
 }

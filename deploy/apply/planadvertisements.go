@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"wgkeys/deploy/apply/journal"
 )
 
 // keepAdvertisements secures the routes learned from router advertisements, and
@@ -34,7 +36,7 @@ func (p *forwarding) keepAdvertisements() {
 		if !p.makesRouter() && !u.RA && !p.proxiesRoute(name) {
 			continue
 		}
-		if e := p.mine.Entries["sysctl "+acceptRA("default")]; p.now[acceptRA(name)] == "2" && e.Was == "1" && p.cameLater(name) {
+		if e := p.mine.Entries[journal.Sysctl.Of(acceptRA("default"))]; p.now[acceptRA(name)] == "2" && e.Was == "1" && p.cameLater(name) {
 			p.step(ShareChange{acceptRA(name), e.Was, e.Set}, "%s came while the default was ours", name)
 		}
 		p.set(acceptRA(name), "2", "%s", whyAdvertisements(u))
@@ -44,7 +46,7 @@ func (p *forwarding) keepAdvertisements() {
 // cameLater reports whether an interface was not there yet when the tunnel made
 // the host a router, which touches the forwarding of each.
 func (p *forwarding) cameLater(link string) bool {
-	return !p.isMine("sysctl "+acceptRA(link)) && !p.isMine("sysctl "+forwardingOf(link))
+	return !p.isMine(journal.Sysctl.Of(acceptRA(link))) && !p.isMine(journal.Sysctl.Of(forwardingOf(link)))
 }
 
 // listening are the interfaces that accept router advertisements, uplinks

@@ -1,6 +1,10 @@
 package apply
 
-import "strings"
+import (
+	"strings"
+
+	"wgkeys/deploy/apply/journal"
+)
 
 // setDNS trusts the journal for what the resolver was told: the resolver itself
 // tells only whether it knows of the link.
@@ -10,7 +14,7 @@ func setDNS(p *planner) {
 	if p.state.Link == nil || p.state.ForgotDNS {
 		set = ""
 	}
-	if set != "" && set != unsure {
+	if set != "" && set != journal.Unsure {
 		c.Old = strings.Fields(set)
 	}
 	switch want := strings.Join(p.view.DNS, " "); {

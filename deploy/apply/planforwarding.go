@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"wgkeys/deploy/apply/journal"
 )
 
 // IPv6 is forwarded in one of two ways.
@@ -28,7 +30,7 @@ func forwards6(p *planner) bool { return p.view.Forward && p.view.ForwardIPv6 }
 // packets.
 func (p *forwarding) forces() bool {
 	_, can := p.state.Sysctls[forceForwardingOf("default")]
-	return can && !p.isMine("sysctl "+forward6) && !has(p.others, "sysctl "+forward6)
+	return can && !p.isMine(journal.Sysctl.Of(forward6)) && !p.others.Has(journal.Sysctl.Of(forward6))
 }
 
 // makesRouter reports whether the tunnel is why the host has all.forwarding.
@@ -55,8 +57,8 @@ func (p *forwarding) purges() bool {
 // later has what the default was then.
 func (p *forwarding) forwarded(link string) bool {
 	key, inherited := forwardingOf(link), forwardingOf("default")
-	known := p.isMine("sysctl "+key) || has(p.others, "sysctl "+key)
-	if !known && (p.isMine("sysctl "+inherited) || has(p.others, "sysctl "+inherited)) {
+	known := p.isMine(journal.Sysctl.Of(key)) || p.others.Has(journal.Sysctl.Of(key))
+	if !known && (p.isMine(journal.Sysctl.Of(inherited)) || p.others.Has(journal.Sysctl.Of(inherited))) {
 		key = inherited
 	}
 	return p.before(key) != "0"

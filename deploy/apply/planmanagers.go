@@ -3,6 +3,8 @@ package apply
 import (
 	"slices"
 	"strings"
+
+	"wgkeys/deploy/apply/journal"
 )
 
 // tellManagers comes before the link: a manager that matches every interface
@@ -23,8 +25,8 @@ func tellManagers(p *planner) {
 func managerRuns(p *planner, manager string) bool { return slices.Contains(p.state.Managers, manager) }
 
 // releaseManager is the way back, for an entry of the journal.
-func releaseManager(p *planner, resource string) {
-	manager := strings.TrimPrefix(resource, "unmanaged "+p.view.Tunnel+" ")
+func releaseManager(p *planner, resource journal.Resource) {
+	manager := strings.TrimPrefix(resource.Name, p.view.Tunnel+" ")
 	file := p.mine.Entries[resource].Set
 	if !strings.HasPrefix(file, "/") { // of a version that had one file for each
 		file = ManagerFile(p.view.Tunnel, manager)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -13,8 +14,8 @@ type planner struct {
 	view          *tunnel.View // with the keys in use
 	turning       turning
 	state         *State
-	mine          *Journal
-	others        Entries
+	mine          *journal.Journal
+	others        journal.Entries
 	policyRouting policyRouting // what the view needs of it
 
 	plan *Plan
@@ -34,12 +35,12 @@ func (p *planner) find(format string, args ...any) {
 }
 
 // isMine reports whether the journal says that we made the thing.
-func (p *planner) isMine(resource string) bool { return has(p.mine.Entries, resource) }
+func (p *planner) isMine(resource journal.Resource) bool { return p.mine.Entries.Has(resource) }
 
 // linkIsMine reports whether the link of the tunnel's name is the one that we
 // made: somebody may have removed ours and made another.
 func (p *planner) linkIsMine() bool {
-	if !p.isMine("link "+p.view.Tunnel) || p.state.Link.Kind != "wireguard" && p.state.Link.Kind != "tun" {
+	if !p.isMine(journal.Link.Of(p.view.Tunnel)) || p.state.Link.Kind != "wireguard" && p.state.Link.Kind != "tun" {
 		return false
 	}
 	number := p.mine.LinkNumber(p.view.Tunnel)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/words"
@@ -23,7 +24,7 @@ type parameters struct {
 
 // was is the value from before any tunnel of ours touched key.
 func (p *parameters) was(key, now string) string {
-	if e, ok := p.others["sysctl "+key]; ok {
+	if e, ok := p.others[journal.Sysctl.Of(key)]; ok {
 		return e.Was
 	}
 	return now
@@ -31,7 +32,7 @@ func (p *parameters) was(key, now string) string {
 
 // before is the value of a parameter before any tunnel of ours touched it.
 func (p *parameters) before(key string) string {
-	if e, ok := p.mine.Entries["sysctl "+key]; ok {
+	if e, ok := p.mine.Entries[journal.Sysctl.Of(key)]; ok {
 		return e.Was
 	}
 	return p.was(key, p.state.Sysctls[key])
@@ -46,7 +47,7 @@ func (p *parameters) set(key, value, why string, args ...any) {
 // assign plans key=value where it is not so. Where it is so because of another
 // tunnel, it is shared: the last of them puts it back.
 func (p *parameters) assign(key, value, why string, args ...any) {
-	resource := "sysctl " + key
+	resource := journal.Sysctl.Of(key)
 	now, known := p.now[key]
 	switch other, shared := p.others[resource]; {
 	case known && same(now, value) && shared && !p.isMine(resource):
@@ -90,7 +91,7 @@ func (p *parameters) inherited(key string) string {
 // share plans that the side effects of another tunnel's parameter are shared too.
 func (p *parameters) share(effects []SideEffect, why string, args ...any) {
 	for _, d := range effects {
-		if other, ok := p.others["sysctl "+d.Key]; ok {
+		if other, ok := p.others[journal.Sysctl.Of(d.Key)]; ok {
 			p.step(ShareChange{d.Key, other.Was, d.Set}, why, args...)
 		}
 	}

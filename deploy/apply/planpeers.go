@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -69,9 +70,9 @@ func (p *peerPlanner) robbed(have *Peer, h hands) (PeerChange, bool) {
 func (p *peerPlanner) remembered(peer Peer) *Peer {
 	e, ok := p.mine.Entries[PeerChange{New: &peer}.Resource()]
 	if old, turned := p.turning.before[peer.PublicKey]; turned && !ok {
-		e = p.mine.Entries[resourceOfPeer(old)]
+		e = p.mine.Entries[journal.OfPeer(old)]
 	}
-	if e.Set != unsure {
+	if e.Set != journal.Unsure {
 		peer.Configured = e.Set
 	}
 	return &peer

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -12,9 +13,8 @@ import (
 // asks for, should the kernel have changed that along with it.
 func restoreSysctls(p *forwarding) {
 	for _, resource := range backwards(p.mine.Order) {
-		key, ok := strings.CutPrefix(resource, "sysctl ")
-		if ok && !wants(p, key) {
-			p.restore(key)
+		if resource.Kind == journal.Sysctl && !wants(p, resource.Name) {
+			p.restore(resource.Name)
 		}
 	}
 	p.setSysctls()
@@ -53,10 +53,10 @@ func wants(p *forwarding, key string) bool {
 // backwards is the order of putting back: last touched first, but accept_ra
 // last of all. Each write that leaves an interface forwarding purges the default
 // routes where accept_ra is not 2, and an uplink may be younger than forwarding.
-func backwards(order []string) []string {
-	var others, advertisements []string
+func backwards(order []journal.Resource) []journal.Resource {
+	var others, advertisements []journal.Resource
 	for _, resource := range slices.Backward(order) {
-		if strings.HasPrefix(resource, "sysctl ") && path.Base(resource) == "accept_ra" {
+		if resource.Kind == journal.Sysctl && path.Base(resource.Name) == "accept_ra" {
 			advertisements = append(advertisements, resource)
 		} else {
 			others = append(others, resource)
@@ -68,9 +68,9 @@ func backwards(order []string) []string {
 // restore plans that a parameter gets the value from before us, unless another
 // tunnel needs it or somebody else changed it since.
 func (p *parameters) restore(key string) {
-	e := p.mine.Entries["sysctl "+key]
+	e := p.mine.Entries[journal.Sysctl.Of(key)]
 	now, there := p.now[key]
-	other, shared := p.others["sysctl "+key]
+	other, shared := p.others[journal.Sysctl.Of(key)]
 	release := ReleaseChange{key, e.Was, e.Set}
 	switch {
 	case shared && there && same(now, e.Set) && !same(now, other.Set):
@@ -86,12 +86,12 @@ func (p *parameters) restore(key string) {
 		p.step(release, "it is as it was")
 	case p.needed(key, now) != "":
 		p.stays(key, p.needed(key, now), release)
-	case ours(p.mine, "sysctl "+key, now) || p.now[key] != p.state.Sysctls[key]:
+	case ours(p.mine, journal.Sysctl.Of(key), now) || p.now[key] != p.state.Sysctls[key]:
 		c := p.now.change(key, e.Was)
 		// Its side effects are put back next, and the journal has to know who moved it.
 		effects := slices.Clone(c.SideEffects)
 		c.SideEffects = slices.DeleteFunc(c.SideEffects, func(d SideEffect) bool {
-			return !p.isMine("sysctl "+d.Key) && path.Base(d.Key) != "force_forwarding"
+			return !p.isMine(journal.Sysctl.Of(d.Key)) && path.Base(d.Key) != "force_forwarding"
 		})
 		p.step(c, "as it was before")
 		p.forceAgain(effects)
@@ -106,7 +106,7 @@ func (p *parameters) restore(key string) {
 // that is still right: containers that were started while the host forwarded found
 // forwarding on, and never asked for it.
 func (p *parameters) needed(key, now string) string {
-	e := p.mine.Entries["sysctl "+key]
+	e := p.mine.Entries[journal.Sysctl.Of(key)]
 	if !same(now, e.Set) {
 		return ""
 	}
@@ -143,9 +143,9 @@ func (p *parameters) forceAgain(effects []SideEffect) {
 			continue
 		}
 		want := d.Old
-		if other, ok := p.others["sysctl "+d.Key]; ok {
+		if other, ok := p.others[journal.Sysctl.Of(d.Key)]; ok {
 			want = other.Set
-		} else if e, ok := p.mine.Entries["sysctl "+d.Key]; ok {
+		} else if e, ok := p.mine.Entries[journal.Sysctl.Of(d.Key)]; ok {
 			want = e.Was
 		}
 		if want != "0" {
@@ -156,8 +156,8 @@ func (p *parameters) forceAgain(effects []SideEffect) {
 
 // ours reports whether value is one that we gave the thing: the last, or the one
 // before it, which it still has if we were killed about to set the last.
-func ours(j *Journal, resource, value string) bool {
+func ours(j *journal.Journal, resource journal.Resource, value string) bool {
 	e, ok := j.Entries[resource]
-	old, changed := j.older[resource]
+	old, changed := j.Previous(resource)
 	return ok && (same(value, e.Set) || changed && same(value, old.Set))
 }

@@ -1,50 +1,46 @@
 package apply
 
 import (
-	"bytes"
 	"strconv"
+
+	"wgkeys/deploy/apply/journal"
 )
 
 // before writes that the things of steps are about to be touched.
-func before(j *Journal, steps []Step) error {
-	var b bytes.Buffer
+func before(j *journal.Journal, steps []Step) error {
 	for _, s := range steps {
 		for _, e := range s.Change.entries(j.Entries) {
 			if s.Change.trusted() {
-				e.Set = unsure
+				e.Set = journal.Unsure
 			}
-			j.write(&b, e)
+			j.Set(e.resource, e.Entry)
 		}
 	}
-	return j.append(b.Bytes())
+	return j.Save()
 }
 
 // number writes which link of the name is ours. Until then, whatever has the
 // name and is a tunnel is taken for it.
-func number(j *Journal, c LinkChange, index int) error {
-	e := Entry{Set: strconv.Itoa(index)}
-	j.touch(c.Resource(), e)
-	return j.append([]byte("+\t" + c.Resource() + "\t" + e.Was + "\t" + e.Set + "\n"))
+func number(j *journal.Journal, c LinkChange, index int) error {
+	j.Set(c.Resource(), journal.Entry{Set: strconv.Itoa(index)})
+	return j.Save()
 }
 
 // after writes that the things of steps are as they were before us, where so.
-func after(j *Journal, steps []Step) error {
-	var b bytes.Buffer
+func after(j *journal.Journal, steps []Step) error {
 	for _, s := range steps {
 		if s.Change.trusted() {
 			for _, e := range s.Change.entries(j.Entries) {
-				j.write(&b, e)
+				j.Set(e.resource, e.Entry)
 			}
 		}
 		resource := s.Change.Resource()
 		if e, ok := j.Entries[resource]; ok && s.Change.restores(e, j.Entries) {
-			delete(j.Entries, resource)
-			b.WriteString("-\t" + resource + "\n")
+			j.Delete(resource)
 		}
 	}
-	j.Order = live(j.Order, j.Entries)
 	if len(j.Entries) == 0 {
-		return j.end()
+		return j.End()
 	}
-	return j.append(b.Bytes())
+	return j.Save()
 }

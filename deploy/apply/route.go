@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"wgkeys/deploy/apply/journal"
 )
 
 // A Route is an INSIDE prefix and how it is reached through the link.
@@ -17,7 +19,9 @@ type Route struct {
 // key is what the kernel tells routes apart by.
 func (r Route) key() Route { r.Gateway = netip.Addr{}; return r }
 
-func (r Route) resource() string { return fmt.Sprintf("route %s %d %d", r.Prefix, r.Metric, r.Table) }
+func (r Route) resource() journal.Resource {
+	return journal.Route.Of(fmt.Sprintf("%s %d %d", r.Prefix, r.Metric, r.Table))
+}
 
 func (r Route) family() string {
 	if r.Prefix.Addr().Is4() {
@@ -78,7 +82,7 @@ type RouteChange struct {
 	Old, New *Route
 }
 
-func (c RouteChange) Resource() string { return c.any().resource() }
+func (c RouteChange) Resource() journal.Resource { return c.any().resource() }
 
 func (c RouteChange) Inverse() []Change { return []Change{RouteChange{c.Link, c.New, c.Old}} }
 
@@ -111,14 +115,16 @@ func (c RouteChange) String() string {
 	return s
 }
 
-func (c RouteChange) entries(_ Entries) []line {
+func (c RouteChange) entries(_ journal.Entries) []line {
 	if c.New != nil {
 		return made(c)
 	}
 	return nil
 }
 
-func (c RouteChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
-func (RouteChange) trusted() bool                      { return false }
-func (RouteChange) batched() bool                      { return true }
-func (RouteChange) TouchesKernel() bool                { return true }
+func (c RouteChange) restores(_ journal.Entry, _ journal.Entries) bool {
+	return len(c.entries(nil)) == 0
+}
+func (RouteChange) trusted() bool       { return false }
+func (RouteChange) batched() bool       { return true }
+func (RouteChange) TouchesKernel() bool { return true }

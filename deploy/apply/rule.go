@@ -3,6 +3,8 @@ package apply
 import (
 	"fmt"
 	"net/netip"
+
+	"wgkeys/deploy/apply/journal"
 )
 
 // A Rule is a policy routing rule, of the kinds that a captured route needs.
@@ -23,8 +25,8 @@ type RuleChange struct {
 	Add  bool
 }
 
-func (c RuleChange) Resource() string  { return "rule " + c.Rule.String() }
-func (c RuleChange) Inverse() []Change { c.Add = !c.Add; return []Change{c} }
+func (c RuleChange) Resource() journal.Resource { return journal.Rule.Of(c.Rule.String()) }
+func (c RuleChange) Inverse() []Change          { c.Add = !c.Add; return []Change{c} }
 func (c RuleChange) String() string {
 	family := "-4"
 	if c.Rule.IPv6 {
@@ -62,14 +64,16 @@ func (r Rule) String() string {
 	return "-4 " + r.selector()
 }
 
-func (c RuleChange) entries(_ Entries) []line {
+func (c RuleChange) entries(_ journal.Entries) []line {
 	if c.Add {
 		return made(c)
 	}
 	return nil
 }
 
-func (c RuleChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
-func (RuleChange) trusted() bool                      { return false }
-func (RuleChange) batched() bool                      { return true }
-func (RuleChange) TouchesKernel() bool                { return true }
+func (c RuleChange) restores(_ journal.Entry, _ journal.Entries) bool {
+	return len(c.entries(nil)) == 0
+}
+func (RuleChange) trusted() bool       { return false }
+func (RuleChange) batched() bool       { return true }
+func (RuleChange) TouchesKernel() bool { return true }

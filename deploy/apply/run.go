@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/keyring/fault"
 )
 
@@ -14,7 +15,7 @@ import (
 // calls each with those that are done. If one fails, or ctx ends, those that
 // were taken are undone in reverse order and the error says so. What the tunnel works
 // without is left out instead, and plan.Missing says so.
-func Run(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step)) error {
+func Run(ctx context.Context, k Kernel, j *journal.Journal, plan *Plan, each func(Step)) error {
 	var taken []Step
 	for _, batch := range batches(plan.Steps) {
 		if err := ctx.Err(); err != nil {
@@ -44,7 +45,7 @@ func beside(c Change) bool { _, is := c.(DNSChange); return is }
 
 // leaveOut takes back what may have been done of steps that failed for cause. The
 // journal keeps what cannot be taken back, and the next plan has them again.
-func leaveOut(k Kernel, j *Journal, batch []Step, cause error) error {
+func leaveOut(k Kernel, j *journal.Journal, batch []Step, cause error) error {
 	for _, s := range slices.Backward(batch) {
 		for _, c := range s.Change.Inverse() {
 			takeBack(context.Background(), k, j, Step{c, "undo"}) // cause says what the trouble is
@@ -55,7 +56,7 @@ func leaveOut(k Kernel, j *Journal, batch []Step, cause error) error {
 
 // RunDown takes all the steps that it can. The journal keeps what failed, so
 // that another down can finish, and ends when nothing is left.
-func RunDown(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(Step)) error {
+func RunDown(ctx context.Context, k Kernel, j *journal.Journal, plan *Plan, each func(Step)) error {
 	var errs []error
 	for _, s := range plan.Steps {
 		if err := takeBack(ctx, k, j, s); err != nil {
@@ -67,7 +68,7 @@ func RunDown(ctx context.Context, k Kernel, j *Journal, plan *Plan, each func(St
 	if errs != nil {
 		return errors.Join(errs...)
 	}
-	return j.end()
+	return j.End()
 }
 
 // free reports an interface that somebody made since the plan was: a person may
@@ -85,7 +86,7 @@ func free(k Kernel, c Change) error {
 
 // replaced reports an interface that is to be removed, and that is not the one of
 // ours that was there when the plan was made.
-func replaced(k Kernel, j *Journal, c Change) error {
+func replaced(k Kernel, j *journal.Journal, c Change) error {
 	link, ok := c.(LinkChange)
 	if !ok || link.New != nil {
 		return nil
@@ -97,7 +98,7 @@ func replaced(k Kernel, j *Journal, c Change) error {
 	return notOurs(link.Name)
 }
 
-func take(ctx context.Context, k Kernel, j *Journal, batch []Step) error {
+func take(ctx context.Context, k Kernel, j *journal.Journal, batch []Step) error {
 	if err := before(j, batch); err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func take(ctx context.Context, k Kernel, j *Journal, batch []Step) error {
 
 // takeBack takes a step back to what was there before us. That needs no journal
 // that can be written: what stays in it is found to be as it was.
-func takeBack(ctx context.Context, k Kernel, j *Journal, s Step) error {
+func takeBack(ctx context.Context, k Kernel, j *journal.Journal, s Step) error {
 	if err := replaced(k, j, s.Change); err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ var ErrHalf = errors.New("some steps failed")
 
 // undo takes the inverses of all steps, also of those of the batch that
 // failed: part of it may have been done, and every change is idempotent.
-func undo(ctx context.Context, k Kernel, j *Journal, taken []Step, cause error) error {
+func undo(ctx context.Context, k Kernel, j *journal.Journal, taken []Step, cause error) error {
 	var errs []error
 	for _, s := range slices.Backward(taken) {
 		for _, c := range s.Change.Inverse() {
@@ -149,7 +150,7 @@ func undo(ctx context.Context, k Kernel, j *Journal, taken []Step, cause error) 
 			fault.Wrap(ErrHalf, "could not undo all of it on", hostOf(cause), "wgkeys down")}, errs...)...)
 	}
 	if len(j.Entries) == 0 {
-		if err := j.end(); err != nil {
+		if err := j.End(); err != nil {
 			return errors.Join(cause, err)
 		}
 	}

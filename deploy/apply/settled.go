@@ -1,10 +1,10 @@
 package apply
 
 import (
-	"encoding/base64"
 	"net/netip"
 	"slices"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -33,20 +33,11 @@ func (p *peerPlanner) settled(want *tunnel.Peer, have *Peer) bool {
 	if !have.Endpoint.IsValid() {
 		return want.Endpoint == ""
 	}
-	set := p.mine.peer(want.PublicKey).Set
-	if set == unsure {
+	set := p.mine.Peer(want.PublicKey).Set
+	if set == journal.Unsure {
 		set = ""
 	}
 	return set == want.Endpoint
-}
-
-// peer is the entry of a peer, as Entries[resourceOfPeer(key)] finds it.
-func (j *Journal) peer(key keyring.PublicKey) Entry {
-	const kind = "peer "
-	var name [len(kind) + 44]byte // base64 of 32 bytes
-	copy(name[:], kind)
-	base64.StdEncoding.Encode(name[len(kind):], key[:])
-	return j.Entries[string(name[:])]
 }
 
 // livePeers finds the kernel's peers by their keys. They mostly stand in the order of

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/keyring/words"
 )
 
@@ -19,7 +20,7 @@ type SysctlChange struct {
 	SideEffects        []SideEffect
 }
 
-func (c SysctlChange) Resource() string { return "sysctl " + c.Key }
+func (c SysctlChange) Resource() journal.Resource { return journal.Sysctl.Of(c.Key) }
 
 func (c SysctlChange) Inverse() []Change {
 	if c.Old == "" {
@@ -40,18 +41,18 @@ func (c SysctlChange) String() string {
 	return fmt.Sprintf("sysctl -w %s=%s", sysctlName(c.Key), words.ForShell(c.New))
 }
 
-func (c SysctlChange) entries(journal Entries) []line {
-	lines := sideEffectLines(c.SideEffects, journal)
+func (c SysctlChange) entries(known journal.Entries) []line {
+	lines := sideEffectLines(c.SideEffects, known)
 	if c.Old == "" {
 		return lines
 	}
-	return append(lines, first(journal, c.Resource(), Entry{cmp.Or(c.Was, c.Old), c.New}))
+	return append(lines, first(known, c.Resource(), journal.Entry{Was: cmp.Or(c.Was, c.Old), Set: c.New}))
 }
 
 // restores: a parameter that is a side effect of another one of the journal has to be put back
 // once more after that one.
-func (c SysctlChange) restores(e Entry, journal Entries) bool {
-	return c.New == e.Was && !has(journal, "sysctl "+driver(c.Key))
+func (c SysctlChange) restores(e journal.Entry, known journal.Entries) bool {
+	return c.New == e.Was && !known.Has(journal.Sysctl.Of(driver(c.Key)))
 }
 func (SysctlChange) trusted() bool       { return false }
 func (SysctlChange) batched() bool       { return false }
@@ -61,7 +62,7 @@ func (SysctlChange) TouchesKernel() bool { return true }
 // another tunnel set it, and is put back by the last of them.
 type ShareChange struct{ Key, Was, Set string }
 
-func (c ShareChange) Resource() string { return "sysctl " + c.Key }
+func (c ShareChange) Resource() journal.Resource { return journal.Sysctl.Of(c.Key) }
 
 func (c ShareChange) Inverse() []Change { return []Change{ReleaseChange(c)} }
 
@@ -69,17 +70,19 @@ func (c ShareChange) String() string {
 	return fmt.Sprintf("# %s=%s is set already", sysctlName(c.Key), c.Set)
 }
 
-func (c ShareChange) entries(_ Entries) []line       { return []line{{c.Resource(), Entry{c.Was, c.Set}}} }
-func (ShareChange) restores(_ Entry, _ Entries) bool { return false }
-func (ShareChange) trusted() bool                    { return false }
-func (ShareChange) batched() bool                    { return false }
-func (ShareChange) TouchesKernel() bool              { return false }
+func (c ShareChange) entries(_ journal.Entries) []line {
+	return []line{{c.Resource(), journal.Entry{Was: c.Was, Set: c.Set}}}
+}
+func (ShareChange) restores(_ journal.Entry, _ journal.Entries) bool { return false }
+func (ShareChange) trusted() bool                                    { return false }
+func (ShareChange) batched() bool                                    { return false }
+func (ShareChange) TouchesKernel() bool                              { return false }
 
 // A ReleaseChange touches the journal alone: the parameter is left as it is,
 // to another tunnel or to whoever changed it since. Was and Set are its entry's.
 type ReleaseChange struct{ Key, Was, Set string }
 
-func (c ReleaseChange) Resource() string { return "sysctl " + c.Key }
+func (c ReleaseChange) Resource() journal.Resource { return journal.Sysctl.Of(c.Key) }
 
 func (c ReleaseChange) Inverse() []Change { return []Change{ShareChange(c)} }
 
@@ -87,11 +90,11 @@ func (c ReleaseChange) String() string {
 	return fmt.Sprintf("# %s stays as it is", sysctlName(c.Key))
 }
 
-func (ReleaseChange) entries(_ Entries) []line         { return nil }
-func (ReleaseChange) restores(_ Entry, _ Entries) bool { return true }
-func (ReleaseChange) trusted() bool                    { return false }
-func (ReleaseChange) batched() bool                    { return false }
-func (ReleaseChange) TouchesKernel() bool              { return false }
+func (ReleaseChange) entries(_ journal.Entries) []line                 { return nil }
+func (ReleaseChange) restores(_ journal.Entry, _ journal.Entries) bool { return true }
+func (ReleaseChange) trusted() bool                                    { return false }
+func (ReleaseChange) batched() bool                                    { return false }
+func (ReleaseChange) TouchesKernel() bool                              { return false }
 
 func putBack(effects []SideEffect) []Change {
 	var back []Change
@@ -101,10 +104,10 @@ func putBack(effects []SideEffect) []Change {
 	return back
 }
 
-func sideEffectLines(effects []SideEffect, entries Entries) []line {
+func sideEffectLines(effects []SideEffect, entries journal.Entries) []line {
 	var lines []line
 	for _, d := range effects {
-		lines = append(lines, first(entries, "sysctl "+d.Key, Entry{cmp.Or(d.Was, d.Old), d.Set}))
+		lines = append(lines, first(entries, journal.Sysctl.Of(d.Key), journal.Entry{Was: cmp.Or(d.Was, d.Old), Set: d.Set}))
 	}
 	return lines
 }
@@ -112,7 +115,7 @@ func sideEffectLines(effects []SideEffect, entries Entries) []line {
 // first keeps the value from before our first touch. About to be put back, a
 // thing still has the value we gave it: were that forgotten now, a crash would
 // make it look like somebody else's.
-func first(entries Entries, resource string, e Entry) line {
+func first(entries journal.Entries, resource journal.Resource, e journal.Entry) line {
 	old, ok := entries[resource]
 	switch {
 	case ok && old.Was == e.Set:

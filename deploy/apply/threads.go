@@ -1,6 +1,10 @@
 package apply
 
-import "fmt"
+import (
+	"fmt"
+
+	"wgkeys/deploy/apply/journal"
+)
 
 // Threads tells of the kernel's threads for a tunnel's peers.
 //
@@ -22,8 +26,8 @@ type ThreadsChange struct {
 	On   bool
 }
 
-func (c ThreadsChange) Resource() string  { return "threads " + c.Link }
-func (c ThreadsChange) Inverse() []Change { c.On = !c.On; return []Change{c} }
+func (c ThreadsChange) Resource() journal.Resource { return journal.Threads.Of(c.Link) }
+func (c ThreadsChange) Inverse() []Change          { c.On = !c.On; return []Change{c} }
 
 func (c ThreadsChange) String() string {
 	value := 0
@@ -33,8 +37,8 @@ func (c ThreadsChange) String() string {
 	return fmt.Sprintf("echo %d > /sys/class/net/%s/threaded", value, c.Link)
 }
 
-func (ThreadsChange) entries(_ Entries) []line         { return nil }
-func (ThreadsChange) restores(_ Entry, _ Entries) bool { return true }
-func (ThreadsChange) trusted() bool                    { return false }
-func (ThreadsChange) batched() bool                    { return false }
-func (ThreadsChange) TouchesKernel() bool              { return true }
+func (ThreadsChange) entries(_ journal.Entries) []line                 { return nil }
+func (ThreadsChange) restores(_ journal.Entry, _ journal.Entries) bool { return true }
+func (ThreadsChange) trusted() bool                                    { return false }
+func (ThreadsChange) batched() bool                                    { return false }
+func (ThreadsChange) TouchesKernel() bool                              { return true }

@@ -3,6 +3,8 @@ package apply
 import (
 	"fmt"
 	"net/netip"
+
+	"wgkeys/deploy/apply/journal"
 )
 
 // An Unreachable is a route that leads nowhere, behind a route of the tunnel in its
@@ -23,8 +25,8 @@ type UnreachableChange struct {
 	Add   bool
 }
 
-func (c UnreachableChange) Resource() string {
-	return fmt.Sprintf("unreachable %s %d", c.Route.Prefix, c.Route.Table)
+func (c UnreachableChange) Resource() journal.Resource {
+	return journal.Unreachable.Of(fmt.Sprintf("%s %d", c.Route.Prefix, c.Route.Table))
 }
 func (c UnreachableChange) Inverse() []Change { c.Add = !c.Add; return []Change{c} }
 func (c UnreachableChange) String() string {
@@ -32,14 +34,16 @@ func (c UnreachableChange) String() string {
 		c.Route.Prefix, UnreachableMetric, c.Route.Table)
 }
 
-func (c UnreachableChange) entries(_ Entries) []line {
+func (c UnreachableChange) entries(_ journal.Entries) []line {
 	if c.Add {
 		return made(c)
 	}
 	return nil
 }
 
-func (c UnreachableChange) restores(_ Entry, _ Entries) bool { return len(c.entries(nil)) == 0 }
-func (UnreachableChange) trusted() bool                      { return false }
-func (UnreachableChange) batched() bool                      { return true }
-func (UnreachableChange) TouchesKernel() bool                { return true }
+func (c UnreachableChange) restores(_ journal.Entry, _ journal.Entries) bool {
+	return len(c.entries(nil)) == 0
+}
+func (UnreachableChange) trusted() bool       { return false }
+func (UnreachableChange) batched() bool       { return true }
+func (UnreachableChange) TouchesKernel() bool { return true }

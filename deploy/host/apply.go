@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
@@ -55,7 +56,7 @@ func (h *Host) settle(ctx context.Context, name string) error {
 	if !h.lookOnly {
 		return h.s.Settle(ctx, name)
 	}
-	p, err := apply.ReadPending(linux.RunDir, name)
+	p, err := journal.ReadPending(linux.RunDir, name)
 	switch {
 	case err != nil || p == nil:
 		return err
@@ -102,7 +103,7 @@ func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Pla
 	if err != nil {
 		return err
 	}
-	p := &apply.Pending{Token: h.o.Token, Before: before, After: v, Deadline: apply.Uptime() + h.o.Confirm}
+	p := &journal.Pending{Token: h.o.Token, Before: before, After: v, Deadline: journal.Uptime() + h.o.Confirm}
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Pla
 		return err // the guards try again when the time has come: who asked may be locked out
 	}
 	if err != nil {
-		apply.RemovePending(linux.RunDir, v.Tunnel)
+		journal.RemovePending(linux.RunDir, v.Tunnel)
 		return err
 	}
 	if h.o.Old == linux.AllowOld {
@@ -127,7 +128,7 @@ func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Pla
 		}
 	}
 	h.warnMissing(plan)
-	p.Deadline, p.Done = apply.Uptime()+h.o.Confirm, true
+	p.Deadline, p.Done = journal.Uptime()+h.o.Confirm, true
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/keyring/fault"
 )
@@ -13,12 +13,12 @@ import (
 // of the options, if they have one. It reports whether any waited.
 func Confirm(ctx context.Context, name string, o Options) (waited bool, err error) {
 	h := &Host{o: o}
-	unlock, err := apply.Lock(ctx, linux.RunDir, h.waiting)
+	unlock, err := journal.Lock(ctx, linux.RunDir, h.waiting)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	p, err := apply.ReadPending(linux.RunDir, name)
+	p, err := journal.ReadPending(linux.RunDir, name)
 	switch {
 	case err != nil:
 		return false, err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
@@ -25,7 +26,7 @@ func (h *Host) Down(ctx context.Context, plan *apply.Plan) error {
 	if err := participant.UnderWay(plan.Tunnel); err != nil {
 		return err
 	}
-	if err := apply.RemovePending(linux.RunDir, plan.Tunnel); err != nil {
+	if err := journal.RemovePending(linux.RunDir, plan.Tunnel); err != nil {
 		return err
 	}
 	if err := h.s.Take(ctx, plan, apply.RunDown, TestOnlyKernel); err != nil {
@@ -41,7 +42,7 @@ func (h *Host) Down(ctx context.Context, plan *apply.Plan) error {
 func Applied() ([]string, error) {
 	files, err := os.ReadDir(linux.RunDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fault.WrapFile(fault.Errno(err), "cannot read the folder", linux.RunDir, apply.AsRoot)
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read the folder", linux.RunDir, fault.AsRoot)
 	}
 	var names []string
 	for _, f := range files {

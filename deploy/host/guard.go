@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/tunnel"
@@ -92,7 +92,7 @@ func newGuard(name, number string) (*guard, error) {
 	if g.session, err = linux.Look(); err != nil {
 		return nil, err
 	}
-	pending, err := apply.ReadPending(linux.RunDir, name)
+	pending, err := journal.ReadPending(linux.RunDir, name)
 	g.late = err != nil || pending == nil || pending.Guarded || pending.Damaged
 	if err == nil && pending != nil && pending.Before != nil {
 		err = g.hold(context.Background(), pending.Before)
@@ -112,7 +112,7 @@ func (g *guard) hold(ctx context.Context, before *tunnel.View) error {
 // watch returns when the pending apply has been decided.
 func (g *guard) watch() {
 	for ; ; time.Sleep(poll) {
-		pending, err := apply.ReadPending(linux.RunDir, g.name)
+		pending, err := journal.ReadPending(linux.RunDir, g.name)
 		if err == nil && pending == nil {
 			return
 		}
@@ -127,7 +127,7 @@ func (g *guard) watch() {
 
 // due reports whether it is for this guard to revert now. The file of a pending apply
 // that is damaged has no deadline: it is due at once, for who comes late as well.
-func (g *guard) due(pending *apply.Pending) bool {
+func (g *guard) due(pending *journal.Pending) bool {
 	if g.late && !pending.Damaged {
 		return pending.Left() <= -grace
 	}
@@ -138,12 +138,12 @@ func (g *guard) due(pending *apply.Pending) bool {
 // guard or a confirmation may have come first.
 func (g *guard) revert() error {
 	ctx := context.Background()
-	unlock, err := apply.Lock(ctx, linux.RunDir, func(int) {})
+	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	pending, err := apply.ReadPending(linux.RunDir, g.name)
+	pending, err := journal.ReadPending(linux.RunDir, g.name)
 	if err != nil || pending == nil || pending.Left() > 0 {
 		return err
 	}

@@ -29,6 +29,10 @@ type Fault struct {
 	Err  error  // the cause, for errors.Is; told after Why
 }
 
+// AsRoot is the hint of a command that lacks the right to what it does. It names no
+// command: who only looked must not be told to change something.
+const AsRoot = "run the same command as root, with sudo before it"
+
 // New returns a Fault without a cause.
 func New(what, who, why, hint string) *Fault {
 	return &Fault{What: what, Who: who, Why: why, Hint: hint}

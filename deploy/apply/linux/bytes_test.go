@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
 )
@@ -19,7 +20,7 @@ import (
 // watches from outside.
 func TestChangesAndBack(t *testing.T) {
 	h, v := ready(t)
-	j, err := apply.OpenJournal(h.journals, "wg0")
+	j, err := journal.Open(h.journals, "wg0")
 	must(t, err)
 	s, err := h.Observe(t.Context(), "wg0", v, j.Entries)
 	must(t, err)

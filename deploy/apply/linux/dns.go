@@ -11,14 +11,15 @@ import (
 	"strings"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
 
 // observeResolver finds what takes the link's resolvers, where the view asks for
 // some or the journal speaks of it.
-func observeResolver(name string, s *apply.State, view *tunnel.View, journal apply.Entries) {
-	_, told := journal[apply.DNSChange{Link: name}.Resource()]
+func observeResolver(name string, s *apply.State, view *tunnel.View, entries journal.Entries) {
+	_, told := entries[apply.DNSChange{Link: name}.Resource()]
 	if !told && (view == nil || view.DNS == nil) {
 		return
 	}

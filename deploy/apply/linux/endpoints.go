@@ -8,6 +8,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -42,7 +43,7 @@ func (k *Kernel) deviceState(name string) (*apply.State, error) {
 
 // LookUp looks up names of endpoints for a tunnel that is up, as a plan does, and is more patient.
 func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, names []string) (map[string]apply.Endpoint, error) {
-	j, err := apply.OpenJournal(RunDir, view.Tunnel)
+	j, err := journal.Open(RunDir, view.Tunnel)
 	if err != nil {
 		return nil, err
 	}
@@ -74,11 +75,11 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 		return err
 	}
 	defer s.Close()
-	j, err := apply.OpenJournal(RunDir, view.Tunnel)
+	j, err := journal.Open(RunDir, view.Tunnel)
 	if err != nil || len(j.Entries) == 0 || busy() {
 		return err // a down came first
 	}
-	if p, err := apply.ReadPending(RunDir, view.Tunnel); err != nil || p != nil {
+	if p, err := journal.ReadPending(RunDir, view.Tunnel); err != nil || p != nil {
 		return errors.Join(err, errors.New("an apply waits to be confirmed"))
 	}
 	device, err := s.deviceState(view.Tunnel)
@@ -96,7 +97,7 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 		if now == nil || now.Endpoint != m.Was.Endpoint || now.Received != m.Was.Received {
 			continue
 		}
-		if s.leadsInto(device, m.To.Addr()) || j.NamesAnother(now, m.Name) {
+		if s.leadsInto(device, m.To.Addr()) || apply.NamesAnother(j, now, m.Name) {
 			continue
 		}
 		if change := (apply.PeerChange{New: now}); now.Endpoint.IsValid() && j.Entries[change.Resource()].Set == m.Name {

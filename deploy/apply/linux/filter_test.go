@@ -11,6 +11,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/lab"
 )
 
@@ -29,7 +30,7 @@ func TestTableIsTheJournals(t *testing.T) {
 		f.Redirect = apply.Redirect{From: v.ListenPort, To: moved.ListenPort}
 	}
 	look := func() *apply.State {
-		s, err := h.Observe(t.Context(), "wg0", v, apply.Entries{"filter wg0": {Set: f.String()}})
+		s, err := h.Observe(t.Context(), "wg0", v, journal.Entries{journal.Filter.Of("wg0"): {Set: f.String()}})
 		must(t, err)
 		return s
 	}

@@ -2,9 +2,8 @@ package linux
 
 import (
 	"os"
-	"strings"
 
-	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/device"
 )
 
@@ -12,7 +11,7 @@ import (
 // is not there any more, or nothing where it was not applied. A device in user space
 // that ends as it should removes its socket.
 func WhyGone(name string) string {
-	j, err := apply.OpenJournal(RunDir, name)
+	j, err := journal.Open(RunDir, name)
 	if err != nil || j.LinkNumber(name) == 0 {
 		return ""
 	}
@@ -21,7 +20,7 @@ func WhyGone(name string) string {
 		why = "its device in user space died, and with it the interface " + name
 	}
 	for resource := range j.Entries {
-		if strings.HasPrefix(resource, "unreachable ") {
+		if resource.Kind == journal.Unreachable {
 			return why + "; what is to go through it goes nowhere meanwhile"
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/host/daemon"
@@ -116,17 +117,17 @@ func (h *host) install(t testing.TB, v *tunnel.View) {
 	}
 }
 
-func (h *host) plan(t testing.TB, v *tunnel.View) (*apply.Plan, *apply.Journal) {
+func (h *host) plan(t testing.TB, v *tunnel.View) (*apply.Plan, *journal.Journal) {
 	t.Helper()
 	plan, j, err := h.tryPlan(t, v)
 	must(t, err)
 	return plan, j
 }
 
-func (h *host) tryPlan(t testing.TB, v *tunnel.View) (*apply.Plan, *apply.Journal, error) {
+func (h *host) tryPlan(t testing.TB, v *tunnel.View) (*apply.Plan, *journal.Journal, error) {
 	t.Helper()
 	h.install(t, v)
-	j, err := apply.OpenJournal(h.journals, v.Tunnel)
+	j, err := journal.Open(h.journals, v.Tunnel)
 	must(t, err)
 	state, err := h.Observe(t.Context(), v.Tunnel, v, j.Entries)
 	must(t, err)
@@ -156,7 +157,7 @@ func (h *host) apply(t testing.TB, v *tunnel.View) *apply.Plan {
 
 func (h *host) down(t testing.TB) {
 	t.Helper()
-	j, err := apply.OpenJournal(h.journals, "wg0")
+	j, err := journal.Open(h.journals, "wg0")
 	must(t, err)
 	state, err := h.Observe(t.Context(), "wg0", nil, j.Entries)
 	must(t, err)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
@@ -77,7 +77,7 @@ func Keep(name string, text []byte) (path string, err error) {
 		if dir == RunDir { // what lies there is for root alone
 			mode = 0o600
 		}
-		failed := apply.WriteFile(path, text, mode)
+		failed := journal.WriteFile(path, text, mode)
 		if failed == nil {
 			forget(name, keptDirs[i+1:])
 			return path, err

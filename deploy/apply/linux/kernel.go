@@ -87,7 +87,7 @@ func translate(err error) error {
 	case err == nil:
 		return nil
 	case (errors.Is(err, unix.EPERM) || errors.Is(err, fs.ErrPermission)) && os.Geteuid() != 0:
-		return fault.New("no right to change the network", "", "", apply.AsRoot)
+		return fault.New("no right to change the network", "", "", fault.AsRoot)
 	case errors.Is(err, unix.EPERM) && !mayChangeNetwork():
 		return apply.ErrNoRight
 	case errors.Is(err, unix.EADDRINUSE):

@@ -15,6 +15,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -167,7 +168,7 @@ func everyChange(s *apply.State) map[string]apply.Change {
 // TestEveryChange makes each change twice, sees it, and undoes it twice.
 func TestEveryChange(t *testing.T) {
 	h, v := ready(t)
-	j, err := apply.OpenJournal(h.journals, "wg0")
+	j, err := journal.Open(h.journals, "wg0")
 	must(t, err)
 	observe := func() *apply.State {
 		t.Helper()

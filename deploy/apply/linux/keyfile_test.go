@@ -157,7 +157,7 @@ func TestNoRights(t *testing.T) {
 		t.Fatalf("%d answers: %s", len(lines), out)
 	}
 	for _, line := range lines {
-		if !strings.Contains(line, "no right to change the network") || !strings.Contains(line, apply.AsRoot) {
+		if !strings.Contains(line, "no right to change the network") || !strings.Contains(line, fault.AsRoot) {
 			t.Errorf("told: %s", line)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -42,7 +43,7 @@ type knownPlan struct {
 // openKnown returns what is known of a tunnel, which may be nothing. Whatever goes
 // wrong here goes wrong again where the plan is made.
 func openKnown(name string) (k known) {
-	file, err := mapped(apply.KnownPath(RunDir, name))
+	file, err := mapped(journal.KnownPath(RunDir, name))
 	if err != nil {
 		return known{}
 	}
@@ -160,7 +161,7 @@ func (s *Session) Remember(plan *apply.Plan, reading *tunnel.Reading) error {
 	file = append(appendSize(file, len(text)), text...)
 	file = appendPart(file, kept)
 	file = appendPart(file, state)
-	return apply.WriteFile(apply.KnownPath(RunDir, plan.Tunnel), file, 0o600)
+	return journal.WriteFile(journal.KnownPath(RunDir, plan.Tunnel), file, 0o600)
 }
 
 // inputsOf is all that a plan is made from besides the view and the kernel.

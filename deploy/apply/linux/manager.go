@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -216,7 +217,7 @@ func WriteForAll(file string, text []byte, mode os.FileMode) error {
 			return err
 		}
 	}
-	return apply.WriteFile(file, text, mode)
+	return journal.WriteFile(file, text, mode)
 }
 
 // haveRead has a manager that runs read its files again. NetworkManager keeps what

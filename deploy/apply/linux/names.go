@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -38,7 +39,7 @@ const lookupsAtOnce = 400
 
 // resolve looks up the endpoints that are names, where the journal does not say
 // that the name was set already, or no handshake comes from where it led then.
-func (k *Kernel) resolve(ctx context.Context, view *tunnel.View, s *apply.State, journal apply.Entries) {
+func (k *Kernel) resolve(ctx context.Context, view *tunnel.View, s *apply.State, entries journal.Entries) {
 	s.Endpoints = map[string]apply.Endpoint{}
 	var live map[keyring.PublicKey]*apply.Peer // made where there is a name
 	now := time.Now()
@@ -52,7 +53,7 @@ func (k *Kernel) resolve(ctx context.Context, view *tunnel.View, s *apply.State,
 			live = peersByKey(s)
 		}
 		have := live[p.PublicKey]
-		set := have != nil && have.Endpoint.IsValid() && journal["peer "+p.PublicKey.String()].Set == p.Endpoint
+		set := have != nil && have.Endpoint.IsValid() && entries.Peer(p.PublicKey).Set == p.Endpoint
 		if _, asked := s.Endpoints[p.Endpoint]; !asked && (!set || have.Overdue(now)) {
 			s.Endpoints[p.Endpoint] = apply.Endpoint{}
 			names = append(names, p.Endpoint)
@@ -64,7 +65,7 @@ func (k *Kernel) resolve(ctx context.Context, view *tunnel.View, s *apply.State,
 	// One command may look twice at what there is, and is to wait once.
 	const fresh = 10 * time.Second
 	if now.Sub(k.lookedUp) > fresh || !containsAll(k.found, names) {
-		k.found, k.lookedUp = NewLookup(ctx, s, resolversOf(view, journal)).All(ctx, names), time.Now()
+		k.found, k.lookedUp = NewLookup(ctx, s, resolversOf(view, entries)).All(ctx, names), time.Now()
 	}
 	for _, name := range names {
 		s.Endpoints[name] = k.found[name]

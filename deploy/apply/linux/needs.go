@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/nft"
 	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
@@ -26,18 +27,18 @@ import (
 type needs map[string][]string
 
 // observeNeeds finds who has come to need the parameters that may be put back.
-func (k *Kernel) observeNeeds(name string, s *apply.State, view *tunnel.View, journal apply.Entries) {
+func (k *Kernel) observeNeeds(name string, s *apply.State, view *tunnel.View, entries journal.Entries) {
 	before, err := readNeeds(name)
 	if err != nil || view != nil && view.Forward { // nothing is known, or nothing put back
 		return
 	}
 	keys := map[string]bool{}
-	for resource := range journal {
-		if key, ok := strings.CutPrefix(resource, "sysctl "); ok {
-			keys[key] = true
+	for resource := range entries {
+		if resource.Kind == journal.Sysctl {
+			keys[resource.Name] = true
 		}
 	}
-	for key, now := range k.needs(keys, s.Sysctls, journal) {
+	for key, now := range k.needs(keys, s.Sysctls, entries) {
 		was, ok := before[key]
 		now = slices.DeleteFunc(now, func(who string) bool { return slices.Contains(was, who) })
 		if ok && len(now) > 0 {
@@ -52,7 +53,7 @@ func (k *Kernel) observeNeeds(name string, s *apply.State, view *tunnel.View, jo
 // needs looks for signs that somebody routes: packets that leave under another
 // address, a bridge of containers or machines; that somebody has rules by mark, which
 // the reverse path check is to see; and for files that set the parameter at boot.
-func (k *Kernel) needs(keys map[string]bool, sysctls map[string]string, ours apply.Entries) needs {
+func (k *Kernel) needs(keys map[string]bool, sysctls map[string]string, ours journal.Entries) needs {
 	found := sysctlFiles(keys, sysctls)
 	if keys[sourceMark] {
 		found[sourceMark] = append(found[sourceMark], k.markRules(ours)...)
@@ -77,7 +78,7 @@ const (
 )
 
 // markRules are the rules of others that look at the mark of a packet.
-func (k *Kernel) markRules(ours apply.Entries) (signs []string) {
+func (k *Kernel) markRules(ours journal.Entries) (signs []string) {
 	rules, err := k.rules(netlink.FAMILY_V4)
 	if err != nil {
 		return nil
@@ -191,12 +192,12 @@ func rememberNeeds(name string, fresh needs) {
 	}
 	maps.Copy(all, fresh)
 	if text, err := json.Marshal(all); err == nil {
-		files.Replace(apply.NeedsPath(RunDir, name), bytes.NewReader(text), files.Replacement{Mode: 0o600, Unsynced: true})
+		files.Replace(journal.NeedsPath(RunDir, name), bytes.NewReader(text), files.Replacement{Mode: 0o600, Unsynced: true})
 	}
 }
 
 func readNeeds(name string) (needs, error) {
-	text, err := os.ReadFile(apply.NeedsPath(RunDir, name))
+	text, err := os.ReadFile(journal.NeedsPath(RunDir, name))
 	if err != nil {
 		return nil, err
 	}

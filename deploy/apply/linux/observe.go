@@ -13,20 +13,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 )
 
 // Observe implements [apply.Kernel].
-func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, journal apply.Entries) (*apply.State, error) {
+func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, entries journal.Entries) (*apply.State, error) {
 	s := &apply.State{Sysctls: map[string]string{}}
-	few := withoutLists(journal)
+	few := withoutLists(entries)
 	k.narrowRoute = false
 	link, err := k.link(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := k.observeRenamed(link, s, journal.LinkNumber(name)); err != nil {
+	if err := k.observeRenamed(link, s, entries.LinkNumber(name)); err != nil {
 		return nil, err
 	}
 	if view != nil {
@@ -53,14 +54,14 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 	if view != nil {
 		s.Ways = k.ways(view)
 	}
-	if err := observeFilter(name, view, s, journal); err != nil {
+	if err := observeFilter(name, view, s, entries); err != nil {
 		return nil, err
 	}
 	if err := k.observeFirewall(s, view); err != nil {
 		return nil, err
 	}
 	k.observeManagers(ctx, name, s, view)
-	observeResolver(name, s, view, journal)
+	observeResolver(name, s, view, entries)
 	if err := k.observeSysctls(name, s, view, few); err != nil {
 		return nil, err
 	}
@@ -71,8 +72,8 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 			return nil, err
 		}
 		k.wg.ReadKeyFiles(view, s)
-		k.resolve(ctx, view, s, journal)
-		if err := k.observePaths(name, s, view, journal); err != nil {
+		k.resolve(ctx, view, s, entries)
+		if err := k.observePaths(name, s, view, entries); err != nil {
 			return nil, err
 		}
 		if view.Masquerade != nil || apply.NeedsPolicyRouting(view, s) {
@@ -84,10 +85,10 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, jo
 
 // withoutLists returns the entries that are not of peers or routes, which may be ten
 // thousand: those to come go through all entries.
-func withoutLists(journal apply.Entries) apply.Entries {
-	few := apply.Entries{}
-	for resource, e := range journal {
-		if !strings.HasPrefix(resource, "peer ") && !strings.HasPrefix(resource, "route ") {
+func withoutLists(entries journal.Entries) journal.Entries {
+	few := journal.Entries{}
+	for resource, e := range entries {
+		if resource.Kind != journal.Peer && resource.Kind != journal.Route {
 			few[resource] = e
 		}
 	}
@@ -170,11 +171,11 @@ func (k *Kernel) observeRoutes(link netlink.Link, s *apply.State) error {
 
 // observeUplinks finds the interfaces with a default route and the proxy
 // neighbours, where the view or the journal speaks of any.
-func (k *Kernel) observeUplinks(s *apply.State, view *tunnel.View, journal apply.Entries) error {
+func (k *Kernel) observeUplinks(s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	forward := view != nil && view.Forward
 	proxies := view != nil && view.Proxies != nil
-	for resource := range journal {
-		proxies = proxies || strings.HasPrefix(resource, "proxy ")
+	for resource := range entries {
+		proxies = proxies || resource.Kind == journal.Proxy
 	}
 	if !forward && !proxies {
 		return nil
@@ -204,15 +205,15 @@ func (k *Kernel) observeUplinks(s *apply.State, view *tunnel.View, journal apply
 
 // observeSysctls reads the parameters that the view and the journal speak of,
 // and all that forwarding changes along with it.
-func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, journal apply.Entries) error {
+func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	want := map[string]bool{
 		"net/ipv4/conf/all/send_redirects": true,
 		"net/ipv4/conf/all/src_valid_mark": true,
 		"net/ipv4/tcp_fwmark_accept":       true,
 	}
-	for resource := range journal {
-		if key, ok := strings.CutPrefix(resource, "sysctl "); ok {
-			want[key] = true
+	for resource := range entries {
+		if resource.Kind == journal.Sysctl {
+			want[resource.Name] = true
 		}
 	}
 	if view != nil {
@@ -225,7 +226,7 @@ func (k *Kernel) observeSysctls(name string, s *apply.State, view *tunnel.View, 
 		}
 	}
 	forward := view != nil && view.Forward
-	if _, router := journal["sysctl net/ipv6/conf/all/forwarding"]; forward || router {
+	if _, router := entries[journal.Sysctl.Of("net/ipv6/conf/all/forwarding")]; forward || router {
 		keys, err := k.forwardingKeys()
 		if err != nil {
 			return err

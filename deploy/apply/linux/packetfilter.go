@@ -5,23 +5,24 @@ import (
 	"time"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/nft"
 	"wgkeys/deploy/tunnel"
 )
 
 // observeFilter looks at the tunnel's nftables table, where the view or the
 // journal speaks of one.
-func observeFilter(name string, view *tunnel.View, s *apply.State, journal apply.Entries) (err error) {
-	_, made := journal["filter "+name]
+func observeFilter(name string, view *tunnel.View, s *apply.State, entries journal.Entries) (err error) {
+	_, made := entries[journal.Filter.Of(name)]
 	moves := view != nil && s.Device.ListenPort != 0 && view.ListenPort != 0 && view.ListenPort != s.Device.ListenPort
 	s.Redirects = moves && nft.CanRedirect(name)
-	if old := apply.ParseFilter(name, journal["filter "+name].Set); old != nil && old.Label {
+	if old := apply.ParseFilter(name, entries[journal.Filter.Of(name)].Set); old != nil && old.Label {
 		s.Labels = true // else it could not have been made
 	} else if view != nil && mayNeedPolicyRouting(view) {
 		s.Labels = nft.CanLabel(name)
 	}
 	if made || moves || view != nil && (view.Masquerade != nil || mayNeedPolicyRouting(view)) {
-		s.FilterRules, s.FilterDiffers, err = nft.Look(name, apply.ParseFilter(name, journal["filter "+name].Set))
+		s.FilterRules, s.FilterDiffers, err = nft.Look(name, apply.ParseFilter(name, entries[journal.Filter.Of(name)].Set))
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -24,7 +25,7 @@ const ethernet = apply.DefaultMTU + 80
 //
 // What the kernel has learned of a path beyond the first router does not count:
 // it forgets that after ten minutes, and a plan that is empty would not stay so.
-func (k *Kernel) observePaths(name string, s *apply.State, view *tunnel.View, journal apply.Entries) error {
+func (k *Kernel) observePaths(name string, s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	links, err := nlmsg.Retry(readLinks)
 	if err != nil {
 		return err
@@ -45,13 +46,13 @@ func (k *Kernel) observePaths(name string, s *apply.State, view *tunnel.View, jo
 	if !narrow && !k.narrowRoute && view.MTU <= apply.DefaultMTU {
 		return nil
 	}
-	s.Paths, err = lookUp(outside(s, view, journal), mark, links, name)
+	s.Paths, err = lookUp(outside(s, view, entries), mark, links, name)
 	return err
 }
 
 // outside are the addresses to look up, each once: all that the link has, and
 // those that it is to get.
-func outside(s *apply.State, view *tunnel.View, journal apply.Entries) []netip.Addr {
+func outside(s *apply.State, view *tunnel.View, entries journal.Entries) []netip.Addr {
 	seen := map[netip.Addr]bool{}
 	addrs := []netip.Addr{}
 	add := func(a netip.Addr) {
@@ -70,7 +71,7 @@ func outside(s *apply.State, view *tunnel.View, journal apply.Entries) []netip.A
 	}
 	for i := range view.Peers {
 		p := &view.Peers[i]
-		if p.Endpoint == "" || live[p.PublicKey] && journal["peer "+p.PublicKey.String()].Set == p.Endpoint {
+		if p.Endpoint == "" || live[p.PublicKey] && entries.Peer(p.PublicKey).Set == p.Endpoint {
 			continue
 		}
 		if literal, err := netip.ParseAddrPort(p.Endpoint); err == nil {

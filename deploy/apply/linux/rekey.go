@@ -5,7 +5,7 @@ import (
 	"context"
 	"slices"
 
-	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -16,7 +16,7 @@ import (
 // view for the next boot. It waits until nobody else changes a tunnel. What is so
 // already it leaves as it is.
 func RekeyPeer(ctx context.Context, name string, old, anew keyring.PublicKey) error {
-	unlock, err := apply.Lock(ctx, RunDir, func(int) {})
+	unlock, err := journal.Lock(ctx, RunDir, func(int) {})
 	if err != nil {
 		return err
 	}
@@ -24,11 +24,11 @@ func RekeyPeer(ctx context.Context, name string, old, anew keyring.PublicKey) er
 	if err := revoked.Add(old, anew); err != nil {
 		return err
 	}
-	j, err := apply.OpenJournal(RunDir, name)
+	j, err := journal.Open(RunDir, name)
 	if err != nil {
 		return err
 	}
-	if err := j.Rekey(old, anew); err != nil {
+	if err := j.Rename(journal.OfPeer(old), journal.OfPeer(anew)); err != nil {
 		return err
 	}
 	return changeKept(name, func(v *tunnel.View) bool {
@@ -41,7 +41,7 @@ func RekeyPeer(ctx context.Context, name string, old, anew keyring.PublicKey) er
 // makes it that of the key file: where the host begins anew in between, the view has
 // both keys and the file tells which it is. It waits until nobody else changes a tunnel.
 func RekeyOwn(name string, anew keyring.PublicKey, promote func() error) error {
-	unlock, err := apply.Lock(context.Background(), RunDir, func(int) {})
+	unlock, err := journal.Lock(context.Background(), RunDir, func(int) {})
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func RekeyOwn(name string, anew keyring.PublicKey, promote func() error) error {
 // next boot. Its routes stay: what they lead into the tunnel shall not leave elsewhere.
 // It waits until nobody else changes a tunnel.
 func RefusePeer(ctx context.Context, name string, stolen keyring.PublicKey) error {
-	unlock, err := apply.Lock(ctx, RunDir, func(int) {})
+	unlock, err := journal.Lock(ctx, RunDir, func(int) {})
 	if err != nil {
 		return err
 	}

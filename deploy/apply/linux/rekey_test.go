@@ -12,6 +12,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -58,10 +59,10 @@ func TestRekey(t *testing.T) {
 		if !bytes.Equal(kept, text.Bytes()) {
 			t.Errorf("the kept view is\n%s", kept)
 		}
-		j, err := apply.OpenJournal(linux.RunDir, "wg0")
+		j, err := journal.Open(linux.RunDir, "wg0")
 		must(t, err)
-		_, old := j.Entries["peer "+peer.String()]
-		_, is := j.Entries["peer "+peerNext.String()]
+		_, old := j.Entries[journal.OfPeer(peer)]
+		_, is := j.Entries[journal.OfPeer(peerNext)]
 		if old || !is {
 			t.Errorf("the journal knows %v", j.Order)
 		}

@@ -16,13 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
 // resolversOf returns the resolvers that the tunnel has of its own, or is to have:
 // nil where it has none.
-func resolversOf(view *tunnel.View, journal apply.Entries) (own []netip.Addr) {
-	told := strings.Fields(journal[apply.DNSChange{Link: view.Tunnel}.Resource()].Set)
+func resolversOf(view *tunnel.View, entries journal.Entries) (own []netip.Addr) {
+	told := strings.Fields(entries[apply.DNSChange{Link: view.Tunnel}.Resource()].Set)
 	for _, word := range slices.Concat(view.DNS, told) {
 		if a, err := netip.ParseAddr(word); err == nil {
 			own = append(own, a)

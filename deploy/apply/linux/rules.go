@@ -3,12 +3,12 @@ package linux
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/nft"
 	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
@@ -16,10 +16,10 @@ import (
 
 // observeRules reads the rules that a tunnel could have made, where the view
 // could need some or the journal speaks of one.
-func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, journal apply.Entries) error {
+func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	needed := view != nil && mayNeedPolicyRouting(view)
-	for resource := range journal {
-		needed = needed || strings.HasPrefix(resource, "rule ")
+	for resource := range entries {
+		needed = needed || resource.Kind == journal.Rule
 	}
 	if !needed {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -20,7 +21,7 @@ const RunDir = "/run/wgkeys"
 // A Session is a look at this host's kernel and journals, and the work on them.
 type Session struct {
 	*Kernel
-	mine    *apply.Journal
+	mine    *journal.Journal
 	state   *apply.State // from which the last plan was made
 	damaged []error      // journals of other tunnels
 	unlock  func()
@@ -31,13 +32,13 @@ type Session struct {
 }
 
 // A Run takes the steps of a plan: [apply.Run] or [apply.RunDown].
-type Run func(context.Context, apply.Kernel, *apply.Journal, *apply.Plan, func(apply.Step)) error
+type Run func(context.Context, apply.Kernel, *journal.Journal, *apply.Plan, func(apply.Step)) error
 
 // Begin locks the host for changes, waiting for whoever changes it now: wait
 // is told the process. A plan is good only for what it was made from, so the
 // lock is held from the first look to the last step.
 func Begin(ctx context.Context, wait func(pid int)) (*Session, error) {
-	unlock, err := apply.Lock(ctx, RunDir, wait)
+	unlock, err := journal.Lock(ctx, RunDir, wait)
 	if err != nil {
 		return nil, err
 	}
@@ -115,13 +116,13 @@ func (s *Session) PlanDown(ctx context.Context, name string) (*apply.Plan, error
 // last plan.
 func (s *Session) Damaged() []error { return s.damaged }
 
-func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (*apply.State, apply.Entries, error) {
+func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (*apply.State, journal.Entries, error) {
 	var err error
-	if s.mine, err = apply.OpenJournal(RunDir, name); err != nil {
+	if s.mine, err = journal.Open(RunDir, name); err != nil {
 		return nil, nil, err
 	}
-	var others apply.Entries
-	if others, s.damaged, err = apply.Others(RunDir, name); err != nil {
+	var others journal.Entries
+	if others, s.damaged, err = journal.Others(RunDir, name); err != nil {
 		return nil, nil, err
 	}
 	state, err := s.Observe(ctx, name, view, s.mine.Entries)
@@ -151,7 +152,7 @@ func (s *Session) Unfollowed() error { return s.unfollowed }
 
 // Up reports whether anything of the tunnel is there.
 func Up(name string) (bool, error) {
-	j, err := apply.OpenJournal(RunDir, name)
+	j, err := journal.Open(RunDir, name)
 	return err == nil && len(j.Entries) > 0, err
 }
 
@@ -159,7 +160,7 @@ func Up(name string) (bool, error) {
 // reverted here, should both of its guards be gone; one whose time has not come
 // is an error that says so.
 func (s *Session) Settle(ctx context.Context, name string) error {
-	p, err := apply.ReadPending(RunDir, name)
+	p, err := journal.ReadPending(RunDir, name)
 	if err != nil || p == nil {
 		return err
 	}
@@ -177,7 +178,7 @@ func (s *Session) Settle(ctx context.Context, name string) error {
 }
 
 // Revert goes back to what was before the apply that p speaks of.
-func (s *Session) Revert(ctx context.Context, name string, p *apply.Pending) error {
+func (s *Session) Revert(ctx context.Context, name string, p *journal.Pending) error {
 	run := Run(apply.Run)
 	var plan *apply.Plan
 	var err error
@@ -199,7 +200,7 @@ func (s *Session) Revert(ctx context.Context, name string, p *apply.Pending) err
 	if err := s.Take(ctx, plan, run, same); err != nil {
 		return err
 	}
-	return errors.Join(apply.WriteFile(revertedPath(name), []byte(p.Token), 0o600), apply.RemovePending(RunDir, name))
+	return errors.Join(journal.WriteFile(revertedPath(name), []byte(p.Token), 0o600), journal.RemovePending(RunDir, name))
 }
 
 // Live returns view with the keys that are in use, and the endpoints that its
@@ -263,6 +264,6 @@ func says(path, token string) bool {
 }
 
 // Confirm decides that the pending apply stays.
-func Confirm(name string, p *apply.Pending) error {
-	return errors.Join(apply.WriteFile(confirmedPath(name), []byte(p.Token), 0o600), apply.RemovePending(RunDir, name))
+func Confirm(name string, p *journal.Pending) error {
+	return errors.Join(journal.WriteFile(confirmedPath(name), []byte(p.Token), 0o600), journal.RemovePending(RunDir, name))
 }

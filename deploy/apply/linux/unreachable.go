@@ -2,23 +2,23 @@ package linux
 
 import (
 	"net/netip"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/tunnel"
 )
 
 // observeUnreachables reads the routes that lead nowhere of the metric of ours,
 // where the view could need some or the journal speaks of one.
-func (k *Kernel) observeUnreachables(s *apply.State, view *tunnel.View, journal apply.Entries) error {
+func (k *Kernel) observeUnreachables(s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	needed := false
-	for resource := range journal {
-		needed = needed || strings.HasPrefix(resource, "unreachable ")
+	for resource := range entries {
+		needed = needed || resource.Kind == journal.Unreachable
 	}
 	if !needed {
 		return nil

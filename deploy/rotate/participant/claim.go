@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring/fault"
@@ -61,7 +61,7 @@ func giveBack(ctx context.Context, q rotate.Request) error {
 // noSwitch refuses while the key of this host is being replaced, and keeps that from
 // beginning until unlock. What its peers do is no hindrance.
 func noSwitch(ctx context.Context, name string) (unlock func(), err error) {
-	if unlock, err = apply.Lock(ctx, linux.RunDir, func(int) {}); err != nil {
+	if unlock, err = journal.Lock(ctx, linux.RunDir, func(int) {}); err != nil {
 		return nil, err
 	}
 	if r, err := readRecord(name); err == nil && r != nil && r.Switch {
@@ -94,7 +94,7 @@ func take(q rotate.Request) error {
 	if q.Within == 0 && f.Run != q.Run {
 		return nil // it is not this run's to give back
 	}
-	f.Run, f.Until = q.Run, apply.Uptime()+q.Within
+	f.Run, f.Until = q.Run, journal.Uptime()+q.Within
 	text, err := json.Marshal(f.claim)
 	if err == nil {
 		err = f.Truncate(0)
@@ -124,7 +124,7 @@ func mine(q rotate.Request) error {
 	f, err := openClaim(q.Tunnel, os.O_RDWR)
 	if err == nil {
 		defer f.Close()
-		if f.Run == q.Run && f.Until > apply.Uptime() {
+		if f.Run == q.Run && f.Until > journal.Uptime() {
 			return nil
 		}
 	}
@@ -158,7 +158,7 @@ func openClaim(name string, flags int) (*claimFile, error) {
 }
 
 func (f *claimFile) refuse(q rotate.Request) error {
-	if f.Run == q.Run || f.Until <= apply.Uptime() {
+	if f.Run == q.Run || f.Until <= journal.Uptime() {
 		return nil
 	}
 	return fault.New("another wgkeys rotate is at work on tunnel", q.Tunnel, "nothing was changed by this one",

@@ -23,7 +23,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/hold"
 	"wgkeys/deploy/host/daemon"
@@ -158,10 +158,10 @@ func (p *role) run(ctx context.Context) error {
 		return err
 	}
 	if r.Switch {
-		s := &rotate.Switch{Tunnel: t, Record: r, Save: save, Clock: apply.Uptime}
+		s := &rotate.Switch{Tunnel: t, Record: r, Save: save, Clock: journal.Uptime}
 		return s.Run(ctx)
 	}
-	w := &rotate.Watcher{Tunnel: t, Record: r, Save: save, Clock: apply.Uptime, Ended: ended}
+	w := &rotate.Watcher{Tunnel: t, Record: r, Save: save, Clock: journal.Uptime, Ended: ended}
 	return w.Run(ctx)
 }
 

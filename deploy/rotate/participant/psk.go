@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io/fs"
 
-	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/deploy/rotate"
@@ -37,7 +37,7 @@ func (d *device) takePSK(ctx context.Context, q rotate.Request) error {
 	if err := keyring.CheckFile(q.PSKFile); err != nil {
 		return fault.WrapFile(err, "no key file can be named", q.PSKFile, "")
 	}
-	unlock, err := apply.Lock(ctx, linux.RunDir, func(int) {})
+	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
 	if err != nil {
 		return err
 	}

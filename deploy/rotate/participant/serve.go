@@ -9,7 +9,7 @@ import (
 	"os"
 	"time"
 
-	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/hold"
 	"wgkeys/deploy/apply/linux/wg"
@@ -174,7 +174,7 @@ func alone(ctx context.Context, q rotate.Request) (unlock func(), err error) {
 			return nil, err
 		}
 	}
-	if unlock, err = apply.Lock(ctx, linux.RunDir, func(int) {}); err != nil {
+	if unlock, err = journal.Lock(ctx, linux.RunDir, func(int) {}); err != nil {
 		return nil, err
 	}
 	if err := free(q.Tunnel); err != nil {
@@ -185,7 +185,7 @@ func alone(ctx context.Context, q rotate.Request) (unlock func(), err error) {
 }
 
 func free(name string) error {
-	p, err := apply.ReadPending(linux.RunDir, name)
+	p, err := journal.ReadPending(linux.RunDir, name)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func watch(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 		return err
 	}
 	defer unlock()
-	now := apply.Uptime()
+	now := journal.Uptime()
 	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, Run: q.Run, KeyFile: q.KeyFile,
 		Phase: rotate.Armed, Since: now, Deadline: now + q.Within, Hold: q.Hold}
 	p, err := open(r)
@@ -271,7 +271,7 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 		return fault.NewFile("another key than the one in use is in", q.KeyFile, fileKey(q.KeyFile).Why,
 			"wgkeys push "+q.Host)
 	}
-	now := apply.Uptime()
+	now := journal.Uptime()
 	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, KeyFile: q.KeyFile, Phase: rotate.Armed,
 		Since: now, Deadline: now + q.Within, Hold: q.Hold, Switch: true, Now: q.Now,
 		Before: make(map[keyring.PublicKey]time.Time, len(q.Peers))}

@@ -200,7 +200,7 @@ func ownedByUs(info fs.FileInfo) bool {
 
 func hintFor(err error, push string) string {
 	if errors.Is(err, fs.ErrPermission) {
-		return apply.AsRoot
+		return fault.AsRoot
 	}
 	return push
 }

@@ -1,4 +1,4 @@
-package apply
+package journal
 
 import (
 	"bytes"
@@ -13,15 +13,11 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// AsRoot is the hint of a command that lacks the right to what it does. It names no
-// command: who only looked must not be told to change something.
-const AsRoot = "run the same command as root, with sudo before it"
-
 // hintFile is the hint where a file below /run/wgkeys cannot be read or written.
 func hintFile(err error, path string) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
-		return AsRoot
+		return fault.AsRoot
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return "df " + filepath.Dir(path) + " (and -i), and make room there"
 	}

@@ -1,4 +1,4 @@
-package apply_test
+package journal_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/keyring/fault"
 )
 
@@ -24,9 +24,9 @@ func TestHintsChangeNothing(t *testing.T) {
 		}
 	}
 	tries := map[string]func(dir string) error{
-		"journal": func(dir string) error { _, err := apply.OpenJournal(dir, "wg0"); return err },
-		"pending": func(dir string) error { _, err := apply.ReadPending(dir, "wg0"); return err },
-		"lock":    func(dir string) error { _, err := apply.Lock(context.Background(), dir, func(int) {}); return err },
+		"journal": func(dir string) error { _, err := journal.Open(dir, "wg0"); return err },
+		"pending": func(dir string) error { _, err := journal.ReadPending(dir, "wg0"); return err },
+		"lock":    func(dir string) error { _, err := journal.Lock(context.Background(), dir, func(int) {}); return err },
 	}
 	runtime.LockOSThread() // it alone is nobody's for a while
 	defer runtime.UnlockOSThread()
@@ -36,7 +36,7 @@ func TestHintsChangeNothing(t *testing.T) {
 	defer become(uid)
 	for what, try := range tries {
 		err := try(dir)
-		if hints := fault.Hints(err); len(hints) != 1 || hints[0] != apply.AsRoot {
+		if hints := fault.Hints(err); len(hints) != 1 || hints[0] != fault.AsRoot {
 			t.Errorf("%s: %v: hints %q", what, err, hints)
 		}
 		err = try(filepath.Join(dir, "lock")) // which is no folder

@@ -1,4 +1,8 @@
-package apply
+// Package journal has the files of a host from which its tunnels are put back, below
+// /run/wgkeys: for each tunnel its journal, what was touched and how it was before, and
+// the apply that waits to be confirmed; and the lock of them all. It knows no kernel and
+// no plan.
+package journal
 
 import (
 	"bytes"
@@ -13,13 +17,6 @@ import (
 
 	"wgkeys/keyring/fault"
 )
-
-// An Entry is one thing in the journal: the value it had before we touched it
-// and the value we gave it. For a thing that was not there Was is "".
-type Entry struct{ Was, Set string }
-
-// Entries are the things of one journal by [Change.Resource].
-type Entries map[string]Entry
 
 // header begins every journal file; its number is the format's version.
 const header = "wgkeys journal 1"
@@ -36,16 +33,17 @@ const header = "wgkeys journal 1"
 // was not touched.
 type Journal struct {
 	Entries
-	Order []string // resources by first touch
-	older Entries  // what a thing had from us before its entry: a crash may have left that
+	Order []Resource   // by first touch
+	older Entries      // what a thing had from us before its entry: a crash may have left that
+	lines bytes.Buffer // of what [Journal.Save] has to write
 	path  string
 	whole int64 // size of the file's whole lines
 }
 
-// OpenJournal reads the journal of a tunnel in dir. If there is none it is
+// Open reads the journal of a tunnel in dir. If there is none it is
 // empty; the file is made with the first entry. Of one that is damaged it
 // returns what can be read, and an error.
-func OpenJournal(dir, tunnel string) (*Journal, error) {
+func Open(dir, tunnel string) (*Journal, error) {
 	j := &Journal{Entries: Entries{}, path: filepath.Join(dir, tunnel+".journal")}
 	text, err := os.ReadFile(j.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -70,7 +68,7 @@ func (j *Journal) parse(text []byte) error {
 			"use the version of wgkeys that applied the tunnel to take it down")
 	}
 	lines := strings.Count(rest, "\n")
-	j.Entries, j.Order = make(Entries, lines), make([]string, 0, lines)
+	j.Entries, j.Order = make(Entries, lines), make([]Resource, 0, lines)
 	damaged := false
 	for line := range strings.Lines(rest) {
 		line = line[:len(line)-1]
@@ -96,19 +94,19 @@ func (j *Journal) parseLine(line string) bool {
 	resource, values, changed := strings.Cut(rest, "\t")
 	switch {
 	case kind == "-" && rest != "" && !changed:
-		delete(j.Entries, resource)
+		delete(j.Entries, parseResource(resource))
 		return true
 	case kind != "+" || !changed:
 		return false
 	}
 	was, set, ok := strings.Cut(values, "\t")
 	if ok = ok && strings.IndexByte(set, '\t') < 0; ok {
-		j.touch(resource, Entry{was, set})
+		j.touch(parseResource(resource), Entry{was, set})
 	}
 	return ok
 }
 
-func (j *Journal) touch(resource string, e Entry) {
+func (j *Journal) touch(resource Resource, e Entry) {
 	before := len(j.Entries)
 	old := j.Entries[resource]
 	if j.Entries[resource] = e; len(j.Entries) > before {
@@ -124,15 +122,15 @@ func (j *Journal) touch(resource string, e Entry) {
 }
 
 // live returns those of order that are in entries, each once, where it stands last.
-func live(order []string, entries Entries) []string {
-	for len(order) > 0 && !has(entries, order[len(order)-1]) {
+func live(order []Resource, entries Entries) []Resource {
+	for len(order) > 0 && !entries.Has(order[len(order)-1]) {
 		order = order[:len(order)-1] // the common case: last in, first out
 	}
 	if len(order) == len(entries) {
 		return order
 	}
-	seen := make(map[string]bool, len(entries))
-	var kept []string
+	seen := make(map[Resource]bool, len(entries))
+	var kept []Resource
 	for i := len(order) - 1; i >= 0; i-- {
 		if _, ok := entries[order[i]]; ok && !seen[order[i]] {
 			seen[order[i]] = true
@@ -145,16 +143,45 @@ func live(order []string, entries Entries) []string {
 	return kept
 }
 
-// write adds what is new to b.
-func (j *Journal) write(b *bytes.Buffer, e line) {
-	if old, ok := j.Entries[e.resource]; !ok || old != e.Entry {
-		j.touch(e.resource, e.Entry)
-		b.WriteString("+\t" + e.resource + "\t" + e.Was + "\t" + e.Set + "\n")
+// Previous returns the entry that a thing had before its last one, if it had any.
+func (j *Journal) Previous(r Resource) (Entry, bool) { e, ok := j.older[r]; return e, ok }
+
+// Set says that a thing is about to be touched, see [Journal.Save]. What is so already is
+// not written again.
+func (j *Journal) Set(r Resource, e Entry) {
+	if old, ok := j.Entries[r]; !ok || old != e {
+		j.touch(r, e)
+		j.lines.WriteString("+\t" + r.String() + "\t" + e.Was + "\t" + e.Set + "\n")
 	}
 }
 
-// unsure stands for a value that was about to be set and perhaps was.
-const unsure = "-"
+// Delete says that a thing is as it was before us, see [Journal.Save].
+func (j *Journal) Delete(r Resource) {
+	delete(j.Entries, r)
+	j.lines.WriteString("-\t" + r.String() + "\n")
+}
+
+// Save writes, at once, what [Journal.Set] and [Journal.Delete] have said since the last
+// time. If it cannot, the file lacks that, and what is in memory does not.
+func (j *Journal) Save() error {
+	defer j.lines.Reset()
+	j.Order = live(j.Order, j.Entries)
+	return j.append(j.lines.Bytes())
+}
+
+// Rename gives the name to to a thing that the journal knows by the name from: whoever made
+// it, it is the same. Where the journal does not know it, it does nothing.
+func (j *Journal) Rename(from, to Resource) error {
+	e, ok := j.Entries[from]
+	if !ok || from == to {
+		return nil
+	}
+	if !j.Entries.Has(to) { // else it was touched under its new name already
+		j.Set(to, e)
+	}
+	j.Delete(from)
+	return j.Save()
+}
 
 // append adds whole lines with one write(2), which a kill -9 does not split but
 // a full disk does: what is left of a line goes before the next.
@@ -189,12 +216,6 @@ func writeAfter(f *os.File, size int64, lines []byte) (int, error) {
 	return f.Write(lines)
 }
 
-// A line is one entry and its name.
-type line struct {
-	resource string
-	Entry
-}
-
 // Others returns, for each thing in the journals of other tunnels in dir, the
 // value it had before any of them: a sysctl that another tunnel needs stays.
 //
@@ -211,7 +232,7 @@ func Others(dir, tunnel string) (others Entries, damaged []error, err error) {
 		if name == tunnel {
 			continue
 		}
-		j, err := OpenJournal(dir, name)
+		j, err := Open(dir, name)
 		if j == nil {
 			return nil, nil, err
 		}
@@ -223,9 +244,10 @@ func Others(dir, tunnel string) (others Entries, damaged []error, err error) {
 	return others, damaged, nil
 }
 
-// end removes the journal: nothing of ours is left.
-func (j *Journal) end() error {
+// End removes the journal: nothing of ours is left.
+func (j *Journal) End() error {
 	clear(j.Entries)
+	j.lines.Reset()
 	j.Order, j.whole = nil, 0
 	if err := os.Remove(j.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.Wrap(fault.Errno(err), "cannot remove the journal", j.path, "")
@@ -246,5 +268,3 @@ func KnownPath(dir, tunnel string) string { return filepath.Join(dir, tunnel+".k
 // NeedsPath is the file beside it that says who needed which kernel parameter before
 // the tunnel set it.
 func NeedsPath(dir, tunnel string) string { return filepath.Join(dir, tunnel+".needs") }
-
-func has(entries Entries, resource string) bool { _, ok := entries[resource]; return ok }
