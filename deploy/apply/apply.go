@@ -36,7 +36,7 @@ import (
 
 // A Kernel is a host's network, as much of it as a tunnel needs.
 type Kernel interface {
-	// Observe reads what the kernel has of all that view and journal speak
+	// Observe reads what the kernel has of all that view and known, the journal, speak
 	// of. A nil view asks for what the journal speaks of alone.
 	Observe(ctx context.Context, name string, view *tunnel.View, known journal.Entries) (*State, error)
 

@@ -14,7 +14,7 @@ type Change interface {
 
 	TouchesKernel() bool // it changes more than the journal
 
-	// entries are what the journal, of which journal is what it says, has to say once
+	// entries are what the journal, of which known is what it says, has to say once
 	// the change is made. A removal adds nothing. What the kernel sets along with it comes
 	// first, so that the change itself is put back last.
 	entries(known journal.Entries) []line
