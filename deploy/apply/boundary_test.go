@@ -1,11 +1,8 @@
 package apply_test
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -113,31 +110,6 @@ func TestArrows(t *testing.T) {
 			if below(pkg, module+arrow.to) && pkg != module+arrow.from {
 				t.Errorf("wgkeys%s reaches %s", arrow.from, pkg)
 			}
-		}
-	}
-}
-
-// TestPure: what is planned and run here needs no system, and reads no clock.
-func TestPure(t *testing.T) {
-	goExists(t)
-	imports := goList(t, "-f", `{{range .Imports}}{{.}} {{end}}`, module+"/deploy/apply")
-	for _, pkg := range []string{"os", "os/exec", "io/fs", "net", "syscall", "golang.org/x/sys/unix"} {
-		if slices.Contains(imports, pkg) {
-			t.Errorf("wgkeys/deploy/apply imports %s", pkg)
-		}
-	}
-	files, err := filepath.Glob("*.go")
-	if err != nil || len(files) < 20 {
-		t.Fatal(files, err)
-	}
-	clock := regexp.MustCompile(`\btime\.(Now|Since|Until|After|AfterFunc|Tick|Sleep|NewTimer|NewTicker)\b`)
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.HasSuffix(file, "_test.go") && clock.Match(text) {
-			t.Errorf("%s reads a clock: %s", file, clock.Find(text))
 		}
 	}
 }

@@ -39,10 +39,10 @@ func (p *Peer) configured() string {
 	return p.Configured
 }
 
-// HandshakeOverdue is the age at which a handshake ought to have been followed by
+// handshakeOverdue is the age at which a handshake ought to have been followed by
 // another: who began it renews it after 120 s (REKEY_AFTER_TIME), and goes on
 // trying where no answer comes. wireguard-tools' reresolve-dns.sh waits as long.
-const HandshakeOverdue = 135 * time.Second
+const handshakeOverdue = 135 * time.Second
 
 // Overdue reports whether something was sent to the peer and its handshake is
 // missing: it may have moved. Who was sent nothing owes no answer.
@@ -50,7 +50,7 @@ func (p *Peer) Overdue(now time.Time) bool {
 	if p.Sent == 0 || !p.Endpoint.IsValid() {
 		return false
 	}
-	return p.LastHandshake.IsZero() || now.Sub(p.LastHandshake) > HandshakeOverdue
+	return p.LastHandshake.IsZero() || now.Sub(p.LastHandshake) > handshakeOverdue
 }
 
 // A PeerChange adds (Old nil), changes or removes (New nil) a peer.
