@@ -27,8 +27,14 @@ type Change interface {
 	// because the kernel cannot tell: it is written when it is so, not before.
 	trusted() bool
 
-	// batched reports whether neighbouring changes of this kind may be made at once.
-	batched() bool
+	traits() traits
+}
+
+// traits are what all changes of one kind have in common.
+type traits struct {
+	batched  bool // neighbouring changes of the kind may be made at once
+	steers   bool // after it the kernel may send packets another way
+	optional bool // a tunnel works without it
 }
 
 // A Step is a change and its reason.

@@ -93,5 +93,7 @@ func (c DNSChange) entries(_ journal.Entries) []line {
 
 func (c DNSChange) restores(_ journal.Entry, _ journal.Entries) bool { return len(c.entries(nil)) == 0 }
 func (DNSChange) trusted() bool                                      { return true }
-func (DNSChange) batched() bool                                      { return false }
-func (DNSChange) TouchesKernel() bool                                { return true }
+
+// traits: resolvers are another program's, and its trouble is no reason to have no tunnel.
+func (DNSChange) traits() traits      { return traits{optional: true} }
+func (DNSChange) TouchesKernel() bool { return true }

@@ -165,7 +165,7 @@ func (c FilterChange) restores(_ journal.Entry, _ journal.Entries) bool {
 	return len(c.entries(nil)) == 0
 }
 func (FilterChange) trusted() bool       { return true }
-func (FilterChange) batched() bool       { return false }
+func (FilterChange) traits() traits      { return traits{} }
 func (FilterChange) TouchesKernel() bool { return true }
 
 // A Redirect takes encrypted packets from a tunnel's old port to its new one.

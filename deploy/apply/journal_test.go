@@ -1,6 +1,7 @@
 package apply_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -60,8 +61,18 @@ func needsEntry(c apply.Change) bool {
 		return c.Add
 	case apply.ProxyChange:
 		return c.Add
+	case apply.FilterChange:
+		return c.New != nil
+	case apply.DNSChange:
+		return c.New != nil
+	case apply.ManagerChange:
+		return c.Add
 	case apply.SysctlChange:
 		return c.Old != ""
+	case apply.DeviceChange, apply.ThreadsChange: // go with the link
+		return false
+	case apply.ShareChange, apply.ReleaseChange: // are never made: they are the journal's alone
+		return false
 	}
-	return false
+	panic(fmt.Sprintf("a kind of change that the tests do not know: %T", c))
 }

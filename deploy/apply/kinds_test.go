@@ -56,6 +56,7 @@ func TestKindsOfChange(t *testing.T) {
 		t.Errorf("the tests list %q, and the package has %q", listed, want)
 	}
 	for _, c := range kindsOfChange {
+		needsEntry(c) // which knows each kind
 		if err := newKernel().do(c); err != nil && strings.Contains(err.Error(), "knows no") {
 			t.Error(err)
 		}

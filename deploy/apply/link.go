@@ -65,7 +65,7 @@ func (c LinkChange) entries(known journal.Entries) []line {
 
 func (c LinkChange) restores(_ journal.Entry, _ journal.Entries) bool { return c.New == nil }
 func (LinkChange) trusted() bool                                      { return false }
-func (LinkChange) batched() bool                                      { return false }
+func (LinkChange) traits() traits                                     { return traits{steers: true} }
 func (LinkChange) TouchesKernel() bool                                { return true }
 
 // A DeviceChange sets a device's private key, port and mark.
@@ -97,7 +97,7 @@ func (c DeviceChange) String() string {
 func (DeviceChange) entries(_ journal.Entries) []line                 { return nil }
 func (DeviceChange) restores(_ journal.Entry, _ journal.Entries) bool { return true }
 func (DeviceChange) trusted() bool                                    { return false }
-func (DeviceChange) batched() bool                                    { return false }
+func (DeviceChange) traits() traits                                   { return traits{} }
 func (DeviceChange) TouchesKernel() bool                              { return true }
 
 // An AddressChange adds or removes an INSIDE address of the link.
@@ -127,5 +127,5 @@ func (c AddressChange) restores(_ journal.Entry, _ journal.Entries) bool {
 	return len(c.entries(nil)) == 0
 }
 func (AddressChange) trusted() bool       { return false }
-func (AddressChange) batched() bool       { return true }
+func (AddressChange) traits() traits      { return traits{batched: true, steers: true} }
 func (AddressChange) TouchesKernel() bool { return true }

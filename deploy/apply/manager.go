@@ -96,5 +96,5 @@ func (c ManagerChange) restores(_ journal.Entry, _ journal.Entries) bool {
 	return len(c.entries(nil)) == 0
 }
 func (ManagerChange) trusted() bool       { return false }
-func (ManagerChange) batched() bool       { return false }
+func (ManagerChange) traits() traits      { return traits{} }
 func (ManagerChange) TouchesKernel() bool { return true }

@@ -127,7 +127,7 @@ func (c PeerChange) trusted() bool {
 	return c.New != nil && c.New.Endpoint.IsValid() && !movedOnly(c)
 }
 
-func (PeerChange) batched() bool       { return true }
+func (PeerChange) traits() traits      { return traits{batched: true} }
 func (PeerChange) TouchesKernel() bool { return true }
 
 // signed lists prefixes as wg(8) takes them since 1.0.20250521: +added, -removed.

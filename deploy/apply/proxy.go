@@ -40,5 +40,5 @@ func (c ProxyChange) restores(_ journal.Entry, _ journal.Entries) bool {
 	return len(c.entries(nil)) == 0
 }
 func (ProxyChange) trusted() bool       { return false }
-func (ProxyChange) batched() bool       { return true }
+func (ProxyChange) traits() traits      { return traits{batched: true} }
 func (ProxyChange) TouchesKernel() bool { return true }

@@ -126,5 +126,5 @@ func (c RouteChange) restores(_ journal.Entry, _ journal.Entries) bool {
 	return len(c.entries(nil)) == 0
 }
 func (RouteChange) trusted() bool       { return false }
-func (RouteChange) batched() bool       { return true }
+func (RouteChange) traits() traits      { return traits{batched: true, steers: true} }
 func (RouteChange) TouchesKernel() bool { return true }

@@ -75,5 +75,5 @@ func (c RuleChange) restores(_ journal.Entry, _ journal.Entries) bool {
 	return len(c.entries(nil)) == 0
 }
 func (RuleChange) trusted() bool       { return false }
-func (RuleChange) batched() bool       { return true }
+func (RuleChange) traits() traits      { return traits{batched: true, steers: true} }
 func (RuleChange) TouchesKernel() bool { return true }

@@ -25,7 +25,7 @@ func Run(ctx context.Context, k Kernel, j *journal.Journal, plan *Plan, each fun
 			return undo(context.WithoutCancel(ctx), k, j, taken, err)
 		}
 		err := take(ctx, k, j, batch)
-		if err != nil && ctx.Err() == nil && beside(batch[0].Change) {
+		if err != nil && ctx.Err() == nil && batch[0].Change.traits().optional {
 			plan.Missing = append(plan.Missing, leaveOut(k, j, batch, failed(plan, batch, err)))
 			continue
 		}
@@ -38,10 +38,6 @@ func Run(ctx context.Context, k Kernel, j *journal.Journal, plan *Plan, each fun
 	}
 	return nil
 }
-
-// beside reports whether a tunnel works without a change: resolvers are another
-// program's, and its trouble is no reason to have no tunnel.
-func beside(c Change) bool { _, is := c.(DNSChange); return is }
 
 // leaveOut takes back what may have been done of steps that failed for cause. The
 // journal keeps what cannot be taken back, and the next plan has them again.
@@ -190,7 +186,7 @@ func failed(plan *Plan, batch []Step, err error) error {
 func batches(steps []Step) [][]Step {
 	var out [][]Step
 	for i, s := range steps {
-		if i > 0 && reflect.TypeOf(s.Change) == reflect.TypeOf(steps[i-1].Change) && s.Change.batched() {
+		if i > 0 && reflect.TypeOf(s.Change) == reflect.TypeOf(steps[i-1].Change) && s.Change.traits().batched {
 			out[len(out)-1] = append(out[len(out)-1], s)
 			continue
 		}

@@ -55,7 +55,7 @@ func (c SysctlChange) restores(e journal.Entry, known journal.Entries) bool {
 	return c.New == e.Was && !known.Has(journal.Sysctl.Of(driver(c.Key)))
 }
 func (SysctlChange) trusted() bool       { return false }
-func (SysctlChange) batched() bool       { return false }
+func (SysctlChange) traits() traits      { return traits{} }
 func (SysctlChange) TouchesKernel() bool { return true }
 
 // A ShareChange touches the journal alone: the parameter is as wanted because
@@ -75,7 +75,7 @@ func (c ShareChange) entries(_ journal.Entries) []line {
 }
 func (ShareChange) restores(_ journal.Entry, _ journal.Entries) bool { return false }
 func (ShareChange) trusted() bool                                    { return false }
-func (ShareChange) batched() bool                                    { return false }
+func (ShareChange) traits() traits                                   { return traits{} }
 func (ShareChange) TouchesKernel() bool                              { return false }
 
 // A ReleaseChange touches the journal alone: the parameter is left as it is,
@@ -93,7 +93,7 @@ func (c ReleaseChange) String() string {
 func (ReleaseChange) entries(_ journal.Entries) []line                 { return nil }
 func (ReleaseChange) restores(_ journal.Entry, _ journal.Entries) bool { return true }
 func (ReleaseChange) trusted() bool                                    { return false }
-func (ReleaseChange) batched() bool                                    { return false }
+func (ReleaseChange) traits() traits                                   { return traits{} }
 func (ReleaseChange) TouchesKernel() bool                              { return false }
 
 func putBack(effects []SideEffect) []Change {

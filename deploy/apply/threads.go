@@ -40,5 +40,5 @@ func (c ThreadsChange) String() string {
 func (ThreadsChange) entries(_ journal.Entries) []line                 { return nil }
 func (ThreadsChange) restores(_ journal.Entry, _ journal.Entries) bool { return true }
 func (ThreadsChange) trusted() bool                                    { return false }
-func (ThreadsChange) batched() bool                                    { return false }
+func (ThreadsChange) traits() traits                                   { return traits{} }
 func (ThreadsChange) TouchesKernel() bool                              { return true }

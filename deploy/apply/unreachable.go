@@ -45,5 +45,5 @@ func (c UnreachableChange) restores(_ journal.Entry, _ journal.Entries) bool {
 	return len(c.entries(nil)) == 0
 }
 func (UnreachableChange) trusted() bool       { return false }
-func (UnreachableChange) batched() bool       { return true }
+func (UnreachableChange) traits() traits      { return traits{batched: true, steers: true} }
 func (UnreachableChange) TouchesKernel() bool { return true }

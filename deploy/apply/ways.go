@@ -3,6 +3,7 @@ package apply
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"wgkeys/deploy/tunnel"
 )
@@ -46,11 +47,8 @@ func tellAstray(link string, w Way) string {
 // findAstray comes last. Before steps that change the ways, what the kernel says
 // now says nothing.
 func findAstray(p *planner) {
-	for _, s := range p.plan.Steps {
-		switch s.Change.(type) {
-		case LinkChange, AddressChange, RouteChange, RuleChange, UnreachableChange:
-			return
-		}
+	if slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Change.traits().steers }) {
+		return
 	}
 	for _, found := range Astray(p.view, p.state.Ways) {
 		p.find("%s", found)
