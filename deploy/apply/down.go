@@ -1,61 +1,83 @@
 package apply
 
 import (
-	"slices"
 	"strings"
 
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
 )
 
+// A downPlanner is for the way back.
+type downPlanner struct {
+	*parameters
+	goes    bool // the link is ours, and is removed
+	proxies map[journal.Resource]Proxy
+}
+
 // MakeDown plans the way back to what the host had before the first apply of
 // the tunnel: the journal's entries, last touched first. It needs no view.
 func MakeDown(name string, state *State, mine *journal.Journal, others journal.Entries) *Plan {
 	p := &planner{view: &tunnel.View{Tunnel: name}, state: state, mine: mine, others: others, plan: &Plan{Tunnel: name}}
-	params := &parameters{planner: p, now: sysctls(state.Sysctls).clone()}
-	proxies := map[journal.Resource]Proxy{}
-	for _, x := range state.Proxies {
-		proxies[ProxyChange{Proxy: x}.Resource()] = x
+	down := &downPlanner{
+		parameters: &parameters{planner: p, now: sysctls(state.Sysctls).clone()},
+		goes:       state.Link != nil && p.linkIsMine(),
+		proxies:    map[journal.Resource]Proxy{},
 	}
-	goes := state.Link != nil && p.linkIsMine()
+	for _, x := range state.Proxies {
+		down.proxies[ProxyChange{Proxy: x}.Resource()] = x
+	}
 	for _, resource := range backwards(mine.Order) {
-		kind, key := resource.Kind, resource.Name
-		if kind == journal.Sysctl && goes && params.inherited(key) != key {
-			continue // goes with the link
-		}
-		switch kind {
-		case journal.Sysctl:
-			params.restore(key)
-		case journal.Proxy:
-			if x, ok := proxies[resource]; ok {
-				p.step(ProxyChange{x, false}, "no longer to be answered for")
-			}
-		case journal.Rule:
-			if i := slices.IndexFunc(state.Rules, func(r Rule) bool { return RuleChange{Rule: r}.Resource() == resource }); i >= 0 {
-				p.step(RuleChange{state.Rules[i], false}, "no longer needed")
-			}
-		case journal.Unreachable:
-			if i := slices.IndexFunc(state.Unreachables, func(u Unreachable) bool { return UnreachableChange{Route: u}.Resource() == resource }); i >= 0 {
-				p.step(UnreachableChange{state.Unreachables[i], false}, "no longer needed")
-			}
-		case journal.Unmanaged:
-			releaseManager(p, resource)
-		case journal.DNS:
-			p.step(DNSChange{name, strings.Fields(mine.Entries[resource].Set), nil, state.Resolver, state.Record}, "no longer asked for")
-		case journal.Filter:
-			if state.FilterRules > 0 || state.FilterDiffers {
-				p.step(FilterChange{Link: name, Old: &Filter{Link: name}}, "no longer needed")
-			}
-		case journal.Link:
-			switch {
-			case state.Renamed != "":
-				p.step(LinkChange{Name: state.Renamed, Old: &Link{}}, "the tunnel's interface, which somebody renamed")
-			case goes:
-				p.step(LinkChange{Name: name, Old: state.Link}, "and with it its addresses, routes and peers")
-			case state.Link != nil:
-				p.note("interface %s is not the one that wgkeys made: left alone", name)
-			}
-		}
+		down.putBack(resource)
 	}
 	return p.plan
+}
+
+// putBack has one thing of the journal as it was. What has no case here goes with the link.
+func (p *downPlanner) putBack(resource journal.Resource) {
+	switch resource.Kind {
+	case journal.Sysctl:
+		if key := resource.Name; !p.goes || p.inherited(key) == key { // else it goes with the link
+			p.restore(key)
+		}
+	case journal.Proxy:
+		if x, ok := p.proxies[resource]; ok {
+			p.step(ProxyChange{x, false}, "no longer to be answered for")
+		}
+	case journal.Rule:
+		removeOf(p.planner, resource, p.state.Rules, func(r Rule) Change { return RuleChange{r, false} })
+	case journal.Unreachable:
+		removeOf(p.planner, resource, p.state.Unreachables, func(u Unreachable) Change { return UnreachableChange{u, false} })
+	case journal.Unmanaged:
+		releaseManager(p.planner, resource)
+	case journal.DNS:
+		told := strings.Fields(p.mine.Entries[resource].Set)
+		p.step(DNSChange{p.view.Tunnel, told, nil, p.state.Resolver, p.state.Record}, "no longer asked for")
+	case journal.Filter:
+		if p.state.FilterRules > 0 || p.state.FilterDiffers {
+			p.step(FilterChange{Link: p.view.Tunnel, Old: &Filter{Link: p.view.Tunnel}}, "no longer needed")
+		}
+	case journal.Link:
+		p.removeLink()
+	}
+}
+
+// removeOf removes the one of things, if it is still there, that the journal speaks of.
+func removeOf[T any](p *planner, resource journal.Resource, things []T, removal func(T) Change) {
+	for _, x := range things {
+		if c := removal(x); c.Resource() == resource {
+			p.step(c, "no longer needed")
+			return
+		}
+	}
+}
+
+func (p *downPlanner) removeLink() {
+	switch name := p.view.Tunnel; {
+	case p.state.Renamed != "":
+		p.step(LinkChange{Name: p.state.Renamed, Old: &Link{}}, "the tunnel's interface, which somebody renamed")
+	case p.goes:
+		p.step(LinkChange{Name: name, Old: p.state.Link}, "and with it its addresses, routes and peers")
+	case p.state.Link != nil:
+		p.note("interface %s is not the one that wgkeys made: left alone", name)
+	}
 }

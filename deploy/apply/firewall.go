@@ -193,6 +193,10 @@ func forwardedWays(p *planner, family firewall.Family) []way {
 	return ways
 }
 
+func hasFamily(family firewall.Family, ipv4, ipv6 bool) bool {
+	return family == firewall.IPv4 && ipv4 || family == firewall.IPv6 && ipv6
+}
+
 func spelledFamily(f firewall.Family) string {
 	if f == firewall.IPv6 {
 		return "IPv6"
@@ -208,13 +212,12 @@ func outsideLinks(p *planner, family firewall.Family) []firewall.Link {
 	for _, i := range p.state.Interfaces {
 		link := firewall.Link{Name: i.Name, Index: i.Index}
 		up := slices.ContainsFunc(p.uplinks(), func(u Uplink) bool {
-			return u.Name == i.Name && (family == firewall.IPv4 && u.IPv4 || family == firewall.IPv6 && u.IPv6)
+			return u.Name == i.Name && hasFamily(family, u.IPv4, u.IPv6)
 		})
-		addressed := family == firewall.IPv4 && i.IPv4 || family == firewall.IPv6 && i.IPv6
 		switch {
 		case up:
 			uplinks = append(uplinks, link)
-		case addressed && i.Name != p.view.Tunnel:
+		case hasFamily(family, i.IPv4, i.IPv6) && i.Name != p.view.Tunnel:
 			others = append(others, link)
 		}
 	}
@@ -327,8 +330,7 @@ func awaitsPeer(p *planner) bool {
 func arrivingLinks(p *planner, family firewall.Family) []firewall.Link {
 	var uplinks, others []firewall.Link
 	for _, i := range p.state.Interfaces {
-		addressed := family == firewall.IPv4 && i.IPv4 || family == firewall.IPv6 && i.IPv6
-		if !addressed || i.Name == p.view.Tunnel || i.Kind == "wireguard" || i.Kind == "tun" || i.Kind == "tuntap" {
+		if !hasFamily(family, i.IPv4, i.IPv6) || i.Name == p.view.Tunnel || i.Kind == "wireguard" || i.Kind == "tun" || i.Kind == "tuntap" {
 			continue
 		}
 		link := firewall.Link{Name: i.Name, Index: i.Index}

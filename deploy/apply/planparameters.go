@@ -152,14 +152,14 @@ func cannotUndo(p *planner, key string) bool {
 	return false
 }
 
-// asked is the value that the tunnel file has for a parameter, or "".
-func asked(p *planner, key string) string {
+// asked is the value that the tunnel file has for a parameter, and whether it has one.
+func asked(p *planner, key string) (value string, is bool) {
 	for name, value := range p.view.Sysctls {
 		if k, err := tunnel.SysctlPath(name); err == nil && k == key {
-			return value
+			return value, true
 		}
 	}
-	return ""
+	return "", false
 }
 
 // disableIPv6 is the parameter of our own link, which a new link takes over from
@@ -168,7 +168,8 @@ func disableIPv6(p *planner) string { return "net/ipv6/conf/" + p.view.Tunnel + 
 
 // enablesIPv6 reports whether the tunnel file turns IPv6 on for the link.
 func enablesIPv6(p *planner) bool {
-	return p.state.Hurdles.NoIPv6 != NoIPv6AtAll && same(asked(p, disableIPv6(p)), "0")
+	value, _ := asked(p, disableIPv6(p))
+	return p.state.Hurdles.NoIPv6 != NoIPv6AtAll && same(value, "0")
 }
 
 // setIPv6 comes before the addresses: what else the file sets comes last.

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"wgkeys/deploy/apply/journal"
-	"wgkeys/deploy/tunnel"
 )
 
 // restoreSysctls puts back what the view no longer asks for, and again what it
@@ -22,19 +21,20 @@ func restoreSysctls(p *forwarding) {
 
 // wants reports whether the view needs a parameter of the journal to stay.
 func wants(p *forwarding, key string) bool {
-	for name := range p.view.Sysctls {
-		if k, err := tunnel.SysctlPath(name); err == nil && k == key {
-			return true
+	if _, is := asked(p.planner, key); is {
+		return true
+	}
+	if of, is := strings.CutPrefix(key, interfaces6); is {
+		switch path.Base(of) {
+		case "accept_ra": // also on what was an uplink: it may come back any moment
+			return p.purges()
+		case "forwarding":
+			return p.makesRouter() || p.proxiesRoute(path.Dir(of))
+		case "force_forwarding":
+			return forwards6(p.planner)
 		}
 	}
 	switch {
-	case strings.HasPrefix(key, interfaces6) && path.Base(key) == "accept_ra":
-		// also on what was an uplink: it may come back any moment
-		return p.purges()
-	case strings.HasPrefix(key, interfaces6) && path.Base(key) == "forwarding":
-		return p.makesRouter() || p.proxiesRoute(path.Base(path.Dir(key)))
-	case strings.HasPrefix(key, interfaces6) && path.Base(key) == "force_forwarding":
-		return forwards6(p.planner)
 	case key == forward4, strings.HasPrefix(key, "net/ipv4/") && path.Base(key) == "forwarding",
 		key == redirects:
 		return p.view.Forward && p.view.ForwardIPv4
