@@ -12,6 +12,8 @@ import (
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/lookup"
+	"wgkeys/deploy/apply/linux/services"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -85,7 +87,7 @@ func installFile(e *env, path string, text []byte, mode os.FileMode) error {
 	if e.cli.Bool("dry-run") {
 		return nil
 	}
-	if err := linux.WriteForAll(path, text, mode); err != nil {
+	if err := services.WriteForAll(path, text, mode); err != nil {
 		return fault.WrapFile(err, "cannot install", path, "sudo wgkeys install")
 	}
 	return nil
@@ -96,7 +98,7 @@ func installFile(e *env, path string, text []byte, mode os.FileMode) error {
 // apply writes those below /run, and see the interface before it can be told.
 func installUnmanaged(e *env, views []*tunnel.View) error {
 	for _, v := range views {
-		for _, f := range linux.UnmanagedAtBoot(v.Tunnel) {
+		for _, f := range services.UnmanagedAtBoot(v.Tunnel) {
 			if err := installFile(e, f.Path, f.Text, 0o644); err != nil {
 				return err
 			}
@@ -149,7 +151,7 @@ func enable(views []*tunnel.View) [][]string {
 // named reports whether an endpoint has to be looked up.
 func named(v *tunnel.View) bool {
 	for _, p := range v.Peers {
-		if linux.IsName(p.Endpoint) {
+		if lookup.IsName(p.Endpoint) {
 			return true
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -127,7 +127,7 @@ func (s *HostStatus) findUnresolved() {
 	for i := range s.view.Peers {
 		p := &s.view.Peers[i]
 		live, known := s.answer.Live.Peers[keyInUse(p, s.answer)]
-		if known && live.Endpoint == "" && linux.IsName(p.Endpoint) {
+		if known && live.Endpoint == "" && lookup.IsName(p.Endpoint) {
 			lost = append(lost, p.Name+" at "+p.Endpoint)
 		}
 	}
@@ -277,7 +277,7 @@ func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 			s.Host + " drops UDP from " + outsideOf(d.live.Endpoint), "wgkeys push " + s.Host + " " + peer + ", then wgkeys apply on both"
 	}
 	why = fmt.Sprintf("nothing of it arrives at %s: its port %d/udp is closed, by a firewall there or on the way", peer, portOf(d.live.Endpoint))
-	if linux.IsName(d.peer.Endpoint) {
+	if lookup.IsName(d.peer.Endpoint) {
 		why += ", or " + d.peer.Endpoint + " leads to another host"
 	}
 	return why, fmt.Sprintf("wgkeys status %s, and on it: tcpdump -n udp port %d", peer, portOf(d.live.Endpoint))

@@ -13,6 +13,7 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/apply/linux/nlmsg"
+	"wgkeys/deploy/apply/linux/services"
 	"wgkeys/keyring/fault"
 )
 
@@ -46,7 +47,7 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 	case apply.ProxyChange:
 		return k.setProxy(c)
 	case apply.SysctlChange:
-		return k.setSysctl(c)
+		return k.sys.Set(c)
 	case apply.RuleChange:
 		return k.setRule(c)
 	case apply.UnreachableChange:
@@ -56,9 +57,9 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 	case apply.FilterChange:
 		return k.setFilter(ctx, c)
 	case apply.ManagerChange:
-		return setManager(ctx, c)
+		return services.SetManager(ctx, c)
 	case apply.DNSChange:
-		return setDNS(ctx, c)
+		return services.SetDNS(ctx, c)
 	case apply.ShareChange, apply.ReleaseChange:
 		return nil
 	}
@@ -115,9 +116,9 @@ func (k *Kernel) setLink(ctx context.Context, c apply.LinkChange) error {
 	}
 	if up := link.Attrs().Flags&unix.IFF_UP != 0; up != c.New.Up {
 		if c.New.Up {
-			return k.try(func(h *netlink.Handle) error { return h.LinkSetUp(link) })
+			return nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.LinkSetUp(link) })
 		}
-		return k.try(func(h *netlink.Handle) error { return h.LinkSetDown(link) })
+		return nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.LinkSetDown(link) })
 	}
 	return nil
 }
@@ -134,7 +135,7 @@ func (k *Kernel) addLink(ctx context.Context, c apply.LinkChange) error {
 	if err != nil {
 		return err
 	}
-	return k.hearNoRouters(c.Name)
+	return k.sys.HearNoRouters(c.Name)
 }
 
 // startDevice makes the interface in user space.
@@ -164,7 +165,7 @@ func (k *Kernel) removeLink(link netlink.Link) error {
 	if kindOf(link) == "wireguard" {
 		k.wg.RemovePeers(link.Attrs().Name)
 	}
-	if err := k.try(func(h *netlink.Handle) error { return h.LinkDel(link) }); err != nil && !errors.Is(err, unix.ENODEV) {
+	if err := nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.LinkDel(link) }); err != nil && !errors.Is(err, unix.ENODEV) {
 		return err
 	}
 	if kindOf(link) == "tun" {
@@ -185,9 +186,9 @@ func (k *Kernel) setProxy(c apply.ProxyChange) error {
 		IP:        c.Proxy.Addr.AsSlice(),
 	}
 	if c.Add {
-		return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.NeighAdd(n) }), unix.EEXIST)
+		return nlmsg.Ignore(nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.NeighAdd(n) }), unix.EEXIST)
 	}
-	return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.NeighDel(n) }), unix.ENOENT)
+	return nlmsg.Ignore(nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.NeighDel(n) }), unix.ENOENT)
 }
 
 // errIfMissing: nothing can be added to an interface that is gone, and all that was

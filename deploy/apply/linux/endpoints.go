@@ -9,6 +9,8 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux/lookup"
+	"wgkeys/deploy/apply/linux/services"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -52,10 +54,8 @@ func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, names []string) 
 		return nil, err
 	}
 	k.wg.ForgetKeys()
-	observeResolver(view.Tunnel, s, view, j.Entries)
-	l := NewLookup(ctx, s, resolversOf(view, j.Entries))
-	l.time = followTime
-	return l.All(ctx, names), nil
+	services.ObserveResolver(view.Tunnel, s, view, j.Entries)
+	return lookup.Patiently(ctx, s, view, j.Entries, names), nil
 }
 
 // A Move takes a peer to another address of its name.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -61,7 +62,7 @@ func (s *Session) followNames(ctx context.Context, plan *apply.Plan) error {
 	switch {
 	case plan.View != nil:
 		for i := range plan.View.Peers {
-			wanted = wanted || IsName(plan.View.Peers[i].Endpoint)
+			wanted = wanted || lookup.IsName(plan.View.Peers[i].Endpoint)
 		}
 	case s.mine != nil && len(s.mine.Entries) == 0: // it is down
 	default:
@@ -86,7 +87,7 @@ func followedAfterRevert(plan *apply.Plan) bool {
 		return false
 	}
 	kept, err := Kept(plan.Tunnel)
-	return err == nil && kept != nil && slices.ContainsFunc(kept.Peers, func(p tunnel.Peer) bool { return IsName(p.Endpoint) })
+	return err == nil && kept != nil && slices.ContainsFunc(kept.Peers, func(p tunnel.Peer) bool { return lookup.IsName(p.Endpoint) })
 }
 
 func startFollower(ctx context.Context, name string) error {

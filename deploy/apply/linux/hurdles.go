@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -28,7 +27,7 @@ func (k *Kernel) observeHurdles(link netlink.Link, s *apply.State, view *tunnel.
 	h := &s.Hurdles
 	if os.Geteuid() == 0 {
 		h.NoRight = !mayChangeNetwork()
-		h.Fixed = k.fixed(s.Sysctls)
+		h.Fixed = k.sys.Fixed(s.Sysctls)
 		if link == nil {
 			h.NoTunnels = noTunnels()
 		}
@@ -70,8 +69,8 @@ func (k *Kernel) noIPv6(name string) string {
 		unix.Close(fd)
 	}
 	for _, link := range []string{name, "default"} { // a new link takes it over
-		value, err := k.sys.ReadFile("net/ipv6/conf/" + link + "/disable_ipv6")
-		if err == nil && strings.TrimSpace(string(value)) == "1" {
+		value, err := k.sys.Read("net/ipv6/conf/" + link + "/disable_ipv6")
+		if err == nil && strings.TrimSpace(value) == "1" {
 			return "net.ipv6.conf." + link + ".disable_ipv6 is 1"
 		}
 		if err == nil {
@@ -79,34 +78,6 @@ func (k *Kernel) noIPv6(name string) string {
 		}
 	}
 	return ""
-}
-
-// fixed are the parameters that cannot be set. To open one for writing changes
-// nothing, and meets all that a write would (proc_sys_permission).
-func (k *Kernel) fixed(sysctls map[string]string) map[string]string {
-	var fixed map[string]string
-	for key := range sysctls {
-		if path.Base(key) == "forwarding" && path.Base(path.Dir(key)) != "all" {
-			continue // the kernel sets it along with that of all
-		}
-		f, err := k.sys.OpenFile(key, os.O_WRONLY, 0)
-		why := ""
-		switch {
-		case err == nil:
-			f.Close()
-		case errors.Is(err, unix.EROFS):
-			why = apply.ReadOnlySysctls
-		case errors.Is(err, fs.ErrPermission):
-			why = "no right to change /proc/sys/" + key
-		}
-		if why != "" {
-			if fixed == nil {
-				fixed = map[string]string{}
-			}
-			fixed[key] = why
-		}
-	}
-	return fixed
 }
 
 // observePort looks whether somebody has the port that the device is to have. One

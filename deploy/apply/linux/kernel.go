@@ -12,12 +12,13 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/lookup"
+	"wgkeys/deploy/apply/linux/sysctl"
 	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/keyring/fault"
 )
@@ -26,12 +27,11 @@ import (
 type Kernel struct {
 	nl     *netlink.Handle
 	wg     *wg.Client
-	sys    *os.Root                // /proc/sys, which no name can escape from
+	sys    *sysctl.Root
 	links  map[string]netlink.Link // by name, while changes are being made
 	routes map[apply.Route]bool    // of the link, while routes are being removed
 
-	found    map[string]apply.Endpoint // what names led to
-	lookedUp time.Time                 // when they were looked up
+	names lookup.Recent
 
 	expected int // about so many peers and routes, as in the view
 
@@ -49,11 +49,11 @@ func Open() (*Kernel, error) {
 		nl.Close()
 		return nil, err
 	}
-	sys, err := os.OpenRoot("/proc/sys")
+	sys, err := sysctl.Open()
 	if err != nil {
 		nl.Close()
 		wg.Close()
-		return nil, fault.Wrap(fault.Errno(err), "cannot open", "/proc/sys", "")
+		return nil, err
 	}
 	return &Kernel{nl: nl, wg: wg, sys: sys}, nil
 }

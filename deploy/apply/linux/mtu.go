@@ -21,11 +21,11 @@ const minMTU6 = 1280
 // those.
 func (k *Kernel) setMTU(link netlink.Link, mtu int) error {
 	was := link.Attrs().MTU
-	err := k.try(func(h *netlink.Handle) error { return h.LinkSetMTU(link, mtu) })
+	err := nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.LinkSetMTU(link, mtu) })
 	if err != nil || was >= minMTU6 || mtu < minMTU6 {
 		return err
 	}
-	err = errors.Join(k.hearNoRouters(link.Attrs().Name), k.noLinkLocal(link))
+	err = errors.Join(k.sys.HearNoRouters(link.Attrs().Name), k.noLinkLocal(link))
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (k *Kernel) setMTU(link netlink.Link, mtu int) error {
 	}
 	for _, a := range addrs {
 		if a.IP.IsLinkLocalUnicast() {
-			err := k.try(func(h *netlink.Handle) error { return h.AddrDel(link, &a) })
+			err := nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.AddrDel(link, &a) })
 			if err := nlmsg.Ignore(err, unix.EADDRNOTAVAIL); err != nil {
 				return err
 			}
@@ -51,5 +51,5 @@ const inet6AddrGenModeNone = 1
 // accord. By netlink, for in containers /proc/sys is read-only. EAFNOSUPPORT: it
 // is too narrow for IPv6, or the kernel has none.
 func (k *Kernel) noLinkLocal(link netlink.Link) error {
-	return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)
+	return nlmsg.Ignore(nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)
 }

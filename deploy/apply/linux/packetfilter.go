@@ -6,6 +6,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux/conntrack"
 	"wgkeys/deploy/apply/linux/nft"
 	"wgkeys/deploy/tunnel"
 )
@@ -36,7 +37,7 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 		}
 	}
 	if c.New != nil && c.New.Mark.Value != 0 && (c.Old == nil || c.Old.Mark.Value == 0) {
-		rememberSessions(c.New)
+		conntrack.Remember(c.New)
 	}
 	return nft.Set(c.Link, c.New)
 }

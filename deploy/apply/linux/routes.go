@@ -2,7 +2,6 @@ package linux
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -20,19 +19,19 @@ func (k *Kernel) setAddress(c apply.AddressChange) error {
 	addr := &netlink.Addr{IPNet: nlmsg.IPNet(c.Prefix)}
 	switch {
 	case c.Add:
-		return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.AddrAdd(link, addr) }), unix.EEXIST)
+		return nlmsg.Ignore(nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.AddrAdd(link, addr) }), unix.EEXIST)
 	case c.Prefix.Addr().Is4():
 		return k.removeIPv4(link, addr)
 	}
 	// Where the link has no IPv6 at all it is ENXIO (inet6_addr_del).
-	return nlmsg.Ignore(nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL), unix.ENXIO)
+	return nlmsg.Ignore(nlmsg.Ignore(nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL), unix.ENXIO)
 }
 
 // removeIPv4 keeps what the kernel would take along with an address: others of
 // the same prefix (__inet_del_ifa, but for promote_secondaries), and with the
 // link's last one all its IPv4 routes (fib_disable_ip).
 func (k *Kernel) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
-	putBack, err := k.promoteSecondaries(link.Attrs().Name)
+	putBack, err := k.sys.PromoteSecondaries(link.Attrs().Name)
 	if err != nil {
 		return err
 	}
@@ -41,7 +40,7 @@ func (k *Kernel) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
 	if err := k.observeRoutes(link, &before); err != nil {
 		return err
 	}
-	if err := nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL); err != nil {
+	if err := nlmsg.Ignore(nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL); err != nil {
 		return err
 	}
 	if err := k.observeRoutes(link, &after); err != nil {
@@ -49,25 +48,11 @@ func (k *Kernel) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
 	}
 	direct, gateway := missing(before.Routes, after.Routes)
 	for _, r := range append(direct, gateway...) {
-		if err := nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.RouteAdd(rtnl(link, &r)) }), unix.EEXIST); err != nil {
+		if err := nlmsg.Ignore(nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.RouteAdd(rtnl(link, &r)) }), unix.EEXIST); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// promoteSecondaries turns the parameter on, which a fresh link has off.
-func (k *Kernel) promoteSecondaries(link string) (putBack func() error, err error) {
-	key := "net/ipv4/conf/" + link + "/promote_secondaries"
-	was, err := k.sys.ReadFile(key)
-	if err != nil {
-		return nil, err
-	}
-	err = k.writeSysctl(key, "1")
-	if errors.Is(err, unix.EROFS) {
-		return func() error { return nil }, nil
-	}
-	return func() error { return k.writeSysctl(key, strings.TrimSpace(string(was))) }, err
 }
 
 // missing returns what only a has. A route with a gateway needs the others.
@@ -97,9 +82,9 @@ func (k *Kernel) setRoute(c apply.RouteChange) error {
 		return k.removeRoute(link, c.Old)
 	}
 	if c.Old != nil {
-		return k.try(func(h *netlink.Handle) error { return h.RouteReplace(rtnl(link, c.New)) })
+		return nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.RouteReplace(rtnl(link, c.New)) })
 	}
-	err = k.try(func(h *netlink.Handle) error { return h.RouteAdd(rtnl(link, c.New)) })
+	err = nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.RouteAdd(rtnl(link, c.New)) })
 	if errors.Is(err, unix.EEXIST) && !k.hasRoute(link, c.New) {
 		return fault.New("there is already a route to", c.New.Prefix.String(),
 			"another interface has one of the same metric",
@@ -121,7 +106,7 @@ func (k *Kernel) removeRoute(link netlink.Link, r *apply.Route) error {
 		}
 		delete(k.routes, *r)
 	}
-	return nlmsg.Ignore(k.try(func(h *netlink.Handle) error { return h.RouteDel(route) }), unix.ESRCH)
+	return nlmsg.Ignore(nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.RouteDel(route) }), unix.ESRCH)
 }
 
 // listRoutes fills k.routes, once for all changes that are made together.

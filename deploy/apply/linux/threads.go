@@ -22,11 +22,11 @@ func (k *Kernel) observeThreads(name string, view *tunnel.View, s *apply.State) 
 	if view == nil || len(view.Peers) <= fewPeers || s.Link != nil && s.Link.Kind != "wireguard" {
 		return
 	}
-	limit, err := k.sys.ReadFile("kernel/threads-max")
+	limit, err := k.sys.Read("kernel/threads-max")
 	if err != nil {
 		return
 	}
-	s.Threads.Max, _ = strconv.Atoi(strings.TrimSpace(string(limit)))
+	s.Threads.Max, _ = strconv.Atoi(strings.TrimSpace(limit))
 	if s.Link == nil {
 		s.Threads.Likely = threadsLikely()
 		return

@@ -17,6 +17,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
@@ -145,7 +146,7 @@ func (f *follower) named(view *tunnel.View, live map[keyring.PublicKey]*apply.Pe
 	var all []named
 	for i := range view.Peers {
 		want := &view.Peers[i]
-		if !linux.IsName(want.Endpoint) {
+		if !lookup.IsName(want.Endpoint) {
 			continue
 		}
 		have := live[want.PublicKey]

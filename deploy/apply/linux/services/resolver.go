@@ -1,4 +1,6 @@
-package linux
+// Package services tells the programs of a host that have a say in an interface of the
+// tunnel: what takes its resolvers, and the managers that are to leave it alone.
+package services
 
 import (
 	"bufio"
@@ -16,9 +18,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// observeResolver finds what takes the link's resolvers, where the view asks for
+// ObserveResolver finds what takes the link's resolvers, where the view asks for
 // some or the journal speaks of it.
-func observeResolver(name string, s *apply.State, view *tunnel.View, entries journal.Entries) {
+func ObserveResolver(name string, s *apply.State, view *tunnel.View, entries journal.Entries) {
 	_, told := entries[apply.DNSChange{Link: name}.Resource()]
 	if !told && (view == nil || view.DNS == nil) {
 		return
@@ -93,8 +95,8 @@ func forgotten(s *apply.State) bool {
 	return known
 }
 
-// setDNS tells the host's resolver. What is removed may be gone already.
-func setDNS(ctx context.Context, c apply.DNSChange) error {
+// SetDNS tells the host's resolver. What is removed may be gone already.
+func SetDNS(ctx context.Context, c apply.DNSChange) error {
 	switch {
 	case c.Resolver == apply.Resolved && c.New == nil:
 		runProgram(ctx, "", "resolvectl", "revert", c.Link)
@@ -131,13 +133,4 @@ func untold(c apply.DNSChange, hint string, err error) error {
 		return nil
 	}
 	return fault.Wrap(err, "cannot tell the resolvers of the link to", c.Resolver, hint+" shows whether it works; or leave dns out of the tunnel file")
-}
-
-func runProgram(ctx context.Context, stdin, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stdin = strings.NewReader(stdin)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }

@@ -1,4 +1,5 @@
-package linux
+// Package conntrack tells connection tracking what it has not seen.
+package conntrack
 
 import (
 	"encoding/binary"
@@ -22,13 +23,13 @@ const (
 	tcpListen      = 10
 )
 
-// rememberSessions tells connection tracking of the connections over TCP that are open,
+// Remember tells connection tracking of the connections over TCP that are open,
 // of the families that f captures. Where nothing has used it so far it knows none of
 // them, and would take whoever sends first, as a shell does with the output of an
 // apply, for the one who asked: the answers would go into the tunnel, for ever.
 //
 // What cannot be told is left: then it is as if the client had to speak first.
-func rememberSessions(f *apply.Filter) {
+func Remember(f *apply.Filter) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return

@@ -1,4 +1,4 @@
-package linux
+package services
 
 import (
 	"context"
@@ -33,9 +33,9 @@ func signOf(manager string) string {
 	return managers[slices.IndexFunc(managers, func(m managerSigns) bool { return m.name == manager })].sign
 }
 
-// observeManagers finds who may manage the host's network besides us, and how each
+// ObserveManagers finds who may manage the host's network besides us, and how each
 // stands to the link. For down it is enough to know who runs.
-func (k *Kernel) observeManagers(ctx context.Context, name string, s *apply.State, view *tunnel.View) {
+func ObserveManagers(ctx context.Context, name string, s *apply.State, view *tunnel.View) {
 	for _, m := range managers {
 		runs := exists(m.sign)
 		if runs {
@@ -159,23 +159,9 @@ func takenByNetworkManager(ctx context.Context, link string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(words, "("), ")")
 }
 
-// ask returns what a manager's program says in English; "" where the manager does
-// not run, or does not know the link.
-func ask(ctx context.Context, program string, args ...string) string {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	out, err := cmd.Output()
-	if err != nil {
-		return ""
-	}
-	return string(out)
-}
-
-// setManager writes or removes the manager's file and has it read again. A
+// SetManager writes or removes the manager's file and has it read again. A
 // manager that does not answer now reads the file when it starts.
-func setManager(ctx context.Context, c apply.ManagerChange) error {
+func SetManager(ctx context.Context, c apply.ManagerChange) error {
 	files := []string{apply.ManagerFile(c.Link, c.Manager)}
 	if c.Manager == apply.Networkd {
 		files = append(files, apply.FirstFile(c.Link))

@@ -1,19 +1,14 @@
-package linux
+package lookup
 
 import (
 	"context"
-	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
@@ -111,71 +106,4 @@ func nameservers(text string) (found []netip.Addr) {
 		}
 	}
 	return found
-}
-
-// byOthers asks the resolvers that are asked besides the system, when it is time.
-func (l *Lookup) byOthers(ctx context.Context, host string) ([]netip.Addr, error) {
-	select {
-	case <-time.After(l.after):
-		return l.byUplinks(ctx, host)
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// byUplinks asks all of them at once and takes the first answer.
-func (l *Lookup) byUplinks(ctx context.Context, host string) ([]netip.Addr, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type answer struct {
-		addrs []netip.Addr
-		err   error
-	}
-	answers := make(chan answer, len(l.outside))
-	for _, server := range l.outside {
-		go func() {
-			addrs, err := l.ask(ctx, server, host)
-			answers <- answer{addrs, err}
-		}()
-	}
-	err := errors.New("the uplinks have no resolvers")
-	for range l.outside {
-		a := <-answers
-		if a.err == nil && len(a.addrs) > 0 {
-			return a.addrs, nil
-		}
-		err = a.err
-	}
-	return nil, err
-}
-
-// ask asks one resolver, again where a packet may have been lost.
-func (l *Lookup) ask(ctx context.Context, server netip.Addr, host string) (addrs []netip.Addr, err error) {
-	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		d := net.Dialer{Control: l.markSocket}
-		return d.DialContext(ctx, network, netip.AddrPortFrom(server, 53).String())
-	}}
-	const once = 1500 * time.Millisecond
-	for range 3 {
-		try, cancel := context.WithTimeout(ctx, once)
-		addrs, err = r.LookupNetIP(try, "ip", host)
-		cancel()
-		var dns *net.DNSError
-		if err == nil || !errors.As(err, &dns) || !dns.IsTimeout || ctx.Err() != nil {
-			break
-		}
-	}
-	return unmapped(addrs), err
-}
-
-// markSocket gives what is sent the mark of the tunnel's encrypted packets
-// (SO_MARK, socket(7)).
-func (l *Lookup) markSocket(_, _ string, c syscall.RawConn) (err error) {
-	if l.mark == 0 {
-		return nil
-	}
-	failed := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(l.mark))
-	})
-	return errors.Join(failed, err)
 }

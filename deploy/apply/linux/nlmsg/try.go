@@ -1,4 +1,4 @@
-package linux
+package nlmsg
 
 import (
 	"sync"
@@ -13,11 +13,11 @@ import (
 
 var explaining sync.Mutex
 
-// try makes a change. One that the kernel refuses changed nothing; it is asked for
+// Try makes a change. One that the kernel refuses changed nothing; it is asked for
 // once more, so that the kernel says why: the sockets of a [netlink.Handle] cannot
 // ask for the reason, those of a handle without sockets, one for each request, can.
-func (k *Kernel) try(change func(*netlink.Handle) error) error {
-	if err := change(k.nl); err == nil {
+func Try(h *netlink.Handle, change func(*netlink.Handle) error) error {
+	if err := change(h); err == nil {
 		return nil
 	}
 	explaining.Lock()

@@ -1,4 +1,4 @@
-package linux
+package services
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package linux
+package sysctl
 
 import (
 	"io/fs"

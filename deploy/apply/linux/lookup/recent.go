@@ -1,0 +1,86 @@
+package lookup
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+// A Recent keeps for a moment what names led to: one command may look twice at what
+// there is, and is to wait once.
+type Recent struct {
+	found    map[string]apply.Endpoint
+	lookedUp time.Time
+}
+
+// Observe looks up the endpoints that are names, where the journal does not say
+// that the name was set already, or no handshake comes from where it led then.
+func (r *Recent) Observe(ctx context.Context, view *tunnel.View, s *apply.State, entries journal.Entries) {
+	s.Endpoints = map[string]apply.Endpoint{}
+	var live map[keyring.PublicKey]*apply.Peer // made where there is a name
+	now := time.Now()
+	var names []string
+	for i := range view.Peers {
+		p := &view.Peers[i]
+		if !IsName(p.Endpoint) {
+			continue
+		}
+		if live == nil {
+			live = peersByKey(s)
+		}
+		have := live[p.PublicKey]
+		set := have != nil && have.Endpoint.IsValid() && entries.Peer(p.PublicKey).Set == p.Endpoint
+		if _, asked := s.Endpoints[p.Endpoint]; !asked && (!set || have.Overdue(now)) {
+			s.Endpoints[p.Endpoint] = apply.Endpoint{}
+			names = append(names, p.Endpoint)
+		}
+	}
+	if names == nil {
+		return
+	}
+	const fresh = 10 * time.Second
+	if now.Sub(r.lookedUp) > fresh || !containsAll(r.found, names) {
+		r.found, r.lookedUp = newLookup(ctx, s, resolversOf(view, entries)).all(ctx, names), time.Now()
+	}
+	for _, name := range names {
+		s.Endpoints[name] = r.found[name]
+	}
+}
+
+func containsAll(found map[string]apply.Endpoint, names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { _, ok := found[name]; return !ok })
+}
+
+func peersByKey(s *apply.State) map[keyring.PublicKey]*apply.Peer {
+	live := make(map[keyring.PublicKey]*apply.Peer, len(s.Peers))
+	for i := range s.Peers {
+		live[s.Peers[i].PublicKey] = &s.Peers[i]
+	}
+	return live
+}
+
+// IsName reports whether an endpoint has to be looked up.
+func IsName(endpoint string) bool {
+	// Four numbers are no name, whose last label has a letter (RFC 3696, 2): ten
+	// thousand addresses need not be parsed once more.
+	dots, others := 0, 0
+	for i := range len(endpoint) {
+		switch c := endpoint[i]; {
+		case c == '.':
+			dots++
+		case c != ':' && (c < '0' || c > '9'):
+			others++
+		}
+	}
+	if dots == 3 && others == 0 {
+		return false
+	}
+	_, err := netip.ParseAddrPort(endpoint)
+	return endpoint != "" && err != nil
+}

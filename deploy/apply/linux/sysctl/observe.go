@@ -1,0 +1,85 @@
+package sysctl
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/tunnel"
+)
+
+// Observe reads the parameters that the view and the journal speak of,
+// and all that forwarding changes along with it.
+func (r *Root) Observe(name string, s *apply.State, view *tunnel.View, entries journal.Entries) error {
+	want := map[string]bool{
+		"net/ipv4/conf/all/send_redirects": true,
+		"net/ipv4/conf/all/src_valid_mark": true,
+		"net/ipv4/tcp_fwmark_accept":       true,
+	}
+	for resource := range entries {
+		if resource.Kind == journal.Sysctl {
+			want[resource.Name] = true
+		}
+	}
+	if view != nil {
+		for key := range view.Sysctls {
+			if file, err := tunnel.SysctlPath(key); err == nil {
+				want[file] = true
+				// what a link that is not there yet will begin with
+				want[strings.Replace(file, "/"+name+"/", "/default/", 1)] = true
+			}
+		}
+	}
+	forward := view != nil && view.Forward
+	if _, router := entries[journal.Sysctl.Of("net/ipv6/conf/all/forwarding")]; forward || router {
+		keys, err := r.forwardingKeys()
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			// Undoing what made the host a router resets everybody's force_forwarding.
+			if forward || path.Base(key) == "force_forwarding" {
+				want[key] = true
+			}
+		}
+	}
+	for _, u := range s.Uplinks {
+		want["net/ipv6/conf/"+u.Name+"/proxy_ndp"] = true
+	}
+	for key := range want {
+		value, err := r.Read(key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.Sysctls[key] = strings.Join(strings.Fields(value), " ")
+	}
+	return nil
+}
+
+// forwardingKeys are the parameters with which forwarding is turned on, and
+// those of every interface that the kernel sets along with them.
+func (r *Root) forwardingKeys() ([]string, error) {
+	keys := []string{"net/ipv4/ip_forward", "net/ipv4/conf/all/accept_redirects"}
+	for _, family := range []string{"net/ipv4/conf", "net/ipv6/conf"} {
+		interfaces, err := fs.ReadDir(r.root.FS(), family)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a kernel without that family
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range interfaces {
+			keys = append(keys, path.Join(family, i.Name(), "forwarding"))
+			if family == "net/ipv6/conf" {
+				keys = append(keys, path.Join(family, i.Name(), "accept_ra"), path.Join(family, i.Name(), "force_forwarding"))
+			}
+		}
+	}
+	return keys, nil
+}
