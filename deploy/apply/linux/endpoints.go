@@ -5,11 +5,11 @@ import (
 	"errors"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
-
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/lookup"
+	"wgkeys/deploy/apply/linux/nlmsg"
+	"wgkeys/deploy/apply/linux/path"
 	"wgkeys/deploy/apply/linux/services"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -32,11 +32,11 @@ func (k *Kernel) Peers(name string) (map[keyring.PublicKey]*apply.Peer, error) {
 
 func (k *Kernel) deviceState(name string) (*apply.State, error) {
 	s := &apply.State{}
-	link, err := k.link(name)
+	link, err := k.links.Find(name)
 	if err != nil || link == nil {
 		return s, translate(err)
 	}
-	s.Link, s.LinkIndex = &apply.Link{Kind: kindOf(link)}, link.Attrs().Index
+	s.Link, s.LinkIndex = &apply.Link{Kind: nlmsg.KindOf(link)}, link.Attrs().Index
 	if err := k.wg.Ask(name, s.Link.Kind); err != nil {
 		return nil, translate(err)
 	}
@@ -97,7 +97,7 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 		if now == nil || now.Endpoint != m.Was.Endpoint || now.Received != m.Was.Received {
 			continue
 		}
-		if s.leadsInto(device, m.To.Addr()) || apply.NamesAnother(j, now, m.Name) {
+		if path.LeadsInto(s.nl, device, m.To.Addr()) || apply.NamesAnother(j, now, m.Name) {
 			continue
 		}
 		if change := (apply.PeerChange{New: now}); now.Endpoint.IsValid() && j.Entries[change.Resource()].Set == m.Name {
@@ -110,12 +110,4 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 		return err
 	}
 	return s.wg.NudgePeers(view.Tunnel, moved)
-}
-
-// leadsInto reports whether the tunnel's encrypted packets to an address would go
-// into the tunnel itself, and round and round. A plan has a way to reach it, policy
-// routing; to set the endpoint alone is not enough.
-func (k *Kernel) leadsInto(device *apply.State, addr netip.Addr) bool {
-	routes, err := k.nl.RouteGetWithOptions(addr.WithZone("").AsSlice(), &netlink.RouteGetOptions{Mark: device.Device.FwMark})
-	return err == nil && len(routes) > 0 && routes[0].LinkIndex == device.LinkIndex
 }

@@ -11,25 +11,6 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A kernel without IPv6 has no rules of that family, and a tunnel comes up there.
-// This one stands for it with a family that has rules on no kernel.
-func TestNoRulesOfAFamily(t *testing.T) {
-	k, err := Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer k.Close()
-	if _, err := k.nl.RuleList(unix.AF_MPLS); err == nil {
-		t.Fatal("this kernel has rules for MPLS: another family has to stand for none")
-	}
-	if rules, err := k.rules(unix.AF_MPLS); len(rules) > 0 || err != nil {
-		t.Errorf("%v: %v", rules, err)
-	}
-	if rules, err := k.rules(unix.AF_INET); len(rules) == 0 || err != nil {
-		t.Errorf("IPv4 has no rules: %v", err)
-	}
-}
-
 // Root of a container that may not change its network is told how to start one
 // that may, and not to become root.
 func TestNoCapability(t *testing.T) {

@@ -4,14 +4,17 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux/interfaces"
+	"wgkeys/deploy/apply/linux/needs"
 	"wgkeys/deploy/apply/linux/nlmsg"
+	"wgkeys/deploy/apply/linux/path"
+	"wgkeys/deploy/apply/linux/rule"
 	"wgkeys/deploy/apply/linux/services"
 	"wgkeys/deploy/tunnel"
 )
@@ -20,42 +23,42 @@ import (
 func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, entries journal.Entries) (*apply.State, error) {
 	s := &apply.State{Sysctls: map[string]string{}}
 	few := withoutLists(entries)
-	k.narrowRoute = false
-	link, err := k.link(name)
+	l, err := k.links.Find(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := k.observeRenamed(link, s, entries.LinkNumber(name)); err != nil {
+	if err := k.observeRenamed(l, s, entries.LinkNumber(name)); err != nil {
 		return nil, err
 	}
 	if view != nil {
-		k.expected = max(len(view.Peers), len(view.Routes)) + 16
-		k.wg.Expect(k.expected)
-		if err := k.observeTables(s.LinkIndex, rangesOf(view), k.newBesides(view), s); err != nil {
+		expected := max(len(view.Peers), len(view.Routes)) + 16
+		k.wg.Expect(expected)
+		k.routes.Expect(expected)
+		if err := k.routes.Observe(s.LinkIndex, view, s); err != nil {
 			return nil, err
 		}
 	}
-	if link != nil {
-		if err := k.observeLink(link, s, view != nil); err != nil {
+	if l != nil {
+		if err := k.observeLink(l, s, view != nil); err != nil {
 			return nil, err
 		}
 	}
-	if err := k.observeUplinks(s, view, few); err != nil {
+	if err := interfaces.ObserveUplinks(k.nl, s, view, few); err != nil {
 		return nil, err
 	}
-	if err := k.observeRules(s, view, few); err != nil {
+	if err := rule.Observe(k.nl, s, view, few); err != nil {
 		return nil, err
 	}
-	if err := k.observeUnreachables(s, view, few); err != nil {
+	if err := k.routes.ObserveUnreachable(s, few); err != nil {
 		return nil, err
 	}
 	if view != nil {
-		s.Ways = k.ways(view)
+		s.Ways = path.Ways(k.nl, view)
 	}
 	if err := observeFilter(name, view, s, entries); err != nil {
 		return nil, err
 	}
-	if err := k.observeFirewall(s, view); err != nil {
+	if err := observeFirewall(k.nl, s, view); err != nil {
 		return nil, err
 	}
 	services.ObserveManagers(ctx, name, s, view)
@@ -63,19 +66,19 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, en
 	if err := k.sys.Observe(name, s, view, few); err != nil {
 		return nil, err
 	}
-	k.observeNeeds(name, s, view, few)
-	k.observeThreads(name, view, s)
+	needs.Observe(k.nl, RunDir, name, s, view, few)
+	observeThreads(k.sys, name, view, s)
 	if view != nil {
-		if err := k.observeHurdles(link, s, view); err != nil {
+		if err := k.observeHurdles(l, s, view); err != nil {
 			return nil, err
 		}
 		k.wg.ReadKeyFiles(view, s)
 		k.names.Observe(ctx, view, s, entries)
-		if err := k.observePaths(name, s, view, entries); err != nil {
+		if err := path.Observe(name, k.routes.Narrow(), s, view, entries); err != nil {
 			return nil, err
 		}
 		if view.Masquerade != nil || apply.NeedsPolicyRouting(view, s) {
-			return s, k.observeInner(name, s)
+			return s, interfaces.ObserveInner(k.nl, name, s)
 		}
 	}
 	return s, nil
@@ -105,98 +108,29 @@ func (k *Kernel) observeRenamed(link netlink.Link, s *apply.State, number int) e
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
 		return nil
 	}
-	if err == nil && kindOf(ours) != "" {
+	if err == nil && nlmsg.KindOf(ours) != "" {
 		s.Renamed = ours.Attrs().Name
 	}
 	return err
 }
 
-// kindOf tells a tunnel's link from others: "wireguard", or "tun" for a device
-// in user space.
-func kindOf(link netlink.Link) string {
-	switch link.Type() {
-	case "wireguard":
-		return "wireguard"
-	case "tun", "tuntap":
-		return "tun"
-	}
-	return ""
-}
-
 // LinkIndex implements [apply.Kernel].
 func (k *Kernel) LinkIndex(name string) (int, error) {
-	link, err := k.link(name)
-	if err != nil || link == nil {
-		return 0, errIfMissing(err, name, true)
-	}
-	return link.Attrs().Index, nil
+	return k.links.Index(name)
 }
 
 // observeLink reads the link itself, and what is on it where wanted.
 func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) error {
 	a := link.Attrs()
-	s.Link = &apply.Link{Kind: cmp.Or(kindOf(link), link.Type()), MTU: a.MTU, Up: a.Flags&unix.IFF_UP != 0}
+	s.Link = &apply.Link{Kind: cmp.Or(nlmsg.KindOf(link), link.Type()), MTU: a.MTU, Up: a.Flags&unix.IFF_UP != 0}
 	if !whole {
 		return nil
 	}
 	if err := k.wg.Ask(a.Name, s.Link.Kind); err != nil {
 		return translate(err)
 	}
-	if err := k.observeAddresses(link, s); err != nil {
+	if err := k.links.ObserveAddresses(link, s); err != nil {
 		return err
 	}
 	return translate(k.wg.Observe(a.Name, s)) // last: its answer takes longest
-}
-
-func (k *Kernel) observeAddresses(link netlink.Link, s *apply.State) error {
-	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(link, netlink.FAMILY_ALL) })
-	if err != nil {
-		return err
-	}
-	for _, a := range addrs {
-		p, ok := nlmsg.Prefix(a.IPNet)
-		if ok && !p.Addr().IsLinkLocalUnicast() {
-			s.Addresses = append(s.Addresses, p)
-		}
-	}
-	return nil
-}
-
-// observeRoutes reads the routes that somebody put on the link, in any table.
-func (k *Kernel) observeRoutes(link netlink.Link, s *apply.State) error {
-	return k.observeTables(link.Attrs().Index, ranges{}, nil, s)
-}
-
-// observeUplinks finds the interfaces with a default route and the proxy
-// neighbours, where the view or the journal speaks of any.
-func (k *Kernel) observeUplinks(s *apply.State, view *tunnel.View, entries journal.Entries) error {
-	forward := view != nil && view.Forward
-	proxies := view != nil && view.Proxies != nil
-	for resource := range entries {
-		proxies = proxies || resource.Kind == journal.Proxy
-	}
-	if !forward && !proxies {
-		return nil
-	}
-	links, err := nlmsg.Retry(k.nl.LinkList)
-	if err != nil {
-		return err
-	}
-	names := map[int]string{}
-	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
-		if l.Attrs().MasterIndex != 0 {
-			s.Ports = append(s.Ports, l.Attrs().Name)
-		}
-	}
-	if s.Uplinks, err = k.uplinks(names); err != nil || !proxies {
-		return err
-	}
-	neighbours, err := nlmsg.Retry(func() ([]netlink.Neigh, error) { return k.nl.NeighProxyList(0, netlink.FAMILY_V6) })
-	for _, n := range neighbours {
-		if addr, ok := netip.AddrFromSlice(n.IP); ok {
-			s.Proxies = append(s.Proxies, apply.Proxy{Link: names[n.LinkIndex], Addr: addr})
-		}
-	}
-	return err
 }

@@ -8,6 +8,8 @@ import (
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/conntrack"
 	"wgkeys/deploy/apply/linux/nft"
+	"wgkeys/deploy/apply/linux/rule"
+	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -19,10 +21,10 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, entries journ
 	s.Redirects = moves && nft.CanRedirect(name)
 	if old := apply.ParseFilter(name, entries[journal.Filter.Of(name)].Set); old != nil && old.Label {
 		s.Labels = true // else it could not have been made
-	} else if view != nil && mayNeedPolicyRouting(view) {
+	} else if view != nil && rule.MayNeedPolicyRouting(view) {
 		s.Labels = nft.CanLabel(name)
 	}
-	if made || moves || view != nil && (view.Masquerade != nil || mayNeedPolicyRouting(view)) {
+	if made || moves || view != nil && (view.Masquerade != nil || rule.MayNeedPolicyRouting(view)) {
 		s.FilterRules, s.FilterDiffers, err = nft.Look(name, apply.ParseFilter(name, entries[journal.Filter.Of(name)].Set))
 	}
 	return err
@@ -30,9 +32,9 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, entries journ
 
 // setFilter replaces the tunnel's table. An old port is given up when nobody comes to it
 // any more.
-func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
+func setFilter(ctx context.Context, wg *wg.Client, c apply.FilterChange) error {
 	if old := c.Old.PortRedirect(); old != (apply.Redirect{}) && old != c.New.PortRedirect() {
-		if err := k.follow(ctx, c.Link); err != nil {
+		if err := follow(ctx, wg, c.Link); err != nil {
 			return err
 		}
 	}
@@ -44,11 +46,11 @@ func (k *Kernel) setFilter(ctx context.Context, c apply.FilterChange) error {
 
 // follow waits until nothing has come to the old port for a while, and has all
 // peers hear from the new one meanwhile.
-func (k *Kernel) follow(ctx context.Context, link string) error {
+func follow(ctx context.Context, wg *wg.Client, link string) error {
 	const round, rounds, still = 100 * time.Millisecond, 50, 3
 	last, quiet := uint64(0), 0
 	for range rounds {
-		if err := k.wg.NudgeSessions(link); err != nil {
+		if err := wg.NudgeSessions(link); err != nil {
 			return err
 		}
 		select {

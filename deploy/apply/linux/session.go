@@ -10,6 +10,9 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux/needs"
+	"wgkeys/deploy/apply/linux/nlmsg"
+	"wgkeys/deploy/apply/linux/path"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -69,11 +72,11 @@ func (s *Session) Close() {
 // Ask has the tunnel's device begin to tell what it has, for the plan that comes
 // next: nothing may be changed in between.
 func (s *Session) Ask(name string) error {
-	link, err := s.link(name)
+	link, err := s.links.Find(name)
 	if err != nil || link == nil {
 		return translate(err)
 	}
-	return translate(s.wg.Ask(name, kindOf(link)))
+	return translate(s.wg.Ask(name, nlmsg.KindOf(link)))
 }
 
 // Plan plans the way to view.
@@ -135,12 +138,12 @@ func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (
 
 // Take takes the steps of the plan that this session made last.
 func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func(apply.Kernel) apply.Kernel) error {
-	fresh := s.newNeeds(plan)
+	fresh := needs.Fresh(s.nl, plan, s.mine.Entries)
 	if err := run(ctx, wrap(s.Kernel), s.mine, plan, func(apply.Step) {}); err != nil {
 		return err
 	}
 	if len(s.mine.Entries) > 0 {
-		rememberNeeds(plan.Tunnel, fresh)
+		needs.Remember(RunDir, plan.Tunnel, fresh)
 	}
 	s.unfollowed = s.followNames(ctx, plan)
 	return nil
@@ -201,6 +204,11 @@ func (s *Session) Revert(ctx context.Context, name string, p *journal.Pending) e
 		return err
 	}
 	return errors.Join(journal.WriteFile(revertedPath(name), []byte(p.Token), 0o600), journal.RemovePending(RunDir, name))
+}
+
+// Astray tells which of the view's wide routes the kernel sends elsewhere now.
+func (s *Session) Astray(view *tunnel.View) []string {
+	return apply.Astray(view, path.Ways(s.nl, view))
 }
 
 // Live returns view with the keys that are in use, and the endpoints that its

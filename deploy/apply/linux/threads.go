@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/sysctl"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -18,11 +19,11 @@ import (
 const fewPeers = 32
 
 // observeThreads looks at threaded NAPI where a tunnel has many peers.
-func (k *Kernel) observeThreads(name string, view *tunnel.View, s *apply.State) {
+func observeThreads(sys *sysctl.Root, name string, view *tunnel.View, s *apply.State) {
 	if view == nil || len(view.Peers) <= fewPeers || s.Link != nil && s.Link.Kind != "wireguard" {
 		return
 	}
-	limit, err := k.sys.Read("kernel/threads-max")
+	limit, err := sys.Read("kernel/threads-max")
 	if err != nil {
 		return
 	}

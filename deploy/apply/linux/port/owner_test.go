@@ -1,11 +1,14 @@
-package linux
+package port
 
 import (
 	"net"
 	"runtime"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply/linux/wg"
 )
 
 // A port is taken where any socket of this network namespace has it, of either
@@ -38,18 +41,23 @@ func TestTakenWhileItIsClosed(t *testing.T) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
-	k, err := Open()
+	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer k.Close()
+	defer nl.Close()
+	wg, err := wg.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wg.Close()
 	for range 100 {
 		c, err := net.ListenUDP("udp4", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		go c.Close()
-		if owner, taken := k.whoHas(c.LocalAddr().(*net.UDPAddr).Port); taken && owner == "" {
+		if owner, taken := Owner(nl, wg, c.LocalAddr().(*net.UDPAddr).Port); taken && owner == "" {
 			t.Fatal("taken by nobody")
 		}
 	}

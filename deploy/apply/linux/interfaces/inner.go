@@ -1,35 +1,36 @@
-package linux
+package interfaces
 
 import (
 	"net"
 	"slices"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
+	rtnl "github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/nlmsg"
+	"wgkeys/deploy/apply/linux/route"
 )
 
 // innerKinds are the kinds of interfaces that containers and virtual machines are
 // behind, or another tunnel (ip-link(8), rtnl_link_ops.kind).
 var innerKinds = []string{"bridge", "veth", "dummy", "wireguard", "tuntap", "tun", "vxlan", "geneve", "gre", "ipip", "sit", "ip6tnl"}
 
-// observeInner finds the interfaces whose networks answer an INSIDE source by
+// ObserveInner finds the interfaces whose networks answer an INSIDE source by
 // themselves, so that it needs no masquerading there: bridges of containers, other
 // tunnels. They have a network of their own, and nothing is reached by a router on
 // them, as nothing is on one that is down; where no interface has a router, as at boot, that says nothing yet.
-func (k *Kernel) observeInner(name string, s *apply.State) error {
+func ObserveInner(nl *netlink.Handle, name string, s *apply.State) error {
 	routed, err := routedLinks()
 	if err != nil || len(routed) == 0 {
 		return err
 	}
-	links, err := nlmsg.Retry(k.nl.LinkList)
+	links, err := nlmsg.Retry(nl.LinkList)
 	if err != nil {
 		return err
 	}
-	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(nil, netlink.FAMILY_ALL) })
+	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return nl.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func routedLinks() (map[int]bool, error) {
 	routed := map[int]bool{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		_, err := nlmsg.Retry(func() ([]bool, error) {
-			return nil, dumpRoutes(family, func(msg *nl.RtMsg, attrs []byte) { learnRouted(routed, msg, attrs) })
+			return nil, route.Dump(family, func(msg *rtnl.RtMsg, attrs []byte) { learnRouted(routed, msg, attrs) })
 		})
 		if err != nil {
 			return nil, err
@@ -63,7 +64,7 @@ func routedLinks() (map[int]bool, error) {
 	return routed, nil
 }
 
-func learnRouted(routed map[int]bool, msg *nl.RtMsg, attrs []byte) {
+func learnRouted(routed map[int]bool, msg *rtnl.RtMsg, attrs []byte) {
 	if msg.Type != unix.RTN_UNICAST {
 		return
 	}

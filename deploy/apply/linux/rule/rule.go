@@ -1,6 +1,9 @@
-package linux
+// Package rule reads the rules of policy routing and changes those of a tunnel
+// (rules of ip-rule(8)).
+package rule
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -14,10 +17,10 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// observeRules reads the rules that a tunnel could have made, where the view
+// Observe reads the rules that a tunnel could have made, where the view
 // could need some or the journal speaks of one.
-func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, entries journal.Entries) error {
-	needed := view != nil && mayNeedPolicyRouting(view)
+func Observe(nl *netlink.Handle, s *apply.State, view *tunnel.View, entries journal.Entries) error {
+	needed := view != nil && MayNeedPolicyRouting(view)
 	for resource := range entries {
 		needed = needed || resource.Kind == journal.Rule
 	}
@@ -25,7 +28,7 @@ func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, entries journal
 		return nil
 	}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		rules, err := k.rules(family)
+		rules, err := list(nl, family)
 		if err != nil {
 			return err
 		}
@@ -42,16 +45,16 @@ func (k *Kernel) observeRules(s *apply.State, view *tunnel.View, entries journal
 	return nil
 }
 
-// rules lists the rules of a family. A kernel without the family, as one booted
+// list lists the rules of a family. A kernel without the family, as one booted
 // with ipv6.disable=1, has none, and says EAFNOSUPPORT (fib_nl_dumprule).
-func (k *Kernel) rules(family int) ([]netlink.Rule, error) {
-	rules, err := nlmsg.Retry(func() ([]netlink.Rule, error) { return k.nl.RuleList(family) })
+func list(nl *netlink.Handle, family int) ([]netlink.Rule, error) {
+	rules, err := nlmsg.Retry(func() ([]netlink.Rule, error) { return nl.RuleList(family) })
 	return rules, nlmsg.Ignore(err, unix.EAFNOSUPPORT)
 }
 
-// mayNeedPolicyRouting reports whether a route could catch the encrypted packets: one in
+// MayNeedPolicyRouting reports whether a route could catch the encrypted packets: one in
 // which an endpoint lies, or one so wide that an endpoint not known yet may.
-func mayNeedPolicyRouting(view *tunnel.View) bool {
+func MayNeedPolicyRouting(view *tunnel.View) bool {
 	for i := range view.Routes {
 		if view.Routes[i].Prefix.Bits() < 8 {
 			return true
@@ -86,7 +89,7 @@ func ruleOf(r netlink.Rule, family int) (apply.Rule, bool) {
 	// have one (fib4_rule_configure, fib6_rule_configure).
 	refuses := r.Table == unix.RT_TABLE_UNSPEC && r.Invert && r.Goto < 0
 	if refuses {
-		rule.Table, rule.Refuses = 0, netip.PrefixFrom(unspecified(family), 0)
+		rule.Table, rule.Refuses = 0, netip.PrefixFrom(nlmsg.Unspecified(family), 0)
 		if r.Dst != nil {
 			addr, _ := netip.AddrFromSlice(r.Dst.IP)
 			bits, _ := r.Dst.Mask.Size()
@@ -107,7 +110,8 @@ func markOf(r netlink.Rule) apply.Mark {
 	return m
 }
 
-func (k *Kernel) setRule(c apply.RuleChange) error {
+// Set makes a change of a rule.
+func Set(c apply.RuleChange) error {
 	r := netlink.NewRule()
 	r.Family = netlink.FAMILY_V4
 	if c.Rule.IPv6 {
@@ -144,4 +148,19 @@ func (k *Kernel) setRule(c apply.RuleChange) error {
 		return nlmsg.Ignore(changeRule(r, true), unix.EEXIST)
 	}
 	return nlmsg.Ignore(changeRule(r, false), unix.ENOENT)
+}
+
+// ByMark are the rules of others that look at the mark of a packet.
+func ByMark(nl *netlink.Handle, ours journal.Entries) (signs []string) {
+	rules, err := list(nl, netlink.FAMILY_V4)
+	if err != nil {
+		return nil
+	}
+	for _, r := range rules {
+		rule, _ := ruleOf(r, netlink.FAMILY_V4)
+		if _, mine := ours[apply.RuleChange{Rule: rule}.Resource()]; r.Mark != 0 && !mine {
+			signs = append(signs, fmt.Sprintf("the rule of priority %d for mark %#x", r.Priority, r.Mark))
+		}
+	}
+	return signs
 }

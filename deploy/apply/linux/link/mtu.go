@@ -1,4 +1,4 @@
-package linux
+package link
 
 import (
 	"errors"
@@ -19,23 +19,23 @@ const minMTU6 = 1280
 // (addrconf_notify, addrconf_dev_config), which a tunnel has not (wg_open). What
 // there was of IPv6 went when it became narrow, so all link-local addresses are
 // those.
-func (k *Kernel) setMTU(link netlink.Link, mtu int) error {
+func (l *Links) setMTU(link netlink.Link, mtu int) error {
 	was := link.Attrs().MTU
-	err := nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.LinkSetMTU(link, mtu) })
+	err := nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.LinkSetMTU(link, mtu) })
 	if err != nil || was >= minMTU6 || mtu < minMTU6 {
 		return err
 	}
-	err = errors.Join(k.sys.HearNoRouters(link.Attrs().Name), k.noLinkLocal(link))
+	err = errors.Join(l.sys.HearNoRouters(link.Attrs().Name), l.noLinkLocal(link))
 	if err != nil {
 		return err
 	}
-	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return k.nl.AddrList(link, netlink.FAMILY_V6) })
+	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return l.nl.AddrList(link, netlink.FAMILY_V6) })
 	if err != nil {
 		return nlmsg.Ignore(err, unix.EAFNOSUPPORT)
 	}
 	for _, a := range addrs {
 		if a.IP.IsLinkLocalUnicast() {
-			err := nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.AddrDel(link, &a) })
+			err := nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrDel(link, &a) })
 			if err := nlmsg.Ignore(err, unix.EADDRNOTAVAIL); err != nil {
 				return err
 			}
@@ -50,6 +50,6 @@ const inet6AddrGenModeNone = 1
 // noLinkLocal does as wg_open does: a tunnel has no link-local address of its own
 // accord. By netlink, for in containers /proc/sys is read-only. EAFNOSUPPORT: it
 // is too narrow for IPv6, or the kernel has none.
-func (k *Kernel) noLinkLocal(link netlink.Link) error {
-	return nlmsg.Ignore(nlmsg.Try(k.nl, func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)
+func (l *Links) noLinkLocal(link netlink.Link) error {
+	return nlmsg.Ignore(nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)
 }

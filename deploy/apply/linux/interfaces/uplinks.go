@@ -1,23 +1,28 @@
-package linux
+// Package interfaces finds what other interfaces a host has besides the tunnel's: uplinks,
+// bridges, and what is behind them.
+package interfaces
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux/nlmsg"
+	"wgkeys/deploy/tunnel"
 )
 
 // uplinks finds the interfaces with a default route in the main table, and what
 // is on-link there.
-func (k *Kernel) uplinks(names map[int]string) ([]apply.Uplink, error) {
+func uplinks(nl *netlink.Handle, names map[int]string) ([]apply.Uplink, error) {
 	links := map[int]*apply.Uplink{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		routes, err := nlmsg.Retry(func() ([]netlink.Route, error) {
-			return k.nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+			return nl.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 		})
 		if err != nil {
 			return nil, err
@@ -68,4 +73,38 @@ func outgoing(r netlink.Route) []int {
 		links = append(links, hop.LinkIndex)
 	}
 	return links
+}
+
+// ObserveUplinks finds the interfaces with a default route and the proxy
+// neighbours, where the view or the journal speaks of any.
+func ObserveUplinks(nl *netlink.Handle, s *apply.State, view *tunnel.View, entries journal.Entries) error {
+	forward := view != nil && view.Forward
+	proxies := view != nil && view.Proxies != nil
+	for resource := range entries {
+		proxies = proxies || resource.Kind == journal.Proxy
+	}
+	if !forward && !proxies {
+		return nil
+	}
+	links, err := nlmsg.Retry(nl.LinkList)
+	if err != nil {
+		return err
+	}
+	names := map[int]string{}
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+		if l.Attrs().MasterIndex != 0 {
+			s.Ports = append(s.Ports, l.Attrs().Name)
+		}
+	}
+	if s.Uplinks, err = uplinks(nl, names); err != nil || !proxies {
+		return err
+	}
+	neighbours, err := nlmsg.Retry(func() ([]netlink.Neigh, error) { return nl.NeighProxyList(0, netlink.FAMILY_V6) })
+	for _, n := range neighbours {
+		if addr, ok := netip.AddrFromSlice(n.IP); ok {
+			s.Proxies = append(s.Proxies, apply.Proxy{Link: names[n.LinkIndex], Addr: addr})
+		}
+	}
+	return err
 }

@@ -1,0 +1,50 @@
+package interfaces
+
+import (
+	"net"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
+)
+
+// Observe finds the interfaces that are not loopback's, and the uplinks among them where
+// they are not known yet.
+func Observe(nl *netlink.Handle, s *apply.State) (err error) {
+	if s.Interfaces, err = list(nl); err != nil || s.Uplinks != nil {
+		return err
+	}
+	names := map[int]string{}
+	for _, i := range s.Interfaces {
+		names[i.Index] = i.Name
+	}
+	s.Uplinks, err = uplinks(nl, names)
+	return err
+}
+
+// list are those that are not loopback's, and which families they have an address of
+// that is valid beyond the link.
+func list(nl *netlink.Handle) ([]apply.Interface, error) {
+	links, err := nlmsg.Retry(nl.LinkList)
+	if err != nil {
+		return nil, err
+	}
+	var all []apply.Interface
+	for _, l := range links {
+		a := l.Attrs()
+		if a.Flags&net.FlagLoopback == 0 {
+			all = append(all, apply.Interface{Name: a.Name, Index: a.Index, Kind: l.Type()})
+		}
+	}
+	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return nl.AddrList(nil, netlink.FAMILY_ALL) })
+	for _, a := range addrs {
+		i := slices.IndexFunc(all, func(i apply.Interface) bool { return i.Index == a.LinkIndex })
+		if p, ok := nlmsg.Prefix(a.IPNet); ok && i >= 0 && !p.Addr().IsLinkLocalUnicast() {
+			all[i].IPv4 = all[i].IPv4 || p.Addr().Is4()
+			all[i].IPv6 = all[i].IPv6 || p.Addr().Is6()
+		}
+	}
+	return all, err
+}

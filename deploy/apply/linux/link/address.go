@@ -1,0 +1,54 @@
+package link
+
+import (
+	"errors"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
+)
+
+// SetAddress makes a change of an address of a link.
+func (l *Links) SetAddress(link netlink.Link, c apply.AddressChange) error {
+	addr := &netlink.Addr{IPNet: nlmsg.IPNet(c.Prefix)}
+	switch {
+	case c.Add:
+		return nlmsg.Ignore(nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrAdd(link, addr) }), unix.EEXIST)
+	case c.Prefix.Addr().Is4():
+		return l.removeIPv4(link, addr)
+	}
+	// Where the link has no IPv6 at all it is ENXIO (inet6_addr_del).
+	return nlmsg.Ignore(nlmsg.Ignore(nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL), unix.ENXIO)
+}
+
+// removeIPv4 keeps what the kernel would take along with an address: others of
+// the same prefix (__inet_del_ifa, but for promote_secondaries), and with the
+// link's last one all its IPv4 routes (fib_disable_ip).
+func (l *Links) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
+	putBack, err := l.sys.PromoteSecondaries(link.Attrs().Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, putBack()) }()
+	return l.routes.Keep(link, func() error {
+		err := nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrDel(link, addr) })
+		return nlmsg.Ignore(err, unix.EADDRNOTAVAIL)
+	})
+}
+
+// ObserveAddresses reads the addresses of a link, but those that are valid on it alone.
+func (l *Links) ObserveAddresses(link netlink.Link, s *apply.State) error {
+	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return l.nl.AddrList(link, netlink.FAMILY_ALL) })
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		p, ok := nlmsg.Prefix(a.IPNet)
+		if ok && !p.Addr().IsLinkLocalUnicast() {
+			s.Addresses = append(s.Addresses, p)
+		}
+	}
+	return nil
+}

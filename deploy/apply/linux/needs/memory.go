@@ -1,0 +1,61 @@
+package needs
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
+	"wgkeys/keyring/files"
+)
+
+// Fresh are those of the parameters that the plan is the first to set, before it does.
+func Fresh(nl *netlink.Handle, plan *apply.Plan, entries journal.Entries) Signs {
+	keys, now := map[string]bool{}, map[string]string{}
+	for _, step := range plan.Steps {
+		if c, ok := step.Change.(apply.SysctlChange); ok && c.New != c.Old {
+			if _, had := entries[c.Resource()]; !had {
+				keys[c.Key], now[c.Key] = true, c.New
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	found := find(nl, keys, now, entries)
+	for key := range keys {
+		found[key] = slices.Concat([]string{}, found[key]) // known, if to be nobody
+	}
+	return found
+}
+
+// Remember writes them down, once the plan was taken. Where that cannot be, down
+// puts back what there was.
+func Remember(dir, name string, fresh Signs) {
+	if fresh == nil {
+		return
+	}
+	all, err := read(dir, name)
+	if err != nil {
+		all = Signs{}
+	}
+	maps.Copy(all, fresh)
+	if text, err := json.Marshal(all); err == nil {
+		files.Replace(journal.NeedsPath(dir, name), bytes.NewReader(text), files.Replacement{Mode: 0o600, Unsynced: true})
+	}
+}
+
+func read(dir, name string) (Signs, error) {
+	text, err := os.ReadFile(journal.NeedsPath(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	var all Signs
+	err = json.Unmarshal(text, &all)
+	return all, err
+}

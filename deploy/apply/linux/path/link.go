@@ -1,0 +1,76 @@
+package path
+
+import (
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
+	"wgkeys/deploy/apply/linux/route"
+)
+
+// A pathLink is what a path leads through.
+type pathLink struct {
+	name       string
+	index      int
+	mtu4, mtu6 int // of either family; one of IPv6 may come from router advertisements
+}
+
+func (l pathLink) narrow() bool { return min(l.mtu4, l.mtu6) < route.Ethernet }
+
+func readLinks() (links []pathLink, err error) {
+	socket, err := nlmsg.OpenSocket(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	defer socket.Close()
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: socket}
+	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWLINK, func(b []byte) bool {
+		l := pathLink{index: int(nl.DeserializeIfInfomsg(b).Index)}
+		for kind, value := range nlmsg.Attributes(b[unix.SizeofIfInfomsg:]) {
+			switch kind {
+			case unix.IFLA_IFNAME:
+				l.name = unix.ByteSliceToString(value)
+			case unix.IFLA_MTU:
+				l.mtu4 = int(nlmsg.Word(value))
+			case unix.IFLA_AF_SPEC:
+				l.mtu6 = mtu6(value)
+			}
+		}
+		if l.mtu6 == 0 || l.mtu6 > l.mtu4 {
+			l.mtu6 = l.mtu4
+		}
+		links = append(links, l)
+		return true
+	})
+	return links, err
+}
+
+// mtu6 finds a link's MTU for IPv6 among its parameters, which come as an array
+// of numbers (DEVCONF_MTU6 in linux/ipv6.h); 0: it has no IPv6.
+func mtu6(families []byte) int {
+	const devconfMTU6 = 2
+	for family, value := range nlmsg.Attributes(families) {
+		if family != unix.AF_INET6 {
+			continue
+		}
+		for kind, conf := range nlmsg.Attributes(value) {
+			if kind == unix.IFLA_INET6_CONF && len(conf) >= 4*(devconfMTU6+1) {
+				return int(nlmsg.Word(conf[4*devconfMTU6 : 4*(devconfMTU6+1)]))
+			}
+		}
+	}
+	return 0
+}
+
+// pathInto is the path to a link-local address, which has its link's name.
+func pathInto(zone string, links []pathLink) apply.Path {
+	for _, l := range links {
+		if l.name == zone {
+			return apply.Path{Link: l.name, MTU: l.mtu6}
+		}
+	}
+	return apply.Path{}
+}

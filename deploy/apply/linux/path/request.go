@@ -1,0 +1,109 @@
+package path
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+
+	mdlayher "github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/nlmsg"
+	"wgkeys/deploy/apply/linux/route"
+)
+
+// lookUp asks the kernel for the route to each address, a number of them at a
+// time. The encrypted packets carry mark.
+func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (map[netip.Addr]apply.Path, error) {
+	conn, err := mdlayher.Dial(unix.NETLINK_ROUTE, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	byIndex := map[int]pathLink{}
+	for _, l := range links {
+		if l.name != own {
+			byIndex[l.index] = l
+		}
+	}
+	paths := make(map[netip.Addr]apply.Path, len(addrs))
+	for some := range slices.Chunk(addrs, 32) { // whose answers the socket has room for
+		requests := make([]mdlayher.Message, len(some))
+		for i, a := range some {
+			if requests[i], err = routeRequest(a.WithZone(""), mark); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := conn.SendMessages(requests); err != nil {
+			return nil, err
+		}
+		for _, a := range some {
+			paths[a] = apply.Path{}
+			answer, err := conn.Receive()
+			if err == nil && len(answer) == 1 { // else there is no route
+				paths[a] = pathOf(answer[0].Data, byIndex)
+			}
+			if a.Zone() != "" {
+				paths[a] = pathInto(a.Zone(), links)
+			}
+		}
+	}
+	return paths, nil
+}
+
+// routeRequest asks for the route to an address as it is in the table.
+func routeRequest(a netip.Addr, mark uint32) (mdlayher.Message, error) {
+	family := byte(unix.AF_INET)
+	if a.Is6() {
+		family = unix.AF_INET6
+	}
+	head := make([]byte, unix.SizeofRtMsg)
+	head[0], head[1] = family, byte(a.BitLen())
+	binary.NativeEndian.PutUint32(head[8:], unix.RTM_F_FIB_MATCH)
+	e := mdlayher.NewAttributeEncoder()
+	e.Bytes(unix.RTA_DST, a.AsSlice())
+	if mark != 0 {
+		e.Uint32(unix.RTA_MARK, mark)
+	}
+	attrs, err := e.Encode()
+	return mdlayher.Message{
+		Header: mdlayher.Header{Type: unix.RTM_GETROUTE, Flags: mdlayher.Request},
+		Data:   append(head, attrs...),
+	}, err
+}
+
+// pathOf reads the answer. Of several next hops the narrowest counts; one into
+// the tunnel itself is none.
+func pathOf(answer []byte, links map[int]pathLink) (path apply.Path) {
+	if len(answer) < unix.SizeofRtMsg {
+		return path
+	}
+	attrs := answer[unix.SizeofRtMsg:]
+	through := func(index int) {
+		l, ok := links[index]
+		mtu := l.mtu4
+		if answer[0] == unix.AF_INET6 {
+			mtu = l.mtu6
+		}
+		if own := route.MTU(attrs); own != 0 {
+			mtu = min(mtu, own)
+		}
+		if ok && (path.MTU == 0 || mtu < path.MTU) {
+			path = apply.Path{Link: l.name, MTU: mtu}
+		}
+	}
+	for kind, value := range nlmsg.Attributes(attrs) {
+		switch kind {
+		case unix.RTA_OIF:
+			through(int(nlmsg.Word(value)))
+		case unix.RTA_MULTIPATH: // a list of struct rtnexthop (rtnetlink(7))
+			for len(value) >= unix.SizeofRtNexthop {
+				size := int(binary.NativeEndian.Uint16(value))
+				through(int(nlmsg.Word(value[4:8])))
+				value = value[min(max(size, unix.SizeofRtNexthop), len(value)):]
+			}
+		}
+	}
+	return path
+}

@@ -1,0 +1,58 @@
+package path
+
+import (
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/tunnel"
+)
+
+// Ways asks the kernel how it would route the view's wide routes, which are to
+// be the tunnel's.
+func Ways(nl *netlink.Handle, view *tunnel.View) (ways []apply.Way) {
+	for i := range view.Routes {
+		prefix := view.Routes[i].Prefix
+		if prefix.Bits() >= 8 {
+			continue
+		}
+		for _, addr := range probes(prefix) {
+			way := apply.Way{Prefix: prefix, Addr: addr}
+			routes, err := nl.RouteGet(addr.AsSlice())
+			if err == nil && len(routes) > 0 {
+				if link, err := nl.LinkByIndex(routes[0].LinkIndex); err == nil {
+					way.Link = link.Attrs().Name
+				}
+			}
+			ways = append(ways, way)
+		}
+	}
+	return ways
+}
+
+// probes are addresses of a wide prefix far from one another, so that a route of
+// the host to one of them says little. Nothing is sent there.
+func probes(prefix netip.Prefix) (addrs []netip.Addr) {
+	candidates := []string{"11.64.0.1", "57.64.0.1", "101.64.0.1", "150.64.0.1", "214.64.0.1"}
+	if prefix.Addr().Is6() {
+		candidates = []string{"2400:4000::1", "2600:4000::1", "2a00:4000::1", "4000::1", "9000::1", "c000::1"}
+	}
+	for _, c := range candidates {
+		if addr := netip.MustParseAddr(c); prefix.Contains(addr) {
+			addrs = append(addrs, addr)
+		}
+	}
+	if addrs == nil {
+		addrs = append(addrs, prefix.Masked().Addr().Next())
+	}
+	return addrs
+}
+
+// LeadsInto reports whether the tunnel's encrypted packets to an address would go
+// into the tunnel itself, and round and round. A plan has a way to reach it, policy
+// routing; to set the endpoint alone is not enough.
+func LeadsInto(nl *netlink.Handle, device *apply.State, addr netip.Addr) bool {
+	routes, err := nl.RouteGetWithOptions(addr.WithZone("").AsSlice(), &netlink.RouteGetOptions{Mark: device.Device.FwMark})
+	return err == nil && len(routes) > 0 && routes[0].LinkIndex == device.LinkIndex
+}

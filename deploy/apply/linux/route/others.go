@@ -1,0 +1,138 @@
+package route
+
+import (
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/apply/linux/nlmsg"
+	"wgkeys/deploy/tunnel"
+)
+
+// A besides collects the routes of others while those of the link are read: nil
+// collects nothing.
+type besides struct {
+	nl       *netlink.Handle
+	table    int
+	prefixes map[netip.Prefix]bool
+	lengths  [2][129]bool // of the prefixes, by family
+	links    map[int]netlink.Link
+
+	found  []apply.OtherRoute // of the family that is being read
+	digest uint64
+}
+
+// begin is called before a family is read, or read once more.
+func (b *besides) begin() {
+	if b != nil {
+		b.found, b.digest = nil, 0
+	}
+}
+
+func (b *besides) end(h *apply.Hurdles) {
+	if b != nil {
+		h.Routes, h.Digest = append(h.Routes, b.found...), h.Digest+b.digest
+	}
+}
+
+func (t *Table) newBesides(view *tunnel.View) *besides {
+	b := &besides{nl: t.nl, table: view.Table, prefixes: make(map[netip.Prefix]bool, len(view.Routes)), links: map[int]netlink.Link{}}
+	if b.table == unix.RT_TABLE_MAIN {
+		b.table = 0
+	}
+	add := func(p netip.Prefix) {
+		b.prefixes[p] = true
+		b.lengths[familyIndex(p.Addr())][p.Bits()] = true
+	}
+	for i := range view.Routes {
+		add(view.Routes[i].Prefix)
+	}
+	for _, a := range view.Addresses {
+		if !a.IsSingleIP() {
+			add(a.Masked())
+		}
+	}
+	return b
+}
+
+func familyIndex(a netip.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// add looks at a route of another interface, or of none.
+func (b *besides) add(msg *nl.RtMsg, r apply.Route, oif int) {
+	if b == nil || r.Table != b.table {
+		return
+	}
+	switch msg.Type {
+	case unix.RTN_UNICAST, unix.RTN_BLACKHOLE, unix.RTN_UNREACHABLE, unix.RTN_PROHIBIT, unix.RTN_THROW:
+	default:
+		return
+	}
+	b.digest += digestOfRoute(msg, r, oif)
+	if !b.concerns(r.Prefix) {
+		return
+	}
+	o := apply.OtherRoute{Route: r}
+	switch msg.Protocol {
+	case unix.RTPROT_KERNEL, unix.RTPROT_RA, unix.RTPROT_DHCP, unix.RTPROT_REDIRECT:
+		o.Origin = apply.Network
+	}
+	if msg.Type == unix.RTN_UNICAST {
+		o.Link, o.Tunnel = b.name(oif)
+	}
+	b.found = append(b.found, o)
+}
+
+// concerns reports whether prefix is one of the view's, or a part of one.
+func (b *besides) concerns(prefix netip.Prefix) bool {
+	for bits := range prefix.Bits() + 1 {
+		if !b.lengths[familyIndex(prefix.Addr())][bits] {
+			continue
+		}
+		if outer, err := prefix.Addr().Prefix(bits); err == nil && b.prefixes[outer] {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *besides) name(oif int) (name string, isTunnel bool) {
+	if oif == 0 {
+		return "several interfaces", false
+	}
+	link := b.links[oif]
+	if link == nil {
+		var err error
+		if link, err = b.nl.LinkByIndex(oif); err != nil {
+			return "another interface", false
+		}
+		b.links[oif] = link
+	}
+	name = link.Attrs().Name
+	_, err := os.Stat(device.Socket(name))
+	return name, nlmsg.KindOf(link) == "wireguard" || err == nil
+}
+
+// digestOfRoute is a hash of a route (FNV-1a). The sum of those of many does not
+// depend on their order.
+func digestOfRoute(msg *nl.RtMsg, r apply.Route, oif int) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211
+	h := uint64(offset)
+	addr := r.Prefix.Addr().As16()
+	for _, c := range addr {
+		h = (h ^ uint64(c)) * prime
+	}
+	for _, n := range []int{r.Prefix.Bits(), r.Metric, r.Table, oif, int(msg.Type), int(msg.Protocol)} {
+		h = (h ^ uint64(n)) * prime
+	}
+	return h
+}
