@@ -26,7 +26,7 @@ func sharePSK(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 			return err
 		}
 	}
-	a.PSK, err = d.wg.PSK(q.Tunnel, q.Old)
+	a.PSK, err = d.wg.PSK(q.Old)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // not up
 	}
@@ -53,5 +53,5 @@ func (d *device) takePSK(ctx context.Context, q rotate.Request) error {
 		return fault.NewFile("another preshared key is in", q.PSKFile, "its fingerprint is "+key.Fingerprint(),
 			"wgkeys push "+q.Host)
 	}
-	return d.wg.SetPSK(q.Tunnel, q.Old, key)
+	return d.wg.SetPSK(q.Old, key)
 }

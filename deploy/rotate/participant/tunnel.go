@@ -19,12 +19,12 @@ import (
 type device struct {
 	name    string
 	keyFile string // of the host's private key
-	wg      *wg.Client
+	wg      *wg.Device
 	hold    hold.Hold // nil: not asked for, or not possible
 }
 
 func openDevice(name, keyFile string) (*device, error) {
-	c, err := wg.Open()
+	c, err := wg.OpenDevice(name)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (d *device) Close() {
 }
 
 func (d *device) Look() (rotate.Live, error) {
-	dev, err := d.wg.Look(d.name)
+	dev, err := d.wg.Look()
 	if err != nil {
 		return rotate.Live{}, err
 	}
@@ -55,20 +55,20 @@ func (d *device) Look() (rotate.Live, error) {
 }
 
 // Stage implements [rotate.Tunnel].
-func (d *device) Stage(old, next keyring.PublicKey) error { return d.wg.Stage(d.name, old, next) }
+func (d *device) Stage(old, next keyring.PublicKey) error { return d.wg.Stage(old, next) }
 
 // Follow implements [rotate.Tunnel].
-func (d *device) Follow(from, to keyring.PublicKey) error { return d.wg.Replace(d.name, from, to) }
+func (d *device) Follow(from, to keyring.PublicKey) error { return d.wg.Replace(from, to) }
 
 // Drop implements [rotate.Tunnel].
-func (d *device) Drop(peer keyring.PublicKey) error { return d.wg.Remove(d.name, peer) }
+func (d *device) Drop(peer keyring.PublicKey) error { return d.wg.Remove(peer) }
 
 // Switch implements [rotate.Tunnel].
 func (d *device) Switch(to keyring.PublicKey) error {
 	for _, path := range []string{d.keyFile, d.nextFile()} {
 		key, err := wg.ReadPrivateKey(path, "")
 		if err == nil && key.PublicKey() == to {
-			return d.wg.SetPrivateKey(d.name, key)
+			return d.wg.SetPrivateKey(key)
 		}
 	}
 	return fault.New("no private key for public key", to.String(), "neither "+d.keyFile+" nor "+d.nextFile()+" holds it",
@@ -76,7 +76,7 @@ func (d *device) Switch(to keyring.PublicKey) error {
 }
 
 // Nudge implements [rotate.Tunnel].
-func (d *device) Nudge(peers []keyring.PublicKey) error { return d.wg.NudgePeers(d.name, peers) }
+func (d *device) Nudge(peers []keyring.PublicKey) error { return d.wg.NudgePeers(peers) }
 
 // Hold implements [rotate.Tunnel].
 func (d *device) Hold() error {

@@ -2,7 +2,9 @@ package wg
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -17,30 +19,39 @@ import (
 // without a value for each attribute: ten thousand of each took longer to
 // allocate than the kernel takes to tell them.
 
+// An answer is what a device says of itself, as it is read.
+type answer struct {
+	keys     *keys
+	state    *apply.State
+	expected int // about so many peers
+}
+
 // readDevice reads the kernel's own device: WG_CMD_GET_DEVICE of
 // include/uapi/linux/wireguard.h.
-func (k *Client) readDevice(name string, s *apply.State) error {
+func readDevice(name string, a *answer) error {
 	wireguard, err := nlmsg.OpenGeneric(unix.WG_GENL_NAME)
 	if err != nil {
 		return err
 	}
 	defer wireguard.Close()
+	s := a.state
 	peers, err := nlmsg.Retry(func() ([]apply.Peer, error) {
-		s.Device, s.Peers = apply.Device{}, make([]apply.Peer, 0, k.expected)
+		s.Device, s.Peers = apply.Device{}, make([]apply.Peer, 0, a.expected)
 		err := wireguard.Ask(unix.WG_CMD_GET_DEVICE, unix.NLM_F_DUMP, nl.NewRtAttr(unix.WGDEVICE_A_IFNAME, nl.ZeroTerminated(name)),
-			func(attrs []byte) { k.addDevice(attrs, s) })
+			a.addDevice)
 		return s.Peers, err
 	})
 	s.Peers = peers
 	return err
 }
 
-func (k *Client) addDevice(attrs []byte, s *apply.State) {
+func (a *answer) addDevice(attrs []byte) {
+	s := a.state
 	for kind, value := range nlmsg.Attributes(attrs) {
 		switch kind {
 		case unix.WGDEVICE_A_PRIVATE_KEY:
 			if private := [32]byte(value); private != [32]byte{} {
-				s.Device.PublicKey = k.holdPrivate(private)
+				s.Device.PublicKey = a.keys.holdPrivate(private)
 			}
 		case unix.WGDEVICE_A_LISTEN_PORT:
 			s.Device.ListenPort = int(nlmsg.Word(value))
@@ -48,7 +59,7 @@ func (k *Client) addDevice(attrs []byte, s *apply.State) {
 			s.Device.FwMark = uint32(nlmsg.Word(value))
 		case unix.WGDEVICE_A_PEERS:
 			for _, peer := range nlmsg.Attributes(value) {
-				k.addPeer(peer, s)
+				a.addPeer(peer)
 			}
 		}
 	}
@@ -56,7 +67,8 @@ func (k *Client) addDevice(attrs []byte, s *apply.State) {
 
 // addPeer adds a peer, or to the last one what did not fit into the message
 // before.
-func (k *Client) addPeer(attrs []byte, s *apply.State) {
+func (a *answer) addPeer(attrs []byte) {
+	s := a.state
 	var p *apply.Peer
 	for kind, value := range nlmsg.Attributes(attrs) {
 		if kind == unix.WGPEER_A_PUBLIC_KEY { // the first one: get_peer in the kernel's netlink.c
@@ -74,7 +86,7 @@ func (k *Client) addPeer(attrs []byte, s *apply.State) {
 	for kind, value := range nlmsg.Attributes(attrs) {
 		switch kind {
 		case unix.WGPEER_A_PRESHARED_KEY:
-			p.PSK = k.holdPSK([32]byte(value))
+			p.PSK = a.keys.holdPSK([32]byte(value))
 		case unix.WGPEER_A_ENDPOINT:
 			p.Endpoint = sockaddr(value)
 		case unix.WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL:
@@ -123,4 +135,12 @@ func allowedIP(attrs []byte) netip.Prefix {
 		}
 	}
 	return netip.PrefixFrom(addr, bits)
+}
+
+// zone is the name of a link in the endpoint of a peer.
+func zone(index int) string {
+	if i, err := net.InterfaceByIndex(index); err == nil {
+		return i.Name
+	}
+	return strconv.Itoa(index)
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/keyring"
@@ -17,21 +18,31 @@ const keepalive = 25 * time.Second
 // learns our port.
 func (k *Client) NudgeSessions(link string) error {
 	const session = 180 * time.Second // REJECT_AFTER_TIME
-	return k.nudge(link, func(p *wgtypes.Peer) bool { return time.Since(p.LastHandshakeTime) <= session })
+	return nudge(k.ctl, link, func(p *wgtypes.Peer) bool { return time.Since(p.LastHandshakeTime) <= session })
 }
 
 // NudgePeers sends each of these peers whose endpoint is known an empty packet, which
 // begins a handshake where there is no session.
 func (k *Client) NudgePeers(link string, peers []keyring.PublicKey) error {
-	return k.nudge(link, func(p *wgtypes.Peer) bool {
+	return nudge(k.ctl, link, among(peers))
+}
+
+// NudgePeers does so on this device.
+func (d *Device) NudgePeers(peers []keyring.PublicKey) error {
+	return nudge(d.ctl, d.name, among(peers))
+}
+
+// among has those of the peers nudged whose endpoint is known.
+func among(peers []keyring.PublicKey) func(*wgtypes.Peer) bool {
+	return func(p *wgtypes.Peer) bool {
 		return p.Endpoint != nil && slices.Contains(peers, keyring.PublicKey(p.PublicKey))
-	})
+	}
 }
 
 // nudge turns the interval of peers off, on, and to what it was: so a packet goes out
 // also where it was on before. Each peer has all three in one message.
-func (k *Client) nudge(link string, wanted func(*wgtypes.Peer) bool) error {
-	d, err := k.ctl.Device(link)
+func nudge(ctl *wgctrl.Client, link string, wanted func(*wgtypes.Peer) bool) error {
+	d, err := ctl.Device(link)
 	if err != nil {
 		return errNoDevice(err)
 	}
@@ -46,5 +57,5 @@ func (k *Client) nudge(link string, wanted func(*wgtypes.Peer) bool) error {
 			steps = append(steps, wgtypes.PeerConfig{PublicKey: p.PublicKey, UpdateOnly: true, PersistentKeepaliveInterval: interval})
 		}
 	}
-	return k.configure(link, steps)
+	return configure(ctl, link, steps)
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"golang.zx2c4.com/wireguard/wgctrl"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/deploy/apply"
@@ -40,14 +41,14 @@ func (k *Client) SetPeers(changes []apply.PeerChange) error {
 			}
 		}
 	}
-	if err := k.configure(changes[0].Link, peers); err != nil || drop == nil {
+	if err := configure(k.ctl, changes[0].Link, peers); err != nil || drop == nil {
 		return err
 	}
 	moved, err := throwawayPeer(drop)
 	if err != nil {
 		return err
 	}
-	return k.configure(changes[0].Link, moved)
+	return configure(k.ctl, changes[0].Link, moved)
 }
 
 // speaksAnew reports whether a peer that never answered is to be reached elsewhere.
@@ -62,7 +63,7 @@ func speaksAnew(c *apply.PeerChange) bool {
 
 // configure sends as few messages as it takes. One with more peers or prefixes
 // than this wgctrl would send as one message a peer (buildBatches).
-func (k *Client) configure(link string, peers []wgtypes.PeerConfig) error {
+func configure(ctl *wgctrl.Client, link string, peers []wgtypes.PeerConfig) error {
 	const maxPeers, maxPrefixes = 30, 256 // a multiple of the three steps of a nudge
 	for len(peers) > 0 {
 		n, prefixes := 1, len(peers[0].AllowedIPs)
@@ -70,7 +71,7 @@ func (k *Client) configure(link string, peers []wgtypes.PeerConfig) error {
 			prefixes += len(peers[n].AllowedIPs)
 			n++
 		}
-		if err := k.ctl.ConfigureDevice(link, wgtypes.Config{Peers: peers[:n]}); err != nil {
+		if err := ctl.ConfigureDevice(link, wgtypes.Config{Peers: peers[:n]}); err != nil {
 			return errNoDevice(err)
 		}
 		peers = peers[n:]
@@ -78,7 +79,7 @@ func (k *Client) configure(link string, peers []wgtypes.PeerConfig) error {
 	return nil
 }
 
-func (k *Client) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
+func (k *keys) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
 	if c.New == nil {
 		return wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.Old.PublicKey), Remove: true, UpdateOnly: true}, nil
 	}

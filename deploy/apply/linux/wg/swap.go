@@ -2,63 +2,18 @@ package wg
 
 import (
 	"cmp"
-	"errors"
-	"io/fs"
 	"net"
 	"slices"
-	"time"
 
-	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
-// A Live is a device as it was at one moment.
-type Live struct {
-	PublicKey  keyring.PublicKey
-	ListenPort int
-	Peers      map[keyring.PublicKey]LivePeer
-}
-
-// A LivePeer is one of its peers.
-type LivePeer struct {
-	Endpoint       string    // OUTSIDE; "": none
-	Handshake      time.Time // the last one; zero: never
-	Received, Sent int64     // bytes, OUTSIDE
-	AllowedIPs     int       // how many
-}
-
-// Look reads a device that is asked again and again, each millisecond: it keeps no keys.
-// Where there is none the error is [fs.ErrNotExist].
-func (k *Client) Look(name string) (Live, error) {
-	dev, err := k.ctl.Device(name)
-	if errors.Is(err, unix.ECONNREFUSED) { // the socket of a device that was killed
-		err = fs.ErrNotExist
-	}
-	if err != nil {
-		return Live{}, err
-	}
-	live := Live{PublicKey: keyring.PublicKey(dev.PublicKey), ListenPort: dev.ListenPort,
-		Peers: make(map[keyring.PublicKey]LivePeer, len(dev.Peers))}
-	for i := range dev.Peers {
-		p := &dev.Peers[i]
-		peer := LivePeer{Received: p.ReceiveBytes, Sent: p.TransmitBytes, AllowedIPs: len(p.AllowedIPs)}
-		if p.LastHandshakeTime.Unix() > 0 { // a device in user space says 1970 for never
-			peer.Handshake = p.LastHandshakeTime
-		}
-		if p.Endpoint != nil {
-			peer.Endpoint = p.Endpoint.String()
-		}
-		live.Peers[keyring.PublicKey(p.PublicKey)] = peer
-	}
-	return live, nil
-}
-
 // peer returns a peer with all that the kernel has of it, its preshared key too, or nil.
-func (k *Client) peer(name string, key keyring.PublicKey) (*wgtypes.Peer, error) {
-	dev, err := k.ctl.Device(name)
+func (d *Device) peer(key keyring.PublicKey) (*wgtypes.Peer, error) {
+	dev, err := d.ctl.Device(d.name)
 	if err != nil {
 		return nil, err
 	}
@@ -69,40 +24,40 @@ func (k *Client) peer(name string, key keyring.PublicKey) (*wgtypes.Peer, error)
 	return &dev.Peers[i], nil
 }
 
-func (k *Client) set(name string, peers ...wgtypes.PeerConfig) error {
-	return k.ctl.ConfigureDevice(name, wgtypes.Config{Peers: peers})
+func (d *Device) set(peers ...wgtypes.PeerConfig) error {
+	return d.ctl.ConfigureDevice(d.name, wgtypes.Config{Peers: peers})
 }
 
 // Stage makes a peer for the next key of old: with its endpoint, without allowed IPs, and
 // with a preshared key that nobody has, which is forgotten at once.
-func (k *Client) Stage(name string, old, next keyring.PublicKey) error {
-	was, err := k.peer(name, old)
+func (d *Device) Stage(old, next keyring.PublicKey) error {
+	was, err := d.peer(old)
 	if err != nil {
 		return err
 	}
 	if was == nil {
-		return UnknownPeer(name, old)
+		return UnknownPeer(d.name, old)
 	}
 	nobody, err := wgtypes.GenerateKey()
 	if err != nil {
 		return err
 	}
 	key := wgtypes.Key(next)
-	return k.set(name,
+	return d.set(
 		wgtypes.PeerConfig{PublicKey: key, Remove: true},
 		wgtypes.PeerConfig{PublicKey: key, PresharedKey: &nobody, Endpoint: was.Endpoint},
 	)
 }
 
 // Remove takes a peer away, if it is there.
-func (k *Client) Remove(name string, peer keyring.PublicKey) error {
-	return k.set(name, wgtypes.PeerConfig{PublicKey: wgtypes.Key(peer), Remove: true, UpdateOnly: true})
+func (d *Device) Remove(peer keyring.PublicKey) error {
+	return d.set(wgtypes.PeerConfig{PublicKey: wgtypes.Key(peer), Remove: true, UpdateOnly: true})
 }
 
 // SetPrivateKey changes the device's own key. Sessions go on.
-func (k *Client) SetPrivateKey(name string, key keyring.PrivateKey) error {
+func (d *Device) SetPrivateKey(key keyring.PrivateKey) error {
 	private := key.Key()
-	return k.ctl.ConfigureDevice(name, wgtypes.Config{PrivateKey: &private})
+	return d.ctl.ConfigureDevice(d.name, wgtypes.Config{PrivateKey: &private})
 }
 
 // UnknownPeer is the error where a peer is not there.
@@ -114,20 +69,20 @@ func UnknownPeer(tunnel string, key keyring.PublicKey) error {
 // handshake, and back to what it was. The allowed IPs come after the peer: a
 // device in user space drops what it is to send to a peer that it is still
 // making (Peer.isRunning in RoutineReadFromTUN).
-func (k *Client) Replace(name string, from, to keyring.PublicKey) error {
-	old, err := k.peer(name, from)
+func (d *Device) Replace(from, to keyring.PublicKey) error {
+	old, err := d.peer(from)
 	if err != nil {
 		return err
 	}
 	if old == nil {
-		return UnknownPeer(name, from)
+		return UnknownPeer(d.name, from)
 	}
-	heard, err := k.peer(name, to)
+	heard, err := d.peer(to)
 	if err != nil {
 		return err
 	}
 	for _, message := range replacing(wgtypes.Key(to), old, heard) {
-		if err := k.set(name, message...); err != nil {
+		if err := d.set(message...); err != nil {
 			return err
 		}
 	}
@@ -178,8 +133,8 @@ func replacing(to wgtypes.Key, old, heard *wgtypes.Peer) [][]wgtypes.PeerConfig 
 
 // PSK is the fingerprint of the preshared key with a peer; "": none, or no such peer.
 // Where there is no device the error is [fs.ErrNotExist].
-func (k *Client) PSK(name string, peer keyring.PublicKey) (fingerprint string, err error) {
-	p, err := k.peer(name, peer)
+func (d *Device) PSK(peer keyring.PublicKey) (fingerprint string, err error) {
+	p, err := d.peer(peer)
 	if err != nil || p == nil || p.PresharedKey == (wgtypes.Key{}) {
 		return "", err
 	}
@@ -188,7 +143,7 @@ func (k *Client) PSK(name string, peer keyring.PublicKey) (fingerprint string, e
 
 // SetPSK changes the preshared key with a peer. The kernel takes it for the next
 // handshake, and the session stays (set_peer in its netlink.c).
-func (k *Client) SetPSK(name string, peer keyring.PublicKey, key keyring.PresharedKey) error {
+func (d *Device) SetPSK(peer keyring.PublicKey, key keyring.PresharedKey) error {
 	psk := key.Key()
-	return k.set(name, wgtypes.PeerConfig{PublicKey: wgtypes.Key(peer), UpdateOnly: true, PresharedKey: &psk})
+	return d.set(wgtypes.PeerConfig{PublicKey: wgtypes.Key(peer), UpdateOnly: true, PresharedKey: &psk})
 }

@@ -68,10 +68,10 @@ func Errno(err error) error {
 
 // readSocket reads the answer. It is for ten thousand peers: wgctrl makes five
 // values of a line where this makes none.
-func (k *Client) readSocket(c io.Reader, s *apply.State) error {
+func readSocket(c io.Reader, a *answer) error {
 	r := bufio.NewReaderSize(c, 64<<10)
-	s.Peers = make([]apply.Peer, 0, k.expected)
-	told := userDevice{k: k, s: s}
+	a.state.Peers = make([]apply.Peer, 0, a.expected)
+	told := userDevice{keys: a.keys, s: a.state}
 	for {
 		line, err := r.ReadSlice('\n')
 		if err != nil {
@@ -94,7 +94,7 @@ func (k *Client) readSocket(c io.Reader, s *apply.State) error {
 
 // A userDevice puts the lines of an answer into a state.
 type userDevice struct {
-	k    *Client
+	keys *keys
 	s    *apply.State
 	peer *apply.Peer // whose lines they are
 	secs int64       // of its last handshake
@@ -105,7 +105,7 @@ func (u *userDevice) line(key string, value []byte) error {
 	case "private_key":
 		private, err := hexKey(value)
 		if err == nil {
-			u.s.Device.PublicKey = u.k.holdPrivate(private)
+			u.s.Device.PublicKey = u.keys.holdPrivate(private)
 		}
 		return err
 	case "listen_port":
@@ -139,7 +139,7 @@ func (u *userDevice) peerLine(key string, value []byte) (err error) {
 	case "preshared_key":
 		var psk [32]byte
 		if psk, err = hexKey(value); err == nil {
-			u.peer.PSK = u.k.holdPSK(psk)
+			u.peer.PSK = u.keys.holdPSK(psk)
 		}
 	case "endpoint":
 		var e netip.AddrPort
