@@ -11,9 +11,9 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
-// Of spells the kernel's defaults as package apply does: as zero. A route
+// routeOf spells the kernel's defaults as package apply does: as zero. A route
 // with several next hops has no link of its own.
-func Of(msg *nl.RtMsg, attrs []byte) (r apply.Route, link int) {
+func routeOf(msg *nl.RtMsg, attrs []byte) (r apply.Route, link int) {
 	dst := nlmsg.Unspecified(int(msg.Family))
 	r.Table = int(msg.Table)
 	for kind, value := range nlmsg.Attributes(attrs) {

@@ -92,7 +92,7 @@ func (t *Table) read(link, family int, within ranges, others *besides) (routes [
 		if int(msg.Family) != family || msg.Flags&unix.RTM_F_CLONED != 0 {
 			return true
 		}
-		r, oif := Of(msg, b[msg.Len():])
+		r, oif := routeOf(msg, b[msg.Len():])
 		found := foundRoute{r, oif, msg.Protocol == unix.RTPROT_KERNEL}
 		switch {
 		case r.Table == unix.RT_TABLE_LOCAL:

@@ -35,7 +35,7 @@ func readUnreachables(family int) (routes []apply.Unreachable, err error) {
 		if msg.Type != unix.RTN_UNREACHABLE {
 			return
 		}
-		if r, _ := Of(msg, attrs); r.Metric == apply.UnreachableMetric && r.Table != 0 {
+		if r, _ := routeOf(msg, attrs); r.Metric == apply.UnreachableMetric && r.Table != 0 {
 			routes = append(routes, apply.Unreachable{Prefix: r.Prefix, Table: r.Table})
 		}
 	})
