@@ -10,8 +10,8 @@ import (
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply"
-	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/host"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
@@ -105,7 +105,7 @@ func fileOfView(e *env) (string, error) {
 	if file != "" || len(e.names()) > 0 {
 		return "", ui.Usage("cannot go together:", "--kept and another view", "it is the one that the last apply on this machine kept", "wgkeys apply --kept")
 	}
-	names := linux.KeptNames()
+	names := kept.Names()
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
 			return "", ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys apply --help")
@@ -114,9 +114,9 @@ func fileOfView(e *env) (string, error) {
 	}
 	switch len(names) {
 	case 0:
-		return "", fault.NewFile("no view is kept in", linux.KeptDir, "no tunnel was applied on this machine", "wgkeys apply")
+		return "", fault.NewFile("no view is kept in", kept.Dir, "no tunnel was applied on this machine", "wgkeys apply")
 	case 1:
-		return linux.KeptPath(names[0]), nil
+		return kept.Path(names[0]), nil
 	}
 	return "", ui.Usage("which tunnel is meant by", "wgkeys apply --kept", "there are views of "+strings.Join(names, ", "), "wgkeys apply --kept -t "+names[0])
 }
@@ -178,14 +178,14 @@ func applyHere(e *env, w *host.Wanted, planOnly bool) error {
 }
 
 // admission is what is done about a view that is older than this host.
-func admission(e *env) linux.Admission {
+func admission(e *env) host.Admission {
 	switch {
 	case e.cli.Bool("unknown"):
-		return linux.AllowOld
+		return host.AllowOld
 	case e.cli.Bool("kept"): // better the rest of it than nothing at boot
-		return linux.DropOld
+		return host.DropOld
 	}
-	return linux.RefuseOld
+	return host.RefuseOld
 }
 
 // tellEvent says what happens on this host while it is worked on, for a plan once it is made.

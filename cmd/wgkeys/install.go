@@ -11,9 +11,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/apply/linux/services"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -109,7 +109,7 @@ func installUnmanaged(e *env, views []*tunnel.View) error {
 
 // keptViews are those of the named tunnel, or of all that were applied here.
 func keptViews(e *env) ([]*tunnel.View, error) {
-	names := linux.KeptNames()
+	names := kept.Names()
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
 			return nil, ui.ExitWith(ui.ExitUsage, err)
@@ -117,11 +117,11 @@ func keptViews(e *env) ([]*tunnel.View, error) {
 		names = slices.DeleteFunc(names, func(name string) bool { return name != t })
 	}
 	if len(names) == 0 {
-		return nil, fault.NewFile("nothing to bring up at boot in", linux.KeptDir, "no tunnel was applied on this machine", "wgkeys apply")
+		return nil, fault.NewFile("nothing to bring up at boot in", kept.Dir, "no tunnel was applied on this machine", "wgkeys apply")
 	}
 	var views []*tunnel.View
 	for _, name := range names {
-		v, err := linux.Kept(name)
+		v, err := kept.View(name)
 		if err != nil {
 			return nil, err
 		}

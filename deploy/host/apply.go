@@ -10,6 +10,8 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/host/session"
 	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -122,8 +124,8 @@ func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Pla
 		journal.RemovePending(linux.RunDir, v.Tunnel)
 		return err
 	}
-	if h.o.Old == linux.AllowOld {
-		if err := linux.AllowReplaced(v); err != nil {
+	if h.o.Old == session.AllowOld {
+		if err := kept.AllowReplaced(v); err != nil {
 			return err
 		}
 	}
@@ -149,33 +151,33 @@ func (h *Host) warnMissing(plan *apply.Plan) {
 // before is what to go back to: the last view that was applied, with the
 // endpoints of now, or nil where the tunnel is not up.
 func (h *Host) before(ctx context.Context, name string) (*tunnel.View, error) {
-	up, err := linux.Up(name)
+	up, err := session.Up(name)
 	if err != nil || !up {
 		return nil, err
 	}
-	kept, err := linux.Kept(name)
+	last, err := kept.View(name)
 	if err != nil {
 		return nil, err
 	}
-	if kept == nil {
-		return nil, fault.New("nothing to go back to for tunnel", name, "it is up, but "+linux.KeptPath(name)+" is not there",
+	if last == nil {
+		return nil, fault.New("nothing to go back to for tunnel", name, "it is up, but "+kept.Path(name)+" is not there",
 			"wgkeys apply --confirm 0")
 	}
-	return h.s.Live(ctx, kept)
+	return h.s.Live(ctx, last)
 }
 
 // noteReplaced remembers what an apply has replaced, and forgets what it has brought
 // back because somebody said so.
 func (h *Host) noteReplaced(w *Wanted, plan *apply.Plan) error {
-	if h.o.Old == linux.AllowOld {
-		if err := linux.AllowReplaced(w.view); err != nil {
+	if h.o.Old == session.AllowOld {
+		if err := kept.AllowReplaced(w.view); err != nil {
 			return err
 		}
 	}
-	if w.view == nil || !linux.Replaces(plan) {
+	if w.view == nil || !session.Replaces(plan) {
 		return nil
 	}
-	return linux.NoteReplaced(w.view)
+	return kept.NoteReplaced(w.view)
 }
 
 // tellAstray asks the kernel, now that the steps are taken, where it sends what the
@@ -201,7 +203,7 @@ func keep(name string, w *Wanted, warn func(error)) error {
 		}
 		text = b.Bytes()
 	}
-	path, err := linux.Keep(name, text)
+	path, err := kept.Keep(name, text)
 	switch {
 	case err == nil:
 	case path == "":
@@ -209,7 +211,7 @@ func keep(name string, w *Wanted, warn func(error)) error {
 	case filepath.Dir(path) == linux.RunDir:
 		warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "mount -o remount,rw / (or /var), then wgkeys apply"))
 	default:
-		warn(fault.WrapFile(err, "for the next boot the view is not in "+linux.KeptDir+" but in", path, ""))
+		warn(fault.WrapFile(err, "for the next boot the view is not in "+kept.Dir+" but in", path, ""))
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/host/session"
 	"wgkeys/keyring/fault"
 )
 
@@ -22,9 +24,9 @@ func Confirm(ctx context.Context, name string, o Options) (waited bool, err erro
 	switch {
 	case err != nil:
 		return false, err
-	case p == nil && o.Token != "" && linux.Reverted(name, o.Token):
+	case p == nil && o.Token != "" && session.Reverted(name, o.Token):
 		return false, fault.New("too late to confirm the apply on tunnel", name, "it was undone", "wgkeys apply")
-	case p == nil && o.Token != "" && !linux.Confirmed(name, o.Token):
+	case p == nil && o.Token != "" && !session.Confirmed(name, o.Token):
 		return false, fault.New("cannot confirm the apply on tunnel", name, "it was not begun, or not finished", "wgkeys plan, then apply again")
 	case p == nil:
 		return false, nil
@@ -37,11 +39,11 @@ func Confirm(ctx context.Context, name string, o Options) (waited bool, err erro
 			fmt.Sprintf("it did not get to its end, and is undone in %d s", max(0, int(p.Left().Seconds())+1)),
 			"wgkeys plan, when it is undone, and apply again")
 	}
-	if err := linux.NoteReplaced(p.After); err != nil {
+	if err := kept.NoteReplaced(p.After); err != nil {
 		return true, err
 	}
 	if err := keep(name, View(p.After), h.warn); err != nil {
 		return true, err
 	}
-	return true, linux.Confirm(name, p)
+	return true, session.Confirm(name, p)
 }

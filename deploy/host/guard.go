@@ -12,6 +12,7 @@ import (
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/host/daemon"
+	"wgkeys/deploy/host/session"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/files"
 )
@@ -70,7 +71,7 @@ type guard struct {
 	lock   *os.File
 	// session was opened before the apply: it has the keys that the kernel had
 	// then, also where the file holds a new one.
-	session *linux.Session
+	session *session.Session
 	late    bool // started when the steps had begun
 }
 
@@ -89,7 +90,7 @@ func newGuard(name, number string) (*guard, error) {
 	if g.lock == nil {
 		return nil, nil // it runs already: the other one has raised it
 	}
-	if g.session, err = linux.Look(); err != nil {
+	if g.session, err = session.Look(); err != nil {
 		return nil, err
 	}
 	pending, err := journal.ReadPending(linux.RunDir, name)

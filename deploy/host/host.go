@@ -18,10 +18,10 @@ import (
 	"time"
 
 	"wgkeys/deploy/apply"
-	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/device"
-	"wgkeys/deploy/apply/linux/names"
 	"wgkeys/deploy/host/daemon"
+	"wgkeys/deploy/host/names"
+	"wgkeys/deploy/host/session"
 	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
 )
@@ -34,11 +34,20 @@ func Processes() []daemon.Process {
 // Options are how this host is worked on. The zero value refuses views that are older
 // than the host, and needs no confirmation.
 type Options struct {
-	Old     linux.Admission // what is done about views with keys that were replaced
-	Confirm time.Duration   // an apply is undone after that, unless Confirm comes; 0: it stays
-	Token   string          // names the apply that waits to be confirmed; "": any
-	Report  func(Event)     // is told what happens meanwhile; nil: nobody is
+	Old     Admission     // what is done about views with keys that were replaced
+	Confirm time.Duration // an apply is undone after that, unless Confirm comes; 0: it stays
+	Token   string        // names the apply that waits to be confirmed; "": any
+	Report  func(Event)   // is told what happens meanwhile; nil: nobody is
 }
+
+// An Admission says what is done about a view with keys that were replaced.
+type Admission = session.Admission
+
+const (
+	RefuseOld = session.RefuseOld // it is refused
+	AllowOld  = session.AllowOld  // it is taken, but for what was stolen
+	DropOld   = session.DropOld   // their peers get a key that nobody has: the rest is to come up
+)
 
 // An Event is something to tell while work goes on: [Waiting], [Note], [Finding],
 // [Warning] or [Done].
@@ -68,7 +77,7 @@ func (Done) event()    {}
 // A Host is this host, locked for changes or only looked at. It is for one goroutine,
 // and one plan.
 type Host struct {
-	s        *linux.Session
+	s        *session.Session
 	o        Options
 	lookOnly bool
 	wanted   *Wanted // of the last plan
@@ -77,18 +86,18 @@ type Host struct {
 // Begin locks the host for changes, waiting for whoever changes it now.
 func Begin(ctx context.Context, o Options) (*Host, error) {
 	h := &Host{o: o}
-	s, err := linux.Begin(ctx, h.waiting)
+	s, err := session.Begin(ctx, h.waiting)
 	return h.opened(s, err)
 }
 
 // Look opens the host for plans alone.
 func Look(o Options) (*Host, error) {
 	h := &Host{o: o, lookOnly: true}
-	s, err := linux.Look()
+	s, err := session.Look()
 	return h.opened(s, err)
 }
 
-func (h *Host) opened(s *linux.Session, err error) (*Host, error) {
+func (h *Host) opened(s *session.Session, err error) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}

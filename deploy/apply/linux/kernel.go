@@ -20,6 +20,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
+// RunDir is the folder of the journals: empty after a reboot, as the kernel is.
+const RunDir = "/run/wgkeys"
+
 // A Kernel implements [apply.Kernel]. It is for one goroutine.
 type Kernel struct {
 	nl     *netlink.Handle

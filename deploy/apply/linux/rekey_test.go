@@ -14,6 +14,7 @@ import (
 	"wgkeys/deploy/apply/applytest"
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -22,7 +23,7 @@ import (
 // the new keys, and nothing else in it has changed. Twice is as once.
 func TestRekey(t *testing.T) {
 	h := newHost(t)
-	for _, dir := range []string{linux.RunDir, linux.KeptDir} {
+	for _, dir := range []string{linux.RunDir, kept.Dir} {
 		must(t, os.MkdirAll(dir, 0o755))
 		must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
 	}
@@ -35,15 +36,15 @@ func TestRekey(t *testing.T) {
 			{Name: "chert", PublicKey: applytest.PublicKey("chert"), AllowedIPs: applytest.Prefixes("10.0.0.3/32")},
 		}}
 	promoted := func() error { return nil }
-	must(t, linux.RekeyOwn("wg0", ownNext, promoted)) // where nothing is kept there is nothing to do
-	if _, err := os.Stat(linux.KeptPath("wg0")); err == nil {
+	must(t, kept.RekeyOwn("wg0", ownNext, promoted)) // where nothing is kept there is nothing to do
+	if _, err := os.Stat(kept.Path("wg0")); err == nil {
 		t.Error("a view was made from nothing")
 	}
 	plan, j := h.plan(t, v)
 	must(t, apply.Run(t.Context(), h.Kernel, j, plan, func(apply.Step) {}))
 	var text bytes.Buffer
 	must(t, tunnel.EncodeView(&text, v))
-	must(t, os.WriteFile(linux.KeptPath("wg0"), text.Bytes(), 0o644))
+	must(t, os.WriteFile(kept.Path("wg0"), text.Bytes(), 0o644))
 
 	want := *v
 	want.Peers = slices.Clone(v.Peers)
@@ -52,9 +53,9 @@ func TestRekey(t *testing.T) {
 	text.Reset()
 	must(t, tunnel.EncodeView(&text, &want))
 	for range 2 {
-		must(t, linux.RekeyPeer(t.Context(), "wg0", peer, peerNext))
-		must(t, linux.RekeyOwn("wg0", ownNext, promoted))
-		kept, err := os.ReadFile(linux.KeptPath("wg0"))
+		must(t, kept.RekeyPeer(t.Context(), "wg0", peer, peerNext))
+		must(t, kept.RekeyOwn("wg0", ownNext, promoted))
+		kept, err := os.ReadFile(kept.Path("wg0"))
 		must(t, err)
 		if !bytes.Equal(kept, text.Bytes()) {
 			t.Errorf("the kept view is\n%s", kept)
@@ -67,7 +68,7 @@ func TestRekey(t *testing.T) {
 			t.Errorf("the journal knows %v", j.Order)
 		}
 	}
-	if left, _ := filepath.Glob(linux.KeptDir + "/.*"); len(left) > 0 {
+	if left, _ := filepath.Glob(kept.Dir + "/.*"); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
 }
@@ -76,21 +77,21 @@ func TestRekey(t *testing.T) {
 // that takes either: the file tells which of them it is.
 func TestRekeyOwnBegunAnew(t *testing.T) {
 	newHost(t)
-	for _, dir := range []string{linux.RunDir, linux.KeptDir} {
+	for _, dir := range []string{linux.RunDir, kept.Dir} {
 		must(t, os.MkdirAll(dir, 0o755))
 		must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
 	}
 	old, next := applytest.PublicKey("shale"), applytest.PublicKey(applytest.Own[1])
 	var text bytes.Buffer
 	must(t, tunnel.EncodeView(&text, &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: old, PrivateKeyFile: "/etc/wireguard/wg0.key"}))
-	must(t, os.WriteFile(linux.KeptPath("wg0"), text.Bytes(), 0o644))
+	must(t, os.WriteFile(kept.Path("wg0"), text.Bytes(), 0o644))
 	died := errors.New("the host began anew")
 	for _, file := range []keyring.PublicKey{old, next} { // before the file is another, and after
-		err := linux.RekeyOwn("wg0", next, func() error { return died })
+		err := kept.RekeyOwn("wg0", next, func() error { return died })
 		if !errors.Is(err, died) {
 			t.Fatal(err)
 		}
-		v, err := linux.Kept("wg0")
+		v, err := kept.View("wg0")
 		must(t, err)
 		state := &apply.State{KeyFiles: map[string]apply.KeyFile{v.PrivateKeyFile: {PublicKey: file}}}
 		if got := apply.Follow(v, state).PublicKey; got != file {

@@ -27,6 +27,7 @@ import (
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/hold"
 	"wgkeys/deploy/host/daemon"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
@@ -115,7 +116,7 @@ func open(r *rotate.Record) (*role, error) {
 // Rekey implements [rotate.Tunnel]: the journal and the view for the next boot
 // have the new key.
 func (p *role) Rekey(old, next keyring.PublicKey) error {
-	return linux.RekeyPeer(context.Background(), p.record.Tunnel, old, next)
+	return kept.RekeyPeer(context.Background(), p.record.Tunnel, old, next)
 }
 
 // Promote implements [rotate.Tunnel]: of a key that was stolen the host remembers that

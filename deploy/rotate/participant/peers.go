@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/deploy/host/daemon"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring"
@@ -85,7 +85,7 @@ func replacePeer(ctx context.Context, q rotate.Request, a *rotate.Answer) error 
 			return err
 		}
 	}
-	return linux.RekeyPeer(ctx, q.Tunnel, q.Old, q.Next)
+	return kept.RekeyPeer(ctx, q.Tunnel, q.Old, q.Next)
 }
 
 // endOwn ends a watch for the very key that is to be replaced or refused. One that
@@ -112,7 +112,7 @@ func refuse(ctx context.Context, q rotate.Request) error {
 	if err := d.Drop(q.Old); err != nil {
 		return err
 	}
-	if err := linux.RefusePeer(ctx, q.Tunnel, q.Old); err != nil {
+	if err := kept.RefusePeer(ctx, q.Tunnel, q.Old); err != nil {
 		return fault.Wrap(err, "the key is refused until the next boot, and no longer, on tunnel", q.Tunnel, "")
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/hold"
 	"wgkeys/deploy/apply/linux/wg"
+	"wgkeys/deploy/host/session"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
@@ -134,7 +135,7 @@ func look(q rotate.Request, a *rotate.Answer) error {
 	}
 	a.Claimed = unclaimed(q) != nil
 	if a.Live, err = d.Look(); errors.Is(err, fs.ErrNotExist) {
-		a.Live.Gone = linux.WhyGone(q.Tunnel)
+		a.Live.Gone = session.WhyGone(q.Tunnel)
 		return nil // not up
 	}
 	if err == nil && q.Peers != nil {

@@ -6,9 +6,9 @@ import (
 	"slices"
 	"time"
 
-	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/hold"
 	"wgkeys/deploy/apply/linux/wg"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -99,7 +99,7 @@ func (d *device) Release() error {
 // Promote implements [rotate.Tunnel]. The old key is gone with the rename: both
 // files are in one folder.
 func (d *device) Promote(next keyring.PublicKey) error {
-	return linux.RekeyOwn(d.name, next, func() error { return d.promoteFile(next) })
+	return kept.RekeyOwn(d.name, next, func() error { return d.promoteFile(next) })
 }
 
 func (d *device) promoteFile(next keyring.PublicKey) error {

@@ -1,4 +1,4 @@
-package linux
+package kept
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -16,7 +17,7 @@ import (
 // view for the next boot. It waits until nobody else changes a tunnel. What is so
 // already it leaves as it is.
 func RekeyPeer(ctx context.Context, name string, old, anew keyring.PublicKey) error {
-	unlock, err := journal.Lock(ctx, RunDir, func(int) {})
+	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
 	if err != nil {
 		return err
 	}
@@ -24,7 +25,7 @@ func RekeyPeer(ctx context.Context, name string, old, anew keyring.PublicKey) er
 	if err := revoked.Add(old, anew); err != nil {
 		return err
 	}
-	j, err := journal.Open(RunDir, name)
+	j, err := journal.Open(linux.RunDir, name)
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func RekeyPeer(ctx context.Context, name string, old, anew keyring.PublicKey) er
 // makes it that of the key file: where the host begins anew in between, the view has
 // both keys and the file tells which it is. It waits until nobody else changes a tunnel.
 func RekeyOwn(name string, anew keyring.PublicKey, promote func() error) error {
-	unlock, err := journal.Lock(context.Background(), RunDir, func(int) {})
+	unlock, err := journal.Lock(context.Background(), linux.RunDir, func(int) {})
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func RekeyOwn(name string, anew keyring.PublicKey, promote func() error) error {
 // next boot. Its routes stay: what they lead into the tunnel shall not leave elsewhere.
 // It waits until nobody else changes a tunnel.
 func RefusePeer(ctx context.Context, name string, stolen keyring.PublicKey) error {
-	unlock, err := journal.Lock(ctx, RunDir, func(int) {})
+	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func RefusePeer(ctx context.Context, name string, stolen keyring.PublicKey) erro
 	return changeKept(name, func(v *tunnel.View) (changed bool) {
 		for i := range v.Peers {
 			if p := &v.Peers[i]; p.PublicKey == stolen || p.NextPublicKey == stolen {
-				p.PublicKey, p.NextPublicKey, changed = nobody(stolen), keyring.PublicKey{}, true
+				p.PublicKey, p.NextPublicKey, changed = Nobody(stolen), keyring.PublicKey{}, true
 			}
 		}
 		return changed
@@ -105,7 +106,7 @@ func turn(key, next *keyring.PublicKey, anew keyring.PublicKey) bool {
 
 // changeKept changes the view for the next boot, where there is one.
 func changeKept(name string, change func(*tunnel.View) bool) error {
-	v, err := Kept(name)
+	v, err := View(name)
 	if err != nil || v == nil || !change(v) {
 		return err
 	}

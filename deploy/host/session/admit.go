@@ -1,10 +1,10 @@
-package linux
+package session
 
 import (
-	"crypto/sha256"
 	"slices"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/revoked"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -34,7 +34,7 @@ type admitter struct {
 }
 
 // admit returns view as it may be made true.
-func (s *Session) admit(view *tunnel.View, how Admission) (*tunnel.View, error) {
+func admit(view *tunnel.View, how Admission) (*tunnel.View, error) {
 	list, err := revoked.Read()
 	if err != nil || list.Empty() {
 		return view, err
@@ -79,7 +79,7 @@ func (a *admitter) keys(host string, key, next *keyring.PublicKey) error {
 		}
 		return nil
 	case a.how == DropOld:
-		*key, *next = nobody(*key), keyring.PublicKey{}
+		*key, *next = kept.Nobody(*key), keyring.PublicKey{}
 		return nil
 	case a.Stolen(*key) || a.Stolen(*next):
 		return fault.New("will not take the key that was revoked of host", host,
@@ -101,63 +101,6 @@ func (a *admitter) keys(host string, key, next *keyring.PublicKey) error {
 func (a *admitter) outdated(key keyring.PublicKey) bool {
 	by, replaced := a.By(key)
 	return replaced && !a.has[by]
-}
-
-// nobody is a public key in the place of another one: a hash, of which nobody knows the
-// private key, and the same each time. Without its highest bit it is spelled as keys are
-// (RFC 7748, section 5).
-func nobody(key keyring.PublicKey) keyring.PublicKey {
-	hash := keyring.PublicKey(sha256.Sum256(append([]byte("wgkeys: nobody has the private key of this one\n"), key[:]...)))
-	hash[len(hash)-1] &= 0x7f
-	return hash
-}
-
-// NoteReplaced remembers the keys that view, which has become true, replaces: those that
-// the view before it had of the same peers. It comes before view is kept. Of the host's own
-// key a rotation tells: one from a snapshot is older than the kept view.
-func NoteReplaced(view *tunnel.View) error {
-	kept, err := Kept(view.Tunnel)
-	if err != nil || kept == nil {
-		return nil // what was before is not known
-	}
-	before := make(map[string]keyring.PublicKey, len(kept.Peers))
-	for i := range kept.Peers {
-		before[kept.Peers[i].Name] = kept.Peers[i].PublicKey
-	}
-	for i := range view.Peers {
-		p := &view.Peers[i]
-		old := before[p.Name]
-		if old.IsZero() || old == p.PublicKey || old == p.NextPublicKey {
-			continue
-		}
-		if err := revoked.Add(old, p.PublicKey); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// AllowReplaced forgets that keys of view were replaced: somebody said that they are
-// right.
-func AllowReplaced(view *tunnel.View) error {
-	list, err := revoked.Read()
-	if err != nil || list.Empty() {
-		return err
-	}
-	var keys []keyring.PublicKey
-	add := func(key keyring.PublicKey) {
-		if _, ok := list.By(key); ok {
-			keys = append(keys, key)
-		}
-	}
-	add(view.PublicKey)
-	for i := range view.Peers {
-		add(view.Peers[i].PublicKey)
-	}
-	if keys == nil {
-		return nil
-	}
-	return revoked.Allow(keys...)
 }
 
 // Replaces reports whether a plan may take a key from a host: a peer goes, or the key of

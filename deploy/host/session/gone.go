@@ -1,9 +1,10 @@
-package linux
+package session
 
 import (
 	"os"
 
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/device"
 )
 
@@ -11,7 +12,7 @@ import (
 // is not there any more, or nothing where it was not applied. A device in user space
 // that ends as it should removes its socket.
 func WhyGone(name string) string {
-	j, err := journal.Open(RunDir, name)
+	j, err := journal.Open(linux.RunDir, name)
 	if err != nil || j.LinkNumber(name) == 0 {
 		return ""
 	}

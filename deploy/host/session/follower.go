@@ -1,4 +1,4 @@
-package linux
+package session
 
 import (
 	"context"
@@ -12,8 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/host/daemon"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -25,7 +27,7 @@ const FollowerProcess = "wgkeys-names"
 
 // FollowerPath is the file that it holds a lock on, and whose end is its own: it
 // comes and goes only while the host is locked for changes.
-func FollowerPath(name string) string { return filepath.Join(RunDir, name+".names") }
+func FollowerPath(name string) string { return filepath.Join(linux.RunDir, name+".names") }
 
 // LockFollower makes this process the one that follows the names of a tunnel, or
 // fails. The lock is one of fcntl(2), which tells who holds it; it ends with the
@@ -57,14 +59,14 @@ func follower(name string) (pid int, err error) {
 
 // followNames has the names of the tunnel's peers followed after a plan was carried
 // out, or no longer. A tunnel whose plan is known to be empty is followed as before.
-func (s *Session) followNames(ctx context.Context, plan *apply.Plan) error {
+func followNames(ctx context.Context, plan *apply.Plan, down bool) error {
 	wanted := false
 	switch {
 	case plan.View != nil:
 		for i := range plan.View.Peers {
 			wanted = wanted || lookup.IsName(plan.View.Peers[i].Endpoint)
 		}
-	case s.mine != nil && len(s.mine.Entries) == 0: // it is down
+	case down:
 	default:
 		_, err := os.Stat(FollowerPath(plan.Tunnel))
 		wanted = err == nil
@@ -86,8 +88,9 @@ func followedAfterRevert(plan *apply.Plan) bool {
 	if _, err := os.Stat(FollowerPath(plan.Tunnel)); err != nil || plan.View == nil {
 		return false
 	}
-	kept, err := Kept(plan.Tunnel)
-	return err == nil && kept != nil && slices.ContainsFunc(kept.Peers, func(p tunnel.Peer) bool { return lookup.IsName(p.Endpoint) })
+	last, err := kept.View(plan.Tunnel)
+	return err == nil && last != nil &&
+		slices.ContainsFunc(last.Peers, func(p tunnel.Peer) bool { return lookup.IsName(p.Endpoint) })
 }
 
 func startFollower(ctx context.Context, name string) error {

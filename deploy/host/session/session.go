@@ -1,29 +1,26 @@
-package linux
+// Package session is one look at this host, and the work on it: what the kernel and the
+// journals have, which views are taken, and what is left running.
+package session
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/needs"
-	"wgkeys/deploy/apply/linux/nlmsg"
-	"wgkeys/deploy/apply/linux/path"
+	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
-// RunDir is the folder of the journals: empty after a reboot, as the kernel is.
-const RunDir = "/run/wgkeys"
-
 // A Session is a look at this host's kernel and journals, and the work on them.
 type Session struct {
-	*Kernel
+	*linux.Kernel
 	mine    *journal.Journal
 	state   *apply.State // from which the last plan was made
 	damaged []error      // journals of other tunnels
@@ -41,7 +38,7 @@ type Run func(context.Context, apply.Kernel, *journal.Journal, *apply.Plan, func
 // is told the process. A plan is good only for what it was made from, so the
 // lock is held from the first look to the last step.
 func Begin(ctx context.Context, wait func(pid int)) (*Session, error) {
-	unlock, err := journal.Lock(ctx, RunDir, wait)
+	unlock, err := journal.Lock(ctx, linux.RunDir, wait)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +53,7 @@ func Begin(ctx context.Context, wait func(pid int)) (*Session, error) {
 
 // Look opens the host for looking only.
 func Look() (*Session, error) {
-	k, err := Open()
+	k, err := linux.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -67,16 +64,6 @@ func Look() (*Session, error) {
 func (s *Session) Close() {
 	s.Kernel.Close()
 	s.unlock()
-}
-
-// Ask has the tunnel's device begin to tell what it has, for the plan that comes
-// next: nothing may be changed in between.
-func (s *Session) Ask(name string) error {
-	link, err := s.links.Find(name)
-	if err != nil || link == nil {
-		return translate(err)
-	}
-	return translate(s.wg.Ask(name, nlmsg.KindOf(link)))
 }
 
 // Plan plans the way to view.
@@ -91,7 +78,7 @@ func (s *Session) PlanBack(ctx context.Context, view *tunnel.View) (*apply.Plan,
 }
 
 func (s *Session) plan(ctx context.Context, view *tunnel.View, how Admission) (*apply.Plan, error) {
-	view, err := s.admit(view, how)
+	view, err := admit(view, how)
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +108,11 @@ func (s *Session) Damaged() []error { return s.damaged }
 
 func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (*apply.State, journal.Entries, error) {
 	var err error
-	if s.mine, err = journal.Open(RunDir, name); err != nil {
+	if s.mine, err = journal.Open(linux.RunDir, name); err != nil {
 		return nil, nil, err
 	}
 	var others journal.Entries
-	if others, s.damaged, err = journal.Others(RunDir, name); err != nil {
+	if others, s.damaged, err = journal.Others(linux.RunDir, name); err != nil {
 		return nil, nil, err
 	}
 	state, err := s.Observe(ctx, name, view, s.mine.Entries)
@@ -138,14 +125,14 @@ func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (
 
 // Take takes the steps of the plan that this session made last.
 func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func(apply.Kernel) apply.Kernel) error {
-	fresh := needs.Fresh(s.nl, plan, s.mine.Entries)
+	fresh := s.FreshNeeds(plan, s.mine.Entries)
 	if err := run(ctx, wrap(s.Kernel), s.mine, plan, func(apply.Step) {}); err != nil {
 		return err
 	}
 	if len(s.mine.Entries) > 0 {
-		needs.Remember(RunDir, plan.Tunnel, fresh)
+		needs.Remember(linux.RunDir, plan.Tunnel, fresh)
 	}
-	s.unfollowed = s.followNames(ctx, plan)
+	s.unfollowed = followNames(ctx, plan, len(s.mine.Entries) == 0)
 	return nil
 }
 
@@ -155,7 +142,7 @@ func (s *Session) Unfollowed() error { return s.unfollowed }
 
 // Up reports whether anything of the tunnel is there.
 func Up(name string) (bool, error) {
-	j, err := journal.Open(RunDir, name)
+	j, err := journal.Open(linux.RunDir, name)
 	return err == nil && len(j.Entries) > 0, err
 }
 
@@ -163,7 +150,7 @@ func Up(name string) (bool, error) {
 // reverted here, should both of its guards be gone; one whose time has not come
 // is an error that says so.
 func (s *Session) Settle(ctx context.Context, name string) error {
-	p, err := journal.ReadPending(RunDir, name)
+	p, err := journal.ReadPending(linux.RunDir, name)
 	if err != nil || p == nil {
 		return err
 	}
@@ -186,7 +173,7 @@ func (s *Session) Revert(ctx context.Context, name string, p *journal.Pending) e
 	var plan *apply.Plan
 	var err error
 	if p.Damaged {
-		if p.Before, err = Kept(name); err != nil {
+		if p.Before, err = kept.View(name); err != nil {
 			return err
 		}
 	}
@@ -203,12 +190,12 @@ func (s *Session) Revert(ctx context.Context, name string, p *journal.Pending) e
 	if err := s.Take(ctx, plan, run, same); err != nil {
 		return err
 	}
-	return errors.Join(journal.WriteFile(revertedPath(name), []byte(p.Token), 0o600), journal.RemovePending(RunDir, name))
+	return errors.Join(journal.WriteFile(revertedPath(name), []byte(p.Token), 0o600), journal.RemovePending(linux.RunDir, name))
 }
 
 // Astray tells which of the view's wide routes the kernel sends elsewhere now.
 func (s *Session) Astray(view *tunnel.View) []string {
-	return apply.Astray(view, path.Ways(s.nl, view))
+	return apply.Astray(view, s.Ways(view))
 }
 
 // Live returns view with the keys that are in use, and the endpoints that its
@@ -252,26 +239,6 @@ func (s *Session) Hold(ctx context.Context, view *tunnel.View) error {
 			held[p.PresharedKeyFile] = psk
 		}
 	}
-	s.wg.Hold(held)
+	s.Kernel.Hold(held)
 	return nil
-}
-
-func revertedPath(name string) string  { return filepath.Join(RunDir, name+".reverted") }
-func confirmedPath(name string) string { return filepath.Join(RunDir, name+".confirmed") }
-
-// Reverted reports whether the apply with this token was reverted, and
-// Confirmed whether it was confirmed.
-func Reverted(name, token string) bool { return says(revertedPath(name), token) }
-
-// Confirmed: see Reverted.
-func Confirmed(name, token string) bool { return says(confirmedPath(name), token) }
-
-func says(path, token string) bool {
-	last, err := os.ReadFile(path)
-	return err == nil && string(last) == token
-}
-
-// Confirm decides that the pending apply stays.
-func Confirm(name string, p *journal.Pending) error {
-	return errors.Join(journal.WriteFile(confirmedPath(name), []byte(p.Token), 0o600), journal.RemovePending(RunDir, name))
 }

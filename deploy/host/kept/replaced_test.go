@@ -1,4 +1,4 @@
-package linux
+package kept
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 // TestNobody: a view with a key of nobody can be read again.
 func TestNobody(t *testing.T) {
 	for i := range 256 {
-		key := nobody(keyring.PublicKey{byte(i)})
+		key := Nobody(keyring.PublicKey{byte(i)})
 		if read, err := keyring.ParsePublicKey([]byte(key.String())); err != nil || read != key {
 			t.Errorf("of key %d: %v", i, err)
 		}

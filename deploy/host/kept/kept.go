@@ -1,4 +1,6 @@
-package linux
+// Package kept holds the views with which this host comes up at boot, and keeps them true
+// while keys are replaced.
+package kept
 
 import (
 	"errors"
@@ -10,24 +12,26 @@ import (
 	"unsafe"
 
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
-// KeptDir is the folder for the last good view of each tunnel, for the next boot.
-const KeptDir = "/etc/wgkeys"
+// Dir is the folder for the last good view of each tunnel, for the next boot.
+const Dir = "/etc/wgkeys"
 
 // keptDirs are the folders that may hold it, the first choice first. On an image
 // whose /etc is read-only it goes where programs keep state, and where nothing but
 // /run can be written it serves until the next boot (hier(7)).
-var keptDirs = []string{KeptDir, "/var/lib/wgkeys", RunDir}
+var keptDirs = []string{Dir, "/var/lib/wgkeys", linux.RunDir}
 
 func keptPath(dir, name string) string { return filepath.Join(dir, name+".view") }
 
-// KeptPath is the file of a tunnel's last good view, or where it would be first of
+// Path is the file of a tunnel's last good view, or where it would be first of
 // all. Of several the newest counts: an older one could not be written, nor removed.
-func KeptPath(name string) string {
-	newest, at := keptPath(KeptDir, name), int64(0)
+func Path(name string) string {
+	newest, at := keptPath(Dir, name), int64(0)
 	for _, dir := range keptDirs {
 		info, err := os.Stat(keptPath(dir, name))
 		if err == nil && (at == 0 || info.ModTime().UnixNano() > at) {
@@ -37,8 +41,8 @@ func KeptPath(name string) string {
 	return newest
 }
 
-// KeptNames are the tunnels of which a view is kept.
-func KeptNames() []string {
+// Names are the tunnels of which a view is kept.
+func Names() []string {
 	var names []string
 	for _, dir := range keptDirs {
 		paths, _ := filepath.Glob(keptPath(dir, "*")) // the pattern is a good one
@@ -50,9 +54,9 @@ func KeptNames() []string {
 	return slices.Compact(names)
 }
 
-// Kept returns the last good view of a tunnel, or nil where there is none.
-func Kept(name string) (*tunnel.View, error) {
-	path := KeptPath(name)
+// View returns the last good view of a tunnel, or nil where there is none.
+func View(name string) (*tunnel.View, error) {
+	path := Path(name)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -64,17 +68,17 @@ func Kept(name string) (*tunnel.View, error) {
 }
 
 // Keep makes text the view that the host comes up with at boot, in the first folder
-// that takes it, and returns its path. The error says why that is not [KeptDir];
+// that takes it, and returns its path. The error says why that is not [Dir];
 // where nothing takes it there is no path.
 func Keep(name string, text []byte) (path string, err error) {
-	path = KeptPath(name)
-	if path == keptPath(KeptDir, name) && holds(path, unsafe.String(unsafe.SliceData(text), len(text))) {
+	path = Path(name)
+	if path == keptPath(Dir, name) && files.Holds(path, unsafe.String(unsafe.SliceData(text), len(text))) {
 		return path, nil
 	}
 	for i, dir := range keptDirs {
 		path = keptPath(dir, name)
 		mode := os.FileMode(0o644)
-		if dir == RunDir { // what lies there is for root alone
+		if dir == linux.RunDir { // what lies there is for root alone
 			mode = 0o600
 		}
 		failed := journal.WriteFile(path, text, mode)

@@ -16,9 +16,12 @@ import (
 	"time"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/host/daemon"
+	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/host/session"
 	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -33,7 +36,7 @@ const (
 
 // Process follows the names of a tunnel: TUNNEL. Every program that may apply one gives
 // it to [daemon.Main].
-var Process = daemon.Process{Name: linux.FollowerProcess, Args: 1, Run: run}
+var Process = daemon.Process{Name: session.FollowerProcess, Args: 1, Run: run}
 
 func run(args []string) error {
 	f, err := newFollower(args[0])
@@ -61,7 +64,7 @@ func newFollower(name string) (*follower, error) {
 	if err := tunnel.CheckName(name); err != nil {
 		return nil, err
 	}
-	lock, err := linux.LockFollower(name)
+	lock, err := session.LockFollower(name)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +88,7 @@ func (f *follower) follow(ctx context.Context) {
 
 // wanted reports whether the file that is locked is still the tunnel's.
 func (f *follower) wanted() bool {
-	now, err := os.Stat(linux.FollowerPath(f.name))
+	now, err := os.Stat(session.FollowerPath(f.name))
 	if err != nil {
 		return false
 	}
@@ -95,12 +98,12 @@ func (f *follower) wanted() bool {
 
 // readView returns the view that was applied last. A rotation changes it, too.
 func (f *follower) readView() *tunnel.View {
-	now, err := os.Stat(linux.KeptPath(f.name))
+	now, err := os.Stat(kept.Path(f.name))
 	if err != nil {
 		return f.view
 	}
 	if f.kept == nil || !os.SameFile(f.kept, now) || !f.kept.ModTime().Equal(now.ModTime()) {
-		if view, err := linux.Kept(f.name); err == nil && view != nil {
+		if view, err := kept.View(f.name); err == nil && view != nil {
 			f.view, f.kept = view, now
 		}
 	}
@@ -126,7 +129,7 @@ func (f *follower) look(ctx context.Context, view *tunnel.View, live map[keyring
 		}
 	}
 	if len(asked) > 0 {
-		found, err := f.k.LookUp(ctx, view, slices.Collect(maps.Keys(asked)))
+		found, err := f.lookUp(ctx, view, slices.Collect(maps.Keys(asked)))
 		if err != nil {
 			return
 		}
@@ -138,6 +141,14 @@ func (f *follower) look(ctx context.Context, view *tunnel.View, live map[keyring
 		}
 	}
 	f.move(ctx, view, peers, now)
+}
+
+func (f *follower) lookUp(ctx context.Context, view *tunnel.View, names []string) (map[string]apply.Endpoint, error) {
+	j, err := journal.Open(linux.RunDir, view.Tunnel)
+	if err != nil {
+		return nil, err
+	}
+	return f.k.LookUp(ctx, view, j.Entries, names)
 }
 
 // named are the peers that are followed. In a rotation one has two keys, and uses
@@ -168,11 +179,11 @@ func (f *follower) named(view *tunnel.View, live map[keyring.PublicKey]*apply.Pe
 // move takes the peers that have to be elsewhere there. While a rotation is under
 // way its own handshakes decide.
 func (f *follower) move(ctx context.Context, view *tunnel.View, peers []named, now time.Time) {
-	var moves []linux.Move
+	var moves []session.Move
 	var moved []named
 	for _, n := range peers {
 		if to := n.peer.to(n.live, now); to.IsValid() {
-			moves = append(moves, linux.Move{Host: n.want.Name, Name: n.want.Endpoint, Was: n.live, To: to})
+			moves = append(moves, session.Move{Host: n.want.Name, Name: n.want.Endpoint, Was: n.live, To: to})
 			moved = append(moved, n)
 		}
 	}
@@ -180,7 +191,7 @@ func (f *follower) move(ctx context.Context, view *tunnel.View, peers []named, n
 		return
 	}
 	busy := func() bool { return participant.UnderWay(f.name) != nil }
-	if linux.MoveEndpoints(ctx, view, moves, busy) != nil {
+	if session.MoveEndpoints(ctx, view, moves, busy) != nil {
 		return // it is tried again at the next look
 	}
 	for _, n := range moved {

@@ -1,4 +1,4 @@
-package linux
+package session
 
 import (
 	"context"
@@ -11,7 +11,9 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/files"
 )
 
 // A known remembers what the last apply came from, in two ways.
@@ -43,7 +45,7 @@ type knownPlan struct {
 // openKnown returns what is known of a tunnel, which may be nothing. Whatever goes
 // wrong here goes wrong again where the plan is made.
 func openKnown(name string) (k known) {
-	file, err := mapped(journal.KnownPath(RunDir, name))
+	file, err := mapped(journal.KnownPath(linux.RunDir, name))
 	if err != nil {
 		return known{}
 	}
@@ -77,7 +79,7 @@ func (s *Session) PlanText(ctx context.Context, name string, text []byte) (*appl
 	if err != nil {
 		return nil, nil, err
 	}
-	view, err := s.admit(reading.View, s.Old)
+	view, err := admit(reading.View, s.Old)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,14 +112,14 @@ func (k *known) sameInputs() bool {
 	if err != nil || !cut(&rest, program) {
 		return false
 	}
-	journals, err := filepath.Glob(filepath.Join(RunDir, "*.journal"))
+	journals, err := filepath.Glob(filepath.Join(linux.RunDir, "*.journal"))
 	if err != nil {
 		return false
 	}
 	for _, path := range journals {
 		name, after, _ := cutPart(rest)
 		journal, after, ok := cutPart(after)
-		if rest = after; !ok || name != path || !holds(path, journal) {
+		if rest = after; !ok || name != path || !files.Holds(path, journal) {
 			return false
 		}
 	}
@@ -138,7 +140,7 @@ func (s *Session) Remember(plan *apply.Plan, reading *tunnel.Reading) error {
 	if plan.Known || !empty && !reading.MostlyNew() {
 		return nil
 	}
-	kept, ok := reading.AppendBinary(nil)
+	read, ok := reading.AppendBinary(nil)
 	if !ok {
 		return nil
 	}
@@ -155,13 +157,13 @@ func (s *Session) Remember(plan *apply.Plan, reading *tunnel.Reading) error {
 		return err
 	}
 	text := reading.Text()
-	file := make([]byte, 0, len(line)+len(inputs)+len(text)+len(kept)+len(state)+64)
+	file := make([]byte, 0, len(line)+len(inputs)+len(text)+len(read)+len(state)+64)
 	file = append(append(file, line...), '\n')
 	file = appendPart(file, inputs)
 	file = append(appendSize(file, len(text)), text...)
-	file = appendPart(file, kept)
+	file = appendPart(file, read)
 	file = appendPart(file, state)
-	return journal.WriteFile(journal.KnownPath(RunDir, plan.Tunnel), file, 0o600)
+	return journal.WriteFile(journal.KnownPath(linux.RunDir, plan.Tunnel), file, 0o600)
 }
 
 // inputsOf is all that a plan is made from besides the view and the kernel.
@@ -171,7 +173,7 @@ func inputsOf() ([]byte, error) {
 		return nil, err
 	}
 	inputs := []byte(program)
-	journals, err := filepath.Glob(filepath.Join(RunDir, "*.journal")) // sorted
+	journals, err := filepath.Glob(filepath.Join(linux.RunDir, "*.journal")) // sorted
 	for _, path := range journals {
 		journal, err := os.ReadFile(path)
 		if err != nil {

@@ -1,7 +1,6 @@
-package linux
+package session
 
 import (
-	"io"
 	"os"
 	"unsafe"
 
@@ -27,24 +26,4 @@ func mapped(path string) (string, error) {
 		return "", os.NewSyscallError("mmap", err)
 	}
 	return unsafe.String(unsafe.SliceData(b), len(b)), nil
-}
-
-// holds reports whether a file holds this text, and reads it piece by piece.
-func holds(path, text string) bool {
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	piece := make([]byte, 64<<10)
-	for {
-		n, err := f.Read(piece)
-		if n > len(text) || string(piece[:n]) != text[:n] {
-			return false
-		}
-		text = text[n:]
-		if err != nil {
-			return err == io.EOF && text == ""
-		}
-	}
 }

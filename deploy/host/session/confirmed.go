@@ -1,0 +1,31 @@
+package session
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux"
+)
+
+func revertedPath(name string) string { return filepath.Join(linux.RunDir, name+".reverted") }
+
+func confirmedPath(name string) string { return filepath.Join(linux.RunDir, name+".confirmed") }
+
+// Reverted reports whether the apply with this token was reverted, and
+// Confirmed whether it was confirmed.
+func Reverted(name, token string) bool { return says(revertedPath(name), token) }
+
+// Confirmed: see Reverted.
+func Confirmed(name, token string) bool { return says(confirmedPath(name), token) }
+
+func says(path, token string) bool {
+	last, err := os.ReadFile(path)
+	return err == nil && string(last) == token
+}
+
+// Confirm decides that the pending apply stays.
+func Confirm(name string, p *journal.Pending) error {
+	return errors.Join(journal.WriteFile(confirmedPath(name), []byte(p.Token), 0o600), journal.RemovePending(linux.RunDir, name))
+}

@@ -1,0 +1,67 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+)
+
+// A Move takes a peer to another address of its name.
+type Move struct {
+	Host string         // the peer's
+	Name string         // its endpoint's, name:port
+	Was  *apply.Peer    // as it was seen
+	To   netip.AddrPort // OUTSIDE
+}
+
+// MoveEndpoints moves those peers that are as they were seen, waiting until nobody
+// else changes a tunnel, and sends each an empty packet. It goes through the journal
+// as every change does. Busy says whether somebody else is at the peers then.
+func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy func() bool) error {
+	s, err := Begin(ctx, func(int) {})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	j, err := journal.Open(linux.RunDir, view.Tunnel)
+	if err != nil || len(j.Entries) == 0 || busy() {
+		return err // a down came first
+	}
+	if p, err := journal.ReadPending(linux.RunDir, view.Tunnel); err != nil || p != nil {
+		return errors.Join(err, errors.New("an apply waits to be confirmed"))
+	}
+	device, err := s.Device(view.Tunnel)
+	if err != nil {
+		return err
+	}
+	live, err := s.Peers(view.Tunnel)
+	if err != nil {
+		return err
+	}
+	plan := &apply.Plan{Tunnel: view.Tunnel, Host: view.Host}
+	var moved []keyring.PublicKey
+	for _, m := range moves {
+		now := live[m.Was.PublicKey]
+		if now == nil || now.Endpoint != m.Was.Endpoint || now.Received != m.Was.Received {
+			continue
+		}
+		if s.LeadsInto(device, m.To.Addr()) || apply.NamesAnother(j, now, m.Name) {
+			continue
+		}
+		if change := (apply.PeerChange{New: now}); now.Endpoint.IsValid() && j.Entries[change.Resource()].Set == m.Name {
+			now.Configured = m.Name
+		}
+		moved = append(moved, now.PublicKey)
+		plan.Steps = append(plan.Steps, apply.Step{Change: apply.MoveOf(view.Tunnel, m.Host, now, m.Name, m.To), Why: "no handshake comes"})
+	}
+	if err := apply.Run(ctx, s.Kernel, j, plan, func(apply.Step) {}); err != nil {
+		return err
+	}
+	return s.Nudge(view.Tunnel, moved)
+}
