@@ -123,7 +123,7 @@ func (m *sidMachine) run(script string) (output string, code int) {
 	m.t.Helper()
 	line := "ready"
 	for strings.HasPrefix(line, "ready") {
-		fmt.Fprintln(m.conn, base64.StdEncoding.EncodeToString([]byte(script)))
+		m.send(script)
 		var err error
 		if line, err = m.r.ReadString('\n'); err != nil {
 			m.t.Fatalf("the machine died at %s: %v", script, err)
@@ -141,6 +141,10 @@ func (m *sidMachine) run(script string) (output string, code int) {
 	return string(decoded), code
 }
 
+func (m *sidMachine) send(script string) {
+	fmt.Fprintln(m.conn, base64.StdEncoding.EncodeToString([]byte(script)))
+}
+
 func (m *sidMachine) must(script string) string {
 	m.t.Helper()
 	out, code := m.run(script)
@@ -152,7 +156,7 @@ func (m *sidMachine) must(script string) string {
 
 func (m *sidMachine) reboot() {
 	m.t.Helper()
-	m.must("systemctl --no-block reboot")
+	m.send("systemctl --no-block reboot") // once: lab-shell may be gone before it answers
 	m.waitReady()
 }
 
