@@ -24,23 +24,6 @@ import (
 // sockets of a device that does not get to read overflow, and the loss is none of ours.
 func TestLabTransitions(t *testing.T) {
 	t.Run("wgkeys", func(t *testing.T) { testTransitions(t, throughWgkeys) })
-	switch {
-	case !long("transitions"):
-	case lab.Kernel() == "vm":
-		t.Run("beside", testBeside)
-	default:
-		for _, x := range otherTools {
-			t.Run(x.name, func(t *testing.T) { testTransitions(t, x) })
-		}
-	}
-}
-
-// testBeside takes wgkeys and the others there and back again, change by change,
-// on a kernel with WireGuard: only there systemd-networkd makes its interfaces.
-func testBeside(t *testing.T) {
-	for _, x := range slices.Concat([]tool{throughWgkeys}, otherTools, networkdTools) {
-		t.Run(x.name, func(t *testing.T) { walkThrough(t, x, thereAndBack()) })
-	}
 }
 
 // A tool takes shale from view to view, which lie there as files.
