@@ -78,8 +78,8 @@ scale: setup-test lab
 transitions: setup-test lab
 	testdata/setup/managers.sh networkd
 	go test -count 1 -timeout 90m -v -run TestLabTransitions ./cmd/wgkeys -long transitions
-	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run TestLabTransitions/wgkeys -exec $(VM) ./cmd/wgkeys -long transitions
-	CGO_ENABLED=0 go test -count 1 -timeout 120m -v -run TestLabTransitions/beside -exec $(VM) ./cmd/wgkeys -long transitions
+	CGO_ENABLED=0 go test -count 1 -timeout 180m -v -run '^TestLabTransitions$$/wgkeys' -exec $(VM) ./cmd/wgkeys -long transitions
+	CGO_ENABLED=0 go test -count 1 -timeout 120m -v -run TestLabTransitionsBeside -exec $(VM) ./cmd/wgkeys -long transitions
 
 # 5 MB through uplinks of all widths, with the MTU chosen and set by hand:
 # cmd/wgkeys/doc/measured/mtu.md. It takes half an hour.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 )
 
@@ -70,13 +71,13 @@ var sidManagers = map[string]sidManager{
 func TestLabSystemd(t *testing.T) {
 	for name, manager := range sidManagers {
 		t.Run(name, func(t *testing.T) {
-			m := bootSid(t, manager.unit)
-			m.eventually(manager.online)
-			t.Logf("%s", m.must("uname -r; dpkg-query -W systemd network-manager"))
+			m := labtest.BootSid(t, manager.unit)
+			m.Eventually(manager.online)
+			t.Logf("%s", m.Must("uname -r; dpkg-query -W systemd network-manager"))
 			manager.downRestores(m)
-			m.must("cd /root/net && umask 077 && wgkeys apply -q && wgkeys install -q")
-			m.reboot()
-			m.eventually("systemctl is-active -q wgkeys@wg0 && " + manager.online)
+			m.Must("cd /root/net && umask 077 && wgkeys apply -q && wgkeys install -q")
+			m.Reboot()
+			m.Eventually("systemctl is-active -q wgkeys@wg0 && " + manager.online)
 			manager.leavesAlone(m, "after boot")
 			for _, trial := range manager.trials {
 				manager.try(m, trial)
@@ -86,20 +87,20 @@ func TestLabSystemd(t *testing.T) {
 }
 
 // leavesAlone wants nothing to do, by the word of wgkeys and by that of the manager.
-func (s sidManager) leavesAlone(m *sidMachine, when string) {
-	m.t.Helper()
-	out, code := m.run("cd /root/net && wgkeys plan")
+func (s sidManager) leavesAlone(m *labtest.Sid, when string) {
+	m.Helper()
+	out, code := m.Run("cd /root/net && wgkeys plan")
 	if code != 0 {
-		m.t.Errorf("%s: plan exits %d\n%s", when, code, out)
+		m.Errorf("%s: plan exits %d\n%s", when, code, out)
 	}
-	if says := m.must(s.says); !strings.Contains(says, s.want) {
-		m.t.Errorf("%s the interface is %s", when, says)
+	if says := m.Must(s.says); !strings.Contains(says, s.want) {
+		m.Errorf("%s the interface is %s", when, says)
 	}
 }
 
-func (s sidManager) try(m *sidMachine, trial sidTrial) {
-	m.t.Helper()
-	said := m.must("lab-trial '" + strings.ReplaceAll(trial.script, "'", `'\''`) + "'")
+func (s sidManager) try(m *labtest.Sid, trial sidTrial) {
+	m.Helper()
+	said := m.Must("lab-trial '" + strings.ReplaceAll(trial.script, "'", `'\''`) + "'")
 	count := map[string]int{}
 	for line := range strings.Lines(said) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
@@ -107,36 +108,36 @@ func (s sidManager) try(m *sidMachine, trial sidTrial) {
 			count[name] = n
 		}
 	}
-	m.t.Logf("%s: %d in the clear, %d and %d lost", trial.name, count["clear"], count["lost4"], count["lost6"])
+	m.Logf("%s: %d in the clear, %d and %d lost", trial.name, count["clear"], count["lost4"], count["lost6"])
 	if len(count) != 3 || count["clear"] != 0 {
-		m.t.Errorf("%s: packets leave in the clear\n%s", trial.name, said)
+		m.Errorf("%s: packets leave in the clear\n%s", trial.name, said)
 	}
 	if lost := count["lost4"] + count["lost6"]; lost != 0 && !trial.cuts {
-		m.t.Errorf("%s: packets are lost\n%s", trial.name, said)
+		m.Errorf("%s: packets are lost\n%s", trial.name, said)
 	}
 	if trial.mend {
-		if out, code := m.run("cd /root/net && wgkeys plan"); code != ui.ExitFindings {
-			m.t.Errorf("%s: plan exits %d\n%s", trial.name, code, out)
+		if out, code := m.Run("cd /root/net && wgkeys plan"); code != ui.ExitFindings {
+			m.Errorf("%s: plan exits %d\n%s", trial.name, code, out)
 		}
-		m.must("cd /root/net && umask 077 && wgkeys apply -q")
+		m.Must("cd /root/net && umask 077 && wgkeys apply -q")
 	}
 	s.leavesAlone(m, trial.name)
-	m.must("ping -c 2 198.51.100.1 && ping -c 2 2001:db8:51::1")
+	m.Must("ping -c 2 198.51.100.1 && ping -c 2 2001:db8:51::1")
 }
 
 // downRestores: the uplink's accept_ra is 2 before the first apply, and stays. That of
 // an uplink that a manager handles is 0, so this one is told by hand.
-func (s sidManager) downRestores(m *sidMachine) {
-	m.t.Helper()
-	m.eventually("! ip -6 address | grep tentative") // or the kernel changes it in between
-	m.must(`cd /root/net && cp tunnels/wg0.toml /tmp/ && echo 'forward = true' >>tunnels/wg0.toml && sysctl -qw net.ipv6.conf.eth0.accept_ra=2
+func (s sidManager) downRestores(m *labtest.Sid) {
+	m.Helper()
+	m.Eventually("! ip -6 address | grep tentative") // or the kernel changes it in between
+	m.Must(`cd /root/net && cp tunnels/wg0.toml /tmp/ && echo 'forward = true' >>tunnels/wg0.toml && sysctl -qw net.ipv6.conf.eth0.accept_ra=2
 		lab-snapshot >/tmp/before && wgkeys apply -q`)
 	s.leavesAlone(m, "after the first apply")
-	if out := m.must("cd /root/net && wgkeys plan -v 2>&1"); strings.Contains(out, "accept_ra") {
-		m.t.Errorf("the second apply would touch accept_ra:\n%s", out)
+	if out := m.Must("cd /root/net && wgkeys plan -v 2>&1"); strings.Contains(out, "accept_ra") {
+		m.Errorf("the second apply would touch accept_ra:\n%s", out)
 	}
-	m.must("cd /root/net && wgkeys apply -q && wgkeys apply -q && wgkeys down -q; mv /tmp/wg0.toml tunnels; lab-snapshot >/tmp/after")
-	if out, code := m.run("diff /tmp/before /tmp/after"); code != 0 {
-		m.t.Errorf("after down:\n%s", out)
+	m.Must("cd /root/net && wgkeys apply -q && wgkeys apply -q && wgkeys down -q; mv /tmp/wg0.toml tunnels; lab-snapshot >/tmp/after")
+	if out, code := m.Run("diff /tmp/before /tmp/after"); code != 0 {
+		m.Errorf("after down:\n%s", out)
 	}
 }

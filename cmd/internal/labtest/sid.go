@@ -1,6 +1,6 @@
 //go:build managers
 
-package main
+package labtest
 
 import (
 	"bufio"
@@ -17,14 +17,14 @@ import (
 	"time"
 )
 
-// A sidMachine is an emulated Debian sid with the real systemd, whose disk
+// A Sid is an emulated Debian sid with the real systemd, whose disk
 // testdata/setup/sid.sh has made. Its eth0 is a cable to the far host, in a network
 // namespace of the same machine (testdata/sid/lab-far).
 //
 // As in testdata/vm the guest's clock counts instructions: however busy the host, in
 // its own time the guest is a steady processor.
-type sidMachine struct {
-	t    *testing.T
+type Sid struct {
+	*testing.T
 	conn net.Conn
 	r    *bufio.Reader
 	boot string // the kernel's id of the boot that the machine is in
@@ -34,9 +34,9 @@ type sidMachine struct {
 // eth1, whatever slots they are in.
 const sidKernel = "root=/dev/nvme0n1 rw rootwait console=ttyS0 loglevel=4 panic=-1 nokaslr mitigations=off net.ifnames=0 systemd.show_status=no systemd.wants="
 
-// bootSid boots the machine with one network manager. What is written to its disk
+// BootSid boots the machine with one network manager. What is written to its disk
 // lasts through a reboot, and no longer than the test.
-func bootSid(t *testing.T, unit string) *sidMachine {
+func BootSid(t *testing.T, unit string) *Sid {
 	t.Helper()
 	lab, err := filepath.Abs("../../.lab/sid")
 	if err != nil {
@@ -68,7 +68,7 @@ func bootSid(t *testing.T, unit string) *sidMachine {
 			t.Logf("the console says:\n%s", console[max(0, len(console)-4000):])
 		}
 	})
-	m := &sidMachine{t: t}
+	m := &Sid{T: t}
 	for m.conn == nil { // QEMU makes the socket when it is ready
 		if m.conn, err = net.Dial("unix", dir+"/socket"); err != nil && cmd.ProcessState != nil {
 			t.Fatal(err)
@@ -77,7 +77,7 @@ func bootSid(t *testing.T, unit string) *sidMachine {
 	}
 	m.r = bufio.NewReader(m.conn)
 	m.waitReady()
-	m.must(fmt.Sprintf("head -c %d /dev/nvme1n1 >/usr/local/bin/wgkeys && chmod 755 /usr/local/bin/wgkeys && sync", size))
+	m.Must(fmt.Sprintf("head -c %d /dev/nvme1n1 >/usr/local/bin/wgkeys && chmod 755 /usr/local/bin/wgkeys && sync", size))
 	return m
 }
 
@@ -102,12 +102,12 @@ func programDisk(t *testing.T, path string) (size int) {
 
 // waitReady waits for another boot than the last one: while the machine goes down,
 // systemd may start lab-shell once more.
-func (m *sidMachine) waitReady() {
-	m.t.Helper()
+func (m *Sid) waitReady() {
+	m.Helper()
 	for {
 		line, err := m.r.ReadString('\n')
 		if err != nil {
-			m.t.Fatalf("the machine died: %v", err)
+			m.Fatalf("the machine died: %v", err)
 		}
 		if boot, ready := strings.CutPrefix(strings.TrimSpace(line), "ready "); ready && boot != m.boot {
 			m.boot = boot
@@ -116,52 +116,54 @@ func (m *sidMachine) waitReady() {
 	}
 }
 
-// run runs a script in the machine; its output is both of its streams. Early in a boot
+// Run runs a script in the machine; its output is both of its streams. Early in a boot
 // systemd may take the terminal from lab-shell and start it again, which says so and has
 // not heard what was sent before.
-func (m *sidMachine) run(script string) (output string, code int) {
-	m.t.Helper()
+func (m *Sid) Run(script string) (output string, code int) {
+	m.Helper()
 	line := "ready"
 	for strings.HasPrefix(line, "ready") {
 		m.send(script)
 		var err error
 		if line, err = m.r.ReadString('\n'); err != nil {
-			m.t.Fatalf("the machine died at %s: %v", script, err)
+			m.Fatalf("the machine died at %s: %v", script, err)
 		}
 	}
 	status, text, _ := strings.Cut(strings.TrimSpace(line), " ")
 	code, err := strconv.Atoi(status)
 	if err != nil {
-		m.t.Fatalf("the machine answers %q", line)
+		m.Fatalf("the machine answers %q", line)
 	}
 	decoded, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
-		m.t.Fatal(err)
+		m.Fatal(err)
 	}
 	return string(decoded), code
 }
 
-func (m *sidMachine) send(script string) {
+func (m *Sid) send(script string) {
 	fmt.Fprintln(m.conn, base64.StdEncoding.EncodeToString([]byte(script)))
 }
 
-func (m *sidMachine) must(script string) string {
-	m.t.Helper()
-	out, code := m.run(script)
+// Must runs a script in the machine that has to succeed and returns its output.
+func (m *Sid) Must(script string) string {
+	m.Helper()
+	out, code := m.Run(script)
 	if code != 0 {
-		m.t.Fatalf("%s: exit %d\n%s", script, code, out)
+		m.Fatalf("%s: exit %d\n%s", script, code, out)
 	}
 	return out
 }
 
-func (m *sidMachine) reboot() {
-	m.t.Helper()
+// Reboot boots the machine once more, with the same disk.
+func (m *Sid) Reboot() {
+	m.Helper()
 	m.send("systemctl --no-block reboot") // once: lab-shell may be gone before it answers
 	m.waitReady()
 }
 
-// eventually waits until a script succeeds, in the machine's own time.
-func (m *sidMachine) eventually(script string) {
-	m.t.Helper()
-	m.must("for i in $(seq 60); do if " + script + "; then exit 0; fi; sleep 1; done; echo never: '" + strings.ReplaceAll(script, "'", `'\''`) + "'; exit 1")
+// Eventually waits until a script succeeds, in the machine's own time.
+func (m *Sid) Eventually(script string) {
+	m.Helper()
+	m.Must("for i in $(seq 60); do if " + script + "; then exit 0; fi; sleep 1; done; echo never: '" + strings.ReplaceAll(script, "'", `'\''`) + "'; exit 1")
 }
