@@ -30,11 +30,17 @@ var longKinds = map[string]string{
 
 // The other knobs are of a kind above: for faults, -fault-point takes the cases with these
 // words in them and -fault-labs is how many laboratories share them; -fast-rate and
-// -mesh-rate are packets a second of rotations.
+// -mesh-rate are packets a second of rotations: a machine that counts its time does not
+// bear 20,000 each way, and a mesh of five hosts has twenty streams.
+//
+// Variables: CI=true has nothing skipped for want of a program or of root, SOPS is the
+// program of that name for -long vault, WGKEYS_LAB_KERNEL the kernel of the emulated machine.
 var (
 	longFlag   = flag.String("long", "", "what else to take, separated by commas: long_test.go has the names")
 	faultPoint = flag.String("fault-point", "", "with -long faults, the cases of a rotation with these words in them")
 	faultsIn   = flag.Int("fault-labs", 0, "laboratories that share the cases of a rotation; 0: one a processor")
+	fastRate   = flag.Int("fast-rate", 20_000, "packets a second each way through the fast tunnel")
+	meshRate   = flag.Int("mesh-rate", 1000, "packets a second each way between the hosts of a mesh")
 )
 
 // long reports whether the kind was asked for.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,13 +13,6 @@ import (
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
 )
-
-// fastRate is what the fast tunnel carries: a machine that counts its time does
-// not bear 20,000 packets a second each way.
-var fastRate = flag.Int("fast-rate", 20_000, "packets a second each way through the fast tunnel")
-
-// meshRate is what each pair of five hosts sends the other: twenty streams.
-var meshRate = flag.Int("mesh-rate", 1000, "packets a second each way between the hosts of a mesh")
 
 // someWay is the round trip between hosts that are in different places.
 const someWay = 10 * time.Millisecond
