@@ -208,7 +208,7 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 	f.Secret = func() ([]byte, error) {
 		k, err := p.maker.Repo.Vault.OpenKey(host, name, public, p.maker.IDs)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case f.HostOnly && errors.Is(err, fs.ErrNotExist): // otherwise it is an identity that is not there
 			return nil, fault.WrapFile(err, "no private key in the vault, and "+host+" has not the one of", p.maker.Repo.Ring.Path(host, t.Name),
 				"git log -- "+p.maker.Repo.Vault.Path(host, name)+"; if it is lost, or "+host+" made its key itself and lost it: rm "+
 					p.maker.Repo.Ring.Path(host, t.Name)+", then wgkeys gen "+host)
