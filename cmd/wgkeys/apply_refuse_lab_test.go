@@ -43,10 +43,10 @@ error: cannot read key file "/etc/wireguard/wg0.key": it is a directory
 hint: rmdir /etc/wireguard/wg0.key, then wgkeys push shale`},
 	{name: "no rights to apply", command: nobody + "apply", says: `
 error: cannot open the lock "/run/wgkeys/lock": permission denied
-hint: run the same command as root, with sudo before it`},
+hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it`},
 	{name: "no rights to plan", command: nobody + "plan", says: `
 error: cannot read key file "/etc/wireguard/wg0.key": permission denied
-hint: run the same command as root, with sudo before it`},
+hint: run the same command as root, with sudo before it, and by its full path if sudo does not find it`},
 	{name: "an interface of somebody else's", set: "ip link add wg0 type veth peer name wg0p", unset: "ip link del wg0", says: `
 error: will not touch the interface "wg0": it is there already and wgkeys did not make it
 hint: bring it down the way it was brought up (wg-quick down wg0, or ip link del wg0), then run wgkeys apply again`},

@@ -31,7 +31,7 @@ type Fault struct {
 
 // AsRoot is the hint of a command that lacks the right to what it does. It names no
 // command: who only looked must not be told to change something.
-const AsRoot = "run the same command as root, with sudo before it"
+const AsRoot = "run the same command as root, with sudo before it, and by its full path if sudo does not find it"
 
 // New returns a Fault without a cause.
 func New(what, who, why, hint string) *Fault {
