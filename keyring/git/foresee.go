@@ -46,7 +46,11 @@ func finished(ctx context.Context, top string) error {
 	if op.Name != "" {
 		return cannot(top, op.Name+" is not finished there", g+" "+op.Finish+", or "+g+" "+op.abort())
 	}
-	left, err := Unmerged(ctx, top, 0)
+	index, err := ReadIndex(ctx, top)
+	if err != nil {
+		return err
+	}
+	left, err := index.Unmerged(ctx, 0)
 	if err != nil {
 		return err
 	}

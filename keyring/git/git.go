@@ -120,29 +120,6 @@ func Dir(ctx context.Context, dir string) (string, error) {
 	return path, err
 }
 
-// NotCheckedOut returns those of git's files below the folders that are in the index
-// and not in the working tree, since the checkout is a sparse one or a submodule was not
-// fetched. The folders lie in the working tree of which dir is the top.
-func NotCheckedOut(ctx context.Context, dir string, folders ...string) (missing []string, err error) {
-	out, err := run(ctx, dir, nil, append([]string{"ls-files", "-t", "-s", "-z", "--"}, folders...)...)
-	if err != nil {
-		return nil, err
-	}
-	const skipped, submodule = "S", "160000"
-	for entry := range strings.SplitSeq(string(out), "\x00") {
-		head, name, _ := strings.Cut(entry, "\t") // TAG MODE ID STAGE, then the name
-		f := strings.Fields(head)
-		if len(f) < 2 {
-			continue
-		}
-		_, err := os.Lstat(filepath.Join(dir, name, ".git"))
-		if f[0] == skipped || f[1] == submodule && err != nil {
-			missing = append(missing, name)
-		}
-	}
-	return missing, nil
-}
-
 // Ignored returns those of the files below the folders that no commit takes, for a
 // .gitignore names them and git does not know them yet.
 func Ignored(ctx context.Context, dir string, folders ...string) ([]string, error) {

@@ -14,19 +14,27 @@ import (
 // gits finds what git has of vault and keyring and the working tree has not, and what
 // no commit takes.
 func (c *checker) gits(ctx context.Context) {
-	if err := c.repo.RequireCheckedOut(ctx); err != nil {
+	index := c.repo.IndexOnce(ctx)
+	if err := c.repo.RequireIn(index); err != nil {
 		c.fault(Finding{Check: "checkout"}, err)
 	}
-	c.merges(ctx)
+	c.merges(ctx, index)
 	trees, _ := c.repo.Trees() // an error is one of reading, which others tell
 	for _, t := range trees {
-		ignored, err := git.Ignored(ctx, t.Top, t.Folders...)
+		has, err := index(t.Top)
+		if err == nil && !c.repo.HasUntracked(t, has, matters) {
+			continue // for git looks at each file to tell
+		}
+		var ignored []string
+		if err == nil {
+			ignored, err = git.Ignored(ctx, t.Top, t.Folders...)
+		}
 		if err != nil { // why is told once
 			c.fault(Finding{Check: "checkout"}, err)
 			continue
 		}
 		for _, name := range ignored {
-			if repo.IsKeyFile(name) || repo.IsRecipients(name) {
+			if matters(name) {
 				c.add(Finding{Check: "ignored", Hint: fmt.Sprintf("git -C %s check-ignore -v -- %s", ui.Quoted(t.Top), ui.Quoted(name))}, filepath.Join(t.Top, name), 0,
 					"git ignores %q: no commit takes it, and no clone has it", name)
 			}
@@ -34,9 +42,12 @@ func (c *checker) gits(ctx context.Context) {
 	}
 }
 
+// matters tells whether a file is one of keys, or says who can open them.
+func matters(name string) bool { return repo.IsKeyFile(name) || repo.IsRecipients(name) }
+
 // merges finds what a merge has left, and tells the way out of it.
-func (c *checker) merges(ctx context.Context) {
-	all, err := repo.FindUnmerged(ctx, c.repo)
+func (c *checker) merges(ctx context.Context, index repo.IndexOf) {
+	all, err := repo.UnmergedIn(ctx, c.repo, index)
 	if err != nil {
 		c.fault(Finding{Check: "checkout"}, err)
 		return

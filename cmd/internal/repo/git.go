@@ -16,7 +16,12 @@ import (
 // all where none is named: what is not there would get a second key, or be left as it is.
 // So it does where git does not answer: nobody knows then what is not there.
 func (r *Repo) RequireCheckedOut(ctx context.Context, hosts ...string) error {
-	return missing(ctx, r, func(name string) bool {
+	return r.RequireIn(r.IndexOnce(ctx), hosts...)
+}
+
+// RequireIn is [Repo.RequireCheckedOut] for who has more to ask of git's index.
+func (r *Repo) RequireIn(index IndexOf, hosts ...string) error {
+	return missing(r, index, func(name string) bool {
 		return len(hosts) == 0 || slices.Contains(hosts, path.Base(path.Dir(name))) || path.Ext(name) == "" // a submodule
 	})
 }
@@ -24,16 +29,17 @@ func (r *Repo) RequireCheckedOut(ctx context.Context, hosts ...string) error {
 const NotCheckedOut = "not checked out:"
 
 // missing is about those files of git that are not there and matter.
-func missing(ctx context.Context, r *Repo, matters func(name string) bool) error {
+func missing(r *Repo, index IndexOf, matters func(name string) bool) error {
 	trees, err := r.Trees()
 	if err != nil {
 		return err
 	}
 	for _, t := range trees {
-		missing, err := git.NotCheckedOut(ctx, t.Top, t.Folders...)
+		has, err := index(t.Top)
 		if err != nil {
 			return err
 		}
+		missing := has.NotCheckedOut(t.Folders...)
 		if i := slices.IndexFunc(missing, matters); i >= 0 {
 			return fault.NewFile(NotCheckedOut, filepath.Join(t.Top, missing[i]), "the working tree has not all of vault and keyring, and which keys are in use is not known",
 				fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", ui.Quoted(t.Top)))

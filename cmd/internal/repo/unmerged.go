@@ -20,13 +20,22 @@ type Unmerged struct {
 }
 
 // FindUnmerged are the files of the repository that a merge of git's could not decide.
-func FindUnmerged(ctx context.Context, r *Repo) (all []Unmerged, err error) {
+func FindUnmerged(ctx context.Context, r *Repo) ([]Unmerged, error) {
+	return UnmergedIn(ctx, r, r.IndexOnce(ctx))
+}
+
+// UnmergedIn is [FindUnmerged] for who has more to ask of git's index.
+func UnmergedIn(ctx context.Context, r *Repo, index IndexOf) (all []Unmerged, err error) {
 	dir, err := filepath.EvalSymlinks(r.Dir)
 	if err != nil {
 		return nil, err
 	}
 	for _, top := range r.Tops() {
-		found, err := git.Unmerged(ctx, top, MaxVaultFile)
+		has, err := index(top)
+		if err != nil {
+			return nil, err
+		}
+		found, err := has.Unmerged(ctx, MaxVaultFile)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,109 @@
+package repo
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+
+	"wgkeys/keyring/files"
+	"wgkeys/keyring/git"
+)
+
+// An IndexOf tells what git's index has of the repository in a working tree.
+type IndexOf func(top string) (*git.Index, error)
+
+// IndexOnce asks git once for each working tree, for a command that changes nothing
+// between its questions.
+func (r *Repo) IndexOnce(ctx context.Context) IndexOf {
+	type read struct {
+		index *git.Index
+		err   error
+	}
+	known := map[string]read{}
+	return func(top string) (*git.Index, error) {
+		got, ok := known[top]
+		if !ok {
+			got.index, got.err = git.ReadIndex(ctx, top, r.pathsIn(top)...)
+			known[top] = got
+		}
+		return got.index, got.err
+	}
+}
+
+// pathsIn are the folders of the repository that a working tree has, beside others of
+// its own: none where it has no others.
+func (r *Repo) pathsIn(top string) (paths []string) {
+	var folders []string
+	if dir, err := filepath.EvalSymlinks(r.Dir); err == nil {
+		folders = append(folders, dir)
+	}
+	trees, _ := r.Trees() // an error is one of reading, which others tell
+	for _, t := range trees {
+		folders = append(folders, t.Folders...)
+	}
+	for _, folder := range folders {
+		if isIn(top, folder) {
+			return nil
+		}
+		if isIn(folder, top) {
+			paths = append(paths, folder)
+		}
+	}
+	return paths
+}
+
+// isIn tells whether a path is that of a folder, or lies below it.
+func isIn(path, folder string) bool {
+	in, err := filepath.Rel(folder, path)
+	return err == nil && filepath.IsLocal(in)
+}
+
+// HasUntracked tells whether vault and keyring may have a file, of those that matter, that
+// the index of their working tree has not: whether git is to be asked why. Where the
+// snapshot does not know all that is in them they may.
+func (r *Repo) HasUntracked(t workTree, index *git.Index, matters func(name string) bool) bool {
+	dir, err := filepath.EvalSymlinks(r.Dir)
+	if err != nil {
+		return true
+	}
+	u := untracked{seen: r.Snapshot, tracked: index.Names(), matters: matters}
+	for _, folder := range t.Folders {
+		in, err := filepath.Rel(dir, folder)
+		if err != nil || !filepath.IsLocal(in) {
+			return true
+		}
+		name, err := filepath.Rel(t.Top, folder)
+		if err != nil || u.in(filepath.Join(r.Dir, in), strings.TrimPrefix(name+"/", "./")) {
+			return true
+		}
+	}
+	return false
+}
+
+type untracked struct {
+	seen    *files.Snapshot
+	tracked map[string]bool
+	matters func(name string) bool
+}
+
+// in looks through a folder: prefix is what the index has before the names in it.
+func (u *untracked) in(path, prefix string) bool {
+	entries, ok := u.seen.Entries(path)
+	if !ok {
+		return true
+	}
+	for _, e := range entries {
+		name := e.Name()
+		switch {
+		case name == ".git" && prefix != "": // a repository in the repository, of which git tells in its own way
+			return true
+		case e.IsDir():
+			if name != ".git" && u.in(path+"/"+name, prefix+name+"/") {
+				return true
+			}
+		case u.matters(name) && !u.tracked[prefix+name]:
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,134 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// An Index is what git's index has of a working tree, or of some of it: one process
+// tells all that is asked about it, and for ten thousand hosts each is a twentieth of a
+// second.
+type Index struct {
+	top     string
+	entries string // as git-ls-files(1) writes them with -t, -s and -z
+}
+
+// ReadIndex reads what the index has of the working tree at top; where paths are given,
+// at and below those.
+func ReadIndex(ctx context.Context, top string, paths ...string) (*Index, error) {
+	out, err := run(ctx, top, nil, append([]string{"ls-files", "-t", "-s", "-z", "--"}, paths...)...)
+	return &Index{top: top, entries: string(out)}, err
+}
+
+// An entry is one line of the index. Of a file that a merge could not decide there are
+// up to three: of stage 1 what both sides began with, of 2 ours and of 3 theirs.
+type entry struct{ tag, mode, id, stage, name string }
+
+func (x *Index) all() iter.Seq[entry] {
+	return func(yield func(entry) bool) {
+		for line := range strings.SplitSeq(x.entries, "\x00") {
+			var e entry // TAG MODE ID STAGE, a tab and the name
+			head, name, ok := strings.Cut(line, "\t")
+			e.tag, head, _ = strings.Cut(head, " ")
+			e.mode, head, _ = strings.Cut(head, " ")
+			e.id, e.stage, _ = strings.Cut(head, " ")
+			e.name = name
+			if ok && !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// NotCheckedOut returns those of the files below the folders that are not in the working
+// tree, since the checkout is a sparse one or a submodule was not fetched. The folders lie
+// in the working tree.
+func (x *Index) NotCheckedOut(folders ...string) (missing []string) {
+	const skipped, submodule = "S", "160000"
+	for e := range x.all() {
+		if e.tag != skipped && e.mode != submodule || !x.below(e.name, folders) {
+			continue
+		}
+		if e.tag != skipped { // a submodule
+			if _, err := os.Lstat(filepath.Join(x.top, e.name, ".git")); err == nil {
+				continue
+			}
+		}
+		missing = append(missing, e.name)
+	}
+	return missing
+}
+
+// below tells whether a name is that of one of the folders, or of a file in one.
+func (x *Index) below(name string, folders []string) bool {
+	return slices.ContainsFunc(folders, func(folder string) bool {
+		in, err := filepath.Rel(folder, filepath.Join(x.top, name))
+		return err == nil && filepath.IsLocal(in)
+	})
+}
+
+// Names are those of all files that the index has, as seen from the top.
+func (x *Index) Names() map[string]bool {
+	names := make(map[string]bool, strings.Count(x.entries, "\x00"))
+	for e := range x.all() {
+		names[e.name] = true
+	}
+	return names
+}
+
+// A Conflict is a file that a merge could not decide (git-ls-files(1), "--unmerged").
+type Conflict struct {
+	Path         string // below the top of the working tree
+	Ours, Theirs Side
+}
+
+// A Side is a file as one side of a merge has it: with no ID, where it has none. In a
+// rebase "ours" is what is rebased onto (git-rebase(1)).
+type Side struct {
+	ID   string
+	Text []byte
+}
+
+// Unmerged returns the files that a merge could not decide, each side with at most limit
+// bytes of text.
+func (x *Index) Unmerged(ctx context.Context, limit int) ([]*Conflict, error) {
+	const began, theirs = "1", "3"
+	var all []*Conflict
+	sides := map[string][]*Side{}
+	var objects bytes.Buffer
+	for e := range x.all() {
+		if e.stage == "0" {
+			continue
+		}
+		if len(all) == 0 || all[len(all)-1].Path != e.name {
+			all = append(all, &Conflict{Path: e.name})
+		}
+		side := &all[len(all)-1].Ours
+		switch e.stage {
+		case began:
+			continue
+		case theirs:
+			side = &all[len(all)-1].Theirs
+		}
+		side.ID = e.id
+		if sides[side.ID] == nil {
+			fmt.Fprintf(&objects, "%s -\n", side.ID)
+		}
+		sides[side.ID] = append(sides[side.ID], side)
+	}
+	if objects.Len() == 0 {
+		return all, nil
+	}
+	return all, blobs(ctx, x.top, &objects, limit, func(b Blob) error {
+		for _, s := range sides[b.ID] {
+			s.Text = slices.Clone(b.Text)
+		}
+		return nil
+	})
+}
