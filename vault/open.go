@@ -19,6 +19,9 @@ import (
 
 // Meta returns what a vault file says about itself. It needs no identity.
 func (v Vault) Meta(host, file string) (Meta, error) {
+	if m, ok := v.seenMeta(host, file); ok {
+		return m, nil
+	}
 	s, err := v.read(host, file)
 	if err != nil {
 		return Meta{}, err
@@ -27,6 +30,17 @@ func (v Vault) Meta(host, file string) (Meta, error) {
 		return Meta{}, s.fault(ErrNoMeta, s.whoMadeIt(host, file))
 	}
 	return s.meta, nil
+}
+
+// seenMeta is [Vault.Meta] of a file whose text the snapshot has, if nothing is wrong with
+// it.
+func (v Vault) seenMeta(host, file string) (Meta, bool) {
+	text, ok := v.Seen.Text(v.Path(host, file))
+	if !ok || !validFile(file) {
+		return Meta{}, false
+	}
+	m, ok := scanMeta(text)
+	return m, ok && m.Host == host && m.File == installed(file)
 }
 
 // whoMadeIt is what to do about a file without metadata. A private key opens
