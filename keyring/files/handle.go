@@ -36,6 +36,11 @@ func (h handle) close() error {
 // nil if there is more than limit bytes, or it is no regular file. If it is not as long
 // as stat(2) says the file has grown or shrunk meanwhile, or that was never true.
 func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, err error) {
+	return h.readTo(name, limit, func(n int) []byte { return make([]byte, n) })
+}
+
+// readTo is read, in memory that room gives for so many bytes.
+func (h handle) readTo(name string, limit int64, room func(n int) []byte) (text []byte, info unix.Stat_t, err error) {
 	// Without O_NONBLOCK a FIFO would make us wait for its writer (fifo(7)).
 	fd, err := retryEINTRInt(func() (int, error) {
 		return unix.Openat(h.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -48,7 +53,7 @@ func (h handle) read(name string, limit int64) (text []byte, info unix.Stat_t, e
 		info.Mode&unix.S_IFMT != unix.S_IFREG || info.Size > limit {
 		return nil, info, err
 	}
-	text = make([]byte, info.Size+1)
+	text = room(int(info.Size) + 1)
 	n := 0
 	for some := 1; some > 0 && n < len(text); n += max(some, 0) { // a file system of the network may give less at once
 		some, err = retryEINTRInt(func() (int, error) { return unix.Read(fd, text[n:]) })
@@ -134,9 +139,9 @@ func retryEINTR(do func() error) error {
 	return err
 }
 
-// fileMode is the mode of stat(2) as package io/fs has it, for a file or a folder.
+// fileMode is the mode of stat(2) as package io/fs has it.
 func fileMode(m uint32) fs.FileMode {
-	mode := fs.FileMode(m & 0o777)
+	mode := fs.FileMode(m&0o777) | kindOf(uint8(m>>kindShift))
 	if m&unix.S_ISUID != 0 {
 		mode |= fs.ModeSetuid
 	}
@@ -146,8 +151,28 @@ func fileMode(m uint32) fs.FileMode {
 	if m&unix.S_ISVTX != 0 {
 		mode |= fs.ModeSticky
 	}
-	if m&unix.S_IFMT == unix.S_IFDIR {
-		mode |= fs.ModeDir
-	}
 	return mode
+}
+
+// kindShift brings the type of a mode to where the DT_ constants have it: IFTODT in
+// dirent.h.
+const kindShift = 12
+
+// kindOf is the type of what is in a folder, as getdents64(2) has it.
+func kindOf(kind uint8) fs.FileMode {
+	switch kind {
+	case unix.DT_DIR:
+		return fs.ModeDir
+	case unix.DT_LNK:
+		return fs.ModeSymlink
+	case unix.DT_FIFO:
+		return fs.ModeNamedPipe
+	case unix.DT_SOCK:
+		return fs.ModeSocket
+	case unix.DT_BLK:
+		return fs.ModeDevice
+	case unix.DT_CHR:
+		return fs.ModeDevice | fs.ModeCharDevice
+	}
+	return 0
 }

@@ -5,13 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // maxSeen is the size of a file of which a snapshot keeps the text, in bytes.
@@ -25,97 +21,36 @@ const maxSeen = 64 << 10
 type Snapshot struct {
 	root    string
 	tops    []string
-	mu      sync.Mutex // while it is taken
 	folders map[string]*folder
 }
 
 // A folder is one that could be listed.
 type folder struct {
+	path    string
 	mode    fs.FileMode
-	entries []fs.DirEntry // sorted by name
-	files   []file        // of each entry; of a folder and a link there is nothing in it
+	entries []entry       // sorted by name
+	list    []fs.DirEntry // the same
 }
 
-type file struct {
-	mode  fs.FileMode // 0 if it could not be told
+// An entry is what is in a folder. Of a folder and of a link there is no text.
+type entry struct {
+	in    *folder
+	name  string
 	text  []byte
-	whole bool // text is all that is in the file
+	kind  fs.FileMode // the type
+	mode  fs.FileMode // 0 if it could not be told
+	whole bool        // text is all that is in the file
 }
 
-// Take reads folders of the repository root, with all that is in them.
-func Take(root string, names ...string) *Snapshot {
-	s := &Snapshot{root: root, folders: map[string]*folder{}}
-	w := walk{Snapshot: s, more: make(chan struct{}, 2*runtime.NumCPU())}
-	for _, name := range names {
-		s.tops = append(s.tops, filepath.Join(root, name))
-		w.folder(filepath.Join(root, name))
-	}
-	w.wait.Wait()
-	return s
-}
+func (e *entry) Name() string      { return e.name }
+func (e *entry) IsDir() bool       { return e.kind.IsDir() }
+func (e *entry) Type() fs.FileMode { return e.kind }
 
-type walk struct {
-	*Snapshot
-	more chan struct{} // room for another goroutine
-	wait sync.WaitGroup
-}
+// Text returns what [Snapshot.Text] does.
+func (e *entry) Text() (text []byte, ok bool) { return e.text, e.whole }
 
-// folder reads a folder, and the folders in it beside it while there is room.
-func (w *walk) folder(path string) {
-	fd, err := retryEINTRInt(func() (int, error) {
-		return unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	})
-	if err != nil {
-		return
-	}
-	d := os.NewFile(uintptr(fd), path)
-	defer d.Close()
-	f := new(folder)
-	if f.entries, err = d.ReadDir(-1); err != nil {
-		return
-	}
-	var info unix.Stat_t
-	if unix.Fstat(fd, &info) == nil {
-		f.mode = fileMode(info.Mode)
-	}
-	sortEntries(f.entries)
-	f.files = make([]file, len(f.entries))
-	w.mu.Lock()
-	w.folders[path] = f
-	w.mu.Unlock()
-	for i, e := range f.entries {
-		if !e.IsDir() {
-			f.files[i].see(handle{fd: fd}, e)
-			continue
-		}
-		name := filepath.Join(path, e.Name())
-		select {
-		case w.more <- struct{}{}:
-			w.wait.Go(func() {
-				w.folder(name)
-				<-w.more
-			})
-		default:
-			w.folder(name)
-		}
-	}
-}
-
-// see reads a file, if it is one and is not large.
-func (f *file) see(dir handle, e fs.DirEntry) {
-	if e.Type().IsRegular() {
-		text, info, err := dir.read(e.Name(), maxSeen)
-		if info.Mode&unix.S_IFMT == unix.S_IFREG {
-			f.mode = fileMode(info.Mode)
-			f.text, f.whole = text, err == nil && text != nil && int64(len(text)) == info.Size
-		}
-	}
-	if f.mode == 0 && e.Type()&fs.ModeSymlink == 0 {
-		if info, err := e.Info(); err == nil {
-			f.mode = info.Mode()
-		}
-	}
-}
+// Info implements [fs.DirEntry].
+func (e *entry) Info() (fs.FileInfo, error) { return os.Lstat(filepath.Join(e.in.path, e.name)) }
 
 // Forget gives back the memory that the text of a file takes. Nobody else may use the
 // snapshot meanwhile.
@@ -128,8 +63,8 @@ func (s *Snapshot) Forget(path string) {
 // Wipe forgets what was in the files: a secret in the clear may have been.
 func (s *Snapshot) Wipe() {
 	for _, f := range s.folders {
-		for _, file := range f.files {
-			clear(file.text)
+		for i := range f.entries {
+			clear(f.entries[i].text)
 		}
 	}
 	clear(s.folders)
@@ -151,14 +86,17 @@ func (s *Snapshot) walk(path string, do func(path string, mode fs.FileMode)) {
 	if f == nil {
 		return
 	}
-	for i, e := range f.entries {
-		name := filepath.Join(path, e.Name())
-		mode := f.files[i].mode
+	for i := range f.entries {
+		e := &f.entries[i]
+		if e.kind&fs.ModeSymlink != 0 {
+			continue
+		}
+		name, mode := path+string(filepath.Separator)+e.name, e.mode
 		if in := s.folders[name]; in != nil {
 			mode = in.mode
 		}
-		if e.Type()&fs.ModeSymlink == 0 {
-			do(name, mode)
+		do(name, mode)
+		if e.IsDir() {
 			s.walk(name, do)
 		}
 	}
@@ -166,24 +104,28 @@ func (s *Snapshot) walk(path string, do func(path string, mode fs.FileMode)) {
 
 // find returns what is at path: nil if there is nothing. It does not know below a
 // link and outside the folders that were read.
-func (s *Snapshot) find(path string) (at *file, known bool) {
+func (s *Snapshot) find(path string) (at *entry, known bool) {
 	if s == nil || len(path) <= len(s.root) {
 		return nil, false
 	}
 	dir, name := filepath.Split(path)
-	dir = filepath.Clean(dir)
+	if name != "" && len(dir) > 1 {
+		dir = dir[:len(dir)-1]
+	}
 	f := s.folders[dir]
+	if f == nil {
+		dir = filepath.Clean(dir)
+		f = s.folders[dir]
+	}
 	if f == nil {
 		at, known := s.find(dir)
 		return nil, known && at == nil
 	}
-	i, ok := slices.BinarySearchFunc(f.entries, name, func(e fs.DirEntry, name string) int {
-		return strings.Compare(e.Name(), name)
-	})
+	i, ok := slices.BinarySearchFunc(f.entries, name, func(e entry, name string) int { return strings.Compare(e.name, name) })
 	if !ok {
 		return nil, true
 	}
-	return &f.files[i], true
+	return &f.entries[i], true
 }
 
 // Read returns the content of a file as [Read] does. It is the caller's.
@@ -214,7 +156,7 @@ func (s *Snapshot) Entries(path string) (entries []fs.DirEntry, ok bool) {
 	if s == nil || s.folders[path] == nil {
 		return nil, false
 	}
-	return s.folders[path].entries, true
+	return s.folders[path].list, true
 }
 
 // Text returns the whole content of a file, if the snapshot has it. It is the

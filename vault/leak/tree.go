@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"wgkeys/keyring/files"
@@ -22,9 +23,8 @@ const MaxFile = 16 << 20
 // not read again.
 func (k *Known) Tree(dir string, seen *files.Snapshot, found func(path string, h Hit),
 	unreadable func(path string, err error)) {
-	t := &tree{k: k, seen: seen, found: found, unreadable: unreadable, more: make(chan struct{}, 2*runtime.NumCPU())}
-	t.dir(dir)
-	t.wait.Wait()
+	t := &tree{k: k, seen: seen, found: found, unreadable: unreadable}
+	t.dir(dir, false)
 }
 
 type tree struct {
@@ -32,30 +32,51 @@ type tree struct {
 	seen       *files.Snapshot
 	found      func(string, Hit)
 	unreadable func(string, error)
-	more       chan struct{} // room for another goroutine
-	wait       sync.WaitGroup
 }
 
-// dir searches a folder, and the folders in it beside it while there is room.
-func (t *tree) dir(path string) {
+// dir searches a folder. Where it has many folders they are searched beside each other,
+// unless it is itself one of such.
+func (t *tree) dir(path string, beside bool) {
+	var below []string
 	for _, e := range t.entries(path) {
-		name := filepath.Join(path, e.Name())
 		switch {
-		case e.IsDir() && e.Name() == ".git":
-		case e.IsDir():
-			select {
-			case t.more <- struct{}{}:
-				t.wait.Go(func() {
-					t.dir(name)
-					<-t.more
-				})
-			default:
-				t.dir(name)
-			}
+		case e.IsDir() && e.Name() != ".git":
+			below = append(below, e.Name())
 		case e.Type().IsRegular():
-			t.file(name)
+			t.entry(path, e)
 		}
 	}
+	const many = 64
+	if beside || len(below) < many {
+		for _, name := range below {
+			t.dir(filepath.Join(path, name), beside)
+		}
+		return
+	}
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range runtime.NumCPU() + 2 { // some wait for the disk
+		wait.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(below)); i = next.Add(1) - 1 {
+				t.dir(filepath.Join(path, below[i]), true)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// entry searches a file in a folder: what the snapshot has of it, or else what is on the
+// disk.
+func (t *tree) entry(dir string, e fs.DirEntry) {
+	if seen, ok := e.(interface{ Text() ([]byte, bool) }); ok {
+		if text, whole := seen.Text(); whole {
+			for _, h := range t.k.Find(e.Name(), text) {
+				t.found(filepath.Join(dir, e.Name()), h)
+			}
+			return
+		}
+	}
+	t.file(filepath.Join(dir, e.Name()))
 }
 
 func (t *tree) entries(path string) []fs.DirEntry {
@@ -78,10 +99,6 @@ func (t *tree) entries(path string) []fs.DirEntry {
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (t *tree) file(path string) {
-	if text, ok := t.seen.Text(path); ok {
-		t.find(path, text)
-		return
-	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		t.unreadable(path, err)
@@ -105,11 +122,7 @@ func (t *tree) file(path string) {
 		t.unreadable(path, err)
 		return
 	}
-	t.find(path, text[:n])
-}
-
-func (t *tree) find(path string, text []byte) {
-	for _, h := range t.k.Find(path, text) {
+	for _, h := range t.k.Find(path, text[:n]) {
 		t.found(path, h)
 	}
 }

@@ -1,0 +1,190 @@
+package files
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Take reads folders of the repository root, with all that is in them.
+func Take(root string, names ...string) *Snapshot {
+	s := &Snapshot{root: root}
+	t := taker{}
+	for _, name := range names {
+		path := filepath.Join(root, name)
+		s.tops = append(s.tops, path)
+		t.folder(unix.AT_FDCWD, path, path)
+	}
+	s.folders = make(map[string]*folder, len(t.done))
+	for _, f := range t.done {
+		s.folders[f.path] = f
+	}
+	return s
+}
+
+// A taker reads folders one after the other. Of ten thousand hosts there are twenty
+// thousand folders and as many files: so it makes no more system calls than are needed
+// and puts what it reads into few pieces of memory.
+type taker struct {
+	done   []*folder
+	helper bool // of another one: it has none itself
+
+	buffer  [8 << 10]byte // for getdents64(2)
+	found   []entry       // in the folder that is read
+	folders slab[folder]
+	entries slab[entry]
+	lists   slab[fs.DirEntry]
+	texts   slab[byte]
+}
+
+// A slab is memory for many things that are kept as long as each other.
+type slab[T any] struct{ free []T }
+
+// take returns room for n things. Those of which there are not four in a piece get their own.
+func (s *slab[T]) take(n, piece int) []T {
+	if n > piece/4 {
+		return make([]T, n)
+	}
+	if len(s.free) < n {
+		s.free = make([]T, piece)
+	}
+	var room []T
+	room, s.free = s.free[:n:n], s.free[n:]
+	return room
+}
+
+const (
+	textPiece  = 128 << 10 // bytes
+	entryPiece = 256
+)
+
+// folder reads the folder that is called name in another one, and what is in it.
+func (t *taker) folder(in int, name, path string) {
+	fd, err := retryEINTRInt(func() (int, error) {
+		return unix.Openat(in, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	if err := t.read(fd); err != nil {
+		return
+	}
+	f := &t.folders.take(1, entryPiece)[0]
+	f.path = path
+	var info unix.Stat_t
+	if unix.Fstat(fd, &info) == nil {
+		f.mode = fileMode(info.Mode)
+	}
+	f.entries, f.list = t.entries.take(len(t.found), entryPiece), t.lists.take(len(t.found), entryPiece)
+	copy(f.entries, t.found)
+	slices.SortFunc(f.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	t.done = append(t.done, f)
+	var below []*entry
+	for i := range f.entries {
+		e := &f.entries[i]
+		e.in, f.list[i] = f, e
+		if e.IsDir() {
+			below = append(below, e)
+		} else {
+			t.see(handle{fd: fd}, e)
+		}
+	}
+	t.below(fd, below)
+}
+
+// many is how many folders are worth a helper.
+const many = 64
+
+// below reads folders in one that is open, beside each other where there are many.
+func (t *taker) below(fd int, folders []*entry) {
+	if t.helper || len(folders) < many {
+		for _, e := range folders {
+			t.folder(fd, e.name, e.path())
+		}
+		return
+	}
+	helpers := make([]taker, runtime.NumCPU()+2) // some wait for the disk
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for i := range helpers {
+		wait.Go(func() {
+			h := &helpers[i]
+			h.helper = true
+			for n := next.Add(1) - 1; n < int64(len(folders)); n = next.Add(1) - 1 {
+				h.folder(fd, folders[n].name, folders[n].path())
+			}
+		})
+	}
+	wait.Wait()
+	for i := range helpers {
+		t.done = append(t.done, helpers[i].done...)
+	}
+}
+
+func (e *entry) path() string { return e.in.path + string(filepath.Separator) + e.name }
+
+// read lists the open folder into t.found: getdents64(2).
+func (t *taker) read(fd int) error {
+	t.found = t.found[:0]
+	for {
+		n, err := retryEINTRInt(func() (int, error) { return unix.Getdents(fd, t.buffer[:]) })
+		if n <= 0 || err != nil {
+			return err
+		}
+		for rest := t.buffer[:n]; len(rest) > nameAt; {
+			size := binary.NativeEndian.Uint16(rest[sizeAt:])
+			name, _, _ := bytes.Cut(rest[nameAt:size], []byte{0})
+			gone, kind := binary.NativeEndian.Uint64(rest) == 0, rest[kindAt] // no inode
+			rest = rest[size:]
+			if gone || string(name) == "." || string(name) == ".." {
+				continue
+			}
+			t.found = append(t.found, entry{name: string(name), kind: kindOf(kind)})
+			if kind == unix.DT_UNKNOWN && !t.ask(fd, &t.found[len(t.found)-1]) {
+				t.found = t.found[:len(t.found)-1]
+			}
+		}
+	}
+}
+
+// Where the parts of struct linux_dirent64 are, in bytes (getdents(2)).
+const (
+	sizeAt = 16
+	kindAt = 18
+	nameAt = 19
+)
+
+// ask asks for the type of an entry, which some file systems do not tell: false if it is
+// not there any more.
+func (t *taker) ask(fd int, e *entry) bool {
+	var info unix.Stat_t
+	err := retryEINTR(func() error { return unix.Fstatat(fd, e.name, &info, unix.AT_SYMLINK_NOFOLLOW) })
+	e.kind = fileMode(info.Mode).Type()
+	return err == nil
+}
+
+// see reads a file, if it is one and is not large.
+func (t *taker) see(dir handle, e *entry) {
+	if e.kind.IsRegular() {
+		text, info, err := dir.readTo(e.name, maxSeen, func(n int) []byte { return t.texts.take(n, textPiece) })
+		if info.Mode&unix.S_IFMT == unix.S_IFREG {
+			e.mode = fileMode(info.Mode)
+			e.text, e.whole = text, err == nil && text != nil && int64(len(text)) == info.Size
+		}
+	}
+	if e.mode == 0 && e.kind&fs.ModeSymlink == 0 {
+		var info unix.Stat_t
+		if unix.Fstatat(dir.fd, e.name, &info, unix.AT_SYMLINK_NOFOLLOW) == nil {
+			e.mode = fileMode(info.Mode)
+		}
+	}
+}
