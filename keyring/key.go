@@ -118,7 +118,7 @@ func decode(text []byte) (k [wgtypes.KeyLen]byte, err error) {
 		return k, ErrLength
 	}
 	var b [wgtypes.KeyLen + 1]byte
-	n, err := base64.StdEncoding.Strict().Decode(b[:], line)
+	n, err := strict.Decode(b[:], line)
 	if err != nil {
 		return k, ErrNonCanonical
 	}
@@ -132,6 +132,8 @@ func decode(text []byte) (k [wgtypes.KeyLen]byte, err error) {
 	}
 	return [wgtypes.KeyLen]byte(b[:]), nil
 }
+
+var strict = base64.StdEncoding.Strict()
 
 // spelledLen is how long the base64 of a key is.
 const spelledLen = 44

@@ -44,7 +44,7 @@ const maxFile = 4 << 10
 
 // Path returns the file of host's public key in tunnel.
 func (r Ring) Path(host, tunnel string) string {
-	return filepath.Join(r.Dir, host, tunnel+".pub")
+	return files.Below(r.Dir, host, tunnel+".pub")
 }
 
 // Get reads host's public key in tunnel. If there is none the error is

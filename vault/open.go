@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -35,12 +36,16 @@ func (v Vault) Meta(host, file string) (Meta, error) {
 // seenMeta is [Vault.Meta] of a file whose text the snapshot has, if nothing is wrong with
 // it.
 func (v Vault) seenMeta(host, file string) (Meta, bool) {
-	text, ok := v.Seen.Text(v.Path(host, file))
+	made, ok := v.Seen.Once(v.Path(host, file), func(text []byte) (any, bool) {
+		m, ok := scanMeta(text)
+		m.Recipients = slices.Clip(m.Recipients)
+		return &m, ok
+	})
 	if !ok || !validFile(file) {
 		return Meta{}, false
 	}
-	m, ok := scanMeta(text)
-	return m, ok && m.Host == host && m.File == installed(file)
+	m := made.(*Meta)
+	return *m, m.Host == host && m.File == installed(file)
 }
 
 // whoMadeIt is what to do about a file without metadata. A private key opens

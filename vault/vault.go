@@ -140,7 +140,7 @@ func (v Vault) repository() string { return filepath.Dir(v.Dir) }
 // Path returns the vault file of host's file, which is named as on the host:
 // "wg0.key", "wg0.next.key", "wg0.basalt.psk".
 func (v Vault) Path(host, file string) string {
-	return filepath.Join(v.Dir, host, file+suffix)
+	return files.Below(v.Dir, host, file+suffix)
 }
 
 // Hosts returns the hosts that have a folder, sorted.
@@ -186,6 +186,11 @@ func (v Vault) names(dir string, pick func(fs.DirEntry) (string, bool)) ([]strin
 		}
 	}
 	return found, nil
+}
+
+// Lacks tells whether the snapshot knows that host has no such file.
+func (v Vault) Lacks(host, file string) bool {
+	return checkNames(host, file) == nil && v.Seen.Lacks(v.Path(host, file))
 }
 
 // validFile tells whether s can be the name of a key file: one that stays in its

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -37,9 +38,11 @@ type entry struct {
 	in    *folder
 	name  string
 	text  []byte
-	kind  fs.FileMode // the type
-	mode  fs.FileMode // 0 if it could not be told
-	whole bool        // text is all that is in the file
+	below *folder              // if it is one that could be listed
+	made  *atomic.Pointer[any] // of the text; see Once
+	kind  fs.FileMode          // the type
+	mode  fs.FileMode          // 0 if it could not be told
+	whole bool                 // text is all that is in the file
 }
 
 func (e *entry) Name() string      { return e.name }
@@ -48,6 +51,14 @@ func (e *entry) Type() fs.FileMode { return e.kind }
 
 // Text returns what [Snapshot.Text] does.
 func (e *entry) Text() (text []byte, ok bool) { return e.text, e.whole }
+
+// Entries returns what [Snapshot.Entries] does.
+func (e *entry) Entries() (entries []fs.DirEntry, ok bool) {
+	if e.below == nil {
+		return nil, false
+	}
+	return e.below.list, true
+}
 
 // Info implements [fs.DirEntry].
 func (e *entry) Info() (fs.FileInfo, error) { return os.Lstat(filepath.Join(e.in.path, e.name)) }
@@ -76,29 +87,25 @@ func (s *Snapshot) Walk(do func(path string, mode fs.FileMode)) {
 	for _, top := range s.tops {
 		if info, err := os.Lstat(top); err == nil && info.Mode()&fs.ModeSymlink == 0 {
 			do(top, info.Mode())
-			s.walk(top, do)
+			if f := s.folders[top]; f != nil {
+				f.walk(do)
+			}
 		}
 	}
 }
 
-func (s *Snapshot) walk(path string, do func(path string, mode fs.FileMode)) {
-	f := s.folders[path]
-	if f == nil {
-		return
-	}
+func (f *folder) walk(do func(path string, mode fs.FileMode)) {
 	for i := range f.entries {
 		e := &f.entries[i]
 		if e.kind&fs.ModeSymlink != 0 {
 			continue
 		}
-		name, mode := path+string(filepath.Separator)+e.name, e.mode
-		if in := s.folders[name]; in != nil {
-			mode = in.mode
+		if e.below == nil {
+			do(e.path(), e.mode)
+			continue
 		}
-		do(name, mode)
-		if e.IsDir() {
-			s.walk(name, do)
-		}
+		do(e.below.path, e.below.mode)
+		e.below.walk(do)
 	}
 }
 
@@ -166,6 +173,28 @@ func (s *Snapshot) Text(path string) (text []byte, ok bool) {
 		return at.text, true
 	}
 	return nil, false
+}
+
+// Lacks reports whether the snapshot knows that there is nothing at path.
+func (s *Snapshot) Lacks(path string) bool {
+	at, known := s.find(path)
+	return known && at == nil
+}
+
+// Once returns what parse makes of the text of a file, if the snapshot has it and parse takes
+// it. What it made is not made again, and everybody gets the same.
+func (s *Snapshot) Once(path string, parse func(text []byte) (made any, ok bool)) (made any, ok bool) {
+	at, _ := s.find(path)
+	if at == nil || !at.whole {
+		return nil, false
+	}
+	if before := at.made.Load(); before != nil {
+		return *before, true
+	}
+	if made, ok = parse(at.text); ok {
+		at.made.Store(&made)
+	}
+	return made, ok
 }
 
 // Exists reports whether there is anything at path, be it a link to nowhere.

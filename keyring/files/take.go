@@ -43,6 +43,7 @@ type taker struct {
 	entries slab[entry]
 	lists   slab[fs.DirEntry]
 	texts   slab[byte]
+	made    slab[atomic.Pointer[any]]
 }
 
 // A slab is memory for many things that are kept as long as each other.
@@ -67,16 +68,16 @@ const (
 )
 
 // folder reads the folder that is called name in another one, and what is in it.
-func (t *taker) folder(in int, name, path string) {
+func (t *taker) folder(in int, name, path string) *folder {
 	fd, err := retryEINTRInt(func() (int, error) {
 		return unix.Openat(in, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
-		return
+		return nil
 	}
 	defer unix.Close(fd)
 	if err := t.read(fd); err != nil {
-		return
+		return nil
 	}
 	f := &t.folders.take(1, entryPiece)[0]
 	f.path = path
@@ -88,10 +89,11 @@ func (t *taker) folder(in int, name, path string) {
 	copy(f.entries, t.found)
 	slices.SortFunc(f.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	t.done = append(t.done, f)
+	made := t.made.take(len(f.entries), entryPiece)
 	var below []*entry
 	for i := range f.entries {
 		e := &f.entries[i]
-		e.in, f.list[i] = f, e
+		e.in, e.made, f.list[i] = f, &made[i], e
 		if e.IsDir() {
 			below = append(below, e)
 		} else {
@@ -99,6 +101,7 @@ func (t *taker) folder(in int, name, path string) {
 		}
 	}
 	t.below(fd, below)
+	return f
 }
 
 // many is how many folders are worth a helper.
@@ -108,7 +111,7 @@ const many = 64
 func (t *taker) below(fd int, folders []*entry) {
 	if t.helper || len(folders) < many {
 		for _, e := range folders {
-			t.folder(fd, e.name, e.path())
+			e.below = t.folder(fd, e.name, e.path())
 		}
 		return
 	}
@@ -120,7 +123,7 @@ func (t *taker) below(fd int, folders []*entry) {
 			h := &helpers[i]
 			h.helper = true
 			for n := next.Add(1) - 1; n < int64(len(folders)); n = next.Add(1) - 1 {
-				h.folder(fd, folders[n].name, folders[n].path())
+				folders[n].below = h.folder(fd, folders[n].name, folders[n].path())
 			}
 		})
 	}

@@ -24,7 +24,7 @@ const MaxFile = 16 << 20
 func (k *Known) Tree(dir string, seen *files.Snapshot, found func(path string, h Hit),
 	unreadable func(path string, err error)) {
 	t := &tree{k: k, seen: seen, found: found, unreadable: unreadable}
-	t.dir(dir, false)
+	t.dir(dir, t.entries(dir), false)
 }
 
 type tree struct {
@@ -36,20 +36,20 @@ type tree struct {
 
 // dir searches a folder. Where it has many folders they are searched beside each other,
 // unless it is itself one of such.
-func (t *tree) dir(path string, beside bool) {
-	var below []string
-	for _, e := range t.entries(path) {
+func (t *tree) dir(path string, entries []fs.DirEntry, beside bool) {
+	var below []fs.DirEntry
+	for _, e := range entries {
 		switch {
 		case e.IsDir() && e.Name() != ".git":
-			below = append(below, e.Name())
+			below = append(below, e)
 		case e.Type().IsRegular():
 			t.entry(path, e)
 		}
 	}
 	const many = 64
 	if beside || len(below) < many {
-		for _, name := range below {
-			t.dir(filepath.Join(path, name), beside)
+		for _, e := range below {
+			t.folder(path, e, beside)
 		}
 		return
 	}
@@ -58,11 +58,23 @@ func (t *tree) dir(path string, beside bool) {
 	for range runtime.NumCPU() + 2 { // some wait for the disk
 		wait.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(below)); i = next.Add(1) - 1 {
-				t.dir(filepath.Join(path, below[i]), true)
+				t.folder(path, below[i], true)
 			}
 		})
 	}
 	wait.Wait()
+}
+
+// folder searches a folder in a folder.
+func (t *tree) folder(dir string, e fs.DirEntry, beside bool) {
+	path := dir + string(filepath.Separator) + e.Name()
+	if seen, ok := e.(interface{ Entries() ([]fs.DirEntry, bool) }); ok {
+		if entries, known := seen.Entries(); known {
+			t.dir(path, entries, beside)
+			return
+		}
+	}
+	t.dir(path, t.entries(path), beside)
 }
 
 // entry searches a file in a folder: what the snapshot has of it, or else what is on the

@@ -59,13 +59,14 @@ func (c *checker) tunnels(names []string) error {
 
 // duplicates finds one key that two hosts have, or one host in two tunnels.
 func (c *checker) duplicates() {
-	owner := map[keyring.PublicKey]string{}
+	type place struct{ host, name string }
+	owner := make(map[keyring.PublicKey]place, len(c.hosts))
 	add := func(h *hostCheck, name string, key keyring.PublicKey) {
 		if key.IsZero() {
 			return
 		}
-		path := c.repo.Ring.Path(h.host, name)
-		if other, ok := owner[key]; ok {
+		if first, ok := owner[key]; ok {
+			path, other := c.repo.Ring.Path(h.host, name), c.repo.Ring.Path(first.host, first.name)
 			what := "two hosts with one public key"
 			if filepath.Dir(other) == filepath.Dir(path) {
 				what = "two tunnels with one public key"
@@ -75,7 +76,7 @@ func (c *checker) duplicates() {
 				path, 1, "%s %q: the same key is in %s", what, c.relative(path), c.relative(other))
 			return
 		}
-		owner[key] = path
+		owner[key] = place{h.host, name}
 	}
 	for _, h := range c.hosts {
 		add(h, h.tunnel, h.public)

@@ -19,6 +19,7 @@ type hostCheck struct {
 	tunnel, host string
 
 	public keyring.PublicKey // zero: none, or none that is valid
+	lacks  bool              // there is none
 	change repo.KeyState
 }
 
@@ -45,6 +46,7 @@ func (h *hostCheck) key() {
 	pub := h.repo.Ring.Path(h.host, h.tunnel)
 	public, err := h.repo.Ring.Seen(h.repo.Snapshot, h.host, h.tunnel)
 	if errors.Is(err, fs.ErrNotExist) {
+		h.lacks = true
 		h.add("key", "wgkeys gen "+h.host, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
 		return
 	}

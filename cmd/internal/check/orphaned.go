@@ -28,7 +28,7 @@ func (c *checker) orphaned() error {
 	if err != nil {
 		return err
 	}
-	named, inTunnel := map[string]bool{}, map[[2]string]bool{}
+	named, inTunnel := make(map[string]bool, len(c.hosts)), make(map[[2]string]bool, len(c.hosts))
 	for _, h := range c.hosts {
 		named[h.host], inTunnel[[2]string{h.tunnel, h.host}] = true, true
 	}

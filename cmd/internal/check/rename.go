@@ -1,8 +1,6 @@
 package check
 
 import (
-	"errors"
-	"io/fs"
 	"slices"
 )
 
@@ -12,10 +10,15 @@ import (
 func (c *checker) hintRename() {
 	var lacking, orphaned []string
 	for _, h := range c.hosts {
-		_, err := c.repo.Ring.Seen(c.repo.Snapshot, h.host, h.tunnel)
-		if errors.Is(err, fs.ErrNotExist) && !slices.Contains(lacking, h.host) {
+		if h.lacks && !slices.Contains(lacking, h.host) {
 			lacking = append(lacking, h.host)
 		}
+		if len(lacking) > 1 {
+			return
+		}
+	}
+	if len(lacking) == 0 {
+		return
 	}
 	named := map[string]bool{}
 	for _, h := range c.hosts {
@@ -26,7 +29,7 @@ func (c *checker) hintRename() {
 			orphaned = append(orphaned, f.Host)
 		}
 	}
-	if len(lacking) != 1 || len(orphaned) != 1 {
+	if len(orphaned) != 1 {
 		return
 	}
 	from, to := orphaned[0], lacking[0]
