@@ -29,6 +29,9 @@ type Ring struct {
 	Shared fs.FileMode // the bits of its mode that a file gets besides, for others
 }
 
+// ext is how the name of a public key's file ends.
+const ext = ".pub"
+
 // next makes the name of a tunnel's file that of a rotation under way.
 const next = ".next"
 
@@ -44,7 +47,7 @@ const maxFile = 4 << 10
 
 // Path returns the file of host's public key in tunnel.
 func (r Ring) Path(host, tunnel string) string {
-	return files.Below(r.Dir, host, tunnel+".pub")
+	return files.Below(r.Dir, host, tunnel+ext)
 }
 
 // Get reads host's public key in tunnel. If there is none the error is
@@ -53,6 +56,12 @@ func (r Ring) Get(host, tunnel string) (PublicKey, error) { return r.Seen(nil, h
 
 // Seen is [Ring.Get] for who has a snapshot of the keyring already, or nil.
 func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error) {
+	if made, ok := seen.Once(r.Dir, host, tunnel+ext, func(text []byte) (any, bool) {
+		k, err := ParsePublicKey(files.Text(text))
+		return &k, err == nil && len(text) <= maxFile
+	}); ok {
+		return *made.(*PublicKey), nil
+	}
 	path := r.Path(host, tunnel)
 	text, err := seen.Read(filepath.Dir(r.Dir), path, maxFile)
 	if err != nil {
@@ -67,6 +76,11 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 		return PublicKey{}, fault.WrapFile(err, "no valid public key in", path, hint)
 	}
 	return k, nil
+}
+
+// Lacks tells whether a snapshot knows that host has no public key in tunnel.
+func (r Ring) Lacks(seen *files.Snapshot, host, tunnel string) bool {
+	return seen.Lacks(r.Dir, host, tunnel+ext)
 }
 
 // Load reads the public keys of all hosts in tunnel, by host.

@@ -36,7 +36,7 @@ func (v Vault) Meta(host, file string) (Meta, error) {
 // seenMeta is [Vault.Meta] of a file whose text the snapshot has, if nothing is wrong with
 // it.
 func (v Vault) seenMeta(host, file string) (Meta, bool) {
-	made, ok := v.Seen.Once(v.Path(host, file), func(text []byte) (any, bool) {
+	made, ok := v.Seen.Once(v.Dir, host, file+suffix, func(text []byte) (any, bool) {
 		m, ok := scanMeta(text)
 		m.Recipients = slices.Clip(m.Recipients)
 		return &m, ok

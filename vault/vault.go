@@ -179,18 +179,21 @@ func (v Vault) names(dir string, pick func(fs.DirEntry) (string, bool)) ([]strin
 	if err != nil {
 		return nil, fault.WrapFile(err, "cannot read the vault", dir, "")
 	}
-	var found []string
+	found := make([]string, 0, len(entries))
 	for _, e := range entries {
 		if name, ok := pick(e); ok {
 			found = append(found, name)
 		}
+	}
+	if len(found) == 0 {
+		return nil, nil
 	}
 	return found, nil
 }
 
 // Lacks tells whether the snapshot knows that host has no such file.
 func (v Vault) Lacks(host, file string) bool {
-	return checkNames(host, file) == nil && v.Seen.Lacks(v.Path(host, file))
+	return checkNames(host, file) == nil && v.Seen.Lacks(v.Dir, host, file+suffix)
 }
 
 // validFile tells whether s can be the name of a key file: one that stays in its

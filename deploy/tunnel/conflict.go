@@ -23,7 +23,7 @@ func (l *linter) sharedPrefixes() {
 }
 
 func (l *linter) claimedTwice() bool {
-	seen := map[netip.Prefix]bool{}
+	seen := make(map[netip.Prefix]bool, len(l.t.hosts))
 	for _, h := range l.t.hosts {
 		for _, c := range h.claims {
 			if seen[c.val] {

@@ -76,13 +76,14 @@ func (r *reader) hosts(t *Tunnel, n *node) {
 	if !r.is(n, "a table of hosts", unstable.Table) {
 		return
 	}
+	t.hosts = make(map[string]*host, len(n.keys))
 	for _, name := range n.keys {
-		at := n.table[name]
+		at := n.get(name)
 		if err := keyring.CheckHost(name); err != nil {
 			r.add(at.pos, "", "no host can be named %s: %v", shown(name), err)
 			continue
 		}
-		h := &host{pos: at.pos, name: name, sysctls: map[string]sysctl{}, pairs: map[string]*pair{}}
+		h := &host{pos: at.pos, name: name}
 		readTable(r, at, h, hostKeys)
 		t.hosts[name] = h
 	}
@@ -93,8 +94,11 @@ func (r *reader) pairs(h *host, n *node) {
 		return
 	}
 	for _, name := range n.keys {
-		p := &pair{pos: n.table[name].pos}
-		readTable(r, n.table[name], p, pairKeys)
+		p := &pair{pos: n.get(name).pos}
+		readTable(r, n.get(name), p, pairKeys)
+		if h.pairs == nil {
+			h.pairs = map[string]*pair{}
+		}
 		h.pairs[name] = p
 	}
 }

@@ -167,7 +167,7 @@ func (l *linter) psk() {
 // addresses refuses an address that two hosts have, and one that a host has
 // and routes as well.
 func (l *linter) addresses() {
-	seen := map[netip.Addr]value[string]{}
+	seen := make(map[netip.Addr]value[string], len(l.t.names))
 	for _, name := range l.t.names {
 		own := map[netip.Prefix]pos{}
 		for _, c := range l.t.hosts[name].claims {

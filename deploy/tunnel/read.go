@@ -28,7 +28,7 @@ func readTable[T any](r *reader, n *node, t *T, known keys[T]) {
 	}
 	for _, name := range n.keys {
 		if read, ok := known[name]; ok {
-			read(r, t, n.table[name])
+			read(r, t, n.get(name))
 			continue
 		}
 		r.unknown(n, name, didYouMean(name, maps.Keys(known)))
@@ -36,7 +36,7 @@ func readTable[T any](r *reader, n *node, t *T, known keys[T]) {
 }
 
 func (r *reader) unknown(n *node, name, meant string) {
-	at := n.table[name].pos
+	at := n.get(name).pos
 	if p := plainly(name); p == "privatekey" || p == "presharedkey" {
 		r.add(at, "wgkeys gen HOST", "unknown key %s %s: a secret has no place in a plain file",
 			shown(name), n.where())
@@ -168,7 +168,7 @@ func (r *reader) sysctls(h *host, n *node, prefix string) {
 		return
 	}
 	for _, name := range n.keys {
-		v := n.table[name]
+		v := n.get(name)
 		if v.kind == unstable.Table {
 			r.sysctls(h, v, prefix+name+".")
 			continue
@@ -201,6 +201,9 @@ func (r *reader) sysctl(h *host, n *node, key string) {
 	if old, ok := h.sysctls[file]; ok {
 		r.add(n.pos, "", "%s is already set in %s", shown(key), old.pos)
 		return
+	}
+	if h.sysctls == nil {
+		h.sysctls = map[string]sysctl{}
 	}
 	h.sysctls[file] = sysctl{key, value[string]{val, n.pos}}
 }

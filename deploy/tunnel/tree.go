@@ -11,12 +11,13 @@ import (
 // A node is a TOML value with its place and its key.
 type node struct {
 	pos
-	kind   unstable.Kind // unstable.Table for every table
-	text   string        // of a scalar, strings unquoted
-	list   []*node       // of an array
-	table  map[string]*node
-	keys   []string // of a table, in the order of the files
-	maker  maker    // of a table
+	kind   unstable.Kind    // unstable.Table for every table
+	text   string           // of a scalar, strings unquoted
+	list   []*node          // of an array
+	keys   []string         // of a table, in the order of the files
+	vals   []*node          // of each key
+	table  map[string]*node // the same, where there are more than few
+	maker  maker            // of a table
 	parent *node
 	name   string
 }
@@ -52,12 +53,35 @@ func (n *node) where() string {
 }
 
 func newTable(at pos, parent *node, name string) *node {
-	return &node{pos: at, kind: unstable.Table, table: map[string]*node{}, parent: parent, name: name}
+	return &node{pos: at, kind: unstable.Table, parent: parent, name: name}
 }
 
+// few is how many keys are compared one by one: the table of a host has no more, and a
+// map for each of ten thousand takes time and memory.
+const few = 8
+
 func (n *node) put(name string, v *node) {
-	n.table[name] = v
-	n.keys = append(n.keys, name)
+	n.keys, n.vals = append(n.keys, name), append(n.vals, v)
+	switch {
+	case len(n.keys) == few+1:
+		n.table = make(map[string]*node, 2*few)
+		for i, key := range n.keys {
+			n.table[key] = n.vals[i]
+		}
+	case n.table != nil:
+		n.table[name] = v
+	}
+}
+
+// get returns what the table has under a key: nil if nothing.
+func (n *node) get(name string) *node {
+	if n.table != nil {
+		return n.table[name]
+	}
+	if i := slices.Index(n.keys, name); i >= 0 {
+		return n.vals[i]
+	}
+	return nil
 }
 
 // A merger builds one tree out of the files of a tunnel. What a document may
@@ -154,9 +178,9 @@ func (m *merger) name(key *unstable.Node, at pos) string {
 // comes is read into a table that nobody reads.
 func (m *merger) step(from *node, key *unstable.Node, at pos, by byte, may ...byte) *node {
 	name := m.name(key, at)
-	t, ok := from.table[name]
+	t := from.get(name)
 	switch {
-	case !ok:
+	case t == nil:
 		t = newTable(at, from, name)
 		t.maker = maker{m.src, by}
 		from.put(name, t)
@@ -209,7 +233,7 @@ func (m *merger) set(t *node, key, v *unstable.Node, at pos) {
 		}
 		return
 	}
-	if old, ok := t.table[name]; ok {
+	if old := t.get(name); old != nil {
 		m.twice(at, old)
 		return
 	}

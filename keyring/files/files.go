@@ -38,15 +38,13 @@ func Read(root, path string, limit int64) ([]byte, error) {
 	return readIn(r, name, limit)
 }
 
-// Below is [filepath.Join] of a clean folder, a folder in it and a file in that, which of
-// ten thousand hosts is asked for many times.
+// Below is [filepath.Join] of a folder, a folder in it and a file in that, which of ten
+// thousand hosts is asked for many times.
 func Below(dir, folder, name string) string {
-	const outside = "./"
-	if dir == "" || folder == "" || name == "" || strings.ContainsAny(folder, outside) || strings.Contains(name, "/") ||
-		name == "." || name == ".." || filepath.Clean(dir) != dir || dir == "/" {
+	if !isName(folder) || !isName(name) || len(dir) < 2 || filepath.Clean(dir) != dir {
 		return filepath.Join(dir, folder, name)
 	}
-	return dir + "/" + folder + "/" + name
+	return dir + string(filepath.Separator) + folder + string(filepath.Separator) + name
 }
 
 func readIn(r *os.Root, name string, limit int64) ([]byte, error) {

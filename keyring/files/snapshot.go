@@ -128,11 +128,35 @@ func (s *Snapshot) find(path string) (at *entry, known bool) {
 		at, known := s.find(dir)
 		return nil, known && at == nil
 	}
+	return f.find(name), true
+}
+
+// inFolder is [Snapshot.find] of dir/folder/name, as [Below] has it, and makes no path of it
+// where the folder is one that was read.
+func (s *Snapshot) inFolder(dir, folder, name string) (at *entry, known bool) {
+	if s == nil {
+		return nil, false
+	}
+	var room [256]byte
+	path := append(append(append(room[:0], dir...), filepath.Separator), folder...)
+	if f := s.folders[string(path)]; f != nil && isName(name) {
+		return f.find(name), true
+	}
+	return s.find(Below(dir, folder, name))
+}
+
+// isName tells whether a path is a name alone.
+func isName(path string) bool {
+	return path != "" && path != "." && path != ".." && strings.IndexByte(path, filepath.Separator) < 0
+}
+
+// find returns what has a name in the folder: nil if nothing.
+func (f *folder) find(name string) *entry {
 	i, ok := slices.BinarySearchFunc(f.entries, name, func(e entry, name string) int { return strings.Compare(e.name, name) })
 	if !ok {
-		return nil, true
+		return nil
 	}
-	return &f.entries[i], true
+	return &f.entries[i]
 }
 
 // Read returns the content of a file as [Read] does. It is the caller's.
@@ -175,16 +199,16 @@ func (s *Snapshot) Text(path string) (text []byte, ok bool) {
 	return nil, false
 }
 
-// Lacks reports whether the snapshot knows that there is nothing at path.
-func (s *Snapshot) Lacks(path string) bool {
-	at, known := s.find(path)
+// Lacks reports whether the snapshot knows that there is no such name in a folder of dir.
+func (s *Snapshot) Lacks(dir, folder, name string) bool {
+	at, known := s.inFolder(dir, folder, name)
 	return known && at == nil
 }
 
-// Once returns what parse makes of the text of a file, if the snapshot has it and parse takes
-// it. What it made is not made again, and everybody gets the same.
-func (s *Snapshot) Once(path string, parse func(text []byte) (made any, ok bool)) (made any, ok bool) {
-	at, _ := s.find(path)
+// Once returns what parse makes of the text of a file in a folder of dir, if the snapshot has
+// it and parse takes it. What it made is not made again, and everybody gets the same.
+func (s *Snapshot) Once(dir, folder, name string, parse func(text []byte) (made any, ok bool)) (made any, ok bool) {
+	at, _ := s.inFolder(dir, folder, name)
 	if at == nil || !at.whole {
 		return nil, false
 	}

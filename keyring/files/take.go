@@ -38,12 +38,18 @@ type taker struct {
 	helper bool // of another one: it has none itself
 
 	buffer  [8 << 10]byte // for getdents64(2)
-	found   []entry       // in the folder that is read
+	found   []found       // in the folder that is read
 	folders slab[folder]
 	entries slab[entry]
 	lists   slab[fs.DirEntry]
 	texts   slab[byte]
 	made    slab[atomic.Pointer[any]]
+}
+
+// What was found in a folder.
+type found struct {
+	name string
+	kind fs.FileMode
 }
 
 // A slab is memory for many things that are kept as long as each other.
@@ -86,14 +92,13 @@ func (t *taker) folder(in int, name, path string) *folder {
 		f.mode = fileMode(info.Mode)
 	}
 	f.entries, f.list = t.entries.take(len(t.found), entryPiece), t.lists.take(len(t.found), entryPiece)
-	copy(f.entries, t.found)
-	slices.SortFunc(f.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(t.found, func(a, b found) int { return strings.Compare(a.name, b.name) })
 	t.done = append(t.done, f)
 	made := t.made.take(len(f.entries), entryPiece)
 	var below []*entry
 	for i := range f.entries {
 		e := &f.entries[i]
-		e.in, e.made, f.list[i] = f, &made[i], e
+		e.name, e.kind, e.in, e.made, f.list[i] = t.found[i].name, t.found[i].kind, f, &made[i], e
 		if e.IsDir() {
 			below = append(below, e)
 		} else {
@@ -151,9 +156,9 @@ func (t *taker) read(fd int) error {
 			if gone || string(name) == "." || string(name) == ".." {
 				continue
 			}
-			t.found = append(t.found, entry{name: string(name), kind: kindOf(kind)})
-			if kind == unix.DT_UNKNOWN && !t.ask(fd, &t.found[len(t.found)-1]) {
-				t.found = t.found[:len(t.found)-1]
+			e := found{string(name), kindOf(kind)}
+			if kind != unix.DT_UNKNOWN || e.ask(fd) {
+				t.found = append(t.found, e)
 			}
 		}
 	}
@@ -168,7 +173,7 @@ const (
 
 // ask asks for the type of an entry, which some file systems do not tell: false if it is
 // not there any more.
-func (t *taker) ask(fd int, e *entry) bool {
+func (e *found) ask(fd int) bool {
 	var info unix.Stat_t
 	err := retryEINTR(func() error { return unix.Fstatat(fd, e.name, &info, unix.AT_SYMLINK_NOFOLLOW) })
 	e.kind = fileMode(info.Mode).Type()

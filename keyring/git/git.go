@@ -82,12 +82,20 @@ func run(ctx context.Context, dir string, input io.Reader, args ...string) ([]by
 // output runs a git. It never waits for a terminal: what git reads is input, and an
 // editor is not asked for.
 func output(c *exec.Cmd, dir string, input io.Reader) ([]byte, error) {
-	var out, said bytes.Buffer
-	c.Stdin, c.Stdout, c.Stderr = input, &out, &said
-	if err := c.Run(); err != nil {
-		return nil, failed(err, dir, said.String())
+	var out bytes.Buffer
+	if err := outputTo(c, dir, input, &out); err != nil {
+		return nil, err
 	}
 	return out.Bytes(), nil
+}
+
+func outputTo(c *exec.Cmd, dir string, input io.Reader, out io.Writer) error {
+	var said bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = input, out, &said
+	if err := c.Run(); err != nil {
+		return failed(err, dir, said.String())
+	}
+	return nil
 }
 
 // HookPath is the file of a hook of the working tree that dir lies in, where the

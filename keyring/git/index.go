@@ -22,8 +22,13 @@ type Index struct {
 // ReadIndex reads what the index has of the working tree at top; where paths are given,
 // at and below those.
 func ReadIndex(ctx context.Context, top string, paths ...string) (*Index, error) {
-	out, err := run(ctx, top, nil, append([]string{"ls-files", "-t", "-s", "-z", "--"}, paths...)...)
-	return &Index{top: top, entries: string(out)}, err
+	var out strings.Builder
+	if info, err := os.Lstat(filepath.Join(top, ".git", "index")); err == nil { // which is larger than what git tells of it
+		out.Grow(int(min(info.Size(), 16<<20)))
+	}
+	c := command(ctx, top, append([]string{"ls-files", "-t", "-s", "-z", "--"}, paths...)...)
+	err := outputTo(c, top, nil, &out)
+	return &Index{top: top, entries: out.String()}, err
 }
 
 // An entry is one line of the index. Of a file that a merge could not decide there are

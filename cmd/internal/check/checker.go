@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"wgkeys/cmd/internal/repo"
@@ -43,8 +44,12 @@ func (c *checker) tunnels(names []string) error {
 			continue
 		}
 		c.parsed = append(c.parsed, t)
-		for _, host := range t.Hosts() {
-			c.hosts = append(c.hosts, &hostCheck{checker: c, report: report{dir: c.dir}, tunnel: name, host: host})
+		names := t.Hosts()
+		hosts := make([]hostCheck, len(names))
+		c.hosts = slices.Grow(c.hosts, len(names))
+		for i, host := range names {
+			hosts[i] = hostCheck{checker: c, report: report{dir: c.dir}, tunnel: name, host: host}
+			c.hosts = append(c.hosts, &hosts[i])
 		}
 	}
 	repo.Each(len(c.hosts), func(i int) { c.hosts[i].run() })

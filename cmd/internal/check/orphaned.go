@@ -55,8 +55,6 @@ func (c *checker) orphaned() error {
 func (c *checker) passedOver() {
 	entries, _ := c.repo.Snapshot.List(c.repo.Dir, c.repo.Vault.Dir) // an error is told elsewhere
 	for _, e := range entries {
-		path := filepath.Join(c.repo.Vault.Dir, e.Name())
-		f := Finding{Check: "stranger", Hint: "move what is in " + ui.Quoted(path) + " to the folder of a host, or remove it"}
 		why := "is a link"
 		if e.IsDir() {
 			if keyring.CheckHost(e.Name()) == nil {
@@ -66,6 +64,8 @@ func (c *checker) passedOver() {
 		} else if e.Type()&fs.ModeSymlink == 0 {
 			continue
 		}
+		path := filepath.Join(c.repo.Vault.Dir, e.Name())
+		f := Finding{Check: "stranger", Hint: "move what is in " + ui.Quoted(path) + " to the folder of a host, or remove it"}
 		in, _ := c.repo.Snapshot.List(c.repo.Dir, path)
 		if slices.ContainsFunc(in, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), ".age") }) {
 			c.add(f, path, 0, "rekey passes over the keys in %q, which %s", c.relative(path), why)

@@ -64,7 +64,7 @@ func (r *Repo) KeyState(host, tunnel string) (c KeyState, err error) {
 // noNext tells that there is no rotation, where a snapshot says so: of ten thousand hosts
 // nearly all have none, and an error for each takes time.
 func (r *Repo) noNext(host, tunnel string) bool {
-	return r.Snapshot.Lacks(r.Ring.Path(host, keyring.Next(tunnel))) && r.Vault.Lacks(host, vault.KeyFile(keyring.Next(tunnel)))
+	return r.Ring.Lacks(r.Snapshot, host, keyring.Next(tunnel)) && r.Vault.Lacks(host, vault.KeyFile(keyring.Next(tunnel)))
 }
 
 // UnderWay reports whether there is a rotation that is not over.

@@ -46,7 +46,8 @@ func (r *Repo) EachPublic(do func(host, name, path string)) error {
 
 // EachPublicKey calls do for every valid public key.
 func (r *Repo) EachPublicKey(do func(HostKey, keyring.PublicKey)) error {
-	var all []HostKey
+	hosts, _ := r.Snapshot.Entries(r.Ring.Dir)
+	all := make([]HostKey, 0, len(hosts)) // or more, of several tunnels
 	if err := r.EachPublic(func(host, name, _ string) { all = append(all, HostKey{Host: host, Tunnel: name}) }); err != nil {
 		return err
 	}
