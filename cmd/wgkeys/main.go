@@ -62,12 +62,25 @@ func collectFrom(memory int64) {
 	})
 }
 
+// takeHugePages has the kernel give the memory that is going to be used in huge pages,
+// where an administrator lets it (MADV_HUGEPAGE in madvise(2)): of ten thousand hosts a
+// quarter of a check was to give it page by page. The advice stays with the addresses, and
+// they are the first that are used again. Only what is touched is taken.
+func takeHugePages() {
+	debug.SetGCPercent(-1)
+	room := make([]byte, manyBytesOfCheck)
+	unix.Madvise(room, unix.MADV_HUGEPAGE)
+	runtime.KeepAlive(room)
+	runtime.GC() // gives the addresses back
+}
+
 // begin prepares the process for a verb. What only tells of the program, its version or
 // how it is used, needs none of it.
 func begin(u *ui.UI, verb string) context.Context {
 	memory := int64(manyBytes)
 	if verb == "check" {
 		memory = manyBytesOfCheck
+		takeHugePages()
 	}
 	collectFrom(memory)
 
