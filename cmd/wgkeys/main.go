@@ -49,6 +49,8 @@ func main() {
 const (
 	manyBytes        = 256 << 20
 	manyBytesOfCheck = 80 << 20
+
+	hugeBytes = 64 << 20 // see takeHugePages
 )
 
 // collectFrom leaves garbage until the process has so many bytes of memory. From then on
@@ -68,7 +70,7 @@ func collectFrom(memory int64) {
 // they are the first that are used again. Only what is touched is taken.
 func takeHugePages() {
 	debug.SetGCPercent(-1)
-	room := make([]byte, manyBytesOfCheck)
+	room := make([]byte, hugeBytes)
 	unix.Madvise(room, unix.MADV_HUGEPAGE)
 	runtime.KeepAlive(room)
 	runtime.GC() // gives the addresses back
