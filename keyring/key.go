@@ -18,9 +18,9 @@ import (
 var (
 	ErrLength       = errors.New("bad-length: a key is 32 bytes, one line of 44 base64 characters")
 	ErrNonCanonical = errors.New("non-canonical: not the one base64 spelling of a key that wg(8) writes")
-	ErrZero         = errors.New("zero: the all-zero key")
-	ErrLowOrder     = errors.New("low-order: a point with which every peer would share the same secret")
-	ErrNotClamped   = errors.New("not-clamped: no private key as wg genkey makes it (RFC 7748, section 5)")
+	errZero         = errors.New("zero: the all-zero key")
+	errLowOrder     = errors.New("low-order: a point with which every peer would share the same secret")
+	errNotClamped   = errors.New("not-clamped: no private key as wg genkey makes it (RFC 7748, section 5)")
 )
 
 // A PublicKey names a host inside a tunnel. It is no secret.
@@ -71,9 +71,9 @@ func ParsePublicKey(text []byte) (PublicKey, error) {
 	k := PublicKey(b)
 	switch {
 	case k == PublicKey{}:
-		return PublicKey{}, ErrZero
+		return PublicKey{}, errZero
 	case lowOrder(k):
-		return PublicKey{}, ErrLowOrder
+		return PublicKey{}, errLowOrder
 	case !reduced(k):
 		return PublicKey{}, ErrNonCanonical
 	}
@@ -89,9 +89,9 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 	}
 	switch {
 	case b == [wgtypes.KeyLen]byte{}:
-		return PrivateKey{}, ErrZero
+		return PrivateKey{}, errZero
 	case b[0]&7 != 0 || b[31]&0xc0 != 0x40:
-		return PrivateKey{}, ErrNotClamped
+		return PrivateKey{}, errNotClamped
 	}
 	return PrivateKey{&box{&b}}, nil
 }
@@ -104,7 +104,7 @@ func ParsePresharedKey(text []byte) (PresharedKey, error) {
 		return PresharedKey{}, err
 	}
 	if b == [wgtypes.KeyLen]byte{} {
-		return PresharedKey{}, ErrZero
+		return PresharedKey{}, errZero
 	}
 	return PresharedKey{&box{&b}}, nil
 }

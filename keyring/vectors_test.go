@@ -49,9 +49,9 @@ var reasons = map[string]error{
 	"ok":            nil,
 	"bad-length":    ErrLength,
 	"non-canonical": ErrNonCanonical,
-	"zero":          ErrZero,
-	"low-order":     ErrLowOrder,
-	"not-clamped":   ErrNotClamped,
+	"zero":          errZero,
+	"low-order":     errLowOrder,
+	"not-clamped":   errNotClamped,
 }
 
 // doors are all ways by which a text becomes a key, with the kind of key. Each

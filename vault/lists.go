@@ -153,9 +153,7 @@ func (v Vault) Sealed(host string) bool {
 	return !errors.Is(err, fs.ErrNotExist) || v.Seen.Exists(path) // a link that leads nowhere
 }
 
-// OnHost is what to run on a host whose keys nobody else can open.
-func OnHost(host string) string { return onHost(host, "push "+host+" --host "+host) }
-
+// onHost is what to run on a host whose keys nobody else can open.
 func onHost(host, verb string) string {
 	return "only " + host + " can open it: on " + host + ", in a clone of the repository: wgkeys " + verb +
 		" -i /etc/ssh/ssh_host_ed25519_key"

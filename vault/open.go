@@ -80,7 +80,7 @@ func (s *sealed) openKey(v Vault, host string, want keyring.PublicKey, ids *Iden
 	}
 	k, err := keyring.ParsePrivateKey(text[:n])
 	if err != nil {
-		return keyring.PrivateKey{}, s.fault(fmt.Errorf("%w: it does not hold a private key: %w", ErrMismatch, err), "")
+		return keyring.PrivateKey{}, s.fault(fmt.Errorf("%w: it does not hold a private key: %w", errMismatch, err), "")
 	}
 	if got := k.PublicKey(); got != want {
 		return keyring.PrivateKey{}, s.mismatch("it holds the private key of %s, the keyring has %s", got, want)
@@ -110,7 +110,7 @@ func (s *sealed) openPSK(v Vault, host string, want string, ids *Identities) (ke
 	}
 	k, err := keyring.ParsePresharedKey(text[:n])
 	if err != nil {
-		return keyring.PresharedKey{}, s.fault(fmt.Errorf("%w: it does not hold a preshared key: %w", ErrMismatch, err), "")
+		return keyring.PresharedKey{}, s.fault(fmt.Errorf("%w: it does not hold a preshared key: %w", errMismatch, err), "")
 	}
 	if got := k.Fingerprint(); got != want {
 		return keyring.PresharedKey{}, s.mismatch("it holds the preshared key %s, the other host has %s", got, want)
@@ -157,7 +157,7 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 	}
 	if isSecret(text) {
 		clear(text)
-		return nil, s.fault(fmt.Errorf("%w: it holds a secret key in the clear, which must no longer be used", ErrDamaged),
+		return nil, s.fault(fmt.Errorf("%w: it holds a secret key in the clear, which must no longer be used", errDamaged),
 			"rm "+s.path+" and its public key in keyring/"+host+"/, then wgkeys gen "+host)
 	}
 	s.sum = sha256.Sum256(text)
@@ -175,14 +175,14 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 }
 
 // A MovedError is that a file was made for another host or under another name than the
-// one that it lies at. It is an [ErrMismatch].
+// one that it lies at. It is an [errMismatch].
 type MovedError struct{ Made, Now Name }
 
 func (e *MovedError) Error() string {
-	return fmt.Sprintf("%v: it was made as %s of %s", ErrMismatch, e.Made.File, e.Made.Host)
+	return fmt.Sprintf("%v: it was made as %s of %s", errMismatch, e.Made.File, e.Made.Host)
 }
 
-func (e *MovedError) Is(target error) bool { return target == ErrMismatch }
+func (e *MovedError) Is(target error) bool { return target == errMismatch }
 
 // Hosts returns the names of the two hosts, if they may be one that is called something
 // else now.
@@ -281,7 +281,7 @@ func (s *sealed) content(r io.Reader, text *[maxText]byte) (n int, err error) {
 			return 0, s.damaged(errors.New("its content is cut short or changed"))
 		}
 	}
-	return 0, s.fault(fmt.Errorf("%w: it holds more than a key", ErrMismatch), "")
+	return 0, s.fault(fmt.Errorf("%w: it holds more than a key", errMismatch), "")
 }
 
 // unusable are the faults in err of what is under a passphrase or a plugin's, if any:
@@ -315,7 +315,7 @@ func (s *sealed) noIdentity(v Vault, host string, ids *Identities, unusable erro
 	}
 	hint := "give the identity of one of them with -i FILE"
 	if v.Sealed(host) {
-		hint = OnHost(host)
+		hint = onHost(host, "push "+host+" --host "+host)
 	}
 	if unusable == nil {
 		return s.fault(fmt.Errorf("%w%s", ErrNoIdentity, b.String()), hint)
@@ -341,14 +341,14 @@ func (e *notOpened) Error() string {
 func (e *notOpened) Unwrap() []error { return []error{ErrNoIdentity, e.unusable} }
 
 func (s *sealed) mismatch(format string, a ...any) error {
-	return s.fault(fmt.Errorf("%w: %s", ErrMismatch, fmt.Sprintf(format, a...)), "git log -- "+s.path)
+	return s.fault(fmt.Errorf("%w: %s", errMismatch, fmt.Sprintf(format, a...)), "git log -- "+s.path)
 }
 
 func (s *sealed) damaged(err error) error {
 	if err == files.ErrConflict {
-		return s.fault(fmt.Errorf("%w: %w", ErrDamaged, err), "wgkeys check")
+		return s.fault(fmt.Errorf("%w: %w", errDamaged, err), "wgkeys check")
 	}
-	return s.fault(fmt.Errorf("%w: %w", ErrDamaged, err), "git log -- "+s.path)
+	return s.fault(fmt.Errorf("%w: %w", errDamaged, err), "git log -- "+s.path)
 }
 
 func (s *sealed) fault(err error, hint string) error {

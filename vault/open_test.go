@@ -89,41 +89,41 @@ func TestOpenFails(t *testing.T) {
 		err        error
 		want       string
 	}{
-		{"empty", "", ErrDamaged, "empty"},
-		{"too large", good + strings.Repeat("\n", maxFile), ErrDamaged, "larger than 64 KiB"},
-		{"a key in the clear", string(k.File()), ErrDamaged, "in the clear"},
-		{"a key in the clear, with spaces", "  " + string(k.File()) + "\r\n", ErrDamaged, "in the clear"},
-		{"an identity", "AGE-SECRET-KEY-1QQQQ\n", ErrDamaged, "not an age file"},
+		{"empty", "", errDamaged, "empty"},
+		{"too large", good + strings.Repeat("\n", maxFile), errDamaged, "larger than 64 KiB"},
+		{"a key in the clear", string(k.File()), errDamaged, "in the clear"},
+		{"a key in the clear, with spaces", "  " + string(k.File()) + "\r\n", errDamaged, "in the clear"},
+		{"an identity", "AGE-SECRET-KEY-1QQQQ\n", errDamaged, "not an age file"},
 		{"a conflict of git", "<<<<<<< HEAD\n" + good, files.ErrConflict, "conflict markers"},
-		{"no header", armor.Header + "\n" + armor.Footer + "\n", ErrDamaged, "header is cut short"},
-		{"armor cut short", good[:len(good)/2], ErrDamaged, "armor is cut short"},
-		{"armor with a tail", good + "tail", ErrDamaged, "armor is cut short"},
-		{"a carriage return inside", strings.Replace(good, "YWdl", "Y\rWdl", 1), ErrDamaged, "armor"},
-		{"header cut short", rearmor(t, bin[:100]), ErrDamaged, "header is cut short"},
-		{"content cut short", rearmor(t, bin[:len(bin)-1]), ErrDamaged, "content is cut short"},
-		{"content with a tail", rearmor(t, append(bytes.Clone(bin), 0)), ErrDamaged, "content is cut short"},
-		{"metadata moved to another host", strings.Replace(string(bin), " shale ", " slate ", 1), ErrMismatch,
+		{"no header", armor.Header + "\n" + armor.Footer + "\n", errDamaged, "header is cut short"},
+		{"armor cut short", good[:len(good)/2], errDamaged, "armor is cut short"},
+		{"armor with a tail", good + "tail", errDamaged, "armor is cut short"},
+		{"a carriage return inside", strings.Replace(good, "YWdl", "Y\rWdl", 1), errDamaged, "armor"},
+		{"header cut short", rearmor(t, bin[:100]), errDamaged, "header is cut short"},
+		{"content cut short", rearmor(t, bin[:len(bin)-1]), errDamaged, "content is cut short"},
+		{"content with a tail", rearmor(t, append(bytes.Clone(bin), 0)), errDamaged, "content is cut short"},
+		{"metadata moved to another host", strings.Replace(string(bin), " shale ", " slate ", 1), errMismatch,
 			"wg0.key of slate"},
-		{"metadata with another time", strings.Replace(string(bin), "2026-01-02", "2026-01-03", 1), ErrDamaged,
+		{"metadata with another time", strings.Replace(string(bin), "2026-01-02", "2026-01-03", 1), errDamaged,
 			"header was changed"},
-		{"metadata not canonical", strings.Replace(string(bin), "05Z", "05.0Z", 1), ErrDamaged, "spelled"},
-		{"metadata of version 2", strings.Replace(string(bin), "wgkeys 1", "wgkeys 2", 1), ErrDamaged, "version"},
-		{"metadata dropped", strings.Replace(string(bin), "-> wgkeys", "-> grease", 1), ErrDamaged, "header was changed"},
-		{"another host's file", readTestFile(t, v.Path("basalt", "wg0.key")), ErrMismatch, "wg0.key of basalt"},
-		{"another file of the host", readTestFile(t, v.Path("shale", "wg1.key")), ErrMismatch, "wg1.key of shale"},
-		{"the next key before its time", readTestFile(t, v.Path("shale", "wg0.next.key")), ErrMismatch,
+		{"metadata not canonical", strings.Replace(string(bin), "05Z", "05.0Z", 1), errDamaged, "spelled"},
+		{"metadata of version 2", strings.Replace(string(bin), "wgkeys 1", "wgkeys 2", 1), errDamaged, "version"},
+		{"metadata dropped", strings.Replace(string(bin), "-> wgkeys", "-> grease", 1), errDamaged, "header was changed"},
+		{"another host's file", readTestFile(t, v.Path("basalt", "wg0.key")), errMismatch, "wg0.key of basalt"},
+		{"another file of the host", readTestFile(t, v.Path("shale", "wg1.key")), errMismatch, "wg1.key of shale"},
+		{"the next key before its time", readTestFile(t, v.Path("shale", "wg0.next.key")), errMismatch,
 			"it is for the public key " + next.String()},
 		{"a next key that says so", forge(t, v, Meta{Host: "shale", File: "wg0.next.key", PublicKey: k.PublicKey()},
-			k.File()), ErrMismatch, "wg0.next.key of shale"},
-		{"another key", forge(t, v, theirs, other.File()), ErrMismatch, other.PublicKey().String()},
-		{"the key under another's metadata", forge(t, v, theirs, k.File()), ErrMismatch, "it is for the public key " +
+			k.File()), errMismatch, "wg0.next.key of shale"},
+		{"another key", forge(t, v, theirs, other.File()), errMismatch, other.PublicKey().String()},
+		{"the key under another's metadata", forge(t, v, theirs, k.File()), errMismatch, "it is for the public key " +
 			other.PublicKey().String()},
-		{"another key under the right name", forge(t, v, meta, other.File()), ErrMismatch, other.PublicKey().String()},
-		{"another key from stock age", stock(t, v, "shale", string(other.File())), ErrMismatch, other.PublicKey().String()},
-		{"a key that is not clamped", forge(t, v, meta, append(psk, "8=\n"...)), ErrMismatch, "not-clamped"},
-		{"no key", forge(t, v, meta, []byte("nothing\n")), ErrMismatch, "bad-length"},
-		{"nothing", forge(t, v, meta, nil), ErrMismatch, "bad-length"},
-		{"more than a key", forge(t, v, meta, bytes.Repeat(k.File(), 2)), ErrMismatch, "more than a key"},
+		{"another key under the right name", forge(t, v, meta, other.File()), errMismatch, other.PublicKey().String()},
+		{"another key from stock age", stock(t, v, "shale", string(other.File())), errMismatch, other.PublicKey().String()},
+		{"a key that is not clamped", forge(t, v, meta, append(psk, "8=\n"...)), errMismatch, "not-clamped"},
+		{"no key", forge(t, v, meta, []byte("nothing\n")), errMismatch, "bad-length"},
+		{"nothing", forge(t, v, meta, nil), errMismatch, "bad-length"},
+		{"more than a key", forge(t, v, meta, bytes.Repeat(k.File(), 2)), errMismatch, "more than a key"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			writeFile(t, path, test.text)
@@ -148,9 +148,9 @@ func TestOpenFails(t *testing.T) {
 		t.Errorf("the file itself: %v", err)
 	}
 	_, err = v.OpenKey("shale", "wg0.key", other.PublicKey(), ids)
-	assertFault(t, err, ErrMismatch, path, other.PublicKey().String())
+	assertFault(t, err, errMismatch, path, other.PublicKey().String())
 	_, err = v.OpenKey("shale", "wg0.key", keyring.PublicKey{}, ids)
-	assertFault(t, err, ErrMismatch, path, "")
+	assertFault(t, err, errMismatch, path, "")
 }
 
 // assertFault checks that err is a fault that is want, names the file and says
@@ -182,13 +182,13 @@ func TestOpenNotAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = v.OpenKey("shale", "wg0.key", want, ids)
-	assertFault(t, err, ErrDamaged, path, "not a regular file")
+	assertFault(t, err, errDamaged, path, "not a regular file")
 	os.Remove(path)
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err = v.Meta("shale", "wg0.key") // must not block
-	assertFault(t, err, ErrDamaged, path, "not a regular file")
+	assertFault(t, err, errDamaged, path, "not a regular file")
 }
 
 // TestEveryBit: no bit of a vault file can be flipped, and no byte cut off its
@@ -211,7 +211,7 @@ func TestOpenForbidden(t *testing.T) {
 	_, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids)
 	assertFault(t, err, fs.ErrPermission, path, "permission denied")
 	assertHint(t, err, "ls -l "+path)
-	if errors.Is(err, ErrDamaged) {
+	if errors.Is(err, errDamaged) {
 		t.Errorf("it is damaged: %v", err)
 	}
 }
@@ -231,7 +231,7 @@ func TestEveryBit(t *testing.T) {
 	refused := func(what string, n int, b []byte) {
 		writeFile(t, path, string(b))
 		_, err := v.OpenKey("shale", "wg0.key", k.PublicKey(), ids)
-		if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrMismatch) && !errors.Is(err, ErrNoIdentity) {
+		if !errors.Is(err, errDamaged) && !errors.Is(err, errMismatch) && !errors.Is(err, ErrNoIdentity) {
 			t.Fatalf("%s %d: %v", what, n, err)
 		}
 	}
@@ -257,9 +257,9 @@ func TestOpenStock(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := v.OpenPSK("shale", "wg0.basalt.psk", newPSK(t).Fingerprint(), ids)
-	assertFault(t, err, ErrMismatch, v.Path("shale", "wg0.basalt.psk"), psk.Fingerprint())
+	assertFault(t, err, errMismatch, v.Path("shale", "wg0.basalt.psk"), psk.Fingerprint())
 	_, err = v.OpenPSK("shale", "wg0.basalt.psk", "", ids)
-	assertFault(t, err, ErrMismatch, v.Path("shale", "wg0.basalt.psk"), "")
+	assertFault(t, err, errMismatch, v.Path("shale", "wg0.basalt.psk"), "")
 	_, err = v.Meta("shale", "wg0.key")
 	assertFault(t, err, ErrNoMeta, v.Path("shale", "wg0.key"), "")
 }
@@ -279,14 +279,14 @@ func TestOpenPSKFails(t *testing.T) {
 	} {
 		writeFile(t, path, test.text)
 		_, err := v.OpenPSK("shale", "wg0.basalt.psk", psk.Fingerprint(), ids)
-		assertFault(t, err, ErrMismatch, path, test.want)
+		assertFault(t, err, errMismatch, path, test.want)
 	}
 	os.Remove(path)
 	if err := v.SealPSK("shale", "wg0.basalt.psk", psk, made); err != nil {
 		t.Fatal(err)
 	}
 	_, err := v.OpenPSK("shale", "wg0.basalt.psk", other.Fingerprint(), ids)
-	assertFault(t, err, ErrMismatch, path, psk.Fingerprint())
+	assertFault(t, err, errMismatch, path, psk.Fingerprint())
 }
 
 func TestNoIdentity(t *testing.T) {

@@ -192,20 +192,20 @@ func TestRekeyRefuses(t *testing.T) {
 		{"swapped", func(t *testing.T, x *team) {
 			writeFile(t, x.Path("basalt", "wg0.key"),
 				forge(t, x.Vault, Meta{Host: "basalt", File: "wg0.key", PublicKey: x.key.PublicKey()}, x.key.File()))
-		}, nil, ErrMismatch},
+		}, nil, errMismatch},
 		{"forged", func(t *testing.T, x *team) {
 			writeFile(t, x.Path("basalt", "wg0.key"),
 				forge(t, x.Vault, Meta{Host: "basalt", File: "wg0.key", PublicKey: x.other.PublicKey()}, x.key.File()))
-		}, nil, ErrMismatch},
+		}, nil, errMismatch},
 		{"another PSK", func(t *testing.T, x *team) {
 			psk := newPSK(t)
 			writeFile(t, x.Path("basalt", "wg0.shale.psk"), forge(t, x.Vault, Meta{Host: "basalt", File: "wg0.shale.psk",
 				PSK: psk.Fingerprint()}, psk.File()))
-		}, nil, ErrMismatch},
+		}, nil, errMismatch},
 		{"cut short", func(t *testing.T, x *team) {
 			text := readTestFile(t, x.Path("shale", "wg0.key"))
 			writeFile(t, x.Path("shale", "wg0.key"), text[:len(text)-100])
-		}, nil, ErrDamaged},
+		}, nil, errDamaged},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			x := newTeam(t)
@@ -286,7 +286,7 @@ func TestOnlyTheHost(t *testing.T) {
 	}
 	_, err = x.OpenKey("slate", "wg0.key", k.PublicKey(), x.alice)
 	assertFault(t, err, ErrNoIdentity, x.Path("slate", "wg0.key"), "encrypted to slate (")
-	assertHint(t, err, OnHost("slate"))
+	assertHint(t, err, onHost("slate", "push slate --host slate"))
 	if _, err := x.OpenKey("slate", "wg0.key", k.PublicKey(), FindIdentities(Place{id, "-i", true})); err != nil {
 		t.Error(err)
 	}

@@ -57,10 +57,10 @@ func TestPromoteRefuses(t *testing.T) {
 		name, text string
 		err        error
 	}{
-		{"empty", "", ErrDamaged},
-		{"cut short", good[:len(good)/2], ErrDamaged},
-		{"in the clear", string(k.File()), ErrDamaged},
-		{"another host's", readTestFile(t, v.Path("basalt", "wg0.next.key")), ErrMismatch},
+		{"empty", "", errDamaged},
+		{"cut short", good[:len(good)/2], errDamaged},
+		{"in the clear", string(k.File()), errDamaged},
+		{"another host's", readTestFile(t, v.Path("basalt", "wg0.next.key")), errMismatch},
 		{"of stock age", stock(t, v, "shale", string(k.File())), ErrNoMeta},
 	} {
 		writeFile(t, path, test.text)

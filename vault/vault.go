@@ -119,8 +119,8 @@ const (
 // The reasons for which a vault file is not opened, for errors.Is. Besides
 // them there are [fs.ErrNotExist] and [fs.ErrExist].
 var (
-	ErrDamaged    = errors.New("no intact vault file")
-	ErrMismatch   = errors.New("not the file that belongs here")
+	errDamaged    = errors.New("no intact vault file")
+	errMismatch   = errors.New("not the file that belongs here")
 	ErrNoIdentity = errors.New("no identity opens it")
 	ErrNoMeta     = errors.New("no metadata: it was not made by wgkeys")
 )

@@ -80,7 +80,7 @@ func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 	case record.Phase != Kept:
 		r.end(ctx, unused, next)
 		return fault.NewHost("the key of this host was not replaced:", r.Host.Host,
-			record.Why+s.names(r, record.Unproved())+"; it uses the old one again", "wgkeys status "+r.Host.Host+
+			record.Why+s.names(r, record.unproved())+"; it uses the old one again", "wgkeys status "+r.Host.Host+
 				", then wgkeys rotate "+r.Host.Host)
 	}
 	r.report("proved", "%s answered with the next key", count(len(record.Proved), "peer"))

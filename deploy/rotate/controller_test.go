@@ -41,7 +41,7 @@ func said(r *Record) Answer { return Answer{Protocol: Protocol, Record: r} }
 func TestTurnTells(t *testing.T) {
 	next := keyring.PublicKey{2}
 	kept := &Record{Next: next, Phase: Kept, Since: time.Hour}
-	earlier := &Record{Next: next, Phase: Returned, Since: time.Minute, Why: "not every peer answered"}
+	earlier := &Record{Next: next, Phase: returned, Since: time.Minute, Why: "not every peer answered"}
 	refusal := Refuse(fault.New("another key than the one in use is in", "/etc/wireguard/wg0.key", "", ""))
 	for _, c := range []struct {
 		name              string
@@ -212,8 +212,8 @@ func TestTunnelGone(t *testing.T) {
 		now, saved := time.Duration(0), Record{}
 		save := func(r *Record) error { saved = *r; return nil }
 		clock := func() time.Duration { now += time.Second; return now }
-		err := run(lost{shale{newModel()}}, &Record{Phase: Switched}, save, clock)
-		if err == nil || saved.Phase != Returned || saved.Why != "no such device" || now < DeadMan+linger {
+		err := run(lost{shale{newModel()}}, &Record{Phase: switched}, save, clock)
+		if err == nil || saved.Phase != returned || saved.Why != "no such device" || now < deadMan+linger {
 			t.Errorf("%s: %v after %v, saved %s %q", name, err, now, saved.Phase, saved.Why)
 		}
 	}

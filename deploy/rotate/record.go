@@ -11,21 +11,21 @@ type Phase string
 
 const (
 	Armed    Phase = "armed"    // ready; nothing has changed
-	Switched Phase = "switched" // the next key is in use, and may have to be given up
-	Back     Phase = "back"     // the old key is in use again
+	switched Phase = "switched" // the next key is in use, and may have to be given up
+	back     Phase = "back"     // the old key is in use again
 	Kept     Phase = "kept"     // the next key, for good
-	Returned Phase = "returned" // the old key, for good, or whatever is left where Why says so
+	returned Phase = "returned" // the old key, for good, or whatever is left where Why says so
 )
 
 // How long things may take.
 const (
-	// DeadMan is how long the switch waits for proof. WireGuard begins a
+	// deadMan is how long the switch waits for proof. WireGuard begins a
 	// handshake anew after 5 s (REKEY_TIMEOUT): one that was lost is allowed for.
-	DeadMan = 8 * time.Second
+	deadMan = 8 * time.Second
 
 	// linger is how long a watcher stays after it took the next key over, if
 	// nobody ends it: until the switch can no longer go back.
-	linger = DeadMan + 7*time.Second
+	linger = deadMan + 7*time.Second
 
 	// doubt is how long a watcher believes in a key that does not answer while
 	// packets come with the other one.
@@ -39,7 +39,7 @@ const (
 	giveUp = 10 * time.Minute
 
 	// hopeless is how long a step may fail: longer than anybody waits for us.
-	hopeless = DeadMan + linger
+	hopeless = deadMan + linger
 
 	// holdMost is how long packets are held at most. What waits longer is late
 	// for whoever sent it, and the queue fills. Up to half of it goes by before
@@ -83,7 +83,7 @@ type Record struct {
 }
 
 // Over reports whether the host's role is done.
-func (r *Record) Over() bool { return r.Phase == Kept || r.Phase == Returned }
+func (r *Record) Over() bool { return r.Phase == Kept || r.Phase == returned }
 
 // enter begins a phase.
 func (r *Record) enter(p Phase, now time.Duration) { r.Phase, r.Since = p, now }

@@ -134,7 +134,7 @@ func (r *Rotation) takesNeither(ctx context.Context, p Participant, old, next ke
 // outcomeNow asks what became of the switch, when it was to be done.
 func (r *Rotation) outcomeNow(ctx context.Context, next keyring.PublicKey) error {
 	var err error
-	for until := time.Now().Add(delay + DeadMan); time.Now().Before(until) &&
+	for until := time.Now().Add(delay + deadMan); time.Now().Before(until) &&
 		ctx.Err() == nil; time.Sleep(500 * time.Millisecond) {
 		var a Answer
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -168,7 +168,7 @@ func (r *Rotation) switchNow(ctx context.Context, old, next keyring.PublicKey) e
 // WaitIdle waits until the host takes part in no rotation, which is not for long, and
 // returns the key that it uses: old where it cannot tell.
 func (r *Rotation) WaitIdle(ctx context.Context, old keyring.PublicKey) keyring.PublicKey {
-	for until := time.Now().Add(delay + DeadMan + linger); ; {
+	for until := time.Now().Add(delay + deadMan + linger); ; {
 		try, cancel := context.WithTimeout(ctx, armFor)
 		a, err := r.Host.Look(try, r.Tunnel)
 		cancel()

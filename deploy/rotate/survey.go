@@ -46,7 +46,7 @@ func (s *Survey) CannotHold(r *Rotation) []string {
 // has left something under way, it waits for the end of that, and ends what an
 // earlier run for the same key has left.
 func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
-	until, told := time.Now().Add(r.patience()+linger+DeadMan), ""
+	until, told := time.Now().Add(r.patience()+linger+deadMan), ""
 	var before *Survey
 	for {
 		s, err := r.look(ctx)

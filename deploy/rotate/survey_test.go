@@ -29,7 +29,7 @@ func surveyEndsWhatWasLeft(t *testing.T) {
 		{"left behind, the host is through", &Record{Next: next, Phase: Kept, Switch: true}, false, next, true},
 		{"another run's", nil, false, keyring.PublicKey{3}, false},
 		{"armed by one that goes on", nil, true, next, false},
-		{"under way", &Record{Next: next, Phase: Switched, Switch: true}, false, next, false},
+		{"under way", &Record{Next: next, Phase: switched, Switch: true}, false, next, false},
 	} {
 		live := Live{PublicKey: basalt, Peers: map[keyring.PublicKey]Peer{shale: {}}}
 		host := func(context.Context, Request) (Answer, error) {

@@ -37,12 +37,12 @@ func (s *Switch) step() (time.Duration, error) {
 	switch {
 	case live.PublicKey != r.Old && live.PublicKey != r.Next:
 		r.Why = "somebody set another private key"
-		return 0, s.end(Returned)
+		return 0, s.end(returned)
 	case r.Phase == Armed && r.Now && s.Clock() < r.Deadline:
 		return r.pause(), nil
 	case r.Phase == Armed:
 		return 0, s.begin(live)
-	case r.Phase == Switched:
+	case r.Phase == switched:
 		return s.prove(live)
 	}
 	return 0, s.back(live)
@@ -56,8 +56,8 @@ func (s *Switch) begin(live Live) error {
 		r.Before[key] = live.Peers[key].Handshake
 	}
 	now, armed := s.Clock(), *r
-	r.Deadline = now + DeadMan
-	r.enter(Switched, now)
+	r.Deadline = now + deadMan
+	r.enter(switched, now)
 	err := s.Save(r)
 	if err != nil {
 		*r = armed
@@ -74,7 +74,7 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 		}
 		if err := s.Tunnel.Switch(r.Next); err != nil {
 			r.Why = err.Error()
-			return 0, s.end(Returned)
+			return 0, s.end(returned)
 		}
 		return 0, s.Tunnel.Nudge(slices.Collect(maps.Keys(live.Peers)))
 	}
@@ -99,7 +99,7 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 		return 0, s.end(Kept)
 	case now > r.Deadline:
 		r.Why = "not every peer answered"
-		r.enter(Back, now)
+		r.enter(back, now)
 		return 0, s.Save(r)
 	case r.held(now):
 		return r.pause(), nil
@@ -138,7 +138,7 @@ func (s *Switch) back(live Live) error {
 	if err := s.Tunnel.Nudge(slices.Collect(maps.Keys(live.Peers))); err != nil {
 		return err
 	}
-	return s.end(Returned)
+	return s.end(returned)
 }
 
 func (s *Switch) end(p Phase) error {
@@ -146,8 +146,8 @@ func (s *Switch) end(p Phase) error {
 	return s.Save(s.Record)
 }
 
-// Unproved returns the peers that have not proved the next key.
-func (r *Record) Unproved() []keyring.PublicKey {
+// unproved returns the peers that have not proved the next key.
+func (r *Record) unproved() []keyring.PublicKey {
 	var missing []keyring.PublicKey
 	for key := range r.Before {
 		if !slices.Contains(r.Proved, key) {

@@ -43,7 +43,7 @@ func run(ctx context.Context, r *Record, save func(*Record) error, clock func() 
 			good = now
 		case now-good > hopeless:
 			r.Why = err.Error()
-			r.enter(Returned, now)
+			r.enter(returned, now)
 			return errors.Join(err, save(r))
 		default:
 			pause = calm
@@ -79,10 +79,10 @@ func (w *Watcher) armed(live Live) error {
 	switch {
 	case next.AllowedIPs > 0, // one before us was killed at it
 		next.Received > 0 && w.quiet(live.Peers[r.Old].Received):
-		return w.follow(Switched, live)
+		return w.follow(switched, live)
 	case w.Clock() > r.Deadline || w.Ended(r):
 		r.Why = "nobody switched"
-		return w.settle(Returned)
+		return w.settle(returned)
 	case !staged: // somebody removed it
 		return w.Tunnel.Stage(r.Old, r.Next)
 	}
@@ -106,7 +106,7 @@ func (w *Watcher) quiet(received int64) bool {
 func (w *Watcher) follow(p Phase, live Live) error {
 	r := w.Record
 	from, to := r.Old, r.Next
-	if p == Back {
+	if p == back {
 		from, to = to, from
 	}
 	if r.Hold {
@@ -124,9 +124,9 @@ func (w *Watcher) follow(p Phase, live Live) error {
 // other: a handshake with it, or packets with it while ours gets no answer.
 func (w *Watcher) following(live Live) (time.Duration, error) {
 	r := w.Record
-	mine, other, back := live.Peers[r.Next], live.Peers[r.Old], Back
-	if r.Phase == Back {
-		mine, other, back = other, mine, Switched
+	mine, other, sign := live.Peers[r.Next], live.Peers[r.Old], back
+	if r.Phase == back {
+		mine, other, sign = other, mine, switched
 	}
 	age := w.Clock() - r.Since
 	answered := !mine.Handshake.IsZero() // the peer was made anew when we took it over
@@ -139,10 +139,10 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 	switch {
 	case anew(other.Handshake, r.Other.Handshake),
 		!answered && age > doubt && other.Received > r.Other.Received:
-		return 0, w.follow(back, live)
+		return 0, w.follow(sign, live)
 	case answered && (age > linger || w.Ended(r)), age > giveUp:
-		if r.Phase == Back {
-			return 0, w.settle(Returned)
+		if r.Phase == back {
+			return 0, w.settle(returned)
 		}
 		return 0, w.settle(Kept)
 	case answered || age > holdMost:
@@ -154,7 +154,7 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 // settle removes what is not needed any more.
 func (w *Watcher) settle(p Phase) error {
 	r := w.Record
-	if p == Returned {
+	if p == returned {
 		if err := w.Tunnel.Drop(r.Next); err != nil {
 			return err
 		}

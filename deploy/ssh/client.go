@@ -32,12 +32,6 @@ type Client struct {
 	Remark func(lines []string) // hears what ssh itself remarks about the connection; nil: nobody
 }
 
-// Limited is a Runner that waits for a host no longer than that.
-type Limited interface{ WaitsFor() time.Duration }
-
-// WaitsFor implements [Limited].
-func (c *Client) WaitsFor() time.Duration { return c.Limit }
-
 // ownFault is the status with which ssh reports a failure of its own; the
 // command's status is passed on otherwise (ssh(1), EXIT STATUS).
 const ownFault = 255

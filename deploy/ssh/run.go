@@ -34,9 +34,6 @@ func (l Local) Run(ctx context.Context, command string, stdin io.Reader, stdout 
 	return nil
 }
 
-// WaitsFor implements [Limited].
-func (l Local) WaitsFor() time.Duration { return l.Limit }
-
 func failed(host string, code int, said *hearing) error {
 	return fault.WrapHost(&ExitError{code, said.String()}, "the command failed on host", host, "")
 }

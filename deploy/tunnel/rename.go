@@ -36,7 +36,7 @@ func RenameHost(fsys fs.FS, tunnel, host, newName string) ([]Text, error) {
 	if slices.Contains(hosts, newName) {
 		return nil, fault.NewHost("there is a host already that is named", newName, "in "+path.Join(Dir, tunnel+ext), "")
 	}
-	all, err := Files(fsys, tunnel)
+	all, err := filesOf(fsys, tunnel)
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +67,8 @@ func RenameHost(fsys fs.FS, tunnel, host, newName string) ([]Text, error) {
 	return changed, nil
 }
 
-// Files are those of a tunnel: its own and its drop-ins.
-func Files(fsys fs.FS, tunnel string) (all []Text, err error) {
+// filesOf are those of a tunnel: its own and its drop-ins.
+func filesOf(fsys fs.FS, tunnel string) (all []Text, err error) {
 	names := []string{tunnel + ext}
 	dropins, err := tomlFiles(fsys, tunnel+".d")
 	if err != nil {
@@ -91,7 +91,7 @@ func Files(fsys fs.FS, tunnel string) (all []Text, err error) {
 // RenameInterface returns the files of the tunnel with the sysctls of its interface as
 // those of newName, and every other byte as it was.
 func RenameInterface(fsys fs.FS, tunnel, newName string) ([]Text, error) {
-	all, err := Files(fsys, tunnel)
+	all, err := filesOf(fsys, tunnel)
 	for i := range all {
 		t := &all[i]
 		text, err := renameIn(t.Was, &renamer{link: tunnel}, newName)

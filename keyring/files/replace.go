@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// ErrChanged is the error for a file that is no longer what was read.
-var ErrChanged = errors.New("it was changed in the meantime")
+// errChanged is the error for a file that is no longer what was read.
+var errChanged = errors.New("it was changed in the meantime")
 
 // replacing marks the temporary files of Stage: ".NAME.replacing".
 const replacing = ".replacing"
@@ -86,7 +86,7 @@ func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode, sync bool) e
 
 // Swap puts what was staged in the place of a file whose content has the SHA-256
 // sum was: at every moment there is the one or the other. If the file is another
-// one by now it is left as it is, and the error is [ErrChanged]; a change in the moment
+// one by now it is left as it is, and the error is [errChanged]; a change in the moment
 // between the comparison and the rename is lost.
 func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
 	h, err := s.folder(path)
@@ -102,7 +102,7 @@ func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
 		}
 	}
 	if sha256.Sum256(now) != was {
-		return ErrChanged
+		return errChanged
 	}
 	return told(h.rename(stagedAs(name), name))
 }

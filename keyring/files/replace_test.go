@@ -59,7 +59,7 @@ func TestSwapper(t *testing.T) {
 	if text, err := os.ReadFile(key); err != nil || string(text) != "old" {
 		t.Errorf("before the swap: %q, %v", text, err)
 	}
-	if err := s.Swap(key, sha256.Sum256(nil), 100); !errors.Is(err, ErrChanged) {
+	if err := s.Swap(key, sha256.Sum256(nil), 100); !errors.Is(err, errChanged) {
 		t.Errorf("another file: %v", err)
 	}
 	if err := s.Swap(key, old, 2); err == nil {

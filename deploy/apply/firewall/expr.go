@@ -59,7 +59,7 @@ const (
 	VerdictDrop     int32 = 0
 	VerdictAccept   int32 = 1
 	VerdictContinue int32 = -1
-	VerdictBreak    int32 = -2
+	verdictBreak    int32 = -2
 	VerdictJump     int32 = -3
 	VerdictGoto     int32 = -4
 	VerdictReturn   int32 = -5

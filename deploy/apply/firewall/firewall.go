@@ -226,7 +226,7 @@ func (w *walk) verdict(c *Chain, v Verdict, depth int) outcome {
 		return accepted
 	case VerdictDrop:
 		return dropped
-	case VerdictContinue, VerdictBreak:
+	case VerdictContinue, verdictBreak:
 		return falls
 	case VerdictReturn:
 		return leaves

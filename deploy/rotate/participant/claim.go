@@ -42,7 +42,7 @@ func claimed(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer d.close()
 	if a.Live, err = d.Look(); errors.Is(err, fs.ErrNotExist) {
 		return nil // not up
 	}

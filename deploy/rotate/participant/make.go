@@ -81,7 +81,7 @@ func liveKey(q rotate.Request) keyring.PublicKey {
 	if err != nil {
 		return keyring.PublicKey{}
 	}
-	defer d.Close()
+	defer d.close()
 	live, _ := d.Look()
 	return live.PublicKey
 }

@@ -127,12 +127,12 @@ func (p *role) Promote(next keyring.PublicKey) error {
 			return err
 		}
 	}
-	return p.device.Promote(next)
+	return p.device.promote(next)
 }
 
 // run waits for the lock and carries the role through to its end.
 func (p *role) run(ctx context.Context) error {
-	defer p.Close()
+	defer p.close()
 	lock, err := os.OpenFile(lockPath(p.record.Tunnel), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err

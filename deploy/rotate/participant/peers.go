@@ -61,7 +61,7 @@ func replacePeer(ctx context.Context, q rotate.Request, a *rotate.Answer) error 
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer d.close()
 	live, err := d.Look()
 	if err != nil {
 		return fmt.Errorf("tunnel %s is not up: %w", q.Tunnel, fault.Errno(err))
@@ -108,7 +108,7 @@ func refuse(ctx context.Context, q rotate.Request) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer d.close()
 	if err := d.Drop(q.Old); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func sharePSK(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer d.close()
 	if q.PSK != "" {
 		if err := d.takePSK(ctx, q); err != nil {
 			return err

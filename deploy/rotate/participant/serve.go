@@ -125,7 +125,7 @@ func look(q rotate.Request, a *rotate.Answer) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer d.close()
 	a.File, a.NextFile = fileKey(q.KeyFile), fileKey(d.nextFile())
 	if a.Record, err = readRecord(q.Tunnel); err != nil {
 		return err
@@ -215,7 +215,7 @@ func watch(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer p.close()
 	t, save := TestOnlySteps(r, p, writeRecord)
 	live, err := t.Look()
 	a.Live = live
@@ -297,6 +297,6 @@ func promote(q rotate.Request) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Promote(q.Next)
+	defer d.close()
+	return d.promote(q.Next)
 }

@@ -31,7 +31,7 @@ func openDevice(name, keyFile string) (*device, error) {
 	return &device{name: name, keyFile: keyFile, wg: c}, nil
 }
 
-func (d *device) Close() {
+func (d *device) close() {
 	d.Release()
 	d.wg.Close()
 }
@@ -96,9 +96,9 @@ func (d *device) Release() error {
 	return err
 }
 
-// Promote implements [rotate.Tunnel]. The old key is gone with the rename: both
+// promote makes the next key the key file. The old key is gone with the rename: both
 // files are in one folder.
-func (d *device) Promote(next keyring.PublicKey) error {
+func (d *device) promote(next keyring.PublicKey) error {
 	return kept.RekeyOwn(d.name, next, func() error { return d.promoteFile(next) })
 }
 

@@ -149,14 +149,14 @@ func (s *Server) listens(t testing.TB) bool {
 		}
 		select {
 		case <-s.ended:
-			if strings.Contains(s.Log(t), "Address already in use") {
+			if strings.Contains(s.log(t), "Address already in use") {
 				return false
 			}
-			t.Fatalf("sshd ended: %s %s", read(t, s.file("said")), s.Log(t))
+			t.Fatalf("sshd ended: %s %s", read(t, s.file("said")), s.log(t))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	t.Fatalf("sshd does not listen: %s", s.Log(t))
+	t.Fatalf("sshd does not listen: %s", s.log(t))
 	return false
 }
 
@@ -204,15 +204,15 @@ func (s *Server) Client(host string) *ssh.Client {
 // Pid returns the process that Start started.
 func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
-// Log returns what sshd logged.
-func (s *Server) Log(t testing.TB) string {
+// log returns what sshd logged.
+func (s *Server) log(t testing.TB) string {
 	b, _ := os.ReadFile(s.file("log"))
 	return string(b)
 }
 
 // Logins returns the number of connections that logged in.
 func (s *Server) Logins(t testing.TB) int {
-	return strings.Count(s.Log(t), "Accepted publickey")
+	return strings.Count(s.log(t), "Accepted publickey")
 }
 
 func (s *Server) write(t testing.TB, name string, lines ...string) {

@@ -24,7 +24,7 @@ import (
 // Look counts the rules of the tunnel's table, and reports whether they or
 // their chains are others than those of want, which is nil where it is not known.
 func Look(name string, want *apply.Filter) (rules int, differs bool, err error) {
-	nft, err := Open()
+	nft, err := open()
 	if err != nil {
 		return 0, false, err
 	}
@@ -74,7 +74,7 @@ func notThere(err error) error {
 // Set replaces the whole table of a link by what is wanted, or by nothing (nil), in
 // one transaction: no packet sees it empty.
 func Set(link string, want *apply.Filter) error {
-	nft, err := Open()
+	nft, err := open()
 	if err != nil {
 		return noTable(link, want, err)
 	}
@@ -239,8 +239,8 @@ func udp() []expr.Any {
 	)
 }
 
-// Open opens nftables, and asks for reasons.
-func Open() (*nftables.Conn, error) {
+// open opens nftables, and asks for reasons.
+func open() (*nftables.Conn, error) {
 	return nftables.New(nftables.WithSockOptions(func(c *mdlayher.Conn) error {
 		return c.SetOption(mdlayher.ExtendedAcknowledge, true)
 	}))

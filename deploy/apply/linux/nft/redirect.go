@@ -68,7 +68,7 @@ func CanRedirect(link string) bool {
 // trial tells the kernel to make a table, in a transaction that ends with an error,
 // so that nothing comes of it.
 func trial(link string, f *apply.Filter) bool {
-	nft, err := Open()
+	nft, err := open()
 	if err != nil {
 		return false
 	}
@@ -82,7 +82,7 @@ func trial(link string, f *apply.Filter) bool {
 
 // Redirected counts the packets that came to the old port.
 func Redirected(link string) (n uint64, err error) {
-	nft, err := Open()
+	nft, err := open()
 	if err != nil {
 		return 0, err
 	}
