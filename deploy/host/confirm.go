@@ -21,15 +21,13 @@ func Confirm(ctx context.Context, name string, o Options) (waited bool, err erro
 	}
 	defer unlock()
 	p, err := journal.ReadPending(linux.RunDir, name)
-	switch {
-	case err != nil:
+	if err != nil {
 		return false, err
-	case p == nil && o.Token != "" && session.Reverted(name, o.Token):
-		return false, fault.New("too late to confirm the apply on tunnel", name, "it was undone", "wgkeys apply")
-	case p == nil && o.Token != "" && !session.Confirmed(name, o.Token):
-		return false, fault.New("cannot confirm the apply on tunnel", name, "it was not begun, or not finished", "wgkeys plan, then apply again")
-	case p == nil:
-		return false, nil
+	}
+	if p == nil {
+		return false, confirmNone(name, o.Token)
+	}
+	switch {
 	case o.Token != "" && o.Token != p.Token:
 		return false, fault.New("another apply waits to be confirmed on tunnel", name, "it is not the one of this command", "wgkeys confirm -t "+name)
 	case p.Damaged:
@@ -46,4 +44,19 @@ func Confirm(ctx context.Context, name string, o Options) (waited bool, err erro
 		return true, err
 	}
 	return true, session.Confirm(name, p)
+}
+
+// confirmNone is for a tunnel on which no apply waits: the one with the token has to have
+// been confirmed before.
+func confirmNone(name, token string) error {
+	switch {
+	case token == "":
+		return nil
+	case session.Reverted(name, token):
+		return fault.New("too late to confirm the apply on tunnel", name, "it was undone", "wgkeys apply")
+	case !session.Confirmed(name, token):
+		return fault.New("cannot confirm the apply on tunnel", name, "it was not begun, or not finished",
+			"wgkeys plan, then apply again")
+	}
+	return nil
 }

@@ -36,12 +36,7 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 		ForwardIPv4:    h.forward.val && t.v4,
 		ForwardIPv6:    h.forward.val && t.v6 && !h.withoutIPv6(),
 	}
-	for _, a := range h.addresses.vals {
-		if a.val.Addr().Is4() || !h.withoutIPv6() {
-			v.Addresses = append(v.Addresses, a.val)
-		}
-	}
-	slices.SortFunc(v.Addresses, netip.Prefix.Compare)
+	v.Addresses = h.ownAddresses()
 	for _, peer := range peers {
 		v.Peers = append(v.Peers, t.peer(h, peer, keys[peer.name]))
 	}
@@ -62,6 +57,17 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 	}
 	v.Routes = t.routes(h, v)
 	return v, nil
+}
+
+// ownAddresses are those of the host in the tunnel, in order.
+func (h *host) ownAddresses() (own []netip.Prefix) {
+	for _, a := range h.addresses.vals {
+		if a.val.Addr().Is4() || !h.withoutIPv6() {
+			own = append(own, a.val)
+		}
+	}
+	slices.SortFunc(own, netip.Prefix.Compare)
+	return own
 }
 
 // checkKeys refuses a missing public key of h or its peers, and one key that

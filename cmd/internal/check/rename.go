@@ -8,27 +8,11 @@ import (
 // it, where one host without a public key and one that no tunnel names may be the same:
 // somebody has written another name into the tunnel file.
 func (c *checker) hintRename() {
-	var lacking, orphaned []string
-	for _, h := range c.hosts {
-		if h.lacks && !slices.Contains(lacking, h.host) {
-			lacking = append(lacking, h.host)
-		}
-		if len(lacking) > 1 {
-			return
-		}
-	}
-	if len(lacking) == 0 {
+	lacking := c.lackingKey()
+	if len(lacking) != 1 {
 		return
 	}
-	named := map[string]bool{}
-	for _, h := range c.hosts {
-		named[h.host] = true
-	}
-	for _, f := range c.found {
-		if f.Check == "stranger" && f.Host != "" && !named[f.Host] && !slices.Contains(orphaned, f.Host) {
-			orphaned = append(orphaned, f.Host)
-		}
-	}
+	orphaned := c.orphanedHosts()
 	if len(orphaned) != 1 {
 		return
 	}
@@ -64,4 +48,31 @@ func (f Finding) mayBeRenamed() bool {
 	_, _, hosts := f.moved.Hosts()
 	_, _, tunnels := f.moved.Tunnels()
 	return hosts || tunnels
+}
+
+// lackingKey are hosts of tunnel files that have no public key, two at the most.
+func (c *checker) lackingKey() (hosts []string) {
+	for _, h := range c.hosts {
+		if h.lacks && !slices.Contains(hosts, h.host) {
+			hosts = append(hosts, h.host)
+		}
+		if len(hosts) > 1 {
+			break
+		}
+	}
+	return hosts
+}
+
+// orphanedHosts are those that have keys and that no tunnel file names.
+func (c *checker) orphanedHosts() (hosts []string) {
+	named := map[string]bool{}
+	for _, h := range c.hosts {
+		named[h.host] = true
+	}
+	for _, f := range c.found {
+		if f.Check == "stranger" && f.Host != "" && !named[f.Host] && !slices.Contains(hosts, f.Host) {
+			hosts = append(hosts, f.Host)
+		}
+	}
+	return hosts
 }

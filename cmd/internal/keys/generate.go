@@ -138,18 +138,12 @@ func (g *generator) key(ctx context.Context, host string) error {
 	}
 	file := vault.KeyFile(g.tunnel)
 	public, err := g.maker.Repo.Ring.Get(host, g.tunnel)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	meta, sealed := g.maker.Repo.Vault.Meta(host, file)
 	switch {
-	case err == nil && (sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || g.file != nil && errors.Is(sealed, fs.ErrNotExist)):
-		g.maker.Report.Say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
-		return nil
 	case err == nil:
-		return fault.WrapHost(sealed, "no private key in the vault for", host,
-			fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then wgkeys gen %s; if %[3]s made its key itself there is none to bring back",
-				g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel), host))
+		return g.hasKey(host, file, public, sealed)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	case sealed == nil:
 		public = meta.PublicKey
 	case errors.Is(sealed, fs.ErrNotExist):
@@ -165,6 +159,18 @@ func (g *generator) key(ctx context.Context, host string) error {
 	g.maker.Repo.Changes.Touch(g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel))
 	g.tell("%s %s %s", host, g.tunnel, public)
 	return nil
+}
+
+// hasKey is for a host that has a public key: the vault has to have the private one, but
+// for a host that makes its keys itself.
+func (g *generator) hasKey(host, file string, public keyring.PublicKey, sealed error) error {
+	if sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || g.file != nil && errors.Is(sealed, fs.ErrNotExist) {
+		g.maker.Report.Say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
+		return nil
+	}
+	return fault.WrapHost(sealed, "no private key in the vault for", host,
+		fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then wgkeys gen %s; if %[3]s made its key itself there is none to bring back",
+			g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel), host))
 }
 
 // pair makes a new key pair, here or on the host.
@@ -213,19 +219,10 @@ func (g *generator) psk(a, b string) error {
 	if err != nil {
 		return err
 	}
-	var psk keyring.PresharedKey
-	switch {
-	case mine.Err == nil && other.Err == nil:
+	if mine.Err == nil && other.Err == nil {
 		return nil
-	case mine.Missing() && other.Missing():
-		psk, err = keyring.GeneratePresharedKey()
-	case mine.Err == nil && other.Missing():
-		psk, err = g.maker.Repo.Vault.OpenPSK(a, mine.File, mine.PSK, g.maker.IDs)
-	case mine.Missing() && other.Err == nil:
-		psk, err = g.maker.Repo.Vault.OpenPSK(b, other.File, other.PSK, g.maker.IDs)
-	default:
-		return errors.Join(mine.Err, other.Err)
 	}
+	psk, err := g.otherHalf(mine, other)
 	if err != nil {
 		return err
 	}
@@ -241,4 +238,17 @@ func (g *generator) psk(a, b string) error {
 	}
 	g.tell("%s %s preshared key with %s", a, g.tunnel, b)
 	return nil
+}
+
+// otherHalf is the key of the half that is there, or a new one where none is.
+func (g *generator) otherHalf(mine, other repo.PSKFile) (keyring.PresharedKey, error) {
+	switch {
+	case mine.Missing() && other.Missing():
+		return keyring.GeneratePresharedKey()
+	case mine.Err == nil && other.Missing():
+		return g.maker.Repo.Vault.OpenPSK(mine.Host, mine.File, mine.PSK, g.maker.IDs)
+	case mine.Missing() && other.Err == nil:
+		return g.maker.Repo.Vault.OpenPSK(other.Host, other.File, other.PSK, g.maker.IDs)
+	}
+	return keyring.PresharedKey{}, errors.Join(mine.Err, other.Err)
 }

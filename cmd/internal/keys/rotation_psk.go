@@ -54,24 +54,7 @@ func (x *pskRotation) run(ctx context.Context) error {
 	if x.o.DryRun {
 		return nil
 	}
-	fingerprints, err := x.pair.Marks(ctx)
-	if err != nil {
-		return fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(), "wgkeys rotate --psk "+x.hosts[0])
-	}
-	mine, other, differ := x.maker.Repo.PSK(x.tunnel.Name, x.hosts[0], x.hosts[1])
-	for i := range fingerprints {
-		if err := x.knows(ctx, i, fingerprints[i], mine, other); err != nil {
-			return err
-		}
-	}
-	var psk keyring.PresharedKey
-	begun := differ == nil && mine.Err == nil && other.Err == nil && slices.ContainsFunc(fingerprints[:], func(m string) bool { return m != "" && m != mine.PSK })
-	if begun {
-		x.maker.Report.Say("%s, %s: the vault has their next preshared key already; this finishes an earlier rotation", x.hosts[0], x.hosts[1])
-		psk, err = x.maker.Repo.Vault.OpenPSK(x.hosts[0], x.file(0), mine.PSK, x.maker.IDs)
-	} else if psk, err = keyring.GeneratePresharedKey(); err == nil {
-		err = x.seal(0, psk)
-	}
+	psk, begun, err := x.next(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,6 +73,32 @@ func (x *pskRotation) run(ctx context.Context) error {
 	x.made = append(x.made, line)
 	x.o.Done(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "finished", Text: "preshared key with " + x.hosts[1]}, line)
 	return nil
+}
+
+// next is the preshared key that comes next, in the folder of the first host. It was
+// begun before where the vault has one in both folders that an end does not use.
+func (x *pskRotation) next(ctx context.Context) (psk keyring.PresharedKey, begun bool, err error) {
+	inUse, err := x.pair.Marks(ctx)
+	if err != nil {
+		return psk, false, fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(), "wgkeys rotate --psk "+x.hosts[0])
+	}
+	mine, other, differ := x.maker.Repo.PSK(x.tunnel.Name, x.hosts[0], x.hosts[1])
+	for i := range inUse {
+		if err := x.knows(ctx, i, inUse[i], mine, other); err != nil {
+			return psk, false, err
+		}
+	}
+	inBoth := differ == nil && mine.Err == nil && other.Err == nil
+	begun = inBoth && slices.ContainsFunc(inUse[:], func(m string) bool { return m != "" && m != mine.PSK })
+	if begun {
+		x.maker.Report.Say("%s, %s: the vault has their next preshared key already; this finishes an earlier rotation", x.hosts[0], x.hosts[1])
+		psk, err = x.maker.Repo.Vault.OpenPSK(x.hosts[0], x.file(0), mine.PSK, x.maker.IDs)
+		return psk, begun, err
+	}
+	if psk, err = keyring.GeneratePresharedKey(); err != nil {
+		return psk, false, err
+	}
+	return psk, false, x.seal(0, psk)
 }
 
 // knows refuses where an end has a preshared key that this clone does not know: it is

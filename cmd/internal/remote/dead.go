@@ -256,8 +256,34 @@ func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	if far.Live.IsZero() {
 		return "the tunnel is not up on " + peer, "wgkeys apply " + peer
 	}
-	own, hasOwn := far.answer.Live.Peers[s.Live]
-	switch port := portOf(d.live.Endpoint); {
+	if why, command = whyOtherKey(s, d, far); why != "" {
+		return why, command
+	}
+	port := portOf(d.live.Endpoint)
+	switch listens := far.answer.Live.ListenPort; {
+	case listens != 0 && listens != port && !behindAnotherPort(d.peer, port):
+		return fmt.Sprintf("%s listens on port %d", peer, listens), "wgkeys plan " + s.Host
+	case clockBehind(s, d, far):
+		return fmt.Sprintf("the clock of %s says %s, which is before its last handshake with %s, so %[3]s takes every new one for a replay",
+				s.Host, s.answer.Clock.UTC().Format(time.DateTime), peer),
+			"timedatectl set-ntp true on " + s.Host + ", or make " + peer + " forget: wgkeys down " + peer + ", then wgkeys apply " + peer
+	case far.hears[s.Live]:
+		return peer + " hears " + s.Host + ", and its answers are lost on the way back or not accepted: the preshared keys differ, or a firewall of " +
+			s.Host + " drops UDP from " + outsideOf(d.live.Endpoint), "wgkeys push " + s.Host + " " + peer + ", then wgkeys apply on both"
+	}
+	why = fmt.Sprintf("nothing of it arrives at %s: its port %d/udp is closed, by a firewall there or on the way", peer, port)
+	if lookup.IsName(d.peer.Endpoint) {
+		why += ", or " + d.peer.Endpoint + " leads to another host"
+	}
+	return why, fmt.Sprintf("wgkeys status %s, and on it: tcpdump -n udp port %d", peer, port)
+}
+
+// whyOtherKey tells where one of the two does not use the key that the other has for it;
+// "": both do.
+func whyOtherKey(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
+	peer := d.peer.Name
+	_, hasOwn := far.answer.Live.Peers[s.Live]
+	switch {
 	case far.Live != d.key && far.older:
 		return peer + " uses an older key than " + s.Host + " has for it", InPlaceOf(peer)
 	case far.Live != d.key:
@@ -266,21 +292,15 @@ func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 		return peer + " does not take the older key that " + s.Host + " uses", InPlaceOf(s.Host)
 	case !hasOwn:
 		return peer + " does not know the key that " + s.Host + " uses, " + s.Live.String(), "wgkeys apply " + peer
-	case far.answer.Live.ListenPort != 0 && far.answer.Live.ListenPort != port && !behindAnotherPort(d.peer, port):
-		return fmt.Sprintf("%s listens on port %d", peer, far.answer.Live.ListenPort), "wgkeys plan " + s.Host
-	case s.answer.Clock.Before(own.Handshake) && (!d.ever || s.answer.Clock.Before(d.live.Handshake)):
-		return fmt.Sprintf("the clock of %s says %s, which is before its last handshake with %s, so %[3]s takes every new one for a replay",
-				s.Host, s.answer.Clock.UTC().Format(time.DateTime), peer),
-			"timedatectl set-ntp true on " + s.Host + ", or make " + peer + " forget: wgkeys down " + peer + ", then wgkeys apply " + peer
-	case far.hears[s.Live]:
-		return peer + " hears " + s.Host + ", and its answers are lost on the way back or not accepted: the preshared keys differ, or a firewall of " +
-			s.Host + " drops UDP from " + outsideOf(d.live.Endpoint), "wgkeys push " + s.Host + " " + peer + ", then wgkeys apply on both"
 	}
-	why = fmt.Sprintf("nothing of it arrives at %s: its port %d/udp is closed, by a firewall there or on the way", peer, portOf(d.live.Endpoint))
-	if lookup.IsName(d.peer.Endpoint) {
-		why += ", or " + d.peer.Endpoint + " leads to another host"
-	}
-	return why, fmt.Sprintf("wgkeys status %s, and on it: tcpdump -n udp port %d", peer, portOf(d.live.Endpoint))
+	return "", ""
+}
+
+// clockBehind reports whether the host's clock is before the last handshake that either
+// end remembers. WireGuard takes a handshake with an earlier timestamp for a replay.
+func clockBehind(s *HostStatus, d deadPeer, far *HostStatus) bool {
+	clock := s.answer.Clock
+	return clock.Before(far.answer.Live.Peers[s.Live].Handshake) && (!d.ever || clock.Before(d.live.Handshake))
 }
 
 // behindAnotherPort reports whether the tunnel file itself sends packets to a port that

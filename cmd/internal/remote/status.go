@@ -96,39 +96,56 @@ func (s *HostStatus) addPeers(v *tunnel.View, a rotate.Answer) {
 
 // judge tells what is not as it should be, and what to run.
 func (s *HostStatus) judge(ctx context.Context) {
-	a := s.answer
-	find := func(what, command string) { s.Findings = append(s.Findings, what+": wgkeys "+command+" "+s.Host) }
 	switch {
 	case s.Rotation != "":
-		find("the key of "+a.Record.Host+" is being replaced, "+s.Rotation+"; look again", "status")
+		s.find("the key of "+s.answer.Record.Host+" is being replaced, "+s.Rotation+"; look again", "status")
 	case !s.Next.IsZero():
-		find("a rotation is not finished", "rotate")
+		s.find("a rotation is not finished", "rotate")
 	}
-	expected := func(k keyring.PublicKey) bool { return k == s.Key || k == s.Next && !s.Next.IsZero() }
-	switch {
-	case s.File.IsZero() && !s.Live.IsZero() && !expected(s.Live): // told below
-	case s.File.IsZero():
-		find("no key on the host ("+a.File.Why+")", "push")
-	case !expected(s.File):
-		find(s.otherKey(ctx, "another key in its file than in the repository", s.File, "push"))
-	}
-	switch {
-	case s.Live.IsZero() && a.Live.Gone != "":
-		find("the tunnel is down: "+a.Live.Gone, "apply")
-	case s.Live.IsZero():
-		find("the tunnel is not up", "apply")
-	case !expected(s.Live) && s.Live == s.File: // told already
-		s.older = s.restored(ctx)
-	case !expected(s.Live):
-		s.older = s.restored(ctx)
-		find(s.otherKey(ctx, "it uses another key than the repository has, "+s.Live.String(), s.Live, "apply"))
-	}
+	s.judgeFile(ctx)
+	s.judgeLive(ctx)
 	if s.Drift > 0 {
-		find(fmt.Sprintf("%d of its settings differ from the tunnel file", s.Drift), "plan")
+		s.find(fmt.Sprintf("%d of its settings differ from the tunnel file", s.Drift), "plan")
 	}
 	if s.Due {
-		find("its key is due", "rotate")
+		s.find("its key is due", "rotate")
 	}
+}
+
+// judgeFile tells what is wrong with the key file.
+func (s *HostStatus) judgeFile(ctx context.Context) {
+	switch {
+	case s.File.IsZero() && !s.Live.IsZero() && !s.expected(s.Live): // judgeLive tells it
+	case s.File.IsZero():
+		s.find("no key on the host ("+s.answer.File.Why+")", "push")
+	case !s.expected(s.File):
+		s.find(s.otherKey(ctx, "another key in its file than in the repository", s.File, "push"))
+	}
+}
+
+// judgeLive tells what is wrong with the key that the interface has.
+func (s *HostStatus) judgeLive(ctx context.Context) {
+	gone := s.answer.Live.Gone
+	switch {
+	case s.Live.IsZero() && gone != "":
+		s.find("the tunnel is down: "+gone, "apply")
+	case s.Live.IsZero():
+		s.find("the tunnel is not up", "apply")
+	case !s.expected(s.Live):
+		s.older = s.restored(ctx)
+		if s.Live != s.File { // else judgeFile told it
+			s.find(s.otherKey(ctx, "it uses another key than the repository has, "+s.Live.String(), s.Live, "apply"))
+		}
+	}
+}
+
+func (s *HostStatus) find(what, command string) {
+	s.Findings = append(s.Findings, what+": wgkeys "+command+" "+s.Host)
+}
+
+// expected reports whether a key is the one of the repository, or the next one.
+func (s *HostStatus) expected(k keyring.PublicKey) bool {
+	return k == s.Key || k == s.Next && !s.Next.IsZero()
 }
 
 // otherKey tells what to do about a host that has another key than the repository. Where

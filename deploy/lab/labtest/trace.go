@@ -50,50 +50,63 @@ type traced struct {
 // a program starts as /proc/self/exe is itself again.
 func Requests(trace, program string) (requests []Request) {
 	calls := readTrace(trace)
-	processes := map[string]*traced{}
-	// A child may be seen before the call that made it has ended.
-	parents := map[string]call{}
+	ps := processes{known: map[string]*traced{}, made: map[string]call{}}
 	for _, c := range calls {
 		if strings.HasPrefix(c.name, "clone") || strings.HasSuffix(c.name, "fork") {
-			parents[c.result] = c
+			ps.made[c.result] = c
 		}
-	}
-	var find func(id string) *traced
-	find = func(id string) *traced {
-		if processes[id] != nil {
-			return processes[id]
-		}
-		p := &traced{sockets: map[string]int{}}
-		if parent, ok := parents[id]; ok {
-			p = find(parent.process)
-			if !strings.Contains(parent.arguments, "CLONE_THREAD") {
-				p = &traced{p.program, maps.Clone(p.sockets)}
-			}
-		}
-		processes[id] = p
-		return p
 	}
 	for _, c := range calls {
-		p := find(c.process)
-		switch c.name {
-		case "execve":
-			if m := executed.FindStringSubmatch(c.arguments); m != nil && c.result == "0" && m[1] != "/proc/self/exe" {
-				p.program = m[1]
-			}
-		case "socket":
-			delete(p.sockets, c.result)
-			if m := opened.FindStringSubmatch(c.arguments); m != nil {
-				p.sockets[c.result] = protocols[m[1]]
-			}
-		case "sendto", "sendmsg":
-			fd, _, _ := strings.Cut(c.arguments, ",")
-			number, _ := strconv.ParseInt(fd, 0, 32) // sendto and sendmsg are told raw
-			if protocol, ok := p.sockets[strconv.FormatInt(number, 10)]; ok && p.program == program {
-				requests = append(requests, Request{protocol, c.bytes})
-			}
+		p := ps.find(c.process)
+		protocol, isRequest := p.follow(c)
+		if isRequest && p.program == program {
+			requests = append(requests, Request{protocol, c.bytes})
 		}
 	}
 	return requests
+}
+
+// Processes are those of a trace, by their ids. A child may be seen before the call that
+// made it has ended: so all of these calls are known before the first is followed.
+type processes struct {
+	known map[string]*traced
+	made  map[string]call // by the id of the child
+}
+
+func (ps processes) find(id string) *traced {
+	if ps.known[id] != nil {
+		return ps.known[id]
+	}
+	p := &traced{sockets: map[string]int{}}
+	if parent, ok := ps.made[id]; ok {
+		p = ps.find(parent.process)
+		if !strings.Contains(parent.arguments, "CLONE_THREAD") {
+			p = &traced{p.program, maps.Clone(p.sockets)}
+		}
+	}
+	ps.known[id] = p
+	return p
+}
+
+// follow takes over what a call changes in its process, and tells what it sends to
+// which protocol of netlink, if it sends.
+func (p *traced) follow(c call) (protocol int, isRequest bool) {
+	switch c.name {
+	case "execve":
+		if m := executed.FindStringSubmatch(c.arguments); m != nil && c.result == "0" && m[1] != "/proc/self/exe" {
+			p.program = m[1]
+		}
+	case "socket":
+		delete(p.sockets, c.result)
+		if m := opened.FindStringSubmatch(c.arguments); m != nil {
+			p.sockets[c.result] = protocols[m[1]]
+		}
+	case "sendto", "sendmsg":
+		fd, _, _ := strings.Cut(c.arguments, ",")
+		number, _ := strconv.ParseInt(fd, 0, 32) // sendto and sendmsg are told raw
+		protocol, isRequest = p.sockets[strconv.FormatInt(number, 10)]
+	}
+	return protocol, isRequest
 }
 
 // readTrace puts the two halves of a call that others came in between together,

@@ -47,13 +47,8 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 }
 
 func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
-	if err := tunnel.CheckName(q.Tunnel); err != nil {
-		return fault.Wrap(err, "no tunnel can be named", q.Tunnel, "")
-	}
-	if q.KeyFile != "" {
-		if err := keyring.CheckFile(q.KeyFile); err != nil {
-			return fault.WrapFile(err, "no key file can be named", q.KeyFile, "")
-		}
+	if err := checkNames(q); err != nil {
+		return err
 	}
 	if err := checkKeys(q); err != nil {
 		return err
@@ -70,12 +65,7 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	case rotate.DoSwitch:
 		return switchKey(ctx, q, a)
 	case rotate.DoOutcome:
-		var err error
-		a.Record, err = readRecord(q.Tunnel)
-		if a.Record != nil && a.Record.Next != q.Next {
-			a.Record = nil
-		}
-		return err
+		return outcome(q, a)
 	case rotate.DoEnd:
 		return end(ctx, q)
 	case rotate.DoReplace:
@@ -89,6 +79,29 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	}
 	return fault.New("no such request", q.Do, "this wgkeys is another version than the controller's",
 		"install the same wgkeys on all hosts")
+}
+
+// checkNames refuses a name that would lead to a file other than a tunnel's.
+func checkNames(q rotate.Request) error {
+	if err := tunnel.CheckName(q.Tunnel); err != nil {
+		return fault.Wrap(err, "no tunnel can be named", q.Tunnel, "")
+	}
+	if q.KeyFile == "" {
+		return nil
+	}
+	if err := keyring.CheckFile(q.KeyFile); err != nil {
+		return fault.WrapFile(err, "no key file can be named", q.KeyFile, "")
+	}
+	return nil
+}
+
+// outcome tells how the rotation to the next key went, if that is the last one.
+func outcome(q rotate.Request, a *rotate.Answer) (err error) {
+	a.Record, err = readRecord(q.Tunnel)
+	if a.Record != nil && a.Record.Next != q.Next {
+		a.Record = nil
+	}
+	return err
 }
 
 // checkKeys refuses a key that is none, or not another one, where the kernel would

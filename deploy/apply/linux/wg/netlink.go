@@ -69,20 +69,14 @@ func (a *answer) addDevice(attrs []byte) {
 // before.
 func (a *answer) addPeer(attrs []byte) {
 	s := a.state
-	var p *apply.Peer
-	for kind, value := range nlmsg.Attributes(attrs) {
-		if kind == unix.WGPEER_A_PUBLIC_KEY { // the first one: get_peer in the kernel's netlink.c
-			key := keyring.PublicKey(value)
-			if n := len(s.Peers); n == 0 || s.Peers[n-1].PublicKey != key {
-				s.Peers = append(s.Peers, apply.Peer{PublicKey: key})
-			}
-			p = &s.Peers[len(s.Peers)-1]
-			break
-		}
-	}
-	if p == nil {
+	key, ok := peerKey(attrs)
+	if !ok {
 		return
 	}
+	if n := len(s.Peers); n == 0 || s.Peers[n-1].PublicKey != key {
+		s.Peers = append(s.Peers, apply.Peer{PublicKey: key})
+	}
+	p := &s.Peers[len(s.Peers)-1]
 	for kind, value := range nlmsg.Attributes(attrs) {
 		switch kind {
 		case unix.WGPEER_A_PRESHARED_KEY:
@@ -92,9 +86,7 @@ func (a *answer) addPeer(attrs []byte) {
 		case unix.WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL:
 			p.Keepalive = int(nlmsg.Word(value))
 		case unix.WGPEER_A_LAST_HANDSHAKE_TIME: // struct __kernel_timespec
-			if secs, nsecs := nlmsg.Word(value[:8]), nlmsg.Word(value[8:]); secs != 0 || nsecs != 0 {
-				p.LastHandshake = time.Unix(int64(secs), int64(nsecs))
-			}
+			p.LastHandshake = timespec(value)
 		case unix.WGPEER_A_RX_BYTES:
 			p.Received = int64(nlmsg.Word(value))
 		case unix.WGPEER_A_TX_BYTES:
@@ -105,6 +97,26 @@ func (a *answer) addPeer(attrs []byte) {
 			}
 		}
 	}
+}
+
+// peerKey is the first attribute of a peer that is its key: get_peer in the kernel's
+// netlink.c.
+func peerKey(attrs []byte) (keyring.PublicKey, bool) {
+	for kind, value := range nlmsg.Attributes(attrs) {
+		if kind == unix.WGPEER_A_PUBLIC_KEY {
+			return keyring.PublicKey(value), true
+		}
+	}
+	return keyring.PublicKey{}, false
+}
+
+// timespec reads a time; all zero: never.
+func timespec(b []byte) time.Time {
+	secs, nsecs := nlmsg.Word(b[:8]), nlmsg.Word(b[8:])
+	if secs == 0 && nsecs == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(secs), int64(nsecs))
 }
 
 // sockaddr reads a struct sockaddr_in or sockaddr_in6 (ip(7), ipv6(7)).
