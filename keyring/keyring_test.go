@@ -271,9 +271,6 @@ func TestPromoteNext(t *testing.T) {
 	if err := errors.Join(r.Put("basalt", "wg0", old), r.Put("shale", "wg0", old)); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Promote("basalt", "wg0"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("without a next key: %v", err)
-	}
 	if err := r.Put("basalt", Next("wg0"), next); err != nil {
 		t.Fatal(err)
 	}
@@ -297,16 +294,33 @@ func TestPromoteNext(t *testing.T) {
 	if _, err := r.Next("basalt", "wg0"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the next key is still there: %v", err)
 	}
+}
+
+func TestIsNext(t *testing.T) {
+	if !IsNext(Next("wg0")) || IsNext("wg0") || IsNext("next") {
+		t.Error("IsNext is wrong")
+	}
+}
+
+// TestPromoteNothing: where there is no next key, or what is no key, the present one stays.
+func TestPromoteNothing(t *testing.T) {
+	r := Ring{Dir: filepath.Join(t.TempDir(), "keyring")}
+	old := mustPublic(t)
+	if err := errors.Join(r.Put("basalt", "wg0", old), r.Put("shale", "wg0", old)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Promote("basalt", "wg0"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a next key: %v", err)
+	}
 	if err := os.WriteFile(r.Path("shale", Next("wg0")), []byte("cut sh"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Promote("shale", "wg0"); !errors.Is(err, ErrLength) {
 		t.Errorf("what is no key: %v", err)
 	}
-	if k, err := r.Get("shale", "wg0"); err != nil || k != old {
-		t.Errorf("it took the place of the key: %v, %v", k, err)
-	}
-	if !IsNext(Next("wg0")) || IsNext("wg0") || IsNext("next") {
-		t.Error("IsNext is wrong")
+	for _, host := range []string{"basalt", "shale"} {
+		if k, err := r.Get(host, "wg0"); err != nil || k != old {
+			t.Errorf("something took the place of the key of %s: %v, %v", host, k, err)
+		}
 	}
 }

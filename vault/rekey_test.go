@@ -115,12 +115,7 @@ func TestRekey(t *testing.T) {
 	}
 	x.opens(t, x.bob)
 	x.opens(t, x.alice)
-	for n, m := range x.meta(t) {
-		m.Recipients = was[n].Recipients
-		if diff := cmp.Diff(was[n], m); diff != "" {
-			t.Errorf("the metadata of %v\n%s", n, diff)
-		}
-	}
+	x.keptMeta(t, was)
 	before := snapshot(t, x.Vault)
 	if did, err := x.rekey(nil, x.outdated(t)); err != nil || len(did) != 0 {
 		t.Errorf("nothing to do: %v, %v", did, err)
@@ -135,6 +130,17 @@ func TestRekey(t *testing.T) {
 	x.opens(t, x.bob)
 	if _, err := x.OpenKey("shale", "wg0.key", x.key.PublicKey(), x.alice); !errors.Is(err, ErrNoIdentity) {
 		t.Errorf("alice is gone: %v", err)
+	}
+}
+
+// keptMeta fails where the metadata changed, but for the recipients.
+func (x *team) keptMeta(t *testing.T, was map[Name]Meta) {
+	t.Helper()
+	for n, m := range x.meta(t) {
+		m.Recipients = was[n].Recipients
+		if diff := cmp.Diff(was[n], m); diff != "" {
+			t.Errorf("the metadata of %v\n%s", n, diff)
+		}
 	}
 }
 
@@ -258,6 +264,23 @@ func TestRekeyTwice(t *testing.T) {
 	}
 }
 
+// keeper has slate keep its secrets to itself: its recipient, and the identity's file.
+func (x *team) keeper(t *testing.T) (recipient, identity string) {
+	t.Helper()
+	identity = filepath.Join(t.TempDir(), "id")
+	recipient, err := NewIdentity(identity, false, made) // classic, in a post-quantum vault
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(x.Dir, "slate", recipientsFile), "# slate\n"+recipient+"\n")
+	for range 2 {
+		if err := x.KeepToHost("slate"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return recipient, identity
+}
+
 // TestOnlyTheHost: the secrets of a host that keeps them to itself are for its
 // own recipients alone, and stay so.
 func TestOnlyTheHost(t *testing.T) {
@@ -269,22 +292,12 @@ func TestOnlyTheHost(t *testing.T) {
 	if err := x.KeepToHost("shale"); err == nil {
 		t.Error("others can open its keys")
 	}
-	id := filepath.Join(t.TempDir(), "id")
-	slate, err := NewIdentity(id, false, made) // classic, in a post-quantum vault
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, filepath.Join(x.Dir, "slate", recipientsFile), "# slate\n"+slate+"\n")
-	for range 2 {
-		if err := x.KeepToHost("slate"); err != nil {
-			t.Fatal(err)
-		}
-	}
+	slate, id := x.keeper(t)
 	k := sealKey(t, x.Vault, "slate", "wg0.key")
 	if !x.Sealed("slate") || x.Sealed("shale") {
 		t.Error("not known who keeps keys to itself")
 	}
-	_, err = x.OpenKey("slate", "wg0.key", k.PublicKey(), x.alice)
+	_, err := x.OpenKey("slate", "wg0.key", k.PublicKey(), x.alice)
 	assertFault(t, err, ErrNoIdentity, x.Path("slate", "wg0.key"), "encrypted to slate (")
 	assertHint(t, err, onHost("slate", "push slate --host slate"))
 	if _, err := x.OpenKey("slate", "wg0.key", k.PublicKey(), FindIdentities(Place{id, "-i", true})); err != nil {
@@ -294,8 +307,19 @@ func TestOnlyTheHost(t *testing.T) {
 	if stale, err := x.Outdated(t.Context(), []string{"slate"}); err != nil || len(stale) != 0 {
 		t.Errorf("it is outdated: %+v, %v", stale, err)
 	}
+	writeFile(t, filepath.Join(x.Dir, "slate", recipientsFile), slate+"\n")
+	if _, err := x.Recipients("slate"); err == nil || !strings.Contains(err.Error(), "two lists of recipients") {
+		t.Errorf("both lists: %v", err)
+	}
+}
 
-	// Its own list changes: it is left to the host, and the others go on.
+// TestRekeyOnlyTheHost: where the list of such a host changes, it is left to the host,
+// and the others go on.
+func TestRekeyOnlyTheHost(t *testing.T) {
+	x := newTeam(t)
+	x.keeper(t)
+	k := sealKey(t, x.Vault, "slate", "wg0.key")
+	x.recipients(t, x.aliceIs, x.bobIs)
 	writeFile(t, filepath.Join(x.Dir, "slate", onlyFile), newRecipient(t, false)+"\n")
 	stale, err := x.Outdated(t.Context(), []string{"basalt", "shale", "slate"})
 	if err != nil || len(stale) != 6 {
@@ -313,9 +337,5 @@ func TestOnlyTheHost(t *testing.T) {
 	}
 	if did, err := r.Run(t.Context(), stale); err != nil || len(did) != 5 || len(left) != 1 {
 		t.Errorf("%d files, left to %q, %v", len(did), left, err)
-	}
-	writeFile(t, filepath.Join(x.Dir, "slate", recipientsFile), slate+"\n")
-	if _, err := x.Recipients("slate"); err == nil || !strings.Contains(err.Error(), "two lists of recipients") {
-		t.Errorf("both lists: %v", err)
 	}
 }

@@ -149,35 +149,47 @@ func TestNotMyCheckout(t *testing.T) {
 	if code != ui.ExitFindings || !strings.Contains(owners, repo.NotCheckedOut) {
 		t.Fatalf("the owner hears, with %d:\n%s", code, owners)
 	}
-	for name, sudo := range map[string]string{"su": "X=", "sudo": "SUDO_UID=7001"} {
-		if said, code := m.run(0, c, "wgkeys check", sudo); code != ui.ExitFindings || said != owners {
-			t.Errorf("%s: root hears, with %d:\n%swant\n%s", name, code, said, owners)
-		}
-		for _, verb := range []string{"gen beta", "gen --commit beta", "rekey beta", "rotate -y beta", "check --leaver alice"} {
-			if said, code := m.run(0, c, "wgkeys "+verb, sudo); code != ui.ExitFailed || !strings.Contains(said, repo.NotCheckedOut) {
-				t.Errorf("%s: root's wgkeys %s: %d\n%s", name, verb, code, said)
-			}
-		}
-		if said, code := m.run(0, c, "wgkeys check --staged", sudo); code != 0 {
-			t.Errorf("%s: check --staged: %d\n%s", name, code, said)
-		}
-	}
+	m.rootHears(c, owners, "X=") // su
+	m.rootHears(c, owners, "SUDO_UID=7001")
 	if ran, err := os.ReadFile(m.at("ran")); err != nil || len(ran) > 0 {
 		t.Errorf("the repository's fsmonitor was run, by users %q (%v)", ran, err)
 	}
-	// A third user, of whom git tells how he can have an answer.
+	m.bobHears(c, owners)
+	if _, err := os.Stat(filepath.Join(c, "keyring/beta")); err == nil {
+		t.Error("beta has another key")
+	}
+}
+
+// rootHears fails if root, with a variable of the environment, hears something else of a
+// checkout of alice's than she does.
+func (m *accounts) rootHears(c, owners, sudo string) {
+	m.Helper()
+	if said, code := m.run(0, c, "wgkeys check", sudo); code != ui.ExitFindings || said != owners {
+		m.Errorf("%s: root hears, with %d:\n%swant\n%s", sudo, code, said, owners)
+	}
+	for _, verb := range []string{"gen beta", "gen --commit beta", "rekey beta", "rotate -y beta", "check --leaver alice"} {
+		if said, code := m.run(0, c, "wgkeys "+verb, sudo); code != ui.ExitFailed || !strings.Contains(said, repo.NotCheckedOut) {
+			m.Errorf("%s: root's wgkeys %s: %d\n%s", sudo, verb, code, said)
+		}
+	}
+	if said, code := m.run(0, c, "wgkeys check --staged", sudo); code != 0 {
+		m.Errorf("%s: check --staged: %d\n%s", sudo, code, said)
+	}
+}
+
+// bobHears fails if a third user does not hear whose the checkout is, or, when he has
+// said to git that he trusts it, something else than its owner.
+func (m *accounts) bobHears(c, owners string) {
+	m.Helper()
 	for _, verb := range []string{"check", "check --staged", "check --leaver alice", "gen beta"} {
 		said, code := m.run(bob, c, "wgkeys "+verb)
 		if code == 0 || !strings.Contains(said, "it belongs to user 7001 and not to user 7002") || strings.Contains(said, "usage:") {
-			t.Errorf("bob's wgkeys %s: %d\n%s", verb, code, said)
+			m.Errorf("bob's wgkeys %s: %d\n%s", verb, code, said)
 		}
 	}
 	m.do(bob, c, "git config --global --add safe.directory "+c)
 	if said, code := m.run(bob, c, "wgkeys check"); code != ui.ExitFindings || said != owners {
-		t.Errorf("bob, who trusts alice, hears, with %d:\n%s", code, said)
-	}
-	if _, err := os.Stat(filepath.Join(c, "keyring/beta")); err == nil {
-		t.Error("beta has another key")
+		m.Errorf("bob, who trusts alice, hears, with %d:\n%s", code, said)
 	}
 }
 

@@ -59,20 +59,14 @@ func rotateHit(u *labtest.Users, c faulttest.Case) (code int, out string, trace 
 func rotateWith(u *labtest.Users, c faulttest.Case, ends map[string]int) {
 	t := u.T
 	t.Helper()
-	where := c.Fault + " at " + c.Point
+	where := c.String()
 	code, out, trace := rotateHit(u, c)
 	if !slices.Contains(trace, "HIT") {
 		t.Errorf("%s: it was not come to\n%s%q", where, out, trace)
 	}
-	killed := slices.Contains([]string{"before", "after", "torn"}, c.Fault)
-	switch {
-	case killed && code == 128+9:
-		ends["killed"]++
-	case !killed && code == ui.ExitDone:
-		ends["done all the same"]++
-	case !killed && code == ui.ExitFailed && strings.Contains(out, "wgkeys: error: "):
-		ends["told an error"]++
-	default:
+	if end := c.End(code, out, ui.ExitFailed); end != "" {
+		ends[end]++
+	} else {
 		t.Errorf("%s: exit %d\n%s", where, code, out)
 	}
 	if !liveKeyInVault(u) {

@@ -129,18 +129,9 @@ func (a *admin) rotate(host string) {
 	a.git("commit", "-q", "-m", "rotate "+host)
 }
 
-// TestTwoAdmins: two admins do 60 operations, with -long team 200 in two clones, and merge through a
-// bare repository again and again. No merge has a conflict, nothing is lost, and
-// every file opens and belongs to its host. Both working on one host is the one
-// conflict there is.
-func TestTwoAdmins(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("no git here")
-	}
-	home, base := t.TempDir(), t.TempDir()
-	t.Setenv("HOME", home)
-	t.Setenv("XDG_CONFIG_HOME", "")
-	t.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+// twoAdmins are alice and bob, each with a clone of base/bare.
+func twoAdmins(t *testing.T, base string) []*admin {
+	t.Helper()
 	start := &admin{T: t, dir: filepath.Join(base, "alice"), name: "alice", random: rand.New(rand.NewPCG(1, 0))}
 	start.wgkeys("init", "-q", "--classic")
 	start.write("tunnels/wg0.toml", "psk = true\n[hosts.hub]\nendpoint = \"192.0.2.1\"\n[hosts.rim]\naddresses = [\"10.0.0.2/32\"]\n")
@@ -153,8 +144,24 @@ func TestTwoAdmins(t *testing.T) {
 	start.git("fetch", "-q", "origin")
 	start.git("branch", "-q", "-u", "origin/main")
 	start.git("clone", "-q", filepath.Join(base, "bare"), filepath.Join(base, "bob"))
-	admins := []*admin{start, {T: t, dir: filepath.Join(base, "bob"), name: "bob", random: rand.New(rand.NewPCG(2, 0))}}
+	return []*admin{start, {T: t, dir: filepath.Join(base, "bob"), name: "bob", random: rand.New(rand.NewPCG(2, 0))}}
+}
 
+func (a *admin) pull() { a.git("pull", "-q", "--no-rebase", "--no-edit") }
+
+// TestTwoAdmins: two admins do 60 operations, with -long team 200 in two clones, and merge through a
+// bare repository again and again. No merge has a conflict, nothing is lost, and
+// every file opens and belongs to its host. Both working on one host is the one
+// conflict there is.
+func TestTwoAdmins(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("no git here")
+	}
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CONFIG_HOME", "")
+	t.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+	admins := twoAdmins(t, t.TempDir())
 	operations := 60
 	if long("team") {
 		operations = 200
@@ -168,37 +175,53 @@ func TestTwoAdmins(t *testing.T) {
 			}
 		}
 		for _, a := range slices.Concat(admins, admins[:1]) {
-			a.git("pull", "-q", "--no-rebase", "--no-edit")
+			a.pull()
 			a.git("push", "-q", "origin", "HEAD:main")
 			merges++
 		}
 	}
+	hosts := slices.Concat(admins[0].made, admins[1].made)
 	for _, a := range admins {
-		a.git("pull", "-q", "--no-rebase", "--no-edit")
-		// A list of a host's own is newer than the files that it is for: that is
-		// what rekey is for, and the one thing that is found.
-		var said strings.Builder
-		err := run(func(*ui.UI, string) context.Context { return t.Context() }, &ui.UI{Stdout: &said, Stderr: os.Stderr}, []string{"wgkeys", "check", "-C", a.dir, "-i", filepath.Join(home, ".config/wgkeys/identity.txt")})
-		for line := range strings.Lines(said.String()) {
-			if !strings.HasPrefix(line, "  hint: ") && !strings.Contains(line, " is not encrypted to ") && !strings.Contains(line, " is no longer listed ") {
-				t.Errorf("%s: %s", a.name, line)
-			}
+		a.pull()
+		a.sound(filepath.Join(home, ".config/wgkeys/identity.txt"))
+		a.complete(hosts)
+	}
+	t.Logf("%d operations, %d merges without a conflict, %d hosts", operations, merges, len(hosts))
+	bothAtOnce(t, admins[0].made[0], admins)
+}
+
+// sound fails if check finds anything, but for a host's own list that is newer than the
+// files that it is for: that is what rekey is for.
+func (a *admin) sound(identity string) {
+	a.Helper()
+	var said strings.Builder
+	err := run(func(*ui.UI, string) context.Context { return a.Context() }, &ui.UI{Stdout: &said, Stderr: os.Stderr},
+		[]string{"wgkeys", "check", "-C", a.dir, "-i", identity})
+	for line := range strings.Lines(said.String()) {
+		if !strings.HasPrefix(line, "  hint: ") && !strings.Contains(line, " is not encrypted to ") && !strings.Contains(line, " is no longer listed ") {
+			a.Errorf("%s: %s", a.name, line)
 		}
-		if err != nil && said.Len() == 0 {
-			t.Error(err)
-		}
-		for _, host := range slices.Concat(admins[0].made, admins[1].made) {
-			for _, file := range []string{"keyring/" + host + "/wg0.pub", "vault/" + host + "/wg0.key.age", "vault/" + host + "/wg0.hub.psk.age"} {
-				if _, err := os.Stat(filepath.Join(a.dir, file)); err != nil {
-					t.Error(err)
-				}
+	}
+	if err != nil && said.Len() == 0 {
+		a.Error(err)
+	}
+}
+
+// complete fails if a host lacks a key.
+func (a *admin) complete(hosts []string) {
+	a.Helper()
+	for _, host := range hosts {
+		for _, file := range []string{"keyring/" + host + "/wg0.pub", "vault/" + host + "/wg0.key.age", "vault/" + host + "/wg0.hub.psk.age"} {
+			if _, err := os.Stat(filepath.Join(a.dir, file)); err != nil {
+				a.Error(err)
 			}
 		}
 	}
-	t.Logf("%d operations, %d merges without a conflict, %d hosts", operations, merges, len(admins[0].made)+len(admins[1].made))
+}
 
-	// The one conflict: one host, both at once.
-	host := admins[0].made[0]
+// bothAtOnce has both admins rotate one host, which is a conflict in its two files.
+func bothAtOnce(t *testing.T, host string, admins []*admin) {
+	t.Helper()
 	for _, a := range admins {
 		a.rotate(host)
 	}

@@ -67,26 +67,35 @@ func (m *model) tick() {
 	if m.now%m.rtt != 0 {
 		return
 	}
-	if m.session != m.key && m.now-m.lastInit >= retry {
-		m.lastInit = m.now
-		if p := m.peers[m.key]; p != nil && !m.cut {
-			p.Received += 148
-			if !p.wrongPSK {
-				m.shake(p)
-			}
+	m.basaltBegins()
+	m.shaleBegins()
+	if p := m.peers[m.key]; m.session == m.key && !m.cut && p != nil && p.session {
+		p.Received += 1000
+	}
+}
+
+// basaltBegins has basalt try a handshake, if one is due.
+func (m *model) basaltBegins() {
+	if m.session == m.key || m.now-m.lastInit < retry {
+		return
+	}
+	m.lastInit = m.now
+	if p := m.peers[m.key]; p != nil && !m.cut {
+		p.Received += 148
+		if !p.wrongPSK {
+			m.shake(p)
 		}
 	}
+}
+
+// shaleBegins has shale try a handshake with each of its peers that one is due with.
+func (m *model) shaleBegins() {
 	for key, p := range m.peers {
 		if p.AllowedIPs > 0 && !p.session && m.now-p.lastInit >= retry {
 			p.lastInit = m.now
 			if key == m.key && !m.cut && !p.wrongPSK {
 				m.shake(p)
 			}
-		}
-	}
-	if m.session == m.key && !m.cut {
-		if p := m.peers[m.key]; p != nil && p.session {
-			p.Received += 1000
 		}
 	}
 }

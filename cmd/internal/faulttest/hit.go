@@ -187,10 +187,25 @@ func (h *hitter) registers(tid int, change func(*unix.PtraceRegs)) {
 	}
 }
 
+// onDescriptor are the calls on an open file.
+var onDescriptor = map[uint64]string{
+	unix.SYS_WRITE:     "write",
+	unix.SYS_PWRITE64:  "write",
+	unix.SYS_WRITEV:    "write",
+	unix.SYS_FSYNC:     "fsync",
+	unix.SYS_FDATASYNC: "fsync",
+	unix.SYS_SYNCFS:    "syncfs",
+	unix.SYS_FCHMOD:    "fchmod",
+	unix.SYS_FTRUNCATE: "ftruncate",
+	unix.SYS_FLOCK:     "flock",
+}
+
 // named tells what a call does to which files below the folder; "" if it is none
 // of those that count.
 func (h *hitter) named(tid int, i *callInfo) string {
-	fd := func(n int) string { return h.link(tid, fmt.Sprintf("fd/%d", int32(i.args[n]))) }
+	if call := onDescriptor[i.nr]; call != "" {
+		return h.below(call, h.link(tid, fmt.Sprintf("fd/%d", int32(i.args[0]))))
+	}
 	at := func(n int) string { return h.at(tid, int32(i.args[n]), i.args[n+1]) }
 	cwd := func(n int) string { return h.at(tid, unix.AT_FDCWD, i.args[n]) }
 	switch i.nr {
@@ -199,18 +214,6 @@ func (h *hitter) named(tid int, i *callInfo) string {
 			return ""
 		}
 		return h.below("create", at(0))
-	case unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_WRITEV:
-		return h.below("write", fd(0))
-	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
-		return h.below("fsync", fd(0))
-	case unix.SYS_SYNCFS:
-		return h.below("syncfs", fd(0))
-	case unix.SYS_FCHMOD:
-		return h.below("fchmod", fd(0))
-	case unix.SYS_FTRUNCATE:
-		return h.below("ftruncate", fd(0))
-	case unix.SYS_FLOCK:
-		return h.below("flock", fd(0))
 	case unix.SYS_FCHMODAT, unix.SYS_FCHOWNAT:
 		return h.below("fchmodat", at(0))
 	case unix.SYS_MKDIRAT:

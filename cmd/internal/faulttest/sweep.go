@@ -34,11 +34,28 @@ type Sweep struct {
 	Keeper     string                           // a host that keeps its private key to itself
 	Seed       uint64                           // chooses which cases are in the sample
 	cases      map[string]int                   // by fault
-	ends       struct{ told, all, dead int }    // how the runs ended: with an error, well all the same, killed
+	ends       map[string]int                   // how the runs ended
 }
 
 // A Case is what goes wrong where.
 type Case struct{ Fault, Point string }
+
+func (c Case) String() string { return c.Fault + " at " + c.Point }
+
+// End tells how a run ended, of those that may be; "": otherwise. With an error it ends
+// with one of the exit codes that are given.
+func (c Case) End(code int, out string, failed ...int) string {
+	killed := slices.Contains([]string{"before", "after", "torn"}, c.Fault)
+	switch {
+	case killed && code == 128+9:
+		return "killed"
+	case !killed && code == ui.ExitDone:
+		return "done all the same"
+	case !killed && slices.Contains(failed, code) && strings.Contains(out, "wgkeys: error: "):
+		return "told an error"
+	}
+	return ""
+}
 
 // NewSweep makes the repository, and takes every case, or the same few each time.
 func NewSweep(t *testing.T, all bool) *Sweep {
@@ -53,7 +70,7 @@ func NewSweep(t *testing.T, all bool) *Sweep {
 	}
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir()) // no identity by default
 	dir := t.TempDir()
-	s := &Sweep{T: t, all: all, Dir: dir, Alice: filepath.Join(dir, "alice.txt"), cases: map[string]int{}}
+	s := &Sweep{T: t, all: all, Dir: dir, Alice: filepath.Join(dir, "alice.txt"), cases: map[string]int{}, ends: map[string]int{}}
 	s.Must("age-keygen", "-o", s.Alice)
 	s.Must("wgkeys", "init", "-q", "--classic", "-i", s.Alice, s.Base())
 	return s
@@ -106,7 +123,7 @@ func (s *Sweep) Sweep() {
 		s.cases[c.Fault]++
 		s.try(c)
 	}
-	s.Logf("%d of %d cases, %v: %d told an error, %d were done all the same, %d were killed", len(sample), len(all), s.cases, s.ends.told, s.ends.all, s.ends.dead)
+	s.Logf("%d of %d cases, %v: %v", len(sample), len(all), s.cases, s.ends)
 }
 
 // points are the writes of the command where nothing goes wrong.
@@ -166,7 +183,7 @@ func (s *Sweep) run(work string, c Case) (code int, out, trace string) {
 // and the same command does it.
 func (s *Sweep) try(c Case) {
 	s.Helper()
-	where := c.Fault + " at " + c.Point
+	where := c.String()
 	work := s.fresh()
 	keys := s.keys(work)
 	code, out, trace := s.run(work, c)
@@ -174,14 +191,9 @@ func (s *Sweep) try(c Case) {
 		s.Errorf("%s: it was not come to\n%s%s", where, out, trace)
 		return
 	}
-	switch killed := slices.Contains([]string{"before", "after", "torn"}, c.Fault); {
-	case killed && code == 128+9:
-		s.ends.dead++
-	case !killed && code == ui.ExitDone:
-		s.ends.all++
-	case !killed && (code == ui.ExitFailed || code == ui.ExitSome) && strings.Contains(out, "wgkeys: error: "):
-		s.ends.told++
-	default:
+	if end := c.End(code, out, ui.ExitFailed, ui.ExitSome); end != "" {
+		s.ends[end]++
+	} else {
 		s.Errorf("%s: exit %d\n%s", where, code, out)
 	}
 	s.open(where, work)

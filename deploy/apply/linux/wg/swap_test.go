@@ -31,34 +31,49 @@ func TestReplacing(t *testing.T) {
 			if len(messages) != c.messages {
 				t.Errorf("%d messages, want %d", len(messages), c.messages)
 			}
-			moved, made, begun := map[string]int{}, false, false
+			inParts := len(messages) > 1 && c.heard > 0
+			k := replacedPeer{moved: map[string]int{}, kept: inParts}
 			for _, m := range messages {
 				n := 0
 				for _, p := range m {
 					n += len(p.AllowedIPs)
-					if p.Remove && len(messages) > 1 && c.heard > 0 {
-						t.Error("what the peer has already is forgotten")
-					}
-					if p.PresharedKey != nil {
-						made = *p.PresharedKey == psk && p.Endpoint == heardFrom
-					}
-					for _, prefix := range p.AllowedIPs {
-						moved[prefix.String()]++
-						if begun {
-							t.Error("a prefix moves after the handshake began")
-						}
-					}
-					if i := p.PersistentKeepaliveInterval; i != nil {
-						begun = *i == keepalive || begun && *i == time.Minute
-					}
+					k.take(t, p)
 				}
 				if n > mostPrefixes || len(m) > 32 {
 					t.Errorf("%d prefixes of %d peers in one message", n, len(m))
 				}
 			}
-			if len(moved) != c.old+c.heard || !begun || made == (len(messages) > 1 && c.heard > 0) {
-				t.Errorf("%d of %d prefixes; made %v, begun %v", len(moved), c.old+c.heard, made, begun)
+			made := k.psk == psk && k.endpoint == heardFrom
+			if len(k.moved) != c.old+c.heard || !k.begun || made == inParts {
+				t.Errorf("%d of %d prefixes; made %v, begun %v", len(k.moved), c.old+c.heard, made, k.begun)
 			}
 		})
+	}
+}
+
+// A replacedPeer is what the kernel has of a peer after some messages.
+type replacedPeer struct {
+	kept     bool // it was there before, and has to stay
+	moved    map[string]int
+	psk      wgtypes.Key  // with which it was made
+	endpoint *net.UDPAddr // and its endpoint
+	begun    bool         // a handshake
+}
+
+func (k *replacedPeer) take(t *testing.T, p wgtypes.PeerConfig) {
+	if p.Remove && k.kept {
+		t.Error("what the peer has already is forgotten")
+	}
+	if p.PresharedKey != nil {
+		k.psk, k.endpoint = *p.PresharedKey, p.Endpoint
+	}
+	for _, prefix := range p.AllowedIPs {
+		k.moved[prefix.String()]++
+		if k.begun {
+			t.Error("a prefix moves after the handshake began")
+		}
+	}
+	if i := p.PersistentKeepaliveInterval; i != nil {
+		k.begun = *i == keepalive || k.begun && *i == time.Minute
 	}
 }
