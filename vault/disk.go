@@ -20,11 +20,11 @@ func flush(dir *os.File, hint string) error {
 	return nil
 }
 
-// flushes tells whether flush does all that it says where the vault is.
-func (v Vault) flushes() bool {
+// flushes tells whether flush does all that it says where dir, the vault, is.
+func flushes(dir string) bool {
 	var disk unix.Statfs_t
 	var kernel unix.Utsname
-	if unix.Statfs(v.Dir, &disk) != nil || unix.Uname(&kernel) != nil {
+	if unix.Statfs(dir, &disk) != nil || unix.Uname(&kernel) != nil {
 		return false
 	}
 	return canFlush(int64(disk.Type), unix.ByteSliceToString(kernel.Release[:]))

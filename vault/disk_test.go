@@ -26,7 +26,7 @@ func TestCanFlush(t *testing.T) {
 			t.Errorf("type %#x, Linux %q: %v", test.disk, test.release, got)
 		}
 	}
-	if (Vault{Dir: t.TempDir() + "/none"}).flushes() {
+	if flushes(t.TempDir() + "/none") {
 		t.Error("a vault that is not there")
 	}
 }

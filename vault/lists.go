@@ -31,7 +31,7 @@ type labelled struct {
 func (v Vault) Lists() *Lists {
 	l := &Lists{vault: v, labels: map[string]labelled{}}
 	l.common = sync.OnceValues(func() (Recipients, error) {
-		return v.readRecipients(filepath.Join(v.Dir, recipientsFile))
+		return l.read(filepath.Join(v.Dir, recipientsFile))
 	})
 	l.shared = sync.OnceValues(func() (Recipients, error) {
 		rs, err := l.common()
@@ -42,6 +42,9 @@ func (v Vault) Lists() *Lists {
 	})
 	return l
 }
+
+// Recipients returns whom host's secrets are to be encrypted to, see [Lists.Of].
+func (v Vault) Recipients(host string) (Recipients, error) { return v.Lists().Of(host) }
 
 // Of returns whom host's secrets are to be encrypted to: the lines of
 // vault/recipients.txt, then those of vault/HOST/recipients.txt if there is one.
@@ -68,8 +71,8 @@ func (l *Lists) of(host string) (Recipients, error) {
 		return nil, err
 	}
 	v := l.vault
-	only, errOnly := v.readRecipients(v.onlyPath(host))
-	more, errMore := v.readRecipients(filepath.Join(v.Dir, host, recipientsFile))
+	only, errOnly := l.read(v.onlyPath(host))
+	more, errMore := l.read(filepath.Join(v.Dir, host, recipientsFile))
 	switch noOnly, noMore := errors.Is(errOnly, fs.ErrNotExist), errors.Is(errMore, fs.ErrNotExist); {
 	case !noMore && errMore != nil:
 		return nil, errMore
@@ -176,7 +179,7 @@ func (v Vault) KeepToHost(host string) error {
 		return err
 	}
 	own := filepath.Join(v.Dir, host, recipientsFile)
-	rs, err := v.readRecipients(own)
+	rs, err := v.Lists().read(own)
 	if err == nil && len(rs) == 0 {
 		err = errors.New("it names nobody")
 	}

@@ -32,9 +32,9 @@ func (v Vault) MetaAs(at, made Name) (Meta, error) {
 	return s.meta, nil
 }
 
-// PrepareMove seals m again, and writes nothing. Want is the public key in the keyring;
+// Prepare seals m again, and writes nothing. Want is the public key in the keyring;
 // for a preshared key it is not asked for.
-func (v Vault) PrepareMove(m *Move, ids *Identities, want keyring.PublicKey) error {
+func (m *Move) Prepare(v Vault, ids *Identities, want keyring.PublicKey) error {
 	if err := checkNames(m.To.Host, m.To.File); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (v Vault) PrepareMove(m *Move, ids *Identities, want keyring.PublicKey) err
 		return err
 	}
 	m.was = s.sum
-	text, err := v.openMoved(s, m, ids, want)
+	text, err := m.open(v, s, ids, want)
 	if err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func (v Vault) PrepareMove(m *Move, ids *Identities, want keyring.PublicKey) err
 	return err
 }
 
-// openMoved opens s or, where nobody here can, a file with the same preshared key.
-func (v Vault) openMoved(s *sealed, m *Move, ids *Identities, want keyring.PublicKey) ([]byte, error) {
+// open opens s or, where nobody here can, a file with the same preshared key.
+func (m *Move) open(v Vault, s *sealed, ids *Identities, want keyring.PublicKey) ([]byte, error) {
 	if s.meta.PSK == "" {
 		k, err := s.openKey(v, m.At.Host, want, ids)
 		if err != nil {
@@ -105,7 +105,7 @@ func (v Vault) openMoved(s *sealed, m *Move, ids *Identities, want keyring.Publi
 
 // Finish writes what was sealed. The file of before stays where it is not the same one:
 // [Move.Left] is for when all is written.
-func (v Vault) Finish(m *Move) error {
+func (m *Move) Finish(v Vault) error {
 	if m.done {
 		return nil
 	}
@@ -129,7 +129,7 @@ func (v Vault) Finish(m *Move) error {
 }
 
 // Left is the path of the file that is to go, "" if there is none.
-func (v Vault) Left(m *Move) string {
+func (m *Move) Left(v Vault) string {
 	if m.At == m.To {
 		return ""
 	}

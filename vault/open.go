@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"filippo.io/age"
-	"filippo.io/age/armor"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -214,22 +213,6 @@ func (e *MovedError) hint(path string) string {
 func isSecret(text []byte) bool {
 	_, err := keyring.ParsePresharedKey(bytes.TrimSpace(text))
 	return err == nil
-}
-
-// dearmor returns the binary age file. It does not pass on the errors of the
-// armor reader, which quote the file.
-func dearmor(text []byte) ([]byte, error) {
-	if bytes.HasPrefix(text, []byte("age-encryption.org/")) {
-		return text, nil
-	}
-	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte(armor.Header)) {
-		return nil, errors.New("it is not an age file")
-	}
-	b, err := io.ReadAll(armor.NewReader(bytes.NewReader(text)))
-	if err != nil {
-		return nil, errors.New("its armor is cut short or changed")
-	}
-	return b, nil
 }
 
 // readMeta lets age parse the header; metaIdentity declines every file.

@@ -145,7 +145,7 @@ func TestOneTouch(t *testing.T) {
 			p := &person{}
 			ids := FindIdentities(Place{h.identity, "-i", true})
 			ids.Asker = p
-			if err := v.Prepare(ids, names); err != nil {
+			if err := ids.Prepare(v, names); err != nil {
 				t.Fatal(err)
 			}
 			for range 2 { // what was opened stays open
@@ -190,7 +190,7 @@ func TestPluginOneByOne(t *testing.T) {
 	plain, plainIDs := newVault(t, false)
 	k := sealKey(t, plain, "shale", "wg0.key")
 	both := FindIdentities(append([]Place{{h.identity, "-i", true}}, plainIDs.places...)...)
-	if err := plain.Prepare(both, []Name{{"shale", "wg0.key"}}); err != nil {
+	if err := both.Prepare(plain, []Name{{"shale", "wg0.key"}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := plain.OpenKey("shale", "wg0.key", k.PublicKey(), both); err != nil {
@@ -213,7 +213,7 @@ func TestPluginFails(t *testing.T) {
 		t.Setenv("PATH", test.path)
 		ids := FindIdentities(Place{h.identity, "-i", true})
 		ids.Asker = &person{}
-		v.Prepare(ids, names)
+		ids.Prepare(v, names)
 		for i, n := range names {
 			_, err := v.OpenKey(n.Host, n.File, keys[i], ids)
 			if err == nil || !strings.Contains(err.Error(), test.want) {

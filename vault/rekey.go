@@ -66,7 +66,7 @@ func (v Vault) Outdated(ctx context.Context, hosts []string) ([]Stale, error) {
 	lists := v.Lists()
 	found := make([][]Stale, len(hosts))
 	err := each(ctx, runtime.NumCPU(), len(hosts), func(i int) (err error) {
-		found[i], err = v.outdated(lists, hosts[i])
+		found[i], err = lists.outdated(hosts[i])
 		return err
 	})
 	var all []Stale
@@ -76,21 +76,21 @@ func (v Vault) Outdated(ctx context.Context, hosts []string) ([]Stale, error) {
 	return all, err
 }
 
-func (v Vault) outdated(lists *Lists, host string) (all []Stale, err error) {
-	names, err := v.List(host)
+func (l *Lists) outdated(host string) (all []Stale, err error) {
+	names, err := l.vault.List(host)
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	rs, err := lists.Of(host)
+	rs, err := l.Of(host)
 	if err != nil {
 		return nil, err
 	}
 	for _, file := range names {
-		s, err := v.read(host, file)
+		s, err := l.vault.read(host, file)
 		if err != nil {
 			return nil, err
 		}
-		stale := Stale{Name: Name{host, file}, NoMeta: s.meta.Version == 0, Sealed: v.Sealed(host), read: s}
+		stale := Stale{Name: Name{host, file}, NoMeta: s.meta.Version == 0, Sealed: l.vault.Sealed(host), read: s}
 		stale.Missing, stale.Gone = rs.Compare(s.meta.Recipients)
 		if stale.NoMeta || len(stale.Missing)+len(stale.Gone) > 0 {
 			all = append(all, stale)
@@ -111,7 +111,7 @@ func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error)
 	if err := r.sweep(stale); err != nil || len(stale) == 0 {
 		return nil, err
 	}
-	r.lists, r.all, r.slow = r.Vault.Lists(), 2*len(stale), !r.Vault.flushes()
+	r.lists, r.all, r.slow = r.Vault.Lists(), 2*len(stale), !flushes(r.Vault.Dir)
 	if err := r.agree(stale); err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error)
 	for i, s := range stale {
 		names[i] = s.Name
 	}
-	if err := r.Vault.Prepare(r.IDs, names); err != nil {
+	if err := r.IDs.Prepare(r.Vault, names); err != nil {
 		return nil, err
 	}
 	r.forget(stale)

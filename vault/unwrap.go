@@ -24,9 +24,6 @@ type opened struct {
 	err error
 }
 
-// A Name is that of a vault file, which is named as on its host.
-type Name struct{ Host, File string }
-
 // Unwrap implements [age.Identity] over all identities that were found. One that
 // cannot be used, under a passphrase or of a plugin, is no reason not to try the
 // others; what kept it from being used is told if they do not open the file either.
@@ -65,61 +62,12 @@ func both(a, b error) error {
 	return errors.Join(a, b)
 }
 
-// Prepare opens the headers of many vault files at once as far as that takes an
-// age plugin: one conversation with its program, and one touch if that is the
-// way of the hardware key. Without it there is one for each file. What cannot be
-// opened here is told when the file is. It needs no plugin for files that other
-// identities open.
-func (v Vault) Prepare(ids *Identities, names []Name) error {
-	if len(names) == 0 {
-		return nil
-	}
-	if err := ids.use(); err != nil {
-		return err
-	}
-	var left [][]*age.Stanza
-	for _, n := range names {
-		if !ids.mayAskPlugins() {
-			return nil
-		}
-		s, err := v.read(n.Host, n.File)
-		if err != nil {
-			continue
-		}
-		var header stanzaReader
-		header.read(s.age)
-		if _, err := ids.unwrapHere(header.stanzas); errors.Is(err, ErrInterrupted) {
-			return err
-		} else if leavesOthers(err) {
-			left = append(left, header.stanzas)
-		}
-	}
-	ids.talk.Lock()
-	defer ids.talk.Unlock()
-	return ids.askPlugins(left)
-}
-
 // MayAsk tells whether opening a file may take a hardware key, so that
-// [Vault.Prepare] is worth its while. What is wrong with an identity file is
+// [Identities.Prepare] is worth its while. What is wrong with an identity file is
 // told when it is needed.
 func (i *Identities) MayAsk() bool {
 	i.load()
 	return i.mayAskPlugins()
-}
-
-// MayOpen tells whether one of the identities may open a vault file. Nobody is
-// asked: of who would have to be it is not known. Nor is it of a file that cannot
-// be read, which is told elsewhere.
-func (v Vault) MayOpen(ids *Identities, n Name) bool {
-	s, err := v.read(n.Host, n.File)
-	if err != nil || ids.MayAsk() {
-		return true
-	}
-	var header stanzaReader
-	header.read(s.age)
-	key, err := ids.unwrapHere(header.stanzas)
-	clear(key)
-	return err == nil
 }
 
 // mayAskPlugins tells whether there is a plugin's identity. One may be in a file

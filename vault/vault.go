@@ -125,6 +125,9 @@ var (
 	ErrNoMeta     = errors.New("no metadata: it was not made by wgkeys")
 )
 
+// A Name is that of a vault file, which is named as on its host.
+type Name struct{ Host, File string }
+
 // A Vault is the vault of one repository: its folder, normally "vault". The
 // folder above it is the repository, which no symbolic link leads out of.
 type Vault struct {

@@ -108,7 +108,7 @@ func TestOneKeyPlugged(t *testing.T) {
 			ids := FindIdentities(Place{h.identity, "-i", true})
 			ids.Asker = &person{}
 			if prepared {
-				if err := v.Prepare(ids, []Name{{"host0", "wg0.key"}, {"host1", "wg0.key"}}); err != nil {
+				if err := ids.Prepare(v, []Name{{"host0", "wg0.key"}, {"host1", "wg0.key"}}); err != nil {
 					t.Error(err)
 				}
 			}

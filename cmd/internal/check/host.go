@@ -113,7 +113,7 @@ func prepareAll(r *repo.Repo, ids *vault.Identities) error {
 			all = append(all, vault.Name{Host: host, File: file})
 		}
 	}
-	return r.Vault.Prepare(ids, all)
+	return ids.Prepare(r.Vault, all)
 }
 
 // rotation finds one that is not over, and how far it is.

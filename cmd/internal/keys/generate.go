@@ -198,7 +198,7 @@ func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
 			open = append(open, vault.Name{Host: other.Host, File: other.File})
 		}
 	}
-	if err := g.maker.Repo.Vault.Prepare(g.maker.IDs, open); err != nil {
+	if err := g.maker.IDs.Prepare(g.maker.Repo.Vault, open); err != nil {
 		return err
 	}
 	for _, pair := range pairs {

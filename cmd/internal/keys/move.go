@@ -222,7 +222,7 @@ func (m *Move) Open() error {
 	for _, move := range m.moves {
 		names = append(names, move.At)
 	}
-	if err := m.maker.Repo.Vault.Prepare(m.maker.IDs, names); err != nil {
+	if err := m.maker.IDs.Prepare(m.maker.Repo.Vault, names); err != nil {
 		return err
 	}
 	var errs []error
@@ -239,7 +239,7 @@ func (m *Move) Open() error {
 		if err != nil && strings.HasSuffix(move.At.File, ".key") {
 			return err
 		}
-		err = m.maker.Repo.Vault.PrepareMove(move, m.maker.IDs, public)
+		err = move.Prepare(m.maker.Repo.Vault, m.maker.IDs, public)
 		if errors.Is(err, vault.ErrNoIdentity) && m.maker.Repo.Vault.Sealed(move.At.Host) {
 			err = fault.WrapHost(withoutHint(err), "only it can open its keys: host", move.At.Host,
 				fmt.Sprintf("on %s, in a clone of the repository: wgkeys mv -y %s -i /etc/ssh/ssh_host_ed25519_key", move.At.Host, m.arguments()))
@@ -283,7 +283,7 @@ func (m *Move) Write() error {
 	}
 	for _, move := range m.moves {
 		m.maker.Repo.Changes.Touch(m.maker.Repo.Vault.Path(move.To.Host, move.To.File))
-		if err := m.maker.Repo.Vault.Finish(move); err != nil {
+		if err := move.Finish(m.maker.Repo.Vault); err != nil {
 			return err
 		}
 	}
@@ -354,7 +354,7 @@ func (m *Move) writeText(t textMove) error {
 func (m *Move) removeOld() error {
 	var paths []string
 	for _, move := range m.moves {
-		paths = append(paths, m.maker.Repo.Vault.Left(move))
+		paths = append(paths, move.Left(m.maker.Repo.Vault))
 	}
 	for _, k := range m.public {
 		paths = append(paths, m.maker.Repo.Ring.Path(k[0].Host, k[0].Tunnel))

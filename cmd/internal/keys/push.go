@@ -78,7 +78,7 @@ func (p *pusher) prepare(ctx context.Context) error {
 			}
 		}
 	}
-	return p.maker.Repo.Vault.Prepare(p.maker.IDs, names)
+	return p.maker.IDs.Prepare(p.maker.Repo.Vault, names)
 }
 
 // A pusher collects targets over all tunnels.

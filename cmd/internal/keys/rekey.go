@@ -201,7 +201,7 @@ func (q *Rekey) WarnShutOut(did []vault.Stale) {
 		key := fmt.Sprint(rs.Fingerprints())
 		opens, ok := known[key]
 		if !ok {
-			opens = written.MayOpen(ids, s.Name)
+			opens = ids.MayOpen(written, s.Name)
 			known[key] = opens
 		}
 		if !opens {

@@ -1,0 +1,25 @@
+package vault
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"filippo.io/age/armor"
+)
+
+// dearmor returns the binary age file. It does not pass on the errors of the
+// armor reader, which quote the file.
+func dearmor(text []byte) ([]byte, error) {
+	if bytes.HasPrefix(text, []byte("age-encryption.org/")) {
+		return text, nil
+	}
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte(armor.Header)) {
+		return nil, errors.New("it is not an age file")
+	}
+	b, err := io.ReadAll(armor.NewReader(bytes.NewReader(text)))
+	if err != nil {
+		return nil, errors.New("its armor is cut short or changed")
+	}
+	return b, nil
+}

@@ -1,0 +1,197 @@
+package vault
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
+	"filippo.io/age/tag"
+	"golang.org/x/crypto/ssh"
+
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// read returns the recipients of one file.
+func (l *Lists) read(path string) (Recipients, error) {
+	text, err := l.vault.Seen.Read(l.vault.repository(), path, maxRecipients)
+	if errors.Is(err, fs.ErrNotExist) && l.vault.Seen.Exists(path) {
+		return nil, fault.NewFile("cannot read the recipients", path, "it is a link that leads nowhere", "ls -l "+path)
+	}
+	if err != nil {
+		return nil, fault.WrapFile(err, "cannot read the recipients", path, "git log -- "+path+
+			"; without git: age-keygen -y IDENTITY > "+path)
+	}
+	var rs Recipients
+	lines := bufio.NewScanner(bytes.NewReader(files.Text(text)))
+	for r, line := range listed(path, lines) {
+		r.asker = l.vault.Asker
+		if err := r.parse(line); err != nil {
+			err, hint := files.Better(text, err), validLine(line)
+			if err == files.ErrConflict {
+				hint = "keep the lines of both sides that shall stay, without <<<<<<<, ======= and >>>>>>>"
+			}
+			return nil, fault.WrapLine(err, "no valid recipient at", r.File, r.Line, hint)
+		}
+		rs = append(rs, r)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fault.WrapFile(err, "cannot read the recipients", path, "git log -p -- "+path)
+	}
+	if why := files.Unreadable(text); rs == nil && why != nil {
+		return nil, fault.WrapFile(why, "cannot read the recipients", path, "")
+	}
+	return rs, nil
+}
+
+// listed yields the lines of a recipients file that are to be recipients, each with
+// whom the comments name.
+//
+// A comment names the one line below it. What stands further down may be somebody
+// else's, who was added to the end of the list, as >> does it: it has its own name or
+// none, and only [Recipient.Above] tells in whose company it stands, up to an empty
+// line or the next comment.
+func listed(path string, lines *bufio.Scanner) iter.Seq2[Recipient, string] {
+	return func(yield func(Recipient, string) bool) {
+		var name, above string
+		for n := 1; lines.Scan(); n++ {
+			line := lines.Text()
+			comment, isComment := strings.CutPrefix(line, "#")
+			switch {
+			case line == "":
+				name, above = "", ""
+			case isComment:
+				name = nameIn(comment)
+				above = name
+			default:
+				if !yield(Recipient{Name: name, Above: above, File: path, Line: n}, line) {
+					return
+				}
+				name = ""
+			}
+		}
+	}
+}
+
+// parse fills in r. It never quotes the line, nor age's error that does: it
+// might be an identity in the wrong file.
+func (r *Recipient) parse(line string) error {
+	var err error
+	switch {
+	case strings.HasPrefix(line, "age1pq1"):
+		err = r.parseHybrid(line)
+	case strings.HasPrefix(line, "age1tag1"), strings.HasPrefix(line, "age1tagpq1"):
+		err = r.parseTag(line)
+	case strings.HasPrefix(line, "age1") && strings.Count(line, "1") > 1:
+		err = r.parsePlugin(line)
+	case strings.HasPrefix(line, "age1"):
+		err = r.parseX25519(line)
+	case strings.HasPrefix(line, "ssh-"):
+		err = r.parseSSH(line)
+	case strings.HasPrefix(line, "AGE-"):
+		return errors.New("this is an identity, a secret: it does not belong into the repository")
+	case otherSSH(line) != "":
+		err = fmt.Errorf("%w: %s", errOtherSSH, otherSSH(line))
+	default:
+		return errors.New("a line begins with age1, ssh-ed25519, ssh-rsa or #")
+	}
+	if errors.Is(err, errWeakRSA) || errors.Is(err, errOtherSSH) {
+		return err
+	}
+	if err != nil {
+		return errCharacter
+	}
+	r.Fingerprint = fingerprint(r.Text)
+	return nil
+}
+
+func (r *Recipient) parseHybrid(line string) error {
+	h, err := age.ParseHybridRecipient(line)
+	if err != nil {
+		return err
+	}
+	r.age, r.Text, r.PostQuantum = h, h.String(), true
+	return nil
+}
+
+func (r *Recipient) parseX25519(line string) error {
+	x, err := age.ParseX25519Recipient(line)
+	if err != nil {
+		return err
+	}
+	r.age, r.Text = x, x.String()
+	return nil
+}
+
+// parseTag reads the recipient of a hardware key that age itself encrypts to.
+func (r *Recipient) parseTag(line string) error {
+	t, err := tag.ParseRecipient(line)
+	if err != nil {
+		return err
+	}
+	r.age, r.Text, r.PostQuantum = t, t.String(), t.Hybrid()
+	return nil
+}
+
+// parsePlugin does not start the plugin: to read a list takes none.
+func (r *Recipient) parsePlugin(line string) error {
+	p, err := client(r.asker).Recipient(line)
+	if err != nil {
+		return err
+	}
+	r.age, r.Text = p, line
+	return nil
+}
+
+func (r *Recipient) parseSSH(line string) (err error) {
+	key, comment, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil {
+		return err
+	}
+	r.Name = cmp.Or(nameIn(comment), r.Name)
+	if t := key.Type(); t != ssh.KeyAlgoED25519 && t != ssh.KeyAlgoRSA {
+		return fmt.Errorf("%w: %s", errOtherSSH, t)
+	}
+	r.Text = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+	if weakRSA(key) {
+		return errWeakRSA
+	}
+	r.age, err = agessh.ParseRecipient(r.Text)
+	return err
+}
+
+// errOtherSSH is for the SSH keys that age -R passes over with a warning: whoever is
+// listed with one could open nothing.
+var errOtherSSH = errors.New("an SSH key of a type that age cannot encrypt to")
+
+// otherSSH is the type of an SSH key that does not begin with ssh-, "" for other lines.
+func otherSSH(line string) string {
+	if key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err == nil && !strings.HasPrefix(key.Type(), "ssh-") {
+		return key.Type()
+	}
+	return ""
+}
+
+// nameIn is whom a comment names. A secret that was commented out is no name: names
+// are shown, and get into messages of commits.
+func nameIn(comment string) string {
+	if HoldsSecret(comment) {
+		return ""
+	}
+	return strings.TrimSpace(comment)
+}
+
+// validLine is what prints a line like the one that was meant.
+func validLine(line string) string {
+	if strings.HasPrefix(line, "ssh-") || otherSSH(line) != "" {
+		return "ssh-keygen -y -f KEY prints a valid line; ssh-keygen -t ed25519 makes a key"
+	}
+	return "age-keygen -y IDENTITY prints a valid line"
+}
