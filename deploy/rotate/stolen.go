@@ -19,6 +19,12 @@ type accepted struct{ error }
 func (a accepted) Is(target error) bool { return target == ErrAccepted }
 func (a accepted) Unwrap() error        { return a.error }
 
+// A theft is a key that was stolen, and the one that takes its place, if there is one.
+type theft struct {
+	*Rotation
+	old, next keyring.PublicKey
+}
+
 // ReplaceNow replaces a key that was stolen: first no peer takes the old one any more,
 // then the host gets the next one. Packets may be lost. A peer that cannot be
 // reached still takes the old key, and is an error that names it, [ErrAccepted].
@@ -30,13 +36,14 @@ func (a accepted) Unwrap() error        { return a.error }
 func (r *Rotation) ReplaceNow(
 	ctx context.Context, old, next keyring.PublicKey, install func(context.Context) error,
 ) error {
+	t := theft{r, old, next}
 	arming, cancel := context.WithTimeout(ctx, refuseFor)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
 		err := install(arming)
 		if err == nil {
-			err = r.switchNow(arming, old, next)
+			err = t.switchNow(arming)
 		}
 		done <- err
 	}()
@@ -47,13 +54,13 @@ func (r *Rotation) ReplaceNow(
 	case <-time.After(armFor):
 		late = true
 	}
-	err := r.refused(ctx, old, func(ctx context.Context, p Participant) error {
+	err := t.refused(ctx, func(ctx context.Context, p Participant) error {
 		err := r.replace(ctx, p, old, next, true)
-		if err == nil || !r.takesNeither(ctx, p, old, next) {
+		if err == nil || !t.takesNeither(ctx, p) {
 			return err
 		}
 		// Who took it from the kernel alone, by hand, would have it again at its next boot.
-		if err := r.drop(ctx, p, old); err != nil {
+		if err := t.drop(ctx, p); err != nil {
 			return err
 		}
 		return fmt.Errorf("%w: %w", errNeither, err)
@@ -65,7 +72,7 @@ func (r *Rotation) ReplaceNow(
 		armed = <-done
 	}
 	if armed == nil {
-		armed = r.outcomeNow(ctx, next)
+		armed = t.outcomeNow(ctx)
 	}
 	if armed != nil {
 		armed = fault.WrapHost(armed, "the next key is not in use on host", r.Host.Host,
@@ -82,11 +89,12 @@ const (
 // Revoke has no peer take a stolen key any more, where there is no other one to
 // take in its place.
 func (r *Rotation) Revoke(ctx context.Context, old keyring.PublicKey) error {
-	return r.refused(ctx, old, func(ctx context.Context, p Participant) error { return r.drop(ctx, p, old) })
+	t := theft{Rotation: r, old: old}
+	return t.refused(ctx, t.drop)
 }
 
-func (r *Rotation) drop(ctx context.Context, p Participant, old keyring.PublicKey) error {
-	_, err := p.ask(ctx, Request{Do: DoRefuse, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old})
+func (t theft) drop(ctx context.Context, p Participant) error {
+	_, err := p.ask(ctx, Request{Do: DoRefuse, Tunnel: t.Tunnel, Host: t.Host.Host, KeyFile: p.KeyFile, Old: t.old})
 	return err
 }
 
@@ -96,24 +104,22 @@ func (r *Rotation) Replaced() bool { return r.replaced.Load() }
 
 // refused asks every peer to take a key no more, and names those that still do. An
 // interrupt does not keep it from that.
-func (r *Rotation) refused(
-	ctx context.Context, old keyring.PublicKey, ask func(context.Context, Participant) error,
-) error {
+func (t theft) refused(ctx context.Context, ask func(context.Context, Participant) error) error {
 	ctx = context.WithoutCancel(ctx)
-	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
+	return t.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		ctx, cancel := context.WithTimeout(ctx, refuseFor)
 		defer cancel()
 		err := ask(ctx, p)
 		if errors.Is(err, errNeither) {
-			return fault.WrapHost(err, "the old key is refused, and the next key of "+r.Host.Host+" not taken by peer", p.Host,
+			return fault.WrapHost(err, "the old key is refused, and the next key of "+t.Host.Host+" not taken by peer", p.Host,
 				"wgkeys apply "+p.Host)
 		}
 		if err != nil {
-			return fault.WrapHost(accepted{err}, "the stolen key of "+r.Host.Host+" is still accepted by peer", p.Host,
-				"at once, on "+p.Host+": wg set "+r.Tunnel+" peer "+old.String()+
-					" remove; when it can be reached: wgkeys rotate --now "+r.Host.Host)
+			return fault.WrapHost(accepted{err}, "the stolen key of "+t.Host.Host+" is still accepted by peer", p.Host,
+				"at once, on "+p.Host+": wg set "+t.Tunnel+" peer "+t.old.String()+
+					" remove; when it can be reached: wgkeys rotate --now "+t.Host.Host)
 		}
-		r.report("refused", "%s refuses the old key", p.Host)
+		t.report("refused", "%s refuses the old key", p.Host)
 		return nil
 	})
 }
@@ -124,21 +130,21 @@ var errNeither = errors.New("it takes neither key")
 
 // takesNeither reports whether a peer is known to have none of the two keys. One that
 // has the next one, and an error besides, may bring the old one back at its next boot.
-func (r *Rotation) takesNeither(ctx context.Context, p Participant, old, next keyring.PublicKey) bool {
-	a, err := p.Look(ctx, r.Tunnel)
-	_, hasOld := a.Live.Peers[old]
-	_, hasNext := a.Live.Peers[next]
+func (t theft) takesNeither(ctx context.Context, p Participant) bool {
+	a, err := p.Look(ctx, t.Tunnel)
+	_, hasOld := a.Live.Peers[t.old]
+	_, hasNext := a.Live.Peers[t.next]
 	return err == nil && !a.Live.PublicKey.IsZero() && !hasOld && !hasNext
 }
 
 // outcomeNow asks what became of the switch, when it was to be done.
-func (r *Rotation) outcomeNow(ctx context.Context, next keyring.PublicKey) error {
+func (t theft) outcomeNow(ctx context.Context) error {
 	var err error
 	for until := time.Now().Add(delay + deadMan); time.Now().Before(until) &&
 		ctx.Err() == nil; time.Sleep(500 * time.Millisecond) {
 		var a Answer
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		a, err = r.Host.ask(try, Request{Do: DoOutcome, Tunnel: r.Tunnel, Next: next, KeyFile: r.Host.KeyFile})
+		a, err = t.Host.ask(try, Request{Do: DoOutcome, Tunnel: t.Tunnel, Next: t.next, KeyFile: t.Host.KeyFile})
 		cancel()
 		switch {
 		case err != nil: // the way there may have to come back first
@@ -154,14 +160,14 @@ func (r *Rotation) outcomeNow(ctx context.Context, next keyring.PublicKey) error
 	return err
 }
 
-// switchNow has the host change to next from whichever key it uses.
-func (r *Rotation) switchNow(ctx context.Context, old, next keyring.PublicKey) error {
-	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: r.WaitIdle(ctx, old), Next: next,
-		KeyFile: r.Host.KeyFile, Now: true, Within: delay}
-	if q.Old == next { // an earlier run was lost after the switch
+// switchNow has the host change to the next key from whichever key it uses.
+func (t theft) switchNow(ctx context.Context) error {
+	q := Request{Do: DoSwitch, Tunnel: t.Tunnel, Host: t.Host.Host, Old: t.WaitIdle(ctx, t.old), Next: t.next,
+		KeyFile: t.Host.KeyFile, Now: true, Within: delay}
+	if q.Old == t.next { // an earlier run was lost after the switch
 		q.Do = DoPromote
 	}
-	_, err := r.Host.ask(ctx, q)
+	_, err := t.Host.ask(ctx, q)
 	return err
 }
 
