@@ -38,7 +38,7 @@ type Kind int
 
 // The kinds of secret.
 const (
-	PrivateKey Kind = iota // of WireGuard, or what may be one
+	privateKey Kind = iota // of WireGuard, or what may be one
 	PresharedKey
 	Identity // of age or SSH: it opens files of the vault
 )
@@ -131,7 +131,7 @@ func (f *finder) judge(name string, start int) (Hit, bool) {
 		return h, true
 	}
 	alone := len(bytes.TrimSpace(f.text)) == spelled && !strings.HasSuffix(name, ".pub")
-	return Hit{Kind: PrivateKey, What: "a key alone in its file"}, alone
+	return Hit{Kind: privateKey, What: "a key alone in its file"}, alone
 }
 
 // certain tells what a key is whose public key or fingerprint is known.
@@ -139,10 +139,10 @@ func (f *finder) certain(key []byte) (Hit, bool) {
 	if private, err := keyring.ParsePrivateKey(key); err == nil {
 		public := private.PublicKey()
 		if of := f.Public[public]; of != "" {
-			return Hit{Kind: PrivateKey, What: "the private key", Of: of}, true
+			return Hit{Kind: privateKey, What: "the private key", Of: of}, true
 		}
 		if of := f.Sealed[public]; of != "" {
-			return Hit{Kind: PrivateKey, What: "the private key", Of: of}, true
+			return Hit{Kind: privateKey, What: "the private key", Of: of}, true
 		}
 	}
 	if len(f.PSK) == 0 {
@@ -162,7 +162,7 @@ var labels = []struct {
 	word string
 	hit  Hit
 }{
-	{"privatekey", Hit{Kind: PrivateKey, What: "a private key"}},
+	{"privatekey", Hit{Kind: privateKey, What: "a private key"}},
 	{"presharedkey", Hit{Kind: PresharedKey, What: "a preshared key"}},
 	{"psk", Hit{Kind: PresharedKey, What: "a preshared key"}},
 }
@@ -194,7 +194,7 @@ func labelled(before []byte) (Hit, bool) {
 
 // hex finds keys as a WireGuard device in user space is told them.
 func (f *finder) hex() {
-	f.hexKeys("private_key=", Hit{Kind: PrivateKey, What: "a private key"})
+	f.hexKeys("private_key=", Hit{Kind: privateKey, What: "a private key"})
 	f.hexKeys("preshared_key=", Hit{Kind: PresharedKey, What: "a preshared key"})
 }
 
