@@ -116,8 +116,8 @@ func (c *conn) look(f File) error {
 		return err
 	}
 	j := decide(f, a)
-	if j.Action == Replaced && a.mark != "" && f.MayReplace != nil {
-		if err := f.MayReplace(a.mark); err != nil {
+	if j.Action == Replaced && a.fingerprint != "" && f.MayReplace != nil {
+		if err := f.MayReplace(a.fingerprint); err != nil {
 			c.failed = append(c.failed, err)
 			return nil
 		}
@@ -130,16 +130,16 @@ func (c *conn) look(f File) error {
 // next key is the one that it should have.
 func decide(f File, a answer) job {
 	r := Result{Path: f.Path, Action: Unchanged, HostOnly: f.HostOnly}
-	if a.mark != "" && a.mark == f.Next {
+	if a.fingerprint != "" && a.fingerprint == f.Next {
 		f.Want, r.Next = f.Next, true
 	}
 	switch {
 	case !a.exists:
 		r.Action = Installed
-	case a.mark == "":
+	case a.fingerprint == "":
 		r.Action, r.Was = Replaced, NoKey
-	case a.mark != f.Want:
-		r.Action, r.Was = Replaced, a.mark
+	case a.fingerprint != f.Want:
+		r.Action, r.Was = Replaced, a.fingerprint
 	case !a.private():
 		r.Action, r.Was = Repaired, a.owner
 	}
@@ -195,7 +195,7 @@ func secretOf(f File) ([]byte, error) {
 		return nil, fault.WrapFile(err, "nothing was installed: no secret for", f.Path, "")
 	}
 	k, _ := kindOf(f.Want)
-	if mark, _ := markOf(k, text); mark != f.Want || !wellFormed(text) {
+	if got, _ := fingerprintOf(k, text); got != f.Want || !wellFormed(text) {
 		clear(text)
 		return nil, fault.NewFile("nothing was installed: refused the secret for", f.Path,
 			"it is not the key that the keyring names", "git log -- vault keyring")
@@ -215,13 +215,13 @@ func (c *conn) confirm() error {
 		if err != nil {
 			return err
 		}
-		mark, err := parseOutcome(line)
+		got, err := parseOutcome(line)
 		why := (*refusal)(nil)
 		if err != nil && !errors.As(err, &why) {
 			return err
 		}
-		if err == nil && mark != j.Want {
-			why = refuse("it says that another key is there now: " + mark)
+		if err == nil && got != j.Want {
+			why = refuse("it says that another key is there now: " + got)
 		}
 		c.settle(j, why)
 	}

@@ -29,27 +29,27 @@ func FuzzProtocol(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	mark, text := key.PublicKey().String(), string(key.File())
+	public, text := key.PublicKey().String(), string(key.File())
 	for _, s := range []string{
-		"", "wgkeys 1 plain\n", "wgkeys 1 receive\nnone\ndone " + mark + "\n", "as deploy\n", "lack wg\n",
-		"wgkeys 1 plain\nhave -rw------- 0 0 " + mark + "\n", "wgkeys 1 plain\nbad\nfail " + text,
+		"", "wgkeys 1 plain\n", "wgkeys 1 receive\nnone\ndone " + public + "\n", "as deploy\n", "lack wg\n",
+		"wgkeys 1 plain\nhave -rw------- 0 0 " + public + "\n", "wgkeys 1 plain\nbad\nfail " + text,
 		"wgkeys 1 plain\ndeny \x1b\n",
-		"look key /nonexistent/a\n", "look psk /nonexistent/a", "mode key /nonexistent/a\n", "put key " + mark +
+		"look key /nonexistent/a\n", "look psk /nonexistent/a", "mode key /nonexistent/a\n", "put key " + public +
 			" x /nonexistent/a\n",
-		"wgkeys 1 plain\nhave -rw-r--r-- 0 0 " + mark + "\ndone " + mark + "\n", strings.Repeat("x", 2*maxLine),
+		"wgkeys 1 plain\nhave -rw-r--r-- 0 0 " + public + "\ndone " + public + "\n", strings.Repeat("x", 2*maxLine),
 		"\x00\n\xff\n",
 	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
 		calls := 0
-		file := File{Path: "/nonexistent/a", Want: mark, Secret: func() ([]byte, error) { calls++; return []byte(text), nil }}
+		file := File{Path: "/nonexistent/a", Want: public, Secret: func() ([]byte, error) { calls++; return []byte(text), nil }}
 		results, err := Host(t.Context(), parrot{said}, "shale", []File{file}, false)
 		if (err == nil) != (len(results) == 1) {
 			t.Errorf("results %v, error %v", results, err)
 		}
-		if err == nil && !bytes.Contains(said, []byte(mark)) {
-			t.Error("believed a host that never said the mark")
+		if err == nil && !bytes.Contains(said, []byte(public)) {
+			t.Error("believed a host that never said the fingerprint")
 		}
 		if err != nil && (strings.Contains(err.Error(), text[:44]) || len(err.Error()) > 10000) {
 			t.Errorf("error %q", err)
@@ -77,7 +77,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		words := []string{r.verb, string(r.kind)}
 		if r.verb == "put" {
-			words = append(words, r.mark, strings.TrimSuffix(string(r.text), "\n"))
+			words = append(words, r.fingerprint, strings.TrimSuffix(string(r.text), "\n"))
 		}
 		if got := strings.Join(append(words, r.path), " "); got != string(line) {
 			t.Errorf("%q came back as %q", line, got)
@@ -116,8 +116,8 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// TestMarks: the marks are those of package keyring and of wg(8).
-func TestMarks(t *testing.T) {
+// TestFingerprints: the fingerprints are those of package keyring and of wg(8).
+func TestFingerprints(t *testing.T) {
 	key, err := keyring.GeneratePrivateKey()
 	if err != nil {
 		t.Fatal(err)
@@ -126,10 +126,10 @@ func TestMarks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := markOf(privateKey, key.File()); !ok || got != key.PublicKey().String() {
+	if got, ok := fingerprintOf(privateKey, key.File()); !ok || got != key.PublicKey().String() {
 		t.Errorf("private key: %s", got)
 	}
-	if got, ok := markOf(presharedKey, psk.File()); !ok || got != psk.Fingerprint() {
+	if got, ok := fingerprintOf(presharedKey, psk.File()); !ok || got != psk.Fingerprint() {
 		t.Errorf("preshared key: %s", got)
 	}
 }

@@ -147,9 +147,9 @@ func newPSK(t testing.TB, path string) secret {
 	return newSecret(path, k.Fingerprint(), k.File())
 }
 
-func newSecret(path, mark string, text []byte) secret {
+func newSecret(path, fingerprint string, text []byte) secret {
 	called := new(int)
-	return secret{push.File{Path: path, Want: mark, Secret: func() ([]byte, error) {
+	return secret{push.File{Path: path, Want: fingerprint, Secret: func() ([]byte, error) {
 		*called++
 		return bytes.Clone(text), nil
 	}}, text, called}

@@ -14,7 +14,7 @@ import (
 
 // install puts r.text in place so that there is at every moment either the old
 // file or the new one: a temporary file that is private from birth, its
-// content on disk and its mark proven, then a rename, then the directory on
+// content on disk and its fingerprint proven, then a rename, then the directory on
 // disk.
 func install(r request) error {
 	dir := filepath.Dir(r.path)
@@ -30,7 +30,7 @@ func install(r request) error {
 		Readers: true,
 		Prepare: func(f *os.File) error { return f.Chown(0, 0) },
 		Check: func(temp string) error {
-			if mark, err := readMark(r.kind, temp); err != nil || mark != r.mark {
+			if got, err := readFingerprint(r.kind, temp); err != nil || got != r.fingerprint {
 				return errors.New("what arrived is another key")
 			}
 			return nil

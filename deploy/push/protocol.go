@@ -78,25 +78,25 @@ const (
 	presharedKey kind = "psk"
 )
 
-// kindOf tells the two sorts of mark apart.
-func kindOf(mark string) (kind, bool) {
-	if raw, err := base64.StdEncoding.Strict().DecodeString(mark); err == nil && len(raw) == 32 && len(mark) == 44 {
+// kindOf tells which sort of key has a fingerprint.
+func kindOf(of string) (kind, bool) {
+	if raw, err := base64.StdEncoding.Strict().DecodeString(of); err == nil && len(raw) == 32 && len(of) == 44 {
 		return privateKey, true
 	}
-	if _, err := hex.DecodeString(mark); err == nil && len(mark) == 2*sha256.Size && mark == strings.ToLower(mark) {
+	if _, err := hex.DecodeString(of); err == nil && len(of) == 2*sha256.Size && of == strings.ToLower(of) {
 		return presharedKey, true
 	}
 	return "", false
 }
 
-// markOf returns the mark of a key file's content: the public key of a private
-// key, and the fingerprint of a preshared key as package keyring defines it. A
-// preshared key is there for the day on which X25519 is broken, so its mark
+// fingerprintOf returns what tells the key in a key file's content from others: of a
+// private key the public key, of a preshared key the fingerprint as package keyring
+// defines it. A preshared key is there for the day on which X25519 is broken, so this
 // must not be its X25519 public value.
 //
 // It accepts what wg(8) does: white space after the key, and private keys that
 // are not clamped.
-func markOf(k kind, text []byte) (string, bool) {
+func fingerprintOf(k kind, text []byte) (string, bool) {
 	line := bytes.TrimRight(text, " \t\r\n\v\f")
 	raw := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
 	defer clear(raw)
@@ -119,7 +119,7 @@ func markOf(k kind, text []byte) (string, bool) {
 
 // wellFormed tells whether text is exactly one key and its newline.
 func wellFormed(text []byte) bool {
-	_, ok := markOf(privateKey, text)
+	_, ok := fingerprintOf(privateKey, text)
 	return ok && len(text) == 45 && text[44] == '\n'
 }
 
@@ -159,9 +159,9 @@ func refuse(reason string) *refusal {
 
 // An answer is a host's answer to "look".
 type answer struct {
-	exists bool
-	mark   string // "": no key
-	owner  string // mode, uid and gid as ls -ln shows them
+	exists      bool
+	fingerprint string // "": no key
+	owner       string // mode, uid and gid as ls -ln shows them
 }
 
 // private tells whether the file is root's alone, or of a group too that somebody
@@ -206,8 +206,8 @@ func digits(s string) bool {
 	return err == nil
 }
 
-// parseOutcome reads a host's answer to "put" and "mode": the mark of what is
-// in place.
+// parseOutcome reads a host's answer to "put" and "mode": the fingerprint
+// of what is in place.
 func parseOutcome(line string) (string, error) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {

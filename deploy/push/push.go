@@ -22,8 +22,8 @@ import (
 // where somebody gave it to another group.
 type File struct {
 	Path string // absolute, on the host
-	Want string // the mark of its content: a public key, or a preshared key's fingerprint
-	Next string // the mark that a rotation is changing it to, which is right as well; "": none
+	Want string // what tells its content: a public key, or a preshared key's fingerprint
+	Next string // what a rotation is changing it to, which is right as well; "": none
 
 	// Secret returns the content, one line of base64 with its newline. It is
 	// called only if the host needs it, possibly from several goroutines at
@@ -31,7 +31,7 @@ type File struct {
 	Secret func() ([]byte, error)
 
 	// MayReplace refuses, with a reason, to replace the key that the host has, which
-	// has this mark and is not the one wanted: it may be newer. nil: any is replaced.
+	// has this fingerprint and is not the one wanted: it may be newer. nil: any is replaced.
 	MayReplace func(has string) error
 
 	HostOnly bool // nobody but the host may have the secret: a word for the result
@@ -47,14 +47,14 @@ const (
 	Repaired  Action = "repaired"  // the right key, but with another owner or mode
 )
 
-// NoKey is in place of the mark of a file that was empty, or cut short.
+// NoKey is in place of the fingerprint of a file that was empty, or cut short.
 const NoKey = "no key"
 
 // A Result tells what became of one file.
 type Result struct {
 	Path   string `json:"path"`
 	Action Action `json:"action"`
-	Was    string `json:"was,omitempty"` // Replaced: the mark before, or NoKey; Repaired: mode and owner before
+	Was    string `json:"was,omitempty"` // Replaced: the fingerprint before, or NoKey; Repaired: mode and owner before
 
 	Next     bool `json:"next,omitempty"`      // the file holds the key that a rotation is changing it to
 	HostOnly bool `json:"host_only,omitempty"` // nobody else has the key, so there is nothing to push

@@ -51,11 +51,11 @@ func Receive(in io.Reader, out io.Writer, only []string) error {
 
 // A request is one line of the controller's.
 type request struct {
-	verb string
-	kind kind
-	path string
-	mark string
-	text []byte // the content of the key file
+	verb        string
+	kind        kind
+	path        string
+	fingerprint string
+	text        []byte // the content of the key file
 }
 
 // parseRequest copies what it keeps, so that the caller can wipe line.
@@ -69,11 +69,11 @@ func parseRequest(line []byte) (request, error) {
 	switch r.verb {
 	case "look", "mode":
 	case "put":
-		var mark, key []byte
-		mark, rest = field(rest)
+		var fingerprint, key []byte
+		fingerprint, rest = field(rest)
 		key, rest = field(rest)
-		r.mark, r.text = string(mark), slices.Concat(key, []byte("\n"))
-		if k, ok := kindOf(r.mark); !ok || k != r.kind || !wellFormed(r.text) {
+		r.fingerprint, r.text = string(fingerprint), slices.Concat(key, []byte("\n"))
+		if k, ok := kindOf(r.fingerprint); !ok || k != r.kind || !wellFormed(r.text) {
 			clear(r.text)
 			return request{}, errors.New("a key that is none")
 		}
@@ -117,7 +117,7 @@ func (r request) answer(only []string) string {
 	case denied: // whoever asks
 		return "fail " + why
 	case r.verb == "put":
-		err = refuseRevoked(r.mark)
+		err = refuseRevoked(r.fingerprint)
 		if err == nil {
 			err = install(r)
 		}
@@ -129,16 +129,16 @@ func (r request) answer(only []string) string {
 	if err != nil {
 		return "fail " + fault.Errno(err).Error()
 	}
-	mark, err := readMark(r.kind, r.path)
+	fingerprint, err := readFingerprint(r.kind, r.path)
 	if err != nil {
 		return "fail " + fault.Errno(err).Error()
 	}
-	return "done " + mark
+	return "done " + fingerprint
 }
 
 // refuseRevoked refuses a key that was stolen: this host remembers.
-func refuseRevoked(mark string) error {
-	key, err := keyring.ParsePublicKey([]byte(mark))
+func refuseRevoked(fingerprint string) error {
+	key, err := keyring.ParsePublicKey([]byte(fingerprint))
 	if err != nil { // that of a preshared key
 		return nil
 	}
@@ -166,7 +166,7 @@ func look(k kind, path string, listed bool) string {
 	case !fi.Mode().IsRegular():
 		return "deny is no regular file"
 	}
-	mark, err := readMark(k, path)
+	fingerprint, err := readFingerprint(k, path)
 	switch {
 	case errors.Is(err, errPart) && (named(path) || listed):
 		return "bad"
@@ -176,7 +176,7 @@ func look(k kind, path string, listed bool) string {
 		return "deny " + fault.Errno(err).Error()
 	}
 	owner := fi.Sys().(*syscall.Stat_t)
-	return fmt.Sprintf("have -%s %d %d %s", modeString(fi.Mode()), owner.Uid, owner.Gid, mark)
+	return fmt.Sprintf("have -%s %d %d %s", modeString(fi.Mode()), owner.Uid, owner.Gid, fingerprint)
 }
 
 // modeString is the mode as ls -l shows it, without the type.
@@ -200,9 +200,9 @@ var (
 	errPart  = fmt.Errorf("%w, but nothing else either", errNoKey)
 )
 
-// readMark derives the mark of a key file. A key is 45 bytes; what else may
+// readFingerprint derives the fingerprint of a key file. A key is 45 bytes; what else may
 // stand after it is white space.
-func readMark(k kind, path string) (string, error) {
+func readFingerprint(k kind, path string) (string, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return "", err
@@ -217,10 +217,10 @@ func readMark(k kind, path string) (string, error) {
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return "", err
 	}
-	mark, ok := markOf(k, text[:n])
+	fingerprint, ok := fingerprintOf(k, text[:n])
 	switch {
 	case ok:
-		return mark, nil
+		return fingerprint, nil
 	case part(text[:n]):
 		return "", errPart
 	}

@@ -292,7 +292,7 @@ func TestHostile(t *testing.T) {
 		"noise":         strings.Repeat("noise\n", 1<<16),
 		"escape":        "wgkeys 1 plain\ndeny \x1b[2J\u202e\x07\n",
 		"no answer":     "wgkeys 1 plain\nhave everything\n",
-		"wrong mark":    "wgkeys 1 plain\nnone\ndone " + newKey(t, "/").Want + "\n",
+		"wrong key":     "wgkeys 1 plain\nnone\ndone " + newKey(t, "/").Want + "\n",
 		"echo":          "wgkeys 1 plain\nnone\nfail sh: " + line + ": not found\n",
 		"echo in parts": "wgkeys 1 plain\nnone\n" + line + "\n",
 	} {

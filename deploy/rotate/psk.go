@@ -28,21 +28,21 @@ type Pair struct {
 // REKEY_AFTER_TIME is for both ends to be told.
 const young = 95 * time.Second
 
-// Marks returns the fingerprints of the preshared keys in use at both ends; "" where the
+// Fingerprints returns the fingerprints of the preshared keys in use at both ends; "" where the
 // tunnel is not up, or knows no such peer.
-func (p *Pair) Marks(ctx context.Context) (marks [2]string, err error) {
-	_, marks, err = p.look(ctx)
-	return marks, err
+func (p *Pair) Fingerprints(ctx context.Context) (prints [2]string, err error) {
+	_, prints, err = p.look(ctx)
+	return prints, err
 }
 
-// look asks both ends how they stand, and then for their marks.
-func (p *Pair) look(ctx context.Context) (live [2]Answer, marks [2]string, err error) {
+// look asks both ends how they stand, and then for their fingerprints.
+func (p *Pair) look(ctx context.Context) (live [2]Answer, prints [2]string, err error) {
 	err = p.both(func(i int) (err error) {
 		live[i], err = p.Ends[i].Look(ctx, p.Tunnel)
 		return err
 	})
 	if err != nil {
-		return live, marks, err
+		return live, prints, err
 	}
 	err = p.both(func(i int) error {
 		if _, up := live[i].Live.Peers[live[1-i].Live.PublicKey]; !up {
@@ -50,15 +50,15 @@ func (p *Pair) look(ctx context.Context) (live [2]Answer, marks [2]string, err e
 		}
 		a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, KeyFile: p.Ends[i].KeyFile,
 			Old: live[1-i].Live.PublicKey})
-		marks[i] = a.PSK
+		prints[i] = a.PSK
 		return err
 	})
-	return live, marks, err
+	return live, prints, err
 }
 
 // Replace has both ends use the preshared key that is in their files, which has this
-// mark. An end whose tunnel is not up uses it when it comes up.
-func (p *Pair) Replace(ctx context.Context, mark string) error {
+// fingerprint. An end whose tunnel is not up uses it when it comes up.
+func (p *Pair) Replace(ctx context.Context, fingerprint string) error {
 	live, err := p.quiet(ctx)
 	if err != nil {
 		return err
@@ -73,8 +73,8 @@ func (p *Pair) Replace(ctx context.Context, mark string) error {
 				return nil
 			}
 			a, err := p.Ends[i].ask(ctx, Request{Do: DoPSK, Tunnel: p.Tunnel, KeyFile: p.Ends[i].KeyFile,
-				Old: live[1-i].Live.PublicKey, PSKFile: p.Files[i], PSK: mark})
-			if err == nil && a.PSK != mark {
+				Old: live[1-i].Live.PublicKey, PSKFile: p.Files[i], PSK: fingerprint})
+			if err == nil && a.PSK != fingerprint {
 				err = fault.NewHost("another preshared key is in use on host", p.Ends[i].Host, "its fingerprint is "+a.PSK, "")
 			}
 			done[i] = err == nil

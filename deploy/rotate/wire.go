@@ -23,7 +23,7 @@ const (
 	DoEnd     = "end"     // end the watch as soon as it is clear which key is in use; with Old it is clear: the next one
 	DoReplace = "replace" // take the next key of a peer in place of the old one, at once
 	DoRefuse  = "refuse"  // take the old key of a peer no more, though there is no next one
-	// with the peer Old, use the preshared key of this mark, which is in its file; without one: tell the one in use
+	// with the peer Old, use the preshared key of this fingerprint, which is in its file; without one: tell the one in use
 	DoPSK     = "psk"
 	DoPromote = "promote" // the next key is in use: make its file the key file
 )

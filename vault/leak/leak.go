@@ -226,14 +226,14 @@ func (f *finder) hexKey(at int, as Hit) {
 
 // identities finds those that age takes: an example with dots is none.
 func (f *finder) identities() {
-	const mark = "AGE-SECRET-KEY-"
+	const prefix = "AGE-SECRET-KEY-"
 	for at := 0; ; {
-		i := bytes.Index(f.text[at:], []byte(mark))
+		i := bytes.Index(f.text[at:], []byte(prefix))
 		if i < 0 {
 			return
 		}
 		start := at + i
-		at = start + len(mark)
+		at = start + len(prefix)
 		for at < len(f.text) && (f.text[at] == '-' || 'A' <= f.text[at] && f.text[at] <= 'Z' || '0' <= f.text[at] &&
 			f.text[at] <= '9') {
 			at++

@@ -78,7 +78,7 @@ func (x *pskRotation) run(ctx context.Context) error {
 // next is the preshared key that comes next, in the folder of the first host. It was
 // begun before where the vault has one in both folders that an end does not use.
 func (x *pskRotation) next(ctx context.Context) (psk keyring.PresharedKey, begun bool, err error) {
-	inUse, err := x.pair.Marks(ctx)
+	inUse, err := x.pair.Fingerprints(ctx)
 	if err != nil {
 		return psk, false, fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(), "wgkeys rotate --psk "+x.hosts[0])
 	}
