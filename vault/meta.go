@@ -49,9 +49,9 @@ type Meta struct {
 
 // stanza spells m as the package comment says.
 func (m Meta) stanza() *age.Stanza {
-	half := m.PublicKey.String()
+	key := m.PublicKey.String()
 	if strings.HasSuffix(m.File, pskSuffix) {
-		half = m.PSK
+		key = m.PSK
 	}
 	var body []byte
 	for _, f := range m.Recipients {
@@ -59,7 +59,7 @@ func (m Meta) stanza() *age.Stanza {
 	}
 	return &age.Stanza{
 		Type: stanzaType,
-		Args: []string{strconv.Itoa(m.Version), m.Host, m.File, half, m.Created.UTC().Format(timeLayout)},
+		Args: []string{strconv.Itoa(m.Version), m.Host, m.File, key, m.Created.UTC().Format(timeLayout)},
 		Body: body,
 	}
 }
@@ -76,7 +76,7 @@ func parseStanza(s *age.Stanza) (Meta, error) {
 	if keyring.CheckHost(m.Host) != nil || !validFile(m.File) {
 		return Meta{}, errors.New("its metadata names no host and key file")
 	}
-	if err := m.parseHalf(s.Args[3]); err != nil {
+	if err := m.parseKey(s.Args[3]); err != nil {
 		return Meta{}, err
 	}
 	var err error
@@ -95,7 +95,7 @@ func parseStanza(s *age.Stanza) (Meta, error) {
 	return m, nil
 }
 
-func (m *Meta) parseHalf(s string) (err error) {
+func (m *Meta) parseKey(s string) (err error) {
 	if strings.HasSuffix(m.File, keySuffix) {
 		// A file may have a line's end after the key, and this has not.
 		if m.PublicKey, err = keyring.ParsePublicKey([]byte(s)); err != nil || strings.ContainsAny(s, "\r\n") {

@@ -13,15 +13,15 @@ import (
 // spell writes metadata as the package comment has it, in other words than the
 // package: a second implementation.
 func spell(m Meta) string {
-	half := m.PSK
+	key := m.PSK
 	if strings.HasSuffix(m.File, ".key") {
-		half = m.PublicKey.String()
+		key = m.PublicKey.String()
 	}
 	var body []byte
 	for _, f := range m.Recipients {
 		body = append(body, f[:]...)
 	}
-	text := fmt.Sprintf("-> wgkeys 1 %s %s %s %sZ\n", m.Host, m.File, half, m.Created.Format("2006-01-02T15:04:05"))
+	text := fmt.Sprintf("-> wgkeys 1 %s %s %s %sZ\n", m.Host, m.File, key, m.Created.Format("2006-01-02T15:04:05"))
 	b64 := base64.RawStdEncoding.EncodeToString(body)
 	for ; len(b64) >= 64; b64 = b64[64:] {
 		text += b64[:64] + "\n"
@@ -94,7 +94,7 @@ func TestStanzaRefused(t *testing.T) {
 		{"no such time", strings.Replace(good, "01-02", "02-30", 1)},
 		{"leap second", strings.Replace(good, "05Z", "60Z", 1)},
 		{"no recipient", good[:strings.Index(good, "\n")+1] + "\n"},
-		{"half a fingerprint", strings.TrimSuffix(good, "\n")[:len(good)-4] + "\n"},
+		{"key a fingerprint", strings.TrimSuffix(good, "\n")[:len(good)-4] + "\n"},
 		{"a recipient twice", spell(Meta{Host: m.Host, File: m.File, PublicKey: m.PublicKey, Created: m.Created,
 			Recipients: []Fingerprint{m.Recipients[0], m.Recipients[0]}})},
 		{"more recipients than stanzas", spell(Meta{Host: m.Host, File: m.File, PublicKey: m.PublicKey, Created: m.Created,

@@ -29,9 +29,9 @@ type Stale struct {
 	read *sealed // until it is decrypted: most of reading it is to parse it
 }
 
-// A Half is what a file is compared with after it was decrypted: the public key
+// Expected is what a file is compared with after it was decrypted: the public key
 // of a private one, or the fingerprint of a preshared one.
-type Half struct {
+type Expected struct {
 	PublicKey keyring.PublicKey
 	PSK       string
 }
@@ -46,11 +46,11 @@ type Half struct {
 type Rekey struct {
 	Vault Vault
 	IDs   *Identities
-	Now   time.Time                // when a file without metadata begins to be of an age
-	Want  func(Name) (Half, error) // what a file has to hold
-	Hosts []string                 // where an earlier rekey may have left temporary files, besides those of stale files
-	Step  func(done, all int)      // hears of progress, in any order; may be nil
-	Left  func(Stale, error)       // hears of sealed files that only their hosts can encrypt again
+	Now   time.Time                    // when a file without metadata begins to be of an age
+	Want  func(Name) (Expected, error) // what a file has to hold
+	Hosts []string                     // where an earlier rekey may have left temporary files, besides those of stale files
+	Step  func(done, all int)          // hears of progress, in any order; may be nil
+	Left  func(Stale, error)           // hears of sealed files that only their hosts can encrypt again
 	lists *Lists
 	files *files.Swapper
 	flush func(dir *os.File, hint string) error // flush, but in tests

@@ -47,16 +47,16 @@ func newTeam(t *testing.T) *team {
 	return x
 }
 
-func (x *team) want(n Name) (Half, error) {
+func (x *team) want(n Name) (Expected, error) {
 	switch n {
 	case Name{"shale", "wg0.key"}:
-		return Half{PublicKey: x.key.PublicKey()}, nil
+		return Expected{PublicKey: x.key.PublicKey()}, nil
 	case Name{"shale", "wg0.next.key"}:
-		return Half{PublicKey: x.next.PublicKey()}, nil
+		return Expected{PublicKey: x.next.PublicKey()}, nil
 	case Name{"basalt", "wg0.key"}:
-		return Half{PublicKey: x.other.PublicKey()}, nil
+		return Expected{PublicKey: x.other.PublicKey()}, nil
 	}
-	return Half{PSK: x.psk.Fingerprint()}, nil
+	return Expected{PSK: x.psk.Fingerprint()}, nil
 }
 
 func (x *team) recipients(t *testing.T, lines ...string) {
@@ -329,9 +329,9 @@ func TestRekeyOnlyTheHost(t *testing.T) {
 	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: x.want, Left: func(s Stale, _ error) {
 		left = append(left, s.Host)
 	}}
-	r.Want = func(n Name) (Half, error) {
+	r.Want = func(n Name) (Expected, error) {
 		if n.Host == "slate" {
-			return Half{PublicKey: k.PublicKey()}, nil
+			return Expected{PublicKey: k.PublicKey()}, nil
 		}
 		return x.want(n)
 	}

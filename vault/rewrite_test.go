@@ -162,8 +162,8 @@ func TestRekeyMeanwhile(t *testing.T) {
 	}
 	opens := func(ids *Identities) int { return opensKeys(x.Vault, ids, keys) }
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: func(n Name) (Half, error) {
-		return Half{PublicKey: keys[n.Host].PublicKey()}, nil
+	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: func(n Name) (Expected, error) {
+		return Expected{PublicKey: keys[n.Host].PublicKey()}, nil
 	}}
 	r.Step = func(done, all int) { // no more than writers files can be staged before it returns
 		if done == all/2+1 && !within(time.Minute, func() bool { return opens(x.bob) > 0 }) {
@@ -236,8 +236,8 @@ func TestRekeyGivesUp(t *testing.T) {
 	if err != nil || len(stale) != len(hosts) {
 		t.Fatalf("%d files, %v", len(stale), err)
 	}
-	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: func(Name) (Half, error) {
-		return Half{PSK: x.psk.Fingerprint()}, nil
+	r := &Rekey{Vault: x.Vault, IDs: x.alice, Now: made, Want: func(Name) (Expected, error) {
+		return Expected{PSK: x.psk.Fingerprint()}, nil
 	}}
 	r.Step = func(done, all int) {
 		for i := 0; done == all/2 && i < len(hosts); i++ {

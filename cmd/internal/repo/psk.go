@@ -45,25 +45,25 @@ func (r *Repo) PSKFile(tunnel, host, peer string) PSKFile {
 
 // Expected is what a vault file has to hold, by the keyring or, for a preshared key,
 // by the file of the other host.
-func (r *Repo) Expected(n vault.Name) (vault.Half, error) {
+func (r *Repo) Expected(n vault.Name) (vault.Expected, error) {
 	if tunnel, ok := strings.CutSuffix(n.File, ".key"); ok {
 		public, err := expectedKey(r, n.Host, tunnel)
-		return vault.Half{PublicKey: public}, err
+		return vault.Expected{PublicKey: public}, err
 	}
 	tunnel, peer := OwnerOf(n.File)
 	if tunnel == "" {
-		return vault.Half{}, fault.New("no name of a preshared key:", n.File, "it is TUNNEL.PEER.psk", "")
+		return vault.Expected{}, fault.New("no name of a preshared key:", n.File, "it is TUNNEL.PEER.psk", "")
 	}
 	mine, other, err := r.PSK(tunnel, n.Host, peer)
 	switch {
 	case err != nil:
-		return vault.Half{}, err
+		return vault.Expected{}, err
 	case other.Err == nil:
-		return vault.Half{PSK: other.PSK}, nil
+		return vault.Expected{PSK: other.PSK}, nil
 	case mine.Err == nil: // what is wrong with the other is told of the other host
-		return vault.Half{PSK: mine.PSK}, nil
+		return vault.Expected{PSK: mine.PSK}, nil
 	}
-	return vault.Half{}, errors.Join(mine.Err, other.Err)
+	return vault.Expected{}, errors.Join(mine.Err, other.Err)
 }
 
 // expectedKey is the public key of a host's wg0.key or wg0.next.key. In the middle

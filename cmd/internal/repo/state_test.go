@@ -92,17 +92,17 @@ func TestFinishNext(t *testing.T) {
 			}
 		}
 		begun := r.files(t)
-		half := moved(begun, nextKey, key)
+		between := moved(begun, nextKey, key)
 		if onHost {
-			half = maps.Clone(begun)
-			delete(half, key)
+			between = maps.Clone(begun)
+			delete(between, key)
 		}
-		over := moved(half, nextPub, pub)
+		over := moved(between, nextPub, pub)
 
 		for name, stop := range map[string]struct {
 			at    string // cannot be replaced
 			leave map[string]string
-		}{"private": {key, begun}, "public": {pub, half}, "none": {"", over}} {
+		}{"private": {key, begun}, "public": {pub, between}, "none": {"", over}} {
 			r.restore(t, begun)
 			err := r.blocked(t, stop.at, func() error { return r.Promote("basalt", "wg0", undisturbed) })
 			if (err == nil) != (stop.at == "") {
@@ -204,7 +204,7 @@ func (r *Repo) swapNext(from string) error {
 
 // TestViewOfHalfARotation: where the vault says that a rotation is over its key is
 // the present one in all views; without the vault both are told.
-func TestViewOfHalfARotation(t *testing.T) {
+func TestViewDuringRotation(t *testing.T) {
 	r := newTestRepo(t, "")
 	old, shale := r.seal(t, "basalt", "wg0", time.Now()), r.seal(t, "shale", "wg0", time.Now())
 	next := r.seal(t, "basalt", "wg0.next", time.Now())

@@ -112,15 +112,15 @@ func (p *traced) follow(c call) (protocol int, isRequest bool) {
 // readTrace puts the two halves of a call that others came in between together,
 // and the bytes of a call with it.
 func readTrace(trace string) (calls []call) {
-	halves := map[string]string{}
+	begun := map[string]string{}
 	for line := range strings.Lines(trace) {
 		line = strings.TrimRight(line, "\n")
 		if m := unfinished.FindStringSubmatch(line); m != nil {
-			halves[m[1]] = line[:len(line)-len("<unfinished ...>")]
+			begun[m[1]] = line[:len(line)-len("<unfinished ...>")]
 			continue
 		}
 		if m := resumed.FindStringSubmatch(line); m != nil {
-			line = halves[m[1]] + m[2]
+			line = begun[m[1]] + m[2]
 		}
 		if m := ended.FindStringSubmatch(line); m != nil {
 			calls = append(calls, call{process: m[1], name: m[2], arguments: strings.TrimSpace(m[3]), result: m[4]})
