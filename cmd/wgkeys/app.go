@@ -82,7 +82,7 @@ func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 			verb(installCommand()),
 			verb(demoCommand()),
 			verb(receiveCommand()),
-			verb(turnCommand()),
+			verb(participantCommand()),
 		},
 	}
 }

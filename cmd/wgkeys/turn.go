@@ -10,7 +10,7 @@ import (
 	"wgkeys/deploy/rotate/participant"
 )
 
-func turnCommand() (*cli.Command, func(*env) error) {
+func participantCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 			Name:   "turn",
 			Usage:  "take a host's part in a rotation",

@@ -47,7 +47,7 @@ type Event struct {
 
 // Turn replaces the key that the host uses by next, whose private half is on the
 // host already.
-func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) error {
+func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKey) error {
 	var unused keyring.PublicKey
 	keep, err := r.claim(ctx, s)
 	if err != nil {
@@ -68,7 +68,7 @@ func (r *Rotation) Turn(ctx context.Context, s *Survey, next keyring.PublicKey) 
 		return giveUp(err)
 	}
 	r.report("staged", "the next key of %s waits at %s", r.Host.Host, count(len(r.Peers), "peer"))
-	record, err := r.turn(ctx, s, next)
+	record, err := r.switchOver(ctx, s, next)
 	// From here on there is no way back for us, whoever wants us to stop.
 	ctx = context.WithoutCancel(ctx)
 	switch {
@@ -132,7 +132,7 @@ func (r *Rotation) patience() time.Duration {
 
 // turn switches, and hears from the host or, where the connection is lost, from
 // another connection, what became of it.
-func (r *Rotation) turn(ctx context.Context, s *Survey, next keyring.PublicKey) (*Record, error) {
+func (r *Rotation) switchOver(ctx context.Context, s *Survey, next keyring.PublicKey) (*Record, error) {
 	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next,
 		KeyFile: r.Host.KeyFile, Run: r.run, Hold: !r.NoHold && s.host.CanHold}
 	for _, a := range s.peers {

@@ -14,7 +14,7 @@ import (
 
 // turnWith is a rotation whose host answers a switch, and the question what
 // became of it, as it is told to. It returns what was asked of the peer.
-func turnWith(before *Record, switched, outcome Answer) (asked []string, err error) {
+func replaceWith(before *Record, switched, outcome Answer) (asked []string, err error) {
 	old, next, peer := keyring.PublicKey{1}, keyring.PublicKey{2}, keyring.PublicKey{9}
 	host := func(_ context.Context, q Request) (Answer, error) {
 		switch q.Do {
@@ -32,13 +32,13 @@ func turnWith(before *Record, switched, outcome Answer) (asked []string, err err
 	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: host},
 		Peers: []Participant{{Host: "shale", Ask: watcher}}}
 	s := &Survey{host: Answer{Live: Live{PublicKey: old}, Record: before}, peers: []Answer{{Live: Live{PublicKey: peer}}}}
-	return asked, r.Turn(context.Background(), s, next)
+	return asked, r.Replace(context.Background(), s, next)
 }
 
 func said(r *Record) Answer { return Answer{Protocol: Protocol, Record: r} }
 
 // What a host says of a switch is told as it is, and no answer breaks the controller.
-func TestTurnTells(t *testing.T) {
+func TestReplaceTells(t *testing.T) {
 	next := keyring.PublicKey{2}
 	kept := &Record{Next: next, Phase: Kept, Since: time.Hour}
 	earlier := &Record{Next: next, Phase: returned, Since: time.Minute, Why: "not every peer answered"}
@@ -57,7 +57,7 @@ func TestTurnTells(t *testing.T) {
 		{"not in its file", nil, said(&Record{Next: next, Phase: Kept, Why: "read-only file system"}), Answer{},
 			"not in the key file"},
 	} {
-		asked, err := turnWith(c.before, c.switched, c.outcome)
+		asked, err := replaceWith(c.before, c.switched, c.outcome)
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", c.name, err)
@@ -73,7 +73,7 @@ func TestTurnTells(t *testing.T) {
 
 // A peer whose own key was replaced since it was looked at is not rotated with: the
 // host would wait for proof from a key that is gone.
-func TestTurnWithAnotherPeer(t *testing.T) {
+func TestReplaceWithAnotherPeer(t *testing.T) {
 	old, next := keyring.PublicKey{1}, keyring.PublicKey{2}
 	var asked []string
 	answer := func(live keyring.PublicKey) func(context.Context, Request) (Answer, error) {
@@ -85,7 +85,7 @@ func TestTurnWithAnotherPeer(t *testing.T) {
 	r := &Rotation{Tunnel: "wg0", Host: Participant{Host: "basalt", Ask: answer(old)},
 		Peers: []Participant{{Host: "shale", Ask: answer(keyring.PublicKey{8})}}}
 	s := &Survey{host: Answer{Live: Live{PublicKey: old}}, peers: []Answer{{Live: Live{PublicKey: keyring.PublicKey{9}}}}}
-	err := r.Turn(context.Background(), s, next)
+	err := r.Replace(context.Background(), s, next)
 	if err == nil || !strings.Contains(err.Error(), `meanwhile, on peer "shale"`) {
 		t.Error(err)
 	}

@@ -86,7 +86,7 @@ func TestSessionsKeepWhatIsKnown(t *testing.T) {
 
 // A claim tells which key the host uses: where another run has replaced it since the
 // survey nothing is armed, and the host is given back.
-func TestTurnAfterAnother(t *testing.T) {
+func TestReplaceAfterAnother(t *testing.T) {
 	basalt, shale, other, next := keyring.PublicKey{1}, keyring.PublicKey{9}, keyring.PublicKey{3}, keyring.PublicKey{2}
 	var asked []string
 	ask := func(_ context.Context, q Request) (Answer, error) {
@@ -97,7 +97,7 @@ func TestTurnAfterAnother(t *testing.T) {
 		Peers: []Participant{{Host: "shale", Ask: ask}},
 		Jobs:  8}
 	s := &Survey{host: Answer{Live: Live{PublicKey: basalt}}, peers: []Answer{{Live: Live{PublicKey: shale}}}}
-	if err := r.Turn(t.Context(), s, next); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+	if err := r.Replace(t.Context(), s, next); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
 		t.Error(err)
 	}
 	if got := strings.Join(asked, ", "); got != "claim 20s, claim 0s" {

@@ -132,7 +132,7 @@ func (x *rotation) replace(ctx context.Context, s *rotate.Survey) (keyring.Publi
 			return next, err
 		}
 	}
-	return next, x.rotation.Turn(ctx, s, next)
+	return next, x.rotation.Replace(ctx, s, next)
 }
 
 // onHost reports whether the host keeps its next key to itself: it was asked for,
