@@ -29,12 +29,12 @@ type Place struct {
 type Identities struct {
 	Asker Asker // asks for passphrases; nil: nobody does
 
-	places []Place
-	once   sync.Once
-	told   []string // of each place, what was found there
-	loose  []*fault.Fault
-	used   atomic.Bool
-	err    error
+	places  []Place
+	once    sync.Once
+	results []string // of each place, what was found there
+	loose   []*fault.Fault
+	used    atomic.Bool
+	err     error
 
 	talk   sync.Mutex // held while a person or a plugin is asked
 	mu     sync.RWMutex
@@ -92,17 +92,17 @@ func (i *Identities) Found() bool {
 
 // Untold tells whether there is an identity whose recipient [Identities.Recipients]
 // does not know.
-func (i *Identities) Untold() bool {
+func (i *Identities) Unnamed() bool {
 	return len(i.found.plugins) > 0 || slices.ContainsFunc(i.found.locked, func(l *locked) bool {
 		return l.public == nil || l.beside
 	})
 }
 
 func (i *Identities) searched() []string {
-	if len(i.told) == 0 {
+	if len(i.results) == 0 {
 		return []string{"nowhere: no identity file was named"}
 	}
-	return i.told
+	return i.results
 }
 
 func (i *Identities) use() error {
@@ -126,14 +126,14 @@ func (i *Identities) load() {
 // told when no identity matches.
 func (i *Identities) loadPlace(p Place) error {
 	if HoldsSecret(p.Path) { // the usual slip in a variable; it is not to be shown
-		i.told = append(i.told, p.Why+": no name of a file")
+		i.results = append(i.results, p.Why+": no name of a file")
 		return fault.New("an identity itself, and not the name of its file, is the value of", p.Why, "",
 			"write it to a file of mode 0600 and name that")
 	}
 	found, loose, err := i.read(p.Path)
 	what := fmt.Sprintf("%s (%s): ", p.Path, p.Why)
 	if err != nil {
-		i.told = append(i.told, what+err.Error())
+		i.results = append(i.results, what+err.Error())
 		if p.Explicit {
 			return fault.WrapFile(err, "cannot use the identity file", p.Path, identityHint(p.Path, err))
 		}
@@ -143,7 +143,7 @@ func (i *Identities) loadPlace(p Place) error {
 		i.loose = append(i.loose, fault.NewFile("others can read the identity file", p.Path,
 			fmt.Sprintf("its mode is %04o", loose), "chmod 600 "+p.Path))
 	}
-	i.told = append(i.told, what+found.String())
+	i.results = append(i.results, what+found.String())
 	i.found.add(found)
 	return nil
 }

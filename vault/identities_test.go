@@ -86,9 +86,9 @@ func TestIdentitiesFail(t *testing.T) {
 			if err := ids.use(); err != nil || !ids.found.empty() {
 				t.Errorf("a default place must not fail: %v", err)
 			}
-			if told := strings.Join(ids.searched(), "\n"); !strings.Contains(told, path+" (a default): ") ||
-				!strings.Contains(told, test.want) {
-				t.Errorf("%q does not say %q", told, test.want)
+			if places := strings.Join(ids.searched(), "\n"); !strings.Contains(places, path+" (a default): ") ||
+				!strings.Contains(places, test.want) {
+				t.Errorf("%q does not say %q", places, test.want)
 			}
 		})
 	}

@@ -22,7 +22,7 @@ type person struct {
 
 	mu    sync.Mutex
 	asked []string
-	told  []string
+	lines []string
 }
 
 func (p *person) Ended() <-chan struct{} { return p.ended }
@@ -30,7 +30,7 @@ func (p *person) Ended() <-chan struct{} { return p.ended }
 func (p *person) Tell(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.told = append(p.told, line)
+	p.lines = append(p.lines, line)
 }
 
 func (p *person) Ask(prompt string, secret bool) (string, error) {

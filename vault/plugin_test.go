@@ -160,8 +160,8 @@ func TestOneTouch(t *testing.T) {
 				t.Errorf("%d touches in %d processes", got, processes)
 			}
 			if want := ageplugin.Program(name) + " is asked to open 50 files at once: one touch if your hardware key allows " +
-				"it, else 50"; len(p.told) != 1+touches || p.told[0] != want {
-				t.Errorf("it says %q", p.told)
+				"it, else 50"; len(p.lines) != 1+touches || p.lines[0] != want {
+				t.Errorf("it says %q", p.lines)
 			}
 			t.Logf("%d files: %d touches", hosts, h.count("touch"))
 		})

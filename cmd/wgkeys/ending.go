@@ -31,23 +31,23 @@ var looks atomic.Bool
 // was begun on a host the guard, or the next run, takes back.
 func endable(u *ui.UI) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
-		<-told
+		<-signals
 		cancel()
-		lingers(u, told)
+		lingers(u, signals)
 	}()
 	return ctx
 }
 
 // lingers ends the program if the signal alone does not.
-func lingers(u *ui.UI, told <-chan os.Signal) {
+func lingers(u *ui.UI, signals <-chan os.Signal) {
 	first := time.Now()
 	late := time.After(endWithin)
 	for {
 		select {
-		case s := <-told:
+		case s := <-signals:
 			// timeout(1) signals its child and then its process group, and systemd sends SIGHUP
 			// after SIGTERM (systemd.kill(5), SendSIGHUP=): both at once mean the first.
 			if s != syscall.SIGHUP && time.Since(first) > endAgain {

@@ -95,7 +95,7 @@ func ownRecipients(e *env, dir string, postQuantum bool) ([]string, error) {
 	if len(all) == 0 {
 		return newIdentity(e, postQuantum)
 	}
-	if ids.Untold() {
+	if ids.Unnamed() {
 		e.ui.Warn(fault.New("cannot tell the recipient of an identity of yours", "", "it is a plugin's, or under a passphrase; the vault is for the others",
 			"write its recipient to "+filepath.Join(dir, "vault", "recipients.txt")+" before the first wgkeys gen"))
 	}

@@ -59,8 +59,8 @@ func doStatus(e *env) error {
 
 // askHosts asks the hosts, and tells a person what they say.
 func askHosts(e *env, r *repo.Repo, all []*remote.HostStatus) {
-	told := statusTeller{e.ui, map[*remote.HostStatus]int{}}
-	q := remote.Survey{Hosts: e.hosts, Repo: r, Jobs: e.cli.Int("jobs"), Tell: told.tell, Waits: func(hosts []string) {
+	teller := statusTeller{e.ui, map[*remote.HostStatus]int{}}
+	q := remote.Survey{Hosts: e.hosts, Repo: r, Jobs: e.cli.Int("jobs"), Tell: teller.tell, Waits: func(hosts []string) {
 		e.ui.Say("still asking %s (--timeout %v)", ui.Naming(hosts), timeoutOf(e))
 	}}
 	if e.cli.Bool("json") {
@@ -71,13 +71,13 @@ func askHosts(e *env, r *repo.Repo, all []*remote.HostStatus) {
 
 // A statusTeller tells a person how hosts stand.
 type statusTeller struct {
-	ui   *ui.UI
-	told map[*remote.HostStatus]int // how many of its findings
+	ui       *ui.UI
+	reported map[*remote.HostStatus]int // how many of its findings
 }
 
 // tell tells how a host stands; of one that was told already, what was found since.
 func (t statusTeller) tell(s *remote.HostStatus) {
-	found, before := t.told[s]
+	found, before := t.reported[s]
 	switch {
 	case s.Err != nil: // told as an error
 		return
@@ -89,7 +89,7 @@ func (t statusTeller) tell(s *remote.HostStatus) {
 	for _, f := range s.Findings[found:] {
 		t.ui.Printf("  ! %s\n", f)
 	}
-	t.told[s] = len(s.Findings)
+	t.reported[s] = len(s.Findings)
 }
 
 func (t statusTeller) state(s *remote.HostStatus) {

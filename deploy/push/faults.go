@@ -17,9 +17,9 @@ var errSilent = errors.New("it stopped answering")
 // explain puts what broke the conversation off into the user's words. Where
 // ssh broke, the end of the conversation is only a symptom.
 func (c *conn) explain(err, sshErr error) error {
-	var told *fault.Fault
+	var known *fault.Fault
 	switch {
-	case err == nil || errors.As(err, &told):
+	case err == nil || errors.As(err, &known):
 		return err
 	case errors.Is(sshErr, context.Canceled) || errors.Is(sshErr, context.DeadlineExceeded):
 		err = sshErr
@@ -33,7 +33,7 @@ func (c *conn) explain(err, sshErr error) error {
 	switch {
 	case c.sent:
 		return c.lost(err)
-	case errors.As(err, &told):
+	case errors.As(err, &known):
 		return err
 	case !c.greeted:
 		return c.unheard(err)

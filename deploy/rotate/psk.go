@@ -95,7 +95,7 @@ func (p *Pair) Replace(ctx context.Context, fingerprint string) error {
 // more. Where there is no session there is none to be kept.
 func (p *Pair) quiet(ctx context.Context) ([2]Answer, error) {
 	var live [2]Answer
-	told := false
+	reported := false
 	for until := time.Now().Add(45 * time.Second); ; {
 		var err error
 		if live, _, err = p.look(ctx); err != nil {
@@ -106,9 +106,9 @@ func (p *Pair) quiet(ctx context.Context) ([2]Answer, error) {
 		if !one && !two || max(a, b) < young || max(a, b) > 4*time.Minute || time.Now().After(until) {
 			return live, nil
 		}
-		if !told && p.Report != nil {
+		if !reported && p.Report != nil {
 			p.Report("waiting for the session to be renewed")
-			told = true
+			reported = true
 		}
 		// A keepalive renews a session that is older than REKEY_AFTER_TIME.
 		if _, err := p.Ends[0].ask(ctx, Request{Do: DoLook, Tunnel: p.Tunnel, KeyFile: p.Ends[0].KeyFile,

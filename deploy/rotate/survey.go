@@ -46,7 +46,7 @@ func (s *Survey) CannotHold(r *Rotation) []string {
 // has left something under way, it waits for the end of that, and ends what an
 // earlier run for the same key has left.
 func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
-	until, told := time.Now().Add(r.patience()+linger+deadMan), ""
+	until, last := time.Now().Add(r.patience()+linger+deadMan), ""
 	var before *Survey
 	for {
 		s, err := r.look(ctx)
@@ -60,9 +60,9 @@ func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 		if time.Now().After(until) {
 			return nil, busy
 		}
-		if text := busy.Error(); text != told {
+		if text := busy.Error(); text != last {
 			r.report("look", "%s; waiting for its end", text)
-			told = text
+			last = text
 		}
 		if before != nil {
 			r.endLeft(ctx, before, s)

@@ -56,7 +56,7 @@ type Request struct {
 // An Answer is what the host says.
 type Answer struct {
 	Protocol int               `json:"protocol"`
-	Fault    *told             `json:"fault,omitempty"`    // it was not done
+	Fault    *wireFault        `json:"fault,omitempty"`    // it was not done
 	Live     Live              `json:"live,omitzero"`      // of the tunnel
 	File     FileKey           `json:"file,omitzero"`      // of the key file
 	NextFile FileKey           `json:"next,omitzero"`      // of the next key file
@@ -77,15 +77,15 @@ type FileKey struct {
 }
 
 // told is a fault on its way from one host to another.
-type told struct {
+type wireFault struct {
 	What, Who, Why, Hint string
 }
 
 // Refuse returns the answer of a host that did not do what it was asked.
 func Refuse(err error) Answer {
-	t := &told{What: err.Error()}
+	t := &wireFault{What: err.Error()}
 	if f, ok := err.(*fault.Fault); ok {
-		t = &told{What: f.What, Who: f.Subject(), Why: f.Why, Hint: f.Hint}
+		t = &wireFault{What: f.What, Who: f.Subject(), Why: f.Why, Hint: f.Hint}
 		if f.Err != nil && t.Why == "" {
 			t.Why = f.Err.Error()
 		}

@@ -45,7 +45,7 @@ type attempts struct {
 	begun time.Time
 	n     int
 	words string // sshd's own, "" where it had none
-	told  bool
+	noted bool
 }
 
 func (t *attempts) count(said *hearing) {
@@ -71,9 +71,9 @@ func (t *attempts) pause(ctx context.Context, c *Client) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pause {
 		return false
 	}
-	if c.Note != nil && !t.told && (t.n > 1 || pause > time.Second) {
+	if c.Note != nil && !t.noted && (t.n > 1 || pause > time.Second) {
 		c.Note("the connection was closed before authentication" + t.why() + "; trying again")
-		t.told = true
+		t.noted = true
 	}
 	select {
 	case <-ctx.Done():

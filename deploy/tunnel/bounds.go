@@ -18,7 +18,7 @@ const (
 	maxValues = 1 << 20  // tables, keys and values in a file
 	maxParts  = 16       // of a key with dots: hosts.shale.sysctls and a sysctl have ten
 	maxKey    = 255      // bytes in a part of a key
-	maxToldOf = 100      // errors of a tunnel
+	maxErrors = 100      // errors of a tunnel
 )
 
 // readFile reads a file of a tunnel, of no more than left bytes.

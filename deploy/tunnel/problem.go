@@ -60,7 +60,7 @@ type problem struct {
 }
 
 func (p *problems) add(at pos, hint, format string, args ...any) {
-	if len(p.list) == maxToldOf {
+	if len(p.list) == maxErrors {
 		p.more++
 		return
 	}

@@ -51,13 +51,13 @@ func readIn(r *os.Root, name string, limit int64) ([]byte, error) {
 	// Without O_NONBLOCK a FIFO would make us wait for its writer (fifo(7)).
 	f, err := r.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, told(err)
+		return nil, translate(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return nil, told(err)
+		return nil, translate(err)
 	case !info.Mode().IsRegular():
 		return nil, errors.New("not a regular file")
 	}
@@ -67,7 +67,7 @@ func readIn(r *os.Root, name string, limit int64) ([]byte, error) {
 	if err == nil && n > limit {
 		err = fmt.Errorf("larger than %d KiB", limit>>10)
 	}
-	return text.Bytes(), told(err)
+	return text.Bytes(), translate(err)
 }
 
 // Create makes a new file, and the folders on its way, in full or not at all: a
@@ -84,18 +84,18 @@ func Create(root, path string, text []byte, mode fs.FileMode) error {
 	defer r.Close()
 	dir := filepath.Dir(name)
 	if err := mkdirAll(r, dir, folderFor(mode)); err != nil {
-		return told(err)
+		return translate(err)
 	}
 	temp := filepath.Join(dir, creating(filepath.Base(name)))
 	defer r.Remove(temp)
 	if err := write(r, temp, text, mode, true); err != nil {
-		return told(err)
+		return translate(err)
 	}
 	// link(2) is a rename that replaces nothing.
 	if err := r.Link(temp, name); err != nil {
-		return told(err)
+		return translate(err)
 	}
-	return told(cmp.Or(syncIn(r, dir), syncIn(r, filepath.Dir(dir))))
+	return translate(cmp.Or(syncIn(r, dir), syncIn(r, filepath.Dir(dir))))
 }
 
 // folderFor is the mode of the folder of a file: its group may make others in it if it
@@ -131,9 +131,9 @@ func Rename(root, from, to string) error {
 	}
 	defer r.Close()
 	if err := r.Rename(name, filepath.Join(filepath.Dir(name), filepath.Base(to))); err != nil {
-		return told(err)
+		return translate(err)
 	}
-	return told(syncIn(r, filepath.Dir(name)))
+	return translate(syncIn(r, filepath.Dir(name)))
 }
 
 // Remove removes a file. That there is none is no error.
@@ -146,9 +146,9 @@ func Remove(root, path string) error {
 	if err := r.Remove(name); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
-		return told(err)
+		return translate(err)
 	}
-	return told(syncIn(r, filepath.Dir(name)))
+	return translate(syncIn(r, filepath.Dir(name)))
 }
 
 // List returns the entries of a folder, sorted by name.
@@ -160,12 +160,12 @@ func List(root, path string) ([]fs.DirEntry, error) {
 	defer r.Close()
 	d, err := openDirIn(r, name)
 	if err != nil {
-		return nil, told(err)
+		return nil, translate(err)
 	}
 	defer d.Close()
 	entries, err := d.ReadDir(-1)
 	sortEntries(entries)
-	return entries, told(err)
+	return entries, translate(err)
 }
 
 // OpenDir opens a folder for reading. What is none is refused by its kind and not
@@ -205,12 +205,12 @@ func open(root, path string) (r *os.Root, name string, err error) {
 		return nil, "", err
 	}
 	r, err = os.OpenRoot(root)
-	return r, name, told(err)
+	return r, name, translate(err)
 }
 
 // told returns the kernel's words for err, and ours for what [os.Root] refuses,
 // which has no name in package os.
-func told(err error) error {
+func translate(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -35,7 +35,7 @@ func NewSwapper(root, top string) (*Swapper, error) {
 	f, err := r.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		r.Close()
-		return nil, told(err)
+		return nil, translate(err)
 	}
 	return &Swapper{root, r, filepath.Clean(top), f}, nil
 }
@@ -58,7 +58,7 @@ func (s *Swapper) folder(path string) (handle, error) {
 	}
 	f, err := s.root.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
-		return handle{}, told(err)
+		return handle{}, translate(err)
 	}
 	return handle{int(f.Fd()), f}, nil
 }
@@ -76,12 +76,12 @@ func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode, sync bool) e
 	defer h.close()
 	in, err := h.owns()
 	if err != nil {
-		return told(err)
+		return translate(err)
 	}
 	if was, ok := h.mode(filepath.Base(path)); ok { // but not everybody writes to it
 		mode |= was &^ 0o002
 	}
-	return told(h.write(stagedAs(filepath.Base(path)), text, in, mode, sync))
+	return translate(h.write(stagedAs(filepath.Base(path)), text, in, mode, sync))
 }
 
 // Swap puts what was staged in the place of a file whose content has the SHA-256
@@ -104,7 +104,7 @@ func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
 	if sha256.Sum256(now) != was {
 		return errChanged
 	}
-	return told(h.rename(stagedAs(name), name))
+	return translate(h.rename(stagedAs(name), name))
 }
 
 // Unstage removes what was staged and is not to take the place of a file.
@@ -114,7 +114,7 @@ func (s *Swapper) Unstage(path string) error {
 		return err
 	}
 	defer h.close()
-	return told(h.remove(stagedAs(filepath.Base(path))))
+	return translate(h.remove(stagedAs(filepath.Base(path))))
 }
 
 // Staged is the path of what [Swapper.Stage] writes for a file.

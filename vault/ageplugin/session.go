@@ -217,22 +217,22 @@ func (s *session) fileKey(said *age.Stanza) error {
 // hardware key that is not plugged in, until it is known what the others open. Any
 // other ends the conversation.
 func (s *session) failed(said *age.Stanza) error {
-	told := fmt.Errorf("%.500s", said.Body)
+	message := fmt.Errorf("%.500s", said.Body)
 	switch {
 	case len(said.Args) == 3 && said.Args[0] == "stanza":
 		i, err := index(said.Args[1], len(s.errs))
 		if err == nil {
-			s.errs[i] = s.fault(told)
+			s.errs[i] = s.fault(message)
 		}
 		return err
 	case len(said.Args) == 2 && said.Args[0] == "identity":
 		i, err := index(said.Args[1], len(s.absent))
 		if err == nil {
-			s.absent[i] = s.fault(told)
+			s.absent[i] = s.fault(message)
 		}
 		return err
 	}
-	return told
+	return message
 }
 
 func index(arg string, n int) (int, error) {

@@ -71,7 +71,7 @@ func TestSessionAsks(t *testing.T) {
 		if err != nil || out.String() != test.want {
 			t.Errorf("%s: %q, %v, want %q", test.said.Type, out.String(), err, test.want)
 		}
-		if said := fmt.Sprint(p.asked, p.told); test.said.Type != "grease" && !strings.Contains(said, "age-plugin-touch: "+
+		if said := fmt.Sprint(p.asked, p.lines); test.said.Type != "grease" && !strings.Contains(said, "age-plugin-touch: "+
 			string(test.said.Body)) {
 			t.Errorf("%s: %s", test.said.Type, said)
 		}
@@ -85,11 +85,11 @@ func TestSessionAsks(t *testing.T) {
 
 // A person gives one answer to all questions, and remembers them.
 type person struct {
-	answer      string
-	asked, told []string
+	answer       string
+	asked, lines []string
 }
 
-func (p *person) Tell(line string) { p.told = append(p.told, line) }
+func (p *person) Tell(line string) { p.lines = append(p.lines, line) }
 
 func (p *person) Ask(prompt string, secret bool) (string, error) {
 	p.asked = append(p.asked, prompt)

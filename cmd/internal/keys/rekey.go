@@ -153,7 +153,7 @@ func (q *Rekey) OnlyCopies(ctx context.Context) error {
 	r, ids := q.maker.Repo, q.maker.IDs
 	top, err := git.Top(r.Vault.Dir)
 	mine, mineErr := ids.Recipients()
-	if err != nil || mineErr != nil || len(mine) == 0 || ids.Untold() {
+	if err != nil || mineErr != nil || len(mine) == 0 || ids.Unnamed() {
 		return nil // nothing to compare with
 	}
 	lists := r.Vault.Lists()

@@ -14,17 +14,17 @@ const stalled = doubtFor + 2*time.Second
 // A gathering is the answers of several hosts on their way. They are told in the
 // order of the hosts, but one that keeps silent does not keep the others back.
 type gathering struct {
-	all   []*HostStatus
-	begun map[*HostStatus]bool
-	known map[*HostStatus]bool
-	told  map[*HostStatus]bool
-	tell  func(*HostStatus)
-	waits func(hosts []string) // hears of whom the others do not wait for any more
+	all      []*HostStatus
+	begun    map[*HostStatus]bool
+	known    map[*HostStatus]bool
+	reported map[*HostStatus]bool
+	tell     func(*HostStatus)
+	waits    func(hosts []string) // hears of whom the others do not wait for any more
 }
 
 // gather has every host read, some at once, and tells of each as soon as it may.
 func (g *gathering) gather(jobs int, read func(*HostStatus)) {
-	g.begun, g.known, g.told = map[*HostStatus]bool{}, map[*HostStatus]bool{}, map[*HostStatus]bool{}
+	g.begun, g.known, g.reported = map[*HostStatus]bool{}, map[*HostStatus]bool{}, map[*HostStatus]bool{}
 	begun, done := make(chan *HostStatus), make(chan *HostStatus)
 	go func() {
 		var group errgroup.Group
@@ -63,7 +63,7 @@ func (g *gathering) gather(jobs int, read func(*HostStatus)) {
 // waited for no more.
 func (g *gathering) tellNext() {
 	for _, s := range g.all {
-		if g.told[s] {
+		if g.reported[s] {
 			continue
 		}
 		if !g.known[s] || !s.clear() {
@@ -78,7 +78,7 @@ func (g *gathering) tellKnown() {
 	var silent []string
 	for _, s := range g.all {
 		switch {
-		case g.told[s]:
+		case g.reported[s]:
 		case g.known[s] && s.clear():
 			g.say(s)
 		case g.begun[s] && !g.known[s]:
@@ -91,7 +91,7 @@ func (g *gathering) tellKnown() {
 }
 
 func (g *gathering) say(s *HostStatus) {
-	g.told[s] = true
+	g.reported[s] = true
 	g.tell(s)
 }
 
