@@ -178,15 +178,15 @@ func stolenHostIsNotWaitedFor(t *testing.T) {
 }
 
 // Whether a handshake is another one does not depend on the clock of the host.
-func TestAnew(t *testing.T) {
+func TestRenewed(t *testing.T) {
 	then := time.Unix(1000, 0)
 	for at, want := range map[time.Time]bool{{}: false, then: false, then.UTC(): false, then.Add(1): true,
 		then.Add(-time.Hour): true} {
-		if got := anew(at, then); got != want {
+		if got := renewed(at, then); got != want {
 			t.Errorf("%v after %v: %v", at, then, got)
 		}
 	}
-	if !anew(then, time.Time{}) {
+	if !renewed(then, time.Time{}) {
 		t.Error("the first one is none")
 	}
 }

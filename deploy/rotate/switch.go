@@ -80,7 +80,7 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 	}
 	r.Proved = r.Proved[:0]
 	for key, before := range r.Before {
-		if anew(live.Peers[key].Handshake, before) {
+		if renewed(live.Peers[key].Handshake, before) {
 			r.Proved = append(r.Proved, key)
 		}
 	}
@@ -109,7 +109,9 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 
 // anew reports whether there was a handshake since before. The clock of a host may
 // have been set back meanwhile: another time is enough.
-func anew(handshake, before time.Time) bool { return !handshake.IsZero() && !handshake.Equal(before) }
+func renewed(handshake, before time.Time) bool {
+	return !handshake.IsZero() && !handshake.Equal(before)
+}
 
 // drained holds packets, and reports when those that were sent before are through:
 // what a peer has not decrypted when it hears of the next key is lost.

@@ -137,7 +137,7 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 		r.Other.Received = other.Received
 	}
 	switch {
-	case anew(other.Handshake, r.Other.Handshake),
+	case renewed(other.Handshake, r.Other.Handshake),
 		!answered && age > doubt && other.Received > r.Other.Received:
 		return 0, w.follow(sign, live)
 	case answered && (age > linger || w.Ended(r)), age > giveUp:
