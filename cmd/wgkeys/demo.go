@@ -13,5 +13,5 @@ func demoCommand() (*cli.Command, func(*env) error) {
 		Description: "basalt is a workstation behind IPv4 only, shale a VPS that learned its default\n" +
 			"route from router advertisements. Every command is shown before it runs. Nothing\n" +
 			"of it touches this machine, and nothing is left behind.",
-	}, func(e *env) error { return demo.Play(e.ctx, e.ui.Printf) }
+	}, func(e *env) error { return demo.Run(e.ctx, e.ui.Printf) }
 }

@@ -51,15 +51,15 @@ var scenes = []scene{
 }
 
 // A playing is a demo that runs.
-type playing struct {
+type running struct {
 	ctx    context.Context
 	printf func(format string, args ...any)
 }
 
 // Play plays the scenes, and writes what happens with printf. It ends with a comparison of each host's network
 // with what it was at the beginning.
-func Play(ctx context.Context, printf func(format string, args ...any)) error {
-	d := &playing{ctx, printf}
+func Run(ctx context.Context, printf func(format string, args ...any)) error {
+	d := &running{ctx, printf}
 	for _, program := range []string{"ssh", "sshd", "ssh-keygen", "ping", "ip", "sysctl"} {
 		if _, err := lookPath(program); err != nil {
 			return fault.New("cannot show the demo without the command", program, "it is not installed here",
@@ -85,7 +85,7 @@ func Play(ctx context.Context, printf func(format string, args ...any)) error {
 		}
 		before = append(before, s)
 	}
-	if err := d.play(n); err != nil {
+	if err := d.run(n); err != nil {
 		return err
 	}
 	for i, h := range hosts {
@@ -107,7 +107,7 @@ func lookPath(program string) (string, error) {
 
 // play runs the scenes in one shell's worth of state: each command begins where
 // the last one left the working folder.
-func (d *playing) play(n *Network) error {
+func (d *running) run(n *Network) error {
 	dir := "/root"
 	for _, s := range scenes {
 		d.printf("\n# %s\nbasalt%s $ %s\n", s.about, tilde(dir), s.command)
@@ -145,7 +145,7 @@ func (t *tee) Write(p []byte) (int, error) {
 	return t.kept.Write(p)
 }
 
-func (d *playing) compare(h *lab.Host, before string) error {
+func (d *running) compare(h *lab.Host, before string) error {
 	d.printf("\n# %s: addresses, routes, rules, proxy neighbours, nft and sysctls, before and after\n", h.Name())
 	after, err := Snapshot(d.ctx, h)
 	if err != nil {
