@@ -63,7 +63,7 @@ func (e *env) writing() (*repo.Repo, error) {
 }
 
 // writingUnlessDry is for a verb that only reads with --dry-run.
-func (e *env) writingUnlessDry() (*repo.Repo, error) {
+func (e *env) writingOrDryRun() (*repo.Repo, error) {
 	if e.cli.Bool("dry-run") {
 		return e.repo()
 	}

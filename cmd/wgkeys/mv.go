@@ -26,7 +26,7 @@ func mvCommand() (*cli.Command, func(*env) error) {
 }
 
 func doMv(e *env) error {
-	r, err := e.writingUnlessDry()
+	r, err := e.writingOrDryRun()
 	if err != nil {
 		return err
 	}

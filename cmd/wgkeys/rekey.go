@@ -35,7 +35,7 @@ func doRekey(e *env) error {
 	// are collected seldom while there are few of them, and at once if there are many.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(150 << 20))
-	r, err := e.writingUnlessDry()
+	r, err := e.writingOrDryRun()
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func doRotate(e *env) error {
 	if err := namesLeaver(e); err != nil {
 		return err
 	}
-	r, err := e.writingUnlessDry()
+	r, err := e.writingOrDryRun()
 	if err != nil {
 		return err
 	}
