@@ -200,7 +200,7 @@ func (r *Rotation) Finish(ctx context.Context, old, next keyring.PublicKey) erro
 func (r *Rotation) replace(ctx context.Context, p Participant, old, next keyring.PublicKey, stolen bool) error {
 	a, err := p.ask(ctx, Request{Do: DoReplace, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old,
 		Next: next, Stolen: stolen})
-	if a.Had {
+	if a.Replaced {
 		r.replaced.Store(true)
 	}
 	return err

@@ -66,7 +66,7 @@ type Answer struct {
 	Clock    time.Time         `json:"clock,omitzero"`     // of the host, for the age of handshakes
 	Record   *Record           `json:"record,omitempty"`   // of a rotation that the host takes part in
 	Made     keyring.PublicKey `json:"made,omitzero"`
-	Had      bool              `json:"had,omitempty"` // replace: the old key was taken until now
+	Replaced bool              `json:"had,omitempty"` // replace: the old key was taken until now
 	PSK      string            `json:"psk,omitempty"` // psk: the fingerprint of the one in use
 }
 

@@ -68,7 +68,7 @@ func replacePeer(ctx context.Context, q rotate.Request, a *rotate.Answer) error 
 	}
 	_, hasOld := live.Peers[q.Old]
 	_, hasNext := live.Peers[q.Next]
-	a.Had = hasOld
+	a.Replaced = hasOld
 	switch {
 	case hasOld && live.Peers[q.Next].AllowedIPs == 0:
 		if err := d.Follow(q.Old, q.Next); err != nil {
