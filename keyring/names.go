@@ -24,7 +24,7 @@ func CheckHost(name string) error {
 }
 
 // ofHostChars is asked of each of ten thousand names many times: a loop over a table of
-// one's own would be made anew each time by package strings.
+// one's own would be made again each time by package strings.
 func ofHostChars(name string) bool {
 	for _, c := range []byte(name) {
 		if (c < 'a' || 'z' < c) && (c < '0' || '9' < c) && c != '-' && c != '_' {

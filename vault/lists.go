@@ -167,7 +167,7 @@ func onHost(host, verb string) string {
 func reinstalled(host string) string {
 	return "it is encrypted to a former key of " + host + ": wgkeys rekey " + host +
 		" -i OLD_HOST_KEY, from a backup of " + host +
-		"; where there is none, for it was installed anew, another key is made: wgkeys rotate --now " + host
+		"; where there is none, for it was installed again, another key is made: wgkeys rotate --now " + host
 }
 
 func (v Vault) onlyPath(host string) string { return filepath.Join(v.Dir, host, onlyFile) }

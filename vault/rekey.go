@@ -48,7 +48,7 @@ type Rekey struct {
 	IDs   *Identities
 	Now   time.Time                    // when a file without metadata begins to be of an age
 	Want  func(Name) (Expected, error) // what a file has to hold
-	Hosts []string                     // where an earlier rekey may have left temporary files, besides those of stale files
+	Hosts []string                     // also looked through for temporary files of an earlier rekey
 	Step  func(done, all int)          // hears of progress, in any order; may be nil
 	Left  func(Stale, error)           // hears of sealed files that only their hosts can encrypt again
 	lists *Lists
@@ -197,7 +197,7 @@ func (r *Rekey) openAll(ctx context.Context, stale []Stale) ([]openFile, error) 
 }
 
 // sealedHint tells the way to open what its host alone can open. Where none of its
-// recipients of today can, the host was installed anew since, and has another key.
+// recipients of today can, the host was installed again since, and has another key.
 func (r *Rekey) sealedHint(s *Stale) string {
 	if rs, err := r.Vault.Lists().Of(s.Host); err == nil && len(s.Missing) == len(rs) {
 		return reinstalled(s.Host)

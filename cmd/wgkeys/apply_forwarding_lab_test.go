@@ -65,9 +65,9 @@ func forwardingOf(u *labtest.Users) string {
 	return "net.ipv6.conf.all.forwarding"
 }
 
-// learnDefault has shale learn its default route anew. The kernel looks for
+// learnDefault has shale learn its default route again. The kernel looks for
 // routes to drop once after it has learned one, and no more if it found none
-// (RT6_TABLE_HAS_DFLT_ROUTER): a route that was spared once proves nothing.
+// (RT6_TABLE_HAS_DFLT_ROUTER): a route that was left alone once proves nothing.
 func learnDefault(u *labtest.Users) {
 	u.Helper()
 	u.Run(u.Shale, "ip -6 route del default proto ra")

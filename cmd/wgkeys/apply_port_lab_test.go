@@ -73,7 +73,7 @@ func (w *walk) changePeersPort(port int) {
 }
 
 // TestLabApplyEndpointMended: a peer that was looked for at the wrong address, and never
-// answered, is made anew when its address is mended: else WireGuard would wait for the
+// answered, is made again when its address is mended: else WireGuard would wait for the
 // rest of REKEY_TIMEOUT, 5 s. One that has answered keeps its session.
 func TestLabApplyEndpointMended(t *testing.T) {
 	t.Parallel()
@@ -94,6 +94,6 @@ func TestLabApplyEndpointMended(t *testing.T) {
 	u.Tunnel(elsewhere)
 	u.Must(u.Basalt, "wgkeys apply -q")
 	if sent() == "0" {
-		t.Error("a peer that has answered was made anew")
+		t.Error("a peer that has answered was made again")
 	}
 }

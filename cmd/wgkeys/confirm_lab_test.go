@@ -55,7 +55,7 @@ func TestLabConfirmLockOut(t *testing.T) {
 // time to confirm.
 var neverConfirmed = []struct {
 	victim, command string
-	half            bool // the apply does not get to its end
+	unfinished      bool // the apply does not get to its end
 }{
 	{"nobody", "wgkeys apply --confirm WAIT", false},
 	{"the first guard", "wgkeys apply --confirm WAIT && pkill -KILL -f '^wgkeys-guard wg0 0'", false},
@@ -75,7 +75,7 @@ func TestLabConfirmNever(t *testing.T) {
 		t.Run(strings.ReplaceAll(n.victim, " ", "-"), func(t *testing.T) {
 			u := u.With(t)
 			confirm := 2 * time.Second
-			for ; !waitsToBeConfirmed(u, n.command, n.half, confirm); confirm *= 2 {
+			for ; !waitsToBeConfirmed(u, n.command, n.unfinished, confirm); confirm *= 2 {
 				u.Eventually(func() bool { return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0 })
 				u.Must(u.Shale, "wgkeys down")
 			}
@@ -99,10 +99,10 @@ func TestLabConfirmNever(t *testing.T) {
 
 // waitsToBeConfirmed has an apply that waits to be confirmed, and looks whether others refuse to go on
 // meanwhile. It reports false where the machine was too slow to ask them within that time.
-func waitsToBeConfirmed(u *labtest.Users, command string, half bool, confirm time.Duration) bool {
+func waitsToBeConfirmed(u *labtest.Users, command string, unfinished bool, confirm time.Duration) bool {
 	u.Helper()
 	ask, want := []string{"wgkeys apply"}, `an apply waits to be confirmed on tunnel "wg0"`
-	if half {
+	if unfinished {
 		ask, want = []string{"wgkeys confirm", "wgkeys apply"}, "did not get to its end"
 	}
 	begin := time.Now()

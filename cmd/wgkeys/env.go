@@ -62,7 +62,7 @@ func (e *env) writing() (*repo.Repo, error) {
 	return r, r.Lock(e.ctx, e.cli.Bool("commit"))
 }
 
-// writingUnlessDry is for a verb that only reads with --dry-run.
+// writingOrDryRun is for a verb that only reads with --dry-run.
 func (e *env) writingOrDryRun() (*repo.Repo, error) {
 	if e.cli.Bool("dry-run") {
 		return e.repo()

@@ -18,7 +18,7 @@ type history struct {
 	random *rand.Rand
 	live   map[string]string // the key of each host
 	gone   map[string]bool   // keys that were replaced, or refused because they were stolen
-	told   []string          // what was done
+	log    []string          // what was done
 	counts map[string]int    // of commands, by verb and how they ended
 }
 
@@ -43,11 +43,11 @@ func TestLabHistories(t *testing.T) {
 		all = 100
 	}
 	for n := range all {
-		h.random, h.told = rand.New(rand.NewPCG(uint64(n), 1)), nil
+		h.random, h.log = rand.New(rand.NewPCG(uint64(n), 1)), nil
 		for range 7 {
 			h.step()
 			if t.Failed() {
-				t.Fatalf("history %d:\n%s", n, strings.Join(h.told, "\n"))
+				t.Fatalf("history %d:\n%s", n, strings.Join(h.log, "\n"))
 			}
 		}
 		h.meet()
@@ -93,7 +93,7 @@ func (h *history) knows(clone, host string) bool { return h.in(clone, host) == h
 func (h *history) do(clone, verb, host string, ok bool) {
 	h.Helper()
 	r := h.Run(h.Basalt, "cd "+clone+" && wgkeys "+verb+" "+host)
-	h.told = append(h.told, fmt.Sprintf("%s: %s %s: exit %d (%s)", clone, verb, host, r.Code, strings.TrimSpace(r.Stderr)))
+	h.log = append(h.log, fmt.Sprintf("%s: %s %s: exit %d (%s)", clone, verb, host, r.Code, strings.TrimSpace(r.Stderr)))
 	h.counts[fmt.Sprintf("%s %d", verb, r.Code)]++
 	if (r.Code == 0) != ok || !ok && !strings.Contains(r.Stderr, "git pull") {
 		h.Errorf("%s %s in %s: exit %d, and it should succeed: %v", verb, host, clone, r.Code, ok)
@@ -129,7 +129,7 @@ func (h *history) host(name string) *lab.Host {
 // git runs a command of git's, of which a push may find that it has to pull first.
 func (h *history) git(clone, command string) {
 	r := h.Run(h.Basalt, "cd "+clone+" && "+command)
-	h.told = append(h.told, fmt.Sprintf("%s: %s: exit %d (%s)", clone, command, r.Code, strings.TrimSpace(r.Stderr)))
+	h.log = append(h.log, fmt.Sprintf("%s: %s: exit %d (%s)", clone, command, r.Code, strings.TrimSpace(r.Stderr)))
 	h.counts[strings.Join(strings.Fields(command)[:2], " ")]++
 	if r.Code != 0 && !strings.HasPrefix(command, "git push") {
 		h.Errorf("%s: %s: %s%s", clone, command, r.Stdout, r.Stderr)
@@ -169,7 +169,7 @@ func (h *history) meet() {
 	for _, clone := range clones {
 		for host, key := range h.live {
 			if h.in(clone, host) != key {
-				h.Errorf("the key of %s is lost in %s:\n%s", host, clone, strings.Join(h.told, "\n"))
+				h.Errorf("the key of %s is lost in %s:\n%s", host, clone, strings.Join(h.log, "\n"))
 			}
 		}
 		h.Must(h.Basalt, "cd "+clone+" && wgkeys check -q -i /root/.config/wgkeys/identity.txt && git diff --quiet")

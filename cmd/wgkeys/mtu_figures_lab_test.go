@@ -11,7 +11,7 @@ import (
 
 // So often the two take turns, and so many transfers each way there are in each
 // turn. The shortest counts: what else the machine does only makes it longer.
-const mtuTurns, mtuTransfers = 3, 4
+const mtuRounds, mtuTransfers = 3, 4
 
 // TestLabMTUFigures is what doc/measured/mtu.md records: 5 MB over TCP through a tunnel that
 // chose its MTU, beside one whose MTU is the largest that fits, set by hand on both
@@ -47,7 +47,7 @@ func (n *narrowLab) measure(c narrowCase) (line string, ratio float64) {
 	name, hub := c.own()
 	shortest := [2]time.Duration{time.Hour, time.Hour}
 	var mtu [2]int
-	for range mtuTurns {
+	for range mtuRounds {
 		for byHand, given := range [][2]int{{}, c.fits()} {
 			n.apply(c, given)
 			mtu[byHand] = n.mtu(name)

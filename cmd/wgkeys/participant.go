@@ -10,6 +10,8 @@ import (
 	"wgkeys/deploy/rotate/participant"
 )
 
+// participantCommand is the verb that a controller runs on each host of a rotation. It is
+// called "turn" for controllers and hosts of other versions.
 func participantCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 			Name:   "turn",

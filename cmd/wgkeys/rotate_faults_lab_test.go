@@ -19,7 +19,7 @@ import (
 // time: the process at the step is killed, or the controller while a part goes
 // on, or the link between the hosts is cut for three seconds. Traffic flows again
 // by itself; no key is lost; and the next rotation ends well and leaves nothing.
-// Where both processes of a part are killed, or the host begins anew, traffic may
+// Where both processes of a participant are killed, or the host reboots, traffic may
 // stop until then.
 //
 // All points take most of an hour: -long faults takes each, the
@@ -290,21 +290,21 @@ func happen(m *labtest.Mesh, c faultCase) {
 	case killController:
 		m.Must(m.Hosts[0], "kill -9 $(cat /root/controller) 2>/dev/null || true") // it may be through
 	case killBoth:
-		m.Must(on, killParts)
+		m.Must(on, killParticipant)
 	case reboot:
-		m.Must(on, beginAnew)
+		m.Must(on, bootHost)
 	}
 	m.Write(on, faulttest.GoFile, "")
 }
 
-// killParts ends both processes of a part, beginAnew all that a reboot ends: also one
+// killParticipant ends both processes of a participant, bootHost all that a reboot ends: also one
 // that another has started while it was looked for. What the laboratory itself needs
 // is left.
 const (
-	killParts = `for p in /proc/[0-9]*; do
+	killParticipant = `for p in /proc/[0-9]*; do
 	[ "$(tr '\0' ' ' <$p/cmdline 2>/dev/null | cut -d' ' -f1)" != wgkeys-turn ] || kill -9 "${p#/proc/}"
 done`
-	beginAnew = `found=yes
+	bootHost = `found=yes
 while [ -n "$found" ]; do
 	found=
 	for p in /proc/[0-9]*; do
@@ -376,7 +376,7 @@ func isKept(m *labtest.Mesh, h *lab.Host, public string, onHost bool) {
 // partsOn are the processes of a host that play in a rotation.
 func partsOn(m *labtest.Mesh, h *lab.Host) string {
 	m.Helper()
-	return m.Must(h, strings.Replace(killParts, "kill -9", "echo", 1))
+	return m.Must(h, strings.Replace(killParticipant, "kill -9", "echo", 1))
 }
 
 // noRotation sees that no host has anything of a rotation under way.

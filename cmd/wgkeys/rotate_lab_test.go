@@ -42,7 +42,7 @@ func TestLabRotate(t *testing.T) {
 				m := newMesh(t, labtest.MeshOptions{Hosts: 2, RoundTrip: rtt})
 				m.StartStreams(rate)
 				m.Still()
-				rotateInTurn(m, times)
+				rotateOneByOne(m, times)
 			})
 		}
 	}
@@ -69,7 +69,7 @@ func TestLabRotateMesh(t *testing.T) {
 			m := newMesh(t, labtest.MeshOptions{Hosts: hosts, RoundTrip: someWay})
 			m.StartStreams(rate)
 			m.Still()
-			rotateInTurn(m, hosts)
+			rotateOneByOne(m, hosts)
 		})
 	}
 }
@@ -85,7 +85,7 @@ func TestLabRotateThroughTheTunnel(t *testing.T) {
 			m := newMesh(t, labtest.MeshOptions{Hosts: 2, RoundTrip: someWay, Inside: true})
 			m.StartStreams(1000)
 			m.Still()
-			rotateInTurn(m, 6)
+			rotateOneByOne(m, 6)
 		})
 	}
 }
@@ -108,7 +108,7 @@ func TestLabRotateFastTunnels(t *testing.T) {
 			m.StartStreams(*fastRate)
 			m.Still()
 			if canHold(m) {
-				rotateInTurn(m, 4)
+				rotateOneByOne(m, 4)
 			} else {
 				t.Log("this kernel cannot hold packets for a program")
 			}
@@ -145,9 +145,9 @@ func rotateKey(m *labtest.Mesh, h *lab.Host, flags string) string {
 	return r.Stdout + r.Stderr
 }
 
-// rotateInTurn rotates the hosts' keys one after the other, so many times in
+// rotateOneByOne rotates the hosts' keys one after the other, so many times in
 // all, and sees that it costs nothing and leaves nothing.
-func rotateInTurn(m *labtest.Mesh, times int) {
+func rotateOneByOne(m *labtest.Mesh, times int) {
 	m.Helper()
 	var total labtest.Toll
 	var longest time.Duration

@@ -22,7 +22,7 @@ func TestLabRotateManyPrefixes(t *testing.T) {
 	m.Must(m.Hosts[0], "wgkeys gen -q "+m.Hosts[0].Name()+" && wgkeys push -q "+m.Hosts[0].Name()+" "+host+" && wgkeys apply -q && wgkeys apply -q "+host)
 	m.Must(m.Hosts[0], "ping -6 -n -q -c 1 -w 20 "+m.Inside(m.Hosts[1]).String())
 	m.StartStreams(calmRate())
-	rotateInTurn(m, 2)
+	rotateOneByOne(m, 2)
 	for _, h := range m.Hosts {
 		if psks := m.Must(h, "wg show wg0 preshared-keys"); strings.Contains(psks, "(none)") {
 			t.Errorf("%s has lost its preshared key", h.Name())

@@ -26,7 +26,7 @@ var otherRotations = []struct {
 }{
 	{"key on A, 2 s later the peer on B", rotateNaively},
 	{"innernet: the peer on B after 5 s", rotateInnernet},
-	{"Mullvad's app: A's interface anew", rotateMullvad},
+	{"Mullvad's app: A's interface made again", rotateMullvad},
 	{"peer with its allowed IPs on B first", rotatePeerFirst},
 	{"peer first, allowed IPs after the key", rotateAllowedLast},
 	{"allowed IPs at the first handshake", rotateAtHandshake},

@@ -17,7 +17,7 @@ func TestLabRotateResumes(t *testing.T) {
 	for _, l := range []struct {
 		name string
 		run  func(*testing.T, *labtest.Users)
-	}{{"Half", rotationHalf}, {"StolenWithNext", rotationStolenWithNext}, {"StolenWhileWatched", rotationStolenWhileWatched}} {
+	}{{"KilledBetween", rotationKilledBetween}, {"StolenWithNext", rotationStolenWithNext}, {"StolenWhileWatched", rotationStolenWhileWatched}} {
 		t.Run(l.name, func(t *testing.T) {
 			u := u.With(t)
 			u.Must(u.Basalt, "wgkeys apply basalt && wgkeys apply shale")
@@ -26,9 +26,9 @@ func TestLabRotateResumes(t *testing.T) {
 	}
 }
 
-// rotationHalf: killed between the two renames that end a rotation. A dry run
+// rotationKilledBetween: killed between the two renames that end a rotation. A dry run
 // changes nothing, and the next run finishes this one and begins no other.
-func rotationHalf(t *testing.T, u *labtest.Users) {
+func rotationKilledBetween(t *testing.T, u *labtest.Users) {
 	u.Must(u.Basalt, `cp keyring/basalt/wg0.pub /tmp/old.pub && wgkeys rotate -y basalt &&
 		mv keyring/basalt/wg0.pub keyring/basalt/wg0.next.pub && cp /tmp/old.pub keyring/basalt/wg0.pub`)
 	live, repo := u.Must(u.Basalt, "wg show wg0 public-key"), repositoryFiles(u)

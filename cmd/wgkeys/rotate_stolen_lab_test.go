@@ -64,7 +64,7 @@ func rotationStolenHangs(t *testing.T, u *labtest.Users) {
 }
 
 // rotationStolenPlanted: beside the stolen key of a host that makes its keys itself lies
-// a next key of which the repository knows nothing. It may be the thief's.
+// a next key of which the repository knows nothing. It may be that of whoever stole the old one.
 func rotationStolenPlanted(t *testing.T, u *labtest.Users) {
 	u.Must(u.Basalt, "wgkeys rotate -y --on-host shale")
 	stolen := publicKeyOf(u, "shale")

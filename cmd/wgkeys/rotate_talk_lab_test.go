@@ -26,7 +26,7 @@ func TestLabRotateKeepsConnections(t *testing.T) {
 			talks := []*talk{talkOverTCP(m), talkOverSSH(m)}
 			m.StartStreams(500)
 			m.Still()
-			rotateInTurn(m, 50)
+			rotateOneByOne(m, 50)
 			for _, x := range talks {
 				x.end(t)
 			}

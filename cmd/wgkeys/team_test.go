@@ -86,7 +86,7 @@ func (a *admin) work() {
 	switch a.random.IntN(5) {
 	case 0, 1: // a key pair, and the preshared key with the hub
 		a.wgkeys("gen", "-q", "--commit", a.join())
-	case 2: // the preshared key anew
+	case 2: // the preshared key again
 		a.git("rm", "-q", "vault/"+host+"/wg0.hub.psk.age", "vault/hub/wg0."+host+".psk.age")
 		a.git("commit", "-q", "-m", "psk of "+host)
 		a.wgkeys("gen", "-q", "--commit", host)

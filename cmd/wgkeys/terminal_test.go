@@ -326,11 +326,11 @@ func (v *lockedVault) bar() {
 	}
 	v.asked(x)
 	drawn := strings.LastIndex(x.shown(), "wgkeys: encrypting again")
-	told := strings.Index(x.shown(), "basalt wg0.key encrypted again")
-	if drawn < 0 || told < drawn {
+	result := strings.Index(x.shown(), "basalt wg0.key encrypted again")
+	if drawn < 0 || result < drawn {
 		v.Fatalf("there is no bar before the result:\n%q", x.shown())
 	}
-	line := x.shown()[drawn:told]
+	line := x.shown()[drawn:result]
 	if last := line[strings.LastIndex(line, "\r")+1:]; strings.TrimSpace(strings.ReplaceAll(last, "\x1b[K", "")) != "" {
 		v.Errorf("the bar stays on the screen: %q", line)
 	}

@@ -164,7 +164,7 @@ func (w *walk) count() (all [2]labtest.Tally) {
 }
 
 // countAll counts until nothing is lost any more: other tools begin a session
-// anew, and what flows until it is there belongs to the same transition.
+// again, and what flows until it is there belongs to the same transition.
 func (w *walk) countAll() (all [2]labtest.Tally) {
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		lost := 0

@@ -52,18 +52,18 @@ func onPairWithFlint(lines string) edit {
 
 // The edits, by what they change of shale's view.
 var (
-	otherPeers = []edit{{"hosts.slate", "hosts.granite"}, {"10.77.0.4/32", "10.77.0.5/32"}, {"::4/128", "::5/128"}}
-	swapped    = []edit{{"2001:db8:2::/48", "(first)"}, {"2001:db8:4::/48", "2001:db8:2::/48"}, {"(first)", "2001:db8:4::/48"}}
-	endpoint   = []edit{{"192.0.2.77", "192.0.2.78:4500"}, onPairWithFlint("keepalive = 25\n")}
-	psk        = []edit{onPairWithFlint("psk = true\n")}
-	port       = []edit{onShale("listen_port = 30568\n")}
-	mark       = []edit{onShale("mtu = 1340\nfwmark = 0x99\n")}
-	addresses  = []edit{{`"10.77.0.1/24"`, `"10.77.0.9/24", "2001:db8:7767::9/128"`}}
-	gateway    = []edit{onShale("metric = 512\ngateway = \"2001:db8:7767::2\"\n")}
-	table      = []edit{onShale("table = 777\n")}
-	sysctls    = []edit{onShale("ndp_proxy = true\nmasquerade = true\nsysctls = { \"net.ipv4.conf.wg0.log_martians\" = \"1\", \"net.ipv4.conf.all.log_martians\" = \"1\" }\n")}
-	noRouter   = []edit{{"forward   = true\n", ""}}
-	captured   = []edit{{`["10.77.0.3/32", "2001:db8:7767::3/128"]`, `["10.77.0.3/32", "2001:db8:7767::3/128"]` + "\nroutes = [\"0.0.0.0/0\"]"}}
+	otherPeers   = []edit{{"hosts.slate", "hosts.granite"}, {"10.77.0.4/32", "10.77.0.5/32"}, {"::4/128", "::5/128"}}
+	swapped      = []edit{{"2001:db8:2::/48", "(first)"}, {"2001:db8:4::/48", "2001:db8:2::/48"}, {"(first)", "2001:db8:4::/48"}}
+	endpoint     = []edit{{"192.0.2.77", "192.0.2.78:4500"}, onPairWithFlint("keepalive = 25\n")}
+	psk          = []edit{onPairWithFlint("psk = true\n")}
+	port         = []edit{onShale("listen_port = 30568\n")}
+	mark         = []edit{onShale("mtu = 1340\nfwmark = 0x99\n")}
+	addresses    = []edit{{`"10.77.0.1/24"`, `"10.77.0.9/24", "2001:db8:7767::9/128"`}}
+	gateway      = []edit{onShale("metric = 512\ngateway = \"2001:db8:7767::2\"\n")}
+	table        = []edit{onShale("table = 777\n")}
+	sysctls      = []edit{onShale("ndp_proxy = true\nmasquerade = true\nsysctls = { \"net.ipv4.conf.wg0.log_martians\" = \"1\", \"net.ipv4.conf.all.log_martians\" = \"1\" }\n")}
+	noRouter     = []edit{{"forward   = true\n", ""}}
+	defaultRoute = []edit{{`["10.77.0.3/32", "2001:db8:7767::3/128"]`, `["10.77.0.3/32", "2001:db8:7767::3/128"]` + "\nroutes = [\"0.0.0.0/0\"]"}}
 )
 
 // transitionViews are shale's, from and to each of which the test goes.
@@ -84,8 +84,8 @@ var transitionViews = []struct {
 	{"table", [][]edit{table}, ""},
 	{"sysctls, proxies, masquerade", [][]edit{sysctls}, ""},
 	{"no router", [][]edit{noRouter}, ""},
-	{"default route", [][]edit{captured}, ""},
-	{"everything", [][]edit{otherPeers, swapped, endpoint, psk, port, mark, addresses, gateway, sysctls, captured}, "flint"},
+	{"default route", [][]edit{defaultRoute}, ""},
+	{"everything", [][]edit{otherPeers, swapped, endpoint, psk, port, mark, addresses, gateway, sysctls, defaultRoute}, "flint"},
 }
 
 // deriveViews derives each view as `wgkeys apply` would.

@@ -30,7 +30,7 @@ func TestSSHSeesTheHost(t *testing.T) {
 	}
 }
 
-func TestSSHKeepsStrangersOut(t *testing.T) {
+func TestSSHKeepsOthersOut(t *testing.T) {
 	_, client, server := sshPair(t)
 	_, err := client.Run(t.Context(), "ssh", "-o", "BatchMode=yes", "root@192.0.2.1", "true")
 	if err == nil || !strings.Contains(err.Error(), "Host key verification failed") {

@@ -43,7 +43,8 @@ func FuzzProtocol(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
 		calls := 0
-		file := File{Path: "/nonexistent/a", Want: public, Secret: func() ([]byte, error) { calls++; return []byte(text), nil }}
+		secret := func() ([]byte, error) { calls++; return []byte(text), nil }
+		file := File{Path: "/nonexistent/a", Want: public, Secret: secret}
 		results, err := Host(t.Context(), parrot{said}, "shale", []File{file}, false)
 		if (err == nil) != (len(results) == 1) {
 			t.Errorf("results %v, error %v", results, err)

@@ -12,7 +12,7 @@ import (
 )
 
 // What is replaced is a key, or what is left of one under the name of a key file, and
-// what is made anew has such a name. Whoever may run wgkeys receive as root can replace
+// what is new has such a name. Whoever may run wgkeys receive as root can replace
 // keys with it and nothing else: a line of base64 in /etc/ld.so.preload would be the path
 // of a library.
 

@@ -33,7 +33,7 @@ look() {
   else echo "deny is not named as a key file: NAME.key, NAME.psk, or in a folder wireguard"; fi;
 };
 
-# What is made anew, or thrown away, has the name of a key file (named in names.go).
+# What is new, or thrown away, has the name of a key file (named in names.go).
 named() {
   case $path in
     *.key | *.psk) return 0 ;;

@@ -45,7 +45,7 @@ type Event struct {
 	Key    keyring.PublicKey `json:"key,omitzero"`   // finished: the new one
 }
 
-// Turn replaces the key that the host uses by next, whose private half is on the
+// Replace replaces the key that the host uses by next. The private key of next is on the
 // host already.
 func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKey) error {
 	var unused keyring.PublicKey
@@ -130,7 +130,7 @@ func (r *Rotation) patience() time.Duration {
 	return time.Minute + r.reach()
 }
 
-// turn switches, and hears from the host or, where the connection is lost, from
+// switchOver switches, and hears from the host or, where the connection is lost, from
 // another connection, what became of it.
 func (r *Rotation) switchOver(ctx context.Context, s *Survey, next keyring.PublicKey) (*Record, error) {
 	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next,
@@ -166,7 +166,7 @@ func (a Answer) before(r *Record) bool {
 
 // end tells the watchers that nothing more is to come; with old, that the next key
 // is in use for good. One that cannot be reached now ends by itself. But where its
-// host began anew it is gone, and the host has the old key: so the rotation is not
+// host has booted since it is gone, and the host has the old key: so the rotation is not
 // over until all have been heard.
 func (r *Rotation) end(ctx context.Context, old, next keyring.PublicKey) error {
 	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
@@ -220,7 +220,7 @@ const (
 	Fresh              // the next one; one that it has may be stolen
 )
 
-// Make has the host make a private key and returns the public half.
+// Make has the host make a private key and returns the public one.
 func (p Participant) Make(ctx context.Context, tunnel string, which Which) (keyring.PublicKey, error) {
 	if which == Fresh { // whoever stole the key may have the host
 		var cancel context.CancelFunc

@@ -95,7 +95,7 @@ func TestReplaceWithAnotherPeer(t *testing.T) {
 	}
 }
 
-// The host whose key was stolen may be the thief's: it does not keep its peers from
+// The host whose key was stolen may be in the hands of whoever stole it: it does not keep its peers from
 // refusing the key, and neither does an interrupt. A peer that was not reached is
 // told, and with an error that can be told from others.
 func TestNowWithAHostThatHangs(t *testing.T) { synctest.Test(t, nowWithAHostThatHangs) }

@@ -57,7 +57,7 @@ func (m *model) flows() bool {
 	return !m.cut && p != nil && p.AllowedIPs > 0 && p.session && m.session == m.key
 }
 
-// retry is after how long WireGuard begins a handshake anew (REKEY_TIMEOUT).
+// retry is after how long WireGuard begins a handshake again (REKEY_TIMEOUT).
 const retry = 5 * time.Second
 
 // tick is one millisecond of WireGuard: packets that are under way arrive at once,

@@ -86,7 +86,7 @@ func (p *Pair) Replace(ctx context.Context, fingerprint string) error {
 	}
 	if failed != nil {
 		return fault.Wrap(failed, "the two ends may have different preshared keys:", p.Ends[0].Host+", "+p.Ends[1].Host,
-			"within two minutes, lest the tunnel stand still: wgkeys rotate --psk "+p.Ends[0].Host)
+			"within two minutes, or the tunnel stands still: wgkeys rotate --psk "+p.Ends[0].Host)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ const (
 // How long things may take.
 const (
 	// deadMan is how long the switch waits for proof. WireGuard begins a
-	// handshake anew after 5 s (REKEY_TIMEOUT): one that was lost is allowed for.
+	// handshake again after 5 s (REKEY_TIMEOUT): one that was lost is allowed for.
 	deadMan = 8 * time.Second
 
 	// linger is how long a watcher stays after it took the next key over, if

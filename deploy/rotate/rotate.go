@@ -26,7 +26,7 @@
 //     before shale is ready.
 //  4. The watcher sees the counter move, and that of the old peer stand still:
 //     what basalt sent before is through. In one message it makes the peer
-//     anew with the right preshared key, the endpoint that it was just heard
+//     again with the right preshared key, the endpoint that it was just heard
 //     from, and the allowed IPs, which leave the old peer at that moment. A
 //     peer that is new has no rate limit: shale begins a handshake at once, and
 //     after one round trip the packets of both ends flow.
@@ -68,7 +68,7 @@ type Tunnel interface {
 	// IPs. It replaces what was there under that key.
 	Stage(old, next keyring.PublicKey) error
 
-	// Follow makes the peer to anew, with the preshared key of the pair, the
+	// Follow makes the peer to again, with the preshared key of the pair, the
 	// endpoint last heard from, and the allowed IPs of both, in one message where
 	// they fit into it; it begins a handshake. Done twice it comes to the same.
 	Follow(from, to keyring.PublicKey) error

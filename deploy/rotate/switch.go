@@ -107,7 +107,7 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 	return calm, nil
 }
 
-// anew reports whether there was a handshake since before. The clock of a host may
+// renewed reports whether there was a handshake since before. The clock of a host may
 // have been set back meanwhile: another time is enough.
 func renewed(handshake, before time.Time) bool {
 	return !handshake.IsZero() && !handshake.Equal(before)

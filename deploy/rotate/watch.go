@@ -129,7 +129,7 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 		mine, other, sign = other, mine, switched
 	}
 	age := w.Clock() - r.Since
-	answered := !mine.Handshake.IsZero() // the peer was made anew when we took it over
+	answered := !mine.Handshake.IsZero() // the peer was made again when we took it over
 	if answered || !r.held(w.Clock()) {
 		w.Tunnel.Release()
 	}

@@ -76,7 +76,7 @@ type FileKey struct {
 	Why       string            `json:"why,omitempty"` // there is no key in it
 }
 
-// told is a fault on its way from one host to another.
+// wireFault is a fault on its way from one host to another.
 type wireFault struct {
 	What, Who, Why, Hint string
 }

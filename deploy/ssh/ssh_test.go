@@ -31,7 +31,7 @@ func TestRun(t *testing.T) {
 // TestErrors holds the words that a user gets for what goes wrong.
 func TestErrors(t *testing.T) {
 	s := sshtest.Start(t, sshtest.Config{})
-	stranger := sshtest.Start(t, sshtest.Config{})
+	other := sshtest.Start(t, sshtest.Config{})
 	closed := sshtest.Start(t, sshtest.Config{})
 	closed.Stop(t)
 	options := func(o ...string) *ssh.Client {
@@ -52,7 +52,7 @@ func TestErrors(t *testing.T) {
 			"ssh shale true", true},
 		"unknown key": {options("UserKnownHostsFile=/dev/null"), "true",
 			`cannot reach host "shale": Host key verification failed`, "ssh shale true", true},
-		"changed key": {options("UserKnownHostsFile=" + filepath.Join(stranger.Dir, "known_hosts")), "true",
+		"changed key": {options("UserKnownHostsFile=" + filepath.Join(other.Dir, "known_hosts")), "true",
 			`cannot reach host "shale": Host key verification failed`, "ssh shale true", true},
 		"exit": {s.Client("shale"), "echo why >&2; exit 3", `the command failed on host "shale": why (exit status 3)`,
 			"", false},
@@ -89,8 +89,8 @@ func TestErrors(t *testing.T) {
 }
 
 func TestDenied(t *testing.T) {
-	s, stranger := sshtest.Start(t, sshtest.Config{}), sshtest.Start(t, sshtest.Config{})
-	id, err := os.ReadFile(filepath.Join(stranger.Dir, "id"))
+	s, other := sshtest.Start(t, sshtest.Config{}), sshtest.Start(t, sshtest.Config{})
+	id, err := os.ReadFile(filepath.Join(other.Dir, "id"))
 	if err != nil {
 		t.Fatal(err)
 	}

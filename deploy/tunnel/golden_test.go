@@ -17,7 +17,7 @@ import (
 	"wgkeys/keyring"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // publicKey returns a public key that depends on seed alone.
 func publicKey(t testing.TB, seed string) keyring.PublicKey {

@@ -7,7 +7,7 @@ import (
 
 // AppendBinary appends to b what [KeptReading] makes a reading of, with the same
 // text, and reports whether there is anything to keep: a text that is spelled in
-// another way is read anew each time.
+// another way is read again each time.
 //
 // The numbers are those of encoding/binary, a string has its length before it, and
 // an address too. It is for this program alone: another version has another.

@@ -22,7 +22,7 @@ func TestSetNextRefuses(t *testing.T) {
 		want string // "": it is taken
 	}{
 		{"none", nil, ""},
-		{"of a stranger", map[string]keyring.PublicKey{"flint": fresh}, ""},
+		{"of no host", map[string]keyring.PublicKey{"flint": fresh}, ""},
 		{"fresh", map[string]keyring.PublicKey{"phone": fresh}, ""},
 		{"the present one", map[string]keyring.PublicKey{"phone": keys["phone"]}, "keyring/phone/wg0.next.pub"},
 		{"another peer's", map[string]keyring.PublicKey{"phone": keys["laptop"]}, "keyring/laptop/wg0.pub"},

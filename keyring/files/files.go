@@ -208,7 +208,7 @@ func open(root, path string) (r *os.Root, name string, err error) {
 	return r, name, translate(err)
 }
 
-// told returns the kernel's words for err, and ours for what [os.Root] refuses,
+// translate returns the kernel's words for err, and ours for what [os.Root] refuses,
 // which has no name in package os.
 func translate(err error) error {
 	if err == nil {

@@ -1,5 +1,5 @@
 // Package ageplugin is age's client of plugins written again, for one reason: one touch
-// for many files. The client in package age starts the plugin's program anew for every
+// for many files. The client in package age starts the plugin's program again for every
 // file, and a push of fifty hosts would ask a hardware key fifty times. The protocol,
 // identity-v1 and recipient-v1 of C2SP's age-plugin.md, lets one conversation open many.
 // Besides, age's client cannot be interrupted and waits for ever for a program that says

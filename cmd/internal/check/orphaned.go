@@ -65,7 +65,7 @@ func (c *checker) passedOver() {
 			continue
 		}
 		path := filepath.Join(c.repo.Vault.Dir, e.Name())
-		f := Finding{Check: "stranger", Hint: "move what is in " + ui.Quoted(path) + " to the folder of a host, or remove it"}
+		f := Finding{Check: "orphaned", Hint: "move what is in " + ui.Quoted(path) + " to the folder of a host, or remove it"}
 		in, _ := c.repo.Snapshot.List(c.repo.Dir, path)
 		if slices.ContainsFunc(in, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), ".age") }) {
 			c.add(f, path, 0, "rekey passes over the keys in %q, which %s", c.relative(path), why)
@@ -93,7 +93,7 @@ func (c *checker) misplaced() {
 		if inFolder && keyring.CheckHost(host) != nil && filepath.Dir(below) == host {
 			return // see passedOver
 		}
-		f := Finding{Check: "stranger", Hint: "rm " + ui.Quoted(path) + ", or give it the place and the name of a vault file"}
+		f := Finding{Check: "orphaned", Hint: "rm " + ui.Quoted(path) + ", or give it the place and the name of a vault file"}
 		c.add(f, path, 0, "rekey passes over %q, which is no vault file of a host", c.relative(path))
 	})
 }
@@ -104,7 +104,7 @@ func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[
 	if err != nil || len(files) == 0 {
 		return err
 	}
-	f := Finding{Check: "stranger", Host: host}
+	f := Finding{Check: "orphaned", Host: host}
 	if !named {
 		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host, ui.Quoted(filepath.Join(c.repo.Vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
 		if len(c.parsed) == 0 { // then nobody knows which hosts are gone
@@ -179,7 +179,7 @@ func (c *checker) opens(r *report, f Finding, file string, meta vault.Meta) {
 // vault has keys of such a host, that was found before.
 func (c *checker) orphanedPublic(named map[string]bool, inTunnel map[[2]string]bool) error {
 	return c.repo.EachPublic(func(host, name, path string) {
-		f := Finding{Check: "stranger", Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
+		f := Finding{Check: "orphaned", Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
 		switch {
 		case !named[host]:
 			if files, _ := c.repo.Vault.List(host); len(files) > 0 {

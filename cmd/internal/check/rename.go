@@ -25,7 +25,7 @@ func (c *checker) hintRename() {
 		if f.mayBeRenamed() {
 			continue // its own hint says so
 		}
-		if f.Check == "key" && f.Host == lacking[0] || f.Check == "stranger" && f.Host == orphaned[0] {
+		if f.Check == "key" && f.Host == lacking[0] || f.Check == "orphaned" && f.Host == orphaned[0] {
 			f.Hint = "if " + from + " is to be called " + to + ": wgkeys mv " + from + " " + to + "; else: " + f.Hint
 		}
 	}
@@ -70,7 +70,7 @@ func (c *checker) orphanedHosts() (hosts []string) {
 		named[h.host] = true
 	}
 	for _, f := range c.found {
-		if f.Check == "stranger" && f.Host != "" && !named[f.Host] && !slices.Contains(hosts, f.Host) {
+		if f.Check == "orphaned" && f.Host != "" && !named[f.Host] && !slices.Contains(hosts, f.Host) {
 			hosts = append(hosts, f.Host)
 		}
 	}

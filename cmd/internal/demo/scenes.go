@@ -1,5 +1,5 @@
 // Package demo is three hosts made of namespaces, those of the first users, and the demo
-// that is played on them.
+// that is shown on them.
 package demo
 
 import (
@@ -50,13 +50,13 @@ var scenes = []scene{
 		command: "wgkeys down && wgkeys down shale", want: "ip link del wg0"},
 }
 
-// A playing is a demo that runs.
+// running is a demo that runs.
 type running struct {
 	ctx    context.Context
 	printf func(format string, args ...any)
 }
 
-// Play plays the scenes, and writes what happens with printf. It ends with a comparison of each host's network
+// Run shows the scenes, and writes what happens with printf. It ends with a comparison of each host's network
 // with what it was at the beginning.
 func Run(ctx context.Context, printf func(format string, args ...any)) error {
 	d := &running{ctx, printf}
@@ -105,7 +105,7 @@ func lookPath(program string) (string, error) {
 	return exec.LookPath("/usr/sbin/" + program)
 }
 
-// play runs the scenes in one shell's worth of state: each command begins where
+// run runs the scenes in one shell's worth of state: each command begins where
 // the last one left the working folder.
 func (d *running) run(n *Network) error {
 	dir := "/root"

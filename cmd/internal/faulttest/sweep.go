@@ -172,11 +172,11 @@ func (s *Sweep) run(work string, c Case) (code int, out, trace string) {
 	cmd := exec.Command("hit", append([]string{work, path, c.Fault, c.Point}, s.Command(work)...)...)
 	text, err := cmd.CombinedOutput()
 	code = cmd.ProcessState.ExitCode()
-	told, readErr := os.ReadFile(path)
+	result, readErr := os.ReadFile(path)
 	if readErr != nil {
 		s.Fatalf("%s at %s: %v, %v\n%s", c.Fault, c.Point, err, readErr, text)
 	}
-	return code, string(text), string(told)
+	return code, string(text), string(result)
 }
 
 // try has one case go wrong: no secret is lost, check tells what is left to do,

@@ -170,7 +170,7 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 	case x.onHost():
 		which := rotate.Next
 		if x.o.Now {
-			which = rotate.Fresh // one of which the repository knows nothing may be the thief's
+			which = rotate.Fresh // one that the repository does not know may be that of whoever stole the old one
 		}
 		if public, err = x.maker.makeOnHost(ctx, x.tunnel, x.host, which); err != nil {
 			return public, err

@@ -53,7 +53,7 @@ func TestWhyDead(t *testing.T) {
 		}, "hub listens on port 51820"},
 		{"heard there", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, back *rotate.Peer) { far.hear(ownKey) },
 			"hub hears a, and its answers are lost on the way back or not accepted: the preshared keys differ, or a firewall of a drops UDP from 192.0.2.1"},
-		{"a clock that began anew", func(near *HostStatus, _ *rotate.Peer, _ *HostStatus, back *rotate.Peer) {
+		{"a clock that began again", func(near *HostStatus, _ *rotate.Peer, _ *HostStatus, back *rotate.Peer) {
 			near.answer.Clock, back.Handshake, back.Received = time.Unix(86400, 0), noon.Add(-time.Hour), 4000
 		}, "the clock of a says 1970-01-02 00:00:00, which is before its last handshake with hub, so hub takes every new one for a replay"},
 		{"a clock that was set back", func(near *HostStatus, peer *rotate.Peer, _ *HostStatus, back *rotate.Peer) {

@@ -16,7 +16,7 @@ import (
 
 // end has the watch end as soon as it is clear which key is in use. Where it is
 // clear to the controller, and a watch came to another end or is forgotten because
-// the host began anew, the next key takes the old one's place here.
+// the host has booted since, the next key takes the old one's place here.
 func end(ctx context.Context, q rotate.Request) error {
 	r, err := readRecord(q.Tunnel)
 	if err == nil && r != nil && q.Old.IsZero() && r.Run != q.Run {
