@@ -43,9 +43,9 @@ func wantedRoutes(p *planner) []wantedRoute {
 	}
 	for i := range wanted {
 		r := wanted[i].Route
-		// Behind each captured route waits an unreachable one, see [Unreachable].
-		captured := p.policyRouting.table != 0 && r.Table == p.policyRouting.table
-		wanted[i].covered = !captured && covered(r, wider, elsewhere)
+		// Behind each route of policy routing waits an unreachable one, see [Unreachable].
+		policyRouted := p.policyRouting.table != 0 && r.Table == p.policyRouting.table
+		wanted[i].covered = !policyRouted && covered(r, wider, elsewhere)
 	}
 	return wanted
 }

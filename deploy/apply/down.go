@@ -50,8 +50,8 @@ func (p *downPlanner) putBack(resource journal.Resource) {
 	case journal.Unmanaged:
 		releaseManager(p.planner, resource)
 	case journal.DNS:
-		told := strings.Fields(p.mine.Entries[resource].Set)
-		p.step(DNSChange{p.view.Tunnel, told, nil, p.state.Resolver, p.state.Record}, "no longer asked for")
+		reported := strings.Fields(p.mine.Entries[resource].Set)
+		p.step(DNSChange{p.view.Tunnel, reported, nil, p.state.Resolver, p.state.Record}, "no longer asked for")
 	case journal.Filter:
 		if p.state.FilterRules > 0 || p.state.FilterDiffers {
 			p.step(FilterChange{Link: p.view.Tunnel, Old: &Filter{Link: p.view.Tunnel}}, "no longer needed")

@@ -55,11 +55,11 @@ func farsOf(p *planner) (list []far) {
 	}
 	for i := range p.view.Peers {
 		if q := &p.view.Peers[i]; q.Endpoint != "" {
-			told, _ := netip.ParseAddrPort(q.Endpoint)
+			known, _ := netip.ParseAddrPort(q.Endpoint)
 			if now := live[q.PublicKey.String()]; now.IsValid() {
-				told = now
+				known = now
 			}
-			add(told)
+			add(known)
 		}
 	}
 	slices.SortFunc(list, func(a, b far) int { return cmp.Or(cmp.Compare(a.family, b.family), cmp.Compare(a.port, b.port)) })

@@ -147,7 +147,7 @@ func ruleFor(p *planner, w way, d *firewall.Drop) string {
 	return fmt.Sprintf("nft insert rule %s %s %s %s accept", c.Family, c.Table, c.Name, w.open)
 }
 
-// iptables is the rule as iptables(8) takes it. Docker begins its chain anew, and
+// iptables is the rule as iptables(8) takes it. Docker begins its chain again, and
 // leaves one to others.
 func iptables(w way, c *firewall.Chain, rules *firewall.Ruleset) string {
 	tool := map[firewall.Family]string{firewall.IPv4: "iptables", firewall.IPv6: "ip6tables"}[c.Family]

@@ -17,7 +17,7 @@ import (
 // next key where the device has it, or where no device has either yet and the
 // key file holds it.
 func Follow(view *tunnel.View, state *State) *tunnel.View {
-	own, peers := ownTurned(view, state), peersTurned(view, state)
+	own, peers := ownReplaced(view, state), peersReplaced(view, state)
 	if !own && peers == nil {
 		return view
 	}
@@ -35,7 +35,7 @@ func Follow(view *tunnel.View, state *State) *tunnel.View {
 	return &followed
 }
 
-func ownTurned(view *tunnel.View, state *State) bool {
+func ownReplaced(view *tunnel.View, state *State) bool {
 	next, device := view.NextPublicKey, state.Device.PublicKey
 	if next.IsZero() || device == view.PublicKey {
 		return false
@@ -43,8 +43,8 @@ func ownTurned(view *tunnel.View, state *State) bool {
 	return device == next || state.KeyFiles[view.PrivateKeyFile].PublicKey == next
 }
 
-// peersTurned returns the places in the view of peers that use their next key.
-func peersTurned(view *tunnel.View, state *State) (turned []int) {
+// peersReplaced returns the places in the view of peers that use their next key.
+func peersReplaced(view *tunnel.View, state *State) (replaced []int) {
 	next := map[keyring.PublicKey]int{}
 	for i := range view.Peers {
 		if k := view.Peers[i].NextPublicKey; !k.IsZero() {
@@ -56,22 +56,22 @@ func peersTurned(view *tunnel.View, state *State) (turned []int) {
 	}
 	for i := range state.Peers {
 		if at, ok := next[state.Peers[i].PublicKey]; ok && len(state.Peers[i].AllowedIPs) > 0 {
-			turned = append(turned, at)
+			replaced = append(replaced, at)
 		}
 	}
-	return turned
+	return replaced
 }
 
-// A turning is what a plan has to know of the keys that its view does not have,
+// rotated is what a plan has to know of the keys that its view does not have,
 // and that belong to its peers all the same.
-type turning struct {
+type rotated struct {
 	before map[keyring.PublicKey]keyring.PublicKey // by the next key that is in use: the old one
 	old    map[keyring.PublicKey]string            // old keys, by whose they were
 	unused map[keyring.PublicKey]bool              // next keys that are not in use
 }
 
-func turningOf(asked, followed *tunnel.View) turning {
-	t := turning{map[keyring.PublicKey]keyring.PublicKey{}, map[keyring.PublicKey]string{}, map[keyring.PublicKey]bool{}}
+func rotatedOf(asked, followed *tunnel.View) rotated {
+	t := rotated{map[keyring.PublicKey]keyring.PublicKey{}, map[keyring.PublicKey]string{}, map[keyring.PublicKey]bool{}}
 	for i := range asked.Peers {
 		was, is := &asked.Peers[i], &followed.Peers[i]
 		switch {

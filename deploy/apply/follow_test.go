@@ -38,15 +38,15 @@ func (h *host) stage(key keyring.PublicKey) {
 	h.links["wg0"].peers[key] = &apply.Peer{PublicKey: key, PSK: "random"}
 }
 
-// takeOver moves all that old is allowed to anew, with its endpoint.
-func (h *host) takeOver(old, anew keyring.PublicKey) {
+// takeOver moves all that old is allowed to the new key, with its endpoint.
+func (h *host) takeOver(old, fresh keyring.PublicKey) {
 	l := h.links["wg0"]
 	was := *l.peers[old]
-	was.PublicKey = anew
-	l.peers[anew] = &was
+	was.PublicKey = fresh
+	l.peers[fresh] = &was
 	for prefix, owner := range l.allowed {
 		if owner == old {
-			l.allowed[prefix] = anew
+			l.allowed[prefix] = fresh
 		}
 	}
 }
@@ -166,7 +166,7 @@ func checkFollowed(t *testing.T, name string, asked, got *tunnel.View, own, peer
 // each is anywhere on the way, apply takes no key away that is in use, and leaves
 // nothing to do.
 func TestFollowAnyView(t *testing.T) {
-	turned := 0
+	replaced := 0
 	for seed := range seeds(t) {
 		r := random(seed)
 		h := newHost(t)
@@ -189,7 +189,7 @@ func TestFollowAnyView(t *testing.T) {
 			case at >= 2 && len(p.AllowedIPs) > 0:
 				h.takeOver(p.PublicKey, k)
 				uses[p.Name] = k
-				turned++
+				replaced++
 				if at == 3 {
 					h.removePeer(l, p.PublicKey)
 				}
@@ -229,8 +229,8 @@ func TestFollowAnyView(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	if turned < seeds(t)/4 {
-		t.Errorf("only %d peers had changed", turned)
+	if replaced < seeds(t)/4 {
+		t.Errorf("only %d peers had changed", replaced)
 	}
 }
 
@@ -251,14 +251,14 @@ func (h *host) usesKeys(t *testing.T, c apply.Change, own keyring.PublicKey, use
 // TestRekey: after a rotation the journal knows the peer by its new key, and
 // apply removes it when it is no peer any more, as it would have before.
 func TestRekey(t *testing.T) {
-	chert, anew := publicKey("chert"), publicKey("chert, new")
+	chert, fresh := publicKey("chert"), publicKey("chert, new")
 	h := newHost(t)
 	h.apply(t, view(t, beforeChange, "shale", nil))
-	h.takeOver(chert, anew)
+	h.takeOver(chert, fresh)
 	h.removePeer(h.links["wg0"], chert)
 	for range 2 { // the second has nothing to do
 		j, _ := h.journal(t, "wg0")
-		if err := j.Rename(journal.OfPeer(chert), journal.OfPeer(anew)); err != nil {
+		if err := j.Rename(journal.OfPeer(chert), journal.OfPeer(fresh)); err != nil {
 			t.Fatal(err)
 		}
 		checkReopened(t, h, j)
@@ -277,7 +277,7 @@ func TestRekey(t *testing.T) {
 		t.Errorf("the plan after the rotation is not empty:\n%s", spelled(plan))
 	}
 	plan := h.apply(t, view(t, strings.Split(beforeChange, "[hosts.chert]")[0], "shale", nil))
-	if h.links["wg0"].peers[anew] != nil {
+	if h.links["wg0"].peers[fresh] != nil {
 		t.Errorf("the peer stays:\n%s", spelled(plan))
 	}
 }
@@ -285,7 +285,7 @@ func TestRekey(t *testing.T) {
 // TestRekeyCrash: killed between any two bytes of it, the journal knows the peer
 // by one key or by both, and another Rekey finishes.
 func TestRekeyCrash(t *testing.T) {
-	chert, anew := publicKey("chert"), publicKey("chert, new")
+	chert, fresh := publicKey("chert"), publicKey("chert, new")
 	h := newHost(t)
 	h.apply(t, view(t, beforeChange, "shale", nil))
 	path := h.dir + "/wg0.journal"
@@ -295,7 +295,7 @@ func TestRekeyCrash(t *testing.T) {
 	}
 	rekey := func() journal.Entries {
 		j, _ := h.journal(t, "wg0")
-		if err := j.Rename(journal.OfPeer(chert), journal.OfPeer(anew)); err != nil {
+		if err := j.Rename(journal.OfPeer(chert), journal.OfPeer(fresh)); err != nil {
 			t.Fatal(err)
 		}
 		return j.Entries
@@ -314,7 +314,7 @@ func TestRekeyCrash(t *testing.T) {
 		}
 		j, _ := h.journal(t, "wg0")
 		_, old := j.Entries[journal.OfPeer(chert)]
-		_, is := j.Entries[journal.OfPeer(anew)]
+		_, is := j.Entries[journal.OfPeer(fresh)]
 		if !old && !is {
 			t.Errorf("cut off after %d bytes it knows neither", n-len(before))
 		}

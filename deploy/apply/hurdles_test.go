@@ -70,8 +70,8 @@ func TestRoutesBeside(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			told(t, "findings", plan.Findings, c.finding)
-			told(t, "notes", plan.Notes, c.note)
+			mustSay(t, "findings", plan.Findings, c.finding)
+			mustSay(t, "notes", plan.Notes, c.note)
 			if has := strings.Contains(spelled(plan), ours); has != (c.without == "") {
 				t.Errorf("the steps have %q: %v\n%s", ours, has, spelled(plan))
 			}
@@ -82,8 +82,8 @@ func TestRoutesBeside(t *testing.T) {
 	}
 }
 
-// told fails where list is not the one text that begins so, or nothing.
-func told(t *testing.T, about string, list []string, want string) {
+// mustSay fails where list is not the one text that begins so, or nothing.
+func mustSay(t *testing.T, about string, list []string, want string) {
 	t.Helper()
 	if want == "" && len(list) > 0 || want != "" && (len(list) != 1 || !strings.HasPrefix(list[0], want)) {
 		t.Errorf("%s: %q, want %q", about, list, want)

@@ -18,7 +18,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	p := &planner{
 		view: view, state: dropInside(view, state), mine: mine, others: others,
 		plan:    &Plan{Tunnel: view.Tunnel, Host: view.Host, View: view},
-		turning: turningOf(asked, view),
+		rotated: rotatedOf(asked, view),
 	}
 	if err := refuse(p); err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func planSteps(params *parameters) {
 	link.raiseLink()
 	router.setForwarding()
 	router.setProxies()
-	addRules(p, spares(p))
+	addRules(p, passRules(p))
 	if !unmarksFilter(p) {
 		table.setFilter()
 	}

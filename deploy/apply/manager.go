@@ -17,7 +17,7 @@ const (
 type Unmanaged struct {
 	Manager string
 	File    string // where it reads that it is to leave the link alone
-	Told    bool   // it can read that there, and no other file comes before
+	Reads   bool   // it can read that there, and no other file comes before
 	Taken   string // what the program itself calls the link where it has taken it; "": it leaves it alone
 }
 
@@ -35,7 +35,7 @@ func (c ManagerChange) Resource() journal.Resource {
 
 // Inverse leaves a manager alone that had been told before.
 func (c ManagerChange) Inverse() []Change {
-	if c.Add && c.Told {
+	if c.Add && c.Reads {
 		return nil
 	}
 	c.Add, c.Taken = !c.Add, ""

@@ -8,16 +8,16 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// TestMarkIsSpared: whatever the mark changes from and to, after no single
+// TestMarkPasses: whatever the mark changes from and to, after no single
 // change would a rule send the encrypted packets into the tunnel.
-func TestMarkIsSpared(t *testing.T) {
-	const captured = "[hosts.shale]\nendpoint = \"93.93.130.7\"\nroutes = [\"0.0.0.0/0\"]\n[hosts.basalt]\naddresses = [\"10.7.0.2/32\"]\n"
+func TestMarkPasses(t *testing.T) {
+	const defaultRoute = "[hosts.shale]\nendpoint = \"93.93.130.7\"\nroutes = [\"0.0.0.0/0\"]\n[hosts.basalt]\naddresses = [\"10.7.0.2/32\"]\n"
 	texts := map[string]string{
-		"plain":        strings.Replace(captured, "0.0.0.0/0", "10.8.0.0/16", 1),
-		"plain, mark":  strings.Replace(captured, "0.0.0.0/0", "10.8.0.0/16", 1) + "fwmark = 0x98\n",
-		"chosen mark":  captured,
-		"another mark": captured + "fwmark = 0x99\n",
-		"table":        captured + "table = 777\n",
+		"plain":        strings.Replace(defaultRoute, "0.0.0.0/0", "10.8.0.0/16", 1),
+		"plain, mark":  strings.Replace(defaultRoute, "0.0.0.0/0", "10.8.0.0/16", 1) + "fwmark = 0x98\n",
+		"chosen mark":  defaultRoute,
+		"another mark": defaultRoute + "fwmark = 0x99\n",
+		"table":        defaultRoute + "table = 777\n",
 	}
 	for from, fromText := range texts {
 		for to, toText := range texts {

@@ -111,8 +111,8 @@ func (w width) narrowed(path Path, ipv6 bool, to string) width {
 // kernel has not been told yet, where it is to be; and wherever its name leads, if
 // that has been looked up.
 func reachedAt(p *planner, peer *tunnel.Peer, live netip.Addr) (addrs []netip.Addr) {
-	told := peer.Endpoint == "" || p.mine.Entries[journal.OfPeer(peer.PublicKey)].Set == peer.Endpoint
-	if told && live.IsValid() {
+	known := peer.Endpoint == "" || p.mine.Entries[journal.OfPeer(peer.PublicKey)].Set == peer.Endpoint
+	if known && live.IsValid() {
 		addrs = append(addrs, live)
 	} else if a := literal(peer); a.IsValid() {
 		addrs = append(addrs, a)

@@ -112,8 +112,8 @@ func (c PeerChange) String() string {
 }
 
 func (c PeerChange) entries(known journal.Entries) []line {
-	stranger := c.Old != nil && c.Name == "" && !known.Has(c.Resource())
-	if c.New == nil || stranger {
+	foreign := c.Old != nil && c.Name == "" && !known.Has(c.Resource())
+	if c.New == nil || foreign {
 		return nil
 	}
 	return []line{{c.Resource(), journal.Entry{Set: cmp.Or(c.New.Configured, journal.Unsure)}}}

@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	update   = flag.Bool("update", false, "write the golden files anew")
+	update   = flag.Bool("update", false, "write the golden files again")
 	cmpEmpty = cmpopts.EquateEmpty()
 )
 

@@ -16,7 +16,7 @@ func tellManagers(p *planner) {
 		switch {
 		case m.Taken != "":
 			p.step(c, "%s has taken the interface (%s), and is to leave it alone", m.Manager, m.Taken)
-		case !m.Told:
+		case !m.Reads:
 			p.step(c, "%s is to leave the interface alone", m.Manager)
 		}
 	}

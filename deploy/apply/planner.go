@@ -12,7 +12,7 @@ import (
 // given to it nobody changes; what one topic alone has to remember is in a type of its own.
 type planner struct {
 	view          *tunnel.View // with the keys in use
-	turning       turning
+	rotated       rotated
 	state         *State
 	mine          *journal.Journal
 	others        journal.Entries

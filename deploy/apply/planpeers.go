@@ -69,7 +69,7 @@ func (p *peerPlanner) robbed(have *Peer, h hands) (PeerChange, bool) {
 // finished it knows a peer by the key before.
 func (p *peerPlanner) remembered(peer Peer) *Peer {
 	e, ok := p.mine.Entries[PeerChange{New: &peer}.Resource()]
-	if old, turned := p.turning.before[peer.PublicKey]; turned && !ok {
+	if old, replaced := p.rotated.before[peer.PublicKey]; replaced && !ok {
 		e = p.mine.Entries[journal.OfPeer(old)]
 	}
 	if e.Set != journal.Unsure {
@@ -81,8 +81,8 @@ func (p *peerPlanner) remembered(peer Peer) *Peer {
 func (p *peerPlanner) removePeers(peers []*Peer) {
 	for _, peer := range peers {
 		c := PeerChange{Link: p.view.Tunnel, Old: peer}
-		switch name, old := p.turning.old[peer.PublicKey]; {
-		case p.turning.unused[peer.PublicKey]:
+		switch name, old := p.rotated.old[peer.PublicKey]; {
+		case p.rotated.unused[peer.PublicKey]:
 			p.step(c, "left behind by a rotation that did not finish")
 		case old:
 			p.note("peer %s uses its next key; the old one, %s, goes when the rotation is finished: wgkeys rotate %[1]s", name, peer.PublicKey)

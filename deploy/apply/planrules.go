@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// setRules comes before the routes: without them a captured route would be
+// setRules comes before the routes: without them a route of policy routing would be
 // looked at by nobody.
 func setRules(p *parameters) {
 	c := p.policyRouting
@@ -71,7 +71,7 @@ func noteMarksOfOthers(p *planner) {
 }
 
 func removeRules(p *planner) {
-	want := append(spares(p), p.policyRouting.rules()...)
+	want := append(passRules(p), p.policyRouting.rules()...)
 	for _, r := range p.state.Rules {
 		if c := (RuleChange{r, false}); !r.Refuses.IsValid() && p.isMine(c.Resource()) && !slices.Contains(want, r) {
 			p.step(c, "no longer needed")
@@ -79,16 +79,16 @@ func removeRules(p *planner) {
 	}
 }
 
-// spares are the rules that let packets of the old mark pass the new rules, and
+// passRules are the rules that let packets of the old mark pass the new rules, and
 // those of the new one the old rules.
-func spares(p *planner) []Rule {
+func passRules(p *planner) []Rule {
 	if !markTransition(p) {
 		return nil
 	}
 	var rules []Rule
 	for _, ipv6 := range []bool{false, true} {
 		for _, m := range changingMarks(p, ipv6) {
-			rules = append(rules, Rule{IPv6: ipv6, Priority: prioritySpare, Mark: m})
+			rules = append(rules, Rule{IPv6: ipv6, Priority: priorityPass, Mark: m})
 		}
 	}
 	return rules
@@ -111,7 +111,7 @@ func changingMarks(p *planner, ipv6 bool) []Mark {
 	return marks
 }
 
-// setMark changes a mark once no rule spares the old one any more.
+// setMark changes a mark once no rule is for the old one any more.
 func setMark(p *planner) {
 	if !markTransition(p) {
 		return
@@ -120,12 +120,12 @@ func setMark(p *planner) {
 	old := want
 	old.FwMark = p.state.Device.FwMark
 	changeDevice(p, old, want)
-	for _, r := range spares(p) {
+	for _, r := range passRules(p) {
 		p.step(RuleChange{r, false}, "the mark has changed")
 	}
 }
 
-// wantUnreachables are one for each captured route.
+// wantUnreachables are one for each route of policy routing.
 func wantUnreachables(p *planner) []Unreachable {
 	if p.view.NoKillSwitch {
 		return nil

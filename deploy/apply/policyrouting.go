@@ -7,14 +7,14 @@ import (
 
 // The priorities that the kernel itself would choose, just before main's 32766.
 const (
-	prioritySpare = 32600 // while the mark changes: before those of any length
-	priorityMain  = 32764 // what is more specific than the tunnel's route comes first
-	priorityLast  = 32765 // the last before main's
-	firstTable    = 51820 // as wg-quick(8) has it
+	priorityPass = 32600 // while the mark changes: before those of any length
+	priorityMain = 32764 // what is more specific than the tunnel's route comes first
+	priorityLast = 32765 // the last before main's
+	firstTable   = 51820 // as wg-quick(8) has it
 )
 
 // A policyRouting is policy routing for the tunnel: its encrypted packets carry a mark,
-// the captured routes are in a table of their own, and everything without the mark
+// its routes are in a table of their own, and everything without the mark
 // looks there. So neither do they catch the encrypted packets that they are made
 // of, nor does any default route of the main table, whatever its metric or
 // preference, take away what is the tunnel's.
@@ -22,7 +22,7 @@ type policyRouting struct {
 	mark       Mark
 	table      int
 	ipv4, ipv6 bool
-	routes     map[netip.Prefix]bool // that are captured
+	routes     map[netip.Prefix]bool // that need it
 }
 
 // wide is the length below which a route is taken to be everything, or half of
@@ -41,7 +41,7 @@ func keptWide(ipv6 bool) int {
 }
 
 // rules are what policy routing needs, in the order in which they are looked at and
-// added: for each length of the captured routes, the longest first, the routes of
+// added: for each length of its routes, the longest first, the routes of
 // the main table that are at least as specific, then the tunnel's.
 func (c policyRouting) rules() []Rule {
 	var rules []Rule
@@ -62,7 +62,7 @@ func (c policyRouting) rules() []Rule {
 	return rules
 }
 
-// lengths are those of the captured routes of a family, the longest first; all wide
+// lengths are those of the routes of a family, the longest first; all wide
 // ones count as one.
 func (c policyRouting) lengths(ipv6 bool) []int {
 	var lengths []int

@@ -7,7 +7,7 @@ import (
 	"wgkeys/deploy/apply/journal"
 )
 
-// A Rule is a policy routing rule, of the kinds that a captured route needs.
+// A Rule is a policy routing rule, of the kinds that policy routing needs.
 type Rule struct {
 	IPv6     bool
 	Priority int

@@ -126,9 +126,9 @@ func takeBack(ctx context.Context, k Kernel, j *journal.Journal, s Step) error {
 	return errors.Join(err, after(j, []Step{s}))
 }
 
-// ErrHalf is in the error of a [Run] that could not be undone: the tunnel is neither
+// ErrIncomplete is in the error of a [Run] that could not be undone: the tunnel is neither
 // as before nor as wanted.
-var ErrHalf = errors.New("some steps failed")
+var ErrIncomplete = errors.New("some steps failed")
 
 // undo takes the inverses of all steps, also of those of the batch that
 // failed: part of it may have been done, and every change is idempotent.
@@ -143,7 +143,7 @@ func undo(ctx context.Context, k Kernel, j *journal.Journal, taken []Step, cause
 	}
 	if errs != nil {
 		return errors.Join(append([]error{cause,
-			fault.Wrap(ErrHalf, "could not undo all of it on", hostOf(cause), "wgkeys down")}, errs...)...)
+			fault.Wrap(ErrIncomplete, "could not undo all of it on", hostOf(cause), "wgkeys down")}, errs...)...)
 	}
 	if len(j.Entries) == 0 {
 		if err := j.End(); err != nil {

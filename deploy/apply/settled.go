@@ -22,7 +22,7 @@ func (p *peerPlanner) settled(want *tunnel.Peer, have *Peer) bool {
 	if want.PresharedKeyFile != "" {
 		psk = p.state.KeyFiles[want.PresharedKeyFile].Fingerprint
 	}
-	if psk != have.PSK || len(p.turning.before) > 0 {
+	if psk != have.PSK || len(p.rotated.before) > 0 {
 		return false
 	}
 	if len(p.state.Endpoints) > 0 {

@@ -58,7 +58,7 @@ func TestTwoTunnelsAtRandom(t *testing.T) {
 		r := random(seed)
 		a, b := applytest.View(r, "wg0"), second(applytest.View(r, "wg0"))
 		if len(a.Routes) > 0 && a.Routes[0].Prefix.Bits() == 0 {
-			continue // two tunnels that capture each other are refused
+			continue // two tunnels that would route each other are refused
 		}
 		h := newHost(t)
 		if seed%3 == 0 {
@@ -80,14 +80,14 @@ func TestTwoTunnelsAtRandom(t *testing.T) {
 	}
 }
 
-// TestStrangers: what wgkeys did not make it leaves alone, and says so.
-func TestStrangers(t *testing.T) {
+// TestForeignPeers: what wgkeys did not make it leaves alone, and says so.
+func TestForeignPeers(t *testing.T) {
 	shale, _ := firstUsers(t)
 	h := newHost(t)
 	h.apply(t, shale)
 	l := h.links["wg0"]
-	stranger := publicKey("stranger")
-	l.peers[stranger] = &apply.Peer{PublicKey: stranger}
+	foreign := publicKey("foreign")
+	l.peers[foreign] = &apply.Peer{PublicKey: foreign}
 	l.addresses = append(l.addresses, netip.MustParsePrefix("192.0.2.1/32"))
 	r := apply.Route{Prefix: netip.MustParsePrefix("192.0.2.0/24")}
 	h.routes = append(h.routes, route{r, "wg0", false})
@@ -97,7 +97,7 @@ func TestStrangers(t *testing.T) {
 	if len(plan.Steps) > 0 || diff(before, h.dump()) != "" {
 		t.Errorf("apply touched what is not its own:\n%s", spelled(plan))
 	}
-	for _, what := range []string{stranger.String(), "192.0.2.1/32", "192.0.2.0/24"} {
+	for _, what := range []string{foreign.String(), "192.0.2.1/32", "192.0.2.0/24"} {
 		if !strings.Contains(strings.Join(plan.Notes, "\n"), what) {
 			t.Errorf("no note tells of %s: %q", what, plan.Notes)
 		}

@@ -117,7 +117,7 @@ func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Pla
 	if err == nil {
 		err = h.s.Take(ctx, plan, apply.Run, TestOnlyKernel)
 	}
-	if errors.Is(err, apply.ErrHalf) {
+	if errors.Is(err, apply.ErrIncomplete) {
 		return err // the guards try again when the time has come: who asked may be locked out
 	}
 	if err != nil {

@@ -24,7 +24,7 @@ func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), e
 	if err != nil {
 		return nil, fault.Wrap(fault.Errno(err), "cannot open the lock", path, hintFile(err, path))
 	}
-	for told := false; ; told = true {
+	for reported := false; ; reported = true {
 		err := files.TryLock(f)
 		if err == nil {
 			break
@@ -32,7 +32,7 @@ func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), e
 		if !errors.Is(err, files.ErrLocked) {
 			return nil, errors.Join(fault.Wrap(err, "cannot lock", path, ""), f.Close())
 		}
-		if !told {
+		if !reported {
 			wait(holder(f))
 		}
 		select {

@@ -15,7 +15,7 @@ import (
 // Do implements [apply.Kernel].
 func (k *Kernel) Do(ctx context.Context, changes []apply.Change) error {
 	if peers, ok := peerChanges(changes); ok {
-		return k.setPeersTold(peers)
+		return k.setEachPeer(peers)
 	}
 	k.routes.Forget()
 	defer k.links.Remember()()
@@ -61,9 +61,9 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 	return fmt.Errorf("no way to make a change of type %T", c)
 }
 
-// setPeersTold does so, and finds out which change failed of those that went in one
+// setEachPeer does so, and finds out which change failed of those that went in one
 // message: one by one they are made again, as they may be.
-func (k *Kernel) setPeersTold(changes []apply.PeerChange) error {
+func (k *Kernel) setEachPeer(changes []apply.PeerChange) error {
 	err := k.wg.SetPeers(changes)
 	if err == nil {
 		return nil

@@ -28,8 +28,8 @@ import (
 
 func TestMain(m *testing.M) {
 	daemon.Main(device.Process)
-	if os.Args[0] == strangerName {
-		stranger()
+	if os.Args[0] == otherUserName {
+		otherUser()
 	}
 	labtest.Main(m)
 }

@@ -113,10 +113,10 @@ func checkKeyFile(t *testing.T, name, why, path, secret string, file apply.KeyFi
 }
 
 // strangerName is argv[0] of the process that tries without any right.
-const strangerName = "wgkeys-test-stranger"
+const otherUserName = "wgkeys-test-other-user"
 
-// stranger prints what a user without rights is told, one line an attempt.
-func stranger() {
+// otherUser prints what a user without rights is told, one line an attempt.
+func otherUser() {
 	k, err := linux.Open()
 	if err == nil {
 		for _, c := range []apply.Change{
@@ -146,7 +146,7 @@ func TestNoRights(t *testing.T) {
 	newHost(t)
 	origin := dump(t)
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{strangerName}
+	cmd.Args = []string{otherUserName}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -73,9 +73,9 @@ func TestRekey(t *testing.T) {
 	}
 }
 
-// A host that begins anew while its next key becomes that of its key file finds a view
+// A host that reboots while its next key becomes that of its key file finds a view
 // that takes either: the file tells which of them it is.
-func TestRekeyOwnBegunAnew(t *testing.T) {
+func TestRekeyOwnRebooted(t *testing.T) {
 	newHost(t)
 	for _, dir := range []string{linux.RunDir, kept.Dir} {
 		must(t, os.MkdirAll(dir, 0o755))
@@ -85,7 +85,7 @@ func TestRekeyOwnBegunAnew(t *testing.T) {
 	var text bytes.Buffer
 	must(t, tunnel.EncodeView(&text, &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: old, PrivateKeyFile: "/etc/wireguard/wg0.key"}))
 	must(t, os.WriteFile(kept.Path("wg0"), text.Bytes(), 0o644))
-	died := errors.New("the host began anew")
+	died := errors.New("the host rebooted")
 	for _, file := range []keyring.PublicKey{old, next} { // before the file is another, and after
 		err := kept.RekeyOwn("wg0", next, func() error { return died })
 		if !errors.Is(err, died) {

@@ -12,36 +12,36 @@ import (
 	"wgkeys/keyring"
 )
 
-// RekeyPeer makes anew the key of a peer in what this host remembers of a tunnel,
+// RekeyPeer makes fresh the key of a peer, in what this host remembers of a tunnel,
 // when a rotation is over: in its journal, so that the peer stays ours, and in the
 // view for the next boot. It waits until nobody else changes a tunnel. What is so
 // already it leaves as it is.
-func RekeyPeer(ctx context.Context, name string, old, anew keyring.PublicKey) error {
+func RekeyPeer(ctx context.Context, name string, old, fresh keyring.PublicKey) error {
 	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := revoked.Add(old, anew); err != nil {
+	if err := revoked.Add(old, fresh); err != nil {
 		return err
 	}
 	j, err := journal.Open(linux.RunDir, name)
 	if err != nil {
 		return err
 	}
-	if err := j.Rename(journal.OfPeer(old), journal.OfPeer(anew)); err != nil {
+	if err := j.Rename(journal.OfPeer(old), journal.OfPeer(fresh)); err != nil {
 		return err
 	}
 	return changeKept(name, func(v *tunnel.View) bool {
-		i := slices.IndexFunc(v.Peers, func(p tunnel.Peer) bool { return p.PublicKey == old || p.PublicKey == anew })
-		return i >= 0 && turn(&v.Peers[i].PublicKey, &v.Peers[i].NextPublicKey, anew)
+		i := slices.IndexFunc(v.Peers, func(p tunnel.Peer) bool { return p.PublicKey == old || p.PublicKey == fresh })
+		return i >= 0 && replaceKey(&v.Peers[i].PublicKey, &v.Peers[i].NextPublicKey, fresh)
 	})
 }
 
-// RekeyOwn makes anew this host's own key in the view for the next boot, while promote
-// makes it that of the key file: where the host begins anew in between, the view has
+// RekeyOwn makes fresh this host's own key, in the view for the next boot, while promote
+// makes it that of the key file: where the host boots in between, the view has
 // both keys and the file tells which it is. It waits until nobody else changes a tunnel.
-func RekeyOwn(name string, anew keyring.PublicKey, promote func() error) error {
+func RekeyOwn(name string, fresh keyring.PublicKey, promote func() error) error {
 	unlock, err := journal.Lock(context.Background(), linux.RunDir, func(int) {})
 	if err != nil {
 		return err
@@ -50,9 +50,9 @@ func RekeyOwn(name string, anew keyring.PublicKey, promote func() error) error {
 	var old keyring.PublicKey
 	err = changeKept(name, func(v *tunnel.View) bool {
 		old = v.PublicKey
-		known := v.PublicKey == anew || v.NextPublicKey == anew
+		known := v.PublicKey == fresh || v.NextPublicKey == fresh
 		if !known {
-			v.NextPublicKey = anew
+			v.NextPublicKey = fresh
 		}
 		return !known
 	})
@@ -60,14 +60,14 @@ func RekeyOwn(name string, anew keyring.PublicKey, promote func() error) error {
 		err = promote()
 	}
 	if err == nil {
-		err = revoked.Add(old, anew)
+		err = revoked.Add(old, fresh)
 	}
 	if err != nil {
 		return err
 	}
 	return changeKept(name, func(v *tunnel.View) bool {
-		done := v.PublicKey == anew && v.NextPublicKey.IsZero()
-		v.PublicKey, v.NextPublicKey = anew, keyring.PublicKey{}
+		done := v.PublicKey == fresh && v.NextPublicKey.IsZero()
+		v.PublicKey, v.NextPublicKey = fresh, keyring.PublicKey{}
 		return !done
 	})
 }
@@ -94,11 +94,11 @@ func RefusePeer(ctx context.Context, name string, stolen keyring.PublicKey) erro
 	})
 }
 
-// turn makes anew the key, and no more the next one. It reports false where it
+// replaceKey makes fresh the key, and there is no next one any more. It reports false where it
 // changes nothing.
-func turn(key, next *keyring.PublicKey, anew keyring.PublicKey) bool {
+func replaceKey(key, next *keyring.PublicKey, fresh keyring.PublicKey) bool {
 	before := [2]keyring.PublicKey{*key, *next}
-	if *key = anew; *next == anew {
+	if *key = fresh; *next == fresh {
 		*next = keyring.PublicKey{}
 	}
 	return before != [2]keyring.PublicKey{*key, *next}

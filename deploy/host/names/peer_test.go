@@ -14,21 +14,21 @@ var (
 	three = netip.MustParseAddrPort("192.0.2.3:51820")
 )
 
-// A play is a peer, what the kernel has of it, and a clock that a test moves: what is
+// A scene is a peer, what the kernel has of it, and a clock that a test moves: what is
 // decided depends on nothing else.
-type play struct {
+type scene struct {
 	t    *testing.T
 	peer peer
 	live apply.Peer
 	now  time.Time
 }
 
-func newPlay(t *testing.T, at netip.AddrPort) *play {
-	return &play{t: t, now: time.Unix(1e9, 0), live: apply.Peer{Endpoint: at}}
+func newScene(t *testing.T, at netip.AddrPort) *scene {
+	return &scene{t: t, now: time.Unix(1e9, 0), live: apply.Peer{Endpoint: at}}
 }
 
 // pass lets time pass, in which this much is sent and received.
-func (p *play) pass(d time.Duration, sent, received int64) {
+func (p *scene) pass(d time.Duration, sent, received int64) {
 	p.now = p.now.Add(d)
 	p.live.Sent += sent
 	p.live.Received += received
@@ -36,13 +36,13 @@ func (p *play) pass(d time.Duration, sent, received int64) {
 }
 
 // shake is a handshake and an answer that is complete.
-func (p *play) shake() {
+func (p *scene) shake() {
 	p.live.LastHandshake = p.now
 	p.pass(0, 148+32, 92)
 }
 
 // expect compares what is decided, and does it.
-func (p *play) expect(when string, asks bool, to netip.AddrPort) {
+func (p *scene) expect(when string, asks bool, to netip.AddrPort) {
 	p.t.Helper()
 	if got := p.peer.asks(&p.live, p.now); got != asks {
 		p.t.Fatalf("%s: the name is looked up: %t", when, got)
@@ -57,14 +57,14 @@ func (p *play) expect(when string, asks bool, to netip.AddrPort) {
 	}
 }
 
-func (p *play) learn(found ...netip.AddrPort) { p.peer.learn(found, p.now) }
+func (p *scene) learn(found ...netip.AddrPort) { p.peer.learn(found, p.now) }
 
 var stays netip.AddrPort
 
 // TestAddressesInTurn: each is tried for as long as two initiations take, then the
 // name is looked up again.
-func TestAddressesInTurn(t *testing.T) {
-	p := newPlay(t, one)
+func TestAddressesOneByOne(t *testing.T) {
+	p := newScene(t, one)
 	p.pass(0, 148, 0)
 	p.expect("at once", false, stays)
 	p.pass(5*time.Second, 148, 0)
@@ -90,14 +90,14 @@ func TestAddressesInTurn(t *testing.T) {
 // TestNobodyWaits: a peer that nobody sends anything to stays where it is, and its
 // name is not looked up, however old the handshake is.
 func TestNobodyWaits(t *testing.T) {
-	p := newPlay(t, one)
+	p := newScene(t, one)
 	p.pass(0, 148, 0)
 	p.shake()
 	for range 100 {
 		p.pass(10*time.Second, 0, 0)
 		p.expect("idle", false, stays)
 	}
-	p = newPlay(t, one)
+	p = newScene(t, one)
 	p.live.Keepalive = 5
 	p.pass(0, 148, 0)
 	p.shake()
@@ -105,7 +105,7 @@ func TestNobodyWaits(t *testing.T) {
 		p.pass(5*time.Second, keepaliveSize, 0)
 		p.expect("keepalives, which nobody answers", false, stays)
 	}
-	p = newPlay(t, one)
+	p = newScene(t, one)
 	p.pass(8*time.Second, 0, 0)
 	p.learn(one, two)
 	p.pass(time.Minute, 0, 0)
@@ -114,7 +114,7 @@ func TestNobodyWaits(t *testing.T) {
 
 // TestNotWantedAnyMore: who is not tried where he was moved to is not moved on.
 func TestNotWantedAnyMore(t *testing.T) {
-	p := newPlay(t, one)
+	p := newScene(t, one)
 	p.pass(0, 148, 0)
 	p.pass(8*time.Second, 148, 0)
 	p.learn(one, two)
@@ -128,7 +128,7 @@ func TestNotWantedAnyMore(t *testing.T) {
 // TestMoves: a peer that worked and falls silent is looked up, and followed where its
 // name leads elsewhere.
 func TestMoves(t *testing.T) {
-	p := newPlay(t, two)
+	p := newScene(t, two)
 	p.pass(0, 148, 0)
 	p.shake()
 	for range 10 { // traffic both ways
@@ -154,7 +154,7 @@ func TestMoves(t *testing.T) {
 
 // TestOverdue: with keepalives alone nothing is missed before the handshake is due.
 func TestOverdue(t *testing.T) {
-	p := newPlay(t, two)
+	p := newScene(t, two)
 	p.live.Keepalive = 5
 	p.pass(0, 148, 0)
 	p.shake()
@@ -174,7 +174,7 @@ func TestOverdue(t *testing.T) {
 
 // TestUnresolved: a name that leads nowhere yet is looked up again and again.
 func TestUnresolved(t *testing.T) {
-	p := newPlay(t, netip.AddrPort{})
+	p := newScene(t, netip.AddrPort{})
 	p.pass(0, 0, 0)
 	pause := firstPause
 	for range 8 {

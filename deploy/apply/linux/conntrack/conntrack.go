@@ -24,7 +24,7 @@ const (
 )
 
 // Remember tells connection tracking of the connections over TCP that are open,
-// of the families that f captures. Where nothing has used it so far it knows none of
+// of the families that f is for. Where nothing has used it so far it knows none of
 // them, and would take whoever sends first, as a shell does with the output of an
 // apply, for the one who asked: the answers would go into the tunnel, for ever.
 //
@@ -62,8 +62,8 @@ func openSessions(f *apply.Filter) (list []session) {
 		there, also := netip.AddrFromSlice(s.ID.Destination)
 		here, there = here.Unmap(), there.Unmap()
 		open := (s.State == tcpEstablished || s.State == tcpCloseWait) && listens[s.ID.SourcePort]
-		captured := here.Is4() && f.IPv4 || here.Is6() && f.IPv6
-		if ok && also && open && captured && !here.IsLoopback() && !inside[here] {
+		policyRouted := here.Is4() && f.IPv4 || here.Is6() && f.IPv6
+		if ok && also && open && policyRouted && !here.IsLoopback() && !inside[here] {
 			list = append(list, session{netip.AddrPortFrom(there, s.ID.DestinationPort), netip.AddrPortFrom(here, s.ID.SourcePort)})
 		}
 	}

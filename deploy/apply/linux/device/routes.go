@@ -13,7 +13,7 @@ import (
 	wireguard "golang.zx2c4.com/wireguard/device"
 )
 
-// followRoutes has the device choose its source addresses anew when the host's
+// followRoutes has the device choose its source addresses again when the host's
 // routes change: it answers from the address that a peer last sent to, through
 // the interface that this came in by, and a route may lead elsewhere now.
 // wireguard-go does so for a bind of its own alone (sticky_linux.go).

@@ -18,7 +18,7 @@ import (
 	"wgkeys/deploy/lab/labtest"
 )
 
-// opened counts how often the device has opened its sockets: it does so anew
+// opened counts how often the device has opened its sockets: it does so again
 // whenever it forgets its source addresses.
 type opened struct {
 	conn.Bind
@@ -40,7 +40,7 @@ func (o *opened) grows(than int32, atMost time.Duration) bool {
 	return false
 }
 
-// A route that comes or goes has the device choose its source addresses anew,
+// A route that comes or goes has the device choose its source addresses again,
 // many at a time once, and one through the tunnel itself has not.
 func TestFollowRoutes(t *testing.T) {
 	labtest.Require(t, "ip")

@@ -127,26 +127,26 @@ func (l *lookup) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 	go func() { addrs, err := l.outside.ask(ctx, host); outside <- answer{addrs, err} }()
 	const grace = time.Second
 	var patience <-chan time.Time
-	var told *answer // by the system
+	var fromSystem *answer // by the system
 	for {
 		select {
 		case a := <-outside:
 			switch {
 			case a.err == nil:
 				return a.addrs, nil
-			case told != nil:
-				return told.addrs, told.err
+			case fromSystem != nil:
+				return fromSystem.addrs, fromSystem.err
 			}
 			outside = nil
 		case a := <-system:
 			if outside == nil || l.outside.after > 0 {
 				return a.addrs, a.err
 			}
-			if told, system = &a, nil; a.err == nil {
+			if fromSystem, system = &a, nil; a.err == nil {
 				patience = time.After(grace)
 			}
 		case <-patience:
-			return told.addrs, nil
+			return fromSystem.addrs, nil
 		}
 	}
 }

@@ -18,8 +18,8 @@ import (
 // resolversOf returns the resolvers that the tunnel has of its own, or is to have:
 // nil where it has none.
 func resolversOf(view *tunnel.View, entries journal.Entries) (own []netip.Addr) {
-	told := strings.Fields(entries[apply.DNSChange{Link: view.Tunnel}.Resource()].Set)
-	for _, word := range slices.Concat(view.DNS, told) {
+	set := strings.Fields(entries[apply.DNSChange{Link: view.Tunnel}.Resource()].Set)
+	for _, word := range slices.Concat(view.DNS, set) {
 		if a, err := netip.ParseAddr(word); err == nil {
 			own = append(own, a)
 		}

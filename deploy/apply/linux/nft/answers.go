@@ -34,16 +34,16 @@ var beforeAll = nftables.ChainPriorityRef(-310)
 // destination is translated later it is looked at again.
 func (f *filter) addAnswers() {
 	families := []struct {
-		proto    byte
-		ipv4     bool
-		captured bool
+		proto        byte
+		ipv4         bool
+		policyRouted bool
 	}{{unix.NFPROTO_IPV4, true, f.IPv4}, {unix.NFPROTO_IPV6, false, f.IPv6}}
 
 	unseen := func(name string, at *nftables.ChainPriority) *chain {
 		c := f.chain(name, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, at)
 		c.rule(thisLink(expr.MetaKeyIIFNAME, f.Link), accept())
 		for _, family := range families {
-			if !family.captured {
+			if !family.policyRouted {
 				c.rule(nfproto(family.proto), accept())
 			}
 		}
@@ -71,7 +71,7 @@ func (f *filter) addAnswers() {
 
 	out := f.chain("answers", nftables.ChainTypeRoute, nftables.ChainHookOutput, nftables.ChainPriorityMangle)
 	for _, family := range families {
-		if family.captured {
+		if family.policyRouted {
 			out.rule(nfproto(family.proto), thisLink(expr.MetaKeyOIFNAME, f.Link), reply(), hasMark(f.Mark, expr.CmpOpEq, 0),
 				f.notInside(family.ipv4, source(family.ipv4)), setMark(f.Mark))
 		}

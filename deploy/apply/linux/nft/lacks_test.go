@@ -27,8 +27,8 @@ func TestNoTablesAtAll(t *testing.T) {
 	if err == nil {
 		t.Fatal("nfnetlink takes what nobody understands")
 	}
-	if told := notThere(err); told != nil {
-		t.Errorf("told: %v", told)
+	if got := notThere(err); got != nil {
+		t.Errorf("told: %v", got)
 	}
 }
 
@@ -38,17 +38,17 @@ func TestNoModuleHasAHint(t *testing.T) {
 	gone := apply.FilterChange{Link: "wg0", Old: &apply.Filter{Link: "wg0", Mark: apply.Mark{Value: 7}, IPv4: true}}
 	made := gone.Inverse()[0].(apply.FilterChange)
 	for _, err := range []error{unix.ENOENT, unix.EOPNOTSUPP} {
-		told := noTable("wg0", made.New, err)
-		if !strings.Contains(told.Error(), "this kernel lacks") || len(fault.Hints(told)) != 1 {
-			t.Errorf("%v is told as %v, hints %q", err, told, fault.Hints(told))
+		got := noTable("wg0", made.New, err)
+		if !strings.Contains(got.Error(), "this kernel lacks") || len(fault.Hints(got)) != 1 {
+			t.Errorf("%v is told as %v, hints %q", err, got, fault.Hints(got))
 		}
-		if told := noTable("wg0", gone.New, err); told != nil {
-			t.Errorf("a table that cannot be there is not removed: %v", told)
+		if got := noTable("wg0", gone.New, err); got != nil {
+			t.Errorf("a table that cannot be there is not removed: %v", got)
 		}
 	}
 	for _, c := range []apply.FilterChange{made, gone} {
-		if told := noTable("wg0", c.New, unix.EINVAL); told != unix.EINVAL {
-			t.Errorf("EINVAL is told as %v", told)
+		if got := noTable("wg0", c.New, unix.EINVAL); got != unix.EINVAL {
+			t.Errorf("EINVAL is told as %v", got)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func ObserveManagers(ctx context.Context, name string, s *apply.State, view *tun
 			continue
 		}
 		u := apply.Unmanaged{Manager: m.name}
-		u.File, u.Told = unmanagedFile(name, m.name)
+		u.File, u.Reads = unmanagedFile(name, m.name)
 		if runs && s.Link != nil {
 			u.Taken = takenBy(ctx, name, m.name)
 		}
@@ -63,7 +63,7 @@ var networkFolders = []string{"/etc/systemd/network", "/run/systemd/network", "/
 
 // unmanagedFile is where the manager is to read that it leaves the link alone, and
 // whether it does.
-func unmanagedFile(link, manager string) (file string, told bool) {
+func unmanagedFile(link, manager string) (file string, reads bool) {
 	file = apply.ManagerFile(link, manager)
 	if manager == apply.Networkd && precedes(networkFolders, filepath.Base(file)) {
 		file = apply.FirstFile(link)

@@ -21,15 +21,15 @@ import (
 // ObserveResolver finds what takes the link's resolvers, where the view asks for
 // some or the journal speaks of it.
 func ObserveResolver(name string, s *apply.State, view *tunnel.View, entries journal.Entries) {
-	_, told := entries[apply.DNSChange{Link: name}.Resource()]
-	if !told && (view == nil || view.DNS == nil) {
+	_, known := entries[apply.DNSChange{Link: name}.Resource()]
+	if !known && (view == nil || view.DNS == nil) {
 		return
 	}
 	s.Resolver, s.Record = resolver(), name
 	if s.Resolver == apply.Resolvconf {
 		s.Record = firstInOrder() + name
 	}
-	s.ForgotDNS = told && forgotten(s)
+	s.ForgotDNS = known && forgotten(s)
 }
 
 // resolver tells what on this host takes resolvers by link.
@@ -102,15 +102,15 @@ func SetDNS(ctx context.Context, c apply.DNSChange) error {
 		runProgram(ctx, "", "resolvectl", "revert", c.Link)
 		return nil
 	case c.Resolver == apply.Resolved:
-		return untold(c, "systemctl restart systemd-resolved", setResolved(ctx, c))
+		return refused(c, "systemctl restart systemd-resolved", setResolved(ctx, c))
 	case c.Resolver == apply.Resolvconf && c.New == nil:
 		err := runProgram(ctx, "", "resolvconf", "-d", c.Record, "-f")
 		if c.Perhaps() || forgotten(&apply.State{Resolver: c.Resolver, Record: c.Record}) {
 			return nil
 		}
-		return untold(c, "resolvconf -u", err)
+		return refused(c, "resolvconf -u", err)
 	case c.Resolver == apply.Resolvconf:
-		return untold(c, "resolvconf -u", runProgram(ctx, apply.ResolvConf(c.New), "resolvconf", "-a", c.Record))
+		return refused(c, "resolvconf -u", runProgram(ctx, apply.ResolvConf(c.New), "resolvconf", "-a", c.Record))
 	case c.New == nil:
 		return nil
 	}
@@ -128,7 +128,7 @@ func setResolved(ctx context.Context, c apply.DNSChange) error {
 	return runProgram(ctx, "", "resolvectl", append([]string{"domain", c.Link}, domains...)...)
 }
 
-func untold(c apply.DNSChange, hint string, err error) error {
+func refused(c apply.DNSChange, hint string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -23,7 +23,7 @@ func (k *Client) SetPeers(changes []apply.PeerChange) error {
 	var drop []net.IPNet
 	for i := range changes {
 		c := &changes[i]
-		if speaksAnew(c) {
+		if speaksAgain(c) {
 			peers = append(peers, wgtypes.PeerConfig{PublicKey: wgtypes.Key(c.Old.PublicKey), Remove: true, UpdateOnly: true})
 			c = &apply.PeerChange{Link: c.Link, Name: c.Name, New: c.New, Took: c.New.AllowedIPs}
 		}
@@ -51,12 +51,12 @@ func (k *Client) SetPeers(changes []apply.PeerChange) error {
 	return configure(k.ctl, changes[0].Link, moved)
 }
 
-// speaksAnew reports whether a peer that never answered is to be reached elsewhere.
-// It is made anew then, in the same message: where the last initiation was sent less
+// speaksAgain reports whether a peer that never answered is to be reached elsewhere.
+// It is made again then, in the same message: where the last initiation was sent less
 // than REKEY_TIMEOUT ago, 5 s, the next one would wait
 // (wg_packet_send_handshake_initiation in the kernel's send.c, SendHandshakeInitiation
 // in wireguard-go's). There is no session that could be lost.
-func speaksAnew(c *apply.PeerChange) bool {
+func speaksAgain(c *apply.PeerChange) bool {
 	return c.Old != nil && c.New != nil && c.Old.LastHandshake.IsZero() && c.Old.Sent > 0 &&
 		c.Old.Endpoint.IsValid() && c.New.Endpoint.IsValid() && c.New.Endpoint != c.Old.Endpoint
 }

@@ -94,10 +94,10 @@ func (d *Device) Replace(from, to keyring.PublicKey) error {
 // (buildBatches).
 const mostPrefixes = 256
 
-// replacing is what makes the peer to anew, of which heard is what there is now, in place
+// replacing is what makes the peer to again (heard is what there is now of it), in place
 // of old. It is one message where that has room for all allowed IPs. Where it has not,
 // they move after the peer was made and before it begins a handshake; and a peer that
-// has some already, for whoever was at it was killed, is gone on with: to make it anew
+// has some already, for whoever was at it was killed, is gone on with: to make it again
 // would forget them.
 func replacing(to wgtypes.Key, old, heard *wgtypes.Peer) [][]wgtypes.PeerConfig {
 	endpoint, allowed, begun := old.Endpoint, old.AllowedIPs, false
@@ -107,7 +107,7 @@ func replacing(to wgtypes.Key, old, heard *wgtypes.Peer) [][]wgtypes.PeerConfig 
 		begun = len(heard.AllowedIPs) > 0
 	}
 	on := keepalive
-	anew := []wgtypes.PeerConfig{
+	fresh := []wgtypes.PeerConfig{
 		{PublicKey: to, Remove: true},
 		{PublicKey: to, PresharedKey: &old.PresharedKey, Endpoint: endpoint},
 	}
@@ -119,11 +119,11 @@ func replacing(to wgtypes.Key, old, heard *wgtypes.Peer) [][]wgtypes.PeerConfig 
 		{PublicKey: to, UpdateOnly: true, PersistentKeepaliveInterval: &old.PersistentKeepaliveInterval},
 	}
 	if len(allowed) <= mostPrefixes {
-		return [][]wgtypes.PeerConfig{slices.Concat(anew, []wgtypes.PeerConfig{move(allowed)}, begin)}
+		return [][]wgtypes.PeerConfig{slices.Concat(fresh, []wgtypes.PeerConfig{move(allowed)}, begin)}
 	}
 	var messages [][]wgtypes.PeerConfig
 	if !begun {
-		messages = append(messages, anew)
+		messages = append(messages, fresh)
 	}
 	for some := range slices.Chunk(allowed, mostPrefixes) {
 		messages = append(messages, []wgtypes.PeerConfig{move(some)})

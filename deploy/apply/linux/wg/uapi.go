@@ -71,7 +71,7 @@ func Errno(err error) error {
 func readSocket(c io.Reader, a *answer) error {
 	r := bufio.NewReaderSize(c, 64<<10)
 	a.state.Peers = make([]apply.Peer, 0, a.expected)
-	told := userDevice{keys: a.keys, s: a.state}
+	answer := userDevice{keys: a.keys, s: a.state}
 	for {
 		line, err := r.ReadSlice('\n')
 		if err != nil {
@@ -84,7 +84,7 @@ func readSocket(c io.Reader, a *answer) error {
 		case !ok:
 			err = errors.New("no value")
 		default:
-			err = told.line(string(key), value)
+			err = answer.line(string(key), value)
 		}
 		if err != nil { // the line may hold a key
 			return fmt.Errorf("the device says something else than expected in its line %q: %w", key, err)
