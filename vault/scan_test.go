@@ -77,8 +77,8 @@ func texts(t testing.TB, file string) (all [][]byte) {
 	}
 	lines := strings.SplitAfter(good, "\n")
 	middle := lines[2]
-	for _, other := range []string{"", "\n", middle[:60] + "\n", middle[:63] + "\n", middle[:63] + "=\n", middle[:32] + "\n" + middle[32:],
-		middle[:64] + middle} {
+	for _, other := range []string{"", "\n", middle[:60] + "\n", middle[:63] + "\n", middle[:63] + "=\n",
+		middle[:32] + "\n" + middle[32:], middle[:64] + middle} {
 		all = append(all, []byte(strings.Join(lines[:2], "")+other+strings.Join(lines[3:], "")))
 	}
 	return append(all, []byte(good+"\n"), []byte(good+"x"), []byte(good[:len(good)-1]), []byte(file), nil)

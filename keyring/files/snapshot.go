@@ -152,7 +152,8 @@ func isName(path string) bool {
 
 // find returns what has a name in the folder: nil if nothing.
 func (f *folder) find(name string) *entry {
-	i, ok := slices.BinarySearchFunc(f.entries, name, func(e entry, name string) int { return strings.Compare(e.name, name) })
+	byName := func(e entry, name string) int { return strings.Compare(e.name, name) }
+	i, ok := slices.BinarySearchFunc(f.entries, name, byName)
 	if !ok {
 		return nil
 	}

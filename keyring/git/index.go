@@ -23,7 +23,8 @@ type Index struct {
 // at and below those.
 func ReadIndex(ctx context.Context, top string, paths ...string) (*Index, error) {
 	var out strings.Builder
-	if info, err := os.Lstat(filepath.Join(top, ".git", "index")); err == nil { // which is larger than what git tells of it
+	// The file of the index is larger than what git tells of it.
+	if info, err := os.Lstat(filepath.Join(top, ".git", "index")); err == nil {
 		out.Grow(int(min(info.Size(), 16<<20)))
 	}
 	c := command(ctx, top, append([]string{"ls-files", "-t", "-s", "-z", "--"}, paths...)...)

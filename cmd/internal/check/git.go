@@ -14,15 +14,15 @@ import (
 // gits finds what git has of vault and keyring and the working tree has not, and what
 // no commit takes.
 func (c *checker) gits(ctx context.Context) {
-	index := c.repo.IndexOnce(ctx)
-	if err := c.repo.RequireIn(index); err != nil {
+	index := repo.IndexOnce(ctx, c.repo)
+	if err := repo.RequireIn(index, c.repo); err != nil {
 		c.fault(Finding{Check: "checkout"}, err)
 	}
 	c.merges(ctx, index)
 	trees, _ := c.repo.Trees() // an error is one of reading, which others tell
 	for _, t := range trees {
 		has, err := index(t.Top)
-		if err == nil && !c.repo.HasUntracked(t, has, matters) {
+		if err == nil && !repo.HasUntracked(c.repo, t, has, matters) {
 			continue // for git looks at each file to tell
 		}
 		var ignored []string

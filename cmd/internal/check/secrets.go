@@ -23,8 +23,8 @@ import (
 // knownSecrets is what tells the repository's secrets from other keys.
 func knownSecrets(r *repo.Repo) (*leak.Known, error) {
 	hosts, _ := r.Snapshot.Entries(r.Ring.Dir)
-	k := &leak.Known{Public: make(map[keyring.PublicKey]string, len(hosts)), Sealed: make(map[keyring.PublicKey]string, len(hosts)),
-		PSK: map[string]string{}, SSH: map[string]string{}}
+	k := &leak.Known{Public: make(map[keyring.PublicKey]string, len(hosts)),
+		Sealed: make(map[keyring.PublicKey]string, len(hosts)), PSK: map[string]string{}, SSH: map[string]string{}}
 	if err := r.EachPublicKey(func(key repo.HostKey, public keyring.PublicKey) {
 		k.Public[public] = fmt.Sprintf("of host %q in tunnel %q", key.Host, key.Tunnel)
 	}); err != nil {

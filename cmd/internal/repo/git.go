@@ -16,11 +16,11 @@ import (
 // all where none is named: what is not there would get a second key, or be left as it is.
 // So it does where git does not answer: nobody knows then what is not there.
 func (r *Repo) RequireCheckedOut(ctx context.Context, hosts ...string) error {
-	return r.RequireIn(r.IndexOnce(ctx), hosts...)
+	return RequireIn(IndexOnce(ctx, r), r, hosts...)
 }
 
 // RequireIn is [Repo.RequireCheckedOut] for who has more to ask of git's index.
-func (r *Repo) RequireIn(index IndexOf, hosts ...string) error {
+func RequireIn(index IndexOf, r *Repo, hosts ...string) error {
 	return missing(r, index, func(name string) bool {
 		return len(hosts) == 0 || slices.Contains(hosts, path.Base(path.Dir(name))) || path.Ext(name) == "" // a submodule
 	})

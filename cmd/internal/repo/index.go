@@ -14,7 +14,7 @@ type IndexOf func(top string) (*git.Index, error)
 
 // IndexOnce asks git once for each working tree, for a command that changes nothing
 // between its questions.
-func (r *Repo) IndexOnce(ctx context.Context) IndexOf {
+func IndexOnce(ctx context.Context, r *Repo) IndexOf {
 	type read struct {
 		index *git.Index
 		err   error
@@ -23,7 +23,7 @@ func (r *Repo) IndexOnce(ctx context.Context) IndexOf {
 	return func(top string) (*git.Index, error) {
 		got, ok := known[top]
 		if !ok {
-			got.index, got.err = git.ReadIndex(ctx, top, r.pathsIn(top)...)
+			got.index, got.err = git.ReadIndex(ctx, top, pathsIn(r, top)...)
 			known[top] = got
 		}
 		return got.index, got.err
@@ -32,7 +32,7 @@ func (r *Repo) IndexOnce(ctx context.Context) IndexOf {
 
 // pathsIn are the folders of the repository that a working tree has, beside others of
 // its own: none where it has no others.
-func (r *Repo) pathsIn(top string) (paths []string) {
+func pathsIn(r *Repo, top string) (paths []string) {
 	var folders []string
 	if dir, err := filepath.EvalSymlinks(r.Dir); err == nil {
 		folders = append(folders, dir)
@@ -61,7 +61,7 @@ func isIn(path, folder string) bool {
 // HasUntracked tells whether vault and keyring may have a file, of those that matter, that
 // the index of their working tree has not: whether git is to be asked why. Where the
 // snapshot does not know all that is in them they may.
-func (r *Repo) HasUntracked(t workTree, index *git.Index, matters func(name string) bool) bool {
+func HasUntracked(r *Repo, t workTree, index *git.Index, matters func(name string) bool) bool {
 	dir, err := filepath.EvalSymlinks(r.Dir)
 	if err != nil {
 		return true

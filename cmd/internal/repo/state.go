@@ -36,7 +36,7 @@ type KeyState struct {
 // KeyState reads how far a rotation of host is in the repository. It needs no
 // identity.
 func (r *Repo) KeyState(host, tunnel string) (c KeyState, err error) {
-	if r.noNext(host, tunnel) {
+	if noNext(r, host, tunnel) {
 		return c, nil
 	}
 	if c.Next, err = r.Ring.Seen(r.Snapshot, host, keyring.Next(tunnel)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -63,8 +63,9 @@ func (r *Repo) KeyState(host, tunnel string) (c KeyState, err error) {
 
 // noNext tells that there is no rotation, where a snapshot says so: of ten thousand hosts
 // nearly all have none, and an error for each takes time.
-func (r *Repo) noNext(host, tunnel string) bool {
-	return r.Ring.Lacks(r.Snapshot, host, keyring.Next(tunnel)) && r.Vault.Lacks(host, vault.KeyFile(keyring.Next(tunnel)))
+func noNext(r *Repo, host, tunnel string) bool {
+	return r.Ring.Lacks(r.Snapshot, host, keyring.Next(tunnel)) &&
+		r.Vault.Lacks(host, vault.KeyFile(keyring.Next(tunnel)))
 }
 
 // UnderWay reports whether there is a rotation that is not over.

@@ -21,7 +21,7 @@ type Unmerged struct {
 
 // FindUnmerged are the files of the repository that a merge of git's could not decide.
 func FindUnmerged(ctx context.Context, r *Repo) ([]Unmerged, error) {
-	return UnmergedIn(ctx, r, r.IndexOnce(ctx))
+	return UnmergedIn(ctx, r, IndexOnce(ctx, r))
 }
 
 // UnmergedIn is [FindUnmerged] for who has more to ask of git's index.
