@@ -59,7 +59,7 @@ func (l *Lists) Of(host string) (Recipients, error) {
 	if err == nil && len(rs) == 0 {
 		file, hint := filepath.Join(l.vault.Dir, recipientsFile), "age-keygen -y IDENTITY >> "
 		if l.vault.Sealed(host) {
-			file, hint = l.vault.onlyPath(host), "ssh root@"+host+" cat /etc/ssh/ssh_host_ed25519_key.pub >> "
+			file, hint = onlyPath(l.vault, host), "ssh root@"+host+" cat /etc/ssh/ssh_host_ed25519_key.pub >> "
 		}
 		err = fault.NewFile("no recipients in", file, "nobody could open the secrets of "+host, hint+file)
 	}
@@ -71,7 +71,7 @@ func (l *Lists) of(host string) (Recipients, error) {
 		return nil, err
 	}
 	v := l.vault
-	only, errOnly := l.read(v.onlyPath(host))
+	only, errOnly := l.read(onlyPath(v, host))
 	more, errMore := l.read(filepath.Join(v.Dir, host, recipientsFile))
 	switch noOnly, noMore := errors.Is(errOnly, fs.ErrNotExist), errors.Is(errMore, fs.ErrNotExist); {
 	case !noMore && errMore != nil:
@@ -151,7 +151,7 @@ func (l *Lists) Agree(hosts []string) error {
 // Sealed tells whether host alone can open its secrets: whether it has a
 // recipients.only.txt.
 func (v Vault) Sealed(host string) bool {
-	path := v.onlyPath(host)
+	path := onlyPath(v, host)
 	_, err := v.Seen.Read(v.repository(), path, maxRecipients)
 	return !errors.Is(err, fs.ErrNotExist) || v.Seen.Exists(path) // a link that leads nowhere
 }
@@ -170,7 +170,7 @@ func reinstalled(host string) string {
 		"; where there is none, for it was installed again, another key is made: wgkeys rotate --now " + host
 }
 
-func (v Vault) onlyPath(host string) string { return filepath.Join(v.Dir, host, onlyFile) }
+func onlyPath(v Vault, host string) string { return filepath.Join(v.Dir, host, onlyFile) }
 
 // KeepToHost makes host's own list of recipients the only one of its secrets, of
 // which there must be none yet that others can open.
@@ -201,7 +201,7 @@ func (v Vault) KeepToHost(host string) error {
 			fmt.Sprintf("mv vault/%[1]s/%[2]s vault/%[1]s/%[3]s, wgkeys rekey %[1]s, and new keys: "+
 				"wgkeys rotate --on-host %[1]s", host, recipientsFile, onlyFile))
 	}
-	if err := files.Rename(v.repository(), own, v.onlyPath(host)); err != nil {
+	if err := files.Rename(v.repository(), own, onlyPath(v, host)); err != nil {
 		return fault.WrapFile(err, "cannot rename", own, "")
 	}
 	return nil

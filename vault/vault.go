@@ -148,7 +148,7 @@ func (v Vault) Path(host, file string) string {
 
 // Hosts returns the hosts that have a folder, sorted.
 func (v Vault) Hosts() ([]string, error) {
-	return v.names(v.Dir, func(e fs.DirEntry) (string, bool) {
+	return names(v, v.Dir, func(e fs.DirEntry) (string, bool) {
 		return e.Name(), e.IsDir() && keyring.CheckHost(e.Name()) == nil
 	})
 }
@@ -166,7 +166,7 @@ func (v Vault) List(host string) ([]string, error) {
 	if err := checkHost(host); err != nil {
 		return nil, err
 	}
-	return v.names(filepath.Join(v.Dir, host), func(e fs.DirEntry) (string, bool) {
+	return names(v, filepath.Join(v.Dir, host), func(e fs.DirEntry) (string, bool) {
 		file, ok := strings.CutSuffix(e.Name(), suffix)
 		return file, ok && validFile(file)
 	})
@@ -174,7 +174,7 @@ func (v Vault) List(host string) ([]string, error) {
 
 // names returns the names that pick finds in dir, sorted. A folder that is not
 // there yet has none.
-func (v Vault) names(dir string, pick func(fs.DirEntry) (string, bool)) ([]string, error) {
+func names(v Vault, dir string, pick func(fs.DirEntry) (string, bool)) ([]string, error) {
 	entries, err := v.Seen.List(v.repository(), dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

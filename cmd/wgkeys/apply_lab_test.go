@@ -107,11 +107,11 @@ func TestLabApplyNoIdentity(t *testing.T) {
 
 // Nobody reads what apply and down say: they end what they have begun all the same.
 func TestLabApplyUnread(t *testing.T) {
-	u := firstUsers(t)
-	before := u.snapshot(u.Shale)
-	u.must(u.Shale, "wgkeys apply 2>&1 | true; wgkeys plan")
-	u.must(u.Shale, "wgkeys apply 2>&1 | true; wgkeys down 2>&1 | true")
-	u.same(u.Shale, before, "after an apply and a down that nobody read")
+	u := labtest.FirstUsers(t)
+	before := u.Snapshot(u.Shale)
+	u.Must(u.Shale, "wgkeys apply 2>&1 | true; wgkeys plan")
+	u.Must(u.Shale, "wgkeys apply 2>&1 | true; wgkeys down 2>&1 | true")
+	u.Same(u.Shale, before, "after an apply and a down that nobody read")
 }
 
 // The snapshot that the other tests compare sees all of a tunnel: else there

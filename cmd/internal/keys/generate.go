@@ -222,7 +222,7 @@ func (g *generator) psk(a, b string) error {
 	if mine.Err == nil && other.Err == nil {
 		return nil
 	}
-	psk, err := g.otherHalf(mine, other)
+	psk, err := g.agreed(mine, other)
 	if err != nil {
 		return err
 	}
@@ -240,8 +240,8 @@ func (g *generator) psk(a, b string) error {
 	return nil
 }
 
-// otherHalf is the key of the half that is there, or a new one where none is.
-func (g *generator) otherHalf(mine, other repo.PSKFile) (keyring.PresharedKey, error) {
+// agreed is the preshared key that one of the two hosts has, or a new one where neither has.
+func (g *generator) agreed(mine, other repo.PSKFile) (keyring.PresharedKey, error) {
 	switch {
 	case mine.Missing() && other.Missing():
 		return keyring.GeneratePresharedKey()
