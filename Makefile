@@ -42,13 +42,13 @@ vm-sample:
 
 vm-selection:
 	$(VM_TEST) $(VM_LAB)
-	$(VM_TEST) ./deploy/apply/linux
+	$(VM_TEST) ./deploy/apply/linux ./deploy/apply/linux/rule ./deploy/apply/linux/port ./deploy/apply/linux/sysctl
 	$(VM_TEST) -run '^TestLab(Apply(FirstTunnel|ForwardingOrder|LiveChanges|DefaultRoute)|DownRestores)$$' ./cmd/wgkeys
 
 # All tests that need a laboratory, on that kernel. The machine is emulated, and
 # this takes the better part of an hour.
 vm: setup-test lab
-	$(VM_TEST) -timeout 60m ./deploy/lab ./deploy/apply/linux ./cmd/wgkeys
+	$(VM_TEST) -timeout 60m ./deploy/lab ./deploy/apply/linux ./deploy/apply/linux/rule ./deploy/apply/linux/port ./deploy/apply/linux/sysctl ./cmd/wgkeys
 
 # The machine's selection, twenty rotations and some transitions on Linux 6.1, 6.12
 # and the newest that Debian has: the table of cmd/wgkeys/doc/measured/kernels.md. It takes an

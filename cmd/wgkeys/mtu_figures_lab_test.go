@@ -44,14 +44,18 @@ func TestLabMTUFigures(t *testing.T) {
 func (n *narrowLab) measure(c narrowCase) (line string, ratio float64) {
 	n.t.Helper()
 	n.uplink(c.uplink)
+	rounds, transfers := mtuRounds, mtuTransfers
+	if lab.Kernel() == "vm" { // whose clock counts instructions: what else runs takes no time of it
+		rounds, transfers = 2, 1
+	}
 	name, hub := c.own()
 	shortest := [2]time.Duration{time.Hour, time.Hour}
 	var mtu [2]int
-	for range mtuRounds {
+	for range rounds {
 		for byHand, given := range [][2]int{{}, c.fits()} {
 			n.apply(c, given)
 			mtu[byHand] = n.mtu(name)
-			for range mtuTransfers {
+			for range transfers {
 				shortest[byHand] = min(shortest[byHand], n.transfer(hub, false)+n.transfer(hub, true))
 			}
 		}
