@@ -45,6 +45,13 @@ func overhead(ipv6 bool) int {
 // to be cut.
 const padding = 16
 
+// slowMTU is left out. wireguard-go, as on phones and where the kernel has no WireGuard,
+// sends packets of one size in pieces of up to 65507 bytes, which the kernel cuts (UDP_SEGMENT
+// in udp(7)), but for those of more than 65520 with their headers (IP_MAX_MTU in net/ip.h):
+// 46 packets of 1392 bytes are 65532, and take twice as long. No other multiple of
+// 16 makes so many. With IPv4, it is what fits through 1460 bytes.
+const slowMTU = 1392
+
 // A width is an MTU for the tunnel, and why it is less than the default.
 type width struct {
 	mtu  int
@@ -54,7 +61,11 @@ type width struct {
 }
 
 func (w width) why() string {
-	return fmt.Sprintf("%s carries %d bytes %s, OUTSIDE: %d are WireGuard's, and the rest counts by %d", w.path.Link, w.path.MTU, w.to, w.over, padding)
+	why := fmt.Sprintf("%s carries %d bytes %s, OUTSIDE: %d are WireGuard's, and the rest counts by %d", w.path.Link, w.path.MTU, w.to, w.over, padding)
+	if rest := w.path.MTU - w.over; rest-rest%padding == slowMTU {
+		why += fmt.Sprintf(", without %d, which is slow in user space", slowMTU)
+	}
+	return why
 }
 
 // chosen is the MTU that a tunnel gets where so much fits.
@@ -64,6 +75,9 @@ func (w width) chosen(least int) width {
 		return width{mtu: DefaultMTU}
 	case w.over != 0: // else it is as it was
 		w.mtu -= w.mtu % padding
+		if w.mtu == slowMTU {
+			w.mtu -= padding
+		}
 	}
 	w.mtu = max(w.mtu, least)
 	return w

@@ -101,7 +101,7 @@ func TestPathOfTheMark(t *testing.T) {
 	v.Peers[0].AllowedIPs = append(v.Peers[0].AllowedIPs, all)
 	v.Routes = []tunnel.Route{{Prefix: all, Peer: "basalt"}}
 	h.apply(t, v)
-	if out := run(t, "ip", "link", "show", "wg0"); !strings.Contains(out, "mtu 1392 ") {
+	if out := run(t, "ip", "link", "show", "wg0"); !strings.Contains(out, "mtu 1376 ") {
 		t.Errorf("the tunnel is %s", out)
 	}
 	if plan, _ := h.plan(t, v); len(plan.Steps) > 0 {
