@@ -14,6 +14,7 @@ import (
 
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
+	laboratory "wgkeys/deploy/lab/labtest"
 	"wgkeys/keyring"
 	"wgkeys/vault"
 )
@@ -149,14 +150,12 @@ func twoAdmins(t *testing.T, base string) []*admin {
 
 func (a *admin) pull() { a.git("pull", "-q", "--no-rebase", "--no-edit") }
 
-// TestTwoAdmins: two admins do 60 operations, with -long team 200 in two clones, and merge through a
-// bare repository again and again. No merge has a conflict, nothing is lost, and
+// TestTwoAdmins: two admins do 60 operations in two clones, with -long team 200, and merge
+// through a bare repository again and again. No merge has a conflict, nothing is lost, and
 // every file opens and belongs to its host. Both working on one host is the one
 // conflict there is.
 func TestTwoAdmins(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("no git here")
-	}
+	laboratory.Programs(t, "git")
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", "")

@@ -16,6 +16,7 @@ import (
 
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
+	laboratory "wgkeys/deploy/lab/labtest"
 )
 
 // A terminal is what a person sits at: a pseudo-terminal, with one command in the
@@ -158,14 +159,7 @@ type lockedVault struct {
 
 func newLockedVault(t *testing.T) *lockedVault {
 	t.Helper()
-	for _, program := range []string{"age", "age-keygen", "wg", "unshare"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is required in CI", program)
-			}
-			t.Skipf("no %s here", program)
-		}
-	}
+	laboratory.Programs(t, "age", "age-keygen", "wg", "unshare")
 	dir := t.TempDir()
 	t.Setenv("HOME", dir)
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "none"))

@@ -15,6 +15,7 @@ import (
 	"wgkeys/cmd/internal/check"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
+	laboratory "wgkeys/deploy/lab/labtest"
 	"wgkeys/keyring"
 	"wgkeys/vault"
 )
@@ -60,14 +61,7 @@ func (c Case) End(code int, out string, failed ...int) string {
 // NewSweep makes the repository, and takes every case, or the same few each time.
 func NewSweep(t *testing.T, all bool) *Sweep {
 	t.Helper()
-	for _, program := range []string{"age", "age-keygen", "wg"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is required in CI", program)
-			}
-			t.Skipf("no %s here", program)
-		}
-	}
+	laboratory.Programs(t, "age", "age-keygen", "wg")
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir()) // no identity by default
 	dir := t.TempDir()
 	s := &Sweep{T: t, all: all, Dir: dir, Alice: filepath.Join(dir, "alice.txt"), cases: map[string]int{}, ends: map[string]int{}}

@@ -41,6 +41,17 @@ func Require(t *testing.T, programs ...string) {
 	}
 }
 
+// Programs skips the test where one of the programs is missing; where CI=true that is a
+// failure. It takes no laboratory, nor root.
+func Programs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			refuse(t, os.Getenv("CI") == "true", "no "+p)
+		}
+	}
+}
+
 // refuse is the one place where a laboratory test may be skipped.
 func refuse(t interface {
 	Helper()
