@@ -1,0 +1,120 @@
+// Package foreign is a tunnel as the files of another program describe it:
+// wg-quick, systemd-networkd, NetworkManager and so on. A parser of each makes
+// a [Device] of such files; what is common to all of them is here.
+//
+// The package is pure: a parser gets texts and returns values. A Device holds
+// the secrets of its file, which print as "(private key)" and refuse to be
+// marshalled; the only way for them leads into the vault.
+package foreign
+
+import (
+	"cmp"
+	"net/netip"
+
+	"wgkeys/keyring"
+)
+
+// A File is a text of another program, with the name that its errors get.
+type File struct {
+	Name string // a path, as the user or the host spells it
+	Text []byte
+	// for a file that is written: its mode and owner in words of chmod(1) and
+	// chown(1), where the program asks for others than 0644 root:root
+	Mode, Owner string
+}
+
+// A Pos is a line of a file, from 1.
+type Pos struct {
+	File string
+	Line int
+}
+
+func (p Pos) compare(q Pos) int { return cmp.Or(cmp.Compare(p.File, q.File), cmp.Compare(p.Line, q.Line)) }
+
+// A Device is one WireGuard interface of one host.
+type Device struct {
+	Pos         Pos      // where it begins
+	Name        string   // of the interface; "": the format does not say it
+	Host        string   // of the host; "": the format does not say it
+	Description string   // a line for people
+	Comment     []string // the comments around it, without "#", in order
+
+	PrivateKey     keyring.PrivateKey // zero: none in the files
+	PrivateKeyFile string             // on the host; "": none
+
+	// a file for `wg setconf` that the host loads, with the keys and the peers;
+	// "": they are here
+	Conf string
+
+	ListenPort int    // 0: the kernel's choice
+	MTU        int    // bytes; 0: not said
+	FwMark     uint32 // 0: none
+	Addresses  []Address
+	DNS        []string // addresses of resolvers, and domains: "~." is every name
+	Peers      []Peer
+
+	Table, Metric int     // of the routes of Peers that are Routed; 0: not said
+	Routes        []Route // further ones, into the interface
+
+	Forward     bool              // the host forwards between the tunnel and its uplinks
+	Masquerade  Masquerade        // whose packets get the host's own address
+	Isolate     bool              // what comes from one peer goes to no other
+	WithoutIPv6 bool              // no IPv6 in the tunnel, whatever its allowed IPs say
+	Sysctls     map[string]string // as sysctl(8) spells the key
+	Manual      bool              // not started at boot
+
+	Left []Left // what a tunnel file cannot say
+}
+
+// An Address is an INSIDE address of the interface. With Remote it is a
+// point-to-point one (ip-address(8), "peer").
+type Address struct {
+	Pos    Pos
+	Local  netip.Prefix
+	Remote netip.Prefix // zero: none
+}
+
+// Masquerade tells which packets leave under an address of the host.
+type Masquerade struct {
+	All     bool     // those of the peers, by any uplink
+	Uplinks []string // those of the peers, by these interfaces
+	Tunnel  bool     // those of the host's networks, into the tunnel
+}
+
+// A Peer is an entry of a Device.
+type Peer struct {
+	Pos         Pos
+	Name        string // as the format names it; "": it does not
+	Description string
+	Comment     []string // those before and in it, without "#"
+
+	PublicKey        keyring.PublicKey
+	PresharedKey     keyring.PresharedKey // zero: none in the files
+	PresharedKeyFile string               // on the host; "": none
+	Endpoint         string               // address:port, [address]:port or name:port; "": it comes to us
+	Keepalive        int                  // seconds; 0: off
+	AllowedIPs       []netip.Prefix       // masked, in the order of the file
+	Routed           bool                 // the program makes a route of each allowed IP
+}
+
+// A Route leads into the interface.
+type Route struct {
+	Pos           Pos
+	Prefix        netip.Prefix // masked
+	Gateway       netip.Addr   // zero: none
+	Table, Metric int          // 0: not said
+}
+
+// A Left is what a file says and a tunnel file cannot.
+type Left struct {
+	Pos  Pos
+	What string // the key or command; never a value that may be a secret
+	Why  string // what becomes of it, or what to write instead
+	Hook bool   // a command that the program would run
+}
+
+// Secrets are those of one host, for a format that holds them itself.
+type Secrets struct {
+	PrivateKey    keyring.PrivateKey              // zero: none, the file is named
+	PresharedKeys map[string]keyring.PresharedKey // by the name of the peer
+}
