@@ -51,7 +51,7 @@ func TestLabDownRestores(t *testing.T) {
 		{"the very proxy", "ip -6 neigh add proxy 2001:db8:7767::2 dev eth0", "ip -6 neigh del proxy 2001:db8:7767::2 dev eth0"},
 		{"a router already", "sysctl -w net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1",
 			"sysctl -w net.ipv6.conf.all.forwarding=0 net.ipv4.ip_forward=0 net.ipv6.conf.eth0.accept_ra=1"},
-		{"foreign routes, rules and filters", foreign, unforeign},
+		{"foreign routes, rules and filters", othersRoutes, unforeign},
 	} {
 		u.Must(u.Shale, "set -e; "+c.set)
 		before := u.Snapshot(u.Shale)
@@ -61,7 +61,7 @@ func TestLabDownRestores(t *testing.T) {
 	}
 }
 
-const foreign = `ip -6 route add 2001:db8:dddd::/48 dev extra0 metric 77
+const othersRoutes = `ip -6 route add 2001:db8:dddd::/48 dev extra0 metric 77
 ip -6 route add 2001:db8:7767::2/128 dev extra0 metric 77
 ip -6 route add default dev extra0 table 7767
 ip -4 route add 10.77.0.0/16 dev extra0

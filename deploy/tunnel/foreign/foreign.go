@@ -29,7 +29,9 @@ type Pos struct {
 	Line int
 }
 
-func (p Pos) compare(q Pos) int { return cmp.Or(cmp.Compare(p.File, q.File), cmp.Compare(p.Line, q.Line)) }
+func (p Pos) compare(q Pos) int {
+	return cmp.Or(cmp.Compare(p.File, q.File), cmp.Compare(p.Line, q.Line))
+}
 
 // A Device is one WireGuard interface of one host.
 type Device struct {
@@ -59,6 +61,7 @@ type Device struct {
 	Forward     bool              // the host forwards between the tunnel and its uplinks
 	Masquerade  Masquerade        // whose packets get the host's own address
 	Isolate     bool              // what comes from one peer goes to no other
+	Proxies     []netip.Addr      // INSIDE, answered for on an uplink (RFC 4389)
 	WithoutIPv6 bool              // no IPv6 in the tunnel, whatever its allowed IPs say
 	Sysctls     map[string]string // as sysctl(8) spells the key
 	Manual      bool              // not started at boot

@@ -1,0 +1,50 @@
+package keys
+
+import (
+	"wgkeys/keyring"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/vault"
+)
+
+// Secrets opens the private key of the view's host and the preshared keys with its
+// peers. A hardware key is asked for all of them at once.
+func (m *Maker) Secrets(v *tunnel.View) (foreign.Secrets, error) {
+	s := foreign.Secrets{PresharedKeys: map[string]keyring.PresharedKey{}}
+	own := vault.Name{Host: v.Host, File: vault.KeyFile(v.Tunnel)}
+	all := []vault.Name{own}
+	for i := range v.Peers {
+		if v.Peers[i].PresharedKeyFile != "" {
+			all = append(all, pskName(v, &v.Peers[i]))
+		}
+	}
+	if err := m.IDs.Prepare(m.Repo.Vault, all); err != nil {
+		return s, err
+	}
+	var err error
+	if s.PrivateKey, err = m.Repo.Vault.OpenKey(own.Host, own.File, v.PublicKey, m.IDs); err != nil {
+		return s, err
+	}
+	for i := range v.Peers {
+		p := &v.Peers[i]
+		if p.PresharedKeyFile == "" {
+			continue
+		}
+		mine, _, err := m.Repo.PSK(v.Tunnel, v.Host, p.Name)
+		if err == nil {
+			err = mine.Err
+		}
+		if err != nil {
+			return s, err
+		}
+		if s.PresharedKeys[p.Name], err = m.Repo.Vault.OpenPSK(mine.Host, mine.File, mine.PSK, m.IDs); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+func pskName(v *tunnel.View, p *tunnel.Peer) vault.Name {
+	return vault.Name{Host: v.Host, File: v.Tunnel + "." + p.Name + ".psk"}
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/formats"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+func exportCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "export",
+		Usage:     "write a host's tunnel as another program spells it",
+		ArgsUsage: "HOST",
+		Description: "Formats: " + strings.Join(formats.Names(false), ", ") + ".\n" +
+			"The files name the host's key files, as far as the program can read a key from a\n" +
+			"file. With --secret the keys are in the text: it goes to a terminal, a pipe, or\n" +
+			"with -o into a file of mode 0600. --all DIR writes every host of every tunnel.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Usage: "write as `FORMAT`", Value: "wg-quick"},
+			&cli.BoolFlag{Name: "secret", Usage: "put the keys of HOST into the text"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE`, or into a folder where there are several"},
+			&cli.StringFlag{Name: "all", Usage: "write all hosts of all tunnels, below `DIR`"},
+			tunnelFlag, hostFlag, identityFlag,
+		},
+	}, doExport
+}
+
+func doExport(e *env) error {
+	format, err := formats.Named(e.cli.String("format"), false)
+	if err != nil {
+		return ui.ExitWith(ui.ExitUsage, err)
+	}
+	x := &exporter{env: e, write: format.Write, secret: e.cli.Bool("secret")}
+	if e.cli.IsSet("all") {
+		if len(e.names()) > 0 || e.cli.IsSet("output") {
+			return ui.Usage("too many names for", "wgkeys export --all", "it writes every host, below its folder", "wgkeys export --all DIR")
+		}
+		return x.all(e.cli.String("all"))
+	}
+	if len(e.names()) != 1 {
+		return ui.Usage("no host named for", "wgkeys export", "it writes the tunnel of one host", "wgkeys export HOST")
+	}
+	v, _, err := viewOf(e)
+	if err != nil {
+		return err
+	}
+	if x.secret && !e.cli.IsSet("output") {
+		if err := e.ui.TakesSecret(v.Host); err != nil {
+			return err
+		}
+	}
+	list, err := x.files(v)
+	if err != nil {
+		return err
+	}
+	defer wipe(list)
+	if out := e.cli.String("output"); out != "" {
+		return x.put(list, out)
+	}
+	return e.ui.Secret(shown(list))
+}
+
+// An exporter writes views in one format.
+type exporter struct {
+	env    *env
+	write  func(*tunnel.View, foreign.Secrets) ([]foreign.File, error)
+	secret bool
+	repo   *repo.Repo
+}
+
+func (x *exporter) files(v *tunnel.View) ([]foreign.File, error) {
+	if !x.secret {
+		return x.write(v, foreign.Secrets{})
+	}
+	r := x.repo
+	if r == nil {
+		var err error
+		if r, err = x.env.repo(); err != nil {
+			return nil, err
+		}
+	}
+	ids := x.env.identities()
+	defer x.env.warnLoose(ids)
+	s, err := x.env.maker(r, ids).Secrets(v)
+	if err != nil {
+		return nil, err
+	}
+	return x.write(v, s)
+}
+
+// all writes every host of every tunnel into a folder of its name.
+func (x *exporter) all(dir string) error {
+	r, err := x.env.repo()
+	if err != nil {
+		return err
+	}
+	x.repo = r
+	tunnels, err := r.SomeTunnels(x.env.cli.String("tunnel"))
+	if err != nil {
+		return err
+	}
+	written := 0
+	for _, t := range tunnels {
+		for _, host := range t.Hosts() {
+			v, err := r.View(t, host)
+			if err != nil {
+				return err
+			}
+			if err := x.into(v, filepath.Join(dir, host)); err != nil {
+				return err
+			}
+			written++
+		}
+	}
+	x.env.ui.Say("wrote %d hosts of %d tunnels into %s", written, len(tunnels), dir)
+	return nil
+}
+
+// into writes the files of a view into dir, which is made.
+func (x *exporter) into(v *tunnel.View, dir string) error {
+	list, err := x.files(v)
+	if err != nil {
+		return err
+	}
+	defer wipe(list)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "")
+	}
+	for _, f := range list {
+		if err := writeOut(filepath.Join(dir, path.Base(f.Name)), f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put writes one file as out, several into the folder out.
+func (x *exporter) put(list []foreign.File, out string) error {
+	info, err := os.Stat(out)
+	if folder := err == nil && info.IsDir(); len(list) == 1 && !folder {
+		return writeOut(out, list[0])
+	} else if !folder {
+		return fault.NewFile("several files do not fit into", out, strconv.Itoa(len(list))+" were made, and it is no folder",
+			"mkdir "+ui.Quoted(out)+", then the same command again")
+	}
+	for _, f := range list {
+		if err := writeOut(filepath.Join(out, path.Base(f.Name)), f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeOut writes f, private from birth where it has to be.
+func writeOut(to string, f foreign.File) error {
+	mode, err := strconv.ParseUint(f.Mode, 8, 12)
+	if err != nil {
+		return err
+	}
+	err = files.Replace(to, bytes.NewReader(f.Text), files.Replacement{Mode: os.FileMode(mode)})
+	if err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot write", to, "ls -ld "+ui.Quoted(filepath.Dir(to)))
+	}
+	return nil
+}
+
+// shown are the texts of files, one after the other; where there are several each is
+// headed by where it belongs.
+func shown(list []foreign.File) []byte {
+	if len(list) == 1 {
+		return list[0].Text
+	}
+	var b bytes.Buffer
+	for i, f := range list {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		owner := ""
+		if f.Owner != "" {
+			owner = " " + f.Owner
+		}
+		fmt.Fprintf(&b, "# %s (%s%s)\n", f.Name, f.Mode, owner)
+		b.Write(f.Text)
+	}
+	return b.Bytes()
+}
+
+// wipe clears texts that may hold keys.
+func wipe(list []foreign.File) {
+	for _, f := range list {
+		clear(f.Text)
+	}
+}

@@ -1,0 +1,395 @@
+package foreign
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"wgkeys/keyring"
+)
+
+// Hook takes in a command that the program runs when the interface comes up or goes
+// down, as far as a tunnel file says the same: d gets what it does. What it does besides
+// is added to d.Left. The key is the program's word for when it runs: "PostUp",
+// "pre-up". On the way down a command that only takes back such a thing is left out
+// silently, for `wgkeys down` does that by itself.
+func (d *Device) Hook(at Pos, key, command string) {
+	down := strings.Contains(strings.ToLower(key), "down")
+	for _, c := range commands(command) {
+		h := &hook{d: d, at: at, down: down}
+		why, ok := "a tunnel file runs no program", false
+		if words, simple := fields(c); simple {
+			why, ok = h.run(h.named(words))
+		}
+		if !ok {
+			d.Left = append(d.Left, Left{Pos: at, What: key + " = " + unsecret(c), Why: why, Hook: true})
+		}
+	}
+}
+
+// unsecret is a command as it may be shown.
+func unsecret(command string) string {
+	words := strings.Fields(command)
+	for i, w := range words {
+		if maybeSecret(w) && !strings.HasPrefix(w, "/") {
+			words[i] = "(what may be a key)"
+		}
+	}
+	s := strings.Join(words, " ")
+	if r := []rune(s); len(r) > 120 {
+		s = string(r[:120]) + "…"
+	}
+	return s
+}
+
+// A hook is one simple command.
+type hook struct {
+	d    *Device
+	at   Pos
+	down bool
+}
+
+// self stands for the interface among the words of a command.
+const self = "%i"
+
+// named puts self where the words name the interface, as wg-quick ("%i") and ifupdown
+// ("$IFACE") do, or by its name.
+func (h *hook) named(words []string) []string {
+	for i, w := range words {
+		if w == h.d.Name || w == "$IFACE" || w == "${IFACE}" || w == "$INTERFACE" {
+			words[i] = self
+		}
+	}
+	for i, w := range words { // within a path
+		if strings.HasPrefix(w, "/") || strings.Contains(w, ".conf.") {
+			w = strings.ReplaceAll(strings.ReplaceAll(w, "${IFACE}", h.d.Name), "$IFACE", h.d.Name)
+			words[i] = strings.ReplaceAll(w, "%i", h.d.Name)
+		}
+	}
+	return words
+}
+
+// run takes in one command: ok, or why not.
+func (h *hook) run(words []string) (why string, ok bool) {
+	for len(words) > 0 && (words[0] == "sudo" || words[0] == "exec") {
+		words = words[1:]
+	}
+	if len(words) == 0 {
+		return "", true
+	}
+	program := words[0][strings.LastIndexByte(words[0], '/')+1:]
+	args := words[1:]
+	switch program {
+	case "true", ":":
+		return "", true
+	case "sysctl":
+		return h.sysctl(args)
+	case "ip":
+		return h.ip(args)
+	case "wg":
+		return h.wg(args)
+	case "iptables", "ip6tables", "iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy":
+		return h.iptables(args)
+	case "resolvectl":
+		return h.resolvectl(args)
+	case "echo":
+		return h.echo(args)
+	case "nft", "ufw", "firewall-cmd", "ipset":
+		return "the firewall stays yours; masquerade, isolate and forward may say it", false
+	case "ping":
+		return "keepalive = 25 keeps a path open", false
+	}
+	return "a tunnel file runs no program", false
+}
+
+// sysctl takes in sysctl(8): forwarding is a key of its own, the rest of net.* is kept.
+func (h *hook) sysctl(args []string) (string, bool) {
+	why, all := "", true
+	for _, a := range args {
+		if strings.HasPrefix(a, "-") {
+			continue
+		}
+		key, value, ok := strings.Cut(a, "=")
+		if w, took := h.set(strings.TrimSpace(key), strings.TrimSpace(value)); !ok || !took {
+			why, all = w, false
+		}
+	}
+	return why, all
+}
+
+func (h *hook) set(key, value string) (string, bool) {
+	parts := strings.Split(strings.ReplaceAll(key, "/", "."), ".")
+	switch {
+	case h.down:
+		return "", parts[0] == "net" // down puts back what there was
+	case key == "net.ipv4.ip_forward", len(parts) == 5 && parts[4] == "forwarding":
+		h.d.Forward = h.d.Forward || value == "1"
+		return "", true
+	case len(parts) == 5 && parts[4] == "proxy_ndp":
+		return "", true // ndp_proxy sets it
+	case parts[0] != "net":
+		return "only net.* belongs to a tunnel", false
+	}
+	if h.d.Sysctls == nil {
+		h.d.Sysctls = map[string]string{}
+	}
+	h.d.Sysctls[key] = value
+	return "", true
+}
+
+// echo takes in "echo 1 > /proc/sys/net/ipv4/ip_forward".
+func (h *hook) echo(args []string) (string, bool) {
+	at := slices.Index(args, ">")
+	if at < 0 {
+		return "", true // it only says something
+	}
+	if at != 1 || len(args) != 3 {
+		return "a tunnel file writes no file", false
+	}
+	key, ok := strings.CutPrefix(args[2], "/proc/sys/")
+	if !ok {
+		return "a tunnel file writes no file", false
+	}
+	return h.set(strings.ReplaceAll(key, "/", "."), args[0])
+}
+
+// ip takes in ip(8).
+func (h *hook) ip(args []string) (string, bool) {
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		args = args[1:]
+	}
+	if len(args) < 2 {
+		return "a tunnel file runs no program", false
+	}
+	object, verb, rest := args[0], args[1], args[2:]
+	switch {
+	case is(object, "link"):
+		return h.link(verb, rest)
+	case is(object, "address"):
+		return h.address(verb, rest)
+	case is(object, "route"):
+		return h.route(verb, rest)
+	case is(object, "neighbour") || is(object, "neighbor"):
+		return h.neighbour(verb, rest)
+	case is(object, "rule"):
+		return "policy routing: a default route of the tunnel has rules of its own, and table names another one", false
+	}
+	return "a tunnel file runs no program", false
+}
+
+// is tells whether word is an abbreviation that ip(8) takes for full.
+func is(word, full string) bool { return len(word) > 0 && strings.HasPrefix(full, word) }
+
+func (h *hook) link(verb string, args []string) (string, bool) {
+	if !slices.Contains(args, self) {
+		return "it is about another interface", false
+	}
+	for i, a := range args {
+		if a == "mtu" && i+1 < len(args) {
+			n, err := strconv.Atoi(args[i+1])
+			if err != nil {
+				return "its MTU is no number", false
+			}
+			h.d.MTU = n
+		}
+	}
+	if slices.Contains(args, "type") && !slices.Contains(args, "wireguard") {
+		return "it makes another kind of interface", false
+	}
+	return "", slices.Contains([]string{"add", "a", "set", "s", "del", "delete", "d"}, verb)
+}
+
+func (h *hook) address(verb string, args []string) (string, bool) {
+	at := slices.Index(args, "dev")
+	if at < 0 || at+1 >= len(args) || args[at+1] != self {
+		return "it is about another interface", false
+	}
+	switch verb {
+	case "del", "delete", "d":
+		return "", h.down
+	case "add", "a", "replace":
+	default:
+		return "a tunnel file runs no program", false
+	}
+	a := Address{Pos: h.at}
+	for i := 0; i < len(args); i++ {
+		switch args[i] {
+		case "dev":
+			i++
+		case "peer":
+			i++
+			if i < len(args) {
+				a.Remote = prefix(args[i])
+			}
+		case "local", "noprefixroute", "nodad":
+		default:
+			if a.Local = prefix(args[i]); !a.Local.IsValid() {
+				return "its address cannot be read", false
+			}
+		}
+	}
+	if !a.Local.IsValid() {
+		return "its address cannot be read", false
+	}
+	h.d.Addresses = append(h.d.Addresses, a)
+	return "", true
+}
+
+// prefix reads a prefix or an address alone; the zero Prefix is none.
+func prefix(s string) netip.Prefix {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		return netip.PrefixFrom(addr, addr.BitLen())
+	}
+	p, _ := netip.ParsePrefix(s)
+	return p
+}
+
+func (h *hook) route(verb string, args []string) (string, bool) {
+	if verb == "del" || verb == "delete" || verb == "d" {
+		return "it is about another interface", h.down && slices.Contains(args, self)
+	}
+	if verb != "add" && verb != "a" && verb != "replace" && verb != "append" || len(args) == 0 {
+		return "a tunnel file runs no program", false
+	}
+	r := Route{Pos: h.at}
+	dev := ""
+	switch args[0] {
+	case "default":
+		r.Prefix = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	default:
+		if r.Prefix = prefix(args[0]).Masked(); !r.Prefix.IsValid() {
+			return "its prefix cannot be read", false
+		}
+	}
+	for i := 1; i < len(args); i += 2 {
+		value := ""
+		if i+1 < len(args) {
+			value = args[i+1]
+		}
+		n, err := strconv.Atoi(value)
+		switch args[i] {
+		case "dev":
+			dev = value
+		case "via":
+			r.Gateway, err = netip.ParseAddr(value)
+		case "table":
+			r.Table = n
+		case "metric", "preference":
+			r.Metric = n
+		case "proto", "scope", "onlink":
+			err = nil
+			if args[i] == "onlink" {
+				i--
+			}
+		default:
+			return "its " + args[i] + " cannot be said", false
+		}
+		if err != nil && args[i] != "dev" {
+			return "its " + args[i] + " cannot be read", false
+		}
+	}
+	if dev != self {
+		return "it is a route of another interface", false
+	}
+	if r.Gateway.Is6() && args[0] == "default" {
+		r.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	h.d.Routes = append(h.d.Routes, r)
+	return "", true
+}
+
+// neighbour takes in `ip -6 neigh add proxy ADDRESS dev UPLINK`.
+func (h *hook) neighbour(verb string, args []string) (string, bool) {
+	if len(args) < 2 || args[0] != "proxy" {
+		return "a tunnel file runs no program", false
+	}
+	addr, err := netip.ParseAddr(args[1])
+	if err != nil || !addr.Is6() {
+		return "its address cannot be read", false
+	}
+	if !h.down && (is(verb, "add") || verb == "replace") {
+		h.d.Proxies = append(h.d.Proxies, addr)
+	}
+	return "", true
+}
+
+// wg takes in wg(8).
+func (h *hook) wg(args []string) (string, bool) {
+	if len(args) < 3 || args[1] != self {
+		return "a tunnel file runs no program", false
+	}
+	switch args[0] {
+	case "setconf", "addconf", "syncconf":
+		h.d.Conf = args[2]
+		return "", strings.HasPrefix(args[2], "/")
+	case "set":
+		return h.wgSet(args[2:])
+	}
+	return "a tunnel file runs no program", false
+}
+
+func (h *hook) wgSet(args []string) (string, bool) {
+	if h.down {
+		return "", true
+	}
+	var peer *Peer
+	for ; len(args) >= 2; args = args[2:] {
+		switch name, value := args[0], args[1]; name {
+		case "private-key":
+			h.d.PrivateKeyFile = value
+		case "listen-port", "fwmark":
+			n, err := strconv.ParseInt(value, 0, 64)
+			if err != nil || n < 0 || name == "listen-port" && n > 65535 || n > 1<<32-1 {
+				return "its " + name + " cannot be read", false
+			}
+			if name == "fwmark" {
+				h.d.FwMark = uint32(n)
+			} else {
+				h.d.ListenPort = int(n)
+			}
+		case "peer":
+			if peer = h.peer(value); peer == nil {
+				return "it is about a peer that the file does not have", false
+			}
+		case "preshared-key":
+			if peer == nil {
+				return "it names no peer", false
+			}
+			peer.PresharedKeyFile = value
+		default:
+			return "its " + name + " cannot be said; write it where the peer is", false
+		}
+	}
+	return "", len(args) == 0
+}
+
+func (h *hook) peer(key string) *Peer {
+	public, err := keyring.ParsePublicKey([]byte(key))
+	if err != nil {
+		return nil
+	}
+	for i := range h.d.Peers {
+		if h.d.Peers[i].PublicKey == public {
+			return &h.d.Peers[i]
+		}
+	}
+	return nil
+}
+
+// resolvectl takes in `resolvectl dns IFACE ADDRESS...` and `resolvectl domain`.
+func (h *hook) resolvectl(args []string) (string, bool) {
+	if len(args) < 2 || args[1] != self {
+		return "dns = names the resolvers", false
+	}
+	switch args[0] {
+	case "dns", "domain":
+		if !h.down {
+			h.d.DNS = append(h.d.DNS, args[2:]...)
+		}
+		return "", true
+	case "revert":
+		return "", h.down
+	}
+	return "dns = names the resolvers", false
+}

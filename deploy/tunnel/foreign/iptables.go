@@ -1,0 +1,128 @@
+package foreign
+
+import (
+	"slices"
+	"strings"
+)
+
+// A rule is what an iptables command says, as far as it is looked at.
+type rule struct {
+	table, chain, target string
+	in, out, source      string
+	notOut, established  bool
+	port                 bool // --dport is given
+	other                bool // something is there that is not looked at
+	adds                 bool // -A or -I; else -D
+}
+
+// iptables takes in iptables(8): masquerading, peers that are kept apart, and the
+// permission to forward, which needs no rule where nothing forbids it.
+func (h *hook) iptables(args []string) (string, bool) {
+	r, ok := readRule(args)
+	if !ok {
+		return "the firewall stays yours", false
+	}
+	if h.down || !r.adds {
+		return "the firewall stays yours", !r.adds && r.translated()
+	}
+	switch {
+	case r.chain == "POSTROUTING":
+		return h.masquerade(r)
+	case r.chain == "FORWARD" && r.target == "ACCEPT" && r.forwards():
+		h.d.Forward = true
+		return "", true
+	case r.apart():
+		h.d.Isolate = true
+		return "", true
+	case r.chain == "INPUT" && r.target == "ACCEPT" && r.port:
+		return "keep the port open in your firewall: plan and status say so where it is closed", false
+	}
+	return "the firewall stays yours", false
+}
+
+// translated tells whether a rule that is taken back is one that was taken in.
+func (r rule) translated() bool {
+	return r.masquerades() || r.chain == "FORWARD" && r.target == "ACCEPT" && r.forwards() || r.apart()
+}
+
+func (r rule) masquerades() bool {
+	return r.table == "nat" && r.chain == "POSTROUTING" && r.target == "MASQUERADE" && !r.other
+}
+
+// forwards tells of a rule for what comes from the tunnel or goes into it.
+func (r rule) forwards() bool {
+	return !r.other && r.table == "filter" && (r.in == self || r.out == self || r.established || r.source != "")
+}
+
+// apart tells of a rule between two peers.
+func (r rule) apart() bool {
+	return !r.other && r.chain == "FORWARD" && r.in == self && r.out == self && !r.notOut &&
+		(r.target == "DROP" || r.target == "REJECT")
+}
+
+func (h *hook) masquerade(r rule) (string, bool) {
+	m := &h.d.Masquerade
+	switch {
+	case !r.masquerades():
+		return "only masquerade can be said: addresses that are written out stay in your firewall", false
+	case r.out == self && !r.notOut:
+		m.Tunnel = true
+	case r.out == "" || r.out == self:
+		m.All = true
+	case r.notOut:
+		return "masquerade names the uplinks, not those that are none", false
+	case !slices.Contains(m.Uplinks, r.out):
+		m.Uplinks = append(m.Uplinks, r.out)
+	}
+	return "", true
+}
+
+// readRule reads the options that common rules have (iptables(8), iptables-extensions(8)).
+func readRule(args []string) (r rule, ok bool) {
+	r.table = "filter"
+	not := false
+	for i := 0; i < len(args); i++ {
+		value := ""
+		if i+1 < len(args) {
+			value = args[i+1]
+		}
+		switch a := args[i]; a {
+		case "!":
+			not = true
+			continue
+		case "-w", "--wait", "-v":
+			continue
+		case "-t", "--table":
+			r.table = value
+		case "-A", "--append", "-I", "--insert", "-D", "--delete":
+			r.chain, r.adds = value, a != "-D" && a != "--delete"
+			if i+2 < len(args) && strings.Trim(args[i+2], "0123456789") == "" { // its place in the chain
+				i++
+			}
+		case "-i", "--in-interface":
+			r.in, r.other = value, r.other || not
+		case "-o", "--out-interface":
+			r.out, r.notOut = value, not
+		case "-s", "--source", "--src":
+			r.source, r.other = value, r.other || not
+		case "-d", "--destination", "--dst":
+			r.source, r.other = value, r.other || not || r.table == "nat"
+		case "-j", "--jump":
+			r.target = value
+		case "-m", "--match":
+			r.other = r.other || !slices.Contains([]string{"state", "conntrack", "comment", "udp", "policy"}, value)
+		case "--state", "--ctstate":
+			r.established = strings.Contains(value, "ESTABLISHED")
+		case "--comment":
+		case "-p", "--protocol":
+			r.other = r.other || r.chain != "INPUT"
+		case "--dport", "--destination-port":
+			r.port = true
+		default:
+			r.other = true
+		}
+		not = false
+		i++
+	}
+	return r, r.chain != "" && r.target != ""
+}

@@ -1,0 +1,277 @@
+package foreign
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
+)
+
+// A Reader collects what is wrong with files of another program, so that one run
+// finds all there is to find.
+type Reader struct {
+	Tool string // whose files they are, for the texts: "wg-quick"
+	errs []error
+}
+
+// Wrong reports a line that cannot be taken. Why never holds a value that may be a secret.
+func (r *Reader) Wrong(at Pos, hint, format string, args ...any) {
+	r.errs = append(r.errs, fault.NewLine("cannot import", at.File, at.Line, fmt.Sprintf(format, args...), hint))
+}
+
+// Unknown reports a key that the program does not know, with the nearest one that it does.
+func (r *Reader) Unknown(at Pos, section, key string, known []string) {
+	if amnezia(key) {
+		r.Wrong(at, "take it out, on all hosts of the tunnel: the kernel's WireGuard has no such thing",
+			"%s is a key of AmneziaWG, which no WireGuard understands", key)
+		return
+	}
+	why := fmt.Sprintf("%s has no key %s in [%s]", r.Tool, Shown(key), section)
+	if near := nearest(key, known); near != "" {
+		why += fmt.Sprintf(": did you mean %s?", near)
+	}
+	r.Wrong(at, "", "%s", why)
+}
+
+// Err is all that was wrong, in the order of the files; nil if nothing was.
+func (r *Reader) Err() error { return join(r.errs) }
+
+func join(errs []error) error {
+	const many = 20 // more are no help
+	switch {
+	case len(errs) == 0:
+		return nil
+	case len(errs) > many:
+		errs = append(errs[:many:many], fmt.Errorf("and %d more", len(errs)-many))
+	}
+	return joined(errs)
+}
+
+// joined are errors that print one a line.
+type joined []error
+
+func (j joined) Unwrap() []error { return j }
+
+func (j joined) Error() string {
+	lines := make([]string, len(j))
+	for i, err := range j {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// amnezia tells whether a key is one of AmneziaWG's, which change the packets
+// (amneziawg-tools, src/config.c: Jc, Jmin, Jmax, S1 to S4, H1 to H4, I1 to I5).
+func amnezia(key string) bool {
+	switch strings.ToLower(key) {
+	case "jc", "jmin", "jmax", "s1", "s2", "s3", "s4", "h1", "h2", "h3", "h4",
+		"i1", "i2", "i3", "i4", "i5", "j1", "j2", "j3", "itime":
+		return true
+	}
+	return false
+}
+
+func nearest(key string, known []string) string {
+	best, distance := "", 1+max(1, len(key)/3)
+	for _, k := range known {
+		if d := words.Edits(strings.ToLower(key), strings.ToLower(k), distance+1); d < distance {
+			best, distance = k, d
+		}
+	}
+	return best
+}
+
+// Shown spells a piece of a file for an error. What may be a key, whole or in part, or
+// under another name, is not repeated.
+func Shown(s string) string {
+	if maybeSecret(s) {
+		return "(what may be a key)"
+	}
+	if r := []rune(s); len(r) > 60 {
+		s = string(r[:60]) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// maybeSecret tells whether s has a run of letters that could be most of a key: 20 of
+// base64 or hexadecimal with no break, or what names itself a secret.
+func maybeSecret(s string) bool {
+	upper := strings.ToUpper(s)
+	if strings.Contains(upper, "SECRET") || strings.Contains(upper, "PASSW") {
+		return true
+	}
+	run, digits, upperCase := 0, false, false
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case '0' <= c && c <= '9', c == '+', c == '/', c == '=':
+			run, digits = run+1, true
+		case 'A' <= c && c <= 'Z':
+			run, upperCase = run+1, true
+		case 'a' <= c && c <= 'z':
+			run++
+		default:
+			run, digits, upperCase = 0, false, false
+		}
+		if run >= 20 && (digits || upperCase) {
+			return true
+		}
+	}
+	return false
+}
+
+// Comment returns the text of a comment line without its marks, and false if it has
+// none, or if it may hold a secret: a key that somebody put out of use is one still.
+func Comment(line string) (text string, ok bool) {
+	text = strings.TrimSpace(strings.TrimLeft(strings.TrimSpace(line), "#;"))
+	text = strings.TrimSpace(strings.TrimRight(text, "#"))
+	if text == "" || hidden(text) {
+		return "", false
+	}
+	return text, true
+}
+
+// hidden tells whether a comment may hold a key: something that names itself one and is
+// given a value, or a word that could be most of one.
+func hidden(text string) bool {
+	name, value, given := strings.Cut(strings.ToLower(text), "=")
+	if given && strings.Contains(name, "key") && strings.TrimSpace(value) != "" {
+		return true
+	}
+	for word := range strings.FieldsSeq(text) {
+		if strings.Contains(word, "://") || strings.Contains(word, ".") {
+			continue // an address of a page, a name
+		}
+		if len(word) >= 32 && maybeSecret(word) {
+			return true
+		}
+	}
+	return false
+}
+
+// A placeholder is what stands where a value was taken out.
+func placeholder(s string) bool {
+	t := strings.TrimSpace(s)
+	lower := strings.ToLower(t)
+	switch {
+	case t == "":
+		return true
+	case strings.ContainsAny(t, "<>{}[]()$%"), strings.Contains(t, "..."), strings.Contains(t, "…"),
+		strings.Contains(t, "***"):
+		return true
+	case strings.Trim(lower, "x") == "", strings.Trim(t, "#") == "", strings.Trim(t, "_-") == "":
+		return true
+	}
+	for _, word := range []string{"your", "fixme", "redacted", "changeme", "replace", "example", "insert", "hidden", "removed"} {
+		if strings.Contains(lower, word) {
+			return true
+		}
+	}
+	letters := strings.Trim(lower, "abcdefghijklmnopqrstuvwxyz_-. ") == ""
+	return letters && strings.Contains(lower, "key")
+}
+
+// whyNoKey tells why a value is no key, without the value.
+func whyNoKey(s string, err error) string {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return "it is empty"
+	case placeholder(s):
+		return "a placeholder stands where the key was"
+	}
+	return err.Error()
+}
+
+// PrivateKey reads a private key of base64.
+func (r *Reader) PrivateKey(at Pos, name, s string) keyring.PrivateKey {
+	k, err := keyring.ParsePrivateKey([]byte(s))
+	if err != nil {
+		r.Wrong(at, "copy the key from the host: wg show IFACE private-key", "%s: %s", name, whyNoKey(s, err))
+	}
+	return k
+}
+
+// PublicKey reads a public key of base64.
+func (r *Reader) PublicKey(at Pos, name, s string) keyring.PublicKey {
+	k, err := keyring.ParsePublicKey([]byte(s))
+	if err != nil {
+		r.Wrong(at, "copy the key from the peer: wg show IFACE public-key", "%s: %s", name, whyNoKey(s, err))
+	}
+	return k
+}
+
+// PresharedKey reads a preshared key of base64.
+func (r *Reader) PresharedKey(at Pos, name, s string) keyring.PresharedKey {
+	k, err := keyring.ParsePresharedKey([]byte(s))
+	if err != nil {
+		r.Wrong(at, "copy the key from a host: wg show IFACE preshared-keys", "%s: %s", name, whyNoKey(s, err))
+	}
+	return k
+}
+
+// Number reads a whole number from low to high, decimal, or hexadecimal with 0x.
+func (r *Reader) Number(at Pos, name, s string, low, high int) int {
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 0, 64)
+	if strings.HasPrefix(strings.TrimSpace(s), "0") && !strings.HasPrefix(strings.ToLower(strings.TrimSpace(s)), "0x") {
+		n, err = strconv.ParseInt(strings.TrimSpace(s), 10, 64) // no octal: 051820 is 51820 to strtoul with base 10
+	}
+	if err != nil || n < int64(low) || n > int64(high) {
+		r.Wrong(at, "", "%s: %s is no whole number from %d to %d", name, Shown(s), low, high)
+		return 0
+	}
+	return int(n)
+}
+
+// Prefix reads an address with or without its length; without it is that address alone.
+// Host bits stay.
+func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
+	s = strings.TrimSpace(s)
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), true
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil || p.Addr().Is4In6() {
+		why := Shown(s) + " is no address and no prefix"
+		if placeholder(s) {
+			why = "a placeholder stands where an address was"
+		}
+		r.Wrong(at, "", "%s: %s", name, why)
+		return p, false
+	}
+	return p, true
+}
+
+// Endpoint reads an address or a name and a port, as wg(8) does: the port is what
+// follows the last colon (parse_endpoint in wireguard-tools' config.c). It is spelled
+// as [net.JoinHostPort] does.
+func (r *Reader) Endpoint(at Pos, name, s string) string {
+	s = strings.TrimSpace(s)
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || placeholder(s) {
+		why := Shown(s) + " has no port after a colon"
+		if placeholder(s) {
+			why = "a placeholder stands where the endpoint was"
+		}
+		r.Wrong(at, "", "%s: %s", name, why)
+		return ""
+	}
+	host, port := s[:i], s[i+1:]
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		r.Wrong(at, "", "%s: %s has no port from 1 to 65535 after its last colon", name, Shown(s))
+		return ""
+	}
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		host = host[1 : len(host)-1]
+	}
+	if host == "" || strings.ContainsAny(host, " \t\"'[]/") {
+		r.Wrong(at, "", "%s: %s is no address and no name of a host", name, Shown(s))
+		return ""
+	}
+	return net.JoinHostPort(host, strings.TrimLeft(port, "0"))
+}

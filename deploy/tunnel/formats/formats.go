@@ -1,0 +1,72 @@
+// Package formats is the list of the formats of other programs that tunnels come from
+// and go to.
+package formats
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/wgquick"
+	"wgkeys/keyring/fault"
+)
+
+// A Format is how one program spells a tunnel.
+type Format struct {
+	Name  string // as --format takes it
+	About string // for a list, a few words
+
+	// Is tells of a file whether it is one of this format; nil: not told by looking.
+	Is func(f foreign.File) bool
+	// Parse reads the files of one or several hosts; nil: the format is only written.
+	Parse func(files []foreign.File) ([]*foreign.Device, error)
+	// Write spells a host's view, nil: the format is only read. Without secrets the
+	// key files are named, or it is a fault.
+	Write func(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error)
+}
+
+// All are the formats; of two that a file may be of the first counts.
+var All = []Format{
+	{"wg-quick", "wg-quick(8), wg setconf, wg showconf", isWGQuick, wgquick.Parse, wgquick.Format},
+	{"json", "the view, as show --json", nil, nil, writeJSON},
+}
+
+// Named returns the format of that name that can do what is wanted.
+func Named(name string, read bool) (*Format, error) {
+	names := Names(read)
+	for i := range All {
+		if All[i].Name == name && slices.Contains(names, name) {
+			return &All[i], nil
+		}
+	}
+	return nil, fault.New("no such format", name, "there are "+strings.Join(names, ", "), "--format "+names[0])
+}
+
+// Names are those of the formats that can be read, or written, in order.
+func Names(read bool) (names []string) {
+	for _, f := range All {
+		if read && f.Parse != nil || !read && f.Write != nil {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// isWGQuick looks for the sections of wg-quick at the beginning of a line.
+func isWGQuick(f foreign.File) bool {
+	for line := range bytes.Lines(f.Text) {
+		switch strings.ToLower(string(bytes.TrimSpace(line))) {
+		case "[interface]", "[peer]":
+			return true
+		}
+	}
+	return false
+}
+
+func writeJSON(v *tunnel.View, _ foreign.Secrets) ([]foreign.File, error) {
+	var b bytes.Buffer
+	err := tunnel.EncodeView(&b, v)
+	return []foreign.File{{Name: v.Tunnel + ".json", Text: b.Bytes(), Mode: "0644"}}, err
+}

@@ -1,0 +1,203 @@
+package wgquick
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+// Format spells v for wg-quick. Without secrets it names the key files of the host, in
+// commands that wg-quick runs when the interface is up: neither it nor wg(8) has a key
+// for a file. With them the keys stand in the text, which then is secret; so it is what
+// the WireGuard apps of telephones read, and nothing is in it that they would not.
+func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
+	w := &writer{v: v, s: s, inline: !s.PrivateKey.IsZero()}
+	w.line("[Interface]")
+	w.line("# %s", v.Host)
+	w.device()
+	if !w.inline {
+		w.keyFiles()
+	}
+	w.host()
+	for i := range v.Peers {
+		w.peer(&v.Peers[i])
+	}
+	mode := "0644"
+	if w.inline {
+		mode = "0600"
+	}
+	return []foreign.File{{Name: "/etc/wireguard/" + v.Tunnel + ".conf", Text: w.text.Bytes(), Mode: mode}}, nil
+}
+
+// A writer writes one file.
+type writer struct {
+	v      *tunnel.View
+	s      foreign.Secrets
+	inline bool
+	text   bytes.Buffer
+}
+
+func (w *writer) line(format string, args ...any) {
+	fmt.Fprintf(&w.text, format, args...)
+	w.text.WriteByte('\n')
+}
+
+// given writes a line for a number that is not 0.
+func (w *writer) given(key string, n int) {
+	if n != 0 {
+		w.line("%s = %d", key, n)
+	}
+}
+
+// device is what wg-quick and wg(8) know about the interface.
+func (w *writer) device() {
+	v := w.v
+	if w.inline {
+		key := w.s.PrivateKey.File()
+		w.text.WriteString("PrivateKey = ")
+		w.text.Write(key)
+		clear(key)
+	}
+	if len(v.Addresses) > 0 {
+		w.line("Address = %s", commas(v.Addresses))
+	}
+	w.given("ListenPort", v.ListenPort)
+	w.given("MTU", v.MTU)
+	w.given("FwMark", int(v.FwMark))
+	if len(v.DNS) > 0 {
+		w.line("DNS = %s", strings.Join(v.DNS, ", "))
+	}
+	switch {
+	case !w.automatic():
+		w.line("Table = off")
+	default:
+		w.given("Table", v.Table)
+	}
+}
+
+// automatic tells whether the routes are those that wg-quick makes by itself: one for
+// each allowed IP that no address of the interface covers.
+func (w *writer) automatic() bool {
+	want := map[netip.Prefix]bool{}
+	for _, p := range w.v.Peers {
+		for _, a := range p.AllowedIPs {
+			want[a] = true
+		}
+	}
+	for _, a := range w.v.Addresses {
+		delete(want, a.Masked())
+	}
+	for _, r := range w.v.Routes {
+		if !want[r.Prefix] || r.Gateway.IsValid() || r.Metric != 0 {
+			return false
+		}
+		delete(want, r.Prefix)
+	}
+	return len(want) == 0
+}
+
+// keyFiles has the keys read from their files when the interface is up.
+func (w *writer) keyFiles() {
+	w.line("PostUp = wg set %%i private-key %s", w.v.PrivateKeyFile)
+	for i := range w.v.Peers {
+		if p := &w.v.Peers[i]; p.PresharedKeyFile != "" {
+			w.line("PostUp = wg set %%i peer %s preshared-key %s", p.PublicKey, p.PresharedKeyFile)
+		}
+	}
+}
+
+// host is what the host does besides, in commands; a telephone runs none.
+func (w *writer) host() {
+	if w.inline && !w.router() {
+		return
+	}
+	v := w.v
+	if v.ForwardIPv4 {
+		w.line("PostUp = sysctl -w net.ipv4.conf.all.forwarding=1")
+	}
+	if v.ForwardIPv6 {
+		w.line("PostUp = sysctl -w net.ipv6.conf.all.forwarding=1")
+	}
+	for _, key := range slices.Sorted(maps.Keys(v.Sysctls)) {
+		w.line("PostUp = sysctl -w %s=%s", key, v.Sysctls[key])
+	}
+	if !w.automatic() {
+		w.routes()
+	}
+	for _, prefix := range v.Masquerade {
+		w.both("%s -t nat %s POSTROUTING -s %s ! -o %%i -j MASQUERADE", program(prefix), prefix)
+	}
+	for _, a := range v.Proxies {
+		w.line("# %s: answer for it on the uplink: ip -6 neigh add proxy %[1]s dev UPLINK", a)
+	}
+}
+
+// router tells whether the host does more than what an app on a telephone could.
+func (w *writer) router() bool {
+	v := w.v
+	return v.Forward || len(v.Sysctls) > 0 || len(v.Masquerade) > 0 || len(v.Proxies) > 0 || !w.automatic()
+}
+
+func program(prefix netip.Prefix) string {
+	if prefix.Addr().Is4() {
+		return "iptables"
+	}
+	return "ip6tables"
+}
+
+// both writes a command and the one that takes it back.
+func (w *writer) both(format, program string, prefix netip.Prefix) {
+	w.line("PostUp = "+format, program, "-A", prefix)
+	w.line("PostDown = "+format, program, "-D", prefix)
+}
+
+func (w *writer) routes() {
+	for _, r := range w.v.Routes {
+		var b strings.Builder
+		fmt.Fprintf(&b, "PostUp = ip route add %s", r.Prefix)
+		if r.Gateway.IsValid() {
+			fmt.Fprintf(&b, " via %s", r.Gateway)
+		}
+		b.WriteString(" dev %i")
+		if w.v.Table != 0 {
+			fmt.Fprintf(&b, " table %d", w.v.Table)
+		}
+		if r.Metric != 0 {
+			fmt.Fprintf(&b, " metric %d", r.Metric)
+		}
+		w.line("%s", b.String())
+	}
+}
+
+func (w *writer) peer(p *tunnel.Peer) {
+	w.line("\n[Peer]")
+	w.line("# %s", p.Name)
+	w.line("PublicKey = %s", p.PublicKey)
+	if psk, ok := w.s.PresharedKeys[p.Name]; ok && w.inline {
+		key := psk.File()
+		w.text.WriteString("PresharedKey = ")
+		w.text.Write(key)
+		clear(key)
+	}
+	if p.Endpoint != "" {
+		w.line("Endpoint = %s", p.Endpoint)
+	}
+	if len(p.AllowedIPs) > 0 {
+		w.line("AllowedIPs = %s", commas(p.AllowedIPs))
+	}
+	w.given("PersistentKeepalive", p.Keepalive)
+}
+
+func commas(prefixes []netip.Prefix) string {
+	words := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		words[i] = p.String()
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,295 @@
+// Package wgquick reads and writes the files of wg-quick(8), and those of
+// `wg setconf` and `wg showconf`, which are the same without the keys that only
+// wg-quick knows (wg(8), "CONFIGURATION FILE FORMAT").
+package wgquick
+
+import (
+	"bytes"
+	"math"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+const tool = "wg-quick"
+
+// The keys as the two programs spell them; case does not count to them.
+var (
+	interfaceKeys = []string{"PrivateKey", "ListenPort", "FwMark", "Address", "MTU", "DNS", "Table", "SaveConfig",
+		"PreUp", "PostUp", "PreDown", "PostDown"}
+	peerKeys = []string{"PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive"}
+)
+
+// Parse reads files of wg-quick, each one interface, which is named after its file:
+// wg0.conf. Lines are read as the two programs do: "#" begins a comment wherever it
+// stands, blanks mean nothing, case does not count in keys and sections, and what comes
+// twice counts as with them.
+func Parse(files []foreign.File) ([]*foreign.Device, error) {
+	var devices []*foreign.Device
+	r := &foreign.Reader{Tool: tool}
+	for _, f := range files {
+		p := &parser{Reader: r, d: &foreign.Device{
+			Pos:  foreign.Pos{File: f.Name, Line: 1},
+			Name: strings.TrimSuffix(path.Base(f.Name), ".conf"),
+		}}
+		p.file(f)
+		devices = append(devices, p.d)
+	}
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	return devices, nil
+}
+
+// A parser reads one file.
+type parser struct {
+	*foreign.Reader
+	d       *foreign.Device
+	peer    *foreign.Peer // of whom the lines are; nil: of the interface
+	section string        // as wg-quick spells it; "": none yet
+	pending []string      // comments that may be of the next section
+	hooks   []hook
+	off     bool // Table = off
+}
+
+// A hook is a command, which is judged when the whole file was read.
+type hook struct {
+	at      foreign.Pos
+	key     string
+	command string
+}
+
+func (p *parser) file(f foreign.File) {
+	number := 0
+	for line := range bytes.Lines(f.Text) {
+		number++
+		p.line(foreign.Pos{File: f.Name, Line: number}, strings.TrimSpace(string(line)))
+	}
+	p.comments(&p.d.Comment)
+	if p.section == "" {
+		p.Wrong(foreign.Pos{File: f.Name, Line: 1}, "", "no [Interface] is in it: it is no file of %s", tool)
+		return
+	}
+	p.settle()
+}
+
+func (p *parser) line(at foreign.Pos, line string) {
+	switch {
+	case line == "":
+		return
+	case line[0] == '#':
+		if text, ok := foreign.Comment(line); ok {
+			p.pending = append(p.pending, text)
+		}
+		return
+	}
+	text, comment, _ := strings.Cut(line, "#")
+	if text, ok := foreign.Comment(comment); ok {
+		p.pending = append(p.pending, text)
+	}
+	if text = strings.TrimSpace(text); strings.HasPrefix(text, "[") {
+		p.header(at, text)
+		return
+	}
+	key, value, ok := strings.Cut(text, "=")
+	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+	switch {
+	case !ok:
+		p.Wrong(at, "", "%s is neither a [section] nor KEY = VALUE", foreign.Shown(text))
+	case p.section == "":
+		p.Wrong(at, "", "%s stands before [Interface]", foreign.Shown(key))
+	case p.peer != nil:
+		p.commentsOf(&p.peer.Comment)
+		p.peerKey(at, key, value)
+	case strings.EqualFold(p.section, "Interface"):
+		p.comments(&p.d.Comment)
+		p.interfaceKey(at, key, value)
+	}
+}
+
+func (p *parser) comments(to *[]string) { *to, p.pending = append(*to, p.pending...), nil }
+
+func (p *parser) commentsOf(to *[]string) { p.comments(to) }
+
+func (p *parser) header(at foreign.Pos, text string) {
+	name, rest, closed := strings.Cut(text[1:], "]")
+	name = strings.TrimSpace(name)
+	if !closed || strings.TrimSpace(rest) != "" {
+		p.Wrong(at, "", "%s is no [section]", foreign.Shown(text))
+		return
+	}
+	switch strings.ToLower(name) {
+	case "interface":
+		p.section, p.peer = "Interface", nil
+		p.comments(&p.d.Comment)
+	case "peer":
+		p.section = "Peer"
+		p.peer = &foreign.Peer{Pos: at, Routed: true}
+		p.d.Peers = append(p.d.Peers, *p.peer)
+		p.peer = &p.d.Peers[len(p.d.Peers)-1]
+		p.comments(&p.peer.Comment)
+	default:
+		p.section, p.peer = name, nil
+		p.Wrong(at, "", "%s has no section [%s]: only [Interface] and [Peer]", tool, strings.Trim(foreign.Shown(name), `"`))
+	}
+}
+
+func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
+	d := p.d
+	switch strings.ToLower(key) {
+	case "privatekey":
+		d.PrivateKey = p.PrivateKey(at, "PrivateKey", value)
+	case "listenport":
+		d.ListenPort = p.Number(at, "ListenPort", value, 0, math.MaxUint16)
+	case "fwmark":
+		if !strings.EqualFold(value, "off") {
+			d.FwMark = uint32(p.Number(at, "FwMark", value, 0, math.MaxUint32))
+		}
+	case "mtu":
+		d.MTU = p.Number(at, "MTU", value, 1, math.MaxUint16)
+	case "address":
+		p.addresses(at, value)
+	case "dns":
+		d.DNS = append(d.DNS, list(value)...)
+	case "table":
+		p.table(at, value)
+	case "saveconfig":
+		// What the kernel has is written into the file on the way down; here the file in
+		// git is what counts.
+	case "preup", "postup", "predown", "postdown":
+		if value != "" {
+			p.hooks = append(p.hooks, hook{at, key, value})
+		}
+	default:
+		p.Unknown(at, "Interface", key, interfaceKeys)
+	}
+}
+
+func (p *parser) addresses(at foreign.Pos, value string) {
+	for _, s := range list(value) {
+		if prefix, ok := p.Prefix(at, "Address", s); ok {
+			p.d.Addresses = append(p.d.Addresses, foreign.Address{Pos: at, Local: prefix})
+		}
+	}
+}
+
+// table reads what cmd_up of wg-quick does with Table=: "auto" and nothing are the same.
+func (p *parser) table(at foreign.Pos, value string) {
+	p.d.Table = 0
+	switch strings.ToLower(value) {
+	case "", "auto", "main", "254":
+	case "off":
+		p.off = true
+	default:
+		p.d.Table = p.Number(at, "Table", value, 1, math.MaxUint32)
+	}
+}
+
+func (p *parser) peerKey(at foreign.Pos, key, value string) {
+	peer := p.peer
+	switch strings.ToLower(key) {
+	case "publickey":
+		peer.PublicKey = p.PublicKey(at, "PublicKey", value)
+	case "presharedkey":
+		peer.PresharedKey = p.PresharedKey(at, "PresharedKey", value)
+	case "endpoint":
+		peer.Endpoint = p.Endpoint(at, "Endpoint", value)
+	case "persistentkeepalive":
+		if !strings.EqualFold(value, "off") {
+			peer.Keepalive = p.Number(at, "PersistentKeepalive", value, 0, math.MaxUint16)
+		}
+	case "allowedips":
+		for _, s := range list(value) {
+			p.allowed(at, s)
+		}
+	default:
+		p.Unknown(at, "Peer", key, peerKeys)
+	}
+}
+
+// allowed reads an allowed IP. A "+" before it adds, which is what happens anyway; a
+// "-" takes one away, which is for `wg set` (wg(8) of 1.0.20250521 and later).
+func (p *parser) allowed(at foreign.Pos, s string) {
+	if strings.HasPrefix(s, "-") {
+		p.Wrong(at, "leave the prefix out where it is added", "AllowedIPs: %s takes a prefix away", foreign.Shown(s))
+		return
+	}
+	prefix, ok := p.Prefix(at, "AllowedIPs", strings.TrimPrefix(s, "+"))
+	if !ok || slices.Contains(p.peer.AllowedIPs, prefix.Masked()) {
+		return
+	}
+	p.peer.AllowedIPs = append(p.peer.AllowedIPs, prefix.Masked())
+}
+
+// list are the words between commas; wg(8) and wg-quick take blanks for nothing.
+func list(value string) (words []string) {
+	for s := range strings.SplitSeq(value, ",") {
+		if s = strings.TrimSpace(s); s != "" {
+			words = append(words, s)
+		}
+	}
+	return words
+}
+
+// settle decides what only the whole file can tell.
+func (p *parser) settle() {
+	d := p.d
+	d.Peers = merged(p.Reader, d.Peers)
+	for _, h := range p.hooks {
+		d.Hook(h.at, h.key, h.command)
+	}
+	if p.off {
+		for i := range d.Peers {
+			d.Peers[i].Routed = false
+		}
+	}
+}
+
+// merged are the peers as the kernel has them in the end: of two with one key the later
+// endpoint, preshared key and keepalive count, and the later allowed IPs alone (each
+// peer of `wg setconf` replaces them: WGPEER_F_REPLACE_ALLOWEDIPS); of two that have one
+// prefix the later one has it.
+func merged(r *foreign.Reader, peers []foreign.Peer) []foreign.Peer {
+	byKey := map[string]int{}
+	owner := map[netip.Prefix]int{}
+	var all []foreign.Peer
+	for _, p := range peers {
+		if p.PublicKey.IsZero() {
+			r.Wrong(p.Pos, "", "the [Peer] has no PublicKey")
+			continue
+		}
+		i, again := byKey[p.PublicKey.String()]
+		if !again {
+			i = len(all)
+			byKey[p.PublicKey.String()] = i
+			all = append(all, p)
+		} else {
+			all[i] = later(all[i], p)
+		}
+		for _, prefix := range p.AllowedIPs {
+			if o, ok := owner[prefix]; ok && o != i {
+				all[o].AllowedIPs = slices.DeleteFunc(all[o].AllowedIPs, func(q netip.Prefix) bool { return q == prefix })
+			}
+			owner[prefix] = i
+		}
+	}
+	return all
+}
+
+// later is a peer after the same one came once more.
+func later(a, b foreign.Peer) foreign.Peer {
+	a.AllowedIPs, a.Comment = b.AllowedIPs, append(a.Comment, b.Comment...)
+	if b.Endpoint != "" {
+		a.Endpoint = b.Endpoint
+	}
+	if !b.PresharedKey.IsZero() {
+		a.PresharedKey = b.PresharedKey
+	}
+	if b.Keepalive != 0 {
+		a.Keepalive = b.Keepalive
+	}
+	return a
+}
