@@ -27,8 +27,8 @@ type Format struct {
 	Write func(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error)
 }
 
-// All are the formats; of two that a file may be of the first counts.
-var All = []Format{
+// all are the formats; of two that a file may be of the first counts.
+var all = []Format{
 	{"wg-quick", "wg-quick(8), wg setconf, wg showconf", isWGQuick, wgquick.Parse, wgquick.Format},
 	{"json", "the view, as show --json", nil, nil, writeJSON},
 }
@@ -36,9 +36,9 @@ var All = []Format{
 // Named returns the format of that name that can do what is wanted.
 func Named(name string, read bool) (*Format, error) {
 	names := Names(read)
-	for i := range All {
-		if All[i].Name == name && slices.Contains(names, name) {
-			return &All[i], nil
+	for i := range all {
+		if all[i].Name == name && slices.Contains(names, name) {
+			return &all[i], nil
 		}
 	}
 	return nil, fault.New("no such format", name, "there are "+strings.Join(names, ", "), "--format "+names[0])
@@ -46,7 +46,7 @@ func Named(name string, read bool) (*Format, error) {
 
 // Names are those of the formats that can be read, or written, in order.
 func Names(read bool) (names []string) {
-	for _, f := range All {
+	for _, f := range all {
 		if read && f.Parse != nil || !read && f.Write != nil {
 			names = append(names, f.Name)
 		}
