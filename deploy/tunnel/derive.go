@@ -25,6 +25,7 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 	v := &View{
 		Tunnel:         t.Name,
 		Host:           h.name,
+		About:          h.forPeople(),
 		PublicKey:      keys[h.name],
 		PrivateKeyFile: t.privateKeyFile(h),
 		ListenPort:     t.listenPortOf(h),
@@ -59,6 +60,8 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 	return v, nil
 }
 
+func (h *host) forPeople() About { return About{h.description.val, h.unmanaged()} }
+
 // ownAddresses are those of the host in the tunnel, in order.
 func (h *host) ownAddresses() (own []netip.Prefix) {
 	for _, a := range h.addresses.vals {
@@ -73,16 +76,22 @@ func (h *host) ownAddresses() (own []netip.Prefix) {
 // checkKeys refuses a missing public key of h or its peers, and one key that
 // two hosts have.
 func (t *Tunnel) checkKeys(h *host, peers []*host, keys map[string]keyring.PublicKey) error {
-	var missing []string
+	var missing, toMake []string
 	for _, o := range append([]*host{h}, peers...) {
 		if keys[o.name].IsZero() {
 			missing = append(missing, o.name)
+			if !o.unmanaged() {
+				toMake = append(toMake, o.name)
+			}
 		}
 	}
 	var errs []error
 	for _, name := range missing {
-		errs = append(errs, fault.NewHost("no public key yet for host", name,
-			"there is no "+pubFile(name, t.Name), "wgkeys gen "+strings.Join(missing, " ")))
+		file, hint := pubFile(name, t.Name), "wgkeys gen "+strings.Join(toMake, " ")
+		if t.Unmanaged(name) {
+			hint = "write its public key into " + file + ", or for one to export: wgkeys gen " + name
+		}
+		errs = append(errs, fault.NewHost("no public key yet for host", name, "there is no "+file, hint))
 	}
 	owner := make(map[keyring.PublicKey]string, len(keys))
 	for _, name := range t.names {
@@ -107,6 +116,7 @@ func (t *Tunnel) peer(h, peer *host, key keyring.PublicKey) Peer {
 	pair := h.pair(peer.name)
 	p := Peer{
 		Name:       peer.name,
+		About:      peer.forPeople(),
 		PublicKey:  key,
 		Keepalive:  first(pair.keepalive, h.keepalive, t.keepalive).val,
 		AllowedIPs: []netip.Prefix{},

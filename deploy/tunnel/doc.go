@@ -46,16 +46,25 @@
 //
 // # Keys of a host, under [hosts.NAME]
 //
+//	managed           false: nobody logs in to the host, a phone or a provider's
+//	                  router. Its public key is written into the keyring, or a key
+//	                  is made for it to be exported; push, apply, rotate and status
+//	                  leave it out, and two such hosts are no peers
+//	description       a line of text for people
 //	ssh               where push and apply go; the host's name if left out
 //	endpoint          OUTSIDE: address or name, with or without a port; the
 //	                  port is the host's listen_port if left out
+//	reachable         true: peers reach the host at an address that is not in this
+//	                  file and that they know by themselves. A peer that is managed
+//	                  needs an endpoint for it all the same
 //	addresses         INSIDE: the host's own. "10.0.0.2/24" puts the prefix on
 //	                  the interface and allows the single address at its peers;
 //	                  a bare address is a /32 or a /128
 //	routes            INSIDE: the prefixes that peers reach through this host
 //	forward           true: a router between the tunnel and its uplinks
 //	listen_port       as above; left out here and above it is 51820 for a host
-//	                  with an endpoint and the kernel's choice for others
+//	                  with an endpoint, or with reachable = true, and the kernel's
+//	                  choice for others
 //	mtu keepalive     as above
 //	psk               as above, for every pair of this host
 //	gateway           INSIDE: the next hop of this host's routes to the peer
@@ -79,9 +88,11 @@
 // A host's allowed IPs at its peers are its addresses, each as a single
 // address, and its routes. A route goes into the kernel for each.
 //
-// Every two hosts of which at least one has an endpoint are peers. A host's
-// list of peers overrides that for its own pairs; two hosts that both have a
-// list must agree.
+// Every two hosts of which at least one has an endpoint, or is reachable, and at
+// least one is managed, are peers. A host's list of peers overrides that for its
+// own pairs; two hosts that both have a list must agree. An unmanaged host on a
+// list, or with one, may know the endpoint by itself. A host may be alone in its
+// tunnel: a server whose peers come later.
 //
 // # Keys of a pair, under [hosts.NAME.peer.OTHER]
 //

@@ -94,6 +94,8 @@ func TestGoldenViews(t *testing.T) {
 		{name: "mesh", dir: views + "/mesh"},
 		{name: "hub", dir: views + "/hub", hosts: []string{"hub", "spoke-01", "spoke-20"}},
 		{name: "dual", dir: views + "/dual"},
+		{name: "unmanaged", dir: views + "/unmanaged"},
+		{name: "alone", dir: views + "/alone"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -9,12 +9,33 @@ import (
 // A graph tells who are peers, without the square of the number of hosts: a hub
 // with ten thousand spokes has ten thousand pairs, not fifty million.
 type graph struct {
-	open     []*host            // the hosts without a list of peers, by name
-	reached  []*host            // those of them with an endpoint
-	listedBy map[string][]*host // the hosts with a list, by each name on it
-	named    map[string][]*host // open hosts that a pair's endpoint joins
-	listed   map[[2]string]pos  // by host and a name on its list
-	aimedAt  map[string]bool    // the hosts for which some pair has an endpoint
+	all, managed meeting            // hosts without a list of peers
+	listedBy     map[string][]*host // the hosts with a list, by each name on it
+	named        map[string][]*host // open hosts that a pair's endpoint joins
+	listed       map[[2]string]pos  // by host and a name on its list
+	aimedAt      map[string]bool    // the hosts for which some pair has an endpoint
+}
+
+// A meeting is hosts without a list of peers, by name.
+type meeting struct {
+	open    []*host // all of them
+	reached []*host // those that the others can reach
+}
+
+func (m *meeting) add(h *host) {
+	m.open = append(m.open, h)
+	if h.reached() {
+		m.reached = append(m.reached, h)
+	}
+}
+
+// around are the hosts among which h finds its peers: two unmanaged ones are none, for
+// nobody tells either of the other.
+func (g *graph) around(h *host) *meeting {
+	if h.unmanaged() {
+		return &g.managed
+	}
+	return &g.all
 }
 
 func (t *Tunnel) connect() graph {
@@ -36,12 +57,12 @@ func (t *Tunnel) connect() graph {
 			}
 			continue
 		}
-		g.open = append(g.open, h)
-		if h.endpoint.given() {
-			g.reached = append(g.reached, h)
+		g.all.add(h)
+		if !h.unmanaged() {
+			g.managed.add(h)
 		}
 		for peer, p := range h.pairs {
-			if o := t.hosts[peer]; p.endpoint.given() && o != nil && o != h && !o.peers.given() {
+			if o := t.hosts[peer]; p.endpoint.given() && o != nil && o != h && !o.peers.given() && !bothUnmanaged(h, o) {
 				g.named[name] = append(g.named[name], o)
 				g.named[peer] = append(g.named[peer], h)
 			}
@@ -60,10 +81,10 @@ func (t *Tunnel) peers(h *host) []*host {
 				peers = append(peers, o)
 			}
 		}
-	case h.endpoint.given():
-		peers = slices.Concat(t.open, t.listedBy[h.name])
+	case h.reached():
+		peers = slices.Concat(t.around(h).open, t.listedBy[h.name])
 	default:
-		peers = slices.Concat(t.reached, t.named[h.name], t.listedBy[h.name])
+		peers = slices.Concat(t.around(h).reached, t.named[h.name], t.listedBy[h.name])
 	}
 	slices.SortFunc(peers, func(a, b *host) int { return cmp.Compare(a.name, b.name) })
 	peers = slices.Compact(peers)
@@ -75,14 +96,19 @@ func (t *Tunnel) lonely(h *host) bool {
 	switch {
 	case h.peers.given():
 		return len(h.peers.vals) == 0
-	case h.endpoint.given():
-		return len(t.open) < 2 && len(t.listedBy[h.name]) == 0
+	case !h.reached():
+		return len(t.around(h).reached)+len(t.named[h.name])+len(t.listedBy[h.name]) == 0
+	case h.unmanaged(): // which is not among those around it
+		return len(t.managed.open)+len(t.listedBy[h.name]) == 0
 	}
-	return len(t.reached)+len(t.named[h.name])+len(t.listedBy[h.name]) == 0
+	return len(t.all.open) < 2 && len(t.listedBy[h.name]) == 0
 }
 
 // arePeers tells whether a and b, two hosts, are peers.
 func (t *Tunnel) arePeers(a, b *host) bool {
+	if bothUnmanaged(a, b) {
+		return false
+	}
 	if a.peers.given() {
 		return t.listed[[2]string{a.name, b.name}].given()
 	}
@@ -92,8 +118,13 @@ func (t *Tunnel) arePeers(a, b *host) bool {
 	return canMeet(a, b)
 }
 
-// canMeet tells whether one of a and b knows where to send its first packet.
-func canMeet(a, b *host) bool {
+func bothUnmanaged(a, b *host) bool { return a.unmanaged() && b.unmanaged() }
+
+// canMeet tells whether one of a and b may know where to send its first packet.
+func canMeet(a, b *host) bool { return a.reachable.val || b.reachable.val || haveEndpoint(a, b) }
+
+// haveEndpoint tells whether the tunnel file says where one of a and b is for the other.
+func haveEndpoint(a, b *host) bool {
 	return a.endpoint.given() || b.endpoint.given() ||
 		a.pair(b.name).endpoint.given() || b.pair(a.name).endpoint.given()
 }
@@ -110,9 +141,10 @@ func (t *Tunnel) listenPortOf(h *host) int {
 	return port.val
 }
 
-// hasEndpoint tells whether h has an endpoint, its own or in some pair.
+// hasEndpoint tells whether some peer reaches h at an endpoint: h's own, that of a pair,
+// or one that the tunnel file does not know.
 func (t *Tunnel) hasEndpoint(h *host) bool {
-	return h.endpoint.given() || t.aimedAt[h.name]
+	return h.reached() || t.aimedAt[h.name]
 }
 
 // endpointOf returns where a sends its packets for b.

@@ -28,6 +28,11 @@ var tunnelKeys = keys[Tunnel]{
 
 // hostKeys are the keys of [hosts.NAME].
 var hostKeys = keys[host]{
+	"managed":   func(r *reader, h *host, n *node) { h.managed = r.bool(n) },
+	"reachable": func(r *reader, h *host, n *node) { h.reachable = r.bool(n) },
+	"description": func(r *reader, h *host, n *node) {
+		h.description = text(r, n, "a line of text in quotes", checked(checkDescription))
+	},
 	"ssh": func(r *reader, h *host, n *node) {
 		h.ssh = text(r, n, "a destination for ssh in quotes", checked(checkSSH))
 	},

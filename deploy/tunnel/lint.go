@@ -55,10 +55,11 @@ func (l *linter) pairs() {
 		h := l.t.hosts[name]
 		l.peerList(h)
 		l.port(h.endpoint, h)
+		l.reach(h)
 		for _, peer := range slices.Sorted(maps.Keys(h.pairs)) {
 			l.pair(h, l.t.hosts[peer], h.pairs[peer])
 		}
-		if l.t.lonely(h) {
+		if len(l.t.hosts) > 1 && l.t.lonely(h) {
 			why, hint := l.whyLonely(h)
 			l.add(h.pos, hint, "no peer can reach host %q: %s", name, why)
 		}
@@ -76,16 +77,17 @@ func (l *linter) prefixes() {
 
 func (l *linter) whyLonely(h *host) (why, hint string) {
 	switch {
-	case len(l.t.hosts) == 1:
-		return "it is the only host", "write [hosts.NAME] for another one"
+	case !slices.ContainsFunc(l.t.names, func(name string) bool { return !l.t.hosts[name].unmanaged() }):
+		return "all hosts are unmanaged, and nobody tells one of the other",
+			"take managed = false out of a host that you log in to"
 	case h.peers.given():
 		return "its list of peers is empty", "write a name into the list in " + h.peers.String()
-	case h.endpoint.given():
+	case h.reached():
 		return "all others have a list of peers that does not name it",
 			fmt.Sprintf("write %q into the list of a peer", h.name)
 	}
 	return "neither it nor a host that may be its peer has an endpoint",
-		"write endpoint = under one of the hosts"
+		"write endpoint = under one of the hosts, or reachable = true where the peers know the address by themselves"
 }
 
 // peerList checks that the list of peers of h can be kept.
@@ -96,6 +98,10 @@ func (l *linter) peerList(h *host) {
 		case o.peers.given() && !l.t.arePeers(o, h):
 			l.add(p.pos, "", "host %q lists %q as its peer, but is not on the list of that host in %s",
 				h.name, o.name, o.peers.pos)
+		case bothUnmanaged(h, o):
+			l.add(p.pos, "", "hosts %q and %q are no peers: %s", h.name, o.name, whyNot(h, o))
+		case !canMeet(h, o) && (h.unmanaged() || o.unmanaged()):
+			l.comes(p.pos, h, o)
 		case !canMeet(h, o):
 			l.add(p.pos, fmt.Sprintf("write endpoint = under [hosts.%s] or [hosts.%s]", h.name, o.name),
 				"neither %q nor %q has an endpoint: no packet finds its way", h.name, o.name)
@@ -117,6 +123,8 @@ func (l *linter) pair(h, o *host, p *pair) {
 
 func whyNot(a, b *host) string {
 	switch {
+	case bothUnmanaged(a, b):
+		return "both are unmanaged, and nobody tells one of the other"
 	case a.peers.given():
 		return "not on the list in " + a.peers.String()
 	case b.peers.given():

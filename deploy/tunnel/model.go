@@ -21,6 +21,8 @@ type host struct {
 	pos
 	name string
 
+	managed, reachable         value[bool]
+	description                value[string]
 	ssh                        value[string]
 	endpoint                   value[endpoint]
 	addresses, routes          list[netip.Prefix]
@@ -61,6 +63,14 @@ func (h *host) pair(peer string) *pair {
 	}
 	return &pair{}
 }
+
+// unmanaged tells whether nobody logs in to h: its keys and its configuration are
+// brought there by hand, if it has any of ours.
+func (h *host) unmanaged() bool { return h.managed.given() && !h.managed.val }
+
+// reached tells whether peers know where to reach h: the tunnel file says it, or they
+// know it by themselves.
+func (h *host) reached() bool { return h.endpoint.given() || h.reachable.val }
 
 // A sysctl is a setting of the kernel's network, spelled as the user spells it.
 type sysctl struct {

@@ -188,7 +188,7 @@ func TestKeptReadingIsDamaged(t *testing.T) {
 	}
 }
 
-// Each field of a peer and of a route is kept: a new one has to be.
+// Each field of a peer and of a route that a text has is kept: a new one has to be.
 func TestAllFieldsAreKept(t *testing.T) {
 	p, r := Peer{}, Route{}
 	fill(t, reflect.ValueOf(&p).Elem())
@@ -205,6 +205,9 @@ func TestAllFieldsAreKept(t *testing.T) {
 func fill(t *testing.T, v reflect.Value) {
 	t.Helper()
 	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("json") == "-" { // it is in no text
+			continue
+		}
 		switch f := v.Field(i); f.Interface().(type) {
 		case string:
 			f.SetString(v.Type().Field(i).Name)

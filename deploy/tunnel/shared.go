@@ -11,13 +11,13 @@ import (
 
 // Shared returns what a host wants for two of its tunnels and only one can have: a
 // port, a mark, a routing table, an address or a prefix. Each is told at its line in
-// the later tunnel.
+// the later tunnel. What an unmanaged host makes of it is its own affair.
 func Shared(tunnels []*Tunnel) []Clash {
 	var found []Clash
 	for i, b := range tunnels {
 		for _, a := range tunnels[:i] {
 			for _, name := range b.names {
-				if first, ok := a.hosts[name]; ok {
+				if first, ok := a.hosts[name]; ok && !first.unmanaged() && !b.hosts[name].unmanaged() {
 					c := clashes{a: a, b: b, first: first, second: b.hosts[name]}
 					c.find()
 					found = append(found, c.found...)

@@ -18,6 +18,7 @@ const inside, outside, plain = "INSIDE", "OUTSIDE", ""
 func (v *View) Annotate() string {
 	var s sheet
 	s.title("tunnel %s on host %s", v.Tunnel, v.Host)
+	s.about(v.About, "no: nobody logs in to this host")
 	s.keys(v.PublicKey, v.NextPublicKey)
 	s.line(plain, "private key file", v.PrivateKeyFile)
 	s.line(outside, "listen port", v.port())
@@ -44,7 +45,7 @@ func (v *View) Annotate() string {
 		s.line(plain, "sysctl", key+" = "+v.Sysctls[key])
 	}
 	for _, p := range v.Peers {
-		s.peer(&p)
+		s.peer(&p, v.Unmanaged)
 	}
 	s.routes(v)
 	if v.NoKillSwitch {
@@ -100,15 +101,29 @@ func (s *sheet) keys(key, next keyring.PublicKey) {
 	}
 }
 
-func (s *sheet) peer(p *Peer) {
+func (s *sheet) about(a About, unmanaged string) {
+	if a.Description != "" {
+		s.line(plain, "description", a.Description)
+	}
+	if a.Unmanaged {
+		s.line(plain, "managed", unmanaged)
+	}
+}
+
+// peer tells of a peer of this host, which may be one that nobody logs in to.
+func (s *sheet) peer(p *Peer, unmanaged bool) {
 	s.title("peer %s", p.Name)
+	s.about(p.About, "no: it gets this host's public key by hand")
 	s.keys(p.PublicKey, p.NextPublicKey)
 	if p.PresharedKeyFile != "" {
 		s.line(plain, "preshared key file", p.PresharedKeyFile)
 	}
-	if p.Endpoint != "" {
+	switch {
+	case p.Endpoint != "":
 		s.line(outside, "endpoint", p.Endpoint)
-	} else {
+	case unmanaged:
+		s.line(outside, "endpoint", "not in the tunnel file")
+	default:
 		s.line(outside, "endpoint", "none: the peer comes to us")
 	}
 	s.number("keepalive", p.Keepalive, " s")

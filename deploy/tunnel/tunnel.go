@@ -41,6 +41,23 @@ func (t *Tunnel) SSH(host string) (dest string, explicit bool) {
 	return host, false
 }
 
+// Unmanaged tells whether nobody logs in to host, one of the tunnel's.
+func (t *Tunnel) Unmanaged(host string) bool {
+	h, ok := t.hosts[host]
+	return ok && h.unmanaged()
+}
+
+// RequireManaged returns an error, with a hint at what to do instead, for a host that
+// nobody logs in to. For any other name it returns nil.
+func (t *Tunnel) RequireManaged(host, hint string) error {
+	if !t.Unmanaged(host) {
+		return nil
+	}
+	at := t.hosts[host].managed.pos
+	return fault.NewHost("nobody logs in to host", host, "it has managed = false in "+at.String(),
+		hint+"; if it is to be managed, take that line out")
+}
+
 // PSKPairs returns the pairs of peers that share a preshared key, the names of
 // each in order, sorted.
 func (t *Tunnel) PSKPairs() [][2]string {

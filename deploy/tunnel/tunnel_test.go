@@ -53,6 +53,30 @@ func TestSSH(t *testing.T) {
 	}
 }
 
+// Two hosts that nobody logs in to are no peers, whatever endpoints they have; what
+// their peers share with them is made all the same.
+func TestUnmanaged(t *testing.T) {
+	tun := parse(t, os.DirFS("testdata/views/unmanaged"), "wg0")
+	pairs := [][2]string{{"basalt", "server"}, {"phone", "server"}, {"server", "tablet"}}
+	if diff := cmp.Diff(pairs, tun.PSKPairs()); diff != "" {
+		t.Error(diff)
+	}
+	for host, want := range map[string]bool{"server": false, "phone": true, "relay": true, "nobody": false} {
+		if got := tun.Unmanaged(host); got != want {
+			t.Errorf("%s: unmanaged %v", host, got)
+		}
+		if err := tun.RequireManaged(host, "wgkeys show "+host); (err != nil) != want {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	err := tun.RequireManaged("phone", "wgkeys show phone")
+	want := []string{"wgkeys show phone; if it is to be managed, take that line out"}
+	if diff := cmp.Diff(want, fault.Hints(err)); diff != "" || err.Error() !=
+		`nobody logs in to host "phone": it has managed = false in tunnels/wg0.toml:17` {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
 // The rules of precedence: the pair, then the host, then the tunnel.
 func TestPrecedence(t *testing.T) {
 	tun := parse(t, archiveFS(`

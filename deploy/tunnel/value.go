@@ -231,6 +231,21 @@ func checkSSH(dest string) error {
 	return nil
 }
 
+// checkDescription returns why s cannot describe a host: a line that a terminal shows
+// as it is, in the width of some screens.
+func checkDescription(s string) error {
+	const most = 255 // bytes
+	switch {
+	case strings.TrimSpace(s) != s || s == "":
+		return errors.New("a description is a line of text, without space around it")
+	case strings.ContainsFunc(s, unprintable):
+		return fmt.Errorf("%s has a character that cannot be printed", shown(s))
+	case len(s) > most:
+		return fmt.Errorf("%s is longer than %d bytes", shown(s), most)
+	}
+	return nil
+}
+
 // unprintable tells of a character that a reviewer would not see, or that would
 // show him the others in another order.
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }

@@ -40,6 +40,15 @@ type View struct {
 	DNS []string `json:"dns,omitempty"`
 	// as sysctl(8) spells the key: net.ipv4.conf.wg0.rp_filter
 	Sysctls map[string]string `json:"sysctls,omitempty"`
+
+	About `json:"-"`
+}
+
+// About is what the tunnel file says of a host for people. Nothing on a host depends on it,
+// so it does not go there: a view that comes from elsewhere has none.
+type About struct {
+	Description string // a line; "": none
+	Unmanaged   bool   // nobody logs in to it
 }
 
 // A Peer is another host as the view's host reaches it.
@@ -53,6 +62,8 @@ type Peer struct {
 	Endpoint   string         `json:"endpoint,omitempty"`
 	Keepalive  int            `json:"keepalive,omitempty"` // seconds; 0: off
 	AllowedIPs []netip.Prefix `json:"allowed_ips"`         // INSIDE, sorted
+
+	About `json:"-"`
 }
 
 // A Route sends an INSIDE prefix into the tunnel.
