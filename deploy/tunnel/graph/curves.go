@@ -1,0 +1,112 @@
+package graph
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// A curve is an arrow as it is drawn: from a point to a point, pulled towards a third.
+type curve struct {
+	arrow
+	start, pull, end point
+}
+
+// A port is where an arrow touches a block.
+type port struct {
+	arrow int
+	start bool
+	other point // what it leads to
+}
+
+// curves returns the arrows. At each side of a block their ends are apart, in the
+// order of where they lead to.
+func (l *layout) curves() []curve {
+	curves := make([]curve, len(l.arrows))
+	type edge struct {
+		block int
+		side  side
+	}
+	ports := map[edge][]port{}
+	for i, w := range l.arrows {
+		curves[i].arrow = w
+		from, to := l.facing(w.from, w.to), l.facing(w.to, w.from)
+		ports[edge{w.from, from}] = append(ports[edge{w.from, from}], port{i, true, l.size[w.to].middle()})
+		ports[edge{w.to, to}] = append(ports[edge{w.to, to}], port{i, false, l.size[w.from].middle()})
+	}
+	for e, list := range ports {
+		slices.SortFunc(list, func(a, b port) int {
+			if e.side.level() {
+				return cmp.Or(cmp.Compare(a.other.x, b.other.x), cmp.Compare(a.arrow, b.arrow))
+			}
+			return cmp.Or(cmp.Compare(a.other.y, b.other.y), cmp.Compare(a.arrow, b.arrow))
+		})
+		for k, p := range list {
+			at := l.size[e.block].at(e.side, float64(k+1)/float64(len(list)+1))
+			if p.start {
+				curves[p.arrow].start = at
+			} else {
+				curves[p.arrow].end = at
+			}
+		}
+	}
+	for i := range curves {
+		curves[i].pull = l.pull(&curves[i])
+	}
+	return curves
+}
+
+// at returns the point of a side that lies that part of the way along it, to the right or
+// down.
+func (r rect) at(s side, part float64) point {
+	switch s {
+	case top:
+		return point{r.x + part*r.w, r.y}
+	case bottom:
+		return point{r.x + part*r.w, r.y + r.h}
+	case left:
+		return point{r.x, r.y + part*r.h}
+	}
+	return point{r.x + r.w, r.y + part*r.h}
+}
+
+// facing returns the side of block a on which arrows to block b leave it.
+func (l *layout) facing(a, b int) side {
+	if s, ok := l.at[a]; ok {
+		return s.opposite() // towards the middle
+	}
+	if s, ok := l.at[b]; ok {
+		return s
+	}
+	switch i, j := slices.Index(l.core, a), slices.Index(l.core, b); j - i {
+	case 1:
+		return bottom
+	case -1:
+		return top
+	}
+	return right // past the one between them
+}
+
+// pull bends an arrow between two blocks of one side of the ring, or past a block of the
+// core, out of the way of what is between them.
+func (l *layout) pull(c *curve) point {
+	mid := point{(c.start.x + c.end.x) / 2, (c.start.y + c.end.y) / 2}
+	a, inRing := l.at[c.from]
+	b, bothInRing := l.at[c.to]
+	if inRing != bothInRing || a != b || !inRing && l.facing(c.from, c.to) != right {
+		return mid
+	}
+	depth := 30 + 0.45*math.Hypot(c.start.x-c.end.x, c.start.y-c.end.y)
+	depth = min(depth, 2*passage)
+	switch {
+	case !inRing, a == left:
+		mid.x += depth
+	case a == right:
+		mid.x -= depth
+	case a == top:
+		mid.y += depth
+	case a == bottom:
+		mid.y -= depth
+	}
+	return mid
+}

@@ -1,0 +1,323 @@
+package graph
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wgkeys/deploy/tunnel"
+)
+
+// readme is the tunnel file of the README.
+const readme = `listen_port = 30567
+[hosts.shale]
+endpoint = "93.93.130.7"
+routes = ["::/0"]
+forward = true
+[hosts.basalt]
+addresses = ["2001:db8:7767::2/128"]
+`
+
+func topology(t *testing.T, text string) *tunnel.Topology {
+	t.Helper()
+	tun, err := tunnel.Parse(fstest.MapFS{"wg0.toml": {Data: []byte(text)}}, "wg0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := tun.Topology()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return top
+}
+
+// hubs is a tunnel of n hosts, of which the first k have endpoints.
+func hubs(k, n int) string {
+	var b strings.Builder
+	for i := range n {
+		kind, endpoint := "spoke", ""
+		if i < k {
+			kind, endpoint = "hub", fmt.Sprintf("endpoint = \"192.0.2.%d\"\n", i+1)
+		}
+		fmt.Fprintf(&b, "[hosts.%s%02d]\n%saddresses = [\"10.7.0.%d/24\", \"2001:db8:7767::%x/64\"]\n", kind, i, endpoint, i+1, i+1)
+	}
+	return b.String()
+}
+
+// asked has all hosts answer but one; every fifth pair never had a handshake.
+func asked(top *tunnel.Topology) *Graph {
+	g := &Graph{Topology: top, Live: map[string]map[string]*time.Duration{}, InWords: time.Duration.String}
+	for _, h := range top.Hosts[1:] {
+		g.Live[h.Name] = map[string]*time.Duration{}
+	}
+	for i, l := range top.Links {
+		age := time.Duration(11*i) * time.Second
+		for _, ends := range [][2]int{{l.A, l.B}, {l.B, l.A}} {
+			if peers := g.Live[top.Hosts[ends[0]].Name]; peers != nil {
+				if peers[top.Hosts[ends[1]].Name] = &age; i%5 == 4 {
+					peers[top.Hosts[ends[1]].Name] = nil
+				}
+			}
+		}
+	}
+	return g
+}
+
+var formats = map[string]func(*Graph) string{"mmd": (*Graph).Mermaid, "dot": (*Graph).DOT, "svg": (*Graph).SVG}
+
+// TestGolden: dot of Graphviz 2.43 and mermaid 11 have read these files as they are, and
+// Chromium has shown them. With GOLDEN=write they are written.
+func TestGolden(t *testing.T) {
+	tunnels := map[string]*Graph{
+		"readme":   {Topology: topology(t, readme)},
+		"two-hubs": asked(topology(t, hubs(2, 5))),
+		"frames":   asked(topology(t, hubs(5, 20))),
+		"hostile":  hostile(),
+	}
+	for name, g := range tunnels {
+		for ext, draw := range formats {
+			file := filepath.Join("testdata", name+"."+ext)
+			got := draw(g)
+			if os.Getenv("GOLDEN") == "write" {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want), got); d != "" {
+				t.Errorf("%s: %s", file, d)
+			}
+		}
+	}
+}
+
+// A hostile tunnel has names that mean something in each of the languages, as a program
+// that reads other rules for names may give it.
+func hostile() *Graph {
+	top := &tunnel.Topology{Tunnel: "wg0\"]\nclick a \"x"}
+	for _, name := range []string{`a"b`, `c\`, "d\ne", "<script>alert(1)</script>", "&amp;#quot;", "]]>--><!--", "end", "`md`", "\x00\x1b[31m", "ü"} {
+		top.Hosts = append(top.Hosts, tunnel.Node{Name: name, Endpoint: name, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}})
+	}
+	for i := 1; i < len(top.Hosts); i++ {
+		top.Links = append(top.Links, tunnel.Link{A: 0, B: i, ToA: top.Hosts[0].Name})
+	}
+	return &Graph{Topology: top}
+}
+
+// TestXML: an SVG is XML that loads nothing and runs nothing, whatever the names.
+func TestXML(t *testing.T) {
+	known := map[string]bool{"svg": true, "title": true, "g": true, "rect": true, "text": true, "path": true}
+	d := xml.NewDecoder(strings.NewReader(hostile().SVG()))
+	texts := 0
+	for {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := token.(xml.StartElement); ok {
+			if texts++; !known[e.Name.Local] {
+				t.Errorf("element %s", e.Name.Local)
+			}
+		}
+	}
+	if texts < 30 {
+		t.Errorf("only %d elements", texts)
+	}
+}
+
+// TestQuotes: a name never ends what it stands in.
+func TestQuotes(t *testing.T) {
+	g := hostile()
+	for line := range strings.Lines(g.Mermaid()) {
+		if n := strings.Count(line, `"`); n != 0 && n != 2 || strings.ContainsAny(line, "`\x1b") {
+			t.Errorf("Mermaid: %q", line)
+		}
+	}
+	for line := range strings.Lines(g.DOT()) {
+		line = strings.ReplaceAll(line, `\\`, "")
+		if n := strings.Count(line, `"`) - strings.Count(line, `\"`); n%2 != 0 {
+			t.Errorf("DOT: %q", line)
+		}
+	}
+}
+
+// shapes are tunnels of all kinds, by name.
+func shapes(t *testing.T) map[string]*Graph {
+	all := map[string]*Graph{"readme": {Topology: topology(t, readme)}, "hostile": hostile()}
+	for _, n := range []int{2, 3, 4, 5, 7, 12, 50} {
+		for _, k := range []int{1, 2, 3, 5, 6, n} {
+			if k <= n {
+				top := topology(t, hubs(k, n))
+				all[fmt.Sprintf("%d of %d", k, n)] = &Graph{Topology: top}
+				all[fmt.Sprintf("%d of %d, asked", k, n)] = asked(top)
+			}
+		}
+	}
+	for seed := range uint64(60) {
+		all[fmt.Sprintf("random %d", seed)] = random(rand.New(rand.NewPCG(seed, 1)))
+	}
+	return all
+}
+
+// random is a tunnel in which anybody may be the peer of anybody.
+func random(r *rand.Rand) *Graph {
+	top := &tunnel.Topology{Tunnel: "wg0"}
+	n := 1 + r.IntN(40)
+	for i := range n {
+		h := tunnel.Node{Name: fmt.Sprint("host", strings.Repeat("x", r.IntN(9)), i)}
+		for a := range r.IntN(9) {
+			h.Addresses = append(h.Addresses, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), byte(a)}), 32))
+		}
+		top.Hosts = append(top.Hosts, h)
+	}
+	for i := range n {
+		for j := i + 1; j < n; j++ {
+			if r.IntN(n) < 3 {
+				ends := [][2]string{{"a", ""}, {"", "b"}, {"a", "b"}, {"", ""}}[r.IntN(4)]
+				top.Links = append(top.Links, tunnel.Link{A: i, B: j, ToA: ends[0], ToB: ends[1]})
+			}
+		}
+	}
+	if r.IntN(2) == 0 && n > 1 {
+		return asked(top)
+	}
+	return &Graph{Topology: top}
+}
+
+// TestReadable: no box lies on another one, and no arrow crosses one.
+func TestReadable(t *testing.T) {
+	for name, g := range shapes(t) {
+		d := &drawing{Graph: g, peers: g.peerings()}
+		blocks, arrows := g.blocks()
+		var sizes []rect
+		for i := range blocks {
+			sizes = append(sizes, d.size(&blocks[i]))
+		}
+		l := newLayout(sizes, arrows)
+		for i, a := range l.size {
+			if a.w < sizes[i].w || a.h < sizes[i].h || math.IsNaN(a.x+a.y) {
+				t.Fatalf("%s: block %d at %v", name, i, a)
+			}
+			for j, b := range l.size[:i] {
+				if overlap(a, b) {
+					t.Errorf("%s: blocks %d and %d: %v, %v", name, i, j, a, b)
+				}
+			}
+		}
+		for _, c := range l.curves() {
+			for step := range 101 {
+				p := c.point(float64(step) / 100)
+				for i, r := range l.size {
+					if r = r.grown(-1); r.x < p.x && p.x < r.x+r.w && r.y < p.y && p.y < r.y+r.h {
+						t.Fatalf("%s: the arrow from %d to %d crosses block %d", name, c.from, c.to, i)
+					}
+				}
+			}
+		}
+	}
+}
+
+func overlap(a, b rect) bool {
+	return a.x < b.x+b.w && b.x < a.x+a.w && a.y < b.y+b.h && b.y < a.y+a.h
+}
+
+// point is the one of a quadratic Bézier curve at part of its way.
+func (c *curve) point(part float64) point {
+	s, p, e := (1-part)*(1-part), 2*part*(1-part), part*part
+	return point{s*c.start.x + p*c.pull.x + e*c.end.x, s*c.start.y + p*c.pull.y + e*c.end.y}
+}
+
+// TestEveryLink: what is drawn says who can start to whom, no more and no less, and a
+// tunnel of fifty hosts takes few arrows.
+func TestEveryLink(t *testing.T) {
+	for name, g := range shapes(t) {
+		want := map[[2]int]bool{}
+		linked := map[[2]int]bool{}
+		for _, l := range g.Links {
+			want[[2]int{l.A, l.B}], want[[2]int{l.B, l.A}] = l.ToB != "", l.ToA != ""
+			linked[[2]int{l.A, l.B}], linked[[2]int{l.B, l.A}] = true, true
+		}
+		blocks, arrows := g.blocks()
+		hosts := 0
+		for _, b := range blocks {
+			hosts += len(b.hosts)
+			for _, i := range b.hosts {
+				for _, j := range b.hosts {
+					if i != j && (want[[2]int{i, j}] != b.mesh || linked[[2]int{i, j}] != b.mesh) {
+						t.Errorf("%s: %d and %d in a frame", name, i, j)
+					}
+					delete(linked, [2]int{i, j})
+				}
+			}
+		}
+		for _, w := range arrows {
+			for _, i := range blocks[w.from].hosts {
+				for _, j := range blocks[w.to].hosts {
+					if want[[2]int{i, j}] == w.blind || want[[2]int{j, i}] != w.both {
+						t.Errorf("%s: arrow from %d to %d: %+v", name, i, j, w)
+					}
+					delete(linked, [2]int{i, j})
+					delete(linked, [2]int{j, i})
+				}
+			}
+		}
+		if len(linked) > 0 || hosts != len(g.Hosts) {
+			t.Errorf("%s: not drawn: %v; %d hosts of %d", name, linked, hosts, len(g.Hosts))
+		}
+		if len(arrows) > maxArrows && !strings.HasPrefix(name, "random") {
+			t.Errorf("%s: %d arrows", name, len(arrows))
+		}
+	}
+}
+
+// TestSameBytes: a drawing in git changes when the tunnel does.
+func TestSameBytes(t *testing.T) {
+	for name, g := range shapes(t) {
+		for ext, draw := range formats {
+			if first := draw(g); first != draw(g) {
+				t.Errorf("%s: another %s the second time", name, ext)
+			}
+		}
+	}
+}
+
+// TestHandshake: of two ends that know of different handshakes the later one counts.
+func TestHandshake(t *testing.T) {
+	long, short := time.Hour, time.Minute
+	top := topology(t, readme)
+	for _, c := range []struct {
+		live  map[string]map[string]*time.Duration
+		state shake
+	}{
+		{nil, notAsked},
+		{map[string]map[string]*time.Duration{}, unknown},
+		{map[string]map[string]*time.Duration{"shale": {"basalt": nil}}, never},
+		{map[string]map[string]*time.Duration{"shale": {"basalt": nil}, "basalt": {"shale": &long}}, older},
+		{map[string]map[string]*time.Duration{"shale": {"basalt": &short}, "basalt": {"shale": &long}}, recent},
+		{map[string]map[string]*time.Duration{"shale": {"basalt": &long}, "basalt": {"shale": &short}}, recent},
+		{map[string]map[string]*time.Duration{"shale": {"basalt": &long}, "basalt": {"shale": nil}}, older},
+	} {
+		g := &Graph{Topology: top, Live: c.live}
+		if state, _ := g.handshake(0, 1); state != c.state {
+			t.Errorf("%v: %v, want %v", c.live, state, c.state)
+		}
+	}
+}

@@ -1,0 +1,284 @@
+package graph
+
+import (
+	"encoding/xml"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"wgkeys/deploy/tunnel"
+)
+
+// The text is in a monospaced font, of whichever name: in those that systems have for
+// it a character is at most 0.605 times as wide as the font is high.
+const (
+	fontSize   = 12.0
+	charWidth  = 0.605 * fontSize
+	lineHeight = 16.0
+	padding    = 9.0
+	fonts      = "ui-monospace,'DejaVu Sans Mono','Liberation Mono',Menlo,Consolas,monospace"
+)
+
+// What has no box behind it has colours that are apart from white and from black, 4 to 1
+// at least (WCAG 2.1 asks 3 to 1 of graphics): the drawing has no background of its own.
+const (
+	paper  = "#ffffff"
+	ink    = "#0f172a"
+	border = "#475569"
+	middle = "#64748b"
+	green  = "#15803d"
+	brown  = "#b45309"
+	red    = "#dc2626"
+	blue   = "#1d4ed8"
+)
+
+// A sheet is an SVG as it is written.
+type sheet struct{ strings.Builder }
+
+func (s *sheet) add(format string, args ...any) { fmt.Fprintf(s, format+"\n", args...) }
+
+// SVG returns g as an SVG of its own: it loads nothing and runs nothing.
+func (g *Graph) SVG() string {
+	d := &drawing{Graph: g, peers: g.peerings()}
+	blocks, arrows := g.blocks()
+	sizes := make([]rect, len(blocks))
+	for i := range blocks {
+		sizes[i] = d.size(&blocks[i])
+	}
+	l := newLayout(sizes, arrows)
+	curves := l.curves()
+	bounds := l.size[0]
+	for _, r := range l.size {
+		bounds = bounds.union(r)
+	}
+	for _, c := range curves {
+		bounds = bounds.union(rect{c.pull.x, c.pull.y, 0, 0})
+	}
+	key := d.key()
+	keyBox := textBox(key).movedTo(bounds.x, bounds.y+bounds.h+gap)
+	bounds = bounds.union(keyBox).grown(gap)
+
+	s := &d.sheet
+	s.add(`<svg xmlns="http://www.w3.org/2000/svg" role="img" width="%.0f" height="%.0f" viewBox="%.0f %.0f %.0f %.0f">`,
+		bounds.w, bounds.h, bounds.x, bounds.y, bounds.w, bounds.h)
+	s.add(`<title>tunnel %s</title>`, xmlText(g.Tunnel))
+	s.add(`<g font-family="%s" font-size="%.0f" fill="%s">`, fonts, fontSize, ink)
+	for i := range blocks {
+		if blocks[i].framed() {
+			d.frame(l.size[i])
+		}
+	}
+	for _, c := range curves {
+		d.curve(c)
+	}
+	for i := range blocks {
+		d.block(&blocks[i], l.size[i])
+	}
+	d.box(keyBox, key, false)
+	s.add("</g>\n</svg>")
+	return s.String()
+}
+
+// A drawing is an SVG of a graph.
+type drawing struct {
+	*Graph
+	sheet
+	peers [][]peering
+}
+
+// text is what is in the box of a host: its name comes first.
+func (d *drawing) text(i int) []row {
+	return append([]row{{text: d.title(i)}}, d.rows(i, d.peers[i])...)
+}
+
+// textBox returns a rectangle for rows of text.
+func textBox(rows []row) rect {
+	wide := 0
+	for _, r := range rows {
+		wide = max(wide, utf8.RuneCountInString(r.text)+len(tagged(r.where)))
+	}
+	return rect{w: math.Ceil(float64(wide)*charWidth + 2*padding), h: float64(len(rows))*lineHeight + 2*padding}
+}
+
+// movedTo returns r with its top left there.
+func (r rect) movedTo(x, y float64) rect { return rect{x, y, r.w, r.h} }
+
+// tagged is how wide a tag and what follows it is.
+func tagged(where string) string {
+	if where == "" {
+		return ""
+	}
+	return fmt.Sprintf("%-8s", where)
+}
+
+// rowsOf is how many rows a frame of n boxes has: they are wider than high.
+func rowsOf(n int) int { return int(math.Ceil(math.Sqrt(1.5 * float64(n)))) }
+
+// cell is the size of each box in a frame.
+func (d *drawing) cell(b *block) rect {
+	var cell rect
+	for _, i := range b.hosts {
+		r := textBox(d.text(i))
+		cell.w, cell.h = max(cell.w, r.w), max(cell.h, r.h)
+	}
+	return cell
+}
+
+const heading = 2 * lineHeight
+
+// size is that of a block.
+func (d *drawing) size(b *block) rect {
+	cell := d.cell(b)
+	if !b.framed() {
+		return cell
+	}
+	rows := rowsOf(len(b.hosts))
+	columns := (len(b.hosts) + rows - 1) / rows
+	const between = gap / 2
+	return rect{w: max(float64(columns)*(cell.w+between)+between, textBox([]row{{text: b.heading()}}).w+2*between),
+		h: float64(rows)*(cell.h+between) + between + heading}
+}
+
+// block draws a host, or the hosts of a frame in columns.
+func (d *drawing) block(b *block, r rect) {
+	if !b.framed() {
+		d.box(r, d.text(b.hosts[0]), true)
+		return
+	}
+	const between = gap / 2
+	title := []row{{text: b.heading()}}
+	label := textBox(title).movedTo(r.x+between, r.y+between/2)
+	label.h = lineHeight + padding
+	d.outline(label, false)
+	d.lines(point{label.x + padding, label.y + padding/2}, title, false)
+	cell, rows := d.cell(b), rowsOf(len(b.hosts))
+	for k, i := range b.hosts {
+		x := r.x + between + float64(k/rows)*(cell.w+between)
+		y := r.y + between + heading + float64(k%rows)*(cell.h+between)
+		d.outline(cell.movedTo(x, y), true)
+		d.lines(point{x + padding, y + padding}, d.text(i), true)
+	}
+}
+
+// frame draws what is behind the boxes of several hosts.
+func (d *drawing) frame(r rect) {
+	d.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="12" fill="%s" fill-opacity="0.12" stroke="%s" stroke-width="1.5"/>`,
+		r.x, r.y, r.w, r.h, middle, middle)
+}
+
+// box draws rows of text in the middle of a rectangle, as high as it may be. They are
+// about a host if the first one is its name.
+func (d *drawing) box(r rect, rows []row, named bool) {
+	d.outline(r, named)
+	d.lines(point{r.x + padding, r.y + (r.h-float64(len(rows))*lineHeight)/2}, rows, named)
+}
+
+func (d *drawing) outline(r rect, named bool) {
+	stroke, width := border, 1.5
+	if !named {
+		stroke, width = middle, 0.5
+	}
+	d.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="6" fill="%s" stroke="%s" stroke-width="%.1f"/>`,
+		r.x, r.y, r.w, r.h, paper, stroke, width)
+}
+
+// lines writes rows of text, from the top left.
+func (d *drawing) lines(from point, rows []row, named bool) {
+	const baseline = 0.76 * lineHeight
+	y := from.y + baseline
+	for i, w := range rows {
+		x := from.x
+		if w.where != "" {
+			colour := blue
+			if w.where == outside {
+				colour = brown
+			}
+			d.add(`<text x="%.1f" y="%.1f" fill="%s">%s</text>`, x, y, colour, w.where)
+			x += float64(len(tagged(w.where))) * charWidth
+		}
+		weight := ""
+		if named && i == 0 {
+			weight = ` font-weight="bold"`
+		}
+		colour := ""
+		if w.state != notAsked {
+			c, _ := w.state.style()
+			colour = ` fill="` + c + `"`
+		}
+		d.add(`<text x="%.1f" y="%.1f"%s%s>%s</text>`, x, y, weight, colour, xmlText(w.text))
+		y += lineHeight
+	}
+}
+
+// style is how an arrow is drawn: its handshakes are told apart without colours, too.
+func (s shake) style() (colour, dashes string) {
+	switch s {
+	case recent:
+		return green, ""
+	case older:
+		return brown, "9 3"
+	case never:
+		return red, "4 4"
+	case unknown:
+		return middle, "1.5 4"
+	}
+	return middle, ""
+}
+
+// curve draws an arrow.
+func (d *drawing) curve(c curve) {
+	colour, dashes := c.state.style()
+	if dashes != "" {
+		dashes = fmt.Sprintf(` stroke-dasharray="%s"`, dashes)
+	}
+	d.add(`<path d="M%.1f %.1fQ%.1f %.1f %.1f %.1f" fill="none" stroke="%s" stroke-width="1.5"%s/>`,
+		c.start.x, c.start.y, c.pull.x, c.pull.y, c.end.x, c.end.y, colour, dashes)
+	if !c.blind {
+		d.tip(c.pull, c.end, colour)
+	}
+	if c.both {
+		d.tip(c.pull, c.start, colour)
+	}
+}
+
+// tip draws the point of an arrow that comes from a point.
+func (d *drawing) tip(from, to point, colour string) {
+	const long, wide = 9.0, 3.5
+	dx, dy := to.x-from.x, to.y-from.y
+	n := max(math.Hypot(dx, dy), 1)
+	dx, dy = dx/n, dy/n
+	x, y := to.x-long*dx, to.y-long*dy
+	d.add(`<path d="M%.1f %.1fL%.1f %.1fL%.1f %.1fZ" fill="%s"/>`, to.x, to.y, x-wide*dy, y+wide*dx, x+wide*dy, y-wide*dx, colour)
+}
+
+// key explains the drawing.
+func (d *drawing) key() []row {
+	rows := []row{{text: "tunnel " + d.Tunnel}, {text: legend}}
+	means := []struct {
+		state shake
+		text  string
+	}{
+		{recent, "green: a handshake of the last 3 min"},
+		{older, "long dashes: the last handshake is older"},
+		{never, "red dashes: no handshake yet"},
+		{unknown, "dots: not known"},
+	}
+	for _, m := range means {
+		if slices.ContainsFunc(d.Links, func(l tunnel.Link) bool {
+			state, _ := d.handshake(l.A, l.B)
+			return state == m.state
+		}) {
+			rows = append(rows, row{text: m.text, state: m.state})
+		}
+	}
+	return rows
+}
+
+// xmlText spells s as XML.
+func xmlText(s string) string {
+	var b strings.Builder
+	xml.EscapeText(&b, []byte(printable(s))) // a Builder takes all
+	return b.String()
+}
