@@ -20,16 +20,23 @@ type Topology struct {
 type Node struct {
 	Name      string
 	Endpoint  string         // OUTSIDE, address:port or name:port; "": none of its own
+	Reachable bool           // peers know by themselves where it is
 	Addresses []netip.Prefix // INSIDE, sorted
 	Routes    []netip.Prefix // INSIDE, sorted: what its peers reach through it
+	About
 }
 
 // A Link is two hosts that are peers, by their places in Hosts: A is less than B.
 type Link struct {
-	A, B int
-	// OUTSIDE: where B sends its first packet for A, and A for B; "": nowhere,
-	// it waits for the other one's
-	ToA, ToB string
+	A, B     int
+	ToA, ToB Start // of B, and of A
+}
+
+// A Start is how a host can send the first packet to a peer.
+type Start struct {
+	Can bool
+	// OUTSIDE, address:port or name:port; "": the tunnel file does not know it
+	At string
 }
 
 // maxLinks is how many pairs a drawing may have: a full mesh of 700 hosts.
@@ -42,7 +49,7 @@ func (t *Tunnel) Topology() (*Topology, error) {
 	for i, name := range t.names {
 		h := t.hosts[name]
 		place[h] = i
-		n := Node{Name: name, Addresses: h.ownAddresses(), Routes: h.ownRoutes()}
+		n := Node{Name: name, Addresses: h.ownAddresses(), Routes: h.ownRoutes(), Reachable: h.reachable.val, About: h.forPeople()}
 		if h.endpoint.given() {
 			n.Endpoint = h.endpoint.val.withPort(t.listenPortOf(h))
 		}
@@ -52,7 +59,7 @@ func (t *Tunnel) Topology() (*Topology, error) {
 		h := t.hosts[name]
 		for _, peer := range t.peers(h) {
 			if j := place[peer]; i < j {
-				topology.Links = append(topology.Links, Link{i, j, t.firstPacket(peer, h), t.firstPacket(h, peer)})
+				topology.Links = append(topology.Links, Link{i, j, t.start(peer, h), t.start(h, peer)})
 			}
 		}
 		if len(topology.Links) > maxLinks {
@@ -63,12 +70,13 @@ func (t *Tunnel) Topology() (*Topology, error) {
 	return topology, nil
 }
 
-// firstPacket returns where a sends its first packet for b, "" if it cannot.
-func (t *Tunnel) firstPacket(a, b *host) string {
+// start returns how a can begin with b. An unmanaged host may know by itself where its peer
+// is, and has to if neither of the two has an endpoint.
+func (t *Tunnel) start(a, b *host) Start {
 	if e := endpointOf(a, b); e.given() {
-		return e.val.withPort(t.listenPortOf(b))
+		return Start{true, e.val.withPort(t.listenPortOf(b))}
 	}
-	return ""
+	return Start{Can: a.unmanaged() && (b.reachable.val || !haveEndpoint(a, b))}
 }
 
 // ownRoutes are what the host's peers reach through it, in order.

@@ -118,10 +118,10 @@ func (g *Graph) signatures() (open, closed []string) {
 	ends := make([][]end, len(g.Hosts))
 	for _, l := range g.Links {
 		how, back := 0, 0
-		if l.ToB != "" {
+		if l.ToB.Can {
 			how, back = how|goes, back|comes
 		}
-		if l.ToA != "" {
+		if l.ToA.Can {
 			how, back = how|comes, back|goes
 		}
 		ends[l.A] = append(ends[l.A], end{l.B, how})
@@ -150,8 +150,8 @@ func (g *Graph) arrows(of []int) (arrows []arrow) {
 		if a == b {
 			continue
 		}
-		w := arrow{from: a, to: b, both: l.ToA != "" && l.ToB != "", blind: l.ToA == "" && l.ToB == ""}
-		if l.ToB == "" && l.ToA != "" {
+		w := arrow{from: a, to: b, both: l.ToA.Can && l.ToB.Can, blind: !l.ToA.Can && !l.ToB.Can}
+		if l.ToA.Can && !l.ToB.Can {
 			w.from, w.to = b, a
 		}
 		w.state, _ = g.handshake(l.A, l.B)

@@ -54,7 +54,11 @@ func (g *Graph) dotHost(b *strings.Builder, indent string, i int, peers [][]peer
 	for _, r := range g.rows(i, peers[i]) {
 		lines = append(lines, strings.TrimSpace(r.where+" "+r.text))
 	}
-	fmt.Fprintf(b, "%s%s [label=%s]\n", indent, dotText(g.Hosts[i].Name), dotText(lines...))
+	style := ""
+	if g.Hosts[i].Unmanaged {
+		style = `, style="rounded,filled,dashed", fillcolor="#f1f5f9"`
+	}
+	fmt.Fprintf(b, "%s%s [label=%s%s]\n", indent, dotText(g.Hosts[i].Name), dotText(lines...), style)
 }
 
 // last returns the host of b that arrows begin at.

@@ -82,27 +82,38 @@ const maxRows = 5
 // A peering is a link as one of its ends sees it.
 type peering struct {
 	peer int
-	to   string // OUTSIDE: where the first packet goes
+	to   string // OUTSIDE: where the first packet goes; "": nowhere, or that is not known
 }
 
 // peerings returns the links of each host.
 func (g *Graph) peerings() [][]peering {
 	all := make([][]peering, len(g.Hosts))
 	for _, l := range g.Links {
-		all[l.A] = append(all[l.A], peering{l.B, l.ToB})
-		all[l.B] = append(all[l.B], peering{l.A, l.ToA})
+		all[l.A] = append(all[l.A], peering{l.B, l.ToB.At})
+		all[l.B] = append(all[l.B], peering{l.A, l.ToA.At})
 	}
 	return all
 }
 
 // title returns what stands first in the box of a host.
-func (g *Graph) title(i int) string { return g.Hosts[i].Name }
+func (g *Graph) title(i int) string {
+	if g.Hosts[i].Unmanaged {
+		return g.Hosts[i].Name + " (unmanaged)"
+	}
+	return g.Hosts[i].Name
+}
 
 // rows returns what is told of a host below its name.
 func (g *Graph) rows(i int, peers []peering) (rows []row) {
 	h := &g.Hosts[i]
-	if h.Endpoint != "" {
+	if h.Description != "" {
+		rows = append(rows, row{text: shortened(h.Description)})
+	}
+	switch {
+	case h.Endpoint != "":
 		rows = append(rows, row{where: outside, text: h.Endpoint})
+	case h.Reachable:
+		rows = append(rows, row{where: outside, text: "its peers know where"})
 	}
 	for _, p := range peers { // an endpoint that only this host uses
 		if p.to != "" && p.to != g.Hosts[p.peer].Endpoint {
@@ -127,7 +138,7 @@ func (g *Graph) liveRows(i int, peers []peering) (rows []row) {
 	if g.Live == nil || len(peers) == 0 {
 		return nil
 	}
-	if _, answered := g.Live[g.Hosts[i].Name]; !answered {
+	if _, answered := g.Live[g.Hosts[i].Name]; !answered && !g.Hosts[i].Unmanaged {
 		rows = append(rows, row{text: "gave no answer", state: unknown})
 	}
 	const few = 3
@@ -156,6 +167,15 @@ func (g *Graph) liveRows(i int, peers []peering) (rows []row) {
 	rows = naming(rows, row{text: "the last over 3 min ago: ", state: older}, names[older])
 	rows = naming(rows, row{text: "none yet: ", state: never}, names[never])
 	return naming(rows, row{text: "not known: ", state: unknown}, names[unknown])
+}
+
+// shortened cuts a description that would make its box wide.
+func shortened(s string) string {
+	const most = 40
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return s
 }
 
 // printable returns s with U+FFFD for what is no character to see: a control character has

@@ -30,6 +30,27 @@ forward = true
 addresses = ["2001:db8:7767::2/128"]
 `
 
+// phones has hosts that nobody logs in to, and one whose address only its peers know.
+const phones = `[hosts.server]
+reachable = true
+description = "in the cellar"
+addresses = ["10.77.0.1/24"]
+routes = ["0.0.0.0/0", "::/0"]
+[hosts.basalt]
+addresses = ["10.77.0.2"]
+[hosts.basalt.peer.server]
+endpoint = "server.example.net:30567"
+[hosts.phone]
+managed = false
+description = "電話"
+addresses = ["10.77.0.3", "2001:db8:7767::3"]
+[hosts.relay]
+managed = false
+endpoint = "198.51.100.7:51000"
+peers = ["server"]
+addresses = ["10.77.0.5"]
+`
+
 func topology(t *testing.T, text string) *tunnel.Topology {
 	t.Helper()
 	tun, err := tunnel.Parse(fstest.MapFS{"wg0.toml": {Data: []byte(text)}}, "wg0")
@@ -84,6 +105,7 @@ func TestGolden(t *testing.T) {
 		"readme":   {Topology: topology(t, readme)},
 		"two-hubs": asked(topology(t, hubs(2, 5))),
 		"frames":   asked(topology(t, hubs(5, 20))),
+		"phones":   {Topology: topology(t, phones)},
 		"hostile":  hostile(),
 	}
 	for name, g := range tunnels {
@@ -114,7 +136,7 @@ func hostile() *Graph {
 		top.Hosts = append(top.Hosts, tunnel.Node{Name: name, Endpoint: name, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}})
 	}
 	for i := 1; i < len(top.Hosts); i++ {
-		top.Links = append(top.Links, tunnel.Link{A: 0, B: i, ToA: top.Hosts[0].Name})
+		top.Links = append(top.Links, tunnel.Link{A: 0, B: i, ToA: tunnel.Start{Can: true, At: top.Hosts[0].Name}})
 	}
 	return &Graph{Topology: top}
 }
@@ -191,8 +213,8 @@ func random(r *rand.Rand) *Graph {
 	for i := range n {
 		for j := i + 1; j < n; j++ {
 			if r.IntN(n) < 3 {
-				ends := [][2]string{{"a", ""}, {"", "b"}, {"a", "b"}, {"", ""}}[r.IntN(4)]
-				top.Links = append(top.Links, tunnel.Link{A: i, B: j, ToA: ends[0], ToB: ends[1]})
+				toA, toB := tunnel.Start{Can: r.IntN(2) == 0, At: "a"}, tunnel.Start{Can: r.IntN(2) == 0}
+				top.Links = append(top.Links, tunnel.Link{A: i, B: j, ToA: toA, ToB: toB})
 			}
 		}
 	}
@@ -252,7 +274,7 @@ func TestEveryLink(t *testing.T) {
 		want := map[[2]int]bool{}
 		linked := map[[2]int]bool{}
 		for _, l := range g.Links {
-			want[[2]int{l.A, l.B}], want[[2]int{l.B, l.A}] = l.ToB != "", l.ToA != ""
+			want[[2]int{l.A, l.B}], want[[2]int{l.B, l.A}] = l.ToB.Can, l.ToA.Can
 			linked[[2]int{l.A, l.B}], linked[[2]int{l.B, l.A}] = true, true
 		}
 		blocks, arrows := g.blocks()

@@ -40,6 +40,7 @@ func (g *Graph) Mermaid() string {
 
 // mermaidColours are readable whatever is behind the drawing.
 const mermaidColours = "    classDef default fill:#ffffff,stroke:#475569,color:#0f172a,text-align:left\n" +
+	"    classDef unmanaged fill:#f1f5f9,stroke-dasharray:5 4\n" +
 	"    linkStyle default stroke:#64748b\n"
 
 func (g *Graph) mermaidHost(b *strings.Builder, indent string, i int, peers [][]peering) {
@@ -47,7 +48,11 @@ func (g *Graph) mermaidHost(b *strings.Builder, indent string, i int, peers [][]
 	for _, r := range g.rows(i, peers[i]) {
 		b.WriteString("<br/>" + mermaidText(strings.TrimSpace(r.where+" "+r.text)))
 	}
-	b.WriteString("\"]\n")
+	b.WriteString("\"]")
+	if g.Hosts[i].Unmanaged {
+		b.WriteString(":::unmanaged")
+	}
+	b.WriteString("\n")
 }
 
 func (w arrow) mermaid() string {

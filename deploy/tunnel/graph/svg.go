@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"wgkeys/deploy/tunnel"
 )
@@ -25,6 +24,7 @@ const (
 // at least (WCAG 2.1 asks 3 to 1 of graphics): the drawing has no background of its own.
 const (
 	paper  = "#ffffff"
+	shade  = "#f1f5f9"
 	ink    = "#0f172a"
 	border = "#475569"
 	middle = "#64748b"
@@ -76,7 +76,7 @@ func (g *Graph) SVG() string {
 	for i := range blocks {
 		d.block(&blocks[i], l.size[i])
 	}
-	d.box(keyBox, key, false)
+	d.box(keyBox, key, note)
 	s.add("</g>\n</svg>")
 	return s.String()
 }
@@ -97,9 +97,21 @@ func (d *drawing) text(i int) []row {
 func textBox(rows []row) rect {
 	wide := 0
 	for _, r := range rows {
-		wide = max(wide, utf8.RuneCountInString(r.text)+len(tagged(r.where)))
+		wide = max(wide, columns(r.text)+len(tagged(r.where)))
 	}
 	return rect{w: math.Ceil(float64(wide)*charWidth + 2*padding), h: float64(len(rows))*lineHeight + 2*padding}
+}
+
+// columns is how many characters wide a text is at most: those of East Asian scripts, and
+// pictures, take two (Unicode Standard Annex 11).
+func columns(s string) (n int) {
+	const hangul = 0x1100 // the first that are wide
+	for _, c := range s {
+		if n++; c >= hangul {
+			n++
+		}
+	}
+	return n
 }
 
 // movedTo returns r with its top left there.
@@ -144,21 +156,21 @@ func (d *drawing) size(b *block) rect {
 // block draws a host, or the hosts of a frame in columns.
 func (d *drawing) block(b *block, r rect) {
 	if !b.framed() {
-		d.box(r, d.text(b.hosts[0]), true)
+		d.box(r, d.text(b.hosts[0]), d.kind(b.hosts[0]))
 		return
 	}
 	const between = gap / 2
 	title := []row{{text: b.heading()}}
 	label := textBox(title).movedTo(r.x+between, r.y+between/2)
 	label.h = lineHeight + padding
-	d.outline(label, false)
-	d.lines(point{label.x + padding, label.y + padding/2}, title, false)
+	d.outline(label, note)
+	d.lines(point{label.x + padding, label.y + padding/2}, title, note)
 	cell, rows := d.cell(b), rowsOf(len(b.hosts))
 	for k, i := range b.hosts {
 		x := r.x + between + float64(k/rows)*(cell.w+between)
 		y := r.y + between + heading + float64(k%rows)*(cell.h+between)
-		d.outline(cell.movedTo(x, y), true)
-		d.lines(point{x + padding, y + padding}, d.text(i), true)
+		d.outline(cell.movedTo(x, y), d.kind(i))
+		d.lines(point{x + padding, y + padding}, d.text(i), host)
 	}
 }
 
@@ -168,24 +180,41 @@ func (d *drawing) frame(r rect) {
 		r.x, r.y, r.w, r.h, middle, middle)
 }
 
-// box draws rows of text in the middle of a rectangle, as high as it may be. They are
-// about a host if the first one is its name.
-func (d *drawing) box(r rect, rows []row, named bool) {
-	d.outline(r, named)
-	d.lines(point{r.x + padding, r.y + (r.h-float64(len(rows))*lineHeight)/2}, rows, named)
-}
+// A kind is what a box is of.
+type kind int
 
-func (d *drawing) outline(r rect, named bool) {
-	stroke, width := border, 1.5
-	if !named {
-		stroke, width = middle, 0.5
+const (
+	note kind = iota
+	host
+	unmanaged
+)
+
+func (d *drawing) kind(i int) kind {
+	if d.Hosts[i].Unmanaged {
+		return unmanaged
 	}
-	d.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="6" fill="%s" stroke="%s" stroke-width="%.1f"/>`,
-		r.x, r.y, r.w, r.h, paper, stroke, width)
+	return host
 }
 
-// lines writes rows of text, from the top left.
-func (d *drawing) lines(from point, rows []row, named bool) {
+// box draws rows of text in the middle of a rectangle, as high as it may be.
+func (d *drawing) box(r rect, rows []row, k kind) {
+	d.outline(r, k)
+	d.lines(point{r.x + padding, r.y + (r.h-float64(len(rows))*lineHeight)/2}, rows, k)
+}
+
+func (d *drawing) outline(r rect, k kind) {
+	fill, stroke := paper, `stroke="`+border+`" stroke-width="1.5"`
+	switch k {
+	case note:
+		stroke = `stroke="` + middle + `" stroke-width="0.5"`
+	case unmanaged:
+		fill, stroke = shade, stroke+` stroke-dasharray="6 4"`
+	}
+	d.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="6" fill="%s" %s/>`, r.x, r.y, r.w, r.h, fill, stroke)
+}
+
+// lines writes rows of text, from the top left. The first one of a host is its name.
+func (d *drawing) lines(from point, rows []row, k kind) {
 	const baseline = 0.76 * lineHeight
 	y := from.y + baseline
 	for i, w := range rows {
@@ -199,7 +228,7 @@ func (d *drawing) lines(from point, rows []row, named bool) {
 			x += float64(len(tagged(w.where))) * charWidth
 		}
 		weight := ""
-		if named && i == 0 {
+		if k != note && i == 0 {
 			weight = ` font-weight="bold"`
 		}
 		colour := ""
@@ -256,6 +285,9 @@ func (d *drawing) tip(from, to point, colour string) {
 // key explains the drawing.
 func (d *drawing) key() []row {
 	rows := []row{{text: "tunnel " + d.Tunnel}, {text: legend}}
+	if slices.ContainsFunc(d.Hosts, func(h tunnel.Node) bool { return h.Unmanaged }) {
+		rows = append(rows, row{text: "dashed box: nobody logs in there (managed = false)"})
+	}
 	means := []struct {
 		state shake
 		text  string
