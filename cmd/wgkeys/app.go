@@ -81,6 +81,7 @@ func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 			verb(checkCommand()),
 			verb(installCommand()),
 			verb(exportCommand()),
+			verb(graphCommand()),
 			verb(demoCommand()),
 			verb(receiveCommand()),
 			verb(participantCommand()),

@@ -23,6 +23,7 @@ import (
 func TestApply(t *testing.T)   { scripts(t, "apply") }
 func TestCheck(t *testing.T)   { scripts(t, "check") }
 func TestGen(t *testing.T)     { scripts(t, "gen") }
+func TestGraph(t *testing.T)   { scripts(t, "graph") }
 func TestHelp(t *testing.T)    { scripts(t, "help") }
 func TestInit(t *testing.T)    { scripts(t, "init") }
 func TestMv(t *testing.T)      { scripts(t, "mv") }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/cmd/internal/remote"
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/graph"
+)
+
+func graphCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:  "graph",
+		Usage: "draw a tunnel: who can start to whom, INSIDE and OUTSIDE",
+		Description: "Formats: mermaid, for Markdown; dot, for Graphviz; svg. Without --format it is the one\n" +
+			"that the ending of FILE means (.mmd, .dot, .svg), else mermaid. An arrow leads to a host\n" +
+			"whose endpoint is known. With --live the hosts are asked for their handshakes, as by\n" +
+			"wgkeys status.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Usage: "draw as `FORMAT`"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE`", DefaultText: "standard output"},
+			&cli.BoolFlag{Name: "live", Usage: "ask the hosts for their handshakes"},
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: defaultJobs},
+			tunnelFlag, hostFlag, timeoutFlag,
+		},
+	}, doGraph
+}
+
+// drawings are how a graph is drawn, by format.
+var drawings = map[string]func(*graph.Graph) string{
+	"mermaid": (*graph.Graph).Mermaid,
+	"dot":     (*graph.Graph).DOT,
+	"svg":     (*graph.Graph).SVG,
+}
+
+func doGraph(e *env) error {
+	if n := e.names(); len(n) > 0 {
+		return ui.Usage("no names for", "wgkeys graph", "it draws all hosts of a tunnel", "wgkeys graph -t TUNNEL")
+	}
+	if e.cli.Int("jobs") < 1 {
+		return ui.Usage("-j must be at least 1", "", "", "wgkeys graph --help")
+	}
+	out := e.cli.String("output")
+	format := drawingFormat(e.cli.String("format"), out)
+	draw := drawings[format]
+	if draw == nil {
+		return ui.Usage("no such format", format, "there are mermaid, dot and svg", "wgkeys graph --format svg")
+	}
+	r, err := e.repo()
+	if err != nil {
+		return err
+	}
+	t, err := e.tunnel(r)
+	if err != nil {
+		return err
+	}
+	topology, err := t.Topology()
+	if err != nil {
+		return err
+	}
+	g := &graph.Graph{Topology: topology, InWords: ui.InWords}
+	var silent error
+	if e.cli.Bool("live") {
+		if silent, err = askHandshakes(e, r, g); err != nil {
+			return err
+		}
+	}
+	text := draw(g)
+	if out == "" {
+		e.ui.Printf("%s", text)
+		return silent
+	}
+	return errors.Join(silent, writeOut(out, foreign.File{Text: []byte(text), Mode: "0644"}))
+}
+
+// drawingFormat is the format that was named, or the one that the file's ending means.
+func drawingFormat(named, file string) string {
+	if named != "" {
+		return named
+	}
+	switch strings.ToLower(filepath.Ext(file)) {
+	case ".svg":
+		return "svg"
+	case ".dot", ".gv":
+		return "dot"
+	}
+	return "mermaid"
+}
+
+// askHandshakes asks the hosts of a graph that somebody logs in to. Silent is the error
+// about those that gave no answer.
+func askHandshakes(e *env, r *repo.Repo, g *graph.Graph) (silent, err error) {
+	var managed []string
+	for _, h := range g.Hosts {
+		if !h.Unmanaged {
+			managed = append(managed, h.Name)
+		}
+	}
+	g.Live = map[string]map[string]*time.Duration{}
+	if managed == nil {
+		return nil, nil
+	}
+	all, err := remote.NewStatuses(r, g.Tunnel, managed)
+	if err != nil {
+		return nil, err
+	}
+	q := remote.Survey{Hosts: e.hosts, Repo: r, Jobs: e.cli.Int("jobs"), Tell: func(*remote.HostStatus) {}, Waits: func(hosts []string) {
+		e.ui.Say("still asking %s (--timeout %v)", ui.Naming(hosts), timeoutOf(e))
+	}}
+	q.Run(e.ctx, all)
+	var errs []error
+	for _, s := range all {
+		if s.Err != nil {
+			errs = append(errs, s.Err)
+			continue
+		}
+		peers := map[string]*time.Duration{}
+		for _, p := range s.Peers {
+			peers[p.Name] = nil
+			if p.Age != nil {
+				age := time.Duration(*p.Age) * time.Second
+				peers[p.Name] = &age
+			}
+		}
+		g.Live[s.Host] = peers
+	}
+	return failures(len(errs), len(all), errors.Join(errs...)), nil
+}
