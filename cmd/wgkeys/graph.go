@@ -11,6 +11,7 @@ import (
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/deploy/tunnel/graph"
 )
@@ -61,7 +62,7 @@ func doGraph(e *env) error {
 	if err != nil {
 		return err
 	}
-	topology, err := t.Topology()
+	topology, err := tunnel.NewTopology(t)
 	if err != nil {
 		return err
 	}

@@ -42,8 +42,8 @@ type Start struct {
 // maxLinks is how many pairs a drawing may have: a full mesh of 700 hosts.
 const maxLinks = 1 << 18
 
-// Topology derives the drawing of the tunnel.
-func (t *Tunnel) Topology() (*Topology, error) {
+// NewTopology derives what a drawing of the tunnel shows.
+func NewTopology(t *Tunnel) (*Topology, error) {
 	topology := &Topology{Tunnel: t.Name}
 	place := make(map[*host]int, len(t.names))
 	for i, name := range t.names {
@@ -59,7 +59,7 @@ func (t *Tunnel) Topology() (*Topology, error) {
 		h := t.hosts[name]
 		for _, peer := range t.peers(h) {
 			if j := place[peer]; i < j {
-				topology.Links = append(topology.Links, Link{i, j, t.start(peer, h), t.start(h, peer)})
+				topology.Links = append(topology.Links, Link{i, j, start(t, peer, h), start(t, h, peer)})
 			}
 		}
 		if len(topology.Links) > maxLinks {
@@ -72,7 +72,7 @@ func (t *Tunnel) Topology() (*Topology, error) {
 
 // start returns how a can begin with b. An unmanaged host may know by itself where its peer
 // is, and has to if neither of the two has an endpoint.
-func (t *Tunnel) start(a, b *host) Start {
+func start(t *Tunnel, a, b *host) Start {
 	if e := endpointOf(a, b); e.given() {
 		return Start{true, e.val.withPort(t.listenPortOf(b))}
 	}

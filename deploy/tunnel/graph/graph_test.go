@@ -57,7 +57,7 @@ func topology(t *testing.T, text string) *tunnel.Topology {
 	if err != nil {
 		t.Fatal(err)
 	}
-	top, err := tun.Topology()
+	top, err := tunnel.NewTopology(tun)
 	if err != nil {
 		t.Fatal(err)
 	}
