@@ -82,6 +82,7 @@ func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 			verb(installCommand()),
 			verb(exportCommand()),
 			verb(graphCommand()),
+			verb(qrCommand()),
 			verb(demoCommand()),
 			verb(receiveCommand()),
 			verb(participantCommand()),

@@ -59,7 +59,7 @@ func doExport(e *env) error {
 		return err
 	}
 	if x.secret && !e.cli.IsSet("output") {
-		if err := e.ui.TakesSecret(v.Host); err != nil {
+		if err := e.ui.TakesSecret("wgkeys export --secret -o FILE " + v.Host); err != nil {
 			return err
 		}
 	}

@@ -28,6 +28,7 @@ func TestHelp(t *testing.T)    { scripts(t, "help") }
 func TestInit(t *testing.T)    { scripts(t, "init") }
 func TestMv(t *testing.T)      { scripts(t, "mv") }
 func TestPush(t *testing.T)    { scripts(t, "push") }
+func TestQR(t *testing.T)      { scripts(t, "qr") }
 func TestReceive(t *testing.T) { scripts(t, "receive") }
 func TestRekey(t *testing.T)   { scripts(t, "rekey") }
 func TestRotate(t *testing.T)  { scripts(t, "rotate") }

@@ -85,7 +85,7 @@ func showSecret(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := e.ui.TakesSecret(host); err != nil {
+	if err := e.ui.TakesSecret("wgkeys show --secret " + host + " | wg pubkey"); err != nil {
 		return err
 	}
 	public, err := r.Ring.Get(host, t.Name)

@@ -15,8 +15,8 @@
 //     terminal.
 //   - Every line is made printable here, once: names, comments and errors come
 //     from repositories and hosts that somebody else may have written.
-//   - No secret passes through here, but for the one that show --secret was asked
-//     for by name.
+//   - No secret passes through here, but for those that show --secret, export --secret
+//     and qr were asked for by the name of their host.
 package ui
 
 import (
@@ -111,8 +111,8 @@ func (u *UI) JSON(v any) error {
 
 // TakesSecret reports whether a secret may go to standard output: a terminal or a
 // pipe. In a file it would lie on the disk in the clear, which this program never
-// does.
-func (u *UI) TakesSecret(host string) error {
+// does. The hint is what to run instead.
+func (u *UI) TakesSecret(hint string) error {
 	if f, ok := u.Stdout.(*os.File); ok {
 		info, err := f.Stat()
 		if err == nil && (info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 || term.IsTerminal(int(f.Fd()))) {
@@ -120,7 +120,20 @@ func (u *UI) TakesSecret(host string) error {
 		}
 	}
 	return fault.New("no secret is written to", "standard output", "it is neither a terminal nor a pipe, and the key would stay there",
-		"wgkeys show --secret "+host+" | wg pubkey")
+		hint)
+}
+
+// Size is that of a terminal.
+type Size struct{ Columns, Lines int }
+
+// TerminalSize tells how large the terminal is that standard output is, if it is one.
+func (u *UI) TerminalSize() (size Size, ok bool) {
+	f, ok := u.Stdout.(*os.File)
+	if !ok {
+		return Size{}, false
+	}
+	columns, lines, err := term.GetSize(int(f.Fd()))
+	return Size{columns, lines}, err == nil
 }
 
 // Secret writes a secret after takesSecret.

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/cmd/internal/qr"
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/wgquick"
+	"wgkeys/keyring/fault"
+)
+
+func qrCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "qr",
+		Usage:     "show a telephone's tunnel as a QR code, with its key",
+		ArgsUsage: "HOST",
+		Description: "The code is the configuration that wgkeys export --secret HOST writes for wg-quick, as\n" +
+			"the WireGuard apps read it. It goes to a terminal that is large enough, or to a pipe;\n" +
+			"with -o FILE it is a PNG of mode 0600, with -o - a PNG to a pipe. Who sees it has the key.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the PNG `FILE`, or - for a pipe", DefaultText: "the terminal"},
+			tunnelFlag, identityFlag,
+		},
+	}, doQR
+}
+
+func doQR(e *env) error {
+	if len(e.names()) != 1 {
+		return ui.Usage("no host named for", "wgkeys qr", "it shows the tunnel of one host", "wgkeys qr HOST")
+	}
+	v, _, err := viewOf(e)
+	if err != nil {
+		return err
+	}
+	out := e.cli.String("output")
+	if err := takesCode(e, v.Host, out); err != nil {
+		return err
+	}
+	x := &exporter{env: e, write: wgquick.Format, secret: true}
+	list, err := x.files(v)
+	if err != nil {
+		return err
+	}
+	defer wipe(list)
+	text := list[0].Text
+	if err := readByApps(v.Host, text); err != nil {
+		return err
+	}
+	code := qr.Encode(text)
+	if code == nil {
+		return fault.NewHost("no QR code is large enough for host", v.Host,
+			fmt.Sprintf("its configuration has %d bytes, and %d fit", len(text), qr.Most), "wgkeys export --secret -o FILE "+v.Host)
+	}
+	if err := showCode(e, v.Host, out, code); err != nil {
+		return err
+	}
+	warnOfCode(e, v)
+	return nil
+}
+
+// takesCode refuses to put a key where it would stay: in a file that others read, or in
+// the repository, from where git would take it.
+func takesCode(e *env, host, out string) error {
+	switch out {
+	case "":
+		return e.ui.TakesSecret("wgkeys qr " + host + " -o FILE.png")
+	case "-":
+		if _, terminal := e.ui.TerminalSize(); terminal {
+			return ui.Usage("no picture is written to", "a terminal", "it cannot show one", "wgkeys qr "+host+", or a pipe after -o -")
+		}
+		return e.ui.TakesSecret("wgkeys qr " + host + " -o FILE.png")
+	}
+	r, err := e.repo()
+	if err == nil && within(r, out) {
+		err = fault.NewFile("no secret is written in the clear into the repository", out, "git would take it along", "-o with a file somewhere else")
+	}
+	return err
+}
+
+// within reports whether a file lies in the repository, or is to.
+func within(r *repo.Repo, file string) bool {
+	folder, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return false
+	}
+	if real, err := filepath.EvalSymlinks(folder); err == nil {
+		folder = real
+	}
+	top := r.Dir
+	if real, err := filepath.EvalSymlinks(top); err == nil {
+		top = real
+	}
+	way, err := filepath.Rel(top, folder)
+	return err == nil && filepath.IsLocal(way)
+}
+
+// appKeys are all that the apps know: another one has the whole refused (Interface.parse
+// and Peer.parse of WireGuard for Android 1.0.20231018; TunnelConfiguration+WgQuickConfig
+// of that for iOS, 1.0.16).
+var appKeys = []string{
+	"PrivateKey", "ListenPort", "Address", "DNS", "MTU",
+	"PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive",
+}
+
+// readByApps refuses what the app on a telephone could not do.
+func readByApps(host string, text []byte) error {
+	var others []string
+	for line := range bytes.Lines(text) {
+		key, _, found := bytes.Cut(line, []byte("="))
+		name := string(bytes.TrimSpace(key))
+		if found && !strings.HasPrefix(name, "#") && !slices.Contains(appKeys, name) && !slices.Contains(others, name) {
+			others = append(others, name)
+		}
+	}
+	if others == nil {
+		return nil
+	}
+	return fault.NewHost("no app reads the configuration of host", host, "it takes "+strings.Join(others, ", ")+
+		" to do what the tunnel file says, and the apps have no such key",
+		"take forward, masquerade, ndp_proxy, sysctls, fwmark, gateway, table and metric out of [hosts."+host+"], "+
+			"or wgkeys export --secret "+host+" for another program")
+}
+
+func showCode(e *env, host, out string, code *qr.Code) error {
+	if out == "" {
+		size, terminal := e.ui.TerminalSize()
+		need := ui.Size{Columns: code.Columns, Lines: code.Lines + 1} // and the prompt
+		if terminal && (size.Columns < need.Columns || size.Lines < need.Lines) {
+			return fault.NewHost("too small a terminal for the code of host", host,
+				fmt.Sprintf("it takes %d columns and %d lines, and there are %d and %d", need.Columns, need.Lines, size.Columns, size.Lines),
+				"a larger window or a smaller font, or wgkeys qr "+host+" -o FILE.png")
+		}
+		return e.ui.Secret(code.Blocks())
+	}
+	var picture bytes.Buffer
+	if err := code.PNG(&picture); err != nil {
+		return err
+	}
+	defer clear(picture.Bytes())
+	if out == "-" {
+		return e.ui.Secret(picture.Bytes())
+	}
+	return writeOut(out, foreign.File{Text: picture.Bytes(), Mode: "0600"})
+}
+
+// warnOfCode tells what the code alone does not make good.
+func warnOfCode(e *env, v *tunnel.View) {
+	if !v.Unmanaged {
+		e.ui.Warn(fault.NewHost("the code has the key of a managed host", v.Host,
+			"two devices with one key take each other's packets", "a host of its own with managed = false, for a telephone"))
+	}
+	for _, p := range v.Peers {
+		if p.Endpoint != "" {
+			return
+		}
+	}
+	e.ui.Warn(fault.NewHost("the code names no endpoint for host", v.Host, "the tunnel file does not say where its peers are",
+		"endpoint = under [hosts."+v.Host+".peer.PEER], or the endpoint by hand in the app"))
+}
