@@ -126,11 +126,12 @@ func maybeSecret(s string) bool {
 }
 
 // Comment returns the text of a comment line without its marks, and false if it has
-// none, or if it may hold a secret: a key that somebody put out of use is one still.
+// none, or if it may hold a secret: a key that somebody put out of use is one still. What
+// an export of ours tells its reader, after "wgkeys:", is no comment on the tunnel.
 func Comment(line string) (text string, ok bool) {
 	text = strings.TrimSpace(strings.TrimLeft(strings.TrimSpace(line), "#;"))
 	text = strings.TrimSpace(strings.TrimRight(text, "#"))
-	if text == "" || hidden(text) {
+	if text == "" || hidden(text) || strings.HasPrefix(text, "wgkeys:") {
 		return "", false
 	}
 	return text, true
@@ -253,9 +254,11 @@ func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 func (r *Reader) Endpoint(at Pos, name, s string) string {
 	s = strings.TrimSpace(s)
 	i := strings.LastIndexByte(s, ':')
-	if i < 0 || placeholder(s) {
+	// vpn.example.net is a name like others, and an IPv6 address has brackets
+	invented := placeholder(strings.NewReplacer("example", "e", "[", "", "]", "").Replace(s))
+	if i < 0 || invented {
 		why := Shown(s) + " has no port after a colon"
-		if placeholder(s) {
+		if invented {
 			why = "a placeholder stands where the endpoint was"
 		}
 		r.Wrong(at, "", "%s: %s", name, why)

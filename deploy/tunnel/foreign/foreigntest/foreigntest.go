@@ -1,0 +1,354 @@
+// Package foreigntest helps the tests of the formats of other programs.
+package foreigntest
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring"
+)
+
+// Files reads all files below dir, named by their paths in it, in order.
+func Files(t testing.TB, dir string) (files []foreign.File) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		name, _ := filepath.Rel(dir, path)
+		files = append(files, foreign.File{Name: filepath.ToSlash(name), Text: text})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// Dump spells what a parser made of files, line by line, for a golden file: no secret,
+// only whether there is one.
+func Dump(devices []*foreign.Device, err error) string {
+	var b bytes.Buffer
+	if err != nil {
+		fmt.Fprintf(&b, "%v\n", err)
+	}
+	for _, d := range devices {
+		device(&b, d)
+	}
+	return b.String()
+}
+
+func device(b *bytes.Buffer, d *foreign.Device) {
+	fmt.Fprintf(b, "device %s at %s:%d\n", d.Name, d.Pos.File, d.Pos.Line)
+	line := func(name string, value any) {
+		if s := fmt.Sprint(value); s != "" && s != "0" && s != "false" && s != "[]" && s != "map[]" {
+			fmt.Fprintf(b, "  %s %s\n", name, s)
+		}
+	}
+	line("host", d.Host)
+	line("description", d.Description)
+	line("comment", strings.Join(d.Comment, " | "))
+	line("private key", !d.PrivateKey.IsZero())
+	line("private key file", d.PrivateKeyFile)
+	line("conf", d.Conf)
+	line("listen port", d.ListenPort)
+	line("mtu", d.MTU)
+	line("fwmark", d.FwMark)
+	for _, a := range d.Addresses {
+		line("address", a.Local)
+		if a.Remote.IsValid() {
+			line("  peer", a.Remote)
+		}
+	}
+	line("dns", d.DNS)
+	line("table", d.Table)
+	line("metric", d.Metric)
+	for _, p := range d.Peers {
+		peer(b, p, line)
+	}
+	for _, r := range d.Routes {
+		gateway := ""
+		if r.Gateway.IsValid() {
+			gateway = " via " + r.Gateway.String()
+		}
+		line("route", fmt.Sprintf("%s%s table %d metric %d", r.Prefix, gateway, r.Table, r.Metric))
+	}
+	line("forward", d.Forward)
+	line("masquerade all", d.Masquerade.All)
+	line("masquerade uplinks", d.Masquerade.Uplinks)
+	line("masquerade tunnel", d.Masquerade.Tunnel)
+	line("isolate", d.Isolate)
+	line("without IPv6", d.WithoutIPv6)
+	for _, key := range slices.Sorted(maps.Keys(d.Sysctls)) {
+		line("sysctl", key+" = "+d.Sysctls[key])
+	}
+	line("manual", d.Manual)
+	for _, l := range d.Left {
+		fmt.Fprintf(b, "  left %s:%d: %s: %s\n", l.Pos.File, l.Pos.Line, l.What, l.Why)
+	}
+}
+
+func peer(b *bytes.Buffer, p foreign.Peer, line func(string, any)) {
+	fmt.Fprintf(b, "  peer %s %s\n", p.PublicKey, p.Name)
+	line("  description", p.Description)
+	line("  comment", strings.Join(p.Comment, " | "))
+	line("  preshared key", !p.PresharedKey.IsZero())
+	line("  preshared key file", p.PresharedKeyFile)
+	line("  endpoint", p.Endpoint)
+	line("  keepalive", p.Keepalive)
+	line("  allowed ips", p.AllowedIPs)
+	line("  routed", p.Routed)
+}
+
+// Meaning spells what of a view its files have to say, and [MeaningOf] what a parser
+// makes of such files: the two are equal after a round trip.
+func Meaning(v *tunnel.View) string {
+	m := meaning{}
+	m.add("device %s key file %q port %d mtu %d mark %d", v.Tunnel, v.PrivateKeyFile, v.ListenPort, v.MTU, v.FwMark)
+	for _, a := range v.Addresses {
+		m.add("address %s", a)
+	}
+	for _, p := range v.Peers {
+		m.add("peer %s psk file %q endpoint %q keepalive %d", p.PublicKey, p.PresharedKeyFile, p.Endpoint, p.Keepalive)
+		for _, a := range p.AllowedIPs {
+			m.add("peer %s allowed %s", p.PublicKey, a)
+		}
+	}
+	for _, r := range v.Routes {
+		m.add("route %s %v %d %d", r.Prefix, r.Gateway, v.Table, r.Metric)
+	}
+	for _, d := range v.DNS {
+		m.add("dns %s", d)
+	}
+	for key, val := range v.Sysctls {
+		m.add("sysctl %s = %s", key, val)
+	}
+	m.add("forward %v masquerade %v description %q", v.Forward, len(v.Masquerade) > 0, v.Description)
+	return m.String()
+}
+
+// MeaningOf is [Meaning] of what was parsed.
+func MeaningOf(d *foreign.Device) string {
+	m := meaning{}
+	m.add("device %s key file %q port %d mtu %d mark %d", d.Name, d.PrivateKeyFile, d.ListenPort, d.MTU, d.FwMark)
+	own := map[netip.Prefix]bool{}
+	for _, a := range d.Addresses {
+		m.add("address %s", a.Local)
+		own[a.Local.Masked()] = true
+	}
+	for _, p := range d.Peers {
+		m.add("peer %s psk file %q endpoint %q keepalive %d", p.PublicKey, p.PresharedKeyFile, p.Endpoint, p.Keepalive)
+		for _, a := range p.AllowedIPs {
+			m.add("peer %s allowed %s", p.PublicKey, a)
+			if p.Routed && !own[a] {
+				m.add("route %s %v %d %d", a, netip.Addr{}, d.Table, d.Metric)
+			}
+		}
+	}
+	for _, r := range d.Routes {
+		m.add("route %s %v %d %d", r.Prefix, r.Gateway, r.Table, r.Metric)
+	}
+	for _, s := range d.DNS {
+		m.add("dns %s", s)
+	}
+	for key, val := range d.Sysctls {
+		m.add("sysctl %s = %s", key, val)
+	}
+	m.add("forward %v masquerade %v description %q", d.Forward, d.Masquerade.All, d.Description)
+	for _, l := range d.Left {
+		m.add("left %s: %s", l.What, l.Why)
+	}
+	return m.String()
+}
+
+// A meaning is a set of lines.
+type meaning []string
+
+func (m *meaning) add(format string, args ...any) { *m = append(*m, fmt.Sprintf(format, args...)) }
+
+func (m meaning) String() string {
+	slices.Sort(m)
+	return strings.Join(m, "\n")
+}
+
+// Views are those of hosts as a format has to spell them: a server, a client, one all of
+// whose packets go into the tunnel, and one with everything else.
+func Views() map[string]*tunnel.View {
+	key := func(b byte) (k keyring.PublicKey) {
+		for i := range k {
+			k[i] = b
+		}
+		return k
+	}
+	prefixes := func(list ...string) (all []netip.Prefix) {
+		for _, s := range list {
+			all = append(all, netip.MustParsePrefix(s))
+		}
+		return all
+	}
+	routes := func(peer string, list ...string) (all []tunnel.Route) {
+		for _, p := range prefixes(list...) {
+			all = append(all, tunnel.Route{Prefix: p, Peer: peer})
+		}
+		return all
+	}
+	shale := tunnel.Peer{Name: "shale", PublicKey: key(9), Endpoint: "93.93.130.7:51820", Keepalive: 25}
+	to := func(list ...string) []tunnel.Peer {
+		p := shale
+		p.AllowedIPs = prefixes(list...)
+		return []tunnel.Peer{p}
+	}
+	return map[string]*tunnel.View{
+		"server": {Tunnel: "wg0", Host: "shale", PrivateKeyFile: "/etc/wireguard/wg0.key", ListenPort: 51820,
+			About:     tunnel.About{Description: "the hub; at home"},
+			Addresses: prefixes("10.7.7.1/24", "fd00:7::1/64"), Forward: true, ForwardIPv4: true, ForwardIPv6: true,
+			Peers: []tunnel.Peer{
+				{Name: "basalt", PublicKey: key(5), AllowedIPs: prefixes("10.7.7.2/32", "192.168.9.0/24", "fd00:7::2/128"),
+					PresharedKeyFile: "/etc/wireguard/wg0.basalt.psk"},
+				{Name: "chert", PublicKey: key(7), AllowedIPs: prefixes("10.7.7.3/32")}},
+			Routes: slices.Concat(routes("basalt", "10.7.7.2/32", "192.168.9.0/24", "fd00:7::2/128"),
+				routes("chert", "10.7.7.3/32"))},
+		"client": {Tunnel: "wg1", Host: "basalt", PrivateKeyFile: "/etc/keys/wg1.key", MTU: 1380,
+			Addresses: prefixes("10.7.7.2/24"), DNS: []string{"10.7.7.1", "~home.example"},
+			Peers: to("10.7.7.0/24", "192.168.9.0/24"), Routes: routes("shale", "192.168.9.0/24")},
+		"full": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key",
+			Addresses: prefixes("10.7.7.2/32", "fd00:7::2/128"), DNS: []string{"10.7.7.1", "~."},
+			Peers: to("0.0.0.0/0", "::/0"), Routes: routes("shale", "0.0.0.0/0", "::/0")},
+		"ipv6": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key",
+			Addresses: prefixes("2001:db8:7767::2/128"), Peers: to("::/0"), Routes: routes("shale", "::/0")},
+		"mark": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key", FwMark: 51820,
+			Addresses: prefixes("10.7.7.2/32"), Peers: to("0.0.0.0/0"), Routes: routes("shale", "0.0.0.0/0")},
+		"table": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key", FwMark: 0x57, Table: 1000,
+			Addresses: prefixes("10.7.7.2/32"), Peers: to("0.0.0.0/0", "10.7.7.1/32"),
+			Routes: routes("shale", "0.0.0.0/0", "10.7.7.1/32")},
+		"metric": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key",
+			Addresses: prefixes("10.7.7.2/24"), Peers: to("10.0.0.0/8", "10.7.7.0/24"),
+			Routes: []tunnel.Route{{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Gateway: netip.MustParseAddr("10.7.7.1"),
+				Metric: 77, Peer: "shale"}}},
+		"unrouted": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key",
+			Addresses: prefixes("10.7.7.2/32"), Peers: to("10.7.7.1/32", "192.168.9.0/24"),
+			Routes: routes("shale", "10.7.7.1/32")},
+		"none": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key", ListenPort: 7,
+			Addresses: prefixes("10.7.7.2/32"), Peers: to("10.7.7.1/32")},
+	}
+}
+
+// Fuzz has fuzzing find texts for which a parser panics, repeats a secret in an error or
+// in what is left, or whose meaning its format does not keep. Name is the file's; the
+// seeds are texts of it.
+func Fuzz(f *testing.F, seeds []foreign.File, name string, parse func([]foreign.File) ([]*foreign.Device, error),
+	format func(*tunnel.View, foreign.Secrets) ([]foreign.File, error)) {
+	for _, s := range seeds {
+		f.Add(s.Text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		devices, err := parse([]foreign.File{{Name: name, Text: text}})
+		said := Dump(devices, err)
+		for _, secret := range secretsIn(text, devices) {
+			if strings.Contains(said, secret) {
+				t.Fatalf("a secret is in\n%s", said)
+			}
+		}
+		for _, d := range devices {
+			again(t, d, parse, format)
+		}
+	})
+}
+
+// secretsIn are the keys of a text that are no public keys of the peers.
+func secretsIn(text []byte, devices []*foreign.Device) (secrets []string) {
+	public := map[string]bool{}
+	for _, d := range devices {
+		for _, p := range d.Peers {
+			public[p.PublicKey.String()] = true
+		}
+	}
+	for _, word := range keyShaped.FindAllString(string(text), -1) {
+		if !public[word] {
+			secrets = append(secrets, word)
+		}
+	}
+	return secrets
+}
+
+var keyShaped = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
+
+// again writes what was parsed, where a view can say it, and parses that.
+func again(t *testing.T, d *foreign.Device, parse func([]foreign.File) ([]*foreign.Device, error),
+	format func(*tunnel.View, foreign.Secrets) ([]foreign.File, error)) {
+	v, s := viewOf(d)
+	if v == nil {
+		return
+	}
+	files, err := format(v, s)
+	if err != nil {
+		return // it says what the format cannot
+	}
+	devices, err := parse(files)
+	if err != nil || len(devices) != 1 {
+		t.Fatalf("%d devices, %v of\n%s", len(devices), err, files[0].Text)
+	}
+	devices[0].PrivateKeyFile = v.PrivateKeyFile // or it is a key
+	if got, want := MeaningOf(devices[0]), Meaning(v); got != want {
+		t.Fatalf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// viewOf is the view that says the same as d, or nil if none can.
+func viewOf(d *foreign.Device) (*tunnel.View, foreign.Secrets) {
+	v := &tunnel.View{Tunnel: d.Name, Host: "basalt", PrivateKeyFile: cmp.Or(d.PrivateKeyFile, "/etc/wireguard/wg0.key"),
+		ListenPort: d.ListenPort, MTU: d.MTU, FwMark: d.FwMark, Table: d.Table, DNS: d.DNS, Sysctls: d.Sysctls}
+	v.PublicKey[0], v.Description = 11, d.Description
+	s := foreign.Secrets{PrivateKey: d.PrivateKey}
+	onLink := map[netip.Prefix]bool{}
+	for _, a := range d.Addresses {
+		v.Addresses = append(v.Addresses, a.Local)
+		onLink[a.Local.Masked()] = true
+	}
+	for i, p := range d.Peers {
+		name := fmt.Sprintf("p%d", i)
+		v.Peers = append(v.Peers, tunnel.Peer{Name: name, PublicKey: p.PublicKey, Endpoint: p.Endpoint,
+			Keepalive: p.Keepalive, AllowedIPs: p.AllowedIPs})
+		for _, a := range p.AllowedIPs {
+			if p.Routed && !onLink[a] {
+				v.Routes = append(v.Routes, tunnel.Route{Prefix: a, Metric: d.Metric, Peer: name})
+			}
+		}
+	}
+	said := len(d.Left) > 0 || d.PrivateKey.IsZero() || d.Forward || d.Masquerade.All || d.WithoutIPv6 || d.Manual ||
+		len(d.Routes) > 0
+	if said || v.Validate() != nil {
+		return nil, s
+	}
+	return v, s
+}
+
+// Golden compares got with the file at path, or writes it with UPDATE=1.
+func Golden(t *testing.T, path, got string) {
+	t.Helper()
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", path, got, want)
+	}
+}
