@@ -9,6 +9,8 @@ import (
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/networkd"
+	"wgkeys/deploy/tunnel/networkmanager"
 	"wgkeys/deploy/tunnel/wgquick"
 	"wgkeys/keyring/fault"
 )
@@ -30,6 +32,8 @@ type Format struct {
 // all are the formats; of two that a file may be of the first counts.
 var all = []Format{
 	{"wg-quick", "wg-quick(8), wg setconf, wg showconf", isWGQuick, wgquick.Parse, wgquick.Format},
+	{"networkd", "systemd-networkd's .netdev and .network", isNetworkd, networkd.Parse, networkd.Format},
+	{"networkmanager", "NetworkManager's keyfiles", isKeyfile, networkmanager.Parse, networkmanager.Format},
 	{"json", "the view, as show --json", nil, nil, writeJSON},
 }
 
@@ -54,15 +58,28 @@ func Names(read bool) (names []string) {
 	return names
 }
 
-// isWGQuick looks for the sections of wg-quick at the beginning of a line.
-func isWGQuick(f foreign.File) bool {
+// hasLine tells whether a file has one of some lines, blanks and case apart.
+func hasLine(f foreign.File, lines ...string) bool {
 	for line := range bytes.Lines(f.Text) {
-		switch strings.ToLower(string(bytes.TrimSpace(line))) {
-		case "[interface]", "[peer]":
+		if slices.Contains(lines, strings.ToLower(string(bytes.TrimSpace(line)))) {
 			return true
 		}
 	}
 	return false
+}
+
+func isWGQuick(f foreign.File) bool { return hasLine(f, "[interface]", "[peer]") }
+
+// isNetworkd looks for sections that only files of systemd-networkd have, or at the
+// name of a drop-in, which may have any.
+func isNetworkd(f foreign.File) bool {
+	return strings.HasSuffix(f.Name, "networkd.conf") || strings.Contains(f.Name, ".netdev.d/") ||
+		strings.Contains(f.Name, ".network.d/") || strings.Contains(f.Name, "networkd.conf.d/") ||
+		hasLine(f, "[netdev]", "[wireguardpeer]") || hasLine(f, "[match]") && strings.HasSuffix(f.Name, ".network")
+}
+
+func isKeyfile(f foreign.File) bool {
+	return strings.HasSuffix(f.Name, ".nmconnection") || hasLine(f, "[connection]")
 }
 
 func writeJSON(v *tunnel.View, _ foreign.Secrets) ([]foreign.File, error) {

@@ -1,0 +1,107 @@
+package networkd
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/foreign/foreigntest"
+	"wgkeys/keyring"
+)
+
+// TestRoundTrip: what Format writes Parse reads as what the view says.
+func TestRoundTrip(t *testing.T) {
+	for name, v := range foreigntest.Views() {
+		files, err := Format(v, foreign.Secrets{})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		devices, err := Parse(files)
+		if err != nil || len(devices) != 1 {
+			t.Fatalf("%s: %d devices: %v", name, len(devices), err)
+		}
+		if got, want := foreigntest.MeaningOf(devices[0]), foreigntest.Meaning(v); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+// TestFormat: the files themselves, for a reviewer, and for `make managers-files`.
+func TestFormat(t *testing.T) {
+	for name, v := range foreigntest.Views() {
+		files, err := Format(v, foreign.Secrets{})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		var b strings.Builder
+		for _, f := range files {
+			fmt.Fprintf(&b, "-- %s %s %s --\n%s", f.Name, f.Mode, f.Owner, f.Text)
+		}
+		foreigntest.Golden(t, filepath.Join("testdata", "format", name+".golden"), b.String())
+	}
+}
+
+// TestSecrets: with secrets no key file is named, and only systemd-networkd reads the file.
+func TestSecrets(t *testing.T) {
+	v := foreigntest.Views()["server"]
+	private, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	psk, err := keyring.GeneratePresharedKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Format(v, foreign.Secrets{PrivateKey: private,
+		PresharedKeys: map[string]keyring.PresharedKey{"basalt": psk}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices, err := Parse(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := devices[0]
+	if d.PrivateKeyFile != "" || d.PrivateKey.PublicKey() != private.PublicKey() {
+		t.Error("the private key was lost")
+	}
+	if p := d.Peers[0]; p.PresharedKeyFile != "" || !p.PresharedKey.Equal(psk) {
+		t.Error("the preshared key was lost")
+	}
+	if f := files[0]; f.Mode != "0640" || f.Owner != "root:systemd-network" {
+		t.Errorf("mode %s of %s", f.Mode, f.Owner)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	var seeds []foreign.File
+	for _, dir := range []string{"testdata/corpus", "testdata/cases"} {
+		seeds = append(seeds, foreigntest.Files(f, dir)...)
+	}
+	for _, v := range foreigntest.Views() {
+		files, err := Format(v, foreign.Secrets{})
+		if err != nil {
+			f.Fatal(err)
+		}
+		seeds = append(seeds, foreign.File{Text: slices.Concat(files[0].Text, files[1].Text)})
+	}
+	foreigntest.Fuzz(f, seeds, "wg0.netdev", parseJoined, Format)
+}
+
+// parseJoined reads one text as a .netdev and a .network both, so that fuzzing reaches
+// either: sections that are not of a .netdev begin the .network.
+func parseJoined(files []foreign.File) ([]*foreign.Device, error) {
+	if len(files) > 1 {
+		return Parse(files)
+	}
+	netdev, network, ok := bytes.Cut(files[0].Text, []byte("\n[Match]"))
+	list := []foreign.File{{Name: files[0].Name, Text: netdev}}
+	if ok {
+		list = append(list, foreign.File{Name: "wg0.network", Text: append([]byte("[Match]"), network...)})
+	}
+	return Parse(list)
+}

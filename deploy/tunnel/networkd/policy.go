@@ -1,0 +1,93 @@
+package networkd
+
+import (
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+// firstTable is the table and mark of a tunnel wg0 that has none of its own, as
+// wg-quick(8) has it.
+const firstTable = 51820
+
+// A policy is how routes that cover everything, or an endpoint, are kept from the
+// encrypted packets: they are in a table of their own, where all packets without the
+// mark look for them.
+type policy struct {
+	mark, table int
+	v4, v6      []int // the lengths from which routes of the main table come first
+}
+
+// policyOf returns what the routes of v need, or nil for nothing.
+func policyOf(v *tunnel.View) *policy {
+	p := &policy{mark: int(v.FwMark), table: tableOf(v.Tunnel)}
+	switch p.mark {
+	case 0:
+		p.mark = p.table
+	case p.table:
+		p.table++ // a mark that was chosen here equals its table
+	}
+	for _, r := range v.Routes {
+		switch bits := r.Prefix.Bits(); {
+		case !foreign.NeedsTable(v, r):
+		case r.Prefix.Addr().Is4():
+			p.v4 = append(p.v4, max(bits, foreign.Wide))
+		default:
+			p.v6 = append(p.v6, max(bits, foreign.Wide-1)) // fc00::/7 is somebody's own network (RFC 4193)
+		}
+	}
+	if p.v4 == nil && p.v6 == nil {
+		return nil
+	}
+	p.v4, p.v6 = descending(p.v4), descending(p.v6)
+	return p
+}
+
+func descending(lengths []int) []int {
+	slices.Sort(lengths)
+	slices.Reverse(lengths)
+	return slices.Compact(lengths)
+}
+
+// tableOf chooses a table that no other tunnel of a host has.
+func tableOf(name string) int {
+	if n, err := strconv.Atoi(strings.TrimPrefix(name, "wg")); err == nil && 0 <= n && n < 1000 {
+		return firstTable + n
+	}
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return firstTable + 1000 + int(h.Sum32()%10_000)
+}
+
+// rules writes the rules, in the order in which the kernel looks at them, before that
+// of the main table.
+func (w *writer) rules(p *policy) {
+	w.note("what is not encrypted looks into table %d before the main table's default routes: so neither", p.table)
+	w.note("do the encrypted packets go in a circle, nor does another default route take what is the tunnel's.")
+	w.note("Where rp_filter is strict (1), net.ipv4.conf.all.rp_filter=2 lets the answers in.")
+	w.note("When the interface is gone packets leave in the clear: systemd-networkd has no kill switch.")
+	for _, f := range []struct {
+		name    string
+		lengths []int
+	}{{"ipv4", p.v4}, {"ipv6", p.v6}} {
+		for i, length := range f.lengths {
+			priority := priorityMain - 2*(len(f.lengths)-1-i)
+			w.section("RoutingPolicyRule")
+			w.note("routes of the main table that are as specific come first, the host's own networks")
+			w.line("Family=%s\nPriority=%d\nTable=main\nSuppressPrefixLength=%d", f.name, priority, length-1)
+			w.section("RoutingPolicyRule")
+			w.note("all but the encrypted packets, which have the mark")
+			w.line("Family=%s\nPriority=%d\nFirewallMark=%d\nInvertRule=yes\nTable=%d", f.name, priority+1, p.mark, p.table)
+			if i < len(f.lengths)-1 {
+				w.line("SuppressPrefixLength=%d", length-1)
+			}
+		}
+	}
+}
+
+// priorityMain is that of the last rule for the main table: 32766 is main's own.
+const priorityMain = 32764

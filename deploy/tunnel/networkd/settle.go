@@ -1,0 +1,149 @@
+package networkd
+
+import (
+	"net/netip"
+	"slices"
+
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring"
+)
+
+// A settler decides what only all files of an interface can tell.
+type settler struct{ *parser }
+
+func (p settler) settle() {
+	if p.d.PrivateKeyFile != "" {
+		p.d.PrivateKey = keyring.PrivateKey{} // PrivateKey= is ignored then
+	}
+	p.merge()
+	for _, a := range p.addresses {
+		if a.local.IsValid() {
+			p.d.Addresses = append(p.d.Addresses, foreign.Address{Pos: a.at, Local: a.local, Remote: a.remote})
+		}
+	}
+	p.routes = slices.DeleteFunc(p.routes, func(r route) bool { return r.drop })
+	for i := range p.routes {
+		p.checkRoute(&p.routes[i])
+	}
+	p.routesOfPeers()
+	p.policy()
+	for i := range p.routes {
+		p.besideOthers(&p.routes[i])
+	}
+	p.assign()
+	p.router()
+}
+
+// checkRoute refuses a route that systemd-networkd passes by: one to nowhere.
+func (p settler) checkRoute(r *route) {
+	if !r.dest.IsValid() && !r.gateway.IsValid() {
+		p.Wrong(r.at, "write Destination=0.0.0.0/0 or ::/0", "the [Route] has neither a destination with an address nor a gateway")
+	}
+	if r.table.val == mainTable {
+		r.table = number{}
+	}
+}
+
+// routesOfPeers makes the routes that RouteTable= asks for (wireguard_verify of
+// systemd, src/network/netdev/wireguard.c): they are routes of the .network, and so
+// there are none without it.
+func (p settler) routesOfPeers() {
+	for i := range p.peers {
+		peer := &p.peers[i]
+		if !peer.table.given {
+			peer.table = p.table
+		}
+		if !peer.metric.given {
+			peer.metric = p.prio
+		}
+		if peer.table.val == 0 || !p.matched {
+			continue
+		}
+		for _, prefix := range peer.AllowedIPs {
+			r := route{at: peer.Pos, dest: prefix, table: peer.table, metric: peer.metric, peer: i + 1}
+			p.checkRoute(&r)
+			p.routes = append(p.routes, r)
+		}
+	}
+}
+
+// besideOthers looks at a default route in the main table. The kernel gives one of
+// IPv6 without a metric 1024 (IP6_RT_PRIO_USER); one of IPv4 has none, and takes the
+// encrypted packets too.
+func (p settler) besideOthers(r *route) {
+	prefix := r.prefix()
+	if prefix.Bits() >= foreign.Wide || r.ruled || r.table.val != 0 || r.metric.val != 0 || r.gateway.IsValid() {
+		return
+	}
+	if prefix.Addr().Is6() {
+		r.metric = number{1024, true}
+		return
+	}
+	p.left(r.at, prefix.String(), "a route of the main table takes the encrypted packets too; the tunnel's default route "+
+		"has a table, a mark and rules of its own")
+}
+
+// assign gives the routes to the peers whose allowed IPs they are, where all of a
+// peer's are alike and as those of the other peers; the rest are the device's.
+func (p settler) assign() {
+	d := p.d
+	first := slices.IndexFunc(p.routes, func(r route) bool { return r.peer > 0 })
+	if first >= 0 {
+		d.Table, d.Metric = p.routes[first].table.val, p.routes[first].metric.val
+	}
+	apart := map[int]bool{}
+	for _, r := range p.routes {
+		if r.table.val != d.Table || r.metric.val != d.Metric {
+			apart[r.peer] = true
+		}
+	}
+	for i, peer := range p.peers {
+		peer.Routed = peer.table.val != 0 && p.matched && !apart[i+1]
+		d.Peers = append(d.Peers, peer.Peer)
+	}
+	for _, r := range p.routes {
+		if r.peer == 0 || apart[r.peer] {
+			d.Routes = append(d.Routes, foreign.Route{Pos: r.at, Prefix: r.prefix(), Gateway: r.gateway,
+				Table: r.table.val, Metric: r.metric.val})
+		}
+	}
+	if !slices.ContainsFunc(d.Peers, func(q foreign.Peer) bool { return q.Routed }) {
+		d.Table, d.Metric = 0, 0
+	}
+}
+
+// router decides on forwarding and masquerading, which a tunnel file says for both
+// families.
+func (p settler) router() {
+	inside := p.families()
+	if p.forward != (families{}) {
+		p.d.Forward = true
+		p.bothFamilies(inside, p.forward, p.forwardAt, "Forwarding")
+	}
+	if p.masq != (families{}) {
+		p.d.Forward, p.d.Masquerade.All = true, true
+		p.bothFamilies(inside, p.masq, p.masqAt, "IPMasquerade=")
+	}
+}
+
+func (p settler) bothFamilies(inside, said families, at foreign.Pos, what string) {
+	if inside.ipv4 && !said.ipv4 || inside.ipv6 && !said.ipv6 {
+		p.left(at, what, "it is for one family here, and for both in a tunnel file")
+	}
+}
+
+// families are those that the tunnel carries.
+func (p settler) families() (f families) {
+	see := func(prefix netip.Prefix) {
+		f.ipv4, f.ipv6 = f.ipv4 || prefix.Addr().Is4(), f.ipv6 || prefix.Addr().Is6()
+	}
+	for _, a := range p.d.Addresses {
+		see(a.Local)
+	}
+	for _, peer := range p.peers {
+		for _, prefix := range peer.AllowedIPs {
+			see(prefix)
+		}
+	}
+	return f
+}

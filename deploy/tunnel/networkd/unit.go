@@ -1,0 +1,120 @@
+package networkd
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+// A section is one [NAME] of a file with its lines. Two of one name are one for
+// systemd in some cases, and two, as two peers are, in others.
+type section struct {
+	at       foreign.Pos
+	name     string
+	comments []string
+	entries  []entry
+}
+
+// An entry is one KEY=VALUE.
+type entry struct {
+	at         foreign.Pos
+	key, value string
+}
+
+// A lexer reads the sections of one file as config_parse of systemd does
+// (src/shared/conf-parser.c): "#" and ";" begin a comment only as the first
+// character of a line, which is passed over also in the middle of a line that a
+// backslash continues.
+type lexer struct {
+	*foreign.Reader
+	sections  []section
+	pending   []string    // comments that may be of the next section
+	continued string      // the beginning of a line that goes on
+	at        foreign.Pos // of that beginning
+}
+
+func lex(r *foreign.Reader, f foreign.File) []section {
+	l := &lexer{Reader: r}
+	number := 0
+	for line := range bytes.Lines(bytes.TrimPrefix(f.Text, []byte("\ufeff"))) {
+		number++
+		l.line(foreign.Pos{File: f.Name, Line: number}, strings.TrimSpace(string(line)))
+	}
+	if l.continued != "" {
+		l.whole(l.at, l.continued)
+	}
+	if n := len(l.sections); n > 0 {
+		l.sections[n-1].comments = append(l.sections[n-1].comments, l.pending...)
+	}
+	return l.sections
+}
+
+func (l *lexer) line(at foreign.Pos, line string) {
+	if line == "" && l.continued == "" {
+		return
+	}
+	if line != "" && (line[0] == '#' || line[0] == ';') {
+		if text, ok := foreign.Comment(line); ok {
+			l.pending = append(l.pending, text)
+		}
+		return
+	}
+	if l.continued == "" {
+		l.at = at
+	}
+	backslashes := len(line) - len(strings.TrimRight(line, `\`))
+	if backslashes%2 == 1 {
+		l.continued += strings.TrimSuffix(line, `\`) + " "
+		return
+	}
+	line, l.continued = l.continued+line, ""
+	l.whole(l.at, line)
+}
+
+// whole takes a line with all that continues it.
+func (l *lexer) whole(at foreign.Pos, line string) {
+	line = strings.TrimSpace(line)
+	switch {
+	case line == "":
+	case !utf8.ValidString(line):
+		l.Wrong(at, "", "the line is no text (UTF-8): is the file encrypted?")
+	case line[0] == '[':
+		l.header(at, line)
+	default:
+		key, value, ok := strings.Cut(line, "=")
+		e := entry{at, strings.TrimSpace(key), strings.TrimSpace(value)}
+		switch n := len(l.sections); {
+		case !ok:
+			l.Wrong(at, "", "%s is neither a [section] nor KEY=VALUE", foreign.Shown(line))
+		case n == 0:
+			l.Wrong(at, "", "%s stands before the first [section]", foreign.Shown(e.key))
+		default:
+			s := &l.sections[n-1]
+			s.comments, l.pending = append(s.comments, l.pending...), nil
+			s.entries = append(s.entries, e)
+		}
+	}
+}
+
+func (l *lexer) header(at foreign.Pos, line string) {
+	name, closed := strings.CutSuffix(line[1:], "]")
+	if !closed || name == "" {
+		l.Wrong(at, "", "%s is no [section]", foreign.Shown(line))
+		return
+	}
+	l.sections = append(l.sections, section{at: at, name: name, comments: l.pending})
+	l.pending = nil
+}
+
+// truth reads a boolean as parse_boolean of systemd does (src/basic/parse-util.c).
+func truth(s string) (yes, ok bool) {
+	switch strings.ToLower(s) {
+	case "1", "yes", "y", "true", "t", "on":
+		return true, true
+	case "0", "no", "n", "false", "f", "off":
+		return false, true
+	}
+	return false, false
+}

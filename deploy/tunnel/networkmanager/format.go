@@ -1,0 +1,268 @@
+package networkmanager
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring/fault"
+)
+
+// Format spells v as a keyfile of NetworkManager, with the keys in it: it cannot take
+// one from a file ("private-key-file" is no property of its), so without secrets there is
+// a fault.
+func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
+	if s.PrivateKey.IsZero() {
+		return nil, fault.NewHost("no profile of NetworkManager for", v.Host, "it takes no key from a file: the keys are "+
+			"in the profile", "the same with --secret")
+	}
+	w := &writer{v: v}
+	if err := w.plan(); err != nil {
+		return nil, err
+	}
+	id := strings.ReplaceAll(cmp.Or(v.Description, v.Tunnel), `\`, `\\`)
+	w.line("[connection]\n# %s\nid=%s\ntype=wireguard\ninterface-name=%s", v.Host, id, v.Tunnel)
+	w.device(s)
+	for i := range v.Peers {
+		w.peer(&v.Peers[i], s)
+	}
+	w.host()
+	w.family(false)
+	w.family(true)
+	return []foreign.File{{Name: "/etc/NetworkManager/system-connections/" + v.Tunnel + ".nmconnection",
+		Text: w.text.Bytes(), Mode: "0600"}}, nil
+}
+
+// A writer writes one profile.
+type writer struct {
+	v          *tunnel.View
+	peerRoutes bool // NetworkManager makes the routes of the allowed IPs by itself
+	auto       bool // and a table, mark and rules for its default routes
+	text       bytes.Buffer
+}
+
+func (w *writer) line(format string, args ...any) {
+	fmt.Fprintf(&w.text, format, args...)
+	w.text.WriteByte('\n')
+}
+
+// note is a comment for whoever reads the file, which no import takes for one of the
+// tunnel's (see [foreign.Comment]).
+func (w *writer) note(format string, args ...any) { w.line("# wgkeys: "+format, args...) }
+
+// given writes a line for a number that is not 0.
+func (w *writer) given(key string, n int) {
+	if n != 0 {
+		w.line("%s=%d", key, n)
+	}
+}
+
+// key writes a line with the content of a key file, and wipes it.
+func (w *writer) key(name string, file []byte) {
+	w.text.WriteString(name + "=")
+	w.text.Write(file)
+	clear(file)
+}
+
+// plan decides who makes the routes. NetworkManager keeps a default route from the
+// encrypted packets, but no other one.
+func (w *writer) plan() error {
+	v := w.v
+	w.peerRoutes = w.allRouted()
+	for _, r := range v.Routes {
+		if !foreign.NeedsTable(v, r) {
+			continue
+		}
+		if r.Prefix.Bits() > 0 || !w.peerRoutes {
+			return fault.NewHost("no profile of NetworkManager for", v.Host, "the route to "+r.Prefix.String()+" needs a table "+
+				"and rules of its own, which NetworkManager makes for 0.0.0.0/0 and ::/0 of all allowed IPs alone",
+				"--format networkd")
+		}
+		w.auto = true
+	}
+	for _, ipv6 := range []bool{false, true} {
+		if !w.has(ipv6) && slices.ContainsFunc(v.DNS, func(s string) bool { return isOf(s, ipv6) }) {
+			return fault.NewHost("no profile of NetworkManager for", v.Host, "a resolver is of a family without address and "+
+				"route here", "--format wg-quick")
+		}
+	}
+	return nil
+}
+
+// isOf tells an address of a family.
+func isOf(s string, ipv6 bool) bool {
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Is6() == ipv6
+}
+
+// allRouted tells whether the routes are one for each allowed IP, but for the networks
+// of the addresses, to which the kernel makes them.
+func (w *writer) allRouted() bool {
+	want := map[netip.Prefix]bool{}
+	for _, p := range w.v.Peers {
+		for _, a := range p.AllowedIPs {
+			want[a] = true
+		}
+	}
+	for _, a := range w.v.Addresses {
+		delete(want, a.Masked())
+	}
+	for _, r := range w.v.Routes {
+		if !want[r.Prefix] || r.Gateway.IsValid() || r.Metric != w.v.Routes[0].Metric {
+			return false
+		}
+		delete(want, r.Prefix)
+	}
+	return len(want) == 0
+}
+
+func (w *writer) device(s foreign.Secrets) {
+	v := w.v
+	w.line("\n[wireguard]")
+	w.key("private-key", s.PrivateKey.File())
+	w.given("listen-port", v.ListenPort)
+	w.given("mtu", v.MTU)
+	w.given("fwmark", int(v.FwMark))
+	switch {
+	case !w.peerRoutes:
+		w.line("peer-routes=false")
+	case !w.auto && slices.ContainsFunc(v.Routes, func(r tunnel.Route) bool { return r.Prefix.Bits() == 0 }):
+		w.note("the default routes are beside those of the uplinks, without a mark and rules")
+		w.line("ip4-auto-default-route=0\nip6-auto-default-route=0")
+	case w.auto:
+		w.note("NetworkManager gives a default route a table, a mark and rules (ip4-auto-default-route)")
+	}
+}
+
+func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
+	w.line("\n[%s%s]\n# %s", peerGroup, p.PublicKey, p.Name)
+	if p.Endpoint != "" {
+		w.line("endpoint=%s", p.Endpoint)
+	}
+	if psk, ok := s.PresharedKeys[p.Name]; ok {
+		w.key("preshared-key", psk.File())
+		w.line("preshared-key-flags=0")
+	}
+	if len(p.AllowedIPs) > 0 {
+		w.text.WriteString("allowed-ips=")
+		for _, a := range p.AllowedIPs {
+			w.text.WriteString(a.String() + ";")
+		}
+		w.line("")
+	}
+	w.given("persistent-keepalive", p.Keepalive)
+}
+
+// host tells what NetworkManager does not do for a tunnel.
+func (w *writer) host() {
+	v := w.v
+	if v.Forward {
+		w.note("for all interfaces, in a file of /etc/sysctl.d: net.ipv4.ip_forward=1, net.ipv6.conf.all.forwarding=1")
+	}
+	for _, key := range slices.Sorted(maps.Keys(v.Sysctls)) {
+		w.note("in a file of /etc/sysctl.d: %s=%s", key, v.Sysctls[key])
+	}
+	for _, prefix := range v.Masquerade {
+		w.note("NetworkManager masquerades no tunnel: in /etc/nftables.conf: %s saddr %s oifname != %s masquerade",
+			map[bool]string{true: "ip", false: "ip6"}[prefix.Addr().Is4()], prefix, v.Tunnel)
+	}
+	for _, a := range v.Proxies {
+		w.note("%s: ip -6 neigh add proxy %[1]s dev UPLINK", a)
+	}
+}
+
+// has tells whether a family has an address or a route.
+func (w *writer) has(ipv6 bool) bool {
+	return slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() == ipv6 }) ||
+		slices.ContainsFunc(w.v.Routes, func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() == ipv6 })
+}
+
+// family writes [ipv4] or [ipv6].
+func (w *writer) family(ipv6 bool) {
+	v := w.v
+	w.line("\n[%s]", map[bool]string{false: "ipv4", true: "ipv6"}[ipv6])
+	if !w.has(ipv6) {
+		w.line("method=%s", map[bool]string{false: "disabled", true: "ignore"}[ipv6])
+		return
+	}
+	w.line("method=manual")
+	n := 0
+	for _, a := range v.Addresses {
+		if a.Addr().Is6() == ipv6 {
+			n++
+			w.line("address%d=%s", n, a)
+		}
+	}
+	w.dns(ipv6)
+	w.given("route-table", v.Table)
+	w.metric(ipv6)
+	if v.Forward && (ipv6 && v.ForwardIPv6 || !ipv6 && v.ForwardIPv4) {
+		w.note("from NetworkManager 1.54 on")
+		w.line("forwarding=1")
+	}
+	w.routes(ipv6)
+}
+
+// dns writes the resolvers of a family, and all domains in the first family that is
+// there.
+func (w *writer) dns(ipv6 bool) {
+	var servers, domains strings.Builder
+	for _, d := range w.v.DNS {
+		switch {
+		case isOf(d, ipv6):
+			servers.WriteString(d + ";")
+		case !isOf(d, !ipv6) && (!ipv6 || !w.has(false)):
+			domains.WriteString(strings.Replace(d, "~.", "~", 1) + ";")
+		}
+	}
+	if servers.Len() > 0 {
+		w.line("dns=%s", servers.String())
+	}
+	if domains.Len() > 0 {
+		w.line("dns-search=%s", domains.String())
+	}
+}
+
+// metric writes that of all routes: NetworkManager's own would be 50, and where nothing
+// is said the kernel has 0 for IPv4 and 1024 for IPv6.
+func (w *writer) metric(ipv6 bool) {
+	v := w.v
+	ofFamily := func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() == ipv6 && !foreign.NeedsTable(v, r) }
+	i := slices.IndexFunc(v.Routes, ofFamily)
+	if i < 0 || !w.peerRoutes {
+		return
+	}
+	if n := v.Routes[i].Metric; n != 0 || !ipv6 {
+		w.line("route-metric=%d", n)
+	} else {
+		w.line("route-metric=1024")
+	}
+}
+
+// routes writes those that NetworkManager does not make by itself.
+func (w *writer) routes(ipv6 bool) {
+	n := 0
+	for _, r := range w.v.Routes {
+		if w.peerRoutes || r.Prefix.Addr().Is6() != ipv6 {
+			continue
+		}
+		n++
+		gateway, metric := "", r.Metric
+		if r.Gateway.IsValid() {
+			gateway = r.Gateway.String()
+		}
+		if metric == 0 && ipv6 {
+			metric = 1024
+		}
+		w.line("route%d=%s,%s,%d", n, r.Prefix, gateway, metric)
+		if gateway != "" && !slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Contains(r.Gateway) }) {
+			w.line("route%d_options=onlink=true", n)
+		}
+	}
+}

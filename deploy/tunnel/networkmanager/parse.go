@@ -1,0 +1,259 @@
+// Package networkmanager reads and writes NetworkManager's keyfiles of type wireguard
+// (nm-settings-keyfile(5), nm-settings(5), of NetworkManager 1.58).
+package networkmanager
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+const tool = "NetworkManager"
+
+// most is how many bytes of files are read at once: 10,000 peers are 2 MB.
+const most = 64 << 20
+
+// Parse reads keyfiles, each one interface. Those of other types are passed by.
+func Parse(files []foreign.File) ([]*foreign.Device, error) {
+	r := &foreign.Reader{Tool: tool}
+	size := 0
+	for _, f := range files {
+		if size += len(f.Text); size > most {
+			r.Wrong(foreign.Pos{File: f.Name, Line: 1}, "", "with it the files have more than %d MB", most>>20)
+			return nil, r.Err()
+		}
+	}
+	var devices []*foreign.Device
+	for _, f := range files {
+		groups := lex(r, f)
+		if !slices.ContainsFunc(groups, isWireGuard) {
+			continue
+		}
+		p := &parser{Reader: r, d: &foreign.Device{Pos: foreign.Pos{File: f.Name, Line: 1}}, peerRoutes: true,
+			auto: [2]int{-1, -1}}
+		for i := range p.ip {
+			p.ip[i] = setting{metric: -1, options: map[string]entry{}}
+		}
+		for _, g := range groups {
+			p.group(g)
+		}
+		p.settle()
+		devices = append(devices, p.d)
+	}
+	if len(devices) == 0 && r.Err() == nil && len(files) > 0 {
+		r.Wrong(foreign.Pos{File: files[0].Name, Line: 1}, "", "no keyfile with type=wireguard in [connection] is here")
+	}
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	return devices, nil
+}
+
+// isWireGuard tells the group that says so.
+func isWireGuard(g *group) bool {
+	return g.name == "connection" && slices.ContainsFunc(g.entries, func(e entry) bool {
+		return e.key == "type" && e.value == "wireguard"
+	})
+}
+
+// A parser reads one keyfile.
+type parser struct {
+	*foreign.Reader
+	d          *foreign.Device
+	peerRoutes bool
+	flags      entry  // private-key-flags
+	pskFlags   entry  // preshared-key-flags of the peer at hand
+	auto       [2]int // ip4- and ip6-auto-default-route: 1, 0, or -1 for by itself
+	ip         [2]setting
+	at         *setting // of the group at hand
+}
+
+// A handler takes one line. Those of a group are a table of all keys that it may have.
+type handler func(p *parser, e entry)
+
+// ignore is for what says nothing of a tunnel.
+func ignore(*parser, entry) {}
+
+// left is for what a tunnel file cannot say, where it is not one of the harmless values.
+func left(why string, harmless ...string) handler {
+	return func(p *parser, e entry) {
+		if e.value != "" && !slices.Contains(harmless, e.value) {
+			p.left(e.at, e.key, why)
+		}
+	}
+}
+
+func (p *parser) left(at foreign.Pos, what, why string) {
+	p.d.Left = append(p.d.Left, foreign.Left{Pos: at, What: what, Why: why})
+}
+
+func each(h handler, keys ...string) map[string]handler {
+	all := map[string]handler{}
+	for _, k := range keys {
+		all[k] = h
+	}
+	return all
+}
+
+func together(tables ...map[string]handler) map[string]handler {
+	all := map[string]handler{}
+	for _, t := range tables {
+		maps.Copy(all, t)
+	}
+	return all
+}
+
+// groups are those that a WireGuard profile may have; besides them each peer has one.
+var groups = []string{"connection", "wireguard", "wireguard-peer", "ipv4", "ipv6", "proxy", "user", "match"}
+
+const peerGroup = "wireguard-peer."
+
+func (p *parser) group(g *group) {
+	switch key, isPeer := strings.CutPrefix(g.name, peerGroup); {
+	case isPeer:
+		peer := foreign.Peer{Pos: g.at, Comment: g.comments}
+		peer.PublicKey = p.PublicKey(g.at, "[wireguard-peer.KEY]", key)
+		p.d.Peers = append(p.d.Peers, peer)
+		p.pskFlags = entry{}
+		p.lines(g, "wireguard-peer", peerKeys)
+		p.peerDone()
+		return
+	case g.name == "connection":
+		p.lines(g, g.name, connectionKeys)
+	case g.name == "wireguard":
+		p.lines(g, g.name, wireguardKeys)
+	case g.name == "ipv4":
+		p.at = &p.ip[0]
+		p.lines(g, g.name, ipKeys)
+	case g.name == "ipv6":
+		p.at = &p.ip[1]
+		p.lines(g, g.name, ipKeys)
+	case g.name == "proxy", g.name == "user", g.name == "match":
+		p.lines(g, g.name, nil)
+	case strings.HasPrefix(g.name, "."): // NetworkManager's own notes
+	default:
+		p.Unknown(g.at, "keyfile", g.name, groups)
+	}
+	p.d.Comment = append(p.d.Comment, g.comments...)
+}
+
+// lines has the lines of g taken by the handlers of its kind. Without any all of them
+// are left.
+func (p *parser) lines(g *group, name string, known map[string]handler) {
+	for _, e := range g.entries {
+		switch h := known[stem(e.key, known)]; {
+		case known == nil && (e.key != "method" || e.value != "0"):
+			p.left(e.at, "["+name+"] "+e.key, "a tunnel file has nothing like it")
+		case known == nil:
+		case h != nil:
+			h(p, e)
+		default:
+			p.Unknown(e.at, name, e.key, slices.Sorted(maps.Keys(known)))
+		}
+	}
+}
+
+// stem is a key without the number of those that come several times: address1.
+func stem(key string, known map[string]handler) string {
+	if known[key] != nil {
+		return key
+	}
+	base, options := strings.CutSuffix(key, "_options")
+	base = strings.TrimRight(base, "0123456789")
+	if options {
+		return base + "_options"
+	}
+	return base
+}
+
+// truth reads a boolean as GLib does.
+func (p *parser) truth(e entry) bool {
+	switch e.value {
+	case "true", "1":
+		return true
+	case "false", "0":
+		return false
+	}
+	p.Wrong(e.at, "", "%s: %s is neither true nor false: NetworkManager passes it by", e.key, foreign.Shown(e.value))
+	return false
+}
+
+var connectionKeys = together(map[string]handler{
+	"interface-name": func(p *parser, e entry) { p.d.Name = e.value },
+	"id":             func(p *parser, e entry) { p.d.Description = plain(e.value) },
+	"autoconnect":    func(p *parser, e entry) { p.d.Manual = !p.truth(e) },
+	"permissions":    left("a tunnel is the host's, not a user's"),
+	"zone":           left("a tunnel is in no zone of firewalld"),
+}, each(ignore, "uuid", "type", "timestamp", "read-only", "autoconnect-priority", "autoconnect-retries",
+	"auth-retries", "multi-connect", "stable-id", "wait-device-timeout", "wait-activation-delay", "lldp", "metered",
+	"mud-url", "gateway-ping-timeout", "ip-ping-timeout", "ip-ping-addresses", "ip-ping-addresses-require-all",
+	"down-on-poweroff", "mptcp-flags", "autoconnect-slaves", "autoconnect-ports"),
+	each(left(noResolver, "-1", "default"), "mdns", "llmnr", "dns-over-tls", "dnssec"),
+	each(left("a tunnel's interface is no part of another one, and starts no other one"), "master", "controller", "slave-type",
+		"port-type", "secondaries"))
+
+const noResolver = "a tunnel gives resolvers and domains, and leaves the rest to the host's resolver"
+
+var wireguardKeys = map[string]handler{
+	"private-key":       func(p *parser, e entry) { p.d.PrivateKey = p.PrivateKey(e.at, e.key, e.value) },
+	"private-key-flags": func(p *parser, e entry) { p.flags = e; p.Number(e.at, e.key, e.value, 0, 7) },
+	"listen-port":       func(p *parser, e entry) { p.d.ListenPort = p.Number(e.at, e.key, e.value, 0, math.MaxUint16) },
+	"fwmark": func(p *parser, e entry) {
+		p.d.FwMark = uint32(p.Number(e.at, e.key, e.value, 0, math.MaxUint32))
+	},
+	"mtu":         func(p *parser, e entry) { p.d.MTU = p.Number(e.at, e.key, e.value, 0, math.MaxUint16) },
+	"peer-routes": func(p *parser, e entry) { p.peerRoutes = p.truth(e) },
+	"ip4-auto-default-route": func(p *parser, e entry) {
+		p.auto[0] = p.Number(e.at, e.key, e.value, -1, 1)
+	},
+	"ip6-auto-default-route": func(p *parser, e entry) {
+		p.auto[1] = p.Number(e.at, e.key, e.value, -1, 1)
+	},
+}
+
+var peerKeys = map[string]handler{
+	"endpoint":            func(p *parser, e entry) { p.last().Endpoint = p.Endpoint(e.at, e.key, e.value) },
+	"preshared-key":       func(p *parser, e entry) { p.last().PresharedKey = p.PresharedKey(e.at, e.key, e.value) },
+	"preshared-key-flags": func(p *parser, e entry) { p.pskFlags = e; p.Number(e.at, e.key, e.value, 0, 7) },
+	"persistent-keepalive": func(p *parser, e entry) {
+		p.last().Keepalive = p.Number(e.at, e.key, e.value, 0, math.MaxUint16)
+	},
+	"allowed-ips": allowedIPs,
+}
+
+func (p *parser) last() *foreign.Peer { return &p.d.Peers[len(p.d.Peers)-1] }
+
+// allowedIPs reads a list between semicolons. What stands between others, or in blanks,
+// NetworkManager passes by with a line in its log: the peer is there without it.
+func allowedIPs(p *parser, e entry) {
+	peer := p.last()
+	peer.AllowedIPs = nil
+	for _, word := range listed(e.value) {
+		if strings.ContainsAny(word, ", \t") {
+			p.left(e.at, e.key, "NetworkManager passes by what no semicolon separates: the peer has no such allowed IP there")
+			continue
+		}
+		prefix, ok := p.Prefix(e.at, e.key, word)
+		if ok && !slices.Contains(peer.AllowedIPs, prefix.Masked()) {
+			peer.AllowedIPs = append(peer.AllowedIPs, prefix.Masked())
+		}
+	}
+}
+
+// peerDone looks at a peer when its group was read.
+func (p *parser) peerDone() {
+	if peer := p.last(); peer.PresharedKey.IsZero() && (p.pskFlags.value == "1" || p.pskFlags.value == "2") {
+		p.left(p.pskFlags.at, p.pskFlags.key, whereKey(p.pskFlags.value))
+	}
+}
+
+// whereKey tells where a secret is that is not in the file (NMSettingSecretFlags).
+func whereKey(flags string) string {
+	if flags == "1" {
+		return "the key is with the user's keyring, not in the file: nmcli --show-secrets connection show ID has it"
+	}
+	return "the key is asked for at each start, and not in the file"
+}
