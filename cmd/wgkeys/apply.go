@@ -78,6 +78,9 @@ func applyOrPlan(e *env, planOnly bool) error {
 	if err != nil {
 		return err
 	}
+	if err := requireManaged(t, v.Host); err != nil {
+		return err
+	}
 	if len(e.names()) == 0 || e.hosts.IsLocal(t, v.Host) {
 		return applyHere(e, host.View(v), planOnly)
 	}

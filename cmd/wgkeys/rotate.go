@@ -20,10 +20,11 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 		Name:      "rotate",
 		Usage:     "replace keys in a running tunnel, losing no packet",
 		ArgsUsage: "[HOST...]",
-		Description: "Without HOST: every host. Each host gets another private key, and all its peers\n" +
+		Description: "Without HOST: every host that is managed. Each host gets another private key, and all its peers\n" +
 			"follow at the same moment; wgkeys must be on all of them. If anything goes wrong\n" +
 			"they go back to the old key by themselves. The preshared keys with its peers are\n" +
-			"replaced too. A rotation that was interrupted is\n" +
+			"replaced too. A peer with managed = false gets the\n" +
+			"new public key by hand: the end tells which. A rotation that was interrupted is\n" +
 			"finished by the next one. With --now the old key is refused everywhere first:\n" +
 			"for a key that was stolen.",
 		Flags: []cli.Flag{
@@ -115,7 +116,7 @@ func whyNoRotation(e *env) string {
 	case e.cli.IsSet("leaver"):
 		return "no key is left that " + e.cli.String("leaver") + " could read"
 	}
-	return "every host is left out by --skip, or there is none"
+	return "every host is left out by --skip, or nobody logs in to it, or there is none"
 }
 
 // namesLeaver refuses a --leaver that names nobody, as a variable of a script does

@@ -86,6 +86,11 @@ func (t statusTeller) tell(s *remote.HostStatus) {
 	case len(s.Findings) > found:
 		t.ui.Printf("%s %s:\n", s.Host, s.Tunnel)
 	}
+	if !before {
+		for _, n := range s.Notes {
+			t.ui.Printf("  note: %s\n", n)
+		}
+	}
 	for _, f := range s.Findings[found:] {
 		t.ui.Printf("  ! %s\n", f)
 	}
@@ -97,7 +102,11 @@ func (t statusTeller) state(s *remote.HostStatus) {
 	if !s.Created.IsZero() {
 		about += ", " + ui.InWords(time.Since(s.Created)) + " old"
 	}
-	t.ui.Printf("%s %s: %s\n", s.Host, s.Tunnel, about)
+	name := s.Host + " " + s.Tunnel
+	if s.About != "" {
+		name += " (" + s.About + ")"
+	}
+	t.ui.Printf("%s: %s\n", name, about)
 	width := 0
 	for _, p := range s.Peers {
 		width = max(width, len(p.Name))

@@ -17,8 +17,15 @@ func tunnelOf(e *env, host string) (*tunnel.Tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = t.KeyFiles(host)
-	return t, err
+	if _, err = t.KeyFiles(host); err != nil {
+		return nil, err
+	}
+	return t, requireManaged(t, host)
+}
+
+// requireManaged refuses to have a host do something that nobody logs in to.
+func requireManaged(t *tunnel.Tunnel, host string) error {
+	return t.RequireManaged(host, "wgkeys export "+host+" writes what is to be set up there by hand")
 }
 
 // confirmThere confirms on another host what waits there.

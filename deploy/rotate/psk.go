@@ -123,6 +123,21 @@ func (p *Pair) quiet(ctx context.Context) ([2]Answer, error) {
 	}
 }
 
+// PSK returns the fingerprint of the preshared key that the host uses with a peer: "" where
+// there is none, the tunnel is not up, or has no such peer. With file it first uses the
+// one there, which has the given fingerprint; where it is not up, it will when it is.
+func (p Participant) PSK(ctx context.Context, tunnel string, peer keyring.PublicKey, file, fingerprint string) (
+	inUse string, err error,
+) {
+	live, err := p.Look(ctx, tunnel)
+	if _, up := live.Live.Peers[peer]; err != nil || !up {
+		return "", err
+	}
+	a, err := p.ask(ctx, Request{Do: DoPSK, Tunnel: tunnel, KeyFile: p.KeyFile, Old: peer, PSKFile: file,
+		PSK: fingerprint})
+	return a.PSK, err
+}
+
 func (p *Pair) both(do func(i int) error) error {
 	errs := make(chan error, 1)
 	go func() { errs <- do(1) }()

@@ -74,6 +74,9 @@ type Answer struct {
 type FileKey struct {
 	PublicKey keyring.PublicKey `json:"public_key,omitzero"`
 	Why       string            `json:"why,omitempty"` // there is no key in it
+	// when the file was written or, of a key that a rotation has replaced, when the key
+	// came into use, by the host's clock
+	Changed time.Time `json:"changed,omitzero"`
 }
 
 // wireFault is a fault on its way from one host to another.

@@ -48,7 +48,8 @@ func (c *checker) tunnels(names []string) error {
 		hosts := make([]hostCheck, len(names))
 		c.hosts = slices.Grow(c.hosts, len(names))
 		for i, host := range names {
-			hosts[i] = hostCheck{checker: c, report: report{dir: c.dir}, tunnel: name, host: host}
+			hosts[i] = hostCheck{checker: c, report: report{dir: c.dir}, tunnel: name, host: host,
+				unmanaged: t.Unmanaged(host)}
 			c.hosts = append(c.hosts, &hosts[i])
 		}
 	}

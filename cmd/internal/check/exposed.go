@@ -246,11 +246,19 @@ func ExposedFindings(ctx context.Context, r *repo.Repo, say ui.Reporter, who str
 	if err := l.Still(r); err != nil {
 		c.fault(Finding{Check: "leaver"}, err)
 	}
+	unmanaged := repo.Unmanaged(r)
 	for _, k := range l.keys {
-		c.add(Finding{Check: "leaver", Host: k.Host, Tunnel: k.Tunnel, Hint: "wgkeys rotate --leaver " + ui.Quoted(l.name)}, r.Ring.Path(k.Host, k.Tunnel), 1,
+		hint := "wgkeys rotate --leaver " + ui.Quoted(l.name)
+		if unmanaged(k.Host, k.Tunnel) {
+			hint = repo.NewKeyByHand(r, k.Host, k.Tunnel)
+		}
+		c.add(Finding{Check: "leaver", Host: k.Host, Tunnel: k.Tunnel, Hint: hint}, r.Ring.Path(k.Host, k.Tunnel), 1,
 			"%s could read the private key of host %q in tunnel %q, and it is in use", l.name, k.Host, k.Tunnel)
 	}
 	for _, k := range l.psks {
+		if unmanaged(k.peer, k.tunnel) { // it has to be named
+			k.host, k.peer = k.peer, k.host
+		}
 		c.add(Finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()}, r.Vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
 			"%s could read the preshared key of hosts %q and %q in tunnel %q, and it is in use", l.name, k.host, k.peer, k.tunnel)
 	}

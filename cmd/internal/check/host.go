@@ -17,6 +17,7 @@ type hostCheck struct {
 	*checker
 	report
 	tunnel, host string
+	unmanaged    bool // nobody logs in to it: its private key may be there alone
 
 	public keyring.PublicKey // zero: none, or none that is valid
 	lacks  bool              // there is none
@@ -47,7 +48,11 @@ func (h *hostCheck) key() {
 	public, err := h.repo.Ring.Seen(h.repo.Snapshot, h.host, h.tunnel)
 	if errors.Is(err, fs.ErrNotExist) {
 		h.lacks = true
-		h.add("key", "wgkeys gen "+h.host, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
+		hint := "wgkeys gen " + h.host
+		if h.unmanaged {
+			hint = "write the public key into " + pub + ", or for one to export: " + hint
+		}
+		h.add("key", hint, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
 		return
 	}
 	if err != nil {
@@ -62,6 +67,7 @@ func (h *hostCheck) key() {
 	case errors.Is(err, vault.ErrNoMeta): // made by stock age: rekey would write it too
 		h.add("recipients", "wgkeys rekey "+h.host, path, 0, noMeta, file, h.host)
 		h.open(file, public)
+	case errors.Is(err, fs.ErrNotExist) && h.unmanaged:
 	case errors.Is(err, fs.ErrNotExist):
 		h.add("key", "bring it back from git: git log -- "+path+"; if "+h.host+" made its key itself: wgkeys push "+h.host+" asks whether it still has it",
 			pub, 1, "host %q has a public key in tunnel %q, and no private one in the vault", h.host, h.tunnel)
@@ -74,7 +80,11 @@ func (h *hostCheck) key() {
 	default:
 		h.lists.compare(&h.report, h.finding("recipients", ""), file, path, meta)
 		if h.repo.TooOld(meta, h.now) {
-			h.add("age", "wgkeys rotate "+h.host, path, 0, "the key of host %q in tunnel %q was made %d days ago, and max_key_age in %s is %v",
+			hint := "wgkeys rotate " + h.host
+			if h.unmanaged {
+				hint = repo.NewKeyByHand(h.repo, h.host, h.tunnel)
+			}
+			h.add("age", hint, path, 0, "the key of host %q in tunnel %q was made %d days ago, and max_key_age in %s is %v",
 				h.host, h.tunnel, int(h.now.Sub(meta.Created)/repo.Day), repo.Marker, repo.InDays(h.repo.MaxKeyAge))
 		}
 		h.open(file, public)

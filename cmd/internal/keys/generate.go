@@ -29,10 +29,15 @@ type GenerateOptions struct {
 // that t, its file, asks for; t is nil where there is no file yet. It returns what was
 // made, a line each, also with an error.
 func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hosts []string, o GenerateOptions) (made []string, err error) {
-	g := &generator{maker: m, o: o, tunnel: name}
+	g := &generator{maker: m, o: o, tunnel: name, of: t}
 	if o.OnHost {
 		if t == nil {
 			return nil, fault.New("cannot ask hosts for keys of tunnel", name, "only its file tells where they are", "write tunnels/"+name+".toml first")
+		}
+		for _, host := range hosts {
+			if err := t.RequireManaged(host, "wgkeys gen "+host+" makes a key to export"); err != nil {
+				return nil, err
+			}
 		}
 		g.file = t
 	}
@@ -113,6 +118,7 @@ type generator struct {
 	maker  *Maker
 	o      GenerateOptions
 	tunnel string
+	of     *tunnel.Tunnel // nil: there is no file yet
 	file   *tunnel.Tunnel // hosts make their keys themselves; nil: they do not
 	made   []string       // what was made, for a person
 }
@@ -158,13 +164,20 @@ func (g *generator) key(ctx context.Context, host string) error {
 	}
 	g.maker.Repo.Changes.Touch(g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel))
 	g.tell("%s %s %s", host, g.tunnel, public)
+	if g.unmanaged(host) {
+		g.maker.Report.Say("nobody logs in to %s: wgkeys export --secret %[1]s writes what is to be brought there by hand", host)
+	}
 	return nil
 }
 
+// unmanaged reports whether the key of a host goes there by hand, or comes from there.
+func (g *generator) unmanaged(host string) bool { return g.of != nil && g.of.Unmanaged(host) }
+
 // hasKey is for a host that has a public key: the vault has to have the private one, but
-// for a host that makes its keys itself.
+// for a host that makes its keys itself, or that nobody logs in to.
 func (g *generator) hasKey(host, file string, public keyring.PublicKey, sealed error) error {
-	if sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || g.file != nil && errors.Is(sealed, fs.ErrNotExist) {
+	elsewhere := g.file != nil || g.unmanaged(host)
+	if sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || elsewhere && errors.Is(sealed, fs.ErrNotExist) {
 		g.maker.Report.Say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
 		return nil
 	}

@@ -53,9 +53,15 @@ func (p *pusher) findTargets(ctx context.Context) error {
 		}
 	}
 	for _, host := range p.o.Hosts {
-		if p.by[host] == nil {
-			return p.unknown(host, tunnels)
+		if p.by[host] != nil {
+			continue
 		}
+		for _, t := range tunnels {
+			if err := t.RequireManaged(host, "wgkeys export "+host+" writes what is to be brought there by hand"); err != nil {
+				return err
+			}
+		}
+		return p.unknown(host, tunnels)
 	}
 	return nil
 }
@@ -103,11 +109,12 @@ func (p *pusher) unknown(host string, tunnels []*tunnel.Tunnel) error {
 	return fault.NewHost("no such host", host, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 }
 
-// add adds the hosts of t that were asked for, each once.
+// add adds the hosts of t that were asked for, each once; not those that nobody logs in
+// to.
 func (p *pusher) add(ctx context.Context, t *tunnel.Tunnel) error {
 	for _, host := range t.Hosts() {
 		named := slices.Contains(p.o.Hosts, host)
-		if !named && !p.o.All {
+		if !named && !p.o.All || t.Unmanaged(host) {
 			continue
 		}
 		// A tunnel file that names this machine must not be enough to have root

@@ -212,6 +212,7 @@ func (x *rotation) settle(next keyring.PublicKey) error {
 	if err := x.maker.Repo.Promote(x.host, x.tunnel.Name, x.maker.Step); err != nil {
 		return err
 	}
+	x.settled = next
 	x.made = append(x.made, fmt.Sprintf("%s %s %s", x.host, x.tunnel.Name, next))
 	for _, name := range x.skipped {
 		x.maker.Report.Warn(fault.New("left behind by the rotation of "+x.host+":", name, "it still has the old key",

@@ -21,6 +21,7 @@ type pskRotation struct {
 	o      *RotateOptions
 	tunnel *tunnel.Tunnel
 	hosts  [2]string
+	byHand bool // nobody logs in to the second: it gets the key by hand
 	past   *repo.KeyHistory
 	pair   *rotate.Pair
 	made   []string
@@ -54,6 +55,9 @@ func (x *pskRotation) run(ctx context.Context) error {
 	if x.o.DryRun {
 		return nil
 	}
+	if x.byHand {
+		return x.runByHand(ctx)
+	}
 	psk, begun, err := x.next(ctx)
 	if err != nil {
 		return err
@@ -69,10 +73,15 @@ func (x *pskRotation) run(ctx context.Context) error {
 			return err
 		}
 	}
+	x.finished()
+	return nil
+}
+
+// finished tells that the next key is the current one.
+func (x *pskRotation) finished() {
 	line := fmt.Sprintf("%s %s preshared key with %s", x.hosts[0], x.tunnel.Name, x.hosts[1])
 	x.made = append(x.made, line)
 	x.o.Done(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "finished", Text: "preshared key with " + x.hosts[1]}, line)
-	return nil
 }
 
 // next is the preshared key that comes next, in the folder of the first host. It was
@@ -123,15 +132,62 @@ func (x *pskRotation) seal(i int, psk keyring.PresharedKey) error {
 // install brings it to both ends, which go on with the one that they have.
 func (x *pskRotation) install(ctx context.Context, psk keyring.PresharedKey) error {
 	var errs []error
-	for i, host := range x.hosts {
-		file := push.File{Path: x.pair.Files[i], Want: psk.Fingerprint(), Secret: func() ([]byte, error) { return psk.File(), nil }}
-		err := x.maker.Step("push the preshared key", func() error {
-			_, err := push.Host(ctx, x.maker.Hosts.Runner(x.tunnel, host), host, []push.File{file}, false)
-			return err
-		})
-		if err != nil {
-			errs = append(errs, fault.WrapHost(err, "the preshared key with "+x.hosts[1-i]+" was not replaced on host", host, "wgkeys rotate --psk "+host+" finishes it"))
-		}
+	for i := range x.hosts {
+		errs = append(errs, x.installOn(ctx, i, psk))
 	}
 	return errors.Join(errs...)
+}
+
+func (x *pskRotation) installOn(ctx context.Context, i int, psk keyring.PresharedKey) error {
+	host := x.hosts[i]
+	file := push.File{Path: x.pair.Files[i], Want: psk.Fingerprint(), Secret: func() ([]byte, error) { return psk.File(), nil }}
+	err := x.maker.Step("push the preshared key", func() error {
+		_, err := push.Host(ctx, x.maker.Hosts.Runner(x.tunnel, host), host, []push.File{file}, false)
+		return err
+	})
+	if err != nil {
+		finishes := host
+		if x.byHand {
+			finishes = x.hosts[1]
+		}
+		return fault.WrapHost(err, "the preshared key with "+x.hosts[1-i]+" was not replaced on host", host, "wgkeys rotate --psk "+finishes+" finishes it")
+	}
+	return nil
+}
+
+// runByHand replaces the preshared key of a host with one that nobody logs in to: in
+// both folders of the vault and on the host. The other end gets it by hand, and until
+// then no handshake of the two succeeds. The same command begins again where it was
+// stopped, with another key.
+func (x *pskRotation) runByHand(ctx context.Context) error {
+	peer, err := x.maker.Repo.Ring.Get(x.hosts[1], x.tunnel.Name)
+	if err != nil {
+		return err
+	}
+	mine := x.maker.Repo.PSKFile(x.tunnel.Name, x.hosts[0], x.hosts[1])
+	other := x.maker.Repo.PSKFile(x.tunnel.Name, x.hosts[1], x.hosts[0])
+	has, err := x.pair.Ends[0].PSK(ctx, x.tunnel.Name, peer, "", "")
+	if err != nil {
+		return err
+	}
+	if err := x.knows(ctx, 0, has, mine, other); err != nil {
+		return err
+	}
+	psk, err := keyring.GeneratePresharedKey()
+	if err != nil {
+		return err
+	}
+	for i := range x.hosts {
+		if err := x.seal(i, psk); err != nil {
+			return err
+		}
+	}
+	if err := x.installOn(ctx, 0, psk); err != nil {
+		return err
+	}
+	if _, err := x.pair.Ends[0].PSK(ctx, x.tunnel.Name, peer, x.pair.Files[0], psk.Fingerprint()); err != nil {
+		return err
+	}
+	x.finished()
+	return nil
 }

@@ -22,12 +22,15 @@ type Rotations struct {
 	keys  []*rotation
 	psks  []*pskRotation
 	Made  []string // what is to be said of them in a commit
+
+	unmanaged map[string]error // hosts that nobody logs in to, and what to do instead
+	stays     [][2]string      // a managed and an unmanaged host, whose preshared key stays
 }
 
 // Rotations finds what is to be rotated: a rotation for each host of each tunnel, and
 // for each preshared key. It asks no host.
 func (m *Maker) Rotations(o RotateOptions) (*Rotations, error) {
-	q := &Rotations{maker: m, o: o}
+	q := &Rotations{maker: m, o: o, unmanaged: map[string]error{}}
 	if err := q.findKeys(); err != nil {
 		return nil, err
 	}
@@ -57,7 +60,11 @@ func (q *Rotations) Announce() {
 			}
 			peers = strings.Join(names, ", ")
 		}
-		q.o.Event(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "plan", Text: "gets a new key; " + peers + " will follow"})
+		text := "gets a new key; " + peers + " will follow"
+		if len(x.unmanaged) > 0 {
+			text += ", and has to be given by hand to " + strings.Join(x.unmanaged, ", ")
+		}
+		q.o.Event(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "plan", Text: text})
 	}
 	for _, x := range q.psks {
 		q.o.Event(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "plan", Text: "gets a new preshared key with " + x.hosts[1]})
@@ -85,6 +92,7 @@ func (q *Rotations) Run(ctx context.Context) (errs []error) {
 		}
 		q.Made = append(q.Made, x.made...)
 	}
+	q.tellByHand()
 	return errs
 }
 
@@ -113,8 +121,13 @@ func (q *Rotations) findKeys() error {
 	known := map[string]bool{}
 	for _, t := range tunnels {
 		for _, host := range t.Hosts() {
+			wanted := q.wanted(host, t.Name, due)
+			if t.Unmanaged(host) {
+				q.leaveOut(host, t, wanted)
+				continue
+			}
 			known[host] = true
-			if !q.wanted(host, t.Name, due) {
+			if !wanted {
 				continue
 			}
 			x, err := q.rotation(t, host)
@@ -124,8 +137,13 @@ func (q *Rotations) findKeys() error {
 			q.keys = append(q.keys, x)
 		}
 	}
+	for _, name := range q.o.Hosts {
+		if err := q.unmanaged[name]; err != nil && !known[name] && !q.o.PSKOnly {
+			return err
+		}
+	}
 	for _, name := range slices.Concat(q.o.Hosts, q.o.Skip) {
-		if !known[name] {
+		if !known[name] && q.unmanaged[name] == nil {
 			return fault.NewHost("no such host", name, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 		}
 	}
@@ -153,7 +171,10 @@ type rotation struct {
 	current  keyring.PublicKey
 	rotation *rotate.Rotation
 	skipped  []string
-	made     []string // keys that are current now, for a person
+
+	unmanaged []string          // peers that get the new public key by hand
+	settled   keyring.PublicKey // the new key, once it is the current one
+	made      []string          // keys that are current now, for a person
 }
 
 func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
@@ -172,6 +193,10 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 		return nil, err
 	}
 	for _, p := range view.Peers {
+		if p.Unmanaged {
+			x.unmanaged = append(x.unmanaged, p.Name)
+			continue
+		}
 		if slices.Contains(q.o.Skip, p.Name) {
 			x.skipped = append(x.skipped, p.Name)
 			continue
@@ -209,24 +234,101 @@ func (q *Rotations) findPSKs() error {
 	past := &repo.KeyHistory{Repo: q.maker.Repo}
 	for _, t := range tunnels {
 		for _, pair := range t.PSKPairs() {
-			if !q.wantedPSK(t.Name, pair) {
+			pair, byHand := managedFirst(t, pair)
+			if !q.wantedPSK(t.Name, pair, byHand) {
 				continue
 			}
-			x := &pskRotation{maker: q.maker, o: &q.o, tunnel: t, hosts: pair, past: past}
+			x := &pskRotation{maker: q.maker, o: &q.o, tunnel: t, hosts: pair, byHand: byHand, past: past}
 			if err := x.reach(); err != nil {
 				return err
 			}
 			q.psks = append(q.psks, x)
 		}
 	}
+	q.sayStays()
 	return nil
 }
 
-// wantedPSK reports whether the preshared key of two hosts is to be replaced.
-func (q *Rotations) wantedPSK(tunnel string, pair [2]string) bool {
+// wantedPSK reports whether the preshared key of two hosts is to be replaced: one that
+// the second of them gets by hand only if that host is named, for the two cannot shake
+// hands until it has it.
+func (q *Rotations) wantedPSK(tunnel string, pair [2]string, byHand bool) bool {
 	if slices.ContainsFunc(pair[:], func(host string) bool { return slices.Contains(q.o.Skip, host) }) {
 		return false
 	}
+	wanted := q.asksForPSK(tunnel, pair)
+	if !byHand {
+		return wanted
+	}
+	if q.o.PSKOnly && slices.Contains(q.o.Hosts, pair[1]) {
+		return true
+	}
+	if wanted {
+		q.stays = append(q.stays, pair)
+	}
+	return false
+}
+
+// asksForPSK reports whether the preshared key of two hosts goes with what was asked for.
+func (q *Rotations) asksForPSK(tunnel string, pair [2]string) bool {
 	return q.o.Selected != nil && q.o.Selected.HasPSK(pair, tunnel) ||
 		slices.ContainsFunc(q.keys, func(x *rotation) bool { return x.tunnel.Name == tunnel && slices.Contains(pair[:], x.host) })
+}
+
+// Hosts that nobody logs in to take no part in a rotation: what changes for them goes
+// there by hand.
+
+// managedFirst puts the host that is logged in to first, and reports whether the other is
+// not.
+func managedFirst(t *tunnel.Tunnel, pair [2]string) (ordered [2]string, byHand bool) {
+	if t.Unmanaged(pair[0]) {
+		return [2]string{pair[1], pair[0]}, true
+	}
+	return pair, t.Unmanaged(pair[1])
+}
+
+// leaveOut remembers a host that nobody logs in to, and says of a key of it which the
+// vault has that it stays, where the command was about such keys.
+func (q *Rotations) leaveOut(host string, t *tunnel.Tunnel, wanted bool) {
+	how := repo.NewKeyByHand(q.maker.Repo, host, t.Name)
+	q.unmanaged[host] = t.RequireManaged(host, how)
+	if wanted && (q.o.Due || q.o.Selected != nil) && !q.o.PSKOnly {
+		q.maker.Report.Warn(fault.NewHost("the key is not replaced of host", host, "nobody logs in to it", how))
+	}
+}
+
+// tellByHand says what is left to be done by hand on hosts that nobody logs in to.
+func (q *Rotations) tellByHand() {
+	for _, x := range q.keys {
+		if x.settled.IsZero() || len(x.unmanaged) == 0 {
+			continue
+		}
+		text := "to be given by hand, or with wgkeys export HOST: its new public key, " + x.settled.String() +
+			", to " + strings.Join(x.unmanaged, ", ") + "; until then they cannot reach it"
+		if x.o.Now {
+			text += ", and whoever stole the old key can pass for it there"
+		}
+		q.o.Event(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "by hand", Text: text, Key: x.settled})
+	}
+	for _, x := range q.psks {
+		if !x.byHand || len(x.made) == 0 {
+			continue
+		}
+		text := "to be brought by hand, until then the two cannot reach each other: the preshared key with " + x.hosts[1] +
+			", to it: wgkeys export --secret " + x.hosts[1]
+		q.o.Event(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "by hand", Text: text})
+	}
+}
+
+// sayStays says which preshared keys are not replaced with the keys of their hosts.
+func (q *Rotations) sayStays() {
+	if len(q.stays) == 0 {
+		return
+	}
+	names := make([]string, len(q.stays))
+	for i, pair := range q.stays {
+		names[i] = pair[0] + " with " + pair[1]
+	}
+	q.maker.Report.Say("preshared keys that stay, since nobody logs in to the second host: %s; "+
+		"to replace one: wgkeys rotate --psk %s", strings.Join(names, ", "), q.stays[0][1])
 }

@@ -164,7 +164,7 @@ func (q *Survey) farEnds(ctx context.Context, all []*HostStatus) map[farEnd]*Hos
 	for _, s := range all {
 		for _, d := range s.dead {
 			end := farEnd{s.Tunnel, d.peer.Name}
-			if ends[end] != nil {
+			if ends[end] != nil || d.peer.Unmanaged {
 				continue
 			}
 			other := &HostStatus{Host: end.host, Tunnel: end.tunnel, tunnel: s.tunnel}
@@ -187,6 +187,9 @@ func (q *Survey) listen(ctx context.Context, all []*HostStatus, ends map[farEnd]
 	for _, s := range all {
 		for _, d := range s.dead {
 			far := ends[farEnd{s.Tunnel, d.peer.Name}]
+			if far == nil {
+				continue
+			}
 			switch p := far.answer.Live.Peers[s.Live]; {
 			case p.Received > 0 && p.Handshake.IsZero():
 				far.hear(s.Live)
@@ -250,6 +253,10 @@ func (q *Survey) lookAt(ctx context.Context, s *HostStatus) error {
 // how sure they are.
 func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	peer := d.peer.Name
+	if d.peer.Unmanaged {
+		return "nobody logs in to " + peer + " to ask it why; it may be down, its port be closed on the way, or have another key of " + s.Host +
+			" or of its own than the repository", "wgkeys show " + s.Host
+	}
 	if far == nil || far.Err != nil {
 		return peer + " cannot be asked why, and may be down, or its port be closed on the way", "wgkeys status " + peer
 	}

@@ -23,7 +23,8 @@ type Survey struct {
 	Waits func(hosts []string) // hears of whom the others do not wait for any more
 }
 
-// NewStatuses are the hosts that were named, or all, of all tunnels or the only one.
+// NewStatuses are the hosts that were named, or all, of all tunnels or the only one; not
+// those that nobody logs in to.
 func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, error) {
 	tunnels, err := r.SomeTunnels(only)
 	if err != nil {
@@ -36,11 +37,19 @@ func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, erro
 			if len(names) > 0 && !slices.Contains(names, host) {
 				continue
 			}
+			if t.Unmanaged(host) {
+				continue
+			}
 			missing = slices.DeleteFunc(missing, func(m string) bool { return m == host })
 			all = append(all, &HostStatus{Host: host, Tunnel: t.Name, Peers: []peerStatus{}, tunnel: t, past: past})
 		}
 	}
 	if len(missing) > 0 {
+		for _, t := range tunnels {
+			if err := t.RequireManaged(missing[0], "its peers tell of it: wgkeys status"); err != nil {
+				return nil, err
+			}
+		}
 		return nil, fault.NewHost("no such host", missing[0], "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
 	}
 	return all, nil
@@ -50,16 +59,18 @@ func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, erro
 type HostStatus struct {
 	Host     string            `json:"host"`
 	Tunnel   string            `json:"tunnel"`
-	Key      keyring.PublicKey `json:"key"`                // in the repository
-	Next     keyring.PublicKey `json:"next,omitzero"`      // in the repository: a rotation is under way
-	File     keyring.PublicKey `json:"file,omitzero"`      // in the host's key file
-	Live     keyring.PublicKey `json:"live,omitzero"`      // in use; none: the tunnel is not up
-	Created  time.Time         `json:"created,omitzero"`   // when the key was made
-	Due      bool              `json:"due"`                // it is older than max_key_age
-	Drift    int               `json:"drift"`              // how many steps apply would take
-	Rotation string            `json:"rotation,omitempty"` // the phase of one that the host is at
+	About    string            `json:"description,omitempty"` // for people
+	Key      keyring.PublicKey `json:"key"`                   // in the repository
+	Next     keyring.PublicKey `json:"next,omitzero"`         // in the repository: a rotation is under way
+	File     keyring.PublicKey `json:"file,omitzero"`         // in the host's key file
+	Live     keyring.PublicKey `json:"live,omitzero"`         // in use; none: the tunnel is not up
+	Created  time.Time         `json:"created,omitzero"`      // when the key was made
+	Due      bool              `json:"due"`                   // it is older than max_key_age
+	Drift    int               `json:"drift"`                 // how many steps apply would take
+	Rotation string            `json:"rotation,omitempty"`    // the phase of one that the host is at
 	Peers    []peerStatus      `json:"peers"`
 	Findings []string          `json:"findings,omitempty"` // what to look into
+	Notes    []string          `json:"notes,omitempty"`    // what to know, though all is well on the host
 	Error    string            `json:"error,omitempty"`    // it was not asked, or gave no answer
 	Err      error
 

@@ -41,7 +41,7 @@ func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 	if err != nil {
 		return err
 	}
-	s.Key, s.Next = v.PublicKey, v.NextPublicKey
+	s.Key, s.Next, s.About = v.PublicKey, v.NextPublicKey, v.Description
 	meta, err := r.Vault.Meta(s.Host, vault.KeyFile(t.Name))
 	switch {
 	case err == nil:
@@ -75,6 +75,7 @@ func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 		}
 	}
 	s.findUnresolved()
+	s.noteOldKeys(ctx, time.Now())
 	s.judge(ctx)
 	return nil
 }

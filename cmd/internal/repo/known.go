@@ -27,6 +27,8 @@ type KeyHistory struct {
 	now  map[string]bool          // fingerprints that keyring and vault have now; nil: not read yet
 	ever map[string]bool          // fingerprints that they had in any commit before; nil: not read yet
 	past map[string]*fingerprints // by file
+	// of public keys, the number of the commit that each came with; nil: not read yet
+	order map[string]int
 }
 
 // fingerprints are those that one key had, and the commit that each was first in.
@@ -224,6 +226,44 @@ func (k *KeyHistory) catchUp(ctx context.Context, host, command string) string {
 		fetch = "git pull --unshallow"
 	}
 	return fmt.Sprintf("%s, then wgkeys %s %s; %s", fetch, command, host, otherwise)
+}
+
+// ReplacedSince reports whether the present key of host has taken the place of another
+// one when the keyring had the key of its peer already, as far as git knows. Both
+// are public keys of the tunnel.
+func (k *KeyHistory) ReplacedSince(ctx context.Context, tunnel, host string, key, peer keyring.PublicKey) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	own, err := k.fingerprintsOf(ctx, host, tunnel, "")
+	if err != nil || len(own.first) == 0 || len(own.first) == 1 && own.first[key.String()] != "" {
+		return false
+	}
+	if err := k.readOrder(ctx); err != nil {
+		return false
+	}
+	added, known := k.order[peer.String()]
+	replaced, committed := k.order[key.String()]
+	return known && (!committed || added < replaced)
+}
+
+// readOrder reads the public keys of all hosts, in the order in which they came.
+func (k *KeyHistory) readOrder(ctx context.Context) error {
+	if k.order != nil {
+		return nil
+	}
+	commits, order := map[string]int{}, map[string]int{}
+	_, err := versions(ctx, []string{k.Repo.Ring.Dir}, func(commit, fingerprint string) {
+		if _, ok := commits[commit]; !ok {
+			commits[commit] = len(commits)
+		}
+		if _, ok := order[fingerprint]; !ok {
+			order[fingerprint] = commits[commit]
+		}
+	})
+	if err == nil {
+		k.order = order
+	}
+	return err
 }
 
 // A host that was restored from a snapshot has the key of then, which its peers do not

@@ -174,7 +174,11 @@ func fileKey(path string) rotate.FileKey {
 	if err != nil {
 		return rotate.FileKey{Why: err.Error()}
 	}
-	return rotate.FileKey{PublicKey: key.PublicKey()}
+	k := rotate.FileKey{PublicKey: key.PublicKey()}
+	if info, err := os.Stat(path); err == nil {
+		k.Changed = info.ModTime()
+	}
+	return k
 }
 
 // alone refuses while another rotation is under way, or an apply is to be

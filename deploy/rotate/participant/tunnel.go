@@ -2,6 +2,7 @@ package participant
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -117,6 +118,9 @@ func (d *device) promoteFile(next keyring.PublicKey) error {
 	if err := files.KeepReaders(d.keyFile, d.nextFile()); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot give the next key to the group of the key file", d.nextFile(), "")
 	}
+	// The file's time tells since when the key is in use; where it cannot be set, when the
+	// key came to the host.
+	os.Chtimes(d.nextFile(), time.Time{}, time.Now())
 	if err := files.Rename(filepath.Dir(d.keyFile), d.nextFile(), d.keyFile); err != nil {
 		return fault.WrapFile(err, "cannot make the next key the key file", d.keyFile, "")
 	}

@@ -1,0 +1,36 @@
+package repo
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/vault"
+)
+
+// NewKeyByHand is how a host that nobody logs in to gets another key: one that the vault
+// has is made again and exported, any other comes from its owner.
+func NewKeyByHand(r *Repo, host, tunnel string) string {
+	public, file := r.Rel(r.Ring.Path(host, tunnel)), vault.KeyFile(tunnel)
+	if _, err := r.Vault.Meta(host, file); errors.Is(err, fs.ErrNotExist) {
+		return "write the new public key of " + host + " into " + public + ", then wgkeys apply on its peers"
+	}
+	return fmt.Sprintf("rm %s %s, then wgkeys gen %s, and wgkeys apply on its peers, and wgkeys export --secret %[3]s",
+		public, r.Rel(r.Vault.Path(host, file)), host)
+}
+
+// Unmanaged tells of hosts, by name of tunnel and host, whether nobody logs in to them. Of
+// a tunnel that cannot be read it says so of none.
+func Unmanaged(r *Repo) func(host, name string) bool {
+	names, _ := r.TunnelNames("")
+	tunnels := make([]*tunnel.Tunnel, len(names))
+	for i, name := range names {
+		tunnels[i], _ = tunnel.Parse(r.Tunnels(), name)
+	}
+	return func(host, name string) bool {
+		i := slices.Index(names, name)
+		return i >= 0 && tunnels[i] != nil && tunnels[i].Unmanaged(host)
+	}
+}
