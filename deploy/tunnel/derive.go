@@ -31,7 +31,7 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 		ListenPort:     t.listenPortOf(h),
 		MTU:            first(h.mtu, t.mtu).val,
 		FwMark:         uint32(h.fwmark.val),
-		Table:          h.table.val,
+		Table:          tableOf(h),
 		NoKillSwitch:   h.killSwitch.given() && !h.killSwitch.val,
 		Forward:        h.forward.val,
 		ForwardIPv4:    h.forward.val && t.v4,
@@ -56,7 +56,7 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 	for _, d := range h.dns.vals {
 		v.DNS = append(v.DNS, d.val)
 	}
-	v.Routes = t.routes(h, v)
+	v.Routes = t.routes(h, peers, v)
 	return v, nil
 }
 
@@ -134,23 +134,24 @@ func (t *Tunnel) peer(h, peer *host, key keyring.PublicKey) Peer {
 	return p
 }
 
-// routes derives one route for each allowed IP, but for a prefix that is h's
-// own: the kernel makes that route with the address.
-func (t *Tunnel) routes(h *host, v *View) []Route {
+// routes derives those to the peers of h, but for a prefix that is h's own: the
+// kernel makes that route with the address.
+func (t *Tunnel) routes(h *host, peers []*host, v *View) []Route {
 	onLink := map[netip.Prefix]bool{}
 	for _, a := range v.Addresses {
 		onLink[a.Masked()] = true
 	}
 	gateway := t.gatewayPeer(h)
 	var routes []Route
-	for _, p := range v.Peers {
-		for _, prefix := range p.AllowedIPs {
+	for _, p := range peers {
+		for _, to := range routed(h, p) {
+			prefix := to.val
 			if onLink[prefix] {
 				continue
 			}
-			r := Route{Prefix: prefix, Metric: h.metric.val, Peer: p.Name}
+			r := Route{Prefix: prefix, Metric: h.metric.val, Peer: p.name}
 			via := h.gateway.val
-			if gateway != nil && gateway.name == p.Name && !prefix.IsSingleIP() && via.Is4() == prefix.Addr().Is4() {
+			if gateway == p && !prefix.IsSingleIP() && via.Is4() == prefix.Addr().Is4() {
 				r.Gateway = via
 			}
 			routes = append(routes, r)

@@ -79,14 +79,17 @@
 //	                  "~." is every name
 //	sysctls           more of net.*, kept and undone with the tunnel
 //	fwmark            mark of the encrypted packets, 0 to 4294967295; 0: none
-//	table             routing table of this host's routes, 1 to 4294967295
+//	table             routing table of this host's routes, 1 to 4294967295; "off":
+//	                  no route at all, as Table = off of wg-quick(8)
 //	metric            of this host's routes, 0 to 4294967295
 //	private_key_file  absolute path on the host; /etc/wireguard/TUNNEL.key if
 //	                  left out. Preshared keys lie in the same folder
 //	peers             names: this host's peers are exactly these
 //
 // A host's allowed IPs at its peers are its addresses, each as a single
-// address, and its routes. A route goes into the kernel for each.
+// address, and its routes. A route goes into the kernel for each, unless a pair's
+// own routes say otherwise: what WireGuard accepts from a peer and what the kernel
+// sends to it are two things.
 //
 // Every two hosts of which at least one has an endpoint, or is reachable, and at
 // least one is managed, are peers. A host's list of peers overrides that for its
@@ -99,6 +102,8 @@
 // They hold on NAME, for its entry of the peer OTHER.
 //
 //	allowed_ips  INSIDE: instead of OTHER's addresses and routes
+//	routes       INSIDE: what NAME's kernel routes to OTHER, instead of the allowed
+//	             IPs; [] is nothing
 //	endpoint     OUTSIDE: instead of OTHER's
 //	keepalive    instead of NAME's
 //	psk          holds for the pair, whichever of the two says it

@@ -96,6 +96,7 @@ func TestGoldenViews(t *testing.T) {
 		{name: "dual", dir: views + "/dual"},
 		{name: "unmanaged", dir: views + "/unmanaged"},
 		{name: "alone", dir: views + "/alone"},
+		{name: "apart", dir: views + "/apart"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -155,10 +155,27 @@ func endpointOf(a, b *host) value[endpoint] {
 // allowed returns what a allows its peer b: of IPv6 nothing, where one of them does
 // without.
 func allowed(a, b *host) []value[netip.Prefix] {
-	list := b.claims
 	if p := a.pair(b.name); p.allowedIPs.given() {
-		list = p.allowedIPs.vals
+		return carried(a, b, p.allowedIPs.vals)
 	}
+	return carried(a, b, b.claims)
+}
+
+// routed returns what the kernel of a routes to its peer b: what it allows it, if
+// nothing else is said.
+func routed(a, b *host) []value[netip.Prefix] {
+	p := a.pair(b.name)
+	switch {
+	case a.table.val == tableOff:
+		return nil
+	case p.routes.given():
+		return carried(a, b, p.routes.vals)
+	}
+	return allowed(a, b)
+}
+
+// carried returns those of list that go between a and b.
+func carried(a, b *host, list []value[netip.Prefix]) []value[netip.Prefix] {
 	if a.withoutIPv6() || b.withoutIPv6() {
 		list = slices.DeleteFunc(slices.Clone(list), func(c value[netip.Prefix]) bool { return c.val.Addr().Is6() })
 	}

@@ -70,6 +70,7 @@ var hostKeys = keys[host]{
 // pairKeys are the keys of [hosts.NAME.peer.OTHER].
 var pairKeys = keys[pair]{
 	"allowed_ips": func(r *reader, p *pair, n *node) { p.allowedIPs = r.prefixes(n, parseRoute) },
+	"routes":      func(r *reader, p *pair, n *node) { p.routes = r.prefixes(n, parseRoute) },
 	"endpoint": func(r *reader, p *pair, n *node) {
 		p.endpoint = text(r, n, "an OUTSIDE address or name in quotes", parseEndpoint)
 	},

@@ -51,6 +51,7 @@ type list[T any] struct {
 type pair struct {
 	pos
 	allowedIPs list[netip.Prefix]
+	routes     list[netip.Prefix]
 	endpoint   value[endpoint]
 	keepalive  value[int]
 	psk        value[bool]

@@ -97,6 +97,12 @@ func (r *reader) int(n *node, low, high int) value[int] {
 // routingTable reads a table that routes can be put in. Table 253, default,
 // is one of them: a rule of the kernel's looks there for what main has not.
 func (r *reader) routingTable(n *node) value[int] {
+	if n.kind == unstable.String && n.text == "off" {
+		return value[int]{tableOff, n.pos}
+	}
+	if !r.is(n, fmt.Sprintf(`"off" or a whole number from 0 to %d`, max32), unstable.Integer) {
+		return value[int]{}
+	}
 	t := r.int(n, 0, max32)
 	if err := checkTable(t.val); t.given() && err != nil {
 		r.add(n.pos, "leave table out for the main table, or write a number that no other program uses: table = 51820",

@@ -66,9 +66,10 @@ func (c *clashes) find() {
 	c.prefixes()
 }
 
-// tableOf is the routing table of h, with main as none.
+// tableOf is the routing table of h's routes, with none for main and where there are
+// no routes.
 func tableOf(h *host) int {
-	if h.table.val == tableMain {
+	if h.table.val == tableMain || h.table.val == tableOff {
 		return tableNone
 	}
 	return h.table.val
@@ -119,7 +120,7 @@ func (c *clashes) prefixes() {
 func (t *Tunnel) destinations(h *host) map[netip.Prefix]pos {
 	prefixes := map[netip.Prefix]pos{}
 	for _, peer := range t.peers(h) {
-		for _, p := range allowed(h, peer) {
+		for _, p := range routed(h, peer) {
 			prefixes[p.val] = p.pos
 		}
 	}

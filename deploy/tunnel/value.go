@@ -194,6 +194,9 @@ func validDomain(name string) bool {
 // linux/rtnetlink.h).
 const tableNone, tableMain, tableLocal = 0, 254, 255
 
+// tableOff is table = "off": no route at all, as Table = off of wg-quick(8).
+const tableOff = -1
+
 // checkTable returns why a tunnel file cannot name a routing table.
 func checkTable(table int) error {
 	switch table {
