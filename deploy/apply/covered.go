@@ -23,8 +23,9 @@ type wantedRoute struct {
 func wantedRoutes(p *planner) []wantedRoute {
 	var wider, elsewhere routeSet
 	for _, a := range p.view.Addresses {
-		if connects(p, a) {
-			wider.add(Route{Prefix: a.Masked()})
+		n := p.view.NetworkOf(a)
+		if connects(p, Address{a, p.view.Remotes[a.Addr()]}, n) {
+			wider.add(Route{Prefix: n})
 		}
 	}
 	wanted := make([]wantedRoute, 0, len(p.view.Routes))
@@ -50,12 +51,12 @@ func wantedRoutes(p *planner) []wantedRoute {
 	return wanted
 }
 
-// connects reports whether there is, or is about to be, the route that the kernel
-// makes with an address (fib_add_ifaddr, addrconf_prefix_route). Somebody may have
+// connects reports whether there is, or is about to be, the route to a network that the
+// kernel makes with an address (fib_add_ifaddr, addrconf_prefix_route). Somebody may have
 // removed it.
-func connects(p *planner, address netip.Prefix) bool {
+func connects(p *planner, address Address, network netip.Prefix) bool {
 	there := p.state.Link != nil && p.state.Link.Up && slices.Contains(p.state.Addresses, address)
-	return !there || slices.Contains(p.state.Connected, address.Masked())
+	return !there || slices.Contains(p.state.Connected, network)
 }
 
 // covered reports whether one of the wider routes leads where r does: in the same

@@ -11,12 +11,12 @@ import (
 	"wgkeys/keyring"
 )
 
-// isInside reports whether an address lies in the network of an address of ours: the
-// kernel makes a route into the tunnel for that, in the main table, which its own
-// encrypted packets would take.
+// isInside reports whether an address lies in the network of an address of ours, or is
+// the far end of one: the kernel makes a route into the tunnel for that, in the main
+// table, which its own encrypted packets would take.
 func isInside(view *tunnel.View, addr netip.Addr) bool {
 	return normalTable(view.Table) == 0 && slices.ContainsFunc(view.Addresses, func(a netip.Prefix) bool {
-		return a.Masked().Contains(addr)
+		return view.NetworkOf(a).Contains(addr) || view.Remotes[a.Addr()].Addr() == addr
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
 
@@ -51,7 +52,7 @@ type link struct {
 	apply.Link
 	index     int
 	device    apply.Device
-	addresses []netip.Prefix
+	addresses []apply.Address
 	peers     map[keyring.PublicKey]*apply.Peer // without their allowed IPs
 	allowed   map[netip.Prefix]keyring.PublicKey
 }
@@ -235,7 +236,7 @@ func (k *kernel) removeLink(name string) {
 
 func (k *kernel) flush(name string, which func(netip.Addr) bool) {
 	l := k.links[name]
-	l.addresses = slices.DeleteFunc(l.addresses, func(p netip.Prefix) bool { return which(p.Addr()) })
+	l.addresses = slices.DeleteFunc(l.addresses, func(a apply.Address) bool { return which(a.Prefix.Addr()) })
 	k.routes = slices.DeleteFunc(k.routes, func(r route) bool { return r.link == name && which(r.Prefix.Addr()) })
 }
 
@@ -310,11 +311,25 @@ func (k *kernel) setAddress(c apply.AddressChange) error {
 		return errors.New("no such interface")
 	case l == nil:
 		return nil
-	case c.Add && !c.Prefix.Addr().Is4() && l.MTU < 1280: // ipv6_add_dev
+	case c.Add && !c.Address.Prefix.Addr().Is4() && l.MTU < 1280: // ipv6_add_dev
 		return errors.New("invalid argument")
+	case c.Add && slices.ContainsFunc(l.addresses, func(a apply.Address) bool { // ipv6_add_addr: EEXIST
+		return a.Prefix.Addr().Is6() && a.Prefix.Addr() == c.Address.Prefix.Addr()
+	}):
+		return nil
 	}
-	l.addresses = set(l.addresses, c.Prefix, c.Add)
+	l.addresses = set(l.addresses, c.Address, c.Add)
 	return nil
+}
+
+// connected are the prefixes of the routes that the kernel makes with addresses.
+func (l *link) connected() []netip.Prefix {
+	v := tunnel.View{Remotes: map[netip.Addr]netip.Prefix{}}
+	for _, a := range l.addresses {
+		v.Addresses = append(v.Addresses, a.Prefix)
+		v.Remotes[a.Prefix.Addr()] = a.Remote
+	}
+	return v.Networks()
 }
 
 // setRoute: one prefix, metric and table is one route for IPv6, whatever link
@@ -348,7 +363,7 @@ func (k *kernel) setRoute(c apply.RouteChange) error {
 
 func (k *kernel) reaches(a netip.Addr) bool {
 	for _, l := range k.links { // the routes that the kernel makes with addresses
-		if l.Up && slices.ContainsFunc(l.addresses, func(p netip.Prefix) bool { return p.Contains(a) }) {
+		if l.Up && slices.ContainsFunc(l.connected(), func(p netip.Prefix) bool { return p.Contains(a) }) {
 			return true
 		}
 	}
@@ -379,9 +394,9 @@ func (k *kernel) leads(name string, p netip.Prefix, table int) bool {
 			look(r.Prefix, r.link)
 		}
 	}
-	for _, a := range l.addresses {
+	for _, n := range l.connected() {
 		if table == 0 {
-			look(a.Masked(), name)
+			look(n, name)
 		}
 	}
 	return ours

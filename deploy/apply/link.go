@@ -2,7 +2,6 @@ package apply
 
 import (
 	"fmt"
-	"net/netip"
 
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/keyring"
@@ -99,33 +98,3 @@ func (DeviceChange) restores(_ journal.Entry, _ journal.Entries) bool { return t
 func (DeviceChange) trusted() bool                                    { return false }
 func (DeviceChange) traits() traits                                   { return traits{} }
 func (DeviceChange) TouchesKernel() bool                              { return true }
-
-// An AddressChange adds or removes an INSIDE address of the link.
-type AddressChange struct {
-	Link   string
-	Prefix netip.Prefix
-	Add    bool
-}
-
-func (c AddressChange) Resource() journal.Resource { return journal.Address.Of(c.Prefix.String()) }
-
-func (c AddressChange) Inverse() []Change { c.Add = !c.Add; return []Change{c} }
-
-func (c AddressChange) String() string {
-	family := Route{Prefix: c.Prefix}.family()
-	return fmt.Sprintf("ip %s address %s %s dev %s", family, verb(c.Add), c.Prefix, c.Link)
-}
-
-func (c AddressChange) entries(_ journal.Entries) []line {
-	if c.Add {
-		return made(c)
-	}
-	return nil
-}
-
-func (c AddressChange) restores(_ journal.Entry, _ journal.Entries) bool {
-	return len(c.entries(nil)) == 0
-}
-func (AddressChange) trusted() bool       { return false }
-func (AddressChange) traits() traits      { return traits{batched: true, steers: true} }
-func (AddressChange) TouchesKernel() bool { return true }

@@ -109,15 +109,13 @@ func (k *kernel) observeTunnel(name string, l *link, s *apply.State) {
 		}
 	}
 	if l.Up {
-		for _, a := range l.addresses {
-			s.Connected = append(s.Connected, a.Masked())
-		}
+		s.Connected = l.connected()
 	}
 }
 
 // elsewhere are the routes of other links within what the view sends into the tunnel.
 func (k *kernel) elsewhere(view *tunnel.View) []apply.Route {
-	within := slices.Clone(view.Addresses)
+	within := view.Networks()
 	for _, r := range view.Routes {
 		within = append(within, r.Prefix)
 	}

@@ -27,8 +27,8 @@ func lookBeside(p *planner) {
 			wanted[r.Prefix] = claimedRoute{r, false}
 		}
 	}
-	for _, a := range p.view.Addresses {
-		if n := a.Masked(); !n.IsSingleIP() {
+	for _, n := range p.view.Networks() {
+		if !n.IsSingleIP() {
 			wanted[n] = claimedRoute{Route{Prefix: n, Metric: connectedMetric(n)}, true}
 		}
 	}

@@ -88,23 +88,6 @@ func (p *linkPlanner) setMTU(have Link) {
 	p.step(LinkChange{Name: p.view.Tunnel, Old: &have, New: &Link{have.Kind, p.mtu(), have.Up}}, "%s", p.whyMTU())
 }
 
-func setAddresses(p *planner) {
-	for _, a := range subtract(p.view.Addresses, p.state.Addresses) {
-		p.step(AddressChange{p.view.Tunnel, a, true}, "address of %s, INSIDE", p.view.Host)
-	}
-}
-
-func removeAddresses(p *planner) {
-	for _, a := range subtract(p.state.Addresses, p.view.Addresses) {
-		c := AddressChange{p.view.Tunnel, a, false}
-		if p.isMine(c.Resource()) {
-			p.step(c, "no longer an address of %s", p.view.Host)
-		} else {
-			p.note("address %s on %s was not made by wgkeys: left alone", a, p.view.Tunnel)
-		}
-	}
-}
-
 // threadShare is which part of the threads that the kernel allows may be those of
 // peers. It allows as many as fill an eighth of the memory with their stacks of
 // 16 KiB (set_max_threads in kernel/fork.c), so a sixteenth of them, at 34 kB each,

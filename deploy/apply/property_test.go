@@ -167,7 +167,9 @@ func (h *host) missing(a, b *tunnel.View) []string {
 		}
 	}
 	for _, x := range a.Addresses {
-		if slices.Contains(b.Addresses, x) && !slices.Contains(l.addresses, x) {
+		own := apply.Address{Prefix: x, Remote: a.Remotes[x.Addr()]}
+		stays := slices.Contains(b.Addresses, x) && b.Remotes[x.Addr()] == own.Remote
+		if stays && !slices.Contains(l.addresses, own) {
 			list = append(list, "address "+x.String())
 		}
 	}

@@ -119,8 +119,8 @@ func refuseIPv6(p *planner) error {
 
 // wantsIPv6 says what the view needs it for on its link, or "".
 func wantsIPv6(p *planner) string {
-	for _, a := range p.view.Addresses {
-		if !a.Addr().Is4() {
+	for _, a := range addressesOfView(p.view) {
+		if !a.Prefix.Addr().Is4() {
 			return "the address " + a.String() + ", INSIDE"
 		}
 	}

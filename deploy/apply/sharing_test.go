@@ -88,7 +88,7 @@ func TestForeignPeers(t *testing.T) {
 	l := h.links["wg0"]
 	foreign := publicKey("foreign")
 	l.peers[foreign] = &apply.Peer{PublicKey: foreign}
-	l.addresses = append(l.addresses, netip.MustParsePrefix("192.0.2.1/32"))
+	l.addresses = append(l.addresses, apply.Address{Prefix: netip.MustParsePrefix("192.0.2.1/32")})
 	r := apply.Route{Prefix: netip.MustParsePrefix("192.0.2.0/24")}
 	h.routes = append(h.routes, route{r, "wg0", false})
 	h.proxies = append(h.proxies, apply.Proxy{Link: "eth0", Addr: netip.MustParseAddr("2001:db8::77")})

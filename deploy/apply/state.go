@@ -14,7 +14,7 @@ type State struct {
 	Link        *Link          // nil: there is no such interface
 	Device      Device         // of the link
 	Peers       []Peer         // of the link
-	Addresses   []netip.Prefix // on the link, without link-local ones
+	Addresses   []Address      // on the link, without link-local ones
 	Routes      []Route        // through the link, without those the kernel makes itself
 	Connected   []netip.Prefix // routes through the link that the kernel made itself, with addresses
 	Elsewhere   []Route        // of other interfaces, within what the tunnel's own addresses and routes cover

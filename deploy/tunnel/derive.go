@@ -37,7 +37,7 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 		ForwardIPv4:    h.forward.val && t.v4,
 		ForwardIPv6:    h.forward.val && t.v6 && !h.withoutIPv6(),
 	}
-	v.Addresses = h.ownAddresses()
+	h.setAddresses(v)
 	for _, peer := range peers {
 		v.Peers = append(v.Peers, t.peer(h, peer, keys[peer.name]))
 	}
@@ -62,15 +62,21 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 
 func (h *host) forPeople() About { return About{h.description.val, h.unmanaged()} }
 
-// ownAddresses are those of the host in the tunnel, in order.
-func (h *host) ownAddresses() (own []netip.Prefix) {
+// setAddresses gives v those of the host in the tunnel, in order.
+func (h *host) setAddresses(v *View) {
 	for _, a := range h.addresses.vals {
-		if a.val.Addr().Is4() || !h.withoutIPv6() {
-			own = append(own, a.val)
+		if a.val.Addr().Is6() && h.withoutIPv6() {
+			continue
+		}
+		v.Addresses = append(v.Addresses, a.val.Prefix)
+		if a.val.remote.IsValid() {
+			if v.Remotes == nil {
+				v.Remotes = map[netip.Addr]netip.Prefix{}
+			}
+			v.Remotes[a.val.Addr()] = a.val.remote
 		}
 	}
-	slices.SortFunc(own, netip.Prefix.Compare)
-	return own
+	slices.SortFunc(v.Addresses, netip.Prefix.Compare)
 }
 
 // checkKeys refuses a missing public key of h or its peers, and one key that
@@ -138,8 +144,8 @@ func (t *Tunnel) peer(h, peer *host, key keyring.PublicKey) Peer {
 // kernel makes that route with the address.
 func (t *Tunnel) routes(h *host, peers []*host, v *View) []Route {
 	onLink := map[netip.Prefix]bool{}
-	for _, a := range v.Addresses {
-		onLink[a.Masked()] = true
+	for _, n := range v.Networks() {
+		onLink[n] = true
 	}
 	gateway := t.gatewayPeer(h)
 	var routes []Route

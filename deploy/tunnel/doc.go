@@ -59,7 +59,9 @@
 //	                  needs an endpoint for it all the same
 //	addresses         INSIDE: the host's own. "10.0.0.2/24" puts the prefix on
 //	                  the interface and allows the single address at its peers;
-//	                  a bare address is a /32 or a /128
+//	                  a bare address is a /32 or a /128. A point-to-point one has a
+//	                  far end, as ip-address(8) has it: "10.0.0.2 peer 10.0.1.1/32";
+//	                  the allowed IP is the address itself
 //	routes            INSIDE: the prefixes that peers reach through this host
 //	forward           true: a router between the tunnel and its uplinks
 //	listen_port       as above; left out here and above it is 51820 for a host

@@ -39,8 +39,8 @@ var hostKeys = keys[host]{
 	"endpoint": func(r *reader, h *host, n *node) {
 		h.endpoint = text(r, n, "an OUTSIDE address or name in quotes", parseEndpoint)
 	},
-	"addresses":   func(r *reader, h *host, n *node) { h.addresses = r.prefixes(n, parseAddress) },
-	"routes":      func(r *reader, h *host, n *node) { h.routes = r.prefixes(n, parseRoute) },
+	"addresses":   func(r *reader, h *host, n *node) { h.addresses = prefixes(r, n, parseAddress) },
+	"routes":      func(r *reader, h *host, n *node) { h.routes = prefixes(r, n, parseRoute) },
 	"forward":     func(r *reader, h *host, n *node) { h.forward = r.bool(n) },
 	"listen_port": func(r *reader, h *host, n *node) { h.listenPort = r.int(n, 0, max16) },
 	"mtu":         func(r *reader, h *host, n *node) { h.mtu = r.int(n, minMTU4, max16) },
@@ -69,8 +69,8 @@ var hostKeys = keys[host]{
 
 // pairKeys are the keys of [hosts.NAME.peer.OTHER].
 var pairKeys = keys[pair]{
-	"allowed_ips": func(r *reader, p *pair, n *node) { p.allowedIPs = r.prefixes(n, parseRoute) },
-	"routes":      func(r *reader, p *pair, n *node) { p.routes = r.prefixes(n, parseRoute) },
+	"allowed_ips": func(r *reader, p *pair, n *node) { p.allowedIPs = prefixes(r, n, parseRoute) },
+	"routes":      func(r *reader, p *pair, n *node) { p.routes = prefixes(r, n, parseRoute) },
 	"endpoint": func(r *reader, p *pair, n *node) {
 		p.endpoint = text(r, n, "an OUTSIDE address or name in quotes", parseEndpoint)
 	},

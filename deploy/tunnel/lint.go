@@ -223,7 +223,9 @@ func (l *linter) inside() *prefixSet[pos] {
 	var inside prefixSet[pos]
 	for _, name := range l.t.names {
 		for _, a := range l.t.hosts[name].addresses.vals {
-			inside.put(a.val.Masked(), a.pos)
+			for _, n := range a.val.networks() {
+				inside.put(n, a.pos)
+			}
 		}
 	}
 	return &inside

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -149,7 +148,7 @@ func checked(check func(string) error) func(string) (string, error) {
 	return func(s string) (string, error) { return s, check(s) }
 }
 
-func (r *reader) prefixes(n *node, parse func(string) (netip.Prefix, error)) list[netip.Prefix] {
+func prefixes[T comparable](r *reader, n *node, parse func(string) (T, error)) list[T] {
 	return texts(r, n, "an INSIDE address or prefix in quotes", parse)
 }
 

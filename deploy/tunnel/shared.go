@@ -82,14 +82,25 @@ func (c *clashes) addresses() {
 	on := map[netip.Prefix]bool{}
 	for _, a := range c.first.addresses.vals {
 		has[a.val.Addr()] = true
-		on[a.val.Masked()] = !a.val.IsSingleIP()
+		for _, n := range a.val.networks() {
+			on[n] = !n.IsSingleIP()
+		}
 	}
 	for _, a := range c.second.addresses.vals {
 		switch {
 		case has[a.val.Addr()]:
 			c.add(a.pos, "write another address of the host for one of the tunnels", "address %s, INSIDE,", a.val.Addr())
-		case on[a.val.Masked()]:
-			c.add(a.pos, "write addresses of another network for one of the tunnels, or a single address (/32, /128) with routes", "network %s, INSIDE,", a.val.Masked())
+		default:
+			c.networks(a, on)
+		}
+	}
+}
+
+func (c *clashes) networks(a value[address], on map[netip.Prefix]bool) {
+	for _, n := range a.val.networks() {
+		if on[n] {
+			c.add(a.pos, "write addresses of another network for one of the tunnels, or a single address (/32, /128) with routes",
+				"network %s, INSIDE,", n)
 		}
 	}
 }

@@ -37,6 +37,8 @@ func TestShared(t *testing.T) {
 			"hub: a route to 10.9.0.2/32, INSIDE"}},
 		"a network": {strings.Replace(apart, "10.9.1.2/24", "10.9.0.3/24", 1),
 			[]string{"a: network 10.9.0.0/24, INSIDE"}},
+		"a far end": {strings.Replace(apart, "10.9.1.2/24", "10.8.0.3 peer 10.9.0.77/24", 1),
+			[]string{"a: network 10.9.0.0/24, INSIDE"}},
 		"a prefix": {strings.Replace(apart, "10.21.", "10.20.", 1), []string{"a: a route to 10.20.0.0/16, INSIDE"}},
 		"another metric": {strings.Replace(strings.Replace(apart, "10.21.", "10.20.", 1), "[hosts.a]",
 			"[hosts.a]\nmetric = 512", 1), nil},

@@ -27,7 +27,7 @@ func (v *View) Annotate() string {
 		s.line(outside, "fwmark", fmt.Sprintf("%#x, on the encrypted packets", v.FwMark))
 	}
 	for _, a := range v.Addresses {
-		s.line(inside, "address", a.String())
+		s.line(inside, "address", address{a, v.Remotes[a.Addr()]}.String())
 	}
 	if v.Forward {
 		s.line(plain, "forward", "between the tunnel and its uplinks: "+v.families())

@@ -49,6 +49,7 @@ func (s *spelling) view() *View {
 	}
 	v.Table = s.maybeInt(",\n  \"table\": ")
 	v.Addresses = maybeList(s, ",\n  \"addresses\": ", "\n  ", s.prefix)
+	v.Remotes = s.remotes(",\n  \"remotes\": ")
 	v.Peers = s.peers.list(s, ",\n  \"peers\": ")
 	v.Routes = s.routes.list(s, ",\n  \"routes\": ")
 	v.NoKillSwitch = s.has(",\n  \"no_kill_switch\": true")
@@ -77,6 +78,21 @@ func (s *spelling) maybeMap(key string) map[string]string {
 	}
 	s.must("\n  }")
 	return m
+}
+
+func (s *spelling) remotes(key string) map[netip.Addr]netip.Prefix {
+	spelled := s.maybeMap(key)
+	if spelled == nil {
+		return nil
+	}
+	remotes := make(map[netip.Addr]netip.Prefix, len(spelled))
+	for local, remote := range spelled {
+		l, err1 := netip.ParseAddr(local)
+		r, err2 := netip.ParsePrefix(remote)
+		s.ok = s.ok && err1 == nil && err2 == nil
+		remotes[l] = r
+	}
+	return remotes
 }
 
 // NameIn returns the tunnel that a view is of, before the rest of it is read. It

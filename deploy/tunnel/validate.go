@@ -46,6 +46,7 @@ func (v *View) checkHost() error {
 	for _, a := range v.Addresses {
 		errs = append(errs, checkAddress(a), seen.add(a.Addr(), "address"))
 	}
+	errs = append(errs, v.checkRemotes())
 	return errors.Join(errs...)
 }
 

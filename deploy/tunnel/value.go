@@ -53,15 +53,6 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return p, checkAddr(p.Addr())
 }
 
-// parseAddress reads an address of a host, with its prefix.
-func parseAddress(s string) (netip.Prefix, error) {
-	p, err := parsePrefix(s)
-	if err != nil {
-		return p, err
-	}
-	return p, checkAddress(p)
-}
-
 func checkAddress(p netip.Prefix) error {
 	switch err := checkPrefix(p); {
 	case err != nil:

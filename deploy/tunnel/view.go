@@ -25,8 +25,11 @@ type View struct {
 	FwMark    uint32         `json:"fwmark,omitempty"`    // mark of the encrypted packets; 0: none
 	Table     int            `json:"table,omitempty"`     // routing table of Routes; 0: main
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // INSIDE, sorted
-	Peers     []Peer         `json:"peers,omitempty"`     // sorted by name
-	Routes    []Route        `json:"routes,omitempty"`    // INSIDE, sorted, each prefix once
+	// INSIDE: of point-to-point addresses the far end (ip-address(8), "peer"), with its
+	// length; they are single ones among Addresses
+	Remotes map[netip.Addr]netip.Prefix `json:"remotes,omitempty"`
+	Peers   []Peer                      `json:"peers,omitempty"`  // sorted by name
+	Routes  []Route                     `json:"routes,omitempty"` // INSIDE, sorted, each prefix once
 	// without the interface, what Routes are for may leave in the clear
 	NoKillSwitch bool `json:"no_kill_switch,omitempty"`
 	Forward      bool `json:"forward,omitempty"`      // a router between the tunnel and its uplinks

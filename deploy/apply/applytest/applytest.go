@@ -52,6 +52,27 @@ func Prefixes(list string) []netip.Prefix {
 	return out
 }
 
+// farEnds are those that some addresses of a view may have.
+var farEnds = map[netip.Prefix]netip.Prefix{
+	netip.MustParsePrefix("2001:db8:a::1/128"): netip.MustParsePrefix("2001:db8:b::1/64"),
+	netip.MustParsePrefix("10.0.0.1/32"):       netip.MustParsePrefix("10.7.0.2/32"),
+}
+
+func randomAddresses(r *rand.Rand, v *tunnel.View, pool []netip.Prefix) {
+	for _, a := range pool {
+		if r.IntN(2) != 0 {
+			continue
+		}
+		v.Addresses = append(v.Addresses, a)
+		if far, ok := farEnds[a]; ok && r.IntN(2) == 0 {
+			if v.Remotes == nil {
+				v.Remotes = map[netip.Addr]netip.Prefix{}
+			}
+			v.Remotes[a.Addr()] = far
+		}
+	}
+}
+
 // View returns a valid view; small pools make views that share much.
 func View(r *rand.Rand, name string) *tunnel.View {
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
@@ -75,11 +96,7 @@ func View(r *rand.Rand, name string) *tunnel.View {
 		pool, addresses = slices.DeleteFunc(pool, is6), slices.DeleteFunc(addresses, is6)
 	}
 	randomPeers(r, v, pool, pick)
-	for _, a := range addresses {
-		if r.IntN(2) == 0 {
-			v.Addresses = append(v.Addresses, a)
-		}
-	}
+	randomAddresses(r, v, addresses)
 	if v.Forward {
 		v.ForwardIPv6 = slices.ContainsFunc(pool, func(p netip.Prefix) bool { return p.Addr().Is6() })
 		v.ForwardIPv4 = r.IntN(2) == 0

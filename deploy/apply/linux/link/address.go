@@ -2,6 +2,7 @@ package link
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -12,11 +13,14 @@ import (
 
 // SetAddress makes a change of an address of a link.
 func (l *Links) SetAddress(link netlink.Link, c apply.AddressChange) error {
-	addr := &netlink.Addr{IPNet: nlmsg.IPNet(c.Prefix)}
+	addr := &netlink.Addr{IPNet: nlmsg.IPNet(c.Address.Prefix)}
+	if c.Address.Remote.IsValid() { // its length is that of both
+		addr.Peer = nlmsg.IPNet(c.Address.Remote)
+	}
 	switch {
 	case c.Add:
 		return nlmsg.Ignore(nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrAdd(link, addr) }), unix.EEXIST)
-	case c.Prefix.Addr().Is4():
+	case c.Address.Prefix.Addr().Is4():
 		return l.removeIPv4(link, addr)
 	}
 	// Where the link has no IPv6 at all it is ENXIO (inet6_addr_del).
@@ -46,9 +50,14 @@ func (l *Links) ObserveAddresses(link netlink.Link, s *apply.State) error {
 	}
 	for _, a := range addrs {
 		p, ok := nlmsg.Prefix(a.IPNet)
-		if ok && !p.Addr().IsLinkLocalUnicast() {
-			s.Addresses = append(s.Addresses, p)
+		if !ok || p.Addr().IsLinkLocalUnicast() {
+			continue
 		}
+		own := apply.Address{Prefix: p}
+		if remote, ok := nlmsg.Prefix(a.Peer); ok {
+			own = apply.Address{Prefix: netip.PrefixFrom(p.Addr(), p.Addr().BitLen()), Remote: remote}
+		}
+		s.Addresses = append(s.Addresses, own)
 	}
 	return nil
 }

@@ -52,9 +52,9 @@ func (t *Table) newBesides(view *tunnel.View) *besides {
 	for i := range view.Routes {
 		add(view.Routes[i].Prefix)
 	}
-	for _, a := range view.Addresses {
-		if !a.IsSingleIP() {
-			add(a.Masked())
+	for _, n := range view.Networks() {
+		if !n.IsSingleIP() {
+			add(n)
 		}
 	}
 	return b

@@ -15,8 +15,8 @@ type ranges struct {
 
 // rangesOf are those that a view's addresses and routes send into the tunnel.
 func rangesOf(view *tunnel.View) (r ranges) {
-	for _, a := range view.Addresses {
-		r.add(a.Masked())
+	for _, n := range view.Networks() {
+		r.add(n)
 	}
 	for i := range view.Routes {
 		r.add(view.Routes[i].Prefix)
