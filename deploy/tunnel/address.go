@@ -2,9 +2,7 @@ package tunnel
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -104,18 +102,4 @@ func checkRemote(local netip.Addr, remote netip.Prefix) error {
 		return fmt.Errorf("%s is its own far end: write %s", local, remote)
 	}
 	return nil
-}
-
-// checkRemotes: who has a far end is a single address of the view.
-func (v *View) checkRemotes() error {
-	var errs wrongs
-	for _, local := range slices.SortedFunc(maps.Keys(v.Remotes), netip.Addr.Compare) {
-		if local.IsValid() && !slices.Contains(v.Addresses, single(local)) {
-			errs.add(fmt.Errorf("%s has a far end and is no single address of the host", local))
-			continue
-		}
-		errs.add(checkAddr(local))
-		errs.add(checkRemote(local, v.Remotes[local]))
-	}
-	return join(errs)
 }

@@ -72,7 +72,7 @@ func (l *linter) prefixes() {
 	l.sharedPrefixes()
 	for _, name := range l.t.names {
 		l.gateway(l.t.hosts[name])
-		l.routes(l.t.hosts[name])
+		lintRoutes(l, l.t.hosts[name])
 	}
 }
 

@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// routes refuses what h routes to its peers by their own routes = and what cannot
+// lintRoutes refuses what h routes to its peers by their own routes = and what cannot
 // work: to two peers at once, since the kernel has one route of a prefix, metric and
 // table, and to a peer that is allowed no part of it, for which WireGuard has no
 // peer to send to (wg_xmit in Linux's drivers/net/wireguard/device.c: ENOKEY).
-func (l *linter) routes(h *host) {
+func lintRoutes(l *linter, h *host) {
 	if !h.routesApart() {
 		return
 	}
@@ -27,15 +27,15 @@ func (l *linter) routes(h *host) {
 		}
 		for _, r := range routed(h, peer) {
 			if old, ok := seen[r.val]; ok && (old.val != h.name || apart.given()) {
-				l.routedTwice(h, peer, r, old)
+				routedTwice(l, h, peer, r, old)
 			}
 			seen[r.val] = value[string]{peer.name, r.pos}
 		}
-		l.allowsRoutes(h, peer, carried(h, peer, apart.vals))
+		allowsRoutes(l, h, peer, carried(h, peer, apart.vals))
 	}
 }
 
-func (l *linter) routedTwice(h, peer *host, r value[netip.Prefix], old value[string]) {
+func routedTwice(l *linter, h, peer *host, r value[netip.Prefix], old value[string]) {
 	hint := fmt.Sprintf("write routes = under [hosts.%s.peer.%s]", h.name, peer.name)
 	if old.val == h.name {
 		l.add(r.pos, hint, "host %q would route %s to its peer %q and has it itself by %s", h.name, r.val, peer.name, old.pos)
@@ -45,7 +45,7 @@ func (l *linter) routedTwice(h, peer *host, r value[netip.Prefix], old value[str
 }
 
 // allowsRoutes refuses routes to a peer that is allowed nothing in them.
-func (l *linter) allowsRoutes(h, peer *host, routes []value[netip.Prefix]) {
+func allowsRoutes(l *linter, h, peer *host, routes []value[netip.Prefix]) {
 	if len(routes) == 0 {
 		return
 	}

@@ -50,6 +50,20 @@ func (v *View) checkHost() error {
 	return errors.Join(errs...)
 }
 
+// checkRemotes: who has a far end is a single address of the view.
+func (v *View) checkRemotes() error {
+	var errs wrongs
+	for _, local := range slices.SortedFunc(maps.Keys(v.Remotes), netip.Addr.Compare) {
+		if local.IsValid() && !slices.Contains(v.Addresses, single(local)) {
+			errs.add(fmt.Errorf("%s has a far end and is no single address of the host", local))
+			continue
+		}
+		errs.add(checkAddr(local))
+		errs.add(checkRemote(local, v.Remotes[local]))
+	}
+	return join(errs)
+}
+
 // checkTable takes the main table for none: a view that an older program kept
 // may spell it so.
 func (v *View) checkTable() error {
