@@ -37,7 +37,7 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 		ForwardIPv4:    h.forward.val && t.v4,
 		ForwardIPv6:    h.forward.val && t.v6 && !h.withoutIPv6(),
 	}
-	h.setAddresses(v)
+	v.Addresses, v.Remotes = h.ownAddresses(), h.remotes()
 	for _, peer := range peers {
 		v.Peers = append(v.Peers, t.peer(h, peer, keys[peer.name]))
 	}
@@ -62,21 +62,29 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 
 func (h *host) forPeople() About { return About{h.description.val, h.unmanaged()} }
 
-// setAddresses gives v those of the host in the tunnel, in order.
-func (h *host) setAddresses(v *View) {
+// ownAddresses are those of the host in the tunnel, in order.
+func (h *host) ownAddresses() (own []netip.Prefix) {
 	for _, a := range h.addresses.vals {
-		if a.val.Addr().Is6() && h.withoutIPv6() {
-			continue
-		}
-		v.Addresses = append(v.Addresses, a.val.Prefix)
-		if a.val.remote.IsValid() {
-			if v.Remotes == nil {
-				v.Remotes = map[netip.Addr]netip.Prefix{}
-			}
-			v.Remotes[a.val.Addr()] = a.val.remote
+		if a.val.Addr().Is4() || !h.withoutIPv6() {
+			own = append(own, a.val.Prefix)
 		}
 	}
-	slices.SortFunc(v.Addresses, netip.Prefix.Compare)
+	slices.SortFunc(own, netip.Prefix.Compare)
+	return own
+}
+
+// remotes are the far ends of those that are point-to-point.
+func (h *host) remotes() map[netip.Addr]netip.Prefix {
+	var remotes map[netip.Addr]netip.Prefix
+	for _, a := range h.addresses.vals {
+		if a.val.remote.IsValid() && (a.val.Addr().Is4() || !h.withoutIPv6()) {
+			if remotes == nil {
+				remotes = map[netip.Addr]netip.Prefix{}
+			}
+			remotes[a.val.Addr()] = a.val.remote
+		}
+	}
+	return remotes
 }
 
 // checkKeys refuses a missing public key of h or its peers, and one key that
