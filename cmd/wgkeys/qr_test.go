@@ -21,7 +21,7 @@ routes = ["0.0.0.0/0", "::/0"]
 [hosts.phone]
 managed = false
 addresses = ["10.77.0.3", "2001:db8:7767::3"]
-dns = ["10.77.0.1"]
+dns = ["10.77.0.1", "~."]
 `
 
 // TestQRDecoded: what an independent reader finds in the picture, and on the terminal, is
@@ -44,6 +44,9 @@ func TestQRDecoded(t *testing.T) {
 	}
 	run("gen", "-q", "-C", net, "shale", "phone")
 	want := run("export", "-C", net, "--secret", "phone")
+	if !strings.Contains(want, "DNS = 10.77.0.1\n") {
+		t.Error("not what the apps read of resolvers")
+	}
 
 	run("qr", "-C", net, "phone", "-o", png)
 	picture, err := os.ReadFile(png)
@@ -70,7 +73,8 @@ func TestQRDecoded(t *testing.T) {
 	need := regexp.MustCompile(`it takes (\d+) columns and (\d+) lines, and there are 80 and 24`)
 	x = onTerminal(t, "sh", "-c", `stty rows 24 cols 80; exec wgkeys qr -C "$0" phone`, net)
 	code, said := x.wait(), x.shown()
-	if m := need.FindStringSubmatch(said); code != 1 || m == nil || strings.Contains(said, "▄") || !strings.Contains(said, "-o FILE.png") {
+	m := need.FindStringSubmatch(said)
+	if code != 1 || m == nil || strings.Contains(said, "▄") || !strings.Contains(said, "-o FILE.png") {
 		t.Fatalf("exit code %d: %s", code, said)
 	} else {
 		x = onTerminal(t, "sh", "-c", `stty rows "$1" cols "$2"; exec wgkeys qr -C "$0" phone`, net, m[2], m[1])

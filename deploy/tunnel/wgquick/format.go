@@ -70,8 +70,8 @@ func (w *writer) device() {
 	w.given("ListenPort", v.ListenPort)
 	w.given("MTU", v.MTU)
 	w.given("FwMark", int(v.FwMark))
-	if len(v.DNS) > 0 {
-		w.line("DNS = %s", strings.Join(v.DNS, ", "))
+	if dns := resolvers(v.DNS); len(dns) > 0 {
+		w.line("DNS = %s", strings.Join(dns, ", "))
 	}
 	switch {
 	case !w.automatic():
@@ -79,6 +79,13 @@ func (w *writer) device() {
 	default:
 		w.given("Table", v.Table)
 	}
+}
+
+// resolvers leaves "~.", every name, out: wg-quick asks its resolvers for every name anyway
+// (resolvconf -x, in set_dns of wireguard-tools 1.0.20210914), and the apps take it for
+// no domain.
+func resolvers(dns []string) []string {
+	return slices.DeleteFunc(slices.Clone(dns), func(d string) bool { return d == "~." })
 }
 
 // automatic tells whether the routes are those that wg-quick makes by itself: one for
