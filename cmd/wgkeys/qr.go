@@ -27,7 +27,8 @@ func qrCommand() (*cli.Command, func(*env) error) {
 			"the WireGuard apps read it. It goes to a terminal that is large enough, or to a pipe;\n" +
 			"with -o FILE it is a PNG of mode 0600, with -o - a PNG to a pipe. Who sees it has the key.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the PNG `FILE`, or - for a pipe", DefaultText: "the terminal"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the PNG `FILE`, or - for a pipe",
+				DefaultText: "the terminal"},
 			tunnelFlag, identityFlag,
 		},
 	}, doQR
@@ -58,7 +59,8 @@ func doQR(e *env) error {
 	code := qr.Encode(text)
 	if code == nil {
 		return fault.NewHost("no QR code is large enough for host", v.Host,
-			fmt.Sprintf("its configuration has %d bytes, and %d fit", len(text), qr.Most), "wgkeys export --secret -o FILE "+v.Host)
+			fmt.Sprintf("its configuration has %d bytes, and %d fit", len(text), qr.Most),
+			"wgkeys export --secret -o FILE "+v.Host)
 	}
 	if err := showCode(e, v.Host, out, code); err != nil {
 		return err
@@ -75,13 +77,15 @@ func takesCode(e *env, host, out string) error {
 		return e.ui.TakesSecret("wgkeys qr " + host + " -o FILE.png")
 	case "-":
 		if _, terminal := e.ui.TerminalSize(); terminal {
-			return ui.Usage("no picture is written to", "a terminal", "it cannot show one", "wgkeys qr "+host+", or a pipe after -o -")
+			return ui.Usage("no picture is written to", "a terminal", "it cannot show one",
+				"wgkeys qr "+host+", or a pipe after -o -")
 		}
 		return e.ui.TakesSecret("wgkeys qr " + host + " -o FILE.png")
 	}
 	r, err := e.repo()
 	if err == nil && within(r, out) {
-		err = fault.NewFile("no secret is written in the clear into the repository", out, "git would take it along", "-o with a file somewhere else")
+		err = fault.NewFile("no secret is written in the clear into the repository", out, "git would take it along",
+			"-o with a file somewhere else")
 	}
 	return err
 }
@@ -136,7 +140,8 @@ func showCode(e *env, host, out string, code *qr.Code) error {
 		need := ui.Size{Columns: code.Columns, Lines: code.Lines + 1} // and the prompt
 		if terminal && (size.Columns < need.Columns || size.Lines < need.Lines) {
 			return fault.NewHost("too small a terminal for the code of host", host,
-				fmt.Sprintf("it takes %d columns and %d lines, and there are %d and %d", need.Columns, need.Lines, size.Columns, size.Lines),
+				fmt.Sprintf("it takes %d columns and %d lines, and there are %d and %d",
+					need.Columns, need.Lines, size.Columns, size.Lines),
 				"a larger window or a smaller font, or wgkeys qr "+host+" -o FILE.png")
 		}
 		return e.ui.Secret(code.Blocks())
@@ -163,6 +168,7 @@ func warnOfCode(e *env, v *tunnel.View) {
 			return
 		}
 	}
-	e.ui.Warn(fault.NewHost("the code names no endpoint for host", v.Host, "the tunnel file does not say where its peers are",
+	e.ui.Warn(fault.NewHost("the code names no endpoint for host", v.Host,
+		"the tunnel file does not say where its peers are",
 		"endpoint = under [hosts."+v.Host+".peer.PEER], or the endpoint by hand in the app"))
 }

@@ -41,7 +41,8 @@ addresses = ["2001:db8:7767::1/128"]`, 1))
 		t.Errorf("before the telephone is there:\n%s", out)
 	}
 
-	picture, err := base64.StdEncoding.DecodeString(u.Must(u.Basalt, "wgkeys qr phone -o /root/phone.png && base64 -w0 /root/phone.png"))
+	u.Must(u.Basalt, "wgkeys qr phone -o /root/phone.png")
+	picture, err := base64.StdEncoding.DecodeString(u.Must(u.Basalt, "base64 -w0 /root/phone.png"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,11 @@ addresses = ["2001:db8:7767::1/128"]`, 1))
 	u.Must(phone, "wg-quick up /root/wg0.conf")
 	defer u.Must(phone, "wg-quick down /root/wg0.conf")
 	u.Must(phone, "ping -6 -n -c 1 -W 5 2001:db8:7767::1")
-	for format, want := range map[string]string{"mermaid": "host1 --> host2", "dot": `"phone" -> "shale"`, "svg": "green: a handshake of the last 3 min"} {
+	for format, want := range map[string]string{
+		"mermaid": "host1 --> host2",
+		"dot":     `"phone" -> "shale"`,
+		"svg":     "green: a handshake of the last 3 min",
+	} {
 		out := u.Must(u.Basalt, "wgkeys graph --live --format "+format)
 		if !strings.Contains(out, want) || !strings.Contains(out, "phone: handshake ") {
 			t.Errorf("with the telephone:\n%s", out)

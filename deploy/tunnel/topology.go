@@ -59,7 +59,8 @@ func NewTopology(t *Tunnel) (*Topology, error) {
 		h := t.hosts[name]
 		for _, peer := range t.peers(h) {
 			if j := place[peer]; i < j {
-				topology.Links = append(topology.Links, Link{i, j, start(t, peer, h), start(t, h, peer)})
+				l := Link{A: i, B: j, ToA: start(t, peer, h), ToB: start(t, h, peer)}
+				topology.Links = append(topology.Links, l)
 			}
 		}
 		if len(topology.Links) > maxLinks {

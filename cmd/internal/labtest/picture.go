@@ -42,7 +42,8 @@ func ScreenShot(t *testing.T, text string, background color.Gray) Shot {
 	p := image.NewGray(image.Rect(0, 0, 200*pixels, (len(lines)+margin)*2*pixels))
 	fill := func(x, half int, shade color.Gray) {
 		r := image.Rect(x, half, x+1, half+1).Add(image.Pt(margin, margin))
-		draw.Draw(p, image.Rectangle{Min: r.Min.Mul(pixels), Max: r.Max.Mul(pixels)}, image.NewUniform(shade), image.Point{}, draw.Src)
+		r = image.Rectangle{Min: r.Min.Mul(pixels), Max: r.Max.Mul(pixels)}
+		draw.Draw(p, r, image.NewUniform(shade), image.Point{}, draw.Src)
 	}
 	draw.Draw(p, p.Bounds(), image.NewUniform(background), image.Point{}, draw.Src)
 	for y, rest := range lines {

@@ -87,17 +87,21 @@ func (l *layout) facing(a, b int) side {
 	return right // past the one between them
 }
 
-// pull bends an arrow between two blocks of one side of the ring, or past a block of the
-// core, out of the way of what is between them.
+// pull bends an arrow within the ring, or past a block of the core, out of the way of
+// what is between its ends.
 func (l *layout) pull(c *curve) point {
 	mid := point{(c.start.x + c.end.x) / 2, (c.start.y + c.end.y) / 2}
 	a, inRing := l.at[c.from]
 	b, bothInRing := l.at[c.to]
-	if inRing != bothInRing || a != b || !inRing && l.facing(c.from, c.to) != right {
+	switch {
+	case inRing != bothInRing, !inRing && l.facing(c.from, c.to) != right:
 		return mid
+	case inRing && a != b:
+		const inwards = 0.25
+		return point{mid.x + inwards*(l.middle.x-mid.x), mid.y + inwards*(l.middle.y-mid.y)}
 	}
 	depth := 30 + 0.45*math.Hypot(c.start.x-c.end.x, c.start.y-c.end.y)
-	depth = min(depth, 2*passage)
+	depth = min(depth, 1.5*passage) // and the arrow itself half as deep
 	switch {
 	case !inRing, a == left:
 		mid.x += depth

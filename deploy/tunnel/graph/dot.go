@@ -45,9 +45,10 @@ func (g *Graph) DOT() string {
 
 // dotDefaults are readable whatever is behind the drawing. Compound has arrows end at
 // frames.
-const dotDefaults = "\tgraph [rankdir=LR, compound=true, bgcolor=transparent, fontname=monospace, fontcolor=\"#64748b\", color=\"#64748b\"]\n" +
-	"\tnode [shape=box, style=\"rounded,filled\", fillcolor=\"#ffffff\", color=\"#475569\", fontname=monospace, fontsize=11]\n" +
-	"\tedge [color=\"#64748b\"]\n"
+const dotDefaults = `	graph [rankdir=LR, compound=true, bgcolor=transparent, fontname=monospace, fontcolor="#64748b", color="#64748b"]
+	node [shape=box, style="rounded,filled", fillcolor="#ffffff", color="#475569", fontname=monospace, fontsize=11]
+	edge [color="#64748b"]
+`
 
 func (g *Graph) dotHost(b *strings.Builder, indent string, i int, peers [][]peering) {
 	lines := []string{g.title(i)}

@@ -163,7 +163,8 @@ func (g *Graph) liveRows(i int, peers []peering) (rows []row) {
 	if len(peers) <= few {
 		return rows
 	}
-	rows = append(rows, row{text: fmt.Sprintf("handshakes with %d of %d", len(names[recent])+len(names[older]), len(peers))})
+	had := len(names[recent]) + len(names[older])
+	rows = append(rows, row{text: fmt.Sprintf("handshakes with %d of %d", had, len(peers))})
 	rows = naming(rows, row{text: "the last over 3 min ago: ", state: older}, names[older])
 	rows = naming(rows, row{text: "none yet: ", state: never}, names[never])
 	return naming(rows, row{text: "not known: ", state: unknown}, names[unknown])

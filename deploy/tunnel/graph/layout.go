@@ -44,6 +44,7 @@ type layout struct {
 	core   []int
 	ring   []int
 	at     map[int]side // the side of the ring on which a block is
+	middle point        // of the ring
 }
 
 const (
@@ -161,6 +162,7 @@ func (l *layout) placeRing(inner rect) {
 	if len(l.core) == 0 { // room for arrows that bend
 		inner = widened(inner, 2*passage, 1.4*passage)
 	}
+	l.middle = inner.middle()
 	for s, blocks := range sides {
 		l.placeSide(side(s), blocks, inner)
 	}

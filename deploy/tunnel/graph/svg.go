@@ -176,8 +176,8 @@ func (d *drawing) block(b *block, r rect) {
 
 // frame draws what is behind the boxes of several hosts.
 func (d *drawing) frame(r rect) {
-	d.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="12" fill="%s" fill-opacity="0.12" stroke="%s" stroke-width="1.5"/>`,
-		r.x, r.y, r.w, r.h, middle, middle)
+	d.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="12" fill="%s" fill-opacity="0.12" `+
+		`stroke="%s" stroke-width="1.5"/>`, r.x, r.y, r.w, r.h, middle, middle)
 }
 
 // A kind is what a box is of.
@@ -279,7 +279,8 @@ func (d *drawing) tip(from, to point, colour string) {
 	n := max(math.Hypot(dx, dy), 1)
 	dx, dy = dx/n, dy/n
 	x, y := to.x-long*dx, to.y-long*dy
-	d.add(`<path d="M%.1f %.1fL%.1f %.1fL%.1f %.1fZ" fill="%s"/>`, to.x, to.y, x-wide*dy, y+wide*dx, x+wide*dy, y-wide*dx, colour)
+	d.add(`<path d="M%.1f %.1fL%.1f %.1fL%.1f %.1fZ" fill="%s"/>`,
+		to.x, to.y, x-wide*dy, y+wide*dx, x+wide*dy, y-wide*dx, colour)
 }
 
 // key explains the drawing.
