@@ -45,7 +45,8 @@ type Device struct {
 	PrivateKeyFile string             // on the host; "": none
 
 	// a file for `wg setconf` that the host loads, with the keys and the peers;
-	// "": they are here
+	// "": they are here. Peers are then what commands say besides of those in the file,
+	// by their public keys.
 	Conf string
 
 	ListenPort int    // 0: the kernel's choice

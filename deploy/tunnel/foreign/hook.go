@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -48,6 +49,7 @@ type hook struct {
 	d    *Device
 	at   Pos
 	down bool
+	six  bool // ip -6
 }
 
 // self stands for the interface among the words of a command.
@@ -124,7 +126,10 @@ func (h *hook) set(key, value string) (string, bool) {
 	case h.down:
 		return "", parts[0] == "net" // down puts back what there was
 	case key == "net.ipv4.ip_forward", len(parts) == 5 && parts[4] == "forwarding":
-		h.d.Forward = h.d.Forward || value == "1"
+		if value == "1" {
+			h.d.Forward = true
+			h.forwards()
+		}
 		return "", true
 	case len(parts) == 5 && parts[4] == "proxy_ndp":
 		return "", true // ndp_proxy sets it
@@ -135,7 +140,21 @@ func (h *hook) set(key, value string) (string, bool) {
 		h.d.Sysctls = map[string]string{}
 	}
 	h.d.Sysctls[key] = value
+	if h.d.Forward {
+		h.forwards()
+	}
 	return "", true
+}
+
+// forwards takes out what forward does by itself: router advertisements are kept, on the
+// uplinks that have them.
+func (h *hook) forwards() {
+	maps.DeleteFunc(h.d.Sysctls, func(key, value string) bool {
+		return strings.HasPrefix(key, "net.ipv6.conf.") && strings.HasSuffix(key, ".accept_ra") && value == "2"
+	})
+	if len(h.d.Sysctls) == 0 {
+		h.d.Sysctls = nil
+	}
 }
 
 // echo takes in "echo 1 > /proc/sys/net/ipv4/ip_forward".
@@ -157,6 +176,7 @@ func (h *hook) echo(args []string) (string, bool) {
 // ip takes in ip(8).
 func (h *hook) ip(args []string) (string, bool) {
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		h.six = h.six || args[0] == "-6"
 		args = args[1:]
 	}
 	if len(args) < 2 {
@@ -292,7 +312,7 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 	if dev != self {
 		return "it is a route of another interface", false
 	}
-	if r.Gateway.Is6() && args[0] == "default" {
+	if args[0] == "default" && (r.Gateway.Is6() || h.six) {
 		r.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
 	h.d.Routes = append(h.d.Routes, r)
@@ -329,41 +349,82 @@ func (h *hook) wg(args []string) (string, bool) {
 	return "a tunnel file runs no program", false
 }
 
+// wgSet takes in `wg set`, which adds the peers that are not there yet.
 func (h *hook) wgSet(args []string) (string, bool) {
 	if h.down {
 		return "", true
 	}
 	var peer *Peer
-	for ; len(args) >= 2; args = args[2:] {
-		switch name, value := args[0], args[1]; name {
-		case "private-key":
-			h.d.PrivateKeyFile = value
-		case "listen-port", "fwmark":
-			n, err := strconv.ParseInt(value, 0, 64)
-			if err != nil || n < 0 || name == "listen-port" && n > 65535 || n > 1<<32-1 {
-				return "its " + name + " cannot be read", false
-			}
-			if name == "fwmark" {
-				h.d.FwMark = uint32(n)
-			} else {
-				h.d.ListenPort = int(n)
-			}
+	for len(args) > 0 {
+		name, value := args[0], ""
+		if args = args[1:]; len(args) > 0 {
+			value, args = args[0], args[1:]
+		}
+		why, ok := "", false
+		switch name {
+		case "private-key", "listen-port", "fwmark":
+			why, ok = h.wgInterface(name, value)
 		case "peer":
 			if peer = h.peer(value); peer == nil {
-				return "it is about a peer that the file does not have", false
+				return "its peer is no public key", false
 			}
-		case "preshared-key":
+			ok = true
+		default:
 			if peer == nil {
 				return "it names no peer", false
 			}
-			peer.PresharedKeyFile = value
-		default:
-			return "its " + name + " cannot be said; write it where the peer is", false
+			why, ok = h.wgPeer(peer, name, value)
+		}
+		if !ok {
+			return why, false
 		}
 	}
-	return "", len(args) == 0
+	return "", true
 }
 
+func (h *hook) wgInterface(name, value string) (string, bool) {
+	if name == "private-key" {
+		h.d.PrivateKeyFile = value
+		return "a key comes from a file with an absolute path", strings.HasPrefix(value, "/")
+	}
+	n, err := strconv.ParseUint(value, 0, 32)
+	switch {
+	case err != nil || name == "listen-port" && n > 65535:
+		return "its " + name + " cannot be read", false
+	case name == "fwmark":
+		h.d.FwMark = uint32(n)
+	default:
+		h.d.ListenPort = int(n)
+	}
+	return "", true
+}
+
+func (h *hook) wgPeer(peer *Peer, name, value string) (string, bool) {
+	r := &Reader{}
+	switch name {
+	case "preshared-key":
+		peer.PresharedKeyFile = value
+		return "a key comes from a file with an absolute path", strings.HasPrefix(value, "/")
+	case "endpoint":
+		peer.Endpoint = r.Endpoint(h.at, name, value)
+	case "persistent-keepalive":
+		if value != "off" {
+			peer.Keepalive = r.Number(h.at, name, value, 0, 65535)
+		}
+	case "allowed-ips":
+		peer.AllowedIPs = nil
+		for s := range strings.SplitSeq(value, ",") {
+			if p, ok := r.Prefix(h.at, name, s); ok {
+				peer.AllowedIPs = append(peer.AllowedIPs, p.Masked())
+			}
+		}
+	default:
+		return "its " + name + " cannot be said", false
+	}
+	return "its " + name + " cannot be read", r.Err() == nil
+}
+
+// peer is the one with that key, or a new one; nil: it is no key.
 func (h *hook) peer(key string) *Peer {
 	public, err := keyring.ParsePublicKey([]byte(key))
 	if err != nil {
@@ -374,7 +435,8 @@ func (h *hook) peer(key string) *Peer {
 			return &h.d.Peers[i]
 		}
 	}
-	return nil
+	h.d.Peers = append(h.d.Peers, Peer{Pos: h.at, PublicKey: public})
+	return &h.d.Peers[len(h.d.Peers)-1]
 }
 
 // resolvectl takes in `resolvectl dns IFACE ADDRESS...` and `resolvectl domain`.
