@@ -11,6 +11,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/deploy/tunnel/networkd"
 	"wgkeys/deploy/tunnel/networkmanager"
+	"wgkeys/deploy/tunnel/ifupdown"
 	"wgkeys/deploy/tunnel/wgquick"
 	"wgkeys/keyring/fault"
 )
@@ -34,6 +35,7 @@ var all = []Format{
 	{"wg-quick", "wg-quick(8), wg setconf, wg showconf", isWGQuick, wgquick.Parse, wgquick.Format},
 	{"networkd", "systemd-networkd's .netdev and .network", isNetworkd, networkd.Parse, networkd.Format},
 	{"networkmanager", "NetworkManager's keyfiles", isKeyfile, networkmanager.Parse, networkmanager.Format},
+	{"ifupdown", "/etc/network/interfaces, of ifupdown and ifupdown-ng", isIfupdown, ifupdown.Parse, ifupdown.Format},
 	{"json", "the view, as show --json", nil, nil, writeJSON},
 }
 
@@ -80,6 +82,15 @@ func isNetworkd(f foreign.File) bool {
 
 func isKeyfile(f foreign.File) bool {
 	return strings.HasSuffix(f.Name, ".nmconnection") || hasLine(f, "[connection]")
+// isIfupdown looks for the words that begin a stanza of interfaces(5).
+func isIfupdown(f foreign.File) bool {
+	for line := range bytes.Lines(f.Text) {
+		word, rest, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
+		if string(word) == "iface" && len(rest) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func writeJSON(v *tunnel.View, _ foreign.Secrets) ([]foreign.File, error) {

@@ -1,0 +1,146 @@
+package ifupdown
+
+import (
+	"math"
+	"math/bits"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+// addresses takes in the addresses of a stanza.
+func (b *builder) addresses(s *stanza, options []option) {
+	if len(options) > 1 && !b.ng {
+		b.Wrong(options[1].at, "iface "+s.name+" "+s.family+" static", "a second address of one stanza, which ifup refuses: "+
+			"it needs a stanza of its own")
+		return
+	}
+	length, given := b.netmask(s)
+	for _, o := range options {
+		text, after, sized := strings.Cut(o.value, "/")
+		addr, err := netip.ParseAddr(text)
+		if err != nil || addr.Zone() != "" || addr.Is4In6() {
+			b.Prefix(o.at, "address", o.value) // says why
+			continue
+		}
+		if s.family == "inet" && !addr.Is4() || s.family == "inet6" && !addr.Is6() {
+			b.Wrong(o.at, "iface "+s.name+" "+otherFamily(s.family)+" static", "address: %s is no address of %s",
+				foreign.Shown(o.value), s.family)
+			continue
+		}
+		n := b.unsaid(addr)
+		switch {
+		case given && (!sized || !b.ng): // with ifupdown the netmask counts, whatever the address has
+			n = length
+		case sized:
+			n = b.mask(o.at, "address", after, addr.Is6())
+		}
+		p := netip.PrefixFrom(addr, n)
+		if !p.IsValid() {
+			b.Wrong(o.at, "", "address: %s is longer than the address", strconv.Itoa(n))
+			continue
+		}
+		b.d.Addresses = append(b.d.Addresses, foreign.Address{Pos: o.at, Local: p, Remote: b.remote(s, addr)})
+	}
+}
+
+func otherFamily(family string) string {
+	if family == "inet" {
+		return "inet6"
+	}
+	return "inet"
+}
+
+// unsaid is the length of an address that has none. ifupdown 0.8.41 and 0.8.45 leave it
+// out for inet6, which ip-address(8) takes for 128, and go by the class for inet
+// (compute_v4_mask in archlinux.c: 10.1.2.3 is in a /8, 224.0.0.0 and above a /32).
+// ifupdown-ng 0.12 takes /64 and /24 (lif_address_parse).
+func (b *builder) unsaid(addr netip.Addr) int {
+	switch {
+	case b.ng && addr.Is6():
+		return 64
+	case b.ng:
+		return 24
+	case addr.Is6():
+		return 128
+	}
+	switch first := addr.As4()[0]; {
+	case first < 128:
+		return 8
+	case first < 192:
+		return 16
+	case first < 224:
+		return 24
+	}
+	return 32
+}
+
+// netmask is the length that a netmask of the stanza says.
+func (b *builder) netmask(s *stanza) (length int, given bool) {
+	for _, o := range s.all("netmask") {
+		six := s.family == "inet6" || s.family == "" && !strings.Contains(o.value, ".")
+		length, given = b.mask(o.at, "netmask", o.value, six), true
+	}
+	return length, given
+}
+
+// mask reads a length, as a number of bits or as a mask of IPv4.
+func (b *builder) mask(at foreign.Pos, name, text string, six bool) int {
+	if m, err := netip.ParseAddr(text); err == nil && m.Is4() && !six {
+		a := m.As4()
+		n := uint32(a[0])<<24 | uint32(a[1])<<16 | uint32(a[2])<<8 | uint32(a[3])
+		if length := bits.LeadingZeros32(^n); n == ^uint32(math.MaxUint32>>length) {
+			return length
+		}
+		b.Wrong(at, "", "%s: %s has a hole", name, foreign.Shown(text))
+		return 0
+	}
+	if six {
+		return b.Number(at, name, text, 0, 128)
+	}
+	return b.Number(at, name, text, 0, 32)
+}
+
+// remote is the other end of a point-to-point address, which ip-address(8) takes for a
+// single one. "pointopoint" is ifupdown's word; "point-to-point" is ifupdown-ng's, of
+// which ifupdown takes no notice.
+func (b *builder) remote(s *stanza, local netip.Addr) (p netip.Prefix) {
+	for _, o := range s.all("pointopoint", "point-to-point") {
+		addr, err := netip.ParseAddr(o.value)
+		switch {
+		case o.key == "point-to-point" && !b.ng:
+			b.left(o.at, o.key, "ifup takes no notice of it: its own word is pointopoint")
+		case err != nil || !addr.Is4():
+			b.Wrong(o.at, "", "%s: %s is no IPv4 address", o.key, foreign.Shown(o.value))
+		case local.Is4():
+			p = netip.PrefixFrom(addr, 32)
+		}
+	}
+	return p
+}
+
+// gateways takes in the default routes of a stanza. ifupdown-ng gives them a metric of 1
+// (executor-scripts/linux/static).
+func (b *builder) gateways(s *stanza) {
+	metric := 0
+	if b.ng {
+		metric = 1
+	}
+	for _, o := range s.all("metric") {
+		metric = b.Number(o.at, "metric", o.value, 0, math.MaxInt32)
+	}
+	for _, o := range s.all("gateway") {
+		addr, err := netip.ParseAddr(o.value)
+		if err != nil || addr.Zone() != "" || s.family == "inet" && !addr.Is4() || s.family == "inet6" && !addr.Is6() {
+			b.Wrong(o.at, "", "gateway: %s is no address of the family", foreign.Shown(o.value))
+			continue
+		}
+		everything := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		if addr.Is4() {
+			everything = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		}
+		b.d.Routes = append(b.d.Routes, foreign.Route{Pos: o.at, Prefix: everything, Gateway: addr, Metric: metric})
+	}
+}

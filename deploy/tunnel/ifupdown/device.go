@@ -1,0 +1,308 @@
+package ifupdown
+
+import (
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+// defaultMTU is what a WireGuard interface has from birth: ETH_DATA_LEN less the largest
+// header (wg_setup in Linux's drivers/net/wireguard/device.c).
+const defaultMTU = 1420
+
+// devices are the WireGuard interfaces that the stanzas describe.
+func (c *config) devices() (list []*foreign.Device) {
+	c.index()
+	missing := c.missing()
+	for _, first := range c.stanzas {
+		stanzas := c.byName[first.name]
+		if len(stanzas) == 0 || stanzas[0] != first || first.template ||
+			!slices.ContainsFunc(stanzas, (*stanza).isWireGuard) {
+			continue
+		}
+		b := &builder{config: c, d: &foreign.Device{Name: first.name, Pos: first.at, Manual: true}}
+		b.groups()
+		for _, s := range stanzas {
+			s.index()
+			b.d.Comment = append(b.d.Comment, s.comments...)
+			b.stanza(s)
+		}
+		b.settlePolicy()
+		for _, in := range missing {
+			b.left(in.at, "source", "the files that it names may say more of this interface: give them too")
+		}
+		list = append(list, b.d)
+	}
+	return list
+}
+
+// index finds the groups of each name, once for all devices.
+func (c *config) index() {
+	c.named = map[string][]named{}
+	for i := range c.groups {
+		g := &c.groups[i]
+		for _, name := range g.names {
+			physical, logical, _ := strings.Cut(name, "=")
+			n := named{g, physical, logical}
+			switch {
+			case strings.ContainsAny(physical, "*?[") || strings.HasPrefix(physical, "/"):
+				c.patterns = append(c.patterns, n)
+				continue
+			case logical != "" && logical != physical:
+				c.named[logical] = append(c.named[logical], n)
+			}
+			c.named[physical] = append(c.named[physical], n)
+		}
+	}
+}
+
+// isWireGuard tells whether a stanza makes a WireGuard interface of its name.
+func (s *stanza) isWireGuard() bool {
+	return slices.ContainsFunc(s.options, func(o option) bool {
+		switch {
+		case o.key == "wireguard-config-path", o.key == "use" && strings.HasPrefix(o.value, "wireguard"):
+			return true
+		case !isHook(o.key):
+			return false
+		}
+		w := strings.FieldsFunc(o.value, func(r rune) bool { return strings.ContainsRune(" \t;&|()\"'", r) })
+		about := slices.ContainsFunc(w, func(s2 string) bool {
+			return s2 == "$IFACE" || s2 == "${IFACE}" || s2 == s.name
+		})
+		program := slices.ContainsFunc(w, func(s string) bool {
+			return slices.Contains([]string{"wireguard", "wg", "wg-quick", "wireguard-go", "boringtun", "boringtun-cli"},
+				path.Base(s))
+		})
+		return about && program
+	})
+}
+
+// A builder makes one device.
+type builder struct {
+	*config
+	d      *foreign.Device
+	policy bool // rules keep the encrypted packets out of the tunnel
+}
+
+func (b *builder) left(at foreign.Pos, what, why string) {
+	b.d.Left = append(b.d.Left, foreign.Left{Pos: at, What: what, Why: why})
+}
+
+// groups takes in the lines that name the interface outside of its stanzas.
+func (b *builder) groups() {
+	for _, n := range b.named[b.d.Name] {
+		b.group(n)
+	}
+	for _, n := range b.patterns {
+		if matches(n.physical, b.d.Name) {
+			b.group(n)
+		}
+	}
+}
+
+func (b *builder) group(n named) {
+	g := n.group
+	switch {
+	case n.physical != b.d.Name || n.logical != "":
+		b.left(g.at, g.word, "a tunnel file names the interface itself: it has no patterns and no other names")
+	case g.word == "auto" || g.word == "allow-auto":
+		b.d.Manual = false
+		b.d.Comment = append(b.d.Comment, g.comments...)
+	case g.word == "allow-hotplug":
+		b.left(g.at, g.word, "nothing plugs this interface in: it is made when it is brought up, at boot by auto "+
+			b.d.Name)
+	default:
+		b.left(g.at, g.word, "it is ifupdown's alone")
+	}
+}
+
+// matches tells whether a pattern of interfaces(5), "/wg*" or that of a mapping, takes in
+// a name.
+func matches(pattern, name string) bool {
+	p, _, _ := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
+	ok, err := path.Match(p, name)
+	return ok && err == nil
+}
+
+// stanza takes in one stanza, in the order in which ifup does: the commands before, the
+// method, the commands after. On the way down nothing is left to say.
+func (b *builder) stanza(s *stanza) {
+	b.hooks(s, "pre-up")
+	b.executors(s)
+	b.method(s)
+	for _, o := range s.options {
+		if !isHook(o.key) {
+			b.option(s, o)
+		}
+	}
+	b.hooks(s, "up")
+	b.hooks(s, "down")
+	b.hooks(s, "post-down")
+}
+
+// executors takes in ifupdown-ng's `use`, and its wireguard executor, which loads a file
+// (executor-scripts/linux/wireguard).
+func (b *builder) executors(s *stanza) {
+	for _, o := range s.all("wireguard-config-path") {
+		if !strings.HasPrefix(o.value, "/") {
+			b.Wrong(o.at, "", "wireguard-config-path: it is no absolute path")
+		}
+		b.d.Conf = o.value
+	}
+	for _, o := range s.all("use") {
+		for _, executor := range strings.Fields(o.value) {
+			switch executor {
+			case "wireguard":
+				if b.d.Conf == "" {
+					b.d.Conf = "/etc/wireguard/" + b.d.Name + ".conf"
+				}
+			case "wireguard-quick", "wg-quick":
+				b.Wrong(o.at, "wgkeys import /etc/wireguard/"+b.d.Name+".conf",
+					"wg-quick makes this interface, from a file of its own")
+			case "static", "link", "forward", "ethtool":
+			default:
+				b.left(o.at, "use "+executor, "a tunnel file says nothing of it")
+			}
+		}
+	}
+}
+
+// method takes in what a method does by itself.
+func (b *builder) method(s *stanza) {
+	addresses := s.all("address")
+	switch {
+	case s.family == "" && s.method == "": // ifupdown-ng tells by the options
+	case s.family != "inet" && s.family != "inet6":
+		b.left(s.at, "iface "+s.name, "the tunnel carries IPv4 and IPv6, and no other family")
+		return
+	case s.method == "static":
+		if len(addresses) == 0 {
+			b.Wrong(s.at, "address ADDRESS/LENGTH", "the method static needs an address: ifup refuses a stanza without")
+		}
+	case s.method == "manual":
+		for _, o := range s.all(methodKeys...) {
+			if !s.used[variable(o.key)] {
+				b.left(o.at, o.key, "ifup does not look at it with the method manual")
+			}
+		}
+		return
+	case slices.Contains([]string{"auto", "dhcp", "tunnel", "ppp", "loopback", "bootp", "wvdial", "ipv4ll", "v4tunnel",
+		"6to4"}, s.method):
+		b.left(s.at, "iface "+s.name, "the method "+s.method+" does nothing in a WireGuard tunnel that it could say")
+		return
+	default:
+		b.Wrong(s.at, "iface "+s.name+" "+s.family+" static", "ifupdown has no method %s of %s", foreign.Shown(s.method),
+			s.family)
+		return
+	}
+	b.twice(s)
+	b.addresses(s, addresses)
+	b.gateways(s)
+}
+
+// twice refuses what ifupdown makes one broken value of (config.c: a second one is
+// appended after a newline).
+func (b *builder) twice(s *stanza) {
+	for _, key := range []string{"netmask", "gateway", "mtu", "metric", "pointopoint", "accept_ra", "autoconf",
+		"privext"} {
+		if all := s.all(key); len(all) > 1 && !b.ng {
+			b.Wrong(all[1].at, "", "%s stands twice in a stanza, of which ifup makes one value", key)
+		}
+	}
+}
+
+// methodKeys are the options that only the method static reads.
+var methodKeys = []string{"address", "netmask", "gateway", "pointopoint", "point-to-point", "metric", "broadcast",
+	"scope", "preferred-lifetime"}
+
+// option takes in the other options of a stanza.
+func (b *builder) option(s *stanza, o option) {
+	d := b.d
+	switch o.key {
+	case "address", "netmask", "gateway", "pointopoint", "point-to-point", "metric", "wireguard-config-path", "use":
+		// looked at by then
+	case "mtu":
+		b.mtu(s, o)
+	case "description", "alias":
+		d.Description = o.value
+	case "dns-nameservers", "dns-nameserver", "dns-search", "dns-domain":
+		d.DNS = append(d.DNS, strings.Fields(o.value)...)
+	case "broadcast", "media", "dad-attempts", "dad-interval", "ll-attempts", "ll-interval", "netnum":
+		// A WireGuard interface has no broadcast and no duplicates to detect: IFF_NOARP
+		// (wg_setup), and addrconf_dad_begin skips those.
+	case "accept_ra", "autoconf":
+		b.advertisements(o)
+	case "privext":
+		b.sysctl("net.ipv6.conf."+d.Name+".use_tempaddr", o)
+	case "scope":
+		if o.value != "global" {
+			b.left(o.at, o.key, "an address of a tunnel is global")
+		}
+	case "preferred-lifetime":
+		b.left(o.at, o.key, "an address of a tunnel is preferred for good")
+	case "hwaddress":
+		b.left(o.at, o.key, "a WireGuard interface has no link-layer address")
+	case "forward-ipv4", "forward-ipv6":
+		d.Forward = d.Forward || o.value == "yes" || o.value == "1"
+	case "requires", "forward-ipv4-mc", "forward-ipv6-mc", "link-type", "vrf-member":
+		b.left(o.at, o.key, "a tunnel file says nothing of it")
+	default:
+		b.other(s, o)
+	}
+}
+
+// packages are how options begin that other packages than ifupdown read
+// (interfaces(5), "OPTIONS PROVIDED BY OTHER PACKAGES").
+var packages = []string{"bond", "bridge", "ethernet", "ethtool", "link", "multi", "offload", "openvpn", "ovs",
+	"tunnel", "batman", "vlan", "vrf", "vxlan", "wireless", "wpa", "arping", "shorewall", "ucarp", "udev", "gre"}
+
+// known are the options that are understood.
+var known = []string{"address", "netmask", "gateway", "pointopoint", "point-to-point", "metric", "mtu", "description",
+	"alias", "dns-nameservers", "dns-search", "dns-domain", "broadcast", "media", "dad-attempts", "dad-interval",
+	"accept_ra", "autoconf", "privext", "scope", "preferred-lifetime", "hwaddress", "forward-ipv4", "forward-ipv6",
+	"requires", "use", "inherit", "wireguard-config-path", "pre-up", "up", "post-up", "down", "pre-down", "post-down"}
+
+func (b *builder) other(s *stanza, o option) {
+	if i := strings.IndexAny(o.key, "-_"); i > 0 && slices.Contains(packages, o.key[:i]) {
+		b.left(o.at, o.key, "it is an option of another program")
+		return
+	}
+	if s.used[variable(o.key)] && strings.Trim(o.key, "abcdefghijklmnopqrstuvwxyz0123456789-_") == "" {
+		return // a name of the user's own for a value that the commands have got
+	}
+	b.Unknown(o.at, "iface "+s.name, o.key, known)
+}
+
+// advertisements takes in accept_ra and autoconf, which ifupdown writes to the sysctls of
+// the interface itself: no router advertises itself into a tunnel.
+func (b *builder) advertisements(o option) {
+	if n, err := strconv.Atoi(o.value); err != nil || n < 0 || n > 2 {
+		b.Wrong(o.at, "", "%s: %s is not 0, 1 or 2", o.key, foreign.Shown(o.value))
+	}
+}
+
+func (b *builder) sysctl(key string, o option) {
+	if b.d.Sysctls == nil {
+		b.d.Sysctls = map[string]string{}
+	}
+	b.d.Sysctls[key] = strconv.Itoa(b.Number(o.at, o.key, o.value, 0, math.MaxInt32))
+}
+
+// mtu takes in an MTU. In a stanza of inet6 it is that of the link where that has less,
+// and of IPv6 alone where it has more (inet6.defn of ifupdown).
+func (b *builder) mtu(s *stanza, o option) {
+	n := b.Number(o.at, "mtu", o.value, 68, math.MaxUint16)
+	now := b.d.MTU
+	if now == 0 {
+		now = defaultMTU
+	}
+	if s.family == "inet6" && n < now {
+		b.sysctl("net.ipv6.conf."+b.d.Name+".mtu", o)
+		return
+	}
+	b.d.MTU = n
+}

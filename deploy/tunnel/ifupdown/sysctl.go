@@ -1,0 +1,97 @@
+package ifupdown
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/words"
+)
+
+// saved is where the values of sysctls are while the tunnel is up, as `sysctl -p` reads
+// them. ifupdown's own state is in the same folder.
+const saved = "/run/network/$IFACE.sysctl"
+
+// What the stanza of a router has besides. keepAdvertisements lets every interface that
+// learns from router advertisements go on with it when the host becomes a router: 2 is
+// "even if forwarding is enabled" (Documentation/networking/ip-sysctl.rst, accept_ra),
+// and all.accept_ra does nothing.
+const (
+	saveInterfaces     = `sysctl -a -r '^net\.ipv6\.conf\..*\.(accept_ra|proxy_ndp)$' >>` + saved
+	keepAdvertisements = `for ra in /proc/sys/net/ipv6/conf/*/accept_ra; do ` +
+		`[ "$(cat "$ra")" != 1 ] || echo 2 >"$ra"; done`
+	putBack = "sysctl -q -e -p " + saved
+)
+
+// hostSysctls are the keys that are not of the interface itself, with what they get.
+func (w *writer) hostSysctls() map[string]string {
+	v := w.v
+	values := maps.Clone(v.Sysctls)
+	maps.DeleteFunc(values, func(key, _ string) bool { return w.own(key) })
+	if values == nil {
+		values = map[string]string{}
+	}
+	if v.ForwardIPv4 {
+		values["net.ipv4.ip_forward"] = "1"
+	}
+	if v.ForwardIPv6 {
+		values["net.ipv6.conf.all.forwarding"] = "1"
+	}
+	for prefix := range w.policy {
+		if prefix.Addr().Is4() { // else the reverse path filter does not know the mark
+			values[markSysctl] = "1"
+		}
+	}
+	return values
+}
+
+// own tells of a sysctl that comes and goes with the interface.
+func (w *writer) own(key string) bool {
+	file, err := tunnel.SysctlPath(key)
+	parts := strings.Split(file, "/")
+	return err == nil && len(parts) == 5 && parts[3] == w.v.Tunnel
+}
+
+// sysctls sets those of the host before there is a packet, and those of the interface
+// when it is there.
+func (w *writer) sysctls() {
+	host := w.hostSysctls()
+	if len(host) > 0 {
+		w.option("pre-up", "sysctl %s >%s", strings.Join(slices.Sorted(maps.Keys(host)), " "), saved)
+	}
+	if w.touchesInterfaces() {
+		w.option("pre-up", "%s", saveInterfaces)
+	}
+	if w.v.ForwardIPv6 {
+		w.option("pre-up", "%s", keepAdvertisements)
+	}
+	for _, key := range slices.Sorted(maps.Keys(host)) {
+		w.option("pre-up", "sysctl -q -w %s=%s", words.ForShell(key), words.ForShell(host[key]))
+	}
+	for _, key := range slices.Sorted(maps.Keys(w.v.Sysctls)) {
+		if w.own(key) {
+			w.option("up", "sysctl -q -w %s=%s", words.ForShell(key), words.ForShell(w.v.Sysctls[key]))
+		}
+	}
+}
+
+// touchesInterfaces tells whether sysctls of other interfaces change.
+func (w *writer) touchesInterfaces() bool { return w.v.ForwardIPv6 || len(w.v.Proxies) > 0 }
+
+// putBack is the last line: the values from before, whatever they were.
+func (w *writer) putBack() {
+	if len(w.hostSysctls()) > 0 || w.touchesInterfaces() {
+		w.option("post-down", "%s", putBack)
+	}
+}
+
+// housekeeping tells of a command that Format writes for the sake of the way down, or to
+// keep router advertisements, which forward says.
+func housekeeping(command string) bool {
+	switch command {
+	case saveInterfaces, keepAdvertisements, putBack:
+		return true
+	}
+	return strings.HasPrefix(command, "sysctl ") && strings.HasSuffix(command, " >"+saved)
+}
