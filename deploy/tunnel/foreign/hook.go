@@ -214,6 +214,9 @@ func (h *hook) link(verb string, args []string) (string, bool) {
 			h.d.MTU = n
 		}
 	}
+	if i := slices.Index(args, "alias"); i >= 0 && i+1 < len(args) {
+		h.d.Description = args[i+1]
+	}
 	if slices.Contains(args, "type") && !slices.Contains(args, "wireguard") {
 		return "it makes another kind of interface", false
 	}

@@ -23,6 +23,8 @@ func commands(line string) (list []string) {
 			if c == quote {
 				quote = 0
 			}
+		case c == '\\':
+			i++
 		case c == '\'' || c == '"':
 			quote = c
 		case c == ';' || c == '\n':
@@ -59,9 +61,13 @@ func fields(command string) (words []string, simple bool) {
 			quote = 0
 		case quote == 0 && (c == '\'' || c == '"'):
 			quote, in = c, true
+		case quote == 0 && c == '\\' && i+1 < len(command):
+			i++
+			word.WriteByte(command[i])
+			in = true
 		case quote == 0 && (c == ' ' || c == '\t'):
 			end()
-		case c == '`' || c == '\\' || quote == 0 && strings.IndexByte("&|*?~", c) >= 0:
+		case c == '`' || c == '\\' && quote != '\'' || quote == 0 && strings.IndexByte("&|*?~", c) >= 0:
 			return nil, false
 		case quote == 0 && c == '>':
 			end()

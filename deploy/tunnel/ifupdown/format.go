@@ -109,6 +109,9 @@ func (w *writer) link(conf string, s foreign.Secrets) {
 	if len(w.policy) > 0 {
 		w.option("pre-up", "wg set $IFACE fwmark %#x", w.mark())
 	}
+	if v.Description != "" { // ifupdown's own option comes before the interface is there
+		w.option("up", "ip link set $IFACE alias %s", words.ForShell(v.Description))
+	}
 	if len(v.Addresses) > 1 {
 		for _, a := range v.Addresses {
 			w.option("up", "ip address add %s dev $IFACE", a)

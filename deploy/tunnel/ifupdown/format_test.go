@@ -48,6 +48,7 @@ func views(t *testing.T) map[string]*tunnel.View {
 	v4.DNS = []string{"10.9.0.1", "home.example"}
 	v4.Sysctls = map[string]string{"net.ipv4.conf.wg0.rp_filter": "2", "net.core.rmem_max": "4194304",
 		"net.ipv4.tcp_rmem": "4096 87380 6291456"}
+	v4.Description = "the laptop's way home"
 	v4.PrivateKeyFile = "/etc/wireguard/my key"
 	all["more/name"] = &v4
 	own := *all["dual/laptop"]
@@ -61,7 +62,7 @@ func views(t *testing.T) map[string]*tunnel.View {
 // said is the device that v is.
 func said(v *tunnel.View) foreign.Device {
 	d := foreign.Device{Name: v.Tunnel, PrivateKeyFile: v.PrivateKeyFile, Conf: "/etc/wireguard/" + v.Tunnel + ".conf",
-		MTU: v.MTU, DNS: v.DNS, Forward: v.Forward, Proxies: v.Proxies, Sysctls: v.Sysctls}
+		MTU: v.MTU, DNS: v.DNS, Description: v.Description, Forward: v.Forward, Proxies: v.Proxies, Sysctls: v.Sysctls}
 	for _, a := range v.Addresses {
 		d.Addresses = append(d.Addresses, foreign.Address{Local: a})
 	}

@@ -202,5 +202,7 @@ func (b *builder) settlePolicy() {
 	if d.FwMark == policyTable {
 		d.FwMark = 0
 	}
-	delete(d.Sysctls, markSysctl)
+	if delete(d.Sysctls, markSysctl); len(d.Sysctls) == 0 {
+		d.Sysctls = nil
+	}
 }
