@@ -10,40 +10,48 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// addresses takes in the addresses of a stanza.
-func (b *builder) addresses(s *stanza, options []option) {
-	if len(options) > 1 && !b.ng {
-		b.Wrong(options[1].at, "iface "+s.name+" "+s.family+" static", "a second address of one stanza, which ifup refuses: "+
+// A reader reads the addresses and gateways of stanzas.
+type reader struct {
+	*foreign.Reader
+	ng   bool // as ifupdown-ng does
+	left []foreign.Left
+}
+
+// addresses are the addresses of a stanza.
+func (r *reader) addresses(s *stanza, options []option) (list []foreign.Address) {
+	if len(options) > 1 && !r.ng {
+		r.Wrong(options[1].at, "iface "+s.name+" "+s.family+" static", "a second address of one stanza, which ifup refuses: "+
 			"it needs a stanza of its own")
-		return
+		return nil
 	}
-	length, given := b.netmask(s)
+	length, given := r.netmask(s)
 	for _, o := range options {
 		text, after, sized := strings.Cut(o.value, "/")
 		addr, err := netip.ParseAddr(text)
 		if err != nil || addr.Zone() != "" || addr.Is4In6() {
-			b.Prefix(o.at, "address", o.value) // says why
+			r.Prefix(o.at, "address", o.value) // says why
 			continue
 		}
 		if s.family == "inet" && !addr.Is4() || s.family == "inet6" && !addr.Is6() {
-			b.Wrong(o.at, "iface "+s.name+" "+otherFamily(s.family)+" static", "address: %s is no address of %s",
+			r.Wrong(o.at, "iface "+s.name+" "+otherFamily(s.family)+" static", "address: %s is no address of %s",
 				foreign.Shown(o.value), s.family)
 			continue
 		}
-		n := b.unsaid(addr)
+		n := r.unsaid(addr)
 		switch {
-		case given && (!sized || !b.ng): // with ifupdown the netmask counts, whatever the address has
+		case given && (!sized || !r.ng): // with ifupdown the netmask counts, whatever the address has
 			n = length
 		case sized:
-			n = b.mask(o.at, "address", after, addr.Is6())
+			n = r.mask(o.at, "address", after, addr.Is6())
 		}
 		p := netip.PrefixFrom(addr, n)
 		if !p.IsValid() {
-			b.Wrong(o.at, "", "address: %s is longer than the address", strconv.Itoa(n))
+			r.Wrong(o.at, "", "address: %s is longer than the address", strconv.Itoa(n))
 			continue
 		}
-		b.d.Addresses = append(b.d.Addresses, foreign.Address{Pos: o.at, Local: p, Remote: b.remote(s, addr)})
+		list = append(list, foreign.Address{Pos: o.at, Local: p, Remote: r.remote(s, addr)})
 	}
+	return list
 }
 
 func otherFamily(family string) string {
@@ -57,11 +65,11 @@ func otherFamily(family string) string {
 // out for inet6, which ip-address(8) takes for 128, and go by the class for inet
 // (compute_v4_mask in archlinux.c: 10.1.2.3 is in a /8, 224.0.0.0 and above a /32).
 // ifupdown-ng 0.12 takes /64 and /24 (lif_address_parse).
-func (b *builder) unsaid(addr netip.Addr) int {
+func (r *reader) unsaid(addr netip.Addr) int {
 	switch {
-	case b.ng && addr.Is6():
+	case r.ng && addr.Is6():
 		return 64
-	case b.ng:
+	case r.ng:
 		return 24
 	case addr.Is6():
 		return 128
@@ -78,42 +86,43 @@ func (b *builder) unsaid(addr netip.Addr) int {
 }
 
 // netmask is the length that a netmask of the stanza says.
-func (b *builder) netmask(s *stanza) (length int, given bool) {
+func (r *reader) netmask(s *stanza) (length int, given bool) {
 	for _, o := range s.all("netmask") {
 		six := s.family == "inet6" || s.family == "" && !strings.Contains(o.value, ".")
-		length, given = b.mask(o.at, "netmask", o.value, six), true
+		length, given = r.mask(o.at, "netmask", o.value, six), true
 	}
 	return length, given
 }
 
 // mask reads a length, as a number of bits or as a mask of IPv4.
-func (b *builder) mask(at foreign.Pos, name, text string, six bool) int {
+func (r *reader) mask(at foreign.Pos, name, text string, six bool) int {
 	if m, err := netip.ParseAddr(text); err == nil && m.Is4() && !six {
 		a := m.As4()
 		n := uint32(a[0])<<24 | uint32(a[1])<<16 | uint32(a[2])<<8 | uint32(a[3])
 		if length := bits.LeadingZeros32(^n); n == ^uint32(math.MaxUint32>>length) {
 			return length
 		}
-		b.Wrong(at, "", "%s: %s has a hole", name, foreign.Shown(text))
+		r.Wrong(at, "", "%s: %s has a hole", name, foreign.Shown(text))
 		return 0
 	}
 	if six {
-		return b.Number(at, name, text, 0, 128)
+		return r.Number(at, name, text, 0, 128)
 	}
-	return b.Number(at, name, text, 0, 32)
+	return r.Number(at, name, text, 0, 32)
 }
 
 // remote is the other end of a point-to-point address, which ip-address(8) takes for a
 // single one. "pointopoint" is ifupdown's word; "point-to-point" is ifupdown-ng's, of
 // which ifupdown takes no notice.
-func (b *builder) remote(s *stanza, local netip.Addr) (p netip.Prefix) {
+func (r *reader) remote(s *stanza, local netip.Addr) (p netip.Prefix) {
 	for _, o := range s.all("pointopoint", "point-to-point") {
 		addr, err := netip.ParseAddr(o.value)
 		switch {
-		case o.key == "point-to-point" && !b.ng:
-			b.left(o.at, o.key, "ifup takes no notice of it: its own word is pointopoint")
+		case o.key == "point-to-point" && !r.ng:
+			r.left = append(r.left, foreign.Left{Pos: o.at, What: o.key,
+				Why: "ifup takes no notice of it: its own word is pointopoint"})
 		case err != nil || !addr.Is4():
-			b.Wrong(o.at, "", "%s: %s is no IPv4 address", o.key, foreign.Shown(o.value))
+			r.Wrong(o.at, "", "%s: %s is no IPv4 address", o.key, foreign.Shown(o.value))
 		case local.Is4():
 			p = netip.PrefixFrom(addr, 32)
 		}
@@ -121,26 +130,27 @@ func (b *builder) remote(s *stanza, local netip.Addr) (p netip.Prefix) {
 	return p
 }
 
-// gateways takes in the default routes of a stanza. ifupdown-ng gives them a metric of 1
+// gateways are the default routes of a stanza. ifupdown-ng gives them a metric of 1
 // (executor-scripts/linux/static).
-func (b *builder) gateways(s *stanza) {
+func (r *reader) gateways(s *stanza) (list []foreign.Route) {
 	metric := 0
-	if b.ng {
+	if r.ng {
 		metric = 1
 	}
 	for _, o := range s.all("metric") {
-		metric = b.Number(o.at, "metric", o.value, 0, math.MaxInt32)
+		metric = r.Number(o.at, "metric", o.value, 0, math.MaxInt32)
 	}
 	for _, o := range s.all("gateway") {
 		addr, err := netip.ParseAddr(o.value)
 		if err != nil || addr.Zone() != "" || s.family == "inet" && !addr.Is4() || s.family == "inet6" && !addr.Is6() {
-			b.Wrong(o.at, "", "gateway: %s is no address of the family", foreign.Shown(o.value))
+			r.Wrong(o.at, "", "gateway: %s is no address of the family", foreign.Shown(o.value))
 			continue
 		}
 		everything := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 		if addr.Is4() {
 			everything = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 		}
-		b.d.Routes = append(b.d.Routes, foreign.Route{Pos: o.at, Prefix: everything, Gateway: addr, Metric: metric})
+		list = append(list, foreign.Route{Pos: o.at, Prefix: everything, Gateway: addr, Metric: metric})
 	}
+	return list
 }

@@ -40,26 +40,6 @@ func (c *config) devices() (list []*foreign.Device) {
 	return list
 }
 
-// index finds the groups of each name, once for all devices.
-func (c *config) index() {
-	c.named = map[string][]named{}
-	for i := range c.groups {
-		g := &c.groups[i]
-		for _, name := range g.names {
-			physical, logical, _ := strings.Cut(name, "=")
-			n := named{g, physical, logical}
-			switch {
-			case strings.ContainsAny(physical, "*?[") || strings.HasPrefix(physical, "/"):
-				c.patterns = append(c.patterns, n)
-				continue
-			case logical != "" && logical != physical:
-				c.named[logical] = append(c.named[logical], n)
-			}
-			c.named[physical] = append(c.named[physical], n)
-		}
-	}
-}
-
 // isWireGuard tells whether a stanza makes a WireGuard interface of its name.
 func (s *stanza) isWireGuard() bool {
 	return slices.ContainsFunc(s.options, func(o option) bool {
@@ -144,6 +124,32 @@ func (b *builder) stanza(s *stanza) {
 	b.hooks(s, "post-down")
 }
 
+// hooks takes in the commands of one kind.
+func (b *builder) hooks(s *stanza, kind string) {
+	for _, o := range s.options {
+		switch {
+		case hookKeys[o.key] != kind:
+		case wgQuick(o.value):
+			if kind == "pre-up" || kind == "up" {
+				b.Wrong(o.at, "wgkeys import /etc/wireguard/"+b.d.Name+".conf",
+					"wg-quick makes this interface, from a file of its own")
+			}
+		default:
+			b.command(o, s)
+		}
+	}
+}
+
+func (b *builder) command(o option, s *stanza) {
+	says, ok := written(o.value)
+	if !ok {
+		b.d.Hook(o.at, o.key, s.expand(o.value))
+		return
+	}
+	b.d.Proxies = append(b.d.Proxies, says.proxies...)
+	b.policy = b.policy || says.policy
+}
+
 // executors takes in ifupdown-ng's `use`, and its wireguard executor, which loads a file
 // (executor-scripts/linux/wireguard).
 func (b *builder) executors(s *stanza) {
@@ -200,8 +206,10 @@ func (b *builder) method(s *stanza) {
 		return
 	}
 	b.twice(s)
-	b.addresses(s, addresses)
-	b.gateways(s)
+	r := &reader{Reader: b.Reader, ng: b.ng}
+	b.d.Addresses = append(b.d.Addresses, r.addresses(s, addresses)...)
+	b.d.Routes = append(b.d.Routes, r.gateways(s)...)
+	b.d.Left = append(b.d.Left, r.left...)
 }
 
 // twice refuses what ifupdown makes one broken value of (config.c: a second one is
@@ -305,4 +313,23 @@ func (b *builder) mtu(s *stanza, o option) {
 		return
 	}
 	b.d.MTU = n
+}
+
+// settlePolicy makes plain routes of those that the rules are for.
+func (b *builder) settlePolicy() {
+	if !b.policy {
+		return
+	}
+	d := b.d
+	for i := range d.Routes {
+		if d.Routes[i].Table == policyTable {
+			d.Routes[i].Table = 0
+		}
+	}
+	if d.FwMark == policyTable {
+		d.FwMark = 0
+	}
+	if delete(d.Sysctls, markSysctl); len(d.Sysctls) == 0 {
+		d.Sysctls = nil
+	}
 }

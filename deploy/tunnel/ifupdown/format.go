@@ -106,7 +106,7 @@ func (w *writer) link(conf string, s foreign.Secrets) {
 			w.option("pre-up", "wg set $IFACE peer %s preshared-key %s", p.PublicKey, words.ForShell(p.PresharedKeyFile))
 		}
 	}
-	if len(w.policy) > 0 {
+	if len(w.policy) > 0 && v.FwMark == 0 {
 		w.option("pre-up", "wg set $IFACE fwmark %#x", w.mark())
 	}
 	if v.Description != "" { // ifupdown's own option comes before the interface is there

@@ -1,7 +1,6 @@
 package ifupdown
 
 import (
-	"flag"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,11 +13,10 @@ import (
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/foreign/foreigntest"
 	"wgkeys/deploy/tunnel/wgquick"
 	"wgkeys/keyring"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // views are those of the tunnel package's golden tests, by "TUNNEL/HOST", and two with
 // what none of them has.
@@ -39,6 +37,9 @@ func views(t *testing.T) map[string]*tunnel.View {
 			t.Fatal(err)
 		}
 		all[filepath.Base(filepath.Dir(name))+"/"+strings.TrimSuffix(filepath.Base(name), ".json")] = v
+	}
+	for name, v := range foreigntest.Views() {
+		all["common/"+name] = v
 	}
 	v4 := *all["dual/laptop"]
 	v4.Peers = slices.Clone(v4.Peers)
@@ -106,7 +107,7 @@ func TestFormatParse(t *testing.T) {
 	}
 }
 
-// The texts, for a person to look at; `go test -update` writes them.
+// The texts, for a person to look at; UPDATE=1 writes them.
 func TestFormatText(t *testing.T) {
 	all := views(t)
 	for _, name := range []string{"first-users/shale", "first-users/basalt", "dual/gate", "dual/laptop", "more/name"} {
@@ -114,22 +115,7 @@ func TestFormatText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden := filepath.Join("testdata/format", strings.ReplaceAll(name, "/", "-"))
-		if *update {
-			if err := os.MkdirAll(filepath.Dir(golden), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(golden, files[0].Text, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), string(files[0].Text)); diff != "" {
-			t.Errorf("%s:\n%s", golden, diff)
-		}
+		foreigntest.Golden(t, filepath.Join("testdata/format", strings.ReplaceAll(name, "/", "-")), string(files[0].Text))
 	}
 }
 

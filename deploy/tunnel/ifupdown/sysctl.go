@@ -9,21 +9,6 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// saved is where the values of sysctls are while the tunnel is up, as `sysctl -p` reads
-// them. ifupdown's own state is in the same folder.
-const saved = "/run/network/$IFACE.sysctl"
-
-// What the stanza of a router has besides. keepAdvertisements lets every interface that
-// learns from router advertisements go on with it when the host becomes a router: 2 is
-// "even if forwarding is enabled" (Documentation/networking/ip-sysctl.rst, accept_ra),
-// and all.accept_ra does nothing.
-const (
-	saveInterfaces     = `sysctl -a -r '^net\.ipv6\.conf\..*\.(accept_ra|proxy_ndp)$' >>` + saved
-	keepAdvertisements = `for ra in /proc/sys/net/ipv6/conf/*/accept_ra; do ` +
-		`[ "$(cat "$ra")" != 1 ] || echo 2 >"$ra"; done`
-	putBack = "sysctl -q -e -p " + saved
-)
-
 // hostSysctls are the keys that are not of the interface itself, with what they get.
 func (w *writer) hostSysctls() map[string]string {
 	v := w.v
@@ -84,14 +69,4 @@ func (w *writer) putBack() {
 	if len(w.hostSysctls()) > 0 || w.touchesInterfaces() {
 		w.option("post-down", "%s", putBack)
 	}
-}
-
-// housekeeping tells of a command that Format writes for the sake of the way down, or to
-// keep router advertisements, which forward says.
-func housekeeping(command string) bool {
-	switch command {
-	case saveInterfaces, keepAdvertisements, putBack:
-		return true
-	}
-	return strings.HasPrefix(command, "sysctl ") && strings.HasSuffix(command, " >"+saved)
 }
