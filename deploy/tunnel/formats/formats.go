@@ -9,9 +9,12 @@ import (
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/ifupdown"
+	"wgkeys/deploy/tunnel/meshconf"
 	"wgkeys/deploy/tunnel/networkd"
 	"wgkeys/deploy/tunnel/networkmanager"
-	"wgkeys/deploy/tunnel/ifupdown"
+	"wgkeys/deploy/tunnel/nixos"
+	"wgkeys/deploy/tunnel/openwrt"
 	"wgkeys/deploy/tunnel/wgquick"
 	"wgkeys/keyring/fault"
 )
@@ -36,6 +39,9 @@ var all = []Format{
 	{"networkd", "systemd-networkd's .netdev and .network", isNetworkd, networkd.Parse, networkd.Format},
 	{"networkmanager", "NetworkManager's keyfiles", isKeyfile, networkmanager.Parse, networkmanager.Format},
 	{"ifupdown", "/etc/network/interfaces, of ifupdown and ifupdown-ng", isIfupdown, ifupdown.Parse, ifupdown.Format},
+	{"nixos", "a module of NixOS", nil, nil, nixos.Format},
+	{"openwrt", "OpenWrt's /etc/config/network and firewall", isOpenWrt, openwrt.Parse, nil},
+	{"wg-meshconf", "wg-meshconf's database.csv", isMeshconf, meshconf.Parse, nil},
 	{"json", "the view, as show --json", nil, nil, writeJSON},
 }
 
@@ -82,15 +88,28 @@ func isNetworkd(f foreign.File) bool {
 
 func isKeyfile(f foreign.File) bool {
 	return strings.HasSuffix(f.Name, ".nmconnection") || hasLine(f, "[connection]")
-// isIfupdown looks for the words that begin a stanza of interfaces(5).
-func isIfupdown(f foreign.File) bool {
+}
+
+// isIfupdown looks for the word that begins a stanza of interfaces(5).
+func isIfupdown(f foreign.File) bool { return begins(f, "iface") }
+
+// isOpenWrt looks for the word that begins a section of UCI.
+func isOpenWrt(f foreign.File) bool { return begins(f, "config") }
+
+// begins tells whether a line begins with a word and goes on.
+func begins(f foreign.File, word string) bool {
 	for line := range bytes.Lines(f.Text) {
-		word, rest, _ := bytes.Cut(bytes.TrimSpace(line), []byte(" "))
-		if string(word) == "iface" && len(rest) > 0 {
+		if w := bytes.Fields(line); len(w) > 1 && string(w[0]) == word {
 			return true
 		}
 	}
 	return false
+}
+
+// isMeshconf looks at the first column of the table.
+func isMeshconf(f foreign.File) bool {
+	first, _, _ := bytes.Cut(f.Text, []byte("\n"))
+	return bytes.HasPrefix(bytes.ReplaceAll(first, []byte(`"`), nil), []byte("Name,Address,"))
 }
 
 func writeJSON(v *tunnel.View, _ foreign.Secrets) ([]foreign.File, error) {

@@ -1,0 +1,67 @@
+package meshconf
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/foreign/foreigntest"
+	"wgkeys/keyring/fault"
+)
+
+func TestGolden(t *testing.T) {
+	for _, dir := range []string{"corpus", "more"} {
+		for _, f := range foreigntest.Files(t, filepath.Join("testdata", dir)) {
+			if !strings.HasSuffix(f.Name, ".golden") {
+				devices, err := Parse([]foreign.File{f})
+				foreigntest.Golden(t, filepath.Join("testdata", dir, f.Name+".golden"), foreigntest.Dump(devices, err))
+			}
+		}
+	}
+}
+
+const private = "mNDeMvdH/tuNhASNTKWaGY3V4mbTAu/zTgWY7r+gtk8="
+
+func TestErrors(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{"Name,Adress,PrivateKey\na,10.0.0.1/24," + private + "\n", []string{"db:1", "did you mean Address?"}},
+		{"Name,Address,PrivateKey\na,10.0.0.1/99," + private + "\n", []string{"db:2", "10.0.0.1/99"}},
+		{"Name,Address,PrivateKey\na,10.0.0.1/24,\n", []string{"db:2", "no PrivateKey", "wg-meshconf init"}},
+		{"Name,Address,PrivateKey\na,10.0.0.1/24,<key>\n", []string{"db:2", "placeholder"}},
+		{"Name,PrivateKey\na," + private + "\n\n\na," + private + "\n", []string{"db:5", "that of another one"}},
+		{"Name,Endpoint,PrivateKey\na,a.example.net," + private + "\n", []string{"db:2", "needs a ListenPort"}},
+		{"Name,PrivateKey\na," + private + ",x\n", []string{"db:2", "CSV"}},
+		{"Name,PrivateKey\n\"a," + private + "\n", []string{"db:2", "CSV"}},
+		{"Name,PrivateKey\n", []string{"db:1", "no host"}},
+		{"", []string{"db:1", "empty"}},
+		{"Name,PrivateKey,PresharedKeys\na," + private + ",b:" + private + "\n", []string{"db:2", "NAME:NAME:KEY"}},
+		{"Name,PrivateKey,MTU\na," + private + "," + private + "\n", []string{"db:2", "MTU"}},
+	} {
+		_, err := Parse([]foreign.File{{Name: "db", Text: []byte(c.text)}})
+		if err == nil {
+			t.Errorf("accepted:\n%s", c.text)
+			continue
+		}
+		all := err.Error() + strings.Join(fault.Hints(err), "\n")
+		for _, want := range c.want {
+			if !strings.Contains(all, want) {
+				t.Errorf("%q is not in %q", want, all)
+			}
+		}
+		if strings.Contains(all, private[:8]) {
+			t.Errorf("the key is in %q", all)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	none := func(*tunnel.View, foreign.Secrets) ([]foreign.File, error) {
+		return nil, fault.New("not written", "wg-meshconf", "it is only read", "")
+	}
+	foreigntest.Fuzz(f, foreigntest.Files(f, "testdata"), "database.csv", Parse, none)
+}

@@ -1,0 +1,278 @@
+// Package nixos writes a tunnel as a module of NixOS.
+package nixos
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring/fault"
+)
+
+// Format returns a module for the host of v, which its configuration.nix imports. It
+// names key files and never holds a key: what a module says is in the Nix store, which
+// every user of the host can read.
+//
+// It is networking.wireguard where that does it all. A default route that would take the
+// encrypted packets along, and resolvers, are for networking.wg-quick: wg-quick(8) has
+// the rules and the resolvconf for them.
+func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
+	if !s.PrivateKey.IsZero() || len(s.PresharedKeys) > 0 {
+		return nil, fault.New("no secret is written for", "nixos",
+			"what a module holds is in the Nix store, which every user of the host can read",
+			"wgkeys export --format nixos "+v.Host)
+	}
+	w := &writer{v: v, quick: quick(v)}
+	w.line(0, "# Tunnel %s of host %s, as its tunnel file was when `wgkeys export` wrote this.", v.Tunnel, v.Host)
+	w.line(0, "{ pkgs, ... }:")
+	w.line(0, "{")
+	w.device()
+	w.host()
+	w.line(0, "}")
+	return []foreign.File{{Name: "/etc/nixos/wgkeys-" + v.Tunnel + ".nix", Text: w.Bytes(), Mode: "0644",
+		Owner: "root:root"}}, nil
+}
+
+// quick tells whether wg-quick has to do it. It has rules for default routes alone.
+func quick(v *tunnel.View) bool {
+	return len(v.DNS) > 0 || slices.ContainsFunc(v.Routes, func(r tunnel.Route) bool {
+		return r.Prefix.Bits() == 0 && foreign.NeedsTable(v, r)
+	})
+}
+
+// A writer writes a module.
+type writer struct {
+	bytes.Buffer
+	v     *tunnel.View
+	quick bool
+}
+
+func (w *writer) line(depth int, format string, args ...any) {
+	w.WriteString(strings.Repeat("  ", depth))
+	fmt.Fprintf(&w.Buffer, format, args...)
+	w.WriteByte('\n')
+}
+
+// number writes an option that is not 0.
+func (w *writer) number(depth int, option string, n int) {
+	if n != 0 {
+		w.line(depth, "%s = %d;", option, n)
+	}
+}
+
+// text writes an option that is not empty.
+func (w *writer) text(depth int, option, s string) {
+	if s != "" {
+		w.line(depth, "%s = %s;", option, quoted(s))
+	}
+}
+
+// quoted is s as a string of the Nix language.
+func quoted(s string) string {
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "${", `\${`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+	return `"` + escape.Replace(s) + `"`
+}
+
+// list is a list of strings of the Nix language.
+func list(all []string) string {
+	var b strings.Builder
+	b.WriteString("[ ")
+	for _, s := range all {
+		b.WriteString(quoted(s) + " ")
+	}
+	return b.String() + "]"
+}
+
+func prefixes(all []netip.Prefix) string {
+	words := make([]string, len(all))
+	for i, p := range all {
+		words[i] = p.String()
+	}
+	return list(words)
+}
+
+// commands writes an option that is lines for sh(1), "”" being what they stand between.
+func (w *writer) commands(option string, lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	w.line(2, "%s = ''", option)
+	for _, l := range lines {
+		w.line(3, "%s", l)
+	}
+	w.line(2, "'';")
+}
+
+// device is the interface with its peers.
+func (w *writer) device() {
+	v := w.v
+	module, addresses, up, down := "wireguard", "ips", "postSetup", "postShutdown"
+	if w.quick {
+		module, addresses, up, down = "wg-quick", "address", "postUp", "postDown"
+	}
+	w.line(1, "networking.%s.interfaces.%s = {", module, quoted(v.Tunnel))
+	if v.Description != "" {
+		w.line(2, "# %s", v.Description)
+	}
+	if len(v.Addresses) > 0 {
+		w.line(2, "%s = %s;", addresses, prefixes(v.Addresses))
+	}
+	w.number(2, "listenPort", v.ListenPort)
+	w.text(2, "privateKeyFile", v.PrivateKeyFile)
+	w.number(2, "mtu", v.MTU)
+	if len(v.DNS) > 0 {
+		w.line(2, "dns = %s;", list(v.DNS))
+	}
+	if v.FwMark != 0 && !w.quick {
+		w.line(2, "fwMark = %s;", quoted(fmt.Sprintf("%#x", v.FwMark)))
+	}
+	w.table()
+	w.line(2, "peers = [")
+	for i := range v.Peers {
+		w.peer(&v.Peers[i])
+	}
+	w.line(2, "];")
+	there, back := w.hooks()
+	w.commands(up, there)
+	w.commands(down, back)
+	w.line(1, "};")
+}
+
+// table says where the routes go, and whether the allowed IPs are they.
+func (w *writer) table() {
+	switch v := w.v; {
+	case !w.automatic() && w.quick:
+		w.text(2, "table", "off")
+	case !w.automatic():
+		w.line(2, "allowedIPsAsRoutes = false;")
+	case v.Table != 0:
+		w.text(2, "table", strconv.Itoa(v.Table))
+	}
+}
+
+// automatic tells whether the routes are one for each allowed IP, which both modules make
+// by themselves. wg-quick has none where an address brings the route already.
+func (w *writer) automatic() bool {
+	want := map[netip.Prefix]bool{}
+	for _, p := range w.v.Peers {
+		for _, a := range p.AllowedIPs {
+			want[a] = true
+		}
+	}
+	for _, a := range w.v.Addresses {
+		delete(want, a.Masked())
+	}
+	for _, r := range w.v.Routes {
+		if r.Gateway.IsValid() || r.Metric != 0 || !want[r.Prefix] && !connected(w.v, r.Prefix) {
+			return false
+		}
+		delete(want, r.Prefix)
+	}
+	return len(want) == 0
+}
+
+func connected(v *tunnel.View, p netip.Prefix) bool {
+	return slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool { return a.Masked() == p })
+}
+
+func (w *writer) peer(p *tunnel.Peer) {
+	w.line(3, "{")
+	w.line(4, "# %s", p.Name)
+	w.text(4, "publicKey", p.PublicKey.String())
+	w.text(4, "presharedKeyFile", p.PresharedKeyFile)
+	w.text(4, "endpoint", p.Endpoint)
+	w.number(4, "persistentKeepalive", p.Keepalive)
+	w.line(4, "allowedIPs = %s;", prefixes(p.AllowedIPs))
+	w.line(3, "}")
+}
+
+// The programs by their place in the store: a unit has not all of them in its PATH.
+const (
+	ip  = "${pkgs.iproute2}/bin/ip"
+	sed = "${pkgs.gnused}/bin/sed"
+)
+
+// hooks are the commands when the interface is up, and when it is gone.
+func (w *writer) hooks() (up, down []string) {
+	v := w.v
+	if w.quick && v.FwMark != 0 {
+		up = append(up, fmt.Sprintf("${pkgs.wireguard-tools}/bin/wg set %s fwmark %#x", v.Tunnel, v.FwMark))
+	}
+	if !w.automatic() {
+		up = append(up, w.routes()...)
+	}
+	uplinks := "for d in $(" + ip + " -6 route show default | " + sed + ` -n 's/.* dev \([^ ]*\).*/\1/p'); do `
+	for _, a := range v.Proxies {
+		up = append(up, uplinks+ip+" -6 neigh replace proxy "+a.String()+` dev "$d"; done`)
+		down = append(down, uplinks+ip+" -6 neigh del proxy "+a.String()+` dev "$d" || true; done`)
+	}
+	for _, m := range v.Masquerade {
+		program := "${pkgs.iptables}/bin/iptables"
+		if m.Addr().Is6() {
+			program = "${pkgs.iptables}/bin/ip6tables"
+		}
+		rule := "POSTROUTING -s " + m.String() + " ! -o " + v.Tunnel + " -j MASQUERADE"
+		up = append(up, program+" -t nat -A "+rule)
+		down = append(down, program+" -t nat -D "+rule)
+	}
+	return up, down
+}
+
+func (w *writer) routes() (commands []string) {
+	for _, r := range w.v.Routes {
+		if connected(w.v, r.Prefix) {
+			continue
+		}
+		c := ip + " route replace " + r.Prefix.String()
+		if r.Gateway.IsValid() {
+			c += " via " + r.Gateway.String() + " onlink"
+		}
+		c += " dev " + w.v.Tunnel
+		if w.v.Table != 0 {
+			c += " table " + strconv.Itoa(w.v.Table)
+		}
+		if r.Metric != 0 {
+			c += " metric " + strconv.Itoa(r.Metric)
+		}
+		commands = append(commands, c)
+	}
+	return commands
+}
+
+// host is what the host does besides. accept_ra = 2 lets every interface that listens to
+// router advertisements go on with it when the host becomes a router; systemd-sysctl,
+// which NixOS has for it, takes patterns (sysctl.d(5)), and all.accept_ra does nothing.
+func (w *writer) host() {
+	v := w.v
+	if v.ListenPort != 0 {
+		w.line(1, "networking.firewall.allowedUDPPorts = [ %d ];", v.ListenPort)
+	}
+	sysctls := maps.Clone(v.Sysctls)
+	if sysctls == nil {
+		sysctls = map[string]string{}
+	}
+	if v.ForwardIPv4 {
+		sysctls["net.ipv4.conf.all.forwarding"] = "1"
+	}
+	if v.ForwardIPv6 {
+		sysctls["net.ipv6.conf.*.accept_ra"] = "2"
+		sysctls["net.ipv6.conf.all.forwarding"] = "1"
+	}
+	if len(v.Proxies) > 0 {
+		sysctls["net.ipv6.conf.all.proxy_ndp"] = "1"
+	}
+	if len(sysctls) == 0 {
+		return
+	}
+	w.line(1, "boot.kernel.sysctl = {")
+	for _, key := range slices.Sorted(maps.Keys(sysctls)) {
+		w.line(2, "%s = %s;", quoted(key), quoted(sysctls[key]))
+	}
+	w.line(1, "};")
+}

@@ -1,0 +1,46 @@
+package nixos
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/foreign/foreigntest"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// The modules, for a person to look at; UPDATE=1 writes them. That they are of the Nix
+// language, and what it makes of them, is TestManagersNix.
+func TestFormat(t *testing.T) {
+	for name, v := range foreigntest.Views() {
+		files, err := Format(v, foreign.Secrets{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		foreigntest.Golden(t, filepath.Join("testdata", name+".nix"), string(files[0].Text))
+	}
+}
+
+// Nothing of a value ends the string that it stands in.
+func TestQuoted(t *testing.T) {
+	for s, want := range map[string]string{
+		`a"b`: `"a\"b"`, `a\b`: `"a\\b"`, "a${b}": `"a\${b}"`, "a\nb": `"a\nb"`, "$": `"$"`,
+	} {
+		if got := quoted(s); got != want {
+			t.Errorf("%q: %s, not %s", s, got, want)
+		}
+	}
+}
+
+func TestFormatRefusesSecrets(t *testing.T) {
+	key, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Format(foreigntest.Views()["client"], foreign.Secrets{PrivateKey: key})
+	if len(files) != 0 || err == nil || !strings.Contains(err.Error(), "Nix store") || len(fault.Hints(err)) == 0 {
+		t.Errorf("%d files, %v", len(files), err)
+	}
+}

@@ -1,0 +1,17 @@
+# Tunnel wg0 of host basalt, as its tunnel file was when `wgkeys export` wrote this.
+{ pkgs, ... }:
+{
+  networking.wg-quick.interfaces."wg0" = {
+    address = [ "2001:db8:7767::2/128" ];
+    privateKeyFile = "/etc/wireguard/wg0.key";
+    peers = [
+      {
+        # shale
+        publicKey = "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=";
+        endpoint = "93.93.130.7:51820";
+        persistentKeepalive = 25;
+        allowedIPs = [ "::/0" ];
+      }
+    ];
+  };
+}

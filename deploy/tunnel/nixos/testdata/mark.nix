@@ -1,0 +1,20 @@
+# Tunnel wg0 of host basalt, as its tunnel file was when `wgkeys export` wrote this.
+{ pkgs, ... }:
+{
+  networking.wg-quick.interfaces."wg0" = {
+    address = [ "10.7.7.2/32" ];
+    privateKeyFile = "/etc/wireguard/wg0.key";
+    peers = [
+      {
+        # shale
+        publicKey = "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=";
+        endpoint = "93.93.130.7:51820";
+        persistentKeepalive = 25;
+        allowedIPs = [ "0.0.0.0/0" ];
+      }
+    ];
+    postUp = ''
+      ${pkgs.wireguard-tools}/bin/wg set wg0 fwmark 0xca6c
+    '';
+  };
+}

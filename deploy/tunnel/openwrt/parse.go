@@ -1,0 +1,307 @@
+// Package openwrt reads WireGuard interfaces of OpenWrt: /etc/config/network, and
+// /etc/config/firewall beside it, both in UCI.
+//
+// What an option means is what the protocol handler makes of it, wireguard.sh of
+// OpenWrt's package wireguard-tools, and netifd around it.
+package openwrt
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+const tool = "OpenWrt"
+
+// Parse reads files of UCI together. The devices are the interfaces whose protocol is
+// wireguard; other sections count where they are about one of them.
+func Parse(files []foreign.File) ([]*foreign.Device, error) {
+	r := &foreign.Reader{Tool: tool}
+	p := &parser{Reader: r, byName: map[string]*builder{}}
+	all := sections(r, files)
+	for _, s := range all {
+		p.device(s)
+	}
+	for _, s := range all {
+		p.section(s)
+	}
+	p.firewall(all)
+	var devices []*foreign.Device
+	for _, b := range p.builders {
+		b.settle()
+		devices = append(devices, b.d)
+	}
+	if len(devices) == 0 && len(files) > 0 && r.Err() == nil {
+		r.Wrong(foreign.Pos{File: files[0].Name, Line: 1}, "", "no interface in it has option proto 'wireguard'")
+	}
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	return devices, nil
+}
+
+type parser struct {
+	*foreign.Reader
+	builders []*builder
+	byName   map[string]*builder
+}
+
+// A builder makes one device.
+type builder struct {
+	*foreign.Reader
+	d      *foreign.Device
+	s      *section
+	tables [2]*option // ip4table, ip6table
+
+	noDefault bool // defaultroute '0'
+}
+
+func (b *builder) left(at foreign.Pos, what, why string) {
+	b.d.Left = append(b.d.Left, foreign.Left{Pos: at, What: what, Why: why})
+}
+
+// device begins a device where a section is one.
+func (p *parser) device(s *section) {
+	if s.kind != "interface" {
+		return
+	}
+	switch s.text("proto") {
+	case "wireguard":
+	case "amneziawg":
+		p.Wrong(s.at, "take it out, on all hosts of the tunnel: the kernel's WireGuard has no such thing",
+			"interface %s is AmneziaWG's, which no WireGuard understands", foreign.Shown(s.name))
+		return
+	default:
+		return
+	}
+	if s.name == "" {
+		p.Wrong(s.at, "config interface 'wg0'", "the interface has no name")
+		return
+	}
+	if p.byName[s.name] != nil {
+		p.Wrong(s.at, "", "interface %s is in two of the files", foreign.Shown(s.name))
+		return
+	}
+	b := &builder{Reader: p.Reader, s: s, d: &foreign.Device{Pos: s.at, Name: s.name, Comment: s.comments}}
+	p.byName[s.name] = b
+	p.builders = append(p.builders, b)
+	for _, o := range s.order {
+		b.option(o)
+	}
+	if s.options["private_key"] == nil {
+		b.noKey(s.at)
+	}
+}
+
+func (b *builder) noKey(at foreign.Pos) {
+	b.Wrong(at, "bring the interface up on the router once, which makes the key: ifup "+b.d.Name,
+		"the interface has no private key yet")
+}
+
+// interfaceKeys are the options of an interface that are understood.
+var interfaceKeys = []string{"proto", "private_key", "listen_port", "mtu", "fwmark", "addresses", "disabled", "auto",
+	"metric", "ip4table", "ip6table", "defaultroute", "peerdns", "dns", "dns_search", "dns_metric", "ipv6", "delegate",
+	"nohostroute", "tunlink", "ip6prefix", "ip6assign", "ip6hint", "ip6ifaceid", "ip6class", "force_link", "multicast",
+	"device", "ifname", "type", "zone", "hostname", "txqueuelen"}
+
+// option takes in an option of the interface.
+func (b *builder) option(o *option) {
+	d, value := b.d, strings.Join(o.values, " ")
+	switch o.key {
+	case "private_key":
+		if value == "" || value == "generate" { // ensure_key_is_generated in wireguard.sh
+			b.noKey(o.at)
+			return
+		}
+		d.PrivateKey = b.PrivateKey(o.at, o.key, value)
+	case "listen_port":
+		d.ListenPort = b.Number(o.at, o.key, value, 0, math.MaxUint16)
+	case "mtu":
+		d.MTU = b.Number(o.at, o.key, value, 68, math.MaxUint16)
+	case "fwmark":
+		d.FwMark = uint32(b.Number(o.at, o.key, value, 0, math.MaxUint32))
+	case "addresses":
+		for _, s := range o.words() {
+			if prefix, ok := b.Prefix(o.at, o.key, s); ok {
+				d.Addresses = append(d.Addresses, foreign.Address{Pos: o.at, Local: prefix})
+			}
+		}
+	case "dns", "dns_search":
+		d.DNS = append(d.DNS, o.words()...)
+	case "metric":
+		d.Metric = b.Number(o.at, o.key, value, 0, math.MaxInt32)
+	case "ip4table":
+		b.tables[0] = o
+	case "ip6table":
+		b.tables[1] = o
+	case "auto":
+		d.Manual = d.Manual || !b.s.yes("auto", true)
+	case "disabled":
+		if b.s.yes("disabled", false) {
+			d.Manual = true
+			b.left(o.at, o.key, "OpenWrt does not have the interface at all; here it is one that is not started at boot")
+		}
+	case "ipv6":
+		d.WithoutIPv6 = !b.s.yes("ipv6", true)
+	case "defaultroute":
+		b.noDefault = !b.s.yes("defaultroute", true)
+	default:
+		b.other(o)
+	}
+}
+
+// other takes in options that a tunnel file has nothing for.
+func (b *builder) other(o *option) {
+	switch o.key {
+	case "proto", "type", "device", "ifname", "delegate", "force_link", "peerdns", "nohostroute", "zone":
+		// The handler makes its own device, nobody delegates prefixes to it or names
+		// resolvers, and the way to an endpoint is kept out of the tunnel anyway.
+	case "ip6assign", "ip6prefix", "ip6hint", "ip6ifaceid", "ip6class":
+		b.left(o.at, o.key, "it is prefix delegation of OpenWrt's own: write the addresses out")
+	case "tunlink":
+		b.left(o.at, o.key, "the encrypted packets leave by the host's own routes")
+	case "dns_metric", "multicast", "hostname", "txqueuelen":
+		b.left(o.at, o.key, "a tunnel file says nothing of it")
+	default:
+		if key, ok := strings.CutPrefix(o.key, "awg_"); ok {
+			b.Unknown(o.at, "interface", key, nil)
+			return
+		}
+		b.Unknown(o.at, "interface "+b.d.Name, o.key, interfaceKeys)
+	}
+}
+
+// section takes in what other sections say of the devices.
+func (p *parser) section(s *section) {
+	if name, ok := strings.CutPrefix(s.kind, "wireguard_"); ok {
+		if b := p.byName[name]; b != nil {
+			b.peer(s)
+		} else {
+			p.Wrong(s.at, "", "a peer of interface %s, which is not here", foreign.Shown(name))
+		}
+		return
+	}
+	if strings.HasPrefix(s.kind, "amneziawg_") {
+		p.Wrong(s.at, "", "a peer of AmneziaWG, which no WireGuard understands")
+		return
+	}
+	if b := p.byName[s.text("interface")]; b != nil && s.kind != "interface" {
+		if s.kind == "route" || s.kind == "route6" {
+			b.route(s)
+		} else {
+			b.left(s.at, "config "+s.kind, "a tunnel file says nothing of it")
+		}
+	}
+	for _, key := range []string{"in", "out"} {
+		if b := p.byName[s.text(key)]; b != nil && (s.kind == "rule" || s.kind == "rule6") {
+			b.left(s.at, "config "+s.kind, "policy routing: a default route of the tunnel has rules of its own, "+
+				"and table names another one")
+		}
+	}
+}
+
+// route takes in a static route of netifd.
+func (b *builder) route(s *section) {
+	if s.yes("disabled", false) {
+		return
+	}
+	r := foreign.Route{Pos: s.at}
+	for _, o := range s.order {
+		value := strings.Join(o.values, " ")
+		switch o.key {
+		case "interface", "disabled", "onlink", "netmask":
+		case "target":
+			target := value
+			if mask := s.text("netmask"); mask != "" && !strings.Contains(value, "/") {
+				target += "/" + strconv.Itoa(maskLength(mask))
+			}
+			if prefix, ok := b.Prefix(o.at, o.key, target); ok {
+				r.Prefix = prefix.Masked()
+			}
+		case "gateway":
+			addr, err := netip.ParseAddr(value)
+			if err != nil || addr.Zone() != "" {
+				b.Wrong(o.at, "", "gateway: %s is no address", foreign.Shown(value))
+			}
+			r.Gateway = addr
+		case "metric":
+			r.Metric = b.Number(o.at, o.key, value, 0, math.MaxInt32)
+		case "table":
+			if n, err := strconv.Atoi(value); err == nil {
+				r.Table = n
+			} else if value != "main" {
+				b.left(o.at, o.key, "a table has a number here")
+			}
+		case "type":
+			if value != "unicast" {
+				b.left(s.at, "config "+s.kind, "it leads nowhere: not into the tunnel")
+				return
+			}
+		default:
+			b.left(o.at, o.key, "a route of the tunnel has only a prefix, gateway, metric and table")
+		}
+	}
+	if !r.Prefix.IsValid() {
+		b.Wrong(s.at, "option target '10.0.0.0/24'", "the route has no target")
+		return
+	}
+	b.d.Routes = append(b.d.Routes, r)
+}
+
+// maskLength is the length of an IPv4 mask, or -1.
+func maskLength(mask string) int {
+	m, err := netip.ParseAddr(mask)
+	if err != nil || !m.Is4() {
+		return -1
+	}
+	a := m.As4()
+	for n := range 33 {
+		if p, _ := m.Prefix(n); p.Addr() == m && (n == 32 || a[n/8]&(1<<(7-n%8)) == 0) {
+			return n
+		}
+	}
+	return -1
+}
+
+// settle decides what only the whole file tells.
+func (b *builder) settle() {
+	for i, o := range b.tables {
+		if o == nil {
+			continue
+		}
+		n, err := strconv.Atoi(strings.Join(o.values, ""))
+		other := b.tables[1-i]
+		switch {
+		case err != nil:
+			b.left(o.at, o.key, "a table has a number here")
+		case other != nil && strings.Join(other.values, "") != strings.Join(o.values, ""):
+			b.left(o.at, o.key, "both families are in one table")
+		default:
+			b.d.Table = n
+		}
+	}
+	if b.noDefault {
+		b.withoutDefault()
+	}
+}
+
+// withoutDefault takes the default routes out of those that the peers bring: netifd
+// leaves them out with defaultroute '0'.
+func (b *builder) withoutDefault() {
+	for i := range b.d.Peers {
+		p := &b.d.Peers[i]
+		if !p.Routed || !slices.ContainsFunc(p.AllowedIPs, func(a netip.Prefix) bool { return a.Bits() == 0 }) {
+			continue
+		}
+		p.Routed = false
+		for _, a := range p.AllowedIPs {
+			if a.Bits() != 0 {
+				b.d.Routes = append(b.d.Routes, foreign.Route{Pos: p.Pos, Prefix: a, Table: b.d.Table, Metric: b.d.Metric})
+			}
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package openwrt
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/foreign/foreigntest"
+	"wgkeys/keyring/fault"
+)
+
+// Each file of the corpus, and one of everything, becomes what is in the golden file
+// beside it. Each is read alone.
+func TestGolden(t *testing.T) {
+	for _, dir := range []string{"corpus", "more"} {
+		for _, f := range foreigntest.Files(t, filepath.Join("testdata", dir)) {
+			if !strings.HasSuffix(f.Name, ".golden") {
+				devices, err := Parse([]foreign.File{f})
+				foreigntest.Golden(t, filepath.Join("testdata", dir, f.Name+".golden"), foreigntest.Dump(devices, err))
+			}
+		}
+	}
+}
+
+const (
+	private = "MK7Xl7LCrJnev5g0YDaPdcj3rCMoVHWfshXgr8Edx10="
+	begin   = "config interface 'wg0'\n\toption proto 'wireguard'\n\toption private_key '" + private + "'\n"
+	public  = "iyaM2uj/oizv4Z5VFBoSo0RTYfx09T3aqesBgDuFf2w="
+	peer    = "config wireguard_wg0\n\toption public_key '" + public + "'\n"
+)
+
+func TestErrors(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{begin + "\toption adresses '10.0.0.1/24'\n\tlist mtuu 3\n",
+			[]string{"network:4", "did you mean addresses?", "network:5", "did you mean mtu?"}},
+		{begin + "\toption mtu\n", []string{"network:4", "words"}},
+		{begin + "\toption mtu 'x\n", []string{"network:4", "never closed"}},
+		{begin + "\toptoin mtu 3\n", []string{"network:4", "did you mean option?"}},
+		{begin + "\toption awg_jc '4'\n", []string{"network:4", "AmneziaWG"}},
+		{"config interface a\n\toption proto amneziawg\n", []string{"network:1", "AmneziaWG"}},
+		{"config interface a\n\toption proto dhcp\n", []string{"network:1", "proto 'wireguard'"}},
+		{"option proto dhcp\n", []string{"network:1", "before every config"}},
+		{"config interface wg0\n\toption proto wireguard\n", []string{"network:1", "no private key yet", "ifup wg0"}},
+		{"config interface wg0\n\toption proto wireguard\n\toption private_key generate\n",
+			[]string{"network:3", "ifup wg0"}},
+		{begin + "config wireguard_wg1\n", []string{"network:4", "not here"}},
+		{begin + "config wireguard_wg0\n", []string{"network:4", "no public_key"}},
+		{begin + peer + "\toption allowed_ips '10.0.0.0/33'\n", []string{"network:6", "10.0.0.0/33"}},
+		{begin + peer + "\toption endpoint_host 'YOUR_SERVER'\n", []string{"network:6", "placeholder"}},
+		{begin + "config route\n\toption interface wg0\n", []string{"network:4", "no target"}},
+		{begin + "\toption mtu '" + private + "'\n\toption listen_port '<port>'\n\toption PrivateKey '" + private + "'\n",
+			[]string{"network:4", "network:5", "network:6", "did you mean private_key?"}},
+	} {
+		_, err := Parse([]foreign.File{{Name: "network", Text: []byte(c.text)}})
+		if err == nil {
+			t.Errorf("accepted:\n%s", c.text)
+			continue
+		}
+		all := err.Error() + strings.Join(fault.Hints(err), "\n")
+		for _, want := range c.want {
+			if !strings.Contains(all, want) {
+				t.Errorf("%q is not in %q", want, all)
+			}
+		}
+		if strings.Contains(all, private[:8]) {
+			t.Errorf("the key is in %q", all)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	seeds := foreigntest.Files(f, "testdata")
+	seeds = append(seeds, foreign.File{Text: []byte(begin + peer + "\tlist allowed_ips '10.0.0.2/32'\n")})
+	none := func(*tunnel.View, foreign.Secrets) ([]foreign.File, error) {
+		return nil, fault.New("not written", "openwrt", "it is only read", "")
+	}
+	foreigntest.Fuzz(f, seeds, "network", Parse, none)
+}

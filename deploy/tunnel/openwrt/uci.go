@@ -1,0 +1,220 @@
+package openwrt
+
+import (
+	"strings"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+// A section is one of UCI: "config TYPE NAME" and its options.
+type section struct {
+	at       foreign.Pos
+	kind     string
+	name     string // "": it has none
+	options  map[string]*option
+	order    []*option
+	comments []string
+}
+
+// An option has one value, or several where it is a list.
+type option struct {
+	at     foreign.Pos
+	key    string
+	values []string
+	list   bool
+}
+
+// words are the values as config_get of OpenWrt's functions.sh gives them to a script that
+// takes them for words: it makes no difference between a list and an option with blanks.
+func (o *option) words() (w []string) {
+	if o == nil {
+		return nil
+	}
+	for _, v := range o.values {
+		w = append(w, strings.Fields(v)...)
+	}
+	return w
+}
+
+// text is the value of an option that has one.
+func (s *section) text(key string) string {
+	if o := s.options[key]; o != nil {
+		return strings.Join(o.values, " ")
+	}
+	return ""
+}
+
+// yes tells whether an option is on, as config_get_bool of functions.sh does.
+func (s *section) yes(key string, otherwise bool) bool {
+	switch s.text(key) {
+	case "1", "on", "true", "yes", "enabled":
+		return true
+	case "0", "off", "false", "no", "disabled":
+		return false
+	}
+	return otherwise
+}
+
+// A statement is a line of UCI, in words.
+type statement struct {
+	at    foreign.Pos
+	words []string
+}
+
+// A scanner reads the words of UCI as libuci's file.c does: single quotes hold all but a
+// single quote, double quotes and what is outside have backslashes, quotes reach over
+// lines, "#" is a comment where a word could begin, ";" ends a statement.
+type scanner struct {
+	*foreign.Reader
+	file string
+	text string
+	at   int
+	line int
+
+	statement statement
+	comments  []string
+	handle    func(statement, []string)
+}
+
+func (s *scanner) run() {
+	s.line = 1
+	for s.at < len(s.text) {
+		switch c := s.text[s.at]; c {
+		case '\n':
+			s.end()
+			s.line++
+			s.at++
+		case ' ', '\t', '\r':
+			s.at++
+		case ';':
+			s.end()
+			s.at++
+		case '#':
+			s.comment()
+		default:
+			if !s.word() {
+				return
+			}
+		}
+	}
+	s.end()
+}
+
+// end hands over a statement, with the comments before it.
+func (s *scanner) end() {
+	if len(s.statement.words) == 0 {
+		return
+	}
+	s.handle(s.statement, s.comments)
+	s.statement, s.comments = statement{}, nil
+}
+
+func (s *scanner) comment() {
+	rest := s.text[s.at:]
+	if i := strings.IndexByte(rest, '\n'); i >= 0 {
+		rest = rest[:i]
+	}
+	if text, ok := foreign.Comment(rest); ok {
+		s.comments = append(s.comments, text)
+	}
+	s.at += len(rest)
+}
+
+// word reads one word; false: it has no end.
+func (s *scanner) word() bool {
+	at := foreign.Pos{File: s.file, Line: s.line}
+	if len(s.statement.words) == 0 {
+		s.statement.at = at
+	}
+	var b strings.Builder
+	quote := byte(0)
+	for ; s.at < len(s.text); s.at++ {
+		c := s.text[s.at]
+		switch {
+		case quote == 0 && strings.IndexByte(" \t\r\n;", c) >= 0:
+			s.statement.words = append(s.statement.words, b.String())
+			return true
+		case quote == 0 && (c == '\'' || c == '"'):
+			quote = c
+		case quote != 0 && c == quote:
+			quote = 0
+		case c == '\\' && quote != '\'' && s.at+1 < len(s.text):
+			s.at++
+			if s.text[s.at] == '\n' { // the line goes on
+				s.line++
+				continue
+			}
+			b.WriteByte(s.text[s.at])
+		default:
+			if c == '\n' {
+				s.line++
+			}
+			b.WriteByte(c)
+		}
+	}
+	if quote != 0 {
+		s.Wrong(at, "", "a quote is opened here and never closed")
+		return false
+	}
+	s.statement.words = append(s.statement.words, b.String())
+	return true
+}
+
+// sections are those of all files. One that comes again by the same type and name goes
+// on (uci_parse_config in libuci's file.c).
+func sections(r *foreign.Reader, files []foreign.File) (list []*section) {
+	for _, f := range files {
+		named := map[[2]string]*section{}
+		var current *section
+		s := &scanner{Reader: r, file: f.Name, text: string(f.Text)}
+		s.handle = func(st statement, comments []string) {
+			w := st.words
+			switch {
+			case is(w[0], "package") && len(w) == 2:
+				current = nil
+			case is(w[0], "config") && (len(w) == 2 || len(w) == 3):
+				next := &section{at: st.at, kind: w[1], options: map[string]*option{}, comments: comments}
+				if len(w) == 3 {
+					next.name = w[2]
+				}
+				id := [2]string{next.kind, next.name}
+				if before := named[id]; before != nil && next.name != "" {
+					current = before
+					return
+				}
+				named[id], current = next, next
+				list = append(list, next)
+			case (is(w[0], "option") || is(w[0], "list")) && len(w) == 3:
+				if current == nil {
+					r.Wrong(st.at, "", "%s stands before every config", foreign.Shown(w[1]))
+					return
+				}
+				current.comments = append(current.comments, comments...)
+				current.add(st.at, w[1], w[2], is(w[0], "list"))
+			case is(w[0], "option"), is(w[0], "list"), is(w[0], "config"), is(w[0], "package"):
+				r.Wrong(st.at, "option KEY 'VALUE'", "%s has %d words after it, which UCI does not take", w[0], len(w)-1)
+			default:
+				r.Unknown(st.at, "UCI", w[0], []string{"package", "config", "option", "list"})
+			}
+		}
+		s.run()
+	}
+	return list
+}
+
+// is tells whether a word is a keyword of UCI, which may be its first letter alone.
+func is(word, keyword string) bool { return word == keyword || word == keyword[:1] }
+
+func (s *section) add(at foreign.Pos, key, value string, list bool) {
+	o := s.options[key]
+	switch {
+	case o == nil:
+		o = &option{at: at, key: key, values: []string{value}, list: list}
+		s.options[key] = o
+		s.order = append(s.order, o)
+	case list:
+		o.values, o.list = append(o.values, value), true
+	default:
+		o.at, o.values, o.list = at, []string{value}, false
+	}
+}
