@@ -96,7 +96,7 @@ func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 // out where help is asked for or a flag lacks its value: package cli would take
 // "--" for the value.
 func permute(app *cli.App, args []string) (sorted []string, help bool) {
-	valued := valueFlags(app)
+	valued := valueFlags(app, args[1:])
 	var verb, flags, names []string
 	for i := 1; i < len(args); i++ {
 		a := args[i]
@@ -137,20 +137,41 @@ func flagName(arg string) string {
 	return strings.TrimLeft(arg, "-")
 }
 
-// valueFlags are the names of the flags that take a value.
-func valueFlags(app *cli.App) map[string]bool {
-	valued := map[string]bool{}
+// valueFlags are the names of the flags that take a value: of one that does for some
+// verbs alone, whether it does for the verb that args are for.
+func valueFlags(app *cli.App, args []string) map[string]bool {
+	valued, plain := map[string]bool{}, map[string]bool{}
 	for _, c := range app.Commands {
-		for _, f := range c.Flags {
-			if _, ok := f.(*cli.BoolFlag); ok {
-				continue
+		addFlags(c, valued, plain)
+	}
+	for name := range plain {
+		delete(valued, name)
+	}
+	for i := 0; i < len(args); i++ {
+		switch name := flagName(args[i]); {
+		case valued[name]:
+			i++
+		case name == "": // the verb
+			if c := app.Command(args[i]); c != nil {
+				addFlags(c, valued, plain)
 			}
-			for _, name := range f.Names() {
-				valued[name] = true
-			}
+			return valued
 		}
 	}
 	return valued
+}
+
+// addFlags adds the names of a command's flags: those that take a value, and the others.
+func addFlags(c *cli.Command, valued, plain map[string]bool) {
+	for _, f := range c.Flags {
+		names := valued
+		if _, ok := f.(*cli.BoolFlag); ok {
+			names = plain
+		}
+		for _, name := range f.Names() {
+			names[name] = true
+		}
+	}
 }
 
 // helpVerb reads "wgkeys help VERB" as "wgkeys VERB --help".
