@@ -3,6 +3,7 @@ package apply
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,8 +13,11 @@ import (
 // A Filter is the tunnel's own nftables table, "wgkeys-TUNNEL" of family inet.
 type Filter struct {
 	Link       string
+	Isolate    bool           // nothing goes from the tunnel into it again
 	Masquerade []netip.Prefix // INSIDE sources that leave by uplinks
+	By         []string       // which these are; nil: all interfaces but those below
 	Inner      []string       // interfaces that are no uplinks
+	Tunnel     []netip.Addr   // INSIDE addresses under one of which all else goes into the tunnel
 	Guard      []netip.Addr   // INSIDE addresses that no uplink may send to
 	Mark       Mark           // of what comes in by uplinks and of the answers to it, of the families below
 	IPv4, IPv6 bool
@@ -50,8 +54,18 @@ func (f *Filter) String() string {
 	}
 	var parts []string
 	outer := append([]string{f.Link}, f.Inner...)
+	if f.Isolate {
+		parts = append(parts, fmt.Sprintf("iifname %s oifname %[1]s drop", f.Link))
+	}
+	by := "!= " + strings.Join(outer, ",")
+	if f.By != nil {
+		by = strings.Join(f.By, ",")
+	}
 	for _, m := range f.Masquerade {
-		parts = append(parts, fmt.Sprintf("%s saddr %s oifname != %s masquerade", family(m.Addr()), m, strings.Join(outer, ",")))
+		parts = append(parts, fmt.Sprintf("%s saddr %s oifname %s masquerade", family(m.Addr()), m, by))
+	}
+	for _, own := range f.TunnelAddrs() {
+		parts = append(parts, fmt.Sprintf("%s saddr != %s oifname %s iifname != %[3]s masquerade", family(own[0]), joined(own), f.Link))
 	}
 	for _, g := range f.Guard {
 		parts = append(parts, fmt.Sprintf("%s daddr %s iifname != %s fib saddr type != local drop", family(g), g, strings.Join(outer, ",")))
@@ -87,13 +101,10 @@ func ParseFilter(link, text string) *Filter {
 	f := &Filter{Link: link}
 	for part := range strings.SplitSeq(text, "; ") {
 		switch w := strings.Fields(part); {
+		case len(w) == 5 && w[0] == "iifname":
+			f.Isolate = true
 		case len(w) > 5 && w[1] == "saddr":
-			if m, err := netip.ParsePrefix(w[2]); err == nil {
-				f.Masquerade = append(f.Masquerade, m)
-			}
-			if _, inner, ok := strings.Cut(w[5], ","); ok {
-				f.Inner = strings.Split(inner, ",")
-			}
+			f.parseMasquerade(w[2:])
 		case len(w) > 5 && w[1] == "daddr":
 			if g, err := netip.ParseAddr(w[2]); err == nil {
 				f.Guard = append(f.Guard, g)
@@ -118,6 +129,45 @@ func ParseFilter(link, text string) *Filter {
 	return f
 }
 
+// parseMasquerade reads the words after saddr.
+func (f *Filter) parseMasquerade(w []string) {
+	if w[0] == "!=" {
+		for own := range strings.SplitSeq(w[1], ",") {
+			if a, err := netip.ParseAddr(own); err == nil {
+				f.Tunnel = append(f.Tunnel, a)
+			}
+		}
+		return
+	}
+	if m, err := netip.ParsePrefix(w[0]); err == nil {
+		f.Masquerade = append(f.Masquerade, m)
+	}
+	if w[2] != "!=" {
+		f.By = strings.Split(w[2], ",")
+	} else if _, inner, ok := strings.Cut(w[3], ","); ok {
+		f.Inner = strings.Split(inner, ",")
+	}
+}
+
+// TunnelAddrs are those of Tunnel by their families, as far as there are any.
+func (f *Filter) TunnelAddrs() (families [][]netip.Addr) {
+	for _, is := range []func(netip.Addr) bool{netip.Addr.Is4, netip.Addr.Is6} {
+		other := func(a netip.Addr) bool { return !is(a) }
+		if own := slices.DeleteFunc(slices.Clone(f.Tunnel), other); len(own) > 0 {
+			families = append(families, own)
+		}
+	}
+	return families
+}
+
+func joined(addrs []netip.Addr) string {
+	var list []string
+	for _, a := range addrs {
+		list = append(list, a.String())
+	}
+	return strings.Join(list, ",")
+}
+
 // parseMark reads what [Mark.String] wrote, or returns the zero value.
 func parseMark(text string) Mark {
 	value, mask, _ := strings.Cut(text, "/")
@@ -131,7 +181,10 @@ func (f *Filter) Rules() int {
 	if f == nil {
 		return 0
 	}
-	n := len(f.Masquerade) + len(f.Guard)
+	n := len(f.Masquerade)*max(1, len(f.By)) + len(f.TunnelAddrs()) + len(f.Guard)
+	if f.Isolate {
+		n++
+	}
 	if f.Mark.Value != 0 {
 		n += 13
 		if f.IPv4 && f.IPv6 {

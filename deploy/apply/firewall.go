@@ -174,7 +174,7 @@ func forwardedWays(p *planner, family firewall.Family) []way {
 			open: "iifname " + nftName(link.Name), tables: "-i " + link.Name, ufw: "route allow in on " + link.Name}
 	}
 	var ways []way
-	if peers > 1 {
+	if peers > 1 && !p.view.Isolate {
 		between := leaves(link, spelled+" from peer to peer")
 		between.packet.Dest = inside
 		ways = append(ways, between)
@@ -226,7 +226,7 @@ func outsideLinks(p *planner, family firewall.Family) []firewall.Link {
 	}
 	tunnel := firewall.Link{Name: p.view.Tunnel, Index: p.state.LinkIndex}
 	ways := others
-	if _, peers := insidePrefix(p, family); peers > 1 {
+	if _, peers := insidePrefix(p, family); peers > 1 && !p.view.Isolate {
 		ways = append([]firewall.Link{tunnel}, others...)
 	}
 	for _, link := range ways {

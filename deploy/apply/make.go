@@ -42,6 +42,7 @@ func planSteps(params *parameters) {
 	link, router := &linkPlanner{parameters: params}, &forwarding{params}
 	peers, table := &peerPlanner{planner: p}, newFilterPlanner(p)
 
+	table.isolate()
 	router.keepAdvertisements()
 	tellManagers(p)
 	link.addLink()

@@ -23,7 +23,15 @@ func newFilterPlanner(p *planner) *filterPlanner {
 
 // wantFilter is the table that the view asks for, or nil.
 func wantFilter(p *planner) *Filter {
-	f := &Filter{Link: p.view.Tunnel, Masquerade: p.view.Masquerade}
+	f := &Filter{Link: p.view.Tunnel, Isolate: p.view.Isolate, Masquerade: p.view.Masquerade}
+	if f.Masquerade != nil {
+		f.By = p.view.MasqueradeBy
+	}
+	if p.view.MasqueradeTunnel {
+		for _, a := range p.view.Addresses {
+			f.Tunnel = append(f.Tunnel, a.Addr())
+		}
+	}
 	if c := p.policyRouting; c.mark.Value != 0 {
 		f.Mark, f.IPv4, f.IPv6, f.Label = c.mark, c.ipv4, c.ipv6, p.state.Labels
 		for _, a := range p.view.Addresses {
@@ -32,7 +40,7 @@ func wantFilter(p *planner) *Filter {
 			}
 		}
 	}
-	if f.Masquerade != nil || f.Guard != nil {
+	if f.Masquerade != nil && f.By == nil || f.Guard != nil {
 		f.Inner = p.state.Inner
 	}
 	if f.Rules() == 0 {
@@ -48,6 +56,22 @@ func unmarksFilter(p *planner) bool {
 	set := p.mine.Entries[FilterChange{Link: p.view.Tunnel}.Resource()].Set
 	return strings.Contains(set, " mark ") && p.policyRouting.mark.Value == 0
 }
+
+// isolate keeps the peers apart before there is a way between them: before the link is
+// there, and its rules name it all the same.
+func (p *filterPlanner) isolate() {
+	f := ParseFilter(p.view.Tunnel, p.now.set)
+	if !p.view.Isolate || f == nil && p.now.set != "" { // it is not known what the table has
+		return
+	}
+	if f == nil {
+		f = &Filter{Link: p.view.Tunnel}
+	}
+	f.Isolate = true
+	p.changeFilter(f, whyIsolate)
+}
+
+const whyIsolate = "what comes from one peer goes to no other"
 
 func (p *filterPlanner) setFilter() {
 	want := wantFilter(p.planner)
@@ -74,6 +98,12 @@ func (p *filterPlanner) changeFilter(want *Filter, why string) {
 
 func whyFilter(f *Filter) string {
 	var why []string
+	if f.Isolate {
+		why = append(why, whyIsolate)
+	}
+	if f.Tunnel != nil {
+		why = append(why, "this host's own networks go into the tunnel under its address, INSIDE")
+	}
 	if f.Masquerade != nil {
 		why = append(why, "INSIDE sources leave by uplinks under this host's address, OUTSIDE")
 	}

@@ -33,10 +33,12 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 		FwMark:         uint32(h.fwmark.val),
 		Table:          tableOf(h),
 		NoKillSwitch:   h.killSwitch.given() && !h.killSwitch.val,
+		Isolate:        h.isolate.val,
 		Forward:        h.forward.val,
 		ForwardIPv4:    h.forward.val && t.v4,
 		ForwardIPv6:    h.forward.val && t.v6 && !h.withoutIPv6(),
 	}
+	v.MasqueradeTunnel = h.masquerade.val.tunnel
 	v.Addresses, v.Remotes = h.ownAddresses(), h.remotes()
 	for _, peer := range peers {
 		v.Peers = append(v.Peers, t.peer(h, peer, keys[peer.name]))
@@ -50,8 +52,8 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 	if h.ndpProxy.val {
 		v.Proxies = proxies(v.Peers)
 	}
-	if h.masquerade.val {
-		v.Masquerade = sources(v.Peers)
+	if m := h.masquerade.val; m.peers {
+		v.Masquerade, v.MasqueradeBy = sources(v.Peers), m.by
 	}
 	for _, d := range h.dns.vals {
 		v.DNS = append(v.DNS, d.val)

@@ -76,7 +76,10 @@
 //	                  is on-link at the provider, wrong where it is routed
 //	ipv6              false: IPv4 alone, for the host and for what its peers send it
 //	masquerade        true: what the peers send leaves this host's uplinks under
-//	                  its own OUTSIDE address
+//	                  its own OUTSIDE address; ["eth0"]: by these alone. "tunnel":
+//	                  what comes from the host's own networks goes into the tunnel
+//	                  under its INSIDE address; also among names
+//	isolate           true: what comes by the tunnel from one peer goes to no other
 //	dns               resolvers by address, and the domains to ask them for:
 //	                  "~." is every name
 //	sysctls           more of net.*, kept and undone with the tunnel

@@ -1,7 +1,9 @@
 package tunnel
 
 import (
+	"fmt"
 	"math"
+	"slices"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
@@ -49,7 +51,8 @@ var hostKeys = keys[host]{
 	"gateway": func(r *reader, h *host, n *node) {
 		h.gateway = text(r, n, "an INSIDE address in quotes", parseAddr)
 	},
-	"masquerade":  func(r *reader, h *host, n *node) { h.masquerade = r.bool(n) },
+	"masquerade":  func(r *reader, h *host, n *node) { h.masquerade = readMasquerade(r, n) },
+	"isolate":     func(r *reader, h *host, n *node) { h.isolate = r.bool(n) },
 	"kill_switch": func(r *reader, h *host, n *node) { h.killSwitch = r.bool(n) },
 	"ipv6":        func(r *reader, h *host, n *node) { h.ipv6 = r.bool(n) },
 	"dns": func(r *reader, h *host, n *node) {
@@ -107,4 +110,37 @@ func (r *reader) pairs(h *host, n *node) {
 		}
 		h.pairs[name] = p
 	}
+}
+
+// intoTunnel is the word for masquerading into the tunnel, in a list of interfaces. One
+// of this name cannot be said: it is none that a kernel or a manager gives.
+const intoTunnel = "tunnel"
+
+// readMasquerade reads true, "tunnel", or a list of interfaces, which may have "tunnel"
+// among them.
+func readMasquerade(r *reader, n *node) value[masquerade] {
+	const want = `true, false, "tunnel" or a list of uplinks' names`
+	v := value[masquerade]{pos: n.pos}
+	switch {
+	case n.kind == unstable.Bool:
+		v.val.peers = n.text == "true"
+	case n.kind == unstable.String && n.text == intoTunnel:
+		v.val.tunnel = true
+	case n.kind == unstable.String:
+		r.add(n.pos, fmt.Sprintf("masquerade = [%s]", shown(n.text)), "%s: found %s, want %s", n.path(), describe(n), want)
+	case r.is(n, want, unstable.Array):
+		list := texts(r, n, "an interface's name in quotes", checked(checkUplink))
+		for _, name := range list.vals {
+			if name.val == intoTunnel {
+				v.val.tunnel = true
+			} else {
+				v.val.peers, v.val.by = true, append(v.val.by, name.val)
+			}
+		}
+		slices.Sort(v.val.by)
+		if len(n.list) == 0 {
+			r.add(n.pos, "write false, or leave masquerade out", "%s: the list is empty", n.path())
+		}
+	}
+	return v
 }

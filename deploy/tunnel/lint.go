@@ -73,6 +73,7 @@ func (l *linter) prefixes() {
 	for _, name := range l.t.names {
 		l.gateway(l.t.hosts[name])
 		lintRoutes(l, l.t.hosts[name])
+		lintMasquerade(l, l.t.hosts[name])
 	}
 }
 
@@ -235,5 +236,17 @@ func (l *linter) outside(e value[endpoint], inside *prefixSet[pos]) {
 	if p, at, ok := inside.around(e.val.addr); ok {
 		l.add(e.pos, "write the address that the host has without the tunnel",
 			"endpoint %s is OUTSIDE, but %s is INSIDE by %s", e.val.addr, p, at)
+	}
+}
+
+// lintMasquerade refuses what could not leave under an address of h.
+func lintMasquerade(l *linter, h *host) {
+	m := h.masquerade
+	if slices.Contains(m.val.by, l.t.Name) {
+		l.add(m.pos, `masquerade = "tunnel" is for what goes into the tunnel`, "%s is the tunnel's own interface, and no uplink", l.t.Name)
+	}
+	if m.val.tunnel && len(h.addresses.vals) == 0 {
+		l.add(m.pos, "write addresses = under [hosts."+h.name+"]",
+			"host %q has no address, INSIDE, for its networks to leave under", h.name)
 	}
 }

@@ -37,6 +37,20 @@ func CheckName(name string) error {
 	return nil
 }
 
+// checkUplink returns why name cannot be the interface of an uplink. It stands in the
+// rules of nftables, and keeps to the letters that a tunnel's name has.
+func checkUplink(name string) error {
+	switch {
+	case name == "":
+		return errors.New("an interface needs a name")
+	case name == "lo":
+		return errors.New("lo is no uplink")
+	case len(name) > 15 || !spelled(name, "_=+.-", true):
+		return fmt.Errorf("%s is no interface's name", shown(name))
+	}
+	return nil
+}
+
 // checkDNS accepts the address of a resolver, or a domain to ask it for: "~."
 // is every name, and "~example.net" is asked for but not searched, as in
 // systemd.network(5).

@@ -36,7 +36,13 @@ func (v *View) Annotate() string {
 		s.line(inside, "neighbour proxy", a.String())
 	}
 	for _, m := range v.Masquerade {
-		s.line(inside, "masquerade", m.String())
+		s.line(inside, "masquerade", m.String()+v.byUplinks())
+	}
+	if v.MasqueradeTunnel {
+		s.line(inside, "masquerade", "the host's own networks, into the tunnel")
+	}
+	if v.Isolate {
+		s.line(inside, "isolate", "nothing goes from one peer to another")
 	}
 	for _, d := range v.DNS {
 		s.line(plain, "dns", d)
@@ -70,6 +76,13 @@ func (v *View) families() string {
 		f = append(f, "IPv6")
 	}
 	return strings.Join(f, " and ")
+}
+
+func (v *View) byUplinks() string {
+	if len(v.MasqueradeBy) == 0 {
+		return ""
+	}
+	return " by " + strings.Join(v.MasqueradeBy, ", ")
 }
 
 // A sheet is text in columns of a fixed width.

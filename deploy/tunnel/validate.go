@@ -171,14 +171,25 @@ func (v *View) checkProxies() error {
 
 // checkNames looks at what goes to the firewall and to the resolver.
 func (v *View) checkNames() error {
-	var errs []error
-	for _, m := range v.Masquerade {
-		errs = append(errs, checkMasked(m))
-	}
+	errs := []error{v.checkMasquerade()}
 	for _, d := range v.DNS {
 		errs = append(errs, checkDNS(d))
 	}
 	return errors.Join(errs...)
+}
+
+// checkMasquerade looks at what goes to the firewall.
+func (v *View) checkMasquerade() error {
+	var errs wrongs
+	for _, m := range v.Masquerade {
+		errs.add(checkMasked(m))
+	}
+	seen := unique[string]{v.Tunnel: {}}
+	for _, name := range v.MasqueradeBy {
+		errs.add(checkUplink(name))
+		errs.add(seen.add(name, "interface to masquerade by"))
+	}
+	return join(errs)
 }
 
 func (v *View) checkSysctls() error {

@@ -243,3 +243,10 @@ func checkDescription(s string) error {
 // unprintable tells of a character that a reviewer would not see, or that would
 // show him the others in another order.
 func unprintable(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
+
+// A masquerade is whose packets leave under an address of the host.
+type masquerade struct {
+	peers  bool     // those of the peers, by uplinks, under its OUTSIDE address
+	by     []string // by these uplinks alone; nil: by any
+	tunnel bool     // those of the host's own networks, by the tunnel, under its INSIDE address
+}

@@ -39,6 +39,12 @@ type View struct {
 	Proxies []netip.Addr `json:"proxies,omitempty"`
 	// INSIDE sources that leave under the host's own OUTSIDE address
 	Masquerade []netip.Prefix `json:"masquerade,omitempty"`
+	// the uplinks by which they do, sorted; none: all
+	MasqueradeBy []string `json:"masquerade_by,omitempty"`
+	// what is not from the host's INSIDE addresses, nor a peer's, goes into the tunnel
+	// under one of them
+	MasqueradeTunnel bool `json:"masquerade_tunnel,omitempty"`
+	Isolate          bool `json:"isolate,omitempty"` // what comes from one peer goes to no other
 	// addresses of resolvers, and domains to ask them for
 	DNS []string `json:"dns,omitempty"`
 	// as sysctl(8) spells the key: net.ipv4.conf.wg0.rp_filter

@@ -33,6 +33,8 @@ func TestDecodeViewRefuses(t *testing.T) {
 		{"address", `"10.9.0.1/24"`, `"::ffff:10.9.0.1/120"`, "IPv4-mapped"},
 		{"no address", `"10.9.0.1/24"`, `""`, "a prefix is missing"},
 		{"address twice", `"2001:db8:9::1/64"`, `"10.9.0.1/16"`, "the same address"},
+		{"uplink", `"forward": true`, `"masquerade_by": ["a b"]`, "no interface's name"},
+		{"uplink twice", `"forward": true`, `"masquerade_by": ["eth0", "eth0"]`, "the same interface"},
 		{"far end of nobody", `"forward": true`, `"remotes": {"10.9.0.1": "10.8.0.1/32"}`, "no single address"},
 		{"far end without an address", `"forward": true`, `"remotes": {"": "10.8.0.1/32"}`, "address is missing"},
 		{"allowed IP with host bits", `"10.9.0.3/32"`, `"10.9.0.3/24"`, "host bits"},

@@ -119,7 +119,11 @@ func View(r *rand.Rand, name string) *tunnel.View {
 	}
 	if r.IntN(3) == 0 {
 		v.Masquerade = Prefixes("10.0.0.0/8")
+		if r.IntN(2) == 0 {
+			v.MasqueradeBy = []string{"eth0", "wlan0"}
+		}
 	}
+	v.MasqueradeTunnel, v.Isolate = r.IntN(4) == 0, r.IntN(4) == 0
 	if r.IntN(3) == 0 {
 		v.DNS = []string{pick("2001:db8::53", "10.0.0.53"), "example.net"}
 	}

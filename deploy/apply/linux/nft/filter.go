@@ -164,12 +164,12 @@ func (c *chain) String() string {
 
 func newFilter(want *apply.Filter) *filter {
 	f := &filter{Filter: want}
-	if f.Masquerade != nil {
-		// Not "masquerade", which nft(8) would not read again from what it lists.
-		chain := f.chain("masquerading", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
-		for _, source := range f.Masquerade {
-			chain.rule(prefix(source, true), otherLink(expr.MetaKeyOIFNAME, append([]string{f.Link}, f.Inner...)...), exprs(&expr.Masq{}))
-		}
+	if f.Isolate {
+		chain := f.chain("peers", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
+		chain.rule(thisLink(expr.MetaKeyIIFNAME, f.Link), thisLink(expr.MetaKeyOIFNAME, f.Link), exprs(&expr.Verdict{Kind: expr.VerdictDrop}))
+	}
+	if f.Masquerade != nil || f.Tunnel != nil {
+		f.addMasquerading()
 	}
 	if f.Guard != nil {
 		f.addGuard()
@@ -181,6 +181,23 @@ func newFilter(want *apply.Filter) *filter {
 		f.addRedirect()
 	}
 	return f
+}
+
+// addMasquerading makes the chain: not "masquerade", which nft(8) would not read again
+// from what it lists.
+func (f *filter) addMasquerading() {
+	chain := f.chain("masquerading", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	for _, source := range f.Masquerade {
+		if f.By == nil {
+			chain.rule(prefix(source, true), otherLink(expr.MetaKeyOIFNAME, append([]string{f.Link}, f.Inner...)...), exprs(&expr.Masq{}))
+		}
+		for _, uplink := range f.By {
+			chain.rule(prefix(source, true), thisLink(expr.MetaKeyOIFNAME, uplink), exprs(&expr.Masq{}))
+		}
+	}
+	for _, own := range f.TunnelAddrs() {
+		chain.rule(otherSource(own), thisLink(expr.MetaKeyOIFNAME, f.Link), otherLink(expr.MetaKeyIIFNAME, f.Link), exprs(&expr.Masq{}))
+	}
 }
 
 func (f *filter) chain(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *chain {
@@ -213,6 +230,16 @@ func prefix(p netip.Prefix, source bool) []expr.Any {
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: n, Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()), Xor: make([]byte, n)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()},
 	)
+}
+
+// otherSource matches packets of the addresses' family from any but these.
+func otherSource(addrs []netip.Addr) []expr.Any {
+	of := prefix(netip.PrefixFrom(addrs[0], 0), true)
+	match := of[:3] // the family, and the source loaded
+	for _, a := range addrs {
+		match = append(match, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: a.AsSlice()})
+	}
+	return match
 }
 
 // otherLink matches packets that use any interface but these.
