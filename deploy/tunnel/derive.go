@@ -34,6 +34,7 @@ func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, er
 		Table:          tableOf(h),
 		NoKillSwitch:   h.killSwitch.given() && !h.killSwitch.val,
 		Isolate:        h.isolate.val,
+		NoBoot:         h.boot.given() && !h.boot.val,
 		Forward:        h.forward.val,
 		ForwardIPv4:    h.forward.val && t.v4,
 		ForwardIPv6:    h.forward.val && t.v6 && !h.withoutIPv6(),

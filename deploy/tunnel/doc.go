@@ -89,6 +89,8 @@
 //	metric            of this host's routes, 0 to 4294967295
 //	private_key_file  absolute path on the host; /etc/wireguard/TUNNEL.key if
 //	                  left out. Preshared keys lie in the same folder
+//	boot              false: the units of wgkeys install do not bring the tunnel up
+//	                  when the host starts; apply does
 //	peers             names: this host's peers are exactly these
 //
 // A host's allowed IPs at its peers are its addresses, each as a single
@@ -112,4 +114,6 @@
 //	endpoint     OUTSIDE: instead of OTHER's
 //	keepalive    instead of NAME's
 //	psk          holds for the pair, whichever of the two says it
+//	psk_file     absolute path on NAME of the preshared key; beside the private key
+//	             if left out
 package tunnel

@@ -53,6 +53,7 @@ var hostKeys = keys[host]{
 	},
 	"masquerade":  func(r *reader, h *host, n *node) { h.masquerade = readMasquerade(r, n) },
 	"isolate":     func(r *reader, h *host, n *node) { h.isolate = r.bool(n) },
+	"boot":        func(r *reader, h *host, n *node) { h.boot = r.bool(n) },
 	"kill_switch": func(r *reader, h *host, n *node) { h.killSwitch = r.bool(n) },
 	"ipv6":        func(r *reader, h *host, n *node) { h.ipv6 = r.bool(n) },
 	"dns": func(r *reader, h *host, n *node) {
@@ -79,6 +80,9 @@ var pairKeys = keys[pair]{
 	},
 	"keepalive": func(r *reader, p *pair, n *node) { p.keepalive = r.int(n, 0, max16) },
 	"psk":       func(r *reader, p *pair, n *node) { p.psk = r.bool(n) },
+	"psk_file": func(r *reader, p *pair, n *node) {
+		p.pskFile = text(r, n, "a path in quotes", checked(checkPSKFile))
+	},
 }
 
 func (r *reader) hosts(t *Tunnel, n *node) {

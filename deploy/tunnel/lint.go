@@ -74,6 +74,7 @@ func (l *linter) prefixes() {
 		l.gateway(l.t.hosts[name])
 		lintRoutes(l, l.t.hosts[name])
 		lintMasquerade(l, l.t.hosts[name])
+		lintPSKFiles(l, l.t.hosts[name])
 	}
 }
 
@@ -248,5 +249,31 @@ func lintMasquerade(l *linter, h *host) {
 	if m.val.tunnel && len(h.addresses.vals) == 0 {
 		l.add(m.pos, "write addresses = under [hosts."+h.name+"]",
 			"host %q has no address, INSIDE, for its networks to leave under", h.name)
+	}
+}
+
+// lintPSKFiles refuses the file of a preshared key that there is none of, and one file
+// for two keys.
+func lintPSKFiles(l *linter, h *host) {
+	named := func(p *pair) bool { return p.pskFile.given() }
+	if !slices.ContainsFunc(slices.Collect(maps.Values(h.pairs)), named) {
+		return
+	}
+	whose := map[string]string{l.t.privateKeyFile(h): "the private key"}
+	for _, peer := range l.t.peers(h) {
+		p := h.pair(peer.name)
+		file := l.t.pskFile(h, peer)
+		switch other, taken := whose[file]; {
+		case !l.t.hasPSK(h, peer) && !p.pskFile.given():
+			continue
+		case !l.t.hasPSK(h, peer):
+			l.add(p.pskFile.pos, fmt.Sprintf("write psk = true under [hosts.%s.peer.%s]", h.name, peer.name),
+				"host %q has a psk_file for its peer %q, and the two share no preshared key", h.name, peer.name)
+		case taken:
+			at := first(p.pskFile, value[string]{pos: h.pos}).pos
+			l.add(at, "write another psk_file =", "%s of host %q is to have the preshared key with %q, and has %s",
+				file, h.name, peer.name, other)
+		}
+		whose[file] = fmt.Sprintf("the one with %q", peer.name)
 	}
 }

@@ -29,7 +29,7 @@ type host struct {
 	routes                     list[netip.Prefix]
 	forward, ndpProxy, psk     value[bool]
 	masquerade                 value[masquerade]
-	isolate, killSwitch        value[bool]
+	isolate, killSwitch, boot  value[bool]
 	ipv6                       value[bool]
 	dns                        list[string]
 	listenPort, mtu, keepalive value[int]
@@ -57,6 +57,7 @@ type pair struct {
 	endpoint   value[endpoint]
 	keepalive  value[int]
 	psk        value[bool]
+	pskFile    value[string]
 }
 
 // pair returns what h says about its peer: the zero pair if nothing.

@@ -54,6 +54,9 @@ func (v *View) Annotate() string {
 		s.peer(&p, v.Unmanaged)
 	}
 	s.routes(v)
+	if v.NoBoot {
+		s.line(plain, "boot", "off: the tunnel is brought up by hand: wgkeys apply")
+	}
 	if v.NoKillSwitch {
 		s.line(plain, "kill switch", "off: without the interface, packets may leave in the clear")
 	}

@@ -61,6 +61,7 @@ func (s *spelling) view() *View {
 	v.MasqueradeBy = maybeList(s, ",\n  \"masquerade_by\": ", "\n  ", s.text)
 	v.MasqueradeTunnel = s.has(",\n  \"masquerade_tunnel\": true")
 	v.Isolate = s.has(",\n  \"isolate\": true")
+	v.NoBoot = s.has(",\n  \"no_boot\": true")
 	v.DNS = maybeList(s, ",\n  \"dns\": ", "\n  ", s.text)
 	v.Sysctls = s.maybeMap(",\n  \"sysctls\": ")
 	s.must("\n}\n")

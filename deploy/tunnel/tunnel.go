@@ -83,8 +83,7 @@ func (t *Tunnel) KeyFiles(host string) (map[string]string, error) {
 	files := map[string]string{t.Name + ".key": t.privateKeyFile(h)}
 	for _, peer := range t.peers(h) {
 		if t.hasPSK(h, peer) {
-			file := t.pskFile(h, peer)
-			files[path.Base(file)] = file
+			files[t.Name+"."+peer.name+".psk"] = t.pskFile(h, peer)
 		}
 	}
 	return files, nil
@@ -99,5 +98,8 @@ func (t *Tunnel) privateKeyFile(h *host) string {
 
 // pskFile returns the file on h of the preshared key with its peer.
 func (t *Tunnel) pskFile(h, peer *host) string {
+	if p := h.pair(peer.name); p.pskFile.given() {
+		return p.pskFile.val
+	}
 	return path.Join(path.Dir(t.privateKeyFile(h)), t.Name+"."+peer.name+".psk")
 }

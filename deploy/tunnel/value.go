@@ -210,6 +210,14 @@ func checkPath(p string) error {
 	return nil
 }
 
+// checkPSKFile returns why p cannot be the file of a preshared key on a host.
+func checkPSKFile(p string) error {
+	if strings.HasSuffix(p, ".next.key") {
+		return errors.New("a preshared key file cannot end in .next.key as the private keys of a rotation do")
+	}
+	return checkPath(p)
+}
+
 // checkSSH returns why dest cannot be given to ssh(1). A leading dash would be
 // an option; the other characters could reach a shell through %h or %r in the
 // user's ssh_config (CVE-2023-51385).

@@ -45,6 +45,8 @@ type View struct {
 	// under one of them
 	MasqueradeTunnel bool `json:"masquerade_tunnel,omitempty"`
 	Isolate          bool `json:"isolate,omitempty"` // what comes from one peer goes to no other
+	// the host's own start does not bring the tunnel up; apply by hand does
+	NoBoot bool `json:"no_boot,omitempty"`
 	// addresses of resolvers, and domains to ask them for
 	DNS []string `json:"dns,omitempty"`
 	// as sysctl(8) spells the key: net.ipv4.conf.wg0.rp_filter
