@@ -165,8 +165,12 @@ func (x *exporter) put(list []foreign.File, out string) error {
 	return nil
 }
 
-// writeOut writes f, private from birth where it has to be.
+// writeOut writes f, private from birth where it has to be. It takes the place of a file
+// and of nothing else: a device or a link, such as /dev/stdout, is not replaced.
 func writeOut(to string, f foreign.File) error {
+	if info, err := os.Lstat(to); err == nil && !info.Mode().IsRegular() {
+		return fault.NewFile("cannot write", to, "it is there, and no ordinary file", "ls -ld "+ui.Quoted(to))
+	}
 	mode, err := strconv.ParseUint(f.Mode, 8, 12)
 	if err != nil {
 		return err
