@@ -124,6 +124,7 @@ managers: setup-test
 	testdata/setup/managers.sh
 	go vet -tags managers ./cmd/wgkeys
 	CI=true go test -count 1 -v -tags managers -run TestLabManagers ./cmd/wgkeys
+	CI=true go test -count 1 -v -tags managers -run TestManagers ./deploy/tunnel/ifupdown ./deploy/tunnel/nixos
 
 # Debian sid with the real systemd, booted with systemd-networkd and with
 # NetworkManager: cmd/wgkeys/doc/measured/managers.md. It is 150 MB to download, and the

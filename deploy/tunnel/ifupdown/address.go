@@ -49,7 +49,11 @@ func (r *reader) addresses(s *stanza, options []option) (list []foreign.Address)
 			r.Wrong(o.at, "", "address: %s is longer than the address", strconv.Itoa(n))
 			continue
 		}
-		list = append(list, foreign.Address{Pos: o.at, Local: p, Remote: r.remote(s, addr)})
+		a := foreign.Address{Pos: o.at, Local: p, Remote: r.remote(s, addr)}
+		if a.Remote.IsValid() { // the length is the far end's (ipaddr_modify of iproute2)
+			a.Local = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		list = append(list, a)
 	}
 	return list
 }

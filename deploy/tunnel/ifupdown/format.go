@@ -54,10 +54,11 @@ func (w *writer) option(key, format string, args ...any) {
 }
 
 // address begins the stanza. One address is ifupdown's own affair. More would need a
-// stanza each, and ifdown takes the link away with the first of them.
+// stanza each, and ifdown takes the link away with the first of them. A far end with a
+// length is more than pointopoint can say.
 func (w *writer) address() {
 	v := w.v
-	if len(v.Addresses) != 1 {
+	if w.manual() {
 		w.printf("iface %s inet manual\n", v.Tunnel)
 		return
 	}
@@ -68,6 +69,8 @@ func (w *writer) address() {
 	w.printf("iface %s %s static\n", v.Tunnel, family)
 	w.option("address", "%s", v.Addresses[0])
 }
+
+func (w *writer) manual() bool { return len(w.v.Addresses) != 1 || len(w.v.Remotes) > 0 }
 
 // dns is for whoever reads these options: resolvconf's or openresolv's script, or the
 // one for systemd-resolved that comes with ifupdown.
@@ -112,8 +115,13 @@ func (w *writer) link(conf string, s foreign.Secrets) {
 	if v.Description != "" { // ifupdown's own option comes before the interface is there
 		w.option("up", "ip link set $IFACE alias %s", words.ForShell(v.Description))
 	}
-	if len(v.Addresses) > 1 {
-		for _, a := range v.Addresses {
+	if !w.manual() {
+		return
+	}
+	for _, a := range v.Addresses {
+		if far, ok := v.Remotes[a.Addr()]; ok {
+			w.option("up", "ip address add %s peer %s dev $IFACE", a.Addr(), far)
+		} else {
 			w.option("up", "ip address add %s dev $IFACE", a)
 		}
 	}

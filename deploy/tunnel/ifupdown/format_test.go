@@ -57,6 +57,10 @@ func views(t *testing.T) map[string]*tunnel.View {
 	own.Routes = slices.Clone(own.Routes)
 	own.Routes[0].Gateway, own.Routes[0].Metric = netip.MustParseAddr("10.9.0.1"), 7
 	all["more/table"] = &own
+	far := *all["common/client"]
+	far.Tunnel, far.Addresses = "wg0", []netip.Prefix{netip.MustParsePrefix("10.7.7.2/32")}
+	far.Remotes = map[netip.Addr]netip.Prefix{far.Addresses[0].Addr(): netip.MustParsePrefix("10.7.7.1/32")}
+	all["more/far-end"] = &far
 	return all
 }
 
@@ -65,7 +69,7 @@ func said(v *tunnel.View) foreign.Device {
 	d := foreign.Device{Name: v.Tunnel, PrivateKeyFile: v.PrivateKeyFile, Conf: "/etc/wireguard/" + v.Tunnel + ".conf",
 		MTU: v.MTU, DNS: v.DNS, Description: v.Description, Forward: v.Forward, Proxies: v.Proxies, Sysctls: v.Sysctls}
 	for _, a := range v.Addresses {
-		d.Addresses = append(d.Addresses, foreign.Address{Local: a})
+		d.Addresses = append(d.Addresses, foreign.Address{Local: a, Remote: v.Remotes[a.Addr()]})
 	}
 	for _, r := range v.Routes {
 		d.Routes = append(d.Routes, foreign.Route{Prefix: r.Prefix, Gateway: r.Gateway, Metric: r.Metric, Table: v.Table})

@@ -165,7 +165,7 @@ func TestWords(t *testing.T) {
 		{"gateway", begin + "\tgateway 10.0.0.9\n", foreign.Device{Addresses: addr,
 			Routes: []foreign.Route{{Prefix: everything, Gateway: netip.MustParseAddr("10.0.0.9")}}}},
 		{"point to point", begin + "\tpointopoint 10.0.0.9\n", foreign.Device{
-			Addresses: []foreign.Address{{Local: prefix("10.0.0.1/24"), Remote: prefix("10.0.0.9/32")}}}},
+			Addresses: []foreign.Address{{Local: prefix("10.0.0.1/32"), Remote: prefix("10.0.0.9/32")}}}},
 		{"MTU of the link", begin + "\tmtu 1400\n", foreign.Device{Addresses: addr, MTU: 1400}},
 		{"MTU of IPv6 alone", begin + "iface w inet6 manual\n\tmtu 1400\n", foreign.Device{Addresses: addr,
 			Sysctls: map[string]string{"net.ipv6.conf.w.mtu": "1400"}}},

@@ -33,11 +33,20 @@ func (w *writer) mark() uint32 {
 	return policyTable
 }
 
-// routes adds the routes. An address of the interface brings its own.
+// connected tells of an IPv4 prefix to which an address brings a route by itself, so that
+// there cannot be another one; those of IPv6 have a metric of their own.
+func connected(v *tunnel.View, p netip.Prefix) bool {
+	return p.Addr().Is4() && slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool {
+		far, ok := v.Remotes[a.Addr()]
+		return a.Masked() == p || ok && far.Masked() == p
+	})
+}
+
+// routes adds the routes.
 func (w *writer) routes() {
 	v := w.v
 	for _, r := range v.Routes {
-		if slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool { return a.Masked() == r.Prefix }) {
+		if connected(v, r.Prefix) {
 			continue
 		}
 		what := family(r.Prefix) + " route %s " + r.Prefix.String()

@@ -120,8 +120,9 @@ func (w *writer) device() {
 	if v.Description != "" {
 		w.line(2, "# %s", v.Description)
 	}
-	if len(v.Addresses) > 0 {
-		w.line(2, "%s = %s;", addresses, prefixes(v.Addresses))
+	own := slices.DeleteFunc(slices.Clone(v.Addresses), func(a netip.Prefix) bool { return v.Remotes[a.Addr()].IsValid() })
+	if len(own) > 0 {
+		w.line(2, "%s = %s;", addresses, prefixes(own))
 	}
 	w.number(2, "listenPort", v.ListenPort)
 	w.text(2, "privateKeyFile", v.PrivateKeyFile)
@@ -177,8 +178,12 @@ func (w *writer) automatic() bool {
 	return len(want) == 0
 }
 
+// connected tells of an IPv4 prefix to which an address brings a route by itself.
 func connected(v *tunnel.View, p netip.Prefix) bool {
-	return slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool { return a.Masked() == p })
+	return p.Addr().Is4() && slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool {
+		far, ok := v.Remotes[a.Addr()]
+		return a.Masked() == p || ok && far.Masked() == p
+	})
 }
 
 func (w *writer) peer(p *tunnel.Peer) {
@@ -203,6 +208,11 @@ func (w *writer) hooks() (up, down []string) {
 	v := w.v
 	if w.quick && v.FwMark != 0 {
 		up = append(up, fmt.Sprintf("${pkgs.wireguard-tools}/bin/wg set %s fwmark %#x", v.Tunnel, v.FwMark))
+	}
+	for _, a := range v.Addresses { // the modules have no word for a far end
+		if far := v.Remotes[a.Addr()]; far.IsValid() {
+			up = append(up, fmt.Sprintf("%s address add %s peer %s dev %s", ip, a.Addr(), far, v.Tunnel))
+		}
 	}
 	if !w.automatic() {
 		up = append(up, w.routes()...)
