@@ -7,8 +7,8 @@ import (
 )
 
 // saved is where the values of sysctls are while the tunnel is up, as `sysctl -p` reads
-// them. ifupdown's own state is in the same folder.
-const saved = "/run/network/$IFACE.sysctl"
+// them: in the one folder for it that both programs' hosts have.
+const saved = "/run/ifup.$IFACE.sysctl"
 
 // What the stanza of a router has besides. keepAdvertisements lets every interface that
 // learns from router advertisements go on with it when the host becomes a router: 2 is
