@@ -215,6 +215,9 @@ func (h *hook) link(verb string, args []string) (string, bool) {
 		}
 	}
 	if i := slices.Index(args, "alias"); i >= 0 && i+1 < len(args) {
+		if _, ok := Comment(args[i+1]); !ok {
+			return "the alias may hold a key", false
+		}
 		h.d.Description = args[i+1]
 	}
 	if slices.Contains(args, "type") && !slices.Contains(args, "wireguard") {

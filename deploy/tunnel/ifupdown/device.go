@@ -236,6 +236,10 @@ func (b *builder) option(s *stanza, o option) {
 	case "mtu":
 		b.mtu(s, o)
 	case "description", "alias":
+		if _, ok := foreign.Comment(o.value); !ok {
+			b.left(o.at, o.key, "it may hold a key")
+			break
+		}
 		d.Description = o.value
 	case "dns-nameservers", "dns-nameserver", "dns-search", "dns-domain":
 		d.DNS = append(d.DNS, strings.Fields(o.value)...)

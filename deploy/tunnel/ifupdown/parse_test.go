@@ -1,6 +1,7 @@
 package ifupdown
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -278,8 +279,8 @@ func TestErrors(t *testing.T) {
 func TestNoSecretInErrors(t *testing.T) {
 	const key = "kEy1kEy2kEy3kEy4kEy5kEy6kEy7kEy8kEy9kEy0kEy="
 	d := one(t, text("iface w inet manual\n\tpre-up ip link add w type wireguard\n"+
-		"\tpre-up echo "+key+" | wg set $IFACE private-key /dev/stdin\n\t# PrivateKey = "+key+"\n"))
-	if len(d.Left) != 1 || strings.Contains(d.Left[0].What+d.Left[0].Why+strings.Join(d.Comment, ""), "kEy") {
+		"\tpre-up echo "+key+" | wg set $IFACE private-key /dev/stdin\n\t# PrivateKey = "+key+"\n\tdescription "+key+"\n"))
+	if len(d.Left) != 2 || d.Description != "" || strings.Contains(fmt.Sprint(d.Left, d.Comment), "kEy") {
 		t.Errorf("%+v %q", d.Left, d.Comment)
 	}
 	_, err := Parse([]foreign.File{text("iface w inet manual\n\tpre-up ip link add w type wireguard\n\t" + key + " x\n" +

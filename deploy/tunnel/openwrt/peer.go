@@ -62,7 +62,11 @@ func (b *builder) peerOption(peer *foreign.Peer, s *section, o *option) {
 			peer.Keepalive = b.Number(o.at, o.key, value, 0, math.MaxUint16)
 		}
 	case "description":
-		peer.Description = value
+		if _, ok := foreign.Comment(value); ok {
+			peer.Description = value
+		} else if value != "" {
+			b.left(o.at, o.key, "it may hold a key")
+		}
 	case "endpoint_host", "endpoint_port", "route_allowed_ips", "disabled":
 	default:
 		b.Unknown(o.at, "wireguard_"+b.d.Name, o.key, peerKeys)
