@@ -97,6 +97,12 @@ func (h *hook) run(words []string) (why string, ok bool) {
 		return h.resolvectl(args)
 	case "echo":
 		return h.echo(args)
+	case "modprobe":
+		return "a tunnel file runs no program", slices.Equal(args, []string{"wireguard"})
+	case "[", "test": // whether the interface is there already
+		return "a tunnel file has no conditions", slices.ContainsFunc(args, func(a string) bool {
+			return strings.HasPrefix(a, "/sys/class/net/")
+		})
 	case "nft", "ufw", "firewall-cmd", "ipset":
 		return "the firewall stays yours; masquerade, isolate and forward may say it", false
 	case "ping":
@@ -347,8 +353,11 @@ func (h *hook) wg(args []string) (string, bool) {
 	}
 	switch args[0] {
 	case "setconf", "addconf", "syncconf":
+		if !strings.HasPrefix(args[2], "/") {
+			return "its file has no absolute path", false
+		}
 		h.d.Conf = args[2]
-		return "", strings.HasPrefix(args[2], "/")
+		return "", true
 	case "set":
 		return h.wgSet(args[2:])
 	}

@@ -48,6 +48,16 @@ func one(t *testing.T, files ...foreign.File) *foreign.Device {
 	return devices[0]
 }
 
+const peerKey = "iyaM2uj/oizv4Z5VFBoSo0RTYfx09T3aqesBgDuFf2w="
+
+func publicKey(s string) keyring.PublicKey {
+	k, err := keyring.ParsePublicKey([]byte(s))
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 func local(s string) foreign.Address { return foreign.Address{Local: prefix(s)} }
@@ -193,6 +203,16 @@ func TestWords(t *testing.T) {
 			"\taddress 10.0.0.1/24\n\taddress 2001:db8::1/64\n\tgateway 10.0.0.9\n\tforward-ipv4 yes\n", foreign.Device{
 			Addresses: append(addr[:1:1], local("2001:db8::1/64")), Conf: "/etc/wg/w.conf", Forward: true,
 			Routes: []foreign.Route{{Prefix: everything, Gateway: netip.MustParseAddr("10.0.0.9"), Metric: 1}}}},
+		{"made only once", "auto w\niface w inet static\n\taddress 10.0.0.1/24\n\tpre-up modprobe wireguard\n" +
+			"\tpre-up [ -d /sys/class/net/$IFACE ] || ip link add dev $IFACE mtu 1400 type wireguard\n" +
+			"\tpre-up /usr/bin/wg setconf $IFACE \"/etc/wireguard/$IFACE.conf\"\n\tup ip link set up dev $IFACE\n" +
+			"\tpost-down ip link delete dev $IFACE 2>/dev/null || true\n",
+			foreign.Device{Addresses: addr, MTU: 1400, Conf: "/etc/wireguard/w.conf"}},
+		{"peers by wg set", begin + "\tup wg set w listen-port 51820 private-key /etc/k peer " + peerKey +
+			" preshared-key /etc/p allowed-ips 10.0.0.2/32,10.1.0.9/24 endpoint [2001:db8::1]:51820 persistent-keepalive 25\n",
+			foreign.Device{Addresses: addr, ListenPort: 51820, PrivateKeyFile: "/etc/k", Peers: []foreign.Peer{{
+				PublicKey: publicKey(peerKey), PresharedKeyFile: "/etc/p", Endpoint: "[2001:db8::1]:51820", Keepalive: 25,
+				AllowedIPs: []netip.Prefix{prefix("10.0.0.2/32"), prefix("10.1.0.0/24")}}}}},
 		{"masquerade", begin + "\tup iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE\n" +
 			"\tdown iptables -t nat -D POSTROUTING -o eth0 -j MASQUERADE\n",
 			foreign.Device{Addresses: addr, Masquerade: foreign.Masquerade{Uplinks: []string{"eth0"}}}},

@@ -106,7 +106,7 @@ func (b *builder) noKey(at foreign.Pos) {
 var interfaceKeys = []string{"proto", "private_key", "listen_port", "mtu", "fwmark", "addresses", "disabled", "auto",
 	"metric", "ip4table", "ip6table", "defaultroute", "peerdns", "dns", "dns_search", "dns_metric", "ipv6", "delegate",
 	"nohostroute", "tunlink", "ip6prefix", "ip6assign", "ip6hint", "ip6ifaceid", "ip6class", "force_link", "multicast",
-	"device", "ifname", "type", "zone", "hostname", "txqueuelen"}
+	"device", "ifname", "type", "zone", "hostname", "txqueuelen", "ipaddr", "netmask", "gateway", "macaddr"}
 
 // option takes in an option of the interface.
 func (b *builder) option(o *option) {
@@ -166,6 +166,8 @@ func (b *builder) other(o *option) {
 		b.left(o.at, o.key, "the encrypted packets leave by the host's own routes")
 	case "dns_metric", "multicast", "hostname", "txqueuelen":
 		b.left(o.at, o.key, "a tunnel file says nothing of it")
+	case "ipaddr", "netmask", "gateway", "broadcast", "macaddr", "ip6addr", "ip6gw":
+		b.left(o.at, o.key, "OpenWrt does not look at it with the protocol wireguard")
 	default:
 		if key, ok := strings.CutPrefix(o.key, "awg_"); ok {
 			b.Unknown(o.at, "interface", key, nil)
