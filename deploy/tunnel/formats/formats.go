@@ -11,6 +11,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/deploy/tunnel/ifupdown"
 	"wgkeys/deploy/tunnel/meshconf"
+	"wgkeys/deploy/tunnel/netplan"
 	"wgkeys/deploy/tunnel/networkd"
 	"wgkeys/deploy/tunnel/networkmanager"
 	"wgkeys/deploy/tunnel/nixos"
@@ -42,6 +43,7 @@ var all = []Format{
 	{"nixos", "a module of NixOS", nil, nil, nixos.Format},
 	{"openwrt", "OpenWrt's /etc/config/network and firewall", isOpenWrt, openwrt.Parse, nil},
 	{"wg-meshconf", "wg-meshconf's database.csv", isMeshconf, meshconf.Parse, nil},
+	{"netplan", "netplan's YAML", isNetplan, netplan.Parse, netplan.Format},
 	{"json", "the view, as show --json", nil, nil, writeJSON},
 }
 
@@ -84,6 +86,12 @@ func isNetworkd(f foreign.File) bool {
 	return strings.HasSuffix(f.Name, "networkd.conf") || strings.Contains(f.Name, ".netdev.d/") ||
 		strings.Contains(f.Name, ".network.d/") || strings.Contains(f.Name, "networkd.conf.d/") ||
 		hasLine(f, "[netdev]", "[wireguardpeer]") || hasLine(f, "[match]") && strings.HasSuffix(f.Name, ".network")
+}
+
+// isNetplan looks for the key that all of netplan's files have, for other programs keep
+// YAML too.
+func isNetplan(f foreign.File) bool {
+	return (strings.HasSuffix(f.Name, ".yaml") || strings.HasSuffix(f.Name, ".yml")) && hasLine(f, "network:")
 }
 
 func isKeyfile(f foreign.File) bool {

@@ -1,0 +1,89 @@
+package netplan
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/foreign/foreigntest"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// cannot are the views whose default route needs a rule that netplan does not have.
+var cannot = map[string]bool{"full": true, "ipv6": true, "mark": true}
+
+// TestRoundTrip: what Format writes Parse reads as what the view says, but for the
+// forwarding of the host and what is only for people.
+func TestRoundTrip(t *testing.T) {
+	for name, v := range foreigntest.Views() {
+		files, err := Format(v, foreign.Secrets{})
+		if cannot[name] {
+			if hints := fault.Hints(err); len(hints) != 1 {
+				t.Errorf("%s: %v, %v", name, err, hints)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		foreigntest.Golden(t, filepath.Join("testdata", "format", name+".yaml"), string(files[0].Text))
+		devices, err := Parse(files)
+		if err != nil || len(devices) != 1 {
+			t.Fatalf("%s: %d devices: %v", name, len(devices), err)
+		}
+		v.Forward, v.Description = false, ""
+		if got, want := foreigntest.MeaningOf(devices[0]), foreigntest.Meaning(v); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+// TestSecrets: with secrets no key file is named.
+func TestSecrets(t *testing.T) {
+	v := foreigntest.Views()["server"]
+	private, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	psk, err := keyring.GeneratePresharedKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := Format(v, foreign.Secrets{PrivateKey: private,
+		PresharedKeys: map[string]keyring.PresharedKey{"basalt": psk}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices, err := Parse(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := devices[0]
+	if d.PrivateKeyFile != "" || d.PrivateKey.PublicKey() != private.PublicKey() {
+		t.Error("the private key was lost")
+	}
+	if p := d.Peers[0]; p.PresharedKeyFile != "" || !p.PresharedKey.Equal(psk) {
+		t.Error("the preshared key was lost")
+	}
+	if strings.Contains(string(files[0].Text), ".key") {
+		t.Error("a key file is named")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	var seeds []foreign.File
+	for _, dir := range []string{"testdata/corpus", "testdata/cases", "testdata/format"} {
+		for _, s := range foreigntest.Files(f, dir) {
+			if strings.HasSuffix(s.Name, ".yaml") {
+				seeds = append(seeds, s)
+			}
+		}
+	}
+	foreigntest.Fuzz(f, seeds, "wg0.yaml", Parse, func(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
+		v.Description = "" // netplan has no words for it
+		return Format(v, s)
+	})
+}

@@ -1,0 +1,201 @@
+package netplan
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring"
+)
+
+// everywhere is the destination of a default route of a family.
+func everywhere(ipv6 bool) netip.Prefix {
+	if ipv6 {
+		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+}
+
+// gateway reads gateway4 or gateway6, the default route of old.
+func gateway(p *parser, e field) {
+	if a := p.addr(e.value, e.key); a.IsValid() {
+		p.d.Routes = append(p.d.Routes, foreign.Route{Pos: p.pos(e.at), Prefix: everywhere(a.Is6()), Gateway: a})
+	}
+}
+
+// mainTable is the number of the main routing table (rtnetlink(7)).
+const mainTable = 254
+
+// route reads one of routes.
+func (p *parser) route(n *yaml.Node) {
+	r := foreign.Route{Pos: p.pos(n)}
+	drop := false
+	p.mapping(n, "routes", together(map[string]handler{
+		"to": func(p *parser, e field) {
+			if s := p.text(e.value, e.key); s != "default" {
+				prefix, ok := p.Prefix(p.pos(e.value), e.key, s)
+				if drop = !ok; ok {
+					r.Prefix = prefix.Masked()
+				}
+			}
+		},
+		"via": func(p *parser, e field) {
+			if a := p.addr(e.value, e.key); !a.IsUnspecified() {
+				r.Gateway = a
+			}
+		},
+		"metric": func(p *parser, e field) { r.Metric = p.number(e, math.MaxUint32) },
+		"table":  func(p *parser, e field) { r.Table = p.number(e, math.MaxUint32) },
+		"type": func(p *parser, e field) {
+			if p.text(e.value, e.key) != "unicast" {
+				drop = true
+				p.left(e, e.key, "such a route does not lead into the interface")
+			}
+		},
+		"scope": func(p *parser, e field) {
+			if s := p.text(e.value, e.key); s != "link" && s != "global" {
+				p.left(e, e.key, noOther)
+			}
+		},
+		"on-link": ignore,
+	}, each(left(noOther), "from", "mtu", "congestion-window", "advertised-receive-window", "advertised-mss")))
+	if r.Table == mainTable {
+		r.Table = 0
+	}
+	switch {
+	case drop:
+		return
+	case !r.Prefix.IsValid() && !r.Gateway.IsValid():
+		p.Wrong(r.Pos, "write to: 0.0.0.0/0 or to: ::/0", "a default route without via is of no family")
+		return
+	case !r.Prefix.IsValid():
+		r.Prefix = everywhere(r.Gateway.Is6())
+	}
+	p.d.Routes = append(p.d.Routes, r)
+}
+
+// ownMetric is what NetworkManager gives routes of a WireGuard interface.
+const ownMetric = 50
+
+// settle decides what all files of a tunnel tell together.
+func (p *parser) settle(renderer string) {
+	d := p.d
+	if p.renderer != "" {
+		renderer = p.renderer
+	}
+	p.merge(renderer == "NetworkManager")
+	switch renderer {
+	case "", "networkd":
+		for i := range d.Routes {
+			p.besideOthers(&d.Routes[i])
+		}
+	case "NetworkManager":
+		p.networkManager()
+	default:
+		p.Wrong(d.Pos, "", "renderer is neither networkd nor NetworkManager")
+	}
+	if !p.keyed {
+		p.Wrong(d.Pos, "", "the tunnel has no key, which netplan asks for")
+	}
+}
+
+// networkManager makes what NetworkManager makes of it: a route of each allowed IP, and
+// a table of its own for a default route.
+func (p *parser) networkManager() {
+	d := p.d
+	if d.PrivateKeyFile != "" {
+		p.Wrong(p.keyFile, "renderer: networkd", "NetworkManager takes no key from a file: netplan refuses it")
+	}
+	metric := ownMetric
+	for _, q := range d.Peers {
+		if slices.ContainsFunc(q.AllowedIPs, func(a netip.Prefix) bool { return a.Bits() == 0 && p.carries(a) }) {
+			metric = 0
+		}
+	}
+	routed := false
+	var apart []foreign.Route
+	for i := range d.Peers {
+		q := &d.Peers[i]
+		not := slices.ContainsFunc(q.AllowedIPs, func(a netip.Prefix) bool { return !p.carries(a) })
+		q.Routed = len(q.AllowedIPs) > 0 && !not
+		routed = routed || q.Routed
+		for _, a := range q.AllowedIPs {
+			if !q.Routed && p.carries(a) {
+				apart = append(apart, foreign.Route{Pos: q.Pos, Prefix: a, Metric: metric})
+			}
+		}
+	}
+	if routed {
+		d.Metric = metric
+	}
+	for i := range d.Routes {
+		if r := &d.Routes[i]; r.Metric == 0 {
+			r.Metric = ownMetric
+		}
+	}
+	d.Routes = append(apart, d.Routes...)
+	if d.MTU != 0 {
+		d.Left = append(d.Left, foreign.Left{Pos: d.Pos, What: "mtu",
+			Why: "netplan writes it where NetworkManager does not look for a WireGuard interface's, in [ethernet]"})
+	}
+}
+
+// carries tells whether NetworkManager routes the family of a: not where netplan writes
+// method=ignore, without an address or a route.
+func (p *parser) carries(a netip.Prefix) bool {
+	ipv4 := a.Addr().Is4()
+	return slices.ContainsFunc(p.d.Addresses, func(b foreign.Address) bool { return b.Local.Addr().Is4() == ipv4 }) ||
+		slices.ContainsFunc(p.d.Routes, func(r foreign.Route) bool { return r.Prefix.Addr().Is4() == ipv4 })
+}
+
+// besideOthers looks at a default route that networkd puts into the main table. The kernel
+// gives one of IPv6 without a metric 1024 (IP6_RT_PRIO_USER); one of IPv4 has none, and
+// takes the encrypted packets too.
+func (p *parser) besideOthers(r *foreign.Route) {
+	if r.Prefix.Bits() >= foreign.Wide || r.Table != 0 || r.Metric != 0 || r.Gateway.IsValid() {
+		return
+	}
+	if r.Prefix.Addr().Is6() {
+		r.Metric = 1024
+		return
+	}
+	p.d.Left = append(p.d.Left, foreign.Left{Pos: r.Pos, What: r.Prefix.String(),
+		Why: "a route of the main table takes the encrypted packets too; the tunnel's default route has a table, a mark and " +
+			"rules of its own"})
+}
+
+// merge leaves one of the peers with one key, and a prefix that several have to one: the
+// last with NetworkManager, the first with networkd (see its package).
+func (p *parser) merge(last bool) {
+	peers := p.d.Peers
+	if last {
+		slices.Reverse(peers)
+	}
+	owned, known := map[netip.Prefix]bool{}, map[keyring.PublicKey]bool{}
+	peers = slices.DeleteFunc(peers, func(q foreign.Peer) bool {
+		again := known[q.PublicKey]
+		if again {
+			p.d.Left = append(p.d.Left, foreign.Left{Pos: q.Pos, What: "peers", Why: "another one has the same key, and counts"})
+		}
+		known[q.PublicKey] = !q.PublicKey.IsZero()
+		return again
+	})
+	for i := range peers {
+		q := &peers[i]
+		q.AllowedIPs = slices.DeleteFunc(q.AllowedIPs, func(a netip.Prefix) bool {
+			again := owned[a]
+			if again {
+				p.d.Left = append(p.d.Left, foreign.Left{Pos: q.Pos, What: "allowed-ips",
+					Why: a.String() + " is another peer's: the kernel gives a prefix to one"})
+			}
+			owned[a] = true
+			return again
+		})
+	}
+	if p.d.Peers = peers; last {
+		slices.Reverse(peers)
+	}
+}

@@ -1,0 +1,288 @@
+package netplan
+
+import (
+	"maps"
+	"math"
+	"net/netip"
+	"path"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+// A parser reads one tunnel.
+type parser struct {
+	*reader
+	d        *foreign.Device
+	folder   string
+	mode     string
+	renderer string // its own; "": that of all
+	keyed    bool   // its key is there
+	keyFile  foreign.Pos
+}
+
+// A handler takes one key of a mapping. Those of a mapping are a table of all keys that
+// it may have.
+type handler func(p *parser, e field)
+
+// ignore is for what says nothing of a tunnel.
+func ignore(*parser, field) {}
+
+// left is for what a tunnel file cannot say.
+func left(why string) handler {
+	return func(p *parser, e field) { p.left(e, e.key, why) }
+}
+
+// leftIf is for a boolean that says something only when it is true.
+func leftIf(why string) handler {
+	return func(p *parser, e field) {
+		if p.truth(e) {
+			p.left(e, e.key, why)
+		}
+	}
+}
+
+func (p *parser) left(e field, what, why string) {
+	p.d.Left = append(p.d.Left, foreign.Left{Pos: p.pos(e.at), What: what, Why: why})
+}
+
+func each(h handler, keys ...string) map[string]handler {
+	all := map[string]handler{}
+	for _, k := range keys {
+		all[k] = h
+	}
+	return all
+}
+
+func together(tables ...map[string]handler) map[string]handler {
+	all := map[string]handler{}
+	for _, t := range tables {
+		maps.Copy(all, t)
+	}
+	return all
+}
+
+// mapping has the keys of n taken by their handlers.
+func (p *parser) mapping(n *yaml.Node, what string, known map[string]handler) {
+	p.handle(p.fields(n, what), what, known)
+}
+
+func (p *parser) handle(fields []field, what string, known map[string]handler) {
+	for _, e := range fields {
+		if h := known[e.key]; h != nil {
+			h(p, e)
+		} else {
+			p.Unknown(p.pos(e.at), what, e.key, slices.Sorted(maps.Keys(known)))
+		}
+	}
+}
+
+// tunnel reads what a file says of the tunnel. Of one of another mode nothing is read.
+func (p *parser) tunnel(t field) {
+	fields := p.fields(t.value, t.key)
+	for _, e := range fields {
+		if e.key == "mode" {
+			p.mode = p.text(e.value, e.key)
+		}
+	}
+	if p.mode != "wireguard" && p.mode != "" {
+		return
+	}
+	p.d.Comment = append(p.d.Comment, comments(t.at)...)
+	p.d.Comment = append(p.d.Comment, comments(t.value, "peers")...)
+	p.handle(fields, "tunnels", tunnelKeys)
+}
+
+const (
+	noNeighbours = "there are no neighbours, routers or DHCP servers in a WireGuard tunnel to ask"
+	noOther      = "a route of a tunnel has a destination, a gateway, a table and a metric"
+)
+
+var tunnelKeys = together(map[string]handler{
+	"mode": ignore, // read before
+	"key":  key, "keys": key,
+	"mark": func(p *parser, e field) { p.d.FwMark = uint32(p.number(e, math.MaxUint32)) },
+	"port": func(p *parser, e field) { p.d.ListenPort = p.number(e, math.MaxUint16) },
+	"mtu":  func(p *parser, e field) { p.d.MTU = p.number(e, math.MaxUint16) },
+	"peers": func(p *parser, e field) {
+		for _, n := range p.items(e.value, e.key) {
+			p.d.Peers = append(p.d.Peers, foreign.Peer{Pos: p.pos(n), Comment: comments(n)})
+			p.mapping(n, e.key, peerKeys)
+			p.peerDone()
+		}
+	},
+	"addresses": addresses,
+	"gateway4":  gateway,
+	"gateway6":  gateway,
+	"nameservers": func(p *parser, e field) {
+		p.mapping(e.value, e.key, map[string]handler{"addresses": resolvers, "search": domains})
+	},
+	"routes": func(p *parser, e field) {
+		for _, n := range p.items(e.value, e.key) {
+			p.route(n)
+		}
+	},
+	"routing-policy": func(p *parser, e field) {
+		for _, n := range p.items(e.value, e.key) {
+			p.left(field{at: n}, e.key, "a tunnel file has no rules but those that its routes need")
+		}
+	},
+	"renderer": func(p *parser, e field) { p.renderer = p.text(e.value, e.key) },
+	"activation-mode": func(p *parser, e field) {
+		switch p.text(e.value, e.key) {
+		case "manual":
+			p.d.Manual = true
+		case "off":
+			p.d.Manual = true
+			p.left(e, e.key, "whoever sets the interface up has it taken down again there")
+		default:
+			p.Wrong(p.pos(e.value), "", "activation-mode is neither manual nor off")
+		}
+	},
+	"link-local": func(p *parser, e field) {
+		for _, n := range p.items(e.value, e.key) {
+			if p.text(n, e.key) != "ipv6" {
+				p.left(e, e.key, "a tunnel has the addresses that are written")
+			}
+		}
+	},
+	"networkmanager": func(p *parser, e field) {
+		for _, f := range p.fields(e.value, e.key) {
+			if f.key == "passthrough" {
+				p.left(f, e.key+" passthrough", "what NetworkManager is told besides is not read")
+			}
+		}
+	},
+	"macaddress":     left("a WireGuard interface has none"),
+	"ipv6-mtu":       left("the tunnel's mtu is for both families"),
+	"openvswitch":    left("a tunnel's interface is in no switch"),
+	"neigh-suppress": left("a tunnel's interface is in no bridge"),
+}, each(ignore, "optional", "optional-addresses", "critical", "ignore-carrier", "emit-lldp", "ipv6-privacy",
+	"ipv6-address-generation", "ipv6-address-token", "dhcp-identifier", "dhcp4-overrides", "dhcp6-overrides",
+	"ra-overrides", "local", "remote", "ttl"), // of tunnels of other modes
+	each(leftIf(noNeighbours), "dhcp4", "dhcp6", "accept-ra"))
+
+// number reads a whole number, which netplan has in decimal alone.
+func (p *parser) number(e field, high int) int {
+	return p.Number(p.pos(e.value), e.key, p.text(e.value, e.key), 0, high)
+}
+
+// key reads the private key, or the file on the host that it is in.
+func key(p *parser, e field) {
+	n := e.value
+	if n.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle == 0 || hasField(n, "private") {
+		for _, f := range p.fields(n, e.key) {
+			if f.key != "private" {
+				p.Unknown(p.pos(f.at), e.key, f.key, []string{"private"})
+				continue
+			}
+			n = f.value
+		}
+	}
+	switch s := p.text(n, e.key); {
+	case n.Kind != yaml.ScalarNode: // it is wrong already
+	case path.IsAbs(s):
+		p.d.PrivateKeyFile, p.keyFile = path.Clean(s), p.pos(n)
+	default:
+		p.d.PrivateKey = p.PrivateKey(p.pos(n), e.key, s)
+	}
+}
+
+func hasField(n *yaml.Node, key string) bool {
+	return n.Kind == yaml.MappingNode && len(n.Content) > 1 && n.Content[0].Value == key
+}
+
+var peerKeys = map[string]handler{
+	"keys": func(p *parser, e field) {
+		p.mapping(e.value, e.key, map[string]handler{
+			"public": func(p *parser, e field) {
+				p.last().PublicKey = p.PublicKey(p.pos(e.value), e.key, p.text(e.value, e.key))
+			},
+			"shared": func(p *parser, e field) {
+				switch s := p.text(e.value, e.key); {
+				case e.value.Kind != yaml.ScalarNode:
+				case path.IsAbs(s):
+					p.last().PresharedKeyFile = path.Clean(s)
+				default:
+					p.last().PresharedKey = p.PresharedKey(p.pos(e.value), e.key, s)
+				}
+			},
+		})
+	},
+	"allowed-ips": func(p *parser, e field) {
+		peer := p.last()
+		for _, n := range p.items(e.value, e.key) {
+			prefix, ok := p.prefix(n, e.key)
+			if ok && !slices.Contains(peer.AllowedIPs, prefix.Masked()) {
+				peer.AllowedIPs = append(peer.AllowedIPs, prefix.Masked())
+			}
+		}
+	},
+	"endpoint": func(p *parser, e field) {
+		p.last().Endpoint = p.Endpoint(p.pos(e.value), e.key, p.text(e.value, e.key))
+	},
+	"keepalive": func(p *parser, e field) { p.last().Keepalive = p.number(e, math.MaxUint16) },
+}
+
+func (p *parser) last() *foreign.Peer { return &p.d.Peers[len(p.d.Peers)-1] }
+
+// peerDone looks at a peer when its mapping was read: netplan asks for both.
+func (p *parser) peerDone() {
+	peer := p.last()
+	if peer.PublicKey.IsZero() {
+		p.Wrong(peer.Pos, "", "the peer has no public key")
+	}
+	if len(peer.AllowedIPs) == 0 {
+		p.Wrong(peer.Pos, "", "the peer has no allowed-ips, which netplan asks for")
+	}
+}
+
+// prefix reads an address with its length, without which netplan refuses it.
+func (p *parser) prefix(n *yaml.Node, what string) (netip.Prefix, bool) {
+	s := p.text(n, what)
+	if _, err := netip.ParseAddr(s); err == nil {
+		p.Wrong(p.pos(n), "", "%s: %s is missing its length, as in %s/32", what, foreign.Shown(s), s)
+		return netip.Prefix{}, false
+	}
+	return p.Prefix(p.pos(n), what, s)
+}
+
+// addresses reads addresses, each alone or with what it is told besides.
+func addresses(p *parser, e field) {
+	for _, n := range p.items(e.value, e.key) {
+		if n.Kind == yaml.MappingNode && len(n.Content) == 2 {
+			p.left(field{at: n}, e.key, "an address of a tunnel has no label or lifetime")
+			n = n.Content[0]
+		}
+		if prefix, ok := p.prefix(n, e.key); ok {
+			p.d.Addresses = append(p.d.Addresses, foreign.Address{Pos: p.pos(n), Local: prefix})
+		}
+	}
+}
+
+// addr reads an address.
+func (p *parser) addr(n *yaml.Node, what string) netip.Addr {
+	s := p.text(n, what)
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		p.Wrong(p.pos(n), "", "%s: %s is no address", what, foreign.Shown(s))
+		return netip.Addr{}
+	}
+	return a
+}
+
+func resolvers(p *parser, e field) {
+	for _, n := range p.items(e.value, e.key) {
+		if a := p.addr(n, e.key); a.IsValid() {
+			p.d.DNS = append(p.d.DNS, a.String())
+		}
+	}
+}
+
+func domains(p *parser, e field) {
+	for _, n := range p.items(e.value, e.key) {
+		p.d.DNS = append(p.d.DNS, p.text(n, e.key))
+	}
+}
