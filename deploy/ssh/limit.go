@@ -32,6 +32,10 @@ const patienceFactor = 10
 
 // A watchdog ends a command with which not a word is exchanged for the limit.
 //
+// The time in which ssh itself is at work, as at a key exchange, or waits for the
+// processor, is not the host's: on a small machine the connections that are made at once
+// take turns, and so does what else runs there.
+//
 // Once a host has said something on standard output, and more is to come on
 // standard input, both ends are in a conversation: whose turn it is only the
 // caller knows, who then watches himself.
@@ -51,20 +55,22 @@ func (w *watchdog) look(ctx context.Context, cancel context.CancelCauseFunc, pid
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	var quiet, spent time.Duration
+	ours := processorTime(pid)
 	for before := w.words.Load(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		now := w.words.Load()
+		now, oursNow := w.words.Load(), processorTime(pid)
 		busy := w.waiting.Load() > 0 || w.heard.Load() && !w.said.Load()
 		switch {
 		case busy || now != before:
 			quiet = 0
 		default:
-			quiet += tick
+			quiet += tick - min(max(0, oursNow-ours), tick)
 		}
+		ours = oursNow
 		if before = now; !busy {
 			spent += tick
 		}
@@ -154,6 +160,19 @@ func descendants(pid, deep int) []int {
 		}
 	}
 	return all
+}
+
+// processorTime is how long pid, and what it has started, have used a processor or waited
+// for one: the first two fields of schedstat (Documentation/scheduler/sched-stats.rst),
+// in nanoseconds. A kernel without it tells nothing.
+func processorTime(pid int) (sum time.Duration) {
+	for _, p := range descendants(pid, 4) {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", p))
+		var used, waited time.Duration
+		fmt.Sscan(string(text), &used, &waited)
+		sum += used + waited
+	}
+	return sum
 }
 
 // stopGently has cmd tidy up, and ends it outright only after WaitDelay.

@@ -90,6 +90,17 @@ func TestSilent(t *testing.T) {
 	}
 }
 
+// TestSilentAtWork: a program of this machine that is at work, or waits for the processor,
+// is not a host that says nothing.
+func TestSilentAtWork(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	const busy = "up() { read u _ </proc/uptime; u=${u%.*}; }; up; end=$((u + 4)); while [ $u -lt $end ]; do up; done; echo done"
+	if err := (ssh.Local{Limit: time.Second}).Run(t.Context(), busy, nil, &out); err != nil || out.String() != "done\n" {
+		t.Errorf("heard %q, %v", out.String(), err)
+	}
+}
+
 // TestSilentConversation: once a host has spoken, and is waiting for us, it is not
 // the one that is late; nor is it while we do not read what it says.
 func TestSilentConversation(t *testing.T) {
