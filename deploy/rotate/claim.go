@@ -17,9 +17,11 @@ import (
 const claimFor = 20 * time.Second
 
 // reach is the time that it may take to reach some of the peers, a few at once, beyond
-// what is planned for the first ones.
+// what is planned for the first ones. To look at all has taken a while: to have each
+// start a watcher may take four times that, and no bastion is too slow for it.
 func (r *Rotation) reach() time.Duration {
-	return time.Duration(len(r.Peers)/max(1, r.Jobs)) * 5 * time.Second
+	planned := time.Duration(len(r.Peers)/max(1, r.Jobs)) * 5 * time.Second
+	return min(max(planned, 4*r.looked-claimFor), 30*time.Minute)
 }
 
 // claim has the host refuse every other run until keep is called, and claimFor
@@ -43,7 +45,7 @@ func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error
 	ctx, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	group.Go(func() {
-		tick := time.NewTicker(claimFor / 4)
+		tick := time.NewTicker(within / 4)
 		defer tick.Stop()
 		for {
 			select {

@@ -32,8 +32,9 @@ type Rotation struct {
 	Jobs   int               // how many hosts are asked at once
 	Report func(Event)
 
-	run      string      // names this run; see claim
-	replaced atomic.Bool // see Replaced
+	run      string        // names this run; see claim
+	looked   time.Duration // how long the last look at all hosts took
+	replaced atomic.Bool   // see Replaced
 }
 
 // An Event is something that happened.

@@ -27,8 +27,20 @@ type model struct {
 
 	// shale
 	peers map[keyring.PublicKey]*modelPeer
+	bell  telling
+	rings bool         // a handshake has begun with shale
+	looks int          // of shale's
 	hook  func(string) // called before every change, and may panic
 }
+
+// A telling is whether the watcher hears of handshakes that begin.
+type telling int
+
+const (
+	always    telling = iota // all
+	sometimes                // it hears of some, and misses others
+	cannot                   // it cannot be told
+)
 
 type modelPeer struct {
 	Peer
@@ -80,6 +92,7 @@ func (m *model) basaltBegins() {
 		return
 	}
 	m.lastInit = m.now
+	m.rings = m.rings || !m.cut && (m.bell == always || m.bell == sometimes && m.now/m.rtt%2 == 0)
 	if p := m.peers[m.key]; p != nil && !m.cut {
 		p.Received += 148
 		if !p.wrongPSK {
@@ -139,6 +152,7 @@ func (basalt) Drop(keyring.PublicKey) error        { return errors.ErrUnsupporte
 func (basalt) Rekey(_, _ keyring.PublicKey) error  { return errors.ErrUnsupported }
 
 func (s shale) Look() (Live, error) {
+	s.looks++
 	live := Live{PublicKey: shaleKey, Peers: map[keyring.PublicKey]Peer{}}
 	for key, p := range s.peers {
 		live.Peers[key] = p.Peer
@@ -222,6 +236,9 @@ func (p *modelRun) raiseWatcher() {
 	p.watch = Watcher{Tunnel: shale{p.model}, Record: &r, Clock: func() time.Duration { return p.now },
 		Ended: func(*Record) bool { return false },
 		Save:  func(r *Record) error { p.change("save watch"); p.wtKept = *r; return nil }}
+	if p.bell != cannot {
+		p.watch.Begun = make(chan struct{})
+	}
 }
 
 type killed struct{}
@@ -231,6 +248,11 @@ func (p *modelRun) run(until time.Duration) {
 	for p.now < until {
 		p.tick()
 		p.step("switch", &p.swNext, p.sw.Record, p.sw.step, p.raiseSwitch)
+		if p.rings && p.dead["watch"] <= p.now { // as wait does it
+			p.watch.watchClosely()
+			p.wtNext = p.now
+		}
+		p.rings = false
 		p.step("watch", &p.wtNext, p.watch.Record, p.watch.step, p.raiseWatcher)
 	}
 }
@@ -244,7 +266,8 @@ func (p *modelRun) step(who string, next *time.Duration, r *Record, step func() 
 			if _, ok := x.(killed); !ok {
 				panic(x)
 			}
-			*next = p.now + 30*time.Millisecond // until the other process is there
+			p.dead[who] = p.now + 30*time.Millisecond // until the other process is there
+			*next = p.dead[who]
 			raise()
 		}
 	}()
@@ -273,11 +296,43 @@ func (p *modelRun) check(t *testing.T, what string) {
 }
 
 func TestRotation(t *testing.T) {
-	p := newRun(newModel())
-	p.run(30 * time.Second)
-	p.check(t, "undisturbed")
-	if p.key != p.nextKey {
-		t.Error("the key is the old one")
+	for _, bell := range []telling{always, sometimes, cannot} {
+		m := newModel()
+		m.bell = bell
+		p := newRun(m)
+		p.run(30 * time.Second)
+		p.check(t, "undisturbed")
+		if p.key != p.nextKey {
+			t.Error("the key is the old one")
+		}
+	}
+}
+
+// TestWatcherRests: a watcher that is told of handshakes does not look all the time
+// meanwhile, and follows no later for that.
+func TestWatcherRests(t *testing.T) {
+	m := newModel()
+	p := newRun(m)
+	for p.now < 30*time.Second { // the others are being reached
+		p.tick()
+		p.step("watch", &p.wtNext, p.watch.Record, p.watch.step, p.raiseWatcher)
+	}
+	if most := int(p.now/idle) + 1; m.looks > most {
+		t.Errorf("%d looks in %v, want %d at most", m.looks, p.now, most)
+	}
+	var switched, followed time.Duration
+	m.hook = func(change string) {
+		switch {
+		case change == "switch":
+			switched = m.now
+		case change == "follow" && followed == 0:
+			followed = m.now
+		}
+	}
+	p.run(p.now + 30*time.Second)
+	p.check(t, "after a rest")
+	if reaction := followed - switched; switched == 0 || reaction > m.rtt+3*quick {
+		t.Errorf("switched at %v, followed at %v", switched, followed)
 	}
 }
 
@@ -285,12 +340,20 @@ func TestRotation(t *testing.T) {
 // the link there for a while: traffic flows again within 15 s after the cut.
 func TestKilled(t *testing.T) {
 	cases := 0
+	for _, bell := range []telling{always, sometimes, cannot} {
+		cases += killAndCut(t, bell)
+	}
+	t.Logf("%d cases", cases)
+}
+
+func killAndCut(t *testing.T, bell telling) (cases int) {
 	for _, cut := range []time.Duration{0, 20 * time.Millisecond, time.Second, 4 * time.Second, 9 * time.Second,
 		20 * time.Second} {
 		for _, kill := range []bool{false, true} {
 			for at := 1; ; at++ {
 				n, reached, what, healed := 0, false, "", time.Duration(0)
 				m := newModel()
+				m.bell = bell
 				p := newRun(m)
 				m.hook = func(change string) {
 					if n++; n != at {
@@ -319,7 +382,7 @@ func TestKilled(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d cases", cases)
+	return cases
 }
 
 // TestAnything kills and cuts at random: at the end all is well.
@@ -327,6 +390,7 @@ func TestAnything(t *testing.T) {
 	for seed := range uint64(300) {
 		rnd := rand.New(rand.NewPCG(seed, 7767))
 		m := newModel()
+		m.bell = telling(seed % 3)
 		p := newRun(m)
 		m.hook = func(string) {
 			if m.now < 30*time.Second && rnd.IntN(4) == 0 {

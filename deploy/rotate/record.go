@@ -54,6 +54,15 @@ const (
 	quick = time.Millisecond      // between two looks while packets wait in WireGuard's queue
 	brisk = 4 * time.Millisecond  // while they are held: each look costs the device time too
 	calm  = 20 * time.Millisecond // between two looks after that
+
+	// idle is between two looks of a watcher who is told when a handshake begins, mostly:
+	// where he is not, 1000 packets a second still fit into WireGuard's queue. More do
+	// where they are held.
+	idle     = 100 * time.Millisecond
+	idleHeld = holdMost / 4
+
+	// soon is for how long a handshake that has begun may be under way to the counters.
+	soon = 300 * time.Millisecond
 )
 
 // A Record is a rotation as one host takes part in it. All times are on a clock

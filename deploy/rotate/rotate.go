@@ -17,7 +17,8 @@
 //     basalt until the switch begins: of two at once, the second waits.
 //  2. Shale gets the next public key as one more peer, with the endpoint that
 //     basalt has now, no allowed IPs, and a preshared key that nobody knows. The
-//     watcher looks at that peer's counter of received bytes every millisecond.
+//     watcher looks at that peer's counter of received bytes every millisecond, once it
+//     is told of a handshake that somebody begins with shale. Until then it rests.
 //  3. The switch holds what is sent to its peers from now on, where it can, and
 //     waits until the rest is through. It sets the next private key and sends a
 //     keepalive to every peer. Basalt's packets wait now, those from shale still

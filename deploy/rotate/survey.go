@@ -78,6 +78,8 @@ func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 
 func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 	s := &Survey{peers: make([]Answer, len(r.Peers))}
+	begun := time.Now()
+	defer func() { r.looked = time.Since(begun) }()
 	err := r.all(ctx, func(ctx context.Context, i int, p Participant) error {
 		a, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Hold: !r.NoHold})
 		if i < 0 {

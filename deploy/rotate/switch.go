@@ -25,7 +25,14 @@ type Switch struct {
 // returns when it is over.
 func (s *Switch) Run(ctx context.Context) error {
 	defer s.Tunnel.Release()
-	return run(ctx, s.Record, s.Save, s.Clock, s.step)
+	return run(ctx, s.Record, s.Save, s.Clock, s.step, sleep)
+}
+
+func sleep(ctx context.Context, pause time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(pause):
+	}
 }
 
 func (s *Switch) step() (time.Duration, error) {

@@ -14,15 +14,44 @@ type Watcher struct {
 	Clock  func() time.Duration // time since the host began
 	Ended  func(*Record) bool   // whether the controller wants it to end
 
+	// Begun tells of each handshake that somebody begins with this host, not always, and
+	// before the counters of a peer do. Nil: nobody tells.
+	Begun <-chan struct{}
+
 	heard int64         // bytes, from the old key
 	still time.Duration // since when
+	alert time.Duration // until when something may change at any moment
 }
 
 // Run does the watcher's role from wherever the record says that it stands, and
 // returns when it is over.
 func (w *Watcher) Run(ctx context.Context) error {
 	defer w.Tunnel.Release()
-	return run(ctx, w.Record, w.Save, w.Clock, w.step)
+	return run(ctx, w.Record, w.Save, w.Clock, w.step, w.wait)
+}
+
+// wait lets the time pass until something may have changed.
+func (w *Watcher) wait(ctx context.Context, pause time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-w.Begun:
+		w.watchClosely()
+	case <-time.After(pause):
+	}
+}
+
+func (w *Watcher) watchClosely() { w.alert = w.Clock() + soon }
+
+// rest is how long to wait until the next look. Somebody tells when it is worth while;
+// until then the processor is for others, among them those who arm the rest of the peers.
+func (w *Watcher) rest() time.Duration {
+	switch {
+	case w.Begun == nil || w.Clock() < w.alert:
+		return w.Record.pause()
+	case w.Record.Hold:
+		return idleHeld
+	}
+	return idle
 }
 
 // run takes steps until the record is over. A step that fails is no reason to
@@ -30,7 +59,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 // waits is: somebody took the tunnel away, and could not apply it again while we
 // stay.
 func run(ctx context.Context, r *Record, save func(*Record) error, clock func() time.Duration,
-	step func() (time.Duration, error)) error {
+	step func() (time.Duration, error), wait func(context.Context, time.Duration)) error {
 	for good := clock(); !r.Over(); {
 		begun := clock()
 		pause, err := step()
@@ -48,10 +77,8 @@ func run(ctx context.Context, r *Record, save func(*Record) error, clock func() 
 		default:
 			pause = calm
 		}
-		select {
-		case <-ctx.Done():
+		if wait(ctx, pause); ctx.Err() != nil {
 			return ctx.Err()
-		case <-time.After(pause):
 		}
 	}
 	return nil
@@ -65,7 +92,8 @@ func (w *Watcher) step() (time.Duration, error) {
 		return 0, err
 	}
 	if w.Record.Phase == Armed {
-		return w.Record.pause(), w.armed(live)
+		err := w.armed(live)
+		return w.rest(), err
 	}
 	return w.following(live)
 }
@@ -76,6 +104,9 @@ func (w *Watcher) step() (time.Duration, error) {
 func (w *Watcher) armed(live Live) error {
 	r := w.Record
 	next, staged := live.Peers[r.Next]
+	if next.Received > 0 {
+		w.watchClosely()
+	}
 	switch {
 	case next.AllowedIPs > 0, // one before us was killed at it
 		next.Received > 0 && w.quiet(live.Peers[r.Old].Received):
@@ -146,7 +177,7 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 		}
 		return 0, w.settle(Kept)
 	case answered || age > holdMost:
-		return calm, nil
+		return max(calm, min(w.rest(), idle)), nil
 	}
 	return r.pause(), nil
 }

@@ -26,6 +26,7 @@ import (
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/apply/linux/hold"
+	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/revoked"
@@ -163,6 +164,10 @@ func (p *role) run(ctx context.Context) error {
 		return s.Run(ctx)
 	}
 	w := &rotate.Watcher{Tunnel: t, Record: r, Save: save, Clock: journal.Uptime, Ended: ended}
+	if i, err := wg.WatchInitiations(); err == nil { // else it looks all the time
+		defer i.Close()
+		w.Begun = i.C
+	}
 	return w.Run(ctx)
 }
 
