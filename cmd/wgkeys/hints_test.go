@@ -56,7 +56,7 @@ var (
 	inFolder      = regexp.MustCompile(`^in (\S+|'[^']*'): `)
 	begins        = regexp.MustCompile(`(?:^|: )((?:wgkeys|git|rm|ls|chmod|mkdir|grep|printf) .+)$`)
 	tail          = regexp.MustCompile(` (?:finishes it|finishes the .*|for the preshared keys|asks whether .*|does what is left)$`)
-	elsewhereHint = regexp.MustCompile(`^only \S+ can open it: on |and the same key in the folder|and its public key in`)
+	elsewhereHint = regexp.MustCompile(`^(?:only \S+ can open it: )?on \S+, in a clone of the repository: |and the same key in the folder|and its public key in`)
 	wrong         = regexp.MustCompile(`(?i)usage:|unknown (?:option|switch)|is not a git command|ambiguous argument|bad revision`)
 	capitals      = regexp.MustCompile(`\b(?:DIR|FILE|NAME|PEER|COMMIT|RECIPIENT|KEY|ADDRESS|TUNNEL)\b`)
 	varying       = regexp.MustCompile(`/[^ ']*/|[0-9a-f]{32,}|age1[0-9a-z]+`)
@@ -211,7 +211,7 @@ func inCopy(ts *testscript.TestScript, line string) (out string, code int, err e
 	}
 	c := exec.CommandContext(ctx, "unshare", args...)
 	c.WaitDelay = time.Second
-	for _, name := range []string{"PATH", "HOME", "WORK", "TMPDIR", "GIT_CONFIG_NOSYSTEM", "SSH_AUTH_SOCK", "WGKEYS_IDENTITY"} {
+	for _, name := range []string{"PATH", "SYSTEM_PATH", "HOME", "WORK", "TMPDIR", "GIT_CONFIG_NOSYSTEM", "SSH_AUTH_SOCK", "WGKEYS_IDENTITY"} {
 		if v := ts.Getenv(name); v != "" {
 			c.Env = append(c.Env, name+"="+v)
 		}

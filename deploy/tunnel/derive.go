@@ -119,7 +119,7 @@ func (t *Tunnel) checkKeys(h *host, peers []*host, keys map[string]keyring.Publi
 		if other, ok := owner[k]; ok {
 			errs = append(errs, fault.NewFile("two hosts with one public key", pubFile(name, t.Name),
 				"the same key is in "+pubFile(other, t.Name),
-				"rm "+pubFile(name, t.Name)+" vault/"+name+"/"+t.Name+".key.age, then wgkeys gen "+name))
+				"wgkeys check")) // which knows whether the vault or git has another one
 		}
 		owner[k] = name
 	}

@@ -78,7 +78,8 @@ func (c *checker) duplicates() {
 				what = "two tunnels with one public key"
 			}
 			c.add(Finding{Check: "key", Tunnel: h.tunnel, Host: h.host,
-				Hint: fmt.Sprintf("git log -- %[1]s; for another key: rm %[1]s %[2]s, then wgkeys gen %[3]s", path, c.repo.Vault.Path(h.host, vault.KeyFile(name)), h.host)},
+				Hint: fmt.Sprintf("git log -- %s; for another key: rm %s, then wgkeys gen %s", path,
+					repo.Existing(path, c.repo.Vault.Path(h.host, vault.KeyFile(name))), h.host)},
 				path, 1, "%s %q: the same key is in %s", what, c.relative(path), c.relative(other))
 			return
 		}

@@ -56,18 +56,30 @@ func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) 
 				return err
 			}
 		}
-		if t != nil && !slices.Contains(t.Hosts(), host) {
-			g.maker.Report.Warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host,
-				fmt.Sprintf("if this was a slip: rm keyring/%[1]s/%[2]s.pub vault/%[1]s/%[2]s.key.age", host, g.tunnel)))
-		}
+		_, had := g.maker.Repo.Vault.Meta(host, vault.KeyFile(g.tunnel))
+		before := len(g.made)
 		if err := g.key(ctx, host); err != nil {
 			return err
+		}
+		if t != nil && !slices.Contains(t.Hosts(), host) {
+			g.warnUnnamed(host, len(g.made) > before && errors.Is(had, fs.ErrNotExist))
 		}
 	}
 	if t == nil {
 		return nil
 	}
 	return g.psks(t, hosts)
+}
+
+// warnUnnamed warns of a host that the tunnel file does not name, whose key may just have
+// been made: only then it is nobody's if the name was a slip.
+func (g *generator) warnUnnamed(host string, made bool) {
+	hint := "write [hosts." + host + "] into tunnels/" + g.tunnel + ".toml"
+	if made {
+		r := g.maker.Repo
+		hint += ", or if this was a slip: rm " + repo.Existing(r.Ring.Path(host, g.tunnel), r.Vault.Path(host, vault.KeyFile(g.tunnel)))
+	}
+	g.maker.Report.Warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host, hint))
 }
 
 // toSeal are the hosts for which something is to be encrypted, as far as is known

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -75,7 +77,8 @@ func (x *rotation) refuseWithout(ctx context.Context) error {
 	err := x.rotation.Revoke(ctx, x.current)
 	if err == nil {
 		x.maker.Report.Warn(fault.NewHost("no peer takes the key any more of host", x.host, "the keyring still has it, and as long as it has an apply on a peer is refused",
-			fmt.Sprintf("when %[1]s can be reached: wgkeys rotate --now %[1]s; if it is gone for good: rm -r keyring/%[1]s vault/%[1]s, and take it out of %[2]s/", x.host, tunnel.Dir)))
+			fmt.Sprintf("when %[1]s can be reached: wgkeys rotate --now %[1]s; if it is gone for good: rm -r %[2]s, and take it out of %[3]s/", x.host,
+				repo.Existing(filepath.Join(x.maker.Repo.Ring.Dir, x.host), filepath.Join(x.maker.Repo.Vault.Dir, x.host)), tunnel.Dir)))
 	}
 	return err
 }

@@ -1,6 +1,12 @@
 package repo
 
-import "strings"
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"wgkeys/keyring/words"
+)
 
 // What files of the repository are called.
 
@@ -45,4 +51,17 @@ const hookMark = "# wgkeys: no secret in the clear is committed"
 // PeerOf is the peer that the file TUNNEL.PEER.psk is shared with.
 func PeerOf(tunnel, file string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(file, tunnel+"."), ".psk")
+}
+
+// Existing are those of the paths that are there, quoted for a hint to remove them: rm
+// fails for one that is not, as the vault file of a host that makes its key itself.
+func Existing(paths ...string) string {
+	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
+		_, err := os.Lstat(path)
+		return err != nil
+	})
+	for i, path := range paths {
+		paths[i] = words.ForShell(path)
+	}
+	return strings.Join(paths, " ")
 }
