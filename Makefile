@@ -109,7 +109,8 @@ vault: setup-test
 	go test -count 1 -timeout 60m -v -run TestRekeyFigures ./cmd/wgkeys -long vault
 
 # A hub and its forty peers behind one bastion, whose sshd lets in no more than it does
-# by default: push, apply, status and rotate, ten times.
+# by default: push, apply, status and rotate, ten times:
+# cmd/wgkeys/doc/measured/rotation.md.
 bastion: setup-test
 	go test -count 1 -timeout 120m -v -run 'TestLabBastion$$' ./cmd/wgkeys -long bastion
 
