@@ -22,7 +22,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	conf := "/etc/wireguard/" + v.Tunnel + ".conf"
 	w := &writer{v: v, policy: policyRouted(v)}
 	w.printf("# Tunnel %s of host %s, as its tunnel file was when `wgkeys export` wrote this.\n", v.Tunnel, v.Host)
-	w.printf("auto %s\n", v.Tunnel)
+	if !v.NoBoot {
+		w.printf("auto %s\n", v.Tunnel)
+	}
 	w.address()
 	if len(v.DNS) > 0 {
 		w.dns()
@@ -31,7 +33,7 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	w.sysctls()
 	w.routes()
 	w.proxies()
-	w.masquerade()
+	w.firewall()
 	w.option("post-down", "ip link del $IFACE")
 	w.putBack()
 	return []foreign.File{

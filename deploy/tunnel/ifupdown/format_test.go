@@ -61,6 +61,9 @@ func views(t *testing.T) map[string]*tunnel.View {
 	far.Tunnel, far.Addresses = "wg0", []netip.Prefix{netip.MustParsePrefix("10.7.7.2/32")}
 	far.Remotes = map[netip.Addr]netip.Prefix{far.Addresses[0].Addr(): netip.MustParsePrefix("10.7.7.1/32")}
 	all["more/far-end"] = &far
+	hub := *all["dual/gate"]
+	hub.MasqueradeBy, hub.MasqueradeTunnel, hub.Isolate, hub.NoBoot = []string{"eth0", "ppp0"}, true, true, true
+	all["more/hub"] = &hub
 	return all
 }
 
@@ -79,7 +82,11 @@ func said(v *tunnel.View) foreign.Device {
 			d.Peers = append(d.Peers, foreign.Peer{PublicKey: p.PublicKey, PresharedKeyFile: p.PresharedKeyFile})
 		}
 	}
-	d.Masquerade.All = len(v.Masquerade) > 0
+	d.Masquerade = foreign.Masquerade{All: len(v.Masquerade) > 0 && len(v.MasqueradeBy) == 0, Tunnel: v.MasqueradeTunnel}
+	if len(v.Masquerade) > 0 {
+		d.Masquerade.Uplinks = v.MasqueradeBy
+	}
+	d.Isolate, d.Manual = v.Isolate, v.NoBoot
 	return d
 }
 
@@ -114,7 +121,8 @@ func TestFormatParse(t *testing.T) {
 // The texts, for a person to look at; UPDATE=1 writes them.
 func TestFormatText(t *testing.T) {
 	all := views(t)
-	for _, name := range []string{"first-users/shale", "first-users/basalt", "dual/gate", "dual/laptop", "more/name"} {
+	for _, name := range []string{"first-users/shale", "first-users/basalt", "dual/gate", "dual/laptop", "more/name",
+		"more/hub"} {
 		files, err := Format(all[name], foreign.Secrets{})
 		if err != nil {
 			t.Fatal(err)

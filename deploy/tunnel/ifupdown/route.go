@@ -99,15 +99,52 @@ func family(p netip.Prefix) string {
 	return "-6"
 }
 
-// masquerade has what comes from the tunnel leave under an address of the host.
-func (w *writer) masquerade() {
-	for _, m := range w.v.Masquerade {
-		program := "iptables"
-		if m.Addr().Is6() {
-			program = "ip6tables"
+// firewall has what comes from the tunnel leave under an address of the host, and what
+// goes into it from elsewhere, and keeps the peers apart.
+func (w *writer) firewall() {
+	v := w.v
+	for _, m := range v.Masquerade {
+		uplinks := []string{"! -o $IFACE"}
+		if len(v.MasqueradeBy) > 0 {
+			uplinks = nil
 		}
-		w.both(program+" -t nat %s POSTROUTING -s "+m.String()+" ! -o $IFACE -j MASQUERADE", "-A", "-D")
+		for _, u := range v.MasqueradeBy {
+			uplinks = append(uplinks, "-o "+u)
+		}
+		for _, u := range uplinks {
+			w.both(iptables(m)+" -t nat %s POSTROUTING -s "+m.String()+" "+u+" -j MASQUERADE", "-A", "-D")
+		}
 	}
+	for _, everything := range w.families() {
+		if v.MasqueradeTunnel {
+			w.both(iptables(everything)+" -t nat %s POSTROUTING -o $IFACE -j MASQUERADE", "-A", "-D")
+		}
+		if v.Isolate {
+			w.both(iptables(everything)+" %s FORWARD -i $IFACE -o $IFACE -j DROP", "-I", "-D")
+		}
+	}
+}
+
+// families are the default routes of the families that the tunnel carries.
+func (w *writer) families() (list []netip.Prefix) {
+	all := slices.Clone(w.v.Addresses)
+	for _, p := range w.v.Peers {
+		all = append(all, p.AllowedIPs...)
+	}
+	for _, everything := range []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0),
+		netip.PrefixFrom(netip.IPv6Unspecified(), 0)} {
+		if slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Addr().Is4() == everything.Addr().Is4() }) {
+			list = append(list, everything)
+		}
+	}
+	return list
+}
+
+func iptables(p netip.Prefix) string {
+	if p.Addr().Is4() {
+		return "iptables"
+	}
+	return "ip6tables"
 }
 
 func (w *writer) proxies() {

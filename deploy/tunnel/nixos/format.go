@@ -39,9 +39,10 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 		Owner: "root:root"}}, nil
 }
 
-// quick tells whether wg-quick has to do it. It has rules for default routes alone.
+// quick tells whether wg-quick has to do it. It has rules for default routes alone, and
+// no other module has an interface that boot leaves alone.
 func quick(v *tunnel.View) bool {
-	return len(v.DNS) > 0 || slices.ContainsFunc(v.Routes, func(r tunnel.Route) bool {
+	return len(v.DNS) > 0 || v.NoBoot || slices.ContainsFunc(v.Routes, func(r tunnel.Route) bool {
 		return r.Prefix.Bits() == 0 && foreign.NeedsTable(v, r)
 	})
 }
@@ -126,6 +127,9 @@ func (w *writer) device() {
 	}
 	w.number(2, "listenPort", v.ListenPort)
 	w.text(2, "privateKeyFile", v.PrivateKeyFile)
+	if v.NoBoot {
+		w.line(2, "autostart = false;")
+	}
 	w.number(2, "mtu", v.MTU)
 	if len(v.DNS) > 0 {
 		w.line(2, "dns = %s;", list(v.DNS))
@@ -222,14 +226,38 @@ func (w *writer) hooks() (up, down []string) {
 		up = append(up, uplinks+ip+" -6 neigh replace proxy "+a.String()+` dev "$d"; done`)
 		down = append(down, uplinks+ip+" -6 neigh del proxy "+a.String()+` dev "$d" || true; done`)
 	}
-	for _, m := range v.Masquerade {
+	rules, taken := w.firewall()
+	return append(up, rules...), append(down, taken...)
+}
+
+// firewall are the rules of iptables when the interface is up, and when it is gone.
+func (w *writer) firewall() (up, down []string) {
+	v := w.v
+	both := func(p netip.Prefix, table, there, rule string) {
 		program := "${pkgs.iptables}/bin/iptables"
-		if m.Addr().Is6() {
+		if p.Addr().Is6() {
 			program = "${pkgs.iptables}/bin/ip6tables"
 		}
-		rule := "POSTROUTING -s " + m.String() + " ! -o " + v.Tunnel + " -j MASQUERADE"
-		up = append(up, program+" -t nat -A "+rule)
-		down = append(down, program+" -t nat -D "+rule)
+		up = append(up, program+" -t "+table+" "+there+" "+rule)
+		down = append(down, program+" -t "+table+" -D "+rule)
+	}
+	for _, m := range v.Masquerade {
+		source := "POSTROUTING -s " + m.String()
+		if len(v.MasqueradeBy) == 0 {
+			both(m, "nat", "-A", source+" ! -o "+v.Tunnel+" -j MASQUERADE")
+		}
+		for _, u := range v.MasqueradeBy {
+			both(m, "nat", "-A", source+" -o "+u+" -j MASQUERADE")
+		}
+	}
+	for _, family := range []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0),
+		netip.PrefixFrom(netip.IPv6Unspecified(), 0)} {
+		if v.MasqueradeTunnel {
+			both(family, "nat", "-A", "POSTROUTING -o "+v.Tunnel+" -j MASQUERADE")
+		}
+		if v.Isolate {
+			both(family, "filter", "-I", "FORWARD -i "+v.Tunnel+" -o "+v.Tunnel+" -j DROP")
+		}
 	}
 	return up, down
 }

@@ -1,10 +1,12 @@
 package nixos
 
 import (
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/deploy/tunnel/foreign/foreigntest"
 	"wgkeys/keyring"
@@ -14,13 +16,27 @@ import (
 // The modules, for a person to look at; UPDATE=1 writes them. That they are of the Nix
 // language, and what it makes of them, is TestManagersNix.
 func TestFormat(t *testing.T) {
-	for name, v := range foreigntest.Views() {
+	for name, v := range views() {
 		files, err := Format(v, foreign.Secrets{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		foreigntest.Golden(t, filepath.Join("testdata", name+".nix"), string(files[0].Text))
 	}
+}
+
+// views are the common ones, and one with what none of them has.
+func views() map[string]*tunnel.View {
+	all := foreigntest.Views()
+	hub := *all["server"]
+	hub.Masquerade, hub.MasqueradeBy = []netip.Prefix{netip.MustParsePrefix("10.7.7.2/32")}, []string{"eth0"}
+	hub.MasqueradeTunnel, hub.Isolate, hub.NoBoot = true, true, true
+	hub.Proxies = []netip.Addr{netip.MustParseAddr("fd00:7::2")}
+	hub.Sysctls = map[string]string{"net.ipv4.conf.wg0.rp_filter": "2"}
+	hub.Remotes = map[netip.Addr]netip.Prefix{netip.MustParseAddr("10.9.9.1"): netip.MustParsePrefix("10.9.9.2/32")}
+	hub.Addresses = append(hub.Addresses[:2:2], netip.MustParsePrefix("10.9.9.1/32"))
+	all["hub"] = &hub
+	return all
 }
 
 // Nothing of a value ends the string that it stands in.

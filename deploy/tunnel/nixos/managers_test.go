@@ -13,7 +13,6 @@ import (
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
-	"wgkeys/deploy/tunnel/foreign/foreigntest"
 )
 
 // An evaluated module, as far as both kinds of interface have the same.
@@ -48,7 +47,7 @@ func TestManagersNix(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: run apt-get install --no-install-recommends nix-bin", err)
 	}
-	for name, v := range foreigntest.Views() {
+	for name, v := range views() {
 		files, err := Format(v, foreign.Secrets{})
 		if err != nil {
 			t.Fatal(err)
@@ -104,6 +103,9 @@ func (d device) said() device {
 func said(v *tunnel.View) device {
 	d := device{ListenPort: v.ListenPort, MTU: v.MTU, PrivateKeyFile: v.PrivateKeyFile, DNS: v.DNS}
 	for _, a := range v.Addresses {
+		if v.Remotes[a.Addr()].IsValid() {
+			continue // in a command
+		}
 		d.IPs = append(d.IPs, a.String())
 	}
 	for _, p := range v.Peers {
