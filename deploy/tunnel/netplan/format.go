@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strings"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
@@ -22,6 +23,10 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 			return nil, fault.NewHost("no netplan file for", v.Host, "the route to "+r.Prefix.String()+" needs a rule for all "+
 				"packets without a mark, which netplan cannot say", "--format networkd")
 		}
+	}
+	if len(v.Remotes) > 0 {
+		return nil, fault.NewHost("no netplan file for", v.Host, "netplan has no point-to-point addresses",
+			"--format networkd")
 	}
 	for i := range v.Peers {
 		if len(v.Peers[i].AllowedIPs) == 0 {
@@ -44,6 +49,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	w.given("port", v.ListenPort)
 	w.given("mark", int(v.FwMark))
 	w.given("mtu", v.MTU)
+	if v.NoBoot {
+		w.line("      activation-mode: manual")
+	}
 	w.line("      link-local: []")
 	w.addresses()
 	w.dns()
@@ -118,9 +126,19 @@ func (w *writer) host() {
 	for _, key := range slices.Sorted(maps.Keys(v.Sysctls)) {
 		w.note("in a file of /etc/sysctl.d: %s=%s", key, v.Sysctls[key])
 	}
+	if v.MasqueradeTunnel {
+		w.note("in /etc/nftables.conf: oifname %s masquerade", v.Tunnel)
+	}
+	if v.Isolate {
+		w.note("in /etc/nftables.conf: iifname %s oifname %[1]s drop", v.Tunnel)
+	}
+	uplinks := "!= " + v.Tunnel
+	if len(v.MasqueradeBy) > 0 {
+		uplinks = "{ " + strings.Join(v.MasqueradeBy, ", ") + " }"
+	}
 	for _, prefix := range v.Masquerade {
-		w.note("netplan masquerades nothing: in /etc/nftables.conf: %s saddr %s oifname != %s masquerade",
-			map[bool]string{true: "ip", false: "ip6"}[prefix.Addr().Is4()], prefix, v.Tunnel)
+		w.note("netplan masquerades nothing: in /etc/nftables.conf: %s saddr %s oifname %s masquerade",
+			map[bool]string{true: "ip", false: "ip6"}[prefix.Addr().Is4()], prefix, uplinks)
 	}
 	for _, a := range v.Proxies {
 		w.note("%s: ip -6 neigh add proxy %[1]s dev UPLINK", a)

@@ -155,9 +155,15 @@ func (w *writer) network() {
 	v := w.v
 	w.section("Match")
 	w.line("Name=%s", v.Tunnel)
+	if v.NoBoot {
+		w.section("Link")
+		w.line("ActivationPolicy=manual")
+	}
 	w.section("Network")
 	for _, a := range v.Addresses {
-		w.line("Address=%s", a)
+		if !v.Remotes[a.Addr()].IsValid() {
+			w.line("Address=%s", a)
+		}
 	}
 	for _, d := range v.DNS {
 		if _, err := netip.ParseAddr(d); err == nil {
@@ -168,6 +174,12 @@ func (w *writer) network() {
 	}
 	w.router()
 	w.sysctls()
+	for _, a := range v.Addresses {
+		if remote := v.Remotes[a.Addr()]; remote.IsValid() {
+			w.section("Address")
+			w.line("Address=%s\nPeer=%s", a, remote)
+		}
+	}
 	p := policyOf(v)
 	if p != nil {
 		w.rules(p)
@@ -189,8 +201,18 @@ func (w *writer) router() {
 	}
 	ipv4 := slices.ContainsFunc(v.Masquerade, func(p netip.Prefix) bool { return p.Addr().Is4() })
 	ipv6 := slices.ContainsFunc(v.Masquerade, func(p netip.Prefix) bool { return p.Addr().Is6() })
-	if ipv4 || ipv6 {
+	switch {
+	case len(v.MasqueradeBy) > 0:
+		w.note("IPMasquerade= is for all uplinks; in /etc/nftables.conf: oifname { %s } masquerade, from %s",
+			strings.Join(v.MasqueradeBy, ", "), v.Tunnel)
+	case ipv4 || ipv6:
 		w.line("IPMasquerade=%s", of(ipv4, ipv6, "both"))
+	}
+	if v.MasqueradeTunnel {
+		w.note("in the .network of the host's own network: IPMasquerade=both")
+	}
+	if v.Isolate {
+		w.note("systemd-networkd keeps no peers apart; in /etc/nftables.conf: iifname %s oifname %[1]s drop", v.Tunnel)
 	}
 	for _, a := range v.Proxies {
 		w.note("in the uplink's .network: IPv6ProxyNDPAddress=%s", a)

@@ -3,6 +3,7 @@ package networkd
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,7 +31,24 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestFormat: the files themselves, for a reviewer, and for `make managers-files`.
+// TestPointToPoint: an address with a far end of its own is an [Address].
+func TestPointToPoint(t *testing.T) {
+	v := foreigntest.Views()["none"]
+	v.Remotes = map[netip.Addr]netip.Prefix{v.Addresses[0].Addr(): netip.MustParsePrefix("10.7.7.9/32")}
+	files, err := Format(v, foreign.Secrets{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices, err := Parse(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := foreigntest.MeaningOf(devices[0]), foreigntest.Meaning(v); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestFormat: the files themselves, for a reviewer.
 func TestFormat(t *testing.T) {
 	for name, v := range foreigntest.Views() {
 		files, err := Format(v, foreign.Secrets{})

@@ -28,6 +28,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	}
 	id := strings.ReplaceAll(cmp.Or(v.Description, v.Tunnel), `\`, `\\`)
 	w.line("[connection]\n# %s\nid=%s\ntype=wireguard\ninterface-name=%s", v.Host, id, v.Tunnel)
+	if v.NoBoot {
+		w.line("autoconnect=false")
+	}
 	w.device(s)
 	for i := range v.Peers {
 		w.peer(&v.Peers[i], s)
@@ -74,6 +77,10 @@ func (w *writer) key(name string, file []byte) {
 // encrypted packets, but no other one.
 func (w *writer) plan() error {
 	v := w.v
+	if len(v.Remotes) > 0 {
+		return fault.NewHost("no profile of NetworkManager for", v.Host, "it has no point-to-point addresses",
+			"--format networkd")
+	}
 	w.peerRoutes = w.allRouted()
 	for _, r := range v.Routes {
 		if !foreign.NeedsTable(v, r) {
@@ -168,9 +175,19 @@ func (w *writer) host() {
 	for _, key := range slices.Sorted(maps.Keys(v.Sysctls)) {
 		w.note("in a file of /etc/sysctl.d: %s=%s", key, v.Sysctls[key])
 	}
+	if v.MasqueradeTunnel {
+		w.note("in /etc/nftables.conf: oifname %s masquerade", v.Tunnel)
+	}
+	if v.Isolate {
+		w.note("in /etc/nftables.conf: iifname %s oifname %[1]s drop", v.Tunnel)
+	}
+	uplinks := "!= " + v.Tunnel
+	if len(v.MasqueradeBy) > 0 {
+		uplinks = "{ " + strings.Join(v.MasqueradeBy, ", ") + " }"
+	}
 	for _, prefix := range v.Masquerade {
-		w.note("NetworkManager masquerades no tunnel: in /etc/nftables.conf: %s saddr %s oifname != %s masquerade",
-			map[bool]string{true: "ip", false: "ip6"}[prefix.Addr().Is4()], prefix, v.Tunnel)
+		w.note("NetworkManager masquerades no tunnel: in /etc/nftables.conf: %s saddr %s oifname %s masquerade",
+			map[bool]string{true: "ip", false: "ip6"}[prefix.Addr().Is4()], prefix, uplinks)
 	}
 	for _, a := range v.Proxies {
 		w.note("%s: ip -6 neigh add proxy %[1]s dev UPLINK", a)

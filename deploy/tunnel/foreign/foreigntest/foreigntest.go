@@ -119,7 +119,7 @@ func Meaning(v *tunnel.View) string {
 	m := meaning{}
 	m.add("device %s key file %q port %d mtu %d mark %d", v.Tunnel, v.PrivateKeyFile, v.ListenPort, v.MTU, v.FwMark)
 	for _, a := range v.Addresses {
-		m.add("address %s", a)
+		m.add("address %s %v", a, v.Remotes[a.Addr()])
 	}
 	for _, p := range v.Peers {
 		m.add("peer %s psk file %q endpoint %q keepalive %d", p.PublicKey, p.PresharedKeyFile, p.Endpoint, p.Keepalive)
@@ -136,7 +136,7 @@ func Meaning(v *tunnel.View) string {
 	for key, val := range v.Sysctls {
 		m.add("sysctl %s = %s", key, val)
 	}
-	m.add("forward %v masquerade %v description %q", v.Forward, len(v.Masquerade) > 0, v.Description)
+	m.add("forward %v masquerade %v description %q manual %v", v.Forward, len(v.Masquerade) > 0, v.Description, v.NoBoot)
 	return m.String()
 }
 
@@ -146,7 +146,7 @@ func MeaningOf(d *foreign.Device) string {
 	m.add("device %s key file %q port %d mtu %d mark %d", d.Name, d.PrivateKeyFile, d.ListenPort, d.MTU, d.FwMark)
 	own := map[netip.Prefix]bool{}
 	for _, a := range d.Addresses {
-		m.add("address %s", a.Local)
+		m.add("address %s %v", a.Local, a.Remote)
 		own[a.Local.Masked()] = true
 	}
 	for _, p := range d.Peers {
@@ -167,7 +167,7 @@ func MeaningOf(d *foreign.Device) string {
 	for key, val := range d.Sysctls {
 		m.add("sysctl %s = %s", key, val)
 	}
-	m.add("forward %v masquerade %v description %q", d.Forward, d.Masquerade.All, d.Description)
+	m.add("forward %v masquerade %v description %q manual %v", d.Forward, d.Masquerade.All, d.Description, d.Manual)
 	for _, l := range d.Left {
 		m.add("left %s: %s", l.What, l.Why)
 	}
@@ -241,7 +241,7 @@ func Views() map[string]*tunnel.View {
 		"unrouted": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key",
 			Addresses: prefixes("10.7.7.2/32"), Peers: to("10.7.7.1/32", "192.168.9.0/24"),
 			Routes: routes("shale", "10.7.7.1/32")},
-		"none": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key", ListenPort: 7,
+		"none": {Tunnel: "wg0", Host: "basalt", PrivateKeyFile: "/etc/wireguard/wg0.key", ListenPort: 7, NoBoot: true,
 			Addresses: prefixes("10.7.7.2/32"), Peers: to("10.7.7.1/32")},
 	}
 }
