@@ -159,13 +159,7 @@ func hidden(text string) bool {
 func placeholder(s string) bool {
 	t := strings.TrimSpace(s)
 	lower := strings.ToLower(t)
-	switch {
-	case t == "":
-		return true
-	case strings.ContainsAny(t, "<>{}[]()$%"), strings.Contains(t, "..."), strings.Contains(t, "…"),
-		strings.Contains(t, "***"):
-		return true
-	case strings.Trim(lower, "x") == "", strings.Trim(t, "#") == "", strings.Trim(t, "_-") == "":
+	if takenOut(t) {
 		return true
 	}
 	for _, word := range []string{"your", "fixme", "redacted", "changeme", "replace", "example", "insert", "hidden", "removed"} {
@@ -177,12 +171,24 @@ func placeholder(s string) bool {
 	return letters && strings.Contains(lower, "key")
 }
 
+// takenOut tells of what stands where any value was taken out: brackets of a template,
+// dots, x after x.
+func takenOut(s string) bool {
+	t := strings.TrimSpace(s)
+	switch {
+	case t == "", strings.ContainsAny(t, "<>{}()$%"), strings.Contains(t, "..."), strings.Contains(t, "…"),
+		strings.Contains(t, "***"):
+		return true
+	}
+	return strings.Trim(strings.ToLower(t), "x.:/") == "" || strings.Trim(t, "#_-") == ""
+}
+
 // whyNoKey tells why a value is no key, without the value.
 func whyNoKey(s string, err error) string {
 	switch {
 	case strings.TrimSpace(s) == "":
 		return "it is empty"
-	case placeholder(s):
+	case placeholder(s), strings.ContainsAny(s, "[]"):
 		return "a placeholder stands where the key was"
 	}
 	return err.Error()
@@ -239,7 +245,7 @@ func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil || p.Addr().Is4In6() {
 		why := Shown(s) + " is no address and no prefix"
-		if placeholder(s) {
+		if takenOut(s) {
 			why = "a placeholder stands where an address was"
 		}
 		r.Wrong(at, "", "%s: %s", name, why)
@@ -254,11 +260,9 @@ func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 func (r *Reader) Endpoint(at Pos, name, s string) string {
 	s = strings.TrimSpace(s)
 	i := strings.LastIndexByte(s, ':')
-	// vpn.example.net is a name like others, and an IPv6 address has brackets
-	invented := placeholder(strings.NewReplacer("example", "e", "[", "", "]", "").Replace(s))
-	if i < 0 || invented {
+	if i < 0 || takenOut(s) {
 		why := Shown(s) + " has no port after a colon"
-		if invented {
+		if takenOut(s) {
 			why = "a placeholder stands where the endpoint was"
 		}
 		r.Wrong(at, "", "%s: %s", name, why)

@@ -68,6 +68,17 @@ func Names(read bool) (names []string) {
 	return names
 }
 
+// of is the format of a file by what is in it.
+func of(file foreign.File) (*Format, error) {
+	for i := range all {
+		if f := &all[i]; f.Is != nil && f.Is(file) {
+			return f, nil
+		}
+	}
+	return nil, fault.NewFile("cannot tell the format of", file.Name, "it looks like no tunnel of a program that is known here",
+		"--format NAME says it: wgkeys import --help")
+}
+
 // hasLine tells whether a file has one of some lines, blanks and case apart.
 func hasLine(f foreign.File, lines ...string) bool {
 	for line := range bytes.Lines(f.Text) {

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel/draft"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/formats"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+func importCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "import",
+		Usage:     "make a tunnel of the files of another program",
+		ArgsUsage: "[NAME=]FILE...",
+		Description: "Formats: " + strings.Join(formats.Names(true), ", ") + ". Files of several hosts, as\n" +
+			"NAME=FILE each, become one tunnel: they are joined by their public keys. A FILE\n" +
+			"without a name is this machine's. The keys go into the vault and nowhere else, the\n" +
+			"rest becomes tunnels/TUNNEL.toml. What it cannot say is listed, and nothing is\n" +
+			"written then without --leave-out.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Usage: "the files are in `FORMAT`", DefaultText: "by what is in them"},
+			&cli.StringFlag{Name: "host", Usage: "the files are those of `HOST`", DefaultText: "this machine"},
+			&cli.StringFlag{Name: "tunnel", Aliases: []string{"t"}, Usage: "call the tunnel, and its interface, `TUNNEL`"},
+			&cli.BoolFlag{Name: "leave-out", Usage: "write the rest where something cannot be said"},
+			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show the tunnel file, and write nothing"},
+			commitFlag,
+		},
+	}, doImport
+}
+
+// maxImport is how many bytes of files an import reads: as many as a tunnel file has.
+const maxImport = 16 << 20
+
+func doImport(e *env) error {
+	if len(e.names()) == 0 {
+		return ui.Usage("no file named for", "wgkeys import", "it reads the files of another program", "wgkeys import /etc/wireguard/wg0.conf")
+	}
+	i := &intake{env: e, named: map[string]string{}}
+	list, err := i.readFiles()
+	if err != nil {
+		return err
+	}
+	defer wipe(list)
+	devices, err := formats.Parse(list, e.cli.String("format"), i.readFile)
+	if err != nil {
+		return err
+	}
+	drafts, err := i.drafts(devices)
+	if err != nil {
+		return err
+	}
+	if err := i.tellLeft(drafts); err != nil {
+		return err
+	}
+	if e.cli.Bool("dry-run") {
+		for _, d := range drafts {
+			e.ui.Printf("%s", d.Text)
+		}
+		return nil
+	}
+	return i.write(drafts)
+}
+
+// An intake reads files of other programs.
+type intake struct {
+	env   *env
+	named map[string]string // the host by file
+	size  int
+}
+
+// readFiles reads what was named: files, and the files of folders.
+func (i *intake) readFiles() (list []foreign.File, err error) {
+	for _, arg := range i.env.names() {
+		host, path := "", arg
+		if name, rest, ok := strings.Cut(arg, "="); ok && keyring.CheckHost(name) == nil {
+			host, path = name, rest
+		}
+		paths, err := filesOf(path)
+		if err != nil {
+			return list, fault.WrapFile(fault.Errno(err), "cannot read", path, "ls -ld "+ui.Quoted(path))
+		}
+		for _, p := range paths {
+			text, err := i.readFile(p)
+			if err != nil {
+				return list, fault.WrapFile(fault.Errno(err), "cannot read", p, "sudo, where it is readable for root alone: ls -l "+ui.Quoted(p))
+			}
+			list = append(list, foreign.File{Name: p, Text: text})
+			if host != "" {
+				i.named[p] = host
+			}
+		}
+	}
+	return list, nil
+}
+
+// filesOf is path, or the files in it if it is a folder.
+func filesOf(path string) (paths []string, err error) {
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return []string{path}, err
+	}
+	err = filepath.WalkDir(path, func(p string, e os.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
+			paths = append(paths, p)
+		}
+		return err
+	})
+	return paths, err
+}
+
+// readFile reads a file, bounded with all others.
+func (i *intake) readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, int64(maxImport-i.size)+1))
+	if i.size += len(text); err == nil && i.size > maxImport {
+		err = fmt.Errorf("the files are larger than %d MiB", maxImport>>20)
+	}
+	return text, err
+}
+
+// drafts makes a tunnel of the devices with each interface's name.
+func (i *intake) drafts(devices []*foreign.Device) (drafts []*draft.Draft, err error) {
+	if len(devices) == 0 {
+		return nil, fault.New("no tunnel in", strings.Join(i.env.names(), ", "), "none of the files has a WireGuard interface", "wgkeys import --help")
+	}
+	byName := map[string][]*foreign.Device{}
+	var names []string
+	for _, d := range devices {
+		if err := i.name(d); err != nil {
+			return nil, err
+		}
+		if byName[d.Name] == nil {
+			names = append(names, d.Name)
+		}
+		byName[d.Name] = append(byName[d.Name], d)
+	}
+	for _, name := range names {
+		d, err := draft.Make(byName[name])
+		if err != nil {
+			return nil, err
+		}
+		drafts = append(drafts, d)
+	}
+	return drafts, nil
+}
+
+// name decides what the device's host and interface are called.
+func (i *intake) name(d *foreign.Device) (err error) {
+	switch name := i.named[d.Pos.File]; {
+	case name != "":
+		d.Host = name
+	case i.env.cli.IsSet("host"):
+		d.Host = i.env.cli.String("host")
+	case d.Host == "":
+		d.Host, err = i.env.thisHost()
+		i.ownKeys(d)
+	}
+	if t := i.env.cli.String("tunnel"); t != "" {
+		d.Name = t
+	}
+	return err
+}
+
+// ownKeys reads the key files that a device of this machine names: the keys are
+// nowhere else.
+func (i *intake) ownKeys(d *foreign.Device) {
+	if text, err := i.keyFile(d.PrivateKeyFile); err == nil && d.PrivateKey.IsZero() {
+		if k, err := keyring.ParsePrivateKey(text); err == nil {
+			d.PrivateKey = k
+		}
+		clear(text)
+	}
+	for n := range d.Peers {
+		p := &d.Peers[n]
+		if text, err := i.keyFile(p.PresharedKeyFile); err == nil && p.PresharedKey.IsZero() {
+			if k, err := keyring.ParsePresharedKey(text); err == nil {
+				p.PresharedKey = k
+			}
+			clear(text)
+		}
+	}
+}
+
+func (i *intake) keyFile(path string) ([]byte, error) {
+	if path == "" {
+		return nil, os.ErrNotExist
+	}
+	return i.readFile(path)
+}
+
+// tellLeft lists what cannot be said. That is the end, unless it may be left out.
+func (i *intake) tellLeft(drafts []*draft.Draft) error {
+	left := 0
+	for _, d := range drafts {
+		for _, l := range d.Left {
+			i.env.ui.Say("left out: %s:%d: %s: %s", l.Pos.File, l.Pos.Line, l.What, l.Why)
+			left++
+		}
+	}
+	if left == 0 || i.env.cli.Bool("leave-out") || i.env.cli.Bool("dry-run") {
+		return nil
+	}
+	again := append([]string{"wgkeys import --leave-out"}, i.flags()...)
+	for _, n := range i.env.names() {
+		again = append(again, ui.Quoted(n))
+	}
+	return fault.New("nothing was written:", fmt.Sprintf("%d lines", left), "a tunnel file cannot say them", strings.Join(again, " "))
+}
+
+// flags are those of the command line that another run needs too.
+func (i *intake) flags() (words []string) {
+	for _, name := range []string{"format", "host", "tunnel"} {
+		if i.env.cli.IsSet(name) {
+			words = append(words, "--"+name, i.env.cli.String(name))
+		}
+	}
+	return words
+}
+
+func (i *intake) write(drafts []*draft.Draft) error {
+	e := i.env
+	r, err := e.writing()
+	if err != nil {
+		return err
+	}
+	m := e.maker(r, nil)
+	var lines []string
+	for _, d := range drafts {
+		made, failed := m.Import(d)
+		lines = append(lines, made...)
+		for _, l := range made {
+			e.ui.Printf("%s\n", l)
+		}
+		if failed != nil {
+			return r.Changes.Commit(e.ctx, e.ui, "import", lines, failed)
+		}
+		i.tellKeys(d)
+	}
+	return r.Changes.Commit(e.ctx, e.ui, "import", lines, nil)
+}
+
+// tellKeys says which keys the files did not hold.
+func (i *intake) tellKeys(d *draft.Draft) {
+	for _, h := range d.Hosts {
+		if !h.Managed || !h.PrivateKey.IsZero() {
+			continue
+		}
+		where := "nobody's files have it"
+		if h.KeyFile != "" {
+			where = "it is in " + h.KeyFile + " there"
+		}
+		i.env.ui.Warn(fault.NewHost("no private key yet of", h.Name, where,
+			"on "+h.Name+", import again; or a new one: wgkeys gen "+h.Name))
+	}
+	var without []string
+	for _, p := range d.Pairs {
+		if p.Key.IsZero() {
+			without = append(without, p.A+" and "+p.B)
+		}
+	}
+	if slices.Sort(without); len(without) > 0 {
+		i.env.ui.Warn(fault.New("no preshared key yet of", strings.Join(without, ", "), "the files name only where it lies", "wgkeys gen, for new ones"))
+	}
+}

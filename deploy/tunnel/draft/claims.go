@@ -1,0 +1,186 @@
+package draft
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+// claims decides the addresses and routes of h: what its peers accept from it, as far
+// as they agree. Where one does not, that is written out for the pair.
+func (m *maker) claims(h *host) {
+	var own []netip.Prefix // each alone
+	if h.d != nil {
+		seen := map[netip.Prefix]bool{}
+		for _, a := range h.d.Addresses {
+			if seen[a.Local] {
+				continue
+			}
+			seen[a.Local] = true
+			own = append(own, netip.PrefixFrom(a.Local.Addr(), a.Local.Addr().BitLen()))
+			h.addresses = append(h.addresses, spelled(a))
+		}
+	}
+	common := m.common(h, own)
+	for _, p := range common {
+		switch {
+		case slices.Contains(own, p):
+		case h.d == nil && p.IsSingleIP():
+			h.addresses = append(h.addresses, p.Addr().String())
+			own = append(own, p)
+		default:
+			h.routes = append(h.routes, p.String())
+		}
+	}
+	claimed := len(own) + len(h.routes)
+	for _, e := range h.mentions {
+		same := len(e.p.AllowedIPs) == claimed
+		for _, p := range e.p.AllowedIPs {
+			same = same && (slices.Contains(own, p) || slices.Contains(h.routes, p.String()))
+		}
+		e.allowed = !same
+	}
+}
+
+// spelled is an address as the tunnel file has it.
+func spelled(a foreign.Address) string {
+	s := a.Local.String()
+	if a.Local.IsSingleIP() {
+		s = a.Local.Addr().String()
+	}
+	if a.Remote.IsValid() {
+		s = a.Local.Addr().String() + " peer " + a.Remote.String()
+	}
+	return s
+}
+
+// common are the prefixes that the most peers accept from h: those of the first entry
+// that has all of h's own addresses, or of the first one where h has no device.
+func (m *maker) common(h *host, own []netip.Prefix) []netip.Prefix {
+	for _, e := range h.mentions {
+		all := true
+		for _, o := range own {
+			all = all && slices.Contains(e.p.AllowedIPs, o)
+		}
+		if all {
+			return e.p.AllowedIPs
+		}
+	}
+	return nil
+}
+
+// routing decides what goes into the kernel's tables: a route for each allowed IP,
+// which is what a tunnel file says if it says nothing, or others.
+func (m *maker) routing(h *host) {
+	if h.d == nil {
+		return
+	}
+	routed := 0
+	for _, e := range h.entries {
+		if e.p.Routed {
+			routed++
+		}
+	}
+	m.table(h)
+	if routed == 0 && len(h.d.Routes) == 0 && len(h.entries) > 0 {
+		h.off = h.needsRoutes()
+		return
+	}
+	byPeer := m.assign(h)
+	for _, e := range h.entries {
+		own := byPeer[e.peer.name]
+		if e.p.Routed {
+			for _, p := range e.p.AllowedIPs {
+				if !slices.Contains(own, p.String()) {
+					own = append(own, p.String())
+				}
+			}
+		}
+		if !sameSet(own, h.made(e)) {
+			e.routes, e.written = own, true
+		}
+	}
+}
+
+// needsRoutes tells whether a route would be made if nothing were said.
+func (h *host) needsRoutes() bool {
+	for _, e := range h.entries {
+		if len(h.made(e)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// made are the routes that come of e if nothing is said.
+func (h *host) made(e *entry) (routes []string) {
+	for _, p := range e.p.AllowedIPs {
+		onLink := slices.ContainsFunc(h.d.Addresses, func(a foreign.Address) bool { return a.Local.Masked() == p })
+		if !onLink {
+			routes = append(routes, p.String())
+		}
+	}
+	return routes
+}
+
+// assign gives each further route to the peer that accepts what goes there.
+func (m *maker) assign(h *host) map[string][]string {
+	byPeer := map[string][]string{}
+	for _, r := range h.d.Routes {
+		best, bits := (*entry)(nil), -1
+		for _, e := range h.entries {
+			for _, a := range e.p.AllowedIPs {
+				if a.Bits() <= r.Prefix.Bits() && a.Contains(r.Prefix.Addr()) && a.Bits() > bits {
+					best, bits = e, a.Bits()
+				}
+			}
+		}
+		if best == nil {
+			m.leave(r.Pos, "route "+r.Prefix.String(), "no peer accepts what goes there: write it into AllowedIPs of one")
+			continue
+		}
+		m.metric(h, r)
+		byPeer[best.peer.name] = append(byPeer[best.peer.name], r.Prefix.String())
+	}
+	return byPeer
+}
+
+// metric holds further routes to the one table, metric and next hop that a host has.
+func (m *maker) metric(h *host, r foreign.Route) {
+	d := h.d
+	routed := slices.ContainsFunc(h.entries, func(e *entry) bool { return e.p.Routed })
+	first := &d.Routes[0]
+	if !routed && d.Table == 0 && d.Metric == 0 {
+		d.Table, d.Metric = first.Table, first.Metric
+	}
+	if d.Table == 254 {
+		d.Table = 0
+	}
+	if table := r.Table; table != d.Table && (table != 254 || d.Table != 0) {
+		m.leave(r.Pos, "table "+strconv.Itoa(r.Table)+" of route "+r.Prefix.String(), "a host's routes are in one table")
+	}
+	if r.Metric != d.Metric {
+		m.leave(r.Pos, "metric "+strconv.Itoa(r.Metric)+" of route "+r.Prefix.String(), "a host's routes have one metric")
+	}
+	if r.Gateway.IsValid() && r.Gateway != first.Gateway {
+		m.leave(r.Pos, "gateway of route "+r.Prefix.String(), "a host's routes have one next hop")
+	}
+}
+
+// table takes the main table for none, as the tunnel file does.
+func (m *maker) table(h *host) {
+	if h.d.Table == 254 {
+		h.d.Table = 0
+	}
+}
+
+func sameSet(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
+	return strings.Join(a, ",") == strings.Join(b, ",")
+}

@@ -1,0 +1,257 @@
+// Package draft makes a tunnel file of what the files of other programs say.
+//
+// Devices of several hosts are joined by their public keys: a peer of one that is the
+// interface of another is that host. A peer whose own files are not there becomes a
+// host with managed = false: nobody logs in to it, and it keeps its key. What the text
+// says is compared with the devices at the end, host by host: what differs is not left
+// to be found out by the network.
+package draft
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// A Draft is a tunnel that is not in a repository yet.
+type Draft struct {
+	Tunnel string
+	Text   []byte // of the tunnel file, without a secret
+	Hosts  []Host // by name
+	Pairs  []Pair // those with a preshared key, by name
+	Left   []foreign.Left
+}
+
+// A Host is a host of a draft.
+type Host struct {
+	Name       string
+	Managed    bool
+	PublicKey  keyring.PublicKey  // zero: nobody's files say it
+	PrivateKey keyring.PrivateKey // zero: its files do not hold it
+	KeyFile    string             // where it lies on the host, if its files say only that
+}
+
+// A Pair is two hosts that share a preshared key.
+type Pair struct {
+	A, B string // in order
+	Key  keyring.PresharedKey
+	File string // where it lies on A or B, if the files say only that
+}
+
+// Make makes the tunnel of devices, which have one interface's name and a host's name
+// each. An error is what no tunnel file can say, whatever is left out.
+func Make(devices []*foreign.Device) (*Draft, error) {
+	m := &maker{Draft: &Draft{Tunnel: devices[0].Name}, byName: map[string]*host{}, byKey: map[keyring.PublicKey]*host{}, pairAt: map[[2]string]int{}}
+	if err := tunnel.CheckName(m.Tunnel); err != nil {
+		return nil, fault.WrapLine(err, "no tunnel can be named as the interface", devices[0].Pos.File, devices[0].Pos.Line, "-t NAME names it")
+	}
+	if err := m.hosts(devices); err != nil {
+		return nil, err
+	}
+	if err := m.peers(); err != nil {
+		return nil, err
+	}
+	for _, h := range m.list {
+		m.endpoint(h)
+	}
+	for _, h := range m.list {
+		m.claims(h)
+	}
+	for _, h := range m.list {
+		m.routing(h)
+		h.keepalive = keepalive(h)
+	}
+	m.list = slices.SortedFunc(slices.Values(m.list), func(a, b *host) int {
+		return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a.place, b.place))
+	})
+	w := &writer{m: m}
+	w.all()
+	m.Text = w.text.Bytes()
+	m.fill()
+	if err := m.verify(w); err != nil {
+		return nil, err
+	}
+	return m.Draft, nil
+}
+
+// order has the hosts whose files are there before those that they mention.
+func order(h *host) int {
+	if h.d != nil {
+		return 0
+	}
+	return 1
+}
+
+// A maker makes one draft.
+type maker struct {
+	*Draft
+	list   []*host // as they come in the files, then by order
+	byName map[string]*host
+	byKey  map[keyring.PublicKey]*host
+	pairAt map[[2]string]int // the index in Pairs
+}
+
+// A host is what becomes a table of the tunnel file.
+type host struct {
+	name        string
+	description string
+	comment     []string
+	key         keyring.PublicKey
+	d           *foreign.Device // nil: it is only mentioned
+	entries     []*entry        // of its device
+	mentions    []*entry        // of it, in the devices of others
+	place       int             // among all, as the files have them
+
+	endpoint  string // of all, as far as they agree
+	reachable bool
+	addresses []string
+	routes    []string
+	off       bool // table = "off"
+	keepalive int  // of all its entries, if all have one
+}
+
+// An entry is what one host says of a peer.
+type entry struct {
+	of, peer *host
+	p        *foreign.Peer
+	allowed  bool     // written out for the pair
+	routes   []string // written out for the pair; nil: not
+	written  bool     // routes is written, though it may be empty
+}
+
+// hosts makes one for each device.
+func (m *maker) hosts(devices []*foreign.Device) error {
+	for _, d := range devices {
+		if err := keyring.CheckHost(d.Host); err != nil {
+			return fault.WrapFile(err, "no host can be named "+d.Host+" for", d.Pos.File, "--host NAME, or NAME=FILE, names it")
+		}
+		if old := m.byName[d.Host]; old != nil {
+			return fault.NewFile("two interfaces of one host for", d.Pos.File,
+				"host "+d.Host+" has "+m.Tunnel+" already, by "+old.d.Pos.File, "NAME=FILE names the host of each file")
+		}
+		h := &host{name: d.Host, d: d, comment: d.Comment, description: d.Description, place: len(m.list)}
+		if !d.PrivateKey.IsZero() {
+			h.key = d.PrivateKey.PublicKey()
+			if old := m.byKey[h.key]; old != nil {
+				return fault.NewFile("two hosts with one private key:", d.Pos.File, "that of "+old.d.Pos.File+" is the same", "")
+			}
+			m.byKey[h.key] = h
+		}
+		m.list, m.byName[h.name] = append(m.list, h), h
+		m.Left = append(m.Left, d.Left...)
+	}
+	return nil
+}
+
+// peers makes a host of each peer that is none yet.
+func (m *maker) peers() error {
+	for _, h := range slices.Clone(m.list) {
+		for i := range h.d.Peers {
+			p := &h.d.Peers[i]
+			peer := m.byKey[p.PublicKey]
+			if peer == h {
+				m.leave(p.Pos, "[Peer]", "it has the key of the interface itself, and WireGuard has no such peer")
+				continue
+			}
+			if peer == nil {
+				peer = &host{key: p.PublicKey, place: len(m.list)}
+				peer.name, peer.description, peer.comment = m.nameFor(p, len(m.list))
+				m.list, m.byKey[p.PublicKey], m.byName[peer.name] = append(m.list, peer), peer, peer
+			}
+			e := &entry{of: h, peer: peer, p: p}
+			h.entries, peer.mentions = append(h.entries, e), append(peer.mentions, e)
+			if err := m.psk(e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *maker) leave(at foreign.Pos, what, why string) {
+	m.Left = append(m.Left, foreign.Left{Pos: at, What: what, Why: why})
+}
+
+// psk notes the preshared key of an entry. Two that differ let nothing through.
+func (m *maker) psk(e *entry) error {
+	if e.p.PresharedKey.IsZero() && e.p.PresharedKeyFile == "" {
+		return nil
+	}
+	a, b := min(e.of.name, e.peer.name), max(e.of.name, e.peer.name)
+	pair := Pair{A: a, B: b, Key: e.p.PresharedKey}
+	if pair.Key.IsZero() {
+		pair.File = e.p.PresharedKeyFile
+	}
+	i, known := m.pairAt[[2]string{a, b}]
+	switch {
+	case !known:
+		m.pairAt[[2]string{a, b}] = len(m.Pairs)
+		m.Pairs = append(m.Pairs, pair)
+	case m.Pairs[i].Key.IsZero():
+		m.Pairs[i] = pair
+	case !pair.Key.IsZero() && !pair.Key.Equal(m.Pairs[i].Key):
+		return fault.NewLine("two preshared keys of one pair of hosts:", e.p.Pos.File, e.p.Pos.Line,
+			"the file of "+e.peer.name+" has another one, so the two do not reach each other", "take in the one that is right: wg show "+m.Tunnel+" preshared-keys")
+	}
+	return nil
+}
+
+// endpoint decides where the peers of h send to, and whether it can be sent to at all.
+func (m *maker) endpoint(h *host) {
+	var all []string
+	for _, e := range h.mentions {
+		if e.p.Endpoint != "" && !slices.Contains(all, e.p.Endpoint) {
+			all = append(all, e.p.Endpoint)
+		}
+	}
+	if len(all) > 0 {
+		h.endpoint = all[0]
+	}
+	if h.d == nil || h.endpoint != "" {
+		return
+	}
+	for _, e := range h.entries {
+		h.reachable = h.reachable || e.p.Endpoint == "" && e.peer.d == nil
+	}
+}
+
+// fill tells what goes into the keyring and into the vault.
+func (m *maker) fill() {
+	for _, h := range m.list {
+		f := Host{Name: h.name, Managed: h.d != nil, PublicKey: h.key}
+		if h.d != nil {
+			f.PrivateKey = h.d.PrivateKey
+			if f.PrivateKey.IsZero() {
+				f.KeyFile = h.d.PrivateKeyFile
+			}
+		}
+		m.Hosts = append(m.Hosts, f)
+	}
+	slices.SortFunc(m.Hosts, func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(m.Pairs, func(a, b Pair) int { return cmp.Or(strings.Compare(a.A, b.A), strings.Compare(a.B, b.B)) })
+	slices.SortStableFunc(m.Left, func(a, b foreign.Left) int {
+		return cmp.Or(cmp.Compare(a.Pos.File, b.Pos.File), cmp.Compare(a.Pos.Line, b.Pos.Line))
+	})
+}
+
+// known are the keys of the draft's hosts; of a host whose key nobody knows one that
+// serves for the comparison alone.
+func (m *maker) known() map[string]keyring.PublicKey {
+	keys := map[string]keyring.PublicKey{}
+	for i, h := range m.list {
+		keys[h.name] = h.key
+		if h.key.IsZero() {
+			keys[h.name] = keyring.PublicKey{0: 9, 1: byte(i), 2: byte(i >> 8), 31: 1}
+		}
+	}
+	return keys
+}
+
+// sorted are the keys of a set, in order.
+func sorted[V any](set map[string]V) []string { return slices.Sorted(maps.Keys(set)) }

@@ -1,0 +1,301 @@
+package draft
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+// A writer writes the tunnel file, and remembers of each line whence it comes.
+type writer struct {
+	m    *maker
+	text bytes.Buffer
+	from []foreign.Pos // by line, from the first one
+	at   foreign.Pos   // of the lines that are being written
+	psk  bool          // every pair has a preshared key
+}
+
+func (w *writer) line(format string, args ...any) {
+	fmt.Fprintf(&w.text, format, args...)
+	w.text.WriteByte('\n')
+	w.from = append(w.from, w.at)
+}
+
+// all writes the tunnel: what holds for every host, then the hosts.
+func (w *writer) all() {
+	pairs := 0
+	for _, h := range w.m.list {
+		pairs += len(h.entries)
+	}
+	if w.psk = pairs > 0 && w.pairsKnown() == len(w.m.Pairs); w.psk {
+		w.line("psk = true")
+		w.line("")
+	}
+	for i, h := range w.m.list {
+		if i > 0 {
+			w.line("")
+		}
+		w.host(h)
+	}
+}
+
+// pairsKnown counts the pairs of peers.
+func (w *writer) pairsKnown() int {
+	seen := map[[2]string]bool{}
+	for _, h := range w.m.list {
+		for _, e := range h.entries {
+			seen[[2]string{min(h.name, e.peer.name), max(h.name, e.peer.name)}] = true
+		}
+	}
+	return len(seen)
+}
+
+func (w *writer) host(h *host) {
+	w.at = h.pos()
+	for _, c := range h.comment {
+		if ending.MatchString(c) {
+			continue
+		}
+		w.line("# %s", oneLine(c))
+	}
+	w.line("[hosts.%s]", h.name)
+	if h.description != "" {
+		w.line("description = %s", quote(h.description))
+	}
+	if h.d == nil {
+		w.line("managed = false")
+	}
+	w.reached(h)
+	w.list("addresses", h.addresses)
+	w.list("routes", h.routes)
+	if h.d != nil {
+		w.device(h)
+	}
+	for _, e := range h.entries {
+		w.pair(h, e)
+	}
+}
+
+func (h *host) pos() foreign.Pos {
+	if h.d != nil {
+		return h.d.Pos
+	}
+	return h.mentions[0].p.Pos
+}
+
+// reached is where the peers of h send to. A port that is the listen port needs not be said.
+func (w *writer) reached(h *host) {
+	if h.reachable {
+		w.line("reachable = true")
+	}
+	if h.endpoint != "" {
+		w.line("endpoint = %s", quote(h.endpoint))
+	}
+	switch {
+	case h.d == nil:
+	case h.d.ListenPort != 0:
+		w.line("listen_port = %d", h.d.ListenPort)
+	case h.endpoint != "" || h.reachable:
+		w.line("listen_port = 0")
+	}
+}
+
+// device is what the files of the host itself say.
+func (w *writer) device(h *host) {
+	d := h.d
+	w.number("mtu", d.MTU)
+	w.number("fwmark", int(d.FwMark))
+	if h.off {
+		w.line(`table = "off"`)
+	} else {
+		w.number("table", d.Table)
+	}
+	w.number("metric", d.Metric)
+	if g := gateway(d); g.IsValid() {
+		w.line("gateway = %s", quote(g.String()))
+	}
+	w.list("dns", domains(d.DNS))
+	w.flag("forward", d.Forward)
+	w.masquerade(d.Masquerade)
+	w.flag("isolate", d.Isolate)
+	w.flag("ndp_proxy", len(d.Proxies) > 0)
+	if d.WithoutIPv6 {
+		w.line("ipv6 = false")
+	}
+	if d.Manual {
+		w.line("boot = false")
+	}
+	if f := d.PrivateKeyFile; f != "" && f != "/etc/wireguard/"+d.Name+".key" {
+		w.line("private_key_file = %s", quote(f))
+	}
+	if h.keepalive != 0 {
+		w.line("keepalive = %d", h.keepalive)
+	}
+	if len(d.Sysctls) > 0 {
+		var words []string
+		for _, key := range sorted(d.Sysctls) {
+			words = append(words, quote(key)+" = "+quote(d.Sysctls[key]))
+		}
+		w.line("sysctls = { %s }", strings.Join(words, ", "))
+	}
+}
+
+func gateway(d *foreign.Device) netip.Addr {
+	for _, r := range d.Routes {
+		if r.Gateway.IsValid() {
+			return r.Gateway
+		}
+	}
+	return netip.Addr{}
+}
+
+// domains are the resolvers and domains as systemd-resolved has them: a name beside
+// resolvers is a domain that is searched.
+func domains(words []string) (list []string) {
+	for _, w := range words {
+		if !slices.Contains(list, w) {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+func (w *writer) masquerade(m foreign.Masquerade) {
+	words := m.Uplinks
+	if m.Tunnel {
+		words = append(slices.Clone(words), "tunnel")
+	}
+	switch {
+	case m.All && !m.Tunnel:
+		w.line("masquerade = true")
+	case m.Tunnel && len(words) == 1 && !m.All:
+		w.line(`masquerade = "tunnel"`)
+	case len(words) > 0:
+		w.list("masquerade", words)
+	}
+}
+
+// keepalive is that of most peers of h, if all have one.
+func keepalive(h *host) int {
+	count := map[int]int{}
+	best := 0
+	for _, e := range h.entries {
+		if count[e.p.Keepalive]++; count[e.p.Keepalive] > count[best] {
+			best = e.p.Keepalive
+		}
+	}
+	if len(h.entries) > 0 && count[best] == len(h.entries) {
+		return best
+	}
+	return 0
+}
+
+func (w *writer) number(key string, n int) {
+	if n != 0 {
+		w.line("%s = %d", key, n)
+	}
+}
+
+func (w *writer) flag(key string, is bool) {
+	if is {
+		w.line("%s = true", key)
+	}
+}
+
+func (w *writer) list(key string, words []string) {
+	if len(words) > 0 {
+		w.line("%s = %s", key, array(words))
+	}
+}
+
+func array(words []string) string {
+	quoted := make([]string, len(words))
+	for i, s := range words {
+		quoted[i] = quote(s)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// pair is what h says of one peer alone.
+func (w *writer) pair(h *host, e *entry) {
+	var lines []string
+	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	if e.allowed {
+		words := make([]string, len(e.p.AllowedIPs))
+		for i, p := range e.p.AllowedIPs {
+			words[i] = p.String()
+		}
+		add("allowed_ips = %s", array(words))
+	}
+	if e.written {
+		add("routes = %s", array(e.routes))
+	}
+	if e.p.Endpoint != "" && e.p.Endpoint != e.peer.endpoint {
+		add("endpoint = %s", quote(e.p.Endpoint))
+	}
+	if e.p.Keepalive != h.keepalive {
+		add("keepalive = %d", e.p.Keepalive)
+	}
+	if w.hasPSK(h, e) && !w.psk && (e.of.name < e.peer.name || e.peer.d == nil) {
+		add("psk = true")
+	}
+	if f := e.p.PresharedKeyFile; f != "" && f != path.Join(keyFolder(h.d), w.m.Tunnel+"."+e.peer.name+".psk") {
+		add("psk_file = %s", quote(f))
+	}
+	if len(lines) == 0 {
+		return
+	}
+	w.at = e.p.Pos
+	w.line("")
+	w.line("[hosts.%s.peer.%s]", h.name, e.peer.name)
+	for _, l := range lines {
+		w.line("%s", l)
+	}
+}
+
+func keyFolder(d *foreign.Device) string {
+	if d.PrivateKeyFile != "" {
+		return path.Dir(d.PrivateKeyFile)
+	}
+	return "/etc/wireguard"
+}
+
+func (w *writer) hasPSK(h *host, e *entry) bool {
+	_, has := w.m.pairAt[[2]string{min(h.name, e.peer.name), max(h.name, e.peer.name)}]
+	return has
+}
+
+// quote spells a string as TOML does (TOML 1.0, "Basic strings").
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			fmt.Fprintf(&b, `\U%08X`, r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// oneLine is a comment as it can stand in a TOML file: what cannot be printed is a space.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return ' '
+	}, s)
+}

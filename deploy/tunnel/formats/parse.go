@@ -1,0 +1,102 @@
+package formats
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/wgquick"
+	"wgkeys/keyring/fault"
+)
+
+// Parse reads files, each in the format that it is in; where format is not "" all are
+// in that one. Files for `wg setconf` that another one names are read with it: if they
+// are not among files, by read, which gets their path on the host.
+func Parse(files []foreign.File, format string, read func(path string) ([]byte, error)) ([]*foreign.Device, error) {
+	groups := map[*Format][]foreign.File{}
+	var order []*Format
+	for _, file := range files {
+		f, err := of(file)
+		if format != "" {
+			f, err = Named(format, true)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if groups[f] == nil {
+			order = append(order, f)
+		}
+		groups[f] = append(groups[f], file)
+	}
+	var devices []*foreign.Device
+	var errs []error
+	for _, f := range order {
+		d, err := f.Parse(groups[f])
+		devices, errs = append(devices, d...), append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return withConf(devices, read)
+}
+
+// withConf puts into each device that names a file for `wg setconf` what is there.
+func withConf(devices []*foreign.Device, read func(string) ([]byte, error)) ([]*foreign.Device, error) {
+	var used []*foreign.Device
+	for _, d := range devices {
+		if d.Conf == "" {
+			continue
+		}
+		conf, err := confOf(d, devices, read)
+		if err != nil {
+			return nil, err
+		}
+		take(d, conf)
+		used = append(used, conf)
+	}
+	return slices.DeleteFunc(devices, func(d *foreign.Device) bool { return slices.Contains(used, d) }), nil
+}
+
+// confOf is the device of the file that d names.
+func confOf(d *foreign.Device, devices []*foreign.Device, read func(string) ([]byte, error)) (*foreign.Device, error) {
+	for _, c := range devices {
+		if c != d && filepath.Base(c.Pos.File) == filepath.Base(d.Conf) {
+			return c, nil
+		}
+	}
+	beside := filepath.Join(filepath.Dir(d.Pos.File), filepath.Base(d.Conf))
+	for _, path := range []string{beside, d.Conf} {
+		text, err := read(path)
+		if err != nil {
+			continue
+		}
+		list, err := wgquick.Parse([]foreign.File{{Name: path, Text: text}})
+		if err != nil {
+			return nil, err
+		}
+		return list[0], nil
+	}
+	return nil, fault.NewLine("its keys and peers are in a file that is not here:", d.Pos.File, d.Pos.Line,
+		d.Conf+" is not beside it", "name both files; sudo where it is readable for root alone")
+}
+
+// take puts what conf says, a file for `wg setconf`, into d. What d says in commands of
+// its own, which run later, counts.
+func take(d, conf *foreign.Device) {
+	d.Peers = append(conf.Peers, d.Peers...)
+	for i := range d.Peers { // wg(8) makes no routes
+		d.Peers[i].Routed = false
+	}
+	d.Comment = append(d.Comment, conf.Comment...)
+	d.Left = append(d.Left, conf.Left...)
+	if d.PrivateKeyFile == "" {
+		d.PrivateKey = conf.PrivateKey
+	}
+	if d.ListenPort == 0 {
+		d.ListenPort = conf.ListenPort
+	}
+	if d.FwMark == 0 {
+		d.FwMark = conf.FwMark
+	}
+}
