@@ -34,7 +34,7 @@ func TestCorpus(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil || len(paths) < 40 {
+	if err != nil || len(paths) < 35 {
 		t.Fatal(err, len(paths))
 	}
 	taken := 0
