@@ -25,6 +25,7 @@ func TestCheck(t *testing.T)   { scripts(t, "check") }
 func TestGen(t *testing.T)     { scripts(t, "gen") }
 func TestGraph(t *testing.T)   { scripts(t, "graph") }
 func TestHelp(t *testing.T)    { scripts(t, "help") }
+func TestImport(t *testing.T)  { scripts(t, "import") }
 func TestInit(t *testing.T)    { scripts(t, "init") }
 func TestMv(t *testing.T)      { scripts(t, "mv") }
 func TestPush(t *testing.T)    { scripts(t, "push") }

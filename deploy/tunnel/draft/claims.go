@@ -93,9 +93,9 @@ func (m *maker) routing(h *host) {
 	for _, e := range h.entries {
 		own := byPeer[e.peer.name]
 		if e.p.Routed {
-			for _, p := range e.p.AllowedIPs {
-				if !slices.Contains(own, p.String()) {
-					own = append(own, p.String())
+			for _, p := range h.made(e) {
+				if !slices.Contains(own, p) {
+					own = append(own, p)
 				}
 			}
 		}
