@@ -68,7 +68,7 @@ func Make(devices []*foreign.Device) (*Draft, error) {
 		h.keepalive = keepalive(h)
 	}
 	m.list = slices.SortedFunc(slices.Values(m.list), func(a, b *host) int {
-		return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a.place, b.place))
+		return cmp.Or(cmp.Compare(order(a), order(b)), strings.Compare(a.name, b.name))
 	})
 	w := &writer{m: m}
 	w.all()
@@ -80,7 +80,8 @@ func Make(devices []*foreign.Device) (*Draft, error) {
 	return m.Draft, nil
 }
 
-// order has the hosts whose files are there before those that they mention.
+// order has the hosts whose files are there before those that they mention. Both are by
+// name, as in a view, so that what was written of one comes back in the same order.
 func order(h *host) int {
 	if h.d != nil {
 		return 0
@@ -106,7 +107,6 @@ type host struct {
 	d           *foreign.Device // nil: it is only mentioned
 	entries     []*entry        // of its device
 	mentions    []*entry        // of it, in the devices of others
-	place       int             // among all, as the files have them
 
 	endpoint  string // of all, as far as they agree
 	reachable bool
@@ -135,7 +135,7 @@ func (m *maker) hosts(devices []*foreign.Device) error {
 			return fault.NewFile("two interfaces of one host for", d.Pos.File,
 				"host "+d.Host+" has "+m.Tunnel+" already, by "+old.d.Pos.File, "NAME=FILE names the host of each file")
 		}
-		h := &host{name: d.Host, d: d, comment: d.Comment, description: d.Description, place: len(m.list)}
+		h := &host{name: d.Host, d: d, comment: without(d.Comment, d.Host), description: d.Description}
 		if !d.PrivateKey.IsZero() {
 			h.key = d.PrivateKey.PublicKey()
 			if old := m.byKey[h.key]; old != nil {
@@ -149,6 +149,11 @@ func (m *maker) hosts(devices []*foreign.Device) error {
 	return nil
 }
 
+// without leaves out the comment that is the host's name.
+func without(comments []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(comments), func(c string) bool { return c == name })
+}
+
 // peers makes a host of each peer that is none yet.
 func (m *maker) peers() error {
 	for _, h := range slices.Clone(m.list) {
@@ -160,7 +165,7 @@ func (m *maker) peers() error {
 				continue
 			}
 			if peer == nil {
-				peer = &host{key: p.PublicKey, place: len(m.list)}
+				peer = &host{key: p.PublicKey}
 				peer.name, peer.description, peer.comment = m.nameFor(p, len(m.list))
 				m.list, m.byKey[p.PublicKey], m.byName[peer.name] = append(m.list, peer), peer, peer
 			}
