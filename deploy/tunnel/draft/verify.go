@@ -85,7 +85,7 @@ func (m *maker) compare(h *host, v *tunnel.View) {
 	differs("ListenPort", v.ListenPort, h.d.ListenPort)
 	differs("MTU", v.MTU, h.d.MTU)
 	differs("FwMark", v.FwMark, h.d.FwMark)
-	differs("Address", set(v.Addresses), locals(h.d.Addresses))
+	differs("Address", own(v), locals(h.d.Addresses))
 	byName := map[string]*tunnel.Peer{}
 	for i := range v.Peers {
 		byName[v.Peers[i].Name] = &v.Peers[i]
@@ -114,16 +114,27 @@ func set(prefixes []netip.Prefix) string {
 	for i, p := range prefixes {
 		words[i] = p.String()
 	}
-	slices.Sort(words)
-	return strings.Join(slices.Compact(words), ",")
+	return inOrder(words)
+}
+
+// own are the addresses of a view, and locals those of a device, far ends among them.
+func own(v *tunnel.View) string {
+	words := make([]string, len(v.Addresses))
+	for i, a := range v.Addresses {
+		words[i] = spelled(foreign.Address{Local: a, Remote: v.Remotes[a.Addr()]})
+	}
+	return inOrder(words)
 }
 
 func locals(addresses []foreign.Address) string {
-	var all []netip.Prefix
-	for _, a := range addresses {
-		if !a.Remote.IsValid() {
-			all = append(all, a.Local)
-		}
+	words := make([]string, len(addresses))
+	for i, a := range addresses {
+		words[i] = spelled(a)
 	}
-	return set(all)
+	return inOrder(words)
+}
+
+func inOrder(words []string) string {
+	slices.Sort(words)
+	return strings.Join(slices.Compact(words), ",")
 }
