@@ -38,7 +38,7 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 	}
 	description = p.Description
 	for _, w := range words {
-		if name = Slug(w); name != "" {
+		if name = slug(w); name != "" {
 			if !strings.EqualFold(name, w) && description == "" {
 				description = w
 			}
@@ -48,7 +48,7 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 			description = w // it has no letter that a name may have
 		}
 	}
-	if name = Slug(ofEndpoint(p.Endpoint)); name == "" {
+	if name = slug(ofEndpoint(p.Endpoint)); name == "" {
 		name = ofAddress(p, n)
 	}
 	return m.free(name), description, comment
@@ -102,9 +102,9 @@ func ofAddress(p *foreign.Peer, n int) string {
 	return "peer" + strconv.Itoa(n)
 }
 
-// Slug is a name as a host may have it: small letters, digits, - and _; "" if nothing
+// slug is a name as a host may have it: small letters, digits, - and _; "" if nothing
 // of it can stay.
-func Slug(s string) string {
+func slug(s string) string {
 	var b strings.Builder
 	gap := false
 	for _, r := range strings.ToLower(s) {

@@ -84,7 +84,11 @@ func confOf(d *foreign.Device, devices []*foreign.Device, read func(string) ([]b
 // take puts what conf says, a file for `wg setconf`, into d. What d says in commands of
 // its own, which run later, counts.
 func take(d, conf *foreign.Device) {
-	d.Peers = append(conf.Peers, d.Peers...)
+	own := d.Peers
+	d.Peers = conf.Peers
+	for _, p := range own {
+		addPeer(d, p)
+	}
 	for i := range d.Peers { // wg(8) makes no routes
 		d.Peers[i].Routed = false
 	}
@@ -98,5 +102,27 @@ func take(d, conf *foreign.Device) {
 	}
 	if d.FwMark == 0 {
 		d.FwMark = conf.FwMark
+	}
+}
+
+// addPeer puts what a command says of a peer into the one that the file has, or adds it.
+func addPeer(d *foreign.Device, p foreign.Peer) {
+	i := slices.IndexFunc(d.Peers, func(q foreign.Peer) bool { return q.PublicKey == p.PublicKey })
+	if i < 0 {
+		d.Peers = append(d.Peers, p)
+		return
+	}
+	q := &d.Peers[i]
+	if !p.PresharedKey.IsZero() || p.PresharedKeyFile != "" {
+		q.PresharedKey, q.PresharedKeyFile = p.PresharedKey, p.PresharedKeyFile
+	}
+	if p.Endpoint != "" {
+		q.Endpoint = p.Endpoint
+	}
+	if p.Keepalive != 0 {
+		q.Keepalive = p.Keepalive
+	}
+	if len(p.AllowedIPs) > 0 {
+		q.AllowedIPs = p.AllowedIPs
 	}
 }
