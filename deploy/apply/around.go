@@ -21,6 +21,9 @@ func addAround(p *planner, found map[netip.Prefix]bool) {
 		if !a.spans[familySpelled(want.Endpoint)].none() {
 			a.add(literal(want))
 		}
+		for _, addr := range literals(want) {
+			a.add(addr)
+		}
 		if len(p.state.Endpoints) > 0 {
 			for _, addr := range p.state.Endpoints[want.Endpoint].All() {
 				a.add(addr.Addr())

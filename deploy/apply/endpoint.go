@@ -45,6 +45,21 @@ func literal(peer *tunnel.Peer) netip.Addr {
 	return addr.Addr()
 }
 
+// literals are the addresses among the endpoints of a peer that has several.
+func literals(peer *tunnel.Peer) (addrs []netip.Addr) {
+	if !severalEndpoints(peer) {
+		return nil
+	}
+	for _, e := range peer.Endpoints() {
+		if a, err := netip.ParseAddrPort(e); err == nil {
+			addrs = append(addrs, a.Addr())
+		}
+	}
+	return addrs
+}
+
+func severalEndpoints(peer *tunnel.Peer) bool { return strings.IndexByte(peer.Endpoint, ',') >= 0 }
+
 func liveEndpoints(p *planner) map[keyring.PublicKey]netip.Addr {
 	live := make(map[keyring.PublicKey]netip.Addr, len(p.state.Peers))
 	for _, q := range p.state.Peers {
@@ -56,7 +71,7 @@ func liveEndpoints(p *planner) map[keyring.PublicKey]netip.Addr {
 // addressesOf returns where the peer may be reached, OUTSIDE: as the view has it,
 // wherever its name leads, in both families, and where it is now.
 func addressesOf(p *planner, peer *tunnel.Peer, live map[keyring.PublicKey]netip.Addr) []netip.Addr {
-	addrs := []netip.Addr{literal(peer), live[peer.PublicKey]}
+	addrs := append(literals(peer), literal(peer), live[peer.PublicKey])
 	for _, a := range p.state.Endpoints[peer.Endpoint].All() {
 		addrs = append(addrs, a.Addr())
 	}

@@ -131,6 +131,7 @@ func reachedAt(p *planner, peer *tunnel.Peer, live netip.Addr) (addrs []netip.Ad
 	} else if a := literal(peer); a.IsValid() {
 		addrs = append(addrs, a)
 	}
+	addrs = append(addrs, literals(peer)...)
 	for _, a := range p.state.Endpoints[peer.Endpoint].All() {
 		addrs = append(addrs, a.Addr())
 	}
@@ -140,7 +141,7 @@ func reachedAt(p *planner, peer *tunnel.Peer, live netip.Addr) (addrs []netip.Ad
 // mayComeByIPv6 reports whether a peer has a name, which may lead to an address
 // of either family, where this host has IPv6.
 func mayComeByIPv6(p *planner, peer *tunnel.Peer, addrs []netip.Addr) bool {
-	if peer.Endpoint == "" || literal(peer).IsValid() {
+	if len(literals(peer)) == len(peer.Endpoints()) || literal(peer).IsValid() {
 		return false
 	}
 	return p.state.Paths[Anywhere[1]].MTU != 0 || slices.ContainsFunc(addrs, netip.Addr.Is6)

@@ -53,7 +53,8 @@
 //	description       a line of text for people
 //	ssh               where push and apply go; the host's name if left out
 //	endpoint          OUTSIDE: address or name, with or without a port; the
-//	                  port is the host's listen_port if left out
+//	                  port is the host's listen_port if left out. A list of them
+//	                  is tried in its order: where no handshake comes, the next
 //	reachable         true: peers reach the host at an address that is not in this
 //	                  file and that they know by themselves. A peer that is managed
 //	                  needs an endpoint for it all the same

@@ -148,7 +148,7 @@ func (t *Tunnel) hasEndpoint(h *host) bool {
 }
 
 // endpointOf returns where a sends its packets for b.
-func endpointOf(a, b *host) value[endpoint] {
+func endpointOf(a, b *host) value[endpoints] {
 	return first(a.pair(b.name).endpoint, b.endpoint)
 }
 

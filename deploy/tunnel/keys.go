@@ -39,7 +39,7 @@ var hostKeys = keys[host]{
 		h.ssh = text(r, n, "a destination for ssh in quotes", checked(checkSSH))
 	},
 	"endpoint": func(r *reader, h *host, n *node) {
-		h.endpoint = text(r, n, "an OUTSIDE address or name in quotes", parseEndpoint)
+		h.endpoint = readEndpoints(r, n)
 	},
 	"addresses":   func(r *reader, h *host, n *node) { h.addresses = prefixes(r, n, parseAddress) },
 	"routes":      func(r *reader, h *host, n *node) { h.routes = prefixes(r, n, parseRoute) },
@@ -76,7 +76,7 @@ var pairKeys = keys[pair]{
 	"allowed_ips": func(r *reader, p *pair, n *node) { p.allowedIPs = prefixes(r, n, parseRoute) },
 	"routes":      func(r *reader, p *pair, n *node) { p.routes = prefixes(r, n, parseRoute) },
 	"endpoint": func(r *reader, p *pair, n *node) {
-		p.endpoint = text(r, n, "an OUTSIDE address or name in quotes", parseEndpoint)
+		p.endpoint = readEndpoints(r, n)
 	},
 	"keepalive": func(r *reader, p *pair, n *node) { p.keepalive = r.int(n, 0, max16) },
 	"psk":       func(r *reader, p *pair, n *node) { p.psk = r.bool(n) },
@@ -147,4 +147,24 @@ func readMasquerade(r *reader, n *node) value[masquerade] {
 		}
 	}
 	return v
+}
+
+// readEndpoints reads one, or a list of them in the order in which they are tried.
+func readEndpoints(r *reader, n *node) value[endpoints] {
+	const want = "an OUTSIDE address or name in quotes"
+	if n.kind != unstable.Array {
+		if e := text(r, n, want, parseEndpoint); e.given() {
+			return value[endpoints]{endpoints{e.val}, n.pos}
+		}
+		return value[endpoints]{}
+	}
+	list := texts(r, n, want, parseEndpoint)
+	all := value[endpoints]{pos: n.pos}
+	for _, e := range list.vals {
+		all.val = append(all.val, e.val)
+	}
+	if len(n.list) == 0 {
+		r.add(n.pos, "leave endpoint out where the host comes to its peers", "%s: the list is empty", n.path())
+	}
+	return all
 }

@@ -145,10 +145,11 @@ func (l *linter) mtu(mtu value[int]) {
 }
 
 // port refuses an endpoint of h whose port nobody can know.
-func (l *linter) port(e value[endpoint], h *host) {
-	if e.given() && e.val.port == 0 && l.t.listenPortOf(h) == 0 {
+func (l *linter) port(e value[endpoints], h *host) {
+	bare := slices.IndexFunc(e.val, func(e endpoint) bool { return e.port == 0 })
+	if bare >= 0 && l.t.listenPortOf(h) == 0 {
 		l.add(e.pos, "write listen_port = under [hosts."+h.name+"]",
-			"endpoint %q has no port, and listen_port 0 lets the kernel choose one", e.val.host())
+			"endpoint %q has no port, and listen_port 0 lets the kernel choose one", e.val[bare].host())
 	}
 }
 
@@ -233,10 +234,12 @@ func (l *linter) inside() *prefixSet[pos] {
 	return &inside
 }
 
-func (l *linter) outside(e value[endpoint], inside *prefixSet[pos]) {
-	if p, at, ok := inside.around(e.val.addr); ok {
-		l.add(e.pos, "write the address that the host has without the tunnel",
-			"endpoint %s is OUTSIDE, but %s is INSIDE by %s", e.val.addr, p, at)
+func (l *linter) outside(all value[endpoints], inside *prefixSet[pos]) {
+	for _, e := range all.val {
+		if p, at, ok := inside.around(e.addr); ok {
+			l.add(all.pos, "write the address that the host has without the tunnel",
+				"endpoint %s is OUTSIDE, but %s is INSIDE by %s", e.addr, p, at)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type host struct {
 	managed, reachable         value[bool]
 	description                value[string]
 	ssh                        value[string]
-	endpoint                   value[endpoint]
+	endpoint                   value[endpoints]
 	addresses                  list[address]
 	routes                     list[netip.Prefix]
 	forward, ndpProxy, psk     value[bool]
@@ -54,7 +54,7 @@ type pair struct {
 	pos
 	allowedIPs list[netip.Prefix]
 	routes     list[netip.Prefix]
-	endpoint   value[endpoint]
+	endpoint   value[endpoints]
 	keepalive  value[int]
 	psk        value[bool]
 	pskFile    value[string]

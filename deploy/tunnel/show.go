@@ -136,7 +136,9 @@ func (s *sheet) peer(p *Peer, unmanaged bool) {
 	}
 	switch {
 	case p.Endpoint != "":
-		s.line(outside, "endpoint", p.Endpoint)
+		for _, e := range p.Endpoints() {
+			s.line(outside, "endpoint", e)
+		}
 	case unmanaged:
 		s.line(outside, "endpoint", "not in the tunnel file")
 	default:

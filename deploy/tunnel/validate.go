@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -114,13 +115,23 @@ func (p *Peer) check() error {
 		errs.add(checkPath(p.PresharedKeyFile))
 	}
 	if p.Endpoint != "" {
-		e, err := parseEndpoint(p.Endpoint)
-		if err == nil && e.port == 0 {
-			err = fmt.Errorf("endpoint %s has no port", shown(p.Endpoint))
-		}
-		errs.add(err)
+		errs.add(p.checkEndpoints())
 	}
 	return errors.Join(errs...)
+}
+
+func (p *Peer) checkEndpoints() error {
+	var errs wrongs
+	seen := unique[string]{}
+	for spelled := range strings.SplitSeq(p.Endpoint, ",") {
+		e, err := parseEndpoint(spelled)
+		if err == nil && e.port == 0 {
+			err = fmt.Errorf("endpoint %s has no port", shown(spelled))
+		}
+		errs.add(err)
+		errs.add(seen.add(spelled, "endpoint"))
+	}
+	return join(errs)
 }
 
 func (v *View) checkRoutes() error {

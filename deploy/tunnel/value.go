@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -107,6 +108,27 @@ func (e endpoint) withPort(port int) string {
 		port = e.port
 	}
 	return net.JoinHostPort(e.host(), strconv.Itoa(port))
+}
+
+func (e endpoint) String() string {
+	if e.port == 0 {
+		return e.host()
+	}
+	return e.withPort(0)
+}
+
+// endpoints are those of one host, in the order in which they are tried.
+type endpoints []endpoint
+
+// withPort spells them as a view does, each once and separated by commas.
+func (all endpoints) withPort(port int) string {
+	var list []string
+	for _, e := range all {
+		if spelled := e.withPort(port); !slices.Contains(list, spelled) {
+			list = append(list, spelled)
+		}
+	}
+	return strings.Join(list, ",")
 }
 
 // host returns the address or the name.

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"net/netip"
+	"strings"
 
 	"wgkeys/keyring"
 )
@@ -69,7 +70,8 @@ type Peer struct {
 	// what a rotation under way changes it to, or has; zero: none
 	NextPublicKey    keyring.PublicKey `json:"next_public_key,omitzero"`
 	PresharedKeyFile string            `json:"preshared_key_file,omitempty"` // absolute, on the host; "": none
-	// OUTSIDE, address:port or name:port; "": the peer comes to us
+	// OUTSIDE, address:port or name:port; "": the peer comes to us. Several are
+	// separated by commas: the next one is tried where no handshake comes
 	Endpoint   string         `json:"endpoint,omitempty"`
 	Keepalive  int            `json:"keepalive,omitempty"` // seconds; 0: off
 	AllowedIPs []netip.Prefix `json:"allowed_ips"`         // INSIDE, sorted
@@ -83,4 +85,13 @@ type Route struct {
 	Gateway netip.Addr   `json:"gateway,omitzero"` // INSIDE; the zero Addr: none
 	Metric  int          `json:"metric,omitempty"` // 0: the kernel's default
 	Peer    string       `json:"peer"`             // whom it leads to
+}
+
+// Endpoints returns those of p, in the order in which they are tried; none where it
+// comes to us.
+func (p *Peer) Endpoints() []string {
+	if p.Endpoint == "" {
+		return nil
+	}
+	return strings.Split(p.Endpoint, ",")
 }

@@ -40,6 +40,8 @@ func TestDecodeViewRefuses(t *testing.T) {
 		{"allowed IP with host bits", `"10.9.0.3/32"`, `"10.9.0.3/24"`, "host bits"},
 		{"allowed IP twice", `"10.9.0.3/32"`, `"10.9.0.2/32"`, "the same allowed IP"},
 		{"endpoint without a port", `"name": "phone"`, `"name": "phone", "endpoint": "192.0.2.1"`, "no port"},
+		{"endpoint twice", `"name": "phone"`, `"name": "phone", "endpoint": "a.example:1,a.example:1"`, "the same endpoint"},
+		{"an empty endpoint", `"name": "phone"`, `"name": "phone", "endpoint": "a.example:1,"`, "no name of a host"},
 		{"endpoint", `"name": "phone"`, `"name": "phone", "endpoint": "-x:1"`, "no name of a host"},
 		{"keepalive", `"name": "phone"`, `"name": "phone", "keepalive": 65536`, "keepalive 65536"},
 		{"route to nobody", `"peer": "phone"`, `"peer": "flint"`, "which is no peer"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -312,7 +313,9 @@ func clockBehind(s *HostStatus, d deadPeer, far *HostStatus) bool {
 
 // behindAnotherPort reports whether the tunnel file itself sends packets to a port that
 // another device maps to the peer's.
-func behindAnotherPort(p *tunnel.Peer, port int) bool { return portOf(p.Endpoint) == port }
+func behindAnotherPort(p *tunnel.Peer, port int) bool {
+	return slices.ContainsFunc(p.Endpoints(), func(e string) bool { return portOf(e) == port })
+}
 
 func portOf(endpoint string) int {
 	var port int

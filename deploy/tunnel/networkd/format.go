@@ -146,7 +146,7 @@ func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
 		w.line("AllowedIPs=%s", strings.Join(words, ","))
 	}
 	if p.Endpoint != "" {
-		w.line("Endpoint=%s", p.Endpoint)
+		w.line("Endpoint=%s", p.Endpoints()[0])
 	}
 	w.given("PersistentKeepalive", p.Keepalive)
 }

@@ -150,7 +150,7 @@ func (w *writer) device(s foreign.Secrets) {
 func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
 	w.line("\n[%s%s]\n# %s", peerGroup, p.PublicKey, p.Name)
 	if p.Endpoint != "" {
-		w.line("endpoint=%s", p.Endpoint)
+		w.line("endpoint=%s", p.Endpoints()[0])
 	}
 	if psk, ok := s.PresharedKeys[p.Name]; ok {
 		w.key("preshared-key", psk.File())

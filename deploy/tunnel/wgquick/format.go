@@ -193,7 +193,7 @@ func (w *writer) peer(p *tunnel.Peer) {
 		clear(key)
 	}
 	if p.Endpoint != "" {
-		w.line("Endpoint = %s", p.Endpoint)
+		w.line("Endpoint = %s", p.Endpoints()[0])
 	}
 	if len(p.AllowedIPs) > 0 {
 		w.line("AllowedIPs = %s", commas(p.AllowedIPs))

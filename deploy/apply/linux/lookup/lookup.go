@@ -4,11 +4,14 @@
 package lookup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,8 +86,31 @@ func (l *lookup) all(ctx context.Context, endpoints []string) map[string]apply.E
 	return found
 }
 
-// one looks up name:port.
+// one looks up name:port, or several of them in their order. It takes one that leads
+// somewhere for all to be known.
 func (l *lookup) one(ctx context.Context, endpoint string) apply.Endpoint {
+	var all apply.Endpoint
+	var found []netip.AddrPort
+	for part := range strings.SplitSeq(endpoint, ",") {
+		e := l.part(ctx, part)
+		for _, a := range e.All() {
+			if !slices.Contains(found, a) {
+				found = append(found, a)
+			}
+		}
+		all.Err = cmp.Or(all.Err, e.Err)
+	}
+	if len(found) == 0 {
+		return all
+	}
+	return apply.Endpoint{Addr: found[0], More: found[1:]}
+}
+
+// part looks up one of them.
+func (l *lookup) part(ctx context.Context, endpoint string) apply.Endpoint {
+	if addr, err := netip.ParseAddrPort(endpoint); err == nil {
+		return apply.Endpoint{Addr: addr}
+	}
 	host, text, err := net.SplitHostPort(endpoint)
 	if err != nil {
 		return apply.Endpoint{Err: err}
