@@ -40,9 +40,10 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 	if err != nil {
 		return err
 	}
-	live, err := s.Peers(view.Tunnel)
-	if err != nil {
-		return err
+	// With their preshared keys at hand: one that never answered is made again.
+	live := make(map[keyring.PublicKey]*apply.Peer, len(device.Peers))
+	for i := range device.Peers {
+		live[device.Peers[i].PublicKey] = &device.Peers[i]
 	}
 	plan := &apply.Plan{Tunnel: view.Tunnel, Host: view.Host}
 	var moved []keyring.PublicKey
