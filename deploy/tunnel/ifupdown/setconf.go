@@ -34,7 +34,7 @@ func setconf(v *tunnel.View, s foreign.Secrets) []byte {
 			secret("PresharedKey", psk.File())
 		}
 		if p.Endpoint != "" {
-			fmt.Fprintf(&b, "Endpoint = %s\n", p.Endpoint)
+			fmt.Fprintf(&b, "Endpoint = %s\n", p.Endpoints()[0])
 		}
 		if p.Keepalive != 0 {
 			fmt.Fprintf(&b, "PersistentKeepalive = %d\n", p.Keepalive)

@@ -195,7 +195,9 @@ func (w *writer) peer(p *tunnel.Peer) {
 	w.line(4, "# %s", p.Name)
 	w.text(4, "publicKey", p.PublicKey.String())
 	w.text(4, "presharedKeyFile", p.PresharedKeyFile)
-	w.text(4, "endpoint", p.Endpoint)
+	if p.Endpoint != "" {
+		w.text(4, "endpoint", p.Endpoints()[0])
+	}
 	w.number(4, "persistentKeepalive", p.Keepalive)
 	w.line(4, "allowedIPs = %s;", prefixes(p.AllowedIPs))
 	w.line(3, "}")
