@@ -189,7 +189,7 @@ func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
 		w.line("            shared: %q", p.PresharedKeyFile)
 	}
 	if p.Endpoint != "" {
-		w.line("          endpoint: %q", p.Endpoint)
+		w.line("          endpoint: %q", p.Endpoints()[0])
 	}
 	if p.Keepalive != 0 {
 		w.line("          keepalive: %d", p.Keepalive)
