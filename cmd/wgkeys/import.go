@@ -164,9 +164,10 @@ func (i *intake) name(d *foreign.Device) (err error) {
 	switch name := i.named[d.Pos.File]; {
 	case name != "":
 		d.Host = name
+	case d.Host != "": // the format names hosts itself
 	case i.env.cli.IsSet("host"):
 		d.Host = i.env.cli.String("host")
-	case d.Host == "":
+	default:
 		d.Host, err = i.env.thisHost()
 		i.ownKeys(d)
 	}

@@ -94,7 +94,7 @@ func (m *maker) routing(h *host) {
 		own := byPeer[e.peer.name]
 		if e.p.Routed {
 			for _, p := range h.made(e) {
-				if !slices.Contains(own, p) {
+				if !slices.Contains(own, p) && !(h.d.WithoutIPv6 && strings.Contains(p, ":")) {
 					own = append(own, p)
 				}
 			}

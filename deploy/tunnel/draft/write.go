@@ -125,9 +125,6 @@ func (w *writer) device(h *host) {
 	w.masquerade(d.Masquerade)
 	w.flag("isolate", d.Isolate)
 	w.flag("ndp_proxy", len(d.Proxies) > 0)
-	if d.WithoutIPv6 {
-		w.line("ipv6 = false")
-	}
 	if d.Manual {
 		w.line("boot = false")
 	}
