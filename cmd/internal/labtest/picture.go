@@ -40,8 +40,8 @@ func ScreenShot(t *testing.T, text string, background color.Gray) Shot {
 	lines := strings.Split(strings.TrimSuffix(strings.ReplaceAll(text, "\r", ""), "\n"), "\n")
 	shot := Shot{Lines: len(lines)}
 	p := image.NewGray(image.Rect(0, 0, 200*pixels, (len(lines)+margin)*2*pixels))
-	fill := func(x, half int, shade color.Gray) {
-		r := image.Rect(x, half, x+1, half+1).Add(image.Pt(margin, margin))
+	fill := func(x, row int, shade color.Gray) {
+		r := image.Rect(x, row, x+1, row+1).Add(image.Pt(margin, margin))
 		r = image.Rectangle{Min: r.Min.Mul(pixels), Max: r.Max.Mul(pixels)}
 		draw.Draw(p, r, image.NewUniform(shade), image.Point{}, draw.Src)
 	}

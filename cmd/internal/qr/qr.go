@@ -50,8 +50,8 @@ func (c *Code) dark(x, y int) bool {
 
 // The colours of a terminal that no theme changes, from xterm's cube of 256.
 const (
-	darkOn, lightOn     = "\x1b[48;5;16m", "\x1b[48;5;231m" // behind
-	darkHalf, lightHalf = "\x1b[38;5;16m", "\x1b[38;5;231m" // the half block
+	darkOn, lightOn       = "\x1b[48;5;16m", "\x1b[48;5;231m" // behind
+	darkFront, lightFront = "\x1b[38;5;16m", "\x1b[38;5;231m" // the half block
 )
 
 // Blocks returns c for a terminal, two modules a cell. It sets both colours of each cell,
@@ -68,9 +68,9 @@ func (c *Code) Blocks() []byte {
 			}
 			switch {
 			case lower && !upper:
-				cell, colours = "▄", colours+darkHalf
+				cell, colours = "▄", colours+darkFront
 			case upper && !lower:
-				cell, colours = "▄", colours+lightHalf
+				cell, colours = "▄", colours+lightFront
 			}
 			if colours != set {
 				b.WriteString(colours)

@@ -47,9 +47,11 @@ type Pair struct {
 // Make makes the tunnel of devices, which have one interface's name and a host's name
 // each. An error is what no tunnel file can say, whatever is left out.
 func Make(devices []*foreign.Device) (*Draft, error) {
-	m := &maker{Draft: &Draft{Tunnel: devices[0].Name}, byName: map[string]*host{}, byKey: map[keyring.PublicKey]*host{}, pairAt: map[[2]string]int{}}
+	m := &maker{Draft: &Draft{Tunnel: devices[0].Name}, byName: map[string]*host{},
+		byKey: map[keyring.PublicKey]*host{}, pairAt: map[[2]string]int{}}
 	if err := tunnel.CheckName(m.Tunnel); err != nil {
-		return nil, fault.WrapLine(err, "no tunnel can be named as the interface", devices[0].Pos.File, devices[0].Pos.Line, "-t NAME names it")
+		at := devices[0].Pos
+		return nil, fault.WrapLine(err, "no tunnel can be named as the interface", at.File, at.Line, "-t NAME names it")
 	}
 	if err := m.hosts(devices); err != nil {
 		return nil, err
@@ -202,7 +204,8 @@ func (m *maker) psk(e *entry) error {
 		m.Pairs[i] = pair
 	case !pair.Key.IsZero() && !pair.Key.Equal(m.Pairs[i].Key):
 		return fault.NewLine("two preshared keys of one pair of hosts:", e.p.Pos.File, e.p.Pos.Line,
-			"the file of "+e.peer.name+" has another one, so the two do not reach each other", "take in the one that is right: wg show "+m.Tunnel+" preshared-keys")
+			"the file of "+e.peer.name+" has another one, so the two do not reach each other",
+			"take in the one that is right: wg show "+m.Tunnel+" preshared-keys")
 	}
 	return nil
 }

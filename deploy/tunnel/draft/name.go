@@ -62,7 +62,8 @@ func nameAmong(comments []string) int {
 		}
 	}
 	for i, c := range comments {
-		if len(strings.Fields(c)) <= 4 && len(c) <= 48 && !field.MatchString(c) && !ending.MatchString(c) && !strings.Contains(c, "=") {
+		other := field.MatchString(c) || ending.MatchString(c) || strings.Contains(c, "=")
+		if len(strings.Fields(c)) <= 4 && len(c) <= 48 && !other {
 			return i
 		}
 	}

@@ -105,7 +105,8 @@ func (m *maker) compare(h *host, v *tunnel.View) {
 		}
 	}
 	for _, name := range sorted(byName) {
-		m.leave(h.d.Pos, "[Peer] "+name, "it is not in this file, and in that of "+name+" this host is: it becomes a peer of both")
+		m.leave(h.d.Pos, "[Peer] "+name,
+			"it is not in this file, and in that of "+name+" this host is: it becomes a peer of both")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// A writer writes the tunnel file, and remembers of each line whence it comes.
+// A writer writes the tunnel file, and remembers where each line comes from.
 type writer struct {
 	m    *maker
 	text bytes.Buffer

@@ -162,7 +162,8 @@ func placeholder(s string) bool {
 	if takenOut(t) {
 		return true
 	}
-	for _, word := range []string{"your", "fixme", "redacted", "changeme", "replace", "example", "insert", "hidden", "removed"} {
+	for _, word := range []string{"your", "fixme", "redacted", "changeme", "replace", "example", "insert", "hidden",
+		"removed"} {
 		if strings.Contains(lower, word) {
 			return true
 		}
@@ -260,9 +261,11 @@ func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 func (r *Reader) Endpoint(at Pos, name, s string) string {
 	s = strings.TrimSpace(s)
 	i := strings.LastIndexByte(s, ':')
-	if i < 0 || takenOut(s) {
+	// a name with a dot is a name like others: vpn.example.net
+	invented := takenOut(s) || !strings.Contains(s, ".") && !strings.Contains(s, "[") && placeholder(s)
+	if i < 0 || invented {
 		why := Shown(s) + " has no port after a colon"
-		if takenOut(s) {
+		if invented {
 			why = "a placeholder stands where the endpoint was"
 		}
 		r.Wrong(at, "", "%s: %s", name, why)

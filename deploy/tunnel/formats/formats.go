@@ -75,7 +75,8 @@ func of(file foreign.File) (*Format, error) {
 			return f, nil
 		}
 	}
-	return nil, fault.NewFile("cannot tell the format of", file.Name, "it looks like no tunnel of a program that is known here",
+	return nil, fault.NewFile("cannot tell the format of", file.Name,
+		"it looks like no tunnel of a program that is known here",
 		"--format NAME says it: wgkeys import --help")
 }
 

@@ -212,7 +212,7 @@ func (l *layout) share(inner rect) [4][]int {
 	if columns < 0 {
 		counts = [4]int{0, n / 2, 0, n - n/2}
 	}
-	order := l.turned(counts)
+	order := l.around(counts)
 	var sides [4][]int
 	for s, k := range counts {
 		sides[s], order = order[:k], order[k:]
@@ -223,9 +223,9 @@ func (l *layout) share(inner rect) [4][]int {
 	return sides
 }
 
-// turned orders the ring around a column so that each block is near the middle of its
+// around orders the ring around a column so that each block is near the middle of its
 // peers there.
-func (l *layout) turned(counts [4]int) []int {
+func (l *layout) around(counts [4]int) []int {
 	if len(l.core) < 2 {
 		return l.ring
 	}
