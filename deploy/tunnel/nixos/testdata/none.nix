@@ -1,11 +1,12 @@
 # Tunnel wg0 of host basalt, as its tunnel file was when `wgkeys export` wrote this.
 { pkgs, ... }:
 {
-  networking.wireguard.interfaces."wg0" = {
-    ips = [ "10.7.7.2/32" ];
+  networking.wg-quick.interfaces."wg0" = {
+    address = [ "10.7.7.2/32" ];
     listenPort = 7;
     privateKeyFile = "/etc/wireguard/wg0.key";
-    allowedIPsAsRoutes = false;
+    autostart = false;
+    table = "off";
     peers = [
       {
         # shale
