@@ -8,7 +8,6 @@
 package foreign
 
 import (
-	"cmp"
 	"net/netip"
 
 	"wgkeys/keyring"
@@ -27,10 +26,6 @@ type File struct {
 type Pos struct {
 	File string
 	Line int
-}
-
-func (p Pos) compare(q Pos) int {
-	return cmp.Or(cmp.Compare(p.File, q.File), cmp.Compare(p.Line, q.Line))
 }
 
 // A Device is one WireGuard interface of one host.

@@ -19,7 +19,7 @@ func (d *Device) Hook(at Pos, key, command string) {
 	down := strings.Contains(strings.ToLower(key), "down")
 	for _, c := range commands(command) {
 		h := &hook{d: d, at: at, down: down}
-		why, ok := "a tunnel file runs no program", false
+		why, ok := runsNone, false
 		if words, simple := fields(c); simple {
 			why, ok = h.run(h.named(words))
 		}
@@ -81,34 +81,57 @@ func (h *hook) run(words []string) (why string, ok bool) {
 		return "", true
 	}
 	program := words[0][strings.LastIndexByte(words[0], '/')+1:]
-	args := words[1:]
-	switch program {
-	case "true", ":":
-		return "", true
-	case "sysctl":
-		return h.sysctl(args)
-	case "ip":
-		return h.ip(args)
-	case "wg":
-		return h.wg(args)
-	case "iptables", "ip6tables", "iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy":
-		return h.iptables(args)
-	case "resolvectl":
-		return h.resolvectl(args)
-	case "echo":
-		return h.echo(args)
-	case "modprobe":
-		return "a tunnel file runs no program", slices.Equal(args, []string{"wireguard"})
-	case "[", "test": // whether the interface is there already
-		return "a tunnel file has no conditions", slices.ContainsFunc(args, func(a string) bool {
-			return strings.HasPrefix(a, "/sys/class/net/")
-		})
-	case "nft", "ufw", "firewall-cmd", "ipset":
-		return "the firewall stays yours; masquerade, isolate and forward may say it", false
-	case "ping":
-		return "keepalive = 25 keeps a path open", false
+	if take, ok := programs[program]; ok {
+		return take(h, words[1:])
 	}
-	return "a tunnel file runs no program", false
+	if why, ok := refused[program]; ok {
+		return why, false
+	}
+	return runsNone, false
+}
+
+const runsNone = "a tunnel file runs no program"
+
+// programs are those whose commands a tunnel file may say too.
+var programs = map[string]func(*hook, []string) (why string, ok bool){
+	"true":             nothing,
+	":":                nothing,
+	"sysctl":           (*hook).sysctl,
+	"ip":               (*hook).ip,
+	"wg":               (*hook).wg,
+	"iptables":         (*hook).iptables,
+	"ip6tables":        (*hook).iptables,
+	"iptables-nft":     (*hook).iptables,
+	"iptables-legacy":  (*hook).iptables,
+	"ip6tables-nft":    (*hook).iptables,
+	"ip6tables-legacy": (*hook).iptables,
+	"resolvectl":       (*hook).resolvectl,
+	"echo":             (*hook).echo,
+	"modprobe":         modprobe,
+	"[":                condition,
+	"test":             condition,
+}
+
+// refused are others that are common, with what becomes of them.
+var refused = map[string]string{
+	"nft":          "the firewall stays yours; masquerade, isolate and forward may say it",
+	"ufw":          "the firewall stays yours; masquerade, isolate and forward may say it",
+	"firewall-cmd": "the firewall stays yours; masquerade, isolate and forward may say it",
+	"ipset":        "the firewall stays yours; masquerade, isolate and forward may say it",
+	"ping":         "keepalive = 25 keeps a path open",
+}
+
+func nothing(*hook, []string) (string, bool) { return "", true }
+
+func modprobe(_ *hook, args []string) (string, bool) {
+	return runsNone, slices.Equal(args, []string{"wireguard"})
+}
+
+// condition takes in a question whether the interface is there already.
+func condition(_ *hook, args []string) (string, bool) {
+	return "a tunnel file has no conditions", slices.ContainsFunc(args, func(a string) bool {
+		return strings.HasPrefix(a, "/sys/class/net/")
+	})
 }
 
 // sysctl takes in sysctl(8): forwarding is a key of its own, the rest of net.* is kept.
@@ -186,7 +209,7 @@ func (h *hook) ip(args []string) (string, bool) {
 		args = args[1:]
 	}
 	if len(args) < 2 {
-		return "a tunnel file runs no program", false
+		return runsNone, false
 	}
 	object, verb, rest := args[0], args[1], args[2:]
 	switch {
@@ -201,7 +224,7 @@ func (h *hook) ip(args []string) (string, bool) {
 	case is(object, "rule"):
 		return "policy routing: a default route of the tunnel has rules of its own, and table names another one", false
 	}
-	return "a tunnel file runs no program", false
+	return runsNone, false
 }
 
 // is tells whether word is an abbreviation that ip(8) takes for full.
@@ -242,7 +265,7 @@ func (h *hook) address(verb string, args []string) (string, bool) {
 		return "", h.down
 	case "add", "a", "replace":
 	default:
-		return "a tunnel file runs no program", false
+		return runsNone, false
 	}
 	a := Address{Pos: h.at}
 	for i := 0; i < len(args); i++ {
@@ -282,59 +305,78 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 		return "it is about another interface", h.down && slices.Contains(args, self)
 	}
 	if verb != "add" && verb != "a" && verb != "replace" && verb != "append" || len(args) == 0 {
-		return "a tunnel file runs no program", false
+		return runsNone, false
 	}
-	r := Route{Pos: h.at}
-	dev := ""
-	switch args[0] {
-	case "default":
-		r.Prefix = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	default:
-		if r.Prefix = prefix(args[0]).Masked(); !r.Prefix.IsValid() {
-			return "its prefix cannot be read", false
-		}
+	r, why := h.routeTo(args[0])
+	if why != "" {
+		return why, false
 	}
-	for i := 1; i < len(args); i += 2 {
-		value := ""
-		if i+1 < len(args) {
-			value = args[i+1]
-		}
-		n, err := strconv.Atoi(value)
-		switch args[i] {
-		case "dev":
-			dev = value
-		case "via":
-			r.Gateway, err = netip.ParseAddr(value)
-		case "table":
-			r.Table = n
-		case "metric", "preference":
-			r.Metric = n
-		case "proto", "scope", "onlink":
-			err = nil
-			if args[i] == "onlink" {
-				i--
-			}
-		default:
-			return "its " + args[i] + " cannot be said", false
-		}
-		if err != nil && args[i] != "dev" {
-			return "its " + args[i] + " cannot be read", false
-		}
-	}
-	if dev != self {
+	dev, why := r.options(args[1:])
+	switch {
+	case why != "":
+		return why, false
+	case dev != self:
 		return "it is a route of another interface", false
-	}
-	if args[0] == "default" && (r.Gateway.Is6() || h.six) {
+	case args[0] == "default" && r.Gateway.Is6():
 		r.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
 	h.d.Routes = append(h.d.Routes, r)
 	return "", true
 }
 
+// routeTo is a route of the prefix that ip-route(8) gets.
+func (h *hook) routeTo(to string) (r Route, why string) {
+	r.Pos = h.at
+	switch {
+	case to == "default" && h.six:
+		r.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	case to == "default":
+		r.Prefix = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	default:
+		if r.Prefix = prefix(to).Masked(); !r.Prefix.IsValid() {
+			return r, "its prefix cannot be read"
+		}
+	}
+	return r, ""
+}
+
+// options reads what follows the prefix.
+func (r *Route) options(args []string) (dev, why string) {
+	for len(args) > 0 {
+		if args[0] == "onlink" {
+			args = args[1:]
+			continue
+		}
+		if len(args) < 2 {
+			return dev, "its " + args[0] + " cannot be read"
+		}
+		name, value := args[0], args[1]
+		var err error
+		switch name {
+		case "dev":
+			dev = value
+		case "via":
+			r.Gateway, err = netip.ParseAddr(value)
+		case "table":
+			r.Table, err = strconv.Atoi(value)
+		case "metric", "preference":
+			r.Metric, err = strconv.Atoi(value)
+		case "proto", "scope":
+		default:
+			return dev, "its " + name + " cannot be said"
+		}
+		if err != nil {
+			return dev, "its " + name + " cannot be read"
+		}
+		args = args[2:]
+	}
+	return dev, ""
+}
+
 // neighbour takes in `ip -6 neigh add proxy ADDRESS dev UPLINK`.
 func (h *hook) neighbour(verb string, args []string) (string, bool) {
 	if len(args) < 2 || args[0] != "proxy" {
-		return "a tunnel file runs no program", false
+		return runsNone, false
 	}
 	addr, err := netip.ParseAddr(args[1])
 	if err != nil || !addr.Is6() {
@@ -349,7 +391,7 @@ func (h *hook) neighbour(verb string, args []string) (string, bool) {
 // wg takes in wg(8).
 func (h *hook) wg(args []string) (string, bool) {
 	if len(args) < 3 || args[1] != self {
-		return "a tunnel file runs no program", false
+		return runsNone, false
 	}
 	switch args[0] {
 	case "setconf", "addconf", "syncconf":
@@ -361,7 +403,7 @@ func (h *hook) wg(args []string) (string, bool) {
 	case "set":
 		return h.wgSet(args[2:])
 	}
-	return "a tunnel file runs no program", false
+	return runsNone, false
 }
 
 // wgSet takes in `wg set`, which adds the peers that are not there yet.

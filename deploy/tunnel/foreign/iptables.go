@@ -86,38 +86,16 @@ func readRule(args []string) (r rule, ok bool) {
 		if i+1 < len(args) {
 			value = args[i+1]
 		}
-		switch a := args[i]; a {
-		case "!":
+		switch a := args[i]; {
+		case a == "!":
 			not = true
 			continue
-		case "-w", "--wait", "-v":
+		case a == "-w" || a == "--wait" || a == "-v":
 			continue
-		case "-t", "--table":
-			r.table = value
-		case "-A", "--append", "-I", "--insert", "-D", "--delete":
-			r.chain, r.adds = value, a != "-D" && a != "--delete"
-			if i+2 < len(args) && strings.Trim(args[i+2], "0123456789") == "" { // its place in the chain
-				i++
-			}
-		case "-i", "--in-interface":
-			r.in, r.other = value, r.other || not
-		case "-o", "--out-interface":
-			r.out, r.notOut = value, not
-		case "-s", "--source", "--src":
-			r.source, r.other = value, r.other || not
-		case "-d", "--destination", "--dst":
-			r.source, r.other = value, r.other || not || r.table == "nat"
-		case "-j", "--jump":
-			r.target = value
-		case "-m", "--match":
-			r.other = r.other || !slices.Contains([]string{"state", "conntrack", "comment", "udp", "policy"}, value)
-		case "--state", "--ctstate":
-			r.established = strings.Contains(value, "ESTABLISHED")
-		case "--comment":
-		case "-p", "--protocol":
-			r.other = r.other || r.chain != "INPUT"
-		case "--dport", "--destination-port":
-			r.port = true
+		case ruleOptions[a] != nil:
+			ruleOptions[a](&r, value, not)
+		case strings.Trim(a, "0123456789") == "": // its place in the chain
+			continue
 		default:
 			r.other = true
 		}
@@ -125,4 +103,44 @@ func readRule(args []string) (r rule, ok bool) {
 		i++
 	}
 	return r, r.chain != "" && r.target != ""
+}
+
+// ruleOptions are the options that have a value, by each of their names.
+var ruleOptions = byEachName(map[string]func(r *rule, value string, not bool){
+	"-t --table":  func(r *rule, value string, _ bool) { r.table = value },
+	"-A --append": func(r *rule, value string, _ bool) { r.chain, r.adds = value, true },
+	"-I --insert": func(r *rule, value string, _ bool) { r.chain, r.adds = value, true },
+	"-D --delete": func(r *rule, value string, _ bool) { r.chain, r.adds = value, false },
+	"-i --in-interface": func(r *rule, value string, not bool) {
+		r.in, r.other = value, r.other || not
+	},
+	"-o --out-interface": func(r *rule, value string, not bool) { r.out, r.notOut = value, not },
+	"-s --source --src": func(r *rule, value string, not bool) {
+		r.source, r.other = value, r.other || not
+	},
+	"-d --destination --dst": func(r *rule, value string, not bool) {
+		r.source, r.other = value, r.other || not || r.table == "nat"
+	},
+	"-j --jump": func(r *rule, value string, _ bool) { r.target = value },
+	"-m --match": func(r *rule, value string, _ bool) {
+		known := slices.Contains([]string{"state", "conntrack", "comment", "udp", "policy"}, value)
+		r.other = r.other || !known
+	},
+	"--state --ctstate": func(r *rule, value string, _ bool) {
+		r.established = strings.Contains(value, "ESTABLISHED")
+	},
+	"--comment":                  func(*rule, string, bool) {},
+	"-p --protocol":              func(r *rule, _ string, _ bool) { r.other = r.other || r.chain != "INPUT" },
+	"--dport --destination-port": func(r *rule, _ string, _ bool) { r.port = true },
+})
+
+// byEachName has each option under each of its names.
+func byEachName[T any](options map[string]T) map[string]T {
+	all := map[string]T{}
+	for names, option := range options {
+		for name := range strings.FieldsSeq(names) {
+			all[name] = option
+		}
+	}
+	return all
 }

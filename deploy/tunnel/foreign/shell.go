@@ -6,18 +6,30 @@ import "strings"
 // after the other the line is one command, which fields then refuses.
 func commands(line string) (list []string) {
 	line = strings.TrimSpace(line)
-	if strings.ContainsAny(line, "`|{}") && !strings.Contains(line, "||") || strings.Contains(line, "$(") ||
-		strings.Contains(line, "|") && strings.Contains(strings.ReplaceAll(line, "||", ""), "|") {
+	if composed(line) {
 		return []string{line}
 	}
-	start, quote := 0, byte(0)
-	add := func(end int) {
-		if c := strings.TrimSpace(line[start:end]); c != "" && c != "true" && c != ":" && !strings.HasPrefix(c, "exit 0") {
+	for _, c := range sequence(line) {
+		c = strings.TrimSpace(c)
+		if c != "" && c != "true" && c != ":" && !strings.HasPrefix(c, "exit 0") {
 			list = append(list, c)
 		}
 	}
+	return list
+}
+
+// composed tells of a pipe, a command within another, or a group.
+func composed(line string) bool {
+	return strings.ContainsAny(strings.ReplaceAll(line, "${IFACE}", ""), "`{}") || strings.Contains(line, "$(") ||
+		strings.Contains(strings.ReplaceAll(line, "||", ""), "|")
+}
+
+// sequence are the parts of a line between ";", "&&" and "||" that no quotes are around.
+func sequence(line string) (parts []string) {
+	start, quote := 0, byte(0)
 	for i := 0; i < len(line); i++ {
 		c := line[i]
+		double := i+1 < len(line) && line[i+1] == c
 		switch {
 		case quote != 0:
 			if c == quote {
@@ -28,64 +40,107 @@ func commands(line string) (list []string) {
 		case c == '\'' || c == '"':
 			quote = c
 		case c == ';' || c == '\n':
-			add(i)
-			start = i + 1
-		case (c == '&' || c == '|') && i+1 < len(line) && line[i+1] == c:
-			add(i)
+			parts, start = append(parts, line[start:i]), i+1
+		case double && (c == '&' || c == '|'):
+			parts, start = append(parts, line[start:i]), i+2
 			i++
-			start = i + 1
 		}
 	}
-	add(len(line))
-	return list
+	return append(parts, line[start:])
 }
 
+// silence is what only keeps a command from saying something. What is read by cat(1)
+// alone, as wg-quick(8) shows it for `wg set`, is its file.
+var silence = strings.NewReplacer("<(cat ", "<(", ">/dev/null", "", "2>&1", "", "> /dev/null", "")
+
 // fields are the words of a simple command, without its quotes; false where it is not
-// as simple as that. A file that is only read by cat(1), as wg-quick(8) shows it for
-// `wg set`, is that file.
+// as simple as that.
 func fields(command string) (words []string, simple bool) {
-	command = strings.NewReplacer("<(cat ", "<(", ">/dev/null", "", "2>&1", "", "> /dev/null", "").Replace(command)
-	var word strings.Builder
-	in, quote := false, byte(0)
-	end := func() {
-		if in {
-			words = append(words, word.String())
-			word.Reset()
-			in = false
-		}
-	}
-	for i := 0; i < len(command); i++ {
-		c := command[i]
-		switch {
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '\'' || c == '"'):
-			quote, in = c, true
-		case quote == 0 && c == '\\' && i+1 < len(command):
-			i++
-			word.WriteByte(command[i])
-			in = true
-		case quote == 0 && (c == ' ' || c == '\t'):
-			end()
-		case c == '`' || c == '\\' && quote != '\'' || quote == 0 && strings.IndexByte("&|*?~", c) >= 0:
+	s := splitter{text: silence.Replace(command)}
+	for s.at < len(s.text) {
+		if !s.step() {
 			return nil, false
-		case quote == 0 && c == '>':
-			end()
-			words = append(words, ">")
-		default:
-			word.WriteByte(c)
-			in = true
 		}
 	}
-	end()
-	for i, w := range words {
+	s.end()
+	for i, w := range s.words {
 		if inner, ok := strings.CutPrefix(w, "<("); ok && strings.HasSuffix(inner, ")") {
-			words[i] = strings.TrimSuffix(inner, ")")
+			s.words[i] = strings.TrimSuffix(inner, ")")
 		} else if strings.Contains(w, "$") && !onlyIface(w) {
 			return nil, false
 		}
 	}
-	return words, quote == 0
+	return s.words, s.quote == 0
+}
+
+// A splitter splits a command into words.
+type splitter struct {
+	text  string
+	at    int
+	words []string
+	word  strings.Builder
+	in    bool // a word has begun
+	quote byte // the open one; 0: none
+}
+
+func (s *splitter) end() {
+	if s.in {
+		s.words = append(s.words, s.word.String())
+		s.word.Reset()
+		s.in = false
+	}
+}
+
+func (s *splitter) put(c byte) {
+	s.word.WriteByte(c)
+	s.in = true
+}
+
+// step takes in one character; false: the command is not simple.
+func (s *splitter) step() bool {
+	c := s.text[s.at]
+	s.at++
+	if s.quote != 0 {
+		return s.quoted(c)
+	}
+	switch c {
+	case '\'', '"':
+		s.quote, s.in = c, true
+	case ' ', '\t':
+		s.end()
+	case '>':
+		s.end()
+		s.words = append(s.words, ">")
+	case '\\':
+		if s.at == len(s.text) {
+			return false
+		}
+		s.put(s.text[s.at])
+		s.at++
+	case '~': // "~." is a domain to resolvectl(1), and to sh(1) nobody's home
+		if s.at == len(s.text) || s.text[s.at] != '.' {
+			return false
+		}
+		s.put(c)
+	case '`', '&', '|', '*', '?':
+		return false
+	default:
+		s.put(c)
+	}
+	return true
+}
+
+// quoted takes in a character between quotes.
+func (s *splitter) quoted(c byte) bool {
+	switch {
+	case c == s.quote:
+		s.quote = 0
+	case c == '`', c == '\\' && s.quote == '"':
+		return false
+	default:
+		s.put(c)
+	}
+	return true
 }
 
 // onlyIface tells whether the variables of a word are those that name the interface.

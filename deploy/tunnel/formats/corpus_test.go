@@ -26,16 +26,7 @@ var maySecret = regexp.MustCompile(`(?im)^[#;\s]*(?:private[_-]?key|preshared[_-
 // words; no secret of theirs is in either. Their hosts are called "host", and wg-quick's
 // files wg0.conf, for some have names that no interface can have.
 func TestCorpus(t *testing.T) {
-	var paths []string
-	err := filepath.WalkDir("testdata", func(path string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() && filepath.Ext(path) != ".golden" {
-			paths = append(paths, path)
-		}
-		return err
-	})
-	if err != nil || len(paths) < 35 {
-		t.Fatal(err, len(paths))
-	}
+	paths := corpus(t)
 	taken := 0
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
@@ -70,6 +61,20 @@ func TestCorpus(t *testing.T) {
 		}
 	}
 	t.Logf("%d files, %d of them taken in", len(paths), taken)
+}
+
+// corpus are the paths of the real files.
+func corpus(t *testing.T) (paths []string) {
+	err := filepath.WalkDir("testdata", func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() && filepath.Ext(path) != ".golden" {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil || len(paths) < 35 {
+		t.Fatal(err, len(paths))
+	}
+	return paths
 }
 
 // said is what an import of a file says.

@@ -1,0 +1,147 @@
+package foreign_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"wgkeys/deploy/tunnel/foreign"
+)
+
+// TestHook: commands that a tunnel file says too become its words, whichever way they are
+// spelled, and all others are left out in full.
+func TestHook(t *testing.T) {
+	for _, test := range []struct{ key, command, want string }{
+		{"PostUp", "sysctl -w net.ipv4.ip_forward=1", "forward"},
+		{"PreUp", "sysctl -q net.ipv6.conf.all.forwarding=1; true", "forward"},
+		{"PostUp", "echo 1 > /proc/sys/net/ipv4/ip_forward", "forward"},
+		{"PostUp", "sysctl net.ipv4.tcp_mtu_probing=1", "sysctl net.ipv4.tcp_mtu_probing=1"},
+		{"PostUp", "sysctl kernel.panic=1", "left sysctl kernel.panic=1"},
+		{"PostDown", "sysctl -w net.ipv4.ip_forward=0", ""},
+		{"PostUp", "iptables -A FORWARD -i %i -j ACCEPT; iptables -A FORWARD -o %i -j ACCEPT", "forward"},
+		{"PostUp", "iptables -A FORWARD -i eth1 -j ACCEPT", "left iptables -A FORWARD -i eth1 -j ACCEPT"},
+		{"PostUp", "iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE || true", "masquerade eth0"},
+		{"PostUp", "ip6tables -w -t nat -I POSTROUTING 1 -s fd00::/64 -o ens3 -j MASQUERADE", "masquerade ens3"},
+		{"PostUp", "iptables -t nat -A POSTROUTING -o wg0 -j MASQUERADE", "masquerade tunnel"},
+		{"PostUp", "iptables -t nat -A POSTROUTING -s 10.0.0.0/24 ! -o %i -j MASQUERADE", "masquerade all"},
+		{"PostUp", "iptables -t nat -A POSTROUTING ! -o eth0 -j MASQUERADE",
+			"left iptables -t nat -A POSTROUTING ! -o eth0 -j MASQUERADE"},
+		{"PostUp", "iptables -t nat -A POSTROUTING -o eth0 -j SNAT --to 192.0.2.1",
+			"left iptables -t nat -A POSTROUTING -o eth0 -j SNAT --to 192.0.2.1"},
+		{"PostDown", "iptables -t nat -D POSTROUTING -o eth0 -j MASQUERADE", ""},
+		{"PostDown", "iptables -F", "left iptables -F"},
+		{"PostUp", "iptables -I FORWARD -i wg0 -o wg0 -j DROP", "isolate"},
+		{"PostUp", "iptables -A INPUT -p udp --dport 51820 -j ACCEPT",
+			"left iptables -A INPUT -p udp --dport 51820 -j ACCEPT"},
+		{"PostUp", "ip route add 192.0.2.0/24 via 10.0.0.1 dev %i table 7 metric 5",
+			"route 192.0.2.0/24 10.0.0.1 7 5"},
+		{"post-up", "ip -6 route add 2001:db8::/32 dev $IFACE", "route 2001:db8::/32 invalid IP 0 0"},
+		{"PostUp", "ip route add 192.0.2.0/24 dev eth0", "left ip route add 192.0.2.0/24 dev eth0"},
+		{"PreDown", "ip route del 192.0.2.0/24 dev wg0", ""},
+		{"PreDown", "ip route del 192.0.2.0/24 dev eth0", "left ip route del 192.0.2.0/24 dev eth0"},
+		{"PostUp", "ip addr add 172.20.0.1/32 peer 172.20.0.2 dev %i", "address 172.20.0.1/32 172.20.0.2/32"},
+		{"PostUp", "ip link set mtu 1380 dev wg0", "mtu 1380"},
+		{"PostUp", "ip rule add fwmark 7 table 9", "left ip rule add fwmark 7 table 9"},
+		{"PostUp", "wg set %i private-key /etc/wireguard/%i.key", "key /etc/wireguard/wg0.key"},
+		{"PostUp", "wg set %i private-key <(cat '/etc/wireguard/my key')", "key /etc/wireguard/my key"},
+		{"pre-up", "wg setconf wg0 /etc/wireguard/$IFACE.conf", "conf /etc/wireguard/wg0.conf"},
+		{"PostUp", "ip -6 neigh add proxy 2001:db8::2 dev eth0", "proxy 2001:db8::2"},
+		{"PostUp", "resolvectl dns %i 10.0.0.1; resolvectl domain %i ~.", "dns 10.0.0.1 ~."},
+		{"PostUp", "ping -c1 10.0.0.1", "left ping -c1 10.0.0.1"},
+		{"PostUp", "A=$(hostname); echo $A | mail root", "left A=$(hostname); echo $A | mail root"},
+		{"PostUp", "ip route add $NET dev wg0", "left ip route add $NET dev wg0"},
+	} {
+		t.Run(test.command, func(t *testing.T) {
+			d := &foreign.Device{Name: "wg0"}
+			d.Hook(foreign.Pos{File: "wg0.conf", Line: 3}, test.key, test.command)
+			if got := said(d); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// said is what a device was told by its hooks.
+func said(d *foreign.Device) string {
+	var words []string
+	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
+	if d.Forward {
+		add("forward")
+	}
+	for _, u := range d.Masquerade.Uplinks {
+		add("masquerade %s", u)
+	}
+	if d.Masquerade.All {
+		add("masquerade all")
+	}
+	if d.Masquerade.Tunnel {
+		add("masquerade tunnel")
+	}
+	if d.Isolate {
+		add("isolate")
+	}
+	for key, value := range d.Sysctls {
+		add("sysctl %s=%s", key, value)
+	}
+	for _, r := range d.Routes {
+		add("route %v %v %d %d", r.Prefix, r.Gateway, r.Table, r.Metric)
+	}
+	for _, a := range d.Addresses {
+		add("address %v %v", a.Local, a.Remote)
+	}
+	for _, a := range d.Proxies {
+		add("proxy %v", a)
+	}
+	for what, value := range map[string]string{"key": d.PrivateKeyFile, "conf": d.Conf, "dns": strings.Join(d.DNS, " ")} {
+		if value != "" {
+			add("%s %s", what, value)
+		}
+	}
+	if d.MTU != 0 {
+		add("mtu %d", d.MTU)
+	}
+	for _, l := range d.Left {
+		_, command, _ := strings.Cut(l.What, " = ")
+		add("left %s", command)
+	}
+	return strings.Join(words, ", ")
+}
+
+// TestHookSecret: a key in a command is not repeated.
+func TestHookSecret(t *testing.T) {
+	const key = "iLWPQC3SvPljd3BSp/PaBrkPC5illeLAVFNz3mioiE8="
+	for _, command := range []string{
+		"echo " + key + " | wg set wg0 private-key /dev/stdin",
+		"wg set wg0 private-key <(echo " + key + ")",
+		"KEY='" + key + "'; wg set wg0 private-key $KEY",
+		"curl -d token=" + key + " https://vpn.example.net",
+	} {
+		d := &foreign.Device{Name: "wg0"}
+		d.Hook(foreign.Pos{}, "PostUp", command)
+		if text := fmt.Sprint(d.Left, d.PrivateKeyFile); len(d.Left) == 0 || strings.Contains(text, key[:20]) {
+			t.Errorf("%s: %s", command[:20], strings.ReplaceAll(text, key, "KEY"))
+		}
+	}
+}
+
+// FuzzHook: no command makes the reader fail, and none makes a route or an address that is none.
+func FuzzHook(f *testing.F) {
+	f.Add("PostUp", "ip route add 10.0.0.0/8 via 10.0.0.1 dev wg0; iptables -t nat -A POSTROUTING ! -o wg0 -j MASQUERADE")
+	f.Add("PostDown", "wg set wg0 private-key <(cat '/a b') && sysctl -w net.ipv4.ip_forward=1 || true")
+	f.Add("post-up", `ip addr add "10.0.0.1/32" peer 10.0.0.2 dev $IFACE onlink`)
+	f.Fuzz(func(t *testing.T, key, command string) {
+		d := &foreign.Device{Name: "wg0"}
+		d.Hook(foreign.Pos{}, key, command)
+		for _, r := range d.Routes {
+			if !r.Prefix.IsValid() {
+				t.Errorf("route %v", r)
+			}
+		}
+		for _, a := range d.Addresses {
+			if a.Local == (netip.Prefix{}) {
+				t.Errorf("address %v", a)
+			}
+		}
+	})
+}
