@@ -20,6 +20,9 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	w := &writer{v: v, s: s, inline: !s.PrivateKey.IsZero()}
 	w.line("[Interface]")
 	w.line("# %s", v.Host)
+	if v.NoBoot {
+		w.line("# wgkeys: it is not started at boot: leave wg-quick@%s disabled", v.Tunnel)
+	}
 	w.device()
 	if !w.inline {
 		w.keyFiles()
@@ -64,8 +67,11 @@ func (w *writer) device() {
 		w.text.Write(key)
 		clear(key)
 	}
-	if len(v.Addresses) > 0 {
-		w.line("Address = %s", commas(v.Addresses))
+	alone := slices.DeleteFunc(slices.Clone(v.Addresses), func(a netip.Prefix) bool {
+		return v.Remotes[a.Addr()].IsValid() && !w.inline
+	})
+	if len(alone) > 0 {
+		w.line("Address = %s", commas(alone))
 	}
 	w.given("ListenPort", v.ListenPort)
 	w.given("MTU", v.MTU)
@@ -137,9 +143,12 @@ func (w *writer) host() {
 	if !w.automatic() {
 		w.routes()
 	}
-	for _, prefix := range v.Masquerade {
-		w.both("%s -t nat %s POSTROUTING -s %s ! -o %%i -j MASQUERADE", program(prefix), prefix)
+	for _, a := range v.Addresses {
+		if far := v.Remotes[a.Addr()]; far.IsValid() && !w.inline {
+			w.line("PostUp = ip addr add %s peer %s dev %%i", a.Addr(), far)
+		}
 	}
+	w.firewall()
 	for _, a := range v.Proxies {
 		w.line("# %s: answer for it on the uplink: ip -6 neigh add proxy %[1]s dev UPLINK", a)
 	}
@@ -148,20 +157,45 @@ func (w *writer) host() {
 // router tells whether the host does more than what an app on a telephone could.
 func (w *writer) router() bool {
 	v := w.v
-	return v.Forward || len(v.Sysctls) > 0 || len(v.Masquerade) > 0 || len(v.Proxies) > 0 || !w.automatic()
+	masquerades := len(v.Masquerade) > 0 || v.MasqueradeTunnel
+	return v.Forward || v.Isolate || masquerades || len(v.Sysctls) > 0 || len(v.Proxies) > 0 || !w.automatic()
 }
 
-func program(prefix netip.Prefix) string {
-	if prefix.Addr().Is4() {
-		return "iptables"
+// firewall writes what iptables(8) does for the host.
+func (w *writer) firewall() {
+	v := w.v
+	for _, prefix := range v.Masquerade {
+		rule := fmt.Sprintf("POSTROUTING -s %s ! -o %%i -j MASQUERADE", prefix)
+		if len(v.MasqueradeBy) == 0 {
+			w.rule(prefix.Addr().Is4(), "-t nat ", rule)
+		}
+		for _, uplink := range v.MasqueradeBy {
+			w.rule(prefix.Addr().Is4(), "-t nat ", fmt.Sprintf("POSTROUTING -s %s -o %s -j MASQUERADE", prefix, uplink))
+		}
 	}
-	return "ip6tables"
+	for _, is4 := range []bool{true, false} {
+		if v.MasqueradeTunnel && w.has(is4) {
+			w.rule(is4, "-t nat ", "POSTROUTING -o %i -j MASQUERADE")
+		}
+		if v.Isolate && w.has(is4) {
+			w.rule(is4, "", "FORWARD -i %i -o %i -j DROP")
+		}
+	}
 }
 
-// both writes a command and the one that takes it back.
-func (w *writer) both(format, program string, prefix netip.Prefix) {
-	w.line("PostUp = "+format, program, "-A", prefix)
-	w.line("PostDown = "+format, program, "-D", prefix)
+// has tells whether the host has an address of a family in the tunnel.
+func (w *writer) has(is4 bool) bool {
+	return slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() == is4 })
+}
+
+// rule writes a command of iptables(8) and the one that takes it back.
+func (w *writer) rule(is4 bool, table, rule string) {
+	program := "ip6tables"
+	if is4 {
+		program = "iptables"
+	}
+	w.line("PostUp = %s %s-A %s", program, table, rule)
+	w.line("PostDown = %s %s-D %s", program, table, rule)
 }
 
 func (w *writer) routes() {

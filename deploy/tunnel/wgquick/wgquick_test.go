@@ -1,0 +1,76 @@
+package wgquick
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/foreign/foreigntest"
+)
+
+// views are the common ones without what wg-quick has no word for, and one of a router.
+func views() map[string]*tunnel.View {
+	all := foreigntest.Views()
+	for _, v := range all {
+		v.Description, v.NoBoot = "", false
+		v.DNS = slices.DeleteFunc(v.DNS, func(s string) bool { return s == "~." })
+	}
+	router := *all["server"]
+	router.Masquerade = []netip.Prefix{netip.MustParsePrefix("10.7.7.0/24"), netip.MustParsePrefix("fd00:7::/64")}
+	router.MasqueradeBy, router.MasqueradeTunnel, router.Isolate = []string{"eth0", "eth1"}, true, true
+	router.Sysctls = map[string]string{"net.ipv4.tcp_mtu_probing": "1"}
+	all["router"] = &router
+	far := *all["none"]
+	far.Remotes = map[netip.Addr]netip.Prefix{far.Addresses[0].Addr(): netip.MustParsePrefix("10.7.7.9/32")}
+	all["far end"] = &far
+	return all
+}
+
+// TestRoundTrip: what is written for a view means the same when it is read.
+func TestRoundTrip(t *testing.T) {
+	for name, v := range views() {
+		t.Run(name, func(t *testing.T) {
+			files, err := Format(v, foreign.Secrets{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			devices, err := Parse(files)
+			if err != nil || len(devices) != 1 {
+				t.Fatalf("%d devices, %v of\n%s", len(devices), err, files[0].Text)
+			}
+			said := devices[0].Masquerade
+			want := foreign.Masquerade{All: len(v.Masquerade) > 0 && len(v.MasqueradeBy) == 0,
+				Uplinks: v.MasqueradeBy, Tunnel: v.MasqueradeTunnel}
+			if d := cmp.Diff(want, said); d != "" || devices[0].Isolate != v.Isolate {
+				t.Errorf("isolate %v; masquerade %s", devices[0].Isolate, d)
+			}
+			devices[0].Masquerade.All = len(v.Masquerade) > 0 // what Meaning knows
+			if d := cmp.Diff(foreigntest.Meaning(v), foreigntest.MeaningOf(devices[0])); d != "" {
+				t.Errorf("%s\n%s", d, files[0].Text)
+			}
+		})
+	}
+}
+
+// FuzzParse: see [foreigntest.Fuzz].
+func FuzzParse(f *testing.F) {
+	paths, err := filepath.Glob("../formats/testdata/wg-quick*/*.conf")
+	if err != nil || len(paths) == 0 {
+		f.Fatal(err)
+	}
+	var seeds []foreign.File
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		seeds = append(seeds, foreign.File{Name: path, Text: text})
+	}
+	foreigntest.Fuzz(f, seeds, "wg0.conf", Parse, Format)
+}
