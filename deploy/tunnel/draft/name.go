@@ -73,7 +73,7 @@ func nameAmong(comments []string) int {
 // spoken is the name in a comment.
 func spoken(comment string) string {
 	for _, re := range []*regexp.Regexp{labelled, marked} {
-		if m := re.FindStringSubmatch(comment); m != nil {
+		if m := re.FindStringSubmatch(comment); m != nil && !digitsAlone(m[1]) { // "peer 7" is no 7
 			return strings.TrimSpace(m[1])
 		}
 	}
