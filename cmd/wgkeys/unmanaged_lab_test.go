@@ -86,6 +86,19 @@ func (l *phoneLab) psk(h *lab.Host, peer string) string {
 	return ""
 }
 
+// refusesPhone wants what would log in to the phone refused before anything is tried.
+func (l *phoneLab) refusesPhone() {
+	l.Helper()
+	for _, command := range []string{"push flint", "apply flint", "plan flint", "down flint", "confirm flint", "status flint",
+		"rotate -y flint", "rotate -y --now flint", "gen --on-host flint"} {
+		r := l.exits(ui.ExitFailed, "wgkeys "+command,
+			`nobody logs in to host "flint": it has managed = false in tunnels/wg0.toml:`, "hint: ")
+		if r.Stdout != "" || strings.Contains(r.Stderr, "cannot reach") {
+			l.Errorf("wgkeys %s:\n%s%s", command, r.Stdout, r.Stderr)
+		}
+	}
+}
+
 // TestLabUnmanaged: check, push, status and rotate are done with a phone among the hosts,
 // which keeps its key and is a peer before and after. Whoever still has the old key of
 // a host is named at the end of its rotation, and by status until it was seen with
@@ -99,13 +112,7 @@ func TestLabUnmanaged(t *testing.T) {
 		t.Errorf("status before a rotation:\n%s", r.Stdout)
 	}
 	l.exits(ui.ExitDone, "wgkeys show flint", "nobody logs in to this host", "Anna's telephone")
-	for _, command := range []string{"push flint", "apply flint", "plan flint", "down flint", "confirm flint", "status flint",
-		"rotate -y flint", "rotate -y --now flint", "gen --on-host flint"} {
-		r := l.exits(ui.ExitFailed, "wgkeys "+command, `nobody logs in to host "flint": it has managed = false in tunnels/wg0.toml:`, "hint: ")
-		if r.Stdout != "" || strings.Contains(r.Stderr, "cannot reach") {
-			t.Errorf("wgkeys %s:\n%s%s", command, r.Stdout, r.Stderr)
-		}
-	}
+	l.refusesPhone()
 
 	phone, old := publicKeyOf(l.Users, "flint"), publicKeyOf(l.Users, "basalt")
 	r := l.exits(ui.ExitDone, "wgkeys rotate -y")

@@ -247,7 +247,8 @@ func (l *linter) outside(all value[endpoints], inside *prefixSet[pos]) {
 func lintMasquerade(l *linter, h *host) {
 	m := h.masquerade
 	if slices.Contains(m.val.by, l.t.Name) {
-		l.add(m.pos, `masquerade = "tunnel" is for what goes into the tunnel`, "%s is the tunnel's own interface, and no uplink", l.t.Name)
+		l.add(m.pos, `masquerade = "tunnel" is for what goes into the tunnel`,
+			"%s is the tunnel's own interface, and no uplink", l.t.Name)
 	}
 	if m.val.tunnel && len(h.addresses.vals) == 0 {
 		l.add(m.pos, "write addresses = under [hosts."+h.name+"]",

@@ -49,7 +49,8 @@ func NewTopology(t *Tunnel) (*Topology, error) {
 	for i, name := range t.names {
 		h := t.hosts[name]
 		place[h] = i
-		n := Node{Name: name, Addresses: h.ownAddresses(), Routes: h.ownRoutes(), Reachable: h.reachable.val, About: h.forPeople()}
+		n := Node{Name: name, Addresses: h.ownAddresses(), Routes: h.ownRoutes(), Reachable: h.reachable.val,
+			About: h.forPeople()}
 		if h.endpoint.given() {
 			n.Endpoint = h.endpoint.val.withPort(t.listenPortOf(h))
 		}

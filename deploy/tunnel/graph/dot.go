@@ -45,7 +45,8 @@ func (g *Graph) DOT() string {
 
 // dotDefaults are readable whatever is behind the drawing. Compound has arrows end at
 // frames.
-const dotDefaults = `	graph [rankdir=LR, compound=true, bgcolor=transparent, fontname=monospace, fontcolor="#64748b", color="#64748b"]
+const dotDefaults = `	graph [rankdir=LR, compound=true, bgcolor=transparent, fontname=monospace, ` +
+	`fontcolor="#64748b", color="#64748b"]
 	node [shape=box, style="rounded,filled", fillcolor="#ffffff", color="#475569", fontname=monospace, fontsize=11]
 	edge [color="#64748b"]
 `

@@ -26,23 +26,9 @@ func (r *reader) addresses(s *stanza, options []option) (list []foreign.Address)
 	}
 	length, given := r.netmask(s)
 	for _, o := range options {
-		text, after, sized := strings.Cut(o.value, "/")
-		addr, err := netip.ParseAddr(text)
-		if err != nil || addr.Zone() != "" || addr.Is4In6() {
-			r.Prefix(o.at, "address", o.value) // says why
+		addr, n, ok := r.address(s, o, length, given)
+		if !ok {
 			continue
-		}
-		if s.family == "inet" && !addr.Is4() || s.family == "inet6" && !addr.Is6() {
-			r.Wrong(o.at, "iface "+s.name+" "+otherFamily(s.family)+" static", "address: %s is no address of %s",
-				foreign.Shown(o.value), s.family)
-			continue
-		}
-		n := r.unsaid(addr)
-		switch {
-		case given && (!sized || !r.ng): // with ifupdown the netmask counts, whatever the address has
-			n = length
-		case sized:
-			n = r.mask(o.at, "address", after, addr.Is6())
 		}
 		p := netip.PrefixFrom(addr, n)
 		if !p.IsValid() {
@@ -56,6 +42,41 @@ func (r *reader) addresses(s *stanza, options []option) (list []foreign.Address)
 		list = append(list, a)
 	}
 	return list
+}
+
+// address reads an address of a stanza and its length; netmask is that of the stanza,
+// where it is given one.
+func (r *reader) address(s *stanza, o option, netmask int, given bool) (addr netip.Addr, length int, ok bool) {
+	text, after, sized := strings.Cut(o.value, "/")
+	addr, err := netip.ParseAddr(text)
+	if err != nil || addr.Zone() != "" || addr.Is4In6() {
+		r.Prefix(o.at, "address", o.value) // says why
+		return addr, 0, false
+	}
+	if !s.takes(addr) {
+		r.Wrong(o.at, "iface "+s.name+" "+otherFamily(s.family)+" static", "address: %s is no address of %s",
+			foreign.Shown(o.value), s.family)
+		return addr, 0, false
+	}
+	switch {
+	case given && (!sized || !r.ng): // with ifupdown the netmask counts, whatever the address has
+		return addr, netmask, true
+	case sized:
+		return addr, r.mask(o.at, "address", after, addr.Is6()), true
+	}
+	return addr, r.unsaid(addr), true
+}
+
+// takes tells whether an address is of the stanza's family. With ifupdown-ng a stanza
+// may have none, and takes both.
+func (s *stanza) takes(addr netip.Addr) bool {
+	switch s.family {
+	case "inet":
+		return addr.Is4()
+	case "inet6":
+		return addr.Is6()
+	}
+	return true
 }
 
 func otherFamily(family string) string {
@@ -146,7 +167,7 @@ func (r *reader) gateways(s *stanza) (list []foreign.Route) {
 	}
 	for _, o := range s.all("gateway") {
 		addr, err := netip.ParseAddr(o.value)
-		if err != nil || addr.Zone() != "" || s.family == "inet" && !addr.Is4() || s.family == "inet6" && !addr.Is6() {
+		if err != nil || addr.Zone() != "" || !s.takes(addr) {
 			r.Wrong(o.at, "", "gateway: %s is no address of the family", foreign.Shown(o.value))
 			continue
 		}

@@ -171,7 +171,7 @@ func (b *builder) executors(s *stanza) {
 					"wg-quick makes this interface, from a file of its own")
 			case "static", "link", "forward", "ethtool":
 			default:
-				b.left(o.at, "use "+executor, "a tunnel file says nothing of it")
+				b.left(o.at, "use "+executor, nothingOfIt)
 			}
 		}
 	}
@@ -227,6 +227,19 @@ func (b *builder) twice(s *stanza) {
 var methodKeys = []string{"address", "netmask", "gateway", "pointopoint", "point-to-point", "metric", "broadcast",
 	"scope", "preferred-lifetime"}
 
+// reasons are why a tunnel file has nothing for an option.
+var reasons = map[string]string{
+	"preferred-lifetime": "an address of a tunnel is preferred for good",
+	"hwaddress":          "a WireGuard interface has no link-layer address",
+	"requires":           nothingOfIt,
+	"forward-ipv4-mc":    nothingOfIt,
+	"forward-ipv6-mc":    nothingOfIt,
+	"link-type":          nothingOfIt,
+	"vrf-member":         nothingOfIt,
+}
+
+const nothingOfIt = "a tunnel file says nothing of it"
+
 // option takes in the other options of a stanza.
 func (b *builder) option(s *stanza, o option) {
 	d := b.d
@@ -236,11 +249,7 @@ func (b *builder) option(s *stanza, o option) {
 	case "mtu":
 		b.mtu(s, o)
 	case "description", "alias":
-		if _, ok := foreign.Comment(o.value); !ok {
-			b.left(o.at, o.key, "it may hold a key")
-			break
-		}
-		d.Description = o.value
+		b.description(o)
 	case "dns-nameservers", "dns-nameserver", "dns-search", "dns-domain":
 		d.DNS = append(d.DNS, strings.Fields(o.value)...)
 	case "broadcast", "media", "dad-attempts", "dad-interval", "ll-attempts", "ll-interval", "netnum":
@@ -254,17 +263,19 @@ func (b *builder) option(s *stanza, o option) {
 		if o.value != "global" {
 			b.left(o.at, o.key, "an address of a tunnel is global")
 		}
-	case "preferred-lifetime":
-		b.left(o.at, o.key, "an address of a tunnel is preferred for good")
-	case "hwaddress":
-		b.left(o.at, o.key, "a WireGuard interface has no link-layer address")
 	case "forward-ipv4", "forward-ipv6":
 		d.Forward = d.Forward || o.value == "yes" || o.value == "1"
-	case "requires", "forward-ipv4-mc", "forward-ipv6-mc", "link-type", "vrf-member":
-		b.left(o.at, o.key, "a tunnel file says nothing of it")
 	default:
 		b.other(s, o)
 	}
+}
+
+func (b *builder) description(o option) {
+	if _, ok := foreign.Comment(o.value); !ok {
+		b.left(o.at, o.key, "it may hold a key")
+		return
+	}
+	b.d.Description = o.value
 }
 
 // packages are how options begin that other packages than ifupdown read
@@ -278,7 +289,12 @@ var known = []string{"address", "netmask", "gateway", "pointopoint", "point-to-p
 	"accept_ra", "autoconf", "privext", "scope", "preferred-lifetime", "hwaddress", "forward-ipv4", "forward-ipv6",
 	"requires", "use", "inherit", "wireguard-config-path", "pre-up", "up", "post-up", "down", "pre-down", "post-down"}
 
+// other takes in options that a tunnel file has nothing for.
 func (b *builder) other(s *stanza, o option) {
+	if why := reasons[o.key]; why != "" {
+		b.left(o.at, o.key, why)
+		return
+	}
 	if i := strings.IndexAny(o.key, "-_"); i > 0 && slices.Contains(packages, o.key[:i]) {
 		b.left(o.at, o.key, "it is an option of another program")
 		return

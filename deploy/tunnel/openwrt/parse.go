@@ -108,49 +108,60 @@ var interfaceKeys = []string{"proto", "private_key", "listen_port", "mtu", "fwma
 	"nohostroute", "tunlink", "ip6prefix", "ip6assign", "ip6hint", "ip6ifaceid", "ip6class", "force_link", "multicast",
 	"device", "ifname", "type", "zone", "hostname", "txqueuelen", "ipaddr", "netmask", "gateway", "macaddr"}
 
+// setters take in the options of an interface that a tunnel file has something for.
+var setters = map[string]func(*builder, *option){
+	"private_key":  (*builder).privateKey,
+	"listen_port":  func(b *builder, o *option) { b.d.ListenPort = b.number(o, 0, math.MaxUint16) },
+	"mtu":          func(b *builder, o *option) { b.d.MTU = b.number(o, 68, math.MaxUint16) },
+	"fwmark":       func(b *builder, o *option) { b.d.FwMark = uint32(b.number(o, 0, math.MaxUint32)) },
+	"metric":       func(b *builder, o *option) { b.d.Metric = b.number(o, 0, math.MaxInt32) },
+	"addresses":    (*builder).addresses,
+	"dns":          (*builder).dns,
+	"dns_search":   (*builder).dns,
+	"ip4table":     func(b *builder, o *option) { b.tables[0] = o },
+	"ip6table":     func(b *builder, o *option) { b.tables[1] = o },
+	"auto":         func(b *builder, o *option) { b.d.Manual = b.d.Manual || !b.s.yes(o.key, true) },
+	"disabled":     (*builder).disabled,
+	"ipv6":         func(b *builder, o *option) { b.d.WithoutIPv6 = !b.s.yes(o.key, true) },
+	"defaultroute": func(b *builder, o *option) { b.noDefault = !b.s.yes(o.key, true) },
+}
+
 // option takes in an option of the interface.
 func (b *builder) option(o *option) {
-	d, value := b.d, strings.Join(o.values, " ")
-	switch o.key {
-	case "private_key":
-		if value == "" || value == "generate" { // ensure_key_is_generated in wireguard.sh
-			b.noKey(o.at)
-			return
+	if set := setters[o.key]; set != nil {
+		set(b, o)
+		return
+	}
+	b.other(o)
+}
+
+func (b *builder) number(o *option, low, high int) int {
+	return b.Number(o.at, o.key, o.text(), low, high)
+}
+
+func (b *builder) privateKey(o *option) {
+	value := o.text()
+	if value == "" || value == "generate" { // ensure_key_is_generated in wireguard.sh
+		b.noKey(o.at)
+		return
+	}
+	b.d.PrivateKey = b.PrivateKey(o.at, o.key, value)
+}
+
+func (b *builder) addresses(o *option) {
+	for _, s := range o.words() {
+		if prefix, ok := b.Prefix(o.at, o.key, s); ok {
+			b.d.Addresses = append(b.d.Addresses, foreign.Address{Pos: o.at, Local: prefix})
 		}
-		d.PrivateKey = b.PrivateKey(o.at, o.key, value)
-	case "listen_port":
-		d.ListenPort = b.Number(o.at, o.key, value, 0, math.MaxUint16)
-	case "mtu":
-		d.MTU = b.Number(o.at, o.key, value, 68, math.MaxUint16)
-	case "fwmark":
-		d.FwMark = uint32(b.Number(o.at, o.key, value, 0, math.MaxUint32))
-	case "addresses":
-		for _, s := range o.words() {
-			if prefix, ok := b.Prefix(o.at, o.key, s); ok {
-				d.Addresses = append(d.Addresses, foreign.Address{Pos: o.at, Local: prefix})
-			}
-		}
-	case "dns", "dns_search":
-		d.DNS = append(d.DNS, o.words()...)
-	case "metric":
-		d.Metric = b.Number(o.at, o.key, value, 0, math.MaxInt32)
-	case "ip4table":
-		b.tables[0] = o
-	case "ip6table":
-		b.tables[1] = o
-	case "auto":
-		d.Manual = d.Manual || !b.s.yes("auto", true)
-	case "disabled":
-		if b.s.yes("disabled", false) {
-			d.Manual = true
-			b.left(o.at, o.key, "OpenWrt does not have the interface at all; here it is one that is not started at boot")
-		}
-	case "ipv6":
-		d.WithoutIPv6 = !b.s.yes("ipv6", true)
-	case "defaultroute":
-		b.noDefault = !b.s.yes("defaultroute", true)
-	default:
-		b.other(o)
+	}
+}
+
+func (b *builder) dns(o *option) { b.d.DNS = append(b.d.DNS, o.words()...) }
+
+func (b *builder) disabled(o *option) {
+	if b.s.yes(o.key, false) {
+		b.d.Manual = true
+		b.left(o.at, o.key, "OpenWrt does not have the interface at all; here it is one that is not started at boot")
 	}
 }
 
@@ -213,45 +224,56 @@ func (b *builder) route(s *section) {
 	}
 	r := foreign.Route{Pos: s.at}
 	for _, o := range s.order {
-		value := strings.Join(o.values, " ")
-		switch o.key {
-		case "interface", "disabled", "onlink", "netmask":
-		case "target":
-			target := value
-			if mask := s.text("netmask"); mask != "" && !strings.Contains(value, "/") {
-				target += "/" + strconv.Itoa(maskLength(mask))
-			}
-			if prefix, ok := b.Prefix(o.at, o.key, target); ok {
-				r.Prefix = prefix.Masked()
-			}
-		case "gateway":
-			addr, err := netip.ParseAddr(value)
-			if err != nil || addr.Zone() != "" {
-				b.Wrong(o.at, "", "gateway: %s is no address", foreign.Shown(value))
-			}
-			r.Gateway = addr
-		case "metric":
-			r.Metric = b.Number(o.at, o.key, value, 0, math.MaxInt32)
-		case "table":
-			if n, err := strconv.Atoi(value); err == nil {
-				r.Table = n
-			} else if value != "main" {
-				b.left(o.at, o.key, "a table has a number here")
-			}
-		case "type":
-			if value != "unicast" {
-				b.left(s.at, "config "+s.kind, "it leads nowhere: not into the tunnel")
-				return
-			}
-		default:
-			b.left(o.at, o.key, "a route of the tunnel has only a prefix, gateway, metric and table")
+		if o.key == "type" && o.text() != "unicast" {
+			b.left(s.at, "config "+s.kind, "it leads nowhere: not into the tunnel")
+			return
 		}
+		b.routeOption(&r, s, o)
 	}
 	if !r.Prefix.IsValid() {
 		b.Wrong(s.at, "option target '10.0.0.0/24'", "the route has no target")
 		return
 	}
 	b.d.Routes = append(b.d.Routes, r)
+}
+
+func (b *builder) routeOption(r *foreign.Route, s *section, o *option) {
+	switch o.key {
+	case "interface", "disabled", "onlink":
+	case "type", "netmask": // route and routeTarget look at them
+	case "target":
+		r.Prefix = b.routeTarget(s, o)
+	case "gateway":
+		addr, err := netip.ParseAddr(o.text())
+		if err != nil || addr.Zone() != "" {
+			b.Wrong(o.at, "", "gateway: %s is no address", foreign.Shown(o.text()))
+		}
+		r.Gateway = addr
+	case "metric":
+		r.Metric = b.number(o, 0, math.MaxInt32)
+	case "table":
+		if n, err := strconv.Atoi(o.text()); err == nil {
+			r.Table = n
+		} else if o.text() != "main" {
+			b.left(o.at, o.key, "a table has a number here")
+		}
+	default:
+		b.left(o.at, o.key, "a route of the tunnel has only a prefix, gateway, metric and table")
+	}
+}
+
+// routeTarget is where a route leads, which has its length from the option netmask where
+// it has none itself. One that cannot be read is the zero Prefix.
+func (b *builder) routeTarget(s *section, o *option) netip.Prefix {
+	target := o.text()
+	if mask := s.text("netmask"); mask != "" && !strings.Contains(target, "/") {
+		target += "/" + strconv.Itoa(maskLength(mask))
+	}
+	prefix, ok := b.Prefix(o.at, o.key, target)
+	if !ok {
+		return netip.Prefix{}
+	}
+	return prefix.Masked()
 }
 
 // maskLength is the length of an IPv4 mask, or -1.

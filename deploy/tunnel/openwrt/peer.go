@@ -39,7 +39,7 @@ func (b *builder) peer(s *section) {
 }
 
 func (b *builder) peerOption(peer *foreign.Peer, s *section, o *option) {
-	value := strings.Join(o.values, " ")
+	value := o.text()
 	switch o.key {
 	case "public_key":
 		peer.PublicKey = b.PublicKey(o.at, o.key, value)
@@ -50,13 +50,7 @@ func (b *builder) peerOption(peer *foreign.Peer, s *section, o *option) {
 	case "private_key":
 		b.peerPrivateKey(s, o, value)
 	case "allowed_ips":
-		for _, w := range o.words() {
-			for a := range strings.SplitSeq(w, ",") {
-				if prefix, ok := b.Prefix(o.at, o.key, a); ok && !slices.Contains(peer.AllowedIPs, prefix.Masked()) {
-					peer.AllowedIPs = append(peer.AllowedIPs, prefix.Masked())
-				}
-			}
-		}
+		b.allowedIPs(peer, o)
 	case "persistent_keepalive":
 		if value != "off" && value != "" {
 			peer.Keepalive = b.Number(o.at, o.key, value, 0, math.MaxUint16)
@@ -70,6 +64,18 @@ func (b *builder) peerOption(peer *foreign.Peer, s *section, o *option) {
 	case "endpoint_host", "endpoint_port", "route_allowed_ips", "disabled":
 	default:
 		b.Unknown(o.at, "wireguard_"+b.d.Name, o.key, peerKeys)
+	}
+}
+
+// allowedIPs takes in networks, between which there may be commas, as wg(8) has them. One
+// that comes twice counts once.
+func (b *builder) allowedIPs(peer *foreign.Peer, o *option) {
+	for _, w := range o.words() {
+		for a := range strings.SplitSeq(w, ",") {
+			if prefix, ok := b.Prefix(o.at, o.key, a); ok && !slices.Contains(peer.AllowedIPs, prefix.Masked()) {
+				peer.AllowedIPs = append(peer.AllowedIPs, prefix.Masked())
+			}
+		}
 	}
 }
 

@@ -36,10 +36,13 @@ func (o *option) words() (w []string) {
 	return w
 }
 
-// text is the value of an option that has one.
+// text is the value for who wants one: a list is one text to config_get.
+func (o *option) text() string { return strings.Join(o.values, " ") }
+
+// text is the value of an option, "" where there is none.
 func (s *section) text(key string) string {
 	if o := s.options[key]; o != nil {
-		return strings.Join(o.values, " ")
+		return o.text()
 	}
 	return ""
 }
@@ -126,14 +129,25 @@ func (s *scanner) word() bool {
 	if len(s.statement.words) == 0 {
 		s.statement.at = at
 	}
+	text, closed := s.unquoted()
+	if !closed {
+		s.Wrong(at, "", "a quote is opened here and never closed")
+		return false
+	}
+	s.statement.words = append(s.statement.words, text)
+	return true
+}
+
+// unquoted reads to the end of a word, and gives it without its quotes and backslashes;
+// false: the text ends inside of a quote.
+func (s *scanner) unquoted() (word string, closed bool) {
 	var b strings.Builder
 	quote := byte(0)
 	for ; s.at < len(s.text); s.at++ {
 		c := s.text[s.at]
 		switch {
 		case quote == 0 && strings.IndexByte(" \t\r\n;", c) >= 0:
-			s.statement.words = append(s.statement.words, b.String())
-			return true
+			return b.String(), true
 		case quote == 0 && (c == '\'' || c == '"'):
 			quote = c
 		case quote != 0 && c == quote:
@@ -152,12 +166,7 @@ func (s *scanner) word() bool {
 			b.WriteByte(c)
 		}
 	}
-	if quote != 0 {
-		s.Wrong(at, "", "a quote is opened here and never closed")
-		return false
-	}
-	s.statement.words = append(s.statement.words, b.String())
-	return true
+	return b.String(), quote == 0
 }
 
 // sections are those of all files. One that comes again by the same type and name goes
