@@ -40,6 +40,16 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 	if err != nil {
 		return err
 	}
+	plan, moved := s.planMoves(view, device, j, moves)
+	if err := apply.Run(ctx, s.Kernel, j, plan, func(apply.Step) {}); err != nil {
+		return err
+	}
+	return s.Nudge(view.Tunnel, moved)
+}
+
+// planMoves is the plan of those moves whose peers are as they were seen, and their keys.
+func (s *Session) planMoves(view *tunnel.View, device *apply.State, j *journal.Journal,
+	moves []Move) (*apply.Plan, []keyring.PublicKey) {
 	// With their preshared keys at hand: one that never answered is made again.
 	live := make(map[keyring.PublicKey]*apply.Peer, len(device.Peers))
 	for i := range device.Peers {
@@ -59,10 +69,8 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 			now.Configured = m.Name
 		}
 		moved = append(moved, now.PublicKey)
-		plan.Steps = append(plan.Steps, apply.Step{Change: apply.MoveOf(view.Tunnel, m.Host, now, m.Name, m.To), Why: "no handshake comes"})
+		plan.Steps = append(plan.Steps, apply.Step{Change: apply.MoveOf(view.Tunnel, m.Host, now, m.Name, m.To),
+			Why: "no handshake comes"})
 	}
-	if err := apply.Run(ctx, s.Kernel, j, plan, func(apply.Step) {}); err != nil {
-		return err
-	}
-	return s.Nudge(view.Tunnel, moved)
+	return plan, moved
 }
