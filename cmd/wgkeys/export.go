@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -58,20 +60,33 @@ func doExport(e *env) error {
 	if err != nil {
 		return err
 	}
-	if x.secret && !e.cli.IsSet("output") {
-		if err := e.ui.TakesSecret("wgkeys export --secret -o FILE " + v.Host); err != nil {
-			return err
-		}
+	out := e.cli.String("output")
+	if err := x.takesSecret(out, v.Host); err != nil {
+		return err
 	}
 	list, err := x.files(v)
 	if err != nil {
 		return err
 	}
 	defer wipe(list)
-	if out := e.cli.String("output"); out != "" {
+	if v.Unmanaged {
+		defer warnNowhere(e, v)
+	}
+	if out != "" {
 		return x.put(list, out)
 	}
 	return e.ui.Secret(shown(list))
+}
+
+// takesSecret refuses to put a key where it would stay, or where git would take it along.
+func (x *exporter) takesSecret(out, host string) error {
+	switch {
+	case !x.secret:
+		return nil
+	case out == "":
+		return x.env.ui.TakesSecret("wgkeys export --secret -o FILE " + host)
+	}
+	return outside(x.env, out)
 }
 
 // An exporter writes views in one format.
@@ -109,6 +124,11 @@ func (x *exporter) all(dir string) error {
 		return err
 	}
 	x.repo = r
+	if x.secret {
+		if err := outside(x.env, dir); err != nil {
+			return err
+		}
+	}
 	tunnels, err := r.SomeTunnels(x.env.cli.String("tunnel"))
 	if err != nil {
 		return err
@@ -120,7 +140,12 @@ func (x *exporter) all(dir string) error {
 			if err != nil {
 				return err
 			}
-			if err := x.into(v, filepath.Join(dir, host)); err != nil {
+			err = x.into(v, filepath.Join(dir, host))
+			if v.Unmanaged && errors.Is(err, fs.ErrNotExist) {
+				x.env.ui.Say("left out %s of %s: nobody's vault file has its key", host, t.Name)
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			written++

@@ -82,10 +82,16 @@ func takesCode(e *env, host, out string) error {
 		}
 		return e.ui.TakesSecret("wgkeys qr " + host + " -o FILE.png")
 	}
+	return outside(e, out)
+}
+
+// outside refuses a file with a key in it, or a folder of such, that would be in the
+// repository.
+func outside(e *env, out string) error {
 	r, err := e.repo()
-	if err == nil && within(r, out) {
+	if err == nil && (within(r, out) || within(r, filepath.Join(out, "file"))) {
 		err = fault.NewFile("no secret is written in the clear into the repository", out, "git would take it along",
-			"-o with a file somewhere else")
+			"name a place that is not in it")
 	}
 	return err
 }
@@ -108,8 +114,8 @@ func within(r *repo.Repo, file string) bool {
 }
 
 // appKeys are all that the apps know: another one has the whole refused (Interface.parse
-// and Peer.parse of WireGuard for Android 1.0.20231018; TunnelConfiguration+WgQuickConfig
-// of that for iOS, 1.0.16).
+// and Peer.parse of WireGuard for Android; TunnelConfiguration+WgQuickConfig of that for
+// iOS).
 var appKeys = []string{
 	"PrivateKey", "ListenPort", "Address", "DNS", "MTU",
 	"PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive",
@@ -163,12 +169,17 @@ func warnOfCode(e *env, v *tunnel.View) {
 		e.ui.Warn(fault.NewHost("the code has the key of a managed host", v.Host,
 			"two devices with one key take each other's packets", "a host of its own with managed = false, for a telephone"))
 	}
+	warnNowhere(e, v)
+}
+
+// warnNowhere tells that what was written for a host does not say where its peers are.
+func warnNowhere(e *env, v *tunnel.View) {
 	for _, p := range v.Peers {
 		if p.Endpoint != "" {
 			return
 		}
 	}
-	e.ui.Warn(fault.NewHost("the code names no endpoint for host", v.Host,
+	e.ui.Warn(fault.NewHost("there is no endpoint in what was written for host", v.Host,
 		"the tunnel file does not say where its peers are",
 		"endpoint = under [hosts."+v.Host+".peer.PEER], or the endpoint by hand in the app"))
 }
