@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel/draft"
 	"wgkeys/deploy/tunnel/foreign"
@@ -169,6 +170,8 @@ func (i *intake) name(d *foreign.Device) (err error) {
 		d.Host = i.env.cli.String("host")
 	default:
 		d.Host, err = i.env.thisHost()
+	}
+	if here, failed := remote.ShortName(); failed == nil && d.Host == here {
 		i.ownKeys(d)
 	}
 	if t := i.env.cli.String("tunnel"); t != "" {

@@ -2,6 +2,7 @@ package link
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
@@ -14,6 +15,9 @@ import (
 // SetAddress makes a change of an address of a link.
 func (l *Links) SetAddress(link netlink.Link, c apply.AddressChange) error {
 	addr := &netlink.Addr{IPNet: nlmsg.IPNet(c.Address.Prefix)}
+	if c.Address.Prefix.Addr().Is4() {
+		addr.Broadcast = net.IPv4zero // none, as ip-address(8) has it; the library would make one
+	}
 	if c.Address.Remote.IsValid() { // its length is that of both
 		addr.Peer = nlmsg.IPNet(c.Address.Remote)
 	}
