@@ -99,6 +99,10 @@ histories: setup-test
 	go test -count 1 -timeout 60m -v -run TestTwoAdmins ./cmd/wgkeys -long team
 	go test -count 1 -timeout 120m -v -run TestLabHistories ./cmd/wgkeys -long histories
 
+# What wg-quick makes of each real file, and what wgkeys makes of it.
+imports: setup-test
+	go test -count 1 -timeout 60m -v -run 'TestLabImport$$' ./cmd/wgkeys -long imports
+
 # Every hint of every script, run in the state that gave it.
 hints: setup-test
 	go test -count 1 -timeout 60m -v ./cmd/wgkeys -short -skip TestLab -long hints
@@ -147,4 +151,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd transitions mtu rotations histories hints scale vault demo lab clean setup-test setup-demo
+.PHONY: build test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd transitions mtu rotations histories hints imports scale vault demo lab clean setup-test setup-demo
