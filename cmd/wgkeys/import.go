@@ -47,6 +47,11 @@ func doImport(e *env) error {
 	if len(e.names()) == 0 {
 		return ui.Usage("no file named for", "wgkeys import", "it reads the files of another program", "wgkeys import /etc/wireguard/wg0.conf")
 	}
+	if name := e.cli.String("format"); name != "" {
+		if _, err := formats.Named(name, true); err != nil {
+			return ui.ExitWith(ui.ExitUsage, err)
+		}
+	}
 	i := &intake{env: e, named: map[string]string{}}
 	list, err := i.readFiles()
 	if err != nil {
@@ -223,7 +228,12 @@ func (i *intake) tellLeft(drafts []*draft.Draft) error {
 	for _, n := range i.env.names() {
 		again = append(again, ui.Quoted(n))
 	}
-	return fault.New("nothing was written:", fmt.Sprintf("%d lines", left), "a tunnel file cannot say them", strings.Join(again, " "))
+	lines := "1 line"
+	if left > 1 {
+		lines = fmt.Sprintf("%d lines", left)
+	}
+	return fault.New("nothing was written; left out would be "+lines+" of", strings.Join(i.env.names(), ", "),
+		"a tunnel file has no word for it", strings.Join(again, " "))
 }
 
 // flags are those of the command line that another run needs too.
