@@ -58,7 +58,7 @@ func doImport(e *env) error {
 		return err
 	}
 	defer wipe(list)
-	devices, err := formats.Parse(list, e.cli.String("format"), i.readFile)
+	devices, err := formats.Parse(list, e.cli.String("format"), i.keyFile)
 	if err != nil {
 		return err
 	}
@@ -205,8 +205,9 @@ func (i *intake) ownKeys(d *foreign.Device) {
 	}
 }
 
+// keyFile reads a file that an imported one names, of keys or for `wg setconf`: a FIFO would make us wait for its writer.
 func (i *intake) keyFile(path string) ([]byte, error) {
-	if path == "" {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, os.ErrNotExist
 	}
 	return i.readFile(path)

@@ -72,6 +72,7 @@ func confOf(d *foreign.Device, devices []*foreign.Device, read func(string) ([]b
 			continue
 		}
 		list, err := wgquick.Parse([]foreign.File{{Name: path, Text: text}})
+		clear(text)
 		if err != nil {
 			return nil, err
 		}
