@@ -1,4 +1,4 @@
-// Package keys makes, rotates, moves and hands out keys. It is the one place where
+// Package keys makes, takes in, rotates, moves and hands out keys. It is the one place where
 // identities, the repository and hosts meet.
 package keys
 
