@@ -32,7 +32,7 @@ func (d *Device) Hook(at Pos, key, command string) {
 func unsecret(command string) string {
 	words := strings.Fields(command)
 	for i, w := range words {
-		if maybeSecret(w) && !strings.HasPrefix(w, "/") {
+		if maybeSecret(w) && (!strings.HasPrefix(w, "/") || KeyShaped(strings.Trim(w, "'\"`();&|<>"))) {
 			words[i] = "(what may be a key)"
 		}
 	}

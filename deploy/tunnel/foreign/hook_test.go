@@ -110,7 +110,13 @@ func said(d *foreign.Device) string {
 
 // TestHookSecret: a key in a command is not repeated.
 func TestHookSecret(t *testing.T) {
-	const key = "iLWPQC3SvPljd3BSp/PaBrkPC5illeLAVFNz3mioiE8="
+	for _, key := range []string{"iLWPQC3SvPljd3BSp/PaBrkPC5illeLAVFNz3mioiE8=", "/wXvEe3mRULmsCDZxZsq+Q7l3SDUbRCm5qBK+WVg/mQ="} {
+		hookSecret(t, key)
+	}
+}
+
+func hookSecret(t *testing.T, key string) {
+	t.Helper()
 	for _, command := range []string{
 		"echo " + key + " | wg set wg0 private-key /dev/stdin",
 		"wg set wg0 private-key <(echo " + key + ")",

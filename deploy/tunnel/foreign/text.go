@@ -98,6 +98,9 @@ func Shown(s string) string {
 	return strconv.Quote(s)
 }
 
+// KeyShaped tells whether s has the form of a key, which may begin with a slash as paths do.
+func KeyShaped(s string) bool { return len(s) == 44 && s[43] == '=' && s[42] != '=' }
+
 // maybeSecret tells whether s has a run of letters that could be most of a key: 20 of
 // base64 or hexadecimal with no break, or what names itself a secret.
 func maybeSecret(s string) bool {

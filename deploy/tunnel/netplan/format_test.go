@@ -41,14 +41,26 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestSecrets: with secrets no key file is named.
+// TestSecrets: with secrets no key file is named, and a preshared key that begins with a
+// slash is no file.
 func TestSecrets(t *testing.T) {
-	v := foreigntest.Views()["server"]
-	private, err := keyring.GeneratePrivateKey()
+	psk, err := keyring.GeneratePresharedKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	psk, err := keyring.GeneratePresharedKey()
+	slash, err := keyring.ParsePresharedKey([]byte("/wXvEe3mRULmsCDZxZsq+Q7l3SDUbRCm5qBK+WVg/mQ="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []keyring.PresharedKey{psk, slash} {
+		secrets(t, k)
+	}
+}
+
+func secrets(t *testing.T, psk keyring.PresharedKey) {
+	t.Helper()
+	v := foreigntest.Views()["server"]
+	private, err := keyring.GeneratePrivateKey()
 	if err != nil {
 		t.Fatal(err)
 	}

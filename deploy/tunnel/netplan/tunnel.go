@@ -183,12 +183,16 @@ func key(p *parser, e field) {
 	}
 	switch s := p.text(n, e.key); {
 	case n.Kind != yaml.ScalarNode: // it is wrong already
-	case path.IsAbs(s):
+	case isFile(s):
 		p.d.PrivateKeyFile, p.keyFile = path.Clean(s), p.pos(n)
 	default:
 		p.d.PrivateKey = p.PrivateKey(p.pos(n), e.key, s)
 	}
 }
+
+// isFile tells a key's file from a key, one in 64 of which begin with a slash: 44 letters
+// that end in "=" are a key (netplan 1.2.2, is_wireguard_key).
+func isFile(s string) bool { return path.IsAbs(s) && !foreign.KeyShaped(s) }
 
 func hasField(n *yaml.Node, key string) bool {
 	return n.Kind == yaml.MappingNode && len(n.Content) > 1 && n.Content[0].Value == key
@@ -203,7 +207,7 @@ var peerKeys = map[string]handler{
 			"shared": func(p *parser, e field) {
 				switch s := p.text(e.value, e.key); {
 				case e.value.Kind != yaml.ScalarNode:
-				case path.IsAbs(s):
+				case isFile(s):
 					p.last().PresharedKeyFile = path.Clean(s)
 				default:
 					p.last().PresharedKey = p.PresharedKey(p.pos(e.value), e.key, s)
