@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -58,7 +59,7 @@ func doImport(e *env) error {
 		return err
 	}
 	defer wipe(list)
-	devices, err := formats.Parse(list, e.cli.String("format"), i.keyFile)
+	devices, err := i.parse(list)
 	if err != nil {
 		return err
 	}
@@ -108,6 +109,26 @@ func (i *intake) readFiles() (list []foreign.File, err error) {
 		}
 	}
 	return list, nil
+}
+
+// parse reads the files of each host by themselves, for those of two hosts may have the
+// same names.
+func (i *intake) parse(list []foreign.File) (devices []*foreign.Device, err error) {
+	byHost := map[string][]foreign.File{}
+	var hosts []string
+	for _, f := range list {
+		host := i.named[f.Name]
+		if byHost[host] == nil {
+			hosts = append(hosts, host)
+		}
+		byHost[host] = append(byHost[host], f)
+	}
+	var errs []error
+	for _, host := range hosts {
+		d, err := formats.Parse(byHost[host], i.env.cli.String("format"), i.keyFile)
+		devices, errs = append(devices, d...), append(errs, err)
+	}
+	return devices, errors.Join(errs...)
 }
 
 // filesOf is path, or the files in it if it is a folder.

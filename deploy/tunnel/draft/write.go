@@ -3,9 +3,11 @@ package draft
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -19,6 +21,7 @@ type writer struct {
 	from []foreign.Pos // by line, from the first one
 	at   foreign.Pos   // of the lines that are being written
 	psk  bool          // every pair has a preshared key
+	port int           // the listen port of all hosts; 0: they have several
 }
 
 func (w *writer) line(format string, args ...any) {
@@ -33,8 +36,11 @@ func (w *writer) all() {
 	for _, h := range w.m.list {
 		pairs += len(h.entries)
 	}
-	if w.psk = pairs > 0 && w.pairsKnown() == len(w.m.Pairs); w.psk {
-		w.line("psk = true")
+	w.port = commonPort(w.m.list)
+	w.psk = pairs > 0 && w.pairsKnown() == len(w.m.Pairs)
+	w.number("listen_port", w.port)
+	w.flag("psk", w.psk)
+	if w.port != 0 || w.psk {
 		w.line("")
 	}
 	for i, h := range w.m.list {
@@ -43,6 +49,22 @@ func (w *writer) all() {
 		}
 		w.host(h)
 	}
+}
+
+// commonPort is the port that all of several hosts listen on, or 0: that of a host that is
+// only mentioned is not known.
+func commonPort(hosts []*host) int {
+	port := 0
+	for i, h := range hosts {
+		if h.d == nil || i > 0 && h.d.ListenPort != port {
+			return 0
+		}
+		port = h.d.ListenPort
+	}
+	if len(hosts) < 2 {
+		return 0
+	}
+	return port
 }
 
 // pairsKnown counts the pairs of peers.
@@ -95,15 +117,25 @@ func (w *writer) reached(h *host) {
 		w.line("reachable = true")
 	}
 	if h.endpoint != "" {
-		w.line("endpoint = %s", quote(h.endpoint))
+		w.line("endpoint = %s", quote(h.shortEndpoint()))
 	}
 	switch {
-	case h.d == nil:
+	case h.d == nil, w.port != 0:
 	case h.d.ListenPort != 0:
 		w.line("listen_port = %d", h.d.ListenPort)
 	case h.endpoint != "" || h.reachable:
 		w.line("listen_port = 0")
 	}
+}
+
+// shortEndpoint is the endpoint of h, without the port where that is the one that it
+// listens on.
+func (h *host) shortEndpoint() string {
+	name, port, err := net.SplitHostPort(h.endpoint)
+	if err != nil || h.d == nil || port != strconv.Itoa(h.d.ListenPort) {
+		return h.endpoint
+	}
+	return name
 }
 
 // device is what the files of the host itself say.

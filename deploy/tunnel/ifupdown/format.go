@@ -21,7 +21,7 @@ import (
 func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	conf := "/etc/wireguard/" + v.Tunnel + ".conf"
 	w := &writer{v: v, policy: policyRouted(v)}
-	w.printf("# Tunnel %s of host %s, as its tunnel file was when `wgkeys export` wrote this.\n", v.Tunnel, v.Host)
+	w.printf("# wgkeys: tunnel %s of host %s, as its tunnel file was when it was exported\n", v.Tunnel, v.Host)
 	if !v.NoBoot {
 		w.printf("auto %s\n", v.Tunnel)
 	}
