@@ -41,7 +41,7 @@ func (m *Move) Prepare(v Vault, ids *Identities, want keyring.PublicKey) error {
 	if m.At != m.To { // an earlier command was here?
 		if there, err := v.readAs(m.To, m.To); err == nil {
 			s, err := v.readAs(m.At, m.From)
-			if err == nil && s.meta.PublicKey == there.meta.PublicKey && s.meta.PSK == there.meta.PSK {
+			if err == nil && s.meta.Version != 0 && s.meta.PublicKey == there.meta.PublicKey && s.meta.PSK == there.meta.PSK {
 				m.done = true
 				return nil
 			}
@@ -56,6 +56,9 @@ func (m *Move) Prepare(v Vault, ids *Identities, want keyring.PublicKey) error {
 	if err != nil {
 		return err
 	}
+	if s.meta.Version == 0 {
+		return s.byHand(m.At.Host)
+	}
 	m.was = s.sum
 	text, err := m.open(v, s, ids, want)
 	if err != nil {
@@ -68,9 +71,6 @@ func (m *Move) Prepare(v Vault, ids *Identities, want keyring.PublicKey) error {
 	}
 	meta := s.meta
 	meta.Host, meta.File = m.To.Host, installed(m.To.File)
-	if meta.Version == 0 {
-		return s.fault(ErrNoMeta, "wgkeys rekey "+m.At.Host)
-	}
 	m.sealed, err = encrypt(meta, text, rs, labels)
 	return err
 }

@@ -27,7 +27,7 @@ func (v Vault) Meta(host, file string) (Meta, error) {
 		return Meta{}, err
 	}
 	if s.meta.Version == 0 {
-		return Meta{}, s.fault(ErrNoMeta, s.whoMadeIt(host, file))
+		return Meta{}, s.byHand(host)
 	}
 	return s.meta, nil
 }
@@ -45,16 +45,6 @@ func (v Vault) seenMeta(host, file string) (Meta, bool) {
 	}
 	m := made.(*Meta)
 	return *m, m.Host == host && m.File == installed(file)
-}
-
-// whoMadeIt is what to do about a file without metadata. A private key opens
-// without it, for the keyring tells which it has to be; a preshared key can be
-// told only by the metadata of both its files.
-func (s *sealed) whoMadeIt(host, file string) string {
-	if strings.HasSuffix(file, keySuffix) {
-		return "age -d -i IDENTITY " + s.path + " | wg pubkey"
-	}
-	return "wgkeys rotate --psk " + host
 }
 
 // OpenKey decrypts a private key and returns it if its public key is want, the
@@ -101,6 +91,18 @@ func (s *sealed) openPSK(v Vault, host string, want string, ids *Identities) (ke
 	if s.meta.Version != 0 && s.meta.PSK != want {
 		return keyring.PresharedKey{}, s.mismatch("it is for the preshared key %s, the other host has %s", s.meta.PSK, want)
 	}
+	k, err := s.decryptPSK(v, host, ids)
+	if err != nil {
+		return keyring.PresharedKey{}, err
+	}
+	if got := k.Fingerprint(); got != want {
+		return keyring.PresharedKey{}, s.mismatch("it holds the preshared key %s, the other host has %s", got, want)
+	}
+	return k, nil
+}
+
+// decryptPSK opens a preshared key, which the caller has yet to compare.
+func (s *sealed) decryptPSK(v Vault, host string, ids *Identities) (keyring.PresharedKey, error) {
 	var text [maxText]byte
 	defer clear(text[:])
 	n, err := s.decrypt(v, host, ids, &text)
@@ -109,10 +111,7 @@ func (s *sealed) openPSK(v Vault, host string, want string, ids *Identities) (ke
 	}
 	k, err := keyring.ParsePresharedKey(text[:n])
 	if err != nil {
-		return keyring.PresharedKey{}, s.fault(fmt.Errorf("%w: it does not hold a preshared key: %w", errMismatch, err), "")
-	}
-	if got := k.Fingerprint(); got != want {
-		return keyring.PresharedKey{}, s.mismatch("it holds the preshared key %s, the other host has %s", got, want)
+		return k, s.fault(fmt.Errorf("%w: it does not hold a preshared key: %w", errMismatch, err), "")
 	}
 	return k, nil
 }

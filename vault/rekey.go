@@ -30,10 +30,13 @@ type Stale struct {
 }
 
 // Expected is what a file is compared with after it was decrypted: the public key
-// of a private one, or the fingerprint of a preshared one.
+// of a private one, or the fingerprint of a preshared one. Where none is known of a
+// preshared one, since stock age made its files, it is the file of the other host, if
+// there is one.
 type Expected struct {
 	PublicKey keyring.PublicKey
 	PSK       string
+	Other     Name
 }
 
 // A Rekey encrypts vault files again, to the present recipients of their hosts.
@@ -115,11 +118,7 @@ func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error)
 	if err := r.agree(stale); err != nil {
 		return nil, err
 	}
-	names := make([]Name, len(stale))
-	for i, s := range stale {
-		names[i] = s.Name
-	}
-	if err := r.IDs.Prepare(r.Vault, names); err != nil {
+	if err := r.IDs.Prepare(r.Vault, r.toOpen(stale)); err != nil {
 		return nil, err
 	}
 	r.forget(stale)
@@ -129,6 +128,24 @@ func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error)
 		return nil, err
 	}
 	return r.writeAll(ctx, stale, open)
+}
+
+// toOpen are the files of stale, and those that they are compared with.
+func (r *Rekey) toOpen(stale []Stale) []Name {
+	names := make([]Name, len(stale))
+	for i, s := range stale {
+		names[i] = s.Name
+	}
+	for _, s := range stale {
+		if !s.NoMeta {
+			continue
+		}
+		want, err := r.Want(s.Name) // an error is told of when the file is opened
+		if err == nil && want.Other != (Name{}) && !slices.Contains(names, want.Other) {
+			names = append(names, want.Other)
+		}
+	}
+	return names
 }
 
 // agree is [Lists.Agree] of the files' hosts.
@@ -185,7 +202,8 @@ func (r *Rekey) openAll(ctx context.Context, stale []Stale) ([]openFile, error) 
 		err := r.open(&stale[i], &open[i])
 		if errors.Is(err, ErrNoIdentity) && stale[i].Sealed {
 			open[i].size = 0
-			if f, ok := err.(*fault.Fault); ok {
+			_, uncompared := errors.AsType[*notCompared](err)
+			if f, ok := err.(*fault.Fault); ok && !uncompared {
 				f.Hint = r.sealedHint(&stale[i])
 			}
 			r.left(stale[i], err)
@@ -235,19 +253,9 @@ func (r *Rekey) open(stale *Stale, o *openFile) error {
 		}
 	}
 	stale.read = nil
-	var text []byte
-	if strings.HasSuffix(stale.File, keySuffix) {
-		k, err := s.openKey(r.Vault, stale.Host, want.PublicKey, r.IDs)
-		if err != nil {
-			return err
-		}
-		text = k.File()
-	} else {
-		k, err := s.openPSK(r.Vault, stale.Host, want.PSK, r.IDs)
-		if err != nil {
-			return err
-		}
-		text = k.File()
+	text, err := r.key(s, stale, &want)
+	if err != nil {
+		return err
 	}
 	defer clear(text)
 	o.was, o.size = s.sum, copy(o.text[:], text)
@@ -255,6 +263,30 @@ func (r *Rekey) open(stale *Stale, o *openFile) error {
 		o.meta = Meta{Host: stale.Host, File: installed(stale.File), PublicKey: want.PublicKey, PSK: want.PSK, Created: r.Now}
 	}
 	return nil
+}
+
+// key is the key file in s, which is as wanted. Where that was not known before, it is
+// afterwards.
+func (r *Rekey) key(s *sealed, stale *Stale, want *Expected) ([]byte, error) {
+	if strings.HasSuffix(stale.File, keySuffix) {
+		k, err := s.openKey(r.Vault, stale.Host, want.PublicKey, r.IDs)
+		if err != nil {
+			return nil, err
+		}
+		return k.File(), nil
+	}
+	var k keyring.PresharedKey
+	var err error
+	if stale.NoMeta && want.PSK == "" {
+		k, err = s.openByHand(r.Vault, stale.Host, want.Other, r.IDs)
+	} else {
+		k, err = s.openPSK(r.Vault, stale.Host, want.PSK, r.IDs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	want.PSK = k.Fingerprint()
+	return k.File(), nil
 }
 
 // each does n pieces of work, some at once, until there are too many errors or

@@ -92,8 +92,10 @@
 // 0.3.1, npm's age-encryption (both X25519 and hybrid post-quantum). In the
 // other direction, a file that stock age encrypted
 // has no metadata: [Vault.Meta] fails with [ErrNoMeta], but it opens like any
-// other if the key in it is the one that the caller expects. Binary age files
-// are read, never written.
+// other if the key in it is the one that the caller expects, and a [Rekey] takes it
+// in: a private key if the keyring has its public one, a preshared key if the other
+// host's file has the same, or if there is none. Whoever could have such a file taken
+// in could as well forge metadata. Binary age files are read, never written.
 package vault
 
 import (
@@ -122,7 +124,7 @@ var (
 	errDamaged    = errors.New("no intact vault file")
 	errMismatch   = errors.New("not the file that belongs here")
 	ErrNoIdentity = errors.New("no identity opens it")
-	ErrNoMeta     = errors.New("no metadata: it was not made by wgkeys")
+	ErrNoMeta     = errors.New("it has no metadata, for wgkeys did not make it")
 )
 
 // A Name is that of a vault file, which is named as on its host.

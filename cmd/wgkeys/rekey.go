@@ -66,7 +66,7 @@ func rekeyAll(e *env, q *keys.Rekey, r *repo.Repo) error {
 	step, end := e.ui.Progress("encrypting again")
 	did, left, err := q.Run(e.ctx, step)
 	end()
-	err = errors.Join(err, rekeyed(e, did, "encrypted again"))
+	err = errors.Join(err, rekeyed(e, did, ""))
 	q.WarnShutOut(did)
 	if err != nil && len(did) == 0 {
 		return errors.Join(append(left, err)...)
@@ -79,7 +79,7 @@ func rekeyAll(e *env, q *keys.Rekey, r *repo.Repo) error {
 }
 
 func rekeyDry(e *env, stale []vault.Stale, skipped error) error {
-	if err := rekeyed(e, stale, "to be encrypted again"); err != nil || len(stale) == 0 && skipped == nil {
+	if err := rekeyed(e, stale, "to be "); err != nil || len(stale) == 0 && skipped == nil {
 		return err
 	}
 	return ui.ExitWith(ui.ExitFindings, skipped)
@@ -94,10 +94,15 @@ type rekeyedFile struct {
 	Removed []vault.Fingerprint `json:"removed"`
 }
 
-// rekeyed tells what was done, or is to be, and what that does not do.
-func rekeyed(e *env, did []vault.Stale, action string) error {
+// rekeyed tells what was done or, with "to be " for when, is to be, and what that does not
+// do.
+func rekeyed(e *env, did []vault.Stale, when string) error {
 	out := []rekeyedFile{}
 	for _, s := range did {
+		action := when + "encrypted again"
+		if s.NoMeta {
+			action = when + "taken in"
+		}
 		f := rekeyedFile{s.Host, s.File, action, []string{}, append([]vault.Fingerprint{}, s.Gone...)}
 		for _, m := range s.Missing {
 			f.Added = append(f.Added, m.String())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -94,6 +95,9 @@ func showSecret(e *env) error {
 	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
+	if _, err := r.Vault.Meta(host, vault.KeyFile(t.Name)); errors.Is(err, vault.ErrNoMeta) {
+		e.ui.Warn(err)
+	}
 	k, err := r.Vault.OpenKey(host, vault.KeyFile(t.Name), public, ids)
 	if err != nil {
 		return err

@@ -114,18 +114,45 @@ func (c *checker) psk(r *report, name, a, b string) {
 		switch {
 		case h.Missing():
 			r.add(f, h.Path, 0, "host %q lacks its end of the preshared key with %q in tunnel %q", h.Host, repo.PeerOf(name, h.File), name)
-		case errors.Is(h.Err, vault.ErrNoMeta) && (mine.Err == nil || other.Err == nil):
+		case errors.Is(h.Err, vault.ErrNoMeta):
 			f.Check, f.Hint = "recipients", "wgkeys rekey "+h.Host
 			r.add(f, h.Path, 0, noMeta, h.File, h.Host)
+			c.byHand(r, f, h)
 		case h.Err != nil:
 			r.fault(f, h.Err)
 		default:
 			c.lists.compare(r, f, h.File, h.Path, h.Meta)
 		}
 	}
-	if mine.Err != nil || other.Err != nil {
+	if mine.Err == nil && other.Err == nil {
+		c.alike(r, name, mine, other)
+	}
+}
+
+// byHand finds out whether a rekey takes in a preshared key that has no metadata.
+func (c *checker) byHand(r *report, f Finding, h repo.PSKFile) {
+	if c.ids == nil {
 		return
 	}
+	n := vault.Name{Host: h.Host, File: h.File}
+	want, err := c.repo.Expected(n)
+	switch {
+	case err != nil: // told of the other host
+		return
+	case want.PSK != "":
+		_, err = c.repo.Vault.OpenPSK(h.Host, h.File, want.PSK, c.ids)
+	default:
+		err = vault.CompareByHand(c.repo.Vault, n, want.Other, c.ids)
+	}
+	if err != nil {
+		f.Check, f.Hint = "psk", ""
+		r.fault(f, err)
+	}
+}
+
+// alike finds out whether both files of a preshared key hold the same.
+func (c *checker) alike(r *report, name string, mine, other repo.PSKFile) {
+	a, b := mine.Host, other.Host
 	f := Finding{Check: "psk", Tunnel: name, Host: a}
 	if mine.PSK != other.PSK {
 		f.Hint = fmt.Sprintf("git log -- %s %s; for a new one: wgkeys rotate --psk %s", mine.Path, other.Path, a)

@@ -52,6 +52,10 @@ func (h *hostCheck) key() {
 		if h.unmanaged {
 			hint = "write the public key into " + pub + ", or for one to export: " + hint
 		}
+		if _, noMeta := h.repo.Vault.Meta(h.host, vault.KeyFile(h.tunnel)); errors.Is(noMeta, vault.ErrNoMeta) {
+			h.fault("key", repo.WithoutPublic(h.repo, h.host, h.tunnel, err))
+			return
+		}
 		h.add("key", hint, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
 		return
 	}

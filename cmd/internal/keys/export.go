@@ -22,7 +22,8 @@ func (m *Maker) Secrets(v *tunnel.View) (foreign.Secrets, error) {
 	if err := m.IDs.Prepare(m.Repo.Vault, all); err != nil {
 		return s, err
 	}
-	var err error
+	_, err := m.Repo.Vault.Meta(own.Host, own.File)
+	m.tellByHand(err)
 	if s.PrivateKey, err = m.Repo.Vault.OpenKey(own.Host, own.File, v.PublicKey, m.IDs); err != nil {
 		return s, err
 	}

@@ -168,6 +168,8 @@ func (g *generator) key(ctx context.Context, host string) error {
 		if public, err = g.pair(ctx, host, file); err != nil {
 			return err
 		}
+	case errors.Is(sealed, vault.ErrNoMeta):
+		return repo.WithoutPublic(g.maker.Repo, host, g.tunnel, err)
 	default:
 		return sealed
 	}
@@ -191,6 +193,7 @@ func (g *generator) hasKey(host, file string, public keyring.PublicKey, sealed e
 	elsewhere := g.file != nil || g.unmanaged(host)
 	if sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || elsewhere && errors.Is(sealed, fs.ErrNotExist) {
 		g.maker.Report.Say("%s has a key in %s already: %s; nothing was changed", host, g.tunnel, public)
+		g.maker.tellByHand(sealed)
 		return nil
 	}
 	return fault.WrapHost(sealed, "no private key in the vault for", host,

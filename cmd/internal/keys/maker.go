@@ -4,6 +4,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"wgkeys/cmd/internal/remote"
@@ -31,6 +32,13 @@ func (m *Maker) makeOnHost(ctx context.Context, t *tunnel.Tunnel, host string, w
 		return public, err
 	}
 	return participant.Make(ctx, t.Name, which)
+}
+
+// tellByHand warns where err is that a vault file is one that wgkeys has not taken in.
+func (m *Maker) tellByHand(err error) {
+	if errors.Is(err, vault.ErrNoMeta) {
+		m.Report.Warn(err)
+	}
 }
 
 // seal makes a private key and encrypts it into the vault.

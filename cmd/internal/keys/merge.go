@@ -61,7 +61,7 @@ func sideToTake(r *repo.Repo, u repo.Unmerged) ([]byte, error) {
 	ours, ok := u.Holds(u.Ours)
 	theirs, too := u.Holds(u.Theirs)
 	if !ok || !too {
-		return nil, errors.New("one side has removed the file, or it is no vault file there")
+		return nil, errors.New("one side has removed the file, or wgkeys did not make it there")
 	}
 	if u.Alike() {
 		return u.Ours.Text, nil

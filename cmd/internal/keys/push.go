@@ -211,6 +211,7 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 	// A host that makes its key itself has a public key and no vault file.
 	_, err = p.maker.Repo.Vault.Meta(host, name)
 	f.HostOnly = errors.Is(err, fs.ErrNotExist)
+	p.maker.tellByHand(err)
 	f.Want = public.String()
 	f.Secret = func() ([]byte, error) {
 		k, err := p.maker.Repo.Vault.OpenKey(host, name, public, p.maker.IDs)
@@ -235,7 +236,10 @@ func (p *pusher) presharedKey(tunnel, host, name string, f *push.File) error {
 		return err
 	}
 	for _, h := range []repo.PSKFile{mine, other} {
-		if h.Err != nil {
+		switch {
+		case errors.Is(h.Err, vault.ErrNoMeta):
+			return fault.WrapHost(h.Err, "no preshared key to push to host", host, "")
+		case h.Err != nil:
 			return fault.WrapHost(h.Err, "no preshared key to push to host", host, "wgkeys gen "+h.Host)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
@@ -75,11 +76,24 @@ func (q *Rekey) Run(ctx context.Context, step func(done, all int)) (did []vault.
 	did, err = job.Run(ctx, q.Stale)
 	for _, s := range did {
 		r.Changes.Touch(r.Vault.Path(s.Host, s.File))
+		q.tellAlone(s)
 	}
 	if err != nil && len(did) == 0 {
 		q.sayOthers(err)
 	}
 	return did, left, err
+}
+
+// tellAlone says so where a preshared key was taken in that the other host has not.
+func (q *Rekey) tellAlone(s vault.Stale) {
+	tunnel, peer := repo.OwnerOf(s.File)
+	if !s.NoMeta || peer == "" {
+		return
+	}
+	if other := q.maker.Repo.PSKFile(tunnel, peer, s.Host); other.Missing() {
+		q.maker.Report.Warn(fault.NewFile("nothing to compare with had the preshared key in", q.maker.Repo.Vault.Path(s.Host, s.File),
+			"there is no "+other.File+" of "+peer+" in the vault", "if it is the right one: wgkeys gen "+peer))
+	}
 }
 
 // sayOthers says how to go on without the hosts whose files are in the way. Who has
@@ -225,7 +239,7 @@ func Because(s vault.Stale) string {
 		why = append(why, "no longer for "+f.String())
 	}
 	if s.NoMeta {
-		why = []string{"it did not say for whom it was"}
+		why = []string{"wgkeys did not make it"}
 	}
 	return ": " + strings.Join(why, ", ")
 }

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/vault"
 )
 
 // Rotations are those that were asked for.
@@ -187,6 +189,8 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, err = m.Repo.Vault.Meta(host, vault.KeyFile(t.Name))
+	m.tellByHand(err)
 	x := &rotation{maker: m, o: &q.o, tunnel: t, host: host, current: current}
 	x.rotation = &rotate.Rotation{Tunnel: t.Name, Jobs: q.o.Jobs, NoHold: q.o.NoHold, Report: q.o.Event}
 	if x.rotation.Host, err = m.Hosts.Participant(t, host); err != nil {
@@ -238,6 +242,9 @@ func (q *Rotations) findPSKs() error {
 			if !q.wantedPSK(t.Name, pair, byHand) {
 				continue
 			}
+			if err := q.knownPSK(t.Name, pair); err != nil {
+				return err
+			}
 			x := &pskRotation{maker: q.maker, o: &q.o, tunnel: t, hosts: pair, byHand: byHand, past: past}
 			if err := x.reach(); err != nil {
 				return err
@@ -247,6 +254,21 @@ func (q *Rotations) findPSKs() error {
 	}
 	q.sayStays()
 	return nil
+}
+
+// knownPSK refuses a preshared key that wgkeys has not taken in yet: whether the hosts use
+// it nobody knows, so it is not to be written over, but for haste.
+func (q *Rotations) knownPSK(tunnel string, pair [2]string) error {
+	if q.o.Unknown || q.o.Now {
+		return nil
+	}
+	var errs []error
+	for i, host := range pair {
+		if h := q.maker.Repo.PSKFile(tunnel, host, pair[1-i]); errors.Is(h.Err, vault.ErrNoMeta) {
+			errs = append(errs, h.Err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // wantedPSK reports whether the preshared key of two hosts is to be replaced: one that

@@ -46,7 +46,9 @@ func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 	switch {
 	case err == nil:
 		s.Created, s.Due = meta.Created, r.TooOld(meta, time.Now())
-	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, vault.ErrNoMeta):
+	case errors.Is(err, vault.ErrNoMeta):
+		s.Notes = append(s.Notes, "not known how old its key is, for wgkeys did not make the vault file: wgkeys rekey "+s.Host)
+	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	participant, err := q.Hosts.Participant(t, s.Host)

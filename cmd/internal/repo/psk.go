@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"wgkeys/keyring"
@@ -48,6 +49,9 @@ func (r *Repo) PSKFile(tunnel, host, peer string) PSKFile {
 func (r *Repo) Expected(n vault.Name) (vault.Expected, error) {
 	if tunnel, ok := strings.CutSuffix(n.File, ".key"); ok {
 		public, err := expectedKey(r, n.Host, tunnel)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = WithoutPublic(r, n.Host, tunnel, err)
+		}
 		return vault.Expected{PublicKey: public}, err
 	}
 	tunnel, peer := OwnerOf(n.File)
@@ -62,6 +66,10 @@ func (r *Repo) Expected(n vault.Name) (vault.Expected, error) {
 		return vault.Expected{PSK: other.PSK}, nil
 	case mine.Err == nil: // what is wrong with the other is told of the other host
 		return vault.Expected{PSK: mine.PSK}, nil
+	case errors.Is(mine.Err, vault.ErrNoMeta) && errors.Is(other.Err, vault.ErrNoMeta):
+		return vault.Expected{Other: vault.Name{Host: other.Host, File: other.File}}, nil
+	case errors.Is(mine.Err, vault.ErrNoMeta) && other.Missing(): // gen makes the other of it
+		return vault.Expected{}, nil
 	}
 	return vault.Expected{}, errors.Join(mine.Err, other.Err)
 }
@@ -72,15 +80,28 @@ func expectedKey(r *Repo, host, name string) (public keyring.PublicKey, err erro
 	tunnel, next := strings.CutSuffix(name, ".next")
 	c, err := r.KeyState(host, tunnel)
 	switch {
-	case err != nil:
+	case errors.Is(err, vault.ErrNoMeta) && next: // by hand, which is told of by the keyring alone
+		return r.Ring.Seen(r.Snapshot, host, name)
+	case err != nil && !errors.Is(err, vault.ErrNoMeta):
 		return public, err
 	case next && c.Next.IsZero():
 		return c.inVault, nil
 	case next, c.VaultPromoted:
 		return c.Next, nil
 	}
-	if public, err = r.Ring.Seen(r.Snapshot, host, tunnel); errors.Is(err, fs.ErrNotExist) {
-		return public, fault.WrapHost(err, "no public key to compare with for host", host, "wgkeys gen "+host)
+	return r.Ring.Seen(r.Snapshot, host, tunnel)
+}
+
+// WithoutPublic is the error of a private key in the vault whose public one is not in the
+// keyring, which is err. Of one that wgkeys made the metadata tells it. Of any other it is
+// not taken from the file: whoever may write there could give a host a key that he has.
+func WithoutPublic(r *Repo, host, name string, err error) error {
+	hint := "wgkeys gen " + host
+	file := vault.KeyFile(name)
+	if _, meta := r.Vault.Meta(host, file); errors.Is(meta, vault.ErrNoMeta) {
+		public := r.Ring.Path(host, name)
+		hint = fmt.Sprintf("if you know it for yours: mkdir -p %s && age -d -i IDENTITY %s | wg pubkey >%s, then wgkeys rekey %s",
+			filepath.Dir(public), r.Vault.Path(host, file), public, host)
 	}
-	return public, err
+	return fault.WrapHost(err, "no public key to compare with for host", host, hint)
 }

@@ -1,0 +1,74 @@
+package vault
+
+import (
+	"errors"
+
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// A file that stock age made has no metadata until a rekey takes it in. Metadata is no
+// proof of who made a file, since age takes whatever recipients it is given, so what is
+// asked of a file without it is what a file with it is held to: a private key is that of
+// the public key in the keyring, and a preshared key is that of the other host's file.
+
+// byHand is the error of who needs the metadata of s, which has none.
+func (s *sealed) byHand(host string) error {
+	return fault.WrapFile(ErrNoMeta, "not taken in yet: vault file", s.path, "wgkeys rekey "+host)
+}
+
+// CompareByHand opens the preshared key in a file without metadata and compares it with
+// that of the other host's file. Where other is zero there is none. Where nobody but the
+// other host can open its file it is compared there, when that is taken in.
+func CompareByHand(v Vault, n, other Name, ids *Identities) error {
+	s, err := v.read(n.Host, n.File)
+	if err == nil {
+		_, err = s.openByHand(v, n.Host, other, ids)
+	}
+	return err
+}
+
+func (s *sealed) openByHand(v Vault, host string, other Name, ids *Identities) (keyring.PresharedKey, error) {
+	k, err := s.decryptPSK(v, host, ids)
+	if err != nil || other == (Name{}) {
+		return k, err
+	}
+	o, err := v.read(other.Host, other.File)
+	if err != nil {
+		return keyring.PresharedKey{}, err
+	}
+	has, err := o.decryptPSK(v, other.Host, ids)
+	switch {
+	case errors.Is(err, ErrNoIdentity) && v.Sealed(other.Host):
+		return k, nil
+	case errors.Is(err, ErrNoIdentity):
+		return keyring.PresharedKey{}, s.fault(&notCompared{o.path, err}, "where both open, or the other does: wgkeys rekey "+other.Host)
+	case err != nil:
+		return keyring.PresharedKey{}, err
+	case has.Fingerprint() != k.Fingerprint():
+		return keyring.PresharedKey{}, s.fault(&notAlike{other: o.path},
+			"git log -- "+s.path+" "+o.path+"; of the two remove the wrong one, then wgkeys rekey "+host)
+	}
+	return k, nil
+}
+
+// notCompared is that the other file of a preshared key does not open, for err.
+type notCompared struct {
+	other string
+	err   error
+}
+
+func (e *notCompared) Error() string {
+	return "it has no metadata, and cannot be compared with " + e.other + ", which no identity of this run opens"
+}
+
+func (e *notCompared) Unwrap() error { return e.err }
+
+// notAlike is that two files of one preshared key hold two. It is an [errMismatch].
+type notAlike struct{ other string }
+
+func (e *notAlike) Error() string {
+	return errMismatch.Error() + ": it holds another preshared key than " + e.other
+}
+
+func (e *notAlike) Is(target error) bool { return target == errMismatch }
