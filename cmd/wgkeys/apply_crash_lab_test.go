@@ -2,13 +2,13 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // killed is the status that a shell gives to a process killed with SIGKILL.
@@ -143,7 +143,7 @@ func downLeavesNothing(u *labtest.Users, when string) {
 }
 
 // linkNumber is the kernel's number for the link, a new one each time.
-var linkNumber = regexp.MustCompile(`(?m)^\d+: wg0:`)
+var linkNumber = lazyregexp.New(`(?m)^\d+: wg0:`)
 
 // netAndPeers is shale's network with the tunnel up, and the tunnel's peers.
 func netAndPeers(u *labtest.Users) string {
@@ -153,5 +153,5 @@ func netAndPeers(u *labtest.Users) string {
 		u.Fatal(err)
 	}
 	peers := u.Must(u.Shale, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 persistent-keepalive")
-	return linkNumber.ReplaceAllString(u.Snapshot(u.Shale), "N: wg0:") + peers
+	return linkNumber().ReplaceAllString(u.Snapshot(u.Shale), "N: wg0:") + peers
 }

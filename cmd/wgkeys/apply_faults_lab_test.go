@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // The command's own goroutine stays on the process's first thread, so that
@@ -83,14 +83,14 @@ type sweep struct {
 	counts         map[string]int // by what became of it
 }
 
-var callName = regexp.MustCompile(`(?m)^(\w+)\(`)
+var callName = lazyregexp.New(`(?m)^(\w+)\(`)
 
 // count runs a command and counts its system calls on the first thread.
 func (s *sweep) count(command string) map[string]int {
 	s.Helper()
 	s.Must(s.Shale, "strace -qq -o /root/calls -e trace="+faultCalls+" "+command)
 	calls := map[string]int{}
-	for _, m := range callName.FindAllStringSubmatch(s.Read(s.Shale, "/root/calls"), -1) {
+	for _, m := range callName().FindAllStringSubmatch(s.Read(s.Shale, "/root/calls"), -1) {
 		calls[m[1]]++
 	}
 	return calls

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +9,7 @@ import (
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // A firewall is another program's filter on shale, and what of the tunnel it
@@ -62,7 +62,7 @@ var legacyFirewalls = []firewallCase{
 }
 
 // saidOfFirewall are the findings about a firewall, and the rule in each. A shell takes it.
-var saidOfFirewall = regexp.MustCompile(`(?m)^wgkeys: finding: firewall chain \S+ of table .* drops (.*): ((?:nft|ip6?tables)\S* .*), and keep that where`)
+var saidOfFirewall = lazyregexp.New(`(?m)^wgkeys: finding: firewall chain \S+ of table .* drops (.*): ((?:nft|ip6?tables)\S* .*), and keep that where`)
 
 // What another program's filter is certain to drop of what forward = true, or the
 // port, promises, plan tells with a rule, and with that rule it passes. Where
@@ -119,7 +119,7 @@ func tryFirewall(u *labtest.Users, c firewallCase) {
 		u.Must(u.Shale, "set -e; wgkeys down; "+c.set+"; wgkeys apply")
 	}
 	r := u.Run(u.Shale, "wgkeys plan")
-	found := saidOfFirewall.FindAllStringSubmatch(r.Stderr, -1)
+	found := saidOfFirewall().FindAllStringSubmatch(r.Stderr, -1)
 	if (len(found) > 0) != (c.closes != "") || strings.Count(r.Stderr, "finding:") != len(found) {
 		u.Errorf("plan says\n%s", r.Stderr)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -10,6 +9,7 @@ import (
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/lab"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // wholeTunnel sends everything of basalt's through shale, both families, over IPv4.
@@ -72,13 +72,13 @@ func (u *fullUsers) pings(h *lab.Host, want bool, when string, addrs ...string) 
 	}
 }
 
-var countedPackets = regexp.MustCompile(`packets (\d+)`)
+var countedPackets = lazyregexp.New(`packets (\d+)`)
 
 // seen are the packets that came to the router by basalt's uplinks in the clear:
 // requests of either family, and those to port 5060 by the second one.
 func (u *fullUsers) seen() (clear, policy string) {
 	u.Helper()
-	n := countedPackets.FindAllStringSubmatch(u.Must(u.Router, "nft list chain inet seen c"), -1)
+	n := countedPackets().FindAllStringSubmatch(u.Must(u.Router, "nft list chain inet seen c"), -1)
 	if len(n) != 3 {
 		u.Fatalf("%d counters", len(n))
 	}

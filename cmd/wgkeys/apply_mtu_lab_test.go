@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // A narrowLab is a spoke whose uplink is narrow, and a hub that has another:
@@ -256,12 +256,12 @@ func (n *narrowLab) fragments() (sum int) {
 	return sum
 }
 
-var linkMTU = regexp.MustCompile(` mtu (\d+) `)
+var linkMTU = lazyregexp.New(` mtu (\d+) `)
 
 // mtu is that of a link of the spoke's.
 func (n *narrowLab) mtu(link string) int {
 	n.t.Helper()
-	m := linkMTU.FindStringSubmatch(n.sh(n.spoke, "ip link show dev "+link))
+	m := linkMTU().FindStringSubmatch(n.sh(n.spoke, "ip link show dev "+link))
 	mtu, err := strconv.Atoi(m[1])
 	if err != nil {
 		n.t.Fatal(err)

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"regexp"
 	"strings"
 	"testing"
 
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring/lazyregexp"
 )
 
 const nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups wgkeys "
@@ -102,7 +102,7 @@ var forced = strings.NewReplacer(
 	"net.ipv6.conf.default.accept_ra=2", "net.ipv6.conf.eth0.force_forwarding=1",
 	"net.ipv6.conf.eth0.accept_ra=2", "net.ipv6.conf.wg0.force_forwarding=1")
 
-var publicKey = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
+var publicKey = lazyregexp.New(`[A-Za-z0-9+/]{43}=`)
 
 func isRefused(u *labtest.Users, c refusal) {
 	u.Helper()
@@ -122,7 +122,7 @@ func isRefused(u *labtest.Users, c refusal) {
 	if r.Code != ui.ExitFailed {
 		u.Errorf("exit %d, want %d", r.Code, ui.ExitFailed)
 	}
-	said := publicKey.ReplaceAllString(strings.ReplaceAll("\n"+strings.TrimSpace(r.Stderr), "\nwgkeys: ", "\n"), "KEY")
+	said := publicKey().ReplaceAllString(strings.ReplaceAll("\n"+strings.TrimSpace(r.Stderr), "\nwgkeys: ", "\n"), "KEY")
 	if forcesForwarding(u) {
 		c.says = forced.Replace(c.says)
 	}

@@ -66,8 +66,8 @@ func readmeShows(t *testing.T, demo string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, steps := publicKey.ReplaceAllString(string(text), "KEY"), 0
-	for line := range strings.Lines(publicKey.ReplaceAllString(demo, "KEY")) {
+	readme, steps := publicKey().ReplaceAllString(string(text), "KEY"), 0
+	for line := range strings.Lines(publicKey().ReplaceAllString(demo, "KEY")) {
 		command, _, step := strings.Cut(line, "  # ")
 		program, _, _ := strings.Cut(command, " ")
 		if !step || !slices.Contains([]string{"ip", "wg", "nft", "sysctl"}, program) || strings.Contains(command, "net.ipv6.") {

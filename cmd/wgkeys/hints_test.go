@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // A hinter runs each hint that the scripts of hinted are given, with -long hints those of
@@ -48,29 +48,29 @@ func (h *hinter) report(t *testing.T) {
 }
 
 var (
-	hintLine = regexp.MustCompile(`(?m)^(?:wgkeys: |  )hint: (.+)$`)
+	hintLine = lazyregexp.New(`(?m)^(?:wgkeys: |  )hint: (.+)$`)
 	// What parts a hint into commands: those after "then" and "and" follow, those
 	// after "or" and ";" are another way.
-	another       = regexp.MustCompile(`; |, or |, not `)
-	follows       = regexp.MustCompile(`,? then:? |, and |,?(?: and|,) (?:wgkeys|git) `)
-	inFolder      = regexp.MustCompile(`^in (\S+|'[^']*'): `)
-	begins        = regexp.MustCompile(`(?:^|: )((?:wgkeys|git|rm|ls|chmod|mkdir|grep|printf) .+)$`)
-	tail          = regexp.MustCompile(` (?:finishes it|finishes the .*|for the preshared keys|asks whether .*|does what is left)$`)
-	elsewhereHint = regexp.MustCompile(`^(?:only \S+ can open it: )?on \S+, in a clone of the repository: |and the same key in the folder|and its public key in`)
-	wrong         = regexp.MustCompile(`(?i)usage:|unknown (?:option|switch)|is not a git command|ambiguous argument|bad revision`)
-	capitals      = regexp.MustCompile(`\b(?:DIR|FILE|NAME|PEER|COMMIT|RECIPIENT|KEY|ADDRESS|TUNNEL)\b`)
-	varying       = regexp.MustCompile(`/[^ ']*/|[0-9a-f]{32,}|age1[0-9a-z]+`)
+	another       = lazyregexp.New(`; |, or |, not `)
+	follows       = lazyregexp.New(`,? then:? |, and |,?(?: and|,) (?:wgkeys|git) `)
+	inFolder      = lazyregexp.New(`^in (\S+|'[^']*'): `)
+	begins        = lazyregexp.New(`(?:^|: )((?:wgkeys|git|rm|ls|chmod|mkdir|grep|printf) .+)$`)
+	tail          = lazyregexp.New(` (?:finishes it|finishes the .*|for the preshared keys|asks whether .*|does what is left)$`)
+	elsewhereHint = lazyregexp.New(`^(?:only \S+ can open it: )?on \S+, in a clone of the repository: |and the same key in the folder|and its public key in`)
+	wrong         = lazyregexp.New(`(?i)usage:|unknown (?:option|switch)|is not a git command|ambiguous argument|bad revision`)
+	capitals      = lazyregexp.New(`\b(?:DIR|FILE|NAME|PEER|COMMIT|RECIPIENT|KEY|ADDRESS|TUNNEL)\b`)
+	varying       = lazyregexp.New(`/[^ ']*/|[0-9a-f]{32,}|age1[0-9a-z]+`)
 )
 
 // ways are the alternatives of a hint, each a list of commands; what is no command is
 // left out.
 func ways(hint string) (all [][]string) {
-	for _, way := range another.Split(hint, -1) {
+	for _, way := range another().Split(hint, -1) {
 		var commands []string
 		rest := way
 		for rest != "" {
 			part := rest
-			if at := follows.FindStringIndex(rest); at != nil {
+			if at := follows().FindStringIndex(rest); at != nil {
 				part, rest = rest[:at[0]], rest[at[0]:]
 				rest = strings.TrimLeft(rest, ", ")
 				for _, word := range []string{"then: ", "then ", "and "} {
@@ -82,8 +82,8 @@ func ways(hint string) (all [][]string) {
 			} else {
 				rest = ""
 			}
-			if m := begins.FindStringSubmatch(part); m != nil {
-				commands = append(commands, tail.ReplaceAllString(m[1], ""))
+			if m := begins().FindStringSubmatch(part); m != nil {
+				commands = append(commands, tail().ReplaceAllString(m[1], ""))
 			}
 		}
 		if len(commands) > 0 {
@@ -102,9 +102,9 @@ func (h *hinter) try(ts *testscript.TestScript) {
 		return
 	}
 	said := ts.ReadFile("stderr") + ts.ReadFile("stdout")
-	for _, m := range hintLine.FindAllStringSubmatch(said, -1) {
+	for _, m := range hintLine().FindAllStringSubmatch(said, -1) {
 		hint := m[1]
-		shape := varying.ReplaceAllString(hint, "~")
+		shape := varying().ReplaceAllString(hint, "~")
 		h.mu.Lock()
 		seen := h.seen[shape]
 		h.seen[shape] = true
@@ -113,7 +113,7 @@ func (h *hinter) try(ts *testscript.TestScript) {
 			continue
 		}
 		all := ways(hint)
-		if len(all) == 0 || elsewhereHint.MatchString(hint) {
+		if len(all) == 0 || elsewhereHint().MatchString(hint) {
 			h.add(&h.prose, hint)
 			continue
 		}
@@ -133,11 +133,11 @@ func (h *hinter) hint(ts *testscript.TestScript, said, hint string, all [][]stri
 	leads := false
 	for _, commands := range all {
 		line := strings.Join(commands, " && ")
-		if m := inFolder.FindStringSubmatch(hint); m != nil {
+		if m := inFolder().FindStringSubmatch(hint); m != nil {
 			line = "cd " + m[1] + " && " + line
 		}
 		line = strings.NewReplacer("HOST...", "basalt", "HOST", "basalt", "IDENTITY", "$HOME/.config/wgkeys/identity.txt").Replace(line)
-		if capitals.MatchString(line) || strings.Contains(line, "git pull") || strings.Contains(line, "ssh ") || strings.Contains(line, "...") {
+		if capitals().MatchString(line) || strings.Contains(line, "git pull") || strings.Contains(line, "ssh ") || strings.Contains(line, "...") {
 			h.add(&h.prose, hint)
 			leads = true
 			continue
@@ -155,7 +155,7 @@ func (h *hinter) hint(ts *testscript.TestScript, said, hint string, all [][]stri
 			continue
 		}
 		failed = append(failed, fmt.Sprintf("$ %s\n%s(exit code %d) %s", line, out, code, why))
-		if wrong.MatchString(out) {
+		if wrong().MatchString(out) {
 			leads = false
 			break
 		}
@@ -172,14 +172,14 @@ func circular(hint, out string, code int, line string) string {
 	switch {
 	case code == 0 || code == ui.ExitFindings && wgkeys:
 		return ""
-	case wrong.MatchString(out):
+	case wrong().MatchString(out):
 		return "a command that is wrong"
 	case !wgkeys && (strings.HasPrefix(line, "git ") || strings.HasPrefix(line, "ls ")):
 		return ""
 	case !wgkeys:
 		return "a command that fails"
 	}
-	next := hintLine.FindAllStringSubmatch(out, -1)
+	next := hintLine().FindAllStringSubmatch(out, -1)
 	for _, n := range next {
 		if n[1] != hint && (code != ui.ExitUsage || !strings.HasSuffix(n[1], "--help")) {
 			return ""

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // whatIsThere are a tunnel's keys and peers, addresses and routes. What a program names by
@@ -24,7 +24,7 @@ ip -6 route show table all dev wg0 | sed -e '/table local/d' -e '/^fe80::\/64/d'
 
 // chosen is what is different from program to program in a route: who made it, and the
 // table that a default route has to itself.
-var chosen = regexp.MustCompile(` (?:proto \w+|table \d+|pref medium|valid_lft \w+|preferred_lft \w+)`)
+var chosen = lazyregexp.New(` (?:proto \w+|table \d+|pref medium|valid_lft \w+|preferred_lft \w+)`)
 
 // TestLabImport: of a real file of wg-quick, wgkeys makes what wg-quick makes of it. Files
 // that are refused, or of which a line is left out, are not among these; nor is what needs
@@ -72,8 +72,8 @@ func TestLabImport(t *testing.T) {
 // aside are lines that need what the host of the test does not have, and byName are names
 // of endpoints.
 var (
-	aside  = regexp.MustCompile(`(?im)^\s*(?:dns|p(?:re|ost)(?:up|down)\s*=.*iptables).*$`)
-	byName = regexp.MustCompile(`(?im)^(\s*endpoint\s*=\s*)[a-z][a-z0-9.-]*:`)
+	aside  = lazyregexp.New(`(?im)^\s*(?:dns|p(?:re|ost)(?:up|down)\s*=.*iptables).*$`)
+	byName = lazyregexp.New(`(?im)^(\s*endpoint\s*=\s*)[a-z][a-z0-9.-]*:`)
 )
 
 func importSame(u *labtest.Users, box *lab.Host, path string) {
@@ -81,7 +81,7 @@ func importSame(u *labtest.Users, box *lab.Host, path string) {
 	if err != nil {
 		u.Fatal(err)
 	}
-	conf := byName.ReplaceAllString(aside.ReplaceAllString(string(text), ""), "${1}198.51.100.7:")
+	conf := byName().ReplaceAllString(aside().ReplaceAllString(string(text), ""), "${1}198.51.100.7:")
 	u.Write(box, "/etc/wireguard/wg0.conf", conf)
 	for _, file := range []string{"/etc/wireguard/dn42-privatekey", "/etc/opnmesh/private.key"} {
 		u.Must(box, "umask 077; mkdir -p /etc/opnmesh; [ -e "+file+" ] || wg genkey >"+file)
@@ -95,8 +95,8 @@ func importSame(u *labtest.Users, box *lab.Host, path string) {
 		wgkeys push --host box box && wgkeys apply -q --host box`)
 	got := there(u, box, conf)
 	u.Must(box, "cd /root/box && wgkeys down -q --host box; rm -f /etc/wireguard/wg0.*")
-	if d := cmp.Diff(want, got); d != "" {
-		u.Errorf("wg-quick's is -, ours +:\n%s", d)
+	if !slices.Equal(want, got) {
+		u.Errorf("%s\nwg-quick's is -, ours +:\n%s", strings.Join(got, "\n"), demo.LineDiff(strings.Join(want, "\n")+"\n", strings.Join(got, "\n")+"\n"))
 	}
 }
 
@@ -109,7 +109,7 @@ func there(u *labtest.Users, box *lab.Host, conf string) []string {
 	text := u.Must(box, "set -- '"+port+"'; "+whatIsThere)
 	var lines []string
 	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(chosen.ReplaceAllString(line, ""))
+		line = strings.TrimSpace(chosen().ReplaceAllString(line, ""))
 		if list, ok := strings.CutPrefix(line, "AllowedIPs = "); ok {
 			words := strings.Split(list, ", ")
 			slices.Sort(words)

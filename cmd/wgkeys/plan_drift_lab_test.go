@@ -56,7 +56,7 @@ func TestLabPlanDriftOfRouter(t *testing.T) {
 		}
 		const device = "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 fwmark; wg show wg0 preshared-keys | sha256sum; " +
 			"wg show wg0 persistent-keepalive; wg show wg0 allowed-ips | tr ' \\t' '\\n\\n' | sort"
-		return linkNumber.ReplaceAllString(u.Snapshot(u.Shale), "N: wg0:") + u.Must(u.Shale, device)
+		return linkNumber().ReplaceAllString(u.Snapshot(u.Shale), "N: wg0:") + u.Must(u.Shale, device)
 	}
 	want := state()
 	for _, d := range shaleDrifts {

@@ -11,6 +11,7 @@ import (
 
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/deploy/lab"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // A private key passes through the program and nothing of it shows: it is in no
@@ -52,8 +53,8 @@ type witness struct {
 }
 
 var (
-	incoming = regexp.MustCompile(`^(<\.\.\. )?(read|pread64|recvfrom|recvmsg)\b`)
-	fileName = regexp.MustCompile(`<(\\x[0-9a-f]{2})+>`)
+	incoming = lazyregexp.New(`^(<\.\.\. )?(read|pread64|recvfrom|recvmsg)\b`)
+	fileName = lazyregexp.New(`<(\\x[0-9a-f]{2})+>`)
 )
 
 // noSecretHeard goes through what a witness has seen. Only what goes out of a process
@@ -72,8 +73,8 @@ func noSecretHeard(u *labtest.Users, w *witness, private string) {
 		}
 		w.seen++
 		_, call, _ := strings.Cut(line, " ")
-		call = fileName.ReplaceAllStringFunc(strings.TrimSpace(call), unescape)
-		if !incoming.MatchString(call) && (w.to == nil || !w.to.MatchString(call)) {
+		call = fileName().ReplaceAllStringFunc(strings.TrimSpace(call), unescape)
+		if !incoming().MatchString(call) && (w.to == nil || !w.to.MatchString(call)) {
 			u.Errorf("%s: a private key is in %.60s", w.command, call)
 		}
 	}

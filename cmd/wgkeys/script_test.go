@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"wgkeys/keyring/lazyregexp"
 )
 
 // The scripts in testdata/script run the real main as a person does, each a promise:
@@ -164,7 +166,7 @@ func sameTree(ts *testscript.TestScript, before, after map[string]string) {
 	}
 }
 
-var keyLike = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
+var keyLike = lazyregexp.New(`[A-Za-z0-9+/]{43}=`)
 
 // showsNoSecret looks for a secret in what the last command said. Whatever has
 // the form of a WireGuard key must be in a .pub file.
@@ -172,11 +174,11 @@ func showsNoSecret(ts *testscript.TestScript, files map[string]string) {
 	public := map[string]bool{}
 	for path, text := range files {
 		if strings.HasSuffix(path, ".pub") {
-			public[keyLike.FindString(text)] = true
+			public[keyLike().FindString(text)] = true
 		}
 	}
 	said := ts.ReadFile("stdout") + ts.ReadFile("stderr")
-	for _, key := range keyLike.FindAllString(said, -1) {
+	for _, key := range keyLike().FindAllString(said, -1) {
 		if !public[key] {
 			ts.Fatalf("a key that is in no .pub file was shown")
 		}

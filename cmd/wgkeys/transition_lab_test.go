@@ -229,7 +229,7 @@ func (w *walk) snapshot() string {
 		w.Fatal(err)
 	}
 	dump := w.Must(w.Shale, "wg show wg0 dump")
-	return linkNumber.ReplaceAllString(w.Users.Snapshot(w.Shale), "N: wg0:") + "\n" + normalDump(dump)
+	return linkNumber().ReplaceAllString(w.Users.Snapshot(w.Shale), "N: wg0:") + "\n" + normalDump(dump)
 }
 
 // normalDump sorts what wg(8) dumps, and shows no secret of it: the private key

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // A Host is one machine of a laboratory.
@@ -33,9 +33,7 @@ type Host struct {
 }
 
 // hostname is what RFC 1123 allows in one label.
-var hostname = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-})
+var hostname = lazyregexp.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // Host makes a host. Its only interface is lo; [Lab.Link] adds others.
 func (l *Lab) Host(name string) (*Host, error) {

@@ -10,14 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 
 	"wgkeys/deploy/ssh"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // Protocol is the version of what controller and host say to each other, one
@@ -225,9 +224,7 @@ func unknown(line string) error {
 	return fmt.Errorf("%q is no answer of the protocol", quiet(ssh.Printable(line[:min(len(line), 60)])))
 }
 
-var keyShape = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`[A-Za-z0-9+/]{40,}=?`)
-})
+var keyShape = lazyregexp.New(`[A-Za-z0-9+/]{40,}=?`)
 
 // quiet keeps what a host says from repeating a key, whatever it does with
 // what it was given.

@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // sshd drops connections before it knows whose they are: at random when many are
@@ -23,14 +22,12 @@ import (
 
 // early are ssh's words for it. UNKNOWN is the end of a connection that another ssh
 // carries (ProxyJump).
-var early = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(` + strings.Join([]string{
-		`(kex|ssh)_exchange_identification: .*([Cc]losed|[Rr]eset|[Bb]roken).*`,
-		`banner exchange: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
-		`Connection (closed|reset) by \S+ port \d+`,
-		`ssh_dispatch_run_fatal: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
-	}, "|") + `)\.?$`)
-})
+var early = lazyregexp.New(`^(` + strings.Join([]string{
+	`(kex|ssh)_exchange_identification: .*([Cc]losed|[Rr]eset|[Bb]roken).*`,
+	`banner exchange: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
+	`Connection (closed|reset) by \S+ port \d+`,
+	`ssh_dispatch_run_fatal: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
+}, "|") + `)\.?$`)
 
 // closedEarly reports whether the connection was closed before authentication, so
 // that nothing of the command has run.

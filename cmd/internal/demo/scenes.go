@@ -6,13 +6,12 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"wgkeys/deploy/lab"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // A scene is one command of the demo, typed on basalt, and what to look for.
@@ -206,6 +205,4 @@ func LineDiff(before, after string) string {
 
 // volatile are the times that a route and an address still live, counters of
 // their users, and kernel parameters that count rather than set.
-var volatile = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`( expires \d+sec| (valid|preferred)_lft \d+sec| refcnt \d+| users \d+| age \d+sec|(?m:^net\.(netfilter\.nf_conntrack_count|ipv[46]\.route\.flush|ipv6\.conf\.[^ ]*\.stable_secret|core\.netdev_rss_key).*\n))`)
-})
+var volatile = lazyregexp.New(`( expires \d+sec| (valid|preferred)_lft \d+sec| refcnt \d+| users \d+| age \d+sec|(?m:^net\.(netfilter\.nf_conntrack_count|ipv[46]\.route\.flush|ipv6\.conf\.[^ ]*\.stable_secret|core\.netdev_rss_key).*\n))`)

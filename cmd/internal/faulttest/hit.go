@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -17,6 +16,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"wgkeys/keyring/lazyregexp"
 )
 
 // Hit runs a command and has one of its system calls go wrong:
@@ -233,7 +234,7 @@ func (h *hitter) named(tid int, i *callInfo) string {
 }
 
 // randomName is the beginning of a temporary file's name.
-var randomName = regexp.MustCompile(`\.[A-Z2-7]{26}\.`)
+var randomName = lazyregexp.New(`\.[A-Z2-7]{26}\.`)
 
 // below names a call on files; "" if they are elsewhere.
 func (h *hitter) below(call string, paths ...string) string {
@@ -243,7 +244,7 @@ func (h *hitter) below(call string, paths ...string) string {
 		if err != nil || !filepath.IsLocal(rel) {
 			return ""
 		}
-		out = append(out, randomName.ReplaceAllString(rel, ".*."))
+		out = append(out, randomName().ReplaceAllString(rel, ".*."))
 	}
 	return strings.Join(out, " ")
 }

@@ -2,21 +2,22 @@ package ui
 
 import (
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"wgkeys/keyring/lazyregexp"
 )
 
 // inRepository finds a command that is run in the repository: git, a verb of wgkeys, or
 // one that names a file of it.
-var inRepository = regexp.MustCompile(`(^|[ (])(git|wgkeys) [a-z-]|(^|[ '"])(vault|keyring|tunnels)/`)
+var inRepository = lazyregexp.New(`(^|[ (])(git|wgkeys) [a-z-]|(^|[ '"])(vault|keyring|tunnels)/`)
 
 // saysWhere finds one that is right anywhere.
-var saysWhere = regexp.MustCompile(` -C |git init |wgkeys init`)
+var saysWhere = lazyregexp.New(` -C |git init |wgkeys init`)
 
 // There is a hint as it is right where the person is: where the repository was named with
 // -C, it says so first. What is to be done on a host says that itself.
 func (u *UI) There(hint string) string {
-	if u.Folder == "" || strings.HasPrefix(hint, "on ") || saysWhere.MatchString(hint) || !inRepository.MatchString(hint) {
+	if u.Folder == "" || strings.HasPrefix(hint, "on ") || saysWhere().MatchString(hint) || !inRepository().MatchString(hint) {
 		return hint
 	}
 	return "in " + u.Folder + ": " + hint

@@ -3,12 +3,13 @@ package labtest
 import (
 	"encoding/hex"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"wgkeys/keyring/lazyregexp"
 )
 
 // A Request is what a program has sent to a netlink socket in one call.
@@ -24,12 +25,12 @@ func TraceArgs(file string) []string {
 }
 
 var (
-	unfinished = regexp.MustCompile(`^(\d+) +(.*) <unfinished \.\.\.>$`)
-	resumed    = regexp.MustCompile(`^(\d+) +<\.\.\. \w+ resumed>(.*)$`)
-	ended      = regexp.MustCompile(`^(\d+) +(\w+)\((.*)\) += (\w+)`)
-	dumped     = regexp.MustCompile(`^ \| [0-9a-f]{5}  ([0-9a-f ]{48})`) // sixteen bytes
-	executed   = regexp.MustCompile(`^"([^"]*)"`)
-	opened     = regexp.MustCompile(`^AF_NETLINK, .*, NETLINK_(\w+)$`)
+	unfinished = lazyregexp.New(`^(\d+) +(.*) <unfinished \.\.\.>$`)
+	resumed    = lazyregexp.New(`^(\d+) +<\.\.\. \w+ resumed>(.*)$`)
+	ended      = lazyregexp.New(`^(\d+) +(\w+)\((.*)\) += (\w+)`)
+	dumped     = lazyregexp.New(`^ \| [0-9a-f]{5}  ([0-9a-f ]{48})`) // sixteen bytes
+	executed   = lazyregexp.New(`^"([^"]*)"`)
+	opened     = lazyregexp.New(`^AF_NETLINK, .*, NETLINK_(\w+)$`)
 	protocols  = map[string]int{"ROUTE": unix.NETLINK_ROUTE, "GENERIC": unix.NETLINK_GENERIC,
 		"NETFILTER": unix.NETLINK_NETFILTER, "SOCK_DIAG": unix.NETLINK_SOCK_DIAG}
 )
@@ -93,12 +94,12 @@ func (ps processes) find(id string) *traced {
 func (p *traced) follow(c call) (protocol int, isRequest bool) {
 	switch c.name {
 	case "execve":
-		if m := executed.FindStringSubmatch(c.arguments); m != nil && c.result == "0" && m[1] != "/proc/self/exe" {
+		if m := executed().FindStringSubmatch(c.arguments); m != nil && c.result == "0" && m[1] != "/proc/self/exe" {
 			p.program = m[1]
 		}
 	case "socket":
 		delete(p.sockets, c.result)
-		if m := opened.FindStringSubmatch(c.arguments); m != nil {
+		if m := opened().FindStringSubmatch(c.arguments); m != nil {
 			p.sockets[c.result] = protocols[m[1]]
 		}
 	case "sendto", "sendmsg":
@@ -115,17 +116,17 @@ func readTrace(trace string) (calls []call) {
 	begun := map[string]string{}
 	for line := range strings.Lines(trace) {
 		line = strings.TrimRight(line, "\n")
-		if m := unfinished.FindStringSubmatch(line); m != nil {
+		if m := unfinished().FindStringSubmatch(line); m != nil {
 			begun[m[1]] = line[:len(line)-len("<unfinished ...>")]
 			continue
 		}
-		if m := resumed.FindStringSubmatch(line); m != nil {
+		if m := resumed().FindStringSubmatch(line); m != nil {
 			line = begun[m[1]] + m[2]
 		}
-		if m := ended.FindStringSubmatch(line); m != nil {
+		if m := ended().FindStringSubmatch(line); m != nil {
 			calls = append(calls, call{process: m[1], name: m[2], arguments: strings.TrimSpace(m[3]), result: m[4]})
 		}
-		if m := dumped.FindStringSubmatch(line); m != nil && len(calls) > 0 {
+		if m := dumped().FindStringSubmatch(line); m != nil && len(calls) > 0 {
 			b, err := hex.DecodeString(strings.ReplaceAll(m[1], " ", ""))
 			if err == nil {
 				last := &calls[len(calls)-1]

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"wgkeys/deploy/ssh"
+	"wgkeys/keyring/lazyregexp"
 	"wgkeys/keyring/words"
 )
 
@@ -81,7 +81,7 @@ func Start(t testing.TB, c Config) *Server {
 }
 
 // rootsHome is root's line of passwd(5) up to the home and its colon.
-var rootsHome = regexp.MustCompile(`(?m)^(root:[^:]*:0:[^:]*:[^:]*:)[^:]*:`)
+var rootsHome = lazyregexp.New(`(?m)^(root:[^:]*:0:[^:]*:[^:]*:)[^:]*:`)
 
 func (s *Server) file(name string) string { return filepath.Join(s.Dir, name) }
 
@@ -108,7 +108,7 @@ func (s *Server) writeUsers(t testing.TB, c Config) {
 	// Root's home is empty: what the machine's own runs at a login, and how long that
 	// takes, is no part of a test.
 	must(t, os.Mkdir(s.file("home"), 0o700))
-	s.write(t, "passwd", append([]string{rootsHome.ReplaceAllString(read(t, "/etc/passwd"), "${1}"+s.file("home")+":")},
+	s.write(t, "passwd", append([]string{rootsHome().ReplaceAllString(read(t, "/etc/passwd"), "${1}"+s.file("home")+":")},
 		c.Users...)...)
 	shadow := []string{"root:*:19000:0:99999:7:::"}
 	for _, u := range c.Users {
