@@ -114,7 +114,7 @@ func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error)
 	if err := r.sweep(stale); err != nil || len(stale) == 0 {
 		return nil, err
 	}
-	r.lists, r.all, r.slow = r.Vault.Lists(), 2*len(stale), !flushes(r.Vault.Dir)
+	r.lists, r.all, r.slow = r.Vault.Lists(), 2*len(stale), !files.Flushes(r.Vault.Dir)
 	if err := r.agree(stale); err != nil {
 		return nil, err
 	}

@@ -20,34 +20,85 @@ import (
 // host as a new file. If there is one already the error is [fs.ErrExist] and
 // the file is left as it is.
 func (v Vault) SealKey(host, file string, k keyring.PrivateKey, created time.Time) error {
-	if k.IsZero() || !strings.HasSuffix(file, keySuffix) {
-		return fault.New("cannot seal", file, "a private key goes to a file named TUNNEL.key", "")
-	}
-	return v.seal(file, Meta{Host: host, File: installed(file), PublicKey: k.PublicKey(), Created: created}, k.File())
+	return v.sealer().SealKey(host, file, k, created)
 }
 
 // SealPSK encrypts a preshared key as [Vault.SealKey] does a private key.
 func (v Vault) SealPSK(host, file string, k keyring.PresharedKey, created time.Time) error {
+	return v.sealer().SealPSK(host, file, k, created)
+}
+
+func (v Vault) sealer() *sealer {
+	return &sealer{v, v.Lists(), func(path string, text []byte, mode fs.FileMode) error {
+		return files.Create(v.repository(), path, text, mode)
+	}}
+}
+
+// A Batch makes many vault files at once, as a [files.Batch] does. Several goroutines may
+// seal with it.
+type Batch struct {
+	sealer
+	files *files.Batch
+}
+
+// NewBatch begins one. The lock of the repository is held.
+func NewBatch(v Vault) (*Batch, error) {
+	b, err := files.NewBatch(v.repository(), v.Dir)
+	if err != nil {
+		return nil, fault.WrapFile(err, "cannot open the vault", v.Dir, "ls -ld "+v.Dir)
+	}
+	return &Batch{sealer{v, v.Lists(), b.Add}, b}, nil
+}
+
+// Commit gives the files their names. One that is there already is left as it is, and is
+// an error.
+func (b *Batch) Commit() error {
+	if err := b.files.Commit(); err != nil {
+		return fault.WrapFile(err, "cannot make vault files in", b.vault.Dir, "the same command again does the rest")
+	}
+	return nil
+}
+
+// Close removes what was sealed and has got no name.
+func (b *Batch) Close() error { return b.files.Close() }
+
+// A sealer makes vault files with what create stands for.
+type sealer struct {
+	vault  Vault
+	lists  *Lists
+	create func(path string, text []byte, mode fs.FileMode) error
+}
+
+// SealKey is [Vault.SealKey].
+func (s *sealer) SealKey(host, file string, k keyring.PrivateKey, created time.Time) error {
+	if k.IsZero() || !strings.HasSuffix(file, keySuffix) {
+		return fault.New("cannot seal", file, "a private key goes to a file named TUNNEL.key", "")
+	}
+	return s.seal(file, Meta{Host: host, File: installed(file), PublicKey: k.PublicKey(), Created: created}, k.File())
+}
+
+// SealPSK is [Vault.SealPSK].
+func (s *sealer) SealPSK(host, file string, k keyring.PresharedKey, created time.Time) error {
 	if k.IsZero() || !strings.HasSuffix(file, pskSuffix) {
 		return fault.New("cannot seal", file, "a preshared key goes to a file named TUNNEL.PEER.psk", "")
 	}
-	return v.seal(file, Meta{Host: host, File: file, PSK: k.Fingerprint(), Created: created}, k.File())
+	return s.seal(file, Meta{Host: host, File: file, PSK: k.Fingerprint(), Created: created}, k.File())
 }
 
 // seal writes text, which it wipes, as the vault file of file, which m describes.
-func (v Vault) seal(file string, m Meta, text []byte) error {
+func (s *sealer) seal(file string, m Meta, text []byte) error {
 	defer clear(text)
 	if err := checkNames(m.Host, file); err != nil {
 		return err
 	}
-	rs, labels, err := v.Lists().labelled(m.Host)
+	rs, labels, err := s.lists.labelled(m.Host)
 	if err != nil {
 		return err
 	}
-	path := v.Path(m.Host, file)
+	path := s.vault.Path(m.Host, file)
 	sealed, err := encrypt(m, text, rs, labels)
 	if err == nil {
-		err = files.Create(v.repository(), path, sealed, 0o600|v.Shared)
+		err = s.create(path, sealed, 0o600|s.vault.Shared)
 	}
 	hint := ""
 	if errors.Is(err, fs.ErrExist) && isNext(file) {

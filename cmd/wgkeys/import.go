@@ -279,8 +279,8 @@ func (i *intake) write(drafts []*draft.Draft) error {
 	for _, d := range drafts {
 		made, failed := m.Import(d)
 		lines = append(lines, made...)
-		for _, l := range made {
-			e.ui.Printf("%s\n", l)
+		if len(made) > 0 {
+			e.ui.Printf("%s\n", strings.Join(made, "\n"))
 		}
 		if failed != nil {
 			return r.Changes.Commit(e.ctx, e.ui, "import", lines, failed)

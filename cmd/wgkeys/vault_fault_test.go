@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,6 +69,50 @@ func TestGenFaults(t *testing.T) {
 			s.Sweep()
 		})
 	}
+}
+
+// TestImportFaults: whatever goes wrong with an import, no key is lost, what is there
+// belongs to a tunnel that is not there yet, and the same import makes the rest.
+func TestImportFaults(t *testing.T) {
+	s := faulttest.NewSweep(t, long("faults"))
+	key := func() (private, public string) {
+		private = s.Must("wg", "genkey")
+		cmd := exec.Command("wg", "pubkey")
+		cmd.Stdin = strings.NewReader(private)
+		text, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return private, string(text)
+	}
+	basalt, basaltPublic := key()
+	shale, shalePublic := key()
+	psk := s.Must("wg", "genpsk")
+	list := []string{}
+	for _, h := range [][5]string{{"basalt", basalt, shalePublic, "10.0.0.1", "10.0.0.2"}, {"shale", shale, basaltPublic, "10.0.0.2", "10.0.0.1"}} {
+		path := filepath.Join(s.Dir, h[0]+".conf")
+		list = append(list, h[0]+"="+path)
+		text := "[Interface]\nPrivateKey = " + h[1] + "Address = " + h[3] + "/32\n[Peer]\nPublicKey = " + h[2] + "PresharedKey = " + psk +
+			"AllowedIPs = " + h[4] + "/32\n"
+		if h[0] == "basalt" {
+			text += "Endpoint = 192.0.2.1:51820\n"
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Allows = func(_ string, f check.Finding) bool { return f.Check == "orphaned" } // the tunnel file comes last
+	s.Command = func(work string) []string {
+		return append([]string{"wgkeys", "import", "-q", "-t", "wg0", "-C", work}, list...)
+	}
+	s.Done = func(work string) error {
+		paths, err := filepath.Glob(filepath.Join(work, "vault/*/*.age"))
+		if err == nil && len(paths) != 4 {
+			err = fmt.Errorf("there are %q", paths)
+		}
+		return err
+	}
+	s.Sweep()
 }
 
 // TestInitFaults: whatever goes wrong with init, there is a repository or none, and

@@ -118,11 +118,6 @@ func (h handle) remove(name string) error {
 	return retryEINTR(func() error { return unix.Unlinkat(h.fd, name, 0) })
 }
 
-// Flush brings to the disk what is written on the file system of dir: syncfs(2).
-func Flush(dir *os.File) error {
-	return retryEINTR(func() error { return unix.Syncfs(int(dir.Fd())) })
-}
-
 // retryEINTRInt calls do until no signal interrupts it, as package os does (go.dev/issue/38033).
 func retryEINTRInt(do func() (int, error)) (int, error) {
 	for {

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +26,7 @@ func (m *Maker) Import(d *draft.Draft) (made []string, err error) {
 	if err := i.look(); err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{i.hosts, i.pairs, i.text} {
+	for _, step := range []func() error{i.sweep, i.hosts, i.pairs, i.text} {
 		if err := step(); err != nil {
 			return i.made, err
 		}
@@ -37,11 +38,9 @@ func (m *Maker) Import(d *draft.Draft) (made []string, err error) {
 type importer struct {
 	maker *Maker
 	d     *draft.Draft
+	done  bool                         // the tunnel file is there
+	known map[string]keyring.PublicKey // of the tunnel, in the keyring
 	made  []string
-}
-
-func (i *importer) tell(format string, args ...any) {
-	i.made = append(i.made, fmt.Sprintf(format, args...))
 }
 
 // path is that of the tunnel file.
@@ -53,16 +52,22 @@ func (i *importer) path() string {
 func (i *importer) look() error {
 	r := i.maker.Repo
 	var errs []error
-	if _, err := fs.Stat(r.Tunnels(), i.d.Tunnel+".toml"); err == nil {
+	switch text, err := files.Read(r.Dir, i.path(), int64(len(i.d.Text))); {
+	case err == nil && bytes.Equal(text, i.d.Text):
+		i.done = true // by an earlier import
+	case !errors.Is(err, fs.ErrNotExist):
 		errs = append(errs, fault.NewFile("there is already", r.Rel(i.path()), "an import writes a tunnel that is not there yet",
 			"-t NAME gives it another name"))
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
+	}
+	var err error
+	if i.known, err = r.Ring.Load(i.d.Tunnel); err != nil {
+		return errors.Join(append(errs, err)...)
 	}
 	var toSeal []string
 	for _, h := range i.d.Hosts {
-		if err := i.other(h); err != nil {
-			errs = append(errs, err)
+		if public, ok := i.known[h.Name]; ok && !h.PublicKey.IsZero() && public != h.PublicKey {
+			errs = append(errs, fault.NewHost("another key is in the keyring for", h.Name,
+				r.Rel(r.Ring.Path(h.Name, i.d.Tunnel))+" is not the public key of the files", "--host NAME, or NAME=FILE, names the host otherwise"))
 		}
 		if !h.PrivateKey.IsZero() {
 			toSeal = append(toSeal, h.Name)
@@ -79,90 +84,145 @@ func (i *importer) look() error {
 	return errors.Join(errs...)
 }
 
-// other finds a key of h that is not the one of the files.
-func (i *importer) other(h draft.Host) error {
+// sweep removes what an import that was killed has left, where there is a folder for it.
+func (i *importer) sweep() error {
 	r := i.maker.Repo
-	public, err := r.Ring.Get(h.Name, i.d.Tunnel)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case !h.PublicKey.IsZero() && public != h.PublicKey:
-		return fault.NewHost("another key is in the keyring for", h.Name,
-			r.Rel(r.Ring.Path(h.Name, i.d.Tunnel))+" is not the public key of the files", "--host NAME, or NAME=FILE, names the host otherwise")
+	there := map[string]bool{}
+	for _, dir := range []string{r.Vault.Dir, r.Ring.Dir} {
+		entries, err := files.List(r.Dir, dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fault.WrapFile(err, "cannot read", dir, "ls -ld "+dir)
+		}
+		for _, e := range entries {
+			there[e.Name()] = true
+		}
+	}
+	for _, h := range i.d.Hosts {
+		if there[h.Name] {
+			if err := r.Sweep(h.Name); err != nil {
+				return err
+			}
+		}
+	}
+	dir := filepath.Dir(i.path())
+	if err := files.Sweep(r.Dir, dir, func(name string) bool { return name == i.d.Tunnel+".toml" }); err != nil {
+		return fault.WrapFile(err, "cannot remove what an earlier command has left in", dir, "ls -la "+dir)
 	}
 	return nil
 }
 
-// hosts keeps the keys of the hosts, the private one first: its metadata has the public one.
+// hosts keeps the keys of the hosts, the private ones first: their metadata has the public
+// ones.
 func (i *importer) hosts() error {
 	r := i.maker.Repo
+	var private []draft.Host
+	var paths, lines []string
+	public := map[string]keyring.PublicKey{}
 	for _, h := range i.d.Hosts {
 		if h.PublicKey.IsZero() {
 			continue
 		}
-		if !h.PrivateKey.IsZero() {
-			file := vault.KeyFile(i.d.Tunnel)
-			r.Changes.Touch(r.Vault.Path(h.Name, file))
-			meta, err := r.Vault.Meta(h.Name, file)
-			if errors.Is(err, fs.ErrNotExist) {
-				err = r.Vault.SealKey(h.Name, file, h.PrivateKey, time.Now())
-			} else if err == nil && meta.PublicKey != h.PublicKey {
-				err = fault.NewFile("another key is in", r.Rel(r.Vault.Path(h.Name, file)), "it is not that of the files",
-					"--host NAME, or NAME=FILE, names the host otherwise")
-			}
-			if err != nil {
-				return err
-			}
-		}
-		r.Changes.Touch(r.Ring.Path(h.Name, i.d.Tunnel))
-		if err := r.Ring.Put(h.Name, i.d.Tunnel, h.PublicKey); err != nil && !errors.Is(err, fs.ErrExist) {
+		switch there, err := i.privateThere(h); {
+		case err != nil:
 			return err
+		case !there:
+			private = append(private, h)
+			paths = append(paths, r.Vault.Path(h.Name, vault.KeyFile(i.d.Tunnel)))
 		}
-		i.tell("%s %s %s", h.Name, i.d.Tunnel, h.PublicKey)
+		if _, there := i.known[h.Name]; !there {
+			public[h.Name] = h.PublicKey
+		}
+		paths = append(paths, r.Ring.Path(h.Name, i.d.Tunnel))
+		lines = append(lines, fmt.Sprintf("%s %s %s", h.Name, i.d.Tunnel, h.PublicKey))
 	}
-	return nil
+	r.Changes.Touch(paths...)
+	err := i.seal(len(private), func(b *vault.Batch, n int) error {
+		return b.SealKey(private[n].Name, vault.KeyFile(i.d.Tunnel), private[n].PrivateKey, time.Now())
+	})
+	if err == nil {
+		err = r.Ring.PutAll(i.d.Tunnel, public)
+	}
+	if err == nil {
+		i.made = append(i.made, lines...)
+	}
+	return err
+}
+
+// privateThere reports whether the vault has the private key of h, or need not have it.
+func (i *importer) privateThere(h draft.Host) (bool, error) {
+	if h.PrivateKey.IsZero() {
+		return true, nil
+	}
+	r, file := i.maker.Repo, vault.KeyFile(i.d.Tunnel)
+	meta, err := r.Vault.Meta(h.Name, file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err == nil && meta.PublicKey != h.PublicKey:
+		err = fault.NewFile("another key is in", r.Rel(r.Vault.Path(h.Name, file)), "it is not that of the files",
+			"--host NAME, or NAME=FILE, names the host otherwise")
+	}
+	return true, err
+}
+
+// seal makes n vault files, on all cores.
+func (i *importer) seal(n int, one func(b *vault.Batch, n int) error) error {
+	if n == 0 {
+		return nil
+	}
+	b, err := vault.NewBatch(i.maker.Repo.Vault)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	errs := make([]error, n)
+	repo.Each(n, func(n int) { errs[n] = one(b, n) })
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return b.Commit()
 }
 
 // pairs keeps the preshared keys, each in the folders of both hosts.
 func (i *importer) pairs() error {
 	r := i.maker.Repo
+	var all []repo.PSKFile
+	var keys []keyring.PresharedKey
+	var paths, lines []string
 	for _, p := range i.d.Pairs {
 		if p.Key.IsZero() {
 			continue
 		}
 		for _, f := range []repo.PSKFile{r.PSKFile(i.d.Tunnel, p.A, p.B), r.PSKFile(i.d.Tunnel, p.B, p.A)} {
-			if err := i.psk(f, p.Key); err != nil {
-				return err
+			switch {
+			case f.Missing():
+				all, keys, paths = append(all, f), append(keys, p.Key), append(paths, f.Path)
+			case f.Err != nil:
+				return f.Err
+			case f.PSK != p.Key.Fingerprint():
+				return fault.NewFile("another preshared key is in", r.Rel(f.Path), "it is not that of the files", "")
 			}
 		}
-		i.tell("%s %s preshared key with %s", p.A, i.d.Tunnel, p.B)
+		lines = append(lines, fmt.Sprintf("%s %s preshared key with %s", p.A, i.d.Tunnel, p.B))
 	}
-	return nil
-}
-
-func (i *importer) psk(f repo.PSKFile, key keyring.PresharedKey) error {
-	r := i.maker.Repo
-	switch {
-	case f.Missing():
-		r.Changes.Touch(f.Path)
-		return r.Vault.SealPSK(f.Host, f.File, key, time.Now())
-	case f.Err != nil:
-		return f.Err
-	case f.PSK != key.Fingerprint():
-		return fault.NewFile("another preshared key is in", r.Rel(f.Path), "it is not that of the files", "")
+	r.Changes.Touch(paths...)
+	err := i.seal(len(all), func(b *vault.Batch, n int) error { return b.SealPSK(all[n].Host, all[n].File, keys[n], time.Now()) })
+	if err == nil {
+		i.made = append(i.made, lines...)
 	}
-	return nil
+	return err
 }
 
 // text writes the tunnel file, last: what it asks for is there then.
 func (i *importer) text() error {
 	r := i.maker.Repo
 	r.Changes.Touch(i.path())
+	if i.done {
+		return nil
+	}
 	if err := files.Create(r.Dir, i.path(), i.d.Text, 0o644|r.Vault.Shared); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot write tunnel file", r.Rel(i.path()), "ls -ld "+tunnel.Dir)
 	}
-	i.tell("tunnels/%s.toml, %d hosts", i.d.Tunnel, len(i.d.Hosts))
+	i.made = append(i.made, fmt.Sprintf("tunnels/%s.toml, %d hosts", i.d.Tunnel, len(i.d.Hosts)))
 	return nil
 }

@@ -1,0 +1,162 @@
+package files
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Batch makes many new files in the folders of a folder of a repository, each of them
+// as [Create] does: private from birth, in full or not at all, and in the place of no
+// other. They are brought to the disk at once, before the first gets its name and after
+// the last has it: to wait for each took a hundred times as long. Several goroutines may
+// add files. Who was killed leaves temporary files, which [Sweep] removes, and some files
+// that have their names already.
+type Batch struct {
+	*Swapper
+	rights owns // of top
+	slow   bool // each file is synced by itself
+
+	mu    sync.Mutex
+	files []newFile
+}
+
+// A newFile is one that is written, and has not got its name.
+type newFile struct{ path, temp string }
+
+// NewBatch begins one in the folder at the path top, which is made where it is not there
+// yet, in the repository at root.
+func NewBatch(root, top string) (*Batch, error) {
+	s, err := NewSwapper(root, top)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = makeFolder(root, top); err == nil {
+			s, err = NewSwapper(root, top)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	b := &Batch{Swapper: s, slow: !Flushes(top)}
+	if b.rights, err = ownsOf(s.top); err != nil {
+		s.Close()
+		return nil, translate(err)
+	}
+	return b, nil
+}
+
+func makeFolder(root, path string) error {
+	r, name, err := open(root, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return translate(mkdirAll(r, name, 0o755))
+}
+
+// Add writes a file that [Batch.Commit] gives its name. Its folder is made.
+func (b *Batch) Add(path string, text []byte, mode fs.FileMode) error {
+	h, in, err := b.make(path, mode)
+	if err != nil {
+		return translate(err)
+	}
+	defer h.close()
+	f := newFile{path, creating(filepath.Base(path))}
+	if err := h.write(f.temp, text, in, mode, b.slow); err != nil {
+		return translate(err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.files = append(b.files, f)
+	return nil
+}
+
+// make opens the folder of a file, which may have to be made, and tells its rights.
+func (b *Batch) make(path string, mode fs.FileMode) (h handle, in owns, err error) {
+	dir := filepath.Dir(path)
+	if filepath.Dir(dir) == b.name && !b.rights.shared() && mode&0o020 == 0 {
+		err := retryEINTR(func() error { return unix.Mkdirat(int(b.top.Fd()), filepath.Base(dir), 0o755) })
+		if err == nil { // it is ours alone: only of one that was there there is more to know
+			h, err = openFolder(int(b.top.Fd()), filepath.Base(dir))
+			return h, owns{uid: os.Geteuid(), gid: os.Getegid(), mode: 0o755}, err
+		}
+	}
+	name, err := filepath.Rel(b.dir, dir)
+	if err == nil {
+		err = mkdirAll(b.root, name, folderFor(mode))
+	}
+	if err != nil {
+		return h, in, err
+	}
+	if h, err = b.folder(path); err != nil {
+		return h, in, err
+	}
+	if in, err = h.owns(); err != nil {
+		h.close()
+	}
+	return h, in, err
+}
+
+// Commit gives the files that were added their names, in that order, and brings them to
+// the disk. Where there is one of that name already it is left as it is, and the error is
+// [fs.ErrExist]; the others are made.
+func (b *Batch) Commit() error {
+	if len(b.files) == 0 {
+		return nil
+	}
+	if !b.slow {
+		if err := Flush(b.top); err != nil {
+			return translate(err)
+		}
+	}
+	var errs []error
+	for _, f := range b.files {
+		if err := b.rename(f); err != nil {
+			errs = append(errs, &fs.PathError{Op: "create", Path: f.path, Err: translate(err)})
+		}
+	}
+	b.files = nil
+	if !b.slow {
+		errs = append(errs, translate(Flush(b.top)))
+	}
+	return errors.Join(errs...)
+}
+
+// rename gives one file its name.
+func (b *Batch) rename(f newFile) error {
+	h, err := b.folder(f.path)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	name := filepath.Base(f.path)
+	err = retryEINTR(func() error { return unix.Renameat2(h.fd, f.temp, h.fd, name, unix.RENAME_NOREPLACE) })
+	if err == syscall.EINVAL || err == syscall.ENOSYS { // of NFS, say, where link(2) is a rename that replaces nothing
+		err = retryEINTR(func() error { return unix.Linkat(h.fd, f.temp, h.fd, name, 0) })
+		err = cmp.Or(err, h.remove(f.temp))
+	}
+	if err != nil {
+		return cmp.Or(err, h.remove(f.temp))
+	}
+	if !b.slow {
+		return nil
+	}
+	dir := filepath.Dir(f.path)
+	return cmp.Or(Sync(dir), Sync(filepath.Dir(dir)))
+}
+
+// Close removes what was added and has got no name.
+func (b *Batch) Close() error {
+	var errs []error
+	for _, f := range b.files {
+		if h, err := b.folder(f.path); err == nil {
+			errs = append(errs, h.remove(f.temp), h.close())
+		}
+	}
+	return errors.Join(append(errs, b.Swapper.Close())...)
+}
