@@ -167,19 +167,45 @@ var snapshotCommands = []string{
 	"ip -6 rule show",
 	"ip -6 neigh show proxy",
 	"command -v nft >/dev/null && nft list ruleset",
-	"sysctl -a 2>/dev/null | grep ^net",
-	"ls /run/wgkeys/*.journal /var/run/wireguard/*.sock 2>/dev/null",
+	"grep -rs '' " + parameters,
+	`for f in /run/wgkeys/*.journal /var/run/wireguard/*.sock; do [ ! -e "$f" ] || echo "$f"; done`,
 }
+
+// parameters is where the kernel's parameters of a network are. grep(1) reads them in a
+// third of the time that sysctl(8) takes for all there are.
+const parameters = "/proc/sys/net"
 
 // Snapshot is a host's network in the words of ip, nft and sysctl, without the
 // times that pass by themselves.
 func Snapshot(ctx context.Context, h *lab.Host) (string, error) {
-	script := "for c in \"$@\"; do echo \"== $c\"; sh -c \"$c\" || true; done"
+	const script = `for c in "$@"; do echo "== $c"; eval "$c" || true; done`
 	out, err := h.Run(ctx, append([]string{"sh", "-c", script, "sh"}, snapshotCommands...)...)
 	if err != nil {
 		return "", err
 	}
-	return volatile().ReplaceAllString(out, ""), nil
+	return volatile().ReplaceAllString(sysctlWords(out), ""), nil
+}
+
+// sysctlWords gives kernel parameters that grep(1) has read their names in sysctl(8): a
+// dot parts the folders, and a slash stands for the dot in the name of a link.
+func sysctlWords(out string) string {
+	var b strings.Builder
+	for line := range strings.Lines(out) {
+		if path, value, ok := strings.Cut(line, ":"); ok && strings.HasPrefix(path, parameters+"/") {
+			name := strings.Map(func(r rune) rune {
+				switch r {
+				case '/':
+					return '.'
+				case '.':
+					return '/'
+				}
+				return r
+			}, strings.TrimPrefix(path, "/proc/sys/"))
+			line = name + " = " + value
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 // LineDiff lists the lines that only one of two texts has.
