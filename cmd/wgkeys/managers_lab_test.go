@@ -61,9 +61,10 @@ func unpackOn(u *labtest.Users, h *lab.Host, name string) {
 		if err := files.Start(); err != nil {
 			u.Fatal(err)
 		}
-		out, err := tar.CombinedOutput()
-		if err := errors.Join(err, files.Wait()); err != nil {
-			u.Fatalf("%s: %v\n%s", p, err, out)
+		var said strings.Builder
+		tar.Stdout, tar.Stderr = &said, &said
+		if err := errors.Join(tar.Run(), files.Wait()); err != nil {
+			u.Fatalf("%s: %v\n%s", p, err, said.String())
 		}
 	}
 	u.Must(h, "ldconfig")

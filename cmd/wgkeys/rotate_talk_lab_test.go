@@ -136,6 +136,7 @@ func talkOverSSH(m *labtest.Mesh) *talk {
 	if err := cmd.Start(); err != nil {
 		m.Fatal(err)
 	}
+	m.Cleanup(func() { cmd.Wait() })
 	return newTalk(m, "ssh", &session{out, in})
 }
 

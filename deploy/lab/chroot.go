@@ -2,17 +2,16 @@ package lab
 
 import (
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 
 	"wgkeys/keyring/fault"
 )
 
-// refuseChroot refuses to begin in a chroot. Commands come to a host through
-// nsenter(1), and a process that joins a mount namespace is put at that namespace's
-// root (mntns_install in fs/namespace.c): out of the chroot. Commands that are meant
-// for a host would find the files of the machine around it.
+// refuseChroot refuses to begin in a chroot. Who comes to a host joins its mount
+// namespace, and is put at that namespace's root (mntns_install in fs/namespace.c): out
+// of the chroot. Commands that are meant for a host would find the files of the machine
+// around it.
 func refuseChroot() error {
 	inside, err := leavesRoot()
 	if err != nil {
@@ -20,19 +19,16 @@ func refuseChroot() error {
 	}
 	if inside {
 		return fault.New("cannot make a laboratory", "",
-			"this is a chroot, and nsenter(1) leaves it for the machine around it",
+			"this is a chroot, and setns(2) leaves it for the machine around it",
 			"systemd-nspawn -D FOLDER, or unshare --mount and pivot_root(8), make a root that it stays in")
 	}
 	return nil
 }
 
-// leavesRoot does what nsenter does, on a thread that ends with it, and looks
-// whether it is still in the same folder of the same mount.
+// leavesRoot joins the mount namespace in which it is, and looks whether it is still in
+// the same folder of the same mount.
 func leavesRoot() (left bool, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never given back: it is somewhere else now
+	onThread(func() {
 		var before, after unix.Statx_t
 		if err = statRoot(&before); err != nil {
 			return
@@ -51,8 +47,7 @@ func leavesRoot() (left bool, err error) {
 		err = statRoot(&after)
 		left = before.Mnt_id != after.Mnt_id || before.Ino != after.Ino ||
 			before.Dev_major != after.Dev_major || before.Dev_minor != after.Dev_minor
-	}()
-	<-done
+	})
 	return left, err
 }
 

@@ -10,8 +10,7 @@
 // a pipe and leaves when the other is closed, and the kernel then ends all that
 // ran there.
 //
-// The package needs root, iproute2, util-linux and, for [Host.StartSSHD],
-// OpenSSH. It says nothing about WireGuard: hosts have what the machine has.
+// The package needs root, iproute2 and, for [Host.StartSSHD], OpenSSH. It says nothing about WireGuard: hosts have what the machine has.
 package lab
 
 import (
@@ -42,11 +41,9 @@ func New() (*Lab, error) {
 		return nil, fault.New("cannot make a laboratory", "", "it takes root to make network namespaces",
 			"sudo "+strings.Join(os.Args, " "))
 	}
-	for _, name := range []string{"ip", "nsenter", "setpriv"} {
-		if _, err := exec.LookPath(name); err != nil {
-			return nil, fault.New("cannot make a laboratory without the command", name, "it is not installed",
-				"apt-get install iproute2 util-linux")
-		}
+	if _, err := exec.LookPath("ip"); err != nil {
+		return nil, fault.New("cannot make a laboratory without the command", "ip", "it is not installed",
+			"apt-get install iproute2")
 	}
 	if err := refuseChroot(); err != nil {
 		return nil, err
@@ -70,9 +67,9 @@ func (l *Lab) Close() {
 // waiting for a second, is off on both.
 func (l *Lab) Link(a *Host, aIf string, b *Host, bIf string) error {
 	// Both ends are born where they belong, so that a crash leaves none behind.
-	_, err := output(exec.Command("ip", "link", "add", "name", aIf, "netns", a.pidString(),
-		"type", "veth", "peer", "name", bIf, "netns", b.pidString()))
-	if err != nil {
+	cmd := exec.Command("ip", "link", "add", "name", aIf, "netns", a.pidString(),
+		"type", "veth", "peer", "name", bIf, "netns", b.pidString())
+	if _, err := output(cmd, cmd.Run); err != nil {
 		return fault.Wrap(err, "cannot link the hosts", a.name+" and "+b.name, "")
 	}
 	return errors.Join(a.linkUp(aIf), b.linkUp(bIf))

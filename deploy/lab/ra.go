@@ -121,7 +121,7 @@ func (s raSocket) solicited() bool {
 // openRASocket opens a socket in the host's network namespace. A socket stays
 // in the namespace it was made in, so only the making needs a thread there.
 func (h *Host) openRASocket(ifname string) (s raSocket, err error) {
-	inErr := h.inNetwork(func() {
+	inErr := h.enter(unix.CLONE_NEWNET, func() {
 		s.fd, err = unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
 		if err != nil {
 			return

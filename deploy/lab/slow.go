@@ -67,7 +67,7 @@ func (l *Lab) cut(a *Host, aIf string, b *Host, bIf string, delay time.Duration)
 		}
 	}
 	w := &way{delay: delay}
-	inErr := middle.inNetwork(func() { err = w.open() })
+	inErr := middle.enter(unix.CLONE_NEWNET, func() { err = w.open() })
 	if err = errors.Join(inErr, err); err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ set -eu
 list() {
 	cat <<-END
 		ip iproute2 network namespaces and links
-		nsenter util-linux to run commands inside of laboratory hosts
 		sysctl procps forwarding and router advertisements
 		ping iputils-ping to see that packets arrive
 		wg wireguard-tools the reference for WireGuard's own output
@@ -19,6 +18,7 @@ list() {
 	END
 	[ "$1" = test ] || return 0
 	cat <<-END
+		setpriv util-linux programs of users who are not root
 		age age that stock age opens the vault
 		nft nftables masquerading
 		iptables iptables firewalls of others

@@ -12,7 +12,7 @@ import (
 // needed are the programs without which the laboratory cannot work, optional
 // those that some tests use: a test that needs one says so by itself.
 var (
-	needed = strings.Fields(`sh bash ip nsenter setpriv mount umount ping sysctl wg
+	needed = strings.Fields(`sh bash ip setpriv mount umount ping sysctl wg
 		ssh sshd ssh-keygen cat mkdir rm ls chmod hostname sleep env`)
 	optional = strings.Fields(`nft tc ss bridge tcpdump strace unshare setsid wg-quick age age-keygen
 		git git-upload-pack git-receive-pack ssh-add ssh-agent ssh-keyscan scp

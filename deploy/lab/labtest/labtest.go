@@ -19,7 +19,7 @@ func Main(m *testing.M) {
 }
 
 // New returns a laboratory that ends with the test. Programs are what the test
-// needs on its hosts beside ip(8) and nsenter(1).
+// needs on its hosts beside ip(8).
 func New(t *testing.T, programs ...string) *lab.Lab {
 	t.Helper()
 	Require(t, programs...)
@@ -72,7 +72,7 @@ func missing(programs []string) string {
 		return "not root"
 	}
 	var names []string
-	for _, p := range append([]string{"ip", "nsenter", "setpriv"}, programs...) {
+	for _, p := range append([]string{"ip"}, programs...) {
 		if _, err := exec.LookPath(p); err != nil {
 			names = append(names, p)
 		}
