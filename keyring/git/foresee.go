@@ -23,7 +23,7 @@ func CouldCommit(ctx context.Context, dir string, trusted func(hook []byte) bool
 	if err != nil {
 		return fault.NewFile("no commit can be made in", dir, "it is not in git", "git init "+words.ForShell(dir))
 	}
-	for _, ready := range []func(context.Context, string) error{finished, unlocked, identified, ownSigner, signs} {
+	for _, ready := range []func(context.Context, string) error{finished, identified, signed} {
 		if err := ready(ctx, top); err != nil {
 			return err
 		}
@@ -35,13 +35,14 @@ func cannot(top, why, hint string) error {
 	return fault.NewFile("no commit can be made in", top, why+"; nothing was changed", hint)
 }
 
-// finished refuses where a merge or the like is under way: a commit of some files is
-// refused by git then, or would become part of it.
+// finished refuses where a merge or the like is under way, for a commit of some files is
+// refused by git then, or would become part of it, and where another git is at work.
 func finished(ctx context.Context, top string) error {
-	op, err := Underway(ctx, top)
+	own, err := OwnDir(ctx, top)
 	if err != nil {
 		return err
 	}
+	op := underway(own)
 	g := "git -C " + words.ForShell(top)
 	if op.Name != "" {
 		return cannot(top, op.Name+" is not finished there", g+" "+op.Finish+", or "+g+" "+op.abort())
@@ -57,6 +58,11 @@ func finished(ctx context.Context, top string) error {
 	if len(left) > 0 {
 		return cannot(top, left[0].Path+" is not merged", g+" status")
 	}
+	lock := filepath.Join(own, "index.lock")
+	if _, err := os.Lstat(lock); err == nil {
+		return cannot(top, "another git is at work there", "wait until it is done; if there is none: rm "+
+			words.ForShell(lock))
+	}
 	return nil
 }
 
@@ -67,19 +73,6 @@ func (o Operation) abort() string {
 		verb = "merge"
 	}
 	return verb + " --abort"
-}
-
-func unlocked(ctx context.Context, top string) error {
-	own, err := OwnDir(ctx, top)
-	if err != nil {
-		return err
-	}
-	lock := filepath.Join(own, "index.lock")
-	if _, err := os.Lstat(lock); err == nil {
-		return cannot(top, "another git is at work there", "wait until it is done; if there is none: rm "+
-			words.ForShell(lock))
-	}
-	return nil
 }
 
 // identified refuses where git does not know who commits (git-var(1)).
@@ -93,12 +86,21 @@ func identified(ctx context.Context, top string) error {
 	return nil
 }
 
+// signed refuses where all commits are to be signed and this one could not be.
+func signed(ctx context.Context, top string) error {
+	out, err := output(plain(ctx, top, "config", "--type=bool", "commit.gpgSign"), top, nil)
+	if err != nil || strings.TrimSpace(string(out)) != "true" {
+		return nil
+	}
+	if err := ownSigner(ctx, top); err != nil {
+		return err
+	}
+	return signs(ctx, top)
+}
+
 // ownSigner refuses a program that signs, or that finds the key, where the repository's
 // own configuration names it.
 func ownSigner(ctx context.Context, top string) error {
-	if !signing(ctx, top) {
-		return nil
-	}
 	all, err := configured(ctx, top, `^gpg\..*(program|defaultkeycommand)$|^gpg\.program$`)
 	for _, s := range all {
 		if s.scope == "local" || s.scope == "worktree" {
@@ -110,17 +112,9 @@ func ownSigner(ctx context.Context, top string) error {
 	return err
 }
 
-func signing(ctx context.Context, top string) bool {
-	out, err := output(plain(ctx, top, "config", "--type=bool", "commit.gpgSign"), top, nil)
-	return err == nil && strings.TrimSpace(string(out)) == "true"
-}
-
-// signs has git sign a commit of nothing where it is to sign all. What it makes goes to
-// a folder of its own and is thrown away.
+// signs has git sign a commit of nothing. What it makes goes to a folder of its own and
+// is thrown away.
 func signs(ctx context.Context, top string) error {
-	if !signing(ctx, top) {
-		return nil
-	}
 	objects, err := os.MkdirTemp("", "wgkeys-")
 	if err != nil {
 		return err
@@ -153,12 +147,12 @@ var hooks = []string{"pre-commit", "prepare-commit-msg", "commit-msg", "post-com
 // ownHooks refuses hooks that came with the repository's files, or that somebody else
 // may have written.
 func ownHooks(ctx context.Context, top string, trusted func([]byte) bool) error {
+	folder, err := hooksDir(ctx, top)
+	if err != nil {
+		return err
+	}
 	for _, name := range hooks {
-		path, err := HookPath(ctx, top, name)
-		if err != nil {
-			return err
-		}
-		real, err := filepath.EvalSymlinks(path)
+		real, err := filepath.EvalSymlinks(filepath.Join(folder, name))
 		if err != nil { // there is none
 			continue
 		}

@@ -101,7 +101,13 @@ func outputTo(c *exec.Cmd, dir string, input io.Reader, out io.Writer) error {
 // HookPath is the file of a hook of the working tree that dir lies in, where the
 // user's git looks for it.
 func HookPath(ctx context.Context, dir, hook string) (string, error) {
-	out, err := output(plain(ctx, dir, "rev-parse", "--git-path", "hooks/"+hook), dir, nil)
+	folder, err := hooksDir(ctx, dir)
+	return filepath.Join(folder, hook), err
+}
+
+// hooksDir is the folder of all hooks, which core.hooksPath may name.
+func hooksDir(ctx context.Context, dir string) (string, error) {
+	out, err := output(plain(ctx, dir, "rev-parse", "--git-path", "hooks"), dir, nil)
 	if err != nil {
 		return "", err
 	}

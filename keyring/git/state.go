@@ -31,12 +31,17 @@ func Underway(ctx context.Context, dir string) (Operation, error) {
 	if err != nil {
 		return Operation{}, err
 	}
+	return underway(own), nil
+}
+
+// underway is [Underway] of the working tree whose own folder of git's is known.
+func underway(own string) Operation {
 	for _, o := range operations {
 		if _, err := os.Lstat(filepath.Join(own, o.file)); err == nil {
-			return o.Operation, nil
+			return o.Operation
 		}
 	}
-	return Operation{}, nil
+	return Operation{}
 }
 
 // OwnDir is the folder in which git keeps what is of this working tree alone.

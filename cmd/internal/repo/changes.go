@@ -164,9 +164,16 @@ const maxOwed = 16 << 20
 // and takes up what an earlier command owes.
 func (c *changes) foresee(ctx context.Context) error {
 	ours := func(hook []byte) bool { return bytes.Contains(hook, []byte("\n"+hookMark+"\n")) }
+	asked := map[string]bool{} // by the top of their working tree, which is mostly one
 	for _, dir := range []string{c.dir, c.vault, c.ring} {
 		if _, err := os.Stat(dir); dir != c.dir && err != nil {
 			continue
+		}
+		if top, err := git.Top(dir); err == nil {
+			if asked[top] {
+				continue
+			}
+			asked[top] = true
 		}
 		if err := git.CouldCommit(ctx, dir, ours); err != nil {
 			return err
