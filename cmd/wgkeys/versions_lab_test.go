@@ -1,10 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -17,19 +17,29 @@ import (
 // the present line of work, and one with the first protocol.
 var olderVersions = []string{"bdaaf92", "7f552bd"}
 
-// buildOlder builds the program of a commit; where git does not have it, as in a shallow
-// clone, the test is skipped.
+// buildOlder builds the program of a commit, once on this machine: no commit changes. Where
+// git does not have it, as in a shallow clone, the test is skipped.
 func buildOlder(t *testing.T, commit string) (program string) {
 	t.Helper()
-	dir := t.TempDir()
-	script := fmt.Sprintf("git -C ../.. archive %s | tar -x -C %s && cd %[2]s && CGO_ENABLED=0 go build -buildvcs=false -o wgkeys.older ./cmd/wgkeys", commit, dir)
 	if exec.Command("git", "cat-file", "-e", commit+"^{commit}").Run() != nil {
 		t.Skip("git has no commit " + commit + " here")
 	}
-	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
+	program, err := filepath.Abs("../../.lab/older/" + commit + "-" + runtime.Version())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(program); err == nil {
+		return program
+	}
+	const script = `git -C ../.. archive "$1" | tar -x -C "$2"
+		mkdir -p "${3%/*}"
+		cd "$2"
+		CGO_ENABLED=0 go build -buildvcs=false -o "$3.new" ./cmd/wgkeys
+		mv "$3.new" "$3"`
+	if out, err := exec.Command("sh", "-ec", script, "sh", commit, t.TempDir(), program).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", commit, err, out)
 	}
-	return filepath.Join(dir, "wgkeys.older")
+	return program
 }
 
 // TestLabOlderHost: shale has an older wgkeys. What can be done with it is done, and
