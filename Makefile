@@ -113,6 +113,11 @@ imports: setup-test
 hints: setup-test
 	go test -count 1 -timeout 60m -v ./cmd/wgkeys -short -skip TestLab -long hints
 
+# Ten thousand peers taken in beside wg(8), and a thousand hosts exported beside the writing
+# of the same files: cmd/wgkeys/doc/measured/moving.md. It decides nothing.
+moving: setup-test
+	go test -count 1 -timeout 60m -v -run '^$$' -bench 'Moving$$' -benchtime 1x ./cmd/wgkeys
+
 # Ten thousand keys encrypted again, beside the bare cryptography, age and sops:
 # cmd/wgkeys/doc/measured/vault.md. sops takes part where SOPS names its program.
 vault: setup-test

@@ -133,40 +133,65 @@ func (x *exporter) all(dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "")
+	}
+	out, err := files.NewReplacements(dir)
+	if err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot open the folder", dir, "ls -ld "+ui.Quoted(dir))
+	}
+	defer out.Close()
 	written := 0
 	for _, t := range tunnels {
-		for _, host := range t.Hosts() {
-			v, err := r.View(t, host)
-			if err != nil {
-				return err
-			}
-			err = x.into(v, filepath.Join(dir, host))
-			if v.Unmanaged && errors.Is(err, fs.ErrNotExist) {
-				x.env.ui.Say("left out %s of %s: nobody's vault file has its key", host, t.Name)
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			written++
+		n, err := x.hosts(t, dir, out)
+		if err != nil {
+			return err
 		}
+		written += n
+	}
+	if err := out.Commit(); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot write files below", dir, "ls -ld "+ui.Quoted(dir))
 	}
 	x.env.ui.Say("wrote %d hosts of %d tunnels into %s", written, len(tunnels), dir)
 	return nil
 }
 
-// into writes the files of a view into dir, which is made.
-func (x *exporter) into(v *tunnel.View, dir string) error {
+// hosts adds the files of every host of a tunnel to out, and counts them.
+func (x *exporter) hosts(t *tunnel.Tunnel, dir string, out *files.Replacements) (written int, err error) {
+	views, err := repo.ViewsOf(x.repo, t)
+	if err != nil {
+		return 0, err
+	}
+	for _, host := range t.Hosts() {
+		v, err := views.Of(host)
+		if err != nil {
+			return written, err
+		}
+		err = x.into(v, filepath.Join(dir, host), out)
+		if v.Unmanaged && errors.Is(err, fs.ErrNotExist) {
+			x.env.ui.Say("left out %s of %s: nobody's vault file has its key", host, t.Name)
+			continue
+		}
+		if err != nil {
+			return written, err
+		}
+		written++
+	}
+	return written, nil
+}
+
+// into adds the files of a view to out, in dir, which is made.
+func (x *exporter) into(v *tunnel.View, dir string, out *files.Replacements) error {
 	list, err := x.files(v)
 	if err != nil {
 		return err
 	}
 	defer wipe(list)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "")
 	}
 	for _, f := range list {
-		if err := writeOut(filepath.Join(dir, path.Base(f.Name)), f); err != nil {
+		if err := writeWith(out.Add, filepath.Join(dir, path.Base(f.Name)), f); err != nil {
 			return err
 		}
 	}
@@ -193,6 +218,13 @@ func (x *exporter) put(list []foreign.File, out string) error {
 // writeOut writes f, private from birth where it has to be. It takes the place of a file
 // and of nothing else: a device or a link, such as /dev/stdout, is not replaced.
 func writeOut(to string, f foreign.File) error {
+	return writeWith(func(path string, text []byte, mode fs.FileMode) error {
+		return files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: mode})
+	}, to, f)
+}
+
+// writeWith is writeOut by another way of writing.
+func writeWith(write func(path string, text []byte, mode fs.FileMode) error, to string, f foreign.File) error {
 	if info, err := os.Lstat(to); err == nil && !info.Mode().IsRegular() {
 		return fault.NewFile("cannot write", to, "it is there, and no ordinary file", "ls -ld "+ui.Quoted(to))
 	}
@@ -200,8 +232,7 @@ func writeOut(to string, f foreign.File) error {
 	if err != nil {
 		return err
 	}
-	err = files.Replace(to, bytes.NewReader(f.Text), files.Replacement{Mode: os.FileMode(mode)})
-	if err != nil {
+	if err := write(to, f.Text, fs.FileMode(mode)); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot write", to, "ls -ld "+ui.Quoted(filepath.Dir(to)))
 	}
 	return nil

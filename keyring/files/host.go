@@ -31,7 +31,7 @@ const Temporary = ".wgkeys."
 func Replace(path string, text io.Reader, r Replacement) error {
 	dir := filepath.Dir(path)
 	// CreateTemp opens with O_EXCL and 0600.
-	f, err := os.CreateTemp(dir, fmt.Sprintf("%s%d.*", Temporary, os.Getpid()))
+	f, err := os.CreateTemp(dir, temporaryHere())
 	if err != nil {
 		return err
 	}
@@ -54,6 +54,9 @@ func Replace(path string, text io.Reader, r Replacement) error {
 	}
 	return Sync(dir)
 }
+
+// temporaryHere is the pattern of names of this process' temporary files.
+func temporaryHere() string { return fmt.Sprintf("%s%d.*", Temporary, os.Getpid()) }
 
 // fill gives the temporary file its owner, its content and its mode.
 func (r Replacement) fill(f *os.File, text io.Reader) error {

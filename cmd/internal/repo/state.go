@@ -183,6 +183,21 @@ func (r *Repo) TooOld(m vault.Meta, now time.Time) bool {
 // View is the plain configuration as host sees it, with both keys of a host that
 // is in the middle of a rotation.
 func (r *Repo) View(t *tunnel.Tunnel, host string) (*tunnel.View, error) {
+	vs, err := ViewsOf(r, t)
+	if err != nil {
+		return nil, err
+	}
+	return vs.Of(host)
+}
+
+// Views are those of a tunnel's hosts, whose public keys are read once.
+type Views struct {
+	of   func(host string) (*tunnel.View, error)
+	next map[string]keyring.PublicKey
+}
+
+// ViewsOf reads the public keys of a tunnel.
+func ViewsOf(r *Repo, t *tunnel.Tunnel) (*Views, error) {
 	keys, err := r.Ring.Load(t.Name)
 	if err != nil {
 		return nil, err
@@ -191,9 +206,14 @@ func (r *Repo) View(t *tunnel.Tunnel, host string) (*tunnel.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := t.View(host, keys)
+	return &Views{t.Views(keys), next}, nil
+}
+
+// Of is the view of one host: see [Repo.View].
+func (vs *Views) Of(host string) (*tunnel.View, error) {
+	v, err := vs.of(host)
 	if err != nil {
 		return nil, err
 	}
-	return v, v.SetNext(next)
+	return v, v.SetNext(vs.next)
 }

@@ -20,12 +20,12 @@ func (m *maker) verify(w *writer) error {
 	if err != nil {
 		return w.source(err)
 	}
-	keys := m.known()
+	view := t.Views(m.known())
 	for _, h := range m.list {
 		if h.d == nil {
 			continue
 		}
-		v, err := t.View(h.name, keys)
+		v, err := view(h.name)
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring"
 )
 
 const tool = "wg-quick"
@@ -64,6 +65,7 @@ type hook struct {
 
 func (p *parser) file(f foreign.File) {
 	number := 0
+	p.d.Peers = make([]foreign.Peer, 0, bytes.Count(f.Text, []byte("\n[Peer]")))
 	for line := range bytes.Lines(f.Text) {
 		number++
 		p.line(foreign.Pos{File: f.Name, Line: number}, strings.TrimSpace(string(line)))
@@ -253,18 +255,21 @@ func (p *parser) settle() {
 // peer of `wg setconf` replaces them: WGPEER_F_REPLACE_ALLOWEDIPS); of two that have one
 // prefix the later one has it.
 func merged(r *foreign.Reader, peers []foreign.Peer) []foreign.Peer {
-	byKey := map[string]int{}
-	owner := map[netip.Prefix]int{}
-	var all []foreign.Peer
+	if len(peers) == 0 {
+		return nil
+	}
+	byKey := make(map[keyring.PublicKey]int, len(peers))
+	owner := make(map[netip.Prefix]int, len(peers))
+	all := make([]foreign.Peer, 0, len(peers))
 	for _, p := range peers {
 		if p.PublicKey.IsZero() {
 			r.Wrong(p.Pos, "", "the [Peer] has no PublicKey")
 			continue
 		}
-		i, again := byKey[p.PublicKey.String()]
+		i, again := byKey[p.PublicKey]
 		if !again {
 			i = len(all)
-			byKey[p.PublicKey.String()] = i
+			byKey[p.PublicKey] = i
 			all = append(all, p)
 		} else {
 			all[i] = later(all[i], p)

@@ -1,0 +1,73 @@
+package files
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Replacements are many files on this host, each written as [Replace] does: at every
+// moment there is the old one or the new one, whole. They are brought to the disk at
+// once, before the first takes its place and after the last has it.
+type Replacements struct {
+	dir   *os.File // on its file system they are
+	slow  bool     // each is synced by itself
+	temps []newFile
+}
+
+// NewReplacements begins some below dir, which has to be there.
+func NewReplacements(dir string) (*Replacements, error) {
+	d, err := OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Replacements{dir: d, slow: !Flushes(dir)}, nil
+}
+
+// Add writes what [Replacements.Commit] puts in the place of the file at path. Its folder
+// has to be there, on the same file system.
+func (r *Replacements) Add(path string, text []byte, mode fs.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), temporaryHere()) // with O_EXCL and 0600
+	if err != nil {
+		return err
+	}
+	r.temps = append(r.temps, newFile{path, f.Name()})
+	return errors.Join(Replacement{Mode: mode, Unsynced: !r.slow}.fill(f, bytes.NewReader(text)), f.Close())
+}
+
+// Commit puts the files in their places, in the order in which they were added, and
+// brings them to the disk. It ends with the first that cannot be.
+func (r *Replacements) Commit() error {
+	if !r.slow {
+		if err := Flush(r.dir); err != nil {
+			return err
+		}
+	}
+	for len(r.temps) > 0 {
+		f := r.temps[0]
+		if err := os.Rename(f.temp, f.path); err != nil {
+			return err
+		}
+		r.temps = r.temps[1:]
+		if r.slow {
+			if err := Sync(filepath.Dir(f.path)); err != nil {
+				return err
+			}
+		}
+	}
+	if r.slow {
+		return nil
+	}
+	return Flush(r.dir)
+}
+
+// Close removes what was added and has not taken its place.
+func (r *Replacements) Close() error {
+	var errs []error
+	for _, f := range r.temps {
+		errs = append(errs, os.Remove(f.temp))
+	}
+	return errors.Join(append(errs, r.dir.Close())...)
+}
