@@ -4,6 +4,7 @@ package conntrack
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/mdlayher/netlink"
 	nl "github.com/vishvananda/netlink"
@@ -42,20 +43,10 @@ func Remember(f *apply.Filter) {
 
 // openSessions are those whose port here listens, and that are not INSIDE.
 func openSessions(f *apply.Filter) (list []session) {
-	var sockets []*nl.Socket
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		found, err := nl.SocketDiagTCP(family)
-		if err == nil {
-			sockets = append(sockets, found...)
-		}
-	}
+	sockets := tcpSockets()
 	listens := map[uint16]bool{}
 	for _, s := range sockets {
 		listens[s.ID.SourcePort] = listens[s.ID.SourcePort] || s.State == tcpListen
-	}
-	inside := map[netip.Addr]bool{}
-	for _, a := range f.Guard {
-		inside[a] = true
 	}
 	for _, s := range sockets {
 		here, ok := netip.AddrFromSlice(s.ID.Source)
@@ -63,11 +54,21 @@ func openSessions(f *apply.Filter) (list []session) {
 		here, there = here.Unmap(), there.Unmap()
 		open := (s.State == tcpEstablished || s.State == tcpCloseWait) && listens[s.ID.SourcePort]
 		policyRouted := here.Is4() && f.IPv4 || here.Is6() && f.IPv6
-		if ok && also && open && policyRouted && !here.IsLoopback() && !inside[here] {
+		if ok && also && open && policyRouted && !here.IsLoopback() && !slices.Contains(f.Guard, here) {
 			list = append(list, session{netip.AddrPortFrom(there, s.ID.DestinationPort), netip.AddrPortFrom(here, s.ID.SourcePort)})
 		}
 	}
 	return list
+}
+
+// tcpSockets are those of both families that the kernel tells of.
+func tcpSockets() (all []*nl.Socket) {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if found, err := nl.SocketDiagTCP(family); err == nil {
+			all = append(all, found...)
+		}
+	}
+	return all
 }
 
 // Attributes of linux/netfilter/nfnetlink_conntrack.h.

@@ -34,19 +34,26 @@ func ObserveInner(nl *netlink.Handle, name string, s *apply.State) error {
 	if err != nil {
 		return err
 	}
-	network := map[int]bool{}
-	for _, a := range addrs {
-		p, ok := nlmsg.Prefix(a.IPNet)
-		network[a.LinkIndex] = network[a.LinkIndex] || ok && !p.IsSingleIP() && !p.Addr().IsLinkLocalUnicast()
-	}
+	network := withNetwork(addrs)
 	for _, l := range links {
 		a := l.Attrs()
-		if a.Name != name && a.Flags&net.FlagUp != 0 && a.MasterIndex == 0 && network[a.Index] && !routed[a.Index] && slices.Contains(innerKinds, l.Type()) {
+		alone := a.Flags&net.FlagUp != 0 && a.MasterIndex == 0 && network[a.Index] && !routed[a.Index]
+		if a.Name != name && alone && slices.Contains(innerKinds, l.Type()) {
 			s.Inner = append(s.Inner, a.Name)
 		}
 	}
 	slices.Sort(s.Inner)
 	return nil
+}
+
+// withNetwork are the links that have an address of a network of more than one.
+func withNetwork(addrs []netlink.Addr) map[int]bool {
+	network := map[int]bool{}
+	for _, a := range addrs {
+		p, ok := nlmsg.Prefix(a.IPNet)
+		network[a.LinkIndex] = network[a.LinkIndex] || ok && !p.IsSingleIP() && !p.Addr().IsLinkLocalUnicast()
+	}
+	return network
 }
 
 // routedLinks are the interfaces by which something is reached through a router, or

@@ -44,40 +44,31 @@ func addRule(req *nl.NetlinkRequest, r *netlink.Rule, add bool) {
 		header.Flags |= netlink.FibRuleInvert
 	}
 	var attrs []*nl.RtAttr
-	if r.Table != 0 {
-		attrs = append(attrs, nl.NewRtAttr(unix.FRA_TABLE, nl.Uint32Attr(uint32(r.Table))))
+	attr := func(said bool, kind int, value []byte) {
+		if said {
+			attrs = append(attrs, nl.NewRtAttr(kind, value))
+		}
 	}
-	if r.Priority >= 0 {
-		attrs = append(attrs, nl.NewRtAttr(unix.FRA_PRIORITY, nl.Uint32Attr(uint32(r.Priority))))
-	}
+	attr(r.Table != 0, unix.FRA_TABLE, nl.Uint32Attr(uint32(r.Table)))
+	attr(r.Priority >= 0, unix.FRA_PRIORITY, nl.Uint32Attr(uint32(r.Priority)))
 	if r.Src != nil {
 		bits, _ := r.Src.Mask.Size()
 		header.Src_len = uint8(bits)
-		attrs = append(attrs, nl.NewRtAttr(unix.FRA_SRC, address(r.Family, r.Src.IP)))
+		attr(true, unix.FRA_SRC, address(r.Family, r.Src.IP))
 	}
 	if r.Dst != nil {
 		bits, _ := r.Dst.Mask.Size()
 		header.Dst_len = uint8(bits)
-		attrs = append(attrs, nl.NewRtAttr(unix.FRA_DST, address(r.Family, r.Dst.IP)))
+		attr(true, unix.FRA_DST, address(r.Family, r.Dst.IP))
 	}
-	if r.IifName != "" {
-		attrs = append(attrs, nl.NewRtAttr(unix.FRA_IIFNAME, nl.ZeroTerminated(r.IifName)))
-	}
-	if r.OifName != "" {
-		attrs = append(attrs, nl.NewRtAttr(unix.FRA_OIFNAME, nl.ZeroTerminated(r.OifName)))
-	}
-	if r.Mark != 0 || r.Mask != nil {
-		attrs = append(attrs, nl.NewRtAttr(unix.FRA_FWMARK, nl.Uint32Attr(r.Mark)))
-	}
+	attr(r.IifName != "", unix.FRA_IIFNAME, nl.ZeroTerminated(r.IifName))
+	attr(r.OifName != "", unix.FRA_OIFNAME, nl.ZeroTerminated(r.OifName))
+	attr(r.Mark != 0 || r.Mask != nil, unix.FRA_FWMARK, nl.Uint32Attr(r.Mark))
 	if r.Mask != nil {
-		attrs = append(attrs, nl.NewRtAttr(unix.FRA_FWMASK, nl.Uint32Attr(*r.Mask)))
+		attr(true, unix.FRA_FWMASK, nl.Uint32Attr(*r.Mask))
 	}
-	if r.SuppressPrefixlen >= 0 {
-		attrs = append(attrs, nl.NewRtAttr(unix.FRA_SUPPRESS_PREFIXLEN, nl.Uint32Attr(uint32(r.SuppressPrefixlen))))
-	}
-	if r.Protocol != 0 {
-		attrs = append(attrs, nl.NewRtAttr(unix.FRA_PROTOCOL, nl.Uint8Attr(r.Protocol)))
-	}
+	attr(r.SuppressPrefixlen >= 0, unix.FRA_SUPPRESS_PREFIXLEN, nl.Uint32Attr(uint32(r.SuppressPrefixlen)))
+	attr(r.Protocol != 0, unix.FRA_PROTOCOL, nl.Uint8Attr(r.Protocol))
 	req.AddData(header)
 	for _, a := range attrs {
 		req.AddData(a)

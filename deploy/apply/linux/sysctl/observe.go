@@ -14,6 +14,25 @@ import (
 // Observe reads the parameters that the view and the journal speak of,
 // and all that forwarding changes along with it.
 func (r *Root) Observe(name string, s *apply.State, view *tunnel.View, entries journal.Entries) error {
+	want, err := r.wanted(name, s, view, entries)
+	if err != nil {
+		return err
+	}
+	for key := range want {
+		value, err := r.Read(key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.Sysctls[key] = strings.Join(strings.Fields(value), " ")
+	}
+	return nil
+}
+
+// wanted are the parameters that a plan may look at.
+func (r *Root) wanted(name string, s *apply.State, view *tunnel.View, entries journal.Entries) (map[string]bool, error) {
 	want := map[string]bool{
 		"net/ipv4/conf/all/send_redirects": true,
 		"net/ipv4/conf/all/src_valid_mark": true,
@@ -37,7 +56,7 @@ func (r *Root) Observe(name string, s *apply.State, view *tunnel.View, entries j
 	if _, router := entries[journal.Sysctl.Of("net/ipv6/conf/all/forwarding")]; forward || router {
 		keys, err := r.forwardingKeys()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, key := range keys {
 			// Undoing what made the host a router resets everybody's force_forwarding.
@@ -49,17 +68,7 @@ func (r *Root) Observe(name string, s *apply.State, view *tunnel.View, entries j
 	for _, u := range s.Uplinks {
 		want["net/ipv6/conf/"+u.Name+"/proxy_ndp"] = true
 	}
-	for key := range want {
-		value, err := r.Read(key)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		s.Sysctls[key] = strings.Join(strings.Fields(value), " ")
-	}
-	return nil
+	return want, nil
 }
 
 // forwardingKeys are the parameters with which forwarding is turned on, and
