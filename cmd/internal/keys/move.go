@@ -1,12 +1,9 @@
 package keys
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,7 +12,6 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/files"
 	"wgkeys/vault"
 )
 
@@ -86,136 +82,6 @@ func (m *Move) renamed(n vault.Name, old, new string) vault.Name {
 	return vault.Name{Host: k.Host, File: k.Tunnel + "." + peer + ".psk"}
 }
 
-// plan finds all that has the name, and reads no secret.
-func (m *Move) plan() error {
-	if err := m.planTexts(); err != nil {
-		return err
-	}
-	if err := m.planPublic(); err != nil {
-		return err
-	}
-	if err := m.planVault(); err != nil {
-		return err
-	}
-	if len(m.moves)+len(m.public)+len(m.lists)+len(m.texts) == 0 {
-		return fault.New("nothing in the repository is named", m.Old, "neither a tunnel file nor keyring nor vault", "wgkeys check")
-	}
-	return nil
-}
-
-func (m *Move) planTexts() error {
-	names, err := tunnel.List(m.maker.Repo.Tunnels())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	dir := filepath.Join(m.maker.Repo.Dir, tunnel.Dir)
-	if !m.isTunnel {
-		for _, name := range names {
-			texts, err := tunnel.RenameHost(m.maker.Repo.Tunnels(), name, m.Old, m.New)
-			if err != nil {
-				return err
-			}
-			for _, t := range texts {
-				path := filepath.Join(dir, filepath.FromSlash(t.Path))
-				m.texts = append(m.texts, textMove{path, path, t.Was, t.Text})
-			}
-		}
-		return nil
-	}
-	if !slices.Contains(names, m.Old) {
-		return nil
-	}
-	if slices.Contains(names, m.New) {
-		return fault.New("there is a tunnel already that is named", m.New, "", "ls "+dir)
-	}
-	texts, err := tunnel.RenameInterface(m.maker.Repo.Tunnels(), m.Old, m.New)
-	for _, t := range texts {
-		to := m.New + strings.TrimPrefix(t.Path, m.Old)
-		m.texts = append(m.texts, textMove{filepath.Join(dir, filepath.FromSlash(t.Path)), filepath.Join(dir, filepath.FromSlash(to)), t.Was, t.Text})
-	}
-	return err
-}
-
-// planPublic finds the public keys. In the middle of a rotation hosts have files of the
-// old name that only its end removes.
-func (m *Move) planPublic() error {
-	var err error
-	each := m.maker.Repo.EachPublic(func(host, name, path string) {
-		k := repo.HostKey{Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
-		to := m.key(k)
-		switch {
-		case to == k:
-		case keyring.IsNext(name):
-			err = fault.NewHost("a rotation is under way of host", host, path, "wgkeys rotate "+host)
-		default:
-			m.public = append(m.public, [2]repo.HostKey{k, to})
-		}
-	})
-	return errors.Join(each, err)
-}
-
-func (m *Move) planVault() error {
-	hosts, err := m.maker.Repo.Vault.Hosts()
-	if err != nil {
-		return err
-	}
-	for _, host := range hosts {
-		all, err := m.maker.Repo.Vault.List(host)
-		if err != nil {
-			return err
-		}
-		for _, file := range all {
-			if err := m.planFile(vault.Name{Host: host, File: file}); err != nil {
-				return err
-			}
-		}
-	}
-	if m.isTunnel {
-		return nil
-	}
-	for _, list := range []string{"recipients.txt", "recipients.only.txt"} {
-		from := filepath.Join(m.maker.Repo.Vault.Dir, m.Old, list)
-		if _, err := files.Read(m.maker.Repo.Dir, from, repo.MaxFile); err == nil {
-			m.lists = append(m.lists, [2]string{from, filepath.Join(m.maker.Repo.Vault.Dir, m.New, list)})
-		}
-	}
-	return nil
-}
-
-func (m *Move) planFile(n vault.Name) error {
-	move := &vault.Move{At: n, From: n, To: m.name(n)}
-	if strings.HasSuffix(n.File, ".next.key") {
-		if of, _ := repo.OwnerOf(n.File); m.key(repo.HostKey{Host: n.Host, Tunnel: of}) != (repo.HostKey{Host: n.Host, Tunnel: of}) {
-			return fault.NewHost("a rotation is under way of host", n.Host, m.maker.Repo.Vault.Path(n.Host, n.File), "wgkeys rotate "+n.Host)
-		}
-		return nil
-	}
-	if move.To == n { // or somebody has moved it by hand
-		move.From = m.back(n)
-		if move.From == n {
-			return nil
-		}
-		if _, err := m.maker.Repo.Vault.MetaAs(n, n); err == nil {
-			return nil
-		}
-		if _, err := m.maker.Repo.Vault.MetaAs(n, move.From); err != nil {
-			return nil // it is neither's
-		}
-	} else if _, err := m.maker.Repo.Vault.MetaAs(n, n); err != nil { // or moves it back
-		if _, err := m.maker.Repo.Vault.MetaAs(n, move.To); err == nil {
-			move.From = move.To
-		}
-	}
-	if of, peer := repo.OwnerOf(move.From.File); peer != "" {
-		move.Else = []vault.Name{{Host: peer, File: of + "." + move.From.Host + ".psk"}}
-	}
-	if h := move.To.Host; h != m.New && !slices.Contains(m.peers, h) {
-		m.peers = append(m.peers, h)
-	}
-	m.moves = append(m.moves, move)
-	return nil
-}
-
 // Open opens and seals everything.
 func (m *Move) Open() error {
 	var names []vault.Name
@@ -270,114 +136,6 @@ func (m *Move) arguments() string {
 // Question tells how much there is to be changed.
 func (m *Move) Question() string {
 	return fmt.Sprintf("call %s %s, in %d vault files, %d public keys and %d tunnel files?", m.Old, m.New, len(m.moves), len(m.public), len(m.texts))
-}
-
-// Write writes what is new, then the tunnel files, and removes what is old at the end:
-// whatever stops it, every key is there under one of its names, and the same command
-// does the rest.
-func (m *Move) Write() error {
-	for _, list := range m.lists {
-		if err := m.copyList(list); err != nil {
-			return err
-		}
-	}
-	for _, move := range m.moves {
-		m.maker.Repo.Changes.Touch(m.maker.Repo.Vault.Path(move.To.Host, move.To.File))
-		if err := move.Finish(m.maker.Repo.Vault); err != nil {
-			return err
-		}
-	}
-	for _, k := range m.public {
-		if err := m.copyPublic(k[0], k[1]); err != nil {
-			return err
-		}
-	}
-	for _, t := range m.texts {
-		if err := m.writeText(t); err != nil {
-			return err
-		}
-	}
-	return m.removeOld()
-}
-
-func (m *Move) copyList(list [2]string) error {
-	text, err := files.Read(m.maker.Repo.Dir, list[0], repo.MaxFile)
-	if err == nil {
-		m.maker.Repo.Changes.Touch(list[1])
-		if err = files.Create(m.maker.Repo.Dir, list[1], text, 0o644); errors.Is(err, fs.ErrExist) {
-			if there, readErr := files.Read(m.maker.Repo.Dir, list[1], repo.MaxFile); readErr == nil && string(there) == string(text) {
-				err = nil
-			}
-		}
-	}
-	if err != nil {
-		return fault.WrapFile(err, "cannot write the recipients", list[1], "diff "+list[0]+" "+list[1])
-	}
-	return nil
-}
-
-func (m *Move) copyPublic(from, to repo.HostKey) error {
-	key, err := m.maker.Repo.Ring.Get(from.Host, from.Tunnel)
-	if err != nil {
-		return err
-	}
-	there, err := m.maker.Repo.Ring.Get(to.Host, to.Tunnel)
-	if err == nil && there == key {
-		return nil
-	}
-	m.maker.Repo.Changes.Touch(m.maker.Repo.Ring.Path(to.Host, to.Tunnel))
-	return m.maker.Repo.Ring.Put(to.Host, to.Tunnel, key)
-}
-
-func (m *Move) writeText(t textMove) error {
-	m.maker.Repo.Changes.Touch(t.to)
-	if t.from != t.to {
-		if err := files.Create(m.maker.Repo.Dir, t.to, t.text, 0o644); err != nil {
-			return fault.WrapFile(err, "cannot write tunnel file", t.to, "")
-		}
-		return nil
-	}
-	s, err := files.NewSwapper(m.maker.Repo.Dir, filepath.Dir(t.to))
-	if err != nil {
-		return fault.WrapFile(err, "cannot open the folder", filepath.Dir(t.to), "")
-	}
-	defer s.Close()
-	if err = s.Stage(t.to, t.text, 0o644, true); err == nil {
-		err = s.Swap(t.to, sha256.Sum256(t.was), int64(len(t.was)))
-	}
-	if err != nil {
-		return fault.WrapFile(err, "cannot write tunnel file", t.to, "wgkeys mv "+m.arguments())
-	}
-	return nil
-}
-
-func (m *Move) removeOld() error {
-	var paths []string
-	for _, move := range m.moves {
-		paths = append(paths, move.Left(m.maker.Repo.Vault))
-	}
-	for _, k := range m.public {
-		paths = append(paths, m.maker.Repo.Ring.Path(k[0].Host, k[0].Tunnel))
-	}
-	for _, t := range m.texts {
-		if t.from != t.to {
-			paths = append(paths, t.from)
-		}
-	}
-	for _, list := range m.lists { // last: what is still there is encrypted to them
-		paths = append(paths, list[0])
-	}
-	for _, path := range paths {
-		if path == "" {
-			continue
-		}
-		m.maker.Repo.Changes.Touch(path)
-		if err := files.Remove(m.maker.Repo.Dir, path); err != nil {
-			return fault.WrapFile(err, "cannot remove", path, "wgkeys mv "+m.arguments())
-		}
-		os.Remove(filepath.Dir(path)) // if it is empty
-	}
-	return nil
 }
 
 // Lines tell what was done, or with how what is to be.

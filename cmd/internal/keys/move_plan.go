@@ -1,0 +1,146 @@
+package keys
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+	"wgkeys/vault"
+)
+
+// plan finds all that has the name, and reads no secret.
+func (m *Move) plan() error {
+	if err := m.planTexts(); err != nil {
+		return err
+	}
+	if err := m.planPublic(); err != nil {
+		return err
+	}
+	if err := m.planVault(); err != nil {
+		return err
+	}
+	if len(m.moves)+len(m.public)+len(m.lists)+len(m.texts) == 0 {
+		return fault.New("nothing in the repository is named", m.Old, "neither a tunnel file nor keyring nor vault", "wgkeys check")
+	}
+	return nil
+}
+
+func (m *Move) planTexts() error {
+	names, err := tunnel.List(m.maker.Repo.Tunnels())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dir := filepath.Join(m.maker.Repo.Dir, tunnel.Dir)
+	if !m.isTunnel {
+		for _, name := range names {
+			texts, err := tunnel.RenameHost(m.maker.Repo.Tunnels(), name, m.Old, m.New)
+			if err != nil {
+				return err
+			}
+			for _, t := range texts {
+				path := filepath.Join(dir, filepath.FromSlash(t.Path))
+				m.texts = append(m.texts, textMove{path, path, t.Was, t.Text})
+			}
+		}
+		return nil
+	}
+	if !slices.Contains(names, m.Old) {
+		return nil
+	}
+	if slices.Contains(names, m.New) {
+		return fault.New("there is a tunnel already that is named", m.New, "", "ls "+dir)
+	}
+	texts, err := tunnel.RenameInterface(m.maker.Repo.Tunnels(), m.Old, m.New)
+	for _, t := range texts {
+		to := m.New + strings.TrimPrefix(t.Path, m.Old)
+		m.texts = append(m.texts, textMove{filepath.Join(dir, filepath.FromSlash(t.Path)), filepath.Join(dir, filepath.FromSlash(to)), t.Was, t.Text})
+	}
+	return err
+}
+
+// planPublic finds the public keys. In the middle of a rotation hosts have files of the
+// old name that only its end removes.
+func (m *Move) planPublic() error {
+	var err error
+	each := m.maker.Repo.EachPublic(func(host, name, path string) {
+		k := repo.HostKey{Host: host, Tunnel: strings.TrimSuffix(name, ".next")}
+		to := m.key(k)
+		switch {
+		case to == k:
+		case keyring.IsNext(name):
+			err = fault.NewHost("a rotation is under way of host", host, path, "wgkeys rotate "+host)
+		default:
+			m.public = append(m.public, [2]repo.HostKey{k, to})
+		}
+	})
+	return errors.Join(each, err)
+}
+
+func (m *Move) planVault() error {
+	hosts, err := m.maker.Repo.Vault.Hosts()
+	if err != nil {
+		return err
+	}
+	for _, host := range hosts {
+		all, err := m.maker.Repo.Vault.List(host)
+		if err != nil {
+			return err
+		}
+		for _, file := range all {
+			if err := m.planFile(vault.Name{Host: host, File: file}); err != nil {
+				return err
+			}
+		}
+	}
+	if m.isTunnel {
+		return nil
+	}
+	for _, list := range []string{"recipients.txt", "recipients.only.txt"} {
+		from := filepath.Join(m.maker.Repo.Vault.Dir, m.Old, list)
+		if _, err := files.Read(m.maker.Repo.Dir, from, repo.MaxFile); err == nil {
+			m.lists = append(m.lists, [2]string{from, filepath.Join(m.maker.Repo.Vault.Dir, m.New, list)})
+		}
+	}
+	return nil
+}
+
+func (m *Move) planFile(n vault.Name) error {
+	move := &vault.Move{At: n, From: n, To: m.name(n)}
+	if strings.HasSuffix(n.File, ".next.key") {
+		if of, _ := repo.OwnerOf(n.File); m.key(repo.HostKey{Host: n.Host, Tunnel: of}) != (repo.HostKey{Host: n.Host, Tunnel: of}) {
+			return fault.NewHost("a rotation is under way of host", n.Host, m.maker.Repo.Vault.Path(n.Host, n.File), "wgkeys rotate "+n.Host)
+		}
+		return nil
+	}
+	if move.To == n { // or somebody has moved it by hand
+		move.From = m.back(n)
+		if move.From == n {
+			return nil
+		}
+		if _, err := m.maker.Repo.Vault.MetaAs(n, n); err == nil {
+			return nil
+		}
+		if _, err := m.maker.Repo.Vault.MetaAs(n, move.From); err != nil {
+			return nil // it is neither's
+		}
+	} else if _, err := m.maker.Repo.Vault.MetaAs(n, n); err != nil { // or moves it back
+		if _, err := m.maker.Repo.Vault.MetaAs(n, move.To); err == nil {
+			move.From = move.To
+		}
+	}
+	if of, peer := repo.OwnerOf(move.From.File); peer != "" {
+		move.Else = []vault.Name{{Host: peer, File: of + "." + move.From.Host + ".psk"}}
+	}
+	if h := move.To.Host; h != m.New && !slices.Contains(m.peers, h) {
+		m.peers = append(m.peers, h)
+	}
+	m.moves = append(m.moves, move)
+	return nil
+}

@@ -1,0 +1,121 @@
+package keys
+
+import (
+	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+)
+
+// Write writes what is new, then the tunnel files, and removes what is old at the end:
+// whatever stops it, every key is there under one of its names, and the same command
+// does the rest.
+func (m *Move) Write() error {
+	for _, list := range m.lists {
+		if err := m.copyList(list); err != nil {
+			return err
+		}
+	}
+	for _, move := range m.moves {
+		m.maker.Repo.Changes.Touch(m.maker.Repo.Vault.Path(move.To.Host, move.To.File))
+		if err := move.Finish(m.maker.Repo.Vault); err != nil {
+			return err
+		}
+	}
+	for _, k := range m.public {
+		if err := m.copyPublic(k[0], k[1]); err != nil {
+			return err
+		}
+	}
+	for _, t := range m.texts {
+		if err := m.writeText(t); err != nil {
+			return err
+		}
+	}
+	return m.removeOld()
+}
+
+func (m *Move) copyList(list [2]string) error {
+	text, err := files.Read(m.maker.Repo.Dir, list[0], repo.MaxFile)
+	if err == nil {
+		m.maker.Repo.Changes.Touch(list[1])
+		if err = files.Create(m.maker.Repo.Dir, list[1], text, 0o644); errors.Is(err, fs.ErrExist) {
+			if there, readErr := files.Read(m.maker.Repo.Dir, list[1], repo.MaxFile); readErr == nil && string(there) == string(text) {
+				err = nil
+			}
+		}
+	}
+	if err != nil {
+		return fault.WrapFile(err, "cannot write the recipients", list[1], "diff "+list[0]+" "+list[1])
+	}
+	return nil
+}
+
+func (m *Move) copyPublic(from, to repo.HostKey) error {
+	key, err := m.maker.Repo.Ring.Get(from.Host, from.Tunnel)
+	if err != nil {
+		return err
+	}
+	there, err := m.maker.Repo.Ring.Get(to.Host, to.Tunnel)
+	if err == nil && there == key {
+		return nil
+	}
+	m.maker.Repo.Changes.Touch(m.maker.Repo.Ring.Path(to.Host, to.Tunnel))
+	return m.maker.Repo.Ring.Put(to.Host, to.Tunnel, key)
+}
+
+func (m *Move) writeText(t textMove) error {
+	m.maker.Repo.Changes.Touch(t.to)
+	if t.from != t.to {
+		if err := files.Create(m.maker.Repo.Dir, t.to, t.text, 0o644); err != nil {
+			return fault.WrapFile(err, "cannot write tunnel file", t.to, "")
+		}
+		return nil
+	}
+	s, err := files.NewSwapper(m.maker.Repo.Dir, filepath.Dir(t.to))
+	if err != nil {
+		return fault.WrapFile(err, "cannot open the folder", filepath.Dir(t.to), "")
+	}
+	defer s.Close()
+	if err = s.Stage(t.to, t.text, 0o644, true); err == nil {
+		err = s.Swap(t.to, sha256.Sum256(t.was), int64(len(t.was)))
+	}
+	if err != nil {
+		return fault.WrapFile(err, "cannot write tunnel file", t.to, "wgkeys mv "+m.arguments())
+	}
+	return nil
+}
+
+func (m *Move) removeOld() error {
+	var paths []string
+	for _, move := range m.moves {
+		paths = append(paths, move.Left(m.maker.Repo.Vault))
+	}
+	for _, k := range m.public {
+		paths = append(paths, m.maker.Repo.Ring.Path(k[0].Host, k[0].Tunnel))
+	}
+	for _, t := range m.texts {
+		if t.from != t.to {
+			paths = append(paths, t.from)
+		}
+	}
+	for _, list := range m.lists { // last: what is still there is encrypted to them
+		paths = append(paths, list[0])
+	}
+	for _, path := range paths {
+		if path == "" {
+			continue
+		}
+		m.maker.Repo.Changes.Touch(path)
+		if err := files.Remove(m.maker.Repo.Dir, path); err != nil {
+			return fault.WrapFile(err, "cannot remove", path, "wgkeys mv "+m.arguments())
+		}
+		os.Remove(filepath.Dir(path)) // if it is empty
+	}
+	return nil
+}
