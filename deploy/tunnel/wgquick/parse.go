@@ -54,6 +54,7 @@ type parser struct {
 	pending []string      // comments that may be of the next section
 	hooks   []hook
 	off     bool // Table = off
+	saved   bool // FwMark is spelled as wg(8) spells the first that wg-quick chooses
 }
 
 // A hook is a command, which is judged when the whole file was read.
@@ -149,6 +150,7 @@ func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 	case "fwmark":
 		if !strings.EqualFold(value, "off") {
 			d.FwMark = uint32(p.Number(at, "FwMark", value, 0, math.MaxUint32))
+			p.saved = value == "0xca6c" // 51820
 		}
 	case "mtu":
 		d.MTU = p.Number(at, "MTU", value, 1, math.MaxUint16)
@@ -247,7 +249,19 @@ func (p *parser) settle() {
 		for i := range d.Peers {
 			d.Peers[i].Routed = false
 		}
+	} else if p.ownMark() {
+		d.FwMark = 0
 	}
+}
+
+// ownMark tells of a file that `wg-quick save` wrote: where there is a default route and no
+// mark, wg-quick sets one, the number of its table, and saves it among the rest
+// (add_default and save_config of wireguard-tools 1.0.20260223).
+func (p *parser) ownMark() bool {
+	byDefault := slices.ContainsFunc(p.d.Peers, func(p foreign.Peer) bool {
+		return slices.ContainsFunc(p.AllowedIPs, func(a netip.Prefix) bool { return a.Bits() == 0 })
+	})
+	return p.saved && byDefault && p.d.Table == 0 && len(p.d.Addresses) > 0
 }
 
 // merged are the peers as the kernel has them in the end: of two with one key the later

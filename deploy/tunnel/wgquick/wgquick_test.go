@@ -74,3 +74,22 @@ func FuzzParse(f *testing.F) {
 	}
 	foreigntest.Fuzz(f, seeds, "wg0.conf", Parse, Format)
 }
+
+// TestSavedMark: the mark that wg-quick chose and saved is none of the file's; one that
+// somebody wrote, and one beside a file's own table, is.
+func TestSavedMark(t *testing.T) {
+	const key = "ODjFWl1m9PB1ijPpSmwDfNBvCLBTyzcDyE7wYKOaT0E="
+	for file, want := range map[string]uint32{
+		"Address = 10.0.0.2\nFwMark = 0xca6c\n":                0,
+		"Address = 10.0.0.2\nFwMark = 51820\n":                 51820,
+		"Address = 10.0.0.2\nTable = 51820\nFwMark = 0xca6c\n": 51820,
+		"Address = 10.0.0.2\nTable = off\nFwMark = 0xca6c\n":   51820,
+		"FwMark = 0xca6c\n":                                    51820, // of wg showconf
+	} {
+		text := "[Interface]\n" + file + "[Peer]\nPublicKey = " + key + "\nAllowedIPs = ::/0\n"
+		devices, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte(text)}})
+		if err != nil || devices[0].FwMark != want {
+			t.Errorf("%v, mark %d of\n%s", err, devices[0].FwMark, text)
+		}
+	}
+}
