@@ -139,12 +139,22 @@ func (w *writer) device(s foreign.Secrets) {
 	switch {
 	case !w.peerRoutes:
 		w.line("peer-routes=false")
+		if w.allowsAll() { // or there are a mark and rules for a default route that is not there
+			w.line("ip4-auto-default-route=0\nip6-auto-default-route=0")
+		}
 	case !w.auto && slices.ContainsFunc(v.Routes, func(r tunnel.Route) bool { return r.Prefix.Bits() == 0 }):
 		w.note("the default routes are beside those of the uplinks, without a mark and rules")
 		w.line("ip4-auto-default-route=0\nip6-auto-default-route=0")
 	case w.auto:
 		w.note("NetworkManager gives a default route a table, a mark and rules (ip4-auto-default-route)")
 	}
+}
+
+// allowsAll tells whether a peer is allowed a default route, by which NetworkManager decides.
+func (w *writer) allowsAll() bool {
+	return slices.ContainsFunc(w.v.Peers, func(p tunnel.Peer) bool {
+		return slices.ContainsFunc(p.AllowedIPs, func(a netip.Prefix) bool { return a.Bits() == 0 })
+	})
 }
 
 func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
