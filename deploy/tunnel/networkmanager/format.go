@@ -81,6 +81,10 @@ func (w *writer) plan() error {
 		return fault.NewHost("no profile of NetworkManager for", v.Host, "it has no point-to-point addresses",
 			"--format networkd")
 	}
+	if w.has(false) && !slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() }) {
+		return fault.NewHost("no profile of NetworkManager for", v.Host, "it has no IPv4 routes where there is no IPv4 address",
+			"--format networkd")
+	}
 	w.peerRoutes = w.allRouted()
 	for _, r := range v.Routes {
 		if !foreign.NeedsTable(v, r) {
@@ -218,7 +222,10 @@ func (w *writer) family(ipv6 bool) {
 		w.line("method=%s", map[bool]string{false: "disabled", true: "ignore"}[ipv6])
 		return
 	}
-	w.line("method=manual")
+	w.line("method=%s", w.method(ipv6))
+	if ipv6 { // else it is eui64, for which WireGuard has no hardware address, and IPv6 fails
+		w.line("addr-gen-mode=stable-privacy")
+	}
 	n := 0
 	for _, a := range v.Addresses {
 		if a.Addr().Is6() == ipv6 {
@@ -234,6 +241,15 @@ func (w *writer) family(ipv6 bool) {
 		w.line("forwarding=1")
 	}
 	w.routes(ipv6)
+}
+
+// method is manual only with an address (libnm's nm-setting-ip-config.c refuses it
+// without); link-local has routes too.
+func (w *writer) method(ipv6 bool) string {
+	if ipv6 && !slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() }) {
+		return "link-local"
+	}
+	return "manual"
 }
 
 // dns writes the resolvers of a family, and all domains in the first family that is

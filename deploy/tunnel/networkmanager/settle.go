@@ -48,6 +48,9 @@ func (p *parser) settle() {
 // nm_connection_verify).
 func (p *parser) method(ipv6 bool) {
 	s := p.at
+	if ipv6 && s.method.value == "link-local" { // it takes it, and makes the routes (1.58.1)
+		s.method.value = "manual"
+	}
 	switch s.method.value {
 	case "manual":
 	case "disabled":
