@@ -149,6 +149,14 @@ systemd: setup-test
 	testdata/setup/sid.sh
 	CI=true go test -count 1 -v -timeout 90m -tags managers -run TestLabSystemd ./cmd/wgkeys
 
+# What the real wg-quick, ifupdown, systemd-networkd, netplan and NetworkManager of the same
+# machine make of each export, and of real files, beside what wgkeys makes; and nix of a
+# module: cmd/wgkeys/doc/measured/trips.md.
+trips: setup-test
+	testdata/setup/sid.sh
+	CI=true go test -count 1 -v -timeout 120m -tags managers -run TestLabTrips ./cmd/wgkeys
+	CI=true go test -count 1 -v -tags managers -run TestManagersNix ./deploy/tunnel/nixos
+
 demo: setup-demo build
 	./wgkeys demo
 
@@ -162,4 +170,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys .lab
 
-.PHONY: build test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd transitions mtu rotations histories hints imports scale vault demo lab clean setup-test setup-demo
+.PHONY: build test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd trips transitions mtu rotations histories hints imports scale vault demo lab clean setup-test setup-demo

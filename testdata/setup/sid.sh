@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the disk of a Debian sid machine with the real systemd, systemd-networkd and
-# NetworkManager in .lab/sid, for `make systemd`. Nothing of it is installed here.
-# The packages are some 120 MB to download; the disk is made again when a file of
+# Makes the disk of a Debian sid machine with the real systemd, systemd-networkd,
+# NetworkManager, ifupdown and netplan in .lab/sid, for `make systemd` and `make trips`.
+# Nothing of it is installed here. The packages are some 160 MB to download; the disk is made again when a file of
 # testdata/sid changes.
 #
 # The kernel has what it boots from built in (nvme, ext4), and so needs no initramfs.
@@ -19,13 +19,16 @@ command -v debootstrap >/dev/null || {
 	apt-get -qq install -y --no-install-recommends debootstrap >/dev/null
 }
 
+# A root of other packages is made again.
+packages=systemd-sysv,udev,dbus,network-manager,iproute2,nftables,iptables,tcpdump,wireguard-tools,ifupdown,openresolv,netplan.io,iputils-ping,procps,kmod,dnsmasq-base
+
 mkdir -p "$lab"
-if [ ! -e "$lab/root.complete" ]; then
+if [ "$(cat "$lab/root.complete" 2>/dev/null)" != "$packages" ]; then
 	echo "systemd: debootstrap of Debian sid in $lab/root"
 	rm -rf "$lab/root"
-	debootstrap --variant=minbase --include=systemd-sysv,udev,dbus,network-manager,iproute2,nftables,tcpdump,wireguard-tools,iputils-ping,procps,kmod,dnsmasq-base \
+	debootstrap --variant=minbase "--include=$packages" \
 		sid "$lab/root" http://deb.debian.org/debian >"$lab/debootstrap.log"
-	touch "$lab/root.complete"
+	echo "$packages" >"$lab/root.complete"
 fi
 
 # The parts of the package that linux-image-cloud-amd64 stands for, without the
@@ -49,13 +52,14 @@ root=$lab/root
 echo basalt >"$root/etc/hostname"
 printf '127.0.0.1 localhost\n192.0.2.1 shale\n' >"$root/etc/hosts"
 echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
-install -m 755 "$files/lab-shell" "$files/lab-far" "$files/lab-trial" "$files/lab-snapshot" "$root/usr/local/sbin"
+install -m 755 "$files/lab-shell" "$files/lab-far" "$files/lab-trial" "$files/lab-snapshot" "$files/lab-tunnel" "$files/lab-trip" "$root/usr/local/sbin"
 install -m 644 "$files"/*.service "$root/etc/systemd/system"
 # Which manager runs is said on the kernel's command line. What has no part in it is
 # left out: the machine is emulated, and slow.
 units() {
 	SYSTEMD_IGNORE_CHROOT=1 chroot "$root" systemctl --quiet "$@" 2>/dev/null
 }
+units mask networking.service ifupdown-pre.service netplan-configure.service
 units disable NetworkManager.service NetworkManager-wait-online.service systemd-networkd.service
 units enable lab-shell.service lab-far.service
 units mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer systemd-tmpfiles-clean.timer \
@@ -78,4 +82,4 @@ cp "$files"/*.network "$root/etc/systemd/network/"
 echo "systemd: $disk"
 cp "$root"/usr/lib/modules/*/vmlinuz "$lab/vmlinuz"
 rm -f "$disk"
-mkfs.ext4 -q -F -O ^has_journal -d "$root" "$disk" 1200M
+mkfs.ext4 -q -F -O ^has_journal -d "$root" "$disk" 1400M
