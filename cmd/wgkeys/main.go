@@ -66,7 +66,7 @@ func collectFrom(memory int64) {
 
 // takeHugePages has the kernel give the memory that is going to be used in huge pages,
 // where an administrator lets it (MADV_HUGEPAGE in madvise(2)): of ten thousand hosts a
-// quarter of a check was to give it page by page. The advice stays with the addresses, and
+// quarter of a check, and of an import of ten thousand peers, was to give it page by page. The advice stays with the addresses, and
 // they are the first that are used again. Only what is touched is taken.
 func takeHugePages() {
 	debug.SetGCPercent(-1)
@@ -82,6 +82,8 @@ func begin(u *ui.UI, verb string) context.Context {
 	memory := int64(manyBytes)
 	if verb == "check" {
 		memory = manyBytesOfCheck
+	}
+	if verb == "check" || verb == "import" {
 		takeHugePages()
 	}
 	collectFrom(memory)
