@@ -82,8 +82,8 @@ func (w *writer) plan() error {
 			"--format networkd")
 	}
 	if w.has(false) && !slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() }) {
-		return fault.NewHost("no profile of NetworkManager for", v.Host, "it has no IPv4 routes where there is no IPv4 address",
-			"--format networkd")
+		return fault.NewHost("no profile of NetworkManager for", v.Host,
+			"it has no IPv4 routes where there is no IPv4 address", "--format networkd")
 	}
 	w.peerRoutes = w.allRouted()
 	for _, r := range v.Routes {
