@@ -42,7 +42,8 @@ func (s *sealed) openByHand(v Vault, host string, other Name, ids *Identities) (
 	case errors.Is(err, ErrNoIdentity) && v.Sealed(other.Host):
 		return k, nil
 	case errors.Is(err, ErrNoIdentity):
-		return keyring.PresharedKey{}, s.fault(&notCompared{o.path, err}, "where both open, or the other does: wgkeys rekey "+other.Host)
+		return keyring.PresharedKey{}, s.fault(&notCompared{o.path, err},
+			"where both open, or the other does: wgkeys rekey "+other.Host)
 	case err != nil:
 		return keyring.PresharedKey{}, err
 	case has.Fingerprint() != k.Fingerprint():

@@ -24,18 +24,26 @@ func importCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name:      "import",
 		Usage:     "make a tunnel of the files of another program",
-		ArgsUsage: "[NAME=]FILE...",
+		ArgsUsage: "[NAME=]FILE... | --live [[NAME=]HOST...] | --take-over|--undo [HOST]",
 		Description: "Formats: " + strings.Join(formats.Names(true), ", ") + ". Files of several hosts, as\n" +
 			"NAME=FILE each, become one tunnel: they are joined by their public keys. A FILE\n" +
 			"without a name is this machine's. The keys go into the vault and nowhere else, the\n" +
 			"rest becomes tunnels/TUNNEL.toml. What it cannot say is listed, and nothing is\n" +
-			"written then without --leave-out.",
+			"written then without --leave-out.\n" +
+			"\n" +
+			"With --live the kernel tells, and the files of the program that brought the interface\n" +
+			"up: where the two differ the kernel counts. The host needs wg(8) and ip(8) alone.\n" +
+			"\n" +
+			"With --take-over a tunnel that runs on this machine, or on HOST, becomes wgkeys' own\n" +
+			"without a packet lost: its program lets go of it, and --undo gives it back.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "the files are in `FORMAT`", DefaultText: "by what is in them"},
 			&cli.StringFlag{Name: "host", Usage: "the files are those of `HOST`", DefaultText: "this machine"},
 			&cli.StringFlag{Name: "tunnel", Aliases: []string{"t"}, Usage: "call the tunnel, and its interface, `TUNNEL`"},
 			&cli.BoolFlag{Name: "leave-out", Usage: "write the rest where something cannot be said"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show the tunnel file, and write nothing"},
+			&cli.BoolFlag{Name: "live", Usage: "what runs on this machine, or on each HOST, over ssh"},
+			takeOverFlag, undoFlag, hiddenViewFlag,
 			commitFlag,
 		},
 	}, doImport
@@ -45,21 +53,16 @@ func importCommand() (*cli.Command, func(*env) error) {
 const maxImport = 16 << 20
 
 func doImport(e *env) error {
-	if len(e.names()) == 0 {
-		return ui.Usage("no file named for", "wgkeys import", "it reads the files of another program", "wgkeys import /etc/wireguard/wg0.conf")
-	}
-	if name := e.cli.String("format"); name != "" {
-		if _, err := formats.Named(name, true); err != nil {
-			return ui.ExitWith(ui.ExitUsage, err)
-		}
+	switch {
+	case e.cli.Bool("take-over") && e.cli.Bool("undo"):
+		return ui.Usage("cannot go together:", "--take-over and --undo", "one is the way back of the other", "wgkeys import --help")
+	case e.cli.Bool("take-over"):
+		return doTakeOver(e)
+	case e.cli.Bool("undo"):
+		return onApplied(e, giveBackHere, giveBackThere)
 	}
 	i := &intake{env: e, named: map[string]string{}}
-	list, err := i.readFiles()
-	if err != nil {
-		return err
-	}
-	defer wipe(list)
-	devices, err := i.parse(list)
+	devices, err := i.devices()
 	if err != nil {
 		return err
 	}
@@ -77,6 +80,28 @@ func doImport(e *env) error {
 		return nil
 	}
 	return i.write(drafts)
+}
+
+// devices are those that the files describe, or that run.
+func (i *intake) devices() ([]*foreign.Device, error) {
+	e := i.env
+	if e.cli.Bool("live") {
+		return i.readLive()
+	}
+	if len(e.names()) == 0 {
+		return nil, ui.Usage("no file named for", "wgkeys import", "it reads the files of another program", "wgkeys import /etc/wireguard/wg0.conf, or wgkeys import --live")
+	}
+	if name := e.cli.String("format"); name != "" {
+		if _, err := formats.Named(name, true); err != nil {
+			return nil, ui.ExitWith(ui.ExitUsage, err)
+		}
+	}
+	list, err := i.readFiles()
+	if err != nil {
+		return nil, err
+	}
+	defer wipe(list)
+	return i.parse(list)
 }
 
 // An intake reads files of other programs.
@@ -260,6 +285,9 @@ func (i *intake) tellLeft(drafts []*draft.Draft) error {
 
 // flags are those of the command line that another run needs too.
 func (i *intake) flags() (words []string) {
+	if i.env.cli.Bool("live") {
+		words = append(words, "--live")
+	}
 	for _, name := range []string{"format", "host", "tunnel"} {
 		if i.env.cli.IsSet(name) {
 			words = append(words, "--"+name, i.env.cli.String(name))

@@ -60,10 +60,14 @@ func doInstall(e *env) error {
 	if err != nil {
 		return err
 	}
-	files, commands := systemdFiles, enable(views)
 	if e.cli.Bool("ifupdown") {
-		files, commands = ifupdownFiles, nil
+		return installFor(e, views, ifupdownFiles, nil)
 	}
+	return installFor(e, views, systemdFiles, enable(views))
+}
+
+// installFor puts the program and files in their places, and has systemd run commands.
+func installFor(e *env, views []*tunnel.View, files []bootFile, commands [][]string) error {
 	if err := installProgram(e); err != nil {
 		return err
 	}

@@ -10,7 +10,8 @@
 // a pipe and leaves when the other is closed, and the kernel then ends all that
 // ran there.
 //
-// The package needs root, iproute2 and, for [Host.StartSSHD], OpenSSH. It says nothing about WireGuard: hosts have what the machine has.
+// The package needs root, iproute2 and, for [Host.StartSSHD], OpenSSH. It says nothing
+// about WireGuard: hosts have what the machine has.
 package lab
 
 import (

@@ -72,7 +72,8 @@ func TestBatch(t *testing.T) {
 				t.Errorf("%s has its name before all is on disk", path)
 			}
 		}
-		if err := b.Commit(); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "old/a") || strings.Contains(err.Error(), "old/b") {
+		err := b.Commit()
+		if !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "old/a") || strings.Contains(err.Error(), "old/b") {
 			t.Errorf("one is there already: %v", err)
 		}
 		const want = "top/new/a -rw-r--r-- new/a\ntop/new/b -rw------- new/b\ntop/old/a -rw-r--r-- old\ntop/old/b -rw------- old/b\n" +
@@ -90,7 +91,8 @@ func TestBatchClosed(t *testing.T) {
 		if err := b.Add(path, []byte("text"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := Sweep(root, filepath.Dir(path), func(name string) bool { return name == "wg0.pub" }); err != nil || tree(t, root) != "" {
+		isKey := func(name string) bool { return name == "wg0.pub" }
+		if err := Sweep(root, filepath.Dir(path), isKey); err != nil || tree(t, root) != "" {
 			t.Errorf("%v\n%s", err, tree(t, root))
 		}
 		if err := b.Add(path, []byte("text"), 0o644); err != nil {
@@ -109,7 +111,8 @@ func TestBatchLinks(t *testing.T) {
 	batches(t, func(t *testing.T, b *Batch, root string) {
 		outside := t.TempDir()
 		top := filepath.Join(root, "top")
-		if err := errors.Join(os.Symlink(outside, filepath.Join(top, "evil")), syscall.Mkfifo(filepath.Join(top, "fifo"), 0o600),
+		if err := errors.Join(
+			os.Symlink(outside, filepath.Join(top, "evil")), syscall.Mkfifo(filepath.Join(top, "fifo"), 0o600),
 			os.MkdirAll(filepath.Join(top, "real"), 0o755), os.Symlink("real", filepath.Join(top, "same"))); err != nil {
 			t.Fatal(err)
 		}

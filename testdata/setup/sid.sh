@@ -44,6 +44,12 @@ if ! ls "$lab"/root/usr/lib/modules/*/vmlinuz >/dev/null 2>&1; then
 	chroot "$lab/root" depmod -a "$version"
 fi
 
+# ifupdown is unpacked alone: to install it would have it set up the machine's network.
+if [ ! -e "$lab/root/usr/sbin/ifup" ]; then
+	echo "systemd: ifupdown"
+	chroot "$lab/root" sh -c "cd /tmp && apt-get -qq -o APT::Sandbox::User=root download ifupdown && dpkg -x ifupdown_*.deb / && rm ifupdown_*.deb"
+fi
+
 disk=$lab/disk.img
 if [ -e "$disk" ] && [ -z "$(find "$files" "$0" -newer "$disk")" ]; then
 	exit 0

@@ -45,6 +45,11 @@ func (h *Hosts) Runner(t *tunnel.Tunnel, host string) ssh.Runner {
 		return ssh.Local{Limit: h.Limit}
 	}
 	dest, _ := t.SSH(host)
+	return h.client(host, dest)
+}
+
+// client reaches a host by its destination.
+func (h *Hosts) client(host, dest string) *ssh.Client {
 	return &ssh.Client{
 		Host: host, Dest: dest,
 		Batch:          h.Batch || !term.IsTerminal(int(os.Stdin.Fd())),

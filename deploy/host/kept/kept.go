@@ -100,3 +100,14 @@ func forget(name string, dirs []string) {
 		os.Remove(keptPath(dir, name))
 	}
 }
+
+// Forget removes the kept view: the host comes up without the tunnel.
+func Forget(name string) error {
+	var errs []error
+	for _, dir := range keptDirs {
+		if err := os.Remove(keptPath(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot remove the kept view", keptPath(dir, name), fault.AsRoot))
+		}
+	}
+	return errors.Join(errs...)
+}

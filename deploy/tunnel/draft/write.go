@@ -90,8 +90,11 @@ func (w *writer) host(h *host) {
 	if h.description != "" {
 		w.line("description = %s", quote(h.description))
 	}
-	if h.d == nil {
+	switch {
+	case h.d == nil:
 		w.line("managed = false")
+	case h.d.SSH != "":
+		w.line("ssh = %s", quote(h.d.SSH))
 	}
 	w.reached(h)
 	w.list("addresses", h.addresses)

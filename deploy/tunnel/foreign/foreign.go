@@ -33,6 +33,7 @@ type Device struct {
 	Pos         Pos      // where it begins
 	Name        string   // of the interface; "": the format does not say it
 	Host        string   // of the host; "": the format does not say it
+	SSH         string   // how ssh reached the host, where it was not by its name
 	Description string   // a line for people
 	Comment     []string // the comments around it, without "#", in order
 

@@ -110,7 +110,9 @@ func said(d *foreign.Device) string {
 
 // TestHookSecret: a key in a command is not repeated.
 func TestHookSecret(t *testing.T) {
-	for _, key := range []string{"iLWPQC3SvPljd3BSp/PaBrkPC5illeLAVFNz3mioiE8=", "/wXvEe3mRULmsCDZxZsq+Q7l3SDUbRCm5qBK+WVg/mQ="} {
+	for _, key := range []string{
+		"iLWPQC3SvPljd3BSp/PaBrkPC5illeLAVFNz3mioiE8=", "/wXvEe3mRULmsCDZxZsq+Q7l3SDUbRCm5qBK+WVg/mQ=",
+	} {
 		hookSecret(t, key)
 	}
 }

@@ -116,6 +116,14 @@ func forAll(file string) bool {
 	return err == nil && dir.Mode().Perm()&0o555 == 0o555
 }
 
+// Taken is what a manager that runs calls a link that it has; "": it has not.
+func Taken(ctx context.Context, link, manager string) string {
+	if !Running(ctx, manager) {
+		return ""
+	}
+	return takenBy(ctx, link, manager)
+}
+
 // takenBy returns what the manager itself calls the link, where it has taken it.
 func takenBy(ctx context.Context, link, manager string) string {
 	if manager == apply.Networkd {
@@ -212,7 +220,7 @@ func haveRead(ctx context.Context, c apply.ManagerChange) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	switch {
-	case !running(ctx, c.Manager):
+	case !Running(ctx, c.Manager):
 	case c.Manager == apply.Networkd:
 		runProgram(ctx, "", "networkctl", "reload")
 	default:
@@ -223,10 +231,10 @@ func haveRead(ctx context.Context, c apply.ManagerChange) {
 	}
 }
 
-// running reports whether there is somebody to tell: what a program left behind
+// Running reports whether there is somebody to tell: what a program left behind
 // that was stopped is no sign of life, and to ask would start it, by its socket or
 // by its name on the bus.
-func running(ctx context.Context, manager string) bool {
+func Running(ctx context.Context, manager string) bool {
 	if !exists(signOf(manager)) {
 		return false
 	}

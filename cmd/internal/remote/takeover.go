@@ -1,0 +1,31 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+)
+
+// TakeOver has a host take over the tunnel that runs there.
+func (h *Hosts) TakeOver(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, dry bool) error {
+	var view bytes.Buffer
+	if err := tunnel.EncodeView(&view, v); err != nil {
+		return err
+	}
+	args := []string{"import", "--take-over", "--view", "-"}
+	if dry {
+		args = append(args, "--dry-run")
+	}
+	return h.run(ctx, t, v.Host, args, &view, h.Stdout)
+}
+
+// GiveBack has a host give a tunnel back to the program that it was taken over from.
+func (h *Hosts) GiveBack(ctx context.Context, t *tunnel.Tunnel, host string, dry bool) error {
+	args := []string{"import", "--undo", "-t", t.Name}
+	if dry {
+		args = append(args, "--dry-run")
+	}
+	return h.run(ctx, t, host, args, strings.NewReader(""), h.Stdout)
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+
+	"wgkeys/cmd/internal/remote"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/deploy/tunnel/formats"
+	"wgkeys/deploy/tunnel/live"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+)
+
+// A liveHost is a host whose running tunnels are imported, and how ssh reaches it; "" is
+// this machine.
+type liveHost struct{ name, dest string }
+
+func liveHosts(e *env) (hosts []liveHost, err error) {
+	if len(e.names()) == 0 {
+		name, err := e.thisHost()
+		return []liveHost{{name: name}}, err
+	}
+	here, _ := remote.ShortName() // whoever has no name is not named
+	for _, arg := range e.names() {
+		h := liveHost{arg, arg}
+		if name, dest, ok := strings.Cut(arg, "="); ok {
+			h = liveHost{name, dest}
+		}
+		if err := keyring.CheckHost(h.name); err != nil {
+			return nil, ui.Usage("no host can be named", h.name, err.Error(), "wgkeys import --live NAME=root@"+h.dest)
+		}
+		if h.dest == here {
+			h.dest = ""
+		}
+		hosts = append(hosts, h)
+	}
+	return hosts, nil
+}
+
+// readLive returns the interfaces that run on the hosts, as their kernels have them. What
+// their files say otherwise is told.
+func (i *intake) readLive() (devices []*foreign.Device, err error) {
+	hosts, err := liveHosts(i.env)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range hosts {
+		text, err := i.env.hosts.Live(i.env.ctx, h.name, h.dest, live.Script, maxImport)
+		if err != nil {
+			return nil, err
+		}
+		found, err := live.Parse(h.name, text)
+		clear(text)
+		if err != nil {
+			return nil, err
+		}
+		list, err := i.liveDevices(h, found)
+		if err != nil {
+			return nil, err
+		}
+		devices = append(devices, list...)
+	}
+	return devices, nil
+}
+
+// liveDevices merges each interface with the file that speaks of it.
+func (i *intake) liveDevices(h liveHost, found *live.Host) (devices []*foreign.Device, err error) {
+	files, err := i.liveFiles(h, found)
+	if err != nil {
+		return nil, err
+	}
+	only := i.env.cli.String("tunnel")
+	for _, kernel := range found.Devices {
+		if only != "" && kernel.Name != only {
+			continue
+		}
+		var file *foreign.Device
+		if at := slices.IndexFunc(files, func(d *foreign.Device) bool { return d.Name == kernel.Name }); at >= 0 {
+			file = files[at]
+		}
+		d, differences := found.Merge(kernel, file)
+		for _, x := range differences {
+			i.env.ui.Say("%s: %s: %s; the kernel counts", h.name, kernel.Name, x)
+		}
+		if d.Host = h.name; h.dest != h.name {
+			d.SSH = h.dest
+		}
+		devices = append(devices, d)
+	}
+	if len(devices) == 0 {
+		return nil, fault.NewHost("no tunnel runs on host", h.name, "it has no WireGuard interface"+map[bool]string{true: " of that name"}[only != ""], "wgkeys import --help")
+	}
+	return devices, nil
+}
+
+// liveFiles reads the files of each program. Those that are not understood are an error,
+// unless they may be left out: the kernel tells the rest.
+func (i *intake) liveFiles(h liveHost, found *live.Host) (devices []*foreign.Device, err error) {
+	defer wipe(found.Files)
+	read := func(path string) ([]byte, error) {
+		for _, f := range found.Files {
+			if f.Name == path {
+				return bytes.Clone(f.Text), nil
+			}
+		}
+		return nil, errors.New("it is on host " + h.name)
+	}
+	for _, group := range live.Programs(found.Files) {
+		list, err := formats.Parse(group, "", read)
+		if err != nil && !i.env.cli.Bool("leave-out") {
+			return nil, err
+		}
+		if err != nil {
+			i.env.ui.Warn(err)
+			continue
+		}
+		devices = append(devices, list...)
+	}
+	return devices, nil
+}

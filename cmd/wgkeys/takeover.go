@@ -1,0 +1,145 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/host"
+	"wgkeys/deploy/host/former"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+var (
+	takeOverFlag = &cli.BoolFlag{Name: "take-over", Usage: "make the running tunnel wgkeys' own"}
+	undoFlag     = &cli.BoolFlag{Name: "undo", Usage: "give a tunnel that was taken over back to its program"}
+	// hiddenViewFlag is how a take-over is handed to the wgkeys of another host.
+	hiddenViewFlag = &cli.StringFlag{Name: "view", Hidden: true}
+)
+
+func doTakeOver(e *env) error {
+	if file := e.cli.String("view"); file != "" {
+		text, err := readText(file)
+		if err != nil {
+			return err
+		}
+		v, err := tunnel.ParseView(text)
+		if err != nil {
+			return err
+		}
+		return takeOverHere(e, v)
+	}
+	v, t, err := viewOf(e)
+	if err != nil {
+		return err
+	}
+	if err := requireManaged(t, v.Host); err != nil {
+		return err
+	}
+	if len(e.names()) == 0 || e.hosts.IsLocal(t, v.Host) {
+		return takeOverHere(e, v)
+	}
+	return e.hosts.TakeOver(e.ctx, t, v, e.cli.Bool("dry-run"))
+}
+
+func takeOverHere(e *env, v *tunnel.View) error {
+	dry := e.cli.Bool("dry-run")
+	var plan *apply.Plan
+	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	t, err := h.PlanTakeOver(e.ctx, host.View(v))
+	if err != nil {
+		return err
+	}
+	switch {
+	case t.From == nil:
+		e.ui.Say("%s: no program was found that brought the tunnel up; whatever did is to be kept from doing it again", v.Tunnel)
+	case dry:
+		e.ui.Say("%s: would be taken over from %s", v.Tunnel, t.From)
+	}
+	plan = t.Plan
+	if done, err := showPlan(e, h, plan, dry); done {
+		return err
+	}
+	if err := h.TakeOver(e.ctx, t); err != nil {
+		return err
+	}
+	if t.From != nil {
+		e.ui.Say("%s: taken over from %s; its files are in %s; the way back: wgkeys import --undo -t %s", v.Tunnel, t.From, former.Dir(v.Tunnel), v.Tunnel)
+	}
+	return bootTakenOver(e, v)
+}
+
+// bootTakenOver sees to the next boot, for the program that did will not.
+func bootTakenOver(e *env, v *tunnel.View) error {
+	if v.NoBoot {
+		return nil
+	}
+	if _, err := os.Stat("/run/systemd/system"); err != nil { // sd_booted(3)
+		e.ui.Say("%s: for the next boot: wgkeys install --ifupdown, or have your init system run wgkeys apply --kept", v.Tunnel)
+		return nil
+	}
+	views := []*tunnel.View{v}
+	return installFor(e, views, systemdFiles, enable(views))
+}
+
+func giveBackHere(e *env, name string) error {
+	dry := e.cli.Bool("dry-run")
+	var plan *apply.Plan
+	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	r, plan, err := h.PlanGiveBack(e.ctx, name)
+	if err != nil {
+		return err
+	}
+	if done, err := showPlan(e, h, plan, dry); done {
+		return err
+	}
+	if err := notAtBoot(e, name); err != nil {
+		return err
+	}
+	if _, err := h.GiveBack(e.ctx, r); err != nil {
+		return err
+	}
+	whom := r.Manager
+	if whom == "" {
+		whom = "whoever made it"
+	}
+	e.ui.Say("%s: given back to %s", name, whom)
+	return nil
+}
+
+// notAtBoot has systemd not bring the tunnel up any more.
+func notAtBoot(e *env, name string) error {
+	for _, unit := range []string{"wgkeys@", "wgkeys-device@", "wgkeys-names@"} {
+		unit += name + ".service"
+		if exec.CommandContext(e.ctx, "systemctl", "--quiet", "is-enabled", unit).Run() != nil {
+			continue
+		}
+		args := []string{"--quiet", "disable", unit}
+		if unit != "wgkeys@"+name+".service" { // which would take the tunnel down
+			args = append(args, "--now")
+		}
+		if out, err := exec.CommandContext(e.ctx, "systemctl", args...).CombinedOutput(); err != nil {
+			return fault.Wrap(err, "cannot disable", unit+": "+string(out), "systemctl status "+unit)
+		}
+	}
+	return nil
+}
+
+func giveBackThere(e *env, host string) error {
+	t, err := tunnelOf(e, host)
+	if err != nil {
+		return err
+	}
+	return e.hosts.GiveBack(e.ctx, t, host, e.cli.Bool("dry-run"))
+}

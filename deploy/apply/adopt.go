@@ -1,0 +1,117 @@
+package apply
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// Adopted is what a running tunnel had of its maker, when wgkeys took it over: what
+// [GiveBack] leaves to him, or makes again.
+type Adopted struct {
+	FwMark     uint32
+	ListenPort int
+	MTU        int // bytes
+	Addresses  []Address
+	Connected  []netip.Prefix // routes that the kernel made with them
+	Routes     []Route
+	Rules      []Rule
+
+	Elsewhere map[netip.Addr]bool // addresses that another interface has as well
+}
+
+// Adopt has the journal say that wgkeys made a link, which another program did, and
+// what belongs to it: the next plan is then for what the view has otherwise, and down
+// removes it all. Kernel parameters are left out, for nobody knows what they were: down
+// leaves them. The journal is not saved.
+//
+// The errors are an interface that is missing, is no tunnel, has another key than the
+// view, or is wgkeys' own already.
+func Adopt(view *tunnel.View, state *State, mine *journal.Journal) (*Adopted, error) {
+	name := view.Tunnel
+	switch {
+	case len(mine.Entries) > 0:
+		return nil, fault.New("there is nothing to take over of tunnel", name, "wgkeys applied it already", "wgkeys plan -t "+name)
+	case state.Link == nil:
+		return nil, fault.New("there is nothing to take over of tunnel", name, "no interface has its name", "wgkeys apply -t "+name)
+	case state.Link.Kind != "wireguard" && state.Link.Kind != "tun":
+		return nil, fault.New("there is nothing to take over of tunnel", name, "its interface is of the kind "+state.Link.Kind+", no tunnel's", "ip -d link show "+name)
+	case state.Device.PublicKey != view.PublicKey:
+		return nil, fault.New("another tunnel runs on the interface", name,
+			"its public key is "+state.Device.PublicKey.String()+", and the keyring has "+view.PublicKey.String()+" for "+view.Host,
+			"wgkeys import --live -n shows what runs here")
+	}
+	mine.Set(LinkChange{Name: name}.Resource(), journal.Entry{Set: strconv.Itoa(state.LinkIndex)})
+	was := &Adopted{
+		FwMark: state.Device.FwMark, ListenPort: state.Device.ListenPort, MTU: state.Link.MTU, Addresses: state.Addresses, Connected: state.Connected, Routes: state.Routes,
+		Rules: itsRules(state), Elsewhere: map[netip.Addr]bool{},
+	}
+	for _, a := range state.Hurdles.Addresses {
+		was.Elsewhere[a.Addr] = true
+	}
+	for _, c := range was.changes(name) {
+		for _, e := range c.entries(mine.Entries) {
+			mine.Set(e.resource, e.Entry)
+		}
+	}
+	adoptPeers(view, state, mine)
+	return was, nil
+}
+
+// changes are those that would have made it.
+func (a *Adopted) changes(link string) (all []Change) {
+	for _, x := range a.Addresses {
+		all = append(all, AddressChange{link, x, true})
+	}
+	for i := range a.Routes {
+		all = append(all, RouteChange{link, nil, &a.Routes[i]})
+	}
+	for _, r := range a.Rules {
+		all = append(all, RuleChange{r, true})
+	}
+	return all
+}
+
+// itsRules are those that look for the mark of the device, and those that go with them:
+// wg-quick(8) and others have one that sees to the more specific routes of main.
+func itsRules(state *State) (rules []Rule) {
+	mark := state.Device.FwMark
+	for _, of := range state.Rules {
+		if mark == 0 || !of.NotMark.In(mark) {
+			continue
+		}
+		rules = append(rules, of)
+		for _, r := range state.Rules {
+			if r.IPv6 == of.IPv6 && r.AtLeast > 0 && r.Table == 0 && !slices.Contains(rules, r) {
+				rules = append(rules, r)
+			}
+		}
+	}
+	return rules
+}
+
+// adoptPeers notes for each peer of the view the endpoint that it was given: where it
+// has roamed to since it may stay. Peers that the view does not have stay another's.
+func adoptPeers(view *tunnel.View, state *State, mine *journal.Journal) {
+	live := map[string]*Peer{}
+	for i := range state.Peers {
+		live[state.Peers[i].PublicKey.String()] = &state.Peers[i]
+	}
+	for i := range view.Peers {
+		p := &view.Peers[i]
+		have := live[p.PublicKey.String()]
+		if have == nil {
+			continue
+		}
+		given := ""
+		if have.Endpoint.IsValid() {
+			given = p.Endpoint
+		}
+		mine.Set(journal.OfPeer(p.PublicKey), journal.Entry{Set: cmp.Or(given, journal.Unsure)})
+	}
+}

@@ -1,0 +1,126 @@
+package former
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// interfacesFiles are where ifupdown's stanzas are, unless a file names others.
+var interfacesFiles = []string{"/etc/network/interfaces", "/etc/network/interfaces.d/*"}
+
+func findIfupdown(_ context.Context, link string) (*Manager, error) {
+	m := &Manager{Name: ifupdown, Link: link}
+	for _, pattern := range interfacesFiles {
+		paths, _ := filepath.Glob(pattern) // the patterns are good ones
+		for _, path := range paths {
+			text, err := readIfThere(path)
+			if err != nil {
+				return nil, err
+			}
+			if _, found, _ := withoutStanzas(text, link); found {
+				m.Files = append(m.Files, path)
+			}
+		}
+	}
+	if m.Files == nil {
+		return nil, nil
+	}
+	return m, nil
+}
+
+// leaveIfupdown puts files aside that are for the interface alone, and makes comments of
+// its stanzas in others. What ifup has noted in /run/network/ifstate stays: ifdown finds
+// no stanza for it, and does nothing.
+func (m *Manager) leaveIfupdown(r *Record) error {
+	for _, path := range m.Files {
+		was, err := readIfThere(path)
+		if err != nil {
+			return err
+		}
+		text, _, rest := withoutStanzas(was, m.Link)
+		if rest {
+			err = r.edit(path, was, text)
+		} else {
+			err = r.moveAside(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// taken is what stands before a line that was a stanza's.
+const taken = "# wgkeys has it: "
+
+// withoutStanzas makes comments of the lines that are for an interface, and takes its name
+// from those that are for several (interfaces(5)). It reports whether there is a stanza of
+// the interface, and whether anything else is in the text than that.
+func withoutStanzas(text, link string) (without string, found, rest bool) {
+	var b strings.Builder
+	inside := false
+	for _, line := range wholeLines(text) {
+		words := strings.Fields(strings.ReplaceAll(line, "\\\n", " "))
+		switch {
+		case len(words) == 0 || strings.HasPrefix(words[0], "#"):
+			b.WriteString(line)
+			continue
+		case words[0] == "iface":
+			inside = len(words) > 1 && words[1] == link
+			found = found || inside
+		case startsStanza(words[0]):
+			inside = false
+			if names := words[1:]; listsNames(words[0]) && slices.Contains(names, link) {
+				if left := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == link }); len(left) > 0 {
+					b.WriteString(words[0] + " " + strings.Join(left, " ") + "\n")
+					rest = true
+				}
+				writeTaken(&b, line)
+				continue
+			}
+		}
+		if !inside {
+			b.WriteString(line)
+			rest = true
+			continue
+		}
+		writeTaken(&b, line)
+	}
+	return b.String(), found, rest
+}
+
+func writeTaken(b *strings.Builder, line string) {
+	for raw := range strings.Lines(line) {
+		// A backslash at the end of a comment continues nothing.
+		b.WriteString(taken + raw)
+	}
+}
+
+// wholeLines are the lines of a text, with those that they are continued on.
+func wholeLines(text string) (all []string) {
+	var whole strings.Builder
+	for raw := range strings.Lines(text) {
+		comment := whole.Len() == 0 && strings.HasPrefix(strings.TrimSpace(raw), "#")
+		whole.WriteString(raw)
+		if strings.HasSuffix(raw, "\\\n") && !comment {
+			continue
+		}
+		all = append(all, whole.String())
+		whole.Reset()
+	}
+	if whole.Len() > 0 {
+		all = append(all, whole.String())
+	}
+	return all
+}
+
+func startsStanza(word string) bool {
+	return listsNames(word) || slices.Contains([]string{"mapping", "source", "source-directory", "rename", "template"}, word)
+}
+
+// listsNames reports whether names of interfaces follow the word.
+func listsNames(word string) bool {
+	return word == "auto" || word == "no-auto-down" || word == "no-scripts" || strings.HasPrefix(word, "allow-")
+}

@@ -1,0 +1,223 @@
+package former
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/host/kept"
+	"wgkeys/keyring/fault"
+)
+
+// A Record is what was taken over: the file /etc/wgkeys/taken/TUNNEL/record, JSON, for
+// root alone.
+type Record struct {
+	Manager string         `json:"manager"` // "": nobody was found
+	Link    string         `json:"link"`
+	Was     *apply.Adopted `json:"was"`     // what the tunnel had
+	Held    bool           `json:"held"`    // stand-ins may be there, see linux.Kernel.StandIn
+	Moved   []Moved        `json:"moved"`   // files put aside
+	Edited  []Edited       `json:"edited"`  // files of which a part was put aside
+	Enabled []string       `json:"enabled"` // units of systemd that were enabled
+	Active  []string       `json:"active"`  // units that were active
+	Tables  []string       `json:"tables"`  // of nftables, as nft(8) lists them
+}
+
+// A Moved is a file that was put aside.
+type Moved struct {
+	From, To string
+	Mode     fs.FileMode
+	UID, GID int
+}
+
+// An Edited is a file that was changed. Copy is how it was.
+type Edited struct {
+	File, Copy string
+	Sum        string // SHA-256 of what was written
+}
+
+// Dir is the folder of what was taken over of a tunnel.
+func Dir(link string) string { return filepath.Join(kept.Dir, "taken", link) }
+
+func recordPath(link string) string { return filepath.Join(Dir(link), "record") }
+
+// Open returns the record of a tunnel, or nil where it was not taken over.
+func Open(link string) (*Record, error) {
+	path := recordPath(link)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	r := &Record{}
+	if err == nil {
+		err = json.Unmarshal(text, r)
+	}
+	if err == nil && (r.Link != link || r.Was == nil) {
+		err = errors.New("it is no record of this tunnel")
+	}
+	if err != nil {
+		return nil, fault.WrapFile(fault.Errno(err), "cannot read what was taken over", path, fault.AsRoot)
+	}
+	return r, nil
+}
+
+// Save writes the record, for good.
+func (r *Record) Save() error {
+	text, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	path := recordPath(r.Link)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", filepath.Dir(path), fault.AsRoot)
+	}
+	if err := journal.WriteFile(path, append(text, '\n'), 0o600); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot write", path, fault.AsRoot)
+	}
+	return nil
+}
+
+// Forget removes the record, when all was given back. A copy of a file that somebody has
+// changed since stays.
+func (r *Record) Forget() error {
+	err := os.Remove(recordPath(r.Link))
+	os.Remove(Dir(r.Link)) // not where something is in it
+	return err
+}
+
+// moveAside puts files aside.
+func (r *Record) moveAside(files ...string) error {
+	for _, from := range files {
+		m := Moved{From: from, To: filepath.Join(Dir(r.Link), base(from))}
+		info, err := os.Lstat(from)
+		if err == nil {
+			m.Mode = info.Mode()
+			if s, ok := info.Sys().(*syscall.Stat_t); ok {
+				m.UID, m.GID = int(s.Uid), int(s.Gid)
+			}
+			r.Moved = append(r.Moved, m)
+			err = r.Save()
+		}
+		if err == nil {
+			err = m.move(from, m.To)
+		}
+		if err != nil {
+			return fault.WrapFile(fault.Errno(err), "cannot put aside", from, "ls -ld "+from+" "+Dir(r.Link))
+		}
+	}
+	return nil
+}
+
+// moveBack puts them where they were. One that is there again is somebody's.
+func (r *Record) moveBack() error {
+	var errs []error
+	for _, m := range slices.Backward(r.Moved) {
+		switch {
+		case !isThere(m.To):
+		case isThere(m.From):
+			errs = append(errs, fault.NewFile("will not put back", m.From, "there is another file of that name", "rm "+m.From+", or rm "+m.To))
+		default:
+			if err := m.move(m.To, m.From); err != nil {
+				errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot put back", m.From, "ls -ld "+filepath.Dir(m.From)))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// move renames the file. To another file system it goes by a copy, which is for its owner
+// alone until it is whole.
+func (m Moved) move(from, to string) error {
+	err := os.Rename(from, to)
+	if !errors.Is(err, syscall.EXDEV) {
+		return err
+	}
+	if !m.Mode.IsRegular() {
+		return err
+	}
+	text, err := os.ReadFile(from)
+	if err == nil {
+		err = journal.WriteFile(to, text, 0o600)
+	}
+	clear(text)
+	if err == nil {
+		err = os.Chown(to, m.UID, m.GID)
+	}
+	if err == nil {
+		err = os.Chmod(to, m.Mode.Perm())
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(from)
+}
+
+func sum(text string) string {
+	s := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(s[:])
+}
+
+// edit gives a file another text, and keeps a copy. Its mode stays.
+func (r *Record) edit(file, was, text string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot read", file, "")
+	}
+	copied := filepath.Join(Dir(r.Link), base(file))
+	if err := journal.WriteFile(copied, []byte(was), 0o600); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot write", copied, fault.AsRoot)
+	}
+	r.Edited = append(r.Edited, Edited{file, copied, sum(text)})
+	if err := r.Save(); err != nil {
+		return err
+	}
+	return writeAs(file, text, info)
+}
+
+// writeAs replaces a file, which keeps its mode and owner.
+func writeAs(file, text string, info fs.FileInfo) error {
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		file = real
+	}
+	if err := journal.WriteFile(file, []byte(text), info.Mode().Perm()); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot write", file, fault.AsRoot)
+	}
+	return nil
+}
+
+// putBackEdits gives the files their texts back. One that somebody has changed since is
+// left as it is.
+func (r *Record) putBackEdits() error {
+	var errs []error
+	for _, e := range r.Edited {
+		was, err := os.ReadFile(e.Copy)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it is back
+		}
+		now, failed := os.ReadFile(e.File)
+		info, unknown := os.Stat(e.File)
+		if err := errors.Join(err, failed, unknown); err != nil {
+			errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot put back", e.File, "it was as "+e.Copy+" is"))
+			continue
+		}
+		if text := string(now); sum(text) != e.Sum && text != string(was) {
+			errs = append(errs, fault.NewFile("will not put back", e.File, "somebody has changed it since",
+				"diff "+e.Copy+" "+e.File+"; then mv "+e.Copy+" "+e.Copy+".old, and wgkeys import --undo again"))
+			continue
+		}
+		if err := writeAs(e.File, string(was), info); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, os.Remove(e.Copy))
+	}
+	return errors.Join(errs...)
+}

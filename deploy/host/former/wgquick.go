@@ -1,0 +1,135 @@
+package former
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"wgkeys/keyring/fault"
+)
+
+// confOf is where wg-quick(8) looks for an interface's file.
+func confOf(link string) string { return "/etc/wireguard/" + link + ".conf" }
+
+func unitOf(link string) string { return "wg-quick@" + link + ".service" }
+
+func findWgQuick(_ context.Context, link string) (*Manager, error) {
+	if !isThere(confOf(link)) {
+		return nil, nil
+	}
+	return &Manager{Name: wgQuick, Link: link, Files: []string{confOf(link)}}, nil
+}
+
+// leaveWgQuick disables the unit and puts the file aside, so that nobody's "wg-quick down"
+// takes the tunnel along, and removes wg-quick's tables of nftables, which wgkeys has its
+// own for.
+func (m *Manager) leaveWgQuick(ctx context.Context, r *Record) error {
+	unit := unitOf(m.Link)
+	if booted() {
+		if isSo(ctx, "is-enabled", unit) {
+			r.Enabled = append(r.Enabled, unit)
+			if err := r.Save(); err != nil {
+				return err
+			}
+			if _, err := run(ctx, "", "systemctl", "--quiet", "disable", unit); err != nil {
+				return err
+			}
+		}
+		if isSo(ctx, "is-active", unit) {
+			r.Active = append(r.Active, unit)
+			if err := r.Save(); err != nil {
+				return err
+			}
+			// What a user-space device runs in is the unit's, and stays.
+			if err := withoutCommands(ctx, unit, "stop", "ExecStop=\nKillMode=none\nSendSIGKILL=no\n"); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.moveAside(m.Files...); err != nil {
+		return err
+	}
+	return r.removeTables(ctx)
+}
+
+func (r *Record) backToWgQuick(ctx context.Context) error {
+	for _, text := range r.Tables {
+		// A table that is there would get each rule twice.
+		if _, err := run(ctx, text, "nft", "-f", "-"); err != nil {
+			return err
+		}
+	}
+	r.Tables = nil
+	if err := r.Save(); err != nil {
+		return err
+	}
+	for _, unit := range r.Active {
+		if isSo(ctx, "is-active", unit) {
+			continue
+		}
+		if err := withoutCommands(ctx, unit, "start", "ExecStart=\nExecStart=/bin/true\n"); err != nil {
+			return err
+		}
+	}
+	for _, unit := range r.Enabled {
+		if _, err := run(ctx, "", "systemctl", "--quiet", "enable", unit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isSo asks systemctl(1) for a state of a unit.
+func isSo(ctx context.Context, state, unit string) bool {
+	ctx, cancel := context.WithTimeout(ctx, runs)
+	defer cancel()
+	return exec.CommandContext(ctx, "systemctl", "--quiet", state, unit).Run() == nil
+}
+
+// withoutCommands takes a unit to another state, while lines of its stand for the
+// commands that it would run.
+func withoutCommands(ctx context.Context, unit, do, lines string) error {
+	dir := "/run/systemd/system/" + unit + ".d"
+	file := filepath.Join(dir, "wgkeys.conf")
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		err = os.WriteFile(file, []byte("[Service]\n"+lines), 0o644)
+	}
+	if err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot write", file, fault.AsRoot)
+	}
+	_, err = run(ctx, "", "systemctl", "daemon-reload")
+	if err == nil {
+		_, err = run(ctx, "", "systemctl", do, unit)
+	}
+	os.Remove(file)
+	os.Remove(dir)
+	if _, failed := run(ctx, "", "systemctl", "daemon-reload"); err == nil {
+		err = failed
+	}
+	return err
+}
+
+// removeTables removes what wg-quick(8) has in nftables for a tunnel with a default route
+// (add_default in its text), and keeps it for the way back.
+func (r *Record) removeTables(ctx context.Context) error {
+	if _, err := exec.LookPath("nft"); err != nil {
+		return nil // it has made none then
+	}
+	for _, family := range []string{"ip", "ip6"} {
+		name := "wg-quick-" + r.Link
+		text, err := run(ctx, "", "nft", "list", "table", family, name)
+		if err != nil {
+			continue // there is none
+		}
+		r.Tables = append(r.Tables, text)
+		if err := r.Save(); err != nil {
+			return err
+		}
+		if _, err := run(ctx, "", "nft", "delete", "table", family, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

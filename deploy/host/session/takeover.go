@@ -1,0 +1,68 @@
+package session
+
+import (
+	"context"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/wg"
+	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// PlanTakeOver plans the way to view from what another program has made, as if wgkeys had
+// made it. Nothing is written yet, see [Session.TakeOver].
+func (s *Session) PlanTakeOver(ctx context.Context, view *tunnel.View) (*apply.Plan, *apply.Adopted, error) {
+	view, err := admit(view, s.Old)
+	if err != nil {
+		return nil, nil, err
+	}
+	state, others, err := s.observe(ctx, view.Tunnel, view)
+	if err != nil {
+		return nil, nil, err
+	}
+	was, err := apply.Adopt(view, state, s.mine)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := keyIsThere(view); err != nil {
+		return nil, nil, err
+	}
+	plan, err := apply.Make(view, state, s.mine, others)
+	if err != nil {
+		return nil, nil, &apply.Refusal{Err: err}
+	}
+	return plan, was, nil
+}
+
+// keyIsThere wants the private key in its file: the kernel has it now, and not at the
+// next boot.
+func keyIsThere(view *tunnel.View) error {
+	key, err := wg.ReadPrivateKey(view.PrivateKeyFile, view.Host)
+	if err != nil {
+		return err
+	}
+	if key.PublicKey() != view.PublicKey {
+		return fault.NewFile("another key is in", view.PrivateKeyFile, "it is not that of the tunnel that runs", "wgkeys push "+view.Host)
+	}
+	return nil
+}
+
+// TakeOver notes in the journal that wgkeys has what the last [Session.PlanTakeOver] found.
+func (s *Session) TakeOver() error { return s.mine.Save() }
+
+// PlanGiveBack plans the way back to what was taken over.
+func (s *Session) PlanGiveBack(ctx context.Context, name string, was *apply.Adopted) (*apply.Plan, error) {
+	view, err := kept.View(name)
+	if err != nil {
+		return nil, err
+	}
+	if view == nil { // addresses and routes are looked at nevertheless
+		view = &tunnel.View{Tunnel: name}
+	}
+	state, others, err := s.observe(ctx, name, view)
+	if err != nil {
+		return nil, err
+	}
+	return apply.GiveBack(name, state, s.mine, others, was), nil
+}

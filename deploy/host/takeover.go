@@ -1,0 +1,186 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/journal"
+	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/host/former"
+	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/rotate/participant"
+	"wgkeys/keyring/fault"
+)
+
+// A TakeOver is a running tunnel that another program made, and what is to be done to have
+// it as wgkeys' own.
+type TakeOver struct {
+	From *former.Manager // nil: nobody who is known has it
+	Plan *apply.Plan     // from what runs to what is wanted
+
+	was *apply.Adopted
+}
+
+// PlanTakeOver plans to take over the tunnel that runs here. It changes nothing.
+func (h *Host) PlanTakeOver(ctx context.Context, w *Wanted) (*TakeOver, error) {
+	name, err := w.Tunnel()
+	if err != nil {
+		return nil, err
+	}
+	if err := h.settle(ctx, name); err != nil {
+		return nil, err
+	}
+	t := &TakeOver{}
+	if t.From, err = former.Find(ctx, name); err != nil {
+		return nil, err
+	}
+	h.wanted = w
+	t.Plan, t.was, err = h.s.PlanTakeOver(ctx, w.view)
+	return t, err
+}
+
+// TakeOver takes over what was planned last. First what is wanted besides is added, then
+// the other program lets go, which changes nothing that packets meet, and what remains
+// is done last. Where it fails, all is given back.
+func (h *Host) TakeOver(ctx context.Context, t *TakeOver) error {
+	r := &former.Record{Link: t.Plan.Tunnel, Was: t.was}
+	err := h.takeOver(ctx, t, r)
+	if err == nil || errors.Is(err, apply.ErrIncomplete) {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if _, failed := h.giveBack(ctx, r); failed != nil {
+		return errors.Join(err, fault.Wrap(failed, "could not give back tunnel", r.Link, "wgkeys import --undo -t "+r.Link))
+	}
+	return err
+}
+
+func (h *Host) takeOver(ctx context.Context, t *TakeOver, r *former.Record) error {
+	if err := h.s.TakeOver(); err != nil {
+		return err
+	}
+	if err := h.s.Take(ctx, withoutManagers(t.Plan), apply.Run, TestOnlyKernel); err != nil {
+		return err
+	}
+	if err := h.letGo(ctx, t, r); err != nil {
+		return err
+	}
+	plan, err := h.s.Plan(ctx, h.wanted.view)
+	if err != nil {
+		return err
+	}
+	if _, err = h.Apply(ctx, plan); err != nil {
+		return err
+	}
+	return h.release(r)
+}
+
+// letGo has the program that has the tunnel let go of it. What one that runs takes along
+// has stand-ins before, until [Host.release].
+func (h *Host) letGo(ctx context.Context, t *TakeOver, r *former.Record) error {
+	if t.From == nil {
+		return r.Save()
+	}
+	if former.Runs(t.From.Name) {
+		if err := h.hold(r); err != nil {
+			return err
+		}
+		plan, err := h.s.Plan(ctx, h.wanted.view)
+		if err != nil {
+			return err
+		}
+		if err := h.s.Take(ctx, plan, apply.Run, TestOnlyKernel); err != nil {
+			return err
+		}
+	}
+	return t.From.LetGo(ctx, r)
+}
+
+// hold adds the stand-ins.
+func (h *Host) hold(r *former.Record) error {
+	r.Held = true
+	if err := r.Save(); err != nil {
+		return err
+	}
+	if err := h.s.StandIn(r.Link, r.Was, true); err != nil {
+		return fault.Wrap(err, "cannot hold the addresses and routes of tunnel", r.Link, "")
+	}
+	return nil
+}
+
+// release removes the stand-ins, where there are any.
+func (h *Host) release(r *former.Record) error {
+	if !r.Held {
+		return nil
+	}
+	if err := h.s.StandIn(r.Link, r.Was, false); err != nil {
+		return fault.Wrap(err, "cannot remove the stand-ins of tunnel", r.Link, "")
+	}
+	r.Held = false
+	return r.Save()
+}
+
+// withoutManagers leaves out to tell network managers of the interface: one that has it
+// would take away what it is to let go of.
+func withoutManagers(plan *apply.Plan) *apply.Plan {
+	p := *plan
+	p.Steps = slices.DeleteFunc(slices.Clone(plan.Steps), func(s apply.Step) bool {
+		_, tells := s.Change.(apply.ManagerChange)
+		return tells
+	})
+	return &p
+}
+
+// PlanGiveBack plans to give back a tunnel that was taken over.
+func (h *Host) PlanGiveBack(ctx context.Context, name string) (*former.Record, *apply.Plan, error) {
+	r, err := former.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r == nil {
+		return nil, nil, fault.New("nothing to give back of tunnel", name, "it was not taken over on this host", "wgkeys down -t "+name)
+	}
+	if err := participant.UnderWay(name); err != nil {
+		return nil, nil, err
+	}
+	plan, err := h.s.PlanGiveBack(ctx, name, r.Was)
+	return r, plan, err
+}
+
+// GiveBack gives a tunnel back to the program that had it. It returns what was done to the
+// interface.
+func (h *Host) GiveBack(ctx context.Context, r *former.Record) (*apply.Plan, error) {
+	if err := journal.RemovePending(linux.RunDir, r.Link); err != nil {
+		return nil, err
+	}
+	return h.giveBack(ctx, r)
+}
+
+func (h *Host) giveBack(ctx context.Context, r *former.Record) (*apply.Plan, error) {
+	if err := r.Return(ctx); err != nil {
+		return nil, err
+	}
+	if former.Runs(r.Manager) {
+		if err := h.hold(r); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := h.s.PlanGiveBack(ctx, r.Link, r.Was)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.s.Take(ctx, plan, apply.RunDown, TestOnlyKernel); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(r.Resume(ctx), h.release(r), kept.Forget(r.Link), participant.Forget(r.Link)); err != nil {
+		return nil, err
+	}
+	if err := r.Forget(); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	h.tell(Done{})
+	return plan, nil
+}
