@@ -59,7 +59,7 @@ func doImport(e *env) error {
 	case e.cli.Bool("take-over"):
 		return doTakeOver(e)
 	case e.cli.Bool("undo"):
-		return onApplied(e, giveBackHere, giveBackThere)
+		return doGiveBack(e)
 	}
 	i := &intake{env: e, named: map[string]string{}}
 	devices, err := i.devices()

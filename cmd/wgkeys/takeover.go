@@ -3,9 +3,12 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/host"
 	"wgkeys/deploy/host/former"
@@ -89,6 +92,35 @@ func bootTakenOver(e *env, v *tunnel.View) error {
 	return installFor(e, views, systemdFiles, enable(views))
 }
 
+// doGiveBack works on this machine, or has another host do so.
+func doGiveBack(e *env) error {
+	this, err := e.thisHost()
+	if err != nil {
+		return err
+	}
+	name, err := e.oneName(func() (string, error) { return this, nil })
+	if err != nil {
+		return err
+	}
+	if name != this {
+		return giveBackThere(e, name)
+	}
+	taken := former.Taken()
+	if t := e.cli.String("tunnel"); t != "" {
+		if err := tunnel.CheckName(t); err != nil {
+			return ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys import --help")
+		}
+		taken = []string{t}
+	}
+	switch len(taken) {
+	case 0:
+		return fault.NewFile("nothing to give back in", filepath.Dir(former.Dir("x")), "no tunnel was taken over on this machine", "wgkeys down")
+	case 1:
+		return giveBackHere(e, taken[0])
+	}
+	return ui.Usage("which tunnel is meant by", "wgkeys import --undo", "there are "+strings.Join(taken, ", "), "wgkeys import --undo -t "+taken[0])
+}
+
 func giveBackHere(e *env, name string) error {
 	dry := e.cli.Bool("dry-run")
 	var plan *apply.Plan
@@ -104,10 +136,10 @@ func giveBackHere(e *env, name string) error {
 	if done, err := showPlan(e, h, plan, dry); done {
 		return err
 	}
-	if err := notAtBoot(e, name); err != nil {
+	if _, err := h.GiveBack(e.ctx, r); err != nil {
 		return err
 	}
-	if _, err := h.GiveBack(e.ctx, r); err != nil {
+	if err := notAtBoot(e, name); err != nil {
 		return err
 	}
 	whom := r.Manager

@@ -87,6 +87,11 @@ func (of takenOver) run(m *labtest.Mesh) {
 	}
 	m.Must(m.Basalt, "wgkeys down -q")
 	m.Same(m.Basalt, clean, "after down")
+	if r := m.Run(m.Basalt, "wgkeys import --undo"); r.Code != 0 {
+		m.Errorf("what is down is not given back: %s", r.Stderr)
+	}
+	m.Same(m.Basalt, clean, "given back after down")
+	m.Must(m.Basalt, of.up+" && "+of.down)
 }
 
 // during runs a command while packets flow, of which none may be lost.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
 )
 
@@ -113,6 +114,7 @@ func TestLabSystemdTakeOver(t *testing.T) {
 			m.Must("cat >/root/net/tunnels/wg0.toml <<'END'\n" + takeOverTunnel + s.extra + "END")
 			m.Must("cd /root/net && { " + s.up + "\n}")
 			m.Must("ping -c 1 -W 5 198.51.100.1 && ping -c 1 -W 5 2001:db8:51::1 && " + s.had)
+			m.Eventually("! ip -6 address | grep tentative")
 			before := m.Must("lab-snapshot")
 			session := m.Must("wg show wg0 latest-handshakes")
 			s.lossless(m, "wgkeys import --take-over")
@@ -122,8 +124,8 @@ func TestLabSystemdTakeOver(t *testing.T) {
 			}
 			s.lossless(m, "wgkeys import --undo")
 			m.Must(s.had)
-			if after := m.Must("lab-snapshot"); after != before {
-				m.Errorf("given back, the host is not as it was:\n%s\nbefore:\n%s", after, before)
+			if d := demo.LineDiff(before, m.Must("lab-snapshot")); d != "" {
+				m.Errorf("given back, the host is not as it was:\n%s", d)
 			}
 			s.lossless(m, "wgkeys import --take-over")
 			if now := m.Must("wg show wg0 latest-handshakes"); now != session {
@@ -139,7 +141,7 @@ func TestLabSystemdTakeOver(t *testing.T) {
 
 func (s sidTakeOver) lossless(m *labtest.Sid, command string) {
 	m.Helper()
-	said := m.Must("lab-trial 'cd /root/net && " + command + " >/tmp/said 2>&1 || { cat /tmp/said; exit 1; }' 0.01; cat /tmp/said")
+	said := m.Must("lab-trial 'cd /root/net && " + command + " >/tmp/said 2>&1 || { cat /tmp/said; exit 1; }' 0.002; cat /tmp/said")
 	count := map[string]int{}
 	for line := range strings.Lines(said) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")

@@ -10,9 +10,13 @@ import (
 
 // GiveBack plans the way back to what a tunnel had when it was taken over: what is gone
 // of it is made again, and what apply added is removed. The link stays, with its peers
-// and what the resolver was told.
+// and what the resolver was told; where there is none any more, its maker makes another.
 func GiveBack(name string, state *State, mine *journal.Journal, others journal.Entries, was *Adopted) *Plan {
 	p := &planner{view: &tunnel.View{Tunnel: name}, state: state, mine: mine, others: others, plan: &Plan{Tunnel: name}}
+	if state.Link == nil {
+		p.removeAdded(&Adopted{})
+		return p.plan
+	}
 	pass := p.passBoth(was)
 	addRules(p, pass)
 	p.widen(was)

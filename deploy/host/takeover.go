@@ -33,13 +33,42 @@ func (h *Host) PlanTakeOver(ctx context.Context, w *Wanted) (*TakeOver, error) {
 	if err := h.settle(ctx, name); err != nil {
 		return nil, err
 	}
+	r, err := former.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil && !r.Done {
+		return nil, fault.New("a take-over did not come to its end on tunnel", name, "it was interrupted",
+			"wgkeys import --undo -t "+name+", then the same command again")
+	}
 	t := &TakeOver{}
 	if t.From, err = former.Find(ctx, name); err != nil {
 		return nil, err
 	}
 	h.wanted = w
-	t.Plan, t.was, err = h.s.PlanTakeOver(ctx, w.view)
-	return t, err
+	if t.Plan, t.was, err = h.s.PlanTakeOver(ctx, w.view); err != nil {
+		return nil, err
+	}
+	return t, refuseLess(t.Plan)
+}
+
+// refuseLess refuses a view with less than what runs: who is at the other end of it may be
+// the one who takes over.
+func refuseLess(plan *apply.Plan) error {
+	for _, s := range plan.Steps {
+		less := false
+		switch c := s.Change.(type) {
+		case apply.AddressChange:
+			less = !c.Add
+		case apply.PeerChange:
+			less = c.New == nil || len(c.Lost()) > 0
+		}
+		if less {
+			return fault.New("the tunnel file has less than what runs on tunnel", plan.Tunnel, "the plan has "+s.Change.String(),
+				"write what runs (wgkeys import --live -n shows it), and change it with wgkeys apply afterwards")
+		}
+	}
+	return nil
 }
 
 // TakeOver takes over what was planned last. First what is wanted besides is added, then
@@ -59,6 +88,9 @@ func (h *Host) TakeOver(ctx context.Context, t *TakeOver) error {
 }
 
 func (h *Host) takeOver(ctx context.Context, t *TakeOver, r *former.Record) error {
+	if err := r.Save(); err != nil { // first: from then on there is a way back
+		return err
+	}
 	if err := h.s.TakeOver(); err != nil {
 		return err
 	}
@@ -75,14 +107,15 @@ func (h *Host) takeOver(ctx context.Context, t *TakeOver, r *former.Record) erro
 	if _, err = h.Apply(ctx, plan); err != nil {
 		return err
 	}
-	return h.release(r)
+	r.Done = true
+	return errors.Join(h.release(r), r.Save())
 }
 
 // letGo has the program that has the tunnel let go of it. What one that runs takes along
 // has stand-ins before, until [Host.release].
 func (h *Host) letGo(ctx context.Context, t *TakeOver, r *former.Record) error {
 	if t.From == nil {
-		return r.Save()
+		return nil
 	}
 	if former.Runs(t.From.Name) {
 		if err := h.hold(r); err != nil {
@@ -160,10 +193,11 @@ func (h *Host) GiveBack(ctx context.Context, r *former.Record) (*apply.Plan, err
 }
 
 func (h *Host) giveBack(ctx context.Context, r *former.Record) (*apply.Plan, error) {
-	if err := r.Return(ctx); err != nil {
+	there := h.s.Has(r.Link)
+	if err := r.Return(ctx, there); err != nil {
 		return nil, err
 	}
-	if former.Runs(r.Manager) {
+	if there && former.Runs(r.Manager) {
 		if err := h.hold(r); err != nil {
 			return nil, err
 		}
@@ -175,7 +209,11 @@ func (h *Host) giveBack(ctx context.Context, r *former.Record) (*apply.Plan, err
 	if err := h.s.Take(ctx, plan, apply.RunDown, TestOnlyKernel); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(r.Resume(ctx), h.release(r), kept.Forget(r.Link), participant.Forget(r.Link)); err != nil {
+	var resumed error
+	if there {
+		resumed = r.Resume(ctx)
+	}
+	if err := errors.Join(resumed, h.release(r), kept.Forget(r.Link), participant.Forget(r.Link)); err != nil {
 		return nil, err
 	}
 	if err := r.Forget(); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
@@ -18,7 +19,9 @@ const standInMetric = 1 << 20
 // StandIn keeps packets on their way while a program takes the addresses and routes of a
 // link with it, or ends that. Each address is there once more: of IPv4 on the link with
 // another length, for without any it has no routes either (fib_disable_ip), of IPv6,
-// which has an address once on a link, on the loopback device. So is each route, of a
+// which has an address once on a link, on the loopback device, and with a label that makes
+// it the source of what goes into the tunnel (RFC 6724, rule 6; without one it would be
+// an uplink's, for which peers have no allowed IP). So is each route, of a
 // metric for which nobody looks at it before; it is of the protocol of the kernel's, which
 // network managers leave alone. The link and its peers have to stay.
 func (k *Kernel) StandIn(link string, was *apply.Adopted, on bool) error {
@@ -44,14 +47,15 @@ func (k *Kernel) StandIn(link string, was *apply.Adopted, on bool) error {
 			}
 			errs = append(errs, k.standInAddress(l, netip.PrefixFrom(addr, bits), on))
 		case !was.Elsewhere[addr]:
-			errs = append(errs, k.standInAddress(lo, netip.PrefixFrom(addr, 128), on))
+			single := netip.PrefixFrom(addr, 128)
+			errs = append(errs, label(single, on), k.standInAddress(lo, single, on))
 		}
 	}
 	for _, prefix := range was.Connected {
-		errs = append(errs, k.standInRoute(l, apply.Route{Prefix: prefix}, on))
+		errs = append(errs, label(prefix, on), k.standInRoute(l, apply.Route{Prefix: prefix}, on))
 	}
 	for _, r := range was.Routes {
-		errs = append(errs, k.standInRoute(l, r, on))
+		errs = append(errs, label(r.Prefix, on), k.standInRoute(l, r, on))
 	}
 	return errors.Join(errs...)
 }
@@ -85,4 +89,62 @@ func (k *Kernel) standInRoute(l netlink.Link, r apply.Route, on bool) error {
 		return nlmsg.Ignore(k.nl.RouteAdd(route), unix.EEXIST)
 	}
 	return nlmsg.Ignore(k.nl.RouteDel(route), unix.ESRCH)
+}
+
+// standInLabel is no label that a policy table has (RFC 6724, section 2.1; ip-addrlabel(8)).
+const standInLabel = 7767
+
+// label gives an IPv6 prefix the label of the stand-ins, or takes it away. A default route
+// stands for all that is global: the label of ::/0 is that of everything else.
+func label(prefix netip.Prefix, on bool) error {
+	if prefix.Addr().Is4() {
+		return nil
+	}
+	if prefix.Bits() < 3 {
+		prefix = netip.MustParsePrefix("2000::/3")
+	}
+	if on {
+		_, err := labelRequest(unix.RTM_NEWADDRLABEL, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, prefix)
+		return nlmsg.Ignore(err, unix.EEXIST)
+	}
+	// The kernel takes away whatever label there is: somebody's own stays.
+	if answer, err := labelRequest(unix.RTM_GETADDRLABEL, 0, prefix); err != nil || !hasStandInLabel(answer) {
+		return err
+	}
+	_, err := labelRequest(unix.RTM_DELADDRLABEL, unix.NLM_F_ACK, prefix)
+	return nlmsg.Ignore(err, unix.ESRCH)
+}
+
+func labelRequest(kind, flags int, prefix netip.Prefix) ([][]byte, error) {
+	req := nl.NewNetlinkRequest(kind, flags)
+	req.AddData(labelMessage{bits: byte(prefix.Bits())})
+	req.AddData(nl.NewRtAttr(unix.IFAL_ADDRESS, prefix.Masked().Addr().AsSlice()))
+	if kind == unix.RTM_NEWADDRLABEL {
+		req.AddData(nl.NewRtAttr(unix.IFAL_LABEL, nl.Uint32Attr(standInLabel)))
+	}
+	return req.Execute(unix.NETLINK_ROUTE, 0)
+}
+
+func hasStandInLabel(answer [][]byte) bool {
+	for _, m := range answer {
+		if len(m) < (labelMessage{}).Len() {
+			continue
+		}
+		attrs, err := nl.ParseRouteAttr(m[labelMessage{}.Len():])
+		for _, a := range attrs {
+			if a.Attr.Type == unix.IFAL_LABEL && len(a.Value) == 4 && nl.NativeEndian().Uint32(a.Value) == standInLabel {
+				return err == nil
+			}
+		}
+	}
+	return false
+}
+
+// A labelMessage is struct ifaddrlblmsg of linux/if_addrlabel.h.
+type labelMessage struct{ bits byte }
+
+func (m labelMessage) Len() int { return 12 }
+
+func (m labelMessage) Serialize() []byte {
+	return []byte{unix.AF_INET6, 0, m.bits, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 }

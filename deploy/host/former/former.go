@@ -87,8 +87,9 @@ func readAgain(ctx context.Context, manager string) (err error) {
 	return err
 }
 
-// Return gives the files back to the program.
-func (r *Record) Return(ctx context.Context) error {
+// Return gives the files back to the program, and what it had beside the interface, if that
+// is up.
+func (r *Record) Return(ctx context.Context, up bool) error {
 	if err := errors.Join(r.putBackEdits(), r.moveBack()); err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ func (r *Record) Return(ctx context.Context) error {
 		}
 	}
 	if r.Manager == wgQuick {
-		return r.backToWgQuick(ctx)
+		return r.backToWgQuick(ctx, up)
 	}
 	return readAgain(ctx, r.Manager)
 }

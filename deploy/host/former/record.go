@@ -23,6 +23,7 @@ type Record struct {
 	Manager string         `json:"manager"` // "": nobody was found
 	Link    string         `json:"link"`
 	Was     *apply.Adopted `json:"was"`     // what the tunnel had
+	Done    bool           `json:"done"`    // it came to its end
 	Held    bool           `json:"held"`    // stand-ins may be there, see linux.Kernel.StandIn
 	Moved   []Moved        `json:"moved"`   // files put aside
 	Edited  []Edited       `json:"edited"`  // files of which a part was put aside
@@ -69,6 +70,15 @@ func Open(link string) (*Record, error) {
 	return r, nil
 }
 
+// Taken are the tunnels that were taken over, or are about to be.
+func Taken() (links []string) {
+	paths, _ := filepath.Glob(recordPath("*")) // the pattern is a good one
+	for _, p := range paths {
+		links = append(links, filepath.Base(filepath.Dir(p)))
+	}
+	return links
+}
+
 // Save writes the record, for good.
 func (r *Record) Save() error {
 	text, err := json.MarshalIndent(r, "", "\t")
@@ -76,8 +86,13 @@ func (r *Record) Save() error {
 		return err
 	}
 	path := recordPath(r.Link)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot make the folder", filepath.Dir(path), fault.AsRoot)
+	dir := filepath.Dir(path)
+	err = os.MkdirAll(filepath.Dir(dir), 0o755)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, fault.AsRoot)
 	}
 	if err := journal.WriteFile(path, append(text, '\n'), 0o600); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot write", path, fault.AsRoot)

@@ -53,7 +53,10 @@ func (m *Manager) leaveWgQuick(ctx context.Context, r *Record) error {
 	return r.removeTables(ctx)
 }
 
-func (r *Record) backToWgQuick(ctx context.Context) error {
+func (r *Record) backToWgQuick(ctx context.Context, up bool) error {
+	if !up {
+		r.Tables, r.Active = nil, nil
+	}
 	for _, text := range r.Tables {
 		// A table that is there would get each rule twice.
 		if _, err := run(ctx, text, "nft", "-f", "-"); err != nil {

@@ -51,6 +51,12 @@ func keyIsThere(view *tunnel.View) error {
 // TakeOver notes in the journal that wgkeys has what the last [Session.PlanTakeOver] found.
 func (s *Session) TakeOver() error { return s.mine.Save() }
 
+// Has reports whether the interface of a tunnel is there.
+func (s *Session) Has(name string) bool {
+	_, err := s.LinkIndex(name)
+	return err == nil
+}
+
 // PlanGiveBack plans the way back to what was taken over.
 func (s *Session) PlanGiveBack(ctx context.Context, name string, was *apply.Adopted) (*apply.Plan, error) {
 	view, err := kept.View(name)

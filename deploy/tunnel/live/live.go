@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode"
 
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/deploy/tunnel/wgquick"
@@ -50,6 +51,9 @@ func Parse(host string, text []byte) (*Host, error) {
 		case "conf":
 			names = append(names, name)
 		case "file":
+			if strings.ContainsFunc(name, unicode.IsControl) {
+				continue // nobody calls a file of his network so
+			}
 			h.Files = append(h.Files, foreign.File{Name: name, Text: items[words]})
 		case "forward":
 			h.forwards = bytes.Contains(items[words], []byte("1"))
