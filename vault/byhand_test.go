@@ -37,7 +37,8 @@ func TestByHand(t *testing.T) {
 		t.Fatal(did, err)
 	}
 	for _, n := range pairByHand {
-		if m, err := x.Meta(n.Host, n.File); err != nil || m.PSK != psk.Fingerprint() || m.Host != n.Host || m.File != n.File {
+		m, err := x.Meta(n.Host, n.File)
+		if err != nil || m.PSK != psk.Fingerprint() || m.Host != n.Host || m.File != n.File {
 			t.Errorf("%+v, %v", m, err)
 		}
 		if _, err := x.OpenPSK(n.Host, n.File, psk.Fingerprint(), x.alice); err != nil {

@@ -18,7 +18,10 @@ func replacements(t *testing.T, do func(t *testing.T, r *Replacements, dir strin
 			dir := t.TempDir()
 			r, err := NewReplacements(dir)
 			if err == nil {
-				err = errors.Join(os.WriteFile(filepath.Join(dir, "old"), []byte("old"), 0o644), os.Mkdir(filepath.Join(dir, "sub"), 0o755))
+				err = os.WriteFile(filepath.Join(dir, "old"), []byte("old"), 0o644)
+			}
+			if err == nil {
+				err = os.Mkdir(filepath.Join(dir, "sub"), 0o755)
 			}
 			if err != nil {
 				t.Fatal(err)
