@@ -63,6 +63,7 @@ func TestLabImportLive(t *testing.T) {
 	for i, h := range []*lab.Host{u.Basalt, u.Shale} {
 		u.Same(h, before[i], "after import --live")
 	}
+	u.Must(u.Basalt, `! grep -rqF "$(wg show wg0 private-key)" /root/in && ! ssh root@93.93.130.7 wg show wg0 private-key | grep -rqFf - /root/in`)
 	u.Must(u.Basalt, `cd /root/in && wgkeys push -q shale && wgkeys import --take-over shale && wgkeys plan shale &&
 		wgkeys import --undo shale`)
 	u.Same(u.Shale, before[1], "after it was taken over, over ssh, and given back")
@@ -76,6 +77,10 @@ func TestLabImportLive(t *testing.T) {
 	}
 	u.Want("the tunnel file", other, "keepalive = 17", `routes = ["10.9.0.0/24", "10.8.0.0/16", "10.7.0.0/16"]`)
 
+	u.Must(u.Basalt, "umask 077; wgkeys export --format wg-quick basalt >/etc/wireguard/wg0.conf")
+	if named, said := imported("named", "--live", 0); named != other {
+		t.Errorf("a file that names the key's\n%s\none that has the key\n%s%s", named, other, said)
+	}
 	u.Must(u.Basalt, "rm /etc/wireguard/wg0.conf")
 	alone, _ := imported("alone", "--live", 0)
 	if named := strings.Replace(alone, "[hosts.peer1]", "[hosts.shale]", 1); named != other {

@@ -89,7 +89,10 @@ func bootTakenOver(e *env, v *tunnel.View) error {
 		return nil
 	}
 	views := []*tunnel.View{v}
-	return installFor(e, views, systemdFiles, enable(views))
+	if err := installFor(e, views, systemdFiles, enable(views)); err != nil {
+		return fault.Wrap(err, "the tunnel is wgkeys' own now, and will not come up at boot:", v.Tunnel, "wgkeys install -t "+v.Tunnel)
+	}
+	return nil
 }
 
 // doGiveBack works on this machine, or has another host do so.

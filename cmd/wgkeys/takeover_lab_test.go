@@ -71,7 +71,7 @@ func (of takenOver) run(m *labtest.Mesh) {
 		if r := m.Run(m.Basalt, "test ! -e "+of.aside+" && wgkeys plan"); r.Code != 0 {
 			m.Errorf("plan exits %d after the take-over:\n%s%s", r.Code, r.Stdout, r.Stderr)
 		}
-		if r := m.Run(m.Basalt, "wgkeys import --take-over"); r.Code != 1 || !strings.Contains(r.Stderr, "wgkeys applied it already") {
+		if r := m.Run(m.Basalt, "wgkeys import --take-over"); r.Code != 1 || !strings.Contains(r.Stderr, "what was put aside is in /etc/wgkeys/taken/wg0") {
 			m.Errorf("a second take-over exits %d: %s", r.Code, r.Stderr)
 		}
 		if round == 1 {
@@ -85,6 +85,10 @@ func (of takenOver) run(m *labtest.Mesh) {
 	if now := m.Must(m.Basalt, "wg show wg0 latest-handshakes"); now != session && time.Since(begun) < 100*time.Second {
 		m.Errorf("another session: %s, was %s", now, session)
 	}
+	if !of.steps {
+		of.outdated(m)
+		return
+	}
 	m.Must(m.Basalt, "wgkeys down -q")
 	m.Same(m.Basalt, clean, "after down")
 	if r := m.Run(m.Basalt, "wgkeys import --undo"); r.Code != 0 {
@@ -92,6 +96,29 @@ func (of takenOver) run(m *labtest.Mesh) {
 	}
 	m.Same(m.Basalt, clean, "given back after down")
 	m.Must(m.Basalt, of.up+" && "+of.down)
+}
+
+// outdated: files with a key that was replaced since are not given back, and what was put
+// aside is not put aside once more.
+func (of takenOver) outdated(m *labtest.Mesh) {
+	m.Helper()
+	m.Must(m.Basalt, "wgkeys rotate -y basalt")
+	r := m.Run(m.Basalt, "wgkeys import --undo")
+	if r.Code != 1 || !strings.Contains(r.Stderr, "own key was replaced since") || !strings.Contains(r.Stderr, "hint: wgkeys export --secret basalt") {
+		m.Errorf("after a rotation undo exits %d: %s", r.Code, r.Stderr)
+	}
+	m.Must(m.Basalt, "wgkeys down -q && umask 077 && wgkeys export --secret --format wg-quick -o "+of.aside+" basalt && "+of.up)
+	r = m.Run(m.Basalt, "wgkeys import --take-over")
+	if r.Code != 1 || !strings.Contains(r.Stderr, "rm -r /etc/wgkeys/taken/wg0") {
+		m.Errorf("a second take-over exits %d: %s", r.Code, r.Stderr)
+	}
+	m.Must(m.Basalt, "rm -r /etc/wgkeys/taken/wg0 && wgkeys import --take-over && wgkeys import --undo && test -e "+of.aside)
+	m.Tunnel(strings.ReplaceAll(m.TunnelFile(false), "30567", "30568"))
+	r = m.Run(m.Basalt, "wgkeys import --take-over")
+	if r.Code != 1 || !strings.Contains(r.Stderr, "the tunnel file has less than what runs") {
+		m.Errorf("with another port it exits %d: %s", r.Code, r.Stderr)
+	}
+	m.Must(m.Basalt, of.down)
 }
 
 // during runs a command while packets flow, of which none may be lost.

@@ -43,7 +43,9 @@ var sidTakeOvers = map[string]sidTakeOver{
 		unit: "systemd-networkd.service", online: sidManagers["networkd"].online, program: "ifupdown",
 		up: `mkdir -p /etc/network/interfaces.d /run/network
 			printf 'auto lo\niface lo inet loopback\nauto wg0\n' >/etc/network/interfaces
-			wgkeys export --format ifupdown basalt >>/etc/network/interfaces
+			wgkeys export --format ifupdown basalt |
+				awk '/^# .etc.wireguard/ { conf = 1 } { print >(conf ? "/etc/wireguard/wg0.conf" : "/etc/network/interfaces.wg0") }'
+			cat /etc/network/interfaces.wg0 >>/etc/network/interfaces
 			ifup wg0`,
 		had:  "grep -q '^iface wg0' /etc/network/interfaces",
 		left: "! grep -q '^[^#]*wg0' /etc/network/interfaces && grep -q '^auto lo$' /etc/network/interfaces",

@@ -8,6 +8,7 @@ import (
 
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
@@ -21,6 +22,10 @@ type Adopted struct {
 	Connected  []netip.Prefix // routes that the kernel made with them
 	Routes     []Route
 	Rules      []Rule
+
+	PublicKey keyring.PublicKey
+	PSKs      map[keyring.PublicKey]string // the peers, and the fingerprints of their preshared keys
+	Wanted    map[keyring.PublicKey]bool   // those of the view
 
 	Elsewhere map[netip.Addr]bool // addresses that another interface has as well
 }
@@ -50,6 +55,10 @@ func Adopt(view *tunnel.View, state *State, mine *journal.Journal) (*Adopted, er
 	was := &Adopted{
 		FwMark: state.Device.FwMark, ListenPort: state.Device.ListenPort, MTU: state.Link.MTU, Addresses: state.Addresses, Connected: state.Connected, Routes: state.Routes,
 		Rules: itsRules(state), Elsewhere: map[netip.Addr]bool{},
+		PublicKey: state.Device.PublicKey, PSKs: map[keyring.PublicKey]string{}, Wanted: map[keyring.PublicKey]bool{},
+	}
+	for i := range state.Peers {
+		was.PSKs[state.Peers[i].PublicKey] = state.Peers[i].PSK
 	}
 	for _, a := range state.Hurdles.Addresses {
 		was.Elsewhere[a.Addr] = true
@@ -59,7 +68,7 @@ func Adopt(view *tunnel.View, state *State, mine *journal.Journal) (*Adopted, er
 			mine.Set(e.resource, e.Entry)
 		}
 	}
-	adoptPeers(view, state, mine)
+	adoptPeers(view, state, mine, was)
 	return was, nil
 }
 
@@ -75,6 +84,30 @@ func (a *Adopted) changes(link string) (all []Change) {
 		all = append(all, RuleChange{r, true})
 	}
 	return all
+}
+
+// Outdated says which key of what was taken over was replaced or removed since, by the view
+// that was applied last and the live state; "" if none was. The files of the maker have
+// the old one.
+func (a *Adopted) Outdated(view *tunnel.View, state *State) string {
+	if view.PublicKey != a.PublicKey {
+		return "this host's own key was replaced since"
+	}
+	now := map[keyring.PublicKey]bool{}
+	for i := range view.Peers {
+		now[view.Peers[i].PublicKey] = true
+	}
+	for key := range a.PSKs {
+		if a.Wanted[key] && !now[key] {
+			return "the key of peer " + key.String() + " was replaced or removed since"
+		}
+	}
+	for i := range state.Peers {
+		if psk, there := a.PSKs[state.Peers[i].PublicKey]; there && psk != state.Peers[i].PSK {
+			return "the preshared key with peer " + state.Peers[i].PublicKey.String() + " was replaced since"
+		}
+	}
+	return ""
 }
 
 // itsRules are those that look for the mark of the device, and those that go with them:
@@ -97,14 +130,14 @@ func itsRules(state *State) (rules []Rule) {
 
 // adoptPeers notes for each peer of the view the endpoint that it was given: where it
 // has roamed to since it may stay. Peers that the view does not have stay another's.
-func adoptPeers(view *tunnel.View, state *State, mine *journal.Journal) {
-	live := map[string]*Peer{}
+func adoptPeers(view *tunnel.View, state *State, mine *journal.Journal, was *Adopted) {
+	live := map[keyring.PublicKey]*Peer{}
 	for i := range state.Peers {
-		live[state.Peers[i].PublicKey.String()] = &state.Peers[i]
+		live[state.Peers[i].PublicKey] = &state.Peers[i]
 	}
 	for i := range view.Peers {
 		p := &view.Peers[i]
-		have := live[p.PublicKey.String()]
+		have := live[p.PublicKey]
 		if have == nil {
 			continue
 		}
@@ -112,6 +145,7 @@ func adoptPeers(view *tunnel.View, state *State, mine *journal.Journal) {
 		if have.Endpoint.IsValid() {
 			given = p.Endpoint
 		}
+		was.Wanted[p.PublicKey] = true
 		mine.Set(journal.OfPeer(p.PublicKey), journal.Entry{Set: cmp.Or(given, journal.Unsure)})
 	}
 }

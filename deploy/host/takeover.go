@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 
@@ -12,6 +14,7 @@ import (
 	"wgkeys/deploy/host/former"
 	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/rotate/participant"
+	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
 
@@ -37,9 +40,13 @@ func (h *Host) PlanTakeOver(ctx context.Context, w *Wanted) (*TakeOver, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r != nil && !r.Done {
+	switch {
+	case r != nil && !r.Done:
 		return nil, fault.New("a take-over did not come to its end on tunnel", name, "it was interrupted",
 			"wgkeys import --undo -t "+name+", then the same command again")
+	case r != nil:
+		return nil, fault.New("will not take over again the tunnel", name, "it was, and what was put aside is in "+former.Dir(name),
+			"wgkeys import --undo -t "+name+", or, when that is of no use any more, rm -r "+former.Dir(name))
 	}
 	t := &TakeOver{}
 	if t.From, err = former.Find(ctx, name); err != nil {
@@ -49,12 +56,12 @@ func (h *Host) PlanTakeOver(ctx context.Context, w *Wanted) (*TakeOver, error) {
 	if t.Plan, t.was, err = h.s.PlanTakeOver(ctx, w.view); err != nil {
 		return nil, err
 	}
-	return t, refuseLess(t.Plan)
+	return t, refuseLess(t.Plan, w.view)
 }
 
 // refuseLess refuses a view with less than what runs: who is at the other end of it may be
 // the one who takes over.
-func refuseLess(plan *apply.Plan) error {
+func refuseLess(plan *apply.Plan, view *tunnel.View) error {
 	for _, s := range plan.Steps {
 		less := false
 		switch c := s.Change.(type) {
@@ -62,6 +69,10 @@ func refuseLess(plan *apply.Plan) error {
 			less = !c.Add
 		case apply.PeerChange:
 			less = c.New == nil || len(c.Lost()) > 0
+		case apply.DeviceChange:
+			less = c.Old.ListenPort != c.New.ListenPort
+		case apply.RouteChange:
+			less = c.New == nil && !leadsThere(view, c.Old.Prefix)
 		}
 		if less {
 			return fault.New("the tunnel file has less than what runs on tunnel", plan.Tunnel, "the plan has "+s.Change.String(),
@@ -71,11 +82,22 @@ func refuseLess(plan *apply.Plan) error {
 	return nil
 }
 
+// leadsThere reports whether the view has a route to a prefix, or the network of an address
+// around it.
+func leadsThere(view *tunnel.View, prefix netip.Prefix) bool {
+	around := func(p netip.Prefix) bool { return p.Bits() <= prefix.Bits() && p.Contains(prefix.Addr()) }
+	return slices.ContainsFunc(view.Routes, func(r tunnel.Route) bool { return around(r.Prefix) }) ||
+		slices.ContainsFunc(view.Addresses, func(a netip.Prefix) bool { return around(view.NetworkOf(a)) })
+}
+
 // TakeOver takes over what was planned last. First what is wanted besides is added, then
 // the other program lets go, which changes nothing that packets meet, and what remains
 // is done last. Where it fails, all is given back.
 func (h *Host) TakeOver(ctx context.Context, t *TakeOver) error {
 	r := &former.Record{Link: t.Plan.Tunnel, Was: t.was}
+	if t.From != nil {
+		r.Manager = t.From.Name
+	}
 	err := h.takeOver(ctx, t, r)
 	if err == nil || errors.Is(err, apply.ErrIncomplete) {
 		return err
@@ -84,7 +106,7 @@ func (h *Host) TakeOver(ctx context.Context, t *TakeOver) error {
 	if _, failed := h.giveBack(ctx, r); failed != nil {
 		return errors.Join(err, fault.Wrap(failed, "could not give back tunnel", r.Link, "wgkeys import --undo -t "+r.Link))
 	}
-	return err
+	return fmt.Errorf("%w; all was given back", err)
 }
 
 func (h *Host) takeOver(ctx context.Context, t *TakeOver, r *former.Record) error {
@@ -114,10 +136,7 @@ func (h *Host) takeOver(ctx context.Context, t *TakeOver, r *former.Record) erro
 // letGo has the program that has the tunnel let go of it. What one that runs takes along
 // has stand-ins before, until [Host.release].
 func (h *Host) letGo(ctx context.Context, t *TakeOver, r *former.Record) error {
-	if t.From == nil {
-		return nil
-	}
-	if former.Runs(t.From.Name) {
+	if t.From != nil && former.Runs(t.From.Name) || tellsOne(t.Plan) {
 		if err := h.hold(r); err != nil {
 			return err
 		}
@@ -129,7 +148,19 @@ func (h *Host) letGo(ctx context.Context, t *TakeOver, r *former.Record) error {
 			return err
 		}
 	}
+	if t.From == nil {
+		return nil
+	}
 	return t.From.LetGo(ctx, r)
+}
+
+// tellsOne reports whether a program that has taken the interface is to be told: its file
+// may match every interface.
+func tellsOne(plan *apply.Plan) bool {
+	return slices.ContainsFunc(plan.Steps, func(s apply.Step) bool {
+		c, tells := s.Change.(apply.ManagerChange)
+		return tells && c.Taken != ""
+	})
 }
 
 // hold adds the stand-ins.
@@ -189,7 +220,11 @@ func (h *Host) GiveBack(ctx context.Context, r *former.Record) (*apply.Plan, err
 	if err := journal.RemovePending(linux.RunDir, r.Link); err != nil {
 		return nil, err
 	}
-	return h.giveBack(ctx, r)
+	plan, err := h.giveBack(ctx, r)
+	if err == nil {
+		h.tell(Done{})
+	}
+	return plan, err
 }
 
 func (h *Host) giveBack(ctx context.Context, r *former.Record) (*apply.Plan, error) {
@@ -219,6 +254,5 @@ func (h *Host) giveBack(ctx context.Context, r *former.Record) (*apply.Plan, err
 	if err := r.Forget(); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	h.tell(Done{})
 	return plan, nil
 }

@@ -26,10 +26,8 @@ const standInMetric = 1 << 20
 // network managers leave alone. The link and its peers have to stay.
 func (k *Kernel) StandIn(link string, was *apply.Adopted, on bool) error {
 	l, err := k.nl.LinkByName(link)
-	if errors.As(err, new(netlink.LinkNotFoundError)) && !on {
-		return nil
-	}
-	if err != nil {
+	gone := errors.As(err, new(netlink.LinkNotFoundError)) && !on // and with it what is on it
+	if err != nil && !gone {
 		return err
 	}
 	lo, err := k.nl.LinkByName("lo")
@@ -40,6 +38,7 @@ func (k *Kernel) StandIn(link string, was *apply.Adopted, on bool) error {
 	for _, a := range was.Addresses {
 		addr := a.Prefix.Addr()
 		switch {
+		case addr.Is4() && gone:
 		case addr.Is4():
 			bits := 32
 			if a.Prefix.Bits() == 32 {
@@ -72,6 +71,9 @@ func (k *Kernel) standInAddress(l netlink.Link, prefix netip.Prefix, on bool) er
 }
 
 func (k *Kernel) standInRoute(l netlink.Link, r apply.Route, on bool) error {
+	if l == nil { // it is gone
+		return nil
+	}
 	route := &netlink.Route{
 		LinkIndex: l.Attrs().Index,
 		Dst:       nlmsg.IPNet(r.Prefix),
@@ -108,33 +110,49 @@ func label(prefix netip.Prefix, on bool) error {
 		return nlmsg.Ignore(err, unix.EEXIST)
 	}
 	// The kernel takes away whatever label there is: somebody's own stays.
-	if answer, err := labelRequest(unix.RTM_GETADDRLABEL, 0, prefix); err != nil || !hasStandInLabel(answer) {
-		return err
+	for { // the kernel may take one twice, whatever NLM_F_EXCL says
+		all, err := labelRequest(unix.RTM_GETADDRLABEL, unix.NLM_F_DUMP, netip.Prefix{})
+		if err != nil || !hasStandInLabel(all, prefix) {
+			return err
+		}
+		if _, err := labelRequest(unix.RTM_DELADDRLABEL, unix.NLM_F_ACK, prefix); err != nil {
+			return nlmsg.Ignore(err, unix.ESRCH)
+		}
 	}
-	_, err := labelRequest(unix.RTM_DELADDRLABEL, unix.NLM_F_ACK, prefix)
-	return nlmsg.Ignore(err, unix.ESRCH)
 }
 
 func labelRequest(kind, flags int, prefix netip.Prefix) ([][]byte, error) {
 	req := nl.NewNetlinkRequest(kind, flags)
+	if !prefix.IsValid() { // all
+		req.AddData(labelMessage{})
+		return req.Execute(unix.NETLINK_ROUTE, 0)
+	}
 	req.AddData(labelMessage{bits: byte(prefix.Bits())})
 	req.AddData(nl.NewRtAttr(unix.IFAL_ADDRESS, prefix.Masked().Addr().AsSlice()))
-	if kind == unix.RTM_NEWADDRLABEL {
+	if kind != unix.RTM_GETADDRLABEL { // the kernel wants it to remove one too
 		req.AddData(nl.NewRtAttr(unix.IFAL_LABEL, nl.Uint32Attr(standInLabel)))
 	}
 	return req.Execute(unix.NETLINK_ROUTE, 0)
 }
 
-func hasStandInLabel(answer [][]byte) bool {
-	for _, m := range answer {
-		if len(m) < (labelMessage{}).Len() {
+func hasStandInLabel(all [][]byte, prefix netip.Prefix) bool {
+	for _, m := range all {
+		if len(m) < (labelMessage{}).Len() || int(m[2]) != prefix.Bits() {
 			continue
 		}
 		attrs, err := nl.ParseRouteAttr(m[labelMessage{}.Len():])
+		its, ours := false, false
 		for _, a := range attrs {
-			if a.Attr.Type == unix.IFAL_LABEL && len(a.Value) == 4 && nl.NativeEndian().Uint32(a.Value) == standInLabel {
-				return err == nil
+			switch a.Attr.Type {
+			case unix.IFAL_ADDRESS:
+				at, ok := netip.AddrFromSlice(a.Value)
+				its = ok && at == prefix.Masked().Addr()
+			case unix.IFAL_LABEL:
+				ours = len(a.Value) == 4 && nl.NativeEndian().Uint32(a.Value) == standInLabel
 			}
+		}
+		if err == nil && its && ours {
+			return true
 		}
 	}
 	return false

@@ -93,9 +93,13 @@ func (r *Record) Return(ctx context.Context, up bool) error {
 	if err := errors.Join(r.putBackEdits(), r.moveBack()); err != nil {
 		return err
 	}
-	for _, f := range services.UnmanagedAtBoot(r.Link) { // of wgkeys install
-		if err := os.Remove(f.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fault.WrapFile(fault.Errno(err), "cannot remove", f.Path, fault.AsRoot)
+	// Those of wgkeys install. Which name networkd's has depends on others.
+	for _, file := range []string{
+		apply.ManagerFile(r.Link, networkManager), apply.ManagerFile(r.Link, networkd), apply.FirstFile(r.Link),
+	} {
+		file = "/etc" + strings.TrimPrefix(file, "/run")
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fault.WrapFile(fault.Errno(err), "cannot remove", file, fault.AsRoot)
 		}
 	}
 	if r.Manager == wgQuick {

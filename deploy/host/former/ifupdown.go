@@ -2,6 +2,7 @@ package former
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,22 +13,52 @@ var interfacesFiles = []string{"/etc/network/interfaces", "/etc/network/interfac
 
 func findIfupdown(_ context.Context, link string) (*Manager, error) {
 	m := &Manager{Name: ifupdown, Link: link}
-	for _, pattern := range interfacesFiles {
-		paths, _ := filepath.Glob(pattern) // the patterns are good ones
+	has := false // a stanza: a file may have nothing but the name, after auto
+	seen := map[string]bool{}
+	for patterns := slices.Clone(interfacesFiles); len(patterns) > 0; {
+		paths, _ := filepath.Glob(patterns[0]) // one that is no pattern matches nothing
+		patterns = patterns[1:]
 		for _, path := range paths {
+			info, err := os.Stat(path)
+			if err != nil || !info.Mode().IsRegular() || seen[path] {
+				continue
+			}
+			seen[path] = true
 			text, err := readIfThere(path)
 			if err != nil {
 				return nil, err
 			}
-			if _, found, _ := withoutStanzas(text, link); found {
+			without, found, _ := withoutStanzas(text, link)
+			if has = has || found; without != text {
 				m.Files = append(m.Files, path)
 			}
+			patterns = append(patterns, sources(text)...)
 		}
 	}
-	if m.Files == nil {
+	if !has {
 		return nil, nil
 	}
 	return m, nil
+}
+
+// sources are the patterns of the files that a text includes (interfaces(5)).
+func sources(text string) (patterns []string) {
+	for _, line := range wholeLines(text) {
+		words := strings.Fields(strings.ReplaceAll(line, "\\\n", " "))
+		if len(words) < 2 || words[0] != "source" && words[0] != "source-directory" {
+			continue
+		}
+		for _, p := range words[1:] {
+			if !filepath.IsAbs(p) {
+				p = filepath.Join("/etc/network", p)
+			}
+			if words[0] == "source-directory" {
+				p = filepath.Join(p, "*")
+			}
+			patterns = append(patterns, p)
+		}
+	}
+	return patterns
 }
 
 // leaveIfupdown puts files aside that are for the interface alone, and makes comments of

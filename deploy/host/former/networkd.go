@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"wgkeys/deploy/apply/linux/services"
@@ -33,6 +34,10 @@ func findNetworkd(ctx context.Context, link string) (*Manager, error) {
 			}
 			m.Files = append(m.Files, path)
 		}
+	}
+	// Without a device of its own it has only taken one that another program made.
+	if !slices.ContainsFunc(m.Files, func(f string) bool { return filepath.Ext(f) == ".netdev" }) {
+		return nil, nil
 	}
 	return m, nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"wgkeys/keyring/fault"
 )
@@ -42,7 +43,8 @@ func (m *Manager) leaveWgQuick(ctx context.Context, r *Record) error {
 				return err
 			}
 			// What a user-space device runs in is the unit's, and stays.
-			if err := withoutCommands(ctx, unit, "stop", "ExecStop=\nKillMode=none\nSendSIGKILL=no\n"); err != nil {
+			lines := "ExecStop=\nExecStopPost=\nKillMode=none\nSendSIGKILL=no\n"
+			if err := withoutCommands(ctx, unit, "stop", lines); err != nil {
 				return err
 			}
 		}
@@ -59,7 +61,8 @@ func (r *Record) backToWgQuick(ctx context.Context, up bool) error {
 	}
 	for _, text := range r.Tables {
 		// A table that is there would get each rule twice.
-		if _, err := run(ctx, text, "nft", "-f", "-"); err != nil {
+		head, _, _ := strings.Cut(text, " {")
+		if _, err := run(ctx, head+"\ndelete "+head+"\n"+text, "nft", "-f", "-"); err != nil {
 			return err
 		}
 	}
@@ -69,9 +72,13 @@ func (r *Record) backToWgQuick(ctx context.Context, up bool) error {
 	}
 	for _, unit := range r.Active {
 		if isSo(ctx, "is-active", unit) {
+			if err := withCommands(ctx, unit); err != nil { // of a take-over that was killed
+				return err
+			}
 			continue
 		}
-		if err := withoutCommands(ctx, unit, "start", "ExecStart=\nExecStart=/bin/true\n"); err != nil {
+		lines := "ExecStartPre=\nExecStart=\nExecStart=/bin/true\nExecStartPost=\n"
+		if err := withoutCommands(ctx, unit, "start", lines); err != nil {
 			return err
 		}
 	}
@@ -91,10 +98,10 @@ func isSo(ctx context.Context, state, unit string) bool {
 }
 
 // withoutCommands takes a unit to another state, while lines of its stand for the
-// commands that it would run.
+// commands that it would run, and alone: units that depend on it stay as they are.
 func withoutCommands(ctx context.Context, unit, do, lines string) error {
-	dir := "/run/systemd/system/" + unit + ".d"
-	file := filepath.Join(dir, "wgkeys.conf")
+	file := dropIn(unit)
+	dir := filepath.Dir(file)
 	err := os.MkdirAll(dir, 0o755)
 	if err == nil {
 		err = os.WriteFile(file, []byte("[Service]\n"+lines), 0o644)
@@ -104,13 +111,22 @@ func withoutCommands(ctx context.Context, unit, do, lines string) error {
 	}
 	_, err = run(ctx, "", "systemctl", "daemon-reload")
 	if err == nil {
-		_, err = run(ctx, "", "systemctl", do, unit)
+		_, err = run(ctx, "", "systemctl", "--job-mode=ignore-dependencies", do, unit)
 	}
-	os.Remove(file)
-	os.Remove(dir)
-	if _, failed := run(ctx, "", "systemctl", "daemon-reload"); err == nil {
+	if failed := withCommands(ctx, unit); err == nil {
 		err = failed
 	}
+	return err
+}
+
+// dropIn is the file of [withoutCommands]: the last of its folder.
+func dropIn(unit string) string { return "/run/systemd/system/" + unit + ".d/zzz-wgkeys.conf" }
+
+// withCommands ends what [withoutCommands] has begun.
+func withCommands(ctx context.Context, unit string) error {
+	os.Remove(dropIn(unit))
+	os.Remove(filepath.Dir(dropIn(unit))) // not where somebody else's is
+	_, err := run(ctx, "", "systemctl", "daemon-reload")
 	return err
 }
 
@@ -118,7 +134,7 @@ func withoutCommands(ctx context.Context, unit, do, lines string) error {
 // (add_default in its text), and keeps it for the way back.
 func (r *Record) removeTables(ctx context.Context) error {
 	if _, err := exec.LookPath("nft"); err != nil {
-		return nil // it has made none then
+		return nil // it has made none then, but rules of iptables, which stay
 	}
 	for _, family := range []string{"ip", "ip6"} {
 		name := "wg-quick-" + r.Link

@@ -63,12 +63,19 @@ func (s *Session) PlanGiveBack(ctx context.Context, name string, was *apply.Adop
 	if err != nil {
 		return nil, err
 	}
+	applied := view
 	if view == nil { // addresses and routes are looked at nevertheless
 		view = &tunnel.View{Tunnel: name}
 	}
 	state, others, err := s.observe(ctx, name, view)
 	if err != nil {
 		return nil, err
+	}
+	if applied != nil {
+		if why := was.Outdated(applied, state); why != "" {
+			return nil, fault.New("will not give back the tunnel", name, why+", and the files that were put aside have the old one",
+				"wgkeys export --secret "+applied.Host+" writes such a file as it is now; wgkeys down -t "+name+", then bring it up with that")
+		}
 	}
 	return apply.GiveBack(name, state, s.mine, others, was), nil
 }

@@ -61,8 +61,8 @@ func (m *merging) number(what string, file *int, kernel int) {
 // own merges the interface's own keys and numbers.
 func (m *merging) own() {
 	d, k := &m.d, m.kernel
-	if file, kernel := d.PrivateKey.PublicKey(), k.PrivateKey.PublicKey(); !d.PrivateKey.IsZero() && file != kernel {
-		m.differ(d.Pos, "private key", "that of "+file.String(), "that of "+kernel.String())
+	if file, kernel := ofKey(d.PrivateKey), ofKey(k.PrivateKey); !d.PrivateKey.IsZero() && file != kernel {
+		m.differ(d.Pos, "private key", file, kernel)
 	}
 	d.PrivateKey, d.Conf = k.PrivateKey, ""
 	m.number("listen port", &d.ListenPort, k.ListenPort)
@@ -81,6 +81,14 @@ func (m *merging) own() {
 	if d.FwMark == 0 {
 		d.FwMark = k.FwMark
 	}
+}
+
+// ofKey tells a private key by its public one.
+func ofKey(k keyring.PrivateKey) string {
+	if k.IsZero() {
+		return "none"
+	}
+	return "that of " + k.PublicKey().String()
 }
 
 func (m *merging) addresses() {
