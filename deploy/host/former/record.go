@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/host/kept"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 // A Record is what was taken over: the file /etc/wgkeys/taken/TUNNEL/record, JSON, for
@@ -33,11 +33,7 @@ type Record struct {
 }
 
 // A Moved is a file that was put aside.
-type Moved struct {
-	From, To string
-	Mode     fs.FileMode
-	UID, GID int
-}
+type Moved struct{ From, To string }
 
 // An Edited is a file that was changed. Copy is how it was.
 type Edited struct {
@@ -109,20 +105,13 @@ func (r *Record) Forget() error {
 }
 
 // moveAside puts files aside.
-func (r *Record) moveAside(files ...string) error {
-	for _, from := range files {
-		m := Moved{From: from, To: filepath.Join(Dir(r.Link), base(from))}
-		info, err := os.Lstat(from)
+func (r *Record) moveAside(paths ...string) error {
+	for _, from := range paths {
+		m := Moved{from, filepath.Join(Dir(r.Link), base(from))}
+		r.Moved = append(r.Moved, m)
+		err := r.Save()
 		if err == nil {
-			m.Mode = info.Mode()
-			if s, ok := info.Sys().(*syscall.Stat_t); ok {
-				m.UID, m.GID = int(s.Uid), int(s.Gid)
-			}
-			r.Moved = append(r.Moved, m)
-			err = r.Save()
-		}
-		if err == nil {
-			err = m.move(from, m.To)
+			err = files.Move(m.From, m.To)
 		}
 		if err != nil {
 			return fault.WrapFile(fault.Errno(err), "cannot put aside", from, "ls -ld "+from+" "+Dir(r.Link))
@@ -140,39 +129,12 @@ func (r *Record) moveBack() error {
 		case isThere(m.From):
 			errs = append(errs, fault.NewFile("will not put back", m.From, "there is another file of that name", "rm "+m.From+", or rm "+m.To))
 		default:
-			if err := m.move(m.To, m.From); err != nil {
+			if err := files.Move(m.To, m.From); err != nil {
 				errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot put back", m.From, "ls -ld "+filepath.Dir(m.From)))
 			}
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// move renames the file. To another file system it goes by a copy, which is for its owner
-// alone until it is whole.
-func (m Moved) move(from, to string) error {
-	err := os.Rename(from, to)
-	if !errors.Is(err, syscall.EXDEV) {
-		return err
-	}
-	if !m.Mode.IsRegular() {
-		return err
-	}
-	text, err := os.ReadFile(from)
-	if err == nil {
-		err = journal.WriteFile(to, text, 0o600)
-	}
-	clear(text)
-	if err == nil {
-		err = os.Chown(to, m.UID, m.GID)
-	}
-	if err == nil {
-		err = os.Chmod(to, m.Mode.Perm())
-	}
-	if err != nil {
-		return err
-	}
-	return os.Remove(from)
 }
 
 func sum(text string) string {

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"wgkeys/keyring/files"
 )
 
 // TestMovedBack: what is put aside comes back with its mode, what somebody put in its place
@@ -11,7 +13,7 @@ import (
 func TestMovedBack(t *testing.T) {
 	dir := t.TempDir()
 	at := filepath.Join(dir, "wg0.conf")
-	m := Moved{From: at, To: filepath.Join(dir, "aside"), Mode: 0o640}
+	m := Moved{From: at, To: filepath.Join(dir, "aside")}
 	write := func(path, text string) {
 		t.Helper()
 		if err := os.WriteFile(path, []byte(text), 0o640); err != nil {
@@ -19,7 +21,7 @@ func TestMovedBack(t *testing.T) {
 		}
 	}
 	write(at, "one")
-	if err := m.move(m.From, m.To); err != nil {
+	if err := files.Move(m.From, m.To); err != nil {
 		t.Fatal(err)
 	}
 	r := &Record{Link: "wg0", Moved: []Moved{m}}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/keyring/fault"
 )
 
@@ -104,7 +105,7 @@ func withoutCommands(ctx context.Context, unit, do, lines string) error {
 	dir := filepath.Dir(file)
 	err := os.MkdirAll(dir, 0o755)
 	if err == nil {
-		err = os.WriteFile(file, []byte("[Service]\n"+lines), 0o644)
+		err = journal.WriteFile(file, []byte("[Service]\n"+lines), 0o644)
 	}
 	if err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot write", file, fault.AsRoot)
