@@ -39,7 +39,7 @@ func importCommand() (*cli.Command, func(*env) error) {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "the files are in `FORMAT`", DefaultText: "by what is in them"},
 			&cli.StringFlag{Name: "host", Usage: "the files are those of `HOST`", DefaultText: "this machine"},
-			&cli.StringFlag{Name: "tunnel", Aliases: []string{"t"}, Usage: "call the tunnel, and its interface, `TUNNEL`"},
+			&cli.StringFlag{Name: "tunnel", Aliases: []string{"t"}, Usage: "call the tunnel, and its interface, `TUNNEL`; with --live it alone is read"},
 			&cli.BoolFlag{Name: "leave-out", Usage: "write the rest where something cannot be said"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show the tunnel file, and write nothing"},
 			&cli.BoolFlag{Name: "live", Usage: "what runs on this machine, or on each HOST, over ssh"},
