@@ -264,6 +264,17 @@ func doDown(e *env) error { return onApplied(e, downHere, downThere) }
 
 // onApplied works on a tunnel that was applied here, or has another host do so.
 func onApplied(e *env, here, there func(*env, string) error) error {
+	return onHost(e, func(e *env) error {
+		tunnel, err := appliedTunnel(e)
+		if err != nil || tunnel == "" {
+			return err
+		}
+		return here(e, tunnel)
+	}, there)
+}
+
+// onHost works on this machine, or has the host that was named do so.
+func onHost(e *env, here func(*env) error, there func(*env, string) error) error {
 	this, err := e.thisHost()
 	if err != nil {
 		return err
@@ -275,11 +286,7 @@ func onApplied(e *env, here, there func(*env, string) error) error {
 	if name != this {
 		return there(e, name)
 	}
-	tunnel, err := appliedTunnel(e)
-	if err != nil || tunnel == "" {
-		return err
-	}
-	return here(e, tunnel)
+	return here(e)
 }
 
 func downHere(e *env, name string) error {

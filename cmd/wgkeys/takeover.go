@@ -95,19 +95,11 @@ func bootTakenOver(e *env, v *tunnel.View) error {
 	return nil
 }
 
-// doGiveBack works on this machine, or has another host do so.
-func doGiveBack(e *env) error {
-	this, err := e.thisHost()
-	if err != nil {
-		return err
-	}
-	name, err := e.oneName(func() (string, error) { return this, nil })
-	if err != nil {
-		return err
-	}
-	if name != this {
-		return giveBackThere(e, name)
-	}
+func doGiveBack(e *env) error { return onHost(e, giveBackTaken, giveBackThere) }
+
+// giveBackTaken gives back the tunnel that is meant: the one named, or the only one that was
+// taken over here.
+func giveBackTaken(e *env) error {
 	taken := former.Taken()
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {
