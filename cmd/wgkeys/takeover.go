@@ -142,6 +142,9 @@ func giveBackHere(e *env, name string) error {
 		whom = "whoever made it"
 	}
 	e.ui.Say("%s: given back to %s", name, whom)
+	if former.Runs(r.Manager) && !former.Resumes(r.Manager) {
+		e.ui.Say("%s: %s takes the interface at its next start; until then it stays up as it is", name, whom)
+	}
 	return nil
 }
 

@@ -232,7 +232,7 @@ func (h *Host) giveBack(ctx context.Context, r *former.Record) (*apply.Plan, err
 	if err := r.Return(ctx, there); err != nil {
 		return nil, err
 	}
-	if there && former.Runs(r.Manager) {
+	if there && former.Resumes(r.Manager) {
 		if err := h.hold(r); err != nil {
 			return nil, err
 		}

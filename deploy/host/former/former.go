@@ -111,20 +111,19 @@ func (r *Record) Return(ctx context.Context, up bool) error {
 // resumes is how long a program may take to have the interface again.
 const resumes = 15 * time.Second
 
-// Resume has a program that runs take the interface again, once nothing keeps it from
-// that any more, and waits until it has.
+// Resumes reports whether a program takes the interface again by itself, as it is, once
+// nothing keeps it from that any more. NetworkManager does so at its next start: told to
+// take it now it removes the routes first (seen with 1.58.1).
+func Resumes(manager string) bool { return manager == networkd }
+
+// Resume waits until a program that [Resumes] has the interface again.
 func (r *Record) Resume(ctx context.Context) error {
-	if !Runs(r.Manager) || !services.Running(ctx, r.Manager) {
+	if !Resumes(r.Manager) || !services.Running(ctx, r.Manager) {
 		return nil
-	}
-	if r.Manager == networkManager {
-		if _, err := run(ctx, "", "nmcli", "device", "set", r.Link, "managed", "yes"); err != nil {
-			return err
-		}
 	}
 	for end := time.Now().Add(resumes); time.Now().Before(end); {
 		state := services.Taken(ctx, r.Link, r.Manager)
-		if state == "connected" || strings.HasPrefix(state, "configured") {
+		if strings.HasPrefix(state, "configured") {
 			return nil
 		}
 		select {
