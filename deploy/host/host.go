@@ -7,6 +7,9 @@
 //	waits, err := h.Apply(ctx, plan)            // do it
 //	h.Close()
 //
+// [Host.PlanTakeOver] and [Host.TakeOver] make a tunnel that another program brought up
+// wgkeys' own, and [Host.GiveBack] is the way back.
+//
 // A tunnel that is down again leaves nothing. What outlives a command are processes, of
 // which this very program is the binary: its main begins with
 //
