@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/demo"
+	"wgkeys/deploy/lab"
 	"wgkeys/deploy/lab/labtest"
 )
 
@@ -20,9 +21,21 @@ func FirstUsers(t *testing.T) *Users {
 	u := &Users{n, t}
 	u.Must(u.Basalt, "wgkeys down")
 	u.Must(u.Shale, "wgkeys down")
-	u.Tunnel(demo.FirstTunnel)
-	u.Clone()
+	u.asAtFirst()
 	return u
+}
+
+// first is where each host keeps its key files and its repository as they were before the
+// first test.
+const first = "/root/first"
+
+// asAtFirst puts them back: a test finds no key of the test that had the laboratory
+// before.
+func (u *Users) asAtFirst() {
+	u.Helper()
+	for _, h := range []*lab.Host{u.Basalt, u.Shale} {
+		u.Must(h, "find /etc/wireguard /root/net -mindepth 1 -delete && cp -a "+first+"/wireguard /etc && cp -a "+first+"/net /root")
+	}
 }
 
 // shared are the laboratories of [FirstUsers].
@@ -40,6 +53,9 @@ func (l *laboratories) take(t *testing.T) *demo.Network {
 		return n
 	}
 	n := newFirstUsers(t)
+	for _, h := range []*lab.Host{n.Basalt, n.Shale} {
+		(&Users{n, t}).Must(h, "mkdir "+first+" && cp -a /etc/wireguard /root/net "+first)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, n)
