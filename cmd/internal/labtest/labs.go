@@ -25,16 +25,19 @@ func FirstUsers(t *testing.T) *Users {
 	return u
 }
 
-// first is where each host keeps its key files and its repository as they were before the
-// first test.
+// first is where each host keeps its key files, its repository and what wgkeys remembers, as
+// they were before the first test.
 const first = "/root/first"
+
+// kept are the folders of the three.
+const kept = "/etc/wireguard /etc/wgkeys /root/net"
 
 // asAtFirst puts them back: a test finds no key of the test that had the laboratory
 // before.
 func (u *Users) asAtFirst() {
 	u.Helper()
 	for _, h := range []*lab.Host{u.Basalt, u.Shale} {
-		u.Must(h, "find /etc/wireguard /root/net -mindepth 1 -delete && cp -a "+first+"/wireguard /etc && cp -a "+first+"/net /root")
+		u.Must(h, "find "+kept+" -mindepth 1 -delete; cp -a "+first+"/wireguard "+first+"/wgkeys /etc && cp -a "+first+"/net /root")
 	}
 }
 
@@ -54,7 +57,7 @@ func (l *laboratories) take(t *testing.T) *demo.Network {
 	}
 	n := newFirstUsers(t)
 	for _, h := range []*lab.Host{n.Basalt, n.Shale} {
-		(&Users{n, t}).Must(h, "mkdir "+first+" && cp -a /etc/wireguard /root/net "+first)
+		(&Users{n, t}).Must(h, "mkdir -p "+first+" /etc/wgkeys && cp -a "+kept+" "+first)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
