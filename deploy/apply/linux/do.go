@@ -3,6 +3,7 @@ package linux
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 
@@ -25,6 +26,22 @@ func (k *Kernel) Do(ctx context.Context, changes []apply.Change) error {
 		}
 	}
 	return nil
+}
+
+// Await waits, once steps are taken, until what they gave an interface can be used.
+func (k *Kernel) Await(ctx context.Context, name string, steps []apply.Step) {
+	gives := func(s apply.Step) bool {
+		switch c := s.Change.(type) {
+		case apply.AddressChange:
+			return c.Add && c.Link == name && c.Address.Prefix.Addr().Is6()
+		case apply.LinkChange:
+			return c.New != nil
+		}
+		return false
+	}
+	if slices.ContainsFunc(steps, gives) {
+		k.links.AwaitAddresses(ctx, name)
+	}
 }
 
 func (k *Kernel) do(ctx context.Context, c apply.Change) error {

@@ -129,6 +129,7 @@ func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func
 	if err := run(ctx, wrap(s.Kernel), s.mine, plan, func(apply.Step) {}); err != nil {
 		return err
 	}
+	s.Await(ctx, plan.Tunnel, plan.Steps)
 	if len(s.mine.Entries) > 0 {
 		needs.Remember(linux.RunDir, plan.Tunnel, fresh)
 	}

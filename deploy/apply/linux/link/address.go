@@ -1,9 +1,12 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -44,6 +47,38 @@ func (l *Links) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
 		err := nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrDel(link, addr) })
 		return nlmsg.Ignore(err, unix.EADDRNOTAVAIL)
 	})
+}
+
+// settles is how long the addresses of an interface that asks no neighbours may take: they
+// wait for the kernel's worker, and that for others who change interfaces.
+const settles = 2 * time.Second
+
+// AwaitAddresses waits until a program can use the IPv6 addresses of an interface. The
+// kernel answers that it has one before it has: each is tentative at first, and a worker
+// (addrconf_dad_work) finds then that there is no neighbour to ask. Until that a program
+// that binds to it, or sends from it, gets EADDRNOTAVAIL. What is missing after all the
+// next plan has.
+func (l *Links) AwaitAddresses(ctx context.Context, name string) {
+	link, err := l.Find(name)
+	if err != nil || link == nil || link.Attrs().Flags&net.FlagUp == 0 {
+		return
+	}
+	for end := time.Now().Add(settles); time.Now().Before(end); {
+		addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return l.nl.AddrList(link, netlink.FAMILY_V6) })
+		if err != nil || !slices.ContainsFunc(addrs, tentative) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// tentative: an address that somebody else has stays so, and is not waited for.
+func tentative(a netlink.Addr) bool {
+	return a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == unix.IFA_F_TENTATIVE
 }
 
 // ObserveAddresses reads the addresses of a link, but those that are valid on it alone.
