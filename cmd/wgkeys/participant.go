@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"wgkeys/deploy/rotate/participant"
+	"wgkeys/deploy/host"
 )
 
 // participantCommand is the verb that a controller runs on each host of a rotation. It is
@@ -22,6 +22,6 @@ func participantCommand() (*cli.Command, func(*env) error) {
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			p := newPulse(e.ui.Stdout, pulseEvery)
 			defer p.end()
-			return participant.Serve(e.ctx, os.Stdin, p)
+			return host.Serve(e.ctx, version(), os.Stdin, p)
 		}
 }

@@ -11,7 +11,6 @@ import (
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
 	"wgkeys/deploy/rotate/participant"
-	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
 
@@ -51,15 +50,4 @@ func Applied() ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// Status is what apply would do here to have view, whatever waits to be confirmed. It
-// changes nothing and waits for nobody.
-func Status(ctx context.Context, view *tunnel.View) (*apply.Plan, error) {
-	h, err := Look(Options{})
-	if err != nil {
-		return nil, err
-	}
-	defer h.Close()
-	return h.s.Plan(ctx, view)
 }

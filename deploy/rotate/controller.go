@@ -212,6 +212,15 @@ func (p Participant) Look(ctx context.Context, tunnel string) (Answer, error) {
 	return p.ask(ctx, Request{Do: DoLook, Tunnel: tunnel, KeyFile: p.KeyFile})
 }
 
+// LookAndPlan asks the host how its tunnel stands, and what an apply of view would do. An
+// older host does not tell the latter.
+func (p Participant) LookAndPlan(ctx context.Context, tunnel string, view []byte) (Answer, error) {
+	if len(view) > maxView {
+		view = nil
+	}
+	return p.ask(ctx, Request{Do: DoLook, Tunnel: tunnel, KeyFile: p.KeyFile, View: view})
+}
+
 // A Which is which key a host is to make.
 type Which int
 

@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"encoding/json"
 	"time"
 
 	"wgkeys/keyring"
@@ -48,6 +49,10 @@ type Request struct {
 	PSKFile string `json:"psk_file,omitempty"` // psk: of the preshared key
 	PSK     string `json:"psk,omitempty"`      // psk: its fingerprint
 
+	// look: tell what apply would do with this view as well. An older host does not know
+	// that, and leaves it out of its answer.
+	View json.RawMessage `json:"view,omitempty"`
+
 	// Peers are those who have to prove the next key, or to shake hands before
 	// the host is looked at.
 	Peers []keyring.PublicKey `json:"peers,omitempty"`
@@ -68,6 +73,21 @@ type Answer struct {
 	Made     keyring.PublicKey `json:"made,omitzero"`
 	Replaced bool              `json:"had,omitempty"` // replace: the old key was taken until now
 	PSK      string            `json:"psk,omitempty"` // psk: the fingerprint of the one in use
+
+	Version string   `json:"version,omitempty"` // of the host's wgkeys; "": one that does not tell it yet
+	Planned *Planned `json:"planned,omitempty"` // look: of the view; nil: not asked for, or not known
+}
+
+// maxView is how long a view may be that is sent along with a look: every version listens
+// to that much.
+const maxView = 3 << 20
+
+// A Planned is what apply would do on a host whose tunnel is up, and no rotation under way.
+type Planned struct {
+	Steps    int      `json:"steps"`
+	Findings []string `json:"findings,omitempty"` // what no step can mend
+	Refused  string   `json:"refused,omitempty"`  // why the view is not to be had there
+	Failed   string   `json:"failed,omitempty"`   // why that could not be told
 }
 
 // A FileKey is the public key of a key file.
@@ -102,6 +122,12 @@ func (a Answer) Err() error {
 		return nil
 	}
 	return fault.New(a.Fault.What, a.Fault.Who, a.Fault.Why, a.Fault.Hint)
+}
+
+// Settled reports whether the tunnel is up and no rotation under way: then it can be
+// compared with what it is to be.
+func (a Answer) Settled() bool {
+	return !a.Live.PublicKey.IsZero() && (a.Record == nil || a.Record.Over())
 }
 
 // Age returns how long ago the last handshake with a peer was by the host's

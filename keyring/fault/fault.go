@@ -12,6 +12,7 @@ package fault
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -132,6 +133,27 @@ func Hints(err error) []string {
 		}
 	})
 	return hints
+}
+
+// Lines returns the text of err, each error that was joined on a line of its own and no
+// line twice.
+func Lines(err error) []string {
+	var out []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line != "" && !slices.Contains(out, line) {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// OneLine is the text of err with what to run, where one line is all that there is for it.
+func OneLine(err error) string {
+	text := strings.Join(Lines(err), "; ")
+	if hints := Hints(err); len(hints) > 0 {
+		text += ": " + strings.Join(hints, "; ")
+	}
+	return text
 }
 
 // Errno returns the operating system's own words for err ("no space left on

@@ -17,7 +17,6 @@ import (
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
-	"wgkeys/deploy/rotate/participant"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -125,7 +124,7 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 	}
 	var said bytes.Buffer
 	if h.IsLocal(t, host) && os.Geteuid() == 0 {
-		err = participant.Serve(ctx, bytes.NewReader(question), &said)
+		err = answerHere(ctx, h.Version, question, &said)
 	} else {
 		err = h.runParticipant(ctx, t, host, question, &said)
 	}

@@ -1,12 +1,8 @@
 package remote
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"strings"
 
-	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply"
 	"wgkeys/keyring/fault"
 )
@@ -17,24 +13,7 @@ func RefusedBy(err error) string {
 	if !errors.As(err, new(*apply.Refusal)) {
 		return ""
 	}
-	return inOneLine(err)
-}
-
-// inOneLine is an error as a finding, with what to run.
-func inOneLine(err error) string {
-	text := strings.Join(ui.Lines(err), "; ")
-	if hints := fault.Hints(err); len(hints) > 0 {
-		text += ": " + strings.Join(hints, "; ")
-	}
-	return text
-}
-
-// refusedThere reads what the plan of another host refused.
-func refusedThere(said *bytes.Buffer) (plan Planned, ok bool) {
-	if json.Unmarshal(said.Bytes(), &plan) != nil || plan.Refused == "" {
-		return Planned{}, false
-	}
-	return Planned{Tunnel: plan.Tunnel, Findings: []string{plan.Refused}}, true
+	return fault.OneLine(err)
 }
 
 // A Planned is a plan for programs.

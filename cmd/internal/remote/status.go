@@ -67,6 +67,7 @@ type HostStatus struct {
 	Created  time.Time         `json:"created,omitzero"`      // when the key was made
 	Due      bool              `json:"due"`                   // it is older than max_key_age
 	Drift    int               `json:"drift"`                 // how many steps apply would take
+	Version  string            `json:"version,omitempty"`     // of the host's wgkeys; "": an older one, which does not tell
 	Rotation string            `json:"rotation,omitempty"`    // the phase of one that the host is at
 	Peers    []peerStatus      `json:"peers"`
 	Findings []string          `json:"findings,omitempty"` // what to look into

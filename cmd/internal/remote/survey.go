@@ -5,12 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/host"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
@@ -55,11 +54,15 @@ func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 	if err != nil {
 		return err
 	}
-	a, err := participant.Look(ctx, t.Name)
+	var text bytes.Buffer
+	if err := tunnel.EncodeView(&text, v); err != nil {
+		return err
+	}
+	a, err := participant.LookAndPlan(ctx, t.Name, text.Bytes())
 	if err != nil {
 		return err
 	}
-	s.File, s.Live = a.File.PublicKey, a.Live.PublicKey
+	s.File, s.Live, s.Version = a.File.PublicKey, a.Live.PublicKey, a.Version
 	if a.Record != nil && !a.Record.Over() {
 		s.Rotation = string(a.Record.Phase)
 	}
@@ -69,12 +72,8 @@ func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 		return err
 	}
 	s.addPeers(v, s.answer)
-	if !s.Live.IsZero() && s.Rotation == "" {
-		if plan, err := q.drift(ctx, t, v); err == nil {
-			s.Drift, s.Findings = len(plan.Steps), plan.Findings
-		} else { // what is known already is told all the same
-			s.Findings = append(s.Findings, inOneLine(err))
-		}
+	if a.Settled() {
+		q.findDrift(ctx, s, a.Planned, &text)
 	}
 	s.findUnresolved()
 	s.noteOldKeys(ctx, time.Now())
@@ -82,38 +81,57 @@ func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 	return nil
 }
 
-// drift is what apply would do on a host, and what it could not mend there.
-func (q *Survey) drift(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View) (plan Planned, err error) {
-	if q.Hosts.IsLocal(t, v.Host) && os.Geteuid() == 0 {
-		made, err := host.Status(ctx, v)
-		if refused := RefusedBy(err); refused != "" {
-			return Planned{Findings: []string{refused}}, nil
-		}
-		if err != nil {
-			return plan, err
-		}
-		return PlanJSON(made), nil
+// findDrift notes what apply would do on a host, and what it could not mend there. An older
+// wgkeys does not tell it with the rest, nor any with a view that is very long: these are
+// asked for it apart.
+func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned, view io.Reader) {
+	var err error
+	if p == nil {
+		p, err = q.Hosts.planned(ctx, s.tunnel, s.Host, view)
+	} else if p.Failed != "" {
+		err = q.Hosts.cannotPlan(s, p.Failed)
 	}
-	var view, said bytes.Buffer
-	if err := tunnel.EncodeView(&view, v); err != nil {
-		return plan, err
+	if err != nil { // what is known already is told all the same
+		s.Findings = append(s.Findings, fault.OneLine(err))
+		return
 	}
-	err = q.Hosts.Runner(t, v.Host).Run(ctx, asRoot+" plan --view - --json", &view, &bounded{w: &said, left: maxAnswer})
+	s.Drift, s.Findings = p.Steps, p.Findings
+	if p.Refused != "" {
+		s.Findings = []string{p.Refused}
+	}
+}
+
+// cannotPlan is the error of a host that cannot tell what apply would do there, maybe since
+// it has another version.
+func (h *Hosts) cannotPlan(s *HostStatus, why string) error {
+	hint := h.upgradeIfOther(s.tunnel, s.Host, s.Version, why)
+	if hint == "" {
+		hint = "wgkeys plan " + s.Host
+	}
+	return fault.NewHost("cannot plan on host", s.Host, why, hint)
+}
+
+// planned asks a host what apply would do with a view there.
+func (h *Hosts) planned(ctx context.Context, t *tunnel.Tunnel, host string, view io.Reader) (*rotate.Planned, error) {
+	var said bytes.Buffer
+	err := h.Runner(t, host).Run(ctx, asRoot+" plan --view - --json", view, &bounded{w: &said, left: maxAnswer})
 	if exit := (*ssh.ExitError)(nil); errors.As(err, &exit) && exit.Code == ui.ExitFindings {
 		err = nil
 	}
-	if refused, ok := refusedThere(&said); ok {
-		return refused, nil
+	var plan Planned
+	unclear := json.Unmarshal(said.Bytes(), &plan)
+	if unclear == nil && plan.Refused != "" {
+		return &rotate.Planned{Refused: plan.Refused}, nil
 	}
 	if err != nil {
-		hint := q.Hosts.upgradeHint(ctx, t, v.Host, err)
+		hint := h.upgradeHint(ctx, t, host, err)
 		if hint == "" {
-			hint = "wgkeys plan " + v.Host
+			hint = "wgkeys plan " + host
 		}
-		return plan, fault.WrapHost(err, "cannot plan on host", v.Host, hint)
+		return nil, fault.WrapHost(err, "cannot plan on host", host, hint)
 	}
-	if err := json.Unmarshal(said.Bytes(), &plan); err != nil {
-		return plan, fault.NewHost("cannot understand the plan of host", v.Host, "its wgkeys may be another version", "wgkeys plan "+v.Host)
+	if unclear != nil {
+		return nil, fault.NewHost("cannot understand the plan of host", host, "its wgkeys may be another version", "wgkeys plan "+host)
 	}
-	return plan, nil
+	return &rotate.Planned{Steps: len(plan.Steps), Findings: plan.Findings}, nil
 }

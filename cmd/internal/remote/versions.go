@@ -42,21 +42,33 @@ var olderWords = []string{"no such command", "there is no flag", "json: unknown 
 // upgradeHint is what to do where the host has another wgkeys than this machine, which
 // may be why err came of what was asked there; else "".
 func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, err error) string {
-	upgrade := "upgrade wgkeys on " + host + ": " + install(t, host)
 	exit := (*ssh.ExitError)(nil)
 	if !errors.As(err, &exit) {
 		return ""
 	}
-	if slices.ContainsFunc(olderWords, func(w string) bool { return strings.Contains(exit.Stderr, w) }) {
-		return upgrade
+	if hint := h.upgradeIfOther(t, host, h.Version, exit.Stderr); hint != "" {
+		return hint
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var said bytes.Buffer
 	err = h.Runner(t, host).Run(ctx, asRoot+" --version", strings.NewReader(""), &bounded{w: &said, left: 1 << 10})
-	theirs, ours := ui.Printable(strings.TrimSpace(said.String())), h.Version
-	if err != nil || theirs == ours || !strings.HasPrefix(theirs, "wgkeys ") {
+	theirs := ui.Printable(strings.TrimSpace(said.String()))
+	if err != nil || !strings.HasPrefix(theirs, "wgkeys ") {
 		return ""
 	}
-	return fmt.Sprintf("%s has %s, and this machine %s; if that is why: %s", host, theirs, ours, upgrade)
+	return h.upgradeIfOther(t, host, theirs, "")
+}
+
+// upgradeIfOther is what to do where a host that said so has another version of wgkeys than
+// this machine, as far as that is known; else "".
+func (h *Hosts) upgradeIfOther(t *tunnel.Tunnel, host, theirs, said string) string {
+	upgrade := "upgrade wgkeys on " + host + ": " + install(t, host)
+	switch {
+	case slices.ContainsFunc(olderWords, func(w string) bool { return strings.Contains(said, w) }):
+		return upgrade
+	case theirs == h.Version || theirs == "":
+		return ""
+	}
+	return fmt.Sprintf("%s has %s, and this machine %s; if that is why: %s", host, theirs, h.Version, upgrade)
 }

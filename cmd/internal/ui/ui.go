@@ -28,7 +28,6 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -269,7 +268,7 @@ func (u *UI) talk(line string) { io.WriteString(u.Stderr, "wgkeys: "+Printable(l
 func (u *UI) Warn(err error) { u.tell("warning", err) }
 
 func (u *UI) tell(kind string, err error) {
-	for _, line := range Lines(err) {
+	for _, line := range fault.Lines(err) {
 		if !strings.HasPrefix(line, " ") { // else it goes on about the one before
 			line = kind + ": " + line
 		}
@@ -308,15 +307,3 @@ func (u *UI) finish(err error) int {
 
 // Ended implements [vault.Asker].
 func (u *UI) Ended() <-chan struct{} { return u.End }
-
-// Lines returns the text of err, each error that was joined on a line of its
-// own and no line twice.
-func Lines(err error) []string {
-	var out []string
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		if line != "" && !slices.Contains(out, line) {
-			out = append(out, line)
-		}
-	}
-	return out
-}

@@ -24,9 +24,17 @@ import (
 // maxRequest bounds what a host listens to.
 const maxRequest = 4 << 20
 
+// A Server answers controllers.
+type Server struct {
+	Version string // of this program
+	// Plan tells what apply would do with a view; nil: nobody does. This package cannot:
+	// who plans asks it whether a rotation is under way.
+	Plan func(ctx context.Context, view []byte) *rotate.Planned
+}
+
 // Serve answers the one request that in holds.
-func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
-	answer := rotate.Answer{Protocol: rotate.Protocol}
+func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+	answer := rotate.Answer{Protocol: rotate.Protocol, Version: s.Version}
 	var q rotate.Request
 	d := json.NewDecoder(io.LimitReader(in, maxRequest))
 	err := d.Decode(&q)
@@ -38,10 +46,13 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		answer.Protocol = q.Protocol
 		err = serve(ctx, q, &answer)
 	}
+	if err == nil && q.View != nil && s.Plan != nil && answer.Settled() {
+		answer.Planned = s.Plan(ctx, q.View)
+	}
 	if err != nil {
 		protocol := answer.Protocol
 		answer = rotate.Refuse(err)
-		answer.Protocol = protocol
+		answer.Protocol, answer.Version = protocol, s.Version
 	}
 	return json.NewEncoder(out).Encode(answer)
 }

@@ -21,7 +21,7 @@ func TestServeRefusesNoKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			var said bytes.Buffer
-			if err := Serve(t.Context(), bytes.NewReader(q), &said); err != nil {
+			if err := (Server{}).Serve(t.Context(), bytes.NewReader(q), &said); err != nil {
 				t.Fatal(err)
 			}
 			var a rotate.Answer
