@@ -51,6 +51,8 @@
 //	                  is made for it to be exported; push, apply, rotate and status
 //	                  leave it out, and two such hosts are no peers
 //	description       a line of text for people
+//	tags              words that hosts have in common: @WORD on a command line is
+//	                  all hosts with it
 //	ssh               where push and apply go; the host's name if left out
 //	endpoint          OUTSIDE: address or name, with or without a port; the
 //	                  port is the host's listen_port if left out. A list of them

@@ -35,6 +35,9 @@ var hostKeys = keys[host]{
 	"description": func(r *reader, h *host, n *node) {
 		h.description = text(r, n, "a line of text in quotes", checked(checkDescription))
 	},
+	"tags": func(r *reader, h *host, n *node) {
+		h.tags = texts(r, n, "a word in quotes", checked(checkTag))
+	},
 	"ssh": func(r *reader, h *host, n *node) {
 		h.ssh = text(r, n, "a destination for ssh in quotes", checked(checkSSH))
 	},

@@ -23,6 +23,7 @@ type host struct {
 
 	managed, reachable         value[bool]
 	description                value[string]
+	tags                       list[string]
 	ssh                        value[string]
 	endpoint                   value[endpoints]
 	addresses                  list[address]

@@ -51,6 +51,15 @@ func checkUplink(name string) error {
 	return nil
 }
 
+// checkTag returns why a word cannot be a tag. After an @ it stands on command lines, where
+// no shell is to see anything in it.
+func checkTag(s string) error {
+	if s == "" || len(s) > 63 || !spelled(s, "_.-", true) {
+		return fmt.Errorf("%s is no tag: letters, digits and _ . -, at most 63", shown(s))
+	}
+	return nil
+}
+
 // checkDNS accepts the address of a resolver, or a domain to ask it for: "~."
 // is every name, and "~example.net" is asked for but not searched, as in
 // systemd.network(5).

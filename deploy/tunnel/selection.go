@@ -1,0 +1,106 @@
+package tunnel
+
+import (
+	"iter"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"wgkeys/keyring/fault"
+)
+
+// All is the pattern that every host matches.
+const All = "*"
+
+// Select returns the hosts that words mean, each once and in the order of the words: a
+// host's name, a pattern of names (path.Match: * ? [a-z]), or @TAG. What a pattern or a
+// tag means is sorted, and has no host that nobody logs in to. A plain name is taken as it
+// is, though no tunnel may have it: what is wrong with it each verb says itself. A pattern
+// or a tag that means no host is an error.
+func Select(tunnels []*Tunnel, words []string) ([]string, error) {
+	var all []string
+	seen := map[string]bool{}
+	for _, word := range words {
+		hosts, err := meant(tunnels, word)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range hosts {
+			if !seen[h] {
+				seen[h] = true
+				all = append(all, h)
+			}
+		}
+	}
+	return all, nil
+}
+
+// IsPattern reports whether a word means hosts by a pattern or a tag, not by a name.
+func IsPattern(word string) bool {
+	return strings.HasPrefix(word, "@") || strings.ContainsAny(word, `*?[\`)
+}
+
+func meant(tunnels []*Tunnel, word string) ([]string, error) {
+	if !IsPattern(word) {
+		return []string{word}, nil
+	}
+	tag, tagged := strings.CutPrefix(word, "@")
+	if _, err := path.Match(word, ""); !tagged && err != nil {
+		return nil, fault.New("no pattern of hosts", word, "a [ is not closed", "wgkeys help hosts")
+	}
+	hosts := map[string]bool{} // and whether somebody logs in to it
+	for name, h := range hostsOf(tunnels) {
+		if matched, _ := path.Match(word, name); tagged && h.tagged(tag) || !tagged && matched {
+			hosts[name] = hosts[name] || !h.unmanaged()
+		}
+	}
+	managed := maps.Clone(hosts)
+	maps.DeleteFunc(managed, func(_ string, yes bool) bool { return !yes })
+	switch {
+	case len(managed) > 0:
+		return slices.Sorted(maps.Keys(managed)), nil
+	case len(hosts) > 0:
+		return nil, fault.New("nobody logs in to the hosts of", word, "they have managed = false", "")
+	case tagged:
+		return nil, noSuchTag(tunnels, tag)
+	}
+	return nil, fault.New("no host matches", word, "no tunnel file names one", "grep hosts "+Dir+"/*"+ext)
+}
+
+// hostsOf are the hosts of several tunnels: one of two tunnels comes twice.
+func hostsOf(tunnels []*Tunnel) iter.Seq2[string, *host] {
+	return func(yield func(string, *host) bool) {
+		for _, t := range tunnels {
+			for _, name := range t.names {
+				if !yield(name, t.hosts[name]) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (h *host) tagged(tag string) bool {
+	return slices.ContainsFunc(h.tags.vals, func(v value[string]) bool { return v.val == tag })
+}
+
+// noSuchTag tells the tags that there are, or how a host gets one.
+func noSuchTag(tunnels []*Tunnel, tag string) error {
+	tags := map[string]bool{}
+	for _, h := range hostsOf(tunnels) {
+		for _, v := range h.tags.vals {
+			tags["@"+v.val] = true
+		}
+	}
+	if len(tags) == 0 {
+		return fault.New("no host has the tag", "@"+tag, "no host has any", `write tags = ["`+tag+`"] under [hosts.NAME] in a tunnel file`)
+	}
+	const shown = 8
+	names := slices.Sorted(maps.Keys(tags))
+	if len(names) > shown {
+		names = append(names[:shown], "...")
+	}
+	return fault.New("no host has the tag", "@"+tag, "there are "+strings.Join(names, ", ")+didYouMean("@"+tag, maps.Keys(tags)),
+		"grep tags "+Dir+"/*"+ext)
+}
