@@ -31,9 +31,9 @@ func planCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name:        "plan",
 		Usage:       "show what apply would do, step by step, and why",
-		ArgsUsage:   "[HOST]",
+		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine. Exit code 4 if there is a step to take.",
-		Flags:       []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, jsonFlag, timeoutFlag},
+		Flags:       []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, jsonFlag, timeoutFlag},
 	}, func(e *env) error { return applyOrPlan(e, true) }
 }
 
@@ -41,10 +41,12 @@ func applyCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name:      "apply",
 		Usage:     "make the tunnel file true on a host",
-		ArgsUsage: "[HOST]",
+		ArgsUsage: "[HOST...|--all]",
 		Description: "Without HOST: on this machine. The plan is shown first. If a step fails, those\n" +
-			"taken are undone.",
-		Flags: []cli.Flag{tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
+			"taken are undone. With --batch the hosts wait to be confirmed until those of the\n" +
+			"batch have answered that nothing is worse than before; one that is not well goes\n" +
+			"back by itself, and no more are begun.",
+		Flags: []cli.Flag{allFlag, jobsFlag, batchFlag, stopAfterFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
 	}, func(e *env) error { return applyOrPlan(e, e.cli.Bool("dry-run")) }
 }
 
@@ -52,9 +54,9 @@ func downCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name:        "down",
 		Usage:       "undo apply: everything is as it was before",
-		ArgsUsage:   "[HOST]",
+		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine, where neither repository nor tunnel file is needed.",
-		Flags:       []cli.Flag{tunnelFlag, hostFlag, dryRunFlag, jsonFlag, timeoutFlag},
+		Flags:       []cli.Flag{allFlag, jobsFlag, stopAfterFlag, tunnelFlag, hostFlag, dryRunFlag, jsonFlag, timeoutFlag},
 	}, doDown
 }
 
@@ -63,6 +65,14 @@ func applyOrPlan(e *env, planOnly bool) error {
 	file, err := fileOfView(e)
 	if err != nil {
 		return err
+	}
+	switch several := namesMany(e); {
+	case several && file != "":
+		return ui.Usage("cannot go together:", "a view and several hosts", "a view is that of one host", "wgkeys apply --help")
+	case several && planOnly:
+		return planMany(e)
+	case several:
+		return applyMany(e)
 	}
 	if file != "" {
 		text, err := readText(file)
@@ -260,7 +270,12 @@ func sayDone(e *env, plan *apply.Plan) {
 	}
 }
 
-func doDown(e *env) error { return onApplied(e, downHere, downThere) }
+func doDown(e *env) error {
+	if namesMany(e) {
+		return downMany(e)
+	}
+	return onApplied(e, downHere, downThere)
+}
 
 // onApplied works on a tunnel that was applied here, or has another host do so.
 func onApplied(e *env, here, there func(*env, string) error) error {

@@ -10,13 +10,18 @@ func confirmCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name:        "confirm",
 		Usage:       "keep what apply did, before it is undone",
-		ArgsUsage:   "[HOST]",
+		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine. apply over ssh confirms by itself, over a new\nconnection: where that cannot be made the host undoes the apply.",
-		Flags:       []cli.Flag{tunnelFlag, hostFlag, tokenFlag, timeoutFlag},
+		Flags:       []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, tokenFlag, timeoutFlag},
 	}, doConfirm
 }
 
-func doConfirm(e *env) error { return onApplied(e, confirmHere, confirmThere) }
+func doConfirm(e *env) error {
+	if namesMany(e) {
+		return confirmMany(e)
+	}
+	return onApplied(e, confirmHere, confirmThere)
+}
 
 func confirmHere(e *env, name string) error {
 	waited, err := host.Confirm(e.ctx, name, host.Options{Token: e.cli.String("token"), Report: func(event host.Event) { tellEvent(e, event, nil) }})

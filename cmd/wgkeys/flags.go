@@ -28,10 +28,7 @@ func habits() []cli.Flag {
 	}
 }
 
-const (
-	defaultTimeout = 30 * time.Second
-	defaultJobs    = 8 // sshd lets 10 in at once that are not authenticated (MaxStartups)
-)
+const defaultTimeout = 30 * time.Second
 
 // timeoutFlag is how long a host may say nothing: the same for every verb.
 var timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "wait no longer than `DURATION` for a host that says nothing", Value: defaultTimeout}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/many"
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
@@ -28,7 +29,7 @@ func graphCommand() (*cli.Command, func(*env) error) {
 			&cli.StringFlag{Name: "format", Usage: "draw as `FORMAT`"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE`", DefaultText: "standard output"},
 			&cli.BoolFlag{Name: "live", Usage: "ask the hosts for their handshakes"},
-			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: defaultJobs},
+			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: many.DefaultJobs},
 			tunnelFlag, hostFlag, timeoutFlag,
 		},
 	}, doGraph

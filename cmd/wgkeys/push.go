@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/cmd/internal/keys"
+	"wgkeys/cmd/internal/many"
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/push"
+	"wgkeys/deploy/tunnel"
 )
 
 func pushCommand() (*cli.Command, func(*env) error) {
@@ -23,7 +27,7 @@ func pushCommand() (*cli.Command, func(*env) error) {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every host of the tunnels"},
 			&cli.BoolFlag{Name: "unknown", Usage: "also replace a key that this repository does not know"},
-			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "serve `N` hosts at once", Value: push.DefaultJobs},
+			jobsFlag, stopAfterFlag,
 			tunnelFlag, identityFlag, hostFlag, dryRunFlag, jsonFlag, timeoutFlag,
 		},
 	}, doPush
@@ -33,47 +37,88 @@ func doPush(e *env) error {
 	if len(e.names()) == 0 && !e.cli.Bool("all") {
 		return ui.Usage("no host named for", "wgkeys push", "it serves the hosts that you name", "wgkeys push HOST..., or wgkeys push --all")
 	}
-	if e.cli.Int("jobs") < 1 {
-		return ui.Usage("-j must be at least 1", "", "", "wgkeys push --help")
+	if err := checkJobs(e); err != nil {
+		return err
 	}
 	r, err := e.repo()
 	if err != nil {
 		return err
 	}
-	ids := e.identities()
-	defer e.warnLoose(ids)
-	dry := e.cli.Bool("dry-run")
-	o := keys.PushOptions{Hosts: e.names(), All: e.cli.Bool("all"), Only: e.cli.String("tunnel"), Unknown: e.cli.Bool("unknown"), DryRun: dry, Jobs: e.cli.Int("jobs"), Done: func(o push.Outcome) { reportPush(e, o) }}
-	if e.cli.Bool("json") {
-		o.Done = func(push.Outcome) {}
-	}
-	outcomes, err := e.maker(r, ids).Push(e.ctx, o)
+	o, err := pushOptions(e, r)
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, o := range outcomes {
-		if o.Err != nil {
-			errs = append(errs, o.Err)
-		}
+	ids := e.identities()
+	defer e.warnLoose(ids)
+	live := e.ui.Live(len(o.Hosts))
+	o.Begun = func(host string) { live.At(host, "...") }
+	o.Done = func(p keys.Pushed) { live.Done(p.Host, p.Err != nil, func() { reportPush(e, p) }) }
+	e.hosts.Uninterrupted = namesMany(e)
+	ctx := e.ctx
+	if namesMany(e) {
+		ctx = context.WithoutCancel(ctx) // those under way come to their end
+		defer sayStopping(e, live)()
+	}
+	pushed, err := e.maker(r, ids).Push(ctx, o)
+	live.End()
+	if err != nil {
+		return err
+	}
+	return pushedAll(e, pushed)
+}
+
+// pushOptions are what the command line says.
+func pushOptions(e *env, r *repo.Repo) (o keys.PushOptions, err error) {
+	o = keys.PushOptions{Only: e.cli.String("tunnel"), Unknown: e.cli.Bool("unknown"), DryRun: e.cli.Bool("dry-run"),
+		Jobs: e.cli.Int("jobs"), StopAfter: e.cli.Int("stop-after"), Stop: e.ctx.Done()}
+	o.Named = slices.DeleteFunc(e.names(), tunnel.IsPattern)
+	tunnels, err := r.SomeTunnels(o.Only)
+	if err == nil {
+		o.Hosts, err = hostsMeant(e, tunnels)
+	}
+	return o, err
+}
+
+// pushedAll tells how a push went.
+func pushedAll(e *env, pushed []keys.Pushed) error {
+	outcomes := make([]many.Outcome, len(pushed))
+	todo := false
+	for i, p := range pushed {
+		outcomes[i] = p.Outcome
+		todo = todo || toPush(p)
 	}
 	if e.cli.Bool("json") {
-		if err := e.ui.JSON(pushJSON(outcomes)); err != nil {
+		if err := e.ui.JSON(pushJSON(pushed)); err != nil {
 			return err
 		}
 	}
-	if dry && len(errs) == 0 && slices.ContainsFunc(outcomes, toPush) {
+	var err error
+	switch s := many.Sum(outcomes); {
+	case namesMany(e):
+		err = summary(e, outcomes)
+	case len(s.NotBegun) > 0: // it was interrupted before
+		err = e.ctx.Err()
+	default:
+		err = failures(len(s.Failed), len(outcomes), errors.Join(s.Errs...))
+	}
+	if err == nil && todo && e.cli.Bool("dry-run") {
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
-	return failures(len(errs), len(outcomes), errors.Join(errs...))
+	return err
 }
 
 // toPush reports whether a push has, or would have, something to install on a host.
-func toPush(o push.Outcome) bool {
-	return slices.ContainsFunc(o.Results, func(r push.Result) bool { return r.Action != push.Unchanged })
+func toPush(p keys.Pushed) bool {
+	return slices.ContainsFunc(p.Results, func(r push.Result) bool { return r.Action != push.Unchanged })
 }
 
-func reportPush(e *env, o push.Outcome) {
+func reportPush(e *env, o keys.Pushed) {
+	if e.cli.Bool("json") {
+		return
+	}
+	if o.Err != nil && namesMany(e) {
+		e.ui.Of(o.Host, "failed")
+	}
 	for _, f := range o.Results {
 		action := string(f.Action)
 		if e.cli.Bool("dry-run") && f.Action != push.Unchanged {
@@ -99,7 +144,7 @@ type pushedHost struct {
 	Error string        `json:"error,omitempty"`
 }
 
-func pushJSON(outcomes []push.Outcome) []pushedHost {
+func pushJSON(outcomes []keys.Pushed) []pushedHost {
 	out := make([]pushedHost, len(outcomes))
 	for i, o := range outcomes {
 		out[i] = pushedHost{Host: o.Host, Files: append([]push.Result{}, o.Results...)}

@@ -12,6 +12,8 @@ import (
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
 	"wgkeys/vault"
 )
 
@@ -37,18 +39,19 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 			&cli.BoolFlag{Name: "on-host", Usage: "the host makes its key itself, and it never leaves the host"},
 			&cli.BoolFlag{Name: "no-hold", Usage: "hold no packets, as on a kernel that cannot"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
-			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: defaultJobs},
+			&cli.BoolFlag{Name: "all", Usage: "every host that is managed, as without HOST"},
+			jobsFlag, stopAfterFlag,
 			tunnelFlag, identityFlag, dryRunFlag, jsonFlag, commitFlag, timeoutFlag,
 		},
 	}, doRotate
 }
 
 func doRotate(e *env) error {
-	if e.cli.Bool("now") && len(e.names()) == 0 {
+	if e.cli.Bool("now") && len(e.names()) == 0 && !e.cli.Bool("all") {
 		return ui.Usage("no host named for", "wgkeys rotate --now", "it breaks connections", "wgkeys rotate --now HOST")
 	}
-	if e.cli.Int("jobs") < 1 {
-		return ui.Usage("-j must be at least 1", "", "", "wgkeys rotate --help")
+	if err := checkJobs(e); err != nil {
+		return err
 	}
 	if err := namesLeaver(e); err != nil {
 		return err
@@ -57,7 +60,11 @@ func doRotate(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := r.RequireCheckedOut(e.ctx, e.names()...); err != nil {
+	hosts, skip, err := rotateHosts(e, r)
+	if err != nil {
+		return err
+	}
+	if err := r.RequireCheckedOut(e.ctx, hosts...); err != nil {
 		return err
 	}
 	left, err := leftBy(e, r)
@@ -65,7 +72,7 @@ func doRotate(e *env) error {
 		return err
 	}
 	ids := e.identities()
-	q, err := e.maker(r, ids).Rotations(rotateOptions(e, left))
+	q, err := e.maker(r, ids).Rotations(rotateOptions(e, hosts, skip, left))
 	if err != nil {
 		return err
 	}
@@ -76,21 +83,61 @@ func doRotate(e *env) error {
 		e.ui.Say("nothing to do: %s", whyNoRotation(e))
 		return nil
 	}
+	return runRotations(e, r, q)
+}
+
+// runRotations asks, and replaces what was asked for.
+func runRotations(e *env, r *repo.Repo, q *keys.Rotations) error {
 	q.Announce()
 	if err := e.confirmed(fmt.Sprintf("rotate %d of them?", q.Count())); err != nil {
 		return err
 	}
 	errs := q.Run(e.ctx)
+	failed := len(errs)
+	errs = append(errs, notRotated(e, q)...)
 	if e.cli.Bool("dry-run") && len(errs) == 0 {
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
-	return failures(len(errs), q.Count(), r.Changes.Commit(e.ctx, e.ui, "rotate", q.Made, errors.Join(errs...)))
+	return failures(failed, q.Count(), r.Changes.Commit(e.ctx, e.ui, "rotate", q.Made, errors.Join(errs...)))
+}
+
+// rotateHosts are the hosts that get new keys, none where all do, and those left behind.
+func rotateHosts(e *env, r *repo.Repo) (hosts, skip []string, err error) {
+	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
+	if err != nil {
+		return nil, nil, err
+	}
+	if !e.cli.Bool("all") {
+		if hosts, err = hostsMeant(e, tunnels); err != nil {
+			return nil, nil, err
+		}
+	}
+	if skip, err = tunnel.Select(tunnels, e.cli.StringSlice("skip")); err != nil {
+		err = ui.ExitWith(ui.ExitUsage, err)
+	}
+	return hosts, skip, err
+}
+
+// notRotated are the errors that lead to the rest of several rotations.
+func notRotated(e *env, q *keys.Rotations) (errs []error) {
+	left, psks := q.Left()
+	if q.Count() > 1 && len(left) > 0 {
+		errs = append(errs, fault.New("not replaced is the key of", ui.Naming(left), "why is told above", "then: "+retry(e, left)))
+	}
+	if q.Count() > 1 && len(psks) > 0 {
+		command := retry(e, psks)
+		if !e.cli.Bool("psk") {
+			command = "wgkeys rotate --psk " + strings.Join(psks, " ")
+		}
+		errs = append(errs, fault.New("not replaced are preshared keys of", ui.Naming(psks), "why is told above", "then: "+command))
+	}
+	return errs
 }
 
 // rotateOptions are what the flags say; left is who has left, or nil.
-func rotateOptions(e *env, left *check.Exposure) keys.RotateOptions {
+func rotateOptions(e *env, hosts, skip []string, left *check.Exposure) keys.RotateOptions {
 	o := keys.RotateOptions{
-		Hosts: e.names(), Only: e.cli.String("tunnel"), Skip: e.cli.StringSlice("skip"), Jobs: e.cli.Int("jobs"),
+		Hosts: hosts, Only: e.cli.String("tunnel"), Skip: skip, Jobs: e.cli.Int("jobs"), StopAfter: e.cli.Int("stop-after"),
 		Due: e.cli.Bool("due"), PSKOnly: e.cli.Bool("psk"), Unknown: e.cli.Bool("unknown"), Now: e.cli.Bool("now"),
 		OnHost: e.cli.Bool("on-host"), NoHold: e.cli.Bool("no-hold"), DryRun: e.cli.Bool("dry-run"),
 		Event: func(v rotate.Event) { e.ui.Say("%s %s: %s", v.Host, v.Tunnel, v.Text) },

@@ -21,21 +21,29 @@ func statusCommand() (*cli.Command, func(*env) error) {
 			"in the host's file and the one in use. Exit code 4 if something is not as it\n" +
 			"should be, 3 if some hosts did not answer. wgkeys must be on the hosts.",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "ask `N` hosts at once", Value: defaultJobs},
+			&cli.BoolFlag{Name: "all", Usage: "every host, as without HOST"}, jobsFlag,
 			tunnelFlag, hostFlag, jsonFlag, timeoutFlag,
 		},
 	}, doStatus
 }
 
 func doStatus(e *env) error {
-	if e.cli.Int("jobs") < 1 {
-		return ui.Usage("-j must be at least 1", "", "", "wgkeys status --help")
+	if err := checkJobs(e); err != nil {
+		return err
 	}
 	r, err := e.repo()
 	if err != nil {
 		return err
 	}
-	all, err := remote.NewStatuses(r, e.cli.String("tunnel"), e.names())
+	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
+	if err != nil {
+		return err
+	}
+	hosts, err := hostsMeant(e, tunnels)
+	if err != nil {
+		return err
+	}
+	all, err := remote.NewStatuses(r, e.cli.String("tunnel"), hosts)
 	if err != nil {
 		return err
 	}

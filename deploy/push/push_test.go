@@ -361,34 +361,6 @@ func TestLeftovers(t *testing.T) {
 	})
 }
 
-// TestFleet: a host that fails does not stop the others.
-func TestFleet(t *testing.T) {
-	good, bad := sshtest.Start(t, sshtest.Config{}), sshtest.Start(t, sshtest.Config{})
-	bad.Stop(t)
-	var targets []push.Target
-	for i := range 6 {
-		host := fmt.Sprintf("host%d", i)
-		s := good
-		if i == 2 {
-			s = bad
-		}
-		targets = append(targets, push.Target{Host: host, Runner: s.Client(host),
-			Files: []push.File{newKey(t, t.TempDir()+"/wg0.key").File}})
-	}
-	heard := 0
-	for i, o := range push.All(t.Context(), targets, 3, false, func(push.Outcome) { heard++ }) {
-		if o.Host != targets[i].Host || (o.Err != nil) != (i == 2) || (actions(o.Results) == "installed") != (i != 2) {
-			t.Errorf("%d: %+v", i, o)
-		}
-		if i == 2 && fault.Hints(o.Err)[0] != "ssh host2 true" {
-			t.Errorf("hints %q", fault.Hints(o.Err))
-		}
-	}
-	if heard != len(targets) {
-		t.Errorf("heard of %d", heard)
-	}
-}
-
 // TestNext: where a rotation has come to a host its next key is right, and needs
 // no secret; the old one is right too, and any other is replaced by the old one.
 func TestNext(t *testing.T) {

@@ -25,6 +25,10 @@ type Client struct {
 	ConnectTimeout time.Duration // 0: as the user's configuration has it
 	Stderr         io.Writer     // sees what ssh says as it says it, made printable; nil: nobody
 
+	// Uninterrupted has ssh go on at Ctrl-C, which a terminal sends to all programs that
+	// are in the foreground.
+	Uninterrupted bool
+
 	// Limit is how long the host may say nothing, and how long a connection that
 	// is closed before authentication is tried again. 0: for ever, and never.
 	Limit  time.Duration
@@ -71,6 +75,9 @@ func (c *Client) attempt(ctx context.Context, command string, in *replay, stdout
 	a := &attempt{}
 	p := process{stdin: in.begin(), stdout: stdout, watch: c.Stderr, limit: c.Limit, verbose: verbose}
 	p.argv = append([]string{"ssh"}, c.argv(command, verbose)...)
+	if c.Uninterrupted {
+		p.argv = append(uninterrupted, p.argv...)
+	}
 	p.heard = func() {
 		a.heard = true
 		in.commit()
@@ -78,6 +85,10 @@ func (c *Client) attempt(ctx context.Context, command string, in *replay, stdout
 	a.code, a.said, a.err = p.run(ctx)
 	return a
 }
+
+// uninterrupted starts a program that ignores the signal: a handler is not inherited, to
+// ignore is (signal(7)), and ssh leaves it so (client_loop in its clientloop.c).
+var uninterrupted = []string{"/bin/sh", "-c", `trap "" INT; exec "$@"`, "sh"}
 
 func (c *Client) explain(ctx context.Context, a *attempt) error {
 	switch {

@@ -13,13 +13,14 @@ import (
 
 // A Local is a Runner for the case that the host is this machine.
 type Local struct {
-	Limit time.Duration // as a Client's
+	Limit  time.Duration // as a Client's
+	Stderr io.Writer     // likewise
 }
 
 // Run implements [Runner] with /bin/sh.
 func (l Local) Run(ctx context.Context, command string, stdin io.Reader, stdout io.Writer) error {
 	const here = "this machine"
-	p := process{argv: []string{"/bin/sh", "-c", command}, stdin: stdin, stdout: stdout, limit: l.Limit}
+	p := process{argv: []string{"/bin/sh", "-c", command}, stdin: stdin, stdout: stdout, watch: l.Stderr, limit: l.Limit}
 	code, said, err := p.run(ctx)
 	switch {
 	case errors.Is(err, ErrSilent):

@@ -94,13 +94,15 @@ func noSuchTag(tunnels []*Tunnel, tag string) error {
 		}
 	}
 	if len(tags) == 0 {
-		return fault.New("no host has the tag", "@"+tag, "no host has any", `write tags = ["`+tag+`"] under [hosts.NAME] in a tunnel file`)
+		return fault.New("no host has the tag", "@"+tag, "no host has any",
+			`write tags = ["`+tag+`"] under [hosts.NAME] in a tunnel file`)
 	}
 	const shown = 8
 	names := slices.Sorted(maps.Keys(tags))
 	if len(names) > shown {
 		names = append(names[:shown], "...")
 	}
-	return fault.New("no host has the tag", "@"+tag, "there are "+strings.Join(names, ", ")+didYouMean("@"+tag, maps.Keys(tags)),
+	return fault.New("no host has the tag", "@"+tag,
+		"there are "+strings.Join(names, ", ")+didYouMean("@"+tag, maps.Keys(tags)),
 		"grep tags "+Dir+"/*"+ext)
 }

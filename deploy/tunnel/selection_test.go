@@ -73,7 +73,8 @@ tags = ["web", "phones"]
 func TestTags(t *testing.T) {
 	for _, bad := range []string{`"a b"`, `"@a"`, `""`, `"a*"`, `"web", "web"`, "1"} {
 		fsys := fstest.MapFS{"wg0.toml": {Data: []byte("[hosts.a]\nendpoint = \"192.0.2.1\"\ntags = [" + bad + "]\n")}}
-		if _, err := tunnel.Parse(fsys, "wg0"); err == nil || !strings.Contains(err.Error(), "tags") && !strings.Contains(err.Error(), "wg0.toml:3") {
+		_, err := tunnel.Parse(fsys, "wg0")
+		if err == nil || !strings.Contains(err.Error(), "tags") && !strings.Contains(err.Error(), "wg0.toml:3") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

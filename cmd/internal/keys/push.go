@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"wgkeys/cmd/internal/many"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/ssh"
@@ -19,18 +20,28 @@ import (
 // PushOptions are which hosts get their key files, and how.
 type PushOptions struct {
 	Hosts   []string
-	All     bool   // every host of the tunnels but this machine
-	Only    string // the tunnel; "": all
-	Unknown bool   // also replace a key that the repository does not know
+	Named   []string // those of them that are served though they are this machine
+	Only    string   // the tunnel; "": all
+	Unknown bool     // also replace a key that the repository does not know
 	DryRun  bool
 	Jobs    int // so many hosts are served at once
 
-	Done func(push.Outcome) // hears of each host as it is done
+	StopAfter int             // as in [many.Work]
+	Stop      <-chan struct{} // likewise
+
+	Begun func(host string) // hears of each host as it is begun
+	Done  func(Pushed)      // and as it is done
+}
+
+// A Pushed is what became of a host.
+type Pushed struct {
+	many.Outcome
+	Results []push.Result
 }
 
 // Push installs key files on hosts, where they differ. An error is one before any host
-// was asked; those of hosts are in the outcomes.
-func (m *Maker) Push(ctx context.Context, o PushOptions) ([]push.Outcome, error) {
+// was asked; those of hosts are in what is returned.
+func (m *Maker) Push(ctx context.Context, o PushOptions) ([]Pushed, error) {
 	p := &pusher{maker: m, o: o, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{}, past: &repo.KeyHistory{Repo: m.Repo}}
 	if err := p.findTargets(ctx); err != nil {
 		return nil, err
@@ -38,7 +49,35 @@ func (m *Maker) Push(ctx context.Context, o PushOptions) ([]push.Outcome, error)
 	if err := p.prepare(ctx); err != nil {
 		return nil, err
 	}
-	return push.All(ctx, p.targets, o.Jobs, o.DryRun, o.Done), nil
+	return p.serve(ctx, o.DryRun), nil
+}
+
+// A target is a host and the files it should have.
+type target struct {
+	host   string
+	runner ssh.Runner
+	files  []push.File
+}
+
+// serve pushes to every target.
+func (p *pusher) serve(ctx context.Context, dryRun bool) []Pushed {
+	results := make([][]push.Result, len(p.targets))
+	w := many.Work{Jobs: p.o.Jobs, StopAfter: p.o.StopAfter, Stop: p.o.Stop}
+	for _, t := range p.targets {
+		w.Hosts = append(w.Hosts, t.host)
+	}
+	w.Do = func(host string) (err error) {
+		p.o.Begun(host)
+		i := p.at[host]
+		results[i], err = push.Host(ctx, p.targets[i].runner, host, p.targets[i].files, dryRun)
+		return err
+	}
+	w.Done = func(o many.Outcome) { p.o.Done(Pushed{o, results[p.at[o.Host]]}) }
+	all := make([]Pushed, len(p.targets))
+	for i, o := range w.Run() {
+		all[i] = Pushed{o, results[i]}
+	}
+	return all
 }
 
 // findTargets finds the hosts to serve and the key files that each should have.
@@ -52,7 +91,7 @@ func (p *pusher) findTargets(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, host := range p.o.Hosts {
+	for _, host := range p.o.Named {
 		if p.by[host] != nil {
 			continue
 		}
@@ -74,9 +113,11 @@ func (p *pusher) prepare(ctx context.Context) error {
 		return nil
 	}
 	var names []vault.Name
-	for i, o := range push.All(ctx, p.targets, p.o.Jobs, true, nil) {
+	quiet := *p
+	quiet.o.Begun, quiet.o.Done, quiet.o.StopAfter = func(string) {}, func(Pushed) {}, 0
+	for i, o := range quiet.serve(ctx, true) {
 		if errors.Is(o.Err, ssh.ErrSilent) {
-			p.targets[i].Runner = ssh.Lost{Err: o.Err} // it is not waited for twice
+			p.targets[i].runner = ssh.Lost{Err: o.Err} // it is not waited for twice
 		}
 		for _, f := range o.Results {
 			if f.Action == push.Installed || f.Action == push.Replaced {
@@ -91,7 +132,7 @@ func (p *pusher) prepare(ctx context.Context) error {
 type pusher struct {
 	maker   *Maker
 	o       PushOptions
-	targets []push.Target
+	targets []target
 	at      map[string]int            // index of a host in targets
 	by      map[string]*tunnel.Tunnel // the first tunnel of a host
 	from    map[[2]string]vault.Name  // the vault file by host and path there
@@ -113,13 +154,12 @@ func (p *pusher) unknown(host string, tunnels []*tunnel.Tunnel) error {
 // to.
 func (p *pusher) add(ctx context.Context, t *tunnel.Tunnel) error {
 	for _, host := range t.Hosts() {
-		named := slices.Contains(p.o.Hosts, host)
-		if !named && !p.o.All || t.Unmanaged(host) {
+		if !slices.Contains(p.o.Hosts, host) || t.Unmanaged(host) {
 			continue
 		}
 		// A tunnel file that names this machine must not be enough to have root
 		// write here.
-		if !named && p.maker.Hosts.IsLocal(t, host) {
+		if !slices.Contains(p.o.Named, host) && p.maker.Hosts.IsLocal(t, host) {
 			p.maker.Report.Say("left out %s, which is this machine: wgkeys push %[1]s serves it", host)
 			continue
 		}
@@ -138,7 +178,7 @@ func (p *pusher) addHost(ctx context.Context, t *tunnel.Tunnel, host string) err
 	first := p.by[host]
 	if first == nil {
 		p.by[host], p.at[host] = t, len(p.targets)
-		p.targets = append(p.targets, push.Target{Host: host, Runner: p.maker.Hosts.Runner(t, host), Files: files})
+		p.targets = append(p.targets, target{host, p.maker.Hosts.Runner(t, host), files})
 		return nil
 	}
 	one, _ := first.SSH(host)
@@ -148,8 +188,8 @@ func (p *pusher) addHost(ctx context.Context, t *tunnel.Tunnel, host string) err
 			fmt.Sprintf("%q by tunnel %s and %q by tunnel %s", one, first.Name, two, t.Name),
 			"write the same ssh = into both tunnel files, or push one tunnel: wgkeys push -t "+first.Name+" "+host)
 	}
-	target := &p.targets[p.at[host]]
-	target.Files = append(target.Files, files...)
+	at := &p.targets[p.at[host]]
+	at.files = append(at.files, files...)
 	return nil
 }
 

@@ -23,6 +23,7 @@ type Rotations struct {
 	o     RotateOptions
 	keys  []*rotation
 	psks  []*pskRotation
+	left  []step   // that failed, or were not begun
 	Made  []string // what is to be said of them in a commit
 
 	unmanaged map[string]error // hosts that nobody logs in to, and what to do instead
@@ -73,30 +74,70 @@ func (q *Rotations) Announce() {
 	}
 }
 
-// Run replaces the keys one after the other.
+// A step of several rotations.
+type step interface {
+	run(ctx context.Context) error
+	replaced() []string // keys that are current now, for a person
+	of() string         // the host that is named for it
+}
+
+// Run replaces the keys one after the other. Where there are several, the one under way
+// comes to its end though ctx has ended, and no more is begun.
 func (q *Rotations) Run(ctx context.Context) (errs []error) {
-	for i, x := range q.keys {
-		if ctx.Err() != nil {
-			errs = append(errs, fault.NewHost("stopped before host", x.host, fmt.Sprintf("%d of %d are left", len(q.keys)-i, len(q.keys)), "wgkeys rotate "+x.host))
-			break
-		}
-		if err := x.run(ctx); err != nil {
-			errs = append(errs, err)
-		}
-		q.Made = append(q.Made, x.made...)
+	own := ctx
+	if q.Count() > 1 {
+		own = context.WithoutCancel(ctx)
 	}
-	for _, x := range q.psks {
-		if ctx.Err() != nil {
-			break
+	for _, x := range q.steps() {
+		if ctx.Err() != nil || q.o.StopAfter > 0 && len(errs) >= q.o.StopAfter {
+			q.left = append(q.left, x)
+			continue
 		}
-		if err := x.run(ctx); err != nil {
+		if err := x.run(own); err != nil {
 			errs = append(errs, err)
+			q.left = append(q.left, x)
 		}
-		q.Made = append(q.Made, x.made...)
+		q.Made = append(q.Made, x.replaced()...)
+	}
+	if ctx.Err() != nil && len(q.left) > 0 && len(errs) == 0 {
+		errs = append(errs, fault.New("interrupted", "", fmt.Sprintf("%d of %d were not begun", len(q.left), q.Count()), ""))
 	}
 	q.tellByHand()
 	return errs
 }
+
+func (q *Rotations) steps() (all []step) {
+	for _, x := range q.keys {
+		all = append(all, x)
+	}
+	for _, x := range q.psks {
+		all = append(all, x)
+	}
+	return all
+}
+
+// Left are the hosts whose key was not replaced, and those whose preshared keys alone were
+// not, each once.
+func (q *Rotations) Left() (keys, psks []string) {
+	for _, x := range q.left {
+		if _, ok := x.(*rotation); ok {
+			keys = append(keys, x.of())
+		}
+	}
+	for _, x := range q.left {
+		if _, ok := x.(*pskRotation); ok && !slices.Contains(keys, x.of()) {
+			psks = append(psks, x.of())
+		}
+	}
+	slices.Sort(keys)
+	slices.Sort(psks)
+	return slices.Compact(keys), slices.Compact(psks)
+}
+
+func (x *rotation) replaced() []string    { return x.made }
+func (x *rotation) of() string            { return x.host }
+func (x *pskRotation) replaced() []string { return x.made }
+func (x *pskRotation) of() string         { return x.hosts[0] }
 
 // due are the keys that are, of all tunnels.
 func (q *Rotations) due() ([]repo.HostKey, error) {

@@ -2,11 +2,7 @@
 // that is asked for, until enough have failed or the person has seen enough.
 package many
 
-import (
-	"sync"
-
-	"golang.org/x/sync/errgroup"
-)
+import "sync"
 
 // DefaultJobs is how many hosts are worked on at once where nothing else is asked for:
 // sshd lets 10 in that are not authenticated yet (MaxStartups in sshd_config(5)).
@@ -65,14 +61,16 @@ type running struct {
 
 // batch works on some hosts and settles them.
 func (r *running) batch(some []Outcome) {
-	var group errgroup.Group
-	group.SetLimit(r.jobs())
+	var group sync.WaitGroup
+	free := make(chan struct{}, r.jobs())
 	for i := range some {
-		group.Go(func() error {
-			if !r.stopped() {
-				r.one(&some[i])
-			}
-			return nil
+		free <- struct{}{}
+		if r.stopped() {
+			break
+		}
+		group.Go(func() {
+			r.one(&some[i])
+			<-free
 		})
 	}
 	group.Wait()

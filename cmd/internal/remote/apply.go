@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -33,9 +34,22 @@ type ApplyOptions struct {
 // travels, and no secret does. The host undoes the apply by itself unless it is
 // confirmed over a new connection: nobody locks himself out.
 func (h *Hosts) Apply(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o ApplyOptions) error {
+	token, err := h.Begin(ctx, t, v, o)
+	if err != nil || token == "" {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, o.Confirm)
+	defer cancel()
+	return h.Confirm(ctx, t, v.Host, token, o.Confirm)
+}
+
+// Begin is the first part of [Hosts.Apply]. Where the host waits for a confirmation it
+// returns the token of it, and otherwise "". The connection may have been lost to the very
+// change: then a new one tells whether it waits.
+func (h *Hosts) Begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o ApplyOptions) (token string, err error) {
 	var view bytes.Buffer
 	if err := tunnel.EncodeView(&view, v); err != nil {
-		return err
+		return "", err
 	}
 	args := []string{"apply", "--view", "-"}
 	if o.PlanOnly {
@@ -45,21 +59,18 @@ func (h *Hosts) Apply(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o A
 		args = append(args, "--unknown")
 	}
 	if o.PlanOnly || o.Confirm <= 0 {
-		return h.run(ctx, t, v.Host, args, &view, h.Stdout)
+		return "", h.run(ctx, t, v.Host, args, &view, h.Stdout)
 	}
-	token := rand.Text()
+	token = rand.Text()
 	heard := &listener{w: h.Stdout}
-	err := h.run(ctx, t, v.Host, append(args, "--confirm", o.Confirm.String(), "--token", token), &view, heard)
+	err = h.run(ctx, t, v.Host, append(args, "--confirm", o.Confirm.String(), "--token", token), &view, heard)
 	var exit *ui.ExitError
 	waits := errors.As(err, &exit) && exit.Code == ui.ExitWaits
 	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || h.Quiet)
 	if !waits && !lost {
-		return err
+		return "", err
 	}
-	// The connection may have been lost to the very change: then a new one tells.
-	ctx, cancel := context.WithTimeout(ctx, o.Confirm)
-	defer cancel()
-	return h.Confirm(ctx, t, v.Host, token, o.Confirm)
+	return token, nil
 }
 
 // A listener knows whether anything was ever heard: a host that was never
@@ -106,13 +117,19 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 			args = append(args, flag)
 		}
 	}
-	command := asRoot
+	command := h.program(t, host)
 	for _, a := range args {
 		command += " " + words.Quote(a)
 	}
+	var said reason
+	stderr := io.MultiWriter(h.Stderr, &said)
 	r := h.Runner(t, host)
+	if l, ok := r.(ssh.Local); ok {
+		l.Stderr = stderr
+		r = l
+	}
 	if c, ok := r.(*ssh.Client); ok {
-		c.Stderr = h.Stderr
+		c.Stderr = stderr
 		// A connection of its own, which notices when the network is gone.
 		c.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3"}
 	}
@@ -130,5 +147,47 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 		return fault.NewHost("cannot run wgkeys on host", host, "it is not installed there",
 			install(t, host))
 	}
-	return fault.NewHost("wgkeys "+args[0]+" failed on host", host, "it says why above", h.upgradeHint(ctx, t, host, err))
+	hint := h.upgradeHint(ctx, t, host, err)
+	if why, its := said.why(); h.Several && why != "" {
+		if hint == "" {
+			hint = its
+		}
+		return fault.NewHost("wgkeys "+args[0]+" failed on host", host, why, hint)
+	}
+	return fault.NewHost("wgkeys "+args[0]+" failed on host", host, "it says why above", hint)
+}
+
+// program is the wgkeys of a host, for its shell; arguments may follow.
+func (h *Hosts) program(t *tunnel.Tunnel, host string) string {
+	self, err := os.Executable()
+	if err != nil || !h.IsLocal(t, host) {
+		return asRoot
+	}
+	return `exec sh -c '[ "$(id -u)" = 0 ] || exec sudo -n "$@"; exec "$@"' sh ` + words.Quote(self)
+}
+
+// A reason keeps the error that wgkeys on a host ends with, and its hint, for whoever reads
+// of many hosts: what stands above is far away.
+type reason struct{ end []byte }
+
+// reasonMax is more than an error and its hint take.
+const reasonMax = 8 << 10
+
+func (r *reason) Write(p []byte) (int, error) {
+	r.end = append(r.end, p...)
+	r.end = r.end[max(0, len(r.end)-reasonMax):]
+	return len(p), nil
+}
+
+func (r *reason) why() (why, hint string) {
+	for line := range strings.Lines(string(r.end)) {
+		line = ui.Printable(strings.TrimSpace(line))
+		if text, ok := strings.CutPrefix(line, "wgkeys: error: "); ok && why == "" {
+			why = text
+		}
+		if text, ok := strings.CutPrefix(line, "wgkeys: hint: "); ok && hint == "" {
+			hint = text
+		}
+	}
+	return why, hint
 }

@@ -117,6 +117,7 @@ func (q *Survey) judgeDead(ctx context.Context, all []*HostStatus) {
 		for _, d := range s.dead {
 			why, command := whyDead(s, d, ends[farEnd{s.Tunnel, d.peer.Name}])
 			s.Findings = append(s.Findings, d.String()+": "+why+": "+command)
+			s.silent = append(s.silent, silentPeer{d.peer.Name, len(s.Findings) - 1})
 		}
 	}
 }

@@ -30,11 +30,19 @@ type Hosts struct {
 	Say            ui.Reporter
 	Stdout, Stderr io.Writer                                // for what wgkeys on a host writes
 	Quiet, JSON    bool                                     // it is told so too
+	Several        bool                                     // what a host says may stand far from its error, which repeats why
+	Uninterrupted  bool                                     // Ctrl-C on the terminal does not end what is under way
 	Version        string                                   // of this program
 	Step           func(name string, do func() error) error // stands around each request of a rotation, for tests that hit it there
 
 	mu     sync.Mutex
 	warned map[string]bool // by host: what ssh remarks was told
+}
+
+// With returns a copy for one of several hosts: what it says goes elsewhere.
+func (h *Hosts) With(stdout, stderr io.Writer, say ui.Reporter) *Hosts {
+	return &Hosts{Self: h.Self, Limit: h.Limit, Batch: h.Batch, Say: say, Stdout: stdout, Stderr: stderr,
+		Quiet: h.Quiet, JSON: h.JSON, Several: true, Uninterrupted: true, Version: h.Version, Step: h.Step}
 }
 
 // Runner is how commands reach a host: directly where it is this machine, over
@@ -53,6 +61,7 @@ func (h *Hosts) client(host, dest string) *ssh.Client {
 		Host: host, Dest: dest,
 		Batch:          h.Batch || !term.IsTerminal(int(os.Stdin.Fd())),
 		Limit:          h.Limit,
+		Uninterrupted:  h.Uninterrupted,
 		ConnectTimeout: h.Limit - time.Second, // ssh tells more of what it waits for than we can
 		Note:           func(text string) { h.Say.Say("%s: %s", host, text) },
 		Remark:         func(lines []string) { h.remark(host, lines) },

@@ -79,9 +79,16 @@ type HostStatus struct {
 	view   *tunnel.View
 	answer rotate.Answer
 	dead   []deadPeer
+	silent []silentPeer
 	hears  map[keyring.PublicKey]bool // the peers from which something arrives
 	past   *repo.KeyHistory
 	older  bool // it uses a key that was replaced
+}
+
+// A silentPeer is a peer that does not answer, and the finding that tells of it.
+type silentPeer struct {
+	name    string
+	finding int
 }
 
 // A peerStatus is what the kernel of a host tells of a peer.

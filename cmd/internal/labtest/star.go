@@ -1,0 +1,123 @@
+package labtest
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"wgkeys/cmd/internal/demo"
+	"wgkeys/deploy/lab"
+)
+
+// A Star is a hub with many spokes, which are peers of it alone. The repository is on the
+// hub, which reaches the spokes over ssh, OUTSIDE. Users' other host is the first spoke.
+type Star struct {
+	*Users
+	Hub    *lab.Host
+	Spokes []*lab.Host
+}
+
+// With is s in a subtest.
+func (s *Star) With(t *testing.T) *Star { return &Star{s.Users.With(t), s.Hub, s.Spokes} }
+
+// NewStar makes the hosts and their keys, which are not pushed yet. No tunnel is up.
+func NewStar(t *testing.T, spokes int) *Star {
+	t.Helper()
+	Require(t, Programs...)
+	l, err := lab.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	n := &demo.Network{Lab: l}
+	s := &Star{Users: &Users{n, t}}
+	s.Hub = s.NewHost("hub")
+	n.Router, n.Basalt = s.Hub, s.Hub
+	s.must(s.equip(s.Hub))
+	s.must(s.Hub.IP("link add lan type bridge"))
+	s.must(s.Hub.IP("link set lan up"))
+	s.must(s.Hub.IP("address add " + outsideOf(0).String() + "/16 dev lan"))
+	for i := range spokes {
+		s.Spokes = append(s.Spokes, s.NewHost(fmt.Sprintf("s%03d", i+1)))
+	}
+	n.Shale = s.Spokes[0]
+	var group errgroup.Group
+	group.SetLimit(8)
+	for i := range s.Spokes {
+		group.Go(func() error { return s.join(i) })
+	}
+	s.must(group.Wait())
+	for _, h := range s.Spokes {
+		s.must(l.Trust(t.Context(), s.Hub, h))
+	}
+	s.Must(s.Hub, "cd /root && wgkeys init -q --classic net")
+	s.Tunnel(s.File(""))
+	s.Must(s.Hub, "wgkeys gen -q hub "+strings.Join(s.Names(), " "))
+	return s
+}
+
+func (s *Star) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *Star) equip(h *lab.Host) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return h.Install("wgkeys", self)
+}
+
+// join links a spoke to the hub's bridge, and starts its ssh server.
+func (s *Star) join(i int) error {
+	h, port := s.Spokes[i], fmt.Sprintf("p%d", i+1)
+	if err := errors.Join(s.equip(h), s.Link(h, "eth0", s.Hub, port)); err != nil {
+		return err
+	}
+	return errors.Join(
+		s.Hub.IP("link set "+port+" master lan"),
+		h.IP("address add "+outsideOf(i+1).String()+"/16 dev eth0"),
+		h.StartSSHD(s.Context()),
+	)
+}
+
+// outsideOf is the address of the hub, 0, or a spoke.
+func outsideOf(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{198, 18, byte(i / 250), byte(i%250 + 1)})
+}
+
+// InsideOf is the address of the hub, 0, or a spoke in the tunnel.
+func InsideOf(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 77, byte(i / 250), byte(i%250 + 1)})
+}
+
+// Names are the spokes' names.
+func (s *Star) Names() (names []string) {
+	for _, h := range s.Spokes {
+		names = append(names, h.Name())
+	}
+	return names
+}
+
+// File is the tunnel file, with some lines more for the whole tunnel. Every spoke has the
+// tag spoke, and every tenth the tag tenth.
+func (s *Star) File(lines string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "listen_port = 30567\n%s\n[hosts.hub]\nendpoint = %q\naddresses = [%q]\n", lines, outsideOf(0), InsideOf(0).String()+"/16")
+	for i, h := range s.Spokes {
+		tags := `"spoke"`
+		if (i+1)%10 == 0 {
+			tags += `, "tenth"`
+		}
+		fmt.Fprintf(&b, "\n[hosts.%s]\nssh = \"root@%s\"\naddresses = [%q]\ntags = [%s]\n", h.Name(), outsideOf(i+1), InsideOf(i+1).String()+"/16", tags)
+	}
+	return b.String()
+}

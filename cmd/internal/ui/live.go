@@ -1,0 +1,196 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// A Live shows on a terminal what several hosts are at, a line each, below what is said of
+// those that are done. Where standard error is no terminal it shows nothing. It is for
+// several goroutines.
+type Live struct {
+	u    *UI
+	term *os.File // nil: there is none
+	all  int
+
+	mu           sync.Mutex
+	rows         []row // of the hosts under way, the first begun first
+	done, failed int
+	drawn        int // lines that are on the screen now
+	dirty        bool
+	end          chan struct{}
+	ended        sync.WaitGroup
+}
+
+// A row is a host under way.
+type row struct{ host, at string }
+
+// redrawEvery is often enough for an eye, and seldom enough for a slow line.
+const redrawEvery = 100 * time.Millisecond
+
+// Live shows how the work on so many hosts goes, until [Live.End].
+func (u *UI) Live(all int) *Live {
+	l := &Live{u: u, all: all, end: make(chan struct{})}
+	if f, ok := u.Stderr.(*os.File); ok && !u.Quiet && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())) {
+		l.term = f
+		l.ended.Go(l.redraw)
+	}
+	return l
+}
+
+// redraw draws what has changed.
+func (l *Live) redraw() {
+	tick := time.NewTicker(redrawEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.end:
+			return
+		case <-tick.C:
+			l.mu.Lock()
+			if l.dirty {
+				l.erase()
+				l.draw()
+			}
+			l.mu.Unlock()
+		}
+	}
+}
+
+// At notes what a host is at; the first time it is begun.
+func (l *Live) At(host, at string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dirty = true
+	if i := slices.IndexFunc(l.rows, func(r row) bool { return r.host == host }); i >= 0 {
+		l.rows[i].at = at
+		return
+	}
+	l.rows = append(l.rows, row{host, at})
+}
+
+// Done ends the line of a host. What say says of it stands above the lines of the others.
+func (l *Live) Done(host string, failed bool, say func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rows = slices.DeleteFunc(l.rows, func(r row) bool { return r.host == host })
+	if l.done++; failed {
+		l.failed++
+	}
+	l.above(say)
+}
+
+// Say says something between the lines.
+func (l *Live) Say(say func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.above(say)
+}
+
+func (l *Live) above(say func()) {
+	l.erase()
+	say()
+	l.draw()
+}
+
+// End takes the lines away.
+func (l *Live) End() {
+	close(l.end)
+	l.ended.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.erase()
+}
+
+// erase goes up to the first line and clears from there (ECMA-48, CPL and ED).
+func (l *Live) erase() {
+	if l.drawn > 0 {
+		fmt.Fprintf(l.term, "\x1b[%dF\x1b[J", l.drawn)
+		l.drawn = 0
+	}
+}
+
+func (l *Live) draw() {
+	l.dirty = false
+	if l.term == nil || len(l.rows) == 0 {
+		return
+	}
+	columns, lines, err := term.GetSize(int(l.term.Fd()))
+	if err != nil || columns < 20 || lines < 4 {
+		return
+	}
+	var b strings.Builder
+	for _, line := range l.lines(lines / 2) {
+		b.WriteString(cut(line, columns-1) + "\n")
+		l.drawn++
+	}
+	io.WriteString(l.term, b.String())
+}
+
+// lines are at most so many: the hosts that were begun first, and how far all are.
+func (l *Live) lines(most int) (all []string) {
+	width := 0
+	shown := l.rows[:min(len(l.rows), max(1, most-1))]
+	for _, r := range shown {
+		width = max(width, len(r.host))
+	}
+	for _, r := range shown {
+		all = append(all, fmt.Sprintf("  %-*s  %s", width, r.host, Printable(r.at)))
+	}
+	state := fmt.Sprintf("  %d of %s done", l.done-l.failed, Plural(l.all, "host"))
+	if l.failed > 0 {
+		state += fmt.Sprintf(", %d failed", l.failed)
+	}
+	if more := len(l.rows) - len(shown); more > 0 {
+		state += fmt.Sprintf(", %d more under way", more)
+	}
+	return append(all, state)
+}
+
+// cut shortens a line to so many characters.
+func cut(line string, columns int) string {
+	if runes := []rune(line); len(runes) > columns {
+		return string(runes[:columns-3]) + "..."
+	}
+	return line
+}
+
+// A LineWriter passes on whole lines, made printable and without their newline.
+type LineWriter struct {
+	Line func(string)
+	part strings.Builder
+}
+
+// longLine is where a line that has no end is cut.
+const longLine = 64 << 10
+
+func (w *LineWriter) Write(p []byte) (int, error) {
+	for _, c := range p {
+		if c == '\n' || w.part.Len() == longLine {
+			w.Flush()
+		}
+		if c != '\n' {
+			w.part.WriteByte(c)
+		}
+	}
+	return len(p), nil
+}
+
+// Flush passes on what the last line has no end of.
+func (w *LineWriter) Flush() {
+	if w.part.Len() > 0 {
+		line := strings.TrimSuffix(w.part.String(), "\r")
+		w.part.Reset()
+		w.Line(Printable(line))
+	}
+}
+
+// Of tells a line that is about one of several hosts.
+func (u *UI) Of(host, line string) { io.WriteString(u.Stderr, host+": "+Printable(line)+"\n") }

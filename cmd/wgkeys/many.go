@@ -1,0 +1,314 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/cmd/internal/many"
+	"wgkeys/cmd/internal/remote"
+	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
+)
+
+// The flags of verbs that take several hosts.
+var (
+	allFlag       = &cli.BoolFlag{Name: "all", Usage: "every host of the tunnel but this machine"}
+	jobsFlag      = &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "work on `N` hosts at once", Value: many.DefaultJobs}
+	stopAfterFlag = &cli.IntFlag{Name: "stop-after", Usage: "begin no more hosts once `N` have failed", DefaultText: "never"}
+)
+
+// checkJobs refuses numbers of hosts that mean nothing.
+func checkJobs(e *env) error {
+	help := "wgkeys " + e.cli.Command.Name + " --help"
+	for _, flag := range []string{"jobs", "stop-after", "batch"} {
+		if e.cli.IsSet(flag) && e.cli.Int(flag) < 1 {
+			name := "--" + flag
+			if flag == "jobs" {
+				name = "-j"
+			}
+			return ui.Usage(name+" must be at least 1", "", "", help)
+		}
+	}
+	return nil
+}
+
+// namesMany reports whether the command line is about several hosts, though they may come
+// to be one: what is said of each has its name then.
+func namesMany(e *env) bool {
+	return e.cli.Bool("all") || len(e.names()) > 1 || slices.ContainsFunc(e.names(), tunnel.IsPattern)
+}
+
+// hostsMeant are the hosts that the command line means in some tunnels. What the verb does
+// without a name is its own affair: there are none then.
+func hostsMeant(e *env, tunnels []*tunnel.Tunnel) ([]string, error) {
+	named := e.names()
+	if e.cli.Bool("all") {
+		named = append(named, tunnel.All)
+	}
+	hosts, err := tunnel.Select(tunnels, named)
+	if err != nil {
+		return nil, ui.ExitWith(ui.ExitUsage, err)
+	}
+	return hosts, nil
+}
+
+// A crew is the hosts of a tunnel that a verb is to work on, other than by status.
+type crew struct {
+	e      *env
+	repo   *repo.Repo
+	tunnel *tunnel.Tunnel
+	hosts  []string
+
+	live  *ui.Live
+	found bool // by a plan: there is something to do
+
+	mu      sync.Mutex
+	results map[string]json.RawMessage // with --json
+}
+
+// newCrew finds the hosts. This machine is among them where it is named.
+func newCrew(e *env) (*crew, error) {
+	if err := checkJobs(e); err != nil {
+		return nil, err
+	}
+	r, err := e.repo()
+	if err != nil {
+		return nil, err
+	}
+	t, err := e.tunnel(r)
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := hostsMeant(e, []*tunnel.Tunnel{t})
+	if err != nil {
+		return nil, err
+	}
+	c := &crew{e: e, repo: r, tunnel: t, results: map[string]json.RawMessage{}}
+	for _, h := range hosts {
+		if _, err := t.KeyFiles(h); err != nil {
+			return nil, err
+		}
+		if err := requireManaged(t, h); err != nil {
+			return nil, err
+		}
+		if e.hosts.IsLocal(t, h) && !slices.Contains(e.names(), h) {
+			e.ui.Say("left out %s, which is this machine: wgkeys %s %[1]s serves it", h, e.cli.Command.Name)
+			continue
+		}
+		c.hosts = append(c.hosts, h)
+	}
+	return c, nil
+}
+
+// A task is what is done on one host.
+type task func(ctx context.Context, hosts *remote.Hosts, host string) error
+
+// run has the task done on all, and tells of each as it is done.
+func (c *crew) run(do task, w many.Work) error {
+	ctx := context.WithoutCancel(c.e.ctx) // those under way come to their end
+	if looks.Load() {
+		ctx = c.e.ctx
+	}
+	c.live = c.e.ui.Live(len(c.hosts))
+	transcripts := map[string]*transcript{}
+	w.Hosts, w.Jobs, w.Stop = c.hosts, c.e.cli.Int("jobs"), c.e.ctx.Done()
+	if n := c.e.cli.Int("stop-after"); n > 0 {
+		w.StopAfter = n
+	}
+	for _, h := range c.hosts {
+		transcripts[h] = &transcript{crew: c, host: h}
+	}
+	w.Do = func(host string) error {
+		c.live.At(host, "...")
+		return transcripts[host].listen(ctx, do)
+	}
+	w.Done = func(o many.Outcome) {
+		c.live.Done(o.Host, o.Err != nil, func() { transcripts[o.Host].tell(o.Err) })
+	}
+	ended := context.AfterFunc(c.e.ctx, func() {
+		c.live.Say(func() {
+			c.e.ui.Say("no more hosts are begun; those under way come to their end, and a second signal ends at once")
+		})
+	})
+	outcomes := w.Run()
+	ended()
+	c.live.End()
+	return c.sum(outcomes)
+}
+
+// sayStopping says what a signal does, should one come before stop is called.
+func sayStopping(e *env, live *ui.Live) (stop func() bool) {
+	return context.AfterFunc(e.ctx, func() {
+		live.Say(func() {
+			e.ui.Say("no more hosts are begun; those under way come to their end, and a second signal ends at once")
+		})
+	})
+}
+
+// sum tells how it went, and what to run for the hosts that are not done.
+func (c *crew) sum(outcomes []many.Outcome) error {
+	if c.e.cli.Bool("json") {
+		if err := c.e.ui.JSON(c.json(outcomes)); err != nil {
+			return err
+		}
+	}
+	err := summary(c.e, outcomes)
+	if err == nil && c.found {
+		return ui.ExitWith(ui.ExitFindings, nil)
+	}
+	return err
+}
+
+// summary tells a person how it went on several hosts, and is the error of those that are
+// not done: why, and the command that does the rest.
+func summary(e *env, outcomes []many.Outcome) error {
+	s := many.Sum(outcomes)
+	if len(s.Failed)+len(s.NotBegun) == 0 {
+		e.ui.Say("%s done", ui.Plural(len(s.Done), "host"))
+		return nil
+	}
+	why := fmt.Sprintf("%d failed, as is told above", len(s.Failed))
+	if n := len(s.NotBegun); n > 0 {
+		why += fmt.Sprintf(", and %d not begun: %s", n, ui.Naming(s.NotBegun))
+	}
+	left := fmt.Sprintf("not done on %d of %s", len(s.Failed)+len(s.NotBegun), ui.Plural(len(outcomes), "host"))
+	rest := fault.New(left, "", why,
+		"once they are mended: "+retry(e, slices.Concat(s.Failed, s.NotBegun)))
+	return failures(len(outcomes)-len(s.Done), len(outcomes), errors.Join(append(s.Errs, rest)...))
+}
+
+// retry is the command line for some of its hosts.
+func retry(e *env, hosts []string) string {
+	line := []string{"wgkeys", e.cli.Command.Name}
+	for _, f := range e.cli.Command.Flags {
+		name := f.Names()[0]
+		if !e.cli.IsSet(name) || name == "all" || name == "C" { // a hint says itself where
+			continue
+		}
+		dashed := "--" + name
+		switch f.(type) {
+		case *cli.BoolFlag:
+			line = append(line, dashed)
+		case *cli.StringSliceFlag:
+			for _, v := range e.cli.StringSlice(name) {
+				line = append(line, dashed, words.ForShell(v))
+			}
+		default:
+			line = append(line, dashed, words.ForShell(fmt.Sprint(e.cli.Value(name))))
+		}
+	}
+	return strings.Join(append(line, hosts...), " ")
+}
+
+// A manyResult is what came of one host, for programs.
+type manyResult struct {
+	Host   string          `json:"host"`
+	Result json.RawMessage `json:"result,omitempty"`
+	Begun  bool            `json:"begun"`
+	Error  string          `json:"error,omitempty"`
+}
+
+func (c *crew) json(outcomes []many.Outcome) []manyResult {
+	all := make([]manyResult, len(outcomes))
+	for i, o := range outcomes {
+		all[i] = manyResult{Host: o.Host, Begun: o.Begun, Result: c.results[o.Host]}
+		if o.Err != nil {
+			all[i].Error = o.Err.Error()
+		}
+	}
+	return all
+}
+
+// A transcript is what a host says, until it is told in one piece.
+type transcript struct {
+	crew *crew
+	host string
+
+	mu    sync.Mutex
+	lines []said
+	json  bytes.Buffer
+}
+
+// A said is a line that a host has said.
+type said struct {
+	line   string
+	result bool // on standard output
+}
+
+// listen does the task on the host.
+func (s *transcript) listen(ctx context.Context, do task) error {
+	out, talk := s.writer(true), s.writer(false)
+	var stdout io.Writer = out
+	if s.crew.e.cli.Bool("json") {
+		stdout = &s.json
+	}
+	err := do(ctx, s.crew.e.hosts.With(stdout, talk, s), s.host)
+	out.Flush()
+	talk.Flush()
+	s.crew.mu.Lock()
+	defer s.crew.mu.Unlock()
+	if json.Valid(s.json.Bytes()) {
+		s.crew.results[s.host] = s.json.Bytes()
+	}
+	if exit, ok := errors.AsType[*ui.ExitError](err); ok && exit.Code == ui.ExitFindings && exit.Err == nil {
+		s.crew.found = true
+		return nil
+	}
+	return err
+}
+
+func (s *transcript) writer(result bool) *ui.LineWriter {
+	return &ui.LineWriter{Line: func(line string) { s.add(strings.TrimPrefix(line, "wgkeys: "), result) }}
+}
+
+func (s *transcript) add(line string, result bool) {
+	s.crew.live.At(s.host, line)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lines = append(s.lines, said{line, result})
+}
+
+// Say and Warn implement [ui.Reporter].
+func (s *transcript) Say(format string, args ...any) {
+	if !s.crew.e.ui.Quiet {
+		s.add(strings.TrimPrefix(fmt.Sprintf(format, args...), s.host+": "), false)
+	}
+}
+
+func (s *transcript) Warn(err error) {
+	for _, line := range fault.Lines(err) {
+		s.add("warning: "+line, false)
+	}
+	for _, hint := range fault.Hints(err) {
+		s.add("hint: "+s.crew.e.ui.There(hint), false)
+	}
+}
+
+// tell tells what the host has said, the host first on every line. How it failed stands at
+// the end of all once more.
+func (s *transcript) tell(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.lines {
+		if l.result {
+			s.crew.e.ui.Printf("%s: %s\n", s.host, l.line)
+		} else if err == nil || !strings.HasPrefix(l.line, "error: ") && !strings.HasPrefix(l.line, "hint: ") {
+			s.crew.e.ui.Of(s.host, l.line)
+		}
+	}
+	if err != nil {
+		s.crew.e.ui.Of(s.host, "failed")
+	}
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"wgkeys/cmd/internal/many"
+	"wgkeys/cmd/internal/remote"
+	"wgkeys/keyring/fault"
+)
+
+var batchFlag = &cli.IntFlag{Name: "batch", Usage: "`N` hosts, and no more before these are seen to be well", DefaultText: "all"}
+
+// batchConfirm is how long the hosts of a batch wait for their confirmation: until all of
+// them are done, and were asked how they stand.
+const batchConfirm = time.Minute
+
+// planMany shows what apply would do on several hosts.
+func planMany(e *env) error {
+	c, err := newCrew(e)
+	if err != nil {
+		return err
+	}
+	o := applyOptions(e, true)
+	return c.run(func(ctx context.Context, hosts *remote.Hosts, host string) error {
+		v, err := c.repo.View(c.tunnel, host)
+		if err != nil {
+			return err
+		}
+		return hosts.Apply(ctx, c.tunnel, v, o)
+	}, many.Work{})
+}
+
+// applyMany applies to several hosts, each of which goes back by itself unless it is
+// confirmed. With --batch it is confirmed once it is seen to be well.
+func applyMany(e *env) error {
+	c, err := newCrew(e)
+	if err != nil {
+		return err
+	}
+	o := applyOptions(e, false)
+	if size := e.cli.Int("batch"); size > 0 {
+		if !e.cli.IsSet("confirm") {
+			o.Confirm = batchConfirm
+		}
+		b := &batches{crew: c, o: o, tokens: map[string]string{}, before: map[string]*remote.HostStatus{}}
+		return c.run(b.begin, many.Work{Batch: size, StopAfter: 1, Settle: b.settle})
+	}
+	return c.run(func(ctx context.Context, hosts *remote.Hosts, host string) error {
+		v, err := c.repo.View(c.tunnel, host)
+		if err != nil {
+			return err
+		}
+		return hosts.Apply(ctx, c.tunnel, v, o)
+	}, many.Work{})
+}
+
+// downMany has several hosts undo their apply.
+func downMany(e *env) error {
+	c, err := newCrew(e)
+	if err != nil {
+		return err
+	}
+	return c.run(func(ctx context.Context, hosts *remote.Hosts, host string) error {
+		return hosts.Down(ctx, c.tunnel, host, e.cli.Bool("dry-run"))
+	}, many.Work{})
+}
+
+// confirmMany confirms on several hosts what waits there.
+func confirmMany(e *env) error {
+	c, err := newCrew(e)
+	if err != nil {
+		return err
+	}
+	return c.run(func(ctx context.Context, hosts *remote.Hosts, host string) error {
+		return hosts.Confirm(ctx, c.tunnel, host, "", 0)
+	}, many.Work{})
+}
+
+// batches are an apply to some hosts after others.
+type batches struct {
+	*crew
+	o remote.ApplyOptions
+
+	mu     sync.Mutex
+	tokens map[string]string             // of the hosts that wait to be confirmed
+	before map[string]*remote.HostStatus // how each stood
+}
+
+// begin applies to a host, which waits to be confirmed then.
+func (b *batches) begin(ctx context.Context, hosts *remote.Hosts, host string) error {
+	before, err := b.look(ctx, []string{host})
+	if err != nil {
+		return err
+	}
+	v, err := b.repo.View(b.tunnel, host)
+	if err != nil {
+		return err
+	}
+	token, err := hosts.Begin(ctx, b.tunnel, v, b.o)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tokens[host], b.before[host] = token, before[0]
+	return err
+}
+
+func (b *batches) look(ctx context.Context, hosts []string) ([]*remote.HostStatus, error) {
+	all, err := remote.NewStatuses(b.repo, b.tunnel.Name, hosts)
+	if err != nil {
+		return nil, err
+	}
+	q := remote.Survey{Hosts: b.e.hosts, Repo: b.repo, Jobs: b.e.cli.Int("jobs")}
+	q.Look(ctx, all)
+	return all, nil
+}
+
+// settle confirms the hosts that are as well as they were before.
+func (b *batches) settle(hosts []string) map[string]error {
+	ctx := context.WithoutCancel(b.e.ctx)
+	for _, h := range hosts {
+		b.live.At(h, "is it well?")
+	}
+	after, err := b.look(ctx, hosts)
+	wrong := map[string]error{}
+	var group errgroup.Group
+	group.SetLimit(b.e.cli.Int("jobs"))
+	for i, h := range hosts {
+		if err != nil {
+			wrong[h] = err
+			continue
+		}
+		if worse := after[i].Worse(b.before[h]); len(worse) > 0 {
+			wrong[h] = b.unwell(h, worse)
+			continue
+		}
+		if token := b.tokens[h]; token != "" {
+			group.Go(func() error {
+				err := b.e.hosts.Confirm(ctx, b.tunnel, h, token, b.o.Confirm)
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				if err != nil {
+					wrong[h] = err
+				}
+				return nil
+			})
+		}
+	}
+	group.Wait()
+	return wrong
+}
+
+func (b *batches) unwell(host string, worse []string) error {
+	hint := "wgkeys status " + host
+	if b.tokens[host] != "" {
+		hint = fmt.Sprintf("it goes back by itself within %v; then: wgkeys plan %s", b.o.Confirm, host)
+	}
+	return fault.NewHost("not well after the apply is host", host, strings.Join(worse, "; "), hint)
+}
