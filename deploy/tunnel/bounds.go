@@ -77,18 +77,18 @@ func tooMuch(text []byte) (offset int, what string) {
 // quotedLength is the length of the string that text begins with, quotes included
 // (TOML 1.0.0, section "String"). One of a single line ends with it, closed or not.
 func quotedLength(text []byte) int {
-	quote := text[:1]
-	end, from := string(quote), 1
-	if many := bytes.Repeat(quote, 3); bytes.HasPrefix(text, many) {
-		end, from = string(many), 3
+	quote := text[0]
+	from, many := 1, 1 // quotes
+	if len(text) >= 3 && text[1] == quote && text[2] == quote {
+		from, many = 3, 3
 	}
 	for from < len(text) {
 		switch {
-		case text[from] == '\\' && quote[0] == '"':
+		case text[from] == '\\' && quote == '"':
 			from += 2
-		case bytes.HasPrefix(text[from:], []byte(end)):
-			return from + len(end)
-		case text[from] == '\n' && len(end) == 1:
+		case text[from] == quote && (many == 1 || bytes.HasPrefix(text[from:], text[:many])):
+			return from + many
+		case text[from] == '\n' && many == 1:
 			return from
 		default:
 			from++

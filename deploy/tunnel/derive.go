@@ -187,6 +187,9 @@ func (t *Tunnel) routes(h *host, peers []*host, v *View) []Route {
 			if gateway == p && !prefix.IsSingleIP() && via.Is4() == prefix.Addr().Is4() {
 				r.Gateway = via
 			}
+			if routes == nil {
+				routes = make([]Route, 0, len(peers))
+			}
 			routes = append(routes, r)
 		}
 	}

@@ -93,13 +93,15 @@ func (r *reader) hosts(t *Tunnel, n *node) {
 		return
 	}
 	t.hosts = make(map[string]*host, len(n.keys))
-	for _, name := range n.keys {
+	all := make([]host, len(n.keys)) // at once: each by itself takes several times as long
+	for i, name := range n.keys {
 		at := n.get(name)
 		if err := keyring.CheckHost(name); err != nil {
 			r.add(at.pos, "", "no host can be named %s: %v", shown(name), err)
 			continue
 		}
-		h := &host{pos: at.pos, name: name}
+		h := &all[i]
+		h.pos, h.name = at.pos, name
 		readTable(r, at, h, hostKeys)
 		t.hosts[name] = h
 	}

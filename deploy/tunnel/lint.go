@@ -180,8 +180,9 @@ func (l *linter) psk() {
 // and routes as well.
 func (l *linter) addresses() {
 	seen := make(map[netip.Addr]value[string], len(l.t.names))
+	own := map[netip.Prefix]pos{}
 	for _, name := range l.t.names {
-		own := map[netip.Prefix]pos{}
+		clear(own)
 		for _, c := range l.t.hosts[name].claims {
 			if old, ok := own[c.val]; ok {
 				l.add(c.pos, "", "%s of host %q is there already, in %s", c.val, name, old)
@@ -223,7 +224,7 @@ func (l *linter) endpoints() {
 
 // inside returns the networks of the INSIDE addresses and where it says so.
 func (l *linter) inside() *prefixSet[pos] {
-	var inside prefixSet[pos]
+	inside := prefixSet[pos]{vals: make(map[netip.Prefix]pos, len(l.t.names))}
 	for _, name := range l.t.names {
 		for _, a := range l.t.hosts[name].addresses.vals {
 			for _, n := range a.val.networks() {

@@ -94,7 +94,10 @@ func load(fsys fs.FS, name string) (*node, error) {
 		}
 		left -= len(text)
 		m.file(path.Join(Dir, file), files.Text(text))
-		if why := files.Unreadable(text); why != nil && m.err() != nil {
+		if len(m.list) == 0 {
+			continue
+		}
+		if why := files.Unreadable(text); why != nil {
 			return nil, fault.WrapFile(why, "cannot read tunnel file", path.Join(Dir, file), "git status")
 		}
 	}

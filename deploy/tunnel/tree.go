@@ -52,8 +52,22 @@ func (n *node) where() string {
 	return "in [" + n.path() + "]"
 }
 
-func newTable(at pos, parent *node, name string) *node {
-	return &node{pos: at, kind: unstable.Table, parent: parent, name: name}
+func (m *merger) newTable(at pos, parent *node, name string) *node {
+	n := m.newNode()
+	*n = node{pos: at, kind: unstable.Table, parent: parent, name: name}
+	return n
+}
+
+// newNode takes nodes from many that are made at once: one by one, those of ten thousand
+// hosts take several times as long.
+func (m *merger) newNode() *node {
+	const many = 64
+	if len(m.spare) == 0 {
+		m.spare = make([]node, many)
+	}
+	n := &m.spare[0]
+	m.spare = m.spare[1:]
+	return n
 }
 
 // few is how many keys are compared one by one: the table of a host has no more, and a
@@ -61,6 +75,9 @@ func newTable(at pos, parent *node, name string) *node {
 const few = 8
 
 func (n *node) put(name string, v *node) {
+	if n.keys == nil {
+		n.keys, n.vals = make([]string, 0, few/2), make([]*node, 0, few/2)
+	}
 	n.keys, n.vals = append(n.keys, name), append(n.vals, v)
 	switch {
 	case len(n.keys) == few+1:
@@ -90,6 +107,7 @@ func (n *node) get(name string) *node {
 type merger struct {
 	problems
 	root   *node
+	spare  []node  // see newNode
 	src    *source // the present file
 	files  int
 	lines  []uint32 // offsets of the present file's newlines
@@ -107,7 +125,7 @@ func (m *merger) file(name string, text []byte) {
 		}
 	}
 	if m.root == nil {
-		m.root = newTable(pos{m.src, 1}, nil, "")
+		m.root = m.newTable(pos{m.src, 1}, nil, "")
 	}
 	if offset, what := tooMuch(text); offset >= 0 {
 		m.add(m.line(offset), "", "%s", what)
@@ -181,12 +199,12 @@ func (m *merger) step(from *node, key *unstable.Node, at pos, by byte, may ...by
 	t := from.get(name)
 	switch {
 	case t == nil:
-		t = newTable(at, from, name)
+		t = m.newTable(at, from, name)
 		t.maker = maker{m.src, by}
 		from.put(name, t)
 	case t.kind != unstable.Table, t.maker.src == m.src && !slices.Contains(may, t.maker.by):
 		m.twice(at, t)
-		return newTable(at, from, name)
+		return m.newTable(at, from, name)
 	case t.maker.src != m.src || t.maker.by == onTheWay:
 		t.maker = maker{m.src, by}
 	}
@@ -241,7 +259,8 @@ func (m *merger) set(t *node, key, v *unstable.Node, at pos) {
 }
 
 func (m *merger) value(v *unstable.Node, parent *node, name string, at pos) *node {
-	n := &node{pos: at, kind: v.Kind, text: string(v.Data), parent: parent, name: name}
+	n := m.newNode()
+	*n = node{pos: at, kind: v.Kind, text: string(v.Data), parent: parent, name: name}
 	if v.Kind == unstable.Array {
 		for it := v.Children(); it.Next(); {
 			elem := it.Node()
@@ -259,5 +278,5 @@ func (m *merger) arrayTable(e *unstable.Node) *node {
 		at, name = m.at(key.Node(), at), string(key.Node().Data)
 	}
 	m.add(at, "", "[[%s]] is a list of tables: write [%[1]s] with single brackets", bare(name[:min(len(name), maxKey)]))
-	return newTable(at, nil, "")
+	return m.newTable(at, nil, "")
 }

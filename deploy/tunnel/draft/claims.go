@@ -91,18 +91,27 @@ func (m *maker) routing(h *host) {
 	}
 	byPeer := m.assign(h)
 	for _, e := range h.entries {
-		own := byPeer[e.peer.name]
-		if e.p.Routed {
-			for _, p := range h.made(e) {
-				if !slices.Contains(own, p) && !(h.d.WithoutIPv6 && strings.Contains(p, ":")) {
-					own = append(own, p)
-				}
-			}
+		further := byPeer[e.peer.name]
+		if e.p.Routed && len(further) == 0 && !h.d.WithoutIPv6 {
+			continue // it is what comes if nothing is said
 		}
-		if !sameSet(own, h.made(e)) {
+		if own := h.routesTo(e, further); !sameSet(own, h.made(e)) {
 			e.routes, e.written = own, true
 		}
 	}
+}
+
+// routesTo are all routes to the peer of e: further ones, and those of its allowed IPs.
+func (h *host) routesTo(e *entry, further []string) []string {
+	if !e.p.Routed {
+		return further
+	}
+	for _, p := range h.made(e) {
+		if !slices.Contains(further, p) && !(h.d.WithoutIPv6 && strings.Contains(p, ":")) {
+			further = append(further, p)
+		}
+	}
+	return further
 }
 
 // needsRoutes tells whether a route would be made if nothing were said.

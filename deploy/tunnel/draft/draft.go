@@ -47,8 +47,12 @@ type Pair struct {
 // Make makes the tunnel of devices, which have one interface's name and a host's name
 // each. An error is what no tunnel file can say, whatever is left out.
 func Make(devices []*foreign.Device) (*Draft, error) {
-	m := &maker{Draft: &Draft{Tunnel: devices[0].Name}, byName: map[string]*host{},
-		byKey: map[keyring.PublicKey]*host{}, pairAt: map[[2]string]int{}}
+	many := 0 // hosts at most
+	for _, d := range devices {
+		many += 1 + len(d.Peers)
+	}
+	m := &maker{Draft: &Draft{Tunnel: devices[0].Name}, list: make([]*host, 0, many), byName: make(map[string]*host, many),
+		byKey: make(map[keyring.PublicKey]*host, many), pairAt: map[[2]string]int{}}
 	if err := tunnel.CheckName(m.Tunnel); err != nil {
 		at := devices[0].Pos
 		return nil, fault.WrapLine(err, "no tunnel can be named as the interface", at.File, at.Line, "-t NAME names it")
@@ -231,6 +235,7 @@ func (m *maker) endpoint(h *host) {
 
 // fill tells what goes into the keyring and into the vault.
 func (m *maker) fill() {
+	m.Hosts = make([]Host, 0, len(m.list))
 	for _, h := range m.list {
 		f := Host{Name: h.name, Managed: h.d != nil, PublicKey: h.key}
 		if h.d != nil {
@@ -251,7 +256,7 @@ func (m *maker) fill() {
 // known are the keys of the draft's hosts; of a host whose key nobody knows one that
 // serves for the comparison alone.
 func (m *maker) known() map[string]keyring.PublicKey {
-	keys := map[string]keyring.PublicKey{}
+	keys := make(map[string]keyring.PublicKey, len(m.list))
 	for i, h := range m.list {
 		keys[h.name] = h.key
 		if h.key.IsZero() {

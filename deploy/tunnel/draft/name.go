@@ -93,11 +93,14 @@ func ofEndpoint(endpoint string) string {
 	return label
 }
 
+// dashed spells an address as a name may have it.
+var dashed = strings.NewReplacer(".", "-", ":", "-")
+
 // ofAddress names a peer by its first address, or by its number.
 func ofAddress(p *foreign.Peer, n int) string {
 	for _, a := range p.AllowedIPs {
 		if a.IsSingleIP() {
-			return "peer-" + strings.Trim(strings.NewReplacer(".", "-", ":", "-").Replace(a.Addr().String()), "-")
+			return "peer-" + strings.Trim(dashed.Replace(a.Addr().String()), "-")
 		}
 	}
 	return "peer" + strconv.Itoa(n)

@@ -98,9 +98,13 @@ func (m *maker) compare(h *host, v *tunnel.View) {
 			continue
 		}
 		delete(byName, e.peer.name)
-		differs("AllowedIPs of "+p.Name, set(p.AllowedIPs), set(e.p.AllowedIPs))
-		differs("PersistentKeepalive of "+p.Name, p.Keepalive, e.p.Keepalive)
-		if e.p.Endpoint != "" {
+		if !slices.Equal(p.AllowedIPs, e.p.AllowedIPs) {
+			differs("AllowedIPs of "+p.Name, set(p.AllowedIPs), set(e.p.AllowedIPs))
+		}
+		if p.Keepalive != e.p.Keepalive {
+			differs("PersistentKeepalive of "+p.Name, p.Keepalive, e.p.Keepalive)
+		}
+		if e.p.Endpoint != "" && p.Endpoint != e.p.Endpoint {
 			differs("Endpoint of "+p.Name, p.Endpoint, e.p.Endpoint)
 		}
 	}

@@ -25,19 +25,22 @@ type writer struct {
 }
 
 func (w *writer) line(format string, args ...any) {
-	fmt.Fprintf(&w.text, format, args...)
+	if len(args) == 0 {
+		w.text.WriteString(format)
+	} else {
+		fmt.Fprintf(&w.text, format, args...)
+	}
 	w.text.WriteByte('\n')
 	w.from = append(w.from, w.at)
 }
 
 // all writes the tunnel: what holds for every host, then the hosts.
 func (w *writer) all() {
-	pairs := 0
-	for _, h := range w.m.list {
-		pairs += len(h.entries)
-	}
+	const lines, bytes = 5, 128 // of a host, or about so many
+	w.from = make([]foreign.Pos, 0, lines*len(w.m.list))
+	w.text.Grow(bytes * len(w.m.list))
 	w.port = commonPort(w.m.list)
-	w.psk = pairs > 0 && w.pairsKnown() == len(w.m.Pairs)
+	w.psk = len(w.m.Pairs) > 0 && w.pairsKnown() == len(w.m.Pairs)
 	w.number("listen_port", w.port)
 	w.flag("psk", w.psk)
 	if w.port != 0 || w.psk {
@@ -306,6 +309,7 @@ func (w *writer) hasPSK(h *host, e *entry) bool {
 // quote spells a string as TOML does (TOML 1.0, "Basic strings").
 func quote(s string) string {
 	var b strings.Builder
+	b.Grow(len(s) + len(`""`))
 	b.WriteByte('"')
 	for _, r := range s {
 		switch {
