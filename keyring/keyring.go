@@ -86,8 +86,11 @@ func (r Ring) Lacks(seen *files.Snapshot, host, tunnel string) bool {
 }
 
 // Load reads the public keys of all hosts in tunnel, by host.
-func (r Ring) Load(tunnel string) (map[string]PublicKey, error) {
-	hosts, err := files.List(filepath.Dir(r.Dir), r.Dir)
+func (r Ring) Load(tunnel string) (map[string]PublicKey, error) { return r.LoadSeen(nil, tunnel) }
+
+// LoadSeen is [Ring.Load] for who has a snapshot of the keyring already, or nil.
+func (r Ring) LoadSeen(seen *files.Snapshot, tunnel string) (map[string]PublicKey, error) {
+	hosts, err := seen.List(filepath.Dir(r.Dir), r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -99,7 +102,10 @@ func (r Ring) Load(tunnel string) (map[string]PublicKey, error) {
 		if !h.IsDir() && h.Type()&fs.ModeSymlink == 0 || strings.HasPrefix(h.Name(), ".") {
 			continue
 		}
-		k, err := r.Get(h.Name(), tunnel) // a link's too, as for the verbs that ask for one host
+		if r.Lacks(seen, h.Name(), tunnel) {
+			continue
+		}
+		k, err := r.Seen(seen, h.Name(), tunnel) // a link's too, as for the verbs that ask for one host
 		if errors.Is(err, fs.ErrNotExist) || !h.IsDir() && errors.Is(err, syscall.ENOTDIR) {
 			continue
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -162,22 +163,45 @@ func (x *exporter) hosts(t *tunnel.Tunnel, dir string, out *files.Replacements) 
 	if err != nil {
 		return 0, err
 	}
-	for _, host := range t.Hosts() {
-		v, err := views.Of(host)
+	hosts := t.Hosts()
+	keyless := make([]bool, len(hosts))
+	if err := x.each(len(hosts), func(i int) error {
+		v, err := views.Of(hosts[i])
 		if err != nil {
-			return written, err
+			return err
 		}
-		err = x.into(v, filepath.Join(dir, host), out)
-		if v.Unmanaged && errors.Is(err, fs.ErrNotExist) {
+		err = x.into(v, filepath.Join(dir, hosts[i]), out)
+		if keyless[i] = v.Unmanaged && errors.Is(err, fs.ErrNotExist); keyless[i] {
+			return nil
+		}
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	for i, host := range hosts {
+		if keyless[i] {
 			x.env.ui.Say("left out %s of %s: nobody's vault file has its key", host, t.Name)
 			continue
-		}
-		if err != nil {
-			return written, err
 		}
 		written++
 	}
 	return written, nil
+}
+
+// each calls do for 0 to n-1, and returns the first error: on all cores, but for what may
+// ask the user for a passphrase.
+func (x *exporter) each(n int, do func(i int) error) error {
+	if !x.secret {
+		errs := make([]error, n)
+		repo.Each(n, func(i int) { errs[i] = do(i) })
+		return cmp.Or(errs...)
+	}
+	for i := range n {
+		if err := do(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // into adds the files of a view to out, in dir, which is made.

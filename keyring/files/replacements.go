@@ -1,20 +1,29 @@
 package files
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Replacements are many files on this host, each written as [Replace] does: at every
 // moment there is the old one or the new one, whole. They are brought to the disk at
-// once, before the first takes its place and after the last has it.
+// once, before the first takes its place and after the last has it. Several goroutines may
+// add files.
 type Replacements struct {
-	dir   *os.File // on its file system they are
-	slow  bool     // each is synced by itself
+	dir  *os.File // on its file system they are
+	slow bool     // each is synced by itself
+
+	mu    sync.Mutex
 	temps []newFile
+	made  atomic.Int64 // temporary files
 }
 
 // NewReplacements begins some below dir, which has to be there.
@@ -29,13 +38,24 @@ func NewReplacements(dir string) (*Replacements, error) {
 // Add writes what [Replacements.Commit] puts in the place of the file at path. Its folder
 // has to be there, on the same file system.
 func (r *Replacements) Add(path string, text []byte, mode fs.FileMode) error {
-	f, err := os.CreateTemp(filepath.Dir(path), temporaryHere()) // with O_EXCL and 0600
-	if err != nil {
-		return err
+	own := owns{uid: os.Geteuid(), gid: os.Getegid()}
+	for {
+		temp := filepath.Join(filepath.Dir(path), fmt.Sprintf("%s%d.%d", Temporary, os.Getpid(), r.made.Add(1)))
+		switch err := here.write(temp, text, own, mode, r.slow); err {
+		case nil:
+			r.mu.Lock()
+			r.temps = append(r.temps, newFile{path, temp})
+			r.mu.Unlock()
+			return nil
+		case syscall.EEXIST: // of a process that was killed
+		default:
+			return &fs.PathError{Op: "write", Path: temp, Err: err}
+		}
 	}
-	r.temps = append(r.temps, newFile{path, f.Name()})
-	return errors.Join(Replacement{Mode: mode, Unsynced: !r.slow}.fill(f, bytes.NewReader(text)), f.Close())
 }
+
+// here is the working folder: a path in it may be any.
+var here = handle{fd: unix.AT_FDCWD}
 
 // Commit puts the files in their places, in the order in which they were added, and
 // brings them to the disk. It ends with the first that cannot be.
@@ -47,8 +67,8 @@ func (r *Replacements) Commit() error {
 	}
 	for len(r.temps) > 0 {
 		f := r.temps[0]
-		if err := os.Rename(f.temp, f.path); err != nil {
-			return err
+		if err := here.rename(f.temp, f.path); err != nil {
+			return &fs.PathError{Op: "rename", Path: f.path, Err: err}
 		}
 		r.temps = r.temps[1:]
 		if r.slow {

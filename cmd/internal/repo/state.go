@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 	"wgkeys/vault"
 )
 
@@ -115,8 +117,8 @@ func (r *Repo) Promote(host, tunnel string, step func(string, func() error) erro
 // nextKeys are the keys that a rotation is changing hosts of a tunnel to. Where
 // the rotation is over, but for the keyring, the next key is the present one:
 // those are put into present.
-func nextKeys(r *Repo, tunnel string, present map[string]keyring.PublicKey) (map[string]keyring.PublicKey, error) {
-	next, err := r.Ring.Load(keyring.Next(tunnel))
+func nextKeys(r *Repo, seen *files.Snapshot, tunnel string, present map[string]keyring.PublicKey) (map[string]keyring.PublicKey, error) {
+	next, err := r.Ring.LoadSeen(seen, keyring.Next(tunnel))
 	if err != nil {
 		return nil, err
 	}
@@ -198,11 +200,12 @@ type Views struct {
 
 // ViewsOf reads the public keys of a tunnel.
 func ViewsOf(r *Repo, t *tunnel.Tunnel) (*Views, error) {
-	keys, err := r.Ring.Load(t.Name)
+	seen := files.Take(r.Dir, filepath.Base(r.Ring.Dir))
+	keys, err := r.Ring.LoadSeen(seen, t.Name)
 	if err != nil {
 		return nil, err
 	}
-	next, err := nextKeys(r, t.Name, keys)
+	next, err := nextKeys(r, seen, t.Name, keys)
 	if err != nil {
 		return nil, err
 	}
