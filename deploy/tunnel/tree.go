@@ -62,11 +62,11 @@ func (m *merger) newTable(at pos, parent *node, name string) *node {
 // hosts take several times as long.
 func (m *merger) newNode() *node {
 	const many = 64
-	if len(m.spare) == 0 {
-		m.spare = make([]node, many)
+	if len(m.free) == 0 {
+		m.free = make([]node, many)
 	}
-	n := &m.spare[0]
-	m.spare = m.spare[1:]
+	n := &m.free[0]
+	m.free = m.free[1:]
 	return n
 }
 
@@ -107,7 +107,7 @@ func (n *node) get(name string) *node {
 type merger struct {
 	problems
 	root   *node
-	spare  []node  // see newNode
+	free   []node  // see newNode
 	src    *source // the present file
 	files  int
 	lines  []uint32 // offsets of the present file's newlines
