@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/labtest"
+	"wgkeys/deploy/host/boot"
 )
 
 // The units say nothing that systemd does not understand.
@@ -19,14 +20,11 @@ func TestUnitsVerify(t *testing.T) {
 	}
 	dir := t.TempDir()
 	var units []string
-	for _, name := range []string{"wgkeys@.service", "wgkeys-names@.service", "wgkeys-device@.service"} {
-		text, err := boot.ReadFile("boot/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, f := range boot.Systemd.Files(nil) {
+		name := filepath.Base(f.Path)
 		unit := filepath.Join(dir, name)
 		// It wants the program to be where it will be.
-		if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), installedProgram, self)), 0o644); err != nil {
+		if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(f.Text), boot.Program, self)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Symlink(name, filepath.Join(dir, strings.Replace(name, "@", "@wg0", 1))); err != nil {
@@ -70,4 +68,20 @@ func TestBootBeforeTheFirstAdvertisement(t *testing.T) {
 	u.Must(u.Shale, "wgkeys down && ip link set eth0 down")
 	u.Must(u.Shale, "ip -6 route flush proto ra")
 	u.Same(u.Shale, before, "after down")
+}
+
+// Every sh reads the scripts for hosts without systemd.
+func TestBootScripts(t *testing.T) {
+	labtest.Require(t, "busybox", "dash", "mksh")
+	for _, s := range []boot.System{boot.OpenRC, boot.Ifupdown} {
+		for _, f := range s.Files(nil) {
+			for _, sh := range []string{"busybox sh", "dash", "mksh"} {
+				cmd := exec.Command("sh", "-c", sh+" -n")
+				cmd.Stdin = strings.NewReader(string(f.Text))
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%s, %s: %v\n%s", s, sh, err, out)
+				}
+			}
+		}
+	}
 }

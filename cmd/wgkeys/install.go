@@ -1,117 +1,132 @@
 package main
 
 import (
-	"embed"
+	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/apply/linux/lookup"
-	"wgkeys/deploy/apply/linux/services"
+	"wgkeys/deploy/host/boot"
 	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
 )
 
-//go:embed boot
-var boot embed.FS
+// placedFlag is how install HOST has the program that it has put on a host see to the rest.
+var placedFlag = &cli.BoolFlag{Name: "placed", Hidden: true}
 
 func installCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:  "install",
-		Usage: "bring the applied tunnels of this machine up at boot",
-		Description: "Puts this program at /usr/local/bin/wgkeys, and for systemd the units\n" +
-			"wgkeys@TUNNEL, or with --ifupdown a hook in /etc/network/if-up.d. At boot the\n" +
-			"last view that apply kept is applied; no repository is needed. Network managers\n" +
-			"that are installed are told to leave the interfaces alone.",
+		Name:      "install",
+		Usage:     "put this program on hosts, and have tunnels come up at boot",
+		ArgsUsage: "[HOST...]",
+		Description: "On each HOST, which needs only sshd and sh: puts this program at\n" +
+			"/usr/local/bin/wgkeys over ssh, where it is another one, and has the tunnels that\n" +
+			"were applied there come up at boot. A host of another architecture gets the program\n" +
+			"of --programs, or one that Go builds of --source. What runs there goes on.\n" +
+			"\n" +
+			"Without HOST: the same for this machine. It is systemd's units wgkeys@TUNNEL, a\n" +
+			"script of OpenRC's, or a hook of ifupdown's. At boot the last view that apply kept\n" +
+			"is applied; no repository is needed. Network managers that are installed are told\n" +
+			"to leave the interfaces alone.",
 		Flags: []cli.Flag{
-			tunnelFlag, dryRunFlag,
-			&cli.BoolFlag{Name: "ifupdown", Usage: "for hosts whose network is ifupdown's"},
+			&cli.StringFlag{Name: "programs", Usage: "take programs for other architectures from `DIR`: wgkeys-linux-ARCH"},
+			&cli.StringFlag{Name: "source", Usage: "have Go build them in `DIR`, a checkout of wgkeys"},
+			tunnelFlag, hostFlag, dryRunFlag, timeoutFlag, placedFlag,
+			&cli.BoolFlag{Name: "ifupdown", Usage: "by ifupdown's hook, whatever else starts services"},
 		},
 	}, doInstall
 }
 
-// installedProgram is where the units look for the program.
-const installedProgram = "/usr/local/bin/wgkeys"
-
-// A bootFile is a file of boot's and where it goes.
-type bootFile struct {
-	name, path string
-	mode       os.FileMode
+func doInstall(e *env) error {
+	if len(e.names()) > 0 {
+		return installThere(e)
+	}
+	return installHere(e)
 }
 
-var (
-	systemdFiles = []bootFile{
-		{"boot/wgkeys@.service", "/etc/systemd/system/wgkeys@.service", 0o644},
-		{"boot/wgkeys-names@.service", "/etc/systemd/system/wgkeys-names@.service", 0o644},
-		{"boot/wgkeys-device@.service", "/etc/systemd/system/wgkeys-device@.service", 0o644},
-	}
-	ifupdownFiles = []bootFile{{"boot/ifupdown", "/etc/network/if-up.d/wgkeys", 0o755}}
-)
-
-func doInstall(e *env) error {
+// installHere sees to this machine.
+func installHere(e *env) error {
 	views, err := keptViews(e)
 	if err != nil {
 		return err
 	}
+	s := boot.Find()
 	if e.cli.Bool("ifupdown") {
-		return installFor(e, views, ifupdownFiles, nil)
+		s = boot.Ifupdown
 	}
-	return installFor(e, views, systemdFiles, enable(views))
-}
-
-// installFor puts the program and files in their places, and has systemd run commands.
-func installFor(e *env, views []*tunnel.View, files []bootFile, commands [][]string) error {
-	if err := installProgram(e); err != nil {
-		return err
-	}
-	for _, f := range files {
-		text, err := boot.ReadFile(f.name)
-		if err != nil {
-			return err
-		}
-		if err := installFile(e, f.path, text, f.mode); err != nil {
+	if !e.cli.Bool("placed") {
+		if err := installProgram(e); err != nil {
 			return err
 		}
 	}
-	if err := installUnmanaged(e, views); err != nil {
-		return err
-	}
-	return runAll(e, commands)
+	return bootBy(e, s, views)
 }
 
-func installFile(e *env, path string, text []byte, mode os.FileMode) error {
-	e.ui.Printf("install -m %04o %s\n", mode, path)
-	if e.cli.Bool("dry-run") {
-		return nil
+// bootBy has s bring the tunnels up. What is so already is left as it is, and a dry run
+// tells of all of it.
+func bootBy(e *env, s boot.System, views []*tunnel.View) error {
+	if s == boot.None {
+		e.ui.Say("neither systemd nor OpenRC nor ifupdown starts this machine: have your init system run %s apply --kept -t TUNNEL", boot.Program)
 	}
-	if err := services.WriteForAll(path, text, mode); err != nil {
-		return fault.WrapFile(err, "cannot install", path, "sudo wgkeys install")
-	}
-	return nil
-}
-
-// installUnmanaged has network managers leave the interfaces alone from the next boot
-// on. One that starts at the same moment as apply may have read its files before
-// apply writes those below /run, and see the interface before it can be told.
-func installUnmanaged(e *env, views []*tunnel.View) error {
-	for _, v := range views {
-		for _, f := range services.UnmanagedAtBoot(v.Tunnel) {
-			if err := installFile(e, f.Path, f.Text, 0o644); err != nil {
-				return err
-			}
+	dry, changed := e.cli.Bool("dry-run"), false
+	for _, f := range s.Files(views) {
+		if !dry && f.Is() {
+			continue
+		}
+		changed = true
+		e.ui.Printf("install -m %04o %s\n", f.Mode, f.Path)
+		if dry {
+			continue
+		}
+		if err := f.Write(); err != nil {
+			return fault.WrapFile(err, "cannot install", f.Path, "sudo wgkeys install")
 		}
 	}
+	for _, c := range s.Enable(views) {
+		if !dry && (c.Reads && !changed || c.Done(e.ctx)) {
+			continue
+		}
+		changed = true
+		e.ui.Printf("%s\n", c)
+		if dry {
+			continue
+		}
+		if err := c.Run(e.ctx); err != nil {
+			return err
+		}
+	}
+	tellBoot(e, s, views, changed)
 	return nil
 }
 
-// keptViews are those of the named tunnel, or of all that were applied here.
+func tellBoot(e *env, s boot.System, views []*tunnel.View, changed bool) {
+	switch {
+	case s == boot.None:
+	case len(views) == 0:
+		e.ui.Say("no tunnel was applied yet: after the first apply, install has %s bring it up at boot", s)
+	case !changed:
+		e.ui.Say("nothing to do: %s brings up at boot %s", s, tunnelsOf(views))
+	}
+}
+
+func tunnelsOf(views []*tunnel.View) string {
+	names := ""
+	for i, v := range views {
+		if i > 0 {
+			names += ", "
+		}
+		names += v.Tunnel
+	}
+	return names
+}
+
+// keptViews are those of the named tunnel, or of all that were applied here: at least one,
+// but on a host that was given the program just now.
 func keptViews(e *env) ([]*tunnel.View, error) {
 	names := kept.Names()
 	if t := e.cli.String("tunnel"); t != "" {
@@ -120,7 +135,7 @@ func keptViews(e *env) ([]*tunnel.View, error) {
 		}
 		names = slices.DeleteFunc(names, func(name string) bool { return name != t })
 	}
-	if len(names) == 0 {
+	if len(names) == 0 && !e.cli.Bool("placed") {
 		return nil, fault.NewFile("nothing to bring up at boot in", kept.Dir, "no tunnel was applied on this machine", "wgkeys apply")
 	}
 	var views []*tunnel.View
@@ -137,46 +152,22 @@ func keptViews(e *env) ([]*tunnel.View, error) {
 	return views, nil
 }
 
-// enable returns the commands that make systemd bring the tunnels up: those
-// with named endpoints once more when names can be looked up, and each again when
-// its interface is gone.
-func enable(views []*tunnel.View) [][]string {
-	commands := [][]string{{"systemctl", "daemon-reload"}}
-	for _, v := range views {
-		commands = append(commands, []string{"systemctl", "enable", "wgkeys@" + v.Tunnel + ".service"})
-		commands = append(commands, []string{"systemctl", "enable", "--now", "--no-block", "wgkeys-device@" + v.Tunnel + ".service"})
-		if named(v) {
-			commands = append(commands, []string{"systemctl", "enable", "wgkeys-names@" + v.Tunnel + ".service"})
-		}
-	}
-	return commands
-}
-
-// named reports whether an endpoint has to be looked up.
-func named(v *tunnel.View) bool {
-	for _, p := range v.Peers {
-		if lookup.IsName(p.Endpoint) {
-			return true
-		}
-	}
-	return false
-}
-
-// installProgram copies this program, unless it runs from its place already.
+// installProgram copies this program, unless it runs from its place already, or is the
+// same.
 func installProgram(e *env) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fault.Wrap(err, "cannot find this program's own file", "", "")
 	}
-	if real, err := filepath.EvalSymlinks(installedProgram); err == nil && real == self {
+	if real, err := filepath.EvalSymlinks(boot.Program); err == nil && real == self {
 		return nil
 	}
-	e.ui.Printf("install -m 0755 %s %s\n", self, installedProgram)
+	e.ui.Printf("install -m 0755 %s %s\n", self, boot.Program)
 	if e.cli.Bool("dry-run") {
 		return nil
 	}
-	if err := copyProgram(self, installedProgram); err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot install", installedProgram, "sudo wgkeys install")
+	if err := copyProgram(self, boot.Program); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot install", boot.Program, "sudo wgkeys install")
 	}
 	return nil
 }
@@ -188,20 +179,5 @@ func copyProgram(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	return files.Replace(to, in, files.Replacement{Mode: 0o755})
-}
-
-func runAll(e *env, commands [][]string) error {
-	for _, c := range commands {
-		e.ui.Printf("%s\n", strings.Join(c, " "))
-		if e.cli.Bool("dry-run") {
-			continue
-		}
-		cmd := exec.CommandContext(e.ctx, c[0], c[1:]...)
-		cmd.Stderr = e.ui.Stderr
-		if err := cmd.Run(); err != nil {
-			return fault.Wrap(err, "cannot run", strings.Join(c, " "), "on a host without systemd: wgkeys install --ifupdown")
-		}
-	}
-	return nil
+	return files.Replace(to, io.Reader(in), files.Replacement{Mode: 0o755})
 }

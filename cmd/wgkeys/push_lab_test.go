@@ -242,7 +242,7 @@ func pushWithoutPrograms(u *labtest.Users) {
 wgkeys: hint: on shale: apt install wireguard-tools
 `,
 		"apply": `wgkeys: error: cannot run wgkeys on host "shale": it is not installed there
-wgkeys: hint: scp $(command -v wgkeys) root@93.93.130.7:/usr/local/bin/
+wgkeys: hint: wgkeys install shale
 `,
 	} {
 		if r := u.Run(u.Basalt, "wgkeys "+command+" shale"); r.Code != ui.ExitFailed || r.Stderr != says {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/host"
+	"wgkeys/deploy/host/boot"
 	"wgkeys/deploy/host/former"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -84,15 +84,20 @@ func bootTakenOver(e *env, v *tunnel.View) error {
 	if v.NoBoot {
 		return nil
 	}
-	if _, err := os.Stat("/run/systemd/system"); err != nil { // sd_booted(3)
-		e.ui.Say("%s: for the next boot: wgkeys install --ifupdown, or have your init system run wgkeys apply --kept", v.Tunnel)
-		return nil
-	}
-	views := []*tunnel.View{v}
-	if err := installFor(e, views, systemdFiles, enable(views)); err != nil {
+	if err := bootByItself(e, v); err != nil {
 		return fault.Wrap(err, "the tunnel is wgkeys' own now, and will not come up at boot:", v.Tunnel, "wgkeys install -t "+v.Tunnel)
 	}
 	return nil
+}
+
+func bootByItself(e *env, v *tunnel.View) error {
+	s := boot.Find()
+	if s != boot.None {
+		if err := installProgram(e); err != nil {
+			return err
+		}
+	}
+	return bootBy(e, s, []*tunnel.View{v})
 }
 
 func doGiveBack(e *env) error { return onHost(e, giveBackTaken, giveBackThere) }

@@ -75,7 +75,7 @@ func olderView(u *labtest.Users) {
 	u.Tunnel(strings.Replace(demo.FirstTunnel, "forward   = true", "forward = true\nkill_switch = false", 1))
 	for _, verb := range []string{"plan", "apply", "status"} {
 		r := u.Run(u.Basalt, "wgkeys "+verb+" shale")
-		if r.Code == ui.ExitDone || !strings.Contains(r.Stdout+r.Stderr, "upgrade wgkeys on shale: scp ") {
+		if r.Code == ui.ExitDone || !strings.Contains(r.Stdout+r.Stderr, "upgrade wgkeys on shale: wgkeys install shale") {
 			u.Errorf("%s exits %d: %s%s", verb, r.Code, r.Stdout, r.Stderr)
 		}
 		if verb == "status" && (r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, " received, ")) {
@@ -88,7 +88,7 @@ func olderView(u *labtest.Users) {
 // an older one too.
 func olderRotates(u *labtest.Users, commit string) {
 	u.Helper()
-	const upgrade = "hint: upgrade wgkeys on shale: scp $(command -v wgkeys) root@93.93.130.7:/usr/local/bin/"
+	const upgrade = "hint: upgrade wgkeys on shale: wgkeys install shale"
 	if commit != olderVersions[0] {
 		before := publicKeyOf(u, "basalt")
 		r := u.Run(u.Basalt, "wgkeys rotate -y basalt")

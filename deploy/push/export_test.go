@@ -1,4 +1,6 @@
 package push
 
+import "wgkeys/deploy/ssh"
+
 // PlainScript is what speaks for a host without wgkeys, as it is sent there.
-func PlainScript() string { return oneLine(plainScript) }
+func PlainScript() string { return ssh.OneLine(plainScript) }

@@ -13,7 +13,7 @@ import (
 // speaking is a host with another version: of what it is asked in that one it does
 // what it knows.
 func speaking(version int, knows ...string) Participant {
-	return Participant{Host: "shale", KeyFile: "/etc/wireguard/wg0.key", Upgrade: "scp",
+	return Participant{Host: "shale", KeyFile: "/etc/wireguard/wg0.key", Upgrade: "wgkeys install shale",
 		Ask: func(_ context.Context, q Request) (Answer, error) {
 			a := Answer{Protocol: version}
 			for _, do := range knows {
@@ -35,9 +35,9 @@ func TestOtherVersions(t *testing.T) {
 	}{
 		"look":             {speaking(1, DoLook), DoLook, ""},
 		"refuse":           {speaking(1, DoRefuse), DoRefuse, ""},
-		"older than all":   {speaking(1), DoLook, "upgrade wgkeys on shale: scp"},
-		"no version":       {speaking(0), DoLook, "upgrade wgkeys on shale: scp"},
-		"a rotation":       {speaking(1, DoWatch), DoWatch, "upgrade wgkeys on shale: scp"},
+		"older than all":   {speaking(1), DoLook, "upgrade wgkeys on shale: wgkeys install shale"},
+		"no version":       {speaking(0), DoLook, "upgrade wgkeys on shale: wgkeys install shale"},
+		"a rotation":       {speaking(1, DoWatch), DoWatch, "upgrade wgkeys on shale: wgkeys install shale"},
 		"newer than this":  {speaking(Protocol+1, DoLook), DoLook, "upgrade wgkeys here: shale has a newer one"},
 		"the same version": {speaking(Protocol, DoWatch), DoWatch, ""},
 	} {

@@ -121,7 +121,7 @@ func (h *Hosts) Participant(t *tunnel.Tunnel, host string) (rotate.Participant, 
 		})
 		return a, err
 	}
-	return rotate.Participant{Host: host, KeyFile: files[t.Name+".key"], Ask: ask, Upgrade: install(t, host)}, nil
+	return rotate.Participant{Host: host, KeyFile: files[t.Name+".key"], Ask: ask, Upgrade: upgrade(host)}, nil
 }
 
 // ask has the wgkeys of a host answer one request: this very program where the
@@ -141,7 +141,7 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 		return a, err
 	}
 	if err := json.Unmarshal(said.Bytes(), &a); err != nil {
-		return a, otherVersion(t, host, "what it answers is not understood here")
+		return a, otherVersion(host, "what it answers is not understood here")
 	}
 	return a, nil
 }
@@ -158,9 +158,9 @@ func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host strin
 	}
 	switch {
 	case exit.Code == 127:
-		return fault.NewHost("cannot run wgkeys on host", host, "it is not installed there", install(t, host))
+		return fault.NewHost("cannot run wgkeys on host", host, "it is not installed there", upgrade(host))
 	case exit.Code == ui.ExitUsage && strings.Contains(exit.Stderr, "no such command"):
-		return otherVersion(t, host, "it is older, and cannot tell how its tunnel stands")
+		return otherVersion(host, "it is older, and cannot tell how its tunnel stands")
 	}
 	return fault.WrapHost(err, "wgkeys failed on host", host, "")
 }

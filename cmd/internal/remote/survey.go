@@ -104,7 +104,7 @@ func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned
 // cannotPlan is the error of a host that cannot tell what apply would do there, maybe since
 // it has another version.
 func (h *Hosts) cannotPlan(s *HostStatus, why string) error {
-	hint := h.upgradeIfOther(s.tunnel, s.Host, s.Version, why)
+	hint := h.upgradeIfOther(s.Host, s.Version, why)
 	if hint == "" {
 		hint = "wgkeys plan " + s.Host
 	}

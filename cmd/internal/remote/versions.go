@@ -16,14 +16,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// install is the command that brings this very program to a host.
-func install(t *tunnel.Tunnel, host string) string {
-	dest, _ := t.SSH(host)
-	if at, ok := strings.CutPrefix(dest, "ssh://"); ok { // it may name a port (scp(1))
-		return "scp $(command -v wgkeys) scp://" + strings.TrimSuffix(at, "/") + "//usr/local/bin/wgkeys"
-	}
-	return "scp $(command -v wgkeys) " + dest + ":/usr/local/bin/"
-}
+// upgrade is the command that brings this very program to a host.
+func upgrade(host string) string { return "wgkeys install " + host }
 
 // An otherVersionError is rotate.ErrVersion in words.
 type otherVersionError string
@@ -32,8 +26,8 @@ func (o otherVersionError) Error() string        { return string(o) }
 func (o otherVersionError) Is(target error) bool { return target == rotate.ErrVersion }
 
 // otherVersion is the error of a host whose wgkeys does not know what this one asks.
-func otherVersion(t *tunnel.Tunnel, host, why string) error {
-	return fault.WrapHost(otherVersionError(why), "another version of wgkeys is on host", host, "upgrade wgkeys on "+host+": "+install(t, host))
+func otherVersion(host, why string) error {
+	return fault.WrapHost(otherVersionError(why), "another version of wgkeys is on host", host, "upgrade wgkeys on "+host+": "+upgrade(host))
 }
 
 // olderWords are what an older wgkeys says to what is new since.
@@ -46,7 +40,7 @@ func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, 
 	if !errors.As(err, &exit) {
 		return ""
 	}
-	if hint := h.upgradeIfOther(t, host, h.Version, exit.Stderr); hint != "" {
+	if hint := h.upgradeIfOther(host, h.Version, exit.Stderr); hint != "" {
 		return hint
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -57,18 +51,18 @@ func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, 
 	if err != nil || !strings.HasPrefix(theirs, "wgkeys ") {
 		return ""
 	}
-	return h.upgradeIfOther(t, host, theirs, "")
+	return h.upgradeIfOther(host, theirs, "")
 }
 
 // upgradeIfOther is what to do where a host that said so has another version of wgkeys than
 // this machine, as far as that is known; else "".
-func (h *Hosts) upgradeIfOther(t *tunnel.Tunnel, host, theirs, said string) string {
-	upgrade := "upgrade wgkeys on " + host + ": " + install(t, host)
+func (h *Hosts) upgradeIfOther(host, theirs, said string) string {
+	hint := "upgrade wgkeys on " + host + ": " + upgrade(host)
 	switch {
 	case slices.ContainsFunc(olderWords, func(w string) bool { return strings.Contains(said, w) }):
-		return upgrade
+		return hint
 	case theirs == h.Version || theirs == "":
 		return ""
 	}
-	return fmt.Sprintf("%s has %s, and this machine %s; if that is why: %s", host, theirs, h.Version, upgrade)
+	return fmt.Sprintf("%s has %s, and this machine %s; if that is why: %s", host, theirs, h.Version, hint)
 }

@@ -1,0 +1,213 @@
+package install
+
+import (
+	"bufio"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"wgkeys/deploy/ssh"
+	"wgkeys/keyring/fault"
+)
+
+//go:embed root.sh
+var rootScript string
+
+//go:embed put.sh
+var putScript string
+
+// command is the same for every host: what is different travels on standard input.
+var command = "exec sh -c '" + ssh.OneLine(rootScript) + "' wgkeys-install '" + ssh.OneLine(putScript) + "'"
+
+// What is said, one line each:
+//
+//	host                                  controller
+//	as USER                                                  not root: sudo comes next
+//	lack COMMAND                                             the host cannot go on
+//	wgkeys-install 1 SYSTEM MACHINE                          as uname says
+//	none | has SHA256 VERSION | deny WHY
+//	                                      put SHA256, and the program up to the end
+//	done VERSION | fail REASON
+//	first PATH                                               another wgkeys precedes it in PATH
+//
+// A controller that has nothing to put closes its side.
+const (
+	greeting = "wgkeys-install 1 "
+
+	maxLine  = 1 << 10
+	maxNoise = 64 // lines that a login script may print before the host's first
+
+	// patience is how long a host may take for one answer, or for a piece of the program. A
+	// disk in trouble can make a sync last.
+	patience = 90 * time.Second
+	piece    = 64 << 10
+)
+
+// errSilent ends the conversation with a host that stopped answering.
+var errSilent = errors.New("it stopped answering")
+
+// A conn is the controller's end of one conversation.
+type conn struct {
+	host    string
+	o       Options
+	session *ssh.Session
+	in      *bufio.Reader
+	watch   *time.Timer
+
+	user    string // who the host let in, if not root
+	greeted bool
+	noise   string // the first thing it said instead
+	sent    bool   // the program is on its way
+
+	result Result
+}
+
+func dial(ctx context.Context, r ssh.Runner, host string, o Options) *conn {
+	s := ssh.Start(ctx, r, command)
+	c := &conn{host: host, o: o, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine)}
+	c.watch = time.AfterFunc(patience, func() { s.Kill(errSilent) })
+	c.watch.Stop()
+	return c
+}
+
+// line returns the host's next line. Until the host has said hello, people may be typing
+// passphrases and there is no hurry.
+func (c *conn) line() (string, error) {
+	if c.greeted {
+		c.watch.Reset(patience)
+		defer c.watch.Stop()
+	}
+	line, err := c.in.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return "", errors.New("it says too much in one line")
+	case err != nil:
+		return "", err
+	}
+	return ssh.Printable(string(line)), nil
+}
+
+// hello reads up to the host's greeting and returns what uname says there.
+func (c *conn) hello() (machine string, err error) {
+	for range maxNoise {
+		line, err := c.line()
+		if err != nil {
+			return "", err
+		}
+		if machine, ok := strings.CutPrefix(line, greeting); ok {
+			c.greeted = true
+			return machine, nil
+		}
+		switch verb, rest, _ := strings.Cut(line, " "); {
+		case verb == "as" && c.user == "":
+			c.user = rest
+		case verb == "lack":
+			return "", c.lacking(rest)
+		case c.noise == "":
+			c.noise = line
+		}
+	}
+	return "", errors.New("too much said before the first line of the protocol")
+}
+
+// has reads which program the host has: its hash, or "".
+func (c *conn) has() (sum string, err error) {
+	line, err := c.line()
+	if err != nil {
+		return "", err
+	}
+	verb, rest, _ := strings.Cut(line, " ")
+	switch verb {
+	case "none":
+		return "", nil
+	case "has":
+		sum, c.result.Was, _ = strings.Cut(rest, " ")
+		return sum, nil
+	case "deny":
+		return "", fault.NewHost("cannot install wgkeys on host", c.host, rest, "")
+	}
+	return "", unknown(line)
+}
+
+// put sends the program and reads what became of it. A host that cannot go on answers
+// before it has read all, and then nobody reads any more.
+func (c *conn) put(p *Program) error {
+	c.sent = true
+	go c.send(p)
+	line, err := c.answer()
+	if err != nil {
+		return err
+	}
+	verb, rest, _ := strings.Cut(line, " ")
+	switch verb {
+	case "done":
+		c.result.Version = rest
+	case "fail":
+		if rest == "" {
+			rest = "the host gives no reason"
+		}
+		why := strings.ToLower(rest[:1]) + rest[1:]
+		return fault.NewHost("cannot install wgkeys on host", c.host, why, hintFor(c.host, why))
+	default:
+		return unknown(line)
+	}
+	if line, err := c.line(); err == nil {
+		if first, ok := strings.CutPrefix(line, "first "); ok {
+			c.result.First = first
+		}
+	}
+	return nil
+}
+
+// answer reads a line for which the host may take long as long as the program goes there.
+func (c *conn) answer() (string, error) {
+	line, err := c.in.ReadSlice('\n')
+	c.watch.Stop()
+	return ssh.Printable(string(line)), err
+}
+
+// send writes the program piece by piece: a host that does not read is as silent as one
+// that does not answer.
+func (c *conn) send(p *Program) {
+	defer c.session.Stdin.Close()
+	c.watch.Reset(patience)
+	if _, err := fmt.Fprintf(c.session.Stdin, "put %s\n", p.sum); err != nil {
+		return
+	}
+	for at := 0; at < len(p.text); {
+		c.watch.Reset(patience)
+		n, err := c.session.Stdin.Write(p.text[at:min(at+piece, len(p.text))])
+		at += n
+		if c.o.Sent != nil {
+			c.o.Sent(at, len(p.text))
+		}
+		if err != nil {
+			return
+		}
+	}
+	c.watch.Reset(patience)
+}
+
+// hangUp ends the conversation and returns what the Runner says of it.
+func (c *conn) hangUp(err error) error {
+	if err != nil && !broken(err) {
+		c.session.Kill(err)
+	}
+	c.watch.Reset(patience)
+	defer c.watch.Stop()
+	return c.session.Wait()
+}
+
+func unknown(line string) error {
+	return fmt.Errorf("%q is no answer of the protocol", line[:min(len(line), 60)])
+}
+
+// broken tells whether err is the end of the connection rather than something that was
+// said.
+func broken(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
+}

@@ -1,0 +1,88 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"wgkeys/deploy/ssh"
+	"wgkeys/keyring/fault"
+)
+
+// explain puts what broke the conversation off into the user's words. Where ssh broke, the
+// end of the conversation is only a symptom.
+func (c *conn) explain(err, sshErr error) error {
+	var known *fault.Fault
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	err = causeOf(err, sshErr)
+	switch {
+	case c.sent:
+		return &fault.Fault{What: "lost host", Host: c.host, Err: err, Hint: "wgkeys install " + c.host,
+			Why: "it has the program that it had, or the new one whole"}
+	case errors.As(err, &known):
+		return err
+	case c.greeted:
+		return fault.WrapHost(err, "lost host", c.host, "wgkeys install "+c.host)
+	}
+	return c.unheard(err)
+}
+
+// causeOf is what ended the conversation, of what was seen of it and what ssh says.
+func causeOf(err, sshErr error) error {
+	exit := (*ssh.ExitError)(nil)
+	switch {
+	case errors.Is(sshErr, context.Canceled) || errors.Is(sshErr, context.DeadlineExceeded):
+		return sshErr
+	case errors.Is(sshErr, errSilent):
+		return errSilent
+	case !broken(err):
+		return err
+	case errors.Is(sshErr, ssh.ErrUnreachable):
+		return sshErr
+	case errors.As(sshErr, &exit):
+		return fmt.Errorf("the connection ended: %w", exit)
+	}
+	return errors.New("the connection ended")
+}
+
+// unheard is the error for a host that never came to the first line of the protocol.
+func (c *conn) unheard(err error) error {
+	exit := (*ssh.ExitError)(nil)
+	switch {
+	case c.user != "" && errors.As(err, &exit):
+		return c.noRoot(strings.TrimPrefix(exit.Error(), "sudo: "))
+	case c.user != "":
+		return c.noRoot(err.Error())
+	case c.noise != "":
+		return fault.NewHost("no shell to work with on host", c.host, fmt.Sprintf("it said %q", c.noise), "")
+	}
+	return fault.WrapHost(err, "no shell to work with on host", c.host, "")
+}
+
+func (c *conn) noRoot(why string) error {
+	return fault.NewHost("cannot become root on host", c.host,
+		fmt.Sprintf("user %q is not root there, and %s", c.user, why),
+		"on "+c.host+": visudo -f /etc/sudoers.d/wgkeys, and add: "+c.user+" ALL=(root) NOPASSWD: ALL")
+}
+
+// lacking is the error for a command that the host does not have.
+func (c *conn) lacking(command string) error {
+	if command == "sudo" {
+		return c.noRoot("there is no sudo")
+	}
+	return fault.NewHost("cannot install wgkeys on host", c.host, fmt.Sprintf("there is no command %q", command), "")
+}
+
+// hintFor is what to do where the host gives a reason that is known.
+func hintFor(host, why string) string {
+	switch {
+	case strings.Contains(why, "no space left"):
+		return "on " + host + ": df -h " + Place
+	case strings.Contains(why, "read-only"):
+		return "on " + host + ": findmnt -T " + Place
+	}
+	return ""
+}

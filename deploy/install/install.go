@@ -1,0 +1,86 @@
+// Package install puts this program on a host that has only sshd and sh.
+//
+// Everything is done over one connection. The host says what machine it is and which
+// program it has; where that is another one, the program for its architecture travels on
+// standard input, is compared by its hash, run once there, and put in the place of the one
+// before: at every moment there is one or the other, and what runs goes on.
+package install
+
+import (
+	"context"
+
+	"wgkeys/deploy/ssh"
+	"wgkeys/keyring/fault"
+)
+
+// Place is where the program goes on every host.
+const Place = "/usr/local/bin/wgkeys"
+
+// An Action is what became of the program on a host, or what would in a dry run.
+type Action string
+
+const (
+	Unchanged Action = "unchanged"
+	Installed Action = "installed" // the host had none
+	Replaced  Action = "replaced"  // it had another one
+)
+
+// A Result tells what became of the program on a host.
+type Result struct {
+	Action  Action
+	Arch    Arch
+	Was     string // what the one before says of its version
+	Version string // what the present one says
+	First   string // a wgkeys that the host's PATH finds before it; "": none
+}
+
+// Options are how a program is installed.
+type Options struct {
+	// Program is the one for an architecture. It is called once the host has said what
+	// it is, and may take its time.
+	Program func(ctx context.Context, arch Arch) (*Program, error)
+	DryRun  bool
+	// Sent hears how much of it is on its way, in bytes; nil: nobody does.
+	Sent func(done, all int)
+}
+
+// Host has the program on a host.
+func Host(ctx context.Context, r ssh.Runner, host string, o Options) (Result, error) {
+	c := dial(ctx, r, host, o)
+	err := c.install(ctx)
+	err = c.explain(err, c.hangUp(err))
+	return c.result, err
+}
+
+// install is the whole conversation. Its error is what broke it off.
+func (c *conn) install(ctx context.Context) error {
+	machine, err := c.hello()
+	if err != nil {
+		return err
+	}
+	if c.result.Arch, err = archOf(machine); err != nil {
+		return fault.NewHost("no program for host", c.host, err.Error(),
+			"built there from the source it may run all the same: make build && install wgkeys /usr/local/bin/")
+	}
+	has, err := c.has()
+	if err != nil {
+		return err
+	}
+	program, err := c.o.Program(ctx, c.result.Arch)
+	if err != nil {
+		return fault.WrapHost(err, "no program for host", c.host, "")
+	}
+	switch {
+	case has == program.sum:
+		c.result.Action, c.result.Version = Unchanged, c.result.Was
+		return nil
+	case has == "":
+		c.result.Action = Installed
+	default:
+		c.result.Action = Replaced
+	}
+	if c.o.DryRun {
+		return nil
+	}
+	return c.put(program)
+}
