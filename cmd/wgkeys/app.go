@@ -80,6 +80,7 @@ func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 			verb(downCommand()),
 			verb(checkCommand()),
 			verb(installCommand()),
+			verb(uninstallCommand()),
 			verb(importCommand()),
 			verb(exportCommand()),
 			verb(graphCommand()),

@@ -67,7 +67,7 @@ func appHelp(app *cli.App) string {
 	fmt.Fprintf(&b, "wgkeys: %s\n\nUsage: wgkeys VERB [FLAGS] [NAME...]\n\nVerbs:\n", app.Usage)
 	for _, c := range app.Commands {
 		if !c.Hidden {
-			fmt.Fprintf(&b, "    %-7s %-14s %s\n", c.Name, c.ArgsUsage, c.Usage)
+			fmt.Fprintf(&b, "    %-9s %-14s %s\n", c.Name, c.ArgsUsage, c.Usage)
 		}
 	}
 	b.WriteString("\nGuides, by \"wgkeys help TOPIC\":\n")

@@ -34,10 +34,11 @@ func installCommand() (*cli.Command, func(*env) error) {
 			"is applied; no repository is needed. Network managers that are installed are told\n" +
 			"to leave the interfaces alone.",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "up", Usage: "with HOST: also install its key files and apply its tunnels"},
 			&cli.StringFlag{Name: "programs", Usage: "take programs for other architectures from `DIR`: wgkeys-linux-ARCH"},
 			&cli.StringFlag{Name: "source", Usage: "have Go build them in `DIR`, a checkout of wgkeys"},
-			tunnelFlag, hostFlag, dryRunFlag, timeoutFlag, placedFlag,
 			&cli.BoolFlag{Name: "ifupdown", Usage: "by ifupdown's hook, whatever else starts services"},
+			tunnelFlag, hostFlag, identityFlag, unknownFlag, confirmFlag, dryRunFlag, timeoutFlag, placedFlag,
 		},
 	}, doInstall
 }

@@ -1,138 +1,186 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
+	"fmt"
 
+	"wgkeys/cmd/internal/keys"
+	"wgkeys/cmd/internal/remote"
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/install"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/vault"
 )
 
-// An installer brings the program to hosts of the repository.
-type installer struct {
+// workers are the hosts that a verb is to work on, whatever tunnels they are in.
+type workers struct {
 	*env
-	tunnels  []*tunnel.Tunnel
-	programs *install.Programs
+	repo    *repo.Repo
+	tunnels []*tunnel.Tunnel
 }
 
-func installThere(e *env) error {
+func newWorkers(e *env) (*workers, error) {
 	r, err := e.repo()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	i := &installer{env: e}
-	if i.tunnels, err = r.SomeTunnels(e.cli.String("tunnel")); err != nil {
-		return err
+	w := &workers{env: e, repo: r}
+	if w.tunnels, err = r.SomeTunnels(e.cli.String("tunnel")); err != nil {
+		return nil, err
 	}
-	i.programs = &install.Programs{Folder: e.cli.String("programs"), Source: e.cli.String("source"),
-		Note: func(text string) { e.ui.Say("%s", text) }}
 	for _, host := range e.names() {
-		if _, err := i.tunnelOf(host); err != nil {
-			return err
+		if _, err := w.of(host); err != nil {
+			return nil, err
 		}
 	}
+	return w, nil
+}
+
+// of are the tunnels that have the host: the first says how it is reached.
+func (w *workers) of(host string) (tunnels []*tunnel.Tunnel, err error) {
+	var missing error
+	for _, t := range w.tunnels {
+		if _, err := t.KeyFiles(host); err != nil {
+			missing = err
+			continue
+		}
+		if err := requireManaged(t, host); err != nil {
+			return nil, err
+		}
+		tunnels = append(tunnels, t)
+	}
+	if len(tunnels) == 0 {
+		return nil, missing
+	}
+	return tunnels, nil
+}
+
+// A work is what is done on a host of a tunnel.
+type work func(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error
+
+// each has the work done on all hosts.
+func (w *workers) each(do work) error {
 	var errs []error
-	todo := false
-	for _, host := range e.names() {
-		action, err := i.host(host)
+	found := false
+	for _, host := range w.names() {
+		tunnels, err := w.of(host)
+		if err == nil {
+			err = do(w.ctx, w.hosts, tunnels[0], host)
+		}
+		if exit, ok := errors.AsType[*ui.ExitError](err); ok && exit.Code == ui.ExitFindings {
+			found, err = true, nil
+		}
 		if err != nil {
 			errs = append(errs, err)
 		}
-		todo = todo || action != install.Unchanged
 	}
-	if e.cli.Bool("dry-run") && len(errs) == 0 && todo {
+	if len(errs) == 0 && found {
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
-	return failures(len(errs), len(e.names()), errors.Join(errs...))
+	return failures(len(errs), len(w.names()), errors.Join(errs...))
 }
 
-// tunnelOf is the first tunnel that has the host, and says how it is reached.
-func (i *installer) tunnelOf(host string) (*tunnel.Tunnel, error) {
-	var missing error
-	for _, t := range i.tunnels {
-		_, err := t.KeyFiles(host)
-		if err == nil {
-			return t, requireManaged(t, host)
-		}
-		missing = err
-	}
-	return nil, missing
+// An installer brings the program to hosts, and with --up what it works on.
+type installer struct {
+	*workers
+	programs *install.Programs
+	ids      *vault.Identities
 }
 
-// host brings the program to one host, and has it see to the next boot there.
-func (i *installer) host(host string) (install.Action, error) {
-	t, err := i.tunnelOf(host)
+func installThere(e *env) error {
+	w, err := newWorkers(e)
 	if err != nil {
-		return "", err
+		return err
 	}
-	if i.hosts.IsLocal(t, host) {
-		return install.Unchanged, installHere(i.env)
-	}
+	i := &installer{workers: w, ids: e.identities()}
+	defer e.warnLoose(i.ids)
+	i.programs = &install.Programs{Folder: e.cli.String("programs"), Source: e.cli.String("source"),
+		Note: func(text string) { e.ui.Say("%s", text) }}
+	return w.each(i.one)
+}
+
+// one brings the program to a host, and has it see to the next boot there.
+func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
 	dry := i.cli.Bool("dry-run")
 	sent, end := i.ui.Progress("bringing the program to " + host)
-	result, err := i.hosts.Install(i.ctx, t, host, install.Options{Program: i.programs.For, DryRun: dry, Sent: sent})
+	r, err := hosts.Install(ctx, t, host, install.Options{Program: i.programs.For, DryRun: dry, Sent: sent})
 	end()
 	if err != nil {
-		return "", err
+		return err
 	}
-	i.tell(host, result)
-	if dry {
-		return result.Action, nil
-	}
-	return result.Action, i.boot(i.ctx, t, host)
-}
-
-func (i *installer) tell(host string, r install.Result) {
-	action := string(r.Action)
-	if i.cli.Bool("dry-run") && r.Action != install.Unchanged {
-		action = "to be " + action
-	}
-	switch {
-	case r.Action == install.Replaced && r.Was != r.Version && r.Version != "":
-		action += ": it was " + r.Was + ", and is " + r.Version
-	case r.Action == install.Installed && r.Version != "":
-		action += ": " + r.Version
-	}
-	i.ui.Printf("%s %s %s\n", host, install.Place, action)
+	fmt.Fprintf(hosts.Stdout, "%s %s\n", install.Place, became(r, dry))
 	if r.First != "" {
-		i.ui.Warn(fault.NewHost("another wgkeys comes first in the PATH of host", host, r.First, "on "+host+": rm "+r.First))
+		hosts.Say.Warn(fault.NewHost("another wgkeys comes first in the PATH of host", host, r.First, "on "+host+": rm "+r.First))
 	}
+	if dry && r.Action != install.Unchanged {
+		return ui.ExitWith(ui.ExitFindings, nil)
+	}
+	if dry {
+		return nil
+	}
+	if i.cli.Bool("up") {
+		if err := i.up(ctx, hosts, host); err != nil {
+			return err
+		}
+	}
+	return hosts.Boot(ctx, t, host, i.bootFlags())
 }
 
-// boot has the tunnels come up at boot.
-func (i *installer) boot(ctx context.Context, t *tunnel.Tunnel, host string) error {
-	var flags []string
+// became tells what became of the program.
+func became(r install.Result, dry bool) string {
+	switch {
+	case dry && r.Action != install.Unchanged:
+		return "to be " + string(r.Action)
+	case r.Action == install.Replaced && r.Was != r.Version:
+		return fmt.Sprintf("replaced: it was %s, and is %s", r.Was, r.Version)
+	case r.Action == install.Unchanged:
+		return string(r.Action)
+	}
+	return string(r.Action) + ": " + r.Version
+}
+
+// up installs the key files of a host and applies its tunnels.
+func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string) error {
+	only := i.cli.String("tunnel")
+	m := &keys.Maker{Repo: i.repo, Hosts: hosts, IDs: i.ids, Report: hosts.Say, Step: testOnlyStep}
+	outcomes, err := m.Push(ctx, keys.PushOptions{Hosts: []string{host}, Only: only, Unknown: i.cli.Bool("unknown"), Jobs: 1})
+	if err != nil {
+		return err
+	}
+	for _, o := range outcomes {
+		for _, f := range o.Results {
+			fmt.Fprintf(hosts.Stdout, "%s %s\n", f.Path, f.Action)
+		}
+		if o.Err != nil {
+			return o.Err
+		}
+	}
+	tunnels, err := i.of(host)
+	if err != nil {
+		return err
+	}
+	for _, t := range tunnels {
+		v, err := i.repo.View(t, host)
+		if err == nil {
+			err = hosts.Apply(ctx, t, v, applyOptions(i.env, false))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bootFlags are what the program on a host is told for the next boot.
+func (i *installer) bootFlags() (flags []string) {
 	if i.cli.Bool("ifupdown") {
 		flags = append(flags, "--ifupdown")
 	}
 	if name := i.cli.String("tunnel"); name != "" {
 		flags = append(flags, "-t", name)
 	}
-	return i.hosts.Boot(ctx, t, host, flags, &prefixed{w: i.ui.Stdout, prefix: host + " "})
-}
-
-// A prefixed writer puts a prefix before each line.
-type prefixed struct {
-	w      io.Writer
-	prefix string
-	within bool // of a line
-}
-
-func (p *prefixed) Write(b []byte) (int, error) {
-	var out bytes.Buffer
-	for line := range bytes.Lines(b) {
-		if !p.within {
-			out.WriteString(p.prefix)
-		}
-		out.Write(line)
-		p.within = line[len(line)-1] != '\n'
-	}
-	if _, err := p.w.Write(out.Bytes()); err != nil {
-		return 0, err
-	}
-	return len(b), nil
+	return flags
 }

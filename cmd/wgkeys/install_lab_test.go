@@ -4,8 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/lab"
 )
 
 // withoutWgkeys takes the program from shale: it has sshd and sh.
@@ -17,7 +19,7 @@ func TestLabInstall(t *testing.T) {
 	u.Must(u.Shale, withoutWgkeys)
 
 	r := u.Run(u.Basalt, "wgkeys install -n shale")
-	if r.Code != ui.ExitFindings || r.Stdout != "shale /usr/local/bin/wgkeys to be installed\n" {
+	if r.Code != ui.ExitFindings || r.Stdout != "/usr/local/bin/wgkeys to be installed\n" {
 		t.Errorf("a dry run exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	if r := u.Run(u.Shale, "ls -A /usr/local/bin"); r.Stdout != "" {
@@ -25,12 +27,12 @@ func TestLabInstall(t *testing.T) {
 	}
 	version := strings.TrimSpace(u.Must(u.Basalt, "wgkeys --version"))
 	r = u.Run(u.Basalt, "wgkeys install shale")
-	if want := "shale /usr/local/bin/wgkeys installed: " + version + "\n"; r.Code != ui.ExitDone || r.Stdout != want {
+	if want := "/usr/local/bin/wgkeys installed: " + version + "\n"; r.Code != ui.ExitDone || r.Stdout != want {
 		t.Errorf("install exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	installedOnShale(u)
 	r = u.Run(u.Basalt, "wgkeys install shale")
-	if want := "shale /usr/local/bin/wgkeys unchanged\n"; r.Code != ui.ExitDone || r.Stdout != want {
+	if want := "/usr/local/bin/wgkeys unchanged\n"; r.Code != ui.ExitDone || r.Stdout != want {
 		t.Errorf("the second install exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Basalt, "wgkeys apply -q shale && wgkeys down -q shale")
@@ -42,5 +44,42 @@ func installedOnShale(u *labtest.Users) {
 	const script = "cd /usr/local/bin && ls -A && stat -c '%a %U %G' wgkeys && sha256sum <wgkeys"
 	if want, got := u.Must(u.Basalt, script), u.Must(u.Shale, script); got != want {
 		u.Errorf("shale has\n%sand basalt\n%s", got, want)
+	}
+}
+
+// listing is all files of a host that installing could touch, with their modes, owners and
+// content, and what runs there.
+func listing(u *labtest.Users, h *lab.Host) string {
+	u.Helper()
+	return u.Must(h, `find /etc /usr/local /var/lib /root /run -xdev ! -path '/root/net/*' ! -path '/run/sshd*' \
+			-printf '%M %u %g %p %l\n' | sort
+		find /etc /usr/local /var/lib -xdev -type f ! -name '*.log' -exec sha256sum {} + | sort -k 2
+		for p in /proc/[0-9]*; do tr '\0' ' ' <"$p/cmdline" 2>/dev/null; echo; done | grep wgkeys- || true`)
+}
+
+// TestLabInstallUp: from a repository with keys it is one command to a tunnel over which
+// pings go, and one more to hosts as they were before.
+func TestLabInstallUp(t *testing.T) {
+	u := labtest.NewUsers(t)
+	u.Must(u.Shale, withoutWgkeys+"; rm /etc/wireguard/* /usr/bin/wg; rm -r /root/net")
+	u.Must(u.Basalt, "rm /etc/wireguard/*")
+	network, files := u.Snapshot(u.Shale), listing(u, u.Shale)
+
+	u.Must(u.Basalt, "wgkeys install --up shale basalt && ping -6 -n -c 1 -w 10 "+demo.Internet)
+	if names := u.Must(u.Shale, "ls /etc/wgkeys /etc/wireguard"); !strings.Contains(names, "wg0.view") || !strings.Contains(names, "wg0.key") {
+		t.Errorf("shale has %s", names)
+	}
+	r := u.Run(u.Basalt, "wgkeys uninstall --keys -n shale")
+	if r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "wgkeys down -t wg0\n") || !strings.Contains(r.Stdout, "rm -r /etc/wireguard/wg0.key\n") {
+		t.Errorf("a dry run exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	u.Must(u.Basalt, "ping -6 -n -c 1 -w 10 "+demo.Internet)
+	u.Must(u.Basalt, "wgkeys uninstall --keys -y shale")
+	u.Same(u.Shale, network, "after uninstall")
+	if diff := demo.LineDiff(files, listing(u, u.Shale)); diff != "" {
+		t.Errorf("uninstall leaves a difference:\n%s", diff)
+	}
+	if r := u.Run(u.Basalt, "wgkeys uninstall -y shale"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "nothing to do") {
+		t.Errorf("the second uninstall exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 	}
 }

@@ -144,8 +144,7 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	case ui.ExitFindings, ui.ExitWaits:
 		return ui.ExitWith(exit.Code, nil)
 	case 127:
-		return fault.NewHost("cannot run wgkeys on host", host, "it is not installed there",
-			upgrade(host))
+		return fault.WrapHost(ErrNotInstalled, "cannot run wgkeys on host", host, upgrade(host))
 	}
 	hint := h.upgradeHint(ctx, t, host, err)
 	if why, its := said.why(); h.Several && why != "" {

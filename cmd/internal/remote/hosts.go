@@ -158,7 +158,7 @@ func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host strin
 	}
 	switch {
 	case exit.Code == 127:
-		return fault.NewHost("cannot run wgkeys on host", host, "it is not installed there", upgrade(host))
+		return fault.WrapHost(ErrNotInstalled, "cannot run wgkeys on host", host, upgrade(host))
 	case exit.Code == ui.ExitUsage && strings.Contains(exit.Stderr, "no such command"):
 		return otherVersion(host, "it is older, and cannot tell how its tunnel stands")
 	}

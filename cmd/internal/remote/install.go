@@ -2,7 +2,7 @@ package remote
 
 import (
 	"context"
-	"io"
+	"errors"
 	"strings"
 
 	"wgkeys/deploy/install"
@@ -20,6 +20,14 @@ func (h *Hosts) Install(ctx context.Context, t *tunnel.Tunnel, host string, o in
 }
 
 // Boot has the program that was put on a host see to it that its tunnels come up at boot.
-func (h *Hosts) Boot(ctx context.Context, t *tunnel.Tunnel, host string, flags []string, stdout io.Writer) error {
-	return h.run(ctx, t, host, append([]string{"install", "--placed"}, flags...), strings.NewReader(""), stdout)
+func (h *Hosts) Boot(ctx context.Context, t *tunnel.Tunnel, host string, flags []string) error {
+	return h.run(ctx, t, host, append([]string{"install", "--placed"}, flags...), strings.NewReader(""), h.Stdout)
+}
+
+// ErrNotInstalled is the cause of an error about a host without wgkeys.
+var ErrNotInstalled = errors.New("it is not installed there")
+
+// Uninstall has the wgkeys of a host take itself away, and all that it did there.
+func (h *Hosts) Uninstall(ctx context.Context, t *tunnel.Tunnel, host string, flags []string) error {
+	return h.run(ctx, t, host, append([]string{"uninstall"}, flags...), strings.NewReader(""), h.Stdout)
 }

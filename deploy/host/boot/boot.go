@@ -66,6 +66,11 @@ func exists(paths ...string) bool {
 	})
 }
 
+func lexists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // A File is one that is there for the next start.
 type File struct {
 	Path string

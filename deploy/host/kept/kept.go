@@ -26,6 +26,10 @@ const Dir = "/etc/wgkeys"
 // /run can be written it serves until the next boot (hier(7)).
 var keptDirs = []string{Dir, "/var/lib/wgkeys", linux.RunDir}
 
+// Dirs are the folders of what a host remembers of its tunnels: their views, and the keys
+// that were replaced.
+func Dirs() []string { return slices.Clone(keptDirs) }
+
 func keptPath(dir, name string) string { return filepath.Join(dir, name+".view") }
 
 // Path is the file of a tunnel's last good view, or where it would be first of

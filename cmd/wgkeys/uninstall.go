@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"wgkeys/cmd/internal/remote"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/host"
+	"wgkeys/deploy/host/boot"
+	"wgkeys/deploy/host/former"
+	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+func uninstallCommand() (*cli.Command, func(*env) error) {
+	return &cli.Command{
+		Name:      "uninstall",
+		Usage:     "take wgkeys from hosts: they are as they were before",
+		ArgsUsage: "[HOST...]",
+		Description: "On each HOST, or without one on this machine: takes its tunnels down, has nothing\n" +
+			"bring them up any more, and removes the program, the views that apply kept and the\n" +
+			"list of replaced keys. The key files stay unless --keys is given.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "keys", Usage: "remove the key files too"},
+			tunnelFlag, hostFlag, dryRunFlag, timeoutFlag,
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
+		},
+	}, doUninstall
+}
+
+func doUninstall(e *env) error {
+	if len(e.names()) > 0 {
+		return uninstallThere(e)
+	}
+	return uninstallHere(e)
+}
+
+func uninstallHere(e *env) error {
+	if taken := former.Taken(); len(taken) > 0 {
+		return fault.New("not removed while a tunnel is taken over from another program:", strings.Join(taken, ", "),
+			"its files are below "+kept.Dir, "give it back first: wgkeys import --undo -t "+taken[0])
+	}
+	found, err := host.FindRemoval()
+	if err != nil {
+		return err
+	}
+	r := &removal{e, found}
+	if r.Empty() && !isThere(boot.Program) {
+		e.ui.Say("nothing to do: there is nothing of wgkeys on this machine")
+		return nil
+	}
+	if e.cli.Bool("dry-run") {
+		return r.show()
+	}
+	if err := e.confirmed(r.question()); err != nil {
+		return err
+	}
+	return r.run()
+}
+
+// A removal takes wgkeys from this machine.
+type removal struct {
+	*env
+	host.Removal
+}
+
+func (r *removal) question() string {
+	q := "take wgkeys from this machine"
+	if len(r.Applied) > 0 {
+		q += ", and its tunnels down: " + strings.Join(r.Applied, ", ")
+	}
+	if keys := r.keysToRemove(); len(keys) > 0 {
+		q += ", and remove the keys " + strings.Join(keys, ", ")
+	}
+	return q + "?"
+}
+
+func (r *removal) keysToRemove() []string {
+	if r.cli.Bool("keys") {
+		return r.Keys
+	}
+	return nil
+}
+
+// show tells what would be done.
+func (r *removal) show() error {
+	for _, name := range r.Applied {
+		r.ui.Printf("wgkeys down -t %s\n", name)
+	}
+	for _, c := range slices.Concat(boot.Disable(r.Tunnels), boot.Forget()) {
+		if !c.Done(r.ctx) {
+			r.ui.Printf("%s\n", c)
+		}
+	}
+	for _, path := range slices.Concat(r.Files, r.keysToRemove(), r.Folders, []string{boot.Program}) {
+		r.ui.Printf("rm -r %s\n", path)
+	}
+	return ui.ExitWith(ui.ExitFindings, nil)
+}
+
+// run removes all of it, the program last: as long as it is there, the rest can be tried
+// again.
+func (r *removal) run() error {
+	for _, name := range r.Applied {
+		if err := downHere(r.env, name); err != nil {
+			return err
+		}
+	}
+	if err := r.runAll(boot.Disable(r.Tunnels)); err != nil {
+		return err
+	}
+	if err := r.removeAll(r.Files); err != nil {
+		return err
+	}
+	if len(r.Files) > 0 {
+		if err := r.runAll(boot.Forget()); err != nil {
+			return err
+		}
+	}
+	if keys := r.keysToRemove(); len(keys) < len(r.Keys) {
+		r.ui.Say("the key files stay: %s; --keys removes them too", strings.Join(r.Keys, ", "))
+	}
+	return r.removeAll(slices.Concat(r.keysToRemove(), r.Folders, []string{boot.Program}))
+}
+
+func (r *removal) runAll(commands []boot.Command) error {
+	for _, c := range commands {
+		if c.Done(r.ctx) {
+			continue
+		}
+		r.ui.Printf("%s\n", c)
+		if err := c.Run(r.ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *removal) removeAll(paths []string) error {
+	for _, path := range paths {
+		if !isThere(path) {
+			continue
+		}
+		r.ui.Printf("rm -r %s\n", path)
+		if err := host.Remove(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// uninstallThere takes it from other hosts.
+func uninstallThere(e *env) error {
+	w, err := newWorkers(e)
+	if err != nil {
+		return err
+	}
+	var flags []string
+	if e.cli.Bool("keys") {
+		flags = append(flags, "--keys")
+	}
+	if e.cli.Bool("dry-run") {
+		flags = append(flags, "-n")
+	} else if err := e.confirmed("take wgkeys and its tunnels from " + strings.Join(e.names(), ", ") + "?"); err != nil {
+		return err
+	}
+	return w.each(func(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
+		err := hosts.Uninstall(ctx, t, host, append([]string{"-y"}, flags...))
+		if errors.Is(err, remote.ErrNotInstalled) {
+			hosts.Say.Say("%s: nothing to do: wgkeys is not there", host)
+			return nil
+		}
+		return err
+	})
+}

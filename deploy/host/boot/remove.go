@@ -1,0 +1,81 @@
+package boot
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/apply"
+)
+
+// Tunnels are those that systemd was told to bring up.
+func Tunnels() (names []string) {
+	links, _ := filepath.Glob(filepath.Join(units, "*.wants", "wgkeys*@*.service")) // the pattern is a good one
+	for _, link := range links {
+		_, name, _ := strings.Cut(strings.TrimSuffix(filepath.Base(link), ".service"), "@")
+		if name != "" { // else it is the template
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Disable are the commands after which nothing starts the tunnels any more. They are down.
+func Disable(names []string) (commands []Command) {
+	if exists("/run/openrc/started/wgkeys") {
+		commands = append(commands, Command{Args: []string{"rc-service", "wgkeys", "stop"}})
+	}
+	if inRunlevel(context.Background()) {
+		commands = append(commands, Command{Args: []string{"rc-update", "del", "wgkeys", "default"}})
+	}
+	if !exists(runtime) {
+		return commands
+	}
+	for _, name := range names {
+		for _, unit := range slices.Backward(unitNames) { // wgkeys@ last: the others begin with it
+			unit += "@" + name + ".service"
+			commands = append(commands, Command{
+				Args: []string{"systemctl", "disable", "--now", unit},
+				done: func(ctx context.Context) bool { return isOff(ctx, unit) },
+			})
+		}
+	}
+	return commands
+}
+
+// isOff reports whether a unit neither runs nor is to.
+func isOff(ctx context.Context, unit string) bool {
+	return exec.CommandContext(ctx, "systemctl", "--quiet", "is-enabled", unit).Run() != nil &&
+		exec.CommandContext(ctx, "systemctl", "--quiet", "is-active", unit).Run() != nil
+}
+
+// Left are the files for the next start that are there: those of every system, and of
+// tunnels what tells network managers. Where systemd does not run, its links are among them.
+func Left(names []string) (paths []string) {
+	for _, s := range []System{Systemd, OpenRC, Ifupdown} {
+		for _, f := range s.own() {
+			paths = append(paths, f.Path)
+		}
+	}
+	links, _ := filepath.Glob(filepath.Join(units, "*.wants", "wgkeys*@*.service")) // as above
+	paths = append(paths, links...)
+	for _, name := range names {
+		for _, file := range []string{
+			apply.ManagerFile(name, apply.NetworkManager), apply.ManagerFile(name, apply.Networkd), apply.FirstFile(name),
+		} {
+			paths = append(paths, "/etc"+strings.TrimPrefix(file, "/run"))
+		}
+	}
+	return slices.DeleteFunc(paths, func(path string) bool { return !lexists(path) })
+}
+
+// Forget has systemd know that its files are gone.
+func Forget() []Command {
+	if !exists(runtime) {
+		return nil
+	}
+	return []Command{{Args: []string{"systemctl", "daemon-reload"}}}
+}

@@ -1,0 +1,115 @@
+package host
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/host/boot"
+	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/rotate/participant"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// A Removal is what there is of wgkeys on this host.
+type Removal struct {
+	Applied []string // tunnels that are up
+	Tunnels []string // all that are known, those among them
+	Keys    []string // their key files
+	Files   []string // that have them brought up at boot
+	Folders []string // of what is remembered
+}
+
+// FindRemoval looks for all that uninstalling removes, the program aside.
+func FindRemoval() (r Removal, err error) {
+	if r.Applied, err = Applied(); err != nil {
+		return r, err
+	}
+	r.Tunnels = slices.Concat(r.Applied, kept.Names(), boot.Tunnels())
+	slices.Sort(r.Tunnels)
+	r.Tunnels = slices.Compact(r.Tunnels)
+	for _, name := range r.Tunnels {
+		if v, err := kept.View(name); err == nil && v != nil {
+			r.Keys = append(r.Keys, keyFiles(v)...)
+		}
+	}
+	r.Files = boot.Left(r.Tunnels)
+	for _, dir := range kept.Dirs() {
+		if inside, err := os.ReadDir(dir); err == nil && len(inside) > 0 || err == nil && !isMountPoint(dir) {
+			r.Folders = append(r.Folders, dir)
+		}
+	}
+	return r, nil
+}
+
+// Empty reports whether there is nothing.
+func (r Removal) Empty() bool { return len(r.Applied)+len(r.Files)+len(r.Folders) == 0 }
+
+// keyFiles are the key files of a view that are there. What holds anything else than a key
+// is none, whatever a view says.
+func keyFiles(v *tunnel.View) (paths []string) {
+	paths = []string{v.PrivateKeyFile, participant.NextFile(v.Tunnel, v.PrivateKeyFile)}
+	for _, p := range v.Peers {
+		paths = append(paths, p.PresharedKeyFile)
+	}
+	return slices.DeleteFunc(paths, func(path string) bool { return !holdsKey(path) })
+}
+
+// holdsKey reports whether a file is one key as wg(8) reads it, and nothing else.
+func holdsKey(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	text := make([]byte, 64)
+	defer clear(text)
+	n, err := io.ReadFull(f, text)
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false
+	}
+	line := bytes.TrimSpace(text[:n])
+	raw := make([]byte, base64.StdEncoding.DecodedLen(len(line)))
+	defer clear(raw)
+	n, err = base64.StdEncoding.Strict().Decode(raw, line)
+	return err == nil && n == 32
+}
+
+// Remove removes a file or a folder with all that is in it. A folder that something is
+// mounted on is left empty.
+func Remove(path string) error {
+	inside, err := os.ReadDir(path)
+	if err != nil && !errors.Is(err, unix.ENOTDIR) {
+		return wrapRemove(err, path)
+	}
+	for _, e := range inside {
+		if err := os.RemoveAll(filepath.Join(path, e.Name())); err != nil {
+			return wrapRemove(err, filepath.Join(path, e.Name()))
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EBUSY) {
+		return wrapRemove(err, path)
+	}
+	return nil
+}
+
+func wrapRemove(err error, path string) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fault.WrapFile(fault.Errno(err), "cannot remove", path, fault.AsRoot)
+}
+
+// isMountPoint reports whether a folder lies on another file system than the one above it.
+func isMountPoint(dir string) bool {
+	var at, above unix.Stat_t
+	return unix.Stat(dir, &at) == nil && unix.Stat(filepath.Dir(dir), &above) == nil && at.Dev != above.Dev
+}
