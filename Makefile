@@ -25,6 +25,13 @@ VM_TEST := CI=true go test -p 1 -count 1 -timeout 30m -exec $(VM)
 build:
 	go build -trimpath -o wgkeys ./cmd/wgkeys
 
+# The program for hosts of all architectures, for wgkeys install --programs.
+programs:
+	GOOS=linux GOARCH=amd64 go build -trimpath -o programs/wgkeys-linux-amd64 ./cmd/wgkeys
+	GOOS=linux GOARCH=arm64 go build -trimpath -o programs/wgkeys-linux-arm64 ./cmd/wgkeys
+	GOOS=linux GOARCH=arm GOARM=7 go build -trimpath -o programs/wgkeys-linux-armv7 ./cmd/wgkeys
+	GOOS=linux GOARCH=riscv64 go build -trimpath -o programs/wgkeys-linux-riscv64 ./cmd/wgkeys
+
 # In a CI a laboratory that is missing is a failure; elsewhere `go test ./...`
 # alone skips what needs it. This installs it first, so it is the same here. The
 # emulated machine has one processor, and runs beside the rest.
@@ -168,6 +175,6 @@ setup-test setup-demo: setup-%:
 	@testdata/setup/packages.sh $*
 
 clean:
-	rm -rf wgkeys .lab
+	rm -rf wgkeys programs .lab
 
-.PHONY: build test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd trips transitions mtu rotations histories hints imports scale vault demo lab clean setup-test setup-demo
+.PHONY: build programs test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd trips transitions mtu rotations histories hints imports scale vault demo lab clean setup-test setup-demo

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/host/boot"
 	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/tunnel"
@@ -64,6 +65,9 @@ func installHere(e *env) error {
 		if err := installProgram(e); err != nil {
 			return err
 		}
+	}
+	for _, name := range device.Outdated(boot.Program) {
+		e.ui.Say("%s: its device in user space goes on, in the program before; to have this one: wgkeys down -t %[1]s, then apply", name)
 	}
 	return bootBy(e, s, views)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
@@ -69,6 +70,9 @@ func TestLabInstallUp(t *testing.T) {
 	if names := u.Must(u.Shale, "ls /etc/wgkeys /etc/wireguard"); !strings.Contains(names, "wg0.view") || !strings.Contains(names, "wg0.key") {
 		t.Errorf("shale has %s", names)
 	}
+	// A view that names another file as its key does not have that removed.
+	u.Must(u.Shale, `sed 's#/etc/wireguard/wg0.key#/etc/shadow#; s#"tunnel": "wg0"#"tunnel": "wg9"#' /etc/wgkeys/wg0.view >/etc/wgkeys/wg9.view
+		grep -q '"/etc/shadow"' /etc/wgkeys/wg9.view`)
 	r := u.Run(u.Basalt, "wgkeys uninstall --keys -n shale")
 	if r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "wgkeys down -t wg0\n") || !strings.Contains(r.Stdout, "rm -r /etc/wireguard/wg0.key\n") {
 		t.Errorf("a dry run exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
@@ -81,5 +85,40 @@ func TestLabInstallUp(t *testing.T) {
 	}
 	if r := u.Run(u.Basalt, "wgkeys uninstall -y shale"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "nothing to do") {
 		t.Errorf("the second uninstall exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+}
+
+// TestLabInstallUpgrade: the program is replaced under traffic, a thousand packets a second
+// each way, and none is lost: the device in user space goes on, and is said to.
+func TestLabInstallUpgrade(t *testing.T) {
+	for _, b := range labtest.Backends() {
+		t.Run(string(b), func(t *testing.T) {
+			b.Use(t)
+			u := labtest.NewUsers(t)
+			u.Tunnel(strings.Replace(demo.FirstTunnel, "forward   = true", "forward = true\naddresses = [\"2001:db8:7767::1/128\"]", 1))
+			u.Must(u.Basalt, "wgkeys install --up -q shale basalt && ping -6 -n -c 1 -w 10 2001:db8:7767::1")
+			flows := u.Flows(u.Basalt, u.Shale, "2001:db8:7767::2", "2001:db8:7767::1", time.Millisecond)
+			labtest.WaitFlowing(t, flows[0], flows[1])
+			old := u.Must(u.Shale, "sha256sum </usr/local/bin/wgkeys")
+			// Another build of the same program: what follows the end of an ELF file is not read.
+			u.Must(u.Basalt, "cd /root && cp /usr/local/bin/wgkeys . && echo newer >>wgkeys && mkdir -p new && mv wgkeys new/")
+			for range 5 {
+				r := u.Run(u.Basalt, "/root/new/wgkeys install shale basalt")
+				said := strings.Contains(r.Stderr, "wg0: its device in user space goes on, in the program before")
+				if r.Code != ui.ExitDone || said != (b == labtest.Embedded) {
+					t.Errorf("install exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
+				}
+				u.Must(u.Basalt, "echo more >>/root/new/wgkeys")
+			}
+			if now := u.Must(u.Shale, "sha256sum </usr/local/bin/wgkeys"); now == old {
+				t.Error("the program is the one before")
+			}
+			u.Must(u.Basalt, "wgkeys plan shale && wgkeys plan") // the new one gets on with the device
+			for _, f := range flows {
+				if n := f.Count(); n.Lost != 0 || n.Sent < 1000 {
+					t.Errorf("%v", n)
+				}
+			}
+		})
 	}
 }

@@ -63,6 +63,8 @@ type conn struct {
 	noise   string // the first thing it said instead
 	sent    bool   // the program is on its way
 
+	answered bool // the host has said what became of it
+
 	result Result
 }
 
@@ -147,6 +149,7 @@ func (c *conn) put(p *Program) error {
 	case "done":
 		c.result.Version = rest
 	case "fail":
+		c.answered = true
 		if rest == "" {
 			rest = "the host gives no reason"
 		}
@@ -194,7 +197,7 @@ func (c *conn) send(p *Program) {
 
 // hangUp ends the conversation and returns what the Runner says of it.
 func (c *conn) hangUp(err error) error {
-	if err != nil && !broken(err) {
+	if err != nil && !broken(err) && !c.answered {
 		c.session.Kill(err)
 	}
 	c.watch.Reset(patience)

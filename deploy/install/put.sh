@@ -18,10 +18,11 @@ has() {
   else echo none; fi;
 };
 
-# What was killed outright leaves its folder, whose name tells whose it was.
+# What was killed outright leaves its folder, whose name tells whose it was. A process that
+# nobody waits for has no program any more, and can be signalled all the same.
 sweep() {
   set +f;
-  for f in "$place"/.wgkeys.*; do x=${f##*/.wgkeys.}; kill -0 "${x%%.*}" 2>/dev/null || rm -rf "$f"; done;
+  for f in "$place"/.wgkeys.*; do x=${f##*/.wgkeys.}; [ -e "/proc/${x%%.*}/exe" ] || rm -rf "$f"; done;
   set -f;
 };
 
@@ -47,7 +48,7 @@ echo "wgkeys-install 1 $(uname -s) $(uname -m)";
 has;
 read -r verb want || exit 0;
 [ "$verb" = put ] || exit 0;
-if put; then echo "done $version"; else why=$(echo $why); echo "fail ${why##*: }"; fi;
+if put; then clean; echo "done $version"; else clean; why=$(echo $why); echo "fail ${why##*: }"; fi;
 case $(command -v wgkeys) in
   "" | "$program") ;;
   *) echo "first $(command -v wgkeys)" ;;

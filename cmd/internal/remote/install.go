@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"wgkeys/deploy/install"
@@ -23,9 +22,6 @@ func (h *Hosts) Install(ctx context.Context, t *tunnel.Tunnel, host string, o in
 func (h *Hosts) Boot(ctx context.Context, t *tunnel.Tunnel, host string, flags []string) error {
 	return h.run(ctx, t, host, append([]string{"install", "--placed"}, flags...), strings.NewReader(""), h.Stdout)
 }
-
-// ErrNotInstalled is the cause of an error about a host without wgkeys.
-var ErrNotInstalled = errors.New("it is not installed there")
 
 // Uninstall has the wgkeys of a host take itself away, and all that it did there.
 func (h *Hosts) Uninstall(ctx context.Context, t *tunnel.Tunnel, host string, flags []string) error {

@@ -16,6 +16,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
+// ErrNotInstalled is the cause of an error about a host without wgkeys.
+var ErrNotInstalled = errors.New("it is not installed there")
+
 // upgrade is the command that brings this very program to a host.
 func upgrade(host string) string { return "wgkeys install " + host }
 

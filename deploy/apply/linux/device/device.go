@@ -15,7 +15,10 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -136,4 +139,33 @@ func lengthen(name string) error {
 		return err
 	}
 	return netlink.LinkSetTxQLen(link, queueLength)
+}
+
+// Outdated are the interfaces whose device is a process of another program than the one
+// that lies at path now: it goes on in the one that it was started from.
+func Outdated(path string) (names []string) {
+	now, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	processes, _ := filepath.Glob("/proc/[0-9]*") // the pattern is a good one
+	for _, p := range processes {
+		args, _ := os.ReadFile(filepath.Join(p, "cmdline"))
+		f := strings.Split(string(args), "\x00")
+		if len(f) < 2 || f[0] != process {
+			continue
+		}
+		here := same(filepath.Join(p, "ns/net"), "/proc/self/ns/net") // else it is a container's
+		if its, err := os.Stat(filepath.Join(p, "exe")); here && err == nil && !os.SameFile(its, now) {
+			names = append(names, f[1])
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func same(a, b string) bool {
+	one, errA := os.Stat(a)
+	two, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(one, two)
 }
