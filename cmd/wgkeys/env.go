@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ func (e *env) tunnel(r *repo.Repo) (*tunnel.Tunnel, error) {
 	t, err := r.Tunnel(e.cli.String("tunnel"))
 	if several, ok := errors.AsType[*repo.SeveralTunnelsError](err); ok {
 		return nil, ui.Usage("the repository has several tunnels:", strings.Join(several.Names, ", "), "say which with -t",
-			strings.Join(append([]string{"wgkeys " + e.cli.Command.Name, "-t", several.Names[0]}, e.names()...), " "))
+			strings.Join(slices.Concat([]string{"wgkeys", e.cli.Command.Name, "-t", several.Names[0]}, flagsOf(e), e.names()), " "))
 	}
 	return t, err
 }

@@ -191,7 +191,12 @@ func summary(e *env, outcomes []many.Outcome) error {
 
 // retry is the command line for some of its hosts.
 func retry(e *env, hosts []string) string {
-	line := []string{"wgkeys", e.cli.Command.Name}
+	line := append([]string{"wgkeys", e.cli.Command.Name}, flagsOf(e)...)
+	return strings.Join(append(line, hosts...), " ")
+}
+
+// flagsOf are the flags that were given, for another command line.
+func flagsOf(e *env) (line []string) {
 	for _, f := range e.cli.Command.Flags {
 		name := f.Names()[0]
 		if !e.cli.IsSet(name) || name == "all" || name == "C" { // a hint says itself where
@@ -209,7 +214,7 @@ func retry(e *env, hosts []string) string {
 			line = append(line, dashed, words.ForShell(fmt.Sprint(e.cli.Value(name))))
 		}
 	}
-	return strings.Join(append(line, hosts...), " ")
+	return line
 }
 
 // A manyResult is what came of one host, for programs.

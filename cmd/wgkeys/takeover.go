@@ -122,23 +122,11 @@ func giveBackTaken(e *env) error {
 }
 
 func giveBackHere(e *env, name string) error {
-	dry := e.cli.Bool("dry-run")
-	var plan *apply.Plan
-	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
-	if err != nil {
+	r, err := giveBack(e, name)
+	if r == nil || err != nil {
 		return err
 	}
-	defer h.Close()
-	r, plan, err := h.PlanGiveBack(e.ctx, name)
-	if err != nil {
-		return err
-	}
-	if done, err := showPlan(e, h, plan, dry); done {
-		return err
-	}
-	if _, err := h.GiveBack(e.ctx, r); err != nil {
-		return err
-	}
+	// Without the host's lock, which the unit of the interface waits for when it stops.
 	if err := notAtBoot(e, name); err != nil {
 		return err
 	}
@@ -151,6 +139,26 @@ func giveBackHere(e *env, name string) error {
 		e.ui.Say("%s: %s takes the interface at its next start; until then it stays up as it is", name, whom)
 	}
 	return nil
+}
+
+// giveBack does it, or shows what would be done: the record is nil then.
+func giveBack(e *env, name string) (*former.Record, error) {
+	dry := e.cli.Bool("dry-run")
+	var plan *apply.Plan
+	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	r, plan, err := h.PlanGiveBack(e.ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if done, err := showPlan(e, h, plan, dry); done {
+		return nil, err
+	}
+	_, err = h.GiveBack(e.ctx, r)
+	return r, err
 }
 
 // notAtBoot has systemd not bring the tunnel up any more.
