@@ -40,7 +40,7 @@ type Manager struct {
 // program says of itself counts before what files say.
 func Find(ctx context.Context, link string) (*Manager, error) {
 	for _, find := range []func(context.Context, string) (*Manager, error){
-		findNetworkManager, findNetworkd, findIfupdown, findWgQuick,
+		findNetworkManager, findNetworkd, findIfupdown, findWgQuick, findProfiles,
 	} {
 		if m, err := find(ctx, link); m != nil || err != nil {
 			return m, err

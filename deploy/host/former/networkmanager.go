@@ -2,15 +2,12 @@ package former
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"wgkeys/deploy/apply/linux/services"
 )
 
-// findNetworkManager asks for the profile that the interface has. Where it has none of
-// NetworkManager's own, for it was up when that came to it (one that is given back is, until
-// the next start), its profiles are those of WireGuard that name the interface.
+// findNetworkManager asks for the profile by which NetworkManager has the interface.
 func findNetworkManager(ctx context.Context, link string) (*Manager, error) {
 	if services.Taken(ctx, link, networkManager) == "" {
 		return nil, nil
@@ -23,13 +20,27 @@ func findNetworkManager(ctx context.Context, link string) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	has := func(p nmProfile) bool { return p.uuid == strings.TrimSpace(active) && !p.passing() }
-	if !slices.ContainsFunc(profiles, has) {
-		has = func(p nmProfile) bool { return p.wireGuard && !p.passing() && p.names(ctx, link) }
+	return byProfiles(profiles, link, func(p nmProfile) bool { return p.uuid == strings.TrimSpace(active) })
+}
+
+// findProfiles looks for WireGuard's profiles that name the interface. It is up without
+// them where it was given back: NetworkManager leaves it alone, or has a passing profile for
+// it, until its next start.
+func findProfiles(ctx context.Context, link string) (*Manager, error) {
+	if !services.Running(ctx, networkManager) {
+		return nil, nil
 	}
+	profiles, err := nmProfiles(ctx)
+	if err != nil { // it does not answer, and has not the interface
+		return nil, nil
+	}
+	return byProfiles(profiles, link, func(p nmProfile) bool { return p.wireGuard && p.names(ctx, link) })
+}
+
+func byProfiles(profiles []nmProfile, link string, has func(nmProfile) bool) (*Manager, error) {
 	m := &Manager{Name: networkManager, Link: link}
 	for _, p := range profiles {
-		if !has(p) {
+		if p.passing() || !has(p) {
 			continue
 		}
 		if strings.Contains(p.file, "/netplan-") {
@@ -49,10 +60,31 @@ type nmProfile struct {
 	wireGuard  bool
 }
 
-// passing reports whether the profile ends with the host's run, as one does that was made
-// up for an interface of somebody else.
+// passing reports whether NetworkManager made the profile up for an interface of somebody
+// else. One that a user made for the host's present run is below /run too.
 func (p nmProfile) passing() bool {
-	return strings.HasPrefix(p.file, "/run/") && !strings.Contains(p.file, "/netplan-")
+	if p.file == "" {
+		return true
+	}
+	if !strings.HasPrefix(p.file, "/run/") {
+		return false
+	}
+	text, err := readIfThere(p.file)
+	return err != nil || madeUp(text)
+}
+
+// madeUp reports whether a keyfile says that of itself, in its group .nmmeta.
+func madeUp(text string) bool {
+	meta := false
+	for line := range strings.Lines(text) {
+		switch line = strings.TrimSpace(line); {
+		case strings.HasPrefix(line, "["):
+			meta = line == "[.nmmeta]"
+		case meta && (line == "nm-generated=true" || line == "external=true"):
+			return true
+		}
+	}
+	return false
 }
 
 // names reports whether the profile is for the interface.
