@@ -164,6 +164,12 @@ trips: setup-test
 	CI=true go test -count 1 -v -timeout 120m -tags managers -run TestLabTrips ./cmd/wgkeys
 	CI=true go test -count 1 -v -tags managers -run TestManagersNix ./deploy/tunnel/nixos
 
+# What status --prometheus writes, checked by Prometheus' own linter, which is 19 MB to
+# download and not installed: cmd/wgkeys/doc/measured/status.md.
+prometheus: setup-test
+	testdata/setup/promtool.sh
+	PATH="$(CURDIR)/.lab/promtool/usr/bin:$$PATH" go test -count 1 -v -run 'TestPrometheus$$' ./cmd/internal/standing
+
 demo: setup-demo build
 	./wgkeys demo
 
@@ -177,4 +183,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys programs .lab
 
-.PHONY: build programs test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd trips transitions mtu rotations histories hints imports scale vault demo lab clean setup-test setup-demo
+.PHONY: build programs test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories hints imports scale vault demo lab clean setup-test setup-demo

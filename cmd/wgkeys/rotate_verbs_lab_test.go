@@ -58,8 +58,8 @@ func publicKeyOf(u *labtest.Users, host string) string {
 }
 
 func rotationStatus(t *testing.T, u *labtest.Users) {
-	out := u.Must(u.Basalt, "wgkeys status")
-	for _, want := range []string{"basalt wg0: key " + publicKeyOf(u, "basalt"), "  shale  ", "shale wg0: key ", "at 93.93.130.7:30567 OUTSIDE"} {
+	out := u.Must(u.Basalt, "wgkeys status -v")
+	for _, want := range []string{"basalt  wg0 ", "  key " + publicKeyOf(u, "basalt"), "  shale  ", "shale   wg0 ", "at 93.93.130.7:30567 OUTSIDE"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("status lacks %q:\n%s", want, out)
 		}

@@ -1,15 +1,22 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/cmd/internal/remote"
-	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/standing"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 )
 
 func statusCommand() (*cli.Command, func(*env) error) {
@@ -17,117 +24,204 @@ func statusCommand() (*cli.Command, func(*env) error) {
 		Name:      "status",
 		Usage:     "show handshakes, traffic, drift and keys of running tunnels",
 		ArgsUsage: "[HOST...]",
-		Description: "Without HOST: every host. The key that the repository has is compared with the one\n" +
-			"in the host's file and the one in use. Exit code 4 if something is not as it\n" +
-			"should be, 3 if some hosts did not answer. wgkeys must be on the hosts.",
+		Description: "Without HOST: every host. Those with problems come first, with what to run beneath\n" +
+			"them. Exit code 4 if something is not as it should be, 3 if some hosts did not\n" +
+			"answer. wgkeys must be on the hosts. The columns:\n" +
+			"    PEERS   how many have shaken hands within three minutes, of all\n" +
+			"    OLDEST  how long ago the oldest of their last handshakes was\n" +
+			"    IN OUT  bytes since the tunnel came up, OUTSIDE; RATE of both since the last look\n" +
+			"    KEY     whether repository, key file and interface agree, or which differs;\n" +
+			"            repo: the other two agree; next: the key is being replaced\n" +
+			"    DRIFT   how many steps apply would take\n" +
+			"    AGE     of the key\n" +
+			"    WGKEYS  its version on the host\n" +
+			"With NO_COLOR in the environment there are no colours, and never in a file or pipe.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every host, as without HOST"}, jobsFlag,
+			&cli.BoolFlag{Name: "watch", Usage: "look again and again, until Ctrl-C"},
+			&cli.DurationFlag{Name: "every", Usage: "with --watch, each `DURATION`", Value: watchEvery},
+			&cli.BoolFlag{Name: "prometheus", Usage: "write metrics, as node_exporter reads them from a file"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write them, or the JSON, to `FILE`, as a whole"},
 			tunnelFlag, hostFlag, jsonFlag, timeoutFlag,
 		},
 	}, doStatus
 }
 
 func doStatus(e *env) error {
-	if err := checkJobs(e); err != nil {
+	if err := checkStatusFlags(e); err != nil {
 		return err
 	}
-	r, err := e.repo()
+	w := &statusWriter{e: e}
+	if e.cli.Bool("watch") || e.cli.IsSet("every") {
+		return watchStatus(e, w)
+	}
+	all, err := w.look(remote.Survey{})
 	if err != nil {
 		return err
+	}
+	if err := w.write(all); err != nil {
+		return err
+	}
+	return verdict(e, all)
+}
+
+// checkStatusFlags refuses flags that mean nothing together.
+func checkStatusFlags(e *env) error {
+	json, prometheus := e.cli.Bool("json"), e.cli.Bool("prometheus")
+	switch {
+	case json && prometheus:
+		return ui.Usage("cannot go together:", "--json and --prometheus", "each is a form of the whole result", "wgkeys status --help")
+	case e.cli.String("output") != "" && !json && !prometheus:
+		return ui.Usage("nothing to write to", e.cli.String("output"), "a table is for a terminal", "wgkeys status --prometheus -o FILE, or --json -o FILE")
+	case e.cli.Duration("every") < time.Second:
+		return ui.Usage("too short a time for", "--every", "hosts are asked over ssh", "wgkeys status --watch --every 2s")
+	}
+	for _, name := range e.names() {
+		if _, err := time.ParseDuration(name); err == nil && e.cli.Bool("watch") {
+			return ui.Usage("no such host", name, "--watch has no value", "wgkeys status --watch --every "+name)
+		}
+	}
+	return checkJobs(e)
+}
+
+// look asks the hosts that the command is about.
+func (w *statusWriter) look(q remote.Survey) ([]*remote.HostStatus, error) {
+	e := w.e
+	r, err := e.repo()
+	if err != nil {
+		return nil, err
 	}
 	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	hosts, err := hostsMeant(e, tunnels)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	w.repo = r.Dir
 	all, err := remote.NewStatuses(r, e.cli.String("tunnel"), hosts)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	askHosts(e, r, all)
-	if e.cli.Bool("json") {
-		err = e.ui.JSON(all)
+	q.Hosts, q.Repo, q.Jobs = e.hosts, r, e.cli.Int("jobs")
+	q.Waits = func(hosts []string) {
+		e.hosts.Say.Say("still asking %s (--timeout %v)", ui.Naming(hosts), timeoutOf(e))
 	}
+	end := func() {}
+	if !q.Follow {
+		q.Step, end = e.ui.Progress("asking hosts")
+	}
+	q.Run(e.ctx, all)
+	end()
+	return all, nil
+}
+
+// verdict is the exit code of a look, and why hosts gave no answer.
+func verdict(e *env, all []*remote.HostStatus) error {
 	var errs []error
-	found := false
+	var failed []string
+	found, ended := false, 0
 	for _, s := range all {
 		if s.Err != nil {
+			failed = append(failed, s.Host)
+		}
+		switch {
+		case s.Err != nil && e.ctx.Err() != nil && errors.Is(s.Err, e.ctx.Err()):
+			ended++
+		case s.Err != nil:
 			errs = append(errs, s.Err)
 		}
 		found = found || s.Findings != nil
 	}
-	if err == nil && errs == nil && found {
+	if len(failed) == 0 && found {
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
-	return errors.Join(err, failures(len(errs), len(all), errors.Join(errs...)))
-}
-
-// askHosts asks the hosts, and tells a person what they say.
-func askHosts(e *env, r *repo.Repo, all []*remote.HostStatus) {
-	teller := statusTeller{e.ui, map[*remote.HostStatus]int{}}
-	q := remote.Survey{Hosts: e.hosts, Repo: r, Jobs: e.cli.Int("jobs"), Tell: teller.tell, Waits: func(hosts []string) {
-		e.ui.Say("still asking %s (--timeout %v)", ui.Naming(hosts), timeoutOf(e))
-	}}
-	if e.cli.Bool("json") {
-		q.Tell = func(*remote.HostStatus) {}
+	if ended > 0 {
+		why := fmt.Sprintf("%d of %s gave no answer yet", ended, ui.Plural(len(all), "host"))
+		errs = append(errs, fault.New("interrupted", "", why, ""))
 	}
-	q.Run(e.ctx, all)
+	if n := len(failed); n > 0 && n < len(all) {
+		errs = append(errs, fault.New(fmt.Sprintf("no answer from %d of %s", n, ui.Plural(len(all), "host")), "", "",
+			"once they are mended: "+retry(e, slices.Compact(failed))))
+	}
+	return failures(len(failed), len(all), errors.Join(errs...))
 }
 
-// A statusTeller tells a person how hosts stand.
-type statusTeller struct {
-	ui       *ui.UI
-	reported map[*remote.HostStatus]int // how many of its findings
+// A statusWriter writes how hosts stand, in the form that was asked for.
+type statusWriter struct {
+	e     *env
+	repo  string          // its folder
+	looks *standing.Looks // the last ones; nil: not read yet
 }
 
-// tell tells how a host stands; of one that was told already, what was found since.
-func (t statusTeller) tell(s *remote.HostStatus) {
-	found, before := t.reported[s]
+func (w *statusWriter) write(all []*remote.HostStatus) error {
+	cli := w.e.cli
+	if !cli.Bool("prometheus") {
+		w.compare(all)
+	}
 	switch {
-	case s.Err != nil: // told as an error
-		return
-	case !before:
-		t.state(s)
-	case len(s.Findings) > found:
-		t.ui.Printf("%s %s:\n", s.Host, s.Tunnel)
-	}
-	if !before {
-		for _, n := range s.Notes {
-			t.ui.Printf("  note: %s\n", n)
+	case cli.Bool("json") && cli.String("output") != "":
+		var text bytes.Buffer
+		if err := (&ui.UI{Stdout: &text}).JSON(all); err != nil {
+			return err
 		}
+		return w.file(text.Bytes())
+	case cli.Bool("json"):
+		return w.e.ui.JSON(all)
+	case cli.Bool("prometheus") && cli.String("output") != "":
+		return w.file(standing.Prometheus(all, time.Now()))
+	case cli.Bool("prometheus"):
+		w.e.ui.Printf("%s", standing.Prometheus(all, time.Now()))
+		return nil
 	}
-	for _, f := range s.Findings[found:] {
-		t.ui.Printf("  ! %s\n", f)
-	}
-	t.reported[s] = len(s.Findings)
+	colours(w.e.ui)
+	w.e.ui.Draw(w.table(all).Lines())
+	return nil
 }
 
-func (t statusTeller) state(s *remote.HostStatus) {
-	about := "key " + s.Key.String()
-	if !s.Created.IsZero() {
-		about += ", " + ui.InWords(time.Since(s.Created)) + " old"
+// table is the hosts for a person.
+func (w *statusWriter) table(all []*remote.HostStatus) *standing.Table {
+	t := &standing.Table{Hosts: all, Now: time.Now(), Version: version(), Peers: w.e.ui.Verbose, Wrong: w.e.ui.Quiet}
+	if size, ok := w.e.ui.TerminalSize(); ok {
+		t.Width = size.Columns
 	}
-	name := s.Host + " " + s.Tunnel
-	if s.About != "" {
-		name += " (" + s.About + ")"
+	return t
+}
+
+// file puts the result in the place of a file.
+func (w *statusWriter) file(text []byte) error {
+	path := w.e.cli.String("output")
+	if err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o644}); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot write the result to", path, "ls -ld "+ui.Quoted(filepath.Dir(path)))
 	}
-	t.ui.Printf("%s: %s\n", name, about)
-	width := 0
-	for _, p := range s.Peers {
-		width = max(width, len(p.Name))
+	return nil
+}
+
+// compare tells what went through the tunnels since the last look. Where nobody can
+// remember that, the rate is all that is missing.
+func (w *statusWriter) compare(all []*remote.HostStatus) {
+	if w.looks == nil {
+		w.looks = standing.ReadLooks(looksFile(w.repo))
 	}
-	for _, p := range s.Peers {
-		shaken := "no handshake yet"
-		if p.Age != nil {
-			shaken = "handshake " + ui.InWords(time.Duration(*p.Age)*time.Second) + " ago"
-		}
-		line := fmt.Sprintf("  %-*s  %s, %s received, %s sent", width, p.Name, shaken, ui.InBytes(p.Received), ui.InBytes(p.Sent))
-		if p.Endpoint != "" {
-			line += ", at " + p.Endpoint + " OUTSIDE"
-		}
-		t.ui.Printf("%s\n", line)
+	w.looks.Compare(all)
+	if err := w.looks.Write(); err != nil && w.e.ui.Verbose {
+		w.e.hosts.Say.Warn(fault.Wrap(fault.Errno(err), "cannot remember this look for the next rate", "", "echo ${XDG_CACHE_HOME:-$HOME/.cache}"))
 	}
+}
+
+// looksFile is where the last look at the hosts of a repository is kept; "": nowhere.
+func looksFile(repo string) string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(cache, "wgkeys", fmt.Sprintf("looks-%.16x.json", sha256.Sum256([]byte(repo))))
+}
+
+// colours decides about them, see https://no-color.org.
+func colours(u *ui.UI) {
+	_, terminal := u.TerminalSize()
+	u.Dumb = os.Getenv("TERM") == "dumb"
+	u.Colours = terminal && !u.Dumb && os.Getenv("NO_COLOR") == ""
 }

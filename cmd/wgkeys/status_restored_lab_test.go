@@ -21,7 +21,7 @@ func TestLabStatusRestoredHost(t *testing.T) {
 	u.Must(u.Basalt, "cp -a /etc/wireguard/wg0.key /root/old.key && cp /etc/wgkeys/wg0.view /root/old.view && wgkeys rotate -y basalt && "+commit)
 	u.Must(u.Basalt, "wgkeys down --quiet && cp -a /root/old.key /etc/wireguard/wg0.key && rm /etc/wgkeys/revoked && wgkeys apply --quiet --view /root/old.view")
 
-	r := u.Run(u.Basalt, "wgkeys status")
+	r := u.Run(u.Basalt, "wgkeys status -v")
 	for _, want := range []string{
 		"! an older key in its file than in the repository: wgkeys push basalt\n",
 		"shale does not take the older key that basalt uses: wgkeys push basalt, then wgkeys apply basalt\n",

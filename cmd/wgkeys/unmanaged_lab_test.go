@@ -191,7 +191,7 @@ func TestLabUnmanagedKeys(t *testing.T) {
 	l.exits(ui.ExitDone, "wgkeys gen flint basalt", "flint has a key in wg0 already: "+phone)
 	l.exits(ui.ExitFailed, "wgkeys rotate -y flint", "hint: write the new public key of flint into keyring/flint/wg0.pub")
 	l.exits(ui.ExitDone, "wgkeys rotate -y basalt", "to flint;")
-	l.exits(ui.ExitDone, "test ! -e vault/flint/wg0.key.age && wgkeys status", "flint")
+	l.exits(ui.ExitDone, "test ! -e vault/flint/wg0.key.age && wgkeys status -v", "flint")
 }
 
 // TestLabReachable: a server that is alone in its tunnel comes up, and so does one whose

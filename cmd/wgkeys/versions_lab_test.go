@@ -73,12 +73,12 @@ func olderView(u *labtest.Users) {
 	u.Helper()
 	defer u.Tunnel(demo.FirstTunnel)
 	u.Tunnel(strings.Replace(demo.FirstTunnel, "forward   = true", "forward = true\nkill_switch = false", 1))
-	for _, verb := range []string{"plan", "apply", "status"} {
+	for _, verb := range []string{"plan", "apply", "status -v"} {
 		r := u.Run(u.Basalt, "wgkeys "+verb+" shale")
 		if r.Code == ui.ExitDone || !strings.Contains(r.Stdout+r.Stderr, "upgrade wgkeys on shale: wgkeys install shale") {
 			u.Errorf("%s exits %d: %s%s", verb, r.Code, r.Stdout, r.Stderr)
 		}
-		if verb == "status" && (r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, " received, ")) {
+		if verb == "status -v" && (r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, " received, ")) {
 			u.Errorf("status exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 		}
 	}

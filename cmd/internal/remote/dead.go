@@ -109,6 +109,39 @@ func (s *HostStatus) findDead(ctx context.Context, look func() (rotate.Answer, e
 	return nil
 }
 
+// A doubt is a peer that may be dead, as it was when that began, where one look follows
+// the other.
+type doubt struct {
+	was   deadPeer
+	since time.Time
+}
+
+// keepDoubts compares with the looks at which the doubts began, once these are long enough
+// ago.
+func (s *HostStatus) keepDoubts(before map[string]doubt, now time.Time) {
+	s.doubts = map[string]doubt{}
+	if s.Live.IsZero() || s.Rotation != "" {
+		return
+	}
+	for _, d := range doubtful(s.view, s.answer) {
+		began, known := before[d.peer.Name]
+		if !known {
+			began = doubt{d, now}
+		}
+		s.doubts[d.peer.Name] = began
+		if now.Sub(began.since) >= doubtFor {
+			s.dead = append(s.dead, unanswered([]deadPeer{began.was}, s.view, s.answer)...)
+		}
+	}
+}
+
+// tellDead tells of the dead peers without asking why they are.
+func (s *HostStatus) tellDead() {
+	for _, d := range s.dead {
+		s.find(d.String(), "status")
+	}
+}
+
 // judgeDead tells of the dead peers of all hosts, and why they are, as far as the
 // other end can be asked.
 func (q *Survey) judgeDead(ctx context.Context, all []*HostStatus) {

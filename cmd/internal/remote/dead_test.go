@@ -113,3 +113,34 @@ func TestDoubts(t *testing.T) {
 		}
 	}
 }
+
+// TestKeepDoubts: where looks follow each other, a peer is dead once it has not answered
+// from a look long enough ago until now, and no longer than that.
+func TestKeepDoubts(t *testing.T) {
+	v := &tunnel.View{Host: "a", Peers: []tunnel.Peer{{Name: "hub", PublicKey: farKey, Endpoint: "192.0.2.1:51820"}}}
+	var before map[string]doubt
+	for _, look := range []struct {
+		after time.Duration
+		peer  rotate.Peer
+		dead  bool
+	}{
+		{0, rotate.Peer{Sent: 148}, false},
+		{2 * time.Second, rotate.Peer{Sent: 148}, false},
+		{5 * time.Second, rotate.Peer{Sent: 296}, false},
+		{7 * time.Second, rotate.Peer{Sent: 296}, true},
+		{9 * time.Second, rotate.Peer{Sent: 444}, true},
+		{11 * time.Second, rotate.Peer{Sent: 600, Received: 92, Handshake: noon}, false},
+		{200 * time.Second, rotate.Peer{Sent: 748, Received: 92, Handshake: noon.Add(-time.Hour)}, false},
+		{207 * time.Second, rotate.Peer{Sent: 900, Received: 92, Handshake: noon.Add(-time.Hour)}, true},
+	} {
+		look.peer.Endpoint = "192.0.2.1:51820"
+		s := &HostStatus{Host: "a", Live: ownKey, view: v, answer: rotate.Answer{Clock: noon,
+			Live: rotate.Live{PublicKey: ownKey, Peers: map[keyring.PublicKey]rotate.Peer{farKey: look.peer}}}}
+		s.keepDoubts(before, noon.Add(look.after))
+		s.tellDead()
+		before = s.doubts
+		if dead := len(s.Findings) == 1 && strings.Contains(s.Findings[0], "hub does not answer at 192.0.2.1:51820"); dead != look.dead {
+			t.Errorf("after %v: %q", look.after, s.Findings)
+		}
+	}
+}

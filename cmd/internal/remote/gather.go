@@ -7,24 +7,20 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// stalled is how long no answer may come until those that have are told: longer
-// than the second look at a peer that may be dead takes.
+// stalled is how long no answer may come until a person hears of whom one is missing:
+// longer than the second look at a peer that may be dead takes.
 const stalled = doubtFor + 2*time.Second
 
-// A gathering is the answers of several hosts on their way. They are told in the
-// order of the hosts, but one that keeps silent does not keep the others back.
+// A gathering is the answers of several hosts on their way.
 type gathering struct {
-	all      []*HostStatus
-	begun    map[*HostStatus]bool
-	known    map[*HostStatus]bool
-	reported map[*HostStatus]bool
-	tell     func(*HostStatus)
-	waits    func(hosts []string) // hears of whom the others do not wait for any more
+	all   []*HostStatus
+	step  func(done, all int)  // hears how many have answered; nil: nobody
+	waits func(hosts []string) // hears who was asked and keeps silent
 }
 
-// gather has every host read, some at once, and tells of each as soon as it may.
+// gather has every host read, some at once.
 func (g *gathering) gather(jobs int, read func(*HostStatus)) {
-	g.begun, g.known, g.reported = map[*HostStatus]bool{}, map[*HostStatus]bool{}, map[*HostStatus]bool{}
+	asked, known := map[*HostStatus]bool{}, map[*HostStatus]bool{}
 	begun, done := make(chan *HostStatus), make(chan *HostStatus)
 	go func() {
 		var group errgroup.Group
@@ -45,43 +41,26 @@ func (g *gathering) gather(jobs int, read func(*HostStatus)) {
 	for {
 		select {
 		case s := <-begun:
-			g.begun[s] = true
+			asked[s] = true
 		case s, more := <-done:
 			if !more {
 				return
 			}
-			g.known[s] = true
+			known[s] = true
 			quiet.Reset(stalled)
-			g.tellNext()
+			if g.step != nil {
+				g.step(len(known), len(g.all))
+			}
 		case <-quiet.C:
-			g.tellKnown()
+			g.tellSilent(asked, known)
 		}
 	}
 }
 
-// tellNext tells of the hosts whose turn it is: all before them were told, or are
-// waited for no more.
-func (g *gathering) tellNext() {
-	for _, s := range g.all {
-		if g.reported[s] {
-			continue
-		}
-		if !g.known[s] || !s.clear() {
-			return
-		}
-		g.say(s)
-	}
-}
-
-// tellKnown tells of all that is known, and of whom nothing is.
-func (g *gathering) tellKnown() {
+func (g *gathering) tellSilent(asked, known map[*HostStatus]bool) {
 	var silent []string
 	for _, s := range g.all {
-		switch {
-		case g.reported[s]:
-		case g.known[s] && s.clear():
-			g.say(s)
-		case g.begun[s] && !g.known[s]:
+		if asked[s] && !known[s] {
 			silent = append(silent, s.Host)
 		}
 	}
@@ -89,12 +68,3 @@ func (g *gathering) tellKnown() {
 		g.waits(slices.Compact(silent))
 	}
 }
-
-func (g *gathering) say(s *HostStatus) {
-	g.reported[s] = true
-	g.tell(s)
-}
-
-// clear reports whether nothing that other hosts answer can change what is found: a
-// peer that does not answer is asked why.
-func (s *HostStatus) clear() bool { return s.Err != nil || len(s.dead) == 0 }

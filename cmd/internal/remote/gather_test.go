@@ -1,21 +1,22 @@
 package remote
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"wgkeys/cmd/internal/ui"
 )
 
-// TestSilentHostMeanwhile: those that answer are told of before one that does not is
-// given up.
+// TestSilentHostMeanwhile: the others are asked before one that does not answer is given
+// up, and it is named.
 func TestSilentHostMeanwhile(t *testing.T) {
 	t.Parallel()
 	var said []string
 	silent := make(chan bool)
-	hosts := []*HostStatus{{Host: "alpha"}, {Host: "beta"}, {Host: "gamma", dead: make([]deadPeer, 1)}}
+	hosts := []*HostStatus{{Host: "alpha"}, {Host: "beta"}, {Host: "gamma"}}
 	g := gathering{all: hosts,
-		tell:  func(s *HostStatus) { said = append(said, s.Host) },
+		step:  func(done, all int) { said = append(said, fmt.Sprintf("%d of %d", done, all)) },
 		waits: func(names []string) { said = append(said, "waits for "+ui.Naming(names)); close(silent) },
 	}
 	g.gather(2, func(s *HostStatus) {
@@ -23,7 +24,7 @@ func TestSilentHostMeanwhile(t *testing.T) {
 			<-silent
 		}
 	})
-	if got, want := strings.Join(said, ", "), "beta, waits for alpha, alpha"; got != want {
+	if got, want := strings.Join(said, ", "), "1 of 3, 2 of 3, waits for alpha, 3 of 3"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // Look is a Survey that tells nothing before its end.
 func (q Survey) Look(ctx context.Context, all []*HostStatus) {
-	q.Tell, q.Waits = func(*HostStatus) {}, func([]string) {}
+	q.Waits = func([]string) {}
 	q.Run(ctx, all)
 }
 

@@ -19,8 +19,13 @@ type Survey struct {
 	Hosts *Hosts
 	Repo  *repo.Repo
 	Jobs  int
-	Tell  func(*HostStatus)    // hears of each host as soon as it may, and of all once more at the end
-	Waits func(hosts []string) // hears of whom the others do not wait for any more
+	Step  func(done, all int)  // hears how many have answered; nil: nobody
+	Waits func(hosts []string) // hears who keeps silent
+
+	// Before is the look before this one, where looks follow each other. Then none waits to
+	// look again where there is a doubt, or asks why: the next look tells.
+	Before []*HostStatus
+	Follow bool // looks follow each other
 }
 
 // NewStatuses are the hosts that were named, or all, of all tunnels or the only one; not
@@ -41,7 +46,7 @@ func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, erro
 				continue
 			}
 			missing = slices.DeleteFunc(missing, func(m string) bool { return m == host })
-			all = append(all, &HostStatus{Host: host, Tunnel: t.Name, Peers: []peerStatus{}, tunnel: t, past: past})
+			all = append(all, &HostStatus{Host: host, Tunnel: t.Name, Peers: []PeerStatus{}, tunnel: t, past: past})
 		}
 	}
 	if len(missing) > 0 {
@@ -66,14 +71,17 @@ type HostStatus struct {
 	Live     keyring.PublicKey `json:"live,omitzero"`         // in use; none: the tunnel is not up
 	Created  time.Time         `json:"created,omitzero"`      // when the key was made
 	Due      bool              `json:"due"`                   // it is older than max_key_age
-	Drift    int               `json:"drift"`                 // how many steps apply would take
+	Drift    *int              `json:"drift"`                 // how many steps apply would take; nil: not known
 	Version  string            `json:"version,omitempty"`     // of the host's wgkeys; "": an older one, which does not tell
 	Rotation string            `json:"rotation,omitempty"`    // the phase of one that the host is at
-	Peers    []peerStatus      `json:"peers"`
+	Peers    []PeerStatus      `json:"peers"`
 	Findings []string          `json:"findings,omitempty"` // what to look into
 	Notes    []string          `json:"notes,omitempty"`    // what to know, though all is well on the host
 	Error    string            `json:"error,omitempty"`    // it was not asked, or gave no answer
-	Err      error
+	Clock    time.Time         `json:"clock,omitzero"`     // of the host, when it was looked at
+	PeersUp  int               `json:"peers_up"`           // how many have shaken hands within three minutes
+	Since    *Traffic          `json:"since_last_look,omitempty"`
+	Err      error             `json:"-"`
 
 	tunnel *tunnel.Tunnel
 	view   *tunnel.View
@@ -83,6 +91,7 @@ type HostStatus struct {
 	hears  map[keyring.PublicKey]bool // the peers from which something arrives
 	past   *repo.KeyHistory
 	older  bool // it uses a key that was replaced
+	doubts map[string]doubt
 }
 
 // A silentPeer is a peer that does not answer, and the finding that tells of it.
@@ -91,23 +100,35 @@ type silentPeer struct {
 	finding int
 }
 
-// A peerStatus is what the kernel of a host tells of a peer.
-type peerStatus struct {
+// A Traffic is what went through a tunnel in a while, as its host counts it.
+type Traffic struct {
+	Seconds  float64 `json:"seconds"`
+	Received int64   `json:"received"` // bytes
+	Sent     int64   `json:"sent"`     // bytes
+}
+
+// A PeerStatus is what the kernel of a host tells of a peer.
+type PeerStatus struct {
 	Name     string `json:"name"`
 	Age      *int64 `json:"handshake_age"`      // seconds since the last handshake; null: never
 	Received int64  `json:"received"`           // bytes
 	Sent     int64  `json:"sent"`               // bytes
 	Endpoint string `json:"endpoint,omitempty"` // OUTSIDE
+	Up       bool   `json:"up"`                 // it has shaken hands within three minutes
 }
 
 func (s *HostStatus) addPeers(v *tunnel.View, a rotate.Answer) {
+	s.Clock = a.Clock
 	for _, p := range v.Peers {
 		key := keyInUse(&p, a)
 		live := a.Live.Peers[key]
-		peer := peerStatus{Name: p.Name, Received: live.Received, Sent: live.Sent, Endpoint: live.Endpoint}
+		peer := PeerStatus{Name: p.Name, Received: live.Received, Sent: live.Sent, Endpoint: live.Endpoint}
 		if age, ok := a.Age(key); ok {
 			seconds := int64(age.Seconds())
-			peer.Age = &seconds
+			peer.Age, peer.Up = &seconds, age <= sessionEnd
+		}
+		if peer.Up {
+			s.PeersUp++
 		}
 		s.Peers = append(s.Peers, peer)
 	}
@@ -123,8 +144,8 @@ func (s *HostStatus) judge(ctx context.Context) {
 	}
 	s.judgeFile(ctx)
 	s.judgeLive(ctx)
-	if s.Drift > 0 {
-		s.find(fmt.Sprintf("%d of its settings differ from the tunnel file", s.Drift), "plan")
+	if s.Drifts() {
+		s.find(fmt.Sprintf("%d of its settings differ from the tunnel file", *s.Drift), "plan")
 	}
 	if s.Due {
 		s.find("its key is due", "rotate")
@@ -134,10 +155,10 @@ func (s *HostStatus) judge(ctx context.Context) {
 // judgeFile tells what is wrong with the key file.
 func (s *HostStatus) judgeFile(ctx context.Context) {
 	switch {
-	case s.File.IsZero() && !s.Live.IsZero() && !s.expected(s.Live): // judgeLive tells it
+	case s.File.IsZero() && !s.Live.IsZero() && !s.Expected(s.Live): // judgeLive tells it
 	case s.File.IsZero():
 		s.find("no key on the host ("+s.answer.File.Why+")", "push")
-	case !s.expected(s.File):
+	case !s.Expected(s.File):
 		s.find(s.otherKey(ctx, "another key in its file than in the repository", s.File, "push"))
 	}
 }
@@ -150,7 +171,7 @@ func (s *HostStatus) judgeLive(ctx context.Context) {
 		s.find("the tunnel is down: "+gone, "apply")
 	case s.Live.IsZero():
 		s.find("the tunnel is not up", "apply")
-	case !s.expected(s.Live):
+	case !s.Expected(s.Live):
 		s.older = s.restored(ctx)
 		if s.Live != s.File { // else judgeFile told it
 			s.find(s.otherKey(ctx, "it uses another key than the repository has, "+s.Live.String(), s.Live, "apply"))
@@ -158,12 +179,15 @@ func (s *HostStatus) judgeLive(ctx context.Context) {
 	}
 }
 
+// Drifts reports whether apply is known to have something to do.
+func (s *HostStatus) Drifts() bool { return s.Drift != nil && *s.Drift > 0 }
+
 func (s *HostStatus) find(what, command string) {
 	s.Findings = append(s.Findings, what+": wgkeys "+command+" "+s.Host)
 }
 
-// expected reports whether a key is the one of the repository, or the next one.
-func (s *HostStatus) expected(k keyring.PublicKey) bool {
+// Expected reports whether a key is the one of the repository, or the next one.
+func (s *HostStatus) Expected(k keyring.PublicKey) bool {
 	return k == s.Key || k == s.Next && !s.Next.IsZero()
 }
 

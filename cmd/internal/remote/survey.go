@@ -17,20 +17,30 @@ import (
 	"wgkeys/vault"
 )
 
-// Run asks the hosts, some at once, and tells what they say as it comes. What
-// only several of them together tell is told after it.
+// Run asks the hosts, some at once. What only several of them together tell is found after
+// that.
 func (q *Survey) Run(ctx context.Context, all []*HostStatus) {
-	g := gathering{all: all, tell: q.Tell, waits: q.Waits}
+	before := map[farEnd]*HostStatus{}
+	for _, s := range q.Before {
+		before[farEnd{s.Tunnel, s.Host}] = s
+	}
+	g := gathering{all: all, step: q.Step, waits: q.Waits}
 	g.gather(q.Jobs, func(s *HostStatus) {
+		if b := before[farEnd{s.Tunnel, s.Host}]; b != nil {
+			s.doubts = b.doubts // a host that did not answer keeps them
+		}
 		if s.Err = q.read(ctx, s); s.Err != nil {
 			s.Error = s.Err.Error()
 		}
 	})
+	if q.Follow {
+		for _, s := range all {
+			s.tellDead()
+		}
+		return
+	}
 	q.judgeDead(ctx, all)
 	q.findLosses(ctx, all)
-	for _, s := range all {
-		q.Tell(s)
-	}
 }
 
 // read compares repository, host and kernel.
@@ -67,8 +77,9 @@ func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 		s.Rotation = string(a.Record.Phase)
 	}
 	s.view, s.answer = v, a
-	look := func() (rotate.Answer, error) { return participant.Look(ctx, t.Name) }
-	if err := s.findDead(ctx, look); err != nil {
+	if q.Follow {
+		s.keepDoubts(s.doubts, time.Now())
+	} else if err := s.findDead(ctx, func() (rotate.Answer, error) { return participant.Look(ctx, t.Name) }); err != nil {
 		return err
 	}
 	s.addPeers(v, s.answer)
@@ -95,10 +106,11 @@ func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned
 		s.Findings = append(s.Findings, fault.OneLine(err))
 		return
 	}
-	s.Drift, s.Findings = p.Steps, p.Findings
 	if p.Refused != "" {
-		s.Findings = []string{p.Refused}
+		s.Findings = append(s.Findings, p.Refused)
+		return
 	}
+	s.Drift, s.Findings = &p.Steps, append(s.Findings, p.Findings...)
 }
 
 // cannotPlan is the error of a host that cannot tell what apply would do there, maybe since

@@ -29,6 +29,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,8 +60,13 @@ type UI struct {
 	Quiet, Verbose bool
 	End            <-chan struct{} // closed when the person has ended the run
 	Folder         string          // of -C, where that is not where the person is
+	Colours        bool            // standard output is to have colours
+	Dumb           bool            // the terminal can do no more than write
 
 	unwritten atomic.Pointer[error] // the first error of a write to Stdout
+
+	mu  sync.Mutex               // for what goes to Stderr
+	bar *progressbar.ProgressBar // that is on the terminal; nil: none
 }
 
 // An ExitError ends the command with a code of its own. Err may be nil:
@@ -236,20 +242,24 @@ func (u *UI) Progress(what string) (step func(done, all int), end func()) {
 	if !ok || u.Quiet || !term.IsTerminal(int(f.Fd())) {
 		return nil, func() {}
 	}
-	var bar *progressbar.ProgressBar
 	start := time.Now()
 	step = func(done, all int) {
-		if bar == nil && time.Since(start) >= 2*time.Second {
-			bar = progressbar.NewOptions(all, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription("wgkeys: "+what),
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.bar == nil && time.Since(start) >= 2*time.Second {
+			u.bar = progressbar.NewOptions(all, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription("wgkeys: "+what),
 				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
 		}
-		if bar != nil {
-			bar.Set(done)
+		if u.bar != nil {
+			u.bar.Set(done)
 		}
 	}
 	return step, func() {
-		if bar != nil {
-			bar.Clear()
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.bar != nil {
+			u.bar.Clear()
+			u.bar = nil
 		}
 	}
 }
@@ -262,7 +272,14 @@ func (u *UI) Say(format string, args ...any) {
 }
 
 // talk writes a line about the work.
-func (u *UI) talk(line string) { io.WriteString(u.Stderr, "wgkeys: "+Printable(line)+"\n") }
+func (u *UI) talk(line string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.bar != nil {
+		u.bar.Clear() // it is drawn again below the line
+	}
+	io.WriteString(u.Stderr, "wgkeys: "+Printable(line)+"\n")
+}
 
 // Warn tells what the user should look into, also with -q.
 func (u *UI) Warn(err error) { u.tell("warning", err) }

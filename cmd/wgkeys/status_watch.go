@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"wgkeys/cmd/internal/remote"
+	"wgkeys/cmd/internal/ui"
+)
+
+// watchEvery is what --watch does without --every.
+const watchEvery = 2 * time.Second
+
+// A silent Reporter says nothing: what is said would stand in the middle of a picture.
+type silent struct{}
+
+func (silent) Say(string, ...any) {}
+func (silent) Warn(error)         {}
+
+// watchStatus looks again and again, until the person ends it. Each look is a connection a
+// host, unless the user's own ssh_config shares one (ControlMaster).
+func watchStatus(e *env, w *statusWriter) error {
+	colours(e.ui)
+	frame, ok := e.ui.NewFrame()
+	if !ok || e.cli.Bool("json") || e.cli.Bool("prometheus") {
+		frame = nil
+	} else {
+		e.hosts.Say = silent{}
+		frame.Show([]ui.Line{{{Text: "asking the hosts ...", Style: ui.Faint}}})
+	}
+	var before []*remote.HostStatus
+	for {
+		begun := time.Now()
+		all, err := w.look(remote.Survey{Follow: true, Before: before})
+		if e.ctx.Err() != nil {
+			return nil
+		}
+		if err == nil {
+			err = w.show(frame, all)
+		}
+		if err != nil {
+			return err
+		}
+		before = all
+		e.hosts.Batch = true // nobody is asked for a password twice a second
+		select {
+		case <-e.ctx.Done():
+			return nil
+		case <-time.After(time.Until(begun.Add(e.cli.Duration("every")))):
+		}
+	}
+}
+
+// show shows one of several looks: in place of the one before, or after it.
+func (w *statusWriter) show(frame *ui.Frame, all []*remote.HostStatus) error {
+	cli := w.e.cli
+	switch {
+	case cli.Bool("json") && cli.String("output") == "": // a line each
+		w.compare(all)
+		w.e.ui.Event(all)
+		return nil
+	case cli.Bool("json") || cli.Bool("prometheus"):
+		return w.write(all)
+	}
+	w.compare(all)
+	t := w.table(all)
+	t.Errors = true
+	if frame == nil {
+		w.e.ui.Draw(slices.Concat([]ui.Line{{{Text: t.Now.Format(time.RFC3339)}}}, t.Lines(), []ui.Line{nil}))
+		return nil
+	}
+	title := fmt.Sprintf("%s  every %v, Ctrl-C ends", t.Now.Format(time.TimeOnly), cli.Duration("every"))
+	frame.Show(append([]ui.Line{{{Text: title, Style: ui.Faint}}}, t.Lines()...))
+	return nil
+}
