@@ -24,7 +24,7 @@ func installCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name:      "install",
 		Usage:     "put this program on hosts, and have tunnels come up at boot",
-		ArgsUsage: "[HOST...]",
+		ArgsUsage: "[HOST...|--all]",
 		Description: "On each HOST, which needs only sshd and sh: puts this program at\n" +
 			"/usr/local/bin/wgkeys over ssh, where it is another one, and has the tunnels that\n" +
 			"were applied there come up at boot. A host of another architecture gets the program\n" +
@@ -39,13 +39,14 @@ func installCommand() (*cli.Command, func(*env) error) {
 			&cli.StringFlag{Name: "programs", Usage: "take programs for other architectures from `DIR`: wgkeys-linux-ARCH"},
 			&cli.StringFlag{Name: "source", Usage: "have Go build them in `DIR`, a checkout of wgkeys"},
 			&cli.BoolFlag{Name: "ifupdown", Usage: "by ifupdown's hook, whatever else starts services"},
+			allFlag, jobsFlag, stopAfterFlag,
 			tunnelFlag, hostFlag, identityFlag, unknownFlag, confirmFlag, dryRunFlag, timeoutFlag, placedFlag,
 		},
 	}, doInstall
 }
 
 func doInstall(e *env) error {
-	if len(e.names()) > 0 {
+	if len(e.names()) > 0 || e.cli.Bool("all") {
 		return installThere(e)
 	}
 	return installHere(e)
@@ -76,7 +77,11 @@ func installHere(e *env) error {
 // tells of all of it.
 func bootBy(e *env, s boot.System, views []*tunnel.View) error {
 	if s == boot.None {
-		e.ui.Say("neither systemd nor OpenRC nor ifupdown starts this machine: have your init system run %s apply --kept -t TUNNEL", boot.Program)
+		name := "TUNNEL"
+		if len(views) > 0 {
+			name = views[0].Tunnel
+		}
+		e.ui.Say("neither systemd nor OpenRC nor ifupdown starts this machine: have your init system run %s apply --kept -t %s", boot.Program, name)
 	}
 	dry, changed := e.cli.Bool("dry-run"), false
 	for _, f := range s.Files(views) {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"slices"
 
 	"wgkeys/cmd/internal/keys"
+	"wgkeys/cmd/internal/many"
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
@@ -20,9 +22,14 @@ type workers struct {
 	*env
 	repo    *repo.Repo
 	tunnels []*tunnel.Tunnel
+	chosen  []string
 }
 
+// newWorkers finds the hosts. This machine is among them where it is named.
 func newWorkers(e *env) (*workers, error) {
+	if err := checkJobs(e); err != nil {
+		return nil, err
+	}
 	r, err := e.repo()
 	if err != nil {
 		return nil, err
@@ -31,9 +38,20 @@ func newWorkers(e *env) (*workers, error) {
 	if w.tunnels, err = r.SomeTunnels(e.cli.String("tunnel")); err != nil {
 		return nil, err
 	}
-	for _, host := range e.names() {
-		if _, err := w.of(host); err != nil {
+	hosts, err := hostsMeant(e, w.tunnels)
+	if err != nil {
+		return nil, err
+	}
+	for _, host := range hosts {
+		named := slices.Contains(e.names(), host)
+		tunnels, err := w.of(host)
+		switch {
+		case err != nil:
 			return nil, err
+		case !named && e.hosts.IsLocal(tunnels[0], host):
+			e.ui.Say("left out %s, which is this machine: wgkeys %s %[1]s serves it", host, e.cli.Command.Name)
+		default:
+			w.chosen = append(w.chosen, host)
 		}
 	}
 	return w, nil
@@ -63,24 +81,18 @@ type work func(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host 
 
 // each has the work done on all hosts.
 func (w *workers) each(do work) error {
-	var errs []error
-	found := false
-	for _, host := range w.names() {
+	on := func(ctx context.Context, hosts *remote.Hosts, host string) error {
 		tunnels, err := w.of(host)
-		if err == nil {
-			err = do(w.ctx, w.hosts, tunnels[0], host)
-		}
-		if exit, ok := errors.AsType[*ui.ExitError](err); ok && exit.Code == ui.ExitFindings {
-			found, err = true, nil
-		}
 		if err != nil {
-			errs = append(errs, err)
+			return err
 		}
+		return do(ctx, hosts, tunnels[0], host)
 	}
-	if len(errs) == 0 && found {
-		return ui.ExitWith(ui.ExitFindings, nil)
+	if len(w.chosen) == 1 && !namesMany(w.env) {
+		return on(w.ctx, w.env.hosts, w.chosen[0])
 	}
-	return failures(len(errs), len(w.names()), errors.Join(errs...))
+	c := &crew{e: w.env, repo: w.repo, hosts: w.chosen, results: map[string]json.RawMessage{}}
+	return c.run(on, many.Work{})
 }
 
 // An installer brings the program to hosts, and with --up what it works on.
@@ -105,7 +117,7 @@ func installThere(e *env) error {
 // one brings the program to a host, and has it see to the next boot there.
 func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
 	dry := i.cli.Bool("dry-run")
-	sent, end := i.ui.Progress("bringing the program to " + host)
+	sent, end := i.progress(host)
 	r, err := hosts.Install(ctx, t, host, install.Options{Program: i.programs.For, DryRun: dry, Sent: sent})
 	end()
 	if err != nil {
@@ -129,6 +141,14 @@ func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunn
 	return hosts.Boot(ctx, t, host, i.bootFlags())
 }
 
+// progress shows how much of the program is on its way, where one host is served alone.
+func (i *installer) progress(host string) (sent func(done, all int), end func()) {
+	if namesMany(i.env) {
+		return nil, func() {}
+	}
+	return i.ui.Progress("bringing the program to " + host)
+}
+
 // became tells what became of the program.
 func became(r install.Result, dry bool) string {
 	switch {
@@ -146,7 +166,9 @@ func became(r install.Result, dry bool) string {
 func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string) error {
 	only := i.cli.String("tunnel")
 	m := &keys.Maker{Repo: i.repo, Hosts: hosts, IDs: i.ids, Report: hosts.Say, Step: testOnlyStep}
-	outcomes, err := m.Push(ctx, keys.PushOptions{Hosts: []string{host}, Only: only, Unknown: i.cli.Bool("unknown"), Jobs: 1})
+	one := []string{host}
+	outcomes, err := m.Push(ctx, keys.PushOptions{Hosts: one, Named: one, Only: only, Unknown: i.cli.Bool("unknown"), Jobs: 1,
+		Begun: func(string) {}, Done: func(keys.Pushed) {}})
 	if err != nil {
 		return err
 	}

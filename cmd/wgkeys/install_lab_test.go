@@ -58,15 +58,23 @@ func listing(u *labtest.Users, h *lab.Host) string {
 		for p in /proc/[0-9]*; do tr '\0' ' ' <"$p/cmdline" 2>/dev/null; echo; done | grep wgkeys- || true`)
 }
 
-// TestLabInstallUp: from a repository with keys it is one command to a tunnel over which
-// pings go, and one more to hosts as they were before.
+// TestLabInstallUp: from nothing to the first ping over two hosts it is five commands, the
+// tunnel file aside, and one more to hosts as they were before.
 func TestLabInstallUp(t *testing.T) {
 	u := labtest.NewUsers(t)
 	u.Must(u.Shale, withoutWgkeys+"; rm /etc/wireguard/* /usr/bin/wg; rm -r /root/net")
-	u.Must(u.Basalt, "rm /etc/wireguard/*")
+	u.Must(u.Basalt, "rm -r /etc/wireguard/* /root/net /root/.config")
 	network, files := u.Snapshot(u.Shale), listing(u, u.Shale)
 
-	u.Must(u.Basalt, "wgkeys install --up shale basalt && ping -6 -n -c 1 -w 10 "+demo.Internet)
+	u.Must(u.Basalt, "wgkeys init net")
+	u.Tunnel(demo.FirstTunnel)
+	for _, command := range []string{
+		"wgkeys gen basalt shale",
+		"wgkeys install --up shale basalt",
+		"ping -6 -n -c 1 -w 10 " + demo.Internet,
+	} {
+		u.Must(u.Basalt, command)
+	}
 	if names := u.Must(u.Shale, "ls /etc/wgkeys /etc/wireguard"); !strings.Contains(names, "wg0.view") || !strings.Contains(names, "wg0.key") {
 		t.Errorf("shale has %s", names)
 	}

@@ -23,20 +23,20 @@ func uninstallCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name:      "uninstall",
 		Usage:     "take wgkeys from hosts: they are as they were before",
-		ArgsUsage: "[HOST...]",
+		ArgsUsage: "[HOST...|--all]",
 		Description: "On each HOST, or without one on this machine: takes its tunnels down, has nothing\n" +
 			"bring them up any more, and removes the program, the views that apply kept and the\n" +
 			"list of replaced keys. The key files stay unless --keys is given.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "keys", Usage: "remove the key files too"},
-			tunnelFlag, hostFlag, dryRunFlag, timeoutFlag,
+			allFlag, jobsFlag, stopAfterFlag, tunnelFlag, hostFlag, dryRunFlag, timeoutFlag,
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 		},
 	}, doUninstall
 }
 
 func doUninstall(e *env) error {
-	if len(e.names()) > 0 {
+	if len(e.names()) > 0 || e.cli.Bool("all") {
 		return uninstallThere(e)
 	}
 	return uninstallHere(e)
@@ -173,13 +173,13 @@ func uninstallThere(e *env) error {
 	}
 	if e.cli.Bool("dry-run") {
 		flags = append(flags, "-n")
-	} else if err := e.confirmed("take wgkeys and its tunnels from " + strings.Join(e.names(), ", ") + "?"); err != nil {
+	} else if err := e.confirmed("take wgkeys and its tunnels from " + ui.Naming(w.chosen) + "?"); err != nil {
 		return err
 	}
 	return w.each(func(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
 		err := hosts.Uninstall(ctx, t, host, append([]string{"-y"}, flags...))
 		if errors.Is(err, remote.ErrNotInstalled) {
-			hosts.Say.Say("%s: nothing to do: wgkeys is not there", host)
+			hosts.Say.Say("nothing to do: wgkeys is not on %s", host)
 			return nil
 		}
 		return err
