@@ -116,6 +116,10 @@ histories: setup-test
 imports: setup-test
 	go test -count 1 -timeout 60m -v -run 'TestLabImport$$' ./cmd/wgkeys -long imports
 
+# Two hundred hosts on this machine, beside xargs(1) and ssh(1): cmd/wgkeys/doc/measured/many.md.
+many: setup-test
+	go test -count 1 -timeout 120m -v -run 'TestLabMany' ./cmd/wgkeys -long many
+
 # Every hint of every script, run in the state that gave it.
 hints: setup-test
 	go test -count 1 -timeout 60m -v ./cmd/wgkeys -short -skip TestLab -long hints

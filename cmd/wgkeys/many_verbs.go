@@ -160,5 +160,5 @@ func (b *batches) unwell(host string, worse []string) error {
 	if b.tokens[host] != "" {
 		hint = fmt.Sprintf("it goes back by itself within %v; then: wgkeys plan %s", b.o.Confirm, host)
 	}
-	return fault.NewHost("not well after the apply is host", host, strings.Join(worse, "; "), hint)
+	return fault.NewHost("the tunnel is not well after the apply on host", host, strings.Join(worse, "; "), hint)
 }
