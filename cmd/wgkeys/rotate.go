@@ -35,6 +35,7 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 			&cli.BoolFlag{Name: "psk", Usage: "only the preshared keys, which are replaced with a key otherwise"},
 			&cli.BoolFlag{Name: "unknown", Usage: "also where a host uses a key that this repository does not know"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "leave `PEER` behind, which cannot be reached; may be repeated"},
+			&cli.BoolFlag{Name: "skip-unreachable", Usage: "leave every peer behind that does not answer"},
 			&cli.BoolFlag{Name: "now", Usage: "a key was stolen: refuse it at once, whatever is lost"},
 			&cli.BoolFlag{Name: "on-host", Usage: "the host makes its key itself, and it never leaves the host"},
 			&cli.BoolFlag{Name: "no-hold", Usage: "hold no packets, as on a kernel that cannot"},
@@ -137,7 +138,8 @@ func notRotated(e *env, q *keys.Rotations) (errs []error) {
 // rotateOptions are what the flags say; left is who has left, or nil.
 func rotateOptions(e *env, hosts, skip []string, left *check.Exposure) keys.RotateOptions {
 	o := keys.RotateOptions{
-		Hosts: hosts, Only: e.cli.String("tunnel"), Skip: skip, Jobs: e.cli.Int("jobs"), StopAfter: e.cli.Int("stop-after"),
+		Hosts: hosts, Only: e.cli.String("tunnel"), Skip: skip, SkipUnreachable: e.cli.Bool("skip-unreachable"),
+		Jobs: e.cli.Int("jobs"), StopAfter: e.cli.Int("stop-after"),
 		Due: e.cli.Bool("due"), PSKOnly: e.cli.Bool("psk"), Unknown: e.cli.Bool("unknown"), Now: e.cli.Bool("now"),
 		OnHost: e.cli.Bool("on-host"), NoHold: e.cli.Bool("no-hold"), DryRun: e.cli.Bool("dry-run"),
 		Event: func(v rotate.Event) { e.ui.Say("%s %s: %s", v.Host, v.Tunnel, v.Text) },

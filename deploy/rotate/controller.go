@@ -32,6 +32,13 @@ type Rotation struct {
 	Jobs   int               // how many hosts are asked at once
 	Report func(Event)
 
+	// NoAnswer reports whether an error means that a host could not be asked at all. A
+	// peer that could not, or with which there is no session, is left behind by
+	// SkipUnreachable, and is in LeftBehind then.
+	NoAnswer        func(error) bool
+	SkipUnreachable bool
+	LeftBehind      []string
+
 	run      string        // names this run; see claim
 	looked   time.Duration // how long the last look at all hosts took
 	replaced atomic.Bool   // see Replaced
@@ -268,6 +275,11 @@ func (r *Rotation) peers(ctx context.Context, f func(context.Context, int, Parti
 
 // each returns the errors of all, in the order of the hosts.
 func (r *Rotation) each(ctx context.Context, from int, f func(context.Context, int, Participant) error) error {
+	return errors.Join(r.errors(ctx, from, f)...)
+}
+
+// errors are nil or an error of the host, and of each peer.
+func (r *Rotation) errors(ctx context.Context, from int, f func(context.Context, int, Participant) error) []error {
 	var group errgroup.Group
 	group.SetLimit(max(1, r.Jobs))
 	errs := make([]error, len(r.Peers)+1)
@@ -282,7 +294,7 @@ func (r *Rotation) each(ctx context.Context, from int, f func(context.Context, i
 		})
 	}
 	group.Wait()
-	return errors.Join(errs...)
+	return errs
 }
 
 func (r *Rotation) report(phase, format string, args ...any) {

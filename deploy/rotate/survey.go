@@ -3,6 +3,7 @@ package rotate
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"wgkeys/keyring"
@@ -80,7 +81,7 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 	s := &Survey{peers: make([]Answer, len(r.Peers))}
 	begun := time.Now()
 	defer func() { r.looked = time.Since(begun) }()
-	err := r.all(ctx, func(ctx context.Context, i int, p Participant) error {
+	errs := r.errors(ctx, -1, func(ctx context.Context, i int, p Participant) error {
 		a, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Hold: !r.NoHold})
 		if i < 0 {
 			s.host = a
@@ -90,16 +91,62 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 		if err == nil && a.Protocol != Protocol { // enough for a look, not for the rest
 			err = p.otherVersion(a)
 		}
-		if errors.Is(err, ErrVersion) && i >= 0 { // to leave the peer behind would be no help
-			return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+" with peer", p.Host, "")
-		}
-		if err != nil && i >= 0 {
-			return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+": no answer from peer", p.Host,
-				"mend that, or leave the peer behind: wgkeys rotate "+r.Host.Host+" --skip "+p.Host)
-		}
 		return err
 	})
-	return s, err
+	all, silent := errs[:1:1], 0
+	for _, err := range errs[1:] {
+		if r.noAnswer(err) {
+			silent++
+		}
+	}
+	for i, err := range errs[1:] {
+		if err != nil && !(r.SkipUnreachable && r.noAnswer(err)) {
+			all = append(all, r.unwilling(r.Peers[i].Host, err, silent))
+		}
+	}
+	if r.SkipUnreachable {
+		s.leaveBehind(r, func(i int) bool { return r.noAnswer(errs[i+1]) })
+	}
+	return s, errors.Join(all...)
+}
+
+func (r *Rotation) noAnswer(err error) bool {
+	return err != nil && r.NoAnswer != nil && r.NoAnswer(err)
+}
+
+// unwilling is the error of a peer that stands in the way, one of so many that cannot be
+// asked.
+func (r *Rotation) unwilling(peer string, err error, silent int) error {
+	if errors.Is(err, ErrVersion) { // to leave the peer behind would be no help
+		return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+" with peer", peer, "")
+	}
+	if !r.noAnswer(err) {
+		silent = 1
+	}
+	return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+": no answer from peer", peer,
+		"mend that, or "+r.skipping(peer, silent))
+}
+
+// skipping is how to leave a peer behind or, where there are several like it, all of them.
+func (r *Rotation) skipping(peer string, like int) string {
+	if like > 1 {
+		return "leave all peers behind that do not answer: wgkeys rotate " + r.Host.Host + " --skip-unreachable"
+	}
+	return "leave the peer behind: wgkeys rotate " + r.Host.Host + " --skip " + peer
+}
+
+// leaveBehind takes peers out of the rotation.
+func (s *Survey) leaveBehind(r *Rotation, gone func(i int) bool) {
+	var peers []Participant
+	var answers []Answer
+	for i, p := range r.Peers {
+		if gone(i) {
+			r.LeftBehind = append(r.LeftBehind, p.Host)
+			continue
+		}
+		peers, answers = append(peers, p), append(answers, s.peers[i])
+	}
+	r.Peers, s.peers = peers, answers
 }
 
 // endLeft ends the watches of an earlier run for the same key, which was lost
@@ -203,12 +250,16 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	if err != nil {
 		return err
 	}
+	asleep := slices.DeleteFunc(slices.Clone(dead), s.alive)
+	if r.SkipUnreachable {
+		s.leaveBehind(r, func(i int) bool { return slices.Contains(asleep, s.peers[i].Live.PublicKey) })
+		return nil
+	}
 	var errs []error
 	for i, key := range dead {
-		if !s.alive(key) {
+		if slices.Contains(asleep, key) {
 			errs = append(errs, fault.NewHost("will not rotate the key of "+r.Host.Host+": no handshake with peer", far[i].Host,
-				"so the next key could not be proved", "wgkeys status "+far[i].Host+"; or leave the peer behind: wgkeys rotate "+
-					r.Host.Host+" --skip "+far[i].Host))
+				"so the next key could not be proved", "wgkeys status "+far[i].Host+"; or "+r.skipping(far[i].Host, len(asleep))))
 		}
 	}
 	return errors.Join(errs...)

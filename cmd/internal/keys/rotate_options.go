@@ -18,6 +18,8 @@ type RotateOptions struct {
 	DryRun  bool
 	Jobs    int // so many hosts are asked at once
 
+	SkipUnreachable bool // leave behind whatever peer does not answer
+
 	StopAfter int // after so many failures no more are begun; 0: never
 
 	Event func(rotate.Event)                // hears of the work

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"wgkeys/cmd/internal/remote"
@@ -214,12 +215,25 @@ func (x *rotation) settle(next keyring.PublicKey) error {
 	}
 	x.settled = next
 	x.made = append(x.made, fmt.Sprintf("%s %s %s", x.host, x.tunnel.Name, next))
-	for _, name := range x.skipped {
+	x.warnLeftBehind(next)
+	x.o.Done(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "finished", Key: next}, x.made[len(x.made)-1])
+	return nil
+}
+
+// warnLeftBehind names the peers that still have the old key. A few have an error each; of
+// many one command is enough.
+func (x *rotation) warnLeftBehind(next keyring.PublicKey) {
+	const few = 3
+	behind := slices.Concat(x.skipped, x.rotation.LeftBehind)
+	if len(behind) > few {
+		x.maker.Report.Warn(fault.New("left behind by the rotation of "+x.host+":", strings.Join(behind, ", "), "they still have the old key",
+			"wgkeys apply "+strings.Join(behind, " ")))
+		return
+	}
+	for _, name := range behind {
 		x.maker.Report.Warn(fault.New("left behind by the rotation of "+x.host+":", name, "it still has the old key",
 			"wgkeys apply "+name+"; without wgkeys there: replace the public key of "+x.host+" by "+next.String()))
 	}
-	x.o.Done(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "finished", Key: next}, x.made[len(x.made)-1])
-	return nil
 }
 
 // refuseOlder refuses to rotate the key of a host that uses an older one than the

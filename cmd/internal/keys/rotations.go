@@ -11,6 +11,7 @@ import (
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -93,6 +94,9 @@ func (q *Rotations) Run(ctx context.Context) (errs []error) {
 			q.left = append(q.left, x)
 			continue
 		}
+		if p, ok := x.(*pskRotation); ok && q.behind(p) {
+			continue
+		}
 		if err := x.run(own); err != nil {
 			errs = append(errs, err)
 			q.left = append(q.left, x)
@@ -104,6 +108,15 @@ func (q *Rotations) Run(ctx context.Context) (errs []error) {
 	}
 	q.tellByHand()
 	return errs
+}
+
+// behind reports whether one of two hosts was left behind by a rotation of the other: then
+// so is their preshared key.
+func (q *Rotations) behind(p *pskRotation) bool {
+	return slices.ContainsFunc(q.keys, func(x *rotation) bool {
+		return x.tunnel.Name == p.tunnel.Name && slices.Contains(p.hosts[:], x.host) &&
+			slices.ContainsFunc(x.rotation.LeftBehind, func(peer string) bool { return slices.Contains(p.hosts[:], peer) })
+	})
 }
 
 func (q *Rotations) steps() (all []step) {
@@ -233,7 +246,8 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 	_, err = m.Repo.Vault.Meta(host, vault.KeyFile(t.Name))
 	m.tellByHand(err)
 	x := &rotation{maker: m, o: &q.o, tunnel: t, host: host, current: current}
-	x.rotation = &rotate.Rotation{Tunnel: t.Name, Jobs: q.o.Jobs, NoHold: q.o.NoHold, Report: q.o.Event}
+	x.rotation = &rotate.Rotation{Tunnel: t.Name, Jobs: q.o.Jobs, NoHold: q.o.NoHold, Report: q.o.Event,
+		SkipUnreachable: q.o.SkipUnreachable, NoAnswer: noAnswer}
 	if x.rotation.Host, err = m.Hosts.Participant(t, host); err != nil {
 		return nil, err
 	}
@@ -253,6 +267,11 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 		x.rotation.Peers = append(x.rotation.Peers, peer)
 	}
 	return x, nil
+}
+
+// noAnswer reports whether a host could not be asked at all.
+func noAnswer(err error) bool {
+	return errors.Is(err, ssh.ErrUnreachable) || errors.Is(err, ssh.ErrSilent)
 }
 
 // leaveOutOwed leaves out the rotations of hosts whose new key only lacks its commit.

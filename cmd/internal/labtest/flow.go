@@ -43,7 +43,12 @@ func (a *Tally) Add(b Tally) {
 // first from a to b, second from b to a.
 func (u *Users) Flows(a, b *lab.Host, aAddr, bAddr string, every time.Duration) [2]*Flow {
 	u.Helper()
-	const port = 7768
+	return u.FlowsAt(7768, a, b, aAddr, bAddr, every)
+}
+
+// FlowsAt is Flows at another UDP port than that of other flows.
+func (u *Users) FlowsAt(port uint16, a, b *lab.Host, aAddr, bAddr string, every time.Duration) [2]*Flow {
+	u.Helper()
 	aPort := netip.AddrPortFrom(netip.MustParseAddr(aAddr), port)
 	bPort := netip.AddrPortFrom(netip.MustParseAddr(bAddr), port)
 	aConn, bConn := u.udp(a, aPort, bPort), u.udp(b, bPort, aPort)

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"wgkeys/cmd/internal/labtest"
+	"wgkeys/cmd/internal/ui"
+)
+
+// TestLabRotateHub: a hub with many spokes gets another key while packets go both ways on
+// all of its tunnels. Then some spokes are asleep: one command leaves all of them behind,
+// and they follow at their next apply. Recorded in doc/measured/many.md.
+func TestLabRotateHub(t *testing.T) {
+	n, asleep := 8, 3
+	if long("many") {
+		n, asleep = *spokesOf, *spokesOf/10
+	} else {
+		t.Parallel()
+	}
+	s := labtest.NewStar(t, n)
+	starExits(s, ui.ExitDone, "wgkeys push -q -j 16 --all hub && wgkeys apply -q hub && wgkeys apply -q -j 16 --all")
+	for _, h := range s.Spokes { // one side first: two first handshakes at once can collide
+		s.Must(h, "ping -n -q -c 1 -w 60 "+labtest.InsideOf(0).String())
+	}
+	var flows []*labtest.Flow
+	for i, h := range s.Spokes {
+		pair := s.FlowsAt(uint16(7768+i), s.Hub, h, labtest.InsideOf(0).String(), labtest.InsideOf(i+1).String(), 50*time.Millisecond)
+		flows = append(flows, pair[:]...)
+	}
+	labtest.WaitFlowing(t, flows...)
+
+	start := time.Now()
+	starExits(s, ui.ExitDone, "wgkeys rotate -y -j 16 hub")
+	t.Logf("rotate of a hub with %d spokes: %v", n, time.Since(start).Round(100*time.Millisecond))
+	lossless(t, flows)
+
+	for _, h := range s.Spokes[:asleep] {
+		s.Must(h, "ip link set eth0 down")
+	}
+	awake := flows[2*asleep:]
+	lossless(t, awake)
+	r := starExits(s, ui.ExitFailed, "wgkeys rotate -y -j 16 --timeout 3s hub")
+	if c := strings.Count(r.Stderr, "no answer from peer"); c != asleep || !strings.Contains(r.Stderr, "--skip-unreachable") || strings.Contains(r.Stderr, "--skip s") {
+		t.Errorf("%d peers are named:\n%s", c, r.Stderr)
+	}
+	old := s.Must(s.Hub, "cat keyring/hub/wg0.pub")
+	start = time.Now()
+	r = starExits(s, ui.ExitDone, "wgkeys rotate -y -j 16 --timeout 3s --skip-unreachable hub")
+	t.Logf("rotate of a hub with %d spokes, %d of them asleep: %v", n, asleep, time.Since(start).Round(100*time.Millisecond))
+	lossless(t, awake)
+	if s.Must(s.Hub, "cat keyring/hub/wg0.pub") == old {
+		t.Error("the hub keeps its key")
+	}
+	names := strings.Join(s.Names()[:asleep], " ")
+	if !strings.Contains(r.Stderr, "they still have the old key") && !strings.Contains(r.Stderr, "it still has the old key") {
+		t.Errorf("nobody is told of %s:\n%s", names, r.Stderr)
+	}
+	for i, h := range s.Spokes[:asleep] {
+		s.Must(h, "ip link set eth0 up")
+		s.Until(h.Name()+" to be there", func() bool {
+			return s.Users.Run(s.Hub, fmt.Sprintf("ping -n -q -c 1 -W 1 198.18.%d.%d", (i+1)/250, (i+1)%250+1)).Code == 0
+		})
+	}
+	starExits(s, ui.ExitDone, "wgkeys apply -q -j 16 "+names)
+	for _, h := range s.Spokes[:asleep] {
+		s.Must(h, "ping -n -q -c 1 -w 60 "+labtest.InsideOf(0).String())
+	}
+	lossless(t, awake)
+}
+
+// lossless counts what was lost since the last time.
+func lossless(t *testing.T, flows []*labtest.Flow) {
+	t.Helper()
+	var sum labtest.Tally
+	for _, f := range flows {
+		c := f.Count()
+		if sum.Add(c); c.Lost > 0 {
+			t.Errorf("%s: %v %s", f.Name, c, f.Refusals())
+		}
+	}
+	t.Logf("%v", sum)
+}
