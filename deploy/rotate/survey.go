@@ -95,40 +95,40 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 	})
 	all, silent := errs[:1:1], 0
 	for _, err := range errs[1:] {
-		if r.noAnswer(err) {
+		if noAnswer(r, err) {
 			silent++
 		}
 	}
 	for i, err := range errs[1:] {
-		if err != nil && !(r.SkipUnreachable && r.noAnswer(err)) {
-			all = append(all, r.unwilling(r.Peers[i].Host, err, silent))
+		if err != nil && !(r.SkipUnreachable && noAnswer(r, err)) {
+			all = append(all, unwilling(r, r.Peers[i].Host, err, silent))
 		}
 	}
 	if r.SkipUnreachable {
-		s.leaveBehind(r, func(i int) bool { return r.noAnswer(errs[i+1]) })
+		s.leaveBehind(r, func(i int) bool { return noAnswer(r, errs[i+1]) })
 	}
 	return s, errors.Join(all...)
 }
 
-func (r *Rotation) noAnswer(err error) bool {
+func noAnswer(r *Rotation, err error) bool {
 	return err != nil && r.NoAnswer != nil && r.NoAnswer(err)
 }
 
 // unwilling is the error of a peer that stands in the way, one of so many that cannot be
 // asked.
-func (r *Rotation) unwilling(peer string, err error, silent int) error {
+func unwilling(r *Rotation, peer string, err error, silent int) error {
 	if errors.Is(err, ErrVersion) { // to leave the peer behind would be no help
 		return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+" with peer", peer, "")
 	}
-	if !r.noAnswer(err) {
+	if !noAnswer(r, err) {
 		silent = 1
 	}
 	return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+": no answer from peer", peer,
-		"mend that, or "+r.skipping(peer, silent))
+		"mend that, or "+skipping(r, peer, silent))
 }
 
 // skipping is how to leave a peer behind or, where there are several like it, all of them.
-func (r *Rotation) skipping(peer string, like int) string {
+func skipping(r *Rotation, peer string, like int) string {
 	if like > 1 {
 		return "leave all peers behind that do not answer: wgkeys rotate " + r.Host.Host + " --skip-unreachable"
 	}
@@ -259,7 +259,7 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	for i, key := range dead {
 		if slices.Contains(asleep, key) {
 			errs = append(errs, fault.NewHost("will not rotate the key of "+r.Host.Host+": no handshake with peer", far[i].Host,
-				"so the next key could not be proved", "wgkeys status "+far[i].Host+"; or "+r.skipping(far[i].Host, len(asleep))))
+				"so the next key could not be proved", "wgkeys status "+far[i].Host+"; or "+skipping(r, far[i].Host, len(asleep))))
 		}
 	}
 	return errors.Join(errs...)
