@@ -142,8 +142,11 @@ func verdict(e *env, all []*remote.HostStatus) error {
 		errs = append(errs, fault.New("interrupted", "", why, ""))
 	}
 	if n := len(failed); n > 0 && n < len(all) {
-		errs = append(errs, fault.New(fmt.Sprintf("no answer from %d of %s", n, ui.Plural(len(all), "host")), "", "",
-			"once they are mended: "+retry(e, slices.Compact(failed))))
+		hint := "once they are mended: " + retry(e, slices.Compact(failed))
+		if e.cli.Bool("prometheus") || e.cli.Bool("json") { // a whole result is of all of them
+			hint = ""
+		}
+		errs = append(errs, fault.New(fmt.Sprintf("no answer from %d of %s", n, ui.Plural(len(all), "host")), "", "", hint))
 	}
 	return failures(len(failed), len(all), errors.Join(errs...))
 }
@@ -176,7 +179,9 @@ func (w *statusWriter) write(all []*remote.HostStatus) error {
 		return nil
 	}
 	colours(w.e.ui)
-	w.e.ui.Draw(w.table(all).Lines())
+	lines := w.table(all).Lines()
+	w.e.ui.Draw(lines)
+	w.tellScrolled(all, len(lines))
 	return nil
 }
 
@@ -187,6 +192,24 @@ func (w *statusWriter) table(all []*remote.HostStatus) *standing.Table {
 		t.Width = size.Columns
 	}
 	return t
+}
+
+// tellScrolled names the hosts with problems once more where the terminal does not show the
+// first lines any longer.
+func (w *statusWriter) tellScrolled(all []*remote.HostStatus, lines int) {
+	size, ok := w.e.ui.TerminalSize()
+	if !ok || lines < size.Lines {
+		return
+	}
+	var hosts []string
+	for _, s := range all {
+		if s.Err != nil || s.Findings != nil {
+			hosts = append(hosts, s.Host)
+		}
+	}
+	if hosts = slices.Compact(hosts); hosts != nil {
+		w.e.ui.Say("%d of %d have problems, at the top; -q shows them alone: %s", len(hosts), len(all), ui.Naming(hosts))
+	}
 }
 
 // file puts the result in the place of a file.

@@ -75,7 +75,8 @@ func TestLabStatusForms(t *testing.T) {
 	l.json("one gives no answer", ui.ExitSome, "cannot reach host")
 	l.prometheus("one gives no answer", ui.ExitSome, `wgkeys_answered{host="ghost",tunnel="wg0"} 0`, `wgkeys_answered{host="shale",tunnel="wg0"} 1`)
 	r = l.exits(ui.ExitSome, "wgkeys status")
-	if !strings.Contains(r.Stdout, "\nghost   wg0         -") || !strings.Contains(r.Stderr, `error: cannot reach host "ghost": `) {
+	if !strings.Contains(r.Stdout, "\nghost   wg0         -") || !strings.Contains(r.Stderr, `error: cannot reach host "ghost": `) ||
+		!strings.HasSuffix(r.Stderr, "hint: once they are mended: wgkeys status ghost\n") {
 		t.Errorf("of the host that gives no answer:\n%s%s", r.Stdout, r.Stderr)
 	}
 	l.Must(l.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
@@ -193,7 +194,11 @@ func (l statusLab) prometheus(when string, code int, lines ...string) {
 	if got := l.Must(l.Basalt, "stat -c '%a %n' /root/collector/*; ls -A /root/collector"); got != "644 /root/collector/wgkeys.prom\nwgkeys.prom\n" {
 		l.Errorf("%s: the folder has\n%s", when, got)
 	}
-	for _, text := range []string{l.exits(code, "wgkeys status --prometheus").Stdout, l.Read(l.Basalt, "/root/collector/wgkeys.prom")} {
+	r := l.exits(code, "wgkeys status --prometheus")
+	if strings.Contains(r.Stderr, "once they are mended") {
+		l.Errorf("%s: the hint would write a file of some hosts: %s", when, r.Stderr)
+	}
+	for _, text := range []string{r.Stdout, l.Read(l.Basalt, "/root/collector/wgkeys.prom")} {
 		p := expfmt.NewTextParser(model.LegacyValidation)
 		families, err := p.TextToMetricFamilies(strings.NewReader(text))
 		if err != nil || len(families) < 10 {
@@ -236,6 +241,14 @@ func TestLabStatusTerminal(t *testing.T) {
 		x := terminalOn(t, u.Basalt, script+"wgkeys status")
 		if code := x.wait(); code != ui.ExitFindings || strings.Contains(x.shown(), "\x1b[31mshale\x1b[m") != coloured || strings.Contains(x.shown(), "\x1b") != coloured {
 			t.Errorf("%q: exit %d\n%q", script, code, x.shown())
+		}
+	}
+
+	const scrolled = "wgkeys: 1 of 2 have problems, at the top; -q shows them alone: shale\r\n"
+	for rows, says := range map[string]bool{"3": true, "24": false} {
+		x := terminalOn(t, u.Basalt, "stty rows "+rows+" cols 80; wgkeys status")
+		if x.wait(); strings.Contains(x.shown(), scrolled) != says {
+			t.Errorf("in %s rows:\n%s", rows, x.shown())
 		}
 	}
 

@@ -59,11 +59,8 @@ func (t *Table) row(s *remote.HostStatus) []cell {
 }
 
 func peers(s *remote.HostStatus) cell {
-	switch {
-	case s.Live.IsZero():
+	if s.Live.IsZero() {
 		return cell{"down", ui.Red}
-	case s.PeersUp < len(s.Peers):
-		return cell{fmt.Sprintf("%d/%d", s.PeersUp, len(s.Peers)), ui.Yellow}
 	}
 	return cell{fmt.Sprintf("%d/%d", s.PeersUp, len(s.Peers)), ui.Plain}
 }
@@ -80,7 +77,7 @@ func oldest(s *remote.HostStatus) cell {
 	case len(s.Peers) == 0:
 		return cell{none, ui.Plain}
 	case seconds < 0:
-		return cell{"never", ui.Yellow}
+		return cell{"never", ui.Plain}
 	}
 	return cell{short(time.Duration(seconds) * time.Second), ui.Plain}
 }
