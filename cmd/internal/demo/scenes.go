@@ -166,7 +166,7 @@ var snapshotCommands = []string{
 	"ip -4 rule show",
 	"ip -6 rule show",
 	"ip -6 neigh show proxy",
-	"command -v nft >/dev/null && nft list ruleset",
+	"command -v nft >/dev/null && nft -s list ruleset",
 	"grep -rs '' " + parameters,
 	`for f in /run/wgkeys/*.journal /var/run/wireguard/*.sock; do [ ! -e "$f" ] || echo "$f"; done`,
 }

@@ -30,6 +30,7 @@ type Record struct {
 	Enabled []string       `json:"enabled"` // units of systemd that were enabled
 	Active  []string       `json:"active"`  // units that were active
 	Tables  []string       `json:"tables"`  // of nftables, as nft(8) lists them
+	Rules   []Rules        `json:"rules"`   // of iptables
 }
 
 // A Moved is a file that was put aside.
@@ -39,6 +40,12 @@ type Moved struct{ From, To string }
 type Edited struct {
 	File, Copy string
 	Sum        string // SHA-256 of what was written
+}
+
+// Rules are those that wg-quick(8) has made with iptables(8) where it found no nft.
+type Rules struct {
+	Program string // iptables or ip6tables
+	Text    string // as iptables-save(8) lists them
 }
 
 // Dir is the folder of what was taken over of a tunnel.

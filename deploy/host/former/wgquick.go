@@ -24,8 +24,8 @@ func findWgQuick(_ context.Context, link string) (*Manager, error) {
 }
 
 // leaveWgQuick disables the unit and puts the file aside, so that nobody's "wg-quick down"
-// takes the tunnel along, and removes wg-quick's tables of nftables, which wgkeys has its
-// own for.
+// takes the tunnel along, and removes wg-quick's tables of nftables, or its rules of
+// iptables, which wgkeys has its own for.
 func (m *Manager) leaveWgQuick(ctx context.Context, r *Record) error {
 	unit := unitOf(m.Link)
 	if booted() {
@@ -53,12 +53,15 @@ func (m *Manager) leaveWgQuick(ctx context.Context, r *Record) error {
 	if err := r.moveAside(m.Files...); err != nil {
 		return err
 	}
-	return r.removeTables(ctx)
+	if err := r.removeTables(ctx); err != nil {
+		return err
+	}
+	return r.removeRules(ctx)
 }
 
 func (r *Record) backToWgQuick(ctx context.Context, up bool) error {
 	if !up {
-		r.Tables, r.Active = nil, nil
+		r.Tables, r.Rules, r.Active = nil, nil, nil
 	}
 	for _, text := range r.Tables {
 		// A table that is there would get each rule twice.
@@ -68,7 +71,7 @@ func (r *Record) backToWgQuick(ctx context.Context, up bool) error {
 		}
 	}
 	r.Tables = nil
-	if err := r.Save(); err != nil {
+	if err := r.putBackRules(ctx); err != nil { // which saves the record
 		return err
 	}
 	for _, unit := range r.Active {
@@ -135,7 +138,7 @@ func withCommands(ctx context.Context, unit string) error {
 // (add_default in its text), and keeps it for the way back.
 func (r *Record) removeTables(ctx context.Context) error {
 	if _, err := exec.LookPath("nft"); err != nil {
-		return nil // it has made none then, but rules of iptables, which stay
+		return nil // it has made none then, but rules of iptables
 	}
 	for _, family := range []string{"ip", "ip6"} {
 		name := "wg-quick-" + r.Link
