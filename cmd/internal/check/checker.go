@@ -25,6 +25,8 @@ type checker struct {
 	all    bool          // every tunnel, and what no tunnel names
 	places []vault.Place // where the user's identities are
 
+	progress Progress
+
 	parsed  []*tunnel.Tunnel
 	unknown bool // the hosts of a tunnel are not known
 	hosts   []*hostCheck
@@ -53,7 +55,12 @@ func (c *checker) tunnels(names []string) error {
 			c.hosts = append(c.hosts, &hosts[i])
 		}
 	}
-	repo.Each(len(c.hosts), func(i int) { c.hosts[i].run() })
+	next, end := c.progress.begin("checking hosts", len(c.hosts))
+	repo.Each(len(c.hosts), func(i int) {
+		c.hosts[i].run()
+		next()
+	})
+	end()
 	for _, h := range c.hosts {
 		c.found = append(c.found, h.found...)
 	}
