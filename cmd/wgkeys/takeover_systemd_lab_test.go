@@ -143,8 +143,8 @@ func TestLabSystemdTakeOver(t *testing.T) {
 
 func (s sidTakeOver) lossless(m *labtest.Sid, command string) {
 	m.Helper()
-	// The emulated processor is busy with the command: of 625 a second of each family some 500 are sent.
-	said := m.Must("lab-trial 'cd /root/net && " + command + " >/tmp/said 2>&1 || { cat /tmp/said; exit 1; }' 0.0016; cat /tmp/said")
+	// One a millisecond of each family, of which the emulated processor sends some 800 a second.
+	said := m.Must("lab-trial 'cd /root/net && " + command + " >/tmp/said 2>&1 || { cat /tmp/said; exit 1; }' 0.001; cat /tmp/said")
 	count := map[string]int{}
 	for line := range strings.Lines(said) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
