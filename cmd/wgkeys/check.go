@@ -99,7 +99,7 @@ func findings(e *env, r *repo.Repo) ([]check.Finding, error) {
 	case e.cli.String("leaver") != "":
 		return check.ExposedFindings(e.ctx, r, e.ui, e.cli.String("leaver"))
 	}
-	o := check.Options{Only: only, History: e.cli.Bool("history"), Places: defaultPlaces(), Progress: e.ui.Progress}
+	o := check.Options{Only: only, History: e.cli.Bool("history"), Places: defaultPlaces()}
 	if len(e.cli.StringSlice("identity")) > 0 {
 		o.Identities = e.identities()
 		defer e.warnLoose(o.Identities)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -68,6 +69,7 @@ func hostsMeant(e *env, tunnels []*tunnel.Tunnel) ([]string, error) {
 type crew struct {
 	e      *env
 	repo   *repo.Repo
+	views  *repo.AllViews
 	tunnel *tunnel.Tunnel
 	hosts  []string
 
@@ -95,7 +97,7 @@ func newCrew(e *env) (*crew, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &crew{e: e, repo: r, tunnel: t, results: map[string]json.RawMessage{}}
+	c := &crew{e: e, repo: r, views: &repo.AllViews{Repo: r}, tunnel: t, results: map[string]json.RawMessage{}}
 	for _, h := range hosts {
 		if _, err := t.KeyFiles(h); err != nil {
 			return nil, err
@@ -121,6 +123,7 @@ func (c *crew) run(do task, w many.Work) error {
 	if looks.Load() {
 		ctx = c.e.ctx
 	}
+	c.e.hosts.Uninterrupted = interruptible()
 	c.live = c.e.ui.Live(len(c.hosts))
 	transcripts := map[string]*transcript{}
 	w.Hosts, w.Jobs, w.Stop = c.hosts, c.e.cli.Int("jobs"), c.e.ctx.Done()
@@ -146,6 +149,17 @@ func (c *crew) run(do task, w many.Work) error {
 	ended()
 	c.live.End()
 	return c.sum(outcomes)
+}
+
+// interruptible reports whether a terminal is there, whose Ctrl-C goes to the children of this
+// process too. To keep it from them costs each connection the start of a shell.
+func interruptible() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	tty.Close()
+	return true
 }
 
 // sayStopping says what a signal does, should one come before stop is called.

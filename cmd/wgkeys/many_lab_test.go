@@ -18,6 +18,7 @@ func TestLabMany(t *testing.T) {
 	t.Run("push", func(t *testing.T) { manyPush(s.With(t)) })
 	t.Run("plan", func(t *testing.T) { manyPlan(s.With(t)) })
 	t.Run("apply", func(t *testing.T) { manyApply(s.With(t)) })
+	t.Run("connections", func(t *testing.T) { manyConnections(s.With(t)) })
 	t.Run("broken", func(t *testing.T) { manyBroken(s.With(t)) })
 	t.Run("down", func(t *testing.T) { manyDown(s.With(t)) })
 }
@@ -97,6 +98,32 @@ func manyApply(s *labtest.Star) {
 	if r.Stdout != "" {
 		s.Errorf("the second plan is\n%s", r.Stdout)
 	}
+}
+
+// manyConnections: one connection a host is enough, but for the confirmation of an apply that
+// has something to do.
+func manyConnections(s *labtest.Star) {
+	for _, c := range []struct {
+		command string
+		want    int
+	}{
+		{"wgkeys push --all", 1}, {"wgkeys plan --all", 1}, {"wgkeys apply --all", 1}, {"wgkeys status --all", 1},
+		{"sed -i '1s/^/keepalive = 23\\n/' tunnels/wg0.toml && wgkeys apply --all", 2},
+	} {
+		before := logins(s)
+		starExits(s, ui.ExitDone, c.command)
+		if got := logins(s) - before; got != c.want*len(s.Spokes) {
+			s.Errorf("%s: %d logins on %d hosts", c.command, got, len(s.Spokes))
+		}
+	}
+}
+
+// logins counts those to all spokes so far.
+func logins(s *labtest.Star) (n int) {
+	for _, h := range s.Spokes {
+		n += strings.Count(s.Read(h, "/run/sshd.log"), "Accepted publickey")
+	}
+	return n
 }
 
 // manyBroken: three are broken in three ways. The others are done, and the command that is

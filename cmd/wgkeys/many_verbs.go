@@ -29,7 +29,7 @@ func planMany(e *env) error {
 	}
 	o := applyOptions(e, true)
 	return c.run(func(ctx context.Context, hosts *remote.Hosts, host string) error {
-		v, err := c.repo.View(c.tunnel, host)
+		v, err := c.views.Of(c.tunnel, host)
 		if err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func applyMany(e *env) error {
 		return c.run(b.begin, many.Work{Batch: size, StopAfter: 1, Settle: b.settle})
 	}
 	return c.run(func(ctx context.Context, hosts *remote.Hosts, host string) error {
-		v, err := c.repo.View(c.tunnel, host)
+		v, err := c.views.Of(c.tunnel, host)
 		if err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (b *batches) begin(ctx context.Context, hosts *remote.Hosts, host string) e
 	if err != nil {
 		return err
 	}
-	v, err := b.repo.View(b.tunnel, host)
+	v, err := b.views.Of(b.tunnel, host)
 	if err != nil {
 		return err
 	}

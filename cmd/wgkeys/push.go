@@ -53,7 +53,7 @@ func doPush(e *env) error {
 	live := e.ui.Live(len(o.Hosts))
 	o.Begun = func(host string) { live.At(host, "...") }
 	o.Done = func(p keys.Pushed) { live.Done(p.Host, p.Err != nil, func() { reportPush(e, p) }) }
-	e.hosts.Uninterrupted = namesMany(e)
+	e.hosts.Uninterrupted = namesMany(e) && interruptible()
 	ctx := e.ctx
 	if namesMany(e) {
 		ctx = context.WithoutCancel(ctx) // those under way come to their end

@@ -17,7 +17,6 @@ type Options struct {
 	Identities *vault.Identities // to open every vault file with; nil: nothing is opened
 	History    bool              // search git's history for secrets too
 	Places     []vault.Place     // where the user's identities are
-	Progress   Progress          // nil: nobody hears how far it is
 }
 
 // Run goes through the repository.
@@ -26,7 +25,7 @@ func Run(ctx context.Context, r *repo.Repo, o Options) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{report: report{dir: r.Dir}, repo: r, now: time.Now(), lists: newRecipientLists(r), ids: o.Identities, all: o.Only == "", places: o.Places, progress: o.Progress}
+	c := &checker{report: report{dir: r.Dir}, repo: r, now: time.Now(), lists: newRecipientLists(r), ids: o.Identities, all: o.Only == "", places: o.Places}
 	if c.ids != nil {
 		if err := prepareAll(r, c.ids); err != nil {
 			return nil, err
@@ -52,8 +51,6 @@ func Run(ctx context.Context, r *repo.Repo, o Options) ([]Finding, error) {
 	if err := c.secrets(); err != nil || !o.History {
 		return unique(c.found), err
 	}
-	next, end := o.Progress.begin("searching history", -1)
-	defer end()
-	past, err := pastSecrets(ctx, r, next)
+	past, err := pastSecrets(ctx, r)
 	return unique(append(c.found, past...)), err
 }

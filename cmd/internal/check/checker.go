@@ -25,8 +25,6 @@ type checker struct {
 	all    bool          // every tunnel, and what no tunnel names
 	places []vault.Place // where the user's identities are
 
-	progress Progress
-
 	parsed  []*tunnel.Tunnel
 	unknown bool // the hosts of a tunnel are not known
 	hosts   []*hostCheck
@@ -55,12 +53,7 @@ func (c *checker) tunnels(names []string) error {
 			c.hosts = append(c.hosts, &hosts[i])
 		}
 	}
-	next, end := c.progress.begin("checking hosts", len(c.hosts))
-	repo.Each(len(c.hosts), func(i int) {
-		c.hosts[i].run()
-		next()
-	})
-	end()
+	repo.Each(len(c.hosts), func(i int) { c.hosts[i].run() })
 	for _, h := range c.hosts {
 		c.found = append(c.found, h.found...)
 	}

@@ -120,9 +120,8 @@ func Staged(ctx context.Context, r *repo.Repo) ([]Finding, error) {
 }
 
 // pastSecrets finds secrets in the clear in all of git's history. The SSH key of a
-// recipient who has left is one: it opens what history has. Next is called for each file
-// of it.
-func pastSecrets(ctx context.Context, r *repo.Repo, next func()) ([]Finding, error) {
+// recipient who has left is one: it opens what history has.
+func pastSecrets(ctx context.Context, r *repo.Repo) ([]Finding, error) {
 	return secretsInGit(r, func(_ string, known *leak.Known, here *report) error {
 		known.AnySSH = true
 		for _, err := range r.NarrowClones(ctx) {
@@ -133,7 +132,6 @@ func pastSecrets(ctx context.Context, r *repo.Repo, next func()) ([]Finding, err
 		var later []func()                    // when all of them are known
 		for _, top := range r.Tops() {
 			err := git.History(ctx, top, leak.MaxFile, func(b git.Blob) error {
-				next()
 				if repo.IsRecipients(b.Path) {
 					sshRecipients(left, vault.RecipientsIn(b.Path, b.Text))
 				}

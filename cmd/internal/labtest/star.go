@@ -18,15 +18,26 @@ import (
 // hub, which reaches the spokes over ssh, OUTSIDE. Users' other host is the first spoke.
 type Star struct {
 	*Users
-	Hub    *lab.Host
-	Spokes []*lab.Host
+	Hub     *lab.Host
+	Spokes  []*lab.Host
+	program string
 }
 
 // With is s in a subtest.
-func (s *Star) With(t *testing.T) *Star { return &Star{s.Users.With(t), s.Hub, s.Spokes} }
+func (s *Star) With(t *testing.T) *Star { return &Star{s.Users.With(t), s.Hub, s.Spokes, s.program} }
 
 // NewStar makes the hosts and their keys, which are not pushed yet. No tunnel is up.
 func NewStar(t *testing.T, spokes int) *Star {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return NewStarOf(t, spokes, self)
+}
+
+// NewStarOf has a program for wgkeys that is not the test's own, which takes longer to start.
+func NewStarOf(t *testing.T, spokes int, program string) *Star {
 	t.Helper()
 	Require(t, Programs...)
 	l, err := lab.New()
@@ -35,7 +46,7 @@ func NewStar(t *testing.T, spokes int) *Star {
 	}
 	t.Cleanup(l.Close)
 	n := &demo.Network{Lab: l}
-	s := &Star{Users: &Users{n, t}}
+	s := &Star{Users: &Users{n, t}, program: program}
 	s.Hub = s.NewHost("hub")
 	n.Router, n.Basalt = s.Hub, s.Hub
 	s.must(s.equip(s.Hub))
@@ -68,13 +79,7 @@ func (s *Star) must(err error) {
 	}
 }
 
-func (s *Star) equip(h *lab.Host) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return h.Install("wgkeys", self)
-}
+func (s *Star) equip(h *lab.Host) error { return h.Install("wgkeys", s.program) }
 
 // join links a spoke to the hub's bridge, and starts its ssh server.
 func (s *Star) join(i int) error {

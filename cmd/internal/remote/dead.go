@@ -272,7 +272,7 @@ func (q *Survey) lookAt(ctx context.Context, s *HostStatus) error {
 	ctx, cancel := context.WithTimeout(ctx, farEndTime)
 	defer cancel()
 	var err error
-	if s.view, err = q.Repo.View(s.tunnel, s.Host); err != nil {
+	if s.view, err = q.views.Of(s.tunnel, s.Host); err != nil {
 		return err
 	}
 	participant, err := q.Hosts.Participant(s.tunnel, s.Host)

@@ -42,7 +42,7 @@ type Hosts struct {
 // With returns a copy for one of several hosts: what it says goes elsewhere.
 func (h *Hosts) With(stdout, stderr io.Writer, say ui.Reporter) *Hosts {
 	return &Hosts{Self: h.Self, Limit: h.Limit, Batch: h.Batch, Say: say, Stdout: stdout, Stderr: stderr,
-		Quiet: h.Quiet, JSON: h.JSON, Several: true, Uninterrupted: true, Version: h.Version, Step: h.Step}
+		Quiet: h.Quiet, JSON: h.JSON, Several: true, Uninterrupted: h.Uninterrupted, Version: h.Version, Step: h.Step}
 }
 
 // Runner is how commands reach a host: directly where it is this machine, over

@@ -26,6 +26,8 @@ type Survey struct {
 	// look again where there is a doubt, or asks why: the next look tells.
 	Before []*HostStatus
 	Follow bool // looks follow each other
+
+	views *repo.AllViews
 }
 
 // NewStatuses are the hosts that were named, or all, of all tunnels or the only one; not

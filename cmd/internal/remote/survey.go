@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"time"
 
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/ssh"
@@ -20,6 +21,7 @@ import (
 // Run asks the hosts, some at once. What only several of them together tell is found after
 // that.
 func (q *Survey) Run(ctx context.Context, all []*HostStatus) {
+	q.views = &repo.AllViews{Repo: q.Repo}
 	before := map[farEnd]*HostStatus{}
 	for _, s := range q.Before {
 		before[farEnd{s.Tunnel, s.Host}] = s
@@ -46,7 +48,7 @@ func (q *Survey) Run(ctx context.Context, all []*HostStatus) {
 // read compares repository, host and kernel.
 func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 	t, r := s.tunnel, q.Repo
-	v, err := r.View(t, s.Host)
+	v, err := q.views.Of(t, s.Host)
 	if err != nil {
 		return err
 	}

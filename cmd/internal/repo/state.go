@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"wgkeys/deploy/tunnel"
@@ -219,4 +220,33 @@ func (vs *Views) Of(host string) (*tunnel.View, error) {
 		return nil, err
 	}
 	return v, v.SetNext(vs.next)
+}
+
+// AllViews are the views of several tunnels' hosts, for several goroutines: the public keys
+// of a tunnel are read once, when the first of its views is asked for. [Repo.View] would read
+// all of them for each host.
+type AllViews struct {
+	Repo *Repo
+
+	mu sync.Mutex
+	of map[string]*Views // by tunnel
+}
+
+// Of is [Repo.View].
+func (a *AllViews) Of(t *tunnel.Tunnel, host string) (*tunnel.View, error) {
+	a.mu.Lock()
+	vs := a.of[t.Name]
+	if vs == nil {
+		var err error
+		if vs, err = ViewsOf(a.Repo, t); err != nil {
+			a.mu.Unlock()
+			return nil, err
+		}
+		if a.of == nil {
+			a.of = map[string]*Views{}
+		}
+		a.of[t.Name] = vs
+	}
+	a.mu.Unlock()
+	return vs.Of(host)
 }
