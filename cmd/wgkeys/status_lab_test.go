@@ -20,8 +20,18 @@ import (
 	"wgkeys/deploy/lab"
 )
 
+// besideTunnel is another one of the first users' hosts.
+const besideTunnel = `listen_port = 30569
+[hosts.shale]
+ssh       = "root@93.93.130.7"
+endpoint  = "93.93.130.7"
+addresses = ["10.9.0.1/32"]
+[hosts.basalt]
+addresses = ["10.9.0.2/32"]
+`
+
 // TestLabStatusConnections: all that status tells of a host takes one connection, also where
-// the tunnel is up and differs from its file.
+// the tunnel is up and differs from its file, and where there are two.
 func TestLabStatusConnections(t *testing.T) {
 	t.Parallel()
 	u := labtest.NewUsers(t)
@@ -35,14 +45,22 @@ func TestLabStatusConnections(t *testing.T) {
 		{"as it should be", "true", ui.ExitDone},
 		{"drift", "sed -i 's/forward   = true/forward = false/' tunnels/wg0.toml", ui.ExitFindings},
 		{"not up", "wgkeys down --quiet shale", ui.ExitFindings},
+		{"two, one of them up", "wgkeys gen -q -t wg1 shale basalt && wgkeys push -q shale && wgkeys apply -q -t wg1 shale", ui.ExitFindings},
+		{"both up", "sed -i 's/forward   = false/forward = true/' tunnels/wg0.toml && wgkeys apply -q -t wg0 shale", ui.ExitDone},
 	} {
+		if test.name == "two, one of them up" {
+			u.Write(u.Basalt, "/root/net/tunnels/wg1.toml", besideTunnel)
+		}
 		u.Must(u.Basalt, test.change)
 		r := u.Run(u.Basalt, "rm -f /root/connections; PATH=/root/bin:$PATH wgkeys status shale")
 		if n := strings.Count(u.Read(u.Basalt, "/root/connections"), "\n"); r.Code != test.code || n != 1 {
 			t.Errorf("%s: exit %d after %d connections:\n%s%s", test.name, r.Code, n, r.Stdout, r.Stderr)
 		}
 	}
-	u.Must(u.Basalt, "wgkeys down --quiet")
+	if r := u.Run(u.Basalt, "wgkeys status shale"); !strings.Contains(r.Stdout, "\nshale  wg0 ") || !strings.Contains(r.Stdout, "\nshale  wg1 ") {
+		t.Errorf("of two tunnels:\n%s", r.Stdout)
+	}
+	u.Must(u.Basalt, "wgkeys down --quiet -t wg0 && wgkeys down --quiet -t wg0 shale && wgkeys down --quiet -t wg1 shale")
 }
 
 // A statusLab is the first users' tunnel, up, with a third host that nobody reaches.

@@ -219,15 +219,6 @@ func (p Participant) Look(ctx context.Context, tunnel string) (Answer, error) {
 	return p.ask(ctx, Request{Do: DoLook, Tunnel: tunnel, KeyFile: p.KeyFile})
 }
 
-// LookAndPlan asks the host how its tunnel stands, and what an apply of view would do. An
-// older host does not tell the latter.
-func (p Participant) LookAndPlan(ctx context.Context, tunnel string, view []byte) (Answer, error) {
-	if len(view) > maxView {
-		view = nil
-	}
-	return p.ask(ctx, Request{Do: DoLook, Tunnel: tunnel, KeyFile: p.KeyFile, View: view})
-}
-
 // A Which is which key a host is to make.
 type Which int
 
@@ -255,13 +246,18 @@ func (p Participant) Make(ctx context.Context, tunnel string, which Which) (keyr
 // ask adds the name of the host to what it says.
 func (p Participant) ask(ctx context.Context, q Request) (Answer, error) {
 	a, err := p.askIn(ctx, q)
-	switch {
-	case err != nil:
+	if err != nil {
 		return a, err
-	case a.Fault != nil:
-		return a, fault.WrapHost(a.Err(), "refused by host", p.Host, a.Fault.Hint)
 	}
-	return a, nil
+	return a, p.refused(a)
+}
+
+// refused is why the host did not do it, or nil.
+func (p Participant) refused(a Answer) error {
+	if a.Fault == nil {
+		return nil
+	}
+	return fault.WrapHost(a.Err(), "refused by host", p.Host, a.Fault.Hint)
 }
 
 // all runs f for the host, with -1, and all peers.

@@ -52,6 +52,7 @@ type Request struct {
 	// look: tell what apply would do with this view as well. An older host does not know
 	// that, and leaves it out of its answer.
 	View json.RawMessage `json:"view,omitempty"`
+	Also []Request       `json:"also,omitempty"` // look: at other tunnels as well; likewise
 
 	// Peers are those who have to prove the next key, or to shake hands before
 	// the host is looked at.
@@ -76,10 +77,11 @@ type Answer struct {
 
 	Version string   `json:"version,omitempty"` // of the host's wgkeys; "": one that does not tell it yet
 	Planned *Planned `json:"planned,omitempty"` // look: of the view; nil: not asked for, or not known
+	Also    []Answer `json:"also,omitempty"`    // look: at the other tunnels
 }
 
-// maxView is how long a view may be that is sent along with a look: every version listens
-// to that much.
+// maxView is how long the views may be that are sent along with a look, together: every
+// version listens to that much.
 const maxView = 3 << 20
 
 // A Planned is what apply would do on a host whose tunnel is up, and no rotation under way.

@@ -13,23 +13,23 @@ const stalled = doubtFor + 2*time.Second
 
 // A gathering is the answers of several hosts on their way.
 type gathering struct {
-	all   []*HostStatus
+	all   [][]*HostStatus      // of each the tunnels
 	step  func(done, all int)  // hears how many have answered; nil: nobody
 	waits func(hosts []string) // hears who was asked and keeps silent
 }
 
 // gather has every host read, some at once.
-func (g *gathering) gather(jobs int, read func(*HostStatus)) {
-	asked, known := map[*HostStatus]bool{}, map[*HostStatus]bool{}
-	begun, done := make(chan *HostStatus), make(chan *HostStatus)
+func (g *gathering) gather(jobs int, read func(host []*HostStatus)) {
+	asked, known := map[int]bool{}, map[int]bool{} // by place among all
+	begun, done := make(chan int), make(chan int)
 	go func() {
 		var group errgroup.Group
 		group.SetLimit(jobs)
-		for _, s := range g.all {
+		for i, host := range g.all {
 			group.Go(func() error {
-				begun <- s
-				read(s)
-				done <- s
+				begun <- i
+				read(host)
+				done <- i
 				return nil
 			})
 		}
@@ -40,13 +40,13 @@ func (g *gathering) gather(jobs int, read func(*HostStatus)) {
 	defer quiet.Stop()
 	for {
 		select {
-		case s := <-begun:
-			asked[s] = true
-		case s, more := <-done:
+		case i := <-begun:
+			asked[i] = true
+		case i, more := <-done:
 			if !more {
 				return
 			}
-			known[s] = true
+			known[i] = true
 			quiet.Reset(stalled)
 			if g.step != nil {
 				g.step(len(known), len(g.all))
@@ -57,11 +57,11 @@ func (g *gathering) gather(jobs int, read func(*HostStatus)) {
 	}
 }
 
-func (g *gathering) tellSilent(asked, known map[*HostStatus]bool) {
+func (g *gathering) tellSilent(asked, known map[int]bool) {
 	var silent []string
-	for _, s := range g.all {
-		if asked[s] && !known[s] {
-			silent = append(silent, s.Host)
+	for i, host := range g.all {
+		if asked[i] && !known[i] {
+			silent = append(silent, host[0].Host)
 		}
 	}
 	if len(silent) > 0 {

@@ -14,13 +14,13 @@ func TestSilentHostMeanwhile(t *testing.T) {
 	t.Parallel()
 	var said []string
 	silent := make(chan bool)
-	hosts := []*HostStatus{{Host: "alpha"}, {Host: "beta"}, {Host: "gamma"}}
+	hosts := [][]*HostStatus{{{Host: "alpha"}}, {{Host: "beta"}}, {{Host: "gamma"}}}
 	g := gathering{all: hosts,
 		step:  func(done, all int) { said = append(said, fmt.Sprintf("%d of %d", done, all)) },
 		waits: func(names []string) { said = append(said, "waits for "+ui.Naming(names)); close(silent) },
 	}
-	g.gather(2, func(s *HostStatus) {
-		if s.Host == "alpha" {
+	g.gather(2, func(host []*HostStatus) {
+		if host[0].Host == "alpha" {
 			<-silent
 		}
 	})

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/rotate"
@@ -26,15 +28,13 @@ func (q *Survey) Run(ctx context.Context, all []*HostStatus) {
 	for _, s := range q.Before {
 		before[farEnd{s.Tunnel, s.Host}] = s
 	}
-	g := gathering{all: all, step: q.Step, waits: q.Waits}
-	g.gather(q.Jobs, func(s *HostStatus) {
+	for _, s := range all {
 		if b := before[farEnd{s.Tunnel, s.Host}]; b != nil {
-			s.doubts = b.doubts // a host that did not answer keeps them
+			s.doubts = b.doubts // a host that does not answer keeps them
 		}
-		if s.Err = q.read(ctx, s); s.Err != nil {
-			s.Error = s.Err.Error()
-		}
-	})
+	}
+	g := gathering{all: q.connections(all), step: q.Step, waits: q.Waits}
+	g.gather(q.Jobs, func(host []*HostStatus) { q.readHost(ctx, host) })
 	if q.Follow {
 		for _, s := range all {
 			s.tellDead()
@@ -45,14 +45,71 @@ func (q *Survey) Run(ctx context.Context, all []*HostStatus) {
 	q.findLosses(ctx, all)
 }
 
-// read compares repository, host and kernel.
-func (q *Survey) read(ctx context.Context, s *HostStatus) error {
+// connections are the tunnels of each host that one connection leads to.
+func (q *Survey) connections(all []*HostStatus) (hosts [][]*HostStatus) {
+	type way struct {
+		host, dest string
+		local      bool
+	}
+	at := map[way]int{}
+	for _, s := range all {
+		dest, _ := s.tunnel.SSH(s.Host)
+		w := way{s.Host, dest, q.Hosts.IsLocal(s.tunnel, s.Host)}
+		i, known := at[w]
+		if !known {
+			i, at[w] = len(hosts), len(hosts)
+			hosts = append(hosts, nil)
+		}
+		hosts[i] = append(hosts[i], s)
+	}
+	return hosts
+}
+
+// readHost compares repository, host and kernel, of all tunnels of a host.
+func (q *Survey) readHost(ctx context.Context, host []*HostStatus) {
+	var asked []*HostStatus
+	var looks []rotate.Look
+	for _, s := range host {
+		look, err := q.prepare(s)
+		if s.fail(err); err == nil {
+			asked, looks = append(asked, s), append(looks, look)
+		}
+	}
+	if asked == nil {
+		return
+	}
+	participant, err := q.Hosts.Participant(asked[0].tunnel, asked[0].Host)
+	if err != nil { // prepare has had it
+		return
+	}
+	answers, errs := participant.LookAndPlan(ctx, looks)
+	var group errgroup.Group
+	for i, s := range asked {
+		group.Go(func() error {
+			if s.fail(errs[i]); errs[i] == nil {
+				s.fail(q.read(ctx, s, answers[i], looks[i].View))
+			}
+			return nil
+		})
+	}
+	group.Wait()
+}
+
+// fail notes why nothing is known of a host, if err is not nil.
+func (s *HostStatus) fail(err error) {
+	if err != nil {
+		s.Err, s.Error = err, err.Error()
+	}
+}
+
+// prepare reads what the repository has, and returns what to ask the host.
+func (q *Survey) prepare(s *HostStatus) (rotate.Look, error) {
 	t, r := s.tunnel, q.Repo
 	v, err := q.views.Of(t, s.Host)
 	if err != nil {
-		return err
+		return rotate.Look{}, err
 	}
-	s.Key, s.Next, s.About = v.PublicKey, v.NextPublicKey, v.Description
+	s.Key, s.Next, s.About, s.view = v.PublicKey, v.NextPublicKey, v.Description, v
 	meta, err := r.Vault.Meta(s.Host, vault.KeyFile(t.Name))
 	switch {
 	case err == nil:
@@ -60,33 +117,41 @@ func (q *Survey) read(ctx context.Context, s *HostStatus) error {
 	case errors.Is(err, vault.ErrNoMeta):
 		s.Notes = append(s.Notes, "not known how old its key is, for wgkeys did not make the vault file: wgkeys rekey "+s.Host)
 	case !errors.Is(err, fs.ErrNotExist):
-		return err
+		return rotate.Look{}, err
 	}
 	participant, err := q.Hosts.Participant(t, s.Host)
 	if err != nil {
-		return err
+		return rotate.Look{}, err
 	}
 	var text bytes.Buffer
-	if err := tunnel.EncodeView(&text, v); err != nil {
-		return err
-	}
-	a, err := participant.LookAndPlan(ctx, t.Name, text.Bytes())
+	err = tunnel.EncodeView(&text, v)
+	return rotate.Look{Tunnel: t.Name, KeyFile: participant.KeyFile, View: text.Bytes()}, err
+}
+
+// lookAgain does so where there is a doubt.
+func (q *Survey) lookAgain(ctx context.Context, s *HostStatus) error {
+	participant, err := q.Hosts.Participant(s.tunnel, s.Host)
 	if err != nil {
 		return err
 	}
+	return s.findDead(ctx, func() (rotate.Answer, error) { return participant.Look(ctx, s.Tunnel) })
+}
+
+// read compares what the repository has with what the host has answered.
+func (q *Survey) read(ctx context.Context, s *HostStatus, a rotate.Answer, view []byte) error {
 	s.File, s.Live, s.Version = a.File.PublicKey, a.Live.PublicKey, a.Version
 	if a.Record != nil && !a.Record.Over() {
 		s.Rotation = string(a.Record.Phase)
 	}
-	s.view, s.answer = v, a
+	s.answer = a
 	if q.Follow {
 		s.keepDoubts(s.doubts, time.Now())
-	} else if err := s.findDead(ctx, func() (rotate.Answer, error) { return participant.Look(ctx, t.Name) }); err != nil {
+	} else if err := q.lookAgain(ctx, s); err != nil {
 		return err
 	}
-	s.addPeers(v, s.answer)
+	s.addPeers(s.view, s.answer)
 	if a.Settled() {
-		q.findDrift(ctx, s, a.Planned, &text)
+		q.findDrift(ctx, s, a.Planned, bytes.NewReader(view))
 	}
 	s.findUnresolved()
 	s.noteOldKeys(ctx, time.Now())

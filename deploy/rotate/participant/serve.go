@@ -34,27 +34,45 @@ type Server struct {
 
 // Serve answers the one request that in holds.
 func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
-	answer := rotate.Answer{Protocol: rotate.Protocol, Version: s.Version}
 	var q rotate.Request
 	d := json.NewDecoder(io.LimitReader(in, maxRequest))
-	err := d.Decode(&q)
-	switch {
-	case err != nil:
+	if err := d.Decode(&q); err != nil {
 		err = fault.Wrap(err, "cannot read the request of the controller", "", "")
-	case !q.Understood(): // the controller says so, it sees ours
-	default:
-		answer.Protocol = q.Protocol
-		err = serve(ctx, q, &answer)
+		return json.NewEncoder(out).Encode(s.refuse(err, rotate.Protocol))
 	}
-	if err == nil && q.View != nil && s.Plan != nil && answer.Settled() {
-		answer.Planned = s.Plan(ctx, q.View)
-	}
-	if err != nil {
-		protocol := answer.Protocol
-		answer = rotate.Refuse(err)
-		answer.Protocol, answer.Version = protocol, s.Version
+	answer := s.answer(ctx, q)
+	for _, also := range q.Also {
+		also.Protocol = q.Protocol
+		if also.Do != rotate.DoLook {
+			err := fault.New("will not do along with another request", also.Do, "only a look changes nothing", "")
+			answer.Also = append(answer.Also, s.refuse(err, q.Protocol))
+			continue
+		}
+		answer.Also = append(answer.Also, s.answer(ctx, also))
 	}
 	return json.NewEncoder(out).Encode(answer)
+}
+
+// answer answers one request.
+func (s Server) answer(ctx context.Context, q rotate.Request) rotate.Answer {
+	answer := rotate.Answer{Protocol: rotate.Protocol, Version: s.Version}
+	if !q.Understood() { // the controller says so, it sees ours
+		return answer
+	}
+	answer.Protocol = q.Protocol
+	if err := serve(ctx, q, &answer); err != nil {
+		return s.refuse(err, q.Protocol)
+	}
+	if q.View != nil && s.Plan != nil && answer.Settled() {
+		answer.Planned = s.Plan(ctx, q.View)
+	}
+	return answer
+}
+
+func (s Server) refuse(err error, protocol int) rotate.Answer {
+	answer := rotate.Refuse(err)
+	answer.Protocol, answer.Version = protocol, s.Version
+	return answer
 }
 
 func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {

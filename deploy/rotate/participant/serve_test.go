@@ -35,3 +35,34 @@ func TestServeRefusesNoKey(t *testing.T) {
 		}
 	}
 }
+
+// TestServeAlso: along with a look nothing is done but to look, and what goes wrong with one
+// tunnel is told of that one.
+func TestServeAlso(t *testing.T) {
+	q, err := json.Marshal(rotate.Request{Protocol: rotate.Protocol, Do: rotate.DoLook, Tunnel: "none0",
+		Also: []rotate.Request{
+			{Do: rotate.DoLook, Tunnel: "none1"},
+			{Do: rotate.DoLook, Tunnel: "../bad"},
+			{Do: rotate.DoEnd, Tunnel: "none2"},
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	if err := (Server{Version: "wgkeys v9"}).Serve(t.Context(), bytes.NewReader(q), &said); err != nil {
+		t.Fatal(err)
+	}
+	var a rotate.Answer
+	if err := json.Unmarshal(said.Bytes(), &a); err != nil || len(a.Also) != 3 {
+		t.Fatalf("%v: %s", err, said.String())
+	}
+	for i, want := range []string{"", "no tunnel can be named", "only a look changes nothing"} {
+		also := a.Also[i]
+		if err := also.Err(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("answer %d: %v", i, err)
+		}
+		if also.Version != "wgkeys v9" || also.Protocol != rotate.Protocol {
+			t.Errorf("answer %d is of version %q, protocol %d", i, also.Version, also.Protocol)
+		}
+	}
+}
