@@ -120,6 +120,13 @@ imports: setup-test
 many: setup-test
 	go test -count 1 -timeout 120m -v -run 'TestLabMany' ./cmd/wgkeys -long many
 
+# The program brought over ssh to Debian 12 and 13 with systemd and with ifupdown, to one
+# with busybox and OpenRC, and to arm64 by qemu-user: cmd/wgkeys/doc/measured/install.md. The
+# roots are some 350 MB to download.
+installs: setup-test
+	testdata/setup/roots.sh
+	go test -count 1 -timeout 60m -v -run 'TestLabInstallRoots$$' ./cmd/wgkeys -long installs
+
 # Every hint of every script, run in the state that gave it.
 hints: setup-test
 	go test -count 1 -timeout 60m -v ./cmd/wgkeys -short -skip TestLab -long hints
@@ -187,4 +194,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys programs .lab
 
-.PHONY: build programs test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories hints imports scale vault demo lab clean setup-test setup-demo
+.PHONY: build programs test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories hints imports installs scale vault demo lab clean setup-test setup-demo

@@ -21,6 +21,7 @@ var longKinds = map[string]string{
 	"histories":   "a hundred random histories of two administrators",
 	"imports":     "each real file of wg-quick, not four",
 	"many":        "200 hosts, each with an sshd of its own",
+	"installs":    "the program brought to a Debian of every kind",
 	"leaks":       "the search for keys goes through all files of the machine",
 	"lockout":     "an apply that cuts its own way, twenty times",
 	"mtu":         "5 MB through uplinks of all widths",

@@ -127,7 +127,13 @@ func (r *removal) run() error {
 	if keys := r.keysToRemove(); len(keys) < len(r.Keys) {
 		r.ui.Say("the key files stay: %s; --keys removes them too", strings.Join(r.Keys, ", "))
 	}
-	return r.removeAll(slices.Concat(r.keysToRemove(), r.Folders, []string{boot.Program}))
+	if err := r.removeAll(r.keysToRemove()); err != nil {
+		return err
+	}
+	if len(r.keysToRemove()) > 0 {
+		host.RemoveKeyFolder()
+	}
+	return r.removeAll(append(r.Folders, boot.Program))
 }
 
 func (r *removal) runAll(commands []boot.Command) error {

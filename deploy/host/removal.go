@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 
@@ -81,6 +82,17 @@ func holdsKey(path string) bool {
 	defer clear(raw)
 	n, err = base64.StdEncoding.Strict().Decode(raw, line)
 	return err == nil && n == 32
+}
+
+// keyFolder is where push puts keys, and makes the folder for them.
+const keyFolder = "/etc/wireguard"
+
+// RemoveKeyFolder removes the folder of key files where nothing is left in it, and no
+// package of wg(8)'s has brought it.
+func RemoveKeyFolder() {
+	if _, err := exec.LookPath("wg"); err != nil {
+		os.Remove(keyFolder) // fails where it is not empty
+	}
 }
 
 // Remove removes a file or a folder with all that is in it. A folder that something is

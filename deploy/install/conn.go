@@ -158,12 +158,17 @@ func (c *conn) put(p *Program) error {
 	default:
 		return unknown(line)
 	}
+	c.first()
+	return nil
+}
+
+// first reads whether the host's PATH has another wgkeys before this one.
+func (c *conn) first() {
 	if line, err := c.line(); err == nil {
 		if first, ok := strings.CutPrefix(line, "first "); ok {
 			c.result.First = first
 		}
 	}
-	return nil
 }
 
 // answer reads a line for which the host may take long as long as the program goes there.

@@ -73,6 +73,8 @@ func (c *conn) install(ctx context.Context) error {
 	switch {
 	case has == program.sum:
 		c.result.Action, c.result.Version = Unchanged, c.result.Was
+		c.session.Stdin.Close()
+		c.first()
 		return nil
 	case has == "":
 		c.result.Action = Installed

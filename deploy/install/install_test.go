@@ -184,6 +184,26 @@ func TestLoginShells(t *testing.T) {
 	}
 }
 
+// TestFirst: another wgkeys that the host's PATH has first is told of.
+func TestFirst(t *testing.T) {
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "wgkeys"), []byte(older), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h := newHost(t, sshtest.Config{Lines: []string{"SetEnv PATH=" + bin + ":/usr/local/bin:/usr/bin:/bin"}})
+	for _, want := range []string{bin + "/wgkeys", bin + "/wgkeys", ""} {
+		if r, err := h.install(install.Options{}); err != nil || r.First != want {
+			t.Errorf("got %+v, %v; want %q", r, err, want)
+		}
+		h.whole()
+		if h.Logins(t) == 2 {
+			if err := os.RemoveAll(bin); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 const sudoer = "deploy:x:4242:4242::/:/bin/sh"
 
 // sudoers gives the server a sudoers(5) file of its own.

@@ -46,9 +46,10 @@ for f in cat chmod id mkdir mktemp mv rm sha256sum sync uname; do
 done;
 echo "wgkeys-install 1 $(uname -s) $(uname -m)";
 has;
-read -r verb want || exit 0;
-[ "$verb" = put ] || exit 0;
-if put; then clean; echo "done $version"; else clean; why=$(echo $why); echo "fail ${why##*: }"; fi;
+read -r verb want || verb=;
+if [ "$verb" = put ]; then
+  if put; then clean; echo "done $version"; else clean; why=$(echo $why); echo "fail ${why##*: }"; fi;
+fi;
 case $(command -v wgkeys) in
   "" | "$program") ;;
   *) echo "first $(command -v wgkeys)" ;;
