@@ -283,6 +283,9 @@ func TestLabStatusTerminal(t *testing.T) {
 		t.Errorf("the watch exits %d\n%q", code, x.shown())
 	}
 	watchInPipe(u)
+	// A service writes the file again and again, and ends well.
+	u.Must(u.Basalt, `wgkeys status --watch --every 1s --prometheus -o /root/w.prom & until [ -s /root/w.prom ]; do sleep 0.1; done
+		rm /root/w.prom; until [ -s /root/w.prom ]; do sleep 0.1; done; kill -INT $!; wait $!`)
 	u.Must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
 }
 
