@@ -168,7 +168,7 @@ func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string) er
 	m := &keys.Maker{Repo: i.repo, Hosts: hosts, IDs: i.ids, Report: hosts.Say, Step: testOnlyStep}
 	one := []string{host}
 	outcomes, err := m.Push(ctx, keys.PushOptions{Hosts: one, Named: one, Only: only, Unknown: i.cli.Bool("unknown"), Jobs: 1,
-		Begun: func(string) {}, Done: func(keys.Pushed) {}})
+		Count: func(int) {}, Begun: func(string) {}, Done: func(keys.Pushed) {}})
 	if err != nil {
 		return err
 	}

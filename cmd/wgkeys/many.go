@@ -193,13 +193,17 @@ func summary(e *env, outcomes []many.Outcome) error {
 		e.ui.Say("%s done", ui.Plural(len(s.Done), "host"))
 		return nil
 	}
-	why := fmt.Sprintf("%d failed, as is told above", len(s.Failed))
+	var why []string
+	then := "for the rest: "
+	if n := len(s.Failed); n > 0 {
+		why, then = append(why, fmt.Sprintf("%d failed, as is told above", n)), "once they are mended: "
+	}
 	if n := len(s.NotBegun); n > 0 {
-		why += fmt.Sprintf(", and %d not begun: %s", n, ui.Naming(s.NotBegun))
+		why = append(why, fmt.Sprintf("%d not begun: %s", n, ui.Naming(s.NotBegun)))
 	}
 	left := fmt.Sprintf("not done on %d of %s", len(s.Failed)+len(s.NotBegun), ui.Plural(len(outcomes), "host"))
-	rest := fault.New(left, "", why,
-		"once they are mended: "+retry(e, slices.Concat(s.Failed, s.NotBegun)))
+	rest := fault.New(left, "", strings.Join(why, ", and "),
+		then+retry(e, slices.Concat(s.Failed, s.NotBegun)))
 	return failures(len(outcomes)-len(s.Done), len(outcomes), errors.Join(append(s.Errs, rest)...))
 }
 

@@ -51,6 +51,7 @@ func doPush(e *env) error {
 	ids := e.identities()
 	defer e.warnLoose(ids)
 	live := e.ui.Live(len(o.Hosts))
+	o.Count = live.Of
 	o.Begun = func(host string) { live.At(host, "...") }
 	o.Done = func(p keys.Pushed) { live.Done(p.Host, p.Err != nil, func() { reportPush(e, p) }) }
 	e.hosts.Uninterrupted = namesMany(e) && interruptible()

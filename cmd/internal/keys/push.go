@@ -29,6 +29,7 @@ type PushOptions struct {
 	StopAfter int             // as in [many.Work]
 	Stop      <-chan struct{} // likewise
 
+	Count func(hosts int)   // hears how many there are
 	Begun func(host string) // hears of each host as it is begun
 	Done  func(Pushed)      // and as it is done
 }
@@ -49,6 +50,7 @@ func (m *Maker) Push(ctx context.Context, o PushOptions) ([]Pushed, error) {
 	if err := p.prepare(ctx); err != nil {
 		return nil, err
 	}
+	o.Count(len(p.targets))
 	return p.serve(ctx, o.DryRun), nil
 }
 

@@ -62,7 +62,11 @@ func (q *Rotations) Announce() {
 			for _, p := range x.rotation.Peers {
 				names = append(names, p.Host)
 			}
+			const few = 8
 			peers = strings.Join(names, ", ")
+			if len(names) > few {
+				peers = ui.Plural(len(names), "peer") + " (" + ui.Naming(names) + ")"
+			}
 		}
 		text := "gets a new key; " + peers + " will follow"
 		if len(x.unmanaged) > 0 {

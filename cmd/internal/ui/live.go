@@ -64,6 +64,13 @@ func (l *Live) redraw() {
 	}
 }
 
+// Of corrects how many hosts there are.
+func (l *Live) Of(all int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = all
+}
+
 // At notes what a host is at; the first time it is begun.
 func (l *Live) At(host, at string) {
 	l.mu.Lock()
