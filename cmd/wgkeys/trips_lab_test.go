@@ -25,7 +25,7 @@ func TestLabTrips(t *testing.T) {
 	t.Run("ifupdown", func(t *testing.T) {
 		foreigntest.Golden(t, "testdata/trips/ifupdown.golden", firstUsersTrip(m))
 	})
-	for _, name := range []string{"first-users", "full", "hub", "apart"} { // the machine is slow: it takes most of an hour
+	for _, name := range []string{"first-users", "full", "hub", "apart"} { // the machine is slow: it takes half an hour
 		t.Run(name, func(t *testing.T) {
 			tr := newSidTrip(m, "../../deploy/tunnel/formats/testdata/trips/"+name+".toml")
 			foreigntest.Golden(t, "testdata/trips/"+name+".golden", tr.all())
