@@ -117,7 +117,7 @@ imports: setup-test
 	go test -count 1 -timeout 60m -v -run 'TestLabImport$$' ./cmd/wgkeys -long imports
 
 # Two hundred hosts on this machine, beside xargs(1) and ssh(1): cmd/wgkeys/doc/measured/many.md.
-many: setup-test
+many: setup-test setup-many
 	go test -count 1 -timeout 120m -v -run 'TestLabMany' ./cmd/wgkeys -long many
 
 # The program brought over ssh to Debian 12 and 13 with systemd and with ifupdown, to one

@@ -44,7 +44,8 @@ const atOnce = 16
 
 // rows takes each row beside the yardstick, before and after it.
 func (f manyRows) rows() {
-	f.row("push, first", 1, fmt.Sprintf("wgkeys push -q -j %d --all", atOnce))
+	push := f.row("push, first", 1, fmt.Sprintf("wgkeys push -q -j %d --all", atOnce))
+	f.ansible(push)
 	f.row("push, nothing to do", 1, fmt.Sprintf("wgkeys push -q -j %d --all", atOnce))
 	f.Must(f.Hub, "wgkeys push -q hub && wgkeys apply -q")
 	f.row("plan", 1, fmt.Sprintf("wgkeys plan -q -j %d --all || [ $? = 4 ]", atOnce))
@@ -66,7 +67,7 @@ type cost struct {
 }
 
 // row times a command between two times of xargs, which the bar is so many of.
-func (f manyRows) row(name string, connections int, command string) {
+func (f manyRows) row(name string, connections int, command string) cost {
 	before, took, after := f.xargs(), f.time(command), f.xargs()
 	wall := min(before.wall, after.wall) * time.Duration(connections)
 	cpu := min(before.cpu, after.cpu) * time.Duration(connections)
@@ -74,6 +75,27 @@ func (f manyRows) row(name string, connections int, command string) {
 		took.cpu.Seconds(), took.cpu.Seconds()/cpu.Seconds(), float64(len(f.Spokes))/took.cpu.Seconds())
 	f.Logf("%s: %v, %.2f times %d of xargs; on the admin's machine %v, %.2f times", name, took.wall, took.wall.Seconds()/wall.Seconds(), connections,
 		took.cpu, took.cpu.Seconds()/cpu.Seconds())
+	return took
+}
+
+// ansible has ansible(1) bring the same files, which it gets in the clear.
+func (f manyRows) ansible(push cost) {
+	if f.Users.Run(f.Hub, "command -v ansible").Code != 0 {
+		f.Fatal("no ansible: make many installs it")
+	}
+	var inventory strings.Builder
+	f.Must(f.Hub, "mkdir -m 700 /run/clear")
+	for i, h := range f.Spokes {
+		fmt.Fprintf(&inventory, "%s ansible_host=198.18.%d.%d ansible_user=root ansible_python_interpreter=/usr/bin/python3\n", h.Name(), (i+1)/250, (i+1)%250+1)
+		f.Write(f.Hub, "/run/clear/"+h.Name(), f.Read(h, keyFile))
+		f.Must(h, "rm "+keyFile)
+	}
+	f.Write(f.Hub, "/run/inventory", inventory.String())
+	took := f.time(fmt.Sprintf("ansible all -i /run/inventory -f %d -m copy -a 'src=/run/clear/{{ inventory_hostname }} dest=%s mode=0600' >/run/said || { tail /run/said >&2; exit 1; }", atOnce, keyFile))
+	f.Must(f.Hub, "rm -r /run/clear && wgkeys push -q -n -j 16 --all")
+	fmt.Fprintf(f.table, "| the same files by ansible | %.1f s | %.1f times push | %.1f s | %.1f times push | |\n", took.wall.Seconds(), took.wall.Seconds()/push.wall.Seconds(),
+		took.cpu.Seconds(), took.cpu.Seconds()/push.cpu.Seconds())
+	f.Logf("ansible: %v, %.1f times push", took.wall, took.wall.Seconds()/push.wall.Seconds())
 }
 
 func (f manyRows) xargs() cost {

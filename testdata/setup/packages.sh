@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests or the demo need and the machine lacks, on Debian:
 #
-#	packages.sh test|demo
+#	packages.sh test|demo|many
 #
 # Nothing that is there is touched. Without root it only says what to run.
 set -eu
@@ -16,6 +16,9 @@ list() {
 		ssh openssh-client to log in to laboratory hosts
 		sshd openssh-server real ssh servers on laboratory hosts; none is started on this machine
 	END
+	if [ "$1" = many ]; then
+		echo ansible ansible another way to bring key files to many hosts
+	fi
 	[ "$1" = test ] || return 0
 	cat <<-END
 		setpriv util-linux programs of users who are not root
