@@ -125,7 +125,7 @@ many: setup-test setup-many
 # roots are some 350 MB to download.
 installs: setup-test
 	testdata/setup/roots.sh
-	go test -count 1 -timeout 60m -v -run 'TestLabInstallRoots$$' ./cmd/wgkeys -long installs
+	go test -count 1 -timeout 60m -v -run 'TestLabInstall(Roots|Arm64)$$|TestInstallSource' ./cmd/wgkeys -long installs
 
 # Every hint of every script, run in the state that gave it.
 hints: setup-test
@@ -194,4 +194,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys programs .lab
 
-.PHONY: build programs test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories hints imports installs scale vault demo lab clean setup-test setup-demo
+.PHONY: build programs test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories hints imports installs many scale vault demo lab clean setup-test setup-demo

@@ -130,3 +130,21 @@ func TestLabInstallUpgrade(t *testing.T) {
 		})
 	}
 }
+
+// TestLabUninstallThroughTunnel: the connection is lost to the very tunnel that is taken
+// down, and the host goes on to the end by itself.
+func TestLabUninstallThroughTunnel(t *testing.T) {
+	u := labtest.NewUsers(t)
+	inside := strings.Replace(demo.FirstTunnel, "forward   = true", "forward = true\naddresses = [\"2001:db8:7767::1/128\"]", 1)
+	u.Tunnel(inside)
+	u.Must(u.Basalt, "wgkeys install --up -q shale basalt && ping -6 -n -c 1 -w 10 2001:db8:7767::1")
+	u.Tunnel(strings.Replace(inside, `"root@93.93.130.7" `, `"root@2001:db8:7767::1" `, 1))
+	u.Must(u.Basalt, "mkdir -p .ssh ~/.ssh && echo 'StrictHostKeyChecking accept-new' >~/.ssh/config && wgkeys plan -q shale")
+	r := u.Run(u.Basalt, "wgkeys uninstall --keys -y shale")
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "it comes to its end by itself") {
+		t.Errorf("uninstall exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	u.Until("shale to be without wgkeys", func() bool {
+		return u.Run(u.Shale, "ls /usr/local/bin/wgkeys /run/wgkeys /etc/wgkeys/* /etc/wireguard/* 2>/dev/null").Stdout == ""
+	})
+}

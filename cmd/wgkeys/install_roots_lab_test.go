@@ -14,6 +14,7 @@ import (
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/ssh/sshtest"
 	"wgkeys/keyring/words"
 )
 
@@ -236,4 +237,81 @@ func (r *root) rebootSystemd() {
 	r.start()
 	r.Eventually(func() bool { return r.Run(r.Basalt, r.ssh("systemctl is-active -q wgkeys@wg0")).Code == 0 })
 	r.there("systemctl is-active wgkeys@wg0 || { systemctl status wgkeys@wg0; journalctl -b -u wgkeys@wg0; false; }")
+}
+
+// TestLabInstallArm64: a host of another architecture gets the program for it from a folder,
+// and without one says what to do. qemu-user runs it; what it does of netlink and tun is not
+// enough for a tunnel, which is told and leaves nothing. Recorded in doc/measured/install.md.
+func TestLabInstallArm64(t *testing.T) {
+	if !long("installs") {
+		t.Skip("it takes -long installs, and the roots that make installs makes")
+	}
+	program := filepath.Join(t.TempDir(), "wgkeys")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, ".")
+	build.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRoot(t, "arm64", false)
+	if err := r.Basalt.WriteFile("/root/programs/wgkeys-linux-arm64", text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before := r.listing()
+	t.Logf("%s", r.there("uname -rm; cat /etc/debian_version"))
+	res := r.Run(r.Basalt, "wgkeys install shale")
+	if res.Code != ui.ExitFailed || !strings.Contains(res.Stderr, `none is here for "arm64"`) || !strings.Contains(res.Stderr, "make programs") {
+		t.Errorf("without a program it exits %d: %s%s", res.Code, res.Stdout, res.Stderr)
+	}
+	res = r.Run(r.Basalt, "wgkeys install --programs /root/programs shale")
+	if res.Code != ui.ExitDone || !strings.HasPrefix(res.Stdout, "/usr/local/bin/wgkeys installed: wgkeys ") {
+		t.Errorf("install exits %d: %s%s", res.Code, res.Stdout, res.Stderr)
+	}
+	res = r.Run(r.Basalt, "wgkeys install --programs /root/programs shale")
+	if res.Code != ui.ExitDone || !strings.HasPrefix(res.Stdout, "/usr/local/bin/wgkeys unchanged\n") {
+		t.Errorf("the second install exits %d: %s%s", res.Code, res.Stdout, res.Stderr)
+	}
+	res = r.Run(r.Basalt, "wgkeys install --up --programs /root/programs shale")
+	t.Logf("install --up exits %d: %s%s", res.Code, res.Stdout, res.Stderr)
+	if res := r.Run(r.Basalt, "wgkeys uninstall --keys -y shale"); res.Code != ui.ExitDone {
+		t.Errorf("uninstall exits %d: %s%s", res.Code, res.Stdout, res.Stderr)
+	}
+	if diff := demo.LineDiff(before, r.listing()); diff != "" {
+		t.Errorf("uninstall leaves a difference:\n%s", diff)
+	}
+}
+
+// TestInstallSource: Go builds the program that a host of another architecture needs, of the
+// source that is named. qemu-user runs it.
+func TestInstallSource(t *testing.T) {
+	if !long("installs") {
+		t.Skip("it takes -long installs, and qemu-user, which make installs has the kernel know")
+	}
+	bin := t.TempDir()
+	const uname = "#!/bin/sh\ncase $1 in -s) echo Linux ;; -m) echo aarch64 ;; esac\n"
+	if err := os.WriteFile(filepath.Join(bin, "uname"), []byte(uname), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := sshtest.Start(t, sshtest.Config{Lines: []string{"SetEnv PATH=" + bin + ":/usr/local/bin:/usr/bin:/bin"}})
+	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
+	f.must("gen", "-q", "alpha", "beta")
+	code, out, said := f.run("install", "--source", "../..", "alpha")
+	if code != ui.ExitFailed || !strings.Contains(said, "cannot build the program in") {
+		t.Errorf("of another folder: exits %d: %s%s", code, out, said)
+	}
+	source, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("wgkeys", "install", "--timeout", "9m", "--source", source, "alpha")
+	cmd.Dir = f.dir
+	cmd.Env = append(os.Environ(), "PATH="+f.bin+":"+os.Getenv("PATH"), "GOFLAGS=-tags=urfave_cli_no_docs")
+	text, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(text), "/usr/local/bin/wgkeys installed: wgkeys ") {
+		t.Errorf("%v: %s", err, text)
+	}
+	t.Logf("%s", text)
 }

@@ -15,9 +15,13 @@ import (
 	"wgkeys/deploy/host/boot"
 	"wgkeys/deploy/host/former"
 	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
+
+// keyFileFlag names key files that a host may have though no tunnel was applied there.
+var keyFileFlag = &cli.StringSliceFlag{Name: "key-file", Hidden: true}
 
 func uninstallCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
@@ -28,7 +32,7 @@ func uninstallCommand() (*cli.Command, func(*env) error) {
 			"bring them up any more, and removes the program, the views that apply kept and the\n" +
 			"list of replaced keys. The key files stay unless --keys is given.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "keys", Usage: "remove the key files too"},
+			&cli.BoolFlag{Name: "keys", Usage: "remove the key files too"}, keyFileFlag,
 			allFlag, jobsFlag, stopAfterFlag, tunnelFlag, hostFlag, dryRunFlag, timeoutFlag,
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 		},
@@ -47,7 +51,7 @@ func uninstallHere(e *env) error {
 		return fault.New("not removed while a tunnel is taken over from another program:", strings.Join(taken, ", "),
 			"its files are below "+kept.Dir, "give it back first: wgkeys import --undo -t "+taken[0])
 	}
-	found, err := host.FindRemoval()
+	found, err := host.FindRemoval(e.cli.StringSlice("key-file"))
 	if err != nil {
 		return err
 	}
@@ -173,21 +177,45 @@ func uninstallThere(e *env) error {
 	if err != nil {
 		return err
 	}
-	var flags []string
-	if e.cli.Bool("keys") {
-		flags = append(flags, "--keys")
-	}
+	flags := []string{"-y"}
 	if e.cli.Bool("dry-run") {
 		flags = append(flags, "-n")
 	} else if err := e.confirmed("take wgkeys and its tunnels from " + ui.Naming(w.chosen) + "?"); err != nil {
 		return err
 	}
 	return w.each(func(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
-		err := hosts.Uninstall(ctx, t, host, append([]string{"-y"}, flags...))
+		keys, err := w.keyFlags(host)
+		if err != nil {
+			return err
+		}
+		err = hosts.Uninstall(ctx, t, host, slices.Concat(flags, keys))
 		if errors.Is(err, remote.ErrNotInstalled) {
 			hosts.Say.Say("nothing to do: wgkeys is not on %s", host)
 			return nil
 		}
+		if errors.Is(err, ssh.ErrUnreachable) {
+			return fault.WrapHost(err, "not known to be without wgkeys is host", host,
+				"if it was begun there, it comes to its end by itself, also where ssh went through the tunnel")
+		}
 		return err
 	})
+}
+
+// keyFlags tell a host the key files that push may have brought there, where they are to be
+// removed: where no tunnel was applied it does not know them.
+func (w *workers) keyFlags(host string) (flags []string, err error) {
+	if !w.cli.Bool("keys") {
+		return nil, nil
+	}
+	tunnels, err := w.of(host)
+	for _, t := range tunnels {
+		files, err := t.KeyFiles(host)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range files {
+			flags = append(flags, "--key-file", path)
+		}
+	}
+	return append(flags, "--keys"), err
 }

@@ -29,8 +29,9 @@ type Removal struct {
 	Folders []string // of what is remembered
 }
 
-// FindRemoval looks for all that uninstalling removes, the program aside.
-func FindRemoval() (r Removal, err error) {
+// FindRemoval looks for all that uninstalling removes, the program aside. Besides the key
+// files of the tunnels that were applied here, others may be named.
+func FindRemoval(keys []string) (r Removal, err error) {
 	if r.Applied, err = Applied(); err != nil {
 		return r, err
 	}
@@ -39,9 +40,11 @@ func FindRemoval() (r Removal, err error) {
 	r.Tunnels = slices.Compact(r.Tunnels)
 	for _, name := range r.Tunnels {
 		if v, err := kept.View(name); err == nil && v != nil {
-			r.Keys = append(r.Keys, keyFiles(v)...)
+			keys = append(keys, keyFiles(v)...)
 		}
 	}
+	slices.Sort(keys)
+	r.Keys = slices.DeleteFunc(slices.Compact(keys), func(path string) bool { return !holdsKey(path) })
 	r.Files = boot.Left(r.Tunnels)
 	for _, dir := range kept.Dirs() {
 		if inside, err := os.ReadDir(dir); err == nil && len(inside) > 0 || err == nil && !isMountPoint(dir) {
@@ -54,17 +57,17 @@ func FindRemoval() (r Removal, err error) {
 // Empty reports whether there is nothing.
 func (r Removal) Empty() bool { return len(r.Applied)+len(r.Files)+len(r.Folders) == 0 }
 
-// keyFiles are the key files of a view that are there. What holds anything else than a key
-// is none, whatever a view says.
+// keyFiles are the key files of a view, there or not.
 func keyFiles(v *tunnel.View) (paths []string) {
 	paths = []string{v.PrivateKeyFile, participant.NextFile(v.Tunnel, v.PrivateKeyFile)}
 	for _, p := range v.Peers {
 		paths = append(paths, p.PresharedKeyFile)
 	}
-	return slices.DeleteFunc(paths, func(path string) bool { return !holdsKey(path) })
+	return paths
 }
 
-// holdsKey reports whether a file is one key as wg(8) reads it, and nothing else.
+// holdsKey reports whether a file is one key as wg(8) reads it, and nothing else: no other
+// file is removed, whoever names it.
 func holdsKey(path string) bool {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
