@@ -63,7 +63,7 @@ func manyPlan(s *labtest.Star) {
 	if !strings.Contains(r.Stderr, "left out hub, which is this machine: wgkeys plan hub serves it\n") {
 		s.Errorf("it says %q", r.Stderr)
 	}
-	if !strings.Contains(r.Stdout, "\ns007: ip link add wg0 ") {
+	if !strings.Contains("\n"+r.Stdout, "\ns007: ip link add wg0 ") {
 		s.Errorf("no step of s007 in\n%s", r.Stdout)
 	}
 	var all []manyResult
