@@ -27,7 +27,7 @@ func TestLabApplyReadOnlyEtc(t *testing.T) {
 	}
 	u.Must(u.Shale, "! test -e /run/wgkeys/wg0.pending") // else it would be undone
 	u.Must(u.Shale, afterAReboot+"wgkeys apply --kept && ip link show wg0")
-	if out := u.Must(u.Shale, "wgkeys install -n"); !strings.Contains(out, "systemctl enable wgkeys@wg0.service") {
+	if out := u.Must(u.Shale, "mkdir -p /run/systemd/system; wgkeys install -n; rmdir /run/systemd/system"); !strings.Contains(out, "systemctl enable wgkeys@wg0.service") {
 		t.Errorf("install would do\n%s", out)
 	}
 
