@@ -19,6 +19,7 @@ func TestLabMany(t *testing.T) {
 	t.Run("plan", func(t *testing.T) { manyPlan(s.With(t)) })
 	t.Run("apply", func(t *testing.T) { manyApply(s.With(t)) })
 	t.Run("connections", func(t *testing.T) { manyConnections(s.With(t)) })
+	t.Run("unwell", func(t *testing.T) { manyUnwell(s.With(t)) })
 	t.Run("broken", func(t *testing.T) { manyBroken(s.With(t)) })
 	t.Run("down", func(t *testing.T) { manyDown(s.With(t)) })
 }
@@ -124,6 +125,21 @@ func logins(s *labtest.Star) (n int) {
 		n += strings.Count(s.Read(h, "/run/sshd.log"), "Accepted publickey")
 	}
 	return n
+}
+
+// manyUnwell: of a batch whose hosts are named in no order, the one that is not well is not
+// confirmed, and the other is.
+func manyUnwell(s *labtest.Star) {
+	s.Tunnel(s.File("keepalive = 24"))
+	s.Must(s.Spokes[0], "(while sleep 0.2; do ip link set wg0 mtu 1300; done) >/dev/null 2>&1 & echo $! >/run/unwell.pid")
+	r := starExits(s, ui.ExitSome, "wgkeys apply --batch 2 --confirm 20s s002 s001")
+	if !strings.Contains(r.Stderr, `the tunnel is not well after the apply on host "s001"`) || !strings.Contains(r.Stderr, "not done on 1 of 2 hosts") {
+		s.Errorf("it says\n%s", r.Stderr)
+	}
+	s.Must(s.Spokes[0], "kill $(cat /run/unwell.pid)")
+	starExits(s, ui.ExitDone, "wgkeys plan s002")
+	s.Until("s001 to be back", func() bool { return s.Users.Run(s.Spokes[0], "wg show wg0 | grep -q 'every 24 s'").Code != 0 })
+	starExits(s, ui.ExitDone, "wgkeys apply --all")
 }
 
 // manyBroken: three are broken in three ways. The others are done, and the command that is

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -120,6 +121,11 @@ func (b *batches) look(ctx context.Context, hosts []string) ([]*remote.HostStatu
 	return all, nil
 }
 
+// statusOn is that of a host among some, which are not in the order of the command line.
+func statusOn(all []*remote.HostStatus, host string) *remote.HostStatus {
+	return all[slices.IndexFunc(all, func(s *remote.HostStatus) bool { return s.Host == host })]
+}
+
 // settle confirms the hosts that are as well as they were before.
 func (b *batches) settle(hosts []string) map[string]error {
 	ctx := context.WithoutCancel(b.e.ctx)
@@ -127,31 +133,30 @@ func (b *batches) settle(hosts []string) map[string]error {
 		b.live.At(h, "is it well?")
 	}
 	after, err := b.look(ctx, hosts)
-	wrong := map[string]error{}
+	errs := make([]error, len(hosts)) // each has its place: they are confirmed at once
 	var group errgroup.Group
 	group.SetLimit(b.e.cli.Int("jobs"))
 	for i, h := range hosts {
 		if err != nil {
-			wrong[h] = err
+			errs[i] = err
 			continue
 		}
-		if worse := after[i].Worse(b.before[h]); len(worse) > 0 {
-			wrong[h] = b.unwell(h, worse)
+		if worse := statusOn(after, h).Worse(b.before[h]); len(worse) > 0 {
+			errs[i] = b.unwell(h, worse)
 			continue
 		}
 		if token := b.tokens[h]; token != "" {
 			group.Go(func() error {
-				err := b.e.hosts.Confirm(ctx, b.tunnel, h, token, b.o.Confirm)
-				b.mu.Lock()
-				defer b.mu.Unlock()
-				if err != nil {
-					wrong[h] = err
-				}
+				errs[i] = b.e.hosts.Confirm(ctx, b.tunnel, h, token, b.o.Confirm)
 				return nil
 			})
 		}
 	}
 	group.Wait()
+	wrong := map[string]error{}
+	for i, h := range hosts {
+		wrong[h] = errs[i]
+	}
 	return wrong
 }
 
