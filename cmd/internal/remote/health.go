@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
@@ -14,22 +15,50 @@ func (q Survey) Look(ctx context.Context, all []*HostStatus) {
 }
 
 // Worse returns what is found of a host that was not before a change: what an apply may be
-// blamed for. A peer that was silent before may be so still.
+// blamed for. A peer that was silent before may be so still, and one that never answered
+// before, as where the tunnel was not up or did not have it, may be the next to be set up.
 func (s *HostStatus) Worse(before *HostStatus) (findings []string) {
 	if s.Err != nil {
 		return []string{fault.OneLine(s.Err)}
 	}
 	for i, f := range s.Findings {
-		if !slices.Contains(before.Findings, f) && !s.silentBefore(i, before) {
+		if !slices.Contains(before.Findings, f) && !s.neverHeard(i, before) {
 			findings = append(findings, f)
 		}
 	}
 	return findings
 }
 
-// silentBefore reports whether a finding is of a peer that did not answer before either:
-// its text says for how long.
-func (s *HostStatus) silentBefore(finding int, before *HostStatus) bool {
+// neverHeard reports whether a finding is of a peer that did not answer before either: its
+// text says for how long. Of a host that told nothing before that is not known, nor where a
+// peer answered under a key that is none of today's: it may be this one's former key.
+func (s *HostStatus) neverHeard(finding int, before *HostStatus) bool {
 	i := slices.IndexFunc(s.silent, func(p silentPeer) bool { return p.finding == finding })
-	return i >= 0 && slices.ContainsFunc(before.silent, func(p silentPeer) bool { return p.name == s.silent[i].name })
+	if i < 0 || before.Err != nil {
+		return false
+	}
+	name := s.silent[i].name
+	if slices.ContainsFunc(before.silent, func(p silentPeer) bool { return p.name == name }) {
+		return true
+	}
+	answered := before.answered()
+	for _, p := range before.view.Peers {
+		key := keyInUse(&p, before.answer)
+		if answered[key] && p.Name == name {
+			return false
+		}
+		delete(answered, key)
+	}
+	return len(answered) == 0
+}
+
+// answered are the keys of the peers that ever answered the host.
+func (s *HostStatus) answered() map[keyring.PublicKey]bool {
+	keys := map[keyring.PublicKey]bool{}
+	for key := range s.answer.Live.Peers {
+		if _, ok := s.answer.Age(key); ok {
+			keys[key] = true
+		}
+	}
+	return keys
 }
