@@ -76,6 +76,10 @@ func (c *Client) attempt(ctx context.Context, command string, in *replay, stdout
 	p := process{stdin: in.begin(), stdout: stdout, watch: c.Stderr, limit: c.Limit, verbose: verbose}
 	p.argv = append([]string{"ssh"}, c.argv(command, verbose)...)
 	if c.Uninterrupted {
+		if _, a.err = exec.LookPath("ssh"); a.err != nil { // the shell's 127 would be taken for the host's
+			a.said = &hearing{}
+			return a
+		}
 		p.argv = append(uninterrupted, p.argv...)
 	}
 	p.heard = func() {

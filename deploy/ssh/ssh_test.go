@@ -196,9 +196,11 @@ func TestLocal(t *testing.T) {
 
 func TestNoSSH(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	err := (&ssh.Client{Host: "shale"}).Run(t.Context(), "true", nil, nil)
-	if want := `cannot run "ssh": there is no such program here`; err == nil || err.Error() != want {
-		t.Errorf("got %v", err)
+	for _, c := range []*ssh.Client{{Host: "shale"}, {Host: "shale", Uninterrupted: true}} {
+		err := c.Run(t.Context(), "true", nil, nil)
+		if want := `cannot run "ssh": there is no such program here`; err == nil || err.Error() != want {
+			t.Errorf("uninterrupted %v: got %v", c.Uninterrupted, err)
+		}
 	}
 }
 
