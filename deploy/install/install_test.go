@@ -161,6 +161,27 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// TestGarbled: what is in the program's place may be anything, and say anything.
+func TestGarbled(t *testing.T) {
+	for name, test := range map[string]struct{ text, was string }{
+		"lines":   {"#!/bin/sh\necho panic: no such thing; echo; echo goroutine 1; echo done; exit 2\n", "panic: no such thing"},
+		"long":    {"#!/bin/sh\nfor i in 1 2 3 4 5 6 7; do x=$x$x................; done; echo $x\n", "something long"},
+		"silent":  {"", ""},
+		"no text": {"\x7fELF\x00\x01\x02\n\x1b[31m\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t, sshtest.Config{})
+			h.write("wgkeys", test.text)
+			r, err := h.install(install.Options{})
+			if err != nil || r.Action != install.Replaced || r.Version != version || test.was != "" && r.Was != test.was {
+				t.Errorf("got %+v, %v", r, err)
+			}
+			h.whole()
+		})
+	}
+}
+
 // TestLoginShells: the command is read by whatever shell the user has there, and a login
 // script may have something to say first.
 func TestLoginShells(t *testing.T) {

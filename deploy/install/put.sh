@@ -11,10 +11,11 @@ trap clean EXIT; trap "exit 1" HUP INT TERM PIPE;
 
 sum() { x=$(sha256sum <"$1") && echo "${x%% *}"; };
 
-# What it has: a program that does not run any more is none.
+# What it has: a program that cannot be run is none. What is broken, or is none of ours, may
+# say many lines, or long ones.
 has() {
   if [ -d "$program" ]; then echo "deny $program is a directory";
-  elif [ -x "$program" ]; then echo "has $(sum "$program") $("$program" --version 2>&1 </dev/null)";
+  elif [ -x "$program" ]; then "$program" --version 2>&1 </dev/null | { read -r version || :; [ ${#version} -le 200 ] || version="something long"; echo "has $(sum "$program") $version"; };
   else echo none; fi;
 };
 
