@@ -15,6 +15,7 @@ import (
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/lazyregexp"
 	"wgkeys/keyring/words"
 )
 
@@ -112,17 +113,13 @@ func (h *Hosts) Down(ctx context.Context, t *tunnel.Tunnel, host string, dry boo
 // run runs wgkeys on the host. What it says is shown as it comes; its exit
 // code is ours.
 func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []string, stdin io.Reader, stdout io.Writer) error {
-	for flag, set := range map[string]bool{"--json": h.JSON, "-q": h.Quiet} {
-		if set {
-			args = append(args, flag)
-		}
-	}
-	command := h.program(t, host)
-	for _, a := range args {
-		command += " " + words.Quote(a)
-	}
+	command := h.command(t, host, args)
 	var said reason
 	stderr := io.MultiWriter(h.Stderr, &said)
+	kept, talk := &bounded{w: stdout, left: maxKept}, &bounded{w: stderr, left: maxKept}
+	if h.Several { // what it says is kept until it is done
+		stdout, stderr = kept, talk
+	}
 	r := h.Runner(t, host)
 	if l, ok := r.(ssh.Local); ok {
 		l.Stderr = stderr
@@ -136,6 +133,9 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	out := &ui.Screen{W: stdout} // the host is not trusted with the terminal
 	err := r.Run(ctx, command, stdin, out)
 	out.Flush()
+	if kept.left < 0 || talk.left < 0 {
+		return fault.NewHost("wgkeys "+args[0]+" failed on host", host, errTooMuch.Error(), "")
+	}
 	var exit *ssh.ExitError
 	if !errors.As(err, &exit) {
 		return err
@@ -146,15 +146,43 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	case 127:
 		return fault.WrapHost(ErrNotInstalled, "cannot run wgkeys on host", host, upgrade(host))
 	}
-	hint := h.upgradeHint(ctx, t, host, err)
-	if why, its := said.why(); h.Several && why != "" {
-		if hint == "" {
-			hint = its
+	why, hint := "it says why above", h.upgradeHint(ctx, t, host, err)
+	if its, advice := said.why(); h.Several && its != "" {
+		if why = its; hint == "" {
+			hint = itsAdvice(host, advice)
 		}
-		return fault.NewHost("wgkeys "+args[0]+" failed on host", host, why, hint)
 	}
-	return fault.NewHost("wgkeys "+args[0]+" failed on host", host, "it says why above", hint)
+	return fault.NewHost("wgkeys "+args[0]+" failed on host", host, why, hint)
 }
+
+// command runs wgkeys on a host with some arguments, and as this one is to speak.
+func (h *Hosts) command(t *tunnel.Tunnel, host string, args []string) string {
+	command := h.program(t, host)
+	for _, a := range args {
+		command += " " + words.Quote(a)
+	}
+	if h.JSON {
+		command += " --json"
+	}
+	if h.Quiet {
+		command += " -q"
+	}
+	return command
+}
+
+// itsAdvice is the hint of a host, which is to stand among those of this machine.
+func itsAdvice(host, hint string) string {
+	if hint == "" || ownCommand().MatchString(hint) {
+		return hint
+	}
+	return "as " + host + " says: " + hint
+}
+
+// ownCommand is a hint that has a shell run one command of this program and no more.
+var ownCommand = lazyregexp.New(`^(sudo )?wgkeys [a-z]+( [A-Za-z0-9@.,:/_=+-]+)*$`)
+
+// maxKept is more than the plan of a host with ten thousand peers takes.
+const maxKept = 16 << 20
 
 // program is the wgkeys of a host, for its shell; arguments may follow.
 func (h *Hosts) program(t *tunnel.Tunnel, host string) string {

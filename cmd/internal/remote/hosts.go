@@ -168,6 +168,8 @@ func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host strin
 // maxAnswer is more than a host with 100,000 peers says.
 const maxAnswer = 64 << 20
 
+var errTooMuch = errors.New("the host says too much")
+
 // A bounded writer fails when too much is written.
 type bounded struct {
 	w    io.Writer
@@ -176,7 +178,7 @@ type bounded struct {
 
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.left -= len(p); b.left < 0 {
-		return 0, errors.New("the host says too much")
+		return 0, errTooMuch
 	}
 	return b.w.Write(p)
 }
