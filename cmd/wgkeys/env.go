@@ -15,6 +15,7 @@ import (
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/words"
 	"wgkeys/vault"
 )
 
@@ -75,8 +76,15 @@ func (e *env) writingOrDryRun() (*repo.Repo, error) {
 func (e *env) tunnel(r *repo.Repo) (*tunnel.Tunnel, error) {
 	t, err := r.Tunnel(e.cli.String("tunnel"))
 	if several, ok := errors.AsType[*repo.SeveralTunnelsError](err); ok {
+		line := slices.Concat([]string{"wgkeys", e.cli.Command.Name, "-t", several.Names[0]}, flagsOf(e))
+		if e.cli.Bool("all") { // without it some verbs are about this machine
+			line = append(line, "--all")
+		}
+		for _, name := range e.names() {
+			line = append(line, words.ForShell(name))
+		}
 		return nil, ui.Usage("the repository has several tunnels:", strings.Join(several.Names, ", "), "say which with -t",
-			strings.Join(slices.Concat([]string{"wgkeys", e.cli.Command.Name, "-t", several.Names[0]}, flagsOf(e), e.names()), " "))
+			strings.Join(line, " "))
 	}
 	return t, err
 }

@@ -57,23 +57,27 @@ func newWorkers(e *env) (*workers, error) {
 	return w, nil
 }
 
-// of are the tunnels that have the host: the first says how it is reached.
+// of are the tunnels in which the host is managed: the first says how it is reached.
 func (w *workers) of(host string) (tunnels []*tunnel.Tunnel, err error) {
-	var missing error
+	var missing, unmanaged error
 	for _, t := range w.tunnels {
 		if _, err := t.KeyFiles(host); err != nil {
 			missing = err
 			continue
 		}
 		if err := requireManaged(t, host); err != nil {
-			return nil, err
+			unmanaged = err
+			continue
 		}
 		tunnels = append(tunnels, t)
 	}
-	if len(tunnels) == 0 {
-		return nil, missing
+	switch {
+	case len(tunnels) > 0:
+		return tunnels, nil
+	case unmanaged != nil:
+		return nil, unmanaged
 	}
-	return tunnels, nil
+	return nil, missing
 }
 
 // A work is what is done on a host of a tunnel.

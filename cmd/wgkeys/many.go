@@ -213,11 +213,11 @@ func retry(e *env, hosts []string) string {
 	return strings.Join(append(line, hosts...), " ")
 }
 
-// flagsOf are the flags that were given, for another command line.
-func flagsOf(e *env) (line []string) {
+// flagsOf are the flags that were given, but for some, for another command line.
+func flagsOf(e *env, but ...string) (line []string) {
 	for _, f := range e.cli.Command.Flags {
 		name := f.Names()[0]
-		if !e.cli.IsSet(name) || name == "all" || name == "C" { // a hint says itself where
+		if !e.cli.IsSet(name) || name == "all" || name == "C" || slices.Contains(but, name) { // a hint says itself where
 			continue
 		}
 		dashed := "--" + name

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -128,7 +129,9 @@ func notRotated(e *env, q *keys.Rotations) (errs []error) {
 	if q.Count() > 1 && len(psks) > 0 {
 		command := retry(e, psks)
 		if !e.cli.Bool("psk") {
-			command = "wgkeys rotate --psk " + strings.Join(psks, " ")
+			// what chose the keys would choose none now
+			flags := flagsOf(e, "due", "leaver", "now", "on-host")
+			command = strings.Join(slices.Concat([]string{"wgkeys rotate --psk"}, flags, psks), " ")
 		}
 		errs = append(errs, fault.New("not replaced are preshared keys of", ui.Naming(psks), "why is told above", "then: "+command))
 	}

@@ -36,6 +36,7 @@ func TestReceive(t *testing.T) { scripts(t, "receive") }
 func TestRekey(t *testing.T)   { scripts(t, "rekey") }
 func TestRotate(t *testing.T)  { scripts(t, "rotate") }
 func TestShow(t *testing.T)    { scripts(t, "show") }
+func TestStatus(t *testing.T)  { scripts(t, "status") }
 
 // scriptsOf returns the scripts about a verb.
 func scriptsOf(t *testing.T, verb string) []string {

@@ -120,15 +120,12 @@ func (w *statusWriter) look(q remote.Survey) ([]*remote.HostStatus, error) {
 // verdict is the exit code of a look, and why hosts gave no answer.
 func verdict(e *env, all []*remote.HostStatus) error {
 	var errs []error
-	var failed []string
+	failed, hosts := hostsIn(all, func(s *remote.HostStatus) bool { return s.Err != nil }), hostsIn(all, nil)
 	found, ended := false, 0
 	for _, s := range all {
-		if s.Err != nil {
-			failed = append(failed, s.Host)
-		}
 		switch {
 		case s.Err != nil && e.ctx.Err() != nil && errors.Is(s.Err, e.ctx.Err()):
-			ended++
+			ended++ // in one of its tunnels
 		case s.Err != nil:
 			errs = append(errs, s.Err)
 		}
@@ -138,17 +135,28 @@ func verdict(e *env, all []*remote.HostStatus) error {
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
 	if ended > 0 {
-		why := fmt.Sprintf("%d of %s gave no answer yet", ended, ui.Plural(len(all), "host"))
+		why := fmt.Sprintf("%d of %s gave no answer yet", ended, ui.Plural(len(hosts), "host"))
 		errs = append(errs, fault.New("interrupted", "", why, ""))
 	}
-	if n := len(failed); n > 0 && n < len(all) {
-		hint := "once they are mended: " + retry(e, slices.Compact(failed))
+	if n := len(failed); n > 0 && n < len(hosts) {
+		hint := "once they are mended: " + retry(e, failed)
 		if e.cli.Bool("prometheus") || e.cli.Bool("json") { // a whole result is of all of them
 			hint = ""
 		}
-		errs = append(errs, fault.New(fmt.Sprintf("no answer from %d of %s", n, ui.Plural(len(all), "host")), "", "", hint))
+		errs = append(errs, fault.New(fmt.Sprintf("no answer from %d of %s", n, ui.Plural(len(hosts), "host")), "", "", hint))
 	}
-	return failures(len(failed), len(all), errors.Join(errs...))
+	return failures(len(failed), len(hosts), errors.Join(errs...))
+}
+
+// hostsIn are the hosts of those that fit, or of all, each once, though it may be in several
+// tunnels.
+func hostsIn(all []*remote.HostStatus, fits func(*remote.HostStatus) bool) (hosts []string) {
+	for _, s := range all {
+		if (fits == nil || fits(s)) && !slices.Contains(hosts, s.Host) {
+			hosts = append(hosts, s.Host)
+		}
+	}
+	return hosts
 }
 
 // A statusWriter writes how hosts stand, in the form that was asked for.
@@ -201,14 +209,9 @@ func (w *statusWriter) tellScrolled(all []*remote.HostStatus, lines int) {
 	if !ok || lines < size.Lines {
 		return
 	}
-	var hosts []string
-	for _, s := range all {
-		if s.Err != nil || s.Findings != nil {
-			hosts = append(hosts, s.Host)
-		}
-	}
-	if hosts = slices.Compact(hosts); hosts != nil {
-		w.e.ui.Say("%d of %d have problems, at the top; -q shows them alone: %s", len(hosts), len(all), ui.Naming(hosts))
+	hosts := hostsIn(all, func(s *remote.HostStatus) bool { return s.Err != nil || s.Findings != nil })
+	if hosts != nil {
+		w.e.ui.Say("%d of %d have problems, at the top; -q shows them alone: %s", len(hosts), len(hostsIn(all, nil)), ui.Naming(hosts))
 	}
 }
 

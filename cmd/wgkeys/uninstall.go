@@ -171,6 +171,15 @@ func isThere(path string) bool {
 	return err == nil
 }
 
+// questionThere is what a person is asked about other hosts.
+func questionThere(hosts []string, keys bool) string {
+	q := "take wgkeys and all its tunnels from " + ui.Naming(hosts)
+	if keys {
+		q += ", and remove the key files there, also keys that are nowhere else"
+	}
+	return q + "?"
+}
+
 // uninstallThere takes it from other hosts.
 func uninstallThere(e *env) error {
 	w, err := newWorkers(e)
@@ -180,7 +189,7 @@ func uninstallThere(e *env) error {
 	flags := []string{"-y"}
 	if e.cli.Bool("dry-run") {
 		flags = append(flags, "-n")
-	} else if err := e.confirmed("take wgkeys and its tunnels from " + ui.Naming(w.chosen) + "?"); err != nil {
+	} else if err := e.confirmed(questionThere(w.chosen, e.cli.Bool("keys"))); err != nil {
 		return err
 	}
 	return w.each(func(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
