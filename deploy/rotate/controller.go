@@ -31,6 +31,7 @@ type Rotation struct {
 	NoHold bool              // do not hold packets, also where it can be done
 	Jobs   int               // how many hosts are asked at once
 	Report func(Event)
+	Flags  []string // of the command line, for a hint that repeats it
 
 	// NoAnswer reports whether an error means that a host could not be asked at all. A
 	// peer that could not, or with which there is no session, is left behind by

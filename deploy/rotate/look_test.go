@@ -3,10 +3,13 @@ package rotate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
 )
 
 // threeTunnels are to be looked at: the second has a view that is too long to go along.
@@ -84,5 +87,37 @@ func TestLookAtNobody(t *testing.T) {
 	}
 	if asked != 1 || len(errs) != len(threeTunnels) {
 		t.Errorf("asked %d times, %d errors", asked, len(errs))
+	}
+}
+
+// TestNobodyLeft: --skip-unreachable leaves some peers behind, and never all. What to run
+// instead has the flags that were given.
+func TestNobodyLeft(t *testing.T) {
+	lost := errors.New("no route to host")
+	peer := func(name string, err error) Participant {
+		return Participant{Host: name, Ask: func(_ context.Context, q Request) (Answer, error) {
+			return Answer{Protocol: q.Protocol}, err
+		}}
+	}
+	for _, test := range []struct {
+		slate error
+		want  string
+	}{
+		{nil, ""},
+		{lost, `no peer is left for the next key of host "basalt": none answers, and --skip-unreachable would leave all of them behind`},
+	} {
+		r := &Rotation{Tunnel: "wg0", Host: peer("basalt", nil), Peers: []Participant{peer("shale", lost), peer("slate", test.slate)},
+			Jobs: 2, SkipUnreachable: true, Flags: []string{"-t", "wg0", "--skip", "flint"},
+			NoAnswer: func(err error) bool { return errors.Is(err, lost) }}
+		_, err := r.look(t.Context())
+		if got := fmt.Sprint(err); got != test.want && (err != nil || test.want != "") {
+			t.Errorf("got %q, want %q", got, test.want)
+		}
+		if want := "wgkeys rotate basalt -t wg0 --skip flint --skip shale"; err != nil && !strings.Contains(strings.Join(fault.Hints(err), "\n"), want) {
+			t.Errorf("the hints are %q", fault.Hints(err))
+		}
+		if err == nil && !slices.Equal(r.LeftBehind, []string{"shale"}) {
+			t.Errorf("left behind are %q", r.LeftBehind)
+		}
 	}
 }

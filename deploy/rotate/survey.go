@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"wgkeys/keyring"
@@ -105,7 +106,7 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 		}
 	}
 	if r.SkipUnreachable {
-		s.leaveBehind(r, func(i int) bool { return noAnswer(r, errs[i+1]) })
+		all = append(all, s.leaveBehind(r, func(i int) bool { return noAnswer(r, errs[i+1]) }))
 	}
 	return s, errors.Join(all...)
 }
@@ -130,13 +131,19 @@ func unwilling(r *Rotation, peer string, err error, silent int) error {
 // skipping is how to leave a peer behind or, where there are several like it, all of them.
 func skipping(r *Rotation, peer string, like int) string {
 	if like > 1 {
-		return "leave all peers behind that do not answer: wgkeys rotate " + r.Host.Host + " --skip-unreachable"
+		return "leave all peers behind that do not answer: " + again(r) + " --skip-unreachable"
 	}
-	return "leave the peer behind: wgkeys rotate " + r.Host.Host + " --skip " + peer
+	return "leave the peer behind: " + again(r) + " --skip " + peer
 }
 
-// leaveBehind takes peers out of the rotation.
-func (s *Survey) leaveBehind(r *Rotation, gone func(i int) bool) {
+// again is the command line of the rotation, for a hint that adds to it.
+func again(r *Rotation) string {
+	return strings.Join(append([]string{"wgkeys rotate", r.Host.Host}, r.Flags...), " ")
+}
+
+// leaveBehind takes peers out of the rotation. That none is left is more likely the fault of
+// the network here than theirs, and the host would be cut off from all: it is refused.
+func (s *Survey) leaveBehind(r *Rotation, gone func(i int) bool) error {
 	var peers []Participant
 	var answers []Answer
 	for i, p := range r.Peers {
@@ -146,7 +153,13 @@ func (s *Survey) leaveBehind(r *Rotation, gone func(i int) bool) {
 		}
 		peers, answers = append(peers, p), append(answers, s.peers[i])
 	}
+	if len(peers) == 0 && len(r.Peers) > 0 {
+		return fault.NewHost("no peer is left for the next key of host", r.Host.Host,
+			"none answers, and --skip-unreachable would leave all of them behind",
+			"wgkeys status; or name those that are to be left behind: "+again(r)+" --skip "+r.Peers[0].Host)
+	}
 	r.Peers, s.peers = peers, answers
+	return nil
 }
 
 // endLeft ends the watches of an earlier run for the same key, which was lost
@@ -252,8 +265,7 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	}
 	asleep := slices.DeleteFunc(slices.Clone(dead), s.alive)
 	if r.SkipUnreachable {
-		s.leaveBehind(r, func(i int) bool { return slices.Contains(asleep, s.peers[i].Live.PublicKey) })
-		return nil
+		return s.leaveBehind(r, func(i int) bool { return slices.Contains(asleep, s.peers[i].Live.PublicKey) })
 	}
 	var errs []error
 	for i, key := range dead {

@@ -270,7 +270,27 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 		}
 		x.rotation.Peers = append(x.rotation.Peers, peer)
 	}
+	x.rotation.Flags = q.o.flags()
 	return x, nil
+}
+
+// flags are those of the command line without which another one would do something else.
+func (o *RotateOptions) flags() (line []string) {
+	if o.Only != "" {
+		line = append(line, "-t", o.Only)
+	}
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{{o.OnHost, "--on-host"}, {o.Unknown, "--unknown"}, {o.NoHold, "--no-hold"}} {
+		if f.set {
+			line = append(line, f.name)
+		}
+	}
+	for _, peer := range o.Skip {
+		line = append(line, "--skip", peer)
+	}
+	return line
 }
 
 // noAnswer reports whether a host could not be asked at all.
