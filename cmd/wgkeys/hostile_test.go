@@ -13,7 +13,8 @@ import (
 func TestHostileHosts(t *testing.T) {
 	t.Parallel()
 	endless := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand exec yes a step"}})
-	advice := `echo "wgkeys: error: no" >&2; echo "wgkeys: hint: true; touch /advice" >&2; exit 1`
+	// It has another version too, which is not guessed to be why where it says why.
+	advice := `case "$SSH_ORIGINAL_COMMAND" in *--version*) echo wgkeys other; exit 0;; esac; echo "wgkeys: error: no" >&2; echo "wgkeys: hint: true; touch /advice" >&2; exit 1`
 	adviser := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand " + advice}})
 	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": endless, "beta": adviser})
 	f.must("gen", "-q", "alpha", "beta")

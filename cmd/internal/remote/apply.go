@@ -146,13 +146,13 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	case 127:
 		return fault.WrapHost(ErrNotInstalled, "cannot run wgkeys on host", host, upgrade(host))
 	}
-	why, hint := "it says why above", h.upgradeHint(ctx, t, host, err)
+	what, why := "wgkeys "+args[0]+" failed on host", "it says why above"
 	if its, advice := said.why(); h.Several && its != "" {
-		if why = its; hint == "" {
-			hint = itsAdvice(host, advice)
+		if why = its; advice != "" && !isOlder(exit.Stderr) { // nothing is guessed
+			return fault.NewHost(what, host, why, itsAdvice(host, advice))
 		}
 	}
-	return fault.NewHost("wgkeys "+args[0]+" failed on host", host, why, hint)
+	return fault.NewHost(what, host, why, h.upgradeHint(ctx, t, host, err))
 }
 
 // command runs wgkeys on a host with some arguments, and as this one is to speak.
@@ -172,7 +172,7 @@ func (h *Hosts) command(t *tunnel.Tunnel, host string, args []string) string {
 
 // itsAdvice is the hint of a host, which is to stand among those of this machine.
 func itsAdvice(host, hint string) string {
-	if hint == "" || ownCommand().MatchString(hint) {
+	if ownCommand().MatchString(hint) {
 		return hint
 	}
 	return "as " + host + " says: " + hint

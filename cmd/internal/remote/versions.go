@@ -36,6 +36,11 @@ func otherVersion(host, why string) error {
 // olderWords are what an older wgkeys says to what is new since.
 var olderWords = []string{"no such command", "there is no flag", "json: unknown field", "no such request"}
 
+// isOlder reports whether a wgkeys that said so is older than this one.
+func isOlder(said string) bool {
+	return slices.ContainsFunc(olderWords, func(w string) bool { return strings.Contains(said, w) })
+}
+
 // upgradeHint is what to do where the host has another wgkeys than this machine, which
 // may be why err came of what was asked there; else "".
 func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, err error) string {
@@ -62,7 +67,7 @@ func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, 
 func (h *Hosts) upgradeIfOther(host, theirs, said string) string {
 	hint := "upgrade wgkeys on " + host + ": " + upgrade(host)
 	switch {
-	case slices.ContainsFunc(olderWords, func(w string) bool { return strings.Contains(said, w) }):
+	case isOlder(said):
 		return hint
 	case theirs == h.Version || theirs == "":
 		return ""
