@@ -25,11 +25,10 @@ VM_TEST := CI=true go test -p 1 -count 1 -timeout 30m -exec $(VM)
 build:
 	go build -trimpath -o wgkeys ./cmd/wgkeys
 
-# The program for hosts of all architectures, for wgkeys install --programs.
+# The program for hosts of other architectures, for wgkeys install --programs.
 programs:
 	GOOS=linux GOARCH=amd64 go build -trimpath -o programs/wgkeys-linux-amd64 ./cmd/wgkeys
 	GOOS=linux GOARCH=arm64 go build -trimpath -o programs/wgkeys-linux-arm64 ./cmd/wgkeys
-	GOOS=linux GOARCH=arm GOARM=7 go build -trimpath -o programs/wgkeys-linux-armv7 ./cmd/wgkeys
 	GOOS=linux GOARCH=riscv64 go build -trimpath -o programs/wgkeys-linux-riscv64 ./cmd/wgkeys
 
 # In a CI a laboratory that is missing is a failure; elsewhere `go test ./...`

@@ -141,15 +141,16 @@ type cut struct {
 	installed             bool
 }
 
-// hangUp kills the sessions of the ssh server that led here.
+// hangUp kills the sessions of the ssh server that led here, from the top and at once: a
+// shell whose own command was killed before it would go on meanwhile.
 const hangUp = `
 hangUp() {
-	pid=$PPID
+	pid=$PPID pids=
 	while [ "$pid" -gt 1 ] && [ "$pid" != "$(cat /run/sshd.pid)" ]; do
-		next=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
-		kill -9 "$pid"
-		pid=$next
+		pids="$pid $pids"
+		pid=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
 	done
+	kill -9 $pids
 }
 `
 

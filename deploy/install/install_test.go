@@ -281,6 +281,7 @@ func otherPrograms(t *testing.T) string {
 func TestFails(t *testing.T) {
 	sshtest.Need(t, "sudo")
 	dir := otherPrograms(t)
+	empty := &install.Programs{Folder: t.TempDir()}
 	folder, nothing := &install.Programs{Folder: dir}, &install.Programs{Source: t.TempDir()}
 	for name, tt := range map[string]struct {
 		config sshtest.Config
@@ -315,8 +316,10 @@ func TestFails(t *testing.T) {
 			`cannot install "` + dir + `/wgkeys-linux-arm64": it is a program for EM_X86_64, not for arm64`, ""},
 		"no program of ours": {fakeUname(t, "Linux riscv64"), "root", folder,
 			`cannot install "` + dir + `/wgkeys-linux-riscv64": it is not built by Go`, "make programs"},
-		"no such file": {fakeUname(t, "Linux armv7l"), "root", folder,
-			`cannot install "` + dir + `/wgkeys-linux-armv7": no such file or directory`, "make programs"},
+		"32 bits": {fakeUname(t, "Linux armv7l"), "root", nil,
+			`no program for host "shale": its architecture is armv7l, and programs are for `, "64 bits"},
+		"no such file": {fakeUname(t, "Linux aarch64"), "root", empty,
+			`cannot install "` + empty.Folder + `/wgkeys-linux-arm64": no such file or directory`, "make programs"},
 		"no source": {fakeUname(t, "Linux aarch64"), "root", nothing,
 			`cannot build the program in "` + nothing.Source + `": `, "make programs"},
 	} {
