@@ -146,6 +146,9 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	case 127:
 		return fault.WrapHost(ErrNotInstalled, "cannot run wgkeys on host", host, upgrade(host))
 	}
+	if err := noRoot(host, exit); err != nil {
+		return err
+	}
 	what, why := "wgkeys "+args[0]+" failed on host", "it says why above"
 	if its, advice := said.why(); h.Several && its != "" {
 		if why = its; advice != "" && !isOlder(exit.Stderr) { // nothing is guessed
@@ -153,6 +156,17 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 		}
 	}
 	return fault.NewHost(what, host, why, h.upgradeHint(ctx, t, host, err))
+}
+
+// noRoot is the error of a host where sudo refuses the user; nil: it does not.
+func noRoot(host string, exit *ssh.ExitError) error {
+	last := exit.Stderr[strings.LastIndexByte(exit.Stderr, '\n')+1:]
+	why, refused := strings.CutPrefix(last, "sudo: ")
+	if !refused {
+		return nil
+	}
+	return fault.NewHost("cannot become root on host", host, "the user is not root there, and sudo says: "+why,
+		"on "+host+": visudo -f /etc/sudoers.d/wgkeys, and add: USER ALL=(root) NOPASSWD: ALL")
 }
 
 // command runs wgkeys on a host with some arguments, and as this one is to speak.

@@ -162,6 +162,9 @@ func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host strin
 	case exit.Code == ui.ExitUsage && strings.Contains(exit.Stderr, "no such command"):
 		return otherVersion(host, "it is older, and cannot tell how its tunnel stands")
 	}
+	if err := noRoot(host, exit); err != nil {
+		return err
+	}
 	return fault.WrapHost(err, "wgkeys failed on host", host, "")
 }
 
