@@ -49,6 +49,11 @@ func doInstall(e *env) error {
 	if len(e.names()) > 0 || e.cli.Bool("all") {
 		return installThere(e)
 	}
+	for _, flag := range []string{"up", "programs", "source", "stop-after"} {
+		if e.cli.IsSet(flag) {
+			return ui.Usage("no host named for", "wgkeys install --"+flag, "it is about other hosts", "wgkeys install --help")
+		}
+	}
 	return installHere(e)
 }
 

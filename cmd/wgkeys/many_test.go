@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/ssh/sshtest"
@@ -27,6 +28,47 @@ func TestHostileHosts(t *testing.T) {
 			if code != ui.ExitFailed || !strings.Contains(said, want) {
 				t.Errorf("%s exits %d, no %q in\n%.2000s", flag, code, want, said)
 			}
+		}
+	}
+}
+
+// TestNoSudo: a user whom sudo refuses is told what to write there, by every verb.
+func TestNoSudo(t *testing.T) {
+	t.Parallel()
+	refuses := sshtest.Start(t, sshtest.Config{Lines: []string{`ForceCommand echo sudo: a password is required >&2; exit 1`}})
+	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": refuses, "beta": refuses})
+	f.must("gen", "-q", "alpha", "beta")
+	for _, verb := range []string{"plan alpha beta", "apply alpha", "status", "down --all"} {
+		code, _, said := f.run(strings.Fields(verb)...)
+		for _, want := range []string{
+			`cannot become root on host "alpha": the user is not root there, and sudo says: a password is required`, "hint: on alpha: visudo ",
+		} {
+			if code != ui.ExitFailed || !strings.Contains(said, want) {
+				t.Errorf("%s exits %d, no %q in\n%s", verb, code, want, said)
+			}
+		}
+	}
+}
+
+// TestNoneRotated: of rotations that fail or are not begun, none is done.
+func TestNoneRotated(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, twoHosts, nil)
+	f.must("gen", "-q", "alpha", "beta")
+	code, _, said := f.run("rotate", "-y", "--stop-after", "1", "alpha", "beta")
+	if code != ui.ExitFailed || !strings.Contains(said, `not replaced is the key of "alpha, beta"`) {
+		t.Errorf("exits %d: %s", code, said)
+	}
+}
+
+// TestBatchWait: the first host of a batch waits until the last one is done.
+func TestBatchWait(t *testing.T) {
+	for _, test := range []struct {
+		hosts, batch, jobs int
+		want               time.Duration
+	}{{50, 8, 8, time.Minute}, {50, 9, 8, 2 * time.Minute}, {3, 1000, 8, time.Minute}, {20, 20, 1, 20 * time.Minute}, {0, 5, 8, time.Minute}} {
+		if got := batchWait(test.hosts, test.batch, test.jobs); got != test.want {
+			t.Errorf("%+v: %v", test, got)
 		}
 	}
 }

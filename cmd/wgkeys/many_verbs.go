@@ -18,9 +18,16 @@ import (
 
 var batchFlag = &cli.IntFlag{Name: "batch", Usage: "`N` hosts, and no more before these are seen to be well", DefaultText: "all"}
 
-// batchConfirm is how long the hosts of a batch wait for their confirmation: until all of
-// them are done, and were asked how they stand.
+// batchConfirm is how long the hosts of a batch wait for their confirmation, where all are
+// worked on at once: until all of them are done, and were asked how they stand.
 const batchConfirm = time.Minute
+
+// batchWait is the same where so many jobs take several rounds for a batch: the first hosts
+// wait for the last.
+func batchWait(hosts, batch, jobs int) time.Duration {
+	rounds := (min(hosts, batch) + jobs - 1) / jobs
+	return batchConfirm * time.Duration(max(1, rounds))
+}
 
 // planMany shows what apply would do on several hosts.
 func planMany(e *env) error {
@@ -48,7 +55,7 @@ func applyMany(e *env) error {
 	o := applyOptions(e, false)
 	if size := e.cli.Int("batch"); size > 0 {
 		if !e.cli.IsSet("confirm") {
-			o.Confirm = batchConfirm
+			o.Confirm = batchWait(len(c.hosts), size, e.cli.Int("jobs"))
 		}
 		b := &batches{crew: c, o: o, tokens: map[string]string{}, before: map[string]*remote.HostStatus{}}
 		return c.run(b.begin, many.Work{Batch: size, StopAfter: 1, Settle: b.settle})

@@ -95,7 +95,7 @@ func runRotations(e *env, r *repo.Repo, q *keys.Rotations) error {
 		return err
 	}
 	errs := q.Run(e.ctx)
-	failed := len(errs)
+	failed := q.NotDone()
 	errs = append(errs, notRotated(e, q)...)
 	if e.cli.Bool("dry-run") && len(errs) == 0 {
 		return ui.ExitWith(ui.ExitFindings, nil)

@@ -53,6 +53,9 @@ func (m *Maker) Rotations(o RotateOptions) (*Rotations, error) {
 // Count is how many there are.
 func (q *Rotations) Count() int { return len(q.keys) + len(q.psks) }
 
+// NotDone is how many of them failed or were not begun.
+func (q *Rotations) NotDone() int { return len(q.left) }
+
 // Announce tells what will happen.
 func (q *Rotations) Announce() {
 	for _, x := range q.keys {
