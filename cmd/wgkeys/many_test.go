@@ -59,6 +59,9 @@ func TestNoneRotated(t *testing.T) {
 	if code != ui.ExitFailed || !strings.Contains(said, `not replaced is the key of "alpha, beta"`) {
 		t.Errorf("exits %d: %s", code, said)
 	}
+	if code, _, said := f.run("rotate", "-n", "--all", "nosuch"); code != ui.ExitUsage {
+		t.Errorf("a name beside --all: exits %d: %s", code, said)
+	}
 }
 
 // TestBatchWait: the first host of a batch waits until the last one is done.

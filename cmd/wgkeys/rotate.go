@@ -52,6 +52,9 @@ func doRotate(e *env) error {
 	if e.cli.Bool("now") && len(e.names()) == 0 && !e.cli.Bool("all") {
 		return ui.Usage("no host named for", "wgkeys rotate --now", "it breaks connections", "wgkeys rotate --now HOST")
 	}
+	if e.cli.Bool("all") && len(e.names()) > 0 {
+		return ui.Usage("cannot go together:", "--all and HOST", "all are rotated without a name too", "wgkeys rotate --help")
+	}
 	if err := checkJobs(e); err != nil {
 		return err
 	}
