@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,6 +46,7 @@ func NewStarOf(t *testing.T, spokes int, program string) *Star {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
+	allowInotify(t, spokes)
 	n := &demo.Network{Lab: l}
 	s := &Star{Users: &Users{n, t}, program: program}
 	s.Hub = s.NewHost("hub")
@@ -70,6 +72,21 @@ func NewStarOf(t *testing.T, spokes int, program string) *Star {
 	s.Tunnel(s.File(""))
 	s.Must(s.Hub, "wgkeys gen -q hub "+strings.Join(s.Names(), " "))
 	return s
+}
+
+// allowInotify lets so many devices in user space be on one machine: each has an instance of
+// inotify(7), of which the kernel lets one user have 128.
+func allowInotify(t *testing.T, devices int) {
+	t.Helper()
+	const limit = "/proc/sys/fs/inotify/max_user_instances"
+	was, err := os.ReadFile(limit)
+	if n, _ := strconv.Atoi(strings.TrimSpace(string(was))); err != nil || n > devices+100 {
+		return
+	}
+	if err := os.WriteFile(limit, []byte(strconv.Itoa(devices+200)), 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.WriteFile(limit, was, 0) })
 }
 
 func (s *Star) must(err error) {
