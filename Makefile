@@ -29,6 +29,7 @@ build:
 programs:
 	GOOS=linux GOARCH=amd64 go build -trimpath -o programs/wgkeys-linux-amd64 ./cmd/wgkeys
 	GOOS=linux GOARCH=arm64 go build -trimpath -o programs/wgkeys-linux-arm64 ./cmd/wgkeys
+	GOOS=linux GOARCH=arm GOARM=7 go build -trimpath -o programs/wgkeys-linux-armv7 ./cmd/wgkeys
 	GOOS=linux GOARCH=riscv64 go build -trimpath -o programs/wgkeys-linux-riscv64 ./cmd/wgkeys
 
 # In a CI a laboratory that is missing is a failure; elsewhere `go test ./...`

@@ -85,7 +85,7 @@ func (f figures) rekey(t *testing.T, wgkeys string) (time.Duration, int64) {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
 	t.Logf("%v user, %v system", cmd.ProcessState.UserTime(), cmd.ProcessState.SystemTime())
-	return time.Since(start), cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+	return time.Since(start), int64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) >> 10
 }
 
 // bare is the cryptography alone, on all processors and in memory: each file is

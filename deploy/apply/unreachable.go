@@ -2,6 +2,7 @@ package apply
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 
 	"wgkeys/deploy/apply/journal"
@@ -16,8 +17,9 @@ type Unreachable struct {
 	Table  int
 }
 
-// UnreachableMetric is larger than that of any route of the tunnel.
-const UnreachableMetric = 1<<32 - 2
+// UnreachableMetric is larger than that of any route of the tunnel. The netlink library has an
+// int for a metric, which has fewer bits on a processor of 32.
+const UnreachableMetric = (1<<32 - 2) & math.MaxInt
 
 // An UnreachableChange adds or removes an [Unreachable].
 type UnreachableChange struct {

@@ -14,13 +14,14 @@ type architecture struct {
 	arch     Arch
 	machines []string // as uname -m says
 	elf      elf.Machine
-	env      string // for go build
+	env      []string // for go build
 }
 
 var architectures = []architecture{
-	{"amd64", []string{"x86_64", "amd64"}, elf.EM_X86_64, "GOARCH=amd64"},
-	{"arm64", []string{"aarch64", "arm64"}, elf.EM_AARCH64, "GOARCH=arm64"},
-	{"riscv64", []string{"riscv64"}, elf.EM_RISCV, "GOARCH=riscv64"},
+	{"amd64", []string{"x86_64", "amd64"}, elf.EM_X86_64, []string{"GOARCH=amd64"}},
+	{"arm64", []string{"aarch64", "arm64"}, elf.EM_AARCH64, []string{"GOARCH=arm64"}},
+	{"armv7", []string{"armv7l", "armv8l"}, elf.EM_ARM, []string{"GOARCH=arm", "GOARM=7"}},
+	{"riscv64", []string{"riscv64"}, elf.EM_RISCV, []string{"GOARCH=riscv64"}},
 }
 
 func (a Arch) known() architecture {
@@ -45,5 +46,5 @@ func archOf(machine string) (Arch, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("its architecture is %s, and programs are for x86_64, aarch64 and riscv64", processor)
+	return "", fmt.Errorf("its architecture is %s, and programs are for x86_64, aarch64, armv7l and riscv64", processor)
 }

@@ -60,7 +60,7 @@ func (c *conn) install(ctx context.Context) error {
 	}
 	if c.result.Arch, err = archOf(machine); err != nil {
 		return fault.NewHost("no program for host", c.host, err.Error(),
-			"one of 64 bits may run what is built there of the source: make build && install wgkeys /usr/local/bin/")
+			"it may run what is built there of the source: make build && install wgkeys /usr/local/bin/")
 	}
 	has, err := c.has()
 	if err != nil {

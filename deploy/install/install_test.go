@@ -317,7 +317,7 @@ func TestFails(t *testing.T) {
 		"no program of ours": {fakeUname(t, "Linux riscv64"), "root", folder,
 			`cannot install "` + dir + `/wgkeys-linux-riscv64": it is not built by Go`, "make programs"},
 		"32 bits": {fakeUname(t, "Linux armv7l"), "root", nil,
-			`no program for host "shale": its architecture is armv7l, and programs are for `, "64 bits"},
+			`and none is here for "armv7"`, "--programs DIR, or --source DIR"},
 		"no such file": {fakeUname(t, "Linux aarch64"), "root", empty,
 			`cannot install "` + empty.Folder + `/wgkeys-linux-arm64": no such file or directory`, "make programs"},
 		"no source": {fakeUname(t, "Linux aarch64"), "root", nothing,

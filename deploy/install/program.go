@@ -60,6 +60,9 @@ const self = "/proc/self/exe"
 
 // own is this program's architecture.
 func own() Arch {
+	if runtime.GOARCH == "arm" {
+		return "armv7"
+	}
 	return Arch(runtime.GOARCH)
 }
 
@@ -131,7 +134,7 @@ func (p *Programs) build(ctx context.Context, arch Arch) (*Program, error) {
 	path := filepath.Join(dir, "wgkeys")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "./cmd/wgkeys")
 	cmd.Dir = p.Source
-	cmd.Env = append(cmd.Environ(), "GOOS=linux", "CGO_ENABLED=0", "GOWORK=off", arch.known().env)
+	cmd.Env = append(append(cmd.Environ(), "GOOS=linux", "CGO_ENABLED=0", "GOWORK=off"), arch.known().env...)
 	said := &strings.Builder{}
 	cmd.Stdout, cmd.Stderr = io.Discard, said
 	if err := cmd.Run(); err != nil {

@@ -16,7 +16,11 @@ const (
 	// minMTU4 the least that every IPv4 host can take (RFC 791, section 3.1).
 	minMTU, minMTU4 = 1280, 576
 
-	max16, max32 = math.MaxUint16, math.MaxUint32
+	max16 = math.MaxUint16
+
+	// max32 is the most that a number of 32 bits may be: what an int holds, where that is
+	// less (on a processor of 32 bits).
+	max32 = math.MaxUint32 & math.MaxInt
 )
 
 // tunnelKeys are the keys at the top of a tunnel file.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"strconv"
 	"strings"
 
@@ -192,7 +193,7 @@ func (r *reader) sysctl(h *host, n *node, key string) {
 	case n.kind == unstable.Bool:
 		val = "0"
 	case n.kind == unstable.Integer:
-		i := r.int(n, -1<<63, 1<<63-1)
+		i := r.int(n, math.MinInt, math.MaxInt)
 		val = strconv.Itoa(i.val)
 	}
 	file, err := checkSysctl(key, val)

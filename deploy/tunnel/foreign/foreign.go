@@ -8,10 +8,15 @@
 package foreign
 
 import (
+	"math"
 	"net/netip"
 
 	"wgkeys/keyring"
 )
+
+// Max32 is the most that a number of 32 bits may be, such as a table or a metric: what an int
+// holds, where that is less (on a processor of 32 bits).
+const Max32 = math.MaxUint32 & math.MaxInt
 
 // A File is a text of another program, with the name that its errors get.
 type File struct {

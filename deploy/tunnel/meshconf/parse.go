@@ -147,7 +147,7 @@ func (m *mesh) host(h *host) {
 	d.MTU = number("MTU", 68, math.MaxUint16)
 	h.keepalive = number("PersistentKeepalive", 0, math.MaxUint16)
 	if c := h.cells["FwMark"]; !strings.EqualFold(c.text, "off") {
-		d.FwMark = uint32(number("FwMark", 0, math.MaxUint32))
+		d.FwMark = uint32(number("FwMark", 0, foreign.Max32))
 	}
 	d.DNS = list(h.cells["DNS"].text)
 	m.table(h)
@@ -187,7 +187,7 @@ func (m *mesh) table(h *host) {
 	case "off":
 		h.off = true
 	default:
-		h.d.Table = m.Number(c.at, "Table", c.text, 1, math.MaxUint32)
+		h.d.Table = m.Number(c.at, "Table", c.text, 1, foreign.Max32)
 	}
 }
 

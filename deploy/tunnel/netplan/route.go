@@ -1,7 +1,6 @@
 package netplan
 
 import (
-	"math"
 	"net/netip"
 	"slices"
 
@@ -47,8 +46,8 @@ func (p *parser) route(n *yaml.Node) {
 				r.Gateway = a
 			}
 		},
-		"metric": func(p *parser, e field) { r.Metric = p.number(e, math.MaxUint32) },
-		"table":  func(p *parser, e field) { r.Table = p.number(e, math.MaxUint32) },
+		"metric": func(p *parser, e field) { r.Metric = p.number(e, foreign.Max32) },
+		"table":  func(p *parser, e field) { r.Table = p.number(e, foreign.Max32) },
 		"type": func(p *parser, e field) {
 			if p.text(e.value, e.key) != "unicast" {
 				drop = true

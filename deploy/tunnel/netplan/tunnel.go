@@ -103,7 +103,7 @@ const (
 var tunnelKeys = together(map[string]handler{
 	"mode": ignore, // read before
 	"key":  key, "keys": key,
-	"mark": func(p *parser, e field) { p.d.FwMark = uint32(p.number(e, math.MaxUint32)) },
+	"mark": func(p *parser, e field) { p.d.FwMark = uint32(p.number(e, foreign.Max32)) },
 	"port": func(p *parser, e field) { p.d.ListenPort = p.number(e, math.MaxUint16) },
 	"mtu":  func(p *parser, e field) { p.d.MTU = p.number(e, math.MaxUint16) },
 	"peers": func(p *parser, e field) {

@@ -222,7 +222,7 @@ var routeKeys = merged(map[string]handler{
 		p.Wrong(e.at, "", "Gateway=: %s is no address", foreign.Shown(e.value))
 	},
 	"Table":  func(p *parser, e entry) { p.route().table = number{p.tableNumber(e), true} },
-	"Metric": func(p *parser, e entry) { p.route().metric = p.maybeNumber(e, 1<<32-1) },
+	"Metric": func(p *parser, e entry) { p.route().metric = p.maybeNumber(e, foreign.Max32) },
 	"Type": func(p *parser, e entry) {
 		if e.value != "unicast" && e.value != "" {
 			p.route().drop = true

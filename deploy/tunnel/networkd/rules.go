@@ -1,7 +1,6 @@
 package networkd
 
 import (
-	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,13 +29,13 @@ var ruleKeys = merged(map[string]handler{
 	"FirewallMark": func(p *parser, e entry) {
 		mark, mask, masked := strings.Cut(e.value, "/")
 		r := p.rule()
-		r.mark = number{p.Number(e.at, "FirewallMark=", mark, 0, math.MaxUint32), true}
-		r.masked = masked && p.Number(e.at, "FirewallMark=", mask, 0, math.MaxUint32) != math.MaxUint32
+		r.mark = number{p.Number(e.at, "FirewallMark=", mark, 0, foreign.Max32), true}
+		r.masked = masked && p.Number(e.at, "FirewallMark=", mask, 0, foreign.Max32) != foreign.Max32
 	},
 	"InvertRule":           func(p *parser, e entry) { p.rule().invert, _ = p.truth(e) },
 	"Table":                func(p *parser, e entry) { p.rule().table = number{p.tableNumber(e), true} },
 	"SuppressPrefixLength": func(p *parser, e entry) { p.rule().suppress = p.maybeNumber(e, 128) },
-	"Priority":             func(p *parser, e entry) { p.maybeNumber(e, math.MaxUint32) },
+	"Priority":             func(p *parser, e entry) { p.maybeNumber(e, foreign.Max32) },
 	"Family": func(p *parser, e entry) {
 		all := map[string]families{"ipv4": {ipv4: true}, "ipv6": {ipv6: true}, "both": {true, true}}
 		p.rule().family = all[e.value]

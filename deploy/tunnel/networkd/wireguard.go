@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"wgkeys/deploy/tunnel/foreign"
 
 	"wgkeys/keyring"
 )
@@ -34,7 +35,7 @@ var wireguardKeys = map[string]handler{
 	"FirewallMark": firewallMark,
 	"FwMark":       firewallMark, // before systemd 243
 	"RouteTable":   func(p *parser, e entry) { p.table = p.routeTable(e) },
-	"RouteMetric":  func(p *parser, e entry) { p.prio = p.maybeNumber(e, math.MaxUint32) },
+	"RouteMetric":  func(p *parser, e entry) { p.prio = p.maybeNumber(e, foreign.Max32) },
 	// It was in systemd's tree before version 250, and in none that came out: a
 	// networkd that does not know it warns and goes on.
 	"ResolveIntervalSec": resolveInterval,
@@ -43,7 +44,7 @@ var wireguardKeys = map[string]handler{
 func firewallMark(p *parser, e entry) {
 	p.d.FwMark = 0
 	if e.value != "" {
-		p.d.FwMark = uint32(p.Number(e.at, e.key+"=", e.value, 1, math.MaxUint32))
+		p.d.FwMark = uint32(p.Number(e.at, e.key+"=", e.value, 1, foreign.Max32))
 	}
 }
 
@@ -77,7 +78,7 @@ var peerKeys = map[string]handler{
 		}
 	},
 	"RouteTable":         func(p *parser, e entry) { p.last().table = p.routeTable(e) },
-	"RouteMetric":        func(p *parser, e entry) { p.last().metric = p.maybeNumber(e, math.MaxUint32) },
+	"RouteMetric":        func(p *parser, e entry) { p.last().metric = p.maybeNumber(e, foreign.Max32) },
 	"ResolveIntervalSec": resolveInterval,
 }
 
@@ -168,7 +169,7 @@ func (p *parser) tableNumber(e entry) int {
 		p.Wrong(e.at, "write its number, which is in networkd.conf", "%s=: the table has a name of its own", e.key)
 		return 0
 	}
-	return p.Number(e.at, e.key+"=", e.value, 1, math.MaxUint32)
+	return p.Number(e.at, e.key+"=", e.value, 1, foreign.Max32)
 }
 
 func (p *parser) maybeNumber(e entry, high int) number {

@@ -1,7 +1,6 @@
 package networkmanager
 
 import (
-	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -45,8 +44,8 @@ var ipKeys = together(map[string]handler{
 		p.at.options[key] = e
 	},
 	"never-default": func(p *parser, e entry) { p.at.neverDefault = p.truth(e) },
-	"route-metric":  func(p *parser, e entry) { p.at.metric = p.Number(e.at, e.key, e.value, -1, math.MaxUint32) },
-	"route-table":   func(p *parser, e entry) { p.at.table = p.Number(e.at, e.key, e.value, 0, math.MaxUint32) },
+	"route-metric":  func(p *parser, e entry) { p.at.metric = p.Number(e.at, e.key, e.value, -1, foreign.Max32) },
+	"route-table":   func(p *parser, e entry) { p.at.table = p.Number(e.at, e.key, e.value, 0, foreign.Max32) },
 	"forwarding": func(p *parser, e entry) {
 		switch e.value {
 		case "1", "yes", "true":
@@ -159,7 +158,7 @@ func routeLine(p *parser, e entry) {
 		r.Gateway = p.addr(e, rest[0])
 	}
 	if len(rest) > 1 && rest[1] != "" {
-		r.Metric, r.metric = p.Number(e.at, e.key, rest[1], 0, math.MaxUint32), true
+		r.Metric, r.metric = p.Number(e.at, e.key, rest[1], 0, foreign.Max32), true
 	}
 	p.tooMany(e, rest, 2)
 	p.at.routes = append(p.at.routes, r)
@@ -171,7 +170,7 @@ func (p *parser) routeOptions(r *route, e entry) {
 		name, value, _ := strings.Cut(strings.TrimSpace(word), "=")
 		switch name {
 		case "table":
-			r.Table = p.Number(e.at, e.key, value, 0, math.MaxUint32)
+			r.Table = p.Number(e.at, e.key, value, 0, foreign.Max32)
 		case "", "onlink", "scope":
 		case "type":
 			if value != "unicast" {

@@ -202,7 +202,7 @@ var wireguardKeys = map[string]handler{
 	"private-key-flags": func(p *parser, e entry) { p.flags = e; p.Number(e.at, e.key, e.value, 0, 7) },
 	"listen-port":       func(p *parser, e entry) { p.d.ListenPort = p.Number(e.at, e.key, e.value, 0, math.MaxUint16) },
 	"fwmark": func(p *parser, e entry) {
-		p.d.FwMark = uint32(p.Number(e.at, e.key, e.value, 0, math.MaxUint32))
+		p.d.FwMark = uint32(p.Number(e.at, e.key, e.value, 0, foreign.Max32))
 	},
 	"mtu":         func(p *parser, e entry) { p.d.MTU = p.Number(e.at, e.key, e.value, 0, math.MaxUint16) },
 	"peer-routes": func(p *parser, e entry) { p.peerRoutes = p.truth(e) },

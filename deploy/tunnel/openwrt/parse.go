@@ -113,7 +113,7 @@ var setters = map[string]func(*builder, *option){
 	"private_key":  (*builder).privateKey,
 	"listen_port":  func(b *builder, o *option) { b.d.ListenPort = b.number(o, 0, math.MaxUint16) },
 	"mtu":          func(b *builder, o *option) { b.d.MTU = b.number(o, 68, math.MaxUint16) },
-	"fwmark":       func(b *builder, o *option) { b.d.FwMark = uint32(b.number(o, 0, math.MaxUint32)) },
+	"fwmark":       func(b *builder, o *option) { b.d.FwMark = uint32(b.number(o, 0, foreign.Max32)) },
 	"metric":       func(b *builder, o *option) { b.d.Metric = b.number(o, 0, math.MaxInt32) },
 	"addresses":    (*builder).addresses,
 	"dns":          (*builder).dns,

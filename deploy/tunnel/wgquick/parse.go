@@ -149,7 +149,7 @@ func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 		d.ListenPort = p.Number(at, "ListenPort", value, 0, math.MaxUint16)
 	case "fwmark":
 		if !strings.EqualFold(value, "off") {
-			d.FwMark = uint32(p.Number(at, "FwMark", value, 0, math.MaxUint32))
+			d.FwMark = uint32(p.Number(at, "FwMark", value, 0, foreign.Max32))
 			p.saved = value == "0xca6c" // 51820
 		}
 	case "mtu":
@@ -188,7 +188,7 @@ func (p *parser) table(at foreign.Pos, value string) {
 	case "off":
 		p.off = true
 	default:
-		p.d.Table = p.Number(at, "Table", value, 1, math.MaxUint32)
+		p.d.Table = p.Number(at, "Table", value, 1, foreign.Max32)
 	}
 }
 
