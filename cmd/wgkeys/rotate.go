@@ -49,16 +49,7 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 }
 
 func doRotate(e *env) error {
-	if e.cli.Bool("now") && len(e.names()) == 0 && !e.cli.Bool("all") {
-		return ui.Usage("no host named for", "wgkeys rotate --now", "it breaks connections", "wgkeys rotate --now HOST")
-	}
-	if e.cli.Bool("all") && len(e.names()) > 0 {
-		return ui.Usage("cannot go together:", "--all and HOST", "all are rotated without a name too", "wgkeys rotate --help")
-	}
-	if err := checkJobs(e); err != nil {
-		return err
-	}
-	if err := namesLeaver(e); err != nil {
+	if err := checkRotate(e); err != nil {
 		return err
 	}
 	r, err := e.writingOrDryRun()
@@ -89,6 +80,21 @@ func doRotate(e *env) error {
 		return nil
 	}
 	return runRotations(e, r, q)
+}
+
+// checkRotate refuses flags that mean nothing, or that cannot be meant together.
+func checkRotate(e *env) error {
+	named, all := len(e.names()) > 0, e.cli.Bool("all")
+	switch {
+	case e.cli.Bool("now") && !named && !all:
+		return ui.Usage("no host named for", "wgkeys rotate --now", "it breaks connections", "wgkeys rotate --now HOST")
+	case all && named:
+		return ui.Usage("cannot go together:", "--all and HOST", "all are rotated without a name too", "wgkeys rotate --help")
+	}
+	if err := checkJobs(e); err != nil {
+		return err
+	}
+	return namesLeaver(e)
 }
 
 // runRotations asks, and replaces what was asked for.

@@ -106,8 +106,9 @@ func TestNobodyLeft(t *testing.T) {
 		{nil, ""},
 		{lost, `no peer is left for the next key of host "basalt": none answers, and --skip-unreachable would leave all of them behind`},
 	} {
-		r := &Rotation{Tunnel: "wg0", Host: peer("basalt", nil), Peers: []Participant{peer("shale", lost), peer("slate", test.slate)},
-			Jobs: 2, SkipUnreachable: true, Flags: []string{"-t", "wg0", "--skip", "flint"},
+		r := &Rotation{Tunnel: "wg0", Host: peer("basalt", nil),
+			Peers: []Participant{peer("shale", lost), peer("slate", test.slate)},
+			Jobs:  2, SkipUnreachable: true, Flags: []string{"-t", "wg0", "--skip", "flint"},
 			NoAnswer: func(err error) bool { return errors.Is(err, lost) }}
 		_, err := r.look(t.Context())
 		if got := fmt.Sprint(err); got != test.want && (err != nil || test.want != "") {
