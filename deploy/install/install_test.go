@@ -375,8 +375,16 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// killSessions kills all that a process has started, from the end.
+// killSessions kills all that a process has started, its sessions first.
 func killSessions(t *testing.T, pid int) {
+	for _, p := range below(t, pid) {
+		syscall.Kill(p, syscall.SIGKILL)
+	}
+}
+
+// below are the processes below one, each before its own: to kill a command before the
+// session that it has would be a command that ends.
+func below(t *testing.T, pid int) (all []int) {
 	out, _ := exec.Command("pgrep", "-P", strconv.Itoa(pid)).Output() // it may have none
 	for child := range strings.FieldsSeq(string(out)) {
 		n, err := strconv.Atoi(child)
@@ -384,9 +392,9 @@ func killSessions(t *testing.T, pid int) {
 			t.Error(err)
 			continue
 		}
-		killSessions(t, n)
-		syscall.Kill(n, syscall.SIGKILL)
+		all = append(append(all, n), below(t, n)...)
 	}
+	return all
 }
 
 // says is a host that says something else than is meant, and ends.

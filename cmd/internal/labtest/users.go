@@ -108,6 +108,9 @@ func (u *Users) NewHost(name string) *lab.Host {
 // Snapshot is all of a host's network that apply could touch.
 func (u *Users) Snapshot(h *lab.Host) string {
 	u.Helper()
+	if err := h.WaitAddresses(u.Context()); err != nil { // else they become others by themselves
+		u.Fatal(err)
+	}
 	s, err := demo.Snapshot(u.Context(), h)
 	if err != nil {
 		u.Fatal(err)
