@@ -29,66 +29,65 @@ func batchWait(hosts, batch, jobs int) time.Duration {
 	return batchConfirm * time.Duration(max(1, rounds))
 }
 
-// planMany shows what apply would do on several hosts.
-func planMany(e *env) error {
+// onCrew has a task done on the hosts that are meant.
+func onCrew(e *env, of func(*crew) task) error {
 	c, err := newCrew(e)
 	if err != nil {
 		return err
 	}
-	o := applyOptions(e, true)
-	return c.run(func(ctx context.Context, hosts *remote.Hosts, host string) error {
-		v, err := c.views.Of(c.tunnel, host)
-		if err != nil {
-			return err
-		}
-		return hosts.Apply(ctx, c.tunnel, v, o)
-	}, many.Work{})
+	return c.run(of(c), many.Work{})
+}
+
+// planMany shows what apply would do on several hosts.
+func planMany(e *env) error {
+	return onCrew(e, func(c *crew) task { return applying(c, applyOptions(e, true)) })
 }
 
 // applyMany applies to several hosts, each of which goes back by itself unless it is
 // confirmed. With --batch it is confirmed once it is seen to be well.
 func applyMany(e *env) error {
+	size, o := e.cli.Int("batch"), applyOptions(e, false)
+	if size <= 0 {
+		return onCrew(e, func(c *crew) task { return applying(c, o) })
+	}
 	c, err := newCrew(e)
 	if err != nil {
 		return err
 	}
-	o := applyOptions(e, false)
-	if size := e.cli.Int("batch"); size > 0 {
-		if !e.cli.IsSet("confirm") {
-			o.Confirm = batchWait(len(c.hosts), size, e.cli.Int("jobs"))
-		}
-		b := &batches{crew: c, o: o, tokens: map[string]string{}, before: map[string]*remote.HostStatus{}}
-		return c.run(b.begin, many.Work{Batch: size, StopAfter: 1, Settle: b.settle})
+	if !e.cli.IsSet("confirm") {
+		o.Confirm = batchWait(len(c.hosts), size, e.cli.Int("jobs"))
 	}
-	return c.run(func(ctx context.Context, hosts *remote.Hosts, host string) error {
+	b := &batches{crew: c, o: o, tokens: map[string]string{}, before: map[string]*remote.HostStatus{}}
+	return c.run(b.begin, many.Work{Batch: size, StopAfter: 1, Settle: b.settle})
+}
+
+// applying is an apply to one of the hosts, or the plan of it.
+func applying(c *crew, o remote.ApplyOptions) task {
+	return func(ctx context.Context, hosts *remote.Hosts, host string) error {
 		v, err := c.views.Of(c.tunnel, host)
 		if err != nil {
 			return err
 		}
 		return hosts.Apply(ctx, c.tunnel, v, o)
-	}, many.Work{})
+	}
 }
 
 // downMany has several hosts undo their apply.
 func downMany(e *env) error {
-	c, err := newCrew(e)
-	if err != nil {
-		return err
-	}
-	return c.run(func(ctx context.Context, hosts *remote.Hosts, host string) error {
-		return hosts.Down(ctx, c.tunnel, host, e.cli.Bool("dry-run"))
-	}, many.Work{})
+	return onCrew(e, func(c *crew) task {
+		return func(ctx context.Context, hosts *remote.Hosts, host string) error {
+			return hosts.Down(ctx, c.tunnel, host, e.cli.Bool("dry-run"))
+		}
+	})
 }
 
 // confirmMany confirms on several hosts what waits there.
 func confirmMany(e *env) error {
-	c, err := newCrew(e)
-	if err != nil {
-		return err
-	}
-	return c.run(func(ctx context.Context, hosts *remote.Hosts, host string) error {
-		return hosts.Confirm(ctx, c.tunnel, host, "", 0)
-	}, many.Work{})
+	return onCrew(e, func(c *crew) task {
+		return func(ctx context.Context, hosts *remote.Hosts, host string) error {
+			return hosts.Confirm(ctx, c.tunnel, host, "", 0)
+		}
+	})
 }
 
 // batches are an apply to some hosts after others.
