@@ -131,7 +131,7 @@ func logins(s *labtest.Star) (n int) {
 // confirmed, and the other is.
 func manyUnwell(s *labtest.Star) {
 	s.Tunnel(s.File("keepalive = 24"))
-	s.Must(s.Spokes[0], "(while sleep 0.2; do ip link set wg0 mtu 1300; done) >/dev/null 2>&1 & echo $! >/run/unwell.pid")
+	s.Must(s.Spokes[0], "(while sleep 0.01; do ip link set wg0 mtu 1300; done) >/dev/null 2>&1 & echo $! >/run/unwell.pid")
 	r := starExits(s, ui.ExitSome, "wgkeys apply --batch 2 --confirm 20s s002 s001")
 	if !strings.Contains(r.Stderr, `the tunnel is not well after the apply on host "s001"`) || !strings.Contains(r.Stderr, "not done on 1 of 2 hosts") {
 		s.Errorf("it says\n%s", r.Stderr)
