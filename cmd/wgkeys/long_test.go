@@ -32,7 +32,8 @@ var longKinds = map[string]string{
 }
 
 // The other knobs are of a kind above: for faults, -fault-point takes the cases with these
-// words in them and -fault-labs is how many laboratories share them; -fast-rate and
+// words in them and -fault-labs is how many laboratories share them; for many, -spokes is how
+// many hosts there are; -fast-rate and
 // -mesh-rate are packets a second of rotations: a machine that counts its time does not
 // bear 20,000 each way, and a mesh of five hosts has twenty streams.
 //
