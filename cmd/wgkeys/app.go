@@ -27,7 +27,8 @@ func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 		c.Flags = append(c.Flags, habits()...)
 		c.HideHelp = true // else "h" and "help" are its subcommands, not names of hosts
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-			return ui.Usage("cannot read the command line of", "wgkeys "+c.Name, flagError(err, c.Flags).Error(), "wgkeys "+c.Name+" --help")
+			return ui.Usage("cannot read the command line of", "wgkeys "+c.Name, flagError(err, c.Flags).Error(),
+				"wgkeys "+c.Name+" --help")
 		}
 		c.Action = func(ctxt *cli.Context) error {
 			ctx := begin(u, c.Name)
@@ -52,7 +53,8 @@ func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 
 		DisableSliceFlagSeparator: true, // a comma is a letter of a file's name
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return ui.Usage("cannot read the command line of", "wgkeys", "flags belong to a verb, and none is named", "wgkeys --help")
+			return ui.Usage("cannot read the command line of", "wgkeys", "flags belong to a verb, and none is named",
+				"wgkeys --help")
 		},
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "version", Usage: "tell which wgkeys this is"}},
 		Action: func(c *cli.Context) error {

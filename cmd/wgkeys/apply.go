@@ -19,10 +19,12 @@ import (
 var (
 	// viewFlag is how apply HOST hands the view to the wgkeys of the host, and
 	// how a host comes up at boot.
-	viewFlag = &cli.StringFlag{Name: "view", Usage: "apply the view in `FILE`, as show --json writes it; - is standard input"}
+	viewFlag = &cli.StringFlag{Name: "view",
+		Usage: "apply the view in `FILE`, as show --json writes it; - is standard input"}
 	// keptFlag is how the units ask for it: where it is kept they need not know.
 	keptFlag    = &cli.BoolFlag{Name: "kept", Usage: "apply the view that the last apply on this machine kept"}
-	confirmFlag = &cli.DurationFlag{Name: "confirm", Usage: "undo it after `DURATION` unless wgkeys confirm comes first", DefaultText: "30s over ssh, 0 here"}
+	confirmFlag = &cli.DurationFlag{Name: "confirm", Usage: "undo it after `DURATION` unless wgkeys confirm comes first",
+		DefaultText: "30s over ssh, 0 here"}
 	unknownFlag = &cli.BoolFlag{Name: "unknown", Usage: "also with keys that the host has others for since"}
 	tokenFlag   = &cli.StringFlag{Name: "token", Hidden: true}
 )
@@ -33,7 +35,8 @@ func planCommand() (*cli.Command, func(*env) error) {
 		Usage:       "show what apply would do, step by step, and why",
 		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine. Exit code 4 if there is a step to take.",
-		Flags:       []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, jsonFlag, timeoutFlag},
+		Flags: []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, jsonFlag,
+			timeoutFlag},
 	}, func(e *env) error { return applyOrPlan(e, true) }
 }
 
@@ -46,7 +49,8 @@ func applyCommand() (*cli.Command, func(*env) error) {
 			"taken are undone. With --batch the hosts wait to be confirmed until those of the\n" +
 			"batch have answered that nothing is worse than before; one that is not well goes\n" +
 			"back by itself, and no more are begun.",
-		Flags: []cli.Flag{allFlag, jobsFlag, batchFlag, stopAfterFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag, dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
+		Flags: []cli.Flag{allFlag, jobsFlag, batchFlag, stopAfterFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag,
+			dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
 	}, func(e *env) error { return applyOrPlan(e, e.cli.Bool("dry-run")) }
 }
 
@@ -68,7 +72,8 @@ func applyOrPlan(e *env, planOnly bool) error {
 	}
 	switch several := namesMany(e); {
 	case several && file != "":
-		return ui.Usage("cannot go together:", "a view and several hosts", "a view is that of one host", "wgkeys apply --help")
+		return ui.Usage("cannot go together:", "a view and several hosts", "a view is that of one host",
+			"wgkeys apply --help")
 	case several && planOnly:
 		return planMany(e)
 	case several:
@@ -116,7 +121,8 @@ func fileOfView(e *env) (string, error) {
 		return file, nil
 	}
 	if file != "" || len(e.names()) > 0 {
-		return "", ui.Usage("cannot go together:", "--kept and another view", "it is the one that the last apply on this machine kept", "wgkeys apply --kept")
+		return "", ui.Usage("cannot go together:", "--kept and another view",
+			"it is the one that the last apply on this machine kept", "wgkeys apply --kept")
 	}
 	names := kept.Names()
 	if t := e.cli.String("tunnel"); t != "" {
@@ -131,7 +137,8 @@ func fileOfView(e *env) (string, error) {
 	case 1:
 		return kept.Path(names[0]), nil
 	}
-	return "", ui.Usage("which tunnel is meant by", "wgkeys apply --kept", "there are views of "+strings.Join(names, ", "), "wgkeys apply --kept -t "+names[0])
+	return "", ui.Usage("which tunnel is meant by", "wgkeys apply --kept", "there are views of "+strings.Join(names, ", "),
+		"wgkeys apply --kept -t "+names[0])
 }
 
 func readText(file string) ([]byte, error) {
@@ -342,6 +349,7 @@ func appliedTunnel(e *env) (string, error) {
 	case 1:
 		return names[0], nil
 	}
-	return "", ui.Usage("which tunnel is meant by", "wgkeys "+e.cli.Command.Name, "those up are "+strings.Join(names, ", "),
+	return "", ui.Usage("which tunnel is meant by", "wgkeys "+e.cli.Command.Name,
+		"those up are "+strings.Join(names, ", "),
 		"wgkeys "+e.cli.Command.Name+" -t "+names[0])
 }

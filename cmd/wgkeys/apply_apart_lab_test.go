@@ -92,9 +92,12 @@ func (u *apart) pings(h *lab.Host, addr string, want bool, when string) {
 func TestLabApplyApart(t *testing.T) {
 	t.Parallel()
 	u := newApart(t)
-	u.Want("basalt's addresses", u.Must(u.Basalt, "ip -4 address show dev wg0"), "inet 10.7.0.2 peer 10.7.0.1/32 scope global wg0")
-	u.Want("basalt's addresses", u.Must(u.Basalt, "ip -6 address show dev wg0"), "inet6 fd00:7::2 peer fd00:7::1/128 scope global")
-	if allowed := u.Must(u.Basalt, "wg show wg0 allowed-ips"); !strings.Contains(allowed, "10.7.0.0/16 192.168.0.0/16 fd00:7::/64") {
+	u.Want("basalt's addresses", u.Must(u.Basalt, "ip -4 address show dev wg0"),
+		"inet 10.7.0.2 peer 10.7.0.1/32 scope global wg0")
+	u.Want("basalt's addresses", u.Must(u.Basalt, "ip -6 address show dev wg0"),
+		"inet6 fd00:7::2 peer fd00:7::1/128 scope global")
+	if allowed := u.Must(u.Basalt, "wg show wg0 allowed-ips"); !strings.Contains(allowed,
+		"10.7.0.0/16 192.168.0.0/16 fd00:7::/64") {
 		t.Errorf("basalt allows %s", allowed)
 	}
 	u.Want("basalt's routes", u.Must(u.Basalt, "ip -4 route show dev wg0"), "10.7.0.0/24 proto static scope link",
@@ -102,7 +105,8 @@ func TestLabApplyApart(t *testing.T) {
 	if routes := u.Must(u.Basalt, "ip -4 route show table all dev wg0 type unicast"); strings.Contains(routes, "/16") {
 		t.Errorf("basalt routes what it allows: %s", routes)
 	}
-	if routes := u.Must(u.flint, "ip route show table all dev wg0 type unicast"); strings.TrimSpace(routes) != "10.7.0.0/24 proto kernel scope link src 10.7.0.3" {
+	routes := u.Must(u.flint, "ip route show table all dev wg0 type unicast")
+	if strings.TrimSpace(routes) != "10.7.0.0/24 proto kernel scope link src 10.7.0.3" {
 		t.Errorf("flint, whose table is off, has the routes %s", routes)
 	}
 	u.pings(u.Basalt, "10.7.0.1", true, "at first")
@@ -122,7 +126,8 @@ func (u *apart) isolates() {
 	flows := u.Flows(u.Basalt, u.Shale, "10.7.0.2", "10.7.0.1", 2*time.Millisecond)
 	labtest.WaitFlowing(u.T, flows[:]...)
 	for range 3 {
-		if steps := u.hub("isolate = true"); !strings.Contains(steps, "nft add table inet wgkeys-wg0 { iifname wg0 oifname wg0 drop }") {
+		if steps := u.hub("isolate = true"); !strings.Contains(steps,
+			"nft add table inet wgkeys-wg0 { iifname wg0 oifname wg0 drop }") {
 			u.Errorf("the steps do not tell: %s", steps)
 		}
 		u.pings(u.Basalt, "10.7.0.3", false, "isolated")

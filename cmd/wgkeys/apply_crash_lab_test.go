@@ -61,7 +61,8 @@ func TestLabDownKilled(t *testing.T) {
 func TestLabApplyChangeKilled(t *testing.T) {
 	u := labtest.FirstUsers(t)
 	before, _, _ := applyFull(u)
-	changed := strings.NewReplacer(`log_martians" = "1"`, `log_martians" = "2"`, "= 1400", "= 1300", "ndp_proxy = true\n", "").Replace(fullTunnel)
+	changed := strings.NewReplacer(`log_martians" = "1"`, `log_martians" = "2"`, "= 1400", "= 1300", "ndp_proxy = true\n",
+		"").Replace(fullTunnel)
 	use := func(text string) {
 		u.Tunnel(text)
 		u.Clone()
@@ -152,6 +153,7 @@ func netAndPeers(u *labtest.Users) string {
 	if err := u.Shale.WaitAddresses(u.Context()); err != nil {
 		u.Fatal(err)
 	}
-	peers := u.Must(u.Shale, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 persistent-keepalive")
+	peers := u.Must(u.Shale,
+		"wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 persistent-keepalive")
 	return linkNumber().ReplaceAllString(u.Snapshot(u.Shale), "N: wg0:") + peers
 }

@@ -22,7 +22,8 @@ psk_file = "/etc/wireguard/with-shale.psk"
 `)
 	u.Must(u.Basalt, "wgkeys gen basalt shale && wgkeys push -q basalt shale && wgkeys apply -q shale")
 	steps := u.Must(u.Basalt, "wgkeys apply")
-	for _, want := range []string{"preshared-key /etc/wireguard/with-shale.psk", "endpoint 93.93.130.77:1 ", "93.93.130.77:1,93.93.130.7:30567, OUTSIDE"} {
+	for _, want := range []string{"preshared-key /etc/wireguard/with-shale.psk", "endpoint 93.93.130.77:1 ",
+		"93.93.130.77:1,93.93.130.7:30567, OUTSIDE"} {
 		if !strings.Contains(steps, want) {
 			t.Errorf("no %q in the steps:\n%s", want, steps)
 		}

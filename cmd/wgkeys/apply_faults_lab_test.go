@@ -99,7 +99,9 @@ func (s *sweep) count(command string) map[string]int {
 func (s *sweep) inject(call, what string, n int) labtest.Result {
 	s.Helper()
 	s.points++
-	return s.Run(s.Shale, fmt.Sprintf("timeout -s KILL 30 strace -qq -o /dev/null -e trace=%s -e inject=%s:%s:when=%d wgkeys apply", call, call, what, n))
+	return s.Run(s.Shale,
+		fmt.Sprintf("timeout -s KILL 30 strace -qq -o /dev/null -e trace=%s -e inject=%s:%s:when=%d wgkeys apply", call, call,
+			what, n))
 }
 
 // fail makes the n-th call of its kind fail.
@@ -116,7 +118,8 @@ func (s *sweep) fail(call string, n int) {
 	case r.Code != 0 && asWanted && strings.Contains(r.Stderr, "the tunnel is up"):
 		s.counts["applied, but not kept for the next boot"]++
 	default:
-		s.Errorf("%s: exit %d, and the host is neither as before nor truly told of (as wanted: %v)\n%s", point, r.Code, asWanted, r.Stderr)
+		s.Errorf("%s: exit %d, and the host is neither as before nor truly told of (as wanted: %v)\n%s", point, r.Code,
+			asWanted, r.Stderr)
 	}
 	s.undo(point)
 }

@@ -219,7 +219,8 @@ func (u *fullUsers) loses() {
 	u.nothingSeen("without the interface")
 	u.answersSSH("without the interface")
 	status := u.Run(u.Basalt, "wgkeys status basalt")
-	if status.Code != ui.ExitFindings || !strings.Contains(status.Stdout, "the tunnel is down: ") || !strings.Contains(status.Stdout, "wgkeys apply basalt") {
+	if status.Code != ui.ExitFindings || !strings.Contains(status.Stdout, "the tunnel is down: ") ||
+		!strings.Contains(status.Stdout, "wgkeys apply basalt") {
 		u.Errorf("status exits %d, and says\n%s%s", status.Code, status.Stdout, status.Stderr)
 	}
 	u.Must(u.Basalt, "wgkeys apply -q")
@@ -233,11 +234,13 @@ func (u *fullUsers) goesAstray() {
 	u.Must(u.Basalt, "ip rule add priority 1000 lookup 100; ip route add default via 192.0.3.1 table 100")
 	const found = "0.0.0.0/0 is to go through wg0, and the kernel sends what is for "
 	plan, status := u.Run(u.Basalt, "wgkeys plan"), u.Run(u.Basalt, "wgkeys status basalt")
-	if !strings.Contains(plan.Stderr, "finding: "+found) || status.Code != ui.ExitFindings || !strings.Contains(status.Stdout, "! "+found) {
+	if !strings.Contains(plan.Stderr, "finding: "+found) || status.Code != ui.ExitFindings ||
+		!strings.Contains(status.Stdout, "! "+found) {
 		u.Errorf("plan says\n%sstatus exits %d, and says\n%s", plan.Stderr, status.Code, status.Stdout)
 	}
 	u.Tunnel(strings.Replace(wholeTunnel, "[hosts.basalt]\n", "[hosts.basalt]\nkill_switch = false\n", 1))
-	if apply := u.Run(u.Basalt, "wgkeys apply"); !strings.Contains(apply.Stderr, "finding: "+found) || !strings.Contains(apply.Stdout, "route del unreachable ::/0") {
+	if apply := u.Run(u.Basalt, "wgkeys apply"); !strings.Contains(apply.Stderr, "finding: "+found) ||
+		!strings.Contains(apply.Stdout, "route del unreachable ::/0") {
 		u.Errorf("apply says\n%s%s", apply.Stdout, apply.Stderr)
 	}
 	u.Must(u.Basalt, "ip rule del priority 1000; ip route flush table 100")
@@ -254,7 +257,8 @@ func TestLabApplyEndpointInRoute(t *testing.T) {
 	for _, endpoint := range []string{"93.93.130.7", "shale.example.net"} {
 		u.Tunnel(strings.Replace(file, `"93.93.130.7"`, `"`+endpoint+`"`, 2))
 		u.Must(u.Basalt, "sed -i '/^ssh/s/=.*/= \"root@93.93.130.7\"/' tunnels/wg0.toml && wgkeys apply -q shale && wgkeys apply -q && ping -n -q -c 1 -w 15 10.7.0.1")
-		for destination, dev := range map[string]string{"93.93.130.77": "dev wg0", "93.93.130.7": "dev wg0", demo.ShaleAddr + " mark 0x57": "dev eth0", "93.1.1.1": "dev eth0"} {
+		for destination, dev := range map[string]string{"93.93.130.77": "dev wg0", "93.93.130.7": "dev wg0",
+			demo.ShaleAddr + " mark 0x57": "dev eth0", "93.1.1.1": "dev eth0"} {
 			if route := u.Must(u.Basalt, "ip route get "+destination); !strings.Contains(route, dev) {
 				t.Errorf("%s: the route to %s is not by %s: %s", endpoint, destination, dev, route)
 			}
@@ -266,12 +270,14 @@ func TestLabApplyEndpointInRoute(t *testing.T) {
 		u.Tunnel(strings.Replace(file, `endpoint   = "93.93.130.7"`, `endpoint   = "`+endpoint+`"`, 1))
 		return u.Run(u.Basalt, "wgkeys apply")
 	}
-	if r := inside("10.7.0.99"); r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "INSIDE") || !strings.Contains(r.Stderr, "hint: write the address") {
+	if r := inside("10.7.0.99"); r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "INSIDE") ||
+		!strings.Contains(r.Stderr, "hint: write the address") {
 		t.Errorf("an address INSIDE: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Same(u.Basalt, before, "after an address INSIDE was refused")
 	// A name is its peer's trouble alone, for it may lead elsewhere tomorrow.
-	if r := inside("inside.example.net"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "it leads to 10.7.0.99, INSIDE") {
+	if r := inside("inside.example.net"); r.Code != ui.ExitDone ||
+		!strings.Contains(r.Stderr, "it leads to 10.7.0.99, INSIDE") {
 		t.Errorf("a name that leads INSIDE: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	if endpoint := u.Must(u.Basalt, "wg show wg0 endpoints"); !strings.Contains(endpoint, "(none)") {
@@ -296,7 +302,8 @@ func TestLabApplySessionsOpenBefore(t *testing.T) {
 	}
 	u.Must(u.Basalt, "standin-speaker 2222 /root/speak </dev/null >/dev/null 2>&1 & while ! ss -ltn | grep -q :2222; do sleep 0.1; done")
 	for name, addr := range map[string]string{"four": "192.0.2.10", "six": "2001:db8:b::2"} {
-		u.Must(u.Shale, "timeout 60 bash -c 'exec 3<>/dev/tcp/"+addr+"/2222 && head -n 1 <&3 >/root/"+name+"' </dev/null >/dev/null 2>&1 &")
+		u.Must(u.Shale, "timeout 60 bash -c 'exec 3<>/dev/tcp/"+addr+"/2222 && head -n 1 <&3 >/root/"+name+
+			"' </dev/null >/dev/null 2>&1 &")
 	}
 	u.Must(u.Basalt, "while [ $(ss -tnH state established sport = 2222 | wc -l) != 2 ]; do sleep 0.1; done")
 	u.Must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q && touch /root/speak")

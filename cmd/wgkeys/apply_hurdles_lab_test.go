@@ -63,12 +63,15 @@ func TestLabApplySameNetwork(t *testing.T) {
 	if again.Code != ui.ExitDone || again.Stdout != "" || !strings.Contains(again.Stderr, found) {
 		t.Errorf("the second plan exits %d and says\n%s%s", again.Code, again.Stdout, again.Stderr)
 	}
-	if r := u.Run(u.Basalt, "wgkeys status basalt"); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "198.18.0.0/24, INSIDE") {
+	if r := u.Run(u.Basalt, "wgkeys status basalt"); r.Code != ui.ExitFindings ||
+		!strings.Contains(r.Stdout, "198.18.0.0/24, INSIDE") {
 		t.Errorf("status exits %d and says\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Basalt, leave+" && wgkeys apply && ip route get 198.18.0.9 | grep -q 'dev wg0'")
 	u.Must(u.Basalt, house)
-	if r := u.Run(u.Basalt, "wgkeys plan"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "note: 198.18.0.0/24, INSIDE, goes into the tunnel; eth1 has a route to the same prefix") {
+	if r := u.Run(u.Basalt, "wgkeys plan"); r.Code != ui.ExitDone ||
+		!strings.Contains(r.Stderr,
+			"note: 198.18.0.0/24, INSIDE, goes into the tunnel; eth1 has a route to the same prefix") {
 		t.Errorf("the house came after the tunnel: plan exits %d and says\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Basalt, "wgkeys down && "+leave)
@@ -76,14 +79,17 @@ func TestLabApplySameNetwork(t *testing.T) {
 
 	// IPv6 takes both routes, and the network's own wins by its metric.
 	u.Must(u.Basalt, "ip address add fd00:20::50/64 dev eth1 nodad")
-	if r := u.Run(u.Basalt, "wgkeys apply"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "finding: fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of metric 256") {
+	if r := u.Run(u.Basalt, "wgkeys apply"); r.Code != ui.ExitDone ||
+		!strings.Contains(r.Stderr,
+			"finding: fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of metric 256") {
 		t.Errorf("IPv6: apply exits %d and says\n%s", r.Code, r.Stderr)
 	}
 	u.Must(u.Basalt, "ping -6 -n -c 3 -i 0.2 -w 10 fd00:9::1; wgkeys down; ip address del fd00:20::50/64 dev eth1")
 
 	// The house has given the laptop the address that it has INSIDE.
 	u.Must(u.Basalt, "ip address add 10.9.0.2/24 dev eth1")
-	if r := u.Run(u.Basalt, "wgkeys plan"); !strings.Contains(r.Stderr, "finding: address 10.9.0.2, INSIDE, is also on eth1") {
+	if r := u.Run(u.Basalt, "wgkeys plan"); !strings.Contains(r.Stderr,
+		"finding: address 10.9.0.2, INSIDE, is also on eth1") {
 		t.Errorf("the same address: plan exits %d and says\n%s", r.Code, r.Stderr)
 	}
 	u.Must(u.Basalt, "ip address del 10.9.0.2/24 dev eth1")
@@ -109,7 +115,8 @@ func TestLabApplyPortOfAnother(t *testing.T) {
 	u.Same(u.Basalt, before, "after the refusals")
 
 	withSecond(u, strings.Replace(secondTunnel, "30568", "30567", 1))
-	if r := u.Run(u.Basalt, "wgkeys check"); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "port 30567, OUTSIDE, is already that of wg0") {
+	if r := u.Run(u.Basalt, "wgkeys check"); r.Code != ui.ExitFindings ||
+		!strings.Contains(r.Stdout, "port 30567, OUTSIDE, is already that of wg0") {
 		t.Errorf("check exits %d and says\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Basalt, "wgkeys apply -t wg0")
@@ -118,10 +125,12 @@ func TestLabApplyPortOfAnother(t *testing.T) {
 	// Of a tunnel that is up a refusal is a finding, here and from another host.
 	u.Must(u.Basalt, "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys")
 	u.Must(u.Basalt, `printf 'sysctls = { "net.ipv4.conf.wg0.rp_filter" = 2 }\n' >>tunnels/wg0.toml`)
-	if r := u.Run(u.Basalt, "wgkeys status -t wg0 basalt"); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "! cannot set kernel parameters for tunnel") {
+	if r := u.Run(u.Basalt, "wgkeys status -t wg0 basalt"); r.Code != ui.ExitFindings ||
+		!strings.Contains(r.Stdout, "! cannot set kernel parameters for tunnel") {
 		t.Errorf("status exits %d and says\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	if r := u.Run(u.Basalt, "wgkeys plan -t wg0 --json"); r.Code != ui.ExitFailed || !strings.Contains(r.Stdout, `"refused": "cannot set`) || !strings.Contains(r.Stderr, "error: cannot set") {
+	if r := u.Run(u.Basalt, "wgkeys plan -t wg0 --json"); r.Code != ui.ExitFailed ||
+		!strings.Contains(r.Stdout, `"refused": "cannot set`) || !strings.Contains(r.Stderr, "error: cannot set") {
 		t.Errorf("plan --json exits %d and says\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Basalt, "umount /proc/sys; wgkeys down -t wg0")

@@ -21,7 +21,8 @@ func TestLabApplyIPv6OffAndOn(t *testing.T) {
 	u.Must(u.Basalt, "ip -6 address add 2001:db8:b::2/64 dev eth0 nodad; ip -6 route replace default via 2001:db8:b::1 dev eth0 metric 100")
 	u.pings(u.Basalt, false, "after IPv6 was off", demo.Internet)
 	u.nothingSeen("after IPv6 was off")
-	if r := u.Run(u.Basalt, "wgkeys status"); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "wgkeys plan basalt") {
+	if r := u.Run(u.Basalt, "wgkeys status"); r.Code != ui.ExitFindings ||
+		!strings.Contains(r.Stdout, "wgkeys plan basalt") {
 		t.Errorf("status exits %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	if r := u.Run(u.Basalt, "wgkeys plan"); !strings.Contains(r.Stdout, "ip -6 route add ::/0 dev wg0") {

@@ -27,7 +27,9 @@ func TestLabApplyReadOnlyEtc(t *testing.T) {
 	}
 	u.Must(u.Shale, "! test -e /run/wgkeys/wg0.pending") // else it would be undone
 	u.Must(u.Shale, afterAReboot+"wgkeys apply --kept && ip link show wg0")
-	if out := u.Must(u.Shale, "mkdir -p /run/systemd/system; wgkeys install -n; rmdir /run/systemd/system"); !strings.Contains(out, "systemctl enable wgkeys@wg0.service") {
+	if out := u.Must(u.Shale,
+		"mkdir -p /run/systemd/system; wgkeys install -n; rmdir /run/systemd/system"); !strings.Contains(out,
+		"systemctl enable wgkeys@wg0.service") {
 		t.Errorf("install would do\n%s", out)
 	}
 
@@ -40,7 +42,8 @@ func TestLabApplyReadOnlyEtc(t *testing.T) {
 	u.Must(u.Shale, "mount -o remount,bind,ro /etc && mount -o remount,bind,ro /var")
 	u.Tunnel(demo.FirstTunnel)
 	r = u.Run(u.Basalt, "wgkeys apply shale")
-	if want := "warning: the tunnel is up, but will not come up at boot:"; r.Code != ui.ExitDone || !strings.Contains(r.Stderr, want) {
+	if want := "warning: the tunnel is up, but will not come up at boot:"; r.Code != ui.ExitDone ||
+		!strings.Contains(r.Stderr, want) {
 		t.Errorf("apply exits %d and says\n%swant %q", r.Code, r.Stderr, want)
 	}
 	u.Must(u.Shale, "ip link show wg0 && ! grep -q 1400 /run/wgkeys/wg0.view && wgkeys apply --kept && ip link show wg0 | grep -q 1420")
@@ -53,7 +56,8 @@ func TestLabApplyKeptWeakening(t *testing.T) {
 	u := labtest.NewUsers(t)
 	u.Must(u.Basalt, "wgkeys apply shale")
 	const weakens = `"net.ipv4.conf.wg0.accept_source_route": "1"`
-	u.Must(u.Shale, `sed -i 's/^{/{ "sysctls": {`+strings.ReplaceAll(weakens, `"`, `\"`)+`},/' /etc/wgkeys/wg0.view && cat /etc/wgkeys/wg0.view`)
+	u.Must(u.Shale, `sed -i 's/^{/{ "sysctls": {`+strings.ReplaceAll(weakens, `"`,
+		`\"`)+`},/' /etc/wgkeys/wg0.view && cat /etc/wgkeys/wg0.view`)
 	r := u.Run(u.Shale, afterAReboot+"wgkeys apply --kept")
 	if want := "net.ipv4.conf.wg0.accept_source_route = 1"; r.Code != ui.ExitDone || !strings.Contains(r.Stderr, want) {
 		t.Errorf("apply --kept exits %d and says\n%swant %q", r.Code, r.Stderr, want)

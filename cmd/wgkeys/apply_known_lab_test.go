@@ -54,10 +54,12 @@ func TestLabApplyKnownHidesNoDrift(t *testing.T) {
 
 	peer, other := v.Peers[2].PublicKey.String(), v.Peers[3].PublicKey.String()
 	for name, drift := range map[string]string{
-		"peer removed":        "wg set wg0 peer " + peer + " remove",
-		"peer added":          "wg set wg0 peer $(wg genkey | wg pubkey)",
-		"allowed IP moved":    "wg set wg0 peer " + other + " allowed-ips " + v.Peers[3].AllowedIPs[0].String() + "," + v.Peers[2].AllowedIPs[0].String(),
-		"psk changed":         "wg genpsk >/root/psk && wg set wg0 peer " + v.Peers[0].PublicKey.String() + " preshared-key /root/psk",
+		"peer removed": "wg set wg0 peer " + peer + " remove",
+		"peer added":   "wg set wg0 peer $(wg genkey | wg pubkey)",
+		"allowed IP moved": "wg set wg0 peer " + other + " allowed-ips " + v.Peers[3].AllowedIPs[0].String() + "," +
+			v.Peers[2].AllowedIPs[0].String(),
+		"psk changed": "wg genpsk >/root/psk && wg set wg0 peer " + v.Peers[0].PublicKey.String() +
+			" preshared-key /root/psk",
 		"psk file changed":    "wg genpsk >/etc/wireguard/wg0.psk",
 		"keepalive changed":   "wg set wg0 peer " + peer + " persistent-keepalive 9",
 		"port changed":        "wg set wg0 listen-port 30999",

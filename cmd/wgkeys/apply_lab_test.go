@@ -21,16 +21,21 @@ func TestLabApplyFirstTunnel(t *testing.T) {
 
 	u.Must(u.Shale, "wgkeys apply")
 	u.Must(u.Basalt, "wgkeys apply")
-	u.Want("shale's device", u.Must(u.Shale, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
+	u.Want("shale's device",
+		u.Must(u.Shale, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
 		public("shale"), "30567", public("basalt")+" 2001:db8:7767::2/128", public("basalt")+" (none)")
-	u.Want("basalt's device", u.Must(u.Basalt, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
+	u.Want("basalt's device",
+		u.Must(u.Basalt, "wg show wg0 public-key; wg show wg0 listen-port; wg show wg0 allowed-ips; wg show wg0 endpoints"),
 		public("basalt"), "30567", public("shale")+" ::/0", public("shale")+" 93.93.130.7:30567")
-	u.Want("shale's routes", u.Must(u.Shale, "ip -6 route show dev wg0"), "2001:db8:7767::2 proto static metric 1024 pref medium")
-	u.Want("basalt's routes", u.Must(u.Basalt, "ip -6 route show default table 51820 dev wg0"), "default proto static metric 1024 pref medium")
+	u.Want("shale's routes", u.Must(u.Shale, "ip -6 route show dev wg0"),
+		"2001:db8:7767::2 proto static metric 1024 pref medium")
+	u.Want("basalt's routes", u.Must(u.Basalt, "ip -6 route show default table 51820 dev wg0"),
+		"default proto static metric 1024 pref medium")
 	if out := u.Must(u.Shale, "ip -oneline address show dev wg0"); out != "" {
 		t.Errorf("shale has an address INSIDE: %s", out)
 	}
-	if out := u.Must(u.Basalt, "ip -6 -oneline address show dev wg0"); !strings.Contains(out, "inet6 2001:db8:7767::2/128 scope global") ||
+	if out := u.Must(u.Basalt, "ip -6 -oneline address show dev wg0"); !strings.Contains(out,
+		"inet6 2001:db8:7767::2/128 scope global") ||
 		strings.Count(out, "\n") != 1 {
 		t.Errorf("basalt's addresses on wg0: %s", out)
 	}
@@ -59,13 +64,15 @@ func testPlans(u *labtest.Users) {
 			u.Errorf("shale's plan has %q:\n%s", no, shale.Stdout)
 		}
 	}
-	for _, want := range []string{"endpoint 93.93.130.7:30567 ", "allowed-ips +::/0 ", "ip -6 address add 2001:db8:7767::2/128 dev wg0 ", "ip -6 route add ::/0 dev wg0 "} {
+	for _, want := range []string{"endpoint 93.93.130.7:30567 ", "allowed-ips +::/0 ",
+		"ip -6 address add 2001:db8:7767::2/128 dev wg0 ", "ip -6 route add ::/0 dev wg0 "} {
 		if !strings.Contains(basalt.Stdout, want) {
 			u.Errorf("basalt's plan lacks %q:\n%s", want, basalt.Stdout)
 		}
 	}
 	// The kill switch has one, without which nobody could log in behind it.
-	if others := strings.ReplaceAll(basalt.Stdout, "sysctl -w net.ipv4.tcp_fwmark_accept=1 ", ""); strings.Contains(others, "sysctl") {
+	if others := strings.ReplaceAll(basalt.Stdout, "sysctl -w net.ipv4.tcp_fwmark_accept=1 ", ""); strings.Contains(others,
+		"sysctl") {
 		u.Errorf("basalt's plan sets a kernel parameter:\n%s", basalt.Stdout)
 	}
 }
@@ -97,7 +104,8 @@ func TestLabApplyNoIdentity(t *testing.T) {
 	u.Must(u.Basalt, "mkdir /root/away && mv vault /root/.config /root/away")
 	defer func() { u.Must(u.Basalt, "mv /root/away/vault . && mv /root/away/.config /root && rm -d /root/away") }()
 	before := u.Snapshot(u.Basalt)
-	for _, environment := range []string{"", "HOME=/nonexistent", "HOME=/nonexistent XDG_CONFIG_HOME=relative WGKEYS_IDENTITY=/nonexistent/file"} {
+	for _, environment := range []string{"", "HOME=/nonexistent",
+		"HOME=/nonexistent XDG_CONFIG_HOME=relative WGKEYS_IDENTITY=/nonexistent/file"} {
 		wgkeys := "env -i " + environment + " /usr/local/bin/wgkeys -C /root/net "
 		u.Must(u.Basalt, "cd / && "+wgkeys+"show >/dev/null && "+wgkeys+"apply && "+wgkeys+"plan && ip link show wg0")
 		u.Must(u.Basalt, "cd / && "+wgkeys+"down")
@@ -121,7 +129,8 @@ func TestLabSnapshotSees(t *testing.T) {
 	before := u.Snapshot(u.Shale)
 	u.Must(u.Shale, "wgkeys apply")
 	diff := demo.LineDiff(before, u.Snapshot(u.Shale))
-	for _, want := range []string{"+ 2001:db8:7767::2 dev wg0", "+ " + forwardingOf(u) + " = 1\n", "- " + forwardingOf(u) + " = 0\n",
+	for _, want := range []string{"+ 2001:db8:7767::2 dev wg0", "+ " + forwardingOf(u) + " = 1\n", "- " + forwardingOf(u) +
+		" = 0\n",
 		": wg0: <", "+ /run/wgkeys/wg0.journal\n"} {
 		if !strings.Contains(diff, want) {
 			t.Errorf("no %q in the difference:\n%s", want, diff)

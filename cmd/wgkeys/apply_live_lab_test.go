@@ -37,7 +37,8 @@ func TestLabApplyLiveChanges(t *testing.T) {
 		{"peer", demo.FirstTunnel + flint, "allowed-ips +2001:db8:7767::3/128"},
 		{"route", demo.FirstTunnel + flint + "routes = [\"2001:db8:cccc::/48\"]\n", "ip -6 route add 2001:db8:cccc::/48"},
 		{"another's mtu", demo.FirstTunnel + flint + "routes = [\"2001:db8:cccc::/48\"]\nmtu = 1300\n", ""},
-		{"own mtu", demo.FirstTunnel + "mtu = 1300\n" + flint + "routes = [\"2001:db8:cccc::/48\"]\n", "ip link set wg0 mtu 1300"},
+		{"own mtu", demo.FirstTunnel + "mtu = 1300\n" + flint + "routes = [\"2001:db8:cccc::/48\"]\n",
+			"ip link set wg0 mtu 1300"},
 		{"back", demo.FirstTunnel, "remove"},
 	} {
 		u.Tunnel(change.text)
@@ -80,7 +81,8 @@ type stream struct {
 // startStream returns when the first bytes have come.
 func startStream(u *labtest.Users) *stream {
 	u.Helper()
-	listener := labtest.InNetwork(u.T, u.Router, func() (net.Listener, error) { return net.Listen("tcp6", "["+demo.Internet+"]:7767") })
+	listener := labtest.InNetwork(u.T, u.Router,
+		func() (net.Listener, error) { return net.Listen("tcp6", "["+demo.Internet+"]:7767") })
 	go send(listener)
 	conn := labtest.InNetwork(u.T, u.Basalt, func() (net.Conn, error) {
 		return net.DialTimeout("tcp6", "["+demo.Internet+"]:7767", 15*time.Second)
@@ -88,7 +90,9 @@ func startStream(u *labtest.Users) *stream {
 	s := &stream{t: u.T, done: make(chan struct{}), end: func() { conn.Close(); listener.Close() }}
 	u.Cleanup(s.end)
 	go s.receive(conn)
-	err := lab.Until(u.Context(), "the stream", func(context.Context) (bool, error) { return s.received.Load() > 1<<16, nil })
+	err := lab.Until(u.Context(), "the stream", func(context.Context) (bool, error) {
+		return s.received.Load() > 1<<16, nil
+	})
 	if err != nil {
 		u.Fatal(err)
 	}

@@ -19,7 +19,8 @@ func TestLabApplyWaits(t *testing.T) {
 	for _, command := range []string{"apply", "down"} {
 		// A process that takes as long as we like over its change: it holds
 		// the lock, as apply does, until its standard input ends.
-		holder := u.Shale.Command(t.Context(), "sh", "-c", "mkdir -p /run/wgkeys; exec 9<>/run/wgkeys/lock; flock 9; echo $$ >&9; exec cat")
+		holder := u.Shale.Command(t.Context(), "sh", "-c",
+			"mkdir -p /run/wgkeys; exec 9<>/run/wgkeys/lock; flock 9; echo $$ >&9; exec cat")
 		release, err := holder.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -34,7 +35,8 @@ func TestLabApplyWaits(t *testing.T) {
 		if err := waiting.Start(); err != nil {
 			t.Fatal(err)
 		}
-		want := "wgkeys: waiting for process " + strings.TrimSpace(u.Read(u.Shale, "/run/wgkeys/lock")) + ", which is changing a tunnel on this host\n"
+		want := "wgkeys: waiting for process " + strings.TrimSpace(u.Read(u.Shale, "/run/wgkeys/lock")) +
+			", which is changing a tunnel on this host\n"
 		err = lab.Until(t.Context(), command+" to say for whom it waits", func(context.Context) (bool, error) {
 			return said.String() == want, nil
 		})

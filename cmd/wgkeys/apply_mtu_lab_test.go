@@ -222,7 +222,8 @@ func (n *narrowLab) transfer(hub string, fromHub bool) time.Duration {
 		}
 		served <- err
 	}()
-	c := labtest.InNetwork(n.t, n.spoke, func() (net.Conn, error) { return net.DialTimeout("tcp4", hub+":7767", 30*time.Second) })
+	c := labtest.InNetwork(n.t, n.spoke,
+		func() (net.Conn, error) { return net.DialTimeout("tcp4", hub+":7767", 30*time.Second) })
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(2 * time.Minute))
 	start := time.Now()
@@ -280,7 +281,8 @@ func TestLabApplyNarrowUplink(t *testing.T) {
 		said := n.apply(c, [2]int{})
 		name, hub := c.own()
 		want := c.chosen()[len(c.endpoints())-1]
-		if got := n.mtu(name); got != want || !strings.Contains(said, fmt.Sprintf(" mtu %d ", want)) || !strings.Contains(said, " bytes to peer hub, OUTSIDE: ") {
+		if got := n.mtu(name); got != want || !strings.Contains(said, fmt.Sprintf(" mtu %d ", want)) ||
+			!strings.Contains(said, " bytes to peer hub, OUTSIDE: ") {
 			t.Errorf("%s: the MTU is %d, want %d; apply said\n%s", c, got, want, said)
 		}
 		before := n.fragments()
@@ -289,7 +291,9 @@ func TestLabApplyNarrowUplink(t *testing.T) {
 		if cut := n.fragments() - before; cut != 0 {
 			t.Errorf("%s: %d fragments", c, cut)
 		}
-		if again := n.sh(n.spoke, "wgkeys plan --view "+name+".view && wgkeys apply --view "+name+".view 2>&1"); !strings.Contains(again, "nothing to do") {
+		if again := n.sh(n.spoke,
+			"wgkeys plan --view "+name+".view && wgkeys apply --view "+name+".view 2>&1"); !strings.Contains(again,
+			"nothing to do") {
 			t.Errorf("%s: the second apply says\n%s", c, again)
 		}
 	}

@@ -50,14 +50,16 @@ func shaleAnswers(u *labtest.Users, when string) {
 		return ok
 	})
 	if !ok {
-		u.Fatalf("%s: shale does not answer\n%s", when, u.Must(u.Basalt, "wg show; cat /etc/hosts; wgkeys plan 2>&1; pgrep -af wgkeys-"))
+		u.Fatalf("%s: shale does not answer\n%s", when,
+			u.Must(u.Basalt, "wg show; cat /etc/hosts; wgkeys plan 2>&1; pgrep -af wgkeys-"))
 	}
 }
 
 // shaleMoves gives shale another address, and nothing that its peers hear from there.
 func shaleMoves(u *labtest.Users) {
 	u.Helper()
-	u.Must(u.Shale, "wgkeys down --quiet && ip address del "+demo.ShaleAddr+"/24 dev eth0 && ip address add 93.93.130.77/24 dev eth0 && "+
+	u.Must(u.Shale, "wgkeys down --quiet && ip address del "+demo.ShaleAddr+
+		"/24 dev eth0 && ip address add 93.93.130.77/24 dev eth0 && "+
 		"ip route replace default via 93.93.130.1 && wgkeys apply --quiet")
 }
 
@@ -184,7 +186,8 @@ func TestLabApplyResolverInsideAtBoot(t *testing.T) {
 		!strings.Contains(r.Stdout, "peer shale, to be reached at "+vpn+":30567, OUTSIDE, which cannot be resolved now") {
 		t.Errorf("without a network: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	if r := u.Run(u.Basalt, "wgkeys status basalt"); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "nothing can be sent there: shale at "+vpn+":30567") {
+	if r := u.Run(u.Basalt, "wgkeys status basalt"); r.Code != ui.ExitFindings ||
+		!strings.Contains(r.Stdout, "nothing can be sent there: shale at "+vpn+":30567") {
 		t.Errorf("status without a network: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	if conf := u.Read(u.Basalt, "/etc/resolv.conf"); !strings.HasPrefix(conf, "nameserver 10.9.0.1\n") {
@@ -214,7 +217,8 @@ func TestLabApplyResolverThatFails(t *testing.T) {
 	}
 	u.Must(u.Basalt, "wgkeys down && wgkeys apply -q")
 	u.Write(u.Basalt, path, resolvconfLike)
-	u.Must(u.Basalt, "chmod +x "+path+" && wgkeys apply -q && wgkeys plan && grep -q 10.9.0.1 /etc/resolv.conf && wgkeys down")
+	u.Must(u.Basalt, "chmod +x "+path+
+		" && wgkeys apply -q && wgkeys plan && grep -q 10.9.0.1 /etc/resolv.conf && wgkeys down")
 }
 
 // TestLabApplyNamesAsTheSystemDoes: what gai.conf(5) says of the order of addresses is known
@@ -233,7 +237,8 @@ func TestLabApplyNamesAsTheSystemDoes(t *testing.T) {
 		}
 	}
 	u.Must(u.Basalt, "mv /usr/bin/getent /usr/bin/getent.away")
-	if out := u.Run(u.Basalt, "wgkeys plan").Stdout; !strings.Contains(out, ":30567 ") || strings.Contains(out, "cannot be resolved") {
+	if out := u.Run(u.Basalt, "wgkeys plan").Stdout; !strings.Contains(out, ":30567 ") ||
+		strings.Contains(out, "cannot be resolved") {
 		t.Errorf("without getent(1):\n%s", out)
 	}
 }
@@ -255,7 +260,8 @@ func TestLabApplyNamesWithoutAnAnswer(t *testing.T) {
 	}
 	h.write(v, "wg0")
 	out := h.sh("wgkeys apply --view wg0.view 2>&1 >/dev/null")
-	if strings.Count(out, "note: ") != 1 || !strings.Contains(out, "the endpoints of 299 peers, OUTSIDE, cannot be resolved now: ") {
+	if strings.Count(out, "note: ") != 1 ||
+		!strings.Contains(out, "the endpoints of 299 peers, OUTSIDE, cannot be resolved now: ") {
 		t.Errorf("apply says:\n%s", out)
 	}
 	if n := strings.Count(h.sh("wg show wg0 peers"), "\n"); n != peers {

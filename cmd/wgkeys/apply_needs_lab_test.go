@@ -34,14 +34,16 @@ func TestLabApplyNeededByNow(t *testing.T) {
 	const forwarding = "sysctl -n net.ipv4.ip_forward net.ipv4.conf.eth0.forwarding net.ipv4.conf.all.accept_redirects"
 	for name, c := range map[string]struct{ begin, end, who string }{
 		"containers": {containers, noContainers, "the nftables table ip nat, which translates addresses,"},
-		"a bridge":   {strings.Split(containers, "\nnft")[0], strings.TrimPrefix(noContainers, "nft delete table ip nat; "), "the bridge docker0"},
+		"a bridge": {strings.Split(containers, "\nnft")[0], strings.TrimPrefix(noContainers, "nft delete table ip nat; "),
+			"the bridge docker0"},
 		"a file": {"echo '-net.ipv4.ip_forward=1' >/etc/sysctl.d/90-router.conf", "rm /etc/sysctl.d/90-router.conf",
 			"what wrote /etc/sysctl.d/90-router.conf"},
 	} {
 		u.Must(u.Shale, "wgkeys apply -q; set -e; "+c.begin)
 		was := u.Must(u.Shale, forwarding)
 		r := u.Run(u.Shale, "wgkeys down")
-		if want := "note: net.ipv4.ip_forward stays 1: " + c.who + " needs it by now"; r.Code != ui.ExitDone || !strings.Contains(r.Stderr, want) {
+		if want := "note: net.ipv4.ip_forward stays 1: " + c.who + " needs it by now"; r.Code != ui.ExitDone ||
+			!strings.Contains(r.Stderr, want) {
 			t.Errorf("%s: down exits %d and says\n%swant %q", name, r.Code, r.Stderr, want)
 		}
 		if now := u.Must(u.Shale, forwarding); now != was || !strings.HasPrefix(now, "1\n1\n") {
@@ -52,7 +54,8 @@ func TestLabApplyNeededByNow(t *testing.T) {
 
 		u.Must(u.Shale, "set -e; "+c.begin)
 		r = u.Run(u.Shale, "wgkeys apply -q && wgkeys down")
-		if now := u.Must(u.Shale, forwarding); r.Code != ui.ExitDone || strings.Contains(r.Stderr, "by now") || !strings.HasPrefix(now, "0\n0\n") {
+		if now := u.Must(u.Shale, forwarding); r.Code != ui.ExitDone || strings.Contains(r.Stderr, "by now") ||
+			!strings.HasPrefix(now, "0\n0\n") {
 			t.Errorf("%s, there before the tunnel: exit %d\n%sforwarding is\n%s", name, r.Code, r.Stderr, now)
 		}
 		u.Must(u.Shale, "set -e; "+c.end)
@@ -63,7 +66,8 @@ func TestLabApplyNeededByNow(t *testing.T) {
 	was := u.Snapshot(u.Basalt)
 	u.Must(u.Basalt, "wgkeys apply -q && ip rule add not fwmark 0x77 table 77 priority 700")
 	r := u.Run(u.Basalt, "wgkeys down")
-	if !strings.Contains(r.Stderr, "note: net.ipv4.conf.all.src_valid_mark stays 1: the rule of priority 700 for mark 0x77 needs it by now") {
+	if !strings.Contains(r.Stderr,
+		"note: net.ipv4.conf.all.src_valid_mark stays 1: the rule of priority 700 for mark 0x77 needs it by now") {
 		t.Errorf("down exits %d and says\n%s", r.Code, r.Stderr)
 	}
 	u.Must(u.Basalt, "ip rule del priority 700 && sysctl -q -w net.ipv4.conf.all.src_valid_mark=0")

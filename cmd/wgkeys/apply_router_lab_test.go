@@ -66,7 +66,8 @@ func TestLabApplyRouterIgnoresAdvertisements(t *testing.T) {
 			"sysctl -qw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.eth0.accept_ra=1", false},
 		{"a router on one link", "sysctl -qw net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.lan0.forwarding=1",
 			"sysctl -qw net.ipv6.conf.lan0.forwarding=0 net.ipv6.conf.eth0.accept_ra=1", false},
-		{"deaf by accept_ra=0", "sysctl -qw net.ipv6.conf.lan0.accept_ra=0", "sysctl -qw net.ipv6.conf.lan0.accept_ra=1", false},
+		{"deaf by accept_ra=0", "sysctl -qw net.ipv6.conf.lan0.accept_ra=0", "sysctl -qw net.ipv6.conf.lan0.accept_ra=1",
+			false},
 	} {
 		u.Must(u.Shale, r.set)
 		for _, step := range []string{"true", "wgkeys apply", "wgkeys apply", "wgkeys down"} {
@@ -103,7 +104,8 @@ func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
 		t.Error("apply deletes the default route")
 	}
 	for line := range strings.Lines(demo.LineDiff(before, u.Snapshot(u.Shale))) {
-		if strings.Contains(line, "net.ipv6.conf.") && !strings.Contains(line, ".wg0.") && !strings.Contains(line, ".force_forwarding = ") {
+		if strings.Contains(line, "net.ipv6.conf.") && !strings.Contains(line, ".wg0.") &&
+			!strings.Contains(line, ".force_forwarding = ") {
 			t.Errorf("apply changed %s", line)
 		}
 	}
@@ -145,7 +147,8 @@ func TestLabDownGivesForceForwardingBack(t *testing.T) {
 	// Another tunnel's journal, of a version that knew no other way.
 	const journal = `mkdir -p /run/wgkeys; printf 'wgkeys journal 1\n+\tsysctl net/ipv6/conf/all/forwarding\t0\t1\n' >/run/wgkeys/old.journal`
 	u.Must(u.Shale, journal+"; wgkeys apply -t wg0; rm /run/wgkeys/old.journal")
-	if got := u.Must(u.Shale, "sysctl -n net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.force_forwarding"); got != "1\n0\n" {
+	if got := u.Must(u.Shale,
+		"sysctl -n net.ipv6.conf.all.forwarding net.ipv6.conf.eth0.force_forwarding"); got != "1\n0\n" {
 		t.Errorf("beside a router of an earlier version it forwards another way: %q", got)
 	}
 	if out := u.Must(u.Shale, "wgkeys plan"); out != "" {

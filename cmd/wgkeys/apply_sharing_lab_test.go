@@ -48,7 +48,8 @@ func TestLabDownDamagedJournal(t *testing.T) {
 	said := `cannot read the journal "/run/wgkeys/wg1.journal": it is damaged`
 	for _, command := range []string{"apply", "plan", "down"} {
 		r := u.Run(u.Shale, "wgkeys "+command+" -t wg1")
-		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "error: "+said) || !strings.Contains(r.Stderr, "hint: a reboot clears it") {
+		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "error: "+said) ||
+			!strings.Contains(r.Stderr, "hint: a reboot clears it") {
 			t.Errorf("%s of the tunnel itself: exit %d\n%s", command, r.Code, r.Stderr)
 		}
 		r = u.Run(u.Shale, "wgkeys "+command+" -t wg0")
@@ -56,7 +57,8 @@ func TestLabDownDamagedJournal(t *testing.T) {
 			t.Errorf("%s of the other tunnel: exit %d\n%s", command, r.Code, r.Stderr)
 		}
 	}
-	if got := u.Must(u.Shale, "sysctl -n "+forwardingOf(u)+" net.ipv6.conf.eth0.accept_ra"); got != "1\n2\n" && (!forcesForwarding(u) || got != "1\n1\n") {
+	if got := u.Must(u.Shale, "sysctl -n "+forwardingOf(u)+" net.ipv6.conf.eth0.accept_ra"); got != "1\n2\n" &&
+		(!forcesForwarding(u) || got != "1\n1\n") {
 		t.Errorf("wg0 took away what wg1 needs, which can be read in its journal: %q", got)
 	}
 	u.Must(u.Shale, "mv /run/good /run/wgkeys/wg1.journal && wgkeys down -t wg1")
@@ -140,13 +142,18 @@ func TestLabApplyForeign(t *testing.T) {
 	// flint is given a prefix that the foreign peer has: the kernel lets only
 	// one peer have it, and the foreign one keeps the other.
 	u.Must(u.Basalt, "test -e keyring/flint/wg0.pub || wgkeys gen -t wg0 flint")
-	u.Tunnel(strings.Replace(faultTunnel, "mtu       = 1400", "mtu       = 1380", 1) + "\n[hosts.flint]\naddresses = [\"10.77.0.9/32\"]\n")
+	u.Tunnel(strings.Replace(faultTunnel, "mtu       = 1400", "mtu       = 1380", 1) +
+		"\n[hosts.flint]\naddresses = [\"10.77.0.9/32\"]\n")
 	u.Clone()
-	if r := u.Run(u.Shale, "wgkeys apply"); r.Code != 0 || !strings.Contains(r.Stdout, "peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE= allowed-ips -10.77.0.9/32  # peer: what it was allowed, another peer takes") {
+	if r := u.Run(u.Shale, "wgkeys apply"); r.Code != 0 ||
+		!strings.Contains(r.Stdout,
+			"peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE= allowed-ips -10.77.0.9/32  # peer: what it was allowed, another peer takes") {
 		t.Errorf("the change exits %d and tells\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	u.Want("peers", u.Must(u.Shale, "wg show wg0 allowed-ips"), "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE= 10.77.0.10/32")
-	u.Want("addresses", u.Must(u.Shale, "ip -o address show dev wg0 | awk '{print $4}'"), "10.88.0.1/24", "2001:db8:9999::1/64")
+	u.Want("peers", u.Must(u.Shale, "wg show wg0 allowed-ips"),
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE= 10.77.0.10/32")
+	u.Want("addresses", u.Must(u.Shale, "ip -o address show dev wg0 | awk '{print $4}'"), "10.88.0.1/24",
+		"2001:db8:9999::1/64")
 	u.Want("routes", u.Must(u.Shale, "ip route show 10.66.0.0/16; ip -6 route show table 99"),
 		"10.66.0.0/16 dev wg0 scope link", "default dev wg0 metric 1024 pref medium")
 
@@ -170,7 +177,8 @@ func TestLabApplyTwoDefaultRoutes(t *testing.T) {
 		u.Must(u.Basalt, "wgkeys apply -t "+order[0])
 		first := u.Snapshot(u.Basalt)
 		r := u.Run(u.Basalt, "wgkeys apply -t "+order[1])
-		want := `error: cannot route everything of one family through tunnel "` + order[1] + `": another tunnel does so already`
+		want := `error: cannot route everything of one family through tunnel "` + order[1] +
+			`": another tunnel does so already`
 		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, want) || !strings.Contains(r.Stderr, "hint: ") {
 			t.Errorf("the second tunnel: exit %d, and it says\n%swant %q", r.Code, r.Stderr, want)
 		}
@@ -181,7 +189,8 @@ func TestLabApplyTwoDefaultRoutes(t *testing.T) {
 	// One that takes only a part that holds no endpoint goes beside it.
 	withSecond(u, strings.Replace(other, `"0.0.0.0/0"`, `"198.18.0.0/15"`, 1))
 	u.Must(u.Basalt, "wgkeys apply -t wg0 && wgkeys apply -t wg1")
-	for destination, dev := range map[string]string{"198.18.0.1": "dev wg1", "198.51.100.7": "dev wg0", demo.ShaleAddr + " mark $(wg show wg0 fwmark)": "dev eth0"} {
+	for destination, dev := range map[string]string{"198.18.0.1": "dev wg1", "198.51.100.7": "dev wg0",
+		demo.ShaleAddr + " mark $(wg show wg0 fwmark)": "dev eth0"} {
 		if route := u.Must(u.Basalt, "ip route get "+destination); !strings.Contains(route, dev) {
 			t.Errorf("the route to %s is not by %s: %s", destination, dev, route)
 		}

@@ -15,8 +15,10 @@ import (
 // quotes for a shell.
 func TestOnePlace(t *testing.T) {
 	calls := map[string]string{
-		"os.Rename": "keyring/files", "os.CreateTemp": "keyring/files", "unix.Flock": "keyring/files", "syscall.Flock": "keyring/files",
-		"unix.FcntlFlock": "keyring/files", "syscall.FcntlFlock": "keyring/files", "unix.Renameat": "keyring/files", "os.WriteFile": "keyring/files",
+		"os.Rename": "keyring/files", "os.CreateTemp": "keyring/files", "unix.Flock": "keyring/files",
+		"syscall.Flock":   "keyring/files",
+		"unix.FcntlFlock": "keyring/files", "syscall.FcntlFlock": "keyring/files", "unix.Renameat": "keyring/files",
+		"os.WriteFile": "keyring/files",
 	}
 	// The kernel's own files are written in place.
 	kernel := "deploy/apply/linux/threads.go"

@@ -50,7 +50,8 @@ func newStar(t *testing.T, peers int, startups string) *star {
 func (s *star) join(h *lab.Host, address string) {
 	s.Helper()
 	port := h.Name() + "0"
-	if err := errors.Join(s.Link(h, "eth0", s.Router, port), h.IP("address add "+address+"/24 dev eth0"), s.Router.IP("link set "+port+" master br0")); err != nil {
+	if err := errors.Join(s.Link(h, "eth0", s.Router, port), h.IP("address add "+address+"/24 dev eth0"),
+		s.Router.IP("link set "+port+" master br0")); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -83,7 +84,8 @@ func (s *star) letIn(startups string) {
 		}
 	}
 	s.Write(s.admin, "/root/.ssh/config", conf)
-	s.Must(s.bastion, "sed -i 's/^MaxStartups.*/MaxStartups "+startups+"/' /etc/ssh/sshd_config && kill -HUP $(cat /run/sshd.pid)")
+	s.Must(s.bastion, "sed -i 's/^MaxStartups.*/MaxStartups "+startups+
+		"/' /etc/ssh/sshd_config && kill -HUP $(cat /run/sshd.pid)")
 }
 
 func (s *star) address(h *lab.Host) string {
@@ -123,7 +125,8 @@ func TestLabBastion(t *testing.T) {
 	s := newStar(t, peers, startups)
 	failed := 0
 	for run := range runs {
-		verbs := []string{"wgkeys push --all", s.each(), "for i in $(seq 2 " + fmt.Sprint(peers+1) + "); do ping -n -q -c 1 -w 20 10.9.0.$i; done", "wgkeys status"}
+		verbs := []string{"wgkeys push --all", s.each(), "for i in $(seq 2 " + fmt.Sprint(peers+1) +
+			"); do ping -n -q -c 1 -w 20 10.9.0.$i; done", "wgkeys status"}
 		if long("bastion") { // all hosts are on one machine, which has to have time for their watchers
 			verbs = append(verbs, "wgkeys rotate -y hub")
 		}

@@ -48,7 +48,8 @@ func TestIfupdownHook(t *testing.T) {
 	u.Must(u.Shale, "ip link del wg0; rm -rf /run/wgkeys; "+unforward)
 	u.Must(u.Shale, "IFACE=eth0 /etc/network/if-up.d/wgkeys && ! ip link show wg0 2>/dev/null")
 	u.Must(u.Shale, "IFACE=--all /etc/network/if-up.d/wgkeys")
-	if again := u.Must(u.Shale, "ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+forwardingOf(u)); again != up {
+	if again := u.Must(u.Shale,
+		"ip -6 route show dev wg0; sysctl net.ipv6.conf.eth0.accept_ra "+forwardingOf(u)); again != up {
 		t.Errorf("after the reboot:\n%swant:\n%s", again, up)
 	}
 }

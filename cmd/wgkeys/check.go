@@ -35,7 +35,8 @@ func checkCommand() (*cli.Command, func(*env) error) {
 func doCheck(e *env) error {
 	format := e.cli.String("annotate")
 	if format != "" && (annotators[format] == nil || e.cli.Bool("json")) {
-		return ui.Usage("cannot annotate for", format, "the forms are "+strings.Join(slices.Sorted(maps.Keys(annotators)), " and ")+", and not with --json",
+		return ui.Usage("cannot annotate for", format, "the forms are "+strings.Join(slices.Sorted(maps.Keys(annotators)),
+			" and ")+", and not with --json",
 			"wgkeys check --annotate github")
 	}
 	if err := oneSearch(e); err != nil {

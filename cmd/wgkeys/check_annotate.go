@@ -26,7 +26,8 @@ func annotateGitHub(u *ui.UI, found []check.Finding) error {
 		if f.File != "" {
 			place = fmt.Sprintf("file=%s,line=%d,", property.Replace(f.File), max(f.Line, 1))
 		}
-		u.Printf("::error %stitle=%s::%s\n", place, property.Replace("wgkeys "+f.Check), value.Replace(f.What+"\nhint: "+f.Hint))
+		u.Printf("::error %stitle=%s::%s\n", place, property.Replace("wgkeys "+f.Check),
+			value.Replace(f.What+"\nhint: "+f.Hint))
 	}
 	return nil
 }
@@ -59,7 +60,8 @@ func annotateGitLab(u *ui.UI, found []check.Finding) error {
 			f.File = repo.Marker
 		}
 		sum := sha256.Sum256([]byte(f.Check + "\x00" + f.File + "\x00" + f.What))
-		issues = append(issues, issue{f.What + "; hint: " + f.Hint, "wgkeys " + f.Check, fmt.Sprintf("%x", sum[:16]), severity,
+		issues = append(issues, issue{f.What + "; hint: " + f.Hint, "wgkeys " + f.Check, fmt.Sprintf("%x", sum[:16]),
+			severity,
 			location{f.File, lines{max(f.Line, 1)}}})
 	}
 	return u.JSON(issues)

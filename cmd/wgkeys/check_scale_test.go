@@ -51,7 +51,8 @@ func newLargeRepo(tb testing.TB, n int) string {
 		fmt.Fprintf(&file, "[hosts.h%d]\naddresses = [\"10.%d.%d.%d/8\"]\n", i, (i+1)>>16, (i+1)>>8&255, (i+1)&255)
 	}
 	net := filepath.Join(dir, "net")
-	for name, text := range map[string]string{repo.Marker: "", "vault/recipients.txt": recipients.String(), "tunnels/wg0.toml": file.String(), "keyring/.keep": ""} {
+	for name, text := range map[string]string{repo.Marker: "", "vault/recipients.txt": recipients.String(),
+		"tunnels/wg0.toml": file.String(), "keyring/.keep": ""} {
 		path := filepath.Join(net, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			tb.Fatal(err)
@@ -88,7 +89,8 @@ func checkOnce(tb testing.TB, dir string) time.Duration {
 	tb.Helper()
 	var said strings.Builder
 	begin := time.Now()
-	err := run(func(*ui.UI, string) context.Context { return tb.Context() }, &ui.UI{Stdout: &said, Stderr: io.Discard}, []string{"wgkeys", "check", "-C", dir})
+	err := run(func(*ui.UI, string) context.Context { return tb.Context() }, &ui.UI{Stdout: &said, Stderr: io.Discard},
+		[]string{"wgkeys", "check", "-C", dir})
 	took := time.Since(begin)
 	if err != nil || said.Len() > 0 {
 		tb.Fatalf("%v\n%.2000s", err, said.String())
@@ -117,7 +119,8 @@ func TestCheckManyHosts(t *testing.T) {
 	before := cpuTime(t)
 	took := checkOnce(t, dir)
 	worked := cpuTime(t) - before
-	t.Logf("%d hosts checked in %v, wanted %v; %v of all cores", manyHosts, took.Round(time.Millisecond), checkLimit, worked.Round(time.Millisecond))
+	t.Logf("%d hosts checked in %v, wanted %v; %v of all cores", manyHosts, took.Round(time.Millisecond), checkLimit,
+		worked.Round(time.Millisecond))
 }
 
 func BenchmarkCheckManyHosts(b *testing.B) {

@@ -137,7 +137,8 @@ func TestLabConfirm(t *testing.T) {
 	}
 	// Now the one before is a tunnel, not nothing.
 	kept := u.Snapshot(u.Shale)
-	u.Tunnel(strings.Replace(demo.FirstTunnel, "[hosts.basalt]", "[hosts.shale.peer.basalt]\nkeepalive = 9\n[hosts.basalt]", 1))
+	u.Tunnel(strings.Replace(demo.FirstTunnel, "[hosts.basalt]",
+		"[hosts.shale.peer.basalt]\nkeepalive = 9\n[hosts.basalt]", 1))
 	u.Clone()
 	u.Must(u.Shale, "wgkeys apply --confirm 1s")
 	if out := u.Must(u.Shale, "wg show wg0 persistent-keepalive"); !strings.Contains(out, "9") {

@@ -70,7 +70,8 @@ func readmeShows(t *testing.T, demo string) {
 	for line := range strings.Lines(publicKey().ReplaceAllString(demo, "KEY")) {
 		command, _, step := strings.Cut(line, "  # ")
 		program, _, _ := strings.Cut(command, " ")
-		if !step || !slices.Contains([]string{"ip", "wg", "nft", "sysctl"}, program) || strings.Contains(command, "net.ipv6.") {
+		if !step || !slices.Contains([]string{"ip", "wg", "nft", "sysctl"}, program) ||
+			strings.Contains(command, "net.ipv6.") {
 			continue
 		}
 		steps++
@@ -191,7 +192,8 @@ func machine(t *testing.T) string {
 		t.Fatal(err)
 	}
 	b.Write(mounts)
-	for _, pattern := range []string{"/sys/class/net/*", "/run/netns/*", "/run/wgkeys*", "/run/wgkeys/*", "/var/run/wireguard*",
+	for _, pattern := range []string{"/sys/class/net/*", "/run/netns/*", "/run/wgkeys*", "/run/wgkeys/*",
+		"/var/run/wireguard*",
 		"/var/run/wireguard/*", "/etc/wireguard/*", "/etc/wgkeys/*", "/usr/local/bin/wgkeys", "/root/net", "/root/wg0.toml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {

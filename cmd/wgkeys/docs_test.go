@@ -43,7 +43,8 @@ func TestSecurity(t *testing.T) {
 		t.Fatal(err)
 	}
 	named, file, content := 0, "", ""
-	for _, m := range regexp.MustCompile("`([a-z/_]+(?:_test\\.go|\\.txtar)|Test[A-Za-z]+)`").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("`([a-z/_]+(?:_test\\.go|\\.txtar)|Test[A-Za-z]+)`").
+		FindAllStringSubmatch(string(text), -1) {
 		named++
 		if !strings.HasPrefix(m[1], "Test") {
 			b, err := os.ReadFile(filepath.Join("../..", m[1]))

@@ -40,15 +40,18 @@ func TestLabDownRestores(t *testing.T) {
 	u.Clone()
 	for _, c := range []struct{ name, set, unset string }{
 		{"as it came", "true", "true"},
-		{"advertisements accepted as by a router", "sysctl -w net.ipv6.conf.eth0.accept_ra=2", "sysctl -w net.ipv6.conf.eth0.accept_ra=1"},
+		{"advertisements accepted as by a router", "sysctl -w net.ipv6.conf.eth0.accept_ra=2",
+			"sysctl -w net.ipv6.conf.eth0.accept_ra=1"},
 		{"one interface forwards", "sysctl -w net.ipv6.conf.extra0.forwarding=1 net.ipv4.conf.extra1.forwarding=1",
 			"sysctl -w net.ipv6.conf.extra0.forwarding=0 net.ipv4.conf.extra1.forwarding=0"},
-		{"the default forwards", "sysctl -w net.ipv6.conf.default.forwarding=1", "sysctl -w net.ipv6.conf.default.forwarding=0"},
+		{"the default forwards", "sysctl -w net.ipv6.conf.default.forwarding=1",
+			"sysctl -w net.ipv6.conf.default.forwarding=0"},
 		{"no redirects", "sysctl -w net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.all.send_redirects=0",
 			"sysctl -w net.ipv4.conf.all.accept_redirects=1 net.ipv4.conf.all.send_redirects=1"},
 		{"a proxy already", "sysctl -w net.ipv6.conf.eth0.proxy_ndp=1; ip -6 neigh add proxy 2001:db8:5::99 dev eth0",
 			"sysctl -w net.ipv6.conf.eth0.proxy_ndp=0; ip -6 neigh del proxy 2001:db8:5::99 dev eth0"},
-		{"the very proxy", "ip -6 neigh add proxy 2001:db8:7767::2 dev eth0", "ip -6 neigh del proxy 2001:db8:7767::2 dev eth0"},
+		{"the very proxy", "ip -6 neigh add proxy 2001:db8:7767::2 dev eth0",
+			"ip -6 neigh del proxy 2001:db8:7767::2 dev eth0"},
 		{"a router already", "sysctl -w net.ipv6.conf.eth0.accept_ra=2 net.ipv6.conf.all.forwarding=1 net.ipv4.ip_forward=1",
 			"sysctl -w net.ipv6.conf.all.forwarding=0 net.ipv4.ip_forward=0 net.ipv6.conf.eth0.accept_ra=1"},
 		{"foreign routes, rules and filters", othersRoutes, unforeign},
@@ -78,11 +81,13 @@ ip -4 rule del priority 501`
 // put back.
 func TestLabDownLeavesOthersChanges(t *testing.T) {
 	u := labtest.FirstUsers(t)
-	u.Tunnel(strings.Replace(demo.FirstTunnel, "forward   =", `sysctls   = { "net.ipv4.tcp_mtu_probing" = "1" }`+"\nforward   =", 1))
+	u.Tunnel(strings.Replace(demo.FirstTunnel, "forward   =",
+		`sysctls   = { "net.ipv4.tcp_mtu_probing" = "1" }`+"\nforward   =", 1))
 	u.Clone()
 	u.Must(u.Shale, "wgkeys apply; sysctl -w net.ipv4.tcp_mtu_probing=2; nft add table inet foreign")
 	r := u.Run(u.Shale, "wgkeys down")
-	if want := "wgkeys: note: net.ipv4.tcp_mtu_probing is 2, which wgkeys did not set: left alone\n"; r.Code != 0 || !strings.Contains(r.Stderr, want) {
+	if want := "wgkeys: note: net.ipv4.tcp_mtu_probing is 2, which wgkeys did not set: left alone\n"; r.Code != 0 ||
+		!strings.Contains(r.Stderr, want) {
 		t.Errorf("down exits %d and says %q, want %q", r.Code, r.Stderr, want)
 	}
 	u.Want("shale", u.Must(u.Shale, "sysctl net.ipv4.tcp_mtu_probing "+forwardingOf(u)+"; nft list tables"),

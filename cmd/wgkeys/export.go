@@ -35,7 +35,8 @@ func exportCommand() (*cli.Command, func(*env) error) {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "write as `FORMAT`", Value: "wg-quick"},
 			&cli.BoolFlag{Name: "secret", Usage: "put the keys of HOST into the text"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write `FILE`, or into a folder where there are several"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+				Usage: "write `FILE`, or into a folder where there are several"},
 			&cli.StringFlag{Name: "all", Usage: "write all hosts of all tunnels, below `DIR`"},
 			tunnelFlag, hostFlag, identityFlag,
 		},
@@ -50,7 +51,8 @@ func doExport(e *env) error {
 	x := &exporter{env: e, write: format.Write, secret: e.cli.Bool("secret")}
 	if e.cli.IsSet("all") {
 		if len(e.names()) > 0 || e.cli.IsSet("output") {
-			return ui.Usage("too many names for", "wgkeys export --all", "it writes every host, below its folder", "wgkeys export --all DIR")
+			return ui.Usage("too many names for", "wgkeys export --all", "it writes every host, below its folder",
+				"wgkeys export --all DIR")
 		}
 		return x.all(e.cli.String("all"))
 	}

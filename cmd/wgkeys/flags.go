@@ -11,12 +11,14 @@ import (
 // The flags that several verbs know.
 
 var (
-	tunnelFlag   = &cli.StringFlag{Name: "tunnel", Aliases: []string{"t"}, Usage: "the `TUNNEL`; needless where there is one"}
-	identityFlag = &cli.StringSliceFlag{Name: "identity", Aliases: []string{"i"}, Usage: "decrypt with the age identity in `FILE`; may be repeated"}
-	dryRunFlag   = &cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "tell what would be done, and do nothing"}
-	jsonFlag     = &cli.BoolFlag{Name: "json", Usage: "write the result for programs"}
-	commitFlag   = &cli.BoolFlag{Name: "commit", Usage: "commit what was changed, and nothing else, to git"}
-	hostFlag     = &cli.StringFlag{Name: "host", Usage: "this machine is `HOST`", DefaultText: "its short name"}
+	tunnelFlag = &cli.StringFlag{Name: "tunnel", Aliases: []string{"t"},
+		Usage: "the `TUNNEL`; needless where there is one"}
+	identityFlag = &cli.StringSliceFlag{Name: "identity", Aliases: []string{"i"},
+		Usage: "decrypt with the age identity in `FILE`; may be repeated"}
+	dryRunFlag = &cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "tell what would be done, and do nothing"}
+	jsonFlag   = &cli.BoolFlag{Name: "json", Usage: "write the result for programs"}
+	commitFlag = &cli.BoolFlag{Name: "commit", Usage: "commit what was changed, and nothing else, to git"}
+	hostFlag   = &cli.StringFlag{Name: "host", Usage: "this machine is `HOST`", DefaultText: "its short name"}
 )
 
 // habits are the flags that all verbs know.
@@ -31,7 +33,8 @@ func habits() []cli.Flag {
 const defaultTimeout = 30 * time.Second
 
 // timeoutFlag is how long a host may say nothing: the same for every verb.
-var timeoutFlag = &cli.DurationFlag{Name: "timeout", Usage: "wait no longer than `DURATION` for a host that says nothing", Value: defaultTimeout}
+var timeoutFlag = &cli.DurationFlag{Name: "timeout",
+	Usage: "wait no longer than `DURATION` for a host that says nothing", Value: defaultTimeout}
 
 // checkTimeout refuses a limit that no host could keep.
 func checkTimeout(c *cli.Context) error {

@@ -24,7 +24,8 @@ func genCommand() (*cli.Command, func(*env) error) {
 			"that exists is never overwritten.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "on-host", Usage: "each host makes its private key itself, and it never leaves the host"},
-			&cli.BoolFlag{Name: "sealed", Usage: "only the host can read its keys: vault/HOST/recipients.txt becomes its only list"},
+			&cli.BoolFlag{Name: "sealed",
+				Usage: "only the host can read its keys: vault/HOST/recipients.txt becomes its only list"},
 			tunnelFlag, identityFlag, hostFlag, commitFlag, timeoutFlag,
 		},
 	}, doGen
@@ -33,7 +34,8 @@ func genCommand() (*cli.Command, func(*env) error) {
 func doGen(e *env) error {
 	hosts := e.names()
 	if len(hosts) == 0 {
-		return ui.Usage("no host named for", "wgkeys gen", "it makes the keys of the hosts that you name", "wgkeys gen HOST...")
+		return ui.Usage("no host named for", "wgkeys gen", "it makes the keys of the hosts that you name",
+			"wgkeys gen HOST...")
 	}
 	r, err := e.writing()
 	if err != nil {
@@ -53,7 +55,8 @@ func doGen(e *env) error {
 	}
 	ids := e.identities()
 	defer e.warnLoose(ids)
-	o := keys.GenerateOptions{OnHost: e.cli.Bool("on-host"), Sealed: e.cli.Bool("sealed"), Made: func(line string) { e.ui.Printf("%s\n", line) }}
+	o := keys.GenerateOptions{OnHost: e.cli.Bool("on-host"), Sealed: e.cli.Bool("sealed"),
+		Made: func(line string) { e.ui.Printf("%s\n", line) }}
 	made, err := e.maker(r, ids).Generate(e.ctx, name, t, hosts, o)
 	return r.Changes.Commit(e.ctx, e.ui, "gen", made, err)
 }

@@ -115,7 +115,10 @@ func askHandshakes(e *env, r *repo.Repo, g *graph.Graph) (silent, err error) {
 	}
 	q := remote.Survey{Hosts: e.hosts, Repo: r, Jobs: e.cli.Int("jobs")}
 	step, end := e.ui.Progress("asking hosts")
-	q.Step, q.Waits = step, func(hosts []string) { e.ui.Say("still asking %s (--timeout %v)", ui.Naming(hosts), timeoutOf(e)) }
+	q.Step, q.Waits = step, func(hosts []string) {
+		e.ui.Say("still asking %s (--timeout %v)", ui.Naming(hosts),
+			timeoutOf(e))
+	}
 	q.Run(e.ctx, all)
 	end()
 	var errs []error

@@ -38,7 +38,8 @@ func (h *hinter) report(t *testing.T) {
 	if h.ran == 0 && h.prose == nil {
 		return
 	}
-	t.Logf("%d commands of hints were run in the state that gave them; %d hints have none that can be", h.ran, len(h.prose))
+	t.Logf("%d commands of hints were run in the state that gave them; %d hints have none that can be", h.ran,
+		len(h.prose))
 	for _, p := range h.prose {
 		t.Logf("not run: %s", p)
 	}
@@ -136,8 +137,10 @@ func (h *hinter) hint(ts *testscript.TestScript, said, hint string, all [][]stri
 		if m := inFolder().FindStringSubmatch(hint); m != nil {
 			line = "cd " + m[1] + " && " + line
 		}
-		line = strings.NewReplacer("HOST...", "basalt", "HOST", "basalt", "IDENTITY", "$HOME/.config/wgkeys/identity.txt").Replace(line)
-		if capitals().MatchString(line) || strings.Contains(line, "git pull") || strings.Contains(line, "ssh ") || strings.Contains(line, "...") {
+		line = strings.NewReplacer("HOST...", "basalt", "HOST", "basalt", "IDENTITY",
+			"$HOME/.config/wgkeys/identity.txt").Replace(line)
+		if capitals().MatchString(line) || strings.Contains(line, "git pull") || strings.Contains(line, "ssh ") ||
+			strings.Contains(line, "...") {
 			h.add(&h.prose, hint)
 			leads = true
 			continue
@@ -205,13 +208,15 @@ func inCopy(ts *testscript.TestScript, line string) (out string, code int, err e
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	args := []string{"--mount", "--net", "sh", "-c", `mount --bind "$1" "$2" && cd "$3" && eval "$4"`, "sh", dir, work, ts.MkAbs("."), line}
+	args := []string{"--mount", "--net", "sh", "-c", `mount --bind "$1" "$2" && cd "$3" && eval "$4"`, "sh", dir, work,
+		ts.MkAbs("."), line}
 	if os.Geteuid() != 0 {
 		args = slices.Insert(args, 0, "--map-root-user")
 	}
 	c := exec.CommandContext(ctx, "unshare", args...)
 	c.WaitDelay = time.Second
-	for _, name := range []string{"PATH", "SYSTEM_PATH", "HOME", "WORK", "TMPDIR", "GIT_CONFIG_NOSYSTEM", "SSH_AUTH_SOCK", "WGKEYS_IDENTITY"} {
+	for _, name := range []string{"PATH", "SYSTEM_PATH", "HOME", "WORK", "TMPDIR", "GIT_CONFIG_NOSYSTEM", "SSH_AUTH_SOCK",
+		"WGKEYS_IDENTITY"} {
 		if v := ts.Getenv(name); v != "" {
 			c.Env = append(c.Env, name+"="+v)
 		}
@@ -230,9 +235,10 @@ func inCopy(ts *testscript.TestScript, line string) (out string, code int, err e
 func TestWays(t *testing.T) {
 	for hint, want := range map[string]string{
 		"git pull, then wgkeys push basalt; if nobody has that key: wgkeys push --unknown basalt": "git pull && wgkeys push basalt | wgkeys push --unknown basalt",
-		"git -C /n commit --no-edit, or git -C /n merge --abort":                                  "git -C /n commit --no-edit | git -C /n merge --abort",
-		"wgkeys rekey, then: git -C /n add -A -- vault && git -C /n commit":                       "wgkeys rekey && git -C /n add -A -- vault && git -C /n commit",
-		"name one of basalt, shale": "",
+		"git -C /n commit --no-edit, or git -C /n merge --abort": "git -C /n commit --no-edit" +
+			" | git -C /n merge --abort",
+		"wgkeys rekey, then: git -C /n add -A -- vault && git -C /n commit": "wgkeys rekey && git -C /n add -A -- vault && git -C /n commit",
+		"name one of basalt, shale":                                         "",
 	} {
 		var got []string
 		for _, w := range ways(hint) {

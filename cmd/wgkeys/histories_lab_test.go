@@ -107,7 +107,8 @@ func (h *history) rotate(clone, host, verb string) {
 		h.live[host], h.gone[old] = now, true
 	}
 	if strings.Contains(verb, "--now") {
-		h.Until("the next key to be in use", func() bool { return strings.Contains(h.Must(h.host(host), "wg show wg0 public-key"), h.live[host]) })
+		h.Until("the next key to be in use",
+			func() bool { return strings.Contains(h.Must(h.host(host), "wg show wg0 public-key"), h.live[host]) })
 	}
 	h.Run(h.Basalt, "ping -c 1 -w 10 2001:db8:ffff::1")
 }
@@ -149,7 +150,8 @@ func (h *history) older(clone, host string) {
 func (h *history) look() {
 	h.Helper()
 	for _, name := range []string{"basalt", "shale"} {
-		said := strings.Fields(h.Must(h.host(name), "wg show wg0 public-key; wg show wg0 peers; wg pubkey </etc/wireguard/wg0.key"))
+		said := strings.Fields(h.Must(h.host(name),
+			"wg show wg0 public-key; wg show wg0 peers; wg pubkey </etc/wireguard/wg0.key"))
 		want := []string{h.live[name], h.live[h.other(name)], h.live[name]}
 		if !slices.Equal(said, want) {
 			h.Errorf("%s has %v, want %v", name, said, want)

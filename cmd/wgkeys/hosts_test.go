@@ -39,7 +39,8 @@ func newFleet(t *testing.T, tunnel string, servers map[string]*sshtest.Server) *
 	conf += "Host *\n HostName 127.0.0.1\n Port 1\n UserKnownHostsFile /dev/null\n"
 	f.write(filepath.Join(f.bin, "config"), conf)
 	// The real ssh, with this test's configuration in place of the user's.
-	f.write(filepath.Join(f.bin, "ssh"), "#!/bin/sh\nexec "+which(t, "ssh")+" -F "+filepath.Join(f.bin, "config")+` "$@"`+"\n")
+	f.write(filepath.Join(f.bin, "ssh"), "#!/bin/sh\nexec "+which(t, "ssh")+" -F "+filepath.Join(f.bin,
+		"config")+` "$@"`+"\n")
 	f.must("init", "-q", "--classic", f.dir)
 	f.write(filepath.Join(f.dir, "tunnels", "wg0.toml"), tunnel)
 	return f
@@ -69,7 +70,8 @@ func (f *fleet) run(args ...string) (code int, stdout, stderr string) {
 	if _, err := os.Stat(f.dir); err == nil {
 		c.Dir = f.dir
 	}
-	c.Env = append(os.Environ(), "PATH="+f.bin+":"+os.Getenv("PATH"), "HOME="+f.bin, "XDG_CONFIG_HOME=", "GIT_CONFIG_NOSYSTEM=1")
+	c.Env = append(os.Environ(), "PATH="+f.bin+":"+os.Getenv("PATH"), "HOME="+f.bin, "XDG_CONFIG_HOME=",
+		"GIT_CONFIG_NOSYSTEM=1")
 	var out, said strings.Builder
 	c.Stdout, c.Stderr = &out, &said
 	err := c.Run()
@@ -102,14 +104,16 @@ func TestSilentHost(t *testing.T) {
 	s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand exec sleep 100"}})
 	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
 	f.must("gen", "-q", "alpha", "beta")
-	for _, verb := range []string{"status", "push --all", "plan alpha", "apply alpha", "down alpha", "confirm alpha", "rotate -n alpha", "rotate -y --now beta"} {
+	for _, verb := range []string{"status", "push --all", "plan alpha", "apply alpha", "down alpha", "confirm alpha",
+		"rotate -n alpha", "rotate -y --now beta"} {
 		t.Run(verb, func(t *testing.T) {
 			t.Parallel()
 			code, out, said := f.run(append(strings.Fields(verb), "--timeout", "4s")...)
 			if code != ui.ExitFailed || !strings.Contains(said, `"alpha": it has said nothing for 4s`) {
 				t.Errorf("exits %d:\n%s%s", code, out, said)
 			}
-			if all := strings.Contains(verb, "status") || strings.Contains(verb, "--all"); all && !strings.Contains(said, `cannot reach host "beta"`) {
+			if all := strings.Contains(verb, "status") || strings.Contains(verb, "--all"); all &&
+				!strings.Contains(said, `cannot reach host "beta"`) {
 				t.Errorf("nothing of beta: %s", said)
 			}
 		})

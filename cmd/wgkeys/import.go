@@ -39,7 +39,8 @@ func importCommand() (*cli.Command, func(*env) error) {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "the files are in `FORMAT`", DefaultText: "by what is in them"},
 			&cli.StringFlag{Name: "host", Usage: "the files are those of `HOST`", DefaultText: "this machine"},
-			&cli.StringFlag{Name: "tunnel", Aliases: []string{"t"}, Usage: "call the tunnel, and its interface, `TUNNEL`; with --live it alone is read"},
+			&cli.StringFlag{Name: "tunnel", Aliases: []string{"t"},
+				Usage: "call the tunnel, and its interface, `TUNNEL`; with --live it alone is read"},
 			&cli.BoolFlag{Name: "leave-out", Usage: "write the rest where something cannot be said"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show the tunnel file, and write nothing"},
 			&cli.BoolFlag{Name: "live", Usage: "what runs on this machine, or on each HOST, over ssh"},
@@ -55,7 +56,8 @@ const maxImport = 16 << 20
 func doImport(e *env) error {
 	switch {
 	case e.cli.Bool("take-over") && e.cli.Bool("undo"):
-		return ui.Usage("cannot go together:", "--take-over and --undo", "one is the way back of the other", "wgkeys import --help")
+		return ui.Usage("cannot go together:", "--take-over and --undo", "one is the way back of the other",
+			"wgkeys import --help")
 	case e.cli.Bool("take-over"):
 		return doTakeOver(e)
 	case e.cli.Bool("undo"):
@@ -89,7 +91,8 @@ func (i *intake) devices() ([]*foreign.Device, error) {
 		return i.readLive()
 	}
 	if len(e.names()) == 0 {
-		return nil, ui.Usage("no file named for", "wgkeys import", "it reads the files of another program", "wgkeys import /etc/wireguard/wg0.conf, or wgkeys import --live")
+		return nil, ui.Usage("no file named for", "wgkeys import", "it reads the files of another program",
+			"wgkeys import /etc/wireguard/wg0.conf, or wgkeys import --live")
 	}
 	if name := e.cli.String("format"); name != "" {
 		if _, err := formats.Named(name, true); err != nil {
@@ -125,7 +128,8 @@ func (i *intake) readFiles() (list []foreign.File, err error) {
 		for _, p := range paths {
 			text, err := i.readFile(p)
 			if err != nil {
-				return list, fault.WrapFile(fault.Errno(err), "cannot read", p, "sudo, where it is readable for root alone: ls -l "+ui.Quoted(p))
+				return list, fault.WrapFile(fault.Errno(err), "cannot read", p,
+					"sudo, where it is readable for root alone: ls -l "+ui.Quoted(p))
 			}
 			list = append(list, foreign.File{Name: p, Text: text})
 			if host != "" {
@@ -188,7 +192,8 @@ func (i *intake) readFile(path string) ([]byte, error) {
 // drafts makes a tunnel of the devices with each interface's name.
 func (i *intake) drafts(devices []*foreign.Device) (drafts []*draft.Draft, err error) {
 	if len(devices) == 0 {
-		return nil, fault.New("no tunnel in", strings.Join(i.env.names(), ", "), "none of the files has a WireGuard interface", "wgkeys import --help")
+		return nil, fault.New("no tunnel in", strings.Join(i.env.names(), ", "),
+			"none of the files has a WireGuard interface", "wgkeys import --help")
 	}
 	byName := map[string][]*foreign.Device{}
 	var names []string
@@ -251,7 +256,8 @@ func (i *intake) ownKeys(d *foreign.Device) {
 	}
 }
 
-// keyFile reads a file that an imported one names, of keys or for `wg setconf`: a FIFO would make us wait for its writer.
+// keyFile reads a file that an imported one names, of keys or for `wg setconf`: a FIFO would make us wait for its
+// writer.
 func (i *intake) keyFile(path string) ([]byte, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, os.ErrNotExist
@@ -338,6 +344,7 @@ func (i *intake) tellKeys(d *draft.Draft) {
 		}
 	}
 	if slices.Sort(without); len(without) > 0 {
-		i.env.ui.Warn(fault.New("no preshared key yet of", strings.Join(without, ", "), "the files name only where it lies", "wgkeys gen, for new ones"))
+		i.env.ui.Warn(fault.New("no preshared key yet of", strings.Join(without, ", "), "the files name only where it lies",
+			"wgkeys gen, for new ones"))
 	}
 }

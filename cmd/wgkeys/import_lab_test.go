@@ -96,7 +96,8 @@ func importSame(u *labtest.Users, box *lab.Host, path string) {
 	got := there(u, box, conf)
 	u.Must(box, "cd /root/box && wgkeys down -q --host box; rm -f /etc/wireguard/wg0.*")
 	if !slices.Equal(want, got) {
-		u.Errorf("%s\nwg-quick's is -, ours +:\n%s", strings.Join(got, "\n"), demo.LineDiff(strings.Join(want, "\n")+"\n", strings.Join(got, "\n")+"\n"))
+		u.Errorf("%s\nwg-quick's is -, ours +:\n%s", strings.Join(got, "\n"), demo.LineDiff(strings.Join(want, "\n")+"\n",
+			strings.Join(got, "\n")+"\n"))
 	}
 }
 

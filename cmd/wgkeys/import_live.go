@@ -92,7 +92,8 @@ func (i *intake) liveDevices(h liveHost, found *live.Host) (devices []*foreign.D
 		devices = append(devices, d)
 	}
 	if len(devices) == 0 {
-		return nil, fault.NewHost("no tunnel runs on host", h.name, "it has no WireGuard interface"+map[bool]string{true: " of that name"}[only != ""], "wgkeys import --help")
+		return nil, fault.NewHost("no tunnel runs on host", h.name,
+			"it has no WireGuard interface"+map[bool]string{true: " of that name"}[only != ""], "wgkeys import --help")
 	}
 	return devices, nil
 }

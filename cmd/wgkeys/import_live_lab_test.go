@@ -70,7 +70,8 @@ func TestLabImportLive(t *testing.T) {
 
 	u.Must(u.Basalt, "wg set wg0 peer $(wg show wg0 peers) persistent-keepalive 17 allowed-ips 10.9.0.0/24,10.8.0.0/16,10.7.0.0/16 && ip route add 10.7.0.0/16 dev wg0")
 	other, said := imported("other", "--live", 0)
-	for _, part := range []string{"/etc/wireguard/wg0.conf:7: peer ", "keepalive: the file has 25, the kernel 17", "the kernel 10.7.0.0/16, "} {
+	for _, part := range []string{"/etc/wireguard/wg0.conf:7: peer ", "keepalive: the file has 25, the kernel 17",
+		"the kernel 10.7.0.0/16, "} {
 		if !strings.Contains(said, part) {
 			t.Errorf("%q is not told:\n%s", part, said)
 		}

@@ -89,14 +89,16 @@ func ownRecipients(e *env, dir string, postQuantum bool) ([]string, error) {
 		if _, err := os.Stat(list); err == nil {
 			return nil, nil
 		}
-		return nil, fault.New("cannot tell the recipient of your identity", "", "it is a plugin's, or under a passphrase; nothing was made",
+		return nil, fault.New("cannot tell the recipient of your identity", "",
+			"it is a plugin's, or under a passphrase; nothing was made",
 			"write its recipient (age1...) to "+list+", then wgkeys init "+dir)
 	}
 	if len(all) == 0 {
 		return newIdentity(e, postQuantum)
 	}
 	if ids.Unnamed() {
-		e.ui.Warn(fault.New("cannot tell the recipient of an identity of yours", "", "it is a plugin's, or under a passphrase; the vault is for the others",
+		e.ui.Warn(fault.New("cannot tell the recipient of an identity of yours", "",
+			"it is a plugin's, or under a passphrase; the vault is for the others",
 			"write its recipient to "+filepath.Join(dir, "vault", "recipients.txt")+" before the first wgkeys gen"))
 	}
 	hybrid := func(r string) bool { return strings.HasPrefix(r, "age1pq1") }
@@ -116,7 +118,8 @@ func ownRecipients(e *env, dir string, postQuantum bool) ([]string, error) {
 func newIdentity(e *env, postQuantum bool) ([]string, error) {
 	config, err := os.UserConfigDir()
 	if err != nil {
-		return nil, fault.Wrap(err, "cannot tell where your identity belongs", "", "age-keygen -o FILE, then wgkeys init -i FILE")
+		return nil, fault.Wrap(err, "cannot tell where your identity belongs", "",
+			"age-keygen -o FILE, then wgkeys init -i FILE")
 	}
 	path := filepath.Join(config, "wgkeys", "identity.txt")
 	recipient, err := vault.NewIdentity(path, postQuantum, time.Now())
@@ -146,7 +149,8 @@ func makeRepo(e *env, dir string, recipients []string) error {
 	}
 	unlock, err := files.Lock(dir)
 	if err != nil {
-		return fault.WrapFile(err, "cannot lock the folder", dir, "wait until the other wgkeys init is done, then run this again")
+		return fault.WrapFile(err, "cannot lock the folder", dir,
+			"wait until the other wgkeys init is done, then run this again")
 	}
 	defer unlock()
 	if err := sweepInit(dir); err != nil {
@@ -199,7 +203,8 @@ func tellOthersList(e *env, dir string, recipients []string) error {
 	}
 	for _, r := range recipients {
 		if !strings.Contains(string(text), r) {
-			e.ui.Warn(fault.NewFile("a list of recipients without you was there already:", path, "you cannot open what is encrypted to it",
+			e.ui.Warn(fault.NewFile("a list of recipients without you was there already:", path,
+				"you cannot open what is encrypted to it",
 				fmt.Sprintf("if it is of the same kind: printf '\\n%%s\\n' %s >>%s", ui.Quoted(r), ui.Quoted(path))))
 		}
 	}

@@ -151,7 +151,8 @@ func keptViews(e *env) ([]*tunnel.View, error) {
 		names = slices.DeleteFunc(names, func(name string) bool { return name != t })
 	}
 	if len(names) == 0 && !e.cli.Bool("placed") {
-		return nil, fault.NewFile("nothing to bring up at boot in", kept.Dir, "no tunnel was applied on this machine", "wgkeys apply")
+		return nil, fault.NewFile("nothing to bring up at boot in", kept.Dir, "no tunnel was applied on this machine",
+			"wgkeys apply")
 	}
 	var views []*tunnel.View
 	for _, name := range names {

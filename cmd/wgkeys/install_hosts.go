@@ -129,7 +129,8 @@ func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunn
 	}
 	fmt.Fprintf(hosts.Stdout, "%s %s\n", install.Place, became(r, dry))
 	if r.First != "" {
-		hosts.Say.Warn(fault.NewHost("another wgkeys comes first in the PATH of host", host, r.First, "on "+host+": rm "+r.First))
+		hosts.Say.Warn(fault.NewHost("another wgkeys comes first in the PATH of host", host, r.First,
+			"on "+host+": rm "+r.First))
 	}
 	if dry && r.Action != install.Unchanged {
 		return ui.ExitWith(ui.ExitFindings, nil)
@@ -171,7 +172,8 @@ func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string) er
 	only := i.cli.String("tunnel")
 	m := &keys.Maker{Repo: i.repo, Hosts: hosts, IDs: i.ids, Report: hosts.Say, Step: testOnlyStep}
 	one := []string{host}
-	outcomes, err := m.Push(ctx, keys.PushOptions{Hosts: one, Named: one, Only: only, Unknown: i.cli.Bool("unknown"), Jobs: 1,
+	outcomes, err := m.Push(ctx, keys.PushOptions{Hosts: one, Named: one, Only: only, Unknown: i.cli.Bool("unknown"),
+		Jobs:  1,
 		Count: func(int) {}, Begun: func(string) {}, Done: func(keys.Pushed) {}})
 	if err != nil {
 		return err

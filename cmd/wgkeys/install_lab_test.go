@@ -75,14 +75,16 @@ func TestLabInstallUp(t *testing.T) {
 	} {
 		u.Must(u.Basalt, command)
 	}
-	if names := u.Must(u.Shale, "ls /etc/wgkeys /etc/wireguard"); !strings.Contains(names, "wg0.view") || !strings.Contains(names, "wg0.key") {
+	if names := u.Must(u.Shale, "ls /etc/wgkeys /etc/wireguard"); !strings.Contains(names, "wg0.view") ||
+		!strings.Contains(names, "wg0.key") {
 		t.Errorf("shale has %s", names)
 	}
 	// A view that names another file as its key does not have that removed.
 	u.Must(u.Shale, `sed 's#/etc/wireguard/wg0.key#/etc/shadow#; s#"tunnel": "wg0"#"tunnel": "wg9"#' /etc/wgkeys/wg0.view >/etc/wgkeys/wg9.view
 		grep -q '"/etc/shadow"' /etc/wgkeys/wg9.view`)
 	r := u.Run(u.Basalt, "wgkeys uninstall --keys -n shale")
-	if r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "wgkeys down -t wg0\n") || !strings.Contains(r.Stdout, "rm -r /etc/wireguard/wg0.key\n") {
+	if r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "wgkeys down -t wg0\n") ||
+		!strings.Contains(r.Stdout, "rm -r /etc/wireguard/wg0.key\n") {
 		t.Errorf("a dry run exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Basalt, "ping -6 -n -c 1 -w 10 "+demo.Internet)
@@ -91,7 +93,8 @@ func TestLabInstallUp(t *testing.T) {
 	if diff := demo.LineDiff(files, listing(u, u.Shale)); diff != "" {
 		t.Errorf("uninstall leaves a difference:\n%s", diff)
 	}
-	if r := u.Run(u.Basalt, "wgkeys uninstall -y shale"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "nothing to do") {
+	if r := u.Run(u.Basalt, "wgkeys uninstall -y shale"); r.Code != ui.ExitDone ||
+		!strings.Contains(r.Stderr, "nothing to do") {
 		t.Errorf("the second uninstall exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 	}
 }
@@ -103,7 +106,8 @@ func TestLabInstallUpgrade(t *testing.T) {
 		t.Run(string(b), func(t *testing.T) {
 			b.Use(t)
 			u := labtest.NewUsers(t)
-			u.Tunnel(strings.Replace(demo.FirstTunnel, "forward   = true", "forward = true\naddresses = [\"2001:db8:7767::1/128\"]", 1))
+			u.Tunnel(strings.Replace(demo.FirstTunnel, "forward   = true",
+				"forward = true\naddresses = [\"2001:db8:7767::1/128\"]", 1))
 			u.Must(u.Basalt, "wgkeys install --up -q shale basalt && ping -6 -n -c 1 -w 10 2001:db8:7767::1")
 			flows := u.Flows(u.Basalt, u.Shale, "2001:db8:7767::2", "2001:db8:7767::1", time.Millisecond)
 			labtest.WaitFlowing(t, flows[0], flows[1])
@@ -135,7 +139,8 @@ func TestLabInstallUpgrade(t *testing.T) {
 // down, and the host goes on to the end by itself.
 func TestLabUninstallThroughTunnel(t *testing.T) {
 	u := labtest.NewUsers(t)
-	inside := strings.Replace(demo.FirstTunnel, "forward   = true", "forward = true\naddresses = [\"2001:db8:7767::1/128\"]", 1)
+	inside := strings.Replace(demo.FirstTunnel, "forward   = true",
+		"forward = true\naddresses = [\"2001:db8:7767::1/128\"]", 1)
 	u.Tunnel(inside)
 	u.Must(u.Basalt, "wgkeys install --up -q shale basalt && ping -6 -n -c 1 -w 10 2001:db8:7767::1")
 	u.Tunnel(strings.Replace(inside, `"root@93.93.130.7" `, `"root@2001:db8:7767::1" `, 1))

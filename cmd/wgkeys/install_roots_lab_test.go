@@ -79,7 +79,8 @@ func (r *root) admit() {
 	if err != nil {
 		r.Fatal(err)
 	}
-	r.Must(r.Basalt, "mkdir -p /root/.ssh; echo '["+demo.ShaleAddr+"]:"+rootPort+" "+strings.TrimSpace(string(public))+"' >>/root/.ssh/known_hosts")
+	r.Must(r.Basalt, "mkdir -p /root/.ssh; echo '["+demo.ShaleAddr+"]:"+rootPort+" "+strings.TrimSpace(string(public))+
+		"' >>/root/.ssh/known_hosts")
 }
 
 // start boots the root's own systemd, or starts nothing but its sshd, in shale's network.
@@ -89,9 +90,11 @@ func (r *root) start() {
 	script := `mount -t proc proc "$1/proc"; mount -t sysfs sysfs "$1/sys"; mount --rbind /dev "$1/dev"
 		mount -t tmpfs -o mode=755 tmpfs "$1/run"; mkdir -p "$1/run/sshd"
 		exec chroot "$1" /usr/sbin/sshd -D -e`
-	cmd := exec.Command("nsenter", "--net="+network, "unshare", "-m", "-u", "-p", "-f", "--kill-child", "sh", "-ec", script, "sh", r.work+"/root")
+	cmd := exec.Command("nsenter", "--net="+network, "unshare", "-m", "-u", "-p", "-f", "--kill-child", "sh", "-ec",
+		script, "sh", r.work+"/root")
 	if r.booted {
-		cmd = exec.Command("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe", "--directory="+r.work+"/root",
+		cmd = exec.Command("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe",
+			"--directory="+r.work+"/root",
 			"--network-namespace-path="+network, "--capability=CAP_NET_ADMIN", "--bind=/dev/net/tun", "--boot")
 		cmd.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network")
 	}
@@ -143,7 +146,8 @@ func (r *root) listing() string {
 
 func (r *root) pings(when string) {
 	r.Helper()
-	if res := r.Run(r.Basalt, "ping -6 -n -c 1 -w 20 2001:db8:7767::1 && ping -6 -n -c 1 -w 20 "+demo.Internet); res.Code != 0 {
+	if res := r.Run(r.Basalt,
+		"ping -6 -n -c 1 -w 20 2001:db8:7767::1 && ping -6 -n -c 1 -w 20 "+demo.Internet); res.Code != 0 {
 		r.Errorf("%s: nothing answers %s: %s%s", r.name, when, res.Stdout, res.Stderr)
 	}
 }
@@ -164,8 +168,10 @@ func TestLabInstallRoots(t *testing.T) {
 	}{
 		{"Debian 12 with ifupdown", "debian12", false, "/etc/network/if-up.d/wgkeys", (*root).rebootIfupdown},
 		{"busybox and OpenRC", "openrc", false, "/etc/init.d/wgkeys /etc/runlevels/default/wgkeys", (*root).rebootOpenRC},
-		{"Debian 12 with systemd", "debian12", true, "/etc/systemd/system/multi-user.target.wants/wgkeys@wg0.service", (*root).rebootSystemd},
-		{"Debian 13 with systemd", "debian13", true, "/etc/systemd/system/multi-user.target.wants/wgkeys@wg0.service", (*root).rebootSystemd},
+		{"Debian 12 with systemd", "debian12", true, "/etc/systemd/system/multi-user.target.wants/wgkeys@wg0.service",
+			(*root).rebootSystemd},
+		{"Debian 13 with systemd", "debian13", true, "/etc/systemd/system/multi-user.target.wants/wgkeys@wg0.service",
+			(*root).rebootSystemd},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRoot(t, tt.root, tt.booted)
@@ -263,7 +269,8 @@ func TestLabInstallArm64(t *testing.T) {
 	before := r.listing()
 	t.Logf("%s", r.there("uname -rm; cat /etc/debian_version"))
 	res := r.Run(r.Basalt, "wgkeys install shale")
-	if res.Code != ui.ExitFailed || !strings.Contains(res.Stderr, `none is here for "arm64"`) || !strings.Contains(res.Stderr, "make programs") {
+	if res.Code != ui.ExitFailed || !strings.Contains(res.Stderr, `none is here for "arm64"`) ||
+		!strings.Contains(res.Stderr, "make programs") {
 		t.Errorf("without a program it exits %d: %s%s", res.Code, res.Stdout, res.Stderr)
 	}
 	res = r.Run(r.Basalt, "wgkeys install --programs /root/programs shale")

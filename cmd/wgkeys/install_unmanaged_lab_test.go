@@ -17,7 +17,8 @@ func TestLabInstallUnmanaged(t *testing.T) {
 	const asNobody = "setpriv --reuid=65534 --regid=65534 --clear-groups "
 	text := "[Match]\nName=wg0\n[Link]\nUnmanaged=yes\n"
 	u.Must(u.Basalt, "install -D /bin/true /usr/lib/systemd/systemd-networkd && install -D /bin/true /usr/sbin/NetworkManager && install -d -m 700 /run/systemd /run/systemd/network")
-	defer u.Must(u.Basalt, "rm -r /usr/lib/systemd/systemd-networkd /usr/sbin/NetworkManager /run/systemd /run/NetworkManager")
+	defer u.Must(u.Basalt,
+		"rm -r /usr/lib/systemd/systemd-networkd /usr/sbin/NetworkManager /run/systemd /run/NetworkManager")
 
 	u.Must(u.Basalt, "umask 077; wgkeys apply")
 	for path, want := range map[string]string{

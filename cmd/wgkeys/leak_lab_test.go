@@ -29,7 +29,8 @@ func TestLabNoKeyIsLeft(t *testing.T) {
 	t.Parallel()
 	started := time.Now().Add(-time.Second) // clocks of files are coarse
 	u := labtest.NewUsers(t)
-	l := &leakHunt{Users: u, started: started, needles: &labtest.Needles{}, known: map[string]bool{}, identities: map[string]bool{}}
+	l := &leakHunt{Users: u, started: started, needles: &labtest.Needles{}, known: map[string]bool{},
+		identities: map[string]bool{}}
 	l.planted()
 	for _, step := range leakSteps {
 		u.Must(u.Basalt, step)
@@ -59,7 +60,8 @@ var leakSteps = []string{
 	"age-keygen -o /root/bob.txt 2>/dev/null && age-keygen -y /root/bob.txt >>vault/recipients.txt && wgkeys rekey --commit",
 	`test "$(wgkeys show --secret basalt | wg pubkey)" = "$(cat keyring/basalt/wg0.pub)"`,
 	"! wgkeys show --secret basalt >/root/shown",
-	"git add -A && git commit -q -m more && wgkeys check --history -i /root/bob.txt; test $? = 4", // shale's key is on shale alone
+	// shale's key is on shale alone
+	"git add -A && git commit -q -m more && wgkeys check --history -i /root/bob.txt; test $? = 4",
 	"wgkeys down && wgkeys down shale",
 	`cat >>tunnels/wg0.toml <<'END'
 [hosts.slate]
@@ -85,15 +87,18 @@ type leakHunt struct {
 // pipes, and lie nowhere.
 func (l *leakHunt) collect() {
 	l.Helper()
-	for line := range strings.Lines(l.Must(l.Basalt, `for f in vault/*/*.age; do echo "$f" $(age -d -i /root/.config/wgkeys/identity.txt -i /root/.ssh/slate "$f" 2>/dev/null || age -d -i /root/.config/wgkeys/identity.txt "$f"); done`)) {
+	for line := range strings.Lines(l.Must(l.Basalt,
+		`for f in vault/*/*.age; do echo "$f" $(age -d -i /root/.config/wgkeys/identity.txt -i /root/.ssh/slate "$f" 2>/dev/null || age -d -i /root/.config/wgkeys/identity.txt "$f"); done`)) {
 		l.learn(line)
 	}
 	for _, h := range []*lab.Host{l.Basalt, l.Shale} {
-		for line := range strings.Lines(l.Must(h, `for f in /etc/wireguard/*.key /etc/wireguard/*.psk; do test -f "$f" && echo "$f" $(cat "$f"); done; true`)) {
+		for line := range strings.Lines(l.Must(h,
+			`for f in /etc/wireguard/*.key /etc/wireguard/*.psk; do test -f "$f" && echo "$f" $(cat "$f"); done; true`)) {
 			l.learn(line)
 		}
 	}
-	for line := range strings.Lines(l.Must(l.Basalt, "grep -h AGE-SECRET-KEY /root/.config/wgkeys/identity.txt /root/bob.txt 2>/dev/null; true")) {
+	for line := range strings.Lines(l.Must(l.Basalt,
+		"grep -h AGE-SECRET-KEY /root/.config/wgkeys/identity.txt /root/bob.txt 2>/dev/null; true")) {
 		if line = strings.TrimSpace(line); !l.identities[line] {
 			l.identities[line] = true
 			l.needles.Put([]byte(line), "an identity")
@@ -201,7 +206,9 @@ func (l *leakHunt) planted() {
 		machine:                      func(p string) error { return os.WriteFile(p, []byte("PrivateKey = "+text), 0o600) },
 		shm:                          func(p string) error { return os.WriteFile(p, []byte(hex.EncodeToString(key)), 0o600) },
 		at(l.Basalt, "/var/lib/raw"): func(p string) error { return os.WriteFile(p, across, 0o600) },
-		at(l.Basalt, "/run/hex"):     func(p string) error { return os.WriteFile(p, fmt.Appendf(nil, "private_key=%X", key), 0o600) },
+		at(l.Basalt, "/run/hex"): func(p string) error {
+			return os.WriteFile(p, fmt.Appendf(nil, "private_key=%X", key), 0o600)
+		},
 		at(l.Basalt, "/root/json"): func(p string) error {
 			return os.WriteFile(p, []byte(base64.StdEncoding.EncodeToString([]byte(text+"\n"))), 0o600)
 		},

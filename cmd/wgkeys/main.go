@@ -66,8 +66,9 @@ func collectFrom(memory int64) {
 
 // takeHugePages has the kernel give the memory that is going to be used in huge pages,
 // where an administrator lets it (MADV_HUGEPAGE in madvise(2)): of ten thousand hosts a
-// quarter of a check, and of an import of ten thousand peers, was to give it page by page. The advice stays with the addresses, and
-// they are the first that are used again. Only what is touched is taken.
+// quarter of a check, and of an import of ten thousand peers, was to give it page by page. The advice
+// stays with the addresses, and they are the first that are used again. Only what is
+// touched is taken.
 func takeHugePages() {
 	debug.SetGCPercent(-1)
 	room := make([]byte, hugeBytes)

@@ -162,7 +162,8 @@ func besideResolvconf(u *labtest.Users, record string) {
 		u.Errorf("apply exits %d, without the step %s\n%s%s", r.Code, step, r.Stdout, r.Stderr)
 	}
 	u.PlanIs("after apply")
-	outputBecomes(u, u.Basalt, "grep -v '^#' /etc/resolv.conf", "nameserver 2001:db8:7767::53 nameserver 10.0.0.53 nameserver 192.0.2.53")
+	outputBecomes(u, u.Basalt, "grep -v '^#' /etc/resolv.conf",
+		"nameserver 2001:db8:7767::53 nameserver 10.0.0.53 nameserver 192.0.2.53")
 	outputBecomes(u, u.Basalt, "grep ^search /etc/resolv.conf", "search corp.example lab.example uplink.example")
 
 	u.Tunnel(withDNS(`"10.0.0.54"`))
@@ -206,7 +207,8 @@ func besideNetworkd(u *labtest.Users) {
 	u.Must(u.Basalt, "wgkeys apply")
 	outputBecomes(u, u.Basalt, "networkctl list wg0", "unmanaged")
 	want := u.Snapshot(u.Basalt)
-	for _, trial := range []string{"networkctl reload", "networkctl reconfigure eth0", "ip link set wg0 down; ip link set wg0 up; wgkeys apply"} {
+	for _, trial := range []string{"networkctl reload", "networkctl reconfigure eth0",
+		"ip link set wg0 down; ip link set wg0 up; wgkeys apply"} {
 		u.Must(u.Basalt, "ip rule add from 192.0.2.99 table 99 priority 600; "+trial)
 		if strings.Contains(trial, "reconfigure") {
 			u.Eventually(func() bool { return u.Run(u.Basalt, "ip rule | grep -q ^600:").Code != 0 })
@@ -254,7 +256,8 @@ func networkdAdvertised(u *labtest.Users) {
 	if losesDefault(u, "wgkeys apply 2>/run/said") {
 		u.Error("apply loses the default route that networkd learned")
 	}
-	if said := u.Read(u.Shale, "/run/said"); !forcesForwarding(u) && !strings.Contains(said, "another program handles (accept_ra=0), which is left alone; if that is systemd-networkd") {
+	if said := u.Read(u.Shale, "/run/said"); !forcesForwarding(u) &&
+		!strings.Contains(said, "another program handles (accept_ra=0), which is left alone; if that is systemd-networkd") {
 		u.Errorf("apply says\n%s", said)
 	}
 	u.Must(u.Shale, "ip -6 route del default; networkctl reconfigure eth0")
@@ -268,7 +271,8 @@ func networkdAdvertised(u *labtest.Users) {
 // ours.
 func besideNetworkManager(u *labtest.Users) {
 	startBus(u, u.Basalt)
-	u.Write(u.Basalt, "/etc/NetworkManager/NetworkManager.conf", "[main]\nplugins=keyfile\nauth-polkit=false\ndns=none\n[keyfile]\nunmanaged-devices=interface-name:foo*\n")
+	u.Write(u.Basalt, "/etc/NetworkManager/NetworkManager.conf",
+		"[main]\nplugins=keyfile\nauth-polkit=false\ndns=none\n[keyfile]\nunmanaged-devices=interface-name:foo*\n")
 	startProgram(u, u.Basalt, "NetworkManager -n", "/run/NetworkManager/devices")
 	outputBecomes(u, u.Basalt, "nmcli -t -f DEVICE,STATE device", "eth0:connected")
 	u.Tunnel(defaultRouteTunnel)
@@ -276,7 +280,8 @@ func besideNetworkManager(u *labtest.Users) {
 	u.Must(u.Basalt, "wgkeys apply")
 	outputBecomes(u, u.Basalt, "nmcli -t -f DEVICE,STATE device", "wg0:unmanaged")
 	want := u.Snapshot(u.Basalt)
-	for _, trial := range []string{"nmcli general reload", "nmcli device connect wg0 || true", "nmcli device disconnect wg0 || true"} {
+	for _, trial := range []string{"nmcli general reload", "nmcli device connect wg0 || true",
+		"nmcli device disconnect wg0 || true"} {
 		u.Must(u.Basalt, trial)
 		time.Sleep(time.Second)
 		u.PlanIs(trial)

@@ -25,9 +25,11 @@ import (
 
 // The flags of verbs that take several hosts.
 var (
-	allFlag       = &cli.BoolFlag{Name: "all", Usage: "every host of the tunnel but this machine"}
-	jobsFlag      = &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "work on `N` hosts at once", Value: many.DefaultJobs}
-	stopAfterFlag = &cli.IntFlag{Name: "stop-after", Usage: "begin no more hosts once `N` have failed", DefaultText: "never"}
+	allFlag  = &cli.BoolFlag{Name: "all", Usage: "every host of the tunnel but this machine"}
+	jobsFlag = &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "work on `N` hosts at once",
+		Value: many.DefaultJobs}
+	stopAfterFlag = &cli.IntFlag{Name: "stop-after", Usage: "begin no more hosts once `N` have failed",
+		DefaultText: "never"}
 )
 
 // checkJobs refuses numbers of hosts that mean nothing.

@@ -71,9 +71,11 @@ func (f manyRows) row(name string, connections int, command string) cost {
 	before, took, after := f.xargs(), f.time(command), f.xargs()
 	wall := min(before.wall, after.wall) * time.Duration(connections)
 	cpu := min(before.cpu, after.cpu) * time.Duration(connections)
-	fmt.Fprintf(f.table, "| %s | %.1f s | %.2f | %.1f s | %.2f | %.0f |\n", name, took.wall.Seconds(), took.wall.Seconds()/wall.Seconds(),
+	fmt.Fprintf(f.table, "| %s | %.1f s | %.2f | %.1f s | %.2f | %.0f |\n", name, took.wall.Seconds(),
+		took.wall.Seconds()/wall.Seconds(),
 		took.cpu.Seconds(), took.cpu.Seconds()/cpu.Seconds(), float64(len(f.Spokes))/took.cpu.Seconds())
-	f.Logf("%s: %v, %.2f times %d of xargs; on the admin's machine %v, %.2f times", name, took.wall, took.wall.Seconds()/wall.Seconds(), connections,
+	f.Logf("%s: %v, %.2f times %d of xargs; on the admin's machine %v, %.2f times", name, took.wall,
+		took.wall.Seconds()/wall.Seconds(), connections,
 		took.cpu, took.cpu.Seconds()/cpu.Seconds())
 	return took
 }
@@ -86,14 +88,17 @@ func (f manyRows) ansible(push cost) {
 	var inventory strings.Builder
 	f.Must(f.Hub, "mkdir -m 700 /run/clear")
 	for i, h := range f.Spokes {
-		fmt.Fprintf(&inventory, "%s ansible_host=198.18.%d.%d ansible_user=root ansible_python_interpreter=/usr/bin/python3\n", h.Name(), (i+1)/250, (i+1)%250+1)
+		fmt.Fprintf(&inventory,
+			"%s ansible_host=198.18.%d.%d ansible_user=root ansible_python_interpreter=/usr/bin/python3\n", h.Name(), (i+1)/250,
+			(i+1)%250+1)
 		f.Write(f.Hub, "/run/clear/"+h.Name(), f.Read(h, keyFile))
 		f.Must(h, "rm "+keyFile)
 	}
 	f.Write(f.Hub, "/run/inventory", inventory.String())
 	took := f.time(fmt.Sprintf("ansible all -i /run/inventory -f %d -m copy -a 'src=/run/clear/{{ inventory_hostname }} dest=%s mode=0600' >/run/said || { tail /run/said >&2; exit 1; }", atOnce, keyFile))
 	f.Must(f.Hub, "rm -r /run/clear && wgkeys push -q -n -j 16 --all")
-	fmt.Fprintf(f.table, "| the same files by ansible | %.1f s | %.1f times push | %.1f s | %.1f times push | |\n", took.wall.Seconds(), took.wall.Seconds()/push.wall.Seconds(),
+	fmt.Fprintf(f.table, "| the same files by ansible | %.1f s | %.1f times push | %.1f s | %.1f times push | |\n",
+		took.wall.Seconds(), took.wall.Seconds()/push.wall.Seconds(),
 		took.cpu.Seconds(), took.cpu.Seconds()/push.cpu.Seconds())
 	f.Logf("ansible: %v, %.1f times push", took.wall, took.wall.Seconds()/push.wall.Seconds())
 }
@@ -145,9 +150,11 @@ var breaks = []struct{ how, mend string }{
 	{"rm /etc/wireguard/wg0.key", ""}, // the next push installs it
 	{"ip link set eth0 down", "ip link set eth0 up"},
 	{"mv /root/.ssh/authorized_keys /root/.ssh/away", "mv /root/.ssh/away /root/.ssh/authorized_keys"},
-	{"printf '#!/bin/sh\\nexit 1\\n' >/run/false; chmod +x /run/false; mount --bind /run/false /usr/local/bin/wgkeys", "umount /usr/local/bin/wgkeys"},
+	{"printf '#!/bin/sh\\nexit 1\\n' >/run/false; chmod +x /run/false; mount --bind /run/false /usr/local/bin/wgkeys",
+		"umount /usr/local/bin/wgkeys"},
 	{"rm /etc/ssh/ssh_host_ed25519_key*; ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key; kill $(cat /run/sshd.pid); sleep 0.2; $(command -v sshd) -E /run/sshd.log", ""},
-	{"mount -t tmpfs -o ro none /run/wgkeys || { mkdir -p /run/wgkeys; mount -t tmpfs -o ro none /run/wgkeys; }", "umount /run/wgkeys"},
+	{"mount -t tmpfs -o ro none /run/wgkeys || { mkdir -p /run/wgkeys; mount -t tmpfs -o ro none /run/wgkeys; }",
+		"umount /run/wgkeys"},
 	{"printf '#!/bin/sh\\nkill -9 $PPID $$\\n' >/run/dies; chmod +x /run/dies; mount --bind /run/dies /usr/local/bin/wgkeys", "umount /usr/local/bin/wgkeys"},
 }
 
@@ -222,7 +229,8 @@ func TestLabManyBatch(t *testing.T) {
 func backByItself(s *labtest.Star, batch int, file string) {
 	s.Helper()
 	r := starExits(s, ui.ExitFailed, fmt.Sprintf("wgkeys apply --all --batch %d --confirm 20s --timeout 5s", batch))
-	if want := fmt.Sprintf("%d failed, as is told above, and %d not begun: ", batch, len(s.Spokes)-batch); !strings.Contains(r.Stderr, want) {
+	if want := fmt.Sprintf("%d failed, as is told above, and %d not begun: ", batch,
+		len(s.Spokes)-batch); !strings.Contains(r.Stderr, want) {
 		s.Errorf("no %q in\n%s", want, r.Stderr)
 	}
 	s.Logf("it says\n%s", r.Stderr)

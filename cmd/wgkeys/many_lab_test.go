@@ -69,7 +69,8 @@ func manyPlan(s *labtest.Star) {
 	}
 	var all []manyResult
 	r = starExits(s, ui.ExitFindings, "wgkeys plan --json hub s001")
-	if err := json.Unmarshal([]byte(r.Stdout), &all); err != nil || len(all) != 2 || all[0].Host != "hub" || !strings.Contains(string(all[1].Result), "ip link add wg0") {
+	if err := json.Unmarshal([]byte(r.Stdout), &all); err != nil || len(all) != 2 || all[0].Host != "hub" ||
+		!strings.Contains(string(all[1].Result), "ip link add wg0") {
 		s.Errorf("%v: %s", err, r.Stdout)
 	}
 	for command, says := range map[string]string{
@@ -91,7 +92,8 @@ func manyApply(s *labtest.Star) {
 	starExits(s, ui.ExitDone, "wgkeys apply --all --batch 5 -q")
 	for i, h := range s.Spokes {
 		s.Must(h, "ping -n -q -c 1 -w 20 "+labtest.InsideOf(0).String())
-		if at := s.Must(h, "cat /run/wgkeys/*pending* 2>/dev/null; ip -o -4 address show wg0"); !strings.Contains(at, labtest.InsideOf(i+1).String()+"/16") {
+		if at := s.Must(h, "cat /run/wgkeys/*pending* 2>/dev/null; ip -o -4 address show wg0"); !strings.Contains(at,
+			labtest.InsideOf(i+1).String()+"/16") {
 			s.Errorf("%s is not confirmed, or has not its address: %s", h.Name(), at)
 		}
 	}
@@ -133,12 +135,14 @@ func manyUnwell(s *labtest.Star) {
 	s.Tunnel(s.File("keepalive = 24"))
 	s.Must(s.Spokes[0], "(while sleep 0.01; do ip link set wg0 mtu 1300; done) >/dev/null 2>&1 & echo $! >/run/unwell.pid")
 	r := starExits(s, ui.ExitSome, "wgkeys apply --batch 2 --confirm 20s s002 s001")
-	if !strings.Contains(r.Stderr, `the tunnel is not well after the apply on host "s001"`) || !strings.Contains(r.Stderr, "not done on 1 of 2 hosts") {
+	if !strings.Contains(r.Stderr, `the tunnel is not well after the apply on host "s001"`) ||
+		!strings.Contains(r.Stderr, "not done on 1 of 2 hosts") {
 		s.Errorf("it says\n%s", r.Stderr)
 	}
 	s.Must(s.Spokes[0], "kill $(cat /run/unwell.pid)")
 	starExits(s, ui.ExitDone, "wgkeys plan s002")
-	s.Until("s001 to be back", func() bool { return s.Users.Run(s.Spokes[0], "wg show wg0 | grep -q 'every 24 s'").Code != 0 })
+	s.Until("s001 to be back",
+		func() bool { return s.Users.Run(s.Spokes[0], "wg show wg0 | grep -q 'every 24 s'").Code != 0 })
 	starExits(s, ui.ExitDone, "wgkeys apply --all")
 }
 
@@ -163,7 +167,8 @@ func manyBroken(s *labtest.Star) {
 		s.Errorf("the rest is %q", retry)
 	}
 	r = starExits(s, ui.ExitFailed, "wgkeys apply --stop-after 1 -j 1 s002 s003 s004")
-	if !strings.Contains(r.Stderr, "2 not begun: s003, s004") || !strings.Contains(r.Stderr, "wgkeys apply --jobs 1 --stop-after 1 s002 s003 s004") {
+	if !strings.Contains(r.Stderr, "2 not begun: s003, s004") ||
+		!strings.Contains(r.Stderr, "wgkeys apply --jobs 1 --stop-after 1 s002 s003 s004") {
 		s.Errorf("it says\n%s", r.Stderr)
 	}
 	if err := s.Spokes[1].StartSSHD(s.Context()); err != nil {

@@ -35,13 +35,15 @@ func TestHostileHosts(t *testing.T) {
 // TestNoSudo: a user whom sudo refuses is told what to write there, by every verb.
 func TestNoSudo(t *testing.T) {
 	t.Parallel()
-	refuses := sshtest.Start(t, sshtest.Config{Lines: []string{`ForceCommand echo sudo: a password is required >&2; exit 1`}})
+	refuses := sshtest.Start(t,
+		sshtest.Config{Lines: []string{`ForceCommand echo sudo: a password is required >&2; exit 1`}})
 	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": refuses, "beta": refuses})
 	f.must("gen", "-q", "alpha", "beta")
 	for _, verb := range []string{"plan alpha beta", "apply alpha", "status", "down --all"} {
 		code, _, said := f.run(strings.Fields(verb)...)
 		for _, want := range []string{
-			`cannot become root on host "alpha": the user is not root there, and sudo says: a password is required`, "hint: on alpha: visudo ",
+			`cannot become root on host "alpha": the user is not root there, and sudo says: a password is required`,
+			"hint: on alpha: visudo ",
 		} {
 			if code != ui.ExitFailed || !strings.Contains(said, want) {
 				t.Errorf("%s exits %d, no %q in\n%s", verb, code, want, said)
@@ -69,7 +71,8 @@ func TestBatchWait(t *testing.T) {
 	for _, test := range []struct {
 		hosts, batch, jobs int
 		want               time.Duration
-	}{{50, 8, 8, time.Minute}, {50, 9, 8, 2 * time.Minute}, {3, 1000, 8, time.Minute}, {20, 20, 1, 20 * time.Minute}, {0, 5, 8, time.Minute}} {
+	}{{50, 8, 8, time.Minute}, {50, 9, 8, 2 * time.Minute}, {3, 1000, 8, time.Minute}, {20, 20, 1, 20 * time.Minute},
+		{0, 5, 8, time.Minute}} {
 		if got := batchWait(test.hosts, test.batch, test.jobs); got != test.want {
 			t.Errorf("%+v: %v", test, got)
 		}

@@ -16,7 +16,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-var batchFlag = &cli.IntFlag{Name: "batch", Usage: "`N` hosts, and no more before these are seen to be well", DefaultText: "all"}
+var batchFlag = &cli.IntFlag{Name: "batch", Usage: "`N` hosts, and no more before these are seen to be well",
+	DefaultText: "all"}
 
 // batchConfirm is how long the hosts of a batch wait for their confirmation, where all are
 // worked on at once: until all of them are done, and were asked how they stand.

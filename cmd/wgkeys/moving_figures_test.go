@@ -64,7 +64,8 @@ func benchmarkImport(b *testing.B) {
 	public := make([]string, peers)
 	for i := range peers {
 		public[i] = newPublicKey(b).String()
-		peer := fmt.Sprintf("[Peer]\nPublicKey = %s\nEndpoint = 192.0.2.%d:%d\nAllowedIPs = 10.%d.%d.%d/32\n", public[i], i%250+1, 1024+i,
+		peer := fmt.Sprintf("[Peer]\nPublicKey = %s\nEndpoint = 192.0.2.%d:%d\nAllowedIPs = 10.%d.%d.%d/32\n", public[i],
+			i%250+1, 1024+i,
 			1+i>>16, i>>8&255, i&255)
 		wg.WriteString(peer)
 		quick.WriteString(peer)

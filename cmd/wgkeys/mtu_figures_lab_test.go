@@ -35,7 +35,8 @@ func TestLabMTUFigures(t *testing.T) {
 		}
 		n.down()
 	}
-	t.Logf("laboratory %q, the kernel's own WireGuard: %v; the largest ratio is %.2f\n%s", lab.Kernel(), lab.HasWireGuard(), worst, table.String())
+	t.Logf("laboratory %q, the kernel's own WireGuard: %v; the largest ratio is %.2f\n%s", lab.Kernel(),
+		lab.HasWireGuard(), worst, table.String())
 	if worst > 1.2 {
 		t.Errorf("more than 1.2 times as long as with the MTU set by hand")
 	}

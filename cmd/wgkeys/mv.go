@@ -74,5 +74,6 @@ func newMove(e *env, r *repo.Repo, ids *vault.Identities) (*keys.Move, error) {
 	case t == "" && len(names) == 2:
 		return e.maker(r, ids).Move(names[0], names[1], false)
 	}
-	return nil, ui.Usage("too few names, or too many, for", "wgkeys mv", "it takes a host and its new name, or with -t TUNNEL the tunnel's new name", "wgkeys mv --help")
+	return nil, ui.Usage("too few names, or too many, for", "wgkeys mv",
+		"it takes a host and its new name, or with -t TUNNEL the tunnel's new name", "wgkeys mv --help")
 }

@@ -40,7 +40,8 @@ func newAccounts(t *testing.T) *accounts {
 	}
 	for _, uid := range []int{0, alice, bob} {
 		m.must(os.Mkdir(m.home(uid), 0o700))
-		m.must(os.WriteFile(filepath.Join(m.home(uid), ".gitconfig"), []byte("[user]\nname = admin\nemail = admin@example.net\n[init]\ndefaultBranch = main\n"), 0o600))
+		m.must(os.WriteFile(filepath.Join(m.home(uid), ".gitconfig"),
+			[]byte("[user]\nname = admin\nemail = admin@example.net\n[init]\ndefaultBranch = main\n"), 0o600))
 		m.chown(m.home(uid), uid)
 	}
 	self, err := os.Executable()
@@ -91,9 +92,11 @@ func (m *accounts) run(uid int, dir, line string, extra ...string) (said string,
 	m.Helper()
 	c := exec.Command("sh", "-c", line)
 	c.Dir = dir
-	c.Env = append([]string{"HOME=" + m.home(uid), "GIT_CONFIG_NOSYSTEM=1", "PATH=" + filepath.Join(m.dir, "bin") + ":/usr/local/bin:/usr/bin:/bin"}, extra...)
+	c.Env = append([]string{"HOME=" + m.home(uid), "GIT_CONFIG_NOSYSTEM=1", "PATH=" + filepath.Join(m.dir, "bin") +
+		":/usr/local/bin:/usr/bin:/bin"}, extra...)
 	if uid != 0 {
-		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid), Groups: []uint32{admins}}}
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid),
+			Groups: []uint32{admins}}}
 	}
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
@@ -167,8 +170,10 @@ func (m *accounts) rootHears(c, owners, sudo string) {
 	if said, code := m.run(0, c, "wgkeys check", sudo); code != ui.ExitFindings || said != owners {
 		m.Errorf("%s: root hears, with %d:\n%swant\n%s", sudo, code, said, owners)
 	}
-	for _, verb := range []string{"gen beta", "gen --commit beta", "rekey beta", "rotate -y beta", "check --leaver alice"} {
-		if said, code := m.run(0, c, "wgkeys "+verb, sudo); code != ui.ExitFailed || !strings.Contains(said, repo.NotCheckedOut) {
+	for _, verb := range []string{"gen beta", "gen --commit beta", "rekey beta", "rotate -y beta",
+		"check --leaver alice"} {
+		if said, code := m.run(0, c, "wgkeys "+verb, sudo); code != ui.ExitFailed ||
+			!strings.Contains(said, repo.NotCheckedOut) {
 			m.Errorf("%s: root's wgkeys %s: %d\n%s", sudo, verb, code, said)
 		}
 	}
@@ -183,7 +188,8 @@ func (m *accounts) bobHears(c, owners string) {
 	m.Helper()
 	for _, verb := range []string{"check", "check --staged", "check --leaver alice", "gen beta"} {
 		said, code := m.run(bob, c, "wgkeys "+verb)
-		if code == 0 || !strings.Contains(said, "it belongs to user 7001 and not to user 7002") || strings.Contains(said, "usage:") {
+		if code == 0 || !strings.Contains(said, "it belongs to user 7001 and not to user 7002") ||
+			strings.Contains(said, "usage:") {
 			m.Errorf("bob's wgkeys %s: %d\n%s", verb, code, said)
 		}
 	}
@@ -199,10 +205,12 @@ func TestSudoLocksNobodyOut(t *testing.T) {
 	m := newAccounts(t)
 	net := m.net(alice)
 	sudo := []string{"SUDO_UID=7001", "SUDO_GID=7001", "SUDO_USER=alice", "HOME=" + m.home(alice)}
-	m.must(os.WriteFile(filepath.Join(net, "tunnels/wg0.toml"), []byte("psk = true\n"+ownedTunnel+"[hosts.gamma]\naddresses = [\"10.7.0.3/32\"]\n"), 0o644))
+	m.must(os.WriteFile(filepath.Join(net, "tunnels/wg0.toml"),
+		[]byte("psk = true\n"+ownedTunnel+"[hosts.gamma]\naddresses = [\"10.7.0.3/32\"]\n"), 0o644))
 	m.do(alice, net, "git commit -qam psk")
 	m.do(0, net, "wgkeys gen -q --commit gamma alpha && wgkeys init -q --hook && wgkeys init -q --classic below", sudo...)
-	m.do(0, net, "ssh-keygen -q -t ed25519 -N '' -f "+m.at("key")+" && cat "+m.at("key.pub")+" >>vault/recipients.txt && wgkeys rekey -q beta", sudo...)
+	m.do(0, net, "ssh-keygen -q -t ed25519 -N '' -f "+m.at("key")+" && cat "+m.at("key.pub")+
+		" >>vault/recipients.txt && wgkeys rekey -q beta", sudo...)
 	// Somebody's first identity is his, if root makes it in his home.
 	m.do(0, net, "wgkeys init -q "+m.at("home-bob/other"), "HOME="+m.home(bob))
 	for dir, uid := range map[string]int{net: alice, m.home(alice): alice, m.home(bob): bob} {
@@ -211,7 +219,8 @@ func TestSudoLocksNobodyOut(t *testing.T) {
 		}
 	}
 	m.do(alice, net, "test -z \"$(find . -type f ! -readable)\" && git log --format=%an%s | grep -q 'adminwgkeys gen: gamma, alpha'")
-	m.do(alice, net, "git add -A . && git commit -qm all && wgkeys rekey -q && wgkeys check -q -i "+m.home(alice)+"/.config/wgkeys/identity.txt")
+	m.do(alice, net, "git add -A . && git commit -qm all && wgkeys rekey -q && wgkeys check -q -i "+m.home(alice)+
+		"/.config/wgkeys/identity.txt")
 }
 
 // TestSharedCheckout: of two admins who share a checkout none locks the other out,
@@ -233,8 +242,10 @@ func TestSharedCheckout(t *testing.T) {
 			for _, uid := range []int{0, bob} {
 				m.do(uid, dir, "git config --global --add safe.directory '*'")
 			}
-			m.do(alice, dir, "printf '#!/bin/sh\\ntouch "+dir+"/ran\\n' >.git/hooks/pre-commit && chmod 755 .git/hooks/pre-commit")
-			if said, code := m.run(bob, dir, "wgkeys gen --commit onyx"); code != ui.ExitFailed || !strings.Contains(said, "is not your own: it belongs to user 7001") {
+			m.do(alice, dir, "printf '#!/bin/sh\\ntouch "+dir+
+				"/ran\\n' >.git/hooks/pre-commit && chmod 755 .git/hooks/pre-commit")
+			if said, code := m.run(bob, dir, "wgkeys gen --commit onyx"); code != ui.ExitFailed ||
+				!strings.Contains(said, "is not your own: it belongs to user 7001") {
 				t.Errorf("a hook of alice's: bob's commit: %d\n%s", code, said)
 			}
 			m.do(0, dir, "test ! -e ran && rm .git/hooks/pre-commit")
@@ -242,10 +253,12 @@ func TestSharedCheckout(t *testing.T) {
 			if way == "sudo" {
 				second = 0
 			}
-			m.do(0, m.dir, "cp "+m.home(alice)+"/.config/wgkeys/identity.txt id && chmod 644 id && ssh-keygen -q -t ed25519 -N '' -f key-"+way)
+			m.do(0, m.dir, "cp "+m.home(alice)+
+				"/.config/wgkeys/identity.txt id && chmod 644 id && ssh-keygen -q -t ed25519 -N '' -f key-"+way)
 			m.do(alice, dir, "cat "+m.at("key-"+way)+".pub >>vault/recipients.txt")
 			m.do(second, dir, "umask 022; wgkeys rekey -q -i "+m.at("id"))
-			m.do(alice, dir, "wgkeys rekey -q; wgkeys check -i "+m.home(alice)+"/.config/wgkeys/identity.txt | grep -v 'no tunnel names\\|hint' | grep . && exit 1; true")
+			m.do(alice, dir, "wgkeys rekey -q; wgkeys check -i "+m.home(alice)+
+				"/.config/wgkeys/identity.txt | grep -v 'no tunnel names\\|hint' | grep . && exit 1; true")
 			if way != "core.sharedRepository" { // bob makes folders only where he may
 				m.do(second, dir, "umask 022; wgkeys gen -q gamma")
 				m.do(alice, dir, "cat vault/gamma/wg0.key.age && touch vault/gamma/x && rm vault/gamma/x keyring/gamma/wg0.pub")

@@ -16,11 +16,15 @@ type drift struct{ name, script, plan string }
 // shaleDrifts are what another program, or a hand, may take away from a router.
 var shaleDrifts = []drift{
 	{"a peer", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) remove", "allowed-ips +10.77.0.2/32,+2001:db8:7767::2/128"},
-	{"an allowed IP", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) allowed-ips 10.77.0.2/32", "allowed-ips +2001:db8:7767::2/128"},
-	{"an allowed IP that another peer has", "wg set wg0 peer $(wg genkey | wg pubkey) allowed-ips 10.77.0.2/32; wg show wg0 peers | grep -v $(cat keyring/basalt/wg0.pub) >/run/stranger",
+	{"an allowed IP", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) allowed-ips 10.77.0.2/32",
+		"allowed-ips +2001:db8:7767::2/128"},
+	{"an allowed IP that another peer has",
+		"wg set wg0 peer $(wg genkey | wg pubkey) allowed-ips 10.77.0.2/32; wg show wg0 peers | grep -v $(cat keyring/basalt/wg0.pub) >/run/stranger",
 		"allowed-ips +10.77.0.2/32"},
-	{"the preshared key", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) preshared-key /dev/null", "preshared-key /etc/wireguard/wg0.basalt.psk"},
-	{"another preshared key", "wg genpsk | wg set wg0 peer $(cat keyring/basalt/wg0.pub) preshared-key /dev/stdin", "preshared-key /etc/wireguard/wg0.basalt.psk"},
+	{"the preshared key", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) preshared-key /dev/null",
+		"preshared-key /etc/wireguard/wg0.basalt.psk"},
+	{"another preshared key", "wg genpsk | wg set wg0 peer $(cat keyring/basalt/wg0.pub) preshared-key /dev/stdin",
+		"preshared-key /etc/wireguard/wg0.basalt.psk"},
 	{"the keepalive", "wg set wg0 peer $(cat keyring/basalt/wg0.pub) persistent-keepalive 7", "persistent-keepalive 0"},
 	{"the private key", "wg set wg0 private-key /dev/null", "private-key /etc/wireguard/wg0.key"},
 	{"another private key", "wg genkey | wg set wg0 private-key /dev/stdin", "private-key /etc/wireguard/wg0.key"},
@@ -30,14 +34,17 @@ var shaleDrifts = []drift{
 	{"all addresses", "ip address flush dev wg0", "ip -6 address add 2001:db8:7767::1/128"},
 	{"a route", "ip -6 route del 2001:db8:7767::2/128 dev wg0", "ip -6 route add 2001:db8:7767::2/128"},
 	{"the link is down", "ip link set wg0 down", "ip link set wg0 up"},
-	{"a neighbour proxy", "ip -6 neigh del proxy 2001:db8:7767::2 dev eth0", "ip -6 neigh add proxy 2001:db8:7767::2 dev eth0"},
+	{"a neighbour proxy", "ip -6 neigh del proxy 2001:db8:7767::2 dev eth0",
+		"ip -6 neigh add proxy 2001:db8:7767::2 dev eth0"},
 	{"proxying", "sysctl -qw net.ipv6.conf.eth0.proxy_ndp=0", "net.ipv6.conf.eth0.proxy_ndp=1"},
 	{"IPv4 forwarding", "sysctl -qw net.ipv4.ip_forward=0", "net.ipv4.ip_forward=1"},
 	{"IPv6 forwarding", "sysctl -qw net.ipv6.conf.all.forwarding=0", "forwarding=1"},
 	{"the uplink's accept_ra", "sysctl -qw net.ipv6.conf.eth0.accept_ra=1", "net.ipv6.conf.eth0.accept_ra=2"},
 	{"a parameter of the tunnel file", "sysctl -qw net.ipv4.conf.all.log_martians=0", "net.ipv4.conf.all.log_martians=1"},
 	{"the nftables table", "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
-	{"as many nftables rules", "nft 'flush chain inet wgkeys-wg0 masquerading; add rule inet wgkeys-wg0 masquerading accept'", "nft add table inet wgkeys-wg0"},
+	{"as many nftables rules",
+		"nft 'flush chain inet wgkeys-wg0 masquerading; add rule inet wgkeys-wg0 masquerading accept'",
+		"nft add table inet wgkeys-wg0"},
 	{"all nftables", "nft flush ruleset", "nft add table inet wgkeys-wg0"},
 	{"the interface", "ip link del wg0", "ip link add wg0"},
 }
@@ -64,7 +71,8 @@ func TestLabPlanDriftOfRouter(t *testing.T) {
 		if plan := u.Run(u.Shale, "wgkeys plan"); plan.Code != ui.ExitFindings || !strings.Contains(plan.Stdout, d.plan) {
 			t.Errorf("%s: plan exits %d and does not show %q:\n%s%s", d.name, plan.Code, d.plan, plan.Stdout, plan.Stderr)
 		}
-		if r := u.Run(u.Shale, "wgkeys apply && ! test -e /run/stranger || wg set wg0 peer $(cat /run/stranger) remove; rm -f /run/stranger"); r.Code != 0 {
+		if r := u.Run(u.Shale,
+			"wgkeys apply && ! test -e /run/stranger || wg set wg0 peer $(cat /run/stranger) remove; rm -f /run/stranger"); r.Code != 0 {
 			t.Errorf("%s: apply exits %d\n%s", d.name, r.Code, r.Stderr)
 		}
 		if diff := demo.LineDiff(want, state()); diff != "" {
@@ -83,10 +91,12 @@ var policyRoutingDrifts = []drift{
 	{"both rules", "ip -4 rule del priority 32764; ip -4 rule del priority 32765", "suppress_prefixlength 7"},
 	{"the default route", "ip -4 route flush table 51820", "ip -4 route add 0.0.0.0/0 dev wg0 table 51820"},
 	{"the kill switch", "ip -4 route del unreachable default table 51820", "ip -4 route add unreachable 0.0.0.0/0"},
-	{"rules and routes", "ip -4 rule del priority 32764; ip -4 rule del priority 32765; ip -4 route flush table 51820", "ip -4 route add 0.0.0.0/0"},
+	{"rules and routes", "ip -4 rule del priority 32764; ip -4 rule del priority 32765; ip -4 route flush table 51820",
+		"ip -4 route add 0.0.0.0/0"},
 	{"the mark", "wg set wg0 fwmark 0", "fwmark 0x57"},
 	{"the spoof guard", "nft delete table inet wgkeys-wg0", "nft add table inet wgkeys-wg0"},
-	{"a spoof guard that lets all pass", "nft 'flush chain inet wgkeys-wg0 guard; add rule inet wgkeys-wg0 guard accept'", "nft add table inet wgkeys-wg0"},
+	{"a spoof guard that lets all pass", "nft 'flush chain inet wgkeys-wg0 guard; add rule inet wgkeys-wg0 guard accept'",
+		"nft add table inet wgkeys-wg0"},
 	{"src_valid_mark", "sysctl -qw net.ipv4.conf.all.src_valid_mark=0", "net.ipv4.conf.all.src_valid_mark=1"},
 }
 

@@ -35,7 +35,8 @@ func pushCommand() (*cli.Command, func(*env) error) {
 
 func doPush(e *env) error {
 	if len(e.names()) == 0 && !e.cli.Bool("all") {
-		return ui.Usage("no host named for", "wgkeys push", "it serves the hosts that you name", "wgkeys push HOST..., or wgkeys push --all")
+		return ui.Usage("no host named for", "wgkeys push", "it serves the hosts that you name",
+			"wgkeys push HOST..., or wgkeys push --all")
 	}
 	if err := checkJobs(e); err != nil {
 		return err

@@ -103,7 +103,8 @@ func pushKeepsReaders(u *labtest.Users) {
 func pushNeedsNoIdentity(u *labtest.Users) {
 	u.Helper()
 	u.Must(u.Basalt, "mv ~/.config/wgkeys/identity.txt ~/away.txt")
-	if out := u.Must(u.Basalt, "wgkeys push --all basalt"); out != "shale "+keyFile+" unchanged\nbasalt "+keyFile+" unchanged\n" &&
+	if out := u.Must(u.Basalt,
+		"wgkeys push --all basalt"); out != "shale "+keyFile+" unchanged\nbasalt "+keyFile+" unchanged\n" &&
 		out != "basalt "+keyFile+" unchanged\nshale "+keyFile+" unchanged\n" {
 		u.Errorf("push without a change says %q", out)
 	}
@@ -157,7 +158,8 @@ hangUp() {
 // cutPlain counts the calls of wg(8), and cutWgkeys what the host says: hello,
 // what it has, what it has done.
 var (
-	cutPlain  = []cut{wgCut("asked", 1, false), wgCut("asked again", 2, false), wgCut("temporary file", 3, false), wgCut("in place", 4, true)}
+	cutPlain = []cut{wgCut("asked", 1, false), wgCut("asked again", 2, false), wgCut("temporary file", 3, false),
+		wgCut("in place", 4, true)}
 	cutWgkeys = []cut{lineCut("asked", 2, false), lineCut("in place", 3, true)}
 )
 

@@ -25,7 +25,8 @@ func TestLabPushTraces(t *testing.T) {
 		{command: "wgkeys gen basalt shale"},
 		// To ssh, or to the process that speaks for this host, through a pipe;
 		// from there encrypted, or into the key file.
-		{command: "wgkeys push --unknown basalt shale", to: regexp.MustCompile(`^write\(\d+<(pipe:\[\d+\]|/etc/wireguard/\.wgkeys\.[^>]*)>`)},
+		{command: "wgkeys push --unknown basalt shale",
+			to: regexp.MustCompile(`^write\(\d+<(pipe:\[\d+\]|/etc/wireguard/\.wgkeys\.[^>]*)>`)},
 		// To the kernel, or to the device in user space.
 		{command: "wgkeys apply && wgkeys down", to: regexp.MustCompile(`^(write|sendmsg|sendto)\(\d+<socket:\[\d+\]>`)},
 	}

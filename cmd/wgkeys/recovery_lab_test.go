@@ -27,9 +27,11 @@ func TestLabRecoverLostLaptop(t *testing.T) {
 	// He is taken out of the list.
 	u.Must(u.Basalt, `sed -i '/^# bob$/,$d' vault/recipients.txt && git commit -q -a -m "bob leaves"`)
 	u.Must(u.Basalt, "wgkeys rekey --commit")
-	isCommitted(u, "vault/basalt/wg0.key.age", "vault/basalt/wg0.shale.psk.age", "vault/shale/wg0.basalt.psk.age", "vault/shale/wg0.key.age")
+	isCommitted(u, "vault/basalt/wg0.key.age", "vault/basalt/wg0.shale.psk.age", "vault/shale/wg0.basalt.psk.age",
+		"vault/shale/wg0.key.age")
 	r := u.Run(u.Basalt, "wgkeys check --leaver bob")
-	for _, want := range []string{`private key of host "basalt"`, `private key of host "shale"`, `preshared key of hosts "basalt" and "shale"`} {
+	for _, want := range []string{`private key of host "basalt"`, `private key of host "shale"`,
+		`preshared key of hosts "basalt" and "shale"`} {
 		if r.Code != ui.ExitFindings || strings.Count(r.Stdout, want) != 1 {
 			t.Errorf("check --leaver: exit %d, and not once %q\n%s%s", r.Code, want, r.Stdout, r.Stderr)
 		}
@@ -40,12 +42,15 @@ func TestLabRecoverLostLaptop(t *testing.T) {
 	if r.Code != ui.ExitDone || !strings.Contains(r.Stdout, "basalt wg0 preshared key with shale") {
 		t.Fatalf("rotate: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	isCommitted(u, "keyring/basalt/wg0.pub", "keyring/shale/wg0.pub", "vault/basalt/wg0.key.age", "vault/basalt/wg0.shale.psk.age", "vault/shale/wg0.basalt.psk.age", "vault/shale/wg0.key.age")
+	isCommitted(u, "keyring/basalt/wg0.pub", "keyring/shale/wg0.pub", "vault/basalt/wg0.key.age",
+		"vault/basalt/wg0.shale.psk.age", "vault/shale/wg0.basalt.psk.age", "vault/shale/wg0.key.age")
 	internetReachable(u, true, "after the rotation")
-	if r := u.Run(u.Basalt, "wgkeys check --leaver bob"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "nothing found") {
+	if r := u.Run(u.Basalt, "wgkeys check --leaver bob"); r.Code != ui.ExitDone ||
+		!strings.Contains(r.Stderr, "nothing found") {
 		t.Errorf("check --leaver: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
-	if r := u.Run(u.Basalt, "wgkeys rotate -y --leaver bob"); r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "nothing to do") {
+	if r := u.Run(u.Basalt, "wgkeys rotate -y --leaver bob"); r.Code != ui.ExitDone ||
+		!strings.Contains(r.Stderr, "nothing to do") {
 		t.Errorf("rotate again: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 
@@ -100,7 +105,8 @@ func keysInUse(u *labtest.Users) []string {
 // was left out.
 func isCommitted(u *labtest.Users, files ...string) {
 	u.Helper()
-	if got := strings.Fields(u.Must(u.Basalt, "git show --format= --name-only --no-renames | sort")); !slices.Equal(got, files) {
+	if got := strings.Fields(u.Must(u.Basalt, "git show --format= --name-only --no-renames | sort")); !slices.Equal(got,
+		files) {
 		u.Errorf("the commit has %q, want %q", got, files)
 	}
 	if left := u.Must(u.Basalt, "git status --porcelain"); left != "" {

@@ -26,7 +26,8 @@ func rekeyCommand() (*cli.Command, func(*env) error) {
 			"whatever stops it, every file opens, and another rekey finishes. What somebody who\n" +
 			"left could read he may have kept: new keys are made by rotate.",
 		Flags: []cli.Flag{identityFlag, dryRunFlag, jsonFlag, commitFlag,
-			&cli.StringSliceFlag{Name: "skip", Usage: "leave the files of `HOST` as they are, one of which is damaged, say; may be repeated"}},
+			&cli.StringSliceFlag{Name: "skip",
+				Usage: "leave the files of `HOST` as they are, one of which is damaged, say; may be repeated"}},
 	}, doRekey
 }
 
@@ -43,7 +44,8 @@ func doRekey(e *env) error {
 		return err
 	}
 	ids := e.identities()
-	q, err := e.maker(r, ids).Rekey(e.ctx, keys.RekeyOptions{Hosts: e.names(), Skip: e.cli.StringSlice("skip"), DryRun: e.cli.Bool("dry-run")})
+	q, err := e.maker(r, ids).Rekey(e.ctx, keys.RekeyOptions{Hosts: e.names(), Skip: e.cli.StringSlice("skip"),
+		DryRun: e.cli.Bool("dry-run")})
 	if err != nil {
 		return err
 	}
@@ -154,7 +156,8 @@ func warnHistory(e *env, did []vault.Stale) {
 		return
 	}
 	e.ui.Warn(fault.New("whoever left could read", repo.Counted(keys, psks),
-		"the old ciphertext stays in git's history and in every clone, and only new keys help", historyHint(hosts, gone, psks)))
+		"the old ciphertext stays in git's history and in every clone, and only new keys help",
+		historyHint(hosts, gone, psks)))
 }
 
 // historyHint is what replaces the keys. Preshared ones rotate leaves; check says of

@@ -47,7 +47,8 @@ func newFigures(t *testing.T, dir string, hosts int, postQuantum bool) figures {
 		f.recipients = append(f.recipients, r)
 	}
 	v, ring := vault.Vault{Dir: filepath.Join(f.net, "vault")}, keyring.Ring{Dir: filepath.Join(f.net, "keyring")}
-	if err := errors.Join(os.MkdirAll(v.Dir, 0o755), os.WriteFile(filepath.Join(f.net, repo.Marker), nil, 0o644), f.list(1)); err != nil {
+	if err := errors.Join(os.MkdirAll(v.Dir, 0o755), os.WriteFile(filepath.Join(f.net, repo.Marker), nil, 0o644),
+		f.list(1)); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -56,7 +57,8 @@ func newFigures(t *testing.T, dir string, hosts int, postQuantum bool) figures {
 			for i := part; i < hosts; i += 16 {
 				host := fmt.Sprintf("h%d", i)
 				k, err := keyring.GeneratePrivateKey()
-				if err = errors.Join(err, v.SealKey(host, "wg0.key", k, time.Now()), ring.Put(host, "wg0", k.PublicKey())); err != nil {
+				if err = errors.Join(err, v.SealKey(host, "wg0.key", k, time.Now()),
+					ring.Put(host, "wg0", k.PublicKey())); err != nil {
 					t.Error(err)
 				}
 			}
@@ -70,7 +72,8 @@ func newFigures(t *testing.T, dir string, hosts int, postQuantum bool) figures {
 }
 
 func (f figures) list(n int) error {
-	return os.WriteFile(filepath.Join(f.net, "vault", "recipients.txt"), []byte(strings.Join(f.recipients[:n], "\n")+"\n"), 0o644)
+	return os.WriteFile(filepath.Join(f.net, "vault", "recipients.txt"), []byte(strings.Join(f.recipients[:n], "\n")+"\n"),
+		0o644)
 }
 
 // rekey runs the program and returns how long it took and the most memory that

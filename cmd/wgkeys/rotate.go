@@ -133,7 +133,8 @@ func rotateHosts(e *env, r *repo.Repo) (hosts, skip []string, err error) {
 func notRotated(e *env, q *keys.Rotations) (errs []error) {
 	left, psks := q.Left()
 	if q.Count() > 1 && len(left) > 0 {
-		errs = append(errs, fault.New("not replaced is the key of", ui.Naming(left), "why is told above", "then: "+retry(e, left)))
+		errs = append(errs, fault.New("not replaced is the key of", ui.Naming(left), "why is told above",
+			"then: "+retry(e, left)))
 	}
 	if q.Count() > 1 && len(psks) > 0 {
 		command := retry(e, psks)
@@ -142,7 +143,8 @@ func notRotated(e *env, q *keys.Rotations) (errs []error) {
 			flags := flagsOf(e, "due", "leaver", "now", "on-host")
 			command = strings.Join(slices.Concat([]string{"wgkeys rotate --psk"}, flags, psks), " ")
 		}
-		errs = append(errs, fault.New("not replaced are preshared keys of", ui.Naming(psks), "why is told above", "then: "+command))
+		errs = append(errs, fault.New("not replaced are preshared keys of", ui.Naming(psks), "why is told above",
+			"then: "+command))
 	}
 	return errs
 }
@@ -188,7 +190,8 @@ func namesLeaver(e *env) error {
 		return ui.Usage("--leaver needs a recipient", "", "its value is empty", verb+" --leaver RECIPIENT")
 	}
 	if vault.HoldsSecret(e.cli.String("leaver")) { // the text is not to be shown
-		return ui.Usage("no recipient is named by --leaver of", "wgkeys "+e.cli.Command.Name, "its value has an identity or a private key in it", "age-keygen -y IDENTITY tells its recipient")
+		return ui.Usage("no recipient is named by --leaver of", "wgkeys "+e.cli.Command.Name,
+			"its value has an identity or a private key in it", "age-keygen -y IDENTITY tells its recipient")
 	}
 	return nil
 }

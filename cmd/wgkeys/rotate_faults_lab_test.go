@@ -231,7 +231,8 @@ func (s *faultSweep) try(m *labtest.Mesh, c faultCase) {
 	s.longest[c.how] = max(s.longest[c.how], outage.Round(time.Millisecond))
 	s.ended[ended]++
 	if m.Failed() {
-		m.Logf("traffic flowed after %v, with the %s key; the first rotation: exit %d\n%s%s\nthe next one: exit %d\n%s%s", outage, ended,
+		m.Logf("traffic flowed after %v, with the %s key; the first rotation: exit %d\n%s%s\nthe next one: exit %d\n%s%s",
+			outage, ended,
 			first.Code, first.Stdout, first.Stderr, second.Code, second.Stdout, second.Stderr)
 	} else {
 		m.Logf("traffic flowed after %v, with the %s key; exit %d", outage.Round(time.Millisecond), ended, first.Code)

@@ -33,7 +33,8 @@ func rotateHub(t *testing.T, n, asleep int) (took time.Duration) {
 	}
 	var flows []*labtest.Flow
 	for i, h := range s.Spokes {
-		pair := s.FlowsAt(uint16(7768+i), s.Hub, h, labtest.InsideOf(0).String(), labtest.InsideOf(i+1).String(), 50*time.Millisecond)
+		pair := s.FlowsAt(uint16(7768+i), s.Hub, h, labtest.InsideOf(0).String(), labtest.InsideOf(i+1).String(),
+			50*time.Millisecond)
 		flows = append(flows, pair[:]...)
 	}
 	labtest.WaitFlowing(t, flows...)
@@ -57,19 +58,22 @@ func rotateAsleep(t *testing.T, s *labtest.Star, flows []*labtest.Flow, asleep i
 	awake := flows[2*asleep:]
 	lossless(t, awake)
 	r := starExits(s, ui.ExitFailed, "wgkeys rotate -y -j 16 --timeout 3s hub")
-	if c := strings.Count(r.Stderr, "no answer from peer"); c != asleep || !strings.Contains(r.Stderr, "--skip-unreachable") || strings.Contains(r.Stderr, "--skip s") {
+	if c := strings.Count(r.Stderr, "no answer from peer"); c != asleep ||
+		!strings.Contains(r.Stderr, "--skip-unreachable") || strings.Contains(r.Stderr, "--skip s") {
 		t.Errorf("%d peers are named:\n%s", c, r.Stderr)
 	}
 	old := s.Must(s.Hub, "cat keyring/hub/wg0.pub")
 	start := time.Now()
 	r = starExits(s, ui.ExitDone, "wgkeys rotate -y -j 16 --timeout 3s --skip-unreachable hub")
-	t.Logf("rotate of a hub with %d spokes, %d of them asleep: %v", len(s.Spokes), asleep, time.Since(start).Round(100*time.Millisecond))
+	t.Logf("rotate of a hub with %d spokes, %d of them asleep: %v", len(s.Spokes), asleep,
+		time.Since(start).Round(100*time.Millisecond))
 	lossless(t, awake)
 	if s.Must(s.Hub, "cat keyring/hub/wg0.pub") == old {
 		t.Error("the hub keeps its key")
 	}
 	names := strings.Join(s.Names()[:asleep], " ")
-	if !strings.Contains(r.Stderr, "they still have the old key") && !strings.Contains(r.Stderr, "it still has the old key") {
+	if !strings.Contains(r.Stderr, "they still have the old key") &&
+		!strings.Contains(r.Stderr, "it still has the old key") {
 		t.Errorf("nobody is told of %s:\n%s", names, r.Stderr)
 	}
 	for i, h := range s.Spokes[:asleep] {

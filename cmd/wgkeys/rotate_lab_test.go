@@ -132,7 +132,8 @@ func rotateWithoutHolding(m *labtest.Mesh, times int) {
 // for a program.
 func canHold(m *labtest.Mesh) bool {
 	m.Helper()
-	return !lab.HasWireGuard() || m.Run(m.Router, "nft 'table inet hold { chain c { type filter hook output priority 0; oifname none queue num 0; }; }'").Code == 0
+	return !lab.HasWireGuard() ||
+		m.Run(m.Router, "nft 'table inet hold { chain c { type filter hook output priority 0; oifname none queue num 0; }; }'").Code == 0
 }
 
 // rotateKey gives a host a new key and returns what the program said.
@@ -175,7 +176,8 @@ func rotateOneByOne(m *labtest.Mesh, times int) {
 			m.Fatalf("rotation %d: %s's key is the old one\n%s", i+1, h.Name(), said)
 		}
 	}
-	m.Logf("%d rotations of %d hosts: %v; the longest took %v", times, len(m.Hosts), total, longest.Round(time.Millisecond))
+	m.Logf("%d rotations of %d hosts: %v; the longest took %v", times, len(m.Hosts), total,
+		longest.Round(time.Millisecond))
 	nothingLeft(m, secrets)
 }
 
@@ -237,7 +239,8 @@ func keysOfOthers(m *labtest.Mesh, h *lab.Host, keys map[*lab.Host]string) []str
 // as they are.
 func noSecret(m *labtest.Mesh, h *lab.Host, secrets map[string]bool) {
 	m.Helper()
-	files := strings.Fields(m.Must(h, "find /etc/wireguard /etc/wgkeys /run /root /tmp /var/tmp /var/lib/wgkeys -xdev -type f -size -1024k 2>/dev/null || true"))
+	files := strings.Fields(m.Must(h,
+		"find /etc/wireguard /etc/wgkeys /run /root /tmp /var/tmp /var/lib/wgkeys -xdev -type f -size -1024k 2>/dev/null || true"))
 	if !slices.Contains(files, keyFile) {
 		m.Fatalf("the search on %s does not see %s", h.Name(), keyFile)
 	}
@@ -270,7 +273,8 @@ func nothingToDo(m *labtest.Mesh, h *lab.Host) {
 	if r := m.Run(m.Hosts[0], "wgkeys plan "+name); r.Code != 0 || r.Stdout != "" {
 		m.Errorf("%s: there is something to do after the rotation: exit %d\n%s%s", h.Name(), r.Code, r.Stdout, r.Stderr)
 	}
-	if out := m.Must(m.Hosts[0], "wgkeys push "+h.Name()); !strings.HasSuffix(out, " unchanged\n") && !strings.Contains(out, " made its key itself\n") {
+	if out := m.Must(m.Hosts[0], "wgkeys push "+h.Name()); !strings.HasSuffix(out, " unchanged\n") &&
+		!strings.Contains(out, " made its key itself\n") {
 		m.Errorf("%s: push after the rotation says %q", h.Name(), out)
 	}
 }

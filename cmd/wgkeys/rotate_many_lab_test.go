@@ -18,8 +18,10 @@ func TestLabRotateManyPrefixes(t *testing.T) {
 		routes = append(routes, fmt.Sprintf("\"10.%d.%d.0/24\"", i>>8, i&255))
 	}
 	host := m.Hosts[1].Name()
-	m.Tunnel("psk = true\n" + strings.Replace(m.TunnelFile(false), "[hosts."+host+"]\n", "[hosts."+host+"]\nroutes = ["+strings.Join(routes, ", ")+"]\n", 1))
-	m.Must(m.Hosts[0], "wgkeys gen -q "+m.Hosts[0].Name()+" && wgkeys push -q "+m.Hosts[0].Name()+" "+host+" && wgkeys apply -q && wgkeys apply -q "+host)
+	m.Tunnel("psk = true\n" + strings.Replace(m.TunnelFile(false), "[hosts."+host+"]\n",
+		"[hosts."+host+"]\nroutes = ["+strings.Join(routes, ", ")+"]\n", 1))
+	m.Must(m.Hosts[0], "wgkeys gen -q "+m.Hosts[0].Name()+" && wgkeys push -q "+m.Hosts[0].Name()+" "+host+
+		" && wgkeys apply -q && wgkeys apply -q "+host)
 	m.Must(m.Hosts[0], "ping -6 -n -q -c 1 -w 20 "+m.Inside(m.Hosts[1]).String())
 	m.StartStreams(calmRate())
 	rotateOneByOne(m, 2)

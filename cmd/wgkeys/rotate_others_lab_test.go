@@ -191,7 +191,8 @@ func tableRow(name string, rotations [][]labtest.Toll) string {
 		there, back = append(there, r[0].Lost), append(back, r[1].Lost)
 		gaps = append(gaps, labtest.InMS(max(r[0].Gap, r[1].Gap)))
 	}
-	return fmt.Sprintf("| %s | %s | %s | %.0f, %.0f |", name, midAndMost(there), midAndMost(back), median(gaps), slices.Max(gaps))
+	return fmt.Sprintf("| %s | %s | %s | %.0f, %.0f |", name, midAndMost(there), midAndMost(back), median(gaps),
+		slices.Max(gaps))
 }
 
 func midAndMost(n []int) string {

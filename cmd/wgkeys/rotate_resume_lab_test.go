@@ -17,7 +17,8 @@ func TestLabRotateResumes(t *testing.T) {
 	for _, l := range []struct {
 		name string
 		run  func(*testing.T, *labtest.Users)
-	}{{"KilledBetween", rotationKilledBetween}, {"StolenWithNext", rotationStolenWithNext}, {"StolenWhileWatched", rotationStolenWhileWatched}} {
+	}{{"KilledBetween", rotationKilledBetween}, {"StolenWithNext", rotationStolenWithNext},
+		{"StolenWhileWatched", rotationStolenWhileWatched}} {
 		t.Run(l.name, func(t *testing.T) {
 			u := u.With(t)
 			u.Must(u.Basalt, "wgkeys apply basalt && wgkeys apply shale")
@@ -39,7 +40,8 @@ func rotationKilledBetween(t *testing.T, u *labtest.Users) {
 		t.Error("a dry run has changed the repository")
 	}
 	u.Must(u.Basalt, "wgkeys rotate -y basalt")
-	if now := u.Must(u.Basalt, "wg show wg0 public-key"); now != live || publicKeyOf(u, "basalt") != strings.TrimSpace(live) {
+	if now := u.Must(u.Basalt, "wg show wg0 public-key"); now != live ||
+		publicKeyOf(u, "basalt") != strings.TrimSpace(live) {
 		t.Errorf("the key in use was %s and is %s, the keyring has %s", live, now, publicKeyOf(u, "basalt"))
 	}
 	tunnelIsWhole(u, t)
@@ -55,7 +57,8 @@ func rotationStolenWithNext(t *testing.T, u *labtest.Users) {
 	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "it uses the old one again") {
 		t.Fatalf("exit %d\n%s", r.Code, r.Stderr)
 	}
-	stolen := []string{publicKeyOf(u, "basalt"), strings.TrimSpace(u.Must(u.Basalt, "wg pubkey </etc/wireguard/wg0.next.key"))}
+	stolen := []string{publicKeyOf(u, "basalt"),
+		strings.TrimSpace(u.Must(u.Basalt, "wg pubkey </etc/wireguard/wg0.next.key"))}
 	u.Must(u.Basalt, "wgkeys rotate -y --now basalt")
 	now := publicKeyOf(u, "basalt")
 	for _, key := range stolen {
@@ -79,7 +82,8 @@ func rotationStolenWhileWatched(t *testing.T, u *labtest.Users) {
 	begin := time.Now()
 	u.Must(u.Basalt, "wgkeys rotate -y --now basalt")
 	t.Logf("%v", time.Since(begin).Round(time.Millisecond))
-	if peers := u.Must(u.Shale, "wg show wg0 peers"); strings.Contains(peers, stolen) || strings.Contains(peers, next.String()) {
+	if peers := u.Must(u.Shale, "wg show wg0 peers"); strings.Contains(peers, stolen) ||
+		strings.Contains(peers, next.String()) {
 		t.Errorf("shale has the peers %s", peers)
 	}
 	tunnelIsWhole(u, t)

@@ -24,7 +24,8 @@ func takesNot(u *labtest.Users, h *lab.Host, keys ...string) {
 // settledWithout waits until a host has left the stolen key, and sees that all is whole.
 func settledWithout(u *labtest.Users, t *testing.T, h *lab.Host, stolen string) {
 	t.Helper()
-	u.Until("the stolen key to be gone", func() bool { return u.Run(h, "wg show wg0 public-key | grep -q "+stolen).Code != 0 })
+	u.Until("the stolen key to be gone",
+		func() bool { return u.Run(h, "wg show wg0 public-key | grep -q "+stolen).Code != 0 })
 	u.Must(u.Basalt, "wgkeys apply basalt && wgkeys apply shale; ping -c 1 -w 10 2001:db8:ffff::1 >/dev/null || true")
 	tunnelIsWhole(u, t)
 }
@@ -36,7 +37,8 @@ func rotationStolenTwice(t *testing.T, u *labtest.Users) {
 	u.Must(u.Shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
 	r := u.Run(u.Basalt, "wgkeys rotate -y --now basalt")
 	u.Must(u.Shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
-	for _, want := range []string{`the stolen key of basalt is still accepted by peer "shale"`, "wg set wg0 peer " + stolen + " remove", "wgkeys rotate --now basalt"} {
+	for _, want := range []string{`the stolen key of basalt is still accepted by peer "shale"`, "wg set wg0 peer " +
+		stolen + " remove", "wgkeys rotate --now basalt"} {
 		if r.Code == 0 || !strings.Contains(r.Stderr, want) {
 			t.Errorf("exit %d, want %q\n%s%s", r.Code, want, r.Stdout, r.Stderr)
 		}
@@ -55,7 +57,8 @@ func rotationStolenHangs(t *testing.T, u *labtest.Users) {
 	u.Must(u.Shale, `mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone && printf '#!/bin/sh\nexec sleep 100\n' >/usr/local/bin/wgkeys && chmod 755 /usr/local/bin/wgkeys`)
 	r := u.Run(u.Basalt, "timeout 60 wgkeys rotate -y --now shale")
 	u.Must(u.Shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
-	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "basalt refuses the old key") || !strings.Contains(r.Stderr, `the next key is not in use on host "shale"`) {
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "basalt refuses the old key") ||
+		!strings.Contains(r.Stderr, `the next key is not in use on host "shale"`) {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	takesNot(u, u.Basalt, stolen)
@@ -82,7 +85,8 @@ func rotationStolenPlanted(t *testing.T, u *labtest.Users) {
 // backInVault gives a host that has made its key itself one from the vault.
 func backInVault(u *labtest.Users, host string) {
 	u.Helper()
-	u.Must(u.Basalt, "wgkeys down basalt; wgkeys down "+host+"; rm keyring/"+host+"/wg0.pub && wgkeys gen "+host+" && wgkeys push --unknown "+host+" && wgkeys apply "+host+" && wgkeys apply basalt")
+	u.Must(u.Basalt, "wgkeys down basalt; wgkeys down "+host+"; rm keyring/"+host+"/wg0.pub && wgkeys gen "+host+
+		" && wgkeys push --unknown "+host+" && wgkeys apply "+host+" && wgkeys apply basalt")
 }
 
 // rotationStolenPending: the next key of such a host is known, and may be stolen with
@@ -100,7 +104,8 @@ func rotationStolenPending(t *testing.T, u *labtest.Users) {
 	}
 	takesNot(u, u.Basalt, stolen, pending)
 	r = u.Run(u.Basalt, "wgkeys rotate -y --now shale")
-	for _, want := range []string{`the old key is refused, and the next key of shale not taken by peer "basalt"`, "hint: wgkeys apply basalt"} {
+	for _, want := range []string{`the old key is refused, and the next key of shale not taken by peer "basalt"`,
+		"hint: wgkeys apply basalt"} {
 		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, want) {
 			t.Errorf("exit %d, want %q\n%s%s", r.Code, want, r.Stdout, r.Stderr)
 		}
@@ -134,7 +139,8 @@ func rotationStolenWithoutHost(t *testing.T, u *labtest.Users) {
 	u.Must(u.Shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
 	r := u.Run(u.Basalt, "wgkeys rotate -y --now --on-host shale")
 	u.Must(u.Shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
-	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "there is no other key for it yet") || !strings.Contains(r.Stderr, "basalt refuses the old key") {
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "there is no other key for it yet") ||
+		!strings.Contains(r.Stderr, "basalt refuses the old key") {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	takesNot(u, u.Basalt, old)
@@ -166,13 +172,15 @@ func TestLabRotateTwoStolenKeys(t *testing.T) {
 	m.Must(far, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
 	r := m.Run(here, "wgkeys rotate -y --now "+host.Name())
 	m.Must(far, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
-	for _, want := range []string{"is still accepted by peer \"" + far.Name(), "its next key has waited beside the stolen one", "with --skip PEER"} {
+	for _, want := range []string{"is still accepted by peer \"" + far.Name(),
+		"its next key has waited beside the stolen one", "with --skip PEER"} {
 		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, want) {
 			t.Errorf("exit %d, want %q\n%s%s", r.Code, want, r.Stdout, r.Stderr)
 		}
 	}
 	takesNot(m.Users, here, stolen, next)
-	if publicKeyOf(m.Users, host.Name()) != stolen || strings.TrimSpace(m.Read(here, "/root/net/keyring/"+host.Name()+"/wg0.next.pub")) != next {
+	if publicKeyOf(m.Users, host.Name()) != stolen ||
+		strings.TrimSpace(m.Read(here, "/root/net/keyring/"+host.Name()+"/wg0.next.pub")) != next {
 		t.Error("the repository has forgotten a key that may be stolen")
 	}
 
@@ -200,11 +208,13 @@ func TestLabRotateStolenKeyAgain(t *testing.T) {
 	stolen, secret := keysOf(m, host)
 	m.Must(far, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
 	for range 2 {
-		if r := m.Run(here, "wgkeys rotate -y --now "+host.Name()); r.Code != ui.ExitFailed || strings.Contains(r.Stderr, "no key is taken any more") {
+		if r := m.Run(here, "wgkeys rotate -y --now "+host.Name()); r.Code != ui.ExitFailed ||
+			strings.Contains(r.Stderr, "no key is taken any more") {
 			t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 		}
 		takesNot(m.Users, here, stolen)
-		if next := strings.TrimSpace(m.Read(here, "/root/net/keyring/"+host.Name()+"/wg0.next.pub")); !strings.Contains(m.Must(here, "wg show wg0 peers"), next) {
+		if next := strings.TrimSpace(m.Read(here,
+			"/root/net/keyring/"+host.Name()+"/wg0.next.pub")); !strings.Contains(m.Must(here, "wg show wg0 peers"), next) {
 			t.Error("the next key is not taken")
 		}
 	}
@@ -231,7 +241,8 @@ func keyStaysGone(u *labtest.Users, command, says, key string) {
 func rotationBehindApply(t *testing.T, u *labtest.Users) {
 	old := publicKeyOf(u, "shale")
 	u.Must(u.Basalt, "cp -a /root/net /root/behind && wgkeys rotate -y shale")
-	const older, git = `the view is older than this machine: it has a key that was replaced, of host "shale"`, "git pull, then wgkeys apply "
+	const older, git = `the view is older than this machine: it has a key that was replaced, of host "shale"`,
+		"git pull, then wgkeys apply "
 	for _, host := range []string{"basalt", "shale"} {
 		keyStaysGone(u, "wgkeys plan -C /root/behind "+host, older, old)
 		keyStaysGone(u, "wgkeys apply -C /root/behind "+host, git+host, old)
@@ -263,10 +274,12 @@ func rotationBehindStolen(t *testing.T, u *labtest.Users) {
 	u.Must(u.Basalt, "cp -a /root/net /root/behind && cp /etc/wgkeys/wg0.view /root/kept && wgkeys rotate --now -y shale")
 	settledWithout(u, t, u.Shale, stolen)
 	for _, command := range []string{"apply", "apply --unknown", "plan"} {
-		keyStaysGone(u, "wgkeys "+command+" -C /root/behind basalt", `will not take the key that was revoked of host "shale"`, stolen)
+		keyStaysGone(u, "wgkeys "+command+" -C /root/behind basalt", `will not take the key that was revoked of host "shale"`,
+			stolen)
 	}
 	now := publicKeyOf(u, "shale")
-	keyStaysGone(u, "wgkeys rotate -y --now -C /root/behind shale", `this repository does not know the key in use on host "shale"`, stolen)
+	keyStaysGone(u, "wgkeys rotate -y --now -C /root/behind shale",
+		`this repository does not know the key in use on host "shale"`, stolen)
 	if peers := u.Must(u.Basalt, "wg show wg0 peers"); !strings.Contains(peers, now) {
 		t.Error("the key that is in use is not taken any more")
 	}

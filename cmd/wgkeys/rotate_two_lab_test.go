@@ -73,7 +73,8 @@ func TestLabRotateTwoPeers(t *testing.T) {
 		m.Until("the push", func() bool { _, err := first.ReadFile(faulttest.HitFile); return err == nil })
 		m.Must(first, "wgkeys rotate -y -C /root/clone "+m.Hosts[1].Name())
 		m.Write(first, faulttest.GoFile, "")
-		if r := <-one; r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "the key was replaced by somebody else meanwhile, on peer \""+m.Hosts[1].Name()+"\"") {
+		if r := <-one; r.Code != ui.ExitFailed ||
+			!strings.Contains(r.Stderr, "the key was replaced by somebody else meanwhile, on peer \""+m.Hosts[1].Name()+"\"") {
 			t.Errorf("the first: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 		}
 	})

@@ -59,14 +59,16 @@ func publicKeyOf(u *labtest.Users, host string) string {
 
 func rotationStatus(t *testing.T, u *labtest.Users) {
 	out := u.Must(u.Basalt, "wgkeys status -v")
-	for _, want := range []string{"basalt  wg0 ", "  key " + publicKeyOf(u, "basalt"), "  shale  ", "shale   wg0 ", "at 93.93.130.7:30567 OUTSIDE"} {
+	for _, want := range []string{"basalt  wg0 ", "  key " + publicKeyOf(u, "basalt"), "  shale  ", "shale   wg0 ",
+		"at 93.93.130.7:30567 OUTSIDE"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("status lacks %q:\n%s", want, out)
 		}
 	}
 	u.Must(u.Shale, "ip link set wg0 mtu 1300")
 	r := u.Run(u.Basalt, "wgkeys status shale")
-	if r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, "! 1 of its settings differ from the tunnel file: wgkeys plan shale") {
+	if r.Code != ui.ExitFindings ||
+		!strings.Contains(r.Stdout, "! 1 of its settings differ from the tunnel file: wgkeys plan shale") {
 		t.Errorf("drift: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Shale, "wgkeys down --host shale")
@@ -118,7 +120,8 @@ func rotationCannotHold(t *testing.T, u *labtest.Users) {
 func rotationAsks(t *testing.T, u *labtest.Users) {
 	repo := repositoryFiles(u)
 	r := u.Run(u.Basalt, "setsid wgkeys rotate basalt </dev/null")
-	if r.Code != ui.ExitUsage || !strings.Contains(r.Stderr, "basalt wg0: gets a new key; shale will follow") || !strings.Contains(r.Stderr, "-y answers yes") {
+	if r.Code != ui.ExitUsage || !strings.Contains(r.Stderr, "basalt wg0: gets a new key; shale will follow") ||
+		!strings.Contains(r.Stderr, "-y answers yes") {
 		t.Errorf("exit %d\n%s", r.Code, r.Stderr)
 	}
 	if repositoryFiles(u) != repo {
@@ -191,14 +194,16 @@ func rotationOnHost(t *testing.T, u *labtest.Users) {
 }
 
 func rotationDue(t *testing.T, u *labtest.Users) {
-	if r := u.Run(u.Basalt, "wgkeys rotate -y --due"); r.Code != ui.ExitUsage || !strings.Contains(r.Stderr, `max_key_age = "365d"`) {
+	if r := u.Run(u.Basalt, "wgkeys rotate -y --due"); r.Code != ui.ExitUsage ||
+		!strings.Contains(r.Stderr, `max_key_age = "365d"`) {
 		t.Errorf("without max_key_age: exit %d\n%s", r.Code, r.Stderr)
 	}
 	settings := u.Read(u.Basalt, "/root/net/wgkeys.toml")
 	defer u.Write(u.Basalt, "/root/net/wgkeys.toml", settings)
 	old := publicKeyOf(u, "basalt")
 	u.Write(u.Basalt, "/root/net/wgkeys.toml", settings+"\nmax_key_age = \"365d\"\n")
-	if r := u.Run(u.Basalt, "wgkeys rotate -y --due"); r.Code != 0 || !strings.Contains(r.Stderr, "nothing to do: no key is due") {
+	if r := u.Run(u.Basalt, "wgkeys rotate -y --due"); r.Code != 0 ||
+		!strings.Contains(r.Stderr, "nothing to do: no key is due") {
 		t.Errorf("exit %d\n%s", r.Code, r.Stderr)
 	}
 	time.Sleep(1100 * time.Millisecond)
@@ -215,7 +220,8 @@ func rotationUnreachable(t *testing.T, u *labtest.Users) {
 	u.Must(u.Shale, "mv /usr/local/bin/wgkeys /usr/local/bin/wgkeys.gone")
 	defer u.Must(u.Shale, "mv /usr/local/bin/wgkeys.gone /usr/local/bin/wgkeys")
 	r := u.Run(u.Basalt, "wgkeys rotate -y basalt")
-	for _, want := range []string{`will not rotate the key of basalt: no answer from peer "shale"`, "it is not installed there", "--skip shale"} {
+	for _, want := range []string{`will not rotate the key of basalt: no answer from peer "shale"`,
+		"it is not installed there", "--skip shale"} {
 		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, want) {
 			t.Errorf("exit %d, want %q\n%s", r.Code, want, r.Stderr)
 		}
@@ -228,7 +234,8 @@ func rotationUnreachable(t *testing.T, u *labtest.Users) {
 // rotationSkip leaves a peer behind, which gets back as it says.
 func rotationSkip(t *testing.T, u *labtest.Users) {
 	r := u.Run(u.Basalt, "wgkeys rotate -y basalt --skip shale")
-	if r.Code != 0 || !strings.Contains(r.Stderr, `left behind by the rotation of basalt: "shale"`) || !strings.Contains(r.Stderr, "wgkeys apply shale") {
+	if r.Code != 0 || !strings.Contains(r.Stderr, `left behind by the rotation of basalt: "shale"`) ||
+		!strings.Contains(r.Stderr, "wgkeys apply shale") {
 		t.Fatalf("exit %d\n%s", r.Code, r.Stderr)
 	}
 	u.Must(u.Basalt, "wgkeys apply shale")
@@ -251,7 +258,9 @@ func rotationBehind(t *testing.T, u *labtest.Users) {
 	stolen := publicKeyOf(u, "basalt")
 	u.Must(u.Basalt, "wgkeys rotate -y basalt")
 	r := u.Run(u.Basalt, "wgkeys rotate -y -C /root/clone basalt")
-	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, `this repository does not know the key in use on host "basalt"`) || !strings.Contains(r.Stderr, "hint: in /root/clone: git pull") {
+	if r.Code != ui.ExitFailed ||
+		!strings.Contains(r.Stderr, `this repository does not know the key in use on host "basalt"`) ||
+		!strings.Contains(r.Stderr, "hint: in /root/clone: git pull") {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	if live := u.Must(u.Basalt, "wg show wg0 public-key"); strings.Contains(live, stolen) {
@@ -268,7 +277,9 @@ func rotationOnHostSealed(t *testing.T, u *labtest.Users) {
 	rotateKilledAt(u, "after controller: push", "wgkeys rotate -y shale")
 	repo := repositoryFiles(u)
 	r := u.Run(u.Basalt, "wgkeys rotate -y --on-host shale")
-	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, `a rotation is under way with a key from the vault, of host "shale"`) || repositoryFiles(u) != repo {
+	if r.Code != ui.ExitFailed ||
+		!strings.Contains(r.Stderr, `a rotation is under way with a key from the vault, of host "shale"`) ||
+		repositoryFiles(u) != repo {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Basalt, "wgkeys rotate -y shale")
@@ -280,7 +291,8 @@ func rotationKeyFileIsALink(t *testing.T, u *labtest.Users) {
 	u.Must(u.Shale, "mv /etc/wireguard/wg0.key /etc/wireguard/real.key && ln -s real.key /etc/wireguard/wg0.key")
 	r := u.Run(u.Basalt, "wgkeys rotate -y shale")
 	u.Must(u.Shale, "mv /etc/wireguard/real.key /etc/wireguard/wg0.key")
-	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, `cannot replace key file "/etc/wireguard/wg0.key": it is no regular file`) {
+	if r.Code != ui.ExitFailed ||
+		!strings.Contains(r.Stderr, `cannot replace key file "/etc/wireguard/wg0.key": it is no regular file`) {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Basalt, "wgkeys rotate -y shale")

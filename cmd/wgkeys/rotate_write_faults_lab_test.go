@@ -52,7 +52,8 @@ func TestLabRotateWriteFaults(t *testing.T) {
 // rotateHit rotates basalt's key, and has one write to the repository go wrong.
 func rotateHit(u *labtest.Users, c faulttest.Case) (code int, out string, trace []string) {
 	u.Helper()
-	r := u.Run(u.Basalt, "rm -f /root/trace; hit /root/net /root/trace "+c.Fault+" "+ui.Quoted(c.Point)+" wgkeys rotate -y basalt")
+	r := u.Run(u.Basalt, "rm -f /root/trace; hit /root/net /root/trace "+c.Fault+" "+ui.Quoted(c.Point)+
+		" wgkeys rotate -y basalt")
 	return r.Code, r.Stdout + r.Stderr, strings.Split(u.Read(u.Basalt, "/root/trace"), "\n")
 }
 
@@ -99,7 +100,8 @@ func rotateWith(u *labtest.Users, c faulttest.Case, ends map[string]int) {
 func liveKeyInVault(u *labtest.Users) bool {
 	u.Helper()
 	live := u.Must(u.Basalt, "wg show wg0 public-key")
-	vault := u.Must(u.Basalt, "for f in vault/basalt/*.age; do age -d -i ~/.config/wgkeys/identity.txt $f | wg pubkey; done")
+	vault := u.Must(u.Basalt,
+		"for f in vault/basalt/*.age; do age -d -i ~/.config/wgkeys/identity.txt $f | wg pubkey; done")
 	return slices.Contains(strings.Fields(vault), strings.TrimSpace(live))
 }
 

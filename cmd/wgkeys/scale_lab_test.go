@@ -98,7 +98,8 @@ func (h *hub) write(v *tunnel.View, name string) {
 		fmt.Fprintf(&quick, "[Peer]\nPublicKey = %s\nAllowedIPs = %s\nEndpoint = %s\nPersistentKeepalive = %d\n",
 			p.PublicKey, p.AllowedIPs[0], p.Endpoint, p.Keepalive)
 	}
-	for path, text := range map[string][]byte{"/root/" + name + ".view": view.Bytes(), "/etc/wireguard/" + name + ".conf": quick.Bytes()} {
+	for path, text := range map[string][]byte{"/root/" + name + ".view": view.Bytes(), "/etc/wireguard/" + name +
+		".conf": quick.Bytes()} {
 		if err := h.WriteFile(path, text, 0o600); err != nil {
 			h.Fatal(err)
 		}
@@ -139,7 +140,8 @@ func TestLabManyPeers(t *testing.T) {
 		}
 	}
 	h.time("wgkeys plan --view wg0.view")
-	if out := h.sh("wgkeys apply --view wg0-changed.view"); strings.Count(out, "\n") != 1 || !strings.Contains(out, " persistent-keepalive 25 ") {
+	if out := h.sh("wgkeys apply --view wg0-changed.view"); strings.Count(out, "\n") != 1 ||
+		!strings.Contains(out, " persistent-keepalive 25 ") {
 		t.Errorf("a change of one peer takes the steps\n%s", out)
 	}
 	if down := h.time("wgkeys down"); down > up {

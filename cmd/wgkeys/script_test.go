@@ -203,7 +203,8 @@ func buildAge(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "filippo.io/age").Output()
 	ts.Check(err)
-	out, err := exec.Command("go", "build", "-C", strings.TrimSpace(string(dir)), "-o", ts.MkAbs(args[0]), "./cmd/age").CombinedOutput()
+	out, err := exec.Command("go", "build", "-C", strings.TrimSpace(string(dir)), "-o", ts.MkAbs(args[0]),
+		"./cmd/age").CombinedOutput()
 	if err != nil {
 		ts.Fatalf("%v: %s", err, out)
 	}

@@ -71,7 +71,8 @@ func viewOf(e *env) (*tunnel.View, *tunnel.Tunnel, error) {
 // the middle of a rotation has two; this is the present one.
 func showSecret(e *env) error {
 	if len(e.names()) != 1 || e.cli.Bool("json") || e.cli.IsSet("host") {
-		return ui.Usage("cannot show a secret with", "wgkeys show --secret", "it takes the name of one host, and neither --json nor --host",
+		return ui.Usage("cannot show a secret with", "wgkeys show --secret",
+			"it takes the name of one host, and neither --json nor --host",
 			"wgkeys show --secret HOST")
 	}
 	host := e.names()[0]

@@ -70,9 +70,11 @@ func checkStatusFlags(e *env) error {
 	json, prometheus := e.cli.Bool("json"), e.cli.Bool("prometheus")
 	switch {
 	case json && prometheus:
-		return ui.Usage("cannot go together:", "--json and --prometheus", "each is a form of the whole result", "wgkeys status --help")
+		return ui.Usage("cannot go together:", "--json and --prometheus", "each is a form of the whole result",
+			"wgkeys status --help")
 	case e.cli.String("output") != "" && !json && !prometheus:
-		return ui.Usage("nothing to write to", e.cli.String("output"), "a table is for a terminal", "wgkeys status --prometheus -o FILE, or --json -o FILE")
+		return ui.Usage("nothing to write to", e.cli.String("output"), "a table is for a terminal",
+			"wgkeys status --prometheus -o FILE, or --json -o FILE")
 	case e.cli.Duration("every") < time.Second:
 		return ui.Usage("too short a time for", "--every", "hosts are asked over ssh", "wgkeys status --watch --every 2s")
 	}
@@ -211,7 +213,8 @@ func (w *statusWriter) tellScrolled(all []*remote.HostStatus, lines int) {
 	}
 	hosts := hostsIn(all, func(s *remote.HostStatus) bool { return s.Err != nil || s.Findings != nil })
 	if hosts != nil {
-		w.e.ui.Say("%d of %d have problems, at the top; -q shows them alone: %s", len(hosts), len(hostsIn(all, nil)), ui.Naming(hosts))
+		w.e.ui.Say("%d of %d have problems, at the top; -q shows them alone: %s", len(hosts), len(hostsIn(all, nil)),
+			ui.Naming(hosts))
 	}
 }
 
@@ -232,7 +235,8 @@ func (w *statusWriter) compare(all []*remote.HostStatus) {
 	}
 	w.looks.Compare(all)
 	if err := w.looks.Write(); err != nil && w.e.ui.Verbose {
-		w.e.hosts.Say.Warn(fault.Wrap(fault.Errno(err), "cannot remember this look for the next rate", "", "echo ${XDG_CACHE_HOME:-$HOME/.cache}"))
+		w.e.hosts.Say.Warn(fault.Wrap(fault.Errno(err), "cannot remember this look for the next rate", "",
+			"echo ${XDG_CACHE_HOME:-$HOME/.cache}"))
 	}
 }
 

@@ -21,9 +21,12 @@ func TestLabStatusDeadTunnel(t *testing.T) {
 		{"well", "true", "true", ""},
 		{"firewall", "nft add table inet f && nft 'add chain inet f in { type filter hook input priority 0; }' && nft add rule inet f in udp dport 30567 drop", "nft delete table inet f",
 			"nothing of it arrives at shale: its port 30567/udp is closed"},
-		{"another key", "wg genkey | wg set wg0 private-key /dev/stdin", "true", "shale uses another key than basalt has for it"},
-		{"unknown", "wg set wg0 peer " + basalt + " remove", "true", "shale does not know the key that basalt uses, " + basalt},
-		{"another PSK", "wg genpsk >/root/psk; wg set wg0 peer " + basalt + " preshared-key /root/psk", "true", "the preshared keys differ, or a firewall of basalt drops UDP from " + demo.ShaleAddr},
+		{"another key", "wg genkey | wg set wg0 private-key /dev/stdin", "true",
+			"shale uses another key than basalt has for it"},
+		{"unknown", "wg set wg0 peer " + basalt + " remove", "true", "shale does not know the key that basalt uses, " +
+			basalt},
+		{"another PSK", "wg genpsk >/root/psk; wg set wg0 peer " + basalt + " preshared-key /root/psk", "true",
+			"the preshared keys differ, or a firewall of basalt drops UDP from " + demo.ShaleAddr},
 		{"down", "wgkeys down --quiet --host shale", "true", "the tunnel is not up on shale: wgkeys apply shale"},
 	} {
 		u.Must(u.Basalt, "wgkeys down --quiet && wgkeys apply --quiet shale")
@@ -31,7 +34,8 @@ func TestLabStatusDeadTunnel(t *testing.T) {
 		u.Must(u.Basalt, "wgkeys apply --quiet")
 		r := u.Run(u.Basalt, "wgkeys status basalt")
 		found := strings.Contains(r.Stdout, "! shale does not answer at "+demo.ShaleAddr+":30567, OUTSIDE (")
-		if test.want == "" && (r.Code != ui.ExitDone || found) || test.want != "" && (r.Code != ui.ExitFindings || !found || !strings.Contains(r.Stdout, test.want)) {
+		if test.want == "" && (r.Code != ui.ExitDone || found) || test.want != "" && (r.Code != ui.ExitFindings || !found ||
+			!strings.Contains(r.Stdout, test.want)) {
 			t.Errorf("%s: exit %d, want %q\n%s%s", test.name, r.Code, test.want, r.Stdout, r.Stderr)
 		}
 		u.Must(u.Shale, test.mend)
@@ -54,7 +58,8 @@ func TestLabStatusLossyTunnel(t *testing.T) {
 	}
 	u.Must(u.Basalt, "ping -6 -n -q -s 1300 -i 0.2 "+demo.Internet+" </dev/null >/dev/null 2>&1 &")
 	r := u.Run(u.Basalt, "wgkeys status")
-	if r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, " sent to shale in the last seconds ") || strings.Count(r.Stdout, "  ! ") != 1 {
+	if r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, " sent to shale in the last seconds ") ||
+		strings.Count(r.Stdout, "  ! ") != 1 {
 		t.Errorf("large packets are lost: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Must(u.Basalt, "pkill ping; wgkeys down --quiet && wgkeys down --quiet shale")

@@ -45,8 +45,10 @@ func TestLabStatusConnections(t *testing.T) {
 		{"as it should be", "true", ui.ExitDone},
 		{"drift", "sed -i 's/forward   = true/forward = false/' tunnels/wg0.toml", ui.ExitFindings},
 		{"not up", "wgkeys down --quiet shale", ui.ExitFindings},
-		{"two, one of them up", "wgkeys gen -q -t wg1 shale basalt && wgkeys push -q shale && wgkeys apply -q -t wg1 shale", ui.ExitFindings},
-		{"both up", "sed -i 's/forward   = false/forward = true/' tunnels/wg0.toml && wgkeys apply -q -t wg0 shale", ui.ExitDone},
+		{"two, one of them up", "wgkeys gen -q -t wg1 shale basalt && wgkeys push -q shale && wgkeys apply -q -t wg1 shale",
+			ui.ExitFindings},
+		{"both up", "sed -i 's/forward   = false/forward = true/' tunnels/wg0.toml && wgkeys apply -q -t wg0 shale",
+			ui.ExitDone},
 	} {
 		if test.name == "two, one of them up" {
 			u.Write(u.Basalt, "/root/net/tunnels/wg1.toml", besideTunnel)
@@ -57,7 +59,8 @@ func TestLabStatusConnections(t *testing.T) {
 			t.Errorf("%s: exit %d after %d connections:\n%s%s", test.name, r.Code, n, r.Stdout, r.Stderr)
 		}
 	}
-	if r := u.Run(u.Basalt, "wgkeys status shale"); !strings.Contains(r.Stdout, "\nshale  wg0 ") || !strings.Contains(r.Stdout, "\nshale  wg1 ") {
+	if r := u.Run(u.Basalt, "wgkeys status shale"); !strings.Contains(r.Stdout, "\nshale  wg0 ") ||
+		!strings.Contains(r.Stdout, "\nshale  wg1 ") {
 		t.Errorf("of two tunnels:\n%s", r.Stdout)
 	}
 	u.Must(u.Basalt, "wgkeys down --quiet -t wg0 && wgkeys down --quiet -t wg0 shale && wgkeys down --quiet -t wg1 shale")
@@ -73,27 +76,33 @@ func TestLabStatusForms(t *testing.T) {
 	l.Must(l.Basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
 	l.table()
 	l.json("all is well", ui.ExitDone, "")
-	l.prometheus("all is well", ui.ExitDone, `wgkeys_answered{host="shale",tunnel="wg0"} 1`, `wgkeys_drift_steps{host="shale",tunnel="wg0"} 0`,
+	l.prometheus("all is well", ui.ExitDone, `wgkeys_answered{host="shale",tunnel="wg0"} 1`,
+		`wgkeys_drift_steps{host="shale",tunnel="wg0"} 0`,
 		`wgkeys_peers_up{host="basalt",tunnel="wg0"} 1`)
 
 	l.Must(l.Shale, "ip link set wg0 mtu 1300")
 	r := l.exits(ui.ExitFindings, "wgkeys status")
 	if lines := strings.Split(r.Stdout, "\n"); len(lines) != 5 || !strings.HasPrefix(lines[1], "shale ") ||
-		lines[2] != "  ! 1 of its settings differ from the tunnel file: wgkeys plan shale" || !strings.HasPrefix(lines[3], "basalt ") {
+		lines[2] != "  ! 1 of its settings differ from the tunnel file: wgkeys plan shale" ||
+		!strings.HasPrefix(lines[3], "basalt ") {
 		t.Errorf("the one with a problem is not first:\n%s", r.Stdout)
 	}
-	if r := l.exits(ui.ExitFindings, "wgkeys status -q"); strings.Count(r.Stdout, "\n") != 3 || strings.Contains(r.Stdout, "basalt ") {
+	if r := l.exits(ui.ExitFindings, "wgkeys status -q"); strings.Count(r.Stdout, "\n") != 3 ||
+		strings.Contains(r.Stdout, "basalt ") {
 		t.Errorf("-q tells of more than the problem:\n%s", r.Stdout)
 	}
 	l.json("drift", ui.ExitFindings, "")
-	l.prometheus("drift", ui.ExitFindings, `wgkeys_drift_steps{host="shale",tunnel="wg0"} 1`, `wgkeys_findings{host="shale",tunnel="wg0"} 1`)
+	l.prometheus("drift", ui.ExitFindings, `wgkeys_drift_steps{host="shale",tunnel="wg0"} 1`,
+		`wgkeys_findings{host="shale",tunnel="wg0"} 1`)
 
 	l.Tunnel(demo.FirstTunnel + "[hosts.ghost]\nssh = \"root@192.0.2.10\"\naddresses = [\"2001:db8:7767::3/128\"]\n")
 	l.Must(l.Basalt, "wgkeys gen -q ghost && ! ssh -o BatchMode=yes root@192.0.2.10 true")
 	l.json("one gives no answer", ui.ExitSome, "cannot reach host")
-	l.prometheus("one gives no answer", ui.ExitSome, `wgkeys_answered{host="ghost",tunnel="wg0"} 0`, `wgkeys_answered{host="shale",tunnel="wg0"} 1`)
+	l.prometheus("one gives no answer", ui.ExitSome, `wgkeys_answered{host="ghost",tunnel="wg0"} 0`,
+		`wgkeys_answered{host="shale",tunnel="wg0"} 1`)
 	r = l.exits(ui.ExitSome, "wgkeys status")
-	if !strings.Contains(r.Stdout, "\nghost   wg0         -") || !strings.Contains(r.Stderr, `error: cannot reach host "ghost": `) ||
+	if !strings.Contains(r.Stdout, "\nghost   wg0         -") ||
+		!strings.Contains(r.Stderr, `error: cannot reach host "ghost": `) ||
 		!strings.HasSuffix(r.Stderr, "hint: once they are mended: wgkeys status ghost\n") {
 		t.Errorf("of the host that gives no answer:\n%s%s", r.Stdout, r.Stderr)
 	}
@@ -120,17 +129,20 @@ func (l statusLab) table() {
 	second := l.exits(ui.ExitDone, "wgkeys status")
 	for _, text := range []string{first.Stdout, second.Stdout} {
 		lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-		if len(lines) != 3 || strings.Join(strings.Fields(lines[0]), " ") != "HOST TUNNEL PEERS OLDEST IN OUT RATE KEY DRIFT AGE WGKEYS" || strings.Contains(text, "\x1b") {
+		if len(lines) != 3 || strings.Join(strings.Fields(lines[0]),
+			" ") != "HOST TUNNEL PEERS OLDEST IN OUT RATE KEY DRIFT AGE WGKEYS" || strings.Contains(text, "\x1b") {
 			l.Fatalf("the table is\n%s", text)
 		}
 		for _, line := range lines[1:] {
 			words := strings.Fields(line)
-			if rate := words[6]; words[2] != "1/1" || words[7] != "agree" || words[8] != "0" || strings.HasSuffix(rate, "/s") != (text == second.Stdout) {
+			if rate := words[6]; words[2] != "1/1" || words[7] != "agree" || words[8] != "0" ||
+				strings.HasSuffix(rate, "/s") != (text == second.Stdout) {
 				l.Errorf("a row is %q", line)
 			}
 		}
 	}
-	if r := l.exits(ui.ExitDone, "XDG_CACHE_HOME=/proc/nowhere wgkeys status -v"); !strings.Contains(r.Stderr, "cannot remember this look") {
+	if r := l.exits(ui.ExitDone, "XDG_CACHE_HOME=/proc/nowhere wgkeys status -v"); !strings.Contains(r.Stderr,
+		"cannot remember this look") {
 		l.Errorf("with no cache: %s", r.Stderr)
 	}
 	l.exits(ui.ExitDone, "env -u HOME wgkeys status -q")
@@ -209,7 +221,8 @@ func (l statusLab) prometheus(when string, code int, lines ...string) {
 	if l.Read(l.Basalt, "/root/old.prom") != "old\n" {
 		l.Errorf("%s: the old file was written to", when)
 	}
-	if got := l.Must(l.Basalt, "stat -c '%a %n' /root/collector/*; ls -A /root/collector"); got != "644 /root/collector/wgkeys.prom\nwgkeys.prom\n" {
+	if got := l.Must(l.Basalt,
+		"stat -c '%a %n' /root/collector/*; ls -A /root/collector"); got != "644 /root/collector/wgkeys.prom\nwgkeys.prom\n" {
 		l.Errorf("%s: the folder has\n%s", when, got)
 	}
 	r := l.exits(code, "wgkeys status --prometheus")
@@ -236,7 +249,8 @@ func (l statusLab) usage() {
 	for _, flags := range []string{"--json --prometheus", "-o /root/x", "--watch 5s", "--every 1ms", "-j 0"} {
 		l.exits(ui.ExitUsage, "wgkeys status "+flags)
 	}
-	if r := l.exits(ui.ExitFailed, "wgkeys status --prometheus -o /nowhere/x.prom"); !strings.Contains(r.Stderr, `cannot write the result to "/nowhere/x.prom": no such file or directory`) {
+	if r := l.exits(ui.ExitFailed, "wgkeys status --prometheus -o /nowhere/x.prom"); !strings.Contains(r.Stderr,
+		`cannot write the result to "/nowhere/x.prom": no such file or directory`) {
 		l.Errorf("%s", r.Stderr)
 	}
 }
@@ -244,7 +258,8 @@ func (l statusLab) usage() {
 // terminalOn has a terminal on a host. A Ctrl-C is not for nsenter, which waits for the rest.
 func terminalOn(t *testing.T, h *lab.Host, script string) *terminal {
 	t.Helper()
-	return onTerminal(t, "sh", "-c", `trap "" INT; exec nsenter -t "$0" -a sh -c "cd /root/net; export HOME=/root TERM=xterm; $1"`,
+	return onTerminal(t, "sh", "-c",
+		`trap "" INT; exec nsenter -t "$0" -a sh -c "cd /root/net; export HOME=/root TERM=xterm; $1"`,
 		fmt.Sprint(h.PID()), script)
 }
 
@@ -255,9 +270,11 @@ func TestLabStatusTerminal(t *testing.T) {
 	u := labtest.NewUsers(t)
 	u.Must(u.Basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
 	u.Must(u.Shale, "ip link set wg0 mtu 1300")
-	for script, coloured := range map[string]bool{"": true, "NO_COLOR= ": true, "NO_COLOR=1 ": false, "TERM=dumb ": false} {
+	for script, coloured := range map[string]bool{"": true, "NO_COLOR= ": true, "NO_COLOR=1 ": false,
+		"TERM=dumb ": false} {
 		x := terminalOn(t, u.Basalt, script+"wgkeys status")
-		if code := x.wait(); code != ui.ExitFindings || strings.Contains(x.shown(), "\x1b[31mshale\x1b[m") != coloured || strings.Contains(x.shown(), "\x1b") != coloured {
+		if code := x.wait(); code != ui.ExitFindings || strings.Contains(x.shown(), "\x1b[31mshale\x1b[m") != coloured ||
+			strings.Contains(x.shown(), "\x1b") != coloured {
 			t.Errorf("%q: exit %d\n%q", script, code, x.shown())
 		}
 	}
@@ -279,7 +296,8 @@ func TestLabStatusTerminal(t *testing.T) {
 		return strings.HasSuffix(last, "\x1b[J") && strings.Contains(last, "shale") && !strings.Contains(last, "\x1b[31m")
 	})
 	x.types("\x03")
-	if code := x.wait(); code != ui.ExitDone || strings.Contains(x.shown(), "\x1b[2J") || !strings.Contains(x.shown(), "\r\x1b[5A") {
+	if code := x.wait(); code != ui.ExitDone || strings.Contains(x.shown(), "\x1b[2J") ||
+		!strings.Contains(x.shown(), "\r\x1b[5A") {
 		t.Errorf("the watch exits %d\n%q", code, x.shown())
 	}
 	watchInPipe(u)

@@ -62,7 +62,8 @@ func takeOverHere(e *env, v *tunnel.View) error {
 	}
 	switch {
 	case t.From == nil:
-		e.ui.Say("%s: no program was found that brought the tunnel up; whatever did is to be kept from doing it again", v.Tunnel)
+		e.ui.Say("%s: no program was found that brought the tunnel up; whatever did is to be kept from doing it again",
+			v.Tunnel)
 	case dry:
 		e.ui.Say("%s: would be taken over from %s", v.Tunnel, t.From)
 	}
@@ -74,7 +75,8 @@ func takeOverHere(e *env, v *tunnel.View) error {
 		return err
 	}
 	if t.From != nil {
-		e.ui.Say("%s: taken over from %s; its files are in %s; the way back: wgkeys import --undo -t %s", v.Tunnel, t.From, former.Dir(v.Tunnel), v.Tunnel)
+		e.ui.Say("%s: taken over from %s; its files are in %s; the way back: wgkeys import --undo -t %s", v.Tunnel, t.From,
+			former.Dir(v.Tunnel), v.Tunnel)
 	}
 	return bootTakenOver(e, v)
 }
@@ -85,7 +87,8 @@ func bootTakenOver(e *env, v *tunnel.View) error {
 		return nil
 	}
 	if err := bootByItself(e, v); err != nil {
-		return fault.Wrap(err, "the tunnel is wgkeys' own now, and will not come up at boot:", v.Tunnel, "wgkeys install -t "+v.Tunnel)
+		return fault.Wrap(err, "the tunnel is wgkeys' own now, and will not come up at boot:", v.Tunnel,
+			"wgkeys install -t "+v.Tunnel)
 	}
 	return nil
 }
@@ -114,11 +117,13 @@ func giveBackTaken(e *env) error {
 	}
 	switch len(taken) {
 	case 0:
-		return fault.NewFile("nothing to give back in", filepath.Dir(former.Dir("x")), "no tunnel was taken over on this machine", "wgkeys down")
+		return fault.NewFile("nothing to give back in", filepath.Dir(former.Dir("x")),
+			"no tunnel was taken over on this machine", "wgkeys down")
 	case 1:
 		return giveBackHere(e, taken[0])
 	}
-	return ui.Usage("which tunnel is meant by", "wgkeys import --undo", "there are "+strings.Join(taken, ", "), "wgkeys import --undo -t "+taken[0])
+	return ui.Usage("which tunnel is meant by", "wgkeys import --undo", "there are "+strings.Join(taken, ", "),
+		"wgkeys import --undo -t "+taken[0])
 }
 
 func giveBackHere(e *env, name string) error {

@@ -23,7 +23,8 @@ type takenOver struct {
 
 // takenOvers are for hosts without systemd.
 var takenOvers = []takenOver{
-	{name: "wg-quick", up: "wg-quick up wg0", down: "wg-quick down wg0", aside: "/etc/wireguard/wg0.conf", before: wgQuickFile},
+	{name: "wg-quick", up: "wg-quick up wg0", down: "wg-quick down wg0", aside: "/etc/wireguard/wg0.conf",
+		before: wgQuickFile},
 	{name: "wg-quick-everything", extra: "allowed_ips = [\"::/0\", \"0.0.0.0/0\"]", steps: true,
 		up: "wg-quick up wg0", down: "wg-quick down wg0", aside: "/etc/wireguard/wg0.conf", before: wgQuickFile},
 	{name: "wg-quick-iptables", extra: "allowed_ips = [\"::/0\", \"0.0.0.0/0\"]", steps: true,
@@ -76,10 +77,12 @@ func (of takenOver) run(m *labtest.Mesh) {
 		}
 		m.Same(m.Basalt, was, "after a dry run")
 		of.during(m, "wgkeys import --take-over")
-		if r := m.Run(m.Basalt, "test ! -e "+of.aside+" && ! iptables-save | grep 'wg-quick(8)' && wgkeys plan"); r.Code != 0 {
+		if r := m.Run(m.Basalt,
+			"test ! -e "+of.aside+" && ! iptables-save | grep 'wg-quick(8)' && wgkeys plan"); r.Code != 0 {
 			m.Errorf("plan exits %d after the take-over:\n%s%s", r.Code, r.Stdout, r.Stderr)
 		}
-		if r := m.Run(m.Basalt, "wgkeys import --take-over"); r.Code != 1 || !strings.Contains(r.Stderr, "what was put aside is in /etc/wgkeys/taken/wg0") {
+		if r := m.Run(m.Basalt, "wgkeys import --take-over"); r.Code != 1 ||
+			!strings.Contains(r.Stderr, "what was put aside is in /etc/wgkeys/taken/wg0") {
 			m.Errorf("a second take-over exits %d: %s", r.Code, r.Stderr)
 		}
 		if round == 1 {
@@ -112,7 +115,8 @@ func (of takenOver) outdated(m *labtest.Mesh) {
 	m.Helper()
 	m.Must(m.Basalt, "wgkeys rotate -y basalt")
 	r := m.Run(m.Basalt, "wgkeys import --undo")
-	if r.Code != 1 || !strings.Contains(r.Stderr, "own key was replaced since") || !strings.Contains(r.Stderr, "hint: wgkeys export --secret basalt") {
+	if r.Code != 1 || !strings.Contains(r.Stderr, "own key was replaced since") ||
+		!strings.Contains(r.Stderr, "hint: wgkeys export --secret basalt") {
 		m.Errorf("after a rotation undo exits %d: %s", r.Code, r.Stderr)
 	}
 	m.Must(m.Basalt, "wgkeys down -q && umask 077 && wgkeys export --secret --format wg-quick -o "+of.aside+" basalt && "+of.up)

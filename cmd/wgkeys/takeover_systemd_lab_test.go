@@ -80,7 +80,8 @@ END
 		left: "networkctl --no-legend list wg0 | grep -qw unmanaged && test ! -e /etc/systemd/network/50-wg0.netdev",
 	},
 	"NetworkManager": {
-		unit: "NetworkManager.service", online: sidManagers["NetworkManager"].online, extra: "metric = 50\n", program: "NetworkManager",
+		unit: "NetworkManager.service", online: sidManagers["NetworkManager"].online, extra: "metric = 50\n",
+		program: "NetworkManager",
 		up: `umask 077; cat >/etc/NetworkManager/system-connections/office.nmconnection <<END
 [connection]
 id=office
@@ -144,7 +145,8 @@ func TestLabSystemdTakeOver(t *testing.T) {
 func (s sidTakeOver) lossless(m *labtest.Sid, command string) {
 	m.Helper()
 	// One a millisecond of each family, of which the emulated processor sends some 800 a second.
-	said := m.Must("lab-trial 'cd /root/net && " + command + " >/tmp/said 2>&1 || { cat /tmp/said; exit 1; }' 0.001; cat /tmp/said")
+	said := m.Must("lab-trial 'cd /root/net && " + command +
+		" >/tmp/said 2>&1 || { cat /tmp/said; exit 1; }' 0.001; cat /tmp/said")
 	count := map[string]int{}
 	for line := range strings.Lines(said) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
@@ -153,7 +155,8 @@ func (s sidTakeOver) lossless(m *labtest.Sid, command string) {
 		}
 	}
 	m.Logf("%s: %d in the clear, %d and %d lost\n%s", command, count["clear"], count["lost4"], count["lost6"], said)
-	if count["clear"]+count["lost4"]+count["lost6"] > 0 || count["sent4"] == 0 || count["sent6"] == 0 || strings.Contains(said, "exits") {
+	if count["clear"]+count["lost4"]+count["lost6"] > 0 || count["sent4"] == 0 || count["sent6"] == 0 ||
+		strings.Contains(said, "exits") {
 		m.Errorf("%s: packets are lost\n%s", command, said)
 	}
 	if strings.HasSuffix(command, "--take-over") && !strings.Contains(said, "taken over from "+s.program) {

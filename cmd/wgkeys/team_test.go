@@ -31,7 +31,8 @@ type admin struct {
 func (a *admin) git(args ...string) string {
 	a.Helper()
 	c := exec.Command("git", append([]string{"-C", a.dir}, args...)...)
-	c.Env = append(os.Environ(), "GIT_AUTHOR_NAME="+a.name, "GIT_AUTHOR_EMAIL="+a.name+"@example.net", "GIT_COMMITTER_NAME="+a.name, "GIT_COMMITTER_EMAIL="+a.name+"@example.net")
+	c.Env = append(os.Environ(), "GIT_AUTHOR_NAME="+a.name, "GIT_AUTHOR_EMAIL="+a.name+"@example.net",
+		"GIT_COMMITTER_NAME="+a.name, "GIT_COMMITTER_EMAIL="+a.name+"@example.net")
 	out, err := c.CombinedOutput()
 	if err != nil {
 		a.Fatalf("%s: git %s: %v\n%s", a.name, strings.Join(args, " "), err, out)
@@ -44,7 +45,8 @@ func (a *admin) git(args ...string) string {
 func (a *admin) wgkeys(args ...string) {
 	a.Helper()
 	c := exec.Command("wgkeys", append(args, "-C", a.dir)...)
-	c.Env = append(os.Environ(), "GIT_AUTHOR_NAME="+a.name, "GIT_AUTHOR_EMAIL="+a.name+"@example.net", "GIT_COMMITTER_NAME="+a.name, "GIT_COMMITTER_EMAIL="+a.name+"@example.net")
+	c.Env = append(os.Environ(), "GIT_AUTHOR_NAME="+a.name, "GIT_AUTHOR_EMAIL="+a.name+"@example.net",
+		"GIT_COMMITTER_NAME="+a.name, "GIT_COMMITTER_EMAIL="+a.name+"@example.net")
 	if out, err := c.CombinedOutput(); err != nil {
 		a.Fatalf("%s: wgkeys %s: %v\n%s", a.name, strings.Join(args, " "), err, out)
 	}
@@ -69,7 +71,8 @@ func (a *admin) join() string {
 	if a.name == "bob" {
 		third = 2
 	}
-	a.write("tunnels/wg0.d/"+host+".toml", fmt.Sprintf("[hosts.%s]\naddresses = [\"10.0.%d.%d/32\"]\n", host, third, a.next))
+	a.write("tunnels/wg0.d/"+host+".toml", fmt.Sprintf("[hosts.%s]\naddresses = [\"10.0.%d.%d/32\"]\n", host, third,
+		a.next))
 	a.git("add", "tunnels/wg0.d")
 	a.git("commit", "-q", "-m", "tunnel: "+host+" joins")
 	a.made = append(a.made, host)
@@ -135,7 +138,8 @@ func twoAdmins(t *testing.T, base string) []*admin {
 	t.Helper()
 	start := &admin{T: t, dir: filepath.Join(base, "alice"), name: "alice", random: rand.New(rand.NewPCG(1, 0))}
 	start.wgkeys("init", "-q", "--classic")
-	start.write("tunnels/wg0.toml", "psk = true\n[hosts.hub]\nendpoint = \"192.0.2.1\"\n[hosts.rim]\naddresses = [\"10.0.0.2/32\"]\n")
+	start.write("tunnels/wg0.toml",
+		"psk = true\n[hosts.hub]\nendpoint = \"192.0.2.1\"\n[hosts.rim]\naddresses = [\"10.0.0.2/32\"]\n")
 	start.git("init", "-q", "-b", "main")
 	start.wgkeys("gen", "-q", "--commit", "hub", "rim")
 	start.git("add", "-A")
@@ -197,7 +201,8 @@ func (a *admin) sound(identity string) {
 	err := run(func(*ui.UI, string) context.Context { return a.Context() }, &ui.UI{Stdout: &said, Stderr: os.Stderr},
 		[]string{"wgkeys", "check", "-C", a.dir, "-i", identity})
 	for line := range strings.Lines(said.String()) {
-		if !strings.HasPrefix(line, "  hint: ") && !strings.Contains(line, " is not encrypted to ") && !strings.Contains(line, " is no longer listed ") {
+		if !strings.HasPrefix(line, "  hint: ") && !strings.Contains(line, " is not encrypted to ") &&
+			!strings.Contains(line, " is no longer listed ") {
 			a.Errorf("%s: %s", a.name, line)
 		}
 	}
@@ -210,7 +215,8 @@ func (a *admin) sound(identity string) {
 func (a *admin) complete(hosts []string) {
 	a.Helper()
 	for _, host := range hosts {
-		for _, file := range []string{"keyring/" + host + "/wg0.pub", "vault/" + host + "/wg0.key.age", "vault/" + host + "/wg0.hub.psk.age"} {
+		for _, file := range []string{"keyring/" + host + "/wg0.pub", "vault/" + host + "/wg0.key.age", "vault/" + host +
+			"/wg0.hub.psk.age"} {
 			if _, err := os.Stat(filepath.Join(a.dir, file)); err != nil {
 				a.Error(err)
 			}
@@ -225,7 +231,8 @@ func bothAtOnce(t *testing.T, host string, admins []*admin) {
 		a.rotate(host)
 	}
 	admins[0].git("push", "-q", "origin", "HEAD:main")
-	c := exec.Command("git", "-C", admins[1].dir, "-c", "user.name=bob", "-c", "user.email=bob@example.net", "pull", "-q", "--no-rebase", "--no-edit")
+	c := exec.Command("git", "-C", admins[1].dir, "-c", "user.name=bob", "-c", "user.email=bob@example.net", "pull", "-q",
+		"--no-rebase", "--no-edit")
 	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "CONFLICT") {
 		t.Errorf("two keys for one host were merged: %v\n%s", err, out)
 	}

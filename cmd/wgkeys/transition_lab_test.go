@@ -31,7 +31,7 @@ type tool struct {
 	name            string
 	begin           string                                                 // shell that starts it, if it is a service
 	files           func(t *testing.T, v *tunnel.View, path string) string // shell that writes a view to path.*
-	up, move, again string                                                 // shell, with the view's number in $1; again shows what is left to do
+	up, move, again string                                                 // shell, with view $1; again: what is left
 	down            string
 }
 
@@ -212,7 +212,8 @@ func (w *walk) step(from, to int) {
 }
 
 func (w *walk) report(transitions int, took time.Duration) {
-	w.Logf("%s: %d transitions in %v, %d not as after a fresh start", w.tool.name, transitions, took.Round(time.Second), w.unlike)
+	w.Logf("%s: %d transitions in %v, %d not as after a fresh start", w.tool.name, transitions, took.Round(time.Second),
+		w.unlike)
 	for i, f := range w.flows {
 		w.Logf("%s: %.0f packets a second; the port stays: %v; it changes: %v", f.Name,
 			float64(w.kept[i].Sent+w.moved[i].Sent)/took.Seconds(), w.kept[i], w.moved[i])

@@ -64,7 +64,8 @@ func confOf(_ *testing.T, v *tunnel.View, path string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("umask 077; cat >%s.conf <<END", path)
-	line("[Interface]\nPrivateKey = $(cat %s)\nListenPort = %d\nAddress = %s", v.PrivateKeyFile, v.ListenPort, joined(v.Addresses))
+	line("[Interface]\nPrivateKey = $(cat %s)\nListenPort = %d\nAddress = %s", v.PrivateKeyFile, v.ListenPort,
+		joined(v.Addresses))
 	line("MTU = %d", cmp.Or(v.MTU, 1420))
 	if v.FwMark != 0 {
 		line("FwMark = %d", v.FwMark)
@@ -201,7 +202,8 @@ func networkdFiles(_ *testing.T, v *tunnel.View, path string) string {
 			line("PersistentKeepalive=%d", p.Keepalive)
 		}
 	}
-	line("END\ncat >%s.network <<END\n[Match]\nName=wg0\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\nIPForward=%t", path, v.Forward)
+	line("END\ncat >%s.network <<END\n[Match]\nName=wg0\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\nIPForward=%t",
+		path, v.Forward)
 	for _, a := range v.Addresses {
 		line("Address=%s", a)
 	}

@@ -52,8 +52,9 @@ func onPairWithFlint(lines string) edit {
 
 // The edits, by what they change of shale's view.
 var (
-	otherPeers   = []edit{{"hosts.slate", "hosts.granite"}, {"10.77.0.4/32", "10.77.0.5/32"}, {"::4/128", "::5/128"}}
-	swapped      = []edit{{"2001:db8:2::/48", "(first)"}, {"2001:db8:4::/48", "2001:db8:2::/48"}, {"(first)", "2001:db8:4::/48"}}
+	otherPeers = []edit{{"hosts.slate", "hosts.granite"}, {"10.77.0.4/32", "10.77.0.5/32"}, {"::4/128", "::5/128"}}
+	swapped    = []edit{{"2001:db8:2::/48", "(first)"}, {"2001:db8:4::/48", "2001:db8:2::/48"},
+		{"(first)", "2001:db8:4::/48"}}
 	endpoint     = []edit{{"192.0.2.77", "192.0.2.78:4500"}, onPairWithFlint("keepalive = 25\n")}
 	psk          = []edit{onPairWithFlint("psk = true\n")}
 	port         = []edit{onShale("listen_port = 30568\n")}
@@ -63,7 +64,8 @@ var (
 	table        = []edit{onShale("table = 777\n")}
 	sysctls      = []edit{onShale("ndp_proxy = true\nmasquerade = true\nsysctls = { \"net.ipv4.conf.wg0.log_martians\" = \"1\", \"net.ipv4.conf.all.log_martians\" = \"1\" }\n")}
 	noRouter     = []edit{{"forward   = true\n", ""}}
-	defaultRoute = []edit{{`["10.77.0.3/32", "2001:db8:7767::3/128"]`, `["10.77.0.3/32", "2001:db8:7767::3/128"]` + "\nroutes = [\"0.0.0.0/0\"]"}}
+	defaultRoute = []edit{{`["10.77.0.3/32", "2001:db8:7767::3/128"]`, `["10.77.0.3/32", "2001:db8:7767::3/128"]` +
+		"\nroutes = [\"0.0.0.0/0\"]"}}
 )
 
 // transitionViews are shale's, from and to each of which the test goes.
@@ -85,7 +87,8 @@ var transitionViews = []struct {
 	{"sysctls, proxies, masquerade", [][]edit{sysctls}, ""},
 	{"no router", [][]edit{noRouter}, ""},
 	{"default route", [][]edit{defaultRoute}, ""},
-	{"everything", [][]edit{otherPeers, swapped, endpoint, psk, port, mark, addresses, gateway, sysctls, defaultRoute}, "flint"},
+	{"everything", [][]edit{otherPeers, swapped, endpoint, psk, port, mark, addresses, gateway, sysctls, defaultRoute},
+		"flint"},
 }
 
 // deriveViews derives each view as `wgkeys apply` would.
@@ -188,7 +191,8 @@ func thereAndBack() []int {
 	way := []int{0}
 	for i, v := range transitionViews {
 		switch v.name {
-		case "peers", "allowed IPs", "endpoint, keepalive", "preshared key", "port", "MTU, mark", "addresses", "metric, gateway":
+		case "peers", "allowed IPs", "endpoint, keepalive", "preshared key", "port", "MTU, mark", "addresses",
+			"metric, gateway":
 			way = append(way, i, 0)
 		}
 	}

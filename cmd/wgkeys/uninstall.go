@@ -42,7 +42,8 @@ func uninstallCommand() (*cli.Command, func(*env) error) {
 
 func doUninstall(e *env) error {
 	if t := e.cli.String("tunnel"); t != "" {
-		return ui.Usage("cannot take away one tunnel alone with", "wgkeys uninstall", "it removes the program, and with it all of them", "wgkeys down -t "+words.ForShell(t))
+		return ui.Usage("cannot take away one tunnel alone with", "wgkeys uninstall",
+			"it removes the program, and with it all of them", "wgkeys down -t "+words.ForShell(t))
 	}
 	if len(e.names()) > 0 || e.cli.Bool("all") {
 		return uninstallThere(e)

@@ -89,7 +89,8 @@ func (l *phoneLab) psk(h *lab.Host, peer string) string {
 // refusesPhone wants what would log in to the phone refused before anything is tried.
 func (l *phoneLab) refusesPhone() {
 	l.Helper()
-	for _, command := range []string{"push flint", "apply flint", "plan flint", "down flint", "confirm flint", "status flint",
+	for _, command := range []string{"push flint", "apply flint", "plan flint", "down flint", "confirm flint",
+		"status flint",
 		"rotate -y flint", "rotate -y --now flint", "gen --on-host flint"} {
 		r := l.exits(ui.ExitFailed, "wgkeys "+command,
 			`nobody logs in to host "flint": it has managed = false in tunnels/wg0.toml:`, "hint: ")
@@ -119,7 +120,8 @@ func TestLabUnmanaged(t *testing.T) {
 	hub, other := publicKeyOf(l.Users, "basalt"), publicKeyOf(l.Users, "shale")
 	for host, key := range map[string]string{"basalt": hub, "shale": other} {
 		want := host + " wg0: to be given by hand, or with wgkeys export HOST: its new public key, " + key + ", to flint;"
-		if !strings.Contains(r.Stderr, want) || strings.Index(r.Stderr, want) < strings.LastIndex(r.Stderr, "answered with the next key") {
+		if !strings.Contains(r.Stderr, want) || strings.Index(r.Stderr, want) < strings.LastIndex(r.Stderr,
+			"answered with the next key") {
 			t.Errorf("rotate does not say at the end %q:\n%s", want, r.Stderr)
 		}
 	}
@@ -135,11 +137,13 @@ func TestLabUnmanaged(t *testing.T) {
 		" ago: flint (Anna's telephone); give it the new public key")
 	var all []remote.HostStatus
 	text := l.Must(l.hub, "wgkeys status --json basalt")
-	if err := json.Unmarshal([]byte(text), &all); err != nil || len(all) != 1 || len(all[0].Notes) != 1 || all[0].Findings != nil {
+	if err := json.Unmarshal([]byte(text), &all); err != nil || len(all) != 1 || len(all[0].Notes) != 1 ||
+		all[0].Findings != nil {
 		t.Errorf("status --json: %v\n%s", err, text)
 	}
 	l.Must(l.hub, "wgkeys down -q && wgkeys apply -q") // the kernel forgets who was seen
-	l.exits(ui.ExitDone, "wgkeys status basalt", "note: not seen since the tunnel came up, and may have the key that basalt had before: flint (")
+	l.exits(ui.ExitDone, "wgkeys status basalt",
+		"note: not seen since the tunnel came up, and may have the key that basalt had before: flint (")
 	l.bring()
 	if r := l.exits(ui.ExitDone, "wgkeys status"); strings.Contains(r.Stdout, "note:") {
 		t.Errorf("status names a phone that has the new keys:\n%s", r.Stdout)
@@ -158,8 +162,9 @@ func TestLabUnmanagedKeys(t *testing.T) {
 
 	// The key, as rotate has it done.
 	old := publicKeyOf(l.Users, "flint")
-	l.exits(ui.ExitFailed, "wgkeys rotate -y flint", "hint: rm keyring/flint/wg0.pub vault/flint/wg0.key.age, then wgkeys gen flint, "+
-		"and wgkeys apply on its peers, and wgkeys export --secret flint")
+	l.exits(ui.ExitFailed, "wgkeys rotate -y flint",
+		"hint: rm keyring/flint/wg0.pub vault/flint/wg0.key.age, then wgkeys gen flint, "+
+			"and wgkeys apply on its peers, and wgkeys export --secret flint")
 	l.Must(l.hub, "rm keyring/flint/wg0.pub vault/flint/wg0.key.age")
 	l.exits(ui.ExitDone, "wgkeys gen flint", "nobody logs in to flint: wgkeys export --secret flint")
 	l.Must(l.hub, "wgkeys apply -q && wgkeys apply -q shale")
@@ -171,7 +176,8 @@ func TestLabUnmanagedKeys(t *testing.T) {
 
 	// The preshared keys with a phone stay, unless it is named.
 	before, managed := l.psk(l.hub, phone), l.psk(l.hub, publicKeyOf(l.Users, "shale"))
-	l.exits(ui.ExitDone, "wgkeys rotate -y --psk basalt", "preshared keys that stay, since nobody logs in to the second host: basalt with flint;",
+	l.exits(ui.ExitDone, "wgkeys rotate -y --psk basalt",
+		"preshared keys that stay, since nobody logs in to the second host: basalt with flint;",
 		"wgkeys rotate --psk flint")
 	if l.psk(l.hub, phone) != before || l.psk(l.hub, publicKeyOf(l.Users, "shale")) == managed {
 		t.Error("rotate --psk has replaced another preshared key than that of the managed hosts")
@@ -213,7 +219,8 @@ func TestLabReachable(t *testing.T) {
 	u.Tunnel(alone + "[hosts.basalt]\nmanaged = false\naddresses = [\"10.77.0.2/32\"]\n")
 	u.Must(u.Basalt, "wgkeys apply -q shale && wgkeys check")
 	u.Must(u.Basalt, "ip link add wg0 type wireguard 2>/dev/null || { ln -sf wgkeys /usr/local/bin/wireguard-go && wireguard-go wg0; }; "+
-		"wg set wg0 private-key /etc/wireguard/wg0.key peer "+publicKeyOf(u, "shale")+" allowed-ips 10.77.0.0/24 endpoint 93.93.130.7:51820 && "+
+		"wg set wg0 private-key /etc/wireguard/wg0.key peer "+publicKeyOf(u,
+		"shale")+" allowed-ips 10.77.0.0/24 endpoint 93.93.130.7:51820 && "+
 		"ip addr add 10.77.0.2/24 dev wg0 && ip link set wg0 up && ping -n -q -c 1 -w 30 10.77.0.1")
 	u.Must(u.Basalt, "ip link del wg0 && wgkeys status shale && wgkeys down -q shale")
 }

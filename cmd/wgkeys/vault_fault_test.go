@@ -89,10 +89,12 @@ func TestImportFaults(t *testing.T) {
 	shale, shalePublic := key()
 	psk := s.Must("wg", "genpsk")
 	list := []string{}
-	for _, h := range [][5]string{{"basalt", basalt, shalePublic, "10.0.0.1", "10.0.0.2"}, {"shale", shale, basaltPublic, "10.0.0.2", "10.0.0.1"}} {
+	for _, h := range [][5]string{{"basalt", basalt, shalePublic, "10.0.0.1", "10.0.0.2"},
+		{"shale", shale, basaltPublic, "10.0.0.2", "10.0.0.1"}} {
 		path := filepath.Join(s.Dir, h[0]+".conf")
 		list = append(list, h[0]+"="+path)
-		text := "[Interface]\nPrivateKey = " + h[1] + "Address = " + h[3] + "/32\n[Peer]\nPublicKey = " + h[2] + "PresharedKey = " + psk +
+		text := "[Interface]\nPrivateKey = " + h[1] + "Address = " + h[3] + "/32\n[Peer]\nPublicKey = " + h[2] +
+			"PresharedKey = " + psk +
 			"AllowedIPs = " + h[4] + "/32\n"
 		if h[0] == "basalt" {
 			text += "Endpoint = 192.0.2.1:51820\n"
@@ -190,7 +192,8 @@ func TestRekeyFaults(t *testing.T) {
 			s := faulttest.NewSweep(t, long("faults"))
 			s.Seed, s.Bob = uint64(n), filepath.Join(s.Dir, "bob.txt")
 			s.Must("age-keygen", "-o", s.Bob)
-			s.Write("tunnels/wg0.toml", "psk = true\n[hosts.basalt]\nendpoint = \"192.0.2.1\"\n[hosts.shale]\naddresses = [\"10.0.0.2/32\"]\n[hosts.slate]\naddresses = [\"10.0.0.3/32\"]\n")
+			s.Write("tunnels/wg0.toml",
+				"psk = true\n[hosts.basalt]\nendpoint = \"192.0.2.1\"\n[hosts.shale]\naddresses = [\"10.0.0.2/32\"]\n[hosts.slate]\naddresses = [\"10.0.0.3/32\"]\n")
 			s.Must("wgkeys", "gen", "-q", "-C", s.Base(), "basalt", "shale", "slate")
 			list := s.Must("age-keygen", "-y", s.Bob)
 			if name == "Joins" {

@@ -56,7 +56,8 @@ func TestLabOlderHost(t *testing.T) {
 			u.Must(u.Basalt, "wgkeys push --all basalt && wgkeys apply --quiet shale && wgkeys apply --quiet && ping -6 -n -c 1 -w 10 "+demo.Internet)
 			u.Must(u.Basalt, "wgkeys plan shale")
 			r := u.Run(u.Basalt, "wgkeys status --json")
-			if s := statusOf(t, r.Stdout, "shale"); r.Code != ui.ExitDone || s.Live != s.Key || s.File != s.Key || len(s.Peers) != 1 || s.Peers[0].Received == 0 {
+			if s := statusOf(t, r.Stdout, "shale"); r.Code != ui.ExitDone || s.Live != s.Key || s.File != s.Key ||
+				len(s.Peers) != 1 || s.Peers[0].Received == 0 {
 				t.Errorf("status exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 			}
 			olderView(u)
@@ -92,13 +93,15 @@ func olderRotates(u *labtest.Users, commit string) {
 	if commit != olderVersions[0] {
 		before := publicKeyOf(u, "basalt")
 		r := u.Run(u.Basalt, "wgkeys rotate -y basalt")
-		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, upgrade) || strings.Contains(r.Stderr, "--skip") || publicKeyOf(u, "basalt") != before {
+		if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, upgrade) || strings.Contains(r.Stderr, "--skip") ||
+			publicKeyOf(u, "basalt") != before {
 			u.Errorf("rotate exits %d: %s", r.Code, r.Stderr)
 		}
 	}
 	old := publicKeyOf(u, "basalt")
 	u.Must(u.Basalt, "wgkeys rotate -y --now basalt")
-	if peers := u.Must(u.Shale, "wg show wg0 peers"); strings.Contains(peers, old) || !strings.Contains(peers, publicKeyOf(u, "basalt")) {
+	if peers := u.Must(u.Shale, "wg show wg0 peers"); strings.Contains(peers, old) ||
+		!strings.Contains(peers, publicKeyOf(u, "basalt")) {
 		u.Errorf("the stolen key was %s; peers of shale: %s", old, peers)
 	}
 }

@@ -41,19 +41,24 @@ func Adopt(view *tunnel.View, state *State, mine *journal.Journal) (*Adopted, er
 	name := view.Tunnel
 	switch {
 	case len(mine.Entries) > 0:
-		return nil, fault.New("there is nothing to take over of tunnel", name, "wgkeys applied it already", "wgkeys plan -t "+name)
+		return nil, fault.New("there is nothing to take over of tunnel", name, "wgkeys applied it already",
+			"wgkeys plan -t "+name)
 	case state.Link == nil:
-		return nil, fault.New("there is nothing to take over of tunnel", name, "no interface has its name", "wgkeys apply -t "+name)
+		return nil, fault.New("there is nothing to take over of tunnel", name, "no interface has its name",
+			"wgkeys apply -t "+name)
 	case state.Link.Kind != "wireguard" && state.Link.Kind != "tun":
-		return nil, fault.New("there is nothing to take over of tunnel", name, "its interface is of the kind "+state.Link.Kind+", no tunnel's", "ip -d link show "+name)
+		return nil, fault.New("there is nothing to take over of tunnel", name,
+			"its interface is of the kind "+state.Link.Kind+", no tunnel's", "ip -d link show "+name)
 	case state.Device.PublicKey != view.PublicKey:
 		return nil, fault.New("another tunnel runs on the interface", name,
-			"its public key is "+state.Device.PublicKey.String()+", and the keyring has "+view.PublicKey.String()+" for "+view.Host,
+			"its public key is "+state.Device.PublicKey.String()+", and the keyring has "+view.PublicKey.String()+
+				" for "+view.Host,
 			"wgkeys import --live -n shows what runs here")
 	}
 	mine.Set(LinkChange{Name: name}.Resource(), journal.Entry{Set: strconv.Itoa(state.LinkIndex)})
 	was := &Adopted{
-		FwMark: state.Device.FwMark, ListenPort: state.Device.ListenPort, MTU: state.Link.MTU, Addresses: state.Addresses, Connected: state.Connected, Routes: state.Routes,
+		FwMark: state.Device.FwMark, ListenPort: state.Device.ListenPort, MTU: state.Link.MTU, Addresses: state.Addresses,
+		Connected: state.Connected, Routes: state.Routes,
 		Rules: itsRules(state), Elsewhere: map[netip.Addr]bool{},
 		PublicKey: state.Device.PublicKey, PSKs: map[keyring.PublicKey]string{}, Wanted: map[keyring.PublicKey]bool{},
 	}

@@ -62,24 +62,29 @@ func farsOf(p *planner) (list []far) {
 			add(known)
 		}
 	}
-	slices.SortFunc(list, func(a, b far) int { return cmp.Or(cmp.Compare(a.family, b.family), cmp.Compare(a.port, b.port)) })
+	slices.SortFunc(list,
+		func(a, b far) int { return cmp.Or(cmp.Compare(a.family, b.family), cmp.Compare(a.port, b.port)) })
 	const most = 16 // who has more of them is a hub, whose port is looked at
 	return list[:min(most, len(list))]
 }
 
 func sentWay(p *planner, f far) way {
 	return way{
-		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: listenPort(p), DestPort: f.port}, hooks: outOf, leaving: true,
+		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: listenPort(p), DestPort: f.port},
+		hooks:  outOf, leaving: true,
 		what: fmt.Sprintf("what is sent to peers at UDP port %d, OUTSIDE, over %s", f.port, spelledFamily(f.family)),
-		open: fmt.Sprintf("udp dport %d", f.port), tables: fmt.Sprintf("-p udp --dport %d", f.port), ufw: fmt.Sprintf("allow out %d/udp", f.port),
+		open: fmt.Sprintf("udp dport %d", f.port), tables: fmt.Sprintf("-p udp --dport %d", f.port),
+		ufw: fmt.Sprintf("allow out %d/udp", f.port),
 	}
 }
 
 func answerWay(p *planner, f far) way {
 	return way{
-		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: f.port, DestPort: listenPort(p), Answer: true}, hooks: into,
+		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: f.port, DestPort: listenPort(p),
+			Answer: true}, hooks: into,
 		what: fmt.Sprintf("answers of peers at UDP port %d, OUTSIDE, over %s", f.port, spelledFamily(f.family)),
-		open: "ct state established,related", tables: "-m conntrack --ctstate ESTABLISHED,RELATED", ufw: fmt.Sprintf("allow proto udp from any port %d", f.port),
+		open: "ct state established,related", tables: "-m conntrack --ctstate ESTABLISHED,RELATED",
+		ufw: fmt.Sprintf("allow proto udp from any port %d", f.port),
 	}
 }
 

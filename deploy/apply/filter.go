@@ -65,10 +65,12 @@ func (f *Filter) String() string {
 		parts = append(parts, fmt.Sprintf("%s saddr %s oifname %s masquerade", family(m.Addr()), m, by))
 	}
 	for _, own := range f.TunnelAddrs() {
-		parts = append(parts, fmt.Sprintf("%s saddr != %s oifname %s iifname != %[3]s masquerade", family(own[0]), joined(own), f.Link))
+		parts = append(parts, fmt.Sprintf("%s saddr != %s oifname %s iifname != %[3]s masquerade", family(own[0]),
+			joined(own), f.Link))
 	}
 	for _, g := range f.Guard {
-		parts = append(parts, fmt.Sprintf("%s daddr %s iifname != %s fib saddr type != local drop", family(g), g, strings.Join(outer, ",")))
+		parts = append(parts, fmt.Sprintf("%s daddr %s iifname != %s fib saddr type != local drop", family(g), g,
+			strings.Join(outer, ",")))
 	}
 	if f.Mark.Value != 0 {
 		parts = append(parts, "meta mark "+f.Mark.String()+" for "+f.families()+" by uplinks and the answers")

@@ -142,7 +142,8 @@ func ruleFor(p *planner, w way, d *firewall.Drop) string {
 		return iptables(w, c, rules)
 	case c.Owned:
 		return "only the program that made that table may change it (firewalld: firewall-cmd --permanent --zone=trusted --add-interface=" +
-			p.view.Tunnel + " for what is forwarded, --add-port=PORT/udp for what comes in): nft list table " + c.Family.String() + " " + c.Table
+			p.view.Tunnel + " for what is forwarded, --add-port=PORT/udp for what comes in): nft list table " +
+			c.Family.String() + " " + c.Table
 	}
 	return fmt.Sprintf("nft insert rule %s %s %s %s accept", c.Family, c.Table, c.Name, w.open)
 }
@@ -315,14 +316,17 @@ func portWay(p *planner, family firewall.Family) way {
 	return way{
 		packet: firewall.Packet{Family: family, Protocol: protocolUDP, DestPort: port}, hooks: into,
 		what: fmt.Sprintf("what peers send to UDP port %d, OUTSIDE, over %s", port, spelledFamily(family)),
-		open: fmt.Sprintf("udp dport %d", port), tables: fmt.Sprintf("-p udp --dport %d", port), ufw: fmt.Sprintf("allow %d/udp", port),
+		open: fmt.Sprintf("udp dport %d", port), tables: fmt.Sprintf("-p udp --dport %d", port),
+		ufw: fmt.Sprintf("allow %d/udp", port),
 	}
 }
 
 // awaitsPeer reports whether a peer that has to come to us never did.
 func awaitsPeer(p *planner) bool {
 	live := liveEndpoints(p)
-	return slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool { return q.Endpoint == "" && !live[q.PublicKey].IsValid() })
+	return slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool {
+		return q.Endpoint == "" && !live[q.PublicKey].IsValid()
+	})
 }
 
 // arriving are the interfaces by which peers may come: the uplinks, or where there
@@ -330,7 +334,8 @@ func awaitsPeer(p *planner) bool {
 func arrivingLinks(p *planner, family firewall.Family) []firewall.Link {
 	var uplinks, others []firewall.Link
 	for _, i := range p.state.Interfaces {
-		if !hasFamily(family, i.IPv4, i.IPv6) || i.Name == p.view.Tunnel || i.Kind == "wireguard" || i.Kind == "tun" || i.Kind == "tuntap" {
+		if !hasFamily(family, i.IPv4, i.IPv6) || i.Name == p.view.Tunnel || i.Kind == "wireguard" || i.Kind == "tun" ||
+			i.Kind == "tuntap" {
 			continue
 		}
 		link := firewall.Link{Name: i.Name, Index: i.Index}

@@ -43,42 +43,58 @@ func TestFirewallRules(t *testing.T) {
 		{name: "nftables", text: alone, rules: closed(firewall.INet, firewall.Forward, "fwd"), want: []string{
 			"firewall chain fwd of table inet filter (the policy) drops IPv4 from the tunnel to eth0: nft insert rule inet filter fwd iifname wg0 accept, and",
 			"drops IPv4 answers from eth0 to the tunnel: nft insert rule inet filter fwd oifname wg0 ct state established,related accept, and"}},
-		{name: "peer to peer", text: two, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD"), iptables: nft, want: []string{
-			"drops IPv4 from peer to peer, IPv4 from the tunnel to eth0: nft insert rule ip filter FORWARD iifname wg0 accept, and", "drops IPv4 answers"}},
-		{name: "iptables", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD"), iptables: tables, want: []string{
-			": iptables -I FORWARD -i wg0 -j ACCEPT, and", ": iptables -I FORWARD -o wg0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT, and"}},
-		{name: "a table of that name, made by hand", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "forward"), iptables: tables, want: []string{
-			"nft insert rule ip filter forward iifname wg0", "oifname wg0"}},
-		{name: "Docker", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD", "DOCKER-USER", "DOCKER"), iptables: tables, want: []string{
-			": iptables -I DOCKER-USER -i wg0 -j ACCEPT, and", ": iptables -I DOCKER-USER -o wg0 -m"}},
-		{name: "ufw", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD", "ufw-before-input"), iptables: tables, want: []string{
-			": ufw route allow in on wg0, and", ": ufw route allow out on wg0, and"}},
+		{name: "peer to peer", text: two, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD"), iptables: nft,
+			want: []string{
+				"drops IPv4 from peer to peer, IPv4 from the tunnel to eth0: nft insert rule ip filter FORWARD iifname wg0 accept, and", "drops IPv4 answers"}},
+		{name: "iptables", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD"), iptables: tables,
+			want: []string{
+				": iptables -I FORWARD -i wg0 -j ACCEPT, and",
+				": iptables -I FORWARD -o wg0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT, and"}},
+		{name: "a table of that name, made by hand", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "forward"),
+			iptables: tables, want: []string{
+				"nft insert rule ip filter forward iifname wg0", "oifname wg0"}},
+		{name: "Docker", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD", "DOCKER-USER", "DOCKER"),
+			iptables: tables, want: []string{
+				": iptables -I DOCKER-USER -i wg0 -j ACCEPT, and", ": iptables -I DOCKER-USER -o wg0 -m"}},
+		{name: "ufw", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "FORWARD", "ufw-before-input"),
+			iptables: tables, want: []string{
+				": ufw route allow in on wg0, and", ": ufw route allow out on wg0, and"}},
 		{name: "another family", text: alone, rules: closed(firewall.IPv6, firewall.Forward, "FORWARD"), iptables: tables},
 		{name: "a port", text: alone, rules: closed(firewall.INet, firewall.Input, "input"), want: []string{
 			"drops what peers send to UDP port 30567, OUTSIDE, over IPv4: nft insert rule inet filter input udp dport 30567 accept, and"}},
-		{name: "ufw's port", text: alone, rules: closed(firewall.IPv4, firewall.Input, "INPUT", "ufw-before-input"), iptables: tables, want: []string{": ufw allow 30567/udp, and"}},
+		{name: "ufw's port", text: alone, rules: closed(firewall.IPv4, firewall.Input, "INPUT", "ufw-before-input"),
+			iptables: tables, want: []string{": ufw allow 30567/udp, and"}},
 		{name: "the port is open", text: alone, rules: open(closed(firewall.INet, firewall.Input, "input"), 0x67)},
-		{name: "another port is open", text: alone, rules: open(closed(firewall.INet, firewall.Input, "input"), 0x68), want: []string{"UDP port 30567"}},
-		{name: "no peer comes to it", text: strings.Replace(alone, "[hosts.basalt]", "[hosts.basalt]\nendpoint = \"192.0.2.7\"", 1), rules: closed(firewall.INet, firewall.Input, "input"), want: []string{
-			"drops answers of peers at UDP port 30567, OUTSIDE, over IPv4: nft insert rule inet filter input ct state established,related accept, and"}},
-		{name: "IPv6 is closed, and IPv4 not filtered", text: alone, rules: closed(firewall.IPv6, firewall.Input, "INPUT"), look: dual, want: []string{"over IPv6"}},
-		{name: "IPv6 is closed, and peers come by IPv4", text: alone, rules: closed(firewall.IPv6, firewall.Input, "INPUT"), look: func(s *apply.State) {
-			dual(s)
-			s.Peers = []apply.Peer{{PublicKey: publicKey("basalt"), Endpoint: netip.MustParseAddrPort("192.0.2.7:1")}}
-		}},
+		{name: "another port is open", text: alone, rules: open(closed(firewall.INet, firewall.Input, "input"), 0x68),
+			want: []string{"UDP port 30567"}},
+		{name: "no peer comes to it", text: strings.Replace(alone, "[hosts.basalt]",
+			"[hosts.basalt]\nendpoint = \"192.0.2.7\"", 1), rules: closed(firewall.INet, firewall.Input, "input"),
+			want: []string{
+				"drops answers of peers at UDP port 30567, OUTSIDE, over IPv4: nft insert rule inet filter input ct state established,related accept, and"}},
+		{name: "IPv6 is closed, and IPv4 not filtered", text: alone, rules: closed(firewall.IPv6, firewall.Input, "INPUT"),
+			look: dual, want: []string{"over IPv6"}},
+		{name: "IPv6 is closed, and peers come by IPv4", text: alone, rules: closed(firewall.IPv6, firewall.Input, "INPUT"),
+			look: func(s *apply.State) {
+				dual(s)
+				s.Peers = []apply.Peer{{PublicKey: publicKey("basalt"), Endpoint: netip.MustParseAddrPort("192.0.2.7:1")}}
+			}},
 		{name: "IPv6 is closed, and IPv4 was opened", text: alone, look: dual, rules: firewall.Ruleset{Chains: append(
-			closed(firewall.IPv6, firewall.Input, "INPUT").Chains, open(closed(firewall.IPv4, firewall.Input, "INPUT"), 0x67).Chains...)}},
+			closed(firewall.IPv6, firewall.Input, "INPUT").Chains, open(closed(firewall.IPv4, firewall.Input, "INPUT"),
+				0x67).Chains...)}},
 		{name: "what is sent", text: answering, rules: closed(firewall.INet, firewall.Output, "out"), want: []string{
 			"chain out of table inet filter (the policy) drops what is sent to peers at UDP port 4500, OUTSIDE, over IPv4: nft insert rule inet filter out udp dport 4500 accept, and"}},
-		{name: "what is sent, after it was routed", text: answering, rules: closed(firewall.IPv4, firewall.Postrouting, "POSTROUTING"), iptables: tables, want: []string{
+		{name: "what is sent, after it was routed", text: answering, rules: closed(firewall.IPv4, firewall.Postrouting,
+			"POSTROUTING"), iptables: tables, want: []string{
 			"IPv4 from the tunnel", "IPv4 answers", "iptables -I POSTROUTING -p udp --dport 4500 -j ACCEPT"}},
-		{name: "answers to what is sent", text: answering, rules: closed(firewall.IPv4, firewall.Input, "INPUT"), iptables: tables, want: []string{
-			"drops answers of peers at UDP port 4500, OUTSIDE, over IPv4: iptables -I INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT, and"}},
+		{name: "answers to what is sent", text: answering, rules: closed(firewall.IPv4, firewall.Input, "INPUT"),
+			iptables: tables, want: []string{
+				"drops answers of peers at UDP port 4500, OUTSIDE, over IPv4: iptables -I INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT, and"}},
 		{name: "the other family of it", text: answering, rules: closed(firewall.IPv6, firewall.Output, "OUTPUT")},
-		{name: "no uplink, and two networks", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "c"), look: func(s *apply.State) {
-			s.Uplinks = nil
-			s.Interfaces = append(s.Interfaces, apply.Interface{Name: "lan0", Index: 9, Kind: "veth", IPv4: true})
-		}, want: []string{"IPv4 from the tunnel to eth0, IPv4 from the tunnel to lan0", "answers from eth0"}},
+		{name: "no uplink, and two networks", text: alone, rules: closed(firewall.IPv4, firewall.Forward, "c"),
+			look: func(s *apply.State) {
+				s.Uplinks = nil
+				s.Interfaces = append(s.Interfaces, apply.Interface{Name: "lan0", Index: 9, Kind: "veth", IPv4: true})
+			}, want: []string{"IPv4 from the tunnel to eth0, IPv4 from the tunnel to lan0", "answers from eth0"}},
 	} {
 		v := view(t, c.text, "shale", nil)
 		h := newHost(t)

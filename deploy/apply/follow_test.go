@@ -149,7 +149,8 @@ func checkFollowed(t *testing.T, name string, asked, got *tunnel.View, own, peer
 		own = asked.PublicKey
 	}
 	if got.PublicKey != own || got.NextPublicKey == own {
-		t.Errorf("%s: its own key is %s, and the next one %s", name, readable(got.PublicKey.String()), readable(got.NextPublicKey.String()))
+		t.Errorf("%s: its own key is %s, and the next one %s", name, readable(got.PublicKey.String()),
+			readable(got.NextPublicKey.String()))
 	}
 	for i, p := range asked.Peers {
 		want := p
@@ -234,7 +235,8 @@ func TestFollowAnyView(t *testing.T) {
 	}
 }
 
-func (h *host) usesKeys(t *testing.T, c apply.Change, own keyring.PublicKey, uses map[string]keyring.PublicKey, v *tunnel.View) {
+func (h *host) usesKeys(t *testing.T, c apply.Change, own keyring.PublicKey, uses map[string]keyring.PublicKey,
+	v *tunnel.View) {
 	l := h.links["wg0"]
 	if l.device.PublicKey != own {
 		t.Errorf("after %s: the host has lost its key", c)

@@ -22,7 +22,8 @@ func hosts(t *testing.T) map[string]*host {
 func (h *host) addLink(name string, metric int) route {
 	h.links[name] = &link{}
 	h.appear(name)
-	r := route{apply.Route{Prefix: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("fe80::2"), Metric: metric}, name, true}
+	r := route{apply.Route{Prefix: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("fe80::2"), Metric: metric},
+		name, true}
 	h.routes = append(h.routes, r)
 	return r
 }
@@ -56,7 +57,8 @@ func TestForced(t *testing.T) {
 		t.Error("it does not forward")
 	}
 	for line := range strings.Lines(diff(origin, h.dump())) {
-		if strings.Contains(line, "sysctl net/ipv6") && !strings.Contains(line, "/force_forwarding=") && !strings.Contains(line, "/wg0/") {
+		if strings.Contains(line, "sysctl net/ipv6") && !strings.Contains(line, "/force_forwarding=") &&
+			!strings.Contains(line, "/wg0/") {
 			t.Errorf("changed besides: %s", line)
 		}
 	}

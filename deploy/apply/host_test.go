@@ -58,7 +58,8 @@ func newKernel() *kernel {
 	k.sysctls["net/ipv6/conf/br0/accept_ra"] = "0"
 	k.routes = []route{
 		{apply.Route{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("93.93.130.1")}, "eth0", false},
-		{apply.Route{Prefix: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("fe80::1"), Metric: 100}, "eth0", true},
+		{apply.Route{Prefix: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("fe80::1"), Metric: 100}, "eth0",
+			true},
 	}
 	return k
 }
@@ -97,7 +98,8 @@ func (k *kernel) dump() []string {
 			continue
 		}
 		say("ip link %s mtu %d up %v", name, l.MTU, l.Up)
-		say("wg set %s public-key %s listen-port %d fwmark %#x", name, l.device.PublicKey, l.device.ListenPort, l.device.FwMark)
+		say("wg set %s public-key %s listen-port %d fwmark %#x", name, l.device.PublicKey, l.device.ListenPort,
+			l.device.FwMark)
 		for key, p := range l.peers {
 			say("wg set %s peer %s%s allowed-ips %v", name, key, peerWords(p), l.prefixes(key))
 		}
@@ -137,7 +139,8 @@ func (r route) words() string {
 }
 
 func peerWords(p *apply.Peer) string {
-	return word(" preshared-key", p.PSK[:min(8, len(p.PSK))]) + word(" endpoint", p.Endpoint) + word(" persistent-keepalive", p.Keepalive)
+	return word(" preshared-key", p.PSK[:min(8, len(p.PSK))]) + word(" endpoint", p.Endpoint) +
+		word(" persistent-keepalive", p.Keepalive)
 }
 
 // word is empty for a zero value.
@@ -190,7 +193,8 @@ func (h *host) install(v *tunnel.View) {
 	h.keyFiles[v.PrivateKeyFile] = apply.KeyFile{PublicKey: v.PublicKey}
 	for _, p := range v.Peers {
 		if p.PresharedKeyFile != "" {
-			h.keyFiles[p.PresharedKeyFile] = apply.KeyFile{Fingerprint: fmt.Sprintf("%x", sha256.Sum256([]byte(p.PresharedKeyFile)))}
+			h.keyFiles[p.PresharedKeyFile] = apply.KeyFile{Fingerprint: fmt.Sprintf("%x",
+				sha256.Sum256([]byte(p.PresharedKeyFile)))}
 		}
 	}
 }

@@ -33,7 +33,8 @@ func hampered(t *testing.T, v *tunnel.View, hurdles apply.Hurdles) (*apply.Plan,
 }
 
 func otherRoute(prefix, link string, metric int, origin apply.Origin) apply.OtherRoute {
-	return apply.OtherRoute{Route: apply.Route{Prefix: netip.MustParsePrefix(prefix), Metric: metric}, Link: link, Origin: origin}
+	return apply.OtherRoute{Route: apply.Route{Prefix: netip.MustParsePrefix(prefix), Metric: metric}, Link: link,
+		Origin: origin}
 }
 
 // TestRoutesBeside: a route of another interface to a prefix of the tunnel's is told,
@@ -46,17 +47,27 @@ func TestRoutesBeside(t *testing.T) {
 		fails         string
 		without       string // the step that there is not
 	}{
-		"the same network":         {route: otherRoute("10.20.0.0/16", "eth1", 0, apply.Network), finding: "10.20.0.0/16, INSIDE, of peer hub is not routed into the tunnel: it is also the network of eth1", without: ours},
-		"the same network, lower":  {route: otherRoute("10.20.0.0/16", "eth1", 600, apply.Network), note: "10.20.0.0/16, INSIDE, goes into the tunnel; eth1 has"},
-		"the same network, IPv6":   {route: otherRoute("fd00:20::/64", "eth1", 256, apply.Network), finding: "fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of metric 256, and the tunnel's has 1024"},
-		"its own network":          {route: otherRoute("10.9.0.0/24", "eth1", 0, apply.Network), finding: "network 10.9.0.0/24, INSIDE, is also that of eth1"},
-		"a part":                   {route: otherRoute("192.168.1.0/24", "eth1", 100, apply.Network), note: "192.168.1.0/24, the network of eth1, is a part of 192.168.0.0/16, INSIDE"},
-		"a part, by hand":          {route: otherRoute("192.168.1.0/24", "eth1", 100, apply.ByHand)},
-		"made by hand":             {route: otherRoute("10.20.0.0/16", "eth1", 0, apply.ByHand), fails: "there is already a route through eth1 of the same metric"},
-		"that leads nowhere":       {route: otherRoute("10.20.0.0/16", "", 0, apply.ByHand), fails: "there is already a route that leads nowhere"},
-		"of another tunnel":        {route: apply.OtherRoute{Route: apply.Route{Prefix: netip.MustParsePrefix("10.20.0.0/16")}, Link: "wg1", Tunnel: true}, fails: "there is already a route through the tunnel wg1"},
-		"of another table":         {route: apply.OtherRoute{Route: apply.Route{Prefix: netip.MustParsePrefix("10.20.0.0/16"), Table: 7}, Link: "eth1"}},
-		"IPv6's default, spelled":  {route: otherRoute("fd00:20::/64", "eth1", 0, apply.ByHand), fails: "there is already a route through eth1"},
+		"the same network": {route: otherRoute("10.20.0.0/16", "eth1", 0, apply.Network),
+			finding: "10.20.0.0/16, INSIDE, of peer hub is not routed into the tunnel: it is also the network of eth1",
+			without: ours},
+		"the same network, lower": {route: otherRoute("10.20.0.0/16", "eth1", 600, apply.Network),
+			note: "10.20.0.0/16, INSIDE, goes into the tunnel; eth1 has"},
+		"the same network, IPv6": {route: otherRoute("fd00:20::/64", "eth1", 256, apply.Network),
+			finding: "fd00:20::/64, INSIDE, does not go into the tunnel: eth1 has a route to it of metric 256, and the tunnel's has 1024"},
+		"its own network": {route: otherRoute("10.9.0.0/24", "eth1", 0, apply.Network),
+			finding: "network 10.9.0.0/24, INSIDE, is also that of eth1"},
+		"a part": {route: otherRoute("192.168.1.0/24", "eth1", 100, apply.Network),
+			note: "192.168.1.0/24, the network of eth1, is a part of 192.168.0.0/16, INSIDE"},
+		"a part, by hand": {route: otherRoute("192.168.1.0/24", "eth1", 100, apply.ByHand)},
+		"made by hand": {route: otherRoute("10.20.0.0/16", "eth1", 0, apply.ByHand),
+			fails: "there is already a route through eth1 of the same metric"},
+		"that leads nowhere": {route: otherRoute("10.20.0.0/16", "", 0, apply.ByHand),
+			fails: "there is already a route that leads nowhere"},
+		"of another tunnel": {route: apply.OtherRoute{Route: apply.Route{Prefix: netip.MustParsePrefix("10.20.0.0/16")}, Link: "wg1", Tunnel: true}, fails: "there is already a route through the tunnel wg1"},
+		"of another table": {route: apply.OtherRoute{Route: apply.Route{Prefix: netip.MustParsePrefix("10.20.0.0/16"),
+			Table: 7}, Link: "eth1"}},
+		"IPv6's default, spelled": {route: otherRoute("fd00:20::/64", "eth1", 0, apply.ByHand),
+			fails: "there is already a route through eth1"},
 		"a larger one around ours": {route: otherRoute("10.0.0.0/8", "eth1", 0, apply.Network)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -94,24 +105,38 @@ func mustSay(t *testing.T, about string, list []string, want string) {
 // what can be done about it.
 func TestForeseen(t *testing.T) {
 	forwards := strings.Replace(besideTunnel, "[hosts.hub]", "[hosts.hub]\nforward = true", 1)
-	fixed := map[string]string{"net/ipv4/ip_forward": apply.ReadOnlySysctls, "net/ipv6/conf/all/forwarding": apply.ReadOnlySysctls}
+	fixed := map[string]string{"net/ipv4/ip_forward": apply.ReadOnlySysctls,
+		"net/ipv6/conf/all/forwarding": apply.ReadOnlySysctls}
 	for name, c := range map[string]struct {
 		text, host string
 		hurdles    apply.Hurdles
 		says, hint string // no error where there is none
 	}{
-		"no right":     {besideTunnel, "a", apply.Hurdles{NoRight: true}, "no right to change the network", "--cap-add NET_ADMIN"},
-		"no WireGuard": {besideTunnel, "a", apply.Hurdles{NoTunnels: "this kernel has none"}, "this kernel has none", "modprobe"},
-		"the port of a tunnel": {besideTunnel, "hub", apply.Hurdles{PortOwner: "tunnel wg1"}, "tunnel wg1 has port 51820, OUTSIDE, already",
+		"no right": {besideTunnel, "a", apply.Hurdles{NoRight: true}, "no right to change the network",
+			"--cap-add NET_ADMIN"},
+		"no WireGuard": {besideTunnel, "a", apply.Hurdles{NoTunnels: "this kernel has none"}, "this kernel has none",
+			"modprobe"},
+		"the port of a tunnel": {besideTunnel, "hub", apply.Hurdles{PortOwner: "tunnel wg1"},
+			"tunnel wg1 has port 51820, OUTSIDE, already",
 			"write another listen_port = under [hosts.hub] in tunnels/wg0.toml"},
-		"the port of a process":  {besideTunnel, "hub", apply.Hurdles{PortOwner: "named (process 7)"}, "named (process 7) has port 51820", "ss -ulpn"},
-		"no IPv6":                {besideTunnel, "a", apply.Hurdles{NoIPv6: "net.ipv6.conf.default.disable_ipv6 is 1"}, "the address fd00:9::2/64, INSIDE", "ipv6 = false under [hosts.a]"},
-		"no IPv6, asked":         {strings.Replace(besideTunnel, "[hosts.a]", "[hosts.a]\nipv6 = false", 1), "a", apply.Hurdles{NoIPv6: apply.NoIPv6AtAll}, "", ""},
-		"no IPv6, set":           {strings.Replace(besideTunnel, "[hosts.a]", "[hosts.a]\nsysctls = { \"net.ipv6.conf.wg0.disable_ipv6\" = 0 }", 1), "a", apply.Hurdles{NoIPv6: "net.ipv6.conf.default.disable_ipv6 is 1"}, "", ""},
-		"no IPv6 at all, set":    {strings.Replace(besideTunnel, "[hosts.a]", "[hosts.a]\nsysctls = { \"net.ipv6.conf.wg0.disable_ipv6\" = 0 }", 1), "a", apply.Hurdles{NoIPv6: apply.NoIPv6AtAll}, "this kernel runs without IPv6", "ipv6 = false"},
-		"parameters read-only":   {forwards, "hub", apply.Hurdles{Fixed: fixed}, "it needs net.ipv4.ip_forward=1, net.ipv6.conf.all.forwarding=1", "--sysctl net.ipv4.ip_forward=1 --sysctl net.ipv6.conf.all.forwarding=1"},
-		"read-only, not needed":  {besideTunnel, "hub", apply.Hurdles{Fixed: fixed}, "", ""},
-		"an address that is had": {besideTunnel, "a", apply.Hurdles{Addresses: []apply.OtherAddress{{Addr: netip.MustParseAddr("10.9.0.2"), Link: "eth1"}}}, "", ""},
+		"the port of a process": {besideTunnel, "hub", apply.Hurdles{PortOwner: "named (process 7)"},
+			"named (process 7) has port 51820", "ss -ulpn"},
+		"no IPv6": {besideTunnel, "a", apply.Hurdles{NoIPv6: "net.ipv6.conf.default.disable_ipv6 is 1"},
+			"the address fd00:9::2/64, INSIDE", "ipv6 = false under [hosts.a]"},
+		"no IPv6, asked": {strings.Replace(besideTunnel, "[hosts.a]", "[hosts.a]\nipv6 = false", 1), "a",
+			apply.Hurdles{NoIPv6: apply.NoIPv6AtAll}, "", ""},
+		"no IPv6, set": {strings.Replace(besideTunnel, "[hosts.a]",
+			"[hosts.a]\nsysctls = { \"net.ipv6.conf.wg0.disable_ipv6\" = 0 }", 1), "a",
+			apply.Hurdles{NoIPv6: "net.ipv6.conf.default.disable_ipv6 is 1"}, "", ""},
+		"no IPv6 at all, set": {strings.Replace(besideTunnel, "[hosts.a]",
+			"[hosts.a]\nsysctls = { \"net.ipv6.conf.wg0.disable_ipv6\" = 0 }", 1), "a", apply.Hurdles{NoIPv6: apply.NoIPv6AtAll},
+			"this kernel runs without IPv6", "ipv6 = false"},
+		"parameters read-only": {forwards, "hub", apply.Hurdles{Fixed: fixed},
+			"it needs net.ipv4.ip_forward=1, net.ipv6.conf.all.forwarding=1",
+			"--sysctl net.ipv4.ip_forward=1 --sysctl net.ipv6.conf.all.forwarding=1"},
+		"read-only, not needed": {besideTunnel, "hub", apply.Hurdles{Fixed: fixed}, "", ""},
+		"an address that is had": {besideTunnel, "a",
+			apply.Hurdles{Addresses: []apply.OtherAddress{{Addr: netip.MustParseAddr("10.9.0.2"), Link: "eth1"}}}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plan, err := hampered(t, view(t, c.text, c.host, nil), c.hurdles)
@@ -122,7 +147,8 @@ func TestForeseen(t *testing.T) {
 				if len(plan.Steps) == 0 || len(plan.Findings) != len(c.hurdles.Addresses) {
 					t.Errorf("findings %q, %d steps", plan.Findings, len(plan.Steps))
 				}
-			case err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(strings.Join(fault.Hints(err), "; "), c.hint):
+			case err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(strings.Join(fault.Hints(err), "; "),
+				c.hint):
 				t.Errorf("%v, hints %q; want %q, hint %q", err, fault.Hints(err), c.says, c.hint)
 			}
 		})
@@ -131,7 +157,8 @@ func TestForeseen(t *testing.T) {
 
 // TestIPv6FirstOfAll: IPv6 is turned on for the link before the link gets addresses.
 func TestIPv6FirstOfAll(t *testing.T) {
-	text := strings.Replace(besideTunnel, "[hosts.a]", "[hosts.a]\nsysctls = { \"net.ipv6.conf.wg0.disable_ipv6\" = 0 }", 1)
+	text := strings.Replace(besideTunnel, "[hosts.a]", "[hosts.a]\nsysctls = { \"net.ipv6.conf.wg0.disable_ipv6\" = 0 }",
+		1)
 	plan, err := hampered(t, view(t, text, "a", nil), apply.Hurdles{NoIPv6: "net.ipv6.conf.default.disable_ipv6 is 1"})
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +181,8 @@ func TestBatchNamesTheChange(t *testing.T) {
 		return nil
 	}
 	_, err := h.tryApply(t, view(t, besideTunnel, "a", nil))
-	if err == nil || !strings.Contains(err.Error(), "ip -4 route add 192.168.0.0/16 dev wg0: "+errStop.Error()) || strings.Contains(err.Error(), "10.20.0.0/16") {
+	if err == nil || !strings.Contains(err.Error(), "ip -4 route add 192.168.0.0/16 dev wg0: "+errStop.Error()) ||
+		strings.Contains(err.Error(), "10.20.0.0/16") {
 		t.Error(err)
 	}
 }

@@ -429,7 +429,8 @@ func (k *kernel) write(key, value string) error {
 			k.sysctls["net/ipv6/conf/all/force_forwarding"], k.sysctls["net/ipv6/conf/default/force_forwarding"] = all, inherited
 		}
 	}
-	if is, _ := path.Match("net/ipv6/conf/*/forwarding", key); is && value != "0" && path.Base(path.Dir(key)) != "default" {
+	if is, _ := path.Match("net/ipv6/conf/*/forwarding", key); is && value != "0" &&
+		path.Base(path.Dir(key)) != "default" {
 		k.purge()
 	}
 	return nil

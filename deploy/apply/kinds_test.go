@@ -15,7 +15,8 @@ import (
 
 // kindsOfChange has one of each kind. [TestKindsOfChange] proves that none is forgotten.
 var kindsOfChange = []apply.Change{
-	apply.LinkChange{Name: "wg0", New: &apply.Link{}}, apply.DeviceChange{}, apply.PeerChange{Link: "wg0", New: &apply.Peer{}}, apply.AddressChange{},
+	apply.LinkChange{Name: "wg0", New: &apply.Link{}}, apply.DeviceChange{},
+	apply.PeerChange{Link: "wg0", New: &apply.Peer{}}, apply.AddressChange{},
 	apply.RouteChange{New: &apply.Route{}}, apply.RuleChange{}, apply.UnreachableChange{}, apply.ProxyChange{},
 	apply.FilterChange{}, apply.DNSChange{}, apply.SysctlChange{}, apply.ShareChange{}, apply.ReleaseChange{},
 	apply.ManagerChange{}, apply.ThreadsChange{},

@@ -61,7 +61,8 @@ type width struct {
 }
 
 func (w width) why() string {
-	why := fmt.Sprintf("%s carries %d bytes %s, OUTSIDE: %d are WireGuard's, and the rest counts by %d", w.path.Link, w.path.MTU, w.to, w.over, padding)
+	why := fmt.Sprintf("%s carries %d bytes %s, OUTSIDE: %d are WireGuard's, and the rest counts by %d", w.path.Link,
+		w.path.MTU, w.to, w.over, padding)
 	if rest := w.path.MTU - w.over; rest-rest%padding == slowMTU {
 		why += fmt.Sprintf(", without %d, which is slow in user space", slowMTU)
 	}

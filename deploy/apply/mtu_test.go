@@ -52,10 +52,13 @@ func TestMTU(t *testing.T) {
 		{"PPPoE, IPv4", mtuTunnel4, "192.0.2.1 ppp0 1492", 1420, "the tunnel's interface$", ""},
 		{"PPPoE, IPv6", mtuTunnel6, "2001:db8::1 ppp0 1492", 1408,
 			"the tunnel's interface: ppp0 carries 1492 bytes to peer basalt, OUTSIDE: 80 are WireGuard's, and the rest counts by 16", ""},
-		{"IPv4", mtuTunnel4, "192.0.2.1 eth0 1460", 1376, "eth0 carries 1460 bytes to peer basalt, OUTSIDE: 60 are WireGuard's, and the rest counts by 16, without 1392, which is slow in user space", ""},
+		{"IPv4", mtuTunnel4, "192.0.2.1 eth0 1460", 1376,
+			"eth0 carries 1460 bytes to peer basalt, OUTSIDE: 60 are WireGuard's, and the rest counts by 16, without 1392, which is slow in user space", ""},
 		{"IPv6", mtuTunnel6, "2001:db8::1 eth0 1460", 1376, "80 are WireGuard's", ""},
-		{"the smaller one", mtuTunnel4 + mtuSecond, "192.0.2.1 eth0 1440, 2001:db8::3 eth1 1450", 1360, "eth1 carries 1450 bytes to peer chert", ""},
-		{"the smaller one, IPv4", mtuTunnel4 + mtuSecond, "192.0.2.1 eth0 1420, 2001:db8::3 eth1 1450", 1360, "eth0 carries 1420 bytes to peer basalt", ""},
+		{"the smaller one", mtuTunnel4 + mtuSecond, "192.0.2.1 eth0 1440, 2001:db8::3 eth1 1450", 1360,
+			"eth1 carries 1450 bytes to peer chert", ""},
+		{"the smaller one, IPv4", mtuTunnel4 + mtuSecond, "192.0.2.1 eth0 1420, 2001:db8::3 eth1 1450", 1360,
+			"eth0 carries 1420 bytes to peer basalt", ""},
 		{"one that has no path", mtuTunnel4 + mtuSecond, "192.0.2.1 eth0 1460", 1376, "to peer basalt", ""},
 		{"no path at all", mtuTunnel4, "4 eth0 1300", 1420, "the tunnel's interface$", ""},
 		{"who comes to us, IPv4", mtuHub, "4 eth0 1460", 1376, "eth0 carries 1460 bytes to peers that come to us", ""},
@@ -66,13 +69,15 @@ func TestMTU(t *testing.T) {
 		{"IPv4 alone in a narrow tunnel", mtuTunnel4, "192.0.2.1 eth0 1280", 1216, "eth0 carries 1280 bytes", ""},
 		{"IPv6 in a narrow tunnel", mtuTunnel6, "2001:db8::1 eth0 1280", 1280, "eth0 carries 1280 bytes",
 			"IPv6, INSIDE, takes 1280 bytes, and 1200 fit: eth0 carries 1280 bytes to peer basalt, OUTSIDE: 80 are WireGuard's, and the rest counts by 16; larger packets go in fragments"},
-		{"a parameter of IPv6", strings.Replace(mtuTunnel4, "[hosts.basalt]", "sysctls = {\"net.ipv6.conf.wg0.proxy_ndp\" = 0}\n[hosts.basalt]", 1),
+		{"a parameter of IPv6", strings.Replace(mtuTunnel4, "[hosts.basalt]",
+			"sysctls = {\"net.ipv6.conf.wg0.proxy_ndp\" = 0}\n[hosts.basalt]", 1),
 			"192.0.2.1 eth0 1280", 1280, "", "IPv6, INSIDE, takes 1280 bytes, and 1220 fit"},
 		{"no smaller than IPv4's", mtuTunnel4, "192.0.2.1 slip0 296", 576, "", ""},
 		{"said by the file", "mtu = 1300\n" + mtuTunnel4, "192.0.2.1 eth0 1460", 1300, "the tunnel's interface$", ""},
 		{"too much said by the file", "mtu = 1420\n" + mtuTunnel4, "192.0.2.1 eth0 1460", 1420, "the tunnel's interface$",
 			"mtu = 1420 is more than fits: eth0 carries 1460 bytes to peer basalt, OUTSIDE: 60 are WireGuard's, and the rest counts by 16, without 1392, which is slow in user space; larger packets go in fragments, which some firewalls drop (left out, it would be 1376)"},
-		{"more than Ethernet said by the file", "mtu = 1450\n" + mtuTunnel4, "192.0.2.1 eth0 1500", 1450, "the tunnel's interface$",
+		{"more than Ethernet said by the file", "mtu = 1450\n" + mtuTunnel4, "192.0.2.1 eth0 1500", 1450,
+			"the tunnel's interface$",
 			"mtu = 1450 is more than fits: eth0 carries 1500 bytes to peer basalt, OUTSIDE: 60 are WireGuard's, and the rest counts by 16; larger packets go in fragments, which some firewalls drop (left out, it would be 1420)"},
 		{"jumbo frames in the file", "mtu = 8920\n" + mtuTunnel4, "192.0.2.1 eth0 9000", 8920, "the tunnel's interface$", ""},
 	} {
@@ -96,7 +101,8 @@ func TestMTU(t *testing.T) {
 			if !strings.Contains(step.Why+"$", test.why) {
 				t.Errorf("why: %q, want %q", step.Why, test.why)
 			}
-			if notes := strings.Join(plan.Notes, "\n"); test.note == "" && strings.Contains(notes, "fragments") || !strings.Contains(notes, test.note) {
+			if notes := strings.Join(plan.Notes, "\n"); test.note == "" && strings.Contains(notes, "fragments") ||
+				!strings.Contains(notes, test.note) {
 				t.Errorf("the notes are %q, want %q", notes, test.note)
 			}
 			if again, _ := h.plan(t, v); len(again.Steps) > 0 {
@@ -113,10 +119,12 @@ func TestMTUFollows(t *testing.T) {
 	h := newHost(t)
 	h.apply(t, v)
 	for _, test := range []struct{ paths, want string }{
-		{"192.0.2.1 eth0 1460", "ip link set wg0 mtu 1376  # its MTU: eth0 carries 1460 bytes to peer basalt, OUTSIDE: 60 are WireGuard's, and the rest counts by 16, without 1392, which is slow in user space\n"},
+		{"192.0.2.1 eth0 1460",
+			"ip link set wg0 mtu 1376  # its MTU: eth0 carries 1460 bytes to peer basalt, OUTSIDE: 60 are WireGuard's, and the rest counts by 16, without 1392, which is slow in user space\n"},
 		{"192.0.2.1 eth0 1460", ""},
 		{"4 eth0 1460", ""}, // no route to basalt
-		{"192.0.2.1 wg7 1400", "ip link set wg0 mtu 1328  # its MTU: wg7 carries 1400 bytes to peer basalt, OUTSIDE: 60 are WireGuard's, and the rest counts by 16\n"},
+		{"192.0.2.1 wg7 1400",
+			"ip link set wg0 mtu 1328  # its MTU: wg7 carries 1400 bytes to peer basalt, OUTSIDE: 60 are WireGuard's, and the rest counts by 16\n"},
 		{"", "ip link set wg0 mtu 1420  # its MTU\n"},
 	} {
 		h.paths = nil

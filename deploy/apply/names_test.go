@@ -20,7 +20,8 @@ const hubName = "vpn.example.net:51820"
 // at the first of addrs, and a journal that says that the names were set.
 func named(t *testing.T, names []string, at string) (*tunnel.View, *apply.State, *journal.Journal) {
 	t.Helper()
-	v := &tunnel.View{Tunnel: "wg0", Host: "basalt", PublicKey: applytest.PublicKey("basalt"), PrivateKeyFile: "/etc/wireguard/wg0.key"}
+	v := &tunnel.View{Tunnel: "wg0", Host: "basalt", PublicKey: applytest.PublicKey("basalt"),
+		PrivateKeyFile: "/etc/wireguard/wg0.key"}
 	s := &apply.State{LinkIndex: 7, Link: &apply.Link{Kind: "wireguard", MTU: apply.DefaultMTU, Up: true},
 		Device: apply.Device{PublicKey: v.PublicKey}, Endpoints: map[string]apply.Endpoint{}, Sysctls: map[string]string{}}
 	j := &journal.Journal{Entries: journal.Entries{journal.Link.Of("wg0"): {Set: "7"}}}
@@ -58,7 +59,8 @@ func TestMovedName(t *testing.T) {
 		{"not looked up", apply.Endpoint{}, ""},
 		{"where it was", addrs(old), ""},
 		{"among others", addrs(other, old), ""},
-		{"elsewhere", addrs(next, other), "endpoint 192.0.2.77:51820  # peer peer0 does not answer at 192.0.2.1:51820, and " + hubName + ", OUTSIDE, leads elsewhere now"},
+		{"elsewhere", addrs(next, other), "endpoint 192.0.2.77:51820  # peer peer0 does not answer at 192.0.2.1:51820, and " +
+			hubName + ", OUTSIDE, leads elsewhere now"},
 		{"nowhere", apply.Endpoint{Err: errors.New("no such host")}, ""},
 	} {
 		v, s, j := named(t, []string{hubName}, old)

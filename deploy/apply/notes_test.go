@@ -54,10 +54,14 @@ func TestNeedlessProxy(t *testing.T) {
 // TestResolvers: the plan is spelled for the program that is there, and says what
 // that one cannot do.
 func TestResolvers(t *testing.T) {
-	v := view(t, strings.Replace(beforeChange, "[hosts.basalt]", "dns = [\"10.0.0.53\", \"corp.example\", \"lab.example\", \"~example.net\", \"~.\"]\n[hosts.basalt]", 1), "shale", nil)
+	v := view(t, strings.Replace(beforeChange, "[hosts.basalt]",
+		"dns = [\"10.0.0.53\", \"corp.example\", \"lab.example\", \"~example.net\", \"~.\"]\n[hosts.basalt]", 1), "shale",
+		nil)
 	for _, test := range []struct{ resolver, step, down, note string }{
-		{apply.Resolved, "resolvectl dns wg0 10.0.0.53; resolvectl domain wg0 corp.example lab.example ~example.net ~.", "resolvectl revert wg0", ""},
-		{apply.Resolvconf, `printf 'nameserver 10.0.0.53\nsearch corp.example lab.example\n' | resolvconf -a vpn.wg0`, "resolvconf -d vpn.wg0 -f", "not for example.net alone"},
+		{apply.Resolved, "resolvectl dns wg0 10.0.0.53; resolvectl domain wg0 corp.example lab.example ~example.net ~.",
+			"resolvectl revert wg0", ""},
+		{apply.Resolvconf, `printf 'nameserver 10.0.0.53\nsearch corp.example lab.example\n' | resolvconf -a vpn.wg0`,
+			"resolvconf -d vpn.wg0 -f", "not for example.net alone"},
 		{"", "", "", "systemd-resolved does not run here and there is no resolvconf"},
 	} {
 		h := newHost(t)
@@ -77,7 +81,8 @@ func TestResolvers(t *testing.T) {
 			t.Fatal(err)
 		}
 		notes := strings.Join(plan.Notes, "\n")
-		if !strings.Contains(spelled(plan), test.step) || !strings.Contains(notes, test.note) || test.note == "" && notes != "" {
+		if !strings.Contains(spelled(plan), test.step) || !strings.Contains(notes, test.note) || test.note == "" &&
+			notes != "" {
 			t.Errorf("%q: the plan is\n%s%s", test.resolver, spelled(plan), notes)
 		}
 		if err := apply.Run(t.Context(), h.kernel, j, plan, func(apply.Step) {}); err != nil || test.resolver == "" {
@@ -111,8 +116,10 @@ func TestWhoAdvertises(t *testing.T) {
 		{"the kernel", nil, "1", nil},
 		{"the kernel, beside managers", []string{apply.Networkd, apply.NetworkManager}, "1", nil},
 		{"somebody", nil, "0", []string{left}},
-		{"systemd-networkd", []string{apply.Networkd}, "0", []string{left, "set IPv6AcceptRA=yes in the .network file of eth0"}},
-		{"NetworkManager", []string{apply.NetworkManager}, "0", []string{left, "if that is NetworkManager: it goes on accepting them"}},
+		{"systemd-networkd", []string{apply.Networkd}, "0",
+			[]string{left, "set IPv6AcceptRA=yes in the .network file of eth0"}},
+		{"NetworkManager", []string{apply.NetworkManager}, "0",
+			[]string{left, "if that is NetworkManager: it goes on accepting them"}},
 	} {
 		got := notes(t, beforeChange, func(s *apply.State) {
 			s.Managers = test.managers

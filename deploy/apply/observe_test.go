@@ -15,8 +15,10 @@ import (
 
 // Observe implements [apply.Kernel]. Like the real one it looks only at what
 // the view and the journal speak of.
-func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View, entries journal.Entries) (*apply.State, error) {
-	s := &apply.State{Sysctls: map[string]string{}, KeyFiles: k.keyFiles, Endpoints: k.names, Paths: k.paths, Resolver: "systemd-resolved"}
+func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View,
+	entries journal.Entries) (*apply.State, error) {
+	s := &apply.State{Sysctls: map[string]string{}, KeyFiles: k.keyFiles, Endpoints: k.names, Paths: k.paths,
+		Resolver: "systemd-resolved"}
 	if l := k.links[name]; l != nil {
 		have := l.Link
 		s.Link, s.LinkIndex = &have, l.index
@@ -71,7 +73,8 @@ func asks(view *tunnel.View, s *apply.State, key string) bool {
 	case key == "net/ipv4/conf/all/send_redirects", key == "net/ipv4/conf/all/src_valid_mark",
 		key == "net/ipv4/tcp_fwmark_accept":
 		return true
-	case view.Forward && (base == "forwarding" || base == "force_forwarding" || base == "accept_ra" || key == "net/ipv4/ip_forward" ||
+	case view.Forward && (base == "forwarding" || base == "force_forwarding" || base == "accept_ra" ||
+		key == "net/ipv4/ip_forward" ||
 		key == "net/ipv4/conf/all/accept_redirects"):
 		return true
 	case base == "proxy_ndp" && slices.ContainsFunc(s.Uplinks, func(u apply.Uplink) bool {

@@ -36,7 +36,8 @@ func (p *forwarding) keepAdvertisements() {
 		if !p.makesRouter() && !u.RA && !p.proxiesRoute(name) {
 			continue
 		}
-		if e := p.mine.Entries[journal.Sysctl.Of(acceptRA("default"))]; p.now[acceptRA(name)] == "2" && e.Was == "1" && p.cameLater(name) {
+		if e := p.mine.Entries[journal.Sysctl.Of(acceptRA("default"))]; p.now[acceptRA(name)] == "2" && e.Was == "1" &&
+			p.cameLater(name) {
 			p.step(ShareChange{acceptRA(name), e.Was, e.Set}, "%s came while the default was ours", name)
 		}
 		p.set(acceptRA(name), "2", "%s", whyAdvertisements(u))
@@ -60,7 +61,8 @@ func (p *forwarding) listening() []string {
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.now)) {
 		name, ok := strings.CutSuffix(strings.TrimPrefix(key, interfaces6), "/accept_ra")
-		special := name == "lo" || name == "all" || name == "default" || name == p.view.Tunnel || slices.Contains(p.state.Ports, name)
+		special := name == "lo" || name == "all" || name == "default" || name == p.view.Tunnel ||
+			slices.Contains(p.state.Ports, name)
 		if ok && !special && p.now[key] != "2" && p.accepts(name) && !slices.Contains(links, name) {
 			others = append(others, name)
 		}

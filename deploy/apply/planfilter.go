@@ -124,7 +124,8 @@ func (p *filterPlanner) redirectPort(from, to int) {
 		return
 	}
 	if !p.state.Redirects || p.now.set == "" && p.now.rules > 0 {
-		p.note("what is on its way to port %d, OUTSIDE, as it changes to %d is lost: nftables cannot redirect it here", from, to)
+		p.note("what is on its way to port %d, OUTSIDE, as it changes to %d is lost: nftables cannot redirect it here", from,
+			to)
 		return
 	}
 	f := ParseFilter(p.view.Tunnel, p.now.set)

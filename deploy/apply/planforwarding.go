@@ -87,12 +87,14 @@ func (p *forwarding) forceForwarding() {
 		switch {
 		case !ok, link == "all", link == "default", link == "lo", link == p.view.Tunnel:
 		case up:
-			p.set(key, "1", "%s is an uplink: what comes in by it is forwarded, and it goes on accepting router advertisements", link)
+			p.set(key, "1", "%s is an uplink: what comes in by it is forwarded, and it goes on accepting router advertisements",
+				link)
 		case !slices.Contains(p.state.Ports, link): // what comes in by a port comes in by its bridge
 			p.set(key, "1", "what comes in by %s may be for the tunnel", link)
 		}
 	}
-	p.set(forceForwardingOf(p.view.Tunnel), "1", "%s is a router for IPv6: what comes in by the tunnel is forwarded", p.view.Host)
+	p.set(forceForwardingOf(p.view.Tunnel), "1", "%s is a router for IPv6: what comes in by the tunnel is forwarded",
+		p.view.Host)
 	p.set(forceForwardingOf("default"), "1", "what comes in by an interface that comes later may be for the tunnel")
 }
 
@@ -107,7 +109,8 @@ func (p *forwarding) setForwarding() {
 	default:
 		if p.makesRouter() && p.accepts("default") {
 			// After the link is made: it has no use for advertisements itself.
-			p.set(acceptRA("default"), "2", "an interface that comes later may learn its default route from router advertisements")
+			p.set(acceptRA("default"), "2",
+				"an interface that comes later may learn its default route from router advertisements")
 		}
 		p.set(forward6, "1", "%s is a router for IPv6", p.view.Host)
 	}

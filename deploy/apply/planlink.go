@@ -99,6 +99,7 @@ func setThreads(p *planner) {
 	t := p.state.Threads
 	fresh := p.state.Link == nil && t.Likely
 	if n := len(p.view.Peers); n*threadShare > t.Max && t.Max > 0 && (t.Link == "1" || fresh) {
-		p.step(ThreadsChange{p.view.Tunnel, false}, "%d peers would have a thread each, and the host has room for %d threads in all (kernel.threads-max)", n, t.Max)
+		p.step(ThreadsChange{p.view.Tunnel, false},
+			"%d peers would have a thread each, and the host has room for %d threads in all (kernel.threads-max)", n, t.Max)
 	}
 }

@@ -61,7 +61,8 @@ func (p *parameters) assign(key, value, why string, args ...any) {
 		}
 		if !known && !strings.Contains(key, "/"+p.view.Tunnel+"/") {
 			// Its value could not be put back.
-			p.err = fault.New("no such kernel parameter on this host:", sysctlName(key), "there is no /proc/sys/"+key, hintMissing(key))
+			p.err = fault.New("no such kernel parameter on this host:", sysctlName(key), "there is no /proc/sys/"+key,
+				hintMissing(key))
 		}
 		if !known { // one of our own link's, which does not exist yet
 			p.now[key] = p.now[p.inherited(key)]
@@ -80,7 +81,8 @@ func hintMissing(key string) string {
 	if strings.HasPrefix(key, "net/ipv6/") && path.Base(key) == "forwarding" {
 		return "this kernel runs without IPv6: cat /proc/cmdline, and boot it without ipv6.disable=1"
 	}
-	return "ls /proc/sys/" + path.Dir(key) + " shows those there are; what belongs to a module comes with it (modprobe nf_conntrack)"
+	return "ls /proc/sys/" + path.Dir(key) +
+		" shows those there are; what belongs to a module comes with it (modprobe nf_conntrack)"
 }
 
 // inherited returns the parameter whose value a new link of ours begins with.
@@ -118,10 +120,12 @@ func (p *parameters) refuseFixed() error {
 		assigned = append(assigned, sysctlName(c.Key)+"="+words.ForShell(c.Set))
 	}
 	assigned = slices.Compact(slices.Sorted(slices.Values(assigned)))
-	hint := "sysctl -w " + strings.Join(assigned, " ") + ", outside of this container, or start it with docker run --sysctl " +
+	hint := "sysctl -w " + strings.Join(assigned, " ") +
+		", outside of this container, or start it with docker run --sysctl " +
 		strings.Join(assigned, " --sysctl ")
 	if first.Was == ReadOnlySysctls {
-		hint = "mount -o remount,rw,bind /proc/sys, or start the container with docker run --sysctl " + strings.Join(assigned, " --sysctl ")
+		hint = "mount -o remount,rw,bind /proc/sys, or start the container with docker run --sysctl " + strings.Join(assigned,
+			" --sysctl ")
 	}
 	return fault.New("cannot set kernel parameters for tunnel", p.view.Tunnel,
 		first.Was+", and it needs "+strings.Join(assigned, ", "), hint)

@@ -85,7 +85,8 @@ func (p *peerPlanner) removePeers(peers []*Peer) {
 		case p.rotated.unused[peer.PublicKey]:
 			p.step(c, "left behind by a rotation that did not finish")
 		case old:
-			p.note("peer %s uses its next key; the old one, %s, goes when the rotation is finished: wgkeys rotate %[1]s", name, peer.PublicKey)
+			p.note("peer %s uses its next key; the old one, %s, goes when the rotation is finished: wgkeys rotate %[1]s", name,
+				peer.PublicKey)
 		case p.isMine(c.Resource()):
 			p.step(c, "no longer a peer of %s", p.view.Host)
 		default:
@@ -187,7 +188,8 @@ func (p *peerPlanner) whyPeer(c PeerChange) string {
 	case becameKnown(c):
 		return "peer " + c.Name + ", which " + c.New.Configured + ", OUTSIDE, leads to now"
 	case movedOnly(c):
-		return "peer " + c.Name + " does not answer at " + c.Old.Endpoint.String() + ", and " + c.New.Configured + ", OUTSIDE, leads elsewhere now"
+		return "peer " + c.Name + " does not answer at " + c.Old.Endpoint.String() + ", and " + c.New.Configured +
+			", OUTSIDE, leads elsewhere now"
 	case len(c.Gained()) == 0 && len(c.Lost()) == 0 && len(c.Gave) > 0:
 		return strings.TrimSpace("peer "+c.Name) + ": what it was allowed, another peer takes"
 	}

@@ -122,7 +122,8 @@ func neededWith(key string) string {
 	switch base := path.Base(key); {
 	case key == redirects, strings.HasPrefix(key, "net/ipv4/conf/") && base == "forwarding":
 		return forward4
-	case strings.HasPrefix(key, interfaces6) && (base == "forwarding" || base == "force_forwarding" || base == "accept_ra"):
+	case strings.HasPrefix(key, interfaces6) && (base == "forwarding" || base == "force_forwarding" ||
+		base == "accept_ra"):
 		return forward6
 	}
 	return ""

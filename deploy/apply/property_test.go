@@ -192,8 +192,10 @@ func (h *host) missingSysctls(a, b *tunnel.View) []string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Sysctls)) {
 		key, err := tunnel.SysctlPath(name)
-		redirects := path.Base(key) == "accept_redirects"                                                                      // flips for a moment along with forwarding
-		needed := path.Base(key) == "proxy_ndp" || path.Base(key) == "src_valid_mark" || path.Base(key) == "tcp_fwmark_accept" // by more than the sysctls
+		// flips for a moment along with forwarding
+		redirects := path.Base(key) == "accept_redirects"
+		// by more than the sysctls
+		needed := path.Base(key) == "proxy_ndp" || path.Base(key) == "src_valid_mark" || path.Base(key) == "tcp_fwmark_accept"
 		if err == nil && !redirects && !needed && a.Sysctls[name] == b.Sysctls[name] && h.sysctls[key] != a.Sysctls[name] {
 			list = append(list, "sysctl "+name)
 		}

@@ -31,14 +31,16 @@ func refuse(p *planner) error {
 		return file.Err
 	}
 	if file.PublicKey != v.PublicKey {
-		return fault.New("wrong private key in", v.PrivateKeyFile, wrongKey(p, file.PublicKey), "git pull, then wgkeys push "+v.Host)
+		return fault.New("wrong private key in", v.PrivateKeyFile, wrongKey(p, file.PublicKey),
+			"git pull, then wgkeys push "+v.Host)
 	}
 	return refusePSKs(p)
 }
 
 func notOurs(name string) error {
 	return fault.New("will not touch the interface", name, "it is there already and wgkeys did not make it",
-		"bring it down the way it was brought up (wg-quick down "+name+", or ip link del "+name+"), then run wgkeys apply again")
+		"bring it down the way it was brought up (wg-quick down "+name+", or ip link del "+name+
+			"), then run wgkeys apply again")
 }
 
 // HintPort says who has a port that a tunnel is to have.
@@ -112,7 +114,8 @@ func refuseIPv6(p *planner) error {
 	}
 	hint := fmt.Sprintf("write ipv6 = false under [hosts.%s], for a tunnel with IPv4 alone there", p.view.Host)
 	if key, ok := strings.CutSuffix(why, " is 1"); ok {
-		hint += "; or sysctl -w " + key + "=0; or for the tunnel's interface alone: sysctls = { \"net.ipv6.conf." + p.view.Tunnel + ".disable_ipv6\" = 0 }"
+		hint += "; or sysctl -w " + key + "=0; or for the tunnel's interface alone: sysctls = { \"net.ipv6.conf." +
+			p.view.Tunnel + ".disable_ipv6\" = 0 }"
 	}
 	return fault.New("no IPv6 on this host for tunnel", p.view.Tunnel, why+", and the tunnel file asks for "+wants, hint)
 }

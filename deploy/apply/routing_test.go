@@ -59,11 +59,13 @@ func (h *host) beforeMasks(t *testing.T) {
 			lines = append(lines, line)
 		}
 	}
-	h.nowhere, h.rules = nil, []apply.Rule{{Priority: 32764, AtLeast: 1}, {Priority: 32765, NotMark: apply.Mark{Value: 51820}, Table: 51820}}
+	h.nowhere, h.rules = nil, []apply.Rule{{Priority: 32764, AtLeast: 1},
+		{Priority: 32765, NotMark: apply.Mark{Value: 51820}, Table: 51820}}
 	for _, r := range h.rules {
 		lines = append(lines, "+\trule "+r.String()+"\t\tmade\n")
 	}
-	lines = append(lines, "+\tfilter wg0\t\tip daddr 10.7.0.2 iifname != wg0 fib saddr type != local drop; udp mark 0xca6c kept with its connection\n")
+	lines = append(lines,
+		"+\tfilter wg0\t\tip daddr 10.7.0.2 iifname != wg0 fib saddr type != local drop; udp mark 0xca6c kept with its connection\n")
 	h.links["wg0"].device.FwMark = 51820
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
 		t.Fatal(err)
@@ -80,8 +82,10 @@ func TestRulesByLength(t *testing.T) {
 		got = append(got, r.String())
 	}
 	want := []string{
-		"-4 priority 32760 table main suppress_prefixlength 23", "-4 priority 32761 not fwmark 0x57/0xff table 51820 suppress_prefixlength 23",
-		"-4 priority 32762 table main suppress_prefixlength 8", "-4 priority 32763 not fwmark 0x57/0xff table 51820 suppress_prefixlength 8",
+		"-4 priority 32760 table main suppress_prefixlength 23",
+		"-4 priority 32761 not fwmark 0x57/0xff table 51820 suppress_prefixlength 23",
+		"-4 priority 32762 table main suppress_prefixlength 8",
+		"-4 priority 32763 not fwmark 0x57/0xff table 51820 suppress_prefixlength 8",
 		"-4 priority 32764 table main suppress_prefixlength 7", "-4 priority 32765 not fwmark 0x57/0xff table 51820",
 	}
 	if !slices.Equal(got, want) {
@@ -124,7 +128,8 @@ func TestAstray(t *testing.T) {
 	for _, c := range []struct {
 		links []string
 		found bool
-	}{{[]string{"wg0", "wg0", "wg0"}, false}, {[]string{"wg0", "eth0", "wg0"}, false}, {[]string{"eth0", "wg0", "eth0"}, true}, {[]string{""}, true}} {
+	}{{[]string{"wg0", "wg0", "wg0"}, false}, {[]string{"wg0", "eth0", "wg0"}, false},
+		{[]string{"eth0", "wg0", "eth0"}, true}, {[]string{""}, true}} {
 		if got := apply.Astray(v, ways(c.links...)); (got != nil) != c.found {
 			t.Errorf("%q: %q", c.links, got)
 		}

@@ -16,7 +16,8 @@ func second(v *tunnel.View) *tunnel.View {
 	w := *v
 	w.Tunnel, w.PublicKey, w.PrivateKeyFile = "wg1", publicKey("wg1"), "/etc/wireguard/wg1.key"
 	w.Addresses, w.Routes, w.Proxies, w.Masquerade = nil, nil, nil, nil
-	w.Peers = []tunnel.Peer{{Name: "chert", PublicKey: publicKey("chert, wg1"), AllowedIPs: applytest.Prefixes("10.77.0.2/32")}}
+	w.Peers = []tunnel.Peer{{Name: "chert", PublicKey: publicKey("chert, wg1"),
+		AllowedIPs: applytest.Prefixes("10.77.0.2/32")}}
 	w.Routes = []tunnel.Route{{Prefix: w.Peers[0].AllowedIPs[0], Peer: "chert"}}
 	return &w
 }
@@ -145,7 +146,8 @@ func TestEndpointTakenOut(t *testing.T) {
 		a.Peers[i].Endpoint = ""
 	}
 	plan := h.apply(t, a)
-	if !strings.Contains(strings.Join(plan.Notes, "\n"), "peer shale has no endpoint in the tunnel file any more: the kernel keeps 93.93.130.7:30567, OUTSIDE") {
+	if !strings.Contains(strings.Join(plan.Notes, "\n"),
+		"peer shale has no endpoint in the tunnel file any more: the kernel keeps 93.93.130.7:30567, OUTSIDE") {
 		t.Errorf("the notes are %q", plan.Notes)
 	}
 	if h.links["wg0"].peers[publicKey("shale")].Endpoint.String() != "93.93.130.7:30567" {
@@ -205,7 +207,8 @@ func TestTwoWishes(t *testing.T) {
 		h.apply(t, shale)
 		h.apply(t, other)
 		h.down(t, order[0])
-		if got, want := h.sysctls["net/core/rmem_max"], map[string]string{"wg0": "1000000", "wg1": "2000000"}[order[1]]; got != want {
+		if got, want := h.sysctls["net/core/rmem_max"],
+			map[string]string{"wg0": "1000000", "wg1": "2000000"}[order[1]]; got != want {
 			t.Errorf("%s stays and has %s, not %s", order[1], got, want)
 		}
 		h.down(t, order[1])
@@ -246,7 +249,8 @@ func TestLateUplink(t *testing.T) {
 	h.apply(t, shale)
 	h.links["eth1"] = &link{}
 	h.appear("eth1")
-	late := route{apply.Route{Prefix: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("fe80::2"), Metric: 200}, "eth1", true}
+	late := route{apply.Route{Prefix: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("fe80::2"), Metric: 200},
+		"eth1", true}
 	h.routes = append(h.routes, late)
 	h.apply(t, shale)
 	if h.sysctls["net/ipv6/conf/eth1/accept_ra"] != "2" {

@@ -32,7 +32,8 @@ func (c UnreachableChange) Resource() journal.Resource {
 }
 func (c UnreachableChange) Inverse() []Change { c.Add = !c.Add; return []Change{c} }
 func (c UnreachableChange) String() string {
-	return fmt.Sprintf("ip %s route %s unreachable %s metric %d table %d", Route{Prefix: c.Route.Prefix}.family(), verb(c.Add),
+	return fmt.Sprintf("ip %s route %s unreachable %s metric %d table %d", Route{Prefix: c.Route.Prefix}.family(),
+		verb(c.Add),
 		c.Route.Prefix, UnreachableMetric, c.Route.Table)
 }
 

@@ -209,7 +209,8 @@ func keep(name string, w *Wanted, warn func(error)) error {
 	case path == "":
 		warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "df /etc /var /run, then wgkeys apply"))
 	case filepath.Dir(path) == linux.RunDir:
-		warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name, "mount -o remount,rw / (or /var), then wgkeys apply"))
+		warn(fault.Wrap(err, "the tunnel is up, but will not come up at boot:", name,
+			"mount -o remount,rw / (or /var), then wgkeys apply"))
 	default:
 		warn(fault.WrapFile(err, "for the next boot the view is not in "+kept.Dir+" but in", path, ""))
 	}

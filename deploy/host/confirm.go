@@ -29,9 +29,11 @@ func Confirm(ctx context.Context, name string, o Options) (waited bool, err erro
 	}
 	switch {
 	case o.Token != "" && o.Token != p.Token:
-		return false, fault.New("another apply waits to be confirmed on tunnel", name, "it is not the one of this command", "wgkeys confirm -t "+name)
+		return false, fault.New("another apply waits to be confirmed on tunnel", name, "it is not the one of this command",
+			"wgkeys confirm -t "+name)
 	case p.Damaged:
-		return false, fault.New("cannot confirm the apply on tunnel", name, "the file of the pending apply is damaged, so it is undone", "wgkeys apply")
+		return false, fault.New("cannot confirm the apply on tunnel", name,
+			"the file of the pending apply is damaged, so it is undone", "wgkeys apply")
 	case !p.Done:
 		return false, fault.New("cannot confirm the apply on tunnel", name,
 			fmt.Sprintf("it did not get to its end, and is undone in %d s", max(0, int(p.Left().Seconds())+1)),

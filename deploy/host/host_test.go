@@ -82,11 +82,13 @@ func applyByItself(ctx context.Context) error {
 			{Name: "shale", PublicKey: applytest.PublicKey("shale"), AllowedIPs: applytest.Prefixes("10.7.0.1/32")}}}
 	text := key.File()
 	defer clear(text)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(v.PrivateKeyFile), 0o700), os.WriteFile(v.PrivateKeyFile, text, 0o600)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(v.PrivateKeyFile), 0o700),
+		os.WriteFile(v.PrivateKeyFile, text, 0o600)); err != nil {
 		return err
 	}
 	more := *v
-	more.Peers = append(slices.Clone(v.Peers), tunnel.Peer{Name: "slate", PublicKey: applytest.PublicKey("slate"), AllowedIPs: applytest.Prefixes("10.7.0.3/32")})
+	more.Peers = append(slices.Clone(v.Peers), tunnel.Peer{Name: "slate", PublicKey: applytest.PublicKey("slate"),
+		AllowedIPs: applytest.Prefixes("10.7.0.3/32")})
 	for _, act := range []func() error{
 		func() error { return p.look(v) },
 		func() error { return p.apply(v) },

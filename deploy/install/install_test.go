@@ -164,7 +164,8 @@ func TestInstall(t *testing.T) {
 // TestGarbled: what is in the program's place may be anything, and say anything.
 func TestGarbled(t *testing.T) {
 	for name, test := range map[string]struct{ text, was string }{
-		"lines":   {"#!/bin/sh\necho panic: no such thing; echo; echo goroutine 1; echo done; exit 2\n", "panic: no such thing"},
+		"lines": {"#!/bin/sh\necho panic: no such thing; echo; echo goroutine 1; echo done; exit 2\n",
+			"panic: no such thing"},
 		"long":    {"#!/bin/sh\nfor i in 1 2 3 4 5 6 7; do x=$x$x................; done; echo $x\n", "something long"},
 		"silent":  {"", ""},
 		"no text": {"\x7fELF\x00\x01\x02\n\x1b[31m\n", ""},
@@ -359,7 +360,8 @@ func TestCut(t *testing.T) {
 					killSessions(t, h.Pid())
 				}
 			}})
-			if !cut || err == nil || !strings.Contains(err.Error(), `lost host "shale": it has the program that it had, or the new one whole`) {
+			if !cut || err == nil ||
+				!strings.Contains(err.Error(), `lost host "shale": it has the program that it had, or the new one whole`) {
 				t.Errorf("got %v", err)
 			}
 			if at < 100 {

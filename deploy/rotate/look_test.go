@@ -114,7 +114,8 @@ func TestNobodyLeft(t *testing.T) {
 		if got := fmt.Sprint(err); got != test.want && (err != nil || test.want != "") {
 			t.Errorf("got %q, want %q", got, test.want)
 		}
-		if want := "wgkeys rotate basalt -t wg0 --skip flint --skip shale"; err != nil && !strings.Contains(strings.Join(fault.Hints(err), "\n"), want) {
+		if want := "wgkeys rotate basalt -t wg0 --skip flint --skip shale"; err != nil &&
+			!strings.Contains(strings.Join(fault.Hints(err), "\n"), want) {
 			t.Errorf("the hints are %q", fault.Hints(err))
 		}
 		if err == nil && !slices.Equal(r.LeftBehind, []string{"shale"}) {

@@ -41,7 +41,8 @@ func routedTwice(l *linter, h, peer *host, r value[netip.Prefix], old value[stri
 		l.add(r.pos, hint, "host %q would route %s to its peer %q and has it itself by %s", h.name, r.val, peer.name, old.pos)
 		return
 	}
-	l.add(r.pos, hint, "%s is routed to two peers of host %q: to %q, and to %q by %s", r.val, h.name, peer.name, old.val, old.pos)
+	l.add(r.pos, hint, "%s is routed to two peers of host %q: to %q, and to %q by %s", r.val, h.name, peer.name, old.val,
+		old.pos)
 }
 
 // allowsRoutes refuses routes to a peer that is allowed nothing in them.

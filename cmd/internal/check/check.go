@@ -25,7 +25,8 @@ func Run(ctx context.Context, r *repo.Repo, o Options) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{report: report{dir: r.Dir}, repo: r, now: time.Now(), lists: newRecipientLists(r), ids: o.Identities, all: o.Only == "", places: o.Places}
+	c := &checker{report: report{dir: r.Dir}, repo: r, now: time.Now(), lists: newRecipientLists(r), ids: o.Identities,
+		all: o.Only == "", places: o.Places}
 	if c.ids != nil {
 		if err := prepareAll(r, c.ids); err != nil {
 			return nil, err

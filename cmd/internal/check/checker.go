@@ -113,7 +113,8 @@ func (c *checker) psk(r *report, name, a, b string) {
 		f := Finding{Check: "psk", Tunnel: name, Host: h.Host, Hint: "wgkeys gen " + h.Host}
 		switch {
 		case h.Missing():
-			r.add(f, h.Path, 0, "host %q lacks its end of the preshared key with %q in tunnel %q", h.Host, repo.PeerOf(name, h.File), name)
+			r.add(f, h.Path, 0, "host %q lacks its end of the preshared key with %q in tunnel %q", h.Host,
+				repo.PeerOf(name, h.File), name)
 		case errors.Is(h.Err, vault.ErrNoMeta):
 			f.Check, f.Hint = "recipients", "wgkeys rekey "+h.Host
 			r.add(f, h.Path, 0, noMeta, h.File, h.Host)
@@ -182,7 +183,8 @@ func (c *checker) modes() {
 	}
 	open := func(path string, mode fs.FileMode) {
 		if mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
-			c.add(Finding{Check: "mode", Hint: "chmod o-w " + path}, path, 0, "everybody may write %q: its mode is %04o", c.relative(path), mode.Perm())
+			c.add(Finding{Check: "mode", Hint: "chmod o-w " + path}, path, 0, "everybody may write %q: its mode is %04o",
+				c.relative(path), mode.Perm())
 		}
 	}
 	path := filepath.Join(c.dir, repo.Marker)

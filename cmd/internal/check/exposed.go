@@ -36,13 +36,15 @@ type hostPSK struct{ host, peer, tunnel string }
 // Exposed goes through git's history, and what is not committed yet, for all that
 // the recipient named who could ever read.
 func Exposed(ctx context.Context, r *repo.Repo, who string) (*Exposure, error) {
-	past := &past{public: map[vault.Fingerprint]map[keyring.PublicKey]bool{}, psk: map[vault.Fingerprint]map[string]bool{}, named: r.AllRecipients()}
+	past := &past{public: map[vault.Fingerprint]map[keyring.PublicKey]bool{}, psk: map[vault.Fingerprint]map[string]bool{},
+		named: r.AllRecipients()}
 	if err := past.present(r); err != nil {
 		return nil, err
 	}
 	tops := r.Tops()
 	if tops == nil {
-		return nil, fault.NewFile("no history of", r.Dir, "it is not in git: nobody knows what was encrypted to whom before", "git init "+r.Dir)
+		return nil, fault.NewFile("no history of", r.Dir, "it is not in git: nobody knows what was encrypted to whom before",
+			"git init "+r.Dir)
 	}
 	if err := r.RequireCheckedOut(ctx); err != nil {
 		return nil, err
@@ -113,7 +115,8 @@ func (p *past) blob(path, shown string, text []byte) {
 	switch m, err := vault.ReadMeta(path, text); {
 	case err == nil:
 		p.meta(m)
-	case errors.Is(err, vault.ErrNoMeta) && repo.IsVaultFile(path) && !slices.Contains(p.now, shown) && !slices.Contains(p.once, shown):
+	case errors.Is(err, vault.ErrNoMeta) && repo.IsVaultFile(path) && !slices.Contains(p.now, shown) &&
+		!slices.Contains(p.once, shown):
 		p.once = append(p.once, shown)
 	}
 }
@@ -157,7 +160,8 @@ func (p *past) find(who, list string) (vault.Fingerprint, error) {
 	var texts []string
 	var print vault.Fingerprint
 	could := func(r vault.Recipient) bool { return p.public[r.Fingerprint] != nil || p.psk[r.Fingerprint] != nil }
-	for _, r := range slices.Concat(p.named, slices.DeleteFunc(p.maybe, func(r vault.Recipient) bool { return !could(r) })) {
+	for _, r := range slices.Concat(p.named,
+		slices.DeleteFunc(p.maybe, func(r vault.Recipient) bool { return !could(r) })) {
 		if (r.Name == who || r.Above == who) && !slices.Contains(texts, r.Text) {
 			texts, print = append(texts, r.Text), r.Fingerprint
 		}
@@ -166,7 +170,8 @@ func (p *past) find(who, list string) (vault.Fingerprint, error) {
 	case 1:
 		return print, nil
 	case 0:
-		return print, fault.New("no such recipient", who, "no list of recipients, neither now nor in git's history, has it or names it so",
+		return print, fault.New("no such recipient", who,
+			"no list of recipients, neither now nor in git's history, has it or names it so",
 			"git log -p -- "+list)
 	}
 	for i, t := range texts {
@@ -181,7 +186,9 @@ func (p *past) seen(who string, f vault.Fingerprint) error {
 	if listed || p.public[f] != nil || p.psk[f] != nil {
 		return nil
 	}
-	return fault.New("no such recipient", who, "no list of recipients and no vault file, neither now nor in git's history, has it", "wgkeys check --leaver NAME, as the comment above the line had it")
+	return fault.New("no such recipient", who,
+		"no list of recipients and no vault file, neither now nor in git's history, has it",
+		"wgkeys check --leaver NAME, as the comment above the line had it")
 }
 
 // inUse keeps of what the leaver could read the keys that are in use.
@@ -259,15 +266,18 @@ func ExposedFindings(ctx context.Context, r *repo.Repo, say ui.Reporter, who str
 		if unmanaged(k.peer, k.tunnel) { // it has to be named
 			k.host, k.peer = k.peer, k.host
 		}
-		c.add(Finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()}, r.Vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
-			"%s could read the preshared key of hosts %q and %q in tunnel %q, and it is in use", l.name, k.host, k.peer, k.tunnel)
+		c.add(Finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()},
+			r.Vault.Path(k.host, k.tunnel+"."+k.peer+".psk"), 0,
+			"%s could read the preshared key of hosts %q and %q in tunnel %q, and it is in use", l.name, k.host, k.peer,
+			k.tunnel)
 	}
 	for _, err := range r.NarrowClones(ctx) {
 		c.fault(Finding{Check: "leaver"}, err)
 	}
 	for _, path := range l.now {
 		c.found = append(c.found, Finding{Check: "leaver", File: path, Hint: l.replaceUnknown(path),
-			What: fmt.Sprintf("not known who can read %q: it does not say to whom it is encrypted, for wgkeys did not make it", path)})
+			What: fmt.Sprintf("not known who can read %q: it does not say to whom it is encrypted, for wgkeys did not make it",
+				path)})
 	}
 	l.warn(say, l.once)
 	return unique(c.found), nil
@@ -286,7 +296,8 @@ func (l *Exposure) warn(say ui.Reporter, paths []string) {
 		if i == most {
 			who = fmt.Sprintf("%s and %d more", path, len(paths)-most-1)
 		}
-		say.Warn(fault.New("not known who could read", who, "a version of it does not say to whom it is encrypted, for wgkeys did not make it", l.replaceUnknown(path)))
+		say.Warn(fault.New("not known who could read", who,
+			"a version of it does not say to whom it is encrypted, for wgkeys did not make it", l.replaceUnknown(path)))
 		if i == most {
 			return
 		}

@@ -71,7 +71,8 @@ func (r *report) fault(f Finding, err error) {
 	f.conflict = errors.Is(err, files.ErrConflict)
 	f.moved, _ = errors.AsType[*vault.MovedError](err)
 	if f.conflict && f.Hint == thisVerb { // see checker.merges of those that git still knows of
-		f.Hint = "git -C " + ui.Quoted(r.dir) + " checkout HEAD -- FILE, or where a commit has the markers: git -C " + ui.Quoted(r.dir) + " checkout HEAD^ -- FILE; then wgkeys rekey"
+		f.Hint = "git -C " + ui.Quoted(r.dir) + " checkout HEAD -- FILE, or where a commit has the markers: git -C " +
+			ui.Quoted(r.dir) + " checkout HEAD^ -- FILE; then wgkeys rekey"
 		if about, ok := errors.AsType[*fault.Fault](err); ok {
 			f.Hint = strings.ReplaceAll(f.Hint, "FILE", ui.Quoted(about.File))
 		}

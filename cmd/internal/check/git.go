@@ -35,7 +35,8 @@ func (c *checker) gits(ctx context.Context) {
 		}
 		for _, name := range ignored {
 			if matters(name) {
-				c.add(Finding{Check: "ignored", Hint: fmt.Sprintf("git -C %s check-ignore -v -- %s", ui.Quoted(t.Top), ui.Quoted(name))}, filepath.Join(t.Top, name), 0,
+				c.add(Finding{Check: "ignored", Hint: fmt.Sprintf("git -C %s check-ignore -v -- %s", ui.Quoted(t.Top),
+					ui.Quoted(name))}, filepath.Join(t.Top, name), 0,
 					"git ignores %q: no commit takes it, and no clone has it", name)
 			}
 		}
@@ -70,8 +71,11 @@ func (c *checker) merges(ctx context.Context, index repo.IndexOf) {
 		c.merge(u, op)
 	}
 	if n := len(alike); n > 0 {
-		c.add(Finding{Check: "merge", Hint: fmt.Sprintf("wgkeys rekey, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s %[3]s", ui.Quoted(alike[0].Top), ui.Quoted(vaultOf(alike[0])), op.Finish)},
-			alike[0].FullPath, 0, "%s is not finished: both sides have encrypted %s again", op.Name, repo.Counted(repo.FilesOf(alike)))
+		c.add(Finding{Check: "merge",
+			Hint: fmt.Sprintf("wgkeys rekey, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s %[3]s", ui.Quoted(alike[0].Top),
+				ui.Quoted(vaultOf(alike[0])), op.Finish)},
+			alike[0].FullPath, 0, "%s is not finished: both sides have encrypted %s again", op.Name,
+			repo.Counted(repo.FilesOf(alike)))
 	}
 	c.found = slices.DeleteFunc(c.found, func(f Finding) bool {
 		return seen[f.File] && f.conflict
@@ -88,7 +92,8 @@ func (c *checker) merge(u repo.Unmerged, op git.Operation) {
 	f := Finding{Check: "merge", Host: u.Host}
 	what := fmt.Sprintf("%s is not finished: both sides have changed %q", op.Name, c.relative(u.FullPath))
 	if u.Ours.ID == "" || u.Theirs.ID == "" {
-		what = fmt.Sprintf("%s is not finished: one side has removed %q, and the other has changed it", op.Name, c.relative(u.FullPath))
+		what = fmt.Sprintf("%s is not finished: one side has removed %q, and the other has changed it", op.Name,
+			c.relative(u.FullPath))
 		f.Hint = fmt.Sprintf("%[1]s rm -q -- %[2]s, or to keep it: %[1]s add -- %[2]s; and %[1]s %[3]s", g, path, op.Finish)
 	} else if u.Host != "" {
 		above := filepath.Dir(filepath.Dir(filepath.Dir(u.Path)))

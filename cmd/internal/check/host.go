@@ -73,13 +73,15 @@ func (h *hostCheck) key() {
 		h.open(file, public)
 	case errors.Is(err, fs.ErrNotExist) && h.unmanaged:
 	case errors.Is(err, fs.ErrNotExist):
-		h.add("key", "bring it back from git: git log -- "+path+"; if "+h.host+" made its key itself: wgkeys push "+h.host+" asks whether it still has it",
+		h.add("key", "bring it back from git: git log -- "+path+"; if "+h.host+" made its key itself: wgkeys push "+h.host+
+			" asks whether it still has it",
 			pub, 1, "host %q has a public key in tunnel %q, and no private one in the vault", h.host, h.tunnel)
 	case err != nil:
 		h.fault("key", err)
 	case meta.PublicKey != public && h.change.VaultPromoted: // see rotation
 	case meta.PublicKey != public:
-		h.add("key", "git log -p -- "+pub, pub, 1, "the private key of host %q in tunnel %q belongs to %s, and the keyring has %s",
+		h.add("key", "git log -p -- "+pub, pub, 1,
+			"the private key of host %q in tunnel %q belongs to %s, and the keyring has %s",
 			h.host, h.tunnel, meta.PublicKey, public)
 	default:
 		h.lists.compare(&h.report, h.finding("recipients", ""), file, path, meta)
@@ -142,13 +144,16 @@ func (h *hostCheck) rotation(err error) {
 	case err != nil:
 		h.fault("rotation", err)
 	case r.VaultPromoted:
-		h.add("rotation", rotate, nextPub, 1, "a rotation of host %q in tunnel %q is over, but for %s: the private key in the vault is the next one already",
+		h.add("rotation", rotate, nextPub, 1,
+			"a rotation of host %q in tunnel %q is over, but for %s: the private key in the vault is the next one already",
 			h.host, h.tunnel, nextPub)
 	case r.Sealed && r.Next.IsZero():
-		h.add("rotation", rotate, h.repo.Vault.Path(h.host, nextFile), 0, "a rotation of host %q in tunnel %q was begun: its next key is in the vault, and %s is missing",
+		h.add("rotation", rotate, h.repo.Vault.Path(h.host, nextFile), 0,
+			"a rotation of host %q in tunnel %q was begun: its next key is in the vault, and %s is missing",
 			h.host, h.tunnel, nextPub)
 	case r.Sealed:
-		h.add("rotation", rotate, nextPub, 1, "a rotation of host %q in tunnel %q is under way: its hosts may use the old key or the next", h.host, h.tunnel)
+		h.add("rotation", rotate, nextPub, 1,
+			"a rotation of host %q in tunnel %q is under way: its hosts may use the old key or the next", h.host, h.tunnel)
 		if meta, err := h.repo.Vault.Meta(h.host, nextFile); err == nil {
 			h.lists.compare(&h.report, h.finding("recipients", ""), nextFile, h.repo.Vault.Path(h.host, nextFile), meta)
 		}
@@ -194,6 +199,7 @@ func (l *recipientLists) compare(r *report, f Finding, file, path string, meta v
 	}
 	for _, s := range stale {
 		f.Hint = fmt.Sprintf("wgkeys rekey %s, and for what it could read: wgkeys check --leaver %s", meta.Host, s)
-		r.add(f, path, 0, "%s of host %q is still encrypted to a recipient that is no longer listed (fingerprint %s)", file, meta.Host, s)
+		r.add(f, path, 0, "%s of host %q is still encrypted to a recipient that is no longer listed (fingerprint %s)", file,
+			meta.Host, s)
 	}
 }

@@ -99,18 +99,21 @@ func (c *checker) misplaced() {
 }
 
 // orphanedHost finds what the vault has of a host and no tunnel asks for.
-func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[[2]string]bool, asked map[[3]string]bool) error {
+func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[[2]string]bool,
+	asked map[[3]string]bool) error {
 	files, err := c.repo.Vault.List(host)
 	if err != nil || len(files) == 0 {
 		return err
 	}
 	f := Finding{Check: "orphaned", Host: host}
 	if !named {
-		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host, ui.Quoted(filepath.Join(c.repo.Vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
+		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host,
+			ui.Quoted(filepath.Join(c.repo.Vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
 		if len(c.parsed) == 0 { // then nobody knows which hosts are gone
 			f.Hint = noTunnelFile(c.repo.Dir)
 		}
-		r.add(f, c.repo.Vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host, strings.Join(files, ", "))
+		r.add(f, c.repo.Vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host,
+			strings.Join(files, ", "))
 		for _, file := range files {
 			if meta, err := c.repo.Vault.Meta(host, file); err == nil {
 				c.opens(r, f, file, meta)
@@ -139,7 +142,8 @@ func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[
 // noTunnelFile is the hint of where all tunnel files are gone: by a checkout of some folders
 // alone, as a rule, or a slip of the hand. To remove all keys is no way out of that.
 func noTunnelFile(dir string) string {
-	return "there is no tunnel file at all: git -C " + ui.Quoted(dir) + " checkout HEAD -- " + tunnel.Dir + " has those of the last commit back"
+	return "there is no tunnel file at all: git -C " + ui.Quoted(dir) + " checkout HEAD -- " + tunnel.Dir +
+		" has those of the last commit back"
 }
 
 // unasked checks a preshared key that no tunnel file asks for any more: for whom it
@@ -185,7 +189,8 @@ func (c *checker) orphanedPublic(named map[string]bool, inTunnel map[[2]string]b
 			if files, _ := c.repo.Vault.List(host); len(files) > 0 {
 				return
 			}
-			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r %s", host, ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
+			f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -r %s", host,
+				ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
 			if len(c.parsed) == 0 {
 				f.Hint = noTunnelFile(c.repo.Dir)
 			}

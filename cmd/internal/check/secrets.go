@@ -64,7 +64,8 @@ func (c *checker) secrets() error {
 	found := func(path string, h leak.Hit) {
 		mu.Lock()
 		defer mu.Unlock()
-		here.secret(path, h, "", "it is there for everybody who reads the working tree: move it away, and if anybody could read it: "+replace(h))
+		here.secret(path, h, "",
+			"it is there for everybody who reads the working tree: move it away, and if anybody could read it: "+replace(h))
 	}
 	unreadable := func(path string, err error) {
 		if errors.Is(err, os.ErrNotExist) { // removed meanwhile
@@ -72,7 +73,8 @@ func (c *checker) secrets() error {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		here.add(Finding{Check: "secret", Hint: "ls -ld " + path}, path, 0, "cannot search %q for secrets: %v", path, fault.Errno(err))
+		here.add(Finding{Check: "secret", Hint: "ls -ld " + path}, path, 0, "cannot search %q for secrets: %v", path,
+			fault.Errno(err))
 	}
 	known.Tree(top, c.repo.Snapshot, found, unreadable)
 	here.sort()
@@ -81,7 +83,8 @@ func (c *checker) secrets() error {
 }
 
 func (r *report) sort() {
-	slices.SortStableFunc(r.found, func(a, b Finding) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
+	slices.SortStableFunc(r.found,
+		func(a, b Finding) int { return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line)) })
 }
 
 func (r *report) secret(path string, h leak.Hit, where, hint string) {
@@ -89,7 +92,8 @@ func (r *report) secret(path string, h leak.Hit, where, hint string) {
 	if h.Of != "" {
 		what += " " + h.Of
 	}
-	r.add(Finding{Check: "secret", Hint: hint}, path, h.Line, "%s is in the clear in %s:%d%s", what, r.relative(path), h.Line, where)
+	r.add(Finding{Check: "secret", Hint: hint}, path, h.Line, "%s is in the clear in %s:%d%s", what, r.relative(path),
+		h.Line, where)
 }
 
 // replace is what makes a secret worthless that was seen.

@@ -109,7 +109,8 @@ func (n *Network) connect(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := n.Router.Run(ctx, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"); err != nil {
+	if _, err := n.Router.Run(ctx, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1",
+		"net.ipv6.conf.all.forwarding=1"); err != nil {
 		return err
 	}
 	if _, err := n.Router.Advertise("shale0", lab.Advertisement{

@@ -44,7 +44,8 @@ var scenes = []scene{
 	{about: "once more: nothing to do, also for push",
 		command: "wgkeys apply && wgkeys push basalt shale", want: "shale /etc/wireguard/wg0.key unchanged"},
 	{about: "shale forwards, and still has the default route it learned from router advertisements",
-		command: "ssh root@" + ShaleAddr + " 'sysctl -a 2>/dev/null | grep ipv6.*forwarding.=.1; ip -6 route show default'", want: "proto ra"},
+		command: "ssh root@" + ShaleAddr + " 'sysctl -a 2>/dev/null | grep ipv6.*forwarding.=.1; ip -6 route show default'",
+		want:    "proto ra"},
 	{about: "undo it all, here and there",
 		command: "wgkeys down && wgkeys down shale", want: "ip link del wg0"},
 }

@@ -37,7 +37,8 @@ func (s *Sweep) findings(work string) []check.Finding {
 	out, err := cmd.Output()
 	var found []check.Finding
 	code := cmd.ProcessState.ExitCode()
-	if jsonErr := json.Unmarshal(out, &found); jsonErr != nil || code != ui.ExitDone && code != ui.ExitFindings || code == ui.ExitDone != (len(found) == 0) {
+	if jsonErr := json.Unmarshal(out, &found); jsonErr != nil || code != ui.ExitDone && code != ui.ExitFindings ||
+		code == ui.ExitDone != (len(found) == 0) {
 		s.Fatalf("check: %v, %v%s", err, jsonErr, said(err))
 	}
 	return slices.DeleteFunc(found, func(f check.Finding) bool { // that it has none in the vault
@@ -160,7 +161,8 @@ func (s *Sweep) Opens(work string, want map[string]bool) error {
 	}
 	for identity, does := range want {
 		for _, path := range paths {
-			if out, err := exec.Command("age", "-d", "-o", "/dev/null", "-i", identity, path).CombinedOutput(); (err == nil) != does {
+			if out, err := exec.Command("age", "-d", "-o", "/dev/null", "-i", identity,
+				path).CombinedOutput(); (err == nil) != does {
 				return fmt.Errorf("%s opens %s: %v, want %v\n%s", identity, path, err == nil, does, out)
 			}
 		}

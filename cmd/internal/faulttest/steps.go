@@ -60,7 +60,8 @@ func ControllerStep(step string, do func() error) error {
 
 // ParticipantSteps stands around all that a part in a rotation does. A command that
 // begins a part is no part yet.
-func ParticipantSteps(r *rotate.Record, t rotate.Tunnel, save func(*rotate.Record) error) (rotate.Tunnel, func(*rotate.Record) error) {
+func ParticipantSteps(r *rotate.Record, t rotate.Tunnel, save func(*rotate.Record) error) (rotate.Tunnel,
+	func(*rotate.Record) error) {
 	role := "watcher"
 	switch {
 	case os.Args[0] != "wgkeys-turn":

@@ -64,7 +64,8 @@ func NewSweep(t *testing.T, all bool) *Sweep {
 	laboratory.Programs(t, "age", "age-keygen", "wg")
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir()) // no identity by default
 	dir := t.TempDir()
-	s := &Sweep{T: t, all: all, Dir: dir, Alice: filepath.Join(dir, "alice.txt"), cases: map[string]int{}, ends: map[string]int{}}
+	s := &Sweep{T: t, all: all, Dir: dir, Alice: filepath.Join(dir, "alice.txt"), cases: map[string]int{},
+		ends: map[string]int{}}
 	s.Must("age-keygen", "-o", s.Alice)
 	s.Must("wgkeys", "init", "-q", "--classic", "-i", s.Alice, s.Base())
 	return s

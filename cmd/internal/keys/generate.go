@@ -28,11 +28,13 @@ type GenerateOptions struct {
 // Generate makes the keys of hosts in the tunnel of that name, and the preshared keys
 // that t, its file, asks for; t is nil where there is no file yet. It returns what was
 // made, a line each, also with an error.
-func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hosts []string, o GenerateOptions) (made []string, err error) {
+func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hosts []string,
+	o GenerateOptions) (made []string, err error) {
 	g := &generator{maker: m, o: o, tunnel: name, of: t}
 	if o.OnHost {
 		if t == nil {
-			return nil, fault.New("cannot ask hosts for keys of tunnel", name, "only its file tells where they are", "write tunnels/"+name+".toml first")
+			return nil, fault.New("cannot ask hosts for keys of tunnel", name, "only its file tells where they are",
+				"write tunnels/"+name+".toml first")
 		}
 		for _, host := range hosts {
 			if err := t.RequireManaged(host, "wgkeys gen "+host+" makes a key to export"); err != nil {
@@ -77,9 +79,11 @@ func (g *generator) warnUnnamed(host string, made bool) {
 	hint := "write [hosts." + host + "] into tunnels/" + g.tunnel + ".toml"
 	if made {
 		r := g.maker.Repo
-		hint += ", or if this was a slip: rm " + repo.Existing(r.Ring.Path(host, g.tunnel), r.Vault.Path(host, vault.KeyFile(g.tunnel)))
+		hint += ", or if this was a slip: rm " + repo.Existing(r.Ring.Path(host, g.tunnel),
+			r.Vault.Path(host, vault.KeyFile(g.tunnel)))
 	}
-	g.maker.Report.Warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host, hint))
+	g.maker.Report.Warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host,
+		hint))
 }
 
 // toSeal are the hosts for which something is to be encrypted, as far as is known
@@ -95,7 +99,8 @@ func (g *generator) toSeal(t *tunnel.Tunnel, hosts []string) (all []string) {
 		return all
 	}
 	for _, pair := range g.pairs(t, hosts) {
-		for _, h := range []repo.PSKFile{g.maker.Repo.PSKFile(g.tunnel, pair[0], pair[1]), g.maker.Repo.PSKFile(g.tunnel, pair[1], pair[0])} {
+		for _, h := range []repo.PSKFile{g.maker.Repo.PSKFile(g.tunnel, pair[0], pair[1]),
+			g.maker.Repo.PSKFile(g.tunnel, pair[1], pair[0])} {
 			if h.Missing() && !(g.o.Sealed && slices.Contains(hosts, h.Host)) {
 				all = append(all, h.Host)
 			}
@@ -107,7 +112,9 @@ func (g *generator) toSeal(t *tunnel.Tunnel, hosts []string) (all []string) {
 
 // pairs are those of the hosts with their peers that share a preshared key.
 func (g *generator) pairs(t *tunnel.Tunnel, hosts []string) [][2]string {
-	return slices.DeleteFunc(t.PSKPairs(), func(p [2]string) bool { return !slices.Contains(hosts, p[0]) && !slices.Contains(hosts, p[1]) })
+	return slices.DeleteFunc(t.PSKPairs(), func(p [2]string) bool {
+		return !slices.Contains(hosts, p[0]) && !slices.Contains(hosts, p[1])
+	})
 }
 
 // sealOff has everything in the vault of a host be for its own recipients alone,
@@ -151,7 +158,8 @@ func (g *generator) key(ctx context.Context, host string) error {
 	if c, err := g.maker.Repo.KeyState(host, g.tunnel); err != nil {
 		return err
 	} else if c.UnderWay() {
-		g.maker.Report.Say("%s is in the middle of a rotation in %s; nothing was changed: wgkeys rotate %[1]s finishes it", host, g.tunnel)
+		g.maker.Report.Say("%s is in the middle of a rotation in %s; nothing was changed: wgkeys rotate %[1]s finishes it",
+			host, g.tunnel)
 		return nil
 	}
 	file := vault.KeyFile(g.tunnel)
@@ -179,7 +187,8 @@ func (g *generator) key(ctx context.Context, host string) error {
 	g.maker.Repo.Changes.Touch(g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel))
 	g.tell("%s %s %s", host, g.tunnel, public)
 	if g.unmanaged(host) {
-		g.maker.Report.Say("nobody logs in to %s: wgkeys export --secret %[1]s writes what is to be brought there by hand", host)
+		g.maker.Report.Say("nobody logs in to %s: wgkeys export --secret %[1]s writes what is to be brought there by hand",
+			host)
 	}
 	return nil
 }

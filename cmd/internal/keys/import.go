@@ -56,7 +56,8 @@ func (i *importer) look() error {
 	case err == nil && bytes.Equal(text, i.d.Text):
 		i.done = true // by an earlier import
 	case !errors.Is(err, fs.ErrNotExist):
-		errs = append(errs, fault.NewFile("there is already", r.Rel(i.path()), "an import writes a tunnel that is not there yet",
+		errs = append(errs, fault.NewFile("there is already", r.Rel(i.path()),
+			"an import writes a tunnel that is not there yet",
 			"-t NAME gives it another name"))
 	}
 	var err error
@@ -67,7 +68,8 @@ func (i *importer) look() error {
 	for _, h := range i.d.Hosts {
 		if public, ok := i.known[h.Name]; ok && !h.PublicKey.IsZero() && public != h.PublicKey {
 			errs = append(errs, fault.NewHost("another key is in the keyring for", h.Name,
-				r.Rel(r.Ring.Path(h.Name, i.d.Tunnel))+" is not the public key of the files", "--host NAME, or NAME=FILE, names the host otherwise"))
+				r.Rel(r.Ring.Path(h.Name, i.d.Tunnel))+" is not the public key of the files",
+				"--host NAME, or NAME=FILE, names the host otherwise"))
 		}
 		if !h.PrivateKey.IsZero() {
 			toSeal = append(toSeal, h.Name)
@@ -206,7 +208,9 @@ func (i *importer) pairs() error {
 		lines = append(lines, fmt.Sprintf("%s %s preshared key with %s", p.A, i.d.Tunnel, p.B))
 	}
 	r.Changes.Touch(paths...)
-	err := i.seal(len(all), func(b *vault.Batch, n int) error { return b.SealPSK(all[n].Host, all[n].File, keys[n], time.Now()) })
+	err := i.seal(len(all), func(b *vault.Batch, n int) error {
+		return b.SealPSK(all[n].Host, all[n].File, keys[n], time.Now())
+	})
 	if err == nil {
 		i.made = append(i.made, lines...)
 	}

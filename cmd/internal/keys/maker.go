@@ -22,11 +22,13 @@ type Maker struct {
 	Hosts  *remote.Hosts
 	IDs    *vault.Identities
 	Report ui.Reporter
-	Step   func(name string, do func() error) error // stands around each step of a rotation here, for tests that hit it there
+	// stands around each step of a rotation here, for tests that hit it there
+	Step func(name string, do func() error) error
 }
 
 // makeOnHost has a host make a private key and tell the public half.
-func (m *Maker) makeOnHost(ctx context.Context, t *tunnel.Tunnel, host string, which rotate.Which) (public keyring.PublicKey, err error) {
+func (m *Maker) makeOnHost(ctx context.Context, t *tunnel.Tunnel, host string,
+	which rotate.Which) (public keyring.PublicKey, err error) {
 	participant, err := m.Hosts.Participant(t, host)
 	if err != nil {
 		return public, err

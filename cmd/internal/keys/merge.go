@@ -50,7 +50,8 @@ func (q *Rekey) settleMerge(ctx context.Context) error {
 		}
 	}
 	if q.o.DryRun {
-		q.maker.Report.Say("a merge is not finished: of %s one side is to be taken, and encrypted again", repo.Counted(repo.FilesOf(take)))
+		q.maker.Report.Say("a merge is not finished: of %s one side is to be taken, and encrypted again",
+			repo.Counted(repo.FilesOf(take)))
 		return ui.ExitWith(ui.ExitFindings, nil)
 	}
 	return q.takeSides(take, texts)
@@ -103,6 +104,7 @@ func (q *Rekey) takeSides(all []repo.Unmerged, texts [][]byte) error {
 			return fault.WrapFile(err, "cannot take a side of a merge:", path, "git status")
 		}
 	}
-	q.maker.Report.Say("a merge is not finished: of %s one side was taken, to be encrypted again", repo.Counted(repo.FilesOf(all)))
+	q.maker.Report.Say("a merge is not finished: of %s one side was taken, to be encrypted again",
+		repo.Counted(repo.FilesOf(all)))
 	return nil
 }

@@ -108,7 +108,8 @@ func (m *Move) Open() error {
 		err = move.Prepare(m.maker.Repo.Vault, m.maker.IDs, public)
 		if errors.Is(err, vault.ErrNoIdentity) && m.maker.Repo.Vault.Sealed(move.At.Host) {
 			err = fault.WrapHost(withoutHint(err), "only it can open its keys: host", move.At.Host,
-				fmt.Sprintf("on %s, in a clone of the repository: wgkeys mv -y %s -i /etc/ssh/ssh_host_ed25519_key", move.At.Host, m.arguments()))
+				fmt.Sprintf("on %s, in a clone of the repository: wgkeys mv -y %s -i /etc/ssh/ssh_host_ed25519_key", move.At.Host,
+					m.arguments()))
 		}
 		errs = append(errs, err)
 	}
@@ -135,13 +136,15 @@ func (m *Move) arguments() string {
 
 // Question tells how much there is to be changed.
 func (m *Move) Question() string {
-	return fmt.Sprintf("call %s %s, in %d vault files, %d public keys and %d tunnel files?", m.Old, m.New, len(m.moves), len(m.public), len(m.texts))
+	return fmt.Sprintf("call %s %s, in %d vault files, %d public keys and %d tunnel files?", m.Old, m.New, len(m.moves),
+		len(m.public), len(m.texts))
 }
 
 // Lines tell what was done, or with how what is to be.
 func (m *Move) Lines(how string) (lines []string) {
 	for _, move := range m.moves {
-		lines = append(lines, fmt.Sprintf("%s %s %sencrypted again as %s %s", move.At.Host, move.At.File, how, move.To.Host, move.To.File))
+		lines = append(lines, fmt.Sprintf("%s %s %sencrypted again as %s %s", move.At.Host, move.At.File, how, move.To.Host,
+			move.To.File))
 	}
 	for _, t := range m.texts {
 		if t.from == t.to {

@@ -27,7 +27,8 @@ func (m *Move) plan() error {
 		return err
 	}
 	if len(m.moves)+len(m.public)+len(m.lists)+len(m.texts) == 0 {
-		return fault.New("nothing in the repository is named", m.Old, "neither a tunnel file nor keyring nor vault", "wgkeys check")
+		return fault.New("nothing in the repository is named", m.Old, "neither a tunnel file nor keyring nor vault",
+			"wgkeys check")
 	}
 	return nil
 }
@@ -60,7 +61,8 @@ func (m *Move) planTexts() error {
 	texts, err := tunnel.RenameInterface(m.maker.Repo.Tunnels(), m.Old, m.New)
 	for _, t := range texts {
 		to := m.New + strings.TrimPrefix(t.Path, m.Old)
-		m.texts = append(m.texts, textMove{filepath.Join(dir, filepath.FromSlash(t.Path)), filepath.Join(dir, filepath.FromSlash(to)), t.Was, t.Text})
+		m.texts = append(m.texts, textMove{filepath.Join(dir, filepath.FromSlash(t.Path)),
+			filepath.Join(dir, filepath.FromSlash(to)), t.Was, t.Text})
 	}
 	return err
 }
@@ -114,8 +116,10 @@ func (m *Move) planVault() error {
 func (m *Move) planFile(n vault.Name) error {
 	move := &vault.Move{At: n, From: n, To: m.name(n)}
 	if strings.HasSuffix(n.File, ".next.key") {
-		if of, _ := repo.OwnerOf(n.File); m.key(repo.HostKey{Host: n.Host, Tunnel: of}) != (repo.HostKey{Host: n.Host, Tunnel: of}) {
-			return fault.NewHost("a rotation is under way of host", n.Host, m.maker.Repo.Vault.Path(n.Host, n.File), "wgkeys rotate "+n.Host)
+		if of, _ := repo.OwnerOf(n.File); m.key(repo.HostKey{Host: n.Host, Tunnel: of}) !=
+			(repo.HostKey{Host: n.Host, Tunnel: of}) {
+			return fault.NewHost("a rotation is under way of host", n.Host, m.maker.Repo.Vault.Path(n.Host, n.File),
+				"wgkeys rotate "+n.Host)
 		}
 		return nil
 	}

@@ -45,7 +45,8 @@ func (m *Move) copyList(list [2]string) error {
 	if err == nil {
 		m.maker.Repo.Changes.Touch(list[1])
 		if err = files.Create(m.maker.Repo.Dir, list[1], text, 0o644); errors.Is(err, fs.ErrExist) {
-			if there, readErr := files.Read(m.maker.Repo.Dir, list[1], repo.MaxFile); readErr == nil && string(there) == string(text) {
+			if there, readErr := files.Read(m.maker.Repo.Dir, list[1], repo.MaxFile); readErr == nil &&
+				string(there) == string(text) {
 				err = nil
 			}
 		}

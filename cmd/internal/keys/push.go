@@ -43,7 +43,8 @@ type Pushed struct {
 // Push installs key files on hosts, where they differ. An error is one before any host
 // was asked; those of hosts are in what is returned.
 func (m *Maker) Push(ctx context.Context, o PushOptions) ([]Pushed, error) {
-	p := &pusher{maker: m, o: o, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{}, past: &repo.KeyHistory{Repo: m.Repo}}
+	p := &pusher{maker: m, o: o, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{},
+		past: &repo.KeyHistory{Repo: m.Repo}}
 	if err := p.findTargets(ctx); err != nil {
 		return nil, err
 	}
@@ -259,8 +260,10 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 		k, err := p.maker.Repo.Vault.OpenKey(host, name, public, p.maker.IDs)
 		switch {
 		case f.HostOnly && errors.Is(err, fs.ErrNotExist): // otherwise it is an identity that is not there
-			return nil, fault.WrapFile(err, "no private key in the vault, and "+host+" has not the one of", p.maker.Repo.Ring.Path(host, t.Name),
-				"git log -- "+p.maker.Repo.Vault.Path(host, name)+"; if it is lost, or "+host+" made its key itself and lost it: rm "+
+			return nil, fault.WrapFile(err, "no private key in the vault, and "+host+" has not the one of",
+				p.maker.Repo.Ring.Path(host, t.Name),
+				"git log -- "+p.maker.Repo.Vault.Path(host,
+					name)+"; if it is lost, or "+host+" made its key itself and lost it: rm "+
 					p.maker.Repo.Ring.Path(host, t.Name)+", then wgkeys gen "+host)
 		case err != nil:
 			return nil, err

@@ -72,7 +72,8 @@ func (q *Rekey) Close() { q.forget() }
 // the errors of those that it had to leave.
 func (q *Rekey) Run(ctx context.Context, step func(done, all int)) (did []vault.Stale, left []error, err error) {
 	r := q.maker.Repo
-	job := &vault.Rekey{Vault: r.Vault, IDs: q.maker.IDs, Now: time.Now(), Hosts: q.hosts, Want: r.Expected, Step: step, Left: func(_ vault.Stale, err error) { left = append(left, err) }}
+	job := &vault.Rekey{Vault: r.Vault, IDs: q.maker.IDs, Now: time.Now(), Hosts: q.hosts, Want: r.Expected, Step: step,
+		Left: func(_ vault.Stale, err error) { left = append(left, err) }}
 	did, err = job.Run(ctx, q.Stale)
 	for _, s := range did {
 		r.Changes.Touch(r.Vault.Path(s.Host, s.File))
@@ -91,7 +92,8 @@ func (q *Rekey) tellAlone(s vault.Stale) {
 		return
 	}
 	if other := q.maker.Repo.PSKFile(tunnel, peer, s.Host); other.Missing() {
-		q.maker.Report.Warn(fault.NewFile("nothing to compare with had the preshared key in", q.maker.Repo.Vault.Path(s.Host, s.File),
+		q.maker.Report.Warn(fault.NewFile("nothing to compare with had the preshared key in",
+			q.maker.Repo.Vault.Path(s.Host, s.File),
 			"there is no "+other.File+" of "+peer+" in the vault", "if it is the right one: wgkeys gen "+peer))
 	}
 }
@@ -103,7 +105,8 @@ func (q *Rekey) sayOthers(err error) {
 	if errors.Is(err, vault.ErrNoIdentity) || len(bad) == 0 || len(bad) == len(hosts) {
 		return
 	}
-	q.maker.Report.Say("nothing was written; to leave out what is in the way, the same command and --skip %s", strings.Join(bad, " --skip "))
+	q.maker.Report.Say("nothing was written; to leave out what is in the way, the same command and --skip %s",
+		strings.Join(bad, " --skip "))
 }
 
 // inTheWay are those of the hosts that an error is about, in order.
@@ -135,7 +138,8 @@ func (q *Rekey) leftAsTheyAre(ctx context.Context) error {
 		default:
 			why = stale[0].File + " is to be encrypted again" + Because(stale[0])
 		}
-		errs = append(errs, fault.NewHost("left as they are: the files of host", host, why, "wgkeys check, then wgkeys rekey "+host))
+		errs = append(errs, fault.NewHost("left as they are: the files of host", host, why,
+			"wgkeys check, then wgkeys rekey "+host))
 	}
 	return errors.Join(errs...)
 }
@@ -174,7 +178,8 @@ func (q *Rekey) OnlyCopies(ctx context.Context) error {
 	var shut []string
 	for _, s := range q.Stale {
 		rs, err := lists.Of(s.Host)
-		if err == nil && !s.Sealed && !slices.ContainsFunc(rs, func(r vault.Recipient) bool { return slices.Contains(mine, r.Text) }) {
+		if err == nil && !s.Sealed &&
+			!slices.ContainsFunc(rs, func(r vault.Recipient) bool { return slices.Contains(mine, r.Text) }) {
 			shut = append(shut, r.Vault.Path(s.Host, s.File))
 		}
 	}
@@ -191,7 +196,8 @@ func (q *Rekey) OnlyCopies(ctx context.Context) error {
 			continue
 		}
 		if name, err := filepath.Rel(top, real); err == nil && slices.Contains(changed, name) {
-			return fault.NewFile("you could not open it any more, and no commit has it:", path, "the lists name others alone, and none of the identities of this run; nothing was written",
+			return fault.NewFile("you could not open it any more, and no commit has it:", path,
+				"the lists name others alone, and none of the identities of this run; nothing was written",
 				fmt.Sprintf("git -C %[1]s add -A -- vault && git -C %[1]s commit, then this again", ui.Quoted(r.Dir)))
 		}
 	}
@@ -224,7 +230,8 @@ func (q *Rekey) WarnShutOut(did []vault.Stale) {
 		}
 	}
 	if shut > 0 {
-		q.maker.Report.Warn(fault.NewFile("you cannot open any more", first, fmt.Sprintf("it and %d more are encrypted to others alone, and to none of the identities of this run", shut-1),
+		q.maker.Report.Warn(fault.NewFile("you cannot open any more", first,
+			fmt.Sprintf("it and %d more are encrypted to others alone, and to none of the identities of this run", shut-1),
 			"if that is a mistake: git checkout COMMIT -- vault, of a commit from before"))
 	}
 }

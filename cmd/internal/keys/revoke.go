@@ -76,9 +76,11 @@ func (x *rotation) refuseNext(ctx context.Context) error {
 func (x *rotation) refuseWithout(ctx context.Context) error {
 	err := x.rotation.Revoke(ctx, x.current)
 	if err == nil {
-		x.maker.Report.Warn(fault.NewHost("no peer takes the key any more of host", x.host, "the keyring still has it, and as long as it has an apply on a peer is refused",
+		x.maker.Report.Warn(fault.NewHost("no peer takes the key any more of host", x.host,
+			"the keyring still has it, and as long as it has an apply on a peer is refused",
 			fmt.Sprintf("when %[1]s can be reached: wgkeys rotate --now %[1]s; if it is gone for good: rm -r %[2]s, and take it out of %[3]s/", x.host,
-				repo.Existing(filepath.Join(x.maker.Repo.Ring.Dir, x.host), filepath.Join(x.maker.Repo.Vault.Dir, x.host)), tunnel.Dir)))
+				repo.Existing(filepath.Join(x.maker.Repo.Ring.Dir, x.host), filepath.Join(x.maker.Repo.Vault.Dir, x.host)),
+				tunnel.Dir)))
 	}
 	return err
 }
@@ -118,5 +120,6 @@ func (x *rotation) behind(ctx context.Context, next keyring.PublicKey) error {
 	}
 	return fault.NewHost("this repository does not know the key in use on host", x.host,
 		"it is "+live.String()+", and its peers have that one; the repository may be behind, and only the key that it knows is refused",
-		fmt.Sprintf("git pull, then wgkeys rotate --now %[1]s; if nobody has it: wgkeys rotate --now --unknown %[1]s", x.host))
+		fmt.Sprintf("git pull, then wgkeys rotate --now %[1]s; if nobody has it: wgkeys rotate --now --unknown %[1]s",
+			x.host))
 }

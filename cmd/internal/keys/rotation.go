@@ -72,7 +72,8 @@ func (x *rotation) finishPromotion() (over bool, err error) {
 	if err != nil || !c.VaultPromoted {
 		return false, err
 	}
-	x.maker.Report.Say("%s: the hosts use its next key already; this finishes an earlier rotation in the repository", x.host)
+	x.maker.Report.Say("%s: the hosts use its next key already; this finishes an earlier rotation in the repository",
+		x.host)
 	x.current = c.Next
 	if x.o.DryRun {
 		return true, nil
@@ -83,7 +84,8 @@ func (x *rotation) finishPromotion() (over bool, err error) {
 // tellLimits says what the promise does not cover on these hosts.
 func (x *rotation) tellLimits(s *rotate.Survey) {
 	if names := s.CannotHold(x.rotation); len(names) > 0 && !x.o.NoHold {
-		x.maker.Report.Say("note: %s cannot buffer packets during the switch: bursts over 128 will drop", strings.Join(names, ", "))
+		x.maker.Report.Say("note: %s cannot buffer packets during the switch: bursts over 128 will drop",
+			strings.Join(names, ", "))
 	}
 }
 
@@ -97,7 +99,8 @@ func (x *rotation) knows(ctx context.Context, live, next keyring.PublicKey) erro
 	if err := x.refuseOlder(ctx, live, next); err != nil {
 		return err
 	}
-	return fault.NewHost("this repository does not know the key in use on host", x.host, "it is "+live.String()+"; the repository may be behind",
+	return fault.NewHost("this repository does not know the key in use on host", x.host,
+		"it is "+live.String()+"; the repository may be behind",
 		"git pull, then wgkeys rotate "+x.host+"; if nobody has it: wgkeys rotate --unknown "+x.host)
 }
 
@@ -115,7 +118,8 @@ func (x *rotation) canBeOnHost() error {
 	case err != nil && !errors.Is(err, vault.ErrNoMeta):
 		return err
 	}
-	return fault.NewHost("a rotation is under way with a key from the vault, of host", x.host, "it is not one that the host has made",
+	return fault.NewHost("a rotation is under way with a key from the vault, of host", x.host,
+		"it is not one that the host has made",
 		fmt.Sprintf("wgkeys rotate %[1]s, then wgkeys rotate --on-host %[1]s", x.host))
 }
 
@@ -177,7 +181,8 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 			return public, err
 		}
 		if public == x.current {
-			return public, fault.NewHost("no other key was made on host", x.host, "it names the one it has", "wgkeys status "+x.host)
+			return public, fault.NewHost("no other key was made on host", x.host, "it names the one it has",
+				"wgkeys status "+x.host)
 		}
 	default:
 		err := x.maker.Step("seal the next key", func() error {
@@ -188,7 +193,8 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 			return public, err
 		}
 	}
-	return public, x.maker.Step("write the next public key", func() error { return x.maker.Repo.Ring.Put(x.host, name, public) })
+	return public, x.maker.Step("write the next public key",
+		func() error { return x.maker.Repo.Ring.Put(x.host, name, public) })
 }
 
 // install brings the next key to the host, beside the one it has.
@@ -226,7 +232,8 @@ func (x *rotation) warnLeftBehind(next keyring.PublicKey) {
 	const few = 3
 	behind := slices.Concat(x.skipped, x.rotation.LeftBehind)
 	if len(behind) > few {
-		x.maker.Report.Warn(fault.New("left behind by the rotation of "+x.host+":", strings.Join(behind, ", "), "they still have the old key",
+		x.maker.Report.Warn(fault.New("left behind by the rotation of "+x.host+":", strings.Join(behind, ", "),
+			"they still have the old key",
 			"wgkeys apply "+strings.Join(behind, " ")))
 		return
 	}
@@ -239,9 +246,11 @@ func (x *rotation) warnLeftBehind(next keyring.PublicKey) {
 // refuseOlder refuses to rotate the key of a host that uses an older one than the
 // repository has.
 func (x *rotation) refuseOlder(ctx context.Context, live, next keyring.PublicKey) error {
-	if live == x.current || live == next || !(&repo.KeyHistory{Repo: x.maker.Repo}).IsOlder(ctx, x.host, x.tunnel.Name, x.current, live) {
+	if live == x.current || live == next || !(&repo.KeyHistory{Repo: x.maker.Repo}).IsOlder(ctx, x.host, x.tunnel.Name,
+		x.current, live) {
 		return nil
 	}
-	return fault.NewHost("an older key than the repository has is in use on host", x.host, "it is "+live.String()+", as after a restore",
+	return fault.NewHost("an older key than the repository has is in use on host", x.host,
+		"it is "+live.String()+", as after a restore",
 		strings.Join([]string{remote.InPlaceOf(x.host), "then wgkeys rotate " + x.host}, ", "))
 }

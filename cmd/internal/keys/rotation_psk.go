@@ -29,7 +29,8 @@ type pskRotation struct {
 
 // reach says how either end is reached, and where it has the key.
 func (x *pskRotation) reach() error {
-	x.pair = &rotate.Pair{Tunnel: x.tunnel.Name, Report: func(text string) { x.maker.Report.Say("%s %s: %s", x.hosts[0], x.hosts[1], text) }}
+	x.pair = &rotate.Pair{Tunnel: x.tunnel.Name,
+		Report: func(text string) { x.maker.Report.Say("%s %s: %s", x.hosts[0], x.hosts[1], text) }}
 	for i, host := range x.hosts {
 		files, err := x.tunnel.KeyFiles(host)
 		if err != nil {
@@ -81,7 +82,8 @@ func (x *pskRotation) run(ctx context.Context) error {
 func (x *pskRotation) finished() {
 	line := fmt.Sprintf("%s %s preshared key with %s", x.hosts[0], x.tunnel.Name, x.hosts[1])
 	x.made = append(x.made, line)
-	x.o.Done(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "finished", Text: "preshared key with " + x.hosts[1]}, line)
+	x.o.Done(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "finished", Text: "preshared key with " +
+		x.hosts[1]}, line)
 }
 
 // next is the preshared key that comes next, in the folder of the first host. It was
@@ -89,7 +91,8 @@ func (x *pskRotation) finished() {
 func (x *pskRotation) next(ctx context.Context) (psk keyring.PresharedKey, begun bool, err error) {
 	inUse, err := x.pair.Fingerprints(ctx)
 	if err != nil {
-		return psk, false, fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(), "wgkeys rotate --psk "+x.hosts[0])
+		return psk, false, fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(),
+			"wgkeys rotate --psk "+x.hosts[0])
 	}
 	mine, other, differ := x.maker.Repo.PSK(x.tunnel.Name, x.hosts[0], x.hosts[1])
 	for i := range inUse {
@@ -100,7 +103,8 @@ func (x *pskRotation) next(ctx context.Context) (psk keyring.PresharedKey, begun
 	inBoth := differ == nil && mine.Err == nil && other.Err == nil
 	begun = inBoth && slices.ContainsFunc(inUse[:], func(m string) bool { return m != "" && m != mine.PSK })
 	if begun {
-		x.maker.Report.Say("%s, %s: the vault has their next preshared key already; this finishes an earlier rotation", x.hosts[0], x.hosts[1])
+		x.maker.Report.Say("%s, %s: the vault has their next preshared key already; this finishes an earlier rotation",
+			x.hosts[0], x.hosts[1])
 		psk, err = x.maker.Repo.Vault.OpenPSK(x.hosts[0], x.file(0), mine.PSK, x.maker.IDs)
 		return psk, begun, err
 	}
@@ -126,7 +130,8 @@ func (x *pskRotation) seal(i int, psk keyring.PresharedKey) error {
 		return err
 	}
 	x.maker.Repo.Changes.Touch(x.maker.Repo.Vault.Path(host, x.file(i)))
-	return x.maker.Step("seal the preshared key", func() error { return x.maker.Repo.Vault.ReplacePSK(host, x.file(i), psk, time.Now()) })
+	return x.maker.Step("seal the preshared key",
+		func() error { return x.maker.Repo.Vault.ReplacePSK(host, x.file(i), psk, time.Now()) })
 }
 
 // install brings it to both ends, which go on with the one that they have.
@@ -140,7 +145,9 @@ func (x *pskRotation) install(ctx context.Context, psk keyring.PresharedKey) err
 
 func (x *pskRotation) installOn(ctx context.Context, i int, psk keyring.PresharedKey) error {
 	host := x.hosts[i]
-	file := push.File{Path: x.pair.Files[i], Want: psk.Fingerprint(), Secret: func() ([]byte, error) { return psk.File(), nil }}
+	file := push.File{Path: x.pair.Files[i], Want: psk.Fingerprint(), Secret: func() ([]byte, error) {
+		return psk.File(), nil
+	}}
 	err := x.maker.Step("push the preshared key", func() error {
 		_, err := push.Host(ctx, x.maker.Hosts.Runner(x.tunnel, host), host, []push.File{file}, false)
 		return err
@@ -150,7 +157,8 @@ func (x *pskRotation) installOn(ctx context.Context, i int, psk keyring.Preshare
 		if x.byHand {
 			finishes = x.hosts[1]
 		}
-		return fault.WrapHost(err, "the preshared key with "+x.hosts[1-i]+" was not replaced on host", host, "wgkeys rotate --psk "+finishes+" finishes it")
+		return fault.WrapHost(err, "the preshared key with "+x.hosts[1-i]+" was not replaced on host", host,
+			"wgkeys rotate --psk "+finishes+" finishes it")
 	}
 	return nil
 }

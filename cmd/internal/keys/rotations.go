@@ -78,7 +78,8 @@ func (q *Rotations) Announce() {
 		q.o.Event(rotate.Event{Host: x.host, Tunnel: x.tunnel.Name, Phase: "plan", Text: text})
 	}
 	for _, x := range q.psks {
-		q.o.Event(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "plan", Text: "gets a new preshared key with " + x.hosts[1]})
+		q.o.Event(rotate.Event{Host: x.hosts[0], Tunnel: x.tunnel.Name, Phase: "plan",
+			Text: "gets a new preshared key with " + x.hosts[1]})
 	}
 }
 
@@ -310,7 +311,8 @@ func (q *Rotations) leaveOutOwed() {
 			return false
 		}
 		q.Made = append(q.Made, fmt.Sprintf("%s %s replaced by an earlier command", x.host, x.tunnel.Name))
-		q.maker.Report.Say("%s has a new key in %s from an earlier command, which is committed now; it is not replaced again", x.host, x.tunnel.Name)
+		q.maker.Report.Say("%s has a new key in %s from an earlier command, which is committed now; it is not replaced again",
+			x.host, x.tunnel.Name)
 		return true
 	})
 }
@@ -381,7 +383,9 @@ func (q *Rotations) wantedPSK(tunnel string, pair [2]string, byHand bool) bool {
 // asksForPSK reports whether the preshared key of two hosts goes with what was asked for.
 func (q *Rotations) asksForPSK(tunnel string, pair [2]string) bool {
 	return q.o.Selected != nil && q.o.Selected.HasPSK(pair, tunnel) ||
-		slices.ContainsFunc(q.keys, func(x *rotation) bool { return x.tunnel.Name == tunnel && slices.Contains(pair[:], x.host) })
+		slices.ContainsFunc(q.keys, func(x *rotation) bool {
+			return x.tunnel.Name == tunnel && slices.Contains(pair[:], x.host)
+		})
 }
 
 // Hosts that nobody logs in to take no part in a rotation: what changes for them goes

@@ -34,7 +34,8 @@ func NewHunt(n *Needles, since time.Time, skip ...string) *Hunt {
 type inode struct{ dev, number uint64 }
 
 // kernelsOwn are file systems that keep nothing.
-var kernelsOwn = []string{"proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "bpf", "pstore", "nsfs", "autofs", "binfmt_misc", "configfs", "fusectl", "efivarfs"}
+var kernelsOwn = []string{"proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "bpf",
+	"pstore", "nsfs", "autofs", "binfmt_misc", "configfs", "fusectl", "efivarfs"}
 
 // Process looks through every file system that a process sees, from each folder of
 // it that is mounted. What another one has mounted over cannot be seen.

@@ -37,7 +37,8 @@ const kept = "/etc/wireguard /etc/wgkeys /root/net"
 func (u *Users) asAtFirst() {
 	u.Helper()
 	for _, h := range []*lab.Host{u.Basalt, u.Shale} {
-		u.Must(h, "find "+kept+" -mindepth 1 -delete; cp -a "+first+"/wireguard "+first+"/wgkeys /etc && cp -a "+first+"/net /root")
+		u.Must(h, "find "+kept+" -mindepth 1 -delete; cp -a "+first+"/wireguard "+first+"/wgkeys /etc && cp -a "+first+
+			"/net /root")
 	}
 }
 

@@ -58,7 +58,8 @@ func NewMesh(t *testing.T, o MeshOptions) *Mesh {
 	}
 	n.Basalt, n.Shale = m.Hosts[0], m.Hosts[1]
 	for _, h := range m.Hosts[1:] {
-		if err := errors.Join(h.StartSSHD(t.Context()), l.Trust(t.Context(), m.Hosts[0], h, m.Inside(h).String())); err != nil {
+		if err := errors.Join(h.StartSSHD(t.Context()),
+			l.Trust(t.Context(), m.Hosts[0], h, m.Inside(h).String())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -126,7 +127,8 @@ func (m *Mesh) raise(o MeshOptions) {
 	}
 	m.Tunnel(m.TunnelFile(o.Inside))
 	if o.SharedSSH {
-		m.Write(first, "/root/.ssh/config", "Host *\nControlMaster auto\nControlPath /root/.ssh/master-%C\nControlPersist 60\n")
+		m.Write(first, "/root/.ssh/config",
+			"Host *\nControlMaster auto\nControlPath /root/.ssh/master-%C\nControlPersist 60\n")
 	}
 }
 

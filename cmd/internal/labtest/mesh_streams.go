@@ -123,7 +123,8 @@ func (m *Mesh) stream(a, b *lab.Host, port, rate int) *Stream {
 	from, to := m.udp(a, aPort, bPort), m.udp(b, bPort, aPort)
 	setUDP(m.T, from, unix.UDP_SEGMENT, packetSize)
 	setUDP(m.T, to, unix.UDP_GRO, 1)
-	s := &Stream{From: a.Name(), To: b.Name(), refused: map[string]int{}, every: time.Millisecond, atOnce: cmp.Or(m.AtOnce, MostAtOnce)}
+	s := &Stream{From: a.Name(), To: b.Name(), refused: map[string]int{}, every: time.Millisecond,
+		atOnce: cmp.Or(m.AtOnce, MostAtOnce)}
 	if len(m.Hosts) > 3 {
 		s.every = 4 * time.Millisecond // twenty streams would be all that the machine does
 	}

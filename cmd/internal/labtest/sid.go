@@ -52,7 +52,8 @@ func BootSid(t *testing.T, unit string) *Sid {
 		"-accel", "tcg,thread=single", "-icount", "shift=1,sleep=on", "-cpu", "max,erms=off,fsrm=off",
 		"-kernel", lab+"/vmlinuz", "-append", sidKernel+unit, "-serial", "file:"+dir+"/console",
 		"-drive", "if=none,id=root,format=raw,snapshot=on,file="+lab+"/disk.img", "-device", "nvme,drive=root,serial=root",
-		"-drive", "if=none,id=program,format=raw,readonly=on,file="+dir+"/program", "-device", "nvme,drive=program,serial=program",
+		"-drive", "if=none,id=program,format=raw,readonly=on,file="+dir+"/program", "-device",
+		"nvme,drive=program,serial=program",
 		"-netdev", "hubport,id=near,hubid=0", "-device", "virtio-net-pci,netdev=near,mac=52:54:00:00:00:01,romfile=",
 		"-netdev", "hubport,id=far,hubid=0", "-device", "virtio-net-pci,netdev=far,mac=52:54:00:00:00:02,romfile=",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=lab,server=on,wait=on,path="+dir+"/socket",
@@ -165,5 +166,6 @@ func (m *Sid) Reboot() {
 // Eventually waits until a script succeeds, in the machine's own time.
 func (m *Sid) Eventually(script string) {
 	m.Helper()
-	m.Must("for i in $(seq 60); do if " + script + "; then exit 0; fi; sleep 1; done; echo never: '" + strings.ReplaceAll(script, "'", `'\''`) + "'; exit 1")
+	m.Must("for i in $(seq 60); do if " + script + "; then exit 0; fi; sleep 1; done; echo never: '" +
+		strings.ReplaceAll(script, "'", `'\''`) + "'; exit 1")
 }

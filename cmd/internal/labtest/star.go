@@ -133,13 +133,15 @@ func (s *Star) Names() (names []string) {
 // tag spoke, and every tenth the tag tenth.
 func (s *Star) File(lines string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen_port = 30567\n%s\n[hosts.hub]\nendpoint = %q\naddresses = [%q]\n", lines, outsideOf(0), InsideOf(0).String()+"/16")
+	fmt.Fprintf(&b, "listen_port = 30567\n%s\n[hosts.hub]\nendpoint = %q\naddresses = [%q]\n", lines, outsideOf(0),
+		InsideOf(0).String()+"/16")
 	for i, h := range s.Spokes {
 		tags := `"spoke"`
 		if (i+1)%10 == 0 {
 			tags += `, "tenth"`
 		}
-		fmt.Fprintf(&b, "\n[hosts.%s]\nssh = \"root@%s\"\naddresses = [%q]\ntags = [%s]\n", h.Name(), outsideOf(i+1), InsideOf(i+1).String()+"/16", tags)
+		fmt.Fprintf(&b, "\n[hosts.%s]\nssh = \"root@%s\"\naddresses = [%q]\ntags = [%s]\n", h.Name(), outsideOf(i+1),
+			InsideOf(i+1).String()+"/16", tags)
 	}
 	return b.String()
 }

@@ -45,7 +45,8 @@ type Toll struct {
 }
 
 func (t Toll) String() string {
-	return fmt.Sprintf("%d lost (%d in a row), %d doubled of %d, longest gap %.1f ms", t.Lost, t.row, t.Doubled, t.Sent, InMS(t.Gap))
+	return fmt.Sprintf("%d lost (%d in a row), %d doubled of %d, longest gap %.1f ms", t.Lost, t.row, t.Doubled, t.Sent,
+		InMS(t.Gap))
 }
 
 // InMS is a duration in milliseconds.

@@ -105,7 +105,8 @@ func TestBatch(t *testing.T) {
 	if d := cmp.Diff(want, order); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff(many.Summary{Done: []string{"h00", "h01", "h02", "h03", "h05"}, Failed: []string{"h04"}, NotBegun: []string{"h06"}}, s,
+	if d := cmp.Diff(many.Summary{Done: []string{"h00", "h01", "h02", "h03", "h05"}, Failed: []string{"h04"},
+		NotBegun: []string{"h06"}}, s,
 		cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Errs" }, cmp.Ignore())); d != "" {
 		t.Error(d)
 	}

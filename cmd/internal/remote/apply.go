@@ -112,7 +112,8 @@ func (h *Hosts) Down(ctx context.Context, t *tunnel.Tunnel, host string, dry boo
 
 // run runs wgkeys on the host. What it says is shown as it comes; its exit
 // code is ours.
-func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []string, stdin io.Reader, stdout io.Writer) error {
+func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []string, stdin io.Reader,
+	stdout io.Writer) error {
 	command := h.command(t, host, args)
 	var said reason
 	stderr := io.MultiWriter(h.Stderr, &said)
@@ -128,7 +129,8 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	if c, ok := r.(*ssh.Client); ok {
 		c.Stderr = stderr
 		// A connection of its own, which notices when the network is gone.
-		c.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=3"}
+		c.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o",
+			"ServerAliveCountMax=3"}
 	}
 	out := &ui.Screen{W: stdout} // the host is not trusted with the terminal
 	err := r.Run(ctx, command, stdin, out)

@@ -173,7 +173,9 @@ func (s *HostStatus) findUnresolved() {
 	case n > shown:
 		lost = append(lost[:shown], fmt.Sprintf("%d more", n-shown))
 	}
-	s.Findings = append(s.Findings, "the name of a peer could not be resolved yet, so nothing can be sent there: "+strings.Join(lost, ", ")+": wgkeys plan "+s.Host)
+	s.Findings = append(s.Findings,
+		"the name of a peer could not be resolved yet, so nothing can be sent there: "+strings.Join(lost,
+			", ")+": wgkeys plan "+s.Host)
 }
 
 func (d deadPeer) String() string {
@@ -181,7 +183,8 @@ func (d deadPeer) String() string {
 	if d.ever {
 		since = "and the last handshake was " + ui.InWords(d.age) + " ago"
 	}
-	return fmt.Sprintf("%s does not answer at %s, OUTSIDE (%s sent, %s)", d.peer.Name, d.live.Endpoint, ui.InBytes(d.live.Sent), since)
+	return fmt.Sprintf("%s does not answer at %s, OUTSIDE (%s sent, %s)", d.peer.Name, d.live.Endpoint,
+		ui.InBytes(d.live.Sent), since)
 }
 
 // A farEnd is the host of a dead peer.
@@ -289,7 +292,8 @@ func (q *Survey) lookAt(ctx context.Context, s *HostStatus) error {
 func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	peer := d.peer.Name
 	if d.peer.Unmanaged {
-		return "nobody logs in to " + peer + " to ask it why; it may be down, its port be closed on the way, or have another key of " + s.Host +
+		return "nobody logs in to " + peer +
+			" to ask it why; it may be down, its port be closed on the way, or have another key of " + s.Host +
 			" or of its own than the repository", "wgkeys show " + s.Host
 	}
 	if far == nil || far.Err != nil {
@@ -308,12 +312,16 @@ func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	case clockBehind(s, d, far):
 		return fmt.Sprintf("the clock of %s says %s, which is before its last handshake with %s, so %[3]s takes every new one for a replay",
 				s.Host, s.answer.Clock.UTC().Format(time.DateTime), peer),
-			"timedatectl set-ntp true on " + s.Host + ", or make " + peer + " forget: wgkeys down " + peer + ", then wgkeys apply " + peer
+			"timedatectl set-ntp true on " + s.Host + ", or make " + peer + " forget: wgkeys down " + peer +
+				", then wgkeys apply " + peer
 	case far.hears[s.Live]:
-		return peer + " hears " + s.Host + ", and its answers are lost on the way back or not accepted: the preshared keys differ, or a firewall of " +
-			s.Host + " drops UDP from " + outsideOf(d.live.Endpoint), "wgkeys push " + s.Host + " " + peer + ", then wgkeys apply on both"
+		return peer + " hears " + s.Host +
+				", and its answers are lost on the way back or not accepted: the preshared keys differ, or a firewall of " +
+				s.Host + " drops UDP from " + outsideOf(d.live.Endpoint), "wgkeys push " + s.Host + " " + peer +
+				", then wgkeys apply on both"
 	}
-	why = fmt.Sprintf("nothing of it arrives at %s: its port %d/udp is closed, by a firewall there or on the way", peer, port)
+	why = fmt.Sprintf("nothing of it arrives at %s: its port %d/udp is closed, by a firewall there or on the way", peer,
+		port)
 	if lookup.IsName(d.peer.Endpoint) {
 		why += ", or " + d.peer.Endpoint + " leads to another host"
 	}
@@ -329,7 +337,8 @@ func whyOtherKey(s *HostStatus, d deadPeer, far *HostStatus) (why, command strin
 	case far.Live != d.key && far.older:
 		return peer + " uses an older key than " + s.Host + " has for it", InPlaceOf(peer)
 	case far.Live != d.key:
-		return peer + " uses another key than " + s.Host + " has for it, " + far.Live.String(), "wgkeys status, and apply or push where it says so"
+		return peer + " uses another key than " + s.Host + " has for it, " + far.Live.String(),
+			"wgkeys status, and apply or push where it says so"
 	case !hasOwn && s.older:
 		return peer + " does not take the older key that " + s.Host + " uses", InPlaceOf(s.Host)
 	case !hasOwn:

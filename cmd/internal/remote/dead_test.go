@@ -18,7 +18,8 @@ var (
 )
 
 // pair are both ends of a dead tunnel, where change has been at work.
-func pair(change func(near *HostStatus, peer *rotate.Peer, far *HostStatus, back *rotate.Peer)) (*HostStatus, *HostStatus) {
+func pair(change func(near *HostStatus, peer *rotate.Peer, far *HostStatus,
+	back *rotate.Peer)) (*HostStatus, *HostStatus) {
 	v := &tunnel.View{Host: "a", Peers: []tunnel.Peer{{Name: "hub", PublicKey: farKey, Endpoint: "vpn.example.net:51820"}}}
 	near := &HostStatus{Host: "a", Live: ownKey, view: v, answer: rotate.Answer{Clock: noon}}
 	far := &HostStatus{Host: "hub", Live: farKey, answer: rotate.Answer{Clock: noon}}
@@ -42,9 +43,14 @@ func TestWhyDead(t *testing.T) {
 	}{
 		{"nothing arrives", func(*HostStatus, *rotate.Peer, *HostStatus, *rotate.Peer) {},
 			"nothing of it arrives at hub: its port 51820/udp is closed, by a firewall there or on the way, or vpn.example.net:51820 leads to another host"},
-		{"no answer", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) { far.Err = io.EOF }, "hub cannot be asked why"},
-		{"down", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) { far.Live = keyring.PublicKey{} }, "the tunnel is not up on hub"},
-		{"another key", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) { far.Live = keyring.PublicKey{9} }, "hub uses another key than a has for it, " + keyring.PublicKey{9}.String()},
+		{"no answer", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) { far.Err = io.EOF },
+			"hub cannot be asked why"},
+		{"down", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) { far.Live = keyring.PublicKey{} },
+			"the tunnel is not up on hub"},
+		{"another key", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) {
+			far.Live = keyring.PublicKey{9}
+		}, "hub uses another key than a has for it, " +
+			keyring.PublicKey{9}.String()},
 		{"unknown there", func(_ *HostStatus, _ *rotate.Peer, far *HostStatus, _ *rotate.Peer) {
 			far.answer.Live.Peers = map[keyring.PublicKey]rotate.Peer{}
 		}, "hub does not know the key that a uses"},
@@ -57,10 +63,12 @@ func TestWhyDead(t *testing.T) {
 			near.answer.Clock, back.Handshake, back.Received = time.Unix(86400, 0), noon.Add(-time.Hour), 4000
 		}, "the clock of a says 1970-01-02 00:00:00, which is before its last handshake with hub, so hub takes every new one for a replay"},
 		{"a clock that was set back", func(near *HostStatus, peer *rotate.Peer, _ *HostStatus, back *rotate.Peer) {
-			near.answer.Clock, peer.Handshake, back.Handshake = noon.Add(-3*time.Hour), noon.Add(-time.Hour), noon.Add(-time.Hour)
+			near.answer.Clock, peer.Handshake, back.Handshake = noon.Add(-3*time.Hour), noon.Add(-time.Hour),
+				noon.Add(-time.Hour)
 		}, "takes every new one for a replay"},
 		{"clocks that always differed", func(near *HostStatus, peer *rotate.Peer, far *HostStatus, back *rotate.Peer) {
-			near.answer.Clock, peer.Handshake, back.Handshake = noon.Add(-3*time.Hour), noon.Add(-4*time.Hour), noon.Add(-time.Hour)
+			near.answer.Clock, peer.Handshake, back.Handshake = noon.Add(-3*time.Hour), noon.Add(-4*time.Hour),
+				noon.Add(-time.Hour)
 		}, "nothing of it arrives at hub"},
 	} {
 		near, far := pair(test.change)
@@ -69,7 +77,8 @@ func TestWhyDead(t *testing.T) {
 			t.Errorf("%s: there is no doubt", test.name)
 			continue
 		}
-		if why, command := whyDead(near, dead[0], far); !strings.HasPrefix(why, test.want) && !strings.HasSuffix(why, test.want) || command == "" {
+		if why, command := whyDead(near, dead[0], far); !strings.HasPrefix(why, test.want) &&
+			!strings.HasSuffix(why, test.want) || command == "" {
 			t.Errorf("%s: %s: %s\nwant %s", test.name, why, command, test.want)
 		}
 	}
@@ -88,16 +97,19 @@ func TestDoubts(t *testing.T) {
 		{name: "asked a moment ago", before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 148}},
 		{name: "asked again", before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 296}, want: true},
 		{name: "asked for long", before: rotate.Peer{Sent: 1480}, later: rotate.Peer{Sent: 1480}, want: true},
-		{name: "answered meanwhile", before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 180, Received: 92, Handshake: noon}},
+		{name: "answered meanwhile", before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 180, Received: 92,
+			Handshake: noon}},
 		{name: "nobody uses it", before: rotate.Peer{Sent: 9000, Received: 9000, Handshake: noon.Add(-time.Hour)},
 			later: rotate.Peer{Sent: 9000, Received: 9000, Handshake: noon.Add(-time.Hour)}},
 		{name: "somebody uses it", before: rotate.Peer{Sent: 9000, Received: 9000, Handshake: noon.Add(-time.Hour)},
 			later: rotate.Peer{Sent: 9148, Received: 9000, Handshake: noon.Add(-time.Hour)}, want: true},
-		{name: "kept alive", view: keepalive, before: rotate.Peer{Sent: 9000, Received: 9000, Handshake: noon.Add(-time.Hour)},
+		{name: "kept alive", view: keepalive, before: rotate.Peer{Sent: 9000, Received: 9000,
+			Handshake: noon.Add(-time.Hour)},
 			later: rotate.Peer{Sent: 9000, Received: 9000, Handshake: noon.Add(-time.Hour)}, want: true},
 		{name: "young enough", view: keepalive, before: rotate.Peer{Sent: 9000, Handshake: noon.Add(-170 * time.Second)},
 			later: rotate.Peer{Sent: 9148, Handshake: noon.Add(-170 * time.Second)}},
-		{name: "comes to us", view: func(p *tunnel.Peer) { p.Endpoint = "" }, before: rotate.Peer{Sent: 148}, later: rotate.Peer{Sent: 1480}},
+		{name: "comes to us", view: func(p *tunnel.Peer) { p.Endpoint = "" }, before: rotate.Peer{Sent: 148},
+			later: rotate.Peer{Sent: 1480}},
 	} {
 		v := &tunnel.View{Host: "a", Peers: []tunnel.Peer{{Name: "hub", PublicKey: farKey, Endpoint: "192.0.2.1:51820"}}}
 		if test.view != nil {
@@ -105,7 +117,8 @@ func TestDoubts(t *testing.T) {
 		}
 		answer := func(p rotate.Peer) rotate.Answer {
 			p.Endpoint = "192.0.2.1:51820"
-			return rotate.Answer{Clock: noon, Live: rotate.Live{PublicKey: ownKey, Peers: map[keyring.PublicKey]rotate.Peer{farKey: p}}}
+			return rotate.Answer{Clock: noon,
+				Live: rotate.Live{PublicKey: ownKey, Peers: map[keyring.PublicKey]rotate.Peer{farKey: p}}}
 		}
 		first := doubtful(v, answer(test.before))
 		if got := len(unanswered(first, v, answer(test.later))) == 1; got != test.want {
@@ -139,7 +152,8 @@ func TestKeepDoubts(t *testing.T) {
 		s.keepDoubts(before, noon.Add(look.after))
 		s.tellDead()
 		before = s.doubts
-		if dead := len(s.Findings) == 1 && strings.Contains(s.Findings[0], "hub does not answer at 192.0.2.1:51820"); dead != look.dead {
+		if dead := len(s.Findings) == 1 &&
+			strings.Contains(s.Findings[0], "hub does not answer at 192.0.2.1:51820"); dead != look.dead {
 			t.Errorf("after %v: %q", look.after, s.Findings)
 		}
 	}

@@ -31,8 +31,10 @@ func TestWorse(t *testing.T) {
 		{name: "it answered with a former key", heard: []keyring.PublicKey{formerKey}, worse: true},
 		{name: "nothing was told", err: errors.New("no answer"), worse: true},
 	} {
-		before := &HostStatus{Findings: []string{"its key is due"}, Err: test.err, silent: test.silent, answer: rotate.Answer{Clock: noon}}
-		before.view = &tunnel.View{Peers: []tunnel.Peer{{Name: "far", PublicKey: farKey}, {Name: "other", PublicKey: otherKey}}}
+		before := &HostStatus{Findings: []string{"its key is due"}, Err: test.err, silent: test.silent,
+			answer: rotate.Answer{Clock: noon}}
+		before.view = &tunnel.View{Peers: []tunnel.Peer{{Name: "far", PublicKey: farKey},
+			{Name: "other", PublicKey: otherKey}}}
 		before.answer.Live.Peers = map[keyring.PublicKey]rotate.Peer{}
 		for _, key := range test.heard {
 			before.answer.Live.Peers[key] = rotate.Peer{Handshake: noon.Add(-time.Minute)}

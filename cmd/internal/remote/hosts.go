@@ -28,12 +28,14 @@ type Hosts struct {
 	Limit          time.Duration // how long a host may say nothing
 	Batch          bool          // ssh must not ask, though there is a terminal
 	Say            ui.Reporter
-	Stdout, Stderr io.Writer                                // for what wgkeys on a host writes
-	Quiet, JSON    bool                                     // it is told so too
-	Several        bool                                     // what a host says may stand far from its error, which repeats why
-	Uninterrupted  bool                                     // Ctrl-C on the terminal does not end what is under way
-	Version        string                                   // of this program
-	Step           func(name string, do func() error) error // stands around each request of a rotation, for tests that hit it there
+	Stdout, Stderr io.Writer // for what wgkeys on a host writes
+	Quiet, JSON    bool      // it is told so too
+	// what a host says may stand far from its error, which repeats why
+	Several       bool
+	Uninterrupted bool   // Ctrl-C on the terminal does not end what is under way
+	Version       string // of this program
+	// stands around each request of a rotation, for tests that hit it there
+	Step func(name string, do func() error) error
 
 	mu     sync.Mutex
 	warned map[string]bool // by host: what ssh remarks was told
@@ -146,7 +148,8 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 	return a, nil
 }
 
-func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host string, question []byte, said io.Writer) error {
+func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host string, question []byte,
+	said io.Writer) error {
 	r := h.Runner(t, host)
 	if c, ok := r.(*ssh.Client); ok {
 		c.Args = []string{"-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=5"}

@@ -64,9 +64,11 @@ func (q *Survey) findLosses(ctx context.Context, all []*HostStatus) {
 	later := q.lookLater(ctx, losses)
 	for _, l := range losses {
 		if now, ok := stillLost(l, later[l.from], later[l.to]); ok {
-			l.from.Findings = append(l.from.Findings, fmt.Sprintf("of %s sent to %s in the last seconds %s arrived; the rest is lost on the way, and may be too large for a link there: "+
-				"on %s, ping -M do -s 1472 %s, then set mtu for both hosts to what passes less 32", ui.InBytes(now.sent), l.to.Host, ui.InBytes(now.received),
-				l.from.Host, outsideOf(l.from.answer.Live.Peers[l.to.Live].Endpoint)))
+			l.from.Findings = append(l.from.Findings,
+				fmt.Sprintf("of %s sent to %s in the last seconds %s arrived; the rest is lost on the way, and may be too large for a link there: "+
+					"on %s, ping -M do -s 1472 %s, then set mtu for both hosts to what passes less 32", ui.InBytes(now.sent), l.to.Host,
+					ui.InBytes(now.received),
+					l.from.Host, outsideOf(l.from.answer.Live.Peers[l.to.Live].Endpoint)))
 		}
 	}
 }

@@ -64,26 +64,27 @@ func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, erro
 
 // A HostStatus is how one host stands in one tunnel.
 type HostStatus struct {
-	Host     string            `json:"host"`
-	Tunnel   string            `json:"tunnel"`
-	About    string            `json:"description,omitempty"` // for people
-	Key      keyring.PublicKey `json:"key"`                   // in the repository
-	Next     keyring.PublicKey `json:"next,omitzero"`         // in the repository: a rotation is under way
-	File     keyring.PublicKey `json:"file,omitzero"`         // in the host's key file
-	Live     keyring.PublicKey `json:"live,omitzero"`         // in use; none: the tunnel is not up
-	Created  time.Time         `json:"created,omitzero"`      // when the key was made
-	Due      bool              `json:"due"`                   // it is older than max_key_age
-	Drift    *int              `json:"drift"`                 // how many steps apply would take; nil: not known
-	Version  string            `json:"version,omitempty"`     // of the host's wgkeys; "": an older one, which does not tell
-	Rotation string            `json:"rotation,omitempty"`    // the phase of one that the host is at
-	Peers    []PeerStatus      `json:"peers"`
-	Findings []string          `json:"findings,omitempty"` // what to look into
-	Notes    []string          `json:"notes,omitempty"`    // what to know, though all is well on the host
-	Error    string            `json:"error,omitempty"`    // it was not asked, or gave no answer
-	Clock    time.Time         `json:"clock,omitzero"`     // of the host, when it was looked at
-	PeersUp  int               `json:"peers_up"`           // how many have shaken hands within three minutes
-	Since    *Traffic          `json:"since_last_look,omitempty"`
-	Err      error             `json:"-"`
+	Host    string            `json:"host"`
+	Tunnel  string            `json:"tunnel"`
+	About   string            `json:"description,omitempty"` // for people
+	Key     keyring.PublicKey `json:"key"`                   // in the repository
+	Next    keyring.PublicKey `json:"next,omitzero"`         // in the repository: a rotation is under way
+	File    keyring.PublicKey `json:"file,omitzero"`         // in the host's key file
+	Live    keyring.PublicKey `json:"live,omitzero"`         // in use; none: the tunnel is not up
+	Created time.Time         `json:"created,omitzero"`      // when the key was made
+	Due     bool              `json:"due"`                   // it is older than max_key_age
+	Drift   *int              `json:"drift"`                 // how many steps apply would take; nil: not known
+	// of the host's wgkeys; "": an older one, which does not tell
+	Version  string       `json:"version,omitempty"`
+	Rotation string       `json:"rotation,omitempty"` // the phase of one that the host is at
+	Peers    []PeerStatus `json:"peers"`
+	Findings []string     `json:"findings,omitempty"` // what to look into
+	Notes    []string     `json:"notes,omitempty"`    // what to know, though all is well on the host
+	Error    string       `json:"error,omitempty"`    // it was not asked, or gave no answer
+	Clock    time.Time    `json:"clock,omitzero"`     // of the host, when it was looked at
+	PeersUp  int          `json:"peers_up"`           // how many have shaken hands within three minutes
+	Since    *Traffic     `json:"since_last_look,omitempty"`
+	Err      error        `json:"-"`
 
 	tunnel *tunnel.Tunnel
 	view   *tunnel.View
@@ -195,7 +196,8 @@ func (s *HostStatus) Expected(k keyring.PublicKey) bool {
 
 // otherKey tells what to do about a host that has another key than the repository. Where
 // this clone does not know that one, it does not lead to putting the old one back.
-func (s *HostStatus) otherKey(ctx context.Context, what string, has keyring.PublicKey, command string) (finding, hint string) {
+func (s *HostStatus) otherKey(ctx context.Context, what string, has keyring.PublicKey,
+	command string) (finding, hint string) {
 	if err := s.past.MayReplace(ctx, s.Host, s.Tunnel, "", s.Key.String(), has.String()); err != nil {
 		what += ", and the clone may be behind; git pull, or if nobody has that key"
 		command = "rotate --unknown"

@@ -115,7 +115,8 @@ func (q *Survey) prepare(s *HostStatus) (rotate.Look, error) {
 	case err == nil:
 		s.Created, s.Due = meta.Created, r.TooOld(meta, time.Now())
 	case errors.Is(err, vault.ErrNoMeta):
-		s.Notes = append(s.Notes, "not known how old its key is, for wgkeys did not make the vault file: wgkeys rekey "+s.Host)
+		s.Notes = append(s.Notes,
+			"not known how old its key is, for wgkeys did not make the vault file: wgkeys rekey "+s.Host)
 	case !errors.Is(err, fs.ErrNotExist):
 		return rotate.Look{}, err
 	}
@@ -210,7 +211,8 @@ func (h *Hosts) planned(ctx context.Context, t *tunnel.Tunnel, host string, view
 		return nil, fault.WrapHost(err, "cannot plan on host", host, hint)
 	}
 	if unclear != nil {
-		return nil, fault.NewHost("cannot understand the plan of host", host, "its wgkeys may be another version", "wgkeys plan "+host)
+		return nil, fault.NewHost("cannot understand the plan of host", host, "its wgkeys may be another version",
+			"wgkeys plan "+host)
 	}
 	return &rotate.Planned{Steps: len(plan.Steps), Findings: plan.Findings}, nil
 }

@@ -40,7 +40,8 @@ func TestNoteOldKeys(t *testing.T) {
 		{name: "not up", made: 10 * minute, seen: 20 * minute,
 			change: func(s *HostStatus) { s.Live, s.Key = keyring.PublicKey{}, keyring.PublicKey{} }},
 	} {
-		p := tunnel.Peer{Name: "phone", PublicKey: farKey, About: tunnel.About{Unmanaged: !test.managed, Description: "Anna's"}}
+		p := tunnel.Peer{Name: "phone", PublicKey: farKey, About: tunnel.About{Unmanaged: !test.managed,
+			Description: "Anna's"}}
 		s := &HostStatus{Host: "hub", Tunnel: "wg0", Key: ownKey, Live: ownKey, File: ownKey, past: &repo.KeyHistory{},
 			view: &tunnel.View{Peers: []tunnel.Peer{p}}}
 		hostNoon := noon.Add(-17 * time.Hour) // the host's clock is another one

@@ -30,7 +30,8 @@ func (o otherVersionError) Is(target error) bool { return target == rotate.ErrVe
 
 // otherVersion is the error of a host whose wgkeys does not know what this one asks.
 func otherVersion(host, why string) error {
-	return fault.WrapHost(otherVersionError(why), "another version of wgkeys is on host", host, "upgrade wgkeys on "+host+": "+upgrade(host))
+	return fault.WrapHost(otherVersionError(why), "another version of wgkeys is on host", host,
+		"upgrade wgkeys on "+host+": "+upgrade(host))
 }
 
 // olderWords are what an older wgkeys says to what is new since.

@@ -63,7 +63,8 @@ func (c *changes) Commit(ctx context.Context, say ui.Reporter, verb string, line
 		c.warnLists(ctx, say)
 	} else {
 		failed = fault.WrapFile(failed, "no commit was made; the files are as they were written in", c.dir,
-			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s commit", ui.Quoted(c.dir), c.touchedNames()))
+			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s commit", ui.Quoted(c.dir),
+				c.touchedNames()))
 	}
 	return errors.Join(err, failed)
 }
@@ -106,7 +107,8 @@ func (c *changes) warnLists(ctx context.Context, say ui.Reporter) {
 	}
 	for _, name := range changed {
 		if IsRecipients(name) {
-			say.Warn(fault.New("not committed:", name, "the files of this commit are encrypted to whom it names, and others have another list",
+			say.Warn(fault.New("not committed:", name,
+				"the files of this commit are encrypted to whom it names, and others have another list",
 				fmt.Sprintf("git -C %[1]s add -- %[2]s && git -C %[1]s commit", ui.Quoted(c.dir), ui.Quoted(":/"+name))))
 		}
 	}
@@ -194,7 +196,8 @@ func (c *changes) takeUp(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return fault.WrapFile(err, "cannot read what an earlier command has not committed:", c.owedAt, "git -C "+ui.Quoted(c.dir)+" status, commit what is to be committed, and rm "+ui.Quoted(c.owedAt))
+		return fault.WrapFile(err, "cannot read what an earlier command has not committed:", c.owedAt,
+			"git -C "+ui.Quoted(c.dir)+" status, commit what is to be committed, and rm "+ui.Quoted(c.owedAt))
 	}
 	top, err := git.Top(c.dir)
 	if err != nil {

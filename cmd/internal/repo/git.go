@@ -41,8 +41,10 @@ func missing(r *Repo, index IndexOf, matters func(name string) bool) error {
 		}
 		missing := has.NotCheckedOut(t.Folders...)
 		if i := slices.IndexFunc(missing, matters); i >= 0 {
-			return fault.NewFile(NotCheckedOut, filepath.Join(t.Top, missing[i]), "the working tree has not all of vault and keyring, and which keys are in use is not known",
-				fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init", ui.Quoted(t.Top)))
+			return fault.NewFile(NotCheckedOut, filepath.Join(t.Top, missing[i]),
+				"the working tree has not all of vault and keyring, and which keys are in use is not known",
+				fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init",
+					ui.Quoted(t.Top)))
 		}
 	}
 	return nil

@@ -40,7 +40,8 @@ func InstallHook(ctx context.Context, say ui.Reporter, dir string) error {
 		say.Say("the hook %s is there already", path)
 		return nil
 	case err == nil && !bytes.Equal(old, olderHook(prefix)):
-		return fault.NewFile("there is another hook", path, "it is left as it is", "write into it: "+hookLine(prefix)+" || exit 1")
+		return fault.NewFile("there is another hook", path, "it is left as it is",
+			"write into it: "+hookLine(prefix)+" || exit 1")
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fault.WrapFile(fault.Errno(err), "cannot read the hook", path, "")
 	}
@@ -65,12 +66,14 @@ func hookIsOurs(ctx context.Context, dir, path, prefix string) error {
 		}
 	}
 	return fault.NewFile("other repositories share the hooks in", filepath.Dir(path), "core.hooksPath leads there",
-		"git -C "+ui.Quoted(dir)+" config core.hooksPath "+ui.Quoted(filepath.Join(own, "hooks"))+", then wgkeys init --hook; or write into the one that is there: "+hookLine(prefix))
+		"git -C "+ui.Quoted(dir)+" config core.hooksPath "+ui.Quoted(filepath.Join(own,
+			"hooks"))+", then wgkeys init --hook; or write into the one that is there: "+hookLine(prefix))
 }
 
 // hookText does nothing on a branch that has no repository of wgkeys'.
 func hookText(prefix string) []byte {
-	return []byte("#!/bin/sh\n" + hookMark + "\n[ -e " + ui.Quoted(prefix+Marker) + " ] || exit 0\nexec " + hookLine(prefix) + "\n")
+	return []byte("#!/bin/sh\n" + hookMark + "\n[ -e " + ui.Quoted(prefix+Marker) + " ] || exit 0\nexec " +
+		hookLine(prefix) + "\n")
 }
 
 // olderHook is what versions before this one wrote.

@@ -208,7 +208,8 @@ func (k *KeyHistory) NewerThere(ctx context.Context, host, tunnel, peer, want, h
 	}
 	what, key := "the repository may be behind: it was not to replace the key on host", has
 	if peer != "" {
-		what, key = "the repository may be behind: it was not to replace the preshared key with "+peer+" on host", "the one with the fingerprint "+has
+		what, key = "the repository may be behind: it was not to replace the preshared key with "+peer+" on host",
+			"the one with the fingerprint "+has
 	}
 	why := "that is " + key + "; " + unknown.why
 	return fault.NewHost(what, host, why, k.catchUp(ctx, host, command))

@@ -49,7 +49,8 @@ func waitForLock(ctx context.Context, r *Repo) error {
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return fault.NewFile("another wgkeys is writing to the repository", r.Dir,
-				cmp.Or(holder(path), holder(r.Ring.Dir), "which one is not known here"), "wait until it is done, then run this again")
+				cmp.Or(holder(path), holder(r.Ring.Dir), "which one is not known here"),
+				"wait until it is done, then run this again")
 		}
 	}
 }
@@ -57,7 +58,8 @@ func waitForLock(ctx context.Context, r *Repo) error {
 func tryLock(r *Repo) (held bool, err error) {
 	f, err := openMarker(r)
 	if err != nil {
-		return false, fault.WrapFile(fault.Errno(err), "cannot lock", filepath.Join(r.Dir, Marker), "ls -l "+filepath.Join(r.Dir, Marker))
+		return false, fault.WrapFile(fault.Errno(err), "cannot lock", filepath.Join(r.Dir, Marker),
+			"ls -l "+filepath.Join(r.Dir, Marker))
 	}
 	err = files.TryLock(f)
 	switch {
@@ -66,7 +68,8 @@ func tryLock(r *Repo) (held bool, err error) {
 		return false, nil
 	case err != nil:
 		f.Close()
-		return false, fault.WrapFile(err, "cannot lock", filepath.Join(r.Dir, Marker), "git clone the repository to a local disk: its file system here does not lock")
+		return false, fault.WrapFile(err, "cannot lock", filepath.Join(r.Dir, Marker),
+			"git clone the repository to a local disk: its file system here does not lock")
 	}
 	// git checkout and the like put another file in its place.
 	now, err := r.Root.Stat(Marker)

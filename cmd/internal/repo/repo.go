@@ -57,7 +57,8 @@ func Find(folder string) (*Repo, error) {
 			return openRepo(dir, text)
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-			return nil, fault.WrapFile(err, "cannot read", filepath.Join(dir, Marker), "ls -lL "+ui.Quoted(filepath.Join(dir, Marker)))
+			return nil, fault.WrapFile(err, "cannot read", filepath.Join(dir, Marker),
+				"ls -lL "+ui.Quoted(filepath.Join(dir, Marker)))
 		}
 		if dir == filepath.Dir(dir) {
 			return nil, fault.NewFile("no wgkeys repository in", start, "neither it nor a folder above it has a "+Marker,

@@ -81,7 +81,8 @@ func (c KeyState) Mismatch(r *Repo, host, tunnel string) error {
 	}
 	path := r.Ring.Path(host, keyring.Next(tunnel))
 	return fault.NewFile("two next keys for host "+host+":", path,
-		"it is "+c.Next.String()+", and "+r.Vault.Path(host, vault.KeyFile(keyring.Next(tunnel)))+" holds that of "+c.inVault.String(),
+		"it is "+c.Next.String()+", and "+r.Vault.Path(host,
+			vault.KeyFile(keyring.Next(tunnel)))+" holds that of "+c.inVault.String(),
 		"git log -p -- "+path)
 }
 
@@ -102,7 +103,8 @@ func (r *Repo) Promote(host, tunnel string, step func(string, func() error) erro
 	promote := func() error { return nil }
 	switch {
 	case c.Next.IsZero():
-		return fault.NewHost("no rotation to finish of host", host, "its next key is in the vault, and was never brought to a host",
+		return fault.NewHost("no rotation to finish of host", host,
+			"its next key is in the vault, and was never brought to a host",
 			"wgkeys rotate "+host)
 	case c.Sealed:
 		promote = func() error { return r.Vault.Promote(host, tunnel) }
@@ -118,7 +120,8 @@ func (r *Repo) Promote(host, tunnel string, step func(string, func() error) erro
 // nextKeys are the keys that a rotation is changing hosts of a tunnel to. Where
 // the rotation is over, but for the keyring, the next key is the present one:
 // those are put into present.
-func nextKeys(r *Repo, seen *files.Snapshot, tunnel string, present map[string]keyring.PublicKey) (map[string]keyring.PublicKey, error) {
+func nextKeys(r *Repo, seen *files.Snapshot, tunnel string,
+	present map[string]keyring.PublicKey) (map[string]keyring.PublicKey, error) {
 	next, err := r.Ring.LoadSeen(seen, keyring.Next(tunnel))
 	if err != nil {
 		return nil, err

@@ -28,8 +28,10 @@ func newTestRepo(t *testing.T, settings string) *Repo {
 		path := filepath.Join(dir, "net", name)
 		return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644))
 	}
-	if err := errors.Join(err, write(Marker, settings), write("vault/recipients.txt", recipient+"\n"), os.MkdirAll(filepath.Join(dir, "net/keyring"), 0o755),
-		write("tunnels/wg0.toml", "[hosts.shale]\nendpoint = \"192.0.2.1\"\n[hosts.basalt]\naddresses = [\"10.0.0.2/32\"]\n")); err != nil {
+	if err := errors.Join(err, write(Marker, settings), write("vault/recipients.txt", recipient+"\n"),
+		os.MkdirAll(filepath.Join(dir, "net/keyring"), 0o755),
+		write("tunnels/wg0.toml",
+			"[hosts.shale]\nendpoint = \"192.0.2.1\"\n[hosts.basalt]\naddresses = [\"10.0.0.2/32\"]\n")); err != nil {
 		t.Fatal(err)
 	}
 	r, err := openRepo(filepath.Join(dir, "net"), []byte(settings))
@@ -43,7 +45,8 @@ func newTestRepo(t *testing.T, settings string) *Repo {
 func (r *Repo) seal(t *testing.T, host, tunnel string, made time.Time) keyring.PublicKey {
 	t.Helper()
 	k, err := keyring.GeneratePrivateKey()
-	if err := errors.Join(err, r.Vault.SealKey(host, vault.KeyFile(tunnel), k, made), r.Ring.Put(host, tunnel, k.PublicKey())); err != nil {
+	if err := errors.Join(err, r.Vault.SealKey(host, vault.KeyFile(tunnel), k, made),
+		r.Ring.Put(host, tunnel, k.PublicKey())); err != nil {
 		t.Fatal(err)
 	}
 	return k.PublicKey()
@@ -176,7 +179,8 @@ func TestFinishNextRefuses(t *testing.T) {
 		{"a next public key that is none", func(r *Repo) error {
 			return os.Truncate(r.Ring.Path("basalt", "wg0.next"), 9)
 		}, "bad-length"},
-		{"no next public key", func(r *Repo) error { return os.Remove(r.Ring.Path("basalt", "wg0.next")) }, "never brought to a host"},
+		{"no next public key", func(r *Repo) error { return os.Remove(r.Ring.Path("basalt", "wg0.next")) },
+			"never brought to a host"},
 	} {
 		r := newTestRepo(t, "")
 		for _, name := range []string{"wg0", "wg0.next", "wg1"} {
@@ -220,7 +224,8 @@ func TestViewDuringRotation(t *testing.T) {
 		if err := v.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		return fmt.Sprint(v.PublicKey == shale, v.Peers[0].PublicKey == old, v.Peers[0].PublicKey == next, v.Peers[0].NextPublicKey == next)
+		return fmt.Sprint(v.PublicKey == shale, v.Peers[0].PublicKey == old, v.Peers[0].PublicKey == next,
+			v.Peers[0].NextPublicKey == next)
 	}
 	if got := keys(); got != "true true false true" {
 		t.Errorf("under way: %s", got)

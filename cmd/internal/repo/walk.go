@@ -48,7 +48,9 @@ func (r *Repo) EachPublic(do func(host, name, path string)) error {
 func (r *Repo) EachPublicKey(do func(HostKey, keyring.PublicKey)) error {
 	hosts, _ := r.Snapshot.Entries(r.Ring.Dir)
 	all := make([]HostKey, 0, len(hosts)) // or more, of several tunnels
-	if err := r.EachPublic(func(host, name, _ string) { all = append(all, HostKey{Host: host, Tunnel: name}) }); err != nil {
+	if err := r.EachPublic(func(host, name, _ string) {
+		all = append(all, HostKey{Host: host, Tunnel: name})
+	}); err != nil {
 		return err
 	}
 	keys := make([]keyring.PublicKey, len(all))

@@ -48,7 +48,8 @@ func (t *Table) row(s *remote.HostStatus) []cell {
 		return row
 	}
 	received, sent := totals(s)
-	row[atOldest], row[atIn], row[atOut], row[atRate] = oldest(s), cell{size(received), ui.Plain}, cell{size(sent), ui.Plain}, rate(s)
+	row[atOldest], row[atIn], row[atOut], row[atRate] = oldest(s), cell{size(received), ui.Plain},
+		cell{size(sent), ui.Plain}, rate(s)
 	if s.Drift != nil {
 		row[atDrift] = cell{fmt.Sprint(*s.Drift), ui.Plain}
 	}

@@ -41,7 +41,8 @@ var metrics = []metric{
 		}
 		return value(*s.Drift)
 	}},
-	{"wgkeys_key_agrees", gauge, "Whether the key of the place, file or interface, is the repository's, or its next one.", keysAgree},
+	{"wgkeys_key_agrees", gauge, "Whether the key of the place, file or interface, is the repository's, or its next one.",
+		keysAgree},
 	{"wgkeys_key_created_timestamp_seconds", gauge, "When the key was made, in seconds since 1970.",
 		func(s *remote.HostStatus, _ time.Time) []sample {
 			if s.Created.IsZero() {
@@ -59,7 +60,8 @@ var metrics = []metric{
 		answered(func(s *remote.HostStatus, _ time.Time) []sample { return value(len(s.Peers)) })},
 	{"wgkeys_peers_up", gauge, "How many peers have shaken hands within three minutes.",
 		answered(func(s *remote.HostStatus, _ time.Time) []sample { return value(s.PeersUp) })},
-	{"wgkeys_peer_last_handshake_timestamp_seconds", gauge, "When the last handshake was, in seconds since 1970.", handshakes},
+	{"wgkeys_peer_last_handshake_timestamp_seconds", gauge, "When the last handshake was, in seconds since 1970.",
+		handshakes},
 	{"wgkeys_peer_received_bytes_total", counter, "What the host has received from the peer, OUTSIDE.",
 		perPeer(func(received, _ int64) int64 { return received })},
 	{"wgkeys_peer_sent_bytes_total", counter, "What the host has sent to the peer, OUTSIDE.",

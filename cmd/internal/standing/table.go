@@ -150,7 +150,8 @@ func (t *Table) peers(s *remote.HostStatus) (lines []ui.Line) {
 		if p.Age != nil {
 			shaken = "handshake " + ui.InWords(time.Duration(*p.Age)*time.Second) + " ago"
 		}
-		line := fmt.Sprintf("  %-*s  %s, %s received, %s sent", width, p.Name, shaken, ui.InBytes(p.Received), ui.InBytes(p.Sent))
+		line := fmt.Sprintf("  %-*s  %s, %s received, %s sent", width, p.Name, shaken, ui.InBytes(p.Received),
+			ui.InBytes(p.Sent))
 		if p.Endpoint != "" {
 			line += ", at " + p.Endpoint + " OUTSIDE"
 		}

@@ -25,11 +25,13 @@ const ours = "wgkeys v0.0.0-20260102120000-0123456789ab (commit 0123456789ab)"
 
 // status is a host of which all is well, where change was at work.
 func status(host string, peers int, change func(s *remote.HostStatus)) *remote.HostStatus {
-	s := &remote.HostStatus{Host: host, Tunnel: "wg0", Key: key, File: key, Live: key, Created: noon.Add(-120 * 24 * time.Hour),
-		Drift: new(int), Version: ours, Clock: noon, PeersUp: peers}
+	s := &remote.HostStatus{Host: host, Tunnel: "wg0", Key: key, File: key, Live: key,
+		Created: noon.Add(-120 * 24 * time.Hour),
+		Drift:   new(int), Version: ours, Clock: noon, PeersUp: peers}
 	for i := range peers {
 		age := int64(20 + i)
-		s.Peers = append(s.Peers, remote.PeerStatus{Name: fmt.Sprintf("peer%d", i), Age: &age, Up: true, Received: 12_345_678, Sent: 1_234_567})
+		s.Peers = append(s.Peers, remote.PeerStatus{Name: fmt.Sprintf("peer%d", i), Age: &age, Up: true, Received: 12_345_678,
+			Sent: 1_234_567})
 	}
 	s.Since = &remote.Traffic{Seconds: 2, Received: 300_000, Sent: 200_000}
 	if change != nil {
@@ -63,7 +65,10 @@ func kinds() []*remote.HostStatus {
 		status("silent", 2, func(s *remote.HostStatus) {
 			*s = remote.HostStatus{Host: "silent", Tunnel: "wg0", Created: s.Created, Err: errors.New("no route to host")}
 		}),
-		status("unknown", 1, func(s *remote.HostStatus) { s.Created, s.Since, s.Drift, s.Version = time.Time{}, nil, nil, "" }),
+		status("unknown", 1, func(s *remote.HostStatus) {
+			s.Created, s.Since, s.Drift, s.Version = time.Time{}, nil, nil,
+				""
+		}),
 		status("other", 1, func(s *remote.HostStatus) { s.Version = "wgkeys v1.4.0 (commit ba9876543210)" }),
 	}
 }
@@ -149,13 +154,15 @@ func TestTableFits(t *testing.T) {
 }
 
 func TestSizes(t *testing.T) {
-	for n, want := range map[int64]string{0: "0B", 1023: "1023B", 1024: "1.0K", 10 << 10: "10K", 1023 << 10: "1023K", 1<<20 - 1: "1.0M", 1 << 20: "1.0M", 12_345_678: "12M", 1 << 62: "4.0E"} {
+	for n, want := range map[int64]string{0: "0B", 1023: "1023B", 1024: "1.0K", 10 << 10: "10K", 1023 << 10: "1023K",
+		1<<20 - 1: "1.0M", 1 << 20: "1.0M", 12_345_678: "12M", 1 << 62: "4.0E"} {
 		if got := size(n); got != want || len(got) > 5 {
 			t.Errorf("%d: %q, want %q", n, got, want)
 		}
 	}
-	for d, want := range map[time.Duration]string{-time.Second: "0s", 119 * time.Second: "119s", 2 * time.Minute: "2m", 119 * time.Minute: "119m",
-		3 * time.Hour: "3h", 47 * time.Hour: "47h", 48 * time.Hour: "2d", 9999 * 24 * time.Hour: "9999d"} {
+	for d, want := range map[time.Duration]string{-time.Second: "0s", 119 * time.Second: "119s", 2 * time.Minute: "2m",
+		119 * time.Minute: "119m",
+		3 * time.Hour:     "3h", 47 * time.Hour: "47h", 48 * time.Hour: "2d", 9999 * 24 * time.Hour: "9999d"} {
 		if got := short(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}

@@ -71,7 +71,8 @@ func TestDoors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, said := range []string{out.String(), errs.String()} {
-		if strings.ContainsFunc(said, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) || strings.Count(said, `\x1b[31m\u202e`) == 0 {
+		if strings.ContainsFunc(said, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) ||
+			strings.Count(said, `\x1b[31m\u202e`) == 0 {
 			t.Errorf("said %q", said)
 		}
 	}

@@ -17,7 +17,8 @@ var saysWhere = lazyregexp.New(` -C |git init |wgkeys init`)
 // There is a hint as it is right where the person is: where the repository was named with
 // -C, it says so first. What is to be done on a host says that itself.
 func (u *UI) There(hint string) string {
-	if u.Folder == "" || strings.HasPrefix(hint, "on ") || saysWhere().MatchString(hint) || !inRepository().MatchString(hint) {
+	if u.Folder == "" || strings.HasPrefix(hint, "on ") || saysWhere().MatchString(hint) ||
+		!inRepository().MatchString(hint) {
 		return hint
 	}
 	return "in " + u.Folder + ": " + hint

@@ -28,8 +28,10 @@ func TestElsewhere(t *testing.T) {
 		here, folder string
 		is           bool
 	}{
-		{"/home/a/net", "", false}, {"/home/a/net", ".", false}, {"/home/a/net/tunnels", "..", false}, {"/home/a/net/tunnels", "/home/a/net", false},
-		{"/home/a", "net", true}, {"/home/a", "/home/a/net", true}, {"/home/a/net", "../other", true}, {"/home/a/network", "/home/a/net", true},
+		{"/home/a/net", "", false}, {"/home/a/net", ".", false}, {"/home/a/net/tunnels", "..", false},
+		{"/home/a/net/tunnels", "/home/a/net", false},
+		{"/home/a", "net", true}, {"/home/a", "/home/a/net", true}, {"/home/a/net", "../other", true},
+		{"/home/a/network", "/home/a/net", true},
 	} {
 		if got := Elsewhere(x.here, x.folder); got != x.is {
 			t.Errorf("in %s, -C %q: %v", x.here, x.folder, got)

@@ -124,7 +124,8 @@ func (u *UI) TakesSecret(hint string) error {
 			return nil
 		}
 	}
-	return fault.New("no secret is written to", "standard output", "it is neither a terminal nor a pipe, and the key would stay there",
+	return fault.New("no secret is written to", "standard output",
+		"it is neither a terminal nor a pipe, and the key would stay there",
 		hint)
 }
 
@@ -247,8 +248,10 @@ func (u *UI) Progress(what string) (step func(done, all int), end func()) {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		if u.bar == nil && time.Since(start) >= 2*time.Second {
-			u.bar = progressbar.NewOptions(all, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription("wgkeys: "+what),
-				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
+			u.bar = progressbar.NewOptions(all, progressbar.OptionSetWriter(f),
+				progressbar.OptionSetDescription("wgkeys: "+what),
+				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
+				progressbar.OptionSetPredictTime(true))
 		}
 		if u.bar != nil {
 			u.bar.Set(done)
@@ -314,7 +317,8 @@ func (u *UI) finish(err error) int {
 	}
 	if lost != nil {
 		code = max(code, ExitFailed)
-		err = errors.Join(err, fault.Wrap(fault.Errno(*lost), "not all of the result was written to", "standard output", "df -h"))
+		err = errors.Join(err, fault.Wrap(fault.Errno(*lost), "not all of the result was written to", "standard output",
+			"df -h"))
 	}
 	if err != nil {
 		u.tell("error", err)

@@ -159,7 +159,8 @@ func targetOf(t Target) Verdict {
 	switch t.Name {
 	case "REJECT":
 		return Verdict{Code: VerdictDrop}
-	case "LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "TRACE", "TCPMSS", "AUDIT", "CT", "CLASSIFY", "DSCP", "TOS", "TTL", "HL", "SET":
+	case "LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "TRACE", "TCPMSS", "AUDIT", "CT", "CLASSIFY", "DSCP", "TOS", "TTL",
+		"HL", "SET":
 		return Verdict{Code: VerdictContinue}
 	}
 	return Verdict{Code: VerdictUnknown}

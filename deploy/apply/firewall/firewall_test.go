@@ -38,7 +38,8 @@ func status(bits uint32) Rule {
 func source(prefix string) Rule {
 	p := netip.MustParsePrefix(prefix)
 	n := p.Bits() / 8
-	return Rule{Load{From: Network, Offset: 12, Len: n, Register: 1}, Cmp{Register: 1, Op: 0, Data: p.Addr().AsSlice()[:n]}}
+	return Rule{Load{From: Network, Offset: 12, Len: n, Register: 1},
+		Cmp{Register: 1, Op: 0, Data: p.Addr().AsSlice()[:n]}}
 }
 
 func ruleset(drops bool, base []Rule, others map[string][]Rule) *Ruleset {
@@ -78,22 +79,32 @@ func TestCertain(t *testing.T) {
 		{"from one of it", true, []Rule{source("10.9.0.7/32").then(VerdictAccept)}, nil, false},
 		{"one of it is dropped", false, []Rule{source("10.9.0.7/32").then(VerdictDrop)}, nil, false},
 		{"to some port", true, []Rule{ports.then(VerdictAccept)}, nil, false},
-		{"a set that is not read", true, []Rule{{Load{From: Network, Offset: 16, Len: 4, Register: 1}, Lookup{Register: 1, Set: "unread"}, Verdict{Code: VerdictAccept}}}, nil, false},
-		{"jumps and comes back", true, []Rule{in("wg0").then(VerdictJump, "c"), {Verdict{Code: VerdictAccept}}}, map[string][]Rule{"c": {in("wg0").then(VerdictReturn), {Verdict{Code: VerdictDrop}}}}, false},
-		{"goes and does not come back", true, []Rule{in("wg0").then(VerdictGoto, "c"), {Verdict{Code: VerdictAccept}}}, map[string][]Rule{"c": {}}, true},
-		{"jumps and is dropped", false, []Rule{in("wg0").then(VerdictJump, "c")}, map[string][]Rule{"c": {{Target{"LOG"}}, {Target{"REJECT"}}}}, true},
+		{"a set that is not read", true,
+			[]Rule{{Load{From: Network, Offset: 16, Len: 4, Register: 1}, Lookup{Register: 1, Set: "unread"},
+				Verdict{Code: VerdictAccept}}}, nil, false},
+		{"jumps and comes back", true, []Rule{in("wg0").then(VerdictJump, "c"), {Verdict{Code: VerdictAccept}}},
+			map[string][]Rule{"c": {in("wg0").then(VerdictReturn), {Verdict{Code: VerdictDrop}}}}, false},
+		{"goes and does not come back", true, []Rule{in("wg0").then(VerdictGoto, "c"), {Verdict{Code: VerdictAccept}}},
+			map[string][]Rule{"c": {}}, true},
+		{"jumps and is dropped", false, []Rule{in("wg0").then(VerdictJump, "c")},
+			map[string][]Rule{"c": {{Target{"LOG"}}, {Target{"REJECT"}}}}, true},
 		{"a target that nobody knows", false, []Rule{{Target{"XYZ"}}}, nil, false},
 		{"queued", false, []Rule{{Verdict{Code: VerdictUnknown}}}, nil, false},
 		{"a chain that is not there", true, []Rule{{Verdict{Code: VerdictJump, Chain: "none"}}}, nil, false},
 		{"in circles, which the kernel refuses", true, []Rule{{Verdict{Code: VerdictJump, Chain: "base"}}}, nil, false},
-		{"not tracked, perhaps", true, []Rule{{Other{"x"}, Untrack{}}, state(bitEstablished).then(VerdictAccept)}, nil, false},
+		{"not tracked, perhaps", true, []Rule{{Other{"x"}, Untrack{}}, state(bitEstablished).then(VerdictAccept)}, nil,
+			false},
 		{"a destination that is translated", true, []Rule{status(statusDestNAT).then(VerdictAccept)}, nil, true},
 		{"a source that is translated, perhaps", true, []Rule{status(1 << 4).then(VerdictAccept)}, nil, false},
-		{"what a mark says is not known", true, []Rule{{Load{From: Meta, Key: 3, Register: 1}, Cmp{Register: 1, Data: []byte{7, 0, 0, 0}}, Verdict{Code: VerdictAccept}}}, nil, false},
+		{"what a mark says is not known", true,
+			[]Rule{{Load{From: Meta, Key: 3, Register: 1}, Cmp{Register: 1, Data: []byte{7, 0, 0, 0}},
+				Verdict{Code: VerdictAccept}}}, nil, false},
 	} {
 		r := ruleset(c.drops, c.rules, c.others)
-		r.Sets = []Set{{Family: INet, Table: "t", Name: "ports", Elements: []Element{{Key: []byte{0, 22}}}}, {Family: INet, Table: "t", Name: "unread", Unread: true}}
-		p := Packet{Family: IPv4, Protocol: 6, In: Link{"wg0", 7}, Out: Link{"eth0", 2}, Source: netip.MustParsePrefix("10.9.0.0/24")}
+		r.Sets = []Set{{Family: INet, Table: "t", Name: "ports", Elements: []Element{{Key: []byte{0, 22}}}},
+			{Family: INet, Table: "t", Name: "unread", Unread: true}}
+		p := Packet{Family: IPv4, Protocol: 6, In: Link{"wg0", 7}, Out: Link{"eth0", 2},
+			Source: netip.MustParsePrefix("10.9.0.0/24")}
 		if got := r.Drops(p, Forward) != nil; got != c.want {
 			t.Errorf("%s: dropped for certain: %v", c.name, got)
 		}
@@ -107,8 +118,10 @@ func TestRanges(t *testing.T) {
 		{Key: key(600), End: true, Ranges: true}, {Key: key(500), Ranges: true}, {Key: key(54), End: true, Ranges: true},
 		{Key: key(53), Ranges: true}, {Key: key(0), End: true, Ranges: true}, {Key: key(60000), Ranges: true}}}
 	r := &Ruleset{Sets: []Set{s}, Chains: []Chain{{Family: INet, Table: "t", Name: "c", Hook: Input, Rules: []Rule{
-		{Load{From: Transport, Offset: 2, Len: 2, Register: 1}, Lookup{Register: 1, Set: "ports"}, Verdict{Code: VerdictDrop}}}}}}
-	for port, want := range map[int]bool{52: false, 53: true, 54: false, 499: false, 500: true, 599: true, 600: false, 59999: false, 60000: true, 65535: true, 0: false} {
+		{Load{From: Transport, Offset: 2, Len: 2, Register: 1}, Lookup{Register: 1, Set: "ports"},
+			Verdict{Code: VerdictDrop}}}}}}
+	for port, want := range map[int]bool{52: false, 53: true, 54: false, 499: false, 500: true, 599: true, 600: false,
+		59999: false, 60000: true, 65535: true, 0: false} {
 		if got := r.Drops(Packet{Family: IPv6, Protocol: 17, DestPort: port}, Input) != nil; got != want {
 			t.Errorf("port %d is dropped: %v", port, got)
 		}

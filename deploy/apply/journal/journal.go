@@ -193,7 +193,8 @@ func (j *Journal) append(lines []byte) error {
 		lines = append([]byte(header+"\n"), lines...)
 	}
 	if err := os.MkdirAll(filepath.Dir(j.path), 0o755); err != nil {
-		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(j.path), hintFile(err, filepath.Dir(j.path)))
+		return fault.Wrap(fault.Errno(err), "cannot make the folder", filepath.Dir(j.path),
+			hintFile(err, filepath.Dir(j.path)))
 	}
 	f, err := os.OpenFile(j.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err == nil {

@@ -37,7 +37,8 @@ func TestReadJournal(t *testing.T) {
 		{name: "order", text: header + setSysctl + addLink, order: []journal.Resource{sysctl, link}},
 		{name: "touched twice", text: header + setSysctl + addLink + setSysctl, order: []journal.Resource{sysctl, link}},
 		{name: "gone", text: header + setSysctl + addLink + "-\tlink wg0\n", order: []journal.Resource{sysctl}},
-		{name: "gone and back", text: header + addLink + setSysctl + "-\tlink wg0\n" + addLink, order: []journal.Resource{sysctl, link}},
+		{name: "gone and back", text: header + addLink + setSysctl + "-\tlink wg0\n" + addLink,
+			order: []journal.Resource{sysctl, link}},
 		{name: "torn entry", text: header + addLink + setSysctl[:len(setSysctl)-1], order: []journal.Resource{link}},
 		{name: "torn removal", text: header + addLink + "-\tlink wg0", order: []journal.Resource{link}},
 		{name: "another version", text: "wgkeys journal 2\n" + addLink, err: "another version"},
@@ -62,7 +63,8 @@ func TestReadJournal(t *testing.T) {
 				t.Errorf("%s: no hint", test.name)
 			}
 			_, damaged, err := journal.Others(dir, "wg1")
-			if err != nil || len(damaged) != 1 || !strings.Contains(damaged[0].Error(), test.err) || len(fault.Hints(damaged[0])) == 0 {
+			if err != nil || len(damaged) != 1 || !strings.Contains(damaged[0].Error(), test.err) ||
+				len(fault.Hints(damaged[0])) == 0 {
 				t.Errorf("%s: another tunnel is told %v, %v", test.name, damaged, err)
 			}
 			continue

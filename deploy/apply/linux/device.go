@@ -61,7 +61,8 @@ func (k *Kernel) Device(name string) (*apply.State, error) {
 
 // LookUp looks up names of endpoints for a tunnel that is up, as a plan does, and is more
 // patient.
-func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, entries journal.Entries, names []string) (map[string]apply.Endpoint, error) {
+func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, entries journal.Entries,
+	names []string) (map[string]apply.Endpoint, error) {
 	s, err := k.Device(view.Tunnel)
 	if err != nil {
 		return nil, err

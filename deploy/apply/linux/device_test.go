@@ -104,7 +104,8 @@ func hub(n int) *tunnel.View {
 		var a [4]byte
 		binary.BigEndian.PutUint32(a[:], 10<<24+uint32(i)+2)
 		name := fmt.Sprintf("spoke-%05d", i)
-		p := tunnel.Peer{Name: name, PublicKey: publicKey(name), AllowedIPs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4(a), 32)}}
+		p := tunnel.Peer{Name: name, PublicKey: publicKey(name),
+			AllowedIPs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4(a), 32)}}
 		v.Peers = append(v.Peers, p)
 		v.Routes = append(v.Routes, tunnel.Route{Prefix: p.AllowedIPs[0], Peer: name})
 	}
@@ -189,7 +190,8 @@ func TestNoTUN(t *testing.T) {
 	h := newHost(t)
 	must(t, unix.Mount("tmpfs", "/dev/net", "tmpfs", 0, ""))
 	origin := dump(t)
-	v := &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: applytest.PublicKey(applytest.Own[0]), PrivateKeyFile: "/etc/wireguard/wg0.key"}
+	v := &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: applytest.PublicKey(applytest.Own[0]),
+		PrivateKeyFile: "/etc/wireguard/wg0.key"}
 	err := h.refused(t, v)
 	if hints := fault.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "/dev/net/tun") {
 		t.Errorf("%v: hints %q", err, hints)

@@ -15,7 +15,8 @@ import (
 // What the kernel refuses is told with its own reason, and can be told by number.
 func TestReason(t *testing.T) {
 	h, _ := ready(t)
-	tooLong := apply.LinkChange{Name: "wg0", Old: &apply.Link{MTU: 1420, Up: true}, New: &apply.Link{MTU: math.MaxInt32, Up: true}}
+	tooLong := apply.LinkChange{Name: "wg0", Old: &apply.Link{MTU: 1420, Up: true},
+		New: &apply.Link{MTU: math.MaxInt32, Up: true}}
 	far := apply.Route{Prefix: prefix("192.168.9.0/24"), Gateway: netip.MustParseAddr("203.0.113.9")}
 	for _, c := range []struct {
 		change apply.Change

@@ -20,7 +20,9 @@ import (
 // rules as before.
 func TestTableIsTheJournals(t *testing.T) {
 	h, v := ready(t)
-	f := &apply.Filter{Link: "wg0", Mark: apply.Mark{Value: 7, Mask: 0xff}, IPv4: true, IPv6: true, Label: true, Isolate: true, Tunnel: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.7"), netip.MustParseAddr("2001:db8::1")},
+	f := &apply.Filter{Link: "wg0", Mark: apply.Mark{Value: 7, Mask: 0xff}, IPv4: true, IPv6: true, Label: true,
+		Isolate: true, Tunnel: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.7"),
+			netip.MustParseAddr("2001:db8::1")},
 		Inner: []string{"docker0"}, Masquerade: applytest.Prefixes("10.0.0.0/24 2001:db8::/64"),
 		Guard: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")}}
 	moved := *v

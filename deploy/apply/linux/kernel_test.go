@@ -79,7 +79,8 @@ func forget(lines []string, v *tunnel.View) []string {
 			}
 		}
 		line = strings.Join(strings.Fields(line), " ")
-		if !strings.Contains(line, "fe80::") && !strings.Contains(line, "addr_gen_mode") && !strings.Contains(line, "/all/send_redirects") && !strings.Contains(line, "/all/accept_redirects") {
+		if !strings.Contains(line, "fe80::") && !strings.Contains(line, "addr_gen_mode") &&
+			!strings.Contains(line, "/all/send_redirects") && !strings.Contains(line, "/all/accept_redirects") {
 			kept = append(kept, line)
 		}
 	}
@@ -145,22 +146,29 @@ func everyChange(s *apply.State) map[string]apply.Change {
 		"peer added":     apply.PeerChange{Link: "wg0", New: &dolerite},
 		"peer removed":   apply.PeerChange{Link: "wg0", Old: &chert},
 		"address 4":      apply.AddressChange{Link: "wg0", Address: apply.Address{Prefix: prefix("10.8.0.1/24")}, Add: true},
-		"address 6":      apply.AddressChange{Link: "wg0", Address: apply.Address{Prefix: prefix("2001:db8:8::1/64")}, Add: true},
-		"address gone":   apply.AddressChange{Link: "wg0", Address: apply.Address{Prefix: prefix("2001:db8::1/64")}},
-		"route 4":        apply.RouteChange{Link: "wg0", New: &route},
-		"route 6":        apply.RouteChange{Link: "wg0", New: &far},
-		"via":            apply.RouteChange{Link: "wg0", New: &gateway},
-		"route gone":     apply.RouteChange{Link: "wg0", Old: &apply.Route{Prefix: prefix("192.168.0.0/24")}},
-		"rule 4":         apply.RuleChange{Rule: apply.Rule{Priority: 32764, AtLeast: 1}, Add: true},
-		"rule 6":         apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765, NotMark: apply.Mark{Value: 7, Mask: 0xff}, Table: 7}, Add: true},
-		"refusal 6":      apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765, NotMark: apply.Mark{Value: 7, Mask: 0xff}, Refuses: prefix("::/0")}, Add: true},
-		"refusal of":     apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765, NotMark: apply.Mark{Value: 7, Mask: 0xff}, Refuses: prefix("2000::/3")}, Add: true},
-		"unreachable 4":  apply.UnreachableChange{Route: apply.Unreachable{Prefix: prefix("0.0.0.0/0"), Table: 7767}, Add: true},
-		"unreachable 6":  apply.UnreachableChange{Route: apply.Unreachable{Prefix: prefix("2000::/3"), Table: 7767}, Add: true},
-		"proxy":          apply.ProxyChange{Proxy: apply.Proxy{Link: "eth0", Addr: netip.MustParseAddr("2001:db8::9")}, Add: true},
-		"proxy gone":     apply.ProxyChange{Proxy: apply.Proxy{Link: "eth0", Addr: netip.MustParseAddr("2001:db8::2")}},
-		"sysctl":         apply.SysctlChange{Key: "net/ipv4/conf/wg0/rp_filter", Old: "0", New: "1"},
-		"filter":         apply.FilterChange{Link: "wg0", New: filter},
+		"address 6": apply.AddressChange{Link: "wg0", Address: apply.Address{Prefix: prefix("2001:db8:8::1/64")},
+			Add: true},
+		"address gone": apply.AddressChange{Link: "wg0", Address: apply.Address{Prefix: prefix("2001:db8::1/64")}},
+		"route 4":      apply.RouteChange{Link: "wg0", New: &route},
+		"route 6":      apply.RouteChange{Link: "wg0", New: &far},
+		"via":          apply.RouteChange{Link: "wg0", New: &gateway},
+		"route gone":   apply.RouteChange{Link: "wg0", Old: &apply.Route{Prefix: prefix("192.168.0.0/24")}},
+		"rule 4":       apply.RuleChange{Rule: apply.Rule{Priority: 32764, AtLeast: 1}, Add: true},
+		"rule 6": apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765,
+			NotMark: apply.Mark{Value: 7, Mask: 0xff}, Table: 7}, Add: true},
+		"refusal 6": apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765,
+			NotMark: apply.Mark{Value: 7, Mask: 0xff}, Refuses: prefix("::/0")}, Add: true},
+		"refusal of": apply.RuleChange{Rule: apply.Rule{IPv6: true, Priority: 32765,
+			NotMark: apply.Mark{Value: 7, Mask: 0xff}, Refuses: prefix("2000::/3")}, Add: true},
+		"unreachable 4": apply.UnreachableChange{Route: apply.Unreachable{Prefix: prefix("0.0.0.0/0"), Table: 7767},
+			Add: true},
+		"unreachable 6": apply.UnreachableChange{Route: apply.Unreachable{Prefix: prefix("2000::/3"), Table: 7767},
+			Add: true},
+		"proxy": apply.ProxyChange{Proxy: apply.Proxy{Link: "eth0", Addr: netip.MustParseAddr("2001:db8::9")},
+			Add: true},
+		"proxy gone": apply.ProxyChange{Proxy: apply.Proxy{Link: "eth0", Addr: netip.MustParseAddr("2001:db8::2")}},
+		"sysctl":     apply.SysctlChange{Key: "net/ipv4/conf/wg0/rp_filter", Old: "0", New: "1"},
+		"filter":     apply.FilterChange{Link: "wg0", New: filter},
 	}
 	return changes
 }
@@ -266,8 +274,10 @@ func TestLastIPv4Address(t *testing.T) {
 func TestDefaultTable(t *testing.T) {
 	h := newHost(t)
 	origin := dump(t)
-	v := &tunnel.View{Tunnel: "wg0", Host: "basalt", PublicKey: publicKey(applytest.Own[0]), PrivateKeyFile: "/etc/wireguard/wg0.key", Table: 253,
-		Peers:  []tunnel.Peer{{Name: "shale", PublicKey: publicKey("basalt"), Endpoint: "192.0.2.1:51820", AllowedIPs: applytest.Prefixes("0.0.0.0/0")}},
+	v := &tunnel.View{Tunnel: "wg0", Host: "basalt", PublicKey: publicKey(applytest.Own[0]),
+		PrivateKeyFile: "/etc/wireguard/wg0.key", Table: 253,
+		Peers: []tunnel.Peer{{Name: "shale", PublicKey: publicKey("basalt"), Endpoint: "192.0.2.1:51820",
+			AllowedIPs: applytest.Prefixes("0.0.0.0/0")}},
 		Routes: []tunnel.Route{{Prefix: prefix("0.0.0.0/0"), Peer: "shale"}}}
 	h.apply(t, v)
 	if out := run(t, "ip", "route", "get", "198.51.100.9"); !strings.Contains(out, "dev eth0") {
@@ -291,12 +301,15 @@ func TestDefaultTable(t *testing.T) {
 func TestRouteInTheWay(t *testing.T) {
 	h := newHost(t)
 	run(t, "ip", "-6", "route", "add", "2001:db8:7::/48", "via", "2001:db8:ffff::9", "dev", "eth0") // metric 1024
-	v := &tunnel.View{Tunnel: "wg0", Host: "basalt", PublicKey: publicKey(applytest.Own[0]), PrivateKeyFile: "/etc/wireguard/wg0.key",
-		Peers:  []tunnel.Peer{{Name: "shale", PublicKey: publicKey("basalt"), Endpoint: "192.0.2.1:51820", AllowedIPs: applytest.Prefixes("2001:db8:7::/48")}},
+	v := &tunnel.View{Tunnel: "wg0", Host: "basalt", PublicKey: publicKey(applytest.Own[0]),
+		PrivateKeyFile: "/etc/wireguard/wg0.key",
+		Peers: []tunnel.Peer{{Name: "shale", PublicKey: publicKey("basalt"), Endpoint: "192.0.2.1:51820",
+			AllowedIPs: applytest.Prefixes("2001:db8:7::/48")}},
 		Routes: []tunnel.Route{{Prefix: prefix("2001:db8:7::/48"), Peer: "shale"}}}
 	origin := dump(t)
 	err := h.refused(t, v)
-	if err == nil || !strings.Contains(err.Error(), "already a route") || !strings.Contains(err.Error(), "2001:db8:7::/48") {
+	if err == nil || !strings.Contains(err.Error(), "already a route") ||
+		!strings.Contains(err.Error(), "2001:db8:7::/48") {
 		t.Errorf("the conflict is told as %v", err)
 	}
 	if d := diff(origin, dump(t)); d != "" {

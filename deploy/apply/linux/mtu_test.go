@@ -15,9 +15,11 @@ const far4, far6 = "198.51.100.7", "2001:db8:aaaa::7"
 
 // farPeer is a view with one peer.
 func farPeer(endpoint, inside string) *tunnel.View {
-	return &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: publicKey(applytest.Own[0]), PrivateKeyFile: "/etc/wireguard/wg0.key",
-		Addresses: applytest.Prefixes(inside),
-		Peers:     []tunnel.Peer{{Name: "basalt", PublicKey: publicKey("basalt"), Endpoint: endpoint, AllowedIPs: applytest.Prefixes("10.77.0.2/32")}}}
+	return &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: publicKey(applytest.Own[0]),
+		PrivateKeyFile: "/etc/wireguard/wg0.key",
+		Addresses:      applytest.Prefixes(inside),
+		Peers: []tunnel.Peer{{Name: "basalt", PublicKey: publicKey("basalt"), Endpoint: endpoint,
+			AllowedIPs: applytest.Prefixes("10.77.0.2/32")}}}
 }
 
 // TestPaths: the kernel's own word for how wide a path is, whatever makes it so,
@@ -32,18 +34,25 @@ func TestPaths(t *testing.T) {
 		{"the link", "ip link set eth0 mtu 1460", far4, apply.Path{Link: "eth0", MTU: 1460}},
 		{"the link, IPv6", "ip link set eth0 mtu 1460", far6, apply.Path{Link: "eth0", MTU: 1460}},
 		{"advertised by a router", "echo 1400 >/proc/sys/net/ipv6/conf/eth0/mtu", far6, apply.Path{Link: "eth0", MTU: 1400}},
-		{"advertised by a router, IPv4", "echo 1400 >/proc/sys/net/ipv6/conf/eth0/mtu", far4, apply.Path{Link: "eth0", MTU: 1500}},
+		{"advertised by a router, IPv4", "echo 1400 >/proc/sys/net/ipv6/conf/eth0/mtu", far4,
+			apply.Path{Link: "eth0", MTU: 1500}},
 		{"the route", "ip route replace default via 192.0.2.1 mtu 1440", far4, apply.Path{Link: "eth0", MTU: 1440}},
-		{"the route, IPv6", "ip -6 route replace default via 2001:db8:ffff::1 metric 100 mtu 1440", far6, apply.Path{Link: "eth0", MTU: 1440}},
-		{"a route to it alone", "ip route add " + far4 + " via 192.0.2.1 mtu lock 1450", far4, apply.Path{Link: "eth0", MTU: 1450}},
-		{"wider than its link", "ip link set eth0 mtu 1460; ip route add " + far4 + " via 192.0.2.1 mtu 1490", far4, apply.Path{Link: "eth0", MTU: 1460}},
+		{"the route, IPv6", "ip -6 route replace default via 2001:db8:ffff::1 metric 100 mtu 1440", far6,
+			apply.Path{Link: "eth0", MTU: 1440}},
+		{"a route to it alone", "ip route add " + far4 + " via 192.0.2.1 mtu lock 1450", far4,
+			apply.Path{Link: "eth0", MTU: 1450}},
+		{"wider than its link", "ip link set eth0 mtu 1460; ip route add " + far4 + " via 192.0.2.1 mtu 1490", far4,
+			apply.Path{Link: "eth0", MTU: 1460}},
 		{"another link", "ip link add wg8 mtu 1400 type veth peer name other; ip link set other up; ip link set wg8 up; ip route add 198.51.100.0/24 dev wg8", far4, apply.Path{Link: "wg8", MTU: 1400}},
 		{"two next hops", "ip link add wg8 mtu 1400 type veth peer name other; ip link set other up; ip link set wg8 up; ip route add 198.51.100.0/24 nexthop via 192.0.2.1 nexthop dev wg8",
 			far4, apply.Path{Link: "wg8", MTU: 1400}},
 		{"none", "ip link set eth0 mtu 1460; ip route del default", far4, apply.Path{}},
 		{"refused", "ip link set eth0 mtu 1460; ip route add unreachable 198.51.100.0/24", far4, apply.Path{}},
-		{"into the tunnel itself", "ip link set eth0 mtu 1460; ip link add wg0 mtu 1400 type veth peer name other; ip link set other up; ip link set wg0 up; ip route add 198.51.100.0/24 dev wg0", far4, apply.Path{}},
-		{"the narrow one is another", "ip link add docker0 mtu 1400 type veth peer name other; ip link set other up; ip link set docker0 up", far4, apply.Path{Link: "eth0", MTU: 1500}},
+		{"into the tunnel itself",
+			"ip link set eth0 mtu 1460; ip link add wg0 mtu 1400 type veth peer name other; ip link set other up; ip link set wg0 up; ip route add 198.51.100.0/24 dev wg0", far4, apply.Path{}},
+		{"the narrow one is another",
+			"ip link add docker0 mtu 1400 type veth peer name other; ip link set other up; ip link set docker0 up", far4,
+			apply.Path{Link: "eth0", MTU: 1500}},
 		{"anywhere", "ip link set eth0 mtu 1460", apply.Anywhere[1].String(), apply.Path{Link: "eth0", MTU: 1460}},
 		{"link-local", "ip link set eth0 mtu 1460", "fe80::7%eth0", apply.Path{Link: "eth0", MTU: 1460}},
 	} {
@@ -70,7 +79,8 @@ func TestPaths(t *testing.T) {
 // TestManyPaths: the answers are those to the questions, also where most have none.
 func TestManyPaths(t *testing.T) {
 	h := newHost(t)
-	run(t, "sh", "-e", "-c", "ip route del default; ip link set eth0 mtu 1460; ip link add wg8 mtu 1400 type veth peer name other; ip link set other up; ip link set wg8 up; ip route add 10.0.3.0/24 dev wg8; ip route add 10.0.5.0/24 via 192.0.2.1")
+	run(t, "sh", "-e", "-c",
+		"ip route del default; ip link set eth0 mtu 1460; ip link add wg8 mtu 1400 type veth peer name other; ip link set other up; ip link set wg8 up; ip route add 10.0.3.0/24 dev wg8; ip route add 10.0.5.0/24 via 192.0.2.1")
 	v := farPeer("", "10.77.0.1/24")
 	for i := range 2000 {
 		a := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
@@ -108,7 +118,8 @@ func TestPathOfTheMark(t *testing.T) {
 		t.Errorf("the second plan is\n%s", spelled(plan))
 	}
 	run(t, "ip", "link", "set", "eth0", "mtu", "1400")
-	if plan := h.apply(t, v); len(plan.Steps) != 1 || !strings.HasPrefix(spelled(plan), "ip link set wg0 mtu 1328  # its MTU: eth0 carries 1400 bytes to peer basalt") {
+	if plan := h.apply(t, v); len(plan.Steps) != 1 ||
+		!strings.HasPrefix(spelled(plan), "ip link set wg0 mtu 1328  # its MTU: eth0 carries 1400 bytes to peer basalt") {
 		t.Errorf("narrower, the plan is\n%s", spelled(plan))
 	}
 	h.down(t)
@@ -143,7 +154,8 @@ func TestWiderAgain(t *testing.T) {
 	six := farPeer("", "fd00::1/64")
 	h.apply(t, narrow)
 	h.apply(t, six)
-	if out := run(t, "ip", "-6", "-o", "address", "show", "dev", "wg0"); strings.Count(out, "inet6") != 1 || !strings.Contains(out, "fd00::1/64") {
+	if out := run(t, "ip", "-6", "-o", "address", "show", "dev", "wg0"); strings.Count(out, "inet6") != 1 ||
+		!strings.Contains(out, "fd00::1/64") {
 		t.Errorf("its addresses are %s", out)
 	}
 	if plan, _ := h.plan(t, six); len(plan.Steps) > 0 {

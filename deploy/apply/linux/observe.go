@@ -20,7 +20,8 @@ import (
 )
 
 // Observe implements [apply.Kernel].
-func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View, entries journal.Entries) (*apply.State, error) {
+func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View,
+	entries journal.Entries) (*apply.State, error) {
 	s := &apply.State{Sysctls: map[string]string{}}
 	few := withoutLists(entries)
 	l, err := k.links.Find(name)

@@ -24,7 +24,8 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, entries journ
 	} else if view != nil && rule.MayNeedPolicyRouting(view) {
 		s.Labels = nft.CanLabel(name)
 	}
-	if made || moves || view != nil && (view.Masquerade != nil || view.MasqueradeTunnel || view.Isolate || rule.MayNeedPolicyRouting(view)) {
+	if made || moves || view != nil && (view.Masquerade != nil || view.MasqueradeTunnel || view.Isolate ||
+		rule.MayNeedPolicyRouting(view)) {
 		s.FilterRules, s.FilterDiffers, err = nft.Look(name, apply.ParseFilter(name, entries[journal.Filter.Of(name)].Set))
 	}
 	return err

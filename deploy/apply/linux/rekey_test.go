@@ -30,7 +30,8 @@ func TestRekey(t *testing.T) {
 	h.journals = linux.RunDir
 	own, peer := applytest.PublicKey("shale"), applytest.PublicKey("basalt")
 	ownNext, peerNext := applytest.PublicKey(applytest.Own[1]), applytest.PublicKey("basalt, next")
-	v := &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: own, NextPublicKey: ownNext, PrivateKeyFile: "/etc/wireguard/wg0.key",
+	v := &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: own, NextPublicKey: ownNext,
+		PrivateKeyFile: "/etc/wireguard/wg0.key",
 		Peers: []tunnel.Peer{
 			{Name: "basalt", PublicKey: peer, NextPublicKey: peerNext, AllowedIPs: applytest.Prefixes("10.0.0.2/32")},
 			{Name: "chert", PublicKey: applytest.PublicKey("chert"), AllowedIPs: applytest.Prefixes("10.0.0.3/32")},
@@ -83,7 +84,8 @@ func TestRekeyOwnRebooted(t *testing.T) {
 	}
 	old, next := applytest.PublicKey("shale"), applytest.PublicKey(applytest.Own[1])
 	var text bytes.Buffer
-	must(t, tunnel.EncodeView(&text, &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: old, PrivateKeyFile: "/etc/wireguard/wg0.key"}))
+	must(t, tunnel.EncodeView(&text, &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: old,
+		PrivateKeyFile: "/etc/wireguard/wg0.key"}))
 	must(t, os.WriteFile(kept.Path("wg0"), text.Bytes(), 0o644))
 	died := errors.New("the host rebooted")
 	for _, file := range []keyring.PublicKey{old, next} { // before the file is another, and after

@@ -25,7 +25,8 @@ func crowd(peers int) *tunnel.View {
 		key := keyring.PublicKey(sha256.Sum256([]byte(name)))
 		key[31] &= 0x7f // below 2^255, as RFC 7748 spells it
 		v.Peers = append(v.Peers, tunnel.Peer{
-			Name: name, PublicKey: key, Endpoint: "198.51.100.1:" + strconv.Itoa(i+1024), AllowedIPs: []netip.Prefix{inside(1, i)},
+			Name: name, PublicKey: key, Endpoint: "198.51.100.1:" + strconv.Itoa(i+1024),
+			AllowedIPs: []netip.Prefix{inside(1, i)},
 		})
 		v.Routes = append(v.Routes, tunnel.Route{Prefix: inside(1, i), Peer: name})
 	}

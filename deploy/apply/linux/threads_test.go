@@ -71,7 +71,8 @@ func threads(t *testing.T) (n int) {
 	tasks, err := os.ReadDir("/proc")
 	must(t, err)
 	for _, task := range tasks {
-		if name, err := os.ReadFile("/proc/" + task.Name() + "/comm"); err == nil && strings.HasPrefix(string(name), "napi/wg0-") {
+		if name, err := os.ReadFile("/proc/" + task.Name() + "/comm"); err == nil &&
+			strings.HasPrefix(string(name), "napi/wg0-") {
 			n++
 		}
 	}

@@ -130,5 +130,6 @@ func (r *Record) Resume(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return fault.New("nobody takes the interface", r.Link, r.Manager+" does not, though it may", "systemctl status "+r.Manager)
+	return fault.New("nobody takes the interface", r.Link, r.Manager+" does not, though it may",
+		"systemctl status "+r.Manager)
 }

@@ -148,7 +148,8 @@ func wholeLines(text string) (all []string) {
 }
 
 func startsStanza(word string) bool {
-	return listsNames(word) || slices.Contains([]string{"mapping", "source", "source-directory", "rename", "template"}, word)
+	return listsNames(word) || slices.Contains([]string{"mapping", "source", "source-directory", "rename", "template"},
+		word)
 }
 
 // listsNames reports whether names of interfaces follow the word.

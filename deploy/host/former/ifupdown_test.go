@@ -10,16 +10,20 @@ func TestWithoutStanzas(t *testing.T) {
 		found, rest bool
 	}{
 		"alone": {"auto wg0\niface wg0 inet static\n\taddress 10.0.0.1/24\n",
-			"# wgkeys has it: auto wg0\n# wgkeys has it: iface wg0 inet static\n# wgkeys has it: \taddress 10.0.0.1/24\n", true, false},
+			"# wgkeys has it: auto wg0\n# wgkeys has it: iface wg0 inet static\n# wgkeys has it: \taddress 10.0.0.1/24\n", true,
+			false},
 		"both families, and others": {
 			"# the host\nauto lo eth0 wg0\niface lo inet loopback\n\niface wg0 inet6 static\n  address fd00::1\n\niface wg0 inet static\n  address 10.0.0.1\n\niface eth0 inet dhcp\n  up true\n",
 			"# the host\nauto lo eth0\n# wgkeys has it: auto lo eth0 wg0\niface lo inet loopback\n\n# wgkeys has it: iface wg0 inet6 static\n# wgkeys has it:   address fd00::1\n\n" +
-				"# wgkeys has it: iface wg0 inet static\n# wgkeys has it:   address 10.0.0.1\n\niface eth0 inet dhcp\n  up true\n", true, true},
+				"# wgkeys has it: iface wg0 inet static\n# wgkeys has it:   address 10.0.0.1\n\niface eth0 inet dhcp\n  up true\n",
+			true, true},
 		"a continued line": {"iface wg0 inet static\n  up ip route add 10.0.0.0/8 \\\n     dev wg0\nallow-hotplug eth0\n",
 			"# wgkeys has it: iface wg0 inet static\n# wgkeys has it:   up ip route add 10.0.0.0/8 \\\n# wgkeys has it:      dev wg0\nallow-hotplug eth0\n", true, true},
-		"another that begins so":     {"auto wg01\niface wg01 inet manual\n", "auto wg01\niface wg01 inet manual\n", false, true},
+		"another that begins so": {"auto wg01\niface wg01 inet manual\n", "auto wg01\niface wg01 inet manual\n", false,
+			true},
 		"a name that is only listed": {"auto wg0\n", "# wgkeys has it: auto wg0\n", false, false},
-		"sources":                    {"source /etc/network/interfaces.d/*\niface wg0 inet manual\nsource-directory more\n", "source /etc/network/interfaces.d/*\n# wgkeys has it: iface wg0 inet manual\nsource-directory more\n", true, true},
+		"sources": {"source /etc/network/interfaces.d/*\niface wg0 inet manual\nsource-directory more\n",
+			"source /etc/network/interfaces.d/*\n# wgkeys has it: iface wg0 inet manual\nsource-directory more\n", true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, found, rest := withoutStanzas(c.text, "wg0")

@@ -45,7 +45,8 @@ func findNetworkd(ctx context.Context, link string) (*Manager, error) {
 // ofNetplan: its file has the rest of the host's network too, and only a person can take
 // one tunnel out of it.
 func ofNetplan(link string) error {
-	return fault.New("cannot take over from netplan the tunnel", link, "its file in /etc/netplan may have other interfaces as well",
+	return fault.New("cannot take over from netplan the tunnel", link,
+		"its file in /etc/netplan may have other interfaces as well",
 		"take "+link+" out of the file, then netplan generate, which leaves the interface as it is; then the same command again")
 }
 

@@ -134,7 +134,8 @@ func (r *Record) moveBack() error {
 		switch {
 		case !isThere(m.To):
 		case isThere(m.From):
-			errs = append(errs, fault.NewFile("will not put back", m.From, "there is another file of that name", "rm "+m.From+", or rm "+m.To))
+			errs = append(errs, fault.NewFile("will not put back", m.From, "there is another file of that name",
+				"rm "+m.From+", or rm "+m.To))
 		default:
 			if err := files.Move(m.To, m.From); err != nil {
 				errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot put back", m.From, "ls -ld "+filepath.Dir(m.From)))

@@ -110,7 +110,8 @@ func Forget(name string) error {
 	var errs []error
 	for _, dir := range keptDirs {
 		if err := os.Remove(keptPath(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot remove the kept view", keptPath(dir, name), fault.AsRoot))
+			errs = append(errs, fault.WrapFile(fault.Errno(err), "cannot remove the kept view", keptPath(dir, name),
+				fault.AsRoot))
 		}
 	}
 	return errors.Join(errs...)

@@ -46,7 +46,8 @@ type peer struct {
 func (p *peer) see(live *apply.Peer, now time.Time) {
 	first := !p.seen
 	if first || live.Received != p.received || !live.LastHandshake.Equal(p.shaken) {
-		*p = peer{seen: true, tried: map[netip.AddrPort]bool{}, received: live.Received, sent: live.Sent, shaken: live.LastHandshake, heard: now}
+		*p = peer{seen: true, tried: map[netip.AddrPort]bool{}, received: live.Received, sent: live.Sent,
+			shaken: live.LastHandshake, heard: now}
 		if first && live.LastHandshake.IsZero() && live.Sent > 0 {
 			p.unanswered = now
 		}

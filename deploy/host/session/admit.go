@@ -55,7 +55,8 @@ func admit(view *tunnel.View, how Admission) (*tunnel.View, error) {
 	switch {
 	case err != nil:
 		return nil, &apply.Refusal{Err: err}
-	case slices.EqualFunc(mine.Peers, view.Peers, sameKeys) && mine.PublicKey == view.PublicKey && mine.NextPublicKey == view.NextPublicKey:
+	case slices.EqualFunc(mine.Peers, view.Peers, sameKeys) && mine.PublicKey == view.PublicKey &&
+		mine.NextPublicKey == view.NextPublicKey:
 		return view, nil
 	}
 	return &mine, nil

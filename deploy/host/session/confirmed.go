@@ -27,5 +27,6 @@ func says(path, token string) bool {
 
 // Confirm decides that the pending apply stays.
 func Confirm(name string, p *journal.Pending) error {
-	return errors.Join(journal.WriteFile(confirmedPath(name), []byte(p.Token), 0o600), journal.RemovePending(linux.RunDir, name))
+	return errors.Join(journal.WriteFile(confirmedPath(name), []byte(p.Token), 0o600),
+		journal.RemovePending(linux.RunDir, name))
 }

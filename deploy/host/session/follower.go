@@ -76,7 +76,8 @@ func followNames(ctx context.Context, plan *apply.Plan, down bool) error {
 	}
 	err := startFollower(ctx, plan.Tunnel)
 	if err != nil {
-		return fault.Wrap(err, "the names of peers are looked up by the next apply, and not before, on tunnel", plan.Tunnel, "wgkeys apply")
+		return fault.Wrap(err, "the names of peers are looked up by the next apply, and not before, on tunnel", plan.Tunnel,
+			"wgkeys apply")
 	}
 	return nil
 }

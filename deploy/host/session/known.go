@@ -88,7 +88,8 @@ func (s *Session) PlanText(ctx context.Context, name string, text []byte) (*appl
 		return nil, nil, err
 	}
 	if view == reading.View && k.empty(text, state) {
-		return &apply.Plan{Tunnel: name, Host: reading.View.Host, Notes: k.Notes, Findings: k.Finds, Known: true, View: reading.View}, reading, nil
+		return &apply.Plan{Tunnel: name, Host: reading.View.Host, Notes: k.Notes, Findings: k.Finds, Known: true,
+			View: reading.View}, reading, nil
 	}
 	plan, err := apply.Make(view, state, s.mine, others)
 	if err != nil {

@@ -191,7 +191,8 @@ func (s *Session) Revert(ctx context.Context, name string, p *journal.Pending) e
 	if err := s.Take(ctx, plan, run, same); err != nil {
 		return err
 	}
-	return errors.Join(journal.WriteFile(revertedPath(name), []byte(p.Token), 0o600), journal.RemovePending(linux.RunDir, name))
+	return errors.Join(journal.WriteFile(revertedPath(name), []byte(p.Token), 0o600),
+		journal.RemovePending(linux.RunDir, name))
 }
 
 // Astray tells which of the view's wide routes the kernel sends elsewhere now.

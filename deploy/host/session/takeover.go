@@ -43,7 +43,8 @@ func keyIsThere(view *tunnel.View) error {
 		return err
 	}
 	if key.PublicKey() != view.PublicKey {
-		return fault.NewFile("another key is in", view.PrivateKeyFile, "it is not that of the tunnel that runs", "wgkeys push "+view.Host)
+		return fault.NewFile("another key is in", view.PrivateKeyFile, "it is not that of the tunnel that runs",
+			"wgkeys push "+view.Host)
 	}
 	return nil
 }
@@ -73,8 +74,10 @@ func (s *Session) PlanGiveBack(ctx context.Context, name string, was *apply.Adop
 	}
 	if applied != nil {
 		if why := was.Outdated(applied, state); why != "" {
-			return nil, fault.New("will not give back the tunnel", name, why+", and the files that were put aside have the old one",
-				"wgkeys export --secret "+applied.Host+" writes such a file as it is now; wgkeys down -t "+name+", then bring it up with that")
+			return nil, fault.New("will not give back the tunnel", name,
+				why+", and the files that were put aside have the old one",
+				"wgkeys export --secret "+applied.Host+" writes such a file as it is now; wgkeys down -t "+name+
+					", then bring it up with that")
 		}
 	}
 	return apply.GiveBack(name, state, s.mine, others, was), nil

@@ -71,7 +71,8 @@ func TestParse(t *testing.T) {
 		got = append(got, "address "+a.Local.String()+" "+a.Remote.String())
 	}
 	for _, r := range d.Routes {
-		got = append(got, strings.Join([]string{"route", r.Prefix.String(), r.Gateway.String(), strconv.Itoa(r.Table), strconv.Itoa(r.Metric)}, " "))
+		got = append(got, strings.Join([]string{"route", r.Prefix.String(), r.Gateway.String(), strconv.Itoa(r.Table),
+			strconv.Itoa(r.Metric)}, " "))
 	}
 	want := `address 10.9.0.2/24 invalid Prefix
 address 10.9.1.2/32 10.9.1.1/32

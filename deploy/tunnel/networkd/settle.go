@@ -37,7 +37,8 @@ func (p settler) settle() {
 // checkRoute refuses a route that systemd-networkd passes by: one to nowhere.
 func (p settler) checkRoute(r *route) {
 	if !r.dest.IsValid() && !r.gateway.IsValid() {
-		p.Wrong(r.at, "write Destination=0.0.0.0/0 or ::/0", "the [Route] has neither a destination with an address nor a gateway")
+		p.Wrong(r.at, "write Destination=0.0.0.0/0 or ::/0",
+			"the [Route] has neither a destination with an address nor a gateway")
 	}
 	if r.table.val == mainTable {
 		r.table = number{}

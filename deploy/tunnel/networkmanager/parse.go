@@ -192,7 +192,8 @@ var connectionKeys = together(map[string]handler{
 	"mud-url", "gateway-ping-timeout", "ip-ping-timeout", "ip-ping-addresses", "ip-ping-addresses-require-all",
 	"down-on-poweroff", "mptcp-flags", "autoconnect-slaves", "autoconnect-ports"),
 	each(left(noResolver, "-1", "default"), "mdns", "llmnr", "dns-over-tls", "dnssec"),
-	each(left("a tunnel's interface is no part of another one, and starts no other one"), "master", "controller", "slave-type",
+	each(left("a tunnel's interface is no part of another one, and starts no other one"), "master", "controller",
+		"slave-type",
 		"port-type", "secondaries"))
 
 const noResolver = "a tunnel gives resolvers and domains, and leaves the rest to the host's resolver"

@@ -55,7 +55,8 @@ func openSessions(f *apply.Filter) (list []session) {
 		open := (s.State == tcpEstablished || s.State == tcpCloseWait) && listens[s.ID.SourcePort]
 		policyRouted := here.Is4() && f.IPv4 || here.Is6() && f.IPv6
 		if ok && also && open && policyRouted && !here.IsLoopback() && !slices.Contains(f.Guard, here) {
-			list = append(list, session{netip.AddrPortFrom(there, s.ID.DestinationPort), netip.AddrPortFrom(here, s.ID.SourcePort)})
+			list = append(list, session{netip.AddrPortFrom(there, s.ID.DestinationPort),
+				netip.AddrPortFrom(here, s.ID.SourcePort)})
 		}
 	}
 	return list

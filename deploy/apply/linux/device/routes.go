@@ -36,7 +36,8 @@ func followRoutes(d *wireguard.Device, tunnel string) error {
 			switch {
 			case err != nil && !missed:
 				return
-			case missed || slices.ContainsFunc(messages, func(m syscall.NetlinkMessage) bool { return !leadsThrough(m, link.Index) }):
+			case missed || slices.ContainsFunc(messages,
+				func(m syscall.NetlinkMessage) bool { return !leadsThrough(m, link.Index) }):
 				select {
 				case changed <- struct{}{}:
 				default: // to be followed already

@@ -111,7 +111,8 @@ func numbered(n, size int) [][]byte {
 
 func want(t *testing.T, receive conn.ReceiveFunc, packets [][]byte) {
 	t.Helper()
-	bufs, sizes, from := make([][]byte, conn.IdealBatchSize), make([]int, conn.IdealBatchSize), make([]conn.Endpoint, conn.IdealBatchSize)
+	bufs, sizes, from := make([][]byte, conn.IdealBatchSize), make([]int, conn.IdealBatchSize),
+		make([]conn.Endpoint, conn.IdealBatchSize)
 	for i := range bufs {
 		bufs[i] = make([]byte, wireguard.MaxMessageSize)
 	}

@@ -14,7 +14,8 @@ func TestLength(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: 10, Data: []byte{0x60}}, {Type: nfqaCapLen, Data: []byte{0, 0, 0x32, 0}}})
+	cut, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: 10, Data: []byte{0x60}},
+		{Type: nfqaCapLen, Data: []byte{0, 0, 0x32, 0}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,8 @@ import (
 
 // innerKinds are the kinds of interfaces that containers and virtual machines are
 // behind, or another tunnel (ip-link(8), rtnl_link_ops.kind).
-var innerKinds = []string{"bridge", "veth", "dummy", "wireguard", "tuntap", "tun", "vxlan", "geneve", "gre", "ipip", "sit", "ip6tnl"}
+var innerKinds = []string{"bridge", "veth", "dummy", "wireguard", "tuntap", "tun", "vxlan", "geneve", "gre", "ipip",
+	"sit", "ip6tnl"}
 
 // ObserveInner finds the interfaces whose networks answer an INSIDE source by
 // themselves, so that it needs no masquerading there: bridges of containers, other

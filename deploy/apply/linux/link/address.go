@@ -31,7 +31,8 @@ func (l *Links) SetAddress(link netlink.Link, c apply.AddressChange) error {
 		return l.removeIPv4(link, addr)
 	}
 	// Where the link has no IPv6 at all it is ENXIO (inet6_addr_del).
-	return nlmsg.Ignore(nlmsg.Ignore(nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrDel(link, addr) }), unix.EADDRNOTAVAIL), unix.ENXIO)
+	return nlmsg.Ignore(nlmsg.Ignore(nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrDel(link, addr) }),
+		unix.EADDRNOTAVAIL), unix.ENXIO)
 }
 
 // removeIPv4 keeps what the kernel would take along with an address: others of

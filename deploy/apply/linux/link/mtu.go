@@ -51,5 +51,6 @@ const inet6AddrGenModeNone = 1
 // accord. By netlink, for in containers /proc/sys is read-only. EAFNOSUPPORT: it
 // is too narrow for IPv6, or the kernel has none.
 func (l *Links) noLinkLocal(link netlink.Link) error {
-	return nlmsg.Ignore(nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)
+	return nlmsg.Ignore(nlmsg.Try(l.nl,
+		func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)
 }

@@ -88,7 +88,8 @@ func (l *Links) remove(link netlink.Link) error {
 	if nlmsg.KindOf(link) == "wireguard" {
 		l.wg.RemovePeers(link.Attrs().Name)
 	}
-	if err := nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.LinkDel(link) }); err != nil && !errors.Is(err, unix.ENODEV) {
+	if err := nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.LinkDel(link) }); err != nil &&
+		!errors.Is(err, unix.ENODEV) {
 		return err
 	}
 	if nlmsg.KindOf(link) == "tun" {

@@ -45,7 +45,8 @@ type lookup struct {
 
 // Patiently looks up names of endpoints for the process that follows them, which nobody
 // waits for. The tunnel is up.
-func Patiently(ctx context.Context, s *apply.State, view *tunnel.View, entries journal.Entries, names []string) map[string]apply.Endpoint {
+func Patiently(ctx context.Context, s *apply.State, view *tunnel.View, entries journal.Entries,
+	names []string) map[string]apply.Endpoint {
 	l := newLookup(ctx, s, resolversOf(view, entries))
 	l.time = followTime
 	return l.all(ctx, names)

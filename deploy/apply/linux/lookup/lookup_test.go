@@ -11,7 +11,8 @@ func TestResolversAreRead(t *testing.T) {
 		t.Errorf("resolv.conf: %s, want %s", got, want)
 	}
 	const said = "Global: 198.51.100.1\nLink 2 (eth0): 192.0.2.53 2001:db8::53#dns.example.net\n               192.0.2.54\nLink 7 (wg0): 10.9.0.1\n              10.9.0.2\nLink 8 (wg0x): 192.0.2.99\n"
-	if got, want := fmt.Sprint(resolvedServers(said, "wg0")), "[198.51.100.1 192.0.2.53 2001:db8::53 192.0.2.54 192.0.2.99]"; got != want {
+	if got, want := fmt.Sprint(resolvedServers(said, "wg0")),
+		"[198.51.100.1 192.0.2.53 2001:db8::53 192.0.2.54 192.0.2.99]"; got != want {
 		t.Errorf("systemd-resolved: %s, want %s", got, want)
 	}
 	if got, want := fmt.Sprint(addressesIn([]byte("2001:db8::1     STREAM n\n2001:db8::1     DGRAM  \n192.0.2.1       STREAM \n::ffff:192.0.2.1 RAW\nnonsense\n"))), "[2001:db8::1 192.0.2.1]"; got != want {

@@ -61,7 +61,8 @@ func find(nl *netlink.Handle, keys map[string]bool, sysctls map[string]string, o
 	}
 	v4, v6 := nft.Translations()
 	bridges4, bridges6 := interfaces.Bridges(nl)
-	for key, signs := range map[string][]string{forward4: slices.Concat(v4, bridges4), forward6: slices.Concat(v6, bridges6)} {
+	for key, signs := range map[string][]string{forward4: slices.Concat(v4, bridges4),
+		forward6: slices.Concat(v6, bridges6)} {
 		if keys[key] {
 			found[key] = append(found[key], signs...)
 		}

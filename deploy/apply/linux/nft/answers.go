@@ -67,7 +67,8 @@ func (f *filter) addAnswers() {
 		forwarded = append(forwarded, setLabel()...)
 	}
 	in.rule(forwarded, accept())
-	in.rule(hasMark(f.Mark, expr.CmpOpEq, f.Mark.Value), setMark(apply.Mark{Mask: MaskOf(f.Mark)})) // into the tunnel after all
+	// into the tunnel after all
+	in.rule(hasMark(f.Mark, expr.CmpOpEq, f.Mark.Value), setMark(apply.Mark{Mask: MaskOf(f.Mark)}))
 
 	out := f.chain("answers", nftables.ChainTypeRoute, nftables.ChainHookOutput, nftables.ChainPriorityMangle)
 	for _, family := range families {
@@ -83,7 +84,8 @@ func (f *filter) addAnswers() {
 func (f *filter) addGuard() {
 	chain := f.chain("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
 	for _, addr := range f.Guard {
-		chain.rule(prefix(netip.PrefixFrom(addr, addr.BitLen()), false), otherLink(expr.MetaKeyIIFNAME, append([]string{f.Link}, f.Inner...)...),
+		chain.rule(prefix(netip.PrefixFrom(addr, addr.BitLen()), false),
+			otherLink(expr.MetaKeyIIFNAME, append([]string{f.Link}, f.Inner...)...),
 			notLocal(), exprs(&expr.Verdict{Kind: expr.VerdictDrop}))
 	}
 }

@@ -36,7 +36,8 @@ func exprOf(name string, a nftAttributes) firewall.Expr {
 		return firewall.Bitwise{Source: a.number(unix.NFTA_BITWISE_SREG), Dest: a.number(unix.NFTA_BITWISE_DREG),
 			Mask: a.value(unix.NFTA_BITWISE_MASK), Xor: a.value(unix.NFTA_BITWISE_XOR)}
 	case "cmp":
-		return firewall.Cmp{Register: a.number(unix.NFTA_CMP_SREG), Op: a.number(unix.NFTA_CMP_OP), Data: a.value(unix.NFTA_CMP_DATA)}
+		return firewall.Cmp{Register: a.number(unix.NFTA_CMP_SREG), Op: a.number(unix.NFTA_CMP_OP),
+			Data: a.value(unix.NFTA_CMP_DATA)}
 	case "range":
 		return firewall.Range{Register: a.number(unix.NFTA_RANGE_SREG), Not: a.number(unix.NFTA_RANGE_OP) != 0,
 			From: a.value(unix.NFTA_RANGE_FROM_DATA), To: a.value(unix.NFTA_RANGE_TO_DATA)}
@@ -82,7 +83,8 @@ func statementOf(name string, a nftAttributes) firewall.Expr {
 	case "queue", "tproxy", "synproxy":
 		return firewall.Verdict{Code: firewall.VerdictUnknown}
 	case "match":
-		return xtables.Match(nlenc.String(a[unix.NFTA_MATCH_NAME]), int(a.number(unix.NFTA_MATCH_REV)), a[unix.NFTA_MATCH_INFO])
+		return xtables.Match(nlenc.String(a[unix.NFTA_MATCH_NAME]), int(a.number(unix.NFTA_MATCH_REV)),
+			a[unix.NFTA_MATCH_INFO])
 	case "target":
 		return xtables.Target(nlenc.String(a[unix.NFTA_TARGET_NAME]))
 	}

@@ -166,7 +166,8 @@ func newFilter(want *apply.Filter) *filter {
 	f := &filter{Filter: want}
 	if f.Isolate {
 		chain := f.chain("peers", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
-		chain.rule(thisLink(expr.MetaKeyIIFNAME, f.Link), thisLink(expr.MetaKeyOIFNAME, f.Link), exprs(&expr.Verdict{Kind: expr.VerdictDrop}))
+		chain.rule(thisLink(expr.MetaKeyIIFNAME, f.Link), thisLink(expr.MetaKeyOIFNAME, f.Link),
+			exprs(&expr.Verdict{Kind: expr.VerdictDrop}))
 	}
 	if f.Masquerade != nil || f.Tunnel != nil {
 		f.addMasquerading()
@@ -189,18 +190,21 @@ func (f *filter) addMasquerading() {
 	chain := f.chain("masquerading", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
 	for _, source := range f.Masquerade {
 		if f.By == nil {
-			chain.rule(prefix(source, true), otherLink(expr.MetaKeyOIFNAME, append([]string{f.Link}, f.Inner...)...), exprs(&expr.Masq{}))
+			chain.rule(prefix(source, true), otherLink(expr.MetaKeyOIFNAME, append([]string{f.Link}, f.Inner...)...),
+				exprs(&expr.Masq{}))
 		}
 		for _, uplink := range f.By {
 			chain.rule(prefix(source, true), thisLink(expr.MetaKeyOIFNAME, uplink), exprs(&expr.Masq{}))
 		}
 	}
 	for _, own := range f.TunnelAddrs() {
-		chain.rule(otherSource(own), thisLink(expr.MetaKeyOIFNAME, f.Link), otherLink(expr.MetaKeyIIFNAME, f.Link), exprs(&expr.Masq{}))
+		chain.rule(otherSource(own), thisLink(expr.MetaKeyOIFNAME, f.Link), otherLink(expr.MetaKeyIIFNAME, f.Link),
+			exprs(&expr.Masq{}))
 	}
 }
 
-func (f *filter) chain(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *chain {
+func (f *filter) chain(name string, kind nftables.ChainType, hook *nftables.ChainHook,
+	priority *nftables.ChainPriority) *chain {
 	c := &chain{Chain: &nftables.Chain{Name: name, Type: kind, Hooknum: hook, Priority: priority}}
 	f.chains = append(f.chains, c)
 	return c
@@ -227,7 +231,8 @@ func prefix(p netip.Prefix, source bool) []expr.Any {
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: n},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: n, Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()), Xor: make([]byte, n)},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: n, Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
+			Xor: make([]byte, n)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()},
 	)
 }

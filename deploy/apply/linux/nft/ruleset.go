@@ -59,8 +59,9 @@ func generation() (uint32, error) {
 	}
 	defer conn.Close()
 	messages, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN), Flags: netlink.Request},
-		Data:   []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0},
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN),
+			Flags: netlink.Request},
+		Data: []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0},
 	})
 	if err != nil || len(messages) == 0 || len(messages[0].Data) < nfgenmsg {
 		return 0, notThere(err)
@@ -156,8 +157,9 @@ func (t nftTable) dump(kind uint16, about []netlink.Attribute, each func(data []
 		return err
 	}
 	messages, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | netlink.Dump},
-		Data:   append([]byte{byte(t.family), unix.NFNETLINK_V0, 0, 0}, attributes...),
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind),
+			Flags: netlink.Request | netlink.Dump},
+		Data: append([]byte{byte(t.family), unix.NFNETLINK_V0, 0, 0}, attributes...),
 	})
 	for _, m := range messages {
 		if err == nil && len(m.Data) >= nfgenmsg {
@@ -234,7 +236,8 @@ func (a nftAttributes) verdict(key uint16) (firewall.Verdict, bool) {
 		return firewall.Verdict{}, false
 	}
 	inner := attributesOf(v)
-	return firewall.Verdict{Code: int32(inner.number(unix.NFTA_VERDICT_CODE)), Chain: nlenc.String(inner[unix.NFTA_VERDICT_CHAIN])}, true
+	return firewall.Verdict{Code: int32(inner.number(unix.NFTA_VERDICT_CODE)),
+		Chain: nlenc.String(inner[unix.NFTA_VERDICT_CHAIN])}, true
 }
 
 func readExpr(ad *netlink.AttributeDecoder) firewall.Expr {
@@ -264,7 +267,8 @@ func Translations() (v4, v6 []string) {
 	}
 	seen := map[string]bool{}
 	for _, c := range chains {
-		family := map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6", nftables.TableFamilyINet: "inet"}[c.Table.Family]
+		family := map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6",
+			nftables.TableFamilyINet: "inet"}[c.Table.Family]
 		sign := "the nftables table " + family + " " + c.Table.Name + ", which translates addresses,"
 		if family == "" || strings.HasPrefix(c.Table.Name, apply.FilterTable("")) || seen[sign] {
 			continue

@@ -64,7 +64,8 @@ func readSet(t nftTable, a nftAttributes) (firewall.Set, error) {
 	set := firewall.Set{Family: t.family, Table: t.name, Name: nlenc.String(a[unix.NFTA_SET_NAME])}
 	flags, key, data := a.number(unix.NFTA_SET_FLAGS), a.number(unix.NFTA_SET_KEY_TYPE), a.number(unix.NFTA_SET_DATA_TYPE)
 	maps := flags&unix.NFT_SET_MAP != 0
-	if flags&(unix.NFT_SET_TIMEOUT|unix.NFT_SET_EVAL) != 0 || !maps && (key == typeIPv4 || key == typeIPv6) || maps && data != typeVerdict {
+	if flags&(unix.NFT_SET_TIMEOUT|unix.NFT_SET_EVAL) != 0 || !maps && (key == typeIPv4 || key == typeIPv6) || maps &&
+		data != typeVerdict {
 		set.Unread = true
 		return set, nil
 	}

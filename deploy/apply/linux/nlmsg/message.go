@@ -30,13 +30,14 @@ func OpenGeneric(name string) (*Generic, error) {
 		return nil, err
 	}
 	g := &Generic{socket: socket, family: unix.GENL_ID_CTRL}
-	err = g.Ask(unix.CTRL_CMD_GETFAMILY, 0, nl.NewRtAttr(unix.CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated(name)), func(attrs []byte) {
-		for kind, value := range Attributes(attrs) {
-			if kind == unix.CTRL_ATTR_FAMILY_ID {
-				g.family = int(Word(value))
+	err = g.Ask(unix.CTRL_CMD_GETFAMILY, 0, nl.NewRtAttr(unix.CTRL_ATTR_FAMILY_NAME, nl.ZeroTerminated(name)),
+		func(attrs []byte) {
+			for kind, value := range Attributes(attrs) {
+				if kind == unix.CTRL_ATTR_FAMILY_ID {
+					g.family = int(Word(value))
+				}
 			}
-		}
-	})
+		})
 	if err == nil && g.family == unix.GENL_ID_CTRL {
 		err = fmt.Errorf("generic netlink tells no number of %s", name)
 	}

@@ -53,6 +53,7 @@ func probes(prefix netip.Prefix) (addrs []netip.Addr) {
 // into the tunnel itself, and round and round. A plan has a way to reach it, policy
 // routing; to set the endpoint alone is not enough.
 func LeadsInto(nl *netlink.Handle, device *apply.State, addr netip.Addr) bool {
-	routes, err := nl.RouteGetWithOptions(addr.WithZone("").AsSlice(), &netlink.RouteGetOptions{Mark: device.Device.FwMark})
+	routes, err := nl.RouteGetWithOptions(addr.WithZone("").AsSlice(),
+		&netlink.RouteGetOptions{Mark: device.Device.FwMark})
 	return err == nil && len(routes) > 0 && routes[0].LinkIndex == device.LinkIndex
 }

@@ -41,7 +41,8 @@ func (b *besides) end(h *apply.Hurdles) {
 }
 
 func (t *Table) newBesides(view *tunnel.View) *besides {
-	b := &besides{nl: t.nl, table: view.Table, prefixes: make(map[netip.Prefix]bool, len(view.Routes)), links: map[int]netlink.Link{}}
+	b := &besides{nl: t.nl, table: view.Table, prefixes: make(map[netip.Prefix]bool, len(view.Routes)),
+		links: map[int]netlink.Link{}}
 	if b.table == unix.RT_TABLE_MAIN {
 		b.table = 0
 	}

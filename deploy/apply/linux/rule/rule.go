@@ -96,7 +96,8 @@ func ruleOf(r netlink.Rule, family int) (apply.Rule, bool) {
 			rule.Refuses = netip.PrefixFrom(addr, bits)
 		}
 	}
-	other := r.Src != nil || r.Dst != nil && !refuses || r.Table == unix.RT_TABLE_UNSPEC && !refuses || r.IifName != "" || r.OifName != "" || r.IPProto != 0 ||
+	other := r.Src != nil || r.Dst != nil && !refuses || r.Table == unix.RT_TABLE_UNSPEC && !refuses || r.IifName != "" ||
+		r.OifName != "" || r.IPProto != 0 ||
 		r.Invert && r.Mark == 0
 	return rule, !other && (rule.AtLeast > 0 || r.Mark != 0)
 }

@@ -25,7 +25,8 @@ type managerSigns struct {
 }
 
 var managers = []managerSigns{
-	{apply.Networkd, []string{"/usr/lib/systemd/systemd-networkd", "/lib/systemd/systemd-networkd"}, "/run/systemd/netif/state"},
+	{apply.Networkd, []string{"/usr/lib/systemd/systemd-networkd", "/lib/systemd/systemd-networkd"},
+		"/run/systemd/netif/state"},
 	{apply.NetworkManager, []string{"/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"}, "/run/NetworkManager/devices"},
 }
 
@@ -59,7 +60,8 @@ func exists(path string) bool {
 }
 
 // networkFolders are where systemd-networkd looks for its files.
-var networkFolders = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network"}
+var networkFolders = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network",
+	"/usr/lib/systemd/network"}
 
 // unmanagedFile is where the manager is to read that it leaves the link alone, and
 // whether it does.
@@ -86,7 +88,8 @@ func UnmanagedAtBoot(link string) (files []BootFile) {
 			continue
 		}
 		file, _ := unmanagedFile(link, m.name)
-		files = append(files, BootFile{"/etc" + strings.TrimPrefix(file, "/run"), []byte(apply.UnmanagedText(link, m.name) + "\n")})
+		files = append(files, BootFile{"/etc" + strings.TrimPrefix(file, "/run"),
+			[]byte(apply.UnmanagedText(link, m.name) + "\n")})
 	}
 	return files
 }

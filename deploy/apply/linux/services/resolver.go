@@ -80,7 +80,8 @@ func forgotten(s *apply.State) bool {
 	folders, record := []string{"/run/systemd/resolve/netif"}, strconv.Itoa(s.LinkIndex)
 	if s.Resolver == apply.Resolvconf {
 		// Debian's; openresolv's before and since 3.13
-		folders, record = []string{"/run/resolvconf/interface", "/run/resolvconf/interfaces", "/run/resolvconf/keys"}, s.Record
+		folders, record = []string{"/run/resolvconf/interface", "/run/resolvconf/interfaces", "/run/resolvconf/keys"},
+			s.Record
 	}
 	known := false
 	for _, folder := range folders {
@@ -132,5 +133,6 @@ func refused(c apply.DNSChange, hint string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fault.Wrap(err, "cannot tell the resolvers of the link to", c.Resolver, hint+" shows whether it works; or leave dns out of the tunnel file")
+	return fault.Wrap(err, "cannot tell the resolvers of the link to", c.Resolver,
+		hint+" shows whether it works; or leave dns out of the tunnel file")
 }

@@ -25,7 +25,8 @@ func TestResolver(t *testing.T) {
 	}
 	write := func(path string) {
 		t.Helper()
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("#!/bin/sh\n"),
+			0o755)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -32,7 +32,8 @@ func (r *Root) Observe(name string, s *apply.State, view *tunnel.View, entries j
 }
 
 // wanted are the parameters that a plan may look at.
-func (r *Root) wanted(name string, s *apply.State, view *tunnel.View, entries journal.Entries) (map[string]bool, error) {
+func (r *Root) wanted(name string, s *apply.State, view *tunnel.View,
+	entries journal.Entries) (map[string]bool, error) {
 	want := map[string]bool{
 		"net/ipv4/conf/all/send_redirects": true,
 		"net/ipv4/conf/all/src_valid_mark": true,

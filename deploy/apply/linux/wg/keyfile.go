@@ -33,7 +33,8 @@ func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, er
 	case !info.Mode().IsRegular():
 		return key, fault.New("cannot read key file", path, "it is no regular file", "rm "+path+", then "+push)
 	case !ownedByUs(info):
-		return key, fault.New("will not use key file", path, "it belongs to another user of this host, who can read and change it", push)
+		return key, fault.New("will not use key file", path,
+			"it belongs to another user of this host, who can read and change it", push)
 	case info.Mode().Perm()&0o077 != 0 && !chosenReaders(info):
 		return key, fault.New("will not use key file", path,
 			"others on this host can read or change it (mode "+info.Mode().Perm().String()+")",

@@ -37,7 +37,8 @@ func readDevice(name string, a *answer) error {
 	s := a.state
 	peers, err := nlmsg.Retry(func() ([]apply.Peer, error) {
 		s.Device, s.Peers = apply.Device{}, make([]apply.Peer, 0, a.expected)
-		err := wireguard.Ask(unix.WG_CMD_GET_DEVICE, unix.NLM_F_DUMP, nl.NewRtAttr(unix.WGDEVICE_A_IFNAME, nl.ZeroTerminated(name)),
+		err := wireguard.Ask(unix.WG_CMD_GET_DEVICE, unix.NLM_F_DUMP,
+			nl.NewRtAttr(unix.WGDEVICE_A_IFNAME, nl.ZeroTerminated(name)),
 			a.addDevice)
 		return s.Peers, err
 	})

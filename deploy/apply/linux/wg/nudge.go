@@ -54,7 +54,8 @@ func nudge(ctl *wgctrl.Client, link string, wanted func(*wgtypes.Peer) bool) err
 			continue
 		}
 		for _, interval := range []*time.Duration{&off, &on, &p.PersistentKeepaliveInterval} {
-			steps = append(steps, wgtypes.PeerConfig{PublicKey: p.PublicKey, UpdateOnly: true, PersistentKeepaliveInterval: interval})
+			steps = append(steps, wgtypes.PeerConfig{PublicKey: p.PublicKey, UpdateOnly: true,
+				PersistentKeepaliveInterval: interval})
 		}
 	}
 	return configure(ctl, link, steps)

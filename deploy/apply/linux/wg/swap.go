@@ -62,7 +62,8 @@ func (d *Device) SetPrivateKey(key keyring.PrivateKey) error {
 
 // UnknownPeer is the error where a peer is not there.
 func UnknownPeer(tunnel string, key keyring.PublicKey) error {
-	return fault.New("no such peer of tunnel", tunnel, "nothing in the kernel has the public key "+key.String(), "wgkeys apply")
+	return fault.New("no such peer of tunnel", tunnel, "nothing in the kernel has the public key "+key.String(),
+		"wgkeys apply")
 }
 
 // Replace gives to the peer `to` what `from` has. Keepalive goes on, which begins the

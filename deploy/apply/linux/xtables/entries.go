@@ -64,7 +64,8 @@ func (l legacy) parse(table string, i *info, blob []byte) ([]firewall.Chain, err
 func (l legacy) parted(table string, i *info, entries []entry) []legacyChain {
 	var chains []legacyChain
 	begin := func(name string, hook firewall.Hook, first int) {
-		c := firewall.Chain{Family: l.family, Table: table, Name: name, Legacy: true, Hook: hook, Priority: legacyTables[table]}
+		c := firewall.Chain{Family: l.family, Table: table, Name: name, Legacy: true, Hook: hook,
+			Priority: legacyTables[table]}
 		chains = append(chains, legacyChain{Chain: c, first: first})
 	}
 	for _, e := range entries {
@@ -82,7 +83,8 @@ func (l legacy) parted(table string, i *info, entries []entry) []legacyChain {
 		}
 		c := &chains[len(chains)-1]
 		if c.Hook != firewall.NoHook && int(i.underflow[c.Hook]) == e.at {
-			c.Drops = slices.ContainsFunc(e.rule, func(x firewall.Expr) bool { return x == firewall.Verdict{Code: firewall.VerdictDrop} })
+			c.Drops = slices.ContainsFunc(e.rule,
+				func(x firewall.Expr) bool { return x == firewall.Verdict{Code: firewall.VerdictDrop} })
 			continue
 		}
 		c.entries = append(c.entries, e)
