@@ -102,33 +102,44 @@ func (f *Filter) families() string {
 func ParseFilter(link, text string) *Filter {
 	f := &Filter{Link: link}
 	for part := range strings.SplitSeq(text, "; ") {
-		switch w := strings.Fields(part); {
-		case len(w) == 5 && w[0] == "iifname":
-			f.Isolate = true
-		case len(w) > 5 && w[1] == "saddr":
-			f.parseMasquerade(w[2:])
-		case len(w) > 5 && w[1] == "daddr":
-			if g, err := netip.ParseAddr(w[2]); err == nil {
-				f.Guard = append(f.Guard, g)
-			}
-			if _, inner, ok := strings.Cut(w[5], ","); ok {
-				f.Inner = strings.Split(inner, ",")
-			}
-		case len(w) > 4 && w[1] == "mark":
-			f.Mark = parseMark(w[2])
-			f.IPv4, f.IPv6 = !strings.Contains(w[4], "ip6"), strings.Contains(w[4], "ip6")
-			f.IPv4 = f.IPv4 || strings.HasPrefix(w[4], "ip,")
-		case len(w) > 2 && w[1] == "label":
-			f.Label = true
-		case len(w) > 2 && w[1] == "dport":
-			// What is not so leaves the zero value, and another text.
-			fmt.Sscanf(part, "udp dport %d goes to %d", &f.Redirect.From, &f.Redirect.To)
-		}
+		f.parsePart(part)
 	}
+	// A part that is read wrongly, or that no filter has, makes another text.
 	if f.String() != text || text == "" {
 		return nil
 	}
 	return f
+}
+
+func (f *Filter) parsePart(part string) {
+	w := append(strings.Fields(part), make([]string, 6)...) // as many as are looked at below
+	if w[0] == "iifname" {
+		f.Isolate = true
+		return
+	}
+	switch w[1] {
+	case "saddr":
+		f.parseMasquerade(w[2:])
+	case "daddr":
+		f.parseGuard(w[2:])
+	case "mark":
+		f.Mark = parseMark(w[2])
+		f.IPv4, f.IPv6 = w[4] != "ip6", w[4] != "ip"
+	case "label":
+		f.Label = true
+	case "dport":
+		fmt.Sscanf(part, "udp dport %d goes to %d", &f.Redirect.From, &f.Redirect.To)
+	}
+}
+
+// parseGuard reads the words after daddr.
+func (f *Filter) parseGuard(w []string) {
+	if g, err := netip.ParseAddr(w[0]); err == nil {
+		f.Guard = append(f.Guard, g)
+	}
+	if _, inner, ok := strings.Cut(w[3], ","); ok {
+		f.Inner = strings.Split(inner, ",")
+	}
 }
 
 // parseMasquerade reads the words after saddr.

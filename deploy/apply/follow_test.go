@@ -3,6 +3,7 @@ package apply_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"slices"
@@ -175,25 +176,10 @@ func TestFollowAnyView(t *testing.T) {
 		h.apply(t, v)
 		l := h.links["wg0"]
 		origin := l.device.PublicKey
-		next := map[string]keyring.PublicKey{}
-		uses := map[string]keyring.PublicKey{}
+		next, uses := h.rotateSome(r, v)
 		for _, p := range v.Peers {
-			uses[p.Name] = p.PublicKey
-			if r.IntN(2) == 0 {
-				continue
-			}
-			k := publicKey(p.Name + ", next")
-			next[p.Name] = k
-			switch at := r.IntN(4); {
-			case at == 0:
-				h.stage(k)
-			case at >= 2 && len(p.AllowedIPs) > 0:
-				h.takeOver(p.PublicKey, k)
-				uses[p.Name] = k
+			if uses[p.Name] != p.PublicKey {
 				replaced++
-				if at == 3 {
-					h.removePeer(l, p.PublicKey)
-				}
 			}
 		}
 		own := r.IntN(3)
@@ -233,6 +219,32 @@ func TestFollowAnyView(t *testing.T) {
 	if replaced < seeds(t)/4 {
 		t.Errorf("only %d peers had changed", replaced)
 	}
+}
+
+// rotateSome has some of the peers change their keys, each as far as it happens to be:
+// the next key is known, staged, in use, or the only one. It returns the next keys, and
+// those that are in use.
+func (h *host) rotateSome(r *rand.Rand, v *tunnel.View) (next, uses map[string]keyring.PublicKey) {
+	next, uses = map[string]keyring.PublicKey{}, map[string]keyring.PublicKey{}
+	for _, p := range v.Peers {
+		uses[p.Name] = p.PublicKey
+		if r.IntN(2) == 0 {
+			continue
+		}
+		k := publicKey(p.Name + ", next")
+		next[p.Name] = k
+		switch at := r.IntN(4); {
+		case at == 0:
+			h.stage(k)
+		case at >= 2 && len(p.AllowedIPs) > 0:
+			h.takeOver(p.PublicKey, k)
+			uses[p.Name] = k
+			if at == 3 {
+				h.removePeer(h.links["wg0"], p.PublicKey)
+			}
+		}
+	}
+	return next, uses
 }
 
 func (h *host) usesKeys(t *testing.T, c apply.Change, own keyring.PublicKey, uses map[string]keyring.PublicKey,

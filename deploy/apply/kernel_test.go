@@ -118,29 +118,16 @@ func (k *kernel) do(c apply.Change) error {
 		k.proxies = set(k.proxies, c.Proxy, c.Add)
 		return nil
 	case apply.FilterChange:
-		delete(k.filters, c.Link)
-		if c.New != nil {
-			k.filters[c.Link] = c.New
-		}
+		put(k.filters, c.Link, c.New, c.New != nil)
 		return nil
 	case apply.DNSChange:
-		delete(k.dns, c.Link)
-		if c.New != nil {
-			k.dns[c.Link] = c.New
-		}
+		put(k.dns, c.Link, c.New, c.New != nil)
 		return nil
 	case apply.ManagerChange:
-		delete(k.unmanaged, c.Resource())
-		if c.Add {
-			k.unmanaged[c.Resource()] = c.File
-		}
+		put(k.unmanaged, c.Resource(), c.File, c.Add)
 		return nil
 	case apply.SysctlChange:
-		err := k.write(c.Key, c.New)
-		if errors.Is(err, fs.ErrNotExist) && c.Old != "" {
-			return nil
-		}
-		return err
+		return k.setSysctl(c)
 	case apply.ThreadsChange:
 		k.threads.Link = map[bool]string{false: "0", true: "1"}[c.On]
 		return nil
@@ -156,6 +143,21 @@ func set[T comparable](list []T, x T, there bool) []T {
 		return append(list, x)
 	}
 	return list
+}
+
+func put[K comparable, V any](m map[K]V, key K, value V, there bool) {
+	delete(m, key)
+	if there {
+		m[key] = value
+	}
+}
+
+func (k *kernel) setSysctl(c apply.SysctlChange) error {
+	err := k.write(c.Key, c.New)
+	if errors.Is(err, fs.ErrNotExist) && c.Old != "" {
+		return nil
+	}
+	return err
 }
 
 // perLink are the parameters that each interface has, by family.

@@ -26,30 +26,14 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View,
 			k.observeTunnel(name, l, s)
 		}
 	}
-	speaksOf := func(kind journal.Kind) bool {
-		for resource := range entries {
-			if resource.Kind == kind {
-				return true
-			}
-		}
-		return false
-	}
 	if view != nil {
 		s.Elsewhere = k.elsewhere(view)
 	}
-	if view != nil && (view.Forward || view.Proxies != nil) || speaksOf(journal.Proxy) {
+	if view != nil && (view.Forward || view.Proxies != nil) || speaksOf(entries, journal.Proxy) {
 		s.Uplinks = k.uplinks()
 		s.Proxies = slices.Clone(k.proxies)
 	}
-	s.Rules = slices.Clone(k.rules)
-	for _, r := range k.rules {
-		s.TakenTables = append(s.TakenTables, r.Table)
-		for _, m := range []apply.Mark{r.Mark, r.NotMark} {
-			if m.Value != 0 {
-				s.TakenMarks = append(s.TakenMarks, m)
-			}
-		}
-	}
+	k.observeRules(s)
 	s.Unreachables = slices.Clone(k.nowhere)
 	s.Threads = k.threads
 	if s.Link == nil {
@@ -65,6 +49,27 @@ func (k *kernel) Observe(_ context.Context, name string, view *tunnel.View,
 		}
 	}
 	return s, nil
+}
+
+func speaksOf(entries journal.Entries, kind journal.Kind) bool {
+	for resource := range entries {
+		if resource.Kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *kernel) observeRules(s *apply.State) {
+	s.Rules = slices.Clone(k.rules)
+	for _, r := range k.rules {
+		s.TakenTables = append(s.TakenTables, r.Table)
+		for _, m := range []apply.Mark{r.Mark, r.NotMark} {
+			if m.Value != 0 {
+				s.TakenMarks = append(s.TakenMarks, m)
+			}
+		}
+	}
 }
 
 // asks reports whether the real kernel's Observe would read key for view.

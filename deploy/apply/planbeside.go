@@ -48,21 +48,26 @@ func connectedMetric(n netip.Prefix) int {
 
 func compareRoute(p *planner, o OtherRoute, wanted map[netip.Prefix]claimedRoute) {
 	r, same := wanted[o.Prefix]
-	theirs, ours := metricOf(o.Route), metricOf(r.Route)
-	switch {
-	case same && (o.Table != r.Table || o.Link == "" && theirs > ours): // or one that waits behind the tunnel's
-	case same && theirs < ours:
+	if !same {
+		if o.Table == 0 && normalTable(p.view.Table) == 0 && !o.Tunnel && o.Origin == Network {
+			notePart(p, o, wanted)
+		}
+		return
+	}
+	if o.Table != r.Table {
+		return
+	}
+	switch theirs, ours := metricOf(o.Route), metricOf(r.Route); {
+	case theirs < ours:
 		p.find("%s, INSIDE, does not go into the tunnel: %s has a route to it of metric %d, and the tunnel's has %d. "+
 			"Give one of the two networks another prefix, or this tunnel's routes a lower metric", o.Prefix, o.name(), theirs,
 			ours)
-	case same && theirs == ours && r.onLink:
+	case theirs == ours && r.onLink:
 		p.find("network %s, INSIDE, is also that of %s: packets to it go by one of the two alone. Give one of them another prefix", o.Prefix, o.name())
-	case same && (theirs > ours ||
-		slices.ContainsFunc(p.state.Routes, func(have Route) bool { return have.key() == r.key() })):
+	case theirs > ours && o.Link == "": // it waits behind the tunnel's
+	case theirs > ours || slices.ContainsFunc(p.state.Routes, func(have Route) bool { return have.key() == r.key() }):
 		p.note("%s, INSIDE, goes into the tunnel; %s has a route to the same prefix, which is not used meanwhile", o.Prefix,
 			o.name())
-	case !same && o.Table == 0 && normalTable(p.view.Table) == 0 && !o.Tunnel && o.Origin == Network:
-		notePart(p, o, wanted)
 	}
 }
 

@@ -143,15 +143,10 @@ func (h *host) missing(a, b *tunnel.View) []string {
 	if l == nil {
 		return append(list, "the link")
 	}
-	owners := func(v *tunnel.View) map[netip.Prefix]keyring.PublicKey {
-		m := map[netip.Prefix]keyring.PublicKey{}
-		for _, p := range v.Peers {
-			for _, prefix := range p.AllowedIPs {
-				m[prefix] = p.PublicKey
-			}
-		}
-		return m
-	}
+	return slices.Concat(list, l.missingPeers(a, b), h.missingRoutes(l, a, b), h.missingSysctls(a, b))
+}
+
+func (l *link) missingPeers(a, b *tunnel.View) (list []string) {
 	inB := owners(b)
 	for prefix, was := range owners(a) {
 		to, both := inB[prefix]
@@ -166,6 +161,22 @@ func (h *host) missing(a, b *tunnel.View) []string {
 			list = append(list, "peer "+p.Name)
 		}
 	}
+	return list
+}
+
+// owners are the peers that a view's prefixes are allowed to.
+func owners(v *tunnel.View) map[netip.Prefix]keyring.PublicKey {
+	m := map[netip.Prefix]keyring.PublicKey{}
+	for _, p := range v.Peers {
+		for _, prefix := range p.AllowedIPs {
+			m[prefix] = p.PublicKey
+		}
+	}
+	return m
+}
+
+// missingRoutes are those into the tunnel, with its addresses.
+func (h *host) missingRoutes(l *link, a, b *tunnel.View) (list []string) {
 	for _, x := range a.Addresses {
 		own := apply.Address{Prefix: x, Remote: a.Remotes[x.Addr()]}
 		stays := slices.Contains(b.Addresses, x) && b.Remotes[x.Addr()] == own.Remote
@@ -179,7 +190,13 @@ func (h *host) missing(a, b *tunnel.View) []string {
 			list = append(list, "route "+x.Prefix.String())
 		}
 	}
-	return append(list, h.missingSysctls(a, b)...)
+	return list
+}
+
+// unsteady are the sysctls that may have another value than both views ask for.
+var unsteady = []string{
+	"accept_redirects",                                 // flips for a moment along with forwarding
+	"proxy_ndp", "src_valid_mark", "tcp_fwmark_accept", // others need them than the view's sysctls
 }
 
 func (h *host) missingSysctls(a, b *tunnel.View) []string {
@@ -192,11 +209,10 @@ func (h *host) missingSysctls(a, b *tunnel.View) []string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Sysctls)) {
 		key, err := tunnel.SysctlPath(name)
-		// flips for a moment along with forwarding
-		redirects := path.Base(key) == "accept_redirects"
-		// by more than the sysctls
-		needed := path.Base(key) == "proxy_ndp" || path.Base(key) == "src_valid_mark" || path.Base(key) == "tcp_fwmark_accept"
-		if err == nil && !redirects && !needed && a.Sysctls[name] == b.Sysctls[name] && h.sysctls[key] != a.Sysctls[name] {
+		if err != nil || slices.Contains(unsteady, path.Base(key)) {
+			continue
+		}
+		if value := a.Sysctls[name]; value == b.Sysctls[name] && value != h.sysctls[key] {
 			list = append(list, "sysctl "+name)
 		}
 	}

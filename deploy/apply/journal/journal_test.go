@@ -52,26 +52,33 @@ func TestReadJournal(t *testing.T) {
 		writeJournal(t, dir, test.text)
 		j, err := journal.Open(dir, "wg0")
 		if test.err != "" {
-			var f *fault.Fault
-			if !errors.As(err, &f) || !strings.Contains(err.Error(), test.err) || !strings.Contains(f.Who, dir) {
-				t.Errorf("%s: %v", test.name, err)
-			}
-			if err != nil && strings.Contains(err.Error(), "secret") {
-				t.Errorf("%s: the error quotes the file: %v", test.name, err)
-			}
-			if err == nil || len(fault.Hints(err)) == 0 {
-				t.Errorf("%s: no hint", test.name)
-			}
-			_, damaged, err := journal.Others(dir, "wg1")
-			if err != nil || len(damaged) != 1 || !strings.Contains(damaged[0].Error(), test.err) ||
-				len(fault.Hints(damaged[0])) == 0 {
-				t.Errorf("%s: another tunnel is told %v, %v", test.name, damaged, err)
-			}
+			checkRefused(t, test.name, dir, test.err, err)
 			continue
 		}
 		if err != nil || !slices.Equal(test.order, j.Order) || len(j.Entries) != len(test.order) {
 			t.Errorf("%s: %v %v, %v", test.name, j.Order, j.Entries, err)
 		}
+	}
+}
+
+// checkRefused: err says what is wrong with the journal in dir, and so does what another
+// tunnel reads of it.
+func checkRefused(t *testing.T, name, dir, want string, err error) {
+	t.Helper()
+	f, ok := errors.AsType[*fault.Fault](err)
+	if !ok || !strings.Contains(err.Error(), want) || !strings.Contains(f.Who, dir) {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("%s: the error quotes the file: %v", name, err)
+	}
+	if len(fault.Hints(err)) == 0 {
+		t.Errorf("%s: no hint", name)
+	}
+	_, damaged, err := journal.Others(dir, "wg1")
+	if err != nil || len(damaged) != 1 || !strings.Contains(damaged[0].Error(), want) ||
+		len(fault.Hints(damaged[0])) == 0 {
+		t.Errorf("%s: another tunnel is told %v, %v", name, damaged, err)
 	}
 }
 

@@ -31,58 +31,71 @@ func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View,
 	if err := k.observeRenamed(l, s, entries.LinkNumber(name)); err != nil {
 		return nil, err
 	}
-	if view != nil {
-		expected := max(len(view.Peers), len(view.Routes)) + 16
-		k.wg.Expect(expected)
-		k.routes.Expect(expected)
-		if err := k.routes.Observe(s.LinkIndex, view, s); err != nil {
-			return nil, err
-		}
-	}
-	if l != nil {
-		if err := k.observeLink(l, s, view != nil); err != nil {
-			return nil, err
-		}
-	}
-	if err := interfaces.ObserveUplinks(k.nl, s, view, few); err != nil {
+	if err := k.observeTunnel(l, s, view); err != nil {
 		return nil, err
 	}
-	if err := rule.Observe(k.nl, s, view, few); err != nil {
-		return nil, err
-	}
-	if err := k.routes.ObserveUnreachable(s, few); err != nil {
-		return nil, err
-	}
-	if view != nil {
-		s.Ways = path.Ways(k.nl, view)
-	}
-	if err := observeFilter(name, view, s, entries); err != nil {
-		return nil, err
-	}
-	if err := observeFirewall(k.nl, s, view); err != nil {
+	if err := k.observeRouting(name, s, view, few); err != nil {
 		return nil, err
 	}
 	services.ObserveManagers(ctx, name, s, view)
-	services.ObserveResolver(name, s, view, entries)
+	services.ObserveResolver(name, s, view, few)
 	if err := k.sys.Observe(name, s, view, few); err != nil {
 		return nil, err
 	}
 	needs.Observe(k.nl, RunDir, name, s, view, few)
 	observeThreads(k.sys, name, view, s)
-	if view != nil {
-		if err := k.observeHurdles(l, s, view); err != nil {
-			return nil, err
-		}
-		k.wg.ReadKeyFiles(view, s)
-		k.names.Observe(ctx, view, s, entries)
-		if err := path.Observe(name, k.routes.Narrow(), s, view, entries); err != nil {
-			return nil, err
-		}
-		if view.Masquerade != nil || apply.NeedsPolicyRouting(view, s) {
-			return s, interfaces.ObserveInner(k.nl, name, s)
-		}
+	if view == nil {
+		return s, nil
+	}
+	if err := k.observeHurdles(l, s, view); err != nil {
+		return nil, err
+	}
+	k.wg.ReadKeyFiles(view, s)
+	k.names.Observe(ctx, view, s, entries)
+	if err := path.Observe(name, k.routes.Narrow(), s, view, entries); err != nil {
+		return nil, err
+	}
+	if view.Masquerade != nil || apply.NeedsPolicyRouting(view, s) {
+		return s, interfaces.ObserveInner(k.nl, name, s)
 	}
 	return s, nil
+}
+
+// observeTunnel reads the routes, the link and its peers, where there are any.
+func (k *Kernel) observeTunnel(l netlink.Link, s *apply.State, view *tunnel.View) error {
+	if view != nil {
+		expected := max(len(view.Peers), len(view.Routes)) + 16
+		k.wg.Expect(expected)
+		k.routes.Expect(expected)
+		if err := k.routes.Observe(s.LinkIndex, view, s); err != nil {
+			return err
+		}
+	}
+	if l != nil {
+		return k.observeLink(l, s, view != nil)
+	}
+	return nil
+}
+
+// observeRouting reads what of the host decides which way a packet goes, or whether it
+// goes: the uplinks, the rules, the routes that lead nowhere and the packet filters.
+func (k *Kernel) observeRouting(name string, s *apply.State, view *tunnel.View, entries journal.Entries) error {
+	if err := interfaces.ObserveUplinks(k.nl, s, view, entries); err != nil {
+		return err
+	}
+	if err := rule.Observe(k.nl, s, view, entries); err != nil {
+		return err
+	}
+	if err := k.routes.ObserveUnreachable(s, entries); err != nil {
+		return err
+	}
+	if view != nil {
+		s.Ways = path.Ways(k.nl, view)
+	}
+	if err := observeFilter(name, view, s, entries); err != nil {
+		return err
+	}
+	return observeFirewall(k.nl, s, view)
 }
 
 // withoutLists returns the entries that are not of peers or routes, which may be ten

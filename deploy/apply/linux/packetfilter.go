@@ -16,19 +16,25 @@ import (
 // observeFilter looks at the tunnel's nftables table, where the view or the
 // journal speaks of one.
 func observeFilter(name string, view *tunnel.View, s *apply.State, entries journal.Entries) (err error) {
-	_, made := entries[journal.Filter.Of(name)]
+	entry, made := entries[journal.Filter.Of(name)]
+	old := apply.ParseFilter(name, entry.Set)
+	policy := view != nil && rule.MayNeedPolicyRouting(view)
 	moves := view != nil && s.Device.ListenPort != 0 && view.ListenPort != 0 && view.ListenPort != s.Device.ListenPort
 	s.Redirects = moves && nft.CanRedirect(name)
-	if old := apply.ParseFilter(name, entries[journal.Filter.Of(name)].Set); old != nil && old.Label {
+	switch {
+	case old != nil && old.Label:
 		s.Labels = true // else it could not have been made
-	} else if view != nil && rule.MayNeedPolicyRouting(view) {
+	case policy:
 		s.Labels = nft.CanLabel(name)
 	}
-	if made || moves || view != nil && (view.Masquerade != nil || view.MasqueradeTunnel || view.Isolate ||
-		rule.MayNeedPolicyRouting(view)) {
-		s.FilterRules, s.FilterDiffers, err = nft.Look(name, apply.ParseFilter(name, entries[journal.Filter.Of(name)].Set))
+	if made || moves || policy || asksForFilter(view) {
+		s.FilterRules, s.FilterDiffers, err = nft.Look(name, old)
 	}
 	return err
+}
+
+func asksForFilter(view *tunnel.View) bool {
+	return view != nil && (view.Masquerade != nil || view.MasqueradeTunnel || view.Isolate)
 }
 
 // setFilter replaces the tunnel's table. An old port is given up when nobody comes to it

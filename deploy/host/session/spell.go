@@ -71,17 +71,8 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 // appendValue spells any value by what is in it, however it came to be there: not by
 // its address, nor in the order of a map.
 func appendValue(b []byte, v reflect.Value) []byte {
-	if v.IsValid() && v.CanInterface() {
-		switch x := v.Interface().(type) {
-		case encoding.TextMarshaler:
-			if text, err := x.MarshalText(); err == nil && v.Kind() != reflect.Pointer {
-				return appendPart(b, text)
-			}
-		case error:
-			if v.Kind() != reflect.Pointer || !v.IsNil() {
-				return appendPart(b, []byte(x.Error()))
-			}
-		}
+	if text, ok := textOf(v); ok {
+		return appendPart(b, text)
 	}
 	switch v.Kind() {
 	case reflect.Invalid:
@@ -113,6 +104,28 @@ func appendValue(b []byte, v reflect.Value) []byte {
 		return append(b, 0)
 	}
 	return appendNumber(b, v)
+}
+
+// textOf is what a value says of itself: an address, say, or an error.
+func textOf(v reflect.Value) (text []byte, ok bool) {
+	if !v.IsValid() || !v.CanInterface() {
+		return nil, false
+	}
+	pointer := v.Kind() == reflect.Pointer
+	switch x := v.Interface().(type) {
+	case encoding.TextMarshaler:
+		if pointer {
+			return nil, false // what it points to says it
+		}
+		text, err := x.MarshalText()
+		return text, err == nil
+	case error:
+		if pointer && v.IsNil() {
+			return nil, false
+		}
+		return []byte(x.Error()), true
+	}
+	return nil, false
 }
 
 func appendMap(b []byte, v reflect.Value) []byte {

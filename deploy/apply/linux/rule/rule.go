@@ -85,21 +85,33 @@ func ruleOf(r netlink.Rule, family int) (apply.Rule, bool) {
 	} else {
 		rule.Mark = markOf(r)
 	}
-	// The library does not tell a rule's action. Of those that look into a table all
-	// have one (fib4_rule_configure, fib6_rule_configure).
-	refuses := r.Table == unix.RT_TABLE_UNSPEC && r.Invert && r.Goto < 0
-	if refuses {
-		rule.Table, rule.Refuses = 0, netip.PrefixFrom(nlmsg.Unspecified(family), 0)
-		if r.Dst != nil {
-			addr, _ := netip.AddrFromSlice(r.Dst.IP)
-			bits, _ := r.Dst.Mask.Size()
-			rule.Refuses = netip.PrefixFrom(addr, bits)
-		}
+	switch {
+	case refuses(r):
+		rule.Table, rule.Refuses = 0, destination(r, family)
+	case r.Table == unix.RT_TABLE_UNSPEC || r.Dst != nil:
+		return rule, false
 	}
-	other := r.Src != nil || r.Dst != nil && !refuses || r.Table == unix.RT_TABLE_UNSPEC && !refuses || r.IifName != "" ||
-		r.OifName != "" || r.IPProto != 0 ||
-		r.Invert && r.Mark == 0
-	return rule, !other && (rule.AtLeast > 0 || r.Mark != 0)
+	if r.Src != nil || r.IifName != "" || r.OifName != "" || r.IPProto != 0 || r.Invert && r.Mark == 0 {
+		return rule, false
+	}
+	return rule, rule.AtLeast > 0 || r.Mark != 0
+}
+
+// refuses reports whether r refuses what has not the mark. The library does not tell a
+// rule's action. Of those that look into a table all have one (fib4_rule_configure,
+// fib6_rule_configure).
+func refuses(r netlink.Rule) bool {
+	return r.Table == unix.RT_TABLE_UNSPEC && r.Invert && r.Goto < 0
+}
+
+// destination is the prefix that a rule is for.
+func destination(r netlink.Rule, family int) netip.Prefix {
+	if r.Dst == nil {
+		return netip.PrefixFrom(nlmsg.Unspecified(family), 0)
+	}
+	addr, _ := netip.AddrFromSlice(r.Dst.IP)
+	bits, _ := r.Dst.Mask.Size()
+	return netip.PrefixFrom(addr, bits)
 }
 
 // markOf is the mark that a rule looks for.
