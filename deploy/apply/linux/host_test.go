@@ -74,6 +74,10 @@ func newHost(t testing.TB) *host {
 	} {
 		run(t, "ip", strings.Fields(args)...)
 	}
+	// The kernel's worker makes the address ready, and its route with that (addrconf_dad_work).
+	for !strings.Contains(run(t, "ip", "-6", "route", "show", "table", "local"), "2001:db8:ffff::2 ") {
+		time.Sleep(time.Millisecond)
+	}
 	k, err := linux.Open()
 	must(t, err)
 	h := &host{k, t.TempDir(), t.TempDir()}
