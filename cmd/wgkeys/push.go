@@ -52,7 +52,7 @@ func doPush(e *env) error {
 	ids := e.identities()
 	defer e.warnLoose(ids)
 	live := e.ui.Live(len(o.Hosts))
-	o.Count = live.Of
+	o.Count = live.SetTotal
 	o.Begun = func(host string) { live.At(host, "...") }
 	o.Done = func(p keys.Pushed) { live.Done(p.Host, p.Err != nil, func() { reportPush(e, p) }) }
 	e.hosts.Uninterrupted = namesMany(e) && interruptible()
@@ -119,7 +119,7 @@ func reportPush(e *env, o keys.Pushed) {
 		return
 	}
 	if o.Err != nil && namesMany(e) {
-		e.ui.Of(o.Host, "failed")
+		e.ui.OfHost(o.Host, "failed")
 	}
 	for _, f := range o.Results {
 		action := string(f.Action)

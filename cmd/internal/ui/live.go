@@ -64,8 +64,8 @@ func (l *Live) redraw() {
 	}
 }
 
-// Of corrects how many hosts there are.
-func (l *Live) Of(all int) {
+// SetTotal corrects how many hosts there are.
+func (l *Live) SetTotal(all int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = all
@@ -199,5 +199,5 @@ func (w *LineWriter) Flush() {
 	}
 }
 
-// Of tells a line that is about one of several hosts.
-func (u *UI) Of(host, line string) { io.WriteString(u.Stderr, host+": "+Printable(line)+"\n") }
+// OfHost tells a line that is about one of several hosts.
+func (u *UI) OfHost(host, line string) { io.WriteString(u.Stderr, host+": "+Printable(line)+"\n") }
