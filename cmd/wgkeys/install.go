@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,9 +14,11 @@ import (
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/deploy/host/boot"
 	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/install"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // placedFlag is how install HOST has the program that it has put on a host see to the rest.
@@ -28,7 +32,8 @@ func installCommand() (*cli.Command, func(*env) error) {
 		Description: "On each HOST, which needs only sshd and sh: puts this program at\n" +
 			"/usr/local/bin/wgkeys over ssh, where it is another one, and has the tunnels that\n" +
 			"were applied there come up at boot. A host of another architecture gets the program\n" +
-			"of --programs, or one that Go builds of --source. What runs there goes on.\n" +
+			"of --programs, or one that Go builds of --source. What runs there goes on. What has\n" +
+			"that name and is not wgkeys stays, and the host fails, unless -y is given.\n" +
 			"\n" +
 			"Without HOST: the same for this machine. It is systemd's units wgkeys@TUNNEL, a\n" +
 			"script of OpenRC's, or a hook of ifupdown's. At boot the last view that apply kept\n" +
@@ -39,6 +44,7 @@ func installCommand() (*cli.Command, func(*env) error) {
 			&cli.StringFlag{Name: "programs", Usage: "take programs for other architectures from `DIR`: wgkeys-linux-ARCH"},
 			&cli.StringFlag{Name: "source", Usage: "have Go build them in `DIR`, a checkout of wgkeys"},
 			&cli.BoolFlag{Name: "ifupdown", Usage: "by ifupdown's hook, whatever else starts services"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "replace also a program of its name that is not wgkeys"},
 			allFlag, jobsFlag, stopAfterFlag,
 			tunnelFlag, hostFlag, identityFlag, unknownFlag, confirmFlag, dryRunFlag, timeoutFlag, placedFlag,
 		},
@@ -177,6 +183,9 @@ func installProgram(e *env) error {
 	}
 	if real, err := filepath.EvalSymlinks(boot.Program); err == nil && real == self {
 		return nil
+	}
+	if err := install.IsOurs(boot.Program); err != nil && !errors.Is(err, fs.ErrNotExist) && !e.cli.Bool("yes") {
+		return fault.WrapFile(err, "cannot replace", boot.Program, "sudo "+words.ForShell(self)+" install -y")
 	}
 	e.ui.Printf("install -m 0755 %s %s\n", self, boot.Program)
 	if e.cli.Bool("dry-run") {

@@ -122,7 +122,8 @@ func installThere(e *env) error {
 func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
 	dry := i.cli.Bool("dry-run")
 	sent, end := i.progress(host)
-	r, err := hosts.Install(ctx, t, host, install.Options{Program: i.programs.For, DryRun: dry, Sent: sent})
+	r, err := hosts.Install(ctx, t, host, install.Options{Program: i.programs.For, DryRun: dry,
+		Others: i.cli.Bool("yes"), Sent: sent})
 	end()
 	if err != nil {
 		return err

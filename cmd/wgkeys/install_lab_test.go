@@ -39,6 +39,38 @@ func TestLabInstall(t *testing.T) {
 	u.Must(u.Basalt, "wgkeys apply -q shale && wgkeys down -q shale")
 }
 
+// TestLabInstallNotOurs: what has the program's name and is not wgkeys stays, from afar and
+// on the host itself, unless -y is given.
+func TestLabInstallNotOurs(t *testing.T) {
+	u := labtest.NewUsers(t)
+	u.Must(u.Basalt, "wgkeys apply -q shale")
+	for _, of := range []struct {
+		host          *lab.Host
+		program, name string
+		what, hint    string
+	}{
+		{u.Basalt, "wgkeys", " shale", "is not wgkeys: its --version says \"my wgkeys\"", "wgkeys install -y shale"},
+		{u.Shale, "/run/away/wgkeys", "", `cannot replace "/usr/local/bin/wgkeys": it is not built by Go`,
+			"sudo /run/away/wgkeys install -y"},
+	} {
+		u.Must(u.Shale, withoutWgkeys+`; printf '#!/bin/sh\necho my wgkeys\n' >/usr/local/bin/wgkeys
+			chmod 755 /usr/local/bin/wgkeys`)
+		for _, dry := range []string{" -n", ""} {
+			r := u.Run(of.host, of.program+" install"+dry+of.name)
+			if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, of.what) ||
+				!strings.Contains(r.Stderr, "wgkeys: hint: "+of.hint+"\n") {
+				t.Errorf("install%s exits %d: %s%s", dry, r.Code, r.Stdout, r.Stderr)
+			}
+			if is := u.Must(u.Shale, "/usr/local/bin/wgkeys"); is != "my wgkeys\n" {
+				t.Errorf("shale has %s", is)
+			}
+		}
+		u.Must(of.host, of.program+" install -q -y"+of.name)
+		u.Must(u.Shale, "cmp /run/away/wgkeys /usr/local/bin/wgkeys")
+	}
+	u.Must(u.Basalt, "wgkeys down -q shale")
+}
+
 // installedOnShale fails where shale has not the program of basalt, whole and alone.
 func installedOnShale(u *labtest.Users) {
 	u.Helper()

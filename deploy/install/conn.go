@@ -29,7 +29,7 @@ var command = "exec sh -c '" + ssh.OneLine(rootScript) + "' wgkeys-install '" + 
 //	as USER                                                  not root: sudo comes next
 //	lack COMMAND                                             the host cannot go on
 //	wgkeys-install 1 SYSTEM MACHINE                          as uname says
-//	none | has SHA256 VERSION | deny WHY
+//	none | has SHA256 VERSION | deny WHY                      VERSION: as wgkeys --version says
 //	                                      put SHA256, and the program up to the end
 //	done VERSION | fail REASON
 //	first PATH                                               another wgkeys precedes it in PATH

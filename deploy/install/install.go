@@ -8,6 +8,8 @@ package install
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"wgkeys/deploy/ssh"
 	"wgkeys/keyring/fault"
@@ -40,6 +42,7 @@ type Options struct {
 	// it is, and may take its time.
 	Program func(ctx context.Context, arch Arch) (*Program, error)
 	DryRun  bool
+	Others  bool // a program of that name that is not wgkeys is replaced too
 	// Sent hears how much of it is on its way, in bytes; nil: nobody does.
 	Sent func(done, all int)
 }
@@ -65,6 +68,11 @@ func (c *conn) install(ctx context.Context) error {
 	has, err := c.has()
 	if err != nil {
 		return err
+	}
+	if has != "" && !c.o.Others && !strings.HasPrefix(c.result.Was, "wgkeys ") {
+		return fault.NewHost("cannot install wgkeys on host", c.host,
+			fmt.Sprintf("what is at %s is not wgkeys: its --version says %q", Place, c.result.Was),
+			"wgkeys install -y "+c.host)
 	}
 	program, err := c.o.Program(ctx, c.result.Arch)
 	if err != nil {

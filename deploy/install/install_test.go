@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -102,7 +103,7 @@ func (h *host) write(name, text string) {
 	}
 }
 
-const older = "#!/bin/sh\necho wgkeys, an older one\n"
+const older = "#!/bin/sh\necho wgkeys v0.1\n"
 
 func asShell(shell string) sshtest.Config {
 	return sshtest.Config{Setup: []string{"mount --bind " + shell + " /bin/sh"}}
@@ -153,7 +154,7 @@ func TestInstall(t *testing.T) {
 				t.Fatal(err)
 			}
 			r, err = h.install(install.Options{})
-			if err != nil || r.Action != install.Replaced || r.Was != "wgkeys, an older one" || r.Version != version {
+			if err != nil || r.Action != install.Replaced || r.Was != "wgkeys v0.1" || r.Version != version {
 				t.Errorf("an upgrade: %+v, %v", r, err)
 			}
 			h.whole()
@@ -161,20 +162,42 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// TestGarbled: what is in the program's place may be anything, and say anything.
-func TestGarbled(t *testing.T) {
-	for name, test := range map[string]struct{ text, was string }{
+// TestNotOurs: what is in the program's place may be anything, and say anything. It stays,
+// but where it may be replaced.
+func TestNotOurs(t *testing.T) {
+	for name, test := range map[string]struct {
+		text, was string
+		mode      os.FileMode
+	}{
 		"lines": {"#!/bin/sh\necho panic: no such thing; echo; echo goroutine 1; echo done; exit 2\n",
-			"panic: no such thing"},
-		"long":    {"#!/bin/sh\nfor i in 1 2 3 4 5 6 7; do x=$x$x................; done; echo $x\n", "something long"},
-		"silent":  {"", ""},
-		"no text": {"\x7fELF\x00\x01\x02\n\x1b[31m\n", ""},
+			"panic: no such thing", 0o755},
+		"long": {"#!/bin/sh\nfor i in 1 2 3 4 5 6 7; do x=$x$x................; done; echo $x\n", "something long",
+			0o755},
+		"silent":         {"", "", 0o755},
+		"no text":        {"\x7fELF\x00\x01\x02\n\x1b[31m\n", "", 0o755},
+		"of a like name": {"#!/bin/sh\necho wgkeys2 1.0\n", "wgkeys2 1.0", 0o755},
+		"no program":     {"my notes on wgkeys\n", "nothing that can be run", 0o644},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHost(t, sshtest.Config{})
 			h.write("wgkeys", test.text)
-			r, err := h.install(install.Options{})
+			if err := os.Chmod(h.path("wgkeys"), test.mode); err != nil {
+				t.Fatal(err)
+			}
+			for _, dry := range []bool{true, false} {
+				_, err := h.install(install.Options{DryRun: dry})
+				want := `cannot install wgkeys on host "shale": what is at /usr/local/bin/wgkeys is not wgkeys: ` +
+					`its --version says "` + test.was
+				if err == nil || !strings.Contains(err.Error(), want) ||
+					!slices.Equal(fault.Hints(err), []string{"wgkeys install -y shale"}) {
+					t.Errorf("dry: %t: got %v, hints %q", dry, err, fault.Hints(err))
+				}
+			}
+			if text, err := os.ReadFile(h.path("wgkeys")); err != nil || string(text) != test.text || h.has() != "wgkeys" {
+				t.Errorf("it has %q, %v", text, err)
+			}
+			r, err := h.install(install.Options{Others: true})
 			if err != nil || r.Action != install.Replaced || r.Version != version || test.was != "" && r.Was != test.was {
 				t.Errorf("got %+v, %v", r, err)
 			}

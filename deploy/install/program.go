@@ -99,18 +99,19 @@ func (p *Programs) find(ctx context.Context, arch Arch) (*Program, error) {
 
 func (p *Programs) fromFolder(arch Arch) (*Program, error) {
 	path := filepath.Join(p.Folder, "wgkeys-linux-"+string(arch))
-	if err := isOurs(path); err != nil {
+	if err := IsOurs(path); err != nil {
 		return nil, fault.WrapFile(err, "cannot install", path, "in a checkout of the source: make programs")
 	}
 	return read(path, arch)
 }
 
-// isOurs compares the modules from which a program and this one were built.
-func isOurs(path string) error {
+// IsOurs compares the modules from which a program and this one were built, and says
+// where they differ. It runs neither.
+func IsOurs(path string) error {
 	theirs, err := buildinfo.ReadFile(path)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			return errors.New("no such file or directory")
+			return fault.Errno(err)
 		}
 		return errors.New("it is not built by Go")
 	}
@@ -144,7 +145,7 @@ func (p *Programs) build(ctx context.Context, arch Arch) (*Program, error) {
 		return nil, fault.NewFile("cannot build the program in", p.Source, lastLine(said.String(), err),
 			"cd "+p.Source+" && make programs")
 	}
-	if err := isOurs(path); err != nil {
+	if err := IsOurs(path); err != nil {
 		return nil, fault.WrapFile(err, "cannot install what was built in", p.Source, "")
 	}
 	return read(path, arch)
