@@ -15,9 +15,12 @@ import (
 // ends early with the context that it returns.
 func run(begin func(*ui.UI, string) context.Context, u *ui.UI, args []string) error {
 	app := newApp(begin, u)
-	args, asked := permute(app, helpVerb(args))
+	if len(args) > 1 && args[1] == "help" {
+		return helpCommand(u, app, args[2:])
+	}
+	args, asked := permute(app, args)
 	if asked {
-		return help(u, app, args[1:])
+		return helpOfVerb(u, app, args[1:])
 	}
 	return app.Run(args)
 }
@@ -176,12 +179,4 @@ func addFlags(c *cli.Command, valued, plain map[string]bool) {
 			names[name] = true
 		}
 	}
-}
-
-// helpVerb reads "wgkeys help VERB" as "wgkeys VERB --help".
-func helpVerb(args []string) []string {
-	if len(args) < 2 || args[1] != "help" {
-		return args
-	}
-	return append(slices.Concat(args[:1], args[2:]), "--help")
 }

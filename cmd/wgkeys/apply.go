@@ -31,7 +31,9 @@ var (
 
 func planCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:        "plan",
+		Name: "plan",
+		UsageText: "wgkeys plan shale\n" +
+			"wgkeys plan --all",
 		Usage:       "show what apply would do, step by step, and why",
 		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine. Exit code 4 if there is a step to take.",
@@ -42,7 +44,10 @@ func planCommand() (*cli.Command, func(*env) error) {
 
 func applyCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "apply",
+		Name: "apply",
+		UsageText: "wgkeys apply                          # here\n" +
+			"wgkeys apply shale --confirm 2m\n" +
+			"wgkeys apply --all --batch 10",
 		Usage:     "make the tunnel file true on a host",
 		ArgsUsage: "[HOST...|--all]",
 		Description: "Without HOST: on this machine. The plan is shown first. If a step fails, those\n" +
@@ -56,7 +61,9 @@ func applyCommand() (*cli.Command, func(*env) error) {
 
 func downCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:        "down",
+		Name: "down",
+		UsageText: "wgkeys down                           # here\n" +
+			"wgkeys down shale",
 		Usage:       "undo apply: everything is as it was before",
 		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine, where neither repository nor tunnel file is needed.",

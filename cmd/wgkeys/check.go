@@ -14,7 +14,10 @@ import (
 
 func checkCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:  "check",
+		Name: "check",
+		UsageText: "wgkeys check\n" +
+			"wgkeys check --history                # also what git has of old\n" +
+			"wgkeys check --leaver anna            # what anna could ever read",
 		Usage: "find what is wrong in the repository, without any secret",
 		Description: "Tunnel files, missing and duplicate keys, vault files that do not belong to the\n" +
 			"public key, preshared keys with one end missing, recipients that are out of date,\n" +

@@ -8,7 +8,9 @@ import (
 
 func confirmCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:        "confirm",
+		Name: "confirm",
+		UsageText: "wgkeys apply --confirm 5m; wgkeys confirm\n" +
+			"wgkeys confirm shale",
 		Usage:       "keep what apply did, before it is undone",
 		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine. apply over ssh confirms by itself, over a new\nconnection: where that cannot be made the host undoes the apply.",

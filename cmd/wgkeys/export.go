@@ -25,7 +25,10 @@ import (
 
 func exportCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "export",
+		Name: "export",
+		UsageText: "wgkeys export shale                   # for wg-quick\n" +
+			"wgkeys export --format networkd -o /etc/systemd/network shale\n" +
+			"wgkeys export --secret phone",
 		Usage:     "write a host's tunnel as another program spells it",
 		ArgsUsage: "HOST",
 		Description: "Formats: " + strings.Join(formats.Names(false), ", ") + ".\n" +

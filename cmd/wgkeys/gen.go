@@ -16,7 +16,9 @@ import (
 
 func genCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "gen",
+		Name: "gen",
+		UsageText: "wgkeys gen basalt shale\n" +
+			"wgkeys gen --sealed slate             # only slate can read its key",
 		Usage:     "make key pairs for hosts that have none",
 		ArgsUsage: "HOST...",
 		Description: "The private key goes encrypted into vault/HOST/, the public one plain into\n" +

@@ -19,7 +19,9 @@ import (
 
 func graphCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:  "graph",
+		Name: "graph",
+		UsageText: "wgkeys graph >>README.md\n" +
+			"wgkeys graph -o wg0.svg --live",
 		Usage: "draw a tunnel: who can start to whom, INSIDE and OUTSIDE",
 		Description: "Formats: mermaid, for Markdown; dot, for Graphviz; svg. Without --format it is the one\n" +
 			"that the ending of FILE means (.mmd, .dot, .svg), else mermaid. An arrow leads to a host\n" +

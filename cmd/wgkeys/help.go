@@ -4,63 +4,131 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"wgkeys/cmd/internal/manual"
 	"wgkeys/cmd/internal/ui"
 )
 
 // help prints the help text of the verb or the guide to the topic in words, or the help
-// text of the program. Package
-// cli's own help stays off at every level: it makes "h" and "help" words of the
-// command line, which are good names for hosts.
+// text of the program. Where a verb and a guide have one name, "help NAME" is the guide and
+// "NAME --help" the flags. Package cli's own help stays off at every level: it makes "h"
+// and "help" words of the command line, which are good names for hosts.
 func help(u *ui.UI, app *cli.App, words []string) error {
+	colours(u)
+	u.Pager = pager()
 	if len(words) == 0 || words[0] == "help" {
-		u.Printf("%s", appHelp(app))
+		ui.Page(u, appHelp(app))
 		return nil
-	}
-	for _, c := range app.Commands {
-		if c.Name == words[0] {
-			u.Printf("%s", verbHelp(c))
-			return nil
-		}
 	}
 	for _, t := range topics() {
 		if t.name == words[0] {
-			u.Printf("%s", t.text)
+			ui.Page(u, t.text)
+			return nil
+		}
+	}
+	return helpOfVerb(u, app, words)
+}
+
+// helpOfVerb prints the help text of a verb, as its --help does.
+func helpOfVerb(u *ui.UI, app *cli.App, words []string) error {
+	if len(words) == 0 {
+		return help(u, app, nil)
+	}
+	colours(u)
+	u.Pager = pager()
+	for _, c := range app.Commands {
+		if c.Name == words[0] {
+			ui.Page(u, verbHelp(c))
 			return nil
 		}
 	}
 	return noSuchVerb(words[0], app)
 }
 
-const appEnd = `
+// pager is what shows long texts: $PAGER, nothing where that is empty or cat, and less
+// where it is not set.
+func pager() string {
+	command, set := os.LookupEnv("PAGER")
+	if !set {
+		if _, err := exec.LookPath("less"); err == nil {
+			return "less -FRX"
+		}
+	}
+	if strings.TrimSpace(command) == "cat" {
+		return ""
+	}
+	return command
+}
+
+// helpCommand is "wgkeys help" with what follows it.
+func helpCommand(u *ui.UI, app *cli.App, words []string) error {
+	words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "--" })
+	flag, value := "", ""
+	if len(words) > 0 {
+		flag, value, _ = strings.Cut(words[0], "=")
+	}
+	if value == "" && len(words) > 1 {
+		value = words[1]
+	}
+	switch {
+	case flag == "--man" && value != "":
+		return writePages(u, app, value)
+	case flag == "--schema":
+		return schema(u, value)
+	case flagName(flag) == "h", flagName(flag) == "help":
+		return help(u, app, words[1:])
+	case flagName(flag) != "":
+		return ui.Usage("cannot read the command line of", "wgkeys help",
+			"there is no flag "+flag+" with this: there are --schema NAME and --man DIR", "wgkeys help")
+	}
+	return help(u, app, words)
+}
+
+// appParts are the rest of the program's help, and of its page in the manual.
+var appParts = []manual.Part{
+	{Title: "Command line", Text: `
 Flags stand before or after names; what follows "--" is a name.
 "wgkeys VERB --help" tells the flags of a verb, "wgkeys --version" which wgkeys
-this is.
+this is, "wgkeys help --schema NAME" the form of what --json writes, and
+"wgkeys completion SHELL" has bash, zsh or fish complete all of it.
+`},
+	{Title: "Files", Text: `
+In the repository:
 
-Files, in the repository:
     wgkeys.toml                  marks the repository; empty will do
     tunnels/wg0.toml             the tunnel, plain, all its hosts
     keyring/HOST/wg0.pub         public keys, plain
     vault/recipients.txt         who can decrypt, as age -R reads it
     vault/HOST/wg0.key.age       private keys, encrypted with age
+`},
+	{Title: "Identities", Text: `
+To decrypt, the identities of -i FILE are used and no others. Without -i they
+are all that are found in
 
-Identities, to decrypt, are those of -i FILE and no others. Without -i they are
-all that are found in
     $WGKEYS_IDENTITY and $SOPS_AGE_KEY_FILE
     ~/.config/wgkeys/identity.txt and ~/.config/sops/age/keys.txt
-
-Exit codes:
+`},
+	{Title: "Environment", Text: `
+    NO_COLOR  where it is set and not empty there are no colours
+    PAGER     shows help that is longer than the terminal; less, if it is not
+              set; none, if it is empty or cat
+`},
+	{Title: "Exit status", Text: `
     0  done, or nothing to do
     1  failed
     2  called wrongly
     3  some hosts failed, others did not
     4  plan, or a dry run of apply or down: there is a step to take;
-       check: there is a finding
-`
+       check or status: there is a finding
+`},
+}
 
 func appHelp(app *cli.App) string {
 	var b strings.Builder
@@ -74,7 +142,9 @@ func appHelp(app *cli.App) string {
 	for _, t := range topics() {
 		fmt.Fprintf(&b, "    %-10s  %s\n", t.name, t.title)
 	}
-	b.WriteString(appEnd)
+	for _, p := range appParts {
+		fmt.Fprintf(&b, "\n%s:\n\n%s", p.Title, strings.TrimLeft(p.Text, "\n"))
+	}
 	return b.String()
 }
 
@@ -91,7 +161,24 @@ func verbHelp(c *cli.Command) string {
 		fmt.Fprintf(&b, "    %-24s  %s\n", left, usage)
 	}
 	fmt.Fprintf(&b, "    %-24s  %s\n", "-h, --help", "show this help")
+	if all := examples(c); all != nil {
+		fmt.Fprintf(&b, "\nExamples:\n    %s\n", strings.Join(all, "\n    "))
+	}
+	for _, t := range topics() {
+		if t.name == c.Name {
+			fmt.Fprintf(&b, "\nThe guide: wgkeys help %s\n", t.name)
+		}
+	}
 	return b.String()
+}
+
+// examples are the lines of a verb's UsageText, which package cli has another use for in
+// the help that is off.
+func examples(c *cli.Command) []string {
+	if c.UsageText == "" {
+		return nil
+	}
+	return strings.Split(c.UsageText, "\n")
 }
 
 // flagHelp spells a flag, short before long and with its value, and what it
@@ -109,18 +196,24 @@ func flagHelp(f cli.Flag) (left, usage string) {
 	if short != "    " && long != "" {
 		left = short + ", " + long
 	}
+	value, usage := flagUsage(f)
+	return strings.TrimRight(left+" "+value, " "), usage
+}
+
+// flagUsage is what stands for a flag's value, "" if it takes none, and what it does.
+func flagUsage(f cli.Flag) (value, usage string) {
 	doc, ok := f.(cli.DocGenerationFlag)
 	if !ok {
-		return left, ""
+		return "", ""
 	}
-	value, usage := unquoted(doc.GetUsage())
-	if doc.TakesValue() {
-		left += " " + value
-		if def := doc.GetDefaultText(); def != "" {
-			usage += " (default: " + def + ")"
-		}
+	value, usage = unquoted(doc.GetUsage())
+	if !doc.TakesValue() {
+		return "", usage
 	}
-	return left, usage
+	if def := doc.GetDefaultText(); def != "" {
+		usage += " (default: " + def + ")"
+	}
+	return value, usage
 }
 
 // unquoted takes the back quotes from around the word in usage that stands for

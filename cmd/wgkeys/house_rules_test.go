@@ -23,7 +23,7 @@ var exceptions = map[string]map[string]int{}
 
 // mayImport are the arrows between the packages of cmd.
 var mayImport = map[string][]string{
-	"wgkeys":            {"ui", "repo", "check", "remote", "many", "keys", "demo", "qr", "standing"},
+	"wgkeys":            {"ui", "repo", "check", "remote", "many", "keys", "demo", "qr", "standing", "manual"},
 	"internal/keys":     {"ui", "repo", "remote", "many"},
 	"internal/check":    {"ui", "repo"},
 	"internal/remote":   {"ui", "repo"},
@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"internal/ui":       {},
 	"internal/qr":       {},
 	"internal/many":     {},
+	"internal/manual":   {},
 }
 
 // mayNotImport are the arrows between the wings of the house.

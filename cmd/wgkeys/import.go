@@ -22,7 +22,10 @@ import (
 
 func importCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "import",
+		Name: "import",
+		UsageText: "wgkeys import /etc/wireguard/wg0.conf\n" +
+			"wgkeys import -n hub=wg0.conf basalt=b.conf\n" +
+			"wgkeys import --live hub=root@hub.example.net",
 		Usage:     "make a tunnel of the files of another program",
 		ArgsUsage: "[NAME=]FILE... | --live [[NAME=]HOST...] | --take-over|--undo [HOST]",
 		Description: "Formats: " + strings.Join(formats.Names(true), ", ") + ". Files of several hosts, as\n" +

@@ -22,7 +22,9 @@ import (
 
 func initCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "init",
+		Name: "init",
+		UsageText: "wgkeys init net                       # a repository, and an identity\n" +
+			"wgkeys init -i ~/.ssh/id_ed25519 net  # a vault for a key that you have",
 		Usage:     "make a repository, and an identity where you have none",
 		ArgsUsage: "[DIR]",
 		Description: "The vault is encrypted to your identity: post-quantum by default, to be opened\n" +

@@ -26,7 +26,9 @@ var placedFlag = &cli.BoolFlag{Name: "placed", Hidden: true}
 
 func installCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "install",
+		Name: "install",
+		UsageText: "wgkeys install --up shale basalt      # everything, from nothing\n" +
+			"wgkeys install -n                     # what it would do to this machine",
 		Usage:     "put this program on hosts, and have tunnels come up at boot",
 		ArgsUsage: "[HOST...|--all]",
 		Description: "On each HOST, which needs only sshd and sh: puts this program at\n" +

@@ -13,7 +13,9 @@ import (
 
 func mvCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "mv",
+		Name: "mv",
+		UsageText: "wgkeys mv basalt slate\n" +
+			"wgkeys mv -t wg0 home",
 		Usage:     "give a host, or with -t a tunnel, another name",
 		ArgsUsage: "HOST NEW | -t TUNNEL NEW",
 		Description: "The keys stay the same. The name is a part of each vault file, so those are opened\n" +

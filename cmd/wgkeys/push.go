@@ -17,7 +17,10 @@ import (
 
 func pushCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "push",
+		Name: "push",
+		UsageText: "wgkeys push shale\n" +
+			"wgkeys push --all -n                  # what is not there yet\n" +
+			"wgkeys push -j 32 'web*' @db",
 		Usage:     "install key files on hosts, where they differ",
 		ArgsUsage: "HOST...|--all",
 		Description: "The hosts are asked first what they have: a key that agrees is not decrypted,\n" +

@@ -20,7 +20,9 @@ import (
 
 func qrCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "qr",
+		Name: "qr",
+		UsageText: "wgkeys qr phone\n" +
+			"wgkeys qr phone -o /tmp/phone.png",
 		Usage:     "show a telephone's tunnel as a QR code, with its key",
 		ArgsUsage: "HOST",
 		Description: "The code is the configuration that wgkeys export --secret HOST writes for wg-quick, as\n" +

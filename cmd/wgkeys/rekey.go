@@ -18,7 +18,9 @@ import (
 
 func rekeyCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "rekey",
+		Name: "rekey",
+		UsageText: "wgkeys rekey                          # after a change of vault/recipients.txt\n" +
+			"wgkeys rekey -n",
 		Usage:     "encrypt the vault again, to the present recipients",
 		ArgsUsage: "[HOST...]",
 		Description: "Only files whose recipients differ from the lists are written, and the keys in them\n" +

@@ -20,7 +20,11 @@ import (
 
 func rotateCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "rotate",
+		Name: "rotate",
+		UsageText: "wgkeys rotate basalt\n" +
+			"wgkeys rotate --due -y                # what is older than max_key_age\n" +
+			"wgkeys rotate --now basalt            # the key was stolen\n" +
+			"wgkeys rotate --leaver anna",
 		Usage:     "replace keys in a running tunnel, losing no packet",
 		ArgsUsage: "[HOST...]",
 		Description: "Without HOST: every host that is managed. Each host gets another private key, and all its peers\n" +

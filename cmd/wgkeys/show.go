@@ -16,7 +16,10 @@ import (
 
 func showCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "show",
+		Name: "show",
+		UsageText: "wgkeys show shale\n" +
+			"wgkeys show --json shale\n" +
+			"wgkeys show --secret shale | wg pubkey",
 		Usage:     "show a tunnel as one host sees it, INSIDE and OUTSIDE",
 		ArgsUsage: "[HOST]",
 		Description: "Without HOST: as this machine sees it. With --secret HOST: the host's private key\n" +

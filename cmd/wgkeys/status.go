@@ -21,7 +21,10 @@ import (
 
 func statusCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "status",
+		Name: "status",
+		UsageText: "wgkeys status\n" +
+			"wgkeys status --watch @web\n" +
+			"wgkeys status --prometheus -o /var/lib/prometheus/node-exporter/wgkeys.prom",
 		Usage:     "show handshakes, traffic, drift and keys of running tunnels",
 		ArgsUsage: "[HOST...]",
 		Description: "Without HOST: every host. Those with problems come first, with what to run beneath\n" +
@@ -29,8 +32,9 @@ func statusCommand() (*cli.Command, func(*env) error) {
 			"answer. wgkeys must be on the hosts. The columns:\n" +
 			"    PEERS   how many have shaken hands within three minutes, of all\n" +
 			"    OLDEST  how long ago the oldest of their last handshakes was\n" +
-			"    IN OUT  bytes since the tunnel came up, OUTSIDE; RATE of both since the last look\n" +
-			"    KEY     whether repository, key file and interface agree, or which differs;\n" +
+			"    IN OUT  bytes since the tunnel came up, OUTSIDE\n" +
+			"    RATE    of both since the last look\n" +
+			"    KEY     whether repository, file and interface agree, or which differs;\n" +
 			"            repo: the other two agree; next: the key is being replaced\n" +
 			"    DRIFT   how many steps apply would take\n" +
 			"    AGE     of the key\n" +

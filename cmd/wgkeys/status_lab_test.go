@@ -167,7 +167,7 @@ func (l statusLab) json(when string, code int, reason string) {
 // statusSchema is the one that is documented.
 func statusSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	file, err := os.Open("doc/status.schema.json")
+	file, err := os.Open("doc/schema/status.schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}

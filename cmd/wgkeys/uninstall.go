@@ -26,7 +26,9 @@ var keyFileFlag = &cli.StringSliceFlag{Name: "key-file", Hidden: true}
 
 func uninstallCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
-		Name:      "uninstall",
+		Name: "uninstall",
+		UsageText: "wgkeys uninstall shale\n" +
+			"wgkeys uninstall --keys -y shale",
 		Usage:     "take wgkeys from hosts: they are as they were before",
 		ArgsUsage: "[HOST...|--all]",
 		Description: "On each HOST, or without one on this machine: takes its tunnels down, has nothing\n" +

@@ -3,32 +3,92 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 )
 
-// version tells which wgkeys this is: the version of its module, "devel" for one
-// built from a working folder, and the commit where the build knows it.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "wgkeys devel"
-	}
-	set := map[string]string{}
-	for _, s := range info.Settings {
-		set[s.Key] = s.Value
-	}
-	return versionOf(info.Main.Version, set["vcs.revision"], set["vcs.modified"] == "true")
+// release is the version of a release, "1.0.0", set by its build:
+//
+//	go build -ldflags '-X main.release=1.0.0' ./cmd/wgkeys
+//
+// In other builds it is empty, and the version is that of the module.
+var release string
+
+// textsOf is the date of the manual where the build does not know that of its commit. A
+// clock has no place in a build: the same sources make the same bytes.
+const textsOf = "2026-11-29"
+
+// A build is which wgkeys this is.
+type build struct {
+	module, release string
+	revision, time  string // of the commit; "" where the build does not know them
+	modified        bool
+	compiler        string // "go1.26.8"
 }
 
-func versionOf(module, revision string, modified bool) string {
-	if module == "" || module == "(devel)" {
-		module = "devel"
+// thisBuild is what the program knows of its own build.
+func thisBuild() build {
+	b := build{release: release}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
 	}
-	text := "wgkeys " + module
-	if revision != "" {
-		text += fmt.Sprintf(" (commit %.12s)", revision)
+	b.module, b.compiler = info.Main.Version, info.GoVersion
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.revision = s.Value
+		case "vcs.time":
+			b.time = s.Value
+		case "vcs.modified":
+			b.modified = s.Value == "true"
+		}
 	}
-	if modified {
+	return b
+}
+
+// version is one line that tells this wgkeys from others. Hosts compare it with their own:
+// it says nothing of the machine, so that one release is the same on all of them.
+func version() string { return thisBuild().String() }
+
+// String is the version of the release or of the module, "devel" for one built from a
+// working folder, with the commit and its date where the build knows them, and the Go
+// that built it.
+func (b build) String() string {
+	var about []string
+	if b.revision != "" {
+		about = append(about, fmt.Sprintf("commit %.12s", b.revision))
+	}
+	if b.time != "" {
+		about = append(about, b.day())
+	}
+	if b.compiler != "" {
+		about = append(about, b.compiler)
+	}
+	text := b.short()
+	if about != nil {
+		text += " (" + strings.Join(about, ", ") + ")"
+	}
+	if b.modified {
 		text += ", with changes"
 	}
 	return text
+}
+
+// short is the name and the version alone.
+func (b build) short() string {
+	switch {
+	case b.release != "":
+		return "wgkeys v" + strings.TrimPrefix(b.release, "v")
+	case b.module == "" || b.module == "(devel)":
+		return "wgkeys devel"
+	}
+	return "wgkeys " + b.module
+}
+
+// day is that of the commit, or of the texts.
+func (b build) day() string {
+	if len(b.time) < len("2006-01-02") {
+		return textsOf
+	}
+	return b.time[:len("2006-01-02")]
 }

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -90,6 +91,12 @@ var pairKeys = keys[pair]{
 	"psk_file": func(r *reader, p *pair, n *node) {
 		p.pskFile = text(r, n, "a path in quotes", checked(checkPSKFile))
 	},
+}
+
+// Keys are the names of all keys of a tunnel file, sorted: at its top, under [hosts.NAME],
+// and under [hosts.NAME.peer.OTHER].
+func Keys() (top, host, pair []string) {
+	return slices.Sorted(maps.Keys(tunnelKeys)), slices.Sorted(maps.Keys(hostKeys)), slices.Sorted(maps.Keys(pairKeys))
 }
 
 func (r *reader) hosts(t *Tunnel, n *node) {

@@ -33,7 +33,8 @@ list() {
 		mksh mksh another sh, whose echo and printf are its own
 		tcsh tcsh a login shell that is no sh
 		fish fish a login shell that is no sh
-		zsh zsh a login shell
+		zsh zsh a login shell, and completion
+		mandoc mandoc that the pages of the manual are right
 		zbarimg zbar-tools an independent reader of QR codes
 		xz xz-utils kernel modules, which are compressed from Linux 6.12 on
 		qemu-system-x86_64 qemu-system-x86 the VM laboratory: a kernel with WireGuard

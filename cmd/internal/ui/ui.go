@@ -62,6 +62,7 @@ type UI struct {
 	Folder         string          // of -C, where that is not where the person is
 	Colours        bool            // standard output is to have colours
 	Dumb           bool            // the terminal can do no more than write
+	Pager          string          // a command of the shell's that shows long texts; "": none
 
 	unwritten atomic.Pointer[error] // the first error of a write to Stdout
 

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"embed"
+	"path"
+	"strconv"
+	"strings"
+
+	"wgkeys/cmd/internal/ui"
+)
+
+// schemas are the texts of "wgkeys help --schema NAME": of the tunnel file, and of what each
+// verb writes with --json.
+//
+//go:embed doc/schema/*.schema.json
+var schemas embed.FS
+
+const schemaDir, schemaEnd = "doc/schema", ".schema.json"
+
+// schemaNames are the names of all.
+func schemaNames() (names []string) {
+	files, err := schemas.ReadDir(schemaDir)
+	if err != nil {
+		panic(err) // it is a part of this program
+	}
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(f.Name(), schemaEnd))
+	}
+	return names
+}
+
+// schema prints the one of this name.
+func schema(u *ui.UI, name string) error {
+	names := schemaNames()
+	text, err := schemas.ReadFile(path.Join(schemaDir, name+schemaEnd))
+	if err != nil {
+		why := "there are " + strings.Join(names, ", ")
+		if near := ui.DidYouMean(name, names, strconv.Quote); near != "" {
+			why += ": " + near
+		}
+		return ui.Usage("no such schema", name, why, "wgkeys help --schema tunnel")
+	}
+	u.Printf("%s", text)
+	return nil
+}
