@@ -32,6 +32,18 @@ programs:
 	GOOS=linux GOARCH=arm GOARM=7 go build -trimpath -o programs/wgkeys-linux-armv7 ./cmd/wgkeys
 	GOOS=linux GOARCH=riscv64 go build -trimpath -o programs/wgkeys-linux-riscv64 ./cmd/wgkeys
 
+# A release in dist: programs, packages, what they are made of (SBOM), checksums. VERSION=1.2.3
+# names it and SIGN=KEY signs it. release-twice builds it in two folders and compares.
+release:
+	testdata/release/build.sh
+release-twice:
+	testdata/release/twice.sh
+
+# The packages on clean Debians, upgraded and removed under traffic:
+# cmd/wgkeys/doc/measured/release.md.
+packages-test:
+	testdata/release/packages-test.sh
+
 # In a CI a laboratory that is missing is a failure; elsewhere `go test ./...`
 # alone skips what needs it. This installs it first, so it is the same here. The
 # emulated machine has one processor, and runs beside the rest.
@@ -192,6 +204,6 @@ setup-test setup-demo: setup-%:
 	@testdata/setup/packages.sh $*
 
 clean:
-	rm -rf wgkeys programs .lab
+	rm -rf wgkeys programs dist .lab
 
-.PHONY: build programs test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories hints imports installs many scale vault demo lab clean setup-test setup-demo
+.PHONY: build programs release release-twice packages-test test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories hints imports installs many scale vault demo lab clean setup-test setup-demo

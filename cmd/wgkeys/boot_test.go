@@ -24,7 +24,7 @@ func TestUnitsVerify(t *testing.T) {
 		name := filepath.Base(f.Path)
 		unit := filepath.Join(dir, name)
 		// It wants the program to be where it will be.
-		if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(f.Text), boot.Program, self)), 0o644); err != nil {
+		if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(f.Text), boot.Program(), self)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Symlink(name, filepath.Join(dir, strings.Replace(name, "@", "@wg0", 1))); err != nil {

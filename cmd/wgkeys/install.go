@@ -80,7 +80,7 @@ func installHere(e *env) error {
 			return err
 		}
 	}
-	for _, name := range device.Outdated(boot.Program) {
+	for _, name := range device.Outdated(boot.Program()) {
 		e.ui.Say("%s: its device in user space goes on, in the program before; to have this one: wgkeys down -t %[1]s, then apply", name)
 	}
 	return bootBy(e, s, views)
@@ -94,7 +94,7 @@ func bootBy(e *env, s boot.System, views []*tunnel.View) error {
 		if len(views) > 0 {
 			name = views[0].Tunnel
 		}
-		e.ui.Say("neither systemd nor OpenRC nor ifupdown starts this machine: have your init system run %s apply --kept -t %s", boot.Program, name)
+		e.ui.Say("neither systemd nor OpenRC nor ifupdown starts this machine: have your init system run %s apply --kept -t %s", boot.Program(), name)
 	}
 	dry, changed := e.cli.Bool("dry-run"), false
 	for _, f := range s.Files(views) {
@@ -177,24 +177,29 @@ func keptViews(e *env) ([]*tunnel.View, error) {
 }
 
 // installProgram copies this program, unless it runs from its place already, or is the
-// same.
+// same. A package's it leaves to the package manager.
 func installProgram(e *env) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fault.Wrap(err, "cannot find this program's own file", "", "")
 	}
-	if real, err := filepath.EvalSymlinks(boot.Program); err == nil && real == self {
+	if real, err := filepath.EvalSymlinks(boot.Program()); err == nil && real == self {
 		return nil
 	}
-	if err := install.IsOurs(boot.Program); err != nil && !errors.Is(err, fs.ErrNotExist) && !e.cli.Bool("yes") {
-		return fault.WrapFile(err, "cannot replace", boot.Program, "sudo "+words.ForShell(self)+" install -y")
+	if boot.Packaged() {
+		e.ui.Say("%s, which a package has brought, stays as it is; another one is installed by its package manager",
+			boot.Program())
+		return nil
 	}
-	e.ui.Printf("install -m 0755 %s %s\n", self, boot.Program)
+	if err := install.IsOurs(boot.Program()); err != nil && !errors.Is(err, fs.ErrNotExist) && !e.cli.Bool("yes") {
+		return fault.WrapFile(err, "cannot replace", boot.Program(), "sudo "+words.ForShell(self)+" install -y")
+	}
+	e.ui.Printf("install -m 0755 %s %s\n", self, boot.Program())
 	if e.cli.Bool("dry-run") {
 		return nil
 	}
-	if err := copyProgram(self, boot.Program); err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot install", boot.Program, "sudo wgkeys install")
+	if err := copyProgram(self, boot.Program()); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot install", boot.Program(), "sudo wgkeys install")
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunn
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(hosts.Stdout, "%s %s\n", install.Place, became(r, dry))
+	fmt.Fprintln(hosts.Stdout, became(r, dry))
 	if r.First != "" {
 		hosts.Say.Warn(fault.NewHost("another wgkeys comes first in the PATH of host", host, r.First,
 			"on "+host+": rm "+r.First))
@@ -157,15 +157,18 @@ func (i *installer) progress(host string) (sent func(done, all int), end func())
 
 // became tells what became of the program.
 func became(r install.Result, dry bool) string {
+	const place = install.Place + " "
 	switch {
+	case r.Packaged:
+		return install.PackagePlace + " unchanged: a package's, upgraded by its package manager: " + r.Version
 	case dry && r.Action != install.Unchanged:
-		return "to be " + string(r.Action)
+		return place + "to be " + string(r.Action)
 	case r.Action == install.Replaced && r.Was != r.Version:
-		return fmt.Sprintf("replaced: it was %s, and is %s", r.Was, r.Version)
+		return fmt.Sprintf(place+"replaced: it was %s, and is %s", r.Was, r.Version)
 	case r.Action == install.Unchanged:
-		return string(r.Action)
+		return place + string(r.Action)
 	}
-	return string(r.Action) + ": " + r.Version
+	return place + string(r.Action) + ": " + r.Version
 }
 
 // up installs the key files of a host and applies its tunnels.

@@ -71,6 +71,37 @@ func TestLabInstallNotOurs(t *testing.T) {
 	u.Must(u.Basalt, "wgkeys down -q shale")
 }
 
+// TestLabInstallPackage: what a package has brought to a host is left to its package
+// manager; install sees to the next boot, and uninstall to what is not the package's.
+func TestLabInstallPackage(t *testing.T) {
+	u := labtest.NewUsers(t)
+	u.Must(u.Shale, `mv /usr/local/bin/wgkeys /usr/bin/wgkeys && mkdir -p /etc/network/if-up.d /usr/sbin`)
+	version := strings.TrimSpace(u.Must(u.Shale, "wgkeys --version"))
+	before := u.Must(u.Shale, "sha256sum /usr/bin/wgkeys")
+
+	r := u.Run(u.Basalt, "wgkeys install --up --ifupdown shale")
+	want := "/usr/bin/wgkeys unchanged: a package's, upgraded by its package manager: " + version + "\n"
+	if r.Code != ui.ExitDone || !strings.HasPrefix(r.Stdout, want) {
+		t.Errorf("install exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	u.Must(u.Shale, "grep -q '/usr/bin/wgkeys apply' /etc/network/if-up.d/wgkeys")
+	u.Must(u.Shale, "! grep -q /usr/local /etc/network/if-up.d/wgkeys")
+	u.Must(u.Shale, "! test -e /usr/local/bin/wgkeys")
+
+	r = u.Run(u.Shale, "wgkeys install --ifupdown")
+	if r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "nothing to do") {
+		t.Errorf("install on the host exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	r = u.Run(u.Shale, "wgkeys uninstall -y")
+	if r.Code != ui.ExitDone || !strings.Contains(r.Stderr, "/usr/bin/wgkeys stays, which a package has brought") {
+		t.Errorf("uninstall exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	u.Must(u.Shale, "! test -e /etc/network/if-up.d/wgkeys && ! ls -A /etc/wgkeys | grep . && ! ip link show wg0")
+	if after := u.Must(u.Shale, "sha256sum /usr/bin/wgkeys"); after != before {
+		t.Errorf("the package's program is\n%sand was\n%s", after, before)
+	}
+}
+
 // installedOnShale fails where shale has not the program of basalt, whole and alone.
 func installedOnShale(u *labtest.Users) {
 	u.Helper()

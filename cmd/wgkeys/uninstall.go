@@ -63,8 +63,12 @@ func uninstallHere(e *env) error {
 		return err
 	}
 	r := &removal{e, found}
-	if r.Empty() && !isThere(boot.Program) {
-		e.ui.Say("nothing to do: there is nothing of wgkeys on this machine")
+	if r.Empty() && len(r.program()) == 0 {
+		if boot.Packaged() {
+			sayPackaged(e)
+		} else {
+			e.ui.Say("nothing to do: there is nothing of wgkeys on this machine")
+		}
 		return nil
 	}
 	if e.cli.Bool("dry-run") {
@@ -110,7 +114,7 @@ func (r *removal) show() error {
 			r.ui.Printf("%s\n", c)
 		}
 	}
-	for _, path := range slices.Concat(r.Files, r.keysToRemove(), r.Folders, []string{boot.Program}) {
+	for _, path := range slices.Concat(r.Files, r.keysToRemove(), r.Folders, r.program()) {
 		r.ui.Printf("rm -r %s\n", path)
 	}
 	return ui.ExitWith(ui.ExitFindings, nil)
@@ -144,7 +148,25 @@ func (r *removal) run() error {
 	if len(r.keysToRemove()) > 0 {
 		host.RemoveKeyFolder()
 	}
-	return r.removeAll(append(r.Folders, boot.Program))
+	if err := r.removeAll(slices.Concat(r.Folders, r.program())); err != nil {
+		return err
+	}
+	if boot.Packaged() {
+		sayPackaged(r.env)
+	}
+	return nil
+}
+
+// program is this program's file, where it is not a package's.
+func (r *removal) program() []string {
+	if boot.Packaged() || !isThere(boot.Program()) {
+		return nil
+	}
+	return []string{boot.Program()}
+}
+
+func sayPackaged(e *env) {
+	e.ui.Say("%s stays, which a package has brought: its package manager removes it (apt purge wgkeys)", boot.Program())
 }
 
 func (r *removal) runAll(commands []boot.Command) error {

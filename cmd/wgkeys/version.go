@@ -10,8 +10,9 @@ import (
 //
 //	go build -ldflags '-X main.release=1.0.0' ./cmd/wgkeys
 //
-// In other builds it is empty, and the version is that of the module.
-var release string
+// In other builds it is empty, and the version is that of the module. Such a build knows
+// nothing of git, and its commit and the time of that are set too.
+var release, commit, committed string
 
 // textsOf is the date of the manual where the build does not know that of its commit. A
 // clock has no place in a build: the same sources make the same bytes.
@@ -27,7 +28,7 @@ type build struct {
 
 // thisBuild is what the program knows of its own build.
 func thisBuild() build {
-	b := build{release: release}
+	b := build{release: release, revision: commit, time: committed}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b

@@ -29,7 +29,8 @@ var command = "exec sh -c '" + ssh.OneLine(rootScript) + "' wgkeys-install '" + 
 //	as USER                                                  not root: sudo comes next
 //	lack COMMAND                                             the host cannot go on
 //	wgkeys-install 1 SYSTEM MACHINE                          as uname says
-//	none | has SHA256 VERSION | deny WHY                      VERSION: as wgkeys --version says
+//	none | has SHA256 VERSION | package SHA256 VERSION | deny WHY
+//	                                      VERSION: as wgkeys --version says
 //	                                      put SHA256, and the program up to the end
 //	done VERSION | fail REASON
 //	first PATH                                               another wgkeys precedes it in PATH
@@ -126,7 +127,8 @@ func (c *conn) has() (sum string, err error) {
 	switch verb {
 	case "none":
 		return "", nil
-	case "has":
+	case "has", "package":
+		c.result.Packaged = verb == "package"
 		sum, c.result.Was, _ = strings.Cut(rest, " ")
 		return sum, nil
 	case "deny":

@@ -15,8 +15,11 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Place is where the program goes on every host.
+// Place is where the program goes on every host, but for one where a package has it.
 const Place = "/usr/local/bin/wgkeys"
+
+// PackagePlace is where a package has it.
+const PackagePlace = "/usr/bin/wgkeys"
 
 // An Action is what became of the program on a host, or what would in a dry run.
 type Action string
@@ -33,7 +36,17 @@ type Result struct {
 	Arch    Arch
 	Was     string // what the one before says of its version
 	Version string // what the present one says
-	First   string // a wgkeys that the host's PATH finds before it; "": none
+	// Packaged: it is a package's, which is left to the host's package manager.
+	Packaged bool
+	First    string // a wgkeys that the host's PATH finds before it; "": none
+}
+
+// place is where the program is.
+func (r Result) place() string {
+	if r.Packaged {
+		return PackagePlace
+	}
+	return Place
 }
 
 // Options are how a program is installed.
@@ -71,8 +84,11 @@ func (c *conn) install(ctx context.Context) error {
 	}
 	if has != "" && !c.o.Others && !strings.HasPrefix(c.result.Was, "wgkeys ") {
 		return fault.NewHost("cannot install wgkeys on host", c.host,
-			fmt.Sprintf("what is at %s is not wgkeys: its --version says %q", Place, c.result.Was),
+			fmt.Sprintf("what is at %s is not wgkeys: its --version says %q", c.result.place(), c.result.Was),
 			"wgkeys install -y "+c.host)
+	}
+	if c.result.Packaged {
+		return c.leave()
 	}
 	program, err := c.o.Program(ctx, c.result.Arch)
 	if err != nil {
@@ -80,10 +96,7 @@ func (c *conn) install(ctx context.Context) error {
 	}
 	switch {
 	case has == program.sum:
-		c.result.Action, c.result.Version = Unchanged, c.result.Was
-		c.session.Stdin.Close()
-		c.first()
-		return nil
+		return c.leave()
 	case has == "":
 		c.result.Action = Installed
 	default:
@@ -93,4 +106,12 @@ func (c *conn) install(ctx context.Context) error {
 		return nil
 	}
 	return c.put(program)
+}
+
+// leave leaves the host the program that it has.
+func (c *conn) leave() error {
+	c.result.Action, c.result.Version = Unchanged, c.result.Was
+	c.session.Stdin.Close()
+	c.first()
+	return nil
 }

@@ -3,7 +3,7 @@
 # It reaches the host as one line (ssh.OneLine): it must hold no single quote, backslash
 # or exclamation mark, so that csh and fish hand it on unread.
 set +ax -fu;
-unset dir new verb want size why version f x;
+unset dir new verb want size why version f x kind;
 LC_ALL=C; export LC_ALL; umask 022; dir=; place=/usr/local/bin; program=$place/wgkeys;
 
 clean() { [ -z "$dir" ] || rm -rf "$dir"; dir=; };
@@ -15,7 +15,7 @@ sum() { x=$(sha256sum <"$1") && echo "${x%% *}"; };
 # cannot be run has to be written in any case, so its hash is of no use.
 has() {
   if [ -d "$program" ]; then echo "deny $program is a directory";
-  elif [ -x "$program" ]; then "$program" --version 2>&1 </dev/null | { read -r version || :; [ ${#version} -le 200 ] || version="something long"; echo "has $(sum "$program") $version"; };
+  elif [ -x "$program" ]; then "$program" --version 2>&1 </dev/null | { read -r version || :; [ ${#version} -le 200 ] || version="something long"; echo "$kind $(sum "$program") $version"; };
   elif [ -e "$program" ]; then echo "has - nothing that can be run";
   else echo none; fi;
 };
@@ -46,6 +46,9 @@ put() {
 for f in cat chmod id mkdir mktemp mv rm sha256sum sync uname; do
   command -v "$f" >/dev/null || { echo "lack $f"; exit 0; };
 done;
+# That of a package is left alone.
+kind=has;
+if [ ! -e "$program" ] && [ -x /usr/bin/wgkeys ]; then kind=package; program=/usr/bin/wgkeys; fi;
 echo "wgkeys-install 1 $(uname -s) $(uname -m)";
 has;
 read -r verb want || verb=;

@@ -4,6 +4,7 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"errors"
@@ -24,8 +25,24 @@ import (
 //go:embed files
 var embedded embed.FS
 
-// Program is where all of them look for the program.
-const Program = "/usr/local/bin/wgkeys"
+// Where the program may be.
+const (
+	place    = "/usr/local/bin/wgkeys" // where install puts it
+	packaged = "/usr/bin/wgkeys"       // where a package has it
+)
+
+// Program is where all of them look for the program. One that install has put there
+// precedes that of a package, as it does in PATH.
+func Program() string {
+	if Packaged() {
+		return packaged
+	}
+	return place
+}
+
+// Packaged reports whether this host has the program of a package, which brings what
+// starts it and is upgraded and removed by the host's package manager.
+func Packaged() bool { return !exists(place) && exists(packaged) }
 
 // A System is what starts this host's services.
 type System string
@@ -40,6 +57,7 @@ const (
 // Where each has its files. Those of folders are there before anything of ours.
 const (
 	units   = "/etc/systemd/system"
+	shipped = "/usr/lib/systemd/system" // a package's
 	openrc  = "/etc/init.d/wgkeys"
 	hook    = "/etc/network/if-up.d/wgkeys"
 	runtime = "/run/systemd/system" // sd_booted(3)
@@ -97,6 +115,9 @@ func (s System) own() []File {
 	switch s {
 	case Systemd:
 		var all []File
+		if Packaged() && exists(filepath.Join(shipped, unitNames[0]+"@.service")) {
+			return nil
+		}
 		for _, name := range unitNames {
 			all = append(all, File{filepath.Join(units, name+"@.service"), text(name + "@.service"), 0o644})
 		}
@@ -117,7 +138,7 @@ func text(name string) []byte {
 	if err != nil {
 		panic(err) // it is a part of this program
 	}
-	return text
+	return bytes.ReplaceAll(text, []byte(place), []byte(Program()))
 }
 
 // Is reports whether the file is there already, as it is to be.

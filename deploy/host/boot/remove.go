@@ -53,11 +53,14 @@ func isOff(ctx context.Context, unit string) bool {
 }
 
 // Left are the files for the next start that are there: those of every system, and of
-// tunnels what tells network managers. Where systemd does not run, its links are among them.
+// tunnels what tells network managers. Where systemd does not run, its links are among
+// them. What a package has brought is not.
 func Left(names []string) (paths []string) {
 	for _, s := range []System{Systemd, OpenRC, Ifupdown} {
 		for _, f := range s.own() {
-			paths = append(paths, f.Path)
+			if s != OpenRC || !shipsOpenRC() {
+				paths = append(paths, f.Path)
+			}
 		}
 	}
 	links, _ := filepath.Glob(filepath.Join(units, "*.wants", "wgkeys*@*.service")) // as above
@@ -71,6 +74,10 @@ func Left(names []string) (paths []string) {
 	}
 	return slices.DeleteFunc(paths, func(path string) bool { return !lexists(path) })
 }
+
+// shipsOpenRC reports whether the script of OpenRC's is a package's: Alpine's, as Debian
+// has LSB's scripts in its place.
+func shipsOpenRC() bool { return Packaged() && exists("/etc/alpine-release") }
 
 // Forget has systemd know that its files are gone.
 func Forget() []Command {
