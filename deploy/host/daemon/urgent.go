@@ -18,4 +18,9 @@ func Hurry(niceness int) {
 			unix.Setpriority(unix.PRIO_PROCESS, id, niceness)
 		}
 	}
+	// Where the kernel has a group for each session (sched_autogroup_enabled), niceness
+	// tells of processes within a session alone, and this one has its own: sched(7).
+	if session, err := unix.Getsid(0); err == nil && session == os.Getpid() {
+		os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(niceness)), 0)
+	}
 }

@@ -149,7 +149,7 @@ func (p *role) run(ctx context.Context) error {
 	if r.Ready { // whoever was at it is gone
 		daemon.Start(ctx, process, r.Tunnel) // better alone than nobody
 	}
-	daemon.Hurry(-10) // as a device in user space does, which answers it
+	daemon.Hurry(urgency(p.record))
 	p.record, r.Ready = r, true
 	if r.Hold {
 		hold.Sweep(r.Tunnel)
@@ -169,6 +169,15 @@ func (p *role) run(ctx context.Context) error {
 		w.Begun = i.C
 	}
 	return w.Run(ctx)
+}
+
+// urgency is the niceness of a role: that of a device in user space, which answers it, and
+// for the switch, which all peers wait for, more than theirs.
+func urgency(r *rotate.Record) int {
+	if r.Switch {
+		return -15
+	}
+	return -10
 }
 
 // UnderWay is the error of a command that would get in the way of a rotation on
