@@ -85,7 +85,7 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 		return giveUp(err)
 	case err != nil:
 		return fault.WrapHost(err, "lost sight of the rotation of host", r.Host.Host,
-			"it ends by itself within half a minute, with the next key or the old one; then: wgkeys rotate "+r.Host.Host)
+			"it ends by itself within a minute, with the next key or the old one; then: wgkeys rotate "+r.Host.Host)
 	case record.Phase != Kept:
 		r.end(ctx, unused, next)
 		return fault.NewHost("the key of this host was not replaced:", r.Host.Host,
@@ -123,7 +123,7 @@ func (s *Survey) names(r *Rotation, keys []keyring.PublicKey) string {
 func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) error {
 	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		a, err := p.ask(ctx, Request{Do: DoWatch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next, Run: r.run,
-			KeyFile: p.KeyFile, Within: r.patience(), Hold: !r.NoHold && s.peers[i].CanHold})
+			KeyFile: p.KeyFile, Within: r.patience(), Hold: !r.NoHold && s.peers[i].CanHold, Prove: s.proof()})
 		if err == nil && a.Live.PublicKey != s.peers[i].Live.PublicKey { // from now on it cannot be
 			err = fault.NewHost("the key was replaced by somebody else meanwhile, on peer", p.Host,
 				"nothing was changed by this run",
@@ -143,7 +143,7 @@ func (r *Rotation) patience() time.Duration {
 // another connection, what became of it.
 func (r *Rotation) switchOver(ctx context.Context, s *Survey, next keyring.PublicKey) (*Record, error) {
 	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next,
-		KeyFile: r.Host.KeyFile, Run: r.run, Hold: !r.NoHold && s.host.CanHold}
+		KeyFile: r.Host.KeyFile, Run: r.run, Hold: !r.NoHold && s.host.CanHold, Prove: s.proof()}
 	for _, a := range s.peers {
 		q.Peers = append(q.Peers, a.Live.PublicKey)
 	}
@@ -153,7 +153,7 @@ func (r *Rotation) switchOver(ctx context.Context, s *Survey, next keyring.Publi
 			"install the same wgkeys on all hosts")
 	}
 	q.Do = DoOutcome
-	for until := time.Now().Add(linger); err != nil && time.Now().Before(until); time.Sleep(time.Second) {
+	for until := time.Now().Add(s.proof() + tail); err != nil && time.Now().Before(until); time.Sleep(time.Second) {
 		try, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		again, lost := r.Host.ask(try, q)
 		cancel()

@@ -213,7 +213,7 @@ func TestTunnelGone(t *testing.T) {
 		save := func(r *Record) error { saved = *r; return nil }
 		clock := func() time.Duration { now += time.Second; return now }
 		err := run(lost{shale{newModel()}}, &Record{Phase: switched}, save, clock)
-		if err == nil || saved.Phase != returned || saved.Why != "no such device" || now < deadMan+linger {
+		if err == nil || saved.Phase != returned || saved.Why != "no such device" || now < (&Record{}).hopeless() {
 			t.Errorf("%s: %v after %v, saved %s %q", name, err, now, saved.Phase, saved.Why)
 		}
 	}

@@ -19,13 +19,17 @@ const (
 
 // How long things may take.
 const (
-	// deadMan is how long the switch waits for proof. WireGuard begins a
+	// deadMan is how long the switch waits for proof at least. WireGuard begins a
 	// handshake again after 5 s (REKEY_TIMEOUT): one that was lost is allowed for.
-	deadMan = 8 * time.Second
+	// perPeer is allowed on top for each peer, whose handshake costs the host and, where
+	// they share a machine or a line, the others time; and mostProof is enough for any
+	// number: a peer that is cut off is without the host for so long.
+	deadMan   = 8 * time.Second
+	perPeer   = 50 * time.Millisecond
+	mostProof = 30 * time.Second
 
-	// linger is how long a watcher stays after it took the next key over, if
-	// nobody ends it: until the switch can no longer go back.
-	linger = deadMan + 7*time.Second
+	// tail is how much longer a watcher stays than the switch can go back.
+	tail = 7 * time.Second
 
 	// doubt is how long a watcher believes in a key that does not answer while
 	// packets come with the other one.
@@ -37,9 +41,6 @@ const (
 
 	// giveUp is when a watcher ends although no key answers.
 	giveUp = 10 * time.Minute
-
-	// hopeless is how long a step may fail: longer than anybody waits for us.
-	hopeless = deadMan + linger
 
 	// holdMost is how long packets are held at most. What waits longer is late
 	// for whoever sent it, and the queue fills. Up to half of it goes by before
@@ -63,7 +64,21 @@ const (
 
 	// soon is for how long a handshake that has begun may be under way to the counters.
 	soon = 300 * time.Millisecond
+
+	// atOnce is with how many peers the switch begins a handshake at once, to begin with.
+	// A device answers with cookies, which cost the peer 5 s, when 128 handshakes wait in
+	// it (QueueHandshakeSize/8 of wireguard-go; 512 in the kernel): mostAtOnce is less.
+	atOnce, mostAtOnce = 16, 96
+
+	// silent is for how long those begun with may leave the next ones waiting: they are
+	// far away, or not there.
+	silent = 100 * time.Millisecond
 )
+
+// proofTime is for how long a host waits for proof from so many peers.
+func proofTime(peers int) time.Duration {
+	return min(deadMan+time.Duration(peers)*perPeer, mostProof)
+}
 
 // A Record is a rotation as one host takes part in it. All times are on a clock
 // that begins with the host and that nobody sets. It holds no secret.
@@ -74,11 +89,12 @@ type Record struct {
 	Next     keyring.PublicKey `json:"next"`
 	Run      string            `json:"run,omitempty"` // of the controller
 	Phase    Phase             `json:"phase"`
-	Why      string            `json:"why,omitempty"`  // it went back, or what could not be done
-	Hold     bool              `json:"hold,omitempty"` // hold packets
-	Deadline time.Duration     `json:"deadline"`       // armed: for the end of the wait; switched: for going back
-	Since    time.Duration     `json:"since"`          // when the phase began
-	Ready    bool              `json:"ready"`          // somebody is at it
+	Why      string            `json:"why,omitempty"`   // it went back, or what could not be done
+	Hold     bool              `json:"hold,omitempty"`  // hold packets
+	Deadline time.Duration     `json:"deadline"`        // armed: for the end of the wait; switched: for going back
+	Since    time.Duration     `json:"since"`           // when the phase began
+	Ready    bool              `json:"ready"`           // somebody is at it
+	Prove    time.Duration     `json:"prove,omitempty"` // how long the switch waits for proof; 0: deadMan
 
 	// Of the switch.
 	Switch  bool                            `json:"switch,omitempty"`
@@ -97,6 +113,16 @@ func (r *Record) Over() bool { return r.Phase == Kept || r.Phase == returned }
 // enter begins a phase.
 func (r *Record) enter(p Phase, now time.Duration) { r.Phase, r.Since = p, now }
 
+// proof is how long the switch waits for proof.
+func (r *Record) proof() time.Duration { return min(max(r.Prove, deadMan), mostProof) }
+
+// linger is how long a watcher stays after it took the next key over, if nobody ends it:
+// until the switch can no longer go back.
+func (r *Record) linger() time.Duration { return r.proof() + tail }
+
+// hopeless is how long a step may fail: longer than anybody waits for us.
+func (r *Record) hopeless() time.Duration { return r.proof() + r.linger() }
+
 // held reports whether packets may still be held.
 func (r *Record) held(now time.Duration) bool { return now-r.Since < holdMost }
 
@@ -107,3 +133,7 @@ func (r *Record) pause() time.Duration {
 	}
 	return quick
 }
+
+// since is how long to wait for something that has been under way for so long: to look more
+// often makes it no earlier, for the look takes its processor.
+func (r *Record) since(age time.Duration) time.Duration { return max(r.pause(), min(age/4, idle)) }

@@ -21,7 +21,7 @@
 //     is told of a handshake that somebody begins with shale. Until then it rests.
 //  3. The switch holds what is sent to its peers from now on, where it can, and
 //     waits until the rest is through. It sets the next private key and sends a
-//     keepalive to every peer. Basalt's packets wait now, those from shale still
+//     keepalive to every peer, of many to a few at once, see opening. Basalt's packets wait now, those from shale still
 //     come in. The keepalive begins a handshake. Shale counts it, and its answer
 //     is refused by basalt, for its preshared key is wrong: nothing can come
 //     before shale is ready.
@@ -35,7 +35,7 @@
 //     proof: the end that began it heard the answer, the other one the packet
 //     after that. When every peer has proved itself to the switch, the next key
 //     file takes the place of the old one. The watchers remove the old peer.
-//  6. Where the proof stays out, the switch sets the old key again and sends
+//  6. Where the proof stays out for longer than proofTime, the switch sets the old key again and sends
 //     keepalives with it. A watcher that hears the old key shake hands gives it
 //     the allowed IPs back.
 //

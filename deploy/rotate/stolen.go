@@ -174,7 +174,7 @@ func (t theft) switchNow(ctx context.Context) error {
 // WaitIdle waits until the host takes part in no rotation, which is not for long, and
 // returns the key that it uses: old where it cannot tell.
 func (r *Rotation) WaitIdle(ctx context.Context, old keyring.PublicKey) keyring.PublicKey {
-	for until := time.Now().Add(delay + deadMan + linger); ; {
+	for until := time.Now().Add(delay + mostProof + mostProof + tail); ; {
 		try, cancel := context.WithTimeout(ctx, armFor)
 		a, err := r.Host.Look(try, r.Tunnel)
 		cancel()

@@ -25,6 +25,17 @@ type Survey struct {
 // Live is the public key that the host uses now.
 func (s *Survey) Live() keyring.PublicKey { return s.host.Live.PublicKey }
 
+// proof is for how long the host waits for proof: all hosts have to know of it. Those of the
+// version before do not, and take it for deadMan.
+func (s *Survey) proof() time.Duration {
+	for _, a := range append(s.peers[:len(s.peers):len(s.peers)], s.host) {
+		if !a.Proves {
+			return deadMan
+		}
+	}
+	return proofTime(len(s.peers))
+}
+
 // CannotHold tells on which hosts packets cannot be held, and why.
 func (s *Survey) CannotHold(r *Rotation) []string {
 	var names []string
@@ -48,7 +59,7 @@ func (s *Survey) CannotHold(r *Rotation) []string {
 // has left something under way, it waits for the end of that, and ends what an
 // earlier run for the same key has left.
 func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
-	until, last := time.Now().Add(r.patience()+linger+deadMan), ""
+	until, last := time.Now().Add(r.patience()+mostProof+mostProof+tail), ""
 	var before *Survey
 	for {
 		s, err := r.look(ctx)

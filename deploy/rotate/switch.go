@@ -19,6 +19,7 @@ type Switch struct {
 	holding bool
 	sent    int64         // bytes, to all peers
 	still   time.Duration // since when
+	opening opening
 }
 
 // Run does the switch's role from wherever the record says that it stands, and
@@ -63,7 +64,7 @@ func (s *Switch) begin(live Live) error {
 		r.Before[key] = live.Peers[key].Handshake
 	}
 	now, armed := s.Clock(), *r
-	r.Deadline = now + deadMan
+	r.Deadline = now + r.proof()
 	r.enter(switched, now)
 	err := s.Save(r)
 	if err != nil {
@@ -83,15 +84,10 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 			r.Why = err.Error()
 			return 0, s.end(returned)
 		}
-		return 0, s.Tunnel.Nudge(slices.Collect(maps.Keys(live.Peers)))
+		return 0, s.Tunnel.Nudge(others(live, r.Before))
 	}
-	r.Proved = r.Proved[:0]
-	for key, before := range r.Before {
-		if renewed(live.Peers[key].Handshake, before) {
-			r.Proved = append(r.Proved, key)
-		}
-	}
-	now, proved := s.Clock(), len(r.Proved) == len(r.Before)
+	waiting := r.judge(live)
+	now, proved := s.Clock(), len(waiting) == 0
 	if proved || !r.held(now) {
 		s.Tunnel.Release()
 	}
@@ -108,10 +104,34 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 		r.Why = "not every peer answered"
 		r.enter(back, now)
 		return 0, s.Save(r)
-	case r.held(now):
-		return r.pause(), nil
 	}
-	return calm, nil
+	return min(max(r.pause(), (now-r.Since)/16), calm), s.open(waiting, now)
+}
+
+// judge finds out who has proved the next key, and returns those who have not.
+func (r *Record) judge(live Live) (waiting []keyring.PublicKey) {
+	r.Proved = r.Proved[:0]
+	for key, before := range r.Before {
+		if renewed(live.Peers[key].Handshake, before) {
+			r.Proved = append(r.Proved, key)
+		} else {
+			waiting = append(waiting, key)
+		}
+	}
+	return waiting
+}
+
+// open begins the handshakes with the next ones of those who have not proved the key.
+func (s *Switch) open(waiting []keyring.PublicKey, now time.Duration) error {
+	next := s.opening.next(waiting, len(s.Record.Proved), now)
+	if len(next) == 0 {
+		return nil
+	}
+	if err := s.Tunnel.Nudge(next); err != nil {
+		return err
+	}
+	s.opening.begin(next)
+	return nil
 }
 
 // renewed reports whether there was a handshake since before. The clock of a host may

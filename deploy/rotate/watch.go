@@ -64,13 +64,13 @@ func run(ctx context.Context, r *Record, save func(*Record) error, clock func() 
 		begun := clock()
 		pause, err := step()
 		now := clock()
-		if r.Phase == Armed { // on a machine that is behind, half of it is for others: those who arm the rest
+		if r.Phase == Armed || r.Hold { // on a machine that is behind, half of it is for others
 			pause = max(pause, min(now-begun, calm))
 		}
 		switch {
 		case err == nil:
 			good = now
-		case now-good > hopeless:
+		case now-good > r.hopeless():
 			r.Why = err.Error()
 			r.enter(returned, now)
 			return errors.Join(err, save(r))
@@ -171,7 +171,7 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 	case renewed(other.Handshake, r.Other.Handshake),
 		!answered && age > doubt && other.Received > r.Other.Received:
 		return 0, w.follow(sign, live)
-	case answered && (age > linger || w.Ended(r)), age > giveUp:
+	case answered && (age > r.linger() || w.Ended(r)), age > giveUp:
 		if r.Phase == back {
 			return 0, w.settle(returned)
 		}
@@ -179,7 +179,7 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 	case answered || age > holdMost:
 		return max(calm, min(w.rest(), idle)), nil
 	}
-	return r.pause(), nil
+	return r.since(age), nil
 }
 
 // settle removes what is not needed any more.

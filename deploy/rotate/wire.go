@@ -41,7 +41,10 @@ type Request struct {
 	Run      string            `json:"run,omitempty"`      // the controller's; end: of the watch that is to end
 	// watch: how long to wait for the switch; switch now: how long before it
 	Within time.Duration `json:"within,omitempty"`
-	Hold   bool          `json:"hold,omitempty"`   // hold packets; look: tell whether they can be held
+	Hold   bool          `json:"hold,omitempty"` // hold packets; look: tell whether they can be held
+	// watch, switch: how long the switch waits for proof; 0, and on a host whose look does
+	// not say Proves: deadMan
+	Prove  time.Duration `json:"prove,omitempty"`
 	Now    bool          `json:"now,omitempty"`    // switch without proof; make: the first key
 	Fresh  bool          `json:"fresh,omitempty"`  // make: whatever next key is there may be stolen
 	Stolen bool          `json:"stolen,omitempty"` // replace: the old key is not to be used again
@@ -68,6 +71,7 @@ type Answer struct {
 	NextFile FileKey           `json:"next,omitzero"`      // of the next key file
 	CanHold  bool              `json:"can_hold"`           // packets can be held, where it was asked
 	HoldWhy  string            `json:"hold_why,omitempty"` // they cannot
+	Proves   bool              `json:"proves,omitempty"`   // look: Request.Prove is understood
 	Claimed  bool              `json:"claimed"`            // a controller has the host to itself
 	Clock    time.Time         `json:"clock,omitzero"`     // of the host, for the age of handshakes
 	Record   *Record           `json:"record,omitempty"`   // of a rotation that the host takes part in

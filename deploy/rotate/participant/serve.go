@@ -191,7 +191,7 @@ func look(q rotate.Request, a *rotate.Answer) error {
 			a.HoldWhy = err.Error()
 		}
 	}
-	a.Clock = time.Now()
+	a.Clock, a.Proves = time.Now(), true
 	return err
 }
 
@@ -256,7 +256,7 @@ func watch(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	defer unlock()
 	now := journal.Uptime()
 	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, Run: q.Run, KeyFile: q.KeyFile,
-		Phase: rotate.Armed, Since: now, Deadline: now + q.Within, Hold: q.Hold}
+		Phase: rotate.Armed, Since: now, Deadline: now + q.Within, Hold: q.Hold, Prove: q.Prove}
 	p, err := open(r)
 	if err != nil {
 		return err
@@ -320,7 +320,7 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 	}
 	now := journal.Uptime()
 	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, KeyFile: q.KeyFile, Phase: rotate.Armed,
-		Since: now, Deadline: now + q.Within, Hold: q.Hold, Switch: true, Now: q.Now,
+		Since: now, Deadline: now + q.Within, Hold: q.Hold, Switch: true, Now: q.Now, Prove: q.Prove,
 		Before: make(map[keyring.PublicKey]time.Time, len(q.Peers))}
 	for _, key := range q.Peers {
 		r.Before[key] = time.Time{}
