@@ -36,14 +36,13 @@ func Remember(f *apply.Filter) {
 		return
 	}
 	defer conn.Close()
-	for _, s := range openSessions(f) {
+	for _, s := range openSessions(tcpSockets(), f) {
 		conn.Execute(rememberMessage(s))
 	}
 }
 
-// openSessions are those whose port here listens, and that are not INSIDE.
-func openSessions(f *apply.Filter) (list []session) {
-	sockets := tcpSockets()
+// openSessions are those of the sockets whose port here listens, and that are not INSIDE.
+func openSessions(sockets []*nl.Socket, f *apply.Filter) (list []session) {
 	listens := map[uint16]bool{}
 	for _, s := range sockets {
 		listens[s.ID.SourcePort] = listens[s.ID.SourcePort] || s.State == tcpListen

@@ -87,16 +87,22 @@ func sysctlFiles(keys map[string]bool, now map[string]string) Signs {
 	}
 	for _, file := range files {
 		text, _ := os.ReadFile(file)
-		for line := range strings.Lines(string(text)) {
-			name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "-"), "=")
-			key, err := tunnel.SysctlPath(strings.TrimSpace(name))
-			if !ok || err != nil || !keys[key] || strings.TrimSpace(value) != now[key] {
-				continue
-			}
-			if who := "what wrote " + file; !slices.Contains(found[key], who) {
-				found[key] = append(found[key], who)
-			}
+		for _, key := range setBy(string(text), keys, now) {
+			found[key] = append(found[key], "what wrote "+file)
 		}
 	}
 	return found
+}
+
+// setBy are those of the parameters that a text as of sysctl.d(5) sets to what they are
+// now, each once.
+func setBy(text string, keys map[string]bool, now map[string]string) (set []string) {
+	for line := range strings.Lines(text) {
+		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "-"), "=")
+		key, err := tunnel.SysctlPath(strings.TrimSpace(name))
+		if ok && err == nil && keys[key] && strings.TrimSpace(value) == now[key] && !slices.Contains(set, key) {
+			set = append(set, key)
+		}
+	}
+	return set
 }

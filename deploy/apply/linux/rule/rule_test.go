@@ -1,10 +1,14 @@
 package rule
 
 import (
+	"net"
+	"net/netip"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
 )
 
 // A kernel without IPv6 has no rules of that family, and a tunnel comes up there.
@@ -23,5 +27,53 @@ func TestNoRulesOfAFamily(t *testing.T) {
 	}
 	if rules, err := list(nl, unix.AF_INET); len(rules) == 0 || err != nil {
 		t.Errorf("IPv4 has no rules: %v", err)
+	}
+}
+
+// TestRuleOf: of all rules only those are read that a tunnel could have made. Another's
+// that were taken for one would be removed.
+func TestRuleOf(t *testing.T) {
+	of := func(change func(*netlink.Rule)) netlink.Rule {
+		r := *netlink.NewRule()
+		r.Priority, r.Table = 7, 30567
+		change(&r)
+		return r
+	}
+	prefix := netip.MustParsePrefix("10.0.0.0/8")
+	_, network, _ := net.ParseCIDR("10.0.0.0/8")
+	mask, all := uint32(0xff), ^uint32(0)
+	for name, tt := range map[string]struct {
+		rule netlink.Rule
+		want *apply.Rule // nil: no tunnel's
+	}{
+		"a mark": {of(func(r *netlink.Rule) { r.Mark, r.Mask = 5, &all }),
+			&apply.Rule{Priority: 7, Table: 30567, Mark: apply.Mark{Value: 5}}},
+		"a part of a mark": {of(func(r *netlink.Rule) { r.Mark, r.Mask = 5, &mask }),
+			&apply.Rule{Priority: 7, Table: 30567, Mark: apply.Mark{Value: 5, Mask: 0xff}}},
+		"no mark": {of(func(r *netlink.Rule) { r.Mark, r.Mask, r.Invert = 5, &all, true }),
+			&apply.Rule{Priority: 7, Table: 30567, NotMark: apply.Mark{Value: 5}}},
+		"no short routes": {of(func(r *netlink.Rule) { r.Table, r.SuppressPrefixlen = unix.RT_TABLE_MAIN, 0 }),
+			&apply.Rule{Priority: 7, AtLeast: 1}},
+		"a refusal": {of(func(r *netlink.Rule) { r.Table, r.Mark, r.Mask, r.Invert = 0, 5, &all, true }),
+			&apply.Rule{Priority: 7, NotMark: apply.Mark{Value: 5}, Refuses: netip.MustParsePrefix("0.0.0.0/0")}},
+		"a refusal of a prefix": {of(func(r *netlink.Rule) {
+			r.Table, r.Mark, r.Mask, r.Invert, r.Dst = 0, 5, &all, true, network
+		}),
+			&apply.Rule{Priority: 7, NotMark: apply.Mark{Value: 5}, Refuses: prefix}},
+
+		"all packets":        {of(func(*netlink.Rule) {}), nil},
+		"nothing":            {of(func(r *netlink.Rule) { r.Invert, r.SuppressPrefixlen = true, 0 }), nil},
+		"a jump":             {of(func(r *netlink.Rule) { r.Table, r.Mark, r.Invert, r.Goto = 0, 5, true, 100 }), nil},
+		"a refusal of marks": {of(func(r *netlink.Rule) { r.Table, r.Mark = 0, 5 }), nil},
+		"a destination":      {of(func(r *netlink.Rule) { r.Mark, r.Dst = 5, network }), nil},
+		"a source":           {of(func(r *netlink.Rule) { r.Mark, r.Src = 5, network }), nil},
+		"an interface":       {of(func(r *netlink.Rule) { r.Mark, r.IifName = 5, "eth0" }), nil},
+		"out of one":         {of(func(r *netlink.Rule) { r.Mark, r.OifName = 5, "eth0" }), nil},
+		"a protocol":         {of(func(r *netlink.Rule) { r.Mark, r.IPProto = 5, unix.IPPROTO_TCP }), nil},
+	} {
+		got, ok := ruleOf(tt.rule, netlink.FAMILY_V4)
+		if ok != (tt.want != nil) || ok && got != *tt.want {
+			t.Errorf("%s: %+v, %t, want %+v", name, got, ok, tt.want)
+		}
 	}
 }

@@ -1,0 +1,89 @@
+package path
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+)
+
+// hop is a struct rtnexthop with an attribute of its own.
+func hop(index uint32) []byte {
+	gateway := nl.NewRtAttr(unix.RTA_GATEWAY, []byte{192, 0, 2, 1}).Serialize()
+	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofRtNexthop+len(gateway)))
+	return append(binary.NativeEndian.AppendUint32(append(b, 0, 0), index), gateway...)
+}
+
+// TestPathOf: the narrowest of several next hops counts, in the family of the answer, and
+// an MTU of the route itself where that is narrower.
+func TestPathOf(t *testing.T) {
+	links := map[int]pathLink{ // 3 is the tunnel: no path
+		1: {name: "eth0", mtu4: 1500, mtu6: 1480},
+		2: {name: "ppp0", mtu4: 1492, mtu6: 1492},
+	}
+	answer := func(family byte, attrs ...*nl.RtAttr) []byte {
+		b := make([]byte, unix.SizeofRtMsg)
+		b[0] = family
+		for _, a := range attrs {
+			b = append(b, a.Serialize()...)
+		}
+		return b
+	}
+	oif := func(index uint32) *nl.RtAttr { return nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(index)) }
+	hops := nl.NewRtAttr(unix.RTA_MULTIPATH, append(append(hop(1), hop(3)...), hop(2)...))
+	mtu := func(n uint32) *nl.RtAttr {
+		metrics := nl.NewRtAttr(unix.RTA_METRICS, nil)
+		metrics.AddRtAttr(unix.RTAX_MTU, nl.Uint32Attr(n))
+		return metrics
+	}
+	cut := nl.NewRtAttr(unix.RTA_MULTIPATH, append(hop(1), hop(2)[:6]...))
+	zero := nl.NewRtAttr(unix.RTA_MULTIPATH, append(make([]byte, unix.SizeofRtNexthop), hop(2)...))
+	for name, tt := range map[string]struct {
+		answer []byte
+		want   apply.Path
+	}{
+		"IPv4":                     {answer(unix.AF_INET, oif(1)), apply.Path{Link: "eth0", MTU: 1500}},
+		"IPv6":                     {answer(unix.AF_INET6, oif(1)), apply.Path{Link: "eth0", MTU: 1480}},
+		"the tunnel":               {answer(unix.AF_INET, oif(3)), apply.Path{}},
+		"a narrow route":           {answer(unix.AF_INET, oif(1), mtu(1400)), apply.Path{Link: "eth0", MTU: 1400}},
+		"a wide route":             {answer(unix.AF_INET, oif(1), mtu(9000)), apply.Path{Link: "eth0", MTU: 1500}},
+		"several hops":             {answer(unix.AF_INET, hops), apply.Path{Link: "ppp0", MTU: 1492}},
+		"several hops of IPv6":     {answer(unix.AF_INET6, hops), apply.Path{Link: "eth0", MTU: 1480}},
+		"a hop that is cut off":    {answer(unix.AF_INET, cut), apply.Path{Link: "eth0", MTU: 1500}},
+		"a hop without its length": {answer(unix.AF_INET, zero), apply.Path{Link: "ppp0", MTU: 1492}},
+		"no answer":                {[]byte{unix.AF_INET}, apply.Path{}},
+	} {
+		if got := pathOf(tt.answer, links); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
+		}
+	}
+}
+
+// TestMTU6: it is the third of the numbers, and a kernel without IPv6 says none.
+func TestMTU6(t *testing.T) {
+	families := func(family int, words int) []byte {
+		conf := make([]byte, 4*words)
+		for i := range words {
+			binary.NativeEndian.PutUint32(conf[4*i:], uint32(1280+i))
+		}
+		of := nl.NewRtAttr(family, nil)
+		of.AddRtAttr(unix.IFLA_INET6_CONF, conf)
+		return of.Serialize()
+	}
+	for name, tt := range map[string]struct {
+		families []byte
+		want     int
+	}{
+		"all":       {append(families(unix.AF_INET, 40), families(unix.AF_INET6, 40)...), 1282},
+		"just":      {families(unix.AF_INET6, 3), 1282},
+		"too few":   {families(unix.AF_INET6, 2), 0},
+		"IPv4 only": {families(unix.AF_INET, 40), 0},
+	} {
+		if got := mtu6(tt.families); got != tt.want {
+			t.Errorf("%s: %d, want %d", name, got, tt.want)
+		}
+	}
+}
