@@ -23,6 +23,17 @@ func TestReadmeMap(t *testing.T) {
 			t.Errorf("there is no package %s", dir)
 		}
 	}
+	for _, below := range []string{"keyring", "vault", "deploy", "cmd/internal"} {
+		sources, err := filepath.Glob(filepath.Join("../..", below, "*/*.go"))
+		if err != nil || len(sources) == 0 {
+			t.Fatalf("%s: %v", below, err)
+		}
+		for _, source := range sources {
+			if dir := below + "/" + filepath.Base(filepath.Dir(source)); !strings.Contains(packages, "\n"+dir+" ") {
+				t.Errorf("the map has no %s", dir)
+			}
+		}
+	}
 	steps := regexp.MustCompile("`([a-z/_]+\\.go):([A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
 	for _, m := range steps {
 		source, err := os.ReadFile(filepath.Join("../..", m[1]))
