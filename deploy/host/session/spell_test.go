@@ -39,12 +39,13 @@ func (f *filler) set(v reflect.Value, path string, values [2]any) {
 
 // opaque are types of which the inside is not looked at, and interfaces.
 var opaque = map[reflect.Type][2]any{
-	reflect.TypeFor[netip.Addr]():     {netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("::ffff:192.0.2.1")},
-	reflect.TypeFor[netip.Prefix]():   {netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/9")},
-	reflect.TypeFor[netip.AddrPort](): {netip.MustParseAddrPort("[fe80::1%eth0]:1"), netip.MustParseAddrPort("[fe80::1%eth1]:1")},
-	reflect.TypeFor[time.Time]():      {time.Unix(1, 0), time.Unix(2, 0)},
-	reflect.TypeFor[error]():          {errors.New("one"), errors.New("two")},
-	reflect.TypeFor[firewall.Expr]():  {firewall.Target{Name: "LOG"}, firewall.Target{Name: "CT"}},
+	reflect.TypeFor[netip.Addr]():   {netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("::ffff:192.0.2.1")},
+	reflect.TypeFor[netip.Prefix](): {netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/9")},
+	reflect.TypeFor[netip.AddrPort](): {netip.MustParseAddrPort("[fe80::1%eth0]:1"),
+		netip.MustParseAddrPort("[fe80::1%eth1]:1")},
+	reflect.TypeFor[time.Time]():     {time.Unix(1, 0), time.Unix(2, 0)},
+	reflect.TypeFor[error]():         {errors.New("one"), errors.New("two")},
+	reflect.TypeFor[firewall.Expr](): {firewall.Target{Name: "LOG"}, firewall.Target{Name: "CT"}},
 }
 
 func (f *filler) fill(v reflect.Value, path string) {
