@@ -28,7 +28,9 @@ func initCommand() (*cli.Command, func(*env) error) {
 		Usage:     "make a repository, and an identity where you have none",
 		ArgsUsage: "[DIR]",
 		Description: "The vault is encrypted to your identity: post-quantum by default, to be opened\n" +
-			"with wgkeys or age 1.3 and later; --classic for X25519, which every age opens.",
+			"with wgkeys or age 1.3 and later; --classic for X25519, which every age opens.\n" +
+			"In a clone of a repository: makes you an identity where you have none, and shows\n" +
+			"the recipient that somebody who can decrypt has to add for you.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "hook", Usage: "have git search each commit for secrets in the clear before it is made"},
 			&cli.BoolFlag{Name: "classic", Usage: "a vault that every age can open, but no match for a quantum computer"},
@@ -53,8 +55,11 @@ func doInit(e *env) error {
 		if e.cli.Bool("hook") {
 			return repo.InstallHook(e.ctx, e.ui, dir)
 		}
-		e.ui.Say("%s is a repository already; nothing was changed", dir)
-		return sweepInit(dir)
+		e.ui.Say("%s is a repository already; nothing was changed in it", dir)
+		if err := sweepInit(dir); err != nil {
+			return err
+		}
+		return joinList(e, dir)
 	}
 	recipients, err := ownRecipients(e, dir, !e.cli.Bool("classic"))
 	if err != nil {
@@ -96,6 +101,7 @@ func ownRecipients(e *env, dir string, postQuantum bool) ([]string, error) {
 			"write its recipient (age1...) to "+list+", then wgkeys init "+dir)
 	}
 	if len(all) == 0 {
+		defer sayKind(e, postQuantum)
 		return newIdentity(e, postQuantum)
 	}
 	if ids.Unnamed() {
@@ -103,8 +109,7 @@ func ownRecipients(e *env, dir string, postQuantum bool) ([]string, error) {
 			"it is a plugin's, or under a passphrase; the vault is for the others",
 			"write its recipient to "+filepath.Join(dir, "vault", "recipients.txt")+" before the first wgkeys gen"))
 	}
-	hybrid := func(r string) bool { return strings.HasPrefix(r, "age1pq1") }
-	kind := slices.DeleteFunc(slices.Clone(all), func(r string) bool { return hybrid(r) != postQuantum })
+	kind := slices.DeleteFunc(slices.Clone(all), func(r string) bool { return hasHybrid(r) != postQuantum })
 	if len(kind) == 0 && postQuantum {
 		e.ui.Say("your identity is classic (X25519 or SSH), so the vault is: any age opens it, and whoever keeps a copy may open it with a quantum computer one day")
 		return all, nil
@@ -129,7 +134,6 @@ func newIdentity(e *env, postQuantum bool) ([]string, error) {
 		return nil, err
 	}
 	e.ui.Say("made your identity %s; keep a copy in a safe place, since nothing opens the vault without it", path)
-	sayKind(e, postQuantum)
 	return []string{recipient}, nil
 }
 
@@ -212,6 +216,58 @@ func tellOthersList(e *env, dir string, recipients []string) error {
 	}
 	return nil
 }
+
+// joinList shows somebody who is not in the list of a repository's recipients what has to be
+// in it for him, and makes an identity of the list's own kind where he has none.
+func joinList(e *env, dir string) error {
+	path := filepath.Join(dir, "vault", "recipients.txt")
+	list, err := files.Read(dir, path, repo.MaxFile)
+	if err != nil { // check tells of it
+		return nil
+	}
+	ids := e.identities()
+	mine, err := ids.Recipients()
+	e.warnLoose(ids)
+	if err != nil && !errors.Is(err, vault.ErrNoIdentity) {
+		return err
+	}
+	if len(mine) == 0 && ids.Found() {
+		return nil // a plugin's, say, which may be in the list
+	}
+	postQuantum := hasHybrid(string(list))
+	listed := func(r string) bool { return strings.Contains(string(list), r) }
+	if slices.ContainsFunc(mine, listed) {
+		return nil
+	}
+	none := len(mine) == 0
+	mine = slices.DeleteFunc(mine, func(r string) bool { return hasHybrid(r) != postQuantum })
+	if len(mine) == 0 && !none {
+		return otherKind(postQuantum, dir)
+	}
+	if none {
+		if mine, err = newIdentity(e, postQuantum); err != nil {
+			return err
+		}
+	}
+	for _, r := range mine {
+		e.ui.Printf("%s\n", r)
+	}
+	e.ui.Say("you cannot decrypt yet: have somebody who can add that line to %s, and run wgkeys rekey", path)
+	return nil
+}
+
+// otherKind: age refuses a list with recipients of both kinds, since the classic ones would
+// undo what the others are for.
+func otherKind(postQuantum bool, dir string) error {
+	if postQuantum {
+		return fault.New("no post-quantum identity of yours", "", "the vault is post-quantum, and the one found is classic",
+			"age-keygen -pq -o pq.txt (age 1.3 or later), then wgkeys init -i pq.txt "+ui.Quoted(dir))
+	}
+	return fault.New("no classic identity of yours", "", "the vault is classic, and the one found is post-quantum",
+		"age-keygen -o classic.txt, then wgkeys init -i classic.txt "+ui.Quoted(dir))
+}
+
+func hasHybrid(recipients string) bool { return strings.Contains(recipients, "age1pq1") }
 
 func whoAmI() string {
 	host, err := os.Hostname()
