@@ -137,7 +137,7 @@ many: setup-test setup-many
 # roots are some 350 MB to download.
 installs: setup-test
 	testdata/setup/roots.sh
-	go test -count 1 -timeout 60m -v -run 'TestLabInstall(Roots|Arm64)$$|TestInstallSource' ./cmd/wgkeys -long installs
+	go test -count 1 -timeout 60m -v -run 'TestLabInstall(Roots|Arm64)$$|TestInstallSource|TestLabFirstHour' ./cmd/wgkeys -long installs
 
 # Every hint of every script, run in the state that gave it.
 hints: setup-test

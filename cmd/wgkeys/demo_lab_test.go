@@ -62,7 +62,7 @@ func TestLabDemo(t *testing.T) {
 // readmeShows: each step that the demo takes is in the README's session, but for those
 // of forwarding, which are others on other kernels.
 func readmeShows(t *testing.T, demo string) {
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile("doc/start.md")
 	if err != nil {
 		t.Fatal(err)
 	}

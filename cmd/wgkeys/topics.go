@@ -33,7 +33,18 @@ func topics() []topic {
 			panic(err) // it is a part of this program
 		}
 		title, _, _ := strings.Cut(strings.TrimPrefix(string(text), "# "), "\n")
-		all = append(all, topic{strings.TrimSuffix(path.Base(file), ".md"), title, string(text)})
+		all = append(all, topic{strings.TrimSuffix(path.Base(file), ".md"), title, readable(string(text))})
 	}
 	return all
+}
+
+// readable leaves out the comments, which tell the tests how to run what the guide shows.
+func readable(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "<!-- ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }

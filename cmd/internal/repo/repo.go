@@ -175,7 +175,7 @@ func (r *Repo) Tunnel(only string) (*tunnel.Tunnel, error) {
 
 func noTunnel(r *Repo) error {
 	return fault.NewFile("no tunnel in", r.Dir, "there is no file tunnels/NAME.toml",
-		"write tunnels/wg0.toml; the README begins with one of ten lines")
+		"write tunnels/wg0.toml; wgkeys help start begins with one of ten lines")
 }
 
 // Rel is a path as seen from the repository's folder.
