@@ -2,8 +2,6 @@ package main
 
 import (
 	"github.com/urfave/cli/v2"
-
-	"wgkeys/deploy/host"
 )
 
 func confirmCommand() (*cli.Command, func(*env) error) {
@@ -23,13 +21,4 @@ func doConfirm(e *env) error {
 		return confirmMany(e)
 	}
 	return onApplied(e, confirmHere, confirmThere)
-}
-
-func confirmHere(e *env, name string) error {
-	waited, err := host.Confirm(e.ctx, name, host.Options{Token: e.cli.String("token"),
-		Report: func(event host.Event) { tellEvent(e, event, nil) }})
-	if err == nil && !waited {
-		e.ui.Say("nothing waits to be confirmed on %s", name)
-	}
-	return err
 }

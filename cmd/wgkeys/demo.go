@@ -2,8 +2,6 @@ package main
 
 import (
 	"github.com/urfave/cli/v2"
-
-	"wgkeys/cmd/internal/demo"
 )
 
 func demoCommand() (*cli.Command, func(*env) error) {
@@ -14,5 +12,5 @@ func demoCommand() (*cli.Command, func(*env) error) {
 		Description: "basalt is a workstation behind IPv4 only, shale a VPS that learned its default\n" +
 			"route from router advertisements. Every command is shown before it runs. Nothing\n" +
 			"of it touches this machine, and nothing is left behind.",
-	}, func(e *env) error { return demo.Run(e.ctx, e.ui.Printf) }
+	}, doDemo
 }

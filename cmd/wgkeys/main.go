@@ -18,27 +18,11 @@ import (
 	"runtime/debug"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/host"
-	"wgkeys/deploy/host/daemon"
-	"wgkeys/deploy/lab"
 )
 
-// hideMemory keeps keys out of core files and away from other processes of the
-// same user. A limit of 0 alone would not do where cores are piped to a program
-// (core(5)).
-func hideMemory() {
-	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
-	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
-}
-
 func main() {
-	hideMemory()
-	daemon.Main(host.Processes()...) // this program run again as a process that stays
-	lab.Init()                       // or as a host of the demo
-
+	startHere()
 	u := &ui.UI{Stdout: os.Stdout, Stderr: os.Stderr}
 	u.Exit(run(begin, u, os.Args))
 }
@@ -62,19 +46,6 @@ func collectFrom(memory int64) {
 		debug.SetGCPercent(60)
 		debug.SetMemoryLimit(math.MaxInt64)
 	})
-}
-
-// takeHugePages has the kernel give the memory that is going to be used in huge pages,
-// where an administrator lets it (MADV_HUGEPAGE in madvise(2)): of ten thousand hosts a
-// quarter of a check, and of an import of ten thousand peers, was to give it page by page. The advice
-// stays with the addresses, and they are the first that are used again. Only what is
-// touched is taken.
-func takeHugePages() {
-	debug.SetGCPercent(-1)
-	room := make([]byte, hugeBytes)
-	unix.Madvise(room, unix.MADV_HUGEPAGE)
-	runtime.KeepAlive(room)
-	runtime.GC() // gives the addresses back
 }
 
 // begin prepares the process for a verb. What only tells of the program, its version or

@@ -5,9 +5,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/urfave/cli/v2"
+	"wgkeys/cmd/internal/remote"
 
-	"wgkeys/deploy/host"
+	"github.com/urfave/cli/v2"
 )
 
 // participantCommand is the verb that a controller runs on each host of a rotation. It is
@@ -22,6 +22,6 @@ func participantCommand() (*cli.Command, func(*env) error) {
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			p := newPulse(e.ui.Stdout, pulseEvery)
 			defer p.end()
-			return host.Serve(e.ctx, version(), os.Stdin, p)
+			return remote.Serve(e.ctx, version(), os.Stdin, p)
 		}
 }

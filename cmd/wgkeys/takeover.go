@@ -1,19 +1,9 @@
 package main
 
 import (
-	"os/exec"
-	"path/filepath"
-	"strings"
-
 	"github.com/urfave/cli/v2"
 
-	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/apply"
-	"wgkeys/deploy/host"
-	"wgkeys/deploy/host/boot"
-	"wgkeys/deploy/host/former"
 	"wgkeys/deploy/tunnel"
-	"wgkeys/keyring/fault"
 )
 
 var (
@@ -48,141 +38,7 @@ func doTakeOver(e *env) error {
 	return e.hosts.TakeOver(e.ctx, t, v, e.cli.Bool("dry-run"))
 }
 
-func takeOverHere(e *env, v *tunnel.View) error {
-	dry := e.cli.Bool("dry-run")
-	var plan *apply.Plan
-	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	t, err := h.PlanTakeOver(e.ctx, host.View(v))
-	if err != nil {
-		return err
-	}
-	switch {
-	case t.From == nil:
-		e.ui.Say("%s: no program was found that brought the tunnel up; whatever did is to be kept from doing it again",
-			v.Tunnel)
-	case dry:
-		e.ui.Say("%s: would be taken over from %s", v.Tunnel, t.From)
-	}
-	plan = t.Plan
-	if done, err := showPlan(e, h, plan, dry); done {
-		return err
-	}
-	if err := h.TakeOver(e.ctx, t); err != nil {
-		return err
-	}
-	if t.From != nil {
-		e.ui.Say("%s: taken over from %s; its files are in %s; the way back: wgkeys import --undo -t %s", v.Tunnel, t.From,
-			former.Dir(v.Tunnel), v.Tunnel)
-	}
-	return bootTakenOver(e, v)
-}
-
-// bootTakenOver sees to the next boot, for the program that did will not.
-func bootTakenOver(e *env, v *tunnel.View) error {
-	if v.NoBoot {
-		return nil
-	}
-	if err := bootByItself(e, v); err != nil {
-		return fault.Wrap(err, "the tunnel is wgkeys' own now, and will not come up at boot:", v.Tunnel,
-			"wgkeys install -t "+v.Tunnel)
-	}
-	return nil
-}
-
-func bootByItself(e *env, v *tunnel.View) error {
-	s := boot.Find()
-	if s != boot.None {
-		if err := installProgram(e); err != nil {
-			return err
-		}
-	}
-	return bootBy(e, s, []*tunnel.View{v})
-}
-
 func doGiveBack(e *env) error { return onHost(e, giveBackTaken, giveBackThere) }
-
-// giveBackTaken gives back the tunnel that is meant: the one named, or the only one that was
-// taken over here.
-func giveBackTaken(e *env) error {
-	taken := former.Taken()
-	if t := e.cli.String("tunnel"); t != "" {
-		if err := tunnel.CheckName(t); err != nil {
-			return ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys import --help")
-		}
-		taken = []string{t}
-	}
-	switch len(taken) {
-	case 0:
-		return fault.NewFile("nothing to give back in", filepath.Dir(former.Dir("x")),
-			"no tunnel was taken over on this machine", "wgkeys down")
-	case 1:
-		return giveBackHere(e, taken[0])
-	}
-	return ui.Usage("which tunnel is meant by", "wgkeys import --undo", "there are "+strings.Join(taken, ", "),
-		"wgkeys import --undo -t "+taken[0])
-}
-
-func giveBackHere(e *env, name string) error {
-	r, err := giveBack(e, name)
-	if r == nil || err != nil {
-		return err
-	}
-	// Without the host's lock, which the unit of the interface waits for when it stops.
-	if err := notAtBoot(e, name); err != nil {
-		return err
-	}
-	whom := r.Manager
-	if whom == "" {
-		whom = "whoever made it"
-	}
-	e.ui.Say("%s: given back to %s", name, whom)
-	if former.Runs(r.Manager) && !former.Resumes(r.Manager) {
-		e.ui.Say("%s: %s takes the interface at its next start; until then it stays up as it is", name, whom)
-	}
-	return nil
-}
-
-// giveBack does it, or shows what would be done: the record is nil then.
-func giveBack(e *env, name string) (*former.Record, error) {
-	dry := e.cli.Bool("dry-run")
-	var plan *apply.Plan
-	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
-	if err != nil {
-		return nil, err
-	}
-	defer h.Close()
-	r, plan, err := h.PlanGiveBack(e.ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	if done, err := showPlan(e, h, plan, dry); done {
-		return nil, err
-	}
-	_, err = h.GiveBack(e.ctx, r)
-	return r, err
-}
-
-// notAtBoot has systemd not bring the tunnel up any more.
-func notAtBoot(e *env, name string) error {
-	for _, unit := range []string{"wgkeys@", "wgkeys-device@", "wgkeys-names@"} {
-		unit += name + ".service"
-		if exec.CommandContext(e.ctx, "systemctl", "--quiet", "is-enabled", unit).Run() != nil {
-			continue
-		}
-		args := []string{"--quiet", "disable", unit}
-		if unit != "wgkeys@"+name+".service" { // which would take the tunnel down
-			args = append(args, "--now")
-		}
-		if out, err := exec.CommandContext(e.ctx, "systemctl", args...).CombinedOutput(); err != nil {
-			return fault.Wrap(err, "cannot disable", unit+": "+string(out), "systemctl status "+unit)
-		}
-	}
-	return nil
-}
 
 func giveBackThere(e *env, host string) error {
 	t, err := tunnelOf(e, host)

@@ -15,7 +15,7 @@ import (
 
 	"wgkeys/deploy/host/boot"
 	"wgkeys/deploy/host/kept"
-	"wgkeys/deploy/rotate/participant"
+	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
@@ -59,7 +59,7 @@ func (r Removal) Empty() bool { return len(r.Applied)+len(r.Files)+len(r.Folders
 
 // keyFiles are the key files of a view, there or not.
 func keyFiles(v *tunnel.View) (paths []string) {
-	paths = []string{v.PrivateKeyFile, participant.NextFile(v.Tunnel, v.PrivateKeyFile)}
+	paths = []string{v.PrivateKeyFile, rotate.NextFile(v.Tunnel, v.PrivateKeyFile)}
 	for _, p := range v.Peers {
 		paths = append(paths, p.PresharedKeyFile)
 	}

@@ -55,11 +55,21 @@ type Programs struct {
 	of     map[Arch]*Program
 }
 
-// self is this very program, also where another one has its name by now.
-const self = "/proc/self/exe"
+// self is this very program, on Linux also where another one has its name by now.
+func self() string {
+	if runtime.GOOS == "linux" {
+		return "/proc/self/exe"
+	}
+	path, _ := os.Executable() // where there is none nothing can be read
+	return path
+}
 
-// own is this program's architecture.
+// own is this program's architecture. One for another system than Linux has none that a
+// host could have.
 func own() Arch {
+	if runtime.GOOS != "linux" {
+		return Arch(runtime.GOOS)
+	}
 	if runtime.GOARCH == "arm" {
 		return "armv7"
 	}
@@ -87,7 +97,7 @@ func (p *Programs) For(ctx context.Context, arch Arch) (*Program, error) {
 func (p *Programs) find(ctx context.Context, arch Arch) (*Program, error) {
 	switch {
 	case arch == own():
-		return read(self, arch)
+		return read(self(), arch)
 	case p.Folder != "":
 		return p.fromFolder(arch)
 	case p.Source != "":
@@ -115,7 +125,7 @@ func IsOurs(path string) error {
 		}
 		return errors.New("it is not built by Go")
 	}
-	ours, err := buildinfo.ReadFile(self)
+	ours, err := buildinfo.ReadFile(self())
 	if err == nil && theirs.Main.Path != ours.Main.Path {
 		err = fmt.Errorf("it is not wgkeys: its module is %q", theirs.Main.Path)
 	}

@@ -135,7 +135,7 @@ func (b *Batch) rename(f newFile) error {
 	}
 	defer h.close()
 	name := filepath.Base(f.path)
-	err = retryEINTR(func() error { return unix.Renameat2(h.fd, f.temp, h.fd, name, unix.RENAME_NOREPLACE) })
+	err = retryEINTR(func() error { return renameNew(h.fd, f.temp, name) })
 	if err == syscall.EINVAL || err == syscall.ENOSYS { // of NFS, say, where link(2) is a rename that replaces nothing
 		err = retryEINTR(func() error { return unix.Linkat(h.fd, f.temp, h.fd, name, 0) })
 		err = cmp.Or(err, h.remove(f.temp))

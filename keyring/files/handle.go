@@ -20,7 +20,7 @@ type handle struct {
 // openFolder opens a folder in another one. A link to a folder is none.
 func openFolder(in int, name string) (handle, error) {
 	fd, err := retryEINTRInt(func() (int, error) {
-		return unix.Openat(in, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return unix.Openat(in, name, asPath|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 	return handle{fd: fd}, err
 }
@@ -81,7 +81,7 @@ func (h handle) owns() (o owns, err error) {
 func (h handle) mode(name string) (fs.FileMode, bool) {
 	var info unix.Stat_t
 	err := retryEINTR(func() error { return unix.Fstatat(h.fd, name, &info, unix.AT_SYMLINK_NOFOLLOW) })
-	return fileMode(info.Mode).Perm(), err == nil && info.Mode&unix.S_IFMT == unix.S_IFREG
+	return fileMode(uint32(info.Mode)).Perm(), err == nil && info.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
 // write makes a new file, private from birth. What cannot be written whole is removed;

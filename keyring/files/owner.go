@@ -25,8 +25,8 @@ func ownsOf(dir *os.File) (o owns, err error) {
 	if err := retryEINTR(func() error { return unix.Fstat(int(dir.Fd()), &info) }); err != nil {
 		return o, err
 	}
-	n, err := unix.Fgetxattr(int(dir.Fd()), "system.posix_acl_default", nil)
-	return owns{int(info.Uid), int(info.Gid), info.Mode, err == nil && n > 0}, nil
+	n, err := defaultList(int(dir.Fd()))
+	return owns{int(info.Uid), int(info.Gid), uint32(info.Mode), err == nil && n > 0}, nil
 }
 
 // give has a new file or folder of the process, open as fd, belong to whom the folder

@@ -1,8 +1,6 @@
 package files
 
 import (
-	"bytes"
-	"encoding/binary"
 	"io/fs"
 	"path/filepath"
 	"runtime"
@@ -89,7 +87,7 @@ func (t *taker) folder(in int, name, path string) *folder {
 	f.path = path
 	var info unix.Stat_t
 	if unix.Fstat(fd, &info) == nil {
-		f.mode = fileMode(info.Mode)
+		f.mode = fileMode(uint32(info.Mode))
 	}
 	f.entries, f.list = t.entries.take(len(t.found), entryPiece), t.lists.take(len(t.found), entryPiece)
 	slices.SortFunc(t.found, func(a, b found) int { return strings.Compare(a.name, b.name) })
@@ -140,43 +138,12 @@ func (t *taker) below(fd int, folders []*entry) {
 
 func (e *entry) path() string { return e.in.path + string(filepath.Separator) + e.name }
 
-// read lists the open folder into t.found: getdents64(2).
-func (t *taker) read(fd int) error {
-	t.found = t.found[:0]
-	for {
-		n, err := retryEINTRInt(func() (int, error) { return unix.Getdents(fd, t.buffer[:]) })
-		if n <= 0 || err != nil {
-			return err
-		}
-		for rest := t.buffer[:n]; len(rest) > nameAt; {
-			size := binary.NativeEndian.Uint16(rest[sizeAt:])
-			name, _, _ := bytes.Cut(rest[nameAt:size], []byte{0})
-			gone, kind := binary.NativeEndian.Uint64(rest) == 0, rest[kindAt] // no inode
-			rest = rest[size:]
-			if gone || string(name) == "." || string(name) == ".." {
-				continue
-			}
-			e := found{string(name), kindOf(kind)}
-			if kind != unix.DT_UNKNOWN || e.ask(fd) {
-				t.found = append(t.found, e)
-			}
-		}
-	}
-}
-
-// Where the parts of struct linux_dirent64 are, in bytes (getdents(2)).
-const (
-	sizeAt = 16
-	kindAt = 18
-	nameAt = 19
-)
-
 // ask asks for the type of an entry, which some file systems do not tell: false if it is
 // not there any more.
 func (e *found) ask(fd int) bool {
 	var info unix.Stat_t
 	err := retryEINTR(func() error { return unix.Fstatat(fd, e.name, &info, unix.AT_SYMLINK_NOFOLLOW) })
-	e.kind = fileMode(info.Mode).Type()
+	e.kind = fileMode(uint32(info.Mode)).Type()
 	return err == nil
 }
 
@@ -185,14 +152,14 @@ func (t *taker) see(dir handle, e *entry) {
 	if e.kind.IsRegular() {
 		text, info, err := dir.readTo(e.name, maxSeen, func(n int) []byte { return t.texts.take(n, textPiece) })
 		if info.Mode&unix.S_IFMT == unix.S_IFREG {
-			e.mode = fileMode(info.Mode)
+			e.mode = fileMode(uint32(info.Mode))
 			e.text, e.whole = text, err == nil && text != nil && int64(len(text)) == info.Size
 		}
 	}
 	if e.mode == 0 && e.kind&fs.ModeSymlink == 0 {
 		var info unix.Stat_t
 		if unix.Fstatat(dir.fd, e.name, &info, unix.AT_SYMLINK_NOFOLLOW) == nil {
-			e.mode = fileMode(info.Mode)
+			e.mode = fileMode(uint32(info.Mode))
 		}
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // asOwner has root's git run as the user whose the repository is that dir lies in: its
@@ -68,16 +66,4 @@ func groupsOf(u *user.User, file uint32) (group uint32, others []uint32) {
 		}
 	}
 	return group, others
-}
-
-// maySetID tells whether this process may become another user: root in a container
-// need not (capabilities(7), CAP_SETUID and CAP_SETGID).
-func maySetID() bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if unix.Capget(&header, &data[0]) != nil {
-		return false
-	}
-	const both = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
-	return data[0].Effective&both == both
 }

@@ -12,7 +12,6 @@ import (
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/rotate"
-	"wgkeys/deploy/rotate/participant"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/vault"
@@ -199,7 +198,7 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 
 // install brings the next key to the host, beside the one it has.
 func (x *rotation) install(ctx context.Context, next keyring.PublicKey) error {
-	file := push.File{Path: participant.NextFile(x.tunnel.Name, x.rotation.Host.KeyFile), Want: next.String()}
+	file := push.File{Path: rotate.NextFile(x.tunnel.Name, x.rotation.Host.KeyFile), Want: next.String()}
 	file.Secret = func() ([]byte, error) {
 		k, err := x.maker.Repo.Vault.OpenKey(x.host, vault.KeyFile(keyring.Next(x.tunnel.Name)), next, x.maker.IDs)
 		if err != nil {

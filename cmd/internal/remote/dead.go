@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
@@ -162,7 +161,7 @@ func (s *HostStatus) findUnresolved() {
 	for i := range s.view.Peers {
 		p := &s.view.Peers[i]
 		live, known := s.answer.Live.Peers[keyInUse(p, s.answer)]
-		if known && live.Endpoint == "" && lookup.IsName(p.Endpoint) {
+		if known && live.Endpoint == "" && tunnel.IsName(p.Endpoint) {
 			lost = append(lost, p.Name+" at "+p.Endpoint)
 		}
 	}
@@ -322,7 +321,7 @@ func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	}
 	why = fmt.Sprintf("nothing of it arrives at %s: its port %d/udp is closed, by a firewall there or on the way", peer,
 		port)
-	if lookup.IsName(d.peer.Endpoint) {
+	if tunnel.IsName(d.peer.Endpoint) {
 		why += ", or " + d.peer.Endpoint + " leads to another host"
 	}
 	return why, fmt.Sprintf("wgkeys status %s, and on it: tcpdump -n udp port %d", peer, port)

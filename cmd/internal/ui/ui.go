@@ -31,6 +31,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -187,22 +188,16 @@ func (u *UI) Ask(prompt string, secret bool) (string, error) {
 // The program's signals end a verb when it comes to look; who is asked cannot wait
 // for that. However it ends, the terminal is as it was.
 func readLine(tty *os.File, secret bool) (string, error) {
-	fd := int(tty.Fd())
-	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return "", err
-	}
 	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt, unix.SIGTERM, unix.SIGHUP)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(interrupted)
 	if secret {
-		hidden := *before
-		hidden.Lflag &^= unix.ECHO
-		if err := unix.IoctlSetTermios(fd, unix.TCSETS, &hidden); err != nil {
+		show, err := hideTyping(tty)
+		if err != nil {
 			return "", err
 		}
 		defer fmt.Fprintln(tty)
-		defer unix.IoctlSetTermios(fd, unix.TCSETS, before)
+		defer show()
 	}
 	var answer string
 	read := make(chan error, 1)

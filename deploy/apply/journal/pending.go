@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 )
@@ -24,16 +22,6 @@ type Pending struct {
 	Guarded  bool          `json:"guarded"`  // both guards have seen what was before: the steps begin
 	Done     bool          `json:"done"`     // all steps were taken: before that there is nothing to confirm
 	Damaged  bool          `json:"-"`        // the file says nothing: the time has come
-}
-
-// Uptime is the time since the host was booted, asleep or not: no clock that
-// somebody sets (CLOCK_BOOTTIME, clock_gettime(2)).
-func Uptime() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		panic(err) // it is there since Linux 2.6.39
-	}
-	return time.Duration(t.Nano())
 }
 
 // Left is how long there is to confirm.

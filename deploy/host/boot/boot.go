@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 
-	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/apply/linux/services"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
@@ -207,5 +206,5 @@ func enable(unit string, flags ...string) Command {
 
 // named reports whether an endpoint has to be looked up.
 func named(v *tunnel.View) bool {
-	return slices.ContainsFunc(v.Peers, func(p tunnel.Peer) bool { return lookup.IsName(p.Endpoint) })
+	return slices.ContainsFunc(v.Peers, func(p tunnel.Peer) bool { return tunnel.IsName(p.Endpoint) })
 }

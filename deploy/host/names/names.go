@@ -18,7 +18,6 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
-	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/host/session"
@@ -157,7 +156,7 @@ func (f *follower) named(view *tunnel.View, live map[keyring.PublicKey]*apply.Pe
 	var all []named
 	for i := range view.Peers {
 		want := &view.Peers[i]
-		if !lookup.IsName(want.Endpoint) {
+		if !tunnel.IsName(want.Endpoint) {
 			continue
 		}
 		have := live[want.PublicKey]

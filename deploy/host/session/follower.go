@@ -13,7 +13,6 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux"
-	"wgkeys/deploy/apply/linux/lookup"
 	"wgkeys/deploy/host/daemon"
 	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/tunnel"
@@ -64,7 +63,7 @@ func followNames(ctx context.Context, plan *apply.Plan, down bool) error {
 	switch {
 	case plan.View != nil:
 		for i := range plan.View.Peers {
-			wanted = wanted || lookup.IsName(plan.View.Peers[i].Endpoint)
+			wanted = wanted || tunnel.IsName(plan.View.Peers[i].Endpoint)
 		}
 	case down:
 	default:
@@ -91,7 +90,7 @@ func followedAfterRevert(plan *apply.Plan) bool {
 	}
 	last, err := kept.View(plan.Tunnel)
 	return err == nil && last != nil &&
-		slices.ContainsFunc(last.Peers, func(p tunnel.Peer) bool { return lookup.IsName(p.Endpoint) })
+		slices.ContainsFunc(last.Peers, func(p tunnel.Peer) bool { return tunnel.IsName(p.Endpoint) })
 }
 
 func startFollower(ctx context.Context, name string) error {

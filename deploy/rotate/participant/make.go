@@ -19,7 +19,7 @@ import (
 func makeKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	path := q.KeyFile
 	if !q.Now {
-		path = NextFile(q.Tunnel, q.KeyFile)
+		path = rotate.NextFile(q.Tunnel, q.KeyFile)
 		unlock, err := clearNext(ctx, q, path)
 		if err != nil {
 			return err

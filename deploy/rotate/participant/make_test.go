@@ -31,7 +31,7 @@ func TestMakeKey(t *testing.T) {
 	}
 	text, err := os.ReadFile(q.KeyFile)
 	if err == nil {
-		err = os.WriteFile(NextFile("wg0", q.KeyFile), text, 0o600)
+		err = os.WriteFile(rotate.NextFile("wg0", q.KeyFile), text, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -311,7 +311,7 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 		return fault.NewFile("cannot replace key file", q.KeyFile, "it is no regular file",
 			"make it one, or name another private_key_file")
 	}
-	if next := NextFile(q.Tunnel, q.KeyFile); fileKey(next).PublicKey != q.Next {
+	if next := rotate.NextFile(q.Tunnel, q.KeyFile); fileKey(next).PublicKey != q.Next {
 		return fault.NewFile("the next key is not in", next, fileKey(next).Why, "wgkeys rotate "+q.Host)
 	}
 	if !q.Now && fileKey(q.KeyFile).PublicKey != q.Old {

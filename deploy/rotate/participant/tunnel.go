@@ -128,12 +128,7 @@ func (d *device) promoteFile(next keyring.PublicKey) error {
 }
 
 // nextFile is where the next key waits.
-func (d *device) nextFile() string { return NextFile(d.name, d.keyFile) }
-
-// NextFile returns the path of the next key on a host, beside its key file.
-func NextFile(tunnel, keyFile string) string {
-	return filepath.Join(filepath.Dir(keyFile), tunnel+".next.key")
-}
+func (d *device) nextFile() string { return rotate.NextFile(d.name, d.keyFile) }
 
 // wake nudges peers and waits until each has shaken hands lately.
 func (d *device) wake(peers []keyring.PublicKey, atMost time.Duration) error {

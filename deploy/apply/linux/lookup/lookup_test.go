@@ -3,6 +3,8 @@ package lookup
 import (
 	"fmt"
 	"testing"
+
+	"wgkeys/deploy/tunnel"
 )
 
 // TestResolversAreRead: each program has its own way to say what they are.
@@ -25,7 +27,7 @@ func TestIsName(t *testing.T) {
 		"": false, "192.0.2.1:51820": false, "[2001:db8::1]:51820": false, "[fe80::1%eth0]:51820": false,
 		"vpn.example.net:51820": true, "hub:1": true,
 	} {
-		if got := IsName(endpoint); got != want {
+		if got := tunnel.IsName(endpoint); got != want {
 			t.Errorf("%q is a name: %t", endpoint, got)
 		}
 	}

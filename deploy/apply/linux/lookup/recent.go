@@ -2,7 +2,6 @@ package lookup
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -28,7 +27,7 @@ func (r *Recent) Observe(ctx context.Context, view *tunnel.View, s *apply.State,
 	var names []string
 	for i := range view.Peers {
 		p := &view.Peers[i]
-		if !IsName(p.Endpoint) {
+		if !tunnel.IsName(p.Endpoint) {
 			continue
 		}
 		if live == nil {
@@ -63,24 +62,4 @@ func peersByKey(s *apply.State) map[keyring.PublicKey]*apply.Peer {
 		live[s.Peers[i].PublicKey] = &s.Peers[i]
 	}
 	return live
-}
-
-// IsName reports whether an endpoint has to be looked up.
-func IsName(endpoint string) bool {
-	// Four numbers are no name, whose last label has a letter (RFC 3696, 2): ten
-	// thousand addresses need not be parsed once more.
-	dots, others := 0, 0
-	for i := range len(endpoint) {
-		switch c := endpoint[i]; {
-		case c == '.':
-			dots++
-		case c != ':' && (c < '0' || c > '9'):
-			others++
-		}
-	}
-	if dots == 3 && others == 0 {
-		return false
-	}
-	_, err := netip.ParseAddrPort(endpoint)
-	return endpoint != "" && err != nil
 }

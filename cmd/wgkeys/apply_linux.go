@@ -1,0 +1,231 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"wgkeys/cmd/internal/remote"
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/host"
+	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+)
+
+// applyKept takes a view that this machine has had, though today it would be refused.
+func applyKept(e *env, text []byte, planOnly bool) error {
+	v, err := tunnel.ParseKept(text)
+	if err != nil || len(v.Weakening()) == 0 {
+		return applyHere(e, host.Text(text), planOnly)
+	}
+	e.ui.Warn(fault.New("the kept view weakens the whole host of tunnel", v.Tunnel, strings.Join(v.Weakening(), ", "),
+		"take them out of the tunnel file, then wgkeys apply "+v.Host+"; a place for them is the host's /etc/sysctl.d"))
+	return applyHere(e, host.View(v), planOnly)
+}
+
+// fileOfView is the file of the view that is to be applied, or "" where it is to be
+// derived from the repository.
+func fileOfView(e *env) (string, error) {
+	file := e.cli.String("view")
+	if !e.cli.Bool("kept") {
+		return file, nil
+	}
+	if file != "" || len(e.names()) > 0 {
+		return "", ui.Usage("cannot go together:", "--kept and another view",
+			"it is the one that the last apply on this machine kept", "wgkeys apply --kept")
+	}
+	names := kept.Names()
+	if t := e.cli.String("tunnel"); t != "" {
+		if err := tunnel.CheckName(t); err != nil {
+			return "", ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys apply --help")
+		}
+		names = []string{t}
+	}
+	switch len(names) {
+	case 0:
+		return "", fault.NewFile("no view is kept in", kept.Dir, "no tunnel was applied on this machine", "wgkeys apply")
+	case 1:
+		return kept.Path(names[0]), nil
+	}
+	return "", ui.Usage("which tunnel is meant by", "wgkeys apply --kept", "there are views of "+strings.Join(names, ", "),
+		"wgkeys apply --kept -t "+names[0])
+}
+
+// applyText applies a view that was handed over as it is.
+func applyText(e *env, text []byte, planOnly bool) error {
+	return applyHere(e, host.Text(text), planOnly)
+}
+
+// applyView applies a view that was derived just now.
+func applyView(e *env, v *tunnel.View, planOnly bool) error {
+	return applyHere(e, host.View(v), planOnly)
+}
+
+// openHost opens this host, for changes or for a look.
+func openHost(e *env, lookOnly bool, o host.Options) (*host.Host, error) {
+	if lookOnly {
+		return host.Look(o)
+	}
+	return host.Begin(e.ctx, o)
+}
+
+func applyHere(e *env, w *host.Wanted, planOnly bool) error {
+	name, err := w.Tunnel()
+	if err != nil {
+		return err
+	}
+	wait, token := e.cli.Duration("confirm"), e.cli.String("token")
+	var plan *apply.Plan
+	tell := func(event host.Event) { tellEvent(e, event, plan) }
+	h, err := openHost(e, planOnly, host.Options{Old: admission(e), Confirm: wait, Token: token, Report: tell})
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	plan, err = h.Plan(e.ctx, w)
+	if err != nil && planOnly {
+		tellRefusal(e, name, err)
+	}
+	if err != nil {
+		return err
+	}
+	if plan.Known && e.ui.Verbose {
+		e.ui.Say("%s: all is as it was when there was nothing to do", name)
+	}
+	if done, err := showPlan(e, h, plan, planOnly); done {
+		return err
+	}
+	waits, err := h.Apply(e.ctx, plan)
+	switch {
+	case err != nil || !waits:
+		return err
+	case token != "":
+		return ui.ExitWith(ui.ExitWaits, nil)
+	}
+	e.ui.Say("this is undone in %v, unless you run: wgkeys confirm -t %s", wait, name)
+	return nil
+}
+
+// admission is what is done about a view that is older than this host.
+func admission(e *env) host.Admission {
+	switch {
+	case e.cli.Bool("unknown"):
+		return host.AllowOld
+	case e.cli.Bool("kept"): // better the rest of it than nothing at boot
+		return host.DropOld
+	}
+	return host.RefuseOld
+}
+
+// tellEvent says what happens on this host while it is worked on, for a plan once it is made.
+func tellEvent(e *env, event host.Event, plan *apply.Plan) {
+	switch event := event.(type) {
+	case host.Waiting:
+		e.ui.Say("waiting for process %d, which is changing a tunnel on this host", event.PID)
+	case host.Note:
+		e.ui.Say("note: %s", event)
+	case host.Finding:
+		e.ui.Say("finding: %s", event)
+	case host.Warning:
+		e.ui.Warn(event.Err)
+	case host.Done: // the last: nobody may be there to hear it (SIGPIPE)
+		sayDone(e, plan)
+	}
+}
+
+// showPlan reports done where that is all that is wanted.
+func showPlan(e *env, h *host.Host, plan *apply.Plan, planOnly bool) (done bool, err error) {
+	for _, err := range h.Damaged() {
+		e.ui.Warn(err)
+	}
+	if e.cli.Bool("json") {
+		err = e.ui.JSON(remote.PlanJSON(plan))
+	} else {
+		tellPlan(e, plan)
+	}
+	if err == nil && planOnly && len(plan.Steps) > 0 {
+		err = ui.ExitWith(ui.ExitFindings, nil)
+	}
+	return err != nil || planOnly, err
+}
+
+func tellPlan(e *env, plan *apply.Plan) {
+	for _, note := range plan.Notes {
+		e.ui.Say("note: %s", note)
+	}
+	for _, found := range plan.Findings {
+		e.ui.Say("finding: %s", found)
+	}
+	shown := shownSteps(e, plan)
+	switch {
+	case len(plan.Steps) == 0:
+		e.ui.Say("%s: nothing to do", plan.Tunnel)
+	case len(shown) == 0:
+		e.ui.Say("%s: nothing to do but to note in the journal what other tunnels share; -v shows it", plan.Tunnel)
+	}
+	for _, s := range shown {
+		if !e.ui.Quiet {
+			e.ui.Printf("%s  # %s\n", s.Change, s.Why)
+		}
+	}
+}
+
+// shownSteps are the steps that a person is told of: a step that only the journal
+// knows is none, but with -v.
+func shownSteps(e *env, plan *apply.Plan) []apply.Step {
+	if e.ui.Verbose {
+		return plan.Steps
+	}
+	return slices.DeleteFunc(slices.Clone(plan.Steps), func(s apply.Step) bool { return !s.Change.TouchesKernel() })
+}
+
+// sayDone tells what was planned from what was done.
+func sayDone(e *env, plan *apply.Plan) {
+	if n := len(shownSteps(e, plan)); n > 0 {
+		e.ui.Say("%s: done, %s", plan.Tunnel, ui.Plural(n, "step"))
+	}
+}
+
+func downHere(e *env, name string) error {
+	dry := e.cli.Bool("dry-run")
+	var plan *apply.Plan
+	h, err := openHost(e, dry, host.Options{Report: func(event host.Event) { tellEvent(e, event, plan) }})
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	plan, err = h.PlanDown(e.ctx, name)
+	if err != nil {
+		return err
+	}
+	if done, err := showPlan(e, h, plan, dry); done {
+		return err
+	}
+	return h.Down(e.ctx, plan)
+}
+
+// appliedTunnel is the tunnel that is meant: the one named, or the only one
+// that was applied here. It is "" where none was.
+func appliedTunnel(e *env) (string, error) {
+	if t := e.cli.String("tunnel"); t != "" {
+		if err := tunnel.CheckName(t); err != nil {
+			return "", ui.Usage("no tunnel can be named", t, err.Error(), "wgkeys down --help")
+		}
+		return t, nil
+	}
+	names, err := host.Applied()
+	if err != nil {
+		return "", err
+	}
+	switch len(names) {
+	case 0:
+		e.ui.Say("nothing to do: no tunnel of wgkeys is up on this machine")
+		return "", nil
+	case 1:
+		return names[0], nil
+	}
+	return "", ui.Usage("which tunnel is meant by", "wgkeys "+e.cli.Command.Name,
+		"those up are "+strings.Join(names, ", "),
+		"wgkeys "+e.cli.Command.Name+" -t "+names[0])
+}

@@ -1,0 +1,14 @@
+package main
+
+import (
+	"wgkeys/deploy/host"
+)
+
+func confirmHere(e *env, name string) error {
+	waited, err := host.Confirm(e.ctx, name, host.Options{Token: e.cli.String("token"),
+		Report: func(event host.Event) { tellEvent(e, event, nil) }})
+	if err == nil && !waited {
+		e.ui.Say("nothing waits to be confirmed on %s", name)
+	}
+	return err
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/host/boot"
+	"wgkeys/deploy/host/kept"
+	"wgkeys/deploy/install"
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
+)
+
+// installHere sees to this machine.
+func installHere(e *env) error {
+	views, err := keptViews(e)
+	if err != nil {
+		return err
+	}
+	s := boot.Find()
+	if e.cli.Bool("ifupdown") {
+		s = boot.Ifupdown
+	}
+	if !e.cli.Bool("placed") {
+		if err := installProgram(e); err != nil {
+			return err
+		}
+	}
+	for _, name := range device.Outdated(boot.Program()) {
+		e.ui.Say("%s: its device in user space goes on, in the program before; to have this one: wgkeys down -t %[1]s, then apply", name)
+	}
+	return bootBy(e, s, views)
+}
+
+// bootBy has s bring the tunnels up. What is so already is left as it is, and a dry run
+// tells of all of it.
+func bootBy(e *env, s boot.System, views []*tunnel.View) error {
+	if s == boot.None {
+		name := "TUNNEL"
+		if len(views) > 0 {
+			name = views[0].Tunnel
+		}
+		e.ui.Say("neither systemd nor OpenRC nor ifupdown starts this machine: have your init system run %s apply --kept -t %s", boot.Program(), name)
+	}
+	dry, changed := e.cli.Bool("dry-run"), false
+	for _, f := range s.Files(views) {
+		if !dry && f.Is() {
+			continue
+		}
+		changed = true
+		e.ui.Printf("install -m %04o %s\n", f.Mode, f.Path)
+		if dry {
+			continue
+		}
+		if err := f.Write(); err != nil {
+			return fault.WrapFile(err, "cannot install", f.Path, "sudo wgkeys install")
+		}
+	}
+	for _, c := range s.Enable(views) {
+		if !dry && (c.Reads && !changed || c.Done(e.ctx)) {
+			continue
+		}
+		changed = true
+		e.ui.Printf("%s\n", c)
+		if dry {
+			continue
+		}
+		if err := c.Run(e.ctx); err != nil {
+			return err
+		}
+	}
+	tellBoot(e, s, views, changed)
+	return nil
+}
+
+func tellBoot(e *env, s boot.System, views []*tunnel.View, changed bool) {
+	switch {
+	case s == boot.None:
+	case len(views) == 0:
+		e.ui.Say("no tunnel was applied yet: after the first apply, install has %s bring it up at boot", s)
+	case !changed:
+		e.ui.Say("nothing to do: %s brings up at boot %s", s, tunnelsOf(views))
+	}
+}
+
+func tunnelsOf(views []*tunnel.View) string {
+	names := ""
+	for i, v := range views {
+		if i > 0 {
+			names += ", "
+		}
+		names += v.Tunnel
+	}
+	return names
+}
+
+// keptViews are those of the named tunnel, or of all that were applied here: at least one,
+// but on a host that was given the program just now.
+func keptViews(e *env) ([]*tunnel.View, error) {
+	names := kept.Names()
+	if t := e.cli.String("tunnel"); t != "" {
+		if err := tunnel.CheckName(t); err != nil {
+			return nil, ui.ExitWith(ui.ExitUsage, err)
+		}
+		names = slices.DeleteFunc(names, func(name string) bool { return name != t })
+	}
+	if len(names) == 0 && !e.cli.Bool("placed") {
+		return nil, fault.NewFile("nothing to bring up at boot in", kept.Dir, "no tunnel was applied on this machine",
+			"wgkeys apply")
+	}
+	var views []*tunnel.View
+	for _, name := range names {
+		v, err := kept.View(name)
+		if err != nil {
+			return nil, err
+		}
+		if v == nil { // a down meanwhile
+			continue
+		}
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+// installProgram copies this program, unless it runs from its place already, or is the
+// same. A package's it leaves to the package manager.
+func installProgram(e *env) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fault.Wrap(err, "cannot find this program's own file", "", "")
+	}
+	if real, err := filepath.EvalSymlinks(boot.Program()); err == nil && real == self {
+		return nil
+	}
+	if boot.Packaged() {
+		e.ui.Say("%s, which a package has brought, stays as it is; another one is installed by its package manager",
+			boot.Program())
+		return nil
+	}
+	if err := install.IsOurs(boot.Program()); err != nil && !errors.Is(err, fs.ErrNotExist) && !e.cli.Bool("yes") {
+		return fault.WrapFile(err, "cannot replace", boot.Program(), "sudo "+words.ForShell(self)+" install -y")
+	}
+	e.ui.Printf("install -m 0755 %s %s\n", self, boot.Program())
+	if e.cli.Bool("dry-run") {
+		return nil
+	}
+	if err := copyProgram(self, boot.Program()); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot install", boot.Program(), "sudo wgkeys install")
+	}
+	return nil
+}
+
+// copyProgram replaces the program at once: one that runs is not written to.
+func copyProgram(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return files.Replace(to, io.Reader(in), files.Replacement{Mode: 0o755})
+}

@@ -1,0 +1,6 @@
+package git
+
+import "os"
+
+// maySetID tells whether this process may become another user.
+func maySetID() bool { return os.Geteuid() == 0 }

@@ -1,0 +1,15 @@
+package git
+
+import "golang.org/x/sys/unix"
+
+// maySetID tells whether this process may become another user: root in a container
+// need not (capabilities(7), CAP_SETUID and CAP_SETGID).
+func maySetID() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if unix.Capget(&header, &data[0]) != nil {
+		return false
+	}
+	const both = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	return data[0].Effective&both == both
+}
