@@ -159,7 +159,7 @@ for suite in bookworm trixie; do
 	*sent*) say "apt install of 1.0.1 in a tunnel of 100 packets a second: $flow" ;;
 	*) fail "traffic: $flow; $(cat "$root/root/change.out")" ;;
 	esac
-	[ "$(here wgkeys --version | cut -d ' ' -f 2)" = 1.0.1 ] || fail "the upgrade left $(here wgkeys --version)"
+	[ "$(here wgkeys --version | cut -d " " -f 2)" = v1.0.1 ] || fail "the upgrade left $(here wgkeys --version)"
 	grep -q '/usr/local/bin/wgkeys\|/etc/systemd/system/wgkeys@' "$root/root/change.out" &&
 		fail "install is at odds with the package: $(cat "$root/root/change.out")"
 	rm -rf "$root/root/net" "$root/root/b"
@@ -192,6 +192,18 @@ tar -xzf "$root/root/release/"wgkeys_1.0.0_x86_64.apk -C "$root" --warning=no-un
 say "unpacked by tar, there is no apk here: $(here wgkeys --version); $(sed -n 's/^pkgver = //p' "$root/.PKGINFO"), $(sed -n 's/^arch = //p' "$root/.PKGINFO")"
 [ -x "$root/etc/init.d/wgkeys" ] || fail "no script of OpenRC's"
 umount -R "$root"
+
+name=signed
+key=$work/key
+ssh-keygen -q -t ed25519 -N '' -C '' -f "$key"
+echo "release@example.org namespaces=\"wgkeys-release\" $(cut -d ' ' -f 1,2 "$key.pub")" >"$work/signers"
+ssh-keygen -q -Y sign -f "$key" -n wgkeys-release "$work/1.0.0/SHA256SUMS"
+testdata/release/verify.sh "$work/signers" "$work/1.0.0" >/dev/null || fail "a good release is refused"
+echo >>"$work/1.0.0/build.txt"
+! testdata/release/verify.sh "$work/signers" "$work/1.0.0" >/dev/null 2>&1 || fail "a changed file passes"
+echo >>"$work/1.0.0/SHA256SUMS"
+! testdata/release/verify.sh "$work/signers" "$work/1.0.0" >/dev/null 2>&1 || fail "changed sums pass"
+say "verify.sh takes the release, and refuses a changed file and changed sums"
 
 name=lintian
 command -v lintian >/dev/null || fail "no lintian"
