@@ -118,7 +118,7 @@ func listing(u *labtest.Users, h *lab.Host) string {
 	return u.Must(h, `find /etc /usr/local /var/lib /root /run -xdev ! -path '/root/net/*' ! -path '/run/sshd*' \
 			-printf '%M %u %g %p %l\n' | sort
 		find /etc /usr/local /var/lib -xdev -type f ! -name '*.log' -exec sha256sum {} + | sort -k 2
-		for p in /proc/[0-9]*; do tr '\0' ' ' <"$p/cmdline" 2>/dev/null; echo; done | grep wgkeys- || true`)
+		for p in /proc/[0-9]*; do tr '\0' ' ' <"$p/cmdline" 2>/dev/null; echo; done | grep '[w]gkeys-' || true`)
 }
 
 // TestLabInstallUp: from nothing to the first ping over two hosts it is five commands, the
