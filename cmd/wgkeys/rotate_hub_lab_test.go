@@ -39,9 +39,12 @@ func rotateHub(t *testing.T, n, asleep int) (took time.Duration) {
 	}
 	labtest.WaitFlowing(t, flows...)
 
-	start := time.Now()
+	start, before := time.Now(), logins(s)
 	starExits(s, ui.ExitDone, "wgkeys rotate -y -j 16 hub")
 	took = time.Since(start)
+	if got := logins(s) - before; got != n {
+		t.Errorf("%d connections to %d spokes", got, n)
+	}
 	t.Logf("rotate of a hub with %d spokes: %v", n, took.Round(100*time.Millisecond))
 	lossless(t, flows)
 	if asleep > 0 {

@@ -89,7 +89,7 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 	case record.Phase != Kept:
 		r.end(ctx, unused, next)
 		return fault.NewHost("the key of this host was not replaced:", r.Host.Host,
-			record.Why+s.names(r, record.unproved())+"; it uses the old one again", "wgkeys status "+r.Host.Host+
+			record.Why+s.namesOf(r, record.unproved())+"; it uses the old one again", "wgkeys status "+r.Host.Host+
 				", then wgkeys rotate "+r.Host.Host)
 	}
 	r.report("proved", "%s answered with the next key", count(len(record.Proved), "peer"))
@@ -104,8 +104,8 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 // errNotBegun marks the error of a switch that never was.
 var errNotBegun = errors.New("nothing was changed")
 
-// names returns the hosts with the given keys, for the end of a sentence.
-func (s *Survey) names(r *Rotation, keys []keyring.PublicKey) string {
+// namesOf returns the hosts with the given keys, for the end of a sentence.
+func (s *Survey) namesOf(r *Rotation, keys []keyring.PublicKey) string {
 	text := ""
 	for _, key := range keys {
 		for i, a := range s.peers {
@@ -123,7 +123,7 @@ func (s *Survey) names(r *Rotation, keys []keyring.PublicKey) string {
 func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) error {
 	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		a, err := p.ask(ctx, Request{Do: DoWatch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next, Run: r.run,
-			KeyFile: p.KeyFile, Within: r.patience(), Hold: !r.NoHold && s.peers[i].CanHold, Prove: s.proof()})
+			KeyFile: p.KeyFile, Within: r.patience(), Hold: !r.NoHold && s.peers[i].CanHold, Prove: s.proof(), Stay: true})
 		if err == nil && a.Live.PublicKey != s.peers[i].Live.PublicKey { // from now on it cannot be
 			err = fault.NewHost("the key was replaced by somebody else meanwhile, on peer", p.Host,
 				"nothing was changed by this run",

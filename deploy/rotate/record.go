@@ -62,6 +62,10 @@ const (
 	idle     = 100 * time.Millisecond
 	idleHeld = holdMost / 4
 
+	// dozing is how long a watcher who is told rests when it has followed: a hub with
+	// hundreds of peers ends them one after the other.
+	dozing = 250 * time.Millisecond
+
 	// soon is for how long a handshake that has begun may be under way to the counters.
 	soon = 300 * time.Millisecond
 

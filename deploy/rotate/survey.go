@@ -20,6 +20,15 @@ const fresh = 150 * time.Second
 type Survey struct {
 	host  Answer
 	peers []Answer // as Rotation.Peers
+	names []string // of the peers, when the survey was made: some may be left behind since
+}
+
+// of is what the peer said.
+func (s *Survey) of(peer string) Answer {
+	if i := slices.Index(s.names, peer); i >= 0 {
+		return s.peers[i]
+	}
+	return Answer{}
 }
 
 // Live is the public key that the host uses now.
@@ -94,7 +103,7 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 	begun := time.Now()
 	defer func() { r.looked = time.Since(begun) }()
 	errs := r.errors(ctx, -1, func(ctx context.Context, i int, p Participant) error {
-		a, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Hold: !r.NoHold})
+		a, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Hold: !r.NoHold, Stay: i >= 0})
 		if i < 0 {
 			s.host = a
 		} else {
@@ -105,6 +114,7 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 		}
 		return err
 	})
+	s.setNames(r)
 	all, silent := errs[:1:1], 0
 	for _, err := range errs[1:] {
 		if noAnswer(r, err) {
@@ -170,7 +180,15 @@ func (s *Survey) leaveBehind(r *Rotation, gone func(i int) bool) error {
 			"wgkeys status; or name those that are to be left behind: "+again(r)+" --skip "+r.Peers[0].Host)
 	}
 	r.Peers, s.peers = peers, answers
+	s.setNames(r)
 	return nil
+}
+
+func (s *Survey) setNames(r *Rotation) {
+	s.names = s.names[:0]
+	for _, p := range r.Peers {
+		s.names = append(s.names, p.Host)
+	}
 }
 
 // endLeft ends the watches of an earlier run for the same key, which was lost
@@ -183,7 +201,7 @@ func (r *Rotation) endLeft(ctx context.Context, before, s *Survey) {
 		return
 	}
 	r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
-		was, left := before.peers[i].Record, s.peers[i].Record
+		was, left := before.of(p.Host).Record, s.peers[i].Record
 		if left == nil || left.Over() || left.Switch || left.Next != r.Next || was == nil || was.Run != left.Run ||
 			was.Since != left.Since {
 			return nil
@@ -264,7 +282,8 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 		if i < 0 {
 			return nil
 		}
-		_, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Peers: []keyring.PublicKey{s.Live()}})
+		_, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Peers: []keyring.PublicKey{s.Live()},
+			Stay: true})
 		return err
 	})
 	if err == nil {

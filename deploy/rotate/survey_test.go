@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,6 +51,38 @@ func surveyEndsWhatWasLeft(t *testing.T) {
 		if (err == nil) != c.ending || (watch == nil) != c.ending {
 			t.Errorf("%s: %v, and the watch ended: %v", c.name, err, watch == nil)
 		}
+	}
+}
+
+// What was left is ended at the second look, whoever has been left behind since the first.
+func TestSurveyEndsByName(t *testing.T) { synctest.Test(t, surveyEndsByName) }
+
+func surveyEndsByName(t *testing.T) {
+	basalt, next, looks := keyring.PublicKey{1}, keyring.PublicKey{2}, 0
+	lost := errors.New("no answer")
+	host := func(context.Context, Request) (Answer, error) {
+		looks++
+		live := Live{PublicKey: basalt, Peers: map[keyring.PublicKey]Peer{{8}: {}, {9}: {}}}
+		return Answer{Protocol: Protocol, Live: live}, nil
+	}
+	far := func(context.Context, Request) (Answer, error) {
+		if looks > 1 {
+			return Answer{}, lost
+		}
+		return Answer{Protocol: Protocol, Live: Live{PublicKey: keyring.PublicKey{8}}}, nil
+	}
+	watch, ended := &Record{Next: next, Phase: Armed}, 0
+	peer := func(_ context.Context, q Request) (Answer, error) {
+		if q.Do == DoEnd {
+			watch, ended = nil, looks
+		}
+		return Answer{Protocol: Protocol, Live: Live{PublicKey: keyring.PublicKey{9}}, Record: watch}, nil
+	}
+	r := &Rotation{Tunnel: "wg0", Next: next, Host: Participant{Host: "basalt", Ask: host}, Jobs: 1, SkipUnreachable: true,
+		Peers:    []Participant{{Host: "far", Ask: far}, {Host: "shale", Ask: peer}},
+		NoAnswer: func(err error) bool { return errors.Is(err, lost) }}
+	if _, err := r.Survey(t.Context()); err != nil || ended != 2 {
+		t.Errorf("ended at look %d, %v", ended, err)
 	}
 }
 

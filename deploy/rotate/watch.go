@@ -21,6 +21,7 @@ type Watcher struct {
 	heard int64         // bytes, from the old key
 	still time.Duration // since when
 	alert time.Duration // until when something may change at any moment
+	doze  time.Duration // until when nothing is looked at, but whether to end
 }
 
 // Run does the watcher's role from wherever the record says that it stands, and
@@ -87,6 +88,9 @@ func run(ctx context.Context, r *Record, save func(*Record) error, clock func() 
 // step looks once and does what there is to do. It returns how long to wait
 // before the next look.
 func (w *Watcher) step() (time.Duration, error) {
+	if now := w.Clock(); now < w.doze && now >= w.alert && !w.Ended(w.Record) {
+		return idle, nil
+	}
 	live, err := w.Tunnel.Look()
 	if err != nil {
 		return 0, err
@@ -177,7 +181,11 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 		}
 		return 0, w.settle(Kept)
 	case answered || age > holdMost:
-		return max(calm, min(w.rest(), idle)), nil
+		pause := max(calm, min(w.rest(), idle))
+		if pause == idle {
+			w.doze = w.Clock() + dozing
+		}
+		return pause, nil
 	}
 	return r.since(age), nil
 }

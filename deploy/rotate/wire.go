@@ -9,7 +9,8 @@ import (
 )
 
 // Protocol is the version of what controller and host say to each other: one
-// [Request] and one [Answer], in JSON, for each run of "wgkeys turn" on the host.
+// [Request] and one [Answer], in JSON, for each run of "wgkeys turn" on the host, or several
+// one after the other, see Request.Stay.
 // Neither holds a secret.
 const Protocol = 3
 
@@ -57,6 +58,10 @@ type Request struct {
 	View json.RawMessage `json:"view,omitempty"`
 	Also []Request       `json:"also,omitempty"` // look: at other tunnels as well; likewise
 
+	// Stay has the host listen for another request when it has answered this one, on the
+	// same connection. An older host does not know that, and its answer does not say Stays.
+	Stay bool `json:"stay,omitempty"`
+
 	// Peers are those who have to prove the next key, or to shake hands before
 	// the host is looked at.
 	Peers []keyring.PublicKey `json:"peers,omitempty"`
@@ -72,6 +77,7 @@ type Answer struct {
 	CanHold  bool              `json:"can_hold"`           // packets can be held, where it was asked
 	HoldWhy  string            `json:"hold_why,omitempty"` // they cannot
 	Proves   bool              `json:"proves,omitempty"`   // look: Request.Prove is understood
+	Stays    bool              `json:"stays,omitempty"`    // another request is listened for
 	Claimed  bool              `json:"claimed"`            // a controller has the host to itself
 	Clock    time.Time         `json:"clock,omitzero"`     // of the host, for the age of handshakes
 	Record   *Record           `json:"record,omitempty"`   // of a rotation that the host takes part in

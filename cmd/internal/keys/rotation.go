@@ -19,6 +19,7 @@ import (
 
 // run replaces the key, or finishes a rotation that was interrupted.
 func (x *rotation) run(ctx context.Context) error {
+	defer x.maker.Hosts.HangUp()
 	over, err := x.finishPromotion()
 	switch {
 	case err != nil:

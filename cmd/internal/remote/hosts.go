@@ -39,6 +39,7 @@ type Hosts struct {
 
 	mu     sync.Mutex
 	warned map[string]bool // by host: what ssh remarks was told
+	lines  lines
 }
 
 // With returns a copy for one of several hosts: what it says goes elsewhere.
@@ -137,7 +138,18 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 	if h.IsLocal(t, host) && os.Geteuid() == 0 {
 		err = answerHere(ctx, h.Version, question, &said)
 	} else {
-		err = h.runParticipant(ctx, t, host, question, &said)
+		a, err = h.lines.ask(ctx, host+" "+t.Name, question, q.Stay, h.Limit, func() *ssh.Session {
+			return ssh.Start(context.WithoutCancel(ctx), noticing(h.Runner(t, host)), asRoot+" turn")
+		})
+		switch {
+		case err == nil:
+			return a, nil
+		case errors.Is(err, errUnclear):
+			return a, otherVersion(host, "what it answers is not understood here")
+		case !errors.Is(err, errLost):
+			return a, participantError(host, err)
+		}
+		err = runParticipant(ctx, noticing(h.Runner(t, host)), host, question, &said)
 	}
 	if err != nil {
 		return a, err
@@ -148,13 +160,24 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 	return a, nil
 }
 
-func (h *Hosts) runParticipant(ctx context.Context, t *tunnel.Tunnel, host string, question []byte,
-	said io.Writer) error {
-	r := h.Runner(t, host)
+func runParticipant(ctx context.Context, r ssh.Runner, host string, question []byte, said io.Writer) error {
+	err := r.Run(ctx, asRoot+" turn", bytes.NewReader(question), &bounded{w: said, left: maxAnswer})
+	return participantError(host, err)
+}
+
+// noticing notices soon that a connection is lost.
+func noticing(r ssh.Runner) ssh.Runner {
 	if c, ok := r.(*ssh.Client); ok {
 		c.Args = []string{"-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=5"}
 	}
-	err := r.Run(ctx, asRoot+" turn", bytes.NewReader(question), &bounded{w: said, left: maxAnswer})
+	return r
+}
+
+// HangUp ends the connections that wait for another request of a rotation.
+func (h *Hosts) HangUp() { h.lines.hangUp() }
+
+// participantError tells what the end of wgkeys on a host means.
+func participantError(host string, err error) error {
 	var exit *ssh.ExitError
 	if !errors.As(err, &exit) {
 		return err

@@ -32,15 +32,31 @@ type Server struct {
 	Plan func(ctx context.Context, view []byte) *rotate.Planned
 }
 
-// Serve answers the one request that in holds.
+// Serve answers the request that in holds and, where the controller asks it to stay, those
+// that come after it.
 func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
-	var q rotate.Request
-	d := json.NewDecoder(io.LimitReader(in, maxRequest))
-	if err := d.Decode(&q); err != nil {
-		err = fault.Wrap(err, "cannot read the request of the controller", "", "")
-		return json.NewEncoder(out).Encode(s.refuse(err, rotate.Protocol))
+	bounded := &io.LimitedReader{R: in}
+	d := json.NewDecoder(bounded)
+	for first := true; ; first = false {
+		bounded.N = maxRequest
+		var q rotate.Request
+		if err := d.Decode(&q); err != nil {
+			if !first { // the controller is gone, or has no more to ask
+				return nil
+			}
+			err = fault.Wrap(err, "cannot read the request of the controller", "", "")
+			return json.NewEncoder(out).Encode(s.refuse(err, rotate.Protocol))
+		}
+		if err := json.NewEncoder(out).Encode(s.answerAll(ctx, q)); err != nil || !q.Stay {
+			return err
+		}
 	}
+}
+
+// answerAll answers a request and what is asked along with it.
+func (s Server) answerAll(ctx context.Context, q rotate.Request) rotate.Answer {
 	answer := s.answer(ctx, q)
+	answer.Stays = q.Stay
 	for _, also := range q.Also {
 		also.Protocol = q.Protocol
 		if also.Do != rotate.DoLook {
@@ -50,7 +66,7 @@ func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		}
 		answer.Also = append(answer.Also, s.answer(ctx, also))
 	}
-	return json.NewEncoder(out).Encode(answer)
+	return answer
 }
 
 // answer answers one request.

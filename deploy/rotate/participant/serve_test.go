@@ -3,6 +3,7 @@ package participant
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +64,43 @@ func TestServeAlso(t *testing.T) {
 		}
 		if also.Version != "wgkeys v9" || also.Protocol != rotate.Protocol {
 			t.Errorf("answer %d is of version %q, protocol %d", i, also.Version, also.Protocol)
+		}
+	}
+}
+
+// TestServeStays: a host that is asked to stay answers one request after the other, and each
+// answer says whether it does; without that it ends, as every version does.
+func TestServeStays(t *testing.T) {
+	for name, tt := range map[string]struct {
+		stay []bool // the requests
+		want []bool // Stays of the answers
+	}{
+		"one":          {[]bool{false}, []bool{false}},
+		"three":        {[]bool{true, true, false}, []bool{true, true, false}},
+		"one too many": {[]bool{true, false, true}, []bool{true, false}},
+		"no more":      {[]bool{true}, []bool{true}},
+	} {
+		var asked, said bytes.Buffer
+		for _, stay := range tt.stay {
+			err := json.NewEncoder(&asked).Encode(rotate.Request{Protocol: rotate.Protocol, Do: rotate.DoLook,
+				Tunnel: "none0", Stay: stay})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := (Server{}).Serve(t.Context(), &asked, &said); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var got []bool
+		for d := json.NewDecoder(&said); d.More(); {
+			var a rotate.Answer
+			if err := d.Decode(&a); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, a.Stays)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
 		}
 	}
 }

@@ -1,0 +1,168 @@
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"wgkeys/deploy/rotate"
+	"wgkeys/deploy/ssh"
+)
+
+// mostLines is how many connections are kept open for the next request, each a process of
+// ssh here: what comes on top connects again.
+const mostLines = 256
+
+// mostSaid is more than a host with 100,000 peers says.
+const mostSaid = 64 << 20
+
+// Lines are connections to hosts that wait for the next request of a rotation: a hub's
+// has three for each peer.
+type lines struct {
+	mu   sync.Mutex
+	idle map[string]*line // by host and tunnel
+	n    int              // idle or in use
+}
+
+// A line is one of them.
+type line struct {
+	session *ssh.Session
+	heard   *hearer
+	answers *json.Decoder
+}
+
+// take returns the line to a host, which nobody else uses until it is put back, or nil.
+func (l *lines) take(name string) *line {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.idle[name]
+	delete(l.idle, name)
+	return c
+}
+
+// put keeps a line for the next request.
+func (l *lines) put(name string, c *line) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.idle == nil {
+		l.idle = map[string]*line{}
+	}
+	l.idle[name] = c
+}
+
+// reserve reports whether there may be one line more.
+func (l *lines) reserve() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.n >= mostLines {
+		return false
+	}
+	l.n++
+	return true
+}
+
+// end ends a line, and returns what its command ended with.
+func (l *lines) end(c *line) error {
+	l.mu.Lock()
+	l.n--
+	l.mu.Unlock()
+	over := time.AfterFunc(parting, func() { c.session.Kill(context.DeadlineExceeded) })
+	defer over.Stop()
+	return c.session.Wait()
+}
+
+// parting is how long a host may take to end that has nothing more to do.
+const parting = 5 * time.Second
+
+// hangUp ends the connections that wait for another request.
+func (l *lines) hangUp() {
+	l.mu.Lock()
+	idle := l.idle
+	l.idle = nil
+	l.mu.Unlock()
+	var group sync.WaitGroup
+	for _, c := range idle {
+		group.Go(func() { l.end(c) })
+	}
+	group.Wait()
+}
+
+// errLost marks a host that is to be asked over a connection of its own. Whatever it was
+// asked it may have done then; to do it twice comes to the same.
+var errLost = errors.New("no connection waits there")
+
+// errUnclear is the error of a host that ended well, and whose answer was none.
+var errUnclear = errors.New("no answer")
+
+// ask asks a host over the connection that waits there for a request, or over one that may
+// wait for the next, which dial begins.
+func (l *lines) ask(ctx context.Context, name string, question []byte, stay bool, limit time.Duration,
+	dial func() *ssh.Session) (a rotate.Answer, err error) {
+	c := l.take(name)
+	fresh := c == nil
+	if fresh {
+		if !stay || !l.reserve() {
+			return a, errLost
+		}
+		c = newLine(dial())
+	}
+	err = c.ask(ctx, question, limit, fresh, &a)
+	if err == nil && stay && a.Stays {
+		l.put(name, c)
+		return a, nil
+	}
+	ended := l.end(c)
+	switch {
+	case err == nil:
+		return a, nil // it does not stay, and what it said is all that counts
+	case !fresh && ctx.Err() == nil:
+		return a, errLost
+	case ended != nil:
+		return a, ended
+	}
+	return a, errUnclear
+}
+
+func newLine(s *ssh.Session) *line {
+	heard := &hearer{r: s.Stdout}
+	return &line{session: s, heard: heard, answers: json.NewDecoder(heard)}
+}
+
+// ask sends a request and waits for its answer. How long the first answer may take is for
+// the connection to judge, which may have to ask a person for a password; after that a
+// host is given up that says nothing, not even that it is at it, for the limit.
+func (c *line) ask(ctx context.Context, question []byte, limit time.Duration, fresh bool, a *rotate.Answer) error {
+	stop := context.AfterFunc(ctx, func() { c.session.Kill(context.Cause(ctx)) })
+	defer stop()
+	c.heard.begin(func() {})
+	if !fresh && limit > 0 {
+		late := time.AfterFunc(limit, func() { c.session.Kill(ssh.ErrSilent) })
+		defer late.Stop()
+		c.heard.begin(func() { late.Reset(limit) })
+	}
+	if _, err := c.session.Stdin.Write(question); err != nil {
+		return err
+	}
+	return c.answers.Decode(a)
+}
+
+// A hearer reads an answer, of which it bounds the length, and tells when something came.
+type hearer struct {
+	r    io.Reader
+	left int
+	came func()
+}
+
+func (h *hearer) begin(came func()) { h.left, h.came = mostSaid, came }
+
+func (h *hearer) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.came()
+	if h.left -= n; h.left < 0 {
+		return 0, errors.Join(errors.New("the host says too much"), err)
+	}
+	return n, err
+}
