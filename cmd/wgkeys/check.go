@@ -37,10 +37,12 @@ func checkCommand() (*cli.Command, func(*env) error) {
 
 func doCheck(e *env) error {
 	format := e.cli.String("annotate")
-	if format != "" && (annotators[format] == nil || e.cli.Bool("json")) {
-		return ui.Usage("cannot annotate for", format, "the forms are "+strings.Join(slices.Sorted(maps.Keys(annotators)),
-			" and ")+", and not with --json",
-			"wgkeys check --annotate github")
+	switch forms := slices.Sorted(maps.Keys(annotators)); {
+	case format != "" && annotators[format] == nil:
+		return ui.Usage("cannot annotate for", format, ui.Among(format, forms), "wgkeys check --annotate "+forms[0])
+	case format != "" && e.cli.Bool("json"):
+		return ui.Usage("cannot annotate for", format, "it is another form than that of --json",
+			"wgkeys check --annotate "+format)
 	}
 	if err := oneSearch(e); err != nil {
 		return err

@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +57,7 @@ func doGraph(e *env) error {
 	format := drawingFormat(e.cli.String("format"), out)
 	draw := drawings[format]
 	if draw == nil {
-		return ui.Usage("no such format", format, "there are mermaid, dot and svg", "wgkeys graph --format svg")
+		return ui.Usage("no such format", format, ui.Among(format, slices.Sorted(maps.Keys(drawings))), "wgkeys graph --format svg")
 	}
 	r, err := e.repo()
 	if err != nil {

@@ -135,7 +135,7 @@ func TestExamples(t *testing.T) {
 		if c.Hidden {
 			continue
 		}
-		if !strings.Contains(verbHelp(c), "\nExamples:\n    wgkeys ") {
+		if !strings.Contains(verbHelp(c), "\nExamples:\n    ") {
 			t.Errorf("wgkeys %s --help has no example", c.Name)
 		}
 		for _, line := range examples(c) {
@@ -154,6 +154,7 @@ func commandsOf(t *testing.T, line string) (all [][]string) {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", `wgkeys() { printf '%s\n' wgkeys "$@" --end-of-it >&3; }
 wg() { :; }
+source() { :; }
 cd "$1" && exec 3>&1 >/dev/null && eval "$2"`, "sh", t.TempDir(), line).Output()
 	if err != nil {
 		t.Fatalf("%s: %v", line, err)

@@ -3,7 +3,6 @@ package main
 import (
 	"embed"
 	"path"
-	"strconv"
 	"strings"
 
 	"wgkeys/cmd/internal/ui"
@@ -34,11 +33,7 @@ func schema(u *ui.UI, name string) error {
 	names := schemaNames()
 	text, err := schemas.ReadFile(path.Join(schemaDir, name+schemaEnd))
 	if err != nil {
-		why := "there are " + strings.Join(names, ", ")
-		if near := ui.DidYouMean(name, names, strconv.Quote); near != "" {
-			why += ": " + near
-		}
-		return ui.Usage("no such schema", name, why, "wgkeys help --schema tunnel")
+		return ui.Usage("no such schema", name, ui.Among(name, names), "wgkeys help --schema tunnel")
 	}
 	u.Printf("%s", text)
 	return nil

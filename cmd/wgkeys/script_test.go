@@ -122,6 +122,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string, unchanged bool) {
 		sameTree(ts, before, after)
 	}
 	showsNoSecret(ts, after)
+	keepsSchema(ts, args[1:])
 }
 
 func exitCode(ts *testscript.TestScript, err error) int {

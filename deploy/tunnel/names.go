@@ -93,28 +93,10 @@ func spelled(s, others string, upper bool) bool {
 // didYouMean returns `: did you mean "X"?` with the known name nearest to name,
 // or "" if none is near.
 func didYouMean(name string, known iter.Seq[string]) string {
-	if best := nearest(name, known); best != "" {
+	if best := words.Nearest(name, known); best != "" {
 		return ": did you mean " + strconv.Quote(best) + "?"
 	}
 	return ""
-}
-
-// nearest returns the known name nearest to name, or "" if none is near.
-func nearest(name string, known iter.Seq[string]) string {
-	best, distance := "", 1+max(1, len(name)/3)
-	for k := range known {
-		d := words.Edits(plainly(name), plainly(k), distance+1)
-		if d < distance || d == distance && best != "" && k < best {
-			best, distance = k, d
-		}
-	}
-	return best
-}
-
-// plainly takes case and underscores away, so that wg(8)'s ListenPort is near
-// to listen_port.
-func plainly(name string) string {
-	return strings.ReplaceAll(strings.ToLower(name), "_", "")
 }
 
 // shown spells a piece of the input for an error. What looks like a key is not

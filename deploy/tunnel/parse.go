@@ -12,6 +12,7 @@ import (
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 // Dir is the folder of the tunnel files in a repository. Errors name files
@@ -108,7 +109,7 @@ func missing(fsys fs.FS, name string) error {
 	f := fault.New("no such tunnel", name, path.Join(Dir, name+ext), "ls "+Dir)
 	f.Err = fs.ErrNotExist
 	names, _ := List(fsys)
-	if near := nearest(name, slices.Values(names)); near != "" {
+	if near := words.Nearest(name, slices.Values(names)); near != "" {
 		f.Hint = "did you mean -t " + near + "?"
 	}
 	return f

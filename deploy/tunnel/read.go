@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"wgkeys/keyring/words"
 )
 
 // A reader turns the tree into a Tunnel. Every method reports what is wrong and
@@ -37,7 +39,7 @@ func readTable[T any](r *reader, n *node, t *T, known keys[T]) {
 
 func (r *reader) unknown(n *node, name, meant string) {
 	at := n.get(name).pos
-	if p := plainly(name); p == "privatekey" || p == "presharedkey" {
+	if p := words.Plainly(name); p == "privatekey" || p == "presharedkey" {
 		r.add(at, "wgkeys gen HOST", "unknown key %s %s: a secret has no place in a plain file",
 			shown(name), n.where())
 		return

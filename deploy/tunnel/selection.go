@@ -81,28 +81,46 @@ func hostsOf(tunnels []*Tunnel) iter.Seq2[string, *host] {
 	}
 }
 
+// Tags are all that hosts of the tunnels have, sorted.
+func Tags(tunnels []*Tunnel) []string {
+	tags := map[string]bool{}
+	for _, h := range hostsOf(tunnels) {
+		for _, v := range h.tags.vals {
+			tags[v.val] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(tags))
+}
+
 func (h *host) tagged(tag string) bool {
 	return slices.ContainsFunc(h.tags.vals, func(v value[string]) bool { return v.val == tag })
 }
 
 // noSuchTag tells the tags that there are, or how a host gets one.
 func noSuchTag(tunnels []*Tunnel, tag string) error {
-	tags := map[string]bool{}
-	for _, h := range hostsOf(tunnels) {
-		for _, v := range h.tags.vals {
-			tags["@"+v.val] = true
-		}
+	names := Tags(tunnels)
+	for i := range names {
+		names[i] = "@" + names[i]
 	}
-	if len(tags) == 0 {
+	if len(names) == 0 {
 		return fault.New("no host has the tag", "@"+tag, "no host has any",
 			`write tags = ["`+tag+`"] under [hosts.NAME] in a tunnel file`)
 	}
+	near := didYouMean("@"+tag, slices.Values(names))
 	const shown = 8
-	names := slices.Sorted(maps.Keys(tags))
 	if len(names) > shown {
-		names = append(names[:shown], "...")
+		names = append(names[:shown:shown], "...")
 	}
-	return fault.New("no host has the tag", "@"+tag,
-		"there are "+strings.Join(names, ", ")+didYouMean("@"+tag, maps.Keys(tags)),
+	return fault.New("no host has the tag", "@"+tag, "there are "+strings.Join(names, ", ")+near,
 		"grep tags "+Dir+"/*"+ext)
+}
+
+// NoSuchHost is the error about a name that no tunnel has, with the one that was meant.
+func NoSuchHost(tunnels []*Tunnel, name string) error {
+	hosts := map[string]bool{}
+	for host := range hostsOf(tunnels) {
+		hosts[host] = true
+	}
+	return fault.NewHost("no such host", name, "no tunnel file names it"+didYouMean(name, maps.Keys(hosts)),
+		"grep hosts "+Dir+"/*"+ext)
 }

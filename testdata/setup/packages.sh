@@ -34,6 +34,7 @@ list() {
 		tcsh tcsh a login shell that is no sh
 		fish fish a login shell that is no sh
 		zsh zsh a login shell, and completion
+		bash bash completion
 		mandoc mandoc that the pages of the manual are right
 		zbarimg zbar-tools an independent reader of QR codes
 		xz xz-utils kernel modules, which are compressed from Linux 6.12 on

@@ -150,7 +150,7 @@ func (p *pusher) unknown(host string, tunnels []*tunnel.Tunnel) error {
 			return err
 		}
 	}
-	return fault.NewHost("no such host", host, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
+	return tunnel.NoSuchHost(tunnels, host)
 }
 
 // add adds the hosts of t that were asked for, each once; not those that nobody logs in

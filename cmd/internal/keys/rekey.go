@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -153,7 +154,11 @@ func (q *Rekey) findHosts(named, skip []string) ([]string, error) {
 	}
 	for _, host := range slices.Concat(named, skip) {
 		if !slices.Contains(all, host) {
-			return nil, fault.NewHost("no such host in the vault", host, "there is no folder vault/"+host, "ls vault")
+			why := "there is no folder vault/" + host
+			if near := ui.DidYouMean(host, all, strconv.Quote); near != "" {
+				why += ": " + near
+			}
+			return nil, fault.NewHost("no such host in the vault", host, why, "ls vault")
 		}
 	}
 	hosts := all

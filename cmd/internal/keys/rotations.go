@@ -208,7 +208,7 @@ func (q *Rotations) findKeys() error {
 	}
 	for _, name := range slices.Concat(q.o.Hosts, q.o.Skip) {
 		if !known[name] && q.unmanaged[name] == nil {
-			return fault.NewHost("no such host", name, "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
+			return tunnel.NoSuchHost(tunnels, name)
 		}
 	}
 	return nil

@@ -11,7 +11,6 @@ import (
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
-	"wgkeys/keyring/fault"
 )
 
 // A Survey asks hosts how they stand.
@@ -57,7 +56,7 @@ func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, erro
 				return nil, err
 			}
 		}
-		return nil, fault.NewHost("no such host", missing[0], "no tunnel file names it", "grep hosts "+tunnel.Dir+"/*.toml")
+		return nil, tunnel.NoSuchHost(tunnels, missing[0])
 	}
 	return all, nil
 }

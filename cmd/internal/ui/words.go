@@ -2,6 +2,8 @@ package ui
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,15 +15,22 @@ import (
 // Quoted is a word for a shell, in a command that a person is shown.
 func Quoted(word string) string { return words.ForShell(word) }
 
-// DidYouMean asks whether the one known word that is a slip away from typed, or that
-// typed begins, was meant.
+// DidYouMean asks whether the known word that is near to the one typed was meant; "" if
+// none is.
 func DidYouMean(typed string, known []string, spell func(string) string) string {
-	for _, k := range known {
-		if len(k) > 1 && typed != "" && (strings.HasPrefix(k, typed) || words.Edits(typed, k, 2) < 2) {
-			return "did you mean " + spell(k) + "?"
-		}
+	if near := words.Nearest(typed, slices.Values(known)); near != "" {
+		return "did you mean " + spell(near) + "?"
 	}
 	return ""
+}
+
+// Among is why a word is none of a set: what there is, and what was meant.
+func Among(typed string, known []string) string {
+	why := "there are " + strings.Join(known, ", ")
+	if near := DidYouMean(typed, known, strconv.Quote); near != "" {
+		why += ": " + near
+	}
+	return why
 }
 
 // InWords tells a time in its largest unit.

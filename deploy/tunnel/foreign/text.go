@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,7 +33,7 @@ func (r *Reader) Unknown(at Pos, section, key string, known []string) {
 		return
 	}
 	why := fmt.Sprintf("%s has no key %s in [%s]", r.Tool, Shown(key), section)
-	if near := nearest(key, known); near != "" {
+	if near := words.Nearest(key, slices.Values(known)); near != "" {
 		why += fmt.Sprintf(": did you mean %s?", near)
 	}
 	r.Wrong(at, "", "%s", why)
@@ -74,16 +75,6 @@ func amnezia(key string) bool {
 		return true
 	}
 	return false
-}
-
-func nearest(key string, known []string) string {
-	best, distance := "", 1+max(1, len(key)/3)
-	for _, k := range known {
-		if d := words.Edits(strings.ToLower(key), strings.ToLower(k), distance+1); d < distance {
-			best, distance = k, d
-		}
-	}
-	return best
 }
 
 // Shown spells a piece of a file for an error. What may be a key, whole or in part, or

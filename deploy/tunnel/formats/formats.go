@@ -5,6 +5,7 @@ package formats
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 
 	"wgkeys/deploy/tunnel"
@@ -18,6 +19,7 @@ import (
 	"wgkeys/deploy/tunnel/openwrt"
 	"wgkeys/deploy/tunnel/wgquick"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // A Format is how one program spells a tunnel.
@@ -55,7 +57,11 @@ func Named(name string, read bool) (*Format, error) {
 			return &all[i], nil
 		}
 	}
-	return nil, fault.New("no such format", name, "there are "+strings.Join(names, ", "), "--format "+names[0])
+	why, hint := "there are "+strings.Join(names, ", "), "--format "+names[0]
+	if near := words.Nearest(name, slices.Values(names)); near != "" {
+		why, hint = why+": did you mean "+strconv.Quote(near)+"?", "--format "+near
+	}
+	return nil, fault.New("no such format", name, why, hint)
 }
 
 // Names are those of the formats that can be read, or written, in order.

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// permute moves the flags before the names, because package cli stops reading
+// flags at the first name: "wgkeys gen basalt -t wg1" and "wgkeys -C repo gen
+// basalt" mean what they say. After "--" everything is a name. The names are left
+// out where help is asked for or a flag lacks its value: package cli would take
+// "--" for the value.
+func permute(app *cli.App, args []string) (sorted []string, help bool) {
+	valued := valueFlags(app, args[1:])
+	var verb, flags, names []string
+	for i := 1; i < len(args); i++ {
+		a := args[i]
+		switch {
+		case a == "--":
+			names = append(names, args[i+1:]...)
+			i = len(args)
+		case flagName(a) == "h" || flagName(a) == "help":
+			help = true
+		case valued[flagName(a)] && i+1 == len(args):
+			return slices.Concat(args[:1], verb, flags, []string{a}), help
+		case valued[flagName(a)]:
+			flags = append(flags, a, args[i+1])
+			i++
+		case flagName(a) != "":
+			flags = append(flags, a)
+		case verb == nil:
+			verb = []string{a}
+		default:
+			names = append(names, a)
+		}
+	}
+	if help {
+		return slices.Concat(args[:1], verb), true
+	}
+	sorted = slices.Concat(args[:1], verb, flags)
+	if names != nil {
+		sorted = append(append(sorted, "--"), names...)
+	}
+	return sorted, false
+}
+
+// flagName is what follows the dashes of a flag, "" if arg is none.
+func flagName(arg string) string {
+	if !strings.HasPrefix(arg, "-") {
+		return ""
+	}
+	return strings.TrimLeft(arg, "-")
+}
+
+// valueFlags are the names of the flags that take a value: of one that does for some
+// verbs alone, whether it does for the verb that args are for.
+func valueFlags(app *cli.App, args []string) map[string]bool {
+	valued, plain := map[string]bool{}, map[string]bool{}
+	for _, c := range app.Commands {
+		addFlags(c, valued, plain)
+	}
+	for name := range plain {
+		delete(valued, name)
+	}
+	for i := 0; i < len(args); i++ {
+		switch name := flagName(args[i]); {
+		case valued[name]:
+			i++
+		case name == "": // the verb
+			if c := app.Command(args[i]); c != nil {
+				addFlags(c, valued, plain)
+			}
+			return valued
+		}
+	}
+	return valued
+}
+
+// addFlags adds the names of a command's flags: those that take a value, and the others.
+func addFlags(c *cli.Command, valued, plain map[string]bool) {
+	for _, f := range c.Flags {
+		names := valued
+		if _, ok := f.(*cli.BoolFlag); ok {
+			names = plain
+		}
+		for _, name := range f.Names() {
+			names[name] = true
+		}
+	}
+}
