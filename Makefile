@@ -139,6 +139,11 @@ installs: setup-test
 	testdata/setup/roots.sh
 	go test -count 1 -timeout 60m -v -run 'TestLabInstall(Roots|Arm64)$$|TestInstallSource|TestLabFirstHour' ./cmd/wgkeys -long installs
 
+# Every fuzz target for a minute, or FUZZTIME=1h; FUZZ='vault Fuzz' takes some of them:
+# cmd/wgkeys/doc/measured/fuzz.md.
+fuzz:
+	testdata/setup/fuzz.sh
+
 # Every hint of every script, run in the state that gave it.
 hints: setup-test
 	go test -count 1 -timeout 60m -v ./cmd/wgkeys -short -skip TestLab -long hints
@@ -206,4 +211,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys programs dist .lab
 
-.PHONY: build programs release release-twice packages-test test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories hints imports installs many scale vault demo lab clean setup-test setup-demo
+.PHONY: build programs release release-twice packages-test test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz hints imports installs many scale vault demo lab clean setup-test setup-demo

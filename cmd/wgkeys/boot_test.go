@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -35,6 +37,28 @@ func TestUnitsVerify(t *testing.T) {
 	out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no"}, units...)...).CombinedOutput()
 	if err != nil || strings.Contains(string(out), dir) {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
+
+// TestUnitsExposure: what a unit may do is little enough for systemd's own measure, of 10. The
+// first changes the network of the host, as root.
+func TestUnitsExposure(t *testing.T) {
+	labtest.Require(t, "systemd-analyze")
+	for _, f := range boot.Systemd.Files(nil) {
+		name := strings.Replace(filepath.Base(f.Path), "@", "", 1) // of a template it wants an instance
+		unit := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(unit, f.Text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", unit).
+			CombinedOutput()
+		last := regexp.MustCompile("exposure level for " + regexp.QuoteMeta(name) + ": ([0-9.]+)").FindSubmatch(out)
+		if last == nil {
+			t.Fatalf("systemd-analyze security: %v\n%s", err, out)
+		}
+		if level, convErr := strconv.ParseFloat(string(last[1]), 64); convErr != nil || level >= 2 {
+			t.Errorf("%s is exposed, %s of 10:\n%s", name, last[1], out)
+		}
 	}
 }
 
