@@ -94,17 +94,23 @@ func (l List) Empty() bool { return len(l.by)+len(l.stolen) == 0 }
 // Stolen reports whether a key was revoked for good.
 func (l List) Stolen(key keyring.PublicKey) bool { return l.stolen[key] }
 
-// By returns the key that took the place of key in the end, and whether one did.
+// By returns the key that took the place of key in the end, and whether one did. Where
+// keys took each other's place in a circle, as two hosts that have swapped theirs do, none
+// of them was replaced, and the first that one comes to is the end.
 func (l List) By(key keyring.PublicKey) (last keyring.PublicKey, ok bool) {
-	for last = key; ; ok = true {
+	if _, ok := l.by[key]; !ok {
+		return key, false
+	}
+	passed := map[keyring.PublicKey]bool{}
+	for last = key; !passed[last]; {
 		next, more := l.by[last]
 		if !more {
-			return last, ok
+			return last, true
 		}
-		if last = next; last == key { // two hosts have swapped their keys
-			return last, false
-		}
+		passed[last] = true
+		last = next
 	}
+	return last, last != key
 }
 
 // Add remembers that next has taken the place of old or, where next is zero, that old

@@ -119,7 +119,7 @@ func readBatch(r *bufio.Reader, paths []string, do func(Blob) error) error {
 		if len(f) != 3 {
 			return fmt.Errorf("git cat-file says %.80q", head)
 		}
-		size, err := strconv.Atoi(f[2])
+		size, err := strconv.ParseUint(f[2], 10, 31)
 		if err != nil {
 			return fmt.Errorf("git cat-file says %.80q", head)
 		}

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -108,6 +109,11 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		h, err := Parse("basalt", text)
 		if err != nil {
+			for _, key := range keyShaped.FindAllString(string(text), -1) {
+				if strings.Contains(err.Error(), key) {
+					t.Errorf("a key is in the error %v", err)
+				}
+			}
 			return
 		}
 		for _, d := range h.Devices {
@@ -118,3 +124,5 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+var keyShaped = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)

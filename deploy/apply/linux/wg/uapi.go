@@ -81,8 +81,8 @@ func readSocket(c io.Reader, a *answer) error {
 		switch {
 		case len(line) == 1:
 			return nil
-		case !ok:
-			err = errors.New("no value")
+		case !ok: // what it is may be a key
+			return errors.New("the device says a line without a value")
 		default:
 			err = answer.line(string(key), value)
 		}
