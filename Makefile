@@ -144,6 +144,10 @@ installs: setup-test
 fuzz:
 	testdata/setup/fuzz.sh
 
+# The whole suite with the race detector, some hours: cmd/wgkeys/doc/measured/race.md.
+race: setup-test
+	testdata/setup/race.sh
+
 # Every hint of every script, run in the state that gave it.
 hints: setup-test
 	go test -count 1 -timeout 60m -v ./cmd/wgkeys -short -skip TestLab -long hints
@@ -211,4 +215,4 @@ setup-test setup-demo: setup-%:
 clean:
 	rm -rf wgkeys programs dist .lab
 
-.PHONY: build programs release release-twice packages-test test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz hints imports installs many scale vault demo lab clean setup-test setup-demo
+.PHONY: build programs release release-twice packages-test test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz race hints imports installs many scale vault demo lab clean setup-test setup-demo
