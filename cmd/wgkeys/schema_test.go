@@ -143,7 +143,11 @@ func TestTunnelSchema(t *testing.T) {
 	for title, x := range map[string]struct {
 		object
 		keys []string
-	}{topTitle: {doc.object, top}, hostTitle: {doc.Definitions["host"], host}, pairTitle: {doc.Definitions["pair"], pair}} {
+	}{
+		topTitle:  {doc.object, top},
+		hostTitle: {doc.Definitions["host"], host},
+		pairTitle: {doc.Definitions["pair"], pair},
+	} {
 		meanings := documented(t, title)
 		for _, key := range x.keys {
 			got := x.Properties[key].Description
