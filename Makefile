@@ -157,6 +157,12 @@ hints: setup-test
 moving: setup-test
 	go test -count 1 -timeout 60m -v -run '^$$' -bench 'Moving$$' -benchtime 1x ./cmd/wgkeys
 
+# wgkeys beside what a user would take otherwise, each pair in turns: one table of ratios, in
+# cmd/wgkeys/doc/measured/bench.md. ROW=rekey takes the rows with that word. It takes an hour.
+bench: setup-test setup-bench
+	testdata/setup/sops.sh
+	SOPS="$(CURDIR)/.lab/bin/sops" go test -count 1 -timeout 120m -v -run 'TestBench$$' ./cmd/wgkeys -long bench -row "$(ROW)"
+
 # Ten thousand keys encrypted again, beside the bare cryptography, age and sops:
 # cmd/wgkeys/doc/measured/vault.md. sops takes part where SOPS names its program.
 vault: setup-test
@@ -209,10 +215,10 @@ lab:
 	testdata/setup/kernel.sh $(KERNEL)
 	go build -buildvcs=false -o $(VM) ./testdata/vm
 
-setup-test setup-demo: setup-%:
+setup-test setup-demo setup-bench: setup-%:
 	@testdata/setup/packages.sh $*
 
 clean:
 	rm -rf wgkeys programs dist .lab
 
-.PHONY: build programs release release-twice packages-test test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz race hints imports installs many scale vault demo lab clean setup-test setup-demo
+.PHONY: build programs release release-twice packages-test test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz race hints imports installs many scale vault bench demo lab clean setup-test setup-demo

@@ -15,6 +15,7 @@ import (
 //
 // Each has a target of make, which says what it needs and where its results are recorded.
 var longKinds = map[string]string{
+	"bench":       "wgkeys beside what others take, in a table",
 	"bastion":     "ten runs of a hub with forty peers behind one bastion",
 	"faults":      "each point of each sweep of faults, not a sample",
 	"hints":       "the hints of all scripts, not of some",

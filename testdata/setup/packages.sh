@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests or the demo need and the machine lacks, on Debian:
 #
-#	packages.sh test|demo|many
+#	packages.sh test|demo|many|bench
 #
 # Nothing that is there is touched. Without root it only says what to run.
 set -eu
@@ -18,6 +18,13 @@ list() {
 	END
 	if [ "$1" = many ]; then
 		echo ansible ansible another way to bring key files to many hosts
+	fi
+	if [ "$1" = bench ]; then
+		cat <<-END
+			iperf3 iperf3 how much goes through a tunnel
+			wireguard-go wireguard-go another device in user space
+			rsync rsync to have files as they were before a run
+		END
 	fi
 	[ "$1" = test ] || return 0
 	cat <<-END
