@@ -22,7 +22,8 @@ func FuzzHost(f *testing.F) {
 	programs := new(install.Programs)
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := install.Host(t.Context(), says(text), "shale", install.Options{Program: programs.For})
-		if err == nil && !strings.Contains(text, "done ") && !strings.Contains(text, "has ") && !strings.Contains(text, "package ") {
+		if err == nil && !strings.Contains(text, "done ") && !strings.Contains(text, "has ") &&
+			!strings.Contains(text, "package ") {
 			t.Errorf("%+v, though the host did not say so", r)
 		}
 		if err == nil {

@@ -48,7 +48,8 @@ tags = ["web", "p"]
 				matched, _ := path.Match(w, host)
 				return w == host || matched || strings.HasPrefix(w, "@")
 			})
-			if !meant || slices.Contains(hosts[:i], host) || !slices.Contains(words, host) && !slices.Contains(tun.Hosts(), host) {
+			if !meant || slices.Contains(hosts[:i], host) || !slices.Contains(words, host) &&
+				!slices.Contains(tun.Hosts(), host) {
 				t.Errorf("%q selects %q", words, hosts)
 			}
 		}

@@ -54,7 +54,10 @@ func FuzzAnswer(f *testing.F) {
 		if json.Unmarshal(said, &a) != nil {
 			return // Hosts.ask says so
 		}
-		p := rotate.Participant{Host: "a", Ask: func(context.Context, rotate.Request) (rotate.Answer, error) { return a, nil }}
+		p := rotate.Participant{Host: "a", Ask: func(context.Context, rotate.Request) (rotate.Answer, error) {
+			return a,
+				nil
+		}}
 		answers, errs := p.LookAndPlan(t.Context(), []rotate.Look{{Tunnel: "wg0"}, {Tunnel: "wg1"}})
 		if len(answers) != 2 || len(errs) != 2 {
 			t.Fatalf("%d answers, %d errors", len(answers), len(errs))
