@@ -97,6 +97,7 @@ func (w *statusWriter) look(q remote.Survey) ([]*remote.HostStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer r.Root.Close() // a watch opens it again and again
 	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
 	if err != nil {
 		return nil, err
