@@ -11,14 +11,14 @@ import (
 // of a word that begins as an identity does, whatever its letters' case. What it has to begin
 // with is no secret, nor is the path.
 func repeats(said, text string) bool {
-	const piece = 12
+	const piece, identityPrefix = 12, "AGE-SECRET-KEY-"
 	upper := strings.ToUpper(said)
 	for _, word := range strings.Fields(strings.ToUpper(text)) {
-		i := strings.LastIndex(word, "SECRET-KEY-")
+		i := strings.LastIndex(word, identityPrefix)
 		if i < 0 {
 			continue
 		}
-		for secret := word[i+len("SECRET-KEY-"):]; len(secret) >= piece; secret = secret[1:] {
+		for secret := word[i+len(identityPrefix):]; len(secret) >= piece; secret = secret[1:] {
 			if strings.Contains(upper, secret[:piece]) {
 				return true
 			}

@@ -3,7 +3,6 @@ package participant
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,8 +26,9 @@ func FuzzServe(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var q rotate.Request
-		err := json.NewDecoder(io.LimitReader(bytes.NewReader(text), maxRequest)).Decode(&q)
-		if err == nil && checkNames(q) == nil {
+		if json.NewDecoder(bytes.NewReader(text)).Decode(&q) != nil {
+			q = rotate.Request{} // it may have a part
+		} else if checkNames(q) == nil {
 			if filepath.Base(journalOf(q.Tunnel)) != q.Tunnel+".journal" || q.KeyFile != "" && !filepath.IsAbs(q.KeyFile) {
 				t.Fatalf("%q and %q are let through", q.Tunnel, q.KeyFile)
 			}
@@ -42,7 +42,8 @@ func FuzzServe(f *testing.F) {
 		}
 		var a rotate.Answer
 		lines := strings.Count(said.String(), "\n")
-		if err := json.Unmarshal(said.Bytes(), &a); err != nil || lines != 1 || len(a.Also) != len(q.Also) {
+		err := json.Unmarshal(said.Bytes(), &a)
+		if err != nil || lines != 1 || len(a.Also) != len(q.Also) {
 			t.Errorf("%d lines, %v: %s", lines, err, said.String())
 		}
 		if said.Len() > 1<<12+16*len(text) {

@@ -36,6 +36,11 @@ type Host struct {
 	forwards bool
 }
 
+// maxName is IFNAMSIZ less its zero (netdevice(7)).
+const maxName = 15
+
+var errNoList = errors.New("what came from the host is no list of its tunnels")
+
 // Parse reads what [Script] has printed on a host of a name.
 func Parse(host string, text []byte) (*Host, error) {
 	items, err := split(text)
@@ -49,6 +54,9 @@ func Parse(host string, text []byte) (*Host, error) {
 		kind, name, _ := strings.Cut(words, " ")
 		switch kind {
 		case "conf":
+			if len(name) > maxName {
+				return nil, errNoList
+			}
 			names = append(names, name)
 		case "file":
 			if strings.ContainsFunc(name, unicode.IsControl) {
@@ -98,7 +106,7 @@ func split(text []byte) (map[string][]byte, error) {
 		case line[0] == '|' && at != "":
 			items[at] = append(append(items[at], line[1:]...), '\n')
 		case at != "":
-			return nil, errors.New("what came from the host is no list of its tunnels")
+			return nil, errNoList
 		}
 	}
 	return items, lines.Err()
