@@ -113,6 +113,11 @@ completion bash usr/share/bash-completion/completions/wgkeys
 completion zsh usr/share/zsh/vendor-completions/_wgkeys
 completion fish usr/share/fish/vendor_completions.d/wgkeys.fish
 
+for schema in cmd/wgkeys/doc/schema/*.schema.json; do # which an editor completes tunnel files by
+	name=${schema##*/}
+	"$native" help --schema "${name%.schema.json}" | put 644 "usr/share/wgkeys/$name"
+done
+
 # config FORMAT ARCH FILE: what nfpm makes a package of.
 config() {
 	local format=$1 source target
