@@ -67,6 +67,8 @@ func (i *Identities) Warnings() []*fault.Fault {
 func (i *Identities) Recipients() ([]string, error) {
 	i.used.Store(true)
 	i.load()
+	i.mu.RLock()
+	defer i.mu.RUnlock()
 	err := i.err // of one that was named, though others are there
 	var all []string
 	for _, id := range i.found.silent {
@@ -93,6 +95,8 @@ func (i *Identities) Found() bool {
 // Untold tells whether there is an identity whose recipient [Identities.Recipients]
 // does not know.
 func (i *Identities) Unnamed() bool {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
 	return len(i.found.plugins) > 0 || slices.ContainsFunc(i.found.locked, func(l *locked) bool {
 		return l.public == nil || l.beside
 	})
@@ -107,8 +111,7 @@ func (i *Identities) searched() []string {
 
 func (i *Identities) use() error {
 	i.used.Store(true)
-	i.load()
-	if i.found.empty() || errors.Is(i.err, ErrInterrupted) {
+	if !i.Found() || errors.Is(i.err, ErrInterrupted) {
 		return i.err
 	}
 	return nil

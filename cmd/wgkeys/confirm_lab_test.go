@@ -172,7 +172,7 @@ func TestLabConfirmRevertsNames(t *testing.T) {
 	u.Must(u.Basalt, "wgkeys apply")
 	was := u.Must(u.Basalt, "wg show wg0 endpoints")
 	u.Tunnel(strings.Replace(named, `"shale.example"`, `"192.0.2.77"`, 1))
-	u.Must(u.Basalt, "wgkeys apply --confirm 1s && sed -i /shale.example/d /etc/hosts")
+	u.Must(u.Basalt, "wgkeys apply --confirm 5s && sed -i /shale.example/d /etc/hosts")
 	if now := u.Must(u.Basalt, "wg show wg0 endpoints"); now == was {
 		t.Fatalf("the change was not applied: %s", now)
 	}

@@ -64,8 +64,10 @@ func TestTooLongToCut(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer from.end()
-			spy := &counter{Bind: from.current.Bind}
-			from.current.Bind = spy
+			listening := from.current // whoever reads from the sockets goes on with these
+			spy := &counter{Bind: listening.Bind}
+			from.current = &sockets{Bind: spy, port: listening.port, mark: listening.mark, unused: listening.unused,
+				done: listening.done}
 			family := 0
 			if host == "::1" {
 				family = 1
