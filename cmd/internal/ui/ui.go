@@ -34,7 +34,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
@@ -67,8 +66,8 @@ type UI struct {
 
 	unwritten atomic.Pointer[error] // the first error of a write to Stdout
 
-	mu  sync.Mutex               // for what goes to Stderr
-	bar *progressbar.ProgressBar // that is on the terminal; nil: none
+	mu  sync.Mutex // for what goes to Stderr
+	bar *bar       // that is on the terminal; nil: none
 }
 
 // An ExitError ends the command with a code of its own. Err may be nil:
@@ -244,20 +243,17 @@ func (u *UI) Progress(what string) (step func(done, all int), end func()) {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		if u.bar == nil && time.Since(start) >= 2*time.Second {
-			u.bar = progressbar.NewOptions(all, progressbar.OptionSetWriter(f),
-				progressbar.OptionSetDescription("wgkeys: "+what),
-				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
-				progressbar.OptionSetPredictTime(true))
+			u.bar = newBar(f, what, all)
 		}
 		if u.bar != nil {
-			u.bar.Set(done)
+			u.bar.set(done)
 		}
 	}
 	return step, func() {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		if u.bar != nil {
-			u.bar.Clear()
+			u.bar.clear()
 			u.bar = nil
 		}
 	}
@@ -275,7 +271,7 @@ func (u *UI) talk(line string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.bar != nil {
-		u.bar.Clear() // it is drawn again below the line
+		u.bar.clear() // it is drawn again below the line
 	}
 	io.WriteString(u.Stderr, "wgkeys: "+Printable(line)+"\n")
 }

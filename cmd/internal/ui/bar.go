@@ -1,0 +1,46 @@
+package ui
+
+import (
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/cheggaaa/pb/v3"
+)
+
+// A bar shows on a terminal how far long work is, and when it may be done.
+type bar struct {
+	pb    *pb.ProgressBar
+	w     io.Writer
+	drawn time.Time
+}
+
+// barEvery is how often a bar is drawn at most.
+const barEvery = 100 * time.Millisecond
+
+const barTemplate pb.ProgressBarTemplate = `{{string . "what"}} {{counters .}} {{bar . "[" "=" ">" " " "]"}} {{percent .}} {{rtime . "%s left" "" ""}}`
+
+func newBar(f *os.File, what string, all int) *bar {
+	p := pb.New(all).SetWriter(f).SetTemplate(barTemplate).Set("what", "wgkeys: "+what)
+	p.Set(pb.Static, true).Set(pb.Terminal, true) // drawn when we say so, within the terminal's width
+	return &bar{pb: p.Start(), w: f}
+}
+
+// set draws the bar again, unless that was just done.
+func (b *bar) set(done int) {
+	b.pb.SetCurrent(int64(done))
+	if time.Since(b.drawn) >= barEvery {
+		b.pb.Write()
+		b.drawn = time.Now()
+	}
+}
+
+// clear takes the bar off the terminal, also of one that knows no escape sequences; the next
+// set draws it again.
+func (b *bar) clear() {
+	if !b.drawn.IsZero() {
+		io.WriteString(b.w, "\r"+strings.Repeat(" ", max(0, b.pb.Width()-1))+"\r")
+		b.drawn = time.Time{}
+	}
+}
