@@ -60,8 +60,10 @@ func writeSecret(path string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text)
-	if err = cmp.Or(err, files.GiveSecret(f), f.Sync(), f.Close()); err != nil {
+	if err = files.GiveSecret(f); err == nil {
+		_, err = f.Write(text)
+	}
+	if err = cmp.Or(err, f.Sync(), f.Close()); err != nil {
 		os.Remove(path)
 		return err
 	}

@@ -137,3 +137,5 @@ func (c *conn) notInstalled(f File, why string) error {
 	}
 	return fault.NewHost("cannot install "+f.Path+" on host", c.host, why, hint)
 }
+
+const notNamed = "is not named as a key file: NAME.key, NAME.psk, or in a folder wireguard"

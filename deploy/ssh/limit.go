@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -175,9 +176,15 @@ func processorTime(pid int) (sum time.Duration) {
 	return sum
 }
 
-// stopGently has cmd tidy up, and ends it outright only after WaitDelay.
+// stopGently has cmd tidy up, and ends it outright only after WaitDelay. Windows can only
+// end it.
 func stopGently(cmd *exec.Cmd) {
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Cancel = func() error {
+		if runtime.GOOS == "windows" {
+			return cmd.Process.Kill()
+		}
+		return cmd.Process.Signal(syscall.SIGTERM)
+	}
 }
 
 // A Lost is the Runner of a host that is not to be tried again.

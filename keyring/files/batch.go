@@ -4,12 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Batch makes many new files in the folders of a folder of a repository, each of them
@@ -43,7 +39,7 @@ func NewBatch(root, top string) (*Batch, error) {
 		return nil, err
 	}
 	b := &Batch{Swapper: s, slow: !Flushes(top)}
-	if b.rights, err = ownsOf(s.top); err != nil {
+	if b.rights, err = s.top.owns(); err != nil {
 		s.Close()
 		return nil, translate(err)
 	}
@@ -80,10 +76,10 @@ func (b *Batch) Add(path string, text []byte, mode fs.FileMode) error {
 func (b *Batch) make(path string, mode fs.FileMode) (h handle, in owns, err error) {
 	dir := filepath.Dir(path)
 	if filepath.Dir(dir) == b.name && !b.rights.shared() && mode&0o020 == 0 {
-		err := retryEINTR(func() error { return unix.Mkdirat(int(b.top.Fd()), filepath.Base(dir), 0o755) })
-		if err == nil { // it is ours alone: only of one that was there there is more to know
-			h, err = openFolder(int(b.top.Fd()), filepath.Base(dir))
-			return h, owns{uid: os.Geteuid(), gid: os.Getegid(), mode: 0o755}, err
+		// Made here it is ours alone: only of one that was there there is more to know.
+		if b.top.mkdir(filepath.Base(dir), 0o755) == nil {
+			h, err = b.top.folder(filepath.Base(dir), false)
+			return h, ofProcess(), err
 		}
 	}
 	name, err := filepath.Rel(b.dir, dir)
@@ -110,7 +106,7 @@ func (b *Batch) Commit() error {
 		return nil
 	}
 	if !b.slow {
-		if err := Flush(b.top); err != nil {
+		if err := Flush(b.top.file); err != nil {
 			return translate(err)
 		}
 	}
@@ -122,7 +118,7 @@ func (b *Batch) Commit() error {
 	}
 	b.files = nil
 	if !b.slow {
-		errs = append(errs, translate(Flush(b.top)))
+		errs = append(errs, translate(Flush(b.top.file)))
 	}
 	return errors.Join(errs...)
 }
@@ -135,12 +131,7 @@ func (b *Batch) rename(f newFile) error {
 	}
 	defer h.close()
 	name := filepath.Base(f.path)
-	err = retryEINTR(func() error { return renameNew(h.fd, f.temp, name) })
-	if err == syscall.EINVAL || err == syscall.ENOSYS { // of NFS, say, where link(2) is a rename that replaces nothing
-		err = retryEINTR(func() error { return unix.Linkat(h.fd, f.temp, h.fd, name, 0) })
-		err = cmp.Or(err, h.remove(f.temp))
-	}
-	if err != nil {
+	if err = h.renameNew(f.temp, name); err != nil {
 		return cmp.Or(err, h.remove(f.temp))
 	}
 	if !b.slow {

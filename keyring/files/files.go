@@ -130,7 +130,8 @@ func Rename(root, from, to string) error {
 		return err
 	}
 	defer r.Close()
-	if err := r.Rename(name, filepath.Join(filepath.Dir(name), filepath.Base(to))); err != nil {
+	to = filepath.Join(filepath.Dir(name), filepath.Base(to))
+	if err := whileOpen(func() error { return r.Rename(name, to) }); err != nil {
 		return translate(err)
 	}
 	return translate(syncIn(r, filepath.Dir(name)))
@@ -143,7 +144,7 @@ func Remove(root, path string) error {
 		return err
 	}
 	defer r.Close()
-	if err := r.Remove(name); errors.Is(err, fs.ErrNotExist) {
+	if err := whileOpen(func() error { return r.Remove(name) }); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return translate(err)
@@ -168,36 +169,8 @@ func List(root, path string) ([]fs.DirEntry, error) {
 	return entries, translate(err)
 }
 
-// OpenDir opens a folder for reading. What is none is refused by its kind and not
-// opened: a FIFO would make us wait for its writer (fifo(7)).
-func OpenDir(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY, 0)
-}
-
-func openDirIn(r *os.Root, name string) (*os.File, error) {
-	return r.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
-}
-
 func sortEntries(entries []fs.DirEntry) {
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-}
-
-// Sync makes a new name in dir survive a power failure: fsync(2) of a file does
-// not reach the folder that names it.
-func Sync(dir string) error {
-	d, err := OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func syncIn(r *os.Root, dir string) error {
-	d, err := openDirIn(r, dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func open(root, path string) (r *os.Root, name string, err error) {

@@ -43,7 +43,7 @@ func Replace(path string, text io.Reader, r Replacement) error {
 		err = KeepReaders(path, temp)
 	}
 	if err == nil {
-		err = os.Rename(temp, path)
+		err = replaceFile(temp, path)
 	}
 	if err != nil {
 		os.Remove(temp)
@@ -60,6 +60,11 @@ func temporaryHere() string { return fmt.Sprintf("%s%d.*", Temporary, os.Getpid(
 
 // fill gives the temporary file its owner, its content and its mode.
 func (r Replacement) fill(f *os.File, text io.Reader) error {
+	if r.Mode&0o077 == 0 {
+		if err := secret(f); err != nil {
+			return err
+		}
+	}
 	if r.Prepare != nil {
 		if err := r.Prepare(f); err != nil {
 			return err

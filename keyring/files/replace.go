@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
-	"syscall"
 )
 
 // errChanged is the error for a file that is no longer what was read.
@@ -23,7 +22,7 @@ type Swapper struct {
 	dir  string // the repository
 	root *os.Root
 	name string // of top
-	top  *os.File
+	top  handle
 }
 
 // NewSwapper opens the folder at the path top, in the repository at root.
@@ -32,23 +31,23 @@ func NewSwapper(root, top string) (*Swapper, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := r.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	h, err := openIn(r, name)
 	if err != nil {
 		r.Close()
 		return nil, translate(err)
 	}
-	return &Swapper{root, r, filepath.Clean(top), f}, nil
+	return &Swapper{root, r, filepath.Clean(top), h}, nil
 }
 
 // Close gives the folder back.
-func (s *Swapper) Close() error { return errors.Join(s.top.Close(), s.root.Close()) }
+func (s *Swapper) Close() error { return errors.Join(s.top.close(), s.root.Close()) }
 
 // folder opens the folder of a file, which is one of top's, or a link to another one
 // of the repository.
 func (s *Swapper) folder(path string) (handle, error) {
 	dir := filepath.Dir(path)
 	if filepath.Dir(dir) == s.name {
-		if h, err := openFolder(int(s.top.Fd()), filepath.Base(dir)); err == nil {
+		if h, err := s.top.folder(filepath.Base(dir), false); err == nil {
 			return h, nil
 		}
 	}
@@ -56,11 +55,8 @@ func (s *Swapper) folder(path string) (handle, error) {
 	if err != nil {
 		return handle{}, err
 	}
-	f, err := s.root.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
-	if err != nil {
-		return handle{}, translate(err)
-	}
-	return handle{int(f.Fd()), f}, nil
+	h, err := openIn(s.root, name)
+	return h, translate(err)
 }
 
 // Stage writes what is to take the place of a file to a temporary file beside it,
@@ -95,8 +91,8 @@ func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
 	}
 	defer h.close()
 	name := filepath.Base(path)
-	now, info, err := h.read(name, limit)
-	if err != nil || now == nil || int64(len(now)) != info.Size { // a link, say, to another folder of the repository
+	now, is, err := h.read(name, limit)
+	if err != nil || now == nil || int64(len(now)) != is.size { // a link, say, to another folder of the repository
 		if now, err = Read(s.dir, path, limit); err != nil {
 			return err
 		}

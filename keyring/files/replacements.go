@@ -8,9 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // Replacements are many files on this host, each written as [Replace] does: at every
@@ -38,24 +35,21 @@ func NewReplacements(dir string) (*Replacements, error) {
 // Add writes what [Replacements.Commit] puts in the place of the file at path. Its folder
 // has to be there, on the same file system.
 func (r *Replacements) Add(path string, text []byte, mode fs.FileMode) error {
-	own := owns{uid: os.Geteuid(), gid: os.Getegid()}
+	own := ofProcess()
 	for {
 		temp := filepath.Join(filepath.Dir(path), fmt.Sprintf("%s%d.%d", Temporary, os.Getpid(), r.made.Add(1)))
-		switch err := here.write(temp, text, own, mode, r.slow); err {
-		case nil:
+		switch err := here.write(temp, text, own, mode, r.slow); {
+		case err == nil:
 			r.mu.Lock()
 			r.temps = append(r.temps, newFile{path, temp})
 			r.mu.Unlock()
 			return nil
-		case syscall.EEXIST: // of a process that was killed
+		case errors.Is(err, fs.ErrExist): // of a process that was killed
 		default:
 			return &fs.PathError{Op: "write", Path: temp, Err: err}
 		}
 	}
 }
-
-// here is the working folder: a path in it may be any.
-var here = handle{fd: unix.AT_FDCWD}
 
 // Commit puts the files in their places, in the order in which they were added, and
 // brings them to the disk. It ends with the first that cannot be.

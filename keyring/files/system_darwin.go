@@ -27,9 +27,9 @@ func Flush(dir *os.File) error { return dir.Sync() }
 func Flushes(string) bool { return false }
 
 // read lists the open folder into t.found.
-func (t *taker) read(fd int) error {
+func (t *taker) read(h handle) error {
 	t.found = t.found[:0]
-	again, err := retryEINTRInt(func() (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) })
+	again, err := retryEINTRInt(func() (int, error) { return unix.FcntlInt(uintptr(h.fd), unix.F_DUPFD_CLOEXEC, 0) })
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (t *taker) read(fd int) error {
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	for _, name := range names {
-		if e := (found{name: name}); e.ask(fd) {
+		if e := (found{name: name}); e.ask(h) {
 			t.found = append(t.found, e)
 		}
 	}

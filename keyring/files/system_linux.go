@@ -20,10 +20,10 @@ func renameNew(fd int, from, to string) error {
 func defaultList(fd int) (int, error) { return unix.Fgetxattr(fd, "system.posix_acl_default", nil) }
 
 // read lists the open folder into t.found: getdents64(2).
-func (t *taker) read(fd int) error {
+func (t *taker) read(h handle) error {
 	t.found = t.found[:0]
 	for {
-		n, err := retryEINTRInt(func() (int, error) { return unix.Getdents(fd, t.buffer[:]) })
+		n, err := retryEINTRInt(func() (int, error) { return unix.Getdents(h.fd, t.buffer[:]) })
 		if n <= 0 || err != nil {
 			return err
 		}
@@ -36,7 +36,7 @@ func (t *taker) read(fd int) error {
 				continue
 			}
 			e := found{string(name), kindOf(kind)}
-			if kind != unix.DT_UNKNOWN || e.ask(fd) {
+			if kind != unix.DT_UNKNOWN || e.ask(h) {
 				t.found = append(t.found, e)
 			}
 		}

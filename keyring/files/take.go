@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 )
 
 // Take reads folders of the repository root, with all that is in them.
@@ -19,7 +17,7 @@ func Take(root string, names ...string) *Snapshot {
 	for _, name := range names {
 		path := filepath.Join(root, name)
 		s.tops = append(s.tops, path)
-		t.folder(unix.AT_FDCWD, path, path)
+		t.folder(here, path, path)
 	}
 	s.folders = make(map[string]*folder, len(t.done))
 	for _, f := range t.done {
@@ -72,22 +70,19 @@ const (
 )
 
 // folder reads the folder that is called name in another one, and what is in it.
-func (t *taker) folder(in int, name, path string) *folder {
-	fd, err := retryEINTRInt(func() (int, error) {
-		return unix.Openat(in, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	})
+func (t *taker) folder(in handle, name, path string) *folder {
+	h, err := in.folder(name, true)
 	if err != nil {
 		return nil
 	}
-	defer unix.Close(fd)
-	if err := t.read(fd); err != nil {
+	defer h.close()
+	if err := t.read(h); err != nil {
 		return nil
 	}
 	f := &t.folders.take(1, entryPiece)[0]
 	f.path = path
-	var info unix.Stat_t
-	if unix.Fstat(fd, &info) == nil {
-		f.mode = fileMode(uint32(info.Mode))
+	if is, err := h.status(); err == nil {
+		f.mode = is.mode
 	}
 	f.entries, f.list = t.entries.take(len(t.found), entryPiece), t.lists.take(len(t.found), entryPiece)
 	slices.SortFunc(t.found, func(a, b found) int { return strings.Compare(a.name, b.name) })
@@ -100,10 +95,10 @@ func (t *taker) folder(in int, name, path string) *folder {
 		if e.IsDir() {
 			below = append(below, e)
 		} else {
-			t.see(handle{fd: fd}, e)
+			t.see(h, e)
 		}
 	}
-	t.below(fd, below)
+	t.below(h, below)
 	return f
 }
 
@@ -111,10 +106,10 @@ func (t *taker) folder(in int, name, path string) *folder {
 const many = 64
 
 // below reads folders in one that is open, beside each other where there are many.
-func (t *taker) below(fd int, folders []*entry) {
+func (t *taker) below(in handle, folders []*entry) {
 	if t.helper || len(folders) < many {
 		for _, e := range folders {
-			e.below = t.folder(fd, e.name, e.path())
+			e.below = t.folder(in, e.name, e.path())
 		}
 		return
 	}
@@ -126,7 +121,7 @@ func (t *taker) below(fd int, folders []*entry) {
 			h := &helpers[i]
 			h.helper = true
 			for n := next.Add(1) - 1; n < int64(len(folders)); n = next.Add(1) - 1 {
-				folders[n].below = h.folder(fd, folders[n].name, folders[n].path())
+				folders[n].below = h.folder(in, folders[n].name, folders[n].path())
 			}
 		})
 	}
@@ -140,26 +135,24 @@ func (e *entry) path() string { return e.in.path + string(filepath.Separator) + 
 
 // ask asks for the type of an entry, which some file systems do not tell: false if it is
 // not there any more.
-func (e *found) ask(fd int) bool {
-	var info unix.Stat_t
-	err := retryEINTR(func() error { return unix.Fstatat(fd, e.name, &info, unix.AT_SYMLINK_NOFOLLOW) })
-	e.kind = fileMode(uint32(info.Mode)).Type()
+func (e *found) ask(in handle) bool {
+	is, err := in.lstat(e.name)
+	e.kind = is.mode.Type()
 	return err == nil
 }
 
 // see reads a file, if it is one and is not large.
 func (t *taker) see(dir handle, e *entry) {
 	if e.kind.IsRegular() {
-		text, info, err := dir.readTo(e.name, maxSeen, func(n int) []byte { return t.texts.take(n, textPiece) })
-		if info.Mode&unix.S_IFMT == unix.S_IFREG {
-			e.mode = fileMode(uint32(info.Mode))
-			e.text, e.whole = text, err == nil && text != nil && int64(len(text)) == info.Size
+		text, is, err := dir.readTo(e.name, maxSeen, func(n int) []byte { return t.texts.take(n, textPiece) })
+		if is.mode != 0 && is.mode.IsRegular() {
+			e.mode = is.mode
+			e.text, e.whole = text, err == nil && text != nil && int64(len(text)) == is.size
 		}
 	}
 	if e.mode == 0 && e.kind&fs.ModeSymlink == 0 {
-		var info unix.Stat_t
-		if unix.Fstatat(dir.fd, e.name, &info, unix.AT_SYMLINK_NOFOLLOW) == nil {
-			e.mode = fileMode(uint32(info.Mode))
+		if is, err := dir.lstat(e.name); err == nil {
+			e.mode = is.mode
 		}
 	}
 }

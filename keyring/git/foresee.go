@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/words"
@@ -123,10 +122,8 @@ func signs(ctx context.Context, top string) error {
 	try := func(args ...string) ([]byte, error) {
 		c := plain(ctx, top, args...)
 		c.Env = append(c.Env, "GIT_OBJECT_DIRECTORY="+objects)
-		if c.SysProcAttr != nil && c.SysProcAttr.Credential != nil {
-			if err := os.Chown(objects, int(c.SysProcAttr.Credential.Uid), -1); err != nil {
-				return nil, err
-			}
+		if err := giveTo(c, objects); err != nil {
+			return nil, err
 		}
 		return output(c, top, nil)
 	}
@@ -157,7 +154,7 @@ func ownHooks(ctx context.Context, top string, trusted func([]byte) bool) error 
 			continue
 		}
 		info, err := os.Stat(real)
-		if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		if err != nil || !info.Mode().IsRegular() || !isRun(info) {
 			continue
 		}
 		text, _ := os.ReadFile(real)
@@ -170,13 +167,8 @@ func ownHooks(ctx context.Context, top string, trusted func([]byte) bool) error 
 }
 
 func notOwn(top, hook string, info fs.FileInfo) string {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	as := uint32(os.Geteuid())
-	if owner, ok := ownerOf(top); ok && as == 0 {
-		as = owner.Uid
-	}
-	if ok && st.Uid != as && st.Uid != 0 {
-		return "it belongs to " + nameOf(int(st.Uid))
+	if whose := ofOther(top, info); whose != "" {
+		return "it belongs to " + whose
 	}
 	in, err := filepath.Rel(top, hook)
 	if err == nil && filepath.IsLocal(in) && !slices.Contains(strings.Split(filepath.ToSlash(in), "/"), ".git") {

@@ -2,10 +2,8 @@ package git
 
 import (
 	"errors"
-	"os"
 	"os/exec"
-	"os/user"
-	"strconv"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -17,7 +15,7 @@ import (
 func failed(err error, dir, said string) error {
 	if errors.Is(err, exec.ErrNotFound) {
 		return fault.New("cannot run", "git", "there is none on this machine, and what it knows of "+dir+" is not known here",
-			"apt install git")
+			howToInstall())
 	}
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EINVAL) { // of setuid(2), in some container
 		return somebodyElses(dir)
@@ -47,21 +45,23 @@ func inGit(dir string) bool {
 // somebodyElses is what is said where git does not answer since the repository belongs
 // to another user ("dubious ownership", safe.directory in git-config(1)).
 func somebodyElses(dir string) error {
-	whose, top := "another user", dir
+	top := dir
 	if t, err := Top(dir); err == nil {
 		top = t
 	}
-	if owner, ok := ownerOf(dir); ok && int(owner.Uid) != os.Geteuid() {
-		whose = nameOf(int(owner.Uid))
-	}
-	return fault.NewFile("git refuses to answer for", top, "it belongs to "+whose+" and not to "+nameOf(os.Geteuid())+
+	whose, mine := owners(dir)
+	return fault.NewFile("git refuses to answer for", top, "it belongs to "+whose+" and not to "+mine+
 		", so which keys are in use is not known",
 		"if you trust who owns it: git config --global --add safe.directory "+words.ForShell(top))
 }
 
-func nameOf(uid int) string {
-	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		return u.Username
+// howToInstall is where git comes from on this system.
+func howToInstall() string {
+	switch runtime.GOOS {
+	case "windows":
+		return "winget install Git.Git"
+	case "darwin":
+		return "xcode-select --install"
 	}
-	return "user " + strconv.Itoa(uid)
+	return "apt install git"
 }

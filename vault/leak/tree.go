@@ -122,7 +122,7 @@ func (t *tree) entries(path string) []fs.DirEntry {
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (t *tree) file(path string) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|files.NoFollow|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		t.unreadable(path, err)
 		return

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring"
@@ -226,7 +225,7 @@ func (c *changes) owe(paths ...string) {
 	if c.owedAt == "" {
 		return
 	}
-	f, err := os.OpenFile(c.owedAt, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o644)
+	f, err := os.OpenFile(c.owedAt, os.O_WRONLY|os.O_CREATE|os.O_APPEND|files.NoFollow, 0o644)
 	if err != nil { // the commit, if it is made, is as good
 		return
 	}

@@ -3,10 +3,19 @@
 package ui
 
 import (
+	"errors"
 	"os"
 
 	"golang.org/x/sys/unix"
 )
+
+func openTerminal() (terminal, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	return terminal{tty, tty}, err
+}
+
+// nobodyReads tells of an error of writing that the reader of a pipe has seen enough.
+func nobodyReads(err error) bool { return errors.Is(err, unix.EPIPE) }
 
 // hideTyping has the terminal not show what is typed, until show is called.
 func hideTyping(tty *os.File) (show func(), err error) {

@@ -34,7 +34,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"wgkeys/keyring/fault"
@@ -103,7 +102,7 @@ func (u *UI) Printf(format string, args ...any) {
 // wrote keeps in mind that a result did not arrive, as on a disk that is full. The work
 // goes on; where a reader of a pipe has seen enough nothing is amiss.
 func (u *UI) wrote(err error) {
-	if err != nil && !errors.Is(err, unix.EPIPE) {
+	if err != nil && !nobodyReads(err) {
 		u.unwritten.CompareAndSwap(nil, &err)
 	}
 }
@@ -154,12 +153,12 @@ func (u *UI) Event(v any) { u.wrote(json.NewEncoder(&Screen{W: u.Stdout}).Encode
 
 // Confirm asks a question on the terminal, whatever standard input and output are.
 func (u *UI) Confirm(question string) (yes bool, err error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	tty, err := openTerminal()
 	if err != nil {
 		return false, Usage("cannot ask", question, "there is no terminal", "-y answers yes")
 	}
-	defer tty.Close()
-	fmt.Fprintf(tty, "wgkeys: %s [y/N] ", Printable(question))
+	defer tty.close()
+	fmt.Fprintf(tty.out, "wgkeys: %s [y/N] ", Printable(question))
 	answer, err := readLine(tty, false)
 	if err != nil {
 		return false, err
@@ -168,41 +167,49 @@ func (u *UI) Confirm(question string) (yes bool, err error) {
 	return answer == "y" || answer == "yes", nil
 }
 
+// A terminal is the one that the program was started from.
+type terminal struct{ in, out *os.File }
+
+func (t terminal) close() {
+	t.in.Close()
+	t.out.Close()
+}
+
 // Tell implements [vault.Asker].
 func (u *UI) Tell(line string) { u.talk(line) }
 
 // Ask implements [vault.Asker]. What is secret is not shown as it is typed, and
 // goes nowhere but to the caller.
 func (u *UI) Ask(prompt string, secret bool) (string, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	tty, err := openTerminal()
 	if err != nil {
 		return "", fault.New("cannot ask for", prompt, "there is no terminal", "")
 	}
-	defer tty.Close()
-	fmt.Fprintf(tty, "wgkeys: %s: ", Printable(prompt))
+	defer tty.close()
+	fmt.Fprintf(tty.out, "wgkeys: %s: ", Printable(prompt))
 	return readLine(tty, secret)
 }
 
 // readLine reads a line from the terminal, and has it not shown if it is secret.
 // The program's signals end a verb when it comes to look; who is asked cannot wait
 // for that. However it ends, the terminal is as it was.
-func readLine(tty *os.File, secret bool) (string, error) {
+func readLine(tty terminal, secret bool) (string, error) {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(interrupted)
 	if secret {
-		show, err := hideTyping(tty)
+		show, err := hideTyping(tty.in)
 		if err != nil {
 			return "", err
 		}
-		defer fmt.Fprintln(tty)
+		defer fmt.Fprintln(tty.out)
 		defer show()
 	}
 	var answer string
 	read := make(chan error, 1)
 	go func() {
 		var err error
-		answer, err = bufio.NewReader(tty).ReadString('\n')
+		answer, err = bufio.NewReader(tty.in).ReadString('\n')
 		read <- err
 	}()
 	select {

@@ -6,8 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
@@ -18,7 +17,7 @@ func hintFile(err error, path string) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		return fault.AsRoot
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "df " + filepath.Dir(path) + " (and -i), and make room there"
 	}
 	return "ls -ld " + filepath.Dir(path) + " " + path

@@ -1,7 +1,11 @@
+//go:build unix
+
 package git
 
 import (
+	"io/fs"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -66,4 +70,44 @@ func groupsOf(u *user.User, file uint32) (group uint32, others []uint32) {
 		}
 	}
 	return group, others
+}
+
+// giveTo gives a folder to whom a git is run as.
+func giveTo(c *exec.Cmd, folder string) error {
+	if c.SysProcAttr == nil || c.SysProcAttr.Credential == nil {
+		return nil
+	}
+	return os.Chown(folder, int(c.SysProcAttr.Credential.Uid), -1)
+}
+
+// ofOther names whom a file belongs to that is neither root's nor his who runs git.
+func ofOther(top string, info fs.FileInfo) string {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	as := uint32(os.Geteuid())
+	if owner, ok := ownerOf(top); ok && as == 0 {
+		as = owner.Uid
+	}
+	if ok && st.Uid != as && st.Uid != 0 {
+		return nameOf(int(st.Uid))
+	}
+	return ""
+}
+
+// isRun tells whether git runs a hook.
+func isRun(hook fs.FileInfo) bool { return hook.Mode()&0o111 != 0 }
+
+// owners names whom the repository of a folder belongs to, and who asks git.
+func owners(dir string) (whose, mine string) {
+	whose = "another user"
+	if owner, ok := ownerOf(dir); ok && int(owner.Uid) != os.Geteuid() {
+		whose = nameOf(int(owner.Uid))
+	}
+	return whose, nameOf(os.Geteuid())
+}
+
+func nameOf(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return "user " + strconv.Itoa(uid)
 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 package push
 
 import (
@@ -27,8 +29,6 @@ func named(path string) bool {
 	}
 	return false
 }
-
-const notNamed = "is not named as a key file: NAME.key, NAME.psk, or in a folder wireguard"
 
 const (
 	maxBlank = 64

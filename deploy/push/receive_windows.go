@@ -1,0 +1,12 @@
+package push
+
+import (
+	"io"
+
+	"wgkeys/keyring/fault"
+)
+
+// Receive would take key files on this machine.
+func Receive(io.Reader, io.Writer, []string) error {
+	return fault.New("this machine is none that tunnels are on:", "windows", "hosts run Linux", "")
+}

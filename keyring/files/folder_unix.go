@@ -1,0 +1,49 @@
+//go:build unix
+
+package files
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// NoFollow has a link not opened.
+const NoFollow = syscall.O_NOFOLLOW
+
+// OpenDir opens a folder for reading. What is none is refused by its kind and not
+// opened: a FIFO would make us wait for its writer (fifo(7)).
+func OpenDir(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+}
+
+func openDirIn(r *os.Root, name string) (*os.File, error) {
+	return r.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+}
+
+// Sync makes a new name in dir survive a power failure: fsync(2) of a file does
+// not reach the folder that names it.
+func Sync(dir string) error {
+	d, err := OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func syncIn(r *os.Root, dir string) error {
+	d, err := openDirIn(r, dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// replaceFile gives a file the path of another one.
+func replaceFile(from, to string) error { return os.Rename(from, to) }
+
+// whileOpen is for systems that replace and remove no file that is open.
+func whileOpen(do func() error) error { return do() }
+
+// secret makes a new file its owner's alone: it is from birth.
+func secret(*os.File) error { return nil }

@@ -1,0 +1,214 @@
+//go:build unix
+
+package files
+
+import (
+	"cmp"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// A handle is an open folder: names in it are looked up there, and a link is not
+// followed. What [os.Root] and [os.File] do beside it, of a file four times as many
+// system calls, is for files that one waits for; those of ten thousand hosts are not.
+type handle struct {
+	fd   int
+	file *os.File // whose fd it is, if it is one's
+}
+
+// here is the working folder: a path in it may be any.
+var here = handle{fd: unix.AT_FDCWD}
+
+// openIn opens a folder of a repository, or one that a link there leads to.
+func openIn(r *os.Root, name string) (handle, error) {
+	f, err := openDirIn(r, name)
+	if err != nil {
+		return handle{}, err
+	}
+	return handle{int(f.Fd()), f}, nil
+}
+
+// folder opens a folder in this one for the names in it, and to list it where list says so.
+// A link to a folder is none.
+func (h handle) folder(name string, list bool) (handle, error) {
+	how := asPath
+	if list {
+		how = unix.O_RDONLY
+	}
+	fd, err := retryEINTRInt(func() (int, error) {
+		return unix.Openat(h.fd, name, how|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	})
+	return handle{fd: fd}, err
+}
+
+func (h handle) mkdir(name string, mode fs.FileMode) error {
+	return retryEINTR(func() error { return unix.Mkdirat(h.fd, name, uint32(mode)) })
+}
+
+func (h handle) close() error {
+	if h.file != nil {
+		return h.file.Close()
+	}
+	return unix.Close(h.fd)
+}
+
+// readTo returns what is in a regular file, as [handle.read] does, in memory that room
+// gives for so many bytes.
+func (h handle) readTo(name string, limit int64, room func(n int) []byte) (text []byte, is status, err error) {
+	// Without O_NONBLOCK a FIFO would make us wait for its writer (fifo(7)).
+	fd, err := retryEINTRInt(func() (int, error) {
+		return unix.Openat(h.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return nil, is, err
+	}
+	defer unix.Close(fd)
+	if is, err = (handle{fd: fd}).status(); err != nil || !is.mode.IsRegular() || is.size > limit {
+		return nil, is, err
+	}
+	text = room(int(is.size) + 1)
+	n := 0
+	for some := 1; some > 0 && n < len(text); n += max(some, 0) { // a file system of the network may give less at once
+		some, err = retryEINTRInt(func() (int, error) { return unix.Read(fd, text[n:]) })
+		if int64(n+some) == is.size { // one byte more was asked for
+			return text[:is.size], is, nil
+		}
+	}
+	return text[:n], is, err
+}
+
+// owns are the rights of the folder, which is open for no more than its names.
+func (h handle) owns() (o owns, err error) {
+	if h.file != nil {
+		return ownsOf(h.file)
+	}
+	d, err := retryEINTRInt(func() (int, error) {
+		return unix.Openat(h.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return o, err
+	}
+	f := os.NewFile(uintptr(d), ".")
+	defer f.Close()
+	return ownsOf(f)
+}
+
+// status is that of what is open.
+func (h handle) status() (status, error) {
+	var info unix.Stat_t
+	if err := retryEINTR(func() error { return unix.Fstat(h.fd, &info) }); err != nil {
+		return status{}, err
+	}
+	return status{fileMode(uint32(info.Mode)), info.Size}, nil
+}
+
+// lstat is the status of what has a name in the folder.
+func (h handle) lstat(name string) (status, error) {
+	var info unix.Stat_t
+	err := retryEINTR(func() error { return unix.Fstatat(h.fd, name, &info, unix.AT_SYMLINK_NOFOLLOW) })
+	if err != nil {
+		return status{}, err
+	}
+	return status{fileMode(uint32(info.Mode)), info.Size}, nil
+}
+
+// write makes a new file, private from birth. What cannot be written whole is removed;
+// what has that name already is not ours, and stays.
+func (h handle) write(name string, text []byte, in owns, mode fs.FileMode, sync bool) error {
+	fd, err := retryEINTRInt(func() (int, error) {
+		return unix.Openat(h.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	})
+	if err != nil {
+		return err
+	}
+	for len(text) > 0 && err == nil {
+		var n int
+		if n, err = retryEINTRInt(func() (int, error) { return unix.Write(fd, text) }); n == 0 && err == nil {
+			err = io.ErrUnexpectedEOF
+		}
+		text = text[max(n, 0):]
+	}
+	err = cmp.Or(err, in.give(fd, mode))
+	if sync {
+		err = cmp.Or(err, retryEINTR(func() error { return unix.Fsync(fd) }))
+	}
+	if err = cmp.Or(err, unix.Close(fd)); err != nil {
+		h.remove(name)
+	}
+	return err
+}
+
+// renameNew gives a file another name, which none may have.
+func (h handle) renameNew(from, to string) error {
+	err := retryEINTR(func() error { return renameNew(h.fd, from, to) })
+	if err == unix.EINVAL || err == unix.ENOSYS { // of NFS, say, where link(2) is a rename that replaces nothing
+		err = retryEINTR(func() error { return unix.Linkat(h.fd, from, h.fd, to, 0) })
+		err = cmp.Or(err, h.remove(from))
+	}
+	return err
+}
+
+func (h handle) rename(from, to string) error {
+	return retryEINTR(func() error { return unix.Renameat(h.fd, from, h.fd, to) })
+}
+
+func (h handle) remove(name string) error {
+	return retryEINTR(func() error { return unix.Unlinkat(h.fd, name, 0) })
+}
+
+// retryEINTRInt calls do until no signal interrupts it, as package os does (go.dev/issue/38033).
+func retryEINTRInt(do func() (int, error)) (int, error) {
+	for {
+		n, err := do()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// retryEINTR is retryEINTRInt for what returns an error alone.
+func retryEINTR(do func() error) error {
+	_, err := retryEINTRInt(func() (int, error) { return 0, do() })
+	return err
+}
+
+// fileMode is the mode of stat(2) as package io/fs has it.
+func fileMode(m uint32) fs.FileMode {
+	mode := fs.FileMode(m&0o777) | kindOf(uint8(m>>kindShift))
+	if m&unix.S_ISUID != 0 {
+		mode |= fs.ModeSetuid
+	}
+	if m&unix.S_ISGID != 0 {
+		mode |= fs.ModeSetgid
+	}
+	if m&unix.S_ISVTX != 0 {
+		mode |= fs.ModeSticky
+	}
+	return mode
+}
+
+// kindShift brings the type of a mode to where the DT_ constants have it: IFTODT in
+// dirent.h.
+const kindShift = 12
+
+// kindOf is the type of what is in a folder, as getdents64(2) has it.
+func kindOf(kind uint8) fs.FileMode {
+	switch kind {
+	case unix.DT_DIR:
+		return fs.ModeDir
+	case unix.DT_LNK:
+		return fs.ModeSymlink
+	case unix.DT_FIFO:
+		return fs.ModeNamedPipe
+	case unix.DT_SOCK:
+		return fs.ModeSocket
+	case unix.DT_BLK:
+		return fs.ModeDevice
+	case unix.DT_CHR:
+		return fs.ModeDevice | fs.ModeCharDevice
+	}
+	return 0
+}

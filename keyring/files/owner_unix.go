@@ -1,0 +1,109 @@
+//go:build unix
+
+package files
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// owns are the rights of a folder. What is made in it is for those who may write to
+// it: sudo shall lock nobody out of his own checkout, nor somebody the others of his
+// group.
+type owns struct {
+	uid, gid int
+	mode     uint32
+	list     bool // it has an access control list that what is made in it gets (acl(5))
+}
+
+// ofProcess are the rights of a folder that this process makes where nobody else may write.
+func ofProcess() owns { return owns{uid: os.Geteuid(), gid: os.Getegid(), mode: 0o755} }
+
+func ownsOf(dir *os.File) (o owns, err error) {
+	var info unix.Stat_t
+	if err := retryEINTR(func() error { return unix.Fstat(int(dir.Fd()), &info) }); err != nil {
+		return o, err
+	}
+	n, err := defaultList(int(dir.Fd()))
+	return owns{int(info.Uid), int(info.Gid), uint32(info.Mode), err == nil && n > 0}, nil
+}
+
+// give has a new file or folder of the process, open as fd, belong to whom the folder
+// belongs that it was made in, with the mode and, where the folder's group may write
+// there, for the group too.
+func (o owns) give(fd int, mode fs.FileMode) error {
+	if err := o.own(fd); err != nil {
+		return err
+	}
+	if !mode.IsDir() && mode.Perm() == 0o600 && o.mode&0o020 == 0 && !o.list {
+		return nil // it is from birth
+	}
+	bits := uint32(mode.Perm())
+	if o.mode&0o020 != 0 || o.list { // of a list the group's bits are the mask
+		bits |= 0o060
+	}
+	if mode.IsDir() {
+		if bits&0o020 != 0 {
+			bits |= 0o010
+		}
+		if bits&0o020 != 0 && o.mode&0o020 != 0 || o.mode&unix.S_ISGID != 0 {
+			bits |= unix.S_ISGID
+		}
+	}
+	return retryEINTR(func() error { return unix.Fchmod(fd, bits) })
+}
+
+func (o owns) own(fd int) error {
+	switch {
+	case os.Geteuid() == 0 && (o.uid != 0 || o.gid != 0):
+		return unix.Fchown(fd, o.uid, o.gid)
+	case o.mode&0o020 != 0:
+		unix.Fchown(fd, -1, o.gid) // only of a group that one is in
+	}
+	return nil
+}
+
+// giveFolder is give for a folder that this process has made.
+func (o owns) giveFolder(r *os.Root, name string, mode fs.FileMode) error {
+	if mode&0o077 == 0 {
+		o.mode, o.list = o.mode&^0o020, false
+	}
+	if !o.shared() && mode&0o020 == 0 {
+		return nil
+	}
+	d, err := r.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := mine(d); err != nil {
+		return err
+	}
+	return o.give(int(d.Fd()), mode.Perm()|fs.ModeDir)
+}
+
+// giveSecret is give for a file that has been its owner's alone from birth, and stays so.
+func (o owns) giveSecret(f *os.File) error {
+	o.mode &^= 0o020
+	return o.own(int(f.Fd()))
+}
+
+// shared tells whether more is to be done for a folder than the kernel does.
+func (o owns) shared() bool {
+	return os.Geteuid() == 0 && (o.uid != 0 || o.gid != 0) || o.mode&0o020 != 0 || o.list
+}
+
+// mine refuses what somebody else has put in the place of what this process has made.
+func mine(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
+		return syscall.EPERM
+	}
+	return nil
+}
