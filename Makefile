@@ -44,6 +44,11 @@ release-twice:
 packages-test:
 	testdata/release/packages-test.sh
 
+# The program for Windows, run by wine in a root of Debian 13, which is some 250 MB to
+# download: cmd/wgkeys/doc/measured/release.md.
+wine:
+	testdata/release/wine.sh
+
 # In a CI a laboratory that is missing is a failure; elsewhere `go test ./...`
 # alone skips what needs it. This installs it first, so it is the same here. The
 # emulated machine has one processor, and runs beside the rest.
@@ -221,4 +226,4 @@ setup-test setup-demo setup-bench: setup-%:
 clean:
 	rm -rf wgkeys programs dist .lab
 
-.PHONY: build programs release release-twice packages-test test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz race hints imports installs many scale vault bench demo lab clean setup-test setup-demo
+.PHONY: build programs release release-twice packages-test wine test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz race hints imports installs many scale vault bench demo lab clean setup-test setup-demo

@@ -15,6 +15,7 @@ import (
 	"filippo.io/age/plugin"
 
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/files"
 	"wgkeys/vault/ageplugin"
 )
 
@@ -80,7 +81,7 @@ func readIdentities(path string) (found identityFile, loose os.FileMode, err err
 		return found, 0, fault.Errno(err)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+	if info, err := f.Stat(); err == nil && files.HasModes && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 		loose = info.Mode().Perm()
 	}
 	text, err := readBounded(f)

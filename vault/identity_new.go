@@ -56,14 +56,12 @@ func writeSecret(path string, text []byte) error {
 	if err := files.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := files.CreateSecret(path)
 	if err != nil {
 		return err
 	}
-	if err = files.GiveSecret(f); err == nil {
-		_, err = f.Write(text)
-	}
-	if err = cmp.Or(err, f.Sync(), f.Close()); err != nil {
+	_, err = f.Write(text)
+	if err = cmp.Or(err, files.GiveSecret(f), f.Sync(), f.Close()); err != nil {
 		os.Remove(path)
 		return err
 	}

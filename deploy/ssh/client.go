@@ -97,7 +97,7 @@ var uninterrupted = []string{"/bin/sh", "-c", `trap "" INT; exec "$@"`, "sh"}
 func (c *Client) explain(ctx context.Context, a *attempt) error {
 	switch {
 	case errors.Is(a.err, exec.ErrNotFound):
-		return fault.New("cannot run", "ssh", "there is no such program here", "apt install openssh-client")
+		return fault.New("cannot run", "ssh", "there is no such program here", howToInstall())
 	case errors.Is(a.err, ErrSilent):
 		hint := fmt.Sprintf("ssh %s true; if it only takes long: --timeout %v", word(c.dest()), 4*c.Limit)
 		return fault.WrapHost(a.err, "no answer from host", c.Host, hint)

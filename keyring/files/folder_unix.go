@@ -4,9 +4,13 @@ package files
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 )
+
+// HasModes tells whether the mode of a file says who may read and write it.
+const HasModes = true
 
 // NoFollow has a link not opened.
 const NoFollow = syscall.O_NOFOLLOW
@@ -45,5 +49,13 @@ func replaceFile(from, to string) error { return os.Rename(from, to) }
 // whileOpen is for systems that replace and remove no file that is open.
 func whileOpen(do func() error) error { return do() }
 
-// secret makes a new file its owner's alone: it is from birth.
-func secret(*os.File) error { return nil }
+// CreateSecret makes a new file that is its owner's alone from birth. If there is one the
+// error is [fs.ErrExist].
+func CreateSecret(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+}
+
+// createTemp makes a temporary file for one of that mode.
+func createTemp(dir string, _ fs.FileMode) (*os.File, error) {
+	return os.CreateTemp(dir, temporaryHere()) // with O_EXCL and 0600
+}

@@ -1,13 +1,22 @@
 package files
 
 import (
+	"crypto/rand"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/windows"
 )
+
+// HasModes tells whether the mode of a file says who may read and write it: an access
+// control list does, and what package os makes of it is always the same.
+const HasModes = false
 
 // NoFollow has a link opened itself, which is no regular file.
 const NoFollow = windows.FILE_FLAG_OPEN_REPARSE_POINT
@@ -109,25 +118,37 @@ func whileOpen(do func() error) error {
 	}
 }
 
-// secret makes a new file its owner's alone, before there is anything in it: what may be done
-// to a file is in a list that it gets from its folder, and a mode says nothing of it.
-func secret(f *os.File) error {
-	owner, err := windows.GetCurrentProcessToken().GetTokenUser()
+// CreateSecret makes a new file that is its owner's alone from birth. If there is one the
+// error is [fs.ErrExist]. A mode says nothing of that: a list of its own does, which takes
+// nothing from the folder's.
+func CreateSecret(path string) (*os.File, error) {
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	list, err := windows.ACLFromEntries([]windows.EXPLICIT_ACCESS{{
-		AccessPermissions: windows.GENERIC_ALL,
-		AccessMode:        windows.GRANT_ACCESS,
-		Trustee: windows.TRUSTEE{
-			TrusteeForm:  windows.TRUSTEE_IS_SID,
-			TrusteeType:  windows.TRUSTEE_IS_USER,
-			TrusteeValue: windows.TrusteeValueFromSID(owner.User.Sid),
-		},
-	}}, nil)
+	list, err := windows.SecurityDescriptorFromString("D:P(A;;FA;;;" + user.User.Sid.String() + ")")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return windows.SetNamedSecurityInfo(f.Name(), windows.SE_FILE_OBJECT,
-		windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, nil, nil, list, nil)
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, err
+	}
+	attributes := windows.SecurityAttributes{SecurityDescriptor: list}
+	attributes.Length = uint32(unsafe.Sizeof(attributes))
+	h, err := windows.CreateFile(name, windows.GENERIC_READ|windows.GENERIC_WRITE,
+		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE, &attributes, windows.CREATE_NEW,
+		windows.FILE_ATTRIBUTE_NORMAL, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "create", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(h), path), nil
+}
+
+// createTemp makes a temporary file for one of that mode.
+func createTemp(dir string, mode fs.FileMode) (*os.File, error) {
+	if mode&0o077 != 0 {
+		return os.CreateTemp(dir, temporaryHere())
+	}
+	return CreateSecret(filepath.Join(dir, strings.Replace(temporaryHere(), "*", rand.Text(), 1)))
 }

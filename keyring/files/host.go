@@ -30,8 +30,7 @@ const Temporary = ".wgkeys."
 // that was killed has left has a name that begins with [Temporary].
 func Replace(path string, text io.Reader, r Replacement) error {
 	dir := filepath.Dir(path)
-	// CreateTemp opens with O_EXCL and 0600.
-	f, err := os.CreateTemp(dir, temporaryHere())
+	f, err := createTemp(dir, r.Mode)
 	if err != nil {
 		return err
 	}
@@ -60,11 +59,6 @@ func temporaryHere() string { return fmt.Sprintf("%s%d.*", Temporary, os.Getpid(
 
 // fill gives the temporary file its owner, its content and its mode.
 func (r Replacement) fill(f *os.File, text io.Reader) error {
-	if r.Mode&0o077 == 0 {
-		if err := secret(f); err != nil {
-			return err
-		}
-	}
 	if r.Prepare != nil {
 		if err := r.Prepare(f); err != nil {
 			return err

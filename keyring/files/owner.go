@@ -76,8 +76,7 @@ func Give(f *os.File, mode fs.FileMode) error {
 	return cmp.Or(err, o.give(int(f.Fd()), mode))
 }
 
-// GiveSecret is [Give] for a file that its owner alone may read. On Windows nobody else may
-// read it only from now on: so it is done while there is nothing in it.
+// GiveSecret is [Give] for a file that its owner alone may read.
 func GiveSecret(f *os.File) error {
 	o, err := ownsBeside(f)
 	return cmp.Or(err, o.giveSecret(f))

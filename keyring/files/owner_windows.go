@@ -15,7 +15,7 @@ func ownsOf(*os.File) (owns, error) { return owns{}, nil }
 
 func (o owns) give(int, fs.FileMode) error                    { return nil }
 func (o owns) giveFolder(*os.Root, string, fs.FileMode) error { return nil }
-func (o owns) giveSecret(f *os.File) error                    { return secret(f) }
+func (o owns) giveSecret(*os.File) error                      { return nil }
 func (o owns) shared() bool                                   { return false }
 
 // KeepReaders is for hosts, which run Linux: on Windows the folder says who may read.

@@ -15,7 +15,7 @@ here=testdata/release
 nfpm_version=v2.45.1
 sbom_version=v1.10.0
 
-platforms=${PLATFORMS:-"linux/amd64 linux/arm64 linux/armv7 linux/riscv64 darwin/amd64 darwin/arm64"}
+platforms=${PLATFORMS:-"linux/amd64 linux/arm64 linux/armv7 linux/riscv64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64"}
 dist=${DIST:-dist}
 commit=$(git rev-parse HEAD)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)

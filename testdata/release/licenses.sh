@@ -14,7 +14,7 @@ END
 cat LICENSE
 printf '\n\n==== Go %s\n\n' "$(go env GOVERSION)"
 cat "$(go env GOROOT)/LICENSE"
-for platform in linux darwin; do
+for platform in linux darwin windows; do
 	GOOS=$platform GOARCH=amd64 go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/wgkeys
 done | sort -u | while read -r path version dir; do
 	printf '\n\n==== %s %s\n' "$path" "$version"

@@ -60,7 +60,7 @@ vulnerabilities() {
 # What an administrator's machine may run besides Linux. go vet has no way to leave the tests
 # out, which need Linux, but for a list of files; and only the packages with files of their own
 # for a system are different from what is vetted anyway.
-systems="darwin"
+systems="darwin windows"
 other_systems() {
 	local system package files
 	for system in $systems; do

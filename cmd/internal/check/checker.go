@@ -12,6 +12,7 @@ import (
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
+	"wgkeys/keyring/files"
 	"wgkeys/vault"
 )
 
@@ -176,13 +177,13 @@ func (c *checker) alike(r *report, name string, mine, other repo.PSKFile) {
 // clone has it, is ciphertext.
 func (c *checker) modes() {
 	for _, p := range c.places {
-		if info, err := os.Stat(p.Path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		if info, err := os.Stat(p.Path); err == nil && files.HasModes && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 			c.add(Finding{Check: "mode", Hint: "chmod 600 " + p.Path}, "", 0,
 				"others can read the identity file %q: its mode is %04o", p.Path, info.Mode().Perm())
 		}
 	}
 	open := func(path string, mode fs.FileMode) {
-		if mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
+		if files.HasModes && mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
 			c.add(Finding{Check: "mode", Hint: "chmod o-w " + path}, path, 0, "everybody may write %q: its mode is %04o",
 				c.relative(path), mode.Perm())
 		}

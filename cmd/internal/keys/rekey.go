@@ -200,7 +200,7 @@ func (q *Rekey) OnlyCopies(ctx context.Context) error {
 		if err != nil {
 			continue
 		}
-		if name, err := filepath.Rel(top, real); err == nil && slices.Contains(changed, name) {
+		if name, err := filepath.Rel(top, real); err == nil && slices.Contains(changed, filepath.ToSlash(name)) {
 			return fault.NewFile("you could not open it any more, and no commit has it:", path,
 				"the lists name others alone, and none of the identities of this run; nothing was written",
 				fmt.Sprintf("git -C %[1]s add -A -- vault && git -C %[1]s commit, then this again", ui.Quoted(r.Dir)))

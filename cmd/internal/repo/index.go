@@ -73,7 +73,7 @@ func HasUntracked(r *Repo, t workTree, index *git.Index, matters func(name strin
 			return true
 		}
 		name, err := filepath.Rel(t.Top, folder)
-		if err != nil || u.in(filepath.Join(r.Dir, in), strings.TrimPrefix(name+"/", "./")) {
+		if err != nil || u.in(filepath.Join(r.Dir, in), strings.TrimPrefix(filepath.ToSlash(name)+"/", "./")) {
 			return true
 		}
 	}
@@ -98,7 +98,7 @@ func (u *untracked) in(path, prefix string) bool {
 		case name == ".git" && prefix != "": // a repository in the repository, of which git tells in its own way
 			return true
 		case e.IsDir():
-			if name != ".git" && u.in(path+"/"+name, prefix+name+"/") {
+			if name != ".git" && u.in(filepath.Join(path, name), prefix+name+"/") {
 				return true
 			}
 		case u.matters(name) && !u.tracked[prefix+name]:
