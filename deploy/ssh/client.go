@@ -80,7 +80,7 @@ func (c *Client) attempt(ctx context.Context, command string, in *replay, stdout
 			a.said = &hearing{}
 			return a
 		}
-		p.argv = append(uninterrupted, p.argv...)
+		p.argv, p.apart = append(uninterrupted, p.argv...), true
 	}
 	p.heard = func() {
 		a.heard = true
@@ -90,14 +90,10 @@ func (c *Client) attempt(ctx context.Context, command string, in *replay, stdout
 	return a
 }
 
-// uninterrupted starts a program that ignores the signal: a handler is not inherited, to
-// ignore is (signal(7)), and ssh leaves it so (client_loop in its clientloop.c).
-var uninterrupted = []string{"/bin/sh", "-c", `trap "" INT; exec "$@"`, "sh"}
-
 func (c *Client) explain(ctx context.Context, a *attempt) error {
 	switch {
 	case errors.Is(a.err, exec.ErrNotFound):
-		return fault.New("cannot run", "ssh", "there is no such program here", howToInstall())
+		return fault.New("cannot run", "ssh", "there is no such program here", howToInstall)
 	case errors.Is(a.err, ErrSilent):
 		hint := fmt.Sprintf("ssh %s true; if it only takes long: --timeout %v", word(c.dest()), 4*c.Limit)
 		return fault.WrapHost(a.err, "no answer from host", c.Host, hint)

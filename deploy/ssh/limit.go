@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -174,17 +171,6 @@ func processorTime(pid int) (sum time.Duration) {
 		sum += used + waited
 	}
 	return sum
-}
-
-// stopGently has cmd tidy up, and ends it outright only after WaitDelay. Windows can only
-// end it.
-func stopGently(cmd *exec.Cmd) {
-	cmd.Cancel = func() error {
-		if runtime.GOOS == "windows" {
-			return cmd.Process.Kill()
-		}
-		return cmd.Process.Signal(syscall.SIGTERM)
-	}
 }
 
 // A Lost is the Runner of a host that is not to be tried again.

@@ -50,6 +50,7 @@ type process struct {
 	stdout, watch io.Writer
 	limit         time.Duration
 	verbose       bool   // it was told to report its steps
+	apart         bool   // an interrupt is not for it
 	heard         func() // is called at the first word on standard output; nil: nobody
 }
 
@@ -66,6 +67,9 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 	cmd.Stderr = w.writer(said, false)
 	cmd.WaitDelay = stragglers
 	stopGently(cmd)
+	if p.apart {
+		setApart(cmd)
+	}
 	pipe, err := cmd.StdinPipe()
 	if err != nil {
 		return 0, said, err
