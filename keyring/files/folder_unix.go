@@ -56,6 +56,6 @@ func CreateSecret(path string) (*os.File, error) {
 }
 
 // createTemp makes a temporary file for one of that mode.
-func createTemp(dir string, _ fs.FileMode) (*os.File, error) {
-	return os.CreateTemp(dir, temporaryHere()) // with O_EXCL and 0600
+func createTemp(dir, pattern string, _ fs.FileMode) (*os.File, error) {
+	return os.CreateTemp(dir, pattern) // with O_EXCL and 0600
 }

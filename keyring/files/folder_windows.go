@@ -146,9 +146,9 @@ func CreateSecret(path string) (*os.File, error) {
 }
 
 // createTemp makes a temporary file for one of that mode.
-func createTemp(dir string, mode fs.FileMode) (*os.File, error) {
+func createTemp(dir, pattern string, mode fs.FileMode) (*os.File, error) {
 	if mode&0o077 != 0 {
-		return os.CreateTemp(dir, temporaryHere())
+		return os.CreateTemp(dir, pattern)
 	}
-	return CreateSecret(filepath.Join(dir, strings.Replace(temporaryHere(), "*", rand.Text(), 1)))
+	return CreateSecret(filepath.Join(dir, strings.Replace(pattern, "*", rand.Text(), 1)))
 }

@@ -30,7 +30,7 @@ const Temporary = ".wgkeys."
 // that was killed has left has a name that begins with [Temporary].
 func Replace(path string, text io.Reader, r Replacement) error {
 	dir := filepath.Dir(path)
-	f, err := createTemp(dir, r.Mode)
+	f, err := createTemp(dir, temporaryHere(), r.Mode)
 	if err != nil {
 		return err
 	}

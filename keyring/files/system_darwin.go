@@ -25,21 +25,3 @@ func Flush(dir *os.File) error { return dir.Sync() }
 // Flushes tells whether [Flush] does all that it says: it does not, and each file is to be
 // flushed by itself.
 func Flushes(string) bool { return false }
-
-// read lists the open folder into t.found.
-func (t *taker) read(h handle) error {
-	t.found = t.found[:0]
-	again, err := retryEINTRInt(func() (int, error) { return unix.FcntlInt(uintptr(h.fd), unix.F_DUPFD_CLOEXEC, 0) })
-	if err != nil {
-		return err
-	}
-	dir := os.NewFile(uintptr(again), ".")
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	for _, name := range names {
-		if e := (found{name: name}); e.ask(h) {
-			t.found = append(t.found, e)
-		}
-	}
-	return err
-}

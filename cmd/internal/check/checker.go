@@ -177,7 +177,8 @@ func (c *checker) alike(r *report, name string, mine, other repo.PSKFile) {
 // clone has it, is ciphertext.
 func (c *checker) modes() {
 	for _, p := range c.places {
-		if info, err := os.Stat(p.Path); err == nil && files.HasModes && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		info, err := os.Stat(p.Path)
+		if err == nil && files.HasModes && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 			c.add(Finding{Check: "mode", Hint: "chmod 600 " + p.Path}, "", 0,
 				"others can read the identity file %q: its mode is %04o", p.Path, info.Mode().Perm())
 		}
