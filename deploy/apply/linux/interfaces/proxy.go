@@ -2,11 +2,40 @@ package interfaces
 
 import (
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
+
+// A neighbourHeader is a struct ndmsg (linux/neighbour.h). The library's own, netlink.Ndmsg,
+// has three bytes between family and index that nobody writes, and they are sent: a kernel
+// that checks strictly refuses what is not zero there (neigh_valid_dump_req in
+// net/core/neighbour.c).
+type neighbourHeader struct{ family, flags uint8 }
+
+// Len implements [nl.NetlinkRequestData].
+func (neighbourHeader) Len() int { return 12 }
+
+// Serialize implements [nl.NetlinkRequestData].
+func (h neighbourHeader) Serialize() []byte {
+	return []byte{h.family, 0, 0, 0, 0, 0, 0, 0, 0, 0, h.flags, 0}
+}
+
+// proxies lists the addresses of IPv6 that this host answers neighbour solicitations for.
+func proxies() (found []netlink.Neigh, err error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETNEIGH, unix.NLM_F_DUMP)
+	req.AddData(neighbourHeader{netlink.FAMILY_V6, netlink.NTF_PROXY})
+	err = req.ExecuteIter(unix.NETLINK_ROUTE, unix.RTM_NEWNEIGH, func(b []byte) bool {
+		n, bad := netlink.NeighDeserialize(b)
+		if bad == nil && n.Family == netlink.FAMILY_V6 && n.Flags&netlink.NTF_PROXY != 0 {
+			found = append(found, *n)
+		}
+		return bad == nil
+	})
+	return found, err
+}
 
 // SetProxy makes a change of a proxy neighbour on an uplink.
 func SetProxy(nl *netlink.Handle, link netlink.Link, c apply.ProxyChange) error {

@@ -79,11 +79,11 @@ func outgoing(r netlink.Route) []int {
 // neighbours, where the view or the journal speaks of any.
 func ObserveUplinks(nl *netlink.Handle, s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	forward := view != nil && view.Forward
-	proxies := view != nil && view.Proxies != nil
+	proxied := view != nil && view.Proxies != nil
 	for resource := range entries {
-		proxies = proxies || resource.Kind == journal.Proxy
+		proxied = proxied || resource.Kind == journal.Proxy
 	}
-	if !forward && !proxies {
+	if !forward && !proxied {
 		return nil
 	}
 	links, err := nlmsg.Retry(nl.LinkList)
@@ -97,10 +97,10 @@ func ObserveUplinks(nl *netlink.Handle, s *apply.State, view *tunnel.View, entri
 			s.Ports = append(s.Ports, l.Attrs().Name)
 		}
 	}
-	if s.Uplinks, err = uplinks(nl, names); err != nil || !proxies {
+	if s.Uplinks, err = uplinks(nl, names); err != nil || !proxied {
 		return err
 	}
-	neighbours, err := nlmsg.Retry(func() ([]netlink.Neigh, error) { return nl.NeighProxyList(0, netlink.FAMILY_V6) })
+	neighbours, err := nlmsg.Retry(proxies)
 	for _, n := range neighbours {
 		if addr, ok := netip.AddrFromSlice(n.IP); ok {
 			s.Proxies = append(s.Proxies, apply.Proxy{Link: names[n.LinkIndex], Addr: addr})
