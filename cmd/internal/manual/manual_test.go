@@ -89,3 +89,15 @@ func TestTables(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestLowered: a title begins small within a line, and a name stays as it is.
+func TestLowered(t *testing.T) {
+	for title, want := range map[string]string{
+		"Beside network managers": "beside network managers", "WireGuard keys in a vault": "WireGuard keys in a vault",
+		"IPv6 at home": "IPv6 at home", "": "",
+	} {
+		if got := lowered(title); got != want {
+			t.Errorf("%q became %q", title, got)
+		}
+	}
+}

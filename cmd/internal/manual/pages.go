@@ -131,9 +131,10 @@ func (b Book) begin(name, section, usage string) *roff {
 	return r
 }
 
-// lowered is a title as it goes on in a line.
+// lowered is a title as it goes on in a line. A name with more capitals, WireGuard, stays.
 func lowered(title string) string {
-	if len(title) > 1 && title[1] >= 'a' {
+	first, _, _ := strings.Cut(title, " ")
+	if len(first) > 1 && first[1:] == strings.ToLower(first[1:]) {
 		return strings.ToLower(title[:1]) + title[1:]
 	}
 	return title
