@@ -6,7 +6,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -48,16 +47,13 @@ const (
 	piece    = 64 << 10
 )
 
-// errSilent ends the conversation with a host that stopped answering.
-var errSilent = errors.New("it stopped answering")
-
 // A conn is the controller's end of one conversation.
 type conn struct {
-	host    string
-	o       Options
-	session *ssh.Session
-	in      *bufio.Reader
-	watch   *time.Timer
+	host     string
+	o        Options
+	session  *ssh.Session
+	in       *bufio.Reader
+	patience ssh.Patience
 
 	user    string // who the host let in, if not root
 	greeted bool
@@ -72,8 +68,7 @@ type conn struct {
 func dial(ctx context.Context, r ssh.Runner, host string, o Options) *conn {
 	s := ssh.Start(ctx, r, command)
 	c := &conn{host: host, o: o, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine)}
-	c.watch = time.AfterFunc(patience, func() { s.Kill(errSilent) })
-	c.watch.Stop()
+	c.patience = s.Patience(patience)
 	return c
 }
 
@@ -81,8 +76,7 @@ func dial(ctx context.Context, r ssh.Runner, host string, o Options) *conn {
 // passphrases and there is no hurry.
 func (c *conn) line() (string, error) {
 	if c.greeted {
-		c.watch.Reset(patience)
-		defer c.watch.Stop()
+		defer c.patience.Begin()()
 	}
 	line, err := c.in.ReadSlice('\n')
 	switch {
@@ -176,7 +170,7 @@ func (c *conn) first() {
 // answer reads a line for which the host may take long as long as the program goes there.
 func (c *conn) answer() (string, error) {
 	line, err := c.in.ReadSlice('\n')
-	c.watch.Stop()
+	c.patience.End()
 	return ssh.Printable(string(line)), err
 }
 
@@ -184,12 +178,12 @@ func (c *conn) answer() (string, error) {
 // that does not answer.
 func (c *conn) send(p *Program) {
 	defer c.session.Stdin.Close()
-	c.watch.Reset(patience)
+	c.patience.Begin()
 	if _, err := fmt.Fprintf(c.session.Stdin, "put %s\n", p.sum); err != nil {
 		return
 	}
 	for at := 0; at < len(p.text); {
-		c.watch.Reset(patience)
+		c.patience.Begin()
 		n, err := c.session.Stdin.Write(p.text[at:min(at+piece, len(p.text))])
 		at += n
 		if c.o.Sent != nil {
@@ -199,25 +193,18 @@ func (c *conn) send(p *Program) {
 			return
 		}
 	}
-	c.watch.Reset(patience)
+	c.patience.Begin()
 }
 
 // hangUp ends the conversation and returns what the Runner says of it.
 func (c *conn) hangUp(err error) error {
-	if err != nil && !broken(err) && !c.answered {
+	if err != nil && !ssh.Broken(err) && !c.answered {
 		c.session.Kill(err)
 	}
-	c.watch.Reset(patience)
-	defer c.watch.Stop()
+	defer c.patience.Begin()()
 	return c.session.Wait()
 }
 
 func unknown(line string) error {
 	return fmt.Errorf("%q is no answer of the protocol", line[:min(len(line), 60)])
-}
-
-// broken tells whether err is the end of the connection rather than something that was
-// said.
-func broken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
 }

@@ -1,7 +1,6 @@
 package install
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -33,16 +32,10 @@ func (c *conn) explain(err, sshErr error) error {
 // causeOf is what ended the conversation, of what was seen of it and what ssh says.
 func causeOf(err, sshErr error) error {
 	exit := (*ssh.ExitError)(nil)
-	switch {
-	case errors.Is(sshErr, context.Canceled) || errors.Is(sshErr, context.DeadlineExceeded):
-		return sshErr
-	case errors.Is(sshErr, errSilent):
-		return errSilent
-	case !broken(err):
-		return err
-	case errors.Is(sshErr, ssh.ErrUnreachable):
-		return sshErr
-	case errors.As(sshErr, &exit):
+	if cause := ssh.Cause(err, sshErr); cause != nil {
+		return cause
+	}
+	if errors.As(sshErr, &exit) {
 		return fmt.Errorf("the connection ended: %w", exit)
 	}
 	return errors.New("the connection ended")

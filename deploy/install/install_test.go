@@ -451,3 +451,13 @@ func TestHostile(t *testing.T) {
 		}
 	}
 }
+
+// TestNoSSH: where ssh itself cannot be run, that is the error, and not the end of a
+// connection that never was.
+func TestNoSSH(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := install.Host(t.Context(), &ssh.Client{Host: "shale"}, "shale", install.Options{})
+	if err == nil || !strings.Contains(err.Error(), `cannot run "ssh": there is no such program here`) {
+		t.Errorf("%v", err)
+	}
+}

@@ -19,10 +19,10 @@ const patience = 90 * time.Second
 
 // A conn is the controller's end of one conversation.
 type conn struct {
-	host    string
-	session *ssh.Session
-	in      *bufio.Reader
-	watch   *time.Timer
+	host     string
+	session  *ssh.Session
+	in       *bufio.Reader
+	patience ssh.Patience
 
 	asked   chan struct{} // closed when all questions are out
 	user    string        // who the host let in, if not root
@@ -38,8 +38,7 @@ type conn struct {
 func dial(ctx context.Context, r ssh.Runner, host string) *conn {
 	s := ssh.Start(ctx, r, command)
 	c := &conn{host: host, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine), asked: make(chan struct{})}
-	c.watch = time.AfterFunc(patience, func() { s.Kill(errSilent) })
-	c.watch.Stop()
+	c.patience = s.Patience(patience)
 	return c
 }
 
@@ -47,8 +46,7 @@ func dial(ctx context.Context, r ssh.Runner, host string) *conn {
 // be typing passphrases and there is no hurry.
 func (c *conn) line() (string, error) {
 	if c.greeted {
-		c.watch.Reset(patience)
-		defer c.watch.Stop()
+		defer c.patience.Begin()()
 	}
 	b, err := readLine(c.in)
 	return string(b), err
@@ -57,8 +55,7 @@ func (c *conn) line() (string, error) {
 // write sends b. A host that does not read is as silent as one that does not
 // answer.
 func (c *conn) write(b []byte) error {
-	c.watch.Reset(patience)
-	defer c.watch.Stop()
+	defer c.patience.Begin()()
 	<-c.asked
 	_, err := c.session.Stdin.Write(b)
 	return err
@@ -242,10 +239,9 @@ func (c *conn) settle(j job, why *refusal) {
 // that breaks the rules is not heard out; where the connection broke by itself,
 // ssh has the reason.
 func (c *conn) hangUp(err error) error {
-	if err != nil && !broken(err) {
+	if err != nil && !ssh.Broken(err) {
 		c.session.Kill(err)
 	}
-	c.watch.Reset(patience)
-	defer c.watch.Stop()
+	defer c.patience.Begin()()
 	return c.session.Wait()
 }

@@ -1,33 +1,22 @@
 package push
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"wgkeys/deploy/ssh"
 	"wgkeys/keyring/fault"
 )
 
-// errSilent ends the conversation with a host that stopped answering.
-var errSilent = errors.New("it stopped answering")
-
 // explain puts what broke the conversation off into the user's words. Where
 // ssh broke, the end of the conversation is only a symptom.
 func (c *conn) explain(err, sshErr error) error {
 	var known *fault.Fault
-	switch {
-	case err == nil || errors.As(err, &known):
+	if err == nil || errors.As(err, &known) {
 		return err
-	case errors.Is(sshErr, context.Canceled) || errors.Is(sshErr, context.DeadlineExceeded):
-		err = sshErr
-	case errors.Is(sshErr, errSilent):
-		err = errSilent
-	case broken(err) && errors.Is(sshErr, ssh.ErrUnreachable):
-		err = sshErr
-	case broken(err):
+	}
+	if err = ssh.Cause(err, sshErr); err == nil {
 		err = c.ended(sshErr)
 	}
 	switch {
@@ -39,12 +28,6 @@ func (c *conn) explain(err, sshErr error) error {
 		return c.unheard(err)
 	}
 	return fault.WrapHost(err, "lost host", c.host, "wgkeys push "+c.host)
-}
-
-// broken tells whether err is the end of the connection rather than something
-// that was said.
-func broken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
 }
 
 // An endedError is a connection that ended before the conversation did.

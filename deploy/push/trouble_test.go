@@ -309,3 +309,14 @@ func TestHostile(t *testing.T) {
 }
 
 func unprintable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+
+// TestNoSSH: where ssh itself cannot be run, that is the error, and not the end of a
+// connection that never was.
+func TestNoSSH(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	f := newKey(t, filepath.Join(t.TempDir(), "wg0.key"))
+	_, err := push.Host(t.Context(), &ssh.Client{Host: "shale"}, "shale", []push.File{f.forbidden()}, false)
+	if err == nil || !strings.Contains(err.Error(), `cannot run "ssh": there is no such program here`) {
+		t.Errorf("%v", err)
+	}
+}

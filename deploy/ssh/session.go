@@ -2,7 +2,11 @@ package ssh
 
 import (
 	"context"
+	"errors"
 	"io"
+	"time"
+
+	"wgkeys/keyring/fault"
 )
 
 // A Session is a command in progress with which the caller exchanges lines.
@@ -49,4 +53,54 @@ func (s *Session) Wait() error {
 	<-s.done
 	s.kill(nil)
 	return s.err
+}
+
+// ErrUnanswered ends a session whose host was waited for in vain.
+var ErrUnanswered = errors.New("it stopped answering")
+
+// A Patience is how long a host may take for one answer.
+type Patience struct {
+	timer *time.Timer
+	limit time.Duration
+}
+
+// Patience ends the session with [ErrUnanswered] where the host takes longer than limit,
+// from each Begin until its end.
+func (s *Session) Patience(limit time.Duration) Patience {
+	p := Patience{time.AfterFunc(limit, func() { s.Kill(ErrUnanswered) }), limit}
+	p.timer.Stop()
+	return p
+}
+
+// Begin begins to wait, also if it is waited already.
+func (p Patience) Begin() (end func()) {
+	p.timer.Reset(p.limit)
+	return p.End
+}
+
+// End ends the waiting.
+func (p Patience) End() { p.timer.Stop() }
+
+// Broken reports whether err is the end of the connection rather than something that was said.
+func Broken(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
+}
+
+// Cause is what ended a conversation, of what was seen of it and of how the session ended:
+// where ssh failed, the end of the conversation is only a symptom. Where neither knows more
+// than that the connection ended it is nil.
+func Cause(seen, end error) error {
+	var known *fault.Fault
+	exit := (*ExitError)(nil)
+	switch {
+	case errors.Is(end, context.Canceled) || errors.Is(end, context.DeadlineExceeded):
+		return end
+	case errors.Is(end, ErrUnanswered):
+		return ErrUnanswered
+	case !Broken(seen):
+		return seen
+	case errors.Is(end, ErrUnreachable) || errors.As(end, &known) && !errors.As(end, &exit):
+		return end
+	}
+	return nil
 }
