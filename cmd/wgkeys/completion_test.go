@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"wgkeys/cmd/internal/ui"
+	laboratory "wgkeys/deploy/lab/labtest"
 )
 
 // completable is a repository with two tunnels, one of which is being written.
@@ -124,9 +125,7 @@ func TestCompletionFlags(t *testing.T) {
 // the shell is started by.
 func asShell(t *testing.T, shell string) (dir string) {
 	t.Helper()
-	if _, err := exec.LookPath(shell); err != nil {
-		t.Skipf("no %s here", shell)
-	}
+	laboratory.Programs(t, shell)
 	dir = completable(t)
 	bin := t.TempDir()
 	self, err := os.Executable()

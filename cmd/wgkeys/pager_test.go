@@ -2,10 +2,11 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	laboratory "wgkeys/deploy/lab/labtest"
 )
 
 // onPager starts a command of the shell's on a terminal of 24 lines, where wgkeys is the
@@ -68,9 +69,7 @@ func TestPager(t *testing.T) {
 // outlives Ctrl-C.
 func TestPagerLess(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("less"); err != nil {
-		t.Skip("no less here")
-	}
+	laboratory.Programs(t, "less")
 	x := onPager(t, "unset PAGER LESS; wgkeys help")
 	x.shows("Verbs:")
 	x.types("\x03") // which less answers by painting the page again

@@ -13,6 +13,7 @@ import (
 
 	"wgkeys/cmd/internal/manual"
 	"wgkeys/cmd/internal/ui"
+	laboratory "wgkeys/deploy/lab/labtest"
 	"wgkeys/deploy/tunnel"
 )
 
@@ -37,15 +38,12 @@ func TestManual(t *testing.T) {
 	if want := pageNames(newApp(nil, u)); !slices.Equal(got, want) {
 		t.Errorf("there are %q, want %q", got, want)
 	}
-	mandoc, err := exec.LookPath("mandoc")
-	if err != nil {
-		t.Skip("no mandoc here")
-	}
-	out, err := exec.Command(mandoc, append([]string{"-T", "lint"}, files...)...).CombinedOutput()
+	laboratory.Programs(t, "mandoc")
+	out, err := exec.Command("mandoc", append([]string{"-T", "lint"}, files...)...).CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("mandoc: %v\n%s", err, out)
 	}
-	out, err = exec.Command(mandoc, "-T", "ascii", filepath.Join(dir, "wgkeys-tunnel.5")).Output()
+	out, err = exec.Command("mandoc", "-T", "ascii", filepath.Join(dir, "wgkeys-tunnel.5")).Output()
 	if err != nil || !strings.Contains(string(out), "absolute path on the host, instead of") {
 		t.Errorf("mandoc shows %v\n%.400s", err, out)
 	}

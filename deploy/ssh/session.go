@@ -55,8 +55,8 @@ func (s *Session) Wait() error {
 	return s.err
 }
 
-// ErrUnanswered ends a session whose host was waited for in vain.
-var ErrUnanswered = errors.New("it stopped answering")
+// errUnanswered ends a session whose host was waited for in vain.
+var errUnanswered = errors.New("it stopped answering")
 
 // A Patience is how long a host may take for one answer.
 type Patience struct {
@@ -64,10 +64,10 @@ type Patience struct {
 	limit time.Duration
 }
 
-// Patience ends the session with [ErrUnanswered] where the host takes longer than limit,
+// Patience ends the session with an error where the host takes longer than limit,
 // from each Begin until its end.
 func (s *Session) Patience(limit time.Duration) Patience {
-	p := Patience{time.AfterFunc(limit, func() { s.Kill(ErrUnanswered) }), limit}
+	p := Patience{time.AfterFunc(limit, func() { s.Kill(errUnanswered) }), limit}
 	p.timer.Stop()
 	return p
 }
@@ -95,8 +95,8 @@ func Cause(seen, end error) error {
 	switch {
 	case errors.Is(end, context.Canceled) || errors.Is(end, context.DeadlineExceeded):
 		return end
-	case errors.Is(end, ErrUnanswered):
-		return ErrUnanswered
+	case errors.Is(end, errUnanswered):
+		return errUnanswered
 	case !Broken(seen):
 		return seen
 	case errors.Is(end, ErrUnreachable) || errors.As(end, &known) && !errors.As(end, &exit):

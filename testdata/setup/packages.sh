@@ -42,6 +42,7 @@ list() {
 		fish fish a login shell that is no sh
 		zsh zsh a login shell, and completion
 		bash bash completion
+		less less the pager where nobody has chosen one
 		mandoc mandoc that the pages of the manual are right
 		zbarimg zbar-tools an independent reader of QR codes
 		xz xz-utils kernel modules, which are compressed from Linux 6.12 on
