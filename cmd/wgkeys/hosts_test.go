@@ -152,15 +152,18 @@ func TestPulse(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()
 	p := newPulse(w, time.Millisecond)
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(r, first); err != nil || first[0] != '\n' { // which may take long to come
+		t.Fatalf("%q: %v", first, err)
+	}
 	go func() {
-		time.Sleep(20 * time.Millisecond)
 		io.WriteString(p, `{"protocol":1}`)
 		p.end()
 		w.Close()
 	}()
 	text, err := io.ReadAll(r)
 	var a struct{ Protocol int }
-	if err := errors.Join(err, json.Unmarshal(text, &a)); err != nil || a.Protocol != 1 || text[0] != '\n' {
+	if err := errors.Join(err, json.Unmarshal(text, &a)); err != nil || a.Protocol != 1 {
 		t.Errorf("%q: %v", text, err)
 	}
 }

@@ -119,7 +119,12 @@ func (s sidManager) try(m *labtest.Sid, trial sidTrial) {
 		}
 	}
 	m.Logf("%s: %d in the clear, %d and %d lost", trial.name, count["clear"], count["lost4"], count["lost6"])
-	if len(count) != 3 || count["clear"] != 0 {
+	for _, name := range []string{"clear", "lost4", "lost6"} {
+		if _, ok := count[name]; !ok {
+			m.Errorf("%s: it does not tell %s\n%s", trial.name, name, said)
+		}
+	}
+	if count["clear"] != 0 {
 		m.Errorf("%s: packets leave in the clear\n%s", trial.name, said)
 	}
 	if lost := count["lost4"] + count["lost6"]; lost != 0 && !trial.cuts {
