@@ -309,7 +309,7 @@ func each(ctx context.Context, workers, n int, do func(int) error) error {
 		})
 	}
 	group.Wait()
-	return errors.Join(append(errs, ctx.Err())...)
+	return errors.Join(append(errs, context.Cause(ctx))...)
 }
 
 // lock keeps a second rekey away from the vault. It is gone with the process.

@@ -30,12 +30,12 @@ var looks atomic.Bool
 // second signal ends any at once: files are complete or not there at any moment, and what
 // was begun on a host the guard, or the next run, takes back.
 func endable(u *ui.UI) context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		<-signals
-		cancel()
+		cancel(fault.Interrupted)
 		lingers(u, signals)
 	}()
 	return ctx

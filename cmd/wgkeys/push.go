@@ -102,7 +102,7 @@ func pushedAll(e *env, pushed []keys.Pushed) error {
 	case namesMany(e):
 		err = summary(e, outcomes)
 	case len(s.NotBegun) > 0: // it was interrupted before
-		err = e.ctx.Err()
+		err = context.Cause(e.ctx)
 	default:
 		err = failures(len(s.Failed), len(outcomes), errors.Join(s.Errs...))
 	}

@@ -117,7 +117,7 @@ func (p *Pair) quiet(ctx context.Context) ([2]Answer, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return live, ctx.Err()
+			return live, context.Cause(ctx)
 		case <-time.After(time.Second):
 		}
 	}

@@ -92,7 +92,7 @@ func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 		before = s
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, context.Cause(ctx)
 		case <-time.After(time.Second):
 		}
 	}

@@ -79,7 +79,7 @@ func run(ctx context.Context, r *Record, save func(*Record) error, clock func() 
 			pause = calm
 		}
 		if wait(ctx, pause); ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"time"
 
+	"wgkeys/keyring/child"
 	"wgkeys/keyring/fault"
 )
 
@@ -87,6 +88,10 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 		go pump(pipe, w.reader(p.stdin))
 	}
 	err = cmd.Wait()
+	if code := status(cmd.ProcessState); !child.Interrupted(cmd.ProcessState, ctx.Done()) && code == ownFault &&
+		said.end().last() == "" {
+		child.Await(ctx.Done()) // ssh itself hears a signal, and says nothing
+	}
 	if cause := context.Cause(ctx); errors.Is(cause, ErrSilent) {
 		return 0, said.end(), cause
 	}

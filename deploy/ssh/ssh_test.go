@@ -170,6 +170,29 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// A terminal's Ctrl-C reaches what was started as well as us, and that may be gone before
+// we have heard of it: it was interrupted, and did not fail.
+func TestInterruptedFirst(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Config{})
+	for name, run := range map[string]func(ctx context.Context) error{
+		"local": func(ctx context.Context) error {
+			return ssh.Local{}.Run(ctx, "kill -INT $$", nil, nil)
+		},
+		"ssh": func(ctx context.Context) error { // its own parent's, which is the ssh client
+			c := s.Client("shale")
+			c.Args = append(c.Args, "-o", "ProxyCommand=kill -INT $PPID; sleep 5")
+			return c.Run(ctx, "true", nil, nil)
+		},
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		timer := time.AfterFunc(400*time.Millisecond, func() { cancel(fault.Interrupted) })
+		if err := run(ctx); !errors.Is(err, fault.Interrupted) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		timer.Stop()
+	}
+}
+
 // TestSessionFlood: a command that never stops talking is ended.
 func TestSessionFlood(t *testing.T) {
 	session := ssh.Start(t.Context(), ssh.Local{}, "while :; do echo flood; done")

@@ -11,6 +11,7 @@
 package fault
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,6 +34,15 @@ type Fault struct {
 // AsRoot is the hint of a command that lacks the right to what it does. It names no
 // command: who only looked must not be told to change something.
 const AsRoot = "run the same command as root, with sudo before it, and by its full path if sudo does not find it"
+
+// Interrupted is the cause of what ended because somebody wanted the run to end. It is
+// [context.Canceled] in a word that a person knows.
+var Interrupted error = interrupted{}
+
+type interrupted struct{}
+
+func (interrupted) Error() string        { return "interrupted" }
+func (interrupted) Is(target error) bool { return target == context.Canceled }
 
 // New returns a Fault without a cause.
 func New(what, who, why, hint string) *Fault {

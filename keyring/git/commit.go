@@ -45,7 +45,7 @@ func change(ctx context.Context, dir string, input io.Reader, args ...string) ([
 	if err != nil {
 		return nil, err
 	}
-	return output(c, dir, input)
+	return output(ctx, c, dir, input)
 }
 
 // sort returns those of the paths that git knows, and those that are new, as seen

@@ -77,7 +77,7 @@ func (o Operation) abort() string {
 // identified refuses where git does not know who commits (git-var(1)).
 func identified(ctx context.Context, top string) error {
 	for _, who := range []string{"GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"} {
-		if _, err := output(plain(ctx, top, "var", who), top, nil); err != nil {
+		if _, err := output(ctx, plain(ctx, top, "var", who), top, nil); err != nil {
 			return cannot(top, "git does not know who you are",
 				`git config --global user.name "NAME", and git config --global user.email ADDRESS`)
 		}
@@ -87,7 +87,7 @@ func identified(ctx context.Context, top string) error {
 
 // signed refuses where all commits are to be signed and this one could not be.
 func signed(ctx context.Context, top string) error {
-	out, err := output(plain(ctx, top, "config", "--type=bool", "commit.gpgSign"), top, nil)
+	out, err := output(ctx, plain(ctx, top, "config", "--type=bool", "commit.gpgSign"), top, nil)
 	if err != nil || strings.TrimSpace(string(out)) != "true" {
 		return nil
 	}
@@ -125,7 +125,7 @@ func signs(ctx context.Context, top string) error {
 		if err := giveTo(c, objects); err != nil {
 			return nil, err
 		}
-		return output(c, top, nil)
+		return output(ctx, c, top, nil)
 	}
 	tree, err := try("mktree")
 	if err == nil {

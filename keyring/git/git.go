@@ -76,24 +76,24 @@ func elsewhere(variable string) bool {
 
 // run returns what git writes that is asked something.
 func run(ctx context.Context, dir string, input io.Reader, args ...string) ([]byte, error) {
-	return output(command(ctx, dir, args...), dir, input)
+	return output(ctx, command(ctx, dir, args...), dir, input)
 }
 
 // output runs a git. It never waits for a terminal: what git reads is input, and an
 // editor is not asked for.
-func output(c *exec.Cmd, dir string, input io.Reader) ([]byte, error) {
+func output(ctx context.Context, c *exec.Cmd, dir string, input io.Reader) ([]byte, error) {
 	var out bytes.Buffer
-	if err := outputTo(c, dir, input, &out); err != nil {
+	if err := outputTo(ctx, c, dir, input, &out); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil
 }
 
-func outputTo(c *exec.Cmd, dir string, input io.Reader, out io.Writer) error {
+func outputTo(ctx context.Context, c *exec.Cmd, dir string, input io.Reader, out io.Writer) error {
 	var said bytes.Buffer
 	c.Stdin, c.Stdout, c.Stderr = input, out, &said
 	if err := c.Run(); err != nil {
-		return failed(err, dir, said.String())
+		return failed(ctx, c, err, dir, said.String())
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func HookPath(ctx context.Context, dir, hook string) (string, error) {
 
 // hooksDir is the folder of all hooks, which core.hooksPath may name.
 func hooksDir(ctx context.Context, dir string) (string, error) {
-	out, err := output(plain(ctx, dir, "rev-parse", "--git-path", "hooks"), dir, nil)
+	out, err := output(ctx, plain(ctx, dir, "rev-parse", "--git-path", "hooks"), dir, nil)
 	if err != nil {
 		return "", err
 	}
@@ -120,7 +120,7 @@ func hooksDir(ctx context.Context, dir string) (string, error) {
 
 // Init makes dir a working tree of git's.
 func Init(ctx context.Context, dir string) error {
-	_, err := output(plain(ctx, dir, "init", "--quiet"), dir, nil)
+	_, err := output(ctx, plain(ctx, dir, "init", "--quiet"), dir, nil)
 	return err
 }
 
@@ -154,7 +154,7 @@ func Changed(ctx context.Context, dir string, paths ...string) ([]string, error)
 	if err != nil {
 		return nil, err
 	}
-	out, err := output(c, dir, nil)
+	out, err := output(ctx, c, dir, nil)
 	if err != nil {
 		return nil, err
 	}

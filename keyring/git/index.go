@@ -28,7 +28,7 @@ func ReadIndex(ctx context.Context, top string, paths ...string) (*Index, error)
 		out.Grow(int(min(info.Size(), 16<<20)))
 	}
 	c := command(ctx, top, append([]string{"ls-files", "-t", "-s", "-z", "--"}, paths...)...)
-	err := outputTo(c, top, nil, &out)
+	err := outputTo(ctx, c, top, nil, &out)
 	return &Index{top: top, entries: out.String()}, err
 }
 

@@ -84,9 +84,9 @@ func blobs(ctx context.Context, dir string, objects io.Reader, limit int, do fun
 
 // batch reads the objects from one git, one after the other.
 func batch(ctx context.Context, dir string, ids io.Reader, paths []string, do func(Blob) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c := command(ctx, dir, "cat-file", "--batch", "--buffer")
+	reading, enough := context.WithCancel(ctx)
+	defer enough()
+	c := command(reading, dir, "cat-file", "--batch", "--buffer")
 	var said bytes.Buffer
 	c.Stdin, c.Stderr = ids, &said
 	pipe, err := c.StdoutPipe()
@@ -94,15 +94,15 @@ func batch(ctx context.Context, dir string, ids io.Reader, paths []string, do fu
 		return err
 	}
 	if err := c.Start(); err != nil {
-		return failed(err, dir, "")
+		return failed(ctx, c, err, dir, "")
 	}
 	err = readBatch(bufio.NewReaderSize(pipe, 1<<20), paths, do)
 	if err != nil {
-		cancel()
+		enough()
 	}
 	if end := c.Wait(); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 		if end != nil {
-			return failed(end, dir, said.String())
+			return failed(ctx, c, end, dir, said.String())
 		}
 	}
 	return err

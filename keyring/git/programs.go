@@ -65,7 +65,7 @@ func configured(ctx context.Context, dir, pattern string) (all []setting, err er
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() == 1 {
 			return nil, nil // there is none
 		}
-		return nil, failed(err, dir, said.String())
+		return nil, failed(ctx, c, err, dir, said.String())
 	}
 	fields := strings.Split(out.String(), "\x00")
 	for i := 0; i+1 < len(fields); i += 2 { // SCOPE, NAME\nVALUE

@@ -1,18 +1,23 @@
 package git
 
 import (
+	"context"
 	"errors"
 	"os/exec"
 	"runtime"
 	"strings"
 	"syscall"
 
+	"wgkeys/keyring/child"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/words"
 )
 
 // failed tells in git's words why it failed, or that it is not there.
-func failed(err error, dir, said string) error {
+func failed(ctx context.Context, c *exec.Cmd, err error, dir, said string) error {
+	if child.Interrupted(c.ProcessState, ctx.Done()) {
+		return fault.WrapFile(context.Cause(ctx), "stopped git in", dir, "")
+	}
 	if errors.Is(err, exec.ErrNotFound) {
 		return fault.New("cannot run", "git", "there is none on this machine, and what it knows of "+dir+" is not known here",
 			howToInstall())

@@ -14,6 +14,7 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/plugin"
 
+	"wgkeys/keyring/child"
 	"wgkeys/keyring/fault"
 	"wgkeys/vault/ageplugin/stanza"
 )
@@ -71,10 +72,18 @@ func (s *session) talk(state string, send func() error) error {
 		err = why
 	}
 	s.end()
+	if ended(err) && child.Interrupted(s.cmd.ProcessState, s.ended()) {
+		err = ErrInterrupted
+	}
 	if err != nil {
 		return s.fault(err)
 	}
 	return nil
+}
+
+// ended tells of an error whether the program is gone, or speaks no more.
+func ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE)
 }
 
 func (s *session) fault(err error) error {
@@ -87,7 +96,7 @@ func (s *session) fault(err error) error {
 	case errors.Is(err, ErrSilent):
 		return fault.Wrap(err, "the age plugin failed:", who,
 			"plug in the key that it waits for, or name another identity with -i FILE")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE):
+	case ended(err):
 		err = errors.New("it ended in the middle of the conversation")
 	}
 	return fault.Wrap(fault.Errno(err), "the age plugin failed:", who, "")

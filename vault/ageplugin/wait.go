@@ -4,10 +4,12 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"wgkeys/keyring/fault"
 )
 
 // ErrInterrupted is the error of what was waited for when the person ended the run.
-var ErrInterrupted = errors.New("interrupted")
+var ErrInterrupted = fault.Interrupted
 
 // ErrSilent is the error of what was waited for to no end.
 var ErrSilent = errors.New("it said nothing for two minutes")

@@ -93,7 +93,7 @@ func (s *HostStatus) findDead(ctx context.Context, look func() (rotate.Answer, e
 	for end := time.Now().Add(doubtFor); len(first) > 0 && time.Now().Before(end); {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-time.After(doubtFor / 3):
 		}
 		later, err := look()

@@ -37,7 +37,7 @@ func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), e
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
+			return nil, errors.Join(context.Cause(ctx), f.Close())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -62,7 +62,7 @@ func follow(ctx context.Context, wg *wg.Client, link string) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-time.After(round):
 		}
 		n, err := nft.Redirected(link)

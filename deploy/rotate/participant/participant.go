@@ -94,7 +94,7 @@ func wait(ctx context.Context, name string, atMost time.Duration, ok func(*rotat
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

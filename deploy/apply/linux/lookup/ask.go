@@ -24,7 +24,7 @@ func (o *outside) ask(ctx context.Context, host string) ([]netip.Addr, error) {
 	case <-time.After(o.after):
 		return o.all(ctx, host)
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	}
 }
 
