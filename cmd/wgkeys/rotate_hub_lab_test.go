@@ -46,7 +46,7 @@ func rotateHub(t *testing.T, n, asleep int) (took time.Duration) {
 		t.Errorf("%d connections to %d spokes", got, n)
 	}
 	t.Logf("rotate of a hub with %d spokes: %v", n, took.Round(100*time.Millisecond))
-	lossless(t, flows)
+	lossless(t, flows, "the hub has its key")
 	if asleep > 0 {
 		rotateAsleep(t, s, flows, asleep)
 	}
@@ -59,7 +59,7 @@ func rotateAsleep(t *testing.T, s *labtest.Star, flows []*labtest.Flow, asleep i
 		s.Must(h, "ip link set eth0 down")
 	}
 	awake := flows[2*asleep:]
-	lossless(t, awake)
+	lossless(t, awake, "some were asleep")
 	r := starExits(s, ui.ExitFailed, "wgkeys rotate -y -j 16 --timeout 3s hub")
 	if c := strings.Count(r.Stderr, "no answer from peer"); c != asleep ||
 		!strings.Contains(r.Stderr, "--skip-unreachable") || strings.Contains(r.Stderr, "--skip s") {
@@ -70,7 +70,7 @@ func rotateAsleep(t *testing.T, s *labtest.Star, flows []*labtest.Flow, asleep i
 	r = starExits(s, ui.ExitDone, "wgkeys rotate -y -j 16 --timeout 3s --skip-unreachable hub")
 	t.Logf("rotate of a hub with %d spokes, %d of them asleep: %v", len(s.Spokes), asleep,
 		time.Since(start).Round(100*time.Millisecond))
-	lossless(t, awake)
+	lossless(t, awake, "the hub had its key without them")
 	if s.Must(s.Hub, "cat keyring/hub/wg0.pub") == old {
 		t.Error("the hub keeps its key")
 	}
@@ -89,18 +89,18 @@ func rotateAsleep(t *testing.T, s *labtest.Star, flows []*labtest.Flow, asleep i
 	for _, h := range s.Spokes[:asleep] {
 		s.Must(h, "ping -n -q -c 1 -w 60 "+labtest.InsideOf(0).String())
 	}
-	lossless(t, awake)
+	lossless(t, awake, "they were awake again")
 }
 
 // lossless counts what was lost since the last time.
-func lossless(t *testing.T, flows []*labtest.Flow) {
+func lossless(t *testing.T, flows []*labtest.Flow, until string) {
 	t.Helper()
 	var sum labtest.Tally
 	for _, f := range flows {
 		c := f.Count()
 		if sum.Add(c); c.Lost > 0 {
-			t.Errorf("%s: %v %s", f.Name, c, f.Refusals())
+			t.Errorf("%s, until %s: %v %s", f.Name, until, c, f.Refusals())
 		}
 	}
-	t.Logf("%v", sum)
+	t.Logf("until %s: %v", until, sum)
 }
