@@ -61,6 +61,16 @@ func TestNoneRotated(t *testing.T) {
 	if code != ui.ExitFailed || !strings.Contains(said, `not replaced is the key of "alpha, beta"`) {
 		t.Errorf("exits %d: %s", code, said)
 	}
+	// With tunnels of their own each is named, for a key that was replaced is not to be
+	// replaced once more.
+	f.write(f.dir+"/tunnels/wg1.toml", strings.ReplaceAll(twoHosts, "10.7.", "10.8."))
+	f.must("gen", "-q", "-t", "wg1", "alpha", "beta")
+	_, _, said = f.run("rotate", "-y", "--timeout", "5s", "alpha")
+	for _, want := range []string{"then: wgkeys rotate -t wg0 --yes --timeout 5s alpha", "then: wgkeys rotate -t wg1 --yes"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("no %q in\n%s", want, said)
+		}
+	}
 	if code, _, said := f.run("rotate", "-n", "--all", "nosuch"); code != ui.ExitUsage {
 		t.Errorf("a name beside --all: exits %d: %s", code, said)
 	}

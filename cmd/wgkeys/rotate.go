@@ -15,6 +15,7 @@ import (
 	"wgkeys/deploy/rotate"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 	"wgkeys/vault"
 )
 
@@ -135,22 +136,37 @@ func rotateHosts(e *env, r *repo.Repo) (hosts, skip []string, err error) {
 
 // notRotated are the errors that lead to the rest of several rotations.
 func notRotated(e *env, q *keys.Rotations) (errs []error) {
-	left, psks := q.Left()
-	if q.Count() > 1 && len(left) > 0 {
-		errs = append(errs, fault.New("not replaced is the key of", ui.Naming(left), "why is told above",
-			"then: "+retry(e, left)))
+	if q.Count() < 2 {
+		return nil
 	}
-	if q.Count() > 1 && len(psks) > 0 {
-		command := retry(e, psks)
-		if !e.cli.Bool("psk") {
-			// what chose the keys would choose none now
-			flags := flagsOf(e, "due", "leaver", "now", "on-host")
-			command = strings.Join(slices.Concat([]string{"wgkeys rotate --psk"}, flags, psks), " ")
+	rest, several := q.Left()
+	for _, x := range rest {
+		in, of := "", ""
+		if several {
+			in, of = "-t "+words.ForShell(x.Tunnel)+" ", " in tunnel "+x.Tunnel
 		}
-		errs = append(errs, fault.New("not replaced are preshared keys of", ui.Naming(psks), "why is told above",
-			"then: "+command))
+		if len(x.Keys) > 0 {
+			errs = append(errs, fault.New("not replaced"+of+" is the key of", ui.Naming(x.Keys), "why is told above",
+				"then: "+restOf(e, in, x.Keys, false)))
+		}
+		if len(x.PSKs) > 0 {
+			errs = append(errs, fault.New("not replaced"+of+" are preshared keys of", ui.Naming(x.PSKs),
+				"why is told above", "then: "+restOf(e, in, x.PSKs, true)))
+		}
 	}
 	return errs
+}
+
+// restOf is the command that rotates what is left of one tunnel, where in names that.
+func restOf(e *env, in string, hosts []string, psks bool) string {
+	switch {
+	case psks && !e.cli.Bool("psk"): // what chose the keys would choose none now
+		flags := flagsOf(e, "due", "leaver", "now", "on-host")
+		return strings.Join(slices.Concat([]string{"wgkeys rotate " + in + "--psk"}, flags, hosts), " ")
+	case in != "":
+		return strings.Join(slices.Concat([]string{"wgkeys rotate " + strings.TrimSpace(in)}, flagsOf(e), hosts), " ")
+	}
+	return retry(e, hosts)
 }
 
 // rotateOptions are what the flags say; left is who has left, or nil.

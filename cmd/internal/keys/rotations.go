@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -88,6 +89,8 @@ type step interface {
 	run(ctx context.Context) error
 	replaced() []string // keys that are current now, for a person
 	of() string         // the host that is named for it
+	in() string         // the tunnel
+	pskOnly() bool      // of two hosts' preshared key alone
 }
 
 // Run replaces the keys one after the other. Where there are several, the one under way
@@ -137,28 +140,49 @@ func (q *Rotations) steps() (all []step) {
 	return all
 }
 
-// Left are the hosts whose key was not replaced, and those whose preshared keys alone were
-// not, each once.
-func (q *Rotations) Left() (keys, psks []string) {
+// A Rest is what was not done in one tunnel: the hosts whose key was not replaced, and
+// those whose preshared keys alone were not, each once.
+type Rest struct {
+	Tunnel     string
+	Keys, PSKs []string
+}
+
+// Left is what was not done, a Rest for each tunnel. Several tells whether there was
+// anything to do in another tunnel too: then a host that is named alone would get another
+// key there once more.
+func (q *Rotations) Left() (rest []Rest, several bool) {
+	of := map[string]*Rest{}
+	for _, x := range q.steps() {
+		of[x.in()] = &Rest{Tunnel: x.in()}
+	}
 	for _, x := range q.left {
-		if _, ok := x.(*rotation); ok {
-			keys = append(keys, x.of())
+		if r := of[x.in()]; !x.pskOnly() && !slices.Contains(r.Keys, x.of()) {
+			r.Keys = append(r.Keys, x.of())
 		}
 	}
 	for _, x := range q.left {
-		if _, ok := x.(*pskRotation); ok && !slices.Contains(keys, x.of()) {
-			psks = append(psks, x.of())
+		if r := of[x.in()]; x.pskOnly() && !slices.Contains(slices.Concat(r.Keys, r.PSKs), x.of()) {
+			r.PSKs = append(r.PSKs, x.of())
 		}
 	}
-	slices.Sort(keys)
-	slices.Sort(psks)
-	return slices.Compact(keys), slices.Compact(psks)
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		if r := of[name]; len(r.Keys)+len(r.PSKs) > 0 {
+			slices.Sort(r.Keys)
+			slices.Sort(r.PSKs)
+			rest = append(rest, *r)
+		}
+	}
+	return rest, len(of) > 1
 }
 
 func (x *rotation) replaced() []string    { return x.made }
 func (x *rotation) of() string            { return x.host }
+func (x *rotation) in() string            { return x.tunnel.Name }
+func (x *rotation) pskOnly() bool         { return false }
 func (x *pskRotation) replaced() []string { return x.made }
 func (x *pskRotation) of() string         { return x.hosts[0] }
+func (x *pskRotation) in() string         { return x.tunnel.Name }
+func (x *pskRotation) pskOnly() bool      { return true }
 
 // due are the keys that are, of all tunnels.
 func (q *Rotations) due() ([]repo.HostKey, error) {
