@@ -45,6 +45,18 @@ func devices(t testing.TB, name string) []int {
 
 const socket = "/var/run/wireguard/wg0.sock"
 
+// TestDeviceWithoutInotify: whose user has used up his inotify instances is told of that
+// limit. "Too many open files" is what the kernel says, and no file is too many.
+func TestDeviceWithoutInotify(t *testing.T) {
+	self, err := os.Executable()
+	must(t, err)
+	const none = "echo 0 >/proc/sys/user/max_inotify_instances && exec -a wgkeys-device \"$1\" wg0 1380"
+	out, err := exec.Command("unshare", "--user", "--map-root-user", "--net", "bash", "-c", none, "bash", self).CombinedOutput()
+	if !strings.Contains(string(out), "sysctl -w fs.inotify.max_user_instances=") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // TestDevice starts a device in user space, which the kernel's own WireGuard
 // does not replace here. It leaves with its interface, and so does its socket.
 func TestDevice(t *testing.T) {

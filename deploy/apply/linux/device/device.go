@@ -123,7 +123,12 @@ func listen(name string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ipc.UAPIListen(name, file)
+	l, err := ipc.UAPIListen(name, file)
+	if errors.Is(err, unix.EMFILE) { // of inotify_init(2): the process has few files open itself
+		err = errors.New("the programs of this user have as many inotify instances open as they may: " +
+			"sysctl -w fs.inotify.max_user_instances=1024")
+	}
+	return l, err
 }
 
 // queueLength is how many packets wait in the kernel until the device has read them.
