@@ -159,8 +159,9 @@ func (c *completer) args() {
 	case strings.Contains(usage, "DIR"):
 		c.found = append(c.found, [2]string{someFolder})
 	case strings.Contains(usage, "HOST"):
-		c.hosts("", c.current)
-		if slices.Contains(taggedVerbs, c.verb.Name) {
+		logsIn := slices.Contains(taggedVerbs, c.verb.Name)
+		c.hosts("", c.current, logsIn)
+		if logsIn {
 			c.tags()
 		}
 	}
@@ -214,7 +215,7 @@ func (c *completer) values(flag, prefix, typed string) {
 		case "DIR":
 			c.found = append(c.found, [2]string{someFolder})
 		case "HOST", "PEER":
-			c.hosts(prefix, typed)
+			c.hosts(prefix, typed, false)
 		case "TUNNEL":
 			c.all(c.tunnelNames(), prefix, typed)
 		default:
@@ -273,14 +274,16 @@ func (c *completer) tunnels() (all []*tunnel.Tunnel) {
 	return all
 }
 
-// hosts finds those of the tunnels. A tunnel file that is being written may be wrong: then
-// they are those that have keys.
-func (c *completer) hosts(prefix, typed string) {
+// hosts finds those of the tunnels, or only those that somebody logs in to. A tunnel file
+// that is being written may be wrong: then they are those that have keys.
+func (c *completer) hosts(prefix, typed string, managed bool) {
 	known := map[string]bool{}
 	tunnels := c.tunnels()
 	for _, t := range tunnels {
 		for _, h := range t.Hosts() {
-			known[h] = true
+			if !managed || !t.Unmanaged(h) {
+				known[h] = true
+			}
 		}
 	}
 	if r := c.repo(); r != nil && tunnels == nil {

@@ -20,7 +20,8 @@ func completable(t *testing.T) string {
 	for file, text := range map[string]string{
 		"wgkeys.toml": "",
 		"tunnels/wg0.toml": "[hosts.shale]\nendpoint = \"192.0.2.1\"\naddresses = [\"10.0.0.1\"]\ntags = [\"web\", \"berlin\"]\n" +
-			"[hosts.basalt]\naddresses = [\"10.0.0.2\"]\ntags = [\"web\"]\n",
+			"[hosts.basalt]\naddresses = [\"10.0.0.2\"]\ntags = [\"web\"]\n" +
+			"[hosts.phone]\naddresses = [\"10.0.0.3\"]\nmanaged = false\n",
 		"tunnels/home.toml":       "[hosts.slate\n",
 		"vault/recipients.txt":    "",
 		"keyring/granite/wg0.pub": "",
@@ -52,9 +53,11 @@ func TestComplete(t *testing.T) {
 		"help --man ":               ":dirs",
 		"__":                        "",
 		"show -C DIR b":             "basalt",
-		"show -C DIR ":              "basalt shale",
-		"-C DIR show ":              "basalt shale",
+		"show -C DIR ":              "basalt phone shale",
+		"-C DIR show ":              "basalt phone shale",
 		"show -C DIR basalt ":       "",
+		"export -C DIR p":           "phone",
+		"rotate -C DIR p":           "", // nobody logs in to it
 		"push -C DIR ":              "basalt shale @berlin @web",
 		"push -C DIR basalt ":       "shale @berlin @web",
 		"push -C DIR @w":            "@web",
