@@ -66,7 +66,8 @@ func TestNoneRotated(t *testing.T) {
 	f.write(f.dir+"/tunnels/wg1.toml", strings.ReplaceAll(twoHosts, "10.7.", "10.8."))
 	f.must("gen", "-q", "-t", "wg1", "alpha", "beta")
 	_, _, said = f.run("rotate", "-y", "--timeout", "5s", "alpha")
-	for _, want := range []string{"then: wgkeys rotate -t wg0 --yes --timeout 5s alpha", "then: wgkeys rotate -t wg1 --yes"} {
+	for _, want := range []string{"then: wgkeys rotate -t wg0 --yes --timeout 5s alpha",
+		"then: wgkeys rotate -t wg1 --yes"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("no %q in\n%s", want, said)
 		}

@@ -51,7 +51,8 @@ func TestDeviceWithoutInotify(t *testing.T) {
 	self, err := os.Executable()
 	must(t, err)
 	const none = "echo 0 >/proc/sys/user/max_inotify_instances && exec -a wgkeys-device \"$1\" wg0 1380"
-	out, err := exec.Command("unshare", "--user", "--map-root-user", "--net", "bash", "-c", none, "bash", self).CombinedOutput()
+	limited := exec.Command("unshare", "--user", "--map-root-user", "--net", "bash", "-c", none, "bash", self)
+	out, err := limited.CombinedOutput()
 	if !strings.Contains(string(out), "sysctl -w fs.inotify.max_user_instances=") {
 		t.Errorf("%v: %s", err, out)
 	}
