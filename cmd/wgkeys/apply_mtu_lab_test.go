@@ -193,7 +193,7 @@ const megabytes5 = 5_000_000
 // long that takes.
 func (n *narrowLab) transfer(hub string, fromHub bool) time.Duration {
 	n.t.Helper()
-	listener := labtest.InNetwork(n.t, n.hub, func() (net.Listener, error) { return net.Listen("tcp4", hub+":7767") })
+	listener := labtest.InNetwork(n.t, n.hub, func() (net.Listener, error) { return net.Listen("tcp4", hub+":0") })
 	defer listener.Close()
 	send := func(c net.Conn) error {
 		if _, err := io.Copy(c, io.LimitReader(zeros{}, megabytes5)); err != nil {
@@ -223,7 +223,7 @@ func (n *narrowLab) transfer(hub string, fromHub bool) time.Duration {
 		served <- err
 	}()
 	c := labtest.InNetwork(n.t, n.spoke,
-		func() (net.Conn, error) { return net.DialTimeout("tcp4", hub+":7767", 30*time.Second) })
+		func() (net.Conn, error) { return net.DialTimeout("tcp4", listener.Addr().String(), 30*time.Second) })
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(2 * time.Minute))
 	start := time.Now()
