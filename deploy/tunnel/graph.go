@@ -190,3 +190,21 @@ func (h *host) withoutIPv6() bool { return h.ipv6.given() && !h.ipv6.val }
 func (t *Tunnel) hasPSK(a, b *host) bool {
 	return first(a.pair(b.name).psk, b.pair(a.name).psk, a.psk, b.psk, t.psk).val
 }
+
+// somePSK tells whether there can be a pair that hasPSK.
+func somePSK(t *Tunnel) bool {
+	if t.psk.val {
+		return true
+	}
+	for _, h := range t.hosts {
+		if h.psk.val {
+			return true
+		}
+		for _, p := range h.pairs {
+			if p.psk.val {
+				return true
+			}
+		}
+	}
+	return false
+}
