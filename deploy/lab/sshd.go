@@ -59,7 +59,12 @@ func (h *Host) StartSSHD(ctx context.Context) error {
 	// sshd wants to be called by its absolute path, to start itself again for
 	// each connection.
 	if _, err := h.Run(ctx, strings.TrimSpace(path), "-E", sshdLog); err != nil {
-		return fault.WrapHost(err, "cannot start the ssh server on", h.name, "")
+		said, _ := h.ReadFile(sshdLog) // it says why there, and not to whoever starts it
+		why := strings.TrimSpace(string(said))
+		if why = why[strings.LastIndexByte(why, '\n')+1:]; why == "" {
+			return fault.WrapHost(err, "cannot start the ssh server on", h.name, "")
+		}
+		return fault.NewHost("cannot start the ssh server on", h.name, why, "")
 	}
 	// It goes into the background before it listens, and writes the file after.
 	return Until(ctx, "the ssh server of "+h.name+" to listen", func(context.Context) (bool, error) {

@@ -53,6 +53,15 @@ func TestTrustNeedsAServer(t *testing.T) {
 	}
 }
 
+func TestSSHDSaysWhyItDoesNotStart(t *testing.T) {
+	shale := newHost(t, labtest.New(t, "sshd", "ssh-keygen"), "shale")
+	must(t, shale.WriteFile("/etc/ssh/ssh_host_ed25519_key", []byte("no key\n"), 0o600))
+	err := shale.StartSSHD(t.Context())
+	if err == nil || !strings.Contains(err.Error(), `cannot start the ssh server on "shale": sshd: no hostkeys available`) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 func TestSSHDHasToBeInstalled(t *testing.T) {
 	shale := newHost(t, labtest.New(t, "sshd", "ssh-keygen"), "shale")
 	must(t, shale.Uninstall("sshd"))
