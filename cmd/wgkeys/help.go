@@ -135,12 +135,16 @@ func appHelp(app *cli.App) string {
 	fmt.Fprintf(&b, "wgkeys: %s\n\nUsage: wgkeys VERB [FLAGS] [NAME...]\n\nVerbs:\n", app.Usage)
 	for _, c := range app.Commands {
 		if !c.Hidden {
-			fmt.Fprintf(&b, "    %-9s %-14s %s\n", c.Name, c.ArgsUsage, c.Usage)
+			left := fmt.Sprintf("    %-10s %s", c.Name, c.ArgsUsage)
+			if len(left) > 30 {
+				left += fmt.Sprintf("\n%30s", "") // what it does is in a line of its own
+			}
+			fmt.Fprintf(&b, "%-30s %s\n", left, c.Usage)
 		}
 	}
 	b.WriteString("\nGuides, by \"wgkeys help TOPIC\":\n")
 	for _, t := range topics() {
-		fmt.Fprintf(&b, "    %-10s  %s\n", t.name, t.title)
+		fmt.Fprintf(&b, "    %-11s  %s\n", t.name, t.title)
 	}
 	for _, p := range appParts {
 		fmt.Fprintf(&b, "\n%s:\n\n%s", p.Title, strings.TrimLeft(p.Text, "\n"))
