@@ -118,9 +118,17 @@ for schema in cmd/wgkeys/doc/schema/*.schema.json; do # which an editor complete
 	"$native" help --schema "${name%.schema.json}" | put 644 "usr/share/wgkeys/$name"
 done
 
-# config FORMAT ARCH FILE: what nfpm makes a package of.
+summary="WireGuard keys in a vault, tunnels in plain text"
+description="wgkeys keeps the private keys of WireGuard tunnels encrypted by age in a
+git repository and the tunnels beside them as plain text. It brings keys to
+their hosts over ssh, applies the tunnels there, and replaces the keys of a
+running tunnel without the loss of a packet."
+
+# config FORMAT ARCH FILE: what nfpm makes a package of. In an .apk each field is one line,
+# and what stands in another makes .PKGINFO unreadable.
 config() {
-	local format=$1 source target
+	local format=$1 source target about=$description
+	[ "$format" != apk ] || about=
 	cat <<-END
 		name: wgkeys
 		arch: $2
@@ -132,17 +140,14 @@ config() {
 		license: MIT
 		mtime: $date
 		description: |
-		  WireGuard keys in a vault, tunnels in plain text
-		  wgkeys keeps the private keys of WireGuard tunnels encrypted by age in a
-		  git repository and the tunnels beside them as plain text. It brings keys to
-		  their hosts over ssh, applies the tunnels there, and replaces the keys of a
-		  running tunnel without the loss of a packet.
+		  $summary
+		$(sed 's/^/  /' <<<"$about")
 		deb:
 		  compression: xz
 		rpm:
 		  buildhost: localhost
 		  group: Applications/Internet
-		  summary: WireGuard keys in a vault, tunnels in plain text
+		  summary: $summary
 		disable_globbing: true
 		overrides:
 		  deb:
@@ -159,9 +164,15 @@ config() {
 		      preremove: $here/rpm/preun
 		      postremove: $here/rpm/postun
 		contents:
-		  - { dst: /usr/share/doc/wgkeys, type: dir, file_info: { mode: 0755, owner: root, group: root } }
 		  - { src: $3, dst: /usr/bin/wgkeys, file_info: { mode: 0755, owner: root, group: root } }
 	END
+	# Folders that may be no other package's, or go with none: rpm removes what is owned.
+	local folders="usr/share/doc/wgkeys usr/share/wgkeys"
+	[ "$format" != rpm ] || folders+=" usr/share/bash-completion usr/share/bash-completion/completions usr/share/fish
+		usr/share/fish/vendor_completions.d usr/share/zsh usr/share/zsh/site-functions"
+	for target in $folders; do
+		printf '  - { dst: /%s, type: dir, file_info: { mode: 0755, owner: root, group: root } }\n' "$target"
+	done
 	while read -r source; do
 		target=$source
 		case $format/$source in

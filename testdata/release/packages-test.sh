@@ -1,23 +1,27 @@
 #!/bin/bash
 # The packages of a release on clean Debians 12 and 13: installed by apt, the demo run from
-# them, upgraded and removed while a tunnel carries packets, purged; the .rpm by Debian's
-# rpm; the .apk unpacked: make packages-test. What it prints is recorded in
+# them, upgraded and removed while a tunnel carries packets, purged; the manual, and Tab in
+# three shells; the .rpm by dnf and zypper; the .apk: make packages-test. What it prints is recorded in
 # cmd/wgkeys/doc/measured/release.md. The roots are some 250 MB to download.
 #
 # The root of a test is an overlay: what is written to it is gone afterwards.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. testdata/release/shells.sh
 [ "$(id -u)" = 0 ] || {
 	echo "packages: needs root; run: sudo make packages-test" >&2
 	exit 1
 }
-for package in debootstrap lintian rpm; do
+for package in debootstrap lintian systemd-container tmux; do
 	dpkg-query -W "$package" >/dev/null 2>&1 || apt-get -qq install -y --no-install-recommends "$package" >/dev/null
 done
 roots=$PWD/.lab/roots work=$PWD/.lab/packages
-unmount() { for root in "$work"/*/merged; do ! mountpoint -q "$root" || umount -R "$root"; done; }
+# Of a system that ran in it something may hold a root for some more time.
+unmount() { for root in "$work"/*/merged; do ! mountpoint -q "$root" || umount -R --lazy "$root"; done; }
 unmount
-trap unmount EXIT
+machine=
+tmux="tmux -L wgkeys-$$ -f /dev/null"
+trap '[ -z "$machine" ] || halt; $tmux kill-server 2>/dev/null || true; unmount' EXIT
 rm -rf "$work"
 mkdir -p "$work" "$roots"
 
@@ -81,8 +85,36 @@ files() {
 	(cd "$root" && find . -xdev \( -path ./proc -o -path ./sys -o -path ./dev -o -path ./tmp -o -path ./var/cache -o -path ./var/log \
 		-o -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/lib/rpm -o -path ./usr/lib/sysimage/rpm -o -path ./root/release \) -prune -o -print | sort)
 }
+# boot has the root's own systemd run, without a network, and halt ends it.
+boot() {
+	local _
+	umount "$root/proc"
+	: >"$root/etc/machine-id"
+	SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_API_VFS_WRITABLE=network systemd-nspawn --quiet --register=no --keep-unit \
+		--console=pipe "--directory=$root" --private-network --capability=CAP_NET_ADMIN --bind=/dev/net/tun --boot \
+		>"$work/$name/boot.log" 2>&1 </dev/null &
+	machine=$!
+	for _ in $(seq 600); do
+		kill -0 $machine 2>/dev/null || fail "nspawn: $(cat "$work/$name/boot.log")"
+		case $(booted systemctl is-system-running 2>/dev/null) in
+		running | degraded) return ;;
+		esac
+		sleep 0.5
+	done
+	fail "systemd does not come up: $(cat "$work/$name/boot.log")"
+}
+booted() { # booted COMMAND...: in what boot has started
+	nsenter --target "$(pgrep -P "$machine" | head -n 1)" --all /usr/bin/env -i \
+		PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 "$@"
+}
+halt() {
+	kill -TERM "$machine" 2>/dev/null || true # which systemd-nspawn takes for a poweroff
+	wait "$machine" 2>/dev/null || true
+	machine=
+}
+
 left() { # left FILES-BEFORE: what there is since, in one line
-	comm -13 "$1" <(files) | grep -v '^\./run/' | tr '\n' ' ' | sed 's/ $//'
+	comm -13 "$1" <(files) | grep -v '^\./run/\|^\./home/' | tr '\n' ' ' | sed 's/ $//'
 }
 
 # Both ends of a tunnel in one root, each with /etc/wireguard, /etc/wgkeys and /run of its
@@ -104,7 +136,7 @@ addresses = ["10.77.0.2/24"]
 endpoint = "192.0.2.2"
 X
 wgkeys gen a b >/dev/null 2>&1
-unshare --net sleep 1000 &
+unshare --net sleep 1000 >/dev/null 2>&1 &
 b=$!
 while [ "$(readlink /proc/$b/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
 ip link add eth0 type veth peer name eth0 netns $b
@@ -130,6 +162,20 @@ sed -n 's/^\([0-9]*\) packets transmitted, \([0-9]*\) received.*/\1 sent, \2 rec
 END
 
 for suite in bookworm trixie; do
+	overlay "habits-$suite" $suite
+	apt update
+	apt install --no-install-recommends man-db bash-completion zsh fish
+	here useradd --create-home ada
+	files >"$work/$name/before"
+	apt install --no-install-recommends /root/release/wgkeys_1.0.0_amd64.deb
+	habits
+	apt purge wgkeys
+	[ -z "$(left "$work/$name/before")" ] || fail "after a purge there is $(left "$work/$name/before")"
+	say "apt purge: nothing is left"
+	umount -R "$root"
+done
+
+for suite in bookworm trixie; do
 	overlay "debian-$suite" $suite
 	apt update
 	files >"$work/$name/before"
@@ -137,11 +183,6 @@ for suite in bookworm trixie; do
 	say "apt install ./wgkeys_1.0.0_amd64.deb: $(here wgkeys --version)"
 	[ "$(here dpkg-query -L wgkeys | sed -n 's#^/usr/bin/##p')" = wgkeys ] || fail "no program"
 	here dpkg --verify wgkeys
-	if here dpkg-query -L wgkeys | grep -q man/man1; then
-		apt install --no-install-recommends man-db
-		say "man wgkeys: $(here man -P cat wgkeys | wc -l) lines"
-		apt purge --auto-remove man-db
-	fi
 	apt purge wgkeys
 	[ -z "$(left "$work/$name/before")" ] || fail "after a purge there is $(left "$work/$name/before")"
 	say "apt purge: nothing is left"
@@ -171,26 +212,60 @@ for suite in bookworm trixie; do
 	umount -R "$root"
 done
 
+# The .rpm by the package managers of Fedora and openSUSE, which Debian has too, where
+# systemd runs. Their databases hold nothing else: what a package needs of another would fail.
 overlay rpm trixie
+apt update
+apt install --no-install-recommends rpm dnf zypper systemd-sysv dbus iproute2 iputils-ping procps wireguard-tools
+boot
+dnf="dnf -y -q --disablerepo=* --setopt=install_weak_deps=False"
+zypper="zypper -n --no-refresh"
+booted sh -c "rpm --initdb; $dnf list --installed; $zypper search -i" >"$work/$name/first" 2>&1 || true
+cp "$work/traffic.sh" "$root/root/"
 files >"$work/$name/before"
-# It is not this Debian's package manager, which it says each time.
-rpm="rpm --root $root --nodeps --nosignature"
-rpm --root "$root" --initdb
-files >"$work/$name/before"
-$rpm -i 2>/dev/null "$root/root/release/"wgkeys-1.0.0-1.x86_64.rpm
-$rpm -V wgkeys
-say "rpm -i: $(here wgkeys --version)"
-$rpm -U 2>/dev/null "$root/root/release/"wgkeys-1.0.1-1.x86_64.rpm
-say "rpm -U: $(here wgkeys --version)"
-$rpm -e wgkeys 2>/dev/null
-[ -z "$(left "$work/$name/before")" ] || fail "after rpm -e there is $(left "$work/$name/before")"
-say "rpm -e: nothing is left"
-umount -R "$root"
+left_of_rpm() { left "$work/$name/before" | tr ' ' '\n' | grep '^\./etc/\|^\./usr/' | tr '\n' ' '; }
+tries() { booted "$@" >"$work/$name/said" 2>&1 || fail "$*: $(cat "$work/$name/said")"; }
 
+tries $dnf install /root/release/wgkeys-1.0.0-1.x86_64.rpm
+booted rpm -V wgkeys
+say "dnf install: $(booted wgkeys --version)"
+flow=$(booted sh /root/traffic.sh "systemctl enable wgkeys@wg0; $dnf upgrade /root/release/wgkeys-1.0.1-1.x86_64.rpm; wgkeys apply") ||
+	fail "traffic: $(cat "$root/root/change.out")"
+[ "$(booted wgkeys --version | cut -d " " -f 2)" = v1.0.1 ] || fail "the upgrade left $(booted wgkeys --version)"
+grep -q "wg0: nothing to do" "$root/root/change.out" || fail "after the upgrade: $(cat "$root/root/change.out")"
+[ -L "$root/etc/systemd/system/multi-user.target.wants/wgkeys@wg0.service" ] || fail "the upgrade has it no longer start at boot"
+reloads=$(booted journalctl --boot --no-pager | grep -c 'systemd.*Reloading finished')
+[ "$reloads" -ge 3 ] || fail "systemd read its units $reloads times: at installation, by enable, at the upgrade"
+say "dnf upgrade in a tunnel of 100 packets a second: $flow"
+booted sh -c 'cd /root/net && wgkeys down -q && systemctl start wgkeys@wg0'
+tries $dnf remove wgkeys
+booted ip link show dev wg0 >/dev/null || fail "the tunnel went with the package"
+[ -z "$(booted systemctl --failed --no-legend)" ] || fail "$(booted systemctl --failed)"
+say "dnf remove: the tunnel stays up; there is $(left_of_rpm)"
+
+for version in 1.0.0 1.0.1; do
+	tries $zypper --no-remote install --allow-unsigned-rpm /root/release/wgkeys-$version-1.x86_64.rpm
+	[ "$(booted wgkeys --version | cut -d " " -f 2)" = v$version ] || fail "zypper leaves $(booted wgkeys --version)"
+done
+say "zypper install of 1.0.0, then of 1.0.1: $(booted wgkeys --version)"
+# It fails where a database becomes empty, after all has been done.
+booted $zypper remove wgkeys >"$work/$name/said" 2>&1 || grep -q "Failed to cache rpm database" "$work/$name/said" || fail "zypper remove: $(cat "$work/$name/said")"
+[ ! -e "$root/usr/bin/wgkeys" ] || fail "zypper remove: $(cat "$work/$name/said")"
+say "zypper remove: there is $(left_of_rpm)"
+halt
+unmount
+
+# The .apk by the Go library that apko(1) installs Alpine's packages with, as Debian has no
+# apk(8). It runs no scripts, and the package has none; it cannot upgrade or remove.
 overlay apk trixie
-tar -xzf "$root/root/release/"wgkeys_1.0.0_x86_64.apk -C "$root" --warning=no-unknown-keyword
-say "unpacked by tar, there is no apk here: $(here wgkeys --version); $(sed -n 's/^pkgver = //p' "$root/.PKGINFO"), $(sed -n 's/^arch = //p' "$root/.PKGINFO")"
-[ -x "$root/etc/init.d/wgkeys" ] || fail "no script of OpenRC's"
+cp -r testdata/release/apk "$work/apk-source" # a module of its own
+mv "$work/apk-source/main.go.txt" "$work/apk-source/main.go"
+(cd "$work/apk-source" && GOFLAGS= go build -o "$work/apk-add" .)
+mkdir "$root/alpine"
+"$work/apk-add" "$root/alpine" "$root/root/release/"wgkeys_1.0.0_x86_64.apk >"$work/$name/said" 2>&1 || fail "$(cat "$work/$name/said")"
+grep -q '^P:wgkeys$' "$root/alpine/lib/apk/db/installed" || fail "it is not in the database"
+[ -x "$root/alpine/etc/init.d/wgkeys" ] || fail "no script of OpenRC's"
+say "installed in a folder: $(chroot "$root/alpine" /usr/bin/wgkeys --version), $(grep -c '^R:' "$root/alpine/lib/apk/db/installed") files"
 umount -R "$root"
 
 name=signed
