@@ -57,7 +57,7 @@ build() { # build OS ARCH FILE
 
 # The hash of the program that writes an SBOM depends on where it was built.
 without_tool() {
-	sed '/"tools": \[/,/^    \],/ { /"hashes": \[/,/^ *\]/d; s/\("version": "[^"]*"\),/\1/ }'
+	sed '/"tools": \[/,/^    \],/ { /"hashes": \[/,/^ *\],/d }'
 }
 
 for platform in $platforms; do

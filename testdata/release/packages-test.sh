@@ -42,6 +42,11 @@ for version in 1.0.0 1.0.1; do
 		fail "the build: $(cat "$work/$version.log")"
 done
 
+name=sbom
+schemas=$(go mod download -json github.com/CycloneDX/cyclonedx-go@v0.9.3 | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')/schema
+found=$(go run ./testdata/release/sbom "$schemas" "$work"/1.0.0/*.cdx.json) || fail "the SBOM"
+say "valid by the schema of CycloneDX 1.6: $found"
+
 # overlay NAME SUITE: a root of its own in $root.
 overlay() {
 	name=$1 root=$work/$1/merged
