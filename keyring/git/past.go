@@ -6,19 +6,36 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 )
 
+// A Version is a content that files had.
+type Version struct {
+	First string   // the commit that it was first in
+	Paths []string // of all files that ever had it
+	Text  []byte   // valid during the call
+}
+
+// Commits are those whose past is asked for.
+type Commits string
+
+const (
+	// CheckedOut is the commit that is checked out. What other branches have, also those
+	// that were only fetched, is no part of it: the working tree does not come from there.
+	CheckedOut Commits = "HEAD"
+	Everywhere Commits = "--all" // all that branches and tags lead to
+)
+
 // Versions calls do with each version that a file at one of paths ever had in the
-// history of the commit that is checked out, of at most limit bytes, and with the
-// commit that it was first in, older ones first. What other branches have, also those
-// that were only fetched, is no part of it: the working tree does not come from there.
-// Where there is no commit yet it calls nothing.
-func Versions(ctx context.Context, dir string, limit int, paths []string, do func(first string, b Blob) error) error {
+// history of some commits, of at most limit bytes, older ones first. Where there is no
+// commit yet it calls nothing.
+func Versions(ctx context.Context, dir string, of Commits, limit int, paths []string, do func(Version) error) error {
 	if _, err := run(ctx, dir, nil, "rev-parse", "--quiet", "--verify", "HEAD^{commit}"); err != nil {
 		return unborn(ctx, dir, err)
 	}
-	args := append([]string{"rev-list", "--topo-order", "--reverse", "--full-history", "HEAD", "--"}, paths...)
+	args := append([]string{"rev-list", "--topo-order", "--reverse", "--full-history", string(of), "--"}, paths...)
 	commits, err := run(ctx, dir, nil, args...)
 	if err != nil {
 		return err
@@ -30,8 +47,12 @@ func Versions(ctx context.Context, dir string, limit int, paths []string, do fun
 	if err != nil {
 		return err
 	}
-	first, ids := firstCommits(string(out))
-	return blobs(ctx, dir, ids, limit, func(b Blob) error { return do(first[b.ID], b) })
+	all, ids := versionsIn(string(out))
+	return blobs(ctx, dir, ids, limit, func(b Blob) error {
+		v := all[b.ID]
+		v.Text = b.Text
+		return do(*v)
+	})
 }
 
 // unborn tells a branch without a commit from a git that fails.
@@ -45,10 +66,10 @@ func unborn(ctx context.Context, dir string, err error) error {
 	return nil
 }
 
-// firstCommits reads what diff-tree says: a commit, and a line for each file that it
-// changes (":100644 100644 OLD NEW M", then the name).
-func firstCommits(text string) (first map[string]string, ids *bytes.Buffer) {
-	first, ids = map[string]string{}, new(bytes.Buffer)
+// versionsIn reads what diff-tree says: a commit, and a line for each file that it
+// changes (":100644 100644 OLD NEW M", then the name). It returns them by ID.
+func versionsIn(text string) (all map[string]*Version, ids *bytes.Buffer) {
+	all, ids = map[string]*Version{}, new(bytes.Buffer)
 	commit := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
@@ -56,16 +77,22 @@ func firstCommits(text string) (first map[string]string, ids *bytes.Buffer) {
 			commit, _, _ = strings.Cut(line, " ")
 			continue
 		}
-		f := strings.Fields(line)
+		entry, name, _ := strings.Cut(line, "\t")
+		f := strings.Fields(entry)
 		if len(f) < 5 || strings.Trim(f[3], "0") == "" { // removed
 			continue
 		}
-		if _, ok := first[f[3]]; !ok {
-			first[f[3]] = commit
+		v := all[f[3]]
+		if v == nil {
+			v = &Version{First: commit}
+			all[f[3]] = v
 			fmt.Fprintf(ids, "%s -\n", f[3])
 		}
+		if !slices.Contains(v.Paths, name) {
+			v.Paths = append(v.Paths, name)
+		}
 	}
-	return first, ids
+	return all, ids
 }
 
 // IsAncestor reports whether a commit is another one or came before it.
@@ -78,8 +105,22 @@ func IsAncestor(ctx context.Context, dir, before, after string) (bool, error) {
 	return err == nil, err
 }
 
-// IsShallow reports whether the history of the working tree is cut short.
-func IsShallow(ctx context.Context, dir string) (bool, error) {
+// isShallow reports whether the history of the working tree is cut short.
+func isShallow(ctx context.Context, dir string) (bool, error) {
 	out, err := run(ctx, dir, nil, "rev-parse", "--is-shallow-repository")
 	return strings.TrimSpace(string(out)) == "true", err
+}
+
+// Has reports whether a commit has all the files, which lie below dir.
+func Has(ctx context.Context, dir, commit string, files ...string) bool {
+	for _, file := range files {
+		name, err := filepath.Rel(dir, file)
+		if err != nil {
+			return false
+		}
+		if _, err := run(ctx, dir, nil, "cat-file", "-e", commit+":"+filepath.ToSlash(name)); err != nil {
+			return false
+		}
+	}
+	return true
 }

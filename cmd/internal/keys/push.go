@@ -10,6 +10,7 @@ import (
 
 	"wgkeys/cmd/internal/many"
 	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/push"
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
@@ -229,7 +230,11 @@ func (p *pusher) mayReplace(ctx context.Context, tunnel, host, name, want string
 	if name != tunnel+".key" {
 		peer = repo.PeerOf(tunnel, name)
 	}
-	return func(has string) error { return p.past.NewerThere(ctx, host, tunnel, peer, want, has, "push") }
+	again := repo.Command{Verb: "push", Host: host}
+	if self := p.maker.Hosts.Self; self != "" {
+		again.Verb += " --host " + ui.Quoted(self)
+	}
+	return func(has string) error { return p.past.NewerThere(ctx, tunnel, peer, want, has, again) }
 }
 
 func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {

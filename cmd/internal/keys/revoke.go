@@ -120,6 +120,5 @@ func (x *rotation) behind(ctx context.Context, next keyring.PublicKey) error {
 	}
 	return fault.NewHost("this repository does not know the key in use on host", x.host,
 		"it is "+live.String()+", and its peers have that one; the repository may be behind, and only the key that it knows is refused",
-		fmt.Sprintf("git pull, then wgkeys rotate --now %[1]s; if nobody has it: wgkeys rotate --now --unknown %[1]s",
-			x.host))
+		x.catchUp(ctx, live, "rotate --now"))
 }

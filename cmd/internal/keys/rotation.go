@@ -101,7 +101,13 @@ func (x *rotation) knows(ctx context.Context, live, next keyring.PublicKey) erro
 	}
 	return fault.NewHost("this repository does not know the key in use on host", x.host,
 		"it is "+live.String()+"; the repository may be behind",
-		"git pull, then wgkeys rotate "+x.host+"; if nobody has it: wgkeys rotate --unknown "+x.host)
+		x.catchUp(ctx, live, "rotate"))
+}
+
+// catchUp is how this clone comes to know the key that is in use.
+func (x *rotation) catchUp(ctx context.Context, live keyring.PublicKey, verb string) string {
+	past := repo.KeyHistory{Repo: x.maker.Repo}
+	return past.CatchUp(ctx, x.tunnel.Name, "", live.String(), repo.Command{Verb: verb, Host: x.host})
 }
 
 // canBeOnHost refuses to make a key on the host while another next key, which an

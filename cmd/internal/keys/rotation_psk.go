@@ -120,7 +120,8 @@ func (x *pskRotation) knows(ctx context.Context, i int, has string, mine, other 
 	if x.o.Unknown || has == "" || has == mine.PSK || has == other.PSK {
 		return nil
 	}
-	return x.past.NewerThere(ctx, x.hosts[i], x.tunnel.Name, x.hosts[1-i], mine.PSK, has, "rotate --psk")
+	return x.past.NewerThere(ctx, x.tunnel.Name, x.hosts[1-i], mine.PSK, has,
+		repo.Command{Verb: "rotate --psk", Host: x.hosts[i]})
 }
 
 // seal puts a preshared key into the folder of one host.

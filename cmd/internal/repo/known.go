@@ -2,13 +2,14 @@ package repo
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
+	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
-	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
 	"wgkeys/vault"
 )
@@ -17,29 +18,39 @@ import (
 // replaced, because they were stolen, say. Whether it is shows on the hosts: one of
 // them has a key that this clone does not know. So before a key takes the place of
 // another one, the other one is looked for here: in keyring and vault, and in what
-// they were in the commits that led to this one.
+// they were in the commits that led to this one. That it is found is not enough: a
+// merge, a revert and a rename bring older keys back, and the newer one stays in the
+// history.
 
 // A KeyHistory tells of keys on hosts whether this clone knows them. Several hosts may
 // ask at once.
 type KeyHistory struct {
 	Repo *Repo
 	mu   sync.Mutex
-	now  map[string]bool          // fingerprints that keyring and vault have now; nil: not read yet
-	ever map[string]bool          // fingerprints that they had in any commit before; nil: not read yet
-	past map[string]*fingerprints // by file
+	here map[keyOf]bool      // the hosts of all tunnel files; nil: not read yet
+	now  map[string]bool     // fingerprints that these have now; nil: not read yet
+	past map[string]*history // by file, and by folder: of all files in it
 	// of public keys, the number of the commit that each came with; nil: not read yet
 	order map[string]int
 }
 
-// fingerprints are those that one key had, and the commit that each was first in.
-type fingerprints struct {
+// A history is which fingerprints there were.
+type history struct {
 	top   string
-	first map[string]string
+	first map[string]string         // the commit that each was first in
+	owner map[string]map[keyOf]bool // whose each was
 }
+
+// A keyOf is whose key a file of keyring or vault is about. Of a private key, and its
+// public one, peer is "".
+type keyOf struct{ host, tunnel, peer string }
 
 // A notKnown is the error of a key that this clone does not know, or knows as newer
 // than its own.
-type notKnown struct{ why string }
+type notKnown struct {
+	why   string
+	later bool // the history has it
+}
 
 func (n *notKnown) Error() string { return "the repository may be behind: " + n.why }
 
@@ -55,39 +66,91 @@ func (k *KeyHistory) MayReplace(ctx context.Context, host, tunnel, peer, want, h
 	if k.now[has] { // that of another tunnel, say
 		return nil
 	}
-	m, err := k.fingerprintsOf(ctx, host, tunnel, peer)
+	own, err := k.ofKey(ctx, keyOf{host, tunnel, peer})
 	if err != nil {
 		return err
 	}
-	if m.first[has] != "" {
-		newer, err := m.newer(ctx, has, want)
-		if err == nil && newer {
-			err = &notKnown{"its history has that key, as a later one than its own"}
-		}
+	if newer, err := own.newer(ctx, has, want); err != nil || newer {
+		return laterThere(err)
+	}
+	// A host that was renamed had its keys in files of another name.
+	all, err := k.ofAll(ctx, peer)
+	switch {
+	case err != nil:
+		return err
+	case all.first[has] == "":
+		return &notKnown{why: "neither it nor its history has that key"}
+	case own.first[has] == "" && k.ofOthers(all.owner[has]):
+		return nil
+	case all.first[has] == all.first[want]: // no commit tells which was there first
+		return nil
+	}
+	if newer, err := all.newer(ctx, has, want); err != nil || newer {
+		return laterThere(err)
+	}
+	return nil
+}
+
+func laterThere(err error) error {
+	if err != nil {
 		return err
 	}
-	if err := k.readEver(ctx); err != nil || k.ever[has] { // of a host that was renamed, say
-		return err
-	}
-	return &notKnown{"neither it nor its history has that key"}
+	return &notKnown{"its history has that key, as a later one than its own", true}
 }
 
 // newer reports whether a key was made when the other one was there already.
-func (m *fingerprints) newer(ctx context.Context, key, than string) (bool, error) {
-	if m.first[than] == "" { // not committed yet
+func (h *history) newer(ctx context.Context, key, than string) (bool, error) {
+	if h.first[key] == "" || h.first[than] == "" { // not committed, or not yet
 		return false, nil
 	}
-	return git.IsAncestor(ctx, m.top, m.first[than], m.first[key])
+	return git.IsAncestor(ctx, h.top, h.first[than], h.first[key])
 }
 
+// ofOthers reports whether a key was only ever one of hosts that the tunnel files name:
+// it has come to another one by a copy of a disk, say.
+func (k *KeyHistory) ofOthers(owners map[keyOf]bool) bool {
+	for owner := range owners {
+		if !k.named(owner.host, owner.tunnel) {
+			return false
+		}
+	}
+	return true
+}
+
+// named reports whether a tunnel file names a host. One that cannot be read names none.
+func (k *KeyHistory) named(host, tunnelName string) bool {
+	if k.here == nil {
+		k.here = map[keyOf]bool{}
+		names, _ := k.Repo.TunnelNames("")
+		for _, name := range names {
+			if t, err := tunnel.Parse(k.Repo.Tunnels(), name); err == nil {
+				for _, h := range t.Hosts() {
+					k.here[keyOf{h, name, ""}] = true
+				}
+			}
+		}
+	}
+	return k.here[keyOf{host, tunnelName, ""}]
+}
+
+// readNow reads what keyring and vault have of hosts that are named. What a merge or a
+// rename by hand has left there of others does not count.
 func (k *KeyHistory) readNow() error {
 	if k.now != nil {
 		return nil
 	}
 	now := map[string]bool{}
-	err := k.Repo.EachPublicKey(func(_ HostKey, public keyring.PublicKey) { now[public.String()] = true })
+	err := k.Repo.EachPublicKey(func(key HostKey, public keyring.PublicKey) {
+		if k.named(key.Host, strings.TrimSuffix(key.Tunnel, keyring.Next(""))) {
+			now[public.String()] = true
+		}
+	})
 	if err == nil {
-		err = k.Repo.EachMeta(func(_, _ string, m vault.Meta) { now[fingerprintIn(m)] = true })
+		err = k.Repo.EachMeta(func(host, file string, m vault.Meta) {
+			if name, _ := OwnerOf(file); k.named(host, name) {
+				now[fingerprintIn(m)] = true
+			}
+		})
 	}
 	if err == nil {
 		k.now = now
@@ -95,52 +158,62 @@ func (k *KeyHistory) readNow() error {
 	return err
 }
 
-// readEver reads all that keyring and vault ever had.
-func (k *KeyHistory) readEver(ctx context.Context) error {
-	if k.ever != nil {
-		return nil
+// ofAll reads all that the keyring, or of preshared keys the vault, ever had.
+func (k *KeyHistory) ofAll(ctx context.Context, peer string) (*history, error) {
+	if peer == "" {
+		return k.read(ctx, k.Repo.Ring.Dir)
 	}
-	ever := map[string]bool{}
-	for _, dir := range []string{k.Repo.Ring.Dir, k.Repo.Vault.Dir} {
-		if _, err := versions(ctx, []string{dir}, func(_, fingerprint string) { ever[fingerprint] = true }); err != nil {
-			return err
-		}
-	}
-	k.ever = ever
-	return nil
+	return k.read(ctx, k.Repo.Vault.Dir)
 }
 
-// fingerprintsOf reads the past of one key: where peer is "", of a host's private key.
-func (k *KeyHistory) fingerprintsOf(ctx context.Context, host, tunnel, peer string) (*fingerprints, error) {
-	name := host + "\x00" + tunnel + "\x00" + peer
-	if m := k.past[name]; m != nil {
-		return m, nil
+// ofKey reads the past of one key.
+func (k *KeyHistory) ofKey(ctx context.Context, of keyOf) (*history, error) {
+	return k.read(ctx, k.filesOf(of)...)
+}
+
+// read reads the past of files or of a folder, once.
+func (k *KeyHistory) read(ctx context.Context, paths ...string) (*history, error) {
+	name := strings.Join(paths, "\x00")
+	if h := k.past[name]; h != nil {
+		return h, nil
 	}
-	r, m := k.Repo, &fingerprints{first: map[string]string{}}
-	add := func(commit, fingerprint string) {
-		if m.first[fingerprint] == "" {
-			m.first[fingerprint] = commit
-		}
-	}
+	h := &history{first: map[string]string{}, owner: map[string]map[keyOf]bool{}}
 	var err error
-	if peer == "" {
-		m.top, err = versions(ctx, []string{r.Ring.Path(host, tunnel), r.Ring.Path(host, keyring.Next(tunnel))}, add)
-	} else {
-		m.top, err = versions(ctx, []string{r.PSKFile(tunnel, host, peer).Path, r.PSKFile(tunnel, peer, host).Path}, add)
-	}
+	h.top, err = versions(ctx, git.CheckedOut, paths, func(fingerprint string, v git.Version) {
+		if h.first[fingerprint] == "" {
+			h.first[fingerprint], h.owner[fingerprint] = v.First, map[keyOf]bool{}
+		}
+		for _, path := range v.Paths {
+			h.owner[fingerprint][ownerOfPath(path)] = true
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
 	if k.past == nil {
-		k.past = map[string]*fingerprints{}
+		k.past = map[string]*history{}
 	}
-	k.past[name] = m
-	return m, nil
+	k.past[name] = h
+	return h, nil
+}
+
+// ownerOfPath is whose key the file HOST/NAME of the keyring or the vault is about.
+func ownerOfPath(file string) keyOf {
+	of := keyOf{host: path.Base(path.Dir(file))}
+	name := path.Base(file)
+	if tunnel, ok := strings.CutSuffix(name, ".pub"); ok {
+		of.tunnel = strings.TrimSuffix(tunnel, keyring.Next(""))
+		return of
+	}
+	of.tunnel, of.peer = OwnerOf(strings.TrimSuffix(name, ".age"))
+	return of
 }
 
 // versions calls do with the fingerprint of each version that git has of files at paths, all
 // in one folder of the repository. Where there is no git there is none.
-func versions(ctx context.Context, paths []string, do func(commit, fingerprint string)) (top string, err error) {
+func versions(ctx context.Context, of git.Commits, paths []string,
+	do func(fingerprint string, v git.Version)) (top string, err error) {
+	paths = slices.Clone(paths)
 	for i, path := range paths {
 		if paths[i], err = realPath(path); err != nil {
 			return "", err
@@ -149,9 +222,9 @@ func versions(ctx context.Context, paths []string, do func(commit, fingerprint s
 	if top, err = git.Top(topOf(paths[0])); err != nil {
 		return "", nil
 	}
-	return top, git.Versions(ctx, top, MaxVaultFile, paths, func(commit string, b git.Blob) error {
-		if fingerprint := fingerprintOf(b.Text); fingerprint != "" {
-			do(commit, fingerprint)
+	return top, git.Versions(ctx, top, of, MaxVaultFile, paths, func(v git.Version) error {
+		if fingerprint := fingerprintOf(v.Text); fingerprint != "" {
+			do(fingerprint, v)
 		}
 		return nil
 	})
@@ -197,45 +270,13 @@ func fingerprintIn(m vault.Meta) string {
 	return m.PublicKey.String()
 }
 
-// NewerThere is the error of a command that would put a key of this clone in the place
-// of one that the host has, or nil where it may. The command is told for what says
-// otherwise.
-func (k *KeyHistory) NewerThere(ctx context.Context, host, tunnel, peer, want, has, command string) error {
-	err := k.MayReplace(ctx, host, tunnel, peer, want, has)
-	unknown, ok := errors.AsType[*notKnown](err)
-	if !ok {
-		return err
-	}
-	what, key := "the repository may be behind: it was not to replace the key on host", has
-	if peer != "" {
-		what, key = "the repository may be behind: it was not to replace the preshared key with "+peer+" on host",
-			"the one with the fingerprint "+has
-	}
-	why := "that is " + key + "; " + unknown.why
-	return fault.NewHost(what, host, why, k.catchUp(ctx, host, command))
-}
-
-// catchUp is how a clone comes to know the keys that hosts have.
-func (k *KeyHistory) catchUp(ctx context.Context, host, command string) string {
-	otherwise := fmt.Sprintf("if nobody has that key: wgkeys %s --unknown %s", command, host)
-	top, err := git.Top(k.Repo.Dir)
-	if err != nil {
-		return "work in the newest copy of the repository; " + otherwise
-	}
-	fetch := "git pull"
-	if shallow, err := git.IsShallow(ctx, top); err == nil && shallow {
-		fetch = "git pull --unshallow"
-	}
-	return fmt.Sprintf("%s, then wgkeys %s %s; %s", fetch, command, host, otherwise)
-}
-
 // ReplacedSince reports whether the present key of host has taken the place of another
 // one when the keyring had the key of its peer already, as far as git knows. Both
 // are public keys of the tunnel.
 func (k *KeyHistory) ReplacedSince(ctx context.Context, tunnel, host string, key, peer keyring.PublicKey) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	own, err := k.fingerprintsOf(ctx, host, tunnel, "")
+	own, err := k.ofKey(ctx, keyOf{host, tunnel, ""})
 	if err != nil || len(own.first) == 0 || len(own.first) == 1 && own.first[key.String()] != "" {
 		return false
 	}
@@ -253,12 +294,12 @@ func (k *KeyHistory) readOrder(ctx context.Context) error {
 		return nil
 	}
 	commits, order := map[string]int{}, map[string]int{}
-	_, err := versions(ctx, []string{k.Repo.Ring.Dir}, func(commit, fingerprint string) {
-		if _, ok := commits[commit]; !ok {
-			commits[commit] = len(commits)
+	_, err := versions(ctx, git.CheckedOut, []string{k.Repo.Ring.Dir}, func(fingerprint string, v git.Version) {
+		if _, ok := commits[v.First]; !ok {
+			commits[v.First] = len(commits)
 		}
 		if _, ok := order[fingerprint]; !ok {
-			order[fingerprint] = commits[commit]
+			order[fingerprint] = commits[v.First]
 		}
 	})
 	if err == nil {
@@ -278,6 +319,6 @@ func (k *KeyHistory) IsOlder(ctx context.Context, host, tunnel string, want, has
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	m, err := k.fingerprintsOf(ctx, host, tunnel, "")
-	return err == nil && m.first[has.String()] != ""
+	own, err := k.ofKey(ctx, keyOf{host, tunnel, ""})
+	return err == nil && own.first[has.String()] != ""
 }

@@ -1,0 +1,107 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
+	"wgkeys/keyring/git"
+	"wgkeys/vault"
+)
+
+// What leads on from a key that this clone does not know, or has replaced by an older
+// one. "git pull" is not always it: it fails where no branch is checked out or nobody
+// said where to pull from, and does nothing where a commit of this very branch took the
+// key away.
+
+// A Command is one of ours that is to be given again, for a host: the verb with its
+// flags.
+type Command struct{ Verb, Host string }
+
+func (c Command) again() string   { return "wgkeys " + c.Verb + " " + ui.Quoted(c.Host) }
+func (c Command) unknown() string { return "wgkeys " + c.Verb + " --unknown " + ui.Quoted(c.Host) }
+
+// NewerThere is the error of a command that would put a key of this clone in the place
+// of one that the host has, or nil where it may. The command is told for what says
+// otherwise.
+func (k *KeyHistory) NewerThere(ctx context.Context, tunnel, peer, want, has string, c Command) error {
+	err := k.MayReplace(ctx, c.Host, tunnel, peer, want, has)
+	unknown, ok := errors.AsType[*notKnown](err)
+	if !ok {
+		return err
+	}
+	what, key := "the repository may be behind: it was not to replace the key on host", has
+	if peer != "" {
+		what, key = "the repository may be behind: it was not to replace the preshared key with "+peer+" on host",
+			"the one with the fingerprint "+has
+	}
+	why := "that is " + key + "; " + unknown.why
+	if unknown.later {
+		return fault.NewHost(what, c.Host, why, k.putBack(ctx, tunnel, peer, has, c))
+	}
+	return fault.NewHost(what, c.Host, why, k.CatchUp(ctx, tunnel, peer, has, c))
+}
+
+// CatchUp is how a clone comes to know a key that a host has.
+func (k *KeyHistory) CatchUp(ctx context.Context, tunnel, peer, has string, c Command) string {
+	otherwise := "if nobody has that key: " + c.unknown()
+	top, err := git.Top(k.Repo.Dir)
+	if err != nil {
+		return "work in the newest copy of the repository; " + otherwise
+	}
+	on := ""
+	files := k.filesOf(keyOf{c.Host, tunnel, peer})
+	_, err = versions(ctx, git.Everywhere, files, func(fingerprint string, v git.Version) {
+		if fingerprint == has && on == "" {
+			on = git.BranchWith(ctx, top, v.First)
+		}
+	})
+	if err != nil {
+		on = ""
+	}
+	if pull := git.CatchUp(ctx, top, on); pull != "" {
+		return fmt.Sprintf("%s, then %s; %s", pull, c.again(), otherwise)
+	}
+	return "work in the newest copy of the repository; " + otherwise
+}
+
+// putBack is how the key comes back here that a commit took away.
+func (k *KeyHistory) putBack(ctx context.Context, tunnel, peer, has string, c Command) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	otherwise := "; if the older key is right: " + c.unknown()
+	r := k.Repo
+	files := []string{r.Ring.Path(c.Host, tunnel), r.Vault.Path(c.Host, vault.KeyFile(tunnel))}
+	if peer != "" {
+		files = []string{r.PSKFile(tunnel, c.Host, peer).Path, r.PSKFile(tunnel, peer, c.Host).Path}
+	}
+	commit := ""
+	top, err := versions(ctx, git.CheckedOut, files[:1], func(fingerprint string, v git.Version) {
+		if fingerprint == has {
+			commit = v.First
+		}
+	})
+	if err == nil && commit != "" && git.Has(ctx, top, commit, files...) {
+		names := ""
+		for _, file := range files {
+			names += " " + ui.Quoted(file)
+		}
+		return fmt.Sprintf("git -C %s checkout %.10s --%s, then %s%s", ui.Quoted(top), commit, names, c.again(), otherwise)
+	}
+	if all, err := k.ofAll(ctx, peer); err == nil && all.first[has] != "" { // as that of a host of another name
+		return fmt.Sprintf("git -C %s show %.10s", ui.Quoted(all.top), all.first[has]) + otherwise
+	}
+	return "git log -p -- " + ui.Quoted(files[0]) + otherwise
+}
+
+// filesOf are those that tell which key it is, or was.
+func (k *KeyHistory) filesOf(of keyOf) []string {
+	r := k.Repo
+	if of.peer == "" {
+		return []string{r.Ring.Path(of.host, of.tunnel), r.Ring.Path(of.host, keyring.Next(of.tunnel))}
+	}
+	return []string{r.PSKFile(of.tunnel, of.host, of.peer).Path, r.PSKFile(of.tunnel, of.peer, of.host).Path}
+}

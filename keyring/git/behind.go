@@ -1,0 +1,103 @@
+package git
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"wgkeys/keyring/words"
+)
+
+// branch is the one that is checked out; "" if a commit is that no branch follows
+// ("detached HEAD", git-checkout(1)).
+func branch(ctx context.Context, dir string) string {
+	return line(ctx, dir, "symbolic-ref", "--quiet", "--short", "HEAD")
+}
+
+// BranchWith is a branch of this clone that has a commit and is not checked out; "" if
+// there is none.
+func BranchWith(ctx context.Context, dir, commit string) string {
+	branches := lines(ctx, dir, "for-each-ref", "--format=%(refname:short)", "--contains", commit, "refs/heads")
+	here := branch(ctx, dir)
+	if slices.Contains(branches, here) || len(branches) == 0 {
+		return ""
+	}
+	return branches[0]
+}
+
+// CatchUp is the command that brings a working tree up to date: with a branch of this
+// clone, or where that is "", with where it comes from. It is "" if nobody can tell.
+func CatchUp(ctx context.Context, dir, with string) string {
+	shallow, _ := isShallow(ctx, dir)
+	here := branch(ctx, dir)
+	switch {
+	case with != "" && here == "":
+		return "git switch " + words.ForShell(with)
+	case with != "":
+		return "git merge " + words.ForShell(with)
+	case here == "" && shallow:
+		return "git fetch --unshallow, git switch to the branch that has it"
+	case here == "":
+		return comeBack(ctx, dir)
+	case shallow:
+		return "git pull --unshallow"
+	}
+	if pull := pullFrom(ctx, dir, here); pull != "" {
+		return pull
+	}
+	return ""
+}
+
+// comeBack leads from a commit that no branch follows to a branch that comes after it.
+func comeBack(ctx context.Context, dir string) string {
+	after := lines(ctx, dir, "for-each-ref", "--format=%(refname:short)", "--contains", "HEAD", "refs/heads")
+	if len(after) == 0 {
+		after = lines(ctx, dir, "for-each-ref", "--format=%(refname:short)", "refs/heads")
+	}
+	if len(after) == 0 {
+		return ""
+	}
+	back := "git switch " + words.ForShell(after[0])
+	if pull := pullFrom(ctx, dir, after[0]); pull != "" {
+		back += " && " + pull
+	}
+	return back
+}
+
+// pullFrom has a branch take what is new where it comes from: git pull alone fails where
+// nobody said where that is.
+func pullFrom(ctx context.Context, dir, branch string) string {
+	if line(ctx, dir, "for-each-ref", "--format=%(upstream)", "refs/heads/"+branch) != "" {
+		return "git pull"
+	}
+	remotes := lines(ctx, dir, "remote")
+	if len(remotes) == 0 {
+		return ""
+	}
+	remote := remotes[0]
+	if slices.Contains(remotes, "origin") {
+		remote = "origin"
+	}
+	main := strings.TrimPrefix(line(ctx, dir, "symbolic-ref", "--quiet", "--short", "refs/remotes/"+remote+"/HEAD"),
+		remote+"/")
+	if main == "" {
+		main = branch
+	}
+	return "git pull " + words.ForShell(remote) + " " + words.ForShell(main)
+}
+
+// lines are those that git answers with; none where it fails.
+func lines(ctx context.Context, dir string, args ...string) []string {
+	out, err := run(ctx, dir, nil, args...)
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(out)) // no name of a branch or a remote has a blank (git-check-ref-format(1))
+}
+
+func line(ctx context.Context, dir string, args ...string) string {
+	if all := lines(ctx, dir, args...); len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
