@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,26 @@ func TestHostileHosts(t *testing.T) {
 				t.Errorf("%s exits %d, no %q in\n%.2000s", flag, code, want, said)
 			}
 		}
+	}
+	for _, verb := range []string{"plan alpha", "confirm alpha"} { // one alone is shown as it comes
+		code, out, said := f.run(strings.Fields(verb)...)
+		if code != ui.ExitFailed || !strings.Contains(said, `failed on host "alpha": the host says too much`) {
+			t.Errorf("%s exits %d after %d bytes:\n%.2000s", verb, code, len(out), said)
+		}
+	}
+}
+
+// TestGreeting: what a login shell says by itself is no answer, and no other version.
+func TestGreeting(t *testing.T) {
+	t.Parallel()
+	greets := `ForceCommand echo Welcome to this host; echo "{ * }" >&2; PATH=` + filepath.Dir(which(t, "wgkeys")) +
+		`:$PATH; export PATH; eval "$SSH_ORIGINAL_COMMAND"`
+	s := sshtest.Start(t, sshtest.Config{Lines: []string{greets}})
+	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s, "beta": s})
+	f.must("gen", "-q", "alpha", "beta")
+	code, out, said := f.run("status", "--json", "alpha")
+	if got := statusOf(t, out, "alpha"); got.Version == "" || got.Error != "" {
+		t.Errorf("exits %d: %s%s", code, out, said)
 	}
 }
 

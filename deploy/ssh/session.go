@@ -47,13 +47,16 @@ func (s *Session) Kill(cause error) { s.kill(cause) }
 func (s *Session) Wait() error {
 	s.Stdin.Close()
 	if n, _ := io.CopyN(io.Discard, s.Stdout, maxRest); n == maxRest {
-		s.kill(io.ErrShortBuffer)
+		s.kill(errTalks)
 	}
 	s.out.Close()
 	<-s.done
 	s.kill(nil)
 	return s.err
 }
+
+// errTalks ends a session whose command goes on talking.
+var errTalks = errors.New("it says more than it was asked")
 
 // errUnanswered ends a session whose host was waited for in vain.
 var errUnanswered = errors.New("it stopped answering")

@@ -117,10 +117,11 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	command := h.command(t, host, args)
 	var said reason
 	stderr := io.MultiWriter(h.Stderr, &said)
-	kept, talk := &bounded{w: stdout, left: maxKept}, &bounded{w: stderr, left: maxKept}
-	if h.Several { // what it says is kept until it is done
-		stdout, stderr = kept, talk
-	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	kept := &bounded{w: stdout, left: maxKept, over: stop}
+	talk := &bounded{w: stderr, left: maxKept, over: stop}
+	stdout, stderr = kept, talk // of several hosts it is kept until all is said
 	r := h.Runner(t, host)
 	if l, ok := r.(ssh.Local); ok {
 		l.Stderr = stderr

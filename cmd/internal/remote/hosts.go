@@ -146,6 +146,8 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 			return a, nil
 		case errors.Is(err, errUnclear):
 			return a, otherVersion(host, "what it answers is not understood here")
+		case errors.Is(err, errTooMuch):
+			return a, fault.WrapHost(err, "cannot understand the answer of host", host, "")
 		case !errors.Is(err, errLost):
 			return a, participantError(host, err)
 		}
@@ -154,7 +156,7 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 	if err != nil {
 		return a, err
 	}
-	if err := json.Unmarshal(said.Bytes(), &a); err != nil {
+	if err := json.Unmarshal(afterGreeting(said.Bytes()), &a); err != nil {
 		return a, otherVersion(host, "what it answers is not understood here")
 	}
 	return a, nil
@@ -196,18 +198,3 @@ func participantError(host string, err error) error {
 
 // maxAnswer is more than a host with 100,000 peers says.
 const maxAnswer = 64 << 20
-
-var errTooMuch = errors.New("the host says too much")
-
-// A bounded writer fails when too much is written.
-type bounded struct {
-	w    io.Writer
-	left int
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.left -= len(p); b.left < 0 {
-		return 0, errTooMuch
-	}
-	return b.w.Write(p)
-}

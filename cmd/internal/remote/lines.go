@@ -120,6 +120,8 @@ func (l *lines) ask(ctx context.Context, name string, question []byte, stay bool
 		return a, nil // it does not stay, and what it said is all that counts
 	case !fresh && ctx.Err() == nil:
 		return a, errLost
+	case errors.Is(err, errTooMuch):
+		return a, errTooMuch
 	case ended != nil:
 		return a, ended
 	}
@@ -128,7 +130,7 @@ func (l *lines) ask(ctx context.Context, name string, question []byte, stay bool
 
 func newLine(s *ssh.Session) *line {
 	heard := &hearer{r: s.Stdout}
-	return &line{session: s, heard: heard, answers: json.NewDecoder(heard)}
+	return &line{session: s, heard: heard, answers: json.NewDecoder(newGreeted(heard))}
 }
 
 // ask sends a request and waits for its answer. How long the first answer may take is for
@@ -162,7 +164,7 @@ func (h *hearer) Read(p []byte) (int, error) {
 	n, err := h.r.Read(p)
 	h.came()
 	if h.left -= n; h.left < 0 {
-		return 0, errors.Join(errors.New("the host says too much"), err)
+		return 0, errors.Join(errTooMuch, err)
 	}
 	return n, err
 }

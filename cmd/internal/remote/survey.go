@@ -199,7 +199,7 @@ func (h *Hosts) planned(ctx context.Context, t *tunnel.Tunnel, host string, view
 		err = nil
 	}
 	var plan Planned
-	unclear := json.Unmarshal(said.Bytes(), &plan)
+	unclear := json.Unmarshal(afterGreeting(said.Bytes()), &plan)
 	if unclear == nil && plan.Refused != "" {
 		return &rotate.Planned{Refused: plan.Refused}, nil
 	}
