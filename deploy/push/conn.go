@@ -3,6 +3,7 @@ package push
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ const patience = 90 * time.Second
 // A conn is the controller's end of one conversation.
 type conn struct {
 	host     string
+	dest     string // what ssh connects to; "": no ssh is between
 	session  *ssh.Session
 	in       *bufio.Reader
 	patience ssh.Patience
@@ -38,6 +40,9 @@ type conn struct {
 func dial(ctx context.Context, r ssh.Runner, host string) *conn {
 	s := ssh.Start(ctx, r, command)
 	c := &conn{host: host, session: s, in: bufio.NewReaderSize(s.Stdout, maxLine), asked: make(chan struct{})}
+	if over, ok := r.(*ssh.Client); ok {
+		c.dest = cmp.Or(over.Dest, host)
+	}
 	c.patience = s.Patience(patience)
 	return c
 }

@@ -3,10 +3,13 @@ package push
 import (
 	"errors"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"wgkeys/deploy/ssh"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // explain puts what broke the conversation off into the user's words. Where
@@ -84,9 +87,17 @@ func (c *conn) unheard(err error) error {
 				" ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: "+c.user+
 				" ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive")
 	case c.noise != "":
-		return fault.NewHost("no shell to work with on host", c.host, fmt.Sprintf("it said %q", quiet(c.noise)), "")
+		return fault.NewHost("no shell to work with on host", c.host, fmt.Sprintf("it said %q", quiet(c.noise)), c.shellHint())
 	}
-	return fault.WrapHost(err, "no shell to work with on host", c.host, "")
+	return fault.WrapHost(err, "no shell to work with on host", c.host, c.shellHint())
+}
+
+// shellHint leads to what the login shell of the host says.
+func (c *conn) shellHint() string {
+	if c.dest == "" {
+		return ""
+	}
+	return "ssh " + words.ForShell(c.dest) + " echo works; a login shell that runs no command: chsh -s /bin/sh there, or name another user with ssh ="
 }
 
 func (c *conn) sudoWhy(err error) string {
@@ -111,14 +122,42 @@ func (c *conn) lacking(command string) error {
 }
 
 func (c *conn) notInstalled(f File, why string) error {
+	name := words.ForShell(f.Path)
+	elsewhere := "in the tunnel file: private_key_file = \"/etc/wireguard/NAME.key\""
+	aside := "on " + c.host + ": mv " + name + " " + name + ".old, then wgkeys push " + c.host
 	hint := ""
-	if why == notKey {
-		hint = "look at it on " + c.host + "; if nobody needs it: rm " + f.Path + "; else name another private_key_file"
-	}
-	if why == notNamed {
-		hint = "in the tunnel file: private_key_file = \"/etc/wireguard/NAME.key\""
+	switch {
+	case why == notNamed, why == notKey && !named(f.Path): // it may be a file that the host lives by
+		hint = elsewhere
+	case why == notKey:
+		hint = "look at it on " + c.host + "; if nobody needs it: rm " + name + "; else name another private_key_file"
+	case slices.Contains(notFile, why):
+		hint = "look at it; if nobody needs it so: " + aside + "; else " + elsewhere
+	case strings.HasPrefix(why, othersChange):
+		hint = "on " + c.host + ": namei -l " + name +
+			" shows whose each folder is; chown root: and chmod go-w the one that others can change"
+	default:
+		hint = "on " + c.host + ": ls -ld " + name + " " + words.ForShell(path.Dir(f.Path))
 	}
 	return fault.NewHost("cannot install "+f.Path+" on host", c.host, why, hint)
+}
+
+// What is at the path of a key file, in the words of the host's end, and is no file.
+var notFile = []string{"is a symbolic link", "is a directory", "is no regular file"}
+
+// othersChange begins the reason of the host's end not to write into a folder.
+const othersChange = "others than root can change the folder "
+
+// named reports whether a path is the name of a key file: NAME.key, NAME.psk, or any name
+// without a dot in a folder "wireguard".
+func named(file string) bool {
+	switch path.Ext(file) {
+	case ".key", ".psk":
+		return true
+	case "":
+		return path.Base(path.Dir(file)) == "wireguard"
+	}
+	return false
 }
 
 const notNamed = "is not named as a key file: NAME.key, NAME.psk, or in a folder wireguard"

@@ -18,18 +18,6 @@ import (
 // keys with it and nothing else: a line of base64 in /etc/ld.so.preload would be the path
 // of a library.
 
-// named reports whether path is the name of a key file: NAME.key, NAME.psk, or any name
-// without a dot in a folder "wireguard".
-func named(path string) bool {
-	switch filepath.Ext(path) {
-	case ".key", ".psk":
-		return true
-	case "":
-		return filepath.Base(filepath.Dir(path)) == "wireguard"
-	}
-	return false
-}
-
 const (
 	maxBlank = 64
 	keyChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -76,7 +64,7 @@ func ownFolders(dir string) error {
 		owner, ok := info.Sys().(*syscall.Stat_t)
 		shared := info.Mode()&0o002 != 0 || info.Mode()&0o020 != 0 && ok && owner.Gid != 0
 		if !ok || owner.Uid != 0 && allUsers() || shared && info.Mode()&os.ModeSticky == 0 {
-			return fmt.Errorf("others than root can change the folder %s", dir)
+			return errors.New(othersChange + dir)
 		}
 		if dir == "/" {
 			return nil

@@ -193,7 +193,7 @@ func participantError(host string, err error) error {
 	if err := noRoot(host, exit); err != nil {
 		return err
 	}
-	return fault.WrapHost(err, "wgkeys failed on host", host, "")
+	return fault.WrapHost(err, "wgkeys failed on host", host, "wgkeys plan "+host) // which shows what the host says
 }
 
 // maxAnswer is more than a host with 100,000 peers says.
