@@ -112,7 +112,8 @@ func parseIdentities(path string, text []byte) (identityFile, error) {
 	case bytes.HasPrefix(trimmed, []byte("-----BEGIN ")):
 		return parseSSHIdentity(path, text)
 	}
-	return parsePlain(text)
+	found, err := parsePlain(files.Text(text))
+	return found, files.Better(text, err)
 }
 
 func parseEncrypted(path string, text []byte) (found identityFile, err error) {
