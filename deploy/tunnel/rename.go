@@ -34,7 +34,9 @@ func RenameHost(fsys fs.FS, tunnel, host, newName string) ([]Text, error) {
 		return nil, nil
 	}
 	if slices.Contains(hosts, newName) {
-		return nil, fault.NewHost("there is a host already that is named", newName, "in "+path.Join(Dir, tunnel+ext), "")
+		return nil, fault.NewHost("there is a host already that is named", newName, "in "+path.Join(Dir, tunnel+ext),
+			"first give that one another name: wgkeys mv "+newName+
+				" NAME; where keys were exchanged by hand before all: git checkout HEAD -- keyring vault")
 	}
 	all, err := filesOf(fsys, tunnel)
 	if err != nil {

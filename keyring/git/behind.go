@@ -14,6 +14,19 @@ func branch(ctx context.Context, dir string) string {
 	return line(ctx, dir, "symbolic-ref", "--quiet", "--short", "HEAD")
 }
 
+// KeepHint is the command that has a branch keep the commit that is checked out; "" if
+// one does.
+func KeepHint(ctx context.Context, dir string) string {
+	if branch(ctx, dir) != "" {
+		return ""
+	}
+	commit := line(ctx, dir, "rev-parse", "--short", "HEAD")
+	if commit == "" {
+		return ""
+	}
+	return "git -C " + words.ForShell(dir) + " branch wgkeys-" + commit + " " + commit
+}
+
 // BranchWith is a branch of this clone that has a commit and is not checked out; "" if
 // there is none.
 func BranchWith(ctx context.Context, dir, commit string) string {

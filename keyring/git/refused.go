@@ -34,6 +34,8 @@ func failed(ctx context.Context, c *exec.Cmd, err error, dir, said string) error
 	switch {
 	case strings.Contains(why, "dubious ownership"), strings.Contains(why, "unsafe repository"):
 		return somebodyElses(dir)
+	case strings.Contains(why, "cannot change to") && strings.Contains(why, "Permission denied"):
+		return noWay(dir)
 	case strings.Contains(why, "GIT_DISCOVERY_ACROSS_FILESYSTEM"):
 		hint = "export GIT_DISCOVERY_ACROSS_FILESYSTEM=1, then this again"
 	case strings.Contains(why, "not a git repository") && !inGit(dir):
@@ -58,6 +60,16 @@ func somebodyElses(dir string) error {
 	return fault.NewFile("git refuses to answer for", top, "it belongs to "+whose+" and not to "+mine+
 		", so which keys are in use is not known",
 		"if you trust who owns it: git config --global --add safe.directory "+words.ForShell(top))
+}
+
+// noWay is what is said where root runs git as the owner of a checkout, who may not
+// enter a folder above it.
+func noWay(dir string) error {
+	whose, _ := owners(dir)
+	d := words.ForShell(dir)
+	return fault.NewFile("git cannot enter", dir,
+		"it is run as "+whose+", whose checkout it is, and a folder above lets only others in",
+		"namei -l "+d+" shows which one; where the checkout is to be yours: chown -R $(id -un): "+d)
 }
 
 // howToInstall is where git comes from on this system.

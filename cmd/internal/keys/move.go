@@ -43,7 +43,7 @@ func (m *Maker) Move(old, new string, isTunnel bool) (*Move, error) {
 	}
 	for _, name := range []string{old, new} {
 		if err := check(name); err != nil {
-			return nil, fault.Wrap(err, what, name, "")
+			return nil, fault.Wrap(err, what, name, "wgkeys mv --help")
 		}
 	}
 	if old == new {

@@ -60,6 +60,10 @@ func (c *changes) Commit(ctx context.Context, say ui.Reporter, verb string, line
 	if failed == nil {
 		c.settled()
 		c.warnLists(ctx, say)
+		if keep := git.KeepHint(ctx, c.dir); keep != "" {
+			say.Warn(fault.NewFile("no branch has the commit that was made in", c.dir,
+				"a commit was checked out there, and no branch; the next checkout leaves the keys behind", keep))
+		}
 	} else {
 		failed = fault.WrapFile(failed, "no commit was made; the files are as they were written in", c.dir,
 			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s commit", ui.Quoted(c.dir),
