@@ -3,6 +3,8 @@ package device
 import (
 	"errors"
 	"net"
+	"net/netip"
+	"reflect"
 	"sync"
 	"time"
 
@@ -29,6 +31,7 @@ type bind struct {
 // sockets are those of one port.
 type sockets struct {
 	conn.Bind
+	six    conn.Bind // sends over IPv6
 	port   uint16
 	mark   uint32
 	unused *time.Timer   // closes them
@@ -91,18 +94,38 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 
 // listen opens the sockets of a port and reads from them until they are closed.
 func (b *bind) listen(port uint16) (*sockets, error) {
-	s := &sockets{Bind: conn.NewDefaultBind(), done: make(chan struct{})}
-	receive, port, err := s.Bind.Open(port)
+	std := conn.NewStdNetBind()
+	receive, port, err := std.Open(port)
 	if err != nil {
 		return nil, err
 	}
-	s.port = port
+	s := &sockets{Bind: std, six: another(std), port: port, done: make(chan struct{})}
 	s.unused = time.AfterFunc(linger, func() { b.retire(s) })
 	b.sockets[port] = s
 	for i, f := range receive { // those of one family, where there is only one
 		go b.queues[i].fill(f, s)
 	}
 	return s, nil
+}
+
+// another returns a bind with the sockets of one that was just opened, and with buffers
+// of its own.
+//
+// A bind of wireguard-go keeps buffers for addresses. Into one that an IPv4 address was in
+// it copies only the first 4 bytes of an IPv6 address ([conn.StdNetBind.Send]), and the
+// packet goes to nobody, or to another peer. So each family has its own buffers.
+func another(std conn.Bind) conn.Bind {
+	six := new(conn.StdNetBind)
+	reflect.ValueOf(six).Elem().Set(reflect.ValueOf(std).Elem()) // no lock is held, no buffer in use
+	return six
+}
+
+// sender is what sends to an address.
+func (s *sockets) sender(to netip.Addr) conn.Bind {
+	if to.Is6() {
+		return s.six
+	}
+	return s.Bind
 }
 
 // retire closes sockets, but for those that were wanted again at the last moment.
@@ -150,7 +173,7 @@ func (b *bind) Send(packets [][]byte, to conn.Endpoint) error {
 	if s == nil {
 		return net.ErrClosed
 	}
-	refused, err := send(s.Bind, packets, to, size)
+	refused, err := send(s.sender(to.DstIP()), packets, to, size)
 	if refused > 0 {
 		b.mu.Lock()
 		b.whole.refuse(to.DstIP(), refused, time.Now())

@@ -136,6 +136,39 @@ func sendNumbers(t *testing.T, network string, port uint16) (stop func(), sent *
 	return func() { close(end); <-ended }, sent
 }
 
+// A peer of either family gets what is sent to it, in whatever order the two are sent to.
+func TestBindSendsToBothFamilies(t *testing.T) {
+	ip := ownNetwork(t)
+	ip("link set lo up")
+	ip("addr add 2001:db8:b::1/128 dev lo nodad")
+	r := &receiver{Bind: newBind(), seen: map[uint64]int{}}
+	port := r.open(t, 0)
+	b := newBind()
+	if _, _, err := b.Open(0); err != nil {
+		t.Fatal(err)
+	}
+	defer b.end()
+	const packets = 100
+	for n := range uint64(packets) {
+		to, err := b.ParseEndpoint(fmt.Sprintf("%s:%d", []string{"127.0.0.1", "[2001:db8:b::1]"}[n%2], port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Send([][]byte{binary.BigEndian.AppendUint64(nil, n)}, to); err != nil {
+			t.Errorf("packet %d to %s: %v", n, to.DstToString(), err)
+		}
+	}
+	for end := time.Now().Add(5 * time.Second); r.count() < packets && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	r.close(t)
+	for n := range uint64(packets) {
+		if r.seen[n] != 1 {
+			t.Errorf("packet %d came %d times", n, r.seen[n])
+		}
+	}
+}
+
 // The old port is free again some time after.
 func TestBindLetsGo(t *testing.T) {
 	b := newBind()

@@ -40,20 +40,26 @@ func (o *opened) grows(than int32, atMost time.Duration) bool {
 	return false
 }
 
-// A route that comes or goes has the device choose its source addresses again,
-// many at a time once, and one through the tunnel itself has not.
-func TestFollowRoutes(t *testing.T) {
+// ownNetwork takes the test into a network of its own, and returns ip(8) there.
+func ownNetwork(t *testing.T) func(args string) {
+	t.Helper()
 	labtest.Require(t, "ip")
 	runtime.LockOSThread() // the thread ends with the test, and its network with it
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
-	ip := func(args string) {
+	return func(args string) {
 		t.Helper()
 		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
 			t.Fatalf("ip %s: %v: %s", args, err, out)
 		}
 	}
+}
+
+// A route that comes or goes has the device choose its source addresses again,
+// many at a time once, and one through the tunnel itself has not.
+func TestFollowRoutes(t *testing.T) {
+	ip := ownNetwork(t)
 	ip("link add wg0 type veth peer name far0")
 	ip("link add up0 type veth peer name far1")
 	for _, name := range []string{"wg0", "far0", "up0", "far1"} {

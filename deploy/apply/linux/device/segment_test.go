@@ -66,7 +66,7 @@ func TestTooLongToCut(t *testing.T) {
 			defer from.end()
 			listening := from.current // whoever reads from the sockets goes on with these
 			spy := &counter{Bind: listening.Bind}
-			from.current = &sockets{Bind: spy, port: listening.port, mark: listening.mark, unused: listening.unused,
+			from.current = &sockets{Bind: spy, six: spy, port: listening.port, mark: listening.mark, unused: listening.unused,
 				done: listening.done}
 			family := 0
 			if host == "::1" {
