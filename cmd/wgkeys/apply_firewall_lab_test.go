@@ -100,6 +100,7 @@ func TestLabApplyFirewalls(t *testing.T) {
 	if said := u.Run(u.Shale, "wgkeys plan"); said.Stderr != "wgkeys: wg0: nothing to do\n" {
 		t.Fatalf("without a firewall plan says\n%s", said.Stderr)
 	}
+	portOfAKnownPeer(u)
 	cases := firewallCases
 	if u.Run(u.Shale, "iptables-legacy -L && ip6tables-legacy -L").Code == 0 {
 		cases = slices.Concat(cases, legacyFirewalls)
@@ -110,6 +111,23 @@ func TestLabApplyFirewalls(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { tryFirewall(u.With(t), c) })
 	}
 	statusWithFirewall(u)
+}
+
+// portOfAKnownPeer closes the port to the family that basalt came by, which it did when
+// the port was open, and leaves it open to the other.
+func portOfAKnownPeer(u *labtest.Users) {
+	u.Helper()
+	for family, wanted := range map[string]bool{"ip": true, "ip6": false} {
+		u.Must(u.Shale, strings.ReplaceAll("nft add table ip f && "+
+			"nft 'add chain ip f in { type filter hook input priority 0; policy drop; }' && "+
+			"nft add rule ip f in ct state established,related accept && "+
+			"nft add rule ip f in meta l4proto ipv6-icmp accept", " ip f", " "+family+" f"))
+		said := u.Run(u.Shale, "wgkeys plan").Stderr
+		u.Must(u.Shale, "nft delete table "+family+" f")
+		if strings.Contains(said, "UDP port 30567, OUTSIDE, over IPv4") != wanted || strings.Contains(said, "over IPv6") {
+			u.Errorf("with the port closed to %s plan says\n%s", family, said)
+		}
+	}
 }
 
 const reachInternet = "ping -6 -c 1 -w 10 " + demo.Internet

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -41,6 +42,49 @@ func TestLabStatusDeadTunnel(t *testing.T) {
 		u.Must(u.Shale, test.mend)
 	}
 	u.Must(u.Basalt, "wgkeys down --quiet")
+}
+
+// TestLabStatusNothingIsSent: a tunnel through which nothing can be sent is a finding, though
+// nothing is counted as sent: there is no way to the peer, or the device stands still.
+func TestLabStatusNothingIsSent(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	u.Must(u.Basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet")
+	const noWay = "nothing can be sent to shale at " + demo.ShaleAddr + ", OUTSIDE: this host has no route there"
+	for _, test := range []struct {
+		name, harm, mend, want string
+		code                   int
+	}{
+		{"well", "true", "true", "", ui.ExitDone},
+		{"blackhole", "ip route add blackhole " + demo.ShaleAddr, "ip route del blackhole " + demo.ShaleAddr, noWay,
+			ui.ExitFindings},
+		{"unreachable", "ip route add unreachable " + demo.ShaleAddr, "ip route del unreachable " + demo.ShaleAddr, noWay,
+			ui.ExitFindings},
+		{"no default route", "ip route show default >/root/default && ip route del default",
+			"ip route add $(cat /root/default)", noWay, ui.ExitFindings},
+		{"well again", "true", "true", "", ui.ExitDone},
+	} {
+		u.Must(u.Basalt, test.harm)
+		r, plan := u.Run(u.Basalt, "wgkeys status basalt"), u.Run(u.Basalt, "wgkeys plan")
+		u.Must(u.Basalt, test.mend)
+		if r.Code != test.code || strings.Contains(r.Stdout, noWay) != (test.want != "") {
+			t.Errorf("%s: exit %d, want %d and %q\n%s%s", test.name, r.Code, test.code, test.want, r.Stdout, r.Stderr)
+		}
+		if strings.Contains(plan.Stderr, noWay) != (test.want != "") {
+			t.Errorf("%s: plan says %s%s", test.name, plan.Stdout, plan.Stderr)
+		}
+	}
+	if link := u.Must(u.Basalt, "ip -d link show wg0"); !strings.Contains(link, "tun ") {
+		return // the kernel's own device stands still with the kernel alone
+	}
+	const processes = "pgrep -f '^wgkeys-device wg0' | while read p; do [ $(readlink /proc/$p/ns/net) = $(readlink /proc/self/ns/net) ] && kill -%s $p; done; true"
+	u.Must(u.Basalt, fmt.Sprintf(processes, "STOP"))
+	r := u.Run(u.Basalt, "wgkeys plan")
+	u.Must(u.Basalt, fmt.Sprintf(processes, "CONT"))
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "does not answer: it is stopped, or hangs") {
+		t.Errorf("a device that stands still: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	u.Must(u.Basalt, "wgkeys plan && wgkeys down --quiet && wgkeys down --quiet shale")
 }
 
 // TestLabStatusLossyTunnel: handshakes and small packets pass, and large ones do not.

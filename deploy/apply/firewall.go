@@ -268,8 +268,8 @@ func insidePrefix(p *planner, family firewall.Family) (common netip.Prefix, peer
 
 // closedPort finds that no packet of a peer reaches the tunnel's port, which has to
 // be open where peers come to us. If it is not closed to one family of addresses,
-// the other may be closed on purpose: that is told while a peer is waited for, and
-// nobody opened this very port to the first.
+// the other may be closed on purpose: that is told while a peer is waited for, or all
+// came by the other, and nobody opened this very port to the first.
 func closedPort(p *planner) (found []obstacle) {
 	if p.view.ListenPort == 0 || !slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool { return q.Endpoint == "" }) {
 		return nil
@@ -281,7 +281,7 @@ func closedPort(p *planner) (found []obstacle) {
 		if len(drops) < links { // peers may come by another
 			w.packet.DestPort = w.packet.DestPort%0xffff + 1
 			others, _ := dropsOf(p, w)
-			tell = awaitsPeer(p) && len(others) == len(drops)
+			tell = (awaitsPeer(p) || !comesBy(p, family)) && len(others) == len(drops)
 			continue
 		}
 		for _, drop := range drops {
@@ -326,6 +326,15 @@ func awaitsPeer(p *planner) bool {
 	live := liveEndpoints(p)
 	return slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool {
 		return q.Endpoint == "" && !live[q.PublicKey].IsValid()
+	})
+}
+
+// comesBy reports whether a peer that has to come to us last came by a family.
+func comesBy(p *planner, family firewall.Family) bool {
+	live := liveEndpoints(p)
+	return slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool {
+		a := live[q.PublicKey]
+		return q.Endpoint == "" && a.IsValid() && a.Is4() == (family == firewall.IPv4)
 	})
 }
 

@@ -30,6 +30,7 @@ func Make(view *tunnel.View, state *State, mine *journal.Journal, others journal
 	params := &parameters{planner: p, now: sysctls(state.Sysctls).clone(), needs: map[string]bool{}}
 	planSteps(params)
 	findAstray(p)
+	findUnrouted(p)
 	lookBeside(p)
 	judgeFirewall(p)
 	return p.plan, cmp.Or(p.err, params.refuseFixed())

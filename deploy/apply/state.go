@@ -52,6 +52,10 @@ type State struct {
 	// Paths are those to the peers' addresses, OUTSIDE, and [Anywhere]; nil where
 	// none of this host's links and routes is too narrow for [DefaultMTU].
 	Paths map[netip.Addr]Path
+
+	// Unrouted are the addresses of peers, OUTSIDE, to which this host has no way. Of
+	// many peers not all are looked for.
+	Unrouted map[netip.Addr]bool
 }
 
 // An Uplink is an interface with a default route.

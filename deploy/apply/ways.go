@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"wgkeys/deploy/tunnel"
 )
@@ -47,10 +48,53 @@ func tellAstray(link string, w Way) string {
 // findAstray comes last. Before steps that change the ways, what the kernel says
 // now says nothing.
 func findAstray(p *planner) {
-	if slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Change.traits().steers }) {
+	if steers(p) {
 		return
 	}
 	for _, found := range Astray(p.view, p.state.Ways) {
 		p.find("%s", found)
 	}
+}
+
+func steers(p *planner) bool {
+	return slices.ContainsFunc(p.plan.Steps, func(s Step) bool { return s.Change.traits().steers })
+}
+
+// findUnrouted finds peers to none of whose addresses this host has a way: what is sent
+// there is not even counted as sent. When the interface is gone, our own rules refuse
+// the question, which comes without the mark of the encrypted packets.
+func findUnrouted(p *planner) {
+	if up := p.state.Link != nil; len(p.state.Unrouted) == 0 || up && steers(p) || !up && keepsRules(p) {
+		return
+	}
+	var lost []string
+	var first netip.Addr
+	live := liveEndpoints(p)
+	for i := range p.view.Peers {
+		peer := &p.view.Peers[i]
+		if peer.Endpoint == "" {
+			continue
+		}
+		addrs := slices.DeleteFunc(addressesOf(p, peer, live), func(a netip.Addr) bool { return !a.IsValid() })
+		routed := slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !p.state.Unrouted[a] })
+		if routed || len(addrs) == 0 {
+			continue
+		}
+		if lost == nil {
+			first = addrs[0]
+		}
+		lost = append(lost, fmt.Sprintf("%s at %s", peer.Name, addrs[0]))
+	}
+	const shown = 3
+	if n := len(lost); n > shown {
+		lost = append(lost[:shown], fmt.Sprintf("%d more", n-shown))
+	}
+	if lost != nil {
+		p.find("nothing can be sent to %s, OUTSIDE: this host has no route there, or one that leads nowhere: ip %s route get %s",
+			strings.Join(lost, ", "), Route{Prefix: netip.PrefixFrom(first, 0)}.family(), first)
+	}
+}
+
+func keepsRules(p *planner) bool {
+	return slices.ContainsFunc(p.state.Rules, func(r Rule) bool { return p.isMine(RuleChange{Rule: r}.Resource()) })
 }

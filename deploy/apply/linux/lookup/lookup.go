@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -121,18 +122,34 @@ func (l *lookup) part(ctx context.Context, endpoint string) apply.Endpoint {
 		return apply.Endpoint{Err: err}
 	}
 	addrs, err := l.addresses(ctx, host)
-	if err == nil && len(addrs) == 0 {
-		err = errors.New("it has no address")
-	}
 	if err != nil {
 		return apply.Endpoint{Err: err}
 	}
-	var e apply.Endpoint
+	return endpointOf(addrs, uint16(port))
+}
+
+// endpointOf leaves out what nobody can be reached at.
+func endpointOf(addrs []netip.Addr, port uint16) apply.Endpoint {
+	var all []netip.AddrPort
 	for _, a := range addrs {
-		e.More = append(e.More, netip.AddrPortFrom(a, uint16(port)))
+		if !isNobodys(a) {
+			all = append(all, netip.AddrPortFrom(a, port))
+		}
 	}
-	e.Addr, e.More = e.More[0], e.More[1:]
-	return e
+	switch {
+	case len(addrs) == 0:
+		return apply.Endpoint{Err: errors.New("it has no address")}
+	case len(all) == 0:
+		return apply.Endpoint{Err: fmt.Errorf("it leads to %s, which is no host's address: a resolver may block the name",
+			addrs[0])}
+	}
+	return apply.Endpoint{Addr: all[0], More: all[1:]}
+}
+
+// isNobodys reports whether no host has an address. A resolver that blocks a name says
+// 0.0.0.0 or ::, and that would be sent to this host itself.
+func isNobodys(a netip.Addr) bool {
+	return a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
 // addresses asks the system, and the resolvers of the uplinks where there is a

@@ -2,6 +2,8 @@ package lookup
 
 import (
 	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 
 	"wgkeys/deploy/tunnel"
@@ -29,6 +31,33 @@ func TestIsName(t *testing.T) {
 	} {
 		if got := tunnel.IsName(endpoint); got != want {
 			t.Errorf("%q is a name: %t", endpoint, got)
+		}
+	}
+}
+
+// TestEndpointOf: what a resolver says that blocks a name is nobody's address.
+func TestEndpointOf(t *testing.T) {
+	for said, want := range map[string]string{
+		"":                       "it has no address",
+		"0.0.0.0":                "it leads to 0.0.0.0, which is no host's address: a resolver may block the name",
+		"255.255.255.255":        "it leads to 255.255.255.255, which is no host's address: a resolver may block the name",
+		":: 0.0.0.0":             "it leads to ::, which is no host's address: a resolver may block the name",
+		"192.0.2.1":              "[192.0.2.1:9]",
+		"127.0.0.1":              "[127.0.0.1:9]", // a program on this host that passes packets on
+		":: 192.0.2.1 224.0.0.1": "[192.0.2.1:9]",
+		"2001:db8::1 192.0.2.1":  "[[2001:db8::1]:9 192.0.2.1:9]",
+	} {
+		var addrs []netip.Addr
+		for a := range strings.FieldsSeq(said) {
+			addrs = append(addrs, netip.MustParseAddr(a))
+		}
+		e := endpointOf(addrs, 9)
+		got := fmt.Sprint(e.All())
+		if e.Err != nil {
+			got = e.Err.Error()
+		}
+		if got != want {
+			t.Errorf("%q: %s, want %s", said, got, want)
 		}
 	}
 }

@@ -15,7 +15,8 @@ import (
 
 // Observe finds how wide the paths to the peers are. Where no link and no
 // route of the host is narrower than Ethernet, nor the tunnel file asks for more,
-// none can matter, and the kernel is not asked about ten thousand addresses.
+// none can matter, and the kernel is not asked about ten thousand addresses: only
+// whether there is a way at all to some of them.
 //
 // What the kernel has learned of a path beyond the first router does not count:
 // it forgets that after ten minutes, and a plan that is empty would not stay so.
@@ -29,10 +30,12 @@ func Observe(name string, routeIsNarrow bool, s *apply.State, view *tunnel.View,
 	if s.Link == nil {
 		mark = view.FwMark
 	}
-	if !narrow && !routeIsNarrow && view.MTU <= apply.DefaultMTU {
-		return nil
+	if narrow || routeIsNarrow || view.MTU > apply.DefaultMTU {
+		if s.Paths, _, err = lookUp(outside(s, view, entries), mark, links, name); err != nil {
+			return err
+		}
 	}
-	s.Paths, err = lookUp(outside(s, view, entries), mark, links, name)
+	_, s.Unrouted, err = lookUp(someOutside(s, view), mark, links, name)
 	return err
 }
 

@@ -2,6 +2,7 @@ package path
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -14,11 +15,13 @@ import (
 )
 
 // lookUp asks the kernel for the route to each address, a number of them at a
-// time. The encrypted packets carry mark.
-func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (map[netip.Addr]apply.Path, error) {
+// time. The encrypted packets carry mark. Those are unrouted to which it has none, or one
+// that leads nowhere.
+func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (paths map[netip.Addr]apply.Path,
+	unrouted map[netip.Addr]bool, err error) {
 	conn, err := mdlayher.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer conn.Close()
 	byIndex := map[int]pathLink{}
@@ -27,29 +30,39 @@ func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (map[
 			byIndex[l.index] = l
 		}
 	}
-	paths := make(map[netip.Addr]apply.Path, len(addrs))
+	paths, unrouted = make(map[netip.Addr]apply.Path, len(addrs)), map[netip.Addr]bool{}
 	for some := range slices.Chunk(addrs, 32) { // whose answers the socket has room for
 		requests := make([]mdlayher.Message, len(some))
 		for i, a := range some {
 			if requests[i], err = routeRequest(a.WithZone(""), mark); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 		if _, err := conn.SendMessages(requests); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, a := range some {
 			paths[a] = apply.Path{}
 			answer, err := conn.Receive()
-			if err == nil && len(answer) == 1 { // else there is no route
+			switch {
+			case err == nil && len(answer) == 1:
 				paths[a] = pathOf(answer[0].Data, byIndex)
+			case isUnrouted(err) && a.Zone() == "":
+				unrouted[a] = true
 			}
 			if a.Zone() != "" {
 				paths[a] = pathInto(a.Zone(), links)
 			}
 		}
 	}
-	return paths, nil
+	return paths, unrouted, nil
+}
+
+// isUnrouted reports whether an answer says that packets to an address go nowhere: no
+// route, or an unreachable, a prohibit or a blackhole one (fib_props, ip6_rt_type_to_error).
+func isUnrouted(err error) bool {
+	return errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EACCES) ||
+		errors.Is(err, unix.EINVAL)
 }
 
 // routeRequest asks for the route to an address as it is in the table.

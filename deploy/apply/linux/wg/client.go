@@ -4,6 +4,9 @@
 package wg
 
 import (
+	"errors"
+	"os"
+
 	"golang.zx2c4.com/wireguard/wgctrl"
 
 	"wgkeys/deploy/apply"
@@ -67,7 +70,11 @@ func (k *Client) Observe(name string, s *apply.State) error {
 	a := &answer{keys: &k.keys, state: s, expected: k.expected}
 	switch {
 	case k.asked.name == name:
-		return readSocket(k.asked.conn, a)
+		err := readSocket(&patient{k.asked.conn}, a)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return errStopped
+		}
+		return err
 	case s.Link.Kind == "wireguard":
 		return readDevice(name, a)
 	}

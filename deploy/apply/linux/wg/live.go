@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
 // A Device is the device of one tunnel, as a rotation works on it: it looks again and
@@ -48,7 +49,7 @@ type LivePeer struct {
 // Look reads a device that is asked again and again, each millisecond: it keeps no keys.
 // Where there is none the error is [fs.ErrNotExist].
 func (d *Device) Look() (Live, error) {
-	dev, err := d.ctl.Device(d.name)
+	dev, err := d.device()
 	if errors.Is(err, unix.ECONNREFUSED) { // the socket of a device that was killed
 		err = fs.ErrNotExist
 	}
@@ -69,4 +70,23 @@ func (d *Device) Look() (Live, error) {
 		live.Peers[keyring.PublicKey(p.PublicKey)] = peer
 	}
 	return live, nil
+}
+
+// device asks the device, and not for ever: see [silence].
+func (d *Device) device() (*wgtypes.Device, error) {
+	type answer struct {
+		dev *wgtypes.Device
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		dev, err := d.ctl.Device(d.name)
+		answers <- answer{dev, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.dev, a.err
+	case <-time.After(silence):
+		return nil, errStopped
+	}
 }

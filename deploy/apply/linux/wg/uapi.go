@@ -20,6 +20,7 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/keyring"
+	"wgkeys/keyring/fault"
 )
 
 // A question is put to a device in user space before its answer is needed: it
@@ -51,6 +52,24 @@ func (q *question) ask(name string) error {
 	_, err = io.WriteString(c, "get=1\n\n")
 	return err
 }
+
+// silence is how long a device may say nothing before it counts as stopped: the kernel's
+// never is, but a process may be frozen, or hang. One of ten thousand peers takes a second.
+const silence = 10 * time.Second
+
+// A patient reader waits for each piece of an answer, and not for ever.
+type patient struct{ net.Conn }
+
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
+}
+
+// errStopped: the error that it is part of names the tunnel.
+var errStopped = fault.New("the process of its device is there and does not answer: it is stopped, or hangs", "", "",
+	"pgrep -af wgkeys-device shows it; kill -CONT lets one that is stopped go on, and after kill -9 wgkeys apply makes another")
 
 // Errno gives an error that a device in user space answered its number back, which
 // wgctrl makes a text of (wguser's configureDevice).
