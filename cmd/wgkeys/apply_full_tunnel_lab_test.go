@@ -287,6 +287,40 @@ func TestLabApplyEndpointInRoute(t *testing.T) {
 	u.Same(u.Basalt, before, "after a name that leads INSIDE")
 }
 
+// TestLabApplyDefaultInPieces: a default route that is written as all but somebody's networks
+// has pieces that are no wider than /8, and is one all the same: without the interface
+// nothing of it leaves in the clear, but for what is private.
+func TestLabApplyDefaultInPieces(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	u.Must(u.Basalt, "ip route replace default via 192.0.2.1")
+	before := u.Snapshot(u.Basalt)
+	const pieces = `"8.0.0.0/7", "11.0.0.0/8", "193.0.0.0/16", "193.0.7.0/24", "10.20.0.0/16"`
+	u.Tunnel(strings.Replace(defaultRouteTunnel, `"0.0.0.0/0"`, pieces, 1))
+	u.Must(u.Basalt, "wgkeys apply -q shale && wgkeys apply -q && ping -n -q -c 1 -w 15 10.7.0.1")
+	if r := u.Run(u.Basalt, "wgkeys plan"); r.Code != ui.ExitDone || r.Stdout != "" {
+		t.Errorf("a second plan: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	ways := func(when string, want map[string]string) {
+		t.Helper()
+		for address, way := range want {
+			if got := u.Must(u.Basalt, "ip route get "+address+" 2>&1; true"); !strings.Contains(got, way) {
+				t.Errorf("%s the way to %s is %s, want %s", when, address, got, way)
+			}
+		}
+	}
+	const nowhere = "No route to host"
+	ways("with the tunnel", map[string]string{"8.1.1.1": "dev wg0", "11.1.1.1": "dev wg0", "193.0.1.1": "dev wg0",
+		"193.0.7.1": "dev wg0", "10.20.0.1": "dev wg0", "193.1.1.1": "dev eth0"})
+	u.Must(u.Basalt, "ip link del wg0")
+	ways("without", map[string]string{"8.1.1.1": nowhere, "11.1.1.1": nowhere, "193.0.1.1": nowhere, "193.0.7.1": nowhere,
+		"10.20.0.1": "dev eth0", "193.1.1.1": "dev eth0"})
+	u.Must(u.Basalt, "wgkeys apply -q")
+	ways("again", map[string]string{"11.1.1.1": "dev wg0", "193.0.1.1": "dev wg0"})
+	u.Must(u.Basalt, "wgkeys down")
+	u.Same(u.Basalt, before, "after pieces")
+}
+
 // TestLabApplySessionsOpenBefore: whoever is connected to basalt when everything of its goes
 // through the tunnel stays so, also where connection tracking had no reason to run so
 // far and basalt is the first to speak.

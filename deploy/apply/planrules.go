@@ -2,6 +2,7 @@ package apply
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -125,7 +126,7 @@ func setMark(p *planner) {
 	}
 }
 
-// wantUnreachables are one for each route of policy routing.
+// wantUnreachables are one for each route of policy routing, and for each piece.
 func wantUnreachables(p *planner) []Unreachable {
 	if p.view.NoKillSwitch {
 		return nil
@@ -134,8 +135,42 @@ func wantUnreachables(p *planner) []Unreachable {
 	for prefix := range p.policyRouting.routes {
 		want = append(want, Unreachable{prefix, p.policyRouting.table})
 	}
+	for _, prefix := range pieces(p) {
+		want = append(want, Unreachable{prefix, mainTable})
+	}
 	slices.SortFunc(want, func(a, b Unreachable) int { return a.Prefix.Compare(b.Prefix) })
 	return want
+}
+
+// pieces are the narrower parts of a default route that is written without somebody's
+// networks, as in "all but 192.168.0.0/16": 11.0.0.0/8 beside 8.0.0.0/7 and 12.0.0.0/6. What
+// is private is a network of its own, and no part of it. No default route takes such a
+// part away, so it needs no rules; but without the interface one has it.
+func pieces(p *planner) (parts []netip.Prefix) {
+	wides := [2][]netip.Prefix{}
+	for prefix := range p.policyRouting.routes {
+		if f := familyOf(prefix.Addr()); prefix.Bits() < wide {
+			wides[f] = append(wides[f], prefix)
+		}
+	}
+	if wides[0] == nil && wides[1] == nil {
+		return nil
+	}
+	for _, want := range wantedRoutes(p) {
+		around := wides[familyOf(want.Prefix.Addr())]
+		within := func(w netip.Prefix) bool { return w.Contains(want.Prefix.Addr()) }
+		own := want.covered || want.Table != 0 || p.policyRouting.routes[want.Prefix]
+		if around != nil && !own && isPublic(want.Prefix.Addr()) && !slices.ContainsFunc(around, within) {
+			parts = append(parts, want.Prefix)
+		}
+	}
+	return parts
+}
+
+// isPublic leaves out private addresses (RFC 1918, RFC 4193), those of a provider's own
+// network (RFC 6598) and those of a link.
+func isPublic(a netip.Addr) bool {
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !netip.MustParsePrefix("100.64.0.0/10").Contains(a)
 }
 
 // wantRefusals are the rules beside the unreachable routes.

@@ -38,9 +38,11 @@ func normalMetric(prefix netip.Prefix, metric int) int {
 	return metric
 }
 
+const mainTable = 254 // RT_TABLE_MAIN
+
 // normalTable spells the main table as 0 (RT_TABLE_MAIN).
 func normalTable(table int) int {
-	if table == 254 {
+	if table == mainTable {
 		return 0
 	}
 	return table

@@ -1,6 +1,7 @@
 package apply_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -132,6 +133,37 @@ func TestAstray(t *testing.T) {
 		{[]string{"eth0", "wg0", "eth0"}, true}, {[]string{""}, true}} {
 		if got := apply.Astray(v, ways(c.links...)); (got != nil) != c.found {
 			t.Errorf("%q: %q", c.links, got)
+		}
+	}
+}
+
+// TestPiecesOfADefaultRoute: what of a default route in pieces is too narrow for policy
+// routing is unreachable without the interface, but for what is private, what another
+// piece covers, and all of it where somebody wants none of that.
+func TestPiecesOfADefaultRoute(t *testing.T) {
+	for _, c := range []struct{ routes, also, want string }{
+		{`"8.0.0.0/7", "11.0.0.0/8", "172.32.0.0/11"`, "", "[8.0.0.0/7 51820 11.0.0.0/8 254 172.32.0.0/11 254]"},
+		{`"8.0.0.0/7", "11.0.0.0/8", "11.5.0.0/16"`, "", "[8.0.0.0/7 51820 11.0.0.0/8 254]"},
+		{`"8.0.0.0/7", "10.20.0.0/16", "100.64.0.0/16"`, "", "[8.0.0.0/7 51820]"},
+		{`"8.0.0.0/7", "9.0.0.0/16"`, "", "[8.0.0.0/7 51820]"},
+		{`"11.0.0.0/8", "172.32.0.0/11"`, "", "[]"},
+		{`"2000::/4", "3000::/8", "fd00:5::/32", "11.0.0.0/8"`, "", "[2000::/4 51820 3000::/8 254]"},
+		{`"8.0.0.0/7", "11.0.0.0/8"`, "kill_switch = false", "[]"},
+	} {
+		h := newHost(t)
+		h.apply(t, view(t, `[hosts.shale]
+endpoint = "93.93.130.7"
+addresses = ["10.7.0.1/24", "2001:db8:7767::1/128"]
+routes = [`+c.routes+`]
+[hosts.basalt]
+addresses = ["10.7.0.2/32", "2001:db8:7767::2/128"]
+`+c.also+"\n", "basalt", nil))
+		var got []string
+		for _, u := range h.nowhere {
+			got = append(got, fmt.Sprintf("%s %d", u.Prefix, u.Table))
+		}
+		if fmt.Sprint(got) != c.want {
+			t.Errorf("%s %s: unreachable are %s, want %s", c.routes, c.also, got, c.want)
 		}
 	}
 }

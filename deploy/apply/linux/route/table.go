@@ -96,6 +96,7 @@ func (t *Table) read(link, family int, within ranges, others *besides) (routes [
 		found := foundRoute{r, oif, msg.Protocol == unix.RTPROT_KERNEL}
 		switch {
 		case r.Table == unix.RT_TABLE_LOCAL:
+		case msg.Type == unix.RTN_UNREACHABLE && r.Metric == apply.UnreachableMetric: // see [Table.ObserveUnreachable]
 		case oif != link || link == 0:
 			others.add(msg, r, oif)
 			if within.contain(r.Prefix) {

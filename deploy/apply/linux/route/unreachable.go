@@ -1,6 +1,8 @@
 package route
 
 import (
+	"cmp"
+
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -35,8 +37,8 @@ func readUnreachables(family int) (routes []apply.Unreachable, err error) {
 		if msg.Type != unix.RTN_UNREACHABLE {
 			return
 		}
-		if r, _ := routeOf(msg, attrs); r.Metric == apply.UnreachableMetric && r.Table != 0 {
-			routes = append(routes, apply.Unreachable{Prefix: r.Prefix, Table: r.Table})
+		if r, _ := routeOf(msg, attrs); r.Metric == apply.UnreachableMetric {
+			routes = append(routes, apply.Unreachable{Prefix: r.Prefix, Table: cmp.Or(r.Table, unix.RT_TABLE_MAIN)})
 		}
 	})
 	return routes, err
