@@ -216,7 +216,7 @@ func TestCompletionFish(t *testing.T) {
 	for typed, want := range map[string]string{
 		"wgkeys sho":              "show",
 		"wgkeys show ba":          "basalt",
-		"wgkeys show ":            "basalt shale",
+		"wgkeys show ":            "basalt phone shale",
 		"wgkeys push @":           "@berlin @web",
 		"wgkeys push --tunnel=wg": "--tunnel=wg0",
 		"wgkeys push --dry":       "--dry-run",

@@ -161,9 +161,12 @@ func (f *Flow) arrived(number uint64) bool {
 
 // Count tells what became of the packets sent since it was last called. It
 // gives those on their way a second to come.
-func (f *Flow) Count() Tally {
+func (f *Flow) Count() Tally { return f.CountAfter(time.Second) }
+
+// CountAfter gives those on their way so much time.
+func (f *Flow) CountAfter(most time.Duration) Tally {
 	end := f.sent.Load()
-	for give := time.Now().Add(time.Second); !f.arrived(end) && time.Now().Before(give); {
+	for give := time.Now().Add(most); !f.arrived(end) && time.Now().Before(give); {
 		time.Sleep(2 * time.Millisecond)
 	}
 	f.mu.Lock()
