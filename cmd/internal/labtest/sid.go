@@ -28,6 +28,7 @@ type Sid struct {
 	conn net.Conn
 	r    *bufio.Reader
 	boot string // the kernel's id of the boot that the machine is in
+	sent int    // scripts
 }
 
 // sidKernel is what the kernel reads at boot. The names of interfaces are eth0 and
@@ -106,15 +107,22 @@ func programDisk(t *testing.T, path string) (size int) {
 func (m *Sid) waitReady() {
 	m.Helper()
 	for {
-		line, err := m.r.ReadString('\n')
-		if err != nil {
-			m.Fatalf("the machine died: %v", err)
-		}
-		if boot, ready := strings.CutPrefix(strings.TrimSpace(line), "ready "); ready && boot != m.boot {
+		if boot, ready := strings.CutPrefix(m.line("at boot"), "ready "); ready && boot != m.boot {
 			m.boot = boot
 			return
 		}
 	}
+}
+
+// line is the next one that lab-shell says. No trial takes twenty minutes: then it is gone.
+func (m *Sid) line(when string) string {
+	m.Helper()
+	m.conn.SetReadDeadline(time.Now().Add(20 * time.Minute))
+	line, err := m.r.ReadString('\n')
+	if err != nil {
+		m.Fatalf("the machine says no more %s: %v", when, err)
+	}
+	return strings.TrimSpace(line)
 }
 
 // Run runs a script in the machine; its output is both of its streams. Early in a boot
@@ -122,18 +130,20 @@ func (m *Sid) waitReady() {
 // not heard what was sent before.
 func (m *Sid) Run(script string) (output string, code int) {
 	m.Helper()
-	line := "ready"
-	for strings.HasPrefix(line, "ready") {
-		m.send(script)
-		var err error
-		if line, err = m.r.ReadString('\n'); err != nil {
-			m.Fatalf("the machine died at %s: %v", script, err)
+	m.sent++
+	m.send(script)
+	answer, found := "", false
+	for !found {
+		line := m.line("after " + script)
+		if strings.HasPrefix(line, "ready ") {
+			m.send(script) // lab-shell takes it once
 		}
+		answer, found = strings.CutPrefix(line, strconv.Itoa(m.sent)+" ")
 	}
-	status, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+	status, text, _ := strings.Cut(answer, " ")
 	code, err := strconv.Atoi(status)
 	if err != nil {
-		m.Fatalf("the machine answers %q", line)
+		m.Fatalf("the machine answers %q", answer)
 	}
 	decoded, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
@@ -143,7 +153,7 @@ func (m *Sid) Run(script string) (output string, code int) {
 }
 
 func (m *Sid) send(script string) {
-	fmt.Fprintln(m.conn, base64.StdEncoding.EncodeToString([]byte(script)))
+	fmt.Fprintln(m.conn, m.sent, base64.StdEncoding.EncodeToString([]byte(script)))
 }
 
 // Must runs a script in the machine that has to succeed and returns its output.
@@ -159,6 +169,7 @@ func (m *Sid) Must(script string) string {
 // Reboot boots the machine once more, with the same disk.
 func (m *Sid) Reboot() {
 	m.Helper()
+	m.sent++
 	m.send("systemctl --no-block reboot") // once: lab-shell may be gone before it answers
 	m.waitReady()
 }
