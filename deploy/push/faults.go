@@ -87,7 +87,8 @@ func (c *conn) unheard(err error) error {
 				" ALL=(root) NOPASSWD: ALL; for push alone, where wgkeys is installed: "+c.user+
 				" ALL=(root) NOPASSWD: /usr/local/bin/wgkeys receive")
 	case c.noise != "":
-		return fault.NewHost("no shell to work with on host", c.host, fmt.Sprintf("it said %q", quiet(c.noise)), c.shellHint())
+		return fault.NewHost("no shell to work with on host", c.host, fmt.Sprintf("it said %q", quiet(c.noise)),
+			c.shellHint())
 	}
 	return fault.WrapHost(err, "no shell to work with on host", c.host, c.shellHint())
 }
