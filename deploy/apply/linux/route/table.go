@@ -102,8 +102,7 @@ func (t *Table) read(link, family int, within ranges, others *besides) (routes [
 			if within.contain(r.Prefix) {
 				routes = append(routes, found)
 			}
-		case msg.Type != unix.RTN_UNICAST || msg.Protocol == unix.RTPROT_RA || found.connected && r.Table != 0:
-		default:
+		case found.isSetOn(msg):
 			if routes == nil {
 				routes = make([]foundRoute, 0, t.expected)
 			}
@@ -112,6 +111,11 @@ func (t *Table) read(link, family int, within ranges, others *besides) (routes [
 		return true
 	})
 	return routes, err
+}
+
+// isSetOn reports whether somebody put the route on the link, or its address did.
+func (r *foundRoute) isSetOn(msg *nl.RtMsg) bool {
+	return msg.Type == unix.RTN_UNICAST && msg.Protocol != unix.RTPROT_RA && (!r.connected || r.Table == 0)
 }
 
 // of reads the routes that somebody put on the link, in any table.
