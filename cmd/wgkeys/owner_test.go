@@ -163,6 +163,24 @@ func TestNotMyCheckout(t *testing.T) {
 	}
 }
 
+// TestCheckoutBelowClosedFolder: root runs git as whose checkout it is, who may not enter a
+// folder above. It is said, and the hint leads to the folder.
+func TestCheckoutBelowClosedFolder(t *testing.T) {
+	m := newAccounts(t)
+	m.must(os.Mkdir(m.at("closed"), 0o700))
+	m.must(os.Rename(m.net(alice), m.at("closed/net")))
+	said, code := m.run(0, m.at("closed/net"), "wgkeys gen --commit beta")
+	if code != ui.ExitFailed || !strings.Contains(said, "git cannot enter") ||
+		!strings.Contains(said, "run as user 7001") {
+		t.Errorf("exit code %d:\n%s", code, said)
+	}
+	_, hint, _ := strings.Cut(said, "hint: ")
+	command, _, _ := strings.Cut(hint, " shows which")
+	if shown := m.do(0, m.dir, command); !strings.Contains(shown, "closed") {
+		t.Errorf("%s:\n%s", command, shown)
+	}
+}
+
 // rootHears fails if root, with a variable of the environment, hears something else of a
 // checkout of alice's than she does.
 func (m *accounts) rootHears(c, owners, sudo string) {
