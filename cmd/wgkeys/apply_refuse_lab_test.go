@@ -56,6 +56,12 @@ hint: remove that one, or give this tunnel's routes another metric: metric = 512
 	{name: "what is seen before, by plan too", set: "ip -6 route add blackhole 2001:db8:7767::2/128 metric 1024", unset: "ip -6 route del blackhole 2001:db8:7767::2/128", command: "wgkeys plan", says: `
 error: cannot route into tunnel wg0 the prefix "2001:db8:7767::2/128": there is already a route that leads nowhere (ip -6 route show 2001:db8:7767::2/128) of the same metric
 hint: remove that one, or give this tunnel's routes another metric: metric = 512 for the host in the tunnel file`},
+	{name: "a read-only /run", set: readOnlyRun, unset: "umount /run/wgkeys", says: `
+error: cannot open the lock "/run/wgkeys/lock": read-only file system
+hint: findmnt -T /run/wgkeys/lock shows what is mounted read-only; for a container: docker run --tmpfs /run`},
+	{name: "a read-only /run, by plan too", set: readOnlyRun, unset: "umount /run/wgkeys", command: "wgkeys plan", says: `
+error: cannot keep what a change does in "/run/wgkeys": read-only file system
+hint: findmnt -T /run/wgkeys shows what is mounted read-only; for a container: docker run --tmpfs /run`},
 	{name: "kernel parameters read-only", set: "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys", unset: "umount /proc/sys", says: `
 error: cannot set kernel parameters for tunnel "wg0": /proc/sys is mounted read-only, and it needs net.ipv6.conf.all.forwarding=1, net.ipv6.conf.default.accept_ra=2, net.ipv6.conf.eth0.accept_ra=2
 hint: mount -o remount,rw,bind /proc/sys, or start the container with docker run --sysctl net.ipv6.conf.all.forwarding=1 --sysctl net.ipv6.conf.default.accept_ra=2 --sysctl net.ipv6.conf.eth0.accept_ra=2`},
@@ -80,6 +86,8 @@ hint: wgkeys init, or name the repository with -C DIR`},
 func withSysctl(setting string) string {
 	return "cp tunnels/wg0.toml /run/wg0.toml; sed -i 's/^forward .*/sysctls = { " + setting + " }/' tunnels/wg0.toml"
 }
+
+const readOnlyRun = "mount -t tmpfs -o ro none /run/wgkeys"
 
 const withoutSysctl = "mv /run/wg0.toml tunnels/wg0.toml"
 

@@ -17,6 +17,8 @@ func hintFile(err error, path string) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		return fault.AsRoot
+	case errors.Is(err, syscall.EROFS):
+		return "findmnt -T " + path + " shows what is mounted read-only; for a container: docker run --tmpfs /run"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "df " + filepath.Dir(path) + " (and -i), and make room there"
 	}

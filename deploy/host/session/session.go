@@ -90,6 +90,11 @@ func (s *Session) plan(ctx context.Context, view *tunnel.View, how Admission) (*
 	if err != nil {
 		return nil, &apply.Refusal{Err: err}
 	}
+	if len(plan.Steps) > 0 {
+		if err := journal.CheckWritable(linux.RunDir); err != nil {
+			return nil, &apply.Refusal{Err: err}
+		}
+	}
 	return plan, nil
 }
 

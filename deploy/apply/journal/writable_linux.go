@@ -1,0 +1,24 @@
+package journal
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"wgkeys/keyring/fault"
+)
+
+// CheckWritable returns the error that a change of a tunnel would meet where dir, or the
+// folder that it would be made in, is on a file system mounted read-only.
+func CheckWritable(dir string) error {
+	for at := dir; ; at = filepath.Dir(at) {
+		switch err := unix.Access(at, unix.W_OK); {
+		case errors.Is(err, unix.EROFS):
+			return fault.Wrap(fault.Errno(err), "cannot keep what a change does in", dir, hintFile(err, dir))
+		case !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at):
+			return nil
+		}
+	}
+}
