@@ -17,7 +17,8 @@ import (
 
 // whatIsThere are a tunnel's keys and peers, addresses and routes. What a program names by
 // a number of its own choice is left out: its table, its mark, a port that is nobody's.
-const whatIsThere = `wg showconf wg0 | grep -v -i -e ^fwmark -e "$1"
+const whatIsThere = `for i in $(seq 100); do ip -6 address show dev wg0 tentative | grep -q . || break; sleep 0.1; done
+wg showconf wg0 | grep -v -i -e ^fwmark -e "$1"
 ip -o address show dev wg0 | cut -d ' ' -f 6- | sed -e 's/ *\\.*//' -e '/^ *fe80::[^ ]*\/64/d'
 ip -4 route show table all dev wg0 | sed -e '/table local/d'
 ip -6 route show table all dev wg0 | sed -e '/table local/d' -e '/^fe80::\/64/d' -e '/^multicast/d'`

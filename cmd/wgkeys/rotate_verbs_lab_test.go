@@ -260,7 +260,7 @@ func rotationBehind(t *testing.T, u *labtest.Users) {
 	r := u.Run(u.Basalt, "wgkeys rotate -y -C /root/clone basalt")
 	if r.Code != ui.ExitFailed ||
 		!strings.Contains(r.Stderr, `this repository does not know the key in use on host "basalt"`) ||
-		!strings.Contains(r.Stderr, "hint: in /root/clone: git pull") {
+		!strings.Contains(r.Stderr, "hint: in /root/clone: work in the newest copy of the repository") { // not in git
 		t.Errorf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	if live := u.Must(u.Basalt, "wg show wg0 public-key"); strings.Contains(live, stolen) {
