@@ -17,8 +17,9 @@ import (
 //
 // A tunnel's name is its interface's: at most IFNAMSIZ-1 bytes, neither "." nor
 // "..", no slash, colon or space (dev_valid_name in Linux's net/core/dev.c), and
-// not the "all" or "default" of /proc/sys/net/ipv4/conf. It names files and
-// stands in commands too, so it keeps to the letters that wg-quick(8) takes.
+// not the "all" or "default" of /proc/sys/net/ipv4/conf; nor is it "lo", which every host
+// has. It names files and stands in commands too, so it keeps to the letters that
+// wg-quick(8) takes.
 func CheckName(name string) error {
 	switch {
 	case name == "":
@@ -27,6 +28,8 @@ func CheckName(name string) error {
 		return errors.New("an interface's name has at most 15 bytes")
 	case name == "." || name == ".." || name == "all" || name == "default":
 		return errors.New("no interface can have this name")
+	case name == "lo":
+		return errors.New("the loopback interface of every host has this name")
 	case name[0] == '-':
 		return errors.New("a leading dash would make it an option")
 	case keyring.IsNext(name):

@@ -164,7 +164,7 @@ func TestSysctlPath(t *testing.T) {
 func TestNames(t *testing.T) {
 	names := map[string]bool{
 		"wg0": true, "home-vpn_1.x+y=z": false, "home-vpn_1.x+y": true, "WG": true, "wg0.d": true,
-		"": false, ".": false, "..": false, "all": false, "default": false, "-wg": false,
+		"": false, ".": false, "..": false, "all": false, "default": false, "lo": false, "-wg": false,
 		"wg/0": false, "wg:0": false, "wg 0": false, "wg%d": false, "wg\n": false, "wgä": false,
 		"wg0.next": false, "0123456789abcdef": false, "0123456789abcde": true,
 	}
