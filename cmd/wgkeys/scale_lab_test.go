@@ -40,6 +40,7 @@ func newHub(t testing.TB, peers int) *hub {
 	if err != nil {
 		t.Fatal(err)
 	}
+	uplink(t, l, host)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +60,23 @@ func newHub(t testing.TB, peers int) *hub {
 	v.Peers, v.Routes, v.Addresses = nil, nil, nil
 	h.write(v, "empty")
 	return h
+}
+
+// uplink gives a host a way to everybody, as one has whose peers have endpoints.
+func uplink(t testing.TB, l *lab.Lab, host *lab.Host) {
+	t.Helper()
+	router, err := l.Host("router")
+	if err == nil {
+		err = l.Link(host, "eth0", router, "eth0")
+	}
+	for _, args := range []string{"address add 192.0.2.2/24 dev eth0", "route add default via 192.0.2.1"} {
+		if err == nil {
+			err = host.IP(args)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func manyView(peers int) *tunnel.View {

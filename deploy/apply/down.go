@@ -26,7 +26,7 @@ func MakeDown(name string, state *State, mine *journal.Journal, others journal.E
 	for _, x := range state.Proxies {
 		down.proxies[ProxyChange{Proxy: x}.Resource()] = x
 	}
-	for _, resource := range backwards(mine.Order) {
+	for resource := range backwards(mine.Order) {
 		down.putBack(resource)
 	}
 	return p.plan

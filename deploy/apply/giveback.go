@@ -105,7 +105,7 @@ func (p *planner) removeAdded(was *Adopted) {
 		down.proxies[ProxyChange{Proxy: x}.Resource()] = x
 	}
 	link := p.view.Tunnel
-	for _, resource := range backwards(p.mine.Order) {
+	for resource := range backwards(p.mine.Order) {
 		switch {
 		case theirs[resource] || gone[resource]:
 		case resource.Kind == journal.Link, resource.Kind == journal.DNS: // the link stays, and its maker told the resolver

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -11,7 +12,7 @@ import (
 // restoreSysctls puts back what the view no longer asks for, and again what it
 // asks for, should the kernel have changed that along with it.
 func restoreSysctls(p *forwarding) {
-	for _, resource := range backwards(p.mine.Order) {
+	for resource := range backwards(p.mine.Order) {
 		if resource.Kind == journal.Sysctl && !wants(p, resource.Name) {
 			p.restore(resource.Name)
 		}
@@ -53,16 +54,19 @@ func wants(p *forwarding, key string) bool {
 // backwards is the order of putting back: last touched first, but accept_ra
 // last of all. Each write that leaves an interface forwarding purges the default
 // routes where accept_ra is not 2, and an uplink may be younger than forwarding.
-func backwards(order []journal.Resource) []journal.Resource {
-	var others, advertisements []journal.Resource
-	for _, resource := range slices.Backward(order) {
-		if resource.Kind == journal.Sysctl && path.Base(resource.Name) == "accept_ra" {
-			advertisements = append(advertisements, resource)
-		} else {
-			others = append(others, resource)
+func backwards(order []journal.Resource) iter.Seq[journal.Resource] {
+	last := func(r journal.Resource) bool {
+		return r.Kind == journal.Sysctl && path.Base(r.Name) == "accept_ra"
+	}
+	return func(yield func(journal.Resource) bool) {
+		for _, advertisements := range []bool{false, true} {
+			for _, resource := range slices.Backward(order) {
+				if last(resource) == advertisements && !yield(resource) {
+					return
+				}
+			}
 		}
 	}
-	return append(others, advertisements...)
 }
 
 // restore plans that a parameter gets the value from before us, unless another

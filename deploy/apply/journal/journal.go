@@ -34,7 +34,7 @@ const header = "wgkeys journal 1"
 type Journal struct {
 	Entries
 	Order []Resource   // by first touch
-	older Entries      // what a thing had from us before its entry: a crash may have left that
+	older Entries      // what a parameter had from us before its entry: a crash may have left that
 	lines bytes.Buffer // of what [Journal.Save] has to write
 	path  string
 	whole int64 // size of the file's whole lines
@@ -67,8 +67,9 @@ func (j *Journal) parse(text []byte) error {
 		return fault.New("cannot read the journal", j.path, "it is of another version of wgkeys",
 			"use the version of wgkeys that applied the tunnel to take it down")
 	}
-	lines := strings.Count(rest, "\n")
-	j.Entries, j.Order = make(Entries, lines), make([]Resource, 0, lines)
+	// Each thing has one line that stays, and before it perhaps one that was not sure.
+	things := strings.Count(rest, "\n") - strings.Count(rest, "\t"+Unsure+"\n")
+	j.Entries, j.Order = make(Entries, things), make([]Resource, 0, things)
 	damaged := false
 	for line := range strings.Lines(rest) {
 		line = line[:len(line)-1]
@@ -107,17 +108,17 @@ func (j *Journal) parseLine(line string) bool {
 }
 
 func (j *Journal) touch(resource Resource, e Entry) {
+	if resource.Kind == Sysctl { // of all others nobody asks, and there are many
+		if old, ok := j.Entries[resource]; ok && old != e {
+			if j.older == nil {
+				j.older = Entries{}
+			}
+			j.older[resource] = old
+		}
+	}
 	before := len(j.Entries)
-	old := j.Entries[resource]
 	if j.Entries[resource] = e; len(j.Entries) > before {
 		j.Order = append(j.Order, resource)
-		return
-	}
-	if old != e {
-		if j.older == nil {
-			j.older = Entries{}
-		}
-		j.older[resource] = old
 	}
 }
 
@@ -143,7 +144,8 @@ func live(order []Resource, entries Entries) []Resource {
 	return kept
 }
 
-// Previous returns the entry that a thing had before its last one, if it had any.
+// Previous returns the entry that a kernel parameter had before its last one, if it had
+// any.
 func (j *Journal) Previous(r Resource) (Entry, bool) { e, ok := j.older[r]; return e, ok }
 
 // Set says that a thing is about to be touched, see [Journal.Save]. What is so already is

@@ -42,20 +42,13 @@ func Observe(name string, routeIsNarrow bool, s *apply.State, view *tunnel.View,
 // outside are the addresses to look up, each once: all that the link has, and
 // those that it is to get.
 func outside(s *apply.State, view *tunnel.View, entries journal.Entries) []netip.Addr {
-	seen := map[netip.Addr]bool{}
-	addrs := []netip.Addr{}
-	add := func(a netip.Addr) {
-		if a.IsValid() && !seen[a] {
-			seen[a] = true
-			addrs = append(addrs, a)
-		}
-	}
+	addrs := newAddresses(len(view.Peers))
 	for _, a := range apply.Anywhere {
-		add(a)
+		addrs.add(a)
 	}
 	live := make(map[keyring.PublicKey]bool, len(s.Peers))
 	for i := range s.Peers {
-		add(s.Peers[i].Endpoint.Addr())
+		addrs.add(s.Peers[i].Endpoint.Addr())
 		live[s.Peers[i].PublicKey] = s.Peers[i].Endpoint.IsValid()
 	}
 	for i := range view.Peers {
@@ -64,13 +57,13 @@ func outside(s *apply.State, view *tunnel.View, entries journal.Entries) []netip
 			continue
 		}
 		if literal, err := netip.ParseAddrPort(p.Endpoint); err == nil {
-			add(literal.Addr())
+			addrs.add(literal.Addr())
 		}
 	}
 	for _, e := range s.Endpoints {
 		for _, a := range e.All() {
-			add(a.Addr())
+			addrs.add(a.Addr())
 		}
 	}
-	return addrs
+	return addrs.list
 }

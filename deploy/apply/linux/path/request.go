@@ -19,6 +19,9 @@ import (
 // that leads nowhere.
 func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (paths map[netip.Addr]apply.Path,
 	unrouted map[netip.Addr]bool, err error) {
+	if len(addrs) == 0 {
+		return nil, nil, nil
+	}
 	conn, err := mdlayher.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return nil, nil, err

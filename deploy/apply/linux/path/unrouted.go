@@ -12,35 +12,49 @@ import (
 // that there is a way to them matters. One that has ten thousand is not asked on each look.
 const mostAsked = 64
 
-// someOutside are the addresses of the first peers that we have to reach: where they are
-// now, where the tunnel file says, and wherever their names lead.
-func someOutside(s *apply.State, view *tunnel.View) (addrs []netip.Addr) {
-	asked := map[keyring.PublicKey]bool{}
-	for i := range view.Peers {
+// someOutside are the addresses of the first peers that we have to reach, each once: where
+// they are now, where the tunnel file says, and wherever their names lead.
+func someOutside(s *apply.State, view *tunnel.View) []netip.Addr {
+	addrs := newAddresses(2 * mostAsked)
+	wanted := make(map[keyring.PublicKey]bool, mostAsked)
+	for i := 0; i < len(view.Peers) && len(wanted) < mostAsked; i++ {
 		p := &view.Peers[i]
 		if p.Endpoint == "" {
 			continue
 		}
-		asked[p.PublicKey] = true
+		wanted[p.PublicKey] = true
 		for _, e := range p.Endpoints() {
 			if a, err := netip.ParseAddrPort(e); err == nil {
-				addrs = append(addrs, a.Addr())
+				addrs.add(a.Addr())
 			}
 		}
 		for _, a := range s.Endpoints[p.Endpoint].All() {
-			addrs = append(addrs, a.Addr())
-		}
-		if len(asked) == mostAsked {
-			break
+			addrs.add(a.Addr())
 		}
 	}
-	if len(asked) == 0 {
-		return nil
-	}
-	for i := range s.Peers {
-		if a := s.Peers[i].Endpoint.Addr(); a.IsValid() && asked[s.Peers[i].PublicKey] {
-			addrs = append(addrs, a)
+	// The kernel names them in the order in which it got them: mostly that of the view.
+	for i := 0; i < len(s.Peers) && len(wanted) > 0; i++ {
+		if p := &s.Peers[i]; wanted[p.PublicKey] {
+			delete(wanted, p.PublicKey)
+			addrs.add(p.Endpoint.Addr())
 		}
 	}
-	return addrs
+	return addrs.list
+}
+
+// addresses are valid ones, each once.
+type addresses struct {
+	list []netip.Addr
+	seen map[netip.Addr]bool
+}
+
+func newAddresses(expected int) addresses {
+	return addresses{make([]netip.Addr, 0, expected), make(map[netip.Addr]bool, expected)}
+}
+
+func (a *addresses) add(one netip.Addr) {
+	if one.IsValid() && !a.seen[one] {
+		a.seen[one] = true
+		a.list = append(a.list, one)
+	}
 }
