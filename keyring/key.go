@@ -212,6 +212,16 @@ func (k PrivateKey) PublicKey() PublicKey {
 	return PublicKey(wgtypes.Key(*k.secret.bytes).PublicKey())
 }
 
+// Spelled returns what to tell a person of k, which stands where the public key want
+// belongs. Somebody may have put the private one there: that is not shown.
+func (k PublicKey) Spelled(want PublicKey) string {
+	secret := wgtypes.Key(k)
+	if PublicKey(secret.PublicKey()) == want {
+		return "the private key itself, in the clear"
+	}
+	return k.String()
+}
+
 // File returns the content of k's key file: one line of base64 with its
 // newline, as wg(8) takes it. The caller wipes it with clear.
 func (k PrivateKey) File() []byte { return append(encode(k.secret.bytes), '\n') }

@@ -59,7 +59,8 @@ func (v Vault) OpenKey(host, file string, want keyring.PublicKey, ids *Identitie
 
 func (s *sealed) openKey(v Vault, host string, want keyring.PublicKey, ids *Identities) (keyring.PrivateKey, error) {
 	if s.meta.Version != 0 && s.meta.PublicKey != want {
-		return keyring.PrivateKey{}, s.mismatch("it is for the public key %s, the keyring has %s", s.meta.PublicKey, want)
+		return keyring.PrivateKey{}, s.mismatch("it is for the public key %s, the keyring has %s", s.meta.PublicKey,
+			want.Spelled(s.meta.PublicKey))
 	}
 	var text [maxText]byte
 	defer clear(text[:])
@@ -72,7 +73,7 @@ func (s *sealed) openKey(v Vault, host string, want keyring.PublicKey, ids *Iden
 		return keyring.PrivateKey{}, s.fault(fmt.Errorf("%w: it does not hold a private key: %w", errMismatch, err), "")
 	}
 	if got := k.PublicKey(); got != want {
-		return keyring.PrivateKey{}, s.mismatch("it holds the private key of %s, the keyring has %s", got, want)
+		return keyring.PrivateKey{}, s.mismatch("it holds the private key of %s, the keyring has %s", got, want.Spelled(got))
 	}
 	return k, nil
 }

@@ -150,7 +150,8 @@ func (v Vault) Path(host, file string) string {
 
 // Hosts returns the hosts that have a folder, sorted.
 func (v Vault) Hosts() ([]string, error) {
-	return names(v, v.Dir, func(e fs.DirEntry) (string, bool) {
+	entries, err := v.Seen.List(v.repository(), v.Dir)
+	return names(entries, err, v.Dir, "", func(e fs.DirEntry) (string, bool) {
 		return e.Name(), e.IsDir() && keyring.CheckHost(e.Name()) == nil
 	})
 }
@@ -168,21 +169,22 @@ func (v Vault) List(host string) ([]string, error) {
 	if err := checkHost(host); err != nil {
 		return nil, err
 	}
-	return names(v, filepath.Join(v.Dir, host), func(e fs.DirEntry) (string, bool) {
+	entries, err := v.Seen.ListIn(v.repository(), v.Dir, host)
+	return names(entries, err, v.Dir, host, func(e fs.DirEntry) (string, bool) {
 		file, ok := strings.CutSuffix(e.Name(), suffix)
 		return file, ok && validFile(file)
 	})
 }
 
-// names returns the names that pick finds in dir, sorted. A folder that is not
-// there yet has none.
-func names(v Vault, dir string, pick func(fs.DirEntry) (string, bool)) ([]string, error) {
-	entries, err := v.Seen.List(v.repository(), dir)
+// names returns the names that pick finds in the entries of a folder in dir, sorted. One that
+// is not there yet has none.
+func names(entries []fs.DirEntry, err error, dir, folder string,
+	pick func(fs.DirEntry) (string, bool)) ([]string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.WrapFile(err, "cannot read the vault", dir, "")
+		return nil, fault.WrapFile(err, "cannot read the vault", filepath.Join(dir, folder), "")
 	}
 	found := make([]string, 0, len(entries))
 	for _, e := range entries {

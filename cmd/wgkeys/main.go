@@ -32,7 +32,7 @@ func main() {
 // takes is garbage.
 const (
 	manyBytes        = 256 << 20
-	manyBytesOfCheck = 80 << 20
+	manyBytesOfCheck = 96 << 20
 
 	hugeBytes = 64 << 20 // see takeHugePages
 )

@@ -51,7 +51,8 @@ func Adopt(view *tunnel.View, state *State, mine *journal.Journal) (*Adopted, er
 			"its interface is of the kind "+state.Link.Kind+", no tunnel's", "ip -d link show "+name)
 	case state.Device.PublicKey != view.PublicKey:
 		return nil, fault.New("another tunnel runs on the interface", name,
-			"its public key is "+state.Device.PublicKey.String()+", and the keyring has "+view.PublicKey.String()+
+			"its public key is "+state.Device.PublicKey.String()+", and the keyring has "+
+				view.PublicKey.Spelled(state.Device.PublicKey)+
 				" for "+view.Host,
 			"wgkeys import --live -n shows what runs here")
 	}

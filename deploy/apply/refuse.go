@@ -54,7 +54,7 @@ func wrongKey(p *planner, found keyring.PublicKey) string {
 		}
 	}
 	return fmt.Sprintf("its public key is %s (of %s), and the keyring has %s for %s",
-		found, whose, p.view.PublicKey, p.view.Host)
+		found, whose, p.view.PublicKey.Spelled(found), p.view.Host)
 }
 
 func refusePSKs(p *planner) error {

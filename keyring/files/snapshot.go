@@ -45,6 +45,12 @@ type entry struct {
 	whole bool                 // text is all that is in the file
 }
 
+// Seen is a [fs.DirEntry] of a [Snapshot], which may have what is in it.
+type Seen interface {
+	Entries() (entries []fs.DirEntry, known bool) // of a folder
+	Text() (text []byte, whole bool)              // of a file
+}
+
 func (e *entry) Name() string      { return e.name }
 func (e *entry) IsDir() bool       { return e.kind.IsDir() }
 func (e *entry) Type() fs.FileMode { return e.kind }
@@ -81,12 +87,27 @@ func (s *Snapshot) Wipe() {
 	clear(s.folders)
 }
 
+// A Place is where [Snapshot.Walk] is. Of ten thousand hosts a path is made for those that
+// ask for it.
+type Place struct {
+	Folder string
+	Name   string // in it, or "" for the folder itself
+}
+
+// Path returns the path of what is there.
+func (p Place) Path() string {
+	if p.Name == "" {
+		return p.Folder
+	}
+	return p.Folder + string(filepath.Separator) + p.Name
+}
+
 // Walk calls do for every folder that was to be read, before what is in it, and for all
 // that is in it, by name. Links are left out.
-func (s *Snapshot) Walk(do func(path string, mode fs.FileMode)) {
+func (s *Snapshot) Walk(do func(at Place, mode fs.FileMode)) {
 	for _, top := range s.tops {
 		if info, err := os.Lstat(top); err == nil && info.Mode()&fs.ModeSymlink == 0 {
-			do(top, info.Mode())
+			do(Place{Folder: top}, info.Mode())
 			if f := s.folders[top]; f != nil {
 				f.walk(do)
 			}
@@ -94,17 +115,17 @@ func (s *Snapshot) Walk(do func(path string, mode fs.FileMode)) {
 	}
 }
 
-func (f *folder) walk(do func(path string, mode fs.FileMode)) {
+func (f *folder) walk(do func(at Place, mode fs.FileMode)) {
 	for i := range f.entries {
 		e := &f.entries[i]
 		if e.kind&fs.ModeSymlink != 0 {
 			continue
 		}
 		if e.below == nil {
-			do(e.path(), e.mode)
+			do(Place{f.path, e.name}, e.mode)
 			continue
 		}
-		do(e.below.path, e.below.mode)
+		do(Place{Folder: e.below.path}, e.below.mode)
 		e.below.walk(do)
 	}
 }
@@ -137,12 +158,17 @@ func (s *Snapshot) inFolder(dir, folder, name string) (at *entry, known bool) {
 	if s == nil {
 		return nil, false
 	}
-	var room [256]byte
-	path := append(append(append(room[:0], dir...), filepath.Separator), folder...)
-	if f := s.folders[string(path)]; f != nil && isName(name) {
+	if f := s.folderIn(dir, folder); f != nil && isName(name) {
 		return f.find(name), true
 	}
 	return s.find(Below(dir, folder, name))
+}
+
+// folderIn is a folder of dir that was read, or nil.
+func (s *Snapshot) folderIn(dir, folder string) *folder {
+	var room [256]byte
+	path := append(append(append(room[:0], dir...), filepath.Separator), folder...)
+	return s.folders[string(path)]
 }
 
 // isName tells whether a path is a name alone.
@@ -181,6 +207,16 @@ func (s *Snapshot) List(root, path string) ([]fs.DirEntry, error) {
 		return nil, syscall.ENOENT
 	}
 	return List(root, path)
+}
+
+// ListIn is [Snapshot.List] of a folder of dir, and makes no path of it where that was read.
+func (s *Snapshot) ListIn(root, dir, folder string) ([]fs.DirEntry, error) {
+	if s != nil {
+		if f := s.folderIn(dir, folder); f != nil {
+			return f.list, nil
+		}
+	}
+	return s.List(root, filepath.Join(dir, folder))
 }
 
 // Entries returns those of a folder, if the snapshot has them.

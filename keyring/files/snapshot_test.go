@@ -124,7 +124,8 @@ func TestSnapshotWalk(t *testing.T) {
 			return err
 		}))
 	}
-	files.Take(root, "tunnels", "keyring", "vault").Walk(func(path string, mode fs.FileMode) {
+	files.Take(root, "tunnels", "keyring", "vault").Walk(func(at files.Place, mode fs.FileMode) {
+		path := at.Path()
 		got = append(got, path+" "+mode.String())
 	})
 	if !slices.Equal(got, want) || len(want) < 10 {

@@ -121,10 +121,15 @@ func inBase64(c byte) bool {
 // judge tells whether the key at start is a secret, and what it is.
 func (f *finder) judge(name string, start int) (Hit, bool) {
 	key := f.text[start : start+spelled]
+	public, err := keyring.ParsePublicKey(key)
+	published := err == nil && f.Public[public] != ""
+	if published && f.Sealed[public] != "" {
+		return Hit{}, false // the vault too has it for the public key of another one
+	}
 	if h, ok := f.certain(key); ok {
 		return h, true
 	}
-	if public, err := keyring.ParsePublicKey(key); err == nil && f.Public[public] != "" {
+	if published {
 		return Hit{}, false
 	}
 	if h, ok := labelled(f.text[:start]); ok {

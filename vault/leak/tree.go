@@ -65,21 +65,10 @@ func (t *tree) dir(path string, entries []fs.DirEntry, beside bool) {
 	wait.Wait()
 }
 
-// A seenFolder and a seenFile are entries of a [files.Snapshot], which may have what is in
-// them.
-type (
-	seenFolder interface {
-		Entries() (entries []fs.DirEntry, known bool)
-	}
-	seenFile interface {
-		Text() (text []byte, whole bool)
-	}
-)
-
 // folder searches a folder in a folder.
 func (t *tree) folder(dir string, e fs.DirEntry, beside bool) {
 	path := dir + string(filepath.Separator) + e.Name()
-	if seen, ok := e.(seenFolder); ok {
+	if seen, ok := e.(files.Seen); ok {
 		if entries, known := seen.Entries(); known {
 			t.dir(path, entries, beside)
 			return
@@ -91,7 +80,7 @@ func (t *tree) folder(dir string, e fs.DirEntry, beside bool) {
 // entry searches a file in a folder: what the snapshot has of it, or else what is on the
 // disk.
 func (t *tree) entry(dir string, e fs.DirEntry) {
-	if seen, ok := e.(seenFile); ok {
+	if seen, ok := e.(files.Seen); ok {
 		if text, whole := seen.Text(); whole {
 			for _, h := range t.k.Find(e.Name(), text) {
 				t.found(filepath.Join(dir, e.Name()), h)

@@ -183,15 +183,16 @@ func (c *checker) modes() {
 				"others can read the identity file %q: its mode is %04o", p.Path, info.Mode().Perm())
 		}
 	}
-	open := func(path string, mode fs.FileMode) {
+	open := func(at files.Place, mode fs.FileMode) {
 		if files.HasModes && mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
+			path := at.Path()
 			c.add(Finding{Check: "mode", Hint: "chmod o-w " + path}, path, 0, "everybody may write %q: its mode is %04o",
 				c.relative(path), mode.Perm())
 		}
 	}
-	path := filepath.Join(c.dir, repo.Marker)
-	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink == 0 {
-		open(path, info.Mode())
+	marker := files.Place{Folder: c.dir, Name: repo.Marker}
+	if info, err := os.Lstat(marker.Path()); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+		open(marker, info.Mode())
 	}
 	c.repo.Snapshot.Walk(open)
 }

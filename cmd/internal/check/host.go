@@ -82,7 +82,7 @@ func (h *hostCheck) key() {
 	case meta.PublicKey != public:
 		h.add("key", "git log -p -- "+pub, pub, 1,
 			"the private key of host %q in tunnel %q belongs to %s, and the keyring has %s",
-			h.host, h.tunnel, meta.PublicKey, public)
+			h.host, h.tunnel, meta.PublicKey, public.Spelled(meta.PublicKey))
 	default:
 		h.lists.compare(&h.report, h.finding("recipients", ""), file, path, meta)
 		if h.repo.TooOld(meta, h.now) {
@@ -177,7 +177,8 @@ func newRecipientLists(r *repo.Repo) *recipientLists { return &recipientLists{re
 
 func (l *recipientLists) of(host string) (vault.Recipients, error) {
 	for _, own := range []string{"recipients.txt", "recipients.only.txt"} {
-		if l.repo.Snapshot.Exists(filepath.Join(l.repo.Vault.Dir, host, own)) {
+		if !l.repo.Snapshot.Lacks(l.repo.Vault.Dir, host, own) &&
+			l.repo.Snapshot.Exists(filepath.Join(l.repo.Vault.Dir, host, own)) {
 			return l.repo.Vault.Recipients(host)
 		}
 	}

@@ -81,9 +81,13 @@ func (c *checker) misplaced() {
 		return
 	}
 	dir := c.repo.Vault.Dir + string(filepath.Separator)
-	c.repo.Snapshot.Walk(func(path string, mode fs.FileMode) {
+	c.repo.Snapshot.Walk(func(at files.Place, mode fs.FileMode) {
+		if !mode.IsRegular() || !strings.HasSuffix(at.Name, ".age") {
+			return
+		}
+		path := at.Path()
 		below, ok := strings.CutPrefix(path, dir)
-		if !ok || !mode.IsRegular() || !strings.HasSuffix(below, ".age") || c.repo.Vault.Holds(path) {
+		if !ok || c.repo.Vault.Holds(path) {
 			return
 		}
 		host, name, inFolder := strings.Cut(below, string(filepath.Separator))

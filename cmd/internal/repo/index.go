@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -66,14 +67,15 @@ func HasUntracked(r *Repo, t workTree, index *git.Index, matters func(name strin
 	if err != nil {
 		return true
 	}
-	u := untracked{seen: r.Snapshot, tracked: index.Names(), matters: matters}
+	u := untracked{tracked: index.Names(), matters: matters}
 	for _, folder := range t.Folders {
 		in, err := filepath.Rel(dir, folder)
 		if err != nil || !filepath.IsLocal(in) {
 			return true
 		}
 		name, err := filepath.Rel(t.Top, folder)
-		if err != nil || u.in(filepath.Join(r.Dir, in), strings.TrimPrefix(filepath.ToSlash(name)+"/", "./")) {
+		entries, known := r.Snapshot.Entries(filepath.Join(r.Dir, in))
+		if err != nil || !known || u.in(entries, []byte(strings.TrimPrefix(filepath.ToSlash(name)+"/", "./"))) {
 			return true
 		}
 	}
@@ -81,27 +83,24 @@ func HasUntracked(r *Repo, t workTree, index *git.Index, matters func(name strin
 }
 
 type untracked struct {
-	seen    *files.Snapshot
 	tracked map[string]bool
 	matters func(name string) bool
 }
 
 // in looks through a folder: prefix is what the index has before the names in it.
-func (u *untracked) in(path, prefix string) bool {
-	entries, ok := u.seen.Entries(path)
-	if !ok {
-		return true
-	}
+func (u *untracked) in(entries []fs.DirEntry, prefix []byte) bool {
 	for _, e := range entries {
 		name := e.Name()
+		path := append(prefix, name...)
 		switch {
-		case name == ".git" && prefix != "": // a repository in the repository, of which git tells in its own way
+		case name == ".git" && len(prefix) > 0: // a repository in the repository, of which git tells in its own way
 			return true
+		case name == ".git":
 		case e.IsDir():
-			if name != ".git" && u.in(filepath.Join(path, name), prefix+name+"/") {
+			if below, known := e.(files.Seen).Entries(); !known || u.in(below, append(path, '/')) {
 				return true
 			}
-		case u.matters(name) && !u.tracked[prefix+name]:
+		case u.matters(name) && !u.tracked[string(path)]:
 			return true
 		}
 	}

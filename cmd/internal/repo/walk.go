@@ -29,7 +29,7 @@ func (r *Repo) EachPublic(do func(host, name, path string)) error {
 		if keyring.CheckHost(hosts[i].Name()) != nil {
 			return
 		}
-		entries, _ := r.Snapshot.List(r.Dir, filepath.Join(r.Ring.Dir, hosts[i].Name()))
+		entries, _ := r.Snapshot.ListIn(r.Dir, r.Ring.Dir, hosts[i].Name())
 		for _, e := range entries {
 			if name, ok := strings.CutSuffix(e.Name(), ".pub"); ok && e.Type().IsRegular() && !strings.HasPrefix(name, ".") {
 				found[i] = append(found[i], name)
@@ -101,7 +101,7 @@ func (r *Repo) AllRecipients() vault.Recipients {
 	}
 	hosts, _ := r.Snapshot.List(r.Dir, r.Vault.Dir)
 	for _, host := range hosts {
-		lists, _ := r.Snapshot.List(r.Dir, filepath.Join(r.Vault.Dir, host.Name()))
+		lists, _ := r.Snapshot.ListIn(r.Dir, r.Vault.Dir, host.Name())
 		for _, list := range lists {
 			if IsRecipients(list.Name()) {
 				add(filepath.Join(r.Vault.Dir, host.Name(), list.Name()))
