@@ -17,35 +17,42 @@ import (
 
 // SetAddress makes a change of an address of a link.
 func (l *Links) SetAddress(link netlink.Link, c apply.AddressChange) error {
+	switch {
+	case c.Add:
+		add := func(h *netlink.Handle) error { return h.AddrAdd(link, addressOf(c)) }
+		return nlmsg.Ignore(nlmsg.Try(l.nl, add), unix.EEXIST)
+	case c.Address.Prefix.Addr().Is4():
+		return l.removeIPv4(link, c)
+	}
+	// Where the link has no IPv6 at all it is ENXIO (inet6_addr_del).
+	remove := func(h *netlink.Handle) error { return h.AddrDel(link, addressOf(c)) }
+	return nlmsg.Ignore(nlmsg.Ignore(nlmsg.Try(l.nl, remove), unix.EADDRNOTAVAIL), unix.ENXIO)
+}
+
+// addressOf is made for each request: the library changes what it is given, and would make
+// a broadcast address the second time.
+func addressOf(c apply.AddressChange) *netlink.Addr {
 	addr := &netlink.Addr{IPNet: nlmsg.IPNet(c.Address.Prefix)}
 	if c.Address.Prefix.Addr().Is4() {
-		addr.Broadcast = net.IPv4zero // none, as ip-address(8) has it; the library would make one
+		addr.Broadcast = net.IPv4zero // none, as ip-address(8) has it
 	}
 	if c.Address.Remote.IsValid() { // its length is that of both
 		addr.Peer = nlmsg.IPNet(c.Address.Remote)
 	}
-	switch {
-	case c.Add:
-		return nlmsg.Ignore(nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrAdd(link, addr) }), unix.EEXIST)
-	case c.Address.Prefix.Addr().Is4():
-		return l.removeIPv4(link, addr)
-	}
-	// Where the link has no IPv6 at all it is ENXIO (inet6_addr_del).
-	return nlmsg.Ignore(nlmsg.Ignore(nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrDel(link, addr) }),
-		unix.EADDRNOTAVAIL), unix.ENXIO)
+	return addr
 }
 
 // removeIPv4 keeps what the kernel would take along with an address: others of
 // the same prefix (__inet_del_ifa, but for promote_secondaries), and with the
 // link's last one all its IPv4 routes (fib_disable_ip).
-func (l *Links) removeIPv4(link netlink.Link, addr *netlink.Addr) (err error) {
+func (l *Links) removeIPv4(link netlink.Link, c apply.AddressChange) (err error) {
 	putBack, err := l.sys.PromoteSecondaries(link.Attrs().Name)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, putBack()) }()
 	return l.routes.Keep(link, func() error {
-		err := nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrDel(link, addr) })
+		err := nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.AddrDel(link, addressOf(c)) })
 		return nlmsg.Ignore(err, unix.EADDRNOTAVAIL)
 	})
 }
