@@ -134,7 +134,7 @@ func (i *intake) readFiles() (list []foreign.File, err error) {
 				return list, fault.WrapFile(fault.Errno(err), "cannot read", p,
 					"sudo, where it is readable for root alone: ls -l "+ui.Quoted(p))
 			}
-			list = append(list, foreign.File{Name: p, Text: text})
+			list = append(list, foreign.File{Name: p, Text: text, Interface: i.env.cli.String("tunnel")})
 			if host != "" {
 				i.named[p] = host
 			}

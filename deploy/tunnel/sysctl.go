@@ -40,6 +40,12 @@ func SysctlPath(key string) (string, error) {
 	return file, nil
 }
 
+// CheckSysctl tells why a tunnel file cannot set key to val, nil if it can.
+func CheckSysctl(key, val string) error {
+	_, err := checkSysctl(key, val)
+	return err
+}
+
 // checkSysctl returns the file of key, or why the key is refused.
 func checkSysctl(key, val string) (string, error) {
 	file, err := SysctlPath(key)

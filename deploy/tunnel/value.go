@@ -177,6 +177,12 @@ func parseEndpoint(s string) (endpoint, error) {
 	return e, nil
 }
 
+// CheckEndpoint tells why s is no endpoint, nil if it is one.
+func CheckEndpoint(s string) error {
+	_, err := parseEndpoint(s)
+	return err
+}
+
 func checkOutside(addr netip.Addr) error {
 	if err := checkAddr(addr); err != nil {
 		return err

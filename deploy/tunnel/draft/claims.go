@@ -28,6 +28,8 @@ func (m *maker) claims(h *host) {
 	for _, p := range common {
 		switch {
 		case slices.Contains(own, p):
+		case h.d == nil && p.IsSingleIP() && m.owner(p.Addr(), h) != h:
+			// Another host has this address: it is said for the pair alone.
 		case h.d == nil && p.IsSingleIP():
 			h.addresses = append(h.addresses, p.Addr().String())
 			own = append(own, p)
@@ -43,6 +45,14 @@ func (m *maker) claims(h *host) {
 		}
 		e.allowed = !same
 	}
+}
+
+// owner is the host whose address addr is, h where nobody has it yet.
+func (m *maker) owner(addr netip.Addr, h *host) *host {
+	if m.owners[addr] == nil {
+		m.owners[addr] = h
+	}
+	return m.owners[addr]
 }
 
 // spelled is an address as the tunnel file has it.
@@ -152,6 +162,10 @@ func (m *maker) assign(h *host) map[string][]string {
 			continue
 		}
 		m.metric(h, r)
+		if slices.Contains(byPeer[best.peer.name], r.Prefix.String()) {
+			m.leave(r.Pos, "route "+r.Prefix.String(), "it is there twice, and a tunnel has one to each prefix")
+			continue
+		}
 		byPeer[best.peer.name] = append(byPeer[best.peer.name], r.Prefix.String())
 	}
 	return byPeer

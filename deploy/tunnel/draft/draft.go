@@ -9,7 +9,9 @@ package draft
 
 import (
 	"cmp"
+	"errors"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -47,12 +49,26 @@ type Pair struct {
 // Make makes the tunnel of devices, which have one interface's name and a host's name
 // each. An error is what no tunnel file can say, whatever is left out.
 func Make(devices []*foreign.Device) (*Draft, error) {
+	for {
+		d, err := attempt(devices)
+		if err != errAgain {
+			return d, err
+		}
+	}
+}
+
+// errAgain tells that an endpoint was taken out of the devices, which decides on more than
+// its own line.
+var errAgain = errors.New("an endpoint is left out")
+
+func attempt(devices []*foreign.Device) (*Draft, error) {
 	many := 0 // hosts at most
 	for _, d := range devices {
 		many += 1 + len(d.Peers)
 	}
 	m := &maker{Draft: &Draft{Tunnel: devices[0].Name}, list: make([]*host, 0, many), byName: make(map[string]*host, many),
-		byKey: make(map[keyring.PublicKey]*host, many), pairAt: map[[2]string]int{}}
+		byKey: make(map[keyring.PublicKey]*host, many), pairAt: map[[2]string]int{},
+		owners: make(map[netip.Addr]*host, many), opened: map[string]bool{}}
 	if err := tunnel.CheckName(m.Tunnel); err != nil {
 		at := devices[0].Pos
 		return nil, fault.WrapLine(err, "no tunnel can be named as the interface", at.File, at.Line, "-t NAME names it")
@@ -65,6 +81,13 @@ func Make(devices []*foreign.Device) (*Draft, error) {
 	}
 	for _, h := range m.list {
 		m.endpoint(h)
+		m.mute(h)
+	}
+	m.list = slices.DeleteFunc(m.list, func(h *host) bool { return h.d == nil && len(h.mentions) == 0 })
+	for _, h := range m.list {
+		for _, a := range h.own() {
+			m.owner(a, h)
+		}
 	}
 	for _, h := range m.list {
 		m.claims(h)
@@ -79,10 +102,10 @@ func Make(devices []*foreign.Device) (*Draft, error) {
 	w := &writer{m: m}
 	w.all()
 	m.Text = w.text.Bytes()
-	m.fill()
 	if err := m.verify(w); err != nil {
 		return nil, err
 	}
+	m.fill()
 	return m.Draft, nil
 }
 
@@ -102,6 +125,8 @@ type maker struct {
 	byName map[string]*host
 	byKey  map[keyring.PublicKey]*host
 	pairAt map[[2]string]int // the index in Pairs
+	owners map[netip.Addr]*host
+	opened map[string]bool // by comments "NAME begin"
 }
 
 // A host is what becomes a table of the tunnel file.
@@ -150,6 +175,7 @@ func (m *maker) hosts(devices []*foreign.Device) error {
 			m.byKey[h.key] = h
 		}
 		m.list, m.byName[h.name] = append(m.list, h), h
+		unsayable(d)
 		m.Left = append(m.Left, d.Left...)
 	}
 	return nil
@@ -214,6 +240,41 @@ func (m *maker) psk(e *entry) error {
 	return nil
 }
 
+// own are the addresses that the files of h say are its own.
+func (h *host) own() (list []netip.Addr) {
+	if h.d != nil {
+		for _, a := range h.d.Addresses {
+			list = append(list, a.Local.Addr())
+		}
+	}
+	return list
+}
+
+// unsayable takes out of d what a tunnel file may not say by itself.
+func unsayable(d *foreign.Device) {
+	for _, key := range sorted(d.Sysctls) {
+		if err := tunnel.CheckSysctl(key, d.Sysctls[key]); err != nil {
+			d.Left = append(d.Left, foreign.Left{Pos: d.Where("sysctls " + key), What: "sysctl " + key, Why: err.Error()})
+			delete(d.Sysctls, key)
+		}
+	}
+	for i := range d.Peers {
+		p := &d.Peers[i]
+		if p.Endpoint == "" {
+			continue
+		}
+		if err := tunnel.CheckEndpoint(p.Endpoint); err != nil {
+			unsend(d, p, err.Error())
+		}
+	}
+}
+
+// unsend leaves out the endpoint of a peer.
+func unsend(d *foreign.Device, p *foreign.Peer, why string) {
+	d.Left = append(d.Left, foreign.Left{Pos: p.Where("endpoint"), What: "Endpoint", Why: why})
+	p.Endpoint = ""
+}
+
 // endpoint decides where the peers of h send to, and whether it can be sent to at all.
 func (m *maker) endpoint(h *host) {
 	var all []string
@@ -231,6 +292,27 @@ func (m *maker) endpoint(h *host) {
 	for _, e := range h.entries {
 		h.reachable = h.reachable || e.p.Endpoint == "" && e.peer.d == nil
 	}
+}
+
+// mute leaves out the peers with which h never speaks: that have no endpoint, and come to
+// a port of the kernel's choice.
+func (m *maker) mute(h *host) {
+	if !h.reachable || h.d.ListenPort != 0 {
+		return
+	}
+	h.reachable = false
+	gone := map[[2]string]bool{}
+	h.entries = slices.DeleteFunc(h.entries, func(e *entry) bool {
+		if e.p.Endpoint != "" || e.peer.d != nil {
+			return false
+		}
+		m.leave(e.p.Pos, "[Peer] "+e.peer.name, "it has no Endpoint, and without a ListenPort nobody knows where this host is: "+
+			"wg show "+m.Tunnel+" listen-port has the one that it may have kept")
+		e.peer.mentions = slices.DeleteFunc(e.peer.mentions, func(o *entry) bool { return o == e })
+		gone[[2]string{min(h.name, e.peer.name), max(h.name, e.peer.name)}] = true
+		return true
+	})
+	m.Pairs = slices.DeleteFunc(m.Pairs, func(p Pair) bool { return gone[[2]string{p.A, p.B}] })
 }
 
 // fill tells what goes into the keyring and into the vault.

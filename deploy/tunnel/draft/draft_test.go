@@ -2,6 +2,7 @@ package draft_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,6 +118,11 @@ func TestNames(t *testing.T) {
 		{description: "the cellar", want: "the-cellar"},
 		{want: "peer-10-0-0-9"},
 		{comments: []string{"host"}, want: "host-2"},
+		{comments: []string{"allow everything"}, want: "peer-10-0-0-9"},
+		{comments: []string{"this is his public key", "Jürgens Büro"}, want: "jurgens-buro"},
+		{comments: []string{"Client: Tom (8a3f5c1e-5b2f-4c43-9c36-aa10ffa1c8b7)"}, want: "tom"},
+		{comments: []string{"tom begin"}, want: "tom"},
+		{comments: []string{"west end"}, want: "west-end"},
 	} {
 		other := device(t, "other")
 		host := device(t, "host", "10.0.0.1/24")
@@ -129,6 +135,96 @@ func TestNames(t *testing.T) {
 			t.Error(test.comments, err)
 		} else if !strings.Contains(string(d.Text), "[hosts."+test.want+"]\n") {
 			t.Errorf("%q: no %s in\n%s", test.comments, test.want, d.Text)
+		}
+	}
+}
+
+// TestLeftOut: what other programs take and a tunnel file does not is left out, where it
+// stands, and the rest is written.
+func TestLeftOut(t *testing.T) {
+	hub, spoke, third := device(t, "hub", "10.0.0.1/24"), device(t, "spoke"), device(t, "third")
+	at := func(line int) foreign.Pos { return foreign.Pos{File: "hub.conf", Line: line} }
+	hub.ListenPort = 51820
+	hub.MTU = 68
+	hub.Mark("MTU", at(4))
+	hub.Sysctls = map[string]string{"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv4.conf.wg0.rp_filter": "2"}
+	hub.Mark("sysctls net.ipv6.conf.all.disable_ipv6", at(5))
+	hub.PrivateKeyFile = "/etc/wireguard/../key"
+	hub.Mark("private_key_file", at(6))
+	hub.DNS = []string{"192.0.2.53", "no domain"}
+	hub.Mark("DNS", at(7))
+	hub.Peers = []foreign.Peer{peer(spoke, 8, "10.0.0.2/32"), peer(third, 12, "10.0.0.1/32")}
+	hub.Peers[0].Endpoint, hub.Peers[0].EndpointAt = "0.0.0.0:51820", at(9)
+	hub.Peers[1].AllowedAt = at(13)
+	d, err := draft.Make([]*foreign.Device{hub})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []int
+	for _, l := range d.Left {
+		if l.Pos.File != "hub.conf" || strings.Contains(l.Why, "tunnels/") {
+			t.Error(l)
+		}
+		lines = append(lines, l.Pos.Line)
+	}
+	if !slices.Equal(lines, []int{4, 5, 6, 7, 9, 13}) {
+		t.Error(lines, left(d))
+	}
+	for _, want := range []string{`sysctls = { "net.ipv4.conf.wg0.rp_filter" = "2" }`, "listen_port = 51820",
+		`addresses = ["10.0.0.2"]`} {
+		if !strings.Contains(string(d.Text), want+"\n") {
+			t.Errorf("no %s in\n%s", want, d.Text)
+		}
+	}
+}
+
+// TestLeftOutRoutes: where routes cannot be said there are none, and not one for each
+// allowed IP.
+func TestLeftOutRoutes(t *testing.T) {
+	hub, spoke := device(t, "hub", "10.0.0.1/24"), device(t, "spoke")
+	hub.ListenPort, hub.Table = 51820, 255
+	hub.Mark("Table", foreign.Pos{File: "hub.conf", Line: 4})
+	hub.Peers = []foreign.Peer{peer(spoke, 8, "0.0.0.0/0")}
+	d, err := draft.Make([]*foreign.Device{hub})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(d.Text), "table = \"off\"\n") || !strings.HasPrefix(left(d), "hub.conf: table: ") {
+		t.Errorf("%s\n%s", left(d), d.Text)
+	}
+}
+
+// TestMute: a peer without an endpoint, of a host whose port nobody knows, is left out with
+// its preshared key: no tunnel file could have the two meet.
+func TestMute(t *testing.T) {
+	hub, server, phone := device(t, "hub", "10.0.0.2/32"), device(t, "server"), device(t, "phone")
+	hub.Peers = []foreign.Peer{peer(server, 8, "10.0.0.1/32"), peer(phone, 12, "10.0.0.3/32")}
+	hub.Peers[0].Endpoint = "192.0.2.1:51820"
+	var err error
+	if hub.Peers[1].PresharedKey, err = keyring.GeneratePresharedKey(); err != nil {
+		t.Fatal(err)
+	}
+	d, err := draft.Make([]*foreign.Device{hub})
+	if err != nil || len(d.Hosts) != 2 || len(d.Pairs) != 0 ||
+		!strings.Contains(left(d), "[Peer] peer-10-0-0-3: it has no Endpoint") {
+		t.Error(err, left(d), d.Hosts, d.Pairs)
+	}
+}
+
+// TestLeftOutEndpoint: a peer whose endpoint cannot be said comes to the host, if that can
+// be found. An address with a zone is one.
+func TestLeftOutEndpoint(t *testing.T) {
+	for _, endpoint := range []string{"0.0.0.0:51820", "10.0.0.2:51820", "[fe80::1%eth0]:51820", "224.0.0.1:7"} {
+		hub, spoke := device(t, "hub", "10.0.0.1/24"), device(t, "spoke")
+		hub.ListenPort = 51820
+		hub.Peers = []foreign.Peer{peer(spoke, 8, "10.0.0.2/32")}
+		r := &foreign.Reader{}
+		hub.Peers[0].EndpointAt = foreign.Pos{File: "hub.conf", Line: 9}
+		hub.Peers[0].Endpoint = r.Endpoint(hub.Peers[0].EndpointAt, "Endpoint", endpoint)
+		d, err := draft.Make([]*foreign.Device{hub})
+		if err != nil || r.Err() != nil || len(d.Left) != 1 || d.Left[0].Pos.Line != 9 ||
+			!strings.Contains(string(d.Text), "reachable = true") || strings.Contains(string(d.Text), "endpoint") {
+			t.Errorf("%s: %v, %v, %s", endpoint, err, r.Err(), left(d))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,8 +16,15 @@ import (
 var (
 	labelled = regexp.MustCompile(`(?i)^(?:friendly[_ -]?name|name|peer|client|user|host)\s*[=:]\s*(.+)$`)
 	marked   = regexp.MustCompile(`(?i)^(?:client|peer|begin|begin_peer|user)\s+(\S+)$`)
+	opening  = regexp.MustCompile(`(?i)^(\S+)\s+begin$`)
+	closing  = regexp.MustCompile(`(?i)^(\S+)\s+end$`)
 	ending   = regexp.MustCompile(`(?i)^(?:end|end_peer)\s+\S+$`)
 	field    = regexp.MustCompile(`^[\p{L} _-]+:(?:\s|$)`)
+
+	// ofKeys are words of a comment on what a key says, which names nobody
+	ofKeys = regexp.MustCompile(`(?i)\b(?:keys?|keepalive|allow(?:s|ed)?|everything|endpoint|ports?|ips?|address(?:es)?)\b`)
+	// number is one that a program gives to each peer, behind its name
+	number = regexp.MustCompile(`\s*\([0-9a-fA-F-]{32,36}\)$`)
 )
 
 // nameFor makes the name of a host of which only a peer's entry is known, and a
@@ -26,19 +34,22 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 	words := []string{p.Name, p.Description}
 	used := -1
 	if p.Name == "" {
-		words, used = append(words, ""), nameAmong(p.Comment)
+		words, used = append(words, ""), nameAmong(p)
 		if used >= 0 {
 			words[2] = spoken(p.Comment[used])
+			if of := opening.FindStringSubmatch(p.Comment[used]); of != nil {
+				m.opened[of[1]] = true
+			}
 		}
 	}
 	for i, c := range p.Comment {
-		if i != used && !ending.MatchString(c) {
+		if i != used && !m.ends(c) {
 			comment = append(comment, c)
 		}
 	}
 	description = p.Description
 	for _, w := range words {
-		if name = slug(w); name != "" {
+		if name = slug(number.ReplaceAllString(w, "")); name != "" {
 			if !strings.EqualFold(name, w) && description == "" {
 				description = w
 			}
@@ -54,15 +65,16 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 	return m.free(name), description, comment
 }
 
-// nameAmong is the comment that most looks like a name, -1 for none.
-func nameAmong(comments []string) int {
-	for i, c := range comments {
-		if labelled.MatchString(c) || marked.MatchString(c) {
+// nameAmong is the comment of p that most looks like a name, -1 for none.
+func nameAmong(p *foreign.Peer) int {
+	for i, c := range p.Comment {
+		if labelled.MatchString(c) || marked.MatchString(c) || opening.MatchString(c) {
 			return i
 		}
 	}
-	for i, c := range comments {
-		other := field.MatchString(c) || ending.MatchString(c) || strings.Contains(c, "=")
+	for i, c := range p.Comment {
+		other := field.MatchString(c) || ending.MatchString(c) || strings.Contains(c, "=") || ofKeys.MatchString(c) ||
+			slices.Contains(p.Beside, c)
 		if len(strings.Fields(c)) <= 4 && len(c) <= 48 && !other {
 			return i
 		}
@@ -70,9 +82,17 @@ func nameAmong(comments []string) int {
 	return -1
 }
 
+// ends tells of a comment that closes what another one has opened.
+func (m *maker) ends(comment string) bool {
+	if of := closing.FindStringSubmatch(comment); of != nil && m.opened[of[1]] {
+		return true
+	}
+	return ending.MatchString(comment)
+}
+
 // spoken is the name in a comment.
 func spoken(comment string) string {
-	for _, re := range []*regexp.Regexp{labelled, marked} {
+	for _, re := range []*regexp.Regexp{labelled, marked, opening} {
 		if m := re.FindStringSubmatch(comment); m != nil && !digitsAlone(m[1]) { // "peer 7" is no 7
 			return strings.TrimSpace(m[1])
 		}
@@ -106,12 +126,34 @@ func ofAddress(p *foreign.Peer, n int) string {
 	return "peer" + strconv.Itoa(n)
 }
 
+// plain has letters of the Latin alphabet without what is above and below them.
+var plain = strings.NewReplacer(
+	"à", "a", "á", "a", "â", "a", "ã", "a", "ä", "a", "å", "a", "ā", "a", "ą", "a",
+	"æ", "ae",
+	"ç", "c", "ć", "c", "č", "c",
+	"ď", "d", "đ", "d",
+	"è", "e", "é", "e", "ê", "e", "ë", "e", "ē", "e", "ę", "e", "ě", "e",
+	"ğ", "g",
+	"ì", "i", "í", "i", "î", "i", "ï", "i", "ī", "i", "ı", "i",
+	"ł", "l",
+	"ñ", "n", "ń", "n", "ň", "n",
+	"ò", "o", "ó", "o", "ô", "o", "õ", "o", "ö", "o", "ø", "o", "ő", "o",
+	"œ", "oe",
+	"ř", "r",
+	"ś", "s", "š", "s", "ş", "s", "ș", "s",
+	"ß", "ss",
+	"ť", "t", "ț", "t",
+	"ù", "u", "ú", "u", "û", "u", "ü", "u", "ū", "u", "ů", "u", "ű", "u",
+	"ý", "y", "ÿ", "y",
+	"ź", "z", "ż", "z", "ž", "z",
+)
+
 // slug is a name as a host may have it: small letters, digits, - and _; "" if nothing
 // of it can stay.
 func slug(s string) string {
 	var b strings.Builder
 	gap := false
-	for _, r := range strings.ToLower(s) {
+	for _, r := range plain.Replace(strings.ToLower(s)) {
 		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '_' {
 			if gap && b.Len() > 0 {
 				b.WriteByte('-')

@@ -4,19 +4,25 @@ import (
 	"bytes"
 	"io/fs"
 	"net/netip"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // verify reads the tunnel file back and compares what each host would be with what its
 // files say: the last word on what a tunnel file can say.
 func (m *maker) verify(w *writer) error {
-	t, err := tunnel.Parse(folder{m.Tunnel + ".toml", m.Text}, m.Tunnel)
+	t, err := m.parse(w)
+	if err == errAgain {
+		return err
+	}
 	if err != nil {
 		return w.source(err)
 	}
@@ -33,6 +39,121 @@ func (m *maker) verify(w *writer) error {
 	}
 	return nil
 }
+
+// parse reads the tunnel file. The other programs take what no tunnel file may say, an
+// endpoint 0.0.0.0 for one: such a line is left out, which may bring out others that say
+// nothing without it. An error is of lines that are none of a key.
+func (m *maker) parse(w *writer) (*tunnel.Tunnel, error) {
+	for {
+		t, err := tunnel.Parse(folder{m.Tunnel + ".toml", m.Text}, m.Tunnel)
+		switch {
+		case err == nil:
+			return t, nil
+		case m.unsend(w, err):
+			return nil, errAgain
+		case !m.drop(w, err):
+			return nil, err
+		}
+	}
+}
+
+// unsend takes the endpoints that err is of out of the devices, and tells whether there were
+// any.
+func (m *maker) unsend(w *writer, err error) (found bool) {
+	fault.Each(err, func(f *fault.Fault) {
+		n := f.Line - 1
+		if n < 0 || n >= len(w.from) || !strings.HasPrefix(f.File, tunnel.Dir) || !w.isEndpoint(n) {
+			return
+		}
+		for _, h := range m.list {
+			for _, e := range h.entries {
+				if e.p.Endpoint != "" && e.p.Where("endpoint") == w.from[n] {
+					unsend(h.d, e.p, w.because(f))
+					found = true
+				}
+			}
+		}
+	})
+	return found
+}
+
+// isEndpoint tells whether line n, from 0, is an endpoint.
+func (w *writer) isEndpoint(n int) bool {
+	lines := bytes.SplitN(w.m.Text, []byte("\n"), n+2)
+	return n < len(lines) && bytes.HasPrefix(lines[n], []byte("endpoint = "))
+}
+
+// drop takes the lines out that err is of, and tells whether there were any.
+func (m *maker) drop(w *writer, err error) bool {
+	lines := bytes.SplitAfter(m.Text, []byte("\n"))
+	dropped := map[int]string{} // what is there instead
+	fault.Each(err, func(f *fault.Fault) {
+		n := f.Line - 1
+		if n < 0 || n >= len(w.from) || !strings.HasPrefix(f.File, tunnel.Dir) {
+			return
+		}
+		key, _, ok := strings.Cut(string(lines[n]), " = ")
+		if !ok || strings.HasPrefix(key, "#") || key == "managed" {
+			return
+		}
+		m.leave(w.from[n], key, w.because(f))
+		if dropped[n] = instead(lines, n, key); dropped[n] == string(lines[n]) {
+			dropped[n] = ""
+		}
+	})
+	if len(dropped) == 0 {
+		return false
+	}
+	m.Text = nil
+	var from []foreign.Pos
+	for n, line := range lines {
+		if other, ok := dropped[n]; ok {
+			line = []byte(other)
+		}
+		if m.Text = append(m.Text, line...); len(line) > 0 && n < len(w.from) {
+			from = append(from, w.from[n])
+		}
+	}
+	w.from = from
+	return true
+}
+
+// instead is what stands for a line that is left out. Where a key is not there at all,
+// the allowed IPs are routed: no more than the files say is to be.
+func instead(lines [][]byte, n int, key string) string {
+	if key == "table" {
+		return "table = \"off\"\n"
+	}
+	for n--; key == "routes" && n >= 0; n-- {
+		if bytes.HasPrefix(lines[n], []byte("[")) {
+			if bytes.Contains(lines[n], []byte(".peer.")) {
+				return "routes = []\n"
+			}
+			break
+		}
+	}
+	return ""
+}
+
+// because is why a line cannot be said. It names no line of the tunnel file, which nobody
+// has.
+func (w *writer) because(f *fault.Fault) string {
+	why := f.Why
+	if f.Err != nil {
+		why = strings.TrimPrefix(why+": "+f.Err.Error(), ": ")
+	}
+	return ofDraft().ReplaceAllStringFunc(why, func(place string) string {
+		line, err := strconv.Atoi(place[strings.LastIndexByte(place, ':')+1:])
+		if err != nil || line < 1 || line > len(w.from) {
+			return place
+		}
+		at := w.from[line-1]
+		return at.File + ":" + strconv.Itoa(at.Line)
+	})
+}
+
+// ofDraft is a line of a tunnel file, in a text.
+var ofDraft = lazyregexp.New(regexp.QuoteMeta(tunnel.Dir) + `/[^ :]+\.toml:\d+`)
 
 // A folder has one file.
 type folder struct {
@@ -68,6 +189,7 @@ func (w *writer) source(err error) error {
 	fault.Each(err, func(f *fault.Fault) {
 		if f.Line > 0 && f.Line <= len(w.from) && strings.HasPrefix(f.File, tunnel.Dir) {
 			at := w.from[f.Line-1]
+			f.Why = w.because(f)
 			f.File, f.Line = at.File, at.Line
 		}
 	})
@@ -76,42 +198,45 @@ func (w *writer) source(err error) error {
 
 // compare lists where the view of h is not what its files say.
 func (m *maker) compare(h *host, v *tunnel.View) {
-	at := h.d.Pos
-	differs := func(what string, has, wants any) {
-		if has != wants {
+	differs := func(at foreign.Pos, what string, has, wants any) {
+		if has != wants && !m.reported(at) {
 			m.leave(at, what, "it cannot be said as it is")
 		}
 	}
-	differs("ListenPort", v.ListenPort, h.d.ListenPort)
-	differs("MTU", v.MTU, h.d.MTU)
-	differs("FwMark", v.FwMark, h.d.FwMark)
-	differs("Address", own(v), locals(h.d.Addresses))
+	differs(h.d.Where("listen_port"), "ListenPort", v.ListenPort, h.d.ListenPort)
+	differs(h.d.Where("mtu"), "MTU", v.MTU, h.d.MTU)
+	differs(h.d.Where("fwmark"), "FwMark", v.FwMark, h.d.FwMark)
+	differs(h.d.Where("addresses"), "Address", own(v), locals(h.d.Addresses))
 	byName := map[string]*tunnel.Peer{}
 	for i := range v.Peers {
 		byName[v.Peers[i].Name] = &v.Peers[i]
 	}
 	for _, e := range h.entries {
-		at = e.p.Pos
 		p := byName[e.peer.name]
 		if p == nil {
-			m.leave(at, "[Peer] "+e.peer.name, "the two are no peers by the file of the other")
+			m.leave(e.p.Pos, "[Peer] "+e.peer.name, "the two are no peers by the file of the other")
 			continue
 		}
 		delete(byName, e.peer.name)
 		if !slices.Equal(p.AllowedIPs, e.p.AllowedIPs) {
-			differs("AllowedIPs of "+p.Name, set(p.AllowedIPs), set(e.p.AllowedIPs))
+			differs(e.p.Where("allowed_ips"), "AllowedIPs of "+p.Name, set(p.AllowedIPs), set(e.p.AllowedIPs))
 		}
 		if p.Keepalive != e.p.Keepalive {
-			differs("PersistentKeepalive of "+p.Name, p.Keepalive, e.p.Keepalive)
+			differs(e.p.Pos, "PersistentKeepalive of "+p.Name, p.Keepalive, e.p.Keepalive)
 		}
 		if e.p.Endpoint != "" && p.Endpoint != e.p.Endpoint {
-			differs("Endpoint of "+p.Name, p.Endpoint, e.p.Endpoint)
+			differs(e.p.Where("endpoint"), "Endpoint of "+p.Name, p.Endpoint, e.p.Endpoint)
 		}
 	}
 	for _, name := range sorted(byName) {
 		m.leave(h.d.Pos, "[Peer] "+name,
 			"it is not in this file, and in that of "+name+" this host is: it becomes a peer of both")
 	}
+}
+
+// reported tells whether something of that place is left out already.
+func (m *maker) reported(at foreign.Pos) bool {
+	return slices.ContainsFunc(m.Left, func(l foreign.Left) bool { return l.Pos == at })
 }
 
 func set(prefixes []netip.Prefix) string {

@@ -20,18 +20,23 @@ type writer struct {
 	text bytes.Buffer
 	from []foreign.Pos // by line, from the first one
 	at   foreign.Pos   // of the lines that are being written
-	psk  bool          // every pair has a preshared key
-	port int           // the listen port of all hosts; 0: they have several
+	// where those lines are from which a key of a tunnel file comes; nil: at
+	where func(word string) foreign.Pos
+	psk   bool // every pair has a preshared key
+	port  int  // the listen port of all hosts; 0: they have several
 }
 
-func (w *writer) line(format string, args ...any) {
-	if len(args) == 0 {
-		w.text.WriteString(format)
-	} else {
-		fmt.Fprintf(&w.text, format, args...)
+func (w *writer) line(format string, args ...any) { w.put(fmt.Sprintf(format, args...)) }
+
+// put writes a line as it is.
+func (w *writer) put(text string) {
+	at := w.at
+	if word, _, ok := strings.Cut(text, " = "); ok && w.where != nil {
+		at = w.where(word)
 	}
+	w.text.WriteString(text)
 	w.text.WriteByte('\n')
-	w.from = append(w.from, w.at)
+	w.from = append(w.from, at)
 }
 
 // all writes the tunnel: what holds for every host, then the hosts.
@@ -44,11 +49,11 @@ func (w *writer) all() {
 	w.number("listen_port", w.port)
 	w.flag("psk", w.psk)
 	if w.port != 0 || w.psk {
-		w.line("")
+		w.put("")
 	}
 	for i, h := range w.m.list {
 		if i > 0 {
-			w.line("")
+			w.put("")
 		}
 		w.host(h)
 	}
@@ -82,9 +87,9 @@ func (w *writer) pairsKnown() int {
 }
 
 func (w *writer) host(h *host) {
-	w.at = h.pos()
+	w.at, w.where = h.pos(), h.where
 	for _, c := range h.comment {
-		if ending.MatchString(c) {
+		if w.m.ends(c) {
 			continue
 		}
 		w.line("# %s", oneLine(c))
@@ -95,7 +100,7 @@ func (w *writer) host(h *host) {
 	}
 	switch {
 	case h.d == nil:
-		w.line("managed = false")
+		w.put("managed = false")
 	case h.d.SSH != "":
 		w.line("ssh = %s", quote(h.d.SSH))
 	}
@@ -110,6 +115,22 @@ func (w *writer) host(h *host) {
 	}
 }
 
+// where is the place of what the tunnel file has a word for, in the table of h.
+func (h *host) where(word string) foreign.Pos {
+	if len(h.mentions) > 0 && (h.d == nil || word == "endpoint" || word == "routes") {
+		return h.mentions[0].p.Where(word)
+	}
+	switch {
+	case h.d == nil:
+		return h.pos()
+	case word == "gateway":
+		if i := slices.IndexFunc(h.d.Routes, func(r foreign.Route) bool { return r.Gateway.IsValid() }); i >= 0 {
+			return h.d.Routes[i].Pos
+		}
+	}
+	return h.d.Where(word)
+}
+
 func (h *host) pos() foreign.Pos {
 	if h.d != nil {
 		return h.d.Pos
@@ -120,7 +141,7 @@ func (h *host) pos() foreign.Pos {
 // reached is where the peers of h send to. A port that is the listen port needs not be said.
 func (w *writer) reached(h *host) {
 	if h.reachable {
-		w.line("reachable = true")
+		w.put("reachable = true")
 	}
 	if h.endpoint != "" {
 		w.line("endpoint = %s", quote(h.shortEndpoint()))
@@ -286,11 +307,11 @@ func (w *writer) pair(h *host, e *entry) {
 	if len(lines) == 0 {
 		return
 	}
-	w.at = e.p.Pos
-	w.line("")
+	w.at, w.where = e.p.Pos, e.p.Where
+	w.put("")
 	w.line("[hosts.%s.peer.%s]", h.name, e.peer.name)
 	for _, l := range lines {
-		w.line("%s", l)
+		w.put(l)
 	}
 }
 

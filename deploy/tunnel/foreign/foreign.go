@@ -10,6 +10,7 @@ package foreign
 import (
 	"math"
 	"net/netip"
+	"strings"
 
 	"wgkeys/keyring"
 )
@@ -25,6 +26,9 @@ type File struct {
 	// for a file that is written: its mode and owner in words of chmod(1) and
 	// chown(1), where the program asks for others than 0644 root:root
 	Mode, Owner string
+	// for a file that is read, and whose name is the interface's: what else its commands
+	// call the interface, where somebody says so; "": nothing
+	Interface string
 }
 
 // A Pos is a line of a file, from 1.
@@ -37,6 +41,8 @@ type Pos struct {
 type Device struct {
 	Pos         Pos      // where it begins
 	Name        string   // of the interface; "": the format does not say it
+	ByFile      bool     // Name is that of the file, which may be a copy
+	Alias       string   // what its commands call the interface besides; "": nothing
 	Host        string   // of the host; "": the format does not say it
 	SSH         string   // how ssh reached the host, where it was not by its name
 	Description string   // a line for people
@@ -69,6 +75,41 @@ type Device struct {
 	Manual      bool              // not started at boot
 
 	Left []Left // what a tunnel file cannot say
+
+	Lines map[string]Pos // where the files say it, by the tunnel file's word
+}
+
+// wordOf is the tunnel file's word for a key of other programs, which is spelled here
+// in small letters, without what joins them.
+var wordOf = map[string]string{
+	"listenport": "listen_port", "port": "listen_port", "mtu": "mtu", "mtubytes": "mtu",
+	"fwmark": "fwmark", "firewallmark": "fwmark", "mark": "fwmark", "address": "addresses", "addresses": "addresses",
+	"dns": "dns", "domains": "dns", "dnssearch": "dns", "table": "table", "routetable": "table", "ip4table": "table",
+	"metric": "metric", "routemetric": "metric", "gateway": "gateway", "privatekeyfile": "private_key_file",
+}
+
+// joins are what words within a key are joined by.
+var joins = strings.NewReplacer("-", "", "_", "")
+
+// Mark notes where a key is, as its program spells it; that of a sysctl is "sysctls "
+// and its name. A program that does so makes the faults of the values easy to find.
+func (d *Device) Mark(key string, at Pos) {
+	if word := wordOf[joins.Replace(strings.ToLower(key))]; word != "" {
+		key = word
+	}
+	if d.Lines == nil {
+		d.Lines = map[string]Pos{}
+	}
+	d.Lines[key] = at
+}
+
+// Where is the place of what the tunnel file has a word for; the whole device where
+// nobody noted it.
+func (d *Device) Where(word string) Pos {
+	if at, ok := d.Lines[word]; ok {
+		return at
+	}
+	return d.Pos
 }
 
 // An Address is an INSIDE address of the interface. With Remote it is a
@@ -92,6 +133,7 @@ type Peer struct {
 	Name        string // as the format names it; "": it does not
 	Description string
 	Comment     []string // those before and in it, without "#"
+	Beside      []string // of Comment, those beside keys that tell nothing of who it is
 
 	PublicKey        keyring.PublicKey
 	PresharedKey     keyring.PresharedKey // zero: none in the files
@@ -100,6 +142,19 @@ type Peer struct {
 	Keepalive        int                  // seconds; 0: off
 	AllowedIPs       []netip.Prefix       // masked, in the order of the file
 	Routed           bool                 // the program makes a route of each allowed IP
+
+	EndpointAt, AllowedAt Pos // where they are; zero: nobody noted it
+}
+
+// Where is the place of what the tunnel file has a word for, in the peer.
+func (p *Peer) Where(word string) Pos {
+	switch {
+	case word == "endpoint" && p.EndpointAt.Line > 0:
+		return p.EndpointAt
+	case (word == "allowed_ips" || word == "addresses" || word == "routes") && p.AllowedAt.Line > 0:
+		return p.AllowedAt
+	}
+	return p.Pos
 }
 
 // A Route leads into the interface.

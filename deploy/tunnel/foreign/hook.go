@@ -2,11 +2,13 @@ package foreign
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 
 	"wgkeys/keyring"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // Hook takes in a command that the program runs when the interface comes up or goes
@@ -18,14 +20,45 @@ func (d *Device) Hook(at Pos, key, command string) {
 	down := strings.Contains(strings.ToLower(key), "down")
 	for _, c := range commands(command) {
 		h := &hook{d: d, at: at, down: down}
-		why, ok := runsNone, false
-		if words, simple := fields(c); simple {
-			why, ok = h.run(h.named(words))
-		}
-		if !ok {
+		if why, ok := h.command(c); !ok {
 			d.Left = append(d.Left, Left{Pos: at, What: key + " = " + unsecret(c), Why: why, Hook: true})
 		}
 	}
+}
+
+// command takes in one command in full, or nothing of it.
+func (h *hook) command(c string) (why string, ok bool) {
+	words, simple := fields(c)
+	if !simple {
+		return h.unsimple(c), false
+	}
+	before := *h.d
+	before.Peers, before.Sysctls = slices.Clone(h.d.Peers), maps.Clone(h.d.Sysctls)
+	words = h.named(words)
+	if why, ok = h.run(words); !ok {
+		*h.d = before
+		why += h.otherName(words)
+	}
+	return why, ok
+}
+
+// unsimple is why a command is left out that is more than a program and its words.
+func (h *hook) unsimple(c string) string {
+	if strings.Contains(c, "OUTPUT") && strings.Contains(c, "--mark $(wg show") {
+		return "a default route has such a kill switch by itself: kill_switch = false takes it away"
+	}
+	return runsNone
+}
+
+// tunnelName is what people call a WireGuard interface.
+var tunnelName = lazyregexp.New(`^wg[\w.-]*\d[\w.-]*$`)
+
+// otherName tells of a command about a tunnel that the file is not named for.
+func (h *hook) otherName(words []string) string {
+	if i := slices.IndexFunc(words, tunnelName().MatchString); h.d.ByFile && i >= 0 {
+		return "; by its file the interface is " + h.d.Name + ": if it is " + words[i] + ", -t " + words[i] + " says so"
+	}
+	return ""
 }
 
 // unsecret is a command as it may be shown.
@@ -58,7 +91,7 @@ const self = "%i"
 // ("$IFACE") do, or by its name.
 func (h *hook) named(words []string) []string {
 	for i, w := range words {
-		if w == h.d.Name || w == "$IFACE" || w == "${IFACE}" || w == "$INTERFACE" {
+		if w == h.d.Name || w == h.d.Alias && w != "" || w == "$IFACE" || w == "${IFACE}" || w == "$INTERFACE" {
 			words[i] = self
 		}
 	}
@@ -168,6 +201,7 @@ func (h *hook) set(key, value string) (string, bool) {
 		h.d.Sysctls = map[string]string{}
 	}
 	h.d.Sysctls[key] = value
+	h.d.Mark("sysctls "+key, h.at)
 	if h.d.Forward {
 		h.forwards()
 	}
@@ -252,10 +286,19 @@ func (h *hook) wgSet(args []string) (string, bool) {
 	return "", true
 }
 
+const noKeyFile = "a key comes from a file with an absolute path"
+
+// isKeyFile tells whether a path is that of a file which is there at any time.
+func isKeyFile(name string) bool {
+	return path.IsAbs(name) && path.Clean(name) == name && !strings.HasPrefix(name, "/dev/") &&
+		!strings.HasPrefix(name, "/proc/")
+}
+
 func (h *hook) wgInterface(name, value string) (string, bool) {
 	if name == "private-key" {
 		h.d.PrivateKeyFile = value
-		return "a key comes from a file with an absolute path", strings.HasPrefix(value, "/")
+		h.d.Mark("private_key_file", h.at)
+		return noKeyFile, isKeyFile(value)
 	}
 	n, err := strconv.ParseUint(value, 0, 32)
 	switch {
@@ -266,6 +309,7 @@ func (h *hook) wgInterface(name, value string) (string, bool) {
 	default:
 		h.d.ListenPort = int(n)
 	}
+	h.d.Mark(name, h.at)
 	return "", true
 }
 
@@ -274,7 +318,7 @@ func (h *hook) wgPeer(peer *Peer, name, value string) (string, bool) {
 	switch name {
 	case "preshared-key":
 		peer.PresharedKeyFile = value
-		return "a key comes from a file with an absolute path", strings.HasPrefix(value, "/")
+		return noKeyFile, isKeyFile(value)
 	case "endpoint":
 		peer.Endpoint = r.Endpoint(h.at, name, value)
 	case "persistent-keepalive":

@@ -51,6 +51,15 @@ func TestHook(t *testing.T) {
 		{"PostUp", "ping -c1 10.0.0.1", "left ping -c1 10.0.0.1"},
 		{"PostUp", "A=$(hostname); echo $A | mail root", "left A=$(hostname); echo $A | mail root"},
 		{"PostUp", "ip route add $NET dev wg0", "left ip route add $NET dev wg0"},
+		{"post-up", "ip route add 192.0.2.0/24 dev $IFACE # the cellar", "route 192.0.2.0/24 invalid IP 0 0"},
+		{"post-up", "echo 'a # b' >/dev/null", ""},
+		// what is left out has done nothing before
+		{"PostUp", "wg set %i private-key /dev/stdin", "left wg set %i private-key /dev/stdin"},
+		{"PostUp", "wg set %i listen-port 7 fwmark off", "left wg set %i listen-port 7 fwmark off"},
+		{"PostUp", "wg set %i private-key <(pass show wg)", "left wg set %i private-key <(pass show wg)"},
+		{"PostUp", "sysctl net.ipv4.tcp_ecn=1 vm.swappiness=1", "left sysctl net.ipv4.tcp_ecn=1 vm.swappiness=1"},
+		{"PostUp", "ip link set mtu 1300 dev %i netns x up type vlan",
+			"left ip link set mtu 1300 dev %i netns x up type vlan"},
 	} {
 		t.Run(test.command, func(t *testing.T) {
 			d := &foreign.Device{Name: "wg0"}
@@ -59,6 +68,59 @@ func TestHook(t *testing.T) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// TestHookMasquerade: addresses in a rule are those of the tunnel, or the rule is about others.
+func TestHookMasquerade(t *testing.T) {
+	const other, nowhere = "left out: none of its addresses", "left out: wherever it goes"
+	for _, test := range []struct{ rule, want string }{
+		{"-s 10.0.0.0/24 -o eth0", "masquerade eth0"},
+		{"-s 10.0.0.1 -o eth0", "masquerade eth0"},
+		{"-s 192.168.7.0/24 -o eth0", "masquerade eth0"}, // the peer's
+		{"-s 10.0.1.0/24 -o eth0", other},
+		{"-s vpn.example.net -o eth0", other},
+		{"-s 10.0.0.0/24 ! -d 10.0.0.0/24", "masquerade all"},
+		{"! -d 10.0.0.0/24 -s 10.0.0.0/24 -o eth0", "masquerade eth0"},
+		{"-s 10.0.0.0/24 ! -d 192.0.2.0/24", nowhere},
+		{"-s 10.0.0.0/24 -d 10.0.0.0/24", nowhere},
+		{"-s 192.168.1.0/24 -o %i", "masquerade tunnel"},
+		{"-s 192.168.1.0/24 -d 192.0.2.1 -o %i", nowhere},
+	} {
+		d := &foreign.Device{Name: "wg0", Addresses: []foreign.Address{{Local: netip.MustParsePrefix("10.0.0.1/24")}},
+			Peers: []foreign.Peer{{AllowedIPs: []netip.Prefix{netip.MustParsePrefix("192.168.7.0/24"),
+				netip.MustParsePrefix("0.0.0.0/0")}}}}
+		d.Hook(foreign.Pos{}, "PostUp", "iptables -t nat -A POSTROUTING "+test.rule+" -j MASQUERADE")
+		got := strings.TrimPrefix(said(d), "address 10.0.0.1/24 invalid Prefix, ")
+		got = strings.TrimSuffix(got, ", address 10.0.0.1/24 invalid Prefix")
+		why, leaves := strings.CutPrefix(test.want, "left out: ")
+		switch {
+		case leaves && (len(d.Left) != 1 || !strings.Contains(d.Left[0].Why, why)):
+			t.Errorf("%s: %s, %v", test.rule, got, d.Left)
+		case !leaves && got != test.want:
+			t.Errorf("%s: %s", test.rule, got)
+		}
+	}
+}
+
+// TestHookName: a file's name is that of its interface. Of a copy with another name it is
+// told, and what somebody calls the interface counts beside it.
+func TestHookName(t *testing.T) {
+	const command = "iptables -A FORWARD -i wg0 -j ACCEPT"
+	d := &foreign.Device{Name: "old", ByFile: true}
+	d.Hook(foreign.Pos{}, "PostUp", command)
+	if len(d.Left) != 1 || !strings.HasSuffix(d.Left[0].Why, "by its file the interface is old: if it is wg0, -t wg0 says so") {
+		t.Error(d.Left)
+	}
+	d = &foreign.Device{Name: "old", ByFile: true, Alias: "wg0"}
+	d.Hook(foreign.Pos{}, "PostUp", command)
+	if len(d.Left) > 0 || !d.Forward {
+		t.Error(d.Left)
+	}
+	d = &foreign.Device{Name: "wg1"} // a file that names it
+	d.Hook(foreign.Pos{}, "post-up", command)
+	if len(d.Left) != 1 || strings.Contains(d.Left[0].Why, "-t") {
+		t.Error(d.Left)
 	}
 }
 

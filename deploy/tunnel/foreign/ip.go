@@ -46,6 +46,7 @@ func (h *hook) link(verb string, args []string) (string, bool) {
 				return "its MTU is no number", false
 			}
 			h.d.MTU = n
+			h.d.Mark(a, h.at)
 		}
 	}
 	if i := slices.Index(args, "alias"); i >= 0 && i+1 < len(args) {

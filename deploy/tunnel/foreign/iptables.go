@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -8,8 +9,10 @@ import (
 // A rule is what an iptables command says, as far as it is looked at.
 type rule struct {
 	table, chain, target string
-	in, out, source      string
+	in, out              string
+	source, dest         string // addresses
 	notOut, established  bool
+	notDest              bool
 	port                 bool // --dport is given
 	other                bool // something is there that is not looked at
 	adds                 bool // -A or -I; else -D
@@ -49,9 +52,28 @@ func (r rule) masquerades() bool {
 	return r.table == "nat" && r.chain == "POSTROUTING" && r.target == "MASQUERADE" && !r.other
 }
 
+// tunnels tells whether addresses are those of the tunnel: its own or some peer's are among
+// them. Where nothing of it was read yet nobody knows.
+func (h *hook) tunnels(addresses string) bool {
+	if h.d.Conf != "" || len(h.d.Addresses) == 0 && len(h.d.Peers) == 0 {
+		return true
+	}
+	for s := range strings.SplitSeq(addresses, ",") {
+		p := prefix(s)
+		inside := func(a netip.Prefix) bool { return a.Bits() >= Wide && p.Overlaps(a) }
+		own := func(a Address) bool { return inside(a.Local) }
+		peers := func(p Peer) bool { return slices.ContainsFunc(p.AllowedIPs, inside) }
+		if slices.ContainsFunc(h.d.Addresses, own) || slices.ContainsFunc(h.d.Peers, peers) {
+			return true
+		}
+	}
+	return false
+}
+
 // forwards tells of a rule for what comes from the tunnel or goes into it.
 func (r rule) forwards() bool {
-	return !r.other && r.table == "filter" && (r.in == self || r.out == self || r.established || r.source != "")
+	return !r.other && r.table == "filter" && !r.notDest &&
+		(r.in == self || r.out == self || r.established || r.source != "" || r.dest != "")
 }
 
 // apart tells of a rule between two peers.
@@ -65,8 +87,12 @@ func (h *hook) masquerade(r rule) (string, bool) {
 	switch {
 	case !r.masquerades():
 		return "only masquerade can be said: addresses that are written out stay in your firewall", false
-	case r.out == self && !r.notOut:
+	case r.out == self && !r.notOut && r.dest == "":
 		m.Tunnel = true
+	case r.dest != "" && !(r.notDest && h.tunnels(r.dest)):
+		return "masquerade is for all that leaves the tunnel, wherever it goes", false
+	case r.source != "" && !h.tunnels(r.source):
+		return "masquerade is for what comes out of the tunnel, and none of its addresses is in " + r.source, false
 	case r.out == "" || r.out == self:
 		m.All = true
 	case r.notOut:
@@ -118,10 +144,8 @@ var ruleOptions = byEachName(map[string]func(r *rule, value string, not bool){
 	"-s --source --src": func(r *rule, value string, not bool) {
 		r.source, r.other = value, r.other || not
 	},
-	"-d --destination --dst": func(r *rule, value string, not bool) {
-		r.source, r.other = value, r.other || not || r.table == "nat"
-	},
-	"-j --jump": func(r *rule, value string, _ bool) { r.target = value },
+	"-d --destination --dst": func(r *rule, value string, not bool) { r.dest, r.notDest = value, not },
+	"-j --jump":              func(r *rule, value string, _ bool) { r.target = value },
 	"-m --match": func(r *rule, value string, _ bool) {
 		known := slices.Contains([]string{"state", "conntrack", "comment", "udp", "policy"}, value)
 		r.other = r.other || !known

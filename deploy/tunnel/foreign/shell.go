@@ -5,7 +5,7 @@ import "strings"
 // commands are the simple commands of a line for sh(1). Where it does more than run one
 // after the other the line is one command, which fields then refuses.
 func commands(line string) (list []string) {
-	line = strings.TrimSpace(line)
+	line = strings.TrimSpace(uncommented(line))
 	if composed(line) {
 		return []string{line}
 	}
@@ -16,6 +16,26 @@ func commands(line string) (list []string) {
 		}
 	}
 	return list
+}
+
+// uncommented is a line without what follows a "#" at the beginning of a word.
+func uncommented(line string) string {
+	quote := byte(0)
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '\\':
+			i++
+		case c == '\'' || c == '"':
+			quote = c
+		case c == '#' && (i == 0 || strings.IndexByte(" \t;&|", line[i-1]) >= 0):
+			return line[:i]
+		}
+	}
+	return line
 }
 
 // composed tells of a pipe, a command within another, or a group.
@@ -66,6 +86,8 @@ func fields(command string) (words []string, simple bool) {
 	for i, w := range s.words {
 		if inner, ok := strings.CutPrefix(w, "<("); ok && strings.HasSuffix(inner, ")") {
 			s.words[i] = strings.TrimSuffix(inner, ")")
+		} else if ok {
+			return nil, false // the output of a program
 		} else if strings.Contains(w, "$") && !onlyIface(w) {
 			return nil, false
 		}

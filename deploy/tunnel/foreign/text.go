@@ -216,6 +216,14 @@ func (r *Reader) PresharedKey(at Pos, name, s string) keyring.PresharedKey {
 	return k
 }
 
+// ofComment is the hint for a value with a comment behind it, where the program takes none.
+func ofComment(s string) string {
+	if strings.Contains(s, " #") || strings.Contains(s, "\t#") {
+		return "write the comment into a line of its own"
+	}
+	return ""
+}
+
 // Number reads a whole number from low to high, decimal, or hexadecimal with 0x.
 func (r *Reader) Number(at Pos, name, s string, low, high int) int {
 	n, err := strconv.ParseInt(strings.TrimSpace(s), 0, 64)
@@ -223,7 +231,7 @@ func (r *Reader) Number(at Pos, name, s string, low, high int) int {
 		n, err = strconv.ParseInt(strings.TrimSpace(s), 10, 64) // no octal: 051820 is 51820 to strtoul with base 10
 	}
 	if err != nil || n < int64(low) || n > int64(high) {
-		r.Wrong(at, "", "%s: %s is no whole number from %d to %d", name, Shown(s), low, high)
+		r.Wrong(at, ofComment(s), "%s: %s is no whole number from %d to %d", name, Shown(s), low, high)
 		return 0
 	}
 	return int(n)
@@ -243,7 +251,7 @@ func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 		if takenOut(s) {
 			why = "a placeholder stands where an address was"
 		}
-		r.Wrong(at, "", "%s: %s", name, why)
+		r.Wrong(at, ofComment(s), "%s: %s", name, why)
 		return p, false
 	}
 	return p, true
@@ -256,7 +264,8 @@ func (r *Reader) Endpoint(at Pos, name, s string) string {
 	s = strings.TrimSpace(s)
 	i := strings.LastIndexByte(s, ':')
 	// a name with a dot is a name like others: vpn.example.net
-	invented := takenOut(s) || !strings.Contains(s, ".") && !strings.Contains(s, "[") && placeholder(s)
+	_, err := netip.ParseAddrPort(s) // one with a zone is no template
+	invented := err != nil && takenOut(s) || !strings.Contains(s, ".") && !strings.Contains(s, "[") && placeholder(s)
 	if i < 0 || invented {
 		why := Shown(s) + " has no port after a colon"
 		if invented {

@@ -61,6 +61,11 @@ func (r *reader) address(s *stanza, o option, netmask int, given bool) (addr net
 	switch {
 	case given && (!sized || !r.ng): // with ifupdown the netmask counts, whatever the address has
 		return addr, netmask, true
+	case sized && addr.Is4() && !r.ng:
+		// compute_v4_mask in ifupdown's archlinux.c reads the number alone: a comment
+		// may follow.
+		after = after[:len(after)-len(strings.TrimLeft(after, "0123456789."))]
+		return addr, r.mask(o.at, "address", after, false), true
 	case sized:
 		return addr, r.mask(o.at, "address", after, addr.Is6()), true
 	}

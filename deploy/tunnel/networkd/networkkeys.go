@@ -33,12 +33,13 @@ var networkKeys = merged(map[string]handler{
 		routeKeys["Gateway"](p, e)
 	},
 	"DNS": dns, "Domains": domains,
-	"IPForward":      forward(true, true, "ipv4", "ipv6"),
-	"IPv4Forwarding": forward(true, false),
-	"IPv6Forwarding": forward(false, true),
-	"IPMasquerade":   masquerade,
-	"DHCP":           leftIf(noNeighbours, "none"),
-	"IPv6AcceptRA":   leftIf(noNeighbours),
+	"DNSDefaultRoute": func(p *parser, e entry) { p.dnsDefault = e },
+	"IPForward":       forward(true, true, "ipv4", "ipv6"),
+	"IPv4Forwarding":  forward(true, false),
+	"IPv6Forwarding":  forward(false, true),
+	"IPMasquerade":    masquerade,
+	"DHCP":            leftIf(noNeighbours, "none"),
+	"IPv6AcceptRA":    leftIf(noNeighbours),
 	"LinkLocalAddressing": leftIf("a tunnel has the addresses that are written: add one of fe80::/64 to them",
 		"ipv4"),
 	"IPv4ReversePathFilter": func(p *parser, e entry) {
@@ -47,7 +48,7 @@ var networkKeys = merged(map[string]handler{
 			p.Wrong(e.at, "", "IPv4ReversePathFilter=: %s is none of no, strict, loose", foreign.Shown(e.value))
 			return
 		}
-		p.sysctl("ipv4", "rp_filter", n)
+		p.sysctl(e.at, "ipv4", "rp_filter", n)
 	},
 	"IPv4AcceptLocal":   sysctl("ipv4", "accept_local"),
 	"IPv4RouteLocalnet": sysctl("ipv4", "route_localnet"),
@@ -66,7 +67,7 @@ var networkKeys = merged(map[string]handler{
 		"IPv6PrefixDelegation", "IPv6AcceptRouterAdvertisements", "IPv4LL", "IPv6ProxyNDP"),
 	each(left(noNeighbours), "IPv6ProxyNDPAddress", "ProxyNeighbor", "IPv6Token", "BindCarrier"),
 	each(leftIf(noResolver), "LLMNR", "MulticastDNS", "DNSSEC", "DNSOverTLS"),
-	each(left(noResolver), "DNSDefaultRoute", "DNSSECNegativeTrustAnchors", "NTP"),
+	each(left(noResolver), "DNSSECNegativeTrustAnchors", "NTP"),
 	each(left(noStacked), "Bridge", "Bond", "VRF", "VLAN", "VXLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "MACsec",
 		"Tunnel", "Xfrm", "L2TP", "IPoIB", "BatmanAdvanced", "ActiveSlave", "PrimarySlave", "KeepMaster",
 		"DefaultRouteOnDevice"),
@@ -95,19 +96,21 @@ func sysctl(family, name string) handler {
 	return func(p *parser, e entry) {
 		yes, ok := p.truth(e)
 		if ok && yes {
-			p.sysctl(family, name, "1")
+			p.sysctl(e.at, family, name, "1")
 		} else if ok {
-			p.sysctl(family, name, "0")
+			p.sysctl(e.at, family, name, "0")
 		}
 	}
 }
 
-func (p *parser) sysctl(family, name, value string) {
+func (p *parser) sysctl(at foreign.Pos, family, name, value string) {
 	if p.d.Sysctls == nil {
 		p.d.Sysctls = map[string]string{}
 	}
 	// A dot in an interface's name is a slash for sysctl(8).
-	p.d.Sysctls["net."+family+".conf."+strings.ReplaceAll(p.d.Name, ".", "/")+"."+name] = value
+	key := "net." + family + ".conf." + strings.ReplaceAll(p.d.Name, ".", "/") + "." + name
+	p.d.Sysctls[key] = value
+	p.d.Mark("sysctls "+key, at)
 }
 
 // truth reads a boolean; ok is false also for an empty one, which takes it back.

@@ -67,11 +67,13 @@ type parser struct {
 	routes    []route
 	rules     []rule
 	masqAt    foreign.Pos
-	masq      families
-	forwardAt foreign.Pos
-	forward   families
-	described bool // [NetDev] has a description
-	chosen    bool // the mark is the number of the table that it keeps packets from: nobody wants it as such
+
+	dnsDefault entry // DNSDefaultRoute=
+	masq       families
+	forwardAt  foreign.Pos
+	forward    families
+	described  bool // [NetDev] has a description
+	chosen     bool // the mark is the number of the table that it keeps packets from: nobody wants it as such
 }
 
 // A number is one that may be absent.
@@ -122,6 +124,7 @@ func (p *parser) left(at foreign.Pos, what, why string) {
 func (p *parser) section(s section, known map[string]handler) {
 	for _, e := range s.entries {
 		if h := known[e.key]; h != nil {
+			p.d.Mark(e.key, e.at)
 			h(p, e)
 		} else if !strings.HasPrefix(e.key, "X-") { // for other programs (systemd.syntax(7))
 			p.Unknown(e.at, s.name, e.key, keysOf(known))

@@ -32,6 +32,16 @@ func (p settler) settle() {
 	}
 	p.assign()
 	p.router()
+	p.resolver()
+}
+
+// resolver looks at whether the tunnel's resolvers are asked for every name, which is what
+// the domain "~." says.
+func (p settler) resolver() {
+	yes, ok := p.truth(p.dnsDefault)
+	if ok && yes != slices.Contains(p.d.DNS, "~.") {
+		p.left(p.dnsDefault.at, "DNSDefaultRoute=", noResolver)
+	}
 }
 
 // checkRoute refuses a route that systemd-networkd passes by: one to nowhere.

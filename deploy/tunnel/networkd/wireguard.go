@@ -113,6 +113,7 @@ func (p *parser) path(e entry) string {
 // empty one takes that away.
 func allowedIPs(p *parser, e entry) {
 	peer := p.last()
+	peer.AllowedAt = e.at
 	if e.value == "" {
 		peer.AllowedIPs = nil
 	}
@@ -138,7 +139,10 @@ func endpoint(p *parser, e entry) {
 		p.Wrong(e.at, "", "Endpoint=: an IPv6 address is in brackets, as in [2001:db8::1]:51820")
 		return
 	}
-	p.last().Endpoint = p.Endpoint(e.at, "Endpoint=", e.value)
+	p.last().Endpoint, p.last().EndpointAt = "", e.at
+	if e.value != "" { // which takes an earlier one away
+		p.last().Endpoint = p.Endpoint(e.at, "Endpoint=", e.value)
+	}
 }
 
 // routeTable reads RouteTable=: a table, or none at all.

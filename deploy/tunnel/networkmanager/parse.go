@@ -149,6 +149,7 @@ func (p *parser) lines(g *group, name string, known map[string]handler) {
 			p.left(e.at, "["+name+"] "+e.key, "a tunnel file has nothing like it")
 		case known == nil:
 		case h != nil:
+			p.d.Mark(e.key, e.at)
 			h(p, e)
 		default:
 			p.Unknown(e.at, name, e.key, slices.Sorted(maps.Keys(known)))
@@ -216,7 +217,9 @@ var wireguardKeys = map[string]handler{
 }
 
 var peerKeys = map[string]handler{
-	"endpoint":            func(p *parser, e entry) { p.last().Endpoint = p.Endpoint(e.at, e.key, e.value) },
+	"endpoint": func(p *parser, e entry) {
+		p.last().Endpoint, p.last().EndpointAt = p.Endpoint(e.at, e.key, e.value), e.at
+	},
 	"preshared-key":       func(p *parser, e entry) { p.last().PresharedKey = p.PresharedKey(e.at, e.key, e.value) },
 	"preshared-key-flags": func(p *parser, e entry) { p.pskFlags = e; p.Number(e.at, e.key, e.value, 0, 7) },
 	"persistent-keepalive": func(p *parser, e entry) {
@@ -231,7 +234,7 @@ func (p *parser) last() *foreign.Peer { return &p.d.Peers[len(p.d.Peers)-1] }
 // NetworkManager passes by with a line in its log: the peer is there without it.
 func allowedIPs(p *parser, e entry) {
 	peer := p.last()
-	peer.AllowedIPs = nil
+	peer.AllowedIPs, peer.AllowedAt = nil, e.at
 	for _, word := range listed(e.value) {
 		if strings.ContainsAny(word, ", \t") {
 			p.left(e.at, e.key, "NetworkManager passes by what no semicolon separates: the peer has no such allowed IP there")

@@ -128,6 +128,7 @@ var setters = map[string]func(*builder, *option){
 
 // option takes in an option of the interface.
 func (b *builder) option(o *option) {
+	b.d.Mark(o.key, o.at)
 	if set := setters[o.key]; set != nil {
 		set(b, o)
 		return

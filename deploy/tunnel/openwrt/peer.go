@@ -26,6 +26,7 @@ func (b *builder) peer(s *section) {
 			port = "51820"
 		}
 		at := s.options["endpoint_host"].at
+		peer.EndpointAt = at
 		peer.Endpoint = b.Endpoint(at, "endpoint_host", net.JoinHostPort(strings.Trim(host, "[]"), port))
 	}
 	switch {
@@ -70,6 +71,7 @@ func (b *builder) peerOption(peer *foreign.Peer, s *section, o *option) {
 // allowedIPs takes in networks, between which there may be commas, as wg(8) has them. One
 // that comes twice counts once.
 func (b *builder) allowedIPs(peer *foreign.Peer, o *option) {
+	peer.AllowedAt = o.at
 	for _, w := range o.words() {
 		for a := range strings.SplitSeq(w, ",") {
 			if prefix, ok := b.Prefix(o.at, o.key, a); ok && !slices.Contains(peer.AllowedIPs, prefix.Masked()) {

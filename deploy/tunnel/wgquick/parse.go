@@ -34,7 +34,7 @@ func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	for _, f := range files {
 		p := &parser{Reader: r, d: &foreign.Device{
 			Pos:  foreign.Pos{File: f.Name, Line: 1},
-			Name: strings.TrimSuffix(path.Base(f.Name), ".conf"),
+			Name: strings.TrimSuffix(path.Base(f.Name), ".conf"), ByFile: true, Alias: f.Interface,
 		}}
 		p.file(f)
 		devices = append(devices, p.d)
@@ -52,6 +52,8 @@ type parser struct {
 	peer    *foreign.Peer // of whom the lines are; nil: of the interface
 	section string        // as wg-quick spells it; "": none yet
 	pending []string      // comments that may be of the next section
+	inline  int           // how many of them are on the line itself
+	first   bool          // no key of the peer was read yet
 	hooks   []hook
 	off     bool // Table = off
 	saved   bool // FwMark is spelled as wg(8) spells the first that wg-quick chooses
@@ -90,8 +92,9 @@ func (p *parser) line(at foreign.Pos, line string) {
 		return
 	}
 	text, comment, _ := strings.Cut(line, "#")
+	p.inline = 0
 	if text, ok := foreign.Comment(comment); ok {
-		p.pending = append(p.pending, text)
+		p.pending, p.inline = append(p.pending, text), 1
 	}
 	if text = strings.TrimSpace(text); strings.HasPrefix(text, "[") {
 		p.header(at, text)
@@ -105,7 +108,8 @@ func (p *parser) line(at foreign.Pos, line string) {
 	case p.section == "":
 		p.Wrong(at, "", "%s stands before [Interface]", foreign.Shown(key))
 	case p.peer != nil:
-		p.commentsOf(&p.peer.Comment)
+		p.beside(key)
+		p.comments(&p.peer.Comment)
 		p.peerKey(at, key, value)
 	case strings.EqualFold(p.section, "Interface"):
 		p.comments(&p.d.Comment)
@@ -115,7 +119,26 @@ func (p *parser) line(at foreign.Pos, line string) {
 
 func (p *parser) comments(to *[]string) { *to, p.pending = append(*to, p.pending...), nil }
 
-func (p *parser) commentsOf(to *[]string) { p.comments(to) }
+// beside notes which comments are on a key of a peer, and not on the peer: those of the
+// line of any but its public key, and those before any but its first.
+func (p *parser) beside(key string) {
+	public, first := strings.EqualFold(key, "PublicKey"), p.first
+	if p.first = false; len(p.pending) == 0 || public && first {
+		return
+	}
+	own := len(p.pending)
+	if first || public {
+		own -= p.inline
+	}
+	switch {
+	case public: // what is on its line may be whose it is
+		p.peer.Beside = append(p.peer.Beside, p.pending[:own]...)
+	case first: // what is before it too
+		p.peer.Beside = append(p.peer.Beside, p.pending[own:]...)
+	default:
+		p.peer.Beside = append(p.peer.Beside, p.pending...)
+	}
+}
 
 func (p *parser) header(at foreign.Pos, text string) {
 	name, rest, closed := strings.Cut(text[1:], "]")
@@ -129,7 +152,7 @@ func (p *parser) header(at foreign.Pos, text string) {
 		p.section, p.peer = "Interface", nil
 		p.comments(&p.d.Comment)
 	case "peer":
-		p.section = "Peer"
+		p.section, p.first = "Peer", true
 		p.peer = &foreign.Peer{Pos: at, Routed: true}
 		p.d.Peers = append(p.d.Peers, *p.peer)
 		p.peer = &p.d.Peers[len(p.d.Peers)-1]
@@ -142,6 +165,7 @@ func (p *parser) header(at foreign.Pos, text string) {
 
 func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 	d := p.d
+	d.Mark(key, at)
 	switch strings.ToLower(key) {
 	case "privatekey":
 		d.PrivateKey = p.PrivateKey(at, "PrivateKey", value)
@@ -200,12 +224,13 @@ func (p *parser) peerKey(at foreign.Pos, key, value string) {
 	case "presharedkey":
 		peer.PresharedKey = p.PresharedKey(at, "PresharedKey", value)
 	case "endpoint":
-		peer.Endpoint = p.Endpoint(at, "Endpoint", value)
+		peer.Endpoint, peer.EndpointAt = p.Endpoint(at, "Endpoint", value), at
 	case "persistentkeepalive":
 		if !strings.EqualFold(value, "off") {
 			peer.Keepalive = p.Number(at, "PersistentKeepalive", value, 0, math.MaxUint16)
 		}
 	case "allowedips":
+		peer.AllowedAt = at
 		for _, s := range list(value) {
 			p.allowed(at, s)
 		}
@@ -300,9 +325,10 @@ func merged(r *foreign.Reader, peers []foreign.Peer) []foreign.Peer {
 
 // later is a peer after the same one came once more.
 func later(a, b foreign.Peer) foreign.Peer {
-	a.AllowedIPs, a.Comment = b.AllowedIPs, append(a.Comment, b.Comment...)
+	a.AllowedIPs, a.AllowedAt, a.Comment = b.AllowedIPs, b.AllowedAt, append(a.Comment, b.Comment...)
+	a.Beside = append(a.Beside, b.Beside...)
 	if b.Endpoint != "" {
-		a.Endpoint = b.Endpoint
+		a.Endpoint, a.EndpointAt = b.Endpoint, b.EndpointAt
 	}
 	if !b.PresharedKey.IsZero() {
 		a.PresharedKey = b.PresharedKey
