@@ -20,6 +20,7 @@ type history struct {
 	gone   map[string]bool   // keys that were replaced, or refused because they were stolen
 	log    []string          // what was done
 	counts map[string]int    // of commands, by verb and how they ended
+	names  int               // that shale has had
 }
 
 var clones = []string{"/root/ann", "/root/ben"}
@@ -60,14 +61,31 @@ func TestLabHistories(t *testing.T) {
 
 // in is the key of a host in a clone.
 func (h *history) in(clone, host string) string {
-	return strings.TrimSpace(h.Read(h.Basalt, clone+"/keyring/"+host+"/wg0.pub"))
+	return strings.TrimSpace(h.Read(h.Basalt, clone+"/keyring/"+h.name(clone, host)+"/wg0.pub"))
+}
+
+// name is what a host is called in a clone.
+func (h *history) name(clone, host string) string {
+	if host == "basalt" {
+		return host
+	}
+	return strings.TrimSpace(h.Must(h.Basalt, "ls "+clone+"/keyring | grep ^shale"))
+}
+
+// move gives shale another name, of which both hear at once: with a key that is replaced
+// under the old one git could not merge it.
+func (h *history) move(clone string) {
+	h.meet()
+	h.names++
+	h.do(clone, fmt.Sprintf("mv --commit -y -q %s shale%d", h.name(clone, "shale"), h.names), "", true)
+	h.meet()
 }
 
 // step has one of the two do something, and looks what has come of it.
 func (h *history) step() {
 	clone := clones[h.random.IntN(2)]
 	host := []string{"basalt", "shale"}[h.random.IntN(2)]
-	switch n := h.random.IntN(12); {
+	switch n := h.random.IntN(13); {
 	case n < 2:
 		h.rotate(clone, host, "rotate -y --commit")
 	case n < 3:
@@ -80,8 +98,10 @@ func (h *history) step() {
 		h.git(clone, "git pull -q --no-edit")
 	case n < 11:
 		h.git(clone, "git push -q")
-	default: // what was before is brought back by hand, and applied
+	case n < 12: // what was before is brought back by hand, and applied
 		h.older(clone, host)
+	default:
+		h.move(clone)
 	}
 	h.look()
 }
@@ -92,10 +112,15 @@ func (h *history) knows(clone, host string) bool { return h.in(clone, host) == h
 // behind elsewhere.
 func (h *history) do(clone, verb, host string, ok bool) {
 	h.Helper()
+	if host != "" {
+		host = h.name(clone, host)
+	}
 	r := h.Run(h.Basalt, "cd "+clone+" && wgkeys "+verb+" "+host)
 	h.log = append(h.log, fmt.Sprintf("%s: %s %s: exit %d (%s)", clone, verb, host, r.Code, strings.TrimSpace(r.Stderr)))
-	h.counts[fmt.Sprintf("%s %d", verb, r.Code)]++
-	if (r.Code == 0) != ok || !ok && !strings.Contains(r.Stderr, "git pull") {
+	named, _, _ := strings.Cut(verb, " shale") // and not each of its names
+	h.counts[fmt.Sprintf("%s %d", named, r.Code)]++
+	behind := strings.Contains(r.Stderr, "git pull") || strings.Contains(r.Stderr, "its history has that key")
+	if (r.Code == 0) != ok || !ok && !behind {
 		h.Errorf("%s %s in %s: exit %d, and it should succeed: %v", verb, host, clone, r.Code, ok)
 	}
 }
@@ -138,12 +163,12 @@ func (h *history) git(clone, command string) {
 }
 
 func (h *history) older(clone, host string) {
-	if r := h.Run(h.Basalt, "cd "+clone+" && git checkout -q HEAD~2 -- keyring vault"); r.Code != 0 {
+	if r := h.Run(h.Basalt, "cd "+clone+" && git restore -q --source HEAD~2 ."); r.Code != 0 {
 		return // there are not as many commits
 	}
 	h.do(clone, "push", host, h.knows(clone, host))
 	h.do(clone, "apply", host, h.knows(clone, "basalt") && h.knows(clone, "shale"))
-	h.Must(h.Basalt, "cd "+clone+" && git checkout -q HEAD -- keyring vault")
+	h.Must(h.Basalt, "cd "+clone+" && git reset -q --hard && git clean -fdq")
 }
 
 // look sees that the hosts have the keys of the model, and none that is gone.
