@@ -58,6 +58,54 @@ var firewallCases = []firewallCase{
 		`inet f { chain c { type filter hook input priority 0; policy drop; ct state established accept; tcp dport 22 accept; udp dport { 53, 30000-31000 } accept; meta l4proto ipv6-icmp accept; }; }`),
 	nftCase("from an address", "",
 		`inet f { chain c { type filter hook input priority 0; policy drop; ct state established accept; tcp dport 22 accept; ip saddr { 192.0.2.10, 192.0.2.11 } udp dport 30567 accept; meta l4proto ipv6-icmp accept; }; }`),
+	nftCase("an interface", "in",
+		`netdev f { chain c { type filter hook ingress device eth0 priority 0; udp dport 30567 drop; }; }`),
+	nftCase("an interface's policy", "in",
+		`netdev f { chain c { type filter hook ingress device eth0 priority 0; policy drop; meta protocol arp accept; meta l4proto { tcp, icmp, ipv6-icmp } accept; udp dport 53 accept; }; }`),
+	nftCase("an interface of two, and only its port", "in",
+		`netdev f { chain c { type filter hook ingress devices = { lo, eth0 } priority 0; policy drop; meta protocol arp accept; meta l4proto { tcp, icmp, ipv6-icmp } accept; }; }`),
+	nftCase("the tunnel's interface", "between",
+		`inet f { chain c { type filter hook ingress device wg0 priority 0; policy drop; tcp dport 22 iifname eth7 accept; }; }`),
+	nftCase("another interface's own", "",
+		`netdev f { chain c { type filter hook ingress device lo priority 0; policy drop; }; }`),
+	nftCase("an interface, from one address", "",
+		`netdev f { chain c { type filter hook ingress device eth0 priority 0; ip saddr 192.0.2.77 udp dport 30567 drop; }; }`),
+	nftCase("what leaves an interface", "in",
+		`netdev f { chain c { type filter hook egress device eth0 priority 0; udp sport 30567 drop; }; }`),
+	nftCase("what is sent back", "in",
+		`inet f { chain c { type filter hook output priority 0; meta l4proto udp udp sport { 30000-31000 } drop; }; }`),
+	nftCase("all that is sent but for other things", "in",
+		`inet f { chain c { type filter hook output priority 0; policy drop; tcp sport 22 accept; udp sport 53 accept; meta l4proto { icmp, ipv6-icmp } accept; }; }`),
+	nftCase("answers are sent back", "",
+		`inet f { chain c { type filter hook output priority 0; policy drop; ct state established accept; tcp sport 22 accept; meta l4proto { icmp, ipv6-icmp } accept; }; }`),
+	nftCase("a redirect of the port", "in",
+		`ip f { chain c { type nat hook prerouting priority -100; udp dport 30567 redirect to :53; }; }`),
+	nftCase("the port is somebody else's", "in",
+		`ip f { chain d { iifname != docker0 udp dport 30567 counter dnat to 172.17.0.2:51820; }; chain c { type nat hook prerouting priority -100; fib daddr type local jump d; }; }`),
+	nftCase("dropped before it is translated", "in",
+		`ip f { chain c { type nat hook prerouting priority -100; udp dport 30567 drop; tcp dport 7 redirect to :77; }; }`),
+	nftCase("translated nowhere, so that no packet is looked at", "",
+		`ip f { chain c { type nat hook prerouting priority -100; udp dport 30567 drop; }; }`),
+	nftCase("other ports are redirected to it", "",
+		`ip f { chain c { type nat hook prerouting priority -100; udp dport 30000-31000 redirect to :30567; }; }`),
+	nftCase("a redirect from one address", "",
+		`ip f { chain c { type nat hook prerouting priority -100; ip saddr 192.0.2.77 udp dport 30567 redirect to :53; }; }`),
+	nftCase("a redirect of another port", "",
+		`ip f { chain c { type nat hook prerouting priority -100; udp dport 30568 dnat to 172.17.0.2; tcp dport 30567 redirect to :53; }; }`),
+	nftCase("a redirect behind one that accepts", "",
+		`ip f { chain c { type nat hook prerouting priority -100; udp dport 30567 accept; udp dport 30567 redirect to :53; }; }`),
+	nftCase("what is asleep", "",
+		`inet f { flags dormant; chain c { type filter hook forward priority 0; policy drop; }; chain d { type filter hook input priority 0; udp dport 30567 drop; }; }`),
+	{"iptables' raw table", "iptables-nft -t raw -A PREROUTING -p udp --dport 30567 -j DROP", "iptables-nft -t raw -F", "in"},
+	{"iptables' mangle table", "ip6tables-nft -t mangle -A PREROUTING -i wg+ -j DROP", "ip6tables-nft -t mangle -F",
+		"between"},
+	{"Docker's port", dockersPort("iptables-nft"), dockersNone("iptables-nft"), "in"},
+	{"iptables' redirect", "iptables-nft -t nat -A PREROUTING -p udp -m udp --dport 30567 -j REDIRECT --to-ports 53",
+		"iptables-nft -t nat -F", "in"},
+	{"iptables' redirect to one of many", "iptables-nft -t nat -A PREROUTING -p udp --dport 30567 -j REDIRECT --to-ports 30567-30570",
+		"iptables-nft -t nat -F", ""},
+	{"iptables' output", "iptables-nft -A OUTPUT -p udp -m multiport --sports 53,30567 -j DROP", "iptables-nft -F", ""},
+	{"iptables' output of the port", "iptables-nft -A OUTPUT -p udp --sport 30567 -j DROP", "iptables-nft -F", "in"},
 	{"iptables' policy", "ip6tables-nft -P FORWARD DROP", "ip6tables-nft -P FORWARD ACCEPT", "between"},
 	{"iptables' rules", "ip6tables-nft -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; ip6tables-nft -A FORWARD -i docker0 -j ACCEPT; ip6tables-nft -A FORWARD -m comment --comment last -j REJECT",
 		"ip6tables-nft -F", "between"},
@@ -68,18 +116,37 @@ var firewallCases = []firewallCase{
 		"iptables-nft -P INPUT ACCEPT; iptables-nft -F", ""},
 }
 
+// dockersPort is a container's port as Docker publishes it, without its own program that
+// would take the port first.
+func dockersPort(tool string) string {
+	return strings.ReplaceAll("$X -t nat -N DOCKER; $X -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER; "+
+		"$X -t nat -A DOCKER ! -i docker0 -p udp -m udp --dport 30567 -j DNAT --to-destination 172.17.0.2:51820; "+
+		"$X -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE", "$X", tool)
+}
+
+func dockersNone(tool string) string {
+	return strings.ReplaceAll("$X -t nat -F; $X -t nat -X", "$X", tool)
+}
+
 var legacyFirewalls = []firewallCase{
 	{"legacy policy", "ip6tables-legacy -P FORWARD DROP", "ip6tables-legacy -P FORWARD ACCEPT", "between"},
 	{"legacy chains", "ip6tables-legacy -N mine; ip6tables-legacy -A mine -m state --state ESTABLISHED -j RETURN; ip6tables-legacy -A mine ! -o eth7 -j DROP; ip6tables-legacy -A FORWARD -i wg+ -j mine; ip6tables-legacy -A FORWARD -i wg+ -g mine",
 		"ip6tables-legacy -F; ip6tables-legacy -X", "between"},
 	{"legacy, let pass", "ip6tables-legacy -P FORWARD DROP; ip6tables-legacy -A FORWARD -s 2001:db8:7767::/48 -j ACCEPT; ip6tables-legacy -A FORWARD -o wg0 -m conntrack --ctstate ESTABLISHED -j ACCEPT",
 		"ip6tables-legacy -P FORWARD ACCEPT; ip6tables-legacy -F", ""},
+	{"legacy raw table", "iptables-legacy -t raw -A PREROUTING -p udp --dport 30567 -j DROP", "iptables-legacy -t raw -F", "in"},
+	{"legacy, Docker's port", dockersPort("iptables-legacy"), dockersNone("iptables-legacy"), "in"},
+	{"legacy redirect", "iptables-legacy -t nat -A PREROUTING -p udp --dport 30567 -j REDIRECT --to-ports 53",
+		"iptables-legacy -t nat -F", "in"},
+	{"legacy redirect to the same", "iptables-legacy -t nat -A PREROUTING -p udp --dport 30000:31000 -j REDIRECT --to-ports 30567",
+		"iptables-legacy -t nat -F", ""},
+	{"legacy output", "iptables-legacy -A OUTPUT -p udp --sport 30567 -j DROP", "iptables-legacy -F", "in"},
 	{"legacy ports", "iptables-legacy -P INPUT DROP; iptables-legacy -A INPUT -p tcp --dport 22 -j ACCEPT; iptables-legacy -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT; iptables-legacy -A INPUT -p udp --dport 53 -j ACCEPT",
 		"iptables-legacy -P INPUT ACCEPT; iptables-legacy -F", "in"},
 }
 
 // saidOfFirewall are the findings about a firewall, and the rule in each. A shell takes it.
-var saidOfFirewall = lazyregexp.New(`(?m)^wgkeys: finding: firewall chain \S+ of table .* drops (.*): ((?:nft|ip6?tables)\S* .*), and keep that where`)
+var saidOfFirewall = lazyregexp.New(`(?m)^wgkeys: finding: firewall chain \S+ of table .* (?:drops|sends elsewhere) (.*): ((?:nft|ip6?tables)\S* .*), and keep that where`)
 
 // What another program's filter is certain to drop of what forward = true, or the
 // port, promises, plan tells with a rule, and with that rule it passes. Where
@@ -111,6 +178,7 @@ func TestLabApplyFirewalls(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) { tryFirewall(u.With(t), c) })
 	}
 	statusWithFirewall(u)
+	closedInside(u)
 }
 
 // portOfAKnownPeer closes the port to the family that basalt came by, which it did when
@@ -148,6 +216,8 @@ func statusWithFirewall(u *labtest.Users) {
 	}
 }
 
+const comeAgain = "wgkeys down; wgkeys apply; " // as when shale has forgotten the session
+
 func tryFirewall(u *labtest.Users, c firewallCase) {
 	defer u.Must(u.Shale, c.unset)
 	if c.closes == "between" {
@@ -163,8 +233,7 @@ func tryFirewall(u *labtest.Users, c firewallCase) {
 	if c.closes == "" {
 		return
 	}
-	const again = "wgkeys down; wgkeys apply; " // shale has forgotten its session
-	if u.Run(u.Basalt, again+"ping -6 -c 1 -w 2 "+demo.Internet).Code == 0 {
+	if u.Run(u.Basalt, comeAgain+"ping -6 -c 1 -w 2 "+demo.Internet).Code == 0 {
 		u.Errorf("it is said to drop, and does not:\n%s", r.Stderr)
 	}
 	for _, f := range found {
@@ -176,12 +245,53 @@ func tryFirewall(u *labtest.Users, c firewallCase) {
 	if said := u.Run(u.Shale, "wgkeys plan").Stderr; strings.Contains(said, "finding") {
 		u.Errorf("with the rules of\n%splan says\n%s", r.Stderr, said)
 	}
-	if u.Run(u.Basalt, again+reachInternet).Code != 0 {
+	if u.Run(u.Basalt, comeAgain+reachInternet).Code != 0 {
 		u.Errorf("with the rules of\n%sbasalt gets no further", r.Stderr)
 	}
 	for _, f := range found {
 		if undo := strings.Replace(f[2], " -I ", " -D ", 1); undo != f[2] {
 			u.Must(u.Shale, undo)
 		}
+	}
+}
+
+// closedInside are filters of basalt's own, which is no router: what it sends into the
+// tunnel, and what comes to it from there.
+func closedInside(u *labtest.Users) {
+	u.Must(u.Basalt, comeAgain+reachInternet)
+	for _, c := range []firewallCase{
+		nftCase("all that is sent", "all that this host sends into the tunnel over IPv6",
+			`inet f { chain c { type filter hook output priority 0; oifname wg0 drop; }; }`),
+		nftCase("all that comes", "all that comes from the tunnel to this host over IPv6",
+			`ip6 f { chain c { type filter hook input priority 0; iifname "wg*" reject; }; }`),
+		nftCase("all that comes, before all", "all that comes from the tunnel to this host over IPv6",
+			`netdev f { chain c { type filter hook ingress device wg0 priority 0; policy drop; }; }`),
+		{"ip6tables", "ip6tables-nft -A OUTPUT -o wg+ -j DROP", "ip6tables-nft -F",
+			"all that this host sends into the tunnel over IPv6"},
+		nftCase("what it asks for comes", "",
+			`inet f { chain c { type filter hook input priority 0; policy drop; iifname eth0 accept; ct state established accept; meta l4proto ipv6-icmp accept; }; }`),
+		nftCase("some of it", "",
+			`inet f { chain c { type filter hook input priority 0; iifname wg0 tcp dport != 80 drop; }; chain d { type filter hook output priority 0; oifname wg0 udp dport 53 drop; }; }`),
+	} {
+		u.T.Run("inside: "+c.name, func(t *testing.T) {
+			u := u.With(t)
+			u.Must(u.Basalt, c.set)
+			defer u.Must(u.Basalt, c.unset)
+			r := u.Run(u.Basalt, "wgkeys plan")
+			found := saidOfFirewall().FindStringSubmatch(r.Stderr)
+			if reaches := u.Run(u.Basalt, "ping -6 -c 1 -w 2 "+demo.Internet).Code == 0; reaches != (c.closes == "") {
+				t.Errorf("it reaches the internet: %v", reaches)
+			}
+			if c.closes == "" && found == nil {
+				return
+			}
+			if found == nil || found[1] != c.closes {
+				t.Fatalf("plan says\n%s", r.Stderr)
+			}
+			u.Must(u.Basalt, found[2]+" && "+reachInternet)
+			if said := u.Run(u.Basalt, "wgkeys plan").Stderr; strings.Contains(said, "finding") {
+				t.Errorf("with the rule of\n%splan says\n%s", r.Stderr, said)
+			}
+		})
 	}
 }

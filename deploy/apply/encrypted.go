@@ -69,22 +69,25 @@ func farsOf(p *planner) (list []far) {
 }
 
 func sentWay(p *planner, f far) way {
-	return way{
+	w := way{
 		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: listenPort(p), DestPort: f.port},
 		hooks:  outOf, leaving: true,
 		what: fmt.Sprintf("what is sent to peers at UDP port %d, OUTSIDE, over %s", f.port, spelledFamily(f.family)),
-		open: fmt.Sprintf("udp dport %d", f.port), tables: fmt.Sprintf("-p udp --dport %d", f.port),
-		ufw: fmt.Sprintf("allow out %d/udp", f.port),
+		accept: accept{fmt.Sprintf("udp dport %d", f.port), fmt.Sprintf("-p udp --dport %d", f.port),
+			fmt.Sprintf("allow out %d/udp", f.port)},
 	}
+	w.late = &w.accept
+	return w
 }
 
 func answerWay(p *planner, f far) way {
 	return way{
 		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: f.port, DestPort: listenPort(p),
-			Answer: true}, hooks: into,
+			Answer: true, Local: true}, hooks: into,
 		what: fmt.Sprintf("answers of peers at UDP port %d, OUTSIDE, over %s", f.port, spelledFamily(f.family)),
-		open: "ct state established,related", tables: "-m conntrack --ctstate ESTABLISHED,RELATED",
-		ufw: fmt.Sprintf("allow proto udp from any port %d", f.port),
+		accept: accept{"ct state established,related", "-m conntrack --ctstate ESTABLISHED,RELATED",
+			fmt.Sprintf("allow proto udp from any port %d", f.port)},
+		early: &accept{open: fmt.Sprintf("udp sport %d", f.port), tables: fmt.Sprintf("-p udp --sport %d", f.port)},
 	}
 }
 

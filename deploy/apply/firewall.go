@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"wgkeys/deploy/apply/firewall"
-	"wgkeys/deploy/tunnel"
 )
 
 // A way is one that packets have to pass: what the view promises.
@@ -15,31 +14,59 @@ type way struct {
 	packet firewall.Packet
 	hooks  []firewall.Hook
 	what   string // in words
-	open   string // in nft(8)'s words: what has to be accepted
-	tables string // likewise in iptables(8)'s
-	ufw    string // likewise in ufw(8)'s
+	accept        // what has to be accepted
 
-	leaving bool // of an encrypted packet: it leaves
+	early, late *accept // likewise where less is known: see accepts
+	leaving     bool    // of an encrypted packet: it leaves
+}
+
+// An accept is what has to be accepted, in the words of nft(8), iptables(8) and ufw(8).
+type accept struct{ open, tables, ufw string }
+
+// accepts is what a chain of a hook has to accept, or nil where no rule could tell.
+// Before packets are routed and tracked the interface by which they leave is not known,
+// nor whose answers they are; after all, where they came in is not.
+func (w *way) accepts(hook firewall.Hook) *accept {
+	switch {
+	case (hook == firewall.Ingress || hook == firewall.Prerouting) && w.packet.Answer:
+		return w.early
+	case hook == firewall.Egress:
+		return w.late
+	}
+	return &w.accept
 }
 
 var (
-	through = []firewall.Hook{firewall.Prerouting, firewall.Forward, firewall.Postrouting}
-	into    = []firewall.Hook{firewall.Prerouting, firewall.Input}
-	outOf   = []firewall.Hook{firewall.Output, firewall.Postrouting}
+	through = []firewall.Hook{firewall.Ingress, firewall.Prerouting, firewall.Forward, firewall.Postrouting,
+		firewall.Egress}
+	into  = []firewall.Hook{firewall.Ingress, firewall.Prerouting, firewall.Input}
+	outOf = []firewall.Hook{firewall.Output, firewall.Postrouting, firewall.Egress}
 )
 
 // Protocols of IP.
 const (
-	protocolTCP = 6
-	protocolUDP = 17
+	protocolICMP   = 1
+	protocolTCP    = 6
+	protocolUDP    = 17
+	protocolICMPv6 = 58
 )
 
 // An obstacle is a chain that drops what goes some ways, which one rule would let
-// pass.
+// pass, or sends it elsewhere.
 type obstacle struct {
 	where string
 	what  []string
 	rule  string
+	moved int // the port of what it sends elsewhere; 0: it drops
+}
+
+// String is what a finding says.
+func (o obstacle) String() string {
+	if o.moved == 0 {
+		return fmt.Sprintf("%s drops %s: %s, and keep that where this firewall is configured", o.where, several(o.what), o.rule)
+	}
+	return fmt.Sprintf("%s sends elsewhere %s: %s, and keep that where this firewall is configured "+
+		"(conntrack -D -p udp --orig-port-dst %d is for those who came before)", o.where, several(o.what), o.rule, o.moved)
 }
 
 // judgeFirewall finds what the host's packet filter is certain to drop of what the
@@ -48,9 +75,8 @@ func judgeFirewall(p *planner) {
 	if len(p.state.Firewall.Chains) == 0 {
 		return
 	}
-	found := slices.Concat(closedWays(p), closedPort(p), closedOut(p))
-	for _, o := range found {
-		p.find("%s drops %s: %s, and keep that where this firewall is configured", o.where, several(o.what), o.rule)
+	for _, o := range slices.Concat(closedWays(p), closedPort(p), closedOut(p), closedInside(p)) {
+		p.find("%s", o)
 	}
 }
 
@@ -95,9 +121,12 @@ func forwardedFamilies(p *planner) (list []firewall.Family) {
 
 // hinder adds a way that is closed to what the same rule would open.
 func hinder(p *planner, found []obstacle, w way, drop *firewall.Drop) []obstacle {
-	o := obstacle{where(drop), []string{w.what}, ruleFor(p, w, drop)}
+	o := obstacle{where(drop), []string{w.what}, ruleFor(p, w, drop), 0}
+	if drop.Moved {
+		o.moved = w.packet.DestPort
+	}
 	for i := range found {
-		if f := &found[i]; f.where == o.where && f.rule == o.rule {
+		if f := &found[i]; f.where == o.where && f.rule == o.rule && f.moved == o.moved {
 			if !slices.Contains(f.what, w.what) {
 				f.what = append(f.what, w.what)
 			}
@@ -131,26 +160,30 @@ func legacyTool(c *firewall.Chain) string {
 // chain. It comes before all other rules of a base chain, where it decides.
 func ruleFor(p *planner, w way, d *firewall.Drop) string {
 	c, rules := d.Chain, &p.state.Firewall
+	accept := w.accepts(c.Hook)
 	ufw := map[firewall.Family]string{firewall.IPv4: "ufw-before-input", firewall.IPv6: "ufw6-before-input"}[c.Family]
-	standard := c.Family != firewall.INet && slices.Contains([]string{"raw", "mangle", "filter", "security"}, c.Table)
+	tables := []string{"raw", "mangle", "nat", "filter", "security"}
+	standard := (c.Family == firewall.IPv4 || c.Family == firewall.IPv6) && slices.Contains(tables, c.Table)
 	switch {
-	case c.Hook == firewall.Prerouting && w.packet.Answer: // not routed yet: no rule could tell
+	case accept == nil && c.Legacy:
+		return fmt.Sprintf("%s -t %s -S %s shows it", legacyTool(c), c.Table, c.Name)
+	case accept == nil:
 		return fmt.Sprintf("nft list chain %s %s %s shows it", c.Family, c.Table, c.Name)
 	case rules.Has(c, ufw):
-		return "ufw " + w.ufw
+		return "ufw " + accept.ufw
 	case c.Legacy || standard && rules.IPTables && c.Name == strings.ToUpper(c.Name):
-		return iptables(w, c, rules)
+		return iptables(accept, c, rules)
 	case c.Owned:
 		return "only the program that made that table may change it (firewalld: firewall-cmd --permanent --zone=trusted --add-interface=" +
 			p.view.Tunnel + " for what is forwarded, --add-port=PORT/udp for what comes in): nft list table " +
 			c.Family.String() + " " + c.Table
 	}
-	return fmt.Sprintf("nft insert rule %s %s %s %s accept", c.Family, c.Table, c.Name, w.open)
+	return fmt.Sprintf("nft insert rule %s %s %s %s accept", c.Family, c.Table, c.Name, accept.open)
 }
 
 // iptables is the rule as iptables(8) takes it. Docker begins its chain again, and
 // leaves one to others.
-func iptables(w way, c *firewall.Chain, rules *firewall.Ruleset) string {
+func iptables(w *accept, c *firewall.Chain, rules *firewall.Ruleset) string {
 	tool := map[firewall.Family]string{firewall.IPv4: "iptables", firewall.IPv6: "ip6tables"}[c.Family]
 	if c.Legacy {
 		tool = legacyTool(c)
@@ -172,7 +205,7 @@ func forwardedWays(p *planner, family firewall.Family) []way {
 	inside, peers := insidePrefix(p, family)
 	leaves := func(to firewall.Link, what string) way {
 		return way{packet: firewall.Packet{Family: family, In: link, Out: to, Source: inside}, hooks: through, what: what,
-			open: "iifname " + nftName(link.Name), tables: "-i " + link.Name, ufw: "route allow in on " + link.Name}
+			accept: accept{"iifname " + nftName(link.Name), "-i " + link.Name, "route allow in on " + link.Name}}
 	}
 	var ways []way
 	if peers > 1 && !p.view.Isolate {
@@ -186,12 +219,23 @@ func forwardedWays(p *planner, family firewall.Family) []way {
 	for _, x := range outsideLinks(p, family) {
 		ways = append(ways, way{
 			packet: firewall.Packet{Family: family, In: x, Out: link, Dest: inside, Answer: true}, hooks: through,
-			what:   spelled + " answers from " + x.Name + " to the tunnel",
-			open:   "oifname " + nftName(link.Name) + " ct state established,related",
-			tables: "-o " + link.Name + " -m conntrack --ctstate ESTABLISHED,RELATED", ufw: "route allow out on " + link.Name,
+			what: spelled + " answers from " + x.Name + " to the tunnel",
+			accept: accept{"oifname " + nftName(link.Name) + " ct state established,related",
+				"-o " + link.Name + " -m conntrack --ctstate ESTABLISHED,RELATED", "route allow out on " + link.Name},
 		})
 	}
 	return ways
+}
+
+// widened is the shortest prefix that has both; the zero Prefix has nothing.
+func widened(common, prefix netip.Prefix) netip.Prefix {
+	if !common.IsValid() {
+		return prefix
+	}
+	for common.Bits() > 0 && !(common.Bits() <= prefix.Bits() && common.Contains(prefix.Addr())) {
+		common = netip.PrefixFrom(common.Addr(), common.Bits()-1).Masked()
+	}
+	return common
 }
 
 func hasFamily(family firewall.Family, ipv4, ipv6 bool) bool {
@@ -249,12 +293,7 @@ func insidePrefix(p *planner, family firewall.Family) (common netip.Prefix, peer
 				continue
 			}
 			any = true
-			if !common.IsValid() {
-				common = prefix
-			}
-			for common.Bits() > 0 && !(common.Bits() <= prefix.Bits() && common.Contains(prefix.Addr())) {
-				common = netip.PrefixFrom(common.Addr(), common.Bits()-1).Masked()
-			}
+			common = widened(common, prefix)
 		}
 		if any {
 			peers++
@@ -264,99 +303,6 @@ func insidePrefix(p *planner, family firewall.Family) (common netip.Prefix, peer
 		common = netip.Prefix{}
 	}
 	return common, peers
-}
-
-// closedPort finds that no packet of a peer reaches the tunnel's port, which has to
-// be open where peers come to us. If it is not closed to one family of addresses,
-// the other may be closed on purpose: that is told while a peer is waited for, or all
-// came by the other, and nobody opened this very port to the first.
-func closedPort(p *planner) (found []obstacle) {
-	if p.view.ListenPort == 0 || !slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool { return q.Endpoint == "" }) {
-		return nil
-	}
-	tell := true
-	for _, family := range []firewall.Family{firewall.IPv4, firewall.IPv6} {
-		w := portWay(p, family)
-		drops, links := dropsOf(p, w)
-		if len(drops) < links { // peers may come by another
-			w.packet.DestPort = w.packet.DestPort%0xffff + 1
-			others, _ := dropsOf(p, w)
-			tell = (awaitsPeer(p) || !comesBy(p, family)) && len(others) == len(drops)
-			continue
-		}
-		for _, drop := range drops {
-			found = hinder(p, found, w, drop)
-		}
-	}
-	if !tell {
-		return nil
-	}
-	return found
-}
-
-// dropsOf are where packets are dropped that come, or leave, by the interfaces by which
-// peers may come, and how many those are.
-func dropsOf(p *planner, w way) (drops []*firewall.Drop, links int) {
-	arriving := arrivingLinks(p, w.packet.Family)
-	for _, link := range arriving {
-		if w.leaving {
-			w.packet.Out = link
-		} else {
-			w.packet.In = link
-		}
-		if drop := p.state.Firewall.Drops(w.packet, w.hooks...); drop != nil {
-			drops = append(drops, drop)
-		}
-	}
-	return drops, len(arriving)
-}
-
-func portWay(p *planner, family firewall.Family) way {
-	port := p.view.ListenPort
-	return way{
-		packet: firewall.Packet{Family: family, Protocol: protocolUDP, DestPort: port}, hooks: into,
-		what: fmt.Sprintf("what peers send to UDP port %d, OUTSIDE, over %s", port, spelledFamily(family)),
-		open: fmt.Sprintf("udp dport %d", port), tables: fmt.Sprintf("-p udp --dport %d", port),
-		ufw: fmt.Sprintf("allow %d/udp", port),
-	}
-}
-
-// awaitsPeer reports whether a peer that has to come to us never did.
-func awaitsPeer(p *planner) bool {
-	live := liveEndpoints(p)
-	return slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool {
-		return q.Endpoint == "" && !live[q.PublicKey].IsValid()
-	})
-}
-
-// comesBy reports whether a peer that has to come to us last came by a family.
-func comesBy(p *planner, family firewall.Family) bool {
-	live := liveEndpoints(p)
-	return slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool {
-		a := live[q.PublicKey]
-		return q.Endpoint == "" && a.IsValid() && a.Is4() == (family == firewall.IPv4)
-	})
-}
-
-// arriving are the interfaces by which peers may come: the uplinks, or where there
-// are none all that have an address, but for other tunnels.
-func arrivingLinks(p *planner, family firewall.Family) []firewall.Link {
-	var uplinks, others []firewall.Link
-	for _, i := range p.state.Interfaces {
-		if !hasFamily(family, i.IPv4, i.IPv6) || i.Name == p.view.Tunnel || i.Kind == "wireguard" || i.Kind == "tun" ||
-			i.Kind == "tuntap" {
-			continue
-		}
-		link := firewall.Link{Name: i.Name, Index: i.Index}
-		others = append(others, link)
-		if slices.ContainsFunc(p.uplinks(), func(u Uplink) bool { return u.Name == i.Name }) {
-			uplinks = append(uplinks, link)
-		}
-	}
-	if uplinks != nil {
-		return uplinks
-	}
-	return others
 }
 
 // nftName spells an interface's name for nft(8), which takes a plain one without

@@ -1,5 +1,11 @@
 package firewall
 
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+)
+
 // An Expr is one expression of a rule.
 type Expr any
 
@@ -9,6 +15,7 @@ const (
 	Conntrack = "ct"        // Key is NFT_CT_*
 	Network   = "network"   // Len bytes at Offset of the network header
 	Transport = "transport" // likewise
+	FIB       = "fib"       // the type of the destination address (RTN_*)
 )
 
 // A Load puts something of the packet into a register.
@@ -64,6 +71,7 @@ const (
 	VerdictGoto     int32 = -4
 	VerdictReturn   int32 = -5
 	VerdictUnknown  int32 = 3 // NF_QUEUE, which a program decides
+	verdictMoved    int32 = -100
 )
 
 // A Verdict decides.
@@ -81,6 +89,18 @@ type Match struct {
 
 // A Target is one of iptables' targets.
 type Target struct{ Name string }
+
+// A Translation has packets go to another destination. What it does not give stays,
+// and those of a redirect are for this host.
+type Translation struct {
+	Addr     netip.Addr // the zero Addr: none is given
+	Port     int        // 0: none is given
+	LastPort int        // of several
+	Unknown  bool       // what it gives is not known
+
+	// Of nftables' the registers that give it; 0: none.
+	AddrRegister, PortRegister, LastRegister uint32
+}
 
 // An Untrack keeps connection tracking from the packet.
 type Untrack struct{}
@@ -134,12 +154,10 @@ func (w *walk) rule(c *Chain, rule Rule) (truth, []Verdict) {
 			var found []Verdict
 			t, found = w.lookup(c, e, &regs)
 			verdicts = append(verdicts, found...)
-		case Verdict:
-			verdicts = append(verdicts, e)
 		case Match:
 			t = w.match(e)
-		case Target:
-			verdicts = append(verdicts, targetOf(e))
+		case Verdict, Target, Translation:
+			verdicts = append(verdicts, w.decide(e, &regs))
 		case Statement, Untrack:
 		default:
 			t, regs = maybe, registers{}
@@ -154,14 +172,80 @@ func (w *walk) rule(c *Chain, rule Rule) (truth, []Verdict) {
 	return matches, verdicts
 }
 
+func (w *walk) decide(e Expr, regs *registers) Verdict {
+	switch e := e.(type) {
+	case Target:
+		return targetOf(e)
+	case Translation:
+		return w.translate(e, regs)
+	}
+	return e.(Verdict)
+}
+
 // targetOf is what a target of iptables decides.
 func targetOf(t Target) Verdict {
 	switch t.Name {
 	case "REJECT":
 		return Verdict{Code: VerdictDrop}
+	case "SNAT", "MASQUERADE":
+		return Verdict{Code: VerdictAccept}
 	case "LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "TRACE", "TCPMSS", "AUDIT", "CT", "CLASSIFY", "DSCP", "TOS", "TTL",
 		"HL", "SET":
 		return Verdict{Code: VerdictContinue}
 	}
 	return Verdict{Code: VerdictUnknown}
+}
+
+// translate is what becomes of a packet that is to have another destination. Only
+// of one that is for this host it is known where it should come: to its own port.
+// Once a packet's destination is settled no other chain looks (nf_nat_inet_fn).
+func (w *walk) translate(t Translation, regs *registers) Verdict {
+	if w.hook != Prerouting {
+		return Verdict{Code: VerdictAccept}
+	}
+	if !w.packet.Local || w.packet.DestPort == 0 {
+		return Verdict{Code: VerdictUnknown}
+	}
+	t = t.resolved(w.packet.Family, regs)
+	settled := w.translated
+	w.translated = true
+	if t.Unknown || settled {
+		return Verdict{Code: VerdictUnknown}
+	}
+	port := w.packet.DestPort
+	keepsPort := t.Port == 0 || t.Port <= port && port <= t.LastPort
+	keepsHost := !t.Addr.IsValid() || t.Addr.IsLoopback() || slices.Contains(w.rules.Local, t.Addr)
+	switch {
+	case keepsPort && t.Port != t.LastPort:
+		return Verdict{Code: VerdictUnknown} // one of several ports
+	case keepsPort && keepsHost:
+		return Verdict{Code: VerdictAccept}
+	}
+	return Verdict{Code: verdictMoved}
+}
+
+// resolved has what the registers give.
+func (t Translation) resolved(family Family, regs *registers) Translation {
+	if t.AddrRegister != 0 {
+		n := 4
+		if family == IPv6 {
+			n = 16
+		}
+		b := regs.get(t.AddrRegister, n)
+		t.Addr, _ = netip.AddrFromSlice(b.value)
+		t.Unknown = t.Unknown || !b.certain()
+	}
+	port := func(register uint32) int {
+		b := regs.get(register, 2)
+		t.Unknown = t.Unknown || !b.certain()
+		return int(binary.BigEndian.Uint16(b.value))
+	}
+	if t.PortRegister != 0 {
+		t.Port = port(t.PortRegister)
+		t.LastPort = t.Port
+	}
+	if t.LastRegister != 0 {
+		t.LastPort = port(t.LastRegister)
+	}
+	return t
 }

@@ -10,17 +10,19 @@ package firewall
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 )
 
 // A Family is that of a table.
 type Family byte
 
-// The families of tables that see packets of IP (NFPROTO_INET, _IPV4, _IPV6).
+// The families of tables that see packets of IP (NFPROTO_INET, _IPV4, _NETDEV, _IPV6).
 const (
-	INet Family = 1
-	IPv4 Family = 2
-	IPv6 Family = 10
+	INet   Family = 1
+	IPv4   Family = 2
+	NetDev Family = 5 // those of some interfaces
+	IPv6   Family = 10
 )
 
 // String is the family as nft(8) spells it.
@@ -30,6 +32,8 @@ func (f Family) String() string {
 		return "ip"
 	case IPv6:
 		return "ip6"
+	case NetDev:
+		return "netdev"
 	}
 	return "inet"
 }
@@ -45,6 +49,8 @@ const (
 	Forward     Hook = 2
 	Output      Hook = 3
 	Postrouting Hook = 4
+	Ingress     Hook = 5 // of an interface, before all others (NF_INET_INGRESS, NF_NETDEV_INGRESS)
+	Egress      Hook = 6 // of an interface, after all others (NF_NETDEV_EGRESS, which is 1)
 )
 
 // A Ruleset is a host's packet filter.
@@ -52,6 +58,24 @@ type Ruleset struct {
 	Chains   []Chain
 	Sets     []Set
 	IPTables bool // the host has iptables(8), the one that speaks nftables
+
+	Local     []netip.Addr // the host's own addresses
+	SourceNAT bool         // something may have packets leave under another address, or port
+
+	index *index // when first asked for: there may be ten thousand chains
+}
+
+// An index is what is asked of all chains.
+type index struct {
+	chains   map[chainName]*Chain
+	untracks bool            // a rule keeps connection tracking from packets
+	tracks   map[Family]bool // a rule of these asks for it
+}
+
+type chainName struct {
+	family      Family
+	table, name string
+	legacy      bool
 }
 
 // A Chain is an ordered list of rules. Legacy ones are those of iptables' own
@@ -63,7 +87,9 @@ type Chain struct {
 	Legacy   bool
 	Owned    bool // only the program that made the table may change it
 	Hook     Hook
+	Devices  []string // of Ingress and Egress: whose packets it sees
 	Priority int
+	NAT      bool // it translates addresses, and sees the first packet of a connection only
 	Drops    bool // its policy is to drop
 	Rules    []Rule
 }
@@ -100,42 +126,58 @@ const (
 	dropped
 	falls  // on to the next rule
 	leaves // the chain, for the one that jumped here
+	moved  // to another port, or another host
 )
 
-// A Drop is where a packet is dropped for certain.
+// A Drop is where a packet is dropped for certain, or sent elsewhere.
 type Drop struct {
 	Chain  *Chain // the base chain
 	Policy bool   // no rule does it: the chain's policy
+	Moved  bool   // it is not dropped: its destination is translated
 }
 
 // Drops returns where p is dropped on its way through hooks, or nil where it may
 // get through.
 func (r *Ruleset) Drops(p Packet, hooks ...Hook) *Drop {
 	w := &walk{rules: r, packet: p, known: map[string]outcome{}}
-	untracks := r.untracks()
+	index := r.indexed()
+	untracks, tracks := index.untracks, index.tracks[INet] || index.tracks[p.Family]
 	for _, hook := range hooks {
 		w.hook = hook
 		for _, c := range r.bases(p, hook) {
-			clear(w.known)
-			w.tracked = !untracks && (hook != Prerouting || c.Priority > tracking)
-			got := w.chain(c, 0)
-			policy := got&leaves != 0 && got&dropped == 0
-			if got&leaves != 0 {
-				got = got&^leaves | map[bool]outcome{true: dropped, false: accepted}[c.Drops]
+			if c.NAT && (untracks || !tracks) {
+				continue
 			}
-			if got == dropped {
-				return &Drop{c, policy}
+			clear(w.known)
+			w.chainFamily = c.Family
+			w.tracked = !untracks && hook != Ingress && hook != Egress && (hook != Prerouting || c.Priority > tracking)
+			w.renamed = r.SourceNAT && (hook == Egress || hook == Postrouting && c.Priority >= sourceNAT)
+			if d := w.base(c); d != nil {
+				return d
 			}
 		}
 	}
 	return nil
 }
 
+// base walks the packet through a base chain.
+func (w *walk) base(c *Chain) *Drop {
+	got := w.chain(c, 0)
+	policy := got&leaves != 0 && got&dropped == 0
+	if got&leaves != 0 {
+		got = got&^leaves | map[bool]outcome{true: dropped, false: accepted}[c.Drops]
+	}
+	if got&^(dropped|moved) != 0 {
+		return nil
+	}
+	return &Drop{c, policy, got&dropped == 0}
+}
+
 // bases are the base chains that see p, in their order.
 func (r *Ruleset) bases(p Packet, hook Hook) []*Chain {
 	var list []*Chain
 	for i := range r.Chains {
-		if c := &r.Chains[i]; c.Hook == hook && (c.Family == INet || c.Family == p.Family) {
+		if c := &r.Chains[i]; c.Hook == hook && c.sees(p) {
 			list = append(list, c)
 		}
 	}
@@ -143,14 +185,56 @@ func (r *Ruleset) bases(p Packet, hook Hook) []*Chain {
 	return list
 }
 
+// sees reports whether p comes to a base chain.
+func (c *Chain) sees(p Packet) bool {
+	switch {
+	case c.Hook == Ingress:
+		return slices.Contains(c.Devices, p.In.Name)
+	case c.Hook == Egress:
+		return slices.Contains(c.Devices, p.Out.Name)
+	case c.NAT && p.Answer:
+		return false
+	}
+	return c.Family == INet || c.Family == p.Family
+}
+
 // find returns the chain that a rule of c names.
 func (r *Ruleset) find(c *Chain, name string) *Chain {
+	return r.indexed().chains[chainName{c.Family, c.Table, name, c.Legacy}]
+}
+
+func (r *Ruleset) indexed() *index {
+	if r.index != nil {
+		return r.index
+	}
+	r.index = &index{chains: make(map[chainName]*Chain, len(r.Chains)), tracks: map[Family]bool{}}
 	for i := range r.Chains {
-		if d := &r.Chains[i]; d.Name == name && d.Table == c.Table && d.Family == c.Family && d.Legacy == c.Legacy {
-			return d
+		c := &r.Chains[i]
+		r.index.chains[chainName{c.Family, c.Table, c.Name, c.Legacy}] = c
+		for _, rule := range c.Rules {
+			for _, e := range rule {
+				_, untracks := e.(Untrack)
+				r.index.untracks = r.index.untracks || untracks
+				r.index.tracks[c.Family] = r.index.tracks[c.Family] || tracks(e)
+			}
 		}
 	}
-	return nil
+	return r.index
+}
+
+// tracks reports whether a rule asks for connection tracking. A chain that translates
+// addresses sees no packet where none of the family does, whatever else it has
+// (nft_nat_init; nf_nat_inet_fn without a conntrack).
+func tracks(e Expr) bool {
+	switch e := e.(type) {
+	case Translation:
+		return true
+	case Load:
+		return e.From == Conntrack
+	case Match:
+		return e.Name == "conntrack" || e.Name == "state"
+	}
+	return false
 }
 
 // Has reports whether the table of c has another chain of this name.
@@ -165,30 +249,25 @@ func (r *Ruleset) set(c *Chain, name string) *Set {
 	return nil
 }
 
-// untracks reports whether some rule keeps connection tracking from packets.
-func (r *Ruleset) untracks() bool {
-	for i := range r.Chains {
-		for _, rule := range r.Chains[i].Rules {
-			if slices.ContainsFunc(rule, func(e Expr) bool { _, is := e.(Untrack); return is }) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // A walk is one packet's way through the rules.
 type walk struct {
-	rules  *Ruleset
-	packet Packet
-	hook   Hook
-	known  map[string]outcome // of chains that were walked already
+	rules       *Ruleset
+	packet      Packet
+	hook        Hook
+	chainFamily Family             // of the base chain
+	known       map[string]outcome // of chains that were walked already
 
-	tracked bool // the packet's connection is known by now
+	tracked    bool // the packet's connection is known by now
+	translated bool // its destination may have been
+	renamed    bool // its source may have been
 }
 
-// tracking is when connections are looked up (NF_IP_PRI_CONNTRACK).
-const tracking = -200
+// tracking is when connections are looked up (NF_IP_PRI_CONNTRACK), and sourceNAT
+// when sources are translated (NF_IP_PRI_NAT_SRC).
+const (
+	tracking  = -200
+	sourceNAT = 100
+)
 
 // deepest is how far jumps nest (NFT_JUMP_STACK_SIZE).
 const deepest = 16
@@ -230,6 +309,8 @@ func (w *walk) verdict(c *Chain, v Verdict, depth int) outcome {
 		return falls
 	case VerdictReturn:
 		return leaves
+	case verdictMoved:
+		return moved
 	case VerdictJump, VerdictGoto:
 		to := w.rules.find(c, v.Chain)
 		if to == nil {

@@ -127,3 +127,77 @@ func TestRanges(t *testing.T) {
 		}
 	}
 }
+
+// TestMoved: a packet for this host is sent elsewhere for certain where neither its port
+// nor its address stays one of the tunnel's, and no other chain has decided before.
+func TestMoved(t *testing.T) {
+	port := func(n uint16) []byte { return binary.BigEndian.AppendUint16(nil, n) }
+	toPort := func(n uint16) Rule {
+		return Rule{Immediate{Register: 1, Data: port(n)}, Translation{PortRegister: 1, LastRegister: 1}}
+	}
+	toHost := func(a string) Rule {
+		return Rule{Immediate{Register: 2, Data: netip.MustParseAddr(a).AsSlice()}, Translation{AddrRegister: 2}}
+	}
+	local := Rule{Load{From: FIB, Register: 1}, Cmp{Register: 1, Data: []byte{2, 0, 0, 0}}}
+	for _, c := range []struct {
+		name  string
+		want  bool
+		rules []Rule
+	}{
+		{"to another port", true, []Rule{toPort(53)}},
+		{"to its own", false, []Rule{toPort(7)}},
+		{"to another host", true, []Rule{toHost("172.17.0.2")}},
+		{"to this one", false, []Rule{toHost("192.0.2.1")}},
+		{"what is for this host", true, []Rule{append(local[:2:2], toPort(53)...)}},
+		{"to one of several", false, []Rule{{Translation{Port: 7, LastPort: 9}}}},
+		{"to one of several others", true, []Rule{{Translation{Port: 8, LastPort: 9}}}},
+		{"to what is not known", false, []Rule{{Load{From: Meta, Key: 3, Register: 1},
+			Translation{PortRegister: 1, LastRegister: 1}}}},
+		{"perhaps", false, []Rule{append(Rule{Other{"x"}}, toPort(53)...)}},
+		{"perhaps to one, then to another", false, []Rule{append(Rule{Other{"x"}}, toPort(7)...), toPort(53)}},
+		{"accepted before", false, []Rule{{Verdict{Code: VerdictAccept}}, toPort(53)}},
+		{"dropped", true, []Rule{{Other{"x"}, Verdict{Code: VerdictDrop}}, toPort(53)}},
+		{"not tracked, perhaps", false, []Rule{{Other{"x"}, Untrack{}}, toPort(53)}},
+	} {
+		r := &Ruleset{Local: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Chains: []Chain{
+			{Family: INet, Table: "t", Name: "c", NAT: true, Hook: Prerouting, Priority: -100, Rules: c.rules}}}
+		p := Packet{Family: IPv4, Protocol: 17, In: Link{"eth0", 2}, DestPort: 7, Local: true}
+		if got := r.Drops(p, Ingress, Prerouting, Input); got != nil != c.want {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+		p.Answer = true
+		if got := r.Drops(p, Ingress, Prerouting, Input); got != nil {
+			t.Errorf("%s: an answer: %+v", c.name, got)
+		}
+	}
+}
+
+// TestInterfaces: a chain of an interface sees its packets only, before they are routed
+// and tracked, or after.
+func TestInterfaces(t *testing.T) {
+	all := []Rule{{Verdict{Code: VerdictDrop}}}
+	for _, c := range []struct {
+		name  string
+		want  bool
+		chain Chain
+	}{
+		{"where it comes in", true, Chain{Family: NetDev, Hook: Ingress, Devices: []string{"x", "eth0"}, Rules: all}},
+		{"of both families", true, Chain{Family: INet, Hook: Ingress, Devices: []string{"eth0"}, Rules: all}},
+		{"where it leaves", true, Chain{Family: NetDev, Hook: Egress, Devices: []string{"wg0"}, Rules: all}},
+		{"where it leaves, on its way in", false, Chain{Family: NetDev, Hook: Ingress, Devices: []string{"wg0"}, Rules: all}},
+		{"all others", false, Chain{Family: NetDev, Hook: Ingress, Devices: []string{"eth1"}, Drops: true}},
+		{"by state", false, Chain{Family: INet, Hook: Ingress, Devices: []string{"eth0"}, Drops: true,
+			Rules: []Rule{state(bitEstablished).then(VerdictAccept)}}},
+		{"by where it goes", false, Chain{Family: INet, Hook: Ingress, Devices: []string{"eth0"}, Drops: true,
+			Rules: []Rule{name(metaOIFNAME, 0, "wg0\x00").then(VerdictAccept)}}},
+		{"by the family of the table", true, Chain{Family: NetDev, Hook: Ingress, Devices: []string{"eth0"}, Drops: true,
+			Rules: []Rule{{Load{From: Meta, Key: metaNFPROTO, Register: 1}, Cmp{Register: 1, Data: []byte{2}},
+				Verdict{Code: VerdictAccept}}}}},
+	} {
+		r := &Ruleset{Chains: []Chain{c.chain}}
+		p := Packet{Family: IPv4, Protocol: 6, In: Link{"eth0", 2}, Out: Link{"wg0", 7}}
+		if got := r.Drops(p, Ingress, Prerouting, Forward, Postrouting, Egress); got != nil != c.want {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}

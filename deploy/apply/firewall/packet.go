@@ -15,6 +15,7 @@ type Packet struct {
 	SrcPort  int // 0: not known
 	DestPort int
 	Answer   bool // of a connection that was let through, or the first packet of one
+	Local    bool // its destination is an address of this host
 }
 
 // A Link is an interface, by name and by number. One that is not there yet has no
@@ -44,6 +45,8 @@ const (
 	bitNew         = 1 << 3
 
 	statusDestNAT = 1 << 5 // IPS_DST_NAT
+
+	typeLocal = 2 // RTN_LOCAL
 )
 
 // load is what e finds in the packet.
@@ -54,9 +57,13 @@ func (w *walk) load(e Load) bits {
 	case Conntrack:
 		return w.conntrack(e.Key)
 	case Network:
-		return w.packet.network(w.hook).slice(e.Offset, e.Len)
+		return w.network().slice(e.Offset, e.Len)
 	case Transport:
-		return w.packet.transport().slice(e.Offset, e.Len)
+		return w.transport().slice(e.Offset, e.Len)
+	case FIB:
+		if w.packet.Local {
+			return exactly(binary.NativeEndian.AppendUint32(nil, typeLocal))
+		}
 	}
 	return unknown(16)
 }
@@ -70,15 +77,18 @@ func (w *walk) meta(key uint32) bits {
 		}
 		return exactly([]byte{0x08, 0x00})
 	case metaNFPROTO:
+		if w.chainFamily == NetDev {
+			return exactly([]byte{byte(NetDev)})
+		}
 		return exactly([]byte{byte(p.Family)})
 	case metaL4PROTO:
 		return exactly([]byte{p.Protocol})
 	case metaIIF:
-		return p.In.index()
+		return w.in().index()
 	case metaOIF:
 		return w.out().index()
 	case metaIIFNAME:
-		return p.In.name()
+		return w.in().name()
 	case metaOIFNAME:
 		return w.out().name()
 	}
@@ -87,11 +97,21 @@ func (w *walk) meta(key uint32) bits {
 
 // out is not decided before the packet is routed.
 func (w *walk) out() Link {
-	if w.hook == Prerouting {
+	if !w.routed() {
 		return Link{}
 	}
 	return w.packet.Out
 }
+
+// in is not kept until the packet leaves its interface.
+func (w *walk) in() Link {
+	if w.hook == Egress {
+		return Link{}
+	}
+	return w.packet.In
+}
+
+func (w *walk) routed() bool { return w.hook != Ingress && w.hook != Prerouting }
 
 func (l Link) name() bits {
 	if l.Name == "" {
@@ -127,7 +147,7 @@ func (w *walk) conntrack(key uint32) bits {
 		}
 		return exactly([]byte{0})
 	}
-	if key == ctStatus {
+	if key == ctStatus && !w.translated {
 		b := unknown(4)
 		binary.NativeEndian.PutUint32(b.known, statusDestNAT)
 		return b
@@ -144,30 +164,40 @@ func (p Packet) state() int {
 
 // network is the header of RFC 791 or RFC 8200. Before the packet is routed,
 // the destination may be one that is translated.
-func (p Packet) network(hook Hook) bits {
+func (w *walk) network() bits {
+	p := w.packet
 	n, proto, source, dest := 20, 9, 12, 16
 	if p.Family == IPv6 {
 		n, proto, source, dest = 40, 6, 8, 24
 	}
 	b := unknown(n)
 	b.value[proto], b.known[proto] = p.Protocol, 0xff
-	b.write(source, p.Source)
-	if hook != Prerouting {
+	if !w.renamed {
+		b.write(source, p.Source)
+	}
+	if w.routed() {
 		b.write(dest, p.Dest)
 	}
 	return b
 }
 
 // transport has the ports, as TCP and UDP both have them.
-func (p Packet) transport() bits {
+func (w *walk) transport() bits {
 	b := unknown(20)
-	for i, port := range []int{p.SrcPort, p.DestPort} {
+	for i, port := range []int{w.sourcePort(), w.packet.DestPort} {
 		if at := 2 * i; port != 0 {
 			binary.BigEndian.PutUint16(b.value[at:], uint16(port))
 			b.known[at], b.known[at+1] = 0xff, 0xff
 		}
 	}
 	return b
+}
+
+func (w *walk) sourcePort() int {
+	if w.renamed {
+		return 0
+	}
+	return w.packet.SrcPort
 }
 
 // write puts the bits of p that all its addresses share.

@@ -11,20 +11,26 @@ func (w *walk) match(m Match) truth {
 	case m.Name == "comment":
 		return yes
 	case m.Name == "conntrack" && m.Revision >= 2 && len(d) >= 154:
-		// xt_conntrack_mtinfo2 and 3: match_flags, invert_flags, state_mask
-		const state, alias = 1, 1 << 13 // XT_CONNTRACK_STATE, and the same asked for as "-m state"
-		if u16(146)&^alias != state {
-			return maybe
-		}
-		return w.inState(u16(150), u16(148)&1 != 0)
+		return w.ofConntrack(u16)
 	case m.Name == "state" && len(d) >= 4:
 		return w.inState(int(binary.NativeEndian.Uint32(d)), false)
 	case (m.Name == "udp" || m.Name == "tcp") && len(d) >= 9:
 		return w.ports(m.Name, d, u16)
 	case m.Name == "multiport" && m.Revision == 1 && len(d) >= 48:
 		return w.multiport(d, u16)
+	case m.Name == "addrtype" && len(d) >= 8:
+		return w.addrtype(m.Revision, d, u16)
 	}
 	return maybe
+}
+
+// ofConntrack is xt_conntrack_mtinfo2 and 3: match_flags, invert_flags, state_mask.
+func (w *walk) ofConntrack(u16 func(int) int) truth {
+	const state, alias = 1, 1 << 13 // XT_CONNTRACK_STATE, and the same asked for as "-m state"
+	if u16(146)&^alias != state {
+		return maybe
+	}
+	return w.inState(u16(150), u16(148)&1 != 0)
 }
 
 // inState reports whether the connection is in one of the states of mask. Whether its
@@ -47,7 +53,7 @@ func (w *walk) ports(name string, d []byte, u16 func(int) int) truth {
 		}
 		inverted = d[11]
 	}
-	from, to := inPorts(w.packet.SrcPort, u16(0), u16(2)), inPorts(w.packet.DestPort, u16(4), u16(6))
+	from, to := inPorts(w.sourcePort(), u16(0), u16(2)), inPorts(w.packet.DestPort, u16(4), u16(6))
 	if inverted&1 != 0 {
 		from = from.not()
 	}
@@ -55,6 +61,23 @@ func (w *walk) ports(name string, d []byte, u16 func(int) int) truth {
 		to = to.not()
 	}
 	return min(from, to)
+}
+
+// addrtype is xt_addrtype_info_v1: types of the source, of the destination, and flags;
+// in the first revision there are two words instead, which invert.
+func (w *walk) addrtype(revision int, d []byte, u16 func(int) int) truth {
+	const local, invertDest = 1 << 2, 1 << 1 // XT_ADDRTYPE_LOCAL, _INVERT_DEST
+	source, dest, flags := u16(0), u16(2), binary.NativeEndian.Uint32(d[4:])
+	if revision == 0 {
+		if len(d) < 12 || flags != 0 {
+			return maybe
+		}
+		flags = invertDest * min(binary.NativeEndian.Uint32(d[8:]), 1)
+	}
+	if source != 0 || dest == 0 || !w.packet.Local || flags&^invertDest != 0 {
+		return maybe
+	}
+	return of(dest&local != 0 != (flags == invertDest))
 }
 
 func inPorts(port, first, last int) truth {

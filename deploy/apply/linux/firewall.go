@@ -3,9 +3,11 @@ package linux
 import (
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/firewall"
 	"wgkeys/deploy/apply/linux/interfaces"
 	"wgkeys/deploy/apply/linux/nft"
 	"wgkeys/deploy/tunnel"
@@ -25,6 +27,11 @@ func observeFirewall(nl *netlink.Handle, s *apply.State, view *tunnel.View) erro
 		return nil
 	}
 	rules.IPTables = iptablesNft()
+	if slices.ContainsFunc(rules.Chains, func(c firewall.Chain) bool { return c.NAT }) {
+		if rules.Local, err = interfaces.Addresses(nl); err != nil {
+			return err
+		}
+	}
 	s.Firewall = rules
 	return interfaces.Observe(nl, s)
 }

@@ -15,6 +15,7 @@ import (
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/applytest"
+	"wgkeys/deploy/apply/firewall"
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/lab"
 	"wgkeys/deploy/tunnel"
@@ -219,6 +220,7 @@ var equal = []cmp.Option{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+	cmpopts.IgnoreUnexported(firewall.Ruleset{}),
 	cmpopts.SortSlices(func(a, b apply.Peer) bool { return a.PublicKey.String() < b.PublicKey.String() }),
 	cmpopts.SortSlices(func(a, b netip.Prefix) bool { return a.Compare(b) < 0 }),
 	cmpopts.SortSlices(func(a, b apply.Route) bool { return a.Prefix.Compare(b.Prefix) < 0 }),

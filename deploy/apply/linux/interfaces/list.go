@@ -2,6 +2,7 @@ package interfaces
 
 import (
 	"net"
+	"net/netip"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -44,6 +45,17 @@ func list(nl *netlink.Handle) ([]apply.Interface, error) {
 		if p, ok := nlmsg.Prefix(a.IPNet); ok && i >= 0 && !p.Addr().IsLinkLocalUnicast() {
 			all[i].IPv4 = all[i].IPv4 || p.Addr().Is4()
 			all[i].IPv6 = all[i].IPv6 || p.Addr().Is6()
+		}
+	}
+	return all, err
+}
+
+// Addresses are all of the host's.
+func Addresses(nl *netlink.Handle) (all []netip.Addr, err error) {
+	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return nl.AddrList(nil, netlink.FAMILY_ALL) })
+	for _, a := range addrs {
+		if p, ok := nlmsg.Prefix(a.IPNet); ok {
+			all = append(all, p.Addr())
 		}
 	}
 	return all, err

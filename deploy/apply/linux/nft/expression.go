@@ -46,10 +46,19 @@ func exprOf(name string, a nftAttributes) firewall.Expr {
 		return firewall.Lookup{Register: a.number(unix.NFTA_LOOKUP_SREG), Set: nlenc.String(a[unix.NFTA_LOOKUP_SET]),
 			Not: a.number(unix.NFTA_LOOKUP_FLAGS)&unix.NFT_LOOKUP_F_INV != 0,
 			Map: maps, Dest: a.number(unix.NFTA_LOOKUP_DREG)} // 0 is NFT_REG_VERDICT
-	case "fib", "rt", "socket", "numgen", "hash", "exthdr", "osf", "tunnel", "xfrm":
-		return firewall.Other{Name: name} // loads what is not known here
+	case "fib":
+		return fibOf(a)
 	}
 	return statementOf(name, a)
+}
+
+// fibOf knows one question: what kind of address the destination is.
+func fibOf(a nftAttributes) firewall.Expr {
+	if a.number(unix.NFTA_FIB_RESULT) == unix.NFT_FIB_RESULT_ADDRTYPE &&
+		a.number(unix.NFTA_FIB_FLAGS) == unix.NFTA_FIB_F_DADDR {
+		return firewall.Load{From: firewall.FIB, Register: a.number(unix.NFTA_FIB_DREG)}
+	}
+	return firewall.Other{Name: "fib"}
 }
 
 func payloadOf(a nftAttributes) firewall.Expr {
@@ -82,11 +91,31 @@ func statementOf(name string, a nftAttributes) firewall.Expr {
 		return firewall.Verdict{Code: firewall.VerdictDrop}
 	case "queue", "tproxy", "synproxy":
 		return firewall.Verdict{Code: firewall.VerdictUnknown}
+	case "masq":
+		return firewall.Verdict{Code: firewall.VerdictAccept}
+	case "nat", "redir":
+		return translationOf(name, a)
 	case "match":
 		return xtables.Match(nlenc.String(a[unix.NFTA_MATCH_NAME]), int(a.number(unix.NFTA_MATCH_REV)),
 			a[unix.NFTA_MATCH_INFO])
 	case "target":
-		return xtables.Target(nlenc.String(a[unix.NFTA_TARGET_NAME]))
+		return xtables.Target(nlenc.String(a[unix.NFTA_TARGET_NAME]), a[unix.NFTA_TARGET_INFO])
 	}
 	return firewall.Other{Name: name}
+}
+
+// translationOf is one of destinations; sources may be others.
+func translationOf(name string, a nftAttributes) firewall.Expr {
+	const plain = unix.NF_NAT_RANGE_MAP_IPS | unix.NF_NAT_RANGE_PROTO_SPECIFIED | unix.NF_NAT_RANGE_PERSISTENT
+	if name == "redir" {
+		return firewall.Translation{PortRegister: a.number(unix.NFTA_REDIR_REG_PROTO_MIN),
+			LastRegister: a.number(unix.NFTA_REDIR_REG_PROTO_MAX), Unknown: a.number(unix.NFTA_REDIR_FLAGS)&^plain != 0}
+	}
+	if a.number(unix.NFTA_NAT_TYPE) == unix.NFT_NAT_SNAT {
+		return firewall.Verdict{Code: firewall.VerdictAccept}
+	}
+	t := firewall.Translation{AddrRegister: a.number(unix.NFTA_NAT_REG_ADDR_MIN),
+		PortRegister: a.number(unix.NFTA_NAT_REG_PROTO_MIN), LastRegister: a.number(unix.NFTA_NAT_REG_PROTO_MAX)}
+	t.Unknown = a.number(unix.NFTA_NAT_REG_ADDR_MAX) != t.AddrRegister || a.number(unix.NFTA_NAT_FLAGS)&^plain != 0
+	return t
 }

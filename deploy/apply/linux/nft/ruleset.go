@@ -26,6 +26,7 @@ func Ruleset() (firewall.Ruleset, error) {
 	}
 	chains, err := xtables.Chains()
 	rules.Chains = append(rules.Chains, chains...)
+	rules.SourceNAT = rules.SourceNAT || slices.ContainsFunc(chains, func(c firewall.Chain) bool { return c.NAT })
 	return rules, err
 }
 
@@ -69,117 +70,33 @@ func generation() (uint32, error) {
 	return attributesOf(messages[0].Data[nfgenmsg:]).number(unix.NFTA_GEN_ID), nil
 }
 
-// A nftTable is a table of nftables that has a chain that sees packets.
-type nftTable struct {
-	family firewall.Family
-	name   string
-}
-
-func readNftables() (firewall.Ruleset, error) {
-	var rules firewall.Ruleset
-	nft, err := nftables.New()
-	if err != nil {
-		return rules, err
-	}
-	chains, err := nft.ListChains()
-	if err != nil {
-		return rules, notThere(err)
-	}
-	filters := map[nftTable]bool{}
-	for _, c := range chains {
-		if t, ok := tableOf(c.Table); ok && hookOf(c) != firewall.NoHook {
-			filters[t] = true
-		}
-	}
-	for _, c := range chains {
-		if t, ok := tableOf(c.Table); ok && filters[t] {
-			rules.Chains = append(rules.Chains, chainOf(t, c))
-		}
-	}
-	for t := range filters {
-		if err := readRules(t, rules.Chains); err != nil {
-			return rules, err
-		}
-	}
-	rules.Sets, err = readSets(rules.Chains)
-	return rules, err
-}
-
-// tableOf leaves out the tables of families that see no packets of IP as such, and
-// our own.
-func tableOf(t *nftables.Table) (nftTable, bool) {
-	family := firewall.Family(t.Family)
-	known := family == firewall.INet || family == firewall.IPv4 || family == firewall.IPv6
-	return nftTable{family, t.Name}, known && !strings.HasPrefix(t.Name, apply.FilterTable(""))
-}
-
-// hookOf is the hook where a chain may drop packets. What translates addresses
-// does not.
-func hookOf(c *nftables.Chain) firewall.Hook {
-	if c.Hooknum == nil || c.Type == nftables.ChainTypeNAT {
-		return firewall.NoHook
-	}
-	switch h := firewall.Hook(*c.Hooknum); h {
-	case firewall.Prerouting, firewall.Input, firewall.Forward, firewall.Output, firewall.Postrouting:
-		return h
-	}
-	return firewall.NoHook
-}
-
-func chainOf(t nftTable, c *nftables.Chain) firewall.Chain {
-	const owner = 0x2 // NFT_TABLE_F_OWNER
-	out := firewall.Chain{Family: t.family, Table: t.name, Name: c.Name, Hook: hookOf(c), Owned: c.Table.Flags&owner != 0}
-	if c.Priority != nil {
-		out.Priority = int(*c.Priority)
-	}
-	out.Drops = c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop
-	return out
-}
-
 // readRules reads the rules of a table into its chains. Package nftables leaves out
 // the expressions that it does not know, and a rule without one of its conditions
 // would match what it does not.
 func readRules(t nftTable, chains []firewall.Chain) error {
-	return t.dump(unix.NFT_MSG_GETRULE, []netlink.Attribute{{Type: unix.NFTA_RULE_TABLE, Data: nlenc.Bytes(t.name)}},
-		func(data []byte) error { return readRule(t, data, chains) })
-}
-
-// dump asks nftables for all of a kind that a table has, and calls each with the
-// attributes of one.
-func (t nftTable) dump(kind uint16, about []netlink.Attribute, each func(data []byte) error) error {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	attributes, err := netlink.MarshalAttributes(about)
-	if err != nil {
-		return err
-	}
-	messages, err := conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind),
-			Flags: netlink.Request | netlink.Dump},
-		Data: append([]byte{byte(t.family), unix.NFNETLINK_V0, 0, 0}, attributes...),
-	})
-	for _, m := range messages {
-		if err == nil && len(m.Data) >= nfgenmsg {
-			err = each(m.Data[nfgenmsg:])
+	named := map[string]*firewall.Chain{}
+	for i := range chains {
+		if c := &chains[i]; c.Family == t.family && c.Table == t.name {
+			named[c.Name] = c
 		}
 	}
-	return err
+	return t.dump(unix.NFT_MSG_GETRULE, []netlink.Attribute{{Type: unix.NFTA_RULE_TABLE, Data: nlenc.Bytes(t.name)}},
+		func(_ byte, data []byte) error {
+			chain, rule, err := readRule(data)
+			if c := named[chain]; c != nil && err == nil {
+				c.Rules = append(c.Rules, rule)
+			}
+			return err
+		})
 }
 
-func readRule(t nftTable, data []byte, chains []firewall.Chain) error {
+func readRule(data []byte) (chain string, rule firewall.Rule, err error) {
 	ad, err := netlink.NewAttributeDecoder(data)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	var table, chain string
-	var rule firewall.Rule
 	for ad.Next() {
 		switch ad.Type() {
-		case unix.NFTA_RULE_TABLE:
-			table = ad.String()
 		case unix.NFTA_RULE_CHAIN:
 			chain = ad.String()
 		case unix.NFTA_RULE_EXPRESSIONS:
@@ -194,13 +111,7 @@ func readRule(t nftTable, data []byte, chains []firewall.Chain) error {
 			})
 		}
 	}
-	i := slices.IndexFunc(chains, func(c firewall.Chain) bool {
-		return !c.Legacy && c.Family == t.family && c.Table == table && c.Name == chain
-	})
-	if i >= 0 {
-		chains[i].Rules = append(chains[i].Rules, rule)
-	}
-	return ad.Err()
+	return chain, rule, ad.Err()
 }
 
 // An nftAttributes is the data of one expression, by attribute.

@@ -38,7 +38,7 @@ func readSets(chains []firewall.Chain) ([]firewall.Set, error) {
 	var sets []firewall.Set
 	for t, names := range wanted {
 		err := t.dump(unix.NFT_MSG_GETSET, []netlink.Attribute{{Type: unix.NFTA_SET_TABLE, Data: nlenc.Bytes(t.name)}},
-			func(data []byte) error {
+			func(_ byte, data []byte) error {
 				a := attributesOf(data)
 				if !names[nlenc.String(a[unix.NFTA_SET_NAME])] {
 					return nil
@@ -73,7 +73,7 @@ func readSet(t nftTable, a nftAttributes) (firewall.Set, error) {
 		{Type: unix.NFTA_SET_ELEM_LIST_TABLE, Data: nlenc.Bytes(t.name)},
 		{Type: unix.NFTA_SET_ELEM_LIST_SET, Data: nlenc.Bytes(set.Name)},
 	}
-	err := t.dump(unix.NFT_MSG_GETSETELEM, about, func(data []byte) error {
+	err := t.dump(unix.NFT_MSG_GETSETELEM, about, func(_ byte, data []byte) error {
 		list, err := netlink.UnmarshalAttributes(attributesOf(data)[unix.NFTA_SET_ELEM_LIST_ELEMENTS])
 		for _, x := range list {
 			set.Elements = append(set.Elements, elementOf(attributesOf(x.Data), flags&unix.NFT_SET_INTERVAL != 0))

@@ -65,7 +65,7 @@ func (l legacy) parted(table string, i *info, entries []entry) []legacyChain {
 	var chains []legacyChain
 	begin := func(name string, hook firewall.Hook, first int) {
 		c := firewall.Chain{Family: l.family, Table: table, Name: name, Legacy: true, Hook: hook,
-			Priority: legacyTables[table]}
+			Priority: legacyTables[table], NAT: table == nat}
 		chains = append(chains, legacyChain{Chain: c, first: first})
 	}
 	for _, e := range entries {
@@ -154,7 +154,7 @@ func (l legacy) decide(e *entry, x extension, gotos bool) {
 	case x.name == "ERROR":
 		e.name = text(x.data)
 	case x.name != "":
-		e.rule = append(e.rule, Target(x.name))
+		e.rule = append(e.rule, Target(x.name, x.data))
 	case v == -5: // XT_RETURN
 		e.rule = append(e.rule, firewall.Verdict{Code: firewall.VerdictReturn})
 	case v < 0:

@@ -3,8 +3,10 @@
 package xtables
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"os"
 	"strings"
 	"unsafe"
@@ -14,9 +16,11 @@ import (
 	"wgkeys/deploy/apply/firewall"
 )
 
-// The tables of iptables' own that may drop packets, with the order in which they
-// see them (enum nf_ip_hook_priorities).
-var legacyTables = map[string]int{"raw": -300, "mangle": -150, "filter": 0, "security": 50}
+// The tables of iptables' own, with the order in which they see packets (enum
+// nf_ip_hook_priorities): that of translations is where they are of destinations.
+var legacyTables = map[string]int{"raw": -300, "mangle": -150, nat: -100, "filter": 0, "security": 50}
+
+const nat = "nat" // sees the first packet of a connection only
 
 // builtin are the names of base chains by hook.
 var builtin = []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
@@ -136,9 +140,50 @@ func Match(name string, revision int, info []byte) firewall.Expr {
 
 // Target is a target of iptables. Both CT and NOTRACK can keep connection tracking
 // away; which, only their data say.
-func Target(name string) firewall.Expr {
-	if name == "CT" || name == "NOTRACK" {
+func Target(name string, data []byte) firewall.Expr {
+	switch name {
+	case "CT", "NOTRACK":
 		return firewall.Untrack{}
+	case "DNAT", "REDIRECT":
+		return translation(data)
 	}
 	return firewall.Target{Name: name}
+}
+
+// translation reads struct nf_nat_ipv4_multi_range_compat, which is shorter, or
+// nf_nat_range and nf_nat_range2: flags, the first address and the last, the first
+// port and the last (linux/netfilter/nf_nat.h).
+func translation(d []byte) firewall.Expr {
+	const (
+		plain = unix.NF_NAT_RANGE_MAP_IPS | unix.NF_NAT_RANGE_PROTO_SPECIFIED | unix.NF_NAT_RANGE_PERSISTENT
+		old   = 4 + 4 + 4 + 4 + 4 // the number of ranges, which is 1, and that range
+		whole = 4 + 16 + 16 + 4
+	)
+	size := 16
+	switch {
+	case len(d) >= whole:
+	case len(d) >= old:
+		d, size = d[4:], 4
+	default:
+		return firewall.Translation{Unknown: true}
+	}
+	flags := binary.NativeEndian.Uint32(d)
+	first, last, ports := d[4:4+size], d[4+size:4+2*size], d[4+2*size:]
+	t := firewall.Translation{Unknown: flags&^plain != 0 || !bytes.Equal(first, last)}
+	if flags&unix.NF_NAT_RANGE_MAP_IPS != 0 {
+		t.Addr = addrOf(first)
+	}
+	if flags&unix.NF_NAT_RANGE_PROTO_SPECIFIED != 0 {
+		t.Port, t.LastPort = int(binary.BigEndian.Uint16(ports)), int(binary.BigEndian.Uint16(ports[2:]))
+	}
+	return t
+}
+
+// addrOf reads union nf_inet_addr: an IPv4 address has nothing behind it.
+func addrOf(b []byte) netip.Addr {
+	if len(b) == 16 && bytes.Count(b[4:], []byte{0}) == 12 {
+		b = b[:4]
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
 }

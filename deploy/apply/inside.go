@@ -1,0 +1,76 @@
+package apply
+
+import (
+	"net/netip"
+
+	"wgkeys/deploy/apply/firewall"
+)
+
+// closedInside finds that nothing that this host sends into the tunnel leaves it, or
+// that nothing that comes from it for this host gets in, answers included. A router may
+// be closed to its peers on purpose.
+func closedInside(p *planner) (found []obstacle) {
+	if p.view.Forward {
+		return nil
+	}
+	for _, family := range []firewall.Family{firewall.IPv4, firewall.IPv6} {
+		own := ownPrefix(p, family)
+		if _, peers := insidePrefix(p, family); peers == 0 || !own.IsValid() {
+			continue
+		}
+		for _, w := range []way{intoTunnel(p, family, own), outOfTunnel(p, family, own)} {
+			if drop := dropOfAll(p, w); drop != nil {
+				found = hinder(p, found, w, drop)
+			}
+		}
+	}
+	return found
+}
+
+// ownPrefix is the shortest that has all of the host's addresses of a family, INSIDE.
+func ownPrefix(p *planner, family firewall.Family) (common netip.Prefix) {
+	for _, a := range p.view.Addresses {
+		if a.Addr().Is4() == (family == firewall.IPv4) {
+			common = widened(common, netip.PrefixFrom(a.Addr(), a.Addr().BitLen()))
+		}
+	}
+	return common
+}
+
+// dropOfAll is where the packets of a way are dropped of every protocol, the first of a
+// connection and those of one that was let through.
+func dropOfAll(p *planner, w way) (last *firewall.Drop) {
+	icmp := map[firewall.Family]byte{firewall.IPv4: protocolICMP, firewall.IPv6: protocolICMPv6}[w.packet.Family]
+	for _, protocol := range []byte{protocolTCP, protocolUDP, icmp} {
+		for _, answer := range []bool{false, true} {
+			packet := w.packet
+			packet.Protocol, packet.Answer = protocol, answer
+			if last = p.state.Firewall.Drops(packet, w.hooks...); last == nil {
+				return nil
+			}
+		}
+	}
+	return last
+}
+
+func intoTunnel(p *planner, family firewall.Family, own netip.Prefix) way {
+	link := firewall.Link{Name: p.view.Tunnel, Index: p.state.LinkIndex}
+	w := way{
+		packet: firewall.Packet{Family: family, Out: link, Source: own}, hooks: outOf,
+		what:   "all that this host sends into the tunnel over " + spelledFamily(family),
+		accept: accept{"oifname " + nftName(link.Name), "-o " + link.Name, "allow out on " + link.Name},
+	}
+	w.late = &w.accept
+	return w
+}
+
+func outOfTunnel(p *planner, family firewall.Family, own netip.Prefix) way {
+	link := firewall.Link{Name: p.view.Tunnel, Index: p.state.LinkIndex}
+	return way{
+		packet: firewall.Packet{Family: family, In: link, Dest: own, Answer: true, Local: true}, hooks: into,
+		what: "all that comes from the tunnel to this host over " + spelledFamily(family),
+		accept: accept{"iifname " + nftName(link.Name) + " ct state established,related",
+			"-i " + link.Name + " -m conntrack --ctstate ESTABLISHED,RELATED", "allow in on " + link.Name},
+		early: &accept{open: "iifname " + nftName(link.Name), tables: "-i " + link.Name},
+	}
+}

@@ -1,0 +1,161 @@
+package nft
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/mdlayher/netlink"
+	"github.com/mdlayher/netlink/nlenc"
+	"golang.org/x/sys/unix"
+
+	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/firewall"
+)
+
+// A nftTable is a table of nftables.
+type nftTable struct {
+	family firewall.Family
+	name   string
+}
+
+// all is the tables of all families.
+var all nftTable
+
+// The flags of a table, which package nftables does not read with its chains.
+const (
+	tableDormant = 0x1 // NFT_TABLE_F_DORMANT: no packet comes to it
+	tableOwner   = 0x2 // NFT_TABLE_F_OWNER
+)
+
+func readNftables() (firewall.Ruleset, error) {
+	var rules firewall.Ruleset
+	flags, err := readTables()
+	if err != nil {
+		return rules, notThere(err)
+	}
+	filters := map[nftTable]bool{}
+	err = all.dump(unix.NFT_MSG_GETCHAIN, nil, func(family byte, data []byte) error {
+		a := attributesOf(data)
+		t := nftTable{firewall.Family(family), nlenc.String(a[unix.NFTA_CHAIN_TABLE])}
+		c := chainOf(t, a)
+		c.Owned = flags[t]&tableOwner != 0
+		if flags[t]&tableDormant != 0 || !seesIP(t.family) {
+			return nil
+		}
+		rules.SourceNAT = rules.SourceNAT || c.NAT && c.Hook == firewall.Postrouting
+		if !strings.HasPrefix(t.name, apply.FilterTable("")) {
+			rules.Chains = append(rules.Chains, c)
+			filters[t] = filters[t] || c.Hook != firewall.NoHook
+		}
+		return nil
+	})
+	if err != nil {
+		return rules, notThere(err)
+	}
+	rules.Chains = slices.DeleteFunc(rules.Chains, func(c firewall.Chain) bool {
+		return !filters[nftTable{c.Family, c.Table}]
+	})
+	for t, filters := range filters {
+		if !filters {
+			continue
+		}
+		if err := readRules(t, rules.Chains); err != nil {
+			return rules, err
+		}
+	}
+	rules.Sets, err = readSets(rules.Chains)
+	return rules, err
+}
+
+// seesIP reports whether a family's chains see packets of IP as such.
+func seesIP(f firewall.Family) bool {
+	return slices.Contains([]firewall.Family{firewall.INet, firewall.IPv4, firewall.IPv6, firewall.NetDev}, f)
+}
+
+func readTables() (map[nftTable]uint32, error) {
+	flags := map[nftTable]uint32{}
+	err := all.dump(unix.NFT_MSG_GETTABLE, nil, func(family byte, data []byte) error {
+		a := attributesOf(data)
+		flags[nftTable{firewall.Family(family), nlenc.String(a[unix.NFTA_TABLE_NAME])}] = a.number(unix.NFTA_TABLE_FLAGS)
+		return nil
+	})
+	return flags, err
+}
+
+func chainOf(t nftTable, a nftAttributes) firewall.Chain {
+	c := firewall.Chain{Family: t.family, Table: t.name, Name: nlenc.String(a[unix.NFTA_CHAIN_NAME]),
+		Hook: firewall.NoHook, NAT: nlenc.String(a[unix.NFTA_CHAIN_TYPE]) == "nat"}
+	_, drops := a[unix.NFTA_CHAIN_POLICY]
+	c.Drops = drops && a.number(unix.NFTA_CHAIN_POLICY) == uint32(firewall.VerdictDrop)
+	if _, base := a[unix.NFTA_CHAIN_HOOK]; !base {
+		return c
+	}
+	hook := attributesOf(a[unix.NFTA_CHAIN_HOOK])
+	c.Hook = hookOf(t.family, hook.number(unix.NFTA_HOOK_HOOKNUM))
+	c.Priority = int(int32(hook.number(unix.NFTA_HOOK_PRIORITY)))
+	c.Devices = devicesOf(hook)
+	return c
+}
+
+// hookOf is the hook by its number, which is another in the family of interfaces.
+func hookOf(family firewall.Family, number uint32) firewall.Hook {
+	if family == firewall.NetDev {
+		switch number {
+		case unix.NF_NETDEV_INGRESS:
+			return firewall.Ingress
+		case unix.NF_NETDEV_EGRESS:
+			return firewall.Egress
+		}
+		return firewall.NoHook
+	}
+	if h := firewall.Hook(number); h <= firewall.Ingress {
+		return h
+	}
+	return firewall.NoHook
+}
+
+// devicesOf are the interfaces of a chain, by their whole names: of those by the
+// beginning of a name (NFTA_DEVICE_PREFIX) nothing is known.
+func devicesOf(hook nftAttributes) []string {
+	const devices = 4 // NFTA_HOOK_DEVS
+	if one, ok := hook[unix.NFTA_HOOK_DEV]; ok {
+		return []string{nlenc.String(one)}
+	}
+	list, err := netlink.UnmarshalAttributes(hook[devices])
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, x := range list {
+		const name = 1 // NFTA_DEVICE_NAME
+		if x.Type == name {
+			names = append(names, nlenc.String(x.Data))
+		}
+	}
+	return names
+}
+
+// dump asks nftables for all of a kind that a table has, and calls each with the
+// family and the attributes of one.
+func (t nftTable) dump(kind uint16, about []netlink.Attribute, each func(family byte, data []byte) error) error {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	attributes, err := netlink.MarshalAttributes(about)
+	if err != nil {
+		return err
+	}
+	messages, err := conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind),
+			Flags: netlink.Request | netlink.Dump},
+		Data: append([]byte{byte(t.family), unix.NFNETLINK_V0, 0, 0}, attributes...),
+	})
+	for _, m := range messages {
+		if err == nil && len(m.Data) >= nfgenmsg {
+			err = each(m.Data[0], m.Data[nfgenmsg:])
+		}
+	}
+	return err
+}
