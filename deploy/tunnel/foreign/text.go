@@ -183,6 +183,8 @@ func whyNoKey(s string, err error) string {
 	switch {
 	case strings.TrimSpace(s) == "":
 		return "it is empty"
+	case strings.HasPrefix(strings.TrimSpace(s), "ENC["):
+		return "sops has encrypted it"
 	case placeholder(s), strings.ContainsAny(s, "[]"):
 		return "a placeholder stands where the key was"
 	}
@@ -231,6 +233,10 @@ func (r *Reader) Number(at Pos, name, s string, low, high int) int {
 		n, err = strconv.ParseInt(strings.TrimSpace(s), 10, 64) // no octal: 051820 is 51820 to strtoul with base 10
 	}
 	if err != nil || n < int64(low) || n > int64(high) {
+		if takenOut(s) && strings.TrimSpace(s) != "" {
+			r.Wrong(at, "", "%s: a placeholder stands where a number was", name)
+			return 0
+		}
 		r.Wrong(at, ofComment(s), "%s: %s is no whole number from %d to %d", name, Shown(s), low, high)
 		return 0
 	}
@@ -241,14 +247,16 @@ func (r *Reader) Number(at Pos, name, s string, low, high int) int {
 // Host bits stay.
 func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 	s = strings.TrimSpace(s)
-	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
-		addr = addr.Unmap()
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" && !addr.Is4In6() {
 		return netip.PrefixFrom(addr, addr.BitLen()), true
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil || p.Addr().Is4In6() {
 		why := Shown(s) + " is no address and no prefix"
-		if takenOut(s) {
+		switch {
+		case err == nil || strings.HasPrefix(strings.ToLower(s), "::ffff:"):
+			why = Shown(s) + " is an address of IPv4 within IPv6, which no packet in a tunnel has"
+		case takenOut(s):
 			why = "a placeholder stands where an address was"
 		}
 		r.Wrong(at, ofComment(s), "%s: %s", name, why)

@@ -76,6 +76,9 @@ func Names(read bool) (names []string) {
 
 // of is the format of a file by what is in it.
 func of(file foreign.File) (*Format, error) {
+	if err := plain(file); err != nil {
+		return nil, err
+	}
 	for i := range all {
 		if f := &all[i]; f.Is != nil && f.Is(file) {
 			return f, nil
@@ -85,6 +88,36 @@ func of(file foreign.File) (*Format, error) {
 		"it looks like no tunnel of a program that is known here",
 		"--format NAME says it: wgkeys import --help")
 }
+
+// plain tells why the text of a file is not its program's.
+func plain(file foreign.File) error {
+	text := bytes.TrimLeft(file.Text, " \t\r\n")
+	for _, k := range notPlain {
+		if bytes.HasPrefix(text, []byte(k.begins)) {
+			return fault.NewFile("cannot import", file.Name, k.why, k.hint)
+		}
+	}
+	return nil
+}
+
+// notPlain are beginnings of files that hold a tunnel, but not as its program reads it.
+var notPlain = []struct{ begins, why, hint string }{
+	{"\xef\xbb\xbf", "a byte order mark stands before its text, which no program but an editor reads",
+		"sed -i '1s/^\\xef\\xbb\\xbf//' FILE takes it out"},
+	{"\xff\xfe", utf16, "iconv -f UTF-16 -t UTF-8 FILE"},
+	{"\xfe\xff", utf16, "iconv -f UTF-16 -t UTF-8 FILE"},
+	{"\x00GITCRYPT\x00", "git-crypt has encrypted it", "git-crypt unlock, in its repository"},
+	{"$ANSIBLE_VAULT;", "ansible-vault has encrypted it", "ansible-vault view FILE has its text"},
+	{"age-encryption.org/", encrypted, "age -d FILE has its text"},
+	{"-----BEGIN AGE ENCRYPTED FILE-----", encrypted, "age -d FILE has its text"},
+	{"-----BEGIN PGP MESSAGE-----", "gpg has encrypted it", "gpg -d FILE has its text"},
+	{"network.", "it is what `uci show` prints, and not the file", "uci export network prints the file"},
+}
+
+const (
+	utf16     = "its text is UTF-16, as Windows' editors write it"
+	encrypted = "age has encrypted it"
+)
 
 // hasLine tells whether a file has one of some lines, blanks and case apart.
 func hasLine(f foreign.File, lines ...string) bool {

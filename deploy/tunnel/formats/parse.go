@@ -18,7 +18,7 @@ func Parse(files []foreign.File, format string, read func(path string) ([]byte, 
 	var order []*Format
 	for _, file := range files {
 		f, err := of(file)
-		if format != "" {
+		if format != "" && plain(file) == nil {
 			f, err = Named(format, true)
 		}
 		if err != nil {

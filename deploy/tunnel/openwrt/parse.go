@@ -203,6 +203,10 @@ func (p *parser) section(s *section) {
 		p.Wrong(s.at, "", "a peer of AmneziaWG, which no WireGuard understands")
 		return
 	}
+	if b := p.under(s); b != nil {
+		b.above(s)
+		return
+	}
 	if b := p.byName[s.text("interface")]; b != nil && s.kind != "interface" {
 		if s.kind == "route" || s.kind == "route6" {
 			b.route(s)
@@ -216,6 +220,74 @@ func (p *parser) section(s *section) {
 				"and table names another one")
 		}
 	}
+}
+
+// under is the device that an interface of another protocol is on: netifd gives that what
+// it has, so that the addresses of a tunnel may be there.
+func (p *parser) under(s *section) *builder {
+	if s.kind != "interface" || s.text("proto") == "wireguard" || s.yes("disabled", false) {
+		return nil
+	}
+	for _, key := range []string{"device", "ifname"} {
+		if b := p.byName[strings.TrimPrefix(s.text(key), "@")]; b != nil {
+			return b
+		}
+	}
+	return nil
+}
+
+// above takes in what an interface on top of the device gives it.
+func (b *builder) above(s *section) {
+	if s.text("proto") != "static" {
+		b.left(s.at, "config interface", "another protocol on top of the tunnel, which a tunnel file has nothing of")
+		return
+	}
+	for _, o := range s.order {
+		switch o.key {
+		case "proto", "device", "ifname", "auto", "force_link", "metric", "netmask", "delegate", "defaultroute",
+			"disabled":
+		case "ipaddr", "ip6addr":
+			b.addressesAbove(s, o)
+		case "gateway", "ip6gw":
+			b.gatewayAbove(s, o)
+		case "dns", "dns_search":
+			b.dns(o)
+		default:
+			b.left(o.at, o.key, "a tunnel file says nothing of it")
+		}
+	}
+}
+
+func (b *builder) addressesAbove(s *section, o *option) {
+	mask := s.text("netmask")
+	for _, w := range o.words() {
+		if mask != "" && o.key == "ipaddr" && !strings.Contains(w, "/") {
+			w += "/" + strconv.Itoa(maskLength(mask))
+		}
+		if prefix, ok := b.Prefix(o.at, o.key, w); ok {
+			b.d.Addresses = append(b.d.Addresses, foreign.Address{Pos: o.at, Local: prefix})
+		}
+	}
+}
+
+// gatewayAbove takes in the default route that netifd makes of a gateway.
+func (b *builder) gatewayAbove(s *section, o *option) {
+	addr, err := netip.ParseAddr(o.text())
+	if err != nil || addr.Zone() != "" {
+		b.Wrong(o.at, "", "%s: %s is no address", o.key, foreign.Shown(o.text()))
+		return
+	}
+	if !s.yes("defaultroute", true) {
+		return
+	}
+	r := foreign.Route{Pos: o.at, Prefix: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Gateway: addr}
+	if addr.Is4() {
+		r.Prefix = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	if metric := s.options["metric"]; metric != nil {
+		r.Metric = b.number(metric, 0, math.MaxInt32)
+	}
+	b.d.Routes = append(b.d.Routes, r)
 }
 
 // route takes in a static route of netifd.

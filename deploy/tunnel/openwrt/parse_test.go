@@ -1,6 +1,7 @@
 package openwrt
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -70,6 +71,29 @@ func TestErrors(t *testing.T) {
 		if strings.Contains(all, private[:8]) {
 			t.Errorf("the key is in %q", all)
 		}
+	}
+}
+
+// TestAbove: an interface on top of the tunnel's gives it addresses and a gateway.
+func TestAbove(t *testing.T) {
+	const text = begin + peer + "\tlist allowed_ips '0.0.0.0/0'\n" +
+		"config interface 'inside'\n\toption proto 'static'\n\toption device '@wg0'\n\toption ipaddr '10.0.1.2'\n" +
+		"\toption netmask '255.255.255.0'\n\tlist ip6addr 'fd00::2/64'\n\toption gateway '10.0.1.1'\n\toption metric '10'\n" +
+		"\toption ip6assign '64'\n" +
+		"config interface 'other'\n\toption proto 'dhcp'\n\toption device 'wg0'\n" +
+		"config interface 'lan'\n\toption proto 'static'\n\toption device 'br-lan'\n\toption ipaddr '192.168.1.1'\n"
+	devices, err := Parse([]foreign.File{{Name: "network", Text: []byte(text)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := devices[0]
+	got := fmt.Sprint(d.Addresses[0].Local, " ", d.Addresses[1].Local, " ", len(d.Addresses), d.Routes[0].Prefix,
+		d.Routes[0].Gateway, d.Routes[0].Metric)
+	if got != "10.0.1.2/24 fd00::2/64 2 0.0.0.0/0 10.0.1.1 10" {
+		t.Error(got)
+	}
+	if len(d.Left) != 2 || d.Left[0].What != "ip6assign" || d.Left[1].What != "config interface" {
+		t.Error(d.Left)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/keyring"
@@ -103,6 +104,8 @@ func (p *parser) line(at foreign.Pos, line string) {
 	key, value, ok := strings.Cut(text, "=")
 	key, value = strings.TrimSpace(key), strings.TrimSpace(value)
 	switch {
+	case !ok && text[0] == ';':
+		p.Wrong(at, "begin it with #", "a comment of wg(8) does not begin with ;")
 	case !ok:
 		p.Wrong(at, "", "%s is neither a [section] nor KEY = VALUE", foreign.Shown(text))
 	case p.section == "":
@@ -181,7 +184,7 @@ func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 	case "address":
 		p.addresses(at, value)
 	case "dns":
-		d.DNS = append(d.DNS, list(value)...)
+		d.DNS = append(d.DNS, words(value)...)
 	case "table":
 		p.table(at, value)
 	case "saveconfig":
@@ -197,7 +200,7 @@ func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 }
 
 func (p *parser) addresses(at foreign.Pos, value string) {
-	for _, s := range list(value) {
+	for _, s := range words(value) {
 		if prefix, ok := p.Prefix(at, "Address", s); ok {
 			p.d.Addresses = append(p.d.Addresses, foreign.Address{Pos: at, Local: prefix})
 		}
@@ -211,7 +214,14 @@ func (p *parser) table(at foreign.Pos, value string) {
 	case "", "auto", "main", "254":
 	case "off":
 		p.off = true
+	case "default":
+		p.d.Table = 253
 	default:
+		if c := value[0]; c < '0' || c > '9' {
+			p.Wrong(at, "write its number, which is in /etc/iproute2/rt_tables", "Table: %s is a name that a host gives a table",
+				foreign.Shown(value))
+			return
+		}
 		p.d.Table = p.Number(at, "Table", value, 1, foreign.Max32)
 	}
 }
@@ -253,7 +263,13 @@ func (p *parser) allowed(at foreign.Pos, s string) {
 	p.peer.AllowedIPs = append(p.peer.AllowedIPs, prefix.Masked())
 }
 
-// list are the words between commas; wg(8) and wg-quick take blanks for nothing.
+// words are those between commas or blanks: what wg-quick keeps to itself is split at both
+// (parse_options in wg-quick's linux.bash).
+func words(value string) []string {
+	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+}
+
+// list are the words between commas; wg(8) takes blanks for nothing.
 func list(value string) (words []string) {
 	for s := range strings.SplitSeq(value, ",") {
 		if s = strings.TrimSpace(s); s != "" {

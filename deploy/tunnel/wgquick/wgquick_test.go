@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -90,6 +91,42 @@ func TestSavedMark(t *testing.T) {
 		devices, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte(text)}})
 		if err != nil || devices[0].FwMark != want {
 			t.Errorf("%v, mark %d of\n%s", err, devices[0].FwMark, text)
+		}
+	}
+}
+
+// TestSpellings: what wg-quick keeps to itself is split at commas and at blanks, and comments
+// beside the keys of a peer are told from those on whose it is.
+func TestSpellings(t *testing.T) {
+	const key = "ODjFWl1m9PB1ijPpSmwDfNBvCLBTyzcDyE7wYKOaT0E="
+	const text = "[Interface]\nAddress = 10.0.0.1/24 fd00::1/64,10.1.0.1/24\nDNS = 192.0.2.1  lan\nTable = default\n" +
+		"# before\n[Peer] # at it\n# in it\nPublicKey = " + key + " # behind\n# on what\nAllowedIPs = 10.0.0.2 # it has\n"
+	devices, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte(text)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := devices[0]
+	p := d.Peers[0]
+	if len(d.Addresses) != 3 || len(d.DNS) != 2 || d.Table != 253 ||
+		strings.Join(p.Comment, "; ") != "before; at it; in it; behind; on what; it has" ||
+		strings.Join(p.Beside, "; ") != "on what; it has" {
+		t.Errorf("%v, %q, %d, %q, %q", d.Addresses, d.DNS, d.Table, p.Comment, p.Beside)
+	}
+}
+
+// TestRefused: what wg(8) or a tunnel has nothing of is refused with the reason.
+func TestRefused(t *testing.T) {
+	for line, want := range map[string]string{
+		"; home":                             "does not begin with ;",
+		"Table = vpn":                        "a name that a host gives a table",
+		"Address = ::ffff:10.0.0.1/96":       "IPv4 within IPv6",
+		"Address = ::ffff:10.0.0.1":          "IPv4 within IPv6",
+		"MTU = {{ mtu }}":                    "a placeholder stands where a number was",
+		"PrivateKey = ENC[AES256_GCM,data:]": "sops has encrypted it",
+	} {
+		_, err := Parse([]foreign.File{{Name: "wg0.conf", Text: []byte("[Interface]\n" + line + "\n")}})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "wg0.conf:2") {
+			t.Errorf("%s: %v", line, err)
 		}
 	}
 }
