@@ -118,9 +118,10 @@ func (w *writer) allRouted() bool {
 	want := map[netip.Prefix]bool{}
 	for _, p := range w.v.Peers {
 		for _, a := range p.AllowedIPs {
-			want[a] = true
+			want[a] = a.Addr().Is4() || w.has(true) // without IPv6 it has no routes of it
 		}
 	}
+	maps.DeleteFunc(want, func(_ netip.Prefix, wanted bool) bool { return !wanted })
 	for _, a := range w.v.Addresses {
 		delete(want, a.Masked())
 	}
@@ -219,7 +220,7 @@ func (w *writer) family(ipv6 bool) {
 	v := w.v
 	w.line("\n[%s]", map[bool]string{false: "ipv4", true: "ipv6"}[ipv6])
 	if !w.has(ipv6) {
-		w.line("method=%s", map[bool]string{false: "disabled", true: "ignore"}[ipv6])
+		w.line("method=%s", w.none(ipv6))
 		return
 	}
 	w.line("method=%s", w.method(ipv6))
@@ -241,6 +242,18 @@ func (w *writer) family(ipv6 bool) {
 		w.line("forwarding=1")
 	}
 	w.routes(ipv6)
+}
+
+// none is the method of a family without addresses and routes. IPv6 is left as the host
+// has it, but where peers are allowed prefixes of it, to which there would be routes.
+func (w *writer) none(ipv6 bool) string {
+	allowed := func(p tunnel.Peer) bool {
+		return slices.ContainsFunc(p.AllowedIPs, func(a netip.Prefix) bool { return a.Addr().Is6() })
+	}
+	if ipv6 && !slices.ContainsFunc(w.v.Peers, allowed) {
+		return "ignore"
+	}
+	return "disabled"
 }
 
 // method is manual only with an address (libnm's nm-setting-ip-config.c refuses it
