@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"wgkeys/deploy/tunnel/foreign"
 )
@@ -49,7 +50,11 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 	}
 	description = p.Description
 	for _, w := range words {
-		if name = slug(number.ReplaceAllString(w, "")); name != "" {
+		text := w
+		if strings.HasSuffix(w, ")") {
+			text = number.ReplaceAllString(w, "")
+		}
+		if name = slug(text); name != "" {
 			if !strings.EqualFold(name, w) && description == "" {
 				description = w
 			}
@@ -73,9 +78,12 @@ func nameAmong(p *foreign.Peer) int {
 		}
 	}
 	for i, c := range p.Comment {
+		if len(c) > 48 || len(strings.Fields(c)) > 4 {
+			continue
+		}
 		other := field.MatchString(c) || ending.MatchString(c) || strings.Contains(c, "=") || ofKeys.MatchString(c) ||
 			slices.Contains(p.Beside, c)
-		if len(strings.Fields(c)) <= 4 && len(c) <= 48 && !other {
+		if !other {
 			return i
 		}
 	}
@@ -153,7 +161,11 @@ var plain = strings.NewReplacer(
 func slug(s string) string {
 	var b strings.Builder
 	gap := false
-	for _, r := range plain.Replace(strings.ToLower(s)) {
+	text := strings.ToLower(s)
+	if strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		text = plain.Replace(text)
+	}
+	for _, r := range text {
 		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '_' {
 			if gap && b.Len() > 0 {
 				b.WriteByte('-')

@@ -256,6 +256,8 @@ func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 		switch {
 		case err == nil || strings.HasPrefix(strings.ToLower(s), "::ffff:"):
 			why = Shown(s) + " is an address of IPv4 within IPv6, which no packet in a tunnel has"
+		case s == "(none)":
+			why = "(none) is what wg show prints where there is nothing: leave the line out"
 		case takenOut(s):
 			why = "a placeholder stands where an address was"
 		}

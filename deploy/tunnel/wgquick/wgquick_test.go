@@ -121,6 +121,7 @@ func TestRefused(t *testing.T) {
 		"Table = vpn":                        "a name that a host gives a table",
 		"Address = ::ffff:10.0.0.1/96":       "IPv4 within IPv6",
 		"Address = ::ffff:10.0.0.1":          "IPv4 within IPv6",
+		"Address = (none)":                   "leave the line out",
 		"MTU = {{ mtu }}":                    "a placeholder stands where a number was",
 		"PrivateKey = ENC[AES256_GCM,data:]": "sops has encrypted it",
 	} {
