@@ -97,26 +97,31 @@ addresses = ["10.7.0.1/32"]
 addresses = ["10.7.0.2/32"]
 `
 
-// TestSilentHost: alpha lets in and says nothing more. No verb waits for it for ever,
-// and status and push tell of the others.
+// TestSilentHost: alpha lets in and says nothing more, or nothing but on standard error. No
+// verb waits for it for ever, and status and push tell of the others.
 func TestSilentHost(t *testing.T) {
 	t.Parallel()
-	s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand exec sleep 100"}})
-	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
-	f.must("gen", "-q", "alpha", "beta")
-	for _, verb := range []string{"status", "push --all", "plan alpha", "apply alpha", "down alpha", "confirm alpha",
-		"rotate -n alpha", "rotate -y --now beta"} {
-		t.Run(verb, func(t *testing.T) {
-			t.Parallel()
-			code, out, said := f.run(append(strings.Fields(verb), "--timeout", "4s")...)
-			if code != ui.ExitFailed || !strings.Contains(said, `"alpha": it has said nothing for 4s`) {
-				t.Errorf("exits %d:\n%s%s", code, out, said)
-			}
-			if all := strings.Contains(verb, "status") || strings.Contains(verb, "--all"); all &&
-				!strings.Contains(said, `cannot reach host "beta"`) {
-				t.Errorf("nothing of beta: %s", said)
-			}
-		})
+	for does, why := range map[string]string{
+		"sleep 100": "it has said nothing for 4s",
+		"sh -c 'while :; do echo a moment >&2; sleep 1; done'": "it has said nothing for 8s but on standard error",
+	} {
+		s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand exec " + does}})
+		f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
+		f.must("gen", "-q", "alpha", "beta")
+		for _, verb := range []string{"status", "push --all", "plan alpha", "plan --all", "apply alpha", "down alpha",
+			"confirm alpha", "rotate -n alpha", "rotate -y --now beta", "install alpha"} {
+			t.Run(does+"/"+verb, func(t *testing.T) {
+				t.Parallel()
+				code, out, said := f.run(append(strings.Fields(verb), "--timeout", "4s")...)
+				if code != ui.ExitFailed || !strings.Contains(said, `"alpha": `+why) {
+					t.Errorf("exits %d:\n%s%s", code, out, said)
+				}
+				if all := strings.Contains(verb, "status") || strings.Contains(verb, "--all"); all &&
+					!strings.Contains(said, `cannot reach host "beta"`) {
+					t.Errorf("nothing of beta: %s", said)
+				}
+			})
+		}
 	}
 }
 

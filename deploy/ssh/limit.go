@@ -14,7 +14,8 @@ import (
 )
 
 // ErrSilent is the cause of the error about a host that took too long: it said
-// nothing for the limit, or did not come to an end in many times that.
+// nothing for the limit, nothing but on standard error for twice that, or did not come to
+// an end in many times that.
 var ErrSilent = errors.New("no answer in time")
 
 // A late is ErrSilent in words. The connection is as good as lost.
@@ -27,6 +28,10 @@ func (l late) Is(target error) bool { return target == ErrSilent || target == Er
 // something: a host that says one byte from time to time is not waited for for
 // ever.
 const patienceFactor = 10
+
+// murmurFactor is how many limits a host may take that says something on standard error
+// alone: that is no answer, and whoever is at it gives one, or part of one, before.
+const murmurFactor = 2
 
 // A watchdog ends a command with which not a word is exchanged for the limit.
 //
@@ -41,6 +46,7 @@ type watchdog struct {
 	limit time.Duration // 0: none
 
 	words   atomic.Int64 // counts what was exchanged
+	errors  atomic.Int64 // counts what came on standard error
 	heard   atomic.Bool  // something came on standard output
 	said    atomic.Bool  // standard input is at its end
 	waiting atomic.Int32 // how many of our own readers of it are slow
@@ -52,44 +58,59 @@ func (w *watchdog) look(ctx context.Context, cancel context.CancelCauseFunc, pid
 	tick := min(w.limit/8, time.Second)
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	var quiet, spent time.Duration
+	var quiet, mute, spent time.Duration
 	ours := processorTime(pid)
-	for before := w.words.Load(); ; {
+	for before, errorsBefore := w.words.Load(), w.errors.Load(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		now, oursNow := w.words.Load(), processorTime(pid)
+		now, errorsNow, oursNow := w.words.Load(), w.errors.Load(), processorTime(pid)
 		busy := w.waiting.Load() > 0 || w.heard.Load() && !w.said.Load()
-		switch {
-		case busy || now != before:
-			quiet = 0
-		default:
-			quiet += tick - min(max(0, oursNow-ours), tick)
+		passed := tick - min(max(0, oursNow-ours), tick)
+		quiet, mute = quiet+passed, mute+passed
+		if busy || now != before {
+			quiet, mute = 0, 0
 		}
-		ours = oursNow
+		if errorsNow != errorsBefore {
+			quiet = 0
+		}
+		ours, errorsBefore = oursNow, errorsNow
 		if before = now; !busy {
 			spent += tick
 		}
+		why := w.late(quiet, mute, spent)
 		switch {
-		case quiet < w.limit && spent < patienceFactor*w.limit:
+		case why == "":
 		case asks(pid):
-			quiet, spent = 0, 0
-		case quiet >= w.limit:
-			cancel(late(fmt.Sprintf("it has said nothing for %v", w.limit)))
-			return
+			quiet, mute, spent = 0, 0, 0
 		default:
-			cancel(late(fmt.Sprintf("it has not come to an end in %v", patienceFactor*w.limit)))
+			cancel(late(why))
 			return
 		}
 	}
 }
 
+// late is why a host is, after so long without a word, with some on standard error alone,
+// and since the beginning; "": it is not.
+func (w *watchdog) late(quiet, mute, spent time.Duration) string {
+	switch {
+	case quiet >= w.limit:
+		return fmt.Sprintf("it has said nothing for %v", w.limit)
+	case mute >= murmurFactor*w.limit:
+		return fmt.Sprintf("it has said nothing for %v but on standard error", murmurFactor*w.limit)
+	case spent >= patienceFactor*w.limit:
+		return fmt.Sprintf("it has not come to an end in %v", patienceFactor*w.limit)
+	}
+	return ""
+}
+
 // reader counts what is read of in, standard input, on its way to the host.
 func (w *watchdog) reader(in io.Reader) io.Reader { return &wordReader{w, in} }
 
-// writer counts what the host says; out is standard output or nil.
+// writer counts what the host says; out is standard output, or nil, or where it is not heard
+// standard error.
 func (w *watchdog) writer(out io.Writer, heard bool) io.Writer { return &wordWriter{w, out, heard} }
 
 type wordReader struct {
@@ -113,8 +134,11 @@ type wordWriter struct {
 }
 
 func (o *wordWriter) Write(p []byte) (int, error) {
-	o.w.words.Add(1)
-	if o.heard && len(p) > 0 {
+	switch {
+	case !o.heard:
+		o.w.errors.Add(1)
+	case len(p) > 0:
+		o.w.words.Add(1)
 		o.w.heard.Store(true)
 	}
 	if o.out == nil {

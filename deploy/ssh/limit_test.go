@@ -60,6 +60,11 @@ func TestSilent(t *testing.T) {
 		"no end":    {asleep, 6 * time.Second, "echo begun; exec sleep 60", "begun\n", "it has said nothing for 6s"},
 		"drop by drop": {ssh.Local{}, 2 * time.Second, "while :; do echo .; sleep 0.3; done", ".\n",
 			"it has not come to an end in 20s"},
+		"errors alone": {asleep, 2 * time.Second, "while :; do echo wait >&2; sleep 0.3; done", "",
+			"it has said nothing for 4s but on standard error"},
+		"an answer, and then errors alone": {asleep, 3 * time.Second,
+			"echo begun; while :; do echo wait >&2; sleep 0.3; done", "begun\n",
+			"it has said nothing for 6s but on standard error"},
 		"here": {ssh.Local{}, time.Second, "sleep 60", "", "it has said nothing for 1s"},
 		"deaf": {ssh.Local{}, time.Second, "trap '' TERM; sleep 60 & wait", "", "it has said nothing for 1s"},
 	} {
@@ -87,6 +92,17 @@ func TestSilent(t *testing.T) {
 				t.Errorf("hint %q, want %q", hints, hint)
 			}
 		})
+	}
+}
+
+// TestAnswerAmongErrors: whoever goes on answering is waited for, whatever else it says.
+func TestAnswerAmongErrors(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	const talks = "for i in 1 2 3; do for j in 1 2 3 4 5 6; do echo wait >&2; sleep 0.8; done; echo $i; done"
+	err := ssh.Local{Limit: 4 * time.Second}.Run(t.Context(), talks, nil, &out)
+	if err != nil || out.String() != "1\n2\n3\n" {
+		t.Errorf("heard %q, %v", out.String(), err)
 	}
 }
 
