@@ -10,7 +10,6 @@ package device
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -28,6 +27,7 @@ import (
 	"golang.zx2c4.com/wireguard/tun"
 
 	"wgkeys/deploy/host/daemon"
+	"wgkeys/keyring/fault"
 )
 
 // process is the name under which the program runs as a device.
@@ -40,8 +40,14 @@ var Process = daemon.Process{Name: process, Args: 2, Run: func(args []string) er
 // Start makes the interface name in a process of its own and returns when it
 // can be configured. If the caller dies before that, the process ends too.
 func Start(ctx context.Context, name string, mtu int) error {
+	if err := Gone(name, remains); err != nil { // of the interface that was there before
+		return err
+	}
 	return daemon.Start(ctx, process, name, strconv.Itoa(mtu))
 }
+
+// remains is how long the process of a device may take to end when its interface is gone.
+const remains = 5 * time.Second
 
 // Gone waits until the device of the removed interface name has ended.
 func Gone(name string, atMost time.Duration) error {
@@ -56,10 +62,19 @@ func Gone(name string, atMost time.Duration) error {
 			return os.Remove(Socket(name))
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("the device of %s still holds its socket %s", name, Socket(name))
+			return errRemains
 		}
 	}
 }
+
+// A process of a device may be stopped, or hang. The error that these are part of names
+// the tunnel.
+var (
+	ErrStopped = fault.New("the process of its device is there and does not answer: it is stopped, or hangs", "", "",
+		"pgrep -af wgkeys-device shows it; kill -CONT lets one that is stopped go on, and after kill -9 wgkeys apply makes another")
+	errRemains = fault.New("the interface is gone, and the process of its device is still there: it is stopped, or hangs",
+		"", "", "pgrep -af wgkeys-device shows it; kill -CONT lets one that is stopped end, and kill -9 ends any")
+)
 
 // Socket is where the device of interface name is configured.
 func Socket(name string) string { return "/var/run/wireguard/" + name + ".sock" }

@@ -10,6 +10,7 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl"
 
 	"wgkeys/deploy/apply"
+	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
@@ -72,7 +73,7 @@ func (k *Client) Observe(name string, s *apply.State) error {
 	case k.asked.name == name:
 		err := readSocket(&patient{k.asked.conn}, a)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return errStopped
+			return device.ErrStopped
 		}
 		return err
 	case s.Link.Kind == "wireguard":

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"time"
 
+	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/keyring"
 
 	"golang.org/x/sys/unix"
@@ -87,6 +88,6 @@ func (d *Device) device() (*wgtypes.Device, error) {
 	case a := <-answers:
 		return a.dev, a.err
 	case <-time.After(silence):
-		return nil, errStopped
+		return nil, device.ErrStopped
 	}
 }

@@ -20,7 +20,6 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/linux/device"
 	"wgkeys/keyring"
-	"wgkeys/keyring/fault"
 )
 
 // A question is put to a device in user space before its answer is needed: it
@@ -66,10 +65,6 @@ func (p *patient) Read(b []byte) (int, error) {
 	}
 	return p.Conn.Read(b)
 }
-
-// errStopped: the error that it is part of names the tunnel.
-var errStopped = fault.New("the process of its device is there and does not answer: it is stopped, or hangs", "", "",
-	"pgrep -af wgkeys-device shows it; kill -CONT lets one that is stopped go on, and after kill -9 wgkeys apply makes another")
 
 // Errno gives an error that a device in user space answered its number back, which
 // wgctrl makes a text of (wguser's configureDevice).

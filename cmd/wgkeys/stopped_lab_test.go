@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"wgkeys/cmd/internal/labtest"
+	"wgkeys/cmd/internal/ui"
+)
+
+// TestLabStoppedDevice: a device in user space whose process is stopped. No verb waits for
+// it for ever, each names it, and what it says helps.
+func TestLabStoppedDevice(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	u.Must(u.Basalt, "wgkeys apply --quiet shale && wgkeys apply --quiet")
+	if link := u.Must(u.Basalt, "ip -d link show wg0"); !strings.Contains(link, "tun ") {
+		return // the kernel's own device stands still with the kernel alone
+	}
+	signal := func(name string) {
+		u.Must(u.Basalt, fmt.Sprintf("pgrep -f '^wgkeys-device wg0' | while read p; do "+
+			"[ $(readlink /proc/$p/ns/net) = $(readlink /proc/self/ns/net) ] && kill -%s $p; done; true", name))
+	}
+	const silent, hint = "does not answer: it is stopped, or hangs", "kill -CONT lets one that is stopped go on"
+	const remains = "the process of its device is still there"
+	key := u.Read(u.Basalt, "/root/net/keyring/basalt/wg0.pub")
+	signal("STOP")
+	for _, c := range []struct {
+		verb  string
+		code  int
+		wants []string
+	}{
+		{"status", ui.ExitSome, []string{`by host "basalt"`, silent, hint}},
+		{"plan", ui.ExitFailed, []string{`tunnel "wg0"`, silent, hint}},
+		{"apply", ui.ExitFailed, []string{`tunnel "wg0"`, silent, hint}},
+		{"rotate -y basalt", ui.ExitFailed, []string{`by host "basalt"`, silent, hint}},
+		{"rotate -y shale", ui.ExitFailed, []string{`peer "basalt"`, silent, hint, "wgkeys rotate shale --skip basalt"}},
+		{"down", ui.ExitFailed, []string{`tunnel "wg0"`, remains, "kill -9 ends any"}},
+		{"apply", ui.ExitFailed, []string{`tunnel "wg0"`, remains, "kill -9 ends any"}},
+		{"down", ui.ExitDone, []string{"nothing to do"}},
+	} {
+		r := u.Run(u.Basalt, "timeout -s KILL 120 wgkeys "+c.verb)
+		if r.Code != c.code {
+			t.Errorf("%s exits %d", c.verb, r.Code)
+		}
+		for _, want := range c.wants {
+			if !strings.Contains(r.Stderr, want) {
+				t.Errorf("%s does not say %q:\n%s%s", c.verb, want, r.Stdout, r.Stderr)
+			}
+		}
+	}
+	if now := u.Read(u.Basalt, "/root/net/keyring/basalt/wg0.pub"); now != key {
+		t.Errorf("the key was replaced: %s", now)
+	}
+	signal("CONT")
+	u.Must(u.Basalt, "wgkeys down --quiet && wgkeys apply --quiet && wgkeys plan && wgkeys rotate -y basalt")
+	signal("STOP")
+	u.Run(u.Basalt, "wgkeys down")
+	signal("KILL")
+	u.Must(u.Basalt, "wgkeys down --quiet && wgkeys apply --quiet && wgkeys plan && wgkeys rotate -y basalt")
+	u.Must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
+}
