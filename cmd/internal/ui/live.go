@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rivo/uniseg"
 	"golang.org/x/term"
 )
 
@@ -149,7 +150,7 @@ func (l *Live) lines(most int) (all []string) {
 		width = max(width, len(r.host))
 	}
 	for _, r := range shown {
-		all = append(all, fmt.Sprintf("  %-*s  %s", width, r.host, Printable(r.at)))
+		all = append(all, fmt.Sprintf("  %-*s  %s", width, r.host, Printable(onOneLine.Replace(r.at))))
 	}
 	state := fmt.Sprintf("  %d of %s done", l.done-l.failed, Plural(l.all, "host"))
 	if l.failed > 0 {
@@ -161,12 +162,24 @@ func (l *Live) lines(most int) (all []string) {
 	return append(all, state)
 }
 
-// cut shortens a line to so many characters.
+// cut shortens a line to so many columns: what a host says may have characters that take
+// two, or none of their own.
 func cut(line string, columns int) string {
-	if runes := []rune(line); len(runes) > columns {
-		return string(runes[:columns-3]) + "..."
+	if uniseg.StringWidth(line) <= columns {
+		return line
 	}
-	return line
+	const dots = "..."
+	kept, width := 0, len(dots)
+	for rest, state := line, -1; rest != ""; {
+		var cluster string
+		var wide int
+		cluster, rest, wide, state = uniseg.FirstGraphemeClusterInString(rest, state)
+		if width += wide; width > columns {
+			break
+		}
+		kept += len(cluster)
+	}
+	return line[:kept] + dots
 }
 
 // A LineWriter passes on whole lines, made printable and without their newline.
