@@ -40,15 +40,18 @@ func Run(ctx context.Context, r *repo.Repo, o Options) ([]Finding, error) {
 	}
 	c.duplicates()
 	c.shared()
+	index := repo.IndexOnce(ctx, r)
+	c.checkout(index)
 	if !c.all {
 		return unique(c.found), nil
 	}
 	c.modes()
-	c.gits(ctx)
+	c.gits(ctx, index)
 	if err := c.orphaned(); err != nil {
 		return nil, err
 	}
 	c.hintRename()
+	hintMeanwhile(c)
 	if err := c.secrets(); err != nil || !o.History {
 		return unique(c.found), err
 	}

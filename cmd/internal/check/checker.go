@@ -29,6 +29,8 @@ type checker struct {
 	parsed  []*tunnel.Tunnel
 	unknown bool // the hosts of a tunnel are not known
 	hosts   []*hostCheck
+
+	meanwhile []meanwhile
 }
 
 // tunnels checks the tunnels. What is wrong with a file is a finding; an error is
@@ -114,6 +116,7 @@ func (c *checker) psk(r *report, name, a, b string) {
 		f := Finding{Check: "psk", Tunnel: name, Host: h.Host, Hint: "wgkeys gen " + h.Host}
 		switch {
 		case h.Missing():
+			f.lacks = h.Path
 			r.add(f, h.Path, 0, "host %q lacks its end of the preshared key with %q in tunnel %q", h.Host,
 				repo.PeerOf(name, h.File), name)
 		case errors.Is(h.Err, vault.ErrNoMeta):

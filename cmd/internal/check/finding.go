@@ -22,6 +22,7 @@ type Finding struct {
 	What   string `json:"what"`
 	Hint   string `json:"hint"`
 
+	lacks    string            // the file that is not there
 	conflict bool              // the file has the markers of a merge
 	moved    *vault.MovedError // the file may be that of a host or tunnel of another name
 }

@@ -9,15 +9,12 @@ import (
 	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/keyring/git"
+	"wgkeys/vault"
 )
 
 // gits finds what git has of vault and keyring and the working tree has not, and what
 // no commit takes.
-func (c *checker) gits(ctx context.Context) {
-	index := repo.IndexOnce(ctx, c.repo)
-	if err := repo.RequireIn(index, c.repo); err != nil {
-		c.fault(Finding{Check: "checkout"}, err)
-	}
+func (c *checker) gits(ctx context.Context, index repo.IndexOf) {
 	c.merges(ctx, index)
 	trees, _ := c.repo.Trees() // an error is one of reading, which others tell
 	for _, t := range trees {
@@ -40,6 +37,25 @@ func (c *checker) gits(ctx context.Context) {
 					"git ignores %q: no commit takes it, and no clone has it", name)
 			}
 		}
+	}
+}
+
+// checkout finds what the working tree has not of what git has. What was found missing for
+// that alone is not missing, and to make it again would be the wrong way out.
+func (c *checker) checkout(index repo.IndexOf) {
+	if err := repo.RequireTunnels(index, c.repo); err != nil {
+		c.fault(Finding{Check: "checkout"}, err)
+		c.unknown = true // whom no tunnel names
+	}
+	err := repo.RequireIn(index, c.repo)
+	if err == nil {
+		return
+	}
+	c.fault(Finding{Check: "checkout"}, err)
+	away := repo.ReadAway(index, c.repo)
+	c.found = slices.DeleteFunc(c.found, func(f Finding) bool { return f.lacks != "" && away.Has(f.lacks) })
+	for _, h := range c.hosts {
+		h.lacks = h.lacks && !away.Has(c.repo.Ring.Path(h.host, h.tunnel))
 	}
 }
 
@@ -82,6 +98,54 @@ func (c *checker) merges(ctx context.Context, index repo.IndexOf) {
 	})
 }
 
+// renamedMeanwhile is the host that a file of a host, which one side of the merge has
+// removed, is of by now: its public key has gone there with the renaming, and its private
+// one, of which git sees nothing alike, has not.
+func renamedMeanwhile(c *checker, u repo.Unmerged) string {
+	kept := u.Ours
+	if kept.ID == "" {
+		kept = u.Theirs
+	} else if u.Theirs.ID != "" {
+		return ""
+	}
+	meta, ok := u.Holds(kept)
+	if !ok || u.File == "" || meta.PublicKey.IsZero() {
+		return ""
+	}
+	for _, h := range c.hosts {
+		if h.public == meta.PublicKey && h.host != u.Host && vault.KeyFile(h.tunnel) == u.File {
+			return h.host
+		}
+	}
+	return ""
+}
+
+// inBoth are the files of a host that another has too, as a shell takes them.
+func inBoth(c *checker, host, other string) string {
+	files, _ := c.repo.Vault.List(host) // an error is one of reading, which others tell
+	var paths []string
+	for _, file := range files {
+		paths = append(paths, c.repo.Vault.Path(other, file))
+	}
+	return repo.Existing(paths...)
+}
+
+// A meanwhile is a host that one side of a merge has renamed.
+type meanwhile struct{ from, to, hint string }
+
+// hintMeanwhile has what else is found of such a host say the same: by itself it would
+// have one of the two keys removed.
+func hintMeanwhile(c *checker) {
+	for _, m := range c.meanwhile {
+		for i := range c.found {
+			if f := &c.found[i]; (f.Check == "orphaned" || f.Check == "merge") && f.Host == m.from ||
+				f.Check == "key" && f.Host == m.to {
+				f.Hint = m.hint
+			}
+		}
+	}
+}
+
 // vaultOf is the vault, as seen from the top of git's working tree.
 func vaultOf(u repo.Unmerged) string { return filepath.Dir(filepath.Dir(u.Path)) }
 
@@ -91,7 +155,13 @@ func (c *checker) merge(u repo.Unmerged, op git.Operation) {
 	path := ui.Quoted(u.Path)
 	f := Finding{Check: "merge", Host: u.Host}
 	what := fmt.Sprintf("%s is not finished: both sides have changed %q", op.Name, c.relative(u.FullPath))
-	if u.Ours.ID == "" || u.Theirs.ID == "" {
+	if to := renamedMeanwhile(c, u); to != "" {
+		what = fmt.Sprintf("%s is not finished: one side has called host %q %q, and on the other it got another key", op.Name,
+			u.Host, to)
+		f.Hint = fmt.Sprintf("rm %s, then wgkeys mv %s %s; then %s add -A -- %s and %s %s",
+			inBoth(c, u.Host, to), u.Host, to, g, ui.Quoted(vaultOf(u)), g, op.Finish)
+		c.meanwhile = append(c.meanwhile, meanwhile{u.Host, to, f.Hint})
+	} else if u.Ours.ID == "" || u.Theirs.ID == "" {
 		what = fmt.Sprintf("%s is not finished: one side has removed %q, and the other has changed it", op.Name,
 			c.relative(u.FullPath))
 		f.Hint = fmt.Sprintf("%[1]s rm -q -- %[2]s, or to keep it: %[1]s add -- %[2]s; and %[1]s %[3]s", g, path, op.Finish)

@@ -42,6 +42,13 @@ func (h *hostCheck) add(check, hint, path string, line int, what string, args ..
 	h.report.add(h.finding(check, hint), path, line, what, args...)
 }
 
+// addLacking finds at path that a file is not there.
+func (h *hostCheck) addLacking(check, hint, file, path string, line int, what string, args ...any) {
+	f := h.finding(check, hint)
+	f.lacks = file
+	h.report.add(f, path, line, what, args...)
+}
+
 // key checks a host's key pair and whom its private half is encrypted to.
 func (h *hostCheck) key() {
 	pub := h.repo.Ring.Path(h.host, h.tunnel)
@@ -56,7 +63,7 @@ func (h *hostCheck) key() {
 			h.fault("key", repo.WithoutPublic(h.repo, h.host, h.tunnel, err))
 			return
 		}
-		h.add("key", hint, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
+		h.addLacking("key", hint, pub, pub, 0, "host %q has no public key in tunnel %q", h.host, h.tunnel)
 		return
 	}
 	if err != nil {
@@ -73,8 +80,8 @@ func (h *hostCheck) key() {
 		h.open(file, public)
 	case errors.Is(err, fs.ErrNotExist) && h.unmanaged:
 	case errors.Is(err, fs.ErrNotExist):
-		h.add("key", "bring it back from git: git log -- "+path+"; if "+h.host+" made its key itself: wgkeys push "+h.host+
-			" asks whether it still has it",
+		h.addLacking("key", "bring it back from git: git log -- "+path+"; if "+h.host+
+			" made its key itself: wgkeys push "+h.host+" asks whether it still has it", path,
 			pub, 1, "host %q has a public key in tunnel %q, and no private one in the vault", h.host, h.tunnel)
 	case err != nil:
 		h.fault("key", err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
 )
@@ -41,13 +42,77 @@ func missing(r *Repo, index IndexOf, matters func(name string) bool) error {
 		}
 		missing := has.NotCheckedOut(t.Folders...)
 		if i := slices.IndexFunc(missing, matters); i >= 0 {
-			return fault.NewFile(NotCheckedOut, filepath.Join(t.Top, missing[i]),
-				"the working tree has not all of vault and keyring, and which keys are in use is not known",
-				fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init",
-					ui.Quoted(t.Top)))
+			return errAway(t.Top, missing[i], "vault and keyring, and which keys are in use")
 		}
 	}
 	return nil
+}
+
+func errAway(top, name, what string) error {
+	return fault.NewFile(NotCheckedOut, filepath.Join(top, name), "the working tree has not all of "+what+" is not known",
+		fmt.Sprintf("git -C %[1]s sparse-checkout disable; of a submodule: git -C %[1]s submodule update --init",
+			ui.Quoted(top)))
+}
+
+// RequireTunnels refuses a working tree without a tunnel file that git has: which hosts no
+// tunnel names is not known then.
+func RequireTunnels(index IndexOf, r *Repo) error {
+	dir, err := filepath.EvalSymlinks(r.Dir)
+	if err != nil {
+		return err
+	}
+	top, err := git.Top(dir)
+	if err != nil {
+		return nil // there is no git, see others
+	}
+	has, err := index(top)
+	if err != nil {
+		return nil // likewise
+	}
+	if missing := has.NotCheckedOut(filepath.Join(dir, tunnel.Dir)); len(missing) > 0 {
+		return errAway(top, missing[0], "the tunnel files, and which hosts there are")
+	}
+	return nil
+}
+
+// An Away is what git has of vault and keyring and the working tree has not.
+type Away struct {
+	dir, resolved string // of the repository
+	paths         map[string]bool
+}
+
+// ReadAway asks git's index. Where it does not answer nothing is known to be away.
+func ReadAway(index IndexOf, r *Repo) Away {
+	a := Away{dir: r.Dir, paths: map[string]bool{}}
+	trees, err := r.Trees()
+	if err != nil {
+		return a
+	}
+	a.resolved, _ = filepath.EvalSymlinks(r.Dir) // an error was one above
+	for _, t := range trees {
+		has, err := index(t.Top)
+		if err != nil {
+			continue
+		}
+		for _, name := range has.NotCheckedOut(t.Folders...) {
+			a.paths[filepath.Join(t.Top, name)] = true
+		}
+	}
+	return a
+}
+
+// Has tells whether a file of the repository is away, or a folder that it is in.
+func (a Away) Has(file string) bool {
+	in, err := filepath.Rel(a.dir, file)
+	if len(a.paths) == 0 || err != nil || !filepath.IsLocal(in) {
+		return false
+	}
+	for ; in != "."; in = filepath.Dir(in) {
+		if a.paths[filepath.Join(a.resolved, in)] {
+			return true
+		}
+	}
+	return false
 }
 
 // A workTree is a working tree, and those of vault and keyring that git has there.
