@@ -2,7 +2,6 @@ package ageplugin
 
 import (
 	"crypto/rand"
-	"fmt"
 
 	"filippo.io/age"
 	"filippo.io/age/plugin"
@@ -39,7 +38,8 @@ func (r *Recipient) Wrap(key []byte) ([]*age.Stanza, error) {
 
 // WrapWithLabels implements [age.RecipientWithLabels].
 func (r *Recipient) WrapWithLabels(key []byte) ([]*age.Stanza, []string, error) {
-	w := &wrapping{session: session{Client: r.client, name: r.name, ui: r.client.clientUI()}}
+	w := &wrapping{session: session{Client: r.client, name: r.name, ui: r.client.clientUI(),
+		try: "age -r " + r.line + " </dev/null >/dev/null tries it alone"}}
 	w.heard = w.wraps
 	err := w.talk("recipient-v1", func() error {
 		for _, s := range []*age.Stanza{
@@ -83,7 +83,7 @@ func (w *wrapping) wraps(said *age.Stanza) (*age.Stanza, error) {
 		}
 		w.labels = said.Args
 	case "error":
-		return nil, fmt.Errorf("%.500s", said.Body)
+		return nil, messageOf(said)
 	default:
 		return stanzaUnsupported, nil
 	}

@@ -23,6 +23,8 @@ import (
 type session struct {
 	Client
 	name   string
+	state  string // of the protocol: what the program is asked for
+	try    string // a command that asks it for the same by itself; "": there is none
 	ui     *plugin.ClientUI
 	heard  func(*age.Stanza) (answer *age.Stanza, err error)
 	keys   [][]byte // of each file, nil: not opened
@@ -61,6 +63,7 @@ func (c Client) UnwrapAll(name string, identities []string, files [][]*age.Stanz
 
 // talk is a whole conversation, which begins with what send says.
 func (s *session) talk(state string, send func() error) error {
+	s.state = state
 	if err := s.start(state); err != nil {
 		return s.fault(err)
 	}
@@ -98,9 +101,19 @@ func (s *session) fault(err error) error {
 			"plug in the key that it waits for, or name another identity with -i FILE")
 	case ended(err):
 		err = errors.New("it ended in the middle of the conversation")
+	case errors.As(err, new(message)):
+		return fault.Wrap(err, "the age plugin failed:", who, s.try)
 	}
-	return fault.Wrap(fault.Errno(err), "the age plugin failed:", who, "")
+	return fault.Wrap(fault.Errno(err), "the age plugin failed:", who, who+" --age-plugin="+s.state+
+		" </dev/null shows what it says by itself")
 }
+
+// A message is what a plugin says of why it fails.
+type message string
+
+func (m message) Error() string { return string(m) }
+
+func messageOf(said *age.Stanza) message { return message(fmt.Sprintf("%.500s", said.Body)) }
 
 // start starts the program in a folder that tells it nothing about ours.
 func (s *session) start(state string) (err error) {
@@ -226,7 +239,7 @@ func (s *session) fileKey(said *age.Stanza) error {
 // hardware key that is not plugged in, until it is known what the others open. Any
 // other ends the conversation.
 func (s *session) failed(said *age.Stanza) error {
-	message := fmt.Errorf("%.500s", said.Body)
+	message := messageOf(said)
 	switch {
 	case len(said.Args) == 3 && said.Args[0] == "stanza":
 		i, err := index(said.Args[1], len(s.errs))

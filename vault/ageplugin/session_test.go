@@ -5,11 +5,16 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
+	"filippo.io/age/plugin"
 
+	"wgkeys/keyring/fault"
 	"wgkeys/vault/ageplugin/stanza"
 )
 
@@ -49,6 +54,44 @@ type discard struct{ io.Writer }
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (discard) Close() error                { return nil }
+
+// TestProgramFails: whatever is wrong with the program, the error says which it is, why, and
+// what to run.
+func TestProgramFails(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	line := plugin.EncodeRecipient("odd", []byte("who"))
+	const readAll = "#!/bin/sh\nwhile read l; do case \"$l\" in \"-> done\"*) break;; esac; done\n"
+	const alone = "age-plugin-odd --age-plugin=recipient-v1 </dev/null shows what it says by itself"
+	for name, c := range map[string]struct{ program, why, hint string }{
+		"missing":        {"", "it is in no folder of PATH", "install age-plugin-odd"},
+		"no program":     {"\x7fELF\n", "exec format error", alone},
+		"dies":           {"#!/bin/sh\nexit 3\n", "it ended in the middle of the conversation", alone},
+		"speaks another": {readAll + "echo hello\n", "it does not speak as an age plugin does", alone},
+		"wraps nothing":  {readAll + "printf -- '-> done\\n\\n'\n", "it does not speak as an age plugin does", alone},
+		"says why": {readAll + "printf -- '-> error internal\\nbm8gY2FyZA\\n'\nread a\nread b\n", "no card",
+			"age -r " + line + " </dev/null >/dev/null tries it alone"},
+	} {
+		path := filepath.Join(dir, Program("odd"))
+		os.Remove(path)
+		if c.program != "" {
+			if err := os.WriteFile(path, []byte(c.program), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := Client{Patience: time.Minute}.Recipient(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Wrap(make([]byte, fileKeySize))
+		if err == nil || !strings.Contains(err.Error(), `"age-plugin-odd": `+c.why) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if hints := fault.Hints(err); len(hints) != 1 || hints[0] != c.hint {
+			t.Errorf("%s: hints %q", name, hints)
+		}
+	}
+}
 
 // TestSessionAsks: a plugin's questions reach the person, and his answers it.
 func TestSessionAsks(t *testing.T) {
