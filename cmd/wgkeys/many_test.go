@@ -110,3 +110,39 @@ func TestBatchWait(t *testing.T) {
 		}
 	}
 }
+
+// TestPushWithoutOne: a host for which the repository has no key yet keeps nobody else from
+// theirs, however they are meant.
+func TestPushWithoutOne(t *testing.T) {
+	t.Parallel()
+	s := sshtest.Start(t, sshtest.Config{Setup: []string{"mkdir -p /etc/wireguard", "mount -t tmpfs keys /etc/wireguard"}})
+	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
+	f.must("gen", "-q", "alpha")
+	for _, hosts := range []string{"alpha beta", "--all", "'*'"} {
+		code, out, said := f.run(append([]string{"push"}, strings.Fields(strings.Trim(hosts, "'"))...)...)
+		if code != ui.ExitSome || !strings.Contains(out, "alpha /etc/wireguard/wg0.key ") {
+			t.Errorf("%s exits %d:\n%s%s", hosts, code, out, said)
+		}
+		for _, want := range []string{"beta: failed\n", `nothing to push to host "beta": `, "hint: wgkeys gen beta\n",
+			"hint: once they are mended: wgkeys push beta\n"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("%s: no %q in\n%s", hosts, want, said)
+			}
+		}
+	}
+	if code, _, said := f.run("push", "beta"); code != ui.ExitFailed || !strings.Contains(said, `nothing to push to host "beta": `) {
+		t.Errorf("alone: exits %d: %s", code, said)
+	}
+}
+
+// TestRetrySaysNothingElse: a flag that was given as false is not true in the command for the
+// rest.
+func TestRetrySaysNothingElse(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, twoHosts, nil)
+	f.must("gen", "-q", "alpha", "beta")
+	_, _, said := f.run("install", "--up=false", "-y=false", "-j=3", "alpha", "beta", "--stop-after", "1")
+	if want := "hint: once they are mended: wgkeys install --jobs 3 --stop-after 1 alpha beta\n"; !strings.Contains(said, want) {
+		t.Errorf("no %q in\n%s", want, said)
+	}
+}

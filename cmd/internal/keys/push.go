@@ -61,6 +61,7 @@ type target struct {
 	host   string
 	runner ssh.Runner
 	files  []push.File
+	err    error // why the repository has not what it should have: it is not asked
 }
 
 // serve pushes to every target.
@@ -73,6 +74,9 @@ func (p *pusher) serve(ctx context.Context, dryRun bool) []Pushed {
 	w.Do = func(host string) (err error) {
 		p.o.Begun(host)
 		i := p.at[host]
+		if err := p.targets[i].err; err != nil {
+			return err
+		}
 		results[i], err = push.Host(ctx, p.targets[i].runner, host, p.targets[i].files, dryRun)
 		return err
 	}
@@ -91,9 +95,7 @@ func (p *pusher) findTargets(ctx context.Context) error {
 		return err
 	}
 	for _, t := range tunnels {
-		if err := p.add(ctx, t); err != nil {
-			return err
-		}
+		p.add(ctx, t)
 	}
 	for _, host := range p.o.Named {
 		if p.by[host] != nil {
@@ -156,7 +158,7 @@ func (p *pusher) unknown(host string, tunnels []*tunnel.Tunnel) error {
 
 // add adds the hosts of t that were asked for, each once; not those that nobody logs in
 // to.
-func (p *pusher) add(ctx context.Context, t *tunnel.Tunnel) error {
+func (p *pusher) add(ctx context.Context, t *tunnel.Tunnel) {
 	for _, host := range t.Hosts() {
 		if !slices.Contains(p.o.Hosts, host) || t.Unmanaged(host) {
 			continue
@@ -167,24 +169,31 @@ func (p *pusher) add(ctx context.Context, t *tunnel.Tunnel) error {
 			p.maker.Report.Say("left out %s, which is this machine: wgkeys push %[1]s serves it", host)
 			continue
 		}
-		if err := p.addHost(ctx, t, host); err != nil {
-			return err
-		}
+		p.addHost(ctx, t, host)
 	}
-	return nil
 }
 
-func (p *pusher) addHost(ctx context.Context, t *tunnel.Tunnel, host string) error {
-	files, err := p.files(ctx, t, host)
-	if err != nil {
-		return err
-	}
+// addHost adds a host with its files of t. What is wrong with them is no reason to leave
+// other hosts without theirs.
+func (p *pusher) addHost(ctx context.Context, t *tunnel.Tunnel, host string) {
 	first := p.by[host]
 	if first == nil {
 		p.by[host], p.at[host] = t, len(p.targets)
-		p.targets = append(p.targets, target{host, p.maker.Hosts.Runner(t, host), files})
-		return nil
+		p.targets = append(p.targets, target{host: host, runner: p.maker.Hosts.Runner(t, host)})
 	}
+	at := &p.targets[p.at[host]]
+	if at.err != nil {
+		return
+	}
+	files, err := p.files(ctx, t, host)
+	if err == nil && first != nil {
+		err = p.sameWay(first, t, host)
+	}
+	at.files, at.err = append(at.files, files...), err
+}
+
+// sameWay refuses a host that two tunnels send to different places.
+func (p *pusher) sameWay(first, t *tunnel.Tunnel, host string) error {
 	one, _ := first.SSH(host)
 	two, _ := t.SSH(host)
 	if one != two || p.maker.Hosts.IsLocal(first, host) != p.maker.Hosts.IsLocal(t, host) {
@@ -192,8 +201,6 @@ func (p *pusher) addHost(ctx context.Context, t *tunnel.Tunnel, host string) err
 			fmt.Sprintf("%q by tunnel %s and %q by tunnel %s", one, first.Name, two, t.Name),
 			"write the same ssh = into both tunnel files, or push one tunnel: wgkeys push -t "+first.Name+" "+host)
 	}
-	at := &p.targets[p.at[host]]
-	at.files = append(at.files, files...)
 	return nil
 }
 
