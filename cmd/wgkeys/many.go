@@ -225,7 +225,9 @@ func flagsOf(e *env, but ...string) (line []string) {
 		dashed := "--" + name
 		switch f.(type) {
 		case *cli.BoolFlag:
-			line = append(line, dashed)
+			if e.cli.Bool(name) { // --name=false says what is so without it
+				line = append(line, dashed)
+			}
 		case *cli.StringSliceFlag:
 			for _, v := range e.cli.StringSlice(name) {
 				line = append(line, dashed, words.ForShell(v))
