@@ -7,6 +7,7 @@ import (
 
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/keyring/fault"
 )
 
 // watchEvery is what --watch does without --every.
@@ -30,6 +31,7 @@ func watchStatus(e *env, w *statusWriter) error {
 		frame.Show([]ui.Line{{{Text: "asking the hosts ...", Style: ui.Faint}}})
 	}
 	var before []*remote.HostStatus
+	seen, missed := false, "" // and what kept the last look from being one
 	for {
 		begun := time.Now()
 		all, err := w.look(remote.Survey{Follow: true, Before: before})
@@ -39,10 +41,17 @@ func watchStatus(e *env, w *statusWriter) error {
 		if err == nil {
 			err = w.show(frame, all)
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+			before, seen, missed = all, true, ""
+		case !seen:
 			return err
+		default: // a tunnel file that is being written, a git pull, a disk that is full
+			missed = w.tellMissed(frame, err, missed)
 		}
-		before = all
+		if ui.Lost(e.ui) {
+			return nil
+		}
 		e.hosts.Batch = true // nobody is asked for a password twice a second
 		select {
 		case <-e.ctx.Done():
@@ -70,7 +79,24 @@ func (w *statusWriter) show(frame *ui.Frame, all []*remote.HostStatus) error {
 		w.e.ui.Draw(slices.Concat([]ui.Line{{{Text: t.Now.Format(time.RFC3339)}}}, t.Lines(), []ui.Line{nil}))
 		return nil
 	}
-	title := fmt.Sprintf("%s  every %v, Ctrl-C ends", t.Now.Format(time.TimeOnly), cli.Duration("every"))
-	frame.Show(append([]ui.Line{{{Text: title, Style: ui.Faint}}}, t.Lines()...))
+	frame.Show(append([]ui.Line{w.title(t.Now)}, t.Lines()...))
 	return nil
+}
+
+func (w *statusWriter) title(now time.Time) ui.Line {
+	title := fmt.Sprintf("%s  every %v, Ctrl-C ends", now.Format(time.TimeOnly), w.e.cli.Duration("every"))
+	return ui.Line{{Text: title, Style: ui.Faint}}
+}
+
+// tellMissed tells why there was no look this time: in place of the table or, once, as a
+// warning.
+func (w *statusWriter) tellMissed(frame *ui.Frame, err error, missed string) string {
+	text := fault.OneLine(err)
+	switch {
+	case frame != nil:
+		frame.Show([]ui.Line{w.title(time.Now()), {{Text: "  ! ", Style: ui.Red}, {Text: text}}})
+	case text != missed:
+		w.e.ui.Warn(err)
+	}
+	return text
 }

@@ -64,6 +64,7 @@ type UI struct {
 	Pager          string          // a command of the shell's that shows long texts; "": none
 
 	unwritten atomic.Pointer[error] // the first error of a write to Stdout
+	unread    atomic.Bool           // nobody reads Stdout any longer
 
 	mu  sync.Mutex // for what goes to Stderr
 	bar *bar       // that is on the terminal; nil: none
@@ -102,10 +103,17 @@ func (u *UI) Printf(format string, args ...any) {
 // wrote keeps in mind that a result did not arrive, as on a disk that is full. The work
 // goes on; where a reader of a pipe has seen enough nothing is amiss.
 func (u *UI) wrote(err error) {
-	if err != nil && !nobodyReads(err) {
+	switch {
+	case err == nil:
+	case nobodyReads(err):
+		u.unread.Store(true)
+	default:
 		u.unwritten.CompareAndSwap(nil, &err)
 	}
 }
+
+// Lost reports whether results go nowhere any longer: work that has no other end ends then.
+func Lost(u *UI) bool { return u.unread.Load() || u.unwritten.Load() != nil }
 
 // JSON writes a result for programs.
 func (u *UI) JSON(v any) error {

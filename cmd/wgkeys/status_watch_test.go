@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A watching is a watch that runs.
+type watching struct {
+	*fleet
+	cmd   *exec.Cmd
+	looks *bufio.Reader
+	out   io.Closer
+	ended chan error
+
+	mu   sync.Mutex
+	said bytes.Buffer
+}
+
+func (w *watching) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.said.Write(p)
+}
+
+// watch begins one that writes a line each second.
+func (f *fleet) watch(args ...string) *watching {
+	f.Helper()
+	w := &watching{fleet: f, cmd: exec.CommandContext(f.Context(), "wgkeys",
+		append([]string{"status", "--watch", "--every", "1s"}, args...)...)}
+	w.cmd.Dir, w.cmd.Stderr = f.dir, w
+	w.cmd.Env = append(os.Environ(), "PATH="+f.bin+":"+os.Getenv("PATH"), "HOME="+f.bin, "XDG_CACHE_HOME=")
+	r, out, err := os.Pipe()
+	if err != nil {
+		f.Fatal(err)
+	}
+	w.cmd.Stdout, w.looks, w.out = out, bufio.NewReaderSize(r, 1<<20), r
+	if err := w.cmd.Start(); err != nil {
+		f.Fatal(err)
+	}
+	out.Close()
+	w.ended = make(chan error, 1)
+	go func() { w.ended <- w.cmd.Wait() }()
+	return w
+}
+
+func (w *watching) line() string {
+	w.Helper()
+	line, err := w.looks.ReadString('\n')
+	if err != nil {
+		w.Fatalf("the watch ended: %v\n%s", err, &w.said)
+	}
+	return line
+}
+
+// TestWatchGoesOn: a tunnel file in the middle of an edit is said once, and the looks go on
+// once it can be read; when nobody reads them any longer they end.
+func TestWatchGoesOn(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, twoHosts, nil)
+	f.must("gen", "-q", "alpha", "beta")
+	w := f.watch("--json")
+	file := filepath.Join(f.dir, "tunnels", "wg0.toml")
+	for round := 1; round <= 2; round++ {
+		if line := w.line(); !strings.Contains(line, `"host":"alpha"`) {
+			t.Errorf("a look is %q", line)
+		}
+		f.write(file, twoHosts+"[hosts.gam")
+		for missed := 0; missed < round; {
+			w.mu.Lock()
+			missed = strings.Count(w.said.String(), `warning: invalid tunnel file "tunnels/wg0.toml:`)
+			w.mu.Unlock()
+			select {
+			case err := <-w.ended:
+				t.Fatalf("the watch ends with %v\n%s", err, &w.said)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+		f.write(file, twoHosts)
+	}
+	w.line()
+	w.out.Close()
+	if err := <-w.ended; err != nil {
+		t.Errorf("the watch ends with %v\n%s", err, &w.said)
+	}
+}
+
+// TestWatchBegins: what is wrong at the first look is wrong with the command.
+func TestWatchBegins(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, twoHosts, nil)
+	f.must("gen", "-q", "alpha", "beta")
+	for _, args := range []string{"nobody", "--prometheus -o " + f.bin + "/none/x.prom", "-t wg7"} {
+		if code, _, said := f.run(append([]string{"status", "--watch"}, strings.Fields(args)...)...); code == 0 {
+			t.Errorf("%s goes on: %s", args, said)
+		}
+	}
+}
