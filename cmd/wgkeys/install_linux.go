@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -145,7 +143,7 @@ func installProgram(e *env) error {
 			boot.Program())
 		return nil
 	}
-	if err := install.IsOurs(boot.Program()); err != nil && !errors.Is(err, fs.ErrNotExist) && !e.cli.Bool("yes") {
+	if err := install.IsOurs(boot.Program()); err != nil && isThere(boot.Program()) && !e.cli.Bool("yes") {
 		return fault.WrapFile(err, "cannot replace", boot.Program(), "sudo "+words.ForShell(self)+" install -y")
 	}
 	e.ui.Printf("install -m 0755 %s %s\n", self, boot.Program())

@@ -206,6 +206,26 @@ func TestNotOurs(t *testing.T) {
 	}
 }
 
+// TestDanglingLink: a link whose program is not there now is not overwritten unasked.
+func TestDanglingLink(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, sshtest.Config{})
+	if err := os.Symlink("/mnt/not-mounted/wgkeys", h.path("wgkeys")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := h.install(install.Options{})
+	if err == nil || !strings.Contains(err.Error(), `is not wgkeys: its --version says "nothing that can be run"`) {
+		t.Errorf("got %v", err)
+	}
+	if to, err := os.Readlink(h.path("wgkeys")); err != nil || to != "/mnt/not-mounted/wgkeys" {
+		t.Errorf("it leads to %q: %v", to, err)
+	}
+	if r, err := h.install(install.Options{Others: true}); err != nil || r.Action != install.Replaced {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	h.whole()
+}
+
 // TestLoginShells: the command is read by whatever shell the user has there, and a login
 // script may have something to say first.
 func TestLoginShells(t *testing.T) {

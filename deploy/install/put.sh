@@ -12,11 +12,12 @@ trap clean EXIT; trap "exit 1" HUP INT TERM PIPE;
 sum() { x=$(sha256sum <"$1") && echo "${x%% *}"; };
 
 # What it has. What is broken, or is none of ours, may say many lines, or long ones; what
-# cannot be run has to be written in any case, so its hash is of no use.
+# cannot be run has to be written in any case, so its hash is of no use. A link that leads
+# nowhere is somebody's all the same: what it leads to may be mounted later.
 has() {
   if [ -d "$program" ]; then echo "deny $program is a directory";
   elif [ -x "$program" ]; then "$program" --version 2>&1 </dev/null | { read -r version || :; [ ${#version} -le 200 ] || version="something long"; echo "$kind $(sum "$program") $version"; };
-  elif [ -e "$program" ]; then echo "has - nothing that can be run";
+  elif [ -e "$program" ] || [ -L "$program" ]; then echo "has - nothing that can be run";
   else echo none; fi;
 };
 
