@@ -142,11 +142,7 @@ func (c *crew) run(do task, w many.Work) error {
 	w.Done = func(o many.Outcome) {
 		c.live.Done(o.Host, o.Err != nil, func() { transcripts[o.Host].tell(o.Err) })
 	}
-	ended := context.AfterFunc(c.e.ctx, func() {
-		c.live.Say(func() {
-			c.e.ui.Say("no more hosts are begun; those under way come to their end, and a second signal ends at once")
-		})
-	})
+	ended := sayStopping(c.e, c.live)
 	outcomes := w.Run()
 	ended()
 	c.live.End()
@@ -166,10 +162,12 @@ func interruptible() bool {
 
 // sayStopping says what a signal does, should one come before stop is called.
 func sayStopping(e *env, live *ui.Live) (stop func() bool) {
+	does := "no more hosts are begun; those under way come to their end, and a second signal ends at once"
+	if looks.Load() {
+		does = "no more hosts are asked, and those under way are not waited for"
+	}
 	return context.AfterFunc(e.ctx, func() {
-		live.Say(func() {
-			e.ui.Say("no more hosts are begun; those under way come to their end, and a second signal ends at once")
-		})
+		live.Say(func() { e.ui.Say("%s", does) })
 	})
 }
 

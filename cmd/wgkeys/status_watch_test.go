@@ -11,10 +11,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/ssh/sshtest"
 )
 
-// A watching is a watch that runs.
-type watching struct {
+// A running is a command that runs.
+type running struct {
 	*fleet
 	cmd   *exec.Cmd
 	looks *bufio.Reader
@@ -25,17 +28,16 @@ type watching struct {
 	said bytes.Buffer
 }
 
-func (w *watching) Write(p []byte) (int, error) {
+func (w *running) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.said.Write(p)
 }
 
-// watch begins one that writes a line each second.
-func (f *fleet) watch(args ...string) *watching {
+// start begins one.
+func (f *fleet) start(args ...string) *running {
 	f.Helper()
-	w := &watching{fleet: f, cmd: exec.CommandContext(f.Context(), "wgkeys",
-		append([]string{"status", "--watch", "--every", "1s"}, args...)...)}
+	w := &running{fleet: f, cmd: exec.CommandContext(f.Context(), "wgkeys", args...)}
 	w.cmd.Dir, w.cmd.Stderr = f.dir, w
 	w.cmd.Env = append(os.Environ(), "PATH="+f.bin+":"+os.Getenv("PATH"), "HOME="+f.bin, "XDG_CACHE_HOME=")
 	r, out, err := os.Pipe()
@@ -52,7 +54,7 @@ func (f *fleet) watch(args ...string) *watching {
 	return w
 }
 
-func (w *watching) line() string {
+func (w *running) line() string {
 	w.Helper()
 	line, err := w.looks.ReadString('\n')
 	if err != nil {
@@ -67,7 +69,7 @@ func TestWatchGoesOn(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, twoHosts, nil)
 	f.must("gen", "-q", "alpha", "beta")
-	w := f.watch("--json")
+	w := f.start("status", "--watch", "--every", "1s", "--json")
 	file := filepath.Join(f.dir, "tunnels", "wg0.toml")
 	for round := 1; round <= 2; round++ {
 		if line := w.line(); !strings.Contains(line, `"host":"alpha"`) {
@@ -102,5 +104,34 @@ func TestWatchBegins(t *testing.T) {
 		if code, _, said := f.run(append([]string{"status", "--watch"}, strings.Fields(args)...)...); code == 0 {
 			t.Errorf("%s goes on: %s", args, said)
 		}
+	}
+}
+
+// TestLookInterrupted: a verb that leaves nothing behind says that it does not wait, and does
+// not.
+func TestLookInterrupted(t *testing.T) {
+	t.Parallel()
+	begun := filepath.Join(t.TempDir(), "begun")
+	s := sshtest.Start(t, sshtest.Config{Lines: []string{"ForceCommand touch " + begun + "; exec sleep 100"}})
+	f := newFleet(t, twoHosts, map[string]*sshtest.Server{"alpha": s})
+	f.must("gen", "-q", "alpha", "beta")
+	w := f.start("plan", "-j", "1", "alpha", "beta")
+	for _, err := os.Stat(begun); err != nil; _, err = os.Stat(begun) {
+		select {
+		case err := <-w.ended:
+			t.Fatalf("it ends with %v\n%s", err, &w.said)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	w.cmd.Process.Signal(os.Interrupt)
+	<-w.ended
+	for _, want := range []string{"those under way are not waited for\n", "1 not begun: beta\n",
+		"wgkeys plan --jobs 1 alpha beta\n"} {
+		if !strings.Contains(w.said.String(), want) {
+			t.Errorf("no %q in\n%s", want, &w.said)
+		}
+	}
+	if code := w.cmd.ProcessState.ExitCode(); code != ui.ExitFailed {
+		t.Errorf("exits %d", code)
 	}
 }
