@@ -90,6 +90,45 @@ func TestLookAtNobody(t *testing.T) {
 	}
 }
 
+// TestSkippingAll: one command leaves all peers behind that stand in the way, whatever it is
+// that each lacks.
+func TestSkippingAll(t *testing.T) {
+	lost, bare := errors.New("no route to host"), errors.New("it is not installed there")
+	old := fmt.Errorf("too old: %w", ErrVersion)
+	for _, test := range []struct {
+		errs []error // of flint, shale, slate, chert
+		skip bool
+		want string
+	}{
+		{[]error{lost, nil, nil, nil}, false, "leave the peer behind: wgkeys rotate basalt --skip flint"},
+		{[]error{nil, bare, nil, nil}, false, "leave the peer behind: wgkeys rotate basalt --skip shale"},
+		{[]error{nil, bare, bare, nil}, false, "leave those peers behind: wgkeys rotate basalt --skip shale --skip slate"},
+		{[]error{lost, nil, lost, nil}, false,
+			"leave all peers behind that do not answer: wgkeys rotate basalt --skip-unreachable"},
+		{[]error{bare, nil, lost, nil}, false, "leave those peers behind: wgkeys rotate basalt --skip slate --skip flint"},
+		{[]error{lost, bare, lost, old}, false,
+			"leave those peers behind: wgkeys rotate basalt --skip-unreachable --skip shale"},
+		{[]error{lost, bare, nil, nil}, true, "leave the peer behind: wgkeys rotate basalt --skip-unreachable --skip shale"},
+	} {
+		r := &Rotation{Tunnel: "wg0", Jobs: 1, SkipUnreachable: test.skip,
+			NoAnswer: func(err error) bool { return errors.Is(err, lost) },
+			Host: Participant{Host: "basalt", Ask: func(_ context.Context, q Request) (Answer, error) {
+				return Answer{Protocol: q.Protocol}, nil
+			}}}
+		for i, name := range []string{"flint", "shale", "slate", "chert"} {
+			r.Peers = append(r.Peers, Participant{Host: name, Ask: func(_ context.Context, q Request) (Answer, error) {
+				return Answer{Protocol: q.Protocol}, test.errs[i]
+			}})
+		}
+		_, err := r.look(t.Context())
+		got := fault.Hints(err)
+		got = slices.DeleteFunc(got, func(hint string) bool { return !strings.Contains(hint, "behind") })
+		if !slices.Equal(got, []string{"mend that, or " + test.want}) {
+			t.Errorf("%v: the hints are %q, want %q", test.errs, fault.Hints(err), test.want)
+		}
+	}
+}
+
 // TestNobodyLeft: --skip-unreachable leaves some peers behind, and never all. What to run
 // instead has the flags that were given.
 func TestNobodyLeft(t *testing.T) {

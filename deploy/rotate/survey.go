@@ -115,15 +115,10 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 		return err
 	})
 	s.setNames(r)
-	all, silent := errs[:1:1], 0
-	for _, err := range errs[1:] {
-		if noAnswer(r, err) {
-			silent++
-		}
-	}
+	all, skip := errs[:1:1], skippingAll(r, errs[1:])
 	for i, err := range errs[1:] {
 		if err != nil && !(r.SkipUnreachable && noAnswer(r, err)) {
-			all = append(all, unwilling(r, r.Peers[i].Host, err, silent))
+			all = append(all, unwilling(r, r.Peers[i].Host, err, skip))
 		}
 	}
 	if r.SkipUnreachable {
@@ -136,17 +131,45 @@ func noAnswer(r *Rotation, err error) bool {
 	return err != nil && r.NoAnswer != nil && r.NoAnswer(err)
 }
 
-// unwilling is the error of a peer that stands in the way, one of so many that cannot be
-// asked.
-func unwilling(r *Rotation, peer string, err error, silent int) error {
+// unwilling is the error of a peer that stands in the way, with how to leave all like it
+// behind.
+func unwilling(r *Rotation, peer string, err error, skip string) error {
 	if errors.Is(err, ErrVersion) { // to leave the peer behind would be no help
 		return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+" with peer", peer, "")
 	}
-	if !noAnswer(r, err) {
-		silent = 1
-	}
 	return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+": no answer from peer", peer,
-		"mend that, or "+skipping(r, peer, silent))
+		"mend that, or "+skip)
+}
+
+// skippingAll is how to leave behind all peers that stand in the way, whether they cannot be
+// asked or lack wgkeys: a command for some of them would fail with the others.
+func skippingAll(r *Rotation, errs []error) string {
+	var silent, others []string
+	for i, err := range errs {
+		switch {
+		case err == nil || errors.Is(err, ErrVersion):
+		case noAnswer(r, err):
+			silent = append(silent, r.Peers[i].Host)
+		default:
+			others = append(others, r.Peers[i].Host)
+		}
+	}
+	line, named := again(r), others
+	if r.SkipUnreachable || len(silent) > 1 {
+		line += " --skip-unreachable"
+	} else {
+		named = slices.Concat(silent, others)
+	}
+	for _, peer := range named {
+		line += " --skip " + peer
+	}
+	switch {
+	case others == nil && len(silent) > 1:
+		return "leave all peers behind that do not answer: " + line
+	case len(named) == 1 && (r.SkipUnreachable || len(silent) < 2):
+		return "leave the peer behind: " + line
+	}
+	return "leave those peers behind: " + line
 }
 
 // skipping is how to leave a peer behind or, where there are several like it, all of them.
