@@ -174,11 +174,13 @@ func TestLabInstallUpgrade(t *testing.T) {
 			u.Must(u.Basalt, "wgkeys install --up -q shale basalt && ping -6 -n -c 1 -w 10 2001:db8:7767::1")
 			flows := u.Flows(u.Basalt, u.Shale, "2001:db8:7767::2", "2001:db8:7767::1", time.Millisecond)
 			labtest.WaitFlowing(t, flows[0], flows[1])
+			t.Log("packets flow both ways")
 			old := u.Must(u.Shale, "sha256sum </usr/local/bin/wgkeys")
 			// Another build of the same program: what follows the end of an ELF file is not read.
 			u.Must(u.Basalt, "cd /root && cp /usr/local/bin/wgkeys . && echo newer >>wgkeys && mkdir -p new && mv wgkeys new/")
-			for range 5 {
+			for n := range 5 {
 				r := u.Run(u.Basalt, "/root/new/wgkeys install shale basalt")
+				t.Logf("upgrade %d: exit %d", n+1, r.Code)
 				said := strings.Contains(r.Stderr, "wg0: its device in user space goes on, in the program before")
 				if r.Code != ui.ExitDone || said != (b == labtest.Embedded) {
 					t.Errorf("install exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
