@@ -178,7 +178,11 @@ func TestLabInstallUpgrade(t *testing.T) {
 			old := u.Must(u.Shale, "sha256sum </usr/local/bin/wgkeys")
 			// Another build of the same program: what follows the end of an ELF file is not read.
 			u.Must(u.Basalt, "cd /root && cp /usr/local/bin/wgkeys . && echo newer >>wgkeys && mkdir -p new && mv wgkeys new/")
-			for n := range 5 {
+			upgrades := 5
+			if lab.Kernel() == "vm" { // where the copying alone takes a quarter of an hour
+				upgrades = 1
+			}
+			for n := range upgrades {
 				r := u.Run(u.Basalt, "/root/new/wgkeys install shale basalt")
 				t.Logf("upgrade %d: exit %d", n+1, r.Code)
 				said := strings.Contains(r.Stderr, "wg0: its device in user space goes on, in the program before")
