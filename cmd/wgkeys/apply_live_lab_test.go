@@ -22,8 +22,10 @@ func TestLabApplyLiveChanges(t *testing.T) {
 	u := labtest.FirstUsers(t)
 	u.Must(u.Basalt, "wgkeys apply shale && wgkeys apply")
 	s := startStream(u)
+	// On a busy machine the first handshake may be begun twice, REKEY_TIMEOUT later. wg(8) tells
+	// them apart by the second.
+	time.Sleep(6 * time.Second)
 	handshake := u.Must(u.Basalt, "wg show wg0 latest-handshakes")
-	time.Sleep(1100 * time.Millisecond) // wg(8) tells handshakes apart by the second
 
 	for _, h := range []string{"basalt", "shale"} {
 		u.Must(u.Basalt, "wgkeys apply "+h)

@@ -59,6 +59,9 @@ func (f *filler) fill(v reflect.Value, path string) {
 		f.fill(v.Elem(), path)
 	case reflect.Struct:
 		for i := range v.NumField() {
+			if !v.Type().Field(i).IsExported() { // made of the others when it is asked for
+				continue
+			}
 			f.fill(v.Field(i), path+"."+v.Type().Field(i).Name)
 		}
 	case reflect.Slice:
