@@ -76,7 +76,7 @@ func (e *env) writingOrDryRun() (*repo.Repo, error) {
 func (e *env) tunnel(r *repo.Repo) (*tunnel.Tunnel, error) {
 	t, err := r.Tunnel(e.cli.String("tunnel"))
 	if several, ok := errors.AsType[*repo.SeveralTunnelsError](err); ok {
-		line := slices.Concat([]string{"wgkeys", e.cli.Command.Name, "-t", several.Names[0]}, flagsOf(e))
+		line := slices.Concat([]string{"wgkeys", e.cli.Command.Name, "-t", tunnelWith(r, several.Names, e.names())}, flagsOf(e))
 		if e.cli.Bool("all") { // without it some verbs are about this machine
 			line = append(line, "--all")
 		}
@@ -87,6 +87,23 @@ func (e *env) tunnel(r *repo.Repo) (*tunnel.Tunnel, error) {
 			strings.Join(line, " "))
 	}
 	return t, err
+}
+
+// tunnelWith is the first tunnel with all the hosts that are named or, where none has them, the
+// first of all.
+func tunnelWith(r *repo.Repo, tunnels, named []string) string {
+	for _, name := range tunnels {
+		t, err := r.Tunnel(name)
+		if err != nil {
+			continue
+		}
+		hosts, err := tunnel.Select([]*tunnel.Tunnel{t}, named)
+		lacks := func(host string) bool { return !slices.Contains(t.Hosts(), host) }
+		if err == nil && !slices.ContainsFunc(hosts, lacks) {
+			return name
+		}
+	}
+	return tunnels[0]
 }
 
 // thisHost is the host that this machine is: --host, or its short name.

@@ -131,6 +131,9 @@ func (t *Table) remarks(s *remote.HostStatus) (lines []ui.Line) {
 // peers are the lines about a host's keys and peers.
 func (t *Table) peers(s *remote.HostStatus) (lines []ui.Line) {
 	about := "  key " + s.Key.String()
+	if s.Key.IsZero() {
+		about = "  no key known"
+	}
 	if !s.Created.IsZero() {
 		about += ", " + ui.InWords(t.Now.Sub(s.Created)) + " old"
 	}
