@@ -76,7 +76,8 @@ func (e *env) writingOrDryRun() (*repo.Repo, error) {
 func (e *env) tunnel(r *repo.Repo) (*tunnel.Tunnel, error) {
 	t, err := r.Tunnel(e.cli.String("tunnel"))
 	if several, ok := errors.AsType[*repo.SeveralTunnelsError](err); ok {
-		line := slices.Concat([]string{"wgkeys", e.cli.Command.Name, "-t", tunnelWith(r, several.Names, e.names())}, flagsOf(e))
+		name := tunnelWith(r, several.Names, e.names())
+		line := slices.Concat([]string{"wgkeys", e.cli.Command.Name, "-t", name}, flagsOf(e))
 		if e.cli.Bool("all") { // without it some verbs are about this machine
 			line = append(line, "--all")
 		}

@@ -174,7 +174,7 @@ func (s *HostStatus) findUnresolved() {
 	}
 	s.Findings = append(s.Findings,
 		"the name of a peer could not be resolved yet, so nothing can be sent there: "+strings.Join(lost,
-			", ")+": wgkeys plan "+s.Host)
+			", ")+": "+s.toRun("plan", s.Host))
 }
 
 func (d deadPeer) String() string {
@@ -299,7 +299,7 @@ func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 		return peer + " cannot be asked why, and may be down, or its port be closed on the way", "wgkeys status " + peer
 	}
 	if far.Live.IsZero() {
-		return "the tunnel is not up on " + peer, "wgkeys apply " + peer
+		return "the tunnel is not up on " + peer, s.toRun("apply", peer)
 	}
 	if why, command = whyOtherKey(s, d, far); why != "" {
 		return why, command
@@ -307,12 +307,12 @@ func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	port := portOf(d.live.Endpoint)
 	switch listens := far.answer.Live.ListenPort; {
 	case listens != 0 && listens != port && !behindAnotherPort(d.peer, port):
-		return fmt.Sprintf("%s listens on port %d", peer, listens), "wgkeys plan " + s.Host
+		return fmt.Sprintf("%s listens on port %d", peer, listens), s.toRun("plan", s.Host)
 	case clockBehind(s, d, far):
 		return fmt.Sprintf("the clock of %s says %s, which is before its last handshake with %s, so %[3]s takes every new one for a replay",
 				s.Host, s.answer.Clock.UTC().Format(time.DateTime), peer),
-			"timedatectl set-ntp true on " + s.Host + ", or make " + peer + " forget: wgkeys down " + peer +
-				", then wgkeys apply " + peer
+			"timedatectl set-ntp true on " + s.Host + ", or make " + peer + " forget: " + s.toRun("down", peer) +
+				", then " + s.toRun("apply", peer)
 	case far.hears[s.Live]:
 		return peer + " hears " + s.Host +
 				", and its answers are lost on the way back or not accepted: the preshared keys differ, or a firewall of " +
@@ -341,7 +341,7 @@ func whyOtherKey(s *HostStatus, d deadPeer, far *HostStatus) (why, command strin
 	case !hasOwn && s.older:
 		return peer + " does not take the older key that " + s.Host + " uses", InPlaceOf(s.Host)
 	case !hasOwn:
-		return peer + " does not know the key that " + s.Host + " uses, " + s.Live.String(), "wgkeys apply " + peer
+		return peer + " does not know the key that " + s.Host + " uses, " + s.Live.String(), s.toRun("apply", peer)
 	}
 	return "", ""
 }
