@@ -50,11 +50,15 @@ const socket = "/var/run/wireguard/wg0.sock"
 func TestDeviceWithoutInotify(t *testing.T) {
 	self, err := os.Executable()
 	must(t, err)
-	const none = "echo 0 >/proc/sys/user/max_inotify_instances && exec -a wgkeys-device \"$1\" wg0 1380"
-	limited := exec.Command("unshare", "--user", "--map-root-user", "--net", "bash", "-c", none, "bash", self)
+	const none = "mount -t tmpfs none /run && echo 0 >/proc/sys/user/max_inotify_instances && " +
+		"(exec -a wgkeys-device \"$1\" wg0 1380); ls /run/wireguard"
+	limited := exec.Command("unshare", "--user", "--map-root-user", "--net", "--mount", "bash", "-c", none, "bash", self)
 	out, err := limited.CombinedOutput()
 	if !strings.Contains(string(out), "sysctl -w fs.inotify.max_user_instances=") {
 		t.Errorf("%v: %s", err, out)
+	}
+	if strings.Contains(string(out), "wg0.sock") {
+		t.Errorf("its socket is left: %s", out)
 	}
 }
 

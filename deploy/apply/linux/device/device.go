@@ -139,6 +139,9 @@ func listen(name string) (net.Listener, error) {
 		return nil, err
 	}
 	l, err := ipc.UAPIListen(name, file)
+	if err != nil { // it has the socket by then, and leaves it
+		err = errors.Join(err, file.Close(), os.Remove(Socket(name)))
+	}
 	if errors.Is(err, unix.EMFILE) { // of inotify_init(2): the process has few files open itself
 		err = errors.New("the programs of this user have as many inotify instances open as they may: " +
 			"sysctl -w fs.inotify.max_user_instances=1024")
