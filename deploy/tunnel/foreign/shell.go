@@ -1,6 +1,9 @@
 package foreign
 
-import "strings"
+import (
+	"iter"
+	"strings"
+)
 
 // commands are the simple commands of a line for sh(1). Where it does more than run one
 // after the other the line is one command, which fields then refuses.
@@ -18,20 +21,32 @@ func commands(line string) (list []string) {
 	return list
 }
 
+// unquoted goes through the places of a line that no quotes are around and no backslash is
+// before.
+func unquoted(line string) iter.Seq[int] {
+	return func(yield func(at int) bool) {
+		quote := byte(0)
+		for i := 0; i < len(line); i++ {
+			switch c := line[i]; {
+			case quote != 0:
+				if c == quote {
+					quote = 0
+				}
+			case c == '\\':
+				i++
+			case c == '\'' || c == '"':
+				quote = c
+			case !yield(i):
+				return
+			}
+		}
+	}
+}
+
 // uncommented is a line without what follows a "#" at the beginning of a word.
 func uncommented(line string) string {
-	quote := byte(0)
-	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '\\':
-			i++
-		case c == '\'' || c == '"':
-			quote = c
-		case c == '#' && (i == 0 || strings.IndexByte(" \t;&|", line[i-1]) >= 0):
+	for i := range unquoted(line) {
+		if line[i] == '#' && (i == 0 || strings.IndexByte(" \t;&|", line[i-1]) >= 0) {
 			return line[:i]
 		}
 	}
@@ -46,24 +61,15 @@ func composed(line string) bool {
 
 // sequence are the parts of a line between ";", "&&" and "||" that no quotes are around.
 func sequence(line string) (parts []string) {
-	start, quote := 0, byte(0)
-	for i := 0; i < len(line); i++ {
-		c := line[i]
-		double := i+1 < len(line) && line[i+1] == c
-		switch {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '\\':
-			i++
-		case c == '\'' || c == '"':
-			quote = c
+	start := 0
+	for i := range unquoted(line) {
+		double := i+1 < len(line) && line[i+1] == line[i]
+		switch c := line[i]; {
+		case i < start: // the second of two
 		case c == ';' || c == '\n':
 			parts, start = append(parts, line[start:i]), i+1
 		case double && (c == '&' || c == '|'):
 			parts, start = append(parts, line[start:i]), i+2
-			i++
 		}
 	}
 	return append(parts, line[start:])
