@@ -97,3 +97,18 @@ func TestLabApplyEndpointMended(t *testing.T) {
 		t.Error("a peer that has answered was made again")
 	}
 }
+
+// TestLabApplyEndpointAtLast: where packets went to a peer whose name led nowhere, the first
+// one after it is found begins a handshake: a device in user space would else wait for
+// the rest of REKEY_TIMEOUT, since it had begun one that it could not send.
+func TestLabApplyEndpointAtLast(t *testing.T) {
+	u := newNamed(t, "")
+	setHosts(u)
+	u.Must(u.Basalt, "wgkeys apply -q && ! ping -n -q -c 1 -W 1 10.9.0.1")
+	setHosts(u, demo.ShaleAddr)
+	u.Must(u.Basalt, "wgkeys apply -q; ping -n -q -c 1 -W 1 10.9.0.1 || true")
+	if sent := strings.Fields(u.Must(u.Basalt, "wg show wg0 transfer"))[2]; sent == "0" {
+		t.Error("there is an address, and no handshake begins")
+	}
+	u.Must(u.Basalt, "ping -n -q -c 1 -w 15 10.9.0.1")
+}

@@ -51,14 +51,17 @@ func (k *Client) SetPeers(changes []apply.PeerChange) error {
 	return configure(k.ctl, changes[0].Link, moved)
 }
 
-// speaksAgain reports whether a peer that never answered is to be reached elsewhere.
-// It is made again then, in the same message: where the last initiation was sent less
-// than REKEY_TIMEOUT ago, 5 s, the next one would wait
+// speaksAgain reports whether a peer that never answered is to be reached elsewhere, or
+// can be reached at last. It is made again then, in the same message: where the last
+// initiation was sent less than REKEY_TIMEOUT ago, 5 s, the next one would wait
 // (wg_packet_send_handshake_initiation in the kernel's send.c, SendHandshakeInitiation
-// in wireguard-go's). There is no session that could be lost.
+// in wireguard-go's, which counts one that it had no address for). There is no session
+// that could be lost.
 func speaksAgain(c *apply.PeerChange) bool {
-	return c.Old != nil && c.New != nil && c.Old.LastHandshake.IsZero() && c.Old.Sent > 0 &&
-		c.Old.Endpoint.IsValid() && c.New.Endpoint.IsValid() && c.New.Endpoint != c.Old.Endpoint
+	if c.Old == nil || c.New == nil || !c.Old.LastHandshake.IsZero() || !c.New.Endpoint.IsValid() {
+		return false
+	}
+	return !c.Old.Endpoint.IsValid() || c.Old.Sent > 0 && c.New.Endpoint != c.Old.Endpoint
 }
 
 // configure sends as few messages as it takes. One with more peers or prefixes
