@@ -90,11 +90,15 @@ func ParsePrivateKey(text []byte) (PrivateKey, error) {
 	switch {
 	case b == [wgtypes.KeyLen]byte{}:
 		return PrivateKey{}, errZero
-	case b[0]&7 != 0 || b[31]&0xc0 != 0x40:
+	case !PublicKey(b).MayBePrivate():
 		return PrivateKey{}, errNotClamped
 	}
 	return PrivateKey{&box{&b}}, nil
 }
+
+// MayBePrivate reports whether k is clamped, as each private key is (RFC 7748, section 5),
+// and one public key in sixteen.
+func (k PublicKey) MayBePrivate() bool { return k[0]&7 == 0 && k[31]&0xc0 == 0x40 }
 
 // ParsePresharedKey reads the text of a preshared key file. The all-zero key,
 // which means "none" to the kernel, is refused.
@@ -212,15 +216,20 @@ func (k PrivateKey) PublicKey() PublicKey {
 	return PublicKey(wgtypes.Key(*k.secret.bytes).PublicKey())
 }
 
+// Derived returns the public key that k would have if it were a private key.
+func (k PublicKey) Derived() PublicKey { return PublicKey(wgtypes.Key(k).PublicKey()) }
+
 // Spelled returns what to tell a person of k, which stands where the public key want
 // belongs. Somebody may have put the private one there: that is not shown.
 func (k PublicKey) Spelled(want PublicKey) string {
-	secret := wgtypes.Key(k)
-	if PublicKey(secret.PublicKey()) == want {
+	if k.Derived() == want {
 		return "the private key itself, in the clear"
 	}
 	return k.String()
 }
+
+// Is reports whether the bytes of k are those of p, which stands where a public key belongs.
+func (k PrivateKey) Is(p PublicKey) bool { return k.secret != nil && p == PublicKey(*k.secret.bytes) }
 
 // File returns the content of k's key file: one line of base64 with its
 // newline, as wg(8) takes it. The caller wipes it with clear.

@@ -29,6 +29,10 @@ import (
 type Ring struct {
 	Dir    string
 	Shared fs.FileMode // the bits of its mode that a file gets besides, for others
+
+	// Refuse, if there is one, is asked of the keys of hosts that were read together, and its
+	// error is that of the reading: some may be no public keys.
+	Refuse func(tunnel string, keys map[string]PublicKey) error
 }
 
 // ext is how the name of a public key's file ends.
@@ -62,7 +66,7 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 		k, err := ParsePublicKey(files.Text(text))
 		return &k, err == nil && len(text) <= maxFile
 	}); ok {
-		return *made.(*PublicKey), nil
+		return r.accept(host, tunnel, *made.(*PublicKey))
 	}
 	path := r.Path(host, tunnel)
 	text, err := seen.Read(filepath.Dir(r.Dir), path, maxFile)
@@ -76,6 +80,16 @@ func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error)
 			hint = "wgkeys check"
 		}
 		return PublicKey{}, fault.WrapFile(err, "no valid public key in", path, hint)
+	}
+	return r.accept(host, tunnel, k)
+}
+
+// accept returns k, which was read, unless it is refused.
+func (r Ring) accept(host, tunnel string, k PublicKey) (PublicKey, error) {
+	if r.Refuse != nil && k.MayBePrivate() {
+		if err := r.Refuse(tunnel, map[string]PublicKey{host: k}); err != nil {
+			return PublicKey{}, err
+		}
 	}
 	return k, nil
 }
@@ -98,6 +112,7 @@ func (r Ring) LoadSeen(seen *files.Snapshot, tunnel string) (map[string]PublicKe
 		return nil, fault.WrapFile(err, "cannot read the keyring", r.Dir, "")
 	}
 	keys := make(map[string]PublicKey, len(hosts))
+	each := Ring{Dir: r.Dir}
 	for _, h := range hosts {
 		if !h.IsDir() && h.Type()&fs.ModeSymlink == 0 || strings.HasPrefix(h.Name(), ".") {
 			continue
@@ -105,7 +120,7 @@ func (r Ring) LoadSeen(seen *files.Snapshot, tunnel string) (map[string]PublicKe
 		if r.Lacks(seen, h.Name(), tunnel) {
 			continue
 		}
-		k, err := r.Seen(seen, h.Name(), tunnel) // a link's too, as for the verbs that ask for one host
+		k, err := each.Seen(seen, h.Name(), tunnel) // a link's too, as for the verbs that ask for one host
 		if errors.Is(err, fs.ErrNotExist) || !h.IsDir() && errors.Is(err, syscall.ENOTDIR) {
 			continue
 		}
@@ -114,7 +129,10 @@ func (r Ring) LoadSeen(seen *files.Snapshot, tunnel string) (map[string]PublicKe
 		}
 		keys[h.Name()] = k
 	}
-	return keys, nil
+	if r.Refuse != nil {
+		err = r.Refuse(tunnel, keys)
+	}
+	return keys, err
 }
 
 // Put writes host's public key in tunnel as a new file of mode 0644 or more, whole or

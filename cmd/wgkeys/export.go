@@ -139,12 +139,9 @@ func (x *exporter) all(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "")
-	}
 	out, err := files.NewReplacements(dir)
 	if err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot open the folder", dir, "ls -ld "+ui.Quoted(dir))
+		return fault.WrapFile(fault.Errno(err), "cannot make or open the folder", dir, "ls -ld "+ui.Quoted(dir))
 	}
 	defer out.Close()
 	written := 0
@@ -216,8 +213,8 @@ func (x *exporter) into(v *tunnel.View, dir string, out *files.Replacements) err
 		return err
 	}
 	defer wipe(list)
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "")
+	if err := out.Folder(dir); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot make the folder", dir, "ls -ld "+ui.Quoted(filepath.Dir(dir)))
 	}
 	for _, f := range list {
 		if err := writeWith(out.Add, filepath.Join(dir, path.Base(f.Name)), f); err != nil {
@@ -236,10 +233,18 @@ func (x *exporter) put(list []foreign.File, out string) error {
 		return fault.NewFile("several files do not fit into", out, strconv.Itoa(len(list))+" were made, and it is no folder",
 			"mkdir "+ui.Quoted(out)+", then the same command again")
 	}
+	all, err := files.NewReplacements(out)
+	if err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot open the folder", out, "ls -ld "+ui.Quoted(out))
+	}
+	defer all.Close()
 	for _, f := range list {
-		if err := writeOut(filepath.Join(out, path.Base(f.Name)), f); err != nil {
+		if err := writeWith(all.Add, filepath.Join(out, path.Base(f.Name)), f); err != nil {
 			return err
 		}
+	}
+	if err := all.Commit(); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot write files in", out, "ls -ld "+ui.Quoted(out))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -18,18 +19,60 @@ type Replacements struct {
 	dir  *os.File // on its file system they are
 	slow bool     // each is synced by itself
 
-	mu    sync.Mutex
-	temps []newFile
-	made  atomic.Int64 // temporary files
+	mu      sync.Mutex
+	temps   []newFile
+	folders []string     // that were not there
+	made    atomic.Int64 // temporary files
 }
 
-// NewReplacements begins some below dir, which has to be there.
+// NewReplacements begins some below dir, which is made where it is not there, with those
+// above it.
 func NewReplacements(dir string) (*Replacements, error) {
-	d, err := OpenDir(dir)
+	r := &Replacements{}
+	err := r.folderWithin(dir)
+	if err == nil {
+		r.dir, err = OpenDir(dir)
+	}
 	if err != nil {
+		r.removeFolders()
 		return nil, err
 	}
-	return &Replacements{dir: d, slow: !Flushes(dir)}, nil
+	r.slow = !Flushes(dir)
+	return r, nil
+}
+
+func (r *Replacements) folderWithin(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if above := filepath.Dir(dir); above != dir {
+		if err := r.folderWithin(above); err != nil {
+			return err
+		}
+	}
+	return r.Folder(dir)
+}
+
+// Folder makes a folder for files that are to be added, where it is not there.
+func (r *Replacements) Folder(dir string) error {
+	err := os.Mkdir(dir, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		r.mu.Lock()
+		r.folders = append(r.folders, dir)
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// removeFolders removes those that were made, but for what has files that stay.
+func (r *Replacements) removeFolders() {
+	for _, dir := range slices.Backward(r.folders) {
+		_ = os.Remove(dir) // not empty
+	}
+	r.folders = nil
 }
 
 // Add writes what [Replacements.Commit] puts in the place of the file at path. Its folder
@@ -71,17 +114,19 @@ func (r *Replacements) Commit() error {
 			}
 		}
 	}
+	r.folders = nil
 	if r.slow {
 		return nil
 	}
 	return Flush(r.dir)
 }
 
-// Close removes what was added and has not taken its place.
+// Close removes what was added and has not taken its place, and the folders made for it.
 func (r *Replacements) Close() error {
 	var errs []error
 	for _, f := range r.temps {
 		errs = append(errs, os.Remove(f.temp))
 	}
+	r.removeFolders()
 	return errors.Join(append(errs, r.dir.Close())...)
 }

@@ -68,3 +68,37 @@ func TestReplacementsFail(t *testing.T) {
 		}
 	})
 }
+
+// TestReplacementsFolders: folders are made on the way, and are gone where nothing stays in
+// them.
+func TestReplacementsFolders(t *testing.T) {
+	top := t.TempDir()
+	for _, commit := range []bool{false, true} {
+		r, err := NewReplacements(filepath.Join(top, "a/b"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub := filepath.Join(top, "a/b/c")
+		err = errors.Join(r.Folder(sub), r.Folder(sub), r.Add(filepath.Join(sub, "new"), []byte("new"), 0o644))
+		want := ""
+		if commit {
+			err = errors.Join(err, r.Commit())
+			want = "a/b/c/new -rw-r--r-- new\n"
+		}
+		if err := errors.Join(err, r.Close()); err != nil || tree(t, top) != want {
+			t.Errorf("%v\n%s", err, tree(t, top))
+		}
+		if entries, err := os.ReadDir(top); err != nil || commit != (len(entries) > 0) {
+			t.Error(entries, err)
+		}
+	}
+	if _, err := NewReplacements("/proc/none/deeper"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(top, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewReplacements(filepath.Join(top, "file/below")); err == nil {
+		t.Error("a file has folders")
+	}
+}

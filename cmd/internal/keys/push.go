@@ -244,14 +244,19 @@ func (p *pusher) mayReplace(ctx context.Context, tunnel, host, name, want string
 	return func(has string) error { return p.past.NewerThere(ctx, tunnel, peer, want, has, again) }
 }
 
+// genIfNone is the hint for a public key that could not be read: none where there is one, if
+// not a valid one.
+func genIfNone(host string, err error) string {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	return "wgkeys gen " + host
+}
+
 func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {
 	public, err := p.maker.Repo.Ring.Get(host, t.Name)
 	if err != nil {
-		hint := "wgkeys gen " + host
-		if !errors.Is(err, fs.ErrNotExist) { // there is one, if not a valid one
-			hint = ""
-		}
-		return fault.WrapHost(err, "nothing to push to host", host, hint)
+		return fault.WrapHost(err, "nothing to push to host", host, genIfNone(host, err))
 	}
 	c, err := p.maker.Repo.KeyState(host, t.Name)
 	if err != nil {

@@ -269,7 +269,7 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 	m := q.maker
 	current, err := m.Repo.Ring.Get(host, t.Name)
 	if err != nil {
-		return nil, fault.WrapHost(err, "no key to replace on host", host, "wgkeys gen "+host)
+		return nil, fault.WrapHost(err, "no key to replace on host", host, genIfNone(host, err))
 	}
 	view, err := m.Repo.View(t, host)
 	if err != nil {

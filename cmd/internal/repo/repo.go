@@ -76,13 +76,15 @@ func openRepo(dir string, text []byte) (*Repo, error) {
 	if err != nil {
 		return nil, fault.WrapFile(fault.Errno(err), "cannot read the folder", dir, "")
 	}
-	return &Repo{
+	r := &Repo{
 		Dir: dir, Root: root, MaxKeyAge: set.MaxKeyAge.Duration,
 		Ring:  keyring.Ring{Dir: filepath.Join(dir, "keyring")},
 		Vault: vault.Vault{Dir: filepath.Join(dir, "vault")},
 
 		Changes: changes{dir: dir, ring: filepath.Join(dir, "keyring"), vault: filepath.Join(dir, "vault")},
-	}, nil
+	}
+	r.Ring.Refuse = (&privateKeys{ring: r.Ring.Dir, vault: &r.Vault}).refuse
+	return r, nil
 }
 
 // TakeSnapshot reads the keyring and the vault once, for a command that asks about all of

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -110,18 +107,4 @@ func (r *Repo) AllRecipients() vault.Recipients {
 	}
 	add(filepath.Join(r.Vault.Dir, "recipients.txt"))
 	return all
-}
-
-// Each calls do for 0 to n-1, on all cores.
-func Each(n int, do func(i int)) {
-	var next atomic.Int64
-	var wait sync.WaitGroup
-	for range min(n, runtime.NumCPU()+2) { // some wait for the disk
-		wait.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(i)
-			}
-		})
-	}
-	wait.Wait()
 }

@@ -188,9 +188,13 @@ func without(comments []string, name string) []string {
 
 // peers makes a host of each peer that is none yet.
 func (m *maker) peers() error {
-	for _, h := range slices.Clone(m.list) {
+	own := slices.Clone(m.list)
+	for _, h := range own {
 		for i := range h.d.Peers {
 			p := &h.d.Peers[i]
+			if err := notPrivate(p, own); err != nil {
+				return err
+			}
 			peer := m.byKey[p.PublicKey]
 			if peer == h {
 				m.leave(p.Pos, "[Peer]", "it has the key of the interface itself, and WireGuard has no such peer")
@@ -206,6 +210,22 @@ func (m *maker) peers() error {
 			if err := m.psk(e); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// notPrivate refuses a peer's public key that is the private one of a device: it would go
+// into the keyring, for everybody to read.
+func notPrivate(p *foreign.Peer, devices []*host) error {
+	if !p.PublicKey.MayBePrivate() {
+		return nil
+	}
+	for _, h := range devices {
+		if h.d.PrivateKey.Is(p.PublicKey) {
+			return fault.NewLine("no public key in the peer of", p.Pos.File, p.Pos.Line,
+				"it is the private key of host "+h.name+", in the clear",
+				"put the peer's own there: wg pubkey, on the peer, makes it of its private key")
 		}
 	}
 	return nil
