@@ -76,7 +76,7 @@ vm-selection:
 	$(VM_TEST) -run '^TestLab(Apply(FirstTunnel|ForwardingOrder|LiveChanges|DefaultRoute)|DownRestores)$$' ./cmd/wgkeys
 
 # All tests that need a laboratory, on that kernel. The machine is emulated, and
-# this takes the better part of an hour.
+# this takes most of an hour.
 vm: setup-test lab
 	$(VM_TEST) -timeout 60m ./deploy/lab ./deploy/apply/linux ./deploy/apply/linux/rule ./deploy/apply/linux/port ./deploy/apply/linux/sysctl ./cmd/wgkeys
 
@@ -226,4 +226,4 @@ setup-test setup-demo setup-bench: setup-%:
 clean:
 	rm -rf wgkeys programs dist .lab
 
-.PHONY: build programs release release-twice packages-test wine test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz race hints imports installs many scale vault bench demo lab clean setup-test setup-demo
+.PHONY: build programs release release-twice packages-test wine test gates vm vm-sample vm-selection kernels faults bastion lockout managers systemd prometheus trips transitions mtu rotations histories fuzz race hints imports installs many moving scale vault bench demo lab clean setup-test setup-demo setup-bench
