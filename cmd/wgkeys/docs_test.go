@@ -61,6 +61,61 @@ func TestSecurity(t *testing.T) {
 	}
 }
 
+// TestLinks: each link between the pages leads to a file, and to a heading of it.
+func TestLinks(t *testing.T) {
+	guides, err := filepath.Glob("doc/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	figures, err := filepath.Glob("doc/measured/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := slices.Concat([]string{"../../README.md", "../../SECURITY.md", "../../.github/CONTRIBUTING.md"}, guides, figures)
+	link := regexp.MustCompile(`\]\(([^)#]*)(#[^)]*)?\)`)
+	seen := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			seen++
+			to := page
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(page), m[1])
+			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s: %v", page, err)
+			} else if m[2] != "" && !slices.Contains(anchors(t, to), m[2]) {
+				t.Errorf("%s: %s has no heading %s", page, to, m[2])
+			}
+		}
+	}
+	if seen < 30 {
+		t.Errorf("there are only %d links", seen)
+	}
+}
+
+// anchors are the names that GitHub gives the headings of a page.
+func anchors(t *testing.T, page string) (all []string) {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := regexp.MustCompile(`[^a-z0-9 _-]`)
+	for line := range strings.Lines(string(text)) {
+		if heading := strings.TrimLeft(line, "#"); heading != line {
+			name := left.ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
+			all = append(all, "#"+strings.ReplaceAll(name, " ", "-"))
+		}
+	}
+	return all
+}
+
 // TestImports: what runs on a host cannot reach the vault or age, by no path,
 // since every package of ours is below one of these folders or above both.
 func TestImports(t *testing.T) {
