@@ -71,7 +71,8 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages := slices.Concat([]string{"../../README.md", "../../SECURITY.md", "../../.github/CONTRIBUTING.md"}, guides, figures)
+	pages := slices.Concat(guides, figures,
+		[]string{"../../README.md", "../../SECURITY.md", "../../.github/CONTRIBUTING.md"})
 	link := regexp.MustCompile(`\]\(([^)#]*)(#[^)]*)?\)`)
 	seen := 0
 	for _, page := range pages {
