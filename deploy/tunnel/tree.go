@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"wgkeys/keyring/files"
 )
 
 // A node is a TOML value with its place and its key.
@@ -142,14 +144,18 @@ func (m *merger) file(name string, text []byte) {
 			at = m.arrayTable(e)
 		}
 	}
-	m.syntax()
+	m.syntax(text)
 }
 
 // syntax reports where the parser stopped, if not at the end.
-func (m *merger) syntax() {
+func (m *merger) syntax(text []byte) {
 	if err, ok := errors.AsType[*unstable.ParserError](m.parser.Error()); ok {
-		at := m.line(int(m.parser.Range(err.Highlight).Offset))
-		m.add(at, "", "%s", err.Message)
+		offset := int(m.parser.Range(err.Highlight).Offset)
+		why := err.Message
+		if odd := files.Lookalike(text[offset:]); odd != nil {
+			why = odd.Error()
+		}
+		m.add(m.line(offset), "", "%s", why)
 	}
 }
 

@@ -3,6 +3,7 @@ package files
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"regexp"
 	"sync"
 	"unicode/utf8"
@@ -42,6 +43,33 @@ func Unreadable(text []byte) error {
 		return errCR
 	}
 	return nil
+}
+
+// lookalikes are characters that word processors, messengers and web pages write in the
+// place of one of ASCII, or of none, and which a reader can hardly see.
+var lookalikes = map[rune]string{
+	'\u00a0': "a no-break space", '\u202f': "a narrow no-break space", '\u3000': "an ideographic space",
+	'\u2009': "a thin space", '\u200b': "a zero width space", '\u200d': "a zero width joiner",
+	'\u200e': "a left-to-right mark", '\u2060': "a word joiner", '\ufeff': "a byte order mark",
+	'\u201c': "a typographic quotation mark", '\u201d': "a typographic quotation mark",
+	'\u201e': "a typographic quotation mark", '\u00ab': "a typographic quotation mark",
+	'\u00bb': "a typographic quotation mark", '\u2018': "a typographic apostrophe",
+	'\u2019': "a typographic apostrophe", '\u2013': "an en dash", '\u2014': "an em dash",
+	'\u2212': "a minus sign", '\uff0c': "a full-width comma", '\uff1d': "a full-width equals sign",
+}
+
+// Lookalike returns why rest, from where a parser stopped to the end of the text, cannot
+// go on, if its first character is none of ASCII: nil if it is. Parsers that go by bytes
+// name the first byte of such a character, as if it were another one.
+func Lookalike(rest []byte) error {
+	c, size := utf8.DecodeRune(rest)
+	switch name := lookalikes[c]; {
+	case c < utf8.RuneSelf, c == utf8.RuneError && size < 2:
+		return nil
+	case name != "":
+		return fmt.Errorf("%s (%U), as in pasted text: type it again", name, c)
+	}
+	return fmt.Errorf("the character %q (%U) can only be in quotes, or in a comment", c, c)
 }
 
 // Better returns why a text could not be parsed: as [Unreadable] has it, or else err.

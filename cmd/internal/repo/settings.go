@@ -82,8 +82,14 @@ func parseSettings(dir string, text []byte) (settings, error) {
 	}
 	var wrong *toml.DecodeError
 	if errors.As(err, &wrong) {
-		line, _ := wrong.Position()
-		return s, invalid(line, strings.TrimPrefix(wrong.Error(), "toml: "))
+		line, column := wrong.Position()
+		why := strings.TrimPrefix(wrong.Error(), "toml: ")
+		if lines := bytes.Split(text, []byte("\n")); line <= len(lines) && column <= len(lines[line-1]) {
+			if odd := files.Lookalike(lines[line-1][column-1:]); odd != nil {
+				why = odd.Error()
+			}
+		}
+		return s, invalid(line, why)
 	}
 	return s, invalid(lineOf("max_key_age", text), strings.TrimPrefix(err.Error(), "toml: "))
 }
