@@ -63,6 +63,7 @@ func (of takenOver) run(m *labtest.Mesh) {
 	m.Tunnel(text)
 	m.Must(m.Basalt, "wgkeys down -q && rm -f /etc/wgkeys/wg0.view")
 	m.Must(m.Basalt, of.before)
+	m.Must(m.Basalt, "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 >$f; done") // as Fedora has it
 	m.Must(m.Basalt, of.up+" && "+of.down)
 	clean := m.Snapshot(m.Basalt) // the program leaves something itself
 	m.Must(m.Basalt, of.up)

@@ -29,7 +29,20 @@ func GiveBack(name string, state *State, mine *journal.Journal, others journal.E
 		p.step(RuleChange{r, false}, "the mark has changed")
 	}
 	p.resize(was, func(have int) bool { return have > was.MTU })
+	p.filterLast()
 	return p.plan
+}
+
+// filterLast has the firewall of wgkeys go last. Until packets that leave have the other
+// mark, nobody else marks those that come in.
+func (p *planner) filterLast() {
+	rank := func(s Step) int {
+		if _, is := s.Change.(FilterChange); is {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(p.plan.Steps, func(a, b Step) int { return rank(a) - rank(b) })
 }
 
 // widen lets the link have IPv6 again, where a later apply took it away.
