@@ -117,7 +117,7 @@ func (h *Host) takeOver(ctx context.Context, t *TakeOver, r *former.Record) erro
 	if err := h.s.TakeOver(); err != nil {
 		return err
 	}
-	if err := h.passMarks(r); err != nil {
+	if err := passMarks(r); err != nil {
 		return err
 	}
 	if err := h.s.Take(ctx, withoutManagers(t.Plan), apply.Run, TestOnlyKernel); err != nil {
@@ -181,7 +181,7 @@ func (h *Host) hold(r *former.Record) error {
 
 // passMarks lets packets with the mark of the other program pass, until [Host.release]: its
 // firewall goes after its rules, and comes back before them.
-func (h *Host) passMarks(r *former.Record) error {
+func passMarks(r *former.Record) error {
 	if !slices.ContainsFunc(r.Was.Rules, func(rule apply.Rule) bool { return rule.NotMark.Value != 0 }) {
 		return nil
 	}
@@ -189,7 +189,7 @@ func (h *Host) passMarks(r *former.Record) error {
 	if err := r.Save(); err != nil {
 		return err
 	}
-	if err := h.s.PassMarks(r.Was, true); err != nil {
+	if err := linux.PassMarks(r.Was, true); err != nil {
 		return fault.Wrap(err, "cannot let packets pass with the mark of tunnel", r.Link, "")
 	}
 	return nil
@@ -200,7 +200,7 @@ func (h *Host) release(r *former.Record) error {
 	if !r.Held {
 		return nil
 	}
-	if err := errors.Join(h.s.StandIn(r.Link, r.Was, false), h.s.PassMarks(r.Was, false)); err != nil {
+	if err := errors.Join(h.s.StandIn(r.Link, r.Was, false), linux.PassMarks(r.Was, false)); err != nil {
 		return fault.Wrap(err, "cannot remove the stand-ins of tunnel", r.Link, "")
 	}
 	r.Held = false
@@ -251,7 +251,7 @@ func (h *Host) GiveBack(ctx context.Context, r *former.Record) (*apply.Plan, err
 func (h *Host) giveBack(ctx context.Context, r *former.Record) (*apply.Plan, error) {
 	there := h.s.Has(r.Link)
 	if there {
-		if err := h.passMarks(r); err != nil {
+		if err := passMarks(r); err != nil {
 			return nil, err
 		}
 	}

@@ -16,7 +16,7 @@ const passPriority = 32599
 // wg-quick(8) has the mark of a connection restored: without a rule for it the way back
 // is through the tunnel, and where rp_filter is strict the kernel drops the packet
 // (fib_validate_source in net/ipv4/fib_frontend.c).
-func (k *Kernel) PassMarks(was *apply.Adopted, on bool) error {
+func PassMarks(was *apply.Adopted, on bool) error {
 	var pass []apply.Rule
 	var errs []error
 	for _, r := range was.Rules {
