@@ -144,9 +144,9 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 	text, err := v.Seen.Read(v.repository(), s.path, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && isNext(file):
-		return nil, s.fault(err, "wgkeys rotate "+host)
+		return nil, s.fault(err, toRun(v, "rotate", host, file))
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, s.fault(err, "wgkeys gen "+host)
+		return nil, s.fault(err, toRun(v, "gen", host, file))
 	case errors.Is(err, fs.ErrPermission):
 		return nil, s.fault(err, "ls -l "+s.path)
 	case err != nil:
@@ -157,7 +157,7 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 	if isSecret(text) {
 		clear(text)
 		return nil, s.fault(fmt.Errorf("%w: it holds a secret key in the clear, which must no longer be used", errDamaged),
-			"rm "+s.path+" and its public key in keyring/"+host+"/, then wgkeys gen "+host)
+			"rm "+s.path+" and its public key in keyring/"+host+"/, then "+toRun(v, "gen", host, file))
 	}
 	s.sum = sha256.Sum256(text)
 	if s.age, err = dearmor(text); err != nil {

@@ -102,9 +102,10 @@ func (s *sealer) seal(file string, m Meta, text []byte) error {
 	}
 	hint := ""
 	if errors.Is(err, fs.ErrExist) && isNext(file) {
-		hint = "wgkeys rotate " + m.Host + " finishes the rotation that is under way"
+		hint = toRun(s.vault, "rotate", m.Host, file) + " finishes the rotation that is under way"
 	} else if errors.Is(err, fs.ErrExist) {
-		hint = "for a new key: rm " + path + " and its public key in keyring/" + m.Host + "/, then wgkeys gen " + m.Host
+		hint = "for a new key: rm " + path + " and its public key in keyring/" + m.Host + "/, then " +
+			toRun(s.vault, "gen", m.Host, file)
 	}
 	if err != nil {
 		return fault.WrapFile(err, "cannot make vault file", path, hint)

@@ -107,6 +107,7 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 )
 
 const (
@@ -138,6 +139,19 @@ type Vault struct {
 	Seen  *files.Snapshot // what is read of before the disk; nil: nothing
 
 	Shared fs.FileMode // the bits of its mode that a file gets besides, for others
+
+	// Commands are those about the tunnel of a file that is named as on the host; nil: there
+	// is no more than one.
+	Commands func(file string) words.Commands
+}
+
+// toRun is the command line of a verb about a file of a host.
+func toRun(v Vault, verb, host, file string) string {
+	var in words.Commands
+	if v.Commands != nil {
+		in = v.Commands(file)
+	}
+	return in.Run(verb, host)
 }
 
 func (v Vault) repository() string { return filepath.Dir(v.Dir) }

@@ -11,6 +11,7 @@ import (
 	"wgkeys/deploy/host/kept"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // applyKept takes a view that this machine has had, though today it would be refused.
@@ -20,7 +21,8 @@ func applyKept(e *env, text []byte, planOnly bool) error {
 		return applyHere(e, host.Text(text), planOnly)
 	}
 	e.ui.Warn(fault.New("the kept view weakens the whole host of tunnel", v.Tunnel, strings.Join(v.Weakening(), ", "),
-		"take them out of the tunnel file, then wgkeys apply "+v.Host+"; a place for them is the host's /etc/sysctl.d"))
+		"take them out of the tunnel file, then "+words.Commands{Tunnel: v.Tunnel}.Run("apply", v.Host)+
+			"; a place for them is the host's /etc/sysctl.d"))
 	return applyHere(e, host.View(v), planOnly)
 }
 

@@ -267,7 +267,7 @@ func (c *completer) tunnels() (all []*tunnel.Tunnel) {
 		if c.tunnel != "" && c.tunnel != name {
 			continue
 		}
-		if t, err := tunnel.Parse(r.Tunnels(), name); err == nil {
+		if t, err := repo.Parse(r, name); err == nil {
 			all = append(all, t)
 		}
 	}

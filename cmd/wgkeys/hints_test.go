@@ -58,7 +58,7 @@ var (
 	begins        = lazyregexp.New(`(?:^|: )((?:wgkeys|git|rm|ls|chmod|mkdir|grep|printf) .+)$`)
 	tail          = lazyregexp.New(` (?:finishes it|finishes the .*|for the preshared keys|asks whether .*|does what is left)$`)
 	elsewhereHint = lazyregexp.New(`^(?:only \S+ can open it: )?on \S+, in a clone of the repository: |and the same key in the folder|and its public key in`)
-	wrong         = lazyregexp.New(`(?i)usage:|unknown (?:option|switch)|is not a git command|ambiguous argument|bad revision`)
+	wrong         = lazyregexp.New(`(?i)usage:|unknown (?:option|switch)|is not a git command|say which with -t|ambiguous argument|bad revision`)
 	capitals      = lazyregexp.New(`\b(?:DIR|FILE|NAME|PEER|COMMIT|RECIPIENT|KEY|ADDRESS|TUNNEL)\b`)
 	varying       = lazyregexp.New(`/[^ ']*/|[0-9a-f]{32,}|age1[0-9a-z]+`)
 )
@@ -95,7 +95,8 @@ func ways(hint string) (all [][]string) {
 }
 
 // hinted are the scripts whose hints are run; to run those of all takes minutes more.
-var hinted = []string{"check", "check-clones", "gen-commit-first", "gen", "check-git-silent", "rekey-merge"}
+var hinted = []string{"check", "check-clones", "gen-commit-first", "gen", "check-git-silent", "rekey-merge",
+	"gen-tunnels", "status-tunnels"}
 
 // try runs the hints of what the last command of a script has said.
 func (h *hinter) try(ts *testscript.TestScript) {

@@ -12,12 +12,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/cmd/internal/remote"
+	"wgkeys/cmd/internal/repo"
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel/draft"
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/deploy/tunnel/formats"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 func importCommand() (*cli.Command, func(*env) error) {
@@ -322,13 +324,13 @@ func (i *intake) write(drafts []*draft.Draft) error {
 		if failed != nil {
 			return r.Changes.Commit(e.ctx, e.ui, "import", lines, failed)
 		}
-		i.tellKeys(d)
+		i.tellKeys(d, repo.Commands(r, d.Tunnel))
 	}
 	return r.Changes.Commit(e.ctx, e.ui, "import", lines, nil)
 }
 
 // tellKeys says which keys the files did not hold.
-func (i *intake) tellKeys(d *draft.Draft) {
+func (i *intake) tellKeys(d *draft.Draft, in words.Commands) {
 	for _, h := range d.Hosts {
 		if !h.Managed || !h.PrivateKey.IsZero() {
 			continue
@@ -338,7 +340,7 @@ func (i *intake) tellKeys(d *draft.Draft) {
 			where = "it is in " + h.KeyFile + " there"
 		}
 		i.env.ui.Warn(fault.NewHost("no private key yet of", h.Name, where,
-			"on "+h.Name+", import again; or a new one: wgkeys gen "+h.Name))
+			"on "+h.Name+", import again; or a new one: "+in.Run("gen", h.Name)))
 	}
 	var without []string
 	for _, p := range d.Pairs {

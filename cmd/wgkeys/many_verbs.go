@@ -168,9 +168,9 @@ func (b *batches) settle(hosts []string) map[string]error {
 }
 
 func (b *batches) unwell(host string, worse []string) error {
-	hint := "wgkeys status " + host
+	hint := b.tunnel.Commands.Run("status", host)
 	if b.tokens[host] != "" {
-		hint = fmt.Sprintf("it goes back by itself within %v; then: wgkeys plan %s", b.o.Confirm, host)
+		hint = fmt.Sprintf("it goes back by itself within %v; then: %s", b.o.Confirm, b.tunnel.Commands.Run("plan", host))
 	}
 	return fault.NewHost("the tunnel is not well after the apply on host", host, strings.Join(worse, "; "), hint)
 }

@@ -40,12 +40,12 @@ func doQR(e *env) error {
 	if len(e.names()) != 1 {
 		return ui.Usage("no host named for", "wgkeys qr", "it shows the tunnel of one host", "wgkeys qr HOST")
 	}
-	v, _, err := viewOf(e)
+	v, t, err := viewOf(e)
 	if err != nil {
 		return err
 	}
 	out := e.cli.String("output")
-	if err := takesCode(e, v.Host, out); err != nil {
+	if err := takesCode(e, t.Commands.Run("qr", v.Host), out); err != nil {
 		return err
 	}
 	x := &exporter{env: e, write: wgquick.Format, secret: true}
@@ -64,25 +64,25 @@ func doQR(e *env) error {
 			fmt.Sprintf("its configuration has %d bytes, and %d fit", len(text), qr.Most),
 			"wgkeys export --secret -o FILE "+v.Host)
 	}
-	if err := showCode(e, v.Host, out, code); err != nil {
+	if err := showCode(e, t, v.Host, out, code); err != nil {
 		return err
 	}
 	warnOfCode(e, v)
 	return nil
 }
 
-// takesCode refuses to put a key where it would stay: in a file that others read, or in
+// takesCode refuses a command to put a key where it would stay: in a file that others read, or in
 // the repository, from where git would take it.
-func takesCode(e *env, host, out string) error {
+func takesCode(e *env, command, out string) error {
 	switch out {
 	case "":
-		return e.ui.TakesSecret("wgkeys qr " + host + " -o FILE.png")
+		return e.ui.TakesSecret(command + " -o FILE.png")
 	case "-":
 		if _, terminal := e.ui.TerminalSize(); terminal {
 			return ui.Usage("no picture is written to", "a terminal", "it cannot show one",
-				"wgkeys qr "+host+", or a pipe after -o -")
+				command+", or a pipe after -o -")
 		}
-		return e.ui.TakesSecret("wgkeys qr " + host + " -o FILE.png")
+		return e.ui.TakesSecret(command + " -o FILE.png")
 	}
 	return outside(e, out)
 }
@@ -142,7 +142,7 @@ func readByApps(host string, text []byte) error {
 			"or wgkeys export --secret "+host+" for another program")
 }
 
-func showCode(e *env, host, out string, code *qr.Code) error {
+func showCode(e *env, t *tunnel.Tunnel, host, out string, code *qr.Code) error {
 	if out == "" {
 		size, terminal := e.ui.TerminalSize()
 		need := ui.Size{Columns: code.Columns, Lines: code.Lines + 1} // and the prompt
@@ -150,7 +150,7 @@ func showCode(e *env, host, out string, code *qr.Code) error {
 			return fault.NewHost("too small a terminal for the code of host", host,
 				fmt.Sprintf("it takes %d columns and %d lines, and there are %d and %d",
 					need.Columns, need.Lines, size.Columns, size.Lines),
-				"a larger window or a smaller font, or wgkeys qr "+host+" -o FILE.png")
+				"a larger window or a smaller font, or "+t.Commands.Run("qr", host)+" -o FILE.png")
 		}
 		return e.ui.Secret(code.Blocks())
 	}

@@ -90,7 +90,7 @@ func showSecret(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := e.ui.TakesSecret("wgkeys show --secret " + host + " | wg pubkey"); err != nil {
+	if err := e.ui.TakesSecret(t.Commands.Run("show --secret", host) + " | wg pubkey"); err != nil {
 		return err
 	}
 	public, err := r.Ring.Get(host, t.Name)

@@ -36,7 +36,7 @@ func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error
 	if err == nil && a.Live.PublicKey != s.Live() {
 		err = fault.NewHost("the key was replaced by somebody else meanwhile, on host", r.Host.Host,
 			"nothing was changed by this run",
-			"git pull, then wgkeys rotate "+r.Host.Host)
+			"git pull, then "+r.Commands.Run("rotate", r.Host.Host))
 	}
 	if err != nil {
 		r.unclaim(context.WithoutCancel(ctx)) // the answer may be all that was lost

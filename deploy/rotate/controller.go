@@ -11,6 +11,7 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // A Participant is a host as the controller reaches it.
@@ -24,14 +25,15 @@ type Participant struct {
 // A Rotation is the controller's role: one host gets another key, all its peers
 // follow at once.
 type Rotation struct {
-	Tunnel string
-	Host   Participant
-	Peers  []Participant
-	Next   keyring.PublicKey // that an earlier run has begun with; zero: none
-	NoHold bool              // do not hold packets, also where it can be done
-	Jobs   int               // how many hosts are asked at once
-	Report func(Event)
-	Flags  []string // of the command line, for a hint that repeats it
+	Tunnel   string
+	Host     Participant
+	Peers    []Participant
+	Next     keyring.PublicKey // that an earlier run has begun with; zero: none
+	NoHold   bool              // do not hold packets, also where it can be done
+	Jobs     int               // how many hosts are asked at once
+	Report   func(Event)
+	Flags    []string // of the command line, for a hint that repeats it
+	Commands words.Commands
 
 	// NoAnswer reports whether an error means that a host could not be asked at all. A
 	// peer that could not, or with which there is no session, is left behind by
@@ -85,18 +87,18 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 		return giveUp(err)
 	case err != nil:
 		return fault.WrapHost(err, "lost sight of the rotation of host", r.Host.Host,
-			"it ends by itself within a minute, with the next key or the old one; then: wgkeys rotate "+r.Host.Host)
+			"it ends by itself within a minute, with the next key or the old one; then: "+r.Commands.Run("rotate", r.Host.Host))
 	case record.Phase != Kept:
 		r.end(ctx, unused, next)
 		return fault.NewHost("the key of this host was not replaced:", r.Host.Host,
-			record.Why+s.namesOf(r, record.unproved())+"; it uses the old one again", "wgkeys status "+r.Host.Host+
-				", then wgkeys rotate "+r.Host.Host)
+			record.Why+s.namesOf(r, record.unproved())+"; it uses the old one again", r.Commands.Run("status", r.Host.Host)+
+				", then "+r.Commands.Run("rotate", r.Host.Host))
 	}
 	r.report("proved", "%s answered with the next key", count(len(record.Proved), "peer"))
 	err = r.end(ctx, s.Live(), next)
 	if record.Why != "" {
 		return fault.NewHost("the next key is in use, and not in the key file, on host", r.Host.Host, record.Why,
-			"mend that, then: wgkeys rotate "+r.Host.Host)
+			"mend that, then: "+r.Commands.Run("rotate", r.Host.Host))
 	}
 	return err
 }
@@ -127,7 +129,7 @@ func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) e
 		if err == nil && a.Live.PublicKey != s.peers[i].Live.PublicKey { // from now on it cannot be
 			err = fault.NewHost("the key was replaced by somebody else meanwhile, on peer", p.Host,
 				"nothing was changed by this run",
-				"git pull, then wgkeys rotate "+r.Host.Host)
+				"git pull, then "+r.Commands.Run("rotate", r.Host.Host))
 		}
 		return err
 	})
@@ -188,7 +190,7 @@ func (r *Rotation) end(ctx context.Context, old, next keyring.PublicKey) error {
 		}
 		return fault.WrapHost(err, "the next key of "+r.Host.Host+
 			" is in use; it is not known whether the old one is gone from peer", p.Host,
-			"wgkeys rotate "+r.Host.Host+" finishes it")
+			r.Commands.Run("rotate", r.Host.Host)+" finishes it")
 	})
 }
 

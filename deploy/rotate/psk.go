@@ -8,6 +8,7 @@ import (
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
+	"wgkeys/keyring/words"
 )
 
 // A Pair is two hosts that share a preshared key, which is to be replaced.
@@ -18,10 +19,11 @@ import (
 // A handshake in between fails, for the ends have different keys, and is tried again
 // after 5 s (REKEY_TIMEOUT).
 type Pair struct {
-	Tunnel string
-	Ends   [2]Participant
-	Files  [2]string // of the preshared key, on either end
-	Report func(string)
+	Tunnel   string
+	Commands words.Commands
+	Ends     [2]Participant
+	Files    [2]string // of the preshared key, on either end
+	Report   func(string)
 }
 
 // young is the age up to which a session is not about to be renewed. What is left to
@@ -86,7 +88,7 @@ func (p *Pair) Replace(ctx context.Context, fingerprint string) error {
 	}
 	if failed != nil {
 		return fault.Wrap(failed, "the two ends may have different preshared keys:", p.Ends[0].Host+", "+p.Ends[1].Host,
-			"within two minutes, or the tunnel stands still: wgkeys rotate --psk "+p.Ends[0].Host)
+			"within two minutes, or the tunnel stands still: "+p.Commands.Run("rotate --psk", p.Ends[0].Host))
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func (r *Rotation) ReplaceNow(
 	}
 	if armed != nil {
 		armed = fault.WrapHost(armed, "the next key is not in use on host", r.Host.Host,
-			"when it can be reached: wgkeys push "+r.Host.Host+" && wgkeys apply "+r.Host.Host)
+			"when it can be reached: "+r.Commands.Run("push", r.Host.Host)+" && "+r.Commands.Run("apply", r.Host.Host))
 	}
 	return errors.Join(err, armed)
 }
@@ -112,12 +112,12 @@ func (t theft) refused(ctx context.Context, ask func(context.Context, Participan
 		err := ask(ctx, p)
 		if errors.Is(err, errNeither) {
 			return fault.WrapHost(err, "the old key is refused, and the next key of "+t.Host.Host+" not taken by peer", p.Host,
-				"wgkeys apply "+p.Host)
+				t.Commands.Run("apply", p.Host))
 		}
 		if err != nil {
 			return fault.WrapHost(accepted{err}, "the stolen key of "+t.Host.Host+" is still accepted by peer", p.Host,
 				"at once, on "+p.Host+": wg set "+t.Tunnel+" peer "+t.old.String()+
-					" remove; when it can be reached: wgkeys rotate --now "+t.Host.Host)
+					" remove; when it can be reached: "+t.Commands.Run("rotate --now", t.Host.Host))
 		}
 		t.report("refused", "%s refuses the old key", p.Host)
 		return nil

@@ -182,7 +182,7 @@ func skipping(r *Rotation, peer string, like int) string {
 
 // again is the command line of the rotation, for a hint that adds to it.
 func again(r *Rotation) string {
-	return strings.Join(append([]string{"wgkeys rotate", r.Host.Host}, r.Flags...), " ")
+	return strings.Join(append([]string{r.Commands.Run("rotate", r.Host.Host)}, r.Flags...), " ")
 }
 
 // leaveBehind takes peers out of the rotation. That none is left is more likely the fault of
@@ -200,7 +200,7 @@ func (s *Survey) leaveBehind(r *Rotation, gone func(i int) bool) error {
 	if len(peers) == 0 && len(r.Peers) > 0 {
 		return fault.NewHost("no peer is left for the next key of host", r.Host.Host,
 			"none answers, and --skip-unreachable would leave all of them behind",
-			"wgkeys status; or name those that are to be left behind: "+again(r)+" --skip "+r.Peers[0].Host)
+			r.Commands.Run("status")+"; or name those that are to be left behind: "+again(r)+" --skip "+r.Peers[0].Host)
 	}
 	r.Peers, s.peers = peers, answers
 	s.setNames(r)
@@ -264,19 +264,19 @@ func (s *Survey) busy(r *Rotation) error {
 func (s *Survey) check(r *Rotation) error {
 	if s.Live().IsZero() {
 		return fault.NewHost("cannot rotate the key of host", r.Host.Host, "tunnel "+r.Tunnel+" is not up there",
-			"wgkeys apply "+r.Host.Host)
+			r.Commands.Run("apply", r.Host.Host))
 	}
 	var errs []error
 	for i, a := range s.peers {
 		name := r.Peers[i].Host
 		if a.Live.PublicKey.IsZero() {
 			errs = append(errs, fault.NewHost("cannot rotate the key of "+r.Host.Host+" with peer", name,
-				"tunnel "+r.Tunnel+" is not up there", "wgkeys apply "+name))
+				"tunnel "+r.Tunnel+" is not up there", r.Commands.Run("apply", name)))
 			continue
 		}
 		if _, ok := s.host.Live.Peers[a.Live.PublicKey]; !ok {
 			errs = append(errs, fault.NewHost("cannot rotate the key of "+r.Host.Host+" with peer", name,
-				r.Host.Host+" does not know the key that it uses", "wgkeys apply "+r.Host.Host))
+				r.Host.Host+" does not know the key that it uses", r.Commands.Run("apply", r.Host.Host)))
 		}
 	}
 	return errors.Join(errs...)
@@ -290,7 +290,7 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	for i, a := range s.peers {
 		if _, ok := a.Live.Peers[s.Live()]; !ok {
 			return fault.NewHost("cannot rotate the key of "+r.Host.Host+" with peer", r.Peers[i].Host,
-				"it does not know the key that "+r.Host.Host+" uses", "wgkeys apply "+r.Peers[i].Host)
+				"it does not know the key that "+r.Host.Host+" uses", r.Commands.Run("apply", r.Peers[i].Host))
 		}
 		if !s.alive(a.Live.PublicKey) {
 			dead, far = append(dead, a.Live.PublicKey), append(far, r.Peers[i])
@@ -324,7 +324,8 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	for i, key := range dead {
 		if slices.Contains(asleep, key) {
 			errs = append(errs, fault.NewHost("will not rotate the key of "+r.Host.Host+": no handshake with peer", far[i].Host,
-				"so the next key could not be proved", "wgkeys status "+far[i].Host+"; or "+skipping(r, far[i].Host, len(asleep))))
+				"so the next key could not be proved",
+				r.Commands.Run("status", far[i].Host)+"; or "+skipping(r, far[i].Host, len(asleep))))
 		}
 	}
 	return errors.Join(errs...)

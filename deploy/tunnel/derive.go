@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"path"
 	"slices"
-	"strings"
 
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -115,9 +114,9 @@ func missingKeys(t *Tunnel, h *host, peers []*host, keys map[string]keyring.Publ
 		}
 	}
 	for _, name := range missing {
-		file, hint := pubFile(name, t.Name), "wgkeys gen "+strings.Join(toMake, " ")
+		file, hint := pubFile(name, t.Name), t.Commands.Run("gen", toMake...)
 		if t.Unmanaged(name) {
-			hint = "write its public key into " + file + ", or for one to export: wgkeys gen " + name
+			hint = "write its public key into " + file + ", or for one to export: " + t.Commands.Run("gen", name)
 		}
 		errs = append(errs, fault.NewHost("no public key yet for host", name, "there is no "+file, hint))
 	}

@@ -1,10 +1,15 @@
 package tunnel
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"wgkeys/keyring/words"
+)
 
 // A Tunnel is a whole tunnel as its files describe it, for all of its hosts.
 type Tunnel struct {
-	Name string
+	Name     string
+	Commands words.Commands // in which a hint names it, where whoever has parsed it has others too
 
 	listenPort, mtu, keepalive value[int]
 	psk                        value[bool]

@@ -37,7 +37,7 @@ type checker struct {
 // that it cannot be read at all.
 func (c *checker) tunnels(names []string) error {
 	for _, name := range names {
-		t, err := tunnel.Parse(c.repo.Tunnels(), name)
+		t, err := repo.Parse(c.repo, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -81,8 +81,9 @@ func (c *checker) duplicates() {
 				what = "two tunnels with one public key"
 			}
 			c.add(Finding{Check: "key", Tunnel: h.tunnel, Host: h.host,
-				Hint: fmt.Sprintf("git log -- %s; for another key: rm %s, then wgkeys gen %s", path,
-					repo.Existing(path, c.repo.Vault.Path(h.host, vault.KeyFile(name))), h.host)},
+				Hint: fmt.Sprintf("git log -- %s; for another key: rm %s, then %s", path,
+					repo.Existing(path, c.repo.Vault.Path(h.host, vault.KeyFile(name))),
+					repo.Commands(c.repo, h.tunnel).Run("gen", h.host))},
 				path, 1, "%s %q: the same key is in %s", what, c.relative(path), c.relative(other))
 			return
 		}
@@ -113,7 +114,7 @@ func (c *checker) psks(t *tunnel.Tunnel) {
 func (c *checker) psk(r *report, name, a, b string) {
 	mine, other := c.repo.PSKFile(name, a, b), c.repo.PSKFile(name, b, a)
 	for _, h := range []repo.PSKFile{mine, other} {
-		f := Finding{Check: "psk", Tunnel: name, Host: h.Host, Hint: "wgkeys gen " + h.Host}
+		f := Finding{Check: "psk", Tunnel: name, Host: h.Host, Hint: repo.Commands(c.repo, name).Run("gen", h.Host)}
 		switch {
 		case h.Missing():
 			f.lacks = h.Path
@@ -160,7 +161,8 @@ func (c *checker) alike(r *report, name string, mine, other repo.PSKFile) {
 	a, b := mine.Host, other.Host
 	f := Finding{Check: "psk", Tunnel: name, Host: a}
 	if mine.PSK != other.PSK {
-		f.Hint = fmt.Sprintf("git log -- %s %s; for a new one: wgkeys rotate --psk %s", mine.Path, other.Path, a)
+		f.Hint = fmt.Sprintf("git log -- %s %s; for a new one: %s", mine.Path, other.Path,
+			repo.Commands(c.repo, name).Run("rotate --psk", a))
 		r.add(f, mine.Path, 0, "hosts %q and %q have different preshared keys with each other in tunnel %q", a, b, name)
 		return
 	}

@@ -55,7 +55,7 @@ func (h *hostCheck) key() {
 	public, err := h.repo.Ring.Seen(h.repo.Snapshot, h.host, h.tunnel)
 	if errors.Is(err, fs.ErrNotExist) {
 		h.lacks = true
-		hint := "wgkeys gen " + h.host
+		hint := repo.Commands(h.repo, h.tunnel).Run("gen", h.host)
 		if h.unmanaged {
 			hint = "write the public key into " + pub + ", or for one to export: " + hint
 		}
@@ -81,7 +81,7 @@ func (h *hostCheck) key() {
 	case errors.Is(err, fs.ErrNotExist) && h.unmanaged:
 	case errors.Is(err, fs.ErrNotExist):
 		h.addLacking("key", "bring it back from git: git log -- "+path+"; if "+h.host+
-			" made its key itself: wgkeys push "+h.host+" asks whether it still has it", path,
+			" made its key itself: "+repo.Commands(h.repo, h.tunnel).Run("push", h.host)+" asks whether it still has it", path,
 			pub, 1, "host %q has a public key in tunnel %q, and no private one in the vault", h.host, h.tunnel)
 	case err != nil:
 		h.fault("key", err)
@@ -93,7 +93,7 @@ func (h *hostCheck) key() {
 	default:
 		h.lists.compare(&h.report, h.finding("recipients", ""), file, path, meta)
 		if h.repo.TooOld(meta, h.now) {
-			hint := "wgkeys rotate " + h.host
+			hint := repo.Commands(h.repo, h.tunnel).Run("rotate", h.host)
 			if h.unmanaged {
 				hint = repo.NewKeyByHand(h.repo, h.host, h.tunnel)
 			}
@@ -145,7 +145,8 @@ func (h *hostCheck) rotation(err error) {
 	if err == nil {
 		err = r.Mismatch(h.repo, h.host, h.tunnel)
 	}
-	rotate, nextPub := "wgkeys rotate "+h.host, h.repo.Ring.Path(h.host, keyring.Next(h.tunnel))
+	rotate := repo.Commands(h.repo, h.tunnel).Run("rotate", h.host)
+	nextPub := h.repo.Ring.Path(h.host, keyring.Next(h.tunnel))
 	nextFile := vault.KeyFile(keyring.Next(h.tunnel))
 	switch {
 	case err != nil:

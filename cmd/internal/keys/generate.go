@@ -37,7 +37,7 @@ func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hos
 				"write tunnels/"+name+".toml first")
 		}
 		for _, host := range hosts {
-			if err := t.RequireManaged(host, "wgkeys gen "+host+" makes a key to export"); err != nil {
+			if err := t.RequireManaged(host, t.Commands.Run("gen", host)+" makes a key to export"); err != nil {
 				return nil, err
 			}
 		}
@@ -158,8 +158,8 @@ func (g *generator) key(ctx context.Context, host string) error {
 	if c, err := g.maker.Repo.KeyState(host, g.tunnel); err != nil {
 		return err
 	} else if c.UnderWay() {
-		g.maker.Report.Say("%s is in the middle of a rotation in %s; nothing was changed: wgkeys rotate %[1]s finishes it",
-			host, g.tunnel)
+		g.maker.Report.Say("%s is in the middle of a rotation in %s; nothing was changed: %s finishes it",
+			host, g.tunnel, repo.Commands(g.maker.Repo, g.tunnel).Run("rotate", host))
 		return nil
 	}
 	file := vault.KeyFile(g.tunnel)
@@ -206,8 +206,9 @@ func (g *generator) hasKey(host, file string, public keyring.PublicKey, sealed e
 		return nil
 	}
 	return fault.WrapHost(sealed, "no private key in the vault for", host,
-		fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then wgkeys gen %s; if %[3]s made its key itself there is none to bring back",
-			g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel), host))
+		fmt.Sprintf("bring back %s from a backup or from git; if it is lost: rm %s, then %s; if %s made its key itself there is none to bring back",
+			g.maker.Repo.Vault.Path(host, file), g.maker.Repo.Ring.Path(host, g.tunnel),
+			repo.Commands(g.maker.Repo, g.tunnel).Run("gen", host), host))
 }
 
 // pair makes a new key pair, here or on the host.

@@ -159,7 +159,7 @@ func (m *Move) Lines(how string) (lines []string) {
 // SayNext says what is left to do on hosts.
 func (m *Move) SayNext() {
 	if m.isTunnel {
-		m.maker.Report.Say("hosts still have %s: on each, wgkeys down %[1]s; then wgkeys push -t %[2]s --all, and wgkeys apply -t %[2]s HOST", m.Old, m.New)
+		m.maker.Report.Say("hosts still have %s: on each, wgkeys down -t %[1]s; then wgkeys push -t %[2]s --all, and wgkeys apply -t %[2]s HOST", m.Old, m.New)
 		return
 	}
 	for _, name := range m.hostsWithoutSSH() {
@@ -173,7 +173,7 @@ func (m *Move) SayNext() {
 func (m *Move) hostsWithoutSSH() (names []string) {
 	all, _ := tunnel.List(m.maker.Repo.Tunnels())
 	for _, name := range all {
-		t, err := tunnel.Parse(m.maker.Repo.Tunnels(), name)
+		t, err := repo.Parse(m.maker.Repo, name)
 		if err != nil || !slices.Contains(t.Hosts(), m.New) {
 			continue
 		}

@@ -237,7 +237,7 @@ func (p *pusher) mayReplace(ctx context.Context, tunnel, host, name, want string
 	if name != tunnel+".key" {
 		peer = repo.PeerOf(tunnel, name)
 	}
-	again := repo.Command{Verb: "push", Host: host}
+	again := repo.Command{Verb: "push", Host: host, In: repo.Commands(p.maker.Repo, tunnel)}
 	if self := p.maker.Hosts.Self; self != "" {
 		again.Verb += " --host " + ui.Quoted(self)
 	}
@@ -246,17 +246,17 @@ func (p *pusher) mayReplace(ctx context.Context, tunnel, host, name, want string
 
 // genIfNone is the hint for a public key that could not be read: none where there is one, if
 // not a valid one.
-func genIfNone(host string, err error) string {
+func genIfNone(t *tunnel.Tunnel, host string, err error) string {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
-	return "wgkeys gen " + host
+	return t.Commands.Run("gen", host)
 }
 
 func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) error {
 	public, err := p.maker.Repo.Ring.Get(host, t.Name)
 	if err != nil {
-		return fault.WrapHost(err, "nothing to push to host", host, genIfNone(host, err))
+		return fault.WrapHost(err, "nothing to push to host", host, genIfNone(t, host, err))
 	}
 	c, err := p.maker.Repo.KeyState(host, t.Name)
 	if err != nil {
@@ -281,7 +281,7 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 				p.maker.Repo.Ring.Path(host, t.Name),
 				"git log -- "+p.maker.Repo.Vault.Path(host,
 					name)+"; if it is lost, or "+host+" made its key itself and lost it: rm "+
-					p.maker.Repo.Ring.Path(host, t.Name)+", then wgkeys gen "+host)
+					p.maker.Repo.Ring.Path(host, t.Name)+", then "+t.Commands.Run("gen", host))
 		case err != nil:
 			return nil, err
 		}
@@ -302,7 +302,8 @@ func (p *pusher) presharedKey(tunnel, host, name string, f *push.File) error {
 		case errors.Is(h.Err, vault.ErrNoMeta):
 			return fault.WrapHost(h.Err, "no preshared key to push to host", host, "")
 		case h.Err != nil:
-			return fault.WrapHost(h.Err, "no preshared key to push to host", host, "wgkeys gen "+h.Host)
+			return fault.WrapHost(h.Err, "no preshared key to push to host", host,
+				repo.Commands(p.maker.Repo, tunnel).Run("gen", h.Host))
 		}
 	}
 	f.Want = other.PSK

@@ -95,7 +95,8 @@ func (q *Rekey) tellAlone(s vault.Stale) {
 	if other := q.maker.Repo.PSKFile(tunnel, peer, s.Host); other.Missing() {
 		q.maker.Report.Warn(fault.NewFile("nothing to compare with had the preshared key in",
 			q.maker.Repo.Vault.Path(s.Host, s.File),
-			"there is no "+other.File+" of "+peer+" in the vault", "if it is the right one: wgkeys gen "+peer))
+			"there is no "+other.File+" of "+peer+" in the vault",
+			"if it is the right one: "+repo.Commands(q.maker.Repo, tunnel).Run("gen", peer)))
 	}
 }
 

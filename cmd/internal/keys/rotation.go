@@ -107,7 +107,8 @@ func (x *rotation) knows(ctx context.Context, live, next keyring.PublicKey) erro
 // catchUp is how this clone comes to know the key that is in use.
 func (x *rotation) catchUp(ctx context.Context, live keyring.PublicKey, verb string) string {
 	past := repo.KeyHistory{Repo: x.maker.Repo}
-	return past.CatchUp(ctx, x.tunnel.Name, "", live.String(), repo.Command{Verb: verb, Host: x.host})
+	return past.CatchUp(ctx, x.tunnel.Name, "", live.String(),
+		repo.Command{Verb: verb, Host: x.host, In: x.tunnel.Commands})
 }
 
 // canBeOnHost refuses to make a key on the host while another next key, which an
@@ -126,7 +127,7 @@ func (x *rotation) canBeOnHost() error {
 	}
 	return fault.NewHost("a rotation is under way with a key from the vault, of host", x.host,
 		"it is not one that the host has made",
-		fmt.Sprintf("wgkeys rotate %[1]s, then wgkeys rotate --on-host %[1]s", x.host))
+		x.tunnel.Commands.Run("rotate", x.host)+", then "+x.tunnel.Commands.Run("rotate --on-host", x.host))
 }
 
 // replace makes the next key, brings it to the host and changes to it.
@@ -188,7 +189,7 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 		}
 		if public == x.current {
 			return public, fault.NewHost("no other key was made on host", x.host, "it names the one it has",
-				"wgkeys status "+x.host)
+				x.tunnel.Commands.Run("status", x.host))
 		}
 	default:
 		err := x.maker.Step("seal the next key", func() error {
@@ -240,12 +241,13 @@ func (x *rotation) warnLeftBehind(next keyring.PublicKey) {
 	if len(behind) > few {
 		x.maker.Report.Warn(fault.New("left behind by the rotation of "+x.host+":", strings.Join(behind, ", "),
 			"they still have the old key",
-			"wgkeys apply "+strings.Join(behind, " ")))
+			x.tunnel.Commands.Run("apply", behind...)))
 		return
 	}
 	for _, name := range behind {
 		x.maker.Report.Warn(fault.New("left behind by the rotation of "+x.host+":", name, "it still has the old key",
-			"wgkeys apply "+name+"; without wgkeys there: replace the public key of "+x.host+" by "+next.String()))
+			x.tunnel.Commands.Run("apply", name)+"; without wgkeys there: replace the public key of "+
+				x.host+" by "+next.String()))
 	}
 }
 
@@ -258,5 +260,5 @@ func (x *rotation) refuseOlder(ctx context.Context, live, next keyring.PublicKey
 	}
 	return fault.NewHost("an older key than the repository has is in use on host", x.host,
 		"it is "+live.String()+", as after a restore",
-		strings.Join([]string{remote.InPlaceOf(x.host), "then wgkeys rotate " + x.host}, ", "))
+		remote.InPlaceOf(x.tunnel, x.host)+", then "+x.tunnel.Commands.Run("rotate", x.host))
 }

@@ -29,7 +29,7 @@ type pskRotation struct {
 
 // reach says how either end is reached, and where it has the key.
 func (x *pskRotation) reach() error {
-	x.pair = &rotate.Pair{Tunnel: x.tunnel.Name,
+	x.pair = &rotate.Pair{Tunnel: x.tunnel.Name, Commands: x.tunnel.Commands,
 		Report: func(text string) { x.maker.Report.Say("%s %s: %s", x.hosts[0], x.hosts[1], text) }}
 	for i, host := range x.hosts {
 		files, err := x.tunnel.KeyFiles(host)
@@ -92,7 +92,7 @@ func (x *pskRotation) next(ctx context.Context) (psk keyring.PresharedKey, begun
 	inUse, err := x.pair.Fingerprints(ctx)
 	if err != nil {
 		return psk, false, fault.Wrap(err, "the preshared key was not replaced, of", x.pair.String(),
-			"wgkeys rotate --psk "+x.hosts[0])
+			x.tunnel.Commands.Run("rotate --psk", x.hosts[0]))
 	}
 	mine, other, differ := x.maker.Repo.PSK(x.tunnel.Name, x.hosts[0], x.hosts[1])
 	for i := range inUse {
@@ -121,7 +121,7 @@ func (x *pskRotation) knows(ctx context.Context, i int, has string, mine, other 
 		return nil
 	}
 	return x.past.NewerThere(ctx, x.tunnel.Name, x.hosts[1-i], mine.PSK, has,
-		repo.Command{Verb: "rotate --psk", Host: x.hosts[i]})
+		repo.Command{Verb: "rotate --psk", Host: x.hosts[i], In: x.tunnel.Commands})
 }
 
 // seal puts a preshared key into the folder of one host.
@@ -159,7 +159,7 @@ func (x *pskRotation) installOn(ctx context.Context, i int, psk keyring.Preshare
 			finishes = x.hosts[1]
 		}
 		return fault.WrapHost(err, "the preshared key with "+x.hosts[1-i]+" was not replaced on host", host,
-			"wgkeys rotate --psk "+finishes+" finishes it")
+			x.tunnel.Commands.Run("rotate --psk", finishes)+" finishes it")
 	}
 	return nil
 }

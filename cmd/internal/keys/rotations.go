@@ -269,7 +269,7 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 	m := q.maker
 	current, err := m.Repo.Ring.Get(host, t.Name)
 	if err != nil {
-		return nil, fault.WrapHost(err, "no key to replace on host", host, genIfNone(host, err))
+		return nil, fault.WrapHost(err, "no key to replace on host", host, genIfNone(t, host, err))
 	}
 	view, err := m.Repo.View(t, host)
 	if err != nil {
@@ -278,8 +278,8 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 	_, err = m.Repo.Vault.Meta(host, vault.KeyFile(t.Name))
 	m.tellByHand(err)
 	x := &rotation{maker: m, o: &q.o, tunnel: t, host: host, current: current}
-	x.rotation = &rotate.Rotation{Tunnel: t.Name, Jobs: q.o.Jobs, NoHold: q.o.NoHold, Report: q.o.Event,
-		SkipUnreachable: q.o.SkipUnreachable, NoAnswer: noAnswer}
+	x.rotation = &rotate.Rotation{Tunnel: t.Name, Commands: t.Commands, Jobs: q.o.Jobs, NoHold: q.o.NoHold,
+		Report: q.o.Event, SkipUnreachable: q.o.SkipUnreachable, NoAnswer: noAnswer}
 	if x.rotation.Host, err = m.Hosts.Participant(t, host); err != nil {
 		return nil, err
 	}
@@ -304,9 +304,6 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 
 // flags are those of the command line without which another one would do something else.
 func (o *RotateOptions) flags() (line []string) {
-	if o.Only != "" {
-		line = append(line, "-t", o.Only)
-	}
 	for _, f := range []struct {
 		set  bool
 		name string

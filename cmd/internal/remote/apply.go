@@ -96,7 +96,7 @@ func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token strin
 	err := h.run(ctx, t, host, args, strings.NewReader(""), h.Stdout)
 	if err != nil && wait > 0 && (errors.Is(err, ssh.ErrUnreachable) || ctx.Err() != nil) {
 		return fault.WrapHost(err, "could not confirm the apply on host", host,
-			fmt.Sprintf("if it was begun there, the host goes back by itself within %v; then look: wgkeys plan %s", wait, host))
+			fmt.Sprintf("if it was begun there, the host goes back by itself within %v; then look: %s", wait, t.Commands.Run("plan", host)))
 	}
 	return err
 }

@@ -174,7 +174,7 @@ func (s *HostStatus) findUnresolved() {
 	}
 	s.Findings = append(s.Findings,
 		"the name of a peer could not be resolved yet, so nothing can be sent there: "+strings.Join(lost,
-			", ")+": "+s.toRun("plan", s.Host))
+			", ")+": "+s.tunnel.Commands.Run("plan", s.Host))
 }
 
 func (d deadPeer) String() string {
@@ -293,13 +293,13 @@ func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	if d.peer.Unmanaged {
 		return "nobody logs in to " + peer +
 			" to ask it why; it may be down, its port be closed on the way, or have another key of " + s.Host +
-			" or of its own than the repository", "wgkeys show " + s.Host
+			" or of its own than the repository", s.tunnel.Commands.Run("show", s.Host)
 	}
 	if far == nil || far.Err != nil {
-		return peer + " cannot be asked why, and may be down, or its port be closed on the way", "wgkeys status " + peer
+		return peer + " cannot be asked why, and may be down, or its port be closed on the way", s.tunnel.Commands.Run("status", peer)
 	}
 	if far.Live.IsZero() {
-		return "the tunnel is not up on " + peer, s.toRun("apply", peer)
+		return "the tunnel is not up on " + peer, s.tunnel.Commands.Run("apply", peer)
 	}
 	if why, command = whyOtherKey(s, d, far); why != "" {
 		return why, command
@@ -307,24 +307,24 @@ func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	port := portOf(d.live.Endpoint)
 	switch listens := far.answer.Live.ListenPort; {
 	case listens != 0 && listens != port && !behindAnotherPort(d.peer, port):
-		return fmt.Sprintf("%s listens on port %d", peer, listens), s.toRun("plan", s.Host)
+		return fmt.Sprintf("%s listens on port %d", peer, listens), s.tunnel.Commands.Run("plan", s.Host)
 	case clockBehind(s, d, far):
 		return fmt.Sprintf("the clock of %s says %s, which is before its last handshake with %s, so %[3]s takes every new one for a replay",
 				s.Host, s.answer.Clock.UTC().Format(time.DateTime), peer),
-			"timedatectl set-ntp true on " + s.Host + ", or make " + peer + " forget: " + s.toRun("down", peer) +
-				", then " + s.toRun("apply", peer)
+			"timedatectl set-ntp true on " + s.Host + ", or make " + peer + " forget: " + s.tunnel.Commands.Run("down", peer) +
+				", then " + s.tunnel.Commands.Run("apply", peer)
 	case far.hears[s.Live]:
 		return peer + " hears " + s.Host +
 				", and its answers are lost on the way back or not accepted: the preshared keys differ, or a firewall of " +
-				s.Host + " drops UDP from " + outsideOf(d.live.Endpoint), "wgkeys push " + s.Host + " " + peer +
-				", then wgkeys apply on both"
+				s.Host + " drops UDP from " + outsideOf(d.live.Endpoint), s.tunnel.Commands.Run("push", s.Host, peer) +
+				", then " + s.tunnel.Commands.Run("apply", s.Host, peer)
 	}
 	why = fmt.Sprintf("nothing of it arrives at %s: its port %d/udp is closed, by a firewall there or on the way", peer,
 		port)
 	if tunnel.IsName(d.peer.Endpoint) {
 		why += ", or " + d.peer.Endpoint + " leads to another host"
 	}
-	return why, fmt.Sprintf("wgkeys status %s, and on it: tcpdump -n udp port %d", peer, port)
+	return why, fmt.Sprintf("%s, and on it: tcpdump -n udp port %d", s.tunnel.Commands.Run("status", peer), port)
 }
 
 // whyOtherKey tells where one of the two does not use the key that the other has for it;
@@ -334,14 +334,15 @@ func whyOtherKey(s *HostStatus, d deadPeer, far *HostStatus) (why, command strin
 	_, hasOwn := far.answer.Live.Peers[s.Live]
 	switch {
 	case far.Live != d.key && far.older:
-		return peer + " uses an older key than " + s.Host + " has for it", InPlaceOf(peer)
+		return peer + " uses an older key than " + s.Host + " has for it", InPlaceOf(s.tunnel, peer)
 	case far.Live != d.key:
 		return peer + " uses another key than " + s.Host + " has for it, " + far.Live.String(),
-			"wgkeys status, and apply or push where it says so"
+			s.tunnel.Commands.Run("status") + ", and apply or push where it says so"
 	case !hasOwn && s.older:
-		return peer + " does not take the older key that " + s.Host + " uses", InPlaceOf(s.Host)
+		return peer + " does not take the older key that " + s.Host + " uses", InPlaceOf(s.tunnel, s.Host)
 	case !hasOwn:
-		return peer + " does not know the key that " + s.Host + " uses, " + s.Live.String(), s.toRun("apply", peer)
+		return peer + " does not know the key that " + s.Host + " uses, " + s.Live.String(),
+			s.tunnel.Commands.Run("apply", peer)
 	}
 	return "", ""
 }

@@ -21,7 +21,7 @@ var (
 func pair(change func(near *HostStatus, peer *rotate.Peer, far *HostStatus,
 	back *rotate.Peer)) (*HostStatus, *HostStatus) {
 	v := &tunnel.View{Host: "a", Peers: []tunnel.Peer{{Name: "hub", PublicKey: farKey, Endpoint: "vpn.example.net:51820"}}}
-	near := &HostStatus{Host: "a", Live: ownKey, view: v, answer: rotate.Answer{Clock: noon}}
+	near := &HostStatus{Host: "a", tunnel: &tunnel.Tunnel{}, Live: ownKey, view: v, answer: rotate.Answer{Clock: noon}}
 	far := &HostStatus{Host: "hub", Live: farKey, answer: rotate.Answer{Clock: noon}}
 	peer, back := rotate.Peer{Sent: 740, Endpoint: "192.0.2.1:51820"}, rotate.Peer{}
 	far.answer.Live.ListenPort = 51820
@@ -147,7 +147,7 @@ func TestKeepDoubts(t *testing.T) {
 		{207 * time.Second, rotate.Peer{Sent: 900, Received: 92, Handshake: noon.Add(-time.Hour)}, true},
 	} {
 		look.peer.Endpoint = "192.0.2.1:51820"
-		s := &HostStatus{Host: "a", Live: ownKey, view: v, answer: rotate.Answer{Clock: noon,
+		s := &HostStatus{Host: "a", tunnel: &tunnel.Tunnel{}, Live: ownKey, view: v, answer: rotate.Answer{Clock: noon,
 			Live: rotate.Live{PublicKey: ownKey, Peers: map[keyring.PublicKey]rotate.Peer{farKey: look.peer}}}}
 		s.keepDoubts(before, noon.Add(look.after))
 		s.tellDead()

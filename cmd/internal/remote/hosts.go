@@ -149,9 +149,9 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 		case errors.Is(err, errTooMuch):
 			return a, fault.WrapHost(err, "cannot understand the answer of host", host, "")
 		case !errors.Is(err, errLost):
-			return a, participantError(host, err)
+			return a, participantError(t, host, err)
 		}
-		err = runParticipant(ctx, noticing(h.Runner(t, host)), host, question, &said)
+		err = runParticipant(ctx, noticing(h.Runner(t, host)), t, host, question, &said)
 	}
 	if err != nil {
 		return a, err
@@ -162,9 +162,10 @@ func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate
 	return a, nil
 }
 
-func runParticipant(ctx context.Context, r ssh.Runner, host string, question []byte, said io.Writer) error {
+func runParticipant(ctx context.Context, r ssh.Runner, t *tunnel.Tunnel, host string, question []byte,
+	said io.Writer) error {
 	err := r.Run(ctx, asRoot+" turn", bytes.NewReader(question), &bounded{w: said, left: maxAnswer})
-	return participantError(host, err)
+	return participantError(t, host, err)
 }
 
 // noticing notices soon that a connection is lost.
@@ -179,7 +180,7 @@ func noticing(r ssh.Runner) ssh.Runner {
 func (h *Hosts) HangUp() { h.lines.hangUp() }
 
 // participantError tells what the end of wgkeys on a host means.
-func participantError(host string, err error) error {
+func participantError(t *tunnel.Tunnel, host string, err error) error {
 	var exit *ssh.ExitError
 	if !errors.As(err, &exit) {
 		return err
@@ -193,7 +194,8 @@ func participantError(host string, err error) error {
 	if err := noRoot(host, exit); err != nil {
 		return err
 	}
-	return fault.WrapHost(err, "wgkeys failed on host", host, "wgkeys plan "+host) // which shows what the host says
+	// Which shows what the host says.
+	return fault.WrapHost(err, "wgkeys failed on host", host, t.Commands.Run("plan", host))
 }
 
 // maxAnswer is more than a host with 100,000 peers says.

@@ -36,10 +36,6 @@ func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, erro
 	if err != nil {
 		return nil, err
 	}
-	inOne := func(string) string { return "" }
-	if names, err := r.TunnelNames(""); err == nil && len(names) > 1 {
-		inOne = func(tunnel string) string { return "-t " + tunnel + " " }
-	}
 	var all []*HostStatus
 	missing, past := slices.Clone(names), &repo.KeyHistory{Repo: r}
 	for _, t := range tunnels {
@@ -51,8 +47,7 @@ func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, erro
 				continue
 			}
 			missing = slices.DeleteFunc(missing, func(m string) bool { return m == host })
-			all = append(all, &HostStatus{Host: host, Tunnel: t.Name, Peers: []PeerStatus{}, tunnel: t, past: past,
-				inOne: inOne(t.Name)})
+			all = append(all, &HostStatus{Host: host, Tunnel: t.Name, Peers: []PeerStatus{}, tunnel: t, past: past})
 		}
 	}
 	if len(missing) > 0 {
@@ -91,7 +86,6 @@ type HostStatus struct {
 	Err      error        `json:"-"`
 
 	tunnel *tunnel.Tunnel
-	inOne  string // what names the tunnel to a verb that takes one, where there are several
 	view   *tunnel.View
 	answer rotate.Answer
 	dead   []deadPeer
@@ -191,15 +185,8 @@ func (s *HostStatus) judgeLive(ctx context.Context) {
 func (s *HostStatus) Drifts() bool { return s.Drift != nil && *s.Drift > 0 }
 
 func (s *HostStatus) find(what, command string) {
-	if command == "apply" || command == "plan" {
-		s.Findings = append(s.Findings, what+": "+s.toRun(command, s.Host))
-		return
-	}
-	s.Findings = append(s.Findings, what+": wgkeys "+command+" "+s.Host)
+	s.Findings = append(s.Findings, what+": "+s.tunnel.Commands.Run(command, s.Host))
 }
-
-// toRun is the command line of a verb that takes one tunnel, for a host of this one.
-func (s *HostStatus) toRun(verb, host string) string { return "wgkeys " + verb + " " + s.inOne + host }
 
 // Expected reports whether a key is the one of the repository, or the next one.
 func (s *HostStatus) Expected(k keyring.PublicKey) bool {
@@ -226,4 +213,6 @@ func (s *HostStatus) restored(ctx context.Context) bool {
 }
 
 // InPlaceOf has a host use the key of the repository.
-func InPlaceOf(host string) string { return "wgkeys push " + host + ", then wgkeys apply " + host }
+func InPlaceOf(t *tunnel.Tunnel, host string) string {
+	return t.Commands.Run("push", host) + ", then " + t.Commands.Run("apply", host)
+}

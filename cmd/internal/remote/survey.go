@@ -186,7 +186,7 @@ func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned
 func (h *Hosts) cannotPlan(s *HostStatus, why string) error {
 	hint := h.upgradeIfOther(s.Host, s.Version, why)
 	if hint == "" {
-		hint = "wgkeys plan " + s.Host
+		hint = s.tunnel.Commands.Run("plan", s.Host)
 	}
 	return fault.NewHost("cannot plan on host", s.Host, why, hint)
 }
@@ -206,13 +206,13 @@ func (h *Hosts) planned(ctx context.Context, t *tunnel.Tunnel, host string, view
 	if err != nil {
 		hint := h.upgradeHint(ctx, t, host, err)
 		if hint == "" {
-			hint = "wgkeys plan " + host
+			hint = t.Commands.Run("plan", host)
 		}
 		return nil, fault.WrapHost(err, "cannot plan on host", host, hint)
 	}
 	if unclear != nil {
 		return nil, fault.NewHost("cannot understand the plan of host", host, "its wgkeys may be another version",
-			"wgkeys plan "+host)
+			t.Commands.Run("plan", host))
 	}
 	return &rotate.Planned{Steps: len(plan.Steps), Findings: plan.Findings}, nil
 }

@@ -42,7 +42,8 @@ func TestNoteOldKeys(t *testing.T) {
 	} {
 		p := tunnel.Peer{Name: "phone", PublicKey: farKey, About: tunnel.About{Unmanaged: !test.managed,
 			Description: "Anna's"}}
-		s := &HostStatus{Host: "hub", Tunnel: "wg0", Key: ownKey, Live: ownKey, File: ownKey, past: &repo.KeyHistory{},
+		s := &HostStatus{Host: "hub", Tunnel: "wg0", tunnel: &tunnel.Tunnel{}, Key: ownKey, Live: ownKey,
+			File: ownKey, past: &repo.KeyHistory{},
 			view: &tunnel.View{Peers: []tunnel.Peer{p}}}
 		hostNoon := noon.Add(-17 * time.Hour) // the host's clock is another one
 		s.answer = rotate.Answer{Clock: hostNoon, Live: rotate.Live{Peers: map[keyring.PublicKey]rotate.Peer{

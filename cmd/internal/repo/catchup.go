@@ -9,6 +9,7 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/git"
+	"wgkeys/keyring/words"
 	"wgkeys/vault"
 )
 
@@ -19,10 +20,13 @@ import (
 
 // A Command is one of ours that is to be given again, for a host: the verb with its
 // flags.
-type Command struct{ Verb, Host string }
+type Command struct {
+	Verb, Host string
+	In         words.Commands
+}
 
-func (c Command) again() string   { return "wgkeys " + c.Verb + " " + ui.Quoted(c.Host) }
-func (c Command) unknown() string { return "wgkeys " + c.Verb + " --unknown " + ui.Quoted(c.Host) }
+func (c Command) again() string   { return c.In.Run(c.Verb, c.Host) }
+func (c Command) unknown() string { return c.In.Run(c.Verb+" --unknown", c.Host) }
 
 // NewerThere is the error of a command that would put a key of this clone in the place
 // of one that the host has, or nil where it may. The command is told for what says

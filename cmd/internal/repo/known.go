@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/git"
 	"wgkeys/vault"
@@ -123,7 +122,7 @@ func (k *KeyHistory) named(host, tunnelName string) bool {
 		k.here = map[keyOf]bool{}
 		names, _ := k.Repo.TunnelNames("")
 		for _, name := range names {
-			if t, err := tunnel.Parse(k.Repo.Tunnels(), name); err == nil {
+			if t, err := Parse(k.Repo, name); err == nil {
 				for _, h := range t.Hosts() {
 					k.here[keyOf{h, name, ""}] = true
 				}

@@ -103,9 +103,10 @@ func inverted(keys map[string]keyring.PublicKey) map[keyring.PublicKey]string {
 // found is the error. A host whose private key the vault has gets its public one from there.
 func (p *privateKeys) found(host, tunnel, of string) error {
 	path := keyring.Ring{Dir: p.ring}.Path(host, tunnel)
-	restore := "wgkeys gen " + host
+	commands := p.vault.Commands(vault.KeyFile(tunnel))
+	restore := commands.Run("gen", host)
 	if keyring.IsNext(tunnel) {
-		restore = "wgkeys rotate " + host
+		restore = commands.Run("rotate", host)
 	} else if _, err := p.vault.Meta(host, vault.KeyFile(tunnel)); err != nil {
 		restore = "put the public key of " + host + " there"
 	}

@@ -31,7 +31,8 @@ func (r *Repo) PSK(tunnel, a, b string) (mine, other PSKFile, err error) {
 	if mine.Err == nil && other.Err == nil && mine.PSK != other.PSK {
 		err = fault.New("two preshared keys for one pair of hosts", a+", "+b,
 			mine.Path+" and "+other.Path+" hold different ones",
-			fmt.Sprintf("git log -- %s %s; for a new one: wgkeys rotate --psk %s", mine.Path, other.Path, a))
+			fmt.Sprintf("git log -- %s %s; for a new one: %s", mine.Path, other.Path,
+				Commands(r, tunnel).Run("rotate --psk", a)))
 	}
 	return mine, other, err
 }
@@ -95,11 +96,11 @@ func expectedKey(r *Repo, host, name string) (public keyring.PublicKey, err erro
 // WithoutPublic is the error of a private key in the vault whose public one is not in the
 // keyring, which is err. Of one that wgkeys made the metadata tells it. Of any other it is
 // not taken from the file: whoever may write there could give a host a key that he has.
-func WithoutPublic(r *Repo, host, name string, err error) error {
-	hint := "wgkeys gen " + host
-	file := vault.KeyFile(name)
+func WithoutPublic(r *Repo, host, tunnel string, err error) error {
+	hint := Commands(r, tunnel).Run("gen", host)
+	file := vault.KeyFile(tunnel)
 	if _, meta := r.Vault.Meta(host, file); errors.Is(meta, vault.ErrNoMeta) {
-		public := r.Ring.Path(host, name)
+		public := r.Ring.Path(host, tunnel)
 		hint = fmt.Sprintf("if you know it for yours: mkdir -p %s && age -d -i IDENTITY %s | wg pubkey >%s, then wgkeys rekey %s",
 			filepath.Dir(public), r.Vault.Path(host, file), public, host)
 	}

@@ -17,6 +17,7 @@ import (
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 	"wgkeys/keyring/files"
+	"wgkeys/keyring/words"
 	"wgkeys/vault"
 )
 
@@ -84,6 +85,10 @@ func openRepo(dir string, text []byte) (*Repo, error) {
 		Changes: changes{dir: dir, ring: filepath.Join(dir, "keyring"), vault: filepath.Join(dir, "vault")},
 	}
 	r.Ring.Refuse = (&privateKeys{ring: r.Ring.Dir, vault: &r.Vault}).refuse
+	r.Vault.Commands = func(file string) words.Commands {
+		of, _ := OwnerOf(file)
+		return Commands(r, of)
+	}
 	return r, nil
 }
 
@@ -145,7 +150,7 @@ func (r *Repo) SomeTunnels(only string) ([]*tunnel.Tunnel, error) {
 	}
 	tunnels := make([]*tunnel.Tunnel, len(names))
 	for i, name := range names {
-		if tunnels[i], err = tunnel.Parse(r.Tunnels(), name); err != nil {
+		if tunnels[i], err = Parse(r, name); err != nil {
 			return nil, err
 		}
 	}
@@ -172,7 +177,25 @@ func (r *Repo) Tunnel(only string) (*tunnel.Tunnel, error) {
 	case len(names) > 1:
 		return nil, &SeveralTunnelsError{names}
 	}
-	return tunnel.Parse(r.Tunnels(), names[0])
+	return Parse(r, names[0])
+}
+
+// Parse reads a tunnel, which knows then whether a command has to name it.
+func Parse(r *Repo, name string) (*tunnel.Tunnel, error) {
+	t, err := tunnel.Parse(r.Tunnels(), name)
+	if err != nil {
+		return nil, err
+	}
+	t.Commands = Commands(r, name)
+	return t, nil
+}
+
+// Commands are what a hint about a tunnel has a person run.
+func Commands(r *Repo, tunnel string) words.Commands {
+	if names, err := r.TunnelNames(""); err != nil || len(names) < 2 {
+		return words.Commands{}
+	}
+	return words.Commands{Tunnel: tunnel}
 }
 
 func noTunnel(r *Repo) error {

@@ -105,7 +105,7 @@ func (r *Repo) Promote(host, tunnel string, step func(string, func() error) erro
 	case c.Next.IsZero():
 		return fault.NewHost("no rotation to finish of host", host,
 			"its next key is in the vault, and was never brought to a host",
-			"wgkeys rotate "+host)
+			Commands(r, tunnel).Run("rotate", host))
 	case c.Sealed:
 		promote = func() error { return r.Vault.Promote(host, tunnel) }
 	case c.keyIsHere && !c.VaultPromoted: // the host made the next one, and keeps it
@@ -156,7 +156,7 @@ func (r *Repo) Due(now time.Time) ([]HostKey, error) {
 	}
 	var due []HostKey
 	for _, name := range names {
-		t, err := tunnel.Parse(r.Tunnels(), name)
+		t, err := Parse(r, name)
 		if err != nil {
 			return nil, err
 		}

@@ -17,8 +17,8 @@ func NewKeyByHand(r *Repo, host, tunnel string) string {
 	if _, err := r.Vault.Meta(host, file); errors.Is(err, fs.ErrNotExist) {
 		return "write the new public key of " + host + " into " + public + ", then wgkeys apply on its peers"
 	}
-	return fmt.Sprintf("rm %s %s, then wgkeys gen %s, and wgkeys apply on its peers, and wgkeys export --secret %[3]s",
-		public, r.Rel(r.Vault.Path(host, file)), host)
+	return fmt.Sprintf("rm %s %s, then %s, and wgkeys apply on its peers, and wgkeys export --secret %s",
+		public, r.Rel(r.Vault.Path(host, file)), Commands(r, tunnel).Run("gen", host), host)
 }
 
 // Unmanaged tells of hosts, by name of tunnel and host, whether nobody logs in to them. Of
@@ -27,7 +27,7 @@ func Unmanaged(r *Repo) func(host, name string) bool {
 	names, _ := r.TunnelNames("")
 	tunnels := make([]*tunnel.Tunnel, len(names))
 	for i, name := range names {
-		tunnels[i], _ = tunnel.Parse(r.Tunnels(), name)
+		tunnels[i], _ = Parse(r, name)
 	}
 	return func(host, name string) bool {
 		i := slices.Index(names, name)

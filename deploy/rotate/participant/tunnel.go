@@ -113,7 +113,7 @@ func (d *device) promoteFile(next keyring.PublicKey) error {
 		return err
 	}
 	if key.PublicKey() != next {
-		return fault.NewFile("another key than the one in use is in", d.nextFile(), "", "wgkeys push")
+		return fault.NewFile("another key than the one in use is in", d.nextFile(), "", "wgkeys push HOST")
 	}
 	if err := files.KeepReaders(d.keyFile, d.nextFile()); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot give the next key to the group of the key file", d.nextFile(), "")
