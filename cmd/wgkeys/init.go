@@ -98,7 +98,8 @@ func ownRecipients(e *env, dir string, postQuantum bool) ([]string, error) {
 		}
 		return nil, fault.New("cannot tell the recipient of your identity", "",
 			"it is a plugin's, or under a passphrase; nothing was made",
-			"write its recipient (age1...) to "+list+", then wgkeys init "+dir)
+			"mkdir -p "+ui.Quoted(filepath.Dir(list))+", write its recipient (age1...) to "+ui.Quoted(list)+
+				", then wgkeys init "+ui.Quoted(dir))
 	}
 	if len(all) == 0 {
 		defer sayKind(e, postQuantum)

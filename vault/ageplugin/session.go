@@ -2,6 +2,7 @@ package ageplugin
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -113,7 +114,9 @@ type message string
 
 func (m message) Error() string { return string(m) }
 
-func messageOf(said *age.Stanza) message { return message(fmt.Sprintf("%.500s", said.Body)) }
+func messageOf(said *age.Stanza) message {
+	return message(fmt.Sprintf("%.500s", bytes.TrimSpace(said.Body)))
+}
 
 // start starts the program in a folder that tells it nothing about ours.
 func (s *session) start(state string) (err error) {

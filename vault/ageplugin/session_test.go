@@ -32,7 +32,7 @@ func TestSession(t *testing.T) {
 			stanza.ErrSyntax.Error()},
 		{"a short key", []*age.Stanza{{Type: "file-key", Args: []string{"0"}, Body: ok.Body[1:]}}, stanza.ErrSyntax.Error()},
 		{"an error of no file", []*age.Stanza{{Type: "error", Args: []string{"stanza", "7", "0"}}}, stanza.ErrSyntax.Error()},
-		{"an error of its own", []*age.Stanza{{Type: "error", Args: []string{"internal"}, Body: []byte("no battery")}},
+		{"an error of its own", []*age.Stanza{{Type: "error", Args: []string{"internal"}, Body: []byte("no battery\n")}},
 			"no battery"},
 		{"a choice of three", []*age.Stanza{{Type: "confirm", Args: []string{"YQ", "YQ", "YQ"}}}, stanza.ErrSyntax.Error()},
 		{"silence", nil, "EOF"},
