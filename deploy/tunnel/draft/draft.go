@@ -68,7 +68,8 @@ func attempt(devices []*foreign.Device) (*Draft, error) {
 	}
 	m := &maker{Draft: &Draft{Tunnel: devices[0].Name}, list: make([]*host, 0, many), byName: make(map[string]*host, many),
 		byKey: make(map[keyring.PublicKey]*host, many), pairAt: map[[2]string]int{},
-		owners: make(map[netip.Addr]*host, many), opened: map[string]bool{}}
+		owners: make(map[netip.Addr]*host, many), opened: map[string]bool{},
+		numbers: map[string]int{}}
 	if err := tunnel.CheckName(m.Tunnel); err != nil {
 		at := devices[0].Pos
 		return nil, fault.WrapLine(err, "no tunnel can be named as the interface", at.File, at.Line, "-t NAME names it")
@@ -127,6 +128,8 @@ type maker struct {
 	pairAt map[[2]string]int // the index in Pairs
 	owners map[netip.Addr]*host
 	opened map[string]bool // by comments "NAME begin"
+
+	numbers map[string]int // the last behind a name; see free
 }
 
 // A host is what becomes a table of the tunnel file.

@@ -113,7 +113,8 @@ func TestNames(t *testing.T) {
 		{comments: []string{"key1:"}, want: "key1"},
 		{comments: []string{"peer 7"}, want: "peer-7"},
 		{comments: []string{"Home server. Use keep alive behind NAT."}, endpoint: "hub.example.net:1", want: "hub"},
-		{comments: []string{"Филиал 1.1"}, want: "peer-10-0-0-9"},
+		{comments: []string{"Филиал 1.1"}, want: "filial-1-1"},
+		{comments: []string{"分公司 1.1"}, want: "peer-10-0-0-9"},
 		{name: "wgserver1", comments: []string{"other"}, want: "wgserver1"},
 		{description: "the cellar", want: "the-cellar"},
 		{want: "peer-10-0-0-9"},
@@ -226,5 +227,36 @@ func TestLeftOutEndpoint(t *testing.T) {
 			!strings.Contains(string(d.Text), "reachable = true") || strings.Contains(string(d.Text), "endpoint") {
 			t.Errorf("%s: %v, %v, %s", endpoint, err, r.Err(), left(d))
 		}
+	}
+}
+
+// TestNamesCollide: what is left of two names may be one, and each host keeps the other as its
+// description; of many the numbers go on.
+func TestNamesCollide(t *testing.T) {
+	const peers = 3000
+	other, host := device(t, "other"), device(t, "host", "10.0.0.1/8")
+	host.ListenPort = 51820
+	for i := range peers {
+		p := peer(other, 3, netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}).String()+"/32")
+		p.PublicKey[1], p.PublicKey[2] = byte(i), byte(i>>8)
+		p.Comment = []string{[]string{"André", "ANDRE", "Андре", "andre-2"}[i%4]}
+		host.Peers = append(host.Peers, p)
+	}
+	d, err := draft.Make([]*foreign.Device{host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"[hosts.andre]\ndescription = \"André\"\n", "[hosts.andre-2]\nmanaged",
+		"[hosts.andre-3]\ndescription = \"Андре\"\n", "[hosts.andre-2-2]\nmanaged"} {
+		if !strings.Contains(string(d.Text), want) {
+			t.Errorf("no %q in\n%.1000s", want, d.Text)
+		}
+	}
+	names := map[string]bool{}
+	for _, h := range d.Hosts {
+		names[h.Name] = true
+	}
+	if len(names) != peers+1 {
+		t.Errorf("%d names", len(names))
 	}
 }

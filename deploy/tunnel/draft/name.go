@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"wgkeys/deploy/tunnel/foreign"
 )
@@ -54,7 +53,7 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 		if strings.HasSuffix(w, ")") {
 			text = number.ReplaceAllString(w, "")
 		}
-		if name = slug(text); name != "" {
+		if name = foreign.HostName(text); name != "" {
 			if !strings.EqualFold(name, w) && description == "" {
 				description = w
 			}
@@ -64,7 +63,7 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 			description = w // it has no letter that a name may have
 		}
 	}
-	if name = slug(ofEndpoint(p.Endpoint)); name == "" {
+	if name = foreign.HostName(ofEndpoint(p.Endpoint)); name == "" {
 		name = ofAddress(p, n)
 	}
 	return m.free(name), description, comment
@@ -134,63 +133,16 @@ func ofAddress(p *foreign.Peer, n int) string {
 	return "peer" + strconv.Itoa(n)
 }
 
-// plain has letters of the Latin alphabet without what is above and below them.
-var plain = strings.NewReplacer(
-	"à", "a", "á", "a", "â", "a", "ã", "a", "ä", "a", "å", "a", "ā", "a", "ą", "a",
-	"æ", "ae",
-	"ç", "c", "ć", "c", "č", "c",
-	"ď", "d", "đ", "d",
-	"è", "e", "é", "e", "ê", "e", "ë", "e", "ē", "e", "ę", "e", "ě", "e",
-	"ğ", "g",
-	"ì", "i", "í", "i", "î", "i", "ï", "i", "ī", "i", "ı", "i",
-	"ł", "l",
-	"ñ", "n", "ń", "n", "ň", "n",
-	"ò", "o", "ó", "o", "ô", "o", "õ", "o", "ö", "o", "ø", "o", "ő", "o",
-	"œ", "oe",
-	"ř", "r",
-	"ś", "s", "š", "s", "ş", "s", "ș", "s",
-	"ß", "ss",
-	"ť", "t", "ț", "t",
-	"ù", "u", "ú", "u", "û", "u", "ü", "u", "ū", "u", "ů", "u", "ű", "u",
-	"ý", "y", "ÿ", "y",
-	"ź", "z", "ż", "z", "ž", "z",
-)
-
-// slug is a name as a host may have it: small letters, digits, - and _; "" if nothing
-// of it can stay.
-func slug(s string) string {
-	var b strings.Builder
-	gap := false
-	text := strings.ToLower(s)
-	if strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) {
-		text = plain.Replace(text)
-	}
-	for _, r := range text {
-		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '_' {
-			if gap && b.Len() > 0 {
-				b.WriteByte('-')
-			}
-			gap = false
-			b.WriteRune(r)
-		} else {
-			gap = true
-		}
-	}
-	name := strings.Trim(b.String()[:min(b.Len(), 50)], "-_")
-	if strings.Trim(name, "0123456789-_") == "" && !digitsAlone(s) {
-		return "" // what was left of other letters
-	}
-	return name
-}
-
+// digitsAlone tells of "7", and of "7-1".
 func digitsAlone(s string) bool { return strings.Trim(s, "0123456789-_ ") == "" }
 
-// free is name, or with a number that no other host has.
+// free is name, or with a number that no other host has. Of a thousand that are called the same
+// each goes on from the number before.
 func (m *maker) free(name string) string {
-	for i, n := 2, name; ; i++ {
-		if m.byName[n] == nil {
-			return n
-		}
-		n = name + "-" + strconv.Itoa(i)
+	n := name
+	for m.byName[n] != nil {
+		m.numbers[name] = max(m.numbers[name], 1) + 1
+		n = name + "-" + strconv.Itoa(m.numbers[name])
 	}
+	return n
 }

@@ -7,14 +7,18 @@ package meshconf
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"errors"
 	"io"
 	"math"
 	"net/netip"
+	"path"
 	"slices"
+	"strconv"
 	"strings"
 
+	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/keyring"
 )
@@ -53,6 +57,7 @@ type mesh struct {
 // A host is a row.
 type host struct {
 	d         *foreign.Device // without its peers
+	name      string          // as the database has it
 	cells     map[string]cell
 	public    keyring.PublicKey
 	allowed   []netip.Prefix // at every other host
@@ -92,15 +97,15 @@ func (m *mesh) read(f foreign.File) {
 		}
 		h := &host{cells: map[string]cell{}}
 		line, _ := c.FieldPos(0)
-		h.d = &foreign.Device{Pos: foreign.Pos{File: f.Name, Line: line}}
+		h.d = &foreign.Device{Pos: foreign.Pos{File: f.Name, Line: line}, Name: nameOf(f)}
 		for i, text := range row {
 			line, _ := c.FieldPos(i)
 			h.cells[head[i]] = cell{foreign.Pos{File: f.Name, Line: line}, strings.TrimSpace(text)}
 		}
-		if h.d.Host = h.cells["Name"].text; h.d.Host == "" || names[h.d.Host] {
+		if h.name = h.cells["Name"].text; h.name == "" || names[h.name] {
 			m.Wrong(h.d.Pos, "", "the host has no name, or that of another one")
 		}
-		names[h.d.Host] = true
+		names[h.name] = true
 		m.host(h)
 		if m.hosts = append(m.hosts, h); len(m.hosts) > maxHosts {
 			m.Wrong(h.d.Pos, "", "more than %d hosts, of which every two are peers", maxHosts)
@@ -109,6 +114,43 @@ func (m *mesh) read(f foreign.File) {
 	}
 	if len(m.hosts) == 0 {
 		m.Wrong(foreign.Pos{File: f.Name, Line: 1}, "", "no host is in it")
+	}
+	m.name()
+}
+
+// nameOf is the interface's name. No column has it: people call the files that wg-meshconf makes
+// after it when they copy them to the hosts. So a database that somebody has named says it, as
+// mesh1.csv does, and else it is the one that everybody takes.
+func nameOf(f foreign.File) string {
+	if f.Interface != "" {
+		return f.Interface
+	}
+	name := strings.TrimSuffix(path.Base(f.Name), path.Ext(f.Name))
+	if name == "database" || tunnel.CheckName(name) != nil {
+		return "wg0"
+	}
+	return name
+}
+
+// name calls the hosts as they may be called, those first that are so in the database.
+func (m *mesh) name() {
+	taken := map[string]bool{}
+	for _, h := range m.hosts {
+		if keyring.CheckHost(h.name) == nil {
+			h.d.Host = h.name
+			taken[h.name] = true
+		}
+	}
+	for i, h := range m.hosts {
+		if h.d.Host != "" {
+			continue
+		}
+		base := cmp.Or(foreign.HostName(h.name), "host-"+strconv.Itoa(i+1))
+		h.d.Host, h.d.Description = base, h.name
+		for n := 2; taken[h.d.Host]; n++ {
+			h.d.Host = base + "-" + strconv.Itoa(n)
+		}
+		taken[h.d.Host] = true
 	}
 }
 
@@ -238,7 +280,7 @@ func (m *mesh) devices() (list []*foreign.Device) {
 				continue
 			}
 			peer := foreign.Peer{Pos: other.d.Pos, Name: other.d.Host, PublicKey: other.public, Endpoint: other.endpoint,
-				Keepalive: other.keepalive, PresharedKey: m.psks[[2]string{h.d.Host, other.d.Host}], Routed: !h.off}
+				Keepalive: other.keepalive, PresharedKey: m.psks[[2]string{h.name, other.name}], Routed: !h.off}
 			n := len(h.d.Peers)
 			for _, a := range other.allowed {
 				switch before, ok := owner[a]; {

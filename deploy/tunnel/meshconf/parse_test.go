@@ -2,12 +2,14 @@ package meshconf
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/deploy/tunnel/foreign/foreigntest"
+	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
 )
 
@@ -57,6 +59,47 @@ func TestErrors(t *testing.T) {
 			t.Errorf("the key is in %q", all)
 		}
 	}
+}
+
+// TestNames: of the interface by the file, where that has a name of its own, and of hosts that
+// may not be called so here; the preshared keys go by the names of the database.
+func TestNames(t *testing.T) {
+	for file, want := range map[string]string{
+		"database.csv": "wg0", "net/mesh1.csv": "mesh1", "a database of mine.csv": "wg0",
+	} {
+		devices, err := Parse([]foreign.File{{Name: file, Text: []byte("Name,PrivateKey\na," + private + "\n")}})
+		if err != nil || devices[0].Name != want {
+			t.Errorf("%s: %v, %v", file, devices, err)
+		}
+	}
+	text := "Name,PrivateKey,PresharedKeys\n" +
+		"Zoë's Laptop," + newKey(t) + ",Zoë's Laptop:zoe-s-laptop:" + private + "\n" +
+		"zoe-s-laptop," + newKey(t) + ",\nZOE'S LAPTOP," + newKey(t) + ",\n电话," + newKey(t) + ",\n"
+	devices, err := Parse([]foreign.File{{Name: "db", Text: []byte(text), Interface: "wg3"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, d := range devices {
+		got = append(got, d.Name+" "+d.Host+" "+d.Description)
+	}
+	want := []string{"wg3 zoe-s-laptop-2 Zoë's Laptop", "wg3 zoe-s-laptop ", "wg3 zoe-s-laptop-3 ZOE'S LAPTOP",
+		"wg3 host-4 电话"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	p := devices[0].Peers
+	if p[0].Name != "zoe-s-laptop" || p[0].PresharedKey.IsZero() || !p[1].PresharedKey.IsZero() {
+		t.Errorf("%+v", p)
+	}
+}
+
+func newKey(t *testing.T) string {
+	k, err := keyring.GeneratePrivateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(k.File()))
 }
 
 func FuzzParse(f *testing.F) {
