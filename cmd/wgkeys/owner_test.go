@@ -241,6 +241,26 @@ func TestSudoLocksNobodyOut(t *testing.T) {
 		"/.config/wgkeys/identity.txt")
 }
 
+// TestGitInGerman: what git says in another language is understood as what it says in English.
+func TestGitInGerman(t *testing.T) {
+	m := newAccounts(t)
+	labtest.Require(t, "localedef")
+	locale := m.at("locale")
+	m.must(os.Mkdir(locale, 0o755))
+	m.do(0, m.dir, "localedef -i de_DE -f UTF-8 "+locale+"/de_DE.UTF-8 && chmod -R a+rX "+locale)
+	net := m.net(alice)
+	for _, all := range []string{"LANG", "LC_ALL"} {
+		german := []string{"LOCPATH=" + locale, all + "=de_DE.UTF-8", "LANGUAGE=de"}
+		if said, code := m.run(bob, net, "git log", german...); code == 0 || !strings.Contains(said, "Besitzverh") {
+			t.Skipf("git has no German here, as in images without /usr/share/locale: %d\n%s", code, said)
+		}
+		if said, code := m.run(bob, net, "wgkeys check", german...); code != ui.ExitFindings ||
+			!strings.Contains(said, "it belongs to user 7001 and not to user 7002") {
+			t.Errorf("%s: bob's wgkeys check: %d\n%s", all, code, said)
+		}
+	}
+}
+
 // TestSharedCheckout: of two admins who share a checkout none locks the other out,
 // neither by a folder that their group may write to, nor by git's word that it is shared.
 func TestSharedCheckout(t *testing.T) {

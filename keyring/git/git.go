@@ -61,9 +61,30 @@ func command(ctx context.Context, dir string, args ...string) *exec.Cmd {
 // plain is git in dir, with the hooks of whose it is.
 func plain(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "git", slices.Concat([]string{"-C", dir}, always, args)...)
-	env := append(slices.DeleteFunc(os.Environ(), elsewhere), "GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null/none")
+	env := slices.DeleteFunc(inEnglish(os.Environ()), elsewhere)
+	env = append(env, "GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null/none")
 	c.Env, c.SysProcAttr = asOwner(dir, env)
 	return c
+}
+
+// inEnglish is an environment in which git speaks as [failed] knows it, and has its
+// characters as before: LC_ALL would come before LC_MESSAGES, and LANGUAGE before
+// either (locale(7), and "The LANGUAGE variable" of GNU gettext).
+func inEnglish(env []string) []string {
+	english := make([]string, 0, len(env)+1)
+	for _, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		switch name {
+		case "LANGUAGE", "LC_MESSAGES":
+		case "LC_ALL":
+			if value != "" {
+				english = append(english, "LC_CTYPE="+value)
+			}
+		default:
+			english = append(english, v)
+		}
+	}
+	return append(english, "LC_MESSAGES=C")
 }
 
 // elsewhere tells of a variable of the environment whether it leads git to another

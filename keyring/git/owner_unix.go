@@ -30,7 +30,7 @@ func asOwner(dir string, env []string) ([]string, *syscall.SysProcAttr) {
 	}
 	keep := func(v string) bool { // what is root's own is not his
 		name, _, _ := strings.Cut(v, "=")
-		return slices.Contains([]string{"PATH", "LANG", "LANGUAGE", "TZ", "TERM", "GIT_INDEX_FILE"}, name) ||
+		return slices.Contains([]string{"PATH", "LANG", "TZ", "TERM", "GIT_INDEX_FILE"}, name) ||
 			strings.HasPrefix(name, "LC_")
 	}
 	env = slices.DeleteFunc(env, func(v string) bool { return !keep(v) })
