@@ -3,6 +3,7 @@ package linux
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
@@ -11,6 +12,7 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 	"wgkeys/deploy/apply/linux/path"
 	"wgkeys/deploy/apply/linux/services"
+	"wgkeys/deploy/apply/linux/wg"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 )
@@ -22,7 +24,26 @@ func (k *Kernel) Ask(name string) error {
 	if err != nil || link == nil {
 		return translate(err)
 	}
-	return translate(k.wg.Ask(name, nlmsg.KindOf(link)))
+	if err = k.wg.Ask(name, nlmsg.KindOf(link)); wg.Ended(err) {
+		return nil // the plan asks again
+	}
+	return translate(err)
+}
+
+// lookTwice looks, and again where the device in user space ended in the middle of
+// that, as one that is killed: its socket is gone a moment before its interface.
+func lookTwice(k *Kernel, name string, look func() error) error {
+	err := look()
+	if !wg.Ended(err) {
+		return err
+	}
+	const moment = time.Second
+	for end := time.Now().Add(moment); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if link, err := k.links.Find(name); err != nil || link == nil {
+			break
+		}
+	}
+	return look()
 }
 
 // Hold has plans go back to these preshared keys, by key file, also where a file holds
@@ -46,7 +67,15 @@ func (k *Kernel) Peers(name string) (map[keyring.PublicKey]*apply.Peer, error) {
 
 // Device reads the device of a tunnel and its peers, and nothing else: none where it is
 // not up.
-func (k *Kernel) Device(name string) (*apply.State, error) {
+func (k *Kernel) Device(name string) (s *apply.State, err error) {
+	err = lookTwice(k, name, func() error {
+		s, err = readDevice(k, name)
+		return err
+	})
+	return s, err
+}
+
+func readDevice(k *Kernel, name string) (*apply.State, error) {
 	s := &apply.State{}
 	link, err := k.links.Find(name)
 	if err != nil || link == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -98,6 +99,37 @@ func TestKilledDevice(t *testing.T) {
 	}
 	must(t, device.Start(t.Context(), "wg0", 1380))
 	run(t, "wg", "show", "wg0")
+}
+
+// TestEndingDevice: a device that ends while it is asked is none, however far it had come.
+func TestEndingDevice(t *testing.T) {
+	for name, says := range map[string]string{"nothing": "", "a line": "listen_port=1\n"} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			run(t, "ip", "tuntap", "add", "wg0", "mode", "tun")
+			must(t, os.MkdirAll(filepath.Dir(socket), 0o755))
+			l, err := net.Listen("unix", socket)
+			must(t, err)
+			remove := exec.Command("sh", "-c", "read ended; sleep 0.1; ip link del wg0") // in this namespace
+			ended, err := remove.StdinPipe()
+			must(t, err)
+			must(t, remove.Start())
+			t.Cleanup(func() { remove.Wait() })
+			go func() {
+				defer ended.Close()
+				if c, err := l.Accept(); err == nil {
+					c.Write([]byte(says))
+					c.Close()
+				}
+				l.Close()
+			}()
+			state, err := h.Device("wg0")
+			must(t, err)
+			if state.Link != nil {
+				t.Errorf("there is a link: %+v", state.Link)
+			}
+		})
+	}
 }
 
 // TestSecondDevice: a name that is taken is refused, and the first one stays.

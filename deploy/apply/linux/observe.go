@@ -21,6 +21,15 @@ import (
 
 // Observe implements [apply.Kernel].
 func (k *Kernel) Observe(ctx context.Context, name string, view *tunnel.View,
+	entries journal.Entries) (s *apply.State, err error) {
+	err = lookTwice(k, name, func() error {
+		s, err = observe(ctx, k, name, view, entries)
+		return err
+	})
+	return s, err
+}
+
+func observe(ctx context.Context, k *Kernel, name string, view *tunnel.View,
 	entries journal.Entries) (*apply.State, error) {
 	s := &apply.State{Sysctls: map[string]string{}}
 	few := withoutLists(entries)

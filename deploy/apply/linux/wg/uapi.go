@@ -52,6 +52,13 @@ func (q *question) ask(name string) error {
 	return err
 }
 
+// Ended reports whether an error is that of a device in user space whose process ended
+// while it was asked.
+func Ended(err error) bool {
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) ||
+		errors.Is(err, io.EOF)
+}
+
 // silence is how long a device may say nothing before it counts as stopped: the kernel's
 // never is, but a process may be frozen, or hang. One of ten thousand peers takes a second.
 const silence = 10 * time.Second
