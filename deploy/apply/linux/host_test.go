@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -263,4 +264,21 @@ func eventually(t testing.TB, what string, is func() bool) {
 			t.Fatalf("not within 20 s: %s", what)
 		}
 	}
+}
+
+// TestNoDefaultRoute: where the only route to everything is the tunnel's own, as on a host whose
+// peer is on its link, the host's interfaces are what they were before: there is nothing
+// to do a second time.
+func TestNoDefaultRoute(t *testing.T) {
+	h, v := newHost(t), hub(1)
+	run(t, "ip", "route", "del", "default")
+	run(t, "ip", "-6", "route", "del", "default")
+	all := netip.MustParsePrefix("0.0.0.0/0")
+	v.Peers[0].Endpoint, v.Peers[0].AllowedIPs = "192.0.2.9:30567", append(v.Peers[0].AllowedIPs, all)
+	v.Routes = append(v.Routes, tunnel.Route{Prefix: all, Peer: v.Peers[0].Name})
+	h.apply(t, v)
+	if plan, _ := h.plan(t, v); len(plan.Steps) > 0 {
+		t.Errorf("a second apply has steps: %v", plan.Steps)
+	}
+	h.down(t)
 }

@@ -21,14 +21,20 @@ var innerKinds = []string{"bridge", "veth", "dummy", "wireguard", "tuntap", "tun
 // ObserveInner finds the interfaces whose networks answer an INSIDE source by
 // themselves, so that it needs no masquerading there: bridges of containers, other
 // tunnels. They have a network of their own, and nothing is reached by a router on
-// them, as nothing is on one that is down; where no interface has a router, as at boot, that says nothing yet.
+// them, as nothing is on one that is down. Where no interface but the tunnel's own has a
+// router, as at boot, that says nothing yet.
 func ObserveInner(nl *netlink.Handle, name string, s *apply.State) error {
-	routed, err := routedLinks()
-	if err != nil || len(routed) == 0 {
-		return err
-	}
 	links, err := nlmsg.Retry(nl.LinkList)
 	if err != nil {
+		return err
+	}
+	routed, err := routedLinks()
+	for _, l := range links {
+		if l.Attrs().Name == name {
+			delete(routed, l.Attrs().Index)
+		}
+	}
+	if err != nil || len(routed) == 0 {
 		return err
 	}
 	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return nl.AddrList(nil, netlink.FAMILY_ALL) })
