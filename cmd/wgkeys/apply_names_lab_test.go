@@ -163,6 +163,18 @@ func TestLabApplyDeadResolverFirst(t *testing.T) {
 	}
 }
 
+// TestLabApplyResolverSilentForIPv6: as many a router at home, the resolver answers nothing
+// to a question for IPv6. The system waits for that longer than an apply waits for its names.
+func TestLabApplyResolverSilentForIPv6(t *testing.T) {
+	u := newNamed(t, "")
+	u.Write(u.Router, "/root/zone", "silent "+vpn+"\n"+demo.ShaleAddr+" "+vpn+"\n")
+	startDNS(u, "/root/zone")
+	u.Write(u.Basalt, "/etc/resolv.conf", "nameserver "+providerDNS+"\n")
+	if out := u.Must(u.Basalt, "wgkeys apply 2>&1"); !strings.Contains(out, "endpoint "+demo.ShaleAddr+":30567 ") {
+		t.Errorf("its IPv4 address is not found:\n%s", out)
+	}
+}
+
 // resolvconfLike orders as openresolv 3.12 does: the tunnel's resolvers come first.
 const resolvconfLike = `#!/bin/sh
 D=/run/resolvconf/interfaces; mkdir -p $D; cd $D || exit 1

@@ -10,7 +10,8 @@ import (
 )
 
 // DNS is a resolver: "standin-dns ADDRESS FILE" answers on port 53 of the
-// address with what the file, in the format of hosts(5), holds by then.
+// address with what the file, in the format of hosts(5), holds by then. Questions for
+// an IPv6 address get no answer at all where the file has a line "silent" for the name.
 func DNS() {
 	c, err := net.ListenPacket("udp", net.JoinHostPort(os.Args[1], "53"))
 	if err != nil {
@@ -23,7 +24,7 @@ func DNS() {
 			panic(err)
 		}
 		var m dnsmessage.Message
-		if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
+		if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 || isSilent(m.Questions[0], os.Args[2]) {
 			continue
 		}
 		m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
@@ -32,6 +33,12 @@ func DNS() {
 			c.WriteTo(out, from)
 		}
 	}
+}
+
+func isSilent(q dnsmessage.Question, file string) bool {
+	text, _ := os.ReadFile(file)
+	name := strings.TrimSuffix(q.Name.String(), ".")
+	return q.Type == dnsmessage.TypeAAAA && strings.Contains(string(text), "silent "+name)
 }
 
 func answersTo(q dnsmessage.Question, file string) (answers []dnsmessage.Resource) {

@@ -1,10 +1,13 @@
 package lookup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -55,22 +58,61 @@ func (o *outside) all(ctx context.Context, host string) ([]netip.Addr, error) {
 }
 
 // one asks one resolver, again where a packet may have been lost.
-func (o *outside) one(ctx context.Context, server netip.Addr, host string) (addrs []netip.Addr, err error) {
+func (o *outside) one(ctx context.Context, server netip.Addr, host string) ([]netip.Addr, error) {
 	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		d := net.Dialer{Control: o.markSocket}
 		return d.DialContext(ctx, network, netip.AddrPortFrom(server, 53).String())
 	}}
-	const once = 1500 * time.Millisecond
-	for range 3 {
-		try, cancel := context.WithTimeout(ctx, once)
-		addrs, err = r.LookupNetIP(try, "ip", host)
-		cancel()
-		var dns *net.DNSError
-		if err == nil || !errors.As(err, &dns) || !dns.IsTimeout || ctx.Err() != nil {
+	addrs, err := tryOnce(ctx, r, "ip", host)
+	for range 2 {
+		if !timedOut(err) || ctx.Err() != nil {
 			break
 		}
+		addrs, err = o.eachFamily(ctx, r, host)
 	}
 	return unmapped(addrs), err
+}
+
+func tryOnce(ctx context.Context, r *net.Resolver, network, host string) ([]netip.Addr, error) {
+	const once = 1500 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, once)
+	defer cancel()
+	return r.LookupNetIP(ctx, network, host)
+}
+
+func timedOut(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsTimeout
+}
+
+// eachFamily asks for IPv6 and IPv4 apart: many a router at home answers nothing at all
+// to the question for IPv6, and who asks for both waits for both.
+func (o *outside) eachFamily(ctx context.Context, r *net.Resolver, host string) ([]netip.Addr, error) {
+	var six, four []netip.Addr
+	var errSix, errFour error
+	var asked sync.WaitGroup
+	asked.Go(func() { six, errSix = tryOnce(ctx, r, "ip6", host) })
+	asked.Go(func() { four, errFour = tryOnce(ctx, r, "ip4", host) })
+	asked.Wait()
+	if all := append(six, four...); len(all) > 0 {
+		return o.reachableFirst(all), nil
+	}
+	return nil, cmp.Or(errFour, errSix)
+}
+
+// reachableFirst puts addresses last that no route leads to. Nothing is sent for it.
+func (o *outside) reachableFirst(addrs []netip.Addr) []netip.Addr {
+	var last []netip.Addr
+	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool {
+		c, err := (&net.Dialer{Control: o.markSocket}).Dial("udp", netip.AddrPortFrom(a, 9).String())
+		if err != nil {
+			last = append(last, a)
+			return true
+		}
+		c.Close()
+		return false
+	})
+	return append(addrs, last...)
 }
 
 // markSocket gives what is sent the mark of the tunnel's encrypted packets
