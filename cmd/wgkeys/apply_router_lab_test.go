@@ -133,6 +133,32 @@ func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
 	u.Same(u.Shale, before, "after down")
 }
 
+// A host with force_forwarding that somebody else makes a router later, as a program for
+// containers does when it starts, loses its default route and learns no other, for
+// good. An apply has it listen again; one that was a router before is left deaf, see
+// TestLabApplyRouterIgnoresAdvertisements.
+func TestLabApplyMadeRouterLater(t *testing.T) {
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	if !forcesForwarding(u) {
+		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
+	}
+	learnDefault(u)
+	u.Must(u.Shale, "wgkeys apply -q")
+	if !losesDefault(u, "sysctl -qw net.ipv6.conf.all.forwarding=1") {
+		t.Fatal("the kernel keeps the default route, so there is nothing to show")
+	}
+	const listens = "sysctl -w net.ipv6.conf.eth0.accept_ra=2"
+	if r := u.Run(u.Shale, "wgkeys plan"); r.Code != ui.ExitFindings || !strings.Contains(r.Stdout, listens) {
+		t.Fatalf("plan: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	u.Must(u.Shale, "wgkeys apply -q")
+	learnDefault(u)
+	u.Must(u.Shale, "wgkeys plan")
+	u.Must(u.Basalt, "wgkeys apply -q && ping -6 -c 1 -w 10 "+demo.Internet)
+	u.Must(u.Shale, "wgkeys down -q && grep -qx 1 /proc/sys/net/ipv6/conf/eth0/accept_ra")
+}
+
 // A host that an earlier version made a router: its own way back takes nobody's
 // force_forwarding along.
 func TestLabDownGivesForceForwardingBack(t *testing.T) {

@@ -45,6 +45,7 @@ func planSteps(params *parameters) {
 
 	table.isolate()
 	router.keepAdvertisements()
+	router.hearAdvertisementsAgain()
 	tellManagers(p)
 	link.addLink()
 	setIPv6(params)

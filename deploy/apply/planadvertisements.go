@@ -44,6 +44,30 @@ func (p *forwarding) keepAdvertisements() {
 	}
 }
 
+// hearAdvertisementsAgain is for a host that learned its routes from router advertisements
+// until somebody else made it a router, as a program for containers does when it starts:
+// its addresses show what it listened to, and no default route is left. A router that
+// was one before has its default route from elsewhere.
+func (p *forwarding) hearAdvertisementsAgain() {
+	if !forwards6(p.planner) || !p.forces() {
+		return
+	}
+	left := slices.ContainsFunc(p.uplinks(), func(u Uplink) bool { return u.IPv6 })
+	for _, link := range p.state.Learned {
+		key := acceptRA(link)
+		ignored := p.now[key] == "1" && p.forwarded(link) && !left
+		if ignored || p.hearsAgain(link) {
+			p.set(key, "2", "%s has its address from router advertisements, which it ignores since somebody made "+
+				"this host a router; the next one brings its default route back", link)
+		}
+	}
+}
+
+// hearsAgain reports whether an interface does so because of that.
+func (p *forwarding) hearsAgain(link string) bool {
+	return forwards6(p.planner) && p.forces() && p.forwarded(link) && p.isMine(journal.Sysctl.Of(acceptRA(link)))
+}
+
 // cameLater reports whether an interface was not there yet when the tunnel made
 // the host a router, which touches the forwarding of each.
 func (p *forwarding) cameLater(link string) bool {

@@ -28,7 +28,7 @@ func wants(p *forwarding, key string) bool {
 	if of, is := strings.CutPrefix(key, interfaces6); is {
 		switch path.Base(of) {
 		case "accept_ra": // also on what was an uplink: it may come back any moment
-			return p.purges()
+			return p.purges() || p.hearsAgain(path.Dir(of))
 		case "forwarding":
 			return p.makesRouter() || p.proxiesRoute(path.Dir(of))
 		case "force_forwarding":

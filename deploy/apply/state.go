@@ -28,6 +28,7 @@ type State struct {
 
 	Proxies  []Proxy           // proxy neighbours on all interfaces
 	Uplinks  []Uplink          // interfaces with a default route
+	Learned  []string          // interfaces with an IPv6 address for a time, as from router advertisements
 	Sysctls  map[string]string // by path below /proc/sys: "net/ipv6/conf/eth0/accept_ra"
 	KeyFiles map[string]KeyFile
 	Hurdles  Hurdles

@@ -46,6 +46,20 @@ func uplinks(nl *netlink.Handle, names map[int]string) ([]apply.Uplink, error) {
 	return uplinks, nil
 }
 
+// learned finds the interfaces with an IPv6 address, valid beyond the link, that is not
+// there for ever.
+func learned(nl *netlink.Handle, names map[int]string) (list []string, err error) {
+	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return nl.AddrList(nil, netlink.FAMILY_V6) })
+	for _, a := range addrs {
+		name := names[a.LinkIndex]
+		if a.Flags&unix.IFA_F_PERMANENT == 0 && a.Scope == unix.RT_SCOPE_UNIVERSE && !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list, err
+}
+
 // learn adds to u what one of its routes tells.
 func learn(u *apply.Uplink, r netlink.Route, family int) {
 	if r.Type != unix.RTN_UNICAST {
@@ -96,6 +110,9 @@ func ObserveUplinks(nl *netlink.Handle, s *apply.State, view *tunnel.View, entri
 		if l.Attrs().MasterIndex != 0 {
 			s.Ports = append(s.Ports, l.Attrs().Name)
 		}
+	}
+	if s.Learned, err = learned(nl, names); err != nil {
+		return err
 	}
 	if s.Uplinks, err = uplinks(nl, names); err != nil || !proxied {
 		return err
