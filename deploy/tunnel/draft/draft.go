@@ -275,6 +275,7 @@ func (h *host) own() (list []netip.Addr) {
 
 // unsayable takes out of d what a tunnel file may not say by itself.
 func unsayable(d *foreign.Device) {
+	d.SettleMasquerade()
 	for _, key := range sorted(d.Sysctls) {
 		if err := tunnel.CheckSysctl(key, d.Sysctls[key]); err != nil {
 			d.Left = append(d.Left, foreign.Left{Pos: d.Where("sysctls " + key), What: "sysctl " + key, Why: err.Error()})

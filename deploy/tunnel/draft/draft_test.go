@@ -260,3 +260,32 @@ func TestNamesCollide(t *testing.T) {
 		t.Errorf("%d names", len(names))
 	}
 }
+
+// TestLeftOutPair: where all lines of a pair are left out its table is too, and the rest stays.
+func TestLeftOutPair(t *testing.T) {
+	hub, spoke, other := device(t, "hub", "10.0.0.1/24"), device(t, "spoke"), device(t, "other")
+	hub.ListenPort = 51820
+	hub.Peers = []foreign.Peer{peer(spoke, 5, "10.0.0.2/32"), peer(other, 9, "10.0.0.3/32")}
+	hub.Peers[0].Comment, hub.Peers[1].Comment = []string{"spoke"}, []string{"other"}
+	hub.Peers[0].PresharedKeyFile, hub.Peers[1].PresharedKeyFile = "keys/spoke.psk", "keys/other.psk"
+	hub.Peers[1].Keepalive = 25
+	d, err := draft.Make([]*foreign.Device{hub})
+	if err != nil || len(d.Left) != 2 || !strings.Contains(left(d), "of.conf: psk_file: ") {
+		t.Fatal(err, left(d))
+	}
+	const want = `psk = true
+
+[hosts.hub]
+reachable = true
+listen_port = 51820
+addresses = ["10.0.0.1/24"]
+
+[hosts.hub.peer.other]
+keepalive = 25
+
+[hosts.other]
+`
+	if text := string(d.Text); !strings.HasPrefix(text, want) {
+		t.Error(text)
+	}
+}

@@ -104,18 +104,37 @@ func (m *maker) drop(w *writer, err error) bool {
 	if len(dropped) == 0 {
 		return false
 	}
+	for n, other := range dropped {
+		lines[n] = []byte(other)
+	}
+	withoutEmpty(lines)
 	m.Text = nil
 	var from []foreign.Pos
 	for n, line := range lines {
-		if other, ok := dropped[n]; ok {
-			line = []byte(other)
-		}
 		if m.Text = append(m.Text, line...); len(line) > 0 && n < len(w.from) {
 			from = append(from, w.from[n])
 		}
 	}
 	w.from = from
 	return true
+}
+
+// withoutEmpty takes the tables of pairs out of which nothing is left, each with the empty
+// line before it. One of a host says that it is there.
+func withoutEmpty(lines [][]byte) {
+	blank := []byte("\n")
+	for n, line := range lines {
+		if !bytes.HasPrefix(line, []byte("[hosts.")) || !bytes.Contains(line, []byte(".peer.")) {
+			continue
+		}
+		next := slices.IndexFunc(lines[n+1:], func(l []byte) bool { return len(l) > 0 })
+		if next < 0 || bytes.Equal(lines[n+1+next], blank) {
+			lines[n] = nil
+			if n > 0 && bytes.Equal(lines[n-1], blank) {
+				lines[n-1] = nil
+			}
+		}
+	}
 }
 
 // instead is what stands for a line that is left out. Where a key is not there at all,

@@ -125,6 +125,16 @@ type Masquerade struct {
 	All     bool     // those of the peers, by any uplink
 	Uplinks []string // those of the peers, by these interfaces
 	Tunnel  bool     // those of the host's networks, into the tunnel
+
+	// what each rule of All and Uplinks says, where a program has rules; see [Device.SettleMasquerade]
+	Rules []MasqueradeRule
+}
+
+// A MasqueradeRule is one for packets from some addresses.
+type MasqueradeRule struct {
+	Left    Left           // it, if it cannot be said
+	Uplink  string         // by which they leave; "": by any
+	Sources []netip.Prefix // where they come from; nil: from anywhere
 }
 
 // A Peer is an entry of a Device.

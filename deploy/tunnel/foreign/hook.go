@@ -19,9 +19,10 @@ import (
 func (d *Device) Hook(at Pos, key, command string) {
 	down := strings.Contains(strings.ToLower(key), "down")
 	for _, c := range commands(command) {
-		h := &hook{d: d, at: at, down: down}
+		h := &hook{d: d, at: at, down: down, left: Left{Pos: at, What: key + " = " + unsecret(c), Hook: true}}
 		if why, ok := h.command(c); !ok {
-			d.Left = append(d.Left, Left{Pos: at, What: key + " = " + unsecret(c), Why: why, Hook: true})
+			h.left.Why = why
+			d.Left = append(d.Left, h.left)
 		}
 	}
 }
@@ -82,6 +83,7 @@ type hook struct {
 	at   Pos
 	down bool
 	six  bool // ip -6
+	left Left // it, if it cannot be said
 }
 
 // self stands for the interface among the words of a command.

@@ -32,6 +32,10 @@ func TestHook(t *testing.T) {
 		{"PostDown", "iptables -t nat -D POSTROUTING -o eth0 -j MASQUERADE", ""},
 		{"PostDown", "iptables -F", "left iptables -F"},
 		{"PostUp", "iptables -I FORWARD -i wg0 -o wg0 -j DROP", "isolate"},
+		{"PostUp", "iptables -I FORWARD -i wg0 -o wg0 -s 10.0.0.7 -j DROP",
+			"left iptables -I FORWARD -i wg0 -o wg0 -s 10.0.0.7 -j DROP"},
+		{"PostUp", "iptables -I FORWARD -i wg0 -o wg0 -m state --state INVALID -j DROP",
+			"left iptables -I FORWARD -i wg0 -o wg0 -m state --state INVALID -j DROP"},
 		{"PostUp", "iptables -A INPUT -p udp --dport 51820 -j ACCEPT",
 			"left iptables -A INPUT -p udp --dport 51820 -j ACCEPT"},
 		{"PostUp", "ip route add 192.0.2.0/24 via 10.0.0.1 dev %i table 7 metric 5",
@@ -99,6 +103,60 @@ func TestHookMasquerade(t *testing.T) {
 			t.Errorf("%s: %s, %v", test.rule, got, d.Left)
 		case !leaves && got != test.want:
 			t.Errorf("%s: %s", test.rule, got)
+		}
+	}
+}
+
+// TestSettleMasquerade: what is said of some peers is never said of all.
+func TestSettleMasquerade(t *testing.T) {
+	for _, test := range []struct {
+		rules, want string // of iptables; what cannot be said
+	}{
+		{"-s 10.0.0.0/24 -o eth0", "eth0"},
+		{"-s 10.0.0.2/32 -o eth0", "left 10.0.0.3/32"},
+		{"-s 10.0.0.2 -o eth0; -s 10.0.0.3 -o eth0", "eth0"},
+		{"-s 10.0.0.2,10.0.0.3 -o eth0", "eth0"},
+		{"-s 10.0.0.2 -o eth0; -s 10.0.0.3 -o eth1", "left 10.0.0.3/32, left 10.0.0.2/32"},
+		{"-s 10.0.0.2 -o eth0; -o eth1", "eth1, left 10.0.0.3/32"},
+		{"-s 10.0.0.2 -o eth0; -o eth0", "eth0"},
+		{"-s 10.0.0.2 ! -o %i", "left 10.0.0.3/32"},
+		{"-s 10.0.0.0/25 ! -o %i", "all"},
+		{"-s 10.0.0.1 -o eth0", "left 10.0.0.2/32"}, // only what is the host's own
+		{"-s 192.168.1.0/24 -o %i", "tunnel"},
+		{"-s 192.168.1.7 -o %i", "left 192.168.1.7"},
+	} {
+		d := &foreign.Device{Name: "wg0", Addresses: []foreign.Address{{Local: netip.MustParsePrefix("10.0.0.1/24")}}}
+		for _, a := range []string{"10.0.0.2/32", "10.0.0.3/32", "fd00::3/128", "0.0.0.0/0"} {
+			d.Peers = append(d.Peers, foreign.Peer{AllowedIPs: []netip.Prefix{netip.MustParsePrefix(a)}})
+		}
+		for r := range strings.SplitSeq(test.rules, "; ") {
+			d.Hook(foreign.Pos{Line: 3}, "PostUp", "iptables -t nat -A POSTROUTING "+r+" -j MASQUERADE")
+		}
+		d.SettleMasquerade()
+		var got []string
+		if d.Masquerade.All {
+			got = append(got, "all")
+		}
+		got = append(got, d.Masquerade.Uplinks...)
+		if d.Masquerade.Tunnel {
+			got = append(got, "tunnel")
+		}
+		for _, l := range d.Left {
+			if l.Pos.Line != 3 || !strings.HasPrefix(l.What, "PostUp = iptables") || !l.Hook {
+				t.Errorf("%s: %+v", test.rules, l)
+			}
+			got = append(got, "left "+l.Why[strings.LastIndexByte(l.Why, ' ')+1:])
+		}
+		if strings.Join(got, ", ") != test.want {
+			t.Errorf("%s: %s, want %s", test.rules, strings.Join(got, ", "), test.want)
+		}
+	}
+	// Where there are no peers yet, those to come are in the tunnel's network.
+	for source, all := range map[string]bool{"10.0.0.0/24": true, "10.0.0.0/16": true, "10.0.0.9": false} {
+		d := &foreign.Device{Name: "wg0", Addresses: []foreign.Address{{Local: netip.MustParsePrefix("10.0.0.1/24")}}}
+		d.Hook(foreign.Pos{}, "PostUp", "iptables -t nat -A POSTROUTING -s "+source+" -j MASQUERADE")
+		if d.SettleMasquerade(); d.Masquerade.All != all {
+			t.Errorf("-s %s: %v", source, d.Masquerade.All)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package foreign
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ type rule struct {
 	in, out              string
 	source, dest         string // addresses
 	notOut, established  bool
+	state                bool // only packets of some state
 	notDest              bool
 	port                 bool // --dport is given
 	other                bool // something is there that is not looked at
@@ -49,7 +51,7 @@ func (r rule) translated() bool {
 }
 
 func (r rule) masquerades() bool {
-	return r.table == "nat" && r.chain == "POSTROUTING" && r.target == "MASQUERADE" && !r.other
+	return r.table == "nat" && r.chain == "POSTROUTING" && r.target == "MASQUERADE" && !r.other && !r.state
 }
 
 // tunnels tells whether addresses are those of the tunnel: its own or some peer's are among
@@ -76,10 +78,10 @@ func (r rule) forwards() bool {
 		(r.in == self || r.out == self || r.established || r.source != "" || r.dest != "")
 }
 
-// apart tells of a rule between two peers.
+// apart tells of a rule between any two peers.
 func (r rule) apart() bool {
-	return !r.other && r.chain == "FORWARD" && r.in == self && r.out == self && !r.notOut &&
-		(r.target == "DROP" || r.target == "REJECT")
+	return !r.other && !r.state && r.source == "" && r.dest == "" && r.chain == "FORWARD" && r.in == self &&
+		r.out == self && !r.notOut && (r.target == "DROP" || r.target == "REJECT")
 }
 
 func (h *hook) masquerade(r rule) (string, bool) {
@@ -88,19 +90,120 @@ func (h *hook) masquerade(r rule) (string, bool) {
 	case !r.masquerades():
 		return "only masquerade can be said: addresses that are written out stay in your firewall", false
 	case r.out == self && !r.notOut && r.dest == "":
-		m.Tunnel = true
+		m.Tunnel = r.ofNetworks()
+		return "masquerade is for whatever goes into the tunnel, and this is for " + r.source, m.Tunnel
 	case r.dest != "" && !(r.notDest && h.tunnels(r.dest)):
 		return "masquerade is for all that leaves the tunnel, wherever it goes", false
 	case r.source != "" && !h.tunnels(r.source):
 		return "masquerade is for what comes out of the tunnel, and none of its addresses is in " + r.source, false
 	case r.out == "" || r.out == self:
 		m.All = true
+		h.rule("", r.source)
 	case r.notOut:
 		return "masquerade names the uplinks, not those that are none", false
-	case !slices.Contains(m.Uplinks, r.out):
-		m.Uplinks = append(m.Uplinks, r.out)
+	default:
+		if !slices.Contains(m.Uplinks, r.out) {
+			m.Uplinks = append(m.Uplinks, r.out)
+		}
+		h.rule(r.out, r.source)
 	}
 	return "", true
+}
+
+// ofNetworks tells of a rule that names no single address.
+func (r rule) ofNetworks() bool {
+	networks, all := prefixesOf(r.source)
+	return all && !slices.ContainsFunc(networks, netip.Prefix.IsSingleIP)
+}
+
+// rule notes what is masqueraded by an uplink: who the peers are is known when all is read.
+func (h *hook) rule(uplink, source string) {
+	sources, _ := prefixesOf(source)
+	m := &h.d.Masquerade
+	m.Rules = append(m.Rules[:len(m.Rules):len(m.Rules)], MasqueradeRule{h.left, uplink, sources})
+}
+
+// prefixesOf are the addresses of a list, and whether all are.
+func prefixesOf(list string) (all []netip.Prefix, ok bool) {
+	if list == "" {
+		return nil, true
+	}
+	ok = true
+	for s := range strings.SplitSeq(list, ",") {
+		p := prefix(s)
+		all, ok = append(all, p.Masked()), ok && p.IsValid()
+	}
+	return all, ok
+}
+
+// SettleMasquerade leaves out what its rules say of some peers alone: a tunnel file
+// masquerades what comes from any of them, and never more than the files do. Of a rule for
+// one family only what the peers have of that one has to be in it.
+func (d *Device) SettleMasquerade() {
+	m := &d.Masquerade
+	of := map[string][]MasqueradeRule{}
+	for _, r := range m.Rules {
+		of[r.Uplink] = append(of[r.Uplink], r)
+	}
+	for _, uplink := range slices.Sorted(maps.Keys(of)) {
+		inside, all := d.beyond(of[uplink])
+		if all {
+			continue
+		}
+		for _, r := range of[uplink] {
+			r.Left.Why = "masquerade is for whatever comes out of the tunnel, and this is not for " + inside.String()
+			d.Left = append(d.Left, r.Left)
+		}
+		if uplink == "" {
+			m.All = false
+		}
+		m.Uplinks = slices.DeleteFunc(m.Uplinks, func(u string) bool { return u == uplink })
+	}
+	m.Rules = nil
+}
+
+// beyond returns what the peers may send from, or the tunnel's network where it has none, and
+// no rule is for; or that there is no such thing.
+func (d *Device) beyond(rules []MasqueradeRule) (first netip.Prefix, all bool) {
+	var sources []netip.Prefix
+	var four, six bool
+	for _, r := range rules {
+		if r.Sources == nil {
+			return first, true
+		}
+		for _, s := range r.Sources {
+			four, six = four || s.Addr().Is4(), six || s.Addr().Is6()
+			sources = append(sources, s)
+		}
+	}
+	for _, p := range d.senders() {
+		if p.Addr().Is4() && !four || p.Addr().Is6() && !six {
+			continue
+		}
+		in := func(s netip.Prefix) bool { return s.Bits() <= p.Bits() && s.Contains(p.Addr()) }
+		if !slices.ContainsFunc(sources, in) {
+			return p, false
+		}
+	}
+	return first, true
+}
+
+// senders are the prefixes that a packet out of the tunnel may come from, as a tunnel file
+// masquerades them: without a default route.
+func (d *Device) senders() (all []netip.Prefix) {
+	for _, p := range d.Peers {
+		for _, a := range p.AllowedIPs {
+			if a.Bits() > 0 {
+				all = append(all, a)
+			}
+		}
+	}
+	if len(d.Peers) == 0 {
+		for _, a := range d.Addresses {
+			all = append(all, a.Local.Masked())
+		}
+	}
+	return all
 }
 
 // readRule reads the options that common rules have (iptables(8), iptables-extensions(8)).
@@ -151,6 +254,7 @@ var ruleOptions = byEachName(map[string]func(r *rule, value string, not bool){
 		r.other = r.other || !known
 	},
 	"--state --ctstate": func(r *rule, value string, _ bool) {
+		r.state = true
 		r.established = strings.Contains(value, "ESTABLISHED")
 	},
 	"--comment":                  func(*rule, string, bool) {},

@@ -23,7 +23,8 @@ func views() map[string]*tunnel.View {
 		v.DNS = slices.DeleteFunc(v.DNS, func(s string) bool { return s == "~." })
 	}
 	router := *all["server"]
-	router.Masquerade = []netip.Prefix{netip.MustParsePrefix("10.7.7.0/24"), netip.MustParsePrefix("fd00:7::/64")}
+	router.Masquerade = []netip.Prefix{netip.MustParsePrefix("10.7.7.0/24"), netip.MustParsePrefix("192.168.9.0/24"),
+		netip.MustParsePrefix("fd00:7::/64")}
 	router.MasqueradeBy, router.MasqueradeTunnel, router.Isolate = []string{"eth0", "eth1"}, true, true
 	router.Sysctls = map[string]string{"net.ipv4.tcp_mtu_probing": "1"}
 	all["router"] = &router
@@ -45,6 +46,7 @@ func TestRoundTrip(t *testing.T) {
 			if err != nil || len(devices) != 1 {
 				t.Fatalf("%d devices, %v of\n%s", len(devices), err, files[0].Text)
 			}
+			devices[0].SettleMasquerade()
 			said := devices[0].Masquerade
 			want := foreign.Masquerade{All: len(v.Masquerade) > 0 && len(v.MasqueradeBy) == 0,
 				Uplinks: v.MasqueradeBy, Tunnel: v.MasqueradeTunnel}
