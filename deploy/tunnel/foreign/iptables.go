@@ -72,10 +72,14 @@ func (h *hook) tunnels(addresses string) bool {
 	return false
 }
 
-// forwards tells of a rule for what comes from the tunnel or goes into it.
+// forwards tells of a rule for what comes from the tunnel or goes into it: by its interfaces,
+// or where it names none, by addresses or as an answer.
 func (r rule) forwards() bool {
-	return !r.other && r.table == "filter" && !r.notDest &&
-		(r.in == self || r.out == self || r.established || r.source != "" || r.dest != "")
+	tunnels := r.in == self || r.out == self
+	if r.in == "" && r.out == "" {
+		tunnels = r.established || r.source != "" || r.dest != ""
+	}
+	return !r.other && r.table == "filter" && !r.notDest && tunnels
 }
 
 // apart tells of a rule between any two peers.
@@ -101,6 +105,8 @@ func (h *hook) masquerade(r rule) (string, bool) {
 		h.rule("", r.source)
 	case r.notOut:
 		return "masquerade names the uplinks, not those that are none", false
+	case strings.HasSuffix(r.out, "+"):
+		return "masquerade names each uplink, and " + r.out + " is all whose names begin so", false
 	default:
 		if !slices.Contains(m.Uplinks, r.out) {
 			m.Uplinks = append(m.Uplinks, r.out)
