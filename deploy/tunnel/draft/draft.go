@@ -276,6 +276,7 @@ func (h *host) own() (list []netip.Addr) {
 // unsayable takes out of d what a tunnel file may not say by itself.
 func unsayable(d *foreign.Device) {
 	d.SettleMasquerade()
+	oneLength(d)
 	for _, key := range sorted(d.Sysctls) {
 		if err := tunnel.CheckSysctl(key, d.Sysctls[key]); err != nil {
 			d.Left = append(d.Left, foreign.Left{Pos: d.Where("sysctls " + key), What: "sysctl " + key, Why: err.Error()})
@@ -291,6 +292,26 @@ func unsayable(d *foreign.Device) {
 			unsend(d, p, err.Error())
 		}
 	}
+}
+
+// oneLength leaves out an address that is there with two lengths but for the shorter one, which
+// has the network around it.
+func oneLength(d *foreign.Device) {
+	widest := map[netip.Addr]netip.Prefix{}
+	for _, a := range d.Addresses {
+		if has, ok := widest[a.Local.Addr()]; !ok || a.Local.Bits() < has.Bits() {
+			widest[a.Local.Addr()] = a.Local
+		}
+	}
+	d.Addresses = slices.DeleteFunc(d.Addresses, func(a foreign.Address) bool {
+		has := widest[a.Local.Addr()]
+		if has == a.Local {
+			return false
+		}
+		d.Left = append(d.Left, foreign.Left{Pos: cmp.Or(a.Pos, d.Where("addresses")), What: "Address " + a.Local.String(),
+			Why: "it is there as " + has.String() + " too, and a tunnel has an address once"})
+		return true
+	})
 }
 
 // unsend leaves out the endpoint of a peer.

@@ -289,3 +289,19 @@ keepalive = 25
 		t.Error(text)
 	}
 }
+
+// TestLeftOutAddress: of one address with two lengths the network stays, and the other is left
+// out by its line.
+func TestLeftOutAddress(t *testing.T) {
+	hub, spoke := device(t, "hub", "10.0.0.1/32", "10.0.0.1/24", "10.1.0.1/24", "10.1.0.1/24"), device(t, "spoke")
+	hub.ListenPort = 51820
+	hub.Addresses[0].Pos = foreign.Pos{File: "hub.conf", Line: 4}
+	hub.Peers = []foreign.Peer{peer(spoke, 5, "10.0.0.2/32")}
+	d, err := draft.Make([]*foreign.Device{hub})
+	if err != nil || len(d.Left) != 1 || d.Left[0].Pos.Line != 4 || d.Left[0].What != "Address 10.0.0.1/32" {
+		t.Fatal(err, left(d))
+	}
+	if want := `addresses = ["10.0.0.1/24", "10.1.0.1/24"]`; !strings.Contains(string(d.Text), want) {
+		t.Error(string(d.Text))
+	}
+}

@@ -173,6 +173,9 @@ func (h *hook) sysctl(args []string) (string, bool) {
 	why, all := "", true
 	for _, a := range args {
 		if strings.HasPrefix(a, "-") {
+			if strings.HasPrefix(a, "--") || strings.Trim(a, "-ewqnN") != "" {
+				return "a tunnel file has the kernel parameters themselves", false
+			}
 			continue
 		}
 		key, value, ok := strings.Cut(a, "=")
