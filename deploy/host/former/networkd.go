@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"wgkeys/deploy/apply/linux/services"
-	"wgkeys/keyring/fault"
 )
 
 // networkDirs are where systemd-networkd looks for its files, but for those of packages.
@@ -40,14 +39,6 @@ func findNetworkd(ctx context.Context, link string) (*Manager, error) {
 		return nil, nil
 	}
 	return m, nil
-}
-
-// ofNetplan: its file has the rest of the host's network too, and only a person can take
-// one tunnel out of it.
-func ofNetplan(link string) error {
-	return fault.New("cannot take over from netplan the tunnel", link,
-		"its file in /etc/netplan may have other interfaces as well",
-		"take "+link+" out of the file, then netplan generate, which leaves the interface as it is; then the same command again")
 }
 
 // isFor reports whether a file is for one interface alone: its NetDev's name, or the one
