@@ -98,7 +98,11 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) || errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
 	}
-	return status(cmd.ProcessState), said.end(), err
+	code := status(cmd.ProcessState)
+	if said.end(); code != ownFault || err != nil || ctx.Err() != nil {
+		said.show()
+	}
+	return code, said, err
 }
 
 // A firstWord tells of the first thing that is written.

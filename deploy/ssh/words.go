@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"wgkeys/keyring/lazyregexp"
 )
 
 // maxStderr bounds what is remembered of a host's standard error.
@@ -79,6 +81,7 @@ type hearing struct {
 	authenticated bool
 
 	part []byte
+	held string // the last line, which the watcher has not seen; see final
 }
 
 func (h *hearing) Write(p []byte) (int, error) {
@@ -111,11 +114,28 @@ func (h *hearing) line(line string) {
 	case h.verbose && h.isReport(text), strings.HasPrefix(text, carrierKilled):
 	default:
 		h.tail.Write([]byte(line + "\n"))
-		if h.watch != nil && !early().MatchString(text) { // the error has it, if there is one to the end
-			io.WriteString(h.watch, text+"\n") // a deaf watcher must not stop ssh
+		if h.watch == nil || early().MatchString(text) { // the error has it, if there is one to the end
+			return
+		}
+		h.show()
+		if h.held = text; !final().MatchString(text) {
+			h.show()
 		}
 	}
 }
+
+// show shows the watcher the line that was held back: ssh has gone on after it.
+func (h *hearing) show() {
+	if h.held != "" {
+		io.WriteString(h.watch, h.held+"\n") // a deaf watcher must not stop ssh
+		h.held = ""
+	}
+}
+
+// final are the words with which ssh itself gives up. Where they are the last the error has
+// them, and the watcher is not to see them twice.
+var final = lazyregexp.New(`^ssh: |: Permission denied \([a-z0-9,-]+\)\.?$|^Host key verification failed|` +
+	`^Connection (to \S+ )?(closed|reset|timed out)|^Timeout, server |^client_loop: `)
 
 const (
 	maxRemarks = 16

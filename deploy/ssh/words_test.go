@@ -104,3 +104,25 @@ func TestClosedEarly(t *testing.T) {
 		}
 	}
 }
+
+// TestFinalWords: with what ssh itself gives up the error begins, so the watcher does not see
+// it, unless ssh goes on.
+func TestFinalWords(t *testing.T) {
+	for said, want := range map[string]string{
+		"ssh: connect to host 192.0.2.2 port 22: Connection refused\r\n":                             "",
+		"Confirm user presence\r\nroot@shale: Permission denied (publickey).\r\n":                    "Confirm user presence\n",
+		"ssh: connect to host 192.0.2.2 port 22: Connection refused\r\nConfirm user presence\r\n":    "ssh: connect to host 192.0.2.2 port 22: Connection refused\nConfirm user presence\n",
+		"@@@ IT IS POSSIBLE\r\nHost key verification failed.\r\n":                                    "@@@ IT IS POSSIBLE\n",
+		"client_loop: send disconnect: Broken pipe\r\nwgkeys: error: no such thing\r\nwgkeys: 1\r\n": "client_loop: send disconnect: Broken pipe\nwgkeys: error: no such thing\nwgkeys: 1\n",
+	} {
+		var seen bytes.Buffer
+		h := &hearing{watch: &seen}
+		h.Write([]byte(said))
+		if h.end(); seen.String() != want {
+			t.Errorf("%q: seen %q, want %q", said, seen.String(), want)
+		}
+		if h.show(); !strings.HasSuffix(seen.String(), Printable(h.lines()[len(h.lines())-1])+"\n") {
+			t.Errorf("%q: seen %q in the end", said, seen.String())
+		}
+	}
+}
