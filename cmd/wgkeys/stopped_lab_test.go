@@ -55,6 +55,22 @@ func TestLabStoppedDevice(t *testing.T) {
 	}
 	signal("CONT")
 	u.Must(u.Basalt, "wgkeys down --quiet && wgkeys apply --quiet && wgkeys plan && wgkeys rotate -y basalt")
+	// A stolen key: whoever is stopped is named, and the same command goes on later.
+	for verb, who := range map[string]string{"rotate -y --now shale": `peer "basalt"`,
+		"rotate -y --now basalt": `host "basalt"`} {
+		signal("STOP")
+		r := u.Run(u.Basalt, "timeout -s KILL 120 wgkeys "+verb)
+		for _, want := range []string{who, silent, hint} {
+			if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, want) {
+				t.Errorf("%s exits %d, want %q:\n%s%s", verb, r.Code, want, r.Stdout, r.Stderr)
+			}
+		}
+		signal("CONT")
+		u.Until("both to have one key of each", func() bool {
+			u.Run(u.Basalt, "wgkeys rotate -y --now shale; wgkeys push -q shale basalt; wgkeys apply -q; wgkeys apply -q shale")
+			return u.Run(u.Basalt, "wgkeys status").Code == ui.ExitDone
+		})
+	}
 	signal("STOP")
 	u.Run(u.Basalt, "wgkeys down")
 	signal("KILL")

@@ -154,6 +154,9 @@ func (t theft) outcomeNow(ctx context.Context) error {
 			return errors.New(a.Record.Why)
 		}
 	}
+	if err == nil { // it may tell why there
+		_, err = t.Host.Look(ctx, t.Tunnel)
+	}
 	if err == nil {
 		err = errors.New("it does not say that it has changed to it")
 	}

@@ -125,6 +125,9 @@ func Refuse(err error) Answer {
 			t.Why = f.Err.Error()
 		}
 	}
+	if hints := fault.Hints(err); t.Hint == "" && hints != nil { // of what it wraps
+		t.Hint = hints[0]
+	}
 	return Answer{Protocol: Protocol, Fault: t}
 }
 
