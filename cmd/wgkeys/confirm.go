@@ -12,8 +12,14 @@ func confirmCommand() (*cli.Command, func(*env) error) {
 		Usage:       "keep what apply did, before it is undone",
 		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine. apply over ssh confirms by itself, over a new\nconnection: where that cannot be made the host undoes the apply.",
-		Flags:       []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, tokenFlag, timeoutFlag},
+		Flags:       []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, tokenFlag, jsonFlag, timeoutFlag},
 	}, doConfirm
+}
+
+// A confirmation is what came of one, for programs.
+type confirmation struct {
+	Tunnel    string `json:"tunnel"`
+	Confirmed bool   `json:"confirmed"` // an apply waited for it
 }
 
 func doConfirm(e *env) error {

@@ -10,5 +10,8 @@ func confirmHere(e *env, name string) error {
 	if err == nil && !waited {
 		e.ui.Say("nothing waits to be confirmed on %s", name)
 	}
+	if err == nil && e.cli.Bool("json") {
+		return e.ui.JSON(confirmation{name, waited})
+	}
 	return err
 }

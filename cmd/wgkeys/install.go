@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/cmd/internal/ui"
@@ -20,7 +23,8 @@ func installCommand() (*cli.Command, func(*env) error) {
 			"/usr/local/bin/wgkeys over ssh, where it is another one, and has the tunnels that\n" +
 			"were applied there come up at boot. A host of another architecture gets the program\n" +
 			"of --programs, or one that Go builds of --source. What runs there goes on. What has\n" +
-			"that name and is not wgkeys stays, and the host fails, unless -y is given.\n" +
+			"that name and is not wgkeys stays, and the host fails, unless -y is given; so does a\n" +
+			"wgkeys that is newer than this one, unless --downgrade is.\n" +
 			"\n" +
 			"Without HOST: the same for this machine. It is systemd's units wgkeys@TUNNEL, a\n" +
 			"script of OpenRC's, or a hook of ifupdown's. At boot the last view that apply kept\n" +
@@ -32,8 +36,9 @@ func installCommand() (*cli.Command, func(*env) error) {
 			&cli.StringFlag{Name: "source", Usage: "have Go build them in `DIR`, a checkout of wgkeys"},
 			&cli.BoolFlag{Name: "ifupdown", Usage: "by ifupdown's hook, whatever else starts services"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "replace also a program of its name that is not wgkeys"},
+			&cli.BoolFlag{Name: "downgrade", Usage: "replace also a wgkeys that is newer than this one"},
 			allFlag, jobsFlag, stopAfterFlag,
-			tunnelFlag, hostFlag, identityFlag, unknownFlag, confirmFlag, dryRunFlag, timeoutFlag, placedFlag,
+			tunnelFlag, hostFlag, identityFlag, unknownFlag, confirmFlag, dryRunFlag, jsonFlag, timeoutFlag, placedFlag,
 		},
 	}, doInstall
 }
@@ -47,5 +52,16 @@ func doInstall(e *env) error {
 			return ui.Usage("no host named for", "wgkeys install --"+flag, "it is about other hosts", "wgkeys install --help")
 		}
 	}
-	return installHere(e)
+	if !e.cli.Bool("json") {
+		return installHere(e)
+	}
+	var steps bytes.Buffer
+	out := e.ui.Stdout
+	e.ui.Stdout = &steps
+	err := installHere(e)
+	e.ui.Stdout = out
+	if err != nil && steps.Len() == 0 {
+		return err
+	}
+	return errors.Join(err, e.ui.JSON(installed{Steps: linesOf(&steps)}))
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -118,17 +120,38 @@ func installThere(e *env) error {
 	return w.each(i.one)
 }
 
-// one brings the program to a host, and has it see to the next boot there.
+// one brings the program to a host, and tells of it in the end where a program reads that.
 func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
+	if !i.cli.Bool("json") {
+		return i.bring(ctx, hosts, t, host, nil)
+	}
+	var did installed
+	err := i.bring(ctx, hosts, t, host, &did)
+	if did.Program == nil {
+		return err
+	}
+	to := json.NewEncoder(hosts.Stdout)
+	to.SetIndent("", "  ")
+	return errors.Join(err, to.Encode(did)) // err ends well too, with a code of its own
+}
+
+// bring brings the program to a host, and has it see to the next boot there. What it did it
+// tells, or where did is not nil it notes there.
+func (i *installer) bring(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string,
+	did *installed) error {
 	dry := i.cli.Bool("dry-run")
 	sent, end := i.progress(host)
 	r, err := hosts.Install(ctx, t, host, install.Options{Program: i.programs.For, DryRun: dry,
-		Others: i.cli.Bool("yes"), Sent: sent})
+		Others: i.cli.Bool("yes"), Downgrade: i.cli.Bool("downgrade"), Sent: sent})
 	end()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(hosts.Stdout, became(r, dry))
+	if did != nil {
+		did.Program = programOf(r)
+	} else {
+		fmt.Fprintln(hosts.Stdout, became(r, dry))
+	}
 	if r.First != "" {
 		hosts.Say.Warn(fault.NewHost("another wgkeys comes first in the PATH of host", host, r.First,
 			"on "+host+": rm "+r.First))
@@ -140,11 +163,17 @@ func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunn
 		return nil
 	}
 	if i.cli.Bool("up") {
-		if err := i.up(ctx, hosts, host); err != nil {
+		if err := i.up(ctx, hosts, host, did); err != nil {
 			return err
 		}
 	}
-	return hosts.Boot(ctx, t, host, i.bootFlags())
+	if did == nil {
+		return hosts.Boot(ctx, t, host, i.bootFlags())
+	}
+	var steps bytes.Buffer
+	err = hosts.With(&steps, hosts.Stderr, hosts.Say).Boot(ctx, t, host, i.bootFlags())
+	did.Steps = linesOf(&steps)
+	return err
 }
 
 // progress shows how much of the program is on its way, where one host is served alone.
@@ -172,7 +201,7 @@ func became(r install.Result, dry bool) string {
 }
 
 // up installs the key files of a host and applies its tunnels.
-func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string) error {
+func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string, did *installed) error {
 	only := i.cli.String("tunnel")
 	m := &keys.Maker{Repo: i.repo, Hosts: hosts, IDs: i.ids, Report: hosts.Say, Step: testOnlyStep}
 	one := []string{host}
@@ -184,7 +213,11 @@ func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string) er
 	}
 	for _, o := range outcomes {
 		for _, f := range o.Results {
-			fmt.Fprintf(hosts.Stdout, "%s %s\n", f.Path, f.Action)
+			if did != nil {
+				did.Files = append(did.Files, installedFile{f.Path, string(f.Action)})
+			} else {
+				fmt.Fprintf(hosts.Stdout, "%s %s\n", f.Path, f.Action)
+			}
 		}
 		if o.Err != nil {
 			return o.Err
@@ -197,13 +230,26 @@ func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string) er
 	for _, t := range tunnels {
 		v, err := i.repo.View(t, host)
 		if err == nil {
-			err = hosts.Apply(ctx, t, v, applyOptions(i.env, false))
+			err = i.apply(ctx, hosts, t, v, did)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (i *installer) apply(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, v *tunnel.View,
+	did *installed) error {
+	if did == nil {
+		return hosts.Apply(ctx, t, v, applyOptions(i.env, false))
+	}
+	var plan bytes.Buffer
+	err := hosts.With(&plan, hosts.Stderr, hosts.Say).Apply(ctx, t, v, applyOptions(i.env, false))
+	if json.Valid(plan.Bytes()) {
+		did.Applied = append(did.Applied, plan.Bytes())
+	}
+	return err
 }
 
 // bootFlags are what the program on a host is told for the next boot.

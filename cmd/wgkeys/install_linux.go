@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/apply/linux/device"
@@ -146,6 +150,10 @@ func installProgram(e *env) error {
 	if err := install.IsOurs(boot.Program()); err != nil && isThere(boot.Program()) && !e.cli.Bool("yes") {
 		return fault.WrapFile(err, "cannot replace", boot.Program(), "sudo "+words.ForShell(self)+" install -y")
 	}
+	if its := versionOf(e.ctx, boot.Program()); install.Older(version(), its) && !e.cli.Bool("downgrade") {
+		return fault.NewFile("a newer wgkeys is at", boot.Program(), "it is "+its+", and this one "+version(),
+			"to replace it all the same: sudo "+words.ForShell(self)+" install --downgrade")
+	}
 	e.ui.Printf("install -m 0755 %s %s\n", self, boot.Program())
 	if e.cli.Bool("dry-run") {
 		return nil
@@ -154,6 +162,17 @@ func installProgram(e *env) error {
 		return fault.WrapFile(fault.Errno(err), "cannot install", boot.Program(), "sudo wgkeys install")
 	}
 	return nil
+}
+
+// versionOf is what a wgkeys says of its version; "" where it says nothing in time.
+func versionOf(ctx context.Context, program string) string {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	text, err := exec.CommandContext(ctx, program, "--version").Output()
+	if err != nil {
+		return ""
+	}
+	return ui.Printable(strings.TrimSpace(string(text)))
 }
 
 // copyProgram replaces the program at once: one that runs is not written to.

@@ -56,6 +56,9 @@ type Options struct {
 	Program func(ctx context.Context, arch Arch) (*Program, error)
 	DryRun  bool
 	Others  bool // a program of that name that is not wgkeys is replaced too
+	// What --version of this program says. One that is newer stays, but for a downgrade.
+	Version   string
+	Downgrade bool
 	// Sent hears how much of it is on its way, in bytes; nil: nobody does.
 	Sent func(done, all int)
 }
@@ -89,6 +92,11 @@ func (c *conn) install(ctx context.Context) error {
 	}
 	if c.result.Packaged {
 		return c.leave()
+	}
+	if Older(c.o.Version, c.result.Was) && !c.o.Downgrade {
+		return fault.NewHost("a newer wgkeys is on host", c.host,
+			fmt.Sprintf("it has %s, and this machine %s", c.result.Was, c.o.Version),
+			"upgrade this machine, or to replace it all the same: wgkeys install --downgrade "+c.host)
 	}
 	program, err := c.o.Program(ctx, c.result.Arch)
 	if err != nil {

@@ -162,6 +162,30 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// TestDowngrade: a wgkeys that is newer than this one stays, but where it may be replaced.
+func TestDowngrade(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, sshtest.Config{})
+	const newer = "#!/bin/sh\necho wgkeys v2.0.0\n"
+	h.write("wgkeys", newer)
+	for _, dry := range []bool{true, false} {
+		_, err := h.install(install.Options{DryRun: dry, Version: "wgkeys v1.9.0"})
+		if err == nil || !strings.Contains(err.Error(),
+			`a newer wgkeys is on host "shale": it has wgkeys v2.0.0, and this machine wgkeys v1.9.0`) ||
+			!strings.HasSuffix(strings.Join(fault.Hints(err), ""), ": wgkeys install --downgrade shale") {
+			t.Errorf("dry: %t: got %v, hints %q", dry, err, fault.Hints(err))
+		}
+	}
+	if text, err := os.ReadFile(h.path("wgkeys")); err != nil || string(text) != newer || h.has() != "wgkeys" {
+		t.Errorf("it has %q, %v", text, err)
+	}
+	r, err := h.install(install.Options{Version: "wgkeys v1.9.0", Downgrade: true})
+	if err != nil || r.Action != install.Replaced || r.Was != "wgkeys v2.0.0" {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	h.whole()
+}
+
 // TestNotOurs: what is in the program's place may be anything, and say anything. It stays,
 // but where it may be replaced.
 func TestNotOurs(t *testing.T) {

@@ -59,6 +59,7 @@ func (h *Hosts) Begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o A
 	if o.Unknown {
 		args = append(args, "--unknown")
 	}
+	args = asJSON(h, args)
 	if o.PlanOnly || o.Confirm <= 0 {
 		return "", h.run(ctx, t, v.Host, args, &view, h.Stdout)
 	}
@@ -92,6 +93,8 @@ func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token strin
 	args := []string{"confirm", "-t", t.Name}
 	if token != "" {
 		args = append(args, "--token", token)
+	} else {
+		args = asJSON(h, args) // else the apply has told all
 	}
 	err := h.run(ctx, t, host, args, strings.NewReader(""), h.Stdout)
 	if err != nil && wait > 0 && (errors.Is(err, ssh.ErrUnreachable) || ctx.Err() != nil) {
@@ -107,7 +110,15 @@ func (h *Hosts) Down(ctx context.Context, t *tunnel.Tunnel, host string, dry boo
 	if dry {
 		args = append(args, "-n")
 	}
-	return h.run(ctx, t, host, args, strings.NewReader(""), h.Stdout)
+	return h.run(ctx, t, host, asJSON(h, args), strings.NewReader(""), h.Stdout)
+}
+
+// asJSON is the command line of a verb that has --json, as this one is to write.
+func asJSON(h *Hosts, args []string) []string {
+	if h.JSON {
+		return append(args, "--json")
+	}
+	return args
 }
 
 // run runs wgkeys on the host. What it says is shown as it comes; its exit
@@ -177,9 +188,6 @@ func (h *Hosts) command(t *tunnel.Tunnel, host string, args []string) string {
 	command := h.program(t, host)
 	for _, a := range args {
 		command += " " + words.Quote(a)
-	}
-	if h.JSON {
-		command += " --json"
 	}
 	if h.Quiet {
 		command += " -q"

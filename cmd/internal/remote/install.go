@@ -15,6 +15,7 @@ func (h *Hosts) Install(ctx context.Context, t *tunnel.Tunnel, host string, o in
 	if c, ok := r.(*ssh.Client); ok {
 		c.Args = []string{"-o", "Compression=yes"} // a program has less than half of its size then
 	}
+	o.Version = h.Version
 	return install.Host(ctx, r, host, o)
 }
 
