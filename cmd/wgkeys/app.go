@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/tunnel"
 )
 
 // run is the program without its process: args to exit code. A verb begins with begin and
@@ -28,6 +30,14 @@ func run(begin func(*ui.UI, string) context.Context, u *ui.UI, args []string) er
 	return app.Run(args)
 }
 
+// slipOf is err, which is one of usage where the command line names what is not there.
+func slipOf(err error) error {
+	if _, coded := errors.AsType[*ui.ExitError](err); !coded && errors.Is(err, tunnel.ErrNoSuch) {
+		return ui.ExitWith(ui.ExitUsage, err)
+	}
+	return err
+}
+
 func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 	verb := func(c *cli.Command, action func(*env) error) *cli.Command {
 		c.Flags = append(c.Flags, habits()...)
@@ -44,7 +54,7 @@ func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
 				return err
 			}
 			looks.Store(slices.Contains(lookers, c.Name))
-			return action(newEnv(ctx, u, ctxt))
+			return slipOf(action(newEnv(ctx, u, ctxt)))
 		}
 		return c
 	}

@@ -123,7 +123,7 @@ are all that are found in
 	{Title: "Exit status", Text: `
     0  done, or nothing to do
     1  failed
-    2  called wrongly
+    2  called wrongly, or with a name of a host or tunnel that there is not
     3  some hosts failed, others did not
     4  plan, or a dry run of apply or down: there is a step to take;
        check or status: there is a finding

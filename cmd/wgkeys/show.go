@@ -10,7 +10,6 @@ import (
 	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
-	"wgkeys/keyring/fault"
 	"wgkeys/vault"
 )
 
@@ -62,7 +61,7 @@ func viewOf(e *env) (*tunnel.View, *tunnel.Tunnel, error) {
 		return nil, nil, err
 	}
 	if len(e.names()) == 0 && !e.cli.IsSet("host") && !slices.Contains(t.Hosts(), host) {
-		return nil, nil, fault.New("no host named for", "wgkeys "+verb,
+		return nil, nil, ui.Usage("no host named for", "wgkeys "+verb,
 			"this machine is "+host+", which is no host of tunnel "+t.Name+"; those are "+strings.Join(t.Hosts(), ", "),
 			"wgkeys "+verb+" HOST, or --host HOST if this machine is one of them")
 	}

@@ -107,7 +107,7 @@ func load(fsys fs.FS, name string) (*node, error) {
 
 func missing(fsys fs.FS, name string) error {
 	f := fault.New("no such tunnel", name, path.Join(Dir, name+ext), "ls "+Dir)
-	f.Err = fs.ErrNotExist
+	f.Err = noSuch{fs.ErrNotExist}
 	names, _ := List(fsys)
 	if near := words.Nearest(name, slices.Values(names)); near != "" {
 		f.Hint = "did you mean -t " + near + "?"

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"iter"
 	"maps"
 	"path"
@@ -121,6 +122,6 @@ func NoSuchHost(tunnels []*Tunnel, name string) error {
 	for host := range hostsOf(tunnels) {
 		hosts[host] = true
 	}
-	return fault.NewHost("no such host", name, "no tunnel file names it"+didYouMean(name, maps.Keys(hosts)),
-		"grep hosts "+Dir+"/*"+ext)
+	return fault.WrapHost(noSuch{errors.New("no tunnel file names it" + didYouMean(name, maps.Keys(hosts)))},
+		"no such host", name, "grep hosts "+Dir+"/*"+ext)
 }

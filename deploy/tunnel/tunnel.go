@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -18,9 +19,18 @@ func (t *Tunnel) host(name string) (*host, error) {
 	if h, ok := t.hosts[name]; ok {
 		return h, nil
 	}
-	return nil, fault.NewHost("no such host", name,
-		path.Join(Dir, t.Name+ext)+" does not name it"+didYouMean(name, maps.Keys(t.hosts)), t.nameOne())
+	return nil, fault.WrapHost(noSuch{errors.New(path.Join(Dir, t.Name+ext) + " does not name it" +
+		didYouMean(name, maps.Keys(t.hosts)))}, "no such host", name, t.nameOne())
 }
+
+// ErrNoSuch marks the error of a name, of a host or a tunnel, that nothing has.
+var ErrNoSuch = errors.New("no such name")
+
+// A noSuch is a reason with that mark.
+type noSuch struct{ error }
+
+func (n noSuch) Is(target error) bool { return target == ErrNoSuch }
+func (n noSuch) Unwrap() error        { return n.error }
 
 // nameOne tells the hosts there are, unless they are too many for a line.
 func (t *Tunnel) nameOne() string {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"wgkeys/cmd/internal/repo"
+	"wgkeys/cmd/internal/ui"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring"
 	"wgkeys/keyring/fault"
@@ -27,7 +28,7 @@ func (m *Move) plan() error {
 		return err
 	}
 	if len(m.moves)+len(m.public)+len(m.lists)+len(m.texts) == 0 {
-		return fault.New("nothing in the repository is named", m.Old, "neither a tunnel file nor keyring nor vault",
+		return ui.Usage("nothing in the repository is named", m.Old, "neither a tunnel file nor keyring nor vault",
 			"wgkeys check")
 	}
 	return nil

@@ -159,7 +159,7 @@ func (q *Rekey) findHosts(named, skip []string) ([]string, error) {
 			if near := ui.DidYouMean(host, all, strconv.Quote); near != "" {
 				why += ": " + near
 			}
-			return nil, fault.NewHost("no such host in the vault", host, why, "ls vault")
+			return nil, ui.ExitWith(ui.ExitUsage, fault.NewHost("no such host in the vault", host, why, "ls vault"))
 		}
 	}
 	hosts := all
