@@ -24,7 +24,7 @@ type Live struct {
 	mu           sync.Mutex
 	rows         []row // of the hosts under way, the first begun first
 	done, failed int
-	drawn        int // lines that are on the screen now
+	drawn        []int // how wide the lines are that are on the screen now
 	dirty        bool
 	end          chan struct{}
 	ended        sync.WaitGroup
@@ -119,10 +119,27 @@ func (l *Live) End() {
 
 // erase goes up to the first line and clears from there (ECMA-48, CPL and ED).
 func (l *Live) erase() {
-	if l.drawn > 0 {
-		fmt.Fprintf(l.term, "\x1b[%dF\x1b[J", l.drawn)
-		l.drawn = 0
+	if len(l.drawn) == 0 {
+		return
 	}
+	columns, _, err := term.GetSize(int(l.term.Fd()))
+	if err != nil {
+		columns = 0
+	}
+	fmt.Fprintf(l.term, "\x1b[%dF\x1b[J", rowsNow(l.drawn, columns))
+	l.drawn = l.drawn[:0]
+}
+
+// rowsNow is how many rows the lines of some widths take by now: a terminal that was made
+// narrower has broken them.
+func rowsNow(widths []int, columns int) (rows int) {
+	for _, w := range widths {
+		rows++
+		if columns > 0 && w > columns {
+			rows += (w - 1) / columns
+		}
+	}
+	return rows
 }
 
 func (l *Live) draw() {
@@ -136,8 +153,9 @@ func (l *Live) draw() {
 	}
 	var b strings.Builder
 	for _, line := range l.lines(lines / 2) {
-		b.WriteString(cut(line, columns-1) + "\n")
-		l.drawn++
+		line = cut(line, columns-1)
+		b.WriteString(line + "\n")
+		l.drawn = append(l.drawn, uniseg.StringWidth(line))
 	}
 	io.WriteString(l.term, b.String())
 }

@@ -38,3 +38,12 @@ func TestLiveLines(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestRowsNow: lines that a narrower terminal has broken take more rows.
+func TestRowsNow(t *testing.T) {
+	for _, c := range []struct{ columns, want int }{{0, 4}, {80, 4}, {79, 4}, {78, 5}, {40, 5}, {39, 7}, {20, 8}} {
+		if got := rowsNow([]int{79, 40, 0, 18}, c.columns); got != c.want {
+			t.Errorf("%d columns: %d rows, want %d", c.columns, got, c.want)
+		}
+	}
+}
