@@ -88,8 +88,10 @@ func portWay(p *planner, family firewall.Family) way {
 func backWay(p *planner, family firewall.Family) way {
 	port := p.view.ListenPort
 	w := way{
-		packet: firewall.Packet{Family: family, Protocol: protocolUDP, SrcPort: port, Answer: true}, hooks: outOf,
-		what: fmt.Sprintf("what is sent back to peers from UDP port %d, OUTSIDE, over %s", port, spelledFamily(family)),
+		packet: firewall.Packet{Family: family, Protocol: protocolUDP, SrcPort: port, Answer: true,
+			Mark: sentMark(p, family)},
+		hooks: outOf,
+		what:  fmt.Sprintf("what is sent back to peers from UDP port %d, OUTSIDE, over %s", port, spelledFamily(family)),
 		accept: accept{fmt.Sprintf("udp sport %d", port), fmt.Sprintf("-p udp --sport %d", port),
 			fmt.Sprintf("allow out proto udp from any port %d", port)},
 	}

@@ -70,14 +70,25 @@ func farsOf(p *planner) (list []far) {
 
 func sentWay(p *planner, f far) way {
 	w := way{
-		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: listenPort(p), DestPort: f.port},
-		hooks:  outOf, leaving: true,
+		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: listenPort(p), DestPort: f.port,
+			Mark: sentMark(p, f.family)},
+		hooks: outOf, leaving: true,
 		what: fmt.Sprintf("what is sent to peers at UDP port %d, OUTSIDE, over %s", f.port, spelledFamily(f.family)),
 		accept: accept{fmt.Sprintf("udp dport %d", f.port), fmt.Sprintf("-p udp --dport %d", f.port),
 			fmt.Sprintf("allow out %d/udp", f.port)},
 	}
 	w.late = &w.accept
 	return w
+}
+
+// sentMark is the mark of encrypted packets when they are sent. Where policy routing
+// looks for it, with another one they would go into the tunnel themselves.
+func sentMark(p *planner, family firewall.Family) *firewall.Mark {
+	m := firewall.Mark{Value: wantDevice(p).FwMark}
+	if c := p.policyRouting; hasFamily(family, c.ipv4, c.ipv6) {
+		m.Mask = cmp.Or(c.mark.Mask, ^uint32(0))
+	}
+	return &m
 }
 
 func answerWay(p *planner, f far) way {

@@ -58,10 +58,16 @@ type obstacle struct {
 	what  []string
 	rule  string
 	moved int // the port of what it sends elsewhere; 0: it drops
+
+	remarked bool // it does neither: what it gives another mark goes into the tunnel
 }
 
 // String is what a finding says.
 func (o obstacle) String() string {
+	if o.remarked {
+		return fmt.Sprintf("%s gives another mark to %s, which goes into the tunnel itself then: %s, and keep that where "+
+			"this firewall is configured", o.where, several(o.what), o.rule)
+	}
 	if o.moved == 0 {
 		return fmt.Sprintf("%s drops %s: %s, and keep that where this firewall is configured", o.where, several(o.what), o.rule)
 	}
@@ -121,12 +127,12 @@ func forwardedFamilies(p *planner) (list []firewall.Family) {
 
 // hinder adds a way that is closed to what the same rule would open.
 func hinder(p *planner, found []obstacle, w way, drop *firewall.Drop) []obstacle {
-	o := obstacle{where(drop), []string{w.what}, ruleFor(p, w, drop), 0}
+	o := obstacle{where: where(drop), what: []string{w.what}, rule: ruleFor(p, w, drop), remarked: drop.Remarked}
 	if drop.Moved {
 		o.moved = w.packet.DestPort
 	}
 	for i := range found {
-		if f := &found[i]; f.where == o.where && f.rule == o.rule && f.moved == o.moved {
+		if f := &found[i]; f.where == o.where && f.rule == o.rule && f.moved == o.moved && f.remarked == o.remarked {
 			if !slices.Contains(f.what, w.what) {
 				f.what = append(f.what, w.what)
 			}

@@ -2,6 +2,24 @@ package firewall
 
 import "bytes"
 
+// A truth is whether a packet of which not all is known matches.
+type truth byte
+
+const (
+	no truth = iota
+	maybe
+	yes
+)
+
+func of(b bool) truth {
+	if b {
+		return yes
+	}
+	return no
+}
+
+func (t truth) not() truth { return yes - t }
+
 // bits are bytes of which some bits may not be known.
 type bits struct{ value, known []byte }
 

@@ -111,24 +111,6 @@ type Statement struct{}
 // An Other asks for something that is not known here.
 type Other struct{ Name string }
 
-// A truth is whether a packet of which not all is known matches.
-type truth byte
-
-const (
-	no truth = iota
-	maybe
-	yes
-)
-
-func of(b bool) truth {
-	if b {
-		return yes
-	}
-	return no
-}
-
-func (t truth) not() truth { return yes - t }
-
 // rule reports whether the packet matches, and what is decided then.
 func (w *walk) rule(c *Chain, rule Rule) (truth, []Verdict) {
 	matches := yes
@@ -156,6 +138,8 @@ func (w *walk) rule(c *Chain, rule Rule) (truth, []Verdict) {
 			verdicts = append(verdicts, found...)
 		case Match:
 			t = w.match(e)
+		case SetMark:
+			w.setMark(e, matches, &regs)
 		case Verdict, Target, Translation:
 			verdicts = append(verdicts, w.decide(e, &regs))
 		case Statement, Untrack:
@@ -189,7 +173,7 @@ func targetOf(t Target) Verdict {
 		return Verdict{Code: VerdictDrop}
 	case "SNAT", "MASQUERADE":
 		return Verdict{Code: VerdictAccept}
-	case "LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "TRACE", "TCPMSS", "AUDIT", "CT", "CLASSIFY", "DSCP", "TOS", "TTL",
+	case "LOG", "NFLOG", "ULOG", "TRACE", "TCPMSS", "AUDIT", "CT", "CLASSIFY", "DSCP", "TOS", "TTL",
 		"HL", "SET":
 		return Verdict{Code: VerdictContinue}
 	}

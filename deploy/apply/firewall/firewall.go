@@ -90,6 +90,7 @@ type Chain struct {
 	Devices  []string // of Ingress and Egress: whose packets it sees
 	Priority int
 	NAT      bool // it translates addresses, and sees the first packet of a connection only
+	Routes   bool // a packet whose mark it changes is routed again
 	Drops    bool // its policy is to drop
 	Rules    []Rule
 }
@@ -134,12 +135,14 @@ type Drop struct {
 	Chain  *Chain // the base chain
 	Policy bool   // no rule does it: the chain's policy
 	Moved  bool   // it is not dropped: its destination is translated
+
+	Remarked bool // it is not dropped: it gets another mark, and goes another way
 }
 
 // Drops returns where p is dropped on its way through hooks, or nil where it may
 // get through.
 func (r *Ruleset) Drops(p Packet, hooks ...Hook) *Drop {
-	w := &walk{rules: r, packet: p, known: map[string]outcome{}}
+	w := &walk{rules: r, packet: p, known: map[string]outcome{}, mark: p.firstMark()}
 	index := r.indexed()
 	untracks, tracks := index.untracks, index.tracks[INet] || index.tracks[p.Family]
 	for _, hook := range hooks {
@@ -162,15 +165,16 @@ func (r *Ruleset) Drops(p Packet, hooks ...Hook) *Drop {
 
 // base walks the packet through a base chain.
 func (w *walk) base(c *Chain) *Drop {
+	w.certain = true
 	got := w.chain(c, 0)
 	policy := got&leaves != 0 && got&dropped == 0
 	if got&leaves != 0 {
 		got = got&^leaves | map[bool]outcome{true: dropped, false: accepted}[c.Drops]
 	}
 	if got&^(dropped|moved) != 0 {
-		return nil
+		return w.remarked(c)
 	}
-	return &Drop{c, policy, got&dropped == 0}
+	return &Drop{Chain: c, Policy: policy, Moved: got&dropped == 0}
 }
 
 // bases are the base chains that see p, in their order.
@@ -260,6 +264,8 @@ type walk struct {
 	tracked    bool // the packet's connection is known by now
 	translated bool // its destination may have been
 	renamed    bool // its source may have been
+	mark       bits // that it has by now
+	certain    bool // it comes to this rule on every way through the base chain
 }
 
 // tracking is when connections are looked up (NF_IP_PRI_CONNTRACK), and sourceNAT
@@ -286,10 +292,12 @@ func (w *walk) chain(c *Chain, depth int) outcome {
 			continue
 		}
 		var of outcome
+		w.certain = w.certain && matches == yes && len(verdicts) == 1
 		for _, v := range verdicts {
 			of |= w.verdict(c, v, depth)
 		}
 		got |= of &^ falls
+		w.certain = w.certain && got == 0
 		if matches == yes && of&falls == 0 {
 			w.known[c.Name] = got
 			return got

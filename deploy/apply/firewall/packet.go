@@ -14,9 +14,13 @@ type Packet struct {
 	Dest     netip.Prefix
 	SrcPort  int // 0: not known
 	DestPort int
-	Answer   bool // of a connection that was let through, or the first packet of one
-	Local    bool // its destination is an address of this host
+	Answer   bool  // of a connection that was let through, or the first packet of one
+	Local    bool  // its destination is an address of this host
+	Mark     *Mark // with which it leaves this host; nil: not known
 }
+
+// A Mark is a packet's, of which the bits of Mask decide how it is routed.
+type Mark struct{ Value, Mask uint32 }
 
 // A Link is an interface, by name and by number. One that is not there yet has no
 // number.
@@ -28,6 +32,7 @@ type Link struct {
 // Meta keys (NFT_META_*).
 const (
 	metaProtocol = 1
+	metaMark     = 3
 	metaIIF      = 4
 	metaOIF      = 5
 	metaIIFNAME  = 6
@@ -81,6 +86,8 @@ func (w *walk) meta(key uint32) bits {
 			return exactly([]byte{byte(NetDev)})
 		}
 		return exactly([]byte{byte(p.Family)})
+	case metaMark:
+		return w.mark
 	case metaL4PROTO:
 		return exactly([]byte{p.Protocol})
 	case metaIIF:

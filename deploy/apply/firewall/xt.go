@@ -21,7 +21,7 @@ func (w *walk) match(m Match) truth {
 	case m.Name == "addrtype" && len(d) >= 8:
 		return w.addrtype(m.Revision, d, u16)
 	}
-	return maybe
+	return w.hasMark(m)
 }
 
 // ofConntrack is xt_conntrack_mtinfo2 and 3: match_flags, invert_flags, state_mask.

@@ -84,7 +84,8 @@ func readTables() (map[nftTable]uint32, error) {
 
 func chainOf(t nftTable, a nftAttributes) firewall.Chain {
 	c := firewall.Chain{Family: t.family, Table: t.name, Name: nlenc.String(a[unix.NFTA_CHAIN_NAME]),
-		Hook: firewall.NoHook, NAT: nlenc.String(a[unix.NFTA_CHAIN_TYPE]) == "nat"}
+		Hook: firewall.NoHook, NAT: nlenc.String(a[unix.NFTA_CHAIN_TYPE]) == "nat",
+		Routes: nlenc.String(a[unix.NFTA_CHAIN_TYPE]) == "route"}
 	_, drops := a[unix.NFTA_CHAIN_POLICY]
 	c.Drops = drops && a.number(unix.NFTA_CHAIN_POLICY) == uint32(firewall.VerdictDrop)
 	if _, base := a[unix.NFTA_CHAIN_HOOK]; !base {

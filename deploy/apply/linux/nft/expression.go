@@ -13,6 +13,9 @@ func exprOf(name string, a nftAttributes) firewall.Expr {
 	switch name {
 	case "meta":
 		if _, sets := a[unix.NFTA_META_SREG]; sets {
+			if a.number(unix.NFTA_META_KEY) == unix.NFT_META_MARK {
+				return firewall.SetMark{Register: a.number(unix.NFTA_META_SREG)}
+			}
 			return firewall.Statement{}
 		}
 		return firewall.Load{From: firewall.Meta, Key: a.number(unix.NFTA_META_KEY), Register: a.number(unix.NFTA_META_DREG)}

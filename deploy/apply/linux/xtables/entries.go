@@ -65,7 +65,7 @@ func (l legacy) parted(table string, i *info, entries []entry) []legacyChain {
 	var chains []legacyChain
 	begin := func(name string, hook firewall.Hook, first int) {
 		c := firewall.Chain{Family: l.family, Table: table, Name: name, Legacy: true, Hook: hook,
-			Priority: legacyTables[table], NAT: table == nat}
+			Priority: legacyTables[table], NAT: table == nat, Routes: table == "mangle"}
 		chains = append(chains, legacyChain{Chain: c, first: first})
 	}
 	for _, e := range entries {

@@ -146,8 +146,20 @@ func Target(name string, data []byte) firewall.Expr {
 		return firewall.Untrack{}
 	case "DNAT", "REDIRECT":
 		return translation(data)
+	case "MARK":
+		return mark(data)
+	case "CONNMARK":
+		return firewall.SetMark{} // which it may do
 	}
 	return firewall.Target{Name: name}
+}
+
+// mark is struct xt_mark_tginfo2: a mark and a mask.
+func mark(d []byte) firewall.Expr {
+	if len(d) < 8 {
+		return firewall.SetMark{}
+	}
+	return firewall.SetMark{Value: binary.NativeEndian.Uint32(d), Mask: binary.NativeEndian.Uint32(d[4:])}
 }
 
 // translation reads struct nf_nat_ipv4_multi_range_compat, which is shorter, or
