@@ -60,8 +60,8 @@ func GeneratePresharedKey() (PresharedKey, error) {
 	return PresharedKey{&box{(*[wgtypes.KeyLen]byte)(&k)}}, nil
 }
 
-// ParsePublicKey reads the text of a .pub file: one line of base64, with or
-// without its end, which may be LF or CRLF. It refuses points of low order and those that are not
+// ParsePublicKey reads the text of a .pub file: one line of base64, with or without its
+// end, which may be LF or CRLF. It refuses points of low order and those that are not
 // reduced modulo 2^255-19, which no private key produces (RFC 7748, section 5).
 func ParsePublicKey(text []byte) (PublicKey, error) {
 	b, err := decode(text)
@@ -113,9 +113,9 @@ func ParsePresharedKey(text []byte) (PresharedKey, error) {
 	return PresharedKey{&box{&b}}, nil
 }
 
-// decode accepts exactly what wg(8) writes, with either end of a line. Strict refuses
-// stray bits in the last character, but base64 skips newlines wherever they stand, so
-// the length is checked first and the result is spelled again.
+// decode accepts exactly what wg(8) writes, with LF, CRLF or no end of line. Strict refuses
+// stray bits in the last character, but base64 ignores newlines anywhere, so the length is
+// checked first and the result is encoded again and compared.
 func decode(text []byte) (k [wgtypes.KeyLen]byte, err error) {
 	line := bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
 	if len(line) != spelledLen {
@@ -139,23 +139,23 @@ func decode(text []byte) (k [wgtypes.KeyLen]byte, err error) {
 
 var strict = base64.StdEncoding.Strict()
 
-// spelledLen is how long the base64 of a key is.
+// spelledLen is the length of a key in base64.
 const spelledLen = 44
 
 func encode(k *[wgtypes.KeyLen]byte) []byte {
 	return base64.StdEncoding.AppendEncode(nil, k[:])
 }
 
-// lowOrder tells whether k times a clamped scalar, a multiple of the cofactor
-// 8, is the neutral element: then ECDH fails (RFC 7748, section 6.1). It is so
-// for the points of lowOrderPoints alone; the top bit of a key does not count.
+// lowOrder reports whether k times a clamped scalar, a multiple of the cofactor 8, is the
+// neutral element, so that ECDH fails (RFC 7748, section 6.1). That holds for the points of
+// lowOrderPoints alone; the top bit of a key is ignored.
 func lowOrder(k PublicKey) bool {
 	k[len(k)-1] &= 0x7f
 	return slices.Contains(lowOrderPoints, k)
 }
 
-// lowOrderPoints are 0, 1, the two u of order 8, p-1, and 0 and 1 as p and p+1.
-// A list, for ten thousand multiplications take a second.
+// lowOrderPoints are 0, 1, the two u of order 8, p-1, and 0 and 1 as p and p+1. It is a
+// list because ten thousand multiplications take a second.
 var lowOrderPoints = []PublicKey{
 	{},
 	{1},
@@ -177,7 +177,7 @@ func point(text string) PublicKey {
 // prime is 2^255-19.
 var prime = point("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f")
 
-// reduced tells whether k, read as a little-endian number, is below prime.
+// reduced reports whether k, read as a little-endian number, is below prime.
 func reduced(k PublicKey) bool {
 	for i := len(k) - 1; i >= 0; i-- {
 		if k[i] != prime[i] {
@@ -235,15 +235,15 @@ func (k PrivateKey) Is(p PublicKey) bool { return k.secret != nil && p == Public
 // newline, as wg(8) takes it. The caller wipes it with clear.
 func (k PrivateKey) File() []byte { return append(encode(k.secret.bytes), '\n') }
 
-// PrivateKeyOf takes over the private key that the kernel has.
+// PrivateKeyOf wraps a private key read from the kernel.
 func PrivateKeyOf(k wgtypes.Key) PrivateKey { return PrivateKey{&box{(*[wgtypes.KeyLen]byte)(&k)}} }
 
-// PresharedKeyOf takes over a preshared key that the kernel has.
+// PresharedKeyOf wraps a preshared key read from the kernel.
 func PresharedKeyOf(k wgtypes.Key) PresharedKey {
 	return PresharedKey{&box{(*[wgtypes.KeyLen]byte)(&k)}}
 }
 
-// Key returns k for the kernel. Nothing else may ask for it.
+// Key returns k for the kernel; it has no other use.
 func (k PrivateKey) Key() wgtypes.Key { return *k.secret.bytes }
 
 // IsZero reports whether k is the zero value: no key.
@@ -271,10 +271,10 @@ func (k PresharedKey) Fingerprint() string {
 // File returns the content of k's key file, as [PrivateKey.File] does.
 func (k PresharedKey) File() []byte { return append(encode(k.secret.bytes), '\n') }
 
-// Key returns k for the kernel. Nothing else may ask for it.
+// Key returns k for the kernel; it has no other use.
 func (k PresharedKey) Key() wgtypes.Key { return *k.secret.bytes }
 
-// errSecret is what every attempt to marshal a secret gets.
+// errSecret is the error of every attempt to marshal a secret.
 var errSecret = errors.New("keyring: a secret key is never marshalled")
 
 // Format implements [fmt.Formatter] for every verb and flag.

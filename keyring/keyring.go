@@ -1,14 +1,14 @@
-// Package keyring is the floor of both wings, the vault and what is deployed: keys, and
-// below it files and git. It holds WireGuard's keys, each in a type of its own, and the
-// public half of them: the plain files keyring/HOST/TUNNEL.pub that a script
-// can read with $(cat keyring/basalt/wg0.pub).
+// Package keyring holds WireGuard's keys, each role in a type of its own, and the public
+// keys in plain files keyring/HOST/TUNNEL.pub, which a script can read with $(cat
+// keyring/basalt/wg0.pub). It and the packages below it (files, git, and others) are what
+// both the vault and the deployment build on.
 //
-// In the middle of a rotation there is keyring/HOST/TUNNEL.next.pub besides: the
-// key that the host is changing to, or has changed to already. When all hosts
-// have followed it becomes TUNNEL.pub, by a rename.
+// In the middle of a rotation there is also keyring/HOST/TUNNEL.next.pub: the key that the
+// host is changing to, or has changed to already. When all hosts have followed it becomes
+// TUNNEL.pub, by a rename.
 //
-// The package knows no encryption and no network. Private keys pass through it
-// but are stored elsewhere, by package vault and on the hosts.
+// The package knows no encryption and no network. Private keys pass through it but are
+// stored elsewhere, by package vault and on the hosts.
 package keyring
 
 import (
@@ -24,8 +24,8 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// A Ring is the keyring of one repository: its folder, normally "keyring". The
-// folder above it is the repository, which no symbolic link leads out of.
+// A Ring is the keyring of one repository: its folder, normally "keyring". The folder above
+// it is the repository, and no symbolic link out of that is followed.
 type Ring struct {
 	Dir    string
 	Shared fs.FileMode // the bits of its mode that a file gets besides, for others
@@ -35,20 +35,20 @@ type Ring struct {
 	Refuse func(tunnel string, keys map[string]PublicKey) error
 }
 
-// ext is how the name of a public key's file ends.
+// ext is the extension of a public key's file.
 const ext = ".pub"
 
-// next makes the name of a tunnel's file that of a rotation under way.
+// next is the suffix of a tunnel's name in the files of a rotation under way.
 const next = ".next"
 
-// Next names what a rotation is changing to: wg0.next has its files beside those
+// Next names the key that a rotation is changing to: the files of wg0.next are beside those
 // of wg0. No tunnel can have such a name.
 func Next(tunnel string) string { return tunnel + next }
 
 // IsNext reports whether tunnel is a name that [Next] made.
 func IsNext(tunnel string) bool { return strings.HasSuffix(tunnel, next) }
 
-// maxFile is more than a key file has.
+// maxFile is larger than any key file, in bytes.
 const maxFile = 4 << 10
 
 // Path returns the file of host's public key in tunnel.
@@ -60,7 +60,7 @@ func (r Ring) Path(host, tunnel string) string {
 // [fs.ErrNotExist].
 func (r Ring) Get(host, tunnel string) (PublicKey, error) { return r.Seen(nil, host, tunnel) }
 
-// Seen is [Ring.Get] for who has a snapshot of the keyring already, or nil.
+// Seen is [Ring.Get] with a snapshot of the keyring, which may be nil.
 func (r Ring) Seen(seen *files.Snapshot, host, tunnel string) (PublicKey, error) {
 	if made, ok := seen.Once(r.Dir, host, tunnel+ext, func(text []byte) (any, bool) {
 		k, err := ParsePublicKey(files.Text(text))
@@ -94,7 +94,7 @@ func (r Ring) accept(host, tunnel string, k PublicKey) (PublicKey, error) {
 	return k, nil
 }
 
-// Lacks tells whether a snapshot knows that host has no public key in tunnel.
+// Lacks reports whether a snapshot knows that host has no public key in tunnel.
 func (r Ring) Lacks(seen *files.Snapshot, host, tunnel string) bool {
 	return seen.Lacks(r.Dir, host, tunnel+ext)
 }
@@ -102,7 +102,7 @@ func (r Ring) Lacks(seen *files.Snapshot, host, tunnel string) bool {
 // Load reads the public keys of all hosts in tunnel, by host.
 func (r Ring) Load(tunnel string) (map[string]PublicKey, error) { return r.LoadSeen(nil, tunnel) }
 
-// LoadSeen is [Ring.Load] for who has a snapshot of the keyring already, or nil.
+// LoadSeen is [Ring.Load] with a snapshot of the keyring, which may be nil.
 func (r Ring) LoadSeen(seen *files.Snapshot, tunnel string) (map[string]PublicKey, error) {
 	hosts, err := seen.List(filepath.Dir(r.Dir), r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -146,8 +146,8 @@ func (r Ring) Put(host, tunnel string, k PublicKey) error {
 	return nil
 }
 
-// PutAll is [Ring.Put] for the keys of many hosts, which takes a hundredth of the time.
-// Those that have a file already are left as they are, and are [fs.ErrExist].
+// PutAll is [Ring.Put] for the keys of many hosts, in a hundredth of the time. Existing
+// files are left as they are, and the error is [fs.ErrExist].
 func (r Ring) PutAll(tunnel string, keys map[string]PublicKey) error {
 	if len(keys) == 0 {
 		return nil
@@ -168,13 +168,13 @@ func (r Ring) PutAll(tunnel string, keys map[string]PublicKey) error {
 	return nil
 }
 
-// Next reads the public key that a rotation is changing host to. If there is no
-// rotation under way the error is [fs.ErrNotExist]. [Ring.Load] and [Ring.Put]
-// of Next(tunnel) read those of all hosts and write one.
+// Next reads the public key that a rotation is changing host to. If no rotation is under
+// way the error is [fs.ErrNotExist]. [Ring.Load] and [Ring.Put] of Next(tunnel) read those
+// of all hosts and write one.
 func (r Ring) Next(host, tunnel string) (PublicKey, error) { return r.Get(host, Next(tunnel)) }
 
-// Promote makes host's next public key in tunnel its present one, at once and
-// for good. If there is none the error is [fs.ErrNotExist].
+// Promote makes host's next public key in tunnel its present one, by a rename that cannot
+// be undone. If there is none the error is [fs.ErrNotExist].
 func (r Ring) Promote(host, tunnel string) error {
 	from, to := r.Path(host, Next(tunnel)), r.Path(host, tunnel)
 	if _, err := r.Next(host, tunnel); err != nil {

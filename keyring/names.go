@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// CheckHost returns why name cannot be a host's, nil if it can. Host names
-// become folders, words of a vault file's metadata and arguments of ssh.
+// CheckHost returns why name cannot be a host's, nil if it can. Host names become names of
+// folders, words of a vault file's metadata and arguments of ssh.
 func CheckHost(name string) error {
 	switch {
 	case name == "":
@@ -23,8 +23,8 @@ func CheckHost(name string) error {
 	return nil
 }
 
-// ofHostChars is asked of each of ten thousand names many times: a loop over a table of
-// one's own would be made again each time by package strings.
+// ofHostChars is called many times for each of ten thousand names: a plain loop is faster
+// than package strings, which builds a table each time.
 func ofHostChars(name string) bool {
 	for _, c := range []byte(name) {
 		if (c < 'a' || 'z' < c) && (c < '0' || '9' < c) && c != '-' && c != '_' {
@@ -34,9 +34,9 @@ func ofHostChars(name string) bool {
 	return true
 }
 
-// CheckFile returns why p cannot be the path of a key file on a host, nil if it
-// can. It travels in lines, so it has no control character and no space at its
-// end, and a person reviews it, so he can see all of it.
+// CheckFile returns why p cannot be the path of a key file on a host, nil if it can. The
+// path is sent as part of a line, so it has no control character and no space at its end,
+// and a person reviews it, so all of its characters are visible.
 func CheckFile(p string) error {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }
 	switch {

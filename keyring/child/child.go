@@ -1,4 +1,4 @@
-// Package child tells how a program that was started for us has ended.
+// Package child reports how a child process has ended.
 package child
 
 import (
@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// A terminal's Ctrl-C and timeout(1) signal a whole group of processes: a program that was
-// started may be gone before we have heard the signal ourselves. On a busy machine this
-// took some hundredths of a second.
+// A terminal's Ctrl-C and timeout(1) signal a whole process group, so a child may be gone
+// before this process has received the signal itself. On a busy machine that takes some
+// hundredths of a second.
 const ours = time.Second
 
-// Interrupted reports whether a program that has ended was ended by the signal that ends
-// the run, which ended tells of. Where a signal ended it, the run's own is waited for
-// some time: so nobody is told that a program failed which he has ended himself.
+// Interrupted reports whether a child that has ended was ended by the same signal that ends
+// the run, which closes ended. If a signal ended the child, it waits a moment for the run's
+// own, so that a user who pressed Ctrl-C is not shown a failure of the child.
 func Interrupted(p *os.ProcessState, ended <-chan struct{}) bool {
 	if signaled(p) {
 		Await(ended)
@@ -27,8 +27,7 @@ func Interrupted(p *os.ProcessState, ended <-chan struct{}) bool {
 	}
 }
 
-// Await gives the run's own signal its time, for a program that was started is gone and
-// gave no reason.
+// Await waits a moment for the run's own signal, after a child has gone without a reason.
 func Await(ended <-chan struct{}) {
 	if ended == nil {
 		return
@@ -41,7 +40,7 @@ func Await(ended <-chan struct{}) {
 	}
 }
 
-// signaled reports whether one of the signals that end a run ended the program.
+// signaled reports whether the program was ended by one of the signals that end a run.
 func signaled(p *os.ProcessState) bool {
 	if p == nil {
 		return false

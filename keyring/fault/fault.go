@@ -18,25 +18,26 @@ import (
 	"strings"
 )
 
-// A Fault is an error with a subject, a reason and a way out. The subject is one of Who,
-// Host and File, so that nobody has to guess from a text what it is.
+// A Fault is an error with a subject, a reason and a remedy. The subject is one of Who,
+// Host and File, so that code need not parse it from a text.
 type Fault struct {
 	What string // what failed, in the user's words: "cannot read key file"
 	Who  string // the tunnel, key or command it is about
 	Host string // the host or peer it is about, by its name
 	File string // the file or folder it is about
 	Line int    // of File, from 1; 0 for all of it
-	Why  string // the reason; "" where Err tells it
+	Why  string // the reason; "" if Err is the reason
 	Hint string // what to do now, a command where there is one; "" if nothing helps
-	Err  error  // the cause, for errors.Is; told after Why
+	Err  error  // the cause, for errors.Is; printed after Why
 }
 
-// AsRoot is the hint of a command that lacks the right to what it does. It names no
-// command: who only looked must not be told to change something.
+// AsRoot is the hint for a command that lacks the rights for what it does. It names no
+// command, because a user who only wanted to look must not be given one that changes
+// something.
 const AsRoot = "run the same command as root, with sudo before it, and by its full path if sudo does not find it"
 
-// Interrupted is the cause of what ended because somebody wanted the run to end. It is
-// [context.Canceled] in a word that a person knows.
+// Interrupted is the cause of an error when the user has ended the run. It is
+// [context.Canceled] with a text for a user.
 var Interrupted error = interrupted{}
 
 type interrupted struct{}
@@ -84,7 +85,7 @@ func WrapLine(err error, what, file string, line int, hint string) *Fault {
 	return &Fault{What: what, File: file, Line: line, Hint: hint, Err: err}
 }
 
-// Subject returns what f is about as it is shown; a line as "FILE:LINE".
+// Subject returns the subject of f as it is shown; a line as "FILE:LINE".
 func (f *Fault) Subject() string {
 	switch {
 	case f.File != "" && f.Line > 0:
@@ -145,8 +146,7 @@ func Hints(err error) []string {
 	return hints
 }
 
-// Lines returns the text of err, each error that was joined on a line of its own and no
-// line twice.
+// Lines returns the text of err, with one line for each joined error and no line twice.
 func Lines(err error) []string {
 	var out []string
 	for line := range strings.SplitSeq(err.Error(), "\n") {
@@ -157,7 +157,7 @@ func Lines(err error) []string {
 	return out
 }
 
-// OneLine is the text of err with what to run, where one line is all that there is for it.
+// OneLine returns the text of err and its hint, where there is room for one line only.
 func OneLine(err error) string {
 	text := strings.Join(Lines(err), "; ")
 	if hints := Hints(err); len(hints) > 0 {

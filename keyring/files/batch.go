@@ -8,12 +8,12 @@ import (
 	"sync"
 )
 
-// A Batch makes many new files in the folders of a folder of a repository, each of them
-// as [Create] does: private from birth, in full or not at all, and in the place of no
-// other. They are brought to the disk at once, before the first gets its name and after
-// the last has it: to wait for each took a hundred times as long. Several goroutines may
-// add files. Who was killed leaves temporary files, which [Sweep] removes, and some files
-// that have their names already.
+// A Batch makes many new files below one folder of a repository, each of them as [Create]
+// does: private from birth, whole or not at all, and never over an existing file. All of
+// them are synced together, before the first one gets its name and after the last one has
+// it: to sync each by itself took a hundred times as long. Several goroutines may add
+// files. If the process is killed, temporary files are left, which [Sweep] removes, and
+// some files may have their names already.
 type Batch struct {
 	*Swapper
 	rights owns // of top
@@ -23,11 +23,11 @@ type Batch struct {
 	files []newFile
 }
 
-// A newFile is one that is written, and has not got its name.
+// A newFile is one that is written, but does not have its name yet.
 type newFile struct{ path, temp string }
 
-// NewBatch begins one in the folder at the path top, which is made where it is not there
-// yet, in the repository at root.
+// NewBatch begins a batch in the folder at the path top in the repository at root. The
+// folder is made if it does not exist.
 func NewBatch(root, top string) (*Batch, error) {
 	s, err := NewSwapper(root, top)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,7 +55,7 @@ func makeFolder(root, path string) error {
 	return translate(mkdirAll(r, name, 0o755))
 }
 
-// Add writes a file that [Batch.Commit] gives its name. Its folder is made.
+// Add writes a file to which [Batch.Commit] gives its name. Its folder is made.
 func (b *Batch) Add(path string, text []byte, mode fs.FileMode) error {
 	h, in, err := b.make(path, mode)
 	if err != nil {
@@ -72,11 +72,12 @@ func (b *Batch) Add(path string, text []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// make opens the folder of a file, which may have to be made, and tells its rights.
+// make opens the folder of a file, makes it if necessary, and returns the rights of what is
+// made in it.
 func (b *Batch) make(path string, mode fs.FileMode) (h handle, in owns, err error) {
 	dir := filepath.Dir(path)
 	if filepath.Dir(dir) == b.name && !b.rights.shared() && mode&0o020 == 0 {
-		// Made here it is ours alone: only of one that was there there is more to know.
+		// A folder made here is ours alone: only one that existed can have other rights.
 		if b.top.mkdir(filepath.Base(dir), 0o755) == nil {
 			h, err = b.top.folder(filepath.Base(dir), false)
 			return h, ofProcess(), err
@@ -98,9 +99,9 @@ func (b *Batch) make(path string, mode fs.FileMode) (h handle, in owns, err erro
 	return h, in, err
 }
 
-// Commit gives the files that were added their names, in that order, and brings them to
-// the disk. Where there is one of that name already it is left as it is, and the error is
-// [fs.ErrExist]; the others are made.
+// Commit gives the files that were added their names, in the order in which they were
+// added, and syncs them. If a file of that name exists it is left as it is, and the error
+// is [fs.ErrExist]; the others are made.
 func (b *Batch) Commit() error {
 	if len(b.files) == 0 {
 		return nil
@@ -141,7 +142,7 @@ func (b *Batch) rename(f newFile) error {
 	return cmp.Or(Sync(dir), Sync(filepath.Dir(dir)))
 }
 
-// Close removes what was added and has got no name.
+// Close removes the files that were added and not committed.
 func (b *Batch) Close() error {
 	var errs []error
 	for _, f := range b.files {

@@ -1,10 +1,9 @@
-// Package files reads and writes the files of a repository, and nothing beside
-// it: a symbolic link that leads out of the repository is refused, since git
-// brings links along and whoever wrote one may not be trusted with the rest of
-// the machine.
+// Package files reads and writes the files of a repository, and nothing outside of it: a
+// symbolic link that leads out of the repository is refused, since links come with git,
+// from people who need not be trusted with the rest of the machine.
 //
-// Every root is a repository's folder, and every path lies below it. Errors do
-// not name the path: their reader knows it in full.
+// Every root is a repository's folder, and every path lies below it. Errors do not name the
+// path: the caller knows the full one.
 package files
 
 import (
@@ -38,8 +37,8 @@ func Read(root, path string, limit int64) ([]byte, error) {
 	return readIn(r, name, limit)
 }
 
-// Below is [filepath.Join] of a folder, a folder in it and a file in that, which of ten
-// thousand hosts is asked for many times.
+// Below is [filepath.Join] of a folder, a folder in it and a file in that one, for callers
+// that need it for ten thousand hosts.
 func Below(dir, folder, name string) string {
 	if !isName(folder) || !isName(name) || len(dir) < 2 || filepath.Clean(dir) != dir {
 		return filepath.Join(dir, folder, name)
@@ -48,7 +47,7 @@ func Below(dir, folder, name string) string {
 }
 
 func readIn(r *os.Root, name string, limit int64) ([]byte, error) {
-	// Without O_NONBLOCK a FIFO would make us wait for its writer (fifo(7)).
+	// Without O_NONBLOCK opening a FIFO would wait for its writer (fifo(7)).
 	f, err := r.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, translate(err)
@@ -61,7 +60,7 @@ func readIn(r *os.Root, name string, limit int64) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, errors.New("not a regular file")
 	}
-	// With room for its end it is read in one go.
+	// With one byte more than its size the end is found by the same call.
 	text := bytes.NewBuffer(make([]byte, 0, min(info.Size(), limit)+bytes.MinRead))
 	n, err := text.ReadFrom(io.LimitReader(f, limit+1))
 	if err == nil && n > limit {
@@ -70,12 +69,11 @@ func readIn(r *os.Root, name string, limit int64) ([]byte, error) {
 	return text.Bytes(), translate(err)
 }
 
-// Create makes a new file, and the folders on its way, in full or not at all: a
-// temporary file, private from birth, is on disk before it gets the name. It belongs to
-// whom its folder belongs, and the folder's group may write to it if it may there. If
-// there is a file of that name already the error is [fs.ErrExist], and the file
-// is left as it is; of several that race one wins. What one that was killed has
-// left [Sweep] removes.
+// Create makes a new file, and the folders on its way, whole or not at all: a temporary
+// file, private from birth, is on disk before it gets the name. It gets the owner of its
+// folder, and is writable for the folder's group if the folder is. If there is a file of
+// that name already the error is [fs.ErrExist], and the file is left as it is; of several
+// processes that race one wins. [Sweep] removes what a killed process has left.
 func Create(root, path string, text []byte, mode fs.FileMode) error {
 	r, name, err := open(root, path)
 	if err != nil {
@@ -91,19 +89,19 @@ func Create(root, path string, text []byte, mode fs.FileMode) error {
 	if err := write(r, temp, text, mode, true); err != nil {
 		return translate(err)
 	}
-	// link(2) is a rename that replaces nothing.
+	// link(2) gives a name as rename(2) does, but replaces nothing.
 	if err := r.Link(temp, name); err != nil {
 		return translate(err)
 	}
 	return translate(cmp.Or(syncIn(r, dir), syncIn(r, filepath.Dir(dir))))
 }
 
-// folderFor is the mode of the folder of a file: its group may make others in it if it
-// may write to that one.
+// folderFor returns the mode of a new file's folder: its group may make files in it if it
+// may write to that file.
 func folderFor(file fs.FileMode) fs.FileMode { return 0o755 | file&0o020 }
 
-// creating is the name of a temporary file of Create: ".RANDOM.NAME", so that what
-// judges files by the end of their names takes it for what it is.
+// creating is the name of a temporary file of Create, ".RANDOM.NAME": code that judges
+// files by their extension sees the same one.
 func creating(name string) string { return "." + rand.Text() + "." + name }
 
 func write(r *os.Root, name string, text []byte, mode fs.FileMode, sync bool) error {
@@ -122,8 +120,8 @@ func write(r *os.Root, name string, text []byte, mode fs.FileMode, sync bool) er
 	return cmp.Or(err, f.Close())
 }
 
-// Rename gives a file the name of another one of the same folder, whose place it
-// takes: at every moment there is either the one or the other.
+// Rename gives a file the name of another one in the same folder, and replaces that: at
+// every moment there is either the one or the other.
 func Rename(root, from, to string) error {
 	r, name, err := open(root, from)
 	if err != nil {
@@ -137,7 +135,7 @@ func Rename(root, from, to string) error {
 	return translate(syncIn(r, filepath.Dir(name)))
 }
 
-// Remove removes a file. That there is none is no error.
+// Remove removes a file. A file that does not exist is no error.
 func Remove(root, path string) error {
 	r, name, err := open(root, path)
 	if err != nil {
@@ -181,8 +179,8 @@ func open(root, path string) (r *os.Root, name string, err error) {
 	return r, name, translate(err)
 }
 
-// translate returns the kernel's words for err, and ours for what [os.Root] refuses,
-// which has no name in package os.
+// translate returns the kernel's words for err, and our own for what [os.Root] refuses, for
+// which package os has no error value.
 func translate(err error) error {
 	if err == nil {
 		return nil

@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Flush brings to the disk what is written on the file system of dir: syncfs(2). It tells
-// of errors of writing since dir was opened: of one before, some other process may have
-// been told instead.
+// Flush syncs all that is written on the file system of dir: syncfs(2). It reports write
+// errors since dir was opened; an earlier one may have been reported to another process
+// instead.
 func Flush(dir *os.File) error {
 	return retryEINTR(func() error { return unix.Syncfs(int(dir.Fd())) })
 }
 
-// Flushes tells whether [Flush] does all that it says where the folder dir is.
+// Flushes reports whether [Flush] syncs and reports all errors on the file system of dir.
 func Flushes(dir string) bool {
 	var disk unix.Statfs_t
 	var kernel unix.Utsname
@@ -24,9 +24,9 @@ func Flushes(dir string) bool {
 	return canFlush(int64(disk.Type), unix.ByteSliceToString(kernel.Release[:]))
 }
 
-// canFlush tells it of a type of file systems and a release of Linux. Before 5.8
-// who calls syncfs(2) does not hear of errors of writing. And a FUSE file system,
-// but for virtiofs, does not hear of the call (fuse_sync_fs in fs/fuse/inode.c).
+// canFlush reports that for a type of file system (statfs(2)) and a release of Linux.
+// Before Linux 5.8 syncfs(2) does not report write errors. FUSE file systems other than
+// virtiofs do not take part in it (fuse_sync_fs in fs/fuse/inode.c).
 func canFlush(disk int64, release string) bool {
 	var major, minor int
 	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n < 2 {

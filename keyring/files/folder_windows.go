@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// HasModes tells whether the mode of a file says who may read and write it: an access
-// control list does, and what package os makes of it is always the same.
+// HasModes reports whether the mode of a file says who may read and write it. On Windows an
+// access control list does, and package os derives the same mode from all of them.
 const HasModes = false
 
-// NoFollow has a link opened itself, which is no regular file.
+// NoFollow opens a symbolic link itself, which is then no regular file.
 const NoFollow = windows.FILE_FLAG_OPEN_REPARSE_POINT
 
 // OpenDir opens a folder for reading.
@@ -47,10 +47,10 @@ func folderOnly(f *os.File, err error) (*os.File, error) {
 	return f, nil
 }
 
-// Sync makes a new name in dir survive a power failure. FlushFileBuffers wants a folder to be
-// open for writing, which package os cannot do. Some file systems flush no folder: the
-// name of a file that was flushed is in the journal of NTFS, whose entries keep their order,
-// and what follows is after a power failure as it was before or as it is now.
+// Sync makes a new name in dir survive a power failure. FlushFileBuffers needs a folder
+// that is open for writing, which package os cannot do. Some file systems do not flush
+// folders. On NTFS the name of a flushed file is in the journal, whose entries keep their
+// order, so after a power failure there is either the old state or the new one.
 func Sync(dir string) error {
 	path, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
@@ -59,7 +59,7 @@ func Sync(dir string) error {
 	h, err := windows.CreateFile(path, windows.GENERIC_WRITE,
 		windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE, nil, windows.OPEN_EXISTING,
 		windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
-	if errors.Is(err, windows.ERROR_ACCESS_DENIED) { // who may make files in it need not have all rights of writing
+	if errors.Is(err, windows.ERROR_ACCESS_DENIED) { // the right to make files in it does not need all rights of writing
 		return nil
 	}
 	if err != nil {
@@ -75,7 +75,7 @@ func Sync(dir string) error {
 	}
 }
 
-// syncIn flushes a folder, of which it changes nothing wherever the name leads.
+// syncIn flushes a folder. It changes nothing there, so it may follow a link.
 func syncIn(r *os.Root, dir string) error {
 	d, err := openDirIn(r, dir)
 	if err != nil {
@@ -85,7 +85,7 @@ func syncIn(r *os.Root, dir string) error {
 	return Sync(d.Name())
 }
 
-// replaceFile gives a file the path of another one, on the disk too.
+// replaceFile renames a file over another one, and waits until that is on disk.
 func replaceFile(from, to string) error {
 	a, err := windows.UTF16PtrFromString(from)
 	if err != nil {
@@ -103,11 +103,11 @@ func replaceFile(from, to string) error {
 	})
 }
 
-// openFor is how long another program may have a file open that is to be replaced or removed.
+// openFor is how long to wait for another program that has the file open.
 const openFor = 2 * time.Second
 
-// whileOpen tries again what Windows refuses as long as another program has the file open:
-// one that looks for viruses, an index of the disk, a git that reads.
+// whileOpen tries again what Windows refuses while another program has the file open: a
+// virus scanner, a search index, a git that reads it.
 func whileOpen(do func() error) error {
 	for end := time.Now().Add(openFor); ; time.Sleep(10 * time.Millisecond) {
 		err := do()
@@ -118,9 +118,9 @@ func whileOpen(do func() error) error {
 	}
 }
 
-// CreateSecret makes a new file that is its owner's alone from birth. If there is one the
-// error is [fs.ErrExist]. A mode says nothing of that: a list of its own does, which takes
-// nothing from the folder's.
+// CreateSecret makes a new file that only its owner can read, from birth. If the file
+// exists the error is [fs.ErrExist]. A mode does not achieve that on Windows: the file gets
+// an access control list of its own, which inherits nothing from the folder's.
 func CreateSecret(path string) (*os.File, error) {
 	user, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
@@ -145,7 +145,7 @@ func CreateSecret(path string) (*os.File, error) {
 	return os.NewFile(uintptr(h), path), nil
 }
 
-// createTemp makes a temporary file for one of that mode.
+// createTemp makes a temporary file that will get this mode.
 func createTemp(dir, pattern string, mode fs.FileMode) (*os.File, error) {
 	if mode&0o077 != 0 {
 		return os.CreateTemp(dir, pattern)

@@ -11,18 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A handle is an open folder: names in it are looked up there, and a link is not
-// followed. What [os.Root] and [os.File] do beside it, of a file four times as many
-// system calls, is for files that one waits for; those of ten thousand hosts are not.
+// A handle is an open folder: names are looked up in it, and a link is not followed.
+// [os.Root] and [os.File] make four times as many system calls for a file; that does not
+// matter for single files, but for those of ten thousand hosts it does.
 type handle struct {
 	fd   int
-	file *os.File // whose fd it is, if it is one's
+	file *os.File // the folder's fd, if it is an open one
 }
 
-// here is the working folder: a path in it may be any.
+// here is the working folder; paths in it may be of any form.
 var here = handle{fd: unix.AT_FDCWD}
 
-// openIn opens a folder of a repository, or one that a link there leads to.
+// openIn opens a folder of a repository, or one that a link in it leads to.
 func openIn(r *os.Root, name string) (handle, error) {
 	f, err := openDirIn(r, name)
 	if err != nil {
@@ -31,8 +31,8 @@ func openIn(r *os.Root, name string) (handle, error) {
 	return handle{int(f.Fd()), f}, nil
 }
 
-// folder opens a folder in this one for the names in it, and to list it where list says so.
-// A link to a folder is none.
+// folder opens a folder in this one, to look up names in it and, if list is set, to list
+// it. A link to a folder is refused.
 func (h handle) folder(name string, list bool) (handle, error) {
 	how := asPath
 	if list {
@@ -55,10 +55,9 @@ func (h handle) close() error {
 	return unix.Close(h.fd)
 }
 
-// readTo returns what is in a regular file, as [handle.read] does, in memory that room
-// gives for so many bytes.
+// readTo returns the content of a regular file, as [handle.read] does, in memory from room.
 func (h handle) readTo(name string, limit int64, room func(n int) []byte) (text []byte, is status, err error) {
-	// Without O_NONBLOCK a FIFO would make us wait for its writer (fifo(7)).
+	// Without O_NONBLOCK opening a FIFO would wait for its writer (fifo(7)).
 	fd, err := retryEINTRInt(func() (int, error) {
 		return unix.Openat(h.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	})
@@ -71,16 +70,16 @@ func (h handle) readTo(name string, limit int64, room func(n int) []byte) (text 
 	}
 	text = room(int(is.size) + 1)
 	n := 0
-	for some := 1; some > 0 && n < len(text); n += max(some, 0) { // a file system of the network may give less at once
+	for some := 1; some > 0 && n < len(text); n += max(some, 0) { // a network file system may return less at once
 		some, err = retryEINTRInt(func() (int, error) { return unix.Read(fd, text[n:]) })
-		if int64(n+some) == is.size { // one byte more was asked for
+		if int64(n+some) == is.size { // one byte more than limit was asked for
 			return text[:is.size], is, nil
 		}
 	}
 	return text[:n], is, err
 }
 
-// owns are the rights of the folder, which is open for no more than its names.
+// owns returns the rights of the folder, which is open for lookups only.
 func (h handle) owns() (o owns, err error) {
 	if h.file != nil {
 		return ownsOf(h.file)
@@ -96,7 +95,7 @@ func (h handle) owns() (o owns, err error) {
 	return ownsOf(f)
 }
 
-// status is that of what is open.
+// status returns the status of an open file.
 func (h handle) status() (status, error) {
 	var info unix.Stat_t
 	if err := retryEINTR(func() error { return unix.Fstat(h.fd, &info) }); err != nil {
@@ -105,7 +104,7 @@ func (h handle) status() (status, error) {
 	return status{fileMode(uint32(info.Mode)), info.Size}, nil
 }
 
-// lstat is the status of what has a name in the folder.
+// lstat returns the status of a name in the folder.
 func (h handle) lstat(name string) (status, error) {
 	var info unix.Stat_t
 	err := retryEINTR(func() error { return unix.Fstatat(h.fd, name, &info, unix.AT_SYMLINK_NOFOLLOW) })
@@ -115,8 +114,8 @@ func (h handle) lstat(name string) (status, error) {
 	return status{fileMode(uint32(info.Mode)), info.Size}, nil
 }
 
-// write makes a new file, private from birth. What cannot be written whole is removed;
-// what has that name already is not ours, and stays.
+// write makes a new file, private from birth. A file that cannot be written whole is
+// removed; an existing one of that name is not ours, and stays.
 func (h handle) write(name string, text []byte, in owns, mode fs.FileMode, sync bool) error {
 	fd, err := retryEINTRInt(func() (int, error) {
 		return unix.Openat(h.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -141,10 +140,10 @@ func (h handle) write(name string, text []byte, in owns, mode fs.FileMode, sync 
 	return err
 }
 
-// renameNew gives a file another name, which none may have.
+// renameNew renames a file, unless the new name exists.
 func (h handle) renameNew(from, to string) error {
 	err := retryEINTR(func() error { return renameNew(h.fd, from, to) })
-	if err == unix.EINVAL || err == unix.ENOSYS { // of NFS, say, where link(2) is a rename that replaces nothing
+	if err == unix.EINVAL || err == unix.ENOSYS { // on NFS, for instance; link(2) is a rename that replaces nothing
 		err = retryEINTR(func() error { return unix.Linkat(h.fd, from, h.fd, to, 0) })
 		err = cmp.Or(err, h.remove(from))
 	}
@@ -175,7 +174,7 @@ func retryEINTR(do func() error) error {
 	return err
 }
 
-// fileMode is the mode of stat(2) as package io/fs has it.
+// fileMode converts a mode of stat(2) to one of package io/fs.
 func fileMode(m uint32) fs.FileMode {
 	mode := fs.FileMode(m&0o777) | kindOf(uint8(m>>kindShift))
 	if m&unix.S_ISUID != 0 {
@@ -190,11 +189,11 @@ func fileMode(m uint32) fs.FileMode {
 	return mode
 }
 
-// kindShift brings the type of a mode to where the DT_ constants have it: IFTODT in
-// dirent.h.
+// kindShift moves the type in a mode to the place of the DT_ constants (IFTODT in
+// dirent.h).
 const kindShift = 12
 
-// kindOf is the type of what is in a folder, as getdents64(2) has it.
+// kindOf converts a type of getdents64(2) to one of package io/fs.
 func kindOf(kind uint8) fs.FileMode {
 	switch kind {
 	case unix.DT_DIR:

@@ -8,16 +8,16 @@ import (
 	"syscall"
 )
 
-// A handle is an open folder: names in it are looked up there, and a link that leads out of
-// it is not followed.
+// A handle is an open folder: names are looked up in it, and a link that leads out of it is
+// not followed.
 type handle struct {
-	root *os.Root // nil: the working folder, and a path in it may be any
+	root *os.Root // nil: the working folder; paths in it may be of any form
 	file *os.File // the folder itself, for Flush
 }
 
 var here handle
 
-// openIn opens a folder of a repository, or one that a link there leads to.
+// openIn opens a folder of a repository, or one that a link in it leads to.
 func openIn(r *os.Root, name string) (handle, error) {
 	in, err := r.OpenRoot(name)
 	if err != nil {
@@ -31,7 +31,7 @@ func openIn(r *os.Root, name string) (handle, error) {
 	return handle{in, f}, nil
 }
 
-// folder opens a folder in this one. A link to a folder is none.
+// folder opens a folder in this one. A link to a folder is refused.
 func (h handle) folder(name string, _ bool) (handle, error) {
 	is, err := h.lstat(name)
 	if err != nil {
@@ -60,8 +60,7 @@ func (h handle) close() error {
 // open opens the folder itself.
 func (h handle) open() (*os.File, error) { return openDirIn(h.root, ".") }
 
-// readTo returns what is in a regular file, as [handle.read] does, in memory that room
-// gives for so many bytes.
+// readTo returns the content of a regular file, as [handle.read] does, in memory from room.
 func (h handle) readTo(name string, limit int64, room func(n int) []byte) (text []byte, is status, err error) {
 	if is, err = h.lstat(name); err != nil || !is.mode.IsRegular() || is.size > limit {
 		return nil, is, err
@@ -86,10 +85,10 @@ func (h handle) readTo(name string, limit int64, room func(n int) []byte) (text 
 
 func (h handle) owns() (owns, error) { return owns{}, nil }
 
-// status is that of the folder.
+// status returns the status of the folder.
 func (h handle) status() (status, error) { return h.lstat(".") }
 
-// lstat is the status of what has a name in the folder.
+// lstat returns the status of a name in the folder.
 func (h handle) lstat(name string) (status, error) {
 	lstat := os.Lstat
 	if h.root != nil {
@@ -102,8 +101,8 @@ func (h handle) lstat(name string) (status, error) {
 	return status{info.Mode(), info.Size()}, nil
 }
 
-// write makes a new file. What cannot be written whole is removed; what has that name
-// already is not ours, and stays.
+// write makes a new file. A file that cannot be written whole is removed; an existing one
+// of that name is not ours, and stays.
 func (h handle) write(name string, text []byte, _ owns, _ fs.FileMode, sync bool) error {
 	open := os.OpenFile
 	if h.root != nil {
@@ -123,8 +122,8 @@ func (h handle) write(name string, text []byte, _ owns, _ fs.FileMode, sync bool
 	return err
 }
 
-// renameNew gives a file another name, which none may have: a link is a rename that replaces
-// nothing.
+// renameNew renames a file, unless the new name exists: a hard link is a rename that
+// replaces nothing.
 func (h handle) renameNew(from, to string) error {
 	if err := h.root.Link(from, to); err != nil {
 		return err

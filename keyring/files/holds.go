@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// Holds reports whether a file holds this text, and reads it piece by piece.
+// Holds reports whether a file has exactly this content. It compares piece by piece.
 func Holds(path, text string) bool {
 	f, err := os.Open(path)
 	if err != nil {

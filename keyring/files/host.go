@@ -9,25 +9,25 @@ import (
 	"path/filepath"
 )
 
-// A Replacement says what else is to be true of a file that [Replace] writes.
+// A Replacement says what else holds for a file that [Replace] writes.
 type Replacement struct {
 	Mode     fs.FileMode
-	Inherit  bool                    // it belongs to whom its folder belongs, see [Give]
-	Unsynced bool                    // after a loss of power nobody asks for it
-	Readers  bool                    // the group that may read the old one may read it, see [KeepReaders]
-	Prepare  func(f *os.File) error  // is done with the empty file; may be nil
-	Check    func(temp string) error // has to succeed before it takes the place; may be nil
+	Inherit  bool                    // it gets the owner of its folder, see [Give]
+	Unsynced bool                    // it need not survive a power failure
+	Readers  bool                    // a group that may read the old file may read the new one, see [KeepReaders]
+	Prepare  func(f *os.File) error  // called with the empty file; may be nil
+	Check    func(temp string) error // called with the path of the written file before it replaces the old one; may be nil
 }
 
-// Temporary is what the names of the temporary files of [Replace] begin with; the
-// process that made it follows, and a dot.
+// Temporary is the prefix of the temporary files of [Replace]; the process ID and a dot
+// follow.
 const Temporary = ".wgkeys."
 
-// Replace puts what is read from text in the place of a file anywhere on this host, or
-// where there is none: at every moment there is the old one or the new one, whole. A
-// temporary file beside it, private from birth, is on disk before it gets the name, and
-// the name is on disk before Replace returns. The folder has to be there. What a process
-// that was killed has left has a name that begins with [Temporary].
+// Replace writes the content of text to a file anywhere on this host, over an existing one
+// if there is one: at every moment there is the old file or the new one, whole. A temporary
+// file beside it, private from birth, is on disk before it gets the name, and the name is
+// on disk before Replace returns. The folder has to exist. A killed process leaves a file
+// whose name begins with [Temporary].
 func Replace(path string, text io.Reader, r Replacement) error {
 	dir := filepath.Dir(path)
 	f, err := createTemp(dir, temporaryHere(), r.Mode)
@@ -54,10 +54,10 @@ func Replace(path string, text io.Reader, r Replacement) error {
 	return Sync(dir)
 }
 
-// temporaryHere is the pattern of names of this process' temporary files.
+// temporaryHere is the pattern for os.CreateTemp of this process' temporary files.
 func temporaryHere() string { return fmt.Sprintf("%s%d.*", Temporary, os.Getpid()) }
 
-// fill gives the temporary file its owner, its content and its mode.
+// fill writes the content of the temporary file, and sets its owner and mode.
 func (r Replacement) fill(f *os.File, text io.Reader) error {
 	if r.Prepare != nil {
 		if err := r.Prepare(f); err != nil {

@@ -11,8 +11,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Lock locks a folder for this process alone, until unlock or its end. It waits
-// for nobody. Who does not ask is not kept out.
+// Lock locks a folder for this process, until unlock is called or the process ends. It does
+// not wait. The lock is advisory: it keeps out only those who ask for it.
 func Lock(dir string) (unlock func(), err error) {
 	f, err := OpenDir(dir)
 	if err != nil {
@@ -25,16 +25,16 @@ func Lock(dir string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// TryLock locks an open file, or an open folder, until it is closed: flock(2). If
-// another one has locked it the error is [ErrLocked].
+// TryLock locks an open file or folder until it is closed: flock(2). If another process has
+// locked it the error is [ErrLocked].
 func TryLock(f *os.File) error { return flock(f, unix.LOCK_EX|unix.LOCK_NB) }
 
-// WaitLock is [TryLock] that waits for the other one.
+// WaitLock is [TryLock], but waits for the lock.
 func WaitLock(f *os.File) error { return flock(f, unix.LOCK_EX) }
 
-// IsLocked tells whether somebody has locked a file, which it is open for. Its own lock,
-// which it has until f is closed, is a shared one: of two who ask at once neither takes
-// the other for somebody.
+// IsLocked reports whether somebody has locked an open file. It takes a shared lock, until
+// f is closed, so that two processes that ask at the same time do not see each other as
+// holders.
 func IsLocked(f *os.File) bool { return flock(f, unix.LOCK_SH|unix.LOCK_NB) != nil }
 
 func flock(f *os.File, how int) error {
@@ -45,14 +45,14 @@ func flock(f *os.File, how int) error {
 	return err
 }
 
-// Own locks an open file in a way that tells others which process has it: fcntl(2). It
-// ends with the process, and when any descriptor of the file is closed there.
+// Own locks an open file so that others can find out which process holds the lock:
+// fcntl(2). The lock ends with the process, or when it closes any descriptor of the file.
 func Own(f *os.File) error {
 	lock := unix.Flock_t{Type: unix.F_WRLCK}
 	return unix.FcntlFlock(f.Fd(), unix.F_SETLK, &lock)
 }
 
-// Owner returns the process that has locked a file with [Own], or 0.
+// Owner returns the ID of the process that has locked a file with [Own], or 0.
 func Owner(f *os.File) (pid int, err error) {
 	lock := unix.Flock_t{Type: unix.F_WRLCK}
 	if err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock); err != nil || lock.Type == unix.F_UNLCK {

@@ -9,11 +9,11 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Lock locks a folder for this process alone, until unlock or its end. It waits
-// for nobody. Who does not ask is not kept out.
+// Lock locks a folder for this process, until unlock is called or the process ends. It does
+// not wait. The lock is advisory: it keeps out only those who ask for it.
 //
-// Windows locks no folder: the lock is a thing of the kernel named after it, which is there
-// as long as a process has it. So it is one of this machine, also for a folder of the network.
+// Windows cannot lock a folder: the lock is a named kernel object, which exists as long as
+// a process holds it. So it is local to this machine, even for a folder on the network.
 func Lock(dir string) (unlock func(), err error) {
 	d, err := OpenDir(dir)
 	if err != nil {
@@ -45,7 +45,7 @@ func Lock(dir string) (unlock func(), err error) {
 // TryLock locks an open file until it is closed. If another one has locked it the error is
 // [ErrLocked].
 func TryLock(f *os.File) error {
-	// What is locked nobody else can read: so it is a byte that no file has.
+	// Nobody else can read a locked range, so it is a byte beyond the end of any file.
 	beyond := windows.Overlapped{OffsetHigh: 1 << 30}
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0,
 		1, 0, &beyond)

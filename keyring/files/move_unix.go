@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// Move gives a file anywhere on this host another path, with its owner and mode. What is
-// there already stays, and is fs.ErrExist. To another file system a regular file goes by a
-// copy, which is for its owner alone until it is whole.
+// Move renames a file anywhere on this host, with its owner and mode. If the new path
+// exists it stays, and the error is fs.ErrExist. To another file system a regular file is
+// copied; only its owner can read the copy until it is complete.
 func Move(from, to string) error {
 	if _, err := os.Lstat(to); err == nil {
 		return fs.ErrExist

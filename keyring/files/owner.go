@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// MkdirAll makes a folder and those on its way to it, as [os.MkdirAll] does, for whom
-// the folders belong to that were there. One that its owner alone may read is for him.
+// MkdirAll makes a folder and its missing parents, as [os.MkdirAll] does, and gives them
+// the owner of the parents that exist. A folder that only its owner may read is for that
+// owner.
 func MkdirAll(path string, mode fs.FileMode) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -48,7 +49,7 @@ func mkdirAll(r *os.Root, name string, mode fs.FileMode) error {
 		}
 	}
 	err := r.Mkdir(name, mode)
-	if errors.Is(err, fs.ErrExist) { // somebody was faster, or it is a link
+	if errors.Is(err, fs.ErrExist) { // another process was faster, or it is a link
 		return r.MkdirAll(name, mode)
 	}
 	if err != nil {
@@ -70,7 +71,7 @@ func ownsIn(r *os.Root, dir string) (o owns, err error) {
 	return ownsOf(d)
 }
 
-// Give has a new file of the process belong to whom the folder belongs that it is in.
+// Give gives a new file the owner of its folder.
 func Give(f *os.File, mode fs.FileMode) error {
 	o, err := ownsBeside(f)
 	return cmp.Or(err, o.give(int(f.Fd()), mode))

@@ -10,16 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// owns are the rights of a folder. What is made in it is for those who may write to
-// it: sudo shall lock nobody out of his own checkout, nor somebody the others of his
-// group.
+// owns are the rights of a folder. What is made in it is for those who may write to it: a
+// command run with sudo must not lock the user out of his own checkout, nor a user the
+// others of his group.
 type owns struct {
 	uid, gid int
 	mode     uint32
-	list     bool // it has an access control list that what is made in it gets (acl(5))
+	list     bool // it has a default access control list, which new files inherit (acl(5))
 }
 
-// ofProcess are the rights of a folder that this process makes where nobody else may write.
+// ofProcess are the rights of a folder that this process makes where only it may write.
 func ofProcess() owns { return owns{uid: os.Geteuid(), gid: os.Getegid(), mode: 0o755} }
 
 func ownsOf(dir *os.File) (o owns, err error) {
@@ -31,18 +31,17 @@ func ownsOf(dir *os.File) (o owns, err error) {
 	return owns{int(info.Uid), int(info.Gid), uint32(info.Mode), err == nil && n > 0}, nil
 }
 
-// give has a new file or folder of the process, open as fd, belong to whom the folder
-// belongs that it was made in, with the mode and, where the folder's group may write
-// there, for the group too.
+// give gives a new file or folder of this process, open as fd, the owner of its folder, and
+// the mode; if the folder's group may write to the folder, it may write to the file, too.
 func (o owns) give(fd int, mode fs.FileMode) error {
 	if err := o.own(fd); err != nil {
 		return err
 	}
 	if !mode.IsDir() && mode.Perm() == 0o600 && o.mode&0o020 == 0 && !o.list {
-		return nil // it is from birth
+		return nil // it has them from birth
 	}
 	bits := uint32(mode.Perm())
-	if o.mode&0o020 != 0 || o.list { // of a list the group's bits are the mask
+	if o.mode&0o020 != 0 || o.list { // with an access control list, the group's bits are the mask
 		bits |= 0o060
 	}
 	if mode.IsDir() {
@@ -61,7 +60,7 @@ func (o owns) own(fd int) error {
 	case os.Geteuid() == 0 && (o.uid != 0 || o.gid != 0):
 		return unix.Fchown(fd, o.uid, o.gid)
 	case o.mode&0o020 != 0:
-		unix.Fchown(fd, -1, o.gid) // only of a group that one is in
+		unix.Fchown(fd, -1, o.gid) // only to a group that the process is in
 	}
 	return nil
 }
@@ -85,18 +84,18 @@ func (o owns) giveFolder(r *os.Root, name string, mode fs.FileMode) error {
 	return o.give(int(d.Fd()), mode.Perm()|fs.ModeDir)
 }
 
-// giveSecret is give for a file that has been its owner's alone from birth, and stays so.
+// giveSecret is give for a file that only its owner may read, from birth on.
 func (o owns) giveSecret(f *os.File) error {
 	o.mode &^= 0o020
 	return o.own(int(f.Fd()))
 }
 
-// shared tells whether more is to be done for a folder than the kernel does.
+// shared reports whether a folder's rights need more than what the kernel does by itself.
 func (o owns) shared() bool {
 	return os.Geteuid() == 0 && (o.uid != 0 || o.gid != 0) || o.mode&0o020 != 0 || o.list
 }
 
-// mine refuses what somebody else has put in the place of what this process has made.
+// mine refuses a file that somebody else has put in the place of one of this process.
 func mine(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {

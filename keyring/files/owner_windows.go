@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// owns are the rights of a folder. Windows gives them to what is made in it by itself, from
-// the folder's list of who may do what.
+// owns are the rights of a folder. On Windows new files inherit them from the folder's
+// access control list.
 type owns struct{}
 
 func ofProcess() owns { return owns{} }
@@ -18,5 +18,5 @@ func (o owns) giveFolder(*os.Root, string, fs.FileMode) error { return nil }
 func (o owns) giveSecret(*os.File) error                      { return nil }
 func (o owns) shared() bool                                   { return false }
 
-// KeepReaders is for hosts, which run Linux: on Windows the folder says who may read.
+// KeepReaders does nothing: it is for hosts, which run Linux.
 func KeepReaders(_, _ string) error { return nil }

@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// Readers returns the group that somebody chose to let read a secret file of root's,
-// as systemd.netdev(5) asks for: "owned by root:systemd-network with a 0640 file
-// mode". A file of root's own group is one whose mode nobody thought about.
+// Readers returns the group that was given read access to a secret file of root's on
+// purpose, as systemd.netdev(5) recommends: "owned by root:systemd-network with a 0640 file
+// mode". A mode that lets root's own group read says nothing about intent.
 func Readers(info fs.FileInfo) (group int, chosen bool) {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() || owner.Uid != 0 || owner.Gid == 0 {
@@ -21,8 +21,8 @@ func Readers(info fs.FileInfo) (group int, chosen bool) {
 	return int(owner.Gid), mode == 0o440
 }
 
-// KeepReaders gives a new file, which is to take the place of old, to the group that
-// may read that one.
+// KeepReaders gives a new file, which will replace old, to the group that may read that
+// one.
 func KeepReaders(old, replacement string) error {
 	info, err := os.Lstat(old)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -35,7 +35,7 @@ func KeepReaders(old, replacement string) error {
 	if !chosen {
 		return nil
 	}
-	// In this order, so that no other group can read it for a moment.
+	// The group first and then the mode, so that no other group can read it for a moment.
 	if err := os.Lchown(replacement, 0, group); err != nil {
 		return err
 	}

@@ -10,14 +10,14 @@ import (
 	"sync"
 )
 
-// errChanged is the error for a file that is no longer what was read.
+// errChanged is the error for a file that has changed since it was read.
 var errChanged = errors.New("it was changed in the meantime")
 
-// replacing marks the temporary files of Stage: ".NAME.replacing".
+// replacing is the suffix of the temporary files of Stage: ".NAME.replacing".
 const replacing = ".replacing"
 
-// A Swapper replaces files in the folders of a folder of a repository, many of them.
-// Several goroutines may use it.
+// A Swapper replaces many files below one folder of a repository. Several goroutines may
+// use it.
 type Swapper struct {
 	dir  string // the repository
 	root *os.Root
@@ -42,8 +42,8 @@ func NewSwapper(root, top string) (*Swapper, error) {
 // Close gives the folder back.
 func (s *Swapper) Close() error { return errors.Join(s.top.close(), s.root.Close()) }
 
-// folder opens the folder of a file, which is one of top's, or a link to another one
-// of the repository.
+// folder opens the folder of a file: one in top, or one that a link in it leads to, within
+// the repository.
 func (s *Swapper) folder(path string) (handle, error) {
 	dir := filepath.Dir(path)
 	if filepath.Dir(dir) == s.name {
@@ -59,11 +59,12 @@ func (s *Swapper) folder(path string) (handle, error) {
 	return h, translate(err)
 }
 
-// Stage writes what is to take the place of a file to a temporary file beside it,
-// which [Swapper.Swap] gives its name. It is on disk then if sync asks for it: who
-// calls it for many files may bring them there at once. He sees to it that one
-// program at a time stages files in a folder. What else is at [Staged] stays, and the
-// error is [fs.ErrExist]. Who could read the old one, or write to it, can the new one.
+// Stage writes the new content of a file to a temporary file beside it, which
+// [Swapper.Swap] then renames. If sync is set it is on disk afterwards; otherwise the
+// caller syncs many files at once. The caller makes sure that only one program at a time
+// stages files in a folder. If something else has the name [Staged] it stays, and the error
+// is [fs.ErrExist]. Whoever can read or write the old file can do the same with the new
+// one.
 func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode, sync bool) error {
 	h, err := s.folder(path)
 	if err != nil {
@@ -74,16 +75,16 @@ func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode, sync bool) e
 	if err != nil {
 		return translate(err)
 	}
-	if was, ok := h.mode(filepath.Base(path)); ok { // but not everybody writes to it
+	if was, ok := h.mode(filepath.Base(path)); ok { // but never for everybody
 		mode |= was &^ 0o002
 	}
 	return translate(h.write(stagedAs(filepath.Base(path)), text, in, mode, sync))
 }
 
-// Swap puts what was staged in the place of a file whose content has the SHA-256
-// sum was: at every moment there is the one or the other. If the file is another
-// one by now it is left as it is, and the error is [errChanged]; a change in the moment
-// between the comparison and the rename is lost.
+// Swap renames what was staged over the file, if the SHA-256 of its content is still was:
+// at every moment there is the one or the other. If the content has changed the file is
+// left as it is, and the error is [errChanged]; a change in the moment between the
+// comparison and the rename is lost.
 func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
 	h, err := s.folder(path)
 	if err != nil {
@@ -92,7 +93,7 @@ func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
 	defer h.close()
 	name := filepath.Base(path)
 	now, is, err := h.read(name, limit)
-	if err != nil || now == nil || int64(len(now)) != is.size { // a link, say, to another folder of the repository
+	if err != nil || now == nil || int64(len(now)) != is.size { // a link to another folder of the repository, for instance
 		if now, err = Read(s.dir, path, limit); err != nil {
 			return err
 		}
@@ -103,7 +104,7 @@ func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
 	return translate(h.rename(stagedAs(name), name))
 }
 
-// Unstage removes what was staged and is not to take the place of a file.
+// Unstage removes a staged file that will not be swapped.
 func (s *Swapper) Unstage(path string) error {
 	h, err := s.folder(path)
 	if err != nil {
@@ -113,33 +114,32 @@ func (s *Swapper) Unstage(path string) error {
 	return translate(h.remove(stagedAs(filepath.Base(path))))
 }
 
-// Staged is the path of what [Swapper.Stage] writes for a file.
+// Staged is the path of the temporary file that [Swapper.Stage] writes for a file.
 func Staged(path string) string {
 	return filepath.Join(filepath.Dir(path), stagedAs(filepath.Base(path)))
 }
 
 func stagedAs(name string) string { return "." + name + replacing }
 
-// temporary are the names that creating and stagedAs make, with the name of the
-// file that it was to be.
+// temporary matches the names that creating and stagedAs make, and finds the name of the
+// file in them.
 var temporary = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^\.(?:[A-Z2-7]{26,}\.(.+)|(.+)\.replacing)$`)
 })
 
-// IsTemporary tells whether a file has the name of a temporary one.
+// IsTemporary reports whether a name is that of a temporary file of this package.
 func IsTemporary(name string) bool { return temporary().MatchString(name) }
 
-// Sweep removes the temporary files that a Create or a Stage has left that was killed
-// or was not swapped, in a folder, which need not be there: those of files whose name
-// is one of ours. What is no regular file is none of them. Who calls it sees to it that
-// nobody else writes to the folder.
+// Sweep removes the temporary files that a killed Create, or a Stage without its Swap, has
+// left in a folder: those of files for which ours holds. The folder need not exist. Only
+// regular files are removed. The caller makes sure that nobody else writes to the folder.
 func Sweep(root, path string, ours func(name string) bool) error {
 	var disk *Snapshot
 	return disk.Sweep(root, path, ours)
 }
 
-// Sweep is [Sweep] of what was there when the snapshot was taken: nobody else has
-// written to the folder since.
+// Sweep is [Sweep] by the listing of the snapshot: the caller makes sure that nobody else
+// has written to the folder since.
 func (s *Snapshot) Sweep(root, path string, ours func(name string) bool) error {
 	entries, err := s.List(root, path)
 	if errors.Is(err, fs.ErrNotExist) {

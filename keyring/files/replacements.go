@@ -11,12 +11,11 @@ import (
 	"sync/atomic"
 )
 
-// Replacements are many files on this host, each written as [Replace] does: at every
-// moment there is the old one or the new one, whole. They are brought to the disk at
-// once, before the first takes its place and after the last has it. Several goroutines may
-// add files.
+// Replacements are many files on this host, each written as [Replace] does: at every moment
+// there is the old file or the new one, whole. All of them are synced together, before the
+// first one is renamed and after the last one. Several goroutines may add files.
 type Replacements struct {
-	dir  *os.File // on its file system they are
+	dir  *os.File // a folder on their file system
 	slow bool     // each is synced by itself
 
 	mu      sync.Mutex
@@ -75,8 +74,8 @@ func (r *Replacements) removeFolders() {
 	r.folders = nil
 }
 
-// Add writes what [Replacements.Commit] puts in the place of the file at path. Its folder
-// has to be there, on the same file system.
+// Add writes what [Replacements.Commit] renames to path. Its folder has to exist, on the
+// same file system.
 func (r *Replacements) Add(path string, text []byte, mode fs.FileMode) error {
 	own := ofProcess()
 	for {
@@ -87,15 +86,15 @@ func (r *Replacements) Add(path string, text []byte, mode fs.FileMode) error {
 			r.temps = append(r.temps, newFile{path, temp})
 			r.mu.Unlock()
 			return nil
-		case errors.Is(err, fs.ErrExist): // of a process that was killed
+		case errors.Is(err, fs.ErrExist): // left by a killed process
 		default:
 			return &fs.PathError{Op: "write", Path: temp, Err: err}
 		}
 	}
 }
 
-// Commit puts the files in their places, in the order in which they were added, and
-// brings them to the disk. It ends with the first that cannot be.
+// Commit renames the files, in the order in which they were added, and syncs them. It ends
+// at the first one that fails.
 func (r *Replacements) Commit() error {
 	if !r.slow {
 		if err := Flush(r.dir); err != nil {

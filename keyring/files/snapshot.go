@@ -11,21 +11,21 @@ import (
 	"syscall"
 )
 
-// maxSeen is the size of a file of which a snapshot keeps the text, in bytes.
+// maxSeen is the size in bytes up to which a snapshot keeps the text of a file.
 const maxSeen = 64 << 10
 
-// A Snapshot is what some folders of a repository held when it was taken: each
-// folder was listed once and each file read once. It is for who has many
-// questions about all of them. Where it does not know the answer, since a file is
-// large, is a link or could not be read, it asks the disk, and so does a nil
-// Snapshot for all. Several goroutines may share it.
+// A Snapshot is what some folders of a repository held when it was taken: each folder was
+// listed once and each file read once. It is for callers with many questions about all of
+// them. If it does not know the answer, because a file is large, is a link or could not be
+// read, it asks the disk; a nil Snapshot always asks the disk. Several goroutines may share
+// it.
 type Snapshot struct {
 	root    string
 	tops    []string
 	folders map[string]*folder
 }
 
-// A folder is one that could be listed.
+// A folder is one that was listed.
 type folder struct {
 	path    string
 	mode    fs.FileMode
@@ -33,19 +33,19 @@ type folder struct {
 	list    []fs.DirEntry // the same
 }
 
-// An entry is what is in a folder. Of a folder and of a link there is no text.
+// An entry is a name in a folder. Folders and links have no text.
 type entry struct {
 	in    *folder
 	name  string
 	text  []byte
-	below *folder              // if it is one that could be listed
+	below *folder              // if it is a folder that was listed
 	made  *atomic.Pointer[any] // of the text; see Once
 	kind  fs.FileMode          // the type
-	mode  fs.FileMode          // 0 if it could not be told
-	whole bool                 // text is all that is in the file
+	mode  fs.FileMode          // 0 if the file system did not report it
+	whole bool                 // text is the whole content
 }
 
-// Seen is a [fs.DirEntry] of a [Snapshot], which may have what is in it.
+// Seen is a [fs.DirEntry] of a [Snapshot], which may have its content.
 type Seen interface {
 	Entries() (entries []fs.DirEntry, known bool) // of a folder
 	Text() (text []byte, whole bool)              // of a file
@@ -69,15 +69,14 @@ func (e *entry) Entries() (entries []fs.DirEntry, ok bool) {
 // Info implements [fs.DirEntry].
 func (e *entry) Info() (fs.FileInfo, error) { return os.Lstat(filepath.Join(e.in.path, e.name)) }
 
-// Forget gives back the memory that the text of a file takes. Nobody else may use the
-// snapshot meanwhile.
+// Forget frees the memory of a file's text. Nobody else may use the snapshot meanwhile.
 func (s *Snapshot) Forget(path string) {
 	if at, _ := s.find(path); at != nil {
 		at.text, at.whole = nil, false
 	}
 }
 
-// Wipe forgets what was in the files: a secret in the clear may have been.
+// Wipe overwrites the texts of all files: one may have held a secret in the clear.
 func (s *Snapshot) Wipe() {
 	for _, f := range s.folders {
 		for i := range f.entries {
@@ -87,8 +86,8 @@ func (s *Snapshot) Wipe() {
 	clear(s.folders)
 }
 
-// A Place is where [Snapshot.Walk] is. Of ten thousand hosts a path is made for those that
-// ask for it.
+// A Place is where [Snapshot.Walk] is. It makes a path only when asked, since there are ten
+// thousand hosts.
 type Place struct {
 	Folder string
 	Name   string // in it, or "" for the folder itself
@@ -102,8 +101,8 @@ func (p Place) Path() string {
 	return p.Folder + string(filepath.Separator) + p.Name
 }
 
-// Walk calls do for every folder that was to be read, before what is in it, and for all
-// that is in it, by name. Links are left out.
+// Walk calls do for every folder of the snapshot, before its entries, and for each entry,
+// sorted by name. Links are left out.
 func (s *Snapshot) Walk(do func(at Place, mode fs.FileMode)) {
 	for _, top := range s.tops {
 		if info, err := os.Lstat(top); err == nil && info.Mode()&fs.ModeSymlink == 0 {
@@ -130,8 +129,8 @@ func (f *folder) walk(do func(at Place, mode fs.FileMode)) {
 	}
 }
 
-// find returns what is at path: nil if there is nothing. It does not know below a
-// link and outside the folders that were read.
+// find returns the entry at path: nil if there is none. The second result is false below a
+// link and outside the folders that were read, where the snapshot knows nothing.
 func (s *Snapshot) find(path string) (at *entry, known bool) {
 	if s == nil || len(path) <= len(s.root) {
 		return nil, false
@@ -152,8 +151,8 @@ func (s *Snapshot) find(path string) (at *entry, known bool) {
 	return f.find(name), true
 }
 
-// inFolder is [Snapshot.find] of dir/folder/name, as [Below] has it, and makes no path of it
-// where the folder is one that was read.
+// inFolder is [Snapshot.find] of dir/folder/name, as [Below] joins them, without making the
+// path if the folder was read.
 func (s *Snapshot) inFolder(dir, folder, name string) (at *entry, known bool) {
 	if s == nil {
 		return nil, false
@@ -176,7 +175,7 @@ func isName(path string) bool {
 	return path != "" && path != "." && path != ".." && strings.IndexByte(path, filepath.Separator) < 0
 }
 
-// find returns what has a name in the folder: nil if nothing.
+// find returns the entry with this name in the folder: nil if there is none.
 func (f *folder) find(name string) *entry {
 	byName := func(e entry, name string) int { return strings.Compare(e.name, name) }
 	i, ok := slices.BinarySearchFunc(f.entries, name, byName)
@@ -186,7 +185,7 @@ func (f *folder) find(name string) *entry {
 	return &f.entries[i]
 }
 
-// Read returns the content of a file as [Read] does. It is the caller's.
+// Read returns the content of a file as [Read] does. The caller may change it.
 func (s *Snapshot) Read(root, path string, limit int64) ([]byte, error) {
 	at, known := s.find(path)
 	switch {
@@ -209,7 +208,7 @@ func (s *Snapshot) List(root, path string) ([]fs.DirEntry, error) {
 	return List(root, path)
 }
 
-// ListIn is [Snapshot.List] of a folder of dir, and makes no path of it where that was read.
+// ListIn is [Snapshot.List] of a folder of dir, without making its path if it was read.
 func (s *Snapshot) ListIn(root, dir, folder string) ([]fs.DirEntry, error) {
 	if s != nil {
 		if f := s.folderIn(dir, folder); f != nil {
@@ -227,8 +226,8 @@ func (s *Snapshot) Entries(path string) (entries []fs.DirEntry, ok bool) {
 	return s.folders[path].list, true
 }
 
-// Text returns the whole content of a file, if the snapshot has it. It is the
-// snapshot's.
+// Text returns the whole content of a file, if the snapshot has it. The caller must not
+// change it.
 func (s *Snapshot) Text(path string) (text []byte, ok bool) {
 	if at, _ := s.find(path); at != nil && at.whole {
 		return at.text, true
@@ -236,14 +235,15 @@ func (s *Snapshot) Text(path string) (text []byte, ok bool) {
 	return nil, false
 }
 
-// Lacks reports whether the snapshot knows that there is no such name in a folder of dir.
+// Lacks reports whether the snapshot knows that a name does not exist in a folder of dir.
 func (s *Snapshot) Lacks(dir, folder, name string) bool {
 	at, known := s.inFolder(dir, folder, name)
 	return known && at == nil
 }
 
-// Once returns what parse makes of the text of a file in a folder of dir, if the snapshot has
-// it and parse takes it. What it made is not made again, and everybody gets the same.
+// Once returns the result of parse for the text of a file in a folder of dir, if the
+// snapshot has the text and parse accepts it. The result is kept, and every caller gets the
+// same one.
 func (s *Snapshot) Once(dir, folder, name string, parse func(text []byte) (made any, ok bool)) (made any, ok bool) {
 	at, _ := s.inFolder(dir, folder, name)
 	if at == nil || !at.whole {
@@ -258,7 +258,7 @@ func (s *Snapshot) Once(dir, folder, name string, parse func(text []byte) (made 
 	return made, ok
 }
 
-// Exists reports whether there is anything at path, be it a link to nowhere.
+// Exists reports whether anything is at path, even a dangling link.
 func (s *Snapshot) Exists(path string) bool {
 	if at, known := s.find(path); known {
 		return at != nil

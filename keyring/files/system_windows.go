@@ -4,10 +4,10 @@ import (
 	"os"
 )
 
-// Flush would bring to the disk what is written on the file system of dir: only who may do
-// all on a disk can ask Windows for that.
+// Flush would sync all that is written on the file system of dir, but on Windows that takes
+// an administrator's rights.
 func Flush(dir *os.File) error { return Sync(dir.Name()) }
 
-// Flushes tells whether [Flush] does all that it says: it does not, and each file is to be
-// flushed by itself.
+// Flushes reports whether [Flush] syncs everything: it does not, so each file has to be
+// synced by itself.
 func Flushes(string) bool { return false }

@@ -26,9 +26,9 @@ func Take(root string, names ...string) *Snapshot {
 	return s
 }
 
-// A taker reads folders one after the other. Of ten thousand hosts there are twenty
-// thousand folders and as many files: so it makes no more system calls than are needed
-// and puts what it reads into few pieces of memory.
+// A taker reads folders one after the other. For ten thousand hosts there are twenty
+// thousand folders and as many files, so it makes as few system calls as possible and puts
+// what it reads into few pieces of memory.
 type taker struct {
 	done   []*folder
 	helper bool // of another one: it has none itself
@@ -42,16 +42,17 @@ type taker struct {
 	made    slab[atomic.Pointer[any]]
 }
 
-// What was found in a folder.
+// What was found in the current folder.
 type found struct {
 	name string
 	kind fs.FileMode
 }
 
-// A slab is memory for many things that are kept as long as each other.
+// A slab allocates many things that are kept equally long.
 type slab[T any] struct{ free []T }
 
-// take returns room for n things. Those of which there are not four in a piece get their own.
+// take returns room for n things. If fewer than four of them fit in a piece they get a
+// piece of their own.
 func (s *slab[T]) take(n, piece int) []T {
 	if n > piece/4 {
 		return make([]T, n)
@@ -69,7 +70,7 @@ const (
 	entryPiece = 256
 )
 
-// folder reads the folder that is called name in another one, and what is in it.
+// folder reads the folder called name in another one, with its content.
 func (t *taker) folder(in handle, name, path string) *folder {
 	h, err := in.folder(name, true)
 	if err != nil {
@@ -102,10 +103,10 @@ func (t *taker) folder(in handle, name, path string) *folder {
 	return f
 }
 
-// many is how many folders are worth a helper.
+// many is the number of folders from which on a second goroutine pays off.
 const many = 64
 
-// below reads folders in one that is open, beside each other where there are many.
+// below reads folders in an open one, in parallel if there are many.
 func (t *taker) below(in handle, folders []*entry) {
 	if t.helper || len(folders) < many {
 		for _, e := range folders {
@@ -133,15 +134,15 @@ func (t *taker) below(in handle, folders []*entry) {
 
 func (e *entry) path() string { return e.in.path + string(filepath.Separator) + e.name }
 
-// ask asks for the type of an entry, which some file systems do not tell: false if it is
-// not there any more.
+// ask asks for the type of an entry, which some file systems do not report: false if the
+// entry is gone.
 func (e *found) ask(in handle) bool {
 	is, err := in.lstat(e.name)
 	e.kind = is.mode.Type()
 	return err == nil
 }
 
-// see reads a file, if it is one and is not large.
+// see reads a file, if it is a regular one and is not large.
 func (t *taker) see(dir handle, e *entry) {
 	if e.kind.IsRegular() {
 		text, is, err := dir.readTo(e.name, maxSeen, func(n int) []byte { return t.texts.take(n, textPiece) })

@@ -31,7 +31,7 @@ func (t *taker) read(h handle) error {
 	}
 }
 
-// Where the parts of struct linux_dirent64 are, in bytes (getdents(2)).
+// Offsets of the fields of struct linux_dirent64, in bytes (getdents(2)).
 const (
 	sizeAt = 16
 	kindAt = 18

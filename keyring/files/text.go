@@ -17,12 +17,12 @@ var errCR = errors.New("its lines end with CR alone: save it with LF, or CRLF, a
 
 var errUTF16 = errors.New("it is in UTF-16: save it as UTF-8")
 
-// mark is the byte order mark of UTF-8, which some editors write in front of a text.
-// It is no part of the text (RFC 3629, section 6).
+// mark is the byte order mark of UTF-8, which some editors write in front of a text. It is
+// not part of the text (RFC 3629, section 6).
 var mark = []byte("\xef\xbb\xbf")
 
-// Text returns what is in a text file, without a byte order mark. What reads a line
-// of it takes CRLF for the end of one, as git and editors on other systems write it.
+// Text returns the content of a text file, without a byte order mark. Its reader takes CRLF
+// as an end of line, as git and editors on other systems write it.
 func Text(text []byte) []byte { return bytes.TrimPrefix(text, mark) }
 
 // markers are what git writes between the sides of a conflict, at the beginning of
@@ -31,8 +31,9 @@ var markers = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^(?:<{7,}|>{7,}|\|{7,}|={7,})(?: .*)?\r?$`)
 })
 
-// Unreadable returns why a text that could not be parsed is none of the kind that
-// wgkeys writes, if that can be told without knowing what it should be: nil if not.
+// Unreadable returns why a text that could not be parsed cannot be right, if that can be
+// said without knowing its format: conflict markers, UTF-16, or lines that end with CR
+// alone; otherwise nil.
 func Unreadable(text []byte) error {
 	switch {
 	case len(text) >= 2 && (text[0] == 0xff && text[1] == 0xfe || text[0] == 0xfe && text[1] == 0xff) && !utf8.Valid(text):

@@ -8,14 +8,14 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// branch is the one that is checked out; "" if a commit is that no branch follows
-// ("detached HEAD", git-checkout(1)).
+// branch returns the branch that is checked out; "" if HEAD is detached (git-checkout(1),
+// "DETACHED HEAD").
 func branch(ctx context.Context, dir string) string {
 	return line(ctx, dir, "symbolic-ref", "--quiet", "--short", "HEAD")
 }
 
-// KeepHint is the command that has a branch keep the commit that is checked out; "" if
-// one does.
+// KeepHint is the command that makes a branch of the commit that is checked out; "" if a
+// branch has it.
 func KeepHint(ctx context.Context, dir string) string {
 	if branch(ctx, dir) != "" {
 		return ""
@@ -27,8 +27,8 @@ func KeepHint(ctx context.Context, dir string) string {
 	return "git -C " + words.ForShell(dir) + " branch wgkeys-" + commit + " " + commit
 }
 
-// BranchWith is a branch of this clone that has a commit and is not checked out; "" if
-// there is none.
+// BranchWith returns a branch of this clone that contains a commit and is not checked out;
+// "" if there is none.
 func BranchWith(ctx context.Context, dir, commit string) string {
 	branches := lines(ctx, dir, "for-each-ref", "--format=%(refname:short)", "--contains", commit, "refs/heads")
 	here := branch(ctx, dir)
@@ -39,7 +39,7 @@ func BranchWith(ctx context.Context, dir, commit string) string {
 }
 
 // CatchUp is the command that brings a working tree up to date: with a branch of this
-// clone, or where that is "", with where it comes from. It is "" if nobody can tell.
+// clone, or if that is "", from its upstream. It is "" if neither is known.
 func CatchUp(ctx context.Context, dir, with string) string {
 	shallow, _ := isShallow(ctx, dir)
 	here := branch(ctx, dir)
@@ -61,7 +61,7 @@ func CatchUp(ctx context.Context, dir, with string) string {
 	return ""
 }
 
-// comeBack leads from a commit that no branch follows to a branch that comes after it.
+// comeBack leads from a detached commit to a branch that contains it.
 func comeBack(ctx context.Context, dir string) string {
 	after := lines(ctx, dir, "for-each-ref", "--format=%(refname:short)", "--contains", "HEAD", "refs/heads")
 	if len(after) == 0 {
@@ -77,8 +77,8 @@ func comeBack(ctx context.Context, dir string) string {
 	return back
 }
 
-// pullFrom has a branch take what is new where it comes from: git pull alone fails where
-// nobody said where that is.
+// pullFrom makes a branch take what is new in its upstream: git pull alone fails without
+// one.
 func pullFrom(ctx context.Context, dir, branch string) string {
 	if line(ctx, dir, "for-each-ref", "--format=%(upstream)", "refs/heads/"+branch) != "" {
 		return "git pull"
@@ -99,7 +99,7 @@ func pullFrom(ctx context.Context, dir, branch string) string {
 	return "git pull " + words.ForShell(remote) + " " + words.ForShell(main)
 }
 
-// lines are those that git answers with; none where it fails.
+// lines returns the lines of git's output; none if it fails.
 func lines(ctx context.Context, dir string, args ...string) []string {
 	out, err := run(ctx, dir, nil, args...)
 	if err != nil {

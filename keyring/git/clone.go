@@ -9,8 +9,8 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// whole refuses a clone of which some of what its branches ever had is elsewhere: a
-// shallow one, or a partial one (git-clone(1), "--depth" and "--filter").
+// whole refuses a clone without the whole history of its branches: a shallow one, or a
+// partial one (git-clone(1), "--depth" and "--filter").
 func whole(ctx context.Context, dir string) error {
 	out, err := run(ctx, dir, nil, "rev-parse", "--is-shallow-repository")
 	if err != nil {
@@ -35,9 +35,9 @@ func whole(ctx context.Context, dir string) error {
 	return nil
 }
 
-// Narrow tells of a clone that fetches some of the branches alone (git-clone(1),
-// "--single-branch"; "--depth" implies it): nil if it is none. What was on the others
-// is not known there.
+// Narrow returns an error for a clone that fetches only some of the branches (git-clone(1),
+// "--single-branch"; "--depth" implies it), nil for others. The history of the other
+// branches is not known there.
 func Narrow(ctx context.Context, dir string) error {
 	specs, err := configured(ctx, dir, `^remote\..*\.fetch$`)
 	if err != nil {

@@ -10,15 +10,14 @@ import (
 	"strings"
 )
 
-// fromInput has git read names from its input: ten thousand do not fit into the
-// arguments of a process.
+// fromInput makes git read names from its input: ten thousand do not fit into the arguments
+// of a process.
 var fromInput = []string{"--pathspec-from-file=-", "--pathspec-file-nul"}
 
-// Commit makes one commit of the files at paths, which lie below dir, as they
-// are now: new, changed or removed. What else is staged stays so, and is no part
-// of it. Paths of which neither git nor the disk knows anything are passed over.
-// If git refuses, for a hook of the user's or anything else, the files and the
-// index are as they were.
+// Commit makes one commit of the files at paths, which are below dir, as they are now: new,
+// changed or removed. Other staged changes stay staged and are not committed. Paths that
+// neither git nor the disk knows are ignored. If git refuses, because of a hook of the
+// user's or anything else, the files and the index are as they were.
 func Commit(ctx context.Context, dir string, paths []string, message string) error {
 	known, added, err := sort(ctx, dir, paths)
 	if err != nil || len(known)+len(added) == 0 {
@@ -38,8 +37,8 @@ func Commit(ctx context.Context, dir string, paths []string, message string) err
 	return errors.Join(err, undo)
 }
 
-// change is [run] for what writes to the repository: hooks are run, as whoever commits
-// has them. To tidy up is left to his own commits (git-maintenance(1)).
+// change is [run] for commands that write to the repository: it runs hooks, as a commit of
+// the user's does, but leaves maintenance to the user's own commits (git-maintenance(1)).
 func change(ctx context.Context, dir string, input io.Reader, args ...string) ([]byte, error) {
 	c, err := withoutFilters(ctx, dir, plain(ctx, dir, append([]string{"-c", "maintenance.auto=false"}, args...)...))
 	if err != nil {
@@ -48,8 +47,8 @@ func change(ctx context.Context, dir string, input io.Reader, args ...string) ([
 	return output(ctx, c, dir, input)
 }
 
-// sort returns those of the paths that git knows, and those that are new, as seen
-// from dir.
+// sort divides the paths into those that git knows and those that are new, as seen from
+// dir.
 func sort(ctx context.Context, dir string, paths []string) (known, added []string, err error) {
 	out, err := run(ctx, dir, nil, "ls-files", "-z", "--", ".")
 	if err != nil {

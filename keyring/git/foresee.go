@@ -13,10 +13,10 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// CouldCommit finds out whether [Commit] could make a commit in the working tree that
-// dir lies in, before there is anything to commit. What a hook will say nobody knows.
-// A hook that is not the user's own is none that a commit of ours shall run; trusted
-// tells of a hook's text that it is.
+// CouldCommit finds out whether [Commit] could make a commit in the working tree of dir,
+// before there is anything to commit. What a hook will decide cannot be known. A hook that
+// is not the user's own is refused, since our commit must not run it, unless trusted
+// accepts its text.
 func CouldCommit(ctx context.Context, dir string, trusted func(hook []byte) bool) error {
 	top, err := Top(dir)
 	if err != nil {
@@ -34,8 +34,9 @@ func cannot(top, why, hint string) error {
 	return fault.NewFile("no commit can be made in", top, why+"; nothing was changed", hint)
 }
 
-// finished refuses where a merge or the like is under way, for a commit of some files is
-// refused by git then, or would become part of it, and where another git is at work.
+// finished refuses while a merge or another operation is under way, since git then refuses
+// a commit of some files, or makes it part of the operation, and while another git is at
+// work.
 func finished(ctx context.Context, top string) error {
 	own, err := OwnDir(ctx, top)
 	if err != nil {
@@ -65,7 +66,7 @@ func finished(ctx context.Context, top string) error {
 	return nil
 }
 
-// abort is what takes back an operation.
+// abort is the command that cancels an operation.
 func (o Operation) abort() string {
 	verb, found := strings.CutSuffix(strings.TrimPrefix(o.Finish, "-c core.editor=true "), " --continue")
 	if !found {
@@ -74,7 +75,7 @@ func (o Operation) abort() string {
 	return verb + " --abort"
 }
 
-// identified refuses where git does not know who commits (git-var(1)).
+// identified refuses if git does not know who commits (git-var(1)).
 func identified(ctx context.Context, top string) error {
 	for _, who := range []string{"GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"} {
 		if _, err := output(ctx, plain(ctx, top, "var", who), top, nil); err != nil {
@@ -85,7 +86,7 @@ func identified(ctx context.Context, top string) error {
 	return nil
 }
 
-// signed refuses where all commits are to be signed and this one could not be.
+// signed refuses if all commits have to be signed and git cannot sign.
 func signed(ctx context.Context, top string) error {
 	out, err := output(ctx, plain(ctx, top, "config", "--type=bool", "commit.gpgSign"), top, nil)
 	if err != nil || strings.TrimSpace(string(out)) != "true" {
@@ -97,8 +98,8 @@ func signed(ctx context.Context, top string) error {
 	return signs(ctx, top)
 }
 
-// ownSigner refuses a program that signs, or that finds the key, where the repository's
-// own configuration names it.
+// ownSigner refuses if the repository's own configuration names the program that signs, or
+// that finds the key.
 func ownSigner(ctx context.Context, top string) error {
 	all, err := configured(ctx, top, `^gpg\..*(program|defaultkeycommand)$|^gpg\.program$`)
 	for _, s := range all {
@@ -111,8 +112,8 @@ func ownSigner(ctx context.Context, top string) error {
 	return err
 }
 
-// signs has git sign a commit of nothing. What it makes goes to a folder of its own and
-// is thrown away.
+// signs makes git sign an empty commit. The objects go to a temporary folder, which is
+// removed.
 func signs(ctx context.Context, top string) error {
 	objects, err := os.MkdirTemp("", "wgkeys-")
 	if err != nil {
@@ -141,8 +142,8 @@ func signs(ctx context.Context, top string) error {
 var hooks = []string{"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", "post-index-change",
 	"reference-transaction"}
 
-// ownHooks refuses hooks that came with the repository's files, or that somebody else
-// may have written.
+// ownHooks refuses hooks that came with the repository's files, or that somebody else can
+// write to.
 func ownHooks(ctx context.Context, top string, trusted func([]byte) bool) error {
 	folder, err := hooksDir(ctx, top)
 	if err != nil {

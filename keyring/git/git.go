@@ -1,11 +1,10 @@
-// Package git asks the user's git for what wgkeys needs of it: what is staged,
-// all that the history holds, and a commit of exactly the files that a command
-// has changed. It is the user's own git, with its configuration, its hooks and
-// its signatures; root runs it as the owner of the repository. No program that the
-// content of a repository names is run: no fsmonitor, no filter, no hook that lies in
-// the worktree or belongs to others.
+// Package git asks the user's git what wgkeys needs to know: what is staged, the whole
+// history, and it makes commits of exactly the files that a command has changed. It is the
+// user's own git, with its configuration, its hooks and its signatures; root runs it as the
+// owner of the repository. No program that the content of a repository names is run: no
+// fsmonitor, no filter, no hook that is in the worktree or belongs to others.
 //
-// Out of scope are the network and every change of what is committed already.
+// Out of scope are the network and any change of existing commits.
 package git
 
 import (
@@ -20,15 +19,15 @@ import (
 	"strings"
 )
 
-// Top returns the folder of the working tree that dir lies in. It starts no
-// process. If there is none the error is [fs.ErrNotExist].
+// Top returns the top folder of the working tree that contains dir. It starts no process.
+// If there is none the error is [fs.ErrNotExist].
 func Top(dir string) (string, error) {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return "", err
 	}
 	for ; ; dir = filepath.Dir(dir) {
-		// A folder, or in a linked working tree and a submodule a file.
+		// It is a folder, or in a linked working tree and a submodule a file.
 		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
 			return dir, nil
 		}
@@ -38,27 +37,26 @@ func Top(dir string) (string, error) {
 	}
 }
 
-// reading is what git is told when it is only asked: no program that the repository
-// chooses is run. Fsmonitor is one; hooks run also when git brings the index up to
-// date; a folder of the working tree may have the form of a bare repository, with a
-// configuration of its own, that somebody has committed; and git fetches what a
-// partial clone lacks, by whatever program the configuration names. In git-config(1)
-// these are core.fsmonitor, core.hooksPath and safe.bareRepository, in git(1)
-// GIT_ALLOW_PROTOCOL and GIT_OPTIONAL_LOCKS. Of filters see withoutFilters.
+// reading is the configuration for a git that only answers questions, so that it runs no
+// program that the repository chooses: fsmonitor; hooks, which run also when git refreshes
+// the index; a folder of the working tree that has the form of a bare repository, with a
+// configuration of its own, which somebody has committed; and a fetch of what a partial
+// clone lacks, by any program that the configuration names. In git-config(1) these are
+// core.fsmonitor, core.hooksPath and safe.bareRepository, in git(1) GIT_ALLOW_PROTOCOL and
+// GIT_OPTIONAL_LOCKS. For filters see withoutFilters.
 var reading = []string{"-c", "core.hooksPath=/dev/null"}
 
 var always = []string{"--literal-pathspecs", "-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false"}
 
-// command is git in dir, to be asked something. Names are taken as they are, never as
-// patterns, and history as it was, not as replacements and grafts have it
-// (git-replace(1)).
+// command is a git in dir that answers a question. Names are literal, never patterns, and
+// the history is the real one, without replacements and grafts (git-replace(1)).
 func command(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	c := plain(ctx, dir, append(slices.Clone(reading), args...)...)
 	c.Env = append(c.Env, "GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none")
 	return c
 }
 
-// plain is git in dir, with the hooks of whose it is.
+// plain is git in dir, which runs as the owner and with hooks.
 func plain(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "git", slices.Concat([]string{"-C", dir}, always, args)...)
 	env := slices.DeleteFunc(inEnglish(os.Environ()), elsewhere)
@@ -95,13 +93,13 @@ func elsewhere(variable string) bool {
 	return slices.Contains([]string{"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"}, name)
 }
 
-// run returns what git writes that is asked something.
+// run returns the output of a git that answers a question.
 func run(ctx context.Context, dir string, input io.Reader, args ...string) ([]byte, error) {
 	return output(ctx, command(ctx, dir, args...), dir, input)
 }
 
-// output runs a git. It never waits for a terminal: what git reads is input, and an
-// editor is not asked for.
+// output runs a git. It never waits for a terminal: its input is input, and it starts no
+// editor.
 func output(ctx context.Context, c *exec.Cmd, dir string, input io.Reader) ([]byte, error) {
 	var out bytes.Buffer
 	if err := outputTo(ctx, c, dir, input, &out); err != nil {
@@ -119,8 +117,8 @@ func outputTo(ctx context.Context, c *exec.Cmd, dir string, input io.Reader, out
 	return nil
 }
 
-// HookPath is the file of a hook of the working tree that dir lies in, where the
-// user's git looks for it.
+// HookPath is the file of a hook of the working tree of dir, where the user's git looks for
+// it.
 func HookPath(ctx context.Context, dir, hook string) (string, error) {
 	folder, err := hooksDir(ctx, dir)
 	return filepath.Join(folder, hook), err
@@ -139,13 +137,14 @@ func hooksDir(ctx context.Context, dir string) (string, error) {
 	return path, nil
 }
 
-// Init makes dir a working tree of git's.
+// Init makes a git repository in dir.
 func Init(ctx context.Context, dir string) error {
 	_, err := output(ctx, plain(ctx, dir, "init", "--quiet"), dir, nil)
 	return err
 }
 
-// Dir is the folder in which git keeps what all working trees of the repository share.
+// Dir is the folder in which git keeps what all working trees of the repository share
+// (git-rev-parse(1), "--git-common-dir").
 func Dir(ctx context.Context, dir string) (string, error) {
 	out, err := run(ctx, dir, nil, "rev-parse", "--git-common-dir")
 	path := strings.TrimSuffix(string(out), "\n")
@@ -155,8 +154,8 @@ func Dir(ctx context.Context, dir string) (string, error) {
 	return path, err
 }
 
-// Ignored returns those of the files below the folders that no commit takes, for a
-// .gitignore names them and git does not know them yet.
+// Ignored returns those of the files below the folders that no commit includes, because a
+// .gitignore names them and git does not track them yet.
 func Ignored(ctx context.Context, dir string, folders ...string) ([]string, error) {
 	out, err := run(ctx, dir, nil, append([]string{"ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--"},
 		folders...)...)
@@ -166,8 +165,8 @@ func Ignored(ctx context.Context, dir string, folders ...string) ([]string, erro
 	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00"), nil
 }
 
-// Changed returns those of the files that are not in the last commit as they are on
-// the disk, as seen from the top of the working tree.
+// Changed returns those of the files that differ from the last commit, as seen from the top
+// of the working tree.
 func Changed(ctx context.Context, dir string, paths ...string) ([]string, error) {
 	status := append([]string{"status", "--porcelain", "-z", "--no-renames", "--untracked-files=all",
 		"--ignore-submodules=all", "--"}, paths...)

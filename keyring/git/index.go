@@ -11,19 +11,18 @@ import (
 	"strings"
 )
 
-// An Index is what git's index has of a working tree, or of some of it: one process
-// tells all that is asked about it, and for ten thousand hosts each is a twentieth of a
-// second.
+// An Index is what git's index has of a working tree, or of a part of it. One process reads
+// all of it: for ten thousand hosts each process takes a twentieth of a second.
 type Index struct {
 	top     string
 	entries string // as git-ls-files(1) writes them with -t, -s and -z
 }
 
-// ReadIndex reads what the index has of the working tree at top; where paths are given,
-// at and below those.
+// ReadIndex reads what the index has of the working tree at top, or if paths are given, at
+// and below those.
 func ReadIndex(ctx context.Context, top string, paths ...string) (*Index, error) {
 	var out strings.Builder
-	// The file of the index is larger than what git tells of it.
+	// The index file is larger than the output of git about it.
 	if info, err := os.Lstat(filepath.Join(top, ".git", "index")); err == nil {
 		out.Grow(int(min(info.Size(), 16<<20)))
 	}
@@ -32,8 +31,8 @@ func ReadIndex(ctx context.Context, top string, paths ...string) (*Index, error)
 	return &Index{top: top, entries: out.String()}, err
 }
 
-// An entry is one line of the index. Of a file that a merge could not decide there are
-// up to three: of stage 1 what both sides began with, of 2 ours and of 3 theirs.
+// An entry is one line of the index. A file with a merge conflict has up to three: stage 1
+// is the common ancestor, 2 is ours and 3 is theirs.
 type entry struct{ tag, mode, id, stage, name string }
 
 func (x *Index) all() iter.Seq[entry] {
@@ -53,8 +52,8 @@ func (x *Index) all() iter.Seq[entry] {
 }
 
 // NotCheckedOut returns those of the files below the folders that are not in the working
-// tree, since the checkout is a sparse one or a submodule was not fetched. The folders lie
-// in the working tree.
+// tree, because the checkout is sparse or a submodule was not fetched. The folders are in
+// the working tree.
 func (x *Index) NotCheckedOut(folders ...string) (missing []string) {
 	const skipped, submodule = "S", "160000"
 	for e := range x.all() {
@@ -79,7 +78,7 @@ func (x *Index) below(name string, folders []string) bool {
 	})
 }
 
-// Names are those of all files that the index has, as seen from the top.
+// Names returns the names of all files in the index, as seen from the top.
 func (x *Index) Names() map[string]bool {
 	names := make(map[string]bool, strings.Count(x.entries, "\x00"))
 	for e := range x.all() {
@@ -88,21 +87,21 @@ func (x *Index) Names() map[string]bool {
 	return names
 }
 
-// A Conflict is a file that a merge could not decide (git-ls-files(1), "--unmerged").
+// A Conflict is a file with a merge conflict (git-ls-files(1), "--unmerged").
 type Conflict struct {
 	Path         string // below the top of the working tree
 	Ours, Theirs Side
 }
 
-// A Side is a file as one side of a merge has it: with no ID, where it has none. In a
-// rebase "ours" is what is rebased onto (git-rebase(1)).
+// A Side is a file on one side of a merge; without an ID if that side does not have it. In
+// a rebase "ours" is what is rebased onto (git-rebase(1)).
 type Side struct {
 	ID   string
 	Text []byte
 }
 
-// Unmerged returns the files that a merge could not decide, each side with at most limit
-// bytes of text.
+// Unmerged returns the files with a merge conflict, each side with at most limit bytes of
+// text.
 func (x *Index) Unmerged(ctx context.Context, limit int) ([]*Conflict, error) {
 	const began, theirs = "1", "3"
 	var all []*Conflict

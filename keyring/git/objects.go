@@ -11,18 +11,18 @@ import (
 	"strings"
 )
 
-// A Blob is a file as git keeps it. One that is in many commits is one blob, and
-// Path is one of its names below the top of the working tree.
+// A Blob is the content of a file in git. A content that is in many commits is one blob,
+// and Path is one of its names below the top of the working tree.
 type Blob struct {
 	ID, Path string
 	Text     []byte // valid during the call
 }
 
-// Staged calls do with each file that the next commit would add or change, of at
-// most limit bytes.
+// Staged calls do with each file, of at most limit bytes, that the next commit would add or
+// change.
 func Staged(ctx context.Context, dir string, limit int, do func(Blob) error) error {
-	// Where git refuses to answer "diff" is about any two files. Without a commit it
-	// compares with nothing.
+	// Outside of a repository git diff compares any two files, so there has to be one.
+	// Without a commit it compares with the empty tree.
 	if _, err := run(ctx, dir, nil, "rev-parse", "--git-dir"); err != nil {
 		return err
 	}
@@ -42,9 +42,8 @@ func Staged(ctx context.Context, dir string, limit int, do func(Blob) error) err
 	return blobs(ctx, dir, &names, limit, do)
 }
 
-// History calls do with each blob of at most limit bytes that a branch, a tag or
-// the stash reaches. It fails where the history is cut short, for then it does not
-// know.
+// History calls do with each blob of at most limit bytes that a branch, a tag or the stash
+// reaches. It fails if the clone does not have the whole history.
 func History(ctx context.Context, dir string, limit int, do func(Blob) error) error {
 	if err := whole(ctx, dir); err != nil {
 		return err
@@ -56,8 +55,8 @@ func History(ctx context.Context, dir string, limit int, do func(Blob) error) er
 	return blobs(ctx, dir, bytes.NewReader(out), limit, do)
 }
 
-// blobs calls do with those of the objects that are blobs. A line of objects is
-// "ID" or "ID NAME".
+// blobs calls do with those of the objects that are blobs. A line of objects is "ID" or "ID
+// NAME".
 func blobs(ctx context.Context, dir string, objects io.Reader, limit int, do func(Blob) error) error {
 	out, err := run(ctx, dir, objects, "cat-file", "--batch-check=%(objecttype) %(objectsize) %(objectname) %(rest)")
 	if err != nil {

@@ -2,8 +2,8 @@ package git
 
 import "golang.org/x/sys/unix"
 
-// maySetID tells whether this process may become another user: root in a container
-// need not (capabilities(7), CAP_SETUID and CAP_SETGID).
+// maySetID reports whether this process may become another user: root in a container may
+// lack the capability (capabilities(7), CAP_SETUID and CAP_SETGID).
 func maySetID() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

@@ -14,11 +14,10 @@ import (
 	"syscall"
 )
 
-// asOwner has root's git run as the user whose the repository is that dir lies in: its
-// configuration names programs that git runs, and root shall run none of somebody
-// else's choice. Git itself lets root do so under sudo (SUDO_UID in git-config(1),
-// "safe.directory"). Who else it is that asks, git refuses by itself where the
-// repository is not his.
+// asOwner makes root run git as the owner of the repository of dir: its configuration names
+// programs that git runs, and root must not run programs that somebody else chooses. Git
+// itself lets root do so under sudo (SUDO_UID in git-config(1), "safe.directory"). If
+// another user asks for somebody else's repository, git itself refuses.
 func asOwner(dir string, env []string) ([]string, *syscall.SysProcAttr) {
 	env = slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "SUDO_") })
 	if os.Geteuid() != 0 || !maySetID() {
@@ -46,8 +45,8 @@ func asOwner(dir string, env []string) ([]string, *syscall.SysProcAttr) {
 	return env, &syscall.SysProcAttr{Credential: as}
 }
 
-// ownerOf is whose the repository of a folder is: who owns its ".git", or the folder
-// while it is in none.
+// ownerOf returns the owner of the repository of a folder: that of its ".git", or of the
+// folder if it is in no repository.
 func ownerOf(dir string) (owner syscall.Stat_t, ok bool) {
 	if top, err := Top(dir); err == nil {
 		dir = filepath.Join(top, ".git")
@@ -56,8 +55,8 @@ func ownerOf(dir string) (owner syscall.Stat_t, ok bool) {
 	return owner, err == nil
 }
 
-// groupsOf are the group of a user, or that of his file where it is not known, and
-// the others that he is in.
+// groupsOf returns the primary group of a user, or that of his file if it is not known, and
+// his other groups.
 func groupsOf(u *user.User, file uint32) (group uint32, others []uint32) {
 	group = file
 	if n, err := strconv.ParseUint(u.Gid, 10, 32); err == nil {
@@ -72,7 +71,7 @@ func groupsOf(u *user.User, file uint32) (group uint32, others []uint32) {
 	return group, others
 }
 
-// giveTo gives a folder to whom a git is run as.
+// giveTo gives a folder to the user that a git runs as.
 func giveTo(c *exec.Cmd, folder string) error {
 	if c.SysProcAttr == nil || c.SysProcAttr.Credential == nil {
 		return nil
@@ -80,7 +79,8 @@ func giveTo(c *exec.Cmd, folder string) error {
 	return os.Chown(folder, int(c.SysProcAttr.Credential.Uid), -1)
 }
 
-// ofOther names whom a file belongs to that is neither root's nor his who runs git.
+// ofOther returns the name of a file's owner if that is neither root nor the user who runs
+// git.
 func ofOther(top string, info fs.FileInfo) string {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	as := uint32(os.Geteuid())
@@ -93,10 +93,11 @@ func ofOther(top string, info fs.FileInfo) string {
 	return ""
 }
 
-// isRun tells whether git runs a hook.
+// isRun reports whether git runs a hook.
 func isRun(hook fs.FileInfo) bool { return hook.Mode()&0o111 != 0 }
 
-// owners names whom the repository of a folder belongs to, and who asks git.
+// owners returns the name of the owner of a folder's repository, and that of the user who
+// asks git.
 func owners(dir string) (whose, mine string) {
 	whose = "another user"
 	if owner, ok := ownerOf(dir); ok && int(owner.Uid) != os.Geteuid() {

@@ -6,18 +6,19 @@ import (
 	"syscall"
 )
 
-// asOwner has git run as the user himself: nobody becomes another one here, and git refuses
-// by itself what is somebody else's.
+// asOwner changes nothing: git runs as the user himself, and refuses by itself a repository
+// of another user.
 func asOwner(_ string, env []string) ([]string, *syscall.SysProcAttr) { return env, nil }
 
-// giveTo has nothing to give: git is run as the user himself.
+// giveTo has nothing to do: git runs as the user himself.
 func giveTo(*exec.Cmd, string) error { return nil }
 
-// ofOther does not know whom a file belongs to: git refuses the repositories of others.
+// ofOther does not find out the owner of a file: git itself refuses the repositories of
+// others.
 func ofOther(string, fs.FileInfo) string { return "" }
 
-// isRun tells whether git runs a hook: no file is without leave to be run.
+// isRun reports whether git runs a hook: Windows has no executable bit.
 func isRun(fs.FileInfo) bool { return true }
 
-// owners does not know whom the repository of a folder belongs to.
+// owners does not find out the owner of a folder's repository.
 func owners(string) (whose, mine string) { return "another user", "you" }

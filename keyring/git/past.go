@@ -11,26 +11,26 @@ import (
 	"strings"
 )
 
-// A Version is a content that files had.
+// A Version is a content that files had in some commit.
 type Version struct {
-	First string   // the commit that it was first in
-	Paths []string // of all files that ever had it
+	First string   // the first commit with it
+	Paths []string // the names of all files that ever had it
 	Text  []byte   // valid during the call
 }
 
-// Commits are those whose past is asked for.
+// Commits selects the commits whose history is asked for.
 type Commits string
 
 const (
-	// CheckedOut is the commit that is checked out. What other branches have, also those
-	// that were only fetched, is no part of it: the working tree does not come from there.
+	// CheckedOut is the commit that is checked out. Other branches, also fetched ones, are
+	// not included: the working tree does not come from them.
 	CheckedOut Commits = "HEAD"
-	Everywhere Commits = "--all" // all that branches and tags lead to
+	Everywhere Commits = "--all" // all that branches and tags reach
 )
 
-// Versions calls do with each version that a file at one of paths ever had in the
-// history of some commits, of at most limit bytes, older ones first. Where there is no
-// commit yet it calls nothing.
+// Versions calls do with each version, of at most limit bytes, that a file at one of paths
+// ever had in the history of some commits, older ones first. Without any commit it calls
+// nothing.
 func Versions(ctx context.Context, dir string, of Commits, limit int, paths []string, do func(Version) error) error {
 	if _, err := run(ctx, dir, nil, "rev-parse", "--quiet", "--verify", "HEAD^{commit}"); err != nil {
 		return unborn(ctx, dir, err)
@@ -40,7 +40,7 @@ func Versions(ctx context.Context, dir string, of Commits, limit int, paths []st
 	if err != nil {
 		return err
 	}
-	// -m: a merge may bring what neither side had.
+	// -m: a merge commit may have a content that neither parent had.
 	args = append([]string{"diff-tree", "--stdin", "-m", "-r", "--root", "--raw", "--no-abbrev", "--no-renames", "--"},
 		paths...)
 	out, err := run(ctx, dir, bytes.NewReader(commits), args...)
@@ -55,7 +55,7 @@ func Versions(ctx context.Context, dir string, of Commits, limit int, paths []st
 	})
 }
 
-// unborn tells a branch without a commit from a git that fails.
+// unborn distinguishes a branch without a commit from a git that fails.
 func unborn(ctx context.Context, dir string, err error) error {
 	if _, other := run(ctx, dir, nil, "rev-parse", "--git-dir"); other != nil {
 		return other
@@ -66,8 +66,8 @@ func unborn(ctx context.Context, dir string, err error) error {
 	return nil
 }
 
-// versionsIn reads what diff-tree says: a commit, and a line for each file that it
-// changes (":100644 100644 OLD NEW M", then the name). It returns them by ID.
+// versionsIn parses the output of diff-tree: a commit, and a line for each file that it
+// changes (":100644 100644 OLD NEW M", then the name). It returns the versions by ID.
 func versionsIn(text string) (all map[string]*Version, ids *bytes.Buffer) {
 	all, ids = map[string]*Version{}, new(bytes.Buffer)
 	commit := ""
@@ -95,7 +95,7 @@ func versionsIn(text string) (all map[string]*Version, ids *bytes.Buffer) {
 	return all, ids
 }
 
-// IsAncestor reports whether a commit is another one or came before it.
+// IsAncestor reports whether a commit is another one or an ancestor of it.
 func IsAncestor(ctx context.Context, dir, before, after string) (bool, error) {
 	err := command(ctx, dir, "merge-base", "--is-ancestor", before, after).Run()
 	var exit *exec.ExitError
@@ -105,13 +105,13 @@ func IsAncestor(ctx context.Context, dir, before, after string) (bool, error) {
 	return err == nil, err
 }
 
-// isShallow reports whether the history of the working tree is cut short.
+// isShallow reports whether the clone is a shallow one.
 func isShallow(ctx context.Context, dir string) (bool, error) {
 	out, err := run(ctx, dir, nil, "rev-parse", "--is-shallow-repository")
 	return strings.TrimSpace(string(out)) == "true", err
 }
 
-// Has reports whether a commit has all the files, which lie below dir.
+// Has reports whether a commit has all the files, which are below dir.
 func Has(ctx context.Context, dir, commit string, files ...string) bool {
 	for _, file := range files {
 		name, err := filepath.Rel(dir, file)

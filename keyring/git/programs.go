@@ -11,15 +11,15 @@ import (
 	"strings"
 )
 
-// withoutFilters has a git run none of the filters that the attributes of the working
-// tree name (gitattributes(5), "filter"): it would, to compare a file with the index.
-// A file that one of them has changed counts as different then.
+// withoutFilters makes a git run none of the filters that the attributes of the working
+// tree name (gitattributes(5), "filter"); otherwise it would, to compare a file with the
+// index. A file that a filter changes then counts as different.
 func withoutFilters(ctx context.Context, dir string, c *exec.Cmd) (*exec.Cmd, error) {
 	names, err := filters(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	// As variables, for there is a name that no argument can carry: one with "=".
+	// They are passed as variables, since a name with "=" cannot be passed as an argument.
 	n := 0
 	for _, v := range c.Env {
 		if count, ok := strings.CutPrefix(v, "GIT_CONFIG_COUNT="); ok {
@@ -40,7 +40,7 @@ func withoutFilters(ctx context.Context, dir string, c *exec.Cmd) (*exec.Cmd, er
 	return c, nil
 }
 
-// filters are the names of those that some configuration has.
+// filters returns the names of the filters in the configuration.
 func filters(ctx context.Context, dir string) (names []string, err error) {
 	keys, err := configured(ctx, dir, `^filter\..*\.(clean|smudge|process|required)$`)
 	for _, key := range keys {
@@ -52,7 +52,7 @@ func filters(ctx context.Context, dir string) (names []string, err error) {
 	return names, err
 }
 
-// A setting is one of git's, and which file it is of: "local" for the repository's own
+// A setting is one of git's, with the scope of its file: "local" is the repository's own
 // (git-config(1), "SCOPES").
 type setting struct{ scope, name, value string }
 

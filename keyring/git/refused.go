@@ -13,7 +13,7 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// failed tells in git's words why it failed, or that it is not there.
+// failed returns git's own reason for a failure, or that git is not installed.
 func failed(ctx context.Context, c *exec.Cmd, err error, dir, said string) error {
 	if child.Interrupted(c.ProcessState, ctx.Done()) {
 		return fault.WrapFile(context.Cause(ctx), "stopped git in", dir, "")
@@ -49,8 +49,8 @@ func inGit(dir string) bool {
 	return err == nil
 }
 
-// somebodyElses is what is said where git does not answer since the repository belongs
-// to another user ("dubious ownership", safe.directory in git-config(1)).
+// somebodyElses is the error if git does not answer because the repository belongs to
+// another user ("dubious ownership", safe.directory in git-config(1)).
 func somebodyElses(dir string) error {
 	top := dir
 	if t, err := Top(dir); err == nil {
@@ -62,7 +62,7 @@ func somebodyElses(dir string) error {
 		"if you trust who owns it: git config --global --add safe.directory "+words.ForShell(top))
 }
 
-// noWay is what is said where root runs git as the owner of a checkout, who may not
+// noWay is the error if root runs git as the owner of a checkout, and that user may not
 // enter a folder above it.
 func noWay(dir string) error {
 	whose, _ := owners(dir)
@@ -72,7 +72,7 @@ func noWay(dir string) error {
 		"namei -l "+d+" shows which one; where the checkout is to be yours: chown -R $(id -un): "+d)
 }
 
-// howToInstall is where git comes from on this system.
+// howToInstall is the command that installs git on this system.
 func howToInstall() string {
 	switch runtime.GOOS {
 	case "windows":

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Shared are the bits of a mode that files of the repository get for others than who
-// makes them, where core.sharedRepository asks for it (git-config(1)). Git itself does
-// this for its own files; those of the working tree are ours.
+// Shared returns the mode bits that files of the repository get for others than their
+// owner, if core.sharedRepository asks for it (git-config(1)). Git applies it to its own
+// files; for those of the working tree we have to.
 func Shared(ctx context.Context, dir string) (fs.FileMode, error) {
 	all, err := configured(ctx, dir, `^core\.sharedrepository$`)
 	if err != nil || len(all) == 0 {

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// An Operation is one of git's that is not finished, and what finishes it.
+// An Operation is one of git's that is not finished, with the command that continues it.
 type Operation struct{ Name, Finish string }
 
-// operations are told by what they leave in git's own folder of the working tree, as
-// git-status(1) tells them (wt-status.c, wt_status_get_state).
+// operations are recognized by the files in the working tree's own git folder, as
+// git-status(1) does (wt_status_get_state in wt-status.c).
 var operations = []struct {
 	file string
 	Operation
@@ -24,8 +24,8 @@ var operations = []struct {
 	{"MERGE_HEAD", Operation{"a merge", "commit --no-edit"}},
 }
 
-// Underway is what is not finished in the working tree that dir lies in; without a
-// name if nothing is.
+// Underway returns the unfinished operation in the working tree of dir; without a name if
+// there is none.
 func Underway(ctx context.Context, dir string) (Operation, error) {
 	own, err := OwnDir(ctx, dir)
 	if err != nil {
@@ -34,7 +34,7 @@ func Underway(ctx context.Context, dir string) (Operation, error) {
 	return underway(own), nil
 }
 
-// underway is [Underway] of the working tree whose own folder of git's is known.
+// underway is [Underway] for a known git folder of the working tree.
 func underway(own string) Operation {
 	for _, o := range operations {
 		if _, err := os.Lstat(filepath.Join(own, o.file)); err == nil {
@@ -44,7 +44,8 @@ func underway(own string) Operation {
 	return Operation{}
 }
 
-// OwnDir is the folder in which git keeps what is of this working tree alone.
+// OwnDir is the folder in which git keeps what belongs to this working tree alone
+// (git-rev-parse(1), "--git-dir").
 func OwnDir(ctx context.Context, dir string) (string, error) {
 	out, err := run(ctx, dir, nil, "rev-parse", "--absolute-git-dir")
 	return strings.TrimSuffix(string(out), "\n"), err

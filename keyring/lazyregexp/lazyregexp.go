@@ -1,5 +1,5 @@
-// Package lazyregexp is regular expressions that are compiled when they are first used: a
-// program of many starts has better things to do at each than to compile those of others.
+// Package lazyregexp compiles regular expressions when they are first used: the program is
+// started often, and each start would otherwise compile all of them.
 package lazyregexp
 
 import (

@@ -1,4 +1,4 @@
-// Package words spells for a shell, and finds the word that was meant.
+// Package words quotes for a shell, and finds the nearest known word.
 package words
 
 import (
@@ -14,11 +14,11 @@ func Quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// plain are the characters that are a word as they are, in every shell.
+// plain are the characters that need no quotes in any shell.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._/-"
 
-// ForShell is [Quote] for a command that a person is shown: a word that needs no quotes
-// has none.
+// ForShell is [Quote] for a command that is shown to a user: a word that needs no quotes
+// gets none.
 func ForShell(s string) string {
 	if strings.Trim(s, plain) == "" {
 		return s
@@ -26,8 +26,8 @@ func ForShell(s string) string {
 	return Quote(s)
 }
 
-// edits returns how many bytes to insert, delete, change or swap with the next
-// one lead from a to b, or limit if that is not below it.
+// edits returns how many insertions, deletions, changes or swaps of neighbouring bytes lead
+// from a to b, or limit if that is not below it.
 func edits(a, b string, limit int) int {
 	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
 		return limit
@@ -53,11 +53,10 @@ func edits(a, b string, limit int) int {
 	return min(row[len(b)], limit)
 }
 
-// Nearest returns the known word that was meant by the one that was typed, or "" if none is
-// near: the one to which the fewest edits lead, and no more than a third of its letters, or
-// one that it begins. Case, underscores and dashes do not count: wg(8)'s ListenPort is near
-// to listen_port. It is the one way in which all that expects a word of a set asks "did you
-// mean".
+// Nearest returns the known word that a mistyped word probably meant, or "": the one with
+// the fewest edits, at most a third of its letters, or one that begins with the typed word.
+// Case, underscores and dashes do not count: wg(8)'s ListenPort is near to listen_port. All
+// "did you mean" hints come from it.
 func Nearest(typed string, known iter.Seq[string]) string {
 	best, distance := "", 1+max(1, len(typed)/3)
 	typed = Plainly(typed)
