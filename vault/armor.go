@@ -8,8 +8,8 @@ import (
 	"filippo.io/age/armor"
 )
 
-// dearmor returns the binary age file. It does not pass on the errors of the
-// armor reader, which quote the file.
+// dearmor returns the binary age file. It does not return the errors of the armor reader,
+// since they quote the file.
 func dearmor(text []byte) ([]byte, error) {
 	if bytes.HasPrefix(text, []byte("age-encryption.org/")) {
 		return text, nil

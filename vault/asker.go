@@ -7,14 +7,14 @@ import (
 	"wgkeys/vault/ageplugin"
 )
 
-// An Asker speaks with the person who runs the program, on the terminal.
+// An Asker speaks with the user on the terminal.
 type Asker = ageplugin.Asker
 
-// ErrInterrupted is the error of what was waited for when the person ended the run.
+// ErrInterrupted is the error of a wait if the user has ended the run.
 var ErrInterrupted = ageplugin.ErrInterrupted
 
-// patience is how long somebody is waited for who says nothing: an age plugin, or who
-// writes an identity into a pipe. It is long enough to fetch a hardware key.
+// patience is how long to wait for an age plugin, or for the writer of an identity into a
+// pipe, that says nothing. It is long enough to fetch a hardware key.
 var patience = 2 * time.Minute
 
 func client(a Asker) ageplugin.Client { return ageplugin.Client{Asker: a, Patience: patience} }

@@ -7,19 +7,19 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A file that stock age made has no metadata until a rekey takes it in. Metadata is no
-// proof of who made a file, since age takes whatever recipients it is given, so what is
-// asked of a file without it is what a file with it is held to: a private key is that of
-// the public key in the keyring, and a preshared key is that of the other host's file.
+// A file that stock age made has no metadata until a rekey writes it again. Metadata does
+// not prove who made a file, since age takes any recipients that it is given. So a file
+// without it has to fulfil the same conditions as one with it: a private key belongs to the
+// public key in the keyring, and a preshared key is the same as in the other host's file.
 
-// byHand is the error of who needs the metadata of s, which has none.
+// byHand is the error for a caller that needs the metadata of s, which has none.
 func (s *sealed) byHand(host string) error {
 	return fault.WrapFile(ErrNoMeta, "not taken in yet: vault file", s.path, "wgkeys rekey "+host)
 }
 
 // CompareByHand opens the preshared key in a file without metadata and compares it with
-// that of the other host's file. Where other is zero there is none. Where nobody but the
-// other host can open its file it is compared there, when that is taken in.
+// that in the other host's file. If other is zero there is no such file. If only the other
+// host can open its file, the comparison is made there, when that file is rekeyed.
 func CompareByHand(v Vault, n, other Name, ids *Identities) error {
 	s, err := v.read(n.Host, n.File)
 	if err == nil {
@@ -53,7 +53,8 @@ func (s *sealed) openByHand(v Vault, host string, other Name, ids *Identities) (
 	return k, nil
 }
 
-// notCompared is that the other file of a preshared key does not open, for err.
+// notCompared is the error that the other file of a preshared key cannot be opened, because
+// of err.
 type notCompared struct {
 	other string
 	err   error
@@ -65,7 +66,8 @@ func (e *notCompared) Error() string {
 
 func (e *notCompared) Unwrap() error { return e.err }
 
-// notAlike is that two files of one preshared key hold two. It is an [errMismatch].
+// notAlike is the error that the two files of one preshared key hold different keys. It is
+// an [errMismatch].
 type notAlike struct{ other string }
 
 func (e *notAlike) Error() string {

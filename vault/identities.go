@@ -18,16 +18,15 @@ import (
 // A Place is a path where an identity may be.
 type Place struct {
 	Path     string
-	Why      string // why it is looked at: "-i", "WGKEYS_IDENTITY"
-	Explicit bool   // the user named it: it has to be there and to be valid
+	Why      string // why it is tried: "-i", "WGKEYS_IDENTITY"
+	Explicit bool   // the user named it: it has to exist and to be valid
 }
 
-// Identities are the identities of a run. The files are read once, when the
-// first vault file is opened, in the order given. Those that ask nobody are
-// tried before those under a passphrase, and these before those of age plugins.
-// Several goroutines may share them.
+// Identities are the identities of a run. The files are read once, when the first vault
+// file is opened, in the order given. Identities that ask nobody are tried first, then
+// those with a passphrase, then those of age plugins. Several goroutines may share them.
 type Identities struct {
-	Asker Asker // asks for passphrases; nil: nobody does
+	Asker Asker // for passphrases; nil: there is no user to ask
 
 	places  []Place
 	once    sync.Once
@@ -36,21 +35,20 @@ type Identities struct {
 	used    atomic.Bool
 	err     error
 
-	talk   sync.Mutex // held while a person or a plugin is asked
+	talk   sync.Mutex // held while the user or a plugin is asked
 	mu     sync.RWMutex
 	found  identityFile
-	opened map[[sha256.Size]byte]opened // by plugins
+	opened map[[sha256.Size]byte]opened // of plugins
 }
 
-// FindIdentities returns the identities in places. It reads nothing yet.
+// FindIdentities returns the identities in places. It does not read them yet.
 func FindIdentities(places ...Place) *Identities {
 	return &Identities{places: places, opened: map[[sha256.Size]byte]opened{}}
 }
 
-// Warnings returns a fault for each identity file that others can read, of
-// those that were used, and for each that was named and cannot be used, where others
-// took its place. It reads none, and is for the end of a run: no other
-// goroutine may use i any more.
+// Warnings returns a fault for each identity file that was used and that others can read,
+// and for each that was named and cannot be used while others were. It reads no file, and
+// is for the end of a run: no other goroutine may use i any more.
 func (i *Identities) Warnings() []*fault.Fault {
 	if !i.used.Load() {
 		return nil
@@ -62,8 +60,8 @@ func (i *Identities) Warnings() []*fault.Fault {
 	return all
 }
 
-// Recipients returns the recipients of those identities that tell them, as a
-// recipients file spells them: age's own under no passphrase, and SSH keys.
+// Recipients returns the recipients of those identities that reveal them, as a recipients
+// file spells them: of age's own without a passphrase, and of SSH keys.
 func (i *Identities) Recipients() ([]string, error) {
 	i.used.Store(true)
 	i.load()
@@ -84,7 +82,7 @@ func (i *Identities) Recipients() ([]string, error) {
 	return all, err
 }
 
-// Found tells whether there is an identity, of whatever kind, where it was looked for.
+// Found reports whether there is an identity, of any kind, in one of the places.
 func (i *Identities) Found() bool {
 	i.load()
 	i.mu.RLock()
@@ -92,8 +90,8 @@ func (i *Identities) Found() bool {
 	return !i.found.empty()
 }
 
-// Untold tells whether there is an identity whose recipient [Identities.Recipients]
-// does not know.
+// Unnamed reports whether there is an identity whose recipient [Identities.Recipients] does
+// not know.
 func (i *Identities) Unnamed() bool {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
@@ -125,10 +123,10 @@ func (i *Identities) load() {
 	})
 }
 
-// loadPlace fails only for an explicit place; what it found in any other is
-// told when no identity matches.
+// loadPlace fails only for an explicit place; an error in any other is reported if no
+// identity matches.
 func (i *Identities) loadPlace(p Place) error {
-	if HoldsSecret(p.Path) { // the usual slip in a variable; it is not to be shown
+	if HoldsSecret(p.Path) { // a common mistake in a variable; it must not be shown
 		i.results = append(i.results, p.Why+": no name of a file")
 		return fault.New("an identity itself, and not the name of its file, is the value of", p.Why, "",
 			"write it to a file of mode 0600 and name that")
@@ -151,8 +149,8 @@ func (i *Identities) loadPlace(p Place) error {
 	return nil
 }
 
-// HoldsSecret tells whether a text has an identity or a private key in it, which are
-// not to be shown to anybody.
+// HoldsSecret reports whether a text contains an identity or a private key, which must not
+// be shown.
 func HoldsSecret(text string) bool {
 	upper := strings.ToUpper(text)
 	return strings.Contains(upper, "AGE-SECRET-KEY-") || strings.Contains(upper, "AGE-PLUGIN-") ||

@@ -19,18 +19,16 @@ import (
 	"wgkeys/vault/ageplugin"
 )
 
-// maxIdentities is the size of an identity file that is still read.
+// maxIdentities is the largest size of an identity file, in bytes.
 const maxIdentities = 1 << 20
 
-// A silent identity opens a file without asking anybody: one of age's own, or an SSH
-// key.
+// A silent identity opens a file without asking the user: one of age's own, or an SSH key.
 type silent struct {
 	age.Identity
-	recipient string // as a recipients file spells it; "" if it is not told
+	recipient string // as a recipients file spells it; "" if it is not known
 }
 
-// Format shows nothing of the key, whatever the verb: age's own identities print
-// themselves.
+// Format shows nothing of the key under any verb: age's own identities print themselves.
 func (silent) Format(s fmt.State, _ rune) { io.WriteString(s, "(identity)") }
 
 // An identityFile is what identity files hold.
@@ -59,8 +57,8 @@ func (f identityFile) String() string {
 	}
 }
 
-// read reads an identity file. A pipe, as the shell's <(...) makes one, is as good as a
-// file, but who writes into it may never come.
+// read reads an identity file. It may be a pipe, as the shell's <(...) makes one, whose
+// writer may never write.
 func (i *Identities) read(path string) (found identityFile, loose os.FileMode, err error) {
 	type read struct {
 		found identityFile
@@ -73,8 +71,8 @@ func (i *Identities) read(path string) (found identityFile, loose os.FileMode, e
 	return r.found, r.loose, err
 }
 
-// readIdentities reads an identity file: age's own or an SSH private key. The
-// mode is not zero if others than the owner can read the file.
+// readIdentities reads an identity file: age's own or an SSH private key. The mode is not
+// zero if others than the owner can read the file.
 func readIdentities(path string) (found identityFile, loose os.FileMode, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -103,8 +101,8 @@ func readBounded(f *os.File) ([]byte, error) {
 	return text, fault.Errno(err)
 }
 
-// parseIdentities never quotes the text, nor the errors of age and ssh that do.
-// A file under a passphrase keeps the text.
+// parseIdentities never quotes the text, nor the errors of age and ssh, which do. A file
+// with a passphrase keeps the text.
 func parseIdentities(path string, text []byte) (identityFile, error) {
 	switch trimmed := bytes.TrimSpace(text); {
 	case bytes.HasPrefix(trimmed, []byte("age-encryption.org/")), bytes.HasPrefix(trimmed, []byte(armor.Header)):
@@ -131,7 +129,7 @@ func parseEncrypted(path string, text []byte) (found identityFile, err error) {
 	return identityFile{locked: []*locked{{path: path, text: file}}}, nil
 }
 
-// parsePlain reads age's own form, one identity a line.
+// parsePlain reads age's own form, one identity per line.
 func parsePlain(text []byte) (found identityFile, err error) {
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for n := 1; lines.Scan(); n++ {

@@ -27,7 +27,7 @@ func NewIdentity(path string, postQuantum bool, created time.Time) (recipient st
 	defer clear(text)
 	if err := writeSecret(path, text); err != nil {
 		hint := "ls -ld " + filepath.Dir(path)
-		if errors.Is(err, fs.ErrExist) { // and nobody found an identity in it
+		if errors.Is(err, fs.ErrExist) { // but nothing found an identity in it
 			hint = "look into it; if it is empty: rm " + path + ", then this again"
 		}
 		return "", fault.WrapFile(fault.Errno(err), "cannot make the identity file", path, hint)
@@ -50,7 +50,7 @@ func generate(postQuantum bool) (secret, recipient string, err error) {
 	return x.String(), x.Recipient().String(), nil
 }
 
-// writeSecret has no temporary file: the secret would be in it.
+// writeSecret uses no temporary file, since that would hold the secret, too.
 func writeSecret(path string, text []byte) error {
 	dir := filepath.Dir(path)
 	if err := files.MkdirAll(dir, 0o700); err != nil {

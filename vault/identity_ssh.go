@@ -29,7 +29,7 @@ func parseSSHIdentity(path string, text []byte) (found identityFile, err error) 
 	return identityFile{silent: []silent{{id, authorized(signer.PublicKey())}}}, nil
 }
 
-// weakRSA tells whether agessh has no recipient of a key for its size.
+// weakRSA reports whether a key is too short for agessh to have a recipient for it.
 func weakRSA(k ssh.PublicKey) bool {
 	c, ok := k.(ssh.CryptoPublicKey)
 	if !ok {
@@ -43,8 +43,8 @@ func authorized(k ssh.PublicKey) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k)))
 }
 
-// parseLockedSSH needs the public key, so that nobody is asked for a passphrase
-// that does not help. Old forms of the file do not hold it.
+// parseLockedSSH needs the public key, so that the user is asked for a passphrase only if
+// the key can help. Old forms of the file do not contain it.
 func parseLockedSSH(path string, text []byte, public ssh.PublicKey) (found identityFile, err error) {
 	beside := public == nil
 	if beside {
@@ -63,9 +63,9 @@ func parseLockedSSH(path string, text []byte, public ssh.PublicKey) (found ident
 	return identityFile{locked: []*locked{{path: path, text: text, public: public, beside: beside}}}, nil
 }
 
-// readBeside reads the public key beside an SSH key.
+// readBeside reads the public key file beside an SSH key.
 func readBeside(path string) (ssh.PublicKey, error) {
-	f, err := os.OpenFile(path+".pub", os.O_RDONLY|syscall.O_NONBLOCK, 0) // of a FIFO nobody waits for the writer
+	f, err := os.OpenFile(path+".pub", os.O_RDONLY|syscall.O_NONBLOCK, 0) // O_NONBLOCK: a FIFO may have no writer
 	if err != nil {
 		return nil, err
 	}

@@ -11,15 +11,15 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// Lists are the recipients files of a vault as they are now: the one of all
-// hosts is read once. Several goroutines may share them.
+// Lists are the recipients files of a vault as they are now; the one for all hosts is read
+// once. Several goroutines may share them.
 type Lists struct {
 	vault  Vault
-	common func() (Recipients, error) // the lines of vault/recipients.txt
-	shared func() (Recipients, error) // of every host that has no file of its own
+	common func() (Recipients, error) // from vault/recipients.txt
+	shared func() (Recipients, error) // of every host without a file of its own
 
 	mu     sync.Mutex
-	labels map[string]labelled // by a recipient's text; of those that were asked for
+	labels map[string]labelled // by a recipient's text, for plugins that were asked
 }
 
 type labelled struct {
@@ -43,17 +43,16 @@ func (v Vault) Lists() *Lists {
 	return l
 }
 
-// Recipients returns whom host's secrets are to be encrypted to, see [Lists.Of].
+// Recipients returns to whom host's secrets have to be encrypted, see [Lists.Of].
 func (v Vault) Recipients(host string) (Recipients, error) { return v.Lists().Of(host) }
 
-// Of returns whom host's secrets are to be encrypted to: the lines of
-// vault/recipients.txt, then those of vault/HOST/recipients.txt if there is one.
-// If there is a vault/HOST/recipients.only.txt it is the lines of that file and
-// no others. The files are those that age -R reads. A comment names the line below
-// it.
+// Of returns to whom host's secrets have to be encrypted: the lines of
+// vault/recipients.txt, then those of vault/HOST/recipients.txt if that exists. If there is
+// a vault/HOST/recipients.only.txt it is the lines of that file and no others. The format
+// is that of age -R. A comment names the line below it.
 //
-// That all of them can be used together is certain only when a file is sealed:
-// what a plugin's recipient is the plugin knows, and Of starts none.
+// Whether all of them can be used together is certain only when a file is sealed: only the
+// plugin knows the labels of a plugin's recipient, and Of starts none.
 func (l *Lists) Of(host string) (Recipients, error) {
 	rs, err := l.of(host)
 	if err == nil && len(rs) == 0 {
@@ -94,14 +93,14 @@ func (l *Lists) of(host string) (Recipients, error) {
 	return usable(append(common[:len(common):len(common)], more...))
 }
 
-// usable returns rs, each once, unless they cannot be used together.
+// usable returns rs without duplicates, or an error if they cannot be used together.
 func usable(rs Recipients) (Recipients, error) {
 	rs = unique(rs)
 	_, err := rs.native().labels(Recipient.labels)
 	return rs, err
 }
 
-// native are those of rs of which age itself knows everything.
+// native returns those of rs that need no plugin.
 func (rs Recipients) native() Recipients {
 	var own Recipients
 	for _, r := range rs {
@@ -112,7 +111,7 @@ func (rs Recipients) native() Recipients {
 	return own
 }
 
-// labelled returns the recipients of host and what age has to know of them all.
+// labelled returns the recipients of host and the labels that age needs.
 func (l *Lists) labelled(host string) (Recipients, []string, error) {
 	rs, err := l.Of(host)
 	if err != nil {
@@ -137,8 +136,8 @@ func (l *Lists) labelsOf(r Recipient) ([]string, error) {
 	return known.labels, known.err
 }
 
-// Agree makes sure that the recipients of each of the hosts can be used together,
-// before anything is written. It asks the plugins of those that are plugins'.
+// Agree makes sure that the recipients of each of the hosts can be used together, before
+// anything is written. It starts the plugins of those that need one.
 func (l *Lists) Agree(hosts []string) error {
 	for _, host := range hosts {
 		if _, _, err := l.labelled(host); err != nil {
@@ -148,22 +147,22 @@ func (l *Lists) Agree(hosts []string) error {
 	return nil
 }
 
-// Sealed tells whether host alone can open its secrets: whether it has a
+// Sealed reports whether host alone can open its secrets: whether it has a
 // recipients.only.txt.
 func (v Vault) Sealed(host string) bool {
 	path := onlyPath(v, host)
 	_, err := v.Seen.Read(v.repository(), path, maxRecipients)
-	return !errors.Is(err, fs.ErrNotExist) || v.Seen.Exists(path) // a link that leads nowhere
+	return !errors.Is(err, fs.ErrNotExist) || v.Seen.Exists(path) // a dangling link
 }
 
-// onHost is what to run on a host whose keys nobody else can open.
+// onHost is the command to run on a host whose keys nobody else can open.
 func onHost(host, verb string) string {
 	return "only " + host + " can open it: on " + host + ", in a clone of the repository: wgkeys " + verb +
 		" -i /etc/ssh/ssh_host_ed25519_key"
 }
 
-// reinstalled is what to do about the keys of a host that has not the ssh host key any
-// more that they are encrypted to.
+// reinstalled is the hint for the keys of a host that no longer has the ssh host key to
+// which they are encrypted.
 func reinstalled(host string) string {
 	return "it is encrypted to a former key of " + host + ": wgkeys rekey " + host +
 		" -i OLD_HOST_KEY, from a backup of " + host +
@@ -172,8 +171,8 @@ func reinstalled(host string) string {
 
 func onlyPath(v Vault, host string) string { return filepath.Join(v.Dir, host, onlyFile) }
 
-// KeepToHost makes host's own list of recipients the only one of its secrets, of
-// which there must be none yet that others can open.
+// KeepToHost makes host's own list of recipients the only one for its secrets. There must
+// not be any yet that others can open.
 func (v Vault) KeepToHost(host string) error {
 	if err := checkHost(host); err != nil || v.Sealed(host) {
 		return err

@@ -17,33 +17,33 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A locked identity file is one under a passphrase. It is asked for when a file
-// has to be decrypted that nothing else opens, once: also a passphrase that was
-// wrong is not asked for again.
+// A locked identity file is one with a passphrase. The user is asked for it once, when a
+// file has to be decrypted that nothing else opens; after a wrong passphrase he is not
+// asked again.
 type locked struct {
 	path   string
 	text   []byte        // still encrypted
 	public ssh.PublicKey // of an SSH key; nil: an age file
-	beside bool          // it is from the file beside it, and may be another's
+	beside bool          // it is from the file beside it, which may belong to another key
 	err    error         // why it stays locked
 }
 
 var errPassphrase = errors.New("the passphrase is wrong")
 
-// mayOpen tells whether l can be of use for a file: an SSH key knows by the
-// header, what is in an age file nobody does.
+// mayOpen reports whether l may open a file: for an SSH key the header tells; what is in an
+// age file is not known.
 func (l *locked) mayOpen(stanzas []*age.Stanza) bool {
 	if l.public == nil {
 		return true
 	}
 	sum := sha256.Sum256(l.public.Marshal())
-	tag := base64.RawStdEncoding.EncodeToString(sum[:4]) // as age's README.md has it
+	tag := base64.RawStdEncoding.EncodeToString(sum[:4]) // as in age's README.md
 	return slices.ContainsFunc(stanzas, func(s *age.Stanza) bool {
 		return s.Type == l.public.Type() && len(s.Args) > 0 && s.Args[0] == tag
 	})
 }
 
-// open asks for the passphrase and returns what is in the file.
+// open asks for the passphrase and returns the identities in the file.
 func (l *locked) open(a Asker) (found identityFile, err error) {
 	if l.err != nil {
 		return found, l.err
@@ -65,7 +65,7 @@ func (l *locked) open(a Asker) (found identityFile, err error) {
 
 func (l *locked) openAge(pass string) (found identityFile, err error) {
 	id, err := age.NewScryptIdentity(pass)
-	if err != nil { // for an empty one
+	if err != nil { // the passphrase must not be empty
 		return found, errPassphrase
 	}
 	r, err := age.Decrypt(bytes.NewReader(l.text), id)
@@ -75,7 +75,7 @@ func (l *locked) openAge(pass string) (found identityFile, err error) {
 	if err != nil {
 		return found, errors.New("it is cut short or was changed")
 	}
-	text, err := io.ReadAll(r) // no longer than the file
+	text, err := io.ReadAll(r) // not longer than the file
 	defer clear(text)
 	if err != nil {
 		return found, errors.New("it is cut short or was changed")
@@ -92,7 +92,7 @@ func (l *locked) openSSH(pass string) (found identityFile, err error) {
 	switch key := key.(type) {
 	case *ed25519.PrivateKey:
 		id, err = agessh.NewEd25519Identity(*key)
-	case ed25519.PrivateKey: // of PEM files that are not OpenSSH's own
+	case ed25519.PrivateKey: // for PEM files that are not OpenSSH's own
 		id, err = agessh.NewEd25519Identity(key)
 	case *rsa.PrivateKey:
 		id, err = agessh.NewRSAIdentity(key)

@@ -29,22 +29,22 @@ func (f Fingerprint) String() string { return hex.EncodeToString(f[:]) }
 // MarshalText implements [encoding.TextMarshaler].
 func (f Fingerprint) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
-// fingerprint returns the fingerprint of a recipient in its one spelling.
+// fingerprint returns the fingerprint of a recipient, given in its canonical spelling.
 func fingerprint(recipient string) Fingerprint {
 	h := sha256.Sum256([]byte(recipient))
 	return Fingerprint(h[:len(Fingerprint{})])
 }
 
-// Meta is what a vault file says about itself without being decrypted. See the
-// package comment for how far it can be trusted.
+// Meta is what a vault file says about itself without being decrypted. The package comment
+// says how far it can be trusted.
 type Meta struct {
 	Version    int               `json:"version"`
 	Host       string            `json:"host"`
-	File       string            `json:"file"`                 // as installed: "wg0.key", also of a next key
+	File       string            `json:"file"`                 // as installed: "wg0.key", also for a next key
 	PublicKey  keyring.PublicKey `json:"public_key,omitzero"`  // of a private key
 	PSK        string            `json:"psk,omitempty"`        // fingerprint of a preshared key
 	Created    time.Time         `json:"created"`              // when the key was made
-	Recipients []Fingerprint     `json:"recipients,omitempty"` // whom it is encrypted to
+	Recipients []Fingerprint     `json:"recipients,omitempty"` // to whom it is encrypted
 }
 
 // stanza spells m as the package comment says.
@@ -86,8 +86,8 @@ func parseStanza(s *age.Stanza) (Meta, error) {
 	if m.Recipients, err = parseFingerprints(s.Body); err != nil {
 		return Meta{}, err
 	}
-	// time.Parse takes a fraction of a second, among others: the only sure test
-	// of one spelling is to spell it again. All else has only one.
+	// time.Parse also accepts a fraction of a second, for instance. To be sure of the one
+	// spelling, format it again and compare. The other arguments have only one spelling.
 	var again [len(timeLayout) + 8]byte
 	if string(m.Created.UTC().AppendFormat(again[:0], timeLayout)) != s.Args[4] {
 		return Meta{}, errors.New("its metadata is not spelled in the one way allowed")
@@ -97,7 +97,7 @@ func parseStanza(s *age.Stanza) (Meta, error) {
 
 func (m *Meta) parseKey(s string) (err error) {
 	if strings.HasSuffix(m.File, keySuffix) {
-		// A file may have a line's end after the key, and this has not.
+		// A key file may end with a newline, the metadata may not.
 		if m.PublicKey, err = keyring.ParsePublicKey([]byte(s)); err != nil || strings.ContainsAny(s, "\r\n") {
 			return errors.New("the public key in its metadata is not valid")
 		}
@@ -142,9 +142,9 @@ func findMeta(stanzas []*age.Stanza) (Meta, error) {
 	return m, err
 }
 
-// metaRecipient adds the metadata to a file. It is never alone: whoever uses it
-// gives the real recipients too, and its labels are theirs, because age refuses
-// to mix recipients that differ in them.
+// metaRecipient adds the metadata to a file. It is never alone: its user also gives the
+// real recipients, and it has their labels, because age refuses to mix recipients with
+// different labels.
 type metaRecipient struct {
 	meta   Meta
 	labels []string
@@ -157,8 +157,8 @@ func (r *metaRecipient) Wrap(fileKey []byte) ([]*age.Stanza, error) {
 	return s, err
 }
 
-// WrapWithLabels implements [age.RecipientWithLabels]. The file key has no part
-// in the stanza.
+// WrapWithLabels implements [age.RecipientWithLabels]. The stanza does not depend on the
+// file key.
 func (r *metaRecipient) WrapWithLabels([]byte) ([]*age.Stanza, []string, error) {
 	s := r.meta.stanza()
 	if _, err := parseStanza(s); err != nil {
@@ -167,8 +167,8 @@ func (r *metaRecipient) WrapWithLabels([]byte) ([]*age.Stanza, []string, error) 
 	return []*age.Stanza{s}, r.labels, nil
 }
 
-// metaIdentity opens nothing: it reads the metadata as age hands the header to
-// it, which spares us a parser of our own.
+// metaIdentity opens nothing: it reads the metadata when age passes the header to it, so no
+// parser of our own is needed.
 type metaIdentity struct {
 	meta Meta
 	err  error

@@ -10,20 +10,20 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// A Move is a vault file that gets another name: of its host, its peer or its tunnel.
-// The name is in its metadata, so it is opened and sealed again, with the same key.
+// A Move renames a vault file: its host, its peer or its tunnel. The name is part of the
+// metadata, so the file is opened and sealed again, with the same key.
 type Move struct {
 	From, To Name
-	At       Name   // where it lies: From, or To where somebody has moved it by hand
-	Else     []Name // who has the same preshared key, by their names of before
+	At       Name   // where it is now: From, or To if somebody has already moved it by hand
+	Else     []Name // names, before the move, of other files with the same preshared key
 
 	sealed []byte
 	was    [sha256.Size]byte
 	done   bool
 }
 
-// MetaAs is [Vault.Meta] of the file that lies at at, which says that it was made as
-// made.
+// MetaAs is [Vault.Meta] of the file at the name at, whose metadata says that it was made
+// as made.
 func (v Vault) MetaAs(at, made Name) (Meta, error) {
 	s, err := v.readAs(at, made)
 	if err != nil {
@@ -32,13 +32,13 @@ func (v Vault) MetaAs(at, made Name) (Meta, error) {
 	return s.meta, nil
 }
 
-// Prepare seals m again, and writes nothing. Want is the public key in the keyring;
-// for a preshared key it is not asked for.
+// Prepare seals m again, and writes nothing. Want is the public key in the keyring; for a
+// preshared key it is ignored.
 func (m *Move) Prepare(v Vault, ids *Identities, want keyring.PublicKey) error {
 	if err := checkNames(m.To.Host, m.To.File); err != nil {
 		return err
 	}
-	if m.At != m.To { // an earlier command was here?
+	if m.At != m.To { // done by an earlier, interrupted command?
 		if there, err := v.readAs(m.To, m.To); err == nil {
 			s, err := v.readAs(m.At, m.From)
 			if err == nil && s.meta.Version != 0 && s.meta.PublicKey == there.meta.PublicKey && s.meta.PSK == there.meta.PSK {
@@ -75,7 +75,7 @@ func (m *Move) Prepare(v Vault, ids *Identities, want keyring.PublicKey) error {
 	return err
 }
 
-// open opens s or, where nobody here can, a file with the same preshared key.
+// open opens s, or, if that is not possible here, a file with the same preshared key.
 func (m *Move) open(v Vault, s *sealed, ids *Identities, want keyring.PublicKey) ([]byte, error) {
 	if s.meta.PSK == "" {
 		k, err := s.openKey(v, m.At.Host, want, ids)
@@ -103,8 +103,8 @@ func (m *Move) open(v Vault, s *sealed, ids *Identities, want keyring.PublicKey)
 	return k.File(), nil
 }
 
-// Finish writes what was sealed. The file of before stays where it is not the same one:
-// [Move.Left] is for when all is written.
+// Finish writes what was sealed. The old file stays if it has another name: [Move.Left] is
+// for when all files are written.
 func (m *Move) Finish(v Vault) error {
 	if m.done {
 		return nil
@@ -128,7 +128,7 @@ func (m *Move) Finish(v Vault) error {
 	return nil
 }
 
-// Left is the path of the file that is to go, "" if there is none.
+// Left is the path of the old file, which has to be removed, or "".
 func (m *Move) Left(v Vault) string {
 	if m.At == m.To {
 		return ""

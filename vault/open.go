@@ -17,7 +17,7 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// Meta returns what a vault file says about itself. It needs no identity.
+// Meta returns the metadata of a vault file. It needs no identity.
 func (v Vault) Meta(host, file string) (Meta, error) {
 	if m, ok := v.seenMeta(host, file); ok {
 		return m, nil
@@ -32,8 +32,7 @@ func (v Vault) Meta(host, file string) (Meta, error) {
 	return s.meta, nil
 }
 
-// seenMeta is [Vault.Meta] of a file whose text the snapshot has, if nothing is wrong with
-// it.
+// seenMeta is [Vault.Meta] of a file whose text is in the snapshot, if there is no error.
 func (v Vault) seenMeta(host, file string) (Meta, bool) {
 	made, ok := v.Seen.Once(v.Dir, host, file+suffix, func(text []byte) (any, bool) {
 		m, ok := scanMeta(text)
@@ -102,7 +101,7 @@ func (s *sealed) openPSK(v Vault, host string, want string, ids *Identities) (ke
 	return k, nil
 }
 
-// decryptPSK opens a preshared key, which the caller has yet to compare.
+// decryptPSK opens a preshared key. The caller has to compare it.
 func (s *sealed) decryptPSK(v Vault, host string, ids *Identities) (keyring.PresharedKey, error) {
 	var text [maxText]byte
 	defer clear(text[:])
@@ -117,15 +116,15 @@ func (s *sealed) decryptPSK(v Vault, host string, ids *Identities) (keyring.Pres
 	return k, nil
 }
 
-// maxText is more than any key file has.
+// maxText is a bound for the size of a key file, in bytes.
 const maxText = 64
 
 // sealed is a vault file before it is decrypted.
 type sealed struct {
 	path string
-	age  []byte            // without its armor
-	sum  [sha256.Size]byte // of the file as it is
-	meta Meta              // of version 0 if there is none
+	age  []byte            // the binary age file
+	sum  [sha256.Size]byte // SHA-256 of the file as it is
+	meta Meta              // version 0 if there is none
 }
 
 // read reads host's file and compares its metadata with its path.
@@ -134,7 +133,7 @@ func (v Vault) read(host, file string) (*sealed, error) {
 	return v.readAs(n, n)
 }
 
-// readAs reads the file that lies at at, and expects it to be made as made.
+// readAs reads the file at the name at, whose metadata should say that it was made as made.
 func (v Vault) readAs(at, made Name) (*sealed, error) {
 	host, file := at.Host, at.File
 	if err := checkNames(host, file); err != nil {
@@ -173,8 +172,8 @@ func (v Vault) readAs(at, made Name) (*sealed, error) {
 	return s, nil
 }
 
-// A MovedError is that a file was made for another host or under another name than the
-// one that it lies at. It is an [errMismatch].
+// A MovedError is the error that a file was made for another host or name than those of its
+// path. It is an [errMismatch].
 type MovedError struct{ Made, Now Name }
 
 func (e *MovedError) Error() string {
@@ -183,22 +182,20 @@ func (e *MovedError) Error() string {
 
 func (e *MovedError) Is(target error) bool { return target == errMismatch }
 
-// Hosts returns the names of the two hosts, if they may be one that is called something
-// else now.
+// Hosts returns the names of the two hosts, if this may be one host that was renamed.
 func (e *MovedError) Hosts() (from, to string, ok bool) {
 	return e.Made.Host, e.Now.Host, e.Made.Host != e.Now.Host && e.Made.File == e.Now.File
 }
 
-// Tunnels returns the names of the two tunnels, if they may be one that is called
-// something else now.
+// Tunnels returns the names of the two tunnels, if this may be one tunnel that was renamed.
 func (e *MovedError) Tunnels() (from, to string, ok bool) {
 	from, made := strings.CutSuffix(e.Made.File, keySuffix)
 	to, now := strings.CutSuffix(e.Now.File, keySuffix)
 	return from, to, e.Made.Host == e.Now.Host && made && now
 }
 
-// hint is what to do about it. The names are part of the file, so that git mv alone does
-// not give it others.
+// hint says what to do about it. The names are part of the file, so git mv alone does not
+// rename it.
 func (e *MovedError) hint(path string) string {
 	if from, to, ok := e.Hosts(); ok {
 		return "if " + from + " is to be called " + to + ": wgkeys mv " + from + " " + to + "; else: git log -- " + path
@@ -215,7 +212,7 @@ func isSecret(text []byte) bool {
 	return err == nil
 }
 
-// readMeta lets age parse the header; metaIdentity declines every file.
+// readMeta makes age parse the header; metaIdentity declines every file.
 func (s *sealed) readMeta() error {
 	id := new(metaIdentity)
 	_, err := age.Decrypt(bytes.NewReader(s.age), id)
@@ -251,8 +248,8 @@ func (s *sealed) decrypt(v Vault, host string, ids *Identities, text *[maxText]b
 	return s.content(r, text)
 }
 
-// content reads to the end, which age says that it was: a file that was cut
-// short ends with another error, io.ErrUnexpectedEOF among them.
+// content reads all of the plaintext. age returns an error for a truncated file, which may
+// be io.ErrUnexpectedEOF.
 func (s *sealed) content(r io.Reader, text *[maxText]byte) (n int, err error) {
 	for n < len(text) {
 		k, err := r.Read(text[n:])
@@ -267,8 +264,8 @@ func (s *sealed) content(r io.Reader, text *[maxText]byte) (n int, err error) {
 	return 0, s.fault(fmt.Errorf("%w: it holds more than a key", errMismatch), "")
 }
 
-// unusable are the faults in err of what is under a passphrase or a plugin's, if any:
-// the outermost ones.
+// unusable returns the faults in err about identities with a passphrase or of a plugin: the
+// outermost ones.
 func unusable(err error) error {
 	switch e := err.(type) {
 	case *fault.Fault:
@@ -285,11 +282,11 @@ func unusable(err error) error {
 	return nil
 }
 
-// noIdentity tells who could open s, where an identity was looked for, and which of
-// them could not be used.
+// noIdentity is the error that says to whom s is encrypted, where identities were looked
+// for, and which of them could not be used.
 func (s *sealed) noIdentity(v Vault, host string, ids *Identities, unusable error) error {
 	var b strings.Builder
-	rs, _ := v.Recipients(host) // only for their names: the file counts
+	rs, _ := v.Recipients(host) // only to get their names: the error is about the file
 	for _, f := range s.meta.Recipients {
 		fmt.Fprintf(&b, "\n  encrypted to %s", rs.name(f))
 	}
@@ -306,7 +303,8 @@ func (s *sealed) noIdentity(v Vault, host string, ids *Identities, unusable erro
 	return s.fault(&notOpened{b.String(), unusable}, hint)
 }
 
-// notOpened is that no identity opens a file, some of which could not be used.
+// notOpened is the error that no identity opens a file, with the errors of those that could
+// not be used.
 type notOpened struct {
 	searched string
 	unusable error

@@ -8,9 +8,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// ReadMeta returns what the text of a vault file says about itself: for one that
-// comes from elsewhere than the vault, such as an old version in git's history.
-// The path is for errors. As with [Vault.Meta] nothing of it is authenticated.
+// ReadMeta returns the metadata in the text of a vault file that comes from elsewhere than
+// the vault, such as an old version in git's history. The path is used in errors. As with
+// [Vault.Meta] nothing of it is authenticated.
 func ReadMeta(path string, text []byte) (Meta, error) {
 	s := &sealed{path: path}
 	var err error
@@ -26,9 +26,8 @@ func ReadMeta(path string, text []byte) (Meta, error) {
 	return s.meta, nil
 }
 
-// RecipientsIn returns the recipients in the text of a recipients file, for one
-// that comes from git's history: lines that are not understood are passed over,
-// since nothing is going to be encrypted to them.
+// RecipientsIn returns the recipients in the text of a recipients file from git's history.
+// Invalid lines are ignored, since nothing will be encrypted to them.
 func RecipientsIn(path string, text []byte) Recipients {
 	var rs Recipients
 	for r, line := range listed(path, bufio.NewScanner(bytes.NewReader(text))) {

@@ -6,11 +6,10 @@ import (
 	"filippo.io/age"
 )
 
-// Prepare opens the headers of many vault files at once as far as that takes an
-// age plugin: one conversation with its program, and one touch if that is the
-// way of the hardware key. Without it there is one for each file. What cannot be
-// opened here is told when the file is. It needs no plugin for files that other
-// identities open.
+// Prepare opens the headers of many vault files at once if that takes an age plugin: one
+// conversation with its program, and one touch if the hardware key allows that. Without it
+// there is one for each file. Errors are reported when the file itself is opened. Files
+// that other identities open need no plugin.
 func (i *Identities) Prepare(v Vault, names []Name) error {
 	if len(names) == 0 {
 		return nil
@@ -40,9 +39,9 @@ func (i *Identities) Prepare(v Vault, names []Name) error {
 	return i.askPlugins(left)
 }
 
-// MayOpen tells whether one of the identities may open a vault file. Nobody is
-// asked: of who would have to be it is not known. Nor is it of a file that cannot
-// be read, which is told elsewhere.
+// MayOpen reports whether one of the identities may open a vault file. It starts no plugin,
+// so it is true if one may have an identity, and also if the file cannot be read, which is
+// reported elsewhere.
 func (i *Identities) MayOpen(v Vault, n Name) bool {
 	s, err := v.read(n.Host, n.File)
 	if err != nil || i.MayAsk() {

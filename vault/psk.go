@@ -9,9 +9,9 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// ReplacePSK puts a preshared key, made at the given time, in the place of the one in a
-// file of host, or makes the file where there is none. At every moment the file is there
-// whole, with the old key or the new one. The lock of the repository is held.
+// ReplacePSK replaces the preshared key in a file of host by one that was made at the given
+// time, or makes the file if there is none. At every moment the file is there whole, with
+// the old key or the new one. The caller holds the lock of the repository.
 func (v Vault) ReplacePSK(host, file string, k keyring.PresharedKey, created time.Time) error {
 	if k.IsZero() || !strings.HasSuffix(file, pskSuffix) {
 		return fault.New("cannot seal", file, "a preshared key goes to a file named TUNNEL.PEER.psk", "")
@@ -29,7 +29,7 @@ func (v Vault) ReplacePSK(host, file string, k keyring.PresharedKey, created tim
 	staged := files.Staged(path)
 	sealed, err := encrypt(Meta{Host: host, File: file, PSK: k.Fingerprint(), Created: created}, text, rs, labels)
 	if err == nil {
-		err = files.Remove(v.repository(), staged) // of one that was killed
+		err = files.Remove(v.repository(), staged) // left by a killed process
 	}
 	if err == nil {
 		err = files.Create(v.repository(), staged, sealed, 0o600)

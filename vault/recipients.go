@@ -19,19 +19,19 @@ const (
 
 // A Recipient is one line of a recipients file.
 type Recipient struct {
-	Name        string // its own comment, or the one just above it; "" if there is none
-	Above       string // the comment above it, with other recipients in between or without
+	Name        string // its own comment, or the one on the line above; "" if there is none
+	Above       string // the comment above it, possibly with other recipients in between
 	File        string // where it stands
 	Line        int
-	Text        string // its one spelling, of which Fingerprint is made
+	Text        string // its canonical spelling, from which Fingerprint is made
 	Fingerprint Fingerprint
-	PostQuantum bool // of a plugin's recipient nobody knows before it is used
+	PostQuantum bool // nil for a plugin's recipient until it is used
 
 	age   age.Recipient
 	asker Asker
 }
 
-// String names r for a person: `alice (vault/recipients.txt:3)`.
+// String describes r for a user: `alice (vault/recipients.txt:3)`.
 func (r Recipient) String() string {
 	if r.Name == "" {
 		return r.at()
@@ -46,7 +46,7 @@ func (r Recipient) isPlugin() bool {
 
 func (r Recipient) at() string { return fmt.Sprintf("%s:%d", r.File, r.Line) }
 
-// Recipients are those of one host's secrets, each once.
+// Recipients are those of one host's secrets, without duplicates.
 type Recipients []Recipient
 
 // Fingerprints returns the fingerprints of rs, in their order.
@@ -58,8 +58,8 @@ func (rs Recipients) Fingerprints() []Fingerprint {
 	return all
 }
 
-// Compare tells how the recipients that a file is encrypted to differ from rs,
-// in whatever order: those that cannot open it, and those that still can.
+// Compare returns how the recipients of a file differ from rs, in any order: those that
+// cannot open it yet, and those that still can.
 func (rs Recipients) Compare(file []Fingerprint) (missing Recipients, stale []Fingerprint) {
 	has := make(map[Fingerprint]bool)
 	for _, f := range file {
@@ -79,7 +79,7 @@ func (rs Recipients) Compare(file []Fingerprint) (missing Recipients, stale []Fi
 	return missing, stale
 }
 
-// name tells a person which recipient f is, as far as rs knows.
+// name describes the recipient of fingerprint f for a user, if rs has it.
 func (rs Recipients) name(f Fingerprint) string {
 	for _, r := range rs {
 		if r.Fingerprint == f {
@@ -101,10 +101,10 @@ func unique(rs Recipients) Recipients {
 	return out
 }
 
-// labels are those of all of rs: age encrypts only to recipients that have the
-// same. It refuses what age would refuse too, but names the lines: a single
-// classic recipient gives the secret to whoever keeps the file until there is a
-// quantum computer, whatever the others are.
+// labels are those of all of rs: age encrypts only to recipients with the same labels. It
+// refuses what age would refuse, but names the lines: a single classic recipient would give
+// the secret to whoever keeps the file until there is a quantum computer, whatever the
+// others are.
 func (rs Recipients) labels(of func(Recipient) ([]string, error)) ([]string, error) {
 	var kinds []string
 	at := map[string][]string{}
@@ -128,7 +128,7 @@ func (rs Recipients) labels(of func(Recipient) ([]string, error)) ([]string, err
 	return of(rs[0])
 }
 
-const postQuantum = "postquantum" // age's label, C2SP age.md
+const postQuantum = "postquantum" // age's label, from C2SP age.md
 
 func kindOf(labels []string) string {
 	switch {
@@ -141,7 +141,7 @@ func kindOf(labels []string) string {
 }
 
 func clash(kinds []string, at map[string][]string) error {
-	slices.SortFunc(kinds, func(a, b string) int { return strings.Compare(b, a) }) // post-quantum first
+	slices.SortFunc(kinds, func(a, b string) int { return strings.Compare(b, a) }) // the post-quantum one first
 	var why []string
 	for _, kind := range kinds {
 		why = append(why, kind+": "+strings.Join(at[kind], ", "))
@@ -150,7 +150,7 @@ func clash(kinds []string, at map[string][]string) error {
 		"age-keygen -pq -o IDENTITY")
 }
 
-// labels are those of r. Only a plugin itself knows those of its recipients.
+// labels are those of r. For a plugin's recipient only the plugin knows them.
 func (r Recipient) labels() ([]string, error) {
 	p, ok := r.age.(*ageplugin.Recipient)
 	if !ok && r.PostQuantum {

@@ -51,13 +51,12 @@ func (l *Lists) read(path string) (Recipients, error) {
 	return rs, nil
 }
 
-// listed yields the lines of a recipients file that are to be recipients, each with
-// whom the comments name.
+// listed yields the lines of a recipients file that are recipients, each with its name in
+// the comments.
 //
-// A comment names the one line below it. What stands further down may be somebody
-// else's, who was added to the end of the list, as >> does it: it has its own name or
-// none, and only [Recipient.Above] tells in whose company it stands, up to an empty
-// line or the next comment.
+// A comment names the one line below it. A line further down may belong to somebody else,
+// who was appended to the list with >>: it has its own name or none, and only
+// [Recipient.Above] gives the last comment above it, up to an empty line or the next comment.
 func listed(path string, lines *bufio.Scanner) iter.Seq2[Recipient, string] {
 	return func(yield func(Recipient, string) bool) {
 		var name, above string
@@ -80,8 +79,8 @@ func listed(path string, lines *bufio.Scanner) iter.Seq2[Recipient, string] {
 	}
 }
 
-// parse fills in r. It never quotes the line, nor age's error that does: it
-// might be an identity in the wrong file.
+// parse fills in r. It never quotes the line, nor age's error, which does: the line might
+// be an identity in the wrong file.
 func (r *Recipient) parse(line string) error {
 	var err error
 	switch {
@@ -130,7 +129,8 @@ func (r *Recipient) parseX25519(line string) error {
 	return nil
 }
 
-// parseTag reads the recipient of a hardware key that age itself encrypts to.
+// parseTag parses the recipient of a hardware key to which age can encrypt without the
+// plugin.
 func (r *Recipient) parseTag(line string) error {
 	t, err := tag.ParseRecipient(line)
 	if err != nil {
@@ -140,7 +140,7 @@ func (r *Recipient) parseTag(line string) error {
 	return nil
 }
 
-// parsePlugin does not start the plugin: to read a list takes none.
+// parsePlugin does not start the plugin, which is not needed to read a list.
 func (r *Recipient) parsePlugin(line string) error {
 	p, err := client(r.asker).Recipient(line)
 	if err != nil {
@@ -167,11 +167,12 @@ func (r *Recipient) parseSSH(line string) (err error) {
 	return err
 }
 
-// errOtherSSH is for the SSH keys that age -R passes over with a warning: whoever is
-// listed with one could open nothing.
+// errOtherSSH is for the SSH keys that age -R skips with a warning: their owners could open
+// nothing.
 var errOtherSSH = errors.New("an SSH key of a type that age cannot encrypt to")
 
-// otherSSH is the type of an SSH key that does not begin with ssh-, "" for other lines.
+// otherSSH returns the type of an SSH key that does not begin with ssh-, "" for other
+// lines.
 func otherSSH(line string) string {
 	if key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err == nil && !strings.HasPrefix(key.Type(), "ssh-") {
 		return key.Type()
@@ -179,8 +180,8 @@ func otherSSH(line string) string {
 	return ""
 }
 
-// nameIn is whom a comment names. A secret that was commented out is no name: names
-// are shown, and get into messages of commits.
+// nameIn returns the name in a comment. A secret that was commented out is not a name:
+// names are shown, and get into commit messages.
 func nameIn(comment string) string {
 	if HoldsSecret(comment) {
 		return ""
@@ -188,7 +189,7 @@ func nameIn(comment string) string {
 	return strings.TrimSpace(comment)
 }
 
-// validLine is what prints a line like the one that was meant.
+// validLine is a hint with a command that prints a valid line of the intended kind.
 func validLine(line string) string {
 	if strings.HasPrefix(line, "ssh-") || otherSSH(line) != "" {
 		return "ssh-keygen -y -f KEY prints a valid line; ssh-keygen -t ed25519 makes a key"

@@ -26,13 +26,12 @@ type Stale struct {
 	NoMeta  bool          // made by stock age: it does not say who can open it
 	Sealed  bool          // its host alone may open it
 
-	read *sealed // until it is decrypted: most of reading it is to parse it
+	read *sealed // not parsed until it is decrypted, since that takes most of the time
 }
 
-// Expected is what a file is compared with after it was decrypted: the public key
-// of a private one, or the fingerprint of a preshared one. Where none is known of a
-// preshared one, since stock age made its files, it is the file of the other host, if
-// there is one.
+// Expected is what a file is compared with after it was decrypted: the public key of a
+// private key, or the fingerprint of a preshared key. If no fingerprint is known, since
+// stock age made the file, it is the file of the other host, if there is one.
 type Expected struct {
 	PublicKey keyring.PublicKey
 	PSK       string
@@ -42,29 +41,29 @@ type Expected struct {
 // A Rekey encrypts vault files again, to the present recipients of their hosts.
 // The keys in them stay the same, and so does the time when they were made.
 //
-// Everything is decrypted and compared before anything is written. Each file is
-// then replaced by a rename, once the new one is on disk, so that one that stops at
-// any point leaves a vault in which every file opens, for the old recipients or the
-// new ones, and another one finishes.
+// Everything is decrypted and compared before anything is written. Each file is then
+// replaced by a rename, once the new one is on disk. So a rekey that stops at any point
+// leaves a vault in which every file opens, for the old recipients or the new ones, and
+// another rekey finishes.
 type Rekey struct {
 	Vault Vault
 	IDs   *Identities
-	Now   time.Time                    // when a file without metadata begins to be of an age
-	Want  func(Name) (Expected, error) // what a file has to hold
-	Hosts []string                     // also looked through for temporary files of an earlier rekey
-	Step  func(done, all int)          // hears of progress, in any order; may be nil
-	Left  func(Stale, error)           // hears of sealed files that only their hosts can encrypt again
+	Now   time.Time                    // when a file without metadata is said to have been made
+	Want  func(Name) (Expected, error) // what a file has to contain
+	Hosts []string                     // also searched for temporary files of an earlier rekey
+	Step  func(done, all int)          // called for progress, in any order; may be nil
+	Left  func(Stale, error)           // called for sealed files that only their hosts can rekey
 	lists *Lists
 	files *files.Swapper
-	flush func(dir *os.File, hint string) error // flush, but in tests
+	flush func(dir *os.File, hint string) error // flush, except in tests
 	slow  bool                                  // each file is synced by itself
 	mu    sync.Mutex
 	done  int
 	all   int
 }
 
-// Outdated returns the files of hosts that are not encrypted to their present
-// recipients, in the order of hosts and files. It needs no identity.
+// Outdated returns the files of hosts that are not encrypted to their present recipients,
+// in the order of hosts and files. It needs no identity.
 func (v Vault) Outdated(ctx context.Context, hosts []string) ([]Stale, error) {
 	lists := v.Lists()
 	found := make([][]Stale, len(hosts))
@@ -102,9 +101,9 @@ func (l *Lists) outdated(host string) (all []Stale, err error) {
 	return all, nil
 }
 
-// Run encrypts the files of stale again and returns those that it has, also if
-// there is an error. A file that was changed by somebody else in the meantime is
-// left as it is, and is an error.
+// Run encrypts the files of stale again and returns those that it has replaced, also if
+// there is an error. A file that somebody else has changed in the meantime is left as it
+// is, and is an error.
 func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error) {
 	unlock, err := r.Vault.lock()
 	if err != nil {
@@ -130,7 +129,7 @@ func (r *Rekey) Run(ctx context.Context, stale []Stale) (did []Stale, err error)
 	return r.writeAll(ctx, stale, open)
 }
 
-// toOpen are the files of stale, and those that they are compared with.
+// toOpen returns the files of stale, and those that they are compared with.
 func (r *Rekey) toOpen(stale []Stale) []Name {
 	names := make([]Name, len(stale))
 	for i, s := range stale {
@@ -140,7 +139,7 @@ func (r *Rekey) toOpen(stale []Stale) []Name {
 		if !s.NoMeta {
 			continue
 		}
-		want, err := r.Want(s.Name) // an error is told of when the file is opened
+		want, err := r.Want(s.Name) // its error is reported when the file is opened
 		if err == nil && want.Other != (Name{}) && !slices.Contains(names, want.Other) {
 			names = append(names, want.Other)
 		}
@@ -154,11 +153,11 @@ func (r *Rekey) agree(stale []Stale) error {
 	for i, s := range stale {
 		hosts[i] = s.Host
 	}
-	return r.lists.Agree(slices.Compact(hosts)) // they come in order
+	return r.lists.Agree(slices.Compact(hosts)) // they are sorted by host
 }
 
-// sweep removes what an earlier rekey that was killed has left: it may be encrypted
-// to somebody who is out of the lists again.
+// sweep removes the temporary files of an earlier rekey that was killed: they may be
+// encrypted to somebody who is no longer in the lists.
 func (r *Rekey) sweep(stale []Stale) error {
 	hosts := slices.Clone(r.Hosts)
 	for _, s := range stale {
@@ -174,8 +173,8 @@ func (r *Rekey) sweep(stale []Stale) error {
 	return nil
 }
 
-// forget has no text in memory twice: of the files that were read already it is with
-// them. Preshared keys are compared with each other, and stay.
+// forget drops the snapshot's texts of the files that were read already, so that no text is
+// in memory twice. Those of preshared keys stay, since they are compared with each other.
 func (r *Rekey) forget(stale []Stale) {
 	for _, s := range stale {
 		if s.read != nil && strings.HasSuffix(s.File, keySuffix) {
@@ -184,15 +183,15 @@ func (r *Rekey) forget(stale []Stale) {
 	}
 }
 
-// An openFile is a file that was decrypted, and is to be written.
+// An openFile is a file that was decrypted, and will be written again.
 type openFile struct {
 	meta Meta
 	was  [sha256.Size]byte // of the vault file
-	text [maxText]byte     // of which size bytes are the key
+	text [maxText]byte     // of which the first size bytes are the key
 	size int               // 0: it is left to its host
 }
 
-// maxErrors are as many as a person reads.
+// maxErrors is how many errors are reported.
 const maxErrors = 10
 
 func (r *Rekey) openAll(ctx context.Context, stale []Stale) ([]openFile, error) {
@@ -214,8 +213,8 @@ func (r *Rekey) openAll(ctx context.Context, stale []Stale) ([]openFile, error) 
 	return open, err
 }
 
-// sealedHint tells the way to open what its host alone can open. Where none of its
-// recipients of today can, the host was installed again since, and has another key.
+// sealedHint is the hint for a file that its host alone can open. If none of its present
+// recipients can, the host was reinstalled since, and has another key.
 func (r *Rekey) sealedHint(s *Stale) string {
 	if rs, err := r.Vault.Lists().Of(s.Host); err == nil && len(s.Missing) == len(rs) {
 		return reinstalled(s.Host)
@@ -240,13 +239,13 @@ func (r *Rekey) step() {
 	}
 }
 
-// open decrypts a file and compares what is in it, as a push does.
+// open decrypts a file and compares its content, as a push does.
 func (r *Rekey) open(stale *Stale, o *openFile) error {
 	want, err := r.Want(stale.Name)
 	if err != nil {
 		return err
 	}
-	s := stale.read // if the file is another one by now, it will not be replaced
+	s := stale.read // if the file has changed since, it will not be replaced
 	if s == nil || r.Vault.Seen == nil {
 		if s, err = r.Vault.read(stale.Host, stale.File); err != nil {
 			return err
@@ -265,8 +264,8 @@ func (r *Rekey) open(stale *Stale, o *openFile) error {
 	return nil
 }
 
-// key is the key file in s, which is as wanted. Where that was not known before, it is
-// afterwards.
+// key returns the key file in s, after comparing it. If nothing was known to compare with,
+// Expected is set from it.
 func (r *Rekey) key(s *sealed, stale *Stale, want *Expected) ([]byte, error) {
 	if strings.HasSuffix(stale.File, keySuffix) {
 		k, err := s.openKey(r.Vault, stale.Host, want.PublicKey, r.IDs)
@@ -289,14 +288,14 @@ func (r *Rekey) key(s *sealed, stale *Stale, want *Expected) ([]byte, error) {
 	return k.File(), nil
 }
 
-// each does n pieces of work, some at once, until there are too many errors or
-// ctx ends. It returns the errors in the order of the work.
+// each does n pieces of work, several at once, until there are too many errors or ctx ends.
+// It returns the errors in the order of the work.
 func each(ctx context.Context, workers, n int, do func(int) error) error {
 	errs := make([]error, n)
 	var next, failed atomic.Int64
 	var group sync.WaitGroup
 	for range min(workers, n) {
-		group.Go(func() { // one for each piece would have to grow its stack each time
+		group.Go(func() { // a goroutine for each piece would have to grow its stack each time
 			for failed.Load() < maxErrors && ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= n {
@@ -312,7 +311,7 @@ func each(ctx context.Context, workers, n int, do func(int) error) error {
 	return errors.Join(append(errs, context.Cause(ctx))...)
 }
 
-// lock keeps a second rekey away from the vault. It is gone with the process.
+// lock keeps a second rekey out of the vault. It ends with the process.
 func (v Vault) lock() (unlock func(), err error) {
 	unlock, err = files.Lock(v.Dir)
 	if errors.Is(err, files.ErrLocked) {

@@ -16,23 +16,23 @@ import (
 )
 
 const (
-	// writers are more than there are processors: some wait for the disk.
+	// There are more writers than processors, since some wait for the disk.
 	writers = 16
-	// Every so often what is staged is brought to the disk, and swapped.
+	// The interval at which staged files are synced and swapped.
 	every = 200 * time.Millisecond
 )
 
-// A rewrite puts the new files of a rekey in the place of the old ones. Some
-// goroutines encrypt and stage them; meanwhile another one brings to the disk, at
-// once, what is staged, and swaps it. To bring each there by itself took as long as
-// a third of the cryptography, and to swap them only afterwards left processors idle.
+// A rewrite replaces the files of a rekey. Some goroutines encrypt and stage new files;
+// meanwhile another one syncs what is staged, all at once, and swaps it. To sync each file
+// by itself took a third of the time of the cryptography, and to swap them only at the end
+// left processors idle.
 type rewrite struct {
 	*Rekey
 	dir      *os.File // the vault
 	stale    []Stale
 	opened   []openFile
 	staging  sync.Mutex
-	ready    []int // staged, and not yet with swapAll
+	ready    []int // staged, and not yet taken by swapAll
 	staged   []bool
 	swapped  []bool
 	failed   []error // to be swapped
@@ -66,7 +66,7 @@ func (r *Rekey) writeAll(ctx context.Context, stale []Stale, open []openFile) (d
 		switch {
 		case w.swapped[i]:
 			did = append(did, s)
-		case w.staged[i]: // if it cannot be removed, the next rekey does
+		case w.staged[i]: // if it cannot be removed, the next rekey does it
 			r.files.Unstage(r.Vault.Path(s.Host, s.File))
 		}
 	}
@@ -104,9 +104,10 @@ func (w *rewrite) stage(i int) error {
 	return nil
 }
 
-// swapAll swaps what is staged, again and again until done is closed, and then the
-// rest, also where somebody has interrupted the encryption: his hosts would have to
-// be encrypted once more. It gives up at an error of the disk, or too many others.
+// swapAll swaps what is staged, repeatedly until done is closed, and then the rest. That
+// includes a run that the user interrupts: otherwise the files that are encrypted already
+// would have to be encrypted again. It gives up at an error of the disk, or too many
+// others.
 func (w *rewrite) swapAll(done <-chan struct{}) error {
 	defer w.gaveUp.Store(true)
 	var disk error
@@ -130,7 +131,7 @@ func (w *rewrite) swapAll(done <-chan struct{}) error {
 	return errors.Join(append(w.failed, disk)...)
 }
 
-// take returns what was staged since the last time.
+// take returns what was staged since the last call.
 func (w *rewrite) take() []int {
 	w.staging.Lock()
 	defer w.staging.Unlock()

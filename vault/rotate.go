@@ -8,14 +8,14 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// KeyFile is the file of a tunnel's private key, as it is installed. That of
-// [keyring.Next] is the one that a rotation is changing to.
+// KeyFile is the name of a tunnel's private key file as it is installed. KeyFile of
+// [keyring.Next] is that of the key to which a rotation is changing.
 func KeyFile(tunnel string) string { return tunnel + keySuffix }
 
 func isNext(file string) bool { return strings.HasSuffix(file, nextSuffix) }
 
-// installed is the name that a file has on its host once it is in use: what the
-// metadata of both "wg0.key" and "wg0.next.key" says.
+// installed is the name that a file has on its host once it is in use, which is in the
+// metadata of both "wg0.key" and "wg0.next.key".
 func installed(file string) string {
 	if name, ok := strings.CutSuffix(file, nextSuffix); ok {
 		return name + keySuffix
@@ -23,10 +23,9 @@ func installed(file string) string {
 	return file
 }
 
-// Promote makes host's next private key in tunnel its present one, at once and
-// for good. It needs no identity, but refuses a file whose metadata does not say
-// that it belongs there: the old key would be gone. If there is no next key the
-// error is [fs.ErrNotExist].
+// Promote makes host's next private key in tunnel its present one, by a rename that cannot
+// be undone. It needs no identity, but refuses a file whose metadata does not belong there,
+// since the old key would be lost. If there is no next key the error is [fs.ErrNotExist].
 func (v Vault) Promote(host, tunnel string) error {
 	next := KeyFile(keyring.Next(tunnel))
 	if _, err := v.Meta(host, next); err != nil {
@@ -39,8 +38,8 @@ func (v Vault) Promote(host, tunnel string) error {
 	return nil
 }
 
-// RemoveKey removes host's file, for a host that keeps its key to itself. That
-// there is none is no error.
+// RemoveKey removes host's vault file, for a host that keeps its key to itself. A missing
+// file is no error.
 func (v Vault) RemoveKey(host, file string) error {
 	if err := checkNames(host, file); err != nil {
 		return err

@@ -10,36 +10,36 @@ import (
 	"filippo.io/age/armor"
 )
 
-// To read the metadata of ten thousand files with age took half of the time of a check
-// and most of its memory. So a file that is spelled as age writes it is read here, and
-// where anything is not as it should be age has the word: what is refused, and why, it
-// alone decides. FuzzScan holds that both say the same of what is taken here.
+// Reading the metadata of ten thousand files with age took half of the time of a check and
+// most of its memory. So a file that is spelled as age writes it is read here; anything
+// else is left to age, which alone decides what is refused, and why. FuzzScan tests that
+// both agree on what is accepted here.
 
 // A scanner reads vault files one after the other, in the same memory.
 type scanner struct {
-	file []byte // without its armor
+	file []byte // the binary age file
 	rest []byte // of file, what was not read yet
 	body []byte // of the last stanza
 }
 
 var scanners = sync.Pool{New: func() any { return new(scanner) }}
 
-// Both refuse what has another spelling, but pass over the ends of lines.
+// Both decoders refuse other spellings, but ignore line ends.
 var (
 	padded   = base64.StdEncoding.Strict()
 	unpadded = base64.RawStdEncoding.Strict()
 )
 
 const (
-	columns = 64              // of base64 in a line
+	columns = 64              // base64 characters in a line
 	perLine = columns / 4 * 3 // bytes
 
-	maxStanzas = 512 // and words in the first line of one: age takes more
+	maxStanzas = 512 // words in the first line of a stanza; age accepts more
 	maxWords   = 64
 )
 
-// scanMeta returns the metadata of a vault file that is spelled as age writes it, if it
-// is such as [findMeta] takes.
+// scanMeta returns the metadata of a vault file that is spelled as age writes it, if
+// [findMeta] would accept it.
 func scanMeta(text []byte) (Meta, bool) {
 	s := scanners.Get().(*scanner)
 	defer scanners.Put(s)
@@ -54,7 +54,7 @@ func scanMeta(text []byte) (Meta, bool) {
 	return m, err == nil && len(m.Recipients) <= others
 }
 
-// dearmor takes what has LF at the end of each line, and nothing before it or after it.
+// dearmor accepts a text with LF at the end of each line, and nothing before or after it.
 func (s *scanner) dearmor(text []byte) bool {
 	text, begins := bytes.CutPrefix(text, []byte(armor.Header+"\n"))
 	text, ends := bytes.CutSuffix(text, []byte("\n"+armor.Footer+"\n"))
@@ -78,8 +78,8 @@ func (s *scanner) dearmor(text []byte) bool {
 	return true
 }
 
-// header reads the stanzas: ours, if there is exactly one, and how many others there are.
-// It is nil as well if the header is not one that age takes.
+// header reads the stanzas: ours, if there is exactly one, and the number of others. It
+// returns nil if age would not accept the header.
 func (s *scanner) header() (ours *age.Stanza, others int) {
 	s.rest = s.file
 	if line, ok := s.line(); !ok || string(line) != "age-encryption.org/v1" {
@@ -120,7 +120,7 @@ func (s *scanner) line() (line []byte, ok bool) {
 	return line, ok
 }
 
-// readBody reads the lines of a stanza, of which the last is a short one.
+// readBody reads the lines of a stanza, the last of which is a short one.
 func (s *scanner) readBody() bool {
 	s.body = s.body[:0]
 	for {
@@ -143,7 +143,8 @@ func (s *scanner) decode(line []byte) bool {
 	return err == nil
 }
 
-// areArgs tells whether a line is of words of printable ASCII with a space between them.
+// areArgs reports whether a line consists of words of visible ASCII characters with single
+// spaces between them.
 func areArgs(line []byte) bool {
 	if bytes.Count(line, []byte(" ")) >= maxWords {
 		return false

@@ -41,7 +41,7 @@ type Batch struct {
 	files *files.Batch
 }
 
-// NewBatch begins one. The lock of the repository is held.
+// NewBatch begins a batch. The caller holds the lock of the repository.
 func NewBatch(v Vault) (*Batch, error) {
 	b, err := files.NewBatch(v.repository(), v.Dir)
 	if err != nil {
@@ -50,8 +50,7 @@ func NewBatch(v Vault) (*Batch, error) {
 	return &Batch{sealer{v, v.Lists(), b.Add}, b}, nil
 }
 
-// Commit gives the files their names. One that is there already is left as it is, and is
-// an error.
+// Commit gives the files their names. An existing file is left as it is, and is an error.
 func (b *Batch) Commit() error {
 	if err := b.files.Commit(); err != nil {
 		return fault.WrapFile(err, "cannot make vault files in", b.vault.Dir, "the same command again does the rest")
@@ -59,10 +58,10 @@ func (b *Batch) Commit() error {
 	return nil
 }
 
-// Close removes what was sealed and has got no name.
+// Close removes what was sealed and not committed.
 func (b *Batch) Close() error { return b.files.Close() }
 
-// A sealer makes vault files with what create stands for.
+// A sealer makes vault files with its function create: one by one, or in a batch.
 type sealer struct {
 	vault  Vault
 	lists  *Lists
@@ -85,7 +84,7 @@ func (s *sealer) SealPSK(host, file string, k keyring.PresharedKey, created time
 	return s.seal(file, Meta{Host: host, File: file, PSK: k.Fingerprint(), Created: created}, k.File())
 }
 
-// seal writes text, which it wipes, as the vault file of file, which m describes.
+// seal encrypts text, which it wipes, and writes the vault file; m is its metadata.
 func (s *sealer) seal(file string, m Meta, text []byte) error {
 	defer clear(text)
 	if err := checkNames(m.Host, file); err != nil {
@@ -113,7 +112,7 @@ func (s *sealer) seal(file string, m Meta, text []byte) error {
 	return nil
 }
 
-// encrypt returns the vault file of text. The labels are those of all of rs.
+// encrypt returns the vault file for text. The labels are those of all of rs.
 func encrypt(m Meta, text []byte, rs Recipients, labels []string) ([]byte, error) {
 	m.Version, m.Recipients = version, rs.Fingerprints()
 	meta := &metaRecipient{meta: m, labels: labels}

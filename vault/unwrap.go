@@ -13,20 +13,19 @@ import (
 	"wgkeys/vault/ageplugin"
 )
 
-// A pluginIdentity is in the keeping of the age plugin called name, of whose
-// identity file it is a line.
+// A pluginIdentity belongs to the age plugin called name; it is a line of an identity file.
 type pluginIdentity struct{ name, line string }
 
-// opened is what the plugins made of a file. It is kept, also where it is an
-// error, so that nobody has to touch a hardware key twice for a file in a run.
+// opened is the result of the plugins for a file. It is kept, even if it is an error, so
+// that a hardware key needs no second touch for a file in a run.
 type opened struct {
 	key []byte
 	err error
 }
 
-// Unwrap implements [age.Identity] over all identities that were found. One that
-// cannot be used, under a passphrase or of a plugin, is no reason not to try the
-// others; what kept it from being used is told if they do not open the file either.
+// Unwrap implements [age.Identity] over all identities that were found. If one with a
+// passphrase or of a plugin cannot be used, the others are tried all the same; the reason
+// is returned if they do not open the file either.
 func (i *Identities) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	key, locked := i.unwrapHere(stanzas)
 	if !leavesOthers(locked) {
@@ -44,14 +43,14 @@ func (i *Identities) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	return nil, both(locked, o.err)
 }
 
-// leavesOthers tells whether a file may be another identity's: none was right, or one
-// cannot be used.
+// leavesOthers reports whether another identity may still open a file: none matched so far,
+// or one could not be used.
 func leavesOthers(err error) bool {
 	_, unusable := errors.AsType[*fault.Fault](err)
 	return (unusable || errors.Is(err, age.ErrIncorrectIdentity)) && !errors.Is(err, ErrInterrupted)
 }
 
-// both joins what was wrong with two identities: that one was not right says nothing.
+// both joins the errors of two identities; that one did not match is no information.
 func both(a, b error) error {
 	switch {
 	case errors.Is(a, age.ErrIncorrectIdentity):
@@ -62,24 +61,22 @@ func both(a, b error) error {
 	return errors.Join(a, b)
 }
 
-// MayAsk tells whether opening a file may take a hardware key, so that
-// [Identities.Prepare] is worth its while. What is wrong with an identity file is
-// told when it is needed.
+// MayAsk reports whether opening a file may need a hardware key, so that it is worth
+// calling [Identities.Prepare]. Errors in identity files are reported when they are needed.
 func (i *Identities) MayAsk() bool {
 	i.load()
 	return i.mayAskPlugins()
 }
 
-// mayAskPlugins tells whether there is a plugin's identity. One may be in a file
-// under a passphrase.
+// mayAskPlugins reports whether there is a plugin's identity. There may be one in a file
+// with a passphrase.
 func (i *Identities) mayAskPlugins() bool {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	return len(i.found.plugins)+len(i.found.locked) > 0
 }
 
-// unwrapHere opens a file without any plugin, and asks for a passphrase if that
-// may help.
+// unwrapHere opens a file without plugins, and asks for a passphrase if that may help.
 func (i *Identities) unwrapHere(stanzas []*age.Stanza) ([]byte, error) {
 	if o, ok := i.openedBefore(stanzas); ok && o.err == nil {
 		return bytes.Clone(o.key), nil
@@ -101,13 +98,13 @@ func (i *Identities) unwrapHere(stanzas []*age.Stanza) ([]byte, error) {
 	}
 }
 
-// unlock asks for the passphrase of an identity file that may open a file, when
-// as many silent identities as were tried do not. It returns false if nothing is
-// left to try, and what keeps files locked that may have helped.
+// unlock asks for the passphrase of an identity file that may open a file, after the silent
+// identities did not. It returns false if none is left to try, with the errors of those
+// that stay locked.
 func (i *Identities) unlock(stanzas []*age.Stanza, tried int) (more bool, err error) {
 	i.talk.Lock()
 	defer i.talk.Unlock()
-	if len(i.found.silent) > tried { // another goroutine was here
+	if len(i.found.silent) > tried { // another goroutine has unlocked one
 		return true, nil
 	}
 	var errs []error
@@ -132,8 +129,8 @@ func (i *Identities) unlock(stanzas []*age.Stanza, tried int) (more bool, err er
 	return false, errors.Join(errs...)
 }
 
-// askPlugins has each plugin in turn open what those before it did not, and
-// keeps what came of it. It fails only if the person ended the run. i.talk is held.
+// askPlugins makes each plugin in turn open what those before it did not, and keeps the
+// results. It fails only if the user has ended the run. The caller holds i.talk.
 func (i *Identities) askPlugins(files [][]*age.Stanza) (ended error) {
 	names, lines := i.byPlugin()
 	results := make([]opened, len(files))
@@ -167,7 +164,7 @@ func (i *Identities) byPlugin() (names []string, lines map[string][]string) {
 	return names, lines
 }
 
-// askPlugin has one plugin open those of files that are not open yet.
+// askPlugin makes one plugin open those of files that are not open yet.
 func (i *Identities) askPlugin(name string, lines []string, files [][]*age.Stanza, results []opened) error {
 	var left []int
 	var ask [][]*age.Stanza
@@ -200,14 +197,14 @@ func (i *Identities) askPlugin(name string, lines []string, files [][]*age.Stanz
 func (i *Identities) openedBefore(stanzas []*age.Stanza) (opened, bool) {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
-	if len(i.opened) == 0 { // as in every run without a plugin
+	if len(i.opened) == 0 { // as in a run without plugins
 		return opened{}, false
 	}
 	o, ok := i.opened[digest(stanzas)]
 	return o, ok
 }
 
-// digest names a file by the stanzas of its header.
+// digest identifies a file by the stanzas of its header.
 func digest(stanzas []*age.Stanza) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	for _, s := range stanzas {
@@ -216,8 +213,8 @@ func digest(stanzas []*age.Stanza) (sum [sha256.Size]byte) {
 	return [sha256.Size]byte(h.Sum(sum[:0]))
 }
 
-// A stanzaReader is an identity that opens nothing and keeps the stanzas that
-// age hands to it, which spares us a parser of our own.
+// A stanzaReader is an identity that opens nothing and keeps the stanzas that age passes to
+// it, so no parser of our own is needed.
 type stanzaReader struct{ stanzas []*age.Stanza }
 
 // Unwrap implements [age.Identity].
@@ -226,7 +223,7 @@ func (r *stanzaReader) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	return nil, age.ErrIncorrectIdentity
 }
 
-// read fails, with an [age.NoIdentityMatchError] if the header is whole.
+// read fails, with an [age.NoIdentityMatchError] if the header is intact.
 func (r *stanzaReader) read(file []byte) error {
 	_, err := age.Decrypt(bytes.NewReader(file), r)
 	return err

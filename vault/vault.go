@@ -12,13 +12,12 @@
 // the end of a rotation is a rename over wg0.key.age and nothing else, see
 // [Vault.Promote], and needs no identity.
 //
-// A host may make its key itself and keep it: it has a public key in the keyring
-// and no vault file. Nothing else marks it, so a vault file that was lost looks
-// the same, until the host is asked what it has.
+// A host may make its key itself and keep it: then it has a public key in the keyring and
+// no vault file. A lost vault file looks the same, until the host is asked for its key.
 //
-// A host that has a recipients.only.txt keeps its secrets to itself: they are
-// encrypted to the lines of that file and to no others, and because every reader
-// of the lists goes through [Lists.Of], a rekey and a check hold them to it.
+// A host with a recipients.only.txt keeps its secrets to itself: they are encrypted to the
+// lines of that file and to no others. All code reads the lists through [Lists.Of], so a
+// rekey and a check keep to it.
 //
 // # Promises
 //
@@ -30,23 +29,22 @@
 // mode 0600 from birth, and are synced before they get their name. A seal never
 // overwrites a file; of two that race exactly one wins.
 //
-// Nothing is handed out before it was compared. age neither says who encrypted
-// a file nor binds it to its name, so whoever can write to the repository can
-// swap two files or put one of his own in their place. After every decrypt the
-// public key is derived and compared with the keyring's and with the file's own
-// metadata, and the metadata with the path.
+// Nothing is returned before it was compared. age neither says who encrypted a file nor
+// binds it to its name, so whoever can write to the repository can swap two files or put
+// his own in their place. After every decryption the public key is derived and compared
+// with the keyring's and with the file's own metadata, and the metadata with the path.
 //
-// No error holds a byte of a secret, nor of a file that might be one: the
-// errors of age quote what they could not parse, so they are told in our words.
+// No error holds a byte of a secret, nor of a file that might be one: the errors of age
+// quote what they could not parse, so they are replaced by our own.
 //
 // # Limits
 //
-// The metadata is authenticated only when the file is opened. Before that it is
-// what the repository says, good for finding stale files but not for trust.
-// Anyone who can open a file can also forge it. A preshared key has no public
-// half: who replaces it in the folders of both hosts is not noticed here. An
-// old file put back with the same key in it opens. The buffers of this package
-// are wiped, those inside age and in the garbage collector's hands are not.
+// The metadata is authenticated only when the file is opened. Before that it serves to find
+// stale files, and must not be trusted. Anyone who can open a file can also forge it. A
+// preshared key has no public half: if it is replaced in the folders of both hosts, that is
+// not noticed here. An old file with the same key that was put back opens. The buffers of
+// this package are wiped; those of age and those that the garbage collector has not reused
+// yet are not.
 //
 // # Format
 //
@@ -80,11 +78,10 @@
 // options and comment for SSH keys ("ssh-ed25519 AAAA…"). There is at least
 // one, and there are no fewer stanzas of other types.
 //
-// There is one spelling of everything above, and a reader refuses every other:
-// a second such stanza, an argument too many, "+00:00" for "Z". A reader that
-// meets another version does not guess. The age specification tells programs
-// to pass over stanzas they do not know, and age's header MAC covers this one
-// as all others.
+// There is one spelling of everything above, and a reader refuses every other: a second
+// such stanza, an extra argument, "+00:00" for "Z". A reader refuses an unknown version.
+// The age specification tells programs to ignore unknown stanzas, and age's header MAC
+// covers this one like all others.
 //
 // # Other implementations
 //
@@ -119,8 +116,8 @@ const (
 	maxFile = 64 << 10
 )
 
-// The reasons for which a vault file is not opened, for errors.Is. Besides
-// them there are [fs.ErrNotExist] and [fs.ErrExist].
+// The reasons for which a vault file is not opened, for errors.Is. In addition there are
+// [fs.ErrNotExist] and [fs.ErrExist].
 var (
 	errDamaged    = errors.New("no intact vault file")
 	errMismatch   = errors.New("not the file that belongs here")
@@ -131,12 +128,12 @@ var (
 // A Name is that of a vault file, which is named as on its host.
 type Name struct{ Host, File string }
 
-// A Vault is the vault of one repository: its folder, normally "vault". The
-// folder above it is the repository, which no symbolic link leads out of.
+// A Vault is the vault of one repository: its folder, normally "vault". The folder above it
+// is the repository, and no symbolic link out of that is followed.
 type Vault struct {
 	Dir   string
-	Asker Asker           // for age plugins that have a question when they encrypt; nil: nobody answers
-	Seen  *files.Snapshot // what is read of before the disk; nil: nothing
+	Asker Asker           // for age plugins that ask something when they encrypt; nil: there is no user to ask
+	Seen  *files.Snapshot // read instead of the disk, as far as it goes; nil: nothing
 
 	Shared fs.FileMode // the bits of its mode that a file gets besides, for others
 
@@ -170,7 +167,7 @@ func (v Vault) Hosts() ([]string, error) {
 	})
 }
 
-// Holds tells whether path is that of a vault file: where [Vault.Hosts] and [Vault.List]
+// Holds reports whether path is that of a vault file, as [Vault.Hosts] and [Vault.List]
 // find it.
 func (v Vault) Holds(path string) bool {
 	dir, name := filepath.Split(path)
@@ -190,8 +187,8 @@ func (v Vault) List(host string) ([]string, error) {
 	})
 }
 
-// names returns the names that pick finds in the entries of a folder in dir, sorted. One that
-// is not there yet has none.
+// names returns the names that pick finds in the entries of a folder in dir, sorted. A
+// folder that does not exist has none.
 func names(entries []fs.DirEntry, err error, dir, folder string,
 	pick func(fs.DirEntry) (string, bool)) ([]string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
@@ -212,14 +209,14 @@ func names(entries []fs.DirEntry, err error, dir, folder string,
 	return found, nil
 }
 
-// Lacks tells whether the snapshot knows that host has no such file.
+// Lacks reports whether the snapshot knows that host has no such file.
 func (v Vault) Lacks(host, file string) bool {
 	return checkNames(host, file) == nil && v.Seen.Lacks(v.Dir, host, file+suffix)
 }
 
-// validFile tells whether s can be the name of a key file: one that stays in its
-// folder, is an argument of an age stanza and never looks like an option. The
-// characters are those that wg-quick(8) allows in an interface's name.
+// validFile reports whether s can be the name of a key file: it stays in its folder, is an
+// argument of an age stanza and never looks like an option. The characters are those that
+// wg-quick(8) allows in an interface's name.
 func validFile(s string) bool {
 	if s == "" || len(s) > 128 || s[0] == '.' || s[0] == '-' {
 		return false
@@ -234,7 +231,7 @@ func validFile(s string) bool {
 	return strings.HasSuffix(s, keySuffix) || strings.HasSuffix(s, pskSuffix)
 }
 
-// isVaultFile tells whether a vault file can have the name.
+// isVaultFile reports whether s can be the name of a vault file.
 func isVaultFile(name string) bool {
 	file, ok := strings.CutSuffix(name, suffix)
 	return ok && validFile(file)

@@ -1,13 +1,13 @@
-// Package ageplugin is age's client of plugins written again, for one reason: one touch
-// for many files. The client in package age starts the plugin's program again for every
-// file, and a push of fifty hosts would ask a hardware key fifty times. The protocol,
-// identity-v1 and recipient-v1 of C2SP's age-plugin.md, lets one conversation open many.
-// Besides, age's client cannot be interrupted and waits for ever for a program that says
-// nothing.
+// Package ageplugin is age's plugin client written again, for one reason: one touch for
+// many files. The client in package age starts the plugin's program again for every file,
+// so a push to fifty hosts would ask for fifty touches of a hardware key. The protocol,
+// identity-v1 and recipient-v1 of C2SP's age-plugin.md, can open many files in one
+// conversation. In addition, age's client cannot be interrupted and waits for ever for a
+// program that says nothing.
 //
-// There is no cryptography in it: the stanzas of a file's header go to the plugin, and
-// the file key comes back. How a vault file is read and decrypted is age's own, and so
-// is everything that is opened without a plugin.
+// It contains no cryptography: the stanzas of a file's header go to the plugin, and the
+// file key comes back. A vault file is read and decrypted by age itself, and so is
+// everything that is opened without a plugin.
 package ageplugin
 
 import (
@@ -16,24 +16,24 @@ import (
 	"filippo.io/age/plugin"
 )
 
-// An Asker speaks with the person who runs the program, on the terminal. This
-// package prints nothing itself. It has one conversation at a time.
+// An Asker speaks with the user on the terminal. This package prints nothing itself. It has
+// one conversation at a time.
 type Asker interface {
 	// Tell shows a line: "please touch your key".
 	Tell(line string)
 	// Ask asks for a value, which is not shown as it is typed if it is secret.
 	Ask(prompt string, secret bool) (string, error)
-	// Choose asks for one of two answers, or shows the only one if no is "".
+	// Choose asks for one of two answers, or shows the only one if no is "". True means yes.
 	Choose(prompt, yes, no string) (bool, error)
-	// Ended is closed when the person has ended the run: nobody is waited for any
-	// more. Nil: that never happens.
+	// Ended is closed when the user has ended the run, so that nobody is waited for any
+	// longer. Nil: that never happens.
 	Ended() <-chan struct{}
 }
 
 // A Client speaks with plugins.
 type Client struct {
-	Asker    Asker         // nil: nobody answers
-	Patience time.Duration // how long somebody is waited for who says nothing
+	Asker    Asker         // nil: there is no user to ask
+	Patience time.Duration // how long to wait for a silent plugin or user
 }
 
 func (c Client) ended() <-chan struct{} {
@@ -43,7 +43,7 @@ func (c Client) ended() <-chan struct{} {
 	return c.Asker.Ended()
 }
 
-// clientUI puts the Asker into the form that age wants for its plugins.
+// clientUI adapts the Asker to the type that age wants for its plugins.
 func (c Client) clientUI() *plugin.ClientUI {
 	a := c.Asker
 	if a == nil {
@@ -64,5 +64,5 @@ func (c Client) clientUI() *plugin.ClientUI {
 	}
 }
 
-// Program is what a plugin's program is called.
+// Program is the name of a plugin's program.
 func Program(name string) string { return "age-plugin-" + name }

@@ -15,14 +15,14 @@ type Recipient struct {
 	name, line string
 }
 
-// Recipient reads the line of a recipients file. It starts no program.
+// Recipient parses a line of a recipients file. It starts no program.
 func (c Client) Recipient(line string) (*Recipient, error) {
 	name, _, err := plugin.ParseRecipient(line)
 	return &Recipient{c, name, line}, err
 }
 
-// Labels returns the labels of r, which its plugin alone knows: it is asked to wrap a
-// key that nothing is encrypted with.
+// Labels returns the labels of r, which only its plugin knows: the plugin is asked to wrap
+// a file key that is not used.
 func (r *Recipient) Labels() ([]string, error) {
 	key := make([]byte, fileKeySize)
 	rand.Read(key)
@@ -66,10 +66,10 @@ type wrapping struct {
 	labels  []string
 }
 
-// maxWrapped is more stanzas than a recipient has.
+// maxWrapped is a bound for the stanzas of a recipient.
 const maxWrapped = 64
 
-// wraps hears what only recipient-v1 has.
+// wraps handles the commands that only recipient-v1 has.
 func (w *wrapping) wraps(said *age.Stanza) (*age.Stanza, error) {
 	switch said.Type {
 	case "recipient-stanza":

@@ -24,8 +24,8 @@ import (
 type session struct {
 	Client
 	name   string
-	state  string // of the protocol: what the program is asked for
-	try    string // a command that asks it for the same by itself; "": there is none
+	state  string // what the program is asked for, in the words of the protocol
+	try    string // a command that runs the program alone, for the hint; "": there is none
 	ui     *plugin.ClientUI
 	heard  func(*age.Stanza) (answer *age.Stanza, err error)
 	keys   [][]byte // of each file, nil: not opened
@@ -38,16 +38,16 @@ type session struct {
 	wait *wait
 }
 
-// maxLine is more than a line of a plugin has: a header of 64 KiB is the largest.
+// maxLine is a bound for a line of a plugin, in bytes: the largest is a header of 64 KiB.
 const maxLine = 64 << 10
 
-// fileKeySize is the size of every file key of age.
+// fileKeySize is the size of an age file key, in bytes.
 const fileKeySize = 16
 
-// UnwrapAll has the plugin called name open files, each given by the stanzas of
-// its header, with its identities. For a file that none of them opens its key is
-// nil, and its error too if the plugin has no word to say about that. What was opened
-// before the conversation failed is open.
+// UnwrapAll makes the plugin called name open files, each given by the stanzas of its
+// header, with its identities. For a file that none of them opens the key is nil, and so is
+// the error if the plugin gives none. If the conversation fails, what was opened before it
+// failed is returned.
 func (c Client) UnwrapAll(name string, identities []string, files [][]*age.Stanza) (keys [][]byte, errs []error,
 	err error) {
 	s := &session{Client: c, name: name, ui: c.clientUI(), keys: make([][]byte, len(files)),
@@ -55,14 +55,14 @@ func (c Client) UnwrapAll(name string, identities []string, files [][]*age.Stanz
 	s.heard = s.opens
 	err = s.talk("identity-v1", func() error { return s.send(identities, files) })
 	for i, key := range s.keys {
-		if key == nil && s.errs[i] == nil { // none of the identities that are there opens it
+		if key == nil && s.errs[i] == nil { // none of the identities opens it
 			s.errs[i] = errors.Join(s.absent...)
 		}
 	}
 	return s.keys, s.errs, err
 }
 
-// talk is a whole conversation, which begins with what send says.
+// talk is a whole conversation, in which send is the first phase.
 func (s *session) talk(state string, send func() error) error {
 	s.state = state
 	if err := s.start(state); err != nil {
@@ -85,7 +85,7 @@ func (s *session) talk(state string, send func() error) error {
 	return nil
 }
 
-// ended tells of an error whether the program is gone, or speaks no more.
+// ended reports whether an error means that the program has gone, or writes no more.
 func ended(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.EPIPE)
 }
@@ -109,7 +109,7 @@ func (s *session) fault(err error) error {
 		" </dev/null shows what it says by itself")
 }
 
-// A message is what a plugin says of why it fails.
+// A message is the reason that a plugin gives for a failure.
 type message string
 
 func (m message) Error() string { return string(m) }
@@ -118,7 +118,7 @@ func messageOf(said *age.Stanza) message {
 	return message(fmt.Sprintf("%.500s", bytes.TrimSpace(said.Body)))
 }
 
-// start starts the program in a folder that tells it nothing about ours.
+// start starts the program in a folder that reveals nothing about ours.
 func (s *session) start(state string) (err error) {
 	s.cmd = exec.Command(Program(s.name), "--age-plugin="+state)
 	s.cmd.Dir = os.TempDir()
@@ -133,16 +133,17 @@ func (s *session) start(state string) (err error) {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	// Who reads or writes at a pipe that is closed stops at once, whatever the
-	// program does, or those that it has started.
+	// After the pipe is closed its reader and writer stop at once, even if the program, or
+	// one that it has started, still has its end.
 	s.wait = s.newWait(func() { s.in.Close(); out.Close() })
 	return nil
 }
 
-// leave is how long a program may take to clean up.
+// leave is how long a program may take to clean up before it is killed.
 const leave = 2 * time.Second
 
-// end lets the program clean up. How it exits says nothing: it has said all.
+// end lets the program clean up. Its exit status is ignored, because the conversation is
+// over.
 func (s *session) end() {
 	s.in.Close()
 	s.cmd.Process.Signal(os.Interrupt)
@@ -150,7 +151,7 @@ func (s *session) end() {
 	s.cmd.Wait()
 }
 
-// send is the first phase: everything that the plugin is to know.
+// send is the first phase: it tells the plugin all that it has to know.
 func (s *session) send(identities []string, files [][]*age.Stanza) error {
 	w := bufio.NewWriter(s.in)
 	for _, id := range identities {
@@ -163,10 +164,10 @@ func (s *session) send(identities []string, files [][]*age.Stanza) error {
 		}
 	}
 	stanza.Write(w, &age.Stanza{Type: "done"})
-	return w.Flush() // and tells any error before
+	return w.Flush() // errors of earlier writes come back here
 }
 
-// converse is the second phase: the plugin speaks, and hears an answer.
+// converse is the second phase: the plugin sends commands, and gets an answer to each.
 func (s *session) converse() error {
 	for {
 		said, err := s.read()
@@ -176,7 +177,7 @@ func (s *session) converse() error {
 		if said.Type == "done" {
 			return nil
 		}
-		s.wait.pause() // a person may take his time
+		s.wait.pause() // the user's time does not count
 		answer, err := s.answer(said)
 		if err != nil {
 			return err
@@ -188,7 +189,7 @@ func (s *session) converse() error {
 	}
 }
 
-// read tells the person what is going on if the plugin takes its time.
+// read tells the user to wait if the plugin takes long.
 func (s *session) read() (*age.Stanza, error) {
 	if s.ui.WaitTimer != nil {
 		defer time.AfterFunc(5*time.Second, func() { s.ui.WaitTimer(s.name) }).Stop()
@@ -208,7 +209,7 @@ func (s *session) answer(said *age.Stanza) (*age.Stanza, error) {
 	return s.heard(said)
 }
 
-// opens hears what only identity-v1 has.
+// opens handles the commands that only identity-v1 has.
 func (s *session) opens(said *age.Stanza) (*age.Stanza, error) {
 	switch said.Type {
 	case "file-key":
@@ -238,9 +239,9 @@ func (s *session) fileKey(said *age.Stanza) error {
 	return nil
 }
 
-// failed keeps the error of one file for that file, and that of one identity, as of a
-// hardware key that is not plugged in, until it is known what the others open. Any
-// other ends the conversation.
+// failed keeps the error of a file for that file, and that of an identity (such as a
+// hardware key that is not plugged in) until it is known what the others open. Any other
+// error ends the conversation.
 func (s *session) failed(said *age.Stanza) error {
 	message := messageOf(said)
 	switch {

@@ -8,14 +8,14 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// ErrInterrupted is the error of what was waited for when the person ended the run.
+// ErrInterrupted is the error of a wait if the user has ended the run.
 var ErrInterrupted = fault.Interrupted
 
-// ErrSilent is the error of what was waited for to no end.
+// ErrSilent is the error of a wait that took too long.
 var ErrSilent = errors.New("it said nothing for two minutes")
 
-// A wait is for somebody who may never answer. It is given up when the person ends
-// the run, or when the patience of the client ends.
+// A wait is for somebody who may never answer. It is given up when the user ends the run,
+// or when the client's patience is over.
 type wait struct {
 	stop  func()
 	limit time.Duration
@@ -27,7 +27,7 @@ type wait struct {
 	why error
 }
 
-// newWait calls stop once, from another goroutine, if it is given up.
+// newWait begins a wait. If it is given up, stop is called once, from another goroutine.
 func (c Client) newWait(stop func()) *wait {
 	w := &wait{stop: stop, limit: c.Patience, done: make(chan struct{})}
 	w.timer = time.AfterFunc(c.Patience, func() { w.giveUp(ErrSilent) })
@@ -53,7 +53,7 @@ func (w *wait) giveUp(why error) {
 	}
 }
 
-// pause and goOn leave out a time of somebody else's.
+// pause and goOn exclude a period from the time that the wait has taken.
 func (w *wait) pause() {
 	if w != nil {
 		w.timer.Stop()
@@ -66,7 +66,7 @@ func (w *wait) goOn() {
 	}
 }
 
-// over ends the wait, and tells why it was given up, if it was.
+// over ends the wait, and returns why it was given up, or nil.
 func (w *wait) over() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -75,8 +75,8 @@ func (w *wait) over() error {
 	return w.why
 }
 
-// Await returns what do returns, or that it was given up. Do goes on then, and
-// nobody hears of it.
+// Await returns the result of do, or the error if the wait was given up. In that case do
+// goes on, and its result is ignored.
 func Await[T any](c Client, do func() (T, error)) (T, error) {
 	type result struct {
 		value T

@@ -1,13 +1,12 @@
-// Package leak finds secrets in the clear, in whatever text or binary file they
-// are: WireGuard's private and preshared keys, age's identities, and the SSH keys
-// that open the vault.
+// Package leak finds secrets in the clear in any text or binary file: WireGuard's private
+// and preshared keys, age's identities, and the SSH keys that open the vault.
 //
-// 32 bytes in base64 are a public key as often as a private one, and many other
-// things besides. They are taken for a secret if they are known to be one, for
-// their public key or fingerprint is; or if they say so, by the word before them
-// or by being alone in a file. A key that the keyring has as a public one is none.
+// 32 bytes in base64 may be a public key, a private key, or many other things. They are
+// taken for a secret if they are known to be one, because their public key or fingerprint
+// is known, or if the word before them says so, or if they are alone in a file. A key that
+// the keyring has as a public one is not a secret.
 //
-// What is compressed, encrypted, or spelled in any other way is not found.
+// What is compressed, encrypted, or encoded in another way is not found.
 package leak
 
 import (
@@ -23,17 +22,17 @@ import (
 	"wgkeys/keyring"
 )
 
-// Known is what is known of the repository's secrets, and is none itself. Each
-// has a text for a person: whose it is.
+// Known is what is known about the repository's secrets; it contains none. Each has a text
+// that tells the user whose it is.
 type Known struct {
 	Public map[keyring.PublicKey]string // the keyring's
 	Sealed map[keyring.PublicKey]string // those that the vault has private keys of
 	PSK    map[string]string            // fingerprints
 	SSH    map[string]string            // recipients, as "ssh-ed25519 AAAA…"
-	AnySSH bool                         // find SSH keys of nobody known, too
+	AnySSH bool                         // also report SSH keys of unknown owners
 }
 
-// A Kind of secret tells what makes it worthless.
+// A Kind of secret says what makes it worthless: another key, or another recipient.
 type Kind int
 
 // The kinds of secret.
@@ -43,23 +42,23 @@ const (
 	Identity // of age or SSH: it opens files of the vault
 )
 
-// A Hit is a secret in the clear. It holds no byte of it.
+// A Hit is a secret in the clear. It holds no byte of the secret.
 type Hit struct {
 	Line int    // from 1
 	Kind Kind   // of secret
 	What string // "a private key", "an age identity"
-	Of   string // whose, if that is known
-	SSH  string // of an SSH key of nobody known: the recipient it would be
+	Of   string // whose it is, if that is known
+	SSH  string // of an SSH key with an unknown owner: the recipient that belongs to it
 }
 
-// maxSSH is more than the file of an SSH key has, in bytes.
+// maxSSH is a bound for the size of an SSH key file, in bytes.
 const maxSSH = 32 << 10
 
-// spelled is how long the base64 of a key is, padding and all.
+// spelled is the length of a key in base64, with padding.
 const spelled = 44
 
-// Find returns the secrets in a file, in the order of their lines. Of its name
-// only the end matters: a public key may be alone in a file that ends in ".pub".
+// Find returns the secrets in a file, in the order of their lines. Only the extension of
+// its name matters: a public key may be alone in a file that ends in ".pub".
 func (k *Known) Find(name string, text []byte) []Hit {
 	f := finder{k, text, nil}
 	f.keys(name)
@@ -81,7 +80,7 @@ func (f *finder) hit(at int, h Hit) {
 	f.hits = append(f.hits, h)
 }
 
-// keys looks at each padding for the key before it.
+// keys examines the key before each padding character.
 func (f *finder) keys(name string) {
 	for at := 0; ; {
 		i := bytes.IndexByte(f.text[at:], '=')
@@ -99,8 +98,8 @@ func (f *finder) keys(name string) {
 	}
 }
 
-// isKey reports whether text[start:end], which ends in a padding, is the whole of
-// 32 bytes in base64.
+// isKey reports whether text[start:end], which ends in padding, is the base64 of exactly 32
+// bytes.
 func (f *finder) isKey(start, end int) bool {
 	if end < len(f.text) && (f.text[end] == '=' || inBase64(f.text[end])) || start > 0 && inBase64(f.text[start-1]) {
 		return false
@@ -118,13 +117,13 @@ func inBase64(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '+' || c == '/'
 }
 
-// judge tells whether the key at start is a secret, and what it is.
+// judge decides whether the key at start is a secret, and of what kind.
 func (f *finder) judge(name string, start int) (Hit, bool) {
 	key := f.text[start : start+spelled]
 	public, err := keyring.ParsePublicKey(key)
 	published := err == nil && f.Public[public] != ""
 	if published && f.Sealed[public] != "" {
-		return Hit{}, false // the vault too has it for the public key of another one
+		return Hit{}, false // the vault, too, has it as the public key of another private one
 	}
 	if h, ok := f.certain(key); ok {
 		return h, true
@@ -139,7 +138,7 @@ func (f *finder) judge(name string, start int) (Hit, bool) {
 	return Hit{Kind: privateKey, What: "a key alone in its file"}, alone
 }
 
-// certain tells what a key is whose public key or fingerprint is known.
+// certain identifies a key whose public key or fingerprint is known.
 func (f *finder) certain(key []byte) (Hit, bool) {
 	if private, err := keyring.ParsePrivateKey(key); err == nil {
 		public := private.PublicKey()
@@ -161,8 +160,8 @@ func (f *finder) certain(key []byte) (Hit, bool) {
 	return Hit{}, false
 }
 
-// labels are what wg-quick, systemd-networkd, NetworkManager, NixOS, uci, JSON and
-// YAML call a secret, without case and what joins the words.
+// labels are the names of secrets in wg-quick, systemd-networkd, NetworkManager, NixOS,
+// uci, JSON and YAML, in lower case and without separators.
 var labels = []struct {
 	word string
 	hit  Hit
@@ -172,7 +171,7 @@ var labels = []struct {
 	{"psk", Hit{Kind: PresharedKey, What: "a preshared key"}},
 }
 
-// maxLabel is how far before a key its word is looked for, in bytes.
+// maxLabel is how far before a key its label is looked for, in bytes.
 const maxLabel = 64
 
 func labelled(before []byte) (Hit, bool) {
@@ -197,7 +196,8 @@ func labelled(before []byte) (Hit, bool) {
 	return Hit{}, false
 }
 
-// hex finds keys as a WireGuard device in user space is told them.
+// hex finds keys in the hexadecimal form of a userspace WireGuard device's configuration
+// protocol.
 func (f *finder) hex() {
 	f.hexKeys("private_key=", Hit{Kind: privateKey, What: "a private key"})
 	f.hexKeys("preshared_key=", Hit{Kind: PresharedKey, What: "a preshared key"})
@@ -229,7 +229,7 @@ func (f *finder) hexKey(at int, as Hit) {
 	f.hit(at, as)
 }
 
-// identities finds those that age takes: an example with dots is none.
+// identities finds age identities. A placeholder such as AGE-SECRET-KEY-1... is none.
 func (f *finder) identities() {
 	const prefix = "AGE-SECRET-KEY-"
 	for at := 0; ; {
@@ -252,8 +252,8 @@ func (f *finder) identities() {
 	}
 }
 
-// ssh finds SSH keys under no passphrase that open the vault. Others are not ours
-// to speak of, unless the caller can tell whether they ever did.
+// ssh finds SSH keys without a passphrase that open the vault. Others are not reported,
+// unless the caller can find out whether they ever did.
 func (f *finder) ssh() {
 	if len(f.SSH) == 0 && !f.AnySSH {
 		return
@@ -273,7 +273,8 @@ func (f *finder) ssh() {
 		if head > 16 { // no key begins here
 			continue
 		}
-		// To its end and no further: of many beginnings each would be searched to the end.
+		// Search to the end of the key only: with many beginnings each search would otherwise
+		// go to the end of the file.
 		rest := f.text[start:min(len(f.text), start+maxSSH)]
 		signer, err := ssh.ParsePrivateKey(rest)
 		if err != nil {

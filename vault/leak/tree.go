@@ -13,14 +13,13 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// MaxFile is the size of a file that is still searched, in bytes. A larger one
-// is no file of keys, but may still hold one: it is not found.
+// MaxFile is the largest size of a file that is searched, in bytes. A secret in a larger
+// one is not found.
 const MaxFile = 16 << 20
 
-// Tree calls found, from several goroutines, for each hit in the files below dir.
-// Symbolic links and git's own folders are left out, and so is what cannot be
-// read: unreadable is told of each such path. What is in seen, which may be nil, is
-// not read again.
+// Tree calls found, from several goroutines, for each hit in the files below dir. Symbolic
+// links and git's own folders are left out. For each path that cannot be read unreadable is
+// called. A file in seen, which may be nil, is not read again.
 func (k *Known) Tree(dir string, seen *files.Snapshot, found func(path string, h Hit),
 	unreadable func(path string, err error)) {
 	t := &tree{k: k, seen: seen, found: found, unreadable: unreadable}
@@ -34,8 +33,8 @@ type tree struct {
 	unreadable func(string, error)
 }
 
-// dir searches a folder. Where it has many folders they are searched beside each other,
-// unless it is itself one of such.
+// dir searches a folder. Its subfolders are searched in parallel if there are many, unless
+// it is itself one of many.
 func (t *tree) dir(path string, entries []fs.DirEntry, beside bool) {
 	var below []fs.DirEntry
 	for _, e := range entries {
@@ -77,7 +76,7 @@ func (t *tree) folder(dir string, e fs.DirEntry, beside bool) {
 	t.dir(path, t.entries(path), beside)
 }
 
-// entry searches a file in a folder: what the snapshot has of it, or else what is on the
+// entry searches a file in a folder: its text in the snapshot, or else the file on the
 // disk.
 func (t *tree) entry(dir string, e fs.DirEntry) {
 	if seen, ok := e.(files.Seen); ok {

@@ -1,6 +1,6 @@
-// Package stanza reads and writes the stanzas that age and its plugins speak in
-// (C2SP age.md, "Recipient stanza", and age-plugin.md). Those of vault files go
-// through age itself, whose own code for it is not for others to import.
+// Package stanza reads and writes the stanzas of the age plugin protocol (C2SP age.md,
+// "Recipient stanza", and age-plugin.md). Those of vault files are handled by age itself,
+// whose own code for it is internal.
 package stanza
 
 import (
@@ -16,13 +16,13 @@ import (
 
 const (
 	columns = 64
-	maxBody = 1 << 20 // bytes; what a plugin may say at once
+	maxBody = 1 << 20 // bytes that a plugin may send in one stanza
 )
 
-// Base64 is the encoding of age: unpadded, and no stray bit is taken.
+// Base64 is age's encoding: without padding, and strict about stray bits.
 var Base64 = base64.RawStdEncoding.Strict()
 
-// ErrSyntax is the error for what is no stanza.
+// ErrSyntax is the error for what is not a stanza.
 var ErrSyntax = errors.New("it does not speak as an age plugin does")
 
 // Write writes s as C2SP age.md spells it.
@@ -33,7 +33,7 @@ func Write(w io.Writer, s *age.Stanza) error {
 	for ; len(body) >= columns; body = body[columns:] {
 		b.WriteString(body[:columns] + "\n")
 	}
-	b.WriteString(body + "\n") // the last line is a short one, if need be empty
+	b.WriteString(body + "\n") // the last line is shorter than the others, if necessary empty
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -66,7 +66,7 @@ func Read(r *bufio.Reader) (*age.Stanza, error) {
 	return nil, ErrSyntax
 }
 
-// readLine returns a line that fits into the buffer of r, without its end.
+// readLine returns a line, without its end, that fits into the buffer of r.
 func readLine(r *bufio.Reader) (string, error) {
 	line, err := r.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -81,7 +81,7 @@ func readLine(r *bufio.Reader) (string, error) {
 	return string(line[:len(line)-1]), nil
 }
 
-// notVisible tells whether s is no argument of a stanza: those are of visible
+// notVisible reports whether s cannot be an argument of a stanza: arguments are visible
 // ASCII characters.
 func notVisible(s string) bool {
 	return s == "" || strings.ContainsFunc(s, func(c rune) bool { return c < '!' || c > '~' })
