@@ -1,6 +1,5 @@
-// Package check finds what is wrong in a repository, and what somebody who was a
-// recipient could read. It writes nothing, and needs no identity but to try whether
-// files open.
+// Package check finds what is wrong in a repository, and what a former recipient could
+// read. It writes nothing, and needs an identity only to try whether files open.
 package check
 
 import (
@@ -11,15 +10,15 @@ import (
 	"wgkeys/vault"
 )
 
-// Options are what to look at.
+// Options say what to check.
 type Options struct {
-	Only       string            // the tunnel; "": all, and what no tunnel names
+	Only       string            // the tunnel; "": all, and keys that no tunnel names
 	Identities *vault.Identities // to open every vault file with; nil: nothing is opened
 	History    bool              // search git's history for secrets too
 	Places     []vault.Place     // where the user's identities are
 }
 
-// Run goes through the repository.
+// Run checks the repository.
 func Run(ctx context.Context, r *repo.Repo, o Options) ([]Finding, error) {
 	names, err := r.TunnelNames(o.Only)
 	if err != nil {
@@ -35,7 +34,7 @@ func Run(ctx context.Context, r *repo.Repo, o Options) ([]Finding, error) {
 	if err := c.tunnels(names); err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil { // and what was not opened is no finding
+	if ctx.Err() != nil { // a file that was not opened is no finding
 		return nil, vault.ErrInterrupted
 	}
 	c.duplicates()

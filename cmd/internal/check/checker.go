@@ -16,25 +16,25 @@ import (
 	"wgkeys/vault"
 )
 
-// A checker goes through the repository, hosts beside each other.
+// A checker checks the repository, several hosts at once.
 type checker struct {
 	report
 	repo   *repo.Repo
 	now    time.Time
 	ids    *vault.Identities // nil: nothing is opened
 	lists  *recipientLists
-	all    bool          // every tunnel, and what no tunnel names
+	all    bool          // every tunnel, and keys that no tunnel names
 	places []vault.Place // where the user's identities are
 
 	parsed  []*tunnel.Tunnel
-	unknown bool // the hosts of a tunnel are not known
+	unknown bool // true if the hosts of a tunnel are not known
 	hosts   []*hostCheck
 
 	meanwhile []meanwhile
 }
 
-// tunnels checks the tunnels. What is wrong with a file is a finding; an error is
-// that it cannot be read at all.
+// tunnels checks the tunnels. An invalid file is a finding; an error means that it cannot
+// be read at all.
 func (c *checker) tunnels(names []string) error {
 	for _, name := range names {
 		t, err := repo.Parse(c.repo, name)
@@ -66,7 +66,7 @@ func (c *checker) tunnels(names []string) error {
 	return nil
 }
 
-// duplicates finds one key that two hosts have, or one host in two tunnels.
+// duplicates finds one key on two hosts, or on one host in two tunnels.
 func (c *checker) duplicates() {
 	type place struct{ host, name string }
 	owner := make(map[keyring.PublicKey]place, len(c.hosts))
@@ -97,8 +97,8 @@ func (c *checker) duplicates() {
 	}
 }
 
-// psks checks the preshared keys that the tunnel file asks for: both halves are
-// there and are one secret.
+// psks checks the preshared keys that the tunnel file asks for: that both files exist and
+// hold the same key.
 func (c *checker) psks(t *tunnel.Tunnel) {
 	pairs := t.PSKPairs()
 	reports := make([]report, len(pairs))
@@ -135,7 +135,7 @@ func (c *checker) psk(r *report, name, a, b string) {
 	}
 }
 
-// byHand finds out whether a rekey takes in a preshared key that has no metadata.
+// byHand checks whether a rekey would accept a preshared key without metadata.
 func (c *checker) byHand(r *report, f Finding, h repo.PSKFile) {
 	if c.ids == nil {
 		return
@@ -143,7 +143,7 @@ func (c *checker) byHand(r *report, f Finding, h repo.PSKFile) {
 	n := vault.Name{Host: h.Host, File: h.File}
 	want, err := c.repo.Expected(n)
 	switch {
-	case err != nil: // told of the other host
+	case err != nil: // reported for the other host
 		return
 	case want.PSK != "":
 		_, err = c.repo.Vault.OpenPSK(h.Host, h.File, want.PSK, c.ids)
@@ -156,7 +156,7 @@ func (c *checker) byHand(r *report, f Finding, h repo.PSKFile) {
 	}
 }
 
-// alike finds out whether both files of a preshared key hold the same.
+// alike checks whether both files of a preshared key hold the same one.
 func (c *checker) alike(r *report, name string, mine, other repo.PSKFile) {
 	a, b := mine.Host, other.Host
 	f := Finding{Check: "psk", Tunnel: name, Host: a}
@@ -177,9 +177,9 @@ func (c *checker) alike(r *report, name string, mine, other repo.PSKFile) {
 	}
 }
 
-// modes finds identities that others can read, and files of the repository that
-// everybody may write. Git keeps no other bits: a vault file of mode 0644, as a
-// clone has it, is ciphertext.
+// modes finds identity files that others can read, and files of the repository that
+// everybody may write. Others may read vault files, as in every clone: git keeps no such
+// mode, and they are ciphertext.
 func (c *checker) modes() {
 	for _, p := range c.places {
 		info, err := os.Stat(p.Path)

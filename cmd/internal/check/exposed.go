@@ -18,23 +18,23 @@ import (
 	"wgkeys/vault"
 )
 
-// A Exposure is somebody who could open vault files, and what of that is in use
-// still. To take him out of recipients.txt does not take back what he has read,
-// nor what a clone of his keeps.
+// An Exposure is what a former recipient could open, and which of those keys are still in
+// use. Taking him out of recipients.txt does not take back what he has read, nor a clone
+// that he keeps.
 type Exposure struct {
-	name  string // as he was named
+	name  string // the name that the user gave
 	print vault.Fingerprint
 	keys  []repo.HostKey
 	psks  []hostPSK
 	now   []string // files that do not say to whom they are encrypted
-	once  []string // files of which a version in history does not
+	once  []string // files of which an old version does not
 }
 
-// A hostPSK is the preshared key of two hosts, as the file of one of them.
+// A hostPSK is a preshared key, as the file of one of its two hosts.
 type hostPSK struct{ host, peer, tunnel string }
 
-// Exposed goes through git's history, and what is not committed yet, for all that
-// the recipient named who could ever read.
+// Exposed searches git's history, and what is not committed yet, for all that a recipient
+// could ever read.
 func Exposed(ctx context.Context, r *repo.Repo, who string) (*Exposure, error) {
 	past := &past{public: map[vault.Fingerprint]map[keyring.PublicKey]bool{}, psk: map[vault.Fingerprint]map[string]bool{},
 		named: r.AllRecipients()}
@@ -69,12 +69,12 @@ func Exposed(ctx context.Context, r *repo.Repo, who string) (*Exposure, error) {
 	return l, l.inUse(r, past)
 }
 
-// past is what a repository's vault files and lists of recipients ever were.
+// past holds all versions of a repository's vault files and lists of recipients.
 type past struct {
 	named  vault.Recipients
-	maybe  vault.Recipients // in files of other names, of which git may have had a list
+	maybe  vault.Recipients // in files of other names, which git may have renamed
 	now    []string         // files that do not say to whom they are encrypted
-	once   []string         // files of which a version in history does not
+	once   []string         // files of which an old version does not
 	public map[vault.Fingerprint]map[keyring.PublicKey]bool
 	psk    map[vault.Fingerprint]map[string]bool
 }
@@ -101,9 +101,9 @@ func (p *past) present(r *repo.Repo) error {
 	return nil
 }
 
-// blob reads one version of a file, which is called shown for a person. Git names a
-// blob by one path of several, so any file may be a vault file: what is in it tells.
-// What was made by stock age does not tell to whom. A file that is none is passed over.
+// blob reads one version of a file; shown is its name for the user. Git names a blob by one
+// path of several, so any file may be a vault file, which its content shows. A file that
+// stock age made does not say to whom it is encrypted. Other files are skipped.
 func (p *past) blob(path, shown string, text []byte) {
 	if repo.IsRecipients(path) {
 		p.named = append(p.named, vault.RecipientsIn(path, text)...)
@@ -121,7 +121,7 @@ func (p *past) blob(path, shown string, text []byte) {
 	}
 }
 
-// mayList tells whether a text may be a list of recipients, whatever its name.
+// mayList reports whether a text may be a list of recipients, whatever its name.
 func mayList(text []byte) bool {
 	for _, begin := range []string{"age1", "ssh-"} {
 		if bytes.HasPrefix(text, []byte(begin)) || bytes.Contains(text, []byte("\n"+begin)) {
@@ -148,8 +148,8 @@ func put[K comparable](sets map[vault.Fingerprint]map[K]bool, f vault.Fingerprin
 	sets[f][k] = true
 }
 
-// find is the recipient that was named: as a recipients file spells it, by its
-// fingerprint, or by the comment above it, if that is of one only.
+// find returns the recipient that the user named: as in a recipients file, by its
+// fingerprint, or by the comment above it, if that comment belongs to one recipient only.
 func (p *past) find(who, list string) (vault.Fingerprint, error) {
 	if f, err := vault.ParseFingerprint(who); err == nil {
 		return f, p.seen(who, f)
@@ -180,7 +180,8 @@ func (p *past) find(who, list string) (vault.Fingerprint, error) {
 	return print, fault.New("more than one recipient", who, strings.Join(texts, ", "), "name the one by its fingerprint")
 }
 
-// seen refuses a recipient that never was one: it is a slip, or another repository's.
+// seen refuses a recipient that never was one: a typing error, or one of another
+// repository.
 func (p *past) seen(who string, f vault.Fingerprint) error {
 	listed := slices.ContainsFunc(p.named, func(r vault.Recipient) bool { return r.Fingerprint == f })
 	if listed || p.public[f] != nil || p.psk[f] != nil {
@@ -191,7 +192,7 @@ func (p *past) seen(who string, f vault.Fingerprint) error {
 		"wgkeys check --leaver NAME, as the comment above the line had it")
 }
 
-// inUse keeps of what the leaver could read the keys that are in use.
+// inUse keeps those of the readable keys that are in use.
 func (l *Exposure) inUse(r *repo.Repo, p *past) error {
 	err := r.EachPublicKey(func(k repo.HostKey, public keyring.PublicKey) {
 		if p.public[l.print][public] {
@@ -222,7 +223,7 @@ func (l *Exposure) inUse(r *repo.Repo, p *past) error {
 	return err
 }
 
-// Still tells where the leaver is listed: he would get the new keys too.
+// Still returns where the leaver is still listed: he would get the new keys, too.
 func (l *Exposure) Still(r *repo.Repo) error {
 	for _, rs := range r.AllRecipients() {
 		if rs.Fingerprint == l.print {
@@ -238,7 +239,7 @@ func (l *Exposure) Has(host, tunnel string) bool {
 	return slices.ContainsFunc(l.keys, func(k repo.HostKey) bool { return k.Host == host && k.Tunnel == tunnel })
 }
 
-// replace is what makes a preshared key a new one.
+// replace is the command that replaces a preshared key.
 func (k hostPSK) replace() string {
 	return fmt.Sprintf("wgkeys rotate --psk -t %s %s", k.tunnel, k.host)
 }
@@ -263,7 +264,7 @@ func ExposedFindings(ctx context.Context, r *repo.Repo, say ui.Reporter, who str
 			"%s could read the private key of host %q in tunnel %q, and it is in use", l.name, k.Host, k.Tunnel)
 	}
 	for _, k := range l.psks {
-		if unmanaged(k.peer, k.tunnel) { // it has to be named
+		if unmanaged(k.peer, k.tunnel) { // the host has to be named
 			k.host, k.peer = k.peer, k.host
 		}
 		c.add(Finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()},
@@ -283,12 +284,12 @@ func ExposedFindings(ctx context.Context, r *repo.Repo, say ui.Reporter, who str
 	return unique(c.found), nil
 }
 
-// WarnUnknown tells of the files of which it is not known whether the recipient could
-// read them.
+// WarnUnknown warns of the files for which it is not known whether the recipient could read
+// them.
 func (l *Exposure) WarnUnknown(say ui.Reporter) { l.warn(say, slices.Concat(l.now, l.once)) }
 
-// warn tells of what is not known, so that the answer is not taken for all there is. Whether
-// a key was replaced since, history does not tell.
+// warn warns of what is not known, so that the answer is not taken to be complete. History
+// does not tell whether such a key was replaced since.
 func (l *Exposure) warn(say ui.Reporter, paths []string) {
 	const most = 5
 	for i, path := range paths {

@@ -12,19 +12,19 @@ import (
 	"wgkeys/vault"
 )
 
-// A Finding is something wrong, where, and what to do about it.
+// A Finding says what is wrong, where, and what to do about it.
 type Finding struct {
-	Check  string `json:"check"` // what was looked at: "recipients", "secret"
+	Check  string `json:"check"` // what was checked: "recipients", "secret"
 	Tunnel string `json:"tunnel,omitempty"`
 	Host   string `json:"host,omitempty"`
-	File   string `json:"file,omitempty"` // as seen from the repository's folder
+	File   string `json:"file,omitempty"` // relative to the repository's folder
 	Line   int    `json:"line,omitempty"`
 	What   string `json:"what"`
 	Hint   string `json:"hint"`
 
-	lacks    string            // the file that is not there
-	conflict bool              // the file has the markers of a merge
-	moved    *vault.MovedError // the file may be that of a host or tunnel of another name
+	lacks    string            // a file is missing
+	conflict bool              // the file has conflict markers
+	moved    *vault.MovedError // the file may belong to a renamed host or tunnel
 }
 
 // A report collects findings.
@@ -52,10 +52,10 @@ func (r *report) relative(path string) string {
 	return path
 }
 
-// thisVerb is the hint of errors that check itself has more to say about.
+// thisVerb is the hint of errors about which check itself says more.
 const thisVerb = "wgkeys check"
 
-// fault adds an error as a finding, and one of several as each by itself.
+// fault adds an error as a finding, and each part of a joined error as one of its own.
 func (r *report) fault(f Finding, err error) {
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, err := range several.Unwrap() {
@@ -71,7 +71,7 @@ func (r *report) fault(f Finding, err error) {
 	}
 	f.conflict = errors.Is(err, files.ErrConflict)
 	f.moved, _ = errors.AsType[*vault.MovedError](err)
-	if f.conflict && f.Hint == thisVerb { // see checker.merges of those that git still knows of
+	if f.conflict && f.Hint == thisVerb { // checker.merges handles those that git still reports as unmerged
 		f.Hint = "git -C " + ui.Quoted(r.dir) + " checkout HEAD -- FILE, or where a commit has the markers: git -C " +
 			ui.Quoted(r.dir) + " checkout HEAD^ -- FILE; then wgkeys rekey"
 		if about, ok := errors.AsType[*fault.Fault](err); ok {
@@ -85,8 +85,7 @@ func (r *report) fault(f Finding, err error) {
 	r.add(f, path, line, "%v", err)
 }
 
-// unique leaves each finding once: what is wrong with a file of all hosts is not
-// wrong with each of them.
+// unique removes duplicates: an error in a file of all hosts is reported for each of them.
 func unique(all []Finding) []Finding {
 	seen := map[string]bool{}
 	out := []Finding{}

@@ -12,21 +12,21 @@ import (
 	"wgkeys/vault"
 )
 
-// gits finds what git has of vault and keyring and the working tree has not, and what
-// no commit takes.
+// gits finds files of vault and keyring that git has and the working tree does not, and
+// files that no commit takes.
 func (c *checker) gits(ctx context.Context, index repo.IndexOf) {
 	c.merges(ctx, index)
-	trees, _ := c.repo.Trees() // an error is one of reading, which others tell
+	trees, _ := c.repo.Trees() // a read error, which is reported elsewhere
 	for _, t := range trees {
 		has, err := index(t.Top)
 		if err == nil && !repo.HasUntracked(c.repo, t, has, matters) {
-			continue // for git looks at each file to tell
+			continue // git examines each file for this
 		}
 		var ignored []string
 		if err == nil {
 			ignored, err = git.Ignored(ctx, t.Top, t.Folders...)
 		}
-		if err != nil { // why is told once
+		if err != nil { // report the reason once
 			c.fault(Finding{Check: "checkout"}, err)
 			continue
 		}
@@ -40,12 +40,12 @@ func (c *checker) gits(ctx context.Context, index repo.IndexOf) {
 	}
 }
 
-// checkout finds what the working tree has not of what git has. What was found missing for
-// that alone is not missing, and to make it again would be the wrong way out.
+// checkout finds files that git has and the working tree does not. Those are not reported
+// as missing, since making them again would be wrong.
 func (c *checker) checkout(index repo.IndexOf) {
 	if err := repo.RequireTunnels(index, c.repo); err != nil {
 		c.fault(Finding{Check: "checkout"}, err)
-		c.unknown = true // whom no tunnel names
+		c.unknown = true // hosts that no tunnel names
 	}
 	err := repo.RequireIn(index, c.repo)
 	if err == nil {
@@ -59,10 +59,10 @@ func (c *checker) checkout(index repo.IndexOf) {
 	}
 }
 
-// matters tells whether a file is one of keys, or says who can open them.
+// matters reports whether a file holds a key, or says who can open one.
 func matters(name string) bool { return repo.IsKeyFile(name) || repo.IsRecipients(name) }
 
-// merges finds what a merge has left, and tells the way out of it.
+// merges finds the files that a merge has left, and says how to finish it.
 func (c *checker) merges(ctx context.Context, index repo.IndexOf) {
 	all, err := repo.UnmergedIn(ctx, c.repo, index)
 	if err != nil {
@@ -98,9 +98,9 @@ func (c *checker) merges(ctx context.Context, index repo.IndexOf) {
 	})
 }
 
-// renamedMeanwhile is the host that a file of a host, which one side of the merge has
-// removed, is of by now: its public key has gone there with the renaming, and its private
-// one, of which git sees nothing alike, has not.
+// renamedMeanwhile returns the new name of a host that one side of the merge has renamed:
+// its public key was moved there, and its private key, in which git sees no similarity, was
+// not.
 func renamedMeanwhile(c *checker, u repo.Unmerged) string {
 	kept := u.Ours
 	if kept.ID == "" {
@@ -120,9 +120,10 @@ func renamedMeanwhile(c *checker, u repo.Unmerged) string {
 	return ""
 }
 
-// inBoth are the files of a host that another has too, as a shell takes them.
+// inBoth are the files that a host has in common with another one, as arguments for a
+// shell.
 func inBoth(c *checker, host, other string) string {
-	files, _ := c.repo.Vault.List(host) // an error is one of reading, which others tell
+	files, _ := c.repo.Vault.List(host) // a read error, which is reported elsewhere
 	var paths []string
 	for _, file := range files {
 		paths = append(paths, c.repo.Vault.Path(other, file))
@@ -133,7 +134,7 @@ func inBoth(c *checker, host, other string) string {
 // A meanwhile is a host that one side of a merge has renamed.
 type meanwhile struct{ from, to, hint string }
 
-// hintMeanwhile has what else is found of such a host say the same: by itself it would
+// hintMeanwhile gives other findings about such a host the same hint: their own ones would
 // have one of the two keys removed.
 func hintMeanwhile(c *checker) {
 	for _, m := range c.meanwhile {
@@ -146,10 +147,10 @@ func hintMeanwhile(c *checker) {
 	}
 }
 
-// vaultOf is the vault, as seen from the top of git's working tree.
+// vaultOf is the path of the vault below the top of git's working tree.
 func vaultOf(u repo.Unmerged) string { return filepath.Dir(filepath.Dir(u.Path)) }
 
-// merge finds one file that only a person can decide.
+// merge reports one file that only a person can decide.
 func (c *checker) merge(u repo.Unmerged, op git.Operation) {
 	g := "git -C " + ui.Quoted(u.Top)
 	path := ui.Quoted(u.Path)

@@ -12,14 +12,14 @@ import (
 	"wgkeys/vault"
 )
 
-// A hostCheck is one host in one tunnel.
+// A hostCheck checks one host in one tunnel.
 type hostCheck struct {
 	*checker
 	report
 	tunnel, host string
-	unmanaged    bool // nobody logs in to it: its private key may be there alone
+	unmanaged    bool // nobody logs in to it: its private key need not be in the vault
 
-	public keyring.PublicKey // zero: none, or none that is valid
+	public keyring.PublicKey // zero: there is none, or it is not valid
 	lacks  bool              // there is none
 	change repo.KeyState
 }
@@ -35,21 +35,20 @@ func (h *hostCheck) finding(check, hint string) Finding {
 	return Finding{Check: check, Tunnel: h.tunnel, Host: h.host, Hint: hint}
 }
 
-// fault and add are those of the host's own report: hosts are checked beside each
-// other.
+// fault and add add to the host's own report, since several hosts are checked at once.
 func (h *hostCheck) fault(check string, err error) { h.report.fault(h.finding(check, ""), err) }
 func (h *hostCheck) add(check, hint, path string, line int, what string, args ...any) {
 	h.report.add(h.finding(check, hint), path, line, what, args...)
 }
 
-// addLacking finds at path that a file is not there.
+// addLacking reports a missing file at path.
 func (h *hostCheck) addLacking(check, hint, file, path string, line int, what string, args ...any) {
 	f := h.finding(check, hint)
 	f.lacks = file
 	h.report.add(f, path, line, what, args...)
 }
 
-// key checks a host's key pair and whom its private half is encrypted to.
+// key checks a host's key pair, and to whom the private key is encrypted.
 func (h *hostCheck) key() {
 	pub := h.repo.Ring.Path(h.host, h.tunnel)
 	public, err := h.repo.Ring.Seen(h.repo.Snapshot, h.host, h.tunnel)
@@ -75,7 +74,7 @@ func (h *hostCheck) key() {
 	path := h.repo.Vault.Path(h.host, file)
 	meta, err := h.repo.Vault.Meta(h.host, file)
 	switch {
-	case errors.Is(err, vault.ErrNoMeta): // made by stock age: rekey would write it too
+	case errors.Is(err, vault.ErrNoMeta): // made by stock age: rekey would write it again anyway
 		h.add("recipients", "wgkeys rekey "+h.host, path, 0, noMeta, file, h.host)
 		h.open(file, public)
 	case errors.Is(err, fs.ErrNotExist) && h.unmanaged:
@@ -104,10 +103,10 @@ func (h *hostCheck) key() {
 	}
 }
 
-// noMeta is told of a file and a host: who left may be able to open it.
+// noMeta formats a file and a host: a former recipient may be able to open it.
 const noMeta = "%s of host %q does not say to whom it is encrypted, for wgkeys did not make it"
 
-// open finds out whether a private key opens and belongs to its public one.
+// open checks whether a private key opens and belongs to its public key.
 func (h *hostCheck) open(file string, public keyring.PublicKey) {
 	if h.ids == nil {
 		return
@@ -117,7 +116,7 @@ func (h *hostCheck) open(file string, public keyring.PublicKey) {
 	}
 }
 
-// prepareAll has a hardware key open all files at once, where there is one.
+// prepareAll opens all files at once if that takes a hardware key.
 func prepareAll(r *repo.Repo, ids *vault.Identities) error {
 	if !ids.MayAsk() {
 		return nil
@@ -139,7 +138,7 @@ func prepareAll(r *repo.Repo, ids *vault.Identities) error {
 	return ids.Prepare(r.Vault, all)
 }
 
-// rotation finds one that is not over, and how far it is.
+// rotation reports an unfinished rotation, and its state.
 func (h *hostCheck) rotation(err error) {
 	r := h.change
 	if err == nil {
@@ -172,7 +171,7 @@ func (h *hostCheck) rotation(err error) {
 	}
 }
 
-// recipientLists are those of all hosts. Most hosts have none of their own, and
+// recipientLists caches the lists of recipients. Most hosts have none of their own, and
 // share one.
 type recipientLists struct {
 	repo   *repo.Repo
@@ -194,7 +193,7 @@ func (l *recipientLists) of(host string) (vault.Recipients, error) {
 	return l.shared, l.err
 }
 
-// compare finds how the recipients of a vault file differ from those listed.
+// compare reports how the recipients of a vault file differ from those listed.
 func (l *recipientLists) compare(r *report, f Finding, file, path string, meta vault.Meta) {
 	f.Check, f.Hint = "recipients", "wgkeys rekey "+meta.Host
 	want, err := l.of(meta.Host)

@@ -16,8 +16,8 @@ import (
 	"wgkeys/vault"
 )
 
-// orphaned finds the keys of hosts that no tunnel names: a host that is gone
-// leaves secrets behind, and a host that is misspelled gets none.
+// orphaned finds keys of hosts that no tunnel names: a removed host leaves its secrets
+// behind, and a misspelled one gets none.
 func (c *checker) orphaned() error {
 	c.passedOver()
 	c.misplaced()
@@ -50,10 +50,10 @@ func (c *checker) orphaned() error {
 	return errors.Join(append(errs, c.orphanedPublic(named, inTunnel))...)
 }
 
-// passedOver finds folders with keys that no verb goes into: rekey would leave them
-// to whoever can open them now.
+// passedOver finds folders with keys that no verb reads: rekey would not encrypt them
+// again.
 func (c *checker) passedOver() {
-	entries, _ := c.repo.Snapshot.List(c.repo.Dir, c.repo.Vault.Dir) // an error is told elsewhere
+	entries, _ := c.repo.Snapshot.List(c.repo.Dir, c.repo.Vault.Dir) // an error is reported elsewhere
 	for _, e := range entries {
 		why := "is a link"
 		if e.IsDir() {
@@ -73,9 +73,9 @@ func (c *checker) passedOver() {
 	}
 }
 
-// misplaced finds vault files where no verb looks for them, in folders of hosts and
-// beside them: rekey would leave those too. What a killed command has left in the
-// folder of a host, the next one removes.
+// misplaced finds vault files that no verb reads, in folders of hosts and beside them:
+// rekey would not encrypt those again either. Temporary files of a killed command are left
+// to the next one, which removes them.
 func (c *checker) misplaced() {
 	if c.repo.Snapshot == nil {
 		return
@@ -102,7 +102,7 @@ func (c *checker) misplaced() {
 	})
 }
 
-// orphanedHost finds what the vault has of a host and no tunnel asks for.
+// orphanedHost finds keys of a host in the vault that no tunnel asks for.
 func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[[2]string]bool,
 	asked map[[3]string]bool) error {
 	files, err := c.repo.Vault.List(host)
@@ -113,7 +113,7 @@ func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[
 	if !named {
 		f.Hint = fmt.Sprintf("write [hosts.%s] into a tunnel file, or: rm -rf %s %s", host,
 			ui.Quoted(filepath.Join(c.repo.Vault.Dir, host)), ui.Quoted(filepath.Join(c.repo.Ring.Dir, host)))
-		if len(c.parsed) == 0 { // then nobody knows which hosts are gone
+		if len(c.parsed) == 0 { // without all tunnels it is not known which hosts are gone
 			f.Hint = noTunnelFile(c.repo.Dir)
 		}
 		r.add(f, c.repo.Vault.Path(host, files[0]), 0, "no tunnel names host %q, and the vault has keys of it: %s", host,
@@ -143,16 +143,16 @@ func (c *checker) orphanedHost(r *report, host string, named bool, inTunnel map[
 	return nil
 }
 
-// noTunnelFile is the hint of where all tunnel files are gone: by a checkout of some folders
-// alone, as a rule, or a slip of the hand. To remove all keys is no way out of that.
+// noTunnelFile is the hint if all tunnel files are missing: usually a checkout of some
+// folders only, or an accident. Removing all keys would be wrong then.
 func noTunnelFile(dir string) string {
 	return "there is no tunnel file at all: git -C " + ui.Quoted(dir) + " checkout HEAD -- " + tunnel.Dir +
 		" has those of the last commit back"
 }
 
-// unasked checks a preshared key that no tunnel file asks for any more: for whom it
-// is, for it may be in use on the hosts, and rekey writes it as any other; and whether it
-// opens.
+// unasked checks a preshared key that no tunnel file asks for any more. It may still be in
+// use on the hosts, and rekey treats it as any other, so its recipients are checked, and
+// whether it opens.
 func (c *checker) unasked(r *report, f Finding, path, file string) {
 	switch meta, err := c.repo.Vault.Meta(f.Host, file); {
 	case err == nil:
@@ -166,7 +166,7 @@ func (c *checker) unasked(r *report, f Finding, path, file string) {
 	}
 }
 
-// opens finds out whether a file opens, and holds what it says of itself.
+// opens checks whether a file opens, and holds what its metadata says.
 func (c *checker) opens(r *report, f Finding, file string, meta vault.Meta) {
 	if c.ids == nil {
 		return
@@ -183,8 +183,8 @@ func (c *checker) opens(r *report, f Finding, file string, meta vault.Meta) {
 	}
 }
 
-// orphanedPublic finds public keys of hosts that no tunnel names. Where the
-// vault has keys of such a host, that was found before.
+// orphanedPublic finds public keys of hosts that no tunnel names. A host that also has keys
+// in the vault was reported before.
 func (c *checker) orphanedPublic(named map[string]bool, inTunnel map[[2]string]bool) error {
 	return c.repo.EachPublic(func(host, name, path string) {
 		f := Finding{Check: "orphaned", Host: host, Tunnel: strings.TrimSuffix(name, ".next")}

@@ -4,9 +4,9 @@ import (
 	"slices"
 )
 
-// hintRename adds to the hints that would make another key, or remove one, what keeps
-// it, where one host without a public key and one that no tunnel names may be the same:
-// somebody has written another name into the tunnel file.
+// hintRename extends hints that would make another key, or remove one. If one host has no
+// public key, and no tunnel names another one, they may be the same host, whose name
+// somebody has changed in the tunnel file: then the hint also says how to keep the key.
 func (c *checker) hintRename() {
 	lacking := c.lackingKey()
 	if len(lacking) != 1 {
@@ -18,7 +18,7 @@ func (c *checker) hintRename() {
 	}
 	from, to := orphaned[0], lacking[0]
 	if slices.ContainsFunc(c.found, func(f Finding) bool { return f.mayBe(to, from) }) {
-		from, to = to, from // the folders were moved, and not the name in the tunnel file
+		from, to = to, from // the folders were renamed, and not the host in the tunnel file
 	}
 	for i := range c.found {
 		f := &c.found[i]
@@ -31,7 +31,7 @@ func (c *checker) hintRename() {
 	}
 }
 
-// mayBe tells whether a file of host from lies at host to.
+// mayBe reports whether a file made for host from is in the folder of host to.
 func (f Finding) mayBe(from, to string) bool {
 	if f.moved == nil {
 		return false
@@ -40,7 +40,7 @@ func (f Finding) mayBe(from, to string) bool {
 	return ok && was == from && is == to
 }
 
-// mayBeRenamed tells whether a file may be that of a host or tunnel of another name.
+// mayBeRenamed reports whether a file may belong to a renamed host or tunnel.
 func (f Finding) mayBeRenamed() bool {
 	if f.moved == nil {
 		return false
@@ -50,7 +50,7 @@ func (f Finding) mayBeRenamed() bool {
 	return hosts || tunnels
 }
 
-// lackingKey are hosts of tunnel files that have no public key, two at the most.
+// lackingKey returns hosts of tunnel files that have no public key, two at most.
 func (c *checker) lackingKey() (hosts []string) {
 	for _, h := range c.hosts {
 		if h.lacks && !slices.Contains(hosts, h.host) {
@@ -63,7 +63,7 @@ func (c *checker) lackingKey() (hosts []string) {
 	return hosts
 }
 
-// orphanedHosts are those that have keys and that no tunnel file names.
+// orphanedHosts returns hosts that have keys and that no tunnel file names.
 func (c *checker) orphanedHosts() (hosts []string) {
 	named := map[string]bool{}
 	for _, h := range c.hosts {

@@ -20,7 +20,7 @@ import (
 	"wgkeys/vault/leak"
 )
 
-// knownSecrets is what tells the repository's secrets from other keys.
+// knownSecrets returns what distinguishes the repository's secrets from other keys.
 func knownSecrets(r *repo.Repo) (*leak.Known, error) {
 	hosts, _ := r.Snapshot.Entries(r.Ring.Dir)
 	k := &leak.Known{Public: make(map[keyring.PublicKey]string, len(hosts)),
@@ -42,7 +42,7 @@ func knownSecrets(r *repo.Repo) (*leak.Known, error) {
 	return k, err
 }
 
-// secrets finds secrets in the clear in the working tree: all of git's, where the
+// secrets finds secrets in the clear in the working tree: in all of git's, if the
 // repository is in git.
 func (c *checker) secrets() error {
 	known, err := knownSecrets(c.repo)
@@ -54,7 +54,7 @@ func (c *checker) secrets() error {
 		top = t
 	}
 	dir := c.dir
-	if c.dir, err = filepath.EvalSymlinks(dir); err != nil { // paths below top are told as seen from it
+	if c.dir, err = filepath.EvalSymlinks(dir); err != nil { // paths below top are shown relative to it
 		c.dir = dir
 	}
 	defer func() { c.dir = dir }()
@@ -68,7 +68,7 @@ func (c *checker) secrets() error {
 			"it is there for everybody who reads the working tree: move it away, and if anybody could read it: "+replace(h))
 	}
 	unreadable := func(path string, err error) {
-		if errors.Is(err, os.ErrNotExist) { // removed meanwhile
+		if errors.Is(err, os.ErrNotExist) { // removed in the meantime
 			return
 		}
 		mu.Lock()
@@ -96,7 +96,7 @@ func (r *report) secret(path string, h leak.Hit, where, hint string) {
 		h.Line, where)
 }
 
-// replace is what makes a secret worthless that was seen.
+// replace is the command that makes an exposed secret worthless.
 func replace(h leak.Hit) string {
 	switch h.Kind {
 	case leak.Identity:
@@ -123,15 +123,15 @@ func Staged(ctx context.Context, r *repo.Repo) ([]Finding, error) {
 	})
 }
 
-// pastSecrets finds secrets in the clear in all of git's history. The SSH key of a
-// recipient who has left is one: it opens what history has.
+// pastSecrets finds secrets in the clear in all of git's history. The SSH key of a former
+// recipient is one: it opens old versions of files.
 func pastSecrets(ctx context.Context, r *repo.Repo) ([]Finding, error) {
 	return secretsInGit(r, func(_ string, known *leak.Known, here *report) error {
 		known.AnySSH = true
 		for _, err := range r.NarrowClones(ctx) {
 			here.fault(Finding{Check: "history"}, err)
 		}
-		left := map[string]string{}           // recipients, as known has them
+		left := map[string]string{}           // recipients, as in leak.Known
 		could := map[vault.Fingerprint]bool{} // open a file of the vault
 		var later []func()                    // when all of them are known
 		for _, top := range r.Tops() {
@@ -176,7 +176,7 @@ func pastSecrets(ctx context.Context, r *repo.Repo) ([]Finding, error) {
 	})
 }
 
-// sshRecipients adds whose the SSH keys are among recipients.
+// sshRecipients adds the owners of SSH keys among the recipients.
 func sshRecipients(to map[string]string, all vault.Recipients) {
 	for _, r := range all {
 		if strings.HasPrefix(r.Text, "ssh-") {

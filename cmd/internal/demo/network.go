@@ -43,8 +43,8 @@ type Network struct {
 	Basalt, Shale, Router *lab.Host
 }
 
-// NewNetwork makes the hosts, with this very program installed on basalt and
-// shale, and lets basalt log in at shale.
+// NewNetwork makes the hosts, with this program installed on basalt and shale, and lets
+// basalt log in to shale.
 func NewNetwork(ctx context.Context) (n *Network, err error) {
 	l, err := lab.New()
 	if err != nil {
@@ -84,7 +84,7 @@ func (n *Network) makeHosts() (err error) {
 	return errors.Join(n.Basalt.Install("wgkeys", self), n.Shale.Install("wgkeys", self))
 }
 
-// connect lays the links and waits until shale has learned its default route.
+// connect makes the links and waits until shale has learned its default route.
 func (n *Network) connect(ctx context.Context) error {
 	err := errors.Join(
 		n.Link(n.Basalt, "eth0", n.Router, "basalt0"),
@@ -127,7 +127,7 @@ func (n *Network) connect(ctx context.Context) error {
 	return n.routeToShale(ctx)
 }
 
-// routeToShale is what the provider does for the prefix that it gave away.
+// routeToShale adds the provider's route for the prefix that is shale's.
 func (n *Network) routeToShale(ctx context.Context) error {
 	out, err := n.Shale.Run(ctx, "ip", "-6", "-oneline", "address", "show", "dev", "eth0", "scope", "link")
 	if err != nil {

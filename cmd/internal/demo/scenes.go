@@ -1,5 +1,5 @@
-// Package demo is three hosts made of namespaces, those of the first users, and the demo
-// that is shown on them.
+// Package demo has the three hosts of the first users, made of network namespaces, and the
+// demo that runs on them.
 package demo
 
 import (
@@ -14,7 +14,7 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// A scene is one command of the demo, typed on basalt, and what to look for.
+// A scene is one command of the demo, typed on basalt, and what its output must contain.
 type scene struct {
 	about   string
 	command string
@@ -50,14 +50,14 @@ var scenes = []scene{
 		command: "wgkeys down && wgkeys down shale", want: "ip link del wg0"},
 }
 
-// running is a demo that runs.
+// running is a demo in progress.
 type running struct {
 	ctx    context.Context
 	printf func(format string, args ...any)
 }
 
-// Run shows the scenes, and writes what happens with printf. It ends with a comparison of each host's network
-// with what it was at the beginning.
+// Run shows the scenes, and writes their output with printf. It ends with a comparison of
+// each host's network with its state at the beginning.
 func Run(ctx context.Context, printf func(format string, args ...any)) error {
 	d := &running{ctx, printf}
 	for _, program := range []string{"ssh", "sshd", "ssh-keygen", "ping", "ip", "sysctl"} {
@@ -97,7 +97,7 @@ func Run(ctx context.Context, printf func(format string, args ...any)) error {
 	return nil
 }
 
-// lookPath also looks where servers are installed.
+// lookPath also searches the folders of servers (sbin).
 func lookPath(program string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
@@ -105,8 +105,8 @@ func lookPath(program string) (string, error) {
 	return exec.LookPath("/usr/sbin/" + program)
 }
 
-// run runs the scenes in one shell's worth of state: each command begins where
-// the last one left the working folder.
+// run runs the scenes as in one shell: each command begins in the working folder in which
+// the last one ended.
 func (d *running) run(n *Network) error {
 	dir := "/root"
 	for _, s := range scenes {
@@ -159,7 +159,7 @@ func (d *running) compare(h *lab.Host, before string) error {
 	return nil
 }
 
-// snapshotCommands show all of a host's network that apply could touch.
+// snapshotCommands show all of a host's network state that apply could change.
 var snapshotCommands = []string{
 	"ip -details address show",
 	"ip -4 route show table all",
@@ -172,12 +172,12 @@ var snapshotCommands = []string{
 	`for f in /run/wgkeys/*.journal /var/run/wireguard/*.sock; do [ ! -e "$f" ] || echo "$f"; done`,
 }
 
-// parameters is where the kernel's parameters of a network are. grep(1) reads them in a
-// third of the time that sysctl(8) takes for all there are.
+// parameters is the folder of the kernel's network parameters. grep(1) reads them in a
+// third of the time of sysctl(8).
 const parameters = "/proc/sys/net"
 
-// Snapshot is a host's network in the words of ip, nft and sysctl, without the
-// times that pass by themselves.
+// Snapshot is a host's network state as ip, nft and sysctl show it, without values that
+// change by themselves.
 func Snapshot(ctx context.Context, h *lab.Host) (string, error) {
 	const script = `for c in "$@"; do echo "== $c"; eval "$c" || true; done`
 	out, err := h.Run(ctx, append([]string{"sh", "-c", script, "sh"}, snapshotCommands...)...)
@@ -187,8 +187,8 @@ func Snapshot(ctx context.Context, h *lab.Host) (string, error) {
 	return volatile().ReplaceAllString(sysctlWords(out), ""), nil
 }
 
-// sysctlWords gives kernel parameters that grep(1) has read their names in sysctl(8): a
-// dot parts the folders, and a slash stands for the dot in the name of a link.
+// sysctlWords converts paths of kernel parameters, as grep(1) prints them, to names of
+// sysctl(8): dots between folders, and a slash for a dot in the name of a link.
 func sysctlWords(out string) string {
 	var b strings.Builder
 	for line := range strings.Lines(out) {
@@ -209,7 +209,7 @@ func sysctlWords(out string) string {
 	return b.String()
 }
 
-// LineDiff lists the lines that only one of two texts has.
+// LineDiff returns the lines that only one of two texts has.
 func LineDiff(before, after string) string {
 	var b strings.Builder
 	count := map[string]int{}
@@ -230,6 +230,6 @@ func LineDiff(before, after string) string {
 	return b.String()
 }
 
-// volatile are the times that a route and an address still live, counters of
-// their users, and kernel parameters that count rather than set.
+// volatile matches remaining lifetimes of routes and addresses, reference counts, and
+// kernel parameters that are counters.
 var volatile = lazyregexp.New(`( expires \d+sec| (valid|preferred)_lft \d+sec| refcnt \d+| users \d+| age \d+sec|(?m:^net\.(netfilter\.nf_conntrack_count|ipv[46]\.route\.flush|ipv6\.conf\.[^ ]*\.stable_secret|core\.netdev_rss_key).*\n))`)

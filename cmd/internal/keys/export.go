@@ -8,8 +8,8 @@ import (
 	"wgkeys/vault"
 )
 
-// Secrets opens the private key of the view's host and the preshared keys with its
-// peers. A hardware key is asked for all of them at once.
+// Secrets opens the private key of the view's host and the preshared keys with its peers,
+// with one touch of a hardware key.
 func (m *Maker) Secrets(v *tunnel.View) (foreign.Secrets, error) {
 	s := foreign.Secrets{PresharedKeys: map[string]keyring.PresharedKey{}}
 	own := vault.Name{Host: v.Host, File: vault.KeyFile(v.Tunnel)}

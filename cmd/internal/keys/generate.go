@@ -18,16 +18,16 @@ import (
 	"wgkeys/vault"
 )
 
-// GenerateOptions are how keys are made.
+// GenerateOptions say how to make keys.
 type GenerateOptions struct {
 	OnHost bool              // each host makes its private key itself
-	Sealed bool              // only the host can read its keys
-	Made   func(line string) // hears of each key that was made
+	Sealed bool              // only the host can decrypt its keys
+	Made   func(line string) // called for each key that was made
 }
 
-// Generate makes the keys of hosts in the tunnel of that name, and the preshared keys
-// that t, its file, asks for; t is nil where there is no file yet. It returns what was
-// made, a line each, also with an error.
+// Generate makes the keys of hosts in the tunnel called name, and the preshared keys that
+// t, its file, asks for; t is nil if there is no file yet. It returns what was made, one
+// line each, also if there is an error.
 func (m *Maker) Generate(ctx context.Context, name string, t *tunnel.Tunnel, hosts []string,
 	o GenerateOptions) (made []string, err error) {
 	g := &generator{maker: m, o: o, tunnel: name, of: t}
@@ -73,8 +73,8 @@ func (g *generator) keys(ctx context.Context, t *tunnel.Tunnel, hosts []string) 
 	return g.psks(t, hosts)
 }
 
-// warnUnnamed warns of a host that the tunnel file does not name, whose key may just have
-// been made: only then it is nobody's if the name was a slip.
+// warnUnnamed warns of a host that the tunnel file does not name. If its key was just made,
+// the name may be a typing error, and the hint says how to remove the key.
 func (g *generator) warnUnnamed(host string, made bool) {
 	hint := "write [hosts." + host + "] into tunnels/" + g.tunnel + ".toml"
 	if made {
@@ -86,8 +86,8 @@ func (g *generator) warnUnnamed(host string, made bool) {
 		hint))
 }
 
-// toSeal are the hosts for which something is to be encrypted, as far as is known
-// beforehand: of hosts that are to be sealed off the list is yet to change.
+// toSeal returns the hosts to whose recipients something will be encrypted, as far as that
+// is known beforehand: the lists of hosts to be sealed will change.
 func (g *generator) toSeal(t *tunnel.Tunnel, hosts []string) (all []string) {
 	for _, host := range hosts {
 		_, err := g.maker.Repo.Vault.Meta(host, vault.KeyFile(g.tunnel))
@@ -110,14 +110,14 @@ func (g *generator) toSeal(t *tunnel.Tunnel, hosts []string) (all []string) {
 	return slices.Compact(all)
 }
 
-// pairs are those of the hosts with their peers that share a preshared key.
+// pairs returns the pairs of hosts and their peers that share a preshared key.
 func (g *generator) pairs(t *tunnel.Tunnel, hosts []string) [][2]string {
 	return slices.DeleteFunc(t.PSKPairs(), func(p [2]string) bool {
 		return !slices.Contains(hosts, p[0]) && !slices.Contains(hosts, p[1])
 	})
 }
 
-// sealOff has everything in the vault of a host be for its own recipients alone,
+// sealOff makes everything in the vault of a host readable by its own recipients alone,
 // from the first key on.
 func (g *generator) sealOff(host string) error {
 	if g.maker.Repo.Vault.Sealed(host) {
@@ -139,18 +139,18 @@ type generator struct {
 	tunnel string
 	of     *tunnel.Tunnel // nil: there is no file yet
 	file   *tunnel.Tunnel // hosts make their keys themselves; nil: they do not
-	made   []string       // what was made, for a person
+	made   []string       // what was made, for the user
 }
 
-// tell tells of a key that was made.
+// tell reports a key that was made.
 func (g *generator) tell(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	g.made = append(g.made, line)
 	g.o.Made(line)
 }
 
-// key makes a host's key pair. The vault file comes first: whatever happens
-// then, its metadata holds the public key, and the next gen completes it.
+// key makes a host's key pair. The vault file is written first: its metadata holds the
+// public key, so if gen is interrupted the next one completes the pair.
 func (g *generator) key(ctx context.Context, host string) error {
 	if err := g.maker.Repo.Sweep(host); err != nil {
 		return err
@@ -193,11 +193,12 @@ func (g *generator) key(ctx context.Context, host string) error {
 	return nil
 }
 
-// unmanaged reports whether the key of a host goes there by hand, or comes from there.
+// unmanaged reports whether nobody logs in to the host, so that its key is brought there by
+// hand.
 func (g *generator) unmanaged(host string) bool { return g.of != nil && g.of.Unmanaged(host) }
 
-// hasKey is for a host that has a public key: the vault has to have the private one, but
-// for a host that makes its keys itself, or that nobody logs in to.
+// hasKey handles a host that has a public key: the vault has to have the private one,
+// unless the host makes its keys itself, or nobody logs in to it.
 func (g *generator) hasKey(host, file string, public keyring.PublicKey, sealed error) error {
 	elsewhere := g.file != nil || g.unmanaged(host)
 	if sealed == nil || errors.Is(sealed, vault.ErrNoMeta) || elsewhere && errors.Is(sealed, fs.ErrNotExist) {
@@ -223,7 +224,7 @@ func (g *generator) pair(ctx context.Context, host, file string) (public keyring
 // hosts and their peers.
 func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
 	pairs := g.pairs(t, hosts)
-	// What is to be opened for its other half a hardware key is asked for at once.
+	// Open all files that are needed for the second copy at once, for a hardware key.
 	var open []vault.Name
 	for _, pair := range pairs {
 		mine, other, err := g.maker.Repo.PSK(g.tunnel, pair[0], pair[1])
@@ -247,8 +248,8 @@ func (g *generator) psks(t *tunnel.Tunnel, hosts []string) error {
 	return nil
 }
 
-// psk makes the preshared key of a pair, one half in each host's folder. Where
-// one half is there the other is made from it.
+// psk makes the preshared key of a pair, one file in each host's folder. If one file
+// exists, the other is made from it.
 func (g *generator) psk(a, b string) error {
 	if err := cmp.Or(g.maker.Repo.Sweep(a), g.maker.Repo.Sweep(b)); err != nil {
 		return err
@@ -278,7 +279,8 @@ func (g *generator) psk(a, b string) error {
 	return nil
 }
 
-// agreed is the preshared key that one of the two hosts has, or a new one where neither has.
+// agreed returns the preshared key that one of the two hosts has, or a new one if neither
+// has.
 func (g *generator) agreed(mine, other repo.PSKFile) (keyring.PresharedKey, error) {
 	switch {
 	case mine.Missing() && other.Missing():

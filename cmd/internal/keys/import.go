@@ -17,10 +17,10 @@ import (
 	"wgkeys/vault"
 )
 
-// Import takes a tunnel in that other programs' files made up: the keys into the vault
-// and the keyring, then the tunnel file. It looks first for what stands in the way, and
-// changes nothing then. Interrupted, it does the rest when it is called again. It
-// returns what was made, a line each, also with an error.
+// Import stores a tunnel that was read from other programs' files: the keys in the vault
+// and the keyring, then the tunnel file. It checks for conflicts first, and then changes
+// nothing. If it is interrupted, another call does the rest. It returns what was made, one
+// line each, also if there is an error.
 func (m *Maker) Import(d *draft.Draft) (made []string, err error) {
 	i := &importer{maker: m, d: d}
 	if err := i.look(); err != nil {
@@ -34,11 +34,11 @@ func (m *Maker) Import(d *draft.Draft) (made []string, err error) {
 	return i.made, nil
 }
 
-// An importer takes in one draft.
+// An importer stores one draft.
 type importer struct {
 	maker *Maker
 	d     *draft.Draft
-	done  bool                         // the tunnel file is there
+	done  bool                         // the tunnel file exists
 	known map[string]keyring.PublicKey // of the tunnel, in the keyring
 	made  []string
 }
@@ -48,7 +48,7 @@ func (i *importer) path() string {
 	return filepath.Join(i.maker.Repo.Dir, tunnel.Dir, i.d.Tunnel+".toml")
 }
 
-// look finds what is there already and is another.
+// look refuses if something else exists already.
 func (i *importer) look() error {
 	r := i.maker.Repo
 	var errs []error
@@ -86,7 +86,7 @@ func (i *importer) look() error {
 	return errors.Join(errs...)
 }
 
-// sweep removes what an import that was killed has left, where there is a folder for it.
+// sweep removes temporary files of a killed import, if the folder exists.
 func (i *importer) sweep() error {
 	r := i.maker.Repo
 	there := map[string]bool{}
@@ -113,7 +113,7 @@ func (i *importer) sweep() error {
 	return nil
 }
 
-// hosts keeps the keys of the hosts, the private ones first: their metadata has the public
+// hosts stores the keys of the hosts, the private ones first: their metadata has the public
 // ones.
 func (i *importer) hosts() error {
 	r := i.maker.Repo
@@ -185,7 +185,7 @@ func (i *importer) seal(n int, one func(b *vault.Batch, n int) error) error {
 	return b.Commit()
 }
 
-// pairs keeps the preshared keys, each in the folders of both hosts.
+// pairs stores the preshared keys, each in the folders of both hosts.
 func (i *importer) pairs() error {
 	r := i.maker.Repo
 	var all []repo.PSKFile
@@ -217,7 +217,7 @@ func (i *importer) pairs() error {
 	return err
 }
 
-// text writes the tunnel file, last: what it asks for is there then.
+// text writes the tunnel file last, when all the keys exist that it asks for.
 func (i *importer) text() error {
 	r := i.maker.Repo
 	r.Changes.Touch(i.path())

@@ -1,5 +1,5 @@
-// Package keys makes, takes in, rotates, moves and hands out keys. It is the one place where
-// identities, the repository and hosts meet.
+// Package keys makes, imports, rotates, renames and distributes keys. It is the one place
+// where identities, the repository and hosts meet.
 package keys
 
 import (
@@ -16,17 +16,17 @@ import (
 	"wgkeys/vault"
 )
 
-// A Maker has what keys are made, opened and handed out with.
+// A Maker has what it takes to make, open and distribute keys.
 type Maker struct {
 	Repo   *repo.Repo
 	Hosts  *remote.Hosts
 	IDs    *vault.Identities
 	Report ui.Reporter
-	// stands around each step of a rotation here, for tests that hit it there
+	// wraps each step of a rotation on this machine; tests use it to make one fail
 	Step func(name string, do func() error) error
 }
 
-// makeOnHost has a host make a private key and tell the public half.
+// makeOnHost makes a private key on the host and returns its public key.
 func (m *Maker) makeOnHost(ctx context.Context, t *tunnel.Tunnel, host string,
 	which rotate.Which) (public keyring.PublicKey, err error) {
 	participant, err := m.Hosts.Participant(t, host)
@@ -36,7 +36,7 @@ func (m *Maker) makeOnHost(ctx context.Context, t *tunnel.Tunnel, host string,
 	return participant.Make(ctx, t.Name, which)
 }
 
-// tellByHand warns where err is that a vault file is one that wgkeys has not taken in.
+// tellByHand warns if err is that a vault file has no metadata yet.
 func (m *Maker) tellByHand(err error) {
 	if errors.Is(err, vault.ErrNoMeta) {
 		m.Report.Warn(err)

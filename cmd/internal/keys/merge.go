@@ -15,9 +15,9 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// settleMerge takes one side of each vault file that both sides of a merge have encrypted
-// again: rekey then encrypts it to whom the merged lists name. A file that holds the
-// keyring's key already, since somebody has taken a side himself, stays as it is.
+// settleMerge chooses one side of each vault file that both sides of a merge have encrypted
+// again: rekey then encrypts it to the merged lists. A file that already holds the
+// keyring's key, because the user has chosen a side, stays as it is.
 func (q *Rekey) settleMerge(ctx context.Context) error {
 	r := q.maker.Repo
 	all, err := repo.FindUnmerged(ctx, r)
@@ -57,7 +57,8 @@ func (q *Rekey) settleMerge(ctx context.Context) error {
 	return q.takeSides(take, texts)
 }
 
-// sideToTake is the one of both that holds what the keyring, or the other host's file, has.
+// sideToTake returns the side that holds the key of the keyring, or of the other host's
+// file.
 func sideToTake(r *repo.Repo, u repo.Unmerged) ([]byte, error) {
 	ours, ok := u.Holds(u.Ours)
 	theirs, too := u.Holds(u.Theirs)

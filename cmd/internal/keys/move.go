@@ -15,7 +15,7 @@ import (
 	"wgkeys/vault"
 )
 
-// A Move gives a host or a tunnel another name, wherever the repository has it.
+// A Move renames a host or a tunnel everywhere in the repository.
 type Move struct {
 	maker    *Maker
 	Old, New string
@@ -25,17 +25,17 @@ type Move struct {
 	public [][2]repo.HostKey // from, to
 	lists  [][2]string       // paths of recipients files
 	texts  []textMove
-	peers  []string // hosts whose files change that are not the one renamed
+	peers  []string // hosts other than the renamed one whose files change
 }
 
-// A textMove is a tunnel file that changes, or gets another name.
+// A textMove is a tunnel file that changes, or is renamed.
 type textMove struct {
 	from, to  string
 	was, text []byte
 }
 
-// Move gives a host or, with isTunnel, a tunnel another name. It finds all that has
-// the name, and reads no secret.
+// Move renames a host or, with isTunnel, a tunnel. It finds all that has the name, and
+// reads no secret.
 func (m *Maker) Move(old, new string, isTunnel bool) (*Move, error) {
 	check, what := keyring.CheckHost, "no host can be named"
 	if isTunnel {
@@ -53,8 +53,8 @@ func (m *Maker) Move(old, new string, isTunnel bool) (*Move, error) {
 	return mv, mv.plan()
 }
 
-// key and name are what a public key and a vault file are called afterwards; back, what
-// they were called before.
+// key and name return the new names of a public key and a vault file; back returns the old
+// ones.
 func (m *Move) key(k repo.HostKey) repo.HostKey { return renamedKey(k, m.Old, m.New, m.isTunnel) }
 
 func renamedKey(k repo.HostKey, old, new string, isTunnel bool) repo.HostKey {
@@ -82,7 +82,7 @@ func (m *Move) renamed(n vault.Name, old, new string) vault.Name {
 	return vault.Name{Host: k.Host, File: k.Tunnel + "." + peer + ".psk"}
 }
 
-// Open opens and seals everything.
+// Open opens all files and seals them again.
 func (m *Move) Open() error {
 	var names []vault.Name
 	for _, move := range m.moves {
@@ -96,7 +96,7 @@ func (m *Move) Open() error {
 		of, _ := repo.OwnerOf(move.At.File)
 		here := repo.HostKey{Host: move.At.Host, Tunnel: of}
 		public, err := m.maker.Repo.Ring.Get(here.Host, here.Tunnel)
-		if errors.Is(err, fs.ErrNotExist) { // moved by hand, or by a command that was killed
+		if errors.Is(err, fs.ErrNotExist) { // moved by hand, or by a killed command
 			to := m.key(here)
 			if public, err = m.maker.Repo.Ring.Get(to.Host, to.Tunnel); errors.Is(err, fs.ErrNotExist) {
 				public, err = m.maker.Repo.Ring.Get(move.From.Host, strings.TrimSuffix(move.From.File, ".key"))
@@ -116,7 +116,7 @@ func (m *Move) Open() error {
 	return errors.Join(errs...)
 }
 
-// withoutHint is for an error that is told of with another way out of it.
+// withoutHint removes the hint of an error that is reported with another one.
 func withoutHint(err error) error {
 	var f *fault.Fault
 	if !errors.As(err, &f) {
@@ -134,13 +134,13 @@ func (m *Move) arguments() string {
 	return m.Old + " " + m.New
 }
 
-// Question tells how much there is to be changed.
+// Question asks for consent and says how much will change.
 func (m *Move) Question() string {
 	return fmt.Sprintf("call %s %s, in %d vault files, %d public keys and %d tunnel files?", m.Old, m.New, len(m.moves),
 		len(m.public), len(m.texts))
 }
 
-// Lines tell what was done, or with how what is to be.
+// Lines describe what was done, or what would be done.
 func (m *Move) Lines(how string) (lines []string) {
 	for _, move := range m.moves {
 		lines = append(lines, fmt.Sprintf("%s %s %sencrypted again as %s %s", move.At.Host, move.At.File, how, move.To.Host,

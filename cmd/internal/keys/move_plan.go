@@ -68,8 +68,8 @@ func (m *Move) planTexts() error {
 	return err
 }
 
-// planPublic finds the public keys. In the middle of a rotation hosts have files of the
-// old name that only its end removes.
+// planPublic finds the public keys. It refuses in the middle of a rotation, when hosts have
+// files with the old name that only the rotation removes.
 func (m *Move) planPublic() error {
 	var err error
 	each := m.maker.Repo.EachPublic(func(host, name, path string) {
@@ -134,7 +134,7 @@ func (m *Move) planFile(n vault.Name) error {
 			return nil
 		}
 		if _, err := m.maker.Repo.Vault.MetaAs(n, move.From); err != nil {
-			return nil // it is neither's
+			return nil // it belongs to neither
 		}
 	} else if _, err := m.maker.Repo.Vault.MetaAs(n, n); err != nil { // or moves it back
 		if _, err := m.maker.Repo.Vault.MetaAs(n, move.To); err == nil {

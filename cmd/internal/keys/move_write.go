@@ -12,9 +12,9 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// Write writes what is new, then the tunnel files, and removes what is old at the end:
-// whatever stops it, every key is there under one of its names, and the same command
-// does the rest.
+// Write writes the new files, then the tunnel files, and removes the old ones at the end:
+// if it is interrupted, every key exists under one of its names, and the same command does
+// the rest.
 func (m *Move) Write() error {
 	for _, list := range m.lists {
 		if err := m.copyList(list); err != nil {
@@ -105,7 +105,7 @@ func (m *Move) removeOld() error {
 			paths = append(paths, t.from)
 		}
 	}
-	for _, list := range m.lists { // last: what is still there is encrypted to them
+	for _, list := range m.lists { // last, since files that still exist are encrypted to them
 		paths = append(paths, list[0])
 	}
 	for _, path := range paths {

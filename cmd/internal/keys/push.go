@@ -18,31 +18,31 @@ import (
 	"wgkeys/vault"
 )
 
-// PushOptions are which hosts get their key files, and how.
+// PushOptions say which hosts get their key files, and how.
 type PushOptions struct {
 	Hosts   []string
-	Named   []string // those of them that are served though they are this machine
+	Named   []string // those of them that are served even if they are this machine
 	Only    string   // the tunnel; "": all
 	Unknown bool     // also replace a key that the repository does not know
 	DryRun  bool
-	Jobs    int // so many hosts are served at once
+	Jobs    int // how many hosts to serve at once
 
 	StopAfter int             // as in [many.Work]
-	Stop      <-chan struct{} // likewise
+	Stop      <-chan struct{} // as in [many.Work]
 
-	Count func(hosts int)   // hears how many there are
-	Begun func(host string) // hears of each host as it is begun
-	Done  func(Pushed)      // and as it is done
+	Count func(hosts int)   // called with the number of hosts
+	Begun func(host string) // called for each host when it is begun
+	Done  func(Pushed)      // called for each host when it is done
 }
 
-// A Pushed is what became of a host.
+// A Pushed is the outcome for a host.
 type Pushed struct {
 	many.Outcome
 	Results []push.Result
 }
 
-// Push installs key files on hosts, where they differ. An error is one before any host
-// was asked; those of hosts are in what is returned.
+// Push installs key files on hosts if they differ. The error is one from before any host
+// was asked; errors of hosts are in the result.
 func (m *Maker) Push(ctx context.Context, o PushOptions) ([]Pushed, error) {
 	p := &pusher{maker: m, o: o, at: map[string]int{}, by: map[string]*tunnel.Tunnel{}, from: map[[2]string]vault.Name{},
 		past: &repo.KeyHistory{Repo: m.Repo}}
@@ -61,7 +61,7 @@ type target struct {
 	host   string
 	runner ssh.Runner
 	files  []push.File
-	err    error // why the repository has not what it should have: it is not asked
+	err    error // why the repository lacks a file: then the host is not asked
 }
 
 // serve pushes to every target.
@@ -111,9 +111,9 @@ func (p *pusher) findTargets(ctx context.Context) error {
 	return nil
 }
 
-// prepare has an age plugin open everything that this push needs at once: one
-// touch of a hardware key, where it allows that. For it the hosts are asked first
-// what differs; what they cannot answer they are asked again by the push itself.
+// prepare makes an age plugin open everything that this push needs at once: one touch of a
+// hardware key, if the key allows that. For that the hosts are asked first what differs; if
+// they do not answer, the push itself asks them again.
 func (p *pusher) prepare(ctx context.Context) error {
 	if !p.maker.IDs.MayAsk() || p.o.DryRun {
 		return nil
@@ -123,7 +123,7 @@ func (p *pusher) prepare(ctx context.Context) error {
 	quiet.o.Begun, quiet.o.Done, quiet.o.StopAfter = func(string) {}, func(Pushed) {}, 0
 	for i, o := range quiet.serve(ctx, true) {
 		if errors.Is(o.Err, ssh.ErrSilent) {
-			p.targets[i].runner = ssh.Lost{Err: o.Err} // it is not waited for twice
+			p.targets[i].runner = ssh.Lost{Err: o.Err} // do not wait for it twice
 		}
 		for _, f := range o.Results {
 			if f.Action == push.Installed || f.Action == push.Replaced {
@@ -145,8 +145,8 @@ type pusher struct {
 	past    *repo.KeyHistory
 }
 
-// unknown says that no tunnel has the host, with the nearest name where there
-// is one tunnel.
+// unknown returns the error that no tunnel has the host, with the nearest name if there is
+// one tunnel.
 func (p *pusher) unknown(host string, tunnels []*tunnel.Tunnel) error {
 	if len(tunnels) == 1 {
 		if _, err := tunnels[0].KeyFiles(host); err != nil {
@@ -156,8 +156,7 @@ func (p *pusher) unknown(host string, tunnels []*tunnel.Tunnel) error {
 	return tunnel.NoSuchHost(tunnels, host)
 }
 
-// add adds the hosts of t that were asked for, each once; not those that nobody logs in
-// to.
+// add adds the selected hosts of t, each once, except unmanaged ones.
 func (p *pusher) add(ctx context.Context, t *tunnel.Tunnel) {
 	for _, host := range t.Hosts() {
 		if !slices.Contains(p.o.Hosts, host) || t.Unmanaged(host) {
@@ -173,8 +172,8 @@ func (p *pusher) add(ctx context.Context, t *tunnel.Tunnel) {
 	}
 }
 
-// addHost adds a host with its files of t. What is wrong with them is no reason to leave
-// other hosts without theirs.
+// addHost adds a host with its files in t. An error in them does not keep other hosts from
+// getting theirs.
 func (p *pusher) addHost(ctx context.Context, t *tunnel.Tunnel, host string) {
 	first := p.by[host]
 	if first == nil {
@@ -192,7 +191,7 @@ func (p *pusher) addHost(ctx context.Context, t *tunnel.Tunnel, host string) {
 	at.files, at.err = append(at.files, files...), err
 }
 
-// sameWay refuses a host that two tunnels send to different places.
+// sameWay refuses a host with different ssh destinations in two tunnels.
 func (p *pusher) sameWay(first, t *tunnel.Tunnel, host string) error {
 	one, _ := first.SSH(host)
 	two, _ := t.SSH(host)
@@ -204,7 +203,7 @@ func (p *pusher) sameWay(first, t *tunnel.Tunnel, host string) error {
 	return nil
 }
 
-// files are the key files of a host in one tunnel. Nothing is decrypted here.
+// files returns the key files of a host in one tunnel. It decrypts nothing.
 func (p *pusher) files(ctx context.Context, t *tunnel.Tunnel, host string) ([]push.File, error) {
 	paths, err := t.KeyFiles(host)
 	if err != nil {
@@ -228,7 +227,7 @@ func (p *pusher) files(ctx context.Context, t *tunnel.Tunnel, host string) ([]pu
 	return files, nil
 }
 
-// mayReplace keeps a clone that is behind from putting a key back.
+// mayReplace keeps a clone that is behind from restoring an old key.
 func (p *pusher) mayReplace(ctx context.Context, tunnel, host, name, want string) func(string) error {
 	if p.o.Unknown {
 		return nil
@@ -263,7 +262,7 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 		return err
 	}
 	switch {
-	case c.VaultPromoted: // over, but for the keyring
+	case c.VaultPromoted: // finished, except in the keyring
 		public = c.Next
 	case !c.Next.IsZero():
 		f.Next = c.Next.String()
@@ -276,7 +275,7 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 	f.Secret = func() ([]byte, error) {
 		k, err := p.maker.Repo.Vault.OpenKey(host, name, public, p.maker.IDs)
 		switch {
-		case f.HostOnly && errors.Is(err, fs.ErrNotExist): // otherwise it is an identity that is not there
+		case f.HostOnly && errors.Is(err, fs.ErrNotExist): // otherwise the error is about a missing identity file
 			return nil, fault.WrapFile(err, "no private key in the vault, and "+host+" has not the one of",
 				p.maker.Repo.Ring.Path(host, t.Name),
 				"git log -- "+p.maker.Repo.Vault.Path(host,
@@ -290,8 +289,8 @@ func (p *pusher) privateKey(t *tunnel.Tunnel, host, name string, f *push.File) e
 	return nil
 }
 
-// presharedKey takes the key's fingerprint from the file of the other host: a key that
-// was replaced in one folder alone is refused, not installed.
+// presharedKey takes the key's fingerprint from the file of the other host: a key that was
+// replaced in one folder alone is refused, and not installed.
 func (p *pusher) presharedKey(tunnel, host, name string, f *push.File) error {
 	mine, other, err := p.maker.Repo.PSK(tunnel, host, repo.PeerOf(tunnel, name))
 	if err != nil {

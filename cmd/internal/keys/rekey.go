@@ -18,26 +18,26 @@ import (
 	"wgkeys/vault"
 )
 
-// RekeyOptions are what to encrypt again.
+// RekeyOptions say what to encrypt again.
 type RekeyOptions struct {
 	Hosts  []string // none: all
 	Skip   []string // hosts whose files stay as they are
 	DryRun bool
 }
 
-// A Rekey is the files of the vault whose recipients differ from the lists.
+// A Rekey is the set of vault files whose recipients differ from the lists.
 type Rekey struct {
 	maker   *Maker
 	o       RekeyOptions
 	hosts   []string
 	Stale   []vault.Stale
-	Skipped error // what stays for whoever can open it now
+	Skipped error // what --skip leaves as it is
 	forget  func()
 }
 
-// Rekey finds what is to be encrypted again. With a merge of git's that is not finished
-// it takes the side that it can, or for a dry run ends with what there is to do. The
-// caller closes what it returns.
+// Rekey finds what has to be encrypted again. During a git merge it chooses a side of each
+// conflict if it can; in a dry run it returns an error that says what there is to do. The
+// caller closes the result.
 func (m *Maker) Rekey(ctx context.Context, o RekeyOptions) (*Rekey, error) {
 	q := &Rekey{maker: m, o: o, forget: func() {}}
 	if err := q.settleMerge(ctx); err != nil {
@@ -53,7 +53,7 @@ func (m *Maker) Rekey(ctx context.Context, o RekeyOptions) (*Rekey, error) {
 	return q, nil
 }
 
-// find finds the files, and tells what is in the way.
+// find finds the files, and reports what prevents a rekey.
 func (q *Rekey) find(ctx context.Context) (err error) {
 	if q.hosts, err = q.findHosts(q.o.Hosts, q.o.Skip); err != nil {
 		return err
@@ -66,11 +66,11 @@ func (q *Rekey) find(ctx context.Context) (err error) {
 	return nil
 }
 
-// Close forgets what was read.
+// Close frees the memory of what was read.
 func (q *Rekey) Close() { q.forget() }
 
-// Run encrypts the files again. It returns those that it did, also with an error, and
-// the errors of those that it had to leave.
+// Run encrypts the files again. It returns those that it has replaced, also if there is an
+// error, and the errors of those that it had to leave.
 func (q *Rekey) Run(ctx context.Context, step func(done, all int)) (did []vault.Stale, left []error, err error) {
 	r := q.maker.Repo
 	job := &vault.Rekey{Vault: r.Vault, IDs: q.maker.IDs, Now: time.Now(), Hosts: q.hosts, Want: r.Expected, Step: step,
@@ -86,7 +86,7 @@ func (q *Rekey) Run(ctx context.Context, step func(done, all int)) (did []vault.
 	return did, left, err
 }
 
-// tellAlone says so where a preshared key was taken in that the other host has not.
+// tellAlone warns if a preshared key was accepted without another file to compare it with.
 func (q *Rekey) tellAlone(s vault.Stale) {
 	tunnel, peer := repo.OwnerOf(s.File)
 	if !s.NoMeta || peer == "" {
@@ -100,8 +100,8 @@ func (q *Rekey) tellAlone(s vault.Stale) {
 	}
 }
 
-// sayOthers says how to go on without the hosts whose files are in the way. Who has
-// no identity for one has none for others, as a rule.
+// sayOthers says how to rekey without the hosts that failed. If there is no identity for
+// one of them, there usually is none for the others.
 func (q *Rekey) sayOthers(err error) {
 	hosts, bad := q.hosts, q.inTheWay(err)
 	if errors.Is(err, vault.ErrNoIdentity) || len(bad) == 0 || len(bad) == len(hosts) {
@@ -111,7 +111,7 @@ func (q *Rekey) sayOthers(err error) {
 		strings.Join(bad, " --skip "))
 }
 
-// inTheWay are those of the hosts that an error is about, in order.
+// inTheWay returns those of the hosts that an error is about, in order.
 func (q *Rekey) inTheWay(err error) []string {
 	r := q.maker.Repo
 	return slices.DeleteFunc(slices.Clone(q.hosts), func(host string) bool {
@@ -124,7 +124,7 @@ func (q *Rekey) inTheWay(err error) []string {
 	})
 }
 
-// leftAsTheyAre tells what --skip leaves to whoever can open it now.
+// leftAsTheyAre warns of what --skip leaves readable for the present recipients.
 func (q *Rekey) leftAsTheyAre(ctx context.Context) error {
 	var errs []error
 	skip := slices.Clone(q.o.Skip)
@@ -146,8 +146,8 @@ func (q *Rekey) leftAsTheyAre(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// findHosts are the hosts named, or all that have a folder in the vault, without
-// those to skip.
+// findHosts returns the hosts named, or all that have a folder in the vault, without those
+// to skip.
 func (q *Rekey) findHosts(named, skip []string) ([]string, error) {
 	all, err := q.maker.Repo.Vault.Hosts()
 	if err != nil {
@@ -170,9 +170,9 @@ func (q *Rekey) findHosts(named, skip []string) ([]string, error) {
 	return slices.DeleteFunc(hosts, func(h string) bool { return slices.Contains(skip, h) }), nil
 }
 
-// OnlyCopies refuses to encrypt to others alone what no commit has yet: a line of a list
-// that a slip has lost would be noticed when nobody is left who opens the files. Of what
-// is committed the older version opens still.
+// OnlyCopies refuses to encrypt files that are in no commit so that the user could no
+// longer open them: a line that was lost from a list would be noticed only when nobody is
+// left who can. The old version of a committed file can still be opened.
 func (q *Rekey) OnlyCopies(ctx context.Context) error {
 	r, ids := q.maker.Repo, q.maker.IDs
 	top, err := git.Top(r.Vault.Dir)
@@ -210,13 +210,13 @@ func (q *Rekey) OnlyCopies(ctx context.Context) error {
 	return nil
 }
 
-// WarnShutOut says so where the person has encrypted to others alone: a line that
-// a merge has lost would be noticed when nobody is left who opens the vault.
+// WarnShutOut warns if the user can no longer open what was encrypted: a line that a merge
+// has lost would be noticed only when nobody is left who can open the vault.
 func (q *Rekey) WarnShutOut(did []vault.Stale) {
 	r, ids := q.maker.Repo, q.maker.IDs
 	written := r.Vault
 	written.Seen = nil
-	lists, known := r.Vault.Lists(), map[string]bool{} // one file tells of all for the same recipients
+	lists, known := r.Vault.Lists(), map[string]bool{} // one file stands for all with the same recipients
 	var first string
 	shut := 0
 	for _, s := range did {
@@ -242,7 +242,7 @@ func (q *Rekey) WarnShutOut(did []vault.Stale) {
 	}
 }
 
-// Because tells why a file is encrypted again.
+// Because returns why a file is encrypted again.
 func Because(s vault.Stale) string {
 	var why []string
 	for _, m := range s.Missing {

@@ -23,7 +23,7 @@ func (x *rotation) revoke(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	x.maker.Hosts.Batch = x.maker.IDs.MayAsk() // or ssh would read what is typed for the vault
+	x.maker.Hosts.Batch = x.maker.IDs.MayAsk() // otherwise ssh would read what the user types for the vault
 	if behind := x.behind(ctx, c.Next); behind != nil {
 		return errors.Join(behind, x.rotation.Revoke(ctx, x.current))
 	}
@@ -36,7 +36,7 @@ func (x *rotation) revoke(ctx context.Context) error {
 	case !c.UnderWay():
 		return first
 	case errors.Is(first, rotate.ErrAccepted) && !x.rotation.Replaced():
-		// Whoever could be reached has the next key since an earlier run of this.
+		// The peers that could be reached have the next key since an earlier run of this.
 		return first
 	case errors.Is(first, rotate.ErrAccepted):
 		return errors.Join(first, x.refuseNext(ctx))
@@ -48,7 +48,7 @@ func (x *rotation) revoke(ctx context.Context) error {
 	if x.current == stolen { // the repository could not be written
 		return errors.Join(first, x.refuseNext(ctx))
 	}
-	// The next key of an earlier rotation has waited beside the key that was stolen.
+	// The next key of an earlier rotation was stored beside the key that was stolen.
 	x.maker.Report.Say("%s: the next key of an earlier rotation may be stolen too; it is replaced as well", x.host)
 	x.rotation.WaitIdle(ctx, x.current)
 	second := x.refuse(ctx)
@@ -58,9 +58,10 @@ func (x *rotation) revoke(ctx context.Context) error {
 	return errors.Join(first, second)
 }
 
-// refuseNext has the peers that could be reached refuse the next key of an earlier
-// rotation too, which has waited beside the stolen one. It is not replaced yet: the
-// repository remembers two keys, and those are what the others have still to refuse.
+// refuseNext makes the peers that could be reached refuse the next key of an earlier
+// rotation as well, since it was stored beside the stolen one. It is not replaced yet: the
+// repository keeps two keys, and those are the ones that the other peers still have to
+// refuse.
 func (x *rotation) refuseNext(ctx context.Context) error {
 	next, err := x.maker.Repo.Ring.Next(x.host, x.tunnel.Name)
 	if err != nil {
@@ -72,7 +73,7 @@ func (x *rotation) refuseNext(ctx context.Context) error {
 			"when all can be reached, or else with --skip PEER for each of them: "+x.tunnel.Commands.Run("rotate --now", x.host)))
 }
 
-// refuseWithout has the peers refuse a stolen key for which there is no other one.
+// refuseWithout makes the peers refuse a stolen key that has no successor.
 func (x *rotation) refuseWithout(ctx context.Context) error {
 	err := x.rotation.Revoke(ctx, x.current)
 	if err == nil {
@@ -88,7 +89,7 @@ func (x *rotation) refuseWithout(ctx context.Context) error {
 // errNoNext marks the error of a host for which there is no next key.
 var errNoNext = errors.New("there is no other key for it yet")
 
-// refuse has all peers take the next key, and nothing else of the host.
+// refuse makes all peers take the next key; the host itself is left alone.
 func (x *rotation) refuse(ctx context.Context) error {
 	next, err := x.nextKey(ctx)
 	if err != nil {
@@ -102,14 +103,14 @@ func (x *rotation) refuse(ctx context.Context) error {
 	}
 	err = x.rotation.ReplaceNow(ctx, x.current, next, install)
 	if errors.Is(err, rotate.ErrAccepted) {
-		return err // the repository keeps both keys, so that the next run does not forget which one was stolen
+		return err // the repository keeps both keys, so that the next run knows which one was stolen
 	}
 	return errors.Join(err, x.settle(next))
 }
 
-// behind refuses to replace a key that is in use no more: the host has another one that
-// this clone does not know, and so has a peer of it. The host alone is not believed, for
-// whoever stole the key may have it too.
+// behind refuses to replace a key that is no longer in use: the host has another one that
+// this clone does not know, and so has a peer of it. The host alone is not trusted, since
+// the thief may control it.
 func (x *rotation) behind(ctx context.Context, next keyring.PublicKey) error {
 	if x.o.Unknown {
 		return nil

@@ -17,7 +17,7 @@ import (
 	"wgkeys/vault"
 )
 
-// run replaces the key, or finishes a rotation that was interrupted.
+// run replaces the key, or finishes an interrupted rotation.
 func (x *rotation) run(ctx context.Context) error {
 	defer x.maker.Hosts.HangUp()
 	over, err := x.finishPromotion()
@@ -65,8 +65,8 @@ func (x *rotation) run(ctx context.Context) error {
 	return x.settle(next)
 }
 
-// finishPromotion does the second of the two renames at the end of a rotation, where a
-// crash left it to do. The hosts have the next key already.
+// finishPromotion does the second of the two renames at the end of a rotation, if a crash
+// prevented it. The hosts have the next key already.
 func (x *rotation) finishPromotion() (over bool, err error) {
 	c, err := x.maker.Repo.KeyState(x.host, x.tunnel.Name)
 	if err != nil || !c.VaultPromoted {
@@ -81,7 +81,7 @@ func (x *rotation) finishPromotion() (over bool, err error) {
 	return true, x.settle(c.Next)
 }
 
-// tellLimits says what the promise does not cover on these hosts.
+// tellLimits reports what the promise does not cover on these hosts.
 func (x *rotation) tellLimits(s *rotate.Survey) {
 	if names := s.CannotHold(x.rotation); len(names) > 0 && !x.o.NoHold {
 		x.maker.Report.Say("note: %s cannot buffer packets during the switch: bursts over 128 will drop",
@@ -89,9 +89,9 @@ func (x *rotation) tellLimits(s *rotate.Survey) {
 	}
 }
 
-// knows refuses a host that uses a key which this repository does not have, neither as
-// its present key nor as the next one: the clone is behind, and what it has for a next
-// key may be one that was replaced long ago, because it was stolen, say.
+// knows refuses a host that uses a key which this repository has neither as its present key
+// nor as the next one: the clone is behind, and its next key may be one that was replaced
+// long ago, perhaps because it was stolen.
 func (x *rotation) knows(ctx context.Context, live, next keyring.PublicKey) error {
 	if live == x.current || live == next || x.o.Unknown {
 		return nil
@@ -104,15 +104,15 @@ func (x *rotation) knows(ctx context.Context, live, next keyring.PublicKey) erro
 		x.catchUp(ctx, live, "rotate"))
 }
 
-// catchUp is how this clone comes to know the key that is in use.
+// catchUp is the hint that makes this clone know the key in use.
 func (x *rotation) catchUp(ctx context.Context, live keyring.PublicKey, verb string) string {
 	past := repo.KeyHistory{Repo: x.maker.Repo}
 	return past.CatchUp(ctx, x.tunnel.Name, "", live.String(),
 		repo.Command{Verb: verb, Host: x.host, In: x.tunnel.Commands})
 }
 
-// canBeOnHost refuses to make a key on the host while another next key, which an
-// earlier rotation has begun with, is in the vault.
+// canBeOnHost refuses to make a key on the host while the vault has a next key from an
+// earlier rotation.
 func (x *rotation) canBeOnHost() error {
 	if !x.o.OnHost {
 		return nil
@@ -130,7 +130,7 @@ func (x *rotation) canBeOnHost() error {
 		x.tunnel.Commands.Run("rotate", x.host)+", then "+x.tunnel.Commands.Run("rotate --on-host", x.host))
 }
 
-// replace makes the next key, brings it to the host and changes to it.
+// replace makes the next key, installs it on the host and switches to it.
 func (x *rotation) replace(ctx context.Context, s *rotate.Survey) (keyring.PublicKey, error) {
 	if err := x.rotation.EnsureSessions(ctx, s); err != nil {
 		return keyring.PublicKey{}, err
@@ -147,8 +147,8 @@ func (x *rotation) replace(ctx context.Context, s *rotate.Survey) (keyring.Publi
 	return next, x.rotation.Replace(ctx, s, next)
 }
 
-// onHost reports whether the host keeps its next key to itself: it was asked for,
-// was when an earlier rotation began, or is so with the present key.
+// onHost reports whether the host keeps its next key to itself: because that was asked for,
+// now or when an earlier rotation began, or because it does so with the present key.
 func (x *rotation) onHost() bool {
 	if x.o.OnHost {
 		return true
@@ -161,8 +161,8 @@ func (x *rotation) onHost() bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// nextKey makes the next key, or takes the one that an earlier rotation has made.
-// It is in the vault before any host holds it.
+// nextKey makes the next key, or takes that of an earlier rotation. It is in the vault
+// before any host has it.
 func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 	name := keyring.Next(x.tunnel.Name)
 	if err := x.maker.Repo.Sweep(x.host); err != nil {
@@ -182,7 +182,7 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 	case x.onHost():
 		which := rotate.Next
 		if x.o.Now {
-			which = rotate.Fresh // one that the repository does not know may be that of whoever stole the old one
+			which = rotate.Fresh // a key that the repository does not know may be the thief's
 		}
 		if public, err = x.maker.makeOnHost(ctx, x.tunnel, x.host, which); err != nil {
 			return public, err
@@ -204,7 +204,7 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 		func() error { return x.maker.Repo.Ring.Put(x.host, name, public) })
 }
 
-// install brings the next key to the host, beside the one it has.
+// install brings the next key to the host, beside the present one.
 func (x *rotation) install(ctx context.Context, next keyring.PublicKey) error {
 	file := push.File{Path: rotate.NextFile(x.tunnel.Name, x.rotation.Host.KeyFile), Want: next.String()}
 	file.Secret = func() ([]byte, error) {
@@ -220,8 +220,8 @@ func (x *rotation) install(ctx context.Context, next keyring.PublicKey) error {
 	})
 }
 
-// settle makes the next key the current one in the repository. The hosts have
-// proved it.
+// settle makes the next key the current one in the repository, after the hosts have proved
+// it.
 func (x *rotation) settle(next keyring.PublicKey) error {
 	if err := x.maker.Repo.Promote(x.host, x.tunnel.Name, x.maker.Step); err != nil {
 		return err
@@ -233,8 +233,8 @@ func (x *rotation) settle(next keyring.PublicKey) error {
 	return nil
 }
 
-// warnLeftBehind names the peers that still have the old key. A few have an error each; of
-// many one command is enough.
+// warnLeftBehind names the peers that still have the old key: a few with an error each,
+// many with one command.
 func (x *rotation) warnLeftBehind(next keyring.PublicKey) {
 	const few = 3
 	behind := slices.Concat(x.skipped, x.rotation.LeftBehind)

@@ -15,7 +15,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A pskRotation is the replacement of the preshared key of two hosts.
+// A pskRotation replaces the preshared key of two hosts.
 type pskRotation struct {
 	maker  *Maker
 	o      *RotateOptions
@@ -27,7 +27,7 @@ type pskRotation struct {
 	made   []string
 }
 
-// reach says how either end is reached, and where it has the key.
+// reach returns how either end is reached, and where its key file is.
 func (x *pskRotation) reach() error {
 	x.pair = &rotate.Pair{Tunnel: x.tunnel.Name, Commands: x.tunnel.Commands,
 		Report: func(text string) { x.maker.Report.Say("%s %s: %s", x.hosts[0], x.hosts[1], text) }}
@@ -49,9 +49,9 @@ func (x *pskRotation) file(i int) string {
 }
 
 // run replaces the preshared key. The next one is in the folder of the first host before
-// any host has it, and in the folder of the second when both use it: killed in between,
-// the vault knows both, and the same command makes a third one. One that is in both
-// folders already, and not in use, it brings to the hosts.
+// any host has it, and in the folder of the second when both use it. If the command is
+// killed in between, the vault has both keys, and the same command makes a third one. A key
+// that is in both folders already, and not in use, is brought to the hosts.
 func (x *pskRotation) run(ctx context.Context) error {
 	if x.o.DryRun {
 		return nil
@@ -78,7 +78,7 @@ func (x *pskRotation) run(ctx context.Context) error {
 	return nil
 }
 
-// finished tells that the next key is the current one.
+// finished reports that the next key is the current one.
 func (x *pskRotation) finished() {
 	line := fmt.Sprintf("%s %s preshared key with %s", x.hosts[0], x.tunnel.Name, x.hosts[1])
 	x.made = append(x.made, line)
@@ -86,8 +86,8 @@ func (x *pskRotation) finished() {
 		x.hosts[1]}, line)
 }
 
-// next is the preshared key that comes next, in the folder of the first host. It was
-// begun before where the vault has one in both folders that an end does not use.
+// next returns the next preshared key, in the folder of the first host. An earlier run had
+// begun if the vault has a key in both folders that an end does not use.
 func (x *pskRotation) next(ctx context.Context) (psk keyring.PresharedKey, begun bool, err error) {
 	inUse, err := x.pair.Fingerprints(ctx)
 	if err != nil {
@@ -114,7 +114,7 @@ func (x *pskRotation) next(ctx context.Context) (psk keyring.PresharedKey, begun
 	return psk, false, x.seal(0, psk)
 }
 
-// knows refuses where an end has a preshared key that this clone does not know: it is
+// knows refuses if an end has a preshared key that this clone does not know: the clone is
 // behind.
 func (x *pskRotation) knows(ctx context.Context, i int, has string, mine, other repo.PSKFile) error {
 	if x.o.Unknown || has == "" || has == mine.PSK || has == other.PSK {
@@ -124,7 +124,7 @@ func (x *pskRotation) knows(ctx context.Context, i int, has string, mine, other 
 		repo.Command{Verb: "rotate --psk", Host: x.hosts[i], In: x.tunnel.Commands})
 }
 
-// seal puts a preshared key into the folder of one host.
+// seal writes a preshared key to the folder of one host.
 func (x *pskRotation) seal(i int, psk keyring.PresharedKey) error {
 	host := x.hosts[i]
 	if err := x.maker.Repo.Sweep(host); err != nil {
@@ -135,7 +135,7 @@ func (x *pskRotation) seal(i int, psk keyring.PresharedKey) error {
 		func() error { return x.maker.Repo.Vault.ReplacePSK(host, x.file(i), psk, time.Now()) })
 }
 
-// install brings it to both ends, which go on with the one that they have.
+// install brings it to both ends, which go on using the old one.
 func (x *pskRotation) install(ctx context.Context, psk keyring.PresharedKey) error {
 	var errs []error
 	for i := range x.hosts {
@@ -164,10 +164,9 @@ func (x *pskRotation) installOn(ctx context.Context, i int, psk keyring.Preshare
 	return nil
 }
 
-// runByHand replaces the preshared key of a host with one that nobody logs in to: in
-// both folders of the vault and on the host. The other end gets it by hand, and until
-// then no handshake of the two succeeds. The same command begins again where it was
-// stopped, with another key.
+// runByHand replaces the preshared key of a host with an unmanaged one: in both folders of
+// the vault and on the host. The other end gets it by hand, and until then no handshake of
+// the two succeeds. After an interruption the same command begins again, with another key.
 func (x *pskRotation) runByHand(ctx context.Context) error {
 	peer, err := x.maker.Repo.Ring.Get(x.hosts[1], x.tunnel.Name)
 	if err != nil {

@@ -19,21 +19,21 @@ import (
 	"wgkeys/vault"
 )
 
-// Rotations are those that were asked for.
+// Rotations are those that the user asked for.
 type Rotations struct {
 	maker *Maker
 	o     RotateOptions
 	keys  []*rotation
 	psks  []*pskRotation
 	left  []step   // that failed, or were not begun
-	Made  []string // what is to be said of them in a commit
+	Made  []string // for the commit message
 
-	unmanaged map[string]error // hosts that nobody logs in to, and what to do instead
-	stays     [][2]string      // a managed and an unmanaged host, whose preshared key stays
+	unmanaged map[string]error // unmanaged hosts, and what to do instead
+	stays     [][2]string      // a managed and an unmanaged host whose preshared key stays
 }
 
-// Rotations finds what is to be rotated: a rotation for each host of each tunnel, and
-// for each preshared key. It asks no host.
+// Rotations finds what has to be rotated: a rotation for each host of each tunnel, and for
+// each preshared key. It asks no host.
 func (m *Maker) Rotations(o RotateOptions) (*Rotations, error) {
 	q := &Rotations{maker: m, o: o, unmanaged: map[string]error{}}
 	if err := q.findKeys(); err != nil {
@@ -51,13 +51,13 @@ func (m *Maker) Rotations(o RotateOptions) (*Rotations, error) {
 	return q, nil
 }
 
-// Count is how many there are.
+// Count is the number of rotations.
 func (q *Rotations) Count() int { return len(q.keys) + len(q.psks) }
 
-// NotDone is how many of them failed or were not begun.
+// NotDone is the number of those that failed or were not begun.
 func (q *Rotations) NotDone() int { return len(q.left) }
 
-// Announce tells what will happen.
+// Announce says what will happen.
 func (q *Rotations) Announce() {
 	for _, x := range q.keys {
 		peers := "no peer"
@@ -84,17 +84,17 @@ func (q *Rotations) Announce() {
 	}
 }
 
-// A step of several rotations.
+// A step is one of several rotations.
 type step interface {
 	run(ctx context.Context) error
-	replaced() []string // keys that are current now, for a person
+	replaced() []string // keys that are current now, for the user
 	of() string         // the host that is named for it
 	in() string         // the tunnel
 	pskOnly() bool      // of two hosts' preshared key alone
 }
 
-// Run replaces the keys one after the other. Where there are several, the one under way
-// comes to its end though ctx has ended, and no more is begun.
+// Run replaces the keys one after the other. If there are several, and ctx ends, the one
+// under way is finished and no more are begun.
 func (q *Rotations) Run(ctx context.Context) (errs []error) {
 	own := ctx
 	if q.Count() > 1 {
@@ -122,7 +122,7 @@ func (q *Rotations) Run(ctx context.Context) (errs []error) {
 }
 
 // behind reports whether one of two hosts was left behind by a rotation of the other: then
-// so is their preshared key.
+// their preshared key is skipped, too.
 func (q *Rotations) behind(p *pskRotation) bool {
 	return slices.ContainsFunc(q.keys, func(x *rotation) bool {
 		return x.tunnel.Name == p.tunnel.Name && slices.Contains(p.hosts[:], x.host) &&
@@ -141,15 +141,15 @@ func (q *Rotations) steps() (all []step) {
 }
 
 // A Rest is what was not done in one tunnel: the hosts whose key was not replaced, and
-// those whose preshared keys alone were not, each once.
+// those of which only preshared keys were not, each once.
 type Rest struct {
 	Tunnel     string
 	Keys, PSKs []string
 }
 
-// Left is what was not done, a Rest for each tunnel. Several tells whether there was
-// anything to do in another tunnel too: then a host that is named alone would get another
-// key there once more.
+// Left returns what was not done, a Rest for each tunnel. Several reports whether there was
+// anything to do in another tunnel as well: then naming only a host would replace its key
+// there again.
 func (q *Rotations) Left() (rest []Rest, several bool) {
 	of := map[string]*Rest{}
 	for _, x := range q.steps() {
@@ -184,7 +184,7 @@ func (x *pskRotation) of() string         { return x.hosts[0] }
 func (x *pskRotation) in() string         { return x.tunnel.Name }
 func (x *pskRotation) pskOnly() bool      { return true }
 
-// due are the keys that are, of all tunnels.
+// due finds the keys that are older than max_key_age, in all tunnels.
 func (q *Rotations) due() ([]repo.HostKey, error) {
 	r := q.maker.Repo
 	if !q.o.Due {
@@ -238,7 +238,7 @@ func (q *Rotations) findKeys() error {
 	return nil
 }
 
-// wanted reports whether the key of a host is to be replaced.
+// wanted reports whether the key of a host has to be replaced.
 func (q *Rotations) wanted(host, tunnel string, due []repo.HostKey) bool {
 	named := slices.Contains(q.o.Hosts, host)
 	switch {
@@ -250,7 +250,7 @@ func (q *Rotations) wanted(host, tunnel string, due []repo.HostKey) bool {
 	return q.o.Selected == nil || q.o.Selected.Has(host, tunnel)
 }
 
-// A rotation is that of one host's key in one tunnel.
+// A rotation replaces one host's key in one tunnel.
 type rotation struct {
 	maker    *Maker
 	o        *RotateOptions
@@ -262,7 +262,7 @@ type rotation struct {
 
 	unmanaged []string          // peers that get the new public key by hand
 	settled   keyring.PublicKey // the new key, once it is the current one
-	made      []string          // keys that are current now, for a person
+	made      []string          // keys that are current now, for the user
 }
 
 func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
@@ -302,7 +302,7 @@ func (q *Rotations) rotation(t *tunnel.Tunnel, host string) (*rotation, error) {
 	return x, nil
 }
 
-// flags are those of the command line without which another one would do something else.
+// flags are those of the command line that the same rotation needs again.
 func (o *RotateOptions) flags() (line []string) {
 	for _, f := range []struct {
 		set  bool
@@ -318,12 +318,12 @@ func (o *RotateOptions) flags() (line []string) {
 	return line
 }
 
-// noAnswer reports whether a host could not be asked at all.
+// noAnswer reports whether a host could not be reached at all.
 func noAnswer(err error) bool {
 	return errors.Is(err, ssh.ErrUnreachable) || errors.Is(err, ssh.ErrSilent)
 }
 
-// leaveOutOwed leaves out the rotations of hosts whose new key only lacks its commit.
+// leaveOutOwed leaves out the rotations of hosts whose new key only has to be committed.
 func (q *Rotations) leaveOutOwed() {
 	r := q.maker.Repo
 	q.keys = slices.DeleteFunc(q.keys, func(x *rotation) bool {
@@ -338,8 +338,8 @@ func (q *Rotations) leaveOutOwed() {
 	})
 }
 
-// findPSKs finds the preshared keys that go with the rotations of some hosts, and those
-// of the selection, each pair once.
+// findPSKs finds the preshared keys that are replaced with the keys of some hosts, and
+// those of the selection, each pair once.
 func (q *Rotations) findPSKs() error {
 	tunnels, err := q.maker.Repo.SomeTunnels(q.o.Only)
 	if err != nil {
@@ -366,8 +366,8 @@ func (q *Rotations) findPSKs() error {
 	return nil
 }
 
-// knownPSK refuses a preshared key that wgkeys has not taken in yet: whether the hosts use
-// it nobody knows, so it is not to be written over, but for haste.
+// knownPSK refuses a preshared key without metadata: it is not known whether the hosts use
+// it, so it must not be overwritten, unless a key was stolen.
 func (q *Rotations) knownPSK(tunnel string, pair [2]string) error {
 	if q.o.Unknown || q.o.Now {
 		return nil
@@ -381,9 +381,9 @@ func (q *Rotations) knownPSK(tunnel string, pair [2]string) error {
 	return errors.Join(errs...)
 }
 
-// wantedPSK reports whether the preshared key of two hosts is to be replaced: one that
-// the second of them gets by hand only if that host is named, for the two cannot shake
-// hands until it has it.
+// wantedPSK reports whether to replace the preshared key of two hosts. One that the second
+// host gets by hand is replaced only if that host is named, since the two cannot complete a
+// handshake until it has it.
 func (q *Rotations) wantedPSK(tunnel string, pair [2]string, byHand bool) bool {
 	if slices.ContainsFunc(pair[:], func(host string) bool { return slices.Contains(q.o.Skip, host) }) {
 		return false
@@ -401,7 +401,8 @@ func (q *Rotations) wantedPSK(tunnel string, pair [2]string, byHand bool) bool {
 	return false
 }
 
-// asksForPSK reports whether the preshared key of two hosts goes with what was asked for.
+// asksForPSK reports whether the preshared key of two hosts belongs to what the user asked
+// for.
 func (q *Rotations) asksForPSK(tunnel string, pair [2]string) bool {
 	return q.o.Selected != nil && q.o.Selected.HasPSK(pair, tunnel) ||
 		slices.ContainsFunc(q.keys, func(x *rotation) bool {
@@ -409,11 +410,10 @@ func (q *Rotations) asksForPSK(tunnel string, pair [2]string) bool {
 		})
 }
 
-// Hosts that nobody logs in to take no part in a rotation: what changes for them goes
-// there by hand.
+// Unmanaged hosts take no part in a rotation: what changes for them is brought there by
+// hand.
 
-// managedFirst puts the host that is logged in to first, and reports whether the other is
-// not.
+// managedFirst puts the managed host first, and reports whether the other is unmanaged.
 func managedFirst(t *tunnel.Tunnel, pair [2]string) (ordered [2]string, byHand bool) {
 	if t.Unmanaged(pair[0]) {
 		return [2]string{pair[1], pair[0]}, true
@@ -421,8 +421,8 @@ func managedFirst(t *tunnel.Tunnel, pair [2]string) (ordered [2]string, byHand b
 	return pair, t.Unmanaged(pair[1])
 }
 
-// leaveOut remembers a host that nobody logs in to, and says of a key of it which the
-// vault has that it stays, where the command was about such keys.
+// leaveOut records an unmanaged host. If the command was about its key, and the vault has
+// one, it says that the key stays.
 func (q *Rotations) leaveOut(host string, t *tunnel.Tunnel, wanted bool) {
 	how := repo.NewKeyByHand(q.maker.Repo, host, t.Name)
 	q.unmanaged[host] = t.RequireManaged(host, how)
@@ -431,7 +431,7 @@ func (q *Rotations) leaveOut(host string, t *tunnel.Tunnel, wanted bool) {
 	}
 }
 
-// tellByHand says what is left to be done by hand on hosts that nobody logs in to.
+// tellByHand says what is left to be done by hand on unmanaged hosts.
 func (q *Rotations) tellByHand() {
 	for _, x := range q.keys {
 		if x.settled.IsZero() || len(x.unmanaged) == 0 {

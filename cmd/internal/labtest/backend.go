@@ -10,16 +10,16 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// A Backend is which WireGuard the tunnels run on.
+// A Backend says which WireGuard the tunnels use.
 type Backend string
 
-// The backends: WireGuard in the kernel, and the device in user space that is in the program.
+// The backends: WireGuard in the kernel, and the userspace device in the program.
 const (
 	kernelBackend Backend = "kernel"
 	Embedded      Backend = "embedded"
 )
 
-// Backends are those that there are here.
+// Backends are those available on this machine.
 func Backends() []Backend {
 	if lab.HasWireGuard() {
 		return []Backend{kernelBackend, Embedded}
@@ -30,8 +30,8 @@ func Backends() []Backend {
 // wireguardModule is where testdata/vm has it.
 const wireguardModule = "/modules/wireguard.ko"
 
-// Use takes the kernel's WireGuard away for the test where the embedded device is
-// wanted: then the program does what it does on every kernel without.
+// Use hides the kernel's WireGuard for the test if the embedded device is wanted: then the
+// program behaves as on a kernel without WireGuard.
 func (b Backend) Use(t *testing.T) {
 	t.Helper()
 	if b == kernelBackend || !lab.HasWireGuard() {
@@ -40,7 +40,7 @@ func (b Backend) Use(t *testing.T) {
 	if lab.Kernel() != "vm" {
 		t.Skip("the machine's own kernel keeps its WireGuard")
 	}
-	// The namespaces of the test before it may still be going.
+	// The namespaces of the previous test may still be going away.
 	err := lab.Until(t.Context(), "the kernel's WireGuard to be free", func(context.Context) (bool, error) {
 		return unix.DeleteModule("wireguard", unix.O_NONBLOCK) == nil, nil
 	})

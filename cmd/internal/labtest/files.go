@@ -14,8 +14,8 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// InNetwork makes a socket in a host's network. It stays there; the thread,
-// which entered the namespace, is not used again.
+// InNetwork makes a socket in a host's network namespace. The socket stays there; the
+// thread that entered the namespace is not used again.
 func InNetwork[S any](t *testing.T, h *lab.Host, socket func() (S, error)) S {
 	t.Helper()
 	type made struct {

@@ -16,8 +16,8 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// A Flow is numbered packets one way through the tunnel, at an even pace. UDP
-// sends nothing again: what the tunnel loses stays lost, and is counted.
+// A Flow is numbered packets one way through the tunnel, at an even pace. UDP repeats
+// nothing: what the tunnel loses stays lost, and is counted.
 type Flow struct {
 	Name    string
 	sent    atomic.Uint64
@@ -27,7 +27,7 @@ type Flow struct {
 	counted uint64
 }
 
-// A Tally is what became of the packets of some time.
+// A Tally is what happened to the packets of some time.
 type Tally struct{ Sent, Lost, Doubled int }
 
 func (a Tally) String() string {
@@ -66,7 +66,7 @@ func (u *Users) udp(h *lab.Host, local, remote netip.AddrPort) *net.UDPConn {
 	c := InNetwork(u.T, h, func() (*net.UDPConn, error) {
 		return net.DialUDP("udp", net.UDPAddrFromAddrPort(local), net.UDPAddrFromAddrPort(remote))
 	})
-	// A pause of the test itself is not to be taken for the tunnel's.
+	// A pause of the test itself must not be taken for one of the tunnel.
 	if err := forceReadBuffer(c, 16<<20); err != nil {
 		u.Fatal(err)
 	}
@@ -84,9 +84,8 @@ func forceReadBuffer(c *net.UDPConn, size int) error {
 	return errors.Join(err, set)
 }
 
-// send ends with its socket. A packet that the kernel refuses is lost like one
-// that it drops, and it says why. Where the machine was late it catches up, but
-// for what would be a burst.
+// send ends when its socket is closed. A packet that the kernel refuses counts as lost, and
+// the reason is kept. After a delay of the machine it catches up, but not in one burst.
 func (f *Flow) send(c *net.UDPConn, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -144,7 +143,7 @@ func (f *Flow) got(number uint64) {
 	f.seen[number]++
 }
 
-// arrived reports whether all packets before number have come.
+// arrived reports whether all packets before number have arrived.
 func (f *Flow) arrived(number uint64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -159,11 +158,11 @@ func (f *Flow) arrived(number uint64) bool {
 	return true
 }
 
-// Count tells what became of the packets sent since it was last called. It
-// gives those on their way a second to come.
+// Count returns what happened to the packets sent since its last call. Those on their way
+// get a second to arrive.
 func (f *Flow) Count() Tally { return f.CountAfter(time.Second) }
 
-// CountAfter gives those on their way so much time.
+// CountAfter is Count with another time for those on their way.
 func (f *Flow) CountAfter(most time.Duration) Tally {
 	end := f.sent.Load()
 	for give := time.Now().Add(most); !f.arrived(end) && time.Now().Before(give); {
@@ -183,7 +182,7 @@ func (f *Flow) CountAfter(most time.Duration) Tally {
 	return t
 }
 
-// WaitFlowing waits for the first handshake, and forgets what it held up.
+// WaitFlowing waits for the first handshake, and ignores what was lost before it.
 func WaitFlowing(t *testing.T, flows ...*Flow) {
 	t.Helper()
 	for _, f := range flows {
@@ -196,7 +195,8 @@ func WaitFlowing(t *testing.T, flows ...*Flow) {
 	}
 }
 
-// Refusals are what the kernel said of packets that it refused to send since the last call.
+// Refusals are the kernel's reasons for packets that it refused to send since the last
+// call.
 func (f *Flow) Refusals() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

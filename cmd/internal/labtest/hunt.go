@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Hunt goes through file systems for needles.
+// A Hunt searches file systems for needles.
 type Hunt struct {
 	*Needles
-	since   time.Time      // what was not changed since then holds none of them
+	since   time.Time      // what was not changed since then is skipped
 	Skip    []string       // folders
 	seen    map[inode]bool // where trees began
 	Entries int
@@ -26,19 +26,19 @@ type Hunt struct {
 	Errs    []error
 }
 
-// NewHunt begins one that leaves out some folders.
+// NewHunt begins a hunt that leaves out some folders.
 func NewHunt(n *Needles, since time.Time, skip ...string) *Hunt {
 	return &Hunt{Needles: n, since: since, Skip: skip, seen: map[inode]bool{}, Found: map[string][]string{}}
 }
 
 type inode struct{ dev, number uint64 }
 
-// kernelsOwn are file systems that keep nothing.
+// kernelsOwn are file systems that store nothing.
 var kernelsOwn = []string{"proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "bpf",
 	"pstore", "nsfs", "autofs", "binfmt_misc", "configfs", "fusectl", "efivarfs"}
 
-// Process looks through every file system that a process sees, from each folder of
-// it that is mounted. What another one has mounted over cannot be seen.
+// Process searches every file system that a process sees, from each folder of it that is
+// mounted. What another mount covers cannot be seen.
 func (h *Hunt) Process(pid string) {
 	mounts, err := os.ReadFile("/proc/" + pid + "/mountinfo")
 	if err != nil {
@@ -59,10 +59,10 @@ func (h *Hunt) Process(pid string) {
 	}
 }
 
-// tree looks through one file system, from where it is mounted, unless it did so
-// from the same folder before. That a folder of it was searched does not say that
-// all of it was: it may be mounted elsewhere too, and where another mount is covered
-// its mount point lies in what covers it.
+// tree searches one file system, from where it is mounted, unless it did so from the same
+// folder before. If a folder of it was searched, the rest was not necessarily: it may be
+// mounted elsewhere, too, and if another mount is covered its mount point is in what covers
+// it.
 func (h *Hunt) tree(top string) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(top, &st); err != nil || h.seen[inode{st.Dev, st.Ino}] {
@@ -89,7 +89,7 @@ func (h *Hunt) tree(top string) {
 	})
 }
 
-// entry looks at what was changed: its name, where a link leads, and the content.
+// entry searches what was changed: its name, the target of a link, and the content.
 func (h *Hunt) entry(path string, d fs.DirEntry) {
 	found := func(what string) { h.Found[path] = append(h.Found[path], what) }
 	h.In([]byte(d.Name()), found)
@@ -115,8 +115,8 @@ func (h *Hunt) entry(path string, d fs.DirEntry) {
 	}
 }
 
-// isNamespace reports whether a file is a namespace that has a name, as those of
-// ip-netns(8): there is nothing to read in it.
+// isNamespace reports whether a file is a named namespace, as of ip-netns(8): it has no
+// content.
 func isNamespace(path string) bool {
 	var at unix.Statfs_t
 	return unix.Statfs(path, &at) == nil && at.Type == unix.NSFS_MAGIC

@@ -10,9 +10,9 @@ import (
 	"wgkeys/deploy/lab/labtest"
 )
 
-// FirstUsers returns hosts of the first users with no tunnel and their own tunnel file.
-// They are shared, for they take long to make: the test has them to itself until its
-// end, and has to leave no tunnel.
+// FirstUsers returns hosts of the first users without a tunnel and with their own tunnel
+// file. The hosts are shared, since they take long to make: the test has them to itself
+// until its end, and has to leave no tunnel.
 func FirstUsers(t *testing.T) *Users {
 	t.Helper()
 	t.Parallel()
@@ -25,15 +25,14 @@ func FirstUsers(t *testing.T) *Users {
 	return u
 }
 
-// first is where each host keeps its key files, its repository and what wgkeys remembers, as
+// first is a copy of each host's key files, its repository and what wgkeys remembers, as
 // they were before the first test.
 const first = "/root/first"
 
 // kept are the folders of the three.
 const kept = "/etc/wireguard /etc/wgkeys /root/net"
 
-// asAtFirst puts them back: a test finds no key of the test that had the laboratory
-// before.
+// asAtFirst restores them: a test finds no key of a previous test.
 func (u *Users) asAtFirst() {
 	u.Helper()
 	for _, h := range []*lab.Host{u.Basalt, u.Shale} {
@@ -48,7 +47,7 @@ var shared laboratories
 type laboratories struct {
 	mu   sync.Mutex
 	all  []*demo.Network
-	free []*demo.Network // that no test has now
+	free []*demo.Network // not in use by a test
 }
 
 func (l *laboratories) take(t *testing.T) *demo.Network {
@@ -93,8 +92,8 @@ func CloseShared() {
 // Programs are what the tests need on hosts.
 var Programs = []string{"sshd", "ssh", "ssh-keygen", "ping", "wg", "sysctl", "nft", "strace"}
 
-// NewUsers has made keys for both hosts and pushed them; no tunnel is up. The
-// laboratory ends with the test.
+// NewUsers makes keys for both hosts and pushes them; no tunnel is up. The laboratory ends
+// with the test.
 func NewUsers(t *testing.T) *Users {
 	t.Helper()
 	n := newFirstUsers(t)
@@ -102,7 +101,7 @@ func NewUsers(t *testing.T) *Users {
 	return &Users{n, t}
 }
 
-// newFirstUsers does it for longer than the test.
+// newFirstUsers makes hosts that outlast the test.
 func newFirstUsers(t *testing.T) *demo.Network {
 	t.Helper()
 	Require(t, Programs...)
@@ -118,8 +117,8 @@ func newFirstUsers(t *testing.T) *demo.Network {
 	return n
 }
 
-// Require skips the test where there can be no laboratory with these programs; where
-// CI=true it fails.
+// Require skips the test if there can be no laboratory with these programs; with CI=true it
+// fails.
 func Require(t *testing.T, programs ...string) {
 	t.Helper()
 	labtest.Require(t, programs...)

@@ -14,14 +14,13 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// A Mesh is hosts that are all peers of each other, around a router that adds
-// nothing to the way. The repository is on the first of them, which reaches the
-// others over ssh.
+// A Mesh is hosts that are all peers of each other, around a router that adds no delay. The
+// repository is on the first host, which reaches the others over ssh.
 type Mesh struct {
 	*Users
 	Hosts   []*lab.Host
 	Streams []*Stream
-	AtOnce  int // packets that a stream hands to the kernel in one call; 0: MostAtOnce
+	AtOnce  int // packets that a stream passes to the kernel in one call; 0: MostAtOnce
 }
 
 // With is m in a subtest.
@@ -29,18 +28,18 @@ func (m *Mesh) With(t *testing.T) *Mesh {
 	return &Mesh{m.Users.With(t), m.Hosts, m.Streams, m.AtOnce}
 }
 
-// MeshNames are the hosts of a mesh, as many as a test wants.
+// MeshNames are the names of a mesh's hosts, as many as a test wants.
 var MeshNames = []string{"basalt", "shale", "flint", "slate", "granite"}
 
-// MeshOptions is what tests of a rotation vary.
+// MeshOptions vary the tests of a rotation.
 type MeshOptions struct {
 	Hosts     int
-	RoundTrip time.Duration // between any two hosts; 0: what the machine takes, below 1 ms
+	RoundTrip time.Duration // between any two hosts; 0: no added delay, below 1 ms
 	Inside    bool          // ssh goes through the tunnel
 	SharedSSH bool          // ssh keeps its connections for the next command
 }
 
-// NewMesh makes the hosts, their keys and the tunnel, through the program.
+// NewMesh makes the hosts, their keys and the tunnel, with the program.
 func NewMesh(t *testing.T, o MeshOptions) *Mesh {
 	t.Helper()
 	Require(t, append(slices.Clone(Programs), "tc")...)
@@ -67,8 +66,8 @@ func NewMesh(t *testing.T, o MeshOptions) *Mesh {
 	return m
 }
 
-// join makes the next host and its way to the router. Half a round trip of delay
-// on the way out of each host makes a whole one between any two.
+// join makes the next host and its link to the router. The way out of each host delays
+// packets by half of the round trip time.
 func (m *Mesh) join(i int, roundTrip time.Duration) {
 	m.Helper()
 	h := m.NewHost(MeshNames[i])
@@ -108,8 +107,8 @@ func (m *Mesh) Inside(h *lab.Host) netip.Addr {
 	return netip.AddrFrom16(a)
 }
 
-// raise makes keys, installs them and applies the tunnel on all hosts. For the
-// first time the keys travel OUTSIDE, whichever way ssh goes later.
+// raise makes keys, installs them and applies the tunnel on all hosts. The first keys
+// travel OUTSIDE, even if ssh later goes through the tunnel.
 func (m *Mesh) raise(o MeshOptions) {
 	m.Helper()
 	first := m.Hosts[0]

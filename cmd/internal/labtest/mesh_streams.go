@@ -10,7 +10,7 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// StartStreams begins streams both ways between all pairs, and waits until they do.
+// StartStreams begins streams both ways between all pairs, and waits until packets arrive.
 func (m *Mesh) StartStreams(rate int) {
 	m.Helper()
 	for i, a := range m.Hosts {
@@ -23,7 +23,7 @@ func (m *Mesh) StartStreams(rate int) {
 	m.Settle()
 }
 
-// Settle waits until all streams come whole for half a second.
+// Settle waits until nothing is lost for half a second.
 func (m *Mesh) Settle() {
 	m.Helper()
 	end := time.Now().Add(90 * time.Second)
@@ -40,7 +40,7 @@ func (m *Mesh) Settle() {
 	}
 }
 
-// During tells what f has cost each stream, up to when all is well again.
+// During returns what f has cost each stream, until nothing is lost any more.
 func (m *Mesh) During(f func()) []Toll {
 	m.Helper()
 	marks := make([]uint64, len(m.Streams))
@@ -56,8 +56,8 @@ func (m *Mesh) During(f func()) []Toll {
 	return tolls
 }
 
-// again waits until what was sent in the last half second has come. Unlike
-// Settle it does not mark, for the gaps are those since the marks.
+// again waits until everything sent in the last half second has arrived. Unlike Settle it
+// sets no mark, since gaps are counted from the marks.
 func (m *Mesh) again(marks []uint64) {
 	m.Helper()
 	for end := time.Now().Add(90 * time.Second); ; {
@@ -82,7 +82,7 @@ func (m *Mesh) again(marks []uint64) {
 	}
 }
 
-// Still sees that the laboratory itself loses nothing.
+// Still checks that the laboratory itself loses nothing.
 func (m *Mesh) Still() {
 	m.Helper()
 	for i, t := range m.During(func() { time.Sleep(2 * time.Second) }) {
@@ -94,7 +94,7 @@ func (m *Mesh) Still() {
 	}
 }
 
-// Flowing reports whether all that is sent in a fifth of a second comes.
+// Flowing reports whether everything that is sent in a fifth of a second arrives.
 func (m *Mesh) Flowing() bool {
 	begin := make([]uint64, len(m.Streams))
 	for i, s := range m.Streams {
@@ -114,8 +114,8 @@ func (m *Mesh) Flowing() bool {
 	return true
 }
 
-// stream sends rate packets a second from a to b until the test ends. The INSIDE
-// addresses are the hosts', port makes the pair of sockets its own.
+// stream sends rate packets a second from a to b until the test ends. The INSIDE addresses
+// are the hosts'; the port is unique to the pair of sockets.
 func (m *Mesh) stream(a, b *lab.Host, port, rate int) *Stream {
 	m.Helper()
 	aPort := netip.AddrPortFrom(m.Inside(a), uint16(port))

@@ -11,24 +11,24 @@ import (
 	"strings"
 )
 
-// Needles are secrets in all the forms in which a program could leave them
-// somewhere, to be looked for all at once.
+// Needles are secrets in all the forms in which a program could leave them, to be searched
+// for at once.
 type Needles struct {
 	start   [1 << 16]bool       // by the first two bytes
 	by      map[uint64][]needle // by the first eight
 	longest int
 }
 
-// A needle is one form of one secret; what names both.
+// A needle is one form of one secret; what describes both.
 type needle struct {
 	text []byte
 	what string
 }
 
-// Add adds the forms of a key: its bytes, as the kernel takes them; base64, with
-// and without padding, in both alphabets, and once more, as JSON has the bytes of a
-// key file; hexadecimal, as the device in user space takes it; and as programs
-// print bytes.
+// Add adds the forms of a key: its bytes, as the kernel takes them; base64, with and
+// without padding, in both alphabets, and base64 of that, as JSON has the bytes of a key
+// file; hexadecimal, as the userspace device takes it; and lists of bytes as programs print
+// them.
 func (n *Needles) Add(key []byte, of string) {
 	text := base64.StdEncoding.EncodeToString(key)
 	n.Put(key, of+", raw")
@@ -73,8 +73,8 @@ func (n *Needles) In(text []byte, found func(what string)) {
 
 const SearchBuffer = 1 << 20
 
-// stream looks through all of r. What crosses the end of a buffer is found, for
-// the next one begins with the end of it; it may be found twice.
+// stream searches all of r. The end of a buffer is repeated at the beginning of the next
+// one, so nothing is missed, but a needle may be found twice.
 func (n *Needles) stream(r io.Reader, found func(what string)) (size int64, err error) {
 	buffer := make([]byte, SearchBuffer)
 	kept := 0

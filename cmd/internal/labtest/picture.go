@@ -12,10 +12,10 @@ import (
 	"unicode/utf8"
 )
 
-// ReadQR is what zbar, which shares nothing with us, reads from a picture.
+// ReadQR returns what zbar, which shares no code with us, reads from a picture.
 func ReadQR(t *testing.T, picture []byte) string {
 	t.Helper()
-	// binary: else zbar takes what is not ASCII for Shift JIS
+	// binary: otherwise zbar takes what is not ASCII for Shift JIS
 	cmd := exec.Command("zbarimg", "--raw", "--quiet", "--oneshot", "-Sdisable", "-Sqrcode.enable", "-Sbinary", "-")
 	cmd.Stdin = bytes.NewReader(picture)
 	out, err := cmd.Output()
@@ -25,14 +25,14 @@ func ReadQR(t *testing.T, picture []byte) string {
 	return string(out)
 }
 
-// A Shot is a picture of a terminal: what it shows of half blocks, and of the colours that
-// no theme changes.
+// A Shot is a picture of a terminal: of half blocks, and the colours that no theme changes.
 type Shot struct {
 	PNG            []byte
 	Columns, Lines int // of the text
 }
 
-// ScreenShot draws text on a terminal of this background, with cells twice as high as wide.
+// ScreenShot draws text on a terminal with this background, with cells twice as high as
+// wide.
 func ScreenShot(t *testing.T, text string, background color.Gray) Shot {
 	t.Helper()
 	colours := map[string]color.Gray{"5;16": {0}, "5;231": {255}}

@@ -17,12 +17,12 @@ import (
 	"time"
 )
 
-// A Sid is an emulated Debian sid with the real systemd, whose disk
-// testdata/setup/sid.sh has made. Its eth0 is a cable to the far host, in a network
-// namespace of the same machine (testdata/sid/lab-far).
+// A Sid is an emulated Debian sid with the real systemd, on a disk made by
+// testdata/setup/sid.sh. Its eth0 is linked to the far host, in a network namespace of the
+// same machine (testdata/sid/lab-far).
 //
-// As in testdata/vm the guest's clock counts instructions: however busy the host, in
-// its own time the guest is a steady processor.
+// As in testdata/vm the guest's clock counts instructions: however busy the host is, in its
+// own time the guest has a steady processor.
 type Sid struct {
 	*testing.T
 	conn net.Conn
@@ -31,12 +31,12 @@ type Sid struct {
 	sent int    // scripts
 }
 
-// sidKernel is what the kernel reads at boot. The names of interfaces are eth0 and
-// eth1, whatever slots they are in.
+// sidKernel is the kernel's command line. Interfaces are named eth0 and eth1, whatever
+// their slots are.
 const sidKernel = "root=/dev/nvme0n1 rw rootwait console=ttyS0 loglevel=4 panic=-1 nokaslr mitigations=off net.ifnames=0 systemd.show_status=no systemd.wants="
 
-// BootSid boots the machine with one network manager. What is written to its disk
-// lasts through a reboot, and no longer than the test.
+// BootSid boots the machine with one network manager. What is written to its disk survives
+// a reboot, and is gone after the test.
 func BootSid(t *testing.T, unit string) *Sid {
 	t.Helper()
 	lab, err := filepath.Abs("../../.lab/sid")
@@ -83,7 +83,7 @@ func BootSid(t *testing.T, unit string) *Sid {
 	return m
 }
 
-// programDisk writes wgkeys where the machine reads it as a disk, in whole blocks.
+// programDisk writes wgkeys to a disk that the machine reads, in whole blocks.
 func programDisk(t *testing.T, path string) (size int) {
 	t.Helper()
 	build := exec.Command("go", "build", "-o", path, ".")
@@ -102,8 +102,8 @@ func programDisk(t *testing.T, path string) (size int) {
 	return size
 }
 
-// waitReady waits for another boot than the last one: while the machine goes down,
-// systemd may start lab-shell once more.
+// waitReady waits for another boot than the last one: while the machine shuts down, systemd
+// may start lab-shell once more.
 func (m *Sid) waitReady() {
 	m.Helper()
 	for {
@@ -114,7 +114,8 @@ func (m *Sid) waitReady() {
 	}
 }
 
-// line is the next one that lab-shell says. No trial takes twenty minutes: then it is gone.
+// line returns the next line of lab-shell. No trial takes twenty minutes: after that the
+// machine is gone.
 func (m *Sid) line(when string) string {
 	m.Helper()
 	m.conn.SetReadDeadline(time.Now().Add(20 * time.Minute))
@@ -126,8 +127,8 @@ func (m *Sid) line(when string) string {
 }
 
 // Run runs a script in the machine; its output is both of its streams. Early in a boot
-// systemd may take the terminal from lab-shell and start it again, which says so and has
-// not heard what was sent before.
+// systemd may take the terminal from lab-shell and start it again; then lab-shell says so
+// and has lost what was sent before.
 func (m *Sid) Run(script string) (output string, code int) {
 	m.Helper()
 	m.sent++

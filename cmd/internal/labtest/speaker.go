@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Speaker is what sends first, as a shell does: "standin-speaker PORT FILE" says
-// a line to whoever has come to the port, once the file is there.
+// Speaker is a program that sends first: "standin-speaker PORT FILE" writes a line to
+// whoever has connected to the port, once the file exists.
 func Speaker() {
 	l, err := net.Listen("tcp", ":"+os.Args[1])
 	if err != nil {

@@ -15,8 +15,9 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// A Star is a hub with many spokes, which are peers of it alone. The repository is on the
-// hub, which reaches the spokes over ssh, OUTSIDE. Users' other host is the first spoke.
+// A Star is a hub with many spokes, which are peers of the hub alone. The repository is on
+// the hub, which reaches the spokes over ssh, OUTSIDE. Users' other host is the first
+// spoke.
 type Star struct {
 	*Users
 	Hub     *lab.Host
@@ -37,7 +38,7 @@ func NewStar(t *testing.T, spokes int) *Star {
 	return NewStarOf(t, spokes, self)
 }
 
-// NewStarOf has a program for wgkeys that is not the test's own, which takes longer to start.
+// NewStarOf installs another program than the test's own, which takes longer to start.
 func NewStarOf(t *testing.T, spokes int, program string) *Star {
 	t.Helper()
 	Require(t, Programs...)
@@ -74,8 +75,8 @@ func NewStarOf(t *testing.T, spokes int, program string) *Star {
 	return s
 }
 
-// allowInotify lets so many devices in user space be on one machine: each has an instance of
-// inotify(7), of which the kernel lets one user have 128.
+// allowInotify allows so many userspace devices on one machine: each has an instance of
+// inotify(7), of which the kernel allows a user 128 by default.
 func allowInotify(t *testing.T, devices int) {
 	t.Helper()
 	const limit = "/proc/sys/fs/inotify/max_user_instances"
@@ -129,7 +130,7 @@ func (s *Star) Names() (names []string) {
 	return names
 }
 
-// File is the tunnel file, with some lines more for the whole tunnel. Every spoke has the
+// File is the tunnel file, with some extra lines for the whole tunnel. Every spoke has the
 // tag spoke, and every tenth the tag tenth.
 func (s *Star) File(lines string) string {
 	var b strings.Builder

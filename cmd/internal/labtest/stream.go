@@ -13,11 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Stream is numbered packets one way through the tunnel, like a flow, for
-// rates at which a system call for each packet would be all that the machine
-// does: the kernel cuts what is sent into packets (UDP_SEGMENT), and hands those
-// that came together over together (UDP_GRO). Those of 1 ms are sent at once, in a
-// mesh those of 4 ms.
+// A Stream is numbered packets one way through the tunnel, like a flow, for rates at which
+// a system call per packet would take all of the machine: the kernel cuts what is sent into
+// packets (UDP_SEGMENT), and delivers those that came together in one piece (UDP_GRO).
+// Packets of 1 ms are sent at once, in a mesh those of 4 ms.
 type Stream struct {
 	From, To string
 	sent     atomic.Uint64
@@ -30,14 +29,14 @@ type Stream struct {
 	atOnce   int           // packets of one call at most
 }
 
-// packetSize leaves room for some tens of packets in the 64 KB of one call, of which
-// the kernel makes no more than MostAtOnce.
+// packetSize is such that some tens of packets fit into the 64 KB of one call; the kernel
+// takes no more than MostAtOnce.
 const (
 	packetSize = 200
 	MostAtOnce = 64
 )
 
-// A Toll is what a time has cost a stream.
+// A Toll is what a period has cost a stream.
 type Toll struct {
 	Sent, Lost, Doubled int
 	row                 int           // the most packets lost one after the other
@@ -65,8 +64,9 @@ func setUDP(t *testing.T, c *net.UDPConn, option, value int) {
 	}
 }
 
-// send ends with its socket. What the kernel refuses is lost, and it says why.
-// A machine that was late catches up by at most 20 ms, so that the burst is not lost.
+// send ends when its socket is closed. What the kernel refuses is lost, and the reason is
+// kept. After a delay of the machine it catches up by at most 20 ms, so that the burst is
+// not lost.
 func (s *Stream) send(c *net.UDPConn, rate int) {
 	tick := time.NewTicker(max(s.every, time.Second/time.Duration(rate)))
 	defer tick.Stop()
@@ -138,7 +138,7 @@ func (s *Stream) got(batch []byte) {
 	}
 }
 
-// Mark begins a time to be counted: with the next packet.
+// Mark begins a period: with the next packet.
 func (s *Stream) Mark() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,8 +147,8 @@ func (s *Stream) Mark() uint64 {
 	return s.sent.Load()
 }
 
-// between counts the packets numbered from mark up to end. Those on their way
-// have a second to come.
+// between counts the packets numbered from mark up to end. Those on their way get a second
+// to arrive.
 func (s *Stream) between(mark, end uint64) Toll {
 	for give := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if t := s.counted(mark, end); t.Lost == 0 || time.Now().After(give) {
@@ -157,7 +157,7 @@ func (s *Stream) between(mark, end uint64) Toll {
 	}
 }
 
-// counted counts the packets numbered from mark up to end, as far as they have come.
+// counted counts the packets numbered from mark up to end that have arrived so far.
 func (s *Stream) counted(mark, end uint64) Toll {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +176,7 @@ func (s *Stream) counted(mark, end uint64) Toll {
 	return t
 }
 
-// Reasons are what the kernel said of packets that it refused to send.
+// Reasons are the kernel's reasons for packets that it refused to send.
 func (s *Stream) Reasons() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

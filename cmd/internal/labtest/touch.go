@@ -8,10 +8,9 @@ import (
 	"filippo.io/age/plugin"
 )
 
-// TouchPlugin is age-plugin-touch, in place of a hardware key: it asks for one touch
-// in each process, and writes a line to $TOUCHES for it. Called without
-// arguments it makes a key: the recipient to recipient.txt, the identity to
-// touch.txt.
+// TouchPlugin is age-plugin-touch, in place of a hardware key: it asks for one touch in
+// each process, and writes a line to $TOUCHES for it. Without arguments it makes a key: the
+// recipient in recipient.txt, the identity in touch.txt.
 func TouchPlugin() {
 	p, err := plugin.New("touch")
 	if err != nil {

@@ -57,7 +57,7 @@ func (u *Users) Read(h *lab.Host, path string) string {
 	return string(b)
 }
 
-// Clone brings the plain half of the repository to shale.
+// Clone brings the public part of the repository to shale.
 func (u *Users) Clone() {
 	u.Helper()
 	for path := range strings.FieldsSeq(u.Must(u.Basalt, "ls wgkeys.toml tunnels/*.toml keyring/*/*.pub")) {
@@ -65,7 +65,7 @@ func (u *Users) Clone() {
 	}
 }
 
-// A Result is what a command did.
+// A Result is the outcome of a command.
 type Result struct {
 	Stdout, Stderr string
 	Code           int
@@ -105,10 +105,10 @@ func (u *Users) NewHost(name string) *lab.Host {
 	return h
 }
 
-// Snapshot is all of a host's network that apply could touch.
+// Snapshot is all of a host's network state that apply could change.
 func (u *Users) Snapshot(h *lab.Host) string {
 	u.Helper()
-	if err := h.WaitAddresses(u.Context()); err != nil { // else they become others by themselves
+	if err := h.WaitAddresses(u.Context()); err != nil { // otherwise they change by themselves
 		u.Fatal(err)
 	}
 	s, err := demo.Snapshot(u.Context(), h)
@@ -118,7 +118,7 @@ func (u *Users) Snapshot(h *lab.Host) string {
 	return s
 }
 
-// Same fails where the host's network is not what it was.
+// Same fails if the host's network state has changed.
 func (u *Users) Same(h *lab.Host, before, when string) {
 	u.Helper()
 	if diff := demo.LineDiff(before, u.Snapshot(h)); diff != "" {
@@ -126,7 +126,7 @@ func (u *Users) Same(h *lab.Host, before, when string) {
 	}
 }
 
-// Want fails where text lacks one of the lines, white space aside.
+// Want fails if text lacks one of the lines, apart from white space.
 func (u *Users) Want(about, text string, lines ...string) {
 	u.Helper()
 	have := map[string]bool{}
@@ -140,7 +140,7 @@ func (u *Users) Want(about, text string, lines ...string) {
 	}
 }
 
-// PlanIs wants a plan with these steps, and none if there are none.
+// PlanIs wants a plan with these steps, or an empty one.
 func (u *Users) PlanIs(when string, steps ...string) {
 	u.Helper()
 	r := u.Run(u.Basalt, "wgkeys plan")
@@ -155,18 +155,17 @@ func (u *Users) PlanIs(when string, steps ...string) {
 }
 
 // Patience is how long a test waits for what has to come: much longer than it takes on a
-// machine with other work.
+// busy machine.
 const Patience = 2 * time.Minute
 
-// Eventually waits until ok, and does not decide: what was waited for is looked at again
-// by the caller.
+// Eventually waits until ok, and does not fail: the caller checks again.
 func (u *Users) Eventually(ok func() bool) {
 	u.Helper()
 	for end := time.Now().Add(Patience); !ok() && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 	}
 }
 
-// Until waits for what has to come, and fails where it does not.
+// Until waits for what has to come, and fails if it does not.
 func (u *Users) Until(what string, done func() bool) {
 	u.Helper()
 	for end := time.Now().Add(Patience); !done(); time.Sleep(2 * time.Millisecond) {

@@ -25,7 +25,7 @@ const (
 	table
 )
 
-// blocks parts a guide.
+// blocks splits a guide.
 func blocks(markdown string) []block {
 	p := &parser{}
 	for line := range strings.SplitSeq(strings.TrimRight(markdown, "\n"), "\n") {
@@ -37,10 +37,10 @@ func blocks(markdown string) []block {
 type parser struct {
 	done   []block
 	fenced bool
-	closed bool // the last block is whole
+	closed bool // the last block is complete
 }
 
-// add begins a block, or goes on with the last one if it is of this kind.
+// add begins a block, or continues the last one if it is of this kind.
 func (p *parser) add(k kind, line string) {
 	if n := len(p.done); n > 0 && !p.closed && p.done[n-1].kind == k {
 		p.done[n-1].lines = append(p.done[n-1].lines, line)
@@ -78,12 +78,12 @@ func (p *parser) line(line string) {
 	}
 }
 
-// in tells whether the last block is of a kind and goes on.
+// in reports whether the last block is of this kind and not complete.
 func (p *parser) in(k kind) bool {
 	return len(p.done) > 0 && !p.closed && p.done[len(p.done)-1].kind == k
 }
 
-// blank ends a block, but for literal text, which may go on after it.
+// blank ends a block, except literal text, which may go on after an empty line.
 func (p *parser) blank() {
 	if p.in(literal) {
 		p.add(literal, "")
@@ -94,10 +94,10 @@ func (p *parser) blank() {
 
 var listMark = lazyregexp.New(`^(?:- |[0-9]+\. +)`)
 
-// marker is what makes a line an element of a list, or "".
+// marker is what makes a line an item of a list, or "".
 func marker(line string) string { return listMark().FindString(line) }
 
-// guide writes the blocks of a guide but for its title.
+// guide writes the blocks of a guide, without its title.
 func (r *roff) guide(all []block) {
 	for _, b := range all {
 		switch b.kind {
@@ -120,7 +120,7 @@ func (r *roff) guide(all []block) {
 	}
 }
 
-// trimmed is lines without the empty ones at the end.
+// trimmed returns lines without the empty ones at the end.
 func trimmed(lines []string) []string {
 	for len(lines) > 0 && lines[len(lines)-1] == "" {
 		lines = lines[:len(lines)-1]
@@ -128,8 +128,9 @@ func trimmed(lines []string) []string {
 	return lines
 }
 
-// table writes one of two columns as terms with their meanings. One of more is columns
-// where they fit into 72, and a term with a list of what its row says else.
+// table writes a table of two columns as terms with their meanings. A wider one becomes
+// columns if they fit into 72 characters, or else each row a term with a list of its other
+// cells.
 func (r *roff) table(lines []string) {
 	head, rows := cells(lines[0]), [][]string{}
 	for _, line := range lines[min(2, len(lines)):] {
@@ -185,7 +186,7 @@ func (r *roff) aligned(rows [][]string) bool {
 	return true
 }
 
-// cells parts a row of a table.
+// cells splits a row of a table.
 func cells(line string) (all []string) {
 	line = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(line), "|"), "|")
 	for cell := range strings.SplitSeq(strings.ReplaceAll(line, `\|`, "\x00"), "|") {
@@ -199,7 +200,7 @@ var (
 	link = lazyregexp.New(`^!?\[([^\]]*)\]\(([^)]*)\)$`)
 )
 
-// inline spells the text of a paragraph: code, stress and links.
+// inline formats the text of a paragraph: code, emphasis and links.
 func inline(markdown string) string {
 	var b strings.Builder
 	each(markdown, func(part string, marked bool) {
@@ -219,7 +220,7 @@ func inline(markdown string) string {
 	return b.String()
 }
 
-// bare is text without its marks, as in an error or a table of columns.
+// bare is text without markup, as for a table of columns.
 func bare(markdown string) string {
 	var b strings.Builder
 	each(markdown, func(part string, marked bool) {
@@ -234,7 +235,7 @@ func bare(markdown string) string {
 	return b.String()
 }
 
-// each calls do for the parts of a text that are marked, and for those between them.
+// each calls do for the marked parts of a text, and for those between them.
 func each(markdown string, do func(part string, marked bool)) {
 	for markdown != "" {
 		at := span().FindStringIndex(markdown)
@@ -250,8 +251,8 @@ func each(markdown string, do func(part string, marked bool)) {
 	}
 }
 
-// reference is a link: a page of the manual for another guide, and the text alone for a
-// place in the same one.
+// reference formats a link: a manual page for another guide, and only the text for a place
+// in the same one.
 func reference(text, target string) string {
 	file, _, _ := strings.Cut(target, "#")
 	dir, name := path.Split(file)
@@ -271,7 +272,7 @@ func reference(text, target string) string {
 	return inline(text) + " (" + escape(strings.TrimLeft(file, "./")) + ")"
 }
 
-// Section is where the manual has a guide: the formats of files in 5, the others in 7.
+// Section is the section of the manual for a guide: 5 for file formats, 7 for others.
 func Section(guide string) string {
 	if guide == "tunnel" || guide == "vault" {
 		return "5"
@@ -279,7 +280,7 @@ func Section(guide string) string {
 	return "7"
 }
 
-// A Row is a row of a guide's table of two columns, without marks.
+// A Row is a row of a guide's table of two columns, without markup.
 type Row struct{ Key, Meaning string }
 
 // Tables returns the rows of all tables of two columns in a guide, by the heading or the

@@ -14,16 +14,16 @@ type Book struct {
 	Guides []string
 }
 
-// A Page is a page of the manual, as man(1) reads it.
+// A Page is a manual page, as man(1) reads it.
 type Page struct {
 	File string // wgkeys-gen.1
 	Text string
 }
 
-// A Flag is one of a command's.
+// A Flag is a flag of a command.
 type Flag struct {
 	Names []string // with their dashes
-	Value string   // what stands for its value; "": it takes none
+	Value string   // the name of its value; "": it takes none
 	Usage string
 }
 
@@ -98,7 +98,7 @@ func (b Book) Command(program string, c Command) Page {
 	return Page{name + ".1", r.String()}
 }
 
-// byLength puts -i before --identity.
+// byLength sorts -i before --identity.
 func byLength(a, b string) int { return cmp.Compare(len(a), len(b)) }
 
 // Guide is the page of a guide in Markdown, whose first line is its title.
@@ -120,18 +120,18 @@ func (b Book) Guide(program, name, markdown string) Page {
 	return Page{fmt.Sprintf("%s-%s.%s", program, name, Section(name)), r.String()}
 }
 
-// begin writes what every page begins with. What whatis(1) looks for is the NAME.
+// begin writes the beginning of a page. whatis(1) reads the NAME section.
 func (b Book) begin(name, section, usage string) *roff {
 	r := &roff{}
 	kinds := map[string]string{"1": "User Commands", "5": "File Formats", "7": "Guides"}
 	r.macro("TH", strings.ToUpper(code(name)), section, b.Date, b.Source, kinds[section])
-	r.macro("nh") // a command that is broken by a hyphen is none
+	r.macro("nh") // a hyphen must not break a command
 	r.heading(1, "Name")
 	r.fill(code(name) + ` \- ` + escape(lowered(usage)))
 	return r
 }
 
-// lowered is a title as it goes on in a line. A name with more capitals, WireGuard, stays.
+// lowered is a title as it continues a line. A word with more capitals, WireGuard, stays.
 func lowered(title string) string {
 	first, _, _ := strings.Cut(title, " ")
 	if len(first) > 1 && first[1:] == strings.ToLower(first[1:]) {
@@ -153,7 +153,7 @@ func (r *roff) seeAlso(pages []string) {
 	r.fill(strings.Join(pages, ", "))
 }
 
-// placeholders spells the arguments of a command: words in capitals stand for others.
+// placeholders formats the arguments of a command: words in capitals are placeholders.
 func placeholders(args string) string {
 	var b strings.Builder
 	word := ""

@@ -1,9 +1,9 @@
-// Package manual makes pages of the manual, as man(1) shows them, of the texts that the
-// program has anyway: the help of its commands and its guides.
+// Package manual makes manual pages, as man(1) shows them, from texts that the program has
+// anyway: the help of its commands and its guides.
 //
 // It writes the macros of man(7) that both groff and mandoc know, and reads as much of
-// Markdown as the guides use. It is pure: no file is read or written here, and the date
-// of a page is the caller's affair.
+// Markdown as the guides use. It is pure: it reads and writes no file, and the caller gives
+// the date of a page.
 package manual
 
 import (
@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// A roff is a page that is being written.
+// A roff is a page being written.
 type roff struct {
 	strings.Builder
 	begun bool // the section has text
 }
 
-// columns is how long a line of the source is: mandoc(1) complains of longer ones.
+// columns is the length of a source line: mandoc(1) complains about longer ones.
 const columns = 78
 
 // macro writes a request with its arguments.
@@ -32,7 +32,7 @@ func (r *roff) macro(name string, args ...string) {
 	r.WriteByte('\n')
 }
 
-// heading writes a section's, or with level 2 and more a subsection's.
+// heading writes the heading of a section, or with level 2 and more of a subsection.
 func (r *roff) heading(level int, title string) {
 	r.begun = false
 	if level > 1 {
@@ -42,7 +42,7 @@ func (r *roff) heading(level int, title string) {
 	r.macro("SH", strings.Fields(escape(strings.ToUpper(title)))...)
 }
 
-// apart parts what comes from what was before it in the section.
+// apart separates what follows from what was before it in the section.
 func (r *roff) apart() {
 	if r.begun {
 		r.macro("PP")
@@ -50,13 +50,13 @@ func (r *roff) apart() {
 	r.begun = true
 }
 
-// paragraph writes text that may have escapes in it.
+// paragraph writes text that may contain escapes.
 func (r *roff) paragraph(text string) {
 	r.apart()
 	r.fill(text)
 }
 
-// fill writes text in lines of the source, none of which is taken for a request.
+// fill writes text in source lines, none of which is taken for a request.
 func (r *roff) fill(text string) {
 	line := ""
 	flush := func() {
@@ -80,7 +80,7 @@ func (r *roff) fill(text string) {
 	flush()
 }
 
-// literal writes lines as they are.
+// literal writes lines unchanged.
 func (r *roff) literal(lines []string) {
 	r.apart()
 	r.macro("RS", "2")
@@ -96,26 +96,26 @@ func (r *roff) literal(lines []string) {
 	r.macro("RE")
 }
 
-// tagged writes a term and what it means, both with escapes.
+// tagged writes a term and its meaning, both with escapes.
 func (r *roff) tagged(term, meaning string) {
 	r.begun = true
 	r.macro("TP")
-	r.WriteString(term + "\n") // of one line, however long
+	r.WriteString(term + "\n") // on one line, however long
 	if meaning = strings.TrimSpace(meaning); meaning == "" {
 		meaning = `\&`
 	}
 	r.fill(meaning)
 }
 
-// item writes an element of a list, with its bullet or number.
+// item writes an item of a list, with its bullet or number.
 func (r *roff) item(mark, text string) {
 	r.begun = true
 	r.macro("IP", mark, "4")
 	r.fill(text)
 }
 
-// plain writes a text of the program's help: paragraphs, and lines that are indented and
-// stay as they are.
+// plain writes a text of the program's help: paragraphs, and indented lines, which stay as
+// they are.
 func (r *roff) plain(text string) {
 	var filled, kept []string
 	flush := func() {
@@ -151,11 +151,11 @@ func bold(text string) string { return `\fB` + code(text) + `\fR` }
 
 func italic(text string) string { return `\fI` + code(text) + `\fR` }
 
-// escape spells text for roff: nothing of it is a command. A quotation mark would end an
-// argument of a macro.
+// escape escapes text for roff, so that none of it is a command. A quotation mark would end
+// an argument of a macro.
 func escape(text string) string { return spell(text, nil) }
 
-// code is escape for what somebody types: no dash becomes a hyphen and no quotation mark a
+// code is escape for what a user types: no dash becomes a hyphen and no quotation mark a
 // typographic one (groff_char(7)).
 func code(text string) string {
 	return spell(text, map[rune]string{'-': `\-`, '\'': `\(aq`, '`': `\(ga`, '^': `\(ha`, '~': `\(ti`})

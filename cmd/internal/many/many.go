@@ -1,41 +1,41 @@
-// Package many has the same thing done on several hosts: some at once, in batches where
-// that is asked for, until enough have failed or the person has seen enough.
+// Package many does one thing on several hosts: some at once, if wanted in batches, until
+// enough of them have failed or the user stops it.
 package many
 
 import "sync"
 
-// DefaultJobs is how many hosts are worked on at once where nothing else is asked for:
-// sshd lets 10 in that are not authenticated yet (MaxStartups in sshd_config(5)).
+// DefaultJobs is how many hosts are served at once by default: sshd drops connections when
+// 10 of them are not authenticated yet (MaxStartups in sshd_config(5)).
 const DefaultJobs = 8
 
-// A Work is what is done on each of several hosts. A host that fails stops no other, but
-// for what StopAfter says.
+// A Work is what to do on each of several hosts. A host that fails does not stop others,
+// except as StopAfter says.
 type Work struct {
 	Hosts     []string
-	Jobs      int             // so many at once; 0: [DefaultJobs]
-	Batch     int             // so many are settled before the next are begun; 0: all
+	Jobs      int             // how many at once; 0: [DefaultJobs]
+	Batch     int             // how many to settle before the next ones are begun; 0: all
 	StopAfter int             // after so many failures no more are begun; 0: never
 	Stop      <-chan struct{} // no more are begun once it is closed; nil: never
 
 	Do func(host string) error
 
-	// Settle looks at the hosts of a batch that Do has succeeded on, and returns what is
-	// wrong with some of them: they have failed then. nil: nothing can be.
+	// Settle checks the hosts of a batch on which Do has succeeded, and returns the errors
+	// of those that have failed after all. nil: there is no check.
 	Settle func(hosts []string) map[string]error
 
-	// Done hears of each host as soon as nothing more comes of it, one at a time; nil:
-	// nobody.
+	// Done is called for each host as soon as its outcome is final, one at a time; may be
+	// nil.
 	Done func(Outcome)
 }
 
-// An Outcome is what became of one host.
+// An Outcome is the result for one host.
 type Outcome struct {
 	Host  string
 	Begun bool
 	Err   error
 }
 
-// Run works, and returns the outcomes in the order of the hosts.
+// Run does the work, and returns the outcomes in the order of the hosts.
 func (w *Work) Run() []Outcome {
 	r := &running{Work: w, outcomes: make([]Outcome, len(w.Hosts))}
 	for i, h := range w.Hosts {
@@ -86,7 +86,7 @@ func (r *running) jobs() int {
 	return DefaultJobs
 }
 
-// stopped reports whether no more hosts are to be begun.
+// stopped reports whether no more hosts should be begun.
 func (r *running) stopped() bool {
 	select {
 	case <-r.Stop:
@@ -136,13 +136,13 @@ func (r *running) end(o *Outcome) {
 	}
 }
 
-// A Summary tells the outcomes apart.
+// A Summary sorts outcomes by kind.
 type Summary struct {
 	Done, Failed, NotBegun []string
 	Errs                   []error
 }
 
-// Sum tells outcomes apart, in their order.
+// Sum sorts outcomes by kind, each kind in their order.
 func Sum(outcomes []Outcome) (s Summary) {
 	for _, o := range outcomes {
 		switch {

@@ -1,6 +1,6 @@
-// Package qr spells a text as a QR code (ISO/IEC 18004): for a terminal, and as a PNG.
+// Package qr encodes a text as a QR code (ISO/IEC 18004): for a terminal, and as a PNG.
 //
-// The code is [barcode]'s. Its errors are not passed on, for some repeat the text.
+// The encoder is [barcode]'s. Its errors are not returned, since some repeat the text.
 package qr
 
 import (
@@ -14,21 +14,21 @@ import (
 	"github.com/boombuler/barcode/qr"
 )
 
-// Most is how many bytes fit into the largest code.
+// Most is the number of bytes that fit into the largest code.
 const Most = 2953
 
-// quiet is how many modules around a code have to be light.
+// quiet is the width of the light margin that a code needs, in modules.
 const quiet = 4
 
-// A Code is a QR code with the light that it needs around it.
+// A Code is a QR code with its light margin.
 type Code struct {
 	text           barcode.Barcode
-	Columns, Lines int // what it takes of a terminal
+	Columns, Lines int // the size on a terminal, in cells
 }
 
-// Encode returns the smallest code of a text. It is at the lowest level of error
-// correction, which mends 7 % of damage: a screen and a fresh print have none, and a
-// higher level would not fit on a terminal. It returns nil if the text is longer than Most.
+// Encode returns the smallest code for a text, at the lowest level of error correction,
+// which repairs 7 % of damage: a screen and a fresh print have none, and a higher level
+// would not fit on a terminal. It returns nil if the text is longer than Most.
 func Encode(text []byte) *Code {
 	c, err := qr.Encode(string(text), qr.L, qr.Unicode)
 	if err != nil {
@@ -38,7 +38,7 @@ func Encode(text []byte) *Code {
 	return &Code{c, modules, (modules + 1) / 2}
 }
 
-// dark reports whether a module is, counted with the light ones around.
+// dark reports whether a module is dark, counted with the margin.
 func (c *Code) dark(x, y int) bool {
 	p := image.Pt(x-quiet, y-quiet)
 	if !p.In(c.text.Bounds()) {
@@ -48,14 +48,14 @@ func (c *Code) dark(x, y int) bool {
 	return gray.Y < 128
 }
 
-// The colours of a terminal that no theme changes, from xterm's cube of 256.
+// Colours of a terminal that no theme changes, from xterm's cube of 256.
 const (
-	darkOn, lightOn       = "\x1b[48;5;16m", "\x1b[48;5;231m" // behind
-	darkFront, lightFront = "\x1b[38;5;16m", "\x1b[38;5;231m" // the half block
+	darkOn, lightOn       = "\x1b[48;5;16m", "\x1b[48;5;231m" // background
+	darkFront, lightFront = "\x1b[38;5;16m", "\x1b[38;5;231m" // of the half block
 )
 
-// Blocks returns c for a terminal, two modules a cell. It sets both colours of each cell,
-// so it is right on a dark and on a light background.
+// Blocks draws c for a terminal, two modules in a cell. It sets both colours of each cell,
+// so it can be read on a dark and on a light background.
 func (c *Code) Blocks() []byte {
 	var b bytes.Buffer
 	for y := 0; y < c.Columns; y += 2 {
@@ -83,9 +83,9 @@ func (c *Code) Blocks() []byte {
 	return b.Bytes()
 }
 
-// PNG writes c as a picture.
+// PNG returns c as a picture.
 func (c *Code) PNG(w io.Writer) error {
-	const scale = 8 // pixels a module
+	const scale = 8 // pixels per module
 	n := c.Columns * scale
 	p := image.NewPaletted(image.Rect(0, 0, n, n), color.Palette{color.White, color.Black})
 	for y := range n {

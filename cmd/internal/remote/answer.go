@@ -8,11 +8,12 @@ import (
 	"io"
 )
 
-// What a login shell's own files say (~/.bashrc of many a host has an echo, or a
-// fortune) comes before the answer of wgkeys there, on the same stream. An answer is JSON,
-// and its first line begins with a brace.
+// Output of a login shell's own files (many a ~/.bashrc has an echo, or a fortune) comes
+// before the answer of wgkeys, on the same stream. An answer is JSON, and its first line
+// begins with a brace.
 
-// afterGreeting is what a host has said from its answer on; all of it where there is none.
+// afterGreeting returns what a host has said from its answer on; all of it if there is no
+// answer.
 func afterGreeting(said []byte) []byte {
 	for rest := said; len(rest) > 0; {
 		if rest[0] == '{' {
@@ -23,8 +24,8 @@ func afterGreeting(said []byte) []byte {
 	return said
 }
 
-// A greeted reader passes over what comes before the first answer. Whether that is too
-// much is for the reader below it to tell.
+// A greeted reader skips what comes before the first answer. The reader below it bounds the
+// length.
 type greeted struct {
 	r     *bufio.Reader
 	begun bool
@@ -53,11 +54,11 @@ func (g *greeted) Read(p []byte) (int, error) {
 
 var errTooMuch = errors.New("the host says too much")
 
-// A bounded writer fails when too much is written.
+// A bounded writer fails after too many bytes.
 type bounded struct {
 	w    io.Writer
 	left int
-	over context.CancelCauseFunc // ends what writes and passes over errors; nil: nothing does
+	over context.CancelCauseFunc // ends what writes and ignores errors; may be nil
 }
 
 func (b *bounded) Write(p []byte) (int, error) {

@@ -19,21 +19,21 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// asRoot runs the wgkeys of the host, with sudo where the user is not root. It
-// has no quotes, newlines or exclamation marks inside, so that every login
-// shell takes it alike. The arguments are verbs and flags of ours.
+// asRoot runs the host's wgkeys, with sudo if the user is not root. It contains no quotes,
+// newlines or exclamation marks inside, so that every login shell reads it alike. The
+// arguments are verbs and flags of ours.
 const asRoot = `exec sh -c 'PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin; command -v wgkeys >/dev/null || exit 127; [ "$(id -u)" = 0 ] && exec wgkeys "$@"; exec sudo -n "$(command -v wgkeys)" "$@"' sh`
 
-// An ApplyOptions is how a view is applied on another host.
+// ApplyOptions say how to apply a view on another host.
 type ApplyOptions struct {
 	PlanOnly bool
-	Unknown  bool          // also with keys that the host has others for since
-	Confirm  time.Duration // undone after that, unless confirmed over a new connection; 0: it stays
+	Unknown  bool          // also with keys that the host has replaced since
+	Confirm  time.Duration // undone after this time, unless confirmed over a new connection; 0: it stays
 }
 
-// Apply hands the view to the wgkeys of the host. The plain configuration
-// travels, and no secret does. The host undoes the apply by itself unless it is
-// confirmed over a new connection: nobody locks himself out.
+// Apply sends the view to the host's wgkeys. Only the plain configuration is sent, no
+// secret. The host undoes the apply by itself unless it is confirmed over a new connection,
+// so that nobody gets locked out.
 func (h *Hosts) Apply(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o ApplyOptions) error {
 	token, err := h.Begin(ctx, t, v, o)
 	if err != nil || token == "" {
@@ -44,9 +44,9 @@ func (h *Hosts) Apply(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o A
 	return h.Confirm(ctx, t, v.Host, token, o.Confirm)
 }
 
-// Begin is the first part of [Hosts.Apply]. Where the host waits for a confirmation it
-// returns the token of it, and otherwise "". The connection may have been lost to the very
-// change: then a new one tells whether it waits.
+// Begin is the first part of [Hosts.Apply]. If the host waits for a confirmation it returns
+// its token, and otherwise "". If the change has cut the connection, a new one finds out
+// whether the host waits.
 func (h *Hosts) Begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o ApplyOptions) (token string, err error) {
 	var view bytes.Buffer
 	if err := tunnel.EncodeView(&view, v); err != nil {
@@ -75,8 +75,8 @@ func (h *Hosts) Begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o A
 	return token, nil
 }
 
-// A listener knows whether anything was ever heard: a host that was never
-// reached has nothing to confirm.
+// A listener records whether anything was ever heard: a host that was never reached has
+// nothing to confirm.
 type listener struct {
 	w   io.Writer
 	any bool
@@ -87,8 +87,8 @@ func (l *listener) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// Confirm confirms an apply over a new connection: the one of token, which is waited
-// for so long, or where it is "" whichever waits.
+// Confirm confirms an apply over a new connection: the one with this token, for which it
+// waits up to the given time, or if token is "" any that waits.
 func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token string, wait time.Duration) error {
 	args := []string{"confirm", "-t", t.Name}
 	if token != "" {
@@ -104,7 +104,7 @@ func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token strin
 	return err
 }
 
-// Down has a host undo its apply of a tunnel.
+// Down makes a host undo its apply of a tunnel.
 func (h *Hosts) Down(ctx context.Context, t *tunnel.Tunnel, host string, dry bool) error {
 	args := []string{"down", "-t", t.Name}
 	if dry {
@@ -121,8 +121,7 @@ func asJSON(h *Hosts, args []string) []string {
 	return args
 }
 
-// run runs wgkeys on the host. What it says is shown as it comes; its exit
-// code is ours.
+// run runs wgkeys on the host. Its output is shown as it comes; its exit code becomes ours.
 func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []string, stdin io.Reader,
 	stdout io.Writer) error {
 	command := h.command(t, host, args)
@@ -132,7 +131,7 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	defer stop(nil)
 	kept := &bounded{w: stdout, left: maxKept, over: stop}
 	talk := &bounded{w: stderr, left: maxKept, over: stop}
-	stdout, stderr = kept, talk // of several hosts it is kept until all is said
+	stdout, stderr = kept, talk // for several hosts it is kept until the end
 	r := h.Runner(t, host)
 	if l, ok := r.(ssh.Local); ok {
 		l.Stderr = stderr
@@ -140,7 +139,7 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	}
 	if c, ok := r.(*ssh.Client); ok {
 		c.Stderr = stderr
-		// A connection of its own, which notices when the network is gone.
+		// A connection of its own detects when the network is gone.
 		c.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o",
 			"ServerAliveCountMax=3"}
 	}
@@ -165,14 +164,14 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	}
 	what, why := "wgkeys "+args[0]+" failed on host", "it says why above"
 	if its, advice := said.why(); h.Several && its != "" {
-		if why = its; advice != "" && !isOlder(exit.Stderr) { // nothing is guessed
+		if why = its; advice != "" && !isOlder(exit.Stderr) { // the cause is not guessed
 			return fault.NewHost(what, host, why, itsAdvice(host, advice))
 		}
 	}
 	return fault.NewHost(what, host, why, h.upgradeHint(ctx, t, host, err))
 }
 
-// noRoot is the error of a host where sudo refuses the user; nil: it does not.
+// noRoot is the error of a host where sudo refuses the user; otherwise nil.
 func noRoot(host string, exit *ssh.ExitError) error {
 	last := exit.Stderr[strings.LastIndexByte(exit.Stderr, '\n')+1:]
 	why, refused := strings.CutPrefix(last, "sudo: ")
@@ -183,7 +182,8 @@ func noRoot(host string, exit *ssh.ExitError) error {
 		"on "+host+": visudo -f /etc/sudoers.d/wgkeys, and add: USER ALL=(root) NOPASSWD: ALL")
 }
 
-// command runs wgkeys on a host with some arguments, and as this one is to speak.
+// command runs wgkeys on a host with some arguments, and with the same verbosity as this
+// one.
 func (h *Hosts) command(t *tunnel.Tunnel, host string, args []string) string {
 	command := h.program(t, host)
 	for _, a := range args {
@@ -195,7 +195,7 @@ func (h *Hosts) command(t *tunnel.Tunnel, host string, args []string) string {
 	return command
 }
 
-// itsAdvice is the hint of a host, which is to stand among those of this machine.
+// itsAdvice is a hint of a host, adapted to stand among those of this machine.
 func itsAdvice(host, hint string) string {
 	if ownCommand().MatchString(hint) {
 		return hint
@@ -203,13 +203,13 @@ func itsAdvice(host, hint string) string {
 	return "as " + host + " says: " + hint
 }
 
-// ownCommand is a hint that has a shell run one command of this program and no more.
+// ownCommand matches a hint that runs one command of this program and nothing else.
 var ownCommand = lazyregexp.New(`^(sudo )?wgkeys [a-z]+( [A-Za-z0-9@.,:/_=+-]+)*$`)
 
-// maxKept is more than the plan of a host with ten thousand peers takes.
+// maxKept is a bound for the plan of a host with ten thousand peers, in bytes.
 const maxKept = 16 << 20
 
-// program is the wgkeys of a host, for its shell; arguments may follow.
+// program is the host's wgkeys, for its shell; arguments may follow.
 func (h *Hosts) program(t *tunnel.Tunnel, host string) string {
 	self, err := os.Executable()
 	if err != nil || !h.IsLocal(t, host) {
@@ -218,11 +218,11 @@ func (h *Hosts) program(t *tunnel.Tunnel, host string) string {
 	return `exec sh -c '[ "$(id -u)" = 0 ] || exec sudo -n "$@"; exec "$@"' sh ` + words.Quote(self)
 }
 
-// A reason keeps the error that wgkeys on a host ends with, and its hint, for whoever reads
-// of many hosts: what stands above is far away.
+// A reason keeps the last error of wgkeys on a host, and its hint, to repeat it after the
+// output of many hosts.
 type reason struct{ end []byte }
 
-// reasonMax is more than an error and its hint take.
+// reasonMax is a bound for an error and its hint, in bytes.
 const reasonMax = 8 << 10
 
 func (r *reason) Write(p []byte) (int, error) {

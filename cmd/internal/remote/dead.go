@@ -16,16 +16,16 @@ import (
 	"wgkeys/keyring"
 )
 
-// A tunnel may be up, exactly as its file says, and dead: what is sent to a peer is
-// answered by nobody. One look does not tell that from a peer that nobody uses, or
-// that was asked a moment ago, so there is a second one where there is a doubt.
+// A tunnel may be up, exactly as its file says, and not work: nobody answers what is sent
+// to a peer. One look at the counters cannot distinguish that from a peer without traffic,
+// or from a request that was just sent, so in doubt there is a second look.
 
 const (
-	// A session ends at that age (REJECT_AFTER_TIME of WireGuard's paper, section
-	// 6.1), and who is used has a newer one.
+	// A session ends at that age (REJECT_AFTER_TIME, WireGuard's paper, section 6.1); a peer
+	// with traffic has a newer one.
 	sessionEnd = 180 * time.Second
 
-	// In it at least one initiation goes out where one is wanted: they are
+	// In this time at least one handshake initiation is sent if one is needed: they are
 	// REKEY_TIMEOUT and up to a third of a second apart.
 	doubtFor = 6 * time.Second
 
@@ -42,8 +42,8 @@ type deadPeer struct {
 	ever bool          // there was one
 }
 
-// doubtful are the peers that may be dead: something was sent to where the tunnel
-// file says that they are, and no session is left.
+// doubtful returns the peers that may be dead: something was sent to their configured
+// endpoint, and there is no session.
 func doubtful(v *tunnel.View, a rotate.Answer) (dead []deadPeer) {
 	for i := range v.Peers {
 		d := deadPeer{peer: &v.Peers[i], key: keyInUse(&v.Peers[i], a)}
@@ -66,8 +66,8 @@ func keyInUse(p *tunnel.Peer, a rotate.Answer) keyring.PublicKey {
 	return p.PublicKey
 }
 
-// unanswered are those of the doubtful that a later look shows to be dead: nothing was
-// heard, and something was sent again, or is sent anyway.
+// unanswered returns those of the doubtful that a later look shows to be dead: nothing was
+// received, and something was sent again, or is always sent.
 func unanswered(before []deadPeer, v *tunnel.View, later rotate.Answer) (dead []deadPeer) {
 	was := map[string]rotate.Peer{}
 	for _, d := range before {
@@ -84,7 +84,7 @@ func unanswered(before []deadPeer, v *tunnel.View, later rotate.Answer) (dead []
 	return dead
 }
 
-// findDead looks again where there is a doubt, until there is none or time is up.
+// findDead looks again if there is a doubt, until there is none or time is up.
 func (s *HostStatus) findDead(ctx context.Context, look func() (rotate.Answer, error)) error {
 	first := doubtful(s.view, s.answer)
 	if s.Live.IsZero() || s.Rotation != "" || len(first) == 0 {
@@ -108,15 +108,13 @@ func (s *HostStatus) findDead(ctx context.Context, look func() (rotate.Answer, e
 	return nil
 }
 
-// A doubt is a peer that may be dead, as it was when that began, where one look follows
-// the other.
+// A doubt is a peer that may be dead, with its counters when the doubt began, for a watch.
 type doubt struct {
 	was   deadPeer
 	since time.Time
 }
 
-// keepDoubts compares with the looks at which the doubts began, once these are long enough
-// ago.
+// keepDoubts compares with the looks at which the doubts began, once they are old enough.
 func (s *HostStatus) keepDoubts(before map[string]doubt, now time.Time) {
 	s.doubts = map[string]doubt{}
 	if s.Live.IsZero() || s.Rotation != "" {
@@ -134,15 +132,15 @@ func (s *HostStatus) keepDoubts(before map[string]doubt, now time.Time) {
 	}
 }
 
-// tellDead tells of the dead peers without asking why they are.
+// tellDead reports the dead peers without asking for the cause.
 func (s *HostStatus) tellDead() {
 	for _, d := range s.dead {
 		s.find(d.String(), "status")
 	}
 }
 
-// judgeDead tells of the dead peers of all hosts, and why they are, as far as the
-// other end can be asked.
+// judgeDead reports the dead peers of all hosts, with the cause if the other end can be
+// asked.
 func (q *Survey) judgeDead(ctx context.Context, all []*HostStatus) {
 	ends := q.farEnds(ctx, all)
 	for _, s := range all {
@@ -154,8 +152,8 @@ func (q *Survey) judgeDead(ctx context.Context, all []*HostStatus) {
 	}
 }
 
-// findUnresolved tells of peers that are to be reached by a name which leads nowhere:
-// nothing can be sent to them.
+// findUnresolved reports peers whose endpoint name does not resolve: nothing can be sent to
+// them.
 func (s *HostStatus) findUnresolved() {
 	var lost []string
 	for i := range s.view.Peers {
@@ -189,8 +187,8 @@ func (d deadPeer) String() string {
 // A farEnd is the host of a dead peer.
 type farEnd struct{ tunnel, host string }
 
-// farEnds are the hosts of dead peers. Those that the command is not about are asked
-// as well, for a short while: the way to them may be the very tunnel.
+// farEnds asks the hosts of dead peers. Those that the command is not about are asked as
+// well, for a short time only: the way to them may be the same tunnel.
 func (q *Survey) farEnds(ctx context.Context, all []*HostStatus) map[farEnd]*HostStatus {
 	ends := map[farEnd]*HostStatus{}
 	for _, s := range all {
@@ -217,8 +215,8 @@ func (q *Survey) farEnds(ctx context.Context, all []*HostStatus) map[farEnd]*Hos
 	return ends
 }
 
-// listen looks once more at the far ends that heard of their dead peers at some time,
-// to tell whether they hear them now.
+// listen looks once more at the far ends that have received something from their dead peers
+// before, to find out whether they still do.
 func (q *Survey) listen(ctx context.Context, all []*HostStatus, ends map[farEnd]*HostStatus) {
 	later := map[*HostStatus]*HostStatus{}
 	for _, s := range all {
@@ -261,7 +259,7 @@ func (q *Survey) listen(ctx context.Context, all []*HostStatus, ends map[farEnd]
 	asked.Wait()
 }
 
-// hear notes that the host hears a peer.
+// hear records that the host receives from a peer.
 func (s *HostStatus) hear(key keyring.PublicKey) {
 	if s.hears == nil {
 		s.hears = map[keyring.PublicKey]bool{}
@@ -269,7 +267,7 @@ func (s *HostStatus) hear(key keyring.PublicKey) {
 	s.hears[key] = true
 }
 
-// lookAt asks one host how its tunnel stands, and no more.
+// lookAt asks one host for the state of its tunnel, and no more.
 func (q *Survey) lookAt(ctx context.Context, s *HostStatus) error {
 	ctx, cancel := context.WithTimeout(ctx, farEndTime)
 	defer cancel()
@@ -286,8 +284,8 @@ func (q *Survey) lookAt(ctx context.Context, s *HostStatus) error {
 	return err
 }
 
-// whyDead tells the likely cause apart, and what to run. The tests are in the order of
-// how sure they are.
+// whyDead finds the likely cause, and what to run. The checks are in the order of their
+// certainty.
 func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	peer := d.peer.Name
 	if d.peer.Unmanaged {
@@ -327,8 +325,8 @@ func whyDead(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	return why, fmt.Sprintf("%s, and on it: tcpdump -n udp port %d", s.tunnel.Commands.Run("status", peer), port)
 }
 
-// whyOtherKey tells where one of the two does not use the key that the other has for it;
-// "": both do.
+// whyOtherKey returns an error text if one of the two does not use the key that the other
+// has for it; "" if both do.
 func whyOtherKey(s *HostStatus, d deadPeer, far *HostStatus) (why, command string) {
 	peer := d.peer.Name
 	_, hasOwn := far.answer.Live.Peers[s.Live]
@@ -347,8 +345,8 @@ func whyOtherKey(s *HostStatus, d deadPeer, far *HostStatus) (why, command strin
 	return "", ""
 }
 
-// clockBehind reports whether the host's clock is before the last handshake that either
-// end remembers. WireGuard takes a handshake with an earlier timestamp for a replay.
+// clockBehind reports whether the host's clock is before the last handshake that either end
+// remembers. WireGuard takes a handshake with an earlier timestamp for a replay.
 func clockBehind(s *HostStatus, d deadPeer, far *HostStatus) bool {
 	clock := s.answer.Clock
 	return clock.Before(far.answer.Live.Peers[s.Live].Handshake) && (!d.ever || clock.Before(d.live.Handshake))

@@ -7,20 +7,20 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// stalled is how long no answer may come until a person hears of whom one is missing:
-// longer than the second look at a peer that may be dead takes.
+// stalled is the time without any answer after which the missing hosts are named: longer
+// than the second look at a peer that may be dead.
 const stalled = doubtFor + 2*time.Second
 
-// A gathering is the answers of several hosts on their way.
+// A gathering collects the answers of several hosts.
 type gathering struct {
 	all   [][]*HostStatus      // of each the tunnels
-	step  func(done, all int)  // hears how many have answered; nil: nobody
-	waits func(hosts []string) // hears who was asked and keeps silent
+	step  func(done, all int)  // called with the number of answers so far; may be nil
+	waits func(hosts []string) // called with the hosts that have not answered
 }
 
-// gather has every host read, some at once.
+// gather calls read for every host, some at once.
 func (g *gathering) gather(jobs int, read func(host []*HostStatus)) {
-	asked, known := map[int]bool{}, map[int]bool{} // by place among all
+	asked, known := map[int]bool{}, map[int]bool{} // indices of all statuses
 	begun, done := make(chan int), make(chan int)
 	go func() {
 		var group errgroup.Group

@@ -8,15 +8,16 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Look is a Survey that tells nothing before its end.
+// Look is a Survey that reports no progress.
 func (q Survey) Look(ctx context.Context, all []*HostStatus) {
 	q.Waits = func([]string) {}
 	q.Run(ctx, all)
 }
 
-// Worse returns what is found of a host that was not before a change: what an apply may be
-// blamed for. A peer that was silent before may be so still, and one that never answered
-// before, as where the tunnel was not up or did not have it, may be the next to be set up.
+// Worse returns the findings of a host that it did not have before a change: those that an
+// apply may have caused. A peer that was silent before may still be, and one that never
+// answered (because the tunnel was not up or did not have it) may be the next host to be
+// set up.
 func (s *HostStatus) Worse(before *HostStatus) (findings []string) {
 	if s.Err != nil {
 		return []string{fault.OneLine(s.Err)}
@@ -29,9 +30,9 @@ func (s *HostStatus) Worse(before *HostStatus) (findings []string) {
 	return findings
 }
 
-// neverHeard reports whether a finding is of a peer that did not answer before either: its
-// text says for how long. Of a host that told nothing before that is not known, nor where a
-// peer answered under a key that is none of today's: it may be this one's former key.
+// neverHeard reports whether a finding is about a peer that did not answer before either:
+// its text says for how long. That is unknown for a host that did not answer before, and if
+// a peer answered under a key that nobody has today, which may be this one's former key.
 func (s *HostStatus) neverHeard(finding int, before *HostStatus) bool {
 	i := slices.IndexFunc(s.silent, func(p silentPeer) bool { return p.finding == finding })
 	if i < 0 || before.Err != nil {
@@ -52,7 +53,7 @@ func (s *HostStatus) neverHeard(finding int, before *HostStatus) bool {
 	return len(answered) == 0
 }
 
-// answered are the keys of the peers that ever answered the host.
+// answered returns the keys of the peers that ever answered the host.
 func (s *HostStatus) answered() map[keyring.PublicKey]bool {
 	keys := map[keyring.PublicKey]bool{}
 	for key := range s.answer.Live.Peers {

@@ -1,5 +1,5 @@
-// Package remote has wgkeys work on another host: how the host is reached, how a view is
-// handed over, a host as a participant of a rotation, and how hosts stand.
+// Package remote runs wgkeys on another host: it reaches the host, sends it a view, makes
+// it take part in a rotation, and asks for its status.
 package remote
 
 import (
@@ -22,34 +22,34 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Hosts are how this machine reaches the hosts of a tunnel, itself among them.
+// Hosts says how this machine reaches the hosts of a tunnel; one of them may be this
+// machine.
 type Hosts struct {
-	Self           string        // the host that this machine is; "": the one of its short name
-	Limit          time.Duration // how long a host may say nothing
-	Batch          bool          // ssh must not ask, though there is a terminal
+	Self           string        // the host that this machine is; "": the one with its short name
+	Limit          time.Duration // how long a host may be silent
+	Batch          bool          // ssh must not ask, even if there is a terminal
 	Say            ui.Reporter
-	Stdout, Stderr io.Writer // for what wgkeys on a host writes
-	Quiet, JSON    bool      // it is told so too
-	// what a host says may stand far from its error, which repeats why
+	Stdout, Stderr io.Writer // for the output of wgkeys on a host
+	Quiet, JSON    bool      // wgkeys there is verbose, too
+	// output and error of a host may be far apart, so the error repeats the cause
 	Several       bool
 	Uninterrupted bool   // Ctrl-C on the terminal does not end what is under way
 	Version       string // of this program
-	// stands around each request of a rotation, for tests that hit it there
+	// wraps each request of a rotation; tests use it to make one fail
 	Step func(name string, do func() error) error
 
 	mu     sync.Mutex
-	warned map[string]bool // by host: what ssh remarks was told
+	warned map[string]bool // by host: ssh's warning was shown
 	lines  lines
 }
 
-// With returns a copy for one of several hosts: what it says goes elsewhere.
+// With returns a copy for one of several hosts, with another destination for its output.
 func (h *Hosts) With(stdout, stderr io.Writer, say ui.Reporter) *Hosts {
 	return &Hosts{Self: h.Self, Limit: h.Limit, Batch: h.Batch, Say: say, Stdout: stdout, Stderr: stderr,
 		Quiet: h.Quiet, JSON: h.JSON, Several: true, Uninterrupted: h.Uninterrupted, Version: h.Version, Step: h.Step}
 }
 
-// Runner is how commands reach a host: directly where it is this machine, over
-// ssh elsewhere.
+// Runner runs commands on a host: directly if it is this machine, otherwise over ssh.
 func (h *Hosts) Runner(t *tunnel.Tunnel, host string) ssh.Runner {
 	if h.IsLocal(t, host) {
 		return ssh.Local{Limit: h.Limit}
@@ -65,14 +65,14 @@ func (h *Hosts) client(host, dest string) *ssh.Client {
 		Batch:          h.Batch || !term.IsTerminal(int(os.Stdin.Fd())),
 		Limit:          h.Limit,
 		Uninterrupted:  h.Uninterrupted,
-		ConnectTimeout: h.Limit - time.Second, // ssh tells more of what it waits for than we can
+		ConnectTimeout: h.Limit - time.Second, // ssh itself says more about what it waits for
 		Note:           func(text string) { h.Say.Say("%s: %s", host, text) },
 		Remark:         func(lines []string) { h.remark(host, lines) },
 	}
 }
 
-// remark tells, once a host, what ssh remarks about its connections: a command may have
-// several to one host.
+// remark shows, once for a host, a warning of ssh about its connections, of which a command
+// may make several.
 func (h *Hosts) remark(host string, lines []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -99,9 +99,9 @@ func ShortName() (string, error) {
 	return strings.ToLower(short), nil
 }
 
-// isHere reports whether a host of t that was named is this machine: the one
-// that --host names or, without it, the one of its short name, unless the
-// tunnel file sends elsewhere with ssh =.
+// IsLocal reports whether a host of t is this machine: the one that --host names or,
+// without it, the one with this machine's short name, unless the tunnel file says otherwise
+// with ssh =.
 func (h *Hosts) IsLocal(t *tunnel.Tunnel, host string) bool {
 	if named := h.Self; named != "" {
 		return host == named
@@ -127,8 +127,8 @@ func (h *Hosts) Participant(t *tunnel.Tunnel, host string) (rotate.Participant, 
 	return rotate.Participant{Host: host, KeyFile: files[t.Name+".key"], Ask: ask, Upgrade: upgrade(host)}, nil
 }
 
-// ask has the wgkeys of a host answer one request: this very program where the
-// host is this machine and we are root.
+// ask makes a host's wgkeys answer one request: this program itself if the host is this
+// machine and we are root.
 func (h *Hosts) ask(ctx context.Context, t *tunnel.Tunnel, host string, q rotate.Request) (a rotate.Answer, err error) {
 	question, err := json.Marshal(q)
 	if err != nil {
@@ -168,7 +168,7 @@ func runParticipant(ctx context.Context, r ssh.Runner, t *tunnel.Tunnel, host st
 	return participantError(t, host, err)
 }
 
-// noticing notices soon that a connection is lost.
+// noticing makes ssh notice soon that a connection is lost.
 func noticing(r ssh.Runner) ssh.Runner {
 	if c, ok := r.(*ssh.Client); ok {
 		c.Args = []string{"-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=5"}
@@ -176,7 +176,7 @@ func noticing(r ssh.Runner) ssh.Runner {
 	return r
 }
 
-// HangUp ends the connections that wait for another request of a rotation.
+// HangUp closes the connections that wait for another request of a rotation.
 func (h *Hosts) HangUp() { h.lines.hangUp() }
 
 // participantError tells what the end of wgkeys on a host means.
@@ -198,5 +198,5 @@ func participantError(t *tunnel.Tunnel, host string, err error) error {
 	return fault.WrapHost(err, "wgkeys failed on host", host, t.Commands.Run("plan", host))
 }
 
-// maxAnswer is more than a host with 100,000 peers says.
+// maxAnswer is a bound for the answer of a host with 100,000 peers, in bytes.
 const maxAnswer = 64 << 20

@@ -12,29 +12,30 @@ import (
 	"wgkeys/deploy/ssh"
 )
 
-// mostLines is how many connections are kept open for the next request, each a process of
-// ssh here: what comes on top connects again.
+// mostLines is how many connections are kept open for the next request, each with an ssh
+// process here: further hosts connect again.
 const mostLines = 256
 
-// mostSaid is more than a host with 100,000 peers says.
+// mostSaid is a bound for the output of a host with 100,000 peers, in bytes.
 const mostSaid = 64 << 20
 
-// Lines are connections to hosts that wait for the next request of a rotation: a hub's
-// has three for each peer.
+// Lines are connections to hosts that wait for the next request of a rotation: without them
+// a hub's rotation would make three for each peer.
 type lines struct {
 	mu   sync.Mutex
 	idle map[string]*line // by host and tunnel
 	n    int              // idle or in use
 }
 
-// A line is one of them.
+// A line is one of these connections.
 type line struct {
 	session *ssh.Session
 	heard   *hearer
 	answers *json.Decoder
 }
 
-// take returns the line to a host, which nobody else uses until it is put back, or nil.
+// take returns the connection to a host, which nobody else uses until put is called, or
+// nil.
 func (l *lines) take(name string) *line {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,7 +44,7 @@ func (l *lines) take(name string) *line {
 	return c
 }
 
-// put keeps a line for the next request.
+// put keeps a connection for the next request.
 func (l *lines) put(name string, c *line) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,7 +54,7 @@ func (l *lines) put(name string, c *line) {
 	l.idle[name] = c
 }
 
-// reserve reports whether there may be one line more.
+// reserve reports whether one more connection may be kept open.
 func (l *lines) reserve() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,7 +65,7 @@ func (l *lines) reserve() bool {
 	return true
 }
 
-// end ends a line, and returns what its command ended with.
+// end ends a connection, and returns the error of its command.
 func (l *lines) end(c *line) error {
 	l.mu.Lock()
 	l.n--
@@ -74,10 +75,10 @@ func (l *lines) end(c *line) error {
 	return c.session.Wait()
 }
 
-// parting is how long a host may take to end that has nothing more to do.
+// parting is how long a host may take to end when it has nothing more to do.
 const parting = 5 * time.Second
 
-// hangUp ends the connections that wait for another request.
+// hangUp closes the connections that wait for another request.
 func (l *lines) hangUp() {
 	l.mu.Lock()
 	idle := l.idle
@@ -90,15 +91,15 @@ func (l *lines) hangUp() {
 	group.Wait()
 }
 
-// errLost marks a host that is to be asked over a connection of its own. Whatever it was
-// asked it may have done then; to do it twice comes to the same.
+// errLost marks a host that has to be asked over a new connection. It may have done what it
+// was asked already; requests are idempotent.
 var errLost = errors.New("no connection waits there")
 
-// errUnclear is the error of a host that ended well, and whose answer was none.
+// errUnclear is the error of a host that ended well without a valid answer.
 var errUnclear = errors.New("no answer")
 
-// ask asks a host over the connection that waits there for a request, or over one that may
-// wait for the next, which dial begins.
+// ask asks a host over a connection that waits for a request, or over a new one that dial
+// begins and that may wait for the next request.
 func (l *lines) ask(ctx context.Context, name string, question []byte, stay bool, limit time.Duration,
 	dial func() *ssh.Session) (a rotate.Answer, err error) {
 	c := l.take(name)
@@ -117,7 +118,7 @@ func (l *lines) ask(ctx context.Context, name string, question []byte, stay bool
 	ended := l.end(c)
 	switch {
 	case err == nil:
-		return a, nil // it does not stay, and what it said is all that counts
+		return a, nil // it does not stay, so only what it said counts
 	case !fresh && ctx.Err() == nil:
 		return a, errLost
 	case errors.Is(err, errTooMuch):
@@ -133,9 +134,9 @@ func newLine(s *ssh.Session) *line {
 	return &line{session: s, heard: heard, answers: json.NewDecoder(newGreeted(heard))}
 }
 
-// ask sends a request and waits for its answer. How long the first answer may take is for
-// the connection to judge, which may have to ask a person for a password; after that a
-// host is given up that says nothing, not even that it is at it, for the limit.
+// ask sends a request and waits for its answer. The connection itself limits the time for
+// the first answer, since it may have to ask the user for a password; after that a host
+// that sends nothing, not even a sign that it is working, for the time limit is given up.
 func (c *line) ask(ctx context.Context, question []byte, limit time.Duration, fresh bool, a *rotate.Answer) error {
 	stop := context.AfterFunc(ctx, func() { c.session.Kill(context.Cause(ctx)) })
 	defer stop()
@@ -151,7 +152,7 @@ func (c *line) ask(ctx context.Context, question []byte, limit time.Duration, fr
 	return c.answers.Decode(a)
 }
 
-// A hearer reads an answer, of which it bounds the length, and tells when something came.
+// A hearer reads an answer of limited length, and reports when something arrives.
 type hearer struct {
 	r    io.Reader
 	left int

@@ -10,26 +10,27 @@ import (
 	"wgkeys/cmd/internal/ui"
 )
 
-// Handshakes and pings are small. A tunnel whose packets are larger than a link on
-// their way takes, while nobody is told so, shakes hands and passes nothing else: one
-// end sends what the other does not receive.
+// Handshakes and pings are small. If a tunnel's packets are too large for a link on the
+// way, and the sender is not told, handshakes succeed and nothing else passes: one end
+// sends what the other does not receive.
 
-// fewBytes is less than what is looked into: the ends are not asked at one moment.
+// fewBytes is less than what is examined, in bytes: the ends are not asked at the same
+// moment.
 const fewBytes = 64 << 10
 
-// handshakes is more than the messages of a few handshakes and keepalives: one host has
-// sent what the other has not received yet, and every 15 s there are new ones.
+// handshakes is more than the bytes of a few handshakes and keepalives: one host has sent
+// what the other has not received yet, and every 15 s there are new ones.
 const handshakes = 2 << 10
 
-// A loss is what one host sends to another and may not arrive.
+// A loss is traffic from one host to another that may not arrive.
 type loss struct {
 	from, to       *HostStatus
 	sent, received int64 // then, in bytes
 }
 
-// lost tells how much was sent from one host and received at the other, and whether
-// that looks like a loss: most of it is missing, and the other direction agrees, so
-// that both counters began at one moment.
+// lost returns how much was sent by one host and received by the other, and whether that
+// looks like a loss: most of it is missing, and the other direction agrees, so both
+// counters began at the same time.
 func lost(from, to *HostStatus) (loss, bool) {
 	out, in := from.answer.Live.Peers[to.Live], to.answer.Live.Peers[from.Live]
 	l := loss{from, to, out.Sent, in.Received}
@@ -37,7 +38,7 @@ func lost(from, to *HostStatus) (loss, bool) {
 	return l, agrees && l.sent-l.received > fewBytes && l.received < l.sent/2
 }
 
-// findLosses looks again where it looks like a loss, and tells of what is lost now.
+// findLosses looks again if it looks like a loss, and reports what is lost now.
 func (q *Survey) findLosses(ctx context.Context, all []*HostStatus) {
 	hosts := map[farEnd]*HostStatus{}
 	for _, s := range all {
@@ -80,7 +81,7 @@ func stillLost(l loss, from, to *HostStatus) (loss, bool) {
 	}
 	l.sent = from.answer.Live.Peers[l.to.Live].Sent - l.sent
 	l.received = to.answer.Live.Peers[l.from.Live].Received - l.received
-	const some = 1000 // bytes: one large packet that is sent again
+	const some = 1000 // in bytes: one large packet that is sent again
 	return l, l.sent >= some && l.received < l.sent/2
 }
 

@@ -7,8 +7,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// RefusedBy is what a plan refused, as a finding: of a tunnel that is up that is no
-// lack of an answer. It is "" for other errors.
+// RefusedBy returns the reason of a plan that was refused, as a finding: the host has
+// answered. It is "" for other errors.
 func RefusedBy(err error) string {
 	if !errors.As(err, new(*apply.Refusal)) {
 		return ""
@@ -16,13 +16,13 @@ func RefusedBy(err error) string {
 	return fault.OneLine(err)
 }
 
-// A Planned is a plan for programs.
+// A Planned is a plan in the JSON output.
 type Planned struct {
 	Tunnel   string        `json:"tunnel"`
 	Host     string        `json:"host,omitempty"`
 	Steps    []PlannedStep `json:"steps"`
 	Notes    []string      `json:"notes,omitempty"`
-	Findings []string      `json:"findings,omitempty"` // what no step can mend
+	Findings []string      `json:"findings,omitempty"` // what no step can repair
 	Refused  string        `json:"refused,omitempty"`  // why there is no plan
 }
 
@@ -32,7 +32,7 @@ type PlannedStep struct {
 	Why  string `json:"why"`
 }
 
-// PlanJSON is a plan for programs.
+// PlanJSON converts a plan for the JSON output.
 func PlanJSON(p *apply.Plan) Planned {
 	out := Planned{Tunnel: p.Tunnel, Host: p.Host, Steps: []PlannedStep{}, Notes: p.Notes, Findings: p.Findings}
 	for _, s := range p.Steps {

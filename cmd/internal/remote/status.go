@@ -13,24 +13,24 @@ import (
 	"wgkeys/keyring"
 )
 
-// A Survey asks hosts how they stand.
+// A Survey asks hosts for their status.
 type Survey struct {
 	Hosts *Hosts
 	Repo  *repo.Repo
 	Jobs  int
-	Step  func(done, all int)  // hears how many have answered; nil: nobody
-	Waits func(hosts []string) // hears who keeps silent
+	Step  func(done, all int)  // called with the number of answers so far
+	Waits func(hosts []string) // called with the hosts that have not answered
 
-	// Before is the look before this one, where looks follow each other. Then none waits to
-	// look again where there is a doubt, or asks why: the next look tells.
+	// Before is the previous look in a series (status --watch). Then no host is asked twice
+	// in doubt, nor for the cause: the next look shows it.
 	Before []*HostStatus
-	Follow bool // looks follow each other
+	Follow bool // the looks are a series
 
 	views *repo.AllViews
 }
 
-// NewStatuses are the hosts that were named, or all, of all tunnels or the only one; not
-// those that nobody logs in to.
+// NewStatuses returns statuses for the hosts that were named, or all, of all tunnels or the
+// only one, without unmanaged hosts.
 func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, error) {
 	tunnels, err := r.SomeTunnels(only)
 	if err != nil {
@@ -61,27 +61,27 @@ func NewStatuses(r *repo.Repo, only string, names []string) ([]*HostStatus, erro
 	return all, nil
 }
 
-// A HostStatus is how one host stands in one tunnel.
+// A HostStatus is the status of one host in one tunnel.
 type HostStatus struct {
 	Host    string            `json:"host"`
 	Tunnel  string            `json:"tunnel"`
-	About   string            `json:"description,omitempty"` // for people
+	About   string            `json:"description,omitempty"` // for the user
 	Key     keyring.PublicKey `json:"key"`                   // in the repository
 	Next    keyring.PublicKey `json:"next,omitzero"`         // in the repository: a rotation is under way
 	File    keyring.PublicKey `json:"file,omitzero"`         // in the host's key file
 	Live    keyring.PublicKey `json:"live,omitzero"`         // in use; none: the tunnel is not up
 	Created time.Time         `json:"created,omitzero"`      // when the key was made
 	Due     bool              `json:"due"`                   // it is older than max_key_age
-	Drift   *int              `json:"drift"`                 // how many steps apply would take; nil: not known
-	// of the host's wgkeys; "": an older one, which does not tell
+	Drift   *int              `json:"drift"`                 // the number of steps that apply would take; nil: not known
+	// of the host's wgkeys; "": an older one, which does not report it
 	Version  string       `json:"version,omitempty"`
-	Rotation string       `json:"rotation,omitempty"` // the phase of one that the host is at
+	Rotation string       `json:"rotation,omitempty"` // the phase of the rotation that the host takes part in
 	Peers    []PeerStatus `json:"peers"`
-	Findings []string     `json:"findings,omitempty"` // what to look into
-	Notes    []string     `json:"notes,omitempty"`    // what to know, though all is well on the host
+	Findings []string     `json:"findings,omitempty"` // problems
+	Notes    []string     `json:"notes,omitempty"`    // remarks, although there is no problem on the host
 	Error    string       `json:"error,omitempty"`    // it was not asked, or gave no answer
-	Clock    time.Time    `json:"clock,omitzero"`     // of the host, when it was looked at
-	PeersUp  int          `json:"peers_up"`           // how many have shaken hands within three minutes
+	Clock    time.Time    `json:"clock,omitzero"`     // of the host, when it was asked
+	PeersUp  int          `json:"peers_up"`           // how many had a handshake within three minutes
 	Since    *Traffic     `json:"since_last_look,omitempty"`
 	Err      error        `json:"-"`
 
@@ -90,33 +90,33 @@ type HostStatus struct {
 	answer rotate.Answer
 	dead   []deadPeer
 	silent []silentPeer
-	hears  map[keyring.PublicKey]bool // the peers from which something arrives
+	hears  map[keyring.PublicKey]bool // the peers from which something is received
 	past   *repo.KeyHistory
 	older  bool // it uses a key that was replaced
 	doubts map[string]doubt
 }
 
-// A silentPeer is a peer that does not answer, and the finding that tells of it.
+// A silentPeer is a peer that does not answer, with the finding about it.
 type silentPeer struct {
 	name    string
 	finding int
 }
 
-// A Traffic is what went through a tunnel in a while, as its host counts it.
+// A Traffic is what went through a tunnel in some time, as its host counts it.
 type Traffic struct {
 	Seconds  float64 `json:"seconds"`
 	Received int64   `json:"received"` // bytes
 	Sent     int64   `json:"sent"`     // bytes
 }
 
-// A PeerStatus is what the kernel of a host tells of a peer.
+// A PeerStatus is the state of a peer in a host's kernel.
 type PeerStatus struct {
 	Name     string `json:"name"`
 	Age      *int64 `json:"handshake_age"`      // seconds since the last handshake; null: never
 	Received int64  `json:"received"`           // bytes
 	Sent     int64  `json:"sent"`               // bytes
 	Endpoint string `json:"endpoint,omitempty"` // OUTSIDE
-	Up       bool   `json:"up"`                 // it has shaken hands within three minutes
+	Up       bool   `json:"up"`                 // it had a handshake within three minutes
 }
 
 func (s *HostStatus) addPeers(v *tunnel.View, a rotate.Answer) {
@@ -136,7 +136,7 @@ func (s *HostStatus) addPeers(v *tunnel.View, a rotate.Answer) {
 	}
 }
 
-// judge tells what is not as it should be, and what to run.
+// judge finds what is wrong, and what to run.
 func (s *HostStatus) judge(ctx context.Context) {
 	switch {
 	case s.Rotation != "":
@@ -154,10 +154,10 @@ func (s *HostStatus) judge(ctx context.Context) {
 	}
 }
 
-// judgeFile tells what is wrong with the key file.
+// judgeFile finds what is wrong with the key file.
 func (s *HostStatus) judgeFile(ctx context.Context) {
 	switch {
-	case s.File.IsZero() && !s.Live.IsZero() && !s.Expected(s.Live): // judgeLive tells it
+	case s.File.IsZero() && !s.Live.IsZero() && !s.Expected(s.Live): // judgeLive reports it
 	case s.File.IsZero():
 		s.find("no key on the host ("+s.answer.File.Why+")", "push")
 	case !s.Expected(s.File):
@@ -165,7 +165,7 @@ func (s *HostStatus) judgeFile(ctx context.Context) {
 	}
 }
 
-// judgeLive tells what is wrong with the key that the interface has.
+// judgeLive finds what is wrong with the interface's key.
 func (s *HostStatus) judgeLive(ctx context.Context) {
 	gone := s.answer.Live.Gone
 	switch {
@@ -175,7 +175,7 @@ func (s *HostStatus) judgeLive(ctx context.Context) {
 		s.find("the tunnel is not up", "apply")
 	case !s.Expected(s.Live):
 		s.older = s.restored(ctx)
-		if s.Live != s.File { // else judgeFile told it
+		if s.Live != s.File { // otherwise judgeFile reports it
 			s.find(s.otherKey(ctx, "it uses another key than the repository has, "+s.Live.String(), s.Live, "apply"))
 		}
 	}
@@ -193,8 +193,8 @@ func (s *HostStatus) Expected(k keyring.PublicKey) bool {
 	return k == s.Key || k == s.Next && !s.Next.IsZero()
 }
 
-// otherKey tells what to do about a host that has another key than the repository. Where
-// this clone does not know that one, it does not lead to putting the old one back.
+// otherKey is the hint for a host that has another key than the repository. If this clone
+// does not know that key, the hint does not restore the old one.
 func (s *HostStatus) otherKey(ctx context.Context, what string, has keyring.PublicKey,
 	command string) (finding, hint string) {
 	if err := s.past.MayReplace(ctx, s.Host, s.Tunnel, "", s.Key.String(), has.String()); err != nil {

@@ -20,8 +20,7 @@ import (
 	"wgkeys/vault"
 )
 
-// Run asks the hosts, some at once. What only several of them together tell is found after
-// that.
+// Run asks the hosts, some at once, and then finds what only several answers together show.
 func (q *Survey) Run(ctx context.Context, all []*HostStatus) {
 	q.views = &repo.AllViews{Repo: q.Repo}
 	before := map[farEnd]*HostStatus{}
@@ -30,7 +29,7 @@ func (q *Survey) Run(ctx context.Context, all []*HostStatus) {
 	}
 	for _, s := range all {
 		if b := before[farEnd{s.Tunnel, s.Host}]; b != nil {
-			s.doubts = b.doubts // a host that does not answer keeps them
+			s.doubts = b.doubts // hosts that do not answer stay in this list
 		}
 	}
 	g := gathering{all: q.connections(all), step: q.Step, waits: q.Waits}
@@ -45,7 +44,7 @@ func (q *Survey) Run(ctx context.Context, all []*HostStatus) {
 	q.findLosses(ctx, all)
 }
 
-// connections are the tunnels of each host that one connection leads to.
+// connections groups the tunnels that are asked over one connection.
 func (q *Survey) connections(all []*HostStatus) (hosts [][]*HostStatus) {
 	type way struct {
 		host, dest string
@@ -65,7 +64,7 @@ func (q *Survey) connections(all []*HostStatus) (hosts [][]*HostStatus) {
 	return hosts
 }
 
-// readHost compares repository, host and kernel, of all tunnels of a host.
+// readHost compares repository, host and kernel, for all tunnels of a host.
 func (q *Survey) readHost(ctx context.Context, host []*HostStatus) {
 	var asked []*HostStatus
 	var looks []rotate.Look
@@ -79,7 +78,7 @@ func (q *Survey) readHost(ctx context.Context, host []*HostStatus) {
 		return
 	}
 	participant, err := q.Hosts.Participant(asked[0].tunnel, asked[0].Host)
-	if err != nil { // prepare has had it
+	if err != nil { // prepare has set the error
 		return
 	}
 	answers, errs := participant.LookAndPlan(ctx, looks)
@@ -95,7 +94,7 @@ func (q *Survey) readHost(ctx context.Context, host []*HostStatus) {
 	group.Wait()
 }
 
-// fail notes why nothing is known of a host, if err is not nil.
+// fail records why nothing is known about a host, if err is not nil.
 func (s *HostStatus) fail(err error) {
 	if err != nil {
 		s.Err, s.Error = err, err.Error()
@@ -129,7 +128,7 @@ func (q *Survey) prepare(s *HostStatus) (rotate.Look, error) {
 	return rotate.Look{Tunnel: t.Name, KeyFile: participant.KeyFile, View: text.Bytes()}, err
 }
 
-// lookAgain does so where there is a doubt.
+// lookAgain asks again if there is a doubt.
 func (q *Survey) lookAgain(ctx context.Context, s *HostStatus) error {
 	participant, err := q.Hosts.Participant(s.tunnel, s.Host)
 	if err != nil {
@@ -138,7 +137,7 @@ func (q *Survey) lookAgain(ctx context.Context, s *HostStatus) error {
 	return s.findDead(ctx, func() (rotate.Answer, error) { return participant.Look(ctx, s.Tunnel) })
 }
 
-// read compares what the repository has with what the host has answered.
+// read compares the repository with the host's answer.
 func (q *Survey) read(ctx context.Context, s *HostStatus, a rotate.Answer, view []byte) error {
 	s.File, s.Live, s.Version = a.File.PublicKey, a.Live.PublicKey, a.Version
 	if a.Record != nil && !a.Record.Over() {
@@ -160,9 +159,9 @@ func (q *Survey) read(ctx context.Context, s *HostStatus, a rotate.Answer, view 
 	return nil
 }
 
-// findDrift notes what apply would do on a host, and what it could not mend there. An older
-// wgkeys does not tell it with the rest, nor any with a view that is very long: these are
-// asked for it apart.
+// findDrift finds out what apply would do on a host, and what it could not repair there. An
+// older wgkeys does not include that in its answer, nor does any for a very long view: then
+// the host is asked separately.
 func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned, view io.Reader) {
 	var err error
 	if p == nil {
@@ -170,7 +169,7 @@ func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned
 	} else if p.Failed != "" {
 		err = q.Hosts.cannotPlan(s, p.Failed)
 	}
-	if err != nil { // what is known already is told all the same
+	if err != nil { // what is known already is reported all the same
 		s.Findings = append(s.Findings, fault.OneLine(err))
 		return
 	}
@@ -181,8 +180,8 @@ func (q *Survey) findDrift(ctx context.Context, s *HostStatus, p *rotate.Planned
 	s.Drift, s.Findings = &p.Steps, append(s.Findings, p.Findings...)
 }
 
-// cannotPlan is the error of a host that cannot tell what apply would do there, maybe since
-// it has another version.
+// cannotPlan is the error of a host that cannot make a plan, perhaps because it has another
+// version.
 func (h *Hosts) cannotPlan(s *HostStatus, why string) error {
 	hint := h.upgradeIfOther(s.Host, s.Version, why)
 	if hint == "" {

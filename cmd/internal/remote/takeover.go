@@ -8,7 +8,7 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// TakeOver has a host take over the tunnel that runs there.
+// TakeOver makes a host take over the tunnel that runs there.
 func (h *Hosts) TakeOver(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, dry bool) error {
 	var view bytes.Buffer
 	if err := tunnel.EncodeView(&view, v); err != nil {
@@ -21,7 +21,7 @@ func (h *Hosts) TakeOver(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, 
 	return h.run(ctx, t, v.Host, args, &view, h.Stdout)
 }
 
-// GiveBack has a host give a tunnel back to the program that it was taken over from.
+// GiveBack makes a host give a tunnel back to the program from which it was taken over.
 func (h *Hosts) GiveBack(ctx context.Context, t *tunnel.Tunnel, host string, dry bool) error {
 	args := []string{"import", "--undo", "-t", t.Name}
 	if dry {

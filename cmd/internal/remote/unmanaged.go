@@ -9,14 +9,15 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// A peer that nobody logs in to gets a new public key of a host by hand, or not yet. What
-// it has only it knows; that it has shaken hands with the new key, the host does.
+// An unmanaged peer gets a host's new public key by hand, perhaps later. Only the peer
+// knows which key it has, but the host knows whether there was a handshake with the new
+// one.
 
-// switchTime is longer than what goes by from when a next key is made until it is in
-// use, in a rotation that nothing interrupts.
+// switchTime is longer than an uninterrupted rotation takes from making the next key until
+// it is in use.
 const switchTime = time.Hour
 
-// keyAge is for how long the host has used its key, as far as that is known.
+// keyAge is how long the host has used its key, as far as that is known.
 func (s *HostStatus) keyAge(now time.Time) (age time.Duration, ok bool) {
 	inFile := s.answer.Clock.Sub(s.answer.File.Changed)
 	fileKnown := s.File == s.Live && !s.answer.File.Changed.IsZero() && !s.answer.Clock.IsZero()
@@ -24,13 +25,13 @@ func (s *HostStatus) keyAge(now time.Time) (age time.Duration, ok bool) {
 	case s.Created.IsZero():
 		return inFile, fileKnown
 	case fileKnown && inFile <= age && age-inFile < switchTime:
-		return inFile, true // more exact; but a key file may be written again, too
+		return inFile, true // more exact; but a key file may also be written again
 	}
 	return age, true
 }
 
-// noteOldKeys tells of the peers which nobody logs in to, and which were not seen since
-// the key of the host was replaced.
+// noteOldKeys adds notes about the unmanaged peers that had no handshake since the host's
+// key was replaced.
 func (s *HostStatus) noteOldKeys(ctx context.Context, now time.Time) {
 	inUse, known := s.keyAge(now)
 	if s.Live.IsZero() || s.Live != s.Key || s.Rotation != "" || !known {
@@ -60,7 +61,7 @@ func (s *HostStatus) noteOldKeys(ctx context.Context, now time.Time) {
 	}
 }
 
-// describe names peers, with what the tunnel file says of them for people.
+// describe names peers, with their descriptions in the tunnel file.
 func describe(peers []*tunnel.Peer) string {
 	names := make([]string, len(peers))
 	for i, p := range peers {

@@ -19,31 +19,31 @@ import (
 // ErrNotInstalled is the cause of an error about a host without wgkeys.
 var ErrNotInstalled = errors.New("it is not installed there")
 
-// upgrade is the command that brings this very program to a host.
+// upgrade is the command that installs this program on a host.
 func upgrade(host string) string { return "wgkeys install " + host }
 
-// An otherVersionError is rotate.ErrVersion in words.
+// An otherVersionError is rotate.ErrVersion with a text for the user.
 type otherVersionError string
 
 func (o otherVersionError) Error() string        { return string(o) }
 func (o otherVersionError) Is(target error) bool { return target == rotate.ErrVersion }
 
-// otherVersion is the error of a host whose wgkeys does not know what this one asks.
+// otherVersion is the error of a host whose wgkeys does not understand this one's request.
 func otherVersion(host, why string) error {
 	return fault.WrapHost(otherVersionError(why), "another version of wgkeys is on host", host,
 		"upgrade wgkeys on "+host+": "+upgrade(host))
 }
 
-// olderWords are what an older wgkeys says to what is new since.
+// olderWords are answers of an older wgkeys to something that it does not know.
 var olderWords = []string{"no such command", "there is no flag", "json: unknown field", "no such request"}
 
-// isOlder reports whether a wgkeys that said so is older than this one.
+// isOlder reports whether an answer is that of an older wgkeys.
 func isOlder(said string) bool {
 	return slices.ContainsFunc(olderWords, func(w string) bool { return strings.Contains(said, w) })
 }
 
-// upgradeHint is what to do where the host has another wgkeys than this machine, which
-// may be why err came of what was asked there; else "".
+// upgradeHint is the hint if the host has another wgkeys than this machine, which may be
+// the cause of err; otherwise "".
 func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, err error) string {
 	exit := (*ssh.ExitError)(nil)
 	if !errors.As(err, &exit) {
@@ -63,8 +63,8 @@ func (h *Hosts) upgradeHint(ctx context.Context, t *tunnel.Tunnel, host string, 
 	return h.upgradeIfOther(host, theirs, "")
 }
 
-// upgradeIfOther is what to do where a host that said so has another version of wgkeys than
-// this machine, as far as that is known; else "".
+// upgradeIfOther is the hint if the host has another version of wgkeys than this machine,
+// as far as that is known; otherwise "".
 func (h *Hosts) upgradeIfOther(host, theirs, said string) string {
 	hint := "upgrade wgkeys on " + host + ": " + upgrade(host)
 	switch {

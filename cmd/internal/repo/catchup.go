@@ -13,12 +13,11 @@ import (
 	"wgkeys/vault"
 )
 
-// What leads on from a key that this clone does not know, or has replaced by an older
-// one. "git pull" is not always it: it fails where no branch is checked out or nobody
-// said where to pull from, and does nothing where a commit of this very branch took the
-// key away.
+// How to proceed from a key that this clone does not know, or has replaced by an older one.
+// "git pull" is not always right: it fails without a branch or an upstream, and does
+// nothing if a commit of this branch has removed the key.
 
-// A Command is one of ours that is to be given again, for a host: the verb with its
+// A Command is a command of wgkeys that has to be repeated for a host: the verb with its
 // flags.
 type Command struct {
 	Verb, Host string
@@ -28,9 +27,8 @@ type Command struct {
 func (c Command) again() string   { return c.In.Run(c.Verb, c.Host) }
 func (c Command) unknown() string { return c.In.Run(c.Verb+" --unknown", c.Host) }
 
-// NewerThere is the error of a command that would put a key of this clone in the place
-// of one that the host has, or nil where it may. The command is told for what says
-// otherwise.
+// NewerThere is the error of a command that would replace a key on the host by one of this
+// clone, or nil if it may. The command is repeated in the hint.
 func (k *KeyHistory) NewerThere(ctx context.Context, tunnel, peer, want, has string, c Command) error {
 	err := k.MayReplace(ctx, c.Host, tunnel, peer, want, has)
 	unknown, ok := errors.AsType[*notKnown](err)
@@ -49,7 +47,7 @@ func (k *KeyHistory) NewerThere(ctx context.Context, tunnel, peer, want, has str
 	return fault.NewHost(what, c.Host, why, k.CatchUp(ctx, tunnel, peer, has, c))
 }
 
-// CatchUp is how a clone comes to know a key that a host has.
+// CatchUp is how this clone gets to know a key that a host has.
 func (k *KeyHistory) CatchUp(ctx context.Context, tunnel, peer, has string, c Command) string {
 	otherwise := "if nobody has that key: " + c.unknown()
 	top, err := git.Top(k.Repo.Dir)
@@ -72,7 +70,7 @@ func (k *KeyHistory) CatchUp(ctx context.Context, tunnel, peer, has string, c Co
 	return "work in the newest copy of the repository; " + otherwise
 }
 
-// putBack is how the key comes back here that a commit took away.
+// putBack is how to restore a key that a commit has removed.
 func (k *KeyHistory) putBack(ctx context.Context, tunnel, peer, has string, c Command) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -95,13 +93,13 @@ func (k *KeyHistory) putBack(ctx context.Context, tunnel, peer, has string, c Co
 		}
 		return fmt.Sprintf("git -C %s checkout %.10s --%s, then %s%s", ui.Quoted(top), commit, names, c.again(), otherwise)
 	}
-	if all, err := k.ofAll(ctx, peer); err == nil && all.first[has] != "" { // as that of a host of another name
+	if all, err := k.ofAll(ctx, peer); err == nil && all.first[has] != "" { // a file of a host with another name
 		return fmt.Sprintf("git -C %s show %.10s", ui.Quoted(all.top), all.first[has]) + otherwise
 	}
 	return "git log -p -- " + ui.Quoted(files[0]) + otherwise
 }
 
-// filesOf are those that tell which key it is, or was.
+// filesOf are the files that say which key it is, or was.
 func (k *KeyHistory) filesOf(of keyOf) []string {
 	r := k.Repo
 	if of.peer == "" {

@@ -28,23 +28,22 @@ type changes struct {
 	owedAt           string   // see owe; "" without --commit
 }
 
-// Touch remembers files that this command has made, changed or removed.
+// Touch records files that this command has made, changed or removed.
 func (c *changes) Touch(paths ...string) {
 	c.touched = append(c.touched, paths...)
 	c.owe(paths...)
 }
 
-// TouchKeys remembers all the files of a host's key that a rotation changes.
+// TouchKeys records all the files of a host's key that a rotation changes.
 func (r *Repo) TouchKeys(host, tunnel string) {
 	for _, name := range []string{tunnel, keyring.Next(tunnel)} {
 		r.Changes.Touch(r.Ring.Path(host, name), r.Vault.Path(host, vault.KeyFile(name)))
 	}
 }
 
-// Commit ends a verb that writes: where --commit asks for it, one commit has
-// exactly the files touched. It is made also where err tells that the verb failed
-// half way, for what is there is in use. The message begins with the verb and
-// tells the rest by lines.
+// Commit ends a verb that writes: with --commit it makes one commit of exactly the files
+// touched, also if err says that the verb failed half way, since its changes are in use.
+// The message has the verb in its subject and the lines as its body.
 func (c *changes) Commit(ctx context.Context, say ui.Reporter, verb string, lines []string, err error) error {
 	if c.owedAt == "" || len(c.touched) == 0 {
 		c.settled()
@@ -53,8 +52,8 @@ func (c *changes) Commit(ctx context.Context, say ui.Reporter, verb string, line
 	if len(lines) == 0 {
 		lines = c.owedLines()
 	}
-	// An interrupt has ended the verb; what it has done is still to be kept.
-	// Where the checkout is is nobody's business.
+	// An interrupt has ended the verb; what it has done is committed all the same. The
+	// message does not contain the path of the checkout.
 	message := strings.ReplaceAll(commitMessage(verb, lines), c.dir+string(filepath.Separator), "")
 	failed := git.Commit(context.WithoutCancel(ctx), c.dir, c.touched, message)
 	if failed == nil {
@@ -72,8 +71,7 @@ func (c *changes) Commit(ctx context.Context, say ui.Reporter, verb string, line
 	return errors.Join(err, failed)
 }
 
-// owedLines tells what an earlier command has changed, where this one has nothing to
-// tell.
+// owedLines describe what an earlier command has changed, if this one has changed nothing.
 func (c *changes) owedLines() (lines []string) {
 	for _, path := range c.Owed {
 		lines = append(lines, filepath.Base(filepath.Dir(path))+" "+filepath.Base(path)+" changed by an earlier command")
@@ -81,8 +79,8 @@ func (c *changes) owedLines() (lines []string) {
 	return lines
 }
 
-// touchedNames are the files that this command has changed, for a shell, or the folders
-// of so many that nobody would read them.
+// touchedNames are the files that this command has changed, for a shell, or only the
+// folders if there are too many to read.
 func (c *changes) touchedNames() string {
 	const most = 8
 	if len(c.touched) > most {
@@ -90,7 +88,7 @@ func (c *changes) touchedNames() string {
 	}
 	var names []string
 	for _, path := range c.touched {
-		if _, err := os.Lstat(path); err != nil { // neither was it there before, as a rule
+		if _, err := os.Lstat(path); err != nil { // usually it was not there before either
 			continue
 		}
 		if name, err := filepath.Rel(c.dir, path); err == nil && !slices.Contains(names, ui.Quoted(name)) {
@@ -100,7 +98,7 @@ func (c *changes) touchedNames() string {
 	return strings.Join(names, " ")
 }
 
-// warnLists tells of lists of recipients that are not committed: others would find the
+// warnLists warns of lists of recipients that are not committed: others would find the
 // files of this commit encrypted to somebody whom no list names, or undo it.
 func (c *changes) warnLists(ctx context.Context, say ui.Reporter) {
 	changed, err := git.Changed(context.WithoutCancel(ctx), c.dir, c.vault)
@@ -117,9 +115,8 @@ func (c *changes) warnLists(ctx context.Context, say ui.Reporter) {
 	}
 }
 
-// maxMessage is how many changes a message tells one by one, and maxChange how much
-// of each, in bytes: a rekey names every recipient, and an argument of git's has at
-// most 128 KiB (execve(2)).
+// maxMessage is how many changes a message lists, and maxChange how many bytes of each: a
+// rekey names every recipient, and an argument of git has at most 128 KiB (execve(2)).
 const (
 	maxMessage = 50
 	maxChange  = 1000
@@ -157,19 +154,19 @@ func commitMessage(verb string, changes []string) string {
 	return subject + "\n\n" + b.String()
 }
 
-// What --commit has changed and not committed yet is written down in git's own folder,
-// so that a command that was killed, or whose commit a hook refused, can be repeated:
-// the repetition makes the commit, and does not replace a key for the second time.
+// What --commit has changed and not committed yet is recorded in git's own folder, so that
+// a command that was killed, or whose commit a hook refused, can be repeated: then it makes
+// the commit, and does not replace a key for the second time.
 const owedFile = "wgkeys-commit"
 
-// maxOwed is more than the paths of all files of ten thousand hosts.
+// maxOwed is a bound for the paths of all files of ten thousand hosts, in bytes.
 const maxOwed = 16 << 20
 
-// foresee refuses where no commit could be made, before anything is changed,
-// and takes up what an earlier command owes.
+// foresee refuses if no commit could be made, before anything is changed, and reads what an
+// earlier command has left to be committed.
 func (c *changes) foresee(ctx context.Context) error {
 	ours := func(hook []byte) bool { return bytes.Contains(hook, []byte("\n"+hookMark+"\n")) }
-	asked := map[string]bool{} // by the top of their working tree, which is mostly one
+	asked := map[string]bool{} // by the top of their working tree; usually there is one
 	for _, dir := range []string{c.dir, c.vault, c.ring} {
 		if _, err := os.Stat(dir); dir != c.dir && err != nil {
 			continue
@@ -224,13 +221,13 @@ func (c *changes) takeUp(ctx context.Context) error {
 	return nil
 }
 
-// owe writes down files that are changed now and to be committed.
+// owe records files that are changed now and have to be committed.
 func (c *changes) owe(paths ...string) {
 	if c.owedAt == "" {
 		return
 	}
 	f, err := os.OpenFile(c.owedAt, os.O_WRONLY|os.O_CREATE|os.O_APPEND|files.NoFollow, 0o644)
-	if err != nil { // the commit, if it is made, is as good
+	if err != nil { // the commit, if it is made, replaces the record
 		return
 	}
 	defer f.Close()
@@ -244,7 +241,7 @@ func (c *changes) owe(paths ...string) {
 	}
 }
 
-// settled is when nothing is owed any more.
+// settled removes the record when everything is committed.
 func (c *changes) settled() {
 	if c.owedAt != "" {
 		os.Remove(c.owedAt)

@@ -13,14 +13,14 @@ import (
 	"wgkeys/keyring/git"
 )
 
-// RequireCheckedOut refuses a working tree without all that git has of some hosts, or of
-// all where none is named: what is not there would get a second key, or be left as it is.
-// So it does where git does not answer: nobody knows then what is not there.
+// RequireCheckedOut refuses a working tree that lacks files that git has of some hosts, or
+// of all if none is named: a missing key would be made a second time, or be left as it is.
+// It also refuses if git does not answer, since then it is not known what is missing.
 func (r *Repo) RequireCheckedOut(ctx context.Context, hosts ...string) error {
 	return RequireIn(IndexOnce(ctx, r), r, hosts...)
 }
 
-// RequireIn is [Repo.RequireCheckedOut] for who has more to ask of git's index.
+// RequireIn is [Repo.RequireCheckedOut] with an index that was read already.
 func RequireIn(index IndexOf, r *Repo, hosts ...string) error {
 	return missing(r, index, func(name string) bool {
 		return len(hosts) == 0 || slices.Contains(hosts, path.Base(path.Dir(name))) || path.Ext(name) == "" // a submodule
@@ -29,7 +29,7 @@ func RequireIn(index IndexOf, r *Repo, hosts ...string) error {
 
 const NotCheckedOut = "not checked out:"
 
-// missing is about those files of git that are not there and matter.
+// missing is about those files in git that do not exist and matter.
 func missing(r *Repo, index IndexOf, matters func(name string) bool) error {
 	trees, err := r.Trees()
 	if err != nil {
@@ -54,8 +54,8 @@ func errAway(top, name, what string) error {
 			ui.Quoted(top)))
 }
 
-// RequireTunnels refuses a working tree without a tunnel file that git has: which hosts no
-// tunnel names is not known then.
+// RequireTunnels refuses a working tree that lacks a tunnel file that git has: then it is
+// not known which hosts no tunnel names.
 func RequireTunnels(index IndexOf, r *Repo) error {
 	dir, err := filepath.EvalSymlinks(r.Dir)
 	if err != nil {
@@ -75,20 +75,21 @@ func RequireTunnels(index IndexOf, r *Repo) error {
 	return nil
 }
 
-// An Away is what git has of vault and keyring and the working tree has not.
+// An Away is the set of files of vault and keyring that git has and the working tree does
+// not.
 type Away struct {
 	dir, resolved string // of the repository
 	paths         map[string]bool
 }
 
-// ReadAway asks git's index. Where it does not answer nothing is known to be away.
+// ReadAway asks git's index. If git does not answer the set is empty.
 func ReadAway(index IndexOf, r *Repo) Away {
 	a := Away{dir: r.Dir, paths: map[string]bool{}}
 	trees, err := r.Trees()
 	if err != nil {
 		return a
 	}
-	a.resolved, _ = filepath.EvalSymlinks(r.Dir) // an error was one above
+	a.resolved, _ = filepath.EvalSymlinks(r.Dir) // the error was reported above
 	for _, t := range trees {
 		has, err := index(t.Top)
 		if err != nil {
@@ -101,7 +102,7 @@ func ReadAway(index IndexOf, r *Repo) Away {
 	return a
 }
 
-// Has tells whether a file of the repository is away, or a folder that it is in.
+// Has reports whether a file of the repository, or a folder that contains it, is away.
 func (a Away) Has(file string) bool {
 	in, err := filepath.Rel(a.dir, file)
 	if len(a.paths) == 0 || err != nil || !filepath.IsLocal(in) {
@@ -115,14 +116,14 @@ func (a Away) Has(file string) bool {
 	return false
 }
 
-// A workTree is a working tree, and those of vault and keyring that git has there.
+// A workTree is a working tree, with the folders of vault and keyring in it.
 type workTree struct {
 	Top     string
 	Folders []string
 }
 
-// Trees are those that vault and keyring lie in, so that git is asked once for each. A
-// submodule is a file of the one that it is in, and has its own.
+// Trees returns the working trees that contain vault and keyring, so that git is asked once
+// for each. A submodule is a file in the outer one, and a working tree of its own.
 func (r *Repo) Trees() (all []workTree, err error) {
 	for _, dir := range []string{r.Vault.Dir, r.Ring.Dir} {
 		folder, err := filepath.EvalSymlinks(dir)
@@ -149,7 +150,8 @@ func (r *Repo) Trees() (all []workTree, err error) {
 	return all, nil
 }
 
-// NarrowClones tells of clones that do not have all branches: what was there nobody knows here.
+// NarrowClones returns the clones that do not have all branches, whose history is not known
+// here.
 func (r *Repo) NarrowClones(ctx context.Context) (all []error) {
 	for _, top := range r.Tops() {
 		if err := git.Narrow(ctx, top); err != nil {
@@ -159,8 +161,8 @@ func (r *Repo) NarrowClones(ctx context.Context) (all []error) {
 	return all
 }
 
-// Tops are the working trees that the repository lies in: vault and keyring may be
-// submodules, which have a history of their own. It is nil where there is no git.
+// Tops returns the working trees that contain the repository: vault and keyring may be
+// submodules, which have a history of their own. It is nil without git.
 func (r *Repo) Tops() (all []string) {
 	for _, dir := range []string{r.Dir, r.Vault.Dir, r.Ring.Dir} {
 		if top, err := git.Top(dir); err == nil && !slices.Contains(all, top) {

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holder names the process that has path locked, as far as the kernel tells, or "".
+// holder describes the process that has path locked, as far as the kernel reports it, or
+// "".
 func holder(path string) string {
 	var st unix.Stat_t
 	locks, err := os.ReadFile("/proc/locks")

@@ -16,8 +16,8 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// InstallHook has git run "wgkeys check -q --staged" before each commit. A hook of
-// the user's is left as it is.
+// InstallHook makes git run "wgkeys check -q --staged" before each commit. A hook of the
+// user's is left as it is.
 func InstallHook(ctx context.Context, say ui.Reporter, dir string) error {
 	path, err := git.HookPath(ctx, dir, "pre-commit")
 	if err != nil {
@@ -34,7 +34,7 @@ func InstallHook(ctx context.Context, say ui.Reporter, dir string) error {
 	old, err := readHook(path)
 	switch {
 	case err == nil && bytes.Equal(old, text):
-		if err := os.Chmod(path, 0o755); err != nil { // git passes over one that it cannot run
+		if err := os.Chmod(path, 0o755); err != nil { // git ignores a hook that it cannot run
 			return fault.WrapFile(fault.Errno(err), "cannot make executable the hook", path, "chmod +x "+path)
 		}
 		say.Say("the hook %s is there already", path)
@@ -52,8 +52,8 @@ func InstallHook(ctx context.Context, say ui.Reporter, dir string) error {
 	return nil
 }
 
-// hookIsOurs refuses to write a hook that other repositories would have too: git may be
-// told to look for all of them in one folder (core.hooksPath).
+// hookIsOurs refuses to write a hook that other repositories would run, too: git may look
+// for the hooks of all of them in one folder (core.hooksPath).
 func hookIsOurs(ctx context.Context, dir, path, prefix string) error {
 	own, err := git.Dir(ctx, dir)
 	if err != nil {
@@ -70,13 +70,13 @@ func hookIsOurs(ctx context.Context, dir, path, prefix string) error {
 			"hooks"))+", then wgkeys init --hook; or write into the one that is there: "+hookLine(prefix))
 }
 
-// hookText does nothing on a branch that has no repository of wgkeys'.
+// hookText does nothing on a branch without a repository of wgkeys.
 func hookText(prefix string) []byte {
 	return []byte("#!/bin/sh\n" + hookMark + "\n[ -e " + ui.Quoted(prefix+Marker) + " ] || exit 0\nexec " +
 		hookLine(prefix) + "\n")
 }
 
-// olderHook is what versions before this one wrote.
+// olderHook is the text that earlier versions wrote.
 func olderHook(prefix string) []byte {
 	return []byte("#!/bin/sh\n" + hookMark + "\nexec " + hookLine(prefix) + "\n")
 }
@@ -89,8 +89,7 @@ func hookLine(prefix string) string {
 	return "wgkeys check -q --staged -C " + words.Quote(strings.TrimSuffix(prefix, "/"))
 }
 
-// writeHook replaces ours at once: a hook that is half there would let everything
-// through.
+// writeHook replaces the hook in one step: a partial one would let everything through.
 func writeHook(path string, text []byte) error {
 	if err := files.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -98,7 +97,7 @@ func writeHook(path string, text []byte) error {
 	return files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o755, Inherit: true})
 }
 
-// readHook does not wait for the writer of a FIFO (fifo(7)); it is not ours.
+// readHook does not wait for the writer of a FIFO (fifo(7)), which is not ours.
 func readHook(path string) ([]byte, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, err

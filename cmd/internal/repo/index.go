@@ -10,11 +10,11 @@ import (
 	"wgkeys/keyring/git"
 )
 
-// An IndexOf tells what git's index has of the repository in a working tree.
+// An IndexOf returns what git's index has of the repository in a working tree.
 type IndexOf func(top string) (*git.Index, error)
 
-// IndexOnce asks git once for each working tree, for a command that changes nothing
-// between its questions.
+// IndexOnce asks git once for each working tree, for a command that changes nothing between
+// its questions.
 func IndexOnce(ctx context.Context, r *Repo) IndexOf {
 	type read struct {
 		index *git.Index
@@ -31,14 +31,14 @@ func IndexOnce(ctx context.Context, r *Repo) IndexOf {
 	}
 }
 
-// pathsIn are the folders of the repository that a working tree has, beside others of
-// its own: none where it has no others.
+// pathsIn returns the folders of the repository in a working tree that also has other
+// files: none if it has no others.
 func pathsIn(r *Repo, top string) (paths []string) {
 	var folders []string
 	if dir, err := filepath.EvalSymlinks(r.Dir); err == nil {
 		folders = append(folders, dir)
 	}
-	trees, _ := r.Trees() // an error is one of reading, which others tell
+	trees, _ := r.Trees() // a read error, which is reported elsewhere
 	for _, t := range trees {
 		folders = append(folders, t.Folders...)
 	}
@@ -53,15 +53,15 @@ func pathsIn(r *Repo, top string) (paths []string) {
 	return paths
 }
 
-// isIn tells whether a path is that of a folder, or lies below it.
+// isIn reports whether a path is that of a folder, or below it.
 func isIn(path, folder string) bool {
 	in, err := filepath.Rel(folder, path)
 	return err == nil && filepath.IsLocal(in)
 }
 
-// HasUntracked tells whether vault and keyring may have a file, of those that matter, that
-// the index of their working tree has not: whether git is to be asked why. Where the
-// snapshot does not know all that is in them they may.
+// HasUntracked reports whether vault and keyring may have a file that matters and that is
+// not in the index of their working tree, so that git has to be asked for the reason. It is
+// true if the snapshot does not have everything in them.
 func HasUntracked(r *Repo, t workTree, index *git.Index, matters func(name string) bool) bool {
 	dir, err := filepath.EvalSymlinks(r.Dir)
 	if err != nil {
@@ -87,13 +87,13 @@ type untracked struct {
 	matters func(name string) bool
 }
 
-// in looks through a folder: prefix is what the index has before the names in it.
+// in examines a folder: prefix is what precedes the names in the index.
 func (u *untracked) in(entries []fs.DirEntry, prefix []byte) bool {
 	for _, e := range entries {
 		name := e.Name()
 		path := append(prefix, name...)
 		switch {
-		case name == ".git" && len(prefix) > 0: // a repository in the repository, of which git tells in its own way
+		case name == ".git" && len(prefix) > 0: // a repository in the repository, which git reports in another way
 			return true
 		case name == ".git":
 		case e.IsDir():

@@ -13,39 +13,38 @@ import (
 	"wgkeys/vault"
 )
 
-// A clone of the repository may be behind, and then its keys are those that were
-// replaced, because they were stolen, say. Whether it is shows on the hosts: one of
-// them has a key that this clone does not know. So before a key takes the place of
-// another one, the other one is looked for here: in keyring and vault, and in what
-// they were in the commits that led to this one. That it is found is not enough: a
-// merge, a revert and a rename bring older keys back, and the newer one stays in the
-// history.
+// A clone of the repository may be behind, and then its keys are those that were replaced,
+// perhaps because they were stolen. The hosts show whether it is: one of them has a key
+// that this clone does not know. So before a key replaces another one, that one is looked
+// for here: in keyring and vault, and in their contents in the commits that led to this
+// one. To find it is not enough: a merge, a revert and a rename restore older keys, and the
+// newer one stays in the history.
 
-// A KeyHistory tells of keys on hosts whether this clone knows them. Several hosts may
-// ask at once.
+// A KeyHistory says for keys on hosts whether this clone knows them. Several goroutines may
+// use it.
 type KeyHistory struct {
 	Repo *Repo
 	mu   sync.Mutex
 	here map[keyOf]bool      // the hosts of all tunnel files; nil: not read yet
-	now  map[string]bool     // fingerprints that these have now; nil: not read yet
-	past map[string]*history // by file, and by folder: of all files in it
-	// of public keys, the number of the commit that each came with; nil: not read yet
+	now  map[string]bool     // fingerprints of the present keys of these; nil: not read yet
+	past map[string]*history // by file, or by folder for all files in it
+	// for public keys, the number of the commit that added each; nil: not read yet
 	order map[string]int
 }
 
-// A history is which fingerprints there were.
+// A history is a set of fingerprints that there ever were.
 type history struct {
 	top   string
-	first map[string]string         // the commit that each was first in
-	owner map[string]map[keyOf]bool // whose each was
+	first map[string]string         // the commit that added each
+	owner map[string]map[keyOf]bool // the owner of each
 }
 
-// A keyOf is whose key a file of keyring or vault is about. Of a private key, and its
-// public one, peer is "".
+// A keyOf is the owner of the key in a file of keyring or vault. For a private key, and its
+// public key, peer is "".
 type keyOf struct{ host, tunnel, peer string }
 
-// A notKnown is the error of a key that this clone does not know, or knows as newer
-// than its own.
+// A notKnown is the error of a key that this clone does not know, or knows as newer than
+// its own.
 type notKnown struct {
 	why   string
 	later bool // the history has it
@@ -53,16 +52,16 @@ type notKnown struct {
 
 func (n *notKnown) Error() string { return "the repository may be behind: " + n.why }
 
-// MayReplace refuses to put the key whose fingerprint is want in the place of the one whose
-// fingerprint is has, in a file of host, unless that one is known to be older. That of a private
-// key is its public key.
+// MayReplace refuses to replace the key with fingerprint has by the one with fingerprint
+// want, in a file of host, unless the former is known to be older. The fingerprint of a
+// private key is its public key.
 func (k *KeyHistory) MayReplace(ctx context.Context, host, tunnel, peer, want, has string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.readNow(); err != nil {
 		return err
 	}
-	if k.now[has] { // that of another tunnel, say
+	if k.now[has] { // of another tunnel, for instance
 		return nil
 	}
 	own, err := k.ofKey(ctx, keyOf{host, tunnel, peer})
@@ -72,7 +71,7 @@ func (k *KeyHistory) MayReplace(ctx context.Context, host, tunnel, peer, want, h
 	if newer, err := own.newer(ctx, has, want); err != nil || newer {
 		return laterThere(err)
 	}
-	// A host that was renamed had its keys in files of another name.
+	// The keys of a renamed host were in files of another name.
 	all, err := k.ofAll(ctx, peer)
 	switch {
 	case err != nil:
@@ -81,7 +80,7 @@ func (k *KeyHistory) MayReplace(ctx context.Context, host, tunnel, peer, want, h
 		return &notKnown{why: "neither it nor its history has that key"}
 	case own.first[has] == "" && k.ofOthers(all.owner[has]):
 		return nil
-	case all.first[has] == all.first[want]: // no commit tells which was there first
+	case all.first[has] == all.first[want]: // no commit says which one was first
 		return nil
 	}
 	if newer, err := all.newer(ctx, has, want); err != nil || newer {
@@ -97,7 +96,7 @@ func laterThere(err error) error {
 	return &notKnown{"its history has that key, as a later one than its own", true}
 }
 
-// newer reports whether a key was made when the other one was there already.
+// newer reports whether a key was made after the other one.
 func (h *history) newer(ctx context.Context, key, than string) (bool, error) {
 	if h.first[key] == "" || h.first[than] == "" { // not committed, or not yet
 		return false, nil
@@ -105,8 +104,8 @@ func (h *history) newer(ctx context.Context, key, than string) (bool, error) {
 	return git.IsAncestor(ctx, h.top, h.first[than], h.first[key])
 }
 
-// ofOthers reports whether a key was only ever one of hosts that the tunnel files name:
-// it has come to another one by a copy of a disk, say.
+// ofOthers reports whether a key only ever belonged to other hosts that the tunnel files
+// name: it has come here by a copy of a disk, for instance.
 func (k *KeyHistory) ofOthers(owners map[keyOf]bool) bool {
 	for owner := range owners {
 		if !k.named(owner.host, owner.tunnel) {
@@ -132,8 +131,8 @@ func (k *KeyHistory) named(host, tunnelName string) bool {
 	return k.here[keyOf{host, tunnelName, ""}]
 }
 
-// readNow reads what keyring and vault have of hosts that are named. What a merge or a
-// rename by hand has left there of others does not count.
+// readNow reads the present keys of hosts that are named. What a merge or a rename by hand
+// has left of others does not count.
 func (k *KeyHistory) readNow() error {
 	if k.now != nil {
 		return nil
@@ -157,7 +156,7 @@ func (k *KeyHistory) readNow() error {
 	return err
 }
 
-// ofAll reads all that the keyring, or of preshared keys the vault, ever had.
+// ofAll reads all keys that the keyring, or for preshared keys the vault, ever had.
 func (k *KeyHistory) ofAll(ctx context.Context, peer string) (*history, error) {
 	if peer == "" {
 		return k.read(ctx, k.Repo.Ring.Dir)
@@ -165,12 +164,12 @@ func (k *KeyHistory) ofAll(ctx context.Context, peer string) (*history, error) {
 	return k.read(ctx, k.Repo.Vault.Dir)
 }
 
-// ofKey reads the past of one key.
+// ofKey reads the history of one key.
 func (k *KeyHistory) ofKey(ctx context.Context, of keyOf) (*history, error) {
 	return k.read(ctx, k.filesOf(of)...)
 }
 
-// read reads the past of files or of a folder, once.
+// read reads the history of files or of a folder, once.
 func (k *KeyHistory) read(ctx context.Context, paths ...string) (*history, error) {
 	name := strings.Join(paths, "\x00")
 	if h := k.past[name]; h != nil {
@@ -196,7 +195,7 @@ func (k *KeyHistory) read(ctx context.Context, paths ...string) (*history, error
 	return h, nil
 }
 
-// ownerOfPath is whose key the file HOST/NAME of the keyring or the vault is about.
+// ownerOfPath is the owner of the key in the file HOST/NAME of the keyring or the vault.
 func ownerOfPath(file string) keyOf {
 	of := keyOf{host: path.Base(path.Dir(file))}
 	name := path.Base(file)
@@ -208,8 +207,8 @@ func ownerOfPath(file string) keyOf {
 	return of
 }
 
-// versions calls do with the fingerprint of each version that git has of files at paths, all
-// in one folder of the repository. Where there is no git there is none.
+// versions calls do with the fingerprint of each version in git of files at paths, all in
+// one folder of the repository. Without git there is none.
 func versions(ctx context.Context, of git.Commits, paths []string,
 	do func(fingerprint string, v git.Version)) (top string, err error) {
 	paths = slices.Clone(paths)
@@ -229,7 +228,7 @@ func versions(ctx context.Context, of git.Commits, paths []string,
 	})
 }
 
-// topOf is the nearest folder at or above path that is there.
+// topOf is the nearest existing folder at or above path.
 func topOf(path string) string {
 	for {
 		if real, err := filepath.EvalSymlinks(path); err == nil || path == filepath.Dir(path) {
@@ -239,7 +238,7 @@ func topOf(path string) string {
 	}
 }
 
-// realPath follows the links of a path, also of one that is not there now.
+// realPath resolves the links in a path that need not exist.
 func realPath(path string) (string, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real, nil
@@ -251,7 +250,7 @@ func realPath(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), err
 }
 
-// fingerprintOf is the fingerprint of the key that a file of keyring or vault is about; "": none.
+// fingerprintOf is the fingerprint of the key in a file of keyring or vault; "": none.
 func fingerprintOf(text []byte) string {
 	if k, err := keyring.ParsePublicKey(text); err == nil {
 		return k.String()
@@ -269,9 +268,8 @@ func fingerprintIn(m vault.Meta) string {
 	return m.PublicKey.String()
 }
 
-// ReplacedSince reports whether the present key of host has taken the place of another
-// one when the keyring had the key of its peer already, as far as git knows. Both
-// are public keys of the tunnel.
+// ReplacedSince reports whether host's present key has replaced another one after the
+// keyring had its peer's key, as far as git knows. Both are public keys of the tunnel.
 func (k *KeyHistory) ReplacedSince(ctx context.Context, tunnel, host string, key, peer keyring.PublicKey) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -287,7 +285,7 @@ func (k *KeyHistory) ReplacedSince(ctx context.Context, tunnel, host string, key
 	return known && (!committed || added < replaced)
 }
 
-// readOrder reads the public keys of all hosts, in the order in which they came.
+// readOrder reads the public keys of all hosts, in the order in which they were added.
 func (k *KeyHistory) readOrder(ctx context.Context) error {
 	if k.order != nil {
 		return nil
@@ -307,11 +305,11 @@ func (k *KeyHistory) readOrder(ctx context.Context) error {
 	return err
 }
 
-// A host that was restored from a snapshot has the key of then, which its peers do not
-// take any more.
+// A host that was restored from a snapshot has the key of that time, which its peers
+// refuse.
 
-// IsOlder reports whether the private key of a host is known to be one that the
-// present one has replaced.
+// IsOlder reports whether a host's private key is known to be one that the present one has
+// replaced.
 func (k *KeyHistory) IsOlder(ctx context.Context, host, tunnel string, want, has keyring.PublicKey) bool {
 	if k == nil || has.IsZero() || k.MayReplace(ctx, host, tunnel, "", want.String(), has.String()) != nil {
 		return false

@@ -15,13 +15,12 @@ import (
 	"wgkeys/keyring/git"
 )
 
-// lockWait is how long a command waits for another one, which as a rule makes a
-// key or two.
+// lockWait is how long a command waits for another one, which usually makes a key or two.
 const lockWait = 3 * time.Second
 
-// Lock keeps every other command that writes out of this checkout until the process
-// ends. What only reads is not kept out: each file is there in full or not at all. With
-// commit it refuses where no commit could be made, before anything is changed.
+// Lock keeps all other commands that write out of this checkout until the process ends.
+// Commands that only read are not kept out: each file is there in full or not at all. If
+// commit is set it refuses if no commit could be made, before anything is changed.
 func (r *Repo) Lock(ctx context.Context, commit bool) error {
 	if err := waitForLock(ctx, r); err != nil {
 		return err
@@ -34,8 +33,8 @@ func (r *Repo) Lock(ctx context.Context, commit bool) error {
 	return r.Changes.foresee(ctx)
 }
 
-// waitForLock locks the marker itself: it is in every repository, also without git, and
-// the lock leaves no file behind.
+// waitForLock locks the marker itself: it exists in every repository, also without git, and
+// so the lock leaves no file behind.
 func waitForLock(ctx context.Context, r *Repo) error {
 	path := filepath.Join(r.Dir, Marker)
 	for deadline := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
@@ -67,15 +66,16 @@ func tryLock(r *Repo) (held bool, err error) {
 		return false, fault.WrapFile(err, "cannot lock", filepath.Join(r.Dir, Marker),
 			"git clone the repository to a local disk: its file system here does not lock")
 	}
-	// git checkout and the like put another file in its place.
+	// git checkout and similar commands replace the file.
 	now, err := r.Root.Stat(Marker)
 	mine, mineErr := f.Stat()
 	if err != nil || mineErr != nil || !os.SameFile(now, mine) {
 		f.Close()
 		return false, nil
 	}
-	// Later too: then a folder keeps others away, where one can be locked (not on NFS).
-	// Not the repository's own, which a script may have locked that runs this.
+	// Later commands, too: this folder keeps them out if a folder can be locked (not on
+	// NFS). The repository's own folder is not used, since a script that runs this may have
+	// locked it.
 	r.unlock, err = files.Lock(r.Ring.Dir)
 	if errors.Is(err, files.ErrLocked) {
 		f.Close()
@@ -85,9 +85,9 @@ func tryLock(r *Repo) (held bool, err error) {
 	return true, nil
 }
 
-// openMarker opens the marker for writing, though nothing is written: NFS locks no
-// file for one process alone that is open for reading only (flock(2), "NFS
-// details"). Elsewhere that will do for who may not write to it.
+// openMarker opens the marker for writing, though nothing is written: on NFS an exclusive
+// lock needs that (flock(2), "NFS details"). Elsewhere reading is enough for a user who may
+// not write to it.
 func openMarker(r *Repo) (*os.File, error) {
 	f, err := r.Root.OpenFile(Marker, os.O_RDWR|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -96,15 +96,15 @@ func openMarker(r *Repo) (*os.File, error) {
 	return f, err
 }
 
-// Sweep removes what a command that was killed has left of a host's files. It is
-// for verbs that write: nobody else does now.
+// Sweep removes what a killed command has left of a host's files. It is for verbs that
+// write, since they hold the lock.
 func (r *Repo) Sweep(host string) error {
 	if r.swept[host] {
 		return nil
 	}
 	for _, dir := range []string{filepath.Join(r.Vault.Dir, host), filepath.Join(r.Ring.Dir, host)} {
 		err := files.Sweep(r.Dir, dir, IsKeyFile)
-		if err != nil && !errors.Is(err, files.ErrOutside) { // who reads there tells it better
+		if err != nil && !errors.Is(err, files.ErrOutside) { // reported better by the code that reads it
 			return fault.WrapFile(err, "cannot remove what an earlier command has left in", dir, "ls -la "+dir)
 		}
 	}
@@ -115,9 +115,8 @@ func (r *Repo) Sweep(host string) error {
 	return nil
 }
 
-// Shared are the bits of a mode that files in dir get for others, where git is told
-// that they share the repository. Where git does not answer the verbs say so that need
-// to know more of it.
+// Shared returns the mode bits that files in dir get for others, if git is configured to
+// share the repository. If git does not answer, the verbs that need it report that.
 func Shared(ctx context.Context, dir string) fs.FileMode {
 	if _, err := git.Top(dir); err != nil {
 		return 0

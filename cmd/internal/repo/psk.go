@@ -12,8 +12,7 @@ import (
 	"wgkeys/vault"
 )
 
-// A PSKFile is a host's vault file of a preshared key, and what is known of it
-// without a secret.
+// A PSKFile is a host's vault file of a preshared key, and what its metadata says.
 type PSKFile struct {
 	Host, File, Path string
 	vault.Meta
@@ -23,9 +22,9 @@ type PSKFile struct {
 // Missing reports whether there is no such file.
 func (h PSKFile) Missing() bool { return errors.Is(h.Err, fs.ErrNotExist) }
 
-// PSK are the two vault files of the preshared key of a and b. They may hold
-// different secrets, for whoever replaced one in the repository: that is an
-// error, since a host would drop all packets of the other.
+// PSK returns the two vault files of the preshared key of a and b. They may hold different
+// secrets if somebody has replaced one in the repository: that is an error, since each host
+// would drop all packets of the other.
 func (r *Repo) PSK(tunnel, a, b string) (mine, other PSKFile, err error) {
 	mine, other = r.PSKFile(tunnel, a, b), r.PSKFile(tunnel, b, a)
 	if mine.Err == nil && other.Err == nil && mine.PSK != other.PSK {
@@ -45,8 +44,8 @@ func (r *Repo) PSKFile(tunnel, host, peer string) PSKFile {
 	return h
 }
 
-// Expected is what a vault file has to hold, by the keyring or, for a preshared key,
-// by the file of the other host.
+// Expected is what a vault file has to hold, by the keyring or, for a preshared key, by the
+// file of the other host.
 func (r *Repo) Expected(n vault.Name) (vault.Expected, error) {
 	if tunnel, ok := strings.CutSuffix(n.File, ".key"); ok {
 		public, err := expectedKey(r, n.Host, tunnel)
@@ -65,23 +64,23 @@ func (r *Repo) Expected(n vault.Name) (vault.Expected, error) {
 		return vault.Expected{}, err
 	case other.Err == nil:
 		return vault.Expected{PSK: other.PSK}, nil
-	case mine.Err == nil: // what is wrong with the other is told of the other host
+	case mine.Err == nil: // an error of the other file is reported for the other host
 		return vault.Expected{PSK: mine.PSK}, nil
 	case errors.Is(mine.Err, vault.ErrNoMeta) && errors.Is(other.Err, vault.ErrNoMeta):
 		return vault.Expected{Other: vault.Name{Host: other.Host, File: other.File}}, nil
-	case errors.Is(mine.Err, vault.ErrNoMeta) && other.Missing(): // gen makes the other of it
+	case errors.Is(mine.Err, vault.ErrNoMeta) && other.Missing(): // gen makes the other file from it
 		return vault.Expected{}, nil
 	}
 	return vault.Expected{}, errors.Join(mine.Err, other.Err)
 }
 
-// expectedKey is the public key of a host's wg0.key or wg0.next.key. In the middle
-// of a rotation the keyring may be a step behind, or a step short.
+// expectedKey is the public key of a host's wg0.key or wg0.next.key. In the middle of a
+// rotation the keyring may be a step behind.
 func expectedKey(r *Repo, host, name string) (public keyring.PublicKey, err error) {
 	tunnel, next := strings.CutSuffix(name, ".next")
 	c, err := r.KeyState(host, tunnel)
 	switch {
-	case errors.Is(err, vault.ErrNoMeta) && next: // by hand, which is told of by the keyring alone
+	case errors.Is(err, vault.ErrNoMeta) && next: // made by stock age: only the keyring says it
 		return r.Ring.Seen(r.Snapshot, host, name)
 	case err != nil && !errors.Is(err, vault.ErrNoMeta):
 		return public, err

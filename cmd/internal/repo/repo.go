@@ -1,6 +1,6 @@
 // Package repo is the user's repository: where it is, its settings, who may write to it,
-// how far each key's rotation is in it, which keys its history knows, and what is
-// committed to git. It needs no identity and no host.
+// the state of each key's rotation, which keys its history contains, and commits to git. It
+// needs no identity and no host.
 package repo
 
 import (
@@ -21,8 +21,8 @@ import (
 	"wgkeys/vault"
 )
 
-// A Repo is the user's repository. No symbolic link in it leads out of it: files
-// are read through root, or as package files does.
+// A Repo is the user's repository. No symbolic link out of it is followed: files are read
+// through root, or with package files.
 type Repo struct {
 	Dir      string
 	Root     *os.Root
@@ -30,7 +30,7 @@ type Repo struct {
 	Vault    vault.Vault
 	Snapshot *files.Snapshot // see look; nil: the disk is asked
 
-	MaxKeyAge time.Duration // 0: keys may be of any age
+	MaxKeyAge time.Duration // 0: keys may have any age
 
 	held    *os.File // the marker, locked; see lock
 	unlock  func()   // the keyring
@@ -38,14 +38,14 @@ type Repo struct {
 	swept   map[string]bool // hosts
 }
 
-// Find finds the repository of a folder, as git does: in the folder itself or the
-// nearest one above it. "" is the working folder.
+// Find finds the repository of a folder, as git does: in the folder itself or the nearest
+// one above it. "" is the working folder.
 func Find(folder string) (*Repo, error) {
 	start, err := filepath.Abs(folder)
 	if err != nil {
 		return nil, fault.Wrap(err, "cannot find the working folder", "", "")
 	}
-	if folder != "" { // or a slip of the pen would work on a repository above it
+	if folder != "" { // otherwise a typing error would use a repository above it
 		if info, err := os.Stat(start); err != nil {
 			return nil, fault.WrapFile(fault.Errno(err), "cannot work in the folder of -C", start, "ls -d "+ui.Quoted(start))
 		} else if !info.IsDir() {
@@ -92,8 +92,8 @@ func openRepo(dir string, text []byte) (*Repo, error) {
 	return r, nil
 }
 
-// TakeSnapshot reads the keyring and the vault once, for a command that asks about all of
-// them many times, and not about what it has written. Forget wipes what was read.
+// TakeSnapshot reads the keyring and the vault once, for a command with many questions
+// about all of them, but not about what it has written itself. Forget wipes what was read.
 func (r *Repo) TakeSnapshot() (forget func()) {
 	seen := files.Take(r.Dir, tunnel.Dir, filepath.Base(r.Ring.Dir), filepath.Base(r.Vault.Dir))
 	r.Snapshot, r.Vault.Seen = seen, seen
@@ -106,16 +106,15 @@ func (r *Repo) TakeSnapshot() (forget func()) {
 // Tunnels is the folder of the tunnel files.
 func (r *Repo) Tunnels() fs.FS { return tunnelFolder{r.Root.FS()} }
 
-// A tunnelFolder is that folder, from which links may lead to elsewhere in the
-// repository. Unlike that of [fs.Sub] it can tell what a file is without opening it,
-// for which a FIFO makes us wait.
+// A tunnelFolder is that folder; links in it may lead to elsewhere in the repository.
+// Unlike [fs.Sub] it can stat a file without opening it, which for a FIFO would wait.
 type tunnelFolder struct{ repo fs.FS }
 
 func (f tunnelFolder) Open(name string) (fs.File, error) { return f.repo.Open(f.path(name)) }
 
 func (f tunnelFolder) Stat(name string) (fs.FileInfo, error) { return fs.Stat(f.repo, f.path(name)) }
 
-// path leaves a name that is none as it is: Open refuses it.
+// path leaves an invalid name as it is: Open refuses it.
 func (f tunnelFolder) path(name string) string {
 	if !fs.ValidPath(name) {
 		return name
@@ -123,8 +122,8 @@ func (f tunnelFolder) path(name string) string {
 	return path.Join(tunnel.Dir, name)
 }
 
-// TunnelNames are the names of all tunnels or, where only is not "", that one, whether
-// it is there or not.
+// TunnelNames are the names of all tunnels or, if only is not "", that one, even if it does
+// not exist.
 func (r *Repo) TunnelNames(only string) ([]string, error) {
 	names, err := tunnel.List(r.Tunnels())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -139,7 +138,7 @@ func (r *Repo) TunnelNames(only string) ([]string, error) {
 	return names, nil
 }
 
-// SomeTunnels are all tunnels, or the only one that is asked for: at least one.
+// SomeTunnels returns all tunnels, or the only one that is asked for: at least one.
 func (r *Repo) SomeTunnels(only string) ([]*tunnel.Tunnel, error) {
 	names, err := r.TunnelNames(only)
 	if err != nil {
@@ -157,16 +156,15 @@ func (r *Repo) SomeTunnels(only string) ([]*tunnel.Tunnel, error) {
 	return tunnels, nil
 }
 
-// A SeveralTunnelsError is the error of a repository with several tunnels, of which none
-// was named.
+// A SeveralTunnelsError is the error if there are several tunnels and none was named.
 type SeveralTunnelsError struct{ Names []string }
 
 func (s *SeveralTunnelsError) Error() string {
 	return "the repository has several tunnels: " + strings.Join(s.Names, ", ")
 }
 
-// Tunnel is the tunnel that is asked for or, where only is "", the one that there is.
-// An error may be a [severalTunnels].
+// Tunnel returns the tunnel that is asked for or, if only is "", the one that exists. The
+// error may be a [SeveralTunnelsError].
 func (r *Repo) Tunnel(only string) (*tunnel.Tunnel, error) {
 	names, err := r.TunnelNames(only)
 	switch {
@@ -203,7 +201,7 @@ func noTunnel(r *Repo) error {
 		"write tunnels/wg0.toml; wgkeys help start begins with one of ten lines")
 }
 
-// Rel is a path as seen from the repository's folder.
+// Rel is a path relative to the repository's folder.
 func (r *Repo) Rel(path string) string {
 	if name, err := filepath.Rel(r.Dir, path); err == nil {
 		return name

@@ -16,13 +16,13 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// settings are what wgkeys.toml may say.
+// settings are the keys of wgkeys.toml.
 type settings struct {
 	MaxKeyAge age `toml:"max_key_age"`
 }
 
-// An age is written "365d", or as time.ParseDuration reads it: "720h". It is a
-// struct, for a TOML number would do for a time.Duration, and be nanoseconds.
+// An age is written "365d", or as time.ParseDuration reads it: "720h". It is a struct
+// because a TOML number would be accepted for a time.Duration, as nanoseconds.
 type age struct{ time.Duration }
 
 const Day = 24 * time.Hour
@@ -42,7 +42,7 @@ func (a *age) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// InDays spells an age as it may be written.
+// InDays formats an age as it may be written.
 func InDays(d time.Duration) string {
 	if d%Day == 0 {
 		return strconv.Itoa(int(d/Day)) + "d"
@@ -50,8 +50,8 @@ func InDays(d time.Duration) string {
 	return d.String()
 }
 
-// parseSettings reads the text of wgkeys.toml in dir as strictly as a tunnel
-// file: what is not known is an error that names the line.
+// parseSettings parses the text of wgkeys.toml in dir as strictly as a tunnel file: an
+// unknown key is an error that names the line.
 func parseSettings(dir string, text []byte) (settings, error) {
 	var s settings
 	text = files.Text(text)
@@ -94,8 +94,8 @@ func parseSettings(dir string, text []byte) (settings, error) {
 	return s, invalid(lineOf("max_key_age", text), strings.TrimPrefix(err.Error(), "toml: "))
 }
 
-// lineOf is where a key is set, for a value of the wrong type: of that go-toml
-// tells no place.
+// lineOf is the line where a key is set, for a value of the wrong type: go-toml does not
+// report that.
 func lineOf(key string, text []byte) int {
 	for i, line := range bytes.Split(text, []byte("\n")) {
 		if before, _, _ := bytes.Cut(line, []byte("#")); bytes.Contains(before, []byte(key)) {

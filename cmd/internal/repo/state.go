@@ -16,7 +16,7 @@ import (
 	"wgkeys/vault"
 )
 
-// A turn of a host's key in the repository: what is there of the next key, and
+// A KeyState is the state of a host's rotation in the repository: what is there of the next key, and
 // of the present one.
 //
 //	key.age   next.key.age   .pub   next.pub
@@ -36,8 +36,7 @@ type KeyState struct {
 	keyIsHere     bool              // there is a key.age
 }
 
-// KeyState reads how far a rotation of host is in the repository. It needs no
-// identity.
+// KeyState reads the state of host's rotation in the repository. It needs no identity.
 func (r *Repo) KeyState(host, tunnel string) (c KeyState, err error) {
 	if noNext(r, host, tunnel) {
 		return c, nil
@@ -57,15 +56,15 @@ func (r *Repo) KeyState(host, tunnel string) (c KeyState, err error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return c, nil
-	case err != nil && !errors.Is(err, vault.ErrNoMeta): // what stock age made is no next key
+	case err != nil && !errors.Is(err, vault.ErrNoMeta): // a file of stock age is not a next key
 		return c, err
 	}
 	c.keyIsHere, c.VaultPromoted = true, present.PublicKey == c.Next
 	return c, nil
 }
 
-// noNext tells that there is no rotation, where a snapshot says so: of ten thousand hosts
-// nearly all have none, and an error for each takes time.
+// noNext reports that there is no rotation, by a snapshot: of ten thousand hosts nearly all
+// have none, and an error for each takes time.
 func noNext(r *Repo, host, tunnel string) bool {
 	return r.Ring.Lacks(r.Snapshot, host, keyring.Next(tunnel)) &&
 		r.Vault.Lacks(host, vault.KeyFile(keyring.Next(tunnel)))
@@ -74,7 +73,7 @@ func noNext(r *Repo, host, tunnel string) bool {
 // UnderWay reports whether there is a rotation that is not over.
 func (c KeyState) UnderWay() bool { return c.Sealed || !c.Next.IsZero() }
 
-// Mismatch tells of two next keys that do not belong together.
+// Mismatch is the error if two next keys do not belong together.
 func (c KeyState) Mismatch(r *Repo, host, tunnel string) error {
 	if !c.Sealed || c.Next.IsZero() || c.inVault == c.Next {
 		return nil
@@ -86,11 +85,11 @@ func (c KeyState) Mismatch(r *Repo, host, tunnel string) error {
 		"git log -p -- "+path)
 }
 
-// Promote makes the next key of host the present one, when it is certain that
-// the hosts use it. First the private key, then the public one: killed in
-// between, the vault's metadata tells that it belongs to the next public key, and
-// another call goes on from there. Where nothing is left to do it does nothing. Each of
-// the two goes through step, for tests that hit it there.
+// Promote makes the next key of host the present one, when it is certain that the hosts use
+// it. First the private key, then the public one: after a crash in between, the vault's
+// metadata belongs to the next public key, and another call continues from there. If
+// nothing is left to do it does nothing. Each of the two goes through step, with which
+// tests make one fail.
 func (r *Repo) Promote(host, tunnel string, step func(string, func() error) error) error {
 	c, err := r.KeyState(host, tunnel)
 	if err != nil || !c.UnderWay() {
@@ -117,9 +116,9 @@ func (r *Repo) Promote(host, tunnel string, step func(string, func() error) erro
 	return step("promote public", func() error { return r.Ring.Promote(host, tunnel) })
 }
 
-// nextKeys are the keys that a rotation is changing hosts of a tunnel to. Where
-// the rotation is over, but for the keyring, the next key is the present one:
-// those are put into present.
+// nextKeys are the keys to which a rotation is changing hosts of a tunnel. If the rotation
+// is finished, except in the keyring, the next key is the present one: then it is put into
+// present.
 func nextKeys(r *Repo, seen *files.Snapshot, tunnel string,
 	present map[string]keyring.PublicKey) (map[string]keyring.PublicKey, error) {
 	next, err := r.Ring.LoadSeen(seen, keyring.Next(tunnel))
@@ -127,7 +126,7 @@ func nextKeys(r *Repo, seen *files.Snapshot, tunnel string,
 		return nil, err
 	}
 	for host, key := range next {
-		// A config change needs no vault: without it the hosts find out.
+		// A configuration change needs no vault: without it the hosts find out.
 		if c, err := r.KeyState(host, tunnel); err == nil && c.VaultPromoted {
 			present[host] = key
 			delete(next, host)
@@ -142,10 +141,10 @@ type HostKey struct {
 	Created      time.Time
 }
 
-// Due are the keys that are older than max_key_age allows, of all hosts of all
-// tunnels, oldest first: none where it is not set. One whose rotation has begun and
-// is not over is due whatever its age. The vault's metadata tells, and no identity
-// is needed; the age of a key that only its host has is not known.
+// Due returns the keys that are older than max_key_age, of all hosts of all tunnels, oldest
+// first: none if it is not set. A key with an unfinished rotation is due at any age. The
+// vault's metadata has the age, so no identity is needed; the age of a key that only its
+// host has is not known.
 func (r *Repo) Due(now time.Time) ([]HostKey, error) {
 	if r.MaxKeyAge == 0 {
 		return nil, nil
@@ -181,13 +180,13 @@ func (r *Repo) Due(now time.Time) ([]HostKey, error) {
 	return due, nil
 }
 
-// TooOld reports whether a key is older than max_key_age allows.
+// TooOld reports whether a key is older than max_key_age.
 func (r *Repo) TooOld(m vault.Meta, now time.Time) bool {
 	return r.MaxKeyAge > 0 && now.Sub(m.Created) > r.MaxKeyAge
 }
 
-// View is the plain configuration as host sees it, with both keys of a host that
-// is in the middle of a rotation.
+// View is the plain configuration of host, with both keys of a host that is in the middle
+// of a rotation.
 func (r *Repo) View(t *tunnel.Tunnel, host string) (*tunnel.View, error) {
 	vs, err := ViewsOf(r, t)
 	if err != nil {
@@ -196,7 +195,7 @@ func (r *Repo) View(t *tunnel.Tunnel, host string) (*tunnel.View, error) {
 	return vs.Of(host)
 }
 
-// Views are those of a tunnel's hosts, whose public keys are read once.
+// Views are those of a tunnel's hosts; the public keys are read once.
 type Views struct {
 	of   func(host string) (*tunnel.View, error)
 	next map[string]keyring.PublicKey
@@ -226,8 +225,8 @@ func (vs *Views) Of(host string) (*tunnel.View, error) {
 }
 
 // AllViews are the views of several tunnels' hosts, for several goroutines: the public keys
-// of a tunnel are read once, when the first of its views is asked for. [Repo.View] would read
-// all of them for each host.
+// of a tunnel are read once, with its first view. [Repo.View] would read all of them for
+// each host.
 type AllViews struct {
 	Repo *Repo
 

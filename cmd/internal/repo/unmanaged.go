@@ -10,8 +10,8 @@ import (
 	"wgkeys/vault"
 )
 
-// NewKeyByHand is how a host that nobody logs in to gets another key: one that the vault
-// has is made again and exported, any other comes from its owner.
+// NewKeyByHand is how an unmanaged host gets another key: one in the vault is made again
+// and exported, any other comes from its owner.
 func NewKeyByHand(r *Repo, host, tunnel string) string {
 	public, file := r.Rel(r.Ring.Path(host, tunnel)), vault.KeyFile(tunnel)
 	if _, err := r.Vault.Meta(host, file); errors.Is(err, fs.ErrNotExist) {
@@ -21,8 +21,8 @@ func NewKeyByHand(r *Repo, host, tunnel string) string {
 		public, r.Rel(r.Vault.Path(host, file)), Commands(r, tunnel).Run("gen", host), host)
 }
 
-// Unmanaged tells of hosts, by name of tunnel and host, whether nobody logs in to them. Of
-// a tunnel that cannot be read it says so of none.
+// Unmanaged returns a function that reports whether a host of a tunnel, both by name, is
+// unmanaged. It is false for a tunnel that cannot be read.
 func Unmanaged(r *Repo) func(host, name string) bool {
 	names, _ := r.TunnelNames("")
 	tunnels := make([]*tunnel.Tunnel, len(names))

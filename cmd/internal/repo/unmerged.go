@@ -15,16 +15,16 @@ import (
 type Unmerged struct {
 	*git.Conflict
 	Top, FullPath string // git's working tree, and the file
-	Host          string // of vault and keyring; "" of other files
-	File          string // in the vault, as on the host; "" of other files
+	Host          string // of vault and keyring; "" for other files
+	File          string // in the vault, as on the host; "" for other files
 }
 
-// FindUnmerged are the files of the repository that a merge of git's could not decide.
+// FindUnmerged returns the files of the repository with a merge conflict.
 func FindUnmerged(ctx context.Context, r *Repo) ([]Unmerged, error) {
 	return UnmergedIn(ctx, r, IndexOnce(ctx, r))
 }
 
-// UnmergedIn is [FindUnmerged] for who has more to ask of git's index.
+// UnmergedIn is [FindUnmerged] with an index that was read already.
 func UnmergedIn(ctx context.Context, r *Repo, index IndexOf) (all []Unmerged, err error) {
 	dir, err := filepath.EvalSymlinks(r.Dir)
 	if err != nil {
