@@ -8,10 +8,10 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// An Address is an INSIDE address of a link. A point-to-point one is a single address
-// with a far end, whose length is that of both (ip-address(8), "peer").
+// An Address is an INSIDE address of a link. A point-to-point one is a single address with
+// a far end, and the length belongs to both (ip-address(8), "peer").
 type Address struct {
-	Prefix, Remote netip.Prefix // Remote is the zero Prefix where there is none
+	Prefix, Remote netip.Prefix // Remote is the zero Prefix if there is none
 }
 
 // String is the address as ip(8) takes and prints it.
@@ -22,7 +22,7 @@ func (a Address) String() string {
 	return a.Prefix.String()
 }
 
-// addressesOfView are those of a view.
+// addressesOfView are the addresses of a view.
 func addressesOfView(view *tunnel.View) []Address {
 	list := make([]Address, 0, len(view.Addresses))
 	for _, a := range view.Addresses {
@@ -31,10 +31,10 @@ func addressesOfView(view *tunnel.View) []Address {
 	return list
 }
 
-// setAddresses adds those that are missing, before the link is up or once it is: then
-// those of IPv6 with a far end, for else the kernel makes no route to that
-// (__ipv6_ifa_notify). IPv6 has an address once on a link, whatever its length and its
-// far end (ipv6_add_addr: EEXIST): one that changes them goes first.
+// setAddresses adds the missing addresses, before the link is up or afterwards: IPv6
+// addresses with a far end afterwards, since otherwise the kernel makes no route to the far
+// end (__ipv6_ifa_notify). IPv6 has an address only once on a link, whatever its length and
+// far end (ipv6_add_addr: EEXIST), so an address that changes them is removed first.
 func setAddresses(p *planner, up bool) {
 	for _, a := range subtract(addressesOfView(p.view), p.state.Addresses) {
 		if up != (a.Remote.IsValid() && a.Remote.Addr().Is6()) {

@@ -12,8 +12,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Adopted is what a running tunnel had of its maker, when wgkeys took it over: what
-// [GiveBack] leaves to him, or makes again.
+// Adopted is what a running tunnel had from the program that made it, when wgkeys took it
+// over: what [GiveBack] keeps for that program, or makes again.
 type Adopted struct {
 	FwMark     uint32
 	ListenPort int
@@ -25,18 +25,18 @@ type Adopted struct {
 
 	PublicKey keyring.PublicKey
 	PSKs      map[keyring.PublicKey]string // the peers, and the fingerprints of their preshared keys
-	Wanted    map[keyring.PublicKey]bool   // those of the view
+	Wanted    map[keyring.PublicKey]bool   // those that are also in the view
 
 	Elsewhere map[netip.Addr]bool // addresses that another interface has as well
 }
 
-// Adopt has the journal say that wgkeys made a link, which another program did, and
-// what belongs to it: the next plan is then for what the view has otherwise, and down
-// removes it all. Kernel parameters are left out, for nobody knows what they were: down
-// leaves them. The journal is not saved.
+// Adopt writes to the journal that wgkeys made a link which another program made, and what
+// belongs to it: then the next plan is for the differences of the view, and down removes
+// everything. Kernel parameters are left out, since their former values are not known: down
+// does not change them. The journal is not saved.
 //
-// The errors are an interface that is missing, is no tunnel, has another key than the
-// view, or is wgkeys' own already.
+// It is an error if the interface does not exist, is not a tunnel, has another key than the
+// view, or was made by wgkeys already.
 func Adopt(view *tunnel.View, state *State, mine *journal.Journal) (*Adopted, error) {
 	name := view.Tunnel
 	switch {
@@ -92,9 +92,9 @@ func (a *Adopted) changes(link string) (all []Change) {
 	return all
 }
 
-// Outdated says which key of what was taken over was replaced or removed since, by the view
-// that was applied last and the live state; "" if none was. The files of the maker have
-// the old one.
+// Outdated says which key of a tunnel that was taken over was replaced or removed since, by
+// the view that was applied last and the live state; "" if none was. The files of the
+// program that made it have the old key.
 func (a *Adopted) Outdated(view *tunnel.View, state *State) string {
 	if view.PublicKey != a.PublicKey {
 		return "this host's own key was replaced since"
@@ -116,8 +116,8 @@ func (a *Adopted) Outdated(view *tunnel.View, state *State) string {
 	return ""
 }
 
-// itsRules are those that look for the mark of the device, and those that go with them:
-// wg-quick(8) and others have one that sees to the more specific routes of main.
+// itsRules are the rules that match the mark of the device, and those that belong to them:
+// wg-quick(8) and others have one for the more specific routes of the main table.
 func itsRules(state *State) (rules []Rule) {
 	mark := state.Device.FwMark
 	for _, of := range state.Rules {
@@ -134,8 +134,9 @@ func itsRules(state *State) (rules []Rule) {
 	return rules
 }
 
-// adoptPeers notes for each peer of the view the endpoint that it was given: where it
-// has roamed to since it may stay. Peers that the view does not have stay another's.
+// adoptPeers records for each peer of the view the endpoint that it was configured with; if
+// it has roamed since, it may stay there. Peers that are not in the view are left to the
+// other program.
 func adoptPeers(view *tunnel.View, state *State, mine *journal.Journal, was *Adopted) {
 	live := map[keyring.PublicKey]*Peer{}
 	for i := range state.Peers {

@@ -1,30 +1,29 @@
-// Package apply makes a view true on the host it runs on, changes it later
-// without breaking what flows through it, and undoes it.
+// Package apply makes a view true on the host it runs on, changes it later without
+// interrupting traffic, and undoes it.
 //
 //	view + what the kernel has + what we made earlier  →  plan  →  steps
 //
-// A plan is a list of steps, made by the pure functions [Make] and [MakeDown]
-// and printed before it is run. Each step takes one thing in the kernel from
-// an old state to a new one, says why, and knows its inverse. A view that is
-// true already has an empty plan.
+// A plan is a list of steps, made by the pure functions [Make] and [MakeDown] and printed
+// before it is run. Each step takes one thing in the kernel from an old state to a new one,
+// says why, and knows its inverse. If a view is true already the plan is empty.
 //
-// # Whose is what
+// # Ownership
 //
-// What apply made it owns and may remove; what it did not make it never
-// deletes. The journal, a file of the tunnel under /run/wgkeys, remembers both:
-// for each thing touched, the value it had before and the value we gave it. The
-// entry is written before the thing is touched, so after a crash at any moment
-// the next apply goes on from there, and down puts everything back.
+// Apply owns what it made and may remove it; it never deletes what it did not make. The
+// journal, a file of the tunnel under /run/wgkeys, records both: for each thing touched,
+// the value that it had before and the value that we gave it. The entry is written before
+// the thing is touched, so after a crash at any moment the next apply continues from there,
+// and down restores everything.
 //
 // # Order
 //
-// Add before remove, so that nothing that stays is ever without its route or
-// its peer. The kernel's REPLACE flags are never used: they leave a gap. Router
-// advertisements are secured on the uplinks before forwarding is turned on, and
-// given up only after it is off.
+// Add before remove, so that nothing that stays is without its route or its peer for a
+// moment. The kernel's REPLACE flags are never used, since they leave a gap. The uplinks
+// are made to keep accepting router advertisements before forwarding is turned on, and set
+// back only after it is off.
 //
-// The package is pure over the small interface [Kernel]; package linux is the
-// real one. It knows no vault and no repository.
+// The package is pure over the small interface [Kernel], which package linux implements for
+// the real kernel. It knows no vault and no repository.
 package apply
 
 import (
@@ -34,19 +33,18 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// A Kernel is a host's network, as much of it as a tunnel needs.
+// A Kernel is a host's network state, as far as a tunnel needs it.
 type Kernel interface {
-	// Observe reads what the kernel has of all that view and known, the journal, speak
-	// of. A nil view asks for what the journal speaks of alone.
+	// Observe reads the present state of everything in view and known, the journal. If view
+	// is nil, only what is in the journal.
 	Observe(ctx context.Context, name string, view *tunnel.View, known journal.Entries) (*State, error)
 
-	// Do makes the changes in their order. Each is idempotent: a thing that
-	// is as wanted already is no error. If one fails, those before it are
-	// made and those after it are not, except that changes of peers may be
-	// made as one.
+	// Do makes the changes in their order. Each is idempotent: if a thing is as wanted
+	// already there is no error. If one fails, those before it are made and those after it
+	// are not, except that changes of peers may be made as one.
 	Do(ctx context.Context, changes []Change) error
 
-	// LinkIndex returns the number that the kernel gave an interface, by which
-	// it is known again whoever renames it.
+	// LinkIndex returns the kernel's number of an interface, which stays the same when the
+	// interface is renamed.
 	LinkIndex(name string) (int, error)
 }

@@ -8,9 +8,9 @@ import (
 	"wgkeys/keyring"
 )
 
-// addAround adds the routes in which an endpoint lies. To compare all routes with all
-// endpoints of ten thousand peers would take longer than all else, and so would a map
-// of the routes: it is made where an endpoint is so close that it may lie in one.
+// addAround adds the routes that contain an endpoint. Comparing all routes with all
+// endpoints of ten thousand peers would take longer than everything else, and so would a
+// map of the routes: it is only made if an endpoint is so close that it may be in one.
 func addAround(p *planner, found map[netip.Prefix]bool) {
 	a := &around{view: p.view, spans: spansOf(p.view.Routes), found: found}
 	for i := range p.view.Peers {
@@ -38,12 +38,12 @@ func addAround(p *planner, found map[netip.Prefix]bool) {
 	}
 }
 
-// An around finds the routes of a view in which an address lies.
+// An around finds the routes of a view that contain an address.
 type around struct {
 	view   *tunnel.View
 	spans  *spans
 	found  map[netip.Prefix]bool
-	routes map[netip.Prefix]bool      // all; nil: not needed yet
+	routes map[netip.Prefix]bool      // all of them; nil: not needed yet
 	named  map[keyring.PublicKey]bool // the peers that have an endpoint; nil: not needed yet
 }
 
@@ -53,7 +53,8 @@ func (a *around) add(addr netip.Addr) {
 	}
 }
 
-// routesOf are those that are not found yet. A zone is a link's, and no route's.
+// routesOf are those that were not found yet. An address with a zone belongs to a link and
+// is in no route.
 func (a *around) routesOf(addr netip.Addr) (routes []netip.Prefix) {
 	if !addr.IsValid() || addr.Zone() != "" {
 		return nil
@@ -72,8 +73,8 @@ func (a *around) routesOf(addr netip.Addr) (routes []netip.Prefix) {
 	return routes
 }
 
-// hasEndpoint reports whether the view says where a peer is. One that comes to us may
-// be elsewhere tomorrow.
+// hasEndpoint reports whether the view says where a peer is. A peer that comes to us may be
+// elsewhere tomorrow.
 func (a *around) hasEndpoint(key keyring.PublicKey) bool {
 	if a.named == nil {
 		a.named = make(map[keyring.PublicKey]bool, len(a.view.Peers))
@@ -84,8 +85,8 @@ func (a *around) hasEndpoint(key keyring.PublicKey) bool {
 	return a.named[key]
 }
 
-// spans are the routes of IPv4 and of IPv6, as far as it takes to see that an address
-// lies in none of them.
+// spans are the ranges of IPv4 and of IPv6 routes, to see quickly that an address is in
+// none of them.
 type spans [2]span
 
 // A span has the lengths of the prefixes, and the first and the last of their networks.
@@ -120,8 +121,8 @@ func spansOf(routes []tunnel.Route) *spans {
 
 func (s *span) none() bool { return len(s.lengths) == 0 }
 
-// around returns the prefixes of these lengths in which addr lies, or nil where none
-// of them can be a route: the network of the shortest comes after the last one.
+// around returns the prefixes of these lengths that contain addr, or nil if none of them
+// can be a route, because the network of the shortest is after the last one.
 func (s *span) around(addr netip.Addr) []netip.Prefix {
 	if s.none() || addr.Less(s.first) {
 		return nil

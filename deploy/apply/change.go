@@ -9,30 +9,30 @@ import (
 // A Change takes one thing in the kernel from an old state to a new one.
 type Change interface {
 	Resource() journal.Resource // the thing's name in the journal
-	Inverse() []Change          // what undoes it, in order
-	String() string             // as one would type it for ip(8), wg(8) or sysctl(8)
+	Inverse() []Change          // the changes that undo it, in order
+	String() string             // as a command of ip(8), wg(8) or sysctl(8)
 
 	TouchesKernel() bool // it changes more than the journal
 
-	// entries are what the journal, of which known is what it says, has to say once
-	// the change is made. A removal adds nothing. What the kernel sets along with it comes
-	// first, so that the change itself is put back last.
+	// entries are what the journal, with its present entries known, has to contain once the
+	// change is made; for a removal nothing. What the kernel sets as a side effect comes
+	// first, so that the change itself is undone last.
 	entries(known journal.Entries) []line
 
 	// restores reports whether the change leaves the thing, whose entry is e, as it was
 	// before us.
 	restores(e journal.Entry, known journal.Entries) bool
 
-	// trusted reports whether plans take the journal's word for what the change has set,
-	// because the kernel cannot tell: it is written when it is so, not before.
+	// trusted reports whether plans rely on the journal for what the change has set, because
+	// the kernel cannot tell: then the entry is written after the change, not before.
 	trusted() bool
 
 	traits() traits
 }
 
-// traits are what all changes of one kind have in common.
+// traits are what all changes of a kind have in common.
 type traits struct {
-	batched  bool // neighbouring changes of the kind may be made at once
+	batched  bool // consecutive changes of the kind may be made at once
 	steers   bool // after it the kernel may send packets another way
 	optional bool // a tunnel works without it
 }
@@ -43,12 +43,12 @@ type Step struct {
 	Why    string
 }
 
-// subtract returns what a has and b has not.
+// subtract returns what a has and b does not.
 func subtract[T comparable](a, b []T) []T {
 	switch {
 	case len(b) == 0:
 		return a
-	case slices.Equal(a, b): // almost every peer of a plan
+	case slices.Equal(a, b): // of almost every peer of a plan
 		return nil
 	}
 	if len(a)*len(b) <= 64 {
@@ -68,7 +68,7 @@ func verb(add bool) string {
 	return "del"
 }
 
-// A line is what a change has the journal say of one thing.
+// A line is what a change writes to the journal about one thing.
 type line struct {
 	resource journal.Resource
 	journal.Entry

@@ -8,11 +8,10 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// closedPort finds that no packet of a peer reaches the tunnel's port, or none that is
-// sent back leaves it, which has to be open where peers come to us. If it is not closed
-// to one family of addresses, the other may be closed on purpose: that is told while a
-// peer is waited for, or all came by the other, and nobody opened this very port to the
-// first.
+// closedPort finds that no packet of a peer reaches the tunnel's port, or that no answer
+// leaves it, if the port has to be open because peers come to us. If it is closed to one
+// address family only, that may be on purpose: it is reported if a peer is expected, or all
+// came by the other family, and no rule opens this port to the first.
 func closedPort(p *planner) (found []obstacle) {
 	if p.view.ListenPort == 0 || !slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool { return q.Endpoint == "" }) {
 		return nil
@@ -25,7 +24,7 @@ func closedPortWay(p *planner, make func(*planner, firewall.Family) way) (found 
 	for _, family := range []firewall.Family{firewall.IPv4, firewall.IPv6} {
 		w := make(p, family)
 		drops, links := dropsOf(p, w)
-		if len(drops) < links { // peers may come by another
+		if len(drops) < links { // peers may come by the other family
 			own := &w.packet.DestPort
 			if w.leaving {
 				own = &w.packet.SrcPort
@@ -47,8 +46,8 @@ func closedPortWay(p *planner, make func(*planner, firewall.Family) way) (found 
 	return found
 }
 
-// comesRelayed reports whether a peer comes through another program of this host, to
-// which its packets are sent on purpose.
+// comesRelayed reports whether a peer comes through another program of this host, to which
+// its packets are sent on purpose.
 func comesRelayed(p *planner) bool {
 	live := liveEndpoints(p)
 	return slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool {
@@ -57,8 +56,8 @@ func comesRelayed(p *planner) bool {
 	})
 }
 
-// dropsOf are where packets are dropped that come, or leave, by the interfaces by which
-// peers may come, and how many those are.
+// dropsOf returns where packets are dropped that come in, or go out, by the interfaces by
+// which peers may come, and the number of those interfaces.
 func dropsOf(p *planner, w way) (drops []*firewall.Drop, links int) {
 	arriving := arrivingLinks(p, w.packet.Family)
 	for _, link := range arriving {
@@ -84,7 +83,7 @@ func portWay(p *planner, family firewall.Family) way {
 	}
 }
 
-// backWay is that of what is sent back to peers that come to us.
+// backWay is the way of packets to peers that come to us.
 func backWay(p *planner, family firewall.Family) way {
 	port := p.view.ListenPort
 	w := way{
@@ -107,7 +106,7 @@ func awaitsPeer(p *planner) bool {
 	})
 }
 
-// comesBy reports whether a peer that has to come to us last came by a family.
+// comesBy reports whether a peer that has to come to us last came by this family.
 func comesBy(p *planner, family firewall.Family) bool {
 	live := liveEndpoints(p)
 	return slices.ContainsFunc(p.view.Peers, func(q tunnel.Peer) bool {
@@ -116,8 +115,8 @@ func comesBy(p *planner, family firewall.Family) bool {
 	})
 }
 
-// arriving are the interfaces by which peers may come: the uplinks, or where there
-// are none all that have an address, but for other tunnels.
+// arrivingLinks are the interfaces by which peers may come: the uplinks, or if there are none,
+// all with an address except other tunnels.
 func arrivingLinks(p *planner, family firewall.Family) []firewall.Link {
 	var uplinks, others []firewall.Link
 	for _, i := range p.state.Interfaces {

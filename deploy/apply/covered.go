@@ -7,19 +7,19 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// A wantedRoute is a route of the view as the kernel is to have it.
+// A wantedRoute is a route of the view, in the form of the kernel.
 type wantedRoute struct {
 	Route
 	peer    string
-	covered bool // needs no route of its own
+	covered bool // it needs no route of its own
 }
 
-// wantedRoutes are in the order in which the kernel takes them.
+// wantedRoutes returns them in the order in which the kernel takes them.
 //
-// One is covered if the kernel, which looks for the longest prefix (fib_lookup,
-// fib6_lookup), would without it go on to a wider one of the tunnel's own and
-// come out at the same link. A hub whose spokes are all in its own prefix needs
-// no route for any of them; wg-quick(8) adds none there either.
+// A route is covered if the kernel, which looks for the longest prefix (fib_lookup,
+// fib6_lookup), would without it use a wider one of the tunnel's own with the same link. A
+// hub whose spokes are all in its own prefix needs no route for any of them; wg-quick(8)
+// adds none there either.
 func wantedRoutes(p *planner) []wantedRoute {
 	var wider, elsewhere routeSet
 	for _, a := range p.view.Addresses {
@@ -44,25 +44,25 @@ func wantedRoutes(p *planner) []wantedRoute {
 	}
 	for i := range wanted {
 		r := wanted[i].Route
-		// Behind each route of policy routing waits an unreachable one, see [Unreachable].
+		// Behind each route of policy routing there is an unreachable one, see [Unreachable].
 		policyRouted := p.policyRouting.table != 0 && r.Table == p.policyRouting.table
 		wanted[i].covered = !policyRouted && covered(r, wider, elsewhere)
 	}
 	return wanted
 }
 
-// connects reports whether there is, or is about to be, the route to a network that the
-// kernel makes with an address (fib_add_ifaddr, addrconf_prefix_route). Somebody may have
-// removed it.
+// connects reports whether there is, or will be, the route to a network that the kernel
+// makes with an address (fib_add_ifaddr, addrconf_prefix_route). Somebody may have removed
+// it.
 func connects(p *planner, address Address, network netip.Prefix) bool {
 	there := p.state.Link != nil && p.state.Link.Up && slices.Contains(p.state.Addresses, address)
 	return !there || slices.Contains(p.state.Connected, network)
 }
 
-// covered reports whether one of the wider routes leads where r does: in the same
-// table, by the same gateway, and with the same metric, for one of its own is meant
-// to compete with a route that comes and goes. A route of another interface that
-// lies between the two would be the longest prefix without r.
+// covered reports whether one of the wider routes leads where r does: in the same table, by
+// the same gateway, and with the same metric, since one with its own metric is meant to
+// compete with a route that comes and goes. A route of another interface between the two
+// would be the longest prefix without r.
 func covered(r Route, wider, elsewhere routeSet) bool {
 	for _, bits := range wider.bits {
 		w := r
@@ -80,8 +80,8 @@ func covered(r Route, wider, elsewhere routeSet) bool {
 	return false
 }
 
-// shortened returns the prefix of so many bits around p, which is not shorter; else
-// none.
+// shortened returns the prefix with this length around p, which must not be shorter; else
+// the zero value.
 func shortened(p netip.Prefix, bits int) netip.Prefix {
 	if bits > p.Bits() {
 		return netip.Prefix{}
@@ -90,8 +90,8 @@ func shortened(p netip.Prefix, bits int) netip.Prefix {
 	return short
 }
 
-// A routeSet finds the routes around a prefix in one look-up for each length of
-// prefix that there is, however many routes there are.
+// A routeSet finds the routes around a prefix with one look-up for each prefix length in
+// use, however many routes there are.
 type routeSet struct {
 	routes map[Route]bool
 	bits   []int

@@ -7,14 +7,14 @@ import (
 	"wgkeys/deploy/apply/journal"
 )
 
-// Programs that take resolvers by link.
+// Programs that take resolvers per link.
 const (
 	Resolved   = "systemd-resolved"
 	Resolvconf = "resolvconf" // openresolv's, or Debian's own
 )
 
-// A DNSChange gives the link's resolvers and domains to the host's resolver, or
-// takes them away (New nil). They are spelled as in the tunnel file.
+// A DNSChange gives the link's resolvers and domains to the host's resolver, or removes
+// them (New nil). They are spelled as in the tunnel file.
 type DNSChange struct {
 	Link     string
 	Old, New []string
@@ -25,8 +25,8 @@ type DNSChange struct {
 func (c DNSChange) Resource() journal.Resource { return journal.DNS.Of(c.Link) }
 func (c DNSChange) Inverse() []Change          { c.Old, c.New = c.New, c.Old; return []Change{c} }
 
-// Perhaps reports whether it is not known that the resolver ever took what c takes
-// away: it may have no way to do so then.
+// Perhaps reports whether the resolver may never have got what c removes: then a failure
+// may mean that there was nothing to remove.
 func (c DNSChange) Perhaps() bool {
 	return c.New == nil && len(c.Old) == 1 && c.Old[0] == journal.Unsure
 }
@@ -52,7 +52,7 @@ func (c DNSChange) String() string {
 	return s
 }
 
-// SplitDNS tells the addresses of resolvers from the domains.
+// SplitDNS separates addresses of resolvers and domains.
 func SplitDNS(dns []string) (servers, domains []string) {
 	for _, d := range dns {
 		if _, err := netip.ParseAddr(d); err == nil {
@@ -64,8 +64,8 @@ func SplitDNS(dns []string) (servers, domains []string) {
 	return servers, domains
 }
 
-// ResolvConf spells resolv.conf(5). It has no way to say which names to ask for,
-// so "~" domains are left out. The last of several search lines would count.
+// ResolvConf formats resolv.conf(5). That cannot say which names to ask for, so "~" domains
+// are left out. There is one search line, since only the last one would count.
 func ResolvConf(dns []string) string {
 	servers, domains := SplitDNS(dns)
 	var b strings.Builder
@@ -94,6 +94,7 @@ func (c DNSChange) entries(_ journal.Entries) []line {
 func (c DNSChange) restores(_ journal.Entry, _ journal.Entries) bool { return len(c.entries(nil)) == 0 }
 func (DNSChange) trusted() bool                                      { return true }
 
-// traits: resolvers are another program's, and its trouble is no reason to have no tunnel.
+// traits: resolvers belong to another program, and its failure is no reason to have no
+// tunnel.
 func (DNSChange) traits() traits      { return traits{optional: true} }
 func (DNSChange) TouchesKernel() bool { return true }

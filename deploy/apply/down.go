@@ -7,15 +7,15 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// A downPlanner is for the way back.
+// A downPlanner plans a down.
 type downPlanner struct {
 	*parameters
 	goes    bool // the link is ours, and is removed
 	proxies map[journal.Resource]Proxy
 }
 
-// MakeDown plans the way back to what the host had before the first apply of
-// the tunnel: the journal's entries, last touched first. It needs no view.
+// MakeDown plans how to restore what the host had before the first apply of the tunnel: the
+// journal's entries, last touched first. It needs no view.
 func MakeDown(name string, state *State, mine *journal.Journal, others journal.Entries) *Plan {
 	p := &planner{view: &tunnel.View{Tunnel: name}, state: state, mine: mine, others: others, plan: &Plan{Tunnel: name}}
 	down := &downPlanner{
@@ -32,11 +32,11 @@ func MakeDown(name string, state *State, mine *journal.Journal, others journal.E
 	return p.plan
 }
 
-// putBack has one thing of the journal as it was. What has no case here goes with the link.
+// putBack restores one thing of the journal. What has no case here goes with the link.
 func (p *downPlanner) putBack(resource journal.Resource) {
 	switch resource.Kind {
 	case journal.Sysctl:
-		if key := resource.Name; !p.goes || p.inherited(key) == key { // else it goes with the link
+		if key := resource.Name; !p.goes || p.inherited(key) == key { // otherwise it goes with the link
 			p.restore(key)
 		}
 	case journal.Proxy:
@@ -61,7 +61,7 @@ func (p *downPlanner) putBack(resource journal.Resource) {
 	}
 }
 
-// removeOf removes the one of things, if it is still there, that the journal speaks of.
+// removeOf removes the thing that the journal speaks of, if it is still there.
 func removeOf[T any](p *planner, resource journal.Resource, things []T, removal func(T) Change) {
 	for _, x := range things {
 		if c := removal(x); c.Resource() == resource {

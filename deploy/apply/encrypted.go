@@ -9,15 +9,15 @@ import (
 	"wgkeys/deploy/apply/firewall"
 )
 
-// A far is where encrypted packets are sent: a family, and a port there. Ten thousand
+// A far is where encrypted packets are sent: an address family and a port. Ten thousand
 // peers have few of them.
 type far struct {
 	family firewall.Family
 	port   int
 }
 
-// closedOut finds that nothing that is sent to a peer leaves this host, or that no
-// answer to it gets in. Dropped on its way out, a packet is not even counted as sent.
+// closedOut finds that nothing that is sent to a peer leaves this host, or that no answer
+// to it gets in. A packet that is dropped on its way out is not even counted as sent.
 func closedOut(p *planner) (found []obstacle) {
 	fars := farsOf(p)
 	for _, f := range fars {
@@ -34,8 +34,8 @@ func closedOut(p *planner) (found []obstacle) {
 	return found
 }
 
-// fars are the addresses of peers, OUTSIDE: as the device has them, or as the tunnel
-// file says.
+// farsOf returns the OUTSIDE addresses of peers: as the device has them, or as the tunnel file
+// says.
 func farsOf(p *planner) (list []far) {
 	add := func(a netip.AddrPort) {
 		if !a.IsValid() {
@@ -64,7 +64,7 @@ func farsOf(p *planner) (list []far) {
 	}
 	slices.SortFunc(list,
 		func(a, b far) int { return cmp.Or(cmp.Compare(a.family, b.family), cmp.Compare(a.port, b.port)) })
-	const most = 16 // who has more of them is a hub, whose port is looked at
+	const most = 16 // with more of them it is a hub, whose port is checked
 	return list[:min(most, len(list))]
 }
 
@@ -102,5 +102,5 @@ func answerWay(p *planner, f far) way {
 	}
 }
 
-// listens is the tunnel's port, as far as it is known.
+// listenPort is the tunnel's port, if it is known.
 func listenPort(p *planner) int { return cmp.Or(p.view.ListenPort, p.state.Device.ListenPort) }

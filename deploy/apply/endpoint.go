@@ -11,17 +11,18 @@ import (
 	"wgkeys/keyring"
 )
 
-// isInside reports whether an address lies in the network of an address of ours, or is
-// the far end of one: the kernel makes a route into the tunnel for that, in the main
-// table, which its own encrypted packets would take.
+// isInside reports whether an address is in the network of an address of ours, or is the
+// far end of one: the kernel makes a route into the tunnel for these, in the main table,
+// which the tunnel's own encrypted packets would take.
 func isInside(view *tunnel.View, addr netip.Addr) bool {
 	return normalTable(view.Table) == 0 && slices.ContainsFunc(view.Addresses, func(a netip.Prefix) bool {
 		return view.NetworkOf(a).Contains(addr) || view.Remotes[a.Addr()].Addr() == addr
 	})
 }
 
-// dropInside returns the state in which no name leads to an address INSIDE. That is the trouble of its peer
-// alone: whoever owns a name could else keep the whole tunnel down.
+// dropInside returns the state without names that lead to an address INSIDE. Only the peer
+// of such a name is affected: otherwise the owner of a name could keep the whole tunnel
+// down.
 func dropInside(view *tunnel.View, state *State) *State {
 	kept := maps.Clone(state.Endpoints)
 	for name, e := range state.Endpoints {
@@ -68,8 +69,8 @@ func liveEndpoints(p *planner) map[keyring.PublicKey]netip.Addr {
 	return live
 }
 
-// addressesOf returns where the peer may be reached, OUTSIDE: as the view has it,
-// wherever its name leads, in both families, and where it is now.
+// addressesOf returns where the peer may be reached, OUTSIDE: by the view, by any address
+// of its name, in both families, and where it is now.
 func addressesOf(p *planner, peer *tunnel.Peer, live map[keyring.PublicKey]netip.Addr) []netip.Addr {
 	addrs := append(literals(peer), literal(peer), live[peer.PublicKey])
 	for _, a := range p.state.Endpoints[peer.Endpoint].All() {
@@ -78,8 +79,8 @@ func addressesOf(p *planner, peer *tunnel.Peer, live map[keyring.PublicKey]netip
 	return addrs
 }
 
-// familyOf is 0 for IPv4 and 1 for IPv6, also as an address and a port are spelled:
-// only an IPv6 address has a bracket.
+// familyOf is 0 for IPv4 and 1 for IPv6, also for an address with a port, where only IPv6
+// has a bracket.
 func familyOf(addr netip.Addr) int {
 	if addr.Is6() {
 		return 1

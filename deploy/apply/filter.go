@@ -13,20 +13,20 @@ import (
 // A Filter is the tunnel's own nftables table, "wgkeys-TUNNEL" of family inet.
 type Filter struct {
 	Link       string
-	Isolate    bool           // nothing goes from the tunnel into it again
+	Isolate    bool           // nothing that comes from the tunnel goes into it again
 	Masquerade []netip.Prefix // INSIDE sources that leave by uplinks
-	By         []string       // which these are; nil: all interfaces but those below
-	Inner      []string       // interfaces that are no uplinks
-	Tunnel     []netip.Addr   // INSIDE addresses under one of which all else goes into the tunnel
-	Guard      []netip.Addr   // INSIDE addresses that no uplink may send to
-	Mark       Mark           // of what comes in by uplinks and of the answers to it, of the families below
+	By         []string       // the uplinks; nil: all interfaces but those below
+	Inner      []string       // interfaces that are not uplinks
+	Tunnel     []netip.Addr   // INSIDE addresses, one of which becomes the source of all else that goes into the tunnel
+	Guard      []netip.Addr   // INSIDE addresses to which no uplink may send
+	Mark       Mark           // for what comes in by uplinks and the answers to it, of the families below
 	IPv4, IPv6 bool
-	Label      bool     // of connections that came in by uplinks and are forwarded
-	Redirect   Redirect // of the port that the device had before
+	Label      bool     // for forwarded connections that came in by uplinks
+	Redirect   Redirect // for the port that the device had before
 }
 
-// A FilterChange makes (Old nil), replaces or removes (New nil) the table, each
-// in one transaction.
+// A FilterChange makes (Old nil), replaces or removes (New nil) the table, each in one
+// transaction.
 type FilterChange struct {
 	Link string
 	Old  *Filter
@@ -84,8 +84,8 @@ func (f *Filter) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// Label is the number of the label of forwarded connections: of 128 that there are,
-// one that no list of names begins with (connlabel.conf).
+// Label is the number of the label of forwarded connections: of the 128 available, one that
+// a list of names is unlikely to use (connlabel.conf).
 const Label = 103
 
 func (f *Filter) families() string {
@@ -98,13 +98,13 @@ func (f *Filter) families() string {
 	return "ip"
 }
 
-// ParseFilter reads what [Filter.String] wrote, or returns nil.
+// ParseFilter parses what [Filter.String] wrote, or returns nil.
 func ParseFilter(link, text string) *Filter {
 	f := &Filter{Link: link}
 	for part := range strings.SplitSeq(text, "; ") {
 		f.parsePart(part)
 	}
-	// A part that is read wrongly, or that no filter has, makes another text.
+	// A part that was parsed wrongly, or that no filter has, gives another text.
 	if f.String() != text || text == "" {
 		return nil
 	}
@@ -112,7 +112,7 @@ func ParseFilter(link, text string) *Filter {
 }
 
 func (f *Filter) parsePart(part string) {
-	w := append(strings.Fields(part), make([]string, 6)...) // as many as are looked at below
+	w := append(strings.Fields(part), make([]string, 6)...) // as many as are examined below
 	if w[0] == "iifname" {
 		f.Isolate = true
 		return
@@ -132,7 +132,7 @@ func (f *Filter) parsePart(part string) {
 	}
 }
 
-// parseGuard reads the words after daddr.
+// parseGuard parses the words after daddr.
 func (f *Filter) parseGuard(w []string) {
 	if g, err := netip.ParseAddr(w[0]); err == nil {
 		f.Guard = append(f.Guard, g)
@@ -142,7 +142,7 @@ func (f *Filter) parseGuard(w []string) {
 	}
 }
 
-// parseMasquerade reads the words after saddr.
+// parseMasquerade parses the words after saddr.
 func (f *Filter) parseMasquerade(w []string) {
 	if w[0] == "!=" {
 		for own := range strings.SplitSeq(w[1], ",") {
@@ -162,7 +162,7 @@ func (f *Filter) parseMasquerade(w []string) {
 	}
 }
 
-// TunnelAddrs are those of Tunnel by their families, as far as there are any.
+// TunnelAddrs are those of Tunnel by their families, if there are any.
 func (f *Filter) TunnelAddrs() (families [][]netip.Addr) {
 	for _, is := range []func(netip.Addr) bool{netip.Addr.Is4, netip.Addr.Is6} {
 		other := func(a netip.Addr) bool { return !is(a) }
@@ -181,7 +181,7 @@ func joined(addrs []netip.Addr) string {
 	return strings.Join(list, ",")
 }
 
-// parseMark reads what [Mark.String] wrote, or returns the zero value.
+// parseMark parses what [Mark.String] wrote, or returns the zero value.
 func parseMark(text string) Mark {
 	value, mask, _ := strings.Cut(text, "/")
 	v, _ := strconv.ParseUint(value, 0, 32)
@@ -189,7 +189,7 @@ func parseMark(text string) Mark {
 	return Mark{uint32(v), uint32(m)}
 }
 
-// Rules is how many rules the table has.
+// Rules is the number of rules in the table.
 func (f *Filter) Rules() int {
 	if f == nil {
 		return 0
@@ -236,13 +236,13 @@ func (FilterChange) TouchesKernel() bool { return true }
 
 // A Redirect takes encrypted packets from a tunnel's old port to its new one.
 //
-// Peers send to the old port until they hear from the new one, and what is on
-// its way to it could otherwise not be received. The redirect is there before
-// the port changes, and goes once nothing comes to the old port any more. It is
-// in the journal, with the table that it is in.
+// Peers send to the old port until they hear from the new one, and packets on their way to
+// it could otherwise not be received. The redirect is there before the port changes, and is
+// removed when nothing comes to the old port any more. It is in the journal as a part of
+// its table.
 type Redirect struct{ From, To int }
 
-// PortRedirect is f's, or the zero value.
+// PortRedirect is f's redirect, or the zero value.
 func (f *Filter) PortRedirect() Redirect {
 	if f == nil {
 		return Redirect{}

@@ -7,15 +7,13 @@ import (
 	"wgkeys/keyring"
 )
 
-// Follow returns view with the keys that are in use here, of hosts in the middle
-// of a rotation. The repository knows the old key and the next one and not which
-// of them a host has come to; the kernel does, and what it uses is never to be
-// taken away.
+// Follow returns view with the keys that are in use here, for hosts in the middle of a
+// rotation. The repository knows the old key and the next one, but not which of them a host
+// uses at this moment; the kernel does, and the key that it uses must never be removed.
 //
-// A peer uses its next key where that is allowed anything: a rotation gives it
-// its allowed IPs at the moment in which it takes over. The host itself uses its
-// next key where the device has it, or where no device has either yet and the
-// key file holds it.
+// A peer uses its next key if that has allowed IPs: a rotation moves them in the moment of
+// the switch. The host itself uses its next key if the device has it, or if the device has
+// neither and the key file has it.
 func Follow(view *tunnel.View, state *State) *tunnel.View {
 	own, peers := ownReplaced(view, state), peersReplaced(view, state)
 	if !own && peers == nil {
@@ -43,7 +41,7 @@ func ownReplaced(view *tunnel.View, state *State) bool {
 	return device == next || state.KeyFiles[view.PrivateKeyFile].PublicKey == next
 }
 
-// peersReplaced returns the places in the view of peers that use their next key.
+// peersReplaced returns the indices in the view of peers that use their next key.
 func peersReplaced(view *tunnel.View, state *State) (replaced []int) {
 	next := map[keyring.PublicKey]int{}
 	for i := range view.Peers {
@@ -62,11 +60,11 @@ func peersReplaced(view *tunnel.View, state *State) (replaced []int) {
 	return replaced
 }
 
-// rotated is what a plan has to know of the keys that its view does not have,
-// and that belong to its peers all the same.
+// rotated is what a plan has to know about keys that are not in its view, but belong to its
+// peers all the same.
 type rotated struct {
 	before map[keyring.PublicKey]keyring.PublicKey // by the next key that is in use: the old one
-	old    map[keyring.PublicKey]string            // old keys, by whose they were
+	old    map[keyring.PublicKey]string            // old keys, by their owner
 	unused map[keyring.PublicKey]bool              // next keys that are not in use
 }
 

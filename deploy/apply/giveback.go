@@ -8,9 +8,9 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// GiveBack plans the way back to what a tunnel had when it was taken over: what is gone
-// of it is made again, and what apply added is removed. The link stays, with its peers
-// and what the resolver was told; where there is none any more, its maker makes another.
+// GiveBack plans how to restore a tunnel to the state in which it was taken over: what is
+// gone is made again, and what apply added is removed. The link stays, with its peers and
+// its resolvers; if it is gone, the program that made it makes another.
 func GiveBack(name string, state *State, mine *journal.Journal, others journal.Entries, was *Adopted) *Plan {
 	p := &planner{view: &tunnel.View{Tunnel: name}, state: state, mine: mine, others: others, plan: &Plan{Tunnel: name}}
 	if state.Link == nil {
@@ -62,7 +62,7 @@ func (p *planner) resize(was *Adopted, ifSo func(have int) bool) {
 	}
 }
 
-// passBoth are rules that let packets of either mark pass while it changes.
+// passBoth are rules that let packets with either mark pass while it changes.
 func (p *planner) passBoth(was *Adopted) (pass []Rule) {
 	if p.state.Device.FwMark == was.FwMark {
 		return nil
@@ -76,8 +76,8 @@ func (p *planner) passBoth(was *Adopted) (pass []Rule) {
 	return pass
 }
 
-// makeAgain adds what a later apply removed or changed. IPv6 has an address once on a link:
-// one that has another length or far end goes first.
+// makeAgain adds what a later apply removed or changed. IPv6 has an address only once on a
+// link, so an address with another length or far end is removed first.
 func (p *planner) makeAgain(was *Adopted) {
 	link := p.view.Tunnel
 	for _, a := range subtract(was.Addresses, p.state.Addresses) {
@@ -100,7 +100,8 @@ func (p *planner) makeAgain(was *Adopted) {
 	}
 }
 
-// removeAdded removes, the last first, what is in the journal and was not there.
+// removeAdded removes what is in the journal and was not there when the tunnel was taken
+// over, last first.
 func (p *planner) removeAdded(was *Adopted) {
 	theirs := map[journal.Resource]bool{}
 	for _, c := range was.changes(p.view.Tunnel) {
@@ -121,7 +122,7 @@ func (p *planner) removeAdded(was *Adopted) {
 	for resource := range backwards(p.mine.Order) {
 		switch {
 		case theirs[resource] || gone[resource]:
-		case resource.Kind == journal.Link, resource.Kind == journal.DNS: // the link stays, and its maker told the resolver
+		case resource.Kind == journal.Link, resource.Kind == journal.DNS: // the link stays; its resolvers are the other program's
 		case resource.Kind == journal.Address:
 			removeOf(p, resource, p.state.Addresses, func(a Address) Change { return AddressChange{link, a, false} })
 		case resource.Kind == journal.Route:

@@ -6,9 +6,9 @@ import (
 	"wgkeys/deploy/apply/firewall"
 )
 
-// closedInside finds that nothing that this host sends into the tunnel leaves it, or
-// that nothing that comes from it for this host gets in, answers included. A router may
-// be closed to its peers on purpose.
+// closedInside finds that nothing that this host sends into the tunnel gets out, or that
+// nothing from the tunnel for this host gets in, answers included. A router may be closed
+// to its peers on purpose.
 func closedInside(p *planner) (found []obstacle) {
 	if p.view.Forward {
 		return nil
@@ -27,7 +27,7 @@ func closedInside(p *planner) (found []obstacle) {
 	return found
 }
 
-// ownPrefix is the shortest that has all of the host's addresses of a family, INSIDE.
+// ownPrefix is the shortest that contains all of the host's addresses of a family, INSIDE.
 func ownPrefix(p *planner, family firewall.Family) (common netip.Prefix) {
 	for _, a := range p.view.Addresses {
 		if a.Addr().Is4() == (family == firewall.IPv4) {
@@ -37,8 +37,8 @@ func ownPrefix(p *planner, family firewall.Family) (common netip.Prefix) {
 	return common
 }
 
-// dropOfAll is where the packets of a way are dropped of every protocol, the first of a
-// connection and those of one that was let through.
+// dropOfAll is where packets of a way are dropped for every protocol, both the first of a
+// connection and later ones.
 func dropOfAll(p *planner, w way) (last *firewall.Drop) {
 	icmp := map[firewall.Family]byte{firewall.IPv4: protocolICMP, firewall.IPv6: protocolICMPv6}[w.packet.Family]
 	for _, protocol := range []byte{protocolTCP, protocolUDP, icmp} {

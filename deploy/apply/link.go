@@ -10,15 +10,15 @@ import (
 // A Link is a network interface.
 type Link struct {
 	Kind string // "wireguard", or "tun" for a device in user space
-	MTU  int    // bytes; 0 in a change: the kernel's choice
+	MTU  int    // bytes; 0 in a change: the kernel's default
 	Up   bool
 }
 
-// A Device is the WireGuard half of a link. Its private key is told by the
-// public key that belongs to it.
+// A Device is the WireGuard part of a link. Its private key is represented by its public
+// key.
 type Device struct {
 	PublicKey      keyring.PublicKey
-	PrivateKeyFile string // from where the key comes; unknown ("") in what the kernel has
+	PrivateKeyFile string // the source of the key; "" in what the kernel has
 	ListenPort     int
 	FwMark         uint32
 }

@@ -84,7 +84,7 @@ func (w width) chosen(least int) width {
 	return w
 }
 
-// fits returns what fits through all paths. Where endpoints are known and no path
+// fittingWidth returns what fits through all paths. Where endpoints are known and no path
 // is, as on a laptop without a network, the link stays as it is.
 func fittingWidth(p *planner) width {
 	best := width{mtu: math.MaxInt}

@@ -17,9 +17,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Plan plans the way to what is wanted. On a host that is only looked at, an earlier
-// apply that waits to be confirmed, or a rotation, is a note; else it is an error, or
-// undone where its time has come.
+// Plan plans what is wanted. If the host was opened only to look, an earlier apply that
+// waits to be confirmed, or a rotation, becomes a note; otherwise it is an error, or it is
+// undone if its time has come.
 func (h *Host) Plan(ctx context.Context, w *Wanted) (*apply.Plan, error) {
 	name, err := w.Tunnel()
 	if err != nil {
@@ -43,11 +43,11 @@ func (h *Host) Plan(ctx context.Context, w *Wanted) (*apply.Plan, error) {
 	return plan, nil
 }
 
-// Damaged says which journals of other tunnels could not be read whole for the plan.
+// Damaged says which journals of other tunnels could not be read completely for the plan.
 func (h *Host) Damaged() []error { return h.s.Damaged() }
 
-// settle deals with an earlier apply that waits to be confirmed; who only looks is told
-// of it.
+// settle deals with an earlier apply that waits to be confirmed; if the host was opened
+// only to look, it adds a note.
 func (h *Host) settle(ctx context.Context, name string) error {
 	if busy := participant.UnderWay(name); busy != nil {
 		if !h.lookOnly {
@@ -70,8 +70,8 @@ func (h *Host) settle(ctx context.Context, name string) error {
 	return nil
 }
 
-// Apply takes the steps of the plan that was made last. It waits to be confirmed if the
-// options say so and there was a step: then it is undone unless [Confirm] comes.
+// Apply takes the steps of the last plan. If the options say so and there is a step, it
+// waits to be confirmed: then it is undone unless [Confirm] comes.
 func (h *Host) Apply(ctx context.Context, plan *apply.Plan) (waits bool, err error) {
 	w := h.wanted
 	if plan.View != nil && plan.View != w.view {
@@ -85,7 +85,7 @@ func (h *Host) Apply(ctx context.Context, plan *apply.Plan) (waits bool, err err
 	}
 	h.warnMissing(plan)
 	if w.reading != nil {
-		h.s.Remember(plan, w.reading) // else the next plan takes longer
+		h.s.Remember(plan, w.reading) // otherwise the next plan takes longer
 	}
 	if err := h.noteReplaced(w, plan); err != nil {
 		return false, err
@@ -98,8 +98,8 @@ func (h *Host) Apply(ctx context.Context, plan *apply.Plan) (waits bool, err err
 	return false, nil
 }
 
-// applyGuarded starts the guards before the first step: from then on whatever
-// goes wrong, with this process too, the host goes back by itself.
+// applyGuarded starts the guards before the first step: from then on the host undoes the
+// apply by itself if anything goes wrong, in this process, too.
 func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Plan) error {
 	before, err := h.before(ctx, v.Tunnel)
 	if err != nil {
@@ -118,7 +118,7 @@ func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Pla
 		err = h.s.Take(ctx, plan, apply.Run, TestOnlyKernel)
 	}
 	if errors.Is(err, apply.ErrIncomplete) {
-		return err // the guards try again when the time has come: who asked may be locked out
+		return err // the guards try again when the time has come: the caller may be locked out
 	}
 	if err != nil {
 		journal.RemovePending(linux.RunDir, v.Tunnel)
@@ -139,8 +139,8 @@ func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Pla
 	return nil
 }
 
-// warnMissing tells of what the tunnel lacks, and of what keeps it from following its
-// peers' names: it is up nevertheless.
+// warnMissing warns of what the tunnel lacks, and of what prevents following its peers'
+// names: it is up nevertheless.
 func (h *Host) warnMissing(plan *apply.Plan) {
 	for _, err := range plan.Missing {
 		h.warn(err)
@@ -148,8 +148,8 @@ func (h *Host) warnMissing(plan *apply.Plan) {
 	h.warn(h.s.Unfollowed())
 }
 
-// before is what to go back to: the last view that was applied, with the
-// endpoints of now, or nil where the tunnel is not up.
+// before is what to go back to: the last view that was applied, with the present endpoints,
+// or nil if the tunnel is not up.
 func (h *Host) before(ctx context.Context, name string) (*tunnel.View, error) {
 	up, err := session.Up(name)
 	if err != nil || !up {
@@ -166,8 +166,8 @@ func (h *Host) before(ctx context.Context, name string) (*tunnel.View, error) {
 	return h.s.Live(ctx, last)
 }
 
-// noteReplaced remembers what an apply has replaced, and forgets what it has brought
-// back because somebody said so.
+// noteReplaced records the keys that an apply has replaced, and forgets those that the user
+// has allowed again.
 func (h *Host) noteReplaced(w *Wanted, plan *apply.Plan) error {
 	if h.o.Old == session.AllowOld {
 		if err := kept.AllowReplaced(w.view); err != nil {
@@ -180,8 +180,8 @@ func (h *Host) noteReplaced(w *Wanted, plan *apply.Plan) error {
 	return kept.NoteReplaced(w.view)
 }
 
-// tellAstray asks the kernel, now that the steps are taken, where it sends what the
-// tunnel is to have.
+// tellAstray asks the kernel, after the steps, where it sends the packets that belong into
+// the tunnel, and reports routes that compete.
 func (h *Host) tellAstray(plan *apply.Plan) {
 	if len(plan.Steps) == 0 || plan.View == nil {
 		return
@@ -191,9 +191,9 @@ func (h *Host) tellAstray(plan *apply.Plan) {
 	}
 }
 
-// keep makes a view what the host comes up with at boot: its text as it came, for
-// to spell ten thousand peers takes longer than to compare them. The tunnel is up by
-// now, and a folder that cannot be written is no reason to take it down.
+// keep stores a view for the next boot: its text as it came, since encoding ten thousand
+// peers takes longer than comparing them. The tunnel is up by now, and a folder that cannot
+// be written is no reason to take it down.
 func keep(name string, w *Wanted, warn func(error)) error {
 	text := w.text
 	if text == nil {

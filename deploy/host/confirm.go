@@ -11,8 +11,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Confirm keeps what an apply of a tunnel did before it is undone: the one with the token
-// of the options, if they have one. It reports whether any waited.
+// Confirm keeps an apply before it is undone: the one with the token of the options, or any
+// if that is "". It reports whether one waited.
 func Confirm(ctx context.Context, name string, o Options) (waited bool, err error) {
 	h := &Host{o: o}
 	unlock, err := journal.Lock(ctx, linux.RunDir, h.waiting)
@@ -48,7 +48,7 @@ func Confirm(ctx context.Context, name string, o Options) (waited bool, err erro
 	return true, session.Confirm(name, p)
 }
 
-// confirmNone is for a tunnel on which no apply waits: the one with the token has to have
+// confirmNone is for a tunnel on which no apply waits: the one with the token must have
 // been confirmed before.
 func confirmNone(name, token string) error {
 	switch {

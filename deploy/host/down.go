@@ -14,13 +14,13 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// PlanDown plans the way back to what was before the first apply of a tunnel.
+// PlanDown plans how to restore what was before the first apply of a tunnel.
 func (h *Host) PlanDown(ctx context.Context, name string) (*apply.Plan, error) {
 	return h.s.PlanDown(ctx, name)
 }
 
-// Down takes the steps of the plan that [Host.PlanDown] made. What waits to be confirmed
-// is decided with it.
+// Down takes the steps of the plan that [Host.PlanDown] made. An apply that waits to be
+// confirmed is undone by it.
 func (h *Host) Down(ctx context.Context, plan *apply.Plan) error {
 	if err := participant.UnderWay(plan.Tunnel); err != nil {
 		return err
@@ -36,8 +36,7 @@ func (h *Host) Down(ctx context.Context, plan *apply.Plan) error {
 	return participant.Forget(plan.Tunnel)
 }
 
-// Applied are the tunnels that were applied here and are not down, in the order of their
-// names.
+// Applied are the tunnels that were applied here and are not down, sorted by name.
 func Applied() ([]string, error) {
 	files, err := os.ReadDir(linux.RunDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -17,16 +17,16 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// An apply that nobody confirms in time is reverted, whatever becomes of the ssh
-// connection, of the controller and of the apply itself.
+// An apply that is not confirmed in time is reverted, whatever happens to the ssh
+// connection, to the controller and to the apply itself.
 //
-// A guard is a pair of processes, "wgkeys-guard TUNNEL N", started before the
-// first step. Each holds a lock of its own. From the first step on each starts the
-// other one again when it finds that one's lock free; who was started that late has
-// not seen the preshared keys of before, and leaves the revert to the other one for
-// a while. So killing one of them changes nothing. They end when the file of the
-// pending apply is gone. Should both be gone when the time has come, the next command
-// that changes the tunnel reverts it.
+// A guard is a pair of processes, "wgkeys-guard TUNNEL N", started before the first step.
+// Each holds a lock of its own. After the first step each of them starts the other one
+// again when it finds that one's lock free; a guard that was started that late does not
+// have the previous preshared keys, and leaves the revert to the other one for a while. So
+// killing one of them changes nothing. They end when the file of the pending apply is gone.
+// If both are gone when the time has come, the next command that changes the tunnel reverts
+// the apply.
 
 // guardName is the name under which the program runs as a guard.
 const guardName = "wgkeys-guard"
@@ -34,11 +34,11 @@ const guardName = "wgkeys-guard"
 // guardProcess guards an apply: TUNNEL NUMBER.
 var guardProcess = daemon.Process{Name: guardName, Args: 2, Run: runGuard}
 
-// poll is how often a guard looks at the pending apply and at the other guard.
+// poll is how often a guard checks the pending apply and the other guard.
 const poll = 50 * time.Millisecond
 
-// grace is how long a guard that was started after the first step waits for the one
-// that was there before: that one has the preshared keys to go back to.
+// grace is how long a guard that was started after the first step waits for the earlier
+// one, which has the preshared keys to go back to.
 const grace = 2 * time.Second
 
 func runGuard(args []string) error {
@@ -55,7 +55,7 @@ func runGuard(args []string) error {
 	return nil
 }
 
-// startGuards starts both guards of a tunnel, whose pending apply has been written.
+// startGuards starts both guards of a tunnel, after its pending apply was written.
 func startGuards(ctx context.Context, name string) error {
 	for number := range 2 {
 		if err := daemon.Start(ctx, guardName, name, strconv.Itoa(number)); err != nil {
@@ -69,10 +69,10 @@ type guard struct {
 	name   string
 	number int
 	lock   *os.File
-	// session was opened before the apply: it has the keys that the kernel had
-	// then, also where the file holds a new one.
+	// the session was opened before the apply: it has the keys that the kernel had then,
+	// even if the file has a new one.
 	session *session.Session
-	late    bool // started when the steps had begun
+	late    bool // started after the first step
 }
 
 func newGuard(name, number string) (*guard, error) {
@@ -88,7 +88,7 @@ func newGuard(name, number string) (*guard, error) {
 		return nil, err
 	}
 	if g.lock == nil {
-		return nil, nil // it runs already: the other one has raised it
+		return nil, nil // it runs already: the other one has started it
 	}
 	if g.session, err = session.Look(); err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func newGuard(name, number string) (*guard, error) {
 	return g, err
 }
 
-// hold keeps the keys of before, and proves that there is a way back to it.
+// hold keeps the previous keys, and checks that there is a plan to go back.
 func (g *guard) hold(ctx context.Context, before *tunnel.View) error {
 	if err := g.session.Hold(ctx, before); err != nil {
 		return err
@@ -110,7 +110,7 @@ func (g *guard) hold(ctx context.Context, before *tunnel.View) error {
 	return err
 }
 
-// watch returns when the pending apply has been decided.
+// watch returns when the pending apply was confirmed or has to be reverted.
 func (g *guard) watch() {
 	for ; ; time.Sleep(poll) {
 		pending, err := journal.ReadPending(linux.RunDir, g.name)
@@ -120,14 +120,14 @@ func (g *guard) watch() {
 		if err == nil && g.due(pending) && g.revert() == nil {
 			return
 		}
-		if err != nil || pending.Guarded || pending.Damaged { // else the other one is about to be started
+		if err != nil || pending.Guarded || pending.Damaged { // otherwise the other one is about to be started
 			g.raise(1 - g.number)
 		}
 	}
 }
 
-// due reports whether it is for this guard to revert now. The file of a pending apply
-// that is damaged has no deadline: it is due at once, for who comes late as well.
+// due reports whether this guard has to revert now. The file of a pending apply that is
+// damaged has no deadline: it is due at once, also for a guard that was started late.
 func (g *guard) due(pending *journal.Pending) bool {
 	if g.late && !pending.Damaged {
 		return pending.Left() <= -grace
@@ -135,8 +135,8 @@ func (g *guard) due(pending *journal.Pending) bool {
 	return pending.Left() <= 0
 }
 
-// revert waits for an apply that is still at it, and looks again: the other
-// guard or a confirmation may have come first.
+// revert waits for an apply that is still running, and checks again: the other guard or a
+// confirmation may have come first.
 func (g *guard) revert() error {
 	ctx := context.Background()
 	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
@@ -161,8 +161,8 @@ func (g *guard) raise(number int) {
 	daemon.Start(context.Background(), guardName, g.name, strconv.Itoa(number))
 }
 
-// tryLock returns the lock of a guard, or nil if that guard lives. The file
-// stays where it is: locks on files that come and go are none.
+// tryLock returns the lock of a guard, or nil if that guard is alive. The lock file is
+// never removed, since that would break the lock.
 func tryLock(name string, number int) (*os.File, error) {
 	path := filepath.Join(linux.RunDir, fmt.Sprintf("%s.guard%d", name, number))
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)

@@ -7,11 +7,11 @@
 //	waits, err := h.Apply(ctx, plan)            // do it
 //	h.Close()
 //
-// [Host.PlanTakeOver] and [Host.TakeOver] make a tunnel that another program brought up
-// wgkeys' own, and [Host.GiveBack] is the way back.
+// [Host.PlanTakeOver] and [Host.TakeOver] bring a tunnel that another program made under
+// wgkeys, and [Host.GiveBack] gives it back.
 //
-// A tunnel that is down again leaves nothing. What outlives a command are processes, of
-// which this very program is the binary: its main begins with
+// A tunnel that was taken down leaves nothing. Some processes outlive a command; they run
+// this program's binary, so its main begins with
 //
 //	daemon.Main(host.Processes()...)
 package host
@@ -34,38 +34,38 @@ func Processes() []daemon.Process {
 	return []daemon.Process{device.Process, guardProcess, names.Process, participant.Process}
 }
 
-// Options are how this host is worked on. The zero value refuses views that are older
-// than the host, and needs no confirmation.
+// Options say how to work on this host. The zero value refuses views that are older than
+// the host's state, and needs no confirmation.
 type Options struct {
-	Old     Admission     // what is done about views with keys that were replaced
-	Confirm time.Duration // an apply is undone after that, unless Confirm comes; 0: it stays
-	Token   string        // names the apply that waits to be confirmed; "": any
-	Report  func(Event)   // is told what happens meanwhile; nil: nobody is
+	Old     Admission     // what to do with views that have replaced keys
+	Confirm time.Duration // an apply is undone after this time, unless Confirm comes; 0: it stays
+	Token   string        // identifies the apply that waits to be confirmed; "": any
+	Report  func(Event)   // called with events; may be nil
 }
 
-// An Admission says what is done about a view with keys that were replaced.
+// An Admission says what to do with a view that has replaced keys.
 type Admission = session.Admission
 
 const (
 	RefuseOld = session.RefuseOld // it is refused
-	AllowOld  = session.AllowOld  // it is taken, but for what was stolen
-	DropOld   = session.DropOld   // their peers get a key that nobody has: the rest is to come up
+	AllowOld  = session.AllowOld  // it is accepted, except for stolen keys
+	DropOld   = session.DropOld   // their peers get a key that nobody has, so that the rest comes up
 )
 
-// An Event is something to tell while work goes on: [Waiting], [Note], [Finding],
-// [Warning] or [Done].
+// An Event is something to report during the work: [Waiting], [Note], [Finding], [Warning]
+// or [Done].
 type Event interface{ event() }
 
-// Waiting: another process is changing a tunnel on this host; its end is waited for.
+// Waiting: another process is changing a tunnel on this host, and this one waits for it.
 type Waiting struct{ PID int }
 
-// A Note is worth knowing, and nothing is wrong.
+// A Note is information; nothing is wrong.
 type Note string
 
-// A Finding is wrong, and no step can mend it.
+// A Finding is a problem that no step can solve.
 type Finding string
 
-// A Warning is what went wrong though the tunnel is as wanted.
+// A Warning is a failure although the tunnel is as wanted.
 type Warning struct{ Err error }
 
 // Done: all steps were taken.
@@ -77,8 +77,8 @@ func (Finding) event() {}
 func (Warning) event() {}
 func (Done) event()    {}
 
-// A Host is this host, locked for changes or only looked at. It is for one goroutine,
-// and one plan.
+// A Host is this host, locked for changes or opened to look. It is for one goroutine, and
+// one plan.
 type Host struct {
 	s        *session.Session
 	o        Options
@@ -86,14 +86,14 @@ type Host struct {
 	wanted   *Wanted // of the last plan
 }
 
-// Begin locks the host for changes, waiting for whoever changes it now.
+// Begin locks the host for changes, and waits for a process that is changing it.
 func Begin(ctx context.Context, o Options) (*Host, error) {
 	h := &Host{o: o}
 	s, err := session.Begin(ctx, h.waiting)
 	return h.opened(s, err)
 }
 
-// Look opens the host for plans alone.
+// Look opens the host for plans only.
 func Look(o Options) (*Host, error) {
 	h := &Host{o: o, lookOnly: true}
 	s, err := session.Look()
@@ -109,7 +109,7 @@ func (h *Host) opened(s *session.Session, err error) (*Host, error) {
 	return h, nil
 }
 
-// Close lets go of the host.
+// Close releases the host.
 func (h *Host) Close() { h.s.Close() }
 
 func (h *Host) waiting(pid int) { h.tell(Waiting{pid}) }
@@ -126,22 +126,22 @@ func (h *Host) warn(err error) {
 	}
 }
 
-// A Wanted is the view that is to be applied, or its text as it came.
+// A Wanted is the view to apply, or its text.
 type Wanted struct {
 	view    *tunnel.View
 	text    []byte
-	reading *tunnel.Reading // of the text, where the plan was made of it
+	reading *tunnel.Reading // of the text, if the plan was made from it
 }
 
-// View wants a view.
+// View makes a Wanted from a view.
 func View(v *tunnel.View) *Wanted { return &Wanted{view: v} }
 
-// Text wants the view of a text, as [tunnel.EncodeView] writes it. Of a long one that is
-// almost the one before little is read.
+// Text makes a Wanted from a text that [tunnel.EncodeView] wrote. If it is almost the same
+// as the last one, only the differences are parsed.
 func Text(text []byte) *Wanted { return &Wanted{text: text} }
 
-// Tunnel is the name of the tunnel. Where the text tells it by itself, the rest is not
-// parsed before the device is asked what it has, which takes as long.
+// Tunnel is the name of the tunnel. For a text only the name is parsed at first, since the
+// device is asked for its state meanwhile, which takes as long.
 func (w *Wanted) Tunnel() (string, error) {
 	if w.view == nil {
 		if name, ok := tunnel.NameIn(w.text); ok {

@@ -23,13 +23,13 @@ import (
 // A Removal is what there is of wgkeys on this host.
 type Removal struct {
 	Applied []string // tunnels that are up
-	Tunnels []string // all that are known, those among them
+	Tunnels []string // all known tunnels, including those
 	Keys    []string // their key files
-	Files   []string // that have them brought up at boot
-	Folders []string // of what is remembered
+	Files   []string // what brings them up at boot
+	Folders []string // of what the host remembers
 }
 
-// FindRemoval looks for all that uninstalling removes, the program aside. Besides the key
+// FindRemoval finds all that uninstalling removes, except the program. Besides the key
 // files of the tunnels that were applied here, others may be named.
 func FindRemoval(keys []string) (r Removal, err error) {
 	if r.Applied, err = Applied(); err != nil {
@@ -57,7 +57,7 @@ func FindRemoval(keys []string) (r Removal, err error) {
 // Empty reports whether there is nothing.
 func (r Removal) Empty() bool { return len(r.Applied)+len(r.Files)+len(r.Folders) == 0 }
 
-// keyFiles are the key files of a view, there or not.
+// keyFiles are the paths of the key files of a view.
 func keyFiles(v *tunnel.View) (paths []string) {
 	paths = []string{v.PrivateKeyFile, rotate.NextFile(v.Tunnel, v.PrivateKeyFile)}
 	for _, p := range v.Peers {
@@ -87,19 +87,19 @@ func holdsKey(path string) bool {
 	return err == nil && n == 32
 }
 
-// keyFolder is where push puts keys, and makes the folder for them.
+// keyFolder is the folder for keys, which push makes if necessary.
 const keyFolder = "/etc/wireguard"
 
-// RemoveKeyFolder removes the folder of key files where nothing is left in it, and no
-// package of wg(8)'s has brought it.
+// RemoveKeyFolder removes the folder of key files if it is empty, and does not belong to
+// the package of wg(8).
 func RemoveKeyFolder() {
 	if _, err := exec.LookPath("wg"); err != nil {
-		os.Remove(keyFolder) // fails where it is not empty
+		os.Remove(keyFolder) // fails if it is not empty
 	}
 }
 
-// Remove removes a file or a folder with all that is in it. A folder that something is
-// mounted on is left empty.
+// Remove removes a file, or a folder with its content. A folder that is a mount point is
+// only emptied.
 func Remove(path string) error {
 	inside, err := os.ReadDir(path)
 	if err != nil && !errors.Is(err, unix.ENOTDIR) {
@@ -123,7 +123,7 @@ func wrapRemove(err error, path string) error {
 	return fault.WrapFile(fault.Errno(err), "cannot remove", path, fault.AsRoot)
 }
 
-// isMountPoint reports whether a folder lies on another file system than the one above it.
+// isMountPoint reports whether a folder is on another file system than its parent.
 func isMountPoint(dir string) bool {
 	var at, above unix.Stat_t
 	return unix.Stat(dir, &at) == nil && unix.Stat(filepath.Dir(dir), &above) == nil && at.Dev != above.Dev

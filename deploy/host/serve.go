@@ -12,19 +12,19 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Serve answers the one request of a controller that in holds: a part of a rotation, or how
-// this host stands.
+// Serve answers the request of a controller in in: about a rotation, or the status of this
+// host.
 func Serve(ctx context.Context, version string, in io.Reader, out io.Writer) error {
 	return participant.Server{Version: version, Plan: planned}.Serve(ctx, in, out)
 }
 
-// planned tells what apply would do here, to a controller.
+// planned returns what apply would do here, for a controller.
 func planned(ctx context.Context, text []byte) *rotate.Planned {
 	plan, err := status(ctx, text)
 	switch {
 	case err == nil:
 		return &rotate.Planned{Steps: len(plan.Steps), Findings: plan.Findings}
-	case errors.As(err, new(*apply.Refusal)): // of a tunnel that is up that is no lack of an answer
+	case errors.As(err, new(*apply.Refusal)): // a refusal is an answer, too
 		return &rotate.Planned{Refused: fault.OneLine(err)}
 	}
 	return &rotate.Planned{Failed: fault.OneLine(err)}
@@ -38,8 +38,8 @@ func status(ctx context.Context, text []byte) (*apply.Plan, error) {
 	return Status(ctx, view)
 }
 
-// Status is what apply would do here to have view, whatever waits to be confirmed. It
-// changes nothing and waits for nobody.
+// Status returns what apply would do here for view, even if an apply waits to be confirmed.
+// It changes nothing and does not wait.
 func Status(ctx context.Context, view *tunnel.View) (*apply.Plan, error) {
 	h, err := Look(Options{})
 	if err != nil {

@@ -18,11 +18,11 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A TakeOver is a running tunnel that another program made, and what is to be done to have
-// it as wgkeys' own.
+// A TakeOver is a running tunnel that another program made, and the plan to bring it under
+// wgkeys.
 type TakeOver struct {
-	From *former.Manager // nil: nobody who is known has it
-	Plan *apply.Plan     // from what runs to what is wanted
+	From *former.Manager // nil: no known program has it
+	Plan *apply.Plan     // from the running tunnel to the wanted one
 
 	was *apply.Adopted
 }
@@ -60,8 +60,8 @@ func (h *Host) PlanTakeOver(ctx context.Context, w *Wanted) (*TakeOver, error) {
 	return t, refuseLess(t.Plan, w.view)
 }
 
-// refuseLess refuses a view with less than what runs: who is at the other end of it may be
-// the one who takes over.
+// refuseLess refuses a view that has less than the running tunnel: the user's own
+// connection may go through it.
 func refuseLess(plan *apply.Plan, view *tunnel.View) error {
 	for _, s := range plan.Steps {
 		less := false
@@ -83,17 +83,17 @@ func refuseLess(plan *apply.Plan, view *tunnel.View) error {
 	return nil
 }
 
-// leadsThere reports whether the view has a route to a prefix, or the network of an address
-// around it.
+// leadsThere reports whether the view has a route to a prefix, or an address whose network
+// contains it.
 func leadsThere(view *tunnel.View, prefix netip.Prefix) bool {
 	around := func(p netip.Prefix) bool { return p.Bits() <= prefix.Bits() && p.Contains(prefix.Addr()) }
 	return slices.ContainsFunc(view.Routes, func(r tunnel.Route) bool { return around(r.Prefix) }) ||
 		slices.ContainsFunc(view.Addresses, func(a netip.Prefix) bool { return around(view.NetworkOf(a)) })
 }
 
-// TakeOver takes over what was planned last. First what is wanted besides is added, then
-// the other program lets go, which changes nothing that packets meet, and what remains
-// is done last. Where it fails, all is given back.
+// TakeOver carries out the last plan. First it adds what is wanted in addition, then the
+// other program releases the tunnel, which packets do not notice, and the rest is done
+// last. If it fails, everything is given back.
 func (h *Host) TakeOver(ctx context.Context, t *TakeOver) error {
 	r := &former.Record{Link: t.Plan.Tunnel, Was: t.was}
 	if t.From != nil {
@@ -111,7 +111,7 @@ func (h *Host) TakeOver(ctx context.Context, t *TakeOver) error {
 }
 
 func (h *Host) takeOver(ctx context.Context, t *TakeOver, r *former.Record) error {
-	if err := r.Save(); err != nil { // first: from then on there is a way back
+	if err := r.Save(); err != nil { // first: from then on it can be undone
 		return err
 	}
 	if err := h.s.TakeOver(); err != nil {
@@ -137,7 +137,7 @@ func (h *Host) takeOver(ctx context.Context, t *TakeOver, r *former.Record) erro
 	return errors.Join(h.release(r), r.Save())
 }
 
-// letGo has the program that has the tunnel let go of it. What one that runs takes along
+// letGo makes the program that has the tunnel release it. What a running program removes
 // has stand-ins before, until [Host.release].
 func (h *Host) letGo(ctx context.Context, t *TakeOver, r *former.Record) error {
 	if t.From != nil && former.Runs(t.From.Name) || tellsOne(t.Plan) {
@@ -158,7 +158,7 @@ func (h *Host) letGo(ctx context.Context, t *TakeOver, r *former.Record) error {
 	return t.From.LetGo(ctx, r)
 }
 
-// tellsOne reports whether a program that has taken the interface is to be told: its file
+// tellsOne reports whether a program that manages the interface has to be told: its file
 // may match every interface.
 func tellsOne(plan *apply.Plan) bool {
 	return slices.ContainsFunc(plan.Steps, func(s apply.Step) bool {
@@ -207,8 +207,8 @@ func (h *Host) release(r *former.Record) error {
 	return r.Save()
 }
 
-// withoutManagers leaves out to tell network managers of the interface: one that has it
-// would take away what it is to let go of.
+// withoutManagers leaves out the steps that tell network managers about the interface: one
+// that manages it would remove what it has to leave alone.
 func withoutManagers(plan *apply.Plan) *apply.Plan {
 	p := *plan
 	p.Steps = slices.DeleteFunc(slices.Clone(plan.Steps), func(s apply.Step) bool {
@@ -235,8 +235,8 @@ func (h *Host) PlanGiveBack(ctx context.Context, name string) (*former.Record, *
 	return r, plan, err
 }
 
-// GiveBack gives a tunnel back to the program that had it. It returns what was done to the
-// interface.
+// GiveBack gives a tunnel back to the program that had it. It returns what was done with
+// the interface.
 func (h *Host) GiveBack(ctx context.Context, r *former.Record) (*apply.Plan, error) {
 	if err := journal.RemovePending(linux.RunDir, r.Link); err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ const mostLines = 256
 // mostSaid is a bound for the output of a host with 100,000 peers, in bytes.
 const mostSaid = 64 << 20
 
-// Lines are connections to hosts that wait for the next request of a rotation: without them
+// lines are connections to hosts that wait for the next request of a rotation: without them
 // a hub's rotation would make three for each peer.
 type lines struct {
 	mu   sync.Mutex

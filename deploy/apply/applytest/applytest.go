@@ -1,5 +1,5 @@
-// Package applytest makes views and keys for tests of apply, on a kernel in
-// memory and on real ones.
+// Package applytest makes views and keys for tests of apply, with a kernel in memory and
+// with real ones.
 package applytest
 
 import (
@@ -43,7 +43,7 @@ func PresharedKey(seed string) keyring.PresharedKey {
 // Own are the seeds of the keys that a view's own host may have.
 var Own = []string{"shale", "shale after a rotation"}
 
-// Prefixes reads prefixes between blanks.
+// Prefixes parses prefixes that are separated by blanks.
 func Prefixes(list string) []netip.Prefix {
 	var out []netip.Prefix
 	for _, s := range strings.Fields(list) {
@@ -52,7 +52,7 @@ func Prefixes(list string) []netip.Prefix {
 	return out
 }
 
-// farEnds are those that some addresses of a view may have.
+// farEnds are the far ends of some addresses of a view.
 var farEnds = map[netip.Prefix]netip.Prefix{
 	netip.MustParsePrefix("2001:db8:a::1/128"): netip.MustParsePrefix("2001:db8:b::1/64"),
 	netip.MustParsePrefix("10.0.0.1/32"):       netip.MustParsePrefix("10.7.0.2/32"),
@@ -73,7 +73,7 @@ func randomAddresses(r *rand.Rand, v *tunnel.View, pool []netip.Prefix) {
 	}
 }
 
-// View returns a valid view; small pools make views that share much.
+// View returns a random valid view; the pools are small, so that views have much in common.
 func View(r *rand.Rand, name string) *tunnel.View {
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
 	v := &tunnel.View{
@@ -90,7 +90,7 @@ func View(r *rand.Rand, name string) *tunnel.View {
 	pool := Prefixes(`2001:db8::2/128 2001:db8::3/128 2001:db8::4/128 2001:db8:1::/48 ::/0 10.0.0.2/32 10.0.0.3/32
 		10.1.0.0/16 192.168.0.0/24`)
 	addresses := Prefixes("2001:db8::1/64 2001:db8:a::1/128 10.0.0.1/32 10.9.0.1/24")
-	if r.IntN(5) == 0 { // a tunnel of IPv4 alone can be narrower than IPv6 allows
+	if r.IntN(5) == 0 { // an IPv4-only tunnel can be narrower than IPv6 allows
 		v.MTU = 576
 		is6 := func(p netip.Prefix) bool { return p.Addr().Is6() }
 		pool, addresses = slices.DeleteFunc(pool, is6), slices.DeleteFunc(addresses, is6)
@@ -112,7 +112,7 @@ func View(r *rand.Rand, name string) *tunnel.View {
 				v.Sysctls = map[string]string{}
 			}
 			v.Sysctls[strings.Replace(key, "NAME", name, 1)] = pick("0", "1")
-			if strings.HasSuffix(key, "accept_redirects") { // to let them in is refused
+			if strings.HasSuffix(key, "accept_redirects") { // that would be refused
 				v.Sysctls[key] = "0"
 			}
 		}
@@ -130,10 +130,10 @@ func View(r *rand.Rand, name string) *tunnel.View {
 	return v
 }
 
-// endpoints of random peers: one by the length of the peer's name, and one.
+// endpoints of random peers, chosen by the length of the peer's name
 const firstEndpoint, otherEndpoint = "198.51.100.", "203.0.113.9"
 
-// Endpoints returns the OUTSIDE addresses that a [View] can have.
+// Endpoints returns the OUTSIDE addresses that a [View] may contain.
 func Endpoints() []netip.Addr {
 	addrs := []netip.Addr{netip.MustParseAddr(otherEndpoint)}
 	for n := range 10 {

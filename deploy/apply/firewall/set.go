@@ -2,8 +2,8 @@ package firewall
 
 import "bytes"
 
-// lookup reports whether what is in a register is in a set, and what verdicts it
-// may be mapped to.
+// lookup reports whether the content of a register is in a set, and to which verdicts it
+// may be mapped.
 func (w *walk) lookup(c *Chain, e Lookup, regs *registers) (truth, []Verdict) {
 	set := w.rules.set(c, e.Set)
 	if set == nil || set.Unread {
@@ -31,8 +31,7 @@ func (w *walk) lookup(c *Chain, e Lookup, regs *registers) (truth, []Verdict) {
 	return t, found
 }
 
-// holds reports whether an element, with the end of it where it is a range, has key
-// in it.
+// holds reports whether an element, or the range that it begins, contains key.
 func (s *Set) holds(el Element, key bits) truth {
 	switch {
 	case el.End:
@@ -48,8 +47,8 @@ func (s *Set) holds(el Element, key bits) truth {
 	return of(bytes.Compare(key.value, el.Key) >= 0 && (end == nil || bytes.Compare(key.value, end) < 0))
 }
 
-// end is the first key behind the range that begins with el, or nil where it goes
-// on to the last there is. nft(8) leaves no overlaps.
+// end is the first key after the range that begins with el, or nil if the range has no end.
+// nft(8) leaves no overlaps.
 func (s *Set) end(el Element) (end []byte) {
 	for _, other := range s.Elements {
 		if other.End && bytes.Compare(other.Key, el.Key) > 0 && (end == nil || bytes.Compare(other.Key, end) < 0) {

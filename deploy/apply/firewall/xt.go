@@ -2,8 +2,8 @@ package firewall
 
 import "encoding/binary"
 
-// match is what one of iptables' own matches says. Their data are structures of
-// the kernel (include/uapi/linux/netfilter/xt_*.h), in the byte order of the host.
+// match evaluates one of iptables' own matches. Their data are structures of the kernel
+// (include/uapi/linux/netfilter/xt_*.h), in the byte order of the host.
 func (w *walk) match(m Match) truth {
 	d := m.Data
 	u16 := func(at int) int { return int(binary.NativeEndian.Uint16(d[at:])) }
@@ -33,8 +33,8 @@ func (w *walk) ofConntrack(u16 func(int) int) truth {
 	return w.inState(u16(150), u16(148)&1 != 0)
 }
 
-// inState reports whether the connection is in one of the states of mask. Whether its
-// source is translated is not known.
+// inState reports whether the connection is in one of the states of mask. It is not known
+// whether its source is translated.
 func (w *walk) inState(mask int, invert bool) truth {
 	const source, dest = 1 << 6, 1 << 7 // XT_CONNTRACK_STATE_SNAT, _DNAT
 	if mask &^= dest; !w.tracked || mask&source != 0 {
@@ -63,8 +63,8 @@ func (w *walk) ports(name string, d []byte, u16 func(int) int) truth {
 	return min(from, to)
 }
 
-// addrtype is xt_addrtype_info_v1: types of the source, of the destination, and flags;
-// in the first revision there are two words instead, which invert.
+// addrtype is xt_addrtype_info_v1: types of the source, types of the destination, and
+// flags; in the first revision there are two words instead, which invert.
 func (w *walk) addrtype(revision int, d []byte, u16 func(int) int) truth {
 	const local, invertDest = 1 << 2, 1 << 1 // XT_ADDRTYPE_LOCAL, _INVERT_DEST
 	source, dest, flags := u16(0), u16(2), binary.NativeEndian.Uint32(d[4:])

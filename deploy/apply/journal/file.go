@@ -12,7 +12,7 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// hintFile is the hint where a file below /run/wgkeys cannot be read or written.
+// hintFile is the hint for a file below /run/wgkeys that cannot be read or written.
 func hintFile(err error, path string) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
@@ -25,7 +25,8 @@ func hintFile(err error, path string) string {
 	return "ls -ld " + filepath.Dir(path) + " " + path
 }
 
-// WriteFile replaces a file by a new one of that mode, at once and for good.
+// WriteFile replaces a file by a new one with this mode, in one step that survives a power
+// failure.
 func WriteFile(path string, text []byte, mode os.FileMode) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {

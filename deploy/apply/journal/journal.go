@@ -1,7 +1,7 @@
-// Package journal has the files of a host from which its tunnels are put back, below
-// /run/wgkeys: for each tunnel its journal, what was touched and how it was before, and
-// the apply that waits to be confirmed; and the lock of them all. It knows no kernel and
-// no plan.
+// Package journal has the files of a host from which its tunnels are undone, below
+// /run/wgkeys: for each tunnel its journal, which records what was touched and its previous
+// value, and the apply that waits to be confirmed; and the lock of them all. It knows no
+// kernel and no plan.
 package journal
 
 import (
@@ -27,22 +27,20 @@ const header = "wgkeys journal 1"
 //   - TAB resource TAB was TAB set     about to be touched
 //   - TAB resource                     as it was before
 //
-// A line is appended before the thing it speaks of is touched and removed by a
-// later line after it is restored. A last line without its newline was being
-// written when the host lost its power, and counts as not written: the thing
-// was not touched.
+// A line is appended before its thing is touched, and cancelled by a later line after the
+// thing is restored. If the last line has no newline, the host lost power while it was
+// written, and it is ignored: the thing was not touched.
 type Journal struct {
 	Entries
 	Order []Resource   // by first touch
-	older Entries      // what a parameter had from us before its entry: a crash may have left that
+	older Entries      // the value that we gave a parameter before its last entry: a crash may have left it
 	lines bytes.Buffer // of what [Journal.Save] has to write
 	path  string
-	whole int64 // size of the file's whole lines
+	whole int64 // size of the file's complete lines
 }
 
-// Open reads the journal of a tunnel in dir. If there is none it is
-// empty; the file is made with the first entry. Of one that is damaged it
-// returns what can be read, and an error.
+// Open reads the journal of a tunnel in dir. If there is none it is empty; the file is made
+// with the first entry. For a damaged journal it returns what can be read, and an error.
 func Open(dir, tunnel string) (*Journal, error) {
 	j := &Journal{Entries: Entries{}, path: filepath.Join(dir, tunnel+".journal")}
 	text, err := os.ReadFile(j.path)
@@ -58,7 +56,7 @@ func Open(dir, tunnel string) (*Journal, error) {
 func (j *Journal) parse(text []byte) error {
 	end := bytes.LastIndexByte(text, '\n')
 	j.whole = int64(end + 1)
-	// Nobody changes what was read, and a copy takes as long as a look at all of it.
+	// Nobody changes the text, and a copy would take as long as parsing it.
 	first, rest, _ := strings.Cut(unsafe.String(unsafe.SliceData(text), end+1), "\n")
 	if first == "" {
 		return nil // died before the header was written
@@ -67,7 +65,7 @@ func (j *Journal) parse(text []byte) error {
 		return fault.New("cannot read the journal", j.path, "it is of another version of wgkeys",
 			"use the version of wgkeys that applied the tunnel to take it down")
 	}
-	// Each thing has one line that stays, and before it perhaps one that was not sure.
+	// Each thing has one line that counts, and before it perhaps an unsure one.
 	things := strings.Count(rest, "\n") - strings.Count(rest, "\t"+Unsure+"\n")
 	j.Entries, j.Order = make(Entries, things), make([]Resource, 0, things)
 	damaged := false
@@ -82,14 +80,14 @@ func (j *Journal) parse(text []byte) error {
 	return nil
 }
 
-// hintDamaged is the way out where it is not known how things were.
+// hintDamaged is the remedy if the previous state is not known.
 func (j *Journal) hintDamaged() string {
 	name := strings.TrimSuffix(filepath.Base(j.path), ".journal")
 	return "a reboot clears it; without one: ip link del " + name + " && rm " + j.path +
 		", and put back by hand what else the tunnel changed (ip rule; nft list tables; sysctl)"
 }
 
-// parseLine reports whether line is an event.
+// parseLine reports whether line is a valid event.
 func (j *Journal) parseLine(line string) bool {
 	kind, rest, _ := strings.Cut(line, "\t")
 	resource, values, changed := strings.Cut(rest, "\t")
@@ -108,7 +106,7 @@ func (j *Journal) parseLine(line string) bool {
 }
 
 func (j *Journal) touch(resource Resource, e Entry) {
-	if resource.Kind == Sysctl { // of all others nobody asks, and there are many
+	if resource.Kind == Sysctl { // others are not asked for, and there are many
 		if old, ok := j.Entries[resource]; ok && old != e {
 			if j.older == nil {
 				j.older = Entries{}
@@ -122,7 +120,7 @@ func (j *Journal) touch(resource Resource, e Entry) {
 	}
 }
 
-// live returns those of order that are in entries, each once, where it stands last.
+// live returns those of order that are in entries, each once, at its last place.
 func live(order []Resource, entries Entries) []Resource {
 	for len(order) > 0 && !entries.Has(order[len(order)-1]) {
 		order = order[:len(order)-1] // the common case: last in, first out
@@ -144,12 +142,11 @@ func live(order []Resource, entries Entries) []Resource {
 	return kept
 }
 
-// Previous returns the entry that a kernel parameter had before its last one, if it had
-// any.
+// Previous returns the entry that a kernel parameter had before its last one, if any.
 func (j *Journal) Previous(r Resource) (Entry, bool) { e, ok := j.older[r]; return e, ok }
 
-// Set says that a thing is about to be touched, see [Journal.Save]. What is so already is
-// not written again.
+// Set records that a thing is about to be touched, see [Journal.Save]. An unchanged entry
+// is not written again.
 func (j *Journal) Set(r Resource, e Entry) {
 	if old, ok := j.Entries[r]; !ok || old != e {
 		j.touch(r, e)
@@ -157,36 +154,36 @@ func (j *Journal) Set(r Resource, e Entry) {
 	}
 }
 
-// Delete says that a thing is as it was before us, see [Journal.Save].
+// Delete records that a thing is as it was before us, see [Journal.Save].
 func (j *Journal) Delete(r Resource) {
 	delete(j.Entries, r)
 	j.lines.WriteString("-\t" + r.String() + "\n")
 }
 
-// Save writes, at once, what [Journal.Set] and [Journal.Delete] have said since the last
-// time. If it cannot, the file lacks that, and what is in memory does not.
+// Save writes what [Journal.Set] and [Journal.Delete] have recorded since the last call, in
+// one write. If that fails, the file lacks it, and the journal in memory has it.
 func (j *Journal) Save() error {
 	defer j.lines.Reset()
 	j.Order = live(j.Order, j.Entries)
 	return j.append(j.lines.Bytes())
 }
 
-// Rename gives the name to to a thing that the journal knows by the name from: whoever made
-// it, it is the same. Where the journal does not know it, it does nothing.
+// Rename changes the name of a thing in the journal from from to to: it is the same thing,
+// whoever renamed it. If the journal does not have it, nothing happens.
 func (j *Journal) Rename(from, to Resource) error {
 	e, ok := j.Entries[from]
 	if !ok || from == to {
 		return nil
 	}
-	if !j.Entries.Has(to) { // else it was touched under its new name already
+	if !j.Entries.Has(to) { // otherwise it was touched under its new name already
 		j.Set(to, e)
 	}
 	j.Delete(from)
 	return j.Save()
 }
 
-// append adds whole lines with one write(2), which a kill -9 does not split but
-// a full disk does: what is left of a line goes before the next.
+// append adds complete lines with one write(2), which a kill -9 does not split but a full
+// disk does: the next append removes a partial line.
 func (j *Journal) append(lines []byte) error {
 	if len(lines) == 0 {
 		return nil
@@ -219,11 +216,11 @@ func writeAfter(f *os.File, size int64, lines []byte) (int, error) {
 	return f.Write(lines)
 }
 
-// Others returns, for each thing in the journals of other tunnels in dir, the
-// value it had before any of them: a sysctl that another tunnel needs stays.
+// Others returns, for each thing in the journals of other tunnels in dir, the value it had
+// before any of them: a sysctl that another tunnel needs stays.
 //
-// A journal that is damaged is the trouble of its own tunnel: here it counts as
-// far as it can be read, and damaged says what may follow.
+// A damaged journal is an error of its own tunnel only: here it counts as far as it can be
+// read, and damaged says what may follow.
 func Others(dir, tunnel string) (others Entries, damaged []error, err error) {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.journal"))
 	if err != nil {
@@ -247,7 +244,7 @@ func Others(dir, tunnel string) (others Entries, damaged []error, err error) {
 	return others, damaged, nil
 }
 
-// End removes the journal: nothing of ours is left.
+// End removes the journal when nothing of ours is left.
 func (j *Journal) End() error {
 	clear(j.Entries)
 	j.lines.Reset()
@@ -264,10 +261,10 @@ func (j *Journal) End() error {
 	return nil
 }
 
-// KnownPath is the file beside the journal of a tunnel that says from what its
-// plan was empty. It is of no use without the journal, and goes with it.
+// KnownPath is the file beside the journal of a tunnel that records the inputs for which
+// its plan was empty. It is useless without the journal, and is removed with it.
 func KnownPath(dir, tunnel string) string { return filepath.Join(dir, tunnel+".known") }
 
-// NeedsPath is the file beside it that says who needed which kernel parameter before
-// the tunnel set it.
+// NeedsPath is the file beside it that records who needed which kernel parameter before the
+// tunnel set it.
 func NeedsPath(dir, tunnel string) string { return filepath.Join(dir, tunnel+".needs") }

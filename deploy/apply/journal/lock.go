@@ -13,8 +13,9 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// Lock makes this process the only one that changes tunnels on the host, until
-// unlock. If another one is at it, wait is told which, and Lock waits for it.
+// Lock makes this process the only one that changes tunnels on the host, until unlock is
+// called. If another process holds the lock, wait is called with its ID, and Lock waits for
+// it.
 func Lock(ctx context.Context, dir string, wait func(pid int)) (unlock func(), err error) {
 	path := filepath.Join(dir, "lock")
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -12,25 +12,25 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A Pending is an apply that waits to be confirmed and is reverted if it is
-// not: the file /run/wgkeys/TUNNEL.pending. Who removes the file has decided.
+// A Pending is an apply that waits to be confirmed and is otherwise reverted: the file
+// /run/wgkeys/TUNNEL.pending. Whoever removes the file has decided.
 type Pending struct {
-	Token    string        `json:"token"`    // of the apply, so that no other is confirmed by mistake
-	Deadline time.Duration `json:"deadline"` // when it is reverted, on the clock of [Uptime]
-	Before   *tunnel.View  `json:"before"`   // what to go back to; null: to nothing
+	Token    string        `json:"token"`    // identifies the apply, so that no other is confirmed by mistake
+	Deadline time.Duration `json:"deadline"` // when it is reverted, by the clock of [Uptime]
+	Before   *tunnel.View  `json:"before"`   // the view to go back to; null: none
 	After    *tunnel.View  `json:"after"`    // what was applied
-	Guarded  bool          `json:"guarded"`  // both guards have seen what was before: the steps begin
-	Done     bool          `json:"done"`     // all steps were taken: before that there is nothing to confirm
-	Damaged  bool          `json:"-"`        // the file says nothing: the time has come
+	Guarded  bool          `json:"guarded"`  // both guards have read the previous state: the steps begin
+	Done     bool          `json:"done"`     // all steps were taken: before that nothing can be confirmed
+	Damaged  bool          `json:"-"`        // the file cannot be read: revert now
 }
 
-// Left is how long there is to confirm.
+// Left is the time that remains to confirm.
 func (p *Pending) Left() time.Duration { return p.Deadline - Uptime() }
 
 func pendingPath(dir, name string) string { return filepath.Join(dir, name+".pending") }
 
-// ReadPending returns the apply of a tunnel that waits to be confirmed, or nil.
-// One whose file is damaged has to be reverted: better that than never.
+// ReadPending returns the apply of a tunnel that waits to be confirmed, or nil. If its file
+// is damaged it is reverted, which is safer than keeping it.
 func ReadPending(dir, name string) (*Pending, error) {
 	text, err := os.ReadFile(pendingPath(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,7 +55,7 @@ func (p *Pending) Write(dir, name string) error {
 	return WriteFile(pendingPath(dir, name), text, 0o600)
 }
 
-// RemovePending decides: nothing is reverted any more.
+// RemovePending confirms: nothing is reverted any more.
 func RemovePending(dir, name string) error {
 	err := os.Remove(pendingPath(dir, name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -8,13 +8,13 @@ import (
 	"wgkeys/keyring"
 )
 
-// A Kind is what sort of thing of a host a [Resource] is.
+// A Kind is the type of a [Resource].
 type Kind string
 
-// The kinds of things that a tunnel has or touches. They are words of the file.
+// The kinds of resources of a tunnel. They are words in the file.
 const (
 	Link        Kind = "link"
-	Device      Kind = "device"  // of the link: in no journal, it goes with it
+	Device      Kind = "device"  // of the link: not in the journal, since it goes with the link
 	Threads     Kind = "threads" // likewise
 	Peer        Kind = "peer"
 	Address     Kind = "address"
@@ -31,7 +31,7 @@ const (
 // A Resource is one thing of the host. In the file it is the kind, a space, and the name.
 type Resource struct {
 	Kind Kind
-	Name string // what tells it from the others of its kind; any text without a tab
+	Name string // unique among those of its kind; any text without a tab
 }
 
 // Of is the thing of that kind and name.
@@ -40,7 +40,7 @@ func (k Kind) Of(name string) Resource { return Resource{k, name} }
 // OfPeer is the peer of that key.
 func OfPeer(key keyring.PublicKey) Resource { return Peer.Of(key.String()) }
 
-// parseResource reads what [Resource.String] wrote; any other text stays as it is too.
+// parseResource parses what [Resource.String] wrote; any other text is kept as it is.
 func parseResource(text string) Resource {
 	if kind, name, _ := strings.Cut(text, " "); name != "" {
 		return Resource{Kind(kind), name}
@@ -55,27 +55,28 @@ func (r Resource) String() string {
 	return string(r.Kind) + " " + r.Name
 }
 
-// An Entry is one thing in the journal: the value it had before we touched it
-// and the value we gave it. For a thing that was not there Was is "".
+// An Entry is one thing in the journal: the value it had before we touched it and the value
+// that we gave it. Was is "" for a thing that did not exist.
 type Entry struct{ Was, Set string }
 
-// Unsure stands for a value that was about to be set and perhaps was.
+// Unsure is the value of a thing that was about to be set, and may have been.
 const Unsure = "-"
 
 // Entries are the things of one journal.
 type Entries map[Resource]Entry
 
-// Has reports whether the journal speaks of a thing.
+// Has reports whether a thing is in the journal.
 func (e Entries) Has(r Resource) bool { _, ok := e[r]; return ok }
 
-// Peer is the entry of a peer, found without making its name: a host has ten thousand.
+// Peer is the entry of a peer, found without building its name: a host may have ten
+// thousand.
 func (e Entries) Peer(key keyring.PublicKey) Entry {
 	var name [44]byte // base64 of 32 bytes
 	base64.StdEncoding.Encode(name[:], key[:])
 	return e[Resource{Peer, string(name[:])}]
 }
 
-// LinkNumber returns the number of the tunnel's link, or 0 where it is not known.
+// LinkNumber returns the number of the tunnel's link, or 0 if it is not known.
 func (e Entries) LinkNumber(name string) int {
 	n, _ := strconv.Atoi(e[Link.Of(name)].Set)
 	return n

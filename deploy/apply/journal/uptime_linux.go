@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Uptime is the time since the host was booted, asleep or not: no clock that
-// somebody sets (CLOCK_BOOTTIME, clock_gettime(2)).
+// Uptime is the time since the host was booted, including sleep: a clock that nobody can
+// set (CLOCK_BOOTTIME, clock_gettime(2)).
 func Uptime() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {

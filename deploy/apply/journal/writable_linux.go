@@ -10,8 +10,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// CheckWritable returns the error that a change of a tunnel would meet where dir, or the
-// folder that it would be made in, is on a file system mounted read-only.
+// CheckWritable returns the error that a change of a tunnel would meet if dir, or the
+// folder in which it would be made, is on a read-only file system.
 func CheckWritable(dir string) error {
 	for at := dir; ; at = filepath.Dir(at) {
 		switch err := unix.Access(at, unix.W_OK); {

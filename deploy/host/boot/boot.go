@@ -1,5 +1,5 @@
-// Package boot has this host bring its tunnels up when it starts: by units of systemd, a
-// script of OpenRC's, or a hook of ifupdown's. Each applies the views that apply kept, and
+// Package boot makes this host bring its tunnels up when it starts: by units of systemd, a
+// script of OpenRC, or a hook of ifupdown. Each applies the views that apply kept, and
 // needs no repository.
 package boot
 
@@ -30,8 +30,8 @@ const (
 	packaged = "/usr/bin/wgkeys"       // where a package has it
 )
 
-// Program is where all of them look for the program. One that install has put there
-// precedes that of a package, as it does in PATH.
+// Program is the path of the program for all of them. One that install has put there takes
+// precedence over that of a package, as in PATH.
 func Program() string {
 	if Packaged() {
 		return packaged
@@ -39,21 +39,21 @@ func Program() string {
 	return place
 }
 
-// Packaged reports whether this host has the program of a package, which brings what
-// starts it and is upgraded and removed by the host's package manager.
+// Packaged reports whether the program on this host belongs to a package, which brings the
+// units and is upgraded and removed by the host's package manager.
 func Packaged() bool { return !exists(place) && exists(packaged) }
 
-// A System is what starts this host's services.
+// A System is what starts services on this host.
 type System string
 
 const (
 	Systemd  System = "systemd"
 	OpenRC   System = "OpenRC"
-	Ifupdown System = "ifupdown" // which starts no services, and calls hooks
-	None     System = ""         // nothing that is known
+	Ifupdown System = "ifupdown" // starts no services, but runs hooks
+	None     System = ""         // none that is known
 )
 
-// Where each has its files. Those of folders are there before anything of ours.
+// The paths of their files. The folders exist before anything of ours does.
 const (
 	units   = "/etc/systemd/system"
 	shipped = "/usr/lib/systemd/system" // a package's
@@ -62,8 +62,8 @@ const (
 	runtime = "/run/systemd/system" // sd_booted(3)
 )
 
-// Find tells what starts the services of this host. Debian's ifupdown alone calls its
-// hooks at the end of ifup -a, as it has a folder for them.
+// Find finds out what starts the services of this host. Only Debian's ifupdown has a folder
+// for hooks at the end of ifup -a.
 func Find() System {
 	switch {
 	case exists(runtime):
@@ -88,17 +88,16 @@ func lexists(path string) bool {
 	return err == nil
 }
 
-// A File is one that is there for the next start.
+// A File is one that has to exist for the next boot.
 type File struct {
 	Path string
 	Text []byte
 	Mode fs.FileMode
 }
 
-// Files are those of s, and those that have network managers leave the interfaces alone
-// from the next start on. A manager that starts at the same moment as apply may have read
-// its files before apply writes those below /run, and see the interface before it can be
-// told.
+// Files are those of s, and those that make network managers leave the interfaces alone
+// from the next boot on. A manager that starts at the same moment as apply may have read
+// its files before apply writes those below /run, and see the interface too early.
 func (s System) Files(views []*tunnel.View) []File {
 	files := s.own()
 	for _, v := range views {
@@ -140,7 +139,7 @@ func text(name string) []byte {
 	return bytes.ReplaceAll(text, []byte(place), []byte(Program()))
 }
 
-// Is reports whether the file is there already, as it is to be.
+// Is reports whether the file exists with the right content.
 func (f File) Is() bool {
 	info, err := os.Stat(f.Path)
 	return err == nil && info.Mode().Perm() == f.Mode && files.Holds(f.Path, string(f.Text))
@@ -149,12 +148,12 @@ func (f File) Is() bool {
 // Write writes the file.
 func (f File) Write() error { return services.WriteForAll(f.Path, f.Text, f.Mode) }
 
-// A Command is run to have the tunnels brought up.
+// A Command makes the host bring the tunnels up.
 type Command struct {
 	Args  []string
-	Reads bool // it has the files read, and is needed only where one is new
+	Reads bool // it reloads files, and is needed only if one is new
 
-	done func(context.Context) bool // nil: that is not known
+	done func(context.Context) bool // reports whether there is nothing to do; nil: that is not known
 }
 
 func (c Command) String() string { return strings.Join(c.Args, " ") }
@@ -174,9 +173,9 @@ func (c Command) Run(ctx context.Context) error {
 	return fault.Wrap(err, "cannot run", c.String(), "")
 }
 
-// Enable are the commands that have the tunnels brought up: of systemd those with named
-// endpoints once more when names can be looked up, and each again when its interface is
-// gone.
+// Enable are the commands that enable the tunnels at boot. With systemd, those with
+// endpoint names are applied once more when names can be looked up, and each again when its
+// interface is gone.
 func (s System) Enable(views []*tunnel.View) []Command {
 	switch {
 	case s == OpenRC && len(views) > 0:
@@ -204,7 +203,7 @@ func enable(unit string, flags ...string) Command {
 	return Command{Args: append(append([]string{"systemctl", "enable"}, flags...), unit), done: done}
 }
 
-// named reports whether an endpoint has to be looked up.
+// named reports whether an endpoint is a name.
 func named(v *tunnel.View) bool {
 	return slices.ContainsFunc(v.Peers, func(p tunnel.Peer) bool { return tunnel.IsName(p.Endpoint) })
 }

@@ -10,12 +10,12 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// Tunnels are those that systemd was told to bring up.
+// Tunnels are those that systemd is to bring up.
 func Tunnels() (names []string) {
 	links, _ := filepath.Glob(filepath.Join(units, "*.wants", "wgkeys*@*.service")) // the pattern is a good one
 	for _, link := range links {
 		_, name, _ := strings.Cut(strings.TrimSuffix(filepath.Base(link), ".service"), "@")
-		if name != "" { // else it is the template
+		if name != "" { // otherwise it is the template
 			names = append(names, name)
 		}
 	}
@@ -23,7 +23,8 @@ func Tunnels() (names []string) {
 	return slices.Compact(names)
 }
 
-// Disable are the commands after which nothing starts the tunnels any more. They are down.
+// Disable are the commands after which nothing starts the tunnels any more. The tunnels are
+// down.
 func Disable(names []string) (commands []Command) {
 	if exists("/run/openrc/started/wgkeys") {
 		commands = append(commands, Command{Args: []string{"rc-service", "wgkeys", "stop"}})
@@ -35,7 +36,7 @@ func Disable(names []string) (commands []Command) {
 		return commands
 	}
 	for _, name := range names {
-		for _, unit := range slices.Backward(unitNames) { // wgkeys@ last: the others begin with it
+		for _, unit := range slices.Backward(unitNames) { // wgkeys@ last: the others depend on it
 			unit += "@" + name + ".service"
 			commands = append(commands, Command{
 				Args: []string{"systemctl", "disable", "--now", unit},
@@ -46,15 +47,15 @@ func Disable(names []string) (commands []Command) {
 	return commands
 }
 
-// isOff reports whether a unit neither runs nor is to.
+// isOff reports whether a unit is neither running nor enabled.
 func isOff(ctx context.Context, unit string) bool {
 	return exec.CommandContext(ctx, "systemctl", "--quiet", "is-enabled", unit).Run() != nil &&
 		exec.CommandContext(ctx, "systemctl", "--quiet", "is-active", unit).Run() != nil
 }
 
-// Left are the files for the next start that are there: those of every system, and of
-// tunnels what tells network managers. Where systemd does not run, its links are among
-// them. What a package has brought is not.
+// Left are the files for the next boot that exist: those of every system, and for tunnels
+// those for network managers. If systemd does not run, its links are included. Files of a
+// package are not.
 func Left(names []string) (paths []string) {
 	for _, s := range []System{Systemd, OpenRC, Ifupdown} {
 		for _, f := range s.own() {
@@ -75,11 +76,11 @@ func Left(names []string) (paths []string) {
 	return slices.DeleteFunc(paths, func(path string) bool { return !lexists(path) })
 }
 
-// shipsOpenRC reports whether the script of OpenRC's is a package's: Alpine's, as Debian
-// has LSB's scripts in its place.
+// shipsOpenRC reports whether the script of OpenRC belongs to a package: on Alpine, since
+// Debian has LSB's scripts in that place.
 func shipsOpenRC() bool { return Packaged() && exists("/etc/alpine-release") }
 
-// Forget has systemd know that its files are gone.
+// Forget makes systemd notice that its files are gone.
 func Forget() []Command {
 	if !exists(runtime) {
 		return nil

@@ -1,8 +1,8 @@
-// Package daemon starts this very program again as a process that outlives the
-// command: a WireGuard device in user space, a guard that reverts an apply.
+// Package daemon starts this program again as a process that outlives the command: a
+// userspace WireGuard device, or a guard that reverts an apply.
 //
-// Which process it is, is told by its name, the first argument: a program that may
-// start one calls [Main] with all of them before anything else.
+// The kind of process is its name, the first argument: a program that may start one calls
+// [Main] with all of them before anything else.
 package daemon
 
 import (
@@ -21,18 +21,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Process is what the program can be run again as.
+// A Process is something that the program can be run again as.
 type Process struct {
 	Name string // the first argument
-	Args int    // how many others there are
+	Args int    // the number of further arguments
 
-	// Run is the process from its beginning to its end. It calls [Detach] once it can
-	// do its work; an error before that is told to who started it.
+	// Run is the whole process. It calls [Detach] once it can do its work; an error before
+	// that is passed to the process that started it.
 	Run func(args []string) error
 }
 
-// Main runs the process that the program was started as and exits, if it is one of
-// these.
+// Main runs the process that the program was started as, if it is one of these, and exits.
 func Main(processes ...Process) {
 	for _, p := range processes {
 		if os.Args[0] != p.Name || len(os.Args) != 1+p.Args {
@@ -45,12 +44,11 @@ func Main(processes ...Process) {
 	}
 }
 
-// ready is what the process says once it can do its work.
+// ready is what the process writes once it can do its work.
 const ready = "ready"
 
-// Start runs the program as the process name and returns when it is ready. If
-// the caller dies before that, the process ends too; if it says anything else,
-// that is the error.
+// Start runs the program as the process name and returns when it is ready. If the caller
+// dies before that, the process ends, too; if it writes anything else, that is the error.
 func Start(ctx context.Context, name string, args ...string) error {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = name
@@ -69,7 +67,7 @@ func Start(ctx context.Context, name string, args ...string) error {
 		return fmt.Errorf("cannot start %s: %w", name, err)
 	}
 	if err := begin(ctx, stdin, stdout); err != nil {
-		stdin.Close() // at which it cleans up and ends
+		stdin.Close() // on which it cleans up and ends
 		kill := time.AfterFunc(2*time.Second, func() { cmd.Process.Kill() })
 		cmd.Wait()
 		kill.Stop()
@@ -80,7 +78,7 @@ func Start(ctx context.Context, name string, args ...string) error {
 	return cmd.Process.Release()
 }
 
-// begin hears that the process is ready and lets it go.
+// begin reads that the process is ready and detaches it.
 func begin(ctx context.Context, stdin io.Writer, stdout io.ReadCloser) error {
 	said, err := answer(ctx, stdout)
 	if said != ready && said != "" {
@@ -93,7 +91,7 @@ func begin(ctx context.Context, stdin io.Writer, stdout io.ReadCloser) error {
 	return err
 }
 
-// answer reads the one line that the process says.
+// answer reads the one line that the process writes.
 func answer(ctx context.Context, r io.ReadCloser) (string, error) {
 	stop := context.AfterFunc(ctx, func() { r.Close() })
 	defer stop()
@@ -102,10 +100,10 @@ func answer(ctx context.Context, r io.ReadCloser) (string, error) {
 	return strings.TrimSpace(string(line[:n])), err
 }
 
-// Detach tells the parent that the process is ready, waits for its word, and
-// lets go of it: a parent that dies before then takes the process along.
+// Detach tells the parent that the process is ready, waits for its answer, and detaches
+// from it: if the parent dies before that, so does the process.
 func Detach() error {
-	signal.Ignore(unix.SIGPIPE) // which a dead parent's pipe would kill it with
+	signal.Ignore(unix.SIGPIPE) // which the closed pipe of a dead parent would kill it with
 	if _, err := fmt.Println(ready); err != nil {
 		return err
 	}
@@ -125,8 +123,8 @@ func Detach() error {
 	return null.Close()
 }
 
-// permission waits for the parent's word, but not for ever: a parent that could
-// not tell that its child was born waits for the child's end.
+// permission waits for the parent's answer, but not for ever: a parent that could not find
+// out that its child was started waits for the child's end.
 func permission(atMost time.Duration) error {
 	heard := make(chan error, 1)
 	go func() {
@@ -144,10 +142,10 @@ func permission(atMost time.Duration) error {
 	return errors.New("the command that wanted the process is gone")
 }
 
-// leaveSession takes the process out of the control group of the login or the
-// service that it was started from, which may be killed as a whole
-// (KillUserProcesses= in logind.conf(5)). Where that is not possible, as in a
-// container, there is mostly nobody to do so either.
+// leaveSession moves the process out of the control group of the login or the service that
+// started it, which may be killed as a whole (KillUserProcesses= in logind.conf(5)). If
+// that is not possible, as in a container, there is usually no session manager that would
+// kill it.
 func leaveSession() {
 	const root = "/sys/fs/cgroup/cgroup.procs"
 	if f, err := os.OpenFile(root, os.O_WRONLY, 0); err == nil {
@@ -156,7 +154,7 @@ func leaveSession() {
 	}
 }
 
-// fail tells the parent in one line why the process cannot run.
+// fail reports to the parent in one line why the process cannot run.
 func fail(err error) {
 	fmt.Println(strings.ReplaceAll(err.Error(), "\n", " "))
 	os.Exit(1)

@@ -1,9 +1,9 @@
-// Package former is about the program that had a tunnel before wgkeys: wg-quick,
-// systemd-networkd, NetworkManager or ifupdown. It finds it, has it let go of the
-// interface without a change to that, and gives it back.
+// Package former deals with the program that had a tunnel before wgkeys: wg-quick,
+// systemd-networkd, NetworkManager or ifupdown. It finds the program, makes it release the
+// interface unchanged, and gives the interface back.
 //
-// What it lets go is put aside, below /etc/wgkeys/taken/TUNNEL, and a record says what was
-// done. It is written before each act, so that what was interrupted can be given back.
+// Files of the program are moved to /etc/wgkeys/taken/TUNNEL, and a record says what was
+// done. It is written before each action, so that an interrupted take-over can be undone.
 package former
 
 import (
@@ -19,7 +19,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// The programs, as they are told.
+// The programs, by name.
 const (
 	wgQuick        = "wg-quick"
 	ifupdown       = "ifupdown"
@@ -27,15 +27,15 @@ const (
 	networkManager = apply.NetworkManager
 )
 
-// A Manager is the program that has an interface.
+// A Manager is the program that manages an interface.
 type Manager struct {
 	Name  string
 	Link  string
-	Files []string // that say how the interface is to be, whole ones or parts of them
+	Files []string // that configure the interface, completely or in part
 }
 
-// Find returns who has the interface, or nil where it is nobody that is known. What a
-// program says of itself counts before what files say.
+// Find returns the program that manages the interface, or nil if none is known. What a
+// program itself reports counts more than its files.
 func Find(ctx context.Context, link string) (*Manager, error) {
 	for _, find := range []func(context.Context, string) (*Manager, error){
 		findNetworkManager, findNetworkd, findIfupdown, findWgQuick, findProfiles,
@@ -47,15 +47,15 @@ func Find(ctx context.Context, link string) (*Manager, error) {
 	return nil, nil
 }
 
-// String is the program and its files, as a person is told.
+// String describes the program and its files for the user.
 func (m *Manager) String() string { return m.Name + " (" + strings.Join(m.Files, ", ") + ")" }
 
-// Runs reports whether a program runs all the time, and may take away what it set up.
+// Runs reports whether a program runs all the time, and may remove what it has set up.
 func Runs(manager string) bool { return manager == networkd || manager == networkManager }
 
-// LetGo puts aside what brought the interface up, which stays as it is. A program that
-// [Runs] has been told before to leave it alone. The record has what is needed for the way
-// back, also with an error.
+// LetGo moves away what brought the interface up, which stays as it is. A program that
+// [Runs] was told before not to manage it. The record has what is needed to undo this, also
+// if there is an error.
 func (m *Manager) LetGo(ctx context.Context, r *Record) error {
 	r.Manager, r.Link = m.Name, m.Link
 	if err := r.Save(); err != nil {
@@ -73,8 +73,8 @@ func (m *Manager) LetGo(ctx context.Context, r *Record) error {
 	return readAgain(ctx, m.Name)
 }
 
-// readAgain has a program that runs look at its files. What it leaves alone by now stays
-// as it is when its files are gone.
+// readAgain makes a running program reload its files. An interface that it no longer
+// manages stays as it is when its files are gone.
 func readAgain(ctx context.Context, manager string) (err error) {
 	switch manager {
 	case networkManager:
@@ -85,13 +85,13 @@ func readAgain(ctx context.Context, manager string) (err error) {
 	return err
 }
 
-// Return gives the files back to the program, and what it had beside the interface, if that
-// is up.
+// Return gives the files back to the program, and if the interface is up what belonged to
+// it.
 func (r *Record) Return(ctx context.Context, up bool) error {
 	if err := errors.Join(r.putBackEdits(), r.moveBack()); err != nil {
 		return err
 	}
-	// Those of wgkeys install. Which name networkd's has depends on others.
+	// Those of wgkeys install. The name of networkd's file depends on other files.
 	for _, file := range []string{
 		apply.ManagerFile(r.Link, networkManager), apply.ManagerFile(r.Link, networkd), apply.FirstFile(r.Link),
 	} {
@@ -106,15 +106,15 @@ func (r *Record) Return(ctx context.Context, up bool) error {
 	return readAgain(ctx, r.Manager)
 }
 
-// resumes is how long a program may take to have the interface again.
+// resumes is how long a program may take to manage the interface again.
 const resumes = 15 * time.Second
 
-// Resumes reports whether a program takes the interface again by itself, as it is, once
-// nothing keeps it from that any more. NetworkManager does so at its next start: told to
-// take it now it removes the routes first (seen with 1.58.1).
+// Resumes reports whether a program manages the interface again by itself, unchanged, once
+// nothing prevents that any more. NetworkManager does so at its next start: if it is told
+// to manage it now it first removes the routes (seen with 1.58.1).
 func Resumes(manager string) bool { return manager == networkd }
 
-// Resume waits until a program that [Resumes] has the interface again.
+// Resume waits until a program that [Resumes] manages the interface again.
 func (r *Record) Resume(ctx context.Context) error {
 	if !Resumes(r.Manager) || !services.Running(ctx, r.Manager) {
 		return nil

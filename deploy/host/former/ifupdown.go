@@ -13,10 +13,10 @@ var interfacesFiles = []string{"/etc/network/interfaces", "/etc/network/interfac
 
 func findIfupdown(_ context.Context, link string) (*Manager, error) {
 	m := &Manager{Name: ifupdown, Link: link}
-	has := false // a stanza: a file may have nothing but the name, after auto
+	has := false // a stanza: a file may have only the name, after auto
 	seen := map[string]bool{}
 	for patterns := slices.Clone(interfacesFiles); len(patterns) > 0; {
-		paths, _ := filepath.Glob(patterns[0]) // one that is no pattern matches nothing
+		paths, _ := filepath.Glob(patterns[0]) // an invalid pattern matches nothing
 		patterns = patterns[1:]
 		for _, path := range paths {
 			info, err := os.Stat(path)
@@ -61,9 +61,9 @@ func sources(text string) (patterns []string) {
 	return patterns
 }
 
-// leaveIfupdown puts files aside that are for the interface alone, and makes comments of
-// its stanzas in others. What ifup has noted in /run/network/ifstate stays: ifdown finds
-// no stanza for it, and does nothing.
+// leaveIfupdown moves files away that are for the interface alone, and comments out its
+// stanzas in others. What ifup has recorded in /run/network/ifstate stays: ifdown finds no
+// stanza for it, and does nothing.
 func (m *Manager) leaveIfupdown(r *Record) error {
 	for _, path := range m.Files {
 		was, err := readIfThere(path)
@@ -83,12 +83,12 @@ func (m *Manager) leaveIfupdown(r *Record) error {
 	return nil
 }
 
-// taken is what stands before a line that was a stanza's.
+// taken precedes a line that was part of a stanza.
 const taken = "# wgkeys has it: "
 
-// withoutStanzas makes comments of the lines that are for an interface, and takes its name
-// from those that are for several (interfaces(5)). It reports whether there is a stanza of
-// the interface, and whether anything else is in the text than that.
+// withoutStanzas comments out the lines for an interface, and removes its name from those
+// for several (interfaces(5)). It reports whether there is a stanza for the interface, and
+// whether the text has anything else.
 func withoutStanzas(text, link string) (without string, found, rest bool) {
 	var b strings.Builder
 	inside := false
@@ -129,7 +129,7 @@ func writeTaken(b *strings.Builder, line string) {
 	}
 }
 
-// wholeLines are the lines of a text, with those that they are continued on.
+// wholeLines are the logical lines of a text, with their continuations.
 func wholeLines(text string) (all []string) {
 	var whole strings.Builder
 	for raw := range strings.Lines(text) {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// removeRules removes what wg-quick has in the tables of iptables for a tunnel with a
-// default route (add_default in its text), and keeps it for the way back.
+// removeRules removes wg-quick's rules in iptables for a tunnel with a default route
+// (add_default in its source), and saves them.
 func (r *Record) removeRules(ctx context.Context) error {
 	for _, program := range []string{"iptables", "ip6tables"} {
 		text := listRules(ctx, program, r.Link)
@@ -26,7 +26,7 @@ func (r *Record) removeRules(ctx context.Context) error {
 	return nil
 }
 
-// putBackRules has them where wg-quick inserts them: before the others of their chains.
+// putBackRules inserts them where wg-quick does: before the others in their chains.
 func (r *Record) putBackRules(ctx context.Context) error {
 	for _, rules := range r.Rules {
 		text := inserting(rules.Text, listRules(ctx, rules.Program, r.Link))
@@ -41,8 +41,7 @@ func (r *Record) putBackRules(ctx context.Context) error {
 	return r.Save()
 }
 
-// listRules lists wg-quick's rules of an interface; "" where there are none, or is no such
-// program.
+// listRules lists wg-quick's rules for an interface; "" if there are none, or no iptables.
 func listRules(ctx context.Context, program, link string) string {
 	if _, err := exec.LookPath(program + "-save"); err != nil {
 		return ""
@@ -59,8 +58,8 @@ func restoreRules(ctx context.Context, program, text string) error {
 	return err
 }
 
-// rulesOf takes from a list those tables that have rules of wg-quick for an interface, with
-// these rules alone: remove_firewall in its text knows them by the same comment.
+// rulesOf returns the tables in a list that have rules of wg-quick for an interface, with
+// these rules only: remove_firewall in its source recognizes them by the same comment.
 func rulesOf(list, link string) string {
 	mark := `-m comment --comment "wg-quick(8) rule for ` + link + `"`
 	var text, table strings.Builder
@@ -78,8 +77,8 @@ func rulesOf(list, link string) string {
 	return text.String()
 }
 
-// inserting is a list of rules that have them inserted, in their order, but for those that
-// are there; "" if all are.
+// inserting is a list that inserts the rules in their order, except those that exist; "" if
+// all do.
 func inserting(list, there string) string {
 	var text strings.Builder
 	present := slices.Collect(strings.Lines(there))
@@ -89,7 +88,7 @@ func inserting(list, there string) string {
 		case strings.HasPrefix(line, "*"):
 			table, rules = line, nil
 		case strings.HasPrefix(line, "COMMIT") && len(rules) > 0:
-			slices.Reverse(rules) // each comes before the one that was inserted before
+			slices.Reverse(rules) // each is inserted before the previous one
 			text.WriteString(table + strings.Join(rules, "") + line)
 		case strings.HasPrefix(line, "-A ") && !slices.Contains(present, line):
 			rules = append(rules, "-I "+strings.TrimPrefix(line, "-A "))

@@ -10,7 +10,7 @@ import (
 	"wgkeys/deploy/apply/linux/services"
 )
 
-// networkDirs are where systemd-networkd looks for its files, but for those of packages.
+// networkDirs are where systemd-networkd looks for its files, except those of packages.
 var networkDirs = []string{"/etc/systemd/network", "/run/systemd/network"}
 
 func findNetworkd(ctx context.Context, link string) (*Manager, error) {
@@ -34,15 +34,15 @@ func findNetworkd(ctx context.Context, link string) (*Manager, error) {
 			m.Files = append(m.Files, path)
 		}
 	}
-	// Without a device of its own it has only taken one that another program made.
+	// Without a .netdev file it only manages an interface that another program made.
 	if !slices.ContainsFunc(m.Files, func(f string) bool { return filepath.Ext(f) == ".netdev" }) {
 		return nil, nil
 	}
 	return m, nil
 }
 
-// isFor reports whether a file is for one interface alone: its NetDev's name, or the one
-// name that it matches (systemd.netdev(5), systemd.network(5)). Drop-ins go with it.
+// isFor reports whether a file is for one interface only: its NetDev's name, or the one
+// name that it matches (systemd.netdev(5), systemd.network(5)). Drop-ins belong to it.
 func isFor(path, link string) bool {
 	section := map[string]string{".netdev": "[NetDev]", ".network": "[Match]"}[filepath.Ext(path)]
 	text, err := os.ReadFile(path)

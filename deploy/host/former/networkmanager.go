@@ -7,7 +7,7 @@ import (
 	"wgkeys/deploy/apply/linux/services"
 )
 
-// findNetworkManager asks for the profile by which NetworkManager has the interface.
+// findNetworkManager finds the profile with which NetworkManager manages the interface.
 func findNetworkManager(ctx context.Context, link string) (*Manager, error) {
 	if services.Taken(ctx, link, networkManager) == "" {
 		return nil, nil
@@ -23,15 +23,15 @@ func findNetworkManager(ctx context.Context, link string) (*Manager, error) {
 	return byProfiles(profiles, link, func(p nmProfile) bool { return p.uuid == strings.TrimSpace(active) })
 }
 
-// findProfiles looks for WireGuard's profiles that name the interface. It is up without
-// them where it was given back: NetworkManager leaves it alone, or has a passing profile for
-// it, until its next start.
+// findProfiles looks for WireGuard profiles that name the interface. After an interface was
+// given back, NetworkManager does not use them until its next start: it leaves the
+// interface alone, or has a generated profile for it.
 func findProfiles(ctx context.Context, link string) (*Manager, error) {
 	if !services.Running(ctx, networkManager) {
 		return nil, nil
 	}
 	profiles, err := nmProfiles(ctx)
-	if err != nil { // it does not answer, and has not the interface
+	if err != nil { // it does not answer, so it does not manage the interface
 		return nil, nil
 	}
 	return byProfiles(profiles, link, func(p nmProfile) bool { return p.wireGuard && p.names(ctx, link) })
@@ -60,8 +60,8 @@ type nmProfile struct {
 	wireGuard  bool
 }
 
-// passing reports whether NetworkManager made the profile up for an interface of somebody
-// else. One that a user made for the host's present run is below /run too.
+// passing reports whether NetworkManager generated the profile for an interface of another
+// program. A user's profile for the present run of the host is below /run, too.
 func (p nmProfile) passing() bool {
 	if p.file == "" {
 		return true
@@ -73,7 +73,7 @@ func (p nmProfile) passing() bool {
 	return err != nil || madeUp(text)
 }
 
-// madeUp reports whether a keyfile says that of itself, in its group .nmmeta.
+// madeUp reports whether a keyfile is marked as generated, in its group .nmmeta.
 func madeUp(text string) bool {
 	meta := false
 	for line := range strings.Lines(text) {

@@ -17,43 +17,43 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// A Record is what was taken over: the file /etc/wgkeys/taken/TUNNEL/record, JSON, for
+// A Record says what was taken over: the file /etc/wgkeys/taken/TUNNEL/record, JSON, for
 // root alone.
 type Record struct {
-	Manager string         `json:"manager"` // "": nobody was found
+	Manager string         `json:"manager"` // "": no program was found
 	Link    string         `json:"link"`
 	Was     *apply.Adopted `json:"was"`     // what the tunnel had
-	Done    bool           `json:"done"`    // it came to its end
-	Held    bool           `json:"held"`    // stand-ins may be there, see linux.Kernel.StandIn
-	Moved   []Moved        `json:"moved"`   // files put aside
-	Edited  []Edited       `json:"edited"`  // files of which a part was put aside
+	Done    bool           `json:"done"`    // it was completed
+	Held    bool           `json:"held"`    // stand-ins may exist, see linux.Kernel.StandIn
+	Moved   []Moved        `json:"moved"`   // files that were moved away
+	Edited  []Edited       `json:"edited"`  // files of which a part was commented out
 	Enabled []string       `json:"enabled"` // units of systemd that were enabled
 	Active  []string       `json:"active"`  // units that were active
 	Tables  []string       `json:"tables"`  // of nftables, as nft(8) lists them
 	Rules   []Rules        `json:"rules"`   // of iptables
 }
 
-// A Moved is a file that was put aside.
+// A Moved is a file that was moved away.
 type Moved struct{ From, To string }
 
-// An Edited is a file that was changed. Copy is how it was.
+// An Edited is a file that was changed. Copy is the original.
 type Edited struct {
 	File, Copy string
 	Sum        string // SHA-256 of what was written
 }
 
-// Rules are those that wg-quick(8) has made with iptables(8) where it found no nft.
+// Rules are those that wg-quick(8) made with iptables(8), because it found no nft.
 type Rules struct {
 	Program string // iptables or ip6tables
 	Text    string // as iptables-save(8) lists them
 }
 
-// Dir is the folder of what was taken over of a tunnel.
+// Dir is the folder for what was taken over of a tunnel.
 func Dir(link string) string { return filepath.Join(kept.Dir, "taken", link) }
 
 func recordPath(link string) string { return filepath.Join(Dir(link), "record") }
 
-// Open returns the record of a tunnel, or nil where it was not taken over.
+// Open returns the record of a tunnel, or nil if it was not taken over.
 func Open(link string) (*Record, error) {
 	path := recordPath(link)
 	text, err := os.ReadFile(path)
@@ -73,7 +73,7 @@ func Open(link string) (*Record, error) {
 	return r, nil
 }
 
-// Taken are the tunnels that were taken over, or are about to be.
+// Taken are the tunnels that were taken over, or are being taken over.
 func Taken() (links []string) {
 	paths, _ := filepath.Glob(recordPath("*")) // the pattern is a good one
 	for _, p := range paths {
@@ -103,15 +103,15 @@ func (r *Record) Save() error {
 	return nil
 }
 
-// Forget removes the record, when all was given back. A copy of a file that somebody has
+// Forget removes the record, when all was given back. The copy of a file that somebody has
 // changed since stays.
 func (r *Record) Forget() error {
 	err := os.Remove(recordPath(r.Link))
-	os.Remove(Dir(r.Link)) // not where something is in it
+	os.Remove(Dir(r.Link)) // not if something is in it
 	return err
 }
 
-// moveAside puts files aside.
+// moveAside moves files away.
 func (r *Record) moveAside(paths ...string) error {
 	for _, from := range paths {
 		m := Moved{from, filepath.Join(Dir(r.Link), base(from))}
@@ -127,7 +127,7 @@ func (r *Record) moveAside(paths ...string) error {
 	return nil
 }
 
-// moveBack puts them where they were. One that is there again is somebody's.
+// moveBack moves them back. If a path exists again, its file belongs to somebody else.
 func (r *Record) moveBack() error {
 	var errs []error
 	for _, m := range slices.Backward(r.Moved) {
@@ -150,7 +150,7 @@ func sum(text string) string {
 	return hex.EncodeToString(s[:])
 }
 
-// edit gives a file another text, and keeps a copy. Its mode stays.
+// edit changes the text of a file, and keeps a copy. Its mode stays.
 func (r *Record) edit(file, was, text string) error {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -167,7 +167,7 @@ func (r *Record) edit(file, was, text string) error {
 	return writeAs(file, text, info)
 }
 
-// writeAs replaces a file, which keeps its mode and owner.
+// writeAs replaces a file, and keeps its mode and owner.
 func writeAs(file, text string, info fs.FileInfo) error {
 	if real, err := filepath.EvalSymlinks(file); err == nil {
 		file = real
@@ -178,14 +178,14 @@ func writeAs(file, text string, info fs.FileInfo) error {
 	return nil
 }
 
-// putBackEdits gives the files their texts back. One that somebody has changed since is
-// left as it is.
+// putBackEdits restores the texts of the files. One that somebody has changed since is left
+// as it is.
 func (r *Record) putBackEdits() error {
 	var errs []error
 	for _, e := range r.Edited {
 		was, err := os.ReadFile(e.Copy)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it is back
+			continue // it is restored already
 		}
 		now, failed := os.ReadFile(e.File)
 		info, unknown := os.Stat(e.File)

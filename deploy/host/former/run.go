@@ -13,10 +13,10 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// runs is the time that a command of a program may take.
+// runs is how long a command may take.
 const runs = 30 * time.Second
 
-// run runs a command of the host's; what it says stands in the error.
+// run runs a command of the host; its output becomes part of the error.
 func run(ctx context.Context, stdin, name string, args ...string) (out string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, runs)
 	defer cancel()
@@ -43,7 +43,7 @@ func isThere(path string) bool {
 	return err == nil
 }
 
-// readIfThere returns a file's text, "" where there is none.
+// readIfThere returns a file's text, "" if there is none.
 func readIfThere(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -55,7 +55,7 @@ func readIfThere(path string) (string, error) {
 	return string(text), nil
 }
 
-// base is the name of a file that is put aside: two of one name keep apart.
+// base is the name under which a file is moved away, different for two files of one name.
 func base(path string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(filepath.Clean(path), "/"), "/", "%")
 }

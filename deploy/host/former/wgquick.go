@@ -11,7 +11,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// confOf is where wg-quick(8) looks for an interface's file.
+// confOf is the file of wg-quick(8) for an interface.
 func confOf(link string) string { return "/etc/wireguard/" + link + ".conf" }
 
 func unitOf(link string) string { return "wg-quick@" + link + ".service" }
@@ -23,9 +23,9 @@ func findWgQuick(_ context.Context, link string) (*Manager, error) {
 	return &Manager{Name: wgQuick, Link: link, Files: []string{confOf(link)}}, nil
 }
 
-// leaveWgQuick disables the unit and puts the file aside, so that nobody's "wg-quick down"
-// takes the tunnel along, and removes wg-quick's tables of nftables, or its rules of
-// iptables, which wgkeys has its own for.
+// leaveWgQuick disables the unit and moves the file away, so that no "wg-quick down"
+// removes the tunnel, and removes wg-quick's nftables tables, or its iptables rules, which
+// wgkeys replaces by its own.
 func (m *Manager) leaveWgQuick(ctx context.Context, r *Record) error {
 	unit := unitOf(m.Link)
 	if booted() {
@@ -43,7 +43,7 @@ func (m *Manager) leaveWgQuick(ctx context.Context, r *Record) error {
 			if err := r.Save(); err != nil {
 				return err
 			}
-			// What a user-space device runs in is the unit's, and stays.
+			// The process of a userspace device belongs to the unit, and stays.
 			lines := "ExecStop=\nExecStopPost=\nKillMode=none\nSendSIGKILL=no\n"
 			if err := withoutCommands(ctx, unit, "stop", lines); err != nil {
 				return err
@@ -64,7 +64,7 @@ func (r *Record) backToWgQuick(ctx context.Context, up bool) error {
 		r.Tables, r.Rules, r.Active = nil, nil, nil
 	}
 	for _, text := range r.Tables {
-		// A table that is there would get each rule twice.
+		// A table that exists would get each rule twice.
 		head, _, _ := strings.Cut(text, " {")
 		if _, err := run(ctx, head+"\ndelete "+head+"\n"+text, "nft", "-f", "-"); err != nil {
 			return err
@@ -76,7 +76,7 @@ func (r *Record) backToWgQuick(ctx context.Context, up bool) error {
 	}
 	for _, unit := range r.Active {
 		if isSo(ctx, "is-active", unit) {
-			if err := withCommands(ctx, unit); err != nil { // of a take-over that was killed
+			if err := withCommands(ctx, unit); err != nil { // left by a killed take-over
 				return err
 			}
 			continue
@@ -101,8 +101,8 @@ func isSo(ctx context.Context, state, unit string) bool {
 	return exec.CommandContext(ctx, "systemctl", "--quiet", state, unit).Run() == nil
 }
 
-// withoutCommands takes a unit to another state, while lines of its stand for the
-// commands that it would run, and alone: units that depend on it stay as they are.
+// withoutCommands changes the state of a unit without running its commands, and without
+// units that depend on it.
 func withoutCommands(ctx context.Context, unit, do, lines string) error {
 	file := dropIn(unit)
 	dir := filepath.Dir(file)
@@ -129,16 +129,16 @@ func dropIn(unit string) string { return "/run/systemd/system/" + unit + ".d/zzz
 // withCommands ends what [withoutCommands] has begun.
 func withCommands(ctx context.Context, unit string) error {
 	os.Remove(dropIn(unit))
-	os.Remove(filepath.Dir(dropIn(unit))) // not where somebody else's is
+	os.Remove(filepath.Dir(dropIn(unit))) // not if it has files of others
 	_, err := run(ctx, "", "systemctl", "daemon-reload")
 	return err
 }
 
-// removeTables removes what wg-quick(8) has in nftables for a tunnel with a default route
-// (add_default in its text), and keeps it for the way back.
+// removeTables removes the nftables tables that wg-quick(8) made for a tunnel with a
+// default route (add_default in its source), and saves them.
 func (r *Record) removeTables(ctx context.Context) error {
 	if _, err := exec.LookPath("nft"); err != nil {
-		return nil // it has made none then, but rules of iptables
+		return nil // then it has made iptables rules instead
 	}
 	for _, family := range []string{"ip", "ip6"} {
 		name := "wg-quick-" + r.Link

@@ -1,5 +1,5 @@
-// Package kept holds the views with which this host comes up at boot, and keeps them true
-// while keys are replaced.
+// Package kept stores the views with which this host comes up at boot, and updates them
+// when keys are replaced.
 package kept
 
 import (
@@ -21,9 +21,9 @@ import (
 // Dir is the folder for the last good view of each tunnel, for the next boot.
 const Dir = "/etc/wgkeys"
 
-// keptDirs are the folders that may hold it, the first choice first. On an image
-// whose /etc is read-only it goes where programs keep state, and where nothing but
-// /run can be written it serves until the next boot (hier(7)).
+// keptDirs are the folders that may hold it, in order of preference. If /etc is read-only
+// it goes where programs keep state, and if only /run can be written it serves until the
+// next boot (hier(7)).
 var keptDirs = []string{Dir, "/var/lib/wgkeys", linux.RunDir}
 
 // Dirs are the folders of what a host remembers of its tunnels: their views, and the keys
@@ -32,8 +32,8 @@ func Dirs() []string { return slices.Clone(keptDirs) }
 
 func keptPath(dir, name string) string { return filepath.Join(dir, name+".view") }
 
-// Path is the file of a tunnel's last good view, or where it would be first of
-// all. Of several the newest counts: an older one could not be written, nor removed.
+// Path is the file of a tunnel's last good view, or the preferred path for it. If there are
+// several the newest one counts: an older one could be neither written nor removed.
 func Path(name string) string {
 	newest, at := keptPath(Dir, name), int64(0)
 	for _, dir := range keptDirs {
@@ -45,7 +45,7 @@ func Path(name string) string {
 	return newest
 }
 
-// Names are the tunnels of which a view is kept.
+// Names are the tunnels with a kept view.
 func Names() []string {
 	var names []string
 	for _, dir := range keptDirs {
@@ -58,7 +58,7 @@ func Names() []string {
 	return slices.Compact(names)
 }
 
-// View returns the last good view of a tunnel, or nil where there is none.
+// View returns the last good view of a tunnel, or nil if there is none.
 func View(name string) (*tunnel.View, error) {
 	path := Path(name)
 	text, err := os.ReadFile(path)
@@ -71,9 +71,9 @@ func View(name string) (*tunnel.View, error) {
 	return tunnel.ParseKept(text)
 }
 
-// Keep makes text the view that the host comes up with at boot, in the first folder
-// that takes it, and returns its path. The error says why that is not [Dir];
-// where nothing takes it there is no path.
+// Keep stores text as the view for the next boot, in the first folder that can be written,
+// and returns its path. The error says why that is not [Dir]; if no folder can be written
+// the path is "".
 func Keep(name string, text []byte) (path string, err error) {
 	path = Path(name)
 	if path == keptPath(Dir, name) && files.Holds(path, unsafe.String(unsafe.SliceData(text), len(text))) {
@@ -82,7 +82,7 @@ func Keep(name string, text []byte) (path string, err error) {
 	for i, dir := range keptDirs {
 		path = keptPath(dir, name)
 		mode := os.FileMode(0o644)
-		if dir == linux.RunDir { // what lies there is for root alone
+		if dir == linux.RunDir { // what was there is for root alone
 			mode = 0o600
 		}
 		failed := journal.WriteFile(path, text, mode)
@@ -97,8 +97,8 @@ func Keep(name string, text []byte) (path string, err error) {
 	return "", err
 }
 
-// forget removes what was kept where another folder could not be written. One that
-// cannot be removed is older from now on.
+// forget removes old copies in other folders. One that cannot be removed is older from now
+// on.
 func forget(name string, dirs []string) {
 	for _, dir := range dirs {
 		os.Remove(keptPath(dir, name))

@@ -12,10 +12,10 @@ import (
 	"wgkeys/keyring"
 )
 
-// RekeyPeer makes fresh the key of a peer, in what this host remembers of a tunnel,
-// when a rotation is over: in its journal, so that the peer stays ours, and in the
-// view for the next boot. It waits until nobody else changes a tunnel. What is so
-// already it leaves as it is.
+// RekeyPeer replaces the key of a peer by fresh in what this host remembers of a tunnel,
+// when a rotation is over: in its journal, so that the peer stays ours, and in the view for
+// the next boot. It waits until no other process changes a tunnel. It changes nothing if
+// that is done already.
 func RekeyPeer(ctx context.Context, name string, old, fresh keyring.PublicKey) error {
 	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
 	if err != nil {
@@ -38,9 +38,9 @@ func RekeyPeer(ctx context.Context, name string, old, fresh keyring.PublicKey) e
 	})
 }
 
-// RekeyOwn makes fresh this host's own key, in the view for the next boot, while promote
-// makes it that of the key file: where the host boots in between, the view has
-// both keys and the file tells which it is. It waits until nobody else changes a tunnel.
+// RekeyOwn replaces this host's own key by fresh in the view for the next boot, while
+// promote replaces the key file: if the host boots in between, the view has both keys and
+// the file decides. It waits until no other process changes a tunnel.
 func RekeyOwn(name string, fresh keyring.PublicKey, promote func() error) error {
 	unlock, err := journal.Lock(context.Background(), linux.RunDir, func(int) {})
 	if err != nil {
@@ -72,9 +72,9 @@ func RekeyOwn(name string, fresh keyring.PublicKey, promote func() error) error 
 	})
 }
 
-// RefusePeer gives a peer whose key was stolen one that nobody has, in the view for the
-// next boot. Its routes stay: what they lead into the tunnel shall not leave elsewhere.
-// It waits until nobody else changes a tunnel.
+// RefusePeer gives a peer whose key was stolen a key that nobody has, in the view for the
+// next boot. Its routes stay, so that packets for them do not leave elsewhere. It waits
+// until no other process changes a tunnel.
 func RefusePeer(ctx context.Context, name string, stolen keyring.PublicKey) error {
 	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
 	if err != nil {
@@ -94,8 +94,8 @@ func RefusePeer(ctx context.Context, name string, stolen keyring.PublicKey) erro
 	})
 }
 
-// replaceKey makes fresh the key, and there is no next one any more. It reports false where it
-// changes nothing.
+// replaceKey replaces the key by fresh and removes the next key. It reports false if
+// nothing has changed.
 func replaceKey(key, next *keyring.PublicKey, fresh keyring.PublicKey) bool {
 	before := [2]keyring.PublicKey{*key, *next}
 	if *key = fresh; *next == fresh {
@@ -104,7 +104,7 @@ func replaceKey(key, next *keyring.PublicKey, fresh keyring.PublicKey) bool {
 	return before != [2]keyring.PublicKey{*key, *next}
 }
 
-// changeKept changes the view for the next boot, where there is one.
+// changeKept changes the view for the next boot, if there is one.
 func changeKept(name string, change func(*tunnel.View) bool) error {
 	v, err := View(name)
 	if err != nil || v == nil || !change(v) {

@@ -8,22 +8,21 @@ import (
 	"wgkeys/keyring"
 )
 
-// Nobody is a public key in the place of another one: a hash, of which nobody knows the
-// private key, and the same each time. Without its highest bit it is spelled as keys are
-// (RFC 7748, section 5).
+// Nobody is a public key to replace another one: a hash, whose private key nobody knows,
+// and the same each time. Its highest bit is cleared, as in all keys (RFC 7748, section 5).
 func Nobody(key keyring.PublicKey) keyring.PublicKey {
 	hash := keyring.PublicKey(sha256.Sum256(append([]byte("wgkeys: nobody has the private key of this one\n"), key[:]...)))
 	hash[len(hash)-1] &= 0x7f
 	return hash
 }
 
-// NoteReplaced remembers the keys that view, which has become true, replaces: those that
-// the view before it had of the same peers. It comes before view is kept. Of the host's own
-// key a rotation tells: one from a snapshot is older than the kept view.
+// NoteReplaced records the keys that view, which was just applied, replaces: those of the
+// same peers in the previous view. It is called before view is kept. For the host's own key
+// a rotation does this: a key from a snapshot is older than the kept view.
 func NoteReplaced(view *tunnel.View) error {
 	kept, err := View(view.Tunnel)
 	if err != nil || kept == nil {
-		return nil // what was before is not known
+		return nil // without a previous view nothing is known
 	}
 	before := make(map[string]keyring.PublicKey, len(kept.Peers))
 	for i := range kept.Peers {
@@ -42,7 +41,7 @@ func NoteReplaced(view *tunnel.View) error {
 	return nil
 }
 
-// AllowReplaced forgets that keys of view were replaced: somebody said that they are
+// AllowReplaced forgets that keys of view were replaced: the user has said that they are
 // right.
 func AllowReplaced(view *tunnel.View) error {
 	list, err := revoked.Read()

@@ -1,11 +1,11 @@
-// Package names looks the endpoints of a tunnel's peers up again, where they are
-// names: when one could not be resolved yet, when no handshake comes from the address
-// that is tried, and when one is overdue. WireGuard itself knows addresses only.
+// Package names looks up endpoint names of a tunnel's peers again: when one could not be
+// resolved, when there is no handshake with the address that is tried, and when a handshake
+// is overdue. WireGuard itself knows only addresses.
 //
-// It is a process, "wgkeys-names TUNNEL", which is this very program run again by an
-// apply of a tunnel with such peers, and which ends with a down. It sets nothing but
-// endpoints, and these through the tunnel's journal. An apply does the same for as
-// much as it sees in one look; the process has a memory.
+// It is a process, "wgkeys-names TUNNEL", which an apply of a tunnel with such peers
+// starts, and which a down ends. It sets only endpoints, and these through the tunnel's
+// journal. An apply does the same with what it sees at one moment; the process has a
+// memory.
 package names
 
 import (
@@ -26,15 +26,15 @@ import (
 	"wgkeys/keyring"
 )
 
-// poll is how often the peers are looked at, if that costs no more than a share of
-// the time: ten thousand take a while.
+// poll is how often the peers are looked at, unless that takes too large a share of the
+// time: ten thousand take a while.
 const (
 	poll  = 2 * time.Second
 	share = 50
 )
 
-// Process follows the names of a tunnel: TUNNEL. Every program that may apply one gives
-// it to [daemon.Main].
+// Process follows the names of a tunnel: TUNNEL. Every program that may apply one passes it
+// to [daemon.Main].
 var Process = daemon.Process{Name: session.FollowerProcess, Args: 1, Run: run}
 
 func run(args []string) error {
@@ -85,7 +85,7 @@ func (f *follower) follow(ctx context.Context) {
 	}
 }
 
-// wanted reports whether the file that is locked is still the tunnel's.
+// wanted reports whether the locked file is still the tunnel's.
 func (f *follower) wanted() bool {
 	now, err := os.Stat(session.FollowerPath(f.name))
 	if err != nil {
@@ -109,14 +109,14 @@ func (f *follower) readView() *tunnel.View {
 	return f.view
 }
 
-// A named is a peer whose endpoint is a name, and what the kernel has of it.
+// A named is a peer whose endpoint is a name, with its state in the kernel.
 type named struct {
 	want *tunnel.Peer
 	live *apply.Peer
 	peer *peer
 }
 
-// look looks at all named peers once, and does what is to be done.
+// look looks at all named peers once, and does what is necessary.
 func (f *follower) look(ctx context.Context, view *tunnel.View, live map[keyring.PublicKey]*apply.Peer) {
 	now := time.Now()
 	peers := f.named(view, live)
@@ -150,8 +150,8 @@ func (f *follower) lookUp(ctx context.Context, view *tunnel.View, names []string
 	return f.k.LookUp(ctx, view, j.Entries, names)
 }
 
-// named are the peers that are followed. In a rotation one has two keys, and uses
-// the next one when that is allowed anything.
+// named are the peers that are followed. In a rotation a peer has two keys, and uses the
+// next one if that has allowed IPs.
 func (f *follower) named(view *tunnel.View, live map[keyring.PublicKey]*apply.Peer) []named {
 	var all []named
 	for i := range view.Peers {
@@ -175,8 +175,8 @@ func (f *follower) named(view *tunnel.View, live map[keyring.PublicKey]*apply.Pe
 	return all
 }
 
-// move takes the peers that have to be elsewhere there. While a rotation is under
-// way its own handshakes decide.
+// move sets the endpoints of the peers that have to move. During a rotation the handshakes
+// of that decide.
 func (f *follower) move(ctx context.Context, view *tunnel.View, peers []named, now time.Time) {
 	var moves []session.Move
 	var moved []named
@@ -191,7 +191,7 @@ func (f *follower) move(ctx context.Context, view *tunnel.View, peers []named, n
 	}
 	busy := func() bool { return participant.UnderWay(f.name) != nil }
 	if session.MoveEndpoints(ctx, view, moves, busy) != nil {
-		return // it is tried again at the next look
+		return // the next look tries it again
 	}
 	for _, n := range moved {
 		n.peer.move(n.live, now)

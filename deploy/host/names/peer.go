@@ -8,41 +8,41 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// How WireGuard's own times, of its paper's section 6, decide ours.
+// WireGuard's own timers (section 6 of its paper) decide these.
 const (
-	// Two initiations go out in it, REKEY_TIMEOUT (5 s) apart, and an answer to
-	// the second one comes back.
+	// In this time two initiations are sent, REKEY_TIMEOUT (5 s) apart, and the answer to
+	// the second one arrives.
 	patience = 8 * time.Second
 
-	// Who gets data answers within KEEPALIVE_TIMEOUT (10 s), and where no answer
-	// comes a handshake begins REKEY_TIMEOUT later.
+	// A peer that gets data answers within KEEPALIVE_TIMEOUT (10 s), and without an answer a
+	// handshake begins REKEY_TIMEOUT later.
 	silence = 20 * time.Second
 
-	keepaliveSize = 32 // bytes of a packet without data, which nobody answers
+	keepaliveSize = 32 // bytes of a packet without data, which needs no answer
 
 	firstPause, longestPause = 2 * time.Second, 30 * time.Second
 )
 
-// A peer is what is known of one whose endpoint is a name. It learns from the
-// kernel's counters, look by look.
+// A peer is what is known about one whose endpoint is a name. It learns from the kernel's
+// counters at each look.
 type peer struct {
 	seen       bool
-	received   int64 // bytes, when something was heard last, as are sent, shaken and heard
+	received   int64 // the counter when something was last received
 	sent       int64
 	shaken     time.Time
 	heard      time.Time
-	unanswered time.Time // since when something waits for an answer; zero: nothing does
+	unanswered time.Time // since when an answer is due; zero: none is
 
-	found  []netip.AddrPort        // where the name leads
-	tried  map[netip.AddrPort]bool // in vain
-	moved  bool                    // since something was heard last
-	sentAt int64                   // when it moved
+	found  []netip.AddrPort        // the addresses of the name
+	tried  map[netip.AddrPort]bool // tried without success
+	moved  bool                    // since something was last received
+	sentAt int64                   // when it was moved
 
 	next  time.Time     // not looked up again before that
 	pause time.Duration // between then and the look-up after it
 }
 
-// see takes in what the kernel has of the peer now.
+// see takes the peer's present state in the kernel into account.
 func (p *peer) see(live *apply.Peer, now time.Time) {
 	first := !p.seen
 	if first || live.Received != p.received || !live.LastHandshake.Equal(p.shaken) {
@@ -58,8 +58,8 @@ func (p *peer) see(live *apply.Peer, now time.Time) {
 	}
 }
 
-// idle is what a peer with nothing to say may have been sent since it was heard:
-// keepalives, and one that answers what was heard last.
+// idle is how many bytes a peer without traffic may have been sent since something was
+// received: keepalives, and one that answers what was received last.
 func (p *peer) idle(live *apply.Peer, now time.Time) int64 {
 	n := int64(2)
 	if live.Keepalive > 0 {
@@ -68,7 +68,7 @@ func (p *peer) idle(live *apply.Peer, now time.Time) int64 {
 	return n * keepaliveSize
 }
 
-// silent reports whether the peer would have answered where it is, if it were there.
+// silent reports whether the peer should have answered by now, if it were at this address.
 func (p *peer) silent(live *apply.Peer, now time.Time) bool {
 	limit := silence
 	if live.LastHandshake.IsZero() || p.moved {
@@ -77,12 +77,12 @@ func (p *peer) silent(live *apply.Peer, now time.Time) bool {
 	return !p.unanswered.IsZero() && now.Sub(p.unanswered) >= limit && (!p.moved || live.Sent > p.sentAt)
 }
 
-// late reports whether something waits for an answer and the handshake is overdue.
+// late reports whether an answer is due and the handshake is overdue.
 func (p *peer) late(live *apply.Peer, now time.Time) bool {
 	return !p.unanswered.IsZero() && !live.LastHandshake.IsZero() && live.Overdue(now)
 }
 
-// asks reports whether the peer's name is to be looked up now.
+// asks reports whether to look up the peer's name now.
 func (p *peer) asks(live *apply.Peer, now time.Time) bool {
 	switch {
 	case now.Before(p.next):
@@ -93,8 +93,8 @@ func (p *peer) asks(live *apply.Peer, now time.Time) bool {
 	return !live.Endpoint.IsValid() || p.late(live, now)
 }
 
-// learn takes in where the name leads, or that it leads nowhere now. All addresses
-// begin again.
+// learn takes the result of a look-up into account; without one, that the name does not
+// resolve now. All addresses may be tried again.
 func (p *peer) learn(found []netip.AddrPort, now time.Time) {
 	if len(found) > 0 {
 		p.found = found
@@ -120,7 +120,7 @@ func (p *peer) to(live *apply.Peer, now time.Time) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// another returns the next address that was not tried in vain.
+// another returns the next address that was not tried without success.
 func (p *peer) another(live *apply.Peer) netip.AddrPort {
 	at := slices.Index(p.found, live.Endpoint)
 	for i := range p.found {
@@ -131,7 +131,7 @@ func (p *peer) another(live *apply.Peer) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// move notes that the peer is tried elsewhere from now on.
+// move records that the peer is tried elsewhere from now on.
 func (p *peer) move(live *apply.Peer, now time.Time) {
 	p.tried[live.Endpoint] = true
 	p.moved, p.unanswered, p.sentAt = true, now, live.Sent

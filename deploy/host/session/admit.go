@@ -12,20 +12,20 @@ import (
 )
 
 // A view may come from a clone of the repository that is behind, or have been kept when
-// this host was. Before it is made true the host looks into what it remembers of keys
-// that were replaced: a view that has such a key, and not the one that took its place,
-// is older than the host.
+// this host's state was older. Before it is applied the host checks the keys in it against
+// the record of replaced keys: a view that has such a key, and not its successor, is older
+// than the host's state.
 
-// An Admission says what is done about a view with keys that were replaced.
+// An Admission says what to do with a view that has replaced keys.
 type Admission int
 
 const (
 	RefuseOld Admission = iota // it is refused
-	AllowOld                   // it is taken, but for what was stolen
-	DropOld                    // their peers get a key that nobody has: the rest is to come up
+	AllowOld                   // it is accepted, except for stolen keys
+	DropOld                    // their peers get a key that nobody has, so that the rest comes up
 )
 
-// An admitter looks at one view.
+// An admitter checks one view.
 type admitter struct {
 	revoked.List
 	view *tunnel.View
@@ -33,7 +33,7 @@ type admitter struct {
 	how  Admission
 }
 
-// admit returns view as it may be made true.
+// admit returns view as it may be applied.
 func admit(view *tunnel.View, how Admission) (*tunnel.View, error) {
 	list, err := revoked.Read()
 	if err != nil || list.Empty() {
@@ -45,7 +45,7 @@ func admit(view *tunnel.View, how Admission) (*tunnel.View, error) {
 	}
 	mine := *view
 	mine.Peers = slices.Clone(view.Peers)
-	if how != DropOld { // which key the host itself has its key file tells
+	if how != DropOld { // the key file decides which key the host itself uses
 		err = a.keys(view.Host, &mine.PublicKey, &mine.NextPublicKey)
 	}
 	for i := 0; i < len(mine.Peers) && err == nil; i++ {
@@ -66,8 +66,8 @@ func sameKeys(a, b tunnel.Peer) bool {
 	return a.PublicKey == b.PublicKey && a.NextPublicKey == b.NextPublicKey
 }
 
-// keys looks at the keys of one host. In the middle of a rotation it has two, of which
-// the present one may be replaced already: then it is the next one alone.
+// keys checks the keys of one host. In the middle of a rotation it has two; if the present
+// one was replaced already, only the next one is left.
 func (a *admitter) keys(host string, key, next *keyring.PublicKey) error {
 	_, replaced := a.By(*key)
 	known := !a.outdated(*key) && !a.outdated(*next)
@@ -98,14 +98,14 @@ func (a *admitter) keys(host string, key, next *keyring.PublicKey) error {
 		"git pull, then wgkeys apply "+a.view.Host+"; if the older key is right: wgkeys apply --unknown "+a.view.Host)
 }
 
-// outdated reports whether a key was replaced by one that the view does not know.
+// outdated reports whether a key was replaced by one that the view does not have.
 func (a *admitter) outdated(key keyring.PublicKey) bool {
 	by, replaced := a.By(key)
 	return replaced && !a.has[by]
 }
 
-// Replaces reports whether a plan may take a key from a host: a peer goes, or the key of
-// the host itself is another one.
+// Replaces reports whether a plan may replace keys: a peer is removed, or the key of the
+// host itself changes.
 func Replaces(plan *apply.Plan) bool {
 	return slices.ContainsFunc(plan.Steps, func(s apply.Step) bool {
 		switch c := s.Change.(type) {

@@ -13,8 +13,8 @@ func revertedPath(name string) string { return filepath.Join(linux.RunDir, name+
 
 func confirmedPath(name string) string { return filepath.Join(linux.RunDir, name+".confirmed") }
 
-// Reverted reports whether the apply with this token was reverted, and
-// Confirmed whether it was confirmed.
+// Reverted reports whether the apply with this token was reverted, and Confirmed whether it
+// was confirmed.
 func Reverted(name, token string) bool { return says(revertedPath(name), token) }
 
 // Confirmed: see Reverted.
@@ -25,7 +25,7 @@ func says(path, token string) bool {
 	return err == nil && string(last) == token
 }
 
-// Confirm decides that the pending apply stays.
+// Confirm makes the pending apply permanent.
 func Confirm(name string, p *journal.Pending) error {
 	return errors.Join(journal.WriteFile(confirmedPath(name), []byte(p.Token), 0o600),
 		journal.RemovePending(linux.RunDir, name))

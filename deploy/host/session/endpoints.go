@@ -12,17 +12,17 @@ import (
 	"wgkeys/keyring"
 )
 
-// A Move takes a peer to another address of its name.
+// A Move is the move of a peer to another address of its name.
 type Move struct {
-	Host string         // the peer's
-	Name string         // its endpoint's, name:port
-	Was  *apply.Peer    // as it was seen
+	Host string         // the peer's key
+	Name string         // its endpoint, name:port
+	Was  *apply.Peer    // the peer's state when that was decided
 	To   netip.AddrPort // OUTSIDE
 }
 
-// MoveEndpoints moves those peers that are as they were seen, waiting until nobody
-// else changes a tunnel, and sends each an empty packet. It goes through the journal
-// as every change does. Busy says whether somebody else is at the peers then.
+// MoveEndpoints moves those peers whose state has not changed, after waiting until no other
+// process changes a tunnel, and sends each an empty packet. It goes through the journal as
+// every change does. Busy reports whether another process changes the peers then.
 func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy func() bool) error {
 	s, err := Begin(ctx, func(int) {})
 	if err != nil {
@@ -47,10 +47,11 @@ func MoveEndpoints(ctx context.Context, view *tunnel.View, moves []Move, busy fu
 	return s.Nudge(view.Tunnel, moved)
 }
 
-// planMoves is the plan of those moves whose peers are as they were seen, and their keys.
+// planMoves is the plan for the moves of peers whose state has not changed, with their
+// keys.
 func (s *Session) planMoves(view *tunnel.View, device *apply.State, j *journal.Journal,
 	moves []Move) (*apply.Plan, []keyring.PublicKey) {
-	// With their preshared keys at hand: one that never answered is made again.
+	// With their preshared keys at hand: a peer that never answered is made again.
 	live := make(map[keyring.PublicKey]*apply.Peer, len(device.Peers))
 	for i := range device.Peers {
 		live[device.Peers[i].PublicKey] = &device.Peers[i]

@@ -20,17 +20,17 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// FollowerProcess is the name under which the program runs to look up the endpoints
-// of a tunnel's peers again: "wgkeys-names TUNNEL", see package names.
+// FollowerProcess is the name of the process that looks up the endpoint names of a tunnel's
+// peers again: "wgkeys-names TUNNEL", see package names.
 const FollowerProcess = "wgkeys-names"
 
-// FollowerPath is the file that it holds a lock on, and whose end is its own: it
-// comes and goes only while the host is locked for changes.
+// FollowerPath is the file on which it holds a lock. When the file is removed the process
+// ends; it is made and removed only while the host is locked for changes.
 func FollowerPath(name string) string { return filepath.Join(linux.RunDir, name+".names") }
 
-// LockFollower makes this process the one that follows the names of a tunnel, or
-// fails. The lock is one of fcntl(2), which tells who holds it; it ends with the
-// process, and when any descriptor of the file is closed there.
+// LockFollower makes this process the one that follows the names of a tunnel, or fails. The
+// lock is one of fcntl(2), which reports its holder; it ends with the process, and when any
+// descriptor of the file is closed there.
 func LockFollower(name string) (*os.File, error) {
 	f, err := os.OpenFile(FollowerPath(name), os.O_RDWR, 0)
 	if err != nil {
@@ -56,8 +56,8 @@ func follower(name string) (pid int, err error) {
 	return files.Owner(f)
 }
 
-// followNames has the names of the tunnel's peers followed after a plan was carried
-// out, or no longer. A tunnel whose plan is known to be empty is followed as before.
+// followNames starts following the names of the tunnel's peers after a plan was carried
+// out, or stops it. If the plan is known to be empty nothing changes.
 func followNames(ctx context.Context, plan *apply.Plan, down bool) error {
 	wanted := false
 	switch {
@@ -81,9 +81,9 @@ func followNames(ctx context.Context, plan *apply.Plan, down bool) error {
 	return nil
 }
 
-// followedAfterRevert reports whether names are to be followed though the view of the
-// plan has none: an apply that nobody confirmed is reverted to a view that has the
-// addresses that they led to, and the one for the next boot has the names.
+// followedAfterRevert reports whether to follow names though the view of the plan has none:
+// an apply that was not confirmed is reverted to a view with the addresses that the names
+// led to, and the names are in the view for the next boot.
 func followedAfterRevert(plan *apply.Plan) bool {
 	if _, err := os.Stat(FollowerPath(plan.Tunnel)); err != nil || plan.View == nil {
 		return false
@@ -107,8 +107,8 @@ func startFollower(ctx context.Context, name string) error {
 	return daemon.Start(ctx, FollowerProcess, name)
 }
 
-// endFollower ends it now; one that this process cannot see notices by itself that
-// its file is gone.
+// endFollower ends it now; one that this process cannot see notices by itself that its file
+// is gone.
 func endFollower(name string) error {
 	pid, err := follower(name)
 	if err != nil {
@@ -117,7 +117,7 @@ func endFollower(name string) error {
 	if pid > 0 {
 		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
 			defer unix.Close(fd)
-			// It may have ended, and another have its number, but not its lock.
+			// It may have ended, and another process have its number, but not its lock.
 			if again, _ := follower(name); again == pid {
 				unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0)
 			}

@@ -8,9 +8,9 @@ import (
 	"wgkeys/deploy/apply/linux/device"
 )
 
-// WhyGone tells what became of the interface of a tunnel that was applied here and
-// is not there any more, or nothing where it was not applied. A device in user space
-// that ends as it should removes its socket.
+// WhyGone says what happened to the interface of a tunnel that was applied here and no
+// longer exists; "" if the tunnel was not applied. A userspace device that ends normally
+// removes its socket.
 func WhyGone(name string) string {
 	j, err := journal.Open(linux.RunDir, name)
 	if err != nil || j.LinkNumber(name) == 0 {

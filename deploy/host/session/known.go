@@ -16,24 +16,23 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// A known remembers what the last apply came from, in two ways.
+// A known remembers the inputs of the last apply, in two ways.
 //
-// It has the view's text and, beside it, what was read from it: of the next text
-// only what differs has to be read and validated.
+// It has the view's text and, beside it, the parsed view: of the next text only the
+// differences have to be parsed and validated.
 //
-// And it remembers that there was nothing to do. A plan is made from the view, the
-// journals and what the kernel has, and from nothing else, so where all three are as
-// they were when the plan was empty it is empty again, and ten thousand peers need
-// not be compared one by one. The kernel is asked as ever, for all that it is asked
-// for a plan: what somebody changed there is seen.
+// And it remembers that there was nothing to do. A plan depends only on the view, the
+// journals and the state of the kernel, so if all three are as they were when the plan was
+// empty it is empty again, and ten thousand peers need not be compared one by one. The
+// kernel is always asked for everything that a plan needs, so changes there are seen.
 //
-// The file, TUNNEL.known beside the journal, is a line of JSON and then these parts,
-// each with its size in front. It holds no secret; down removes it.
+// The file, TUNNEL.known beside the journal, is a line of JSON and then these parts, each
+// with its size in front. It contains no secret; down removes it.
 type known struct {
 	knownPlan
 	text, reading string
-	inputs        string // all else that a plan is made from, but the kernel
-	state         string // what the kernel had
+	inputs        string // all other inputs of a plan, except the kernel
+	state         string // the state of the kernel
 }
 
 type knownPlan struct {
@@ -42,8 +41,8 @@ type knownPlan struct {
 	Finds []string `json:"finds"`
 }
 
-// openKnown returns what is known of a tunnel, which may be nothing. Whatever goes
-// wrong here goes wrong again where the plan is made.
+// openKnown returns what is known about a tunnel, which may be nothing. An error here
+// occurs again when the plan is made.
 func openKnown(name string) (k known) {
 	file, err := mapped(journal.KnownPath(linux.RunDir, name))
 	if err != nil {
@@ -62,8 +61,8 @@ func openKnown(name string) (k known) {
 	return k
 }
 
-// before is the reading of the text that is known. Another version of this program
-// may have kept it in another way, and its inputs are others.
+// before is the reading of the known text. Another version of this program may have stored
+// it differently, and its inputs differ.
 func (k *known) before() *tunnel.Reading {
 	program, err := programOf()
 	if err != nil || len(k.inputs) < len(program) || k.inputs[:len(program)] != program {
@@ -72,7 +71,7 @@ func (k *known) before() *tunnel.Reading {
 	return tunnel.KeptReading(k.text, k.reading)
 }
 
-// PlanText plans the way to the view of this text. It asks the kernel once.
+// PlanText plans for the view in this text. It asks the kernel once.
 func (s *Session) PlanText(ctx context.Context, name string, text []byte) (*apply.Plan, *tunnel.Reading, error) {
 	k := openKnown(name)
 	reading, err := tunnel.Read(text, k.before())
@@ -98,7 +97,7 @@ func (s *Session) PlanText(ctx context.Context, name string, text []byte) (*appl
 	return plan, reading, nil
 }
 
-// empty reports whether the plan is empty because it was.
+// empty reports whether the plan is empty because the last one was.
 func (k *known) empty(text []byte, state *apply.State) bool {
 	if !k.Empty || k.text != string(text) {
 		return false
@@ -106,7 +105,7 @@ func (k *known) empty(text []byte, state *apply.State) bool {
 	return k.sameInputs() && k.state == string(spell(state))
 }
 
-// sameInputs compares with what [inputsOf] would be now.
+// sameInputs compares with the present result of [inputsOf].
 func (k *known) sameInputs() bool {
 	rest := k.inputs
 	program, err := programOf()
@@ -127,15 +126,14 @@ func (k *known) sameInputs() bool {
 	return rest == ""
 }
 
-// cut takes part away from the beginning of text.
+// cut removes part from the beginning of text.
 func cut(text *string, part string) (ok bool) {
 	*text, ok = strings.CutPrefix(*text, part)
 	return ok
 }
 
-// Remember writes down what the next plan can go by: that the plan that this session
-// made last is empty, if it is, and what was read. Where little of that was new it is
-// left as it was written before.
+// Remember stores what the next plan can use: that the last plan of this session is empty,
+// if it is, and the parsed view. If that has hardly changed the file is left as it is.
 func (s *Session) Remember(plan *apply.Plan, reading *tunnel.Reading) error {
 	empty := len(plan.Steps) == 0 && len(s.damaged) == 0
 	if plan.Known || !empty && !reading.MostlyNew() {
@@ -167,7 +165,7 @@ func (s *Session) Remember(plan *apply.Plan, reading *tunnel.Reading) error {
 	return journal.WriteFile(journal.KnownPath(linux.RunDir, plan.Tunnel), file, 0o600)
 }
 
-// inputsOf is all that a plan is made from besides the view and the kernel.
+// inputsOf are all inputs of a plan besides the view and the kernel.
 func inputsOf() ([]byte, error) {
 	program, err := programOf()
 	if err != nil {
@@ -185,8 +183,8 @@ func inputsOf() ([]byte, error) {
 	return inputs, err
 }
 
-// programOf tells this version of the program from others, which may plan otherwise
-// and look at something else.
+// programOf identifies this version of the program; another one may plan differently and
+// look at something else.
 func programOf() (string, error) {
 	program, err := os.Stat("/proc/self/exe")
 	if err != nil {
@@ -195,7 +193,7 @@ func programOf() (string, error) {
 	return fmt.Sprintf("%d %d;", program.Size(), program.ModTime().UnixNano()), nil
 }
 
-// appendPart keeps a part from running into the next one.
+// appendPart delimits a part from the next one.
 func appendPart(b, part []byte) []byte { return append(appendSize(b, len(part)), part...) }
 
 func appendSize(b []byte, size int) []byte { return binary.BigEndian.AppendUint64(b, uint64(size)) }

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapped returns what a known file holds without a copy (mmap(2)): to touch so many new
-// pages takes longer than to compare them. Nobody but us writes such a file, and we put
-// another in its place, so the text stays as it is. It stays mapped as long as the
-// program runs, which is not long.
+// mapped returns the content of a known file without a copy (mmap(2)): touching so many new
+// pages takes longer than comparing them. Only we write such a file, and always by a
+// rename, so the text does not change. It stays mapped as long as the program runs, which
+// is not long.
 func mapped(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

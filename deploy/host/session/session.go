@@ -1,5 +1,5 @@
-// Package session is one look at this host, and the work on it: what the kernel and the
-// journals have, which views are taken, and what is left running.
+// Package session is one observation of this host, and the work on it: the state of the
+// kernel and the journals, which views are accepted, and which processes are left running.
 package session
 
 import (
@@ -18,7 +18,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A Session is a look at this host's kernel and journals, and the work on them.
+// A Session observes this host's kernel and journals, and works on them.
 type Session struct {
 	*linux.Kernel
 	mine    *journal.Journal
@@ -26,17 +26,17 @@ type Session struct {
 	damaged []error      // journals of other tunnels
 	unlock  func()
 
-	unfollowed error // why nobody follows the names of its peers
+	unfollowed error // why the names of its peers are not followed
 
-	Old Admission // what is done about views that have keys that were replaced
+	Old Admission // what to do with views that have replaced keys
 }
 
 // A Run takes the steps of a plan: [apply.Run] or [apply.RunDown].
 type Run func(context.Context, apply.Kernel, *journal.Journal, *apply.Plan, func(apply.Step)) error
 
-// Begin locks the host for changes, waiting for whoever changes it now: wait
-// is told the process. A plan is good only for what it was made from, so the
-// lock is held from the first look to the last step.
+// Begin locks the host for changes. If another process holds the lock, wait is called with
+// its ID, and Begin waits. A plan is valid only for the state it was made from, so the lock
+// is held from the first observation to the last step.
 func Begin(ctx context.Context, wait func(pid int)) (*Session, error) {
 	unlock, err := journal.Lock(ctx, linux.RunDir, wait)
 	if err != nil {
@@ -51,7 +51,7 @@ func Begin(ctx context.Context, wait func(pid int)) (*Session, error) {
 	return s, nil
 }
 
-// Look opens the host for looking only.
+// Look opens the host for plans only.
 func Look() (*Session, error) {
 	k, err := linux.Open()
 	if err != nil {
@@ -71,8 +71,8 @@ func (s *Session) Plan(ctx context.Context, view *tunnel.View) (*apply.Plan, err
 	return s.plan(ctx, view, s.Old)
 }
 
-// PlanBack plans the way back to a view that was true before. A key that was replaced
-// since does not come back with it.
+// PlanBack plans for a view that was true before. A key that was replaced since is not
+// restored.
 func (s *Session) PlanBack(ctx context.Context, view *tunnel.View) (*apply.Plan, error) {
 	return s.plan(ctx, view, DropOld)
 }
@@ -98,7 +98,7 @@ func (s *Session) plan(ctx context.Context, view *tunnel.View, how Admission) (*
 	return plan, nil
 }
 
-// PlanDown plans the way back to what was before the first apply.
+// PlanDown plans how to restore what was before the first apply.
 func (s *Session) PlanDown(ctx context.Context, name string) (*apply.Plan, error) {
 	state, others, err := s.observe(ctx, name, nil)
 	if err != nil {
@@ -107,8 +107,8 @@ func (s *Session) PlanDown(ctx context.Context, name string) (*apply.Plan, error
 	return apply.MakeDown(name, state, s.mine, others), nil
 }
 
-// Damaged says which journals of other tunnels could not be read whole for the
-// last plan.
+// Damaged says which journals of other tunnels could not be read completely for the last
+// plan.
 func (s *Session) Damaged() []error { return s.damaged }
 
 func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (*apply.State, journal.Entries, error) {
@@ -128,7 +128,7 @@ func (s *Session) observe(ctx context.Context, name string, view *tunnel.View) (
 	return state, others, nil
 }
 
-// Take takes the steps of the plan that this session made last.
+// Take takes the steps of this session's last plan.
 func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func(apply.Kernel) apply.Kernel) error {
 	fresh := s.FreshNeeds(plan, s.mine.Entries)
 	if err := run(ctx, wrap(s.Kernel), s.mine, plan, func(apply.Step) {}); err != nil {
@@ -142,8 +142,8 @@ func (s *Session) Take(ctx context.Context, plan *apply.Plan, run Run, wrap func
 	return nil
 }
 
-// Unfollowed says why the names of the tunnel's peers are not followed after the last
-// Take: the tunnel is as wanted nevertheless.
+// Unfollowed says why the names of the tunnel's peers are not followed after the last Take:
+// the tunnel is as wanted nevertheless.
 func (s *Session) Unfollowed() error { return s.unfollowed }
 
 // Up reports whether anything of the tunnel is there.
@@ -152,9 +152,8 @@ func Up(name string) (bool, error) {
 	return err == nil && len(j.Entries) > 0, err
 }
 
-// Settle deals with an apply that nobody confirmed. One whose time has come is
-// reverted here, should both of its guards be gone; one whose time has not come
-// is an error that says so.
+// Settle deals with an apply that was not confirmed. If its time has come it is reverted
+// here, in case both of its guards are gone; otherwise it is an error that says so.
 func (s *Session) Settle(ctx context.Context, name string) error {
 	p, err := journal.ReadPending(linux.RunDir, name)
 	if err != nil || p == nil {
@@ -173,7 +172,7 @@ func (s *Session) Settle(ctx context.Context, name string) error {
 	return s.Revert(ctx, name, p)
 }
 
-// Revert goes back to what was before the apply that p speaks of.
+// Revert goes back to what was before the apply of p.
 func (s *Session) Revert(ctx context.Context, name string, p *journal.Pending) error {
 	run := Run(apply.Run)
 	var plan *apply.Plan
@@ -200,14 +199,13 @@ func (s *Session) Revert(ctx context.Context, name string, p *journal.Pending) e
 		journal.RemovePending(linux.RunDir, name))
 }
 
-// Astray tells which of the view's wide routes the kernel sends elsewhere now.
+// Astray returns those of the view's wide routes that the kernel sends elsewhere now.
 func (s *Session) Astray(view *tunnel.View) []string {
 	return apply.Astray(view, s.Ways(view))
 }
 
-// Live returns view with the keys that are in use, and the endpoints that its
-// peers have now: where they have
-// roamed to, or what their names led to when names could still be looked up.
+// Live returns view with the keys that are in use, and the present endpoints of its peers:
+// where they have roamed to, or what their names led to when they could still be resolved.
 func (s *Session) Live(ctx context.Context, view *tunnel.View) (*tunnel.View, error) {
 	state, _, err := s.observe(ctx, view.Tunnel, view)
 	if err != nil {
@@ -227,9 +225,9 @@ func (s *Session) Live(ctx context.Context, view *tunnel.View) (*tunnel.View, er
 	return &live, nil
 }
 
-// Hold keeps the preshared keys that the kernel has with the peers of view: plans
-// of this session go back to them, also where a key file holds another by then, or
-// is gone. The private key is kept as it is looked at.
+// Hold keeps the preshared keys that the kernel has with the peers of view: plans of this
+// session go back to them, even if a key file has another one by then, or is gone. The
+// private key is kept when it is observed.
 func (s *Session) Hold(ctx context.Context, view *tunnel.View) error {
 	state, _, err := s.observe(ctx, view.Tunnel, view)
 	if err != nil {

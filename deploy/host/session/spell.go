@@ -11,23 +11,23 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// spell writes down all of a state that a plan depends on: two states with the same
-// text have the same plan. It leaves out what a peer did, its traffic and its last
-// handshake, and the port that it sends from: a plan asks whether a peer has an
-// endpoint, and in which route that lies. What follows from the rest is in the state
-// by itself: the names that were looked up again, for one.
+// spell encodes all of a state that a plan depends on: two states with the same encoding
+// have the same plan. It leaves out what changes by itself: a peer's traffic, its last
+// handshake, and the port that it sends from, since a plan asks only whether a peer has an
+// endpoint, and in which route that is. What follows from these is in the state itself,
+// such as the names that were looked up again.
 func spell(s *apply.State) []byte {
 	rest := *s
 	rest.Peers, rest.Routes = nil, nil
-	rest.Hurdles.Digest = 0 // of routes that the view has nothing to do with
+	rest.Hurdles.Digest = 0 // of routes that do not concern the view
 	b := make([]byte, 0, 4096+128*len(s.Peers)+64*len(s.Routes))
 	b = appendValue(b, reflect.ValueOf(rest))
 	b = appendPeers(b, s)
 	return appendRoutes(b, s.Routes)
 }
 
-// appendPeers spells the peers in the kernel's order, which stays. A device in user
-// space has them in no order: they are sorted by their keys.
+// appendPeers encodes the peers in the kernel's order, which does not change. A userspace
+// device has them in no order: they are sorted by their keys.
 func appendPeers(b []byte, s *apply.State) []byte {
 	order := make([]*apply.Peer, len(s.Peers))
 	for i := range order {
@@ -59,7 +59,7 @@ func appendRoutes(b []byte, routes []apply.Route) []byte {
 	return b
 }
 
-// appendAddr appends an address, or none, and how long it is.
+// appendAddr appends an address, or none, with its length.
 func appendAddr(b []byte, a netip.Addr) []byte {
 	start := len(b)
 	b = append(b, 0)
@@ -68,8 +68,8 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 	return b
 }
 
-// appendValue spells any value by what is in it, however it came to be there: not by
-// its address, nor in the order of a map.
+// appendValue encodes any value by its content: not by its address, nor in the order of a
+// map.
 func appendValue(b []byte, v reflect.Value) []byte {
 	if text, ok := textOf(v); ok {
 		return appendPart(b, text)
@@ -106,7 +106,7 @@ func appendValue(b []byte, v reflect.Value) []byte {
 	return appendNumber(b, v)
 }
 
-// textOf is what a value says of itself: an address, say, or an error.
+// textOf is the text of a value that has one, such as an address or an error.
 func textOf(v reflect.Value) (text []byte, ok bool) {
 	if !v.IsValid() || !v.CanInterface() {
 		return nil, false
@@ -115,7 +115,7 @@ func textOf(v reflect.Value) (text []byte, ok bool) {
 	switch x := v.Interface().(type) {
 	case encoding.TextMarshaler:
 		if pointer {
-			return nil, false // what it points to says it
+			return nil, false // the text of what it points to
 		}
 		text, err := x.MarshalText()
 		return text, err == nil

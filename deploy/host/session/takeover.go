@@ -10,8 +10,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// PlanTakeOver plans the way to view from what another program has made, as if wgkeys had
-// made it. Nothing is written yet, see [Session.TakeOver].
+// PlanTakeOver plans for view, starting from what another program has made, as if wgkeys
+// had made it. It writes nothing, see [Session.TakeOver].
 func (s *Session) PlanTakeOver(ctx context.Context, view *tunnel.View) (*apply.Plan, *apply.Adopted, error) {
 	view, err := admit(view, s.Old)
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *Session) PlanTakeOver(ctx context.Context, view *tunnel.View) (*apply.P
 	return plan, was, nil
 }
 
-// keyIsThere wants the private key in its file: the kernel has it now, and not at the
+// keyIsThere requires the private key in its file: the kernel has it now, but not after the
 // next boot.
 func keyIsThere(view *tunnel.View) error {
 	key, err := wg.ReadPrivateKey(view.PrivateKeyFile, view.Host)
@@ -49,23 +49,23 @@ func keyIsThere(view *tunnel.View) error {
 	return nil
 }
 
-// TakeOver notes in the journal that wgkeys has what the last [Session.PlanTakeOver] found.
+// TakeOver records in the journal what the last [Session.PlanTakeOver] found.
 func (s *Session) TakeOver() error { return s.mine.Save() }
 
-// Has reports whether the interface of a tunnel is there.
+// Has reports whether the interface of a tunnel exists.
 func (s *Session) Has(name string) bool {
 	_, err := s.LinkIndex(name)
 	return err == nil
 }
 
-// PlanGiveBack plans the way back to what was taken over.
+// PlanGiveBack plans how to restore what was taken over.
 func (s *Session) PlanGiveBack(ctx context.Context, name string, was *apply.Adopted) (*apply.Plan, error) {
 	view, err := kept.View(name)
 	if err != nil {
 		return nil, err
 	}
 	applied := view
-	if view == nil { // addresses and routes are looked at nevertheless
+	if view == nil { // addresses and routes are observed nevertheless
 		view = &tunnel.View{Tunnel: name}
 	}
 	state, others, err := s.observe(ctx, name, view)

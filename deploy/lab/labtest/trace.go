@@ -67,7 +67,7 @@ func Requests(trace, program string) (requests []Request) {
 	return requests
 }
 
-// Processes are those of a trace, by their ids. A child may be seen before the call that
+// processes are those of a trace, by their ids. A child may be seen before the call that
 // made it has ended: so all of these calls are known before the first is followed.
 type processes struct {
 	known map[string]*traced

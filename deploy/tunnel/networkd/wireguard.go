@@ -156,7 +156,7 @@ func (p *parser) routeTable(e entry) number {
 	return number{p.tableNumber(e), true}
 }
 
-// main is the number of the main routing table (rtnetlink(7)).
+// mainTable is the number of the main routing table (rtnetlink(7)).
 const mainTable = 254
 
 // tableNumber reads a routing table by number, or by a name that networkd has built in.

@@ -13,7 +13,7 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// A connection over TCP that somebody made to this host, such as the ssh session in
+// A session is a TCP connection that somebody made to this host, such as the ssh session in
 // which an apply runs.
 type session struct{ client, server netip.AddrPort }
 

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A generic is a connection to a family of generic netlink, WireGuard's for one.
+// A Generic is a connection to a family of generic netlink, WireGuard's for one.
 type Generic struct {
 	socket *nl.SocketHandle
 	family int
