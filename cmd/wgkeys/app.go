@@ -12,8 +12,8 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// run is the program without its process: args to exit code. A verb begins with begin and
-// ends early with the context that it returns.
+// run is the program without its process: arguments to error. A verb calls begin first, and
+// ends early when the context that it returns does.
 func run(begin func(*ui.UI, string) context.Context, u *ui.UI, args []string) error {
 	app := newApp(begin, u)
 	if len(args) > 1 && args[1] == "help" {
@@ -38,26 +38,36 @@ func slipOf(err error) error {
 	return err
 }
 
-func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
-	verb := func(c *cli.Command, action func(*env) error) *cli.Command {
-		c.Flags = append(c.Flags, habits()...)
-		c.HideHelp = true // else "h" and "help" are its subcommands, not names of hosts
-		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-			return ui.Usage("cannot read the command line of", "wgkeys "+c.Name, flagError(err, c.Flags).Error(),
-				"wgkeys "+c.Name+" --help")
-		}
-		c.Action = func(ctxt *cli.Context) error {
-			ctx := begin(u, c.Name)
-			u.End = ctx.Done()
-			u.Quiet, u.Verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
-			if err := checkTimeout(ctxt); err != nil {
-				return err
-			}
-			looks.Store(slices.Contains(lookers, c.Name))
-			return slipOf(action(newEnv(ctx, u, ctxt)))
-		}
-		return c
+// A starter runs verbs: begin prepares the process for one, and returns the context that ends
+// it.
+type starter struct {
+	begin func(*ui.UI, string) context.Context
+	ui    *ui.UI
+}
+
+// verb gives a command the flags of all verbs, and has action run it.
+func (s starter) verb(c *cli.Command, action func(*env) error) *cli.Command {
+	c.Flags = append(c.Flags, habits()...)
+	c.HideHelp = true // otherwise "h" and "help" are its subcommands, not names of hosts
+	c.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+		return ui.Usage("cannot read the command line of", "wgkeys "+c.Name, flagError(err, c.Flags).Error(),
+			"wgkeys "+c.Name+" --help")
 	}
+	c.Action = func(ctxt *cli.Context) error {
+		ctx := s.begin(s.ui, c.Name)
+		s.ui.End = ctx.Done()
+		s.ui.Quiet, s.ui.Verbose = ctxt.Bool("quiet"), ctxt.Bool("verbose")
+		if err := checkTimeout(ctxt); err != nil {
+			return err
+		}
+		looks.Store(slices.Contains(lookers, c.Name))
+		return slipOf(action(newEnv(ctx, s.ui, ctxt)))
+	}
+	return c
+}
+
+func newApp(begin func(*ui.UI, string) context.Context, u *ui.UI) *cli.App {
+	verb := starter{begin, u}.verb
 	return &cli.App{
 		Name:           "wgkeys",
 		Usage:          "WireGuard keys in a vault, tunnels in plain text",

@@ -98,7 +98,7 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 	err = r.end(ctx, s.Live(), next)
 	if record.Why != "" {
 		return fault.NewHost("the next key is in use, and not in the key file, on host", r.Host.Host, record.Why,
-			"mend that, then: "+r.Commands.Run("rotate", r.Host.Host))
+			"fix that, then: "+r.Commands.Run("rotate", r.Host.Host))
 	}
 	return err
 }

@@ -26,7 +26,7 @@ type Switch struct {
 // returns when it is over.
 func (s *Switch) Run(ctx context.Context) error {
 	defer s.Tunnel.Release()
-	return run(ctx, s.Record, s.Save, s.Clock, s.step, sleep)
+	return role{s.Record, s.Save, s.Clock, s.step, sleep}.run(ctx)
 }
 
 func sleep(ctx context.Context, pause time.Duration) {

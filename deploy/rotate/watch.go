@@ -28,7 +28,7 @@ type Watcher struct {
 // returns when it is over.
 func (w *Watcher) Run(ctx context.Context) error {
 	defer w.Tunnel.Release()
-	return run(ctx, w.Record, w.Save, w.Clock, w.step, w.wait)
+	return role{w.Record, w.Save, w.Clock, w.step, w.wait}.run(ctx)
 }
 
 // wait lets the time pass until something may have changed.
@@ -55,16 +55,26 @@ func (w *Watcher) rest() time.Duration {
 	return idle
 }
 
+// A role is what both roles, the switch and the watcher, have in common: steps with a pause
+// after each.
+type role struct {
+	record *Record
+	save   func(*Record) error
+	clock  func() time.Duration
+	step   func() (pause time.Duration, err error)
+	wait   func(context.Context, time.Duration)
+}
+
 // run takes steps until the record is over. A step that fails is no reason to
 // give up on a host that waits for us. One that fails for longer than anybody
 // waits is: somebody took the tunnel away, and could not apply it again while we
 // stay.
-func run(ctx context.Context, r *Record, save func(*Record) error, clock func() time.Duration,
-	step func() (time.Duration, error), wait func(context.Context, time.Duration)) error {
-	for good := clock(); !r.Over(); {
-		begun := clock()
-		pause, err := step()
-		now := clock()
+func (o role) run(ctx context.Context) error {
+	r := o.record
+	for good := o.clock(); !r.Over(); {
+		begun := o.clock()
+		pause, err := o.step()
+		now := o.clock()
 		if r.Phase == Armed || r.Hold { // on a machine that is behind, half of it is for others
 			pause = max(pause, min(now-begun, calm))
 		}
@@ -74,11 +84,11 @@ func run(ctx context.Context, r *Record, save func(*Record) error, clock func() 
 		case now-good > r.hopeless():
 			r.Why = err.Error()
 			r.enter(returned, now)
-			return errors.Join(err, save(r))
+			return errors.Join(err, o.save(r))
 		default:
 			pause = calm
 		}
-		if wait(ctx, pause); ctx.Err() != nil {
+		if o.wait(ctx, pause); ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}

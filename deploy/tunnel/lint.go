@@ -193,19 +193,19 @@ func (l *linter) addresses() {
 			addr := a.val.Addr()
 			old, ok := seen[addr]
 			if ok && old.val != name {
-				l.both(a.pos, name, old.pos, old.val, "address %s", addr)
+				l.both(value[string]{name, a.pos}, old, "address "+addr.String())
 			}
 			seen[addr] = value[string]{name, a.pos}
 		}
 	}
 }
 
-// both reports what two hosts have and only one may, at the later line.
-func (l *linter) both(at pos, host string, old pos, other, format string, args ...any) {
-	if at.compare(old) < 0 {
-		at, host, old, other = old, other, at, host
+// both reports what two hosts, each with its line, have and only one may, at the later line.
+func (l *linter) both(host, other value[string], what string) {
+	if host.pos.compare(other.pos) < 0 {
+		host, other = other, host
 	}
-	l.add(at, "", format+" of host %q is already that of %q in %s", append(args, host, other, old)...)
+	l.add(host.pos, "", "%s of host %q is already that of %q in %s", what, host.val, other.val, other.pos)
 }
 
 // endpoints refuses an endpoint that is an INSIDE address, or lies in the network of

@@ -61,11 +61,11 @@ func (h *Hosts) Begin(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, o A
 	}
 	args = asJSON(h, args)
 	if o.PlanOnly || o.Confirm <= 0 {
-		return "", h.run(ctx, t, v.Host, args, &view, h.Stdout)
+		return "", h.run(ctx, t, v.Host, call{args: args, stdin: &view})
 	}
 	token = rand.Text()
 	heard := &listener{w: h.Stdout}
-	err = h.run(ctx, t, v.Host, append(args, "--confirm", o.Confirm.String(), "--token", token), &view, heard)
+	err = h.run(ctx, t, v.Host, call{append(args, "--confirm", o.Confirm.String(), "--token", token), &view, heard})
 	var exit *ui.ExitError
 	waits := errors.As(err, &exit) && exit.Code == ui.ExitWaits
 	lost := errors.Is(err, ssh.ErrUnreachable) && (heard.any || h.Quiet)
@@ -96,10 +96,10 @@ func (h *Hosts) Confirm(ctx context.Context, t *tunnel.Tunnel, host, token strin
 	} else {
 		args = asJSON(h, args) // else the apply has told all
 	}
-	err := h.run(ctx, t, host, args, strings.NewReader(""), h.Stdout)
+	err := h.run(ctx, t, host, call{args: args})
 	if err != nil && wait > 0 && (errors.Is(err, ssh.ErrUnreachable) || ctx.Err() != nil) {
 		return fault.WrapHost(err, "could not confirm the apply on host", host,
-			fmt.Sprintf("if it was begun there, the host goes back by itself within %v; then look: %s", wait, t.Commands.Run("plan", host)))
+			fmt.Sprintf("if it was begun there, the host undoes it by itself within %v; then: %s", wait, t.Commands.Run("plan", host)))
 	}
 	return err
 }
@@ -110,7 +110,7 @@ func (h *Hosts) Down(ctx context.Context, t *tunnel.Tunnel, host string, dry boo
 	if dry {
 		args = append(args, "-n")
 	}
-	return h.run(ctx, t, host, asJSON(h, args), strings.NewReader(""), h.Stdout)
+	return h.run(ctx, t, host, call{args: asJSON(h, args)})
 }
 
 // asJSON is the command line of a verb that has --json, as this one is to write.
@@ -121,33 +121,43 @@ func asJSON(h *Hosts, args []string) []string {
 	return args
 }
 
+// A call is a command line of wgkeys on a host.
+type call struct {
+	args   []string
+	stdin  io.Reader // nil: empty
+	stdout io.Writer // nil: that of Hosts
+}
+
 // run runs wgkeys on the host. Its output is shown as it comes; its exit code becomes ours.
-func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []string, stdin io.Reader,
-	stdout io.Writer) error {
-	command := h.command(t, host, args)
+func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, c call) error {
+	if c.stdin == nil {
+		c.stdin = strings.NewReader("")
+	}
+	if c.stdout == nil {
+		c.stdout = h.Stdout
+	}
 	var said reason
 	stderr := io.MultiWriter(h.Stderr, &said)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	kept := &bounded{w: stdout, left: maxKept, over: stop}
+	kept := &bounded{w: c.stdout, left: maxKept, over: stop} // for several hosts it is kept until the end
 	talk := &bounded{w: stderr, left: maxKept, over: stop}
-	stdout, stderr = kept, talk // for several hosts it is kept until the end
 	r := h.Runner(t, host)
 	if l, ok := r.(ssh.Local); ok {
-		l.Stderr = stderr
+		l.Stderr = talk
 		r = l
 	}
-	if c, ok := r.(*ssh.Client); ok {
-		c.Stderr = stderr
+	if s, ok := r.(*ssh.Client); ok {
+		s.Stderr = talk
 		// A connection of its own detects when the network is gone.
-		c.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o",
+		s.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o",
 			"ServerAliveCountMax=3"}
 	}
-	out := &ui.Screen{W: stdout} // the host is not trusted with the terminal
-	err := r.Run(ctx, command, stdin, out)
+	out := &ui.Screen{W: kept} // the host is not trusted with the terminal
+	err := r.Run(ctx, h.command(t, host, c.args), c.stdin, out)
 	out.Flush()
 	if kept.left < 0 || talk.left < 0 {
-		return fault.NewHost("wgkeys "+args[0]+" failed on host", host, errTooMuch.Error(), "")
+		return fault.NewHost("wgkeys "+c.args[0]+" failed on host", host, errTooMuch.Error(), "")
 	}
 	var exit *ssh.ExitError
 	if !errors.As(err, &exit) {
@@ -162,7 +172,7 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, args []s
 	if err := noRoot(host, exit); err != nil {
 		return err
 	}
-	what, why := "wgkeys "+args[0]+" failed on host", "it says why above"
+	what, why := "wgkeys "+c.args[0]+" failed on host", "it says why above"
 	if its, advice := said.why(); h.Several && its != "" {
 		if why = its; advice != "" && !isOlder(exit.Stderr) { // the cause is not guessed
 			return fault.NewHost(what, host, why, itsAdvice(host, advice))

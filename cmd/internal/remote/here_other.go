@@ -12,7 +12,7 @@ import (
 
 // Serve would answer the requests of a controller on this machine.
 func Serve(context.Context, string, io.Reader, io.Writer) error {
-	return fault.New("this machine is none that tunnels are on:", runtime.GOOS, "hosts run Linux", "")
+	return fault.New("this machine cannot be a host:", runtime.GOOS, "hosts run Linux", "")
 }
 
 func answerHere(ctx context.Context, version string, _ []byte, _ io.Writer) error {

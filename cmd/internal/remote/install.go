@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"strings"
 
 	"wgkeys/deploy/install"
 	"wgkeys/deploy/ssh"
@@ -21,10 +20,10 @@ func (h *Hosts) Install(ctx context.Context, t *tunnel.Tunnel, host string, o in
 
 // Boot makes the program that was installed on a host bring its tunnels up at boot.
 func (h *Hosts) Boot(ctx context.Context, t *tunnel.Tunnel, host string, flags []string) error {
-	return h.run(ctx, t, host, append([]string{"install", "--placed"}, flags...), strings.NewReader(""), h.Stdout)
+	return h.run(ctx, t, host, call{args: append([]string{"install", "--placed"}, flags...)})
 }
 
 // Uninstall makes a host's wgkeys remove itself, and everything that it did there.
 func (h *Hosts) Uninstall(ctx context.Context, t *tunnel.Tunnel, host string, flags []string) error {
-	return h.run(ctx, t, host, append([]string{"uninstall"}, flags...), strings.NewReader(""), h.Stdout)
+	return h.run(ctx, t, host, call{args: append([]string{"uninstall"}, flags...)})
 }

@@ -115,7 +115,7 @@ func (q *Survey) prepare(s *HostStatus) (rotate.Look, error) {
 		s.Created, s.Due = meta.Created, r.TooOld(meta, time.Now())
 	case errors.Is(err, vault.ErrNoMeta):
 		s.Notes = append(s.Notes,
-			"not known how old its key is, for wgkeys did not make the vault file: wgkeys rekey "+s.Host)
+			"not known how old its key is, since wgkeys did not make the vault file: wgkeys rekey "+s.Host)
 	case !errors.Is(err, fs.ErrNotExist):
 		return rotate.Look{}, err
 	}

@@ -3,7 +3,6 @@ package remote
 import (
 	"bytes"
 	"context"
-	"strings"
 
 	"wgkeys/deploy/tunnel"
 )
@@ -18,7 +17,7 @@ func (h *Hosts) TakeOver(ctx context.Context, t *tunnel.Tunnel, v *tunnel.View, 
 	if dry {
 		args = append(args, "--dry-run")
 	}
-	return h.run(ctx, t, v.Host, args, &view, h.Stdout)
+	return h.run(ctx, t, v.Host, call{args: args, stdin: &view})
 }
 
 // GiveBack makes a host give a tunnel back to the program from which it was taken over.
@@ -27,5 +26,5 @@ func (h *Hosts) GiveBack(ctx context.Context, t *tunnel.Tunnel, host string, dry
 	if dry {
 		args = append(args, "--dry-run")
 	}
-	return h.run(ctx, t, host, args, strings.NewReader(""), h.Stdout)
+	return h.run(ctx, t, host, call{args: args})
 }
