@@ -14,7 +14,7 @@ import (
 
 // byHand is the error for a caller that needs the metadata of s, which has none.
 func (s *sealed) byHand(host string) error {
-	return fault.WrapFile(ErrNoMeta, "not taken in yet: vault file", s.path, "wgkeys rekey "+host)
+	return fault.WrapFile(ErrNoMeta, "not adopted yet: vault file", s.path, "wgkeys rekey "+host)
 }
 
 // CompareByHand opens the preshared key in a file without metadata and compares it with

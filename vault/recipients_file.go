@@ -95,7 +95,7 @@ func (r *Recipient) parse(line string) error {
 	case strings.HasPrefix(line, "ssh-"):
 		err = r.parseSSH(line)
 	case strings.HasPrefix(line, "AGE-"):
-		return errors.New("this is an identity, a secret: it does not belong into the repository")
+		return errors.New("this is an identity, a secret: it does not belong in the repository")
 	case otherSSH(line) != "":
 		err = fmt.Errorf("%w: %s", errOtherSSH, otherSSH(line))
 	default:

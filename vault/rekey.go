@@ -315,7 +315,7 @@ func each(ctx context.Context, workers, n int, do func(int) error) error {
 func (v Vault) lock() (unlock func(), err error) {
 	unlock, err = files.Lock(v.Dir)
 	if errors.Is(err, files.ErrLocked) {
-		return nil, fault.NewFile("another rekey is at work in", v.Dir, "two at once would be in each other's way",
+		return nil, fault.NewFile("another rekey is running in", v.Dir, "two at once would be in each other's way",
 			"wait for it, then wgkeys rekey")
 	}
 	if err != nil {

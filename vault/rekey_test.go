@@ -250,7 +250,7 @@ func TestRekeyTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.rekey(x.alice, stale); err == nil || !strings.Contains(err.Error(), `another rekey is at work in "`+
+	if _, err := x.rekey(x.alice, stale); err == nil || !strings.Contains(err.Error(), `another rekey is running in "`+
 		x.Dir) {
 		t.Errorf("at the same time: %v", err)
 	}

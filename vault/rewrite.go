@@ -92,7 +92,7 @@ func (w *rewrite) stage(i int) error {
 		err = w.files.Stage(path, text, 0o600|w.Vault.Shared, w.slow)
 	}
 	if errors.Is(err, fs.ErrExist) {
-		return fault.NewFile("in the way of the new file:", files.Staged(path), "something else has its name",
+		return fault.NewFile("cannot make the new file:", files.Staged(path), "something else has its name",
 			"ls -ld "+files.Staged(path)+", move it away, then wgkeys rekey")
 	}
 	if err != nil {

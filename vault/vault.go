@@ -122,7 +122,7 @@ var (
 	errDamaged    = errors.New("no intact vault file")
 	errMismatch   = errors.New("not the file that belongs here")
 	ErrNoIdentity = errors.New("no identity opens it")
-	ErrNoMeta     = errors.New("it has no metadata, for wgkeys did not make it")
+	ErrNoMeta     = errors.New("it has no metadata, since wgkeys did not make it")
 )
 
 // A Name is that of a vault file, which is named as on its host.

@@ -11,15 +11,15 @@ import (
 )
 
 var (
-	// viewFlag is how apply HOST hands the view to the wgkeys of the host, and
-	// how a host comes up at boot.
+	// viewFlag is how apply HOST passes the view to the host's wgkeys, and how a host brings
+	// tunnels up at boot.
 	viewFlag = &cli.StringFlag{Name: "view",
 		Usage: "apply the view in `FILE`, as show --json writes it; - is standard input"}
-	// keptFlag is how the units ask for it: where it is kept they need not know.
+	// keptFlag is for the units, which need not know where the view is kept.
 	keptFlag    = &cli.BoolFlag{Name: "kept", Usage: "apply the view that the last apply on this machine kept"}
 	confirmFlag = &cli.DurationFlag{Name: "confirm", Usage: "undo it after `DURATION` unless wgkeys confirm comes first",
 		DefaultText: "30s over ssh, 0 here"}
-	unknownFlag = &cli.BoolFlag{Name: "unknown", Usage: "also with keys that the host has others for since"}
+	unknownFlag = &cli.BoolFlag{Name: "unknown", Usage: "also if the host has newer keys than the view"}
 	tokenFlag   = &cli.StringFlag{Name: "token", Hidden: true}
 )
 
@@ -42,12 +42,12 @@ func applyCommand() (*cli.Command, func(*env) error) {
 		UsageText: "wgkeys apply                          # here\n" +
 			"wgkeys apply shale --confirm 2m\n" +
 			"wgkeys apply --all --batch 10",
-		Usage:     "make the tunnel file true on a host",
+		Usage:     "set up a host's tunnel as its file says",
 		ArgsUsage: "[HOST...|--all]",
 		Description: "Without HOST: on this machine. The plan is shown first. If a step fails, those\n" +
-			"taken are undone. With --batch the hosts wait to be confirmed until those of the\n" +
-			"batch have answered that nothing is worse than before; one that is not well goes\n" +
-			"back by itself, and no more are begun.",
+			"before it are undone. With --batch a host is confirmed once all of its batch have\n" +
+			"answered and nothing on it is worse than before; one that is not confirmed undoes\n" +
+			"the apply by itself, and no more batches are begun.",
 		Flags: []cli.Flag{allFlag, jobsFlag, batchFlag, stopAfterFlag, tunnelFlag, hostFlag, viewFlag, keptFlag, unknownFlag,
 			dryRunFlag, jsonFlag, confirmFlag, tokenFlag, timeoutFlag},
 	}, func(e *env) error { return applyOrPlan(e, e.cli.Bool("dry-run")) }
@@ -58,14 +58,14 @@ func downCommand() (*cli.Command, func(*env) error) {
 		Name: "down",
 		UsageText: "wgkeys down                           # here\n" +
 			"wgkeys down shale",
-		Usage:       "undo apply: everything is as it was before",
+		Usage:       "undo apply: restore everything as it was before",
 		ArgsUsage:   "[HOST...|--all]",
 		Description: "Without HOST: on this machine, where neither repository nor tunnel file is needed.",
 		Flags:       []cli.Flag{allFlag, jobsFlag, stopAfterFlag, tunnelFlag, hostFlag, dryRunFlag, jsonFlag, timeoutFlag},
 	}, doDown
 }
 
-// applyOrPlan works here, or has the wgkeys of another host do so.
+// applyOrPlan works here, or makes another host's wgkeys do so.
 func applyOrPlan(e *env, planOnly bool) error {
 	file, err := fileOfView(e)
 	if err != nil {
@@ -121,7 +121,7 @@ func doDown(e *env) error {
 	return onApplied(e, downHere, downThere)
 }
 
-// onApplied works on a tunnel that was applied here, or has another host do so.
+// onApplied works on a tunnel that was applied here, or makes another host do so.
 func onApplied(e *env, here, there func(*env, string) error) error {
 	return onHost(e, func(e *env) error {
 		tunnel, err := appliedTunnel(e)
@@ -132,7 +132,7 @@ func onApplied(e *env, here, there func(*env, string) error) error {
 	}, there)
 }
 
-// onHost works on this machine, or has the host that was named do so.
+// onHost works on this machine, or makes the named host do so.
 func onHost(e *env, here func(*env) error, there func(*env, string) error) error {
 	this, err := e.thisHost()
 	if err != nil {

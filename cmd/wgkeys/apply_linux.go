@@ -14,7 +14,7 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// applyKept takes a view that this machine has had, though today it would be refused.
+// applyKept accepts a view that this machine has had, even if it would be refused today.
 func applyKept(e *env, text []byte, planOnly bool) error {
 	v, err := tunnel.ParseKept(text)
 	if err != nil || len(v.Weakening()) == 0 {
@@ -26,8 +26,8 @@ func applyKept(e *env, text []byte, planOnly bool) error {
 	return applyHere(e, host.View(v), planOnly)
 }
 
-// fileOfView is the file of the view that is to be applied, or "" where it is to be
-// derived from the repository.
+// fileOfView is the file of the view to apply, or "" if it has to be derived from the
+// repository.
 func fileOfView(e *env) (string, error) {
 	file := e.cli.String("view")
 	if !e.cli.Bool("kept") {
@@ -54,17 +54,17 @@ func fileOfView(e *env) (string, error) {
 		"wgkeys apply --kept -t "+names[0])
 }
 
-// applyText applies a view that was handed over as it is.
+// applyText applies a view that was passed in, unchanged.
 func applyText(e *env, text []byte, planOnly bool) error {
 	return applyHere(e, host.Text(text), planOnly)
 }
 
-// applyView applies a view that was derived just now.
+// applyView applies a view that was just derived.
 func applyView(e *env, v *tunnel.View, planOnly bool) error {
 	return applyHere(e, host.View(v), planOnly)
 }
 
-// openHost opens this host, for changes or for a look.
+// openHost opens this host, for changes or only for a plan.
 func openHost(e *env, lookOnly bool, o host.Options) (*host.Host, error) {
 	if lookOnly {
 		return host.Look(o)
@@ -109,7 +109,7 @@ func applyHere(e *env, w *host.Wanted, planOnly bool) error {
 	return nil
 }
 
-// admission is what is done about a view that is older than this host.
+// admission decides what to do with a view that is older than this host's state.
 func admission(e *env) host.Admission {
 	switch {
 	case e.cli.Bool("unknown"):
@@ -120,7 +120,7 @@ func admission(e *env) host.Admission {
 	return host.RefuseOld
 }
 
-// tellEvent says what happens on this host while it is worked on, for a plan once it is made.
+// tellEvent reports events on this host during the work; plan is set once it is made.
 func tellEvent(e *env, event host.Event, plan *apply.Plan) {
 	switch event := event.(type) {
 	case host.Waiting:
@@ -131,12 +131,12 @@ func tellEvent(e *env, event host.Event, plan *apply.Plan) {
 		e.ui.Say("finding: %s", event)
 	case host.Warning:
 		e.ui.Warn(event.Err)
-	case host.Done: // the last: nobody may be there to hear it (SIGPIPE)
+	case host.Done: // the last: the reader may be gone (SIGPIPE)
 		sayDone(e, plan)
 	}
 }
 
-// showPlan reports done where that is all that is wanted.
+// showPlan shows a plan, and returns done if nothing else is wanted.
 func showPlan(e *env, h *host.Host, plan *apply.Plan, planOnly bool) (done bool, err error) {
 	for _, err := range h.Damaged() {
 		e.ui.Warn(err)
@@ -173,8 +173,8 @@ func tellPlan(e *env, plan *apply.Plan) {
 	}
 }
 
-// shownSteps are the steps that a person is told of: a step that only the journal
-// knows is none, but with -v.
+// shownSteps are the steps that are shown: those that change only the journal are left out
+// without -v.
 func shownSteps(e *env, plan *apply.Plan) []apply.Step {
 	if e.ui.Verbose {
 		return plan.Steps
@@ -182,7 +182,7 @@ func shownSteps(e *env, plan *apply.Plan) []apply.Step {
 	return slices.DeleteFunc(slices.Clone(plan.Steps), func(s apply.Step) bool { return !s.Change.TouchesKernel() })
 }
 
-// sayDone tells what was planned from what was done.
+// sayDone says that the plan was carried out.
 func sayDone(e *env, plan *apply.Plan) {
 	if n := len(shownSteps(e, plan)); n > 0 {
 		e.ui.Say("%s: done, %s", plan.Tunnel, ui.Plural(n, "step"))
@@ -207,8 +207,8 @@ func downHere(e *env, name string) error {
 	return h.Down(e.ctx, plan)
 }
 
-// appliedTunnel is the tunnel that is meant: the one named, or the only one
-// that was applied here. It is "" where none was.
+// appliedTunnel is the named tunnel, or the only one that was applied here. It is "" if
+// none was.
 func appliedTunnel(e *env) (string, error) {
 	if t := e.cli.String("tunnel"); t != "" {
 		if err := tunnel.CheckName(t); err != nil {

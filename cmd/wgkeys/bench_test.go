@@ -60,7 +60,7 @@ func TestBench(t *testing.T) {
 			group.rows()
 		}
 	}
-	t.Logf("%s\n\n| Work | beside | wgkeys : it | least, most | wanted |\n|---|---|---|---|---|\n%s", machineName(),
+	t.Logf("%s\n\n| Work | compared with | ratio | smallest, largest | wanted |\n|---|---|---|---|---|\n%s", machineName(),
 		b.table.String())
 }
 

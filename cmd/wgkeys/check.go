@@ -16,11 +16,11 @@ func checkCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name: "check",
 		UsageText: "wgkeys check\n" +
-			"wgkeys check --history                # also what git has of old\n" +
+			"wgkeys check --history                # also all of git's history\n" +
 			"wgkeys check --leaver anna            # what anna could ever read",
 		Usage: "find what is wrong in the repository, without any secret",
 		Description: "Tunnel files, missing and duplicate keys, vault files that do not belong to the\n" +
-			"public key, preshared keys with one end missing, recipients that are out of date,\n" +
+			"public key, preshared keys that one host lacks, recipients that are out of date,\n" +
 			"keys of hosts that no tunnel names, rotations under way, keys older than\n" +
 			"max_key_age in wgkeys.toml, files that others may change, and secret keys in the\n" +
 			"clear anywhere in the working tree. With -i also whether every vault file opens.\n" +
@@ -64,8 +64,8 @@ func doCheck(e *env) error {
 	return nil
 }
 
-// oneSearch refuses flags of which all but one would be passed over: what was not
-// looked at would count as good.
+// oneSearch refuses flags of which all but one would be ignored, so that what was not
+// checked is not taken for good.
 func oneSearch(e *env) error {
 	if err := namesLeaver(e); err != nil {
 		return err
@@ -93,7 +93,7 @@ func oneSearch(e *env) error {
 	return ui.Usage("cannot go together:", strings.Join(given, " and "), why, hint)
 }
 
-// findings are those of what was asked for.
+// findings returns the findings of the kind that was asked for.
 func findings(e *env, r *repo.Repo) ([]check.Finding, error) {
 	only := e.cli.String("tunnel")
 	if only == "" {
@@ -132,10 +132,10 @@ func tellFindings(e *env, r *repo.Repo, found []check.Finding) error {
 	return nil
 }
 
-// sayNothing tells that nothing was found, and where nobody was asked who knows more.
+// sayNothing says that nothing was found, and what could not be checked without git.
 func sayNothing(e *env, r *repo.Repo) {
 	if r.Tops() == nil {
-		e.ui.Say("nothing found in the files; they are not in git, so nobody knows what is in no commit, and there is no history: git init %s", ui.Quoted(r.Dir))
+		e.ui.Say("nothing found in the files; they are not in git, so what is in no commit is not known, and there is no history: git init %s", ui.Quoted(r.Dir))
 		return
 	}
 	e.ui.Say("nothing found")

@@ -12,8 +12,7 @@ import (
 	"wgkeys/keyring/git"
 )
 
-// annotators are the forms in which code hosts take findings, to show each beside
-// its line.
+// annotators are the forms in which code hosts take findings, to show each beside its line.
 var annotators = map[string]func(*ui.UI, []check.Finding) error{"github": annotateGitHub, "gitlab": annotateGitLab}
 
 // annotateGitHub writes workflow commands
@@ -33,8 +32,8 @@ func annotateGitHub(u *ui.UI, found []check.Finding) error {
 }
 
 // annotateGitLab writes a Code Quality report
-// (https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format). A
-// place is obligatory there: what has none is at the marker.
+// (https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format). A location
+// is mandatory there; a finding without one gets that of the marker.
 func annotateGitLab(u *ui.UI, found []check.Finding) error {
 	type lines struct {
 		Begin int `json:"begin"`
@@ -67,8 +66,8 @@ func annotateGitLab(u *ui.UI, found []check.Finding) error {
 	return u.JSON(issues)
 }
 
-// fromTop has the files of findings as seen from the top of git's working tree,
-// where code hosts look for them.
+// fromTop makes the paths of findings relative to the top of git's working tree, where code
+// hosts expect them.
 func fromTop(dir string, found []check.Finding) []check.Finding {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {

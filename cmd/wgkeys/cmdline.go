@@ -7,11 +7,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// permute moves the flags before the names, because package cli stops reading
-// flags at the first name: "wgkeys gen basalt -t wg1" and "wgkeys -C repo gen
-// basalt" mean what they say. After "--" everything is a name. The names are left
-// out where help is asked for or a flag lacks its value: package cli would take
-// "--" for the value.
+// permute moves the flags before the names, because package cli stops reading flags at the
+// first name: then "wgkeys gen basalt -t wg1" and "wgkeys -C repo gen basalt" work. After
+// "--" everything is a name. The names are left out if help is asked for or a flag lacks
+// its value: package cli would take "--" for the value.
 func permute(app *cli.App, args []string) (sorted []string, help bool) {
 	valued := valueFlags(app, args[1:])
 	var verb, flags, names []string
@@ -54,8 +53,8 @@ func flagName(arg string) string {
 	return strings.TrimLeft(arg, "-")
 }
 
-// valueFlags are the names of the flags that take a value: of one that does for some
-// verbs alone, whether it does for the verb that args are for.
+// valueFlags are the names of the flags that take a value. If a flag does so for some verbs
+// only, it is that of the verb in args.
 func valueFlags(app *cli.App, args []string) map[string]bool {
 	valued, plain := map[string]bool{}, map[string]bool{}
 	for _, c := range app.Commands {

@@ -14,16 +14,16 @@ import (
 	"wgkeys/deploy/tunnel/formats"
 )
 
-// askComplete is the word by which the shells' scripts ask.
+// askComplete is the word with which the shells' scripts ask for completion.
 const askComplete = "__complete"
 
-// What a script is to complete by the shell's own means.
+// What a script completes by the shell's own means.
 const someFile, someFolder = ":files", ":dirs"
 
 // taggedVerbs are the verbs that take patterns of names, and tags.
 var taggedVerbs = []string{"push", "rotate", "status", "plan", "apply", "confirm", "down", "install", "uninstall"}
 
-// A completer finds what may stand in the place of the last of some words.
+// A completer finds the possible words in the place of the last one.
 type completer struct {
 	app     *cli.App
 	verb    *cli.Command
@@ -33,14 +33,14 @@ type completer struct {
 	current string
 
 	valued  map[string]bool // the flags that take a value
-	waiting string          // the flag that the next word is the value of
-	named   bool            // after "--": names alone come
+	waiting string          // the flag whose value is the next word
+	named   bool            // after "--": only names follow
 
-	found [][2]string // a word and what it is
+	found [][2]string // a word and its description
 }
 
-// complete writes what the last word may be, a line each, with a tab before what is said
-// of it. The words are those after the program's name.
+// complete writes the possible last words, a line each, with a tab before the description.
+// The words are those after the program's name.
 func complete(u *ui.UI, app *cli.App, words []string) {
 	if len(words) == 0 {
 		words = []string{""}
@@ -52,8 +52,8 @@ func complete(u *ui.UI, app *cli.App, words []string) {
 	}
 }
 
-// find reads the words before the last one as the command line will be read, and then
-// finds what that one may be.
+// find parses the words before the last one as the command line will be parsed, and then
+// finds what the last one may be.
 func (c *completer) find(before []string) {
 	c.valued = valueFlags(c.app, before)
 	for _, w := range before {
@@ -72,7 +72,7 @@ func (c *completer) find(before []string) {
 	}
 }
 
-// read takes a word before the one that is completed.
+// read parses a word before the one that is completed.
 func (c *completer) read(word string) {
 	flag, value, assigned := strings.Cut(flagName(word), "=")
 	switch {
@@ -90,7 +90,7 @@ func (c *completer) read(word string) {
 	}
 }
 
-// isHelp tells whether the line begins with wgkeys help.
+// isHelp reports whether the line begins with wgkeys help.
 func (c *completer) isHelp() bool { return c.verb == nil && len(c.names) > 0 && c.names[0] == "help" }
 
 func (c *completer) set(flag, value string) {
@@ -102,7 +102,7 @@ func (c *completer) set(flag, value string) {
 	}
 }
 
-// name takes a word that is no flag: the verb, or a name after it.
+// name handles a word that is no flag: the verb, or a name after it.
 func (c *completer) name(word string) {
 	if c.verb == nil && len(c.names) == 0 {
 		if c.verb = c.app.Command(word); c.verb != nil {
@@ -112,7 +112,7 @@ func (c *completer) name(word string) {
 	c.names = append(c.names, word)
 }
 
-// add finds a word, if it goes on from what is there.
+// add adds a word, if it begins with what is typed.
 func (c *completer) add(word, what, prefix, typed string) {
 	if strings.HasPrefix(word, typed) {
 		c.found = append(c.found, [2]string{prefix + word, what})
@@ -125,7 +125,7 @@ func (c *completer) all(words []string, prefix, typed string) {
 	}
 }
 
-// words finds what may stand where no flag does.
+// words finds the words for a place without flags.
 func (c *completer) words() {
 	switch {
 	case c.isHelp():
@@ -167,7 +167,7 @@ func (c *completer) args() {
 	}
 }
 
-// flags finds those of the verb.
+// flags finds the flags of the verb.
 func (c *completer) flags() {
 	if c.isHelp() {
 		c.add("--schema", "print the JSON schema of NAME", "", c.current)
@@ -189,7 +189,7 @@ func (c *completer) flags() {
 	c.add("--help", "show the help of it", "", c.current)
 }
 
-// values finds what a flag may have, by the word that stands for it in the help.
+// values finds the values of a flag, by their placeholder in the help.
 func (c *completer) values(flag, prefix, typed string) {
 	if c.isHelp() {
 		if flag == "schema" {
@@ -224,7 +224,7 @@ func (c *completer) values(flag, prefix, typed string) {
 	}
 }
 
-// valuesOf are what a flag may have, where that is a set.
+// valuesOf lists the flags whose values are a fixed set.
 func valuesOf(verb, flag string) []string {
 	switch verb + " --" + flag {
 	case "import --format":
@@ -239,7 +239,7 @@ func valuesOf(verb, flag string) []string {
 	return nil
 }
 
-// repo is the repository at hand, nil where there is none.
+// repo is the repository of the command line, nil if there is none.
 func (c *completer) repo() *repo.Repo {
 	r, err := repo.Find(c.folder)
 	if err != nil {
@@ -257,7 +257,7 @@ func (c *completer) tunnelNames() []string {
 	return names
 }
 
-// tunnels are those that the line is about, as far as their files can be read.
+// tunnels are those that the line is about, if their files can be read.
 func (c *completer) tunnels() (all []*tunnel.Tunnel) {
 	r := c.repo()
 	if r == nil {
@@ -274,8 +274,8 @@ func (c *completer) tunnels() (all []*tunnel.Tunnel) {
 	return all
 }
 
-// hosts finds those of the tunnels, or only those that somebody logs in to. A tunnel file
-// that is being written may be wrong: then they are those that have keys.
+// hosts finds the hosts of the tunnels, or only the managed ones. If a tunnel file is
+// invalid, perhaps because it is being written, it finds those that have keys.
 func (c *completer) hosts(prefix, typed string, managed bool) {
 	known := map[string]bool{}
 	tunnels := c.tunnels()

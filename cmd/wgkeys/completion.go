@@ -8,8 +8,8 @@ import (
 	"wgkeys/cmd/internal/ui"
 )
 
-// shells are the scripts that have a shell ask this program what may stand next. All that
-// depends on the verb or the repository is decided in complete.go, once for all of them.
+// shells are the scripts with which a shell asks this program for completion. Whatever
+// depends on the verb or the repository is decided in complete.go, for all of them.
 //
 //go:embed completion/*
 var shells embed.FS
@@ -22,11 +22,11 @@ func completionCommand() (*cli.Command, func(*env) error) {
 		UsageText: `eval "$(wgkeys completion bash)"       # in ~/.bashrc` + "\n" +
 			`eval "$(wgkeys completion zsh)"        # in ~/.zshrc, after compinit` + "\n" +
 			`wgkeys completion fish | source       # in ~/.config/fish/config.fish`,
-		Usage:     "print what has a shell complete the command line",
+		Usage:     "print a shell's script for completing command lines",
 		ArgsUsage: "bash|zsh|fish",
-		Description: "Verbs, flags, what a flag may have, and the hosts, tunnels and tags of the\n" +
+		Description: "It completes verbs, flags and their values, and the hosts, tunnels and tags of the\n" +
 			"repository at hand. Nothing is decrypted for that, and no host is asked. Packages\n" +
-			"bring it along.",
+			"install it.",
 	}, doCompletion
 }
 

@@ -11,7 +11,7 @@ func confirmCommand() (*cli.Command, func(*env) error) {
 			"wgkeys confirm shale",
 		Usage:       "keep what apply did, before it is undone",
 		ArgsUsage:   "[HOST...|--all]",
-		Description: "Without HOST: on this machine. apply over ssh confirms by itself, over a new\nconnection: where that cannot be made the host undoes the apply.",
+		Description: "Without HOST: on this machine. apply over ssh confirms by itself, over a new\nconnection: if that fails the host undoes the apply.",
 		Flags:       []cli.Flag{allFlag, jobsFlag, tunnelFlag, hostFlag, tokenFlag, jsonFlag, timeoutFlag},
 	}, doConfirm
 }

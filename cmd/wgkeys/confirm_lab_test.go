@@ -32,7 +32,7 @@ func TestLabConfirmLockOut(t *testing.T) {
 		begin := time.Now()
 		r := u.Run(u.Basalt, "wgkeys apply shale --confirm "+confirm.String())
 		// The new connection cannot be made at all, or comes once all is undone.
-		if r.Code != 1 || !strings.Contains(r.Stderr, "goes back by itself") && !strings.Contains(r.Stderr, "it was undone") {
+		if r.Code != 1 || !strings.Contains(r.Stderr, "undoes it by itself") && !strings.Contains(r.Stderr, "it was undone") {
 			t.Fatalf("exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 		}
 		u.Tunnel(through)

@@ -14,21 +14,21 @@ import (
 
 const (
 	endWithin = 3 * time.Second // of the signal, where nothing is to be put back first
-	endAgain  = time.Second     // until when a second signal is an echo of the first
+	endAgain  = time.Second     // until when a second signal is taken for an echo of the first
 )
 
-// lookers are the verbs that have nothing to put back when they are told to end: they
-// change nothing or, as receive, no file by halves.
+// lookers are the verbs that have nothing to restore when they are told to end: they change
+// nothing or, like receive, write files whole.
 var lookers = []string{"check", "plan", "receive", "show", "status"}
 
-// looks is whether one of them is at work.
+// looks reports whether one of them is running.
 var looks atomic.Bool
 
-// endable returns a context that ends when the program is told to end. Each verb looks at
-// it where it may wait, and puts back what it has begun. One that has nothing to put back
-// may wait in a system call, where no context reaches: it is ended a little later. A
-// second signal ends any at once: files are complete or not there at any moment, and what
-// was begun on a host the guard, or the next run, takes back.
+// endable returns a context that ends when the program is told to end. Each verb checks it
+// where it may wait, and restores what it has changed. A verb with nothing to restore may
+// wait in a system call, where no context reaches: it is ended a little later. A second
+// signal ends any verb at once: files are complete or absent at any moment, and the guard
+// or the next run undoes what was begun on a host.
 func endable(u *ui.UI) context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
@@ -41,22 +41,23 @@ func endable(u *ui.UI) context.Context {
 	return ctx
 }
 
-// lingers ends the program if the signal alone does not.
+// lingers ends the program if the context alone does not.
 func lingers(u *ui.UI, signals <-chan os.Signal) {
 	first := time.Now()
 	late := time.After(endWithin)
 	for {
 		select {
 		case s := <-signals:
-			// timeout(1) signals its child and then its process group, and systemd sends SIGHUP
-			// after SIGTERM (systemd.kill(5), SendSIGHUP=): both at once mean the first.
+			// timeout(1) signals its child and then its process group, and systemd sends
+			// SIGHUP after SIGTERM (systemd.kill(5), SendSIGHUP=): the two together count as
+			// one.
 			if s != syscall.SIGHUP && time.Since(first) > endAgain {
-				const left = "what was begun may be there still; the same command goes on with it"
+				const left = "what was begun may be unfinished; the same command finishes it"
 				u.Exit(fault.New("ended at the second signal", "", left, ""))
 			}
 		case <-late:
 			if looks.Load() {
-				u.Exit(fault.New("interrupted", "", "what it waited for gave no answer", ""))
+				u.Exit(fault.New("interrupted", "", "there was no answer", ""))
 			}
 		}
 	}

@@ -31,7 +31,7 @@ type env struct {
 // names returns what was given after the flags.
 func (e *env) names() []string { return e.cli.Args().Slice() }
 
-// oneName returns the only name, or fallback where there is none.
+// oneName returns the only name, or fallback if there is none.
 func (e *env) oneName(fallback func() (string, error)) (string, error) {
 	switch n := e.names(); len(n) {
 	case 0:
@@ -44,8 +44,7 @@ func (e *env) oneName(fallback func() (string, error)) (string, error) {
 	}
 }
 
-// repo is the repository that the command is about: that of the working folder, or
-// of -C.
+// repo is the repository of the command: that of the working folder, or of -C.
 func (e *env) repo() (*repo.Repo, error) {
 	r, err := repo.Find(e.cli.String("C"))
 	if err == nil {
@@ -54,8 +53,8 @@ func (e *env) repo() (*repo.Repo, error) {
 	return r, err
 }
 
-// writing finds the repository for a verb that writes to it, and keeps every other such
-// verb out of this checkout until the process ends.
+// writing finds the repository for a verb that writes to it, and keeps all other such verbs
+// out of this checkout until the process ends.
 func (e *env) writing() (*repo.Repo, error) {
 	r, err := e.repo()
 	if err != nil {
@@ -78,7 +77,7 @@ func (e *env) tunnel(r *repo.Repo) (*tunnel.Tunnel, error) {
 	if several, ok := errors.AsType[*repo.SeveralTunnelsError](err); ok {
 		name := tunnelWith(r, several.Names, e.names())
 		line := slices.Concat([]string{"wgkeys", e.cli.Command.Name, "-t", name}, flagsOf(e))
-		if e.cli.Bool("all") { // without it some verbs are about this machine
+		if e.cli.Bool("all") { // without a repository some verbs are about this machine
 			line = append(line, "--all")
 		}
 		for _, name := range e.names() {
@@ -90,8 +89,8 @@ func (e *env) tunnel(r *repo.Repo) (*tunnel.Tunnel, error) {
 	return t, err
 }
 
-// tunnelWith is the first tunnel with all the hosts that are named or, where none has them, the
-// first of all.
+// tunnelWith is the first tunnel with all the hosts that are named or, if none has them,
+// the first of all.
 func tunnelWith(r *repo.Repo, tunnels, named []string) string {
 	for _, name := range tunnels {
 		t, err := r.Tunnel(name)
@@ -107,7 +106,7 @@ func tunnelWith(r *repo.Repo, tunnels, named []string) string {
 	return tunnels[0]
 }
 
-// thisHost is the host that this machine is: --host, or its short name.
+// thisHost is the name of this machine: --host, or its short name.
 func (e *env) thisHost() (string, error) {
 	if h := e.cli.String("host"); h != "" {
 		return h, nil
@@ -125,12 +124,12 @@ func newEnv(ctx context.Context, u *ui.UI, c *cli.Context) *env {
 	return e
 }
 
-// maker is what keys are made with.
+// maker makes keys.
 func (e *env) maker(r *repo.Repo, ids *vault.Identities) *keys.Maker {
 	return &keys.Maker{Repo: r, Hosts: e.hosts, IDs: ids, Report: e.ui, Step: testOnlyStep}
 }
 
-// confirmed asks, unless -y or --dry-run has answered.
+// confirmed asks the user, unless -y or --dry-run has answered.
 func (e *env) confirmed(question string) error {
 	if e.cli.Bool("yes") || e.cli.Bool("dry-run") {
 		return nil
@@ -142,7 +141,7 @@ func (e *env) confirmed(question string) error {
 	return err
 }
 
-// timeoutOf is how long a host may say nothing.
+// timeoutOf is how long a host may be silent.
 func timeoutOf(e *env) time.Duration {
 	if d := e.cli.Duration("timeout"); d > 0 {
 		return d
@@ -150,8 +149,7 @@ func timeoutOf(e *env) time.Duration {
 	return defaultTimeout
 }
 
-// failures turns the errors of some of several hosts into the exit code that
-// says so.
+// failures sets the exit code for errors of some of several hosts.
 func failures(failed, all int, err error) error {
 	switch {
 	case failed == 0:
@@ -162,6 +160,5 @@ func failures(failed, all int, err error) error {
 	return ui.ExitWith(ui.ExitFailed, err)
 }
 
-// testOnlyStep stands around each step of the controller of a rotation, for tests
-// that hit it there.
+// testOnlyStep wraps each step of a rotation's controller; tests use it to make one fail.
 var testOnlyStep = func(_ string, do func() error) error { return do() }

@@ -29,7 +29,7 @@ func exportCommand() (*cli.Command, func(*env) error) {
 		UsageText: "wgkeys export shale                   # for wg-quick\n" +
 			"wgkeys export --format networkd -o /etc/systemd/network shale\n" +
 			"wgkeys export --secret phone",
-		Usage:     "write a host's tunnel as another program spells it",
+		Usage:     "write a host's tunnel for another program",
 		ArgsUsage: "HOST",
 		Description: "Formats: " + strings.Join(formats.Names(false), ", ") + ".\n" +
 			"The files name the host's key files, as far as the program can read a key from a\n" +
@@ -39,7 +39,7 @@ func exportCommand() (*cli.Command, func(*env) error) {
 			&cli.StringFlag{Name: "format", Usage: "write as `FORMAT`", Value: "wg-quick"},
 			&cli.BoolFlag{Name: "secret", Usage: "put the keys of HOST into the text"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
-				Usage: "write `FILE`, or into a folder where there are several"},
+				Usage: "write to `FILE`, or several files to a folder"},
 			&cli.StringFlag{Name: "all", Usage: "write all hosts of all tunnels, below `DIR`"},
 			tunnelFlag, hostFlag, identityFlag,
 		},
@@ -84,7 +84,7 @@ func doExport(e *env) error {
 	return e.ui.Secret(shown(list))
 }
 
-// takesSecret refuses to put a key where it would stay, or where git would take it along.
+// takesSecret refuses to write a key where it would stay, or where git would commit it.
 func (x *exporter) takesSecret(out, host string) error {
 	switch {
 	case !x.secret:
@@ -159,7 +159,7 @@ func (x *exporter) all(dir string) error {
 	return nil
 }
 
-// hosts adds the files of every host of a tunnel to out, and counts them.
+// hosts adds the files of every host of a tunnel to out, and counts the hosts.
 func (x *exporter) hosts(t *tunnel.Tunnel, dir string, out *files.Replacements) (written int, err error) {
 	views, err := repo.ViewsOf(x.repo, t)
 	if err != nil {
@@ -182,7 +182,7 @@ func (x *exporter) hosts(t *tunnel.Tunnel, dir string, out *files.Replacements) 
 	}
 	for i, host := range hosts {
 		if keyless[i] {
-			x.env.ui.Say("left out %s of %s: nobody's vault file has its key", host, t.Name)
+			x.env.ui.Say("left out %s of %s: no vault file has its key", host, t.Name)
 			continue
 		}
 		written++
@@ -190,8 +190,8 @@ func (x *exporter) hosts(t *tunnel.Tunnel, dir string, out *files.Replacements) 
 	return written, nil
 }
 
-// each calls do for 0 to n-1, and returns the first error: on all cores, but for what may
-// ask the user for a passphrase.
+// each calls do for 0 to n-1, and returns the first error: in parallel, unless it may ask
+// the user for a passphrase.
 func (x *exporter) each(n int, do func(i int) error) error {
 	if !x.secret {
 		errs := make([]error, n)
@@ -224,7 +224,7 @@ func (x *exporter) into(v *tunnel.View, dir string, out *files.Replacements) err
 	return nil
 }
 
-// put writes one file as out, several into the folder out.
+// put writes a single file to out, several into the folder out.
 func (x *exporter) put(list []foreign.File, out string) error {
 	info, err := os.Stat(out)
 	if folder := err == nil && info.IsDir(); len(list) == 1 && !folder {
@@ -249,15 +249,15 @@ func (x *exporter) put(list []foreign.File, out string) error {
 	return nil
 }
 
-// writeOut writes f, private from birth where it has to be. It takes the place of a file
-// and of nothing else: a device or a link, such as /dev/stdout, is not replaced.
+// writeOut writes f, private from birth if necessary. It replaces only a regular file: a
+// device or a link, such as /dev/stdout, is refused.
 func writeOut(to string, f foreign.File) error {
 	return writeWith(func(path string, text []byte, mode fs.FileMode) error {
 		return files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: mode})
 	}, to, f)
 }
 
-// writeWith is writeOut by another way of writing.
+// writeWith is writeOut with another function that writes.
 func writeWith(write func(path string, text []byte, mode fs.FileMode) error, to string, f foreign.File) error {
 	if info, err := os.Lstat(to); err == nil && !info.Mode().IsRegular() {
 		return fault.NewFile("cannot write", to, "it is there, and no ordinary file", "ls -ld "+ui.Quoted(to))
@@ -272,8 +272,8 @@ func writeWith(write func(path string, text []byte, mode fs.FileMode) error, to 
 	return nil
 }
 
-// shown are the texts of files, one after the other; where there are several each is
-// headed by where it belongs.
+// shown are the texts of files, one after the other; if there are several, each has a
+// heading with its path.
 func shown(list []foreign.File) []byte {
 	if len(list) == 1 {
 		return list[0].Text
@@ -293,7 +293,7 @@ func shown(list []foreign.File) []byte {
 	return b.Bytes()
 }
 
-// wipe clears texts that may hold keys.
+// wipe clears texts that may contain keys.
 func wipe(list []foreign.File) {
 	for _, f := range list {
 		clear(f.Text)

@@ -12,10 +12,10 @@ import (
 
 var (
 	tunnelFlag = &cli.StringFlag{Name: "tunnel", Aliases: []string{"t"},
-		Usage: "the `TUNNEL`; needless where there is one"}
+		Usage: "the `TUNNEL`; not needed if there is only one"}
 	identityFlag = &cli.StringSliceFlag{Name: "identity", Aliases: []string{"i"},
 		Usage: "decrypt with the age identity in `FILE`; may be repeated"}
-	dryRunFlag = &cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "tell what would be done, and do nothing"}
+	dryRunFlag = &cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show what would be done, and do nothing"}
 	jsonFlag   = &cli.BoolFlag{Name: "json", Usage: "write the result for programs"}
 	commitFlag = &cli.BoolFlag{Name: "commit", Usage: "commit what was changed, and nothing else, to git"}
 	hostFlag   = &cli.StringFlag{Name: "host", Usage: "this machine is `HOST`", DefaultText: "its short name"}
@@ -25,18 +25,18 @@ var (
 func habits() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "C", Usage: "work in the repository of `DIR`", DefaultText: "here"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say only what went wrong"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print only errors and warnings"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say more"},
 	}
 }
 
 const defaultTimeout = 30 * time.Second
 
-// timeoutFlag is how long a host may say nothing: the same for every verb.
+// timeoutFlag is how long a host may be silent: the same for every verb.
 var timeoutFlag = &cli.DurationFlag{Name: "timeout",
-	Usage: "wait no longer than `DURATION` for a host that says nothing", Value: defaultTimeout}
+	Usage: "give up a host that says nothing for `DURATION`", Value: defaultTimeout}
 
-// checkTimeout refuses a limit that no host could keep.
+// checkTimeout refuses a limit that no host could meet.
 func checkTimeout(c *cli.Context) error {
 	if c.IsSet("timeout") && c.Duration("timeout") < time.Second {
 		verb := "wgkeys " + c.Command.Name

@@ -21,7 +21,7 @@ func genCommand() (*cli.Command, func(*env) error) {
 			"wgkeys gen --sealed slate             # only slate can read its key",
 		Usage:     "make key pairs for hosts that have none",
 		ArgsUsage: "HOST...",
-		Description: "The private key goes encrypted into vault/HOST/, the public one plain into\n" +
+		Description: "The private key goes into vault/HOST/, encrypted, the public one into\n" +
 			"keyring/HOST/. Preshared keys that the tunnel file asks for are made too. A key\n" +
 			"that exists is never overwritten.",
 		Flags: []cli.Flag{
@@ -63,8 +63,8 @@ func doGen(e *env) error {
 	return r.Changes.Commit(e.ctx, e.ui, "gen", made, err)
 }
 
-// genTunnel is the tunnel that keys are made for: wg0 where there is none yet.
-// Its file may be missing.
+// genTunnel is the tunnel for which keys are made: wg0 if there is none yet. Its file may
+// be missing.
 func genTunnel(r *repo.Repo, e *env) (string, *tunnel.Tunnel, error) {
 	names, err := r.TunnelNames(e.cli.String("tunnel"))
 	if err != nil {

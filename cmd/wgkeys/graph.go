@@ -24,10 +24,10 @@ func graphCommand() (*cli.Command, func(*env) error) {
 		Name: "graph",
 		UsageText: "wgkeys graph >>README.md\n" +
 			"wgkeys graph -o wg0.svg --live",
-		Usage: "draw a tunnel: who can start to whom, INSIDE and OUTSIDE",
-		Description: "Formats: mermaid, for Markdown; dot, for Graphviz; svg. Without --format it is the one\n" +
-			"that the ending of FILE means (.mmd, .dot, .svg), else mermaid. An arrow leads to a host\n" +
-			"whose endpoint is known. With --live the hosts are asked for their handshakes, as by\n" +
+		Usage: "draw a tunnel: which host can reach which, INSIDE and OUTSIDE",
+		Description: "Formats: mermaid, for Markdown; dot, for Graphviz; svg. Without --format the ending of\n" +
+			"FILE decides (.mmd, .dot, .svg), else it is mermaid. An arrow leads to a host\n" +
+			"whose endpoint is known. With --live the hosts are asked for their handshakes, as in\n" +
 			"wgkeys status.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "draw as `FORMAT`"},
@@ -86,7 +86,7 @@ func doGraph(e *env) error {
 	return errors.Join(silent, writeOut(out, foreign.File{Text: []byte(text), Mode: "0644"}))
 }
 
-// drawingFormat is the format that was named, or the one that the file's ending means.
+// drawingFormat is the format that was named, or that of the file's extension.
 func drawingFormat(named, file string) string {
 	if named != "" {
 		return named
@@ -100,8 +100,8 @@ func drawingFormat(named, file string) string {
 	return "mermaid"
 }
 
-// askHandshakes asks the hosts of a graph that somebody logs in to. Silent is the error
-// about those that gave no answer.
+// askHandshakes asks the managed hosts of a graph for their handshakes. Silent is the error
+// about those that did not answer.
 func askHandshakes(e *env, r *repo.Repo, g *graph.Graph) (silent, err error) {
 	var managed []string
 	for _, h := range g.Hosts {

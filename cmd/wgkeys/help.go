@@ -16,10 +16,10 @@ import (
 	"wgkeys/cmd/internal/ui"
 )
 
-// help prints the help text of the verb or the guide to the topic in words, or the help
-// text of the program. Where a verb and a guide have one name, "help NAME" is the guide and
-// "NAME --help" the flags. Package cli's own help stays off at every level: it makes "h"
-// and "help" words of the command line, which are good names for hosts.
+// help prints the help text of the verb or the guide named in words, or that of the
+// program. If a verb and a guide have the same name, "help NAME" is the guide and "NAME
+// --help" the flags. Package cli's own help is off at every level: it would take "h" and
+// "help" as subcommands, which are valid names of hosts.
 func help(u *ui.UI, app *cli.App, words []string) error {
 	colours(u)
 	u.Pager = pager()
@@ -52,8 +52,8 @@ func helpOfVerb(u *ui.UI, app *cli.App, words []string) error {
 	return noSuchVerb(words[0], app)
 }
 
-// pager is what shows long texts: $PAGER, nothing where that is empty or cat, and less
-// where it is not set.
+// pager is the program that shows long texts: $PAGER, none if that is empty or cat, and
+// less if it is not set.
 func pager() string {
 	command, set := os.LookupEnv("PAGER")
 	if !set {
@@ -67,7 +67,7 @@ func pager() string {
 	return command
 }
 
-// helpCommand is "wgkeys help" with what follows it.
+// helpCommand is "wgkeys help" with the words after it.
 func helpCommand(u *ui.UI, app *cli.App, words []string) error {
 	words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "--" })
 	flag, value := "", ""
@@ -91,18 +91,18 @@ func helpCommand(u *ui.UI, app *cli.App, words []string) error {
 	return help(u, app, words)
 }
 
-// appParts are the rest of the program's help, and of its page in the manual.
+// appParts are the rest of the program's help, and of its manual page.
 var appParts = []manual.Part{
 	{Title: "Command line", Text: `
 Flags stand before or after names; what follows "--" is a name.
-"wgkeys VERB --help" tells the flags of a verb, "wgkeys --version" which wgkeys
-this is, "wgkeys help --schema NAME" the form of what --json writes, and
-"wgkeys completion SHELL" has bash, zsh or fish complete all of it.
+"wgkeys VERB --help" shows the flags of a verb, "wgkeys --version" which wgkeys
+this is, "wgkeys help --schema NAME" the schema of what --json writes, and
+"wgkeys completion SHELL" completes all of it in bash, zsh or fish.
 `},
 	{Title: "Files", Text: `
 In the repository:
 
-    wgkeys.toml                  marks the repository; empty will do
+    wgkeys.toml                  marks the repository; may be empty
     tunnels/wg0.toml             the tunnel, plain, all its hosts
     keyring/HOST/wg0.pub         public keys, plain
     vault/recipients.txt         who can decrypt, as age -R reads it
@@ -110,13 +110,13 @@ In the repository:
 `},
 	{Title: "Identities", Text: `
 To decrypt, the identities of -i FILE are used and no others. Without -i they
-are all that are found in
+are those found in
 
     $WGKEYS_IDENTITY and $SOPS_AGE_KEY_FILE
     ~/.config/wgkeys/identity.txt and ~/.config/sops/age/keys.txt
 `},
 	{Title: "Environment", Text: `
-    NO_COLOR  where it is set and not empty there are no colours
+    NO_COLOR  if it is set and not empty there are no colours
     PAGER     shows help that is longer than the terminal; less, if it is not
               set; none, if it is empty or cat
 `},
@@ -137,7 +137,7 @@ func appHelp(app *cli.App) string {
 		if !c.Hidden {
 			left := fmt.Sprintf("    %-10s %s", c.Name, c.ArgsUsage)
 			if len(left) > 30 {
-				left += fmt.Sprintf("\n%30s", "") // what it does is in a line of its own
+				left += fmt.Sprintf("\n%30s", "") // the description is on a line of its own
 			}
 			fmt.Fprintf(&b, "%-30s %s\n", left, c.Usage)
 		}
@@ -176,8 +176,8 @@ func verbHelp(c *cli.Command) string {
 	return b.String()
 }
 
-// examples are the lines of a verb's UsageText, which package cli has another use for in
-// the help that is off.
+// examples are the lines of a verb's UsageText, which package cli uses only in its own
+// help.
 func examples(c *cli.Command) []string {
 	if c.UsageText == "" {
 		return nil
@@ -185,8 +185,7 @@ func examples(c *cli.Command) []string {
 	return strings.Split(c.UsageText, "\n")
 }
 
-// flagHelp spells a flag, short before long and with its value, and what it
-// does.
+// flagHelp formats a flag, short before long and with its value, and its description.
 func flagHelp(f cli.Flag) (left, usage string) {
 	short, long := "    ", ""
 	for _, name := range f.Names() {
@@ -204,7 +203,8 @@ func flagHelp(f cli.Flag) (left, usage string) {
 	return strings.TrimRight(left+" "+value, " "), usage
 }
 
-// flagUsage is what stands for a flag's value, "" if it takes none, and what it does.
+// flagUsage returns the placeholder of a flag's value, "" if it takes none, and its
+// description.
 func flagUsage(f cli.Flag) (value, usage string) {
 	doc, ok := f.(cli.DocGenerationFlag)
 	if !ok {
@@ -220,8 +220,7 @@ func flagUsage(f cli.Flag) (value, usage string) {
 	return value, usage
 }
 
-// unquoted takes the back quotes from around the word in usage that stands for
-// the flag's value.
+// unquoted removes the back quotes around the placeholder in usage.
 func unquoted(usage string) (value, text string) {
 	before, rest, found := strings.Cut(usage, "`")
 	value, after, closed := strings.Cut(rest, "`")
@@ -238,7 +237,7 @@ func dashed(flag string) string {
 	return "--" + flag
 }
 
-// flagError puts into our words what package flag says of a command line.
+// flagError translates errors of package flag about a command line.
 func flagError(err error, flags []cli.Flag) error {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
@@ -258,7 +257,7 @@ func flagError(err error, flags []cli.Flag) error {
 	return err
 }
 
-// noSuchVerb is the error of a verb that is none.
+// noSuchVerb is the error of an unknown verb.
 func noSuchVerb(typed string, app *cli.App) error {
 	for _, t := range topics() {
 		if t.name == typed {
@@ -268,7 +267,7 @@ func noSuchVerb(typed string, app *cli.App) error {
 	return ui.Usage("no such command", typed, didYouMean(typed, app), "wgkeys --help")
 }
 
-// didYouMean says which verb or guide is near to the one that was typed.
+// didYouMean returns a hint with the verb or guide nearest to the one that was typed.
 func didYouMean(typed string, app *cli.App) string {
 	var known []string
 	for _, c := range app.VisibleCommands() {
@@ -284,5 +283,5 @@ func didYouMean(typed string, app *cli.App) string {
 		}
 		return strconv.Quote(name)
 	}
-	return cmp.Or(ui.DidYouMean(typed, known, spell), "it is none of wgkeys'")
+	return cmp.Or(ui.DidYouMean(typed, known, spell), "wgkeys has no verb of that name")
 }

@@ -9,11 +9,11 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// What a host does itself is done on Linux alone. Everything else of wgkeys is here: the
-// vault, checks, and hosts over ssh.
+// What a host does itself is done on Linux only. Everything else is available: the vault,
+// checks, and hosts over ssh.
 
 func onlyLinux(e *env, hint string) error {
-	return fault.New("not for this machine is what a host does itself:", "wgkeys "+e.cli.Command.Name,
+	return fault.New("only a host can do this itself:", "wgkeys "+e.cli.Command.Name,
 		"it runs on Linux, and this is "+runtime.GOOS, hint)
 }
 

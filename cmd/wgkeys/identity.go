@@ -7,8 +7,8 @@ import (
 	"wgkeys/vault"
 )
 
-// identities are looked for where age's and sops' users keep them. Nothing is
-// read before a file has to be decrypted.
+// identities are looked for where users of age and sops keep them. Nothing is read before a
+// file has to be decrypted.
 func (e *env) identities() *vault.Identities {
 	var places []vault.Place
 	for _, path := range e.cli.StringSlice("identity") {
@@ -22,8 +22,7 @@ func (e *env) identities() *vault.Identities {
 	return ids
 }
 
-// warnLoose tells of the identity files that were read, and that others can
-// read too.
+// warnLoose warns of identity files that were read, and that others can read, too.
 func (e *env) warnLoose(ids *vault.Identities) {
 	for _, w := range ids.Warnings() {
 		e.ui.Warn(w)

@@ -28,40 +28,40 @@ func importCommand() (*cli.Command, func(*env) error) {
 		UsageText: "wgkeys import /etc/wireguard/wg0.conf\n" +
 			"wgkeys import -n hub=wg0.conf basalt=b.conf\n" +
 			"wgkeys import --live hub=root@hub.example.net",
-		Usage:     "make a tunnel of the files of another program",
+		Usage:     "make a tunnel file from the files of another program",
 		ArgsUsage: "[NAME=]FILE... | --live [[NAME=]HOST...] | --take-over|--undo [HOST]",
 		Description: "Formats: " + strings.Join(formats.Names(true), ", ") + ". Files of several hosts, as\n" +
-			"NAME=FILE each, become one tunnel: they are joined by their public keys. A FILE\n" +
+			"NAME=FILE each, become one tunnel: they are matched by public keys. A FILE\n" +
 			"without a name is this machine's. The keys go into the vault and nowhere else, the\n" +
-			"rest becomes tunnels/TUNNEL.toml. What it cannot say is listed, and nothing is\n" +
+			"rest becomes tunnels/TUNNEL.toml. What that cannot express is listed, and nothing is\n" +
 			"written then without --leave-out.\n" +
 			"\n" +
-			"With --live the kernel tells, and the files of the program that brought the interface\n" +
-			"up: where the two differ the kernel counts. The host needs wg(8) and ip(8) alone.\n" +
+			"With --live it reads the kernel, and the files of the program that brought the interface\n" +
+			"up: if they differ the kernel counts. The host needs only wg(8) and ip(8).\n" +
 			"\n" +
-			"With --take-over a tunnel that runs on this machine, or on HOST, becomes wgkeys' own\n" +
-			"without a packet lost: its program lets go of it, and --undo gives it back.",
+			"With --take-over a tunnel that runs on this machine, or on HOST, comes under wgkeys\n" +
+			"without a packet lost: its program releases it, and --undo gives it back.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Usage: "the files are in `FORMAT`", DefaultText: "by what is in them"},
-			&cli.StringFlag{Name: "host", Usage: "the files are those of `HOST`", DefaultText: "this machine"},
+			&cli.StringFlag{Name: "host", Usage: "the files belong to `HOST`", DefaultText: "this machine"},
 			&cli.StringFlag{Name: "tunnel", Aliases: []string{"t"},
-				Usage: "call the tunnel, and its interface, `TUNNEL`; with --live it alone is read"},
-			&cli.BoolFlag{Name: "leave-out", Usage: "write the rest where something cannot be said"},
+				Usage: "name the tunnel, and its interface, `TUNNEL`; with --live read it alone"},
+			&cli.BoolFlag{Name: "leave-out", Usage: "write the rest if something cannot be expressed"},
 			&cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show the tunnel file, and write nothing"},
-			&cli.BoolFlag{Name: "live", Usage: "what runs on this machine, or on each HOST, over ssh"},
+			&cli.BoolFlag{Name: "live", Usage: "read the running tunnels of this machine, or over ssh of each HOST"},
 			takeOverFlag, undoFlag, hiddenViewFlag,
 			commitFlag,
 		},
 	}, doImport
 }
 
-// maxImport is how many bytes of files an import reads: as many as a tunnel file has.
+// maxImport is how many bytes of files an import reads: as many as a tunnel file may have.
 const maxImport = 16 << 20
 
 func doImport(e *env) error {
 	switch {
 	case e.cli.Bool("take-over") && e.cli.Bool("undo"):
-		return ui.Usage("cannot go together:", "--take-over and --undo", "one is the way back of the other",
+		return ui.Usage("cannot go together:", "--take-over and --undo", "one undoes the other",
 			"wgkeys import --help")
 	case e.cli.Bool("take-over"):
 		return doTakeOver(e)
@@ -89,7 +89,7 @@ func doImport(e *env) error {
 	return i.write(drafts)
 }
 
-// devices are those that the files describe, or that run.
+// devices are the interfaces in the files, or the running ones.
 func (i *intake) devices() ([]*foreign.Device, error) {
 	e := i.env
 	if e.cli.Bool("live") {
@@ -119,7 +119,7 @@ type intake struct {
 	size  int
 }
 
-// readFiles reads what was named: files, and the files of folders.
+// readFiles reads the named files, and all files of named folders.
 func (i *intake) readFiles() (list []foreign.File, err error) {
 	for _, arg := range i.env.names() {
 		host, path := "", arg
@@ -145,7 +145,7 @@ func (i *intake) readFiles() (list []foreign.File, err error) {
 	return list, nil
 }
 
-// parse reads the files of each host by themselves, for those of two hosts may have the
+// parse reads the files of each host by themselves, since those of two hosts may have the
 // same names.
 func (i *intake) parse(list []foreign.File) (devices []*foreign.Device, err error) {
 	byHost := map[string][]foreign.File{}
@@ -180,7 +180,7 @@ func filesOf(path string) (paths []string, err error) {
 	return paths, err
 }
 
-// readFile reads a file, bounded with all others.
+// readFile reads a file; all together are bounded.
 func (i *intake) readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -194,7 +194,7 @@ func (i *intake) readFile(path string) ([]byte, error) {
 	return text, err
 }
 
-// drafts makes a tunnel of the devices with each interface's name.
+// drafts makes a tunnel from the interfaces of each name.
 func (i *intake) drafts(devices []*foreign.Device) (drafts []*draft.Draft, err error) {
 	if len(devices) == 0 {
 		return nil, fault.New("no tunnel in", strings.Join(i.env.names(), ", "),
@@ -221,7 +221,7 @@ func (i *intake) drafts(devices []*foreign.Device) (drafts []*draft.Draft, err e
 	return drafts, nil
 }
 
-// name decides what the device's host and interface are called.
+// name decides on the names of the device's host and interface.
 func (i *intake) name(d *foreign.Device) (err error) {
 	switch name := i.named[d.Pos.File]; {
 	case name != "":
@@ -241,8 +241,8 @@ func (i *intake) name(d *foreign.Device) (err error) {
 	return err
 }
 
-// ownKeys reads the key files that a device of this machine names: the keys are
-// nowhere else.
+// ownKeys reads the key files that a device of this machine names; otherwise the keys would
+// be missing.
 func (i *intake) ownKeys(d *foreign.Device) {
 	if text, err := i.keyFile(d.PrivateKeyFile); err == nil && d.PrivateKey.IsZero() {
 		if k, err := keyring.ParsePrivateKey(text); err == nil {
@@ -261,8 +261,8 @@ func (i *intake) ownKeys(d *foreign.Device) {
 	}
 }
 
-// keyFile reads a file that an imported one names, of keys or for `wg setconf`: a FIFO would make us wait for its
-// writer.
+// keyFile reads a file that an imported one names, of keys or for `wg setconf`. A FIFO is
+// refused, since it would make us wait for its writer.
 func (i *intake) keyFile(path string) ([]byte, error) {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil, os.ErrNotExist
@@ -270,7 +270,7 @@ func (i *intake) keyFile(path string) ([]byte, error) {
 	return i.readFile(path)
 }
 
-// tellLeft lists what cannot be said. That is the end, unless it may be left out.
+// tellLeft lists what cannot be expressed. That is an error, unless it may be left out.
 func (i *intake) tellLeft(drafts []*draft.Draft) error {
 	left := 0
 	for _, d := range drafts {
@@ -291,10 +291,10 @@ func (i *intake) tellLeft(drafts []*draft.Draft) error {
 		lines = fmt.Sprintf("%d lines", left)
 	}
 	return fault.New("nothing was written; left out would be "+lines+" of", strings.Join(i.env.names(), ", "),
-		"a tunnel file has no word for it", strings.Join(again, " "))
+		"a tunnel file cannot express it", strings.Join(again, " "))
 }
 
-// flags are those of the command line that another run needs too.
+// flags are those of the command line that another run needs, too.
 func (i *intake) flags() (words []string) {
 	if i.env.cli.Bool("live") {
 		words = append(words, "--live")
@@ -335,7 +335,7 @@ func (i *intake) tellKeys(d *draft.Draft, in words.Commands) {
 		if !h.Managed || !h.PrivateKey.IsZero() {
 			continue
 		}
-		where := "nobody's files have it"
+		where := "no file has it"
 		if h.KeyFile != "" {
 			where = "it is in " + h.KeyFile + " there"
 		}

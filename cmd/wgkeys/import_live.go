@@ -15,7 +15,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A liveHost is a host whose running tunnels are imported, and how ssh reaches it; "" is
+// A liveHost is a host whose running tunnels are imported, and its ssh destination; "" is
 // this machine.
 type liveHost struct{ name, dest string }
 
@@ -24,7 +24,7 @@ func liveHosts(e *env) (hosts []liveHost, err error) {
 		name, err := e.thisHost()
 		return []liveHost{{name: name}}, err
 	}
-	here, _ := remote.ShortName() // whoever has no name is not named
+	here, _ := remote.ShortName() // a host without a name is this machine
 	for _, arg := range e.names() {
 		h := liveHost{arg, arg}
 		if name, dest, ok := strings.Cut(arg, "="); ok {
@@ -41,8 +41,8 @@ func liveHosts(e *env) (hosts []liveHost, err error) {
 	return hosts, nil
 }
 
-// readLive returns the interfaces that run on the hosts, as their kernels have them. What
-// their files say otherwise is told.
+// readLive returns the interfaces that run on the hosts, as their kernels have them.
+// Differences in their files are reported.
 func (i *intake) readLive() (devices []*foreign.Device, err error) {
 	hosts, err := liveHosts(i.env)
 	if err != nil {
@@ -67,7 +67,7 @@ func (i *intake) readLive() (devices []*foreign.Device, err error) {
 	return devices, nil
 }
 
-// liveDevices merges each interface with the file that speaks of it.
+// liveDevices merges each interface with the file that configures it.
 func (i *intake) liveDevices(h liveHost, found *live.Host) (devices []*foreign.Device, err error) {
 	files, err := i.liveFiles(h, found)
 	if err != nil {
@@ -98,8 +98,8 @@ func (i *intake) liveDevices(h liveHost, found *live.Host) (devices []*foreign.D
 	return devices, nil
 }
 
-// liveFiles reads the files of each program. Those that are not understood are an error,
-// unless they may be left out: the kernel tells the rest.
+// liveFiles reads the files of each program. An invalid file is an error, unless it may be
+// left out, since the kernel has the rest.
 func (i *intake) liveFiles(h liveHost, found *live.Host) (devices []*foreign.Device, err error) {
 	defer wipe(found.Files)
 	read := func(path string) ([]byte, error) {

@@ -33,7 +33,7 @@ func initCommand() (*cli.Command, func(*env) error) {
 			"the recipient that somebody who can decrypt has to add for you.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "hook", Usage: "have git search each commit for secrets in the clear before it is made"},
-			&cli.BoolFlag{Name: "classic", Usage: "a vault that every age can open, but no match for a quantum computer"},
+			&cli.BoolFlag{Name: "classic", Usage: "a vault that every version of age can open, and perhaps a quantum computer"},
 			identityFlag,
 		},
 	}, doInit
@@ -45,7 +45,7 @@ func doInit(e *env) error {
 	if err != nil {
 		return err
 	}
-	if !filepath.IsAbs(dir) { // as git -C has it
+	if !filepath.IsAbs(dir) { // like git -C
 		dir = filepath.Join(in, dir)
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
@@ -81,9 +81,9 @@ func doInit(e *env) error {
 	return nil
 }
 
-// ownRecipients are those of the user's identity; where there is none it is
-// made. Of one that does not tell its recipient the user has to write it to the list
-// himself: an identity of another kind beside it would not be his choice.
+// ownRecipients are those of the user's identity; if there is none it is made. If an
+// identity does not reveal its recipient the user has to add that to the list himself: he
+// would not expect an identity of another kind beside it.
 func ownRecipients(e *env, dir string, postQuantum bool) ([]string, error) {
 	ids := e.identities()
 	all, err := ids.Recipients()
@@ -146,9 +146,9 @@ func sayKind(e *env, postQuantum bool) {
 	e.ui.Say("the vault is classic: every age opens it, but git keeps ciphertext for ever, and a quantum computer may open it one day")
 }
 
-// makeRepo writes the marker last: a folder is a repository or it is not. Until
-// then there is nothing for other verbs to lock, and the folder itself is; one init
-// that another has overtaken makes nothing.
+// makeRepo writes the marker last: a folder is a repository or it is not. Until then other
+// verbs have nothing to lock, and init locks the folder itself; of two that run at once one
+// makes nothing.
 func makeRepo(e *env, dir string, recipients []string) error {
 	more := repo.Shared(e.ctx, filepath.Dir(dir))
 	if err := files.MkdirAll(dir, 0o755|more&0o020); err != nil {
@@ -185,23 +185,22 @@ func makeRepo(e *env, dir string, recipients []string) error {
 	return writeNew(dir, repo.Marker, "# This file marks a repository of wgkeys. Its settings are all optional.\n", more)
 }
 
-// sweepInit removes what an init that was killed has left: other verbs make no
-// file in these folders.
+// sweepInit removes what a killed init has left: other verbs make no file in these folders.
 func sweepInit(dir string) error {
 	made := func(name string) bool {
 		return name == repo.Marker || name == "recipients.txt" || name == attributesFile
 	}
 	for _, left := range []string{dir, filepath.Join(dir, "vault")} {
 		err := files.Sweep(dir, left, made)
-		if err != nil && !errors.Is(err, files.ErrOutside) { // who writes there tells it better
+		if err != nil && !errors.Is(err, files.ErrOutside) { // reported better by the code that writes there
 			return fault.WrapFile(err, "cannot remove what an earlier command has left in", left, "ls -la "+left)
 		}
 	}
 	return nil
 }
 
-// tellOthersList warns where a list that was there before does not have the user in
-// it: he could not open what is encrypted to it.
+// tellOthersList warns if an existing list does not contain the user: he could not open
+// what is encrypted to it.
 func tellOthersList(e *env, dir string, recipients []string) error {
 	path := filepath.Join(dir, "vault", "recipients.txt")
 	text, err := files.Read(dir, path, repo.MaxFile)
@@ -218,12 +217,12 @@ func tellOthersList(e *env, dir string, recipients []string) error {
 	return nil
 }
 
-// joinList shows somebody who is not in the list of a repository's recipients what has to be
-// in it for him, and makes an identity of the list's own kind where he has none.
+// joinList shows a user who is not in a repository's list of recipients the line to add for
+// him, and makes an identity of the list's kind if he has none.
 func joinList(e *env, dir string) error {
 	path := filepath.Join(dir, "vault", "recipients.txt")
 	list, err := files.Read(dir, path, repo.MaxFile)
-	if err != nil { // check tells of it
+	if err != nil { // check reports it
 		return nil
 	}
 	ids := e.identities()
@@ -233,7 +232,7 @@ func joinList(e *env, dir string) error {
 		return err
 	}
 	if len(mine) == 0 && ids.Found() {
-		return nil // a plugin's, say, which may be in the list
+		return nil // a plugin's, for instance, which may be in the list
 	}
 	postQuantum := hasHybrid(string(list))
 	listed := func(r string) bool { return strings.Contains(string(list), r) }
@@ -257,8 +256,8 @@ func joinList(e *env, dir string) error {
 	return nil
 }
 
-// otherKind: age refuses a list with recipients of both kinds, since the classic ones would
-// undo what the others are for.
+// otherKind is the error of an identity of the wrong kind: age refuses a list with
+// recipients of both, since the classic ones would defeat the purpose of the others.
 func otherKind(postQuantum bool, dir string) error {
 	if postQuantum {
 		return fault.New("no post-quantum identity of yours", "", "the vault is post-quantum, and the one found is classic",
@@ -282,7 +281,7 @@ func whoAmI() string {
 	return u.Username + "@" + host
 }
 
-// writeNew writes a plain file that must not be there yet.
+// writeNew writes a plain file that must not exist yet.
 func writeNew(dir, name, text string, more fs.FileMode) error {
 	path := filepath.Join(dir, name)
 	if err := files.Create(dir, path, []byte(text), 0o644|more); err != nil {

@@ -16,28 +16,27 @@ import (
 
 const attributesFile = ".gitattributes"
 
-// attributes have git write a key as $(cat FILE) takes it, whatever core.autocrlf says,
-// and not merge by lines what is encrypted: it keeps one side then, and rekey does the
-// rest (gitattributes(5), "text" and "merge").
+// attributes make git write a key as $(cat FILE) needs it, whatever core.autocrlf says, and
+// not merge encrypted files by lines: then it keeps one side, and rekey does the rest
+// (gitattributes(5), "text" and "merge").
 const attributes = `keyring/**/*.pub text eol=lf
 vault/**/*.age text eol=lf -merge
 `
 
-// writeAttributes leaves those that somebody has written as they are.
+// writeAttributes leaves a file that exists as it is.
 func writeAttributes(e *env, dir string, more fs.FileMode) error {
 	err := writeNew(dir, attributesFile, attributes, more)
 	if errors.Is(err, fs.ErrExist) {
 		text, err := files.Read(dir, filepath.Join(dir, attributesFile), repo.MaxFile)
 		if err != nil || string(text) != attributes {
-			e.ui.Say("there is a %s already; these lines belong into it: keyring/**/*.pub text eol=lf; vault/**/*.age text eol=lf -merge", attributesFile)
+			e.ui.Say("there is a %s already; these lines belong in it: keyring/**/*.pub text eol=lf; vault/**/*.age text eol=lf -merge", attributesFile)
 		}
 		return nil
 	}
 	return err
 }
 
-// offerGit asks whether a new repository is to be git's, too, where a person is there
-// to answer.
+// offerGit asks whether to make a git repository, if there is a user to answer.
 func offerGit(e *env, dir string) error {
 	if _, err := git.Top(dir); err == nil {
 		return nil

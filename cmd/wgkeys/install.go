@@ -9,15 +9,15 @@ import (
 	"wgkeys/cmd/internal/ui"
 )
 
-// placedFlag is how install HOST has the program that it has put on a host see to the rest.
+// placedFlag tells the program that install HOST has put on a host to do the rest.
 var placedFlag = &cli.BoolFlag{Name: "placed", Hidden: true}
 
 func installCommand() (*cli.Command, func(*env) error) {
 	return &cli.Command{
 		Name: "install",
 		UsageText: "wgkeys install --up shale basalt      # everything, from nothing\n" +
-			"wgkeys install -n                     # what it would do to this machine",
-		Usage:     "put this program on hosts, and have tunnels come up at boot",
+			"wgkeys install -n                     # what it would do on this machine",
+		Usage:     "install this program on hosts, and bring tunnels up at boot",
 		ArgsUsage: "[HOST...|--all]",
 		Description: "On each HOST, which needs only sshd and sh: puts this program at\n" +
 			"/usr/local/bin/wgkeys over ssh, where it is another one, and has the tunnels that\n" +
@@ -33,10 +33,10 @@ func installCommand() (*cli.Command, func(*env) error) {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "up", Usage: "with HOST: also install its key files and apply its tunnels"},
 			&cli.StringFlag{Name: "programs", Usage: "take programs for other architectures from `DIR`: wgkeys-linux-ARCH"},
-			&cli.StringFlag{Name: "source", Usage: "have Go build them in `DIR`, a checkout of wgkeys"},
-			&cli.BoolFlag{Name: "ifupdown", Usage: "by ifupdown's hook, whatever else starts services"},
-			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "replace also a program of its name that is not wgkeys"},
-			&cli.BoolFlag{Name: "downgrade", Usage: "replace also a wgkeys that is newer than this one"},
+			&cli.StringFlag{Name: "source", Usage: "build them with Go in `DIR`, a checkout of wgkeys"},
+			&cli.BoolFlag{Name: "ifupdown", Usage: "use ifupdown's hook, whatever else starts services"},
+			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "also replace a program of that name that is not wgkeys"},
+			&cli.BoolFlag{Name: "downgrade", Usage: "also replace a wgkeys that is newer than this one"},
 			allFlag, jobsFlag, stopAfterFlag,
 			tunnelFlag, hostFlag, identityFlag, unknownFlag, confirmFlag, dryRunFlag, jsonFlag, timeoutFlag, placedFlag,
 		},

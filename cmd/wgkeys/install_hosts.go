@@ -19,7 +19,7 @@ import (
 	"wgkeys/vault"
 )
 
-// workers are the hosts that a verb is to work on, whatever tunnels they are in.
+// workers are the hosts that a verb works on, in whatever tunnels they are.
 type workers struct {
 	*env
 	repo    *repo.Repo
@@ -27,7 +27,7 @@ type workers struct {
 	chosen  []string
 }
 
-// newWorkers finds the hosts. This machine is among them where it is named.
+// newWorkers finds the hosts. This machine is included only if it is named.
 func newWorkers(e *env) (*workers, error) {
 	if err := checkJobs(e); err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func newWorkers(e *env) (*workers, error) {
 	return w, nil
 }
 
-// of are the tunnels in which the host is managed: the first says how it is reached.
+// of are the tunnels in which the host is managed: the first says how to reach it.
 func (w *workers) of(host string) (tunnels []*tunnel.Tunnel, err error) {
 	var missing, unmanaged error
 	for _, t := range w.tunnels {
@@ -85,7 +85,7 @@ func (w *workers) of(host string) (tunnels []*tunnel.Tunnel, err error) {
 // A work is what is done on a host of a tunnel.
 type work func(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error
 
-// each has the work done on all hosts.
+// each does the work on all hosts.
 func (w *workers) each(do work) error {
 	on := func(ctx context.Context, hosts *remote.Hosts, host string) error {
 		tunnels, err := w.of(host)
@@ -101,7 +101,7 @@ func (w *workers) each(do work) error {
 	return c.run(on, many.Work{})
 }
 
-// An installer brings the program to hosts, and with --up what it works on.
+// An installer brings the program to hosts, and with --up also keys and tunnels.
 type installer struct {
 	*workers
 	programs *install.Programs
@@ -120,7 +120,7 @@ func installThere(e *env) error {
 	return w.each(i.one)
 }
 
-// one brings the program to a host, and tells of it in the end where a program reads that.
+// one brings the program to a host, and reports it at the end if --json is set.
 func (i *installer) one(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, host string) error {
 	if !i.cli.Bool("json") {
 		return i.bring(ctx, hosts, t, host, nil)
@@ -176,7 +176,7 @@ func (i *installer) bring(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tu
 	return err
 }
 
-// progress shows how much of the program is on its way, where one host is served alone.
+// progress shows how much of the program was sent, if a single host is served.
 func (i *installer) progress(host string) (sent func(done, all int), end func()) {
 	if namesMany(i.env) {
 		return nil, func() {}
@@ -184,7 +184,7 @@ func (i *installer) progress(host string) (sent func(done, all int), end func())
 	return i.ui.Progress("bringing the program to " + host)
 }
 
-// became tells what became of the program.
+// became reports what was done with the program.
 func became(r install.Result, dry bool) string {
 	const place = install.Place + " "
 	switch {
@@ -252,7 +252,7 @@ func (i *installer) apply(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tu
 	return err
 }
 
-// bootFlags are what the program on a host is told for the next boot.
+// bootFlags are the flags for the program on a host, about the next boot.
 func (i *installer) bootFlags() (flags []string) {
 	if i.cli.Bool("ifupdown") {
 		flags = append(flags, "--ifupdown")

@@ -21,7 +21,7 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// installHere sees to this machine.
+// installHere does the part of install that is done on the host itself.
 func installHere(e *env) error {
 	views, err := keptViews(e)
 	if err != nil {
@@ -42,8 +42,8 @@ func installHere(e *env) error {
 	return bootBy(e, s, views)
 }
 
-// bootBy has s bring the tunnels up. What is so already is left as it is, and a dry run
-// tells of all of it.
+// bootBy makes s bring the tunnels up. What is so already is left as it is, and a dry run
+// shows all of it.
 func bootBy(e *env, s boot.System, views []*tunnel.View) error {
 	if s == boot.None {
 		name := "TUNNEL"
@@ -105,7 +105,7 @@ func tunnelsOf(views []*tunnel.View) string {
 }
 
 // keptViews are those of the named tunnel, or of all that were applied here: at least one,
-// but on a host that was given the program just now.
+// unless the host has just got the program.
 func keptViews(e *env) ([]*tunnel.View, error) {
 	names := kept.Names()
 	if t := e.cli.String("tunnel"); t != "" {
@@ -124,7 +124,7 @@ func keptViews(e *env) ([]*tunnel.View, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v == nil { // a down meanwhile
+		if v == nil { // a down in the meantime
 			continue
 		}
 		views = append(views, v)
@@ -132,8 +132,8 @@ func keptViews(e *env) ([]*tunnel.View, error) {
 	return views, nil
 }
 
-// installProgram copies this program, unless it runs from its place already, or is the
-// same. A package's it leaves to the package manager.
+// installProgram copies this program, unless it runs from that place already, or is the
+// same. A package's program is left to the package manager.
 func installProgram(e *env) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -175,7 +175,7 @@ func versionOf(ctx context.Context, program string) string {
 	return ui.Printable(strings.TrimSpace(string(text)))
 }
 
-// copyProgram replaces the program at once: one that runs is not written to.
+// copyProgram replaces the program by a rename: a running program cannot be written to.
 func copyProgram(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {

@@ -27,9 +27,9 @@ func main() {
 	u.Exit(run(begin, u, os.Args))
 }
 
-// Below these bytes no garbage is collected: a command that runs once has little, and to
-// collect it took a fifth of a no-op apply of ten thousand peers. Most of what a check
-// takes is garbage.
+// Below this many bytes no garbage is collected: a command that runs once has little, and
+// collecting it took a fifth of a no-op apply of ten thousand peers. Most of the memory of
+// a check is garbage.
 const (
 	manyBytes        = 256 << 20
 	manyBytesOfCheck = 96 << 20
@@ -37,19 +37,18 @@ const (
 	hugeBytes = 64 << 20 // see takeHugePages
 )
 
-// collectFrom leaves garbage until the process has so many bytes of memory. From then on
-// it is collected where it is more than six tenths of what is in use.
+// collectFrom begins garbage collection when the process has this many bytes of memory.
+// From then on it runs whenever garbage is more than six tenths of the memory in use.
 func collectFrom(memory int64) {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(memory)
-	runtime.SetFinalizer(new([64]byte), func(*[64]byte) { // which the first collection finds
+	runtime.SetFinalizer(new([64]byte), func(*[64]byte) { // which the first collection frees
 		debug.SetGCPercent(60)
 		debug.SetMemoryLimit(math.MaxInt64)
 	})
 }
 
-// begin prepares the process for a verb. What only tells of the program, its version or
-// how it is used, needs none of it.
+// begin prepares the process for a verb. Printing the version or help does not need that.
 func begin(u *ui.UI, verb string) context.Context {
 	memory := int64(manyBytes)
 	if verb == "check" {
@@ -60,9 +59,9 @@ func begin(u *ui.UI, verb string) context.Context {
 	}
 	collectFrom(memory)
 
-	// Nobody reads on: `wgkeys apply | true`. A write to standard output would kill the
-	// program half way (signal(7)); so it is an error of that write. Unlike one that is
-	// ignored, a signal that is caught is as it was for ssh and git.
+	// The reader has gone: `wgkeys apply | true`. By default a write to standard output
+	// would kill the program half way (signal(7)); so make it an error of that write. Unlike
+	// an ignored signal, a caught one has its default action in ssh and git.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return endable(u)
 }

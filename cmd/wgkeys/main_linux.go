@@ -11,19 +11,17 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// hideMemory keeps keys out of core files and away from other processes of the
-// same user. A limit of 0 alone would not do where cores are piped to a program
-// (core(5)).
+// hideMemory keeps keys out of core files and away from other processes of the same user. A
+// limit of 0 alone is not enough if cores are piped to a program (core(5)).
 func hideMemory() {
 	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 }
 
-// takeHugePages has the kernel give the memory that is going to be used in huge pages,
-// where an administrator lets it (MADV_HUGEPAGE in madvise(2)): of ten thousand hosts a
-// quarter of a check, and of an import of ten thousand peers, was to give it page by page. The advice
-// stays with the addresses, and they are the first that are used again. Only what is
-// touched is taken.
+// takeHugePages makes the kernel provide memory in huge pages, if the administrator allows
+// it (MADV_HUGEPAGE in madvise(2)): with small pages, page faults took a quarter of a check
+// of ten thousand hosts, and of an import of ten thousand peers. The advice stays with the
+// addresses, which are the first to be reused. Only what is touched is allocated.
 func takeHugePages() {
 	debug.SetGCPercent(-1)
 	room := make([]byte, hugeBytes)
@@ -32,9 +30,9 @@ func takeHugePages() {
 	runtime.GC() // gives the addresses back
 }
 
-// startHere prepares the process, or is one of another kind that this program is run as.
+// startHere prepares the process, or runs it as another kind of process.
 func startHere() {
 	hideMemory()
-	daemon.Main(host.Processes()...) // this program run again as a process that stays
+	daemon.Main(host.Processes()...) // this program, run again as a process that stays
 	lab.Init()                       // or as a host of the demo
 }

@@ -28,11 +28,11 @@ var (
 	allFlag  = &cli.BoolFlag{Name: "all", Usage: "every host of the tunnel but this machine"}
 	jobsFlag = &cli.IntFlag{Name: "jobs", Aliases: []string{"j"}, Usage: "work on `N` hosts at once",
 		Value: many.DefaultJobs}
-	stopAfterFlag = &cli.IntFlag{Name: "stop-after", Usage: "begin no more hosts once `N` have failed",
+	stopAfterFlag = &cli.IntFlag{Name: "stop-after", Usage: "begin no more hosts after `N` have failed",
 		DefaultText: "never"}
 )
 
-// checkJobs refuses numbers of hosts that mean nothing.
+// checkJobs refuses numbers that make no sense.
 func checkJobs(e *env) error {
 	help := "wgkeys " + e.cli.Command.Name + " --help"
 	for _, flag := range []string{"jobs", "stop-after", "batch"} {
@@ -47,14 +47,14 @@ func checkJobs(e *env) error {
 	return nil
 }
 
-// namesMany reports whether the command line is about several hosts, though they may come
-// to be one: what is said of each has its name then.
+// namesMany reports whether the command line may select several hosts, even if it selects
+// one: then messages begin with the host's name.
 func namesMany(e *env) bool {
 	return e.cli.Bool("all") || len(e.names()) > 1 || slices.ContainsFunc(e.names(), tunnel.IsPattern)
 }
 
-// hostsMeant are the hosts that the command line means in some tunnels. What the verb does
-// without a name is its own affair: there are none then.
+// hostsMeant are the hosts that the command line selects in some tunnels; none if it names
+// none, and the verb decides what that means.
 func hostsMeant(e *env, tunnels []*tunnel.Tunnel) ([]string, error) {
 	named := e.names()
 	if e.cli.Bool("all") {
@@ -67,7 +67,7 @@ func hostsMeant(e *env, tunnels []*tunnel.Tunnel) ([]string, error) {
 	return hosts, nil
 }
 
-// A crew is the hosts of a tunnel that a verb is to work on, other than by status.
+// A crew is the hosts of a tunnel that a verb works on (status has its own).
 type crew struct {
 	e      *env
 	repo   *repo.Repo
@@ -76,13 +76,13 @@ type crew struct {
 	hosts  []string
 
 	live  *ui.Live
-	found bool // by a plan: there is something to do
+	found bool // by a plan: there is a step to take
 
 	mu      sync.Mutex
 	results map[string]json.RawMessage // with --json
 }
 
-// newCrew finds the hosts. This machine is among them where it is named.
+// newCrew finds the hosts. This machine is included only if it is named.
 func newCrew(e *env) (*crew, error) {
 	if err := checkJobs(e); err != nil {
 		return nil, err
@@ -119,9 +119,9 @@ func newCrew(e *env) (*crew, error) {
 // A task is what is done on one host.
 type task func(ctx context.Context, hosts *remote.Hosts, host string) error
 
-// run has the task done on all, and tells of each as it is done.
+// run does the task on all hosts, and reports each as it is done.
 func (c *crew) run(do task, w many.Work) error {
-	ctx := context.WithoutCancel(c.e.ctx) // those under way come to their end
+	ctx := context.WithoutCancel(c.e.ctx) // those under way are finished
 	if looks.Load() {
 		ctx = c.e.ctx
 	}
@@ -149,8 +149,8 @@ func (c *crew) run(do task, w many.Work) error {
 	return c.sum(outcomes)
 }
 
-// interruptible reports whether a terminal is there, whose Ctrl-C goes to the children of this
-// process too. To keep it from them costs each connection the start of a shell.
+// interruptible reports whether there is a terminal, whose Ctrl-C goes to the children of
+// this process, too. To keep it from them costs each connection the start of a shell.
 func interruptible() bool {
 	tty, err := os.Open("/dev/tty")
 	if err != nil {
@@ -160,7 +160,7 @@ func interruptible() bool {
 	return true
 }
 
-// sayStopping says what a signal does, should one come before stop is called.
+// sayStopping says what a signal does, if one comes before stop is called.
 func sayStopping(e *env, live *ui.Live) (stop func() bool) {
 	does := "no more hosts are begun; those under way come to their end, and a second signal ends at once"
 	if looks.Load() {
@@ -171,7 +171,7 @@ func sayStopping(e *env, live *ui.Live) (stop func() bool) {
 	})
 }
 
-// sum tells how it went, and what to run for the hosts that are not done.
+// sum returns the outcome, and what to run for the hosts that are not done.
 func (c *crew) sum(outcomes []many.Outcome) error {
 	if c.e.cli.Bool("json") {
 		if err := c.e.ui.JSON(c.json(outcomes)); err != nil {
@@ -185,8 +185,8 @@ func (c *crew) sum(outcomes []many.Outcome) error {
 	return err
 }
 
-// summary tells a person how it went on several hosts, and is the error of those that are
-// not done: why, and the command that does the rest.
+// summary reports the outcome on several hosts, and is the error about those that are not
+// done: why, and the command that does the rest.
 func summary(e *env, outcomes []many.Outcome) error {
 	s := many.Sum(outcomes)
 	if len(s.Failed)+len(s.NotBegun) == 0 {
@@ -196,7 +196,7 @@ func summary(e *env, outcomes []many.Outcome) error {
 	var why []string
 	then := "for the rest: "
 	if n := len(s.Failed); n > 0 {
-		why, then = append(why, fmt.Sprintf("%d failed, as is told above", n)), "once they are mended: "
+		why, then = append(why, fmt.Sprintf("%d failed, see above", n)), "once that is fixed: "
 	}
 	if n := len(s.NotBegun); n > 0 {
 		why = append(why, fmt.Sprintf("%d not begun: %s", n, ui.Naming(s.NotBegun)))
@@ -213,17 +213,17 @@ func retry(e *env, hosts []string) string {
 	return strings.Join(append(line, hosts...), " ")
 }
 
-// flagsOf are the flags that were given, but for some, for another command line.
+// flagsOf are the flags that were given, without some, for another command line.
 func flagsOf(e *env, but ...string) (line []string) {
 	for _, f := range e.cli.Command.Flags {
 		name := f.Names()[0]
-		if !e.cli.IsSet(name) || name == "all" || name == "C" || slices.Contains(but, name) { // a hint says itself where
+		if !e.cli.IsSet(name) || name == "all" || name == "C" || slices.Contains(but, name) { // a hint says the folder itself
 			continue
 		}
 		dashed := "--" + name
 		switch f.(type) {
 		case *cli.BoolFlag:
-			if e.cli.Bool(name) { // --name=false says what is so without it
+			if e.cli.Bool(name) { // --name=false is the default
 				line = append(line, dashed)
 			}
 		case *cli.StringSliceFlag:
@@ -237,7 +237,7 @@ func flagsOf(e *env, but ...string) (line []string) {
 	return line
 }
 
-// A manyResult is what came of one host, for programs.
+// A manyResult is the outcome on one host, for programs.
 type manyResult struct {
 	Host   string          `json:"host"`
 	Result json.RawMessage `json:"result,omitempty"`
@@ -256,7 +256,7 @@ func (c *crew) json(outcomes []many.Outcome) []manyResult {
 	return all
 }
 
-// A transcript is what a host says, until it is told in one piece.
+// A transcript is the output of a host, until it is printed in one piece.
 type transcript struct {
 	crew *crew
 	host string
@@ -266,13 +266,13 @@ type transcript struct {
 	json  bytes.Buffer
 }
 
-// A said is a line that a host has said.
+// A said is a line of output.
 type said struct {
 	line   string
 	result bool // on standard output
 }
 
-// listen does the task on the host.
+// listen does the task on the host, and records the output.
 func (s *transcript) listen(ctx context.Context, do task) error {
 	out, talk := s.writer(true), s.writer(false)
 	var stdout io.Writer = out
@@ -321,8 +321,8 @@ func (s *transcript) Warn(err error) {
 	}
 }
 
-// tell tells what the host has said, the host first on every line. How it failed stands at
-// the end of all once more.
+// tell prints the output of the host, with its name before every line. Its error is
+// repeated at the end.
 func (s *transcript) tell(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -160,7 +160,7 @@ var breaks = []struct{ how, mend string }{
 
 func broken(s *labtest.Star, mend map[string]string) {
 	r := starExits(s, ui.ExitSome, "wgkeys apply -j 16 --timeout 6s --all")
-	_, rest, _ := strings.Cut(r.Stderr, "once they are mended: ")
+	_, rest, _ := strings.Cut(r.Stderr, "once that is fixed: ")
 	named := strings.Fields(rest)
 	var want []string
 	for host := range mend {
@@ -229,7 +229,7 @@ func TestLabManyBatch(t *testing.T) {
 func backByItself(s *labtest.Star, batch int, file string) {
 	s.Helper()
 	r := starExits(s, ui.ExitFailed, fmt.Sprintf("wgkeys apply --all --batch %d --confirm 20s --timeout 5s", batch))
-	if want := fmt.Sprintf("%d failed, as is told above, and %d not begun: ", batch,
+	if want := fmt.Sprintf("%d failed, see above, and %d not begun: ", batch,
 		len(s.Spokes)-batch); !strings.Contains(r.Stderr, want) {
 		s.Errorf("no %q in\n%s", want, r.Stderr)
 	}

@@ -135,7 +135,7 @@ func manyUnwell(s *labtest.Star) {
 	s.Tunnel(s.File("keepalive = 24"))
 	s.Must(s.Spokes[0], "(while sleep 0.01; do ip link set wg0 mtu 1300; done) >/dev/null 2>&1 & echo $! >/run/unwell.pid")
 	r := starExits(s, ui.ExitSome, "wgkeys apply --batch 2 --confirm 20s s002 s001")
-	if !strings.Contains(r.Stderr, `the tunnel is not well after the apply on host "s001"`) ||
+	if !strings.Contains(r.Stderr, `the tunnel is worse after the apply on host "s001"`) ||
 		!strings.Contains(r.Stderr, "not done on 1 of 2 hosts") {
 		s.Errorf("it says\n%s", r.Stderr)
 	}
@@ -162,7 +162,7 @@ func manyBroken(s *labtest.Star) {
 			s.Errorf("no %q in\n%s", want, r.Stderr)
 		}
 	}
-	_, retry, _ := strings.Cut(r.Stderr, "once they are mended: ")
+	_, retry, _ := strings.Cut(r.Stderr, "once that is fixed: ")
 	if retry = strings.TrimSpace(retry); retry != "wgkeys apply --confirm 20s s002 s005 s008" {
 		s.Errorf("the rest is %q", retry)
 	}

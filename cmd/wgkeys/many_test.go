@@ -124,7 +124,7 @@ func TestPushWithoutOne(t *testing.T) {
 			t.Errorf("%s exits %d:\n%s%s", hosts, code, out, said)
 		}
 		for _, want := range []string{"beta: failed\n", `nothing to push to host "beta": `, "hint: wgkeys gen beta\n",
-			"hint: once they are mended: wgkeys push beta\n"} {
+			"hint: once that is fixed: wgkeys push beta\n"} {
 			if !strings.Contains(said, want) {
 				t.Errorf("%s: no %q in\n%s", hosts, want, said)
 			}
@@ -142,7 +142,7 @@ func TestRetrySaysNothingElse(t *testing.T) {
 	f := newFleet(t, twoHosts, nil)
 	f.must("gen", "-q", "alpha", "beta")
 	_, _, said := f.run("install", "--up=false", "-y=false", "-j=3", "alpha", "beta", "--stop-after", "1")
-	if want := "hint: once they are mended: wgkeys install --jobs 3 --stop-after 1 alpha beta\n"; !strings.Contains(said, want) {
+	if want := "hint: once that is fixed: wgkeys install --jobs 3 --stop-after 1 alpha beta\n"; !strings.Contains(said, want) {
 		t.Errorf("no %q in\n%s", want, said)
 	}
 }

@@ -16,21 +16,20 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-var batchFlag = &cli.IntFlag{Name: "batch", Usage: "`N` hosts, and no more before these are seen to be well",
+var batchFlag = &cli.IntFlag{Name: "batch", Usage: "`N` hosts at once, and no more until these are confirmed",
 	DefaultText: "all"}
 
-// batchConfirm is how long the hosts of a batch wait for their confirmation, where all are
-// worked on at once: until all of them are done, and were asked how they stand.
+// batchConfirm is how long the hosts of a batch wait for their confirmation, if all are
+// worked on at once: until all of them are done, and were asked for their status.
 const batchConfirm = time.Minute
 
-// batchWait is the same where so many jobs take several rounds for a batch: the first hosts
-// wait for the last.
+// batchWait is the same if a batch takes several rounds: the first hosts wait for the last.
 func batchWait(hosts, batch, jobs int) time.Duration {
 	rounds := (min(hosts, batch) + jobs - 1) / jobs
 	return batchConfirm * time.Duration(max(1, rounds))
 }
 
-// onCrew has a task done on the hosts that are meant.
+// onCrew does a task on the selected hosts.
 func onCrew(e *env, of func(*crew) task) error {
 	c, err := newCrew(e)
 	if err != nil {
@@ -44,8 +43,8 @@ func planMany(e *env) error {
 	return onCrew(e, func(c *crew) task { return applying(c, applyOptions(e, true)) })
 }
 
-// applyMany applies to several hosts, each of which goes back by itself unless it is
-// confirmed. With --batch it is confirmed once it is seen to be well.
+// applyMany applies to several hosts, each of which undoes it by itself unless it is
+// confirmed. With --batch it is confirmed once its status is no worse than before.
 func applyMany(e *env) error {
 	size, o := e.cli.Int("batch"), applyOptions(e, false)
 	if size <= 0 {
@@ -73,7 +72,7 @@ func applying(c *crew, o remote.ApplyOptions) task {
 	}
 }
 
-// downMany has several hosts undo their apply.
+// downMany makes several hosts undo their apply.
 func downMany(e *env) error {
 	return onCrew(e, func(c *crew) task {
 		return func(ctx context.Context, hosts *remote.Hosts, host string) error {
@@ -82,7 +81,7 @@ func downMany(e *env) error {
 	})
 }
 
-// confirmMany confirms on several hosts what waits there.
+// confirmMany confirms what waits on several hosts.
 func confirmMany(e *env) error {
 	return onCrew(e, func(c *crew) task {
 		return func(ctx context.Context, hosts *remote.Hosts, host string) error {
@@ -91,17 +90,17 @@ func confirmMany(e *env) error {
 	})
 }
 
-// batches are an apply to some hosts after others.
+// batches apply to some hosts after others.
 type batches struct {
 	*crew
 	o remote.ApplyOptions
 
 	mu     sync.Mutex
 	tokens map[string]string             // of the hosts that wait to be confirmed
-	before map[string]*remote.HostStatus // how each stood
+	before map[string]*remote.HostStatus // the status of each
 }
 
-// begin applies to a host, which waits to be confirmed then.
+// begin applies to a host, which then waits to be confirmed.
 func (b *batches) begin(ctx context.Context, hosts *remote.Hosts, host string) error {
 	before, err := b.look(ctx, []string{host})
 	if err != nil {
@@ -128,19 +127,19 @@ func (b *batches) look(ctx context.Context, hosts []string) ([]*remote.HostStatu
 	return all, nil
 }
 
-// statusOn is that of a host among some, which are not in the order of the command line.
+// statusOn is the status of a host; they are not in the order of the command line.
 func statusOn(all []*remote.HostStatus, host string) *remote.HostStatus {
 	return all[slices.IndexFunc(all, func(s *remote.HostStatus) bool { return s.Host == host })]
 }
 
-// settle confirms the hosts that are as well as they were before.
+// settle confirms the hosts whose status is no worse than before.
 func (b *batches) settle(hosts []string) map[string]error {
 	ctx := context.WithoutCancel(b.e.ctx)
 	for _, h := range hosts {
 		b.live.At(h, "is it well?")
 	}
 	after, err := b.look(ctx, hosts)
-	errs := make([]error, len(hosts)) // each has its place: they are confirmed at once
+	errs := make([]error, len(hosts)) // each has its own index: they are confirmed at once
 	var group errgroup.Group
 	group.SetLimit(b.e.cli.Int("jobs"))
 	for i, h := range hosts {
@@ -149,7 +148,7 @@ func (b *batches) settle(hosts []string) map[string]error {
 			continue
 		}
 		if worse := statusOn(after, h).Worse(b.before[h]); len(worse) > 0 {
-			errs[i] = b.unwell(h, worse)
+			errs[i] = b.worsened(h, worse)
 			continue
 		}
 		if token := b.tokens[h]; token != "" {
@@ -167,10 +166,11 @@ func (b *batches) settle(hosts []string) map[string]error {
 	return wrong
 }
 
-func (b *batches) unwell(host string, worse []string) error {
+func (b *batches) worsened(host string, worse []string) error {
 	hint := b.tunnel.Commands.Run("status", host)
 	if b.tokens[host] != "" {
-		hint = fmt.Sprintf("it goes back by itself within %v; then: %s", b.o.Confirm, b.tunnel.Commands.Run("plan", host))
+		hint = fmt.Sprintf("it undoes the apply by itself within %v; then: %s", b.o.Confirm,
+			b.tunnel.Commands.Run("plan", host))
 	}
-	return fault.NewHost("the tunnel is not well after the apply on host", host, strings.Join(worse, "; "), hint)
+	return fault.NewHost("the tunnel is worse after the apply on host", host, strings.Join(worse, "; "), hint)
 }

@@ -16,12 +16,12 @@ func mvCommand() (*cli.Command, func(*env) error) {
 		Name: "mv",
 		UsageText: "wgkeys mv basalt slate\n" +
 			"wgkeys mv -t wg0 home",
-		Usage:     "give a host, or with -t a tunnel, another name",
+		Usage:     "rename a host, or with -t a tunnel",
 		ArgsUsage: "HOST NEW | -t TUNNEL NEW",
 		Description: "The keys stay the same. The name is a part of each vault file, so those are opened\n" +
 			"and encrypted again; everything is opened before anything is written. Tunnel files\n" +
 			"keep their comments and their order. Where git mv has moved files already, this\n" +
-			"does the rest. Nothing is done on a host: what is left to do there is told.",
+			"does the rest. Nothing is done on a host: it says what is left to do there.",
 		Flags: []cli.Flag{tunnelFlag, identityFlag, dryRunFlag, commitFlag,
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}},
 	}, doMv
@@ -59,7 +59,7 @@ func doMv(e *env) error {
 	return r.Changes.Commit(e.ctx, e.ui, "mv", []string{m.Old + " is called " + m.New + " from now on"}, err)
 }
 
-// oneALine is lines, each with its end.
+// oneALine joins lines, each with its end.
 func oneALine(lines []string) string {
 	if len(lines) == 0 {
 		return ""
@@ -67,7 +67,7 @@ func oneALine(lines []string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// newMove reads the names that are to be changed.
+// newMove parses the names to be changed.
 func newMove(e *env, r *repo.Repo, ids *vault.Identities) (*keys.Move, error) {
 	names, t := e.names(), e.cli.String("tunnel")
 	switch {

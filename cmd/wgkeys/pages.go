@@ -12,8 +12,8 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// pages are the program's pages of the manual: one of its own, one a verb and one a guide,
-// of the same texts as its help.
+// pages are the program's manual pages: its own, one for each verb and one for each guide,
+// from the same texts as its help.
 func pages(app *cli.App) []manual.Page {
 	b := thisBuild()
 	book := manual.Book{Date: b.day(), Source: b.short()}
@@ -36,7 +36,7 @@ func pages(app *cli.App) []manual.Page {
 	return all
 }
 
-// manualOf is a verb as its page tells of it.
+// manualOf is a verb as its page describes it.
 func manualOf(c *cli.Command) manual.Command {
 	m := manual.Command{Name: c.Name, Usage: c.Usage, Args: c.ArgsUsage, Description: c.Description,
 		Examples: examples(c)}

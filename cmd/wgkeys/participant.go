@@ -18,7 +18,7 @@ func participantCommand() (*cli.Command, func(*env) error) {
 			Usage:  "take a host's part in a rotation",
 			Hidden: true,
 		}, func(e *env) error {
-			// A controller that is gone is no reason to leave off half way (SIGPIPE).
+			// Even if the controller is gone the participant has to finish (SIGPIPE).
 			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			p := newPulse(e.ui.Stdout, pulseEvery)
 			defer p.end()

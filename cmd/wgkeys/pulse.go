@@ -6,13 +6,12 @@ import (
 	"time"
 )
 
-// pulseEvery is less than the shortest time for which a controller waits for a word in
-// practice.
+// pulseEvery is less than the shortest time for which a controller waits in practice.
 const pulseEvery = 5 * time.Second
 
 // A pulse writes a newline now and then for a program that answers in JSON, where white
-// space means nothing (RFC 8259, section 2): a switch may take most of half a minute,
-// and whoever has asked for it is to know a host that is at it from a silent one.
+// space means nothing (RFC 8259, section 2): a switch may take most of half a minute, and
+// the controller must be able to tell a working host from a silent one.
 type pulse struct {
 	mu   sync.Mutex
 	w    io.Writer

@@ -61,7 +61,7 @@ func doPush(e *env) error {
 	e.hosts.Uninterrupted = namesMany(e) && interruptible()
 	ctx := e.ctx
 	if namesMany(e) {
-		ctx = context.WithoutCancel(ctx) // those under way come to their end
+		ctx = context.WithoutCancel(ctx) // those under way are finished
 		defer sayStopping(e, live)()
 	}
 	pushed, err := e.maker(r, ids).Push(ctx, o)
@@ -72,7 +72,7 @@ func doPush(e *env) error {
 	return pushedAll(e, pushed)
 }
 
-// pushOptions are what the command line says.
+// pushOptions are those of the command line.
 func pushOptions(e *env, r *repo.Repo) (o keys.PushOptions, err error) {
 	o = keys.PushOptions{Only: e.cli.String("tunnel"), Unknown: e.cli.Bool("unknown"), DryRun: e.cli.Bool("dry-run"),
 		Jobs: e.cli.Int("jobs"), StopAfter: e.cli.Int("stop-after"), Stop: e.ctx.Done()}
@@ -84,7 +84,7 @@ func pushOptions(e *env, r *repo.Repo) (o keys.PushOptions, err error) {
 	return o, err
 }
 
-// pushedAll tells how a push went.
+// pushedAll reports the outcome of a push.
 func pushedAll(e *env, pushed []keys.Pushed) error {
 	outcomes := make([]many.Outcome, len(pushed))
 	todo := false
@@ -112,7 +112,7 @@ func pushedAll(e *env, pushed []keys.Pushed) error {
 	return err
 }
 
-// toPush reports whether a push has, or would have, something to install on a host.
+// toPush reports whether a push installs, or would install, something on a host.
 func toPush(p keys.Pushed) bool {
 	return slices.ContainsFunc(p.Results, func(r push.Result) bool { return r.Action != push.Unchanged })
 }
@@ -142,7 +142,7 @@ func reportPush(e *env, o keys.Pushed) {
 	}
 }
 
-// A pushedHost is an outcome for programs.
+// A pushedHost is the outcome for a host, for programs.
 type pushedHost struct {
 	Host  string        `json:"host"`
 	Files []push.Result `json:"files"`

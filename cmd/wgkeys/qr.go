@@ -23,11 +23,11 @@ func qrCommand() (*cli.Command, func(*env) error) {
 		Name: "qr",
 		UsageText: "wgkeys qr phone\n" +
 			"wgkeys qr phone -o /tmp/phone.png",
-		Usage:     "show a telephone's tunnel as a QR code, with its key",
+		Usage:     "show a telephone's tunnel as a QR code, including its key",
 		ArgsUsage: "HOST",
 		Description: "The code is the configuration that wgkeys export --secret HOST writes for wg-quick, as\n" +
 			"the WireGuard apps read it. It goes to a terminal that is large enough, or to a pipe;\n" +
-			"with -o FILE it is a PNG of mode 0600, with -o - a PNG to a pipe. Who sees it has the key.",
+			"with -o FILE it is a PNG of mode 0600, with -o - a PNG to a pipe. Whoever sees it has the key.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the PNG `FILE`, or - for a pipe",
 				DefaultText: "the terminal"},
@@ -87,8 +87,7 @@ func takesCode(e *env, command, out string) error {
 	return outside(e, out)
 }
 
-// outside refuses a file with a key in it, or a folder of such, that would be in the
-// repository.
+// outside refuses a file with a key, or a folder of such files, in the repository.
 func outside(e *env, out string) error {
 	r, err := e.repo()
 	if err == nil && (within(r, out) || within(r, filepath.Join(out, "file"))) {
@@ -98,7 +97,7 @@ func outside(e *env, out string) error {
 	return err
 }
 
-// within reports whether a file lies in the repository, or is to.
+// within reports whether a file is in the repository, or would be.
 func within(r *repo.Repo, file string) bool {
 	folder, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
@@ -115,15 +114,15 @@ func within(r *repo.Repo, file string) bool {
 	return err == nil && filepath.IsLocal(way)
 }
 
-// appKeys are all that the apps know: another one has the whole refused (Interface.parse
-// and Peer.parse of WireGuard for Android; TunnelConfiguration+WgQuickConfig of that for
-// iOS).
+// appKeys are all that the apps know: they refuse a configuration with any other
+// (Interface.parse and Peer.parse of WireGuard for Android;
+// TunnelConfiguration+WgQuickConfig of WireGuard for iOS).
 var appKeys = []string{
 	"PrivateKey", "ListenPort", "Address", "DNS", "MTU",
 	"PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive",
 }
 
-// readByApps refuses what the app on a telephone could not do.
+// readByApps refuses what the app on a telephone cannot do.
 func readByApps(host string, text []byte) error {
 	var others []string
 	for line := range bytes.Lines(text) {
@@ -165,7 +164,7 @@ func showCode(e *env, t *tunnel.Tunnel, host, out string, code *qr.Code) error {
 	return writeOut(out, foreign.File{Text: picture.Bytes(), Mode: "0600"})
 }
 
-// warnOfCode tells what the code alone does not make good.
+// warnOfCode warns of problems that the code cannot solve.
 func warnOfCode(e *env, v *tunnel.View) {
 	if !v.Unmanaged {
 		e.ui.Warn(fault.NewHost("the code has the key of a managed host", v.Host,
@@ -174,7 +173,7 @@ func warnOfCode(e *env, v *tunnel.View) {
 	warnNowhere(e, v)
 }
 
-// warnNowhere tells that what was written for a host does not say where its peers are.
+// warnNowhere warns that what was written for a host does not contain its peers' endpoints.
 func warnNowhere(e *env, v *tunnel.View) {
 	for _, p := range v.Peers {
 		if p.Endpoint != "" {

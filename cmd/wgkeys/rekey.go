@@ -26,16 +26,16 @@ func rekeyCommand() (*cli.Command, func(*env) error) {
 		Description: "Only files whose recipients differ from the lists are written, and the keys in them\n" +
 			"stay the same. Everything is decrypted and compared before anything is written;\n" +
 			"whatever stops it, every file opens, and another rekey finishes. What somebody who\n" +
-			"left could read he may have kept: new keys are made by rotate.",
+			"left could read he may have kept: rotate makes new keys.",
 		Flags: []cli.Flag{identityFlag, dryRunFlag, jsonFlag, commitFlag,
 			&cli.StringSliceFlag{Name: "skip",
-				Usage: "leave the files of `HOST` as they are, one of which is damaged, say; may be repeated"}},
+				Usage: "leave the files of `HOST` as they are, for instance if one is damaged; may be repeated"}},
 	}, doRekey
 }
 
 func doRekey(e *env) error {
-	// Thousands of files are garbage of more than the memory that main allows. They
-	// are collected seldom while there are few of them, and at once if there are many.
+	// Thousands of files make more garbage than the memory that main allows. Collection is
+	// rare while there are few of them, and starts at once if there are many.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(150 << 20))
 	r, err := e.writingOrDryRun()
@@ -62,7 +62,7 @@ func doRekey(e *env) error {
 	return rekeyAll(e, q, r)
 }
 
-// rekeyAll encrypts again, and tells what was done.
+// rekeyAll encrypts again, and reports what was done.
 func rekeyAll(e *env, q *keys.Rekey, r *repo.Repo) error {
 	if err := q.OnlyCopies(e.ctx); err != nil {
 		return err
@@ -89,7 +89,7 @@ func rekeyDry(e *env, stale []vault.Stale, skipped error) error {
 	return ui.ExitWith(ui.ExitFindings, skipped)
 }
 
-// A rekeyedFile is what became of a file, for programs.
+// A rekeyedFile is the outcome for a file, for programs.
 type rekeyedFile struct {
 	Host    string              `json:"host"`
 	File    string              `json:"file"`
@@ -98,8 +98,8 @@ type rekeyedFile struct {
 	Removed []vault.Fingerprint `json:"removed"`
 }
 
-// rekeyed tells what was done or, with "to be " for when, is to be, and what that does not
-// do.
+// rekeyed reports what was done or, if when is "to be ", what would be done, and warns of
+// what rekey cannot do.
 func rekeyed(e *env, did []vault.Stale, when string) error {
 	out := []rekeyedFile{}
 	for _, s := range did {
@@ -133,8 +133,8 @@ func changesOf(did []vault.Stale) []string {
 	return lines
 }
 
-// warnHistory says what encrypting again cannot do: git keeps the old
-// ciphertext, for whoever could open it.
+// warnHistory warns of what encrypting again cannot do: git keeps the old ciphertext, which
+// its recipients can still open.
 func warnHistory(e *env, did []vault.Stale) {
 	var hosts, gone []string
 	keys, psks := 0, 0
@@ -162,8 +162,8 @@ func warnHistory(e *env, did []vault.Stale) {
 		historyHint(hosts, gone, psks)))
 }
 
-// historyHint is what replaces the keys. Preshared ones rotate leaves; check says of
-// each how it is replaced.
+// historyHint is the command that replaces the keys. Preshared ones are not replaced by
+// rotate; for each of them check says how.
 func historyHint(hosts, gone []string, psks int) string {
 	var hints []string
 	switch rotate := "wgkeys rotate"; {

@@ -32,19 +32,19 @@ func rotateCommand() (*cli.Command, func(*env) error) {
 			"follow at the same moment; wgkeys must be on all of them. If anything goes wrong\n" +
 			"they go back to the old key by themselves. The preshared keys with its peers are\n" +
 			"replaced too. A peer with managed = false gets the\n" +
-			"new public key by hand: the end tells which. A rotation that was interrupted is\n" +
+			"new public key by hand, and is named at the end. A rotation that was interrupted is\n" +
 			"finished by the next one. With --now the old key is refused everywhere first:\n" +
 			"for a key that was stolen.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "due", Usage: "only keys older than max_key_age in " + repo.Marker},
 			&cli.StringFlag{Name: "leaver", Usage: "only keys that `RECIPIENT`, who has left, could ever read"},
-			&cli.BoolFlag{Name: "psk", Usage: "only the preshared keys, which are replaced with a key otherwise"},
-			&cli.BoolFlag{Name: "unknown", Usage: "also where a host uses a key that this repository does not know"},
+			&cli.BoolFlag{Name: "psk", Usage: "only the preshared keys, which are otherwise replaced with a key"},
+			&cli.BoolFlag{Name: "unknown", Usage: "also if a host uses a key that this repository does not know"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "leave `PEER` behind, which cannot be reached; may be repeated"},
 			&cli.BoolFlag{Name: "skip-unreachable", Usage: "leave every peer behind that does not answer"},
 			&cli.BoolFlag{Name: "now", Usage: "a key was stolen: refuse it at once, whatever is lost"},
 			&cli.BoolFlag{Name: "on-host", Usage: "the host makes its key itself, and it never leaves the host"},
-			&cli.BoolFlag{Name: "no-hold", Usage: "hold no packets, as on a kernel that cannot"},
+			&cli.BoolFlag{Name: "no-hold", Usage: "do not hold packets during the switch"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 			&cli.BoolFlag{Name: "all", Usage: "every host that is managed, as without HOST"},
 			jobsFlag, stopAfterFlag,
@@ -87,7 +87,7 @@ func doRotate(e *env) error {
 	return runRotations(e, r, q)
 }
 
-// checkRotate refuses flags that mean nothing, or that cannot be meant together.
+// checkRotate refuses flags that make no sense, alone or together.
 func checkRotate(e *env) error {
 	named, all := len(e.names()) > 0, e.cli.Bool("all")
 	switch {
@@ -102,7 +102,7 @@ func checkRotate(e *env) error {
 	return namesLeaver(e)
 }
 
-// runRotations asks, and replaces what was asked for.
+// runRotations asks the user, and replaces the keys.
 func runRotations(e *env, r *repo.Repo, q *keys.Rotations) error {
 	q.Announce()
 	if err := e.confirmed(fmt.Sprintf("rotate %d of them?", q.Count())); err != nil {
@@ -117,7 +117,7 @@ func runRotations(e *env, r *repo.Repo, q *keys.Rotations) error {
 	return failures(failed, q.Count(), r.Changes.Commit(e.ctx, e.ui, "rotate", q.Made, errors.Join(errs...)))
 }
 
-// rotateHosts are the hosts that get new keys, none where all do, and those left behind.
+// rotateHosts are the hosts that get new keys, none if all do, and those left behind.
 func rotateHosts(e *env, r *repo.Repo) (hosts, skip []string, err error) {
 	tunnels, err := r.SomeTunnels(e.cli.String("tunnel"))
 	if err != nil {
@@ -134,7 +134,7 @@ func rotateHosts(e *env, r *repo.Repo) (hosts, skip []string, err error) {
 	return hosts, skip, err
 }
 
-// notRotated are the errors that lead to the rest of several rotations.
+// notRotated are the errors with the commands for the rest of several rotations.
 func notRotated(e *env, q *keys.Rotations) (errs []error) {
 	if q.Count() < 2 {
 		return nil
@@ -146,21 +146,21 @@ func notRotated(e *env, q *keys.Rotations) (errs []error) {
 			in, of = "-t "+words.ForShell(x.Tunnel)+" ", " in tunnel "+x.Tunnel
 		}
 		if len(x.Keys) > 0 {
-			errs = append(errs, fault.New("not replaced"+of+" is the key of", ui.Naming(x.Keys), "why is told above",
+			errs = append(errs, fault.New("not replaced"+of+" is the key of", ui.Naming(x.Keys), "see above",
 				"then: "+restOf(e, in, x.Keys, false)))
 		}
 		if len(x.PSKs) > 0 {
 			errs = append(errs, fault.New("not replaced"+of+" are preshared keys of", ui.Naming(x.PSKs),
-				"why is told above", "then: "+restOf(e, in, x.PSKs, true)))
+				"see above", "then: "+restOf(e, in, x.PSKs, true)))
 		}
 	}
 	return errs
 }
 
-// restOf is the command that rotates what is left of one tunnel, where in names that.
+// restOf is the command that rotates what is left of one tunnel; in names it.
 func restOf(e *env, in string, hosts []string, psks bool) string {
 	switch {
-	case psks && !e.cli.Bool("psk"): // what chose the keys would choose none now
+	case psks && !e.cli.Bool("psk"): // the flags that selected the keys would now select none
 		flags := flagsOf(e, "due", "leaver", "now", "on-host")
 		return strings.Join(slices.Concat([]string{"wgkeys rotate " + in + "--psk"}, flags, hosts), " ")
 	case in != "":
@@ -169,7 +169,7 @@ func restOf(e *env, in string, hosts []string, psks bool) string {
 	return retry(e, hosts)
 }
 
-// rotateOptions are what the flags say; left is who has left, or nil.
+// rotateOptions are those of the flags; left is the former recipient, or nil.
 func rotateOptions(e *env, hosts, skip []string, left *check.Exposure) keys.RotateOptions {
 	o := keys.RotateOptions{
 		Hosts: hosts, Only: e.cli.String("tunnel"), Skip: skip, SkipUnreachable: e.cli.Bool("skip-unreachable"),
@@ -189,7 +189,7 @@ func rotateOptions(e *env, hosts, skip []string, left *check.Exposure) keys.Rota
 	return o
 }
 
-// whyNoRotation tells why there is nothing to rotate.
+// whyNoRotation says why there is nothing to rotate.
 func whyNoRotation(e *env) string {
 	switch {
 	case e.cli.Bool("due"):
@@ -202,21 +202,21 @@ func whyNoRotation(e *env) string {
 	return "every host is left out by --skip, or nobody logs in to it, or there is none"
 }
 
-// namesLeaver refuses a --leaver that names nobody, as a variable of a script does
-// that is not set: the verb would do what it does without.
+// namesLeaver refuses an empty --leaver, as of an unset variable in a script: the verb
+// would do what it does without the flag.
 func namesLeaver(e *env) error {
 	if e.cli.IsSet("leaver") && strings.TrimSpace(e.cli.String("leaver")) == "" {
 		verb := "wgkeys " + e.cli.Command.Name
 		return ui.Usage("--leaver needs a recipient", "", "its value is empty", verb+" --leaver RECIPIENT")
 	}
-	if vault.HoldsSecret(e.cli.String("leaver")) { // the text is not to be shown
+	if vault.HoldsSecret(e.cli.String("leaver")) { // the text must not be shown
 		return ui.Usage("no recipient is named by --leaver of", "wgkeys "+e.cli.Command.Name,
 			"its value has an identity or a private key in it", "age-keygen -y IDENTITY tells its recipient")
 	}
 	return nil
 }
 
-// leftBy is what rotate --leaver asks for; nil without it.
+// leftBy is the exposure that rotate --leaver asks for; nil without it.
 func leftBy(e *env, r *repo.Repo) (*check.Exposure, error) {
 	who := e.cli.String("leaver")
 	if who == "" {

@@ -49,7 +49,7 @@ func TestLabRotatePSK(t *testing.T) {
 	m.Must(here, "cp -a /root/net /root/behind")
 	replaced("wgkeys rotate -y shale") // handshakes with it
 	r := m.Run(here, "wgkeys rotate -y --psk -C /root/behind shale")
-	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "it was not to replace the preshared key with") {
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "it did not replace the preshared key with") {
 		t.Errorf("in a clone that is behind: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	if r := m.Run(here, "wgkeys check && wgkeys plan basalt && wgkeys plan shale"); r.Code != 0 {

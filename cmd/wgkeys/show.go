@@ -19,7 +19,7 @@ func showCommand() (*cli.Command, func(*env) error) {
 		UsageText: "wgkeys show shale\n" +
 			"wgkeys show --json shale\n" +
 			"wgkeys show --secret shale | wg pubkey",
-		Usage:     "show a tunnel as one host sees it, INSIDE and OUTSIDE",
+		Usage:     "show the configuration of one host, INSIDE and OUTSIDE",
 		ArgsUsage: "[HOST]",
 		Description: "Without HOST: as this machine sees it. With --secret HOST: the host's private key\n" +
 			"and nothing else, to a terminal or a pipe, never to a file.",
@@ -45,7 +45,7 @@ func doShow(e *env) error {
 	return nil
 }
 
-// viewOf is that of the host named on the command line, or of this machine.
+// viewOf is the view of the host named on the command line, or of this machine.
 func viewOf(e *env) (*tunnel.View, *tunnel.Tunnel, error) {
 	verb := e.cli.Command.Name
 	host, err := e.oneName(e.thisHost)
@@ -62,15 +62,15 @@ func viewOf(e *env) (*tunnel.View, *tunnel.Tunnel, error) {
 	}
 	if len(e.names()) == 0 && !e.cli.IsSet("host") && !slices.Contains(t.Hosts(), host) {
 		return nil, nil, ui.Usage("no host named for", "wgkeys "+verb,
-			"this machine is "+host+", which is no host of tunnel "+t.Name+"; those are "+strings.Join(t.Hosts(), ", "),
+			"this machine is "+host+", which is not a host of tunnel "+t.Name+"; those are "+strings.Join(t.Hosts(), ", "),
 			"wgkeys "+verb+" HOST, or --host HOST if this machine is one of them")
 	}
 	v, err := r.View(t, host)
 	return v, t, err
 }
 
-// showSecret writes the key file of one host that was named. A host that is in
-// the middle of a rotation has two; this is the present one.
+// showSecret writes the key file of one named host. A host in the middle of a rotation has
+// two keys; this is the present one.
 func showSecret(e *env) error {
 	if len(e.names()) != 1 || e.cli.Bool("json") || e.cli.IsSet("host") {
 		return ui.Usage("cannot show a secret with", "wgkeys show --secret",

@@ -28,24 +28,24 @@ func statusCommand() (*cli.Command, func(*env) error) {
 		Usage:     "show handshakes, traffic, drift and keys of running tunnels",
 		ArgsUsage: "[HOST...]",
 		Description: "Without HOST: every host. Those with problems come first, with what to run beneath\n" +
-			"them. Exit code 4 if something is not as it should be, 3 if some hosts did not\n" +
+			"them. Exit code 4 if there is a finding, 3 if some hosts did not\n" +
 			"answer. wgkeys must be on the hosts. The columns:\n" +
-			"    PEERS   how many have shaken hands within three minutes, of all\n" +
-			"    OLDEST  how long ago the oldest of their last handshakes was\n" +
+			"    PEERS   those with a handshake within three minutes, of all\n" +
+			"    OLDEST  age of the oldest among their last handshakes\n" +
 			"    IN OUT  bytes since the tunnel came up, OUTSIDE\n" +
-			"    RATE    of both since the last look\n" +
+			"    RATE    bytes per second since the last status\n" +
 			"    KEY     whether repository, file and interface agree, or which differs;\n" +
 			"            repo: the other two agree; next: the key is being replaced\n" +
 			"    DRIFT   how many steps apply would take\n" +
 			"    AGE     of the key\n" +
 			"    WGKEYS  its version on the host\n" +
-			"With NO_COLOR in the environment there are no colours, and never in a file or pipe.",
+			"NO_COLOR in the environment turns colours off; a file or pipe never has them.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "every host, as without HOST"}, jobsFlag,
-			&cli.BoolFlag{Name: "watch", Usage: "look again and again, until Ctrl-C"},
+			&cli.BoolFlag{Name: "watch", Usage: "ask again and again, until Ctrl-C"},
 			&cli.DurationFlag{Name: "every", Usage: "with --watch, each `DURATION`", Value: watchEvery},
 			&cli.BoolFlag{Name: "prometheus", Usage: "write metrics, as node_exporter reads them from a file"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write them, or the JSON, to `FILE`, as a whole"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write them, or the JSON, to `FILE`, in one piece"},
 			tunnelFlag, hostFlag, jsonFlag, timeoutFlag,
 		},
 	}, doStatus
@@ -69,7 +69,7 @@ func doStatus(e *env) error {
 	return verdict(e, all)
 }
 
-// checkStatusFlags refuses flags that mean nothing together.
+// checkStatusFlags refuses flags that make no sense together.
 func checkStatusFlags(e *env) error {
 	json, prometheus := e.cli.Bool("json"), e.cli.Bool("prometheus")
 	switch {
@@ -90,7 +90,7 @@ func checkStatusFlags(e *env) error {
 	return checkJobs(e)
 }
 
-// look asks the hosts that the command is about.
+// look asks the selected hosts.
 func (w *statusWriter) look(q remote.Survey) ([]*remote.HostStatus, error) {
 	e := w.e
 	r, err := e.repo()
@@ -124,7 +124,7 @@ func (w *statusWriter) look(q remote.Survey) ([]*remote.HostStatus, error) {
 	return all, nil
 }
 
-// verdict is the exit code of a look, and why hosts gave no answer.
+// verdict is the exit code of a look, and the error about hosts that did not answer.
 func verdict(e *env, all []*remote.HostStatus) error {
 	var errs []error
 	failed, hosts := hostsIn(all, func(s *remote.HostStatus) bool { return s.Err != nil }), hostsIn(all, nil)
@@ -146,8 +146,8 @@ func verdict(e *env, all []*remote.HostStatus) error {
 		errs = append(errs, fault.New("interrupted", "", why, ""))
 	}
 	if n := len(failed); n > 0 && n < len(hosts) {
-		hint := "once they are mended: " + retry(e, failed)
-		if e.cli.Bool("prometheus") || e.cli.Bool("json") { // a whole result is of all of them
+		hint := "once that is fixed: " + retry(e, failed)
+		if e.cli.Bool("prometheus") || e.cli.Bool("json") { // a whole result is about all of them
 			hint = ""
 		}
 		errs = append(errs, fault.New(fmt.Sprintf("no answer from %d of %s", n, ui.Plural(len(hosts), "host")), "", "", hint))
@@ -155,8 +155,8 @@ func verdict(e *env, all []*remote.HostStatus) error {
 	return failures(len(failed), len(hosts), errors.Join(errs...))
 }
 
-// hostsIn are the hosts of those that fit, or of all, each once, though it may be in several
-// tunnels.
+// hostsIn are the hosts of the statuses that fit, or of all, each once, though it may be in
+// several tunnels.
 func hostsIn(all []*remote.HostStatus, fits func(*remote.HostStatus) bool) (hosts []string) {
 	for _, s := range all {
 		if (fits == nil || fits(s)) && !slices.Contains(hosts, s.Host) {
@@ -166,10 +166,10 @@ func hostsIn(all []*remote.HostStatus, fits func(*remote.HostStatus) bool) (host
 	return hosts
 }
 
-// A statusWriter writes how hosts stand, in the form that was asked for.
+// A statusWriter writes statuses in the form that was asked for.
 type statusWriter struct {
 	e     *env
-	repo  string          // its folder
+	repo  string          // the repository's folder
 	looks *standing.Looks // the last ones; nil: not read yet
 }
 
@@ -200,7 +200,7 @@ func (w *statusWriter) write(all []*remote.HostStatus) error {
 	return nil
 }
 
-// table is the hosts for a person.
+// table prints the hosts for a user.
 func (w *statusWriter) table(all []*remote.HostStatus) *standing.Table {
 	t := &standing.Table{Hosts: all, Now: time.Now(), Version: version(), Peers: w.e.ui.Verbose, Wrong: w.e.ui.Quiet}
 	if size, ok := w.e.ui.TerminalSize(); ok {
@@ -209,8 +209,8 @@ func (w *statusWriter) table(all []*remote.HostStatus) *standing.Table {
 	return t
 }
 
-// tellScrolled names the hosts with problems once more where the terminal does not show the
-// first lines any longer.
+// tellScrolled names the hosts with problems again if the first lines have scrolled off the
+// terminal.
 func (w *statusWriter) tellScrolled(all []*remote.HostStatus, lines int) {
 	size, ok := w.e.ui.TerminalSize()
 	if !ok || lines < size.Lines {
@@ -223,7 +223,7 @@ func (w *statusWriter) tellScrolled(all []*remote.HostStatus, lines int) {
 	}
 }
 
-// file puts the result in the place of a file.
+// file replaces a file with the result.
 func (w *statusWriter) file(text []byte) error {
 	path := w.e.cli.String("output")
 	if err := files.Replace(path, bytes.NewReader(text), files.Replacement{Mode: 0o644}); err != nil {
@@ -232,8 +232,8 @@ func (w *statusWriter) file(text []byte) error {
 	return nil
 }
 
-// compare tells what went through the tunnels since the last look. Where nobody can
-// remember that, the rate is all that is missing.
+// compare computes the traffic since the last look. If the counters cannot be kept, only
+// the rate is missing.
 func (w *statusWriter) compare(all []*remote.HostStatus) {
 	if w.looks == nil {
 		w.looks = standing.ReadLooks(looksFile(w.repo))
@@ -245,7 +245,7 @@ func (w *statusWriter) compare(all []*remote.HostStatus) {
 	}
 }
 
-// looksFile is where the last look at the hosts of a repository is kept; "": nowhere.
+// looksFile is where the counters of a repository's last look are kept; "": nowhere.
 func looksFile(repo string) string {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -103,7 +103,7 @@ func TestLabStatusForms(t *testing.T) {
 	r = l.exits(ui.ExitSome, "wgkeys status")
 	if !strings.Contains(r.Stdout, "\nghost   wg0         -") ||
 		!strings.Contains(r.Stderr, `error: cannot reach host "ghost": `) ||
-		!strings.HasSuffix(r.Stderr, "hint: once they are mended: wgkeys status ghost\n") {
+		!strings.HasSuffix(r.Stderr, "hint: once that is fixed: wgkeys status ghost\n") {
 		t.Errorf("of the host that gives no answer:\n%s%s", r.Stdout, r.Stderr)
 	}
 	l.Must(l.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
@@ -226,7 +226,7 @@ func (l statusLab) prometheus(when string, code int, lines ...string) {
 		l.Errorf("%s: the folder has\n%s", when, got)
 	}
 	r := l.exits(code, "wgkeys status --prometheus")
-	if strings.Contains(r.Stderr, "once they are mended") {
+	if strings.Contains(r.Stderr, "once that is fixed") {
 		l.Errorf("%s: the hint would write a file of some hosts: %s", when, r.Stderr)
 	}
 	for _, text := range []string{r.Stdout, l.Read(l.Basalt, "/root/collector/wgkeys.prom")} {

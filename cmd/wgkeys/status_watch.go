@@ -10,17 +10,17 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// watchEvery is what --watch does without --every.
+// watchEvery is the default of --every.
 const watchEvery = 2 * time.Second
 
-// A silent Reporter says nothing: what is said would stand in the middle of a picture.
+// A silent Reporter says nothing, since it would disturb the picture.
 type silent struct{}
 
 func (silent) Say(string, ...any) {}
 func (silent) Warn(error)         {}
 
-// watchStatus looks again and again, until the person ends it. Each look is a connection a
-// host, unless the user's own ssh_config shares one (ControlMaster).
+// watchStatus looks again and again, until the user ends it. Each look takes a connection
+// per host, unless the user's ssh_config shares one (ControlMaster).
 func watchStatus(e *env, w *statusWriter) error {
 	colours(e.ui)
 	frame, ok := e.ui.NewFrame()
@@ -31,7 +31,7 @@ func watchStatus(e *env, w *statusWriter) error {
 		frame.Show([]ui.Line{{{Text: "asking the hosts ...", Style: ui.Faint}}})
 	}
 	var before []*remote.HostStatus
-	seen, missed := false, "" // and what kept the last look from being one
+	seen, missed := false, "" // and the error of the last look
 	for {
 		begun := time.Now()
 		all, err := w.look(remote.Survey{Follow: true, Before: before})
@@ -52,7 +52,7 @@ func watchStatus(e *env, w *statusWriter) error {
 		if ui.Lost(e.ui) {
 			return nil
 		}
-		e.hosts.Batch = true // nobody is asked for a password twice a second
+		e.hosts.Batch = true // do not ask for a password twice a second
 		select {
 		case <-e.ctx.Done():
 			return nil
@@ -61,7 +61,7 @@ func watchStatus(e *env, w *statusWriter) error {
 	}
 }
 
-// show shows one of several looks: in place of the one before, or after it.
+// show shows one of several looks: over the one before, or after it.
 func (w *statusWriter) show(frame *ui.Frame, all []*remote.HostStatus) error {
 	cli := w.e.cli
 	switch {
@@ -88,7 +88,7 @@ func (w *statusWriter) title(now time.Time) ui.Line {
 	return ui.Line{{Text: title, Style: ui.Faint}}
 }
 
-// tellMissed tells why there was no look this time: in place of the table or, once, as a
+// tellMissed says why there was no look this time: in place of the table or, once, as a
 // warning.
 func (w *statusWriter) tellMissed(frame *ui.Frame, err error, missed string) string {
 	text := fault.OneLine(err)

@@ -7,9 +7,9 @@ import (
 )
 
 var (
-	takeOverFlag = &cli.BoolFlag{Name: "take-over", Usage: "make the running tunnel wgkeys' own"}
-	undoFlag     = &cli.BoolFlag{Name: "undo", Usage: "give a tunnel that was taken over back to its program"}
-	// hiddenViewFlag is how a take-over is handed to the wgkeys of another host.
+	takeOverFlag = &cli.BoolFlag{Name: "take-over", Usage: "bring the running tunnel under wgkeys"}
+	undoFlag     = &cli.BoolFlag{Name: "undo", Usage: "give a tunnel back to the program that had it"}
+	// hiddenViewFlag passes the view of a take-over to another host's wgkeys.
 	hiddenViewFlag = &cli.StringFlag{Name: "view", Hidden: true}
 )
 

@@ -47,7 +47,7 @@ func takeOverHere(e *env, v *tunnel.View) error {
 	return bootTakenOver(e, v)
 }
 
-// bootTakenOver sees to the next boot, for the program that did will not.
+// bootTakenOver sets up the next boot, since the other program no longer does it.
 func bootTakenOver(e *env, v *tunnel.View) error {
 	if v.NoBoot {
 		return nil
@@ -69,8 +69,7 @@ func bootByItself(e *env, v *tunnel.View) error {
 	return bootBy(e, s, []*tunnel.View{v})
 }
 
-// giveBackTaken gives back the tunnel that is meant: the one named, or the only one that was
-// taken over here.
+// giveBackTaken gives back the named tunnel, or the only one that was taken over here.
 func giveBackTaken(e *env) error {
 	taken := former.Taken()
 	if t := e.cli.String("tunnel"); t != "" {
@@ -95,7 +94,7 @@ func giveBackHere(e *env, name string) error {
 	if r == nil || err != nil {
 		return err
 	}
-	// Without the host's lock, which the unit of the interface waits for when it stops.
+	// Without the host's lock, for which the interface's unit waits when it stops.
 	if err := notAtBoot(e, name); err != nil {
 		return err
 	}
@@ -110,7 +109,7 @@ func giveBackHere(e *env, name string) error {
 	return nil
 }
 
-// giveBack does it, or shows what would be done: the record is nil then.
+// giveBack does it, or shows what would be done: then the record is nil.
 func giveBack(e *env, name string) (*former.Record, error) {
 	dry := e.cli.Bool("dry-run")
 	var plan *apply.Plan
@@ -130,7 +129,7 @@ func giveBack(e *env, name string) (*former.Record, error) {
 	return r, err
 }
 
-// notAtBoot has systemd not bring the tunnel up any more.
+// notAtBoot makes systemd not bring the tunnel up any more.
 func notAtBoot(e *env, name string) error {
 	for _, unit := range []string{"wgkeys@", "wgkeys-device@", "wgkeys-names@"} {
 		unit += name + ".service"

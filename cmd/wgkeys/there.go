@@ -7,7 +7,7 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// tunnelOf is the tunnel that the command is about, of which host must be one.
+// tunnelOf is the tunnel of the command; host must be in it.
 func tunnelOf(e *env, host string) (*tunnel.Tunnel, error) {
 	r, err := e.repo()
 	if err != nil {
@@ -23,12 +23,12 @@ func tunnelOf(e *env, host string) (*tunnel.Tunnel, error) {
 	return t, requireManaged(t, host)
 }
 
-// requireManaged refuses to have a host do something that nobody logs in to.
+// requireManaged refuses to work on a host that nobody logs in to.
 func requireManaged(t *tunnel.Tunnel, host string) error {
 	return t.RequireManaged(host, "wgkeys export "+host+" writes what is to be set up there by hand")
 }
 
-// confirmThere confirms on another host what waits there.
+// confirmThere confirms what waits on another host.
 func confirmThere(e *env, host string) error {
 	t, err := tunnelOf(e, host)
 	if err != nil {
@@ -37,7 +37,7 @@ func confirmThere(e *env, host string) error {
 	return e.hosts.Confirm(e.ctx, t, host, "", 0)
 }
 
-// downThere has another host undo its apply.
+// downThere makes another host undo its apply.
 func downThere(e *env, host string) error {
 	t, err := tunnelOf(e, host)
 	if err != nil {
@@ -46,15 +46,15 @@ func downThere(e *env, host string) error {
 	return e.hosts.Down(e.ctx, t, host, e.cli.Bool("dry-run"))
 }
 
-// tellRefusal tells programs, status among them, what a plan refused.
+// tellRefusal reports to programs, such as status, what a plan refused.
 func tellRefusal(e *env, name string, err error) {
 	if text := remote.RefusedBy(err); text != "" && e.cli.Bool("json") {
 		e.ui.JSON(remote.Planned{Tunnel: name, Steps: []remote.PlannedStep{}, Refused: text})
 	}
 }
 
-// applyOptions is how a view is to be applied on another host: unless something else was
-// asked for, to be confirmed in half a minute.
+// applyOptions are those for another host: by default it has to be confirmed within half a
+// minute.
 func applyOptions(e *env, planOnly bool) remote.ApplyOptions {
 	o := remote.ApplyOptions{PlanOnly: planOnly, Unknown: e.cli.Bool("unknown"), Confirm: defaultConfirm}
 	if e.cli.IsSet("confirm") {

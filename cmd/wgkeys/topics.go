@@ -30,7 +30,7 @@ func topics() []topic {
 	for _, file := range files {
 		text, err := guides.ReadFile(file)
 		if err != nil {
-			panic(err) // it is a part of this program
+			panic(err) // it is embedded in this program
 		}
 		title, _, _ := strings.Cut(strings.TrimPrefix(string(text), "# "), "\n")
 		all = append(all, topic{strings.TrimSuffix(path.Base(file), ".md"), title, readable(string(text))})
@@ -38,7 +38,7 @@ func topics() []topic {
 	return all
 }
 
-// readable leaves out the comments, which tell the tests how to run what the guide shows.
+// readable leaves out the comments, which say to the tests how to run the examples.
 func readable(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {

@@ -23,13 +23,13 @@ func uninstallCommand() (*cli.Command, func(*env) error) {
 		Name: "uninstall",
 		UsageText: "wgkeys uninstall shale\n" +
 			"wgkeys uninstall --keys -y shale",
-		Usage:     "take wgkeys from hosts: they are as they were before",
+		Usage:     "remove wgkeys from hosts, and undo all that it did",
 		ArgsUsage: "[HOST...|--all]",
-		Description: "On each HOST, or without one on this machine: takes its tunnels down, has nothing\n" +
-			"bring them up any more, and removes the program, the views that apply kept and the\n" +
+		Description: "On each HOST, or without one on this machine: takes its tunnels down, also for the\n" +
+			"next boot, and removes the program, the views that apply kept and the\n" +
 			"list of replaced keys. The key files stay unless --keys is given.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "keys", Usage: "remove the key files too"}, keyFileFlag,
+			&cli.BoolFlag{Name: "keys", Usage: "also remove the key files"}, keyFileFlag,
 			allFlag, jobsFlag, stopAfterFlag, tunnelFlag, hostFlag, dryRunFlag, timeoutFlag,
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 		},
@@ -38,7 +38,7 @@ func uninstallCommand() (*cli.Command, func(*env) error) {
 
 func doUninstall(e *env) error {
 	if t := e.cli.String("tunnel"); t != "" {
-		return ui.Usage("cannot take away one tunnel alone with", "wgkeys uninstall",
+		return ui.Usage("cannot remove a single tunnel with", "wgkeys uninstall",
 			"it removes the program, and with it all of them", "wgkeys down -t "+words.ForShell(t))
 	}
 	if len(e.names()) > 0 || e.cli.Bool("all") {
@@ -47,16 +47,16 @@ func doUninstall(e *env) error {
 	return uninstallHere(e)
 }
 
-// questionThere is what a person is asked about other hosts.
+// questionThere is the question to the user about other hosts.
 func questionThere(hosts []string, keys bool) string {
-	q := "take wgkeys and all its tunnels from " + ui.Naming(hosts)
+	q := "remove wgkeys and all its tunnels from " + ui.Naming(hosts)
 	if keys {
 		q += ", and remove the key files there, also keys that are nowhere else"
 	}
 	return q + "?"
 }
 
-// uninstallThere takes it from other hosts.
+// uninstallThere removes it from other hosts.
 func uninstallThere(e *env) error {
 	w, err := newWorkers(e)
 	if err != nil {
@@ -79,15 +79,15 @@ func uninstallThere(e *env) error {
 			return nil
 		}
 		if errors.Is(err, ssh.ErrUnreachable) {
-			return fault.WrapHost(err, "not known to be without wgkeys is host", host,
-				"if it was begun there, it comes to its end by itself, also where ssh went through the tunnel")
+			return fault.WrapHost(err, "cannot tell whether wgkeys was removed from host", host,
+				"if it was begun there, the host finishes it by itself, even if ssh went through the tunnel")
 		}
 		return err
 	})
 }
 
-// keyFlags tell a host the key files that push may have brought there, where they are to be
-// removed: where no tunnel was applied it does not know them.
+// keyFlags name the key files that push may have brought to a host, if they have to be
+// removed: without an applied tunnel the host does not know them.
 func (w *workers) keyFlags(host string) (flags []string, err error) {
 	if !w.cli.Bool("keys") {
 		return nil, nil

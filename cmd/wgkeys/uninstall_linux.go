@@ -40,14 +40,14 @@ func uninstallHere(e *env) error {
 	return r.run()
 }
 
-// A removal takes wgkeys from this machine.
+// A removal removes wgkeys from this machine.
 type removal struct {
 	*env
 	host.Removal
 }
 
 func (r *removal) question() string {
-	q := "take wgkeys from this machine"
+	q := "remove wgkeys from this machine"
 	if len(r.Applied) > 0 {
 		q += ", and its tunnels down: " + strings.Join(r.Applied, ", ")
 	}
@@ -64,7 +64,7 @@ func (r *removal) keysToRemove() []string {
 	return nil
 }
 
-// show tells what would be done.
+// show shows what would be done.
 func (r *removal) show() error {
 	for _, name := range r.Applied {
 		r.ui.Printf("wgkeys down -t %s\n", name)
@@ -80,7 +80,7 @@ func (r *removal) show() error {
 	return ui.ExitWith(ui.ExitFindings, nil)
 }
 
-// run removes all of it, the program last: as long as it is there, the rest can be tried
+// run removes all of it, the program last: as long as that exists, the rest can be tried
 // again.
 func (r *removal) run() error {
 	for _, name := range r.Applied {
@@ -117,7 +117,7 @@ func (r *removal) run() error {
 	return nil
 }
 
-// program is this program's file, where it is not a package's.
+// program is this program's file, unless it belongs to a package.
 func (r *removal) program() []string {
 	if boot.Packaged() || !isThere(boot.Program()) {
 		return nil

@@ -10,8 +10,7 @@ import (
 //
 //	go build -ldflags '-X main.release=1.0.0' ./cmd/wgkeys
 //
-// In other builds it is empty, and the version is that of the module. Such a build knows
-// nothing of git, and its commit and the time of that are set too.
+// In other builds it is empty, and the version is that of the module.
 var release, commit, committed string
 
 // textsOf is the date of the manual where the build does not know that of its commit. A
@@ -47,13 +46,12 @@ func thisBuild() build {
 	return b
 }
 
-// version is one line that tells this wgkeys from others. Hosts compare it with their own:
-// it says nothing of the machine, so that one release is the same on all of them.
+// version is one line that identifies this wgkeys. Hosts compare it with their own, so it
+// says nothing about the machine.
 func version() string { return thisBuild().String() }
 
-// String is the version of the release or of the module, "devel" for one built from a
-// working folder, with the commit and its date where the build knows them, and the Go
-// that built it.
+// String is the version of the release or of the module, "devel" for a build from a working
+// folder, with the commit and its date if the build knows them, and the version of Go.
 func (b build) String() string {
 	var about []string
 	if b.revision != "" {

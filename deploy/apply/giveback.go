@@ -122,7 +122,7 @@ func (p *planner) removeAdded(was *Adopted) {
 	for resource := range backwards(p.mine.Order) {
 		switch {
 		case theirs[resource] || gone[resource]:
-		case resource.Kind == journal.Link, resource.Kind == journal.DNS: // the link stays; its resolvers are the other program's
+		case resource.Kind == journal.Link, resource.Kind == journal.DNS: // the link stays
 		case resource.Kind == journal.Address:
 			removeOf(p, resource, p.state.Addresses, func(a Address) Change { return AddressChange{link, a, false} })
 		case resource.Kind == journal.Route:

@@ -8,5 +8,5 @@ import (
 
 // Receive would take key files on this machine.
 func Receive(io.Reader, io.Writer, []string) error {
-	return fault.New("this machine is none that tunnels are on:", "windows", "hosts run Linux", "")
+	return fault.New("this machine cannot be a host:", "windows", "hosts run Linux", "")
 }

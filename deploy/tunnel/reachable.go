@@ -16,7 +16,7 @@ func (l *linter) reach(h *host) {
 			"host %q is not reachable, but has an endpoint in %s", h.name, h.endpoint.pos)
 	case h.reachable.val && l.t.listenPortOf(h) == 0:
 		l.add(h.reachable.pos, "write listen_port = under [hosts."+h.name+"]",
-			"host %q is reachable at a port that nobody knows: listen_port 0 lets the kernel choose one", h.name)
+			"host %q is reachable at an unknown port: listen_port 0 lets the kernel choose one", h.name)
 	case h.reachable.val && !h.endpoint.given():
 		l.unreached(h)
 	}

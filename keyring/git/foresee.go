@@ -133,7 +133,7 @@ func signs(ctx context.Context, top string) error {
 		_, err = try("commit-tree", "-S", "-m", "wgkeys tries whether git can sign", strings.TrimSpace(string(tree)))
 	}
 	if err != nil {
-		return fault.WrapFile(err, "no commit can be made in", top, "mend that, then this again; or without --commit")
+		return fault.WrapFile(err, "no commit can be made in", top, "fix that, then this again; or without --commit")
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func (s *session) fault(err error) error {
 	case errors.Is(err, exec.ErrNotFound):
 		return fault.New("no program for the age plugin", who, "it is in no folder of PATH", "install "+who)
 	case errors.Is(err, ErrInterrupted):
-		return fault.Wrap(err, "nobody waits any more for", who, "")
+		return fault.Wrap(err, "gave up waiting for", who, "")
 	case errors.Is(err, ErrSilent):
 		return fault.Wrap(err, "the age plugin failed:", who,
 			"plug in the key that it waits for, or name another identity with -i FILE")

@@ -43,7 +43,7 @@ func Exposed(ctx context.Context, r *repo.Repo, who string) (*Exposure, error) {
 	}
 	tops := r.Tops()
 	if tops == nil {
-		return nil, fault.NewFile("no history of", r.Dir, "it is not in git: nobody knows what was encrypted to whom before",
+		return nil, fault.NewFile("no history of", r.Dir, "it is not in git: what was encrypted to whom before is not known",
 			"git init "+r.Dir)
 	}
 	if err := r.RequireCheckedOut(ctx); err != nil {
@@ -277,7 +277,7 @@ func ExposedFindings(ctx context.Context, r *repo.Repo, say ui.Reporter, who str
 	}
 	for _, path := range l.now {
 		c.found = append(c.found, Finding{Check: "leaver", File: path, Hint: l.replaceUnknown(path),
-			What: fmt.Sprintf("not known who can read %q: it does not say to whom it is encrypted, for wgkeys did not make it",
+			What: fmt.Sprintf("not known who can read %q: it does not say to whom it is encrypted, since wgkeys did not make it",
 				path)})
 	}
 	l.warn(say, l.once)
@@ -298,7 +298,7 @@ func (l *Exposure) warn(say ui.Reporter, paths []string) {
 			who = fmt.Sprintf("%s and %d more", path, len(paths)-most-1)
 		}
 		say.Warn(fault.New("not known who could read", who,
-			"a version of it does not say to whom it is encrypted, for wgkeys did not make it", l.replaceUnknown(path)))
+			"a version of it does not say to whom it is encrypted, since wgkeys did not make it", l.replaceUnknown(path)))
 		if i == most {
 			return
 		}

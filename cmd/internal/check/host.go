@@ -104,7 +104,7 @@ func (h *hostCheck) key() {
 }
 
 // noMeta formats a file and a host: a former recipient may be able to open it.
-const noMeta = "%s of host %q does not say to whom it is encrypted, for wgkeys did not make it"
+const noMeta = "%s of host %q does not say to whom it is encrypted, since wgkeys did not make it"
 
 // open checks whether a private key opens and belongs to its public key.
 func (h *hostCheck) open(file string, public keyring.PublicKey) {

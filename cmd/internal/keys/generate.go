@@ -79,7 +79,7 @@ func (g *generator) warnUnnamed(host string, made bool) {
 	hint := "write [hosts." + host + "] into tunnels/" + g.tunnel + ".toml"
 	if made {
 		r := g.maker.Repo
-		hint += ", or if this was a slip: rm " + repo.Existing(r.Ring.Path(host, g.tunnel),
+		hint += ", or if the name is wrong: rm " + repo.Existing(r.Ring.Path(host, g.tunnel),
 			r.Vault.Path(host, vault.KeyFile(g.tunnel)))
 	}
 	g.maker.Report.Warn(fault.New("not yet a host of tunnel", g.tunnel, "tunnels/"+g.tunnel+".toml does not name "+host,

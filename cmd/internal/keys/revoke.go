@@ -110,7 +110,7 @@ func (x *rotation) refuse(ctx context.Context) error {
 
 // behind refuses to replace a key that is no longer in use: the host has another one that
 // this clone does not know, and so has a peer of it. The host alone is not trusted, since
-// the thief may control it.
+// whoever stole the key may control it.
 func (x *rotation) behind(ctx context.Context, next keyring.PublicKey) error {
 	if x.o.Unknown {
 		return nil

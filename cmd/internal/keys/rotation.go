@@ -182,7 +182,7 @@ func (x *rotation) nextKey(ctx context.Context) (keyring.PublicKey, error) {
 	case x.onHost():
 		which := rotate.Next
 		if x.o.Now {
-			which = rotate.Fresh // a key that the repository does not know may be the thief's
+			which = rotate.Fresh // a key that the repository does not know may belong to whoever stole the old one
 		}
 		if public, err = x.maker.makeOnHost(ctx, x.tunnel, x.host, which); err != nil {
 			return public, err

@@ -35,9 +35,9 @@ func (k *KeyHistory) NewerThere(ctx context.Context, tunnel, peer, want, has str
 	if !ok {
 		return err
 	}
-	what, key := "the repository may be behind: it was not to replace the key on host", has
+	what, key := "the repository may be behind: it did not replace the key on host", has
 	if peer != "" {
-		what, key = "the repository may be behind: it was not to replace the preshared key with "+peer+" on host",
+		what, key = "the repository may be behind: it did not replace the preshared key with "+peer+" on host",
 			"the one with the fingerprint "+has
 	}
 	why := "that is " + key + "; " + unknown.why

@@ -65,7 +65,7 @@ func (c *changes) Commit(ctx context.Context, say ui.Reporter, verb string, line
 		}
 	} else {
 		failed = fault.WrapFile(failed, "no commit was made; the files are as they were written in", c.dir,
-			fmt.Sprintf("mend that, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s commit", ui.Quoted(c.dir),
+			fmt.Sprintf("fix that, then: git -C %[1]s add -A -- %[2]s && git -C %[1]s commit", ui.Quoted(c.dir),
 				c.touchedNames()))
 	}
 	return errors.Join(err, failed)
