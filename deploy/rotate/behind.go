@@ -6,10 +6,9 @@ import (
 	"wgkeys/keyring"
 )
 
-// OtherKey returns the key that the host uses where that is neither old nor next, and a
-// peer that has none of the two has that one; else zero. The host is asked last, and
-// only where a peer gives reason to: whoever stole its key may have it, and it may say
-// nothing.
+// OtherKey returns the key that the host uses if that is neither old nor next, and a peer
+// that has none of these two has that key; otherwise zero. The host is asked last, and only
+// if a peer gives reason to: whoever stole its key may control it, and it may not answer.
 func (r *Rotation) OtherKey(ctx context.Context, old, next keyring.PublicKey) keyring.PublicKey {
 	answers := make([]Answer, len(r.Peers))
 	r.peers(ctx, func(ctx context.Context, i int, p Participant) error {

@@ -9,26 +9,26 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// claimFor is for how long a controller has a host to itself: from the moment
-// before it arms the first watcher until the switch begins, which lasts as long as
-// it takes to reach the slowest peer. It is renewed, so that a controller that was
-// lost is waited for no longer than this. The way to the host may be crowded by our own
-// connections to many peers, through one bastion, say: see reach.
+// claimFor is how long a controller has a host to itself: from the moment before it arms
+// the first watcher until the switch begins, which takes as long as reaching the slowest
+// peer. It is renewed, so that nobody waits longer than this for a controller that was
+// lost. Our own connections to many peers, for instance through one bastion, may crowd the
+// way to the host: see reach.
 const claimFor = 20 * time.Second
 
-// reach is the time that it may take to reach some of the peers, a few at once, beyond
-// what is planned for the first ones. To look at all has taken a while: to have each
-// start a watcher may take four times that, and no bastion is too slow for it.
+// reach is the time that it may take to reach some of the peers, a few at once, beyond what
+// is planned for the first ones. To look at all of them has taken a while; to start a
+// watcher on each may take four times that, so that no bastion is too slow.
 func (r *Rotation) reach() time.Duration {
 	planned := time.Duration(len(r.Peers)/max(1, r.Jobs)) * 5 * time.Second
 	return min(max(planned, 4*r.looked-claimFor), 30*time.Minute)
 }
 
-// claim has the host refuse every other run until keep is called, and claimFor
-// after that. Two controllers with the same next key, in two clones of the
-// repository, would else end each other's watchers, and one of them would switch
-// with nobody there to follow. Another run may have come and gone since the survey:
-// then nothing of it is true any more.
+// claim makes the host refuse every other run until keep is called, and for claimFor after
+// that. Two controllers with the same next key, in two clones of the repository, would
+// otherwise end each other's watchers, and one of them would switch without anyone to
+// follow. Another run may have come and gone since the survey: then its results are
+// outdated.
 func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error) {
 	r.run = rand.Text()
 	within := claimFor + r.reach()
@@ -39,7 +39,7 @@ func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error
 			"git pull, then "+r.Commands.Run("rotate", r.Host.Host))
 	}
 	if err != nil {
-		r.unclaim(context.WithoutCancel(ctx)) // the answer may be all that was lost
+		r.unclaim(context.WithoutCancel(ctx)) // perhaps only the answer was lost
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
@@ -52,14 +52,14 @@ func (r *Rotation) claim(ctx context.Context, s *Survey) (keep func(), err error
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				r.claimWithin(ctx, within) // the switch tells whether it was in vain
+				r.claimWithin(ctx, within) // the switch reports whether it failed
 			}
 		}
 	})
 	return func() { stop(); group.Wait() }, nil
 }
 
-// unclaim gives the host back. One that cannot be reached is free a little later.
+// unclaim releases the host. A host that cannot be reached is free a little later.
 func (r *Rotation) unclaim(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -17,13 +17,13 @@ import (
 // A Participant is a host as the controller reaches it.
 type Participant struct {
 	Host    string
-	KeyFile string // of its private key, absolute, on the host
-	Upgrade string // how wgkeys is upgraded there; "": not told
+	KeyFile string // absolute path of its private key on the host
+	Upgrade string // how to upgrade wgkeys there; "": not known
 	Ask     func(context.Context, Request) (Answer, error)
 }
 
-// A Rotation is the controller's role: one host gets another key, all its peers
-// follow at once.
+// A Rotation is the controller's role: one host gets another key, and all its peers follow
+// at the same time.
 type Rotation struct {
 	Tunnel   string
 	Host     Participant
@@ -35,21 +35,21 @@ type Rotation struct {
 	Flags    []string // of the command line, for a hint that repeats it
 	Commands words.Commands
 
-	// NoAnswer reports whether an error means that a host could not be asked at all. A
-	// peer that could not, or with which there is no session, is left behind by
-	// SkipUnreachable, and is in LeftBehind then.
+	// NoAnswer reports whether an error means that a host could not be asked at all. With
+	// SkipUnreachable such a peer, or one without a session, is left behind, and is in
+	// LeftBehind then.
 	NoAnswer        func(error) bool
 	SkipUnreachable bool
 	LeftBehind      []string
 
-	run      string        // names this run; see claim
+	run      string        // identifies this run; see claim
 	looked   time.Duration // how long the last look at all hosts took
 	replaced atomic.Bool   // see Replaced
 }
 
 // An Event is something that happened.
 type Event struct {
-	Host   string            `json:"host"` // whose key is replaced
+	Host   string            `json:"host"` // the host whose key is replaced
 	Tunnel string            `json:"tunnel"`
 	Phase  string            `json:"phase"`          // "plan", "look", "staged", "proved" or "refused", and "finished"
 	Text   string            `json:"text,omitempty"` // in words
@@ -64,8 +64,8 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 	if err != nil {
 		return err
 	}
-	// The host first: a switch that is on its way to it still must find no claim, or
-	// nobody would follow. Where that is not certain the watchers wait for it.
+	// The host first: a switch that is still on its way to it must find no claim, or nobody
+	// would follow. If that is not certain the watchers wait for it.
 	giveUp := func(err error) error {
 		ctx := context.WithoutCancel(ctx)
 		if r.unclaim(ctx) == nil {
@@ -80,7 +80,7 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 	}
 	r.report("staged", "the next key of %s waits at %s", r.Host.Host, count(len(r.Peers), "peer"))
 	record, err := r.switchOver(ctx, s, next)
-	// From here on there is no way back for us, whoever wants us to stop.
+	// From here on there is no way back, even if the user interrupts.
 	ctx = context.WithoutCancel(ctx)
 	switch {
 	case errors.Is(err, errNotBegun):
@@ -103,10 +103,10 @@ func (r *Rotation) Replace(ctx context.Context, s *Survey, next keyring.PublicKe
 	return err
 }
 
-// errNotBegun marks the error of a switch that never was.
+// errNotBegun marks the error of a switch that did not begin.
 var errNotBegun = errors.New("nothing was changed")
 
-// namesOf returns the hosts with the given keys, for the end of a sentence.
+// namesOf returns the names of the hosts with the given keys, for the end of a sentence.
 func (s *Survey) namesOf(r *Rotation, keys []keyring.PublicKey) string {
 	text := ""
 	for _, key := range keys {
@@ -135,14 +135,14 @@ func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) e
 	})
 }
 
-// patience is how long the first watcher may have to wait: until the last one is
-// there, and the switch.
+// patience is how long the first watcher may have to wait: until the last one is ready, and
+// the switch begins.
 func (r *Rotation) patience() time.Duration {
 	return time.Minute + r.reach()
 }
 
-// switchOver switches, and hears from the host or, where the connection is lost, from
-// another connection, what became of it.
+// switchOver makes the host switch, and learns the outcome from the host or, if the
+// connection is lost, over another connection.
 func (r *Rotation) switchOver(ctx context.Context, s *Survey, next keyring.PublicKey) (*Record, error) {
 	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next,
 		KeyFile: r.Host.KeyFile, Run: r.run, Hold: !r.NoHold && s.host.CanHold, Prove: s.proof()}
@@ -169,16 +169,16 @@ func (r *Rotation) switchOver(ctx context.Context, s *Survey, next keyring.Publi
 	return a.Record, err
 }
 
-// before reports whether a host that has r now has begun nothing since it gave the
+// before reports whether a host whose record is r has begun nothing since it gave the
 // answer: an earlier attempt with the same next key leaves its record behind.
 func (a Answer) before(r *Record) bool {
 	return r == nil || a.Record != nil && a.Record.Next == r.Next && a.Record.Since == r.Since
 }
 
-// end tells the watchers that nothing more is to come; with old, that the next key
-// is in use for good. One that cannot be reached now ends by itself. But where its
-// host has booted since it is gone, and the host has the old key: so the rotation is not
-// over until all have been heard.
+// end tells the watchers that nothing more will come; with old, that the next key is in use
+// permanently. A watcher that cannot be reached now ends by itself. But if its host has
+// rebooted since, the watcher is gone, and the host has the old key: so the rotation is not
+// over until all have answered.
 func (r *Rotation) end(ctx context.Context, old, next keyring.PublicKey) error {
 	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -194,10 +194,9 @@ func (r *Rotation) end(ctx context.Context, old, next keyring.PublicKey) error {
 	})
 }
 
-// Finish completes the rotation of a host that uses next already: an earlier run
-// was lost after the switch. What the kernels and key files have does not tell
-// whether the hosts remember it for the next boot, so all are asked; they do
-// nothing where nothing is left to do.
+// Finish completes the rotation of a host that uses next already: an earlier run was lost
+// after the switch. The kernels and key files do not show whether the hosts have stored it
+// for the next boot, so all are asked; they do nothing if nothing is left to do.
 func (r *Rotation) Finish(ctx context.Context, old, next keyring.PublicKey) error {
 	if _, err := r.Host.ask(ctx, Request{Do: DoPromote, Tunnel: r.Tunnel, Next: next,
 		KeyFile: r.Host.KeyFile}); err != nil {
@@ -217,23 +216,23 @@ func (r *Rotation) replace(ctx context.Context, p Participant, old, next keyring
 	return err
 }
 
-// Look asks the host how its tunnel stands.
+// Look asks the host for the state of its tunnel.
 func (p Participant) Look(ctx context.Context, tunnel string) (Answer, error) {
 	return p.ask(ctx, Request{Do: DoLook, Tunnel: tunnel, KeyFile: p.KeyFile})
 }
 
-// A Which is which key a host is to make.
+// A Which says which key a host should make.
 type Which int
 
 const (
 	First Which = iota // the first one
-	Next               // the next one; one that it has made before is the one
+	Next               // the next one; if it has made one before, that one
 	Fresh              // the next one; one that it has may be stolen
 )
 
-// Make has the host make a private key and returns the public one.
+// Make makes a private key on the host and returns the public one.
 func (p Participant) Make(ctx context.Context, tunnel string, which Which) (keyring.PublicKey, error) {
-	if which == Fresh { // whoever stole the key may have the host
+	if which == Fresh { // whoever stole the key may control the host
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, armFor)
 		defer cancel()
@@ -246,7 +245,7 @@ func (p Participant) Make(ctx context.Context, tunnel string, which Which) (keyr
 	return a.Made, err
 }
 
-// ask adds the name of the host to what it says.
+// ask adds the name of the host to its errors.
 func (p Participant) ask(ctx context.Context, q Request) (Answer, error) {
 	a, err := p.askIn(ctx, q)
 	if err != nil {

@@ -6,12 +6,12 @@ import "context"
 type Look struct {
 	Tunnel  string
 	KeyFile string // of the host's private key
-	View    []byte // what an apply is to have
+	View    []byte // the view that an apply would have
 }
 
-// LookAndPlan asks the host at once how several of its tunnels stand, and what an apply of
-// their views would do. There is an answer, or an error, for each. An older host does not
-// tell the latter, and is asked for each tunnel apart.
+// LookAndPlan asks the host at once for the state of several of its tunnels, and for what
+// an apply of their views would do. There is an answer, or an error, for each. An older
+// host does not answer the second question, and is asked for each tunnel separately.
 func (p Participant) LookAndPlan(ctx context.Context, looks []Look) (answers []Answer, errs []error) {
 	q, left := Request{}, maxView
 	for i, l := range looks {

@@ -7,18 +7,18 @@ import (
 )
 
 // An opening is the order in which a switch begins the handshakes with its peers: a few at
-// once, and the next ones as those are proved. Hundreds at the same moment would all be
-// answered late, and some with a cookie, after which a peer is silent for 5 s. A peer
-// that has to wait loses nothing: it still uses the session that it has.
+// once, and more as those are proved. Hundreds at the same moment would all be answered
+// late, and some with a cookie, after which a peer is silent for 5 s. A peer that has to
+// wait loses nothing: it still uses its present session.
 type opening struct {
 	begun  map[keyring.PublicKey]bool
 	most   int           // how many may be under way
-	proved int           // when it was last looked
-	moved  time.Duration // when one was proved or begun with
+	proved int           // when it was last looked at
+	moved  time.Duration // when one was last proved or begun
 }
 
 // next returns the peers to begin with now, of those that have not proved the next key.
-// Those that are far away or asleep hold up the rest for no longer than silent.
+// Peers that are far away or asleep delay the rest for no longer than silent.
 func (o *opening) next(waiting []keyring.PublicKey, proved int, now time.Duration) []keyring.PublicKey {
 	if o.begun == nil {
 		o.begun, o.most, o.moved, o.proved = map[keyring.PublicKey]bool{}, atOnce, now, proved
@@ -41,14 +41,14 @@ func (o *opening) next(waiting []keyring.PublicKey, proved int, now time.Duratio
 	return idle[:min(len(idle), max(0, o.most-(len(waiting)-len(idle))))]
 }
 
-// begin remembers that the handshakes have begun.
+// begin records that the handshakes have begun.
 func (o *opening) begin(keys []keyring.PublicKey) {
 	for _, key := range keys {
 		o.begun[key] = true
 	}
 }
 
-// others are the peers that prove nothing.
+// others are the peers that have nothing to prove.
 func others(live Live, prove map[keyring.PublicKey]time.Time) (keys []keyring.PublicKey) {
 	for key := range live.Peers {
 		if _, ok := prove[key]; !ok {

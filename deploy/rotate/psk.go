@@ -11,13 +11,12 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// A Pair is two hosts that share a preshared key, which is to be replaced.
+// A Pair is two hosts whose preshared key is replaced.
 //
-// WireGuard mixes it into the handshake and nothing else: a session goes on with what
-// it has until REJECT_AFTER_TIME, three minutes, and is renewed after two
-// (REKEY_AFTER_TIME). So nothing is lost if both ends change while the session is young.
-// A handshake in between fails, for the ends have different keys, and is tried again
-// after 5 s (REKEY_TIMEOUT).
+// WireGuard mixes it into the handshake and nothing else: a session keeps its own until
+// REJECT_AFTER_TIME, three minutes, and is renewed after two (REKEY_AFTER_TIME). So nothing
+// is lost if both ends change while the session is young. A handshake in between fails,
+// since the ends have different keys, and is tried again after 5 s (REKEY_TIMEOUT).
 type Pair struct {
 	Tunnel   string
 	Commands words.Commands
@@ -26,18 +25,18 @@ type Pair struct {
 	Report   func(string)
 }
 
-// young is the age up to which a session is not about to be renewed. What is left to
-// REKEY_AFTER_TIME is for both ends to be told.
+// young is the age up to which a session is not about to be renewed. The time from then to
+// REKEY_AFTER_TIME is for both ends to change.
 const young = 95 * time.Second
 
-// Fingerprints returns the fingerprints of the preshared keys in use at both ends; "" where the
-// tunnel is not up, or knows no such peer.
+// Fingerprints returns the fingerprints of the preshared keys in use at both ends; "" if
+// the tunnel is not up, or has no such peer.
 func (p *Pair) Fingerprints(ctx context.Context) (prints [2]string, err error) {
 	_, prints, err = p.look(ctx)
 	return prints, err
 }
 
-// look asks both ends how they stand, and then for their fingerprints.
+// look asks both ends for their state, and then for their fingerprints.
 func (p *Pair) look(ctx context.Context) (live [2]Answer, prints [2]string, err error) {
 	err = p.both(func(i int) (err error) {
 		live[i], err = p.Ends[i].Look(ctx, p.Tunnel)
@@ -58,14 +57,14 @@ func (p *Pair) look(ctx context.Context) (live [2]Answer, prints [2]string, err 
 	return live, prints, err
 }
 
-// Replace has both ends use the preshared key that is in their files, which has this
-// fingerprint. An end whose tunnel is not up uses it when it comes up.
+// Replace makes both ends use the preshared key in their files, which has this fingerprint.
+// An end whose tunnel is not up uses it when it comes up.
 func (p *Pair) Replace(ctx context.Context, fingerprint string) error {
 	live, err := p.quiet(ctx)
 	if err != nil {
 		return err
 	}
-	// From the first end on there is no way back for us, whoever wants us to stop.
+	// After the first end has changed there is no way back, even if the user interrupts.
 	ctx = context.WithoutCancel(ctx)
 	var done [2]bool
 	var failed error
@@ -93,8 +92,8 @@ func (p *Pair) Replace(ctx context.Context, fingerprint string) error {
 	return nil
 }
 
-// quiet waits until the session of the pair is young, and renews one that is used no
-// more. Where there is no session there is none to be kept.
+// quiet waits until the session of the pair is young, and renews one without traffic.
+// Without a session nothing can be lost.
 func (p *Pair) quiet(ctx context.Context) ([2]Answer, error) {
 	var live [2]Answer
 	reported := false
@@ -125,9 +124,10 @@ func (p *Pair) quiet(ctx context.Context) ([2]Answer, error) {
 	}
 }
 
-// PSK returns the fingerprint of the preshared key that the host uses with a peer: "" where
-// there is none, the tunnel is not up, or has no such peer. With file it first uses the
-// one there, which has the given fingerprint; where it is not up, it will when it is.
+// PSK returns the fingerprint of the preshared key that the host uses with a peer: "" if
+// there is none, the tunnel is not up, or has no such peer. With file it first makes the
+// host use the one in that file, which has the given fingerprint; if the tunnel is not up,
+// it will use it later.
 func (p Participant) PSK(ctx context.Context, tunnel string, peer keyring.PublicKey, file, fingerprint string) (
 	inUse string, err error,
 ) {
@@ -147,5 +147,5 @@ func (p *Pair) both(do func(i int) error) error {
 	return errors.Join(first, <-errs)
 }
 
-// String names the pair.
+// String describes the pair.
 func (p *Pair) String() string { return fmt.Sprintf("%s, %s", p.Ends[0].Host, p.Ends[1].Host) }

@@ -6,98 +6,98 @@ import (
 	"wgkeys/keyring"
 )
 
-// A Phase tells how far one host has come in a rotation.
+// A Phase is the state of one host in a rotation.
 type Phase string
 
 const (
 	Armed    Phase = "armed"    // ready; nothing has changed
 	switched Phase = "switched" // the next key is in use, and may have to be given up
 	back     Phase = "back"     // the old key is in use again
-	Kept     Phase = "kept"     // the next key, for good
-	returned Phase = "returned" // the old key, for good, or whatever is left where Why says so
+	Kept     Phase = "kept"     // the next key, permanently
+	returned Phase = "returned" // the old key, permanently, or the state that Why describes
 )
 
 // How long things may take.
 const (
-	// deadMan is how long the switch waits for proof at least. WireGuard begins a
-	// handshake again after 5 s (REKEY_TIMEOUT): one that was lost is allowed for.
-	// perPeer is allowed on top for each peer, whose handshake costs the host and, where
-	// they share a machine or a line, the others time; and mostProof is enough for any
-	// number: a peer that is cut off is without the host for so long.
+	// deadMan is how long the switch waits for proof at least. WireGuard begins a handshake
+	// again after 5 s (REKEY_TIMEOUT), so one may be lost. perPeer is added for each peer,
+	// whose handshake takes time of the host and, if they share a machine or a line, of the
+	// others; mostProof is the limit: a peer that is cut off is without the host for so
+	// long.
 	deadMan   = 8 * time.Second
 	perPeer   = 50 * time.Millisecond
 	mostProof = 30 * time.Second
 
-	// tail is how much longer a watcher stays than the switch can go back.
+	// tail is how much longer a watcher stays after the switch can no longer go back.
 	tail = 7 * time.Second
 
-	// doubt is how long a watcher believes in a key that does not answer while
-	// packets come with the other one.
+	// doubt is how long a watcher keeps to a key that does not answer while packets come
+	// with the other one.
 	doubt = 2 * time.Second
 
-	// stragglers is how long packets may come that the other key sent before: they
-	// are no sign that the host uses it.
+	// stragglers is how long packets may arrive that the other key sent earlier: they do not
+	// show that the host uses it.
 	stragglers = time.Second
 
 	// giveUp is when a watcher ends although no key answers.
 	giveUp = 10 * time.Minute
 
-	// holdMost is how long packets are held at most. What waits longer is late
-	// for whoever sent it, and the queue fills. Up to half of it goes by before
-	// the key is changed, on a machine that is behind with what was sent before.
+	// holdMost is how long packets are held at most. What waits longer arrives late, and the
+	// queue fills. Up to half of it may pass before the key is changed, on a machine that is
+	// slow to send what was queued before.
 	holdMost = 2 * time.Second
 
-	// settled is how long nothing goes out before the key is changed, and nothing
-	// comes in before a peer follows, where packets are held: what was sent with
-	// the old key has to be through by then.
+	// settled is how long nothing is sent before the key is changed, and nothing received
+	// before a peer follows, if packets are held: by then what was sent with the old key has
+	// arrived.
 	settled = 10 * time.Millisecond
 
 	quick = time.Millisecond      // between two looks while packets wait in WireGuard's queue
-	brisk = 4 * time.Millisecond  // while they are held: each look costs the device time too
+	brisk = 4 * time.Millisecond  // while they are held: each look takes time of the device, too
 	calm  = 20 * time.Millisecond // between two looks after that
 
-	// idle is between two looks of a watcher who is told when a handshake begins, mostly:
-	// where he is not, 1000 packets a second still fit into WireGuard's queue. More do
-	// where they are held.
+	// idle is between two looks of a watcher that is usually notified when a handshake
+	// begins: if it is not, 1000 packets a second still fit into WireGuard's queue, and more
+	// if packets are held.
 	idle     = 100 * time.Millisecond
 	idleHeld = holdMost / 4
 
-	// dozing is how long a watcher who is told rests when it has followed: a hub with
-	// hundreds of peers ends them one after the other.
+	// dozing is how long a notified watcher rests after it has followed: a hub with hundreds
+	// of peers ends them one after the other.
 	dozing = 250 * time.Millisecond
 
-	// soon is for how long a handshake that has begun may be under way to the counters.
+	// soon is how long a handshake that has begun may take to show in the counters.
 	soon = 300 * time.Millisecond
 
-	// atOnce is with how many peers the switch begins a handshake at once, to begin with.
-	// A device answers with cookies, which cost the peer 5 s, when 128 handshakes wait in
-	// it (QueueHandshakeSize/8 of wireguard-go; 512 in the kernel): mostAtOnce is less.
+	// atOnce is with how many peers the switch begins handshakes at first. A device answers
+	// with cookies, which cost the peer 5 s, when 128 handshakes wait in it
+	// (QueueHandshakeSize/8 of wireguard-go; 512 in the kernel): mostAtOnce is less.
 	atOnce, mostAtOnce = 16, 96
 
-	// silent is for how long those begun with may leave the next ones waiting: they are
-	// far away, or not there.
+	// silent is how long the first peers may delay the next ones: they may be far away, or
+	// gone.
 	silent = 100 * time.Millisecond
 )
 
-// proofTime is for how long a host waits for proof from so many peers.
+// proofTime is how long a host waits for proof from so many peers.
 func proofTime(peers int) time.Duration {
 	return min(deadMan+time.Duration(peers)*perPeer, mostProof)
 }
 
-// A Record is a rotation as one host takes part in it. All times are on a clock
-// that begins with the host and that nobody sets. It holds no secret.
+// A Record is the state of a rotation on one of its hosts. All times are by a clock that
+// starts with the host and that nobody sets. It contains no secret.
 type Record struct {
 	Tunnel   string            `json:"tunnel"`
-	Host     string            `json:"host"` // whose key it is
+	Host     string            `json:"host"` // the host whose key is replaced
 	Old      keyring.PublicKey `json:"old"`
 	Next     keyring.PublicKey `json:"next"`
 	Run      string            `json:"run,omitempty"` // of the controller
 	Phase    Phase             `json:"phase"`
 	Why      string            `json:"why,omitempty"`   // it went back, or what could not be done
 	Hold     bool              `json:"hold,omitempty"`  // hold packets
-	Deadline time.Duration     `json:"deadline"`        // armed: for the end of the wait; switched: for going back
+	Deadline time.Duration     `json:"deadline"`        // armed: end of the wait; switched: time to go back
 	Since    time.Duration     `json:"since"`           // when the phase began
-	Ready    bool              `json:"ready"`           // somebody is at it
+	Ready    bool              `json:"ready"`           // a process runs the role
 	Prove    time.Duration     `json:"prove,omitempty"` // how long the switch waits for proof; 0: deadMan
 
 	// Of the switch.
@@ -107,7 +107,7 @@ type Record struct {
 	Before  map[keyring.PublicKey]time.Time `json:"before,omitempty"` // last handshakes of those who have to prove it
 	Proved  []keyring.PublicKey             `json:"proved,omitempty"`
 
-	// Of a watcher: the other key when the phase began.
+	// Of a watcher: the other key's state when the phase began.
 	Other Peer `json:"other,omitzero"`
 }
 
@@ -124,7 +124,7 @@ func (r *Record) proof() time.Duration { return min(max(r.Prove, deadMan), mostP
 // until the switch can no longer go back.
 func (r *Record) linger() time.Duration { return r.proof() + tail }
 
-// hopeless is how long a step may fail: longer than anybody waits for us.
+// hopeless is how long a step may fail: longer than anybody waits for it.
 func (r *Record) hopeless() time.Duration { return r.proof() + r.linger() }
 
 // held reports whether packets may still be held.
@@ -138,6 +138,6 @@ func (r *Record) pause() time.Duration {
 	return quick
 }
 
-// since is how long to wait for something that has been under way for so long: to look more
-// often makes it no earlier, for the look takes its processor.
+// since is how long to wait for something that has been under way for this time: looking
+// more often does not make it faster, since the look takes processor time.
 func (r *Record) since(age time.Duration) time.Duration { return max(r.pause(), min(age/4, idle)) }

@@ -1,15 +1,14 @@
 // Package rotate replaces the private key of a host, and the preshared keys with its
 // peers, while its tunnel carries traffic, and loses no packet.
 //
-// An interface has one private key and a prefix belongs to one peer, so it is
-// held that a key cannot be changed without an outage. It can, because of what
-// WireGuard does with packets that it cannot send yet: it keeps them, 128 for
-// each peer (MAX_STAGED_PACKETS in the kernel's device.h), behind a handshake;
-// and because what comes in on old sessions stays valid when the key changes.
+// An interface has one private key and a prefix belongs to one peer, so a key change seems
+// to need an outage. It does not, because WireGuard queues packets that it cannot send yet,
+// 128 for each peer (MAX_STAGED_PACKETS in the kernel's device.h), behind a handshake; and
+// because packets on old sessions stay valid when the key changes.
 //
 // # The protocol
 //
-// Basalt is to have another key; shale is one of its peers. The controller is
+// Basalt gets another key; shale is one of its peers. The controller is
 // the machine on which somebody runs wgkeys rotate. A watcher runs on shale, a
 // switch on basalt; both outlive the controller and its connections.
 //
@@ -19,28 +18,28 @@
 //     basalt has now, no allowed IPs, and a preshared key that nobody knows. The
 //     watcher looks at that peer's counter of received bytes every millisecond, once it
 //     is told of a handshake that somebody begins with shale. Until then it rests.
-//  3. The switch holds what is sent to its peers from now on, where it can, and
-//     waits until the rest is through. It sets the next private key and sends a
-//     keepalive to every peer, of many to a few at once, see opening. Basalt's packets wait now, those from shale still
-//     come in. The keepalive begins a handshake. Shale counts it, and its answer
-//     is refused by basalt, for its preshared key is wrong: nothing can come
-//     before shale is ready.
+//  3. The switch holds what is sent to its peers from now on, if it can, and
+//     waits until what was sent before has arrived. It sets the next private key and
+//     sends a keepalive to every peer, a few at once if there are many, see opening.
+//     Basalt's packets wait now, those from shale still come in. The keepalive begins a
+//     handshake. Shale counts it, and basalt refuses its answer, since its preshared key
+//     is wrong: nothing can arrive before shale is ready.
 //  4. The watcher sees the counter move, and that of the old peer stand still:
-//     what basalt sent before is through. In one message it makes the peer
+//     what basalt sent before has arrived. In one message it makes the peer
 //     again with the right preshared key, the endpoint that it was just heard
 //     from, and the allowed IPs, which leave the old peer at that moment. A
-//     peer that is new has no rate limit: shale begins a handshake at once, and
+//     new peer has no rate limit: shale begins a handshake at once, and
 //     after one round trip the packets of both ends flow.
 //  5. A handshake that is complete on both ends, made after the switch, is the
 //     proof: the end that began it heard the answer, the other one the packet
 //     after that. When every peer has proved itself to the switch, the next key
 //     file takes the place of the old one. The watchers remove the old peer.
-//  6. Where the proof stays out for longer than proofTime, the switch sets the old key again and sends
-//     keepalives with it. A watcher that hears the old key shake hands gives it
+//  6. If there is no proof within proofTime, the switch sets the old key again and sends
+//     keepalives with it. A watcher that sees a handshake with the old key gives it
 //     the allowed IPs back.
 //
-// Switch and watchers need nobody from the third step on. The controller only
-// learns what became of it; if it is lost, the next run reads it from the hosts.
+// Switch and watchers need nobody else from the third step on. The controller only
+// learns the outcome; if it is lost, the next run reads the state from the hosts.
 //
 // # Limits
 //
@@ -61,7 +60,7 @@ import (
 
 // A Tunnel is a tunnel on the host where the package's code runs.
 type Tunnel interface {
-	// Look reads what the kernel has.
+	// Look reads the state in the kernel.
 	Look() (Live, error)
 
 	// Stage adds next as a peer that can begin a handshake and not finish it:

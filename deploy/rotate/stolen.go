@@ -10,7 +10,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// ErrAccepted marks the error of a stolen key that some peer still takes.
+// ErrAccepted marks the error that some peer still accepts a stolen key.
 var ErrAccepted = errors.New("the old key is still accepted")
 
 // accepted is an error with that mark.
@@ -19,20 +19,20 @@ type accepted struct{ error }
 func (a accepted) Is(target error) bool { return target == ErrAccepted }
 func (a accepted) Unwrap() error        { return a.error }
 
-// A theft is a key that was stolen, and the one that takes its place, if there is one.
+// A theft is a key that was stolen, and its successor, if there is one.
 type theft struct {
 	*Rotation
 	old, next keyring.PublicKey
 }
 
-// ReplaceNow replaces a key that was stolen: first no peer takes the old one any more,
-// then the host gets the next one. Packets may be lost. A peer that cannot be
-// reached still takes the old key, and is an error that names it, [ErrAccepted].
+// ReplaceNow replaces a key that was stolen: first no peer accepts the old one any more,
+// then the host gets the next one. Packets may be lost. A peer that cannot be reached still
+// accepts the old key, and is an error that names it, [ErrAccepted].
 //
-// The host is armed before that, because the way to it may lead through the tunnel
-// that the peers are about to close. Whoever stole the key may have the host: the peers
-// wait for it no longer than armFor, and what it says counts for nothing. A passphrase
-// may take longer; then the host is armed beside them, where it can still be reached.
+// The host is armed before that, because the way to it may lead through the tunnel that the
+// peers are about to close. Whoever stole the key may control the host: the peers wait for
+// it no longer than armFor, and its answers are not trusted. A passphrase may take longer;
+// then the host is armed at the same time, if it can still be reached.
 func (r *Rotation) ReplaceNow(
 	ctx context.Context, old, next keyring.PublicKey, install func(context.Context) error,
 ) error {
@@ -59,14 +59,15 @@ func (r *Rotation) ReplaceNow(
 		if err == nil || !t.takesNeither(ctx, p) {
 			return err
 		}
-		// Who took it from the kernel alone, by hand, would have it again at its next boot.
+		// A peer that was removed only from the kernel, by hand, would be back after its next
+		// boot.
 		if err := t.drop(ctx, p); err != nil {
 			return err
 		}
 		return fmt.Errorf("%w: %w", errNeither, err)
 	})
 	if late && err != nil {
-		r.report("refused", "%v", err) // before whatever is waited for
+		r.report("refused", "%v", err) // before anything that has to be waited for
 	}
 	if late {
 		armed = <-done
@@ -82,12 +83,12 @@ func (r *Rotation) ReplaceNow(
 }
 
 const (
-	armFor    = 10 * time.Second // what the peers wait for the host
-	refuseFor = 30 * time.Second // what a peer has to refuse a key, and the host to be armed
+	armFor    = 10 * time.Second // how long the peers wait for the host
+	refuseFor = 30 * time.Second // how long a peer may take to refuse a key, and the host to be armed
 )
 
-// Revoke has no peer take a stolen key any more, where there is no other one to
-// take in its place.
+// Revoke makes no peer accept a stolen key any more, if there is no successor to accept
+// instead.
 func (r *Rotation) Revoke(ctx context.Context, old keyring.PublicKey) error {
 	t := theft{Rotation: r, old: old}
 	return t.refused(ctx, t.drop)
@@ -98,12 +99,12 @@ func (t theft) drop(ctx context.Context, p Participant) error {
 	return err
 }
 
-// Replaced reports whether [Rotation.ReplaceNow] found the old key in use at a peer. Where it was
+// Replaced reports whether [Rotation.ReplaceNow] found the old key in use at a peer. If
 // not, an earlier run has replaced it.
 func (r *Rotation) Replaced() bool { return r.replaced.Load() }
 
-// refused asks every peer to take a key no more, and names those that still do. An
-// interrupt does not keep it from that.
+// refused makes every peer refuse a key, and returns those that still accept it. An
+// interrupt does not stop it.
 func (t theft) refused(ctx context.Context, ask func(context.Context, Participant) error) error {
 	ctx = context.WithoutCancel(ctx)
 	return t.peers(ctx, func(ctx context.Context, i int, p Participant) error {
@@ -124,12 +125,12 @@ func (t theft) refused(ctx context.Context, ask func(context.Context, Participan
 	})
 }
 
-// errNeither marks the error of a peer that refuses the old key since before, and does
-// not take the next one.
+// errNeither marks the error of a peer that has refused the old key before, and does not
+// accept the next one.
 var errNeither = errors.New("it takes neither key")
 
-// takesNeither reports whether a peer is known to have none of the two keys. One that
-// has the next one, and an error besides, may bring the old one back at its next boot.
+// takesNeither reports whether a peer is known to have neither key. A peer that has the
+// next one, but reports an error, may restore the old one at its next boot.
 func (t theft) takesNeither(ctx context.Context, p Participant) bool {
 	a, err := p.Look(ctx, t.Tunnel)
 	_, hasOld := a.Live.Peers[t.old]
@@ -137,7 +138,7 @@ func (t theft) takesNeither(ctx context.Context, p Participant) bool {
 	return err == nil && !a.Live.PublicKey.IsZero() && !hasOld && !hasNext
 }
 
-// outcomeNow asks what became of the switch, when it was to be done.
+// outcomeNow asks for the outcome of the switch, after its time.
 func (t theft) outcomeNow(ctx context.Context) error {
 	var err error
 	for until := time.Now().Add(delay + deadMan); time.Now().Before(until) &&
@@ -147,9 +148,9 @@ func (t theft) outcomeNow(ctx context.Context) error {
 		a, err = t.Host.ask(try, Request{Do: DoOutcome, Tunnel: t.Tunnel, Next: t.next, KeyFile: t.Host.KeyFile})
 		cancel()
 		switch {
-		case err != nil: // the way there may have to come back first
+		case err != nil: // the way there may have to be restored first
 		case a.Record == nil || a.Record.Phase == Kept && a.Record.Why == "":
-			return nil // nothing was to be done, or it is
+			return nil // nothing had to be done, or it is done
 		case a.Record.Over():
 			return errors.New(a.Record.Why)
 		}
@@ -163,7 +164,7 @@ func (t theft) outcomeNow(ctx context.Context) error {
 	return err
 }
 
-// switchNow has the host change to the next key from whichever key it uses.
+// switchNow makes the host change to the next key from whichever key it uses.
 func (t theft) switchNow(ctx context.Context) error {
 	q := Request{Do: DoSwitch, Tunnel: t.Tunnel, Host: t.Host.Host, Old: t.WaitIdle(ctx, t.old), Next: t.next,
 		KeyFile: t.Host.KeyFile, Now: true, Within: delay}
@@ -174,8 +175,8 @@ func (t theft) switchNow(ctx context.Context) error {
 	return err
 }
 
-// WaitIdle waits until the host takes part in no rotation, which is not for long, and
-// returns the key that it uses: old where it cannot tell.
+// WaitIdle waits until the host takes part in no rotation, which does not take long, and
+// returns the key that it uses: old if it does not answer.
 func (r *Rotation) WaitIdle(ctx context.Context, old keyring.PublicKey) keyring.PublicKey {
 	for until := time.Now().Add(delay + mostProof + mostProof + tail); ; {
 		try, cancel := context.WithTimeout(ctx, armFor)
@@ -192,5 +193,5 @@ func (r *Rotation) WaitIdle(ctx context.Context, old keyring.PublicKey) keyring.
 	}
 }
 
-// delay is what the peers have before the host switches.
+// delay is the time that the peers have before the host switches.
 const delay = 3 * time.Second

@@ -11,19 +11,19 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// fresh is the age up to which a handshake tells that a session is alive: one
-// that is used is renewed after two minutes (REKEY_AFTER_TIME), and none is used
-// after three (REJECT_AFTER_TIME).
+// fresh is the age up to which a handshake shows that a session is alive: a session with
+// traffic is renewed after two minutes (REKEY_AFTER_TIME), and none is used after three
+// (REJECT_AFTER_TIME).
 const fresh = 150 * time.Second
 
-// A Survey is how things stand on the hosts of a rotation.
+// A Survey is the state of the hosts of a rotation.
 type Survey struct {
 	host  Answer
 	peers []Answer // as Rotation.Peers
-	names []string // of the peers, when the survey was made: some may be left behind since
+	names []string // of the peers, when the survey was made; some may have been left behind since
 }
 
-// of is what the peer said.
+// of is the answer of the peer.
 func (s *Survey) of(peer string) Answer {
 	if i := slices.Index(s.names, peer); i >= 0 {
 		return s.peers[i]
@@ -34,8 +34,8 @@ func (s *Survey) of(peer string) Answer {
 // Live is the public key that the host uses now.
 func (s *Survey) Live() keyring.PublicKey { return s.host.Live.PublicKey }
 
-// proof is for how long the host waits for proof: all hosts have to know of it. Those of the
-// version before do not, and take it for deadMan.
+// proof is how long the host waits for proof, which all hosts have to know. Hosts of the
+// previous version assume deadMan.
 func (s *Survey) proof() time.Duration {
 	for _, a := range append(s.peers[:len(s.peers):len(s.peers)], s.host) {
 		if !a.Proves {
@@ -45,7 +45,7 @@ func (s *Survey) proof() time.Duration {
 	return proofTime(len(s.peers))
 }
 
-// CannotHold tells on which hosts packets cannot be held, and why.
+// CannotHold returns the hosts on which packets cannot be held, and why.
 func (s *Survey) CannotHold(r *Rotation) []string {
 	var names []string
 	add := func(a Answer, host string) {
@@ -63,10 +63,9 @@ func (s *Survey) CannotHold(r *Rotation) []string {
 	return names
 }
 
-// Survey asks all hosts. It refuses what cannot be rotated: a tunnel that is not
-// up, a peer that cannot be reached or does not know the host. Where another run
-// has left something under way, it waits for the end of that, and ends what an
-// earlier run for the same key has left.
+// Survey asks all hosts. It refuses if the key cannot be rotated: a tunnel that is not up,
+// a peer that cannot be reached or does not know the host. If another run is under way it
+// waits for its end, and it ends what an earlier run for the same key has left.
 func (r *Rotation) Survey(ctx context.Context) (*Survey, error) {
 	until, last := time.Now().Add(r.patience()+mostProof+mostProof+tail), ""
 	var before *Survey
@@ -109,7 +108,7 @@ func (r *Rotation) look(ctx context.Context) (*Survey, error) {
 		} else {
 			s.peers[i] = a
 		}
-		if err == nil && a.Protocol != Protocol { // enough for a look, not for the rest
+		if err == nil && a.Protocol != Protocol { // enough for a look, but not for the rest
 			err = p.otherVersion(a)
 		}
 		return err
@@ -131,18 +130,19 @@ func noAnswer(r *Rotation, err error) bool {
 	return err != nil && r.NoAnswer != nil && r.NoAnswer(err)
 }
 
-// unwilling is the error of a peer that stands in the way, with how to leave all like it
-// behind.
+// unwilling is the error of a peer that prevents the rotation, with the command that leaves
+// all such peers behind.
 func unwilling(r *Rotation, peer string, err error, skip string) error {
-	if errors.Is(err, ErrVersion) { // to leave the peer behind would be no help
+	if errors.Is(err, ErrVersion) { // leaving the peer behind would not help
 		return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+" with peer", peer, "")
 	}
 	return fault.WrapHost(err, "will not rotate the key of "+r.Host.Host+": no answer from peer", peer,
 		"mend that, or "+skip)
 }
 
-// skippingAll is how to leave behind all peers that stand in the way, whether they cannot be
-// asked or lack wgkeys: a command for some of them would fail with the others.
+// skippingAll is the command that leaves behind all peers that prevent the rotation,
+// whether they cannot be reached or lack wgkeys: a command for some of them would fail
+// because of the others.
 func skippingAll(r *Rotation, errs []error) string {
 	var silent, others []string
 	for i, err := range errs {
@@ -172,7 +172,8 @@ func skippingAll(r *Rotation, errs []error) string {
 	return "leave those peers behind: " + line
 }
 
-// skipping is how to leave a peer behind or, where there are several like it, all of them.
+// skipping is the command that leaves a peer behind or, if there are several like it, all
+// of them.
 func skipping(r *Rotation, peer string, like int) string {
 	if like > 1 {
 		return "leave all peers behind that do not answer: " + again(r) + " --skip-unreachable"
@@ -185,8 +186,9 @@ func again(r *Rotation) string {
 	return strings.Join(append([]string{r.Commands.Run("rotate", r.Host.Host)}, r.Flags...), " ")
 }
 
-// leaveBehind takes peers out of the rotation. That none is left is more likely the fault of
-// the network here than theirs, and the host would be cut off from all: it is refused.
+// leaveBehind removes peers from the rotation. If none would be left, the network here is
+// more likely at fault than all peers, and the host would be cut off from all of them: it
+// is refused.
 func (s *Survey) leaveBehind(r *Rotation, gone func(i int) bool) error {
 	var peers []Participant
 	var answers []Answer
@@ -214,11 +216,11 @@ func (s *Survey) setNames(r *Rotation) {
 	}
 }
 
-// endLeft ends the watches of an earlier run for the same key, which was lost
-// before it could: the watchers alone would wait for up to a minute. Where the
-// host itself takes no part, and no other run is about to have it do so, it stays
-// with the key that it has. A run claims the host before it arms a watch, so one
-// that was armed before this look at the host belongs to nobody if there is no claim.
+// endLeft ends the watches of an earlier run for the same key, which was lost before it
+// could do so: the watchers alone would wait for up to a minute. If the host itself takes
+// no part, and no other run is about to begin, it keeps its key. A run claims the host
+// before it arms a watch, so if there is no claim, a watch that was armed before this look
+// at the host belongs to nobody.
 func (r *Rotation) endLeft(ctx context.Context, before, s *Survey) {
 	if s.host.Claimed || s.host.Record != nil && !s.host.Record.Over() {
 		return
@@ -260,7 +262,7 @@ func (s *Survey) busy(r *Rotation) error {
 	return nil
 }
 
-// check refuses a tunnel that is not as the rotation needs it.
+// check refuses a tunnel whose state does not allow the rotation.
 func (s *Survey) check(r *Rotation) error {
 	if s.Live().IsZero() {
 		return fault.NewHost("cannot rotate the key of host", r.Host.Host, "tunnel "+r.Tunnel+" is not up there",
@@ -282,8 +284,8 @@ func (s *Survey) check(r *Rotation) error {
 	return errors.Join(errs...)
 }
 
-// EnsureSessions makes sure that the host has a session with every peer before it is
-// touched: what cannot be proved now could not be proved then.
+// EnsureSessions makes sure that the host has a session with every peer before anything
+// changes: what cannot be proved now could not be proved then.
 func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	var dead []keyring.PublicKey
 	var far []Participant

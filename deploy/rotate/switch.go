@@ -22,8 +22,7 @@ type Switch struct {
 	opening opening
 }
 
-// Run does the switch's role from wherever the record says that it stands, and
-// returns when it is over.
+// Run runs the switch's role from the state in the record, and returns when it is over.
 func (s *Switch) Run(ctx context.Context) error {
 	defer s.Tunnel.Release()
 	return role{s.Record, s.Save, s.Clock, s.step, sleep}.run(ctx)
@@ -56,8 +55,8 @@ func (s *Switch) step() (time.Duration, error) {
 	return 0, s.back(live)
 }
 
-// begin keeps the record before the key changes: whoever goes on from it has to
-// know which handshakes were there before.
+// begin saves the record before the key changes: a process that continues from it has to
+// know which handshakes there were before.
 func (s *Switch) begin(live Live) error {
 	r := s.Record
 	for key := range r.Before {
@@ -97,7 +96,7 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 			if now < r.Deadline {
 				return calm, err
 			}
-			r.Why = err.Error() // the key is proved and in use: the next run sees to its file
+			r.Why = err.Error() // the key is proved and in use: the next run repairs its file
 		}
 		return 0, s.end(Kept)
 	case now > r.Deadline:
@@ -108,7 +107,7 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 	return min(max(r.pause(), (now-r.Since)/16), calm), s.open(waiting, now)
 }
 
-// judge finds out who has proved the next key, and returns those who have not.
+// judge finds out which peers have proved the next key, and returns the others.
 func (r *Record) judge(live Live) (waiting []keyring.PublicKey) {
 	r.Proved = r.Proved[:0]
 	for key, before := range r.Before {
@@ -121,7 +120,7 @@ func (r *Record) judge(live Live) (waiting []keyring.PublicKey) {
 	return waiting
 }
 
-// open begins the handshakes with the next ones of those who have not proved the key.
+// open begins handshakes with more of the peers that have not proved the key.
 func (s *Switch) open(waiting []keyring.PublicKey, now time.Duration) error {
 	next := s.opening.next(waiting, len(s.Record.Proved), now)
 	if len(next) == 0 {
@@ -134,14 +133,14 @@ func (s *Switch) open(waiting []keyring.PublicKey, now time.Duration) error {
 	return nil
 }
 
-// renewed reports whether there was a handshake since before. The clock of a host may
-// have been set back meanwhile: another time is enough.
+// renewed reports whether there was a handshake since before. The clock of a host may have
+// been set back meanwhile, so any other time counts.
 func renewed(handshake, before time.Time) bool {
 	return !handshake.IsZero() && !handshake.Equal(before)
 }
 
-// drained holds packets, and reports when those that were sent before are through:
-// what a peer has not decrypted when it hears of the next key is lost.
+// drained holds packets, and reports when those that were sent before have arrived: what a
+// peer has not decrypted when it hears the next key is lost.
 func (s *Switch) drained(live Live) bool {
 	now, sent := s.Clock(), int64(0)
 	for _, p := range live.Peers {

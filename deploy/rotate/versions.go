@@ -8,18 +8,17 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Hosts are upgraded one after the other, and meanwhile some have another version
-// of the program than the controller. What is asked of a single host, and means
-// today what it always meant, is asked in the older one's version of the protocol:
-// to look, and what has a stolen key refused. A rotation, in which the hosts depend
-// on each other, needs the same version on all.
+// Hosts are upgraded one after the other, and meanwhile some have another version of the
+// program than the controller. Requests to a single host whose meaning has not changed are
+// sent in the older host's version of the protocol: looking, and refusing a stolen key. A
+// rotation, in which the hosts depend on each other, needs the same version on all.
 
-// ErrVersion marks the error of a host that has another version of the program, too
-// different for what it is asked.
+// ErrVersion marks the error of a host whose version of the program is too different for
+// the request.
 var ErrVersion = errors.New("another version of wgkeys is there")
 
-// since is the version of the protocol from which on a host does what is asked as it
-// is meant today.
+// since is the version of the protocol from which on a request has its present meaning on a
+// host.
 func (q Request) since() int {
 	switch q.Do {
 	case DoLook, DoRefuse, DoReplace, DoPromote, DoOutcome:
@@ -32,14 +31,14 @@ func (q Request) since() int {
 	return Protocol
 }
 
-// Understood reports whether this program, as a host, does what is asked by a
-// controller of another version.
+// Understood reports whether this program, as a host, does what a controller of another
+// version requests.
 func (q Request) Understood() bool {
 	return q.Protocol == Protocol || q.since() <= q.Protocol && q.Protocol < Protocol
 }
 
-// askIn asks in the version of this program or, where the host's is older and has
-// the request as well, in that one.
+// askIn asks in the version of this program or, if the host's is older and has the request
+// as well, in that one.
 func (p Participant) askIn(ctx context.Context, q Request) (Answer, error) {
 	q.Protocol = Protocol
 	a, err := p.Ask(ctx, q)
@@ -58,7 +57,7 @@ func (p Participant) askIn(ctx context.Context, q Request) (Answer, error) {
 	return a, p.otherVersion(a)
 }
 
-// otherVersion is the error of a host whose answer is in another version.
+// otherVersion is the error of a host that answers in another version.
 func (p Participant) otherVersion(a Answer) error {
 	age, hint := "older", "upgrade wgkeys on "+p.Host
 	if p.Upgrade != "" {
@@ -71,7 +70,7 @@ func (p Participant) otherVersion(a Answer) error {
 	return fault.WrapHost(versionError(why), "another version of wgkeys is on host", p.Host, hint)
 }
 
-// A versionError is ErrVersion in words.
+// A versionError is ErrVersion with a text.
 type versionError string
 
 func (v versionError) Error() string        { return string(v) }

@@ -10,28 +10,27 @@ import (
 type Watcher struct {
 	Tunnel Tunnel
 	Record *Record
-	Save   func(*Record) error  // keeps the record, so that another process can go on
+	Save   func(*Record) error  // saves the record, so that another process can continue
 	Clock  func() time.Duration // time since the host began
 	Ended  func(*Record) bool   // whether the controller wants it to end
 
-	// Begun tells of each handshake that somebody begins with this host, not always, and
-	// before the counters of a peer do. Nil: nobody tells.
+	// Begun receives when somebody begins a handshake with this host, not always, and before
+	// the counters of a peer change. Nil: there is no such notification.
 	Begun <-chan struct{}
 
 	heard int64         // bytes, from the old key
 	still time.Duration // since when
 	alert time.Duration // until when something may change at any moment
-	doze  time.Duration // until when nothing is looked at, but whether to end
+	doze  time.Duration // until when to check only whether to end
 }
 
-// Run does the watcher's role from wherever the record says that it stands, and
-// returns when it is over.
+// Run runs the watcher's role from the state in the record, and returns when it is over.
 func (w *Watcher) Run(ctx context.Context) error {
 	defer w.Tunnel.Release()
 	return role{w.Record, w.Save, w.Clock, w.step, w.wait}.run(ctx)
 }
 
-// wait lets the time pass until something may have changed.
+// wait waits until something may have changed.
 func (w *Watcher) wait(ctx context.Context, pause time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -43,8 +42,8 @@ func (w *Watcher) wait(ctx context.Context, pause time.Duration) {
 
 func (w *Watcher) watchClosely() { w.alert = w.Clock() + soon }
 
-// rest is how long to wait until the next look. Somebody tells when it is worth while;
-// until then the processor is for others, among them those who arm the rest of the peers.
+// rest is how long to wait until the next look. With a notification the processor is left
+// to others until then, among them the commands that arm the other peers.
 func (w *Watcher) rest() time.Duration {
 	switch {
 	case w.Begun == nil || w.Clock() < w.alert:

@@ -8,13 +8,12 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Protocol is the version of what controller and host say to each other: one
-// [Request] and one [Answer], in JSON, for each run of "wgkeys turn" on the host, or several
-// one after the other, see Request.Stay.
-// Neither holds a secret.
+// Protocol is the version of the protocol between controller and host: one [Request] and
+// one [Answer], in JSON, for each run of "wgkeys turn" on the host, or several, see
+// Request.Stay. Neither contains a secret.
 const Protocol = 3
 
-// What a host can be asked to do.
+// The requests to a host.
 const (
 	DoLook    = "look"    // tell how things stand
 	DoClaim   = "claim"   // have the host to oneself, for Within, and tell how things stand; for no time: no more
@@ -53,21 +52,20 @@ type Request struct {
 	PSKFile string `json:"psk_file,omitempty"` // psk: of the preshared key
 	PSK     string `json:"psk,omitempty"`      // psk: its fingerprint
 
-	// look: tell what apply would do with this view as well. An older host does not know
-	// that, and leaves it out of its answer.
+	// look: return also what apply would do with this view. An older host ignores it.
 	View json.RawMessage `json:"view,omitempty"`
-	Also []Request       `json:"also,omitempty"` // look: at other tunnels as well; likewise
+	Also []Request       `json:"also,omitempty"` // look: also at other tunnels; likewise
 
-	// Stay has the host listen for another request when it has answered this one, on the
-	// same connection. An older host does not know that, and its answer does not say Stays.
+	// Stay makes the host wait for another request after this one, on the same connection.
+	// An older host ignores it, and its answer does not say Stays.
 	Stay bool `json:"stay,omitempty"`
 
-	// Peers are those who have to prove the next key, or to shake hands before
-	// the host is looked at.
+	// Peers are those that have to prove the next key, or that need a session before the
+	// host is looked at.
 	Peers []keyring.PublicKey `json:"peers,omitempty"`
 }
 
-// An Answer is what the host says.
+// An Answer is the answer of a host.
 type Answer struct {
 	Protocol int               `json:"protocol"`
 	Fault    *wireFault        `json:"fault,omitempty"`    // it was not done
@@ -79,7 +77,7 @@ type Answer struct {
 	Proves   bool              `json:"proves,omitempty"`   // look: Request.Prove is understood
 	Stays    bool              `json:"stays,omitempty"`    // another request is listened for
 	Claimed  bool              `json:"claimed"`            // a controller has the host to itself
-	Clock    time.Time         `json:"clock,omitzero"`     // of the host, for the age of handshakes
+	Clock    time.Time         `json:"clock,omitzero"`     // of the host, to compute the age of handshakes
 	Record   *Record           `json:"record,omitempty"`   // of a rotation that the host takes part in
 	Made     keyring.PublicKey `json:"made,omitzero"`
 	Replaced bool              `json:"had,omitempty"` // replace: the old key was taken until now
@@ -90,11 +88,11 @@ type Answer struct {
 	Also    []Answer `json:"also,omitempty"`    // look: at the other tunnels
 }
 
-// maxView is how long the views may be that are sent along with a look, together: every
-// version listens to that much.
+// maxView is the limit for the views in a look, together: every version accepts that much.
 const maxView = 3 << 20
 
-// A Planned is what apply would do on a host whose tunnel is up, and no rotation under way.
+// A Planned is what apply would do on a host whose tunnel is up, with no rotation under
+// way.
 type Planned struct {
 	Steps    int      `json:"steps"`
 	Findings []string `json:"findings,omitempty"` // what no step can mend
@@ -106,17 +104,17 @@ type Planned struct {
 type FileKey struct {
 	PublicKey keyring.PublicKey `json:"public_key,omitzero"`
 	Why       string            `json:"why,omitempty"` // there is no key in it
-	// when the file was written or, of a key that a rotation has replaced, when the key
-	// came into use, by the host's clock
+	// when the file was written or, for a key of a rotation, when the key came into use, by
+	// the host's clock
 	Changed time.Time `json:"changed,omitzero"`
 }
 
-// wireFault is a fault on its way from one host to another.
+// wireFault is a fault as it is sent from one host to another.
 type wireFault struct {
 	What, Who, Why, Hint string
 }
 
-// Refuse returns the answer of a host that did not do what it was asked.
+// Refuse returns the answer of a host that did not do what was requested.
 func Refuse(err error) Answer {
 	t := &wireFault{What: err.Error()}
 	if f, ok := err.(*fault.Fault); ok {
@@ -139,14 +137,14 @@ func (a Answer) Err() error {
 	return fault.New(a.Fault.What, a.Fault.Who, a.Fault.Why, a.Fault.Hint)
 }
 
-// Settled reports whether the tunnel is up and no rotation under way: then it can be
-// compared with what it is to be.
+// Settled reports whether the tunnel is up with no rotation under way: then it can be
+// compared with the wanted state.
 func (a Answer) Settled() bool {
 	return !a.Live.PublicKey.IsZero() && (a.Record == nil || a.Record.Over())
 }
 
-// Age returns how long ago the last handshake with a peer was by the host's
-// clock, and whether there was one.
+// Age returns how long ago the last handshake with a peer was by the host's clock, and
+// whether there was one.
 func (a Answer) Age(peer keyring.PublicKey) (time.Duration, bool) {
 	p, ok := a.Live.Peers[peer]
 	if !ok || p.Handshake.IsZero() {

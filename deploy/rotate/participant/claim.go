@@ -16,8 +16,8 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// A claim says which controller has this host to itself, and until when on the
-// clock of the host. It is in a file that stays, and is locked by whoever looks.
+// A claim says which controller has this host to itself, and until when by the clock of the
+// host. It is in a file that stays, and that is locked while it is used.
 type claim struct {
 	Run   string        `json:"run"`
 	Until time.Duration `json:"until"`
@@ -25,9 +25,9 @@ type claim struct {
 
 func claimPath(name string) string { return filepath.Join(linux.RunDir, name+".turn.claim") }
 
-// claimed claims the host, and tells which key it uses: what was known of it from
-// before the claim may be true no more. It is not given back before a switch that is
-// about to begin has done so: then it is that one's.
+// claimed claims the host, and returns which key it uses: what was known before the claim
+// may be outdated. It is not released before a switch that is about to begin has done so:
+// then the switch has it.
 func claimed(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	err := UnderWay(q.Tunnel)
 	if q.Within == 0 {
@@ -58,8 +58,8 @@ func giveBack(ctx context.Context, q rotate.Request) error {
 	return take(q)
 }
 
-// noSwitch refuses while the key of this host is being replaced, and keeps that from
-// beginning until unlock. What its peers do is no hindrance.
+// noSwitch refuses while the key of this host is being replaced, and prevents that from
+// beginning until unlock. A rotation of its peers does not matter.
 func noSwitch(ctx context.Context, name string) (unlock func(), err error) {
 	if unlock, err = journal.Lock(ctx, linux.RunDir, func(int) {}); err != nil {
 		return nil, err
@@ -73,8 +73,8 @@ func noSwitch(ctx context.Context, name string) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// take claims the host for the run of q, or gives it back where that is for no
-// time. One that another run has is refused.
+// take claims the host for the run of q, or releases it if that is for no time. A claim of
+// another run is refused.
 func take(q rotate.Request) error {
 	if q.Run == "" || q.Within < 0 || q.Within > time.Hour {
 		return fault.New("no run can claim tunnel", q.Tunnel, "the controller names none, or for no time that can be",
@@ -92,7 +92,7 @@ func take(q rotate.Request) error {
 		return err
 	}
 	if q.Within == 0 && f.Run != q.Run {
-		return nil // it is not this run's to give back
+		return nil // this run does not have it
 	}
 	f.Run, f.Until = q.Run, journal.Uptime()+q.Within
 	text, err := json.Marshal(f.claim)
@@ -108,7 +108,7 @@ func take(q rotate.Request) error {
 	return nil
 }
 
-// unclaimed refuses where another run than that of q has claimed the host.
+// unclaimed refuses if another run than that of q has claimed the host.
 func unclaimed(q rotate.Request) error {
 	f, err := openClaim(q.Tunnel, os.O_RDWR)
 	if err != nil {
@@ -118,8 +118,8 @@ func unclaimed(q rotate.Request) error {
 	return f.refuse(q)
 }
 
-// mine refuses where the run of q has not claimed the host, or its claim has lapsed:
-// another run may have ended its watchers since.
+// mine refuses if the run of q has not claimed the host, or its claim has expired: another
+// run may have ended its watchers since.
 func mine(q rotate.Request) error {
 	f, err := openClaim(q.Tunnel, os.O_RDWR)
 	if err == nil {
@@ -139,8 +139,8 @@ type claimFile struct {
 	claim
 }
 
-// openClaim waits for the lock, which nobody has for long. What cannot be
-// understood is of another version, and no claim.
+// openClaim waits for the lock, which is never held for long. A text that cannot be parsed
+// is from another version, and no claim.
 func openClaim(name string, flags int) (*claimFile, error) {
 	f, err := os.OpenFile(claimPath(name), flags, 0o600)
 	if err != nil {

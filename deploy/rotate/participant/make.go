@@ -14,8 +14,8 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// makeKey makes the next key here, so that it never leaves the host, or the first one.
-// One that is there already is the one, unless it lay beside a key that was stolen.
+// makeKey makes the next key, or the first one, on this host, so that it never leaves it.
+// An existing next key is used, unless it was stored beside a key that was stolen.
 func makeKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	path := q.KeyFile
 	if !q.Now {
@@ -37,9 +37,9 @@ func makeKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	return nil
 }
 
-// clearNext takes away a next key that is none: it lay beside a key that was stolen, or
-// is the present one, which somebody brought who came too late. Where it is in use
-// already it becomes the present one first. Until unlock nobody begins a rotation.
+// clearNext removes a next key that is not valid: it was stored beside a key that was
+// stolen, or is the present one, brought by a push that came too late. If it is in use
+// already it first becomes the present one. Until unlock nobody begins a rotation.
 func clearNext(ctx context.Context, q rotate.Request, path string) (unlock func(), err error) {
 	if next := fileKey(path).PublicKey; q.Fresh && !next.IsZero() && next != fileKey(q.KeyFile).PublicKey &&
 		next == liveKey(q) {

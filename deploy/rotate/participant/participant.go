@@ -1,16 +1,16 @@
-// Package participant is the role of a host in the rotation of a key: its own,
-// as the switch, or a peer's, as a watcher. What the roles do is told in package
-// rotate; here they meet the kernel.
+// Package participant is the role of a host in the rotation of a key: of its own, as the
+// switch, or of a peer's, as a watcher. Package rotate describes the roles; here they use
+// the kernel.
 //
-// A role is run by two processes, "wgkeys-turn TUNNEL", which outlive the
-// command that starts them. The first to get the lock runs it; the other one waits
-// for the lock. If the first is killed, the second goes on from the record, a
-// file that tells how far things are, and starts another second.
+// A role is run by two processes, "wgkeys-turn TUNNEL", which outlive the command that
+// starts them. The first one to get the lock runs it; the other one waits for the lock. If
+// the first is killed, the second continues from the record, a file with the state of the
+// role, and starts another second process.
 //
-// The record is /run/wgkeys/TUNNEL.turn and stays until the next rotation. It is
-// never the only place where something is known: a host that lost it is read from
-// its kernel and its key files. A claim, TUNNEL.turn.claim beside it, says which
-// controller has the host to itself until its switch begins.
+// The record is /run/wgkeys/TUNNEL.turn and stays until the next rotation. Nothing is known
+// from it alone: without it the state of a host is read from its kernel and its key files.
+// A claim, TUNNEL.turn.claim beside it, says which controller has the host to itself until
+// its switch begins.
 package participant
 
 import (
@@ -40,7 +40,7 @@ import (
 // process is the name under which the program runs a role.
 const process = "wgkeys-turn"
 
-// Process runs a role: TUNNEL. Every program that may call [Serve] gives it to
+// Process runs a role: TUNNEL. Every program that may call [Serve] passes it to
 // [daemon.Main].
 var Process = daemon.Process{Name: process, Args: 1, Run: run}
 
@@ -66,7 +66,7 @@ func run(args []string) error {
 	return p.run(context.Background())
 }
 
-// start starts both processes and waits until one of them is at it.
+// start starts both processes and waits until one of them runs the role.
 func start(ctx context.Context, r *rotate.Record, save func(*rotate.Record) error) error {
 	if err := save(r); err != nil {
 		return err
@@ -100,7 +100,7 @@ func wait(ctx context.Context, name string, atMost time.Duration, ok func(*rotat
 	}
 }
 
-// A role is one process's end of a rotation.
+// A role is one process's part in a rotation.
 type role struct {
 	*device
 	record *rotate.Record
@@ -114,14 +114,14 @@ func open(r *rotate.Record) (*role, error) {
 	return &role{d, r}, nil
 }
 
-// Rekey implements [rotate.Tunnel]: the journal and the view for the next boot
-// have the new key.
+// Rekey implements [rotate.Tunnel]: it writes the new key to the journal and the view for
+// the next boot.
 func (p *role) Rekey(old, next keyring.PublicKey) error {
 	return kept.RekeyPeer(context.Background(), p.record.Tunnel, old, next)
 }
 
-// Promote implements [rotate.Tunnel]: of a key that was stolen the host remembers that
-// it is not to be used again.
+// Promote implements [rotate.Tunnel]: if the key was stolen the host records that it must
+// not be used again.
 func (p *role) Promote(next keyring.PublicKey) error {
 	if p.record.Now {
 		if err := revoked.Add(p.record.Old, keyring.PublicKey{}); err != nil {
@@ -131,7 +131,7 @@ func (p *role) Promote(next keyring.PublicKey) error {
 	return p.device.promote(next)
 }
 
-// run waits for the lock and carries the role through to its end.
+// run waits for the lock and runs the role to its end.
 func (p *role) run(ctx context.Context) error {
 	defer p.close()
 	lock, err := os.OpenFile(lockPath(p.record.Tunnel), os.O_RDWR|os.O_CREATE, 0o600)
@@ -146,8 +146,8 @@ func (p *role) run(ctx context.Context) error {
 	if err != nil || r == nil || r.Over() || r.Next != p.record.Next {
 		return err
 	}
-	if r.Ready { // whoever was at it is gone
-		daemon.Start(ctx, process, r.Tunnel) // better alone than nobody
+	if r.Ready { // the process that had it is gone
+		daemon.Start(ctx, process, r.Tunnel) // better alone than not at all
 	}
 	daemon.Hurry(urgency(p.record))
 	p.record, r.Ready = r, true
@@ -164,15 +164,15 @@ func (p *role) run(ctx context.Context) error {
 		return s.Run(ctx)
 	}
 	w := &rotate.Watcher{Tunnel: t, Record: r, Save: save, Clock: journal.Uptime, Ended: ended}
-	if i, err := wg.WatchInitiations(); err == nil { // else it looks all the time
+	if i, err := wg.WatchInitiations(); err == nil { // otherwise it looks all the time
 		defer i.Close()
 		w.Begun = i.C
 	}
 	return w.Run(ctx)
 }
 
-// urgency is the niceness of a role: that of a device in user space, which answers it, and
-// for the switch, which all peers wait for, more than theirs.
+// urgency is the niceness of a role: that of a userspace device, which answers it, and for
+// the switch, for which all peers wait, a higher priority.
 func urgency(r *rotate.Record) int {
 	if r.Switch {
 		return -15
@@ -180,8 +180,7 @@ func urgency(r *rotate.Record) int {
 	return -10
 }
 
-// UnderWay is the error of a command that would get in the way of a rotation on
-// this host, or nil.
+// UnderWay is the error of a command that would disturb a rotation on this host, or nil.
 func UnderWay(name string) error {
 	r, err := readRecord(name)
 	if err != nil || r == nil || r.Over() || !running(name) {
@@ -191,8 +190,8 @@ func UnderWay(name string) error {
 		"try again in half a minute")
 }
 
-// Forget removes what rotations have left in /run/wgkeys, and what a process that
-// was killed left of its hold.
+// Forget removes what rotations have left in /run/wgkeys, and what a killed process has
+// left of its hold.
 func Forget(name string) error {
 	hold.Sweep(name)
 	var errs []error
@@ -204,7 +203,7 @@ func Forget(name string) error {
 	return errors.Join(errs...)
 }
 
-// running reports whether a process runs the role that the record tells of.
+// running reports whether a process runs the role of the record.
 func running(name string) bool {
 	lock, err := os.OpenFile(lockPath(name), os.O_RDWR, 0)
 	if err != nil {
@@ -218,7 +217,7 @@ func recordPath(name string) string { return filepath.Join(linux.RunDir, name+".
 func lockPath(name string) string   { return filepath.Join(linux.RunDir, name+".turn.lock") }
 func endPath(name string) string    { return filepath.Join(linux.RunDir, name+".turn.end") }
 
-// readRecord returns the record of a tunnel, or nil where there is none.
+// readRecord returns the record of a tunnel, or nil if there is none.
 func readRecord(name string) (*rotate.Record, error) {
 	text, err := os.ReadFile(recordPath(name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -229,13 +228,13 @@ func readRecord(name string) (*rotate.Record, error) {
 	}
 	var r rotate.Record
 	if err := json.Unmarshal(text, &r); err != nil {
-		return nil, nil // of another version: as good as none
+		return nil, nil // of another version: ignored
 	}
 	return &r, nil
 }
 
-// writeRecord replaces the record. It is not synced: after a loss of power there
-// is no rotation that could go on.
+// writeRecord replaces the record. It is not synced: after a power failure no rotation
+// could continue.
 func writeRecord(r *rotate.Record) error {
 	text, err := json.Marshal(r)
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// end has the watch end as soon as it is clear which key is in use. Where it is
-// clear to the controller, and a watch came to another end or is forgotten because
-// the host has booted since, the next key takes the old one's place here.
+// end makes the watch end as soon as it is clear which key is in use. If the controller
+// knows that, and a watch has ended differently or is lost because the host has rebooted
+// since, the next key replaces the old one here.
 func end(ctx context.Context, q rotate.Request) error {
 	r, err := readRecord(q.Tunnel)
 	if err == nil && r != nil && q.Old.IsZero() && r.Run != q.Run {
@@ -33,7 +33,7 @@ func end(ctx context.Context, q rotate.Request) error {
 	return replacePeer(ctx, q, new(rotate.Answer))
 }
 
-// endWatch also runs a watch to its end whose processes are gone, both of them.
+// endWatch also completes a watch both of whose processes are gone.
 func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record, atMost time.Duration) error {
 	if err := replace(endPath(q.Tunnel), []byte(r.Next.String())); err != nil {
 		return err
@@ -46,15 +46,15 @@ func endWatch(ctx context.Context, q rotate.Request, r *rotate.Record, atMost ti
 	if err := wait(ctx, q.Tunnel, atMost, (*rotate.Record).Over); err != nil {
 		return err
 	}
-	// The second process lets go of its lock a moment later.
+	// The second process releases its lock a moment later.
 	for end := time.Now().Add(time.Second); running(q.Tunnel) && time.Now().Before(end); {
 		time.Sleep(2 * time.Millisecond)
 	}
 	return nil
 }
 
-// replacePeer gives what the old key has to the next one, at once. A watch for
-// another host goes on beside it.
+// replacePeer gives the next key everything that the old one has, in one step. A watch for
+// another host goes on.
 func replacePeer(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	endOwn(ctx, q)
 	d, err := openDevice(q.Tunnel, q.KeyFile)
@@ -88,8 +88,8 @@ func replacePeer(ctx context.Context, q rotate.Request, a *rotate.Answer) error 
 	return kept.RekeyPeer(ctx, q.Tunnel, q.Old, q.Next)
 }
 
-// endOwn ends a watch for the very key that is to be replaced or refused. One that
-// waits for an answer does not end yet; it cannot bring back a peer that is gone.
+// endOwn ends a watch for the key that is to be replaced or refused. A watch that waits for
+// an answer does not end yet; it cannot restore a removed peer.
 func endOwn(ctx context.Context, q rotate.Request) {
 	r, err := readRecord(q.Tunnel)
 	if err == nil && r != nil && !r.Over() && !r.Switch && (r.Old == q.Old || r.Next == q.Old || r.Next == q.Next) {
@@ -97,8 +97,7 @@ func endOwn(ctx context.Context, q rotate.Request) {
 	}
 }
 
-// refuse takes a peer away, with all that it was allowed, and a boot does not bring it
-// back.
+// refuse removes a peer, with its allowed IPs, and prevents that a boot restores it.
 func refuse(ctx context.Context, q rotate.Request) error {
 	endOwn(ctx, q)
 	if err := revoked.Add(q.Old, keyring.PublicKey{}); err != nil {

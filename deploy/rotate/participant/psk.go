@@ -13,8 +13,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// sharePSK has the tunnel use, with one peer, the preshared key that is in its file by
-// now, or only tells the fingerprint of the one in use.
+// sharePSK makes the tunnel use, with one peer, the preshared key that is in its file now,
+// or only returns the fingerprint of the one in use.
 func sharePSK(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	d, err := openDevice(q.Tunnel, q.KeyFile)
 	if err != nil {

@@ -21,19 +21,19 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// maxRequest bounds what a host listens to.
+// maxRequest bounds a request, in bytes.
 const maxRequest = 4 << 20
 
 // A Server answers controllers.
 type Server struct {
-	Version string // of this program
-	// Plan tells what apply would do with a view; nil: nobody does. This package cannot:
-	// who plans asks it whether a rotation is under way.
+	Version string // version of this program
+	// Plan returns what apply would do with a view; may be nil. This package cannot do it:
+	// the planner asks it whether a rotation is under way.
 	Plan func(ctx context.Context, view []byte) *rotate.Planned
 }
 
-// Serve answers the request that in holds and, where the controller asks it to stay, those
-// that come after it.
+// Serve answers the request in in and, if the controller asks it to stay, those that come
+// after it.
 func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	bounded := &io.LimitedReader{R: in}
 	d := json.NewDecoder(bounded)
@@ -41,7 +41,7 @@ func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		bounded.N = maxRequest
 		var q rotate.Request
 		if err := d.Decode(&q); err != nil {
-			if !first { // the controller is gone, or has no more to ask
+			if !first { // the controller is gone, or has no more requests
 				return nil
 			}
 			err = fault.Wrap(err, "cannot read the request of the controller", "", "")
@@ -53,7 +53,7 @@ func (s Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 }
 
-// answerAll answers a request and what is asked along with it.
+// answerAll answers a request and the ones inside it.
 func (s Server) answerAll(ctx context.Context, q rotate.Request) rotate.Answer {
 	answer := s.answer(ctx, q)
 	answer.Stays = q.Stay
@@ -72,7 +72,7 @@ func (s Server) answerAll(ctx context.Context, q rotate.Request) rotate.Answer {
 // answer answers one request.
 func (s Server) answer(ctx context.Context, q rotate.Request) rotate.Answer {
 	answer := rotate.Answer{Protocol: rotate.Protocol, Version: s.Version}
-	if !q.Understood() { // the controller says so, it sees ours
+	if !q.Understood() { // the controller reports that, since it sees our version
 		return answer
 	}
 	answer.Protocol = q.Protocol
@@ -126,7 +126,7 @@ func serve(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 		"install the same wgkeys on all hosts")
 }
 
-// checkNames refuses a name that would lead to a file other than a tunnel's.
+// checkNames refuses a name that would lead to another file than a tunnel's.
 func checkNames(q rotate.Request) error {
 	if err := tunnel.CheckName(q.Tunnel); err != nil {
 		return fault.Wrap(err, "no tunnel can be named", q.Tunnel, "")
@@ -140,7 +140,7 @@ func checkNames(q rotate.Request) error {
 	return nil
 }
 
-// outcome tells how the rotation to the next key went, if that is the last one.
+// outcome returns how the last rotation ended, if it was one to the next key.
 func outcome(q rotate.Request, a *rotate.Answer) (err error) {
 	a.Record, err = readRecord(q.Tunnel)
 	if a.Record != nil && a.Record.Next != q.Next {
@@ -149,8 +149,7 @@ func outcome(q rotate.Request, a *rotate.Answer) (err error) {
 	return err
 }
 
-// checkKeys refuses a key that is none, or not another one, where the kernel would
-// take it.
+// checkKeys refuses zero keys, and two equal ones, which the kernel would accept.
 func checkKeys(q rotate.Request) error {
 	switch q.Do {
 	case rotate.DoWatch, rotate.DoSwitch, rotate.DoReplace:
@@ -164,7 +163,7 @@ func checkKeys(q rotate.Request) error {
 	return nil
 }
 
-// neverAgain refuses to change to a key that was in use before.
+// neverAgain refuses to change to a key that was replaced before.
 func neverAgain(q rotate.Request) error {
 	list, err := revoked.Read()
 	if err != nil {
@@ -177,7 +176,8 @@ func neverAgain(q rotate.Request) error {
 	return nil
 }
 
-// look tells how things stand. If peers are named, they are woken first.
+// look returns the state of the tunnel. If peers are named, it first makes sure that they
+// have a session.
 func look(q rotate.Request, a *rotate.Answer) error {
 	d, err := openDevice(q.Tunnel, q.KeyFile)
 	if err != nil {
@@ -189,7 +189,7 @@ func look(q rotate.Request, a *rotate.Answer) error {
 		return err
 	}
 	if a.Record != nil && !a.Record.Over() && !running(q.Tunnel) {
-		a.Record = nil // its processes are gone, all of them
+		a.Record = nil // all of its processes are gone
 	}
 	a.Claimed = unclaimed(q) != nil
 	if a.Live, err = d.Look(); errors.Is(err, fs.ErrNotExist) {
@@ -226,10 +226,10 @@ func fileKey(path string) rotate.FileKey {
 	return k
 }
 
-// alone refuses while another rotation is under way, or an apply is to be
-// confirmed. A watch that an attempt at this one has left, and that waits still,
-// ends first. Until unlock nobody else begins either: of two that come at once, one
-// would have the other's record.
+// alone refuses while another rotation is under way, or an apply waits to be confirmed. A
+// watch that an earlier attempt at this one has left, and that still waits, is ended first.
+// Until unlock nobody else begins: of two that come at the same time, one would get the
+// other's record.
 func alone(ctx context.Context, q rotate.Request) (unlock func(), err error) {
 	if r, err := readRecord(q.Tunnel); err == nil && r != nil && r.Next == q.Next && !r.Switch &&
 		r.Phase == rotate.Armed && running(q.Tunnel) {
@@ -281,7 +281,7 @@ func watch(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	t, save := TestOnlySteps(r, p, writeRecord)
 	live, err := t.Look()
 	a.Live = live
-	// a watcher was killed that had followed; to stage would forget them
+	// a watcher that had followed was killed; staging would lose that
 	if err == nil && live.Peers[q.Next].AllowedIPs > 0 {
 		err = t.Follow(q.Next, q.Old)
 	}
@@ -309,8 +309,8 @@ func switchKey(ctx context.Context, q rotate.Request, a *rotate.Answer) error {
 	return err
 }
 
-// startSwitch refuses, before anything changes, a host without both keys: it could
-// not go back.
+// startSwitch refuses, before anything changes, a host without both keys: it could not go
+// back.
 func startSwitch(ctx context.Context, q rotate.Request) error {
 	unlock, err := alone(ctx, q)
 	if err != nil {
@@ -322,7 +322,7 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 			return err
 		}
 	}
-	// A rename would replace the link and leave the old key where it leads to.
+	// A rename would replace a link and leave the old key in its target.
 	if info, err := os.Lstat(q.KeyFile); err == nil && !info.Mode().IsRegular() {
 		return fault.NewFile("cannot replace key file", q.KeyFile, "it is no regular file",
 			"make it one, or name another private_key_file")
@@ -346,7 +346,7 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 		return err
 	}
 	if q.Within = 0; q.Run != "" {
-		return take(q) // gives it back: from here on the record keeps others away
+		return take(q) // released: from here on the record keeps others away
 	}
 	return nil
 }

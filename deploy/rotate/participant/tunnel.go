@@ -16,7 +16,7 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// A device is a [rotate.Tunnel] in the kernel, or in a device in user space.
+// A device is a [rotate.Tunnel] in the kernel, or in user space.
 type device struct {
 	name    string
 	keyFile string // of the host's private key
@@ -97,8 +97,8 @@ func (d *device) Release() error {
 	return err
 }
 
-// promote makes the next key the key file. The old key is gone with the rename: both
-// files are in one folder.
+// promote makes the next key the key file. The rename removes the old key: both files are
+// in one folder.
 func (d *device) promote(next keyring.PublicKey) error {
 	return kept.RekeyOwn(d.name, next, func() error { return d.promoteFile(next) })
 }
@@ -118,8 +118,8 @@ func (d *device) promoteFile(next keyring.PublicKey) error {
 	if err := files.KeepReaders(d.keyFile, d.nextFile()); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot give the next key to the group of the key file", d.nextFile(), "")
 	}
-	// The file's time tells since when the key is in use; where it cannot be set, when the
-	// key came to the host.
+	// The file's time is when the key came into use; if it cannot be set, when the key came
+	// to the host.
 	os.Chtimes(d.nextFile(), time.Time{}, time.Now())
 	if err := files.Rename(filepath.Dir(d.keyFile), d.nextFile(), d.keyFile); err != nil {
 		return fault.WrapFile(err, "cannot make the next key the key file", d.keyFile, "")
@@ -127,10 +127,10 @@ func (d *device) promoteFile(next keyring.PublicKey) error {
 	return nil
 }
 
-// nextFile is where the next key waits.
+// nextFile is the path of the next key.
 func (d *device) nextFile() string { return rotate.NextFile(d.name, d.keyFile) }
 
-// wake nudges peers and waits until each has shaken hands lately.
+// wake nudges peers and waits until each had a handshake lately.
 func (d *device) wake(peers []keyring.PublicKey, atMost time.Duration) error {
 	if err := d.Nudge(peers); err != nil {
 		return fmt.Errorf("cannot send a keepalive: %w", err)
@@ -148,5 +148,5 @@ func (d *device) wake(peers []keyring.PublicKey, atMost time.Duration) error {
 	return nil
 }
 
-// lately is less than the age at which a session is renewed (REKEY_AFTER_TIME).
+// lately is less than the age at which a session is renewed (REKEY_AFTER_TIME, 120 s).
 const lately = 110 * time.Second
