@@ -14,8 +14,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// patience is how long a host that has said hello may take for one answer. A
-// disk in trouble can make an fsync last.
+// patience is how long a host that has said hello may take for one answer. A failing disk
+// can make an fsync last.
 const patience = 90 * time.Second
 
 // A conn is the controller's end of one conversation.
@@ -26,15 +26,15 @@ type conn struct {
 	in       *bufio.Reader
 	patience ssh.Patience
 
-	asked   chan struct{} // closed when all questions are out
+	asked   chan struct{} // closed when all questions were sent
 	user    string        // who the host let in, if not root
 	greeted bool          // the host has said "wgkeys 1"
 	noise   string        // the first thing it said instead
-	sent    bool          // secrets are on their way
+	sent    bool          // secrets were sent
 
 	results []Result // what is certain
 	failed  []error  // files that the host refused
-	pending []job    // files of which nothing is certain yet
+	pending []job    // files whose outcome is not known yet
 }
 
 func dial(ctx context.Context, r ssh.Runner, host string) *conn {
@@ -47,8 +47,8 @@ func dial(ctx context.Context, r ssh.Runner, host string) *conn {
 	return c
 }
 
-// line returns the host's next line. Until the host has said hello, people may
-// be typing passphrases and there is no hurry.
+// line returns the host's next line. Before the host's hello the user may be typing
+// passphrases, so there is no time limit.
 func (c *conn) line() (string, error) {
 	if c.greeted {
 		defer c.patience.Begin()()
@@ -57,8 +57,7 @@ func (c *conn) line() (string, error) {
 	return string(b), err
 }
 
-// write sends b. A host that does not read is as silent as one that does not
-// answer.
+// write sends b. A host that does not read is given up like one that does not answer.
 func (c *conn) write(b []byte) error {
 	defer c.patience.Begin()()
 	<-c.asked
@@ -66,9 +65,8 @@ func (c *conn) write(b []byte) error {
 	return err
 }
 
-// hello asks about all files at once and reads up to the host's greeting. It
-// does not wait until the host has read the questions: if it never does, it is
-// the answers that stay out.
+// hello asks about all files at once and reads up to the host's greeting. It does not wait
+// until the host has read the questions: if it never does, there are no answers.
 func (c *conn) hello(files []File) error {
 	go func() {
 		defer close(c.asked)
@@ -128,8 +126,8 @@ func (c *conn) look(f File) error {
 	return nil
 }
 
-// decide makes the job of f. Where a rotation has come to the host already, its
-// next key is the one that it should have.
+// decide makes the job of f. If the host is already in a rotation, its next key is the one
+// that it should have.
 func decide(f File, a answer) job {
 	r := Result{Path: f.Path, Action: Unchanged, HostOnly: f.HostOnly}
 	if a.fingerprint != "" && a.fingerprint == f.Next {
@@ -148,8 +146,8 @@ func decide(f File, a answer) job {
 	return job{f, r}
 }
 
-// send obtains every secret that is needed, and only then asks for the first
-// change: if one cannot be had, the host stays as it is.
+// send opens every secret that is needed, and only then requests the first change: if one
+// cannot be opened, the host stays as it is.
 func (c *conn) send() error {
 	size := 0
 	for _, j := range c.pending {
@@ -188,8 +186,7 @@ func appendRequest(b []byte, j job) ([]byte, error) {
 	return b, nil
 }
 
-// secretOf asks for the secret of f and proves that it is the one that the
-// keyring names.
+// secretOf opens the secret of f and checks that it is the one that the keyring names.
 func secretOf(f File) ([]byte, error) {
 	text, err := f.Secret()
 	if err != nil {
@@ -205,7 +202,7 @@ func secretOf(f File) ([]byte, error) {
 	return text, nil
 }
 
-// confirm reads what became of each file.
+// confirm reads the outcome for each file.
 func (c *conn) confirm() error {
 	for len(c.pending) > 0 {
 		j := c.pending[0]
@@ -230,7 +227,7 @@ func (c *conn) confirm() error {
 	return nil
 }
 
-// settle takes the first pending job off the list.
+// settle removes the first pending job.
 func (c *conn) settle(j job, why *refusal) {
 	c.pending = c.pending[1:]
 	if why != nil {
@@ -240,9 +237,9 @@ func (c *conn) settle(j job, why *refusal) {
 	c.results = append(c.results, j.Result)
 }
 
-// hangUp ends the conversation and returns what the Runner says of it. A host
-// that breaks the rules is not heard out; where the connection broke by itself,
-// ssh has the reason.
+// hangUp ends the conversation and returns the error of the Runner. After a protocol error
+// the rest of the host's output is not read; if the connection broke by itself, ssh has the
+// reason.
 func (c *conn) hangUp(err error) error {
 	if err != nil && !ssh.Broken(err) {
 		c.session.Kill(err)

@@ -12,8 +12,8 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// explain puts what broke the conversation off into the user's words. Where
-// ssh broke, the end of the conversation is only a symptom.
+// explain translates the error that ended the conversation for the user. If ssh failed, the
+// end of the conversation is only a symptom.
 func (c *conn) explain(err, sshErr error) error {
 	var known *fault.Fault
 	if err == nil || errors.As(err, &known) {
@@ -36,7 +36,7 @@ func (c *conn) explain(err, sshErr error) error {
 // An endedError is a connection that ended before the conversation did.
 type endedError struct {
 	exit *ssh.ExitError // of the host's command; nil if that is not known
-	sent bool           // secrets were: nobody knows what the command has echoed of them
+	sent bool           // secrets were sent: the command may have echoed them
 }
 
 // ended is that error, where err is what became of the command.
@@ -93,7 +93,7 @@ func (c *conn) unheard(err error) error {
 	return fault.WrapHost(err, "no shell to work with on host", c.host, c.shellHint())
 }
 
-// shellHint leads to what the login shell of the host says.
+// shellHint is the hint about the output of the host's login shell.
 func (c *conn) shellHint() string {
 	if c.dest == "" {
 		return ""
@@ -128,7 +128,7 @@ func (c *conn) notInstalled(f File, why string) error {
 	aside := "on " + c.host + ": mv " + name + " " + name + ".old, then wgkeys push " + c.host
 	hint := ""
 	switch {
-	case why == notNamed, why == notKey && !named(f.Path): // it may be a file that the host lives by
+	case why == notNamed, why == notKey && !named(f.Path): // the host may need that file
 		hint = elsewhere
 	case why == notKey:
 		hint = "look at it on " + c.host + "; if nobody needs it: rm " + name + "; else name another private_key_file"
@@ -146,7 +146,7 @@ func (c *conn) notInstalled(f File, why string) error {
 // What is at the path of a key file, in the words of the host's end, and is no file.
 var notFile = []string{"is a symbolic link", "is a directory", "is no regular file"}
 
-// othersChange begins the reason of the host's end not to write into a folder.
+// othersChange begins the host's reason not to write into a folder.
 const othersChange = "others than root can change the folder "
 
 // named reports whether a path is the name of a key file: NAME.key, NAME.psk, or any name

@@ -14,10 +14,9 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// install puts r.text in place so that there is at every moment either the old
-// file or the new one: a temporary file that is private from birth, its
-// content on disk and its fingerprint proven, then a rename, then the directory on
-// disk.
+// install writes r.text so that there is at every moment either the old file or the new
+// one: a temporary file that is private from birth, with its content on disk and its
+// fingerprint checked, then a rename, then a sync of the folder.
 func install(r request) error {
 	dir := filepath.Dir(r.path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -44,8 +43,8 @@ func install(r request) error {
 	return files.Sync(filepath.Dir(dir)) // dir may be new
 }
 
-// sweep removes what a push that was killed outright left behind: the name of
-// a temporary file tells whose it was.
+// sweep removes what a killed push has left: the name of a temporary file has the ID of its
+// process.
 func sweep(dir string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -58,8 +57,8 @@ func sweep(dir string) {
 	}
 }
 
-// repair gives a key file back to root alone. It opens the file without
-// following a link, so that nothing else can be given away.
+// repair gives a key file back to root alone. It opens the file without following a link,
+// so that it cannot change another file.
 func repair(path string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {

@@ -13,18 +13,17 @@ import (
 	"syscall"
 )
 
-// What is replaced is a key, or what is left of one under the name of a key file, and
-// what is new has such a name. Whoever may run wgkeys receive as root can replace
-// keys with it and nothing else: a line of base64 in /etc/ld.so.preload would be the path
-// of a library.
+// Only a key is replaced, or a partial key under the name of a key file, and a new file has
+// to have such a name. So a user who may run wgkeys receive as root can replace keys and
+// nothing else: a line of base64 in /etc/ld.so.preload would be the path of a library.
 
 const (
 	maxBlank = 64
 	keyChars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 )
 
-// part tells whether text may be thrown away: nothing but white space, or the beginning
-// of a key. A file that was cut short does not end in the newline that comes last.
+// part reports whether text may be overwritten: only white space, or the beginning of a
+// key. A truncated file lacks the newline at its end.
 func part(text []byte) bool {
 	if len(text) <= maxBlank && len(bytes.Trim(text, " \t\r\n\v\f")) == 0 {
 		return true
@@ -32,9 +31,9 @@ func part(text []byte) bool {
 	return len(text) <= 44 && len(bytes.Trim(bytes.TrimSuffix(text, []byte("=")), keyChars)) == 0
 }
 
-// real returns the path without the symbolic links of its folders, of which some may
-// not be there yet. Folders that others than root can change are refused: they would
-// have root write anywhere.
+// real resolves the symbolic links in the folders of path, some of which may not exist yet.
+// Folders that others than root can change are refused: otherwise those could make root
+// write anywhere.
 func real(path string) (string, error) {
 	dir, rest := filepath.Dir(path), filepath.Base(path)
 	for {
@@ -53,8 +52,8 @@ func real(path string) (string, error) {
 }
 
 // ownFolders refuses a folder if it, or one above it, can be changed by others, as sshd
-// does with StrictModes (safe_path in its misc.c). In a folder that is sticky nobody
-// takes away what is root's.
+// does with StrictModes (safe_path in its misc.c). In a sticky folder nobody else can
+// replace root's files.
 func ownFolders(dir string) error {
 	for ; ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)

@@ -12,6 +12,6 @@ var bootScript string
 //go:embed plain.sh
 var plainScript string
 
-// command is the same for every host and every file: paths and secrets travel
-// on standard input, so no login shell has anything to misread.
+// command is the same for every host and every file: paths and secrets are sent on standard
+// input, so no login shell can misread them.
 var command = "exec sh -c '" + ssh.OneLine(bootScript) + "' wgkeys-push '" + ssh.OneLine(plainScript) + "'"

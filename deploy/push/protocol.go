@@ -47,15 +47,14 @@ const (
 	maxNoise = 64 // lines that a login script may print before the host's first
 )
 
-// notKey is why a file with any other content is not replaced: push writes as
-// root wherever the tunnel file says, and must not be a way to destroy
-// /etc/shadow.
+// notKey is the reason not to replace a file with other content: push writes as root
+// wherever the tunnel file says, and must not be able to destroy /etc/shadow.
 const notKey = "holds something that is no key"
 
 var errLine = errors.New("a line too long for the protocol")
 
-// readLine returns the next line without its newline; a last line without one
-// is lost with its connection. The result is valid until the next read.
+// readLine returns the next line without its newline; an incomplete last line is an error.
+// The result is valid until the next read.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	switch {
@@ -69,7 +68,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	return line[:len(line)-1], nil
 }
 
-// A kind is what a key file holds.
+// A kind says what a key file contains.
 type kind string
 
 const (
@@ -77,7 +76,7 @@ const (
 	presharedKey kind = "psk"
 )
 
-// kindOf tells which sort of key has a fingerprint.
+// kindOf returns the kind of key that has this fingerprint.
 func kindOf(of string) (kind, bool) {
 	if raw, err := base64.StdEncoding.Strict().DecodeString(of); err == nil && len(raw) == 32 && len(of) == 44 {
 		return privateKey, true
@@ -88,10 +87,10 @@ func kindOf(of string) (kind, bool) {
 	return "", false
 }
 
-// fingerprintOf returns what tells the key in a key file's content from others: of a
-// private key the public key, of a preshared key the fingerprint as package keyring
-// defines it. A preshared key is there for the day on which X25519 is broken, so this
-// must not be its X25519 public value.
+// fingerprintOf identifies the key in a key file's content: a private key by its public
+// key, a preshared key by the fingerprint that package keyring defines. A preshared key is
+// there for the day on which X25519 is broken, so it must not be identified by its X25519
+// public value.
 //
 // It accepts what wg(8) does: white space after the key, and private keys that
 // are not clamped.
@@ -116,7 +115,7 @@ func fingerprintOf(k kind, text []byte) (string, bool) {
 	return base64.StdEncoding.EncodeToString(private.PublicKey().Bytes()), true
 }
 
-// wellFormed tells whether text is exactly one key and its newline.
+// wellFormed reports whether text is exactly one key and its newline.
 func wellFormed(text []byte) bool {
 	_, ok := fingerprintOf(privateKey, text)
 	return ok && len(text) == 45 && text[44] == '\n'
@@ -143,7 +142,7 @@ func checkFiles(host string, files []File) error {
 	return nil
 }
 
-// A refusal is a host's "deny" or "fail": about one file, the rest goes on.
+// A refusal is a host's "deny" or "fail" about one file; the others go on.
 type refusal struct{ why string }
 
 func (r *refusal) Error() string { return r.why }
@@ -163,10 +162,9 @@ type answer struct {
 	owner       string // mode, uid and gid as ls -ln shows them
 }
 
-// private tells whether the file is root's alone, or of a group too that somebody
-// chose (files.Readers): not root's own, which a file has that nobody thought about.
-// A dot or a plus after the mode tell of an SELinux context or an ACL, whose mask the
-// mode is.
+// private reports whether only root can read the file, or also a group that was chosen on
+// purpose (files.Readers), which root's own is not. A dot or a plus after the mode means an
+// SELinux context or an ACL, whose mask is the group's mode.
 func (a answer) private() bool {
 	mode, owner, _ := strings.Cut(a.owner, " ")
 	user, group, _ := strings.Cut(owner, " ")
@@ -205,8 +203,8 @@ func digits(s string) bool {
 	return err == nil
 }
 
-// parseOutcome reads a host's answer to "put" and "mode": the fingerprint
-// of what is in place.
+// parseOutcome parses a host's answer to "put" and "mode": the fingerprint of the key in
+// place.
 func parseOutcome(line string) (string, error) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {
@@ -226,8 +224,8 @@ func unknown(line string) error {
 
 var keyShape = lazyregexp.New(`[A-Za-z0-9+/]{40,}=?`)
 
-// quiet keeps what a host says from repeating a key, whatever it does with
-// what it was given.
+// quiet prevents that a host's output repeats a key, whatever the host does with what it
+// got.
 func quiet(s string) string {
 	return keyShape().ReplaceAllString(s, "(withheld)")
 }

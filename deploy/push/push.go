@@ -1,14 +1,12 @@
-// Package push installs key files on hosts: only those, and only where they
-// differ.
+// Package push installs key files on hosts: only those, and only if they differ.
 //
-// The host first says which public key each file holds, so a file that agrees
-// is never decrypted. What differs then travels on the same connection's
-// standard input, and nowhere else: no argument, environment variable, log or
-// error ever holds a secret. The host derives the public key of what it now has
-// and says it back.
+// The host first reports the public key of each file, so a file that agrees is never
+// decrypted. What differs is then sent on the same connection's standard input, and nowhere
+// else: no argument, environment variable, log or error ever contains a secret. The host
+// derives the public key of the file that it has then and reports it back.
 //
-// Two programs speak for the host: sh with wg(8), or wgkeys itself where it is
-// installed. See protocol.go for what is said.
+// Two programs may answer on the host: sh with wg(8), or wgkeys itself if it is installed.
+// protocol.go has the protocol.
 package push
 
 import (
@@ -18,26 +16,26 @@ import (
 	"wgkeys/deploy/ssh"
 )
 
-// A File is a key file as a host should have it: owned by root, mode 0600, or 0640
-// where somebody gave it to another group.
+// A File is a key file as a host should have it: owned by root, mode 0600, or 0640 if it
+// was given to another group.
 type File struct {
 	Path string // absolute, on the host
-	Want string // what tells its content: a public key, or a preshared key's fingerprint
-	Next string // what a rotation is changing it to, which is right as well; "": none
+	Want string // identifies its content: a public key, or a preshared key's fingerprint
+	Next string // the next key in a rotation, which is right as well; "": none
 
-	// Secret returns the content, one line of base64 with its newline. It is
-	// called only if the host needs it, possibly from several goroutines at
-	// once. The result is wiped after use.
+	// Secret returns the content, one line of base64 with its newline. It is called only if
+	// the host needs it, possibly from several goroutines at once. The result is wiped after
+	// use.
 	Secret func() ([]byte, error)
 
-	// MayReplace refuses, with a reason, to replace the key that the host has, which
-	// has this fingerprint and is not the one wanted: it may be newer. nil: any is replaced.
+	// MayReplace refuses, with a reason, to replace the host's present key, which has this
+	// fingerprint and is not the wanted one: it may be newer. nil: any is replaced.
 	MayReplace func(has string) error
 
-	HostOnly bool // nobody but the host may have the secret: a word for the result
+	HostOnly bool // only the host has the secret
 }
 
-// An Action is what became of a file, or what would in a dry run.
+// An Action is what was done with a file, or would be in a dry run.
 type Action string
 
 const (
@@ -47,22 +45,22 @@ const (
 	Repaired  Action = "repaired"  // the right key, but with another owner or mode
 )
 
-// NoKey is in place of the fingerprint of a file that was empty, or cut short.
+// NoKey stands for the fingerprint of a file that was empty, or truncated.
 const NoKey = "no key"
 
-// A Result tells what became of one file.
+// A Result is the outcome for one file.
 type Result struct {
 	Path   string `json:"path"`
 	Action Action `json:"action"`
 	Was    string `json:"was,omitempty"` // Replaced: the fingerprint before, or NoKey; Repaired: mode and owner before
 
-	Next     bool `json:"next,omitempty"`      // the file holds the key that a rotation is changing it to
-	HostOnly bool `json:"host_only,omitempty"` // nobody else has the key, so there is nothing to push
+	Next     bool `json:"next,omitempty"`      // the file holds the next key of a rotation
+	HostOnly bool `json:"host_only,omitempty"` // only the host has the key, so there is nothing to push
 }
 
-// Host makes files true on one host over one connection. The results are of
-// the files that are certain; the error, if any, names the others. In a dry run
-// nothing is changed and no Secret is called.
+// Host installs files on one host over one connection. The results are of the files whose
+// outcome is certain; the error, if any, names the others. In a dry run nothing is changed
+// and no Secret is called.
 func Host(ctx context.Context, r ssh.Runner, host string, files []File, dryRun bool) ([]Result, error) {
 	if err := checkFiles(host, files); err != nil || len(files) == 0 {
 		return nil, err
@@ -73,7 +71,7 @@ func Host(ctx context.Context, r ssh.Runner, host string, files []File, dryRun b
 	return c.results, errors.Join(append(c.failed, err)...)
 }
 
-// push is the whole conversation. Its error is what broke it off.
+// push is the whole conversation. Its error is what ended it early.
 func (c *conn) push(files []File, dryRun bool) error {
 	if err := c.hello(files); err != nil {
 		return err
@@ -95,7 +93,7 @@ func (c *conn) push(files []File, dryRun bool) error {
 	return c.confirm()
 }
 
-// A job is a file and what is to become of it.
+// A job is a file and what to do with it.
 type job struct {
 	File
 	Result

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// An address is a host's own, INSIDE, with the length of the network that it is in. A
-// point-to-point one has a far end instead, with the length there (ip-address(8),
-// "peer"), and is a single address itself.
+// An address is a host's own, INSIDE, with the length of its network. A point-to-point one
+// is a single address with a far end, and the length belongs to the far end (ip-address(8),
+// "peer").
 type address struct {
 	netip.Prefix
 	remote netip.Prefix // the zero Prefix: none
@@ -25,7 +25,7 @@ func spellPointToPoint(local netip.Addr, remote netip.Prefix) string {
 	return local.String() + " peer " + remote.String()
 }
 
-// networks are the prefixes that the kernel may make a route for with the address.
+// networks are the prefixes for which the kernel may make a route with the address.
 func (a address) networks() []netip.Prefix {
 	list := []netip.Prefix{networkOf(a.Prefix, a.remote)}
 	if a.remote.IsValid() && a.Addr().Is6() {
@@ -34,11 +34,11 @@ func (a address) networks() []netip.Prefix {
 	return list
 }
 
-// networkOf is the prefix that the kernel makes a route for with an address. With a far
+// networkOf is the prefix for which the kernel makes a route with an address. With a far
 // end that is its network for IPv4 (fib_add_ifaddr), and for IPv6 the one around the
-// address itself (addrconf_prefix_route). IPv6's route to the far end alone
-// (__ipv6_ifa_notify) is not to be relied on: it goes when the link goes down, and does
-// not come again with it (fixup_permanent_addr).
+// address itself (addrconf_prefix_route). IPv6's route to the far end (__ipv6_ifa_notify)
+// is not reliable: it goes when the link goes down, and does not come back with it
+// (fixup_permanent_addr).
 func networkOf(own, remote netip.Prefix) netip.Prefix {
 	switch {
 	case !remote.IsValid():
@@ -60,10 +60,10 @@ func (v *View) Networks() []netip.Prefix {
 	return networks
 }
 
-// NetworkOf returns the one that comes with the address a of v.
+// NetworkOf returns the prefix that is connected by the address a of v.
 func (v *View) NetworkOf(a netip.Prefix) netip.Prefix { return networkOf(a, v.Remotes[a.Addr()]) }
 
-// parseAddress reads an address of a host, with its prefix or its far end.
+// parseAddress parses an address of a host, with its prefix or its far end.
 func parseAddress(s string) (address, error) {
 	local, remote, far := strings.Cut(s, " peer ")
 	if !far {

@@ -10,24 +10,24 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A repository's text is of many hands. What of it is read, and what is made of what
-// was read, is bounded: a file that git keeps in three megabytes may be three
-// gigabytes long, and two bytes of TOML are enough for a table in a table.
+// Many people may write to a repository. What is read of it, and what is made from that, is
+// bounded: three megabytes in git may be a file of three gigabytes, and two bytes of TOML
+// are enough for a table in a table.
 const (
-	maxTunnel = 16 << 20 // bytes in the files of a tunnel; one of ten thousand hosts has a twelfth
+	maxTunnel = 16 << 20 // bytes in the files of a tunnel; a tunnel of ten thousand hosts needs a twelfth of it
 	maxValues = 1 << 20  // tables, keys and values in a file
-	maxParts  = 16       // of a key with dots: hosts.shale.sysctls and a sysctl have ten
+	maxParts  = 16       // parts of a dotted key; hosts.shale.sysctls and a sysctl have ten
 	maxKey    = 255      // bytes in a part of a key
 	maxErrors = 100      // errors of a tunnel
 )
 
-// readFile reads a file of a tunnel, of no more than left bytes.
+// readFile reads a file of a tunnel, of at most left bytes.
 func readFile(fsys fs.FS, name string, left int) ([]byte, error) {
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
 		return nil, fault.Errno(err)
 	}
-	if !info.Mode().IsRegular() { // a FIFO would make us wait for its writer (fifo(7))
+	if !info.Mode().IsRegular() { // to open a FIFO would wait for its writer (fifo(7))
 		return nil, errors.New("it is not a regular file")
 	}
 	f, err := fsys.Open(name)
@@ -45,10 +45,9 @@ func readFile(fsys fs.FS, name string, left int) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// tooMuch returns where in a file more begins than is read of it, and what that is; -1
-// for a file as people write them. It knows of TOML what is a comment and what a
-// string: to take a file for one of fewer values than it has, or more, costs nothing
-// but the bound, and what is TOML the parser decides.
+// tooMuch returns where a file exceeds the bounds, and what it has too much of; -1 for a
+// normal file. It knows TOML's comments and strings only: to count too few values, or too
+// many, matters only for the bound, and the parser decides what is TOML.
 func tooMuch(text []byte) (offset int, what string) {
 	values, parts := 0, 0
 	for i := 0; i < len(text); i++ {
@@ -74,8 +73,8 @@ func tooMuch(text []byte) (offset int, what string) {
 	return -1, ""
 }
 
-// quotedLength is the length of the string that text begins with, quotes included
-// (TOML 1.0.0, section "String"). One of a single line ends with it, closed or not.
+// quotedLength is the length of the string that text begins with, including its quotes
+// (TOML 1.0.0, section "String"). A single-line string ends with the line, closed or not.
 func quotedLength(text []byte) int {
 	quote := text[0]
 	from, many := 1, 1 // quotes
@@ -97,7 +96,7 @@ func quotedLength(text []byte) int {
 	return len(text)
 }
 
-// lineLength is how far the end of text's first line is away.
+// lineLength is the length of text's first line.
 func lineLength(text []byte) int {
 	if n := bytes.IndexByte(text, '\n'); n >= 0 {
 		return n

@@ -5,13 +5,13 @@ import (
 	"net/netip"
 )
 
-// sharedPrefixes refuses the same prefix allowed to two peers of one host: the
-// kernel would move it to the one that is set last, silently
-// (wireguard_allowedips_insert in Linux's drivers/net/wireguard/allowedips.c).
+// sharedPrefixes refuses a prefix that is allowed to two peers of one host: the kernel
+// would silently move it to the one that is set last (wireguard_allowedips_insert in
+// Linux's drivers/net/wireguard/allowedips.c).
 //
-// Without a pair's own allowed_ips this takes a prefix that two hosts claim, so
-// most tunnels are done after a look at the claims. The first host that has
-// such a conflict stands for the others, which have the same one.
+// Without allowed_ips of a pair this needs a prefix that two hosts have, so for most
+// tunnels it is enough to check that. Only the first host with such a conflict is reported,
+// since the others have the same one.
 func (l *linter) sharedPrefixes() {
 	shared := l.claimedTwice()
 	for _, name := range l.t.names {
@@ -35,7 +35,7 @@ func (l *linter) claimedTwice() bool {
 	return false
 }
 
-// overrides tells whether h allows some peer other prefixes than its default.
+// overrides reports whether h allows some peer other prefixes than the default.
 func (h *host) overrides() bool {
 	for _, p := range h.pairs {
 		if p.allowedIPs.given() {
@@ -45,9 +45,8 @@ func (h *host) overrides() bool {
 	return false
 }
 
-// conflicts reports the prefixes that h allows to two peers, or to a peer while
-// it has or routes them itself: then each of the two would send their packets
-// to the other.
+// conflicts reports the prefixes that h allows to two peers, or to a peer while h has or
+// routes them itself: then each of the two would send their packets to the other.
 func (l *linter) conflicts(h *host) bool {
 	before := len(l.list)
 	seen := map[netip.Prefix]value[string]{}
@@ -85,8 +84,8 @@ func (l *linter) gateway(h *host) {
 	}
 }
 
-// gatewayPeer returns the peer that packets to h's gateway go to: the one with
-// the longest prefix around it, as the kernel looks peers up.
+// gatewayPeer returns the peer to which packets to h's gateway go: the one with the longest
+// prefix around it, as in the kernel.
 func (t *Tunnel) gatewayPeer(h *host) *host {
 	if !h.gateway.given() {
 		return nil

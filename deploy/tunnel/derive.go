@@ -10,20 +10,20 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// View derives what host has to make true. The keys are the public keys of the
-// tunnel's hosts by name; those of host and of all its peers must be there.
+// View derives the configuration of host. The keys are the public keys of the tunnel's
+// hosts by name; those of host and of all its peers must be present.
 func (t *Tunnel) View(host string, keys map[string]keyring.PublicKey) (*View, error) {
 	return t.Views(keys)(host)
 }
 
-// Views returns [Tunnel.View] of each host with the same keys, which are compared with each
-// other once: of a thousand hosts that was half of the time of their views.
+// Views returns [Tunnel.View] for each host with the same keys, which are compared with
+// each other once: for a thousand hosts that was half of the time.
 func (t *Tunnel) Views(keys map[string]keyring.PublicKey) func(host string) (*View, error) {
 	twice := usedTwice(t, keys)
 	return func(host string) (*View, error) { return viewOf(t, host, keys, twice) }
 }
 
-// viewOf is [Tunnel.View] where it is known which keys two hosts have.
+// viewOf is [Tunnel.View] with the keys that two hosts have.
 func viewOf(t *Tunnel, host string, keys map[string]keyring.PublicKey, twice []error) (*View, error) {
 	h, err := t.host(host)
 	if err != nil {
@@ -77,7 +77,7 @@ func viewOf(t *Tunnel, host string, keys map[string]keyring.PublicKey, twice []e
 
 func (h *host) forPeople() About { return About{h.description.val, h.unmanaged()} }
 
-// ownAddresses are those of the host in the tunnel, in order.
+// ownAddresses are the addresses of the host in the tunnel, sorted.
 func (h *host) ownAddresses() (own []netip.Prefix) {
 	for _, a := range h.addresses.vals {
 		if a.val.Addr().Is4() || !h.withoutIPv6() {
@@ -88,7 +88,7 @@ func (h *host) ownAddresses() (own []netip.Prefix) {
 	return own
 }
 
-// remotes are the far ends of those that are point-to-point.
+// remotes are the far ends of point-to-point addresses.
 func (h *host) remotes() map[netip.Addr]netip.Prefix {
 	var remotes map[netip.Addr]netip.Prefix
 	for _, a := range h.addresses.vals {
@@ -102,7 +102,7 @@ func (h *host) remotes() map[netip.Addr]netip.Prefix {
 	return remotes
 }
 
-// missingKeys refuses that a public key of h or its peers is missing.
+// missingKeys refuses if the public key of h or of one of its peers is missing.
 func missingKeys(t *Tunnel, h *host, peers []*host, keys map[string]keyring.PublicKey) (errs []error) {
 	var missing, toMake []string
 	for _, o := range append([]*host{h}, peers...) {
@@ -123,7 +123,7 @@ func missingKeys(t *Tunnel, h *host, peers []*host, keys map[string]keyring.Publ
 	return errs
 }
 
-// usedTwice refuses one key that two hosts have.
+// usedTwice refuses a key that two hosts have.
 func usedTwice(t *Tunnel, keys map[string]keyring.PublicKey) (errs []error) {
 	owner := make(map[keyring.PublicKey]string, len(keys))
 	for _, name := range t.names {
@@ -134,7 +134,7 @@ func usedTwice(t *Tunnel, keys map[string]keyring.PublicKey) (errs []error) {
 		if other, ok := owner[k]; ok {
 			errs = append(errs, fault.NewFile("two hosts with one public key", pubFile(name, t.Name),
 				"the same key is in "+pubFile(other, t.Name),
-				"wgkeys check")) // which knows whether the vault or git has another one
+				"wgkeys check")) // the caller knows whether the vault or git has another one
 		}
 		owner[k] = name
 	}
@@ -166,7 +166,7 @@ func (t *Tunnel) peer(h, peer *host, key keyring.PublicKey) Peer {
 	return p
 }
 
-// routes derives those to the peers of h, but for a prefix that is h's own: the
+// routes derives the routes to the peers of h, except for a prefix that is h's own: the
 // kernel makes that route with the address.
 func (t *Tunnel) routes(h *host, peers []*host, v *View) []Route {
 	onLink := map[netip.Prefix]bool{}
@@ -198,8 +198,8 @@ func (t *Tunnel) routes(h *host, peers []*host, v *View) []Route {
 	return routes
 }
 
-// sources returns the INSIDE prefixes of the peers, sorted: all but a default
-// route, which would be everybody.
+// sources returns the INSIDE prefixes of the peers, sorted, without a default route, which
+// would be everybody.
 func sources(peers []Peer) []netip.Prefix {
 	var prefixes []netip.Prefix
 	for _, p := range peers {

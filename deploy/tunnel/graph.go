@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// A graph tells who are peers, without the square of the number of hosts: a hub
-// with ten thousand spokes has ten thousand pairs, not fifty million.
+// A graph stores who are peers, without the square of the number of hosts: a hub with ten
+// thousand spokes has ten thousand pairs, not fifty million.
 type graph struct {
 	all, managed meeting            // hosts without a list of peers
 	listedBy     map[string][]*host // the hosts with a list, by each name on it
-	named        map[string][]*host // open hosts that a pair's endpoint joins
+	named        map[string][]*host // hosts without a list that a pair's endpoint joins
 	listed       map[[2]string]pos  // by host and a name on its list
 	aimedAt      map[string]bool    // the hosts for which some pair has an endpoint
 }
 
-// A meeting is hosts without a list of peers, by name.
+// A meeting is a set of hosts without a list of peers, by name.
 type meeting struct {
 	open    []*host // all of them
 	reached []*host // those that the others can reach
@@ -29,8 +29,8 @@ func (m *meeting) add(h *host) {
 	}
 }
 
-// around are the hosts among which h finds its peers: two unmanaged ones are none, for
-// nobody tells either of the other.
+// around are the hosts among which h finds its peers: two unmanaged hosts are never peers,
+// since nobody could configure them.
 func (g *graph) around(h *host) *meeting {
 	if h.unmanaged() {
 		return &g.managed
@@ -91,20 +91,20 @@ func (t *Tunnel) peers(h *host) []*host {
 	return slices.DeleteFunc(peers, func(o *host) bool { return o == h })
 }
 
-// lonely tells whether h has no peer, without listing them.
+// lonely reports whether h has no peer, without listing them.
 func (t *Tunnel) lonely(h *host) bool {
 	switch {
 	case h.peers.given():
 		return len(h.peers.vals) == 0
 	case !h.reached():
 		return len(t.around(h).reached)+len(t.named[h.name])+len(t.listedBy[h.name]) == 0
-	case h.unmanaged(): // which is not among those around it
+	case h.unmanaged(): // if it is not among those around it
 		return len(t.managed.open)+len(t.listedBy[h.name]) == 0
 	}
 	return len(t.all.open) < 2 && len(t.listedBy[h.name]) == 0
 }
 
-// arePeers tells whether a and b, two hosts, are peers.
+// arePeers reports whether the hosts a and b are peers.
 func (t *Tunnel) arePeers(a, b *host) bool {
 	if bothUnmanaged(a, b) {
 		return false
@@ -120,17 +120,17 @@ func (t *Tunnel) arePeers(a, b *host) bool {
 
 func bothUnmanaged(a, b *host) bool { return a.unmanaged() && b.unmanaged() }
 
-// canMeet tells whether one of a and b may know where to send its first packet.
+// canMeet reports whether one of a and b may know where to send its first packet.
 func canMeet(a, b *host) bool { return a.reachable.val || b.reachable.val || haveEndpoint(a, b) }
 
-// haveEndpoint tells whether the tunnel file says where one of a and b is for the other.
+// haveEndpoint reports whether the tunnel file has an endpoint of a for b or of b for a.
 func haveEndpoint(a, b *host) bool {
 	return a.endpoint.given() || b.endpoint.given() ||
 		a.pair(b.name).endpoint.given() || b.pair(a.name).endpoint.given()
 }
 
-// The rules for a setting of a pair follow: the pair's own, then the host's,
-// then the tunnel's.
+// The rules for a setting of a pair follow: the pair's own, then the host's, then the
+// tunnel's.
 
 // listenPortOf returns the port h listens on, 0 for the kernel's choice.
 func (t *Tunnel) listenPortOf(h *host) int {
@@ -141,8 +141,8 @@ func (t *Tunnel) listenPortOf(h *host) int {
 	return port.val
 }
 
-// hasEndpoint tells whether some peer reaches h at an endpoint: h's own, that of a pair,
-// or one that the tunnel file does not know.
+// hasEndpoint reports whether some peer reaches h at an endpoint: h's own, that of a pair,
+// or one that is not in the tunnel file.
 func (t *Tunnel) hasEndpoint(h *host) bool {
 	return h.reached() || t.aimedAt[h.name]
 }
@@ -152,8 +152,7 @@ func endpointOf(a, b *host) value[endpoints] {
 	return first(a.pair(b.name).endpoint, b.endpoint)
 }
 
-// allowed returns what a allows its peer b: of IPv6 nothing, where one of them does
-// without.
+// allowed returns what a allows its peer b: no IPv6, if one of them has none.
 func allowed(a, b *host) []value[netip.Prefix] {
 	if p := a.pair(b.name); p.allowedIPs.given() {
 		return carried(a, b, p.allowedIPs.vals)
@@ -161,8 +160,7 @@ func allowed(a, b *host) []value[netip.Prefix] {
 	return carried(a, b, b.claims)
 }
 
-// routed returns what the kernel of a routes to its peer b: what it allows it, if
-// nothing else is said.
+// routed returns what the kernel of a routes to its peer b: by default what it allows it.
 func routed(a, b *host) []value[netip.Prefix] {
 	p := a.pair(b.name)
 	switch {
@@ -182,16 +180,16 @@ func carried(a, b *host, list []value[netip.Prefix]) []value[netip.Prefix] {
 	return list
 }
 
-// withoutIPv6 tells whether h has IPv4 alone, INSIDE.
+// withoutIPv6 reports whether h has only IPv4, INSIDE.
 func (h *host) withoutIPv6() bool { return h.ipv6.given() && !h.ipv6.val }
 
-// hasPSK tells whether a and b share a preshared key. What the pair says wins,
-// whichever end says it, then what its hosts say; lint makes the ends agree.
+// hasPSK reports whether a and b share a preshared key. The setting of the pair counts, at
+// whichever end, then that of its hosts; lint makes the ends agree.
 func (t *Tunnel) hasPSK(a, b *host) bool {
 	return first(a.pair(b.name).psk, b.pair(a.name).psk, a.psk, b.psk, t.psk).val
 }
 
-// somePSK tells whether there can be a pair that hasPSK.
+// somePSK reports whether hasPSK may be true for some pair.
 func somePSK(t *Tunnel) bool {
 	if t.psk.val {
 		return true

@@ -5,12 +5,12 @@ import (
 	"net/netip"
 )
 
-// AppendBinary appends to b what [KeptReading] makes a reading of, with the same
-// text, and reports whether there is anything to keep: a text that is spelled in
-// another way is read again each time.
+// AppendBinary appends to b what [KeptReading] needs to restore a reading with the same
+// text, and reports whether there is anything to keep: a text in another spelling is parsed
+// again each time.
 //
-// The numbers are those of encoding/binary, a string has its length before it, and
-// an address too. It is for this program alone: another version has another.
+// Numbers are encoded as in encoding/binary; strings and addresses are preceded by their
+// length. The encoding is for this version of the program only.
 func (r *Reading) AppendBinary(b []byte) ([]byte, bool) {
 	if len(r.peers.spans)+len(r.routes.spans) == 0 {
 		return b, false
@@ -73,8 +73,8 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 	return b
 }
 
-// KeptReading is the reading of a text of which [Reading.AppendBinary] wrote what is
-// kept, or nil. Its View is not there: it only serves to read another text.
+// KeptReading restores a reading that [Reading.AppendBinary] has encoded, or returns nil.
+// Its View is missing: it serves only to read another text.
 func KeptReading(text, kept string) *Reading {
 	k := keeper{rest: kept, ok: true}
 	r := &Reading{text: text}
@@ -95,11 +95,11 @@ func KeptReading(text, kept string) *Reading {
 	return r
 }
 
-// A keeper reads what was kept. Once something is amiss it is not ok any more.
+// A keeper decodes a reading. After an error it is no longer ok.
 type keeper struct {
 	rest     string
 	ok       bool
-	prefixes []netip.Prefix // where those of all peers are
+	prefixes []netip.Prefix // offsets of all peers
 }
 
 func (k *keeper) spans(size int) []span {

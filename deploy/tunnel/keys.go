@@ -11,16 +11,16 @@ import (
 	"wgkeys/keyring"
 )
 
-// The limits of what a key may hold.
+// The limits of values.
 const (
-	// minMTU is the least that IPv6 runs over (RFC 8200, section 5), and
-	// minMTU4 the least that every IPv4 host can take (RFC 791, section 3.1).
+	// minMTU is the minimum for IPv6 (RFC 8200, section 5), and minMTU4 the minimum that
+	// every IPv4 host supports (RFC 791, section 3.1).
 	minMTU, minMTU4 = 1280, 576
 
 	max16 = math.MaxUint16
 
-	// max32 is the most that a number of 32 bits may be: what an int holds, where that is
-	// less (on a processor of 32 bits).
+	// max32 is the maximum of a 32-bit number: that of an int, if that is less (on 32-bit
+	// processors).
 	max32 = math.MaxUint32 & math.MaxInt
 )
 
@@ -104,7 +104,7 @@ func (r *reader) hosts(t *Tunnel, n *node) {
 		return
 	}
 	t.hosts = make(map[string]*host, len(n.keys))
-	all := make([]host, len(n.keys)) // at once: each by itself takes several times as long
+	all := make([]host, len(n.keys)) // at once: one by one takes several times as long
 	for i, name := range n.keys {
 		at := n.get(name)
 		if err := keyring.CheckHost(name); err != nil {
@@ -132,12 +132,11 @@ func (r *reader) pairs(h *host, n *node) {
 	}
 }
 
-// intoTunnel is the word for masquerading into the tunnel, in a list of interfaces. One
-// of this name cannot be said: it is none that a kernel or a manager gives.
+// intoTunnel means masquerading into the tunnel, in a list of interfaces. An interface of
+// that name cannot be listed; no kernel or manager gives that name.
 const intoTunnel = "tunnel"
 
-// readMasquerade reads true, "tunnel", or a list of interfaces, which may have "tunnel"
-// among them.
+// readMasquerade reads true, "tunnel", or a list of interfaces, which may contain "tunnel".
 func readMasquerade(r *reader, n *node) value[masquerade] {
 	const want = `true, false, "tunnel" or a list of uplinks' names`
 	v := value[masquerade]{pos: n.pos}
@@ -165,7 +164,7 @@ func readMasquerade(r *reader, n *node) value[masquerade] {
 	return v
 }
 
-// readEndpoints reads one, or a list of them in the order in which they are tried.
+// readEndpoints reads one endpoint, or a list of them in the order in which they are tried.
 func readEndpoints(r *reader, n *node) value[endpoints] {
 	const want = "an OUTSIDE address or name in quotes"
 	if n.kind != unstable.Array {

@@ -14,8 +14,8 @@ type linter struct {
 	main pos // the first line of the main file
 }
 
-// lint goes from names to pairs to prefixes, and stops where the next finding
-// would only follow from the last.
+// lint goes from names to pairs to prefixes, and stops when further findings would only
+// follow from earlier ones.
 func (l *linter) lint() {
 	if len(l.t.hosts) == 0 {
 		l.add(l.main, "write [hosts.NAME]", "the tunnel has no hosts")
@@ -93,7 +93,7 @@ func (l *linter) whyLonely(h *host) (why, hint string) {
 		"write endpoint = under one of the hosts, or reachable = true where the peers know the address by themselves"
 }
 
-// peerList checks that the list of peers of h can be kept.
+// peerList checks the list of peers of h.
 func (l *linter) peerList(h *host) {
 	for _, p := range h.peers.vals {
 		o := l.t.hosts[p.val]
@@ -136,7 +136,7 @@ func whyNot(a, b *host) string {
 	return "neither has an endpoint"
 }
 
-// mtu refuses less than the inside needs.
+// mtu refuses less than the INSIDE families need.
 func (l *linter) mtu(mtu value[int]) {
 	if l.t.v6 && mtu.given() && mtu.val < minMTU {
 		l.add(mtu.pos, "", "mtu: found %d, want a whole number from %d to %d: the tunnel carries IPv6",
@@ -176,8 +176,8 @@ func (l *linter) psk() {
 	}
 }
 
-// addresses refuses an address that two hosts have, and one that a host has
-// and routes as well.
+// addresses refuses an address that two hosts have, and one that a host has and also
+// routes.
 func (l *linter) addresses() {
 	seen := make(map[netip.Addr]value[string], len(l.t.names))
 	own := map[netip.Prefix]pos{}
@@ -208,9 +208,9 @@ func (l *linter) both(host, other value[string], what string) {
 	l.add(host.pos, "", "%s of host %q is already that of %q in %s", what, host.val, other.val, other.pos)
 }
 
-// endpoints refuses an endpoint that is an INSIDE address, or lies in the network of
-// one: there the kernel's own route leads into the tunnel. A prefix that is routed
-// through the tunnel may hold its endpoint, for encrypted packets keep out of it.
+// endpoints refuses an endpoint that is an INSIDE address, or is in the network of one: the
+// kernel's own route for it leads into the tunnel. A prefix that is routed through the
+// tunnel may contain its endpoint, since encrypted packets do not use that route.
 func (l *linter) endpoints() {
 	inside := l.inside()
 	for _, name := range l.t.names {
@@ -222,7 +222,7 @@ func (l *linter) endpoints() {
 	}
 }
 
-// inside returns the networks of the INSIDE addresses and where it says so.
+// inside returns the networks of the INSIDE addresses and where they are set.
 func (l *linter) inside() *prefixSet[pos] {
 	inside := prefixSet[pos]{vals: make(map[netip.Prefix]pos, len(l.t.names))}
 	for _, name := range l.t.names {
@@ -244,7 +244,7 @@ func (l *linter) outside(all value[endpoints], inside *prefixSet[pos]) {
 	}
 }
 
-// lintMasquerade refuses what could not leave under an address of h.
+// lintMasquerade refuses uplinks by which nothing could leave with an address of h.
 func lintMasquerade(l *linter, h *host) {
 	m := h.masquerade
 	if slices.Contains(m.val.by, l.t.Name) {
@@ -257,8 +257,8 @@ func lintMasquerade(l *linter, h *host) {
 	}
 }
 
-// lintPSKFiles refuses the file of a preshared key that there is none of, and one file
-// for two keys.
+// lintPSKFiles refuses a file for a preshared key that does not exist, and one file for two
+// keys.
 func lintPSKFiles(l *linter, h *host) {
 	named := func(p *pair) bool { return p.pskFile.given() }
 	if !slices.ContainsFunc(slices.Collect(maps.Values(h.pairs)), named) {

@@ -10,14 +10,14 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A source is one file of a tunnel. The main file has order 0, its drop-ins
-// follow as they are merged.
+// A source is one file of a tunnel. The main file has order 0, its drop-ins follow in the
+// order in which they are merged.
 type source struct {
 	name  string
 	order int
 }
 
-// A pos is the place of a value. The zero pos is nowhere: a value not given.
+// A pos is the place of a value. The zero pos means that the value is not given.
 type pos struct {
 	src  *source
 	line int
@@ -47,8 +47,8 @@ func first[T any](values ...value[T]) value[T] {
 	return value[T]{}
 }
 
-// problems are the errors of a tunnel, reported together: the first of them, since a
-// file that is no tunnel's may have one in each of a million lines.
+// problems are the errors of a tunnel, reported together: a limited number of them, since a
+// file of another kind may have one in each of a million lines.
 type problems struct {
 	list []problem
 	more int

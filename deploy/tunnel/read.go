@@ -13,8 +13,8 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// A reader turns the tree into a Tunnel. Every method reports what is wrong and
-// then returns a zero value, so that one run finds all there is to find.
+// A reader converts the tree to a Tunnel. Every method reports what is wrong and then
+// returns a zero value, so that one run finds all errors.
 type reader struct {
 	problems
 	t *Tunnel
@@ -47,7 +47,7 @@ func (r *reader) unknown(n *node, name, meant string) {
 	r.add(at, "", "unknown key %s %s%s", shown(name), n.where(), meant)
 }
 
-// is reports an error and returns false if n is of none of the kinds wanted.
+// is reports an error and returns false if n is of none of the wanted kinds.
 func (r *reader) is(n *node, want string, kinds ...unstable.Kind) bool {
 	for _, k := range kinds {
 		if n.kind == k {
@@ -96,8 +96,8 @@ func (r *reader) int(n *node, low, high int) value[int] {
 	return value[int]{int(i), n.pos}
 }
 
-// routingTable reads a table that routes can be put in. Table 253, default,
-// is one of them: a rule of the kernel's looks there for what main has not.
+// routingTable reads a table in which routes can be put. Table 253, default, is one of
+// them: a rule of the kernel looks there for what main does not have.
 func (r *reader) routingTable(n *node) value[int] {
 	if n.kind == unstable.String && n.text == "off" {
 		return value[int]{tableOff, n.pos}
@@ -146,7 +146,7 @@ func texts[T comparable](r *reader, n *node, want string, parse func(string) (T,
 	return l
 }
 
-// checked makes a parser of a check.
+// checked makes a parser from a check.
 func checked(check func(string) error) func(string) (string, error) {
 	return func(s string) (string, error) { return s, check(s) }
 }
@@ -155,8 +155,8 @@ func prefixes[T comparable](r *reader, n *node, parse func(string) (T, error)) l
 	return texts(r, n, "an INSIDE address or prefix in quotes", parse)
 }
 
-// keyFile reads the path of a private key. The suffixes of the preshared keys and
-// of the next keys, which lie in the same folder, stay theirs.
+// keyFile reads the path of a private key. It must not end like a preshared key or a next
+// key, which are in the same folder.
 func (r *reader) keyFile(n *node) value[string] {
 	return text(r, n, "a path in quotes", func(s string) (string, error) {
 		if strings.HasSuffix(s, ".psk") {
@@ -169,8 +169,8 @@ func (r *reader) keyFile(n *node) value[string] {
 	})
 }
 
-// sysctls reads a table of sysctls into m. A key written without quotes is a
-// table in a table to TOML; its parts are joined again.
+// sysctls reads a table of sysctls into m. To TOML a key without quotes is a table in a
+// table; its parts are joined again.
 func (r *reader) sysctls(h *host, n *node, prefix string) {
 	if !r.is(n, "a table of sysctls", unstable.Table) {
 		return

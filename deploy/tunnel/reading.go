@@ -9,9 +9,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A Reading is a valid view and the text that it was read from. Of the next text
-// of the same tunnel, nearly all of ten thousand peers are the same to the byte:
-// only what differs is read again, and only that is validated.
+// A Reading is a valid view and the text from which it was parsed. In the next text of the
+// same tunnel nearly all of ten thousand peers are the same to the byte: only the
+// differences are parsed and validated.
 type Reading struct {
 	View   *View
 	fresh  int // how many peers and routes were parsed
@@ -20,7 +20,7 @@ type Reading struct {
 	routes section[Route]
 }
 
-// A section is a list of the view as it stands in a text.
+// A section is a list of the view and its place in a text.
 type section[T any] struct {
 	values []T
 	spans  []span // of each value in the text
@@ -28,10 +28,10 @@ type section[T any] struct {
 
 type span struct{ from, to uint32 }
 
-// Read reads the text of one view and nothing after it, as [ParseView] does. Before
-// is an earlier reading of the same tunnel, or nil: it makes no difference but in
-// time. The text must not be changed afterwards: what was read refers to it, for a copy
-// of three megabytes takes longer than to compare them.
+// Read parses the text of one view and nothing after it, as [ParseView] does. Before is an
+// earlier reading of the same tunnel, or nil: it only saves time. The text must not be
+// changed afterwards: the view refers to it, since a copy of three megabytes takes longer
+// than to compare them.
 func Read(text []byte, before *Reading) (*Reading, error) {
 	if len(text) > maxView {
 		text = text[:maxView]
@@ -56,20 +56,20 @@ func Read(text []byte, before *Reading) (*Reading, error) {
 	return &Reading{View: v}, v.Validate()
 }
 
-// Text is the text that was read, where it was spelled as [EncodeView] does.
+// Text is the text that was parsed, if it is spelled as [EncodeView] does.
 func (r *Reading) Text() string { return r.text }
 
-// MostlyNew reports whether the reading before was of little use.
+// MostlyNew reports whether the earlier reading was of little use.
 func (r *Reading) MostlyNew() bool { return 8*r.fresh >= len(r.peers.spans)+len(r.routes.spans) }
 
-// A difference is what a view has, or has not, that the reading before had.
+// A difference is what a view has, or lacks, compared with the earlier reading.
 type difference struct {
-	peers  []int  // new or changed, by their places in the view
+	peers  []int  // new or changed, by their indices in the view
 	routes []int  // likewise
 	gone   []Peer // removed
 }
 
-// readAgain reads a text as [EncodeView] spells it, and reports false for any other.
+// readAgain parses a text as [EncodeView] spells it, and reports false for any other.
 func readAgain(text string, before *Reading) (*Reading, difference, bool) {
 	s := &spelling{whole: text, rest: text, ok: true}
 	s.peers = cursor[Peer]{before: before.peers, whole: before.text, parse: s.peer, order: byName}
@@ -81,8 +81,8 @@ func readAgain(text string, before *Reading) (*Reading, difference, bool) {
 	return r, difference{s.peers.fresh, s.routes.fresh, gone}, s.ok && s.rest == ""
 }
 
-// A cursor goes through a list of a text and of the text before side by side. What
-// differs only makes it slower: one whose order is another finds less again.
+// A cursor goes through a list of a text and of the earlier text in parallel. Differences
+// only make it slower: in another order it finds fewer equal values.
 type cursor[T any] struct {
 	before section[T]
 	whole  string            // in which before stands
@@ -94,7 +94,7 @@ type cursor[T any] struct {
 	gone   []T               // of before
 }
 
-// list reads the list that may be there under the key.
+// list reads the list under the key, if it is there.
 func (c *cursor[T]) list(s *spelling, key string) []T {
 	if !s.has(key) {
 		return nil
@@ -107,7 +107,7 @@ func (c *cursor[T]) list(s *spelling, key string) []T {
 	return listOf(s, "\n  ", room, func() T { return c.value(s) })
 }
 
-// all takes the whole list of before, where it is the same.
+// all takes the whole earlier list, if it is the same.
 func (c *cursor[T]) all(s *spelling) ([]T, bool) {
 	spans := c.before.spans
 	if len(spans) == 0 {
@@ -129,8 +129,7 @@ func (c *cursor[T]) all(s *spelling) ([]T, bool) {
 	return c.before.values, true
 }
 
-// moved is where the spans are once they begin so much later; or earlier, for the
-// numbers wrap around.
+// moved shifts the spans; the offset wraps around if they begin earlier.
 func moved(spans []span, by uint32) []span {
 	if by == 0 {
 		return spans
@@ -154,7 +153,7 @@ func (c *cursor[T]) value(s *spelling) (v T) {
 	return v
 }
 
-// again takes the value of before, where the text is the same.
+// again takes the earlier value, if the text is the same.
 func (c *cursor[T]) again(s *spelling, v *T) bool {
 	if c.next == len(c.before.spans) {
 		return false
@@ -168,7 +167,7 @@ func (c *cursor[T]) again(s *spelling, v *T) bool {
 	return true
 }
 
-// pass goes past the value of before that v is a change of, and those that are gone.
+// pass skips the earlier value that v is a change of, and those that were removed.
 func (c *cursor[T]) pass(v *T) {
 	for ; c.next < len(c.before.values); c.next++ {
 		old := &c.before.values[c.next]

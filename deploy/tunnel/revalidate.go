@@ -7,11 +7,11 @@ import (
 	"wgkeys/keyring"
 )
 
-// surelyValid reports whether v, which was read again with this difference, is valid
-// because the view before was: what is new is valid by itself, and in no one's way.
-// Where it is not sure, [View.Validate] decides.
+// surelyValid reports whether v, with this difference, is valid because the earlier view
+// was: what is new is valid by itself, and in conflict with nothing. If it is not certain,
+// [View.Validate] decides.
 func (d *difference) surelyValid(v *View) bool {
-	const few = 256 // with more, to look at all takes no longer
+	const few = 256 // with more, validating everything takes no longer
 	if len(d.peers)+len(d.routes)+len(d.gone) > few || v.checkHost() != nil || v.checkRest() != nil {
 		return false
 	}
@@ -19,12 +19,12 @@ func (d *difference) surelyValid(v *View) bool {
 	return n.addHost(v) && n.addPeers(v, d) && n.among(v, d.peers) && d.routesValid(v, n.gone)
 }
 
-// newcomers are what must be there once, of the host itself and of the peers that
-// are new or changed.
+// newcomers are what must be unique, of the host itself and of the peers that are new or
+// changed.
 type newcomers struct {
 	names, files unique[string]
 	keys         unique[keyring.PublicKey]
-	gone         map[string]bool // peers that are there no more
+	gone         map[string]bool // peers that were removed
 }
 
 func (n *newcomers) addHost(v *View) bool {

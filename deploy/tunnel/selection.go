@@ -11,14 +11,14 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// All is the pattern that every host matches.
+// All is the pattern that matches every host.
 const All = "*"
 
-// Select returns the hosts that words mean, each once and in the order of the words: a
-// host's name, a pattern of names (path.Match: * ? [a-z]), or @TAG. What a pattern or a
-// tag means is sorted, and has no host that nobody logs in to. A plain name is taken as it
-// is, though no tunnel may have it: what is wrong with it each verb says itself. A pattern
-// or a tag that means no host is an error.
+// Select returns the hosts that words select, each once and in the order of the words: a
+// host's name, a pattern of names (path.Match: * ? [a-z]), or @TAG. The hosts of a pattern
+// or a tag are sorted, without unmanaged ones. A plain name is taken as it is, even if no
+// tunnel has it: each verb reports that itself. A pattern or a tag that selects no host is
+// an error.
 func Select(tunnels []*Tunnel, words []string) ([]string, error) {
 	var all []string
 	seen := map[string]bool{}
@@ -37,7 +37,7 @@ func Select(tunnels []*Tunnel, words []string) ([]string, error) {
 	return all, nil
 }
 
-// IsPattern reports whether a word means hosts by a pattern or a tag, not by a name.
+// IsPattern reports whether a word selects hosts by a pattern or a tag, not by a name.
 func IsPattern(word string) bool {
 	return strings.HasPrefix(word, "@") || strings.ContainsAny(word, `*?[\`)
 }
@@ -50,7 +50,7 @@ func meant(tunnels []*Tunnel, word string) ([]string, error) {
 	if _, err := path.Match(word, ""); !tagged && err != nil {
 		return nil, fault.New("no pattern of hosts", word, "a [ is not closed", "wgkeys help hosts")
 	}
-	hosts := map[string]bool{} // and whether somebody logs in to it
+	hosts := map[string]bool{} // and whether it is managed
 	for name, h := range hostsOf(tunnels) {
 		if matched, _ := path.Match(word, name); tagged && h.tagged(tag) || !tagged && matched {
 			hosts[name] = hosts[name] || !h.unmanaged()
@@ -69,7 +69,7 @@ func meant(tunnels []*Tunnel, word string) ([]string, error) {
 	return nil, fault.New("no host matches", word, "no tunnel file names one", "grep hosts "+Dir+"/*"+ext)
 }
 
-// hostsOf are the hosts of several tunnels: one of two tunnels comes twice.
+// hostsOf are the hosts of several tunnels: one in two tunnels is in it twice.
 func hostsOf(tunnels []*Tunnel) iter.Seq2[string, *host] {
 	return func(yield func(string, *host) bool) {
 		for _, t := range tunnels {
@@ -97,7 +97,7 @@ func (h *host) tagged(tag string) bool {
 	return slices.ContainsFunc(h.tags.vals, func(v value[string]) bool { return v.val == tag })
 }
 
-// noSuchTag tells the tags that there are, or how a host gets one.
+// noSuchTag is the error with the tags that there are, or how a host gets one.
 func noSuchTag(tunnels []*Tunnel, tag string) error {
 	names := Tags(tunnels)
 	for i := range names {
@@ -116,7 +116,7 @@ func noSuchTag(tunnels []*Tunnel, tag string) error {
 		"grep tags "+Dir+"/*"+ext)
 }
 
-// NoSuchHost is the error about a name that no tunnel has, with the one that was meant.
+// NoSuchHost is the error for a name that no tunnel has, with the nearest name.
 func NoSuchHost(tunnels []*Tunnel, name string) error {
 	hosts := map[string]bool{}
 	for host := range hostsOf(tunnels) {

@@ -9,9 +9,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Shared returns what a host wants for two of its tunnels and only one can have: a
-// port, a mark, a routing table, an address or a prefix. Each is told at its line in
-// the later tunnel. What an unmanaged host makes of it is its own affair.
+// Shared returns what a host has in two of its tunnels and only one can use: a port, a
+// mark, a routing table, an address or a prefix. Each is reported at its line in the later
+// tunnel. Unmanaged hosts are not checked.
 func Shared(tunnels []*Tunnel) []Clash {
 	var found []Clash
 	for i, b := range tunnels {
@@ -31,7 +31,7 @@ func Shared(tunnels []*Tunnel) []Clash {
 // A Clash is one of them.
 type Clash struct {
 	Tunnel, Host string // the later tunnel
-	*fault.Fault        // about a line of a tunnel file
+	*fault.Fault        // the error, at a line of a tunnel file
 }
 
 // clashes are those of a host in tunnels a and b.
@@ -66,8 +66,7 @@ func (c *clashes) find() {
 	c.prefixes()
 }
 
-// tableOf is the routing table of h's routes, with none for main and where there are
-// no routes.
+// tableOf is the routing table of h's routes; none for main and if there are no routes.
 func tableOf(h *host) int {
 	if h.table.val == tableMain || h.table.val == tableOff {
 		return tableNone
@@ -75,8 +74,8 @@ func tableOf(h *host) int {
 	return h.table.val
 }
 
-// addresses finds an address that the host has twice, or a network that it is on
-// twice: packets for its other addresses go to one of the two tunnels.
+// addresses finds an address that the host has twice, or a network that it is in twice:
+// packets for other addresses of that would go to one of the two tunnels.
 func (c *clashes) addresses() {
 	has := map[netip.Addr]bool{}
 	on := map[netip.Prefix]bool{}
@@ -105,8 +104,8 @@ func (c *clashes) networks(a value[address], on map[netip.Prefix]bool) {
 	}
 }
 
-// prefixes finds the first prefix that leads into both tunnels. Of two metrics the
-// lower one counts, and two tables have each their own rules: then it is meant so.
+// prefixes finds the first prefix that leads into both tunnels. With two metrics the lower
+// one counts, and two tables each have their own rules: then it is intended.
 func (c *clashes) prefixes() {
 	if c.first.metric.val != c.second.metric.val || tableOf(c.first) != tableOf(c.second) {
 		return

@@ -13,8 +13,8 @@ import (
 // The tags of an address, and of a line that holds none.
 const inside, outside, plain = "INSIDE", "OUTSIDE", ""
 
-// Annotate returns v as text for a person, one fact a line: where it lives,
-// what it is, and its value.
+// Annotate returns v as text for a user, one fact per line: where it is, what it is, and
+// its value.
 func (v *View) Annotate() string {
 	var s sheet
 	s.title("tunnel %s on host %s", v.Tunnel, v.Host)
@@ -108,8 +108,7 @@ func (s *sheet) number(what string, n int, unit string) {
 	}
 }
 
-// keys tells a host's key and the one that it is about to have, or has: which of
-// the two is in use only the hosts know.
+// keys shows a host's key and its next key: which of the two is in use only the hosts know.
 func (s *sheet) keys(key, next keyring.PublicKey) {
 	s.line(plain, "public key", key.String())
 	if !next.IsZero() {
@@ -126,7 +125,7 @@ func (s *sheet) about(a About, unmanaged string) {
 	}
 }
 
-// peer tells of a peer of this host, which may be one that nobody logs in to.
+// peer shows a peer of this host, which may be unmanaged.
 func (s *sheet) peer(p *Peer, unmanaged bool) {
 	s.title("peer %s", p.Name)
 	s.about(p.About, "no: it gets this host's public key by hand")

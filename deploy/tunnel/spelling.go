@@ -9,12 +9,12 @@ import (
 	"wgkeys/keyring"
 )
 
-// A spelling is the rest of a text that is read as [EncodeView] writes it: key by
-// key, in order, with its white space. So ten thousand peers are read in a tenth
-// of the time that encoding/json takes, which knows nothing of what comes next.
+// A spelling is the rest of a text that is parsed as [EncodeView] writes it: key by key, in
+// order, with its white space. So ten thousand peers are parsed in a tenth of the time of
+// encoding/json, which does not know what comes next.
 //
-// It takes no decision: what differs in a byte of it is not ok, and encoding/json
-// reads the text instead. What is ok encoding/json reads alike (FuzzSpelling).
+// It decides nothing: if a byte differs it is not ok, and encoding/json parses the text
+// instead. What is ok encoding/json parses with the same result (FuzzSpelling).
 type spelling struct {
 	whole  string
 	rest   string
@@ -25,7 +25,7 @@ type spelling struct {
 
 var spelledHead = fmt.Sprintf("{\n  \"format\": %d,\n  \"tunnel\": ", Format)
 
-// readSpelled reports false for a text that is spelled in another way.
+// readSpelled reports false for a text in another spelling.
 func readSpelled(text string) (*View, bool) {
 	r, _, ok := readAgain(text, new(Reading))
 	return r.View, ok
@@ -99,8 +99,8 @@ func (s *spelling) remotes(key string) map[netip.Addr]netip.Prefix {
 	return remotes
 }
 
-// NameIn returns the tunnel that a view is of, before the rest of it is read. It
-// reports false for a text that is spelled in another way.
+// NameIn returns the tunnel of a view before the rest of it is parsed. It reports false for
+// a text in another spelling.
 func NameIn(text []byte) (name string, ok bool) {
 	s := &spelling{rest: string(text[:min(len(text), len(spelledHead)+64)]), ok: true}
 	s.must(spelledHead)
@@ -140,7 +140,7 @@ func (s *spelling) route() (r Route) {
 	return r
 }
 
-// has takes text away, if the rest begins with it.
+// has removes text, if the rest begins with it.
 func (s *spelling) has(text string) bool {
 	rest, ok := strings.CutPrefix(s.rest, text)
 	if ok {

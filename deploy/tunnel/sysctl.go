@@ -40,7 +40,7 @@ func SysctlPath(key string) (string, error) {
 	return file, nil
 }
 
-// CheckSysctl tells why a tunnel file cannot set key to val, nil if it can.
+// CheckSysctl returns why a tunnel file cannot set key to val, nil if it can.
 func CheckSysctl(key, val string) error {
 	_, err := checkSysctl(key, val)
 	return err
@@ -63,11 +63,11 @@ func checkSysctl(key, val string) (string, error) {
 	return file, nil
 }
 
-// errForward refuses what forward = true sets, in the one order that keeps the
-// default route of a host that learned it from router advertisements.
+// errForward refuses what forward = true sets, in the one order that keeps the default
+// route of a host that learned it from router advertisements.
 var errForward = errors.New("this sysctl belongs to forward")
 
-// forwards tells whether a file under /proc/sys is set by forward.
+// forwards reports whether forward sets a file under /proc/sys.
 func forwards(file string) bool {
 	parts := strings.Split(file, "/")
 	last := parts[len(parts)-1]
@@ -76,9 +76,9 @@ func forwards(file string) bool {
 			last)
 }
 
-// weakens tells whether a sysctl takes a protection from the whole host, with its other
-// interfaces and programs: whoever may change a tunnel file is to route packets, and not
-// to do that. Each is in the kernel's Documentation/networking/ip-sysctl.rst or
+// weakens reports whether a sysctl weakens the whole host, with its other interfaces and
+// programs: whoever may change a tunnel file may route packets, but not that. Each is in
+// the kernel's Documentation/networking/ip-sysctl.rst or
 // Documentation/admin-guide/sysctl/net.rst.
 func weakens(file, val string) bool {
 	parts := strings.Split(file, "/")
@@ -103,7 +103,7 @@ func weakens(file, val string) bool {
 }
 
 // Weakening are the sysctls of a view that [View.Validate] refuses because they weaken the
-// whole host, as KEY = VALUE, sorted. One that an older wgkeys kept may have some.
+// whole host, as KEY = VALUE, sorted. A view that an older wgkeys kept may have some.
 func (v *View) Weakening() []string {
 	var all []string
 	for key, val := range v.Sysctls {
@@ -115,9 +115,9 @@ func (v *View) Weakening() []string {
 	return all
 }
 
-// ValidateKept is [View.Validate] for a view that this host was given before, by who might
-// do so then. To refuse its sysctls now would leave the host without its tunnel at the
-// next boot, and with no view to go back to.
+// ValidateKept is [View.Validate] for a view that this host has kept. Refusing its sysctls
+// now would leave the host without its tunnel at the next boot, and without a view to go
+// back to.
 func (v *View) ValidateKept() error {
 	rest := *v
 	rest.Sysctls = maps.Clone(v.Sysctls)

@@ -38,7 +38,7 @@ func (n *node) path() string {
 	return bare(n.name)
 }
 
-// bare spells a part of a key without quotes where TOML does.
+// bare spells a part of a key without quotes if TOML allows it.
 func bare(name string) string {
 	if name == "" || !spelled(name, "-_", true) {
 		return shown(name)
@@ -60,8 +60,8 @@ func (m *merger) newTable(at pos, parent *node, name string) *node {
 	return n
 }
 
-// newNode takes nodes from many that are made at once: one by one, those of ten thousand
-// hosts take several times as long.
+// newNode takes nodes from many that are allocated at once: one by one, those of ten
+// thousand hosts take several times as long.
 func (m *merger) newNode() *node {
 	const many = 64
 	if len(m.free) == 0 {
@@ -72,8 +72,8 @@ func (m *merger) newNode() *node {
 	return n
 }
 
-// few is how many keys are compared one by one: the table of a host has no more, and a
-// map for each of ten thousand takes time and memory.
+// few is how many keys are compared one by one: the table of a host has no more, and a map
+// for each of ten thousand takes time and memory.
 const few = 8
 
 func (n *node) put(name string, v *node) {
@@ -103,9 +103,9 @@ func (n *node) get(name string) *node {
 	return nil
 }
 
-// A merger builds one tree out of the files of a tunnel. What a document may
-// say twice follows TOML's rules, which hold for each file by itself; go-toml's
-// own check of them takes the square of the number of hosts.
+// A merger builds one tree from the files of a tunnel. What a document may define twice
+// follows TOML's rules, which hold for each file by itself; go-toml's own check of them
+// takes the square of the number of hosts.
 type merger struct {
 	problems
 	root   *node
@@ -164,8 +164,8 @@ func (m *merger) line(offset int) pos {
 	return pos{m.src, line + 1}
 }
 
-// at returns the place of n, or that of its parent for the kinds of node to
-// which the parser gives none.
+// at returns the place of n, or that of its parent for kinds of nodes that have none in the
+// parser.
 func (m *merger) at(n *unstable.Node, parent pos) pos {
 	if n.Raw.Length == 0 {
 		return parent
@@ -197,9 +197,9 @@ func (m *merger) name(key *unstable.Node, at pos) string {
 	return string(key.Data)
 }
 
-// step returns the table in from that a part of a key names, and makes it if it
-// is not there. If the table may not be added to, that is reported and what
-// comes is read into a table that nobody reads.
+// step returns the table in from that a part of a key names, and makes it if it does not
+// exist. If the table may not be extended, that is reported and what follows is read into a
+// table that is not used.
 func (m *merger) step(from *node, key *unstable.Node, at pos, by byte, may ...byte) *node {
 	name := m.name(key, at)
 	t := from.get(name)
@@ -276,8 +276,8 @@ func (m *merger) value(v *unstable.Node, parent *node, name string, at pos) *nod
 	return n
 }
 
-// arrayTable refuses [[hosts]]: no key of a tunnel file is a list of tables.
-// Its keys go into a table that nobody reads.
+// arrayTable refuses [[hosts]]: no key of a tunnel file is a list of tables. Its keys go
+// into a table that is not used.
 func (m *merger) arrayTable(e *unstable.Node) *node {
 	at, name := pos{m.src, 1}, ""
 	for key := e.Key(); key.Next(); {

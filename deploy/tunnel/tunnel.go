@@ -32,7 +32,7 @@ type noSuch struct{ error }
 func (n noSuch) Is(target error) bool { return target == ErrNoSuch }
 func (n noSuch) Unwrap() error        { return n.error }
 
-// nameOne tells the hosts there are, unless they are too many for a line.
+// nameOne lists the hosts, unless there are too many for a line.
 func (t *Tunnel) nameOne() string {
 	const many = 8
 	if len(t.names) > many {
@@ -42,8 +42,8 @@ func (t *Tunnel) nameOne() string {
 	return "name one of " + strings.Join(t.names, ", ")
 }
 
-// SSH returns the destination of host for ssh(1): what the tunnel file says, or
-// the host's name. Explicit tells which.
+// SSH returns the destination of host for ssh(1): the one in the tunnel file, or the host's
+// name. Explicit tells which.
 func (t *Tunnel) SSH(host string) (dest string, explicit bool) {
 	if h, ok := t.hosts[host]; ok && h.ssh.given() {
 		return h.ssh.val, true
@@ -51,7 +51,7 @@ func (t *Tunnel) SSH(host string) (dest string, explicit bool) {
 	return host, false
 }
 
-// Unmanaged tells whether nobody logs in to host, one of the tunnel's.
+// Unmanaged reports whether nobody logs in to the host.
 func (t *Tunnel) Unmanaged(host string) bool {
 	h, ok := t.hosts[host]
 	return ok && h.unmanaged()
@@ -68,10 +68,10 @@ func (t *Tunnel) RequireManaged(host, hint string) error {
 		hint+"; if it is to be managed, take that line out")
 }
 
-// PSKPairs returns the pairs of peers that share a preshared key, the names of
-// each in order, sorted.
+// PSKPairs returns the pairs of peers that share a preshared key, both names and all pairs
+// sorted.
 func (t *Tunnel) PSKPairs() [][2]string {
-	if !somePSK(t) { // as most do: all pairs of a large tunnel are not looked through
+	if !somePSK(t) { // as in most tunnels: then not all pairs of a large tunnel are examined
 		return nil
 	}
 	var pairs [][2]string
@@ -86,8 +86,8 @@ func (t *Tunnel) PSKPairs() [][2]string {
 	return pairs
 }
 
-// KeyFiles returns where the key files of host lie on it, by their names in the
-// vault without ".age": "wg0.key" and one "wg0.PEER.psk" a preshared key.
+// KeyFiles returns the paths of the key files on host, by their names in the vault without
+// ".age": "wg0.key" and one "wg0.PEER.psk" for each preshared key.
 func (t *Tunnel) KeyFiles(host string) (map[string]string, error) {
 	h, err := t.host(host)
 	if err != nil {

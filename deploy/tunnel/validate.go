@@ -12,9 +12,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Validate returns what is wrong with v. A view that [Tunnel.View] made is
-// valid; one that came over a network, or from an older program, may not be.
-// Validate is the last look before the kernel is touched.
+// Validate returns what is wrong with v. A view that [Tunnel.View] made is valid; one from
+// a network, or from an older program, may not be. Validate is the last check before the
+// kernel is changed.
 func (v *View) Validate() error {
 	err := errors.Join(v.checkHost(), v.checkPeers(), v.checkRoutes(), v.checkRest())
 	if err != nil {
@@ -23,7 +23,7 @@ func (v *View) Validate() error {
 	return nil
 }
 
-// checkRest looks at what is there in small numbers.
+// checkRest checks what there are few of.
 func (v *View) checkRest() error {
 	return errors.Join(v.checkProxies(), v.checkNames(), v.checkSysctls())
 }
@@ -65,8 +65,7 @@ func (v *View) checkRemotes() error {
 	return join(errs)
 }
 
-// checkTable takes the main table for none: a view that an older program kept
-// may spell it so.
+// checkTable takes the main table for none: a view that an older program kept may have it.
 func (v *View) checkTable() error {
 	if v.Table == tableNone || v.Table == tableMain {
 		return nil
@@ -180,7 +179,7 @@ func (v *View) checkProxies() error {
 	return errors.Join(errs...)
 }
 
-// checkNames looks at what goes to the firewall and to the resolver.
+// checkNames checks what goes to the firewall and to the resolver.
 func (v *View) checkNames() error {
 	errs := []error{v.checkMasquerade()}
 	for _, d := range v.DNS {
@@ -189,7 +188,7 @@ func (v *View) checkNames() error {
 	return errors.Join(errs...)
 }
 
-// checkMasquerade looks at what goes to the firewall.
+// checkMasquerade checks what goes to the firewall.
 func (v *View) checkMasquerade() error {
 	var errs wrongs
 	for _, m := range v.Masquerade {
@@ -216,8 +215,8 @@ func (v *View) checkSysctls() error {
 	return errors.Join(errs...)
 }
 
-// wrongs are the errors of a view with ten thousand peers, which has none: a
-// list of as many nils would take longer than to look for them.
+// wrongs are the errors of a view: for ten thousand peers without errors, a list of as many
+// nils would take longer than the checks.
 type wrongs []error
 
 func (w *wrongs) add(err error) {
@@ -226,7 +225,7 @@ func (w *wrongs) add(err error) {
 	}
 }
 
-// unique holds what may be there once.
+// unique holds what must be unique.
 type unique[T comparable] map[T]struct{}
 
 func (u unique[T]) add(v T, what string) error {

@@ -7,17 +7,16 @@ import (
 	"wgkeys/keyring"
 )
 
-// A View is the plain configuration of one tunnel as one host sees it: what
-// apply makes true on that host. It holds no secret, only the paths of the
-// files that do.
+// A View is the plain configuration of one tunnel for one host: what apply sets up on that
+// host. It contains no secret, only the paths of the files that do.
 //
-// "INSIDE" and "OUTSIDE" tell where an address lives: inside the tunnel, or on
-// the network that carries its encrypted packets.
+// "INSIDE" and "OUTSIDE" say where an address is: inside the tunnel, or on the network that
+// carries its encrypted packets.
 type View struct {
 	Tunnel    string            `json:"tunnel"`     // the interface's name
 	Host      string            `json:"host"`       // the host's short name
 	PublicKey keyring.PublicKey `json:"public_key"` // the host's own
-	// what a rotation under way changes it to, or has; zero: none
+	// its next key in the middle of a rotation; zero: none
 	NextPublicKey  keyring.PublicKey `json:"next_public_key,omitzero"`
 	PrivateKeyFile string            `json:"private_key_file"`      // absolute, on the host
 	ListenPort     int               `json:"listen_port,omitempty"` // OUTSIDE, UDP; 0: the kernel's choice
@@ -56,18 +55,18 @@ type View struct {
 	About `json:"-"`
 }
 
-// About is what the tunnel file says of a host for people. Nothing on a host depends on it,
-// so it does not go there: a view that comes from elsewhere has none.
+// About is what the tunnel file says about a host for people. Nothing on a host depends on
+// it, so it is not sent there: a view from elsewhere has none.
 type About struct {
 	Description string // a line; "": none
-	Unmanaged   bool   // nobody logs in to it
+	Unmanaged   bool   // unmanaged
 }
 
 // A Peer is another host as the view's host reaches it.
 type Peer struct {
 	Name      string            `json:"name"`
 	PublicKey keyring.PublicKey `json:"public_key"`
-	// what a rotation under way changes it to, or has; zero: none
+	// its next key in the middle of a rotation; zero: none
 	NextPublicKey    keyring.PublicKey `json:"next_public_key,omitzero"`
 	PresharedKeyFile string            `json:"preshared_key_file,omitempty"` // absolute, on the host; "": none
 	// OUTSIDE, address:port or name:port; "": the peer comes to us. Several are

@@ -10,11 +10,11 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Format is the version of a view's JSON. Readers refuse every other one: half
-// a view must never be made true.
+// Format is the version of a view's JSON. Readers refuse every other one: a partly
+// understood view must never be applied.
 const Format = 1
 
-// maxView is more than a view of ten thousand peers with some routes each.
+// maxView is larger than a view of ten thousand peers with some routes each, in bytes.
 const maxView = 64 << 20
 
 // wire is a view's JSON: the view with its format in front.
@@ -49,8 +49,8 @@ func ReadText(r io.Reader) ([]byte, error) {
 	return text, nil
 }
 
-// ParseView reads the text of one view and nothing after it. It trusts nothing:
-// an unknown key is an error, and so is whatever [View.Validate] refuses.
+// ParseView parses the text of one view and nothing after it. It is strict: an unknown key
+// is an error, and so is whatever [View.Validate] refuses.
 func ParseView(text []byte) (*View, error) {
 	r, err := Read(text, nil)
 	return r.View, err
@@ -65,7 +65,7 @@ func ParseKept(text []byte) (*View, error) {
 	return v, v.ValidateKept()
 }
 
-// readJSON reads a view however it is spelled.
+// readJSON parses a view in any spelling.
 func readJSON(text []byte) (*View, error) {
 	in := wire{View: new(View)}
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -84,7 +84,7 @@ func readJSON(text []byte) (*View, error) {
 	return in.View, nil
 }
 
-// hintFor tells what is no view at all from one of another version.
+// hintFor distinguishes a text that is no view from a view of another version.
 func hintFor(err error) string {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
