@@ -1,5 +1,5 @@
-// Package standing is how hosts stand, as people and programs read it: a table, and the
-// metrics that Prometheus collects. It asks nobody; [remote.Survey] does.
+// Package standing formats the status of hosts for users and programs: as a table, and as
+// metrics for Prometheus. It asks no host; [remote.Survey] does.
 package standing
 
 import (
@@ -15,15 +15,15 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A column of the table. Where the terminal is too narrow for all, those with the highest
-// number go first.
+// A column of the table. If the terminal is too narrow, those with the highest number are
+// left out first.
 type column struct {
 	name string
-	left bool // its words begin at one place; else they end at one
-	goes int  // 0: never
+	left bool // its words are aligned left; otherwise right
+	goes int  // 0: never left out
 }
 
-// The columns, as their places in a row.
+// The columns, by their index in a row.
 const (
 	atHost = iota
 	atTunnel
@@ -52,18 +52,18 @@ var columns = []column{
 	atVersion: {"WGKEYS", true, 4},
 }
 
-// firstToGo is the highest number of a column that may go.
+// firstToGo is the highest number of a column that may be left out.
 const firstToGo = 4
 
-// A Table shows hosts to a person, those with problems first.
+// A Table shows hosts to a user, those with problems first.
 type Table struct {
 	Hosts   []*remote.HostStatus
 	Now     time.Time
 	Version string // of this wgkeys
-	Width   int    // of the terminal; 0: as wide as it gets
+	Width   int    // of the terminal; 0: unlimited
 	Peers   bool   // each peer has a line
-	Wrong   bool   // hosts without a problem are left out
-	Errors  bool   // with why hosts gave no answer
+	Wrong   bool   // only hosts with problems
+	Errors  bool   // with the errors of hosts that did not answer
 }
 
 // Lines are the lines of the table.
@@ -97,7 +97,7 @@ func (t *Table) Lines() []ui.Line {
 
 func isProblem(s *remote.HostStatus) bool { return s.Err != nil || len(s.Findings) > 0 }
 
-// problemsFirst are the hosts in their order, but for that.
+// problemsFirst sorts hosts with problems to the front, and keeps the order otherwise.
 func problemsFirst(all []*remote.HostStatus) []*remote.HostStatus {
 	rank := func(s *remote.HostStatus) int {
 		switch {
@@ -113,7 +113,7 @@ func problemsFirst(all []*remote.HostStatus) []*remote.HostStatus {
 	return sorted
 }
 
-// remarks are what is to be said of a host beneath its row.
+// remarks are the lines beneath a host's row.
 func (t *Table) remarks(s *remote.HostStatus) (lines []ui.Line) {
 	for _, n := range s.Notes {
 		lines = append(lines, ui.Line{{Text: "  note: " + n}})
@@ -163,14 +163,14 @@ func (t *Table) peers(s *remote.HostStatus) (lines []ui.Line) {
 	return lines
 }
 
-// A shape is which columns there are, and how wide.
+// A shape says which columns there are, and how wide.
 type shape struct {
 	width []int // 0: the column is left out
 	gap   string
 }
 
-// newShape has all columns with two blanks between them; else with one; else without those
-// that may go.
+// newShape has all columns with two blanks between them; or if that is too wide with one;
+// or without those that may be left out.
 func newShape(rows [][]cell, most int) shape {
 	s := shape{width: make([]int, len(columns)), gap: "  "}
 	for _, row := range rows {

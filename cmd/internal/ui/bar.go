@@ -9,25 +9,25 @@ import (
 	"github.com/cheggaaa/pb/v3"
 )
 
-// A bar shows on a terminal how far long work is, and when it may be done.
+// A bar shows on a terminal the progress of long work, and when it may be done.
 type bar struct {
 	pb    *pb.ProgressBar
 	w     io.Writer
 	drawn time.Time
 }
 
-// barEvery is how often a bar is drawn at most.
+// barEvery is the shortest interval between two drawings of a bar.
 const barEvery = 100 * time.Millisecond
 
 const barTemplate pb.ProgressBarTemplate = `{{string . "what"}} {{counters .}} {{bar . "[" "=" ">" " " "]"}} {{percent .}} {{rtime . "%s left" "" ""}}`
 
 func newBar(f *os.File, what string, all int) *bar {
 	p := pb.New(all).SetWriter(f).SetTemplate(barTemplate).Set("what", "wgkeys: "+what)
-	p.Set(pb.Static, true).Set(pb.Terminal, true) // drawn when we say so, within the terminal's width
+	p.Set(pb.Static, true).Set(pb.Terminal, true) // we draw it ourselves, within the terminal's width
 	return &bar{pb: p.Start(), w: f}
 }
 
-// set draws the bar again, unless that was just done.
+// set draws the bar again, unless it was drawn a moment ago.
 func (b *bar) set(done int) {
 	b.pb.SetCurrent(int64(done))
 	if time.Since(b.drawn) >= barEvery {
@@ -36,7 +36,7 @@ func (b *bar) set(done int) {
 	}
 }
 
-// clear takes the bar off the terminal, also of one that knows no escape sequences; the next
+// clear removes the bar from the terminal, also from one without escape sequences; the next
 // set draws it again.
 func (b *bar) clear() {
 	if !b.drawn.IsZero() {

@@ -8,28 +8,28 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// A Frame is where a picture on the terminal is replaced by the next one.
+// A Frame is the place on the terminal where a picture is replaced by the next one.
 type Frame struct {
 	ui   *UI
 	size Size
-	rows int // of the terminal, that the last picture takes
+	rows int // of the terminal, taken by the last picture
 }
 
-// NewFrame is a frame, where standard output is a terminal that can be written over.
+// NewFrame returns a frame, if standard output is a terminal that can be drawn on.
 func (u *UI) NewFrame() (f *Frame, ok bool) {
 	_, ok = u.TerminalSize()
 	return &Frame{ui: u}, ok && !u.Dumb
 }
 
-// Show shows a picture in place of the last one: in one write, and without clearing what is
-// written over, so that nothing flickers. What there is no room for is left out at the end.
+// Show replaces the last picture by another one: in one write, and without clearing first,
+// so that nothing flickers. What does not fit is left out at the end.
 func (f *Frame) Show(picture []Line) {
 	size, _ := f.ui.TerminalSize()
 	_, err := io.WriteString(f.ui.Stdout, f.next(picture, size))
 	f.ui.wrote(err)
 }
 
-// next is what brings the picture to a terminal of that size.
+// next is what draws the picture on a terminal of that size.
 func (f *Frame) next(picture []Line, size Size) string {
 	var b strings.Builder
 	switch {
@@ -43,7 +43,7 @@ func (f *Frame) next(picture []Line, size Size) string {
 		wide := line.width()
 		f.rows += rows(wide, size)
 		b.WriteString(strings.TrimSuffix(f.ui.Paint([]Line{line}), "\n"))
-		if wide == 0 || wide%size.Columns != 0 { // else the cursor is still on the last character
+		if wide == 0 || wide%size.Columns != 0 { // otherwise the cursor is still on the last character
 			b.WriteString("\x1b[K")
 		}
 		b.WriteString("\n")
@@ -52,7 +52,7 @@ func (f *Frame) next(picture []Line, size Size) string {
 	return b.String()
 }
 
-// fit is what of a picture there is room for, with a row left for the cursor.
+// fit is the part of a picture that fits, with a row left for the cursor.
 func fit(picture []Line, size Size) []Line {
 	room, all := size.Lines-1, 0
 	for _, l := range picture {

@@ -13,16 +13,16 @@ import (
 	"golang.org/x/term"
 )
 
-// A Live shows on a terminal what several hosts are at, a line each, below what is said of
-// those that are done. Where standard error is no terminal it shows nothing. It is for
-// several goroutines.
+// A Live shows on a terminal what several hosts are doing, a line each, below the messages
+// about those that are done. If standard error is no terminal it shows nothing. Several
+// goroutines may use it.
 type Live struct {
 	u    *UI
 	term *os.File // nil: there is none
 	all  int
 
 	mu           sync.Mutex
-	rows         []row // of the hosts under way, the first begun first
+	rows         []row // of the hosts under way, in the order in which they were begun
 	done, failed int
 	drawn        []int // how wide the lines are that are on the screen now
 	dirty        bool
@@ -33,10 +33,10 @@ type Live struct {
 // A row is a host under way.
 type row struct{ host, at string }
 
-// redrawEvery is often enough for an eye, and seldom enough for a slow line.
+// redrawEvery is often enough for an eye, and rare enough for a slow line.
 const redrawEvery = 100 * time.Millisecond
 
-// Live shows how the work on so many hosts goes, until [Live.End].
+// Live shows the progress of work on so many hosts, until [Live.End].
 func (u *UI) Live(all int) *Live {
 	l := &Live{u: u, all: all, end: make(chan struct{})}
 	if f, ok := u.Stderr.(*os.File); ok && !u.Quiet && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())) {
@@ -65,14 +65,14 @@ func (l *Live) redraw() {
 	}
 }
 
-// SetTotal corrects how many hosts there are.
+// SetTotal corrects the number of hosts.
 func (l *Live) SetTotal(all int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = all
 }
 
-// At notes what a host is at; the first time it is begun.
+// At records what a host is doing; the first call begins it.
 func (l *Live) At(host, at string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,7 +84,8 @@ func (l *Live) At(host, at string) {
 	l.rows = append(l.rows, row{host, at})
 }
 
-// Done ends the line of a host. What say says of it stands above the lines of the others.
+// Done removes the line of a host. What say prints about it stands above the lines of the
+// others.
 func (l *Live) Done(host string, failed bool, say func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -95,7 +96,7 @@ func (l *Live) Done(host string, failed bool, say func()) {
 	l.above(say)
 }
 
-// Say says something between the lines.
+// Say prints a message above the lines.
 func (l *Live) Say(say func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -108,7 +109,7 @@ func (l *Live) above(say func()) {
 	l.draw()
 }
 
-// End takes the lines away.
+// End removes the lines.
 func (l *Live) End() {
 	close(l.end)
 	l.ended.Wait()
@@ -160,7 +161,7 @@ func (l *Live) draw() {
 	io.WriteString(l.term, b.String())
 }
 
-// lines are at most so many: the hosts that were begun first, and how far all are.
+// lines are at most so many: the hosts that were begun first, and the progress of all.
 func (l *Live) lines(most int) (all []string) {
 	width := 0
 	shown := l.rows[:min(len(l.rows), max(1, most-1))]
@@ -180,8 +181,8 @@ func (l *Live) lines(most int) (all []string) {
 	return append(all, state)
 }
 
-// cut shortens a line to so many columns: what a host says may have characters that take
-// two, or none of their own.
+// cut shortens a line to so many columns: a host's message may have characters that take
+// two columns, or none.
 func cut(line string, columns int) string {
 	if uniseg.StringWidth(line) <= columns {
 		return line
@@ -206,7 +207,7 @@ type LineWriter struct {
 	part strings.Builder
 }
 
-// longLine is where a line that has no end is cut.
+// longLine is where a line without an end is cut.
 const longLine = 64 << 10
 
 func (w *LineWriter) Write(p []byte) (int, error) {
@@ -221,7 +222,7 @@ func (w *LineWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Flush passes on what the last line has no end of.
+// Flush passes on the last line, if it has no end.
 func (w *LineWriter) Flush() {
 	if w.part.Len() > 0 {
 		line := strings.TrimSuffix(w.part.String(), "\r")
@@ -230,5 +231,5 @@ func (w *LineWriter) Flush() {
 	}
 }
 
-// OfHost tells a line that is about one of several hosts.
+// OfHost formats a line about one of several hosts.
 func (u *UI) OfHost(host, line string) { io.WriteString(u.Stderr, host+": "+Printable(line)+"\n") }

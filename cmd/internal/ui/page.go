@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Page writes a text for people to read: where it is longer than the terminal, by the
-// program that shows it a page at a time.
+// Page prints a text for users: if it is longer than the terminal, with the program that
+// shows it a page at a time.
 func Page(u *UI, text string) {
 	size, terminal := u.TerminalSize()
 	if !terminal || u.Pager == "" || u.Dumb || rowsOf(text, size) < size.Lines || pageBy(u, text) != nil {
@@ -17,18 +17,18 @@ func Page(u *UI, text string) {
 	}
 }
 
-// pageBy has the pager show a text. It is an error that there is no such program: one that
+// pageBy shows a text with the pager. It is an error if there is no such program; one that
 // was left before the end, or died, has shown what its user wanted to see.
 func pageBy(u *UI, text string) error {
 	cmd := exec.Command("/bin/sh", "-c", u.Pager) // a command with its flags, as in man(1)
 	cmd.Stdout, cmd.Stderr = u.Stdout, u.Stderr
 	cmd.Stdin = strings.NewReader(Printable(text))
-	interrupts := make(chan os.Signal, 1) // they are the pager's, which goes on
+	interrupts := make(chan os.Signal, 1) // signals are for the pager, which goes on
 	signal.Notify(interrupts, os.Interrupt)
 	defer signal.Stop(interrupts)
 	err := cmd.Run()
 	exit := (*exec.ExitError)(nil)
-	if errors.As(err, &exit) && exit.ExitCode() != 126 && exit.ExitCode() != 127 { // sh found none
+	if errors.As(err, &exit) && exit.ExitCode() != 126 && exit.ExitCode() != 127 { // sh found no such program
 		return nil
 	}
 	return err

@@ -14,7 +14,7 @@ const (
 	Bold   Style = "1"
 	Faint  Style = "2"
 	Red    Style = "31" // wrong
-	Yellow Style = "33" // to be looked at
+	Yellow Style = "33" // needs attention
 )
 
 // A Span is a part of a line.
@@ -34,10 +34,10 @@ func (l Line) String() string {
 	return b.String()
 }
 
-// onOneLine keeps what a host says from being taken for another line.
+// onOneLine prevents that a host's text is taken for another line.
 var onOneLine = strings.NewReplacer("\n", " ", "\t", " ")
 
-// Paint is lines as they are written: printable, and with colours where these are wanted.
+// Paint formats lines: printable, and with colours if these are wanted.
 func (u *UI) Paint(lines []Line) string {
 	var b strings.Builder
 	for _, l := range lines {
@@ -54,7 +54,7 @@ func (u *UI) Paint(lines []Line) string {
 	return b.String()
 }
 
-// Draw writes lines as a result.
+// Draw prints lines as a result.
 func (u *UI) Draw(lines []Line) {
 	_, err := io.WriteString(u.Stdout, u.Paint(lines))
 	u.wrote(err)

@@ -9,10 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// Printable makes s harmless for a terminal, whoever wrote it: a repository and
-// a host may hold escape sequences, or characters that show a line in another
-// order than it has (Unicode Technical Report 36, section 2.5). Newlines and
-// tabs stay.
+// Printable makes s harmless for a terminal, whoever wrote it: a repository and a host may
+// contain escape sequences, or characters that show a line in another order than it has
+// (Unicode Technical Report 36, section 2.5). Newlines and tabs stay.
 //
 // The spelling is that of JSON where JSON leaves a character as it is (RFC 8259,
 // section 7), so that JSON stays JSON of the same meaning.
@@ -43,7 +42,7 @@ func harmful(r rune) bool {
 	return r == utf8.RuneError || !unicode.IsPrint(r) && r != '\n' && r != '\t'
 }
 
-// A Screen is a Writer that passes on what it gets, made printable.
+// A Screen is a Writer that makes what it gets printable, and passes it on.
 type Screen struct {
 	W    io.Writer
 	part []byte // the beginning of a character
@@ -65,7 +64,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// Flush passes on a character that never came to its end.
+// Flush passes on a character that was not completed.
 func (s *Screen) Flush() error {
 	_, err := io.WriteString(s.W, Printable(string(s.part)))
 	s.part = nil

@@ -14,10 +14,10 @@ func openTerminal() (terminal, error) {
 	return terminal{tty, tty}, err
 }
 
-// nobodyReads tells of an error of writing that the reader of a pipe has seen enough.
+// nobodyReads reports whether a write error means that the reader of a pipe has gone.
 func nobodyReads(err error) bool { return errors.Is(err, unix.EPIPE) }
 
-// hideTyping has the terminal not show what is typed, until show is called.
+// hideTyping makes the terminal not show what is typed, until show is called.
 func hideTyping(tty *os.File) (show func(), err error) {
 	fd := int(tty.Fd())
 	before, err := unix.IoctlGetTermios(fd, getTermios)

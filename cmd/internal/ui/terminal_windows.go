@@ -19,19 +19,19 @@ func openTerminal() (terminal, error) {
 	return terminal{in, out}, err
 }
 
-// nobodyReads tells of an error of writing that the reader of a pipe has seen enough.
+// nobodyReads reports whether a write error means that the reader of a pipe has gone.
 func nobodyReads(err error) bool {
 	return errors.Is(err, windows.ERROR_BROKEN_PIPE) || errors.Is(err, windows.ERROR_NO_DATA)
 }
 
-// hideTyping has the terminal not show what is typed, until show is called.
+// hideTyping makes the terminal not show what is typed, until show is called.
 func hideTyping(tty *os.File) (show func(), err error) {
 	h := windows.Handle(tty.Fd())
 	var before uint32
 	if err := windows.GetConsoleMode(h, &before); err != nil {
 		return nil, err
 	}
-	// Without a line to edit there is nothing to hide, so that is asked for too.
+	// Without line editing there is nothing to hide, so that is turned on, too.
 	hidden := before&^windows.ENABLE_ECHO_INPUT | windows.ENABLE_LINE_INPUT | windows.ENABLE_PROCESSED_INPUT
 	if err := windows.SetConsoleMode(h, hidden); err != nil {
 		return nil, err

@@ -7,15 +7,15 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// inRepository finds a command that is run in the repository: git, a verb of wgkeys, or
+// inRepository matches a command that is run in the repository: git, a verb of wgkeys, or
 // one that names a file of it.
 var inRepository = lazyregexp.New(`(^|[ (])(git|wgkeys) [a-z-]|(^|[ '"])(vault|keyring|tunnels)/`)
 
-// saysWhere finds one that is right anywhere.
+// saysWhere matches one that is right anywhere.
 var saysWhere = lazyregexp.New(` -C |git init |wgkeys init`)
 
-// There is a hint as it is right where the person is: where the repository was named with
-// -C, it says so first. What is to be done on a host says that itself.
+// There returns a hint for the user's working folder: if the repository was named with -C,
+// it begins with that folder. A hint for a host says so itself.
 func (u *UI) There(hint string) string {
 	if u.Folder == "" || strings.HasPrefix(hint, "on ") || saysWhere().MatchString(hint) ||
 		!inRepository().MatchString(hint) {
@@ -24,8 +24,8 @@ func (u *UI) There(hint string) string {
 	return "in " + u.Folder + ": " + hint
 }
 
-// Elsewhere reports whether a person in here, an absolute path, who names folder with -C,
-// is outside of it.
+// Elsewhere reports whether a user in here, an absolute path, who names folder with -C, is
+// outside of it.
 func Elsewhere(here, folder string) bool {
 	if folder == "" {
 		return false

@@ -48,30 +48,30 @@ const (
 	ExitSome     = 3 // some hosts failed
 	ExitFindings = 4 // there is something to do
 
-	// ExitWaits tells the wgkeys that called over ssh that there is something to
-	// confirm. It is no exit code for people.
+	// ExitWaits tells the wgkeys that called over ssh that an apply has to be confirmed. It
+	// is no exit code for users.
 	ExitWaits = 64
 )
 
-// A UI talks to the person who runs the command.
+// A UI talks to the user who runs the command.
 type UI struct {
 	Stdout, Stderr io.Writer
 	Quiet, Verbose bool
-	End            <-chan struct{} // closed when the person has ended the run
-	Folder         string          // of -C, where that is not where the person is
-	Colours        bool            // standard output is to have colours
-	Dumb           bool            // the terminal can do no more than write
-	Pager          string          // a command of the shell's that shows long texts; "": none
+	End            <-chan struct{} // closed when the user has ended the run
+	Folder         string          // that of -C, if the user is outside of it
+	Colours        bool            // colours on standard output
+	Dumb           bool            // the terminal can only append
+	Pager          string          // a shell command that shows long texts; "": none
 
 	unwritten atomic.Pointer[error] // the first error of a write to Stdout
-	unread    atomic.Bool           // nobody reads Stdout any longer
+	unread    atomic.Bool           // the reader of Stdout has gone
 
 	mu  sync.Mutex // for what goes to Stderr
 	bar *bar       // that is on the terminal; nil: none
 }
 
-// An ExitError ends the command with a code of its own. Err may be nil:
-// everything has been said.
+// An ExitError ends the command with a code of its own. Err may be nil if everything was
+// said.
 type ExitError struct {
 	Code int
 	Err  error
@@ -83,7 +83,8 @@ func (e *ExitError) Unwrap() error { return e.Err }
 // ExitWith ends the command with a code of its own.
 func ExitWith(code int, err error) error { return &ExitError{code, err} }
 
-// A Reporter hears of the work: all that the packages below cmd/wgkeys see of a [UI].
+// A Reporter gets messages about the work: it is all that the packages below cmd/wgkeys see
+// of a [UI].
 type Reporter interface {
 	Say(format string, args ...any) // what is being done
 	Warn(err error)                 // what the user should look into
@@ -94,14 +95,14 @@ func Usage(what, who, why, hint string) error {
 	return &ExitError{ExitUsage, fault.New(what, who, why, hint)}
 }
 
-// Printf writes a result.
+// Printf prints a result.
 func (u *UI) Printf(format string, args ...any) {
 	_, err := io.WriteString(u.Stdout, Printable(fmt.Sprintf(format, args...)))
 	u.wrote(err)
 }
 
-// wrote keeps in mind that a result did not arrive, as on a disk that is full. The work
-// goes on; where a reader of a pipe has seen enough nothing is amiss.
+// wrote records that a result could not be written, as on a full disk. The work goes on; if
+// the reader of a pipe has gone that is no error.
 func (u *UI) wrote(err error) {
 	switch {
 	case err == nil:
@@ -112,19 +113,19 @@ func (u *UI) wrote(err error) {
 	}
 }
 
-// Lost reports whether results go nowhere any longer: work that has no other end ends then.
+// Lost reports whether results go nowhere any longer: work without another end ends then.
 func Lost(u *UI) bool { return u.unread.Load() || u.unwritten.Load() != nil }
 
-// JSON writes a result for programs.
+// JSON prints a result for programs.
 func (u *UI) JSON(v any) error {
 	e := json.NewEncoder(&Screen{W: u.Stdout})
 	e.SetIndent("", "  ")
 	return e.Encode(v)
 }
 
-// TakesSecret reports whether a secret may go to standard output: a terminal or a
-// pipe. In a file it would lie on the disk in the clear, which this program never
-// does. The hint is what to run instead.
+// TakesSecret refuses to write a secret to standard output unless that is a terminal or a
+// pipe. In a file it would be on the disk in the clear, which this program never does. The
+// hint is what to run instead.
 func (u *UI) TakesSecret(hint string) error {
 	if f, ok := u.Stdout.(*os.File); ok {
 		info, err := f.Stat()
@@ -140,7 +141,7 @@ func (u *UI) TakesSecret(hint string) error {
 // Size is that of a terminal.
 type Size struct{ Columns, Lines int }
 
-// TerminalSize tells how large the terminal is that standard output is, if it is one.
+// TerminalSize returns the size of the terminal that standard output is, if it is one.
 func (u *UI) TerminalSize() (size Size, ok bool) {
 	f, ok := u.Stdout.(*os.File)
 	if !ok {
@@ -150,13 +151,13 @@ func (u *UI) TerminalSize() (size Size, ok bool) {
 	return Size{columns, lines}, err == nil
 }
 
-// Secret writes a secret after takesSecret.
+// Secret prints a secret after TakesSecret.
 func (u *UI) Secret(text []byte) error {
 	_, err := u.Stdout.Write(text)
 	return err
 }
 
-// Event writes something that happened, for programs: one line.
+// Event prints something that happened, for programs: one line.
 func (u *UI) Event(v any) { u.wrote(json.NewEncoder(&Screen{W: u.Stdout}).Encode(v)) }
 
 // Confirm asks a question on the terminal, whatever standard input and output are.
@@ -175,7 +176,7 @@ func (u *UI) Confirm(question string) (yes bool, err error) {
 	return answer == "y" || answer == "yes", nil
 }
 
-// A terminal is the one that the program was started from.
+// A terminal is the one from which the program was started.
 type terminal struct{ in, out *os.File }
 
 func (t terminal) close() {
@@ -186,8 +187,7 @@ func (t terminal) close() {
 // Tell implements [vault.Asker].
 func (u *UI) Tell(line string) { u.talk(line) }
 
-// Ask implements [vault.Asker]. What is secret is not shown as it is typed, and
-// goes nowhere but to the caller.
+// Ask implements [vault.Asker]. A secret is not shown as it is typed.
 func (u *UI) Ask(prompt string, secret bool) (string, error) {
 	tty, err := openTerminal()
 	if err != nil {
@@ -198,9 +198,9 @@ func (u *UI) Ask(prompt string, secret bool) (string, error) {
 	return readLine(tty, secret)
 }
 
-// readLine reads a line from the terminal, and has it not shown if it is secret.
-// The program's signals end a verb when it comes to look; who is asked cannot wait
-// for that. However it ends, the terminal is as it was.
+// readLine reads a line from the terminal, without showing it if it is secret. Signals end
+// a verb when it next checks, for which a question cannot wait. In any case the terminal is
+// restored.
 func readLine(tty terminal, secret bool) (string, error) {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -246,8 +246,8 @@ func (u *UI) Choose(prompt, yes, no string) (bool, error) {
 	}
 }
 
-// Progress returns what hears how far work is, one call at a time, and the end
-// of it.
+// Progress returns a function for the progress of work, which is not called concurrently,
+// and one for its end.
 func (u *UI) Progress(what string) (step func(done, all int), end func()) {
 	f, ok := u.Stderr.(*os.File)
 	if !ok || u.Quiet || !term.IsTerminal(int(f.Fd())) {
@@ -274,14 +274,14 @@ func (u *UI) Progress(what string) (step func(done, all int), end func()) {
 	}
 }
 
-// Say tells what is being done. Talk is left out with -q.
+// Say prints a message about the work, unless -q is given.
 func (u *UI) Say(format string, args ...any) {
 	if !u.Quiet {
 		u.talk(fmt.Sprintf(format, args...))
 	}
 }
 
-// talk writes a line about the work.
+// talk prints a line about the work.
 func (u *UI) talk(line string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -291,12 +291,12 @@ func (u *UI) talk(line string) {
 	io.WriteString(u.Stderr, "wgkeys: "+Printable(line)+"\n")
 }
 
-// Warn tells what the user should look into, also with -q.
+// Warn prints a warning, also with -q.
 func (u *UI) Warn(err error) { u.tell("warning", err) }
 
 func (u *UI) tell(kind string, err error) {
 	for _, line := range fault.Lines(err) {
-		if !strings.HasPrefix(line, " ") { // else it goes on about the one before
+		if !strings.HasPrefix(line, " ") { // otherwise it continues the previous line
 			line = kind + ": " + line
 		}
 		u.talk(line)
@@ -306,7 +306,7 @@ func (u *UI) tell(kind string, err error) {
 	}
 }
 
-// Exit tells err and ends the program with its code.
+// Exit prints err and ends the program with its code.
 func (u *UI) Exit(err error) {
 	os.Exit(u.finish(err))
 }
