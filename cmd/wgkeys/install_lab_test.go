@@ -215,7 +215,7 @@ func TestLabUninstallThroughTunnel(t *testing.T) {
 	u.Tunnel(strings.Replace(inside, `"root@93.93.130.7" `, `"root@2001:db8:7767::1" `, 1))
 	u.Must(u.Basalt, "mkdir -p .ssh ~/.ssh && echo 'StrictHostKeyChecking accept-new' >~/.ssh/config && wgkeys plan -q shale")
 	r := u.Run(u.Basalt, "wgkeys uninstall --keys -y shale")
-	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "it comes to its end by itself") {
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "the host finishes it by itself") {
 		t.Errorf("uninstall exits %d: %s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	u.Until("shale to be without wgkeys", func() bool {

@@ -47,7 +47,8 @@ func (p *forwarding) keepAdvertisements() {
 // hearAdvertisementsAgain is for a host that learned its routes from router advertisements
 // until somebody else made it a router, as a program for containers does when it starts:
 // its addresses show what it listened to, and no default route is left. A router that
-// was one before has its default route from elsewhere.
+// was one before has its default route from elsewhere. What it learns stays after down
+// until it expires, as any advertised route does.
 func (p *forwarding) hearAdvertisementsAgain() {
 	if !forwards6(p.planner) || !p.forces() {
 		return
