@@ -52,6 +52,17 @@ func TestLabApplyForwardingOrder(t *testing.T) {
 // unforward has shale forward IPv6 no more, in neither way.
 const unforward = "sysctl -eqw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.default.force_forwarding=0 net.ipv6.conf.eth0.accept_ra=1"
 
+// usersWhoForce are the first users where the kernel has force_forwarding. On an older one
+// there is nothing to test.
+func usersWhoForce(t *testing.T) *labtest.Users {
+	t.Helper()
+	u := labtest.NewUsers(t)
+	if !forcesForwarding(u) {
+		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
+	}
+	return u
+}
+
 // forcesForwarding reports whether shale forwards by force_forwarding (Linux 6.17).
 func forcesForwarding(u *labtest.Users) bool {
 	return u.Run(u.Shale, "test -e /proc/sys/net/ipv6/conf/default/force_forwarding").Code == 0

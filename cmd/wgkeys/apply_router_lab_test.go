@@ -85,10 +85,7 @@ func TestLabApplyRouterIgnoresAdvertisements(t *testing.T) {
 // forwards both ways, between the tunnel, the uplink and a network behind it.
 func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
 	t.Parallel()
-	u := labtest.NewUsers(t)
-	if !forcesForwarding(u) {
-		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
-	}
+	u := usersWhoForce(t)
 	lan := withLAN(u)
 	for h, args := range map[*lab.Host]string{u.Shale: "2001:db8:10::1/64 dev lan0", lan: "2001:db8:10::2/64 dev eth0"} {
 		if err := h.IP("-6 address add " + args); err != nil {
@@ -139,10 +136,7 @@ func TestLabApplyForwardsAndStaysAHost(t *testing.T) {
 // TestLabApplyRouterIgnoresAdvertisements.
 func TestLabApplyMadeRouterLater(t *testing.T) {
 	t.Parallel()
-	u := labtest.NewUsers(t)
-	if !forcesForwarding(u) {
-		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
-	}
+	u := usersWhoForce(t)
 	learnDefault(u)
 	u.Must(u.Shale, "wgkeys apply -q")
 	if !losesDefault(u, "sysctl -qw net.ipv6.conf.all.forwarding=1") {
@@ -163,10 +157,7 @@ func TestLabApplyMadeRouterLater(t *testing.T) {
 // force_forwarding along.
 func TestLabDownGivesForceForwardingBack(t *testing.T) {
 	t.Parallel()
-	u := labtest.NewUsers(t)
-	if !forcesForwarding(u) {
-		t.Skip("this kernel has no force_forwarding (Linux 6.17)")
-	}
+	u := usersWhoForce(t)
 	withLAN(u)
 	u.Must(u.Shale, "sysctl -qw net.ipv6.conf.lan0.force_forwarding=1")
 	before := u.Snapshot(u.Shale)

@@ -123,3 +123,9 @@ func Require(t *testing.T, programs ...string) {
 	t.Helper()
 	labtest.Require(t, programs...)
 }
+
+// Missing is that of deploy/lab/labtest.
+func Missing(t *testing.T, why string) {
+	t.Helper()
+	labtest.Missing(t, why)
+}

@@ -111,5 +111,6 @@ func (p *privateKeys) found(host, tunnel, of string) error {
 		restore = "put the public key of " + host + " there"
 	}
 	return fault.NewFile("no public key in", path, "it holds the private key of host "+of+", in the clear",
-		"rm "+ui.Quoted(path)+", then "+restore+"; if anybody could read it: wgkeys rotate --now "+of)
+		"rm "+ui.Quoted(path)+", then "+restore+"; if anybody could read it: "+
+			commands.Run("rotate --now", of))
 }

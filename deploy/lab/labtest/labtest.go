@@ -52,6 +52,13 @@ func Programs(t *testing.T, programs ...string) {
 	}
 }
 
+// Missing skips the test for want of something else than a program; where CI=true that is
+// a failure.
+func Missing(t *testing.T, why string) {
+	t.Helper()
+	refuse(t, os.Getenv("CI") == "true", why)
+}
+
 // refuse is the one place where a laboratory test may be skipped.
 func refuse(t interface {
 	Helper()
