@@ -33,6 +33,7 @@ func main() {
 const (
 	manyBytes        = 256 << 20
 	manyBytesOfCheck = 96 << 20
+	manyBytesOfRekey = 150 << 20 // see collectGarbage
 
 	hugeBytes = 64 << 20 // see takeHugePages
 )
@@ -48,16 +49,28 @@ func collectFrom(memory int64) {
 	})
 }
 
+// collectGarbage chooses when the garbage of a verb is collected, which is once a process.
+func collectGarbage(verb string) {
+	switch verb {
+	case "check":
+		takeHugePages()
+		collectFrom(manyBytesOfCheck)
+	case "import":
+		takeHugePages()
+		collectFrom(manyBytes)
+	case "rekey":
+		// Thousands of files are much garbage beside little that stays. Collection is rare
+		// while there are few of them, and keeps to this many bytes if there are many.
+		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(manyBytesOfRekey)
+	default:
+		collectFrom(manyBytes)
+	}
+}
+
 // begin prepares the process for a verb. Printing the version or help does not need that.
 func begin(u *ui.UI, verb string) context.Context {
-	memory := int64(manyBytes)
-	if verb == "check" {
-		memory = manyBytesOfCheck
-	}
-	if verb == "check" || verb == "import" {
-		takeHugePages()
-	}
-	collectFrom(memory)
+	collectGarbage(verb)
 
 	// The reader has gone: `wgkeys apply | true`. By default a write to standard output
 	// would kill the program half way (signal(7)); so make it an error of that write. Unlike

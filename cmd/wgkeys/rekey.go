@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -34,10 +33,6 @@ func rekeyCommand() (*cli.Command, func(*env) error) {
 }
 
 func doRekey(e *env) error {
-	// Thousands of files make more garbage than the memory that main allows. Collection is
-	// rare while there are few of them, and starts at once if there are many.
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(150 << 20))
 	r, err := e.writingOrDryRun()
 	if err != nil {
 		return err
