@@ -244,7 +244,7 @@ func TestSudoLocksNobodyOut(t *testing.T) {
 // TestGitInGerman: what git says in another language is understood as what it says in English.
 func TestGitInGerman(t *testing.T) {
 	m := newAccounts(t)
-	labtest.Require(t, "localedef")
+	labtest.Require(t, "locale-gen") // localedef alone has no languages (package libc-bin)
 	locale := m.at("locale")
 	m.must(os.Mkdir(locale, 0o755))
 	m.do(0, m.dir, "localedef -i de_DE -f UTF-8 "+locale+"/de_DE.UTF-8 && chmod -R a+rX "+locale)

@@ -35,7 +35,7 @@ list() {
 		systemd-analyze systemd that the units are valid
 		strace strace faults in system calls
 		git git to keep a configuration in
-		localedef locales a git that speaks another language
+		locale-gen locales a git that speaks another language
 		sudo sudo push to a user who is not root
 		busybox busybox the smallest sh that push speaks to
 		mksh mksh another sh, whose echo and printf are its own
