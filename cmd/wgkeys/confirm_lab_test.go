@@ -221,6 +221,37 @@ func TestLabConfirmRevertsPresharedKey(t *testing.T) {
 	}
 }
 
+// An apply that takes longer than its time to be confirmed still has its guards when that
+// begins.
+func TestLabConfirmShort(t *testing.T) {
+	u := labtest.NewUsers(t)
+	before := u.Snapshot(u.Shale)
+	for range 5 {
+		u.Must(u.Shale, "wgkeys apply --confirm 20ms")
+		u.Eventually(func() bool { return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0 })
+		u.Same(u.Shale, before, "after the time to confirm")
+	}
+}
+
+// Each apply has guards of its own: those of the one before, which was confirmed a moment
+// ago, do not stay for it with the preshared keys that they know.
+func TestLabConfirmInARow(t *testing.T) {
+	u := labtest.NewUsers(t)
+	u.Tunnel(strings.Replace(demo.FirstTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1))
+	u.Clone()
+	const fresh = "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk)"
+	u.Must(u.Shale, fresh+" && wgkeys apply")
+	// The guards are stopped while they would see that they are not needed any more.
+	u.Must(u.Shale, fresh+" && wgkeys apply --confirm 60s && pkill -STOP -f '^wgkeys-guard' && wgkeys confirm")
+	was := u.Must(u.Shale, "wg show wg0 preshared-keys")
+	u.Must(u.Shale, "(sleep 0.3; pkill -CONT -f '^wgkeys-guard') & "+fresh+" && wgkeys apply --confirm 2s")
+	u.Must(u.Shale, "pkill -KILL -f '^wgkeys-guard wg0 1'")
+	u.Eventually(func() bool { return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0 })
+	if now := u.Must(u.Shale, "wg show wg0 preshared-keys"); now != was {
+		t.Errorf("the preshared keys are not those of before the apply")
+	}
+}
+
 // The file of the pending apply is damaged, or its token is another's.
 func TestLabConfirmRefuses(t *testing.T) {
 	u := labtest.NewUsers(t)

@@ -2,7 +2,9 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -105,7 +107,8 @@ func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Pla
 	if err != nil {
 		return err
 	}
-	p := &journal.Pending{Token: h.o.Token, Before: before, After: v, Deadline: journal.Uptime() + h.o.Confirm}
+	token := cmp.Or(h.o.Token, rand.Text()) // the guards tell this apply from others by it
+	p := &journal.Pending{Token: token, Before: before, After: v, Deadline: journal.Uptime() + h.o.Confirm}
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err
 	}

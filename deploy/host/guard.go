@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,10 +24,10 @@ import (
 // A guard is a pair of processes, "wgkeys-guard TUNNEL N", started before the first step.
 // Each holds a lock of its own. After the first step each of them starts the other one
 // again when it finds that one's lock free; a guard that was started that late does not
-// have the previous preshared keys, and leaves the revert to the other one for a while. So
-// killing one of them changes nothing. They end when the file of the pending apply is gone.
-// If both are gone when the time has come, the next command that changes the tunnel reverts
-// the apply.
+// have the previous preshared keys, and leaves the revert to the other one if that has
+// them. So killing one of them changes nothing. They end when the file of the pending apply
+// is gone, or is that of another apply, which has guards of its own. If both are gone when
+// the time has come, the next command that changes the tunnel reverts the apply.
 
 // guardName is the name under which the program runs as a guard.
 const guardName = "wgkeys-guard"
@@ -37,9 +38,12 @@ var guardProcess = daemon.Process{Name: guardName, Args: 2, Run: runGuard}
 // poll is how often a guard checks the pending apply and the other guard.
 const poll = 50 * time.Millisecond
 
-// grace is how long a guard that was started after the first step waits for the earlier
-// one, which has the preshared keys to go back to.
-const grace = 2 * time.Second
+// patience is how long a guard waits for the other one where only that one has the
+// preshared keys to go back to. It may be stopped, or the host be slow.
+const patience = 10 * time.Second
+
+// ending is how long the guards of an earlier apply are waited for.
+const ending = 5 * time.Second
 
 func runGuard(args []string) error {
 	g, err := newGuard(args[0], args[1])
@@ -68,7 +72,8 @@ func startGuards(ctx context.Context, name string) error {
 type guard struct {
 	name   string
 	number int
-	lock   *os.File
+	token  string   // of the pending apply that it guards
+	lock   *os.File // holds the token if this guard has the previous keys
 	// the session was opened before the apply: it has the keys that the kernel had then,
 	// even if the file has a new one.
 	session *session.Session
@@ -84,21 +89,44 @@ func newGuard(name, number string) (*guard, error) {
 		return nil, fmt.Errorf("no guard %q", number)
 	}
 	g := &guard{name: name, number: n}
-	if g.lock, err = tryLock(name, n); err != nil {
-		return nil, err
+	pending, err := journal.ReadPending(linux.RunDir, name)
+	g.late = err != nil || pending == nil || pending.Guarded || pending.Damaged
+	if pending != nil {
+		g.token = pending.Token
 	}
-	if g.lock == nil {
-		return nil, nil // it runs already: the other one has started it
+	if g.lock, err = g.takeLock(); g.lock == nil || err != nil {
+		return nil, err
 	}
 	if g.session, err = session.Look(); err != nil {
 		return nil, err
 	}
-	pending, err := journal.ReadPending(linux.RunDir, name)
-	g.late = err != nil || pending == nil || pending.Guarded || pending.Damaged
-	if err == nil && pending != nil && pending.Before != nil {
+	if pending != nil && pending.Before != nil {
 		err = g.hold(context.Background(), pending.Before)
 	}
+	if g.late {
+		return g, nil // better one that has to try it when the time has come than none
+	}
+	if err == nil {
+		_, err = g.lock.WriteAt([]byte(g.token), 0)
+	}
 	return g, err
+}
+
+// takeLock takes the lock of this guard, or returns nil if it runs already, since the other
+// one has started it. Before the first step it can be only that of an earlier apply, which
+// is about to end.
+func (g *guard) takeLock() (*os.File, error) {
+	for end := time.Now().Add(ending); ; time.Sleep(poll / 5) {
+		lock, err := tryLock(g.name, g.number)
+		switch {
+		case err != nil || lock == nil && g.late:
+			return nil, err
+		case lock != nil:
+			return lock, lock.Truncate(0)
+		case time.Now().After(end):
+			return nil, errors.New("that of an earlier apply does not end")
+		}
+	}
 }
 
 // hold keeps the previous keys, and checks that there is a plan to go back.
@@ -110,15 +138,15 @@ func (g *guard) hold(ctx context.Context, before *tunnel.View) error {
 	return err
 }
 
-// watch returns when the pending apply was confirmed or has to be reverted.
+// watch returns when the pending apply was confirmed or reverted.
 func (g *guard) watch() {
 	for ; ; time.Sleep(poll) {
 		pending, err := journal.ReadPending(linux.RunDir, g.name)
-		if err == nil && pending == nil {
+		if err == nil && g.over(pending) {
 			return
 		}
-		if err == nil && g.due(pending) && g.revert() == nil {
-			return
+		if err == nil && g.due(pending) {
+			err = g.revert()
 		}
 		if err != nil || pending.Guarded || pending.Damaged { // otherwise the other one is about to be started
 			g.raise(1 - g.number)
@@ -126,17 +154,39 @@ func (g *guard) watch() {
 	}
 }
 
-// due reports whether this guard has to revert now. The file of a pending apply that is
-// damaged has no deadline: it is due at once, also for a guard that was started late.
+// over reports whether the apply that this guard is for is not pending any more. A guard
+// that could not read at its start which one that is takes the first that it reads.
+func (g *guard) over(pending *journal.Pending) bool {
+	if pending == nil {
+		return true
+	}
+	if g.token == "" {
+		g.token = pending.Token
+	}
+	return pending.Token != g.token && !pending.Damaged
+}
+
+// due reports whether this guard has to revert now.
 func (g *guard) due(pending *journal.Pending) bool {
-	if g.late && !pending.Damaged {
-		return pending.Left() <= -grace
+	if g.late && g.otherHasKeys() {
+		return pending.Left() <= -patience
 	}
 	return pending.Left() <= 0
 }
 
+// otherHasKeys reports whether the other guard is alive and has the previous preshared keys.
+func (g *guard) otherHasKeys() bool {
+	lock, err := os.Open(lockPath(g.name, 1-g.number))
+	if err != nil {
+		return false
+	}
+	defer lock.Close()
+	token, err := io.ReadAll(lock)
+	return err == nil && g.token != "" && string(token) == g.token && files.IsLocked(lock)
+}
+
 // revert waits for an apply that is still running, and checks again: the other guard or a
-// confirmation may have come first.
+// confirmation may have come first, or the apply have begun its time to be confirmed.
 func (g *guard) revert() error {
 	ctx := context.Background()
 	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
@@ -145,7 +195,7 @@ func (g *guard) revert() error {
 	}
 	defer unlock()
 	pending, err := journal.ReadPending(linux.RunDir, g.name)
-	if err != nil || pending == nil || pending.Left() > 0 {
+	if err != nil || g.over(pending) || !g.due(pending) {
 		return err
 	}
 	return g.session.Revert(ctx, g.name, pending)
@@ -164,8 +214,7 @@ func (g *guard) raise(number int) {
 // tryLock returns the lock of a guard, or nil if that guard is alive. The lock file is
 // never removed, since that would break the lock.
 func tryLock(name string, number int) (*os.File, error) {
-	path := filepath.Join(linux.RunDir, fmt.Sprintf("%s.guard%d", name, number))
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(lockPath(name, number), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -177,4 +226,8 @@ func tryLock(name string, number int) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+func lockPath(name string, number int) string {
+	return filepath.Join(linux.RunDir, fmt.Sprintf("%s.guard%d", name, number))
 }
