@@ -100,16 +100,10 @@ func newGuard(name, number string) (*guard, error) {
 	if g.session, err = session.Look(); err != nil {
 		return nil, err
 	}
-	if pending != nil && pending.Before != nil {
-		err = g.hold(context.Background(), pending.Before)
+	if err := g.hold(context.Background(), pending); err != nil && !g.late {
+		return nil, err
 	}
-	if g.late {
-		return g, nil // better one that has to try it when the time has come than none
-	}
-	if err == nil {
-		_, err = g.lock.WriteAt([]byte(g.token), 0)
-	}
-	return g, err
+	return g, nil // one that was started late may fail to hold the keys: better it than none
 }
 
 // takeLock takes the lock of this guard, or returns nil if it runs already, since the other
@@ -129,12 +123,21 @@ func (g *guard) takeLock() (*os.File, error) {
 	}
 }
 
-// hold keeps the previous keys, and checks that there is a plan to go back.
-func (g *guard) hold(ctx context.Context, before *tunnel.View) error {
-	if err := g.session.Hold(ctx, before); err != nil {
-		return err
+// hold keeps the previous keys, and checks that there is a plan to go back. The lock says
+// from then on that this guard has them.
+func (g *guard) hold(ctx context.Context, pending *journal.Pending) error {
+	if pending != nil && pending.Before != nil {
+		if err := g.session.Hold(ctx, pending.Before); err != nil {
+			return err
+		}
+		if _, err := g.session.PlanBack(ctx, pending.Before); err != nil {
+			return err
+		}
 	}
-	_, err := g.session.PlanBack(ctx, before)
+	if g.late {
+		return nil
+	}
+	_, err := g.lock.WriteAt([]byte(g.token), 0)
 	return err
 }
 
