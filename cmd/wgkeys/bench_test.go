@@ -36,6 +36,15 @@ type contest struct {
 	faster bool // the ratio is theirs : ours, how many times as fast
 }
 
+// prepare makes both sides start alike: with what ready makes, and none of it still to be
+// written to the disk, which would be counted for the side that syncs.
+func (c contest) prepare() {
+	if c.ready != nil {
+		c.ready()
+		unix.Sync()
+	}
+}
+
 // TestBench is `make bench`: a table of ratios, each the median of the runs, with the least and
 // the most. It decides nothing; doc/measured/bench.md and the README record it.
 func TestBench(t *testing.T) {
@@ -76,13 +85,9 @@ func (b *bench) row(c contest) {
 	b.Helper()
 	var ratios, ours, theirs []float64
 	for range *benchRuns {
-		if c.ready != nil {
-			c.ready()
-		}
+		c.prepare()
 		o := c.ours()
-		if c.ready != nil {
-			c.ready()
-		}
+		c.prepare()
 		t := c.theirs()
 		ours, theirs = append(ours, o), append(theirs, t)
 		if c.faster {
