@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -249,6 +250,21 @@ func TestLabConfirmInARow(t *testing.T) {
 	u.Eventually(func() bool { return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0 })
 	if now := u.Must(u.Shale, "wg show wg0 preshared-keys"); now != was {
 		t.Errorf("the preshared keys are not those of before the apply")
+	}
+}
+
+// What a host says to run is said here so that it can be run here.
+func TestLabConfirmAdvice(t *testing.T) {
+	u := labtest.NewUsers(t)
+	u.Must(u.Shale, "wgkeys apply --confirm 60s")
+	r := u.Run(u.Basalt, "wgkeys apply shale")
+	hint := regexp.MustCompile(`(?m)^wgkeys: hint: (wgkeys confirm .*?)(, or .*)?$`).FindStringSubmatch(r.Stderr)
+	if r.Code != ui.ExitFailed || hint == nil {
+		t.Fatalf("exit %d\n%s", r.Code, r.Stderr)
+	}
+	u.Must(u.Basalt, hint[1])
+	if out := u.Run(u.Shale, "ls /run/wgkeys/wg0.pending"); out.Code == 0 {
+		t.Errorf("%s: the apply still waits", hint[1])
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 	"wgkeys/deploy/ssh"
 	"wgkeys/deploy/tunnel"
 	"wgkeys/keyring/fault"
-	"wgkeys/keyring/lazyregexp"
 	"wgkeys/keyring/words"
 )
 
@@ -138,24 +137,19 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, c call) 
 	}
 	var said reason
 	stderr := io.MultiWriter(h.Stderr, &said)
+	here := &adviser{w: stderr, t: t, host: host}
+	if !h.IsLocal(t, host) {
+		stderr = here
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	kept := &bounded{w: c.stdout, left: maxKept, over: stop} // for several hosts it is kept until the end
 	talk := &bounded{w: stderr, left: maxKept, over: stop}
-	r := h.Runner(t, host)
-	if l, ok := r.(ssh.Local); ok {
-		l.Stderr = talk
-		r = l
-	}
-	if s, ok := r.(*ssh.Client); ok {
-		s.Stderr = talk
-		// A connection of its own detects when the network is gone.
-		s.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o",
-			"ServerAliveCountMax=3"}
-	}
+	r := showing(h.Runner(t, host), talk)
 	out := &ui.Screen{W: kept} // the host is not trusted with the terminal
 	err := r.Run(ctx, h.command(t, host, c.args), c.stdin, out)
 	out.Flush()
+	here.flush()
 	if kept.left < 0 || talk.left < 0 {
 		return fault.NewHost("wgkeys "+c.args[0]+" failed on host", host, errTooMuch.Error(), "")
 	}
@@ -173,12 +167,27 @@ func (h *Hosts) run(ctx context.Context, t *tunnel.Tunnel, host string, c call) 
 		return err
 	}
 	what, why := "wgkeys "+c.args[0]+" failed on host", "it says why above"
-	if its, advice := said.why(); h.Several && its != "" {
-		if why = its; advice != "" && !isOlder(exit.Stderr) { // the cause is not guessed
-			return fault.NewHost(what, host, why, itsAdvice(host, advice))
+	if its, hint := said.why(); h.Several && its != "" {
+		if why = its; hint != "" && !isOlder(exit.Stderr) { // the cause is not guessed
+			return fault.NewHost(what, host, why, hint)
 		}
 	}
 	return fault.NewHost(what, host, why, h.upgradeHint(ctx, t, host, err))
+}
+
+// showing has what a command writes to standard error written to w as it comes. It is on a
+// connection of its own, which detects when the network is gone.
+func showing(r ssh.Runner, w io.Writer) ssh.Runner {
+	switch r := r.(type) {
+	case ssh.Local:
+		r.Stderr = w
+		return r
+	case *ssh.Client:
+		r.Stderr = w
+		r.Args = []string{"-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "-o",
+			"ServerAliveCountMax=3"}
+	}
+	return r
 }
 
 // noRoot is the error of a host where sudo refuses the user; otherwise nil.
@@ -204,17 +213,6 @@ func (h *Hosts) command(t *tunnel.Tunnel, host string, args []string) string {
 	}
 	return command
 }
-
-// itsAdvice is a hint of a host, adapted to stand among those of this machine.
-func itsAdvice(host, hint string) string {
-	if ownCommand().MatchString(hint) {
-		return hint
-	}
-	return "as " + host + " says: " + hint
-}
-
-// ownCommand matches a hint that runs one command of this program and nothing else.
-var ownCommand = lazyregexp.New(`^(sudo )?wgkeys [a-z]+( [A-Za-z0-9@.,:/_=+-]+)*$`)
 
 // maxKept is a bound for the plan of a host with ten thousand peers, in bytes.
 const maxKept = 16 << 20

@@ -122,6 +122,9 @@ func (h *Hosts) Participant(t *tunnel.Tunnel, host string) (rotate.Participant, 
 			a, err = h.ask(ctx, t, host, q)
 			return err
 		})
+		if a.Fault != nil && a.Fault.Hint != "" && !h.IsLocal(t, host) {
+			a.Fault.Hint = fromHere(t, host, a.Fault.Hint)
+		}
 		return a, err
 	}
 	return rotate.Participant{Host: host, KeyFile: files[t.Name+".key"], Ask: ask, Upgrade: upgrade(host)}, nil

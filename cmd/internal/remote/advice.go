@@ -1,0 +1,96 @@
+package remote
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strings"
+
+	"wgkeys/deploy/tunnel"
+	"wgkeys/keyring/lazyregexp"
+	"wgkeys/keyring/words"
+)
+
+// An adviser passes on what wgkeys says on a host, with its hints as they are to be run on
+// this machine: there "wgkeys apply" would be for this machine.
+type adviser struct {
+	w    io.Writer
+	t    *tunnel.Tunnel
+	host string
+	line []byte // that is not complete yet
+}
+
+// longest is a bound for a line that is kept until it is complete, in bytes.
+const longest = 64 << 10
+
+func (a *adviser) Write(p []byte) (int, error) {
+	a.line = append(a.line, p...)
+	end := bytes.LastIndexByte(a.line, '\n') + 1
+	if end == 0 && len(a.line) < longest {
+		return len(p), nil
+	}
+	if end == 0 {
+		end = len(a.line)
+	}
+	var text strings.Builder
+	for line := range bytes.Lines(a.line[:end]) {
+		text.WriteString(a.adapt(string(line)))
+	}
+	a.line = append(a.line[:0], a.line[end:]...)
+	_, err := io.WriteString(a.w, text.String())
+	return len(p), err
+}
+
+// flush passes on a line that was not completed.
+func (a *adviser) flush() error {
+	_, err := io.WriteString(a.w, a.adapt(string(a.line)))
+	a.line = nil
+	return err
+}
+
+func (a *adviser) adapt(line string) string {
+	text := strings.TrimRight(line, "\r\n")
+	hint, ok := strings.CutPrefix(text, hintPrefix)
+	if !ok {
+		return line
+	}
+	return hintPrefix + fromHere(a.t, a.host, hint) + line[len(text):]
+}
+
+const hintPrefix = "wgkeys: hint: "
+
+// fromHere is a hint of a host as it is to be read on this machine.
+func fromHere(t *tunnel.Tunnel, host, hint string) string {
+	if !ownCommand().MatchString(hint) {
+		return "as " + host + " says: " + hint
+	}
+	line := strings.Fields(strings.TrimPrefix(hint, "sudo "))
+	verb, rest := line[1], line[2:]
+	switch {
+	case verb == "import" || slices.Contains(rest, "--kept"): // they work on the host itself
+		return "on " + host + ": " + hint
+	case !slices.Contains([]string{"apply", "confirm", "down", "plan", "status"}, verb):
+		return strings.Join(line, " ")
+	}
+	var flags, hosts []string
+	for i := 0; i < len(rest); i++ {
+		switch word := rest[i]; {
+		case word == "-t":
+			i++
+		case word == "--confirm":
+			flags = append(flags, rest[i:min(i+2, len(rest))]...)
+			i++
+		case strings.HasPrefix(word, "-"):
+			flags = append(flags, word)
+		default:
+			hosts = append(hosts, word)
+		}
+	}
+	if hosts == nil {
+		hosts = []string{words.ForShell(host)}
+	}
+	return strings.Join(slices.Concat([]string{t.Commands.Run(verb)}, flags, hosts), " ")
+}
+
+// ownCommand matches a hint that runs one command of this program and nothing else.
+var ownCommand = lazyregexp.New(`^(sudo )?wgkeys [a-z]+( [A-Za-z0-9@.,:/_=+-]+)*$`)
