@@ -173,7 +173,7 @@ func (h *Host) hold(r *former.Record) error {
 	if err := r.Save(); err != nil {
 		return err
 	}
-	if err := h.s.StandIn(r.Link, r.Was, true); err != nil {
+	if err := h.s.StandIn(r.Link, r.Was); err != nil {
 		return fault.Wrap(err, "cannot hold the addresses and routes of tunnel", r.Link, "")
 	}
 	return nil
@@ -189,7 +189,7 @@ func passMarks(r *former.Record) error {
 	if err := r.Save(); err != nil {
 		return err
 	}
-	if err := linux.PassMarks(r.Was, true); err != nil {
+	if err := linux.PassMarks(r.Was); err != nil {
 		return fault.Wrap(err, "cannot let packets pass with the mark of tunnel", r.Link, "")
 	}
 	return nil
@@ -200,7 +200,7 @@ func (h *Host) release(r *former.Record) error {
 	if !r.Held {
 		return nil
 	}
-	if err := errors.Join(h.s.StandIn(r.Link, r.Was, false), linux.PassMarks(r.Was, false)); err != nil {
+	if err := errors.Join(h.s.EndStandIn(r.Link, r.Was), linux.EndPassMarks(r.Was)); err != nil {
 		return fault.Wrap(err, "cannot remove the stand-ins of tunnel", r.Link, "")
 	}
 	r.Held = false

@@ -17,8 +17,8 @@ import (
 	"wgkeys/keyring"
 )
 
-// Ask has the tunnel's device begin to tell what it has, for the plan that comes
-// next: nothing may be changed in between.
+// Ask starts reading a tunnel's device, so that the answer is there when the next plan
+// observes it. Nothing may be changed between the two.
 func (k *Kernel) Ask(name string) error {
 	link, err := k.links.Find(name)
 	if err != nil || link == nil {
@@ -30,8 +30,8 @@ func (k *Kernel) Ask(name string) error {
 	return translate(err)
 }
 
-// lookTwice looks, and again where the device in user space ended in the middle of
-// that, as one that is killed: its socket is gone a moment before its interface.
+// lookTwice runs look, and runs it again if the user-space device ended while it was read.
+// When such a process is killed, its socket goes a moment before its interface.
 func lookTwice(k *Kernel, name string, look func() error) error {
 	err := look()
 	if !wg.Ended(err) {
@@ -46,12 +46,12 @@ func lookTwice(k *Kernel, name string, look func() error) error {
 	return look()
 }
 
-// Hold has plans go back to these preshared keys, by key file, also where a file holds
-// another one by then, or is gone.
+// Hold makes plans use the preshared keys with these fingerprints, by key file, even where
+// the file holds another key by then or is gone.
 func (k *Kernel) Hold(fingerprints map[string]string) { k.wg.Hold(fingerprints) }
 
-// Peers returns the peers of a tunnel as they are now, by key: none where it is not
-// up. The keys that the kernel tells with them are forgotten.
+// Peers returns the present peers of a tunnel by public key; the map is empty if the tunnel
+// is not up. The secret keys that the kernel sends along are wiped.
 func (k *Kernel) Peers(name string) (map[keyring.PublicKey]*apply.Peer, error) {
 	s, err := k.Device(name)
 	if err != nil {
@@ -65,8 +65,8 @@ func (k *Kernel) Peers(name string) (map[keyring.PublicKey]*apply.Peer, error) {
 	return peers, nil
 }
 
-// Device reads the device of a tunnel and its peers, and nothing else: none where it is
-// not up.
+// Device reads only the device of a tunnel and its peers. State.Link is nil if the tunnel
+// is not up.
 func (k *Kernel) Device(name string) (s *apply.State, err error) {
 	err = lookTwice(k, name, func() error {
 		s, err = readDevice(k, name)
@@ -88,8 +88,8 @@ func readDevice(k *Kernel, name string) (*apply.State, error) {
 	return s, translate(k.wg.Observe(name, s))
 }
 
-// LookUp looks up names of endpoints for a tunnel that is up, as a plan does, and is more
-// patient.
+// LookUp resolves endpoint names for a tunnel that is up, as a plan does but with a longer
+// timeout.
 func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, entries journal.Entries,
 	names []string) (map[string]apply.Endpoint, error) {
 	s, err := k.Device(view.Tunnel)
@@ -101,22 +101,22 @@ func (k *Kernel) LookUp(ctx context.Context, view *tunnel.View, entries journal.
 	return lookup.Patiently(ctx, s, view, entries, names), nil
 }
 
-// LeadsInto reports whether the tunnel's encrypted packets to an address would go into
-// the tunnel itself.
+// LeadsInto reports whether the tunnel's own encrypted packets to addr would be routed into
+// the tunnel.
 func (k *Kernel) LeadsInto(device *apply.State, addr netip.Addr) bool {
 	return path.LeadsInto(k.nl, device, addr)
 }
 
-// Nudge sends each of these peers whose endpoint is known an empty packet.
+// Nudge makes the device send an empty packet to each of the peers whose endpoint is known.
 func (k *Kernel) Nudge(name string, peers []keyring.PublicKey) error {
 	return k.wg.NudgePeers(name, peers)
 }
 
-// Ways tells how the kernel would route the view's wide routes now.
+// Ways returns how the kernel routes addresses in the view's wide routes at present.
 func (k *Kernel) Ways(view *tunnel.View) []apply.Way { return path.Ways(k.nl, view) }
 
-// FreshNeeds are the signs that somebody needs the parameters that the plan is the first
-// to set, before it does: to be remembered once it was taken.
+// FreshNeeds returns what shows that others need the parameters that the plan is the first
+// to set. Call it before the plan runs, and store the result once it has run.
 func (k *Kernel) FreshNeeds(plan *apply.Plan, entries journal.Entries) needs.Signs {
 	return needs.Fresh(k.nl, plan, entries)
 }

@@ -28,7 +28,8 @@ func (k *Kernel) Do(ctx context.Context, changes []apply.Change) error {
 	return nil
 }
 
-// Await waits, once steps are taken, until what they gave an interface can be used.
+// Await waits until the IPv6 addresses of the link can be used, if one of the steps added
+// an address or made or changed the link.
 func (k *Kernel) Await(ctx context.Context, name string, steps []apply.Step) {
 	gives := func(s apply.Step) bool {
 		switch c := s.Change.(type) {
@@ -78,8 +79,8 @@ func (k *Kernel) do(ctx context.Context, c apply.Change) error {
 	return fmt.Errorf("no way to make a change of type %T", c)
 }
 
-// setEachPeer does so, and finds out which change failed of those that went in one
-// message: one by one they are made again, as they may be.
+// setEachPeer sends all changes in one message. If the kernel refuses it, the changes are
+// made again one by one, which is harmless, to find the one that failed.
 func (k *Kernel) setEachPeer(changes []apply.PeerChange) error {
 	err := k.wg.SetPeers(changes)
 	if err == nil {
@@ -90,7 +91,7 @@ func (k *Kernel) setEachPeer(changes []apply.PeerChange) error {
 			return &apply.ChangeError{Change: c, Err: translate(alone)}
 		}
 	}
-	return translate(err) // it was the moment, and not one of them
+	return translate(err) // each of them works alone: the cause has passed
 }
 
 func peerChanges(changes []apply.Change) ([]apply.PeerChange, bool) {

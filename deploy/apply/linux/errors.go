@@ -12,7 +12,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// translate puts the kernel's error numbers into the user's words.
+// translate replaces the kernel's error numbers that have a meaning for the user by errors
+// that say it.
 func translate(err error) error {
 	err = wg.Errno(err)
 	switch {

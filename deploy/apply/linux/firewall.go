@@ -15,9 +15,9 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// observeFirewall reads what may drop the packets that the view needs to pass:
-// those that are forwarded, and the encrypted ones of both ways. Where something
-// cannot be read, nothing is known, and nothing will be claimed.
+// observeFirewall reads the packet filters that may drop what the view needs to pass:
+// forwarded packets, and encrypted packets in both directions. Where the rules cannot be
+// read, no finding is made of them.
 func observeFirewall(nl *netlink.Handle, s *apply.State, view *tunnel.View) error {
 	if view == nil || !view.Forward && view.ListenPort == 0 && len(view.Peers) == 0 {
 		return nil
@@ -36,7 +36,7 @@ func observeFirewall(nl *netlink.Handle, s *apply.State, view *tunnel.View) erro
 	return interfaces.Observe(nl, s)
 }
 
-// iptablesNft reports whether iptables(8) here is the one that speaks nftables.
+// iptablesNft reports whether the host's iptables(8) is the one that writes nftables rules.
 func iptablesNft() bool {
 	path, err := exec.LookPath("iptables")
 	if err != nil {

@@ -17,9 +17,8 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// observeHurdles looks for what the host has in the way of the view. What is asked
-// here is asked of the kernel: whether it would do a thing, not whether some file
-// says that it would.
+// observeHurdles looks for what would keep the host from applying the view. It asks the
+// kernel whether a thing would work, and reads no configuration files.
 func (k *Kernel) observeHurdles(link netlink.Link, s *apply.State, view *tunnel.View) error {
 	h := &s.Hurdles
 	if os.Geteuid() == 0 {
@@ -34,8 +33,9 @@ func (k *Kernel) observeHurdles(link netlink.Link, s *apply.State, view *tunnel.
 	return observeSameAddresses(k.nl, link, s, view)
 }
 
-// noTunnels says why no interface can be made: neither WireGuard, which the kernel
-// loads when it is asked for its family (genl_ctrl), nor a TUN device (tun_chr_open).
+// noTunnels returns why no interface can be made, or "". One takes WireGuard, which the
+// kernel loads when its generic netlink family is asked for (genl_ctrl), or a TUN device
+// (tun_chr_open).
 func noTunnels() string {
 	if g, err := nlmsg.OpenGeneric(unix.WG_GENL_NAME); err == nil {
 		g.Close()
@@ -56,7 +56,7 @@ func noTunnels() string {
 	return why + " cannot be opened"
 }
 
-// noIPv6 says why the link can have no IPv6 (inet6_addr_add, ip6_route_add).
+// noIPv6 returns why the link cannot have IPv6, or "" (inet6_addr_add, ip6_route_add).
 func noIPv6(sys *sysctl.Root, name string) string {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if errors.Is(err, unix.EAFNOSUPPORT) {
@@ -65,7 +65,7 @@ func noIPv6(sys *sysctl.Root, name string) string {
 	if err == nil {
 		unix.Close(fd)
 	}
-	for _, link := range []string{name, "default"} { // a new link takes it over
+	for _, link := range []string{name, "default"} { // a new link starts with the default
 		value, err := sys.Read("net/ipv6/conf/" + link + "/disable_ipv6")
 		if err == nil && strings.TrimSpace(value) == "1" {
 			return "net.ipv6.conf." + link + ".disable_ipv6 is 1"
@@ -77,9 +77,9 @@ func noIPv6(sys *sysctl.Root, name string) string {
 	return ""
 }
 
-// observePort looks whether somebody has the port that the device is to have. One
-// that it has already is its own: the kernel opens the port when the link comes up
-// (wg_open), and lets go of it when it goes down.
+// observePort looks whether another socket has the listen port of the view. If the device
+// has that port already, there is nothing to ask: the kernel binds it when the link comes
+// up (wg_open) and closes it when the link goes down.
 func (k *Kernel) observePort(s *apply.State, view *tunnel.View) {
 	up := s.Link != nil && s.Link.Up
 	if view.ListenPort == 0 || up && s.Device.ListenPort == view.ListenPort {
@@ -91,7 +91,7 @@ func (k *Kernel) observePort(s *apply.State, view *tunnel.View) {
 	}
 }
 
-// observeSameAddresses looks for the view's addresses on other interfaces.
+// observeSameAddresses finds the view's addresses on other interfaces.
 func observeSameAddresses(nl *netlink.Handle, link netlink.Link, s *apply.State, view *tunnel.View) error {
 	if len(view.Addresses) == 0 {
 		return nil

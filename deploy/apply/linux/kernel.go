@@ -1,11 +1,10 @@
-// Package linux is the real kernel behind package apply: netlink, WireGuard's
-// own configuration protocol and /proc/sys. Nothing else in wgkeys talks to
-// them.
+// Package linux is the real kernel behind package apply: rtnetlink, WireGuard's
+// configuration protocols, nftables and /proc/sys. Nothing else in wgkeys talks to them.
 //
-// Where the kernel has no WireGuard, a device in user space takes its place
-// (package device); wg(8) and this package speak to both alike.
+// Where the kernel has no WireGuard, a device in user space takes its place (package
+// device); wg(8) and this package talk to both in the same way.
 //
-// A Kernel sees the network namespace of the process that opened it.
+// A Kernel acts on the network namespace of the process that opened it.
 package linux
 
 import (
@@ -20,10 +19,11 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// RunDir is the folder of the journals: empty after a reboot, as the kernel is.
+// RunDir is the directory of the journals. It is empty after a reboot, as the kernel's
+// network configuration is.
 const RunDir = "/run/wgkeys"
 
-// A Kernel implements [apply.Kernel]. It is for one goroutine.
+// A Kernel implements [apply.Kernel]. It is not safe for concurrent use.
 type Kernel struct {
 	nl     *netlink.Handle
 	wg     *wg.Client
@@ -33,7 +33,7 @@ type Kernel struct {
 	names  lookup.Recent
 }
 
-// Open connects to the kernel. It needs no rights; changing anything does.
+// Open connects to the kernel. It needs no privileges, but most changes need CAP_NET_ADMIN.
 func Open() (*Kernel, error) {
 	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -54,7 +54,7 @@ func Open() (*Kernel, error) {
 	return &Kernel{nl: nl, wg: wg, sys: sys, links: link.New(nl, wg, sys, routes), routes: routes}, nil
 }
 
-// Close ends the connections.
+// Close closes the netlink sockets and /proc/sys.
 func (k *Kernel) Close() {
 	k.nl.Close()
 	k.wg.Close()

@@ -70,7 +70,7 @@ func observe(ctx context.Context, k *Kernel, name string, view *tunnel.View,
 	return s, nil
 }
 
-// observeTunnel reads the routes, the link and its peers, where there are any.
+// observeTunnel reads the routes, and the link with its peers if there is one.
 func (k *Kernel) observeTunnel(l netlink.Link, s *apply.State, view *tunnel.View) error {
 	if view != nil {
 		expected := max(len(view.Peers), len(view.Routes)) + 16
@@ -86,8 +86,8 @@ func (k *Kernel) observeTunnel(l netlink.Link, s *apply.State, view *tunnel.View
 	return nil
 }
 
-// observeRouting reads what of the host decides which way a packet goes, or whether it
-// goes: the uplinks, the rules, the routes that lead nowhere and the packet filters.
+// observeRouting reads what decides how the host routes a packet and whether it passes: the
+// uplinks, the rules, the unreachable routes and the packet filters.
 func (k *Kernel) observeRouting(name string, s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	if err := interfaces.ObserveUplinks(k.nl, s, view, entries); err != nil {
 		return err
@@ -107,8 +107,8 @@ func (k *Kernel) observeRouting(name string, s *apply.State, view *tunnel.View, 
 	return observeFirewall(k.nl, s, view)
 }
 
-// withoutLists returns the entries that are not of peers or routes, which may be ten
-// thousand: those to come go through all entries.
+// withoutLists returns the entries other than those of peers and routes. There may be ten
+// thousand of these two, and the observers that get the result go through all entries.
 func withoutLists(entries journal.Entries) journal.Entries {
 	few := journal.Entries{}
 	for resource, e := range entries {
@@ -119,7 +119,7 @@ func withoutLists(entries journal.Entries) journal.Entries {
 	return few
 }
 
-// observeRenamed looks for the link that we made where it has the name no more.
+// observeRenamed finds the link that we made if somebody has renamed it.
 func (k *Kernel) observeRenamed(link netlink.Link, s *apply.State, number int) error {
 	if link != nil {
 		s.LinkIndex = link.Attrs().Index
@@ -142,7 +142,7 @@ func (k *Kernel) LinkIndex(name string) (int, error) {
 	return k.links.Index(name)
 }
 
-// observeLink reads the link itself, and what is on it where wanted.
+// observeLink reads the link itself and, if whole is set, its addresses and the device.
 func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) error {
 	a := link.Attrs()
 	s.Link = &apply.Link{Kind: cmp.Or(nlmsg.KindOf(link), link.Type()), MTU: a.MTU, Up: a.Flags&unix.IFF_UP != 0}
@@ -155,5 +155,5 @@ func (k *Kernel) observeLink(link netlink.Link, s *apply.State, whole bool) erro
 	if err := k.links.ObserveAddresses(link, s); err != nil {
 		return err
 	}
-	return translate(k.wg.Observe(a.Name, s)) // last: its answer takes longest
+	return translate(k.wg.Observe(a.Name, s)) // last, because its answer takes longest
 }

@@ -13,8 +13,8 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// observeFilter looks at the tunnel's nftables table, where the view or the
-// journal speaks of one.
+// observeFilter reads the tunnel's nftables table, if the view needs one or the journal has
+// one.
 func observeFilter(name string, view *tunnel.View, s *apply.State, entries journal.Entries) (err error) {
 	entry, made := entries[journal.Filter.Of(name)]
 	old := apply.ParseFilter(name, entry.Set)
@@ -23,7 +23,7 @@ func observeFilter(name string, view *tunnel.View, s *apply.State, entries journ
 	s.Redirects = moves && nft.CanRedirect(name)
 	switch {
 	case old != nil && old.Label:
-		s.Labels = true // else it could not have been made
+		s.Labels = true // a table with labels was made here, so they work
 	case policy:
 		s.Labels = nft.CanLabel(name)
 	}
@@ -37,8 +37,8 @@ func asksForFilter(view *tunnel.View) bool {
 	return view != nil && (view.Masquerade != nil || view.MasqueradeTunnel || view.Isolate)
 }
 
-// setFilter replaces the tunnel's table. An old port is given up when nobody comes to it
-// any more.
+// setFilter replaces the tunnel's nftables table. Before it drops the redirect of an old
+// port, it waits until no packet arrives there any more.
 func setFilter(ctx context.Context, wg *wg.Client, c apply.FilterChange) error {
 	if old := c.Old.PortRedirect(); old != (apply.Redirect{}) && old != c.New.PortRedirect() {
 		if err := follow(ctx, wg, c.Link); err != nil {
@@ -51,8 +51,8 @@ func setFilter(ctx context.Context, wg *wg.Client, c apply.FilterChange) error {
 	return nft.Set(c.Link, c.New)
 }
 
-// follow waits until nothing has come to the old port for a while, and has all
-// peers hear from the new one meanwhile.
+// follow makes the device send to all peers from its new port, until the old port has
+// received nothing for three rounds of 100 ms, or for 5 s.
 func follow(ctx context.Context, wg *wg.Client, link string) error {
 	const round, rounds, still = 100 * time.Millisecond, 50, 3
 	last, quiet := uint64(0), 0
@@ -76,5 +76,5 @@ func follow(ctx context.Context, wg *wg.Client, link string) error {
 			return nil
 		}
 	}
-	return nil // they follow with the first packet that the host sends them
+	return nil // a peer that is left learns the new port from the first packet that this host sends it
 }

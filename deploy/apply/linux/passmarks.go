@@ -8,24 +8,42 @@ import (
 	"wgkeys/deploy/apply/linux/rule"
 )
 
-// passPriority is before the rules by which a plan lets packets of two marks pass.
+// passPriority is just before the rules of a plan for packets of two marks (priority
+// 32600).
 const passPriority = 32599
 
-// PassMarks has packets with a mark that rules of was look at go by the main table, or
-// ends that. The firewall of another program may give such a mark to what comes in, as
-// wg-quick(8) has the mark of a connection restored: without a rule for it the way back
-// is through the tunnel, and where rp_filter is strict the kernel drops the packet
-// (fib_validate_source in net/ipv4/fib_frontend.c).
-func PassMarks(was *apply.Adopted, on bool) error {
-	var pass []apply.Rule
-	var errs []error
+// PassMarks makes packets with the marks that the rules of was match use the main table. The
+// firewall of another program may give such a mark to packets that arrive, as wg-quick(8)
+// restores the mark of a connection: without a rule for the mark, the reverse path is through
+// the tunnel, and where rp_filter is strict the kernel drops the packet (fib_validate_source
+// in net/ipv4/fib_frontend.c).
+func PassMarks(was *apply.Adopted) error { return setRules(passRules(was)) }
+
+// EndPassMarks removes the rules that [PassMarks] added.
+func EndPassMarks(was *apply.Adopted) error {
+	changes := passRules(was)
+	for i := range changes {
+		changes[i].Add = false
+	}
+	return setRules(changes)
+}
+
+// passRules are the additions of a rule for each mark.
+func passRules(was *apply.Adopted) (changes []apply.RuleChange) {
 	for _, r := range was.Rules {
-		through := apply.Rule{IPv6: r.IPv6, Priority: passPriority, Mark: r.NotMark}
-		if r.NotMark.Value == 0 || slices.Contains(pass, through) {
-			continue
+		pass := apply.RuleChange{Add: true,
+			Rule: apply.Rule{IPv6: r.IPv6, Priority: passPriority, Mark: r.NotMark}}
+		if r.NotMark.Value != 0 && !slices.Contains(changes, pass) {
+			changes = append(changes, pass)
 		}
-		pass = append(pass, through)
-		errs = append(errs, rule.Set(apply.RuleChange{Rule: through, Add: on}))
+	}
+	return changes
+}
+
+func setRules(changes []apply.RuleChange) error {
+	var errs []error
+	for _, c := range changes {
+		errs = append(errs, rule.Set(c))
 	}
 	return errors.Join(errs...)
 }

@@ -13,23 +13,41 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
-// standInMetric is more than that of any route that somebody has beside others.
+// standInMetric is greater than any metric that others would use, so that a stand-in route
+// is used only where there is no other.
 const standInMetric = 1 << 20
 
-// StandIn keeps packets on their way while a program takes the addresses and routes of a
-// link with it, or ends that. Each address is there once more: of IPv4 on the link with
-// another length, for without any it has no routes either (fib_disable_ip), of IPv6,
-// which has an address once on a link, on the loopback device, and with a label that makes
-// it the source of what goes into the tunnel (RFC 6724, rule 6; without one it would be
-// an uplink's, for which peers have no allowed IP). So is each route, of a
-// metric for which nobody looks at it before; it is of the protocol of the kernel's, which
-// network managers leave alone. The link and its peers have to stay.
-func (k *Kernel) StandIn(link string, was *apply.Adopted, on bool) error {
+// StandIn lets packets flow while another program removes the addresses and routes of a link
+// that it takes along. The link and its peers have to stay. Each address and route is added
+// once more, as a stand-in:
+//
+//   - An IPv4 address with another prefix length on the link, because a link without any
+//     IPv4 address has no IPv4 routes (fib_disable_ip).
+//   - An IPv6 address on the loopback device, because a link can have it only once. An
+//     address label makes it the source of packets into the tunnel (RFC 6724, rule 6).
+//     Without the label that would be an uplink's address, which peers do not allow.
+//   - A route with a metric so great that it is used last, and of protocol kernel, which
+//     network managers leave alone.
+func (k *Kernel) StandIn(link string, was *apply.Adopted) error {
 	l, err := k.nl.LinkByName(link)
-	gone := errors.As(err, new(netlink.LinkNotFoundError)) && !on // and with it what is on it
-	if err != nil && !gone {
+	if err != nil {
 		return err
 	}
+	return k.setStandIns(l, was, true)
+}
+
+// EndStandIn removes what [Kernel.StandIn] added. It is no error if some of it is gone, or
+// the link with what was on it.
+func (k *Kernel) EndStandIn(link string, was *apply.Adopted) error {
+	l, err := k.links.Find(link)
+	if err != nil {
+		return err
+	}
+	return k.setStandIns(l, was, false)
+}
+
+// setStandIns adds or removes the stand-ins. To remove them, l may be nil: it is gone.
+func (k *Kernel) setStandIns(l netlink.Link, was *apply.Adopted, on bool) error {
 	lo, err := k.nl.LinkByName("lo")
 	if err != nil {
 		return err
@@ -38,7 +56,7 @@ func (k *Kernel) StandIn(link string, was *apply.Adopted, on bool) error {
 	for _, a := range was.Addresses {
 		addr := a.Prefix.Addr()
 		switch {
-		case addr.Is4() && gone:
+		case addr.Is4() && l == nil:
 		case addr.Is4():
 			bits := 32
 			if a.Prefix.Bits() == 32 {
@@ -71,7 +89,7 @@ func (k *Kernel) standInAddress(l netlink.Link, prefix netip.Prefix, on bool) er
 }
 
 func (k *Kernel) standInRoute(l netlink.Link, r apply.Route, on bool) error {
-	if l == nil { // it is gone
+	if l == nil {
 		return nil
 	}
 	route := &netlink.Route{
@@ -93,7 +111,7 @@ func (k *Kernel) standInRoute(l netlink.Link, r apply.Route, on bool) error {
 	return nlmsg.Ignore(k.nl.RouteDel(route), unix.ESRCH)
 }
 
-// standInLabel is no label that a policy table has (RFC 6724, section 2.1; ip-addrlabel(8)).
+// standInLabel is in no default policy table (RFC 6724, section 2.1; ip-addrlabel(8)).
 const standInLabel = 7767
 
 // label gives an IPv6 prefix the label of the stand-ins, or takes it away. A default route
@@ -109,8 +127,9 @@ func label(prefix netip.Prefix, on bool) error {
 		_, err := labelRequest(unix.RTM_NEWADDRLABEL, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, prefix)
 		return nlmsg.Ignore(err, unix.EEXIST)
 	}
-	// The kernel takes away whatever label there is: somebody's own stays.
-	for { // the kernel may take one twice, whatever NLM_F_EXCL says
+	// RTM_DELADDRLABEL deletes by prefix, whatever the label, so first make sure that it is
+	// ours. It may be there twice: the kernel can add one twice in spite of NLM_F_EXCL.
+	for {
 		all, err := labelRequest(unix.RTM_GETADDRLABEL, unix.NLM_F_DUMP, netip.Prefix{})
 		if err != nil || !hasStandInLabel(all, prefix) {
 			return err
@@ -129,7 +148,7 @@ func labelRequest(kind, flags int, prefix netip.Prefix) ([][]byte, error) {
 	}
 	req.AddData(labelMessage{bits: byte(prefix.Bits())})
 	req.AddData(nl.NewRtAttr(unix.IFAL_ADDRESS, prefix.Masked().Addr().AsSlice()))
-	if kind != unix.RTM_GETADDRLABEL { // the kernel wants it to remove one too
+	if kind != unix.RTM_GETADDRLABEL { // to remove a label, the kernel wants its value too
 		req.AddData(nl.NewRtAttr(unix.IFAL_LABEL, nl.Uint32Attr(standInLabel)))
 	}
 	return req.Execute(unix.NETLINK_ROUTE, 0)
@@ -158,7 +177,7 @@ func hasStandInLabel(all [][]byte, prefix netip.Prefix) bool {
 	return false
 }
 
-// A labelMessage is struct ifaddrlblmsg of linux/if_addrlabel.h.
+// A labelMessage is a struct ifaddrlblmsg (linux/if_addrlabel.h).
 type labelMessage struct{ bits byte }
 
 func (m labelMessage) Len() int { return 12 }

@@ -15,10 +15,11 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// fewPeers never have too many threads.
+// fewPeers is a number of peers whose NAPI threads never matter.
 const fewPeers = 32
 
-// observeThreads looks at threaded NAPI where a tunnel has many peers.
+// observeThreads reads the setting of threaded NAPI where a tunnel has many peers: the
+// kernel makes a thread for each of them.
 func observeThreads(sys *sysctl.Root, name string, view *tunnel.View, s *apply.State) {
 	if view == nil || len(view.Peers) <= fewPeers || s.Link != nil && s.Link.Kind != "wireguard" {
 		return
@@ -38,8 +39,8 @@ func observeThreads(sys *sysctl.Root, name string, view *tunnel.View, s *apply.S
 
 func threadsFile(link string) string { return filepath.Join("/sys/class/net", link, "threaded") }
 
-// threadsLikely reports whether this kernel is younger than 6.12, on which a fresh
-// interface was last seen to have no threads.
+// threadsLikely reports whether a new WireGuard interface has a thread for each peer. It
+// has on kernels after 6.12, the last on which none were seen.
 func threadsLikely() bool {
 	var name unix.Utsname
 	if unix.Uname(&name) != nil {
@@ -52,9 +53,9 @@ func threadsLikely() bool {
 	return errA != nil || errB != nil || a > 6 || a == 6 && b > 12
 }
 
-// setThreads writes the setting where it is another: a device in user space has
-// none of these threads, and an older kernel none either. Where it cannot be
-// written, as in a container, or has no meaning (EOPNOTSUPP, of dev_set_threaded), the
+// setThreads writes the setting if it differs. It is no error where there is nothing to
+// set, as for a device in user space or an old kernel, where it cannot be written, as in a
+// container, or where the device does not support it (EOPNOTSUPP, dev_set_threaded): the
 // tunnel works all the same.
 func setThreads(c apply.ThreadsChange) error {
 	want := "0"

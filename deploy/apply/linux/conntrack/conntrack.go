@@ -1,4 +1,5 @@
-// Package conntrack tells connection tracking what it has not seen.
+// Package conntrack adds entries to the kernel's connection tracking table for TCP
+// connections that were opened before it began to track.
 package conntrack
 
 import (
@@ -13,8 +14,8 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// A session is a TCP connection that somebody made to this host, such as the ssh session in
-// which an apply runs.
+// A session is an open TCP connection that was made to this host, such as the ssh session
+// in which an apply runs.
 type session struct{ client, server netip.AddrPort }
 
 // States of a socket (enum in net/tcp_states.h).
@@ -24,12 +25,13 @@ const (
 	tcpListen      = 10
 )
 
-// Remember tells connection tracking of the connections over TCP that are open,
-// of the families that f is for. Where nothing has used it so far it knows none of
-// them, and would take whoever sends first, as a shell does with the output of an
-// apply, for the one who asked: the answers would go into the tunnel, for ever.
+// Remember adds an entry for each open TCP connection to this host, of the address families
+// that f is for. Until something uses connection tracking it knows no connections, and it
+// takes whoever sends the next packet for the one who opened the connection. That would
+// often be this host, with the output of an apply: its packets would then be routed into
+// the tunnel.
 //
-// What cannot be told is left: then it is as if the client had to speak first.
+// Errors are ignored: without an entry all is well if the client sends the next packet.
 func Remember(f *apply.Filter) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
@@ -41,7 +43,8 @@ func Remember(f *apply.Filter) {
 	}
 }
 
-// openSessions are those of the sockets whose port here listens, and that are not INSIDE.
+// openSessions returns the open connections to ports that a socket here listens on, other
+// than those to INSIDE addresses (f.Guard).
 func openSessions(sockets []*nl.Socket, f *apply.Filter) (list []session) {
 	listens := map[uint16]bool{}
 	for _, s := range sockets {
@@ -61,7 +64,7 @@ func openSessions(sockets []*nl.Socket, f *apply.Filter) (list []session) {
 	return list
 }
 
-// tcpSockets are those of both families that the kernel tells of.
+// tcpSockets returns the TCP sockets of both families, or of the families that can be read.
 func tcpSockets() (all []*nl.Socket) {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		if found, err := nl.SocketDiagTCP(family); err == nil {
@@ -82,9 +85,10 @@ const (
 	ctaTCPState, ctaTCPFlagsOriginal, ctaTCPFlagsReply = 1, 4, 5
 )
 
-// rememberMessage makes an entry as connection tracking makes one of a connection whose
-// beginning it has not seen (tcp_new in nf_conntrack_proto_tcp.c, with tcp_loose): it
-// does not know the windows, and must not find packets outside of them.
+// rememberMessage returns a request for the entry that connection tracking itself makes of
+// a connection whose beginning it has not seen (tcp_new in nf_conntrack_proto_tcp.c, with
+// tcp_loose). The windows are not known, so the flag BE_LIBERAL lets packets outside of
+// them pass.
 func rememberMessage(s session) netlink.Message {
 	const (
 		status      = 1<<1 | 1<<2 | 1<<3              // IPS_SEEN_REPLY, _ASSURED, _CONFIRMED
@@ -112,14 +116,14 @@ func rememberMessage(s session) netlink.Message {
 		})
 		return nil
 	})
-	attributes, _ := ae.Encode() // numbers alone
+	attributes, _ := ae.Encode() // numbers cannot fail
 	return netlink.Message{
 		Header: netlink.Header{Type: create, Flags: netlink.Request | netlink.Create | netlink.Excl | netlink.Acknowledge},
 		Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attributes...),
 	}
 }
 
-// tupleOf is one direction of a connection.
+// tupleOf encodes one direction of a connection as a CTA_TUPLE.
 func tupleOf(from, to netip.AddrPort) func(*netlink.AttributeEncoder) error {
 	source, dest := uint16(1), uint16(2) // CTA_IP_V4_SRC, _DST
 	if from.Addr().Is6() {

@@ -12,12 +12,12 @@ import (
 	wireguard "golang.zx2c4.com/wireguard/device"
 )
 
-// A bind is wireguard-go's own, but that it loses no packet when the port
-// changes, or when wireguard-go closes it to open it again.
+// A bind wraps wireguard-go's own bind, so that no packet is lost when the port changes, or
+// when wireguard-go closes the bind to open it again.
 //
-// Peers send to the old port until they hear from the new one. A socket is
-// closed some time after wireguard-go asked for that, and what comes to it until
-// then is received like all else.
+// Peers send to the old port until they hear from the new one. So a socket is closed some
+// time after wireguard-go asked for it, and what arrives there until then is received like
+// everything else.
 type bind struct {
 	mu      sync.Mutex
 	sockets map[uint16]*sockets // by port
@@ -25,10 +25,10 @@ type bind struct {
 	closed  chan struct{}       // closed with the bind
 	mark    uint32
 	queues  [2]queue // IPv4's and IPv6's
-	whole   whole    // what is not to be cut by the kernel
+	whole   whole    // packets that the kernel will not segment
 }
 
-// sockets are those of one port.
+// sockets are the sockets of one port, for IPv4 and IPv6.
 type sockets struct {
 	conn.Bind
 	six    conn.Bind // sends over IPv6
@@ -38,15 +38,15 @@ type sockets struct {
 	done   chan struct{} // closed with them
 }
 
-// linger is how long sockets stay that nobody wants any more. A peer that keeps
-// sending to the old port hears from us after KEEPALIVE_TIMEOUT, 10 seconds.
+// linger is how long unused sockets stay open. A peer that keeps sending to the old port
+// hears from us after KEEPALIVE_TIMEOUT, which is 10 seconds.
 const linger = 15 * time.Second
 
-// A queue is where the packets of all ports come together. Batches are handed
-// over whole and taken back.
+// A queue passes the packets of all ports to wireguard-go. Full batches go one way, and
+// empty ones come back for reuse.
 type queue struct{ full, free chan *batch }
 
-// A batch is what one call receives.
+// A batch is what one call of a [conn.ReceiveFunc] received.
 type batch struct {
 	packets   [][]byte
 	sizes     []int
@@ -83,7 +83,7 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 			return nil, 0, err
 		}
 	}
-	b.whole = nil // the routes may be others now
+	b.whole = nil // the routes may have changed
 	b.current, b.closed = s, make(chan struct{})
 	var receive []conn.ReceiveFunc
 	for _, q := range b.queues {
@@ -102,25 +102,25 @@ func (b *bind) listen(port uint16) (*sockets, error) {
 	s := &sockets{Bind: std, six: another(std), port: port, done: make(chan struct{})}
 	s.unused = time.AfterFunc(linger, func() { b.retire(s) })
 	b.sockets[port] = s
-	for i, f := range receive { // those of one family, where there is only one
+	for i, f := range receive { // two, or one if the host has only one family
 		go b.queues[i].fill(f, s)
 	}
 	return s, nil
 }
 
-// another returns a bind with the sockets of one that was just opened, and with buffers
-// of its own.
+// another returns a second bind on the sockets of one that was just opened, with buffers of
+// its own.
 //
-// A bind of wireguard-go keeps buffers for addresses. Into one that an IPv4 address was in
-// it copies only the first 4 bytes of an IPv6 address ([conn.StdNetBind.Send]), and the
-// packet goes to nobody, or to another peer. So each family has its own buffers.
+// A bind of wireguard-go reuses buffers for addresses. Into a buffer that held an IPv4
+// address it copies only the first 4 bytes of an IPv6 address ([conn.StdNetBind.Send]), and
+// the packet goes nowhere, or to another peer. So each family has its own buffers.
 func another(std conn.Bind) conn.Bind {
 	six := new(conn.StdNetBind)
 	reflect.ValueOf(six).Elem().Set(reflect.ValueOf(std).Elem()) // no lock is held, no buffer in use
 	return six
 }
 
-// sender is what sends to an address.
+// sender returns the bind that sends to the address.
 func (s *sockets) sender(to netip.Addr) conn.Bind {
 	if to.Is6() {
 		return s.six
@@ -128,7 +128,7 @@ func (s *sockets) sender(to netip.Addr) conn.Bind {
 	return s.Bind
 }
 
-// retire closes sockets, but for those that were wanted again at the last moment.
+// retire closes the sockets, unless they came into use again just before the timer fired.
 func (b *bind) retire(s *sockets) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,7 +143,7 @@ func (b *bind) drop(s *sockets) {
 	s.Bind.Close()
 }
 
-// end closes all sockets at once: the next device may want the port.
+// end closes all sockets at once, because the next device may want the port.
 func (b *bind) end() {
 	b.Close()
 	b.mu.Lock()
@@ -153,7 +153,7 @@ func (b *bind) end() {
 	}
 }
 
-// Close implements [conn.Bind]. The sockets are closed later.
+// Close implements [conn.Bind]. The sockets stay open for a while; see linger.
 func (b *bind) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -193,7 +193,7 @@ func (b *bind) SetMark(mark uint32) error {
 	return b.current.SetMark(mark)
 }
 
-// SetMark remembers the mark.
+// SetMark implements [conn.Bind], and keeps the mark.
 func (s *sockets) SetMark(mark uint32) error {
 	s.mark = mark
 	return s.Bind.SetMark(mark)
@@ -239,11 +239,11 @@ func (q queue) empty(size int) *batch {
 func (q queue) giveBack(b *batch) {
 	select {
 	case q.free <- b:
-	default: // a port less is read
+	default: // there are enough, as after a port was closed
 	}
 }
 
-// receive returns what wireguard-go calls until it closes the bind.
+// receive returns the function that wireguard-go calls until it closes the bind.
 func (q queue) receive(closed <-chan struct{}) conn.ReceiveFunc {
 	return func(packets [][]byte, sizes []int, endpoints []conn.Endpoint) (int, error) {
 		select {

@@ -1,10 +1,9 @@
-// Package device runs WireGuard in user space, for hosts whose kernel has
-// none: containers, old kernels, the demo.
+// Package device runs WireGuard in user space, for hosts whose kernel has none: containers,
+// old kernels, the demo.
 //
-// The device is a process of its own, "wgkeys-device NAME", which is this very
-// program run again. It outlives the command that starts it, is configured
-// through the socket that wg(8) knows, /var/run/wireguard/NAME.sock, and ends
-// when the interface is removed.
+// The device is a process of its own, "wgkeys-device NAME MTU", which is this same program
+// run again. It outlives the command that starts it. It is configured through the socket
+// that wg(8) uses, /var/run/wireguard/NAME.sock, and ends when the interface is removed.
 package device
 
 import (
@@ -30,26 +29,28 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// process is the name under which the program runs as a device.
+// process is argv[0] of the program when it runs as a device.
 const process = "wgkeys-device"
 
-// Process is the device: NAME MTU. Every program that may call [Start] gives it to
-// [daemon.Main].
+// Process is the device's process, with the arguments NAME and MTU. Every program that may
+// call [Start] has to give it to [daemon.Main].
 var Process = daemon.Process{Name: process, Args: 2, Run: func(args []string) error { return run(args[0], args[1]) }}
 
-// Start makes the interface name in a process of its own and returns when it
-// can be configured. If the caller dies before that, the process ends too.
+// Start makes the interface name, with the given MTU in bytes, in a process of its own. It
+// returns when the device can be configured. If the caller dies before that, the process
+// ends too.
 func Start(ctx context.Context, name string, mtu int) error {
-	if err := Gone(name, remains); err != nil { // of the interface that was there before
+	if err := Gone(name, remains); err != nil { // the process of an earlier interface of that name
 		return err
 	}
 	return daemon.Start(ctx, process, name, strconv.Itoa(mtu))
 }
 
-// remains is how long the process of a device may take to end when its interface is gone.
+// remains is how long the process of a device may take to end after its interface is gone.
 const remains = 5 * time.Second
 
-// Gone waits until the device of the removed interface name has ended.
+// Gone waits until the device of the removed interface name has ended, and returns an error
+// if that takes longer than atMost.
 func Gone(name string, atMost time.Duration) error {
 	for end := time.Now().Add(atMost); ; time.Sleep(2 * time.Millisecond) {
 		_, err := os.Stat(Socket(name))
@@ -58,7 +59,7 @@ func Gone(name string, atMost time.Duration) error {
 		}
 		if c, err := net.Dial("unix", Socket(name)); err == nil {
 			c.Close()
-		} else if errors.Is(err, unix.ECONNREFUSED) { // of one that was killed
+		} else if errors.Is(err, unix.ECONNREFUSED) { // its process was killed
 			return os.Remove(Socket(name))
 		}
 		if time.Now().After(end) {
@@ -67,8 +68,8 @@ func Gone(name string, atMost time.Duration) error {
 	}
 }
 
-// A process of a device may be stopped, or hang. The error that these are part of names
-// the tunnel.
+// Errors of a device whose process is stopped or hangs. The caller's error names the
+// tunnel.
 var (
 	ErrStopped = fault.New("the process of its device is there and does not answer: it is stopped, or hangs", "", "",
 		"pgrep -af wgkeys-device shows it; kill -CONT lets one that is stopped go on, and after kill -9 wgkeys apply makes another")
@@ -76,7 +77,8 @@ var (
 		"", "", "pgrep -af wgkeys-device shows it; kill -CONT lets one that is stopped end, and kill -9 ends any")
 )
 
-// Socket is where the device of interface name is configured.
+// Socket returns the path of the configuration socket of interface name
+// (https://www.wireguard.com/xplatform/).
 func Socket(name string) string { return "/var/run/wireguard/" + name + ".sock" }
 
 func run(name, mtuText string) error {
@@ -84,7 +86,7 @@ func run(name, mtuText string) error {
 	if err != nil {
 		return err
 	}
-	daemon.Hurry(-10) // the kernel's WireGuard is not kept waiting either
+	daemon.Hurry(-10) // the kernel's WireGuard need not wait for other processes either
 	link, err := tun.CreateTUN(name, mtu)
 	if err != nil {
 		return err
@@ -104,7 +106,7 @@ func run(name, mtuText string) error {
 	d := wireguard.NewDevice(gate, sockets, wireguard.NewLogger(wireguard.LogLevelSilent, ""))
 	defer d.Close()
 	defer listener.Close()
-	defer sockets.end() // before Gone sees that the listener is
+	defer sockets.end() // before the listener, at whose end Gone returns
 	defer holds.Close()
 	go func() {
 		for {
@@ -131,31 +133,31 @@ func run(name, mtuText string) error {
 	return nil
 }
 
-// listen opens the configuration socket. One left by a device that was killed
-// is replaced.
+// listen opens the configuration socket. It replaces one left by a device that was killed.
 func listen(name string) (net.Listener, error) {
 	file, err := ipc.UAPIOpen(name)
 	if err != nil {
 		return nil, err
 	}
 	l, err := ipc.UAPIListen(name, file)
-	if err != nil { // it has the socket by then, and leaves it
+	if err != nil { // UAPIListen leaves the socket behind
 		err = errors.Join(err, file.Close(), os.Remove(Socket(name)))
 	}
-	if errors.Is(err, unix.EMFILE) { // of inotify_init(2): the process has few files open itself
+	if errors.Is(err, unix.EMFILE) { // from inotify_init(2); the process itself has few files open
 		err = errors.New("the programs of this user have as many inotify instances open as they may: " +
 			"sysctl -w fs.inotify.max_user_instances=1024")
 	}
 	return l, err
 }
 
-// queueLength is how many packets wait in the kernel until the device has read them.
-// With the 500 that it makes them, 20,000 a second are lost when the device does not
-// get to read for 25 ms, as on a machine with more to do than processors.
+// queueLength is how many packets the kernel queues until the device has read them. The
+// default is 500, with which 20,000 packets a second begin to be lost when the device does
+// not run for 25 ms, as on a busy machine.
 const queueLength = 2000
 
-// lengthen does it before the interface is up: to change the queue of one that is
-// throws away what is in it (dev_qdisc_change_tx_queue_len in net/sched/sch_generic.c).
+// lengthen sets the queue's length before the interface is up. On an interface that is up,
+// the change would drop what is queued (dev_qdisc_change_tx_queue_len in
+// net/sched/sch_generic.c).
 func lengthen(name string) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
@@ -164,21 +166,22 @@ func lengthen(name string) error {
 	return netlink.LinkSetTxQLen(link, queueLength)
 }
 
-// Outdated are the interfaces whose device is a process of another program than the one
-// that lies at path now: it goes on in the one that it was started from.
+// Outdated returns the interfaces of this network namespace whose device runs another
+// program than the one at path now, as after an upgrade. Such a device works on until it is
+// restarted.
 func Outdated(path string) (names []string) {
 	now, err := os.Stat(path)
 	if err != nil {
 		return nil
 	}
-	processes, _ := filepath.Glob("/proc/[0-9]*") // the pattern is a good one
+	processes, _ := filepath.Glob("/proc/[0-9]*") // the pattern is valid
 	for _, p := range processes {
 		args, _ := os.ReadFile(filepath.Join(p, "cmdline"))
 		f := strings.Split(string(args), "\x00")
 		if len(f) < 2 || f[0] != process {
 			continue
 		}
-		here := same(filepath.Join(p, "ns/net"), "/proc/self/ns/net") // else it is a container's
+		here := same(filepath.Join(p, "ns/net"), "/proc/self/ns/net") // otherwise it belongs to a container
 		if its, err := os.Stat(filepath.Join(p, "exe")); here && err == nil && !os.SameFile(its, now) {
 			names = append(names, f[1])
 		}

@@ -16,28 +16,29 @@ import (
 )
 
 const (
-	// holdMost is how long packets are held at most, whoever wants it: what waits
-	// longer is late for whoever sent it.
+	// holdMost is the longest time for which packets are held, whoever asks for it: later
+	// they are useless to their sender.
 	holdMost = 3 * time.Second
 
-	// heldMost is how many packets are held. What comes on top waits in the
-	// kernel's queue of the interface.
+	// heldMost is how many packets are held at most. Any more wait in the kernel's queue of
+	// the interface.
 	heldMost = 50_000
 )
 
-// holdSocket is where the device of interface name takes requests to hold packets.
-// It is not beside [Socket], where wg(8) takes every name for a device.
+// holdSocket returns the path of the socket on which the device takes requests to hold
+// packets. It is not in the directory of [Socket], because wg(8) takes every name there for
+// a device.
 func holdSocket(name string) string { return "/run/wgkeys/" + name + ".hold" }
 
-// A Hold asks a device of ours to keep what is sent into its interface for a
-// moment. A host whose kernel can queue packets for a program needs none.
+// A Hold makes a device of ours keep the packets that are sent into its interface for a
+// moment. A host whose kernel can queue packets for a program does not need it.
 type Hold struct{ conn *net.UnixConn }
 
-// NewHold makes a hold ready. The error is [fs.ErrNotExist] where the interface
-// has no device of ours.
+// NewHold connects to the device of interface name. The error is [fs.ErrNotExist] if the
+// interface has no device of ours.
 func NewHold(name string) (*Hold, error) {
 	c, err := net.Dial("unix", holdSocket(name))
-	if errors.Is(err, unix.ECONNREFUSED) { // of a device that was killed
+	if errors.Is(err, unix.ECONNREFUSED) { // the device was killed
 		err = fs.ErrNotExist
 	}
 	if err != nil {
@@ -46,8 +47,8 @@ func NewHold(name string) (*Hold, error) {
 	return &Hold{c.(*net.UnixConn)}, nil
 }
 
-// Begin holds what is sent from now on, for three seconds at most. If this process
-// dies the packets flow again.
+// Begin holds what is sent from now on, for three seconds at most. If this process dies,
+// the packets flow again.
 func (h *Hold) Begin() error {
 	h.conn.SetDeadline(time.Now().Add(holdMost))
 	if _, err := h.conn.Write([]byte{1}); err != nil {
@@ -57,25 +58,25 @@ func (h *Hold) Begin() error {
 	return err
 }
 
-// End lets the packets go, in their order. Without a Begin it does nothing.
+// End releases the packets in their order. Without a Begin it only closes the connection.
 func (h *Hold) End() error { return h.conn.Close() }
 
-// A gate is an interface whose packets can be held before they reach the device.
-// They are read all the same: the kernel's queue is short.
+// A gate is a TUN interface whose packets can be held before they reach the device. They
+// are read meanwhile, because the kernel's queue is short.
 type gate struct {
 	tun.Device
 	mu      sync.Mutex
 	holders int
 	held    [][]byte
 	begun   time.Time  // when the first holder came
-	came    int        // packets since then
-	bytes   int        // of them
-	pace    *pace.Pace // at which they go
-	last    time.Time  // when some went
+	came    int        // how many packets came since then
+	bytes   int        // their total length
+	pace    *pace.Pace // at which they are released
+	last    time.Time  // when some were last released
 }
 
-// Read implements [tun.Device]. While there are packets held it reads with a
-// deadline of a millisecond, after which a portion of them is let go.
+// Read implements [tun.Device]. While packets are held it reads with a deadline of a
+// millisecond, after which a portion of them is released.
 func (g *gate) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	for {
 		n, err := g.Device.Read(bufs, sizes, offset)
@@ -101,8 +102,9 @@ func (g *gate) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 	}
 }
 
-// keep takes what was read, and reports false where nothing is held or to be held.
-// Where all is held that can be, the rest has to wait in the kernel.
+// keep stores what was read. It reports false if nothing is held or to be held, so that the
+// caller passes the packets on. While the store is full it waits, so that the rest stays in
+// the kernel's queue.
 func (g *gate) keep(bufs [][]byte, sizes []int, offset int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -121,13 +123,13 @@ func (g *gate) keep(bufs [][]byte, sizes []int, offset int) bool {
 	return true
 }
 
-// letGo returns a portion of the packets where none is to be held any more, and
-// sees to it that the next one follows.
+// letGo returns a portion of the packets if there is no holder any more, and sets the
+// deadline for the next portion.
 func (g *gate) letGo(bufs [][]byte, sizes []int, offset int) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.holders > 0 {
-		g.until(time.Time{}) // open will wake us
+		g.until(time.Time{}) // until open sets a deadline
 		return 0
 	}
 	if now := time.Now(); now.Sub(g.last) >= time.Millisecond {
@@ -144,7 +146,7 @@ func (g *gate) letGo(bufs [][]byte, sizes []int, offset int) int {
 		g.held = nil
 		g.pace.Reset()
 		g.until(time.Time{})
-	case n == len(bufs): // perhaps more than one Read takes may go
+	case n == len(bufs): // more may go than fits into one Read
 		g.until(time.Now())
 	default:
 		g.until(g.last.Add(time.Millisecond))
@@ -152,7 +154,7 @@ func (g *gate) letGo(bufs [][]byte, sizes []int, offset int) int {
 	return n
 }
 
-// until sets when a Read ends that finds nothing to read.
+// until sets the deadline of a Read that finds nothing to read.
 func (g *gate) until(t time.Time) { g.File().SetReadDeadline(t) }
 
 func (g *gate) shut() {
@@ -172,13 +174,13 @@ func (g *gate) open() {
 	}
 }
 
-// serve takes requests to hold packets. Only root may.
+// serve takes requests to hold packets, from root only.
 func (g *gate) serve(name string) (net.Listener, error) {
 	path := holdSocket(name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // left by a device that was killed
 		return nil, err
 	}
 	mask := unix.Umask(0o177)
@@ -199,7 +201,8 @@ func (g *gate) serve(name string) (net.Listener, error) {
 	return l, nil
 }
 
-// obey holds packets from the first byte until the other end is gone.
+// obey holds packets from the first byte on the connection until it is closed, or for
+// holdMost.
 func (g *gate) obey(c net.Conn) {
 	defer c.Close()
 	word := make([]byte, 1)

@@ -13,12 +13,12 @@ import (
 	wireguard "golang.zx2c4.com/wireguard/device"
 )
 
-// followRoutes has the device choose its source addresses again when the host's
-// routes change: it answers from the address that a peer last sent to, through
-// the interface that this came in by, and a route may lead elsewhere now.
-// wireguard-go does so for a bind of its own alone (sticky_linux.go).
+// followRoutes makes the device forget its source addresses when the host's routes change.
+// WireGuard answers from the address and through the interface at which a peer's last
+// packet arrived, and a route may lead elsewhere now. wireguard-go does this too, but only
+// for its own bind (sticky_linux.go).
 //
-// Routes through the tunnel itself are nothing to its encrypted packets.
+// Routes through the tunnel itself do not matter to its encrypted packets.
 func followRoutes(d *wireguard.Device, tunnel string) error {
 	link, err := net.InterfaceByName(tunnel)
 	if err != nil {
@@ -40,21 +40,21 @@ func followRoutes(d *wireguard.Device, tunnel string) error {
 				func(m syscall.NetlinkMessage) bool { return !leadsThrough(m, link.Index) }):
 				select {
 				case changed <- struct{}{}:
-				default: // to be followed already
+				default: // one is pending already
 				}
 			}
 		}
 	}()
 	go func() {
 		for range changed {
-			time.Sleep(100 * time.Millisecond) // routes change many at a time
-			d.BindUpdate()                     // which forgets the addresses
+			time.Sleep(100 * time.Millisecond) // routes often change many at a time
+			d.BindUpdate()                     // this forgets the addresses
 		}
 	}()
 	return nil
 }
 
-// leadsThrough reports whether a route that came or went is through a link.
+// leadsThrough reports whether the route in the message leads through the link.
 func leadsThrough(m syscall.NetlinkMessage, link int) bool {
 	if len(m.Data) < unix.SizeofRtMsg {
 		return false

@@ -1,18 +1,19 @@
-// Package hold keeps the packets that go into a tunnel's interface for a moment, while
-// its key is being changed, and lets them go again at the pace at which they came.
+// Package hold keeps the packets that go into a tunnel's interface for a moment while a key
+// is being changed, and releases them at the rate at which they came.
 package hold
 
 import userspace "wgkeys/deploy/apply/linux/device"
 
-// A Hold keeps the packets that go into an interface before they reach it, and
-// lets them go in their order: more of them than WireGuard's own queue takes.
-// A device of ours can do it, and the kernel where it has nft_queue.
+// A Hold keeps packets before they reach an interface, and releases them in order. It keeps
+// more of them than WireGuard's own queue. It needs a user-space device of ours, or a
+// kernel with nft_queue.
 type Hold interface {
-	Begin() error // hold what is sent from now on
-	End() error   // let all go; without Begin it only gives everything back
+	Begin() error // hold what is sent from now on; a second call does nothing
+	End() error   // release everything; without Begin, only close the hold
 }
 
-// New makes everything ready. It fails where packets cannot be held.
+// New prepares a hold on the packets of the link. It returns an error where packets cannot
+// be held.
 func New(link string) (Hold, error) {
 	if h, err := userspace.NewHold(link); err == nil {
 		return &deviceHold{Hold: h}, nil
@@ -24,7 +25,7 @@ func New(link string) (Hold, error) {
 	return h, nil
 }
 
-// Try tries whether packets can be held on this host, and says why not.
+// Try returns an error that says why packets of the link cannot be held, or nil.
 func Try(link string) error {
 	if h, err := userspace.NewHold(link); err == nil {
 		h.End()
@@ -37,7 +38,7 @@ func Try(link string) error {
 	return err
 }
 
-// A deviceHold is done by a device of ours, whose End it has.
+// A deviceHold is a hold in a device of ours.
 type deviceHold struct {
 	*userspace.Hold
 	begun bool

@@ -19,12 +19,14 @@ import (
 	"wgkeys/deploy/apply/linux/hold/pace"
 )
 
-// A queue is a hold in the kernel: a queue of nfnetlink_queue that nobody decides
-// on. It is open from the beginning; begin adds the one nftables rule that leads to
-// it. The rule says "bypass" and the queue belongs to a socket: if this process
-// dies the packets flow again. A qdisc (sch_plug) would do the same, but to set one
-// takes the device down for a moment (dev_deactivate), which loses what is sent
-// then, and it would stay shut if its owner died.
+// A queue is a hold in the kernel: a queue of nfnetlink_queue without verdicts. It is open
+// from the start, and Begin adds the one nftables rule that leads to it. If this process
+// dies, the packets flow again, because the queue belongs to a socket and the rule says
+// "bypass".
+//
+// The qdisc sch_plug would hold packets too, but adding it deactivates the device for a
+// moment (dev_deactivate), which drops packets, and it would stay plugged if its owner
+// died.
 type queue struct {
 	conn   *netlink.Conn
 	table  *nftables.Table
@@ -35,7 +37,7 @@ type queue struct {
 	closed atomic.Bool
 
 	mu   sync.Mutex
-	held []int // the length of each packet that has come into the queue; the kernel numbers them from 1
+	held []int // the length of each packet so far; the kernel numbers packets from 1
 }
 
 // From linux/netfilter/nfnetlink_queue.h.
@@ -57,11 +59,11 @@ const (
 )
 
 const (
-	// queueLength is how many packets can be held: those of half a second at
-	// 100,000 a second. What comes on top flows on and waits in WireGuard's queue.
+	// queueLength is how many packets can be held, half a second of 100,000 a second. Any
+	// more pass, and wait in WireGuard's own queue.
 	queueLength = 50_000
 
-	// letGo is for how long packets are let go in portions, at most.
+	// letGo is how long packets are released in portions at most.
 	letGo = 2 * time.Second
 
 	firstQueue = 30567 // as good as any: 0x7767, "wg"
@@ -71,13 +73,12 @@ func holdTable(link string) *nftables.Table {
 	return &nftables.Table{Name: "wgkeys-hold-" + link, Family: nftables.TableFamilyINet}
 }
 
-// tryTable is for who only looks whether packets can be held: a hold that begins at
-// that moment keeps its own.
+// tryTable is the table of [Try], which must not disturb a hold that begins at that moment.
 func tryTable(link string) *nftables.Table {
 	return &nftables.Table{Name: fmt.Sprintf("wgkeys-try-%s-%d", link, os.Getpid()), Family: nftables.TableFamilyINet}
 }
 
-// newQueue makes everything ready. It fails where the kernel cannot hold packets.
+// newQueue prepares a hold. It returns an error if the kernel cannot hold packets.
 func newQueue(link string) (*queue, error) {
 	q, err := tryQueue(link, holdTable(link))
 	if err != nil {
@@ -91,9 +92,9 @@ func newQueue(link string) (*queue, error) {
 	return q, nil
 }
 
-// tryQueue opens the queue and proves that the kernel knows the rule, without a
-// chain that packets pass: when a chain is taken away the kernel drops what waits
-// in any queue, another program's too (nf_queue_nf_hook_drop).
+// tryQueue opens the queue and proves that the kernel knows the rule. It makes no chain
+// with a hook: when such a chain is removed, the kernel drops the packets in every queue,
+// even those of other programs (nf_queue_nf_hook_drop).
 func tryQueue(link string, table *nftables.Table) (*queue, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
@@ -101,12 +102,12 @@ func tryQueue(link string, table *nftables.Table) (*queue, error) {
 	}
 	conn.SetReadBuffer(64 << 20)
 	q := &queue{conn: conn, link: link, number: firstQueue}
-	for ; q.number < firstQueue+64; q.number++ { // another program may have one
+	for ; q.number < firstQueue+64; q.number++ { // other programs may use some numbers
 		if err = q.bind(); err == nil {
 			break
 		}
 	}
-	what := "nfnetlink_queue" // the module of the kernel that is missing, if one is
+	what := "nfnetlink_queue" // the kernel module to name in the error
 	if err == nil {
 		what, err = "nft_queue", q.prepare(table)
 	}
@@ -121,7 +122,7 @@ func (q *queue) bind() error {
 	be := binary.BigEndian.AppendUint32
 	data, err := netlink.MarshalAttributes([]netlink.Attribute{
 		{Type: nfqaCfgCmd, Data: []byte{nfqnlCfgCmdBind, 0, 0, 0}},
-		{Type: nfqaCfgParams, Data: append(be(nil, 1), nfqnlCopyPacket)}, // one byte, and the length of all
+		{Type: nfqaCfgParams, Data: append(be(nil, 1), nfqnlCopyPacket)}, // copy one byte of each packet; the length comes with it
 		{Type: nfqaCfgQueueMaxlen, Data: be(nil, queueLength)},
 		{Type: nfqaCfgMask, Data: be(nil, nfqaCfgFailOpen|nfqaCfgGSO)},
 		{Type: nfqaCfgFlags, Data: be(nil, nfqaCfgFailOpen|nfqaCfgGSO)},
@@ -136,26 +137,26 @@ func (q *queue) bind() error {
 	return err
 }
 
-// header is a struct nfgenmsg.
+// header returns a struct nfgenmsg.
 func (q *queue) header() []byte {
 	return binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, q.number)
 }
 
-// prepare makes the table, and the rule where no packet comes.
+// prepare makes the table, with the rule in a chain that no packet reaches.
 func (q *queue) prepare(table *nftables.Table) error {
 	nft, err := nftables.New()
 	if err != nil {
 		return err
 	}
 	q.table = table
-	nft.AddTable(q.table) // so that the deletion finds one
+	nft.AddTable(q.table) // so that there is one to delete
 	nft.DelTable(q.table)
 	nft.AddTable(q.table)
 	nft.AddRule(q.rule(nft.AddChain(&nftables.Chain{Name: "proof", Table: q.table})))
 	return nft.Flush()
 }
 
-// hook makes the chain that packets pass.
+// hook adds the chain that packets pass.
 func (q *queue) hook() error {
 	nft, err := nftables.New()
 	if err != nil {
@@ -176,8 +177,8 @@ func (q *queue) rule(chain *nftables.Chain) *nftables.Rule {
 	}}
 }
 
-// count reads what the kernel tells of each packet. An error is the answer to a
-// verdict on an empty queue.
+// count reads the kernel's message for each queued packet. Errors are ignored: the kernel
+// answers a verdict on an empty queue with one.
 func (q *queue) count() {
 	for {
 		messages, err := q.conn.Receive()
@@ -192,8 +193,8 @@ func (q *queue) count() {
 	}
 }
 
-// length is that of the packet which a message tells of, in bytes. A packet of one
-// byte comes whole and without a length.
+// length returns the length in bytes of the packet that a message is about. The message for
+// a packet of one byte has no length, because the copy is the whole packet.
 func length(message []byte) int {
 	const header = 4 // struct nfgenmsg
 	if len(message) < header {
@@ -211,7 +212,7 @@ func length(message []byte) int {
 	return 1
 }
 
-// Begin holds what is sent from now on.
+// Begin implements [Hold].
 func (q *queue) Begin() error {
 	if !q.begun.IsZero() {
 		return nil
@@ -225,10 +226,10 @@ func (q *queue) Begin() error {
 	return nft.Flush()
 }
 
-// End lets all packets go, in portions, and takes the rule away when none is left.
-// The kernel takes its time for that (synchronize_rcu), and packets still come into
-// the queue: they go on in portions, or hundreds would come at once. Only then, with
-// the queue empty, the chain goes.
+// End implements [Hold]. It releases the packets in portions, and removes the rule when
+// none is left. The kernel takes a while for that (synchronize_rcu), during which packets
+// still enter the queue. These go in portions too, or hundreds would go at once. The chain
+// is removed last, when the queue is empty.
 func (q *queue) End() error {
 	defer q.close()
 	if q.begun.IsZero() {
@@ -248,7 +249,7 @@ func (q *queue) End() error {
 			for id < len(held) && p.Allow(held[id]) {
 				id++
 			}
-			q.accept(uint32(id)) // what fails here the last ones make good
+			q.accept(uint32(id)) // an error here is made up for below
 		}
 		if last = now; id < len(held) {
 			continue
@@ -274,7 +275,7 @@ func (q *queue) snapshot() []int {
 	return q.held
 }
 
-// pace is that at which packets came while they were held.
+// pace returns the pace at which packets came while they were held.
 func (q *queue) pace() *pace.Pace {
 	held, bytes := q.snapshot(), 0
 	for _, n := range held {
@@ -283,7 +284,7 @@ func (q *queue) pace() *pace.Pace {
 	return pace.New(len(held), bytes, time.Since(q.begun))
 }
 
-// accept lets the packets up to a number go.
+// accept releases the packets up to and including number id.
 func (q *queue) accept(id uint32) error {
 	verdict := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, nfAccept), id)
 	data, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: nfqaVerdictHdr, Data: verdict}})
@@ -317,7 +318,7 @@ func (q *queue) removeTable() error {
 	return err
 }
 
-// close gives everything back; the kernel closes the queue with its socket.
+// close removes the table and closes the socket, with which the kernel closes the queue.
 func (q *queue) close() {
 	if q.table != nil {
 		q.removeTable()
@@ -326,8 +327,8 @@ func (q *queue) close() {
 	q.conn.Close()
 }
 
-// Sweep removes what a process that was killed left of its hold: a rule that
-// leads to nobody and lets all pass.
+// Sweep removes the tables that a killed process left. Their rules bypass a queue that is
+// gone, so they do no harm.
 func Sweep(link string) {
 	nft, err := nftables.New()
 	if err != nil {
@@ -345,7 +346,7 @@ func Sweep(link string) {
 	nft.Flush()
 }
 
-// abandoned reports whether a table is a [tryTable] of a process that is no more.
+// abandoned reports whether a table is the [tryTable] of a process that has ended.
 func abandoned(table, link string) bool {
 	number, ok := strings.CutPrefix(table, "wgkeys-try-"+link+"-")
 	pid, err := strconv.Atoi(number)

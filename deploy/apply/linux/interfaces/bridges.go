@@ -10,8 +10,9 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
-// Bridges are the bridges with a port and an address, by the family of that, that are
-// no uplinks: containers and virtual machines are behind them.
+// Bridges returns, for each address family, the bridges that have a port and an address of
+// that family and are no uplink, in words for the user. Containers and virtual machines are
+// attached to such bridges.
 func Bridges(nl *netlink.Handle) (v4, v6 []string) {
 	links, err := nlmsg.Retry(nl.LinkList)
 	if err != nil {

@@ -13,16 +13,16 @@ import (
 	"wgkeys/deploy/apply/linux/route"
 )
 
-// innerKinds are the kinds of interfaces that containers and virtual machines are
-// behind, or another tunnel (ip-link(8), rtnl_link_ops.kind).
+// innerKinds are the kinds of interfaces (ip-link(8), rtnl_link_ops.kind) behind which are
+// containers, virtual machines or another tunnel.
 var innerKinds = []string{"bridge", "veth", "dummy", "wireguard", "tuntap", "tun", "vxlan", "geneve", "gre", "ipip",
 	"sit", "ip6tnl"}
 
-// ObserveInner finds the interfaces whose networks answer an INSIDE source by
-// themselves, so that it needs no masquerading there: bridges of containers, other
-// tunnels. They have a network of their own, and nothing is reached by a router on
-// them, as nothing is on one that is down. Where no interface but the tunnel's own has a
-// router, as at boot, that says nothing yet.
+// ObserveInner finds the interfaces whose networks can answer an INSIDE source address
+// directly, so that packets to them need no masquerading: bridges of containers, other
+// tunnels. Such an interface has a network of its own and no route through a gateway; one
+// that is down has neither. If only the tunnel's own interface has a gateway, as at boot,
+// the absence of one proves nothing, and none are returned.
 func ObserveInner(nl *netlink.Handle, name string, s *apply.State) error {
 	links, err := nlmsg.Retry(nl.LinkList)
 	if err != nil {
@@ -53,7 +53,8 @@ func ObserveInner(nl *netlink.Handle, name string, s *apply.State) error {
 	return nil
 }
 
-// withNetwork are the links that have an address of a network of more than one.
+// withNetwork returns the indexes of the links that have an address with a prefix of more
+// than one address.
 func withNetwork(addrs []netlink.Addr) map[int]bool {
 	network := map[int]bool{}
 	for _, a := range addrs {
@@ -63,8 +64,8 @@ func withNetwork(addrs []netlink.Addr) map[int]bool {
 	return network
 }
 
-// routedLinks are the interfaces by which something is reached through a router, or
-// everything without one, in any table.
+// routedLinks returns the indexes of the interfaces that have, in any table, a route
+// through a gateway or a default route.
 func routedLinks() (map[int]bool, error) {
 	routed := map[int]bool{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {

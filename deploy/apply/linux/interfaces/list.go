@@ -11,8 +11,8 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
-// Observe finds the interfaces that are not loopback's, and the uplinks among them where
-// they are not known yet.
+// Observe reads the host's interfaces other than loopback and, unless they are known
+// already, which of them are uplinks.
 func Observe(nl *netlink.Handle, s *apply.State) (err error) {
 	if s.Interfaces, err = list(nl); err != nil || s.Uplinks != nil {
 		return err
@@ -25,8 +25,8 @@ func Observe(nl *netlink.Handle, s *apply.State) (err error) {
 	return err
 }
 
-// list are those that are not loopback's, and which families they have an address of
-// that is valid beyond the link.
+// list returns the interfaces other than loopback, and for which address families each has
+// an address that is not link-local.
 func list(nl *netlink.Handle) ([]apply.Interface, error) {
 	links, err := nlmsg.Retry(nl.LinkList)
 	if err != nil {
@@ -50,7 +50,7 @@ func list(nl *netlink.Handle) ([]apply.Interface, error) {
 	return all, err
 }
 
-// Addresses are all of the host's.
+// Addresses returns all addresses of the host.
 func Addresses(nl *netlink.Handle) (all []netip.Addr, err error) {
 	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return nl.AddrList(nil, netlink.FAMILY_ALL) })
 	for _, a := range addrs {

@@ -9,9 +9,9 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
-// A neighbourHeader is a struct ndmsg (linux/neighbour.h). The library's own, netlink.Ndmsg,
-// has three bytes between family and index that nobody writes, and they are sent: a kernel
-// that checks strictly refuses what is not zero there (neigh_valid_dump_req in
+// A neighbourHeader is a struct ndmsg (linux/neighbour.h). The library's own type,
+// netlink.Ndmsg, sends its three bytes of padding after family uninitialised, and a kernel
+// that checks strictly refuses those that are not zero (neigh_valid_dump_req in
 // net/core/neighbour.c).
 type neighbourHeader struct{ family, flags uint8 }
 
@@ -23,7 +23,7 @@ func (h neighbourHeader) Serialize() []byte {
 	return []byte{h.family, 0, 0, 0, 0, 0, 0, 0, 0, 0, h.flags, 0}
 }
 
-// proxies lists the addresses of IPv6 that this host answers neighbour solicitations for.
+// proxies returns the IPv6 addresses for which this host answers neighbour solicitations.
 func proxies() (found []netlink.Neigh, err error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETNEIGH, unix.NLM_F_DUMP)
 	req.AddData(neighbourHeader{netlink.FAMILY_V6, netlink.NTF_PROXY})
@@ -37,7 +37,8 @@ func proxies() (found []netlink.Neigh, err error) {
 	return found, err
 }
 
-// SetProxy makes a change of a proxy neighbour on an uplink.
+// SetProxy adds or removes a neighbour proxy entry on an uplink. It is no error if it is
+// there, or gone, already.
 func SetProxy(nl *netlink.Handle, link netlink.Link, c apply.ProxyChange) error {
 	n := &netlink.Neigh{
 		LinkIndex: link.Attrs().Index,

@@ -1,5 +1,5 @@
-// Package interfaces finds what other interfaces a host has besides the tunnel's: uplinks,
-// bridges, and what is behind them.
+// Package interfaces reads the host's interfaces other than the tunnel's: its uplinks,
+// bridges, and interfaces with containers or other tunnels behind them.
 package interfaces
 
 import (
@@ -16,8 +16,8 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// uplinks finds the interfaces with a default route in the main table, and what
-// is on-link there.
+// uplinks returns the interfaces with a default route in the main table, and their on-link
+// prefixes, sorted by name.
 func uplinks(nl *netlink.Handle, names map[int]string) ([]apply.Uplink, error) {
 	links := map[int]*apply.Uplink{}
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
@@ -46,8 +46,8 @@ func uplinks(nl *netlink.Handle, names map[int]string) ([]apply.Uplink, error) {
 	return uplinks, nil
 }
 
-// learned finds the interfaces with an IPv6 address, valid beyond the link, that is not
-// there for ever.
+// learned returns the names of the interfaces with a global IPv6 address that is not
+// permanent, as one from router advertisements or DHCPv6.
 func learned(nl *netlink.Handle, names map[int]string) (list []string, err error) {
 	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return nl.AddrList(nil, netlink.FAMILY_V6) })
 	for _, a := range addrs {
@@ -60,7 +60,7 @@ func learned(nl *netlink.Handle, names map[int]string) (list []string, err error
 	return list, err
 }
 
-// learn adds to u what one of its routes tells.
+// learn adds what the route says about the uplink.
 func learn(u *apply.Uplink, r netlink.Route, family int) {
 	if r.Type != unix.RTN_UNICAST {
 		return
@@ -76,8 +76,8 @@ func learn(u *apply.Uplink, r netlink.Route, family int) {
 	}
 }
 
-// outgoing are the interfaces of a route; those learned from several routers
-// are one route with several next hops.
+// outgoing returns the interface indexes of a route. Default routes learned from several
+// routers are one route with several next hops.
 func outgoing(r netlink.Route) []int {
 	if r.MultiPath == nil {
 		return []int{r.LinkIndex}
@@ -89,8 +89,8 @@ func outgoing(r netlink.Route) []int {
 	return links
 }
 
-// ObserveUplinks finds the interfaces with a default route and the proxy
-// neighbours, where the view or the journal speaks of any.
+// ObserveUplinks reads the interfaces with a default route, if the view forwards, and the
+// neighbour proxies, if the view or the journal has any.
 func ObserveUplinks(nl *netlink.Handle, s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	forward := view != nil && view.Forward
 	proxied := view != nil && view.Proxies != nil

@@ -15,7 +15,8 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
-// SetAddress makes a change of an address of a link.
+// SetAddress adds an address to a link or removes it. It is no error if it is there, or
+// gone, already.
 func (l *Links) SetAddress(link netlink.Link, c apply.AddressChange) error {
 	switch {
 	case c.Add:
@@ -24,27 +25,27 @@ func (l *Links) SetAddress(link netlink.Link, c apply.AddressChange) error {
 	case c.Address.Prefix.Addr().Is4():
 		return l.removeIPv4(link, c)
 	}
-	// Where the link has no IPv6 at all it is ENXIO (inet6_addr_del).
+	// The kernel answers ENXIO where the link has no IPv6 at all (inet6_addr_del).
 	remove := func(h *netlink.Handle) error { return h.AddrDel(link, addressOf(c)) }
 	return nlmsg.Ignore(nlmsg.Ignore(nlmsg.Try(l.nl, remove), unix.EADDRNOTAVAIL), unix.ENXIO)
 }
 
-// addressOf is made for each request: the library changes what it is given, and would make
-// a broadcast address the second time.
+// addressOf returns a new value for each request, because the library changes its argument:
+// it would add a broadcast address on the second attempt.
 func addressOf(c apply.AddressChange) *netlink.Addr {
 	addr := &netlink.Addr{IPNet: nlmsg.IPNet(c.Address.Prefix)}
 	if c.Address.Prefix.Addr().Is4() {
-		addr.Broadcast = net.IPv4zero // none, as ip-address(8) has it
+		addr.Broadcast = net.IPv4zero // none, which is the default of ip-address(8) too
 	}
-	if c.Address.Remote.IsValid() { // its length is that of both
+	if c.Address.Remote.IsValid() { // the length of the remote prefix is that of the address too
 		addr.Peer = nlmsg.IPNet(c.Address.Remote)
 	}
 	return addr
 }
 
-// removeIPv4 keeps what the kernel would take along with an address: others of
-// the same prefix (__inet_del_ifa, but for promote_secondaries), and with the
-// link's last one all its IPv4 routes (fib_disable_ip).
+// removeIPv4 removes an address without its side effects in the kernel: the secondary
+// addresses of the same prefix go too unless promote_secondaries is set (__inet_del_ifa),
+// and with the last address all IPv4 routes of the link (fib_disable_ip).
 func (l *Links) removeIPv4(link netlink.Link, c apply.AddressChange) (err error) {
 	putBack, err := l.sys.PromoteSecondaries(link.Attrs().Name)
 	if err != nil {
@@ -57,15 +58,16 @@ func (l *Links) removeIPv4(link netlink.Link, c apply.AddressChange) (err error)
 	})
 }
 
-// settles is how long the addresses of an interface that asks no neighbours may take: they
-// wait for the kernel's worker, and that for others who change interfaces.
+// settles is how long addresses may stay tentative on an interface without neighbour
+// discovery. They wait for a kernel worker, which waits for the lock of the network
+// configuration.
 const settles = 2 * time.Second
 
-// AwaitAddresses waits until a program can use the IPv6 addresses of an interface. The
-// kernel answers that it has one before it has: each is tentative at first, and a worker
-// (addrconf_dad_work) finds then that there is no neighbour to ask. Until that a program
-// that binds to it, or sends from it, gets EADDRNOTAVAIL. What is missing after all the
-// next plan has.
+// AwaitAddresses waits until programs can use the IPv6 addresses of an interface, at most
+// for two seconds. The kernel confirms an address before it can be used: each is tentative
+// at first, until a worker (addrconf_dad_work) finds that the interface has no neighbour
+// discovery. Before that, bind and sendmsg fail with EADDRNOTAVAIL. There is no error: if
+// an address is missing after all, the next plan has it.
 func (l *Links) AwaitAddresses(ctx context.Context, name string) {
 	link, err := l.Find(name)
 	if err != nil || link == nil || link.Attrs().Flags&net.FlagUp == 0 {
@@ -84,12 +86,13 @@ func (l *Links) AwaitAddresses(ctx context.Context, name string) {
 	}
 }
 
-// tentative: an address that somebody else has stays so, and is not waited for.
+// tentative reports whether an address will become usable soon. A duplicate address stays
+// tentative, and is not waited for.
 func tentative(a netlink.Addr) bool {
 	return a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == unix.IFA_F_TENTATIVE
 }
 
-// ObserveAddresses reads the addresses of a link, but those that are valid on it alone.
+// ObserveAddresses reads the addresses of a link other than link-local ones.
 func (l *Links) ObserveAddresses(link netlink.Link, s *apply.State) error {
 	addrs, err := nlmsg.Retry(func() ([]netlink.Addr, error) { return l.nl.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"wgkeys/deploy/apply/linux/wg"
 )
 
-// Links are the host's interfaces. They are for one goroutine.
+// Links are the host's interfaces. They are not safe for concurrent use.
 type Links struct {
 	nl     *netlink.Handle
 	wg     *wg.Client
@@ -22,19 +22,19 @@ type Links struct {
 	known  map[string]netlink.Link // by name, while changes are being made
 }
 
-// New returns the interfaces that a handle leads to.
+// New returns the interfaces of the handle's network namespace.
 func New(nl *netlink.Handle, wg *wg.Client, sys *sysctl.Root, routes *route.Table) *Links {
 	return &Links{nl: nl, wg: wg, sys: sys, routes: routes}
 }
 
-// Remember has each interface looked for once, until end is called: nobody but us
-// changes one meanwhile.
+// Remember keeps the interfaces that Find returns, until end is called, so that each is
+// looked up once. Until then nobody but the caller may change an interface.
 func (l *Links) Remember() (end func()) {
 	l.known = map[string]netlink.Link{}
 	return func() { l.known = nil }
 }
 
-// Find returns the interface, or nil where there is none of that name.
+// Find returns the interface of that name, or nil if there is none.
 func (l *Links) Find(name string) (netlink.Link, error) {
 	if link := l.known[name]; link != nil {
 		return link, nil
@@ -49,8 +49,8 @@ func (l *Links) Find(name string) (netlink.Link, error) {
 	return link, err
 }
 
-// On changes something on an interface. Nothing can be added to one that is gone, and
-// all that was on it is removed.
+// On calls change with the interface of that name. If it is gone, an addition is an error;
+// a removal is not, because what was on the interface is gone too.
 func (l *Links) On(name string, add bool, change func(netlink.Link) error) error {
 	link, err := l.Find(name)
 	switch {
@@ -64,13 +64,16 @@ func (l *Links) On(name string, add bool, change func(netlink.Link) error) error
 	return nil
 }
 
-// Index returns the number of an interface.
-func (l *Links) Index(name string) (index int, err error) {
-	err = l.On(name, true, func(link netlink.Link) error {
-		index = link.Attrs().Index
-		return nil
-	})
-	return index, err
+// Index returns the index of an interface, or an error if it is gone.
+func (l *Links) Index(name string) (int, error) {
+	link, err := l.Find(name)
+	switch {
+	case err != nil:
+		return 0, err
+	case link == nil:
+		return 0, errGone(name)
+	}
+	return link.Attrs().Index, nil
 }
 
 func errGone(name string) error { return fmt.Errorf("interface %s is gone", name) }

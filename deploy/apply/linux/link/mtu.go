@@ -9,16 +9,16 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
-// minMTU6 is IPV6_MIN_MTU: a narrower link has no IPv6.
+// minMTU6 is IPV6_MIN_MTU. The kernel disables IPv6 on a link with a smaller MTU.
 const minMTU6 = 1280
 
-// setMTU sets the MTU of a link of ours.
+// setMTU sets the MTU of the tunnel's link.
 //
-// One that is wide enough for IPv6 again has it as a link has that came this
-// moment: it hears routers, and has a link-local address of random bits
-// (addrconf_notify, addrconf_dev_config), which a tunnel has not (wg_open). What
-// there was of IPv6 went when it became narrow, so all link-local addresses are
-// those.
+// If that enables IPv6 again, the kernel treats the link as a new one: it accepts router
+// advertisements and gets a link-local address of random bits (addrconf_notify,
+// addrconf_dev_config), neither of which a tunnel has (wg_open). Both are undone here. All
+// link-local addresses may be removed, since the link lost all its IPv6 addresses when its
+// MTU became too small.
 func (l *Links) setMTU(link netlink.Link, mtu int) error {
 	was := link.Attrs().MTU
 	err := nlmsg.Try(l.nl, func(h *netlink.Handle) error { return h.LinkSetMTU(link, mtu) })
@@ -47,9 +47,9 @@ func (l *Links) setMTU(link netlink.Link, mtu int) error {
 // inet6AddrGenModeNone is IN6_ADDR_GEN_MODE_NONE (linux/if_link.h).
 const inet6AddrGenModeNone = 1
 
-// noLinkLocal does as wg_open does: a tunnel has no link-local address of its own
-// accord. By netlink, for in containers /proc/sys is read-only. EAFNOSUPPORT: it
-// is too narrow for IPv6, or the kernel has none.
+// noLinkLocal makes the kernel generate no link-local address, as wg_open does. It uses
+// netlink because /proc/sys is read-only in containers. The answer is EAFNOSUPPORT if the
+// MTU is too small for IPv6 or the kernel has none.
 func (l *Links) noLinkLocal(link netlink.Link) error {
 	return nlmsg.Ignore(nlmsg.Try(l.nl,
 		func(h *netlink.Handle) error { return h.LinkSetIP6AddrGenMode(link, inet6AddrGenModeNone) }), unix.EAFNOSUPPORT)

@@ -15,7 +15,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Set makes, changes or removes a link of ours.
+// Set makes, changes or removes the tunnel's link.
 func (l *Links) Set(ctx context.Context, c apply.LinkChange) error {
 	clear(l.known)
 	defer clear(l.known)
@@ -46,8 +46,7 @@ func (l *Links) Set(ctx context.Context, c apply.LinkChange) error {
 	return nil
 }
 
-// add makes the interface in the kernel, or in user space where the kernel
-// has no WireGuard.
+// add makes the interface in the kernel, or in user space if the kernel has no WireGuard.
 func (l *Links) add(ctx context.Context, c apply.LinkChange) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = c.Name, c.New.MTU
@@ -61,7 +60,7 @@ func (l *Links) add(ctx context.Context, c apply.LinkChange) error {
 	return l.sys.HearNoRouters(c.Name)
 }
 
-// startDevice makes the interface in user space.
+// startDevice starts a device in user space, which makes the interface.
 func (l *Links) startDevice(ctx context.Context, c apply.LinkChange) error {
 	if err := device.Start(ctx, c.Name, c.New.MTU); err != nil {
 		if _, none := os.Stat("/dev/net/tun"); none != nil {
@@ -77,13 +76,13 @@ func (l *Links) startDevice(ctx context.Context, c apply.LinkChange) error {
 	return l.noLinkLocal(link)
 }
 
-// remove removes the interface and waits until a device in user space has
-// let go of it.
+// remove removes the interface. If it belongs to a device in user space, it waits until
+// that has ended.
 //
-// Its peers go first. The kernel waits for each peer of an interface that goes
-// (wg_destruct, netif_napi_del, synchronize_net), some 12 ms, where it holds no
-// lock of the network; asked to remove the peers it holds that lock, and waits
-// the short way. Where this fails, it is only slow.
+// The peers are removed first, for speed: when an interface goes, the kernel waits about 12
+// ms for each peer (wg_destruct, netif_napi_del, synchronize_net). A request to remove
+// peers holds the lock of the network configuration, under which the kernel waits the short
+// way. An error there is ignored.
 func (l *Links) remove(link netlink.Link) error {
 	if nlmsg.KindOf(link) == "wireguard" {
 		l.wg.RemovePeers(link.Attrs().Name)

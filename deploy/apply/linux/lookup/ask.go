@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An outside is the resolvers that are asked besides the system.
+// An outside is the set of resolvers that are asked besides the system's.
 type outside struct {
 	servers []netip.Addr
-	after   time.Duration // when the system has not answered by then
-	mark    uint32        // of what is sent to them
+	after   time.Duration // how long the system is given to answer first
+	mark    uint32        // the firewall mark of the queries (SO_MARK); 0: none
 }
 
-// ask asks them when it is time.
+// ask waits for o.after and then asks the resolvers.
 func (o *outside) ask(ctx context.Context, host string) ([]netip.Addr, error) {
 	select {
 	case <-time.After(o.after):
@@ -31,7 +31,7 @@ func (o *outside) ask(ctx context.Context, host string) ([]netip.Addr, error) {
 	}
 }
 
-// all asks all of them at once and takes the first answer.
+// all asks all resolvers at once and returns the first answer.
 func (o *outside) all(ctx context.Context, host string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -57,7 +57,7 @@ func (o *outside) all(ctx context.Context, host string) ([]netip.Addr, error) {
 	return nil, err
 }
 
-// one asks one resolver, again where a packet may have been lost.
+// one asks one resolver, and asks up to twice more if it timed out.
 func (o *outside) one(ctx context.Context, server netip.Addr, host string) ([]netip.Addr, error) {
 	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		d := net.Dialer{Control: o.markSocket}
@@ -85,8 +85,8 @@ func timedOut(err error) bool {
 	return errors.As(err, &dns) && dns.IsTimeout
 }
 
-// eachFamily asks for IPv6 and IPv4 apart: many a router at home answers nothing at all
-// to the question for IPv6, and who asks for both waits for both.
+// eachFamily asks for IPv6 and IPv4 separately. Many home routers do not answer queries for
+// AAAA records at all, and a resolver that asks for both waits for both.
 func (o *outside) eachFamily(ctx context.Context, r *net.Resolver, host string) ([]netip.Addr, error) {
 	var six, four []netip.Addr
 	var errSix, errFour error
@@ -100,7 +100,8 @@ func (o *outside) eachFamily(ctx context.Context, r *net.Resolver, host string) 
 	return nil, cmp.Or(errFour, errSix)
 }
 
-// reachableFirst puts addresses last that no route leads to. Nothing is sent for it.
+// reachableFirst moves addresses without a route to the end. Connecting a UDP socket sends
+// nothing.
 func (o *outside) reachableFirst(addrs []netip.Addr) []netip.Addr {
 	var last []netip.Addr
 	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool {
@@ -115,8 +116,8 @@ func (o *outside) reachableFirst(addrs []netip.Addr) []netip.Addr {
 	return append(addrs, last...)
 }
 
-// markSocket gives what is sent the mark of the tunnel's encrypted packets
-// (SO_MARK, socket(7)).
+// markSocket gives the queries the mark of the tunnel's encrypted packets (SO_MARK in
+// socket(7)), so that they are routed as those are.
 func (o *outside) markSocket(_, _ string, c syscall.RawConn) (err error) {
 	if o.mark == 0 {
 		return nil

@@ -1,6 +1,6 @@
-// Package lookup finds where the endpoints of peers that are names lead to: it asks the
-// system, and the resolvers of the uplinks where the system's answers may have to come
-// through the tunnel itself.
+// Package lookup resolves the endpoints of peers that are names. It asks the system and,
+// where the system's answers may have to come through the tunnel itself, the resolvers of
+// the uplinks.
 package lookup
 
 import (
@@ -23,29 +23,29 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// Names are looked up at most so long, all together: one that does not resolve is
-// its peer's trouble, not the tunnel's.
+// lookupTime is the timeout for all names of a view together: a name that does not resolve
+// must not delay the whole tunnel for longer.
 const lookupTime = 5 * time.Second
 
-// The process that follows names has nobody waiting for it.
+// followTime is the timeout in the process that follows names, for which nobody waits.
 const followTime = 2 * lookupTime
 
-// slow is how long the system alone is asked. It asks one resolver after the other, and
-// by default waits 5 s for the first (resolv.conf(5), timeout): as long as there is.
+// slow is how long the system alone is asked. It asks one resolver after the other, and the
+// default timeout of the first is 5 s (resolv.conf(5)), which is the whole of lookupTime.
 const slow = 2 * time.Second
 
-// lookupsAtOnce is a bound of processes. It is wide: names that get no answer must
-// not keep the others from being asked within the time.
+// lookupsAtOnce bounds the number of processes of getent(1). It is high, so that names that
+// get no answer do not keep the others from being asked in time.
 const lookupsAtOnce = 400
 
-// A lookup finds the addresses of endpoints that are names.
+// A lookup resolves endpoints that are names.
 type lookup struct {
 	outside outside
 	time    time.Duration // for all names together
 }
 
-// Patiently looks up names of endpoints for the process that follows them, which nobody
-// waits for. The tunnel is up.
+// Patiently resolves endpoint names for the process that follows them, for which nobody
+// waits. The tunnel has to be up.
 func Patiently(ctx context.Context, s *apply.State, view *tunnel.View, entries journal.Entries,
 	names []string) map[string]apply.Endpoint {
 	l := newLookup(ctx, s, resolversOf(view, entries))
@@ -53,12 +53,13 @@ func Patiently(ctx context.Context, s *apply.State, view *tunnel.View, entries j
 	return l.all(ctx, names)
 }
 
-// newLookup returns a lookup for a tunnel that has these resolvers of its own.
+// newLookup returns a lookup for a tunnel whose own resolvers are own.
 //
-// Where it has any, or takes all packets, the system's answers may have to come
-// through the very tunnel that is to be brought up. So the resolvers of the uplinks
-// are asked besides, with the mark that its encrypted packets have: they go where
-// those go. Elsewhere they are the system's own, and asked all at once when it is slow.
+// If the tunnel has resolvers or routes all packets, the system's queries may need the very
+// tunnel that is to be brought up. So the uplinks' resolvers are asked at the same time,
+// with the mark of the encrypted packets, so that the queries take the path of those.
+// Otherwise the uplinks' resolvers are the system's own; they are asked, all at once, only
+// when the system is slow.
 func newLookup(ctx context.Context, s *apply.State, own []netip.Addr) *lookup {
 	l := &lookup{outside: outside{servers: outsideResolvers(ctx, s, own), mark: s.Device.FwMark}, time: lookupTime}
 	if own == nil && s.Device.FwMark == 0 {
@@ -67,7 +68,7 @@ func newLookup(ctx context.Context, s *apply.State, own []netip.Addr) *lookup {
 	return l
 }
 
-// all looks up many at once.
+// all resolves many endpoints at once.
 func (l *lookup) all(ctx context.Context, endpoints []string) map[string]apply.Endpoint {
 	ctx, cancel := context.WithTimeout(ctx, l.time)
 	defer cancel()
@@ -88,8 +89,8 @@ func (l *lookup) all(ctx context.Context, endpoints []string) map[string]apply.E
 	return found
 }
 
-// one looks up name:port, or several of them in their order. It takes one that leads
-// somewhere for all to be known.
+// one resolves name:port, or a list of them separated by commas, in their order. There is
+// an error only if none of them has an address.
 func (l *lookup) one(ctx context.Context, endpoint string) apply.Endpoint {
 	var all apply.Endpoint
 	var found []netip.AddrPort
@@ -108,7 +109,7 @@ func (l *lookup) one(ctx context.Context, endpoint string) apply.Endpoint {
 	return apply.Endpoint{Addr: found[0], More: found[1:]}
 }
 
-// part looks up one of them.
+// part resolves one element of such a list.
 func (l *lookup) part(ctx context.Context, endpoint string) apply.Endpoint {
 	if addr, err := netip.ParseAddrPort(endpoint); err == nil {
 		return apply.Endpoint{Addr: addr}
@@ -128,7 +129,7 @@ func (l *lookup) part(ctx context.Context, endpoint string) apply.Endpoint {
 	return endpointOf(addrs, uint16(port))
 }
 
-// endpointOf leaves out what nobody can be reached at.
+// endpointOf returns the addresses that a host can have, or an error if there are none.
 func endpointOf(addrs []netip.Addr, port uint16) apply.Endpoint {
 	var all []netip.AddrPort
 	for _, a := range addrs {
@@ -146,16 +147,16 @@ func endpointOf(addrs []netip.Addr, port uint16) apply.Endpoint {
 	return apply.Endpoint{Addr: all[0], More: all[1:]}
 }
 
-// isNobodys reports whether no host has an address. A resolver that blocks a name says
-// 0.0.0.0 or ::, and that would be sent to this host itself.
+// isNobodys reports whether no host can have the address. A resolver that blocks a name
+// answers 0.0.0.0 or ::, and packets to those go to this host itself.
 func isNobodys(a netip.Addr) bool {
 	return a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-// addresses asks the system, and the resolvers of the uplinks where there is a
-// reason to. Their answer is the better one then: the tunnel's own resolver may
-// answer with addresses INSIDE. The system's is taken where theirs does not come
-// soon after it.
+// addresses asks the system and, if there are any, the resolvers of the uplinks. The
+// uplinks' answer is preferred, because the tunnel's own resolver may answer with INSIDE
+// addresses. The system's answer is returned if theirs does not come within a second after
+// it.
 func (l *lookup) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
 	if len(l.outside.servers) == 0 {
 		return bySystem(ctx, host)
@@ -171,7 +172,7 @@ func (l *lookup) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 	go func() { addrs, err := l.outside.ask(ctx, host); outside <- answer{addrs, err} }()
 	const grace = time.Second
 	var patience <-chan time.Time
-	var fromSystem *answer // by the system
+	var fromSystem *answer // its answer, once it is there
 	for {
 		select {
 		case a := <-outside:

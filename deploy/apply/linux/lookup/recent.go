@@ -11,18 +11,18 @@ import (
 	"wgkeys/keyring"
 )
 
-// A Recent keeps for a moment what names led to: one command may look twice at what
-// there is, and is to wait once.
+// A Recent caches the addresses of names for ten seconds. One command may observe twice,
+// and should wait for its names once.
 type Recent struct {
 	found    map[string]apply.Endpoint
 	lookedUp time.Time
 }
 
-// Observe looks up the endpoints that are names, where the journal does not say
-// that the name was set already, or no handshake comes from where it led then.
+// Observe resolves the view's endpoints that are names. It leaves out those that the peer
+// was set to before, according to the journal, and from which handshakes still come.
 func (r *Recent) Observe(ctx context.Context, view *tunnel.View, s *apply.State, entries journal.Entries) {
 	s.Endpoints = map[string]apply.Endpoint{}
-	var live map[keyring.PublicKey]*apply.Peer // made where there is a name
+	var live map[keyring.PublicKey]*apply.Peer // made only if a peer has a name
 	now := time.Now()
 	var names []string
 	for i := range view.Peers {

@@ -15,8 +15,8 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// resolversOf returns the resolvers that the tunnel has of its own, or is to have:
-// nil where it has none.
+// resolversOf returns the resolvers that the tunnel has, according to the journal, or is to
+// have, according to the view; nil if there are none.
 func resolversOf(view *tunnel.View, entries journal.Entries) (own []netip.Addr) {
 	set := strings.Fields(entries[apply.DNSChange{Link: view.Tunnel}.Resource()].Set)
 	for _, word := range slices.Concat(view.DNS, set) {
@@ -27,9 +27,9 @@ func resolversOf(view *tunnel.View, entries journal.Entries) (own []netip.Addr) 
 	return own
 }
 
-// outsideResolvers are those that the host has from its uplinks: as the program
-// that manages them tells by link, and besides it resolv.conf(5), without those of
-// the tunnel itself.
+// outsideResolvers returns at most six resolvers of the uplinks: those that the host's
+// resolver manager knows for other links, and those of resolv.conf(5), without the tunnel's
+// own.
 func outsideResolvers(ctx context.Context, s *apply.State, own []netip.Addr) []netip.Addr {
 	var found []netip.Addr
 	switch {
@@ -51,8 +51,9 @@ func outsideResolvers(ctx context.Context, s *apply.State, own []netip.Addr) []n
 	return found[:min(most, len(found))]
 }
 
-// recordedResolvers reads what resolvconf(8) was told of all interfaces but the
-// tunnel's own record: Debian's, openresolv's before and since 3.13.
+// recordedResolvers reads the records that resolvconf(8) keeps by interface, other than the
+// tunnel's own. The directories are those of Debian's resolvconf, and of openresolv before
+// and since 3.13.
 func recordedResolvers(own string) (found []netip.Addr) {
 	for _, folder := range []string{"/run/resolvconf/interface", "/run/resolvconf/interfaces", "/run/resolvconf/keys"} {
 		records, _ := filepath.Glob(folder + "/*")
@@ -67,7 +68,7 @@ func recordedResolvers(own string) (found []netip.Addr) {
 	return found
 }
 
-// resolvedResolvers asks systemd-resolved.
+// resolvedResolvers asks systemd-resolved for the resolvers of all links but own.
 func resolvedResolvers(ctx context.Context, own string) []netip.Addr {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -75,8 +76,8 @@ func resolvedResolvers(ctx context.Context, own string) []netip.Addr {
 	return resolvedServers(string(out), own)
 }
 
-// resolvedServers reads a line for each link, "Link 2 (eth0): 192.0.2.53
-// 2001:db8::53#name", which may go on in the next one.
+// resolvedServers parses the output of resolvectl dns: a line for each link, as "Link 2
+// (eth0): 192.0.2.53 2001:db8::53#name", whose list may go on in the next line.
 func resolvedServers(said, own string) (found []netip.Addr) {
 	mine := false
 	for line := range strings.Lines(said) {
@@ -96,7 +97,7 @@ func resolvedServers(said, own string) (found []netip.Addr) {
 	return found
 }
 
-// nameservers reads resolv.conf(5).
+// nameservers parses the nameserver lines of resolv.conf(5).
 func nameservers(text string) (found []netip.Addr) {
 	for line := range strings.Lines(text) {
 		if words := strings.Fields(line); len(words) > 1 && words[0] == "nameserver" {

@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// bySystem looks a name up as every other program on the host does, in the order of
-// nsswitch.conf(5) and with all its modules. This program is linked without the C
-// library, so it is getent(1) that asks it. Where there is none, or one without
-// ahosts, Go's own resolver knows files and the DNS.
+// bySystem resolves a name as the host's other programs do, in the order of
+// nsswitch.conf(5) and with all its modules. This program is linked without the C library,
+// so it runs getent(1). Where there is none, or one without ahosts, Go's own resolver reads
+// /etc/hosts and asks the DNS.
 func bySystem(ctx context.Context, host string) ([]netip.Addr, error) {
 	cmd := exec.CommandContext(ctx, "getent", "ahosts", host)
 	cmd.WaitDelay = 100 * time.Millisecond
@@ -36,8 +36,8 @@ func bySystem(ctx context.Context, host string) ([]netip.Addr, error) {
 	return unmapped(addrs), nil
 }
 
-// addressesIn reads the first word of each line; each address is there once for
-// each type of socket.
+// addressesIn parses the output of getent ahosts: the address is the first word of a line,
+// and is listed once for each type of socket.
 func addressesIn(lines []byte) []netip.Addr {
 	var addrs []netip.Addr
 	for line := range bytes.Lines(lines) {
@@ -50,7 +50,7 @@ func addressesIn(lines []byte) []netip.Addr {
 	return unmapped(addrs)
 }
 
-// unmapped returns each address once, and IPv4 as such.
+// unmapped converts IPv4-mapped addresses to IPv4 and removes duplicates.
 func unmapped(addrs []netip.Addr) []netip.Addr {
 	var once []netip.Addr
 	seen := map[netip.Addr]bool{}
@@ -63,7 +63,7 @@ func unmapped(addrs []netip.Addr) []netip.Addr {
 	return once
 }
 
-// plainly leaves the name out of a resolver's error, which is told with it.
+// plainly returns a resolver's error without the name, which the caller's text has already.
 func plainly(err error) error {
 	var dns *net.DNSError
 	switch {

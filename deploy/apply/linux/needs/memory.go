@@ -14,7 +14,8 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// Fresh are those of the parameters that the plan is the first to set, before it does.
+// Fresh returns the signs for the parameters that the plan is the first to set. Call it
+// before the plan runs.
 func Fresh(nl *netlink.Handle, plan *apply.Plan, entries journal.Entries) Signs {
 	keys, now := map[string]bool{}, map[string]string{}
 	for _, step := range plan.Steps {
@@ -29,13 +30,13 @@ func Fresh(nl *netlink.Handle, plan *apply.Plan, entries journal.Entries) Signs 
 	}
 	found := find(nl, keys, now, entries)
 	for key := range keys {
-		found[key] = slices.Concat([]string{}, found[key]) // known, if to be nobody
+		found[key] = slices.Concat([]string{}, found[key]) // an empty list says that the parameter is known and nobody needs it
 	}
 	return found
 }
 
-// Remember writes them down, once the plan was taken. Where that cannot be, down
-// puts back what there was.
+// Remember stores the signs once the plan has run. If that fails, down puts back the old
+// values, as it does without any signs.
 func Remember(dir, name string, fresh Signs) {
 	if fresh == nil {
 		return

@@ -1,5 +1,5 @@
-// Package needs finds who besides a tunnel needs the kernel parameters that it set, so that
-// a down does not take them away from him.
+// Package needs finds out who besides a tunnel needs the kernel parameters that the tunnel
+// set, so that a down does not reset them under a running service.
 package needs
 
 import (
@@ -18,16 +18,16 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// Signs are, by kernel parameter, what on the host shows that somebody needs it as it
-// is. They are compared with those from before a tunnel set it: what was there then
-// did without.
+// Signs are, by kernel parameter, what on the host shows that somebody needs its present
+// value. They are compared with those from before a tunnel set the parameter: what was
+// there already worked without it.
 type Signs map[string][]string
 
-// Observe finds who has come to need the parameters that may be put back. In dir is the
-// memory of the tunnels' parameters.
+// Observe finds who has come to need the parameters that a plan may put back. The signs
+// from before are stored in dir.
 func Observe(nl *netlink.Handle, dir, name string, s *apply.State, view *tunnel.View, entries journal.Entries) {
 	before, err := read(dir, name)
-	if err != nil || view != nil && view.Forward { // nothing is known, or nothing put back
+	if err != nil || view != nil && view.Forward { // without a record nothing is known; a router puts nothing back
 		return
 	}
 	keys := map[string]bool{}
@@ -48,9 +48,9 @@ func Observe(nl *netlink.Handle, dir, name string, s *apply.State, view *tunnel.
 	}
 }
 
-// find looks for signs that somebody routes: packets that leave under another
-// address, a bridge of containers or machines; that somebody has rules by mark, which
-// the reverse path check is to see; and for files that set the parameter at boot.
+// find looks for signs of need. For forwarding these are rules that translate addresses,
+// and bridges with containers or virtual machines; for src_valid_mark, routing rules that
+// match a mark; and for each parameter, a file that sets it at boot.
 func find(nl *netlink.Handle, keys map[string]bool, sysctls map[string]string, ours journal.Entries) Signs {
 	found := sysctlFiles(keys, sysctls)
 	if keys[sourceMark] {
@@ -76,13 +76,14 @@ const (
 	sourceMark = "net/ipv4/conf/all/src_valid_mark"
 )
 
-// sysctlFiles are the files of sysctl.d(5) that set one of the parameters to what it
-// is now. Patterns are nobody's need of this one.
+// sysctlFiles returns, by parameter, the files of sysctl.d(5) that set it to its present
+// value. Patterns such as net.ipv4.conf.*.forwarding do not count: they do not name this
+// parameter.
 func sysctlFiles(keys map[string]bool, now map[string]string) Signs {
 	found := Signs{}
 	files := []string{"/etc/sysctl.conf"}
 	for _, dir := range []string{"/etc", "/run", "/usr/local/lib", "/usr/lib"} {
-		in, _ := filepath.Glob(dir + "/sysctl.d/*.conf") // the pattern is a good one
+		in, _ := filepath.Glob(dir + "/sysctl.d/*.conf") // the pattern is valid
 		files = append(files, in...)
 	}
 	for _, file := range files {
@@ -94,8 +95,8 @@ func sysctlFiles(keys map[string]bool, now map[string]string) Signs {
 	return found
 }
 
-// setBy are those of the parameters that a text as of sysctl.d(5) sets to what they are
-// now, each once.
+// setBy returns the parameters, each once, that a text in the format of sysctl.d(5) sets to
+// their present values.
 func setBy(text string, keys map[string]bool, now map[string]string) (set []string) {
 	for line := range strings.Lines(text) {
 		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "-"), "=")

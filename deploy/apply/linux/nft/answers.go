@@ -12,26 +12,27 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// Where everything goes through the tunnel, what comes in by an uplink does not
-// look so: the reverse path check would drop it (fib_validate_source), encrypted
-// packets too, and the answer to it would go into the tunnel. So the one gets the
-// tunnel's mark after its destination is known, and the other before it leaves.
-// Nothing is kept in between but a label of forwarded connections (nft(8), ct
-// label): neither the marks of others nor those of their connections are touched.
+// Where all routes lead into the tunnel, a packet that arrives on an uplink seems to come
+// the wrong way. The reverse path check would drop it (fib_validate_source), even if it is
+// an encrypted one, and the answer would be routed into the tunnel. So such a packet gets
+// the tunnel's mark once its destination is known, and its answer gets it before it leaves.
+//
+// The only state in between is a label on forwarded connections (ct label in nft(8)). The
+// marks of other programs, on packets and on connections, are not touched.
 
-// afterDNAT is between the translation of destinations, at -100, and routing.
+// afterDNAT is after destination NAT (-100) and before routing.
 var afterDNAT = nftables.ChainPriorityRef(-90)
 
 // directionReply is IP_CT_DIR_REPLY (linux/netfilter/nf_conntrack_tuple_common.h).
 const directionReply = 1
 
-// beforeAll is before the raw table (-300): firewalld's and others' own checks of the
-// reverse path come soon after it, and look with the packet's mark (nft(8), fib;
-// rpfilter of iptables-extensions(8), --validmark). Packets are whole by then (-400).
+// beforeAll is before the raw table (-300). Other programs, such as firewalld, check the
+// reverse path soon after that, with the packet's mark (fib in nft(8); rpfilter --validmark
+// in iptables-extensions(8)). Fragments are reassembled by then (-400).
 var beforeAll = nftables.ChainPriorityRef(-310)
 
-// addAnswers makes the chains. What is for this host is marked early; where its
-// destination is translated later it is looked at again.
+// addAnswers adds the chains for answers to packets from uplinks. Packets to this host are
+// marked early. Those whose destination is translated later are examined again after that.
 func (f *filter) addAnswers() {
 	families := []struct {
 		proto        byte
@@ -59,7 +60,7 @@ func (f *filter) addAnswers() {
 	if f.Label {
 		in.rule(reply(), hasLabel(), setMark(f.Mark), accept())
 	}
-	// What is reached another way than through the tunnel needs no mark.
+	// What is reached by another interface than the tunnel's needs no mark.
 	in.rule(otherWay(f.Link, expr.Fib{FlagSADDR: true}), accept())
 	in.rule(toLocal(), setMark(f.Mark), accept())
 	forwarded := slices.Concat(otherWay(f.Link, expr.Fib{FlagDADDR: true}), setMark(f.Mark))
@@ -67,7 +68,7 @@ func (f *filter) addAnswers() {
 		forwarded = append(forwarded, setLabel()...)
 	}
 	in.rule(forwarded, accept())
-	// into the tunnel after all
+	// a translated destination leads into the tunnel after all
 	in.rule(hasMark(f.Mark, expr.CmpOpEq, f.Mark.Value), setMark(apply.Mark{Mask: MaskOf(f.Mark)}))
 
 	out := f.chain("answers", nftables.ChainTypeRoute, nftables.ChainHookOutput, nftables.ChainPriorityMangle)
@@ -79,19 +80,19 @@ func (f *filter) addAnswers() {
 	}
 }
 
-// addGuard drops what somebody on an uplink sends to an INSIDE address
-// (CVE-2019-14899). Bridges of containers and other tunnels may.
+// addGuard drops packets that arrive on an uplink for an INSIDE address (CVE-2019-14899).
+// Those from bridges of containers and from other tunnels pass.
 func (f *filter) addGuard() {
 	chain := f.chain("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
 	for _, addr := range f.Guard {
-		chain.rule(prefix(netip.PrefixFrom(addr, addr.BitLen()), false),
+		chain.rule(toPrefix(netip.PrefixFrom(addr, addr.BitLen())),
 			otherLink(expr.MetaKeyIIFNAME, append([]string{f.Link}, f.Inner...)...),
 			notLocal(), exprs(&expr.Verdict{Kind: expr.VerdictDrop}))
 	}
 }
 
-// notInside matches where the address that load has put into the register is no
-// INSIDE address of this host.
+// notInside matches if the address that load puts into register 1 is not an INSIDE address
+// of this host.
 func (f *filter) notInside(ipv4 bool, load []expr.Any) []expr.Any {
 	match := load
 	for _, addr := range f.Guard {
@@ -105,7 +106,7 @@ func (f *filter) notInside(ipv4 bool, load []expr.Any) []expr.Any {
 	return match
 }
 
-// source loads the source address of a packet (RFC 791, RFC 8200).
+// source loads the source address of a packet into register 1 (RFC 791, RFC 8200).
 func source(ipv4 bool) []expr.Any {
 	if ipv4 {
 		return exprs(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4})
@@ -113,7 +114,7 @@ func source(ipv4 bool) []expr.Any {
 	return exprs(&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 8, Len: 16})
 }
 
-// reply matches packets from where a connection was opened to.
+// reply matches packets in the reply direction of their connection.
 func reply() []expr.Any {
 	return exprs(
 		&expr.Ct{Register: 1, Key: expr.CtKeyDIRECTION},
@@ -121,8 +122,8 @@ func reply() []expr.Any {
 	)
 }
 
-// label is the bit of a connection's label that says that it came in by an uplink
-// and was forwarded.
+// label returns the bit that marks connections that came in by an uplink and were
+// forwarded.
 func label() []byte {
 	bits := make([]byte, 16) // NF_CT_LABELS_MAX_SIZE
 	bits[apply.Label/8] = 1 << (apply.Label % 8)
@@ -137,8 +138,8 @@ func hasLabel() []expr.Any {
 	)
 }
 
-// setLabel sets that bit, and no other (nf_connlabels_replace with the bits as their
-// own mask, in nft_ct_set_eval).
+// setLabel sets that bit and leaves the others (nft_ct_set_eval calls nf_connlabels_replace
+// with the bits as the mask).
 func setLabel() []expr.Any {
 	return exprs(
 		&expr.Immediate{Register: 1, Data: label()},
@@ -146,15 +147,14 @@ func setLabel() []expr.Any {
 	)
 }
 
-// CanLabel reports whether connections have labels here: a kernel may be built
-// without (CONFIG_NF_CONNTRACK_LABELS).
+// CanLabel reports whether the kernel has connection labels (CONFIG_NF_CONNTRACK_LABELS).
 func CanLabel(link string) bool {
 	return trial(link, &apply.Filter{Link: link, Mark: apply.Mark{Value: 1, Mask: 1}, IPv4: true, IPv6: true, Label: true})
 }
 
-// otherWay matches where the kernel, asked without the mark, has a way to an
-// address of the packet by another interface than link. It has none by name where
-// there is no way at all, nor where the address is this host's.
+// otherWay matches if the kernel, asked without the mark, routes an address of the packet
+// to another interface than link. The interface has no index where there is no route, or
+// where the address is this host's.
 func otherWay(link string, by expr.Fib) []expr.Any {
 	name, index := by, by
 	name.Register, name.ResultOIFNAME = 1, true
@@ -182,7 +182,7 @@ func nfproto(proto byte) []expr.Any {
 	)
 }
 
-// hasMark compares the bits of a packet's mark that are m's, with all of values.
+// hasMark compares the bits of a packet's mark that m covers with each of values.
 func hasMark(m apply.Mark, op expr.CmpOp, values ...uint32) []expr.Any {
 	match := exprs(&expr.Meta{Key: expr.MetaKeyMARK, Register: 1}, masking(MaskOf(m), 0))
 	for _, value := range values {
@@ -191,7 +191,7 @@ func hasMark(m apply.Mark, op expr.CmpOp, values ...uint32) []expr.Any {
 	return match
 }
 
-// setMark sets the bits of a packet's mark that are m's, and no other.
+// setMark sets the bits of a packet's mark that m covers, and leaves the others.
 func setMark(m apply.Mark) []expr.Any {
 	return exprs(
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
@@ -200,6 +200,7 @@ func setMark(m apply.Mark) []expr.Any {
 	)
 }
 
+// MaskOf returns the bits that m covers: its mask, or all 32 if it has none.
 func MaskOf(m apply.Mark) uint32 {
 	if m.Mask == 0 {
 		return ^uint32(0)
@@ -213,7 +214,7 @@ func masking(and, xor uint32) expr.Any {
 
 func native32(n uint32) []byte { return binaryutil.NativeEndian.PutUint32(n) }
 
-// thisLink matches packets that use link.
+// thisLink matches packets that use link, as input or output interface according to key.
 func thisLink(key expr.MetaKey, link string) []expr.Any {
 	return exprs(
 		&expr.Meta{Key: key, Register: 1},

@@ -12,18 +12,18 @@ import (
 	"wgkeys/deploy/apply/firewall"
 )
 
-// A nftTable is a table of nftables.
+// An nftTable is the family and name of an nftables table.
 type nftTable struct {
 	family firewall.Family
 	name   string
 }
 
-// all is the tables of all families.
+// all stands for the tables of all families.
 var all nftTable
 
-// The flags of a table, which package nftables does not read with its chains.
+// Flags of a table (linux/netfilter/nf_tables.h), which package nftables does not read.
 const (
-	tableDormant = 0x1 // NFT_TABLE_F_DORMANT: no packet comes to it
+	tableDormant = 0x1 // NFT_TABLE_F_DORMANT: its chains have no hooks
 	tableOwner   = 0x2 // NFT_TABLE_F_OWNER
 )
 
@@ -67,7 +67,7 @@ func readNftables() (firewall.Ruleset, error) {
 	return rules, err
 }
 
-// seesIP reports whether a family's chains see packets of IP as such.
+// seesIP reports whether the chains of a family see packets as IP.
 func seesIP(f firewall.Family) bool {
 	return slices.Contains([]firewall.Family{firewall.INet, firewall.IPv4, firewall.IPv6, firewall.NetDev}, f)
 }
@@ -98,7 +98,7 @@ func chainOf(t nftTable, a nftAttributes) firewall.Chain {
 	return c
 }
 
-// hookOf is the hook by its number, which is another in the family of interfaces.
+// hookOf returns the hook for a number, whose meaning differs in the netdev family.
 func hookOf(family firewall.Family, number uint32) firewall.Hook {
 	if family == firewall.NetDev {
 		switch number {
@@ -115,8 +115,8 @@ func hookOf(family firewall.Family, number uint32) firewall.Hook {
 	return firewall.NoHook
 }
 
-// devicesOf are the interfaces of a chain, by their whole names: of those by the
-// beginning of a name (NFTA_DEVICE_PREFIX) nothing is known.
+// devicesOf returns the interfaces of a chain that are given by their whole names. Prefixes
+// of names (NFTA_DEVICE_PREFIX) are left out.
 func devicesOf(hook nftAttributes) []string {
 	const devices = 4 // NFTA_HOOK_DEVS
 	if one, ok := hook[unix.NFTA_HOOK_DEV]; ok {
@@ -136,8 +136,8 @@ func devicesOf(hook nftAttributes) []string {
 	return names
 }
 
-// dump asks nftables for all of a kind that a table has, and calls each with the
-// family and the attributes of one.
+// dump asks nftables for all objects of a kind in the table, and calls each with the family
+// and the attributes of every one.
 func (t nftTable) dump(kind uint16, about []netlink.Attribute, each func(family byte, data []byte) error) error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"wgkeys/deploy/apply/linux/xtables"
 )
 
-// exprOf puts an expression of nftables into package firewall's words.
+// exprOf converts an nftables expression to package firewall.
 func exprOf(name string, a nftAttributes) firewall.Expr {
 	switch name {
 	case "meta":
@@ -33,7 +33,7 @@ func exprOf(name string, a nftAttributes) firewall.Expr {
 		return firewall.Immediate{Register: a.number(unix.NFTA_IMMEDIATE_DREG), Data: a.value(unix.NFTA_IMMEDIATE_DATA)}
 	case "bitwise":
 		const operation = 6           // NFTA_BITWISE_OP
-		if a.number(operation) != 0 { // a shift, or of two registers
+		if a.number(operation) != 0 { // a shift, or an operation on two registers
 			break
 		}
 		return firewall.Bitwise{Source: a.number(unix.NFTA_BITWISE_SREG), Dest: a.number(unix.NFTA_BITWISE_DREG),
@@ -55,7 +55,7 @@ func exprOf(name string, a nftAttributes) firewall.Expr {
 	return statementOf(name, a)
 }
 
-// fibOf knows one question: what kind of address the destination is.
+// fibOf knows only one kind of lookup: the type of the destination address.
 func fibOf(a nftAttributes) firewall.Expr {
 	if a.number(unix.NFTA_FIB_RESULT) == unix.NFT_FIB_RESULT_ADDRTYPE &&
 		a.number(unix.NFTA_FIB_FLAGS) == unix.NFTA_FIB_F_DADDR {
@@ -66,7 +66,7 @@ func fibOf(a nftAttributes) firewall.Expr {
 
 func payloadOf(a nftAttributes) firewall.Expr {
 	if _, writes := a[unix.NFTA_PAYLOAD_SREG]; writes {
-		return firewall.Other{Name: "payload"} // what is read later may be another
+		return firewall.Other{Name: "payload"} // later expressions may read changed bytes
 	}
 	l := firewall.Load{Offset: int(a.number(unix.NFTA_PAYLOAD_OFFSET)), Len: int(a.number(unix.NFTA_PAYLOAD_LEN)),
 		Register: a.number(unix.NFTA_PAYLOAD_DREG)}
@@ -79,7 +79,8 @@ func payloadOf(a nftAttributes) firewall.Expr {
 	return l
 }
 
-// statementOf is one that decides, or changes nothing of what is decided.
+// statementOf converts an expression that decides, or that changes nothing which is
+// decided.
 func statementOf(name string, a nftAttributes) firewall.Expr {
 	switch name {
 	case "counter", "log", "last", "flow_offload":
@@ -107,7 +108,8 @@ func statementOf(name string, a nftAttributes) firewall.Expr {
 	return firewall.Other{Name: name}
 }
 
-// translationOf is one of destinations; sources may be others.
+// translationOf converts the translation of a destination. The translation of a source only
+// accepts the packet.
 func translationOf(name string, a nftAttributes) firewall.Expr {
 	const plain = unix.NF_NAT_RANGE_MAP_IPS | unix.NF_NAT_RANGE_PROTO_SPECIFIED | unix.NF_NAT_RANGE_PERSISTENT
 	if name == "redir" {

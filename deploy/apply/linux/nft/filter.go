@@ -1,5 +1,5 @@
-// Package nft is what wgkeys has to do with nftables: the table of each tunnel, which is
-// replaced in one transaction, and what the host's own tables do with packets.
+// Package nft reads and writes nftables: the table of each tunnel, which is replaced in one
+// transaction, and what the host's own tables do with packets.
 package nft
 
 import (
@@ -21,8 +21,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Look counts the rules of the tunnel's table, and reports whether they or
-// their chains are others than those of want, which is nil where it is not known.
+// Look counts the rules in the tunnel's table, and reports whether its chains and rules
+// differ from want. If want is nil, they are not compared.
 func Look(name string, want *apply.Filter) (rules int, differs bool, err error) {
 	nft, err := open()
 	if err != nil {
@@ -61,9 +61,9 @@ func same(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-// notThere forgives that there is no such table, or no nftables at all: no
-// nfnetlink is EPROTONOSUPPORT, and one without nf_tables, as where there is
-// conntrack alone, EINVAL (nfnetlink_rcv_msg).
+// notThere returns nil for the errors that mean that there is no such table, or no nftables
+// at all: EPROTONOSUPPORT without nfnetlink, EINVAL with nfnetlink but without nf_tables,
+// as where only conntrack is loaded (nfnetlink_rcv_msg).
 func notThere(err error) error {
 	for _, fine := range []unix.Errno{unix.ENOENT, unix.EPERM, unix.EPROTONOSUPPORT, unix.EINVAL} {
 		err = nlmsg.Ignore(err, fine)
@@ -71,15 +71,15 @@ func notThere(err error) error {
 	return err
 }
 
-// Set replaces the whole table of a link by what is wanted, or by nothing (nil), in
-// one transaction: no packet sees it empty.
+// Set replaces the table of a link, or removes it if want is nil. It is one transaction, so
+// no packet sees an empty table.
 func Set(link string, want *apply.Filter) error {
 	nft, err := open()
 	if err != nil {
 		return noTable(link, want, err)
 	}
 	table := &nftables.Table{Name: apply.FilterTable(link), Family: nftables.TableFamilyINet}
-	nft.AddTable(table) // so that the deletion finds one
+	nft.AddTable(table) // so that there is one to delete
 	nft.DelTable(table)
 	if want != nil {
 		nft.AddTable(table)
@@ -91,9 +91,9 @@ func Set(link string, want *apply.Filter) error {
 	return nil
 }
 
-// noTable tells why the table cannot be made. A kernel that lacks a module of
-// nftables says ENOENT, which reads like a missing file, one that lacks all of it
-// EOPNOTSUPP (nfnetlink_rcv_batch). There is no table to remove there either.
+// noTable explains why the table cannot be made. A kernel that lacks a module of nftables
+// answers ENOENT, which reads like a missing file; one without nftables answers EOPNOTSUPP
+// (nfnetlink_rcv_batch). There is no table to remove there either.
 func noTable(link string, want *apply.Filter, err error) error {
 	switch {
 	case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPROTONOSUPPORT):
@@ -126,7 +126,8 @@ func (f *filter) add(nft *nftables.Conn, table *nftables.Table) {
 	}
 }
 
-// spelled tells what the kernel will have.
+// spelled returns the chains in the form of [chain.String], to compare them with the
+// kernel's.
 func (f *filter) spelled() (list []string) {
 	for _, c := range f.chains {
 		list = append(list, c.String())
@@ -134,8 +135,8 @@ func (f *filter) spelled() (list []string) {
 	return list
 }
 
-// String spells what decides what becomes of a packet. The kernel tells the
-// policy, which is to accept, where we have not.
+// String returns all that affects packets, in a form that can be compared. The kernel
+// returns a chain's policy, where ours leave it out: it is to accept.
 func (c *chain) String() string {
 	var b strings.Builder
 	fmt.Fprint(&b, c.Name, " ", c.Type)
@@ -150,11 +151,11 @@ func (c *chain) String() string {
 		for _, e := range rule {
 			switch x := e.(type) {
 			case *expr.Counter:
-				e = &expr.Counter{} // whatever it has counted
+				e = &expr.Counter{} // the counts do not matter
 			case *expr.Ct:
 				e = &expr.Ct{Key: x.Key} // package nftables does not read the rest
 			case *expr.Socket:
-				continue // which it does not read at all
+				continue // package nftables does not read it at all
 			}
 			fmt.Fprintf(&b, "%T%+v ", e, e)
 		}
@@ -184,17 +185,17 @@ func newFilter(want *apply.Filter) *filter {
 	return f
 }
 
-// addMasquerading makes the chain: not "masquerade", which nft(8) would not read again
-// from what it lists.
+// addMasquerading adds the chain for masquerading. It is not called "masquerade", because
+// nft(8) could not read its own listing of a chain of that name.
 func (f *filter) addMasquerading() {
 	chain := f.chain("masquerading", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
 	for _, source := range f.Masquerade {
 		if f.By == nil {
-			chain.rule(prefix(source, true), otherLink(expr.MetaKeyOIFNAME, append([]string{f.Link}, f.Inner...)...),
+			chain.rule(fromPrefix(source), otherLink(expr.MetaKeyOIFNAME, append([]string{f.Link}, f.Inner...)...),
 				exprs(&expr.Masq{}))
 		}
 		for _, uplink := range f.By {
-			chain.rule(prefix(source, true), thisLink(expr.MetaKeyOIFNAME, uplink), exprs(&expr.Masq{}))
+			chain.rule(fromPrefix(source), thisLink(expr.MetaKeyOIFNAME, uplink), exprs(&expr.Masq{}))
 		}
 	}
 	for _, own := range f.TunnelAddrs() {
@@ -214,17 +215,28 @@ func (c *chain) rule(parts ...[]expr.Any) { c.rules = append(c.rules, slices.Con
 
 func exprs(e ...expr.Any) []expr.Any { return e }
 
-// prefix matches packets from, or to, the addresses of p.
-func prefix(p netip.Prefix, source bool) []expr.Any {
-	proto, offset := byte(unix.NFPROTO_IPV6), uint32(24) // of the destination, RFC 8200
-	if source {
-		offset = 8
-	}
+// fromPrefix matches packets whose source lies within p (RFC 791, RFC 8200).
+func fromPrefix(p netip.Prefix) []expr.Any {
 	if p.Addr().Is4() {
-		proto, offset = unix.NFPROTO_IPV4, 16 // RFC 791
-		if source {
-			offset = 12
-		}
+		return inPrefix(p, 12)
+	}
+	return inPrefix(p, 8)
+}
+
+// toPrefix matches packets whose destination lies within p (RFC 791, RFC 8200).
+func toPrefix(p netip.Prefix) []expr.Any {
+	if p.Addr().Is4() {
+		return inPrefix(p, 16)
+	}
+	return inPrefix(p, 24)
+}
+
+// inPrefix matches packets of p's family whose address at an offset of the header lies
+// within p.
+func inPrefix(p netip.Prefix, offset uint32) []expr.Any {
+	proto := byte(unix.NFPROTO_IPV6)
+	if p.Addr().Is4() {
+		proto = unix.NFPROTO_IPV4
 	}
 	n := uint32(p.Addr().BitLen() / 8)
 	return exprs(
@@ -237,9 +249,9 @@ func prefix(p netip.Prefix, source bool) []expr.Any {
 	)
 }
 
-// otherSource matches packets of the addresses' family from any but these.
+// otherSource matches packets of the addresses' family whose source is none of them.
 func otherSource(addrs []netip.Addr) []expr.Any {
-	of := prefix(netip.PrefixFrom(addrs[0], 0), true)
+	of := fromPrefix(netip.PrefixFrom(addrs[0], 0))
 	match := of[:3] // the family, and the source loaded
 	for _, a := range addrs {
 		match = append(match, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: a.AsSlice()})
@@ -247,7 +259,7 @@ func otherSource(addrs []netip.Addr) []expr.Any {
 	return match
 }
 
-// otherLink matches packets that use any interface but these.
+// otherLink matches packets that use none of the interfaces.
 func otherLink(key expr.MetaKey, links ...string) []expr.Any {
 	match := exprs(&expr.Meta{Key: key, Register: 1})
 	for _, link := range links {
@@ -256,7 +268,7 @@ func otherLink(key expr.MetaKey, links ...string) []expr.Any {
 	return match
 }
 
-// notLocal matches packets whose source is no address of this host.
+// notLocal matches packets whose source is not an address of this host.
 func notLocal() []expr.Any {
 	return exprs(
 		&expr.Fib{Register: 1, ResultADDRTYPE: true, FlagSADDR: true},
@@ -271,7 +283,7 @@ func udp() []expr.Any {
 	)
 }
 
-// open opens nftables, and asks for reasons.
+// open connects to nftables, with error messages of the kernel (NETLINK_EXT_ACK).
 func open() (*nftables.Conn, error) {
 	return nftables.New(nftables.WithSockOptions(func(c *mdlayher.Conn) error {
 		return c.SetOption(mdlayher.ExtendedAcknowledge, true)

@@ -11,14 +11,14 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// redirectChain comes before conntrack (-200), and has nothing of it: with the
-// translation of replies that NAT has, peers would never see the new port.
+// redirectChain comes before conntrack (-200) and rewrites ports itself. NAT would
+// translate the replies back, and peers would never see the new port.
 const redirectChain = "old-port"
 
-// addRedirect takes what comes to the old port to the new one where somebody
-// listens there, and else leaves it: the kernel opens the new sockets before it
-// closes the old ones (wg_socket_reinit), but the old ones are deaf some
-// milliseconds before they are gone (udp_tunnel_sock_release).
+// addRedirect sends what comes to the old port to the new one, if a socket listens there,
+// and otherwise leaves it. The kernel opens the new sockets before it closes the old ones
+// (wg_socket_reinit), but the old ones are deaf for some milliseconds before they are gone
+// (udp_tunnel_sock_release).
 func (f *filter) addRedirect() {
 	r := f.Redirect
 	chain := f.chain(redirectChain, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
@@ -26,13 +26,13 @@ func (f *filter) addRedirect() {
 	chain.rule(udpTo(r.From), noChecksum(), count, setPort(r.To, 0))
 	chain.rule(udpTo(r.From), count, setPort(r.To, expr.CsumTypeInet))
 	chain.rule(udpTo(r.To), exprs(
-		&expr.Socket{Key: expr.SocketKeyWildcard, Register: 1}, // no match without a socket
+		&expr.Socket{Key: expr.SocketKeyWildcard, Register: 1}, // matches only if there is a socket
 		&expr.Verdict{Kind: expr.VerdictAccept}))
 	chain.rule(udpTo(r.To), noChecksum(), setPort(r.From, 0))
 	chain.rule(udpTo(r.To), setPort(r.From, expr.CsumTypeInet))
 }
 
-// udpTo matches packets to a port of this host: a router's others pass.
+// udpTo matches UDP packets to a port of this host; packets that a router forwards pass.
 func udpTo(port int) []expr.Any {
 	return append(udp(),
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}, // RFC 768
@@ -42,7 +42,8 @@ func udpTo(port int) []expr.Any {
 	)
 }
 
-// noChecksum matches what was sent without one, which has to stay so (RFC 768).
+// noChecksum matches UDP packets that were sent without a checksum and have to stay without
+// one (RFC 768).
 func noChecksum() []expr.Any {
 	return exprs(
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 6, Len: 2},
@@ -50,7 +51,7 @@ func noChecksum() []expr.Any {
 	)
 }
 
-// setPort writes the port, and where sum says so the checksum.
+// setPort writes the destination port and, unless sum is 0, corrects the checksum.
 func setPort(port int, sum expr.PayloadCsumType) []expr.Any {
 	write := &expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1,
 		Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2, CsumType: sum}
@@ -60,13 +61,13 @@ func setPort(port int, sum expr.PayloadCsumType) []expr.Any {
 	return exprs(&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(port))}, write)
 }
 
-// CanRedirect reports whether the kernel has all that a redirect takes.
+// CanRedirect reports whether the kernel has what a redirect needs.
 func CanRedirect(link string) bool {
 	return trial(link, &apply.Filter{Redirect: apply.Redirect{From: 1, To: 2}})
 }
 
-// trial tells the kernel to make a table, in a transaction that ends with an error,
-// so that nothing comes of it.
+// trial reports whether the kernel can make a table. It asks in a transaction that ends
+// with an error, so that nothing is changed.
 func trial(link string, f *apply.Filter) bool {
 	nft, err := open()
 	if err != nil {
@@ -75,12 +76,12 @@ func trial(link string, f *apply.Filter) bool {
 	table := &nftables.Table{Name: apply.FilterTable(link) + "-trial", Family: nftables.TableFamilyINet}
 	nft.AddTable(table)
 	newFilter(f).add(nft, table)
-	nft.CreateTable(table) // which there is
+	nft.CreateTable(table) // EEXIST: it was added above
 	err = nft.Flush()
 	return errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// Redirected counts the packets that came to the old port.
+// Redirected returns how many packets came to the old port.
 func Redirected(link string) (n uint64, err error) {
 	nft, err := open()
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"wgkeys/deploy/apply/linux/xtables"
 )
 
-// Ruleset reads the chains that see packets on their way, and those that they
-// jump to: nftables', which iptables-nft's are too, and those of iptables' own.
+// Ruleset reads the chains that packets pass, and those that they jump to: those of
+// nftables, which include iptables-nft's, and those of legacy iptables.
 func Ruleset() (firewall.Ruleset, error) {
 	rules, err := readWhole()
 	if err != nil {
@@ -30,9 +30,8 @@ func Ruleset() (firewall.Ruleset, error) {
 	return rules, err
 }
 
-// readWhole reads again where the rules change between the questions, which the
-// kernel counts (NFT_MSG_GETGEN): half of the old and half of the new ones would say
-// what neither does.
+// readWhole reads again if the rules changed meanwhile, which the kernel counts
+// (NFT_MSG_GETGEN): some old rules together with some new ones would say what neither do.
 func readWhole() (firewall.Ruleset, error) {
 	const tries = 5
 	for range tries {
@@ -49,10 +48,10 @@ func readWhole() (firewall.Ruleset, error) {
 	return firewall.Ruleset{}, unix.EAGAIN
 }
 
-// nfgenmsg is the bytes of struct nfgenmsg, before the attributes of a message.
+// nfgenmsg is the size in bytes of struct nfgenmsg, which precedes the attributes.
 const nfgenmsg = 4
 
-// generation is the number of changes so far; 0 where there is no nftables.
+// generation returns the number of changes so far, or 0 without nftables.
 func generation() (uint32, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
@@ -70,9 +69,9 @@ func generation() (uint32, error) {
 	return attributesOf(messages[0].Data[nfgenmsg:]).number(unix.NFTA_GEN_ID), nil
 }
 
-// readRules reads the rules of a table into its chains. Package nftables leaves out
-// the expressions that it does not know, and a rule without one of its conditions
-// would match what it does not.
+// readRules reads the rules of a table into its chains. Package nftables cannot be used
+// here: it leaves out expressions that it does not know, and a rule without one of its
+// conditions seems to match more than it does.
 func readRules(t nftTable, chains []firewall.Chain) error {
 	named := map[string]*firewall.Chain{}
 	for i := range chains {
@@ -114,7 +113,7 @@ func readRule(data []byte) (chain string, rule firewall.Rule, err error) {
 	return chain, rule, ad.Err()
 }
 
-// An nftAttributes is the data of one expression, by attribute.
+// An nftAttributes has the data of attributes by their type.
 type nftAttributes map[uint16][]byte
 
 func attributesOf(data []byte) nftAttributes {
@@ -129,7 +128,7 @@ func attributesOf(data []byte) nftAttributes {
 	return a
 }
 
-// number is an attribute in network byte order, as nftables has them.
+// number returns a 32-bit attribute, which nftables sends in network byte order.
 func (a nftAttributes) number(key uint16) uint32 {
 	if len(a[key]) != 4 {
 		return 0
@@ -137,10 +136,10 @@ func (a nftAttributes) number(key uint16) uint32 {
 	return binary.BigEndian.Uint32(a[key])
 }
 
-// value is the data in an attribute (NFTA_DATA_VALUE).
+// value returns the data nested in an attribute (NFTA_DATA_VALUE).
 func (a nftAttributes) value(key uint16) []byte { return attributesOf(a[key])[unix.NFTA_DATA_VALUE] }
 
-// verdict is the verdict in one, if any.
+// verdict returns the verdict nested in an attribute, if there is one.
 func (a nftAttributes) verdict(key uint16) (firewall.Verdict, bool) {
 	v, ok := attributesOf(a[key])[unix.NFTA_DATA_VERDICT]
 	if !ok {
@@ -165,8 +164,9 @@ func readExpr(ad *netlink.AttributeDecoder) firewall.Expr {
 	return exprOf(name, a)
 }
 
-// Translations are the nftables tables that have packets leave under another address,
-// iptables-nft's among them, by family. What cannot be read is no sign.
+// Translations returns the nftables tables that translate source addresses, iptables-nft's
+// among them, by address family and in words for the user. Tables that cannot be read are
+// left out.
 func Translations() (v4, v6 []string) {
 	nft, err := nftables.New()
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 	"wgkeys/deploy/apply/firewall"
 )
 
-// Types of nft(8)'s, which the kernel keeps with a set and does not look at, but
-// for that of verdicts.
+// Types of set elements. Those of nft(8) are stored by the kernel, which does not interpret
+// them; that of verdicts is the kernel's own.
 const (
 	typeIPv4    = 7
 	typeIPv6    = 8
 	typeVerdict = 0xffffff00 // NFT_DATA_VERDICT
 )
 
-// readSets reads the sets that the chains look into.
+// readSets reads the sets in which the chains look things up.
 func readSets(chains []firewall.Chain) ([]firewall.Set, error) {
 	wanted := map[nftTable]map[string]bool{}
 	for _, c := range chains {
@@ -57,9 +57,9 @@ func readSets(chains []firewall.Chain) ([]firewall.Set, error) {
 	return sets, nil
 }
 
-// readSet reads one. Sets of addresses are not read: there may be a million in one,
-// and packets are not known to be of them. Nor are those whose elements come and go
-// by themselves, and what a map to data gives is not known either.
+// readSet reads a set. It leaves out the elements of sets of addresses, which may be a
+// million and say nothing about which packets match, of sets whose elements come and go by
+// themselves, and of maps to data other than verdicts.
 func readSet(t nftTable, a nftAttributes) (firewall.Set, error) {
 	set := firewall.Set{Family: t.family, Table: t.name, Name: nlenc.String(a[unix.NFTA_SET_NAME])}
 	flags, key, data := a.number(unix.NFTA_SET_FLAGS), a.number(unix.NFTA_SET_KEY_TYPE), a.number(unix.NFTA_SET_DATA_TYPE)

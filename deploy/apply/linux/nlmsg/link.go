@@ -6,7 +6,7 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Unspecified is the address of a family that stands for any.
+// Unspecified returns the unspecified address of a family: 0.0.0.0 or ::.
 func Unspecified(family int) netip.Addr {
 	if family == netlink.FAMILY_V4 {
 		return netip.IPv4Unspecified()
@@ -14,8 +14,8 @@ func Unspecified(family int) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// KindOf tells a tunnel's link from others: "wireguard", or "tun" for a device
-// in user space.
+// KindOf returns the kind of a tunnel's link, "wireguard" or, for a device in user space,
+// "tun"; "" for any other link.
 func KindOf(link netlink.Link) string {
 	switch link.Type() {
 	case "wireguard":

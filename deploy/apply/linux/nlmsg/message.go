@@ -1,5 +1,5 @@
-// Package nlmsg is what talking netlink takes beyond its libraries: attributes that are
-// read without a value for each, generic netlink, and the kernel's reasons in words.
+// Package nlmsg has what the netlink libraries lack: attributes that are parsed without an
+// allocation for each, generic netlink, and the kernel's error messages.
 package nlmsg
 
 import (
@@ -16,14 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Generic is a connection to a family of generic netlink, WireGuard's for one.
+// A Generic is a connection to one family of generic netlink, such as WireGuard's.
 type Generic struct {
 	socket *nl.SocketHandle
 	family int
 }
 
-// OpenGeneric finds the number of a family (CTRL_CMD_GETFAMILY of
-// include/uapi/linux/genetlink.h).
+// OpenGeneric connects to a family by its name. It asks for the family's number with
+// CTRL_CMD_GETFAMILY (linux/genetlink.h), at which the kernel loads the module.
 func OpenGeneric(name string) (*Generic, error) {
 	socket, err := OpenSocket(unix.NETLINK_GENERIC)
 	if err != nil {
@@ -48,24 +48,25 @@ func OpenGeneric(name string) (*Generic, error) {
 	return g, nil
 }
 
+// Close closes the socket.
 func (g *Generic) Close() { g.socket.Close() }
 
-// Ask sends a command with an attribute; the attributes of each answer go to tell.
-func (g *Generic) Ask(command uint8, flags int, attr *nl.RtAttr, tell func(attrs []byte)) error {
+// Ask sends a command with one attribute and calls each with the attributes of every
+// answer.
+func (g *Generic) Ask(command uint8, flags int, attr *nl.RtAttr, each func(attrs []byte)) error {
 	req := nl.NewNetlinkRequest(g.family, flags)
 	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_GENERIC: g.socket}
-	req.AddData(genericHeader{command, 1}) // version: all of them have the first
+	req.AddData(genericHeader{command, 1}) // every family so far has version 1
 	req.AddData(attr)
 	return req.ExecuteIter(unix.NETLINK_GENERIC, uint16(g.family), func(msg []byte) bool {
-		tell(msg[unix.GENL_HDRLEN:])
+		each(msg[unix.GENL_HDRLEN:])
 		return true
 	})
 }
 
-// A genericHeader is a struct genlmsghdr. The library's own, nl.Genlmsg, is two
-// bytes long and sent as four: in the place of the reserved ones goes whatever
-// lies behind it in memory, and Linux 7 refuses what is not zero
-// (genl_header_check in net/netlink/genetlink.c).
+// A genericHeader is a struct genlmsghdr. The library's own type, nl.Genlmsg, is two bytes
+// long but four are sent: the reserved ones are whatever lies behind it in memory, and
+// Linux 7 refuses a value other than zero (genl_header_check in net/netlink/genetlink.c).
 type genericHeader struct{ command, version uint8 }
 
 // Len implements [nl.NetlinkRequestData].
@@ -74,9 +75,9 @@ func (genericHeader) Len() int { return unix.GENL_HDRLEN }
 // Serialize implements [nl.NetlinkRequestData].
 func (h genericHeader) Serialize() []byte { return []byte{h.command, h.version, 0, 0} }
 
-// OpenSocket opens a socket for requests of our own.
+// OpenSocket opens a netlink socket with a receive timeout.
 func OpenSocket(protocol int) (*nl.SocketHandle, error) {
-	socket, err := nl.Subscribe(protocol) // to nothing
+	socket, err := nl.Subscribe(protocol) // to no group
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +88,8 @@ func OpenSocket(protocol int) (*nl.SocketHandle, error) {
 	return &nl.SocketHandle{Socket: socket}, nil
 }
 
-// Attributes yields those that b is made of (netlink(7)), and ends where it is
-// cut off.
+// Attributes yields the type and value of each attribute in b (netlink(7)). It ends at an
+// attribute that is cut off.
 func Attributes(b []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {
 		for len(b) >= unix.SizeofNlAttr {
@@ -105,7 +106,8 @@ func Attributes(b []byte) iter.Seq2[uint16, []byte] {
 	}
 }
 
-// Word reads a number of 1, 2, 4 or 8 bytes; any other is 0.
+// Word returns an integer of 1, 2, 4 or 8 bytes in the host's byte order, or 0 for any
+// other length.
 func Word(b []byte) uint64 {
 	switch len(b) {
 	case 1:
@@ -120,7 +122,8 @@ func Word(b []byte) uint64 {
 	return 0
 }
 
-// Retry lists again where the kernel says that the list changed meanwhile.
+// Retry calls list again, up to nine times, if the kernel says that the list changed while
+// it was read (NLM_F_DUMP_INTR).
 func Retry[T any](list func() ([]T, error)) ([]T, error) {
 	for try := 0; ; try++ {
 		got, err := list()
@@ -130,8 +133,8 @@ func Retry[T any](list func() ([]T, error)) ([]T, error) {
 	}
 }
 
-// Reason puts what the kernel says of an error behind it, where WireGuard's or
-// nftables' library has it among its own words.
+// Reason returns the error number with the kernel's message for it, without the words that
+// the libraries of WireGuard and nftables put around them.
 func Reason(err error) error {
 	var refused *mdlayher.OpError
 	switch {
@@ -143,7 +146,7 @@ func Reason(err error) error {
 	return fmt.Errorf("%w: %s", refused.Err, refused.Message)
 }
 
-// Ignore forgives the error that says that the thing is as wanted already.
+// Ignore returns nil if err is fine, the error that says that things are as wanted already.
 func Ignore(err error, fine unix.Errno) error {
 	if errors.Is(err, fine) {
 		return nil
@@ -151,7 +154,7 @@ func Ignore(err error, fine unix.Errno) error {
 	return err
 }
 
-// Prefix converts; it reports false for what is no prefix.
+// Prefix converts n. It reports false if n is not a prefix.
 func Prefix(n *net.IPNet) (netip.Prefix, bool) {
 	if n == nil {
 		return netip.Prefix{}, false
@@ -164,7 +167,7 @@ func Prefix(n *net.IPNet) (netip.Prefix, bool) {
 	return netip.PrefixFrom(addr, ones), ok && bits == addr.BitLen()
 }
 
-// IPNet converts.
+// IPNet converts p.
 func IPNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

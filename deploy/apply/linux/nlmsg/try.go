@@ -7,16 +7,16 @@ import (
 	"github.com/vishvananda/netlink/nl"
 )
 
-// The kernel gives a reason in words with an error where the socket asked for it
-// (NETLINK_EXT_ACK in netlink(7)): "Nexthop has invalid gateway" is more than
-// "network is unreachable".
-
+// explaining guards nl.EnableErrorMessageReporting.
 var explaining sync.Mutex
 
-// Try makes a change. One that the kernel refuses changed nothing; it is asked for
-// once more, so that the kernel says why: the sockets of a [netlink.Handle] cannot
-// ask for the reason, those of a handle without sockets, one for each request, can. So
-// change makes what it gives to the library each time: that may be another one afterwards.
+// Try makes a change. If the kernel refuses it, Try makes it once more on a socket that
+// asks for the reason in words (NETLINK_EXT_ACK in netlink(7)): "Nexthop has invalid
+// gateway" says more than "network is unreachable". The sockets of a [netlink.Handle]
+// cannot ask for it, but a handle without sockets opens one for each request, which can.
+//
+// A refused request changed nothing, so the second one is safe. The library may modify its
+// arguments: change has to make new ones each time.
 func Try(h *netlink.Handle, change func(*netlink.Handle) error) error {
 	if err := change(h); err == nil {
 		return nil

@@ -9,11 +9,11 @@ import (
 	"wgkeys/deploy/apply/linux/route"
 )
 
-// A pathLink is what a path leads through.
+// A pathLink is a link that a path can lead through.
 type pathLink struct {
 	name       string
 	index      int
-	mtu4, mtu6 int // of either family; one of IPv6 may come from router advertisements
+	mtu4, mtu6 int // in bytes; that of IPv6 may come from router advertisements
 }
 
 func (l pathLink) narrow() bool { return min(l.mtu4, l.mtu6) < route.Ethernet }
@@ -48,8 +48,8 @@ func readLinks() (links []pathLink, err error) {
 	return links, err
 }
 
-// mtu6 finds a link's MTU for IPv6 among its parameters, which come as an array
-// of numbers (DEVCONF_MTU6 in linux/ipv6.h); 0: it has no IPv6.
+// mtu6 returns a link's MTU for IPv6, or 0 if it has no IPv6. It is an element of an array
+// of parameters (DEVCONF_MTU6 in linux/ipv6.h).
 func mtu6(families []byte) int {
 	const devconfMTU6 = 2
 	for family, value := range nlmsg.Attributes(families) {
@@ -65,7 +65,7 @@ func mtu6(families []byte) int {
 	return 0
 }
 
-// pathInto is the path to a link-local address, which has its link's name.
+// pathInto returns the path to a link-local address, whose zone is the name of its link.
 func pathInto(zone string, links []pathLink) apply.Path {
 	for _, l := range links {
 		if l.name == zone {

@@ -1,5 +1,5 @@
-// Package path asks the kernel which way packets take: how wide the ways to the peers are,
-// and what leaves by another one than it should.
+// Package path asks the kernel which way packets take: the MTU of the paths to the peers,
+// and which packets leave by another way than they should.
 package path
 
 import (
@@ -13,13 +13,13 @@ import (
 	"wgkeys/keyring"
 )
 
-// Observe finds how wide the paths to the peers are. Where no link and no
-// route of the host is narrower than Ethernet, nor the tunnel file asks for more,
-// none can matter, and the kernel is not asked about ten thousand addresses: only
-// whether there is a way at all to some of them.
+// Observe finds the MTU of the paths to the peers. If no link and no route of the host is
+// narrower than Ethernet and the tunnel file asks for no greater MTU, none can matter. Then
+// the kernel is not asked about perhaps ten thousand addresses, only whether it has a route
+// to some of them.
 //
-// What the kernel has learned of a path beyond the first router does not count:
-// it forgets that after ten minutes, and a plan that is empty would not stay so.
+// A path MTU that the kernel learned from beyond the first router does not count: it
+// expires after ten minutes, and a plan that was empty would not stay so.
 func Observe(name string, routeIsNarrow bool, s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	links, err := nlmsg.Retry(readLinks)
 	if err != nil {
@@ -39,8 +39,8 @@ func Observe(name string, routeIsNarrow bool, s *apply.State, view *tunnel.View,
 	return err
 }
 
-// outside are the addresses to look up, each once: all that the link has, and
-// those that it is to get.
+// outside returns the addresses to look up, each once: the peers' present endpoints and the
+// new ones.
 func outside(s *apply.State, view *tunnel.View, entries journal.Entries) []netip.Addr {
 	addrs := newAddresses(len(view.Peers))
 	for _, a := range apply.Anywhere {

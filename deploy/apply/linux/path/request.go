@@ -14,9 +14,9 @@ import (
 	"wgkeys/deploy/apply/linux/route"
 )
 
-// lookUp asks the kernel for the route to each address, a number of them at a
-// time. The encrypted packets carry mark. Those are unrouted to which it has none, or one
-// that leads nowhere.
+// lookUp asks the kernel for the route to each address, for packets that carry mark. It
+// returns the path to each, and the addresses that have no route or a route that rejects or
+// drops.
 func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (paths map[netip.Addr]apply.Path,
 	unrouted map[netip.Addr]bool, err error) {
 	if len(addrs) == 0 {
@@ -34,7 +34,7 @@ func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (path
 		}
 	}
 	paths, unrouted = make(map[netip.Addr]apply.Path, len(addrs)), map[netip.Addr]bool{}
-	for some := range slices.Chunk(addrs, 32) { // whose answers the socket has room for
+	for some := range slices.Chunk(addrs, 32) { // as many as the socket's buffer has room for answers
 		requests := make([]mdlayher.Message, len(some))
 		for i, a := range some {
 			if requests[i], err = routeRequest(a.WithZone(""), mark); err != nil {
@@ -61,14 +61,15 @@ func lookUp(addrs []netip.Addr, mark uint32, links []pathLink, own string) (path
 	return paths, unrouted, nil
 }
 
-// isUnrouted reports whether an answer says that packets to an address go nowhere: no
-// route, or an unreachable, a prohibit or a blackhole one (fib_props, ip6_rt_type_to_error).
+// isUnrouted reports whether an answer says that packets to an address go nowhere: there is
+// no route, or it is an unreachable, prohibit or blackhole route (fib_props,
+// ip6_rt_type_to_error).
 func isUnrouted(err error) bool {
 	return errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EACCES) ||
 		errors.Is(err, unix.EINVAL)
 }
 
-// routeRequest asks for the route to an address as it is in the table.
+// routeRequest asks for the route to an address as it is in the table (RTM_F_FIB_MATCH).
 func routeRequest(a netip.Addr, mark uint32) (mdlayher.Message, error) {
 	family := byte(unix.AF_INET)
 	if a.Is6() {
@@ -89,8 +90,8 @@ func routeRequest(a netip.Addr, mark uint32) (mdlayher.Message, error) {
 	}, err
 }
 
-// pathOf reads the answer. Of several next hops the narrowest counts; one into
-// the tunnel itself is none.
+// pathOf parses the answer. Of several next hops the narrowest counts. A next hop through
+// the tunnel itself is left out.
 func pathOf(answer []byte, links map[int]pathLink) (path apply.Path) {
 	if len(answer) < unix.SizeofRtMsg {
 		return path

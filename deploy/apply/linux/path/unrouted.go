@@ -8,12 +8,12 @@ import (
 	"wgkeys/keyring"
 )
 
-// mostAsked are the peers whose addresses the kernel is asked about, where nothing but
-// that there is a way to them matters. One that has ten thousand is not asked on each look.
+// mostAsked is how many peers are looked up when it matters only whether there is a route
+// to them: a host with ten thousand peers does not ask for all of them each time.
 const mostAsked = 64
 
-// someOutside are the addresses of the first peers that we have to reach, each once: where
-// they are now, where the tunnel file says, and wherever their names lead.
+// someOutside returns the addresses of the first peers that have an endpoint, each once:
+// the present ones, those in the tunnel file, and those that their names resolve to.
 func someOutside(s *apply.State, view *tunnel.View) []netip.Addr {
 	addrs := newAddresses(2 * mostAsked)
 	wanted := make(map[keyring.PublicKey]bool, mostAsked)
@@ -32,7 +32,8 @@ func someOutside(s *apply.State, view *tunnel.View) []netip.Addr {
 			addrs.add(a.Addr())
 		}
 	}
-	// The kernel names them in the order in which it got them: mostly that of the view.
+	// The kernel lists peers in the order in which it got them, which is mostly that of the
+	// view, so this ends early.
 	for i := 0; i < len(s.Peers) && len(wanted) > 0; i++ {
 		if p := &s.Peers[i]; wanted[p.PublicKey] {
 			delete(wanted, p.PublicKey)
@@ -42,7 +43,7 @@ func someOutside(s *apply.State, view *tunnel.View) []netip.Addr {
 	return addrs.list
 }
 
-// addresses are valid ones, each once.
+// addresses is a list of valid addresses, each once.
 type addresses struct {
 	list []netip.Addr
 	seen map[netip.Addr]bool

@@ -9,8 +9,8 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// Ways asks the kernel how it would route the view's wide routes, which are to
-// be the tunnel's.
+// Ways asks the kernel how it routes addresses in the view's wide routes (shorter than /8),
+// which the tunnel is to take over.
 func Ways(nl *netlink.Handle, view *tunnel.View) (ways []apply.Way) {
 	for i := range view.Routes {
 		prefix := view.Routes[i].Prefix
@@ -31,8 +31,8 @@ func Ways(nl *netlink.Handle, view *tunnel.View) (ways []apply.Way) {
 	return ways
 }
 
-// probes are addresses of a wide prefix far from one another, so that a route of
-// the host to one of them says little. Nothing is sent there.
+// probes returns addresses of a wide prefix that are far from one another, so that one more
+// specific route of the host cannot hide the rest. Nothing is sent to them.
 func probes(prefix netip.Prefix) (addrs []netip.Addr) {
 	candidates := []string{"11.64.0.1", "57.64.0.1", "101.64.0.1", "150.64.0.1", "214.64.0.1"}
 	if prefix.Addr().Is6() {
@@ -49,9 +49,9 @@ func probes(prefix netip.Prefix) (addrs []netip.Addr) {
 	return addrs
 }
 
-// LeadsInto reports whether the tunnel's encrypted packets to an address would go
-// into the tunnel itself, and round and round. A plan has a way to reach it, policy
-// routing; to set the endpoint alone is not enough.
+// LeadsInto reports whether the tunnel's own encrypted packets to addr would be routed into
+// the tunnel, again and again. A plan prevents that with policy routing; setting the
+// endpoint alone does not.
 func LeadsInto(nl *netlink.Handle, device *apply.State, addr netip.Addr) bool {
 	routes, err := nl.RouteGetWithOptions(addr.WithZone("").AsSlice(),
 		&netlink.RouteGetOptions{Mark: device.Device.FwMark})

@@ -1,4 +1,4 @@
-// Package port finds who has a UDP port of this host.
+// Package port finds out who has a UDP port of this host.
 package port
 
 import (
@@ -16,9 +16,9 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// Owner returns who has the port, "" for somebody unknown. A socket that nobody has
-// open may be on its way out: a process that closes one loses it first, and the kernel
-// lets go of the port later (fput, udp_lib_unhash). So nobody is asked for again.
+// Owner returns who has the port, or "" if that is unknown, and whether it is taken. If no
+// process has the socket open, Owner asks again for up to 200 ms: a process that closes a
+// socket loses it before the kernel frees the port (fput, udp_lib_unhash).
 func Owner(nl *netlink.Handle, wg *wg.Client, port int) (owner string, taken bool) {
 	for range 10 {
 		sockets := socketsOf(port)
@@ -33,12 +33,12 @@ func Owner(nl *netlink.Handle, wg *wg.Client, port int) (owner string, taken boo
 	return owner, true
 }
 
-// socketsOf returns the inodes of the UDP sockets that have the port: of any address,
-// for the device wants it for all of them.
+// socketsOf returns the inodes of the UDP sockets with that port, on any address, because
+// the device binds all addresses.
 func socketsOf(port int) []string {
 	var inodes []string
 	for _, file := range []string{"udp", "udp6"} {
-		text, _ := os.ReadFile("/proc/thread-self/net/" + file) // no such family, no socket
+		text, _ := os.ReadFile("/proc/thread-self/net/" + file) // without the family there are no sockets
 		for line := range strings.Lines(string(text)) {
 			// "  sl  local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid
 			// timeout inode ...", "12: 00000000:7767 ..." (proc_pid_net(5))
@@ -50,8 +50,8 @@ func socketsOf(port int) []string {
 	return inodes
 }
 
-// ownerOf names who has a port: a tunnel, or a process. The kernel's own sockets have
-// none, and of processes in another container nothing is known.
+// ownerOf names who has the port: a process, or a tunnel, whose socket belongs to the
+// kernel and to no process. Processes in another container cannot be seen.
 func ownerOf(nl *netlink.Handle, wg *wg.Client, inodes []string, port int) string {
 	if pid := holderOf(inodes); pid != "" {
 		return processName(pid)
@@ -77,7 +77,7 @@ func holderOf(inodes []string) (pid string) {
 	for _, i := range inodes {
 		wanted["socket:["+i+"]"] = true
 	}
-	files, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is a good one
+	files, _ := filepath.Glob("/proc/[0-9]*/fd/*") // the pattern is valid
 	for _, file := range files {
 		if target, err := os.Readlink(file); err == nil && wanted[target] {
 			return strings.Split(file, "/")[2]
@@ -86,7 +86,8 @@ func holderOf(inodes []string) (pid string) {
 	return ""
 }
 
-// processName names a process: a tunnel's device in user space by the tunnel.
+// processName returns the name of a process. A tunnel's device in user space goes by the
+// name of the tunnel.
 func processName(pid string) string {
 	text, _ := os.ReadFile("/proc/" + pid + "/cmdline")
 	args := strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")

@@ -12,11 +12,11 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Forget has the routes of the link read again before one is removed: changes that are
-// made together go by one look.
+// Forget drops the list of the link's routes that removals use. Changes that are made
+// together read it once.
 func (t *Table) Forget() { t.mine = nil }
 
-// Set makes a change of a route through a link.
+// Set adds, replaces or removes a route through a link.
 func (t *Table) Set(link netlink.Link, c apply.RouteChange) error {
 	if c.New == nil {
 		return t.remove(link, c.Old)
@@ -33,8 +33,9 @@ func (t *Table) Set(link netlink.Link, c apply.RouteChange) error {
 	return nlmsg.Ignore(err, unix.EEXIST)
 }
 
-// remove removes the route of exactly this metric. The kernel reads 0 as
-// any: it would take another route of the same prefix, were this one gone.
+// remove removes the route of exactly this metric. In a request to delete, the kernel takes
+// metric 0 for any metric: if this route is gone, it would delete another one of the same
+// prefix.
 func (t *Table) remove(link netlink.Link, r *apply.Route) error {
 	route := rtnl(link, r)
 	switch {

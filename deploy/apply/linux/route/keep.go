@@ -8,7 +8,7 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
-// Keep puts back the routes of a link that went with what do takes away from it.
+// Keep calls do, and then adds the routes of the link that were lost by it.
 func (t *Table) Keep(link netlink.Link, do func() error) error {
 	before, err := t.of(link)
 	if err != nil {
@@ -31,7 +31,8 @@ func (t *Table) Keep(link netlink.Link, do func() error) error {
 	return nil
 }
 
-// missing returns what only a has. A route with a gateway needs the others.
+// missing returns the routes that only a has. Those through a gateway have to be added
+// after the others, which make the gateway reachable.
 func missing(a, b []apply.Route) (direct, gateway []apply.Route) {
 	has := make(map[apply.Route]bool, len(b))
 	for _, r := range b {

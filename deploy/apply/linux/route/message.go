@@ -11,8 +11,8 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
-// routeOf spells the kernel's defaults as package apply does: as zero. A route
-// with several next hops has no link of its own.
+// routeOf parses a route and the index of its link. The kernel's default table and metric
+// become 0, as in package apply. The index is 0 for a route with several next hops.
 func routeOf(msg *nl.RtMsg, attrs []byte) (r apply.Route, link int) {
 	dst := nlmsg.Unspecified(int(msg.Family))
 	r.Table = int(msg.Table)
@@ -40,7 +40,7 @@ func routeOf(msg *nl.RtMsg, attrs []byte) (r apply.Route, link int) {
 	return r, link
 }
 
-// Dump goes through all routes of a family, in any table (rtnetlink(7)).
+// Dump calls each with every route of a family, in any table (rtnetlink(7)).
 func Dump(family int, each func(msg *nl.RtMsg, attrs []byte)) error {
 	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
 	req.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family)}})
@@ -53,14 +53,13 @@ func Dump(family int, each func(msg *nl.RtMsg, attrs []byte)) error {
 	})
 }
 
-// isNarrow reports whether a route says by itself that its path is narrow
-// (ip route … mtu 1400).
+// isNarrow reports whether the route itself has a small MTU (ip route … mtu 1400).
 func isNarrow(route []byte) bool {
 	mtu := MTU(route[unix.SizeofRtMsg:])
 	return mtu != 0 && mtu < Ethernet
 }
 
-// MTU finds the MTU that a route has of its own; 0: none.
+// MTU returns the MTU of the route itself, or 0 if it has none.
 func MTU(attrs []byte) int {
 	for kind, value := range nlmsg.Attributes(attrs) {
 		if kind != unix.RTA_METRICS {
@@ -75,5 +74,6 @@ func MTU(attrs []byte) int {
 	return 0
 }
 
-// Ethernet is how wide the path of the default MTU is, with the longest headers.
+// Ethernet is the smallest path MTU, in bytes, on which a tunnel of the default MTU fits,
+// with the longest headers.
 const Ethernet = apply.DefaultMTU + 80

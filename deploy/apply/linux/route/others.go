@@ -14,20 +14,20 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// A besides collects the routes of others while those of the link are read: nil
-// collects nothing.
+// A besides collects the routes of other interfaces while those of the link are read. A nil
+// one collects nothing.
 type besides struct {
 	nl       *netlink.Handle
 	table    int
 	prefixes map[netip.Prefix]bool
-	lengths  [2][129]bool // of the prefixes, by family
+	lengths  [2][129]bool // which lengths the prefixes have, by family
 	links    map[int]netlink.Link
 
 	found  []apply.OtherRoute // of the family that is being read
 	digest uint64
 }
 
-// begin is called before a family is read, or read once more.
+// begin is called before a family is read, and before each retry.
 func (b *besides) begin() {
 	if b != nil {
 		b.found, b.digest = nil, 0
@@ -68,7 +68,7 @@ func familyIndex(a netip.Addr) int {
 	return 1
 }
 
-// add looks at a route of another interface, or of none.
+// add considers a route of another interface, or of none.
 func (b *besides) add(msg *nl.RtMsg, r apply.Route, oif int) {
 	if b == nil || r.Table != b.table {
 		return
@@ -93,7 +93,7 @@ func (b *besides) add(msg *nl.RtMsg, r apply.Route, oif int) {
 	b.found = append(b.found, o)
 }
 
-// concerns reports whether prefix is one of the view's, or a part of one.
+// concerns reports whether prefix is one of the view's, or lies within one.
 func (b *besides) concerns(prefix netip.Prefix) bool {
 	for bits := range prefix.Bits() + 1 {
 		if !b.lengths[familyIndex(prefix.Addr())][bits] {
@@ -123,8 +123,8 @@ func (b *besides) name(oif int) (name string, isTunnel bool) {
 	return name, nlmsg.KindOf(link) == "wireguard" || err == nil
 }
 
-// digestOfRoute is a hash of a route (FNV-1a). The sum of those of many does not
-// depend on their order.
+// digestOfRoute is a hash (FNV-1a) of a route. The sum of the hashes of many routes does
+// not depend on their order.
 func digestOfRoute(msg *nl.RtMsg, r apply.Route, oif int) uint64 {
 	const offset, prime = 14695981039346656037, 1099511628211
 	h := uint64(offset)

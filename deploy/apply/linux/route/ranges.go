@@ -7,13 +7,13 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// ranges are prefixes that are no single addresses, by their length.
+// ranges is a set of prefixes of more than one address, with the lengths that occur.
 type ranges struct {
 	prefixes map[netip.Prefix]bool
 	bits     []int
 }
 
-// rangesOf are those that a view's addresses and routes send into the tunnel.
+// rangesOf returns the prefixes that the view's addresses and routes send into the tunnel.
 func rangesOf(view *tunnel.View) (r ranges) {
 	for _, n := range view.Networks() {
 		r.add(n)

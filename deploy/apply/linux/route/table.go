@@ -13,27 +13,27 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// A Table reads and changes the routes of the host's tables. It is for one goroutine.
+// A Table reads and changes routes in all of the host's routing tables. It is not safe for
+// concurrent use.
 type Table struct {
 	nl       *netlink.Handle
-	mine     map[apply.Route]bool // of the link, while routes are being removed
-	expected int                  // about so many routes, as in the view
-	narrow   bool                 // a route that was read says that its path is narrow
+	mine     map[apply.Route]bool // the link's routes, while some are being removed
+	expected int                  // an estimate, from the view
+	narrow   bool                 // whether a route that was read has a small MTU
 }
 
-// New returns the tables that a handle leads to.
+// New returns the routing tables of the handle's network namespace.
 func New(nl *netlink.Handle) *Table { return &Table{nl: nl} }
 
-// Expect says how many routes a link has, about, so that there is room for them.
+// Expect sets about how many routes the link has, for the allocation.
 func (t *Table) Expect(routes int) { t.expected = routes }
 
-// Narrow reports whether a route that was read by the last [Table.Observe] says by
-// itself that its path is narrow.
+// Narrow reports whether a route that the last [Table.Observe] read has a small MTU itself.
 func (t *Table) Narrow() bool { return t.narrow }
 
-// Observe reads the routes of both families in one look: those through the link, in any
-// table, and of other interfaces what lies within the prefixes of the view, or is in the
-// way of it. Link 0 is none.
+// Observe reads the routes of both families: those through the link, in any table, and of
+// other interfaces those that lie within the prefixes of the view or conflict with it. Link
+// is an index, or 0 for none.
 func (t *Table) Observe(link int, view *tunnel.View, s *apply.State) error {
 	t.narrow = false
 	return t.observe(link, rangesOf(view), t.newBesides(view), s)
@@ -67,16 +67,16 @@ func (t *Table) observe(link int, within ranges, others *besides, s *apply.State
 	return nil
 }
 
-// A foundRoute is a route of the kernel's.
+// A foundRoute is a route that the kernel has.
 type foundRoute struct {
 	apply.Route
 	link      int
 	connected bool // made by the kernel itself, with an address
 }
 
-// read reads the routes of a family (rtnetlink(7)). Of the link's own it
-// leaves out what routers advertised, and what the kernel made, but for the
-// prefixes of addresses.
+// read reads the routes of a family (rtnetlink(7)). Of the link's own routes it leaves out
+// those from router advertisements and those that the kernel made, other than the prefixes
+// of addresses.
 func (t *Table) read(link, family int, within ranges, others *besides) (routes []foundRoute, err error) {
 	socket, err := nlmsg.OpenSocket(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -113,12 +113,13 @@ func (t *Table) read(link, family int, within ranges, others *besides) (routes [
 	return routes, err
 }
 
-// isSetOn reports whether somebody put the route on the link, or its address did.
+// isSetOn reports whether somebody added the route to the link, or the kernel did for an
+// address.
 func (r *foundRoute) isSetOn(msg *nl.RtMsg) bool {
 	return msg.Type == unix.RTN_UNICAST && msg.Protocol != unix.RTPROT_RA && (!r.connected || r.Table == 0)
 }
 
-// of reads the routes that somebody put on the link, in any table.
+// of reads the routes that somebody added to the link, in any table.
 func (t *Table) of(link netlink.Link) ([]apply.Route, error) {
 	var s apply.State
 	err := t.observe(link.Attrs().Index, ranges{}, nil, &s)

@@ -12,8 +12,8 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
-// ObserveUnreachable reads the routes that lead nowhere of the metric of ours, where
-// the journal speaks of one.
+// ObserveUnreachable reads the unreachable routes that have the metric of ours, if the
+// journal has one.
 func (t *Table) ObserveUnreachable(s *apply.State, entries journal.Entries) error {
 	needed := false
 	for resource := range entries {
@@ -44,15 +44,16 @@ func readUnreachables(family int) (routes []apply.Unreachable, err error) {
 	return routes, err
 }
 
-// SetUnreachable makes a change of a route that leads nowhere.
+// SetUnreachable adds or removes an unreachable route. It is no error if it is there, or
+// gone, already.
 func (t *Table) SetUnreachable(c apply.UnreachableChange) error {
 	route := &netlink.Route{
 		Dst:      nlmsg.IPNet(c.Route.Prefix),
 		Table:    c.Route.Table,
 		Priority: apply.UnreachableMetric,
 		Type:     unix.RTN_UNREACHABLE,
-		// systemd-networkd takes away the routes of others that have no interface,
-		// but for the kernel's (ManageForeignRoutes= in networkd.conf(5)).
+		// systemd-networkd removes routes without an interface that it did not make, except
+		// those of protocol kernel (ManageForeignRoutes= in networkd.conf(5)).
 		Protocol: unix.RTPROT_KERNEL,
 	}
 	if c.Add {

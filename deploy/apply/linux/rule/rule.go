@@ -1,8 +1,8 @@
-// Package rule reads the rules of policy routing and changes those of a tunnel
-// (rules of ip-rule(8)).
+// Package rule reads and changes the rules of policy routing (ip-rule(8)).
 package rule
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -17,8 +17,8 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// Observe reads the rules that a tunnel could have made, where the view
-// could need some or the journal speaks of one.
+// Observe reads the rules of the kinds that a tunnel makes, if the view could need one or
+// the journal has one, and the tables and marks that any rule uses.
 func Observe(nl *netlink.Handle, s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	needed := view != nil && MayNeedPolicyRouting(view)
 	for resource := range entries {
@@ -45,15 +45,16 @@ func Observe(nl *netlink.Handle, s *apply.State, view *tunnel.View, entries jour
 	return nil
 }
 
-// list lists the rules of a family. A kernel without the family, as one booted
-// with ipv6.disable=1, has none, and says EAFNOSUPPORT (fib_nl_dumprule).
+// list returns the rules of a family. A kernel without IPv6, as one booted with
+// ipv6.disable=1, answers EAFNOSUPPORT (fib_nl_dumprule) and has none.
 func list(nl *netlink.Handle, family int) ([]netlink.Rule, error) {
 	rules, err := nlmsg.Retry(func() ([]netlink.Rule, error) { return nl.RuleList(family) })
 	return rules, nlmsg.Ignore(err, unix.EAFNOSUPPORT)
 }
 
-// MayNeedPolicyRouting reports whether a route could catch the encrypted packets: one in
-// which an endpoint lies, or one so wide that an endpoint not known yet may.
+// MayNeedPolicyRouting reports whether a route of the view could catch the encrypted
+// packets: a peer has an endpoint, which may lie in a route, or a route is so wide (shorter
+// than /8) that an endpoint that is not known yet may.
 func MayNeedPolicyRouting(view *tunnel.View) bool {
 	for i := range view.Routes {
 		if view.Routes[i].Prefix.Bits() < 8 {
@@ -68,8 +69,8 @@ func MayNeedPolicyRouting(view *tunnel.View) bool {
 	return false
 }
 
-// ruleOf returns r if it is of a kind that a tunnel makes: it looks at the mark
-// or suppresses short routes, and at nothing else.
+// ruleOf converts r, and reports whether it is of a kind that a tunnel makes: it matches a
+// mark or suppresses short prefixes, and matches nothing else.
 func ruleOf(r netlink.Rule, family int) (apply.Rule, bool) {
 	rule := apply.Rule{
 		IPv6:     family == netlink.FAMILY_V6,
@@ -97,14 +98,14 @@ func ruleOf(r netlink.Rule, family int) (apply.Rule, bool) {
 	return rule, rule.AtLeast > 0 || r.Mark != 0
 }
 
-// refuses reports whether r refuses what has not the mark. The library does not tell a
-// rule's action. Of those that look into a table all have one (fib4_rule_configure,
-// fib6_rule_configure).
+// refuses reports whether r rejects packets without the mark. The library does not return
+// the action of a rule, but every rule that looks into a table has one
+// (fib4_rule_configure, fib6_rule_configure).
 func refuses(r netlink.Rule) bool {
 	return r.Table == unix.RT_TABLE_UNSPEC && r.Invert && r.Goto < 0
 }
 
-// destination is the prefix that a rule is for.
+// destination returns the prefix that a rule matches.
 func destination(r netlink.Rule, family int) netip.Prefix {
 	if r.Dst == nil {
 		return netip.PrefixFrom(nlmsg.Unspecified(family), 0)
@@ -114,7 +115,7 @@ func destination(r netlink.Rule, family int) netip.Prefix {
 	return netip.PrefixFrom(addr, bits)
 }
 
-// markOf is the mark that a rule looks for.
+// markOf returns the mark that a rule matches.
 func markOf(r netlink.Rule) apply.Mark {
 	m := apply.Mark{Value: r.Mark}
 	if r.Mask != nil && *r.Mask != ^uint32(0) && r.Mark != 0 {
@@ -123,7 +124,7 @@ func markOf(r netlink.Rule) apply.Mark {
 	return m
 }
 
-// Set makes a change of a rule.
+// Set adds or removes a rule. It is no error if it is there, or gone, already.
 func Set(c apply.RuleChange) error {
 	r := netlink.NewRule()
 	r.Family = netlink.FAMILY_V4
@@ -153,17 +154,17 @@ func Set(c apply.RuleChange) error {
 		r.SuppressPrefixlen = c.Rule.AtLeast - 1
 	}
 	if c.Add {
-		// systemd-networkd takes away all rules that it did not make, whenever it
-		// configures any link, but for the kernel's
-		// (ManageForeignRoutingPolicyRules= in networkd.conf(5)). What went into
-		// the tunnel would go in the clear.
+		r.Type = cmp.Or(r.Type, unix.FR_ACT_TO_TBL) // look into the table, unless it refuses
+		// systemd-networkd removes all rules that it did not make, except those of protocol
+		// kernel, whenever it configures any link (ManageForeignRoutingPolicyRules= in
+		// networkd.conf(5)). Packets for the tunnel would then leave in the clear.
 		r.Protocol = unix.RTPROT_KERNEL
-		return nlmsg.Ignore(changeRule(r, true), unix.EEXIST)
+		return nlmsg.Ignore(send(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, r), unix.EEXIST)
 	}
-	return nlmsg.Ignore(changeRule(r, false), unix.ENOENT)
+	return nlmsg.Ignore(send(unix.RTM_DELRULE, 0, r), unix.ENOENT)
 }
 
-// ByMark are the rules of others that look at the mark of a packet.
+// ByMark returns the IPv4 rules of others that match a mark, in words for the user.
 func ByMark(nl *netlink.Handle, ours journal.Entries) (signs []string) {
 	rules, err := list(nl, netlink.FAMILY_V4)
 	if err != nil {

@@ -17,11 +17,11 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// managerSigns is how a program that manages networks shows on a host.
+// A managerSigns says how to recognise a network manager on a host.
 type managerSigns struct {
 	name     string
-	programs []string // any of them: it is installed
-	sign     string   // it runs, or did
+	programs []string // paths; it is installed if one of them is there
+	sign     string   // path; there while it runs, and sometimes after
 }
 
 var managers = []managerSigns{
@@ -34,8 +34,8 @@ func signOf(manager string) string {
 	return managers[slices.IndexFunc(managers, func(m managerSigns) bool { return m.name == manager })].sign
 }
 
-// ObserveManagers finds who may manage the host's network besides us, and how each
-// stands to the link. For down it is enough to know who runs.
+// ObserveManagers finds the network managers that run or are installed, and whether each of
+// them manages the link. A down, without a view, needs only those that run.
 func ObserveManagers(ctx context.Context, name string, s *apply.State, view *tunnel.View) {
 	for _, m := range managers {
 		runs := exists(m.sign)
@@ -59,12 +59,12 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// networkFolders are where systemd-networkd looks for its files.
+// networkFolders are the directories in which systemd-networkd looks for its files.
 var networkFolders = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network",
 	"/usr/lib/systemd/network"}
 
-// unmanagedFile is where the manager is to read that it leaves the link alone, and
-// whether it does.
+// unmanagedFile returns the file that tells the manager to leave the link alone, and
+// whether it is there and the manager can read it.
 func unmanagedFile(link, manager string) (file string, reads bool) {
 	file = apply.ManagerFile(link, manager)
 	if manager == apply.Networkd && precedes(networkFolders, filepath.Base(file)) {
@@ -74,14 +74,14 @@ func unmanagedFile(link, manager string) (file string, reads bool) {
 	return file, err == nil && string(text) == apply.UnmanagedText(link, manager)+"\n" && forAll(file)
 }
 
-// A BootFile is a file that is there before anything is applied.
+// A BootFile is a file that has to be there before anything is applied.
 type BootFile struct {
 	Path string
 	Text []byte
 }
 
-// UnmanagedAtBoot are the files that say to the managers that are installed, from
-// their own start on, what apply says below /run.
+// UnmanagedAtBoot returns files for /etc that tell the installed managers to leave the link
+// alone from their start on, as those that apply writes below /run do later.
 func UnmanagedAtBoot(link string) (files []BootFile) {
 	for _, m := range managers {
 		if !slices.ContainsFunc(m.programs, exists) {
@@ -94,10 +94,11 @@ func UnmanagedAtBoot(link string) (files []BootFile) {
 	return files
 }
 
-// precedes reports whether a .network file of somebody else comes before ours.
+// precedes reports whether a .network file of somebody else comes before ours in lexical
+// order.
 func precedes(folders []string, ours string) bool {
 	for _, folder := range folders {
-		files, _ := os.ReadDir(folder) // one that is not there has none
+		files, _ := os.ReadDir(folder) // a directory that is missing has no files
 		for _, f := range files {
 			name := f.Name()
 			if filepath.Ext(name) == ".network" && name < ours && !strings.Contains(name, "wgkeys-") {
@@ -108,7 +109,7 @@ func precedes(folders []string, ours string) bool {
 	return false
 }
 
-// forAll reports whether everybody can read the file and pass its folder:
+// forAll reports whether everybody can read the file and search its directory:
 // systemd-networkd runs as a user of its own.
 func forAll(file string) bool {
 	f, err := os.Stat(file)
@@ -119,7 +120,8 @@ func forAll(file string) bool {
 	return err == nil && dir.Mode().Perm()&0o555 == 0o555
 }
 
-// Taken is what a manager that runs calls a link that it has; "": it has not.
+// Taken returns the state of the link in the manager's own words if the manager runs and
+// manages it; otherwise "".
 func Taken(ctx context.Context, link, manager string) string {
 	if !Running(ctx, manager) {
 		return ""
@@ -127,7 +129,7 @@ func Taken(ctx context.Context, link, manager string) string {
 	return takenBy(ctx, link, manager)
 }
 
-// takenBy returns what the manager itself calls the link, where it has taken it.
+// takenBy is [Taken] for a manager that runs.
 func takenBy(ctx context.Context, link, manager string) string {
 	if manager == apply.Networkd {
 		return takenByNetworkd(ctx, link)
@@ -135,8 +137,8 @@ func takenBy(ctx context.Context, link, manager string) string {
 	return takenByNetworkManager(ctx, link)
 }
 
-// takenByNetworkd asks for a line of number, name, type, and two states, and where
-// the link is taken for the file by which it is.
+// takenByNetworkd parses the output of networkctl list, a line of index, name, type and two
+// states, and for a managed link adds the file that networkctl status names.
 func takenByNetworkd(ctx context.Context, link string) string {
 	words := strings.Fields(ask(ctx, "networkctl", "--no-pager", "--no-legend", "list", link))
 	if len(words) < 5 {
@@ -156,11 +158,11 @@ func takenByNetworkd(ctx context.Context, link string) string {
 	return state
 }
 
-// unmanagedState is NM_DEVICE_STATE_UNMANAGED; what is below is not known yet.
+// unmanagedState is NM_DEVICE_STATE_UNMANAGED; below it is NM_DEVICE_STATE_UNKNOWN.
 const unmanagedState = 10
 
-// takenByNetworkManager asks for the state, a number and its words:
-// "100 (connected (externally))".
+// takenByNetworkManager parses the state that nmcli prints, a number and words: "100
+// (connected (externally))".
 func takenByNetworkManager(ctx context.Context, link string) string {
 	out := ask(ctx, "nmcli", "-g", "GENERAL.STATE", "device", "show", link)
 	number, words, _ := strings.Cut(strings.TrimSpace(out), " ")
@@ -170,8 +172,8 @@ func takenByNetworkManager(ctx context.Context, link string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(words, "("), ")")
 }
 
-// SetManager writes or removes the manager's file and has it read again. A
-// manager that does not answer now reads the file when it starts.
+// SetManager writes or removes the manager's file and makes the manager read it. If the
+// manager does not answer now, it reads the file when it starts.
 func SetManager(ctx context.Context, c apply.ManagerChange) error {
 	files := []string{apply.ManagerFile(c.Link, c.Manager)}
 	if c.Manager == apply.Networkd {
@@ -180,7 +182,7 @@ func SetManager(ctx context.Context, c apply.ManagerChange) error {
 	if c.Add {
 		if err := WriteForAll(c.File, []byte(apply.UnmanagedText(c.Link, c.Manager)+"\n"), 0o644); err != nil {
 			if !exists(signOf(c.Manager)) {
-				return nil // it is not there to take anything, and the next plan says so
+				return nil // it is not running, so it cannot take the link; the next plan tries again
 			}
 			return err
 		}
@@ -197,9 +199,9 @@ func SetManager(ctx context.Context, c apply.ManagerChange) error {
 	return nil
 }
 
-// WriteForAll writes a file that everybody can read, and makes its folders so that
-// everybody can pass, whatever the umask: that of the unit is 0077, and so may a
-// root shell's be.
+// WriteForAll writes a file that everybody can read. It makes its directories searchable
+// for everybody whatever the umask is, which is 0077 in the unit and may be in a root
+// shell.
 func WriteForAll(file string, text []byte, mode os.FileMode) error {
 	dir := filepath.Dir(file)
 	for _, d := range []string{filepath.Dir(dir), dir} {
@@ -217,8 +219,8 @@ func WriteForAll(file string, text []byte, mode os.FileMode) error {
 	return journal.WriteFile(file, text, mode)
 }
 
-// haveRead has a manager that runs read its files again. NetworkManager keeps what
-// it took ("connected (externally)") until it is told of the interface itself.
+// haveRead makes a running manager read its files again. NetworkManager keeps a link that
+// it took before ("connected (externally)") until it is set to unmanaged by name.
 func haveRead(ctx context.Context, c apply.ManagerChange) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -234,9 +236,9 @@ func haveRead(ctx context.Context, c apply.ManagerChange) {
 	}
 }
 
-// Running reports whether there is somebody to tell: what a program left behind
-// that was stopped is no sign of life, and to ask would start it, by its socket or
-// by its name on the bus.
+// Running reports whether the manager runs. What a stopped program left in /run is no
+// proof, and asking the program itself would start it, by its socket or its name on the
+// bus.
 func Running(ctx context.Context, manager string) bool {
 	if !exists(signOf(manager)) {
 		return false

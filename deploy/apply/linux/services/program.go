@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// runProgram runs a program, whose error has what it said.
+// runProgram runs a program. The error has the program's output.
 func runProgram(ctx context.Context, stdin, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -19,8 +19,8 @@ func runProgram(ctx context.Context, stdin, name string, args ...string) error {
 	return nil
 }
 
-// ask returns what a manager's program says in English; "" where the manager does
-// not run, or does not know the link.
+// ask returns the output of a manager's program, in English, or "" if it fails: the manager
+// does not run, or does not know the link.
 func ask(ctx context.Context, program string, args ...string) string {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -1,5 +1,6 @@
-// Package services tells the programs of a host that have a say in an interface of the
-// tunnel: what takes its resolvers, and the managers that are to leave it alone.
+// Package services configures the programs of a host that act on the tunnel's interface:
+// the resolver, which is given the tunnel's DNS servers, and the network managers, which
+// have to leave the interface alone.
 package services
 
 import (
@@ -18,8 +19,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// ObserveResolver finds what takes the link's resolvers, where the view asks for
-// some or the journal speaks of it.
+// ObserveResolver finds the program that takes resolvers by link, if the view has some or
+// the journal says that they were set.
 func ObserveResolver(name string, s *apply.State, view *tunnel.View, entries journal.Entries) {
 	_, known := entries[apply.DNSChange{Link: name}.Resource()]
 	if !known && (view == nil || view.DNS == nil) {
@@ -32,7 +33,7 @@ func ObserveResolver(name string, s *apply.State, view *tunnel.View, entries jou
 	s.ForgotDNS = known && forgotten(s)
 }
 
-// resolver tells what on this host takes resolvers by link.
+// resolver returns the program on this host that takes resolvers by link, or "".
 func resolver() string {
 	if _, err := os.Stat("/run/systemd/resolve/io.systemd.Resolve"); err == nil {
 		if _, err := exec.LookPath("resolvectl"); err == nil {
@@ -45,20 +46,20 @@ func resolver() string {
 	return ""
 }
 
-// isResolvectl reports whether a resolvconf is systemd-resolved's own, which can do
-// nothing where that does not run (resolvectl(1), "compatibility with resolvconf").
+// isResolvectl reports whether the program resolvconf is systemd-resolved's, which needs
+// systemd-resolved to run (resolvectl(1), "compatibility with resolvconf").
 func isResolvectl(path string) bool {
 	target, err := filepath.EvalSymlinks(path)
 	return err == nil && filepath.Base(target) == "resolvectl"
 }
 
-// firstInOrder is a prefix that puts a record before those of the uplinks: the
-// tunnel's resolvers are to be asked first.
+// firstInOrder returns a prefix for the name of a record that puts it before those of the
+// uplinks, so that the tunnel's resolvers are asked first.
 //
-// Debian's resolvconf orders records by the patterns of a file; the first that is
-// a word and a star, "tun*", is for tunnels, as wg-quick(8) has it. openresolv
-// has "vpn" in its dynamic_order (resolvconf.conf(5)). A metric of 0 would put
-// the record last there, behind all that have none.
+// Debian's resolvconf orders records by the patterns in a file; the first that is a word
+// and a star, "tun*", is for tunnels, and wg-quick(8) uses it too. openresolv has "vpn" in
+// its dynamic_order (resolvconf.conf(5)). A metric of 0 would put the record last there,
+// behind all that have none.
 func firstInOrder() string {
 	f, err := os.Open("/etc/resolvconf/interface-order")
 	if err != nil {
@@ -74,8 +75,7 @@ func firstInOrder() string {
 	return ""
 }
 
-// forgotten reports whether the resolver, as far as its own files tell, knows
-// nothing of the link.
+// forgotten reports whether the resolver's own files no longer have the link.
 func forgotten(s *apply.State) bool {
 	folders, record := []string{"/run/systemd/resolve/netif"}, strconv.Itoa(s.LinkIndex)
 	if s.Resolver == apply.Resolvconf {
@@ -96,7 +96,8 @@ func forgotten(s *apply.State) bool {
 	return known
 }
 
-// SetDNS tells the host's resolver. What is removed may be gone already.
+// SetDNS sets or removes the resolvers of the link. Removing them is no error if they are
+// gone already.
 func SetDNS(ctx context.Context, c apply.DNSChange) error {
 	switch {
 	case c.Resolver == apply.Resolved && c.New == nil:
@@ -124,7 +125,7 @@ func setResolved(ctx context.Context, c apply.DNSChange) error {
 		return err
 	}
 	if domains == nil {
-		domains = []string{""} // none, also where there were some
+		domains = []string{""} // an empty domain removes those that were set
 	}
 	return runProgram(ctx, "", "resolvectl", append([]string{"domain", c.Link}, domains...)...)
 }

@@ -11,13 +11,13 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// Fixed are the parameters that cannot be set. To open one for writing changes
-// nothing, and meets all that a write would (proc_sys_permission).
+// Fixed returns the parameters that cannot be set, with the reason. It opens each for
+// writing, which changes nothing and is checked as a write is (proc_sys_permission).
 func (r *Root) Fixed(sysctls map[string]string) map[string]string {
 	var fixed map[string]string
 	for key := range sysctls {
 		if path.Base(key) == "forwarding" && path.Base(path.Dir(key)) != "all" {
-			continue // the kernel sets it along with that of all
+			continue // the kernel sets it together with conf/all/forwarding
 		}
 		f, err := r.root.OpenFile(key, os.O_WRONLY, 0)
 		why := ""

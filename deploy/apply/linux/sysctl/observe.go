@@ -11,8 +11,8 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// Observe reads the parameters that the view and the journal speak of,
-// and all that forwarding changes along with it.
+// Observe reads the parameters that the view and the journal have, and those that the
+// kernel changes together with forwarding.
 func (r *Root) Observe(name string, s *apply.State, view *tunnel.View, entries journal.Entries) error {
 	want, err := r.wanted(name, s, view, entries)
 	if err != nil {
@@ -31,7 +31,7 @@ func (r *Root) Observe(name string, s *apply.State, view *tunnel.View, entries j
 	return nil
 }
 
-// wanted are the parameters that a plan may look at.
+// wanted returns the keys of the parameters that a plan may look at.
 func (r *Root) wanted(name string, s *apply.State, view *tunnel.View,
 	entries journal.Entries) (map[string]bool, error) {
 	want := map[string]bool{
@@ -48,7 +48,7 @@ func (r *Root) wanted(name string, s *apply.State, view *tunnel.View,
 		for key := range view.Sysctls {
 			if file, err := tunnel.SysctlPath(key); err == nil {
 				want[file] = true
-				// what a link that is not there yet will begin with
+				// what a new link starts with
 				want[strings.Replace(file, "/"+name+"/", "/default/", 1)] = true
 			}
 		}
@@ -72,8 +72,8 @@ func (r *Root) wanted(name string, s *apply.State, view *tunnel.View,
 	return want, nil
 }
 
-// forwardingKeys are the parameters with which forwarding is turned on, and
-// those of every interface that the kernel sets along with them.
+// forwardingKeys returns the parameters that turn on forwarding, and those of every
+// interface that the kernel sets together with them.
 func (r *Root) forwardingKeys() ([]string, error) {
 	keys := []string{"net/ipv4/ip_forward", "net/ipv4/conf/all/accept_redirects"}
 	for _, family := range []string{"net/ipv4/conf", "net/ipv6/conf"} {

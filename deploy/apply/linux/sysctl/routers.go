@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PromoteSecondaries turns promote_secondaries of a link on, which a fresh link has off.
+// PromoteSecondaries turns on promote_secondaries for a link and returns a function that
+// restores the old value. If /proc/sys is read-only, it does nothing.
 func (r *Root) PromoteSecondaries(link string) (putBack func() error, err error) {
 	key := "net/ipv4/conf/" + link + "/promote_secondaries"
 	was, err := r.Read(key)
@@ -22,10 +23,10 @@ func (r *Root) PromoteSecondaries(link string) (putBack func() error, err error)
 	return func() error { return r.write(key, strings.TrimSpace(was)) }, err
 }
 
-// HearNoRouters has a new link of ours take no router advertisements. It would
-// where the host forwards: the default for new interfaces is accept_ra=2 then,
-// and a peer could make itself the host's default route. Where parameters cannot
-// be changed the default is not ours either.
+// HearNoRouters makes the tunnel's new link ignore router advertisements. Where the host
+// forwards, new links have accept_ra=2 by default, and a peer could make itself the host's
+// default router. It is no error where parameters cannot be changed: then the default was
+// not changed by us either.
 func (r *Root) HearNoRouters(link string) error {
 	err := r.write("net/ipv6/conf/"+link+"/accept_ra", "0")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {

@@ -1,4 +1,4 @@
-// Package sysctl reads and sets the kernel's parameters below /proc/sys.
+// Package sysctl reads and sets kernel parameters below /proc/sys.
 package sysctl
 
 import (
@@ -8,11 +8,11 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A Root is /proc/sys, which no name can escape from. A parameter's key is its path
-// there: net/ipv4/ip_forward.
+// A Root is /proc/sys; no key can escape from it. The key of a parameter is its path there,
+// such as net/ipv4/ip_forward.
 type Root struct{ root *os.Root }
 
-// Open opens it. It needs no rights; to set a parameter does.
+// Open opens /proc/sys. It needs no privileges; setting a parameter does.
 func Open() (*Root, error) {
 	root, err := os.OpenRoot("/proc/sys")
 	if err != nil {
@@ -21,10 +21,10 @@ func Open() (*Root, error) {
 	return &Root{root}, nil
 }
 
-// Close closes it.
+// Close closes /proc/sys.
 func (r *Root) Close() { r.root.Close() }
 
-// Read returns a parameter as the kernel spells it, with a line break.
+// Read returns the value of a parameter as the kernel prints it, with its newline.
 func (r *Root) Read(key string) (string, error) {
 	text, err := r.root.ReadFile(key)
 	return string(text), err

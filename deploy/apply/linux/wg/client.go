@@ -1,6 +1,5 @@
-// Package wg reads and configures WireGuard, the kernel's and that of devices in user
-// space: its keys, its peers and what they are allowed. The links that it works on are
-// others' business.
+// Package wg reads and configures WireGuard devices, of the kernel and in user space: their
+// keys, their peers and the peers' allowed IPs. It does not make or remove links.
 package wg
 
 import (
@@ -15,17 +14,17 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A Client reads and configures WireGuard, the kernel's and that of devices in user
-// space. It keeps the keys that it has read, so that a change of them can be undone.
-// It is for one goroutine.
+// A Client reads and configures WireGuard devices. It keeps the keys that it has read, so
+// that a change of them can be undone. It is not safe for concurrent use.
 type Client struct {
 	ctl *wgctrl.Client
 	keys
 	asked    question
-	expected int // about so many peers, as in the view
+	expected int // an estimate, from the view
 }
 
-// Open connects to WireGuard. It needs no rights; changing anything does.
+// Open connects to WireGuard. It needs no privileges; changing anything needs
+// CAP_NET_ADMIN.
 func Open() (*Client, error) {
 	ctl, err := dial()
 	if err != nil {
@@ -45,17 +44,17 @@ func dial() (*wgctrl.Client, error) {
 	return ctl, nil
 }
 
-// Close ends the connections.
+// Close closes the sockets.
 func (k *Client) Close() {
 	k.ctl.Close()
 	k.asked.end()
 }
 
-// Expect says how many peers a device has, about, so that there is room for them.
+// Expect sets about how many peers the device has, for the allocation.
 func (k *Client) Expect(peers int) { k.expected = peers }
 
-// Ask has a device in user space begin to answer, unless it has been asked
-// already. The kernel's own is asked when its answer is read.
+// Ask makes a device in user space start to answer, unless it has been asked already. The
+// kernel is asked when the answer is read.
 func (k *Client) Ask(name, kind string) error {
 	if kind != "tun" || k.asked.name == name {
 		return nil
@@ -63,9 +62,9 @@ func (k *Client) Ask(name, kind string) error {
 	return k.asked.ask(name)
 }
 
-// Observe reads the WireGuard half of the link. The keys that it holds
-// now are kept, so that a change of them can be undone. An interface of another
-// kind, or one whose user space is gone, has none.
+// Observe reads the device of the link into s. It keeps the keys that the device has, so
+// that a change of them can be undone. There is nothing to read from an interface of
+// another kind, or from one whose process in user space is gone.
 func (k *Client) Observe(name string, s *apply.State) error {
 	defer k.asked.end()
 	a := &answer{keys: &k.keys, state: s, expected: k.expected}

@@ -11,10 +11,13 @@ import (
 	"wgkeys/deploy/apply/linux/nlmsg"
 )
 
+// SetDevice sets the private key, the listen port and the mark, where they change. If the
+// port or the mark of a running device changes, peers with a session get a packet, from which
+// they learn the new endpoint.
 func (k *Client) SetDevice(c apply.DeviceChange) error {
 	var cfg wgtypes.Config
 	if c.Old.PublicKey != c.New.PublicKey {
-		key := wgtypes.Key{} // clears it
+		key := wgtypes.Key{} // all zero removes the key
 		if !c.New.PublicKey.IsZero() {
 			private, ok := k.private[c.New.PublicKey]
 			if !ok {
@@ -46,7 +49,7 @@ func errNoDevice(err error) error {
 	return nlmsg.Reason(err)
 }
 
-// ListenPort is that of a device; 0: there is no device, or it has none.
+// ListenPort returns the listen port of a device, or 0 if there is no device or no port.
 func (k *Client) ListenPort(name string) int {
 	d, err := k.ctl.Device(name)
 	if err != nil {
@@ -55,7 +58,7 @@ func (k *Client) ListenPort(name string) int {
 	return d.ListenPort
 }
 
-// RemovePeers takes all peers from a device that is about to go.
+// RemovePeers removes all peers of a device that is about to go. Errors are ignored.
 func (k *Client) RemovePeers(name string) {
 	k.ctl.ConfigureDevice(name, wgtypes.Config{ReplacePeers: true})
 }

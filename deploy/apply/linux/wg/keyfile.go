@@ -14,8 +14,8 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// readKey reads a key file that only its owner can read, and a group that somebody
-// gave it to.
+// readKey reads a key file. It refuses one that others can read, unless it is a group that
+// somebody chose.
 func readKey[K any](path, host string, parse func([]byte) (K, error)) (key K, err error) {
 	push := "wgkeys push " + host
 	// Opening a FIFO would wait for somebody to write to it (fifo(7)).
@@ -58,7 +58,7 @@ func chosenReaders(info fs.FileInfo) bool {
 	return chosen
 }
 
-// ownedByUs reports whether a file is root's, or of the user that runs this.
+// ownedByUs reports whether a file belongs to root or to the user of this process.
 func ownedByUs(info fs.FileInfo) bool {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	return ok && (s.Uid == 0 || int(s.Uid) == os.Geteuid())
@@ -71,8 +71,8 @@ func hintFor(err error, push string) string {
 	return push
 }
 
-// ReadPrivateKey reads a private key file that only its owner can read. Host is
-// whose it is, for the hint.
+// ReadPrivateKey reads a private key file that only its owner can read. Host is the name of
+// this host, for the hint in the error.
 func ReadPrivateKey(path, host string) (keyring.PrivateKey, error) {
 	return readKey(path, host, keyring.ParsePrivateKey)
 }

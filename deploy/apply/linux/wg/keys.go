@@ -8,21 +8,21 @@ import (
 	"wgkeys/keyring"
 )
 
-// keys are what was read: a change of them can be undone.
+// keys are the secret keys that were read, so that a change of them can be undone.
 type keys struct {
 	private map[keyring.PublicKey]keyring.PrivateKey
 	psks    map[string]keyring.PresharedKey // by fingerprint
-	held    map[string]string               // fingerprints by key file; see Hold
+	held    map[string]string               // fingerprints, by key file; see [keys.Hold]
 }
 
-// ForgetKeys forgets the keys that were read.
+// ForgetKeys drops the keys that were read.
 func (k *keys) ForgetKeys() {
 	clear(k.private)
 	clear(k.psks)
 }
 
-// Hold has plans go back to these preshared keys, by key file, also where a file
-// holds another one by then, or is gone.
+// Hold makes plans use the preshared keys with these fingerprints, by key file, even where
+// the file holds another key by then or is gone.
 func (k *keys) Hold(fingerprints map[string]string) { k.held = fingerprints }
 
 // holdPrivate keeps a private key of the device and returns its public key.
@@ -33,7 +33,7 @@ func (k *keys) holdPrivate(private wgtypes.Key) keyring.PublicKey {
 	return public
 }
 
-// holdPSK keeps a preshared key of a peer and returns its fingerprint.
+// holdPSK keeps a preshared key of a peer and returns its fingerprint, or "" for none.
 func (k *keys) holdPSK(key wgtypes.Key) string {
 	if key == (wgtypes.Key{}) {
 		return ""
@@ -44,12 +44,12 @@ func (k *keys) holdPSK(key wgtypes.Key) string {
 	return fingerprint
 }
 
-// ReadKeyFiles reads the preshared keys, and the private key where the kernel
-// has not got it yet: a config change opens no private key file.
+// ReadKeyFiles reads the preshared keys, and the private key if the kernel does not have
+// it: a change of the configuration alone opens no private key file.
 func (k *keys) ReadKeyFiles(view *tunnel.View, s *apply.State) {
 	s.KeyFiles = map[string]apply.KeyFile{}
 	if old, ok := k.private[view.PublicKey]; ok && s.Device.PublicKey != view.PublicKey {
-		// It was the kernel's before, and is to be so again.
+		// The device had this key before, and is to have it again.
 		s.KeyFiles[view.PrivateKeyFile] = apply.KeyFile{PublicKey: old.PublicKey()}
 	} else if !ok {
 		key, err := readKey(view.PrivateKeyFile, view.Host, keyring.ParsePrivateKey)

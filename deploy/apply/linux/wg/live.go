@@ -13,14 +13,14 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
-// A Device is the device of one tunnel, as a rotation works on it: it looks again and
-// again, changes a key at once, and remembers none. It is for one goroutine at a time.
+// A Device is the device of one tunnel during a rotation. It is read again and again, its
+// keys are changed one at a time, and none are kept. It is not safe for concurrent use.
 type Device struct {
 	ctl  *wgctrl.Client
 	name string
 }
 
-// OpenDevice connects to the device of a tunnel, which may come later.
+// OpenDevice connects to WireGuard for the device of a tunnel, which need not exist yet.
 func OpenDevice(name string) (*Device, error) {
 	ctl, err := dial()
 	if err != nil {
@@ -29,29 +29,29 @@ func OpenDevice(name string) (*Device, error) {
 	return &Device{ctl: ctl, name: name}, nil
 }
 
-// Close ends the connections.
+// Close closes the sockets.
 func (d *Device) Close() { d.ctl.Close() }
 
-// A Live is a device as it was at one moment.
+// A Live is the state of a device at one moment.
 type Live struct {
 	PublicKey  keyring.PublicKey
 	ListenPort int
 	Peers      map[keyring.PublicKey]LivePeer
 }
 
-// A LivePeer is one of its peers.
+// A LivePeer is the state of one peer.
 type LivePeer struct {
 	Endpoint       string    // OUTSIDE; "": none
-	Handshake      time.Time // the last one; zero: never
+	Handshake      time.Time // the time of the last one; zero if there was none
 	Received, Sent int64     // bytes, OUTSIDE
-	AllowedIPs     int       // how many
+	AllowedIPs     int       // their number
 }
 
-// Look reads a device that is asked again and again, each millisecond: it keeps no keys.
-// Where there is none the error is [fs.ErrNotExist].
+// Look reads the device. The error is [fs.ErrNotExist] if there is none. It is called every
+// millisecond or so, and keeps no keys.
 func (d *Device) Look() (Live, error) {
 	dev, err := d.device()
-	if errors.Is(err, unix.ECONNREFUSED) { // the socket of a device that was killed
+	if errors.Is(err, unix.ECONNREFUSED) { // the device was killed
 		err = fs.ErrNotExist
 	}
 	if err != nil {
@@ -62,7 +62,7 @@ func (d *Device) Look() (Live, error) {
 	for i := range dev.Peers {
 		p := &dev.Peers[i]
 		peer := LivePeer{Received: p.ReceiveBytes, Sent: p.TransmitBytes, AllowedIPs: len(p.AllowedIPs)}
-		if p.LastHandshakeTime.Unix() > 0 { // a device in user space says 1970 for never
+		if p.LastHandshakeTime.Unix() > 0 { // a device in user space says 1970 if there was none
 			peer.Handshake = p.LastHandshakeTime
 		}
 		if p.Endpoint != nil {
@@ -73,7 +73,7 @@ func (d *Device) Look() (Live, error) {
 	return live, nil
 }
 
-// device asks the device, and not for ever: see [silence].
+// device reads the device, with a timeout; see [silence].
 func (d *Device) device() (*wgtypes.Device, error) {
 	type answer struct {
 		dev *wgtypes.Device

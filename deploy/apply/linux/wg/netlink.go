@@ -15,19 +15,17 @@ import (
 	"wgkeys/keyring"
 )
 
-// The two long lists of the kernel, peers and routes, are read from its messages
-// without a value for each attribute: ten thousand of each took longer to
-// allocate than the kernel takes to tell them.
+// The kernel's two long lists, peers and routes, are parsed without an allocation for each
+// attribute: for ten thousand of them, the allocations took longer than the kernel's answer.
 
-// An answer is what a device says of itself, as it is read.
+// An answer is where the description of a device goes as it is read.
 type answer struct {
 	keys     *keys
 	state    *apply.State
-	expected int // about so many peers
+	expected int // an estimate of the number of peers
 }
 
-// readDevice reads the kernel's own device: WG_CMD_GET_DEVICE of
-// include/uapi/linux/wireguard.h.
+// readDevice reads a device of the kernel (WG_CMD_GET_DEVICE in linux/wireguard.h).
 func readDevice(name string, a *answer) error {
 	wireguard, err := nlmsg.OpenGeneric(unix.WG_GENL_NAME)
 	if err != nil {
@@ -66,8 +64,8 @@ func (a *answer) addDevice(attrs []byte) {
 	}
 }
 
-// addPeer adds a peer, or to the last one what did not fit into the message
-// before.
+// addPeer adds a peer, or continues the last one, whose allowed IPs may be spread over
+// several messages.
 func (a *answer) addPeer(attrs []byte) {
 	s := a.state
 	key, ok := peerKey(attrs)
@@ -100,8 +98,8 @@ func (a *answer) addPeer(attrs []byte) {
 	}
 }
 
-// peerKey is the first attribute of a peer that is its key: get_peer in the kernel's
-// netlink.c.
+// peerKey returns the public key of a peer, which is its first attribute (get_peer in the
+// kernel's netlink.c).
 func peerKey(attrs []byte) (keyring.PublicKey, bool) {
 	for kind, value := range nlmsg.Attributes(attrs) {
 		if kind == unix.WGPEER_A_PUBLIC_KEY {
@@ -111,7 +109,7 @@ func peerKey(attrs []byte) (keyring.PublicKey, bool) {
 	return keyring.PublicKey{}, false
 }
 
-// timespec reads a time; all zero: never.
+// timespec parses a struct __kernel_timespec; all zero means never.
 func timespec(b []byte) time.Time {
 	secs, nsecs := nlmsg.Word(b[:8]), nlmsg.Word(b[8:])
 	if secs == 0 && nsecs == 0 {
@@ -120,7 +118,7 @@ func timespec(b []byte) time.Time {
 	return time.Unix(int64(secs), int64(nsecs))
 }
 
-// sockaddr reads a struct sockaddr_in or sockaddr_in6 (ip(7), ipv6(7)).
+// sockaddr parses a struct sockaddr_in or sockaddr_in6 (ip(7), ipv6(7)).
 func sockaddr(b []byte) netip.AddrPort {
 	port := func() uint16 { return binary.BigEndian.Uint16(b[2:]) }
 	switch {
@@ -150,7 +148,7 @@ func allowedIP(attrs []byte) netip.Prefix {
 	return netip.PrefixFrom(addr, bits)
 }
 
-// zone is the name of a link in the endpoint of a peer.
+// zone returns the name of a link for the endpoint of a peer.
 func zone(index int) string {
 	if i, err := net.InterfaceByIndex(index); err == nil {
 		return i.Name

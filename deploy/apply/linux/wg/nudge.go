@@ -10,37 +10,37 @@ import (
 	"wgkeys/keyring"
 )
 
-// keepalive is any interval: turning one on sends a keepalive at once (set_peer in the
-// kernel's netlink.c, handlePostConfig in wireguard-go's uapi.go).
+// keepalive is an arbitrary interval: setting one sends a keepalive packet at once
+// (set_peer in the kernel's netlink.c, handlePostConfig in wireguard-go's uapi.go).
 const keepalive = 25 * time.Second
 
-// NudgeSessions sends each peer that has a session an empty packet, from which it
-// learns our port.
+// NudgeSessions sends an empty packet to each peer that has a session, from which the peer
+// learns our endpoint.
 func (k *Client) NudgeSessions(link string) error {
 	const session = 180 * time.Second // REJECT_AFTER_TIME
 	return nudge(k.ctl, link, func(p *wgtypes.Peer) bool { return time.Since(p.LastHandshakeTime) <= session })
 }
 
-// NudgePeers sends each of these peers whose endpoint is known an empty packet, which
-// begins a handshake where there is no session.
+// NudgePeers sends an empty packet to each of the peers whose endpoint is known. Without a
+// session that starts a handshake.
 func (k *Client) NudgePeers(link string, peers []keyring.PublicKey) error {
 	return nudge(k.ctl, link, among(peers))
 }
 
-// NudgePeers does so on this device.
+// NudgePeers is [Client.NudgePeers] for this device.
 func (d *Device) NudgePeers(peers []keyring.PublicKey) error {
 	return nudge(d.ctl, d.name, among(peers))
 }
 
-// among has those of the peers nudged whose endpoint is known.
+// among selects those of the peers whose endpoint is known.
 func among(peers []keyring.PublicKey) func(*wgtypes.Peer) bool {
 	return func(p *wgtypes.Peer) bool {
 		return p.Endpoint != nil && slices.Contains(peers, keyring.PublicKey(p.PublicKey))
 	}
 }
 
-// nudge turns the interval of peers off, on, and to what it was: so a packet goes out
-// also where it was on before. Each peer has all three in one message.
+// nudge sets the keepalive interval of peers to off, to on, and to its old value, so that a
+// packet is sent even where it was on before. All three are in one message.
 func nudge(ctl *wgctrl.Client, link string, wanted func(*wgtypes.Peer) bool) error {
 	d, err := ctl.Device(link)
 	if err != nil {

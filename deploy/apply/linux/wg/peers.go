@@ -13,8 +13,8 @@ import (
 	"wgkeys/keyring"
 )
 
-// SetPeers makes changes of peers. REPLACE flags are never set: the kernel would
-// empty the list before it fills it.
+// SetPeers makes changes of peers. It never sets a REPLACE flag, with which the kernel
+// would empty the list of allowed IPs before it fills it again.
 func (k *Client) SetPeers(changes []apply.PeerChange) error {
 	if len(changes) == 0 {
 		return nil
@@ -51,12 +51,11 @@ func (k *Client) SetPeers(changes []apply.PeerChange) error {
 	return configure(k.ctl, changes[0].Link, moved)
 }
 
-// speaksAgain reports whether a peer that never answered is to be reached elsewhere, or
-// can be reached at last. It is made again then, in the same message: where the last
-// initiation was sent less than REKEY_TIMEOUT ago, 5 s, the next one would wait
-// (wg_packet_send_handshake_initiation in the kernel's send.c, SendHandshakeInitiation
-// in wireguard-go's, which counts one that it had no address for). There is no session
-// that could be lost.
+// speaksAgain reports whether a peer that never answered gets a new endpoint, or its first.
+// Such a peer is removed and added in one message, so that its next handshake initiation
+// does not have to wait for REKEY_TIMEOUT, 5 s after the last one
+// (wg_packet_send_handshake_initiation in the kernel's send.c; SendHandshakeInitiation in
+// wireguard-go counts even one that it had no address for). There is no session to lose.
 func speaksAgain(c *apply.PeerChange) bool {
 	if c.Old == nil || c.New == nil || !c.Old.LastHandshake.IsZero() || !c.New.Endpoint.IsValid() {
 		return false
@@ -64,10 +63,10 @@ func speaksAgain(c *apply.PeerChange) bool {
 	return !c.Old.Endpoint.IsValid() || c.Old.Sent > 0 && c.New.Endpoint != c.Old.Endpoint
 }
 
-// configure sends as few messages as it takes. One with more peers or prefixes
-// than this wgctrl would send as one message a peer (buildBatches).
+// configure sends as few messages as possible. Beyond these limits wgctrl would send one
+// message for each peer (buildBatches).
 func configure(ctl *wgctrl.Client, link string, peers []wgtypes.PeerConfig) error {
-	const maxPeers, maxPrefixes = 30, 256 // a multiple of the three steps of a nudge
+	const maxPeers, maxPrefixes = 30, 256 // 30 is a multiple of the three steps of a nudge
 	for len(peers) > 0 {
 		n, prefixes := 1, len(peers[0].AllowedIPs)
 		for n < min(len(peers), maxPeers) && prefixes+len(peers[n].AllowedIPs) <= maxPrefixes {
@@ -115,20 +114,19 @@ func (k *keys) peerConfig(c *apply.PeerChange) (wgtypes.PeerConfig, error) {
 	return p, nil
 }
 
-// splitOff returns the allowed IPs of a new peer as a change of their own, which
-// comes after it: a device in user space drops what it is to send to a peer that
-// it is still making (Peer.isRunning in wireguard-go's RoutineReadFromTUN), and
-// these prefixes carry packets already.
+// splitOff returns the allowed IPs of a new peer as a second change, to be made after the
+// peer. These prefixes carry packets already, and a device in user space drops packets to a
+// peer that it has not finished adding (Peer.isRunning in wireguard-go's
+// RoutineReadFromTUN).
 func splitOff(p *wgtypes.PeerConfig) wgtypes.PeerConfig {
 	rest := wgtypes.PeerConfig{PublicKey: p.PublicKey, UpdateOnly: true, AllowedIPs: p.AllowedIPs}
 	p.AllowedIPs = nil
 	return rest
 }
 
-// throwawayPeer takes prefixes away from the peers that have them. Kernels before 6.16
-// can only replace the whole list of a peer, with a moment in which it is
-// empty; but a prefix that another peer claims moves at once. So a peer of a
-// key that nobody has claims them, and goes.
+// throwawayPeer removes prefixes from the peers that have them. Kernels before 6.16 can
+// only replace the whole list of a peer, and for a moment it is empty. But a prefix moves
+// at once to a peer that claims it. So a peer with a random key claims them and is removed.
 func throwawayPeer(prefixes []net.IPNet) ([]wgtypes.PeerConfig, error) {
 	key, err := keyring.GeneratePrivateKey()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// peer returns a peer with all that the kernel has of it, its preshared key too, or nil.
+// peer returns all that the kernel has of a peer, including its preshared key, or nil.
 func (d *Device) peer(key keyring.PublicKey) (*wgtypes.Peer, error) {
 	dev, err := d.ctl.Device(d.name)
 	if err != nil {
@@ -28,8 +28,8 @@ func (d *Device) set(peers ...wgtypes.PeerConfig) error {
 	return d.ctl.ConfigureDevice(d.name, wgtypes.Config{Peers: peers})
 }
 
-// Stage makes a peer for the next key of old: with its endpoint, without allowed IPs, and
-// with a preshared key that nobody has, which is forgotten at once.
+// Stage adds a peer for the next key of peer old. It has the endpoint of old, no allowed
+// IPs, and a random preshared key that is not kept, so that no handshake can succeed yet.
 func (d *Device) Stage(old, next keyring.PublicKey) error {
 	was, err := d.peer(old)
 	if err != nil {
@@ -49,27 +49,27 @@ func (d *Device) Stage(old, next keyring.PublicKey) error {
 	)
 }
 
-// Remove takes a peer away, if it is there.
+// Remove removes a peer if it is there.
 func (d *Device) Remove(peer keyring.PublicKey) error {
 	return d.set(wgtypes.PeerConfig{PublicKey: wgtypes.Key(peer), Remove: true, UpdateOnly: true})
 }
 
-// SetPrivateKey changes the device's own key. Sessions go on.
+// SetPrivateKey changes the device's private key. Sessions continue.
 func (d *Device) SetPrivateKey(key keyring.PrivateKey) error {
 	private := key.Key()
 	return d.ctl.ConfigureDevice(d.name, wgtypes.Config{PrivateKey: &private})
 }
 
-// UnknownPeer is the error where a peer is not there.
+// UnknownPeer returns the error for a peer that the tunnel's device does not have.
 func UnknownPeer(tunnel string, key keyring.PublicKey) error {
 	return fault.New("no such peer of tunnel", tunnel, "nothing in the kernel has the public key "+key.String(),
 		"wgkeys apply")
 }
 
-// Replace gives to the peer `to` what `from` has. Keepalive goes on, which begins the
-// handshake, and back to what it was. The allowed IPs come after the peer: a
-// device in user space drops what it is to send to a peer that it is still
-// making (Peer.isRunning in RoutineReadFromTUN).
+// Replace gives peer to all that peer from has. It turns keepalive on, which starts the
+// handshake, and sets it back. The allowed IPs follow the peer, because a device in user
+// space drops packets to a peer that it has not finished adding (Peer.isRunning in
+// RoutineReadFromTUN).
 func (d *Device) Replace(from, to keyring.PublicKey) error {
 	old, err := d.peer(from)
 	if err != nil {
@@ -90,16 +90,15 @@ func (d *Device) Replace(from, to keyring.PublicKey) error {
 	return nil
 }
 
-// mostPrefixes are as many allowed IPs as go into one message: wgctrl sends more of
-// them as one message a peer, and leaves out what a peer that is named twice is to have
-// (buildBatches).
+// mostPrefixes is how many allowed IPs fit into one message. With more, wgctrl sends a
+// message for each peer, and loses settings of a peer that is named twice (buildBatches).
 const mostPrefixes = 256
 
-// replacing is what makes the peer to again (heard is what there is now of it), in place
-// of old. It is one message where that has room for all allowed IPs. Where it has not,
-// they move after the peer was made and before it begins a handshake; and a peer that
-// has some already, for whoever was at it was killed, is gone on with: to make it again
-// would forget them.
+// replacing returns the messages that make the peer to in place of old; heard is what the
+// device has of to already, or nil. If all allowed IPs fit, it is one message. Otherwise
+// they move after the peer was made and before it starts a handshake. If the peer has some
+// already, because an earlier attempt was killed, it is kept: to make it again would lose
+// them.
 func replacing(to wgtypes.Key, old, heard *wgtypes.Peer) [][]wgtypes.PeerConfig {
 	endpoint, allowed, begun := old.Endpoint, old.AllowedIPs, false
 	if heard != nil {
@@ -132,8 +131,8 @@ func replacing(to wgtypes.Key, old, heard *wgtypes.Peer) [][]wgtypes.PeerConfig 
 	return append(messages, begin)
 }
 
-// PSK is the fingerprint of the preshared key with a peer; "": none, or no such peer.
-// Where there is no device the error is [fs.ErrNotExist].
+// PSK returns the fingerprint of the preshared key with a peer, or "" if there is no key or
+// no such peer. The error is [fs.ErrNotExist] if there is no device.
 func (d *Device) PSK(peer keyring.PublicKey) (fingerprint string, err error) {
 	p, err := d.peer(peer)
 	if err != nil || p == nil || p.PresharedKey == (wgtypes.Key{}) {
@@ -142,8 +141,8 @@ func (d *Device) PSK(peer keyring.PublicKey) (fingerprint string, err error) {
 	return keyring.PresharedKeyOf(p.PresharedKey).Fingerprint(), nil
 }
 
-// SetPSK changes the preshared key with a peer. The kernel takes it for the next
-// handshake, and the session stays (set_peer in its netlink.c).
+// SetPSK changes the preshared key with a peer. The kernel uses it from the next handshake
+// on; the session continues (set_peer in its netlink.c).
 func (d *Device) SetPSK(peer keyring.PublicKey, key keyring.PresharedKey) error {
 	psk := key.Key()
 	return d.set(wgtypes.PeerConfig{PublicKey: wgtypes.Key(peer), UpdateOnly: true, PresharedKey: &psk})

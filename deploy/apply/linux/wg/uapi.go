@@ -22,11 +22,11 @@ import (
 	"wgkeys/keyring"
 )
 
-// A question is put to a device in user space before its answer is needed: it
-// takes the device a while, and there is something else to do meanwhile.
+// A question is a request that was sent to a device in user space before its answer is
+// needed. The device takes a while to answer, in which other things are read.
 type question struct {
 	name string
-	conn net.Conn // nil: none has been put
+	conn net.Conn // nil: none was sent
 }
 
 func (q *question) end() {
@@ -36,8 +36,8 @@ func (q *question) end() {
 	*q = question{}
 }
 
-// ask asks a device in user space for all that it has, in the protocol of
-// https://www.wireguard.com/xplatform/. Where there is no device it is no error.
+// ask requests the whole state of a device in user space, in the protocol of
+// https://www.wireguard.com/xplatform/. It is no error if there is no device.
 func (q *question) ask(name string) error {
 	q.end()
 	c, err := net.Dial("unix", device.Socket(name))
@@ -52,18 +52,19 @@ func (q *question) ask(name string) error {
 	return err
 }
 
-// Ended reports whether an error is that of a device in user space whose process ended
+// Ended reports whether the error means that the process of a device in user space ended
 // while it was asked.
 func Ended(err error) bool {
 	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) ||
 		errors.Is(err, io.EOF)
 }
 
-// silence is how long a device may say nothing before it counts as stopped: the kernel's
-// never is, but a process may be frozen, or hang. One of ten thousand peers takes a second.
+// silence is how long a device may send nothing before it counts as stopped. The kernel
+// always answers, but a process may be frozen or hang. One with ten thousand peers needs a
+// second.
 const silence = 10 * time.Second
 
-// A patient reader waits for each piece of an answer, and not for ever.
+// A patient reader has a deadline for each read, not for the whole answer.
 type patient struct{ net.Conn }
 
 func (p *patient) Read(b []byte) (int, error) {
@@ -73,8 +74,8 @@ func (p *patient) Read(b []byte) (int, error) {
 	return p.Conn.Read(b)
 }
 
-// Errno gives an error that a device in user space answered its number back, which
-// wgctrl makes a text of (wguser's configureDevice).
+// Errno returns the error number in the answer of a device in user space, which wgctrl
+// turns into a text (wguser's configureDevice). It returns other errors unchanged.
 func Errno(err error) error {
 	var call *os.SyscallError
 	if !errors.As(err, &call) {
@@ -84,11 +85,11 @@ func Errno(err error) error {
 	if _, other := fmt.Sscanf(call.Err.Error(), "wguser: errno=%d", &n); other != nil {
 		return err
 	}
-	return syscall.Errno(max(n, -n)) // wireguard-go's are negative (ipcErrorf)
+	return syscall.Errno(max(n, -n)) // wireguard-go sends negative numbers (ipcErrorf)
 }
 
-// readSocket reads the answer. It is for ten thousand peers: wgctrl makes five
-// values of a line where this makes none.
+// readSocket parses the answer. It is made for ten thousand peers: wgctrl allocates five
+// values for each line, this none.
 func readSocket(c io.Reader, a *answer) error {
 	r := bufio.NewReaderSize(c, 64<<10)
 	a.state.Peers = make([]apply.Peer, 0, a.expected)
@@ -102,12 +103,12 @@ func readSocket(c io.Reader, a *answer) error {
 		switch {
 		case len(line) == 1:
 			return nil
-		case !ok: // what it is may be a key
+		case !ok: // not shown: it may be a key
 			return errors.New("the device says a line without a value")
 		default:
 			err = answer.line(string(key), value)
 		}
-		if err != nil { // the line may hold a key
+		if err != nil { // only the name is shown: the value may be a key
 			return fmt.Errorf("the device says something else than expected in its line %q: %w", key, err)
 		}
 	}
@@ -117,8 +118,8 @@ func readSocket(c io.Reader, a *answer) error {
 type userDevice struct {
 	keys *keys
 	s    *apply.State
-	peer *apply.Peer // whose lines they are
-	secs int64       // of its last handshake
+	peer *apply.Peer // the peer that the lines are about
+	secs int64       // seconds of its last handshake
 }
 
 func (u *userDevice) line(key string, value []byte) error {
@@ -192,7 +193,7 @@ func hexKey(text []byte) (key [32]byte, err error) {
 		return key, keyring.ErrLength
 	}
 	if _, err := hex.Decode(key[:], text); err != nil {
-		return key, keyring.ErrNonCanonical // hex's own error shows a byte
+		return key, keyring.ErrNonCanonical // the error of package hex shows a byte of the key
 	}
 	return key, nil
 }

@@ -11,18 +11,18 @@ import (
 	"wgkeys/deploy/apply/firewall"
 )
 
-// An entry is a struct ipt_entry or ip6t_entry: a rule, a policy, or the name of
-// the chain that begins behind it.
+// An entry is a struct ipt_entry or ip6t_entry: a rule, a policy, or the name of the chain
+// that begins after it.
 type entry struct {
-	at, next int // where it is in the table, and the one behind it
+	at, next int // its offset in the table, and that of the next entry
 	rule     firewall.Rule
-	to       int    // where its verdict leads; 0: it does not
+	to       int    // the offset of its jump; 0: it has none
 	name     string // of the chain
 }
 
 var errTable = errors.New("a table of iptables that is not understood")
 
-// A legacyChain is a chain by where its rules begin.
+// A legacyChain is a chain with the offset of its first rule.
 type legacyChain struct {
 	firewall.Chain
 	first   int
@@ -58,9 +58,9 @@ func (l legacy) parse(table string, i *info, blob []byte) ([]firewall.Chain, err
 	return out, nil
 }
 
-// parted parts the entries into chains. A base chain begins at its hook's entry and
-// ends with its policy, the one at its underflow; another begins behind the entry
-// that has its name.
+// parted divides the entries into chains. A base chain begins at its hook's entry and ends
+// with its policy, which is the entry at its underflow. A user-defined chain begins after
+// the entry with its name.
 func (l legacy) parted(table string, i *info, entries []entry) []legacyChain {
 	var chains []legacyChain
 	begin := func(name string, hook firewall.Hook, first int) {
@@ -92,8 +92,8 @@ func (l legacy) parted(table string, i *info, entries []entry) []legacyChain {
 	return chains
 }
 
-// entry reads one. After the header there are nfcache, target_offset, next_offset,
-// comefrom and two counters, which are aligned; then the matches, and the target.
+// entry parses an entry. After the header come nfcache, target_offset, next_offset,
+// comefrom and two counters, which are aligned; then the matches and the target.
 func (l legacy) entry(at int, b []byte) (e entry, err error) {
 	first := (l.size+12+7)&^7 + 16
 	if len(b) < first {
@@ -119,7 +119,7 @@ func (l legacy) entry(at int, b []byte) (e entry, err error) {
 	return e, err
 }
 
-// An extension is struct xt_entry_match or xt_entry_target.
+// An extension is a struct xt_entry_match or xt_entry_target.
 type extension struct {
 	name           string
 	size, revision int
@@ -137,14 +137,15 @@ func extensionOf(b []byte) (x extension, err error) {
 	return extension{text(b[2:31]), size, int(b[31]), b[32:size]}, nil
 }
 
-// text is what there is before the first zero byte.
+// text returns what comes before the first zero byte.
 func text(b []byte) string {
 	before, _, _ := bytes.Cut(b, []byte{0})
 	return string(before)
 }
 
-// decide adds the target. The standard one, which has no name, has a verdict: less
-// than 0 it is one of the kernel's, negated and less 1, and else where to go on.
+// decide adds the target to the rule. The standard target has no name but a verdict. If it
+// is negative, it is -v-1 for a verdict v of the kernel; otherwise it is the offset to jump
+// to.
 func (l legacy) decide(e *entry, x extension, gotos bool) {
 	v := int32(0)
 	if len(x.data) >= 4 {
@@ -168,7 +169,7 @@ func (l legacy) decide(e *entry, x extension, gotos bool) {
 	}
 }
 
-// header puts struct ipt_ip into nftables' words.
+// header converts struct ipt_ip or ip6t_ip6 to expressions of nftables.
 func (l legacy) header(b []byte) firewall.Rule {
 	const (
 		viaIn, viaOut, source, dest, fragment, proto = 0x01, 0x02, 0x08, 0x10, 0x20, 0x40 // IPT_INV_*

@@ -1,5 +1,5 @@
-// Package xtables reads the tables of iptables' own, of kernels or hosts that do not have
-// them in nftables, and puts them into the words of package firewall.
+// Package xtables reads the tables of legacy iptables, which are not in nftables, and
+// converts them to the types of package firewall.
 package xtables
 
 import (
@@ -16,26 +16,27 @@ import (
 	"wgkeys/deploy/apply/firewall"
 )
 
-// The tables of iptables' own, with the order in which they see packets (enum
-// nf_ip_hook_priorities): that of translations is where they are of destinations.
+// legacyTables are the tables of legacy iptables with the priority at which they see
+// packets (enum nf_ip_hook_priorities). That of nat is for destination NAT.
 var legacyTables = map[string]int{"raw": -300, "mangle": -150, nat: -100, "filter": 0, "security": 50}
 
+// nat is the table that sees only the first packet of a connection.
 const nat = "nat" // sees the first packet of a connection only
 
-// builtin are the names of base chains by hook.
+// builtin are the names of base chains, by hook.
 var builtin = []string{"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 
-// A legacy is how one family's tables are read (linux/netfilter_ipv4/ip_tables.h
-// and linux/netfilter_ipv6/ip6_tables.h).
+// A legacy says how the tables of one family are read (linux/netfilter_ipv4/ip_tables.h and
+// linux/netfilter_ipv6/ip6_tables.h).
 type legacy struct {
 	family firewall.Family
-	list   string // below /proc/net: the tables there are
-	domain int    // of the socket
-	level  int    // of its option
+	list   string // file in /proc/net with the names of the loaded tables
+	domain int    // protocol family of the socket
+	level  int    // level of its options
 
-	// Where things are in struct ipt_ip and ip6t_ip6, and the bytes of one. Source,
-	// destination and their masks come first, and after them the names of the
-	// interfaces and the masks of those.
+	// The length of an address, offsets in struct ipt_ip or ip6t_ip6, and its size. Source,
+	// destination and their masks come first, then the names of the interfaces and their
+	// masks.
 	address, proto, flags, size int
 
 	gotos byte // IPT_F_GOTO, IP6T_F_GOTO
@@ -51,8 +52,7 @@ const (
 	getEntries = 65 // IPT_SO_GET_ENTRIES
 )
 
-// Chains reads the chains of iptables' own tables that may drop packets, in both
-// families.
+// Chains reads the chains of legacy iptables in both families.
 func Chains() ([]firewall.Chain, error) {
 	var all []firewall.Chain
 	for _, l := range []legacy{legacy4, legacy6} {
@@ -65,8 +65,8 @@ func Chains() ([]firewall.Chain, error) {
 	return all, nil
 }
 
-// chains reads the tables of iptables-legacy. Asking for one that is not
-// there would make it, so the list of those that are is read first.
+// chains reads the tables of one family. Asking for a table that is not loaded would load
+// it, so the list of those that are is read first.
 func (l legacy) chains() ([]firewall.Chain, error) {
 	names, err := os.ReadFile("/proc/thread-self/net/" + l.list)
 	if err != nil {
@@ -102,13 +102,13 @@ func (l legacy) read(table string) ([]firewall.Chain, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	for range 10 { // it may have changed between the two questions: EAGAIN
+	for range 10 { // EAGAIN if it changed between the two calls
 		var i info
 		copy(i.name[:], table)
 		if err := l.ask(fd, getInfo, unsafe.Slice((*byte)(unsafe.Pointer(&i)), unsafe.Sizeof(i))); err != nil {
 			return nil, err
 		}
-		const head = 40 // struct ipt_get_entries: name, size, and what aligns the rest
+		const head = 40 // struct ipt_get_entries: name, size and padding
 		answer := make([]byte, head+i.size)
 		copy(answer, table)
 		binary.NativeEndian.PutUint32(answer[32:], i.size)
@@ -134,12 +134,13 @@ func (l legacy) ask(fd, option int, answer []byte) error {
 	return nil
 }
 
+// Match converts a match of iptables.
 func Match(name string, revision int, info []byte) firewall.Expr {
 	return firewall.Match{Name: name, Revision: revision, Data: info}
 }
 
-// Target is a target of iptables. Both CT and NOTRACK can keep connection tracking
-// away; which, only their data say.
+// Target converts a target of iptables. CT and NOTRACK can both turn connection tracking
+// off; whether they do is in their data, so it is assumed.
 func Target(name string, data []byte) firewall.Expr {
 	switch name {
 	case "CT", "NOTRACK":
@@ -149,12 +150,12 @@ func Target(name string, data []byte) firewall.Expr {
 	case "MARK":
 		return mark(data)
 	case "CONNMARK":
-		return firewall.SetMark{} // which it may do
+		return firewall.SetMark{} // it may set the mark
 	}
 	return firewall.Target{Name: name}
 }
 
-// mark is struct xt_mark_tginfo2: a mark and a mask.
+// mark parses struct xt_mark_tginfo2: a mark and a mask.
 func mark(d []byte) firewall.Expr {
 	if len(d) < 8 {
 		return firewall.SetMark{}
@@ -162,13 +163,13 @@ func mark(d []byte) firewall.Expr {
 	return firewall.SetMark{Value: binary.NativeEndian.Uint32(d), Mask: binary.NativeEndian.Uint32(d[4:])}
 }
 
-// translation reads struct nf_nat_ipv4_multi_range_compat, which is shorter, or
-// nf_nat_range and nf_nat_range2: flags, the first address and the last, the first
-// port and the last (linux/netfilter/nf_nat.h).
+// translation parses struct nf_nat_range or nf_nat_range2: flags, the first and the last
+// address, the first and the last port (linux/netfilter/nf_nat.h); or the shorter
+// nf_nat_ipv4_multi_range_compat.
 func translation(d []byte) firewall.Expr {
 	const (
 		plain = unix.NF_NAT_RANGE_MAP_IPS | unix.NF_NAT_RANGE_PROTO_SPECIFIED | unix.NF_NAT_RANGE_PERSISTENT
-		old   = 4 + 4 + 4 + 4 + 4 // the number of ranges, which is 1, and that range
+		old   = 4 + 4 + 4 + 4 + 4 // the number of ranges, which is 1, and one range
 		whole = 4 + 16 + 16 + 4
 	)
 	size := 16
@@ -191,7 +192,7 @@ func translation(d []byte) firewall.Expr {
 	return t
 }
 
-// addrOf reads union nf_inet_addr: an IPv4 address has nothing behind it.
+// addrOf parses union nf_inet_addr. An IPv4 address is followed by zeros.
 func addrOf(b []byte) netip.Addr {
 	if len(b) == 16 && bytes.Count(b[4:], []byte{0}) == 12 {
 		b = b[:4]

@@ -1,8 +1,8 @@
-// Package pace says how fast packets that were held before a tunnel's device are let
-// go. All at once they would overflow the queues behind it: the kernel encrypts and
-// decrypts in queues of 1024 packets (MAX_QUEUED_PACKETS in drivers/net/wireguard) and
-// drops what comes on top without counting it, and the network between the hosts and
-// their processors bear what they carry anyway and not much more.
+// Package pace decides how fast held packets are released into a tunnel's device. All at
+// once they would overflow the queues behind it: the kernel encrypts and decrypts in queues
+// of 1024 packets (MAX_QUEUED_PACKETS in drivers/net/wireguard) and drops the rest without
+// counting it, and the network between the hosts cannot take much more than its usual rate
+// either.
 package pace
 
 import (
@@ -11,30 +11,31 @@ import (
 )
 
 const (
-	// leastPackets and leastBytes may go each millisecond, or faster than they came by
-	// the factor hasten. Bytes count because one packet here may be 64 in the device
-	// (GSO).
+	// leastPackets and leastBytes may go in each millisecond, or hasten times the rate at
+	// which they came, if that is more. Bytes count too, because one packet here may become
+	// 64 in the device (GSO).
 	leastPackets = 16
 	leastBytes   = 24_000
 	hasten       = 1.5
 
-	// grow is the factor by which it goes faster each millisecond. A program that was
-	// stopped by what is held sends more again when it goes; so it comes to an end.
+	// grow is the factor by which the rate rises each millisecond. Programs that were
+	// blocked by the hold send more as soon as packets are released, and the release has to
+	// catch up.
 	grow = 1 + 1./128
 
-	// longest is for how much time at most is made good, in milliseconds, when a
-	// program was kept from letting packets go.
+	// longest is how many milliseconds of delay are made up for at most, when the releasing
+	// program did not run for a while.
 	longest = 8
 )
 
-// A Pace is the pace of one release.
+// A Pace is the rate of one release. It is not safe for concurrent use.
 type Pace struct {
-	packets, bytes    float64 // a millisecond
-	mayGo, mayGoBytes float64 // now
-	first             bool    // none went since the last Elapse
+	packets, bytes    float64 // allowed per millisecond
+	mayGo, mayGoBytes float64 // allowed now
+	first             bool    // no packet was allowed since the last Elapse
 }
 
-// New is the pace for so many packets and bytes that came in so long a time.
+// New returns the pace for so many packets and bytes that came in the duration in.
 func New(packets, bytes int, in time.Duration) *Pace {
 	ms := max(1, milliseconds(in))
 	return &Pace{
@@ -43,7 +44,7 @@ func New(packets, bytes int, in time.Duration) *Pace {
 	}
 }
 
-// Elapse says how much time has gone by since the last Elapse. Less than a millisecond
+// Elapse says how much time has passed since the last Elapse. Less than a millisecond
 // counts as one.
 func (p *Pace) Elapse(time time.Duration) {
 	ms := min(max(1, milliseconds(time)), longest)
@@ -53,8 +54,8 @@ func (p *Pace) Elapse(time time.Duration) {
 	p.first = true
 }
 
-// Allow reports whether another packet of so many bytes may go now, and counts it if so.
-// One may after each Elapse, however large.
+// Allow reports whether a packet of so many bytes may go now, and if so counts it. After
+// each Elapse one packet may go, however long it is.
 func (p *Pace) Allow(bytes int) bool {
 	if !p.first && (p.mayGo < 1 || p.mayGoBytes < float64(bytes)) {
 		return false
@@ -64,7 +65,7 @@ func (p *Pace) Allow(bytes int) bool {
 	return true
 }
 
-// Reset says that none is left. What might have gone is not for those that come later.
+// Reset says that no packets are left. What was allowed and not used does not add up.
 func (p *Pace) Reset() { p.mayGo, p.mayGoBytes = 0, 0 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
