@@ -228,9 +228,9 @@ func (c *completer) values(flag, prefix, typed string) {
 func valuesOf(verb, flag string) []string {
 	switch verb + " --" + flag {
 	case "import --format":
-		return formats.Names(true)
+		return formats.ImportNames()
 	case "export --format":
-		return formats.Names(false)
+		return formats.ExportNames()
 	case "graph --format":
 		return slices.Sorted(maps.Keys(drawings))
 	case "check --annotate":

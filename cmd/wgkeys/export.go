@@ -31,7 +31,7 @@ func exportCommand() (*cli.Command, func(*env) error) {
 			"wgkeys export --secret phone",
 		Usage:     "write a host's tunnel for another program",
 		ArgsUsage: "HOST",
-		Description: "Formats: " + strings.Join(formats.Names(false), ", ") + ".\n" +
+		Description: "Formats: " + strings.Join(formats.ExportNames(), ", ") + ".\n" +
 			"The files name the host's key files, as far as the program can read a key from a\n" +
 			"file. With --secret the keys are in the text: it goes to a terminal, a pipe, or\n" +
 			"with -o into a file of mode 0600. --all DIR writes every host of every tunnel.",
@@ -47,7 +47,7 @@ func exportCommand() (*cli.Command, func(*env) error) {
 }
 
 func doExport(e *env) error {
-	format, err := formats.Named(e.cli.String("format"), false)
+	format, err := formats.Exportable(e.cli.String("format"))
 	if err != nil {
 		return ui.ExitWith(ui.ExitUsage, err)
 	}

@@ -30,7 +30,7 @@ func importCommand() (*cli.Command, func(*env) error) {
 			"wgkeys import --live hub=root@hub.example.net",
 		Usage:     "make a tunnel file from the files of another program",
 		ArgsUsage: "[NAME=]FILE... | --live [[NAME=]HOST...] | --take-over|--undo [HOST]",
-		Description: "Formats: " + strings.Join(formats.Names(true), ", ") + ". Files of several hosts, as\n" +
+		Description: "Formats: " + strings.Join(formats.ImportNames(), ", ") + ". Files of several hosts, as\n" +
 			"NAME=FILE each, become one tunnel: they are matched by public keys. A FILE\n" +
 			"without a name is this machine's. The keys go into the vault and nowhere else, the\n" +
 			"rest becomes tunnels/TUNNEL.toml. What that cannot express is listed, and nothing is\n" +
@@ -100,7 +100,7 @@ func (i *intake) devices() ([]*foreign.Device, error) {
 			"wgkeys import /etc/wireguard/wg0.conf, or wgkeys import --live")
 	}
 	if name := e.cli.String("format"); name != "" {
-		if _, err := formats.Named(name, true); err != nil {
+		if _, err := formats.Importable(name); err != nil {
 			return nil, ui.ExitWith(ui.ExitUsage, err)
 		}
 	}

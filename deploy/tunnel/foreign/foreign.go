@@ -1,10 +1,10 @@
-// Package foreign is a tunnel as the files of another program describe it:
-// wg-quick, systemd-networkd, NetworkManager and so on. A parser of each makes
-// a [Device] of such files; what is common to all of them is here.
+// Package foreign describes a tunnel as the files of another program do: wg-quick,
+// systemd-networkd, NetworkManager and so on. A parser for each of them makes a [Device] of
+// such files; what the parsers have in common is here.
 //
-// The package is pure: a parser gets texts and returns values. A Device holds
-// the secrets of its file, which print as "(private key)" and refuse to be
-// marshalled; the only way for them leads into the vault.
+// The package is pure: a parser gets texts and returns values. A Device holds the secrets
+// of its file. They print as "(private key)" and refuse to be marshalled, so that they can
+// get into the vault and nowhere else.
 package foreign
 
 import (
@@ -15,23 +15,23 @@ import (
 	"wgkeys/keyring"
 )
 
-// Max32 is the most that a number of 32 bits may be, such as a table or a metric: what an int
-// holds, where that is less (on a processor of 32 bits).
+// Max32 is the greatest number of 32 bits, such as a table or a metric, or the greatest int
+// where that is less (on a 32-bit processor).
 const Max32 = math.MaxUint32 & math.MaxInt
 
-// A File is a text of another program, with the name that its errors get.
+// A File is a text of another program, with the name that errors give it.
 type File struct {
-	Name string // a path, as the user or the host spells it
+	Name string // a path, as the user gave it or on the host
 	Text []byte
-	// for a file that is written: its mode and owner in words of chmod(1) and
-	// chown(1), where the program asks for others than 0644 root:root
+	// Of a file that is written: its mode and owner as in chmod(1) and chown(1), unless the
+	// program wants 0644 and root:root.
 	Mode, Owner string
-	// for a file that is read, and whose name is the interface's: what else its commands
-	// call the interface, where somebody says so; "": nothing
+	// Of a file that is read and named after its interface: another name by which its
+	// commands call the interface, from the user; "": none.
 	Interface string
 }
 
-// A Pos is a line of a file, from 1.
+// A Pos is a line of a file, counted from 1.
 type Pos struct {
 	File string
 	Line int
@@ -40,47 +40,47 @@ type Pos struct {
 // A Device is one WireGuard interface of one host.
 type Device struct {
 	Pos         Pos      // where it begins
-	Name        string   // of the interface; "": the format does not say it
-	ByFile      bool     // Name is that of the file, which may be a copy
-	Alias       string   // what its commands call the interface besides; "": nothing
-	Host        string   // of the host; "": the format does not say it
-	SSH         string   // how ssh reached the host, where it was not by its name
+	Name        string   // of the interface; "": not in the files
+	ByFile      bool     // Name comes from the file name, which may be that of a copy
+	Alias       string   // another name that its commands use; "": none
+	Host        string   // of the host; "": not in the files
+	SSH         string   // ssh destination of the host, if it is not its name
 	Description string   // a line for people
-	Comment     []string // the comments around it, without "#", in order
+	Comment     []string // the comments about it, without "#", in order
 
 	PrivateKey     keyring.PrivateKey // zero: none in the files
 	PrivateKeyFile string             // on the host; "": none
 
-	// a file for `wg setconf` that the host loads, with the keys and the peers;
-	// "": they are here. Peers are then what commands say besides of those in the file,
-	// by their public keys.
+	// Path of the file for `wg setconf` that the host loads, with the keys and peers; "":
+	// they are here. With such a file, Peers has only what commands add to its peers, by
+	// public key.
 	Conf string
 
 	ListenPort int    // 0: the kernel's choice
-	MTU        int    // bytes; 0: not said
+	MTU        int    // bytes; 0: not given
 	FwMark     uint32 // 0: none
 	Addresses  []Address
-	DNS        []string // addresses of resolvers, and domains: "~." is every name
+	DNS        []string // addresses of resolvers and search domains; "~." is every name
 	Peers      []Peer
 
-	Table, Metric int     // of the routes of Peers that are Routed; 0: not said
-	Routes        []Route // further ones, into the interface
+	Table, Metric int     // of the routes of Peers that are Routed; 0: not given
+	Routes        []Route // other routes into the interface
 
 	Forward     bool              // the host forwards between the tunnel and its uplinks
-	Masquerade  Masquerade        // whose packets get the host's own address
-	Isolate     bool              // what comes from one peer goes to no other
-	Proxies     []netip.Addr      // INSIDE, answered for on an uplink (RFC 4389)
+	Masquerade  Masquerade        // which packets get the host's own address
+	Isolate     bool              // peers cannot reach each other
+	Proxies     []netip.Addr      // INSIDE addresses that the host proxies on an uplink (RFC 4389)
 	WithoutIPv6 bool              // no IPv6 in the tunnel, whatever its allowed IPs say
-	Sysctls     map[string]string // as sysctl(8) spells the key
+	Sysctls     map[string]string // by key as in sysctl(8)
 	Manual      bool              // not started at boot
 
-	Left []Left // what a tunnel file cannot say
+	Left []Left // what a tunnel file has nothing for
 
-	Lines map[string]Pos // where the files say it, by the tunnel file's word
+	Lines map[string]Pos // where a setting is in the files, by the tunnel file's key
 }
 
-// wordOf is the tunnel file's word for a key of other programs, which is spelled here
-// in small letters, without what joins them.
+// wordOf maps keys of other programs, in lower case and without "-" and "_", to those of
+// the tunnel file.
 var wordOf = map[string]string{
 	"listenport": "listen_port", "port": "listen_port", "mtu": "mtu", "mtubytes": "mtu",
 	"fwmark": "fwmark", "firewallmark": "fwmark", "mark": "fwmark", "address": "addresses", "addresses": "addresses",
@@ -88,11 +88,11 @@ var wordOf = map[string]string{
 	"metric": "metric", "routemetric": "metric", "gateway": "gateway", "privatekeyfile": "private_key_file",
 }
 
-// joins are what words within a key are joined by.
+// joins removes what separates the words of a key.
 var joins = strings.NewReplacer("-", "", "_", "")
 
-// Mark notes where a key is, as its program spells it; that of a sysctl is "sysctls "
-// and its name. A program that does so makes the faults of the values easy to find.
+// Mark records the place of a key, as its program spells it; for a sysctl the key is
+// "sysctls " and its name. Errors about the value of the key can then name the line.
 func (d *Device) Mark(key string, at Pos) {
 	if word := wordOf[joins.Replace(strings.ToLower(key))]; word != "" {
 		key = word
@@ -103,8 +103,8 @@ func (d *Device) Mark(key string, at Pos) {
 	d.Lines[key] = at
 }
 
-// Where is the place of what the tunnel file has a word for; the whole device where
-// nobody noted it.
+// Where returns the place of a key of the tunnel file, or that of the whole device if
+// nobody recorded it.
 func (d *Device) Where(word string) Pos {
 	if at, ok := d.Lines[word]; ok {
 		return at
@@ -112,51 +112,52 @@ func (d *Device) Where(word string) Pos {
 	return d.Pos
 }
 
-// An Address is an INSIDE address of the interface. With Remote it is a
-// point-to-point one (ip-address(8), "peer").
+// An Address is an INSIDE address of the interface. With Remote it is a point-to-point
+// address ("peer" in ip-address(8)).
 type Address struct {
 	Pos    Pos
 	Local  netip.Prefix
 	Remote netip.Prefix // zero: none
 }
 
-// Masquerade tells which packets leave under an address of the host.
+// Masquerade says which packets leave under an address of the host.
 type Masquerade struct {
-	All     bool     // those of the peers, by any uplink
-	Uplinks []string // those of the peers, by these interfaces
-	Tunnel  bool     // those of the host's networks, into the tunnel
+	All     bool     // packets from the peers, on any uplink
+	Uplinks []string // packets from the peers, on these interfaces
+	Tunnel  bool     // packets of the host's networks, into the tunnel
 
-	// what each rule of All and Uplinks says, where a program has rules; see [Device.SettleMasquerade]
+	// the rules behind All and Uplinks, if the program has rules; see
+	// [Device.SettleMasquerade]
 	Rules []MasqueradeRule
 }
 
-// A MasqueradeRule is one for packets from some addresses.
+// A MasqueradeRule masquerades packets from some addresses.
 type MasqueradeRule struct {
-	Left    Left           // it, if it cannot be said
-	Uplink  string         // by which they leave; "": by any
-	Sources []netip.Prefix // where they come from; nil: from anywhere
+	Left    Left           // the rule, if it has to be left out
+	Uplink  string         // the outgoing interface; "": any
+	Sources []netip.Prefix // source addresses; nil: any
 }
 
-// A Peer is an entry of a Device.
+// A Peer is a peer of a Device.
 type Peer struct {
 	Pos         Pos
-	Name        string // as the format names it; "": it does not
+	Name        string // its name in the files; "": none
 	Description string
-	Comment     []string // those before and in it, without "#"
-	Beside      []string // of Comment, those beside keys that tell nothing of who it is
+	Comment     []string // the comments about it, without "#", in order
+	Beside      []string // those of Comment that are about a key and so do not name the peer
 
 	PublicKey        keyring.PublicKey
 	PresharedKey     keyring.PresharedKey // zero: none in the files
 	PresharedKeyFile string               // on the host; "": none
-	Endpoint         string               // address:port, [address]:port or name:port; "": it comes to us
+	Endpoint         string               // address:port, [address]:port or name:port; "": none, the peer connects to us
 	Keepalive        int                  // seconds; 0: off
 	AllowedIPs       []netip.Prefix       // masked, in the order of the file
-	Routed           bool                 // the program makes a route of each allowed IP
+	Routed           bool                 // the program adds a route for each allowed IP
 
-	EndpointAt, AllowedAt Pos // where they are; zero: nobody noted it
+	EndpointAt, AllowedAt Pos // where they are; zero: not recorded
 }
 
-// Where is the place of what the tunnel file has a word for, in the peer.
+// Where returns the place of a key of the tunnel file within the peer.
 func (p *Peer) Where(word string) Pos {
 	switch {
 	case word == "endpoint" && p.EndpointAt.Line > 0:
@@ -175,16 +176,16 @@ type Route struct {
 	Table, Metric int          // 0: not said
 }
 
-// A Left is what a file says and a tunnel file cannot.
+// A Left is something in a file that a tunnel file has nothing for.
 type Left struct {
 	Pos  Pos
 	What string // the key or command; never a value that may be a secret
-	Why  string // what becomes of it, or what to write instead
+	Why  string // the reason, or what to write instead
 	Hook bool   // a command that the program would run
 }
 
-// Secrets are those of one host, for a format that holds them itself.
+// Secrets are the secret keys of one host, for a format whose files hold them.
 type Secrets struct {
-	PrivateKey    keyring.PrivateKey              // zero: none, the file is named
+	PrivateKey    keyring.PrivateKey              // zero: the files name the key file instead
 	PresharedKeys map[string]keyring.PresharedKey // by the name of the peer
 }

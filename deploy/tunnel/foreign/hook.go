@@ -11,11 +11,11 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// Hook takes in a command that the program runs when the interface comes up or goes
-// down, as far as a tunnel file says the same: d gets what it does. What it does besides
-// is added to d.Left. The key is the program's word for when it runs: "PostUp",
-// "pre-up". On the way down a command that only takes back such a thing is left out
-// silently, for `wgkeys down` does that by itself.
+// Hook reads a command that the program runs when the interface comes up or goes down. What
+// a tunnel file can express is set in d; the rest is added to d.Left. The key is the
+// program's name for the moment at which it runs, such as "PostUp" or "pre-up". On the way
+// down, a command that only undoes such a setting is dropped silently, because `wgkeys
+// down` undoes it anyway.
 func (d *Device) Hook(at Pos, key, command string) {
 	down := strings.Contains(strings.ToLower(key), "down")
 	for _, c := range commands(command) {
@@ -27,7 +27,7 @@ func (d *Device) Hook(at Pos, key, command string) {
 	}
 }
 
-// command takes in one command in full, or nothing of it.
+// command reads a whole command or, if any part of it cannot be expressed, nothing of it.
 func (h *hook) command(c string) (why string, ok bool) {
 	words, simple := fields(c)
 	if !simple {
@@ -43,7 +43,7 @@ func (h *hook) command(c string) (why string, ok bool) {
 	return why, ok
 }
 
-// unsimple is why a command is left out that is more than a program and its words.
+// unsimple says why a command is left out that is more than a program with its arguments.
 func (h *hook) unsimple(c string) string {
 	if strings.Contains(c, "OUTPUT") && strings.Contains(c, "--mark $(wg show") {
 		return "a default route has such a kill switch by itself: kill_switch = false takes it away"
@@ -51,10 +51,11 @@ func (h *hook) unsimple(c string) string {
 	return runsNone
 }
 
-// tunnelName is what people call a WireGuard interface.
+// tunnelName matches usual names of WireGuard interfaces.
 var tunnelName = lazyregexp.New(`^wg[\w.-]*\d[\w.-]*$`)
 
-// otherName tells of a command about a tunnel that the file is not named for.
+// otherName is a hint for a command about another interface than the one that the file is
+// named after.
 func (h *hook) otherName(words []string) string {
 	if i := slices.IndexFunc(words, tunnelName().MatchString); h.d.ByFile && i >= 0 {
 		return "; by its file the interface is " + h.d.Name + ": if it is " + words[i] + ", -t " + words[i] + " says so"
@@ -62,7 +63,7 @@ func (h *hook) otherName(words []string) string {
 	return ""
 }
 
-// unsecret is a command as it may be shown.
+// unsecret returns a command for display, without words that may be keys.
 func unsecret(command string) string {
 	words := strings.Fields(command)
 	for i, w := range words {
@@ -83,14 +84,14 @@ type hook struct {
 	at   Pos
 	down bool
 	six  bool // ip -6
-	left Left // it, if it cannot be said
+	left Left // the command, if it has to be left out
 }
 
 // self stands for the interface among the words of a command.
 const self = "%i"
 
-// named puts self where the words name the interface, as wg-quick ("%i") and ifupdown
-// ("$IFACE") do, or by its name.
+// named replaces the interface among the words by self. wg-quick writes it as "%i",
+// ifupdown as "$IFACE", and people by its name.
 func (h *hook) named(words []string) []string {
 	for i, w := range words {
 		if w == h.d.Name || w == h.d.Alias && w != "" || w == "$IFACE" || w == "${IFACE}" || w == "$INTERFACE" {
@@ -106,7 +107,7 @@ func (h *hook) named(words []string) []string {
 	return words
 }
 
-// run takes in one command: ok, or why not.
+// run reads one command, and reports whether it could, or why not.
 func (h *hook) run(words []string) (why string, ok bool) {
 	for len(words) > 0 && (words[0] == "sudo" || words[0] == "exec") {
 		words = words[1:]
@@ -126,7 +127,7 @@ func (h *hook) run(words []string) (why string, ok bool) {
 
 const runsNone = "a tunnel file runs no program"
 
-// programs are those whose commands a tunnel file may say too.
+// programs are the programs whose commands a tunnel file may express.
 var programs = map[string]func(*hook, []string) (why string, ok bool){
 	"true":             nothing,
 	":":                nothing,
@@ -146,7 +147,7 @@ var programs = map[string]func(*hook, []string) (why string, ok bool){
 	"test":             condition,
 }
 
-// refused are others that are common, with what becomes of them.
+// refused are other common programs, with what to do instead.
 var refused = map[string]string{
 	"nft":          "the firewall stays yours; masquerade, isolate and forward may say it",
 	"ufw":          "the firewall stays yours; masquerade, isolate and forward may say it",
@@ -161,14 +162,15 @@ func modprobe(_ *hook, args []string) (string, bool) {
 	return runsNone, slices.Equal(args, []string{"wireguard"})
 }
 
-// condition takes in a question whether the interface is there already.
+// condition drops a test whether the interface exists.
 func condition(_ *hook, args []string) (string, bool) {
 	return "a tunnel file has no conditions", slices.ContainsFunc(args, func(a string) bool {
 		return strings.HasPrefix(a, "/sys/class/net/")
 	})
 }
 
-// sysctl takes in sysctl(8): forwarding is a key of its own, the rest of net.* is kept.
+// sysctl reads a command of sysctl(8). Forwarding is a setting of its own; the rest of
+// net.* is kept as sysctls.
 func (h *hook) sysctl(args []string) (string, bool) {
 	why, all := "", true
 	for _, a := range args {
@@ -190,7 +192,7 @@ func (h *hook) set(key, value string) (string, bool) {
 	parts := strings.Split(strings.ReplaceAll(key, "/", "."), ".")
 	switch {
 	case h.down:
-		return "", parts[0] == "net" // down puts back what there was
+		return "", parts[0] == "net" // down restores the old values
 	case key == "net.ipv4.ip_forward", len(parts) == 5 && parts[4] == "forwarding":
 		if value == "1" {
 			h.d.Forward = true
@@ -213,8 +215,8 @@ func (h *hook) set(key, value string) (string, bool) {
 	return "", true
 }
 
-// forwards takes out what forward does by itself: router advertisements are kept, on the
-// uplinks that have them.
+// forwards drops the sysctls that forward implies: with it, uplinks keep accepting router
+// advertisements.
 func (h *hook) forwards() {
 	maps.DeleteFunc(h.d.Sysctls, func(key, value string) bool {
 		return strings.HasPrefix(key, "net.ipv6.conf.") && strings.HasSuffix(key, ".accept_ra") && value == "2"
@@ -224,11 +226,11 @@ func (h *hook) forwards() {
 	}
 }
 
-// echo takes in "echo 1 > /proc/sys/net/ipv4/ip_forward".
+// echo reads a command like "echo 1 > /proc/sys/net/ipv4/ip_forward".
 func (h *hook) echo(args []string) (string, bool) {
 	at := slices.Index(args, ">")
 	if at < 0 {
-		return "", true // it only says something
+		return "", true // it only prints
 	}
 	if at != 1 || len(args) != 3 {
 		return "a tunnel file writes no file", false
@@ -240,7 +242,7 @@ func (h *hook) echo(args []string) (string, bool) {
 	return h.set(strings.ReplaceAll(key, "/", "."), args[0])
 }
 
-// wg takes in wg(8).
+// wg reads a command of wg(8).
 func (h *hook) wg(args []string) (string, bool) {
 	if len(args) < 3 || args[1] != self {
 		return runsNone, false
@@ -258,7 +260,7 @@ func (h *hook) wg(args []string) (string, bool) {
 	return runsNone, false
 }
 
-// wgSet takes in `wg set`, which adds the peers that are not there yet.
+// wgSet reads `wg set`, which adds peers that do not exist yet.
 func (h *hook) wgSet(args []string) (string, bool) {
 	if h.down {
 		return "", true
@@ -293,7 +295,8 @@ func (h *hook) wgSet(args []string) (string, bool) {
 
 const noKeyFile = "a key comes from a file with an absolute path"
 
-// isKeyFile tells whether a path is that of a file which is there at any time.
+// isKeyFile reports whether name is the absolute path of a regular file, as far as its
+// directory shows.
 func isKeyFile(name string) bool {
 	return path.IsAbs(name) && path.Clean(name) == name && !strings.HasPrefix(name, "/dev/") &&
 		!strings.HasPrefix(name, "/proc/")
@@ -343,7 +346,7 @@ func (h *hook) wgPeer(peer *Peer, name, value string) (string, bool) {
 	return "its " + name + " cannot be read", r.Err() == nil
 }
 
-// peer is the one with that key, or a new one; nil: it is no key.
+// peer returns the peer with that key, adding it if necessary, or nil if key is invalid.
 func (h *hook) peer(key string) *Peer {
 	public, err := keyring.ParsePublicKey([]byte(key))
 	if err != nil {
@@ -358,7 +361,7 @@ func (h *hook) peer(key string) *Peer {
 	return &h.d.Peers[len(h.d.Peers)-1]
 }
 
-// resolvectl takes in `resolvectl dns IFACE ADDRESS...` and `resolvectl domain`.
+// resolvectl reads `resolvectl dns IFACE ADDRESS...` and `resolvectl domain`.
 func (h *hook) resolvectl(args []string) (string, bool) {
 	if len(args) < 2 || args[1] != self {
 		return "dns = names the resolvers", false

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// maxHostName leaves room for a number behind it, in the 63 bytes that a host's name has.
+// maxHostName leaves room for a number in the 63 bytes that the name of a host may have.
 const maxHostName = 50
 
-// HostName is a text as a host may be called: small letters, digits, - and _. Letters of
-// other alphabets are spelled with those of the Latin one where that is how people read them.
-// It returns "" if nothing of the text can stay.
+// HostName turns a text into a valid name of a host: lower-case letters, digits, "-" and
+// "_". Letters of other alphabets are transliterated if they can be. It returns "" if
+// nothing is left.
 func HostName(text string) string {
 	var b strings.Builder
 	gap, lost := false, false
@@ -31,19 +31,19 @@ func HostName(text string) string {
 	}
 	name := strings.Trim(b.String()[:min(b.Len(), maxHostName)], "-_")
 	if lost && strings.Trim(name, "0123456789-_") == "" {
-		return "" // what was left of other letters
+		return "" // only digits are left of a text in other letters
 	}
 	return name
 }
 
-// ascii spells a text in small letters as far as it can in ASCII. What is above and below a
-// letter is taken apart from it and left out (Unicode, "Normalization Form D").
+// ascii transliterates a text in lower case to ASCII as far as it can. Diacritics are
+// separated from their letters and dropped (Unicode Normalization Form D).
 func ascii(text string) string {
 	if strings.IndexFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
 		return text
 	}
 	var b strings.Builder
-	for _, r := range norm.NFC.String(text) { // й is a letter, and no и with something above it
+	for _, r := range norm.NFC.String(text) { // й is a letter of its own, not и with a breve
 		if as, ok := spelled[r]; ok {
 			b.WriteString(as)
 			continue
@@ -61,9 +61,9 @@ func ascii(text string) string {
 	return b.String()
 }
 
-// spelled has the letters that are no letter of ASCII with something above or below it: of
-// the Latin alphabet, of the Cyrillic one (BGN/PCGN, roughly, of Russian, Ukrainian and
-// Serbian), and of the Greek one (ELOT 743, letter by letter).
+// spelled has the transliteration of letters that are not an ASCII letter with a diacritic:
+// of the Latin alphabet, of the Cyrillic alphabet (roughly BGN/PCGN for Russian, Ukrainian
+// and Serbian), and of the Greek alphabet (ELOT 743, letter by letter).
 var spelled = map[rune]string{
 	'æ': "ae", 'œ': "oe", 'ø': "o", 'ß': "ss", 'đ': "d", 'ð': "d", 'þ': "th", 'ł': "l", 'ħ': "h", 'ı': "i",
 	'ŋ': "ng", 'ŧ': "t", 'ə': "e", 'ƒ': "f",

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// ip takes in ip(8).
+// ip reads a command of ip(8).
 func (h *hook) ip(args []string) (string, bool) {
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		h.six = h.six || args[0] == "-6"
@@ -32,7 +32,7 @@ func (h *hook) ip(args []string) (string, bool) {
 	return runsNone, false
 }
 
-// is tells whether word is an abbreviation that ip(8) takes for full.
+// is reports whether word is an abbreviation that ip(8) accepts for full.
 func is(word, full string) bool { return len(word) > 0 && strings.HasPrefix(full, word) }
 
 func (h *hook) link(verb string, args []string) (string, bool) {
@@ -97,7 +97,7 @@ func (h *hook) address(verb string, args []string) (string, bool) {
 	return "", true
 }
 
-// prefix reads a prefix or an address alone; the zero Prefix is none.
+// prefix parses a prefix or a single address; an invalid one is the zero Prefix.
 func prefix(s string) netip.Prefix {
 	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
 		return netip.PrefixFrom(addr, addr.BitLen())
@@ -130,7 +130,7 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 	return "", true
 }
 
-// routeTo is a route of the prefix that ip-route(8) gets.
+// routeTo returns a route for the prefix argument of ip-route(8).
 func (h *hook) routeTo(to string) (r Route, why string) {
 	r.Pos = h.at
 	switch {
@@ -146,7 +146,7 @@ func (h *hook) routeTo(to string) (r Route, why string) {
 	return r, ""
 }
 
-// options reads what follows the prefix.
+// options reads the arguments after the prefix.
 func (r *Route) options(args []string) (dev, why string) {
 	for len(args) > 0 {
 		if args[0] == "onlink" {
@@ -179,7 +179,7 @@ func (r *Route) options(args []string) (dev, why string) {
 	return dev, ""
 }
 
-// neighbour takes in `ip -6 neigh add proxy ADDRESS dev UPLINK`.
+// neighbour reads `ip -6 neigh add proxy ADDRESS dev UPLINK`.
 func (h *hook) neighbour(verb string, args []string) (string, bool) {
 	if len(args) < 2 || args[0] != "proxy" {
 		return runsNone, false

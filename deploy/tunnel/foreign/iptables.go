@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// A rule is what an iptables command says, as far as it is looked at.
+// A rule is what an iptables command says, as far as it is examined.
 type rule struct {
 	table, chain, target string
 	in, out              string
 	source, dest         string // addresses
 	notOut, established  bool
-	state                bool // only packets of some state
+	state                bool // it matches only packets of some connection state
 	notDest              bool
 	port                 bool // --dport is given
-	other                bool // something is there that is not looked at
-	adds                 bool // -A or -I; else -D
+	other                bool // it has an option that is not examined
+	adds                 bool // -A or -I; otherwise -D
 }
 
-// iptables takes in iptables(8): masquerading, peers that are kept apart, and the
+// iptables reads a command of iptables(8): masquerading, the isolation of peers, and the
 // permission to forward, which needs no rule where nothing forbids it.
 func (h *hook) iptables(args []string) (string, bool) {
 	r, ok := readRule(args)
@@ -28,7 +28,7 @@ func (h *hook) iptables(args []string) (string, bool) {
 		return "the firewall stays yours", false
 	}
 	if h.down || !r.adds {
-		return "the firewall stays yours", !r.adds && r.translated()
+		return "the firewall stays yours", !r.adds && r.understood()
 	}
 	switch {
 	case r.chain == "POSTROUTING":
@@ -45,8 +45,9 @@ func (h *hook) iptables(args []string) (string, bool) {
 	return "the firewall stays yours", false
 }
 
-// translated tells whether a rule that is taken back is one that was taken in.
-func (r rule) translated() bool {
+// understood reports whether a rule that is removed is one of those that are read when they
+// are added.
+func (r rule) understood() bool {
 	return r.masquerades() || r.chain == "FORWARD" && r.target == "ACCEPT" && r.forwards() || r.apart()
 }
 
@@ -54,8 +55,8 @@ func (r rule) masquerades() bool {
 	return r.table == "nat" && r.chain == "POSTROUTING" && r.target == "MASQUERADE" && !r.other && !r.state
 }
 
-// tunnels tells whether addresses are those of the tunnel: its own or some peer's are among
-// them. Where nothing of it was read yet nobody knows.
+// tunnels reports whether the tunnel's own addresses or a peer's are among the addresses.
+// It assumes so if none of them was read yet.
 func (h *hook) tunnels(addresses string) bool {
 	if h.d.Conf != "" || len(h.d.Addresses) == 0 && len(h.d.Peers) == 0 {
 		return true
@@ -72,8 +73,8 @@ func (h *hook) tunnels(addresses string) bool {
 	return false
 }
 
-// forwards tells of a rule for what comes from the tunnel or goes into it: by its interfaces,
-// or where it names none, by addresses or as an answer.
+// forwards reports whether a rule is for packets that come from the tunnel or go into it,
+// according to its interfaces, or if it has none to its addresses or the connection state.
 func (r rule) forwards() bool {
 	tunnels := r.in == self || r.out == self
 	if r.in == "" && r.out == "" {
@@ -82,7 +83,7 @@ func (r rule) forwards() bool {
 	return !r.other && r.table == "filter" && !r.notDest && tunnels
 }
 
-// apart tells of a rule between any two peers.
+// apart reports whether a rule drops packets between any two peers.
 func (r rule) apart() bool {
 	return !r.other && !r.state && r.source == "" && r.dest == "" && r.chain == "FORWARD" && r.in == self &&
 		r.out == self && !r.notOut && (r.target == "DROP" || r.target == "REJECT")
@@ -116,20 +117,20 @@ func (h *hook) masquerade(r rule) (string, bool) {
 	return "", true
 }
 
-// ofNetworks tells of a rule that names no single address.
+// ofNetworks reports whether the source has no single address.
 func (r rule) ofNetworks() bool {
 	networks, all := prefixesOf(r.source)
 	return all && !slices.ContainsFunc(networks, netip.Prefix.IsSingleIP)
 }
 
-// rule notes what is masqueraded by an uplink: who the peers are is known when all is read.
+// rule records a masquerading rule, to be compared with the peers when all is read.
 func (h *hook) rule(uplink, source string) {
 	sources, _ := prefixesOf(source)
 	m := &h.d.Masquerade
 	m.Rules = append(m.Rules[:len(m.Rules):len(m.Rules)], MasqueradeRule{h.left, uplink, sources})
 }
 
-// prefixesOf are the addresses of a list, and whether all are.
+// prefixesOf parses a list of prefixes, and reports whether all are valid.
 func prefixesOf(list string) (all []netip.Prefix, ok bool) {
 	if list == "" {
 		return nil, true
@@ -142,9 +143,9 @@ func prefixesOf(list string) (all []netip.Prefix, ok bool) {
 	return all, ok
 }
 
-// SettleMasquerade leaves out what its rules say of some peers alone: a tunnel file
-// masquerades what comes from any of them, and never more than the files do. Of a rule for
-// one family only what the peers have of that one has to be in it.
+// SettleMasquerade drops masquerading whose rules are for some peers only: a tunnel file
+// masquerades packets from all of them, and an import must not masquerade more than the
+// files do. Rules for one family have to cover only the peers' addresses of that family.
 func (d *Device) SettleMasquerade() {
 	m := &d.Masquerade
 	of := map[string][]MasqueradeRule{}
@@ -168,8 +169,8 @@ func (d *Device) SettleMasquerade() {
 	m.Rules = nil
 }
 
-// beyond returns what the peers may send from, or the tunnel's network where it has none, and
-// no rule is for; or that there is no such thing.
+// beyond returns a prefix that packets from the tunnel may have as their source and that no
+// rule covers, or all if there is none.
 func (d *Device) beyond(rules []MasqueradeRule) (first netip.Prefix, all bool) {
 	var sources []netip.Prefix
 	var four, six bool
@@ -194,8 +195,8 @@ func (d *Device) beyond(rules []MasqueradeRule) (first netip.Prefix, all bool) {
 	return first, true
 }
 
-// senders are the prefixes that a packet out of the tunnel may come from, as a tunnel file
-// masquerades them: without a default route.
+// senders returns the sources that a tunnel file would masquerade: the peers' allowed IPs
+// without default routes or, without peers, the networks of the addresses.
 func (d *Device) senders() (all []netip.Prefix) {
 	for _, p := range d.Peers {
 		for _, a := range p.AllowedIPs {
@@ -212,7 +213,7 @@ func (d *Device) senders() (all []netip.Prefix) {
 	return all
 }
 
-// readRule reads the options that common rules have (iptables(8), iptables-extensions(8)).
+// readRule reads the options of common rules (iptables(8), iptables-extensions(8)).
 func readRule(args []string) (r rule, ok bool) {
 	r.table = "filter"
 	not := false
@@ -229,7 +230,7 @@ func readRule(args []string) (r rule, ok bool) {
 			continue
 		case ruleOptions[a] != nil:
 			ruleOptions[a](&r, value, not)
-		case strings.Trim(a, "0123456789") == "": // its place in the chain
+		case strings.Trim(a, "0123456789") == "": // the rule's number in the chain
 			continue
 		default:
 			r.other = true
@@ -240,7 +241,7 @@ func readRule(args []string) (r rule, ok bool) {
 	return r, r.chain != "" && r.target != ""
 }
 
-// ruleOptions are the options that have a value, by each of their names.
+// ruleOptions are the options with an argument, under each of their names.
 var ruleOptions = byEachName(map[string]func(r *rule, value string, not bool){
 	"-t --table":  func(r *rule, value string, _ bool) { r.table = value },
 	"-A --append": func(r *rule, value string, _ bool) { r.chain, r.adds = value, true },
@@ -268,7 +269,7 @@ var ruleOptions = byEachName(map[string]func(r *rule, value string, not bool){
 	"--dport --destination-port": func(r *rule, _ string, _ bool) { r.port = true },
 })
 
-// byEachName has each option under each of its names.
+// byEachName returns the options under each of the names in their key.
 func byEachName[T any](options map[string]T) map[string]T {
 	all := map[string]T{}
 	for names, option := range options {

@@ -7,12 +7,12 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// Wide is the length below which a route is taken to be everything, or next to it.
+// Wide is the prefix length below which a route counts as a default route.
 const Wide = 8
 
-// NeedsTable tells whether a route of v is one that apply puts into a table of its own,
-// with a mark and rules: it is a default route or next to one, or an endpoint is in it,
-// so that the encrypted packets themselves would be routed into the tunnel.
+// NeedsTable reports whether apply puts the route r of v into a table of its own, with a
+// mark and rules: it counts as a default route, or an endpoint lies in it, so that the
+// encrypted packets would be routed into the tunnel.
 func NeedsTable(v *tunnel.View, r tunnel.Route) bool {
 	if v.Table != 0 {
 		return false

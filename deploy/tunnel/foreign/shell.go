@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// commands are the simple commands of a line for sh(1). Where it does more than run one
-// after the other the line is one command, which fields then refuses.
+// commands splits a line for sh(1) into simple commands that run one after another. A line
+// that does more than that is returned as one command, which fields then refuses.
 func commands(line string) (list []string) {
 	line = strings.TrimSpace(uncommented(line))
 	if composed(line) {
@@ -21,8 +21,7 @@ func commands(line string) (list []string) {
 	return list
 }
 
-// unquoted goes through the places of a line that no quotes are around and no backslash is
-// before.
+// unquoted yields the indexes of line that are not quoted or escaped.
 func unquoted(line string) iter.Seq[int] {
 	return func(yield func(at int) bool) {
 		quote := byte(0)
@@ -43,7 +42,8 @@ func unquoted(line string) iter.Seq[int] {
 	}
 }
 
-// uncommented is a line without what follows a "#" at the beginning of a word.
+// uncommented returns a line without its comment, which begins with "#" at the beginning of
+// a word.
 func uncommented(line string) string {
 	for i := range unquoted(line) {
 		if line[i] == '#' && (i == 0 || strings.IndexByte(" \t;&|", line[i-1]) >= 0) {
@@ -53,13 +53,13 @@ func uncommented(line string) string {
 	return line
 }
 
-// composed tells of a pipe, a command within another, or a group.
+// composed reports whether a line has a pipe, a command substitution or a group.
 func composed(line string) bool {
 	return strings.ContainsAny(strings.ReplaceAll(line, "${IFACE}", ""), "`{}") || strings.Contains(line, "$(") ||
 		strings.Contains(strings.ReplaceAll(line, "||", ""), "|")
 }
 
-// sequence are the parts of a line between ";", "&&" and "||" that no quotes are around.
+// sequence splits a line at unquoted ";", "&&" and "||".
 func sequence(line string) (parts []string) {
 	start := 0
 	for i := range unquoted(line) {
@@ -75,12 +75,12 @@ func sequence(line string) (parts []string) {
 	return append(parts, line[start:])
 }
 
-// silence is what only keeps a command from saying something. What is read by cat(1)
-// alone, as wg-quick(8) shows it for `wg set`, is its file.
+// silence removes redirections that only suppress output. It also replaces the output of
+// cat(1) by the file itself, because wg-quick(8) documents `wg set` with <(cat FILE).
 var silence = strings.NewReplacer("<(cat ", "<(", ">/dev/null", "", "2>&1", "", "> /dev/null", "")
 
-// fields are the words of a simple command, without its quotes; false where it is not
-// as simple as that.
+// fields splits a simple command into words and removes the quotes; simple is false if the
+// command is not that simple.
 func fields(command string) (words []string, simple bool) {
 	s := splitter{text: silence.Replace(command)}
 	for s.at < len(s.text) {
@@ -124,7 +124,7 @@ func (s *splitter) put(c byte) {
 	s.in = true
 }
 
-// step takes in one character; false: the command is not simple.
+// step reads one character. It reports false if the command is not simple.
 func (s *splitter) step() bool {
 	c := s.text[s.at]
 	s.at++
@@ -145,7 +145,7 @@ func (s *splitter) step() bool {
 		}
 		s.put(s.text[s.at])
 		s.at++
-	case '~': // "~." is a domain to resolvectl(1), and to sh(1) nobody's home
+	case '~': // "~." is a domain for resolvectl(1), and sh(1) does not expand it
 		if s.at == len(s.text) || s.text[s.at] != '.' {
 			return false
 		}
@@ -158,7 +158,7 @@ func (s *splitter) step() bool {
 	return true
 }
 
-// quoted takes in a character between quotes.
+// quoted reads a character between quotes.
 func (s *splitter) quoted(c byte) bool {
 	switch {
 	case c == s.quote:
@@ -171,7 +171,7 @@ func (s *splitter) quoted(c byte) bool {
 	return true
 }
 
-// onlyIface tells whether the variables of a word are those that name the interface.
+// onlyIface reports whether all variables in a word name the interface.
 func onlyIface(w string) bool {
 	for _, v := range []string{"${IFACE}", "$IFACE", "$INTERFACE"} {
 		w = strings.ReplaceAll(w, v, "")

@@ -13,19 +13,21 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// A Reader collects what is wrong with files of another program, so that one run
-// finds all there is to find.
+// A Reader collects the errors in files of another program, so that one run finds all of
+// them.
 type Reader struct {
-	Tool string // whose files they are, for the texts: "wg-quick"
+	Tool string // the program, for error messages: "wg-quick"
 	errs []error
 }
 
-// Wrong reports a line that cannot be taken. Why never holds a value that may be a secret.
+// Wrong reports a line that cannot be read. The message must not repeat a value that may be
+// a secret.
 func (r *Reader) Wrong(at Pos, hint, format string, args ...any) {
 	r.errs = append(r.errs, fault.NewLine("cannot import", at.File, at.Line, fmt.Sprintf(format, args...), hint))
 }
 
-// Unknown reports a key that the program does not know, with the nearest one that it does.
+// Unknown reports a key that the program does not have, with the most similar one that it
+// has.
 func (r *Reader) Unknown(at Pos, section, key string, known []string) {
 	if amnezia(key) {
 		r.Wrong(at, "take it out, on all hosts of the tunnel: the kernel's WireGuard has no such thing",
@@ -39,11 +41,11 @@ func (r *Reader) Unknown(at Pos, section, key string, known []string) {
 	r.Wrong(at, "", "%s", why)
 }
 
-// Err is all that was wrong, in the order of the files; nil if nothing was.
+// Err returns all errors, in the order of the files, or nil.
 func (r *Reader) Err() error { return join(r.errs) }
 
 func join(errs []error) error {
-	const many = 20 // more are no help
+	const many = 20 // more do not help
 	switch {
 	case len(errs) == 0:
 		return nil
@@ -53,7 +55,7 @@ func join(errs []error) error {
 	return joined(errs)
 }
 
-// joined are errors that print one a line.
+// joined is a list of errors that prints one per line.
 type joined []error
 
 func (j joined) Unwrap() []error { return j }
@@ -66,7 +68,7 @@ func (j joined) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// amnezia tells whether a key is one of AmneziaWG's, which change the packets
+// amnezia reports whether a key is one of AmneziaWG's, which change the packets
 // (amneziawg-tools, src/config.c: Jc, Jmin, Jmax, S1 to S4, H1 to H4, I1 to I5).
 func amnezia(key string) bool {
 	switch strings.ToLower(key) {
@@ -77,8 +79,8 @@ func amnezia(key string) bool {
 	return false
 }
 
-// Shown spells a piece of a file for an error. What may be a key, whole or in part, or
-// under another name, is not repeated.
+// Shown quotes a piece of a file for an error. It repeats nothing that may be a key or a
+// part of one.
 func Shown(s string) string {
 	if maybeSecret(s) {
 		return "(what may be a key)"
@@ -89,11 +91,12 @@ func Shown(s string) string {
 	return strconv.Quote(s)
 }
 
-// KeyShaped tells whether s has the form of a key, which may begin with a slash as paths do.
+// KeyShaped reports whether s has the form of a key in base64. Such a key may begin with a
+// slash, as a path does.
 func KeyShaped(s string) bool { return len(s) == 44 && s[43] == '=' && s[42] != '=' }
 
-// maybeSecret tells whether s has a run of letters that could be most of a key: 20 of
-// base64 or hexadecimal with no break, or what names itself a secret.
+// maybeSecret reports whether s may hold a secret: it has 20 consecutive characters of
+// base64 or hexadecimal that are not all lower-case letters, or it calls itself one.
 func maybeSecret(s string) bool {
 	upper := strings.ToUpper(s)
 	if strings.Contains(upper, "SECRET") || strings.Contains(upper, "PASSW") {
@@ -119,9 +122,9 @@ func maybeSecret(s string) bool {
 	return false
 }
 
-// Comment returns the text of a comment line without its marks, and false if it has
-// none, or if it may hold a secret: a key that somebody put out of use is one still. What
-// an export of ours tells its reader, after "wgkeys:", is no comment on the tunnel.
+// Comment returns the text of a comment line without its marks. It reports false if there
+// is no text, if it may hold a secret, such as a key that was commented out, or if it is a
+// note in an export of ours, which begins with "wgkeys:".
 func Comment(line string) (text string, ok bool) {
 	text = strings.TrimSpace(strings.TrimLeft(strings.TrimSpace(line), "#;"))
 	text = strings.TrimSpace(strings.TrimRight(text, "#"))
@@ -131,8 +134,8 @@ func Comment(line string) (text string, ok bool) {
 	return text, true
 }
 
-// hidden tells whether a comment may hold a key: something that names itself one and is
-// given a value, or a word that could be most of one.
+// hidden reports whether a comment may hold a key: a value is assigned to something called
+// a key, or a word could be most of one.
 func hidden(text string) bool {
 	name, value, given := strings.Cut(strings.ToLower(text), "=")
 	if given && strings.Contains(name, "key") && strings.TrimSpace(value) != "" {
@@ -140,7 +143,7 @@ func hidden(text string) bool {
 	}
 	for word := range strings.FieldsSeq(text) {
 		if strings.Contains(word, "://") || strings.Contains(word, ".") {
-			continue // an address of a page, a name
+			continue // a URL or a domain name
 		}
 		if len(word) >= 32 && maybeSecret(word) {
 			return true
@@ -149,7 +152,7 @@ func hidden(text string) bool {
 	return false
 }
 
-// A placeholder is what stands where a value was taken out.
+// placeholder reports whether s stands in the place of a key that was removed.
 func placeholder(s string) bool {
 	t := strings.TrimSpace(s)
 	lower := strings.ToLower(t)
@@ -166,8 +169,8 @@ func placeholder(s string) bool {
 	return letters && strings.Contains(lower, "key")
 }
 
-// takenOut tells of what stands where any value was taken out: brackets of a template,
-// dots, x after x.
+// takenOut reports whether s stands in the place of any value that was removed: brackets of
+// a template, dots, a row of x.
 func takenOut(s string) bool {
 	t := strings.TrimSpace(s)
 	switch {
@@ -178,7 +181,7 @@ func takenOut(s string) bool {
 	return strings.Trim(strings.ToLower(t), "x.:/") == "" || strings.Trim(t, "#_-") == ""
 }
 
-// whyNoKey tells why a value is no key, without the value.
+// whyNoKey says why a value is not a key, without repeating the value.
 func whyNoKey(s string, err error) string {
 	switch {
 	case strings.TrimSpace(s) == "":
@@ -191,7 +194,7 @@ func whyNoKey(s string, err error) string {
 	return err.Error()
 }
 
-// PrivateKey reads a private key of base64.
+// PrivateKey parses a private key in base64.
 func (r *Reader) PrivateKey(at Pos, name, s string) keyring.PrivateKey {
 	k, err := keyring.ParsePrivateKey([]byte(s))
 	if err != nil {
@@ -200,7 +203,7 @@ func (r *Reader) PrivateKey(at Pos, name, s string) keyring.PrivateKey {
 	return k
 }
 
-// PublicKey reads a public key of base64.
+// PublicKey parses a public key in base64.
 func (r *Reader) PublicKey(at Pos, name, s string) keyring.PublicKey {
 	k, err := keyring.ParsePublicKey([]byte(s))
 	if err != nil {
@@ -209,7 +212,7 @@ func (r *Reader) PublicKey(at Pos, name, s string) keyring.PublicKey {
 	return k
 }
 
-// PresharedKey reads a preshared key of base64.
+// PresharedKey parses a preshared key in base64.
 func (r *Reader) PresharedKey(at Pos, name, s string) keyring.PresharedKey {
 	k, err := keyring.ParsePresharedKey([]byte(s))
 	if err != nil {
@@ -218,7 +221,8 @@ func (r *Reader) PresharedKey(at Pos, name, s string) keyring.PresharedKey {
 	return k
 }
 
-// ofComment is the hint for a value with a comment behind it, where the program takes none.
+// ofComment is the hint for a value that is followed by a comment, where the program does
+// not allow one.
 func ofComment(s string) string {
 	if strings.Contains(s, " #") || strings.Contains(s, "\t#") {
 		return "write the comment into a line of its own"
@@ -226,11 +230,11 @@ func ofComment(s string) string {
 	return ""
 }
 
-// Number reads a whole number from low to high, decimal, or hexadecimal with 0x.
+// Number parses an integer from low to high, in decimal or in hexadecimal with 0x.
 func (r *Reader) Number(at Pos, name, s string, low, high int) int {
 	n, err := strconv.ParseInt(strings.TrimSpace(s), 0, 64)
 	if strings.HasPrefix(strings.TrimSpace(s), "0") && !strings.HasPrefix(strings.ToLower(strings.TrimSpace(s)), "0x") {
-		n, err = strconv.ParseInt(strings.TrimSpace(s), 10, 64) // no octal: 051820 is 51820 to strtoul with base 10
+		n, err = strconv.ParseInt(strings.TrimSpace(s), 10, 64) // a leading zero does not mean octal
 	}
 	if err != nil || n < int64(low) || n > int64(high) {
 		if takenOut(s) && strings.TrimSpace(s) != "" {
@@ -243,8 +247,7 @@ func (r *Reader) Number(at Pos, name, s string, low, high int) int {
 	return int(n)
 }
 
-// Prefix reads an address with or without its length; without it is that address alone.
-// Host bits stay.
+// Prefix parses a prefix or a single address. It does not clear the host bits.
 func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 	s = strings.TrimSpace(s)
 	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" && !addr.Is4In6() {
@@ -267,14 +270,14 @@ func (r *Reader) Prefix(at Pos, name, s string) (netip.Prefix, bool) {
 	return p, true
 }
 
-// Endpoint reads an address or a name and a port, as wg(8) does: the port is what
-// follows the last colon (parse_endpoint in wireguard-tools' config.c). It is spelled
-// as [net.JoinHostPort] does.
+// Endpoint parses an address or a name with a port. As in wg(8) the port follows the last
+// colon (parse_endpoint in wireguard-tools' config.c). The result has the form of
+// [net.JoinHostPort].
 func (r *Reader) Endpoint(at Pos, name, s string) string {
 	s = strings.TrimSpace(s)
 	i := strings.LastIndexByte(s, ':')
-	// a name with a dot is a name like others: vpn.example.net
-	_, err := netip.ParseAddrPort(s) // one with a zone is no template
+	// a name with a dot, such as vpn.example.net, is taken for a real one
+	_, err := netip.ParseAddrPort(s) // an address with a zone has "%" but is no template
 	invented := err != nil && takenOut(s) || !strings.Contains(s, ".") && !strings.Contains(s, "[") && placeholder(s)
 	if i < 0 || invented {
 		why := Shown(s) + " has no port after a colon"

@@ -1,5 +1,5 @@
-// Package formats is the list of the formats of other programs that tunnels come from
-// and go to.
+// Package formats lists the formats of other programs that tunnels can be imported from and
+// exported to.
 package formats
 
 import (
@@ -22,21 +22,21 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// A Format is how one program spells a tunnel.
+// A Format is how one program describes a tunnel.
 type Format struct {
-	Name  string // as --format takes it
-	About string // for a list, a few words
+	Name  string // the argument of --format
+	About string // a few words for a list
 
-	// Is tells of a file whether it is one of this format; nil: not told by looking.
+	// Is reports whether a file is in this format; nil: that cannot be recognised.
 	Is func(f foreign.File) bool
-	// Parse reads the files of one or several hosts; nil: the format is only written.
+	// Parse reads the files of one or several hosts; nil: the format cannot be imported.
 	Parse func(files []foreign.File) ([]*foreign.Device, error)
-	// Write spells a host's view, nil: the format is only read. Without secrets the
-	// key files are named, or it is a fault.
+	// Write returns the files for a host's view; nil: the format cannot be exported.
+	// Without secrets the files name the host's key files, or Write returns an error.
 	Write func(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error)
 }
 
-// all are the formats; of two that a file may be of the first counts.
+// all are the formats. If a file may be in two of them, the first counts.
 var all = []Format{
 	{"wg-quick", "wg-quick(8), wg setconf, wg showconf", isWGQuick, wgquick.Parse, wgquick.Format},
 	{"networkd", "systemd-networkd's .netdev and .network", isNetworkd, networkd.Parse, networkd.Format},
@@ -49,9 +49,14 @@ var all = []Format{
 	{"json", "the view, as show --json", nil, nil, writeJSON},
 }
 
-// Named returns the format of that name that can do what is wanted.
-func Named(name string, read bool) (*Format, error) {
-	names := Names(read)
+// Importable returns the format of that name whose files can be read.
+func Importable(name string) (*Format, error) { return named(name, ImportNames()) }
+
+// Exportable returns the format of that name whose files can be written.
+func Exportable(name string) (*Format, error) { return named(name, ExportNames()) }
+
+// named returns the format of that name if it is one of names.
+func named(name string, names []string) (*Format, error) {
 	for i := range all {
 		if all[i].Name == name && slices.Contains(names, name) {
 			return &all[i], nil
@@ -64,17 +69,22 @@ func Named(name string, read bool) (*Format, error) {
 	return nil, fault.New("no such format", name, why, hint)
 }
 
-// Names are those of the formats that can be read, or written, in order.
-func Names(read bool) (names []string) {
-	for _, f := range all {
-		if read && f.Parse != nil || !read && f.Write != nil {
-			names = append(names, f.Name)
+// ImportNames returns the names of the formats whose files can be read, in order.
+func ImportNames() []string { return names(func(f *Format) bool { return f.Parse != nil }) }
+
+// ExportNames returns the names of the formats whose files can be written, in order.
+func ExportNames() []string { return names(func(f *Format) bool { return f.Write != nil }) }
+
+func names(wanted func(*Format) bool) (names []string) {
+	for i := range all {
+		if wanted(&all[i]) {
+			names = append(names, all[i].Name)
 		}
 	}
 	return names
 }
 
-// of is the format of a file by what is in it.
+// of returns the format of a file according to its content.
 func of(file foreign.File) (*Format, error) {
 	if err := plain(file); err != nil {
 		return nil, err
@@ -89,7 +99,7 @@ func of(file foreign.File) (*Format, error) {
 		"--format NAME says it: wgkeys import --help")
 }
 
-// plain tells why the text of a file is not its program's.
+// plain returns an error if the text of a file is not as its program reads it.
 func plain(file foreign.File) error {
 	text := bytes.TrimLeft(file.Text, " \t\r\n")
 	for _, k := range notPlain {
@@ -100,7 +110,8 @@ func plain(file foreign.File) error {
 	return nil
 }
 
-// notPlain are beginnings of files that hold a tunnel, but not as its program reads it.
+// notPlain are beginnings of files that hold a tunnel in another form than its program
+// reads.
 var notPlain = []struct{ begins, why, hint string }{
 	{"\xef\xbb\xbf", "a byte order mark stands before its text, which no program but an editor reads",
 		"sed -i '1s/^\\xef\\xbb\\xbf//' FILE takes it out"},
@@ -119,7 +130,7 @@ const (
 	encrypted = "age has encrypted it"
 )
 
-// hasLine tells whether a file has one of some lines, blanks and case apart.
+// hasLine reports whether a file has one of the lines, regardless of blanks and case.
 func hasLine(f foreign.File, lines ...string) bool {
 	for line := range bytes.Lines(f.Text) {
 		if slices.Contains(lines, strings.ToLower(string(bytes.TrimSpace(line)))) {
@@ -131,16 +142,16 @@ func hasLine(f foreign.File, lines ...string) bool {
 
 func isWGQuick(f foreign.File) bool { return hasLine(f, "[interface]", "[peer]") }
 
-// isNetworkd looks for sections that only files of systemd-networkd have, or at the
-// name of a drop-in, which may have any.
+// isNetworkd looks for sections that only systemd-networkd has. A drop-in may have any
+// sections, and is recognised by its name.
 func isNetworkd(f foreign.File) bool {
 	return strings.HasSuffix(f.Name, "networkd.conf") || strings.Contains(f.Name, ".netdev.d/") ||
 		strings.Contains(f.Name, ".network.d/") || strings.Contains(f.Name, "networkd.conf.d/") ||
 		hasLine(f, "[netdev]", "[wireguardpeer]") || hasLine(f, "[match]") && strings.HasSuffix(f.Name, ".network")
 }
 
-// isNetplan looks for the key that all of netplan's files have, for other programs keep
-// YAML too.
+// isNetplan looks for the top-level key of netplan, because other programs have YAML files
+// too.
 func isNetplan(f foreign.File) bool {
 	return (strings.HasSuffix(f.Name, ".yaml") || strings.HasSuffix(f.Name, ".yml")) && hasLine(f, "network:")
 }
@@ -155,7 +166,7 @@ func isIfupdown(f foreign.File) bool { return begins(f, "iface") }
 // isOpenWrt looks for the word that begins a section of UCI.
 func isOpenWrt(f foreign.File) bool { return begins(f, "config") }
 
-// begins tells whether a line begins with a word and goes on.
+// begins reports whether a line begins with word and has further words.
 func begins(f foreign.File, word string) bool {
 	for line := range bytes.Lines(f.Text) {
 		if w := bytes.Fields(line); len(w) > 1 && string(w[0]) == word {
@@ -165,7 +176,7 @@ func begins(f foreign.File, word string) bool {
 	return false
 }
 
-// isMeshconf looks at the first column of the table.
+// isMeshconf looks at the first columns of the table.
 func isMeshconf(f foreign.File) bool {
 	first, _, _ := bytes.Cut(f.Text, []byte("\n"))
 	return bytes.HasPrefix(bytes.ReplaceAll(first, []byte(`"`), nil), []byte("Name,Address,"))

@@ -10,16 +10,16 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Parse reads files, each in the format that it is in; where format is not "" all are
-// in that one. Files for `wg setconf` that another one names are read with it: if they
-// are not among files, by read, which gets their path on the host.
+// Parse reads files, each in its own format or, if format is not "", all in that one. If a
+// device names a file for `wg setconf`, that is read too: from files or, if it is not among
+// them, with read, which gets its path.
 func Parse(files []foreign.File, format string, read func(path string) ([]byte, error)) ([]*foreign.Device, error) {
 	groups := map[*Format][]foreign.File{}
 	var order []*Format
 	for _, file := range files {
 		f, err := of(file)
 		if format != "" && plain(file) == nil {
-			f, err = Named(format, true)
+			f, err = Importable(format)
 		}
 		if err != nil {
 			return nil, err
@@ -41,7 +41,8 @@ func Parse(files []foreign.File, format string, read func(path string) ([]byte, 
 	return withConf(devices, read)
 }
 
-// withConf puts into each device that names a file for `wg setconf` what is there.
+// withConf adds, to each device that names a file for `wg setconf`, the content of that
+// file.
 func withConf(devices []*foreign.Device, read func(string) ([]byte, error)) ([]*foreign.Device, error) {
 	var used []*foreign.Device
 	for _, d := range devices {
@@ -58,7 +59,7 @@ func withConf(devices []*foreign.Device, read func(string) ([]byte, error)) ([]*
 	return slices.DeleteFunc(devices, func(d *foreign.Device) bool { return slices.Contains(used, d) }), nil
 }
 
-// confOf is the device of the file that d names.
+// confOf returns the content of the file that d names.
 func confOf(d *foreign.Device, devices []*foreign.Device, read func(string) ([]byte, error)) (*foreign.Device, error) {
 	for _, c := range devices {
 		if c != d && filepath.Base(c.Pos.File) == filepath.Base(d.Conf) {
@@ -82,15 +83,15 @@ func confOf(d *foreign.Device, devices []*foreign.Device, read func(string) ([]b
 		d.Conf+" is not beside it", "name both files; sudo where it is readable for root alone")
 }
 
-// take puts what conf says, a file for `wg setconf`, into d. What d says in commands of
-// its own, which run later, counts.
+// take adds to d what conf, a file for `wg setconf`, says. What commands of d say takes
+// precedence, because they run later.
 func take(d, conf *foreign.Device) {
 	own := d.Peers
 	d.Peers = conf.Peers
 	for _, p := range own {
 		addPeer(d, p)
 	}
-	for i := range d.Peers { // wg(8) makes no routes
+	for i := range d.Peers { // wg(8) adds no routes
 		d.Peers[i].Routed = false
 	}
 	d.Comment = append(d.Comment, conf.Comment...)
@@ -106,7 +107,8 @@ func take(d, conf *foreign.Device) {
 	}
 }
 
-// addPeer puts what a command says of a peer into the one that the file has, or adds it.
+// addPeer merges what a command says about a peer into the peer of the file, or adds the
+// peer.
 func addPeer(d *foreign.Device, p foreign.Peer) {
 	i := slices.IndexFunc(d.Peers, func(q foreign.Peer) bool { return q.PublicKey == p.PublicKey })
 	if i < 0 {

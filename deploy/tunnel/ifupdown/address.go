@@ -13,11 +13,11 @@ import (
 // A reader reads the addresses and gateways of stanzas.
 type reader struct {
 	*foreign.Reader
-	ng   bool // as ifupdown-ng does
+	ng   bool // read the files as ifupdown-ng does
 	left []foreign.Left
 }
 
-// addresses are the addresses of a stanza.
+// addresses returns the addresses in options, which are those of a stanza.
 func (r *reader) addresses(s *stanza, options []option) (list []foreign.Address) {
 	if len(options) > 1 && !r.ng {
 		r.Wrong(options[1].at, "iface "+s.name+" "+s.family+" static", "a second address of one stanza, which ifup refuses: "+
@@ -36,7 +36,7 @@ func (r *reader) addresses(s *stanza, options []option) (list []foreign.Address)
 			continue
 		}
 		a := foreign.Address{Pos: o.at, Local: p, Remote: r.remote(s, addr)}
-		if a.Remote.IsValid() { // the length is the far end's (ipaddr_modify of iproute2)
+		if a.Remote.IsValid() { // the length belongs to the remote address (ipaddr_modify of iproute2)
 			a.Local = netip.PrefixFrom(addr, addr.BitLen())
 		}
 		list = append(list, a)
@@ -44,13 +44,13 @@ func (r *reader) addresses(s *stanza, options []option) (list []foreign.Address)
 	return list
 }
 
-// address reads an address of a stanza and its length; netmask is that of the stanza,
-// where it is given one.
+// address reads an address of a stanza and its prefix length. If given is set, the stanza
+// has a netmask of that length.
 func (r *reader) address(s *stanza, o option, netmask int, given bool) (addr netip.Addr, length int, ok bool) {
 	text, after, sized := strings.Cut(o.value, "/")
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.Zone() != "" || addr.Is4In6() {
-		r.Prefix(o.at, "address", o.value) // says why
+		r.Prefix(o.at, "address", o.value) // reports what is wrong
 		return addr, 0, false
 	}
 	if !s.takes(addr) {
@@ -59,21 +59,21 @@ func (r *reader) address(s *stanza, o option, netmask int, given bool) (addr net
 		return addr, 0, false
 	}
 	switch {
-	case given && (!sized || !r.ng): // with ifupdown the netmask counts, whatever the address has
+	case given && (!sized || !r.ng): // ifupdown prefers the netmask
 		return addr, netmask, true
 	case sized && addr.Is4() && !r.ng:
-		// compute_v4_mask in ifupdown's archlinux.c reads the number alone: a comment
-		// may follow.
+		// compute_v4_mask in ifupdown's archlinux.c reads the leading number and ignores
+		// what follows, such as a comment.
 		after = after[:len(after)-len(strings.TrimLeft(after, "0123456789."))]
-		return addr, r.mask(o.at, "address", after, false), true
+		return addr, r.mask(o.at, "address", after, addr.Is6()), true
 	case sized:
 		return addr, r.mask(o.at, "address", after, addr.Is6()), true
 	}
 	return addr, r.unsaid(addr), true
 }
 
-// takes tells whether an address is of the stanza's family. With ifupdown-ng a stanza
-// may have none, and takes both.
+// takes reports whether an address is of the stanza's family. A stanza of ifupdown-ng may
+// have none, and takes both.
 func (s *stanza) takes(addr netip.Addr) bool {
 	switch s.family {
 	case "inet":
@@ -91,9 +91,9 @@ func otherFamily(family string) string {
 	return "inet"
 }
 
-// unsaid is the length of an address that has none. ifupdown 0.8.41 and 0.8.45 leave it
-// out for inet6, which ip-address(8) takes for 128, and go by the class for inet
-// (compute_v4_mask in archlinux.c: 10.1.2.3 is in a /8, 224.0.0.0 and above a /32).
+// unsaid returns the prefix length of an address that has none. ifupdown 0.8.41 and 0.8.45
+// leave it out for inet6, which ip-address(8) takes for 128, and use the address class for
+// inet: 10.1.2.3 is in a /8, 224.0.0.0 and above in a /32 (compute_v4_mask in archlinux.c).
 // ifupdown-ng 0.12 takes /64 and /24 (lif_address_parse).
 func (r *reader) unsaid(addr netip.Addr) int {
 	switch {
@@ -115,7 +115,7 @@ func (r *reader) unsaid(addr netip.Addr) int {
 	return 32
 }
 
-// netmask is the length that a netmask of the stanza says.
+// netmask returns the prefix length that a netmask of the stanza says, if there is one.
 func (r *reader) netmask(s *stanza) (length int, given bool) {
 	for _, o := range s.all("netmask") {
 		six := s.family == "inet6" || s.family == "" && !strings.Contains(o.value, ".")
@@ -124,7 +124,7 @@ func (r *reader) netmask(s *stanza) (length int, given bool) {
 	return length, given
 }
 
-// mask reads a length, as a number of bits or as a mask of IPv4.
+// mask reads a prefix length, as a number or, for IPv4, as a mask.
 func (r *reader) mask(at foreign.Pos, name, text string, six bool) int {
 	if m, err := netip.ParseAddr(text); err == nil && m.Is4() && !six {
 		a := m.As4()
@@ -141,9 +141,9 @@ func (r *reader) mask(at foreign.Pos, name, text string, six bool) int {
 	return r.Number(at, name, text, 0, 32)
 }
 
-// remote is the other end of a point-to-point address, which ip-address(8) takes for a
-// single one. "pointopoint" is ifupdown's word; "point-to-point" is ifupdown-ng's, of
-// which ifupdown takes no notice.
+// remote returns the other end of a point-to-point address, as a single address, which is
+// how ip-address(8) reads it. The option is "pointopoint" for ifupdown and "point-to-point"
+// for ifupdown-ng; ifupdown ignores the latter.
 func (r *reader) remote(s *stanza, local netip.Addr) (p netip.Prefix) {
 	for _, o := range s.all("pointopoint", "point-to-point") {
 		addr, err := netip.ParseAddr(o.value)
@@ -160,7 +160,7 @@ func (r *reader) remote(s *stanza, local netip.Addr) (p netip.Prefix) {
 	return p
 }
 
-// gateways are the default routes of a stanza. ifupdown-ng gives them a metric of 1
+// gateways returns the default routes of a stanza. ifupdown-ng gives them a metric of 1
 // (executor-scripts/linux/static).
 func (r *reader) gateways(s *stanza) (list []foreign.Route) {
 	metric := 0

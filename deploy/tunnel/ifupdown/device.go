@@ -10,11 +10,11 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// defaultMTU is what a WireGuard interface has from birth: ETH_DATA_LEN less the largest
-// header (wg_setup in Linux's drivers/net/wireguard/device.c).
+// defaultMTU is the MTU of a new WireGuard interface: ETH_DATA_LEN less the largest header
+// (wg_setup in Linux's drivers/net/wireguard/device.c).
 const defaultMTU = 1420
 
-// devices are the WireGuard interfaces that the stanzas describe.
+// devices returns the WireGuard interfaces that the stanzas describe.
 func (c *config) devices() (list []*foreign.Device) {
 	c.index()
 	missing := c.missing()
@@ -40,7 +40,7 @@ func (c *config) devices() (list []*foreign.Device) {
 	return list
 }
 
-// isWireGuard tells whether a stanza makes a WireGuard interface of its name.
+// isWireGuard reports whether a stanza makes a WireGuard interface of its name.
 func (s *stanza) isWireGuard() bool {
 	return slices.ContainsFunc(s.options, func(o option) bool {
 		switch {
@@ -61,7 +61,7 @@ func (s *stanza) isWireGuard() bool {
 	})
 }
 
-// A builder makes one device.
+// A builder makes a device of the stanzas with its name.
 type builder struct {
 	*config
 	d      *foreign.Device
@@ -72,7 +72,7 @@ func (b *builder) left(at foreign.Pos, what, why string) {
 	b.d.Left = append(b.d.Left, foreign.Left{Pos: at, What: what, Why: why})
 }
 
-// groups takes in the lines that name the interface outside of its stanzas.
+// groups reads the lines outside of stanzas that name the interface.
 func (b *builder) groups() {
 	for _, n := range b.named[b.d.Name] {
 		b.group(n)
@@ -100,16 +100,16 @@ func (b *builder) group(n named) {
 	}
 }
 
-// matches tells whether a pattern of interfaces(5), "/wg*" or that of a mapping, takes in
-// a name.
+// matches reports whether a pattern of interfaces(5), "/wg*" or that of a mapping, matches
+// the name.
 func matches(pattern, name string) bool {
 	p, _, _ := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
 	ok, err := path.Match(p, name)
 	return ok && err == nil
 }
 
-// stanza takes in one stanza, in the order in which ifup does: the commands before, the
-// method, the commands after. On the way down nothing is left to say.
+// stanza reads a stanza in the order in which ifup runs it: the commands before, the
+// method, the commands after. The commands of ifdown come last.
 func (b *builder) stanza(s *stanza) {
 	b.hooks(s, "pre-up")
 	b.executors(s)
@@ -124,7 +124,7 @@ func (b *builder) stanza(s *stanza) {
 	b.hooks(s, "post-down")
 }
 
-// hooks takes in the commands of one kind.
+// hooks reads the commands of one kind.
 func (b *builder) hooks(s *stanza, kind string) {
 	for _, o := range s.options {
 		switch {
@@ -150,7 +150,7 @@ func (b *builder) command(o option, s *stanza) {
 	b.policy = b.policy || says.policy
 }
 
-// executors takes in ifupdown-ng's `use`, and its wireguard executor, which loads a file
+// executors reads ifupdown-ng's option "use". Its executor "wireguard" loads a file
 // (executor-scripts/linux/wireguard).
 func (b *builder) executors(s *stanza) {
 	for _, o := range s.all("wireguard-config-path") {
@@ -177,11 +177,11 @@ func (b *builder) executors(s *stanza) {
 	}
 }
 
-// method takes in what a method does by itself.
+// method reads the options that belong to the stanza's method.
 func (b *builder) method(s *stanza) {
 	addresses := s.all("address")
 	switch {
-	case s.family == "" && s.method == "": // ifupdown-ng tells by the options
+	case s.family == "" && s.method == "": // ifupdown-ng looks at the options instead
 	case s.family != "inet" && s.family != "inet6":
 		b.left(s.at, "iface "+s.name, "the tunnel carries IPv4 and IPv6, and no other family")
 		return
@@ -212,8 +212,8 @@ func (b *builder) method(s *stanza) {
 	b.d.Left = append(b.d.Left, r.left...)
 }
 
-// twice refuses what ifupdown makes one broken value of (config.c: a second one is
-// appended after a newline).
+// twice refuses options whose repetition makes one broken value: ifupdown appends the
+// second after a newline (config.c).
 func (b *builder) twice(s *stanza) {
 	for _, key := range []string{"netmask", "gateway", "mtu", "metric", "pointopoint", "accept_ra", "autoconf",
 		"privext"} {
@@ -227,7 +227,7 @@ func (b *builder) twice(s *stanza) {
 var methodKeys = []string{"address", "netmask", "gateway", "pointopoint", "point-to-point", "metric", "broadcast",
 	"scope", "preferred-lifetime"}
 
-// reasons are why a tunnel file has nothing for an option.
+// reasons says why a tunnel file has nothing for an option.
 var reasons = map[string]string{
 	"preferred-lifetime": "an address of a tunnel is preferred for good",
 	"hwaddress":          "a WireGuard interface has no link-layer address",
@@ -240,12 +240,12 @@ var reasons = map[string]string{
 
 const nothingOfIt = "a tunnel file says nothing of it"
 
-// option takes in the other options of a stanza.
+// option reads one of the other options of a stanza.
 func (b *builder) option(s *stanza, o option) {
 	d := b.d
 	switch o.key {
 	case "address", "netmask", "gateway", "pointopoint", "point-to-point", "metric", "wireguard-config-path", "use":
-		// looked at by then
+		// read already
 	case "mtu":
 		b.mtu(s, o)
 	case "description", "alias":
@@ -253,8 +253,8 @@ func (b *builder) option(s *stanza, o option) {
 	case "dns-nameservers", "dns-nameserver", "dns-search", "dns-domain":
 		d.DNS = append(d.DNS, strings.Fields(o.value)...)
 	case "broadcast", "media", "dad-attempts", "dad-interval", "ll-attempts", "ll-interval", "netnum":
-		// A WireGuard interface has no broadcast and no duplicates to detect: IFF_NOARP
-		// (wg_setup), and addrconf_dad_begin skips those.
+		// A WireGuard interface has no broadcast, and because it is IFF_NOARP (wg_setup) no
+		// duplicate address detection (addrconf_dad_begin).
 	case "accept_ra", "autoconf":
 		b.advertisements(o)
 	case "privext":
@@ -278,18 +278,18 @@ func (b *builder) description(o option) {
 	b.d.Description = o.value
 }
 
-// packages are how options begin that other packages than ifupdown read
+// packages are the prefixes of options that are read by other packages than ifupdown
 // (interfaces(5), "OPTIONS PROVIDED BY OTHER PACKAGES").
 var packages = []string{"bond", "bridge", "ethernet", "ethtool", "link", "multi", "offload", "openvpn", "ovs",
 	"tunnel", "batman", "vlan", "vrf", "vxlan", "wireless", "wpa", "arping", "shorewall", "ucarp", "udev", "gre"}
 
-// known are the options that are understood.
+// known are the options that this package understands, for the hint about a misspelled one.
 var known = []string{"address", "netmask", "gateway", "pointopoint", "point-to-point", "metric", "mtu", "description",
 	"alias", "dns-nameservers", "dns-search", "dns-domain", "broadcast", "media", "dad-attempts", "dad-interval",
 	"accept_ra", "autoconf", "privext", "scope", "preferred-lifetime", "hwaddress", "forward-ipv4", "forward-ipv6",
 	"requires", "use", "inherit", "wireguard-config-path", "pre-up", "up", "post-up", "down", "pre-down", "post-down"}
 
-// other takes in options that a tunnel file has nothing for.
+// other reads options that a tunnel file has nothing for.
 func (b *builder) other(s *stanza, o option) {
 	if why := reasons[o.key]; why != "" {
 		b.left(o.at, o.key, why)
@@ -300,13 +300,14 @@ func (b *builder) other(s *stanza, o option) {
 		return
 	}
 	if s.used[variable(o.key)] && strings.Trim(o.key, "abcdefghijklmnopqrstuvwxyz0123456789-_") == "" {
-		return // a name of the user's own for a value that the commands have got
+		return // an option of the user's own, whose value is in the commands already
 	}
 	b.Unknown(o.at, "iface "+s.name, o.key, known)
 }
 
-// advertisements takes in accept_ra and autoconf, which ifupdown writes to the sysctls of
-// the interface itself: no router advertises itself into a tunnel.
+// advertisements checks accept_ra and autoconf, which ifupdown writes to sysctls of the
+// interface. They need no place in a tunnel file, because no router sends advertisements
+// into a tunnel.
 func (b *builder) advertisements(o option) {
 	if n, err := strconv.Atoi(o.value); err != nil || n < 0 || n > 2 {
 		b.Wrong(o.at, "", "%s: %s is not 0, 1 or 2", o.key, foreign.Shown(o.value))
@@ -320,8 +321,8 @@ func (b *builder) sysctl(key string, o option) {
 	b.d.Sysctls[key] = strconv.Itoa(b.Number(o.at, o.key, o.value, 0, math.MaxInt32))
 }
 
-// mtu takes in an MTU. In a stanza of inet6 it is that of the link where that has less,
-// and of IPv6 alone where it has more (inet6.defn of ifupdown).
+// mtu reads an MTU. In a stanza of inet6 ifupdown sets the MTU of IPv6 alone if it is less
+// than the link's, and otherwise that of the link (inet6.defn).
 func (b *builder) mtu(s *stanza, o option) {
 	n := b.Number(o.at, "mtu", o.value, 68, math.MaxUint16)
 	now := b.d.MTU
@@ -335,7 +336,8 @@ func (b *builder) mtu(s *stanza, o option) {
 	b.d.MTU = n
 }
 
-// settlePolicy makes plain routes of those that the rules are for.
+// settlePolicy removes the table, mark and sysctl of policy routing, which apply chooses by
+// itself.
 func (b *builder) settlePolicy() {
 	if !b.policy {
 		return

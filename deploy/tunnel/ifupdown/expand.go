@@ -11,11 +11,11 @@ func wgQuick(command string) bool {
 	return len(w) > 1 && path.Base(w[0]) == "wg-quick"
 }
 
-// maxExpanded bounds what a command is with its variables put in, in bytes.
+// maxExpanded bounds the bytes that variables add to a command.
 const maxExpanded = 1 << 16
 
-// expand puts the values of options in the place of $IF_ADDRESS and the like, which the
-// commands of a stanza find in their environment (interfaces(5), "ENVIRONMENT VARIABLES").
+// expand replaces $IF_ADDRESS and the like by the values of options, which commands find in
+// their environment (interfaces(5), "ENVIRONMENT VARIABLES").
 func (s *stanza) expand(command string) string {
 	if !strings.Contains(command, "$IF_") && !strings.Contains(command, "${IF_") {
 		return command

@@ -11,13 +11,14 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// Format returns the files of v for ifupdown and ifupdown-ng: a stanza for
-// /etc/network/interfaces.d, and a file for `wg setconf`, both root's.
+// Format writes v for ifupdown and ifupdown-ng: a stanza for /etc/network/interfaces.d, and
+// a file for `wg setconf`. Both belong to root.
 //
-// Without secrets the second holds none either: the stanza has `wg set` read the key
-// files, where v says they are. With secrets they are in the second file, of mode 0600.
+// Without secrets the second file holds none either: the stanza runs `wg set` with the
+// paths of the key files that v has. With secrets the keys are in the second file, of mode
+// 0600.
 //
-// What the stanza sets it takes back on the way down, sysctls to what they were before.
+// On the way down the stanza undoes what it did, and restores the old values of sysctls.
 func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	conf := "/etc/wireguard/" + v.Tunnel + ".conf"
 	w := &writer{v: v, policy: policyRouted(v)}
@@ -46,7 +47,7 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 type writer struct {
 	bytes.Buffer
 	v      *tunnel.View
-	policy map[netip.Prefix]bool // the routes that rules keep the encrypted packets out of
+	policy map[netip.Prefix]bool // the routes in a table that encrypted packets do not use
 }
 
 func (w *writer) printf(format string, args ...any) { fmt.Fprintf(&w.Buffer, format, args...) }
@@ -55,9 +56,9 @@ func (w *writer) option(key, format string, args ...any) {
 	w.printf("\t"+key+" "+format+"\n", args...)
 }
 
-// address begins the stanza. One address is ifupdown's own affair. More would need a
-// stanza each, and ifdown takes the link away with the first of them. A far end with a
-// length is more than pointopoint can say.
+// address begins the stanza. A single address is written as an option. More would need a
+// stanza each, and ifdown removes the link with the first of them. A remote prefix is more
+// than pointopoint can express.
 func (w *writer) address() {
 	v := w.v
 	if w.manual() {
@@ -74,8 +75,8 @@ func (w *writer) address() {
 
 func (w *writer) manual() bool { return len(w.v.Addresses) != 1 || len(w.v.Remotes) > 0 }
 
-// dns is for whoever reads these options: resolvconf's or openresolv's script, or the
-// one for systemd-resolved that comes with ifupdown.
+// dns writes options for the programs that read them: the scripts of resolvconf and
+// openresolv, or ifupdown's for systemd-resolved.
 func (w *writer) dns() {
 	var servers, domains []string
 	for _, d := range w.v.DNS {
@@ -93,8 +94,8 @@ func (w *writer) dns() {
 	}
 }
 
-// link makes the interface. Its MTU is said there: ifupdown's own option is that of IPv6
-// alone in a stanza of inet6.
+// link makes the interface. The MTU is set in the command, because the option mtu sets that
+// of IPv6 alone in a stanza of inet6.
 func (w *writer) link(conf string, s foreign.Secrets) {
 	v := w.v
 	if v.MTU != 0 {
@@ -114,7 +115,7 @@ func (w *writer) link(conf string, s foreign.Secrets) {
 	if len(w.policy) > 0 && v.FwMark == 0 {
 		w.option("pre-up", "wg set $IFACE fwmark %#x", w.mark())
 	}
-	if v.Description != "" { // ifupdown's own option comes before the interface is there
+	if v.Description != "" { // ifupdown sets its own option before the interface exists
 		w.option("up", "ip link set $IFACE alias %s", words.ForShell(v.Description))
 	}
 	if !w.manual() {

@@ -9,41 +9,41 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// A config is what the files say, before anything of it is understood.
+// A config is the content of the files, before it is interpreted.
 type config struct {
 	*foreign.Reader
 	files   []string
 	stanzas []*stanza
 	byName  map[string][]*stanza
 	groups  []group   // auto, allow-hotplug, no-auto-down …
-	sources []include // files that belong to it
-	ng      bool      // a word of ifupdown-ng is in it
+	sources []include // patterns of more files
+	ng      bool      // it has a word that only ifupdown-ng knows
 
-	named    map[string][]named // the groups by the names in them
+	named    map[string][]named // groups, by the interfaces that they name
 	patterns []named
 
-	current *stanza // whose options the next lines are; nil: no one's
-	mapping bool    // the next lines are those of a mapping
-	pending []string
+	current *stanza  // the stanza that the next options belong to; nil: none
+	mapping bool     // the next lines belong to a mapping
+	pending []string // comments that may belong to the next line
 
-	inherited int // options
+	inherited int // number of options
 }
 
 // A stanza is one iface of interfaces(5), or a template of ifupdown-ng.
 type stanza struct {
 	at             foreign.Pos
 	name           string
-	family, method string // "": not said, as with ifupdown-ng
-	template       bool   // there for others to inherit from
+	family, method string // "": none, as in ifupdown-ng
+	template       bool   // exists only for others to inherit from
 	options        []option
 	comments       []string
 
-	byKey     map[string][]option // options that are no command
-	variables map[string][]string // what commands find in their environment
-	used      map[string]bool     // those that a command names
+	byKey     map[string][]option // options other than commands
+	variables map[string][]string // values in the environment of commands, by name
+	used      map[string]bool     // variables that a command uses
 }
 
-// An option is a line of a stanza.
+// An option is a line in a stanza.
 type option struct {
 	at         foreign.Pos
 	key, value string
@@ -58,7 +58,7 @@ type group struct {
 	comments []string
 }
 
-// A named is one name of a group: "physical=logical".
+// A named is one interface in a group, as "physical=logical".
 type named struct {
 	group             *group
 	physical, logical string
@@ -70,20 +70,21 @@ type include struct {
 	pattern string
 }
 
-// hookKeys are the options that hold a command, each with the one that ifupdown takes it
-// for, in the order of their runs.
+// hookKeys are the options that hold a command, each with the name of the phase in which
+// ifupdown runs it.
 var hookKeys = map[string]string{
 	"pre-up": "pre-up", "up": "up", "post-up": "up", "down": "down", "pre-down": "down", "post-down": "post-down",
 }
 
 func isHook(key string) bool { return hookKeys[key] != "" }
 
-// variable is how the commands of a stanza find an option (interfaces(5)).
+// variable returns the name of the environment variable in which the commands of a stanza
+// find an option (interfaces(5)).
 func variable(key string) string { return "IF_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_")) }
 
 var variables = regexp.MustCompile(`IF_[A-Z0-9_]+`)
 
-// index prepares what is looked up in a stanza.
+// index fills the maps of the stanza.
 func (s *stanza) index() {
 	s.byKey, s.variables, s.used = map[string][]option{}, map[string][]string{}, map[string]bool{}
 	for _, o := range s.options {
@@ -98,7 +99,7 @@ func (s *stanza) index() {
 	}
 }
 
-// all are the options of these keys.
+// all returns the options with these keys.
 func (s *stanza) all(keys ...string) (found []option) {
 	for _, key := range keys {
 		found = append(found, s.byKey[key]...)
@@ -106,8 +107,8 @@ func (s *stanza) all(keys ...string) (found []option) {
 	return found
 }
 
-// read takes in the lines of a file. A file ends every stanza: ifupdown reads what a
-// source line names as if it were there, but a stanza does not go on in the next file.
+// read reads the lines of a file. At its end the stanza ends: ifupdown reads a file as if
+// it stood in the place of the source line, but a stanza does not continue in another file.
 func (c *config) read(f foreign.File) {
 	c.files = append(c.files, f.Name)
 	c.current, c.mapping, c.pending = nil, false, nil
@@ -115,7 +116,7 @@ func (c *config) read(f foreign.File) {
 		switch {
 		case l.text == "":
 			if c.current == nil {
-				c.pending = nil // a comment on its own is no interface's
+				c.pending = nil // a comment that stands alone belongs to no interface
 			}
 		case l.text[0] == '#':
 			if text, ok := foreign.Comment(l.text); ok {
@@ -130,7 +131,7 @@ func (c *config) read(f foreign.File) {
 	c.endStanza()
 }
 
-// control tells of characters that no line has but by accident. A tabulator is a blank.
+// control reports whether r is a control character other than a tab.
 func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 func (c *config) line(l line) {
@@ -154,11 +155,11 @@ func (c *config) line(l line) {
 	}
 }
 
-// keywords are those that begin a stanza.
+// keywords are the words that begin a stanza or a group.
 var keywords = []string{"auto", "iface", "mapping", "source", "source-directory", "allow-auto", "allow-hotplug",
 	"no-auto-down", "no-scripts", "rename", "template"}
 
-// take hands over the comments before a line.
+// take returns the pending comments and forgets them.
 func (c *config) take() (comments []string) {
 	comments, c.pending = c.pending, nil
 	return comments
@@ -168,7 +169,7 @@ func (c *config) endStanza() {
 	c.current, c.mapping = nil, false
 }
 
-// iface begins a stanza: "iface NAME FAMILY METHOD [inherits NAME]", or with ifupdown-ng
+// iface begins a stanza: "iface NAME FAMILY METHOD [inherits NAME]" or, in ifupdown-ng,
 // "iface NAME [inherits NAME]".
 func (c *config) iface(at foreign.Pos, word, rest string) {
 	c.endStanza()
@@ -199,11 +200,11 @@ func (c *config) iface(at foreign.Pos, word, rest string) {
 	}
 }
 
-// maxInherited bounds the options that stanzas get from others.
+// maxInherited bounds the number of options that stanzas inherit.
 const maxInherited = 1 << 16
 
-// inherit gives s the options of a stanza that came before, of the same family where
-// that is said (read_interfaces of ifupdown's config.c).
+// inherit gives s the options of an earlier stanza, which has to be of the same family if s
+// has one (read_interfaces in ifupdown's config.c).
 func (c *config) inherit(s *stanza, at foreign.Pos, from string) {
 	for _, t := range slices.Backward(c.byName[from]) {
 		if t != s && (s.family == "" || t.family == s.family) {
@@ -250,7 +251,7 @@ func (c *config) source(at foreign.Pos, word, pattern string) {
 	c.sources = append(c.sources, include{at, pattern})
 }
 
-// missing are the source lines of which no file is here.
+// missing returns the source lines for which no file was given.
 func (c *config) missing() (list []include) {
 	for _, s := range c.sources {
 		here := slices.ContainsFunc(c.files, func(name string) bool {
@@ -265,7 +266,7 @@ func (c *config) missing() (list []include) {
 	return list
 }
 
-// index finds the groups of each name, once for all devices.
+// index fills the maps of groups by name, once for all devices.
 func (c *config) index() {
 	c.named = map[string][]named{}
 	for i := range c.groups {

@@ -8,16 +8,17 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// A line is one as interfaces(5) has them: continued lines are one, without the blanks at
-// either end.
+// A line is a logical line of interfaces(5): physical lines that end in a backslash are
+// joined, and blanks at both ends are removed.
 type line struct {
 	at   foreign.Pos
 	text string
 }
 
-// lines are those of a file, empty ones and comments too. As in get_line of ifupdown's
-// config.c, a comment is none in the middle of a continued line, a backslash at the end
-// of a comment continues nothing, and what follows a backslash is appended with its blanks.
+// lines yields the lines of a file, with empty ones and comments. As in get_line of
+// ifupdown's config.c, "#" begins no comment within a continued line, a backslash at the
+// end of a comment continues nothing, and what follows a backslash keeps its leading
+// blanks.
 func lines(f foreign.File) iter.Seq[line] {
 	return func(yield func(line) bool) {
 		number := 0
@@ -33,7 +34,7 @@ func lines(f foreign.File) iter.Seq[line] {
 			comment := whole.Len() == 0 && strings.HasPrefix(text, "#")
 			if before, more := strings.CutSuffix(text, `\`); more && !comment {
 				whole.WriteString(before)
-				whole.WriteByte(' ') // never empty while the line goes on
+				whole.WriteByte(' ') // so that it is not empty while the line goes on
 				continue
 			}
 			whole.WriteString(text)
@@ -49,7 +50,7 @@ func lines(f foreign.File) iter.Seq[line] {
 	}
 }
 
-// cut parts a line into its first word and the rest.
+// cut splits a line into its first word and the rest.
 func cut(text string) (word, rest string) {
 	i := strings.IndexAny(text, " \t")
 	if i < 0 {

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// saved is where the values of sysctls are while the tunnel is up, as `sysctl -p` reads
-// them: in the one folder for it that both programs' hosts have.
+// saved is the file with the old values of sysctls while the tunnel is up, in the format
+// that `sysctl -p` reads. Hosts of both programs have this directory.
 const saved = "/run/ifup.$IFACE.sysctl"
 
-// What the stanza of a router has besides. keepAdvertisements lets every interface that
-// learns from router advertisements go on with it when the host becomes a router: 2 is
-// "even if forwarding is enabled" (Documentation/networking/ip-sysctl.rst, accept_ra),
-// and all.accept_ra does nothing.
+// Commands in the stanza of a router. keepAdvertisements lets interfaces that learn from
+// router advertisements go on with it when the host becomes a router: 2 is "even if
+// forwarding is enabled" (accept_ra in Documentation/networking/ip-sysctl.rst), and
+// all.accept_ra has no effect.
 const (
 	saveInterfaces     = `sysctl -a -r '^net\.ipv6\.conf\..*\.(accept_ra|proxy_ndp)$' >>` + saved
 	keepAdvertisements = `for ra in /proc/sys/net/ipv6/conf/*/accept_ra; do ` +
@@ -21,15 +21,15 @@ const (
 	putBack = "sysctl -q -e -p " + saved
 )
 
-// Routes that would take the encrypted packets into the tunnel are in a table of their
-// own, which packets with the mark of the tunnel do not look into: as wg-quick(8) does it,
-// with its number for both.
+// Routes that would catch the encrypted packets are in a table of their own, which packets
+// with the tunnel's mark do not use. wg-quick(8) does the same, with this number for both.
 const (
 	policyTable = 51820
 	markSysctl  = "net.ipv4.conf.all.src_valid_mark"
 )
 
-// The proxies are on the interfaces that have an IPv6 default route when the tunnel comes up.
+// The neighbour proxies are added on the interfaces that have an IPv6 default route when
+// the tunnel comes up.
 const (
 	proxyBegin = `for d in $(ip -6 route show default | sed -n 's/.* dev \([^ ]*\).*/\1/p'); do `
 	proxyOn    = proxyBegin + `echo 1 >"/proc/sys/net/ipv6/conf/$d/proxy_ndp"; for a in `
@@ -38,14 +38,14 @@ const (
 	proxyDel   = `; do ip -6 neigh del proxy "$a" dev "$d"; done; done`
 )
 
-// ours is what a command of Format says.
+// ours is the meaning of a command that Format wrote.
 type ours struct {
 	proxies []netip.Addr
-	policy  bool // rules keep the encrypted packets out of the tunnel
+	policy  bool // it is a rule of policy routing
 }
 
-// written looks at a command that Format writes and that is more than one simple command,
-// or two rules that are one thing: ok, or it is none.
+// written recognises a command of Format that is not a simple command, or that makes sense
+// only together with another one; ok is false for any other command.
 func written(command string) (says ours, ok bool) {
 	if housekeeping(command) {
 		return ours{}, true
@@ -65,7 +65,7 @@ func between(s, begin, end string) (string, bool) {
 	return s, first && last
 }
 
-// proxies are the IPv6 addresses between blanks; nil: something else is among them.
+// proxies returns the IPv6 addresses in s, or nil if it has anything else.
 func proxies(s string) (list []netip.Addr) {
 	for word := range strings.FieldsSeq(s) {
 		a, err := netip.ParseAddr(word)
@@ -77,7 +77,7 @@ func proxies(s string) (list []netip.Addr) {
 	return list
 }
 
-// rule takes in the two rules of a policy routed default route.
+// rule recognises the two rules of a policy-routed default route.
 func rule(command string) (says ours, ok bool) {
 	w := strings.Fields(command)
 	if len(w) < 4 || w[0] != "ip" || w[1] != "-4" && w[1] != "-6" || w[2] != "rule" {
@@ -96,8 +96,8 @@ func rule(command string) (says ours, ok bool) {
 	return ours{}, false
 }
 
-// housekeeping tells of a command that Format writes for the sake of the way down, or to
-// keep router advertisements, which forward says.
+// housekeeping reports whether Format wrote the command to save and restore sysctls, or to
+// keep router advertisements. The device needs nothing of that.
 func housekeeping(command string) bool {
 	switch command {
 	case saveInterfaces, keepAdvertisements, putBack:

@@ -1,13 +1,13 @@
 // Package ifupdown reads and writes the stanzas of /etc/network/interfaces, as ifupdown
 // (Debian's, interfaces(5) of 0.8.41) and ifupdown-ng (0.12) read them.
 //
-// What the two make of a stanza is not always what it seems to say, and the device is
-// what they make of it: an address without a length is a /128 to ifupdown, or as wide as
-// its class was before 1993, and a /64 or /24 to ifupdown-ng. Which of the two reads the
-// file is told by its words alone: where nothing is ifupdown-ng's, it is ifupdown.
+// The two do not always do what a stanza seems to say, and the device is what they would
+// make. An address without a prefix length is a /128 to ifupdown, or as wide as its class
+// was before 1993, but a /64 or /24 to ifupdown-ng. A file is read as ifupdown-ng does only
+// if it has a word that ifupdown does not know.
 //
-// WireGuard's own part, the keys and the peers, is in a file for `wg setconf`, which a
-// device names as its Conf.
+// WireGuard's part, the keys and the peers, is in a file for `wg setconf`, whose path is
+// the device's Conf.
 package ifupdown
 
 import (
@@ -16,9 +16,9 @@ import (
 
 const tool = "ifupdown"
 
-// Parse reads files of interfaces(5) together: a stanza of one may extend one of
-// another. The devices are the WireGuard interfaces, in the order of the files; stanzas
-// of other interfaces are left alone.
+// Parse reads files of interfaces(5) together, because a stanza of one may extend one of
+// another. The devices are the WireGuard interfaces, in the order of the files. Stanzas of
+// other interfaces are ignored.
 func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	r := &foreign.Reader{Tool: tool}
 	c := &config{Reader: r}

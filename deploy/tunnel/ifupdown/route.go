@@ -10,8 +10,8 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// policyRouted are the routes of v that would take the encrypted packets into the tunnel.
-// What a name stands for is not known here: a default route has it.
+// policyRouted returns the routes of v that would catch the encrypted packets. The address
+// of an endpoint that is a name is not known here, so a default route always counts then.
 func policyRouted(v *tunnel.View) map[netip.Prefix]bool {
 	routes := map[netip.Prefix]bool{}
 	for _, r := range v.Routes {
@@ -33,8 +33,8 @@ func (w *writer) mark() uint32 {
 	return policyTable
 }
 
-// connected tells of an IPv4 prefix to which an address brings a route by itself, so that
-// there cannot be another one; those of IPv6 have a metric of their own.
+// connected reports whether p is an IPv4 prefix to which the kernel makes a route for an
+// address, so that another one cannot be added. Those of IPv6 have a metric of their own.
 func connected(v *tunnel.View, p netip.Prefix) bool {
 	return p.Addr().Is4() && slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool {
 		far, ok := v.Remotes[a.Addr()]
@@ -42,7 +42,7 @@ func connected(v *tunnel.View, p netip.Prefix) bool {
 	})
 }
 
-// routes adds the routes.
+// routes writes the routes and their rules.
 func (w *writer) routes() {
 	v := w.v
 	for _, r := range v.Routes {
@@ -85,13 +85,13 @@ func (w *writer) policyFor(f string) bool {
 	return false
 }
 
-// both writes a command and the one that takes it back.
+// both writes a command and the one that undoes it.
 func (w *writer) both(command, there, back string) {
 	w.option("up", command, there)
 	w.option("down", command, back)
 }
 
-// family is the option of ip(8).
+// family returns the option of ip(8) for the family of p.
 func family(p netip.Prefix) string {
 	if p.Addr().Is4() {
 		return "-4"
@@ -99,8 +99,7 @@ func family(p netip.Prefix) string {
 	return "-6"
 }
 
-// firewall has what comes from the tunnel leave under an address of the host, and what
-// goes into it from elsewhere, and keeps the peers apart.
+// firewall writes the rules for masquerading and for the isolation of peers.
 func (w *writer) firewall() {
 	v := w.v
 	for _, m := range v.Masquerade {
@@ -125,7 +124,7 @@ func (w *writer) firewall() {
 	}
 }
 
-// families are the default routes of the families that the tunnel carries.
+// families returns the default prefix of each family that the tunnel carries.
 func (w *writer) families() (list []netip.Prefix) {
 	all := slices.Clone(w.v.Addresses)
 	for _, p := range w.v.Peers {

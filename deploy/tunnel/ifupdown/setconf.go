@@ -9,7 +9,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// setconf is the file for `wg setconf`: what wg(8) knows of an interface.
+// setconf returns the file for `wg setconf` (wg(8), "CONFIGURATION FILE FORMAT").
 func setconf(v *tunnel.View, s foreign.Secrets) []byte {
 	var b bytes.Buffer
 	secret := func(key string, file []byte) {

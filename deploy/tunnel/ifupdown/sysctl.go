@@ -9,7 +9,7 @@ import (
 	"wgkeys/keyring/words"
 )
 
-// hostSysctls are the keys that are not of the interface itself, with what they get.
+// hostSysctls returns the sysctls that are not the interface's own, with their new values.
 func (w *writer) hostSysctls() map[string]string {
 	v := w.v
 	values := maps.Clone(v.Sysctls)
@@ -24,22 +24,22 @@ func (w *writer) hostSysctls() map[string]string {
 		values["net.ipv6.conf.all.forwarding"] = "1"
 	}
 	for prefix := range w.policy {
-		if prefix.Addr().Is4() { // else the reverse path filter does not know the mark
+		if prefix.Addr().Is4() { // otherwise the reverse path filter ignores the mark
 			values[markSysctl] = "1"
 		}
 	}
 	return values
 }
 
-// own tells of a sysctl that comes and goes with the interface.
+// own reports whether a sysctl comes and goes with the interface.
 func (w *writer) own(key string) bool {
 	file, err := tunnel.SysctlPath(key)
 	parts := strings.Split(file, "/")
 	return err == nil && len(parts) == 5 && parts[3] == w.v.Tunnel
 }
 
-// sysctls sets those of the host before there is a packet, and those of the interface
-// when it is there.
+// sysctls sets the host's sysctls before the interface exists, and the interface's own
+// afterwards.
 func (w *writer) sysctls() {
 	host := w.hostSysctls()
 	if len(host) > 0 {
@@ -61,10 +61,10 @@ func (w *writer) sysctls() {
 	}
 }
 
-// touchesInterfaces tells whether sysctls of other interfaces change.
+// touchesInterfaces reports whether sysctls of other interfaces change.
 func (w *writer) touchesInterfaces() bool { return w.v.ForwardIPv6 || len(w.v.Proxies) > 0 }
 
-// putBack is the last line: the values from before, whatever they were.
+// putBack restores the old values, in the last line.
 func (w *writer) putBack() {
 	if len(w.hostSysctls()) > 0 || w.touchesInterfaces() {
 		w.option("post-down", "%s", putBack)

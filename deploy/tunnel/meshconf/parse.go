@@ -1,8 +1,8 @@
-// Package meshconf reads the database of wg-meshconf: a table of hosts in CSV, of which
-// every two are peers, with the private keys of all of them.
+// Package meshconf reads the database of wg-meshconf: a CSV table of hosts with their
+// private keys, in which every two hosts are peers.
 //
-// What a column means is what the configuration files that wg-meshconf makes of it say to
-// wg-quick (genconfig in its database_manager.py, 2.5).
+// Columns mean what the configuration files that wg-meshconf writes say to wg-quick
+// (genconfig in database_manager.py of version 2.5).
 package meshconf
 
 import (
@@ -23,14 +23,14 @@ import (
 	"wgkeys/keyring"
 )
 
-// maxHosts bounds a database: a mesh has as many peers as the square of its hosts.
+// maxHosts bounds the size of a database, because the number of peers is quadratic in it.
 const maxHosts = 2000
 
-// columns are those that wg-meshconf knows, the last from its version with preshared keys.
+// columns are the columns that wg-meshconf has. The last came with preshared keys.
 var columns = []string{"Name", "Address", "Endpoint", "AllowedIPs", "ListenPort", "PersistentKeepalive", "FwMark",
 	"PrivateKey", "DNS", "MTU", "Table", "PreUp", "PostUp", "PreDown", "PostDown", "SaveConfig", "PresharedKeys"}
 
-// Parse reads databases, each with the hosts of one tunnel: a device for each of them.
+// Parse reads databases, each of which is one tunnel, and returns a device for each host.
 func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	r := &foreign.Reader{Tool: "wg-meshconf"}
 	var devices []*foreign.Device
@@ -51,22 +51,22 @@ func Parse(files []foreign.File) ([]*foreign.Device, error) {
 type mesh struct {
 	*foreign.Reader
 	hosts []*host
-	psks  map[[2]string]keyring.PresharedKey // by both names, in both orders
+	psks  map[[2]string]keyring.PresharedKey // by the names of both hosts, in both orders
 }
 
-// A host is a row.
+// A host is a row of the table.
 type host struct {
-	d         *foreign.Device // without its peers
-	name      string          // as the database has it
+	d         *foreign.Device // its peers are added last
+	name      string          // in the database
 	cells     map[string]cell
 	public    keyring.PublicKey
-	allowed   []netip.Prefix // at every other host
+	allowed   []netip.Prefix // its allowed IPs at all other hosts
 	endpoint  string
 	keepalive int
 	off       bool // Table = off
 }
 
-// A cell is a value of a row.
+// A cell is a value in a row.
 type cell struct {
 	at   foreign.Pos
 	text string
@@ -118,9 +118,9 @@ func (m *mesh) read(f foreign.File) {
 	m.name()
 }
 
-// nameOf is the interface's name. No column has it: people call the files that wg-meshconf makes
-// after it when they copy them to the hosts. So a database that somebody has named says it, as
-// mesh1.csv does, and else it is the one that everybody takes.
+// nameOf returns the name of the interface, which no column has. People give it to the
+// files of wg-meshconf when they copy them to the hosts. So a database with a name of its
+// own, such as mesh1.csv, is taken to be named after the interface; otherwise it is wg0.
 func nameOf(f foreign.File) string {
 	if f.Interface != "" {
 		return f.Interface
@@ -132,7 +132,8 @@ func nameOf(f foreign.File) string {
 	return name
 }
 
-// name calls the hosts as they may be called, those first that are so in the database.
+// name gives the hosts valid names. Hosts whose name in the database is valid keep it, and
+// come first.
 func (m *mesh) name() {
 	taken := map[string]bool{}
 	for _, h := range m.hosts {
@@ -154,7 +155,7 @@ func (m *mesh) name() {
 	}
 }
 
-// bad reports what is no CSV. The errors of encoding/csv have no text of the file.
+// bad reports an error in the CSV. Errors of encoding/csv do not repeat text of the file.
 func (m *mesh) bad(f foreign.File, err error) {
 	at, why := foreign.Pos{File: f.Name, Line: 1}, "it is empty"
 	var p *csv.ParseError
@@ -164,7 +165,7 @@ func (m *mesh) bad(f foreign.File, err error) {
 	m.Wrong(at, "", "it is no table in CSV: %s", why)
 }
 
-// host takes in the cells of a row that are about the host itself.
+// host reads the cells that are about the host itself.
 func (m *mesh) host(h *host) {
 	d := h.d
 	number := func(name string, low, high int) int {
@@ -202,7 +203,7 @@ func (m *mesh) host(h *host) {
 	}
 }
 
-// list are the values of a cell that has several.
+// list splits the values of a cell at commas.
 func list(text string) (values []string) {
 	for s := range strings.SplitSeq(text, ",") {
 		if s = strings.TrimSpace(s); s != "" {
@@ -222,7 +223,7 @@ func (m *mesh) prefixes(h *host, name string) (all []netip.Prefix) {
 	return all
 }
 
-// table reads what wg-quick does with Table.
+// table reads Table as wg-quick does.
 func (m *mesh) table(h *host) {
 	switch c := h.cells["Table"]; strings.ToLower(c.text) {
 	case "", "auto", "main":
@@ -233,7 +234,7 @@ func (m *mesh) table(h *host) {
 	}
 }
 
-// endpoint is the cell and the port that the host listens on.
+// endpoint joins the host of the endpoint and the port on which the host listens.
 func (m *mesh) endpoint(h *host) {
 	c := h.cells["Endpoint"]
 	if c.text == "" {
@@ -271,7 +272,7 @@ func (m *mesh) presharedKeys(h *host) {
 	}
 }
 
-// devices are the hosts, each with all others as its peers.
+// devices returns the hosts, each with all others as its peers.
 func (m *mesh) devices() (list []*foreign.Device) {
 	for _, h := range m.hosts {
 		owner := map[netip.Prefix]int{}
@@ -286,7 +287,7 @@ func (m *mesh) devices() (list []*foreign.Device) {
 				switch before, ok := owner[a]; {
 				case ok && before == n:
 					continue
-				case ok: // the kernel gives it to the last one
+				case ok: // the kernel gives a prefix to the last peer
 					p := &h.d.Peers[before]
 					p.AllowedIPs = slices.DeleteFunc(p.AllowedIPs, func(q netip.Prefix) bool { return q == a })
 				}

@@ -14,9 +14,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Format spells v for netplan with systemd-networkd behind it, which takes the keys from
-// their files; with NetworkManager behind it netplan refuses that. A route that needs a
-// table of its own is a fault: the rules of netplan have no "not" for the mark.
+// Format writes v for netplan with the renderer networkd, which can read keys from files;
+// netplan refuses that for NetworkManager. A route that needs a table of its own is an
+// error, because netplan has no rules for packets without a mark.
 func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	for _, r := range v.Routes {
 		if foreign.NeedsTable(v, r) {
@@ -76,11 +76,11 @@ func (w *writer) line(format string, args ...any) {
 	w.text.WriteByte('\n')
 }
 
-// note is a comment for whoever reads the file, which no import takes for one of the
-// tunnel's (see [foreign.Comment]).
+// note writes a comment for the reader of the file. An import does not take it for one of
+// the tunnel's (see [foreign.Comment]).
 func (w *writer) note(format string, args ...any) { w.line("# wgkeys: "+format, args...) }
 
-// given writes a line for a number that is not 0.
+// given writes a line unless n is 0.
 func (w *writer) given(key string, n int) {
 	if n != 0 {
 		w.line("      %s: %d", key, n)
@@ -95,7 +95,7 @@ func (w *writer) key(name string, file []byte) {
 	clear(file)
 }
 
-// readers tells who has to be able to read the key files, and how.
+// readers writes notes about the permissions that the key files need.
 func (w *writer) readers() {
 	files := []string{w.v.PrivateKeyFile}
 	for _, p := range w.v.Peers {
@@ -117,7 +117,7 @@ func (w *writer) readers() {
 	}
 }
 
-// host tells what netplan has no words for.
+// host writes notes about what netplan has no keys for.
 func (w *writer) host() {
 	v := w.v
 	if v.Forward {
@@ -200,7 +200,7 @@ func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
 	}
 }
 
-// routes writes them all: with systemd-networkd netplan makes none of the allowed IPs.
+// routes writes all routes: with networkd, netplan adds none for allowed IPs.
 func (w *writer) routes() {
 	v := w.v
 	if len(v.Routes) > 0 {

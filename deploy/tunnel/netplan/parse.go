@@ -1,5 +1,5 @@
-// Package netplan reads and writes the tunnels of mode wireguard in netplan's YAML
-// (netplan(5), of netplan 1.2), which netplan hands to systemd-networkd or to
+// Package netplan reads and writes tunnels of mode wireguard in netplan's YAML (netplan(5)
+// of netplan 1.2), from which netplan makes the configuration of systemd-networkd or
 // NetworkManager.
 package netplan
 
@@ -15,12 +15,12 @@ import (
 
 const tool = "netplan"
 
-// most is how many bytes of files are read at once: 10,000 peers are 3 MB.
+// most is how many bytes of files are read at most. 10,000 peers are 3 MB.
 const most = 32 << 20
 
-// Parse reads files of netplan. As there, a file of a folder adds to those before it,
-// by name; but two that each give a tunnel's key are of two hosts. Tunnels of other
-// modes, and all other devices, are passed by.
+// Parse reads files of netplan. As netplan does, it merges the files of a directory in the
+// order of their names. But two files that both give a tunnel's key belong to two hosts.
+// Tunnels of other modes and all other devices are ignored.
 func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	r := &foreign.Reader{Tool: tool}
 	files = slices.Clone(files)
@@ -50,15 +50,15 @@ func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	return devices, nil
 }
 
-// A merger puts the files of a folder together.
+// A merger merges the files of a directory.
 type merger struct {
 	*foreign.Reader
 	all      []*parser
-	last     map[string]*parser // by folder and name of the tunnel
-	renderer map[string]string  // of all devices, by folder
+	last     map[string]*parser // by directory and name of the tunnel
+	renderer map[string]string  // the default for all devices, by directory
 }
 
-// deviceKinds are what stands beside tunnels (netplan(5), "Device configuration IDs").
+// deviceKinds are the other keys beside tunnels (netplan(5), "Device configuration IDs").
 var deviceKinds = []string{"ethernets", "modems", "wifis", "bridges", "bonds", "vlans", "vrfs", "dummy-devices",
 	"virtual-ethernets", "nm-devices", "openvswitch"}
 
@@ -69,7 +69,7 @@ func (m *merger) file(f foreign.File) {
 		return
 	}
 	if doc.Kind != yaml.DocumentNode {
-		return // it is empty
+		return // the file is empty
 	}
 	y := &reader{m.Reader, f.Name}
 	var about []string // comments on the file
@@ -85,7 +85,7 @@ func (m *merger) file(f foreign.File) {
 	}
 }
 
-// network takes one key of the network.
+// network reads one key below network.
 func (m *merger) network(y *reader, e field, about *[]string) {
 	folder := path.Dir(path.Clean(y.file))
 	switch {
@@ -107,7 +107,7 @@ func (m *merger) network(y *reader, e field, about *[]string) {
 	}
 }
 
-// tunnel returns the tunnel that t is of, or adds to.
+// tunnel returns the tunnel that t begins or adds to.
 func (m *merger) tunnel(y *reader, t field, folder string) *parser {
 	id := folder + "/" + t.key
 	p := m.last[id]

@@ -10,7 +10,7 @@ import (
 	"wgkeys/keyring"
 )
 
-// everywhere is the destination of a default route of a family.
+// everywhere returns the destination of a default route.
 func everywhere(ipv6 bool) netip.Prefix {
 	if ipv6 {
 		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
@@ -18,17 +18,17 @@ func everywhere(ipv6 bool) netip.Prefix {
 	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 }
 
-// gateway reads gateway4 or gateway6, the default route of old.
+// gateway reads gateway4 or gateway6, the deprecated keys for a default route.
 func gateway(p *parser, e field) {
 	if a := p.addr(e.value, e.key); a.IsValid() {
 		p.d.Routes = append(p.d.Routes, foreign.Route{Pos: p.pos(e.at), Prefix: everywhere(a.Is6()), Gateway: a})
 	}
 }
 
-// mainTable is the number of the main routing table (rtnetlink(7)).
+// mainTable is RT_TABLE_MAIN (rtnetlink(7)).
 const mainTable = 254
 
-// route reads one of routes.
+// route reads an element of routes.
 func (p *parser) route(n *yaml.Node) {
 	r := foreign.Route{Pos: p.pos(n)}
 	drop := false
@@ -76,10 +76,10 @@ func (p *parser) route(n *yaml.Node) {
 	p.d.Routes = append(p.d.Routes, r)
 }
 
-// ownMetric is what NetworkManager gives routes of a WireGuard interface.
+// ownMetric is NetworkManager's default metric for routes of a WireGuard interface.
 const ownMetric = 50
 
-// settle decides what all files of a tunnel tell together.
+// settle decides what depends on all files of a tunnel.
 func (p *parser) settle(renderer string) {
 	d := p.d
 	if p.renderer != "" {
@@ -101,8 +101,8 @@ func (p *parser) settle(renderer string) {
 	}
 }
 
-// networkManager makes what NetworkManager makes of it: a route of each allowed IP, and
-// a table of its own for a default route.
+// networkManager adds what NetworkManager would: a route for each allowed IP, and a table
+// of its own for a default route.
 func (p *parser) networkManager() {
 	d := p.d
 	if d.PrivateKeyFile != "" {
@@ -142,17 +142,17 @@ func (p *parser) networkManager() {
 	}
 }
 
-// carries tells whether NetworkManager routes the family of a: not where netplan writes
-// method=ignore, without an address or a route.
+// carries reports whether NetworkManager adds routes of the family of a. Without an address
+// or a route of that family, netplan writes method=ignore.
 func (p *parser) carries(a netip.Prefix) bool {
 	ipv4 := a.Addr().Is4()
 	return slices.ContainsFunc(p.d.Addresses, func(b foreign.Address) bool { return b.Local.Addr().Is4() == ipv4 }) ||
 		slices.ContainsFunc(p.d.Routes, func(r foreign.Route) bool { return r.Prefix.Addr().Is4() == ipv4 })
 }
 
-// besideOthers looks at a default route that networkd puts into the main table. The kernel
-// gives one of IPv6 without a metric 1024 (IP6_RT_PRIO_USER); one of IPv4 has none, and
-// takes the encrypted packets too.
+// besideOthers handles a default route that networkd puts into the main table. Without a
+// metric, one of IPv6 gets 1024 from the kernel (IP6_RT_PRIO_USER). One of IPv4 gets 0, and
+// would catch the encrypted packets.
 func (p *parser) besideOthers(r *foreign.Route) {
 	if r.Prefix.Bits() >= foreign.Wide || r.Table != 0 || r.Metric != 0 || r.Gateway.IsValid() {
 		return
@@ -166,8 +166,9 @@ func (p *parser) besideOthers(r *foreign.Route) {
 			"rules of its own"})
 }
 
-// merge leaves one of the peers with one key, and a prefix that several have to one: the
-// last with NetworkManager, the first with networkd (see its package).
+// merge keeps one of several peers with the same key, and one owner of a prefix: the last
+// if last is set, as for NetworkManager, and the first otherwise, as for networkd (see
+// package networkd).
 func (p *parser) merge(last bool) {
 	peers := p.d.Peers
 	if last {

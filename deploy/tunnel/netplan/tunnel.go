@@ -18,24 +18,24 @@ type parser struct {
 	d        *foreign.Device
 	folder   string
 	mode     string
-	renderer string // its own; "": that of all
-	keyed    bool   // its key is there
+	renderer string // its own; "": the default
+	keyed    bool   // it has a key
 	keyFile  foreign.Pos
 }
 
-// A handler takes one key of a mapping. Those of a mapping are a table of all keys that
-// it may have.
+// A handler reads one key of a mapping. Each mapping has a table of handlers for all keys
+// that it may have.
 type handler func(p *parser, e field)
 
-// ignore is for what says nothing of a tunnel.
+// ignore handles keys that say nothing about a tunnel.
 func ignore(*parser, field) {}
 
-// left is for what a tunnel file cannot say.
+// left handles keys for which a tunnel file has nothing.
 func left(why string) handler {
 	return func(p *parser, e field) { p.left(e, e.key, why) }
 }
 
-// leftIf is for a boolean that says something only when it is true.
+// leftIf handles booleans that matter only if they are true.
 func leftIf(why string) handler {
 	return func(p *parser, e field) {
 		if p.truth(e) {
@@ -64,7 +64,7 @@ func together(tables ...map[string]handler) map[string]handler {
 	return all
 }
 
-// mapping has the keys of n taken by their handlers.
+// mapping passes the keys of n to the handlers in known.
 func (p *parser) mapping(n *yaml.Node, what string, known map[string]handler) {
 	p.handle(p.fields(n, what), what, known)
 }
@@ -79,7 +79,7 @@ func (p *parser) handle(fields []field, what string, known map[string]handler) {
 	}
 }
 
-// tunnel reads what a file says of the tunnel. Of one of another mode nothing is read.
+// tunnel reads the keys of a tunnel in one file, unless it is of another mode.
 func (p *parser) tunnel(t field) {
 	fields := p.fields(t.value, t.key)
 	for _, e := range fields {
@@ -101,7 +101,7 @@ const (
 )
 
 var tunnelKeys = together(map[string]handler{
-	"mode": ignore, // read before
+	"mode": ignore, // read already
 	"key":  key, "keys": key,
 	"mark": func(p *parser, e field) { p.d.FwMark = uint32(p.number(e, foreign.Max32)) },
 	"port": func(p *parser, e field) { p.d.ListenPort = p.number(e, math.MaxUint16) },
@@ -161,15 +161,15 @@ var tunnelKeys = together(map[string]handler{
 	"neigh-suppress": left("a tunnel's interface is in no bridge"),
 }, each(ignore, "optional", "optional-addresses", "critical", "ignore-carrier", "emit-lldp", "ipv6-privacy",
 	"ipv6-address-generation", "ipv6-address-token", "dhcp-identifier", "dhcp4-overrides", "dhcp6-overrides",
-	"ra-overrides", "local", "remote", "ttl"), // of tunnels of other modes
+	"ra-overrides", "local", "remote", "ttl"), // these are for tunnels of other modes
 	each(leftIf(noNeighbours), "dhcp4", "dhcp6", "accept-ra"))
 
-// number reads a whole number, which netplan has in decimal alone.
+// number parses a number.
 func (p *parser) number(e field, high int) int {
 	return p.Number(p.pos(e.value), e.key, p.text(e.value, e.key), 0, high)
 }
 
-// key reads the private key, or the file on the host that it is in.
+// key reads the private key, or the path of its file on the host.
 func key(p *parser, e field) {
 	n := e.value
 	if n.Kind == yaml.MappingNode && n.Style&yaml.FlowStyle == 0 || hasField(n, "private") {
@@ -182,7 +182,7 @@ func key(p *parser, e field) {
 		}
 	}
 	switch s := p.text(n, e.key); {
-	case n.Kind != yaml.ScalarNode: // it is wrong already
+	case n.Kind != yaml.ScalarNode: // reported already
 	case isFile(s):
 		p.d.PrivateKeyFile, p.keyFile = path.Clean(s), p.pos(n)
 	default:
@@ -190,8 +190,8 @@ func key(p *parser, e field) {
 	}
 }
 
-// isFile tells a key's file from a key, one in 64 of which begin with a slash: 44 letters
-// that end in "=" are a key (netplan 1.2.2, is_wireguard_key).
+// isFile reports whether s is a path and not a key. One key in 64 begins with a slash; 44
+// characters that end in "=" are a key (is_wireguard_key of netplan 1.2.2).
 func isFile(s string) bool { return path.IsAbs(s) && !foreign.KeyShaped(s) }
 
 func hasField(n *yaml.Node, key string) bool {
@@ -232,7 +232,7 @@ var peerKeys = map[string]handler{
 
 func (p *parser) last() *foreign.Peer { return &p.d.Peers[len(p.d.Peers)-1] }
 
-// peerDone looks at a peer when its mapping was read: netplan asks for both.
+// peerDone checks a peer after its mapping was read. netplan requires both keys.
 func (p *parser) peerDone() {
 	peer := p.last()
 	if peer.PublicKey.IsZero() {
@@ -243,7 +243,7 @@ func (p *parser) peerDone() {
 	}
 }
 
-// prefix reads an address with its length, without which netplan refuses it.
+// prefix parses an address with its length. netplan refuses one without.
 func (p *parser) prefix(n *yaml.Node, what string) (netip.Prefix, bool) {
 	s := p.text(n, what)
 	if _, err := netip.ParseAddr(s); err == nil {
@@ -253,7 +253,7 @@ func (p *parser) prefix(n *yaml.Node, what string) (netip.Prefix, bool) {
 	return p.Prefix(p.pos(n), what, s)
 }
 
-// addresses reads addresses, each alone or with what it is told besides.
+// addresses reads a list of addresses, each of which may have options.
 func addresses(p *parser, e field) {
 	for _, n := range p.items(e.value, e.key) {
 		if n.Kind == yaml.MappingNode && len(n.Content) == 2 {
@@ -266,7 +266,7 @@ func addresses(p *parser, e field) {
 	}
 }
 
-// addr reads an address.
+// addr parses an address.
 func (p *parser) addr(n *yaml.Node, what string) netip.Addr {
 	s := p.text(n, what)
 	a, err := netip.ParseAddr(s)

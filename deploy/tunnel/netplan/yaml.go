@@ -8,7 +8,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// A reader takes the nodes of one file.
+// A reader reads the nodes of one file.
 type reader struct {
 	*foreign.Reader
 	file string
@@ -23,7 +23,8 @@ type field struct {
 	value *yaml.Node
 }
 
-// fields are those of a mapping. One that comes twice is wrong: netplan takes the last.
+// fields returns the fields of a mapping. A key that occurs twice is an error; netplan uses
+// the last.
 func (y *reader) fields(n *yaml.Node, what string) (all []field) {
 	if n.Kind != yaml.MappingNode {
 		y.kind(n, what, "a mapping")
@@ -46,7 +47,7 @@ func (y *reader) fields(n *yaml.Node, what string) (all []field) {
 	return all
 }
 
-// items are those of a sequence.
+// items returns the elements of a sequence.
 func (y *reader) items(n *yaml.Node, what string) []*yaml.Node {
 	if n.Kind != yaml.SequenceNode {
 		y.kind(n, what, "a sequence")
@@ -55,7 +56,7 @@ func (y *reader) items(n *yaml.Node, what string) []*yaml.Node {
 	return n.Content
 }
 
-// text is a scalar as it is spelled.
+// text returns the text of a scalar.
 func (y *reader) text(n *yaml.Node, what string) string {
 	if n.Kind != yaml.ScalarNode {
 		y.kind(n, what, "a single value")
@@ -64,7 +65,7 @@ func (y *reader) text(n *yaml.Node, what string) string {
 	return n.Value
 }
 
-// kind refuses a node that is not what it has to be.
+// kind reports a node of the wrong kind.
 func (y *reader) kind(n *yaml.Node, what, want string) {
 	switch {
 	case n.Kind == yaml.AliasNode:
@@ -89,8 +90,8 @@ func (y *reader) truth(e field) bool {
 	return false
 }
 
-// comments are those of a node and of all below it, but for those below the keys that
-// are left out.
+// comments returns the comments at a node and all nodes below it, except those below the
+// keys in without.
 func comments(n *yaml.Node, without ...string) (all []string) {
 	for _, c := range []string{n.HeadComment, n.LineComment, n.FootComment} {
 		for line := range strings.Lines(c) {

@@ -9,34 +9,34 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// folders are where networkd looks for files: of two with one name the one in the
-// folder that comes first counts (systemd.network(5)).
+// folders are the directories in which networkd looks for files. Of two files with one
+// name, the one in the directory that comes first counts (systemd.network(5)).
 var folders = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network",
 	"/usr/lib/systemd/network", "/lib/systemd/network"}
 
 // A unit is a .netdev or .network file with its drop-ins, in the order in which networkd
 // reads them.
 type unit struct {
-	name  string // of the file, without its folder
-	place int    // in folders
+	name  string // of the file, without its directory
+	place int    // index in folders
 	main  foreign.File
 	drops []foreign.File
 }
 
-// A host is the files that one networkd would read.
+// A host has the files that one networkd would read.
 type host struct {
 	netdevs []*unit
 	others  []*unit        // .network
 	confs   []foreign.File // networkd.conf and its drop-ins
 }
 
-// A place is what the path of a file tells of it.
+// A place is what the path of a file says about it.
 type place struct {
-	root   string // of the system, or the folder
-	folder int    // in folders
-	unit   string // name of the .netdev or .network that it is, or adds to; "": none
-	drop   bool   // it adds to it
-	conf   bool   // it is of networkd.conf
+	root   string // root of the system; otherwise the directory
+	folder int    // index in folders
+	unit   string // the .netdev or .network file that it is or adds to; "": none
+	drop   bool   // it is a drop-in of unit
+	conf   bool   // it is networkd.conf or a drop-in of it
 }
 
 func placeOf(name string) (p place) {
@@ -60,8 +60,8 @@ func placeOf(name string) (p place) {
 	return p
 }
 
-// hosts sorts files by host: those of one folder belong together, and so do those of
-// the folders of one system.
+// hosts sorts files by host. Files of one directory belong together, and so do those in the
+// folders of one system.
 func hosts(r *foreign.Reader, files []foreign.File) []*host {
 	byRoot := map[string]*host{}
 	var all []*host
@@ -98,7 +98,7 @@ func isUnit(name string) bool {
 	return ext == ".netdev" || ext == ".network"
 }
 
-// rootOf returns the folder of a system and which of its folders dir is.
+// rootOf returns the root of the system that dir belongs to, and its index in folders.
 func rootOf(dir string) (root string, folder int) {
 	for i, f := range folders {
 		if root, ok := strings.CutSuffix(dir, f); ok {
@@ -129,8 +129,8 @@ func (h *host) add(r *foreign.Reader, name string, u unit, isDrop bool) {
 	}
 }
 
-// sort puts the units and their drop-ins in the order of their names; a drop-in hides
-// one with its name in a later folder.
+// sort sorts the units and their drop-ins by name. A drop-in hides those of the same name
+// in later folders.
 func (h *host) sort() {
 	byName := func(a, b *unit) int { return strings.Compare(a.name, b.name) }
 	slices.SortFunc(h.netdevs, byName)
@@ -145,7 +145,7 @@ func (h *host) sort() {
 	}
 }
 
-// sections are those of the file and of its drop-ins.
+// sections returns the sections of the file and its drop-ins.
 func (u *unit) sections(r *foreign.Reader) []section {
 	all := lex(r, u.main)
 	for _, f := range u.drops {

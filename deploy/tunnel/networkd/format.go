@@ -15,12 +15,11 @@ import (
 
 const dir = "/etc/systemd/network/"
 
-// Format spells v for systemd-networkd: a .netdev that only it and root can read, a
-// .network, and for a router what networkd.conf has to say. Without secrets the .netdev
-// names the key files of the host.
+// Format writes v for systemd-networkd: a .netdev that only root and networkd can read, a
+// .network, and for a router a drop-in of networkd.conf. Without secrets the .netdev has
+// the paths of the host's key files.
 //
-// A route is written out instead of RouteTable=, which is there from systemd 250 on
-// only.
+// Routes are written out, because RouteTable= exists only since systemd 250.
 func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	name := dir + "50-" + v.Tunnel
 	netdev, network := &writer{v: v}, &writer{v: v}
@@ -50,8 +49,8 @@ func (w *writer) line(format string, args ...any) {
 	w.text.WriteByte('\n')
 }
 
-// note is a comment for whoever reads the file, which no import takes for one of the
-// tunnel's (see [foreign.Comment]).
+// note writes a comment for the reader of the file. An import does not take it for one of
+// the tunnel's (see [foreign.Comment]).
 func (w *writer) note(format string, args ...any) { w.line("# wgkeys: "+format, args...) }
 
 func (w *writer) section(name string) {
@@ -61,7 +60,7 @@ func (w *writer) section(name string) {
 	w.line("[%s]", name)
 }
 
-// given writes a line for a number that is not 0.
+// given writes a line unless n is 0.
 func (w *writer) given(key string, n int) {
 	if n != 0 {
 		w.line("%s=%d", key, n)
@@ -107,7 +106,7 @@ func (w *writer) netdev(s foreign.Secrets) {
 	}
 }
 
-// readers tells who has to be able to read the key files, and how.
+// readers writes notes about the permissions that the key files need.
 func (w *writer) readers() {
 	files := []string{w.v.PrivateKeyFile}
 	for _, p := range w.v.Peers {
@@ -189,8 +188,8 @@ func (w *writer) network() {
 	}
 }
 
-// router has packets forwarded and masqueraded. The settings of one family came with
-// systemd 256; the older IPForward= is for those before it, which pass the others by.
+// router turns on forwarding and masquerading. The settings for one family came with
+// systemd 256. Older versions ignore them and use IPForward=.
 func (w *writer) router() {
 	v := w.v
 	if v.Forward {
@@ -235,8 +234,8 @@ func (w *writer) truth(key string, yes bool) {
 	}
 }
 
-// conf is networkd's part of forwarding that is for all interfaces: IPv6 is forwarded
-// only where all.forwarding is on.
+// conf writes the part of forwarding that is for all interfaces: IPv6 is forwarded only if
+// net.ipv6.conf.all.forwarding is on.
 func (w *writer) conf() {
 	w.note("for all interfaces: IPv6 is not forwarded otherwise. An uplink whose default route comes from")
 	w.note("router advertisements needs IPv6AcceptRA=yes in its own .network: with forwarding it is off")
@@ -245,7 +244,7 @@ func (w *writer) conf() {
 	w.truth("IPv6Forwarding", w.v.ForwardIPv6)
 }
 
-// sysctls writes those of the interface that a .network has keys for.
+// sysctls writes the sysctls of the interface, as keys of the .network where there are any.
 func (w *writer) sysctls() {
 	v := w.v
 	for _, key := range slices.Sorted(maps.Keys(v.Sysctls)) {

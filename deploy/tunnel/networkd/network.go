@@ -9,7 +9,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// A network is a .network file.
+// A network is a .network file with its drop-ins.
 type network struct {
 	at       foreign.Pos
 	sections []section
@@ -23,9 +23,8 @@ func readNetworks(r *foreign.Reader, units []*unit) []network {
 	return all
 }
 
-// matches tells whether n is for the WireGuard interface of this name: all keys of
-// [Match] have to agree, and one at least has to be there. What asks for the host is
-// taken for true.
+// matches reports whether n applies to the WireGuard interface of this name: all keys of
+// [Match] have to match, and there has to be one. Conditions on the host are taken to hold.
 func (n network) matches(name string) bool {
 	asked := false
 	for key, patterns := range n.match() {
@@ -36,7 +35,7 @@ func (n network) matches(name string) bool {
 		case "Type", "Kind", "Driver":
 			asked = matchesOne(patterns, "wireguard")
 		case "MACAddress", "PermanentMACAddress", "Path", "Property", "WLANInterfaceType", "SSID", "BSSID":
-			asked = false // it has nothing of it
+			asked = false // a WireGuard interface has none of these
 		}
 		if !asked {
 			return false
@@ -45,7 +44,7 @@ func (n network) matches(name string) bool {
 	return asked
 }
 
-// match are the patterns of [Match] by key. An empty value takes those before it away.
+// match returns the patterns of [Match] by key. An empty value removes those before it.
 func (n network) match() map[string][]string {
 	all := map[string][]string{}
 	for _, s := range n.sections {
@@ -61,8 +60,8 @@ func (n network) match() map[string][]string {
 	return all
 }
 
-// matchesOne reads a list of patterns as net_match_config of systemd does: a "!" before
-// the first is before all of them.
+// matchesOne matches name against a list of patterns as systemd's net_match_config does: a
+// "!" before the first pattern negates the whole list.
 func matchesOne(patterns []string, name string) bool {
 	if len(patterns) == 0 {
 		return false
@@ -72,7 +71,7 @@ func matchesOne(patterns []string, name string) bool {
 		if i == 0 {
 			pattern = first
 		}
-		pattern = strings.ReplaceAll(pattern, "[!", "[^") // fnmatch(3), path.Match
+		pattern = strings.ReplaceAll(pattern, "[!", "[^") // fnmatch(3) has "!" for what path.Match has as "^"
 		if ok, err := path.Match(pattern, name); ok && err == nil {
 			return !not
 		}
@@ -80,7 +79,7 @@ func matchesOne(patterns []string, name string) bool {
 	return not
 }
 
-// network reads the first file that is for the interface: networkd reads no other.
+// network reads the first file that matches the interface, as networkd does.
 func (p *parser) network(all []network) {
 	i := slices.IndexFunc(all, func(n network) bool { return n.matches(p.d.Name) })
 	if i < 0 {
@@ -111,8 +110,8 @@ func (p *parser) network(all []network) {
 	}
 }
 
-// conf takes from networkd.conf that all interfaces forward. What else is there is for
-// the host, and says nothing of one tunnel.
+// conf reads from networkd.conf whether all interfaces forward. Its other settings are
+// about the host and not about a tunnel.
 func (p *parser) conf(files []foreign.File) {
 	for _, f := range files {
 		for _, s := range lex(p.Reader, f) {
@@ -125,7 +124,7 @@ func (p *parser) conf(files []foreign.File) {
 	}
 }
 
-// otherSections are what a .network may have besides (systemd.network(5)).
+// otherSections are the other sections that a .network may have (systemd.network(5)).
 var otherSections = []string{"SR-IOV", "IPv6AddressLabel", "NextHop", "Neighbor", "DHCPv4", "DHCPv6",
 	"DHCPPrefixDelegation", "DHCPv6PrefixDelegation", "IPv6AcceptRA", "DHCPServer", "DHCPServerStaticLease", "DHCPRelay",
 	"IPv6SendRA", "IPv6Prefix", "IPv6RoutePrefix", "IPv6PREF64Prefix", "IPv6PrefixDelegation", "Bridge", "BridgeFDB",
@@ -176,7 +175,7 @@ var linkKeys = map[string]handler{
 	"Group":      left("a tunnel's interface is in group 0"),
 }
 
-// dns reads a resolver; what stands beside its address is left.
+// dns reads resolvers. A port, an interface or a name for TLS is left out.
 func dns(p *parser, e entry) {
 	if e.value == "" {
 		p.d.DNS = slices.DeleteFunc(p.d.DNS, isAddress)

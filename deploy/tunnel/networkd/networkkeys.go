@@ -7,7 +7,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// Reasons that several keys share.
+// Reasons for which several keys are left out.
 const (
 	noNeighbours = "there are no neighbours, routers or DHCP servers in a WireGuard tunnel to ask"
 	noResolver   = "a tunnel gives resolvers and domains, and leaves the rest to the host's resolver"
@@ -34,9 +34,9 @@ var networkKeys = merged(map[string]handler{
 	},
 	"DNS": dns, "Domains": domains,
 	"DNSDefaultRoute": func(p *parser, e entry) { p.dnsDefault = e },
-	"IPForward":       forward(true, true, "ipv4", "ipv6"),
-	"IPv4Forwarding":  forward(true, false),
-	"IPv6Forwarding":  forward(false, true),
+	"IPForward":       forward(families{true, true}, "ipv4", "ipv6"),
+	"IPv4Forwarding":  forward(families{ipv4: true}),
+	"IPv6Forwarding":  forward(families{ipv6: true}),
 	"IPMasquerade":    masquerade,
 	"DHCP":            leftIf(noNeighbours, "none"),
 	"IPv6AcceptRA":    leftIf(noNeighbours),
@@ -91,7 +91,7 @@ func merged(tables ...map[string]handler) map[string]handler {
 	return all
 }
 
-// sysctl is for a boolean that networkd writes into a parameter of the interface.
+// sysctl handles a boolean that networkd writes to a parameter of the interface.
 func sysctl(family, name string) handler {
 	return func(p *parser, e entry) {
 		yes, ok := p.truth(e)
@@ -107,13 +107,14 @@ func (p *parser) sysctl(at foreign.Pos, family, name, value string) {
 	if p.d.Sysctls == nil {
 		p.d.Sysctls = map[string]string{}
 	}
-	// A dot in an interface's name is a slash for sysctl(8).
+	// sysctl(8) writes a dot in an interface's name as a slash.
 	key := "net." + family + ".conf." + strings.ReplaceAll(p.d.Name, ".", "/") + "." + name
 	p.d.Sysctls[key] = value
 	p.d.Mark("sysctls "+key, at)
 }
 
-// truth reads a boolean; ok is false also for an empty one, which takes it back.
+// truth reads a boolean. ok is false for an invalid value, which is reported, and for an
+// empty one, which resets the key.
 func (p *parser) truth(e entry) (yes, ok bool) {
 	yes, ok = truth(e.value)
 	if !ok && e.value != "" {
@@ -122,27 +123,29 @@ func (p *parser) truth(e entry) (yes, ok bool) {
 	return yes, ok
 }
 
-// forward is for a boolean that has packets forwarded, or one of words for a family.
-func forward(ipv4, ipv6 bool, words ...string) handler {
+// forward handles a boolean that turns on forwarding for the families f, or a word for each
+// family alone.
+func forward(f families, words ...string) handler {
 	return func(p *parser, e entry) {
-		f := families{ipv4, ipv6}
+		said := f
 		for i, word := range words {
 			if e.value == word {
-				f, e.value = families{i == 0, i == 1}, "yes"
+				said, e.value = families{i == 0, i == 1}, "yes"
 			}
 		}
 		if e.value == "kernel" {
-			return // as the host has it
+			return // whatever the host has
 		}
 		if yes, ok := p.truth(e); ok && yes {
-			p.forward.ipv4, p.forward.ipv6 = p.forward.ipv4 || f.ipv4, p.forward.ipv6 || f.ipv6
+			p.forward.ipv4, p.forward.ipv6 = p.forward.ipv4 || said.ipv4, p.forward.ipv6 || said.ipv6
 			p.forwardAt = e.at
 		}
 	}
 }
 
-// masquerade reads IPMasquerade=, where a plain yes is IPv4's (systemd.network(5)). What
-// is forwarded from this interface gets the host's address, whichever way it leaves.
+// masquerade reads IPMasquerade=, where yes means IPv4 only (systemd.network(5)). Packets
+// that are forwarded from this interface get the host's address on every outgoing
+// interface.
 func masquerade(p *parser, e entry) {
 	switch e.value {
 	case "ipv4":
@@ -199,9 +202,9 @@ type route struct {
 	gateway netip.Addr
 	table   number
 	metric  number
-	drop    bool // it is none of the tunnel's
-	ruled   bool // a rule leads to it, as apply makes one
-	peer    int  // whose allowed IP it is, from 1; 0: a [Route]
+	drop    bool // it does not lead into the tunnel
+	ruled   bool // a rule leads to it; apply makes such a rule by itself
+	peer    int  // the number, from 1, of the peer whose allowed IP it is; 0: a [Route]
 }
 
 func (p *parser) route() *route { return &p.routes[len(p.routes)-1] }

@@ -1,6 +1,6 @@
-// Package networkd reads and writes the files of systemd-networkd: the .netdev
-// with WireGuard's keys and peers, the .network with addresses, routes and rules, and
-// the drop-ins of both (systemd.netdev(5), systemd.network(5), of systemd 262).
+// Package networkd reads and writes the files of systemd-networkd: the .netdev with
+// WireGuard's keys and peers, the .network with addresses, routes and rules, and the
+// drop-ins of both (systemd.netdev(5) and systemd.network(5) of systemd 262).
 package networkd
 
 import (
@@ -14,11 +14,11 @@ import (
 
 const tool = "systemd-networkd"
 
-// most is how many bytes of files are read at once: 10,000 peers are 3 MB.
+// most is how many bytes of files are read at most. 10,000 peers are 3 MB.
 const most = 64 << 20
 
-// Parse reads the files of one host or, from several folders, of several. Files of
-// other interfaces than WireGuard's are passed by.
+// Parse reads the files of one host or, from several directories, of several hosts. Files
+// of interfaces other than WireGuard's are ignored.
 func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	r := &foreign.Reader{Tool: tool}
 	size := 0
@@ -59,7 +59,7 @@ type parser struct {
 	peers   []peer
 	table   number // of [WireGuard]
 	prio    number // its RouteMetric
-	mtu     bool   // [Link] has said it
+	mtu     bool   // the MTU is that of [Link], which takes precedence
 	key     bool   // PrivateKey= or PrivateKeyFile= is there
 	matched bool   // a .network is for the interface
 
@@ -73,40 +73,42 @@ type parser struct {
 	forwardAt  foreign.Pos
 	forward    families
 	described  bool // [NetDev] has a description
-	chosen     bool // the mark is the number of the table that it keeps packets from: nobody wants it as such
+	chosen     bool // FwMark equals the table of a rule: it was chosen for that, and need not be kept
 }
 
-// A number is one that may be absent.
+// A number is an optional number.
 type number struct {
 	val   int
 	given bool
 }
 
-// families are those of IP that a setting is for.
+// families is a set of address families.
 type families struct{ ipv4, ipv6 bool }
 
 func (f families) have(ipv4 bool) bool { return ipv4 && f.ipv4 || !ipv4 && f.ipv6 }
 
-// A peer is a [WireGuardPeer] with what routes to it.
+// A peer is a [WireGuardPeer], with the table and metric of its routes.
 type peer struct {
 	foreign.Peer
 	table  number // val 0: no routes
 	metric number
 }
 
-// A handler takes one line. Those of a section are a table of all keys that it may have.
+// A handler reads one line. Each section has a table of handlers for all keys that it may
+// have.
 type handler func(p *parser, e entry)
 
-// ignore is for what says nothing of a tunnel: how networkd waits, what it does when it
-// stops, or what an interface like WireGuard's never has.
+// ignore handles keys that say nothing about a tunnel: how networkd waits, what it does
+// when it stops, or what a WireGuard interface never has.
 func ignore(*parser, entry) {}
 
-// left is for what a tunnel file cannot say.
+// left handles keys for which a tunnel file has nothing.
 func left(why string) handler {
 	return func(p *parser, e entry) { p.left(e.at, e.key+"=", why) }
 }
 
-// leftIf is for a boolean that says something only when it is true, or one of words.
+// leftIf handles booleans that matter only if they are true. Harmless are further values
+// that do not matter.
 func leftIf(why string, harmless ...string) handler {
 	return func(p *parser, e entry) {
 		if yes, ok := truth(e.value); ok && !yes || e.value == "" || slices.Contains(harmless, strings.ToLower(e.value)) {
@@ -120,13 +122,13 @@ func (p *parser) left(at foreign.Pos, what, why string) {
 	p.d.Left = append(p.d.Left, foreign.Left{Pos: at, What: what, Why: why})
 }
 
-// section has the lines of s taken by the handlers of its kind.
+// section passes the lines of s to the handlers in known.
 func (p *parser) section(s section, known map[string]handler) {
 	for _, e := range s.entries {
 		if h := known[e.key]; h != nil {
 			p.d.Mark(e.key, e.at)
 			h(p, e)
-		} else if !strings.HasPrefix(e.key, "X-") { // for other programs (systemd.syntax(7))
+		} else if !strings.HasPrefix(e.key, "X-") { // X- is for other programs (systemd.syntax(7))
 			p.Unknown(e.at, s.name, e.key, keysOf(known))
 		}
 	}
@@ -141,7 +143,7 @@ func keysOf(known map[string]handler) []string {
 	return keys
 }
 
-// netdev reads u, and reports false if it is no WireGuard interface, or a broken one.
+// netdev reads u. It reports false if u is not a WireGuard interface or has no name.
 func (p *parser) netdev(u *unit) bool {
 	sections := u.sections(p.Reader)
 	if !slices.ContainsFunc(sections, isWireGuard) {
@@ -163,8 +165,7 @@ func (p *parser) netdev(u *unit) bool {
 	return true
 }
 
-// isWireGuard tells whether a section says what kind the interface is, and that it is
-// WireGuard's.
+// isWireGuard reports whether s is a [NetDev] with Kind=wireguard.
 func isWireGuard(s section) bool {
 	return s.name == "NetDev" && slices.ContainsFunc(s.entries, func(e entry) bool {
 		return e.key == "Kind" && e.value == "wireguard"
@@ -209,7 +210,7 @@ var netdevKeys = map[string]handler{
 	"MACAddress": left("a WireGuard interface has none"),
 }
 
-// bytes reads a size as parse_size of systemd does, with K, M and G of 1024.
+// bytes reads a size as systemd's parse_size does: K, M and G are powers of 1024.
 func (p *parser) bytes(e entry) int {
 	value, factor := e.value, 1
 	for i, suffix := range []string{"K", "M", "G"} {
@@ -229,8 +230,8 @@ func (p *parser) bytes(e entry) int {
 	return n * factor
 }
 
-// hostKeys are those of [Match] in a .netdev, which ask for a host: whether this is
-// the one cannot be told here.
+// hostKeys are the conditions on the host in [Match] of a .netdev. They cannot be checked
+// here.
 var hostKeys = onHosts(map[string]handler{})
 
 func onHosts(known map[string]handler) map[string]handler {

@@ -10,26 +10,25 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// firstTable is the table and mark of a tunnel wg0 that has none of its own, as
-// wg-quick(8) has it.
+// firstTable is the table and the mark of a tunnel wg0 that has none of its own.
+// wg-quick(8) uses the same number.
 const firstTable = 51820
 
-// A policy is how routes that cover everything, or an endpoint, are kept from the
-// encrypted packets: they are in a table of their own, where all packets without the
-// mark look for them.
+// A policy keeps encrypted packets away from routes that cover everything, or an endpoint:
+// these routes are in a table of their own, which only packets without the mark use.
 type policy struct {
 	mark, table int
-	v4, v6      []int // the lengths from which routes of the main table come first
+	v4, v6      []int // prefix lengths from which on routes of the main table come first
 }
 
-// policyOf returns what the routes of v need, or nil for nothing.
+// policyOf returns the policy that the routes of v need, or nil.
 func policyOf(v *tunnel.View) *policy {
 	p := &policy{mark: int(v.FwMark), table: tableOf(v.Tunnel)}
 	switch p.mark {
 	case 0:
 		p.mark = p.table
 	case p.table:
-		p.table++ // a mark that was chosen here equals its table
+		p.table++ // only a mark that is chosen here equals its table
 	}
 	for _, r := range v.Routes {
 		switch bits := r.Prefix.Bits(); {
@@ -37,7 +36,7 @@ func policyOf(v *tunnel.View) *policy {
 		case r.Prefix.Addr().Is4():
 			p.v4 = append(p.v4, max(bits, foreign.Wide))
 		default:
-			p.v6 = append(p.v6, max(bits, foreign.Wide-1)) // fc00::/7 is somebody's own network (RFC 4193)
+			p.v6 = append(p.v6, max(bits, foreign.Wide-1)) // fc00::/7 is a private network (RFC 4193)
 		}
 	}
 	if p.v4 == nil && p.v6 == nil {
@@ -53,7 +52,7 @@ func descending(lengths []int) []int {
 	return slices.Compact(lengths)
 }
 
-// tableOf chooses a table that no other tunnel of a host has.
+// tableOf returns a table number that other tunnels of a host are unlikely to have.
 func tableOf(name string) int {
 	if n, err := strconv.Atoi(strings.TrimPrefix(name, "wg")); err == nil && 0 <= n && n < 1000 {
 		return firstTable + n
@@ -63,8 +62,8 @@ func tableOf(name string) int {
 	return firstTable + 1000 + int(h.Sum32()%10_000)
 }
 
-// rules writes the rules, in the order in which the kernel looks at them, before that
-// of the main table.
+// rules writes the rules in the order in which the kernel evaluates them, before the rule
+// for the main table.
 func (w *writer) rules(p *policy) {
 	w.note("what is not encrypted looks into table %d before the main table's default routes: so neither", p.table)
 	w.note("do the encrypted packets go in a circle, nor does another default route take what is the tunnel's.")
@@ -89,5 +88,6 @@ func (w *writer) rules(p *policy) {
 	}
 }
 
-// priorityMain is that of the last rule for the main table: 32766 is main's own.
+// priorityMain is the priority of our last rule that looks into the main table. The
+// kernel's own has 32766.
 const priorityMain = 32764

@@ -12,13 +12,13 @@ import (
 type rule struct {
 	at       foreign.Pos
 	mark     number
-	masked   bool // not all bits of the mark count
+	masked   bool // its mask does not cover all bits
 	invert   bool
 	table    number
 	suppress number
-	family   families // zero: not said
-	further  bool     // it has selectors or actions besides
-	used     bool     // it is a part of how a default route is kept from the encrypted packets
+	family   families // zero: not given
+	further  bool     // it has other selectors or actions
+	used     bool     // it belongs to the policy routing of a default route
 }
 
 func (p *parser) rule() *rule { return &p.rules[len(p.rules)-1] }
@@ -46,7 +46,7 @@ var ruleKeys = merged(map[string]handler{
 }, each(further, "From", "To", "IncomingInterface", "OutgoingInterface", "SourcePort", "DestinationPort", "IPProtocol",
 	"TypeOfService", "User", "SuppressInterfaceGroup", "Type", "GoTo", "L3MasterDevice"))
 
-// of is whose packets the rule is for: IPv4's where it does not say it.
+// of returns the families that the rule is for. The default is IPv4.
 func (r rule) of() families {
 	if r.family == (families{}) {
 		return families{ipv4: true}
@@ -54,21 +54,23 @@ func (r rule) of() families {
 	return r.family
 }
 
-// toTunnel tells a rule that sends all but the encrypted packets into a table. With
-// suppress it is for the more specific ones of several routes.
+// toTunnel reports whether the rule sends packets without the mark, which are all but the
+// encrypted ones, into a table. With SuppressPrefixLength= it is the rule for the more
+// specific of several routes.
 func (r rule) toTunnel(mark uint32) bool {
 	return r.invert && r.mark.given && uint32(r.mark.val) == mark && mark != 0 && !r.masked && r.table.given &&
 		r.table.val != mainTable && !r.further
 }
 
-// toMain tells a rule that has the main table's more specific routes before it.
+// toMain reports whether the rule uses the more specific routes of the main table.
 func (r rule) toMain() bool {
 	return !r.invert && !r.mark.given && (!r.table.given || r.table.val == mainTable) && !r.further &&
 		r.suppress.given
 }
 
-// policy finds the rules that a default route into the tunnel has, as apply makes
-// them by itself: then its table and they need not be said. The others are left.
+// policy finds the rules that belong to a default route into the tunnel. apply makes such
+// rules, their table and mark by itself, so these are dropped. Other rules are left out,
+// with a reason.
 func (p settler) policy() {
 	for _, ipv4 := range []bool{true, false} {
 		tables := p.ruledTables(ipv4)
@@ -92,8 +94,8 @@ func (p settler) policy() {
 	}
 }
 
-// ruledTables are the tables to which rules lead all packets of a family but the
-// encrypted ones, and which lead them into the tunnel.
+// ruledTables returns the tables that rules make all packets of a family use, other than
+// the encrypted ones, and that lead into the tunnel.
 func (p settler) ruledTables(ipv4 bool) map[int]bool {
 	tables := map[int]bool{}
 	for i := range p.rules {
@@ -116,14 +118,14 @@ func (p settler) ruledTables(ipv4 bool) map[int]bool {
 	return tables
 }
 
-// leads tells whether a table has a route of a family into the tunnel.
+// leads reports whether a table has a route of the family into the tunnel.
 func (p settler) leads(table int, ipv4 bool) bool {
 	return slices.ContainsFunc(p.routes, func(r route) bool {
 		return r.table.val == table && r.prefix().Addr().Is4() == ipv4
 	})
 }
 
-// prefix is where the route leads: everywhere, if it does not say.
+// prefix returns the destination of the route; without one it is the default route.
 func (r route) prefix() netip.Prefix {
 	switch {
 	case r.dest.IsValid():

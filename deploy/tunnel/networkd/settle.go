@@ -8,12 +8,12 @@ import (
 	"wgkeys/keyring"
 )
 
-// A settler decides what only all files of an interface can tell.
+// A settler decides what depends on several files of an interface.
 type settler struct{ *parser }
 
 func (p settler) settle() {
 	if p.d.PrivateKeyFile != "" {
-		p.d.PrivateKey = keyring.PrivateKey{} // PrivateKey= is ignored then
+		p.d.PrivateKey = keyring.PrivateKey{} // networkd ignores PrivateKey= then
 	}
 	p.merge()
 	for _, a := range p.addresses {
@@ -35,8 +35,8 @@ func (p settler) settle() {
 	p.resolver()
 }
 
-// resolver looks at whether the tunnel's resolvers are asked for every name, which is what
-// the domain "~." says.
+// resolver checks that DNSDefaultRoute= agrees with the domains: "~." among them means that
+// the tunnel's resolvers are asked for every name.
 func (p settler) resolver() {
 	yes, ok := p.truth(p.dnsDefault)
 	if ok && yes != slices.Contains(p.d.DNS, "~.") {
@@ -44,7 +44,7 @@ func (p settler) resolver() {
 	}
 }
 
-// checkRoute refuses a route that systemd-networkd passes by: one to nowhere.
+// checkRoute refuses a route without a destination, which networkd ignores.
 func (p settler) checkRoute(r *route) {
 	if !r.dest.IsValid() && !r.gateway.IsValid() {
 		p.Wrong(r.at, "write Destination=0.0.0.0/0 or ::/0",
@@ -55,9 +55,9 @@ func (p settler) checkRoute(r *route) {
 	}
 }
 
-// routesOfPeers makes the routes that RouteTable= asks for (wireguard_verify of
-// systemd, src/network/netdev/wireguard.c): they are routes of the .network, and so
-// there are none without it.
+// routesOfPeers adds the routes that RouteTable= asks for (wireguard_verify in
+// src/network/netdev/wireguard.c). networkd adds them to those of the .network, so without
+// a .network there are none.
 func (p settler) routesOfPeers() {
 	for i := range p.peers {
 		peer := &p.peers[i]
@@ -78,9 +78,9 @@ func (p settler) routesOfPeers() {
 	}
 }
 
-// besideOthers looks at a default route in the main table. The kernel gives one of
-// IPv6 without a metric 1024 (IP6_RT_PRIO_USER); one of IPv4 has none, and takes the
-// encrypted packets too.
+// besideOthers handles a default route in the main table. Without a metric, one of IPv6
+// gets 1024 from the kernel (IP6_RT_PRIO_USER). One of IPv4 gets 0, and would catch the
+// encrypted packets.
 func (p settler) besideOthers(r *route) {
 	prefix := r.prefix()
 	if prefix.Bits() >= foreign.Wide || r.ruled || r.table.val != 0 || r.metric.val != 0 || r.gateway.IsValid() {
@@ -94,8 +94,9 @@ func (p settler) besideOthers(r *route) {
 		"has a table, a mark and rules of its own")
 }
 
-// assign gives the routes to the peers whose allowed IPs they are, where all of a
-// peer's are alike and as those of the other peers; the rest are the device's.
+// assign attributes routes to the peers whose allowed IPs they are, if all routes of the
+// peer have the same table and metric as those of the other peers. The other routes are the
+// device's.
 func (p settler) assign() {
 	d := p.d
 	first := slices.IndexFunc(p.routes, func(r route) bool { return r.peer > 0 })
@@ -123,8 +124,8 @@ func (p settler) assign() {
 	}
 }
 
-// router decides on forwarding and masquerading, which a tunnel file says for both
-// families.
+// router decides on forwarding and masquerading, which a tunnel file has for both families
+// together.
 func (p settler) router() {
 	inside := p.families()
 	if p.forward != (families{}) {
@@ -143,7 +144,7 @@ func (p settler) bothFamilies(inside, said families, at foreign.Pos, what string
 	}
 }
 
-// families are those that the tunnel carries.
+// families returns the families that the tunnel carries.
 func (p settler) families() (f families) {
 	see := func(prefix netip.Prefix) {
 		f.ipv4, f.ipv6 = f.ipv4 || prefix.Addr().Is4(), f.ipv6 || prefix.Addr().Is6()

@@ -8,8 +8,8 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// A section is one [NAME] of a file with its lines. Two of one name are one for
-// systemd in some cases, and two, as two peers are, in others.
+// A section is a [NAME] with its lines. systemd merges some sections of the same name;
+// others, such as peers, are separate.
 type section struct {
 	at       foreign.Pos
 	name     string
@@ -17,22 +17,21 @@ type section struct {
 	entries  []entry
 }
 
-// An entry is one KEY=VALUE.
+// An entry is a KEY=VALUE line.
 type entry struct {
 	at         foreign.Pos
 	key, value string
 }
 
-// A lexer reads the sections of one file as config_parse of systemd does
-// (src/shared/conf-parser.c): "#" and ";" begin a comment only as the first
-// character of a line, which is passed over also in the middle of a line that a
-// backslash continues.
+// A lexer splits a file into sections as systemd's config_parse does
+// (src/shared/conf-parser.c). "#" and ";" begin a comment only as the first character of a
+// line. A comment within a continued line is skipped, and the line goes on after it.
 type lexer struct {
 	*foreign.Reader
 	sections  []section
-	pending   []string    // comments that may be of the next section
-	continued string      // the beginning of a line that goes on
-	at        foreign.Pos // of that beginning
+	pending   []string    // comments that may belong to the next section
+	continued string      // the beginning of a line that is continued
+	at        foreign.Pos // where that line begins
 }
 
 func lex(r *foreign.Reader, f foreign.File) []section {
@@ -73,7 +72,7 @@ func (l *lexer) line(at foreign.Pos, line string) {
 	l.whole(l.at, line)
 }
 
-// whole takes a line with all that continues it.
+// whole reads a line after its continuations were joined.
 func (l *lexer) whole(at foreign.Pos, line string) {
 	line = strings.TrimSpace(line)
 	switch {
@@ -108,7 +107,7 @@ func (l *lexer) header(at foreign.Pos, line string) {
 	l.pending = nil
 }
 
-// truth reads a boolean as parse_boolean of systemd does (src/basic/parse-util.c).
+// truth reads a boolean as systemd's parse_boolean does (src/basic/parse-util.c).
 func truth(s string) (yes, ok bool) {
 	switch strings.ToLower(s) {
 	case "1", "yes", "y", "true", "t", "on":

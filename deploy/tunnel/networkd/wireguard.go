@@ -36,8 +36,8 @@ var wireguardKeys = map[string]handler{
 	"FwMark":       firewallMark, // before systemd 243
 	"RouteTable":   func(p *parser, e entry) { p.table = p.routeTable(e) },
 	"RouteMetric":  func(p *parser, e entry) { p.prio = p.maybeNumber(e, foreign.Max32) },
-	// It was in systemd's tree before version 250, and in none that came out: a
-	// networkd that does not know it warns and goes on.
+	// In systemd's tree before version 250, but in no release: networkd warns about
+	// the key and ignores it.
 	"ResolveIntervalSec": resolveInterval,
 }
 
@@ -84,7 +84,8 @@ var peerKeys = map[string]handler{
 
 func (p *parser) last() *peer { return &p.peers[len(p.peers)-1] }
 
-// credential takes a value that names a service credential instead of being it.
+// credential reports whether the value names a service credential instead of being the
+// value, and records that it cannot be read.
 func (p *parser) credential(e entry) bool {
 	if !strings.HasPrefix(e.value, "@") {
 		return false
@@ -109,8 +110,8 @@ func (p *parser) path(e entry) string {
 	return path.Clean(e.value)
 }
 
-// allowedIPs takes a list between commas or blanks. It is added to the one before; an
-// empty one takes that away.
+// allowedIPs reads a list separated by commas or blanks. It is added to earlier lists; an
+// empty one removes them.
 func allowedIPs(p *parser, e entry) {
 	peer := p.last()
 	peer.AllowedAt = e.at
@@ -129,8 +130,8 @@ func listed(value string) []string {
 	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
 }
 
-// endpoint takes an address or name and a port. networkd passes by an IPv6 address
-// without brackets, which wg(8) takes.
+// endpoint reads an address or a name, with a port. networkd ignores an IPv6 address
+// without brackets, which wg(8) accepts.
 func endpoint(p *parser, e entry) {
 	if p.credential(e) {
 		return
@@ -140,12 +141,12 @@ func endpoint(p *parser, e entry) {
 		return
 	}
 	p.last().Endpoint, p.last().EndpointAt = "", e.at
-	if e.value != "" { // which takes an earlier one away
+	if e.value != "" { // an empty value removes an earlier one
 		p.last().Endpoint = p.Endpoint(e.at, "Endpoint=", e.value)
 	}
 }
 
-// routeTable reads RouteTable=: a table, or none at all.
+// routeTable reads RouteTable=, a table or "off".
 func (p *parser) routeTable(e entry) number {
 	if e.value == "" {
 		return number{}
@@ -156,10 +157,10 @@ func (p *parser) routeTable(e entry) number {
 	return number{p.tableNumber(e), true}
 }
 
-// mainTable is the number of the main routing table (rtnetlink(7)).
+// mainTable is RT_TABLE_MAIN (rtnetlink(7)).
 const mainTable = 254
 
-// tableNumber reads a routing table by number, or by a name that networkd has built in.
+// tableNumber reads a routing table, as a number or a name that networkd has built in.
 func (p *parser) tableNumber(e entry) int {
 	switch e.value {
 	case "main":
@@ -183,7 +184,7 @@ func (p *parser) maybeNumber(e entry, high int) number {
 	return number{p.Number(e.at, e.key+"=", e.value, 0, high), true}
 }
 
-// peerDone looks at a peer when its section was read.
+// peerDone checks a peer after its section was read.
 func (p *parser) peerDone(s section) {
 	peer := p.last()
 	said := func(e entry) bool { return strings.HasPrefix(e.key, "PublicKey") }
@@ -193,9 +194,9 @@ func (p *parser) peerDone(s section) {
 	p.Wrong(s.at, "", "[WireGuardPeer] has no PublicKey=: systemd-networkd passes such a peer by")
 }
 
-// merge leaves of two peers with one key, and of two with one prefix, the first:
-// networkd hands the last peer of its files to the kernel first, and what comes later
-// counts (LIST_PREPEND in wireguard_peer_new_static).
+// merge keeps, of two peers with one key and of two with one prefix, the first. networkd
+// configures its peers in reverse order (LIST_PREPEND in wireguard_peer_new_static), and in
+// the kernel the last one wins.
 func (p settler) merge() {
 	byKey := map[keyring.PublicKey]bool{}
 	owned := map[netip.Prefix]bool{}

@@ -14,9 +14,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Format spells v as a keyfile of NetworkManager, with the keys in it: it cannot take
-// one from a file ("private-key-file" is no property of its), so without secrets there is
-// a fault.
+// Format writes v as a keyfile of NetworkManager. It holds the keys, because NetworkManager
+// cannot read one from a file, so without secrets there is an error.
 func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	if s.PrivateKey.IsZero() {
 		return nil, fault.NewHost("no profile of NetworkManager for", v.Host, "it takes no key from a file: the keys are "+
@@ -36,17 +35,23 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 		w.peer(&v.Peers[i], s)
 	}
 	w.host()
-	w.family(false)
-	w.family(true)
+	w.family(ipv4)
+	w.family(ipv6)
 	return []foreign.File{{Name: "/etc/NetworkManager/system-connections/" + v.Tunnel + ".nmconnection",
 		Text: w.text.Bytes(), Mode: "0600"}}, nil
 }
 
+// The families, for functions that take one as is6.
+const (
+	ipv4 = false
+	ipv6 = true
+)
+
 // A writer writes one profile.
 type writer struct {
 	v          *tunnel.View
-	peerRoutes bool // NetworkManager makes the routes of the allowed IPs by itself
-	auto       bool // and a table, mark and rules for its default routes
+	peerRoutes bool // NetworkManager makes the routes of the allowed IPs
+	auto       bool // and a table, a mark and rules for default routes
 	text       bytes.Buffer
 }
 
@@ -55,11 +60,11 @@ func (w *writer) line(format string, args ...any) {
 	w.text.WriteByte('\n')
 }
 
-// note is a comment for whoever reads the file, which no import takes for one of the
-// tunnel's (see [foreign.Comment]).
+// note writes a comment for the reader of the file. An import does not take it for one of
+// the tunnel's (see [foreign.Comment]).
 func (w *writer) note(format string, args ...any) { w.line("# wgkeys: "+format, args...) }
 
-// given writes a line for a number that is not 0.
+// given writes a line unless n is 0.
 func (w *writer) given(key string, n int) {
 	if n != 0 {
 		w.line("%s=%d", key, n)
@@ -73,15 +78,15 @@ func (w *writer) key(name string, file []byte) {
 	clear(file)
 }
 
-// plan decides who makes the routes. NetworkManager keeps a default route from the
-// encrypted packets, but no other one.
+// plan decides who makes the routes. NetworkManager can keep the encrypted packets away
+// from a default route, but not from other routes.
 func (w *writer) plan() error {
 	v := w.v
 	if len(v.Remotes) > 0 {
 		return fault.NewHost("no profile of NetworkManager for", v.Host, "it has no point-to-point addresses",
 			"--format networkd")
 	}
-	if w.has(false) && !slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() }) {
+	if w.has(ipv4) && !slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() }) {
 		return fault.NewHost("no profile of NetworkManager for", v.Host,
 			"it has no IPv4 routes where there is no IPv4 address", "--format networkd")
 	}
@@ -97,8 +102,8 @@ func (w *writer) plan() error {
 		}
 		w.auto = true
 	}
-	for _, ipv6 := range []bool{false, true} {
-		if !w.has(ipv6) && slices.ContainsFunc(v.DNS, func(s string) bool { return isOf(s, ipv6) }) {
+	for _, is6 := range []bool{ipv4, ipv6} {
+		if !w.has(is6) && slices.ContainsFunc(v.DNS, func(s string) bool { return isOf(s, is6) }) {
 			return fault.NewHost("no profile of NetworkManager for", v.Host, "a resolver is of a family without address and "+
 				"route here", "--format wg-quick")
 		}
@@ -107,18 +112,18 @@ func (w *writer) plan() error {
 }
 
 // isOf tells an address of a family.
-func isOf(s string, ipv6 bool) bool {
+func isOf(s string, is6 bool) bool {
 	a, err := netip.ParseAddr(s)
-	return err == nil && a.Is6() == ipv6
+	return err == nil && a.Is6() == is6
 }
 
-// allRouted tells whether the routes are one for each allowed IP, but for the networks
-// of the addresses, to which the kernel makes them.
+// allRouted reports whether there is a route for each allowed IP and no other. The networks
+// of the addresses do not count: the kernel makes the routes to them.
 func (w *writer) allRouted() bool {
 	want := map[netip.Prefix]bool{}
 	for _, p := range w.v.Peers {
 		for _, a := range p.AllowedIPs {
-			want[a] = a.Addr().Is4() || w.has(true) // without IPv6 it has no routes of it
+			want[a] = a.Addr().Is4() || w.has(ipv6) // without IPv6 it makes no IPv6 routes
 		}
 	}
 	maps.DeleteFunc(want, func(_ netip.Prefix, wanted bool) bool { return !wanted })
@@ -144,7 +149,7 @@ func (w *writer) device(s foreign.Secrets) {
 	switch {
 	case !w.peerRoutes:
 		w.line("peer-routes=false")
-		if w.allowsAll() { // or there are a mark and rules for a default route that is not there
+		if w.allowsAll() { // otherwise there would be a mark and rules without a default route
 			w.line("ip4-auto-default-route=0\nip6-auto-default-route=0")
 		}
 	case !w.auto && slices.ContainsFunc(v.Routes, func(r tunnel.Route) bool { return r.Prefix.Bits() == 0 }):
@@ -155,7 +160,8 @@ func (w *writer) device(s foreign.Secrets) {
 	}
 }
 
-// allowsAll tells whether a peer is allowed a default route, by which NetworkManager decides.
+// allowsAll reports whether a peer is allowed a default route. NetworkManager makes its
+// mark and rules if one is.
 func (w *writer) allowsAll() bool {
 	return slices.ContainsFunc(w.v.Peers, func(p tunnel.Peer) bool {
 		return slices.ContainsFunc(p.AllowedIPs, func(a netip.Prefix) bool { return a.Bits() == 0 })
@@ -181,7 +187,7 @@ func (w *writer) peer(p *tunnel.Peer, s foreign.Secrets) {
 	w.given("persistent-keepalive", p.Keepalive)
 }
 
-// host tells what NetworkManager does not do for a tunnel.
+// host writes notes about what NetworkManager does not do for a tunnel.
 func (w *writer) host() {
 	v := w.v
 	if v.Forward {
@@ -210,47 +216,47 @@ func (w *writer) host() {
 }
 
 // has tells whether a family has an address or a route.
-func (w *writer) has(ipv6 bool) bool {
-	return slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() == ipv6 }) ||
-		slices.ContainsFunc(w.v.Routes, func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() == ipv6 })
+func (w *writer) has(is6 bool) bool {
+	return slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() == is6 }) ||
+		slices.ContainsFunc(w.v.Routes, func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() == is6 })
 }
 
 // family writes [ipv4] or [ipv6].
-func (w *writer) family(ipv6 bool) {
+func (w *writer) family(is6 bool) {
 	v := w.v
-	w.line("\n[%s]", map[bool]string{false: "ipv4", true: "ipv6"}[ipv6])
-	if !w.has(ipv6) {
-		w.line("method=%s", w.none(ipv6))
+	w.line("\n[%s]", map[bool]string{false: "ipv4", true: "ipv6"}[is6])
+	if !w.has(is6) {
+		w.line("method=%s", w.none(is6))
 		return
 	}
-	w.line("method=%s", w.method(ipv6))
-	if ipv6 { // else it is eui64, for which WireGuard has no hardware address, and IPv6 fails
+	w.line("method=%s", w.method(is6))
+	if is6 { // the default, eui64, needs a hardware address, which WireGuard lacks
 		w.line("addr-gen-mode=stable-privacy")
 	}
 	n := 0
 	for _, a := range v.Addresses {
-		if a.Addr().Is6() == ipv6 {
+		if a.Addr().Is6() == is6 {
 			n++
 			w.line("address%d=%s", n, a)
 		}
 	}
-	w.dns(ipv6)
+	w.dns(is6)
 	w.given("route-table", v.Table)
-	w.metric(ipv6)
-	if v.Forward && (ipv6 && v.ForwardIPv6 || !ipv6 && v.ForwardIPv4) {
+	w.metric(is6)
+	if v.Forward && (is6 && v.ForwardIPv6 || !is6 && v.ForwardIPv4) {
 		w.note("from NetworkManager 1.54 on")
 		w.line("forwarding=1")
 	}
-	w.routes(ipv6)
+	w.routes(is6)
 }
 
 // none is the method of a family without addresses and routes. IPv6 is left as the host
 // has it, but where peers are allowed prefixes of it, to which there would be routes.
-func (w *writer) none(ipv6 bool) string {
+func (w *writer) none(is6 bool) string {
 	allowed := func(p tunnel.Peer) bool {
 		return slices.ContainsFunc(p.AllowedIPs, func(a netip.Prefix) bool { return a.Addr().Is6() })
 	}
-	if ipv6 && !slices.ContainsFunc(w.v.Peers, allowed) {
+	if is6 && !slices.ContainsFunc(w.v.Peers, allowed) {
 		return "ignore"
 	}
 	return "disabled"
@@ -258,8 +264,8 @@ func (w *writer) none(ipv6 bool) string {
 
 // method is manual only with an address (libnm's nm-setting-ip-config.c refuses it
 // without); link-local has routes too.
-func (w *writer) method(ipv6 bool) string {
-	if ipv6 && !slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() }) {
+func (w *writer) method(is6 bool) string {
+	if is6 && !slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() }) {
 		return "link-local"
 	}
 	return "manual"
@@ -267,13 +273,13 @@ func (w *writer) method(ipv6 bool) string {
 
 // dns writes the resolvers of a family, and all domains in the first family that is
 // there.
-func (w *writer) dns(ipv6 bool) {
+func (w *writer) dns(is6 bool) {
 	var servers, domains strings.Builder
 	for _, d := range w.v.DNS {
 		switch {
-		case isOf(d, ipv6):
+		case isOf(d, is6):
 			servers.WriteString(d + ";")
-		case !isOf(d, !ipv6) && (!ipv6 || !w.has(false)):
+		case !isOf(d, !is6) && (!is6 || !w.has(ipv4)):
 			domains.WriteString(strings.Replace(d, "~.", "~", 1) + ";")
 		}
 	}
@@ -287,14 +293,14 @@ func (w *writer) dns(ipv6 bool) {
 
 // metric writes that of all routes: NetworkManager's own would be 50, and where nothing
 // is said the kernel has 0 for IPv4 and 1024 for IPv6.
-func (w *writer) metric(ipv6 bool) {
+func (w *writer) metric(is6 bool) {
 	v := w.v
-	ofFamily := func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() == ipv6 && !foreign.NeedsTable(v, r) }
+	ofFamily := func(r tunnel.Route) bool { return r.Prefix.Addr().Is6() == is6 && !foreign.NeedsTable(v, r) }
 	i := slices.IndexFunc(v.Routes, ofFamily)
 	if i < 0 || !w.peerRoutes {
 		return
 	}
-	if n := v.Routes[i].Metric; n != 0 || !ipv6 {
+	if n := v.Routes[i].Metric; n != 0 || !is6 {
 		w.line("route-metric=%d", n)
 	} else {
 		w.line("route-metric=1024")
@@ -302,10 +308,10 @@ func (w *writer) metric(ipv6 bool) {
 }
 
 // routes writes those that NetworkManager does not make by itself.
-func (w *writer) routes(ipv6 bool) {
+func (w *writer) routes(is6 bool) {
 	n := 0
 	for _, r := range w.v.Routes {
-		if w.peerRoutes || r.Prefix.Addr().Is6() != ipv6 {
+		if w.peerRoutes || r.Prefix.Addr().Is6() != is6 {
 			continue
 		}
 		n++
@@ -313,7 +319,7 @@ func (w *writer) routes(ipv6 bool) {
 		if r.Gateway.IsValid() {
 			gateway = r.Gateway.String()
 		}
-		if metric == 0 && ipv6 {
+		if metric == 0 && is6 {
 			metric = 1024
 		}
 		w.line("route%d=%s,%s,%d", n, r.Prefix, gateway, metric)

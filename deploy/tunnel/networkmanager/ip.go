@@ -9,16 +9,16 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// A setting is [ipv4] or [ipv6].
+// A setting is an [ipv4] or [ipv6] group.
 type setting struct {
 	method       entry
 	addresses    []foreign.Address
 	gateway      netip.Addr
 	gatewayAt    foreign.Pos
 	routes       []route
-	options      map[string]entry // of routes, by the route's key
+	options      map[string]entry // of routes, by the key of the route
 	neverDefault bool
-	metric       int // -1: not said
+	metric       int // -1: not given
 	table        int
 	forward      bool
 }
@@ -27,7 +27,7 @@ type setting struct {
 type route struct {
 	foreign.Route
 	key    string
-	metric bool // it has its own
+	metric bool // a metric was given
 }
 
 var ipKeys = together(map[string]handler{
@@ -74,13 +74,13 @@ func (p *parser) family() (bits int) {
 	return 32
 }
 
-// fields splits an address or a route as read_field does (libnm-core's nm-keyfile.c): a
-// slash, a comma and a semicolon are the same to it.
+// fields splits an address or a route as NetworkManager does: a list may be separated by
+// commas or, in old files, by semicolons (read_field in libnm-core's nm-keyfile.c).
 func fields(value string) []string {
 	return strings.Split(strings.TrimRight(value, ",;"), string(separator(value)))
 }
 
-// separator is "," but in files of old, which have ";".
+// separator returns the separator of a value: a comma or, in old files, a semicolon.
 func separator(value string) byte {
 	if strings.Contains(value, ",") {
 		return ','
@@ -88,8 +88,9 @@ func separator(value string) byte {
 	return ';'
 }
 
-// prefix reads ADDRESS or ADDRESS/LENGTH, with the length in the next field in files of
-// old; rest are the other fields. A missing length is what NetworkManager takes for it.
+// prefix reads ADDRESS/LENGTH, or ADDRESS with the length in the next field as in old
+// files; rest are the other fields. If there is no length, it is missing, NetworkManager's
+// default.
 func (p *parser) prefix(e entry, missing int) (prefix netip.Prefix, rest []string, ok bool) {
 	words := fields(e.value)
 	address, rest := words[0], words[1:]
@@ -108,8 +109,8 @@ func (p *parser) prefix(e entry, missing int) (prefix netip.Prefix, rest []strin
 	return prefix, rest, ok
 }
 
-// addressLine reads ADDRESS/LENGTH and perhaps a gateway. Without a length
-// NetworkManager takes /24 and /64.
+// addressLine reads ADDRESS/LENGTH and an optional gateway. NetworkManager's default
+// lengths are /24 and /64.
 func addressLine(p *parser, e entry) {
 	prefix, rest, ok := p.prefix(e, map[int]int{32: 24, 128: 64}[p.family()])
 	if !ok {
@@ -130,7 +131,7 @@ func (p *parser) tooMany(e entry, rest []string, most int) {
 
 func gatewayLine(p *parser, e entry) { p.at.gateway, p.at.gatewayAt = p.addr(e, e.value), e.at }
 
-// addr reads an address; the unspecified one and nothing are none.
+// addr reads an address. An empty or unspecified one is none.
 func (p *parser) addr(e entry, s string) netip.Addr {
 	if s == "" {
 		return netip.Addr{}
@@ -146,8 +147,8 @@ func (p *parser) addr(e entry, s string) netip.Addr {
 	return a
 }
 
-// routeLine reads DESTINATION/LENGTH, and perhaps a gateway and a metric. Without a
-// length NetworkManager takes /24 and /128.
+// routeLine reads DESTINATION/LENGTH, an optional gateway and an optional metric.
+// NetworkManager's default lengths are /24 and /128.
 func routeLine(p *parser, e entry) {
 	prefix, rest, ok := p.prefix(e, map[int]int{32: 24, 128: 128}[p.family()])
 	if !ok {
@@ -164,7 +165,7 @@ func routeLine(p *parser, e entry) {
 	p.at.routes = append(p.at.routes, r)
 }
 
-// routeOptions reads the attributes of a route: NAME=VALUE between commas.
+// routeOptions reads the attributes of a route: NAME=VALUE, separated by commas.
 func (p *parser) routeOptions(r *route, e entry) {
 	for word := range strings.SplitSeq(e.value, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(word), "=")
@@ -185,7 +186,7 @@ func (p *parser) routeOptions(r *route, e entry) {
 	}
 }
 
-// dns reads the resolvers. What is no address NetworkManager passes by.
+// dns reads resolvers. NetworkManager ignores what is not an address; here it is an error.
 func dns(p *parser, e entry) {
 	for _, word := range listed(e.value) {
 		bare, _, _ := strings.Cut(strings.TrimSpace(word), "#")

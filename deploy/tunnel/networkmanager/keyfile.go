@@ -8,7 +8,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// A group is one [NAME] of a keyfile with its lines.
+// A group is a [NAME] of a keyfile with its lines.
 type group struct {
 	at       foreign.Pos
 	name     string
@@ -16,14 +16,14 @@ type group struct {
 	entries  []entry
 }
 
-// An entry is one KEY=VALUE.
+// An entry is a KEY=VALUE line.
 type entry struct {
 	at         foreign.Pos
 	key, value string
 }
 
-// lex reads the groups of a keyfile as GLib does (glib/gkeyfile.c): only "#" begins a
-// comment, only as the first character of a line, and two groups of one name are one.
+// lex splits a keyfile into groups as GLib does (glib/gkeyfile.c): "#" begins a comment
+// only as the first character of a line, and groups of the same name are merged.
 func lex(r *foreign.Reader, f foreign.File) []*group {
 	var groups []*group
 	byName := map[string]*group{}
@@ -71,12 +71,12 @@ func lex(r *foreign.Reader, f foreign.File) []*group {
 	return groups
 }
 
-// plain takes the escapes of GLib out of a value.
+// plain replaces GLib's escape sequences in a value.
 func plain(s string) string {
 	return strings.NewReplacer(`\s`, " ", `\t`, "\t", `\n`, " ", `\r`, " ", `\\`, `\`, `\;`, ";").Replace(s)
 }
 
-// listed are the words of a list, each of which ";" ends.
+// listed returns the elements of a list, each of which ends with ";".
 func listed(s string) (words []string) {
 	for w := range strings.SplitSeq(s, ";") {
 		if w != "" {

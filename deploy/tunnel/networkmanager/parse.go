@@ -13,10 +13,10 @@ import (
 
 const tool = "NetworkManager"
 
-// most is how many bytes of files are read at once: 10,000 peers are 2 MB.
+// most is how many bytes of files are read at most. 10,000 peers are 2 MB.
 const most = 64 << 20
 
-// Parse reads keyfiles, each one interface. Those of other types are passed by.
+// Parse reads keyfiles, each of which is one interface. Those of other types are ignored.
 func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	r := &foreign.Reader{Tool: tool}
 	size := 0
@@ -52,7 +52,7 @@ func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	return devices, nil
 }
 
-// isWireGuard tells the group that says so.
+// isWireGuard reports whether g is [connection] with type=wireguard.
 func isWireGuard(g *group) bool {
 	return g.name == "connection" && slices.ContainsFunc(g.entries, func(e entry) bool {
 		return e.key == "type" && e.value == "wireguard"
@@ -65,19 +65,21 @@ type parser struct {
 	d          *foreign.Device
 	peerRoutes bool
 	flags      entry  // private-key-flags
-	pskFlags   entry  // preshared-key-flags of the peer at hand
-	auto       [2]int // ip4- and ip6-auto-default-route: 1, 0, or -1 for by itself
+	pskFlags   entry  // preshared-key-flags of the current peer
+	auto       [2]int // ip4-auto-default-route and ip6-auto-default-route: 1, 0, or -1 for automatic
 	ip         [2]setting
-	at         *setting // of the group at hand
+	at         *setting // of the current group
 }
 
-// A handler takes one line. Those of a group are a table of all keys that it may have.
+// A handler reads one line. Each group has a table of handlers for all keys that it may
+// have.
 type handler func(p *parser, e entry)
 
-// ignore is for what says nothing of a tunnel.
+// ignore handles keys that say nothing about a tunnel.
 func ignore(*parser, entry) {}
 
-// left is for what a tunnel file cannot say, where it is not one of the harmless values.
+// left handles keys for which a tunnel file has nothing, unless the value is a harmless
+// one.
 func left(why string, harmless ...string) handler {
 	return func(p *parser, e entry) {
 		if e.value != "" && !slices.Contains(harmless, e.value) {
@@ -106,7 +108,7 @@ func together(tables ...map[string]handler) map[string]handler {
 	return all
 }
 
-// groups are those that a WireGuard profile may have; besides them each peer has one.
+// groups are the groups that a WireGuard profile may have, besides one for each peer.
 var groups = []string{"connection", "wireguard", "wireguard-peer", "ipv4", "ipv6", "proxy", "user", "match"}
 
 const peerGroup = "wireguard-peer."
@@ -133,15 +135,15 @@ func (p *parser) group(g *group) {
 		p.lines(g, g.name, ipKeys)
 	case g.name == "proxy", g.name == "user", g.name == "match":
 		p.lines(g, g.name, nil)
-	case strings.HasPrefix(g.name, "."): // NetworkManager's own notes
+	case strings.HasPrefix(g.name, "."): // internal to NetworkManager
 	default:
 		p.Unknown(g.at, "keyfile", g.name, groups)
 	}
 	p.d.Comment = append(p.d.Comment, g.comments...)
 }
 
-// lines has the lines of g taken by the handlers of its kind. Without any all of them
-// are left.
+// lines passes the lines of g to the handlers in known. If known is nil, all lines are left
+// out.
 func (p *parser) lines(g *group, name string, known map[string]handler) {
 	for _, e := range g.entries {
 		switch h := known[stem(e.key, known)]; {
@@ -157,7 +159,8 @@ func (p *parser) lines(g *group, name string, known map[string]handler) {
 	}
 }
 
-// stem is a key without the number of those that come several times: address1.
+// stem returns the key without the number of those that may occur several times, such as
+// address1.
 func stem(key string, known map[string]handler) string {
 	if known[key] != nil {
 		return key
@@ -230,8 +233,8 @@ var peerKeys = map[string]handler{
 
 func (p *parser) last() *foreign.Peer { return &p.d.Peers[len(p.d.Peers)-1] }
 
-// allowedIPs reads a list between semicolons. What stands between others, or in blanks,
-// NetworkManager passes by with a line in its log: the peer is there without it.
+// allowedIPs reads a list separated by semicolons. An element with a comma or a blank in it
+// is invalid to NetworkManager: it logs that, and the peer goes without it.
 func allowedIPs(p *parser, e entry) {
 	peer := p.last()
 	peer.AllowedIPs, peer.AllowedAt = nil, e.at
@@ -247,14 +250,14 @@ func allowedIPs(p *parser, e entry) {
 	}
 }
 
-// peerDone looks at a peer when its group was read.
+// peerDone checks a peer after its group was read.
 func (p *parser) peerDone() {
 	if peer := p.last(); peer.PresharedKey.IsZero() && (p.pskFlags.value == "1" || p.pskFlags.value == "2") {
 		p.left(p.pskFlags.at, p.pskFlags.key, whereKey(p.pskFlags.value))
 	}
 }
 
-// whereKey tells where a secret is that is not in the file (NMSettingSecretFlags).
+// whereKey says where a secret is that is not in the file (NMSettingSecretFlags).
 func whereKey(flags string) string {
 	if flags == "1" {
 		return "the key is with the user's keyring, not in the file: nmcli --show-secrets connection show ID has it"

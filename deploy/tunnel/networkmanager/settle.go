@@ -8,11 +8,11 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// ownMetric is that of the routes of a WireGuard interface where none is said
-// (nm_device_get_route_metric_default of NetworkManager).
+// ownMetric is NetworkManager's default metric for routes of a WireGuard interface
+// (nm_device_get_route_metric_default).
 const ownMetric = 50
 
-// settle decides what only the whole file can tell.
+// settle decides what depends on the whole file.
 func (p *parser) settle() {
 	d := p.d
 	if d.Name == "" {
@@ -43,12 +43,12 @@ func (p *parser) settle() {
 	}
 }
 
-// method looks at how a family gets its addresses: WireGuard's are written, or there is
-// nothing. Other methods NetworkManager refuses ("is not supported for WireGuard",
+// method handles how a family gets its addresses: they are given, or there are none.
+// NetworkManager refuses other methods ("is not supported for WireGuard",
 // nm_connection_verify).
 func (p *parser) method(ipv6 bool) {
 	s := p.at
-	if ipv6 && s.method.value == "link-local" { // it takes it, and makes the routes (1.58.1)
+	if ipv6 && s.method.value == "link-local" { // NetworkManager 1.58.1 accepts it and adds the routes
 		s.method.value = "manual"
 	}
 	switch s.method.value {
@@ -76,7 +76,7 @@ func (p *parser) allows6() bool {
 	})
 }
 
-// routed tells whether a family has routes at all.
+// routed reports whether a family can have routes.
 func (s *setting) routed() bool {
 	switch s.method.value {
 	case "", "ignore", "disabled":
@@ -87,7 +87,7 @@ func (s *setting) routed() bool {
 	return len(s.addresses)+len(s.routes) > 0
 }
 
-// merge leaves a prefix that several peers have to the last of them, as the kernel does.
+// merge gives a prefix that several peers have to the last of them, as the kernel does.
 func (p *parser) merge() {
 	owner := map[netip.Prefix]int{}
 	for i, q := range p.d.Peers {
@@ -107,10 +107,10 @@ func (p *parser) merge() {
 	}
 }
 
-// A place is where a route goes.
+// A place is the table and the metric of a route.
 type place struct{ table, metric int }
 
-// routes decides which allowed IPs are routes, and where.
+// routes decides which allowed IPs become routes, and in which table.
 func (p *parser) routes() {
 	places := map[netip.Prefix]place{}
 	if p.peerRoutes {
@@ -129,9 +129,10 @@ func (p *parser) routes() {
 	}
 }
 
-// placeOf tells where the route of an allowed IP goes (_get_dev2_ip_config of
-// NetworkManager, nm-device-wireguard.c): a default route with never-default nowhere,
-// else into a table of its own with a mark and rules, as apply has it by itself.
+// placeOf returns where the route of an allowed IP goes, and whether there is one
+// (_get_dev2_ip_config in nm-device-wireguard.c). With never-default there is no default
+// route. Otherwise it goes into a table of its own with a mark and rules, which apply makes
+// by itself.
 func (p *parser) placeOf(a netip.Prefix) (place, bool) {
 	i := 0
 	if a.Addr().Is6() {
@@ -139,7 +140,11 @@ func (p *parser) placeOf(a netip.Prefix) (place, bool) {
 	}
 	s := &p.ip[i]
 	if a.Bits() > 0 {
-		return place{s.table, s.own(i == 1, p.automatic())}, s.routed() || i == 1 && p.d.WithoutIPv6
+		metric := s.own(i == 1)
+		if s.metric < 0 && p.automatic() {
+			metric = 0
+		}
+		return place{s.table, metric}, s.routed() || i == 1 && p.d.WithoutIPv6
 	}
 	if i == 1 && p.d.WithoutIPv6 {
 		return place{}, !s.neverDefault
@@ -150,12 +155,12 @@ func (p *parser) placeOf(a netip.Prefix) (place, bool) {
 	if p.auto[i] != 0 {
 		return place{}, true
 	}
-	return place{s.table, s.own(i == 1, false)}, true
+	return place{s.table, s.own(i == 1)}, true
 }
 
-// automatic tells whether a default route has a table of its own. Then the metric of
-// the other routes is not said where the file does not say it: it is one for all of a
-// host's.
+// automatic reports whether NetworkManager puts a default route into a table of its own. A
+// metric that the file does not give is left open then, because a host of a tunnel file has
+// one metric for all routes.
 func (p *parser) automatic() bool {
 	for _, q := range p.d.Peers {
 		for _, a := range q.AllowedIPs {
@@ -171,11 +176,11 @@ func (p *parser) automatic() bool {
 	return false
 }
 
-// own is the metric of routes that have none: 1024, which 0 is too for IPv6, is what the
-// kernel takes by itself.
-func (s *setting) own(ipv6, automatic bool) int {
+// own returns the metric of routes that have none themselves: that of the group, or
+// NetworkManager's default. 1024 becomes 0 for IPv6, because the kernel takes 0 for 1024.
+func (s *setting) own(ipv6 bool) int {
 	switch {
-	case s.metric < 0 && automatic, ipv6 && s.metric == 1024:
+	case ipv6 && s.metric == 1024:
 		return 0
 	case s.metric < 0:
 		return ownMetric
@@ -183,8 +188,8 @@ func (s *setting) own(ipv6, automatic bool) int {
 	return s.metric
 }
 
-// byPeer gives the routes to the peers all of whose allowed IPs are routes, alike and as
-// those of the others; the rest are the device's.
+// byPeer attributes routes to the peers all of whose allowed IPs have routes of one table
+// and metric, the same as those of the other peers. The other routes are the device's.
 func (p *parser) byPeer(places map[netip.Prefix]place) {
 	d := p.d
 	var common *place
@@ -209,7 +214,7 @@ func (p *parser) byPeer(places map[netip.Prefix]place) {
 	}
 }
 
-// ownRoutes are those that are written, and that to the gateway.
+// ownRoutes adds the routes in the file and the one to the gateway.
 func (p *parser) ownRoutes() {
 	s := p.at
 	ipv6 := p.family() == 128
@@ -221,7 +226,7 @@ func (p *parser) ownRoutes() {
 			delete(s.options, r.key)
 		}
 		if !r.metric {
-			r.Metric = s.own(ipv6, false)
+			r.Metric = s.own(ipv6)
 		} else if ipv6 && r.Metric == 1024 {
 			r.Metric = 0
 		}
@@ -237,6 +242,6 @@ func (p *parser) ownRoutes() {
 			all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 		}
 		p.d.Routes = append(p.d.Routes, foreign.Route{Pos: s.gatewayAt, Prefix: all, Gateway: s.gateway, Table: s.table,
-			Metric: s.own(ipv6, false)})
+			Metric: s.own(ipv6)})
 	}
 }

@@ -1,4 +1,4 @@
-// Package nixos writes a tunnel as a module of NixOS.
+// Package nixos writes a tunnel as a NixOS module.
 package nixos
 
 import (
@@ -15,13 +15,13 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Format returns a module for the host of v, which its configuration.nix imports. It
-// names key files and never holds a key: what a module says is in the Nix store, which
-// every user of the host can read.
+// Format returns a module for the host of v, to be imported in its configuration.nix. It
+// names key files and never holds a key, because every user of the host can read the Nix
+// store.
 //
-// It is networking.wireguard where that does it all. A default route that would take the
-// encrypted packets along, and resolvers, are for networking.wg-quick: wg-quick(8) has
-// the rules and the resolvconf for them.
+// The module uses networking.wireguard if that can express the tunnel. Resolvers, and a
+// default route that would catch the encrypted packets, need networking.wg-quick:
+// wg-quick(8) has the rules and calls resolvconf.
 func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	if !s.PrivateKey.IsZero() || len(s.PresharedKeys) > 0 {
 		return nil, fault.New("no secret is written for", "nixos",
@@ -39,8 +39,8 @@ func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 		Owner: "root:root"}}, nil
 }
 
-// quick tells whether wg-quick has to do it. It has rules for default routes alone, and
-// no other module has an interface that boot leaves alone.
+// quick reports whether the module has to use wg-quick. wg-quick has rules for default
+// routes only, and is the only module with an interface that is not started at boot.
 func quick(v *tunnel.View) bool {
 	return len(v.DNS) > 0 || v.NoBoot || slices.ContainsFunc(v.Routes, func(r tunnel.Route) bool {
 		return r.Prefix.Bits() == 0 && foreign.NeedsTable(v, r)
@@ -60,27 +60,27 @@ func (w *writer) line(depth int, format string, args ...any) {
 	w.WriteByte('\n')
 }
 
-// number writes an option that is not 0.
+// number writes an option unless n is 0.
 func (w *writer) number(depth int, option string, n int) {
 	if n != 0 {
 		w.line(depth, "%s = %d;", option, n)
 	}
 }
 
-// text writes an option that is not empty.
+// text writes an option unless s is empty.
 func (w *writer) text(depth int, option, s string) {
 	if s != "" {
 		w.line(depth, "%s = %s;", option, quoted(s))
 	}
 }
 
-// quoted is s as a string of the Nix language.
+// quoted returns s as a string of the Nix language.
 func quoted(s string) string {
 	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "${", `\${`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 	return `"` + escape.Replace(s) + `"`
 }
 
-// list is a list of strings of the Nix language.
+// list returns a list of strings of the Nix language.
 func list(all []string) string {
 	var b strings.Builder
 	b.WriteString("[ ")
@@ -98,7 +98,8 @@ func prefixes(all []netip.Prefix) string {
 	return list(words)
 }
 
-// commands writes an option that is lines for sh(1), "”" being what they stand between.
+// commands writes an option that is lines for sh(1), as an indented string of the Nix
+// language, which stands between pairs of single quotes.
 func (w *writer) commands(option string, lines []string) {
 	if len(lines) == 0 {
 		return
@@ -110,7 +111,7 @@ func (w *writer) commands(option string, lines []string) {
 	w.line(2, "'';")
 }
 
-// device is the interface with its peers.
+// device writes the interface with its peers.
 func (w *writer) device() {
 	v := w.v
 	module, addresses, up, down := "wireguard", "ips", "postSetup", "postShutdown"
@@ -149,7 +150,7 @@ func (w *writer) device() {
 	w.line(1, "};")
 }
 
-// table says where the routes go, and whether the allowed IPs are they.
+// table writes the routing table, or that the allowed IPs are not the routes.
 func (w *writer) table() {
 	switch v := w.v; {
 	case !w.automatic() && w.quick:
@@ -161,8 +162,8 @@ func (w *writer) table() {
 	}
 }
 
-// automatic tells whether the routes are one for each allowed IP, which both modules make
-// by themselves. wg-quick has none where an address brings the route already.
+// automatic reports whether there is a route for each allowed IP and no other. Both modules
+// add these by themselves; wg-quick adds none where the kernel makes one for an address.
 func (w *writer) automatic() bool {
 	want := map[netip.Prefix]bool{}
 	for _, p := range w.v.Peers {
@@ -182,7 +183,8 @@ func (w *writer) automatic() bool {
 	return len(want) == 0
 }
 
-// connected tells of an IPv4 prefix to which an address brings a route by itself.
+// connected reports whether p is an IPv4 prefix to which the kernel makes a route for an
+// address.
 func connected(v *tunnel.View, p netip.Prefix) bool {
 	return p.Addr().Is4() && slices.ContainsFunc(v.Addresses, func(a netip.Prefix) bool {
 		far, ok := v.Remotes[a.Addr()]
@@ -203,19 +205,19 @@ func (w *writer) peer(p *tunnel.Peer) {
 	w.line(3, "}")
 }
 
-// The programs by their place in the store: a unit has not all of them in its PATH.
+// Paths of programs in the store: a unit does not have all of them in its PATH.
 const (
 	ip  = "${pkgs.iproute2}/bin/ip"
 	sed = "${pkgs.gnused}/bin/sed"
 )
 
-// hooks are the commands when the interface is up, and when it is gone.
+// hooks returns the commands to run when the interface is up, and when it is gone.
 func (w *writer) hooks() (up, down []string) {
 	v := w.v
 	if w.quick && v.FwMark != 0 {
 		up = append(up, fmt.Sprintf("${pkgs.wireguard-tools}/bin/wg set %s fwmark %#x", v.Tunnel, v.FwMark))
 	}
-	for _, a := range v.Addresses { // the modules have no word for a far end
+	for _, a := range v.Addresses { // the modules have no option for a remote address
 		if far := v.Remotes[a.Addr()]; far.IsValid() {
 			up = append(up, fmt.Sprintf("%s address add %s peer %s dev %s", ip, a.Addr(), far, v.Tunnel))
 		}
@@ -232,7 +234,8 @@ func (w *writer) hooks() (up, down []string) {
 	return append(up, rules...), append(down, taken...)
 }
 
-// firewall are the rules of iptables when the interface is up, and when it is gone.
+// firewall returns the commands of iptables to run when the interface is up, and when it is
+// gone.
 func (w *writer) firewall() (up, down []string) {
 	v := w.v
 	both := func(p netip.Prefix, table, there, rule string) {
@@ -285,9 +288,9 @@ func (w *writer) routes() (commands []string) {
 	return commands
 }
 
-// host is what the host does besides. accept_ra = 2 lets every interface that listens to
-// router advertisements go on with it when the host becomes a router; systemd-sysctl,
-// which NixOS has for it, takes patterns (sysctl.d(5)), and all.accept_ra does nothing.
+// host writes the host's other settings. accept_ra = 2 lets interfaces that accept router
+// advertisements go on with it when the host becomes a router. all.accept_ra has no effect;
+// NixOS sets sysctls with systemd-sysctl, which accepts patterns (sysctl.d(5)).
 func (w *writer) host() {
 	v := w.v
 	if v.ListenPort != 0 {

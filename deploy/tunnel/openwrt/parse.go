@@ -1,8 +1,8 @@
-// Package openwrt reads WireGuard interfaces of OpenWrt: /etc/config/network, and
+// Package openwrt reads WireGuard interfaces of OpenWrt from /etc/config/network, and
 // /etc/config/firewall beside it, both in UCI.
 //
-// What an option means is what the protocol handler makes of it, wireguard.sh of
-// OpenWrt's package wireguard-tools, and netifd around it.
+// Options mean what netifd and its protocol handler, wireguard.sh in OpenWrt's package
+// wireguard-tools, make of them.
 package openwrt
 
 import (
@@ -18,7 +18,7 @@ import (
 const tool = "OpenWrt"
 
 // Parse reads files of UCI together. The devices are the interfaces whose protocol is
-// wireguard; other sections count where they are about one of them.
+// wireguard. Other sections count if they are about one of them.
 func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	r := &foreign.Reader{Tool: tool}
 	p := &parser{Reader: r, byName: map[string]*builder{}}
@@ -64,7 +64,7 @@ func (b *builder) left(at foreign.Pos, what, why string) {
 	b.d.Left = append(b.d.Left, foreign.Left{Pos: at, What: what, Why: why})
 }
 
-// device begins a device where a section is one.
+// device begins a device if the section is a WireGuard interface.
 func (p *parser) device(s *section) {
 	if s.kind != "interface" {
 		return
@@ -102,13 +102,13 @@ func (b *builder) noKey(at foreign.Pos) {
 		"the interface has no private key yet")
 }
 
-// interfaceKeys are the options of an interface that are understood.
+// interfaceKeys are the options of an interface that this package understands.
 var interfaceKeys = []string{"proto", "private_key", "listen_port", "mtu", "fwmark", "addresses", "disabled", "auto",
 	"metric", "ip4table", "ip6table", "defaultroute", "peerdns", "dns", "dns_search", "dns_metric", "ipv6", "delegate",
 	"nohostroute", "tunlink", "ip6prefix", "ip6assign", "ip6hint", "ip6ifaceid", "ip6class", "force_link", "multicast",
 	"device", "ifname", "type", "zone", "hostname", "txqueuelen", "ipaddr", "netmask", "gateway", "macaddr"}
 
-// setters take in the options of an interface that a tunnel file has something for.
+// setters read the options of an interface that a tunnel file has keys for.
 var setters = map[string]func(*builder, *option){
 	"private_key":  (*builder).privateKey,
 	"listen_port":  func(b *builder, o *option) { b.d.ListenPort = b.number(o, 0, math.MaxUint16) },
@@ -120,13 +120,13 @@ var setters = map[string]func(*builder, *option){
 	"dns_search":   (*builder).dns,
 	"ip4table":     func(b *builder, o *option) { b.tables[0] = o },
 	"ip6table":     func(b *builder, o *option) { b.tables[1] = o },
-	"auto":         func(b *builder, o *option) { b.d.Manual = b.d.Manual || !b.s.yes(o.key, true) },
+	"auto":         func(b *builder, o *option) { b.d.Manual = b.d.Manual || b.s.off(o.key) },
 	"disabled":     (*builder).disabled,
-	"ipv6":         func(b *builder, o *option) { b.d.WithoutIPv6 = !b.s.yes(o.key, true) },
-	"defaultroute": func(b *builder, o *option) { b.noDefault = !b.s.yes(o.key, true) },
+	"ipv6":         func(b *builder, o *option) { b.d.WithoutIPv6 = b.s.off(o.key) },
+	"defaultroute": func(b *builder, o *option) { b.noDefault = b.s.off(o.key) },
 }
 
-// option takes in an option of the interface.
+// option reads an option of the interface.
 func (b *builder) option(o *option) {
 	b.d.Mark(o.key, o.at)
 	if set := setters[o.key]; set != nil {
@@ -160,18 +160,18 @@ func (b *builder) addresses(o *option) {
 func (b *builder) dns(o *option) { b.d.DNS = append(b.d.DNS, o.words()...) }
 
 func (b *builder) disabled(o *option) {
-	if b.s.yes(o.key, false) {
+	if b.s.on(o.key) {
 		b.d.Manual = true
 		b.left(o.at, o.key, "OpenWrt does not have the interface at all; here it is one that is not started at boot")
 	}
 }
 
-// other takes in options that a tunnel file has nothing for.
+// other reads options that a tunnel file has no keys for.
 func (b *builder) other(o *option) {
 	switch o.key {
 	case "proto", "type", "device", "ifname", "delegate", "force_link", "peerdns", "nohostroute", "zone":
-		// The handler makes its own device, nobody delegates prefixes to it or names
-		// resolvers, and the way to an endpoint is kept out of the tunnel anyway.
+		// The handler makes its own device. Nobody delegates prefixes to it or gives it
+		// resolvers. Endpoints are never routed into the tunnel anyway.
 	case "ip6assign", "ip6prefix", "ip6hint", "ip6ifaceid", "ip6class":
 		b.left(o.at, o.key, "it is prefix delegation of OpenWrt's own: write the addresses out")
 	case "tunlink":
@@ -189,7 +189,7 @@ func (b *builder) other(o *option) {
 	}
 }
 
-// section takes in what other sections say of the devices.
+// section reads what other sections say about the devices.
 func (p *parser) section(s *section) {
 	if name, ok := strings.CutPrefix(s.kind, "wireguard_"); ok {
 		if b := p.byName[name]; b != nil {
@@ -222,10 +222,10 @@ func (p *parser) section(s *section) {
 	}
 }
 
-// under is the device that an interface of another protocol is on: netifd gives that what
-// it has, so that the addresses of a tunnel may be there.
+// under returns the device on which an interface of another protocol stands, or nil. netifd
+// configures the device of such an interface, so a tunnel's addresses may be there.
 func (p *parser) under(s *section) *builder {
-	if s.kind != "interface" || s.text("proto") == "wireguard" || s.yes("disabled", false) {
+	if s.kind != "interface" || s.text("proto") == "wireguard" || s.on("disabled") {
 		return nil
 	}
 	for _, key := range []string{"device", "ifname"} {
@@ -236,7 +236,7 @@ func (p *parser) under(s *section) *builder {
 	return nil
 }
 
-// above takes in what an interface on top of the device gives it.
+// above reads the options of an interface on top of the device.
 func (b *builder) above(s *section) {
 	if s.text("proto") != "static" {
 		b.left(s.at, "config interface", "another protocol on top of the tunnel, which a tunnel file has nothing of")
@@ -270,14 +270,14 @@ func (b *builder) addressesAbove(s *section, o *option) {
 	}
 }
 
-// gatewayAbove takes in the default route that netifd makes of a gateway.
+// gatewayAbove adds the default route that netifd makes of a gateway.
 func (b *builder) gatewayAbove(s *section, o *option) {
 	addr, err := netip.ParseAddr(o.text())
 	if err != nil || addr.Zone() != "" {
 		b.Wrong(o.at, "", "%s: %s is no address", o.key, foreign.Shown(o.text()))
 		return
 	}
-	if !s.yes("defaultroute", true) {
+	if s.off("defaultroute") {
 		return
 	}
 	r := foreign.Route{Pos: o.at, Prefix: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Gateway: addr}
@@ -290,9 +290,9 @@ func (b *builder) gatewayAbove(s *section, o *option) {
 	b.d.Routes = append(b.d.Routes, r)
 }
 
-// route takes in a static route of netifd.
+// route reads a static route of netifd.
 func (b *builder) route(s *section) {
-	if s.yes("disabled", false) {
+	if s.on("disabled") {
 		return
 	}
 	r := foreign.Route{Pos: s.at}
@@ -313,7 +313,7 @@ func (b *builder) route(s *section) {
 func (b *builder) routeOption(r *foreign.Route, s *section, o *option) {
 	switch o.key {
 	case "interface", "disabled", "onlink":
-	case "type", "netmask": // route and routeTarget look at them
+	case "type", "netmask": // see route and routeTarget
 	case "target":
 		r.Prefix = b.routeTarget(s, o)
 	case "gateway":
@@ -335,8 +335,8 @@ func (b *builder) routeOption(r *foreign.Route, s *section, o *option) {
 	}
 }
 
-// routeTarget is where a route leads, which has its length from the option netmask where
-// it has none itself. One that cannot be read is the zero Prefix.
+// routeTarget returns the destination of a route, or the zero Prefix if it is invalid. The
+// option netmask gives the length if the target has none.
 func (b *builder) routeTarget(s *section, o *option) netip.Prefix {
 	target := o.text()
 	if mask := s.text("netmask"); mask != "" && !strings.Contains(target, "/") {
@@ -349,7 +349,7 @@ func (b *builder) routeTarget(s *section, o *option) netip.Prefix {
 	return prefix.Masked()
 }
 
-// maskLength is the length of an IPv4 mask, or -1.
+// maskLength returns the length of an IPv4 mask, or -1.
 func maskLength(mask string) int {
 	m, err := netip.ParseAddr(mask)
 	if err != nil || !m.Is4() {
@@ -364,7 +364,7 @@ func maskLength(mask string) int {
 	return -1
 }
 
-// settle decides what only the whole file tells.
+// settle decides what depends on the whole file.
 func (b *builder) settle() {
 	for i, o := range b.tables {
 		if o == nil {
@@ -386,8 +386,8 @@ func (b *builder) settle() {
 	}
 }
 
-// withoutDefault takes the default routes out of those that the peers bring: netifd
-// leaves them out with defaultroute '0'.
+// withoutDefault drops the default routes of the peers, as netifd does with defaultroute
+// '0'.
 func (b *builder) withoutDefault() {
 	for i := range b.d.Peers {
 		p := &b.d.Peers[i]

@@ -10,13 +10,13 @@ import (
 	"wgkeys/keyring"
 )
 
-// peerKeys are the options of a peer that are understood.
+// peerKeys are the options of a peer that this package understands.
 var peerKeys = []string{"public_key", "preshared_key", "private_key", "allowed_ips", "route_allowed_ips",
 	"endpoint_host", "endpoint_port", "persistent_keepalive", "description", "disabled"}
 
-// peer takes in a section wireguard_NAME (proto_wireguard_setup_peer in wireguard.sh).
+// peer reads a section wireguard_NAME (proto_wireguard_setup_peer in wireguard.sh).
 func (b *builder) peer(s *section) {
-	peer := foreign.Peer{Pos: s.at, Name: s.name, Comment: s.comments, Routed: s.yes("route_allowed_ips", false)}
+	peer := foreign.Peer{Pos: s.at, Name: s.name, Comment: s.comments, Routed: s.on("route_allowed_ips")}
 	for _, o := range s.order {
 		b.peerOption(&peer, s, o)
 	}
@@ -32,7 +32,7 @@ func (b *builder) peer(s *section) {
 	switch {
 	case s.options["public_key"] == nil:
 		b.Wrong(s.at, "", "the peer has no public_key")
-	case s.yes("disabled", false):
+	case s.on("disabled"):
 		b.left(s.at, "disabled", "OpenWrt does not have this peer: take it out of the file, or switch it on")
 	default:
 		b.d.Peers = append(b.d.Peers, peer)
@@ -68,8 +68,8 @@ func (b *builder) peerOption(peer *foreign.Peer, s *section, o *option) {
 	}
 }
 
-// allowedIPs takes in networks, between which there may be commas, as wg(8) has them. One
-// that comes twice counts once.
+// allowedIPs reads prefixes, which may be separated by commas as in wg(8). Duplicates are
+// dropped.
 func (b *builder) allowedIPs(peer *foreign.Peer, o *option) {
 	peer.AllowedAt = o.at
 	for _, w := range o.words() {
@@ -81,9 +81,9 @@ func (b *builder) allowedIPs(peer *foreign.Peer, o *option) {
 	}
 }
 
-// peerPrivateKey looks at a key that LuCI keeps with a peer for a QR code of its
-// configuration; WireGuard on the router never sees it. Some have the interface's own
-// there, which says nothing new.
+// peerPrivateKey handles a peer's private key, which LuCI keeps for the QR code of the
+// peer's configuration and the router's WireGuard never gets. It may be the interface's own
+// key, which needs no mention.
 func (b *builder) peerPrivateKey(s *section, o *option, value string) {
 	key, err := keyring.ParsePrivateKey([]byte(value))
 	if err == nil && !b.d.PrivateKey.IsZero() && key.PublicKey() == b.d.PrivateKey.PublicKey() {
@@ -94,8 +94,8 @@ func (b *builder) peerPrivateKey(s *section, o *option, value string) {
 	}
 }
 
-// firewall takes in zones and forwardings of /etc/config/firewall: fw4 masquerades what
-// leaves by a zone with masq, and forwards between the zones that a forwarding names.
+// firewall reads the zones and forwardings of /etc/config/firewall: fw4 masquerades packets
+// that leave by a zone with masq, and forwards between the zones of a forwarding.
 func (p *parser) firewall(all []*section) {
 	zones, masq := map[string][]*builder{}, map[string]bool{}
 	for _, s := range all {
@@ -103,7 +103,7 @@ func (p *parser) firewall(all []*section) {
 			continue
 		}
 		name := s.text("name")
-		masq[name] = s.yes("masq", false)
+		masq[name] = s.on("masq")
 		for _, network := range s.options["network"].words() {
 			b := p.byName[network]
 			if b == nil {

@@ -6,26 +6,25 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// A section is one of UCI: "config TYPE NAME" and its options.
+// A section is a UCI section: "config TYPE NAME" with its options.
 type section struct {
 	at       foreign.Pos
 	kind     string
-	name     string // "": it has none
+	name     string // "": none
 	options  map[string]*option
 	order    []*option
 	comments []string
 }
 
-// An option has one value, or several where it is a list.
+// An option has one value, or several if it is a list.
 type option struct {
 	at     foreign.Pos
 	key    string
 	values []string
-	list   bool
 }
 
-// words are the values as config_get of OpenWrt's functions.sh gives them to a script that
-// takes them for words: it makes no difference between a list and an option with blanks.
+// words splits the values as a shell script does with the result of config_get (OpenWrt's
+// functions.sh), which does not distinguish a list from an option with blanks.
 func (o *option) words() (w []string) {
 	if o == nil {
 		return nil
@@ -36,10 +35,10 @@ func (o *option) words() (w []string) {
 	return w
 }
 
-// text is the value for who wants one: a list is one text to config_get.
+// text returns the values as one text, as config_get does.
 func (o *option) text() string { return strings.Join(o.values, " ") }
 
-// text is the value of an option, "" where there is none.
+// text returns the value of an option, or "" if there is none.
 func (s *section) text(key string) string {
 	if o := s.options[key]; o != nil {
 		return o.text()
@@ -47,26 +46,33 @@ func (s *section) text(key string) string {
 	return ""
 }
 
-// yes tells whether an option is on, as config_get_bool of functions.sh does.
-func (s *section) yes(key string, otherwise bool) bool {
+// on reports whether an option is switched on (config_get_bool of functions.sh).
+func (s *section) on(key string) bool {
 	switch s.text(key) {
 	case "1", "on", "true", "yes", "enabled":
 		return true
-	case "0", "off", "false", "no", "disabled":
-		return false
 	}
-	return otherwise
+	return false
 }
 
-// A statement is a line of UCI, in words.
+// off reports whether an option is switched off, which one with another value is not.
+func (s *section) off(key string) bool {
+	switch s.text(key) {
+	case "0", "off", "false", "no", "disabled":
+		return true
+	}
+	return false
+}
+
+// A statement is a line of UCI, split into words.
 type statement struct {
 	at    foreign.Pos
 	words []string
 }
 
-// A scanner reads the words of UCI as libuci's file.c does: single quotes hold all but a
-// single quote, double quotes and what is outside have backslashes, quotes reach over
-// lines, "#" is a comment where a word could begin, ";" ends a statement.
+// A scanner splits UCI into words as libuci's file.c does: backslashes escape outside of
+// quotes and in double quotes, but not in single quotes; quotes may span lines; "#" begins
+// a comment where a word could begin; ";" ends a statement.
 type scanner struct {
 	*foreign.Reader
 	file string
@@ -103,7 +109,7 @@ func (s *scanner) run() {
 	s.end()
 }
 
-// end hands over a statement, with the comments before it.
+// end passes the statement to handle, with the comments before it.
 func (s *scanner) end() {
 	if len(s.statement.words) == 0 {
 		return
@@ -123,7 +129,7 @@ func (s *scanner) comment() {
 	s.at += len(rest)
 }
 
-// word reads one word; false: it has no end.
+// word reads one word. It reports false if a quote is not closed.
 func (s *scanner) word() bool {
 	at := foreign.Pos{File: s.file, Line: s.line}
 	if len(s.statement.words) == 0 {
@@ -138,8 +144,8 @@ func (s *scanner) word() bool {
 	return true
 }
 
-// unquoted reads to the end of a word, and gives it without its quotes and backslashes;
-// false: the text ends inside of a quote.
+// unquoted reads to the end of a word and returns it without quotes and backslashes. It
+// reports false if the text ends within a quote.
 func (s *scanner) unquoted() (word string, closed bool) {
 	var b strings.Builder
 	quote := byte(0)
@@ -154,7 +160,7 @@ func (s *scanner) unquoted() (word string, closed bool) {
 			quote = 0
 		case c == '\\' && quote != '\'' && s.at+1 < len(s.text):
 			s.at++
-			if s.text[s.at] == '\n' { // the line goes on
+			if s.text[s.at] == '\n' { // a continued line
 				s.line++
 				continue
 			}
@@ -169,8 +175,8 @@ func (s *scanner) unquoted() (word string, closed bool) {
 	return b.String(), quote == 0
 }
 
-// sections are those of all files. One that comes again by the same type and name goes
-// on (uci_parse_config in libuci's file.c).
+// sections returns the sections of all files. Within a file, a section continues an earlier
+// one of the same type and name (uci_parse_config in libuci's file.c).
 func sections(r *foreign.Reader, files []foreign.File) (list []*section) {
 	for _, f := range files {
 		named := map[[2]string]*section{}
@@ -211,19 +217,20 @@ func sections(r *foreign.Reader, files []foreign.File) (list []*section) {
 	return list
 }
 
-// is tells whether a word is a keyword of UCI, which may be its first letter alone.
+// is reports whether a word is a keyword of UCI, which may be shortened to its first
+// letter.
 func is(word, keyword string) bool { return word == keyword || word == keyword[:1] }
 
 func (s *section) add(at foreign.Pos, key, value string, list bool) {
 	o := s.options[key]
 	switch {
 	case o == nil:
-		o = &option{at: at, key: key, values: []string{value}, list: list}
+		o = &option{at: at, key: key, values: []string{value}}
 		s.options[key] = o
 		s.order = append(s.order, o)
 	case list:
-		o.values, o.list = append(o.values, value), true
+		o.values = append(o.values, value)
 	default:
-		o.at, o.values, o.list = at, []string{value}, false
+		o.at, o.values = at, []string{value}
 	}
 }

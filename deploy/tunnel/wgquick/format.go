@@ -12,10 +12,11 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// Format spells v for wg-quick. Without secrets it names the key files of the host, in
-// commands that wg-quick runs when the interface is up: neither it nor wg(8) has a key
-// for a file. With them the keys stand in the text, which then is secret; so it is what
-// the WireGuard apps of telephones read, and nothing is in it that they would not.
+// Format writes v for wg-quick. Without secrets it names the host's key files in commands
+// that wg-quick runs when the interface is up, because neither wg-quick nor wg(8) has a key
+// for a file name. With secrets the keys are in the text, which is then secret. Such a text
+// is also what WireGuard's apps for phones read, so it has nothing that they would refuse,
+// unless the host is a router.
 func Format(v *tunnel.View, s foreign.Secrets) ([]foreign.File, error) {
 	w := &writer{v: v, s: s, inline: !s.PrivateKey.IsZero()}
 	w.line("[Interface]")
@@ -51,14 +52,14 @@ func (w *writer) line(format string, args ...any) {
 	w.text.WriteByte('\n')
 }
 
-// given writes a line for a number that is not 0.
+// given writes a line unless n is 0.
 func (w *writer) given(key string, n int) {
 	if n != 0 {
 		w.line("%s = %d", key, n)
 	}
 }
 
-// device is what wg-quick and wg(8) know about the interface.
+// device writes what wg-quick and wg(8) have keys for.
 func (w *writer) device() {
 	v := w.v
 	if w.inline {
@@ -87,15 +88,15 @@ func (w *writer) device() {
 	}
 }
 
-// resolvers leaves "~.", every name, out: wg-quick asks its resolvers for every name anyway
-// (resolvconf -x, in set_dns of wireguard-tools 1.0.20210914), and the apps take it for
-// no domain.
+// resolvers returns dns without "~.", which stands for every name. wg-quick asks its
+// resolvers for every name anyway (resolvconf -x, in set_dns of wireguard-tools
+// 1.0.20210914), and the apps do not take it for a domain.
 func resolvers(dns []string) []string {
 	return slices.DeleteFunc(slices.Clone(dns), func(d string) bool { return d == "~." })
 }
 
-// automatic tells whether the routes are those that wg-quick makes by itself: one for
-// each allowed IP that no address of the interface covers.
+// automatic reports whether the routes are those that wg-quick makes by itself: one for
+// each allowed IP, except the networks of the interface's addresses.
 func (w *writer) automatic() bool {
 	want := map[netip.Prefix]bool{}
 	for _, p := range w.v.Peers {
@@ -115,7 +116,7 @@ func (w *writer) automatic() bool {
 	return len(want) == 0
 }
 
-// keyFiles has the keys read from their files when the interface is up.
+// keyFiles writes commands that read the keys from their files when the interface is up.
 func (w *writer) keyFiles() {
 	w.line("PostUp = wg set %%i private-key %s", w.v.PrivateKeyFile)
 	for i := range w.v.Peers {
@@ -125,7 +126,7 @@ func (w *writer) keyFiles() {
 	}
 }
 
-// host is what the host does besides, in commands; a telephone runs none.
+// host writes commands for the rest of what the host does. A phone runs none.
 func (w *writer) host() {
 	if w.inline && !w.router() {
 		return
@@ -154,14 +155,14 @@ func (w *writer) host() {
 	}
 }
 
-// router tells whether the host does more than what an app on a telephone could.
+// router reports whether the host does more than an app on a phone could.
 func (w *writer) router() bool {
 	v := w.v
 	masquerades := len(v.Masquerade) > 0 || v.MasqueradeTunnel
 	return v.Forward || v.Isolate || masquerades || len(v.Sysctls) > 0 || len(v.Proxies) > 0 || !w.automatic()
 }
 
-// firewall writes what iptables(8) does for the host.
+// firewall writes commands for iptables(8).
 func (w *writer) firewall() {
 	v := w.v
 	for _, prefix := range v.Masquerade {
@@ -183,12 +184,12 @@ func (w *writer) firewall() {
 	}
 }
 
-// has tells whether the host has an address of a family in the tunnel.
+// has reports whether the host has an address of the family in the tunnel.
 func (w *writer) has(is4 bool) bool {
 	return slices.ContainsFunc(w.v.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() == is4 })
 }
 
-// rule writes a command of iptables(8) and the one that takes it back.
+// rule writes a command for iptables(8) and the one that undoes it.
 func (w *writer) rule(is4 bool, table, rule string) {
 	program := "ip6tables"
 	if is4 {

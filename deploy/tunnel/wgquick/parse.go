@@ -1,6 +1,6 @@
-// Package wgquick reads and writes the files of wg-quick(8), and those of
-// `wg setconf` and `wg showconf`, which are the same without the keys that only
-// wg-quick knows (wg(8), "CONFIGURATION FILE FORMAT").
+// Package wgquick reads and writes the files of wg-quick(8), and those of `wg setconf` and
+// `wg showconf`, which lack the keys that only wg-quick knows (wg(8), "CONFIGURATION FILE
+// FORMAT").
 package wgquick
 
 import (
@@ -18,17 +18,17 @@ import (
 
 const tool = "wg-quick"
 
-// The keys as the two programs spell them; case does not count to them.
+// The keys as the two programs spell them. Both ignore case.
 var (
 	interfaceKeys = []string{"PrivateKey", "ListenPort", "FwMark", "Address", "MTU", "DNS", "Table", "SaveConfig",
 		"PreUp", "PostUp", "PreDown", "PostDown"}
 	peerKeys = []string{"PublicKey", "PresharedKey", "AllowedIPs", "Endpoint", "PersistentKeepalive"}
 )
 
-// Parse reads files of wg-quick, each one interface, which is named after its file:
-// wg0.conf. Lines are read as the two programs do: "#" begins a comment wherever it
-// stands, blanks mean nothing, case does not count in keys and sections, and what comes
-// twice counts as with them.
+// Parse reads files of wg-quick, each of which is one interface, named after the file:
+// wg0.conf. Lines are read as wg-quick and wg(8) do: "#" begins a comment anywhere in a
+// line, blanks are ignored, and so is case in keys and sections. Of keys and peers that
+// occur twice the same one counts as with them.
 func Parse(files []foreign.File) ([]*foreign.Device, error) {
 	var devices []*foreign.Device
 	r := &foreign.Reader{Tool: tool}
@@ -50,17 +50,17 @@ func Parse(files []foreign.File) ([]*foreign.Device, error) {
 type parser struct {
 	*foreign.Reader
 	d       *foreign.Device
-	peer    *foreign.Peer // of whom the lines are; nil: of the interface
-	section string        // as wg-quick spells it; "": none yet
-	pending []string      // comments that may be of the next section
-	inline  int           // how many of them are on the line itself
-	first   bool          // no key of the peer was read yet
+	peer    *foreign.Peer // the current peer; nil: the lines are the interface's
+	section string        // "Interface", "Peer" or an unknown name; "": none yet
+	pending []string      // comments that may belong to the next section
+	inline  int           // how many of them are on the current line
+	first   bool          // no key of the current peer was read yet
 	hooks   []hook
 	off     bool // Table = off
-	saved   bool // FwMark is spelled as wg(8) spells the first that wg-quick chooses
+	saved   bool // FwMark is 0xca6c, as wg(8) prints the first mark that wg-quick chooses
 }
 
-// A hook is a command, which is judged when the whole file was read.
+// A hook is a command. Hooks are interpreted once the whole file was read.
 type hook struct {
 	at      foreign.Pos
 	key     string
@@ -122,8 +122,9 @@ func (p *parser) line(at foreign.Pos, line string) {
 
 func (p *parser) comments(to *[]string) { *to, p.pending = append(*to, p.pending...), nil }
 
-// beside notes which comments are on a key of a peer, and not on the peer: those of the
-// line of any but its public key, and those before any but its first.
+// beside records which comments are about a key of a peer rather than the peer itself:
+// those at the end of the line of any key but PublicKey, and those before any key but the
+// first.
 func (p *parser) beside(key string) {
 	public, first := strings.EqualFold(key, "PublicKey"), p.first
 	if p.first = false; len(p.pending) == 0 || public && first {
@@ -134,9 +135,9 @@ func (p *parser) beside(key string) {
 		own -= p.inline
 	}
 	switch {
-	case public: // what is on its line may be whose it is
+	case public: // a comment on its line may name the peer
 		p.peer.Beside = append(p.peer.Beside, p.pending[:own]...)
-	case first: // what is before it too
+	case first: // and so may those before the first key
 		p.peer.Beside = append(p.peer.Beside, p.pending[own:]...)
 	default:
 		p.peer.Beside = append(p.peer.Beside, p.pending...)
@@ -188,8 +189,8 @@ func (p *parser) interfaceKey(at foreign.Pos, key, value string) {
 	case "table":
 		p.table(at, value)
 	case "saveconfig":
-		// What the kernel has is written into the file on the way down; here the file in
-		// git is what counts.
+		// SaveConfig writes the kernel's state into the file on the way down. Here the file
+		// in git counts.
 	case "preup", "postup", "predown", "postdown":
 		if value != "" {
 			p.hooks = append(p.hooks, hook{at, key, value})
@@ -207,7 +208,7 @@ func (p *parser) addresses(at foreign.Pos, value string) {
 	}
 }
 
-// table reads what cmd_up of wg-quick does with Table=: "auto" and nothing are the same.
+// table reads Table= as cmd_up of wg-quick does: an empty value is "auto".
 func (p *parser) table(at foreign.Pos, value string) {
 	p.d.Table = 0
 	switch strings.ToLower(value) {
@@ -249,8 +250,8 @@ func (p *parser) peerKey(at foreign.Pos, key, value string) {
 	}
 }
 
-// allowed reads an allowed IP. A "+" before it adds, which is what happens anyway; a
-// "-" takes one away, which is for `wg set` (wg(8) of 1.0.20250521 and later).
+// allowed reads an allowed IP. A "+" before it adds it, which is what happens anyway. A "-"
+// removes it, which makes sense only for `wg set` (wg(8) of 1.0.20250521 and later).
 func (p *parser) allowed(at foreign.Pos, s string) {
 	if strings.HasPrefix(s, "-") {
 		p.Wrong(at, "leave the prefix out where it is added", "AllowedIPs: %s takes a prefix away", foreign.Shown(s))
@@ -263,13 +264,13 @@ func (p *parser) allowed(at foreign.Pos, s string) {
 	p.peer.AllowedIPs = append(p.peer.AllowedIPs, prefix.Masked())
 }
 
-// words are those between commas or blanks: what wg-quick keeps to itself is split at both
+// words splits the value of a key that only wg-quick reads, at commas and blanks
 // (parse_options in wg-quick's linux.bash).
 func words(value string) []string {
 	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 }
 
-// list are the words between commas; wg(8) takes blanks for nothing.
+// list splits a value at commas, as wg(8) does, which ignores blanks.
 func list(value string) (words []string) {
 	for s := range strings.SplitSeq(value, ",") {
 		if s = strings.TrimSpace(s); s != "" {
@@ -279,7 +280,7 @@ func list(value string) (words []string) {
 	return words
 }
 
-// settle decides what only the whole file can tell.
+// settle decides what depends on the whole file.
 func (p *parser) settle() {
 	d := p.d
 	d.Peers = merged(p.Reader, d.Peers)
@@ -295,8 +296,8 @@ func (p *parser) settle() {
 	}
 }
 
-// ownMark tells of a file that `wg-quick save` wrote: where there is a default route and no
-// mark, wg-quick sets one, the number of its table, and saves it among the rest
+// ownMark reports whether `wg-quick save` wrote the mark. If there is a default route and
+// no mark, wg-quick sets one, the number of its table, and saves it with the rest
 // (add_default and save_config of wireguard-tools 1.0.20260223).
 func (p *parser) ownMark() bool {
 	byDefault := slices.ContainsFunc(p.d.Peers, func(p foreign.Peer) bool {
@@ -305,10 +306,10 @@ func (p *parser) ownMark() bool {
 	return p.saved && byDefault && p.d.Table == 0 && len(p.d.Addresses) > 0
 }
 
-// merged are the peers as the kernel has them in the end: of two with one key the later
-// endpoint, preshared key and keepalive count, and the later allowed IPs alone (each
-// peer of `wg setconf` replaces them: WGPEER_F_REPLACE_ALLOWEDIPS); of two that have one
-// prefix the later one has it.
+// merged returns the peers as the kernel has them in the end. Of two with one key, the
+// later endpoint, preshared key and keepalive count, and only the later allowed IPs,
+// because each peer of `wg setconf` replaces them (WGPEER_F_REPLACE_ALLOWEDIPS). Of two
+// with one prefix, the later one has it.
 func merged(r *foreign.Reader, peers []foreign.Peer) []foreign.Peer {
 	if len(peers) == 0 {
 		return nil
@@ -339,7 +340,7 @@ func merged(r *foreign.Reader, peers []foreign.Peer) []foreign.Peer {
 	return all
 }
 
-// later is a peer after the same one came once more.
+// later returns peer a after b, with the same key, was read.
 func later(a, b foreign.Peer) foreign.Peer {
 	a.AllowedIPs, a.AllowedAt, a.Comment = b.AllowedIPs, b.AllowedAt, append(a.Comment, b.Comment...)
 	a.Beside = append(a.Beside, b.Beside...)

@@ -1,4 +1,4 @@
-// Package foreigntest helps the tests of the formats of other programs.
+// Package foreigntest has helpers for the tests of the formats of other programs.
 package foreigntest
 
 import (
@@ -20,7 +20,7 @@ import (
 	"wgkeys/keyring"
 )
 
-// Files reads all files below dir, named by their paths in it, in order.
+// Files reads all files below dir. Their names are their paths relative to dir.
 func Files(t testing.TB, dir string) (files []foreign.File) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -38,7 +38,7 @@ func Files(t testing.TB, dir string) (files []foreign.File) {
 	return files
 }
 
-// Dump spells what a parser made of files, line by line, for a golden file: no secret,
+// Dump prints the result of a parser line by line, for a golden file. Of a secret it prints
 // only whether there is one.
 func Dump(devices []*foreign.Device, err error) string {
 	var b bytes.Buffer
@@ -113,8 +113,8 @@ func peer(b *bytes.Buffer, p foreign.Peer, line func(string, any)) {
 	line("  routed", p.Routed)
 }
 
-// Meaning spells what of a view its files have to say, and [MeaningOf] what a parser
-// makes of such files: the two are equal after a round trip.
+// Meaning prints what the files of a view have to say, and [MeaningOf] what a parser read
+// from files. After a round trip the two are equal.
 func Meaning(v *tunnel.View) string {
 	m := meaning{}
 	m.add("device %s key file %q port %d mtu %d mark %d", v.Tunnel, v.PrivateKeyFile, v.ListenPort, v.MTU, v.FwMark)
@@ -140,7 +140,7 @@ func Meaning(v *tunnel.View) string {
 	return m.String()
 }
 
-// MeaningOf is [Meaning] of what was parsed.
+// MeaningOf is [Meaning] for the result of a parser.
 func MeaningOf(d *foreign.Device) string {
 	m := meaning{}
 	m.add("device %s key file %q port %d mtu %d mark %d", d.Name, d.PrivateKeyFile, d.ListenPort, d.MTU, d.FwMark)
@@ -184,8 +184,8 @@ func (m meaning) String() string {
 	return strings.Join(m, "\n")
 }
 
-// Views are those of hosts as a format has to spell them: a server, a client, one all of
-// whose packets go into the tunnel, and one with everything else.
+// Views returns views of hosts that every format has to write: a server, a client, one that
+// sends all packets into the tunnel, and others with one special setting each.
 func Views() map[string]*tunnel.View {
 	key := func(b byte) (k keyring.PublicKey) {
 		for i := range k {
@@ -246,9 +246,9 @@ func Views() map[string]*tunnel.View {
 	}
 }
 
-// Fuzz has fuzzing find texts for which a parser panics, repeats a secret in an error or
-// in what is left, or whose meaning its format does not keep. Name is the file's; the
-// seeds are texts of it.
+// Fuzz finds texts with which a parser panics, with which a secret gets into an error or
+// into what is left out, or whose meaning is lost when they are written and parsed again.
+// Name is the name of the file; seeds are texts to start from.
 func Fuzz(f *testing.F, seeds []foreign.File, name string, parse func([]foreign.File) ([]*foreign.Device, error),
 	format func(*tunnel.View, foreign.Secrets) ([]foreign.File, error)) {
 	for _, s := range seeds {
@@ -268,7 +268,7 @@ func Fuzz(f *testing.F, seeds []foreign.File, name string, parse func([]foreign.
 	})
 }
 
-// secretsIn are the keys of a text that are no public keys of the peers.
+// secretsIn returns the keys in a text that are not public keys of the peers.
 func secretsIn(text []byte, devices []*foreign.Device) (secrets []string) {
 	public := map[string]bool{}
 	for _, d := range devices {
@@ -286,7 +286,7 @@ func secretsIn(text []byte, devices []*foreign.Device) (secrets []string) {
 
 var keyShaped = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
 
-// again writes what was parsed, where a view can say it, and parses that.
+// again writes what was parsed, if a view can express it, and parses the result.
 func again(t *testing.T, d *foreign.Device, parse func([]foreign.File) ([]*foreign.Device, error),
 	format func(*tunnel.View, foreign.Secrets) ([]foreign.File, error)) {
 	v, s := viewOf(d)
@@ -295,19 +295,19 @@ func again(t *testing.T, d *foreign.Device, parse func([]foreign.File) ([]*forei
 	}
 	files, err := format(v, s)
 	if err != nil {
-		return // it says what the format cannot
+		return // the format cannot express it, and says so
 	}
 	devices, err := parse(files)
 	if err != nil || len(devices) != 1 {
 		t.Fatalf("%d devices, %v of\n%s", len(devices), err, files[0].Text)
 	}
-	devices[0].PrivateKeyFile = v.PrivateKeyFile // or it is a key
+	devices[0].PrivateKeyFile = v.PrivateKeyFile // the key may be in the text instead
 	if got, want := MeaningOf(devices[0]), Meaning(v); got != want {
 		t.Fatalf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
-// viewOf is the view that says the same as d, or nil if none can.
+// viewOf returns the view that says the same as d, or nil if there is none.
 func viewOf(d *foreign.Device) (*tunnel.View, foreign.Secrets) {
 	v := &tunnel.View{Tunnel: d.Name, Host: "basalt", PrivateKeyFile: cmp.Or(d.PrivateKeyFile, "/etc/wireguard/wg0.key"),
 		ListenPort: d.ListenPort, MTU: d.MTU, FwMark: d.FwMark, Table: d.Table, DNS: d.DNS, Sysctls: d.Sysctls}
@@ -336,7 +336,7 @@ func viewOf(d *foreign.Device) (*tunnel.View, foreign.Secrets) {
 	return v, s
 }
 
-// Golden compares got with the file at path, or writes it with UPDATE=1.
+// Golden compares got with the file at path, or writes the file if UPDATE is set.
 func Golden(t *testing.T, path, got string) {
 	t.Helper()
 	if os.Getenv("UPDATE") != "" {
