@@ -51,7 +51,7 @@ func TestBytesOfRequests(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range labtest.Requests(string(text), os.Args[0]) {
 		sent[r.Protocol]++
-		for _, found := range r.Foreign() {
+		for _, found := range r.Padding() {
 			if !seen[found] {
 				t.Errorf("netlink protocol %d: %s, in % x", r.Protocol, found, r.Bytes)
 			}

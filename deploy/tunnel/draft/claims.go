@@ -9,10 +9,10 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// claims decides the addresses and routes of h: what its peers accept from it, as far
-// as they agree. Where one does not, that is written out for the pair.
+// claims decides the addresses and routes of h, which are the allowed IPs that its peers
+// have for it. A peer that has others gets allowed_ips of its own.
 func (m *maker) claims(h *host) {
-	var own []netip.Prefix // each alone
+	var own []netip.Prefix // as single addresses
 	if h.d != nil {
 		seen := map[netip.Prefix]bool{}
 		for _, a := range h.d.Addresses {
@@ -29,7 +29,7 @@ func (m *maker) claims(h *host) {
 		switch {
 		case slices.Contains(own, p):
 		case h.d == nil && p.IsSingleIP() && m.owner(p.Addr(), h) != h:
-			// Another host has this address: it is said for the pair alone.
+			// Another host has this address, so only allowed_ips of the pair say it.
 		case h.d == nil && p.IsSingleIP():
 			h.addresses = append(h.addresses, p.Addr().String())
 			own = append(own, p)
@@ -47,7 +47,7 @@ func (m *maker) claims(h *host) {
 	}
 }
 
-// owner is the host whose address addr is, h where nobody has it yet.
+// owner returns the host that has the address addr, which is h if there is none yet.
 func (m *maker) owner(addr netip.Addr, h *host) *host {
 	if m.owners[addr] == nil {
 		m.owners[addr] = h
@@ -55,7 +55,7 @@ func (m *maker) owner(addr netip.Addr, h *host) *host {
 	return m.owners[addr]
 }
 
-// spelled is an address as the tunnel file has it.
+// spelled returns an address as the tunnel file has it.
 func spelled(a foreign.Address) string {
 	s := a.Local.String()
 	if a.Local.IsSingleIP() {
@@ -67,8 +67,8 @@ func spelled(a foreign.Address) string {
 	return s
 }
 
-// common are the prefixes that the most peers accept from h: those of the first entry
-// that has all of h's own addresses, or of the first one where h has no device.
+// common returns the allowed IPs of the first peer whose entry for h has all of h's own
+// addresses, or nil. Without a device h has none, and the first entry counts.
 func (m *maker) common(h *host, own []netip.Prefix) []netip.Prefix {
 	for _, e := range h.mentions {
 		all := true
@@ -82,8 +82,8 @@ func (m *maker) common(h *host, own []netip.Prefix) []netip.Prefix {
 	return nil
 }
 
-// routing decides what goes into the kernel's tables: a route for each allowed IP,
-// which is what a tunnel file says if it says nothing, or others.
+// routing decides the routes of h. By default a tunnel file makes a route for each allowed
+// IP; others are written.
 func (m *maker) routing(h *host) {
 	if h.d == nil {
 		return
@@ -103,7 +103,7 @@ func (m *maker) routing(h *host) {
 	for _, e := range h.entries {
 		further := byPeer[e.peer.name]
 		if e.p.Routed && len(further) == 0 && !h.d.WithoutIPv6 {
-			continue // it is what comes if nothing is said
+			continue // this is the default
 		}
 		if own := h.routesTo(e, further); !sameSet(own, h.made(e)) {
 			e.routes, e.written = own, true
@@ -111,7 +111,8 @@ func (m *maker) routing(h *host) {
 	}
 }
 
-// routesTo are all routes to the peer of e: further ones, and those of its allowed IPs.
+// routesTo returns all routes to the peer of e: further ones and, if the peer is routed,
+// those for its allowed IPs.
 func (h *host) routesTo(e *entry, further []string) []string {
 	if !e.p.Routed {
 		return further
@@ -124,7 +125,7 @@ func (h *host) routesTo(e *entry, further []string) []string {
 	return further
 }
 
-// needsRoutes tells whether a route would be made if nothing were said.
+// needsRoutes reports whether there would be a route by default.
 func (h *host) needsRoutes() bool {
 	for _, e := range h.entries {
 		if len(h.made(e)) > 0 {
@@ -134,7 +135,7 @@ func (h *host) needsRoutes() bool {
 	return false
 }
 
-// made are the routes that come of e if nothing is said.
+// made returns the routes that e gets by default.
 func (h *host) made(e *entry) (routes []string) {
 	for _, p := range e.p.AllowedIPs {
 		onLink := slices.ContainsFunc(h.d.Addresses, func(a foreign.Address) bool { return a.Local.Masked() == p })
@@ -145,7 +146,7 @@ func (h *host) made(e *entry) (routes []string) {
 	return routes
 }
 
-// assign gives each further route to the peer that accepts what goes there.
+// assign gives each route of the device to the peer that accepts its packets.
 func (m *maker) assign(h *host) map[string][]string {
 	byPeer := map[string][]string{}
 	for _, r := range h.d.Routes {
@@ -171,7 +172,8 @@ func (m *maker) assign(h *host) map[string][]string {
 	return byPeer
 }
 
-// metric holds further routes to the one table, metric and next hop that a host has.
+// metric records what is lost when the route r gets the one table, metric and gateway that
+// a host has.
 func (m *maker) metric(h *host, r foreign.Route) {
 	d := h.d
 	routed := slices.ContainsFunc(h.entries, func(e *entry) bool { return e.p.Routed })
@@ -193,7 +195,7 @@ func (m *maker) metric(h *host, r foreign.Route) {
 	}
 }
 
-// table takes the main table for none, as the tunnel file does.
+// table replaces the main table by 0, which stands for it in a tunnel file.
 func (m *maker) table(h *host) {
 	if h.d.Table == 254 {
 		h.d.Table = 0

@@ -1,10 +1,10 @@
-// Package draft makes a tunnel file of what the files of other programs say.
+// Package draft makes a tunnel file from the files of other programs.
 //
-// Devices of several hosts are joined by their public keys: a peer of one that is the
-// interface of another is that host. A peer whose own files are not there becomes a
-// host with managed = false: nobody logs in to it, and it keeps its key. What the text
-// says is compared with the devices at the end, host by host: what differs is not left
-// to be found out by the network.
+// Devices of several hosts are joined by their public keys: if a peer of one device is the
+// interface of another, the peer is that host. A peer whose own files are not given becomes
+// a host with managed = false: nobody logs in to it, and it keeps its key. In the end the
+// tunnel file is compared with the devices, host by host, so that differences are reported
+// here and not found out in the network.
 package draft
 
 import (
@@ -24,9 +24,9 @@ import (
 // A Draft is a tunnel that is not in a repository yet.
 type Draft struct {
 	Tunnel string
-	Text   []byte // of the tunnel file, without a secret
+	Text   []byte // of the tunnel file; it has no secrets
 	Hosts  []Host // by name
-	Pairs  []Pair // those with a preshared key, by name
+	Pairs  []Pair // pairs with a preshared key, by name
 	Left   []foreign.Left
 }
 
@@ -34,20 +34,20 @@ type Draft struct {
 type Host struct {
 	Name       string
 	Managed    bool
-	PublicKey  keyring.PublicKey  // zero: nobody's files say it
-	PrivateKey keyring.PrivateKey // zero: its files do not hold it
-	KeyFile    string             // where it lies on the host, if its files say only that
+	PublicKey  keyring.PublicKey  // zero: not in any file
+	PrivateKey keyring.PrivateKey // zero: not in its files
+	KeyFile    string             // path on the host, if its files have only that
 }
 
 // A Pair is two hosts that share a preshared key.
 type Pair struct {
 	A, B string // in order
 	Key  keyring.PresharedKey
-	File string // where it lies on A or B, if the files say only that
+	File string // path on A or B, if the files have only that
 }
 
-// Make makes the tunnel of devices, which have one interface's name and a host's name
-// each. An error is what no tunnel file can say, whatever is left out.
+// Make makes a tunnel from devices, which have the same interface name and each the name of
+// its host. An error is something that no tunnel file can express, whatever is left out.
 func Make(devices []*foreign.Device) (*Draft, error) {
 	for {
 		d, err := attempt(devices)
@@ -57,12 +57,12 @@ func Make(devices []*foreign.Device) (*Draft, error) {
 	}
 }
 
-// errAgain tells that an endpoint was taken out of the devices, which decides on more than
-// its own line.
+// errAgain says that an endpoint was removed from the devices. Other lines may depend on
+// it, so the draft has to be made again.
 var errAgain = errors.New("an endpoint is left out")
 
 func attempt(devices []*foreign.Device) (*Draft, error) {
-	many := 0 // hosts at most
+	many := 0 // upper bound of the number of hosts
 	for _, d := range devices {
 		many += 1 + len(d.Peers)
 	}
@@ -110,8 +110,9 @@ func attempt(devices []*foreign.Device) (*Draft, error) {
 	return m.Draft, nil
 }
 
-// order has the hosts whose files are there before those that they mention. Both are by
-// name, as in a view, so that what was written of one comes back in the same order.
+// order sorts the hosts with files of their own before those that they only mention. Both
+// are sorted by name, as in a view, so that the hosts of an exported tunnel keep their
+// order.
 func order(h *host) int {
 	if h.d != nil {
 		return 0
@@ -122,44 +123,44 @@ func order(h *host) int {
 // A maker makes one draft.
 type maker struct {
 	*Draft
-	list   []*host // as they come in the files, then by order
+	list   []*host // in the order of the files; later sorted by order
 	byName map[string]*host
 	byKey  map[keyring.PublicKey]*host
-	pairAt map[[2]string]int // the index in Pairs
+	pairAt map[[2]string]int // index in Pairs
 	owners map[netip.Addr]*host
-	opened map[string]bool // by comments "NAME begin"
+	opened map[string]bool // names in comments "NAME begin"
 
-	numbers map[string]int // the last behind a name; see free
+	numbers map[string]int // the last number given to a name; see free
 }
 
-// A host is what becomes a table of the tunnel file.
+// A host becomes a table of the tunnel file.
 type host struct {
 	name        string
 	description string
 	comment     []string
 	key         keyring.PublicKey
-	d           *foreign.Device // nil: it is only mentioned
-	entries     []*entry        // of its device
-	mentions    []*entry        // of it, in the devices of others
+	d           *foreign.Device // nil: it has no files of its own
+	entries     []*entry        // the peers of its device
+	mentions    []*entry        // the entries for it in the devices of others
 
-	endpoint  string // of all, as far as they agree
+	endpoint  string // the endpoint that its peers get unless they have their own
 	reachable bool
 	addresses []string
 	routes    []string
 	off       bool // table = "off"
-	keepalive int  // of all its entries, if all have one
+	keepalive int  // of all its entries; 0 if they differ
 }
 
-// An entry is what one host says of a peer.
+// An entry is a peer of a host's device.
 type entry struct {
 	of, peer *host
 	p        *foreign.Peer
 	allowed  bool     // written out for the pair
-	routes   []string // written out for the pair; nil: not
-	written  bool     // routes is written, though it may be empty
+	routes   []string // routes of the pair
+	written  bool     // routes is written for the pair, even if empty
 }
 
-// hosts makes one for each device.
+// hosts makes a host for each device.
 func (m *maker) hosts(devices []*foreign.Device) error {
 	for _, d := range devices {
 		if err := keyring.CheckHost(d.Host); err != nil {
@@ -184,12 +185,12 @@ func (m *maker) hosts(devices []*foreign.Device) error {
 	return nil
 }
 
-// without leaves out the comment that is the host's name.
+// without drops comments that are only the host's name.
 func without(comments []string, name string) []string {
 	return slices.DeleteFunc(slices.Clone(comments), func(c string) bool { return c == name })
 }
 
-// peers makes a host of each peer that is none yet.
+// peers makes a host for each peer that is not one already.
 func (m *maker) peers() error {
 	own := slices.Clone(m.list)
 	for _, h := range own {
@@ -218,8 +219,8 @@ func (m *maker) peers() error {
 	return nil
 }
 
-// notPrivate refuses a peer's public key that is the private one of a device: it would go
-// into the keyring, for everybody to read.
+// notPrivate returns an error if a peer's public key is the private key of a device: it
+// would get into the keyring, for everybody to read.
 func notPrivate(p *foreign.Peer, devices []*host) error {
 	if !p.PublicKey.MayBePrivate() {
 		return nil
@@ -238,7 +239,8 @@ func (m *maker) leave(at foreign.Pos, what, why string) {
 	m.Left = append(m.Left, foreign.Left{Pos: at, What: what, Why: why})
 }
 
-// psk notes the preshared key of an entry. Two that differ let nothing through.
+// psk records the preshared key of an entry. It is an error if the other host has a
+// different one, because no packet could pass.
 func (m *maker) psk(e *entry) error {
 	if e.p.PresharedKey.IsZero() && e.p.PresharedKeyFile == "" {
 		return nil
@@ -263,7 +265,7 @@ func (m *maker) psk(e *entry) error {
 	return nil
 }
 
-// own are the addresses that the files of h say are its own.
+// own returns the addresses that h has according to its own files.
 func (h *host) own() (list []netip.Addr) {
 	if h.d != nil {
 		for _, a := range h.d.Addresses {
@@ -273,7 +275,7 @@ func (h *host) own() (list []netip.Addr) {
 	return list
 }
 
-// unsayable takes out of d what a tunnel file may not say by itself.
+// unsayable removes from d what a tunnel file cannot express for a single host.
 func unsayable(d *foreign.Device) {
 	d.SettleMasquerade()
 	oneLength(d)
@@ -294,8 +296,8 @@ func unsayable(d *foreign.Device) {
 	}
 }
 
-// oneLength leaves out an address that is there with two lengths but for the shorter one, which
-// has the network around it.
+// oneLength drops duplicates of an address with a longer prefix: the shortest prefix has
+// the network.
 func oneLength(d *foreign.Device) {
 	widest := map[netip.Addr]netip.Prefix{}
 	for _, a := range d.Addresses {
@@ -314,13 +316,13 @@ func oneLength(d *foreign.Device) {
 	})
 }
 
-// unsend leaves out the endpoint of a peer.
+// unsend removes the endpoint of a peer, with a reason.
 func unsend(d *foreign.Device, p *foreign.Peer, why string) {
 	d.Left = append(d.Left, foreign.Left{Pos: p.Where("endpoint"), What: "Endpoint", Why: why})
 	p.Endpoint = ""
 }
 
-// endpoint decides where the peers of h send to, and whether it can be sent to at all.
+// endpoint decides where the peers of h send to, and whether h is reachable at all.
 func (m *maker) endpoint(h *host) {
 	var all []string
 	for _, e := range h.mentions {
@@ -339,8 +341,8 @@ func (m *maker) endpoint(h *host) {
 	}
 }
 
-// mute leaves out the peers with which h never speaks: that have no endpoint, and come to
-// a port of the kernel's choice.
+// mute drops peers of h that can never reach it, and are not reachable themselves: they
+// have no endpoint, and h listens on a random port.
 func (m *maker) mute(h *host) {
 	if !h.reachable || h.d.ListenPort != 0 {
 		return
@@ -360,7 +362,7 @@ func (m *maker) mute(h *host) {
 	m.Pairs = slices.DeleteFunc(m.Pairs, func(p Pair) bool { return gone[[2]string{p.A, p.B}] })
 }
 
-// fill tells what goes into the keyring and into the vault.
+// fill sets what goes into the keyring and the vault.
 func (m *maker) fill() {
 	m.Hosts = make([]Host, 0, len(m.list))
 	for _, h := range m.list {
@@ -380,8 +382,8 @@ func (m *maker) fill() {
 	})
 }
 
-// known are the keys of the draft's hosts; of a host whose key nobody knows one that
-// serves for the comparison alone.
+// known returns the public keys of all hosts. A host whose key is unknown gets a made-up
+// one, used only to compare the views.
 func (m *maker) known() map[string]keyring.PublicKey {
 	keys := make(map[string]keyring.PublicKey, len(m.list))
 	for i, h := range m.list {
@@ -393,5 +395,5 @@ func (m *maker) known() map[string]keyring.PublicKey {
 	return keys
 }
 
-// sorted are the keys of a set, in order.
+// sorted returns the keys of a map in order.
 func sorted[V any](set map[string]V) []string { return slices.Sorted(maps.Keys(set)) }

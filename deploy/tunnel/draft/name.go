@@ -11,7 +11,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// What people and programs write beside a peer to say whose it is: "Name = phone",
+// What people and programs write beside a peer to name it: "Name = phone",
 // "friendly_name=phone", "### Client phone", "### begin phone ###", "BEGIN_PEER phone".
 var (
 	labelled = regexp.MustCompile(`(?i)^(?:friendly[_ -]?name|name|peer|client|user|host)\s*[=:]\s*(.+)$`)
@@ -21,15 +21,15 @@ var (
 	ending   = regexp.MustCompile(`(?i)^(?:end|end_peer)\s+\S+$`)
 	field    = regexp.MustCompile(`^[\p{L} _-]+:(?:\s|$)`)
 
-	// ofKeys are words of a comment on what a key says, which names nobody
+	// ofKeys matches comments on a setting, which do not name the peer
 	ofKeys = regexp.MustCompile(`(?i)\b(?:keys?|keepalive|allow(?:s|ed)?|everything|endpoint|ports?|ips?|address(?:es)?)\b`)
-	// number is one that a program gives to each peer, behind its name
+	// number matches an identifier that some programs append to the name
 	number = regexp.MustCompile(`\s*\([0-9a-fA-F-]{32,36}\)$`)
 )
 
-// nameFor makes the name of a host of which only a peer's entry is known, and a
-// description where the name does not say all that stood there. The comments that are
-// neither stay as they are.
+// nameFor chooses the name of a host that is known only as the peer p, the n-th host. It
+// returns a description if the name does not say all that was written, and the remaining
+// comments.
 func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comment []string) {
 	words := []string{p.Name, p.Description}
 	used := -1
@@ -60,7 +60,7 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 			return m.free(name), description, comment
 		}
 		if w != "" && description == "" {
-			description = w // it has no letter that a name may have
+			description = w // no part of it can be in a name
 		}
 	}
 	if name = foreign.HostName(ofEndpoint(p.Endpoint)); name == "" {
@@ -69,7 +69,7 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 	return m.free(name), description, comment
 }
 
-// nameAmong is the comment of p that most looks like a name, -1 for none.
+// nameAmong returns the index of the comment of p that most looks like a name, or -1.
 func nameAmong(p *foreign.Peer) int {
 	for i, c := range p.Comment {
 		if labelled.MatchString(c) || marked.MatchString(c) || opening.MatchString(c) {
@@ -89,7 +89,7 @@ func nameAmong(p *foreign.Peer) int {
 	return -1
 }
 
-// ends tells of a comment that closes what another one has opened.
+// ends reports whether a comment only marks the end of a peer.
 func (m *maker) ends(comment string) bool {
 	if of := closing.FindStringSubmatch(comment); of != nil && m.opened[of[1]] {
 		return true
@@ -97,17 +97,17 @@ func (m *maker) ends(comment string) bool {
 	return ending.MatchString(comment)
 }
 
-// spoken is the name in a comment.
+// spoken returns the name in a comment.
 func spoken(comment string) string {
 	for _, re := range []*regexp.Regexp{labelled, marked, opening} {
-		if m := re.FindStringSubmatch(comment); m != nil && !digitsAlone(m[1]) { // "peer 7" is no 7
+		if m := re.FindStringSubmatch(comment); m != nil && !digitsAlone(m[1]) { // "7" would be a poor name for "peer 7"
 			return strings.TrimSpace(m[1])
 		}
 	}
 	return strings.TrimRight(strings.TrimSpace(comment), ":.")
 }
 
-// ofEndpoint is the first label of an endpoint's name, "" for an address.
+// ofEndpoint returns the first label of an endpoint's domain name, or "" for an address.
 func ofEndpoint(endpoint string) string {
 	host, _, err := net.SplitHostPort(endpoint)
 	if err != nil {
@@ -120,10 +120,10 @@ func ofEndpoint(endpoint string) string {
 	return label
 }
 
-// dashed spells an address as a name may have it.
+// dashed replaces the characters of an address that a name cannot have.
 var dashed = strings.NewReplacer(".", "-", ":", "-")
 
-// ofAddress names a peer by its first address, or by its number.
+// ofAddress names a peer by its first single address, or by the number n.
 func ofAddress(p *foreign.Peer, n int) string {
 	for _, a := range p.AllowedIPs {
 		if a.IsSingleIP() {
@@ -133,11 +133,11 @@ func ofAddress(p *foreign.Peer, n int) string {
 	return "peer" + strconv.Itoa(n)
 }
 
-// digitsAlone tells of "7", and of "7-1".
+// digitsAlone reports whether s has no letters, such as "7" and "7-1".
 func digitsAlone(s string) bool { return strings.Trim(s, "0123456789-_ ") == "" }
 
-// free is name, or with a number that no other host has. Of a thousand that are called the same
-// each goes on from the number before.
+// free returns name or, if a host has it, name with a number. The number goes on from the
+// last one given to the name, so that a thousand hosts of one name take linear time.
 func (m *maker) free(name string) string {
 	n := name
 	for m.byName[n] != nil {

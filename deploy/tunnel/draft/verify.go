@@ -16,8 +16,8 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// verify reads the tunnel file back and compares what each host would be with what its
-// files say: the last word on what a tunnel file can say.
+// verify reads the tunnel file back, and compares the view of each host with the host's own
+// files.
 func (m *maker) verify(w *writer) error {
 	t, err := m.parse(w)
 	if err == errAgain {
@@ -40,9 +40,9 @@ func (m *maker) verify(w *writer) error {
 	return nil
 }
 
-// parse reads the tunnel file. The other programs take what no tunnel file may say, an
-// endpoint 0.0.0.0 for one: such a line is left out, which may bring out others that say
-// nothing without it. An error is of lines that are none of a key.
+// parse reads the tunnel file. Other programs accept values that a tunnel file cannot have,
+// such as the endpoint 0.0.0.0. Such lines are dropped, which may bring out errors in
+// others. The error is non-nil if a line without a key is wrong.
 func (m *maker) parse(w *writer) (*tunnel.Tunnel, error) {
 	for {
 		t, err := tunnel.Parse(folder{m.Tunnel + ".toml", m.Text}, m.Tunnel)
@@ -57,8 +57,8 @@ func (m *maker) parse(w *writer) (*tunnel.Tunnel, error) {
 	}
 }
 
-// unsend takes the endpoints that err is of out of the devices, and tells whether there were
-// any.
+// unsend removes the endpoints that err is about from the devices, and reports whether
+// there are any.
 func (m *maker) unsend(w *writer, err error) (found bool) {
 	fault.Each(err, func(f *fault.Fault) {
 		n := f.Line - 1
@@ -77,16 +77,16 @@ func (m *maker) unsend(w *writer, err error) (found bool) {
 	return found
 }
 
-// isEndpoint tells whether line n, from 0, is an endpoint.
+// isEndpoint reports whether line n, counted from 0, is an endpoint.
 func (w *writer) isEndpoint(n int) bool {
 	lines := bytes.SplitN(w.m.Text, []byte("\n"), n+2)
 	return n < len(lines) && bytes.HasPrefix(lines[n], []byte("endpoint = "))
 }
 
-// drop takes the lines out that err is of, and tells whether there were any.
+// drop removes the lines that err is about, and reports whether there are any.
 func (m *maker) drop(w *writer, err error) bool {
 	lines := bytes.SplitAfter(m.Text, []byte("\n"))
-	dropped := map[int]string{} // what is there instead
+	dropped := map[int]string{} // the line to put in its place
 	fault.Each(err, func(f *fault.Fault) {
 		n := f.Line - 1
 		if n < 0 || n >= len(w.from) || !strings.HasPrefix(f.File, tunnel.Dir) {
@@ -119,8 +119,8 @@ func (m *maker) drop(w *writer, err error) bool {
 	return true
 }
 
-// withoutEmpty takes the tables of pairs out of which nothing is left, each with the empty
-// line before it. One of a host says that it is there.
+// withoutEmpty removes the tables of pairs that are empty now, each with the blank line
+// before it. An empty table of a host still declares the host.
 func withoutEmpty(lines [][]byte) {
 	blank := []byte("\n")
 	for n, line := range lines {
@@ -137,8 +137,8 @@ func withoutEmpty(lines [][]byte) {
 	}
 }
 
-// instead is what stands for a line that is left out. Where a key is not there at all,
-// the allowed IPs are routed: no more than the files say is to be.
+// instead returns the line that replaces a dropped one, or "". Without the keys table and
+// routes, all allowed IPs would be routed, which is more than the files say.
 func instead(lines [][]byte, n int, key string) string {
 	if key == "table" {
 		return "table = \"off\"\n"
@@ -154,8 +154,8 @@ func instead(lines [][]byte, n int, key string) string {
 	return ""
 }
 
-// because is why a line cannot be said. It names no line of the tunnel file, which nobody
-// has.
+// because returns the reason in f. References to lines of the tunnel file, which the user
+// does not have, become references to the lines that they come from.
 func (w *writer) because(f *fault.Fault) string {
 	why := f.Why
 	if f.Err != nil {
@@ -171,10 +171,10 @@ func (w *writer) because(f *fault.Fault) string {
 	})
 }
 
-// ofDraft is a line of a tunnel file, in a text.
+// ofDraft matches a reference to a line of a tunnel file.
 var ofDraft = lazyregexp.New(regexp.QuoteMeta(tunnel.Dir) + `/[^ :]+\.toml:\d+`)
 
-// A folder has one file.
+// A folder is a file system with one file.
 type folder struct {
 	name string
 	text []byte
@@ -188,7 +188,7 @@ func (f folder) Open(name string) (fs.File, error) {
 	return &file{f, bytes.NewReader(f.text)}, nil
 }
 
-// A file is the one of a folder, and tells of itself.
+// A file is the file of a folder, and its own FileInfo.
 type file struct {
 	folder
 	*bytes.Reader
@@ -203,7 +203,7 @@ func (f *file) ModTime() time.Time         { return time.Time{} }
 func (f *file) IsDir() bool                { return false }
 func (f *file) Sys() any                   { return nil }
 
-// source tells of an error in the tunnel file where in the files it comes from.
+// source makes an error in the tunnel file refer to the line that it comes from.
 func (w *writer) source(err error) error {
 	fault.Each(err, func(f *fault.Fault) {
 		if f.Line > 0 && f.Line <= len(w.from) && strings.HasPrefix(f.File, tunnel.Dir) {
@@ -215,7 +215,7 @@ func (w *writer) source(err error) error {
 	return fault.Wrap(err, "cannot say in a tunnel file what the files say of", w.m.Tunnel, "")
 }
 
-// compare lists where the view of h is not what its files say.
+// compare records where the view of h differs from its files.
 func (m *maker) compare(h *host, v *tunnel.View) {
 	differs := func(at foreign.Pos, what string, has, wants any) {
 		if has != wants && !m.reported(at) {
@@ -253,7 +253,7 @@ func (m *maker) compare(h *host, v *tunnel.View) {
 	}
 }
 
-// reported tells whether something of that place is left out already.
+// reported reports whether something at this place was left out already.
 func (m *maker) reported(at foreign.Pos) bool {
 	return slices.ContainsFunc(m.Left, func(l foreign.Left) bool { return l.Pos == at })
 }
@@ -266,7 +266,8 @@ func set(prefixes []netip.Prefix) string {
 	return inOrder(words)
 }
 
-// own are the addresses of a view, and locals those of a device, far ends among them.
+// own returns the addresses of a view, and locals those of a device, with their remote
+// addresses.
 func own(v *tunnel.View) string {
 	words := make([]string, len(v.Addresses))
 	for i, a := range v.Addresses {

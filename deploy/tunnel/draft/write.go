@@ -14,21 +14,21 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// A writer writes the tunnel file, and remembers where each line comes from.
+// A writer writes the tunnel file, and records where each line comes from.
 type writer struct {
 	m    *maker
 	text bytes.Buffer
-	from []foreign.Pos // by line, from the first one
-	at   foreign.Pos   // of the lines that are being written
-	// where those lines are from which a key of a tunnel file comes; nil: at
+	from []foreign.Pos // the origin of each line
+	at   foreign.Pos   // the origin of the lines that are being written
+	// the origin of a key of the tunnel file; nil: at
 	where func(word string) foreign.Pos
 	psk   bool // every pair has a preshared key
-	port  int  // the listen port of all hosts; 0: they have several
+	port  int  // the listen port of all hosts; 0: they differ
 }
 
 func (w *writer) line(format string, args ...any) { w.put(fmt.Sprintf(format, args...)) }
 
-// put writes a line as it is.
+// put writes a line.
 func (w *writer) put(text string) {
 	at := w.at
 	if word, _, ok := strings.Cut(text, " = "); ok && w.where != nil {
@@ -39,13 +39,13 @@ func (w *writer) put(text string) {
 	w.from = append(w.from, at)
 }
 
-// all writes the tunnel: what holds for every host, then the hosts.
+// all writes the tunnel: the keys that hold for every host, then the hosts.
 func (w *writer) all() {
-	const lines, bytes = 5, 128 // of a host, or about so many
+	const lines, bytes = 5, 128 // an estimate for each host
 	w.from = make([]foreign.Pos, 0, lines*len(w.m.list))
 	w.text.Grow(bytes * len(w.m.list))
 	w.port = commonPort(w.m.list)
-	w.psk = len(w.m.Pairs) > 0 && w.pairsKnown() == len(w.m.Pairs)
+	w.psk = len(w.m.Pairs) > 0 && w.countPairs() == len(w.m.Pairs)
 	w.number("listen_port", w.port)
 	w.flag("psk", w.psk)
 	if w.port != 0 || w.psk {
@@ -59,8 +59,8 @@ func (w *writer) all() {
 	}
 }
 
-// commonPort is the port that all of several hosts listen on, or 0: that of a host that is
-// only mentioned is not known.
+// commonPort returns the port that all of several hosts listen on, or 0. The port of a host
+// without files is unknown.
 func commonPort(hosts []*host) int {
 	port := 0
 	for i, h := range hosts {
@@ -75,8 +75,8 @@ func commonPort(hosts []*host) int {
 	return port
 }
 
-// pairsKnown counts the pairs of peers.
-func (w *writer) pairsKnown() int {
+// countPairs counts the pairs of peers.
+func (w *writer) countPairs() int {
 	seen := map[[2]string]bool{}
 	for _, h := range w.m.list {
 		for _, e := range h.entries {
@@ -115,7 +115,7 @@ func (w *writer) host(h *host) {
 	}
 }
 
-// where is the place of what the tunnel file has a word for, in the table of h.
+// where returns the place of a key of the tunnel file in the table of h.
 func (h *host) where(word string) foreign.Pos {
 	if len(h.mentions) > 0 && (h.d == nil || word == "endpoint" || word == "routes") {
 		return h.mentions[0].p.Where(word)
@@ -138,7 +138,7 @@ func (h *host) pos() foreign.Pos {
 	return h.mentions[0].p.Pos
 }
 
-// reached is where the peers of h send to. A port that is the listen port needs not be said.
+// reached writes where the peers of h send to.
 func (w *writer) reached(h *host) {
 	if h.reachable {
 		w.put("reachable = true")
@@ -155,8 +155,7 @@ func (w *writer) reached(h *host) {
 	}
 }
 
-// shortEndpoint is the endpoint of h, without the port where that is the one that it
-// listens on.
+// shortEndpoint returns the endpoint of h, without the port if that is the listen port.
 func (h *host) shortEndpoint() string {
 	name, port, err := net.SplitHostPort(h.endpoint)
 	if err != nil || h.d == nil || port != strconv.Itoa(h.d.ListenPort) {
@@ -165,7 +164,7 @@ func (h *host) shortEndpoint() string {
 	return name
 }
 
-// device is what the files of the host itself say.
+// device writes what the host's own files say.
 func (w *writer) device(h *host) {
 	d := h.d
 	w.number("mtu", d.MTU)
@@ -179,7 +178,7 @@ func (w *writer) device(h *host) {
 	if g := gateway(d); g.IsValid() {
 		w.line("gateway = %s", quote(g.String()))
 	}
-	w.list("dns", domains(d.DNS))
+	w.list("dns", distinct(d.DNS))
 	w.flag("forward", d.Forward)
 	w.masquerade(d.Masquerade)
 	w.flag("isolate", d.Isolate)
@@ -211,9 +210,8 @@ func gateway(d *foreign.Device) netip.Addr {
 	return netip.Addr{}
 }
 
-// domains are the resolvers and domains as systemd-resolved has them: a name beside
-// resolvers is a domain that is searched.
-func domains(words []string) (list []string) {
+// distinct returns words without duplicates.
+func distinct(words []string) (list []string) {
 	for _, w := range words {
 		if !slices.Contains(list, w) {
 			list = append(list, w)
@@ -237,19 +235,16 @@ func (w *writer) masquerade(m foreign.Masquerade) {
 	}
 }
 
-// keepalive is that of most peers of h, if all have one.
+// keepalive returns the interval that all peers of h have, or 0 if they differ.
 func keepalive(h *host) int {
-	count := map[int]int{}
-	best := 0
-	for _, e := range h.entries {
-		if count[e.p.Keepalive]++; count[e.p.Keepalive] > count[best] {
-			best = e.p.Keepalive
-		}
+	if len(h.entries) == 0 {
+		return 0
 	}
-	if len(h.entries) > 0 && count[best] == len(h.entries) {
-		return best
+	first := h.entries[0].p.Keepalive
+	if slices.ContainsFunc(h.entries, func(e *entry) bool { return e.p.Keepalive != first }) {
+		return 0
 	}
-	return 0
+	return first
 }
 
 func (w *writer) number(key string, n int) {
@@ -278,7 +273,7 @@ func array(words []string) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-// pair is what h says of one peer alone.
+// pair writes the table of h and one peer, if it needs one.
 func (w *writer) pair(h *host, e *entry) {
 	var lines []string
 	add := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
@@ -327,7 +322,7 @@ func (w *writer) hasPSK(h *host, e *entry) bool {
 	return has
 }
 
-// quote spells a string as TOML does (TOML 1.0, "Basic strings").
+// quote returns a TOML string (TOML 1.0, "Basic strings").
 func quote(s string) string {
 	var b strings.Builder
 	b.Grow(len(s) + len(`""`))
@@ -347,7 +342,7 @@ func quote(s string) string {
 	return b.String()
 }
 
-// oneLine is a comment as it can stand in a TOML file: what cannot be printed is a space.
+// oneLine returns a comment for a TOML file: unprintable characters become spaces.
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) && r != unicode.ReplacementChar {

@@ -7,21 +7,21 @@ import (
 	"slices"
 )
 
-// maxArrows is how many arrows a drawing has before hosts get a frame. The spokes
-// of one hub are no tangle, and fifty of them fit.
+// maxArrows is the number of arrows from which on alike hosts get a frame. The spokes of
+// one hub are easy to follow, and fifty of them fit.
 const maxArrows = 60
 
 // A block is a host, or a frame around hosts that are alike.
 type block struct {
 	hosts []int // sorted
-	// every two of its hosts are peers and can start to each other; otherwise none are
+	// every two of its hosts are peers that can reach each other; otherwise none are peers
 	mesh bool
 }
 
 // framed reports whether b has a frame.
 func (b *block) framed() bool { return len(b.hosts) > 1 }
 
-// heading is what a frame says of its hosts.
+// heading returns the title of a frame.
 func (b *block) heading() string {
 	if b.mesh {
 		return fmt.Sprintf("%d hosts, every two of them both ways", len(b.hosts))
@@ -29,16 +29,17 @@ func (b *block) heading() string {
 	return fmt.Sprintf("%d hosts, each as the arrows say", len(b.hosts))
 }
 
-// An arrow leads from a block to a block, and stands for a link or, where one of
-// them has a frame, for one with each host in it.
+// An arrow leads from one block to another. It stands for a link or, if a block has a
+// frame, for a link with each host in it.
 type arrow struct {
 	from, to int  // blocks
-	both     bool // also the other way
-	blind    bool // neither way: no endpoint is known
+	both     bool // it leads both ways
+	blind    bool // it leads neither way, because no endpoint is known
 	state    shake
 }
 
-// blocks returns what is drawn, in the order of the first hosts.
+// blocks returns the blocks and arrows to draw. Blocks are in the order of their first
+// hosts.
 func (g *Graph) blocks() ([]block, []arrow) {
 	blocks := make([]block, len(g.Hosts))
 	of := make([]int, len(g.Hosts)) // the block of each host
@@ -49,7 +50,7 @@ func (g *Graph) blocks() ([]block, []arrow) {
 	arrows := g.arrows(of)
 	framed := false
 	for _, frame := range alike {
-		// beside one frame, another around the hosts in the middle leaves one arrow
+		// once there is a frame, one around a mesh in the middle leaves a single arrow
 		tangle := len(arrows) > maxArrows || framed && frame.mesh && len(frame.hosts) > maxCore
 		if !tangle {
 			continue
@@ -74,9 +75,9 @@ func (g *Graph) blocks() ([]block, []arrow) {
 	return kept, arrows
 }
 
-// alike returns the sets of hosts that differ in nothing but their names: all have
-// the same peers, in the same ways, and either all are peers of each other or none
-// are. Those come first that save the most arrows.
+// alike returns sets of hosts that differ only in their names: all have the same peers,
+// which they reach in the same ways, and either all or none are peers of each other. Those
+// that save the most arrows come first.
 func (g *Graph) alike() []block {
 	open, closed := g.signatures()
 	var sets []block
@@ -108,10 +109,12 @@ func (g *Graph) alike() []block {
 	return sets
 }
 
+// signatureSize is the number of bytes for a peer in a signature.
 const signatureSize = 5 // bytes a peer
 
-// signatures spell whose peer each host is, and how. In the closed ones it is its own, as
-// hosts are alike that are each other's peers.
+// signatures returns a text for each host that says who its peers are, and in which
+// direction they can start. Two hosts of a hub have equal open signatures. In a closed
+// signature a host is its own peer, so two hosts of a mesh have equal ones.
 func (g *Graph) signatures() (open, closed []string) {
 	const comes, goes = 1, 2
 	type end struct{ peer, how int }
@@ -142,7 +145,7 @@ func (g *Graph) signatures() (open, closed []string) {
 	return open, closed
 }
 
-// arrows returns those between blocks.
+// arrows returns the arrows between blocks; of has the block of each host.
 func (g *Graph) arrows(of []int) (arrows []arrow) {
 	seen := map[[2]int]int{}
 	for _, l := range g.Links {
@@ -158,7 +161,7 @@ func (g *Graph) arrows(of []int) (arrows []arrow) {
 		pair := [2]int{min(a, b), max(a, b)}
 		if i, ok := seen[pair]; ok {
 			if arrows[i].state != w.state {
-				arrows[i].state = notAsked // the boxes tell
+				arrows[i].state = notAsked // it differs; the boxes have the details
 			}
 			continue
 		}

@@ -6,21 +6,21 @@ import (
 	"slices"
 )
 
-// A curve is an arrow as it is drawn: from a point to a point, pulled towards a third.
+// A curve is an arrow as it is drawn: a quadratic Bézier curve with the control point pull.
 type curve struct {
 	arrow
 	start, pull, end point
 }
 
-// A port is where an arrow touches a block.
+// A port is one end of an arrow at a block.
 type port struct {
 	arrow int
 	start bool
-	other point // what it leads to
+	other point // the middle of the block at the other end
 }
 
-// curves returns the arrows. At each side of a block their ends are apart, in the
-// order of where they lead to.
+// curves returns the arrows. Their ends are spread along each side of a block, in the order
+// of the blocks that they lead to.
 func (l *layout) curves() []curve {
 	curves := make([]curve, len(l.arrows))
 	type edge struct {
@@ -56,8 +56,8 @@ func (l *layout) curves() []curve {
 	return curves
 }
 
-// at returns the point of a side that lies that part of the way along it, to the right or
-// down.
+// at returns the point on a side that lies at the fraction part of its length, from the
+// left or from the top.
 func (r rect) at(s side, part float64) point {
 	switch s {
 	case top:
@@ -73,7 +73,7 @@ func (r rect) at(s side, part float64) point {
 // facing returns the side of block a on which arrows to block b leave it.
 func (l *layout) facing(a, b int) side {
 	if s, ok := l.at[a]; ok {
-		return s.opposite() // towards the middle
+		return s.opposite() // the side that faces the middle
 	}
 	if s, ok := l.at[b]; ok {
 		return s
@@ -84,11 +84,11 @@ func (l *layout) facing(a, b int) side {
 	case -1:
 		return top
 	}
-	return right // past the one between them
+	return right // around the block between them
 }
 
-// pull bends an arrow within the ring, or past a block of the core, out of the way of
-// what is between its ends.
+// pull returns the control point of an arrow. It bends an arrow within the ring, or past a
+// block of the core, around what lies between its ends.
 func (l *layout) pull(c *curve) point {
 	mid := point{(c.start.x + c.end.x) / 2, (c.start.y + c.end.y) / 2}
 	a, inRing := l.at[c.from]
@@ -101,7 +101,7 @@ func (l *layout) pull(c *curve) point {
 		return point{mid.x + inwards*(l.middle.x-mid.x), mid.y + inwards*(l.middle.y-mid.y)}
 	}
 	depth := 30 + 0.45*math.Hypot(c.start.x-c.end.x, c.start.y-c.end.y)
-	depth = min(depth, 1.5*passage) // and the arrow itself half as deep
+	depth = min(depth, 1.5*passage) // the curve itself bends by half of it
 	switch {
 	case !inRing, a == left:
 		mid.x += depth

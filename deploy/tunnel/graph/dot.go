@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// DOT returns g in the language of Graphviz, for dot(1).
+// DOT returns g in the DOT language, for dot(1) of Graphviz.
 func (g *Graph) DOT() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "// tunnel %s: %s\ndigraph %s {\n", printable(g.Tunnel), legend, dotText(g.Tunnel))
@@ -43,8 +43,8 @@ func (g *Graph) DOT() string {
 	return b.String()
 }
 
-// dotDefaults are readable whatever is behind the drawing. Compound has arrows end at
-// frames.
+// dotDefaults are colours that are readable on any background. With compound, arrows can
+// end at frames.
 const dotDefaults = `	graph [rankdir=LR, compound=true, bgcolor=transparent, fontname=monospace, ` +
 	`fontcolor="#64748b", color="#64748b"]
 	node [shape=box, style="rounded,filled", fillcolor="#ffffff", color="#475569", fontname=monospace, fontsize=11]
@@ -63,11 +63,11 @@ func (g *Graph) dotHost(b *strings.Builder, indent string, i int, peers [][]peer
 	fmt.Fprintf(b, "%s%s [label=%s%s]\n", indent, dotText(g.Hosts[i].Name), dotText(lines...), style)
 }
 
-// last returns the host of b that arrows begin at.
+// last returns the host of b at which arrows begin.
 func (b *block) last() int { return b.hosts[len(b.hosts)-1] }
 
-// grid puts the hosts of a frame into columns, by arrows that are not drawn: dot puts
-// what has none between them into one column.
+// grid arranges the hosts of a frame in columns, with invisible arrows: dot puts hosts
+// without arrows between them into one column.
 func (b *block) grid(g *Graph) string {
 	var s strings.Builder
 	rows := rowsOf(len(b.hosts))
@@ -90,8 +90,8 @@ func (w arrow) dot() (attributes []string) {
 	return attributes
 }
 
-// dotText quotes lines of text, each flush left. Within quotes, dot reads a backslash, and
-// an ampersand as the beginning of an HTML entity.
+// dotText quotes lines of text, each flush left. Within quotes, backslashes and HTML
+// entities have a meaning in DOT.
 func dotText(lines ...string) string {
 	text := strings.NewReplacer(`\`, `\\`, `"`, `\"`, `&`, `&amp;`).Replace
 	var b strings.Builder

@@ -1,13 +1,13 @@
-// Package graph draws a tunnel: who can start to whom, what lives INSIDE and
-// what OUTSIDE, and, where the hosts were asked, the handshakes. It writes
-// Mermaid, DOT and SVG; none takes an external program.
+// Package graph draws a tunnel: which hosts can start a connection to which, their INSIDE
+// and OUTSIDE addresses and, if the hosts were asked, the handshakes. It writes Mermaid,
+// DOT and SVG without external programs.
 //
-// The package is pure. The same tunnel gives the same bytes.
+// The package is pure: the same tunnel gives the same bytes.
 //
-// An arrow leads to a host whose endpoint is known: that way a first packet can
-// go. Where every pair between two sets of hosts is alike, as with the spokes of
-// several hubs, and arrows would be too many to follow, a frame is drawn around
-// the set, and one arrow stands for all.
+// An arrow leads to a host whose endpoint is known, because the first packet can go there.
+// If there would be too many arrows to follow, and all pairs between two sets of hosts are
+// alike, as with the spokes of several hubs, a frame is drawn around each set and one arrow
+// stands for all.
 package graph
 
 import (
@@ -19,33 +19,33 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// A Graph is what is drawn.
+// A Graph is a tunnel with what is known of its handshakes.
 type Graph struct {
 	*tunnel.Topology
 
-	// Live has the handshakes with each peer, by each host that has answered:
-	// how long ago the last one was, nil for never. Nil: nobody was asked.
+	// Live has, for each host that answered, the age of the last handshake with each peer,
+	// or nil if there was none. It is nil if nobody was asked.
 	Live    map[string]map[string]*time.Duration
-	InWords func(time.Duration) string // how an age is spelled
+	InWords func(time.Duration) string // prints an age
 }
 
-// A shake is what is known of the handshakes of a pair.
+// A shake is what is known about the last handshake of a pair.
 type shake int
 
 const (
 	notAsked shake = iota
-	recent         // within aliveFor
+	recent         // at most aliveFor ago
 	older
 	never
 	unknown // neither end has answered
 )
 
-// aliveFor is for how long after a handshake a session carries packets
-// (REJECT_AFTER_TIME in the WireGuard paper, section 6.1).
+// aliveFor is how long after a handshake a session carries packets (REJECT_AFTER_TIME in
+// section 6.1 of the WireGuard paper).
 const aliveFor = 180 * time.Second
 
-// handshake returns the last handshake of two hosts: the ends may know of
-// different ones, as after a reboot.
+// handshake returns the last handshake of two hosts. The two may know of different ones, as
+// after a reboot; the later one counts.
 func (g *Graph) handshake(a, b int) (shake, time.Duration) {
 	if g.Live == nil {
 		return notAsked, 0
@@ -67,25 +67,25 @@ func (g *Graph) handshake(a, b int) (shake, time.Duration) {
 	return state, last
 }
 
-// A row is a line of text about a host. What it tells of an address begins with where
-// that lives.
+// A row is a line of text about a host. If it has an address, where says whether that is
+// INSIDE or OUTSIDE.
 type row struct {
 	where, text string
-	state       shake // what it tells of handshakes
+	state       shake // of the handshakes that it is about
 }
 
 const inside, outside = "INSIDE", "OUTSIDE"
 
-// maxRows is how many INSIDE prefixes, and peers, are told of one host.
+// maxRows is how many INSIDE prefixes are shown of one host.
 const maxRows = 5
 
-// A peering is a link as one of its ends sees it.
+// A peering is a link as seen from one of its ends.
 type peering struct {
 	peer int
-	to   string // OUTSIDE: where the first packet goes; "": nowhere, or that is not known
+	to   string // OUTSIDE address that the first packet goes to; "": none, or not known
 }
 
-// peerings returns the links of each host.
+// peerings returns the peerings of each host.
 func (g *Graph) peerings() [][]peering {
 	all := make([][]peering, len(g.Hosts))
 	for _, l := range g.Links {
@@ -95,7 +95,7 @@ func (g *Graph) peerings() [][]peering {
 	return all
 }
 
-// title returns what stands first in the box of a host.
+// title returns the first line in the box of a host.
 func (g *Graph) title(i int) string {
 	if g.Hosts[i].Unmanaged {
 		return g.Hosts[i].Name + " (unmanaged)"
@@ -103,7 +103,7 @@ func (g *Graph) title(i int) string {
 	return g.Hosts[i].Name
 }
 
-// rows returns what is told of a host below its name.
+// rows returns the lines below the name of a host.
 func (g *Graph) rows(i int, peers []peering) (rows []row) {
 	h := &g.Hosts[i]
 	if h.Description != "" {
@@ -133,7 +133,8 @@ func (g *Graph) rows(i int, peers []peering) (rows []row) {
 	return append(append(rows, in...), g.liveRows(i, peers)...)
 }
 
-// liveRows tells of a host's handshakes: of few peers each, of many how many.
+// liveRows returns lines about a host's handshakes: one for each of a few peers, or a
+// summary of many.
 func (g *Graph) liveRows(i int, peers []peering) (rows []row) {
 	if g.Live == nil || len(peers) == 0 {
 		return nil
@@ -170,7 +171,7 @@ func (g *Graph) liveRows(i int, peers []peering) (rows []row) {
 	return naming(rows, row{text: "not known: ", state: unknown}, names[unknown])
 }
 
-// shortened cuts a description that would make its box wide.
+// shortened cuts a description that would make the box too wide.
 func shortened(s string) string {
 	const most = 40
 	if runes := []rune(s); len(runes) > most {
@@ -179,8 +180,8 @@ func shortened(s string) string {
 	return s
 }
 
-// printable returns s with U+FFFD for what is no character to see: a control character has
-// no place in any of the formats, and another may turn the order of a line around.
+// printable replaces characters that are not graphic by U+FFFD: the formats cannot have
+// control characters, and others could reverse the direction of a line.
 func printable(s string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsGraphic(c) {
@@ -190,7 +191,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// naming adds a row with some of the names, if there are any.
+// naming adds a row with up to three of the names, if there are any.
 func naming(rows []row, what row, names []string) []row {
 	const some = 3
 	if more := len(names) - some; more > 0 {

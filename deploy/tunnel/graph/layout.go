@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Where things are, in pixels: x to the right and y down.
+// Positions and sizes are in pixels, x to the right and y down.
 
 type point struct{ x, y float64 }
 
@@ -20,7 +20,7 @@ func (r rect) union(o rect) rect {
 
 func (r rect) grown(by float64) rect { return rect{r.x - by, r.y - by, r.w + 2*by, r.h + 2*by} }
 
-// A side is one of a rectangle's, clockwise.
+// A side is a side of a rectangle. They are in clockwise order.
 type side int
 
 const (
@@ -32,18 +32,18 @@ const (
 
 func (s side) opposite() side { return (s + 2) % 4 }
 
-// level reports whether s is at the top or the bottom.
+// level reports whether s is horizontal.
 func (s side) level() bool { return s == top || s == bottom }
 
-// A layout is where the blocks are. Those to which others can start are the core, if
-// they are few beside the others; the others stand around it in a ring, and arrows run
-// between core and ring, where nothing else is. Without a core they run within the ring.
+// A layout has the positions of the blocks. Blocks to which others can start are the core,
+// if there are at most maxCore of them. The others form a ring around it, and arrows run
+// between core and ring, where nothing else is. Without a core, arrows run within the ring.
 type layout struct {
-	size   []rect // of the blocks; x and y are set by the layout
+	size   []rect // of the blocks; newLayout sets x and y
 	arrows []arrow
 	core   []int
 	ring   []int
-	at     map[int]side // the side of the ring on which a block is
+	at     map[int]side // the side of the ring that a block is on
 	middle point        // of the ring
 }
 
@@ -54,7 +54,7 @@ const (
 	maxCore = 3
 )
 
-// newLayout places the blocks; sizes has the width and height of each.
+// newLayout places the blocks, whose widths and heights are sizes.
 func newLayout(sizes []rect, arrows []arrow) *layout {
 	l := &layout{size: sizes, arrows: arrows, at: map[int]side{}}
 	entered := make([]bool, len(sizes))
@@ -80,7 +80,7 @@ func newLayout(sizes []rect, arrows []arrow) *layout {
 	return l
 }
 
-// walk orders all blocks so that neighbours in the tunnel are neighbours in the ring.
+// walk orders all blocks so that peers tend to be neighbours in the ring.
 func (l *layout) walk() (order []int) {
 	peers := make([][]int, len(l.size))
 	for _, w := range l.arrows {
@@ -107,7 +107,7 @@ func (l *layout) walk() (order []int) {
 	return order
 }
 
-// makeRoom has the blocks of the core large enough for the ends of their arrows.
+// makeRoom makes the blocks of the core large enough for the ends of their arrows.
 func (l *layout) makeRoom() {
 	wide := 0.0
 	for _, i := range l.core {
@@ -130,7 +130,8 @@ func (l *layout) makeRoom() {
 	}
 }
 
-// placeCore puts the core into a column, and returns what it takes with the passage around.
+// placeCore puts the core into a column, and returns its bounds including the passage
+// around it.
 func (l *layout) placeCore() rect {
 	if len(l.core) == 0 {
 		return rect{}
@@ -159,7 +160,7 @@ func (l *layout) placeRing(inner rect) {
 			inner = widened(inner, 0, long)
 		}
 	}
-	if len(l.core) == 0 { // room for arrows that bend
+	if len(l.core) == 0 { // room for curved arrows
 		inner = widened(inner, 2*passage, 1.4*passage)
 	}
 	l.middle = inner.middle()
@@ -168,14 +169,14 @@ func (l *layout) placeRing(inner rect) {
 	}
 }
 
-// widened returns r at least so wide and high, with the middle where it is.
+// widened returns r with at least width w and height h, and the same middle.
 func widened(r rect, w, h float64) rect {
 	w, h = max(w, r.w), max(h, r.h)
 	m := r.middle()
 	return rect{m.x - w/2, m.y - h/2, w, h}
 }
 
-// extent is how long the blocks of a side are along it.
+// extent returns the length of blocks along a side.
 func (l *layout) extent(s side, blocks []int) (long float64) {
 	for _, i := range blocks {
 		if s.level() {
@@ -187,8 +188,9 @@ func (l *layout) extent(s side, blocks []int) (long float64) {
 	return long
 }
 
-// share returns the blocks of each side, so that the whole is neither flat nor thin.
-// Around a column all stand at its left and right, or arrows would pass behind it.
+// share distributes the ring over the four sides, so that the whole is neither flat nor
+// narrow. Around a column all blocks are on the left and right, because arrows to others
+// would pass behind it.
 func (l *layout) share(inner rect) [4][]int {
 	var cell rect
 	for _, i := range l.ring {
@@ -223,8 +225,8 @@ func (l *layout) share(inner rect) [4][]int {
 	return sides
 }
 
-// around orders the ring around a column so that each block is near the middle of its
-// peers there.
+// around orders the ring around a column so that each block is near the middle of its peers
+// there.
 func (l *layout) around(counts [4]int) []int {
 	if len(l.core) < 2 {
 		return l.ring
@@ -261,8 +263,7 @@ func (l *layout) around(counts [4]int) []int {
 	return append(rightOnes, leftOnes...)
 }
 
-// placeSide puts blocks along one side of the inner rectangle, clockwise, with equal room
-// between them.
+// placeSide places blocks along a side of the inner rectangle, clockwise and evenly spaced.
 func (l *layout) placeSide(s side, blocks []int, inner rect) {
 	long := l.extent(s, blocks)
 	whole := inner.w

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// legend tells what an arrow is.
+// legend explains the arrows.
 const legend = "arrows show who can start to whom: to an endpoint, OUTSIDE"
 
-// Mermaid returns g as a Mermaid flowchart, as Markdown shows it on many sites.
+// Mermaid returns g as a Mermaid flowchart, which many sites render in Markdown.
 func (g *Graph) Mermaid() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%%%% tunnel %s: %s\nflowchart LR\n", mermaidText(g.Tunnel), legend)
@@ -38,7 +38,7 @@ func (g *Graph) Mermaid() string {
 	return b.String()
 }
 
-// mermaidColours are readable whatever is behind the drawing.
+// mermaidColours are colours that are readable on any background.
 const mermaidColours = "    classDef default fill:#ffffff,stroke:#475569,color:#0f172a,text-align:left\n" +
 	"    classDef unmanaged fill:#f1f5f9,stroke-dasharray:5 4\n" +
 	"    linkStyle default stroke:#64748b\n"
@@ -72,8 +72,8 @@ func (w arrow) mermaid() string {
 	return "-->"
 }
 
-// mermaidText spells s within quotes. All that could mean something to Mermaid, or to
-// HTML, becomes a number: "#35;" is how Mermaid spells a "#".
+// mermaidText escapes s for a quoted text. Characters that could have a meaning in Mermaid
+// or HTML become numbers: "#35;" is Mermaid's escape for "#".
 func mermaidText(s string) string {
 	var b strings.Builder
 	for _, c := range printable(s) {

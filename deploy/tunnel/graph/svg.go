@@ -10,8 +10,8 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// The text is in a monospaced font, of whichever name: in those that systems have for
-// it a character is at most 0.605 times as wide as the font is high.
+// The text is in a monospaced font of unknown name. In those that systems have, a character
+// is at most 0.605 times as wide as the font size.
 const (
 	fontSize   = 12.0
 	charWidth  = 0.605 * fontSize
@@ -20,8 +20,8 @@ const (
 	fonts      = "ui-monospace,'DejaVu Sans Mono','Liberation Mono',Menlo,Consolas,monospace"
 )
 
-// What has no box behind it has colours that are apart from white and from black, 4 to 1
-// at least (WCAG 2.1 asks 3 to 1 of graphics): the drawing has no background of its own.
+// The drawing has no background. Colours without a box behind them have a contrast of at
+// least 4 to 1 with both white and black (WCAG 2.1 requires 3 to 1 for graphics).
 const (
 	paper  = "#ffffff"
 	shade  = "#f1f5f9"
@@ -34,12 +34,12 @@ const (
 	blue   = "#1d4ed8"
 )
 
-// A sheet is an SVG as it is written.
+// A sheet is the text of an SVG.
 type sheet struct{ strings.Builder }
 
 func (s *sheet) add(format string, args ...any) { fmt.Fprintf(s, format+"\n", args...) }
 
-// SVG returns g as an SVG of its own: it loads nothing and runs nothing.
+// SVG returns g as a self-contained SVG without scripts.
 func (g *Graph) SVG() string {
 	d := &drawing{Graph: g, peers: g.peerings()}
 	blocks, arrows := g.blocks()
@@ -88,7 +88,7 @@ type drawing struct {
 	peers [][]peering
 }
 
-// text is what is in the box of a host: its name comes first.
+// text returns the lines in the box of a host, its name first.
 func (d *drawing) text(i int) []row {
 	return append([]row{{text: d.title(i)}}, d.rows(i, d.peers[i])...)
 }
@@ -102,10 +102,10 @@ func textBox(rows []row) rect {
 	return rect{w: math.Ceil(float64(wide)*charWidth + 2*padding), h: float64(len(rows))*lineHeight + 2*padding}
 }
 
-// columns is how many characters wide a text is at most: those of East Asian scripts, and
-// pictures, take two (Unicode Standard Annex 11).
+// columns returns the greatest width of a text in characters: those of East Asian scripts,
+// and emoji, are two columns wide (Unicode Standard Annex 11).
 func columns(s string) (n int) {
-	const hangul = 0x1100 // the first that are wide
+	const hangul = 0x1100 // the first wide character
 	for _, c := range s {
 		if n++; c >= hangul {
 			n++
@@ -114,10 +114,10 @@ func columns(s string) (n int) {
 	return n
 }
 
-// movedTo returns r with its top left there.
+// movedTo returns r with its top left corner at x, y.
 func (r rect) movedTo(x, y float64) rect { return rect{x, y, r.w, r.h} }
 
-// tagged is how wide a tag and what follows it is.
+// tagged returns a tag, padded to the column where the text after it begins.
 func tagged(where string) string {
 	if where == "" {
 		return ""
@@ -125,10 +125,10 @@ func tagged(where string) string {
 	return fmt.Sprintf("%-8s", where)
 }
 
-// rowsOf is how many rows a frame of n boxes has: they are wider than high.
+// rowsOf returns the number of rows for n boxes in a frame. Boxes are wider than high.
 func rowsOf(n int) int { return int(math.Ceil(math.Sqrt(1.5 * float64(n)))) }
 
-// cell is the size of each box in a frame.
+// cell returns the size of each box in a frame.
 func (d *drawing) cell(b *block) rect {
 	var cell rect
 	for _, i := range b.hosts {
@@ -140,7 +140,7 @@ func (d *drawing) cell(b *block) rect {
 
 const heading = 2 * lineHeight
 
-// size is that of a block.
+// size returns the size of a block.
 func (d *drawing) size(b *block) rect {
 	cell := d.cell(b)
 	if !b.framed() {
@@ -174,13 +174,13 @@ func (d *drawing) block(b *block, r rect) {
 	}
 }
 
-// frame draws what is behind the boxes of several hosts.
+// frame draws the frame behind the boxes of several hosts.
 func (d *drawing) frame(r rect) {
 	d.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="12" fill="%s" fill-opacity="0.12" `+
 		`stroke="%s" stroke-width="1.5"/>`, r.x, r.y, r.w, r.h, middle, middle)
 }
 
-// A kind is what a box is of.
+// A kind is the kind of a box.
 type kind int
 
 const (
@@ -196,7 +196,7 @@ func (d *drawing) kind(i int) kind {
 	return host
 }
 
-// box draws rows of text in the middle of a rectangle, as high as it may be.
+// box draws a box with rows of text, vertically centred.
 func (d *drawing) box(r rect, rows []row, k kind) {
 	d.outline(r, k)
 	d.lines(point{r.x + padding, r.y + (r.h-float64(len(rows))*lineHeight)/2}, rows, k)
@@ -213,7 +213,7 @@ func (d *drawing) outline(r rect, k kind) {
 	d.add(`<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="6" fill="%s" %s/>`, r.x, r.y, r.w, r.h, fill, stroke)
 }
 
-// lines writes rows of text, from the top left. The first one of a host is its name.
+// lines draws rows of text from the top left. The first row of a host is its name.
 func (d *drawing) lines(from point, rows []row, k kind) {
 	const baseline = 0.76 * lineHeight
 	y := from.y + baseline
@@ -241,7 +241,7 @@ func (d *drawing) lines(from point, rows []row, k kind) {
 	}
 }
 
-// style is how an arrow is drawn: its handshakes are told apart without colours, too.
+// style returns the colour and dashes of an arrow. Dashes make it readable without colours.
 func (s shake) style() (colour, dashes string) {
 	switch s {
 	case recent:
@@ -272,7 +272,7 @@ func (d *drawing) curve(c curve) {
 	}
 }
 
-// tip draws the point of an arrow that comes from a point.
+// tip draws an arrowhead at to, on a line that comes from the point from.
 func (d *drawing) tip(from, to point, colour string) {
 	const long, wide = 9.0, 3.5
 	dx, dy := to.x-from.x, to.y-from.y
@@ -283,7 +283,7 @@ func (d *drawing) tip(from, to point, colour string) {
 		to.x, to.y, x-wide*dy, y+wide*dx, x+wide*dy, y-wide*dx, colour)
 }
 
-// key explains the drawing.
+// key returns the legend of the drawing.
 func (d *drawing) key() []row {
 	rows := []row{{text: "tunnel " + d.Tunnel}, {text: legend}}
 	if slices.ContainsFunc(d.Hosts, func(h tunnel.Node) bool { return h.Unmanaged }) {
@@ -309,9 +309,9 @@ func (d *drawing) key() []row {
 	return rows
 }
 
-// xmlText spells s as XML.
+// xmlText escapes s for XML.
 func xmlText(s string) string {
 	var b strings.Builder
-	xml.EscapeText(&b, []byte(printable(s))) // a Builder takes all
+	xml.EscapeText(&b, []byte(printable(s))) // a Builder returns no errors
 	return b.String()
 }

@@ -1,8 +1,9 @@
-// Package live reads the tunnels that run on a host: what its kernel has, and the files of
-// the program that brought it up. Where the two differ, the kernel counts, and it is told.
+// Package live reads the tunnels that run on a host: the state of its kernel, and the files
+// of the program that set them up. If the two differ, the kernel counts, and the difference
+// is reported.
 //
 // The host needs sh, wg(8) and iproute2, and nothing of ours. The package is pure: it has
-// the script, and reads what that says.
+// the script and parses its output.
 package live
 
 import (
@@ -25,23 +26,27 @@ import (
 // Script prints, for sh(1) of root on a host, the tunnels that run there, private keys
 // included. A line "@WORDS" begins an item, of which each line has a "|" before it.
 //
+// Script is for sh(1), run by root on a host. It prints the tunnels that run there,
+// including their private keys. An item begins with a line "@WORDS"; its lines begin with
+// "|".
+//
 //go:embed live.sh
 var Script string
 
 // A Host is what runs on a host, and what its files say.
 type Host struct {
-	Devices []*foreign.Device // by the name of the interface, as the kernel has them
-	Files   []foreign.File    // of programs, that name one of the interfaces
+	Devices []*foreign.Device // the state of the kernel, sorted by interface name
+	Files   []foreign.File    // files of programs that name one of the interfaces
 
 	forwards bool
 }
 
-// maxName is IFNAMSIZ less its zero (netdevice(7)).
+// maxName is the longest name of an interface: IFNAMSIZ less its zero byte (netdevice(7)).
 const maxName = 15
 
 var errNoList = errors.New("what came from the host is no list of its tunnels")
 
-// Parse reads what [Script] has printed on a host of a name.
+// Parse parses the output of [Script] from the host of that name.
 func Parse(host string, text []byte) (*Host, error) {
 	items, err := split(text)
 	if err != nil {
@@ -60,7 +65,7 @@ func Parse(host string, text []byte) (*Host, error) {
 			names = append(names, name)
 		case "file":
 			if strings.ContainsFunc(name, unicode.IsControl) {
-				continue // nobody calls a file of his network so
+				continue // no real configuration file has such a name
 			}
 			h.Files = append(h.Files, foreign.File{Name: name, Text: items[words]})
 		case "forward":
@@ -90,8 +95,8 @@ func Parse(host string, text []byte) (*Host, error) {
 	return h, nil
 }
 
-// split returns the items by their words. What is said before the first is the shell's:
-// somebody's start-up file greets.
+// split returns the lines of each item by its words. Lines before the first item are
+// ignored: they come from a start-up file of the shell.
 func split(text []byte) (map[string][]byte, error) {
 	items := map[string][]byte{}
 	at := ""
@@ -112,7 +117,7 @@ func split(text []byte) (map[string][]byte, error) {
 	return items, lines.Err()
 }
 
-// device makes one of what wg(8) and ip(8) say of an interface.
+// device makes a device from the output of wg(8) and ip(8) for an interface.
 func (h *Host) device(host, name string, items map[string][]byte, rules [][]byte) (*foreign.Device, error) {
 	place := name + " on " + host
 	list, err := wgquick.Parse([]foreign.File{{Name: place, Text: items["conf "+name]}})
@@ -125,7 +130,7 @@ func (h *Host) device(host, name string, items map[string][]byte, rules [][]byte
 		return nil, err
 	}
 	for i := range d.Peers {
-		d.Peers[i].Routed = false // the routes tell
+		d.Peers[i].Routed = false // the routes are read below
 	}
 	for _, family := range []string{"4", "6"} {
 		if err := routes(d, family == "6", items["route "+family+" "+name], place, rules); err != nil {
@@ -133,24 +138,24 @@ func (h *Host) device(host, name string, items map[string][]byte, rules [][]byte
 		}
 	}
 	if lookedFor(d.FwMark, rules) != 0 {
-		d.FwMark = 0 // the program chose it, for its rules
+		d.FwMark = 0 // the program chose it for its policy routing
 	}
 	return d, nil
 }
 
-// A jsonLink is an interface as `ip -j address` has it.
+// A jsonLink is an interface in the output of `ip -j address`.
 type jsonLink struct {
 	MTU       int `json:"mtu"`
 	Addresses []struct {
 		Family string `json:"family"`
 		Local  string `json:"local"`
-		Peer   string `json:"address"` // of a point-to-point one
+		Peer   string `json:"address"` // the remote address of a point-to-point address
 		Length int    `json:"prefixlen"`
 		Scope  string `json:"scope"`
 	} `json:"addr_info"`
 }
 
-// usualMTU is what WireGuard has where nobody says otherwise.
+// usualMTU is the default MTU of a WireGuard interface.
 const usualMTU = 1420
 
 func addresses(d *foreign.Device, text []byte, place string) error {
@@ -165,7 +170,7 @@ func addresses(d *foreign.Device, text []byte, place string) error {
 		for _, a := range l.Addresses {
 			local, err := netip.ParseAddr(a.Local)
 			if err != nil || a.Scope == "link" && local.Is6() {
-				continue // the kernel's own, or of a family that a tunnel does not carry
+				continue // made by the kernel, or of another family
 			}
 			next := foreign.Address{Pos: d.Pos, Local: netip.PrefixFrom(local, a.Length)}
 			if peer, err := netip.ParseAddr(a.Peer); err == nil {
@@ -177,7 +182,7 @@ func addresses(d *foreign.Device, text []byte, place string) error {
 	return nil
 }
 
-// A jsonRoute is one as `ip -j route show table all` has it.
+// A jsonRoute is a route in the output of `ip -j route show table all`.
 type jsonRoute struct {
 	Type     string `json:"type"`
 	To       string `json:"dst"`
@@ -203,7 +208,7 @@ func routes(d *foreign.Device, six bool, text []byte, place string, rules [][]by
 			continue
 		}
 		next := foreign.Route{Pos: d.Pos, Prefix: to, Metric: r.Metric, Table: tableOf(r.Table, d.FwMark, rules)}
-		if to.Addr().Is6() && next.Metric == 1024 { // the kernel's own choice
+		if to.Addr().Is6() && next.Metric == 1024 { // the kernel's default
 			next.Metric = 0
 		}
 		if g, err := netip.ParseAddr(r.Gateway); err == nil {
@@ -214,7 +219,7 @@ func routes(d *foreign.Device, six bool, text []byte, place string, rules [][]by
 	return nil
 }
 
-// prefixOf reads a destination: "default", an address alone, or a prefix.
+// prefixOf parses a destination: "default", an address or a prefix.
 func prefixOf(s string, six bool) (netip.Prefix, bool) {
 	if s == "default" {
 		any := netip.IPv4Unspecified()
@@ -232,8 +237,8 @@ func prefixOf(s string, six bool) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// tableOf is the number of a table; 0 for main, and for one that the program's rule leads
-// to: a default route has its own with us too.
+// tableOf returns the number of a table, or 0 for the main table and for one that is only
+// used for policy routing, which apply does by itself.
 func tableOf(s string, mark uint32, rules [][]byte) int {
 	var n int
 	if s == "" || s == "main" {
@@ -245,7 +250,7 @@ func tableOf(s string, mark uint32, rules [][]byte) int {
 	return n
 }
 
-// lookedFor is the table that a rule looks into for all that does not carry the mark.
+// lookedFor returns the table that a rule looks into for packets without the mark, or 0.
 func lookedFor(mark uint32, rules [][]byte) (table int) {
 	for _, r := range rules {
 		words := strings.Fields(string(r))
@@ -262,14 +267,14 @@ func lookedFor(mark uint32, rules [][]byte) (table int) {
 	return table
 }
 
-// folders are where programs have their files, the one first that is likelier to be the
-// one that brought an interface up: what another one has besides may be its file for
-// `wg setconf`.
+// folders are the directories in which programs have their files. A program that is
+// likelier to have set up an interface comes first; a file of a later one may be the first
+// one's file for `wg setconf`.
 var folders = []string{
 	"/etc/network/", "/etc/netplan/", "/etc/systemd/network/", "/etc/NetworkManager/", "/etc/wireguard/",
 }
 
-// Programs are the files of one program each, in the order in which they count.
+// Programs groups files by program, in the order in which the programs count.
 func Programs(files []foreign.File) (groups [][]foreign.File) {
 	for _, folder := range folders {
 		var group []foreign.File

@@ -10,21 +10,20 @@ import (
 	"wgkeys/keyring"
 )
 
-// A Difference is what an interface has otherwise than its file says.
+// A Difference is a setting for which an interface and its file differ.
 type Difference struct {
 	Pos          foreign.Pos // in the file
 	What         string      // "listen port"
-	File, Kernel string      // never a secret
+	File, Kernel string      // values; never a secret
 }
 
 func (d Difference) String() string {
 	return fmt.Sprintf("%s:%d: %s: the file has %s, the kernel %s", d.Pos.File, d.Pos.Line, d.What, d.File, d.Kernel)
 }
 
-// Merge makes one device of what the kernel has and what a file says of the same
-// interface. The kernel counts, and has no word for the rest: comments and names, the
-// names of endpoints, resolvers, what the host forwards. Without a file, which is nil, the
-// kernel tells alone.
+// Merge merges the kernel's state of an interface with its file. Where they differ the
+// kernel counts. What the kernel does not have comes from the file: comments, names,
+// endpoints as names, resolvers, forwarding. File may be nil.
 func (h *Host) Merge(kernel, file *foreign.Device) (*foreign.Device, []Difference) {
 	if file == nil {
 		d := *kernel
@@ -39,7 +38,7 @@ func (h *Host) Merge(kernel, file *foreign.Device) (*foreign.Device, []Differenc
 	return &m.d, m.differences
 }
 
-// A merging makes d, which begins as the file's.
+// A merging turns d from the file's device into the merged one.
 type merging struct {
 	kernel      *foreign.Device
 	d           foreign.Device
@@ -50,7 +49,7 @@ func (m *merging) differ(at foreign.Pos, what string, file, kernel any) {
 	m.differences = append(m.differences, Difference{at, what, fmt.Sprint(file), fmt.Sprint(kernel)})
 }
 
-// number merges one where 0 in the file leaves it to the program.
+// number merges a number. 0 in the file leaves the choice to the program.
 func (m *merging) number(what string, file *int, kernel int) {
 	if *file != 0 && *file != kernel {
 		m.differ(m.d.Pos, what, *file, kernel)
@@ -58,7 +57,7 @@ func (m *merging) number(what string, file *int, kernel int) {
 	}
 }
 
-// own merges the interface's own keys and numbers.
+// own merges the interface's own key and numbers.
 func (m *merging) own() {
 	d, k := &m.d, m.kernel
 	if file, kernel := ofKey(d.PrivateKey), ofKey(k.PrivateKey); !d.PrivateKey.IsZero() && file != kernel {
@@ -74,7 +73,7 @@ func (m *merging) own() {
 		m.number("mtu", &d.MTU, mtu)
 	}
 	mark := int(d.FwMark)
-	if k.FwMark != 0 || mark == 0 { // else it may be the one of its rules
+	if k.FwMark != 0 || mark == 0 { // otherwise it may be the mark of its policy routing
 		m.number("mark", &mark, int(k.FwMark))
 	}
 	d.FwMark = uint32(mark)
@@ -83,7 +82,7 @@ func (m *merging) own() {
 	}
 }
 
-// ofKey tells a private key by its public one.
+// ofKey describes a private key by its public key.
 func ofKey(k keyring.PrivateKey) string {
 	if k.IsZero() {
 		return "none"
@@ -116,7 +115,8 @@ func list(words []string) string {
 	return strings.Join(words, ", ")
 }
 
-// peers are those that the kernel has, in the order of the file, and then the others.
+// peers keeps the peers that the kernel has: those of the file in its order, then the
+// others.
 func (m *merging) peers() {
 	live := map[keyring.PublicKey]*foreign.Peer{}
 	for i := range m.kernel.Peers {
@@ -141,8 +141,8 @@ func (m *merging) peers() {
 	m.d.Peers = peers
 }
 
-// peer merges one. Its endpoint is the file's: the kernel has what a name led to, and
-// where a peer that comes to us was last.
+// peer merges a peer. The endpoint is the file's, because the kernel's may be what a name
+// resolved to, or where a roaming peer was last seen.
 func (m *merging) peer(p foreign.Peer, k *foreign.Peer) foreign.Peer {
 	who := "peer " + p.PublicKey.String()
 	m.atPeer(p.Pos, who+": keepalive", &p.Keepalive, k.Keepalive)
@@ -178,8 +178,8 @@ func spelled(prefixes []netip.Prefix) (words []string) {
 
 func samePrefixes(a, b []netip.Prefix) bool { return slices.Equal(spelled(a), spelled(b)) }
 
-// routes compares those that the program makes of the file with those that there are. A
-// program leaves out what a wider one covers.
+// routes compares the routes that the program makes for the file with the kernel's. A
+// program leaves out routes that a wider one covers.
 func (m *merging) routes() {
 	wanted := m.ofFile()
 	var only, missing []string
@@ -209,7 +209,7 @@ func (m *merging) routes() {
 	m.d.Routes = m.kernel.Routes
 }
 
-// ofFile are the routes that the program makes of the file.
+// ofFile returns the routes that the program makes for the file.
 func (m *merging) ofFile() (all []foreign.Route) {
 	for _, p := range m.d.Peers {
 		for _, a := range p.AllowedIPs {
@@ -221,7 +221,7 @@ func (m *merging) ofFile() (all []foreign.Route) {
 	return append(all, m.d.Routes...)
 }
 
-// covered reports whether a wider route, or the network of an address, leads there.
+// covered reports whether a wider route, or the network of an address, covers the prefix.
 func (m *merging) covered(prefix netip.Prefix) bool {
 	within := func(p netip.Prefix) bool { return p.Bits() <= prefix.Bits() && p.Contains(prefix.Addr()) }
 	for _, a := range m.kernel.Addresses {
