@@ -26,7 +26,7 @@ func TestLabApplyBytes(t *testing.T) {
 	sent := map[int]int{}
 	for _, r := range requests {
 		sent[r.Protocol]++
-		for _, found := range r.Foreign() {
+		for _, found := range r.Padding() {
 			t.Errorf("netlink protocol %d: %s, in % x", r.Protocol, found, r.Bytes)
 		}
 	}

@@ -8,10 +8,10 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// refuseChroot refuses to begin in a chroot. Who comes to a host joins its mount
-// namespace, and is put at that namespace's root (mntns_install in fs/namespace.c): out
-// of the chroot. Commands that are meant for a host would find the files of the machine
-// around it.
+// refuseChroot returns an error in a chroot. A process that enters a host joins the host's
+// mount namespace and is put at the root of that namespace (mntns_install in
+// fs/namespace.c), which is outside of the chroot. Commands for a host would find the files
+// of the machine around it.
 func refuseChroot() error {
 	inside, err := leavesRoot()
 	if err != nil {
@@ -25,8 +25,8 @@ func refuseChroot() error {
 	return nil
 }
 
-// leavesRoot joins the mount namespace in which it is, and looks whether it is still in
-// the same folder of the same mount.
+// leavesRoot joins the mount namespace that it is in already, and reports whether it is at
+// another directory, or on another mount, afterwards.
 func leavesRoot() (left bool, err error) {
 	onThread(func() {
 		var before, after unix.Statx_t
@@ -38,7 +38,7 @@ func leavesRoot() (left bool, err error) {
 			return
 		}
 		defer ns.Close()
-		if err = unix.Unshare(unix.CLONE_FS); err != nil { // or setns would not (setns(2))
+		if err = unix.Unshare(unix.CLONE_FS); err != nil { // setns refuses a thread that shares its directories (setns(2))
 			return
 		}
 		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {

@@ -10,12 +10,12 @@ import (
 	"wgkeys/deploy/lab/labtest"
 )
 
-// inside is set where the test runs itself in another root.
+// inside is set when the test runs itself in another root.
 const inside = "WGKEYS_TEST_ROOT"
 
-// In a chroot there is no laboratory: what is meant for a host would be done to the
-// machine. Its folder may be a mount of its own, or of the machine's root. In a root
-// that was pivoted to there is one.
+// In a chroot no laboratory can be made, because commands for a host would act on the
+// machine. That holds whether the chroot is a mount of its own or a mount of the machine's
+// root. After pivot_root(2) one can be made.
 func TestChroot(t *testing.T) {
 	if os.Getenv(inside) != "" {
 		l, err := lab.New()
@@ -45,7 +45,7 @@ func TestChroot(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	// $1 is the folder, the others the test and its argument.
+	// $1 is the new root; $2 and $3 are the test and its argument.
 	const (
 		root = `for d in usr etc var tmp dev proc sys root run home old; do mkdir -p $1/$d; done
 			for d in bin sbin lib lib64; do ln -s usr/$d $1/$d; done

@@ -22,7 +22,7 @@ import (
 
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// environment is what a command on a host starts with: nothing of the user's.
+// environment returns the environment of commands on a host. It has nothing of the user's.
 func environment() []string {
 	return []string{
 		"PATH=" + searchPath,
@@ -30,8 +30,8 @@ func environment() []string {
 	}
 }
 
-// A Cmd is a command that runs on a host. What [exec.Cmd] says of itself is true of it;
-// who starts it has to wait for it, or the host cannot end.
+// A Cmd is a command that runs on a host. It works like an [exec.Cmd]. Whoever starts it
+// has to wait for it, or the host cannot end.
 type Cmd struct {
 	*exec.Cmd
 	host *Host
@@ -43,20 +43,20 @@ type Cmd struct {
 func (h *Host) Command(ctx context.Context, name string, args ...string) *Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = environment()
-	// A daemon that keeps the output open does not keep the caller waiting.
+	// A daemon that keeps the output open must not keep Wait from returning.
 	cmd.WaitDelay = time.Second
 	cmd.Err = errElsewhere
 	return &Cmd{cmd, h}
 }
 
-// errElsewhere keeps the exec.Cmd inside a Cmd from starting on the machine.
+// errElsewhere keeps the exec.Cmd within a Cmd from being started on the machine.
 var errElsewhere = errors.New("lab: the command is for a host")
 
 // Start starts the command on the host.
 //
-// The thread that starts it has entered the host's namespaces, and the command is born
-// there: nsenter(1) and its two processes cost more than most commands that tests run.
-// The namespace of processes is only for those that the thread starts (setns(2)).
+// It does so from a thread that has entered the host's namespaces, which the command
+// inherits: nsenter(1) with its two processes would cost more than most commands of tests.
+// The process namespace is only for children of the thread (setns(2)).
 func (c *Cmd) Start() error {
 	var err error
 	entered := c.host.enter(namespaces, func() {
@@ -74,7 +74,7 @@ func (c *Cmd) Run() error {
 	return c.Wait()
 }
 
-// lookPath finds a program among the files that the calling thread sees.
+// lookPath finds a program among the files that the current thread sees.
 func lookPath(name string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
@@ -88,11 +88,11 @@ func lookPath(name string) (string, error) {
 	return "", &exec.Error{Name: name, Err: fs.ErrNotExist}
 }
 
-// namespaces are all that a host has of its own.
+// namespaces are the kinds of namespaces that each host has.
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWNET | unix.CLONE_NEWPID
 
-// enter calls f on a thread that is in namespaces of the host's. The thread is not given
-// back: it ends with its goroutine.
+// enter calls f on a thread that is in the host's namespaces of these kinds. The thread is
+// not reused: it ends with its goroutine.
 func (h *Host) enter(kinds int, f func()) error {
 	fd, err := unix.PidfdOpen(h.PID(), 0)
 	if err != nil {
@@ -100,7 +100,7 @@ func (h *Host) enter(kinds int, f func()) error {
 	}
 	defer unix.Close(fd)
 	onThread(func() {
-		if kinds&unix.CLONE_NEWNS != 0 { // a thread that shares its folder stays (setns(2))
+		if kinds&unix.CLONE_NEWNS != 0 { // setns refuses a thread that shares its directories (setns(2))
 			if err = unix.Unshare(unix.CLONE_FS); err != nil {
 				err = fmt.Errorf("unshare: %w", err)
 				return
@@ -115,8 +115,8 @@ func (h *Host) enter(kinds int, f func()) error {
 	return err
 }
 
-// onThread calls f on a thread that ends with it. It is not the first one: that one does
-// not end, and /proc shows it as the process.
+// onThread calls f on a thread that ends afterwards. That cannot be the first thread, which
+// does not end, and which /proc shows as the process.
 func onThread(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -132,8 +132,8 @@ func onThread(f func()) {
 	<-done
 }
 
-// Run runs a command on the host and returns what it wrote to standard output.
-// The error holds what it wrote to standard error.
+// Run runs a command on the host and returns its standard output. The error has its
+// standard error.
 func (h *Host) Run(ctx context.Context, args ...string) (string, error) {
 	cmd := h.Command(ctx, args[0], args[1:]...)
 	out, err := output(cmd.Cmd, cmd.Run)
@@ -143,7 +143,7 @@ func (h *Host) Run(ctx context.Context, args ...string) (string, error) {
 	return out, nil
 }
 
-// IP runs ip(8) on the host with the words of args:
+// IP runs ip(8) on the host with the words in args:
 //
 //	h.IP("-6 address add 2001:db8::1/64 dev eth0")
 func (h *Host) IP(args string) error {
@@ -151,13 +151,14 @@ func (h *Host) IP(args string) error {
 	return err
 }
 
-// output is what cmd writes when run runs it. Its error tells the command's own words.
+// output returns the standard output of cmd, which run runs. The error has its standard
+// error.
 func output(cmd *exec.Cmd, run func() error) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := run()
 	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil // the command itself is done
+		err = nil // the command itself has ended
 	}
 	if said := strings.TrimSpace(stderr.String()); err != nil && said != "" {
 		err = fmt.Errorf("%w: %s", err, said)

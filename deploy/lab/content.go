@@ -14,9 +14,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// open opens a file as the host sees it. A path through /proc/PID/root would
-// follow an absolute symbolic link, such as Debian's /var/run, to the machine's
-// own file; RESOLVE_IN_ROOT does not (openat2(2)).
+// open opens a file as the host sees it. A path through /proc/PID/root would follow an
+// absolute symbolic link, such as Debian's /var/run, to the machine's own file. With
+// RESOLVE_IN_ROOT it does not (openat2(2)).
 func (h *Host) open(name string, flags int, mode fs.FileMode) (*os.File, error) {
 	how := &unix.OpenHow{Flags: uint64(flags) | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
 	if flags&unix.O_CREAT != 0 {
@@ -29,7 +29,7 @@ func (h *Host) open(name string, flags int, mode fs.FileMode) (*os.File, error) 
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// ReadFile returns a file of the host's.
+// ReadFile returns the content of a file of the host.
 func (h *Host) ReadFile(name string) ([]byte, error) {
 	f, err := h.open(name, unix.O_RDONLY, 0)
 	if err != nil {
@@ -43,13 +43,12 @@ func (h *Host) ReadFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-// WriteFile writes a file of the host's, with mode, and makes the folders it
-// is in.
+// WriteFile writes a file of the host with this mode, and makes its directories.
 func (h *Host) WriteFile(name string, data []byte, mode fs.FileMode) error {
 	return h.write(name, data, mode, unix.O_TRUNC)
 }
 
-// appendFile adds to a file of the host's, or makes it.
+// appendFile appends to a file of the host, or makes it.
 func (h *Host) appendFile(name string, data []byte, mode fs.FileMode) error {
 	return h.write(name, data, mode, unix.O_APPEND)
 }
@@ -64,8 +63,8 @@ func (h *Host) write(name string, data []byte, mode fs.FileMode, flag int) error
 		f, err = h.open(name, flag, mode)
 	}
 	if err == nil {
-		// A file that was there has a mode of its own, and a new one lost the
-		// bits of this process's umask.
+		// An old file has a mode of its own, and a new one lost the bits of this process's
+		// umask.
 		err = f.Chmod(mode)
 		if err == nil {
 			_, err = f.Write(data)
@@ -78,8 +77,8 @@ func (h *Host) write(name string, data []byte, mode fs.FileMode, flag int) error
 	return nil
 }
 
-// Install puts a program of the machine's, by its path there, into the host's
-// /usr/local/bin under name.
+// Install copies a program of the machine, given by its path, into the host's
+// /usr/local/bin as name.
 func (h *Host) Install(name, program string) error {
 	b, err := os.ReadFile(program)
 	if err != nil {
@@ -88,8 +87,8 @@ func (h *Host) Install(name, program string) error {
 	return h.WriteFile("/usr/local/bin/"+name, b, 0o755)
 }
 
-// Uninstall removes a program from the host, wherever it is installed. The
-// machine keeps it.
+// Uninstall removes a program from the host, wherever it is installed there. The machine
+// keeps it.
 func (h *Host) Uninstall(name string) error {
 	args := []string{"rm", "-f", "--"}
 	for _, dir := range filepath.SplitList(searchPath) {

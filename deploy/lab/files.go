@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// layered are the folders that a host sees as the machine has them and may
-// change in memory: it can even remove a program.
+// layered are the directories of the machine that a host sees and can change in memory. It
+// can even remove a program.
 var layered = []string{"/etc", "/usr", "/bin", "/sbin", "/var", "/home"}
 
-// private are the folders that are empty on a new host, with their modes. On
-// the machine they may hold secrets, or state that would leak into a test.
+// private are the directories that are empty on a new host, with their modes. On the
+// machine they may hold secrets, or state that would leak into a test.
 var private = []struct {
 	path string
 	mode os.FileMode
@@ -28,14 +28,15 @@ var private = []struct {
 	{"/usr/local/sbin", 0o755},
 }
 
-// managers are programs that a host has not: whether they are on the machine must
-// not show in a test. One that tries them installs them, from machineFolder or elsewhere.
+// managers are network managers, which are removed from every host, so that no test depends
+// on whether the machine has them. A test of one installs it, from machineFolder or
+// elsewhere.
 var managers = []string{"/usr/lib/systemd/systemd-networkd", "/usr/sbin/NetworkManager"}
 
-// mountFiles gives the host its own view of the files. The mount namespace is
-// new, and everything here ends with it.
+// mountFiles gives the host its own view of the files. The mount namespace is new, so
+// everything ends with it.
 func mountFiles() error {
-	// Else systemd's shared root would carry our mounts out to the machine.
+	// Otherwise systemd's shared root would propagate our mounts to the machine.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the mounts private: %w", err)
 	}
@@ -52,7 +53,7 @@ func mountFiles() error {
 			return err
 		}
 	}
-	// proc(5) shows the process namespace of whoever mounted it, sysfs(5) the
+	// proc(5) shows the process namespace of the process that mounts it, and sysfs(5) the
 	// network namespace.
 	for _, m := range []struct{ kind, at string }{{"proc", "/proc"}, {"sysfs", "/sys"}} {
 		if err := unix.Mount(m.kind, m.at, m.kind, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
@@ -62,9 +63,9 @@ func mountFiles() error {
 	return nil
 }
 
-// mountLayers puts a layer in memory over each layered folder. The layers
-// themselves lie in a tmpfs on /run, which the host's own /run then covers, so
-// that no mount point has to be made on the machine.
+// mountLayers mounts an overlay in memory over each layered directory. The upper layers are
+// in a tmpfs on /run, which the host's own /run then hides, so that no mount point has to
+// be made on the machine.
 func mountLayers() error {
 	if err := mountEmpty("/run", 0o755); err != nil {
 		return err
@@ -87,8 +88,8 @@ func mountLayers() error {
 	return mountEmpty("/run", 0o755)
 }
 
-// mountEmpty mounts a tmpfs on path. A missing folder is made, which below a
-// layered one the machine does not see.
+// mountEmpty mounts a tmpfs on path. It makes a missing directory, which the machine does
+// not see below a layered one.
 func mountEmpty(path string, mode os.FileMode) error {
 	if err := os.MkdirAll(path, mode); err != nil {
 		return err
@@ -99,10 +100,10 @@ func mountEmpty(path string, mode os.FileMode) error {
 	return nil
 }
 
-// machineFolder is where a host has the machine's managers.
+// machineFolder is the directory in which a host has the machine's network managers.
 const machineFolder = "/run/machine"
 
-// putAway takes a program from its place and leaves it in machineFolder.
+// putAway moves a program to machineFolder.
 func putAway(program string) error {
 	if _, err := os.Stat(program); err != nil {
 		return err
@@ -120,7 +121,7 @@ func putAway(program string) error {
 	return os.Remove(program)
 }
 
-// writeFiles writes what makes this host another one than the machine.
+// writeFiles writes the files in which the host differs from the machine.
 func writeFiles(name string) error {
 	for _, dir := range []string{"/run/lock", "/run/sshd", "/run/wireguard"} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -133,8 +134,8 @@ func writeFiles(name string) error {
 	}{
 		{"/etc/hostname", name + "\n", 0o644},
 		{"/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + name + "\n", 0o644},
-		// No password lets anyone in, and none of the machine's is seen. Not
-		// "!", which means to sshd that the account is locked.
+		// No password lets anyone in, and none of the machine's is visible. sshd would take
+		// "!" for a locked account.
 		{"/etc/shadow", "root:*:19000:0:99999:7:::\n", 0o640},
 	} {
 		if err := os.WriteFile(f.path, []byte(f.text), f.mode); err != nil {

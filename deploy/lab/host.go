@@ -16,18 +16,18 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// A Host is one machine of a laboratory.
+// A Host is a machine of a laboratory.
 type Host struct {
 	name string
 	init *exec.Cmd // process 1 of the host
 	life *os.File  // the host lives while this is open
-	root *os.File  // the host's root folder
+	root *os.File  // the host's root directory
 
 	mu   sync.Mutex
-	stop []func() // ends what this process does for the host
+	stop []func() // stop what this process does for the host
 }
 
-// hostname is what RFC 1123 allows in one label.
+// hostname matches a label of RFC 1123.
 var hostname = lazyregexp.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // Host makes a host. Its only interface is lo; [Lab.Link] adds others.
@@ -49,11 +49,11 @@ func (l *Lab) Host(name string) (*Host, error) {
 	return h, nil
 }
 
-// start starts the host's init and waits until it has set the host up.
+// start starts the host's init and waits until it has set up the host.
 //
-// A parent-death signal would not do: Linux sends it when the thread that
-// forked ends (prctl(2)), and a goroutine that entered a namespace ends its
-// thread.
+// The init ends when its standard input is closed. A parent-death signal would not do:
+// Linux sends it when the thread that forked ends (prctl(2)), and a goroutine that entered
+// a namespace ends its thread.
 func (h *Host) start() error {
 	lifeEnd, life, err := os.Pipe()
 	if err != nil {
@@ -76,7 +76,7 @@ func (h *Host) start() error {
 		ExtraFiles: []*os.File{readyEnd},
 		SysProcAttr: &syscall.SysProcAttr{
 			Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
-			Setsid:     true, // the terminal's interrupt is for the owner to act on
+			Setsid:     true, // an interrupt from the terminal is for the owner only
 		},
 	}
 	if err := cmd.Start(); err != nil {
@@ -95,8 +95,8 @@ func (h *Host) start() error {
 	return err
 }
 
-// close ends the host. The kernel lets process 1 go after all others of its
-// namespace (zap_pid_ns_processes), so waiting for it is waiting for all.
+// close ends the host. The kernel ends process 1 only after all others of its namespace
+// (zap_pid_ns_processes), so waiting for it is waiting for all.
 func (h *Host) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -114,18 +114,18 @@ func (h *Host) close() {
 	}
 }
 
-// Name returns the host's short name.
+// Name returns the short name of the host.
 func (h *Host) Name() string { return h.name }
 
-// PID returns the host's process 1, as the process that made the host sees it.
+// PID returns the process ID of the host's process 1 in the namespace of its owner.
 func (h *Host) PID() int { return h.init.Process.Pid }
 
 func (h *Host) pidString() string { return strconv.Itoa(h.PID()) }
 
-// linkUp sets an interface up, without duplicate address detection.
+// linkUp sets an interface up without duplicate address detection.
 func (h *Host) linkUp(ifname string) error {
-	// The files of /proc/sys/net are those of the reader's own network
-	// namespace, so it is a process on the host that has to write.
+	// /proc/sys/net shows the network namespace of the process that opens it, so a process
+	// on the host has to write.
 	const script = `echo 0 >"/proc/sys/net/ipv6/conf/$1/accept_dad" && exec ip link set "$1" up`
 	_, err := h.Run(context.Background(), "sh", "-c", script, "sh", ifname)
 	return err

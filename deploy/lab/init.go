@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initName is argv[0] of a host's init. No environment variable tells it, for
-// that would be inherited by whatever else the program starts.
+// initName is argv[0] of a host's init. It is no environment variable, because everything
+// that the program starts would inherit that.
 const initName = "wgkeys-lab-host"
 
 var initialised bool
 
-// Init turns the process into a host's init if it was started as one, and then
-// does not return. A program that makes a laboratory starts itself again for
-// each host, so Init must be the first call of its main or TestMain.
+// Init runs a host's init, and does not return, if the process was started as one. A
+// program that makes a laboratory starts itself again for each host, so Init has to be the
+// first call in its main or TestMain.
 func Init() {
 	if len(os.Args) == 2 && os.Args[0] == initName {
 		os.Exit(runInit(os.Args[1], os.Stdin, os.NewFile(3, "ready")))
@@ -26,8 +26,8 @@ func Init() {
 	initialised = true
 }
 
-// runInit is process 1 of a host. It tells ready when the host is set up, or
-// why it cannot be, and stays until life, which nobody writes to, is closed.
+// runInit is process 1 of a host. It writes to ready when the host is set up, or why that
+// failed, and runs until life is closed, to which nobody writes.
 func runInit(name string, life io.Reader, ready io.WriteCloser) int {
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, unix.SIGCHLD)
@@ -44,7 +44,7 @@ func runInit(name string, life io.Reader, ready io.WriteCloser) int {
 
 const readyMark = "ready"
 
-// reap waits for the orphans that process 1 inherits, such as daemons.
+// reap waits for the orphans that process 1 adopts, such as daemons.
 func reap(children <-chan os.Signal) {
 	for range children {
 		for {
@@ -59,9 +59,9 @@ func reap(children <-chan os.Signal) {
 	}
 }
 
-// setUp makes a host out of the fresh namespaces the process is in.
+// setUp makes a host of the new namespaces that the process is in.
 func setUp(name string) error {
-	// The program may be large, and a host's init has next to nothing to do.
+	// The program may be large, but a host's init has hardly anything to do.
 	runtime.GOMAXPROCS(1)
 	if err := unix.Sethostname([]byte(name)); err != nil {
 		return fmt.Errorf("set the hostname: %w", err)
@@ -75,7 +75,7 @@ func setUp(name string) error {
 	return loopbackUp()
 }
 
-// loopbackUp does what `ip link set lo up` does.
+// loopbackUp sets the loopback interface up, as `ip link set lo up` does.
 func loopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -1,17 +1,15 @@
-// Package lab makes hosts for trying wgkeys out: each is a set of Linux
-// namespaces with a hostname, a process tree, a network and files of its own,
-// joined to others by links. `wgkeys demo` shows itself on such hosts, and the
-// tests run on them.
+// Package lab makes hosts on which to try wgkeys. A host is a set of Linux namespaces with
+// a hostname, a process tree, a network and files of its own; links connect it to others.
+// `wgkeys demo` runs on such hosts, and so do the tests.
 //
-// A host's files are the machine's, under a layer in memory: what a host
-// writes, no other host and no disk sees, and the machine's own WireGuard
-// configuration, keys and ssh keys are hidden from it. A host lives no longer
-// than the process that made it, however that ends: its init holds one end of
-// a pipe and leaves when the other is closed, and the kernel then ends all that
-// ran there.
+// A host has the machine's files under a layer in memory. No other host and no disk sees
+// what a host writes, and the machine's own WireGuard configuration, keys and ssh keys are
+// hidden. A host ends with the process that made it, however that ends: the host's init
+// holds one end of a pipe and ends when the other is closed, and the kernel then ends all
+// other processes of the host.
 //
-// The package needs root, iproute2 and, for [Host.StartSSHD], OpenSSH. It says nothing
-// about WireGuard: hosts have what the machine has.
+// The package needs root, iproute2 and, for [Host.StartSSHD], OpenSSH. It has nothing to do
+// with WireGuard: hosts have what the machine has.
 package lab
 
 import (
@@ -27,13 +25,13 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A Lab is a set of hosts. Its methods may be called from several goroutines.
+// A Lab is a set of hosts. It is safe for concurrent use.
 type Lab struct {
 	mu    sync.Mutex
 	hosts map[string]*Host
 }
 
-// New returns a laboratory without hosts. [Init] must have been called.
+// New returns a laboratory without hosts. [Init] must have been called before.
 func New() (*Lab, error) {
 	if !initialised {
 		return nil, errors.New("lab: Init was not called at the start of main")
@@ -52,8 +50,7 @@ func New() (*Lab, error) {
 	return &Lab{hosts: make(map[string]*Host)}, nil
 }
 
-// Close ends all hosts and everything that runs on them. When it returns no
-// process of theirs is left.
+// Close ends all hosts. When it returns, none of their processes is left.
 func (l *Lab) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,11 +60,11 @@ func (l *Lab) Close() {
 	clear(l.hosts)
 }
 
-// Link joins a and b with a cable: a pair of veth interfaces named aIf and
-// bIf, both up. Duplicate address detection, which would keep each new address
-// waiting for a second, is off on both.
+// Link connects a and b with a pair of veth interfaces named aIf and bIf, and sets both up.
+// Duplicate address detection is turned off on both, because it would delay each new
+// address by a second.
 func (l *Lab) Link(a *Host, aIf string, b *Host, bIf string) error {
-	// Both ends are born where they belong, so that a crash leaves none behind.
+	// Both ends are made in their namespaces, so that a crash leaves none behind.
 	cmd := exec.Command("ip", "link", "add", "name", aIf, "netns", a.pidString(),
 		"type", "veth", "peer", "name", bIf, "netns", b.pidString())
 	if _, err := output(cmd, cmd.Run); err != nil {
@@ -76,8 +73,8 @@ func (l *Lab) Link(a *Host, aIf string, b *Host, bIf string) error {
 	return errors.Join(a.linkUp(aIf), b.linkUp(bIf))
 }
 
-// Kernel tells which laboratory this is: "vm" on the kernel that testdata/vm
-// boots, which has WireGuard, and "netns" on the machine's own.
+// Kernel returns the kind of laboratory: "vm" on the kernel that testdata/vm boots, which
+// has WireGuard, or "netns" on the machine's own kernel.
 func Kernel() string {
 	line, err := os.ReadFile("/proc/cmdline")
 	if err == nil && bytes.Contains(line, []byte("wgkeys.lab=vm")) {
@@ -86,8 +83,8 @@ func Kernel() string {
 	return "netns"
 }
 
-// HasWireGuard reports whether the kernel has a WireGuard of its own, loaded
-// or not. Hosts without it use the device inside the binary.
+// HasWireGuard reports whether the kernel has WireGuard, loaded or as a module. Hosts
+// without it use the device in user space.
 func HasWireGuard() bool {
 	if _, err := os.Stat("/sys/module/wireguard"); err == nil {
 		return true

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	labtest.Main(m)
 }
 
-// must ends the test at an error.
+// must ends the test if there is an error.
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -42,7 +42,7 @@ func run(t *testing.T, h *lab.Host, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
-// pair returns two hosts, joined by a link with addresses.
+// pair returns two linked hosts with addresses.
 func pair(t *testing.T, l *lab.Lab) (shale, basalt *lab.Host) {
 	t.Helper()
 	shale, basalt = newHost(t, l, "shale"), newHost(t, l, "basalt")
@@ -145,7 +145,7 @@ func TestCancelKillsTheCommand(t *testing.T) {
 		t.Error("the command survived")
 	}
 	must(t, lab.Until(t.Context(), "sleep to be gone", func(ctx context.Context) (bool, error) {
-		// A process that goes away meanwhile is an error of cat's.
+		// cat fails if a process ends meanwhile.
 		out, err := shale.Run(ctx, "sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
 		return !strings.Contains(out, "sleep 1234"), err
 	}))
@@ -193,8 +193,8 @@ func TestRouterAdvertisement(t *testing.T) {
 	}
 }
 
-// Forwarding without accept_ra=2
-// makes the kernel forget it, which is what lesson 1 of the first users is.
+// Forwarding without accept_ra=2 makes the kernel remove the default route of a router
+// advertisement. The first users lost a host that way.
 func TestForwardingDropsTheAdvertisedRoute(t *testing.T) {
 	l := labtest.New(t)
 	router, shale := newHost(t, l, "router"), newHost(t, l, "shale")
@@ -227,7 +227,7 @@ func TestStopAdvertising(t *testing.T) {
 	}
 }
 
-// The VM laboratory is there for this: the kernel's own WireGuard.
+// The VM laboratory exists for this: the kernel has WireGuard.
 func TestKernelWireGuard(t *testing.T) {
 	shale := newHost(t, labtest.New(t), "shale")
 	err := shale.IP("link add wg0 type wireguard")

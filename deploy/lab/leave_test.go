@@ -19,8 +19,8 @@ import (
 
 const holderName = "wgkeys-lab-holder"
 
-// hold is the main of a process that makes a laboratory with all that can be
-// in one, tells its hosts' processes 1, and waits to be killed.
+// hold is the main of a process that makes a laboratory with everything that can be in one,
+// prints the process IDs of its hosts' inits, and waits to be killed.
 func hold() {
 	pids, err := makeAll(context.Background())
 	if err != nil {
@@ -62,9 +62,9 @@ func makeAll(ctx context.Context) (pids string, err error) {
 	return fmt.Sprint(shale.PID(), " ", basalt.PID()), basalt.Command(ctx, "sleep", "4322").Start()
 }
 
-// namespaces returns the namespaces of a host, by its process 1. It holds them
-// until the test ends: the kernel gives the number of one that is gone to the
-// next one, which may be another test's.
+// namespaces returns the namespaces of hosts, given by the process IDs of their inits. It
+// holds them open until the test ends, because the kernel reuses the number of one that is
+// gone, maybe for another test.
 func namespaces(t *testing.T, pids ...string) map[string]bool {
 	t.Helper()
 	set := make(map[string]bool)
@@ -82,9 +82,8 @@ func namespaces(t *testing.T, pids ...string) map[string]bool {
 	return set
 }
 
-// traces returns what there is of a laboratory: the processes in its
-// namespaces or about to enter them, which includes dead ones that nobody has
-// waited for, and mounts, interfaces and files that carry its names.
+// traces returns what there is of a laboratory: processes in its namespaces or about to
+// enter them, including zombies, and mounts, interfaces and files with its names.
 func traces(t *testing.T, of map[string]bool) (list []string) {
 	t.Helper()
 	processes, err := filepath.Glob("/proc/[0-9]*")
@@ -117,8 +116,8 @@ func traces(t *testing.T, of map[string]bool) (list []string) {
 	return list
 }
 
-// Nothing of a laboratory outlives its owner, even one that was killed and
-// could not clean up.
+// Nothing of a laboratory outlives its owner, even if that was killed and could not clean
+// up.
 func TestKilledOwnerLeavesNothing(t *testing.T) {
 	labtest.Require(t, "sshd", "ssh-keygen")
 	owner := &exec.Cmd{Path: "/proc/self/exe", Args: []string{holderName, "hold"}, Stderr: os.Stderr}
@@ -134,7 +133,7 @@ func TestKilledOwnerLeavesNothing(t *testing.T) {
 	}
 	ours := namespaces(t, pids...)
 
-	// What is looked for has to be seen first, or its absence proves nothing.
+	// Its absence proves nothing unless it was there before.
 	var during string
 	for _, kind := range []string{"process wgkeys-lab-host leave-shale", "process wgkeys-lab-host leave-basalt",
 		"process sleep 4321", "process sleep 4322", "of sshd: ", "namespace net:", "namespace mnt:"} {
@@ -156,7 +155,7 @@ func TestKilledOwnerLeavesNothing(t *testing.T) {
 	t.Logf("%d traces gone %v after the kill", strings.Count(during, "\n")+1, time.Since(start).Round(time.Millisecond))
 }
 
-// When Close returns, no process of the laboratory is left to wait for.
+// When Close returns, no process of the laboratory is left.
 func TestCloseLeavesNothing(t *testing.T) {
 	labtest.Require(t)
 	l, err := lab.New()

@@ -13,21 +13,21 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// An Advertisement is what a router tells its link (RFC 4861, section 4.2).
+// An Advertisement is a router advertisement (RFC 4861, section 4.2).
 type Advertisement struct {
-	Lifetime   time.Duration // as a default router; 0: it is none
-	Prefix     netip.Prefix  // the zero Prefix: none
-	OnLink     bool          // neighbours of Prefix are reached directly
-	Autonomous bool          // hosts make themselves addresses of Prefix
+	Lifetime   time.Duration // as a default router; 0: it is not one
+	Prefix     netip.Prefix  // the zero Prefix: no prefix information option
+	OnLink     bool          // the L flag: Prefix is on-link
+	Autonomous bool          // the A flag: hosts configure addresses in Prefix (SLAAC)
 }
 
-// advertiseEvery is the shortest period that RFC 4861 (section 6.2.1) could
-// take for a link of impatient hosts.
+// advertiseEvery is shorter than the least interval of RFC 4861 (section 6.2.1), so that
+// tests do not have to wait.
 const advertiseEvery = time.Second
 
-// Advertise sends router advertisements on an interface of the host's, at once,
-// every second and in answer to each solicitation, until stop is called or the
-// host ends. Nothing is said when it stops: the router is gone, not retired.
+// Advertise sends router advertisements on an interface of the host, at once, every second
+// and in answer to each solicitation, until stop is called or the host ends. It does not
+// send a final advertisement with lifetime 0, as a router that crashes would not.
 func (h *Host) Advertise(ifname string, ra Advertisement) (stop func(), err error) {
 	s, err := h.openRASocket(ifname)
 	if err != nil {
@@ -49,8 +49,8 @@ func (h *Host) Advertise(ifname string, ra Advertisement) (stop func(), err erro
 	return stop, nil
 }
 
-// encode spells the message. The kernel fills in the checksum (RFC 3542,
-// section 3.1).
+// encode returns the ICMPv6 message. The kernel fills in the checksum (RFC 3542, section
+// 3.1).
 func (ra Advertisement) encode() []byte {
 	msg := make([]byte, 16, 48)
 	msg[0] = 134 // type: router advertisement
@@ -75,7 +75,7 @@ func (ra Advertisement) encode() []byte {
 	return append(msg, option...)
 }
 
-// A raSocket is a raw ICMPv6 socket bound to one interface.
+// A raSocket is a raw ICMPv6 socket that is bound to one interface.
 type raSocket struct {
 	fd    int
 	index int
@@ -86,9 +86,8 @@ var (
 	allRouters = netip.MustParseAddr("ff02::2")
 )
 
-// serve sends msg until stopped is closed. That the interface is down, or has
-// no link-local address yet, is no reason to give up: the next attempt, a
-// moment later, may be better.
+// serve sends msg until stopped is closed. If the interface is down, or has no link-local
+// address yet, it tries again a moment later.
 func (s raSocket) serve(msg []byte, stopped <-chan struct{}) {
 	to := &unix.SockaddrInet6{Addr: allNodes.As16(), ZoneId: uint32(s.index)}
 	var next time.Time
@@ -107,8 +106,8 @@ func (s raSocket) serve(msg []byte, stopped <-chan struct{}) {
 	}
 }
 
-// solicited waits a moment for a solicitation. The socket's filter lets no
-// other message in.
+// solicited waits up to 50 ms for a solicitation, the only message that the socket's filter
+// accepts.
 func (s raSocket) solicited() bool {
 	ready := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
 	if n, err := unix.Poll(ready, 50); n < 1 || err != nil {
@@ -118,8 +117,8 @@ func (s raSocket) solicited() bool {
 	return n > 0 && err == nil
 }
 
-// openRASocket opens a socket in the host's network namespace. A socket stays
-// in the namespace it was made in, so only the making needs a thread there.
+// openRASocket opens a socket in the host's network namespace. A socket stays in the
+// namespace in which it was made, so only that needs a thread there.
 func (h *Host) openRASocket(ifname string) (s raSocket, err error) {
 	inErr := h.enter(unix.CLONE_NEWNET, func() {
 		s.fd, err = unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
@@ -141,8 +140,8 @@ func (s raSocket) configure(ifname string) (index int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	// Hosts drop what has not come from the link itself, which a hop limit of
-	// 255 proves (RFC 4861, section 6.1.2).
+	// Hosts drop messages that did not come from the link itself, which a hop limit of 255
+	// proves (RFC 4861, section 6.1.2).
 	for _, o := range []struct{ option, value int }{
 		{unix.IPV6_MULTICAST_HOPS, 255},
 		{unix.IPV6_UNICAST_HOPS, 255},

@@ -14,18 +14,17 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// SlowLink joins a and b like [Lab.Link], but what a sends is on its way for delay.
-// What b sends is not. It takes tc(8).
+// SlowLink connects a and b like [Lab.Link], but delays what a sends. What b sends is not
+// delayed. It needs tc(8).
 //
-// The kernel delays where it has netem (tc-netem(8)). Elsewhere the cable is cut in
-// the middle, where a host of its own is, and this process hands over what comes
-// there from a, frame by frame when its time has come: within a tenth of a
-// millisecond as long as there is a processor free.
+// If the kernel has netem (tc-netem(8)), that delays the packets. Otherwise a third host is
+// put in the middle, and this process forwards each frame from a when it is due: within a
+// tenth of a millisecond as long as a processor is free.
 func (l *Lab) SlowLink(a *Host, aIf string, b *Host, bIf string, delay time.Duration) error {
 	if err := l.Link(a, aIf, b, bIf); err != nil {
 		return err
 	}
-	// The limit is packets: the way shall lose none.
+	// The limit is in packets. It is high, so that none is lost.
 	_, err := a.Run(context.Background(), "tc", "qdisc", "add", "dev", aIf, "root",
 		"netem", "delay", fmt.Sprintf("%dus", delay.Microseconds()), "limit", "100000")
 	if err == nil {
@@ -40,10 +39,10 @@ func (l *Lab) SlowLink(a *Host, aIf string, b *Host, bIf string, delay time.Dura
 	return nil
 }
 
-// The ends of the two halves of a cable that is cut.
+// The interfaces of the host in the middle.
 const nearA, nearB = "half0", "half1"
 
-// cut joins a and b over a host that has no address: its kernel takes no frame for
+// cut connects a and b through a host without addresses, whose kernel takes no frame for
 // its own.
 func (l *Lab) cut(a *Host, aIf string, b *Host, bIf string, delay time.Duration) error {
 	middle, err := l.Host(a.name + "-" + aIf)
@@ -66,7 +65,7 @@ func (l *Lab) cut(a *Host, aIf string, b *Host, bIf string, delay time.Duration)
 			return err
 		}
 	}
-	w := &way{delay: delay}
+	w := &delayLine{delay: delay}
 	inErr := middle.enter(unix.CLONE_NEWNET, func() { err = w.open() })
 	if err = errors.Join(inErr, err); err != nil {
 		return err
@@ -77,13 +76,13 @@ func (l *Lab) cut(a *Host, aIf string, b *Host, bIf string, delay time.Duration)
 	return nil
 }
 
-// A way takes frames from one interface to another in a time. Frames of several
-// packets that the network is to cut (GSO), and those whose checksum it is to fill
-// in, stay what they are: each comes with a struct virtio_net_hdr.
-type way struct {
+// A delayLine forwards frames from one interface to another after a delay. Each frame comes
+// with a struct virtio_net_hdr, so that frames with several packets to be segmented (GSO),
+// and those whose checksum is to be filled in, stay what they are.
+type delayLine struct {
 	from, to int // packet(7) sockets
 	delay    time.Duration
-	frames   []frame // in their order
+	frames   []frame // in order
 }
 
 type frame struct {
@@ -91,10 +90,10 @@ type frame struct {
 	data []byte
 }
 
-// largestFrame is that of an IP packet, with what is before it.
+// largestFrame is the size of a frame with the largest IP packet.
 const largestFrame = 1<<16 + 64
 
-func (w *way) open() (err error) {
+func (w *delayLine) open() (err error) {
 	if w.from, err = packetSocket(nearA, unix.ETH_P_ALL); err != nil {
 		return err
 	}
@@ -104,8 +103,8 @@ func (w *way) open() (err error) {
 	return err
 }
 
-// packetSocket takes what comes in at an interface, where a protocol is named, and
-// sends out there.
+// packetSocket opens a packet socket on an interface. It receives the frames of protocol,
+// or none if that is 0.
 func packetSocket(ifname string, protocol uint16) (fd int, err error) {
 	ifi, err := net.InterfaceByName(ifname)
 	if err != nil {
@@ -130,18 +129,18 @@ func packetSocket(ifname string, protocol uint16) (fd int, err error) {
 	return fd, err
 }
 
-// run hands frames over until stop is called.
-func (w *way) run() (stop func()) {
+// run forwards frames until stop is called.
+func (w *delayLine) run() (stop func()) {
 	var fd [2]int
 	if err := unix.Pipe2(fd[:], unix.O_CLOEXEC); err != nil {
-		panic(err) // no file can be opened any more
+		panic(err) // the process has too many open files
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // its sleep is to be short
+		runtime.LockOSThread() // for timers that fire on time
 		defer runtime.UnlockOSThread()
-		w.carry(fd[0])
+		w.forward(fd[0])
 	}()
 	return sync.OnceFunc(func() {
 		unix.Close(fd[1])
@@ -152,18 +151,18 @@ func (w *way) run() (stop func()) {
 	})
 }
 
-// carry ends when the pipe is closed.
-func (w *way) carry(pipe int) {
+// forward forwards frames until the pipe is closed.
+func (w *delayLine) forward(pipe int) {
 	ready := []unix.PollFd{{Fd: int32(w.from), Events: unix.POLLIN}, {Fd: int32(pipe)}}
 	for ready[1].Revents == 0 {
 		unix.Ppoll(ready, w.wait(), nil)
-		w.take()
-		w.hand()
+		w.receive()
+		w.send()
 	}
 }
 
-// wait is how long the first frame has still to go; nil: there is none.
-func (w *way) wait() *unix.Timespec {
+// wait returns the time until the first frame is due, or nil if there is none.
+func (w *delayLine) wait() *unix.Timespec {
 	if len(w.frames) == 0 {
 		return nil
 	}
@@ -171,8 +170,8 @@ func (w *way) wait() *unix.Timespec {
 	return &t
 }
 
-// take takes all that is there.
-func (w *way) take() {
+// receive takes all frames that are waiting.
+func (w *delayLine) receive() {
 	var buffer [largestFrame]byte
 	due := time.Now().Add(w.delay)
 	for {
@@ -187,9 +186,9 @@ func (w *way) take() {
 	}
 }
 
-// hand gives on what has been on its way for long enough. An interface that is down
-// loses it, as a cable does that is drawn.
-func (w *way) hand() {
+// send sends the frames that are due. Errors are ignored: an interface that is down loses
+// them.
+func (w *delayLine) send() {
 	now := time.Now()
 	for len(w.frames) > 0 && !w.frames[0].due.After(now) {
 		unix.Write(w.to, w.frames[0].data)

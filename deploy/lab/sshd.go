@@ -25,10 +25,10 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 UseDNS no
 PrintMotd no
-# What PAM does on other hosts.
+# PAM sets it on other hosts.
 SetEnv PATH=` + searchPath + `
-# It costs three times the processor time of all the rest of a login; what is left is
-# as safe here, and post-quantum too where ssh is not old (mlkem768x25519).
+# sntrup takes three times the processor time of the rest of a login. The other methods are
+# as safe here, and post-quantum too unless ssh is old (mlkem768x25519).
 KexAlgorithms -sntrup*
 # Tests open many connections at once.
 MaxStartups 100
@@ -41,9 +41,9 @@ MaxSessions 100
 `
 )
 
-// StartSSHD starts the system's OpenSSH server on the host, with a host key of
-// its own, on port 22 of all addresses. A login has the host's view of
-// everything. [Lab.Trust] lets other hosts in; the log is in /run/sshd.log.
+// StartSSHD starts OpenSSH's server on the host, with a host key of its own, on port 22 of
+// all addresses. A login sees what the host sees. [Lab.Trust] lets other hosts log in. The
+// log is in /run/sshd.log.
 func (h *Host) StartSSHD(ctx context.Context) error {
 	if err := h.WriteFile("/etc/ssh/sshd_config", []byte(sshdConf), 0o644); err != nil {
 		return err
@@ -56,33 +56,33 @@ func (h *Host) StartSSHD(ctx context.Context) error {
 		return fault.NewHost("cannot start the ssh server on", h.name, "sshd is not installed",
 			"apt-get install openssh-server")
 	}
-	// sshd wants to be called by its absolute path, to start itself again for
-	// each connection.
+	// sshd has to be called by its absolute path, because it executes itself for each
+	// connection.
 	if _, err := h.Run(ctx, strings.TrimSpace(path), "-E", sshdLog); err != nil {
-		said, _ := h.ReadFile(sshdLog) // it says why there, and not to whoever starts it
+		said, _ := h.ReadFile(sshdLog) // the reason is in the log, not on standard error
 		why := strings.TrimSpace(string(said))
 		if why = why[strings.LastIndexByte(why, '\n')+1:]; why == "" {
 			return fault.WrapHost(err, "cannot start the ssh server on", h.name, "")
 		}
 		return fault.NewHost("cannot start the ssh server on", h.name, why, "")
 	}
-	// It goes into the background before it listens, and writes the file after.
+	// sshd goes into the background before it listens, and writes the PID file afterwards.
 	return Until(ctx, "the ssh server of "+h.name+" to listen", func(context.Context) (bool, error) {
 		_, err := h.ReadFile(pidFile)
 		return err == nil, nil
 	})
 }
 
-// makeKey makes an ssh key without a passphrase, once.
+// makeKey makes an ssh key without a passphrase unless there is one.
 func (h *Host) makeKey(ctx context.Context, path string) error {
 	const script = `test -e "$1" || { mkdir -p "${1%/*}" && ssh-keygen -q -t ed25519 -N "" -f "$1"; }`
 	_, err := h.Run(ctx, "sh", "-c", script, "sh", path)
 	return err
 }
 
-// Trust lets root on client log in as root on server, which runs an ssh server
-// already: `ssh root@ADDRESS` works on client with strict checking of the host
-// key. Known are the addresses that server has now, its name, and names.
+// Trust lets root on client log in as root on server, which has to run an ssh server: `ssh
+// root@ADDRESS` works on client with strict checking of the host key. The known names of
+// server are its present addresses, its own name, and names.
 func (l *Lab) Trust(ctx context.Context, client, server *Host, names ...string) error {
 	if err := client.makeKey(ctx, userKey); err != nil {
 		return err
@@ -124,8 +124,7 @@ func (h *Host) authorize(public []byte) error {
 	return h.appendFile(dir+"/authorized_keys", public, 0o600)
 }
 
-// Addresses returns the host's addresses of global scope, with their prefix
-// lengths.
+// Addresses returns the host's addresses of global scope, with their prefix lengths.
 func (h *Host) Addresses(ctx context.Context) ([]netip.Prefix, error) {
 	out, err := h.Run(ctx, "ip", "-oneline", "address", "show", "scope", "global")
 	if err != nil {

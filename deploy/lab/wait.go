@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	patience = 15 * time.Second // how long a wait lasts where ctx has no deadline
+	patience = 15 * time.Second // timeout if ctx has no deadline
 	interval = 10 * time.Millisecond
 )
 
-// Until waits until done says so, asking again and again. It fails when done
-// does, or at ctx's deadline, or after 15 s if that has none. What says what
-// is waited for.
+// Until calls done every 10 ms until it returns true. It returns an error when done does,
+// or at ctx's deadline, or after 15 s if there is none. What describes the condition, for
+// the error.
 func Until(ctx context.Context, what string, done func(context.Context) (bool, error)) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -41,8 +41,8 @@ func Until(ctx context.Context, what string, done func(context.Context) (bool, e
 	}
 }
 
-// WaitAddresses waits until no address of the host is tentative: until
-// duplicate address detection (RFC 4862, section 5.4) is done.
+// WaitAddresses waits until no address of the host is tentative, which is when duplicate
+// address detection (RFC 4862, section 5.4) has ended.
 func (h *Host) WaitAddresses(ctx context.Context) error {
 	return Until(ctx, "the addresses of "+h.name, func(ctx context.Context) (bool, error) {
 		out, err := h.Run(ctx, "ip", "-6", "-oneline", "address", "show", "tentative")
@@ -50,12 +50,10 @@ func (h *Host) WaitAddresses(ctx context.Context) error {
 	})
 }
 
-// WaitRoute waits until `ip route show` with the words of selector names a
-// route:
+// WaitRoute waits until `ip route show` with the words of selector prints a route. Options
+// come first and go before "route":
 //
 //	h.WaitRoute(ctx, "-6 default proto ra")
-//
-// The words before the first that is no option go before "route".
 func (h *Host) WaitRoute(ctx context.Context, selector string) error {
 	args := []string{"ip"}
 	words := strings.Fields(selector)

@@ -1,4 +1,4 @@
-// Package labtest is how tests use the laboratory.
+// Package labtest makes laboratories for tests.
 package labtest
 
 import (
@@ -18,8 +18,8 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// New returns a laboratory that ends with the test. Programs are what the test
-// needs on its hosts beside ip(8).
+// New returns a laboratory that is closed when the test ends. Programs are those that the
+// test needs on its hosts besides ip(8).
 func New(t *testing.T, programs ...string) *lab.Lab {
 	t.Helper()
 	Require(t, programs...)
@@ -31,9 +31,8 @@ func New(t *testing.T, programs ...string) *lab.Lab {
 	return l
 }
 
-// Require skips the test where there can be no laboratory: without root, or
-// without one of the programs. Where CI=true nothing is skipped: a laboratory
-// that is missing there is a failure.
+// Require skips the test if no laboratory can be made, because there is no root or one of
+// the programs is missing. With CI=true it fails the test instead.
 func Require(t *testing.T, programs ...string) {
 	t.Helper()
 	if why := missing(programs); why != "" {
@@ -41,8 +40,8 @@ func Require(t *testing.T, programs ...string) {
 	}
 }
 
-// Programs skips the test where one of the programs is missing; where CI=true that is a
-// failure. It takes no laboratory, nor root.
+// Programs skips the test if one of the programs is missing. With CI=true it fails the test
+// instead. It needs neither root nor a laboratory.
 func Programs(t *testing.T, programs ...string) {
 	t.Helper()
 	for _, p := range programs {
@@ -52,14 +51,14 @@ func Programs(t *testing.T, programs ...string) {
 	}
 }
 
-// Missing skips the test for want of something else than a program; where CI=true that is
-// a failure.
+// Missing skips the test because something other than a program is missing. With CI=true it
+// fails the test instead.
 func Missing(t *testing.T, why string) {
 	t.Helper()
 	refuse(t, os.Getenv("CI") == "true", why)
 }
 
-// refuse is the one place where a laboratory test may be skipped.
+// refuse is the only place where a laboratory test is skipped.
 func refuse(t interface {
 	Helper()
 	Skipf(string, ...any)
@@ -73,7 +72,7 @@ func refuse(t interface {
 	}
 }
 
-// missing says what is missing for a laboratory.
+// missing returns what a laboratory lacks, or "".
 func missing(programs []string) string {
 	if os.Geteuid() != 0 {
 		return "not root"

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A verdict is a test that writes down what became of it.
+// A verdict stands in for a *testing.T and records how the test ended.
 type verdict struct{ text string }
 
 func (*verdict) Helper()                        {}

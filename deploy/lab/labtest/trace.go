@@ -12,13 +12,13 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// A Request is what a program has sent to a netlink socket in one call.
+// A Request is what a program sent to a netlink socket in one call.
 type Request struct {
-	Protocol int // unix.NETLINK_ROUTE, for one
+	Protocol int // such as unix.NETLINK_ROUTE
 	Bytes    []byte
 }
 
-// TraceArgs are the arguments with which strace(1) writes what [Requests] reads.
+// TraceArgs returns the arguments with which strace(1) writes a trace for [Requests].
 func TraceArgs(file string) []string {
 	return strings.Fields("-f -qq --seccomp-bpf -e trace=socket,sendto,sendmsg,clone,clone3,fork,vfork,execve" +
 		" -e raw=sendto,sendmsg -e write=all -e signal=none -o " + file)
@@ -28,27 +28,27 @@ var (
 	unfinished = lazyregexp.New(`^(\d+) +(.*) <unfinished \.\.\.>$`)
 	resumed    = lazyregexp.New(`^(\d+) +<\.\.\. \w+ resumed>(.*)$`)
 	ended      = lazyregexp.New(`^(\d+) +(\w+)\((.*)\) += (\w+)`)
-	dumped     = lazyregexp.New(`^ \| [0-9a-f]{5}  ([0-9a-f ]{48})`) // sixteen bytes
+	dumped     = lazyregexp.New(`^ \| [0-9a-f]{5}  ([0-9a-f ]{48})`) // sixteen bytes in hexadecimal
 	executed   = lazyregexp.New(`^"([^"]*)"`)
 	opened     = lazyregexp.New(`^AF_NETLINK, .*, NETLINK_(\w+)$`)
 	protocols  = map[string]int{"ROUTE": unix.NETLINK_ROUTE, "GENERIC": unix.NETLINK_GENERIC,
 		"NETFILTER": unix.NETLINK_NETFILTER, "SOCK_DIAG": unix.NETLINK_SOCK_DIAG}
 )
 
-// A call is a system call that has ended, and the bytes that it handed over.
+// A call is a finished system call with the bytes that it wrote.
 type call struct {
 	process, name, arguments, result string
 	bytes                            []byte
 }
 
-// A traced process; threads share one.
+// A traced is a process. Its threads share it.
 type traced struct {
 	program string
-	sockets map[string]int // the protocol by the file descriptor
+	sockets map[string]int // netlink protocol by file descriptor
 }
 
-// Requests returns the netlink requests of a program, by its path, in a trace. What
-// a program starts as /proc/self/exe is itself again.
+// Requests returns the netlink requests in a trace that came from a program, given by its
+// path. When a process executes /proc/self/exe, the program stays the same.
 func Requests(trace, program string) (requests []Request) {
 	calls := readTrace(trace)
 	ps := processes{known: map[string]*traced{}, made: map[string]call{}}
@@ -67,11 +67,11 @@ func Requests(trace, program string) (requests []Request) {
 	return requests
 }
 
-// processes are those of a trace, by their ids. A child may be seen before the call that
-// made it has ended: so all of these calls are known before the first is followed.
+// processes are the processes of a trace by ID. A child may appear before the call that
+// made it has ended, so all of these calls are collected before any other call is followed.
 type processes struct {
 	known map[string]*traced
-	made  map[string]call // by the id of the child
+	made  map[string]call // by the ID of the child
 }
 
 func (ps processes) find(id string) *traced {
@@ -89,8 +89,8 @@ func (ps processes) find(id string) *traced {
 	return p
 }
 
-// follow takes over what a call changes in its process, and tells what it sends to
-// which protocol of netlink, if it sends.
+// follow records what a call changes in its process. If the call sends to a netlink socket,
+// it returns the protocol.
 func (p *traced) follow(c call) (protocol int, isRequest bool) {
 	switch c.name {
 	case "execve":
@@ -104,14 +104,14 @@ func (p *traced) follow(c call) (protocol int, isRequest bool) {
 		}
 	case "sendto", "sendmsg":
 		fd, _, _ := strings.Cut(c.arguments, ",")
-		number, _ := strconv.ParseInt(fd, 0, 32) // sendto and sendmsg are told raw
+		number, _ := strconv.ParseInt(fd, 0, 32) // strace prints the arguments of sendto and sendmsg raw
 		protocol, isRequest = p.sockets[strconv.FormatInt(number, 10)]
 	}
 	return protocol, isRequest
 }
 
-// readTrace puts the two halves of a call that others came in between together,
-// and the bytes of a call with it.
+// readTrace parses the calls of a trace. It joins the two parts of a call that others
+// interrupted, and adds the bytes of a call.
 func readTrace(trace string) (calls []call) {
 	begun := map[string]string{}
 	for line := range strings.Lines(trace) {

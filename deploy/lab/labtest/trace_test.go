@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program's requests are found whichever thread sends them, and no other's.
+// The requests of a program are found whichever thread sends them, and those of other
+// programs are not.
 func TestRequests(t *testing.T) {
 	trace := `100 execve("/bin/wgkeys", ["wgkeys", "apply"], 0x7ffe /* 3 vars */) = 0
 100 socket(AF_NETLINK, SOCK_RAW|SOCK_CLOEXEC, NETLINK_GENERIC) = 3
@@ -34,12 +35,12 @@ func TestRequests(t *testing.T) {
 	if len(requests) != 1 || requests[0].Protocol != unix.NETLINK_GENERIC || len(requests[0].Bytes) != 20 {
 		t.Fatalf("the requests are %v", requests)
 	}
-	if found := requests[0].Foreign(); len(found) != 1 || !strings.Contains(found[0], "c0 00") {
+	if found := requests[0].Padding(); len(found) != 1 || !strings.Contains(found[0], "c0 00") {
 		t.Errorf("found %q", found)
 	}
 }
 
-func TestForeign(t *testing.T) {
+func TestPadding(t *testing.T) {
 	message := func(kind byte, body ...byte) []byte {
 		return slices.Concat([]byte{byte(headerLength + len(body)), 0, 0, 0, kind, 0}, make([]byte, 10), body)
 	}
@@ -64,7 +65,7 @@ func TestForeign(t *testing.T) {
 			"header: 00 01"},
 		"cut": {unix.NETLINK_ROUTE, []byte{1, 2}, "no message"},
 	} {
-		found := Request{c.protocol, c.bytes}.Foreign()
+		found := Request{c.protocol, c.bytes}.Padding()
 		if got := strings.Join(found, "; "); got != c.want && (c.want == "" || !strings.HasSuffix(got, c.want) &&
 			!strings.Contains(got, "no message")) {
 			t.Errorf("%s: found %q, want %q", name, got, c.want)
@@ -72,7 +73,7 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// What strace(1) writes is what is read: ip(8) asks for links without a foreign byte.
+// The output of strace(1) can be parsed, and the requests of ip(8) have clean padding.
 func TestTrace(t *testing.T) {
 	Require(t, "strace")
 	file := filepath.Join(t.TempDir(), "trace")
@@ -93,7 +94,7 @@ func TestTrace(t *testing.T) {
 		t.Errorf("no requests in\n%s", trace)
 	}
 	for _, r := range requests {
-		if found := r.Foreign(); found != nil {
+		if found := r.Padding(); found != nil {
 			t.Errorf("ip link: %q", found)
 		}
 	}

@@ -9,29 +9,29 @@ import (
 
 const headerLength = unix.NLMSG_HDRLEN
 
-// Foreign returns what is not zero in a request where a byte has no meaning: in
-// reserved and padding fields of the headers, and behind an attribute that does
-// not end at four bytes. Kernels before 7 mostly do not look; what is there came
-// out of the sender's memory.
-func (r Request) Foreign() (found []string) {
+// Padding returns the bytes of a request that should be zero and are not: reserved and
+// padding fields of headers, and the padding after an attribute whose length is not a
+// multiple of four. Kernels before 7 mostly ignore them, but such bytes come from the
+// sender's memory.
+func (r Request) Padding() (found []string) {
 	b := r.Bytes
 	for len(b) > 0 {
 		if len(b) < headerLength || int(binary.NativeEndian.Uint32(b)) < headerLength {
 			return append(found, fmt.Sprintf("no message: % x", b))
 		}
 		n := min(len(b), int(binary.NativeEndian.Uint32(b)))
-		found = append(found, r.foreign(b[:n])...)
+		found = append(found, r.message(b[:n])...)
 		found = append(found, notZero("behind the message", b[n:min(len(b), align(n))])...)
 		b = b[min(len(b), align(n)):]
 	}
 	return found
 }
 
-// A span is the bytes from one to before another.
+// A span is a half-open range of bytes.
 type span struct{ from, to int }
 
-// foreign looks at one message.
-func (r Request) foreign(m []byte) (found []string) {
+// message examines one message.
+func (r Request) message(m []byte) (found []string) {
 	kind, body := binary.NativeEndian.Uint16(m[4:]), m[headerLength:]
 	size, reserved := r.header(kind)
 	for _, s := range reserved {
@@ -49,18 +49,18 @@ func (r Request) foreign(m []byte) (found []string) {
 	return found
 }
 
-// header returns the length of the header of a message, and what has no meaning in
-// it: linux/genetlink.h, nfnetlink.h, if_addr.h, rtnetlink.h, neighbour.h, fib_rules.h.
+// header returns the length of a message's header and its reserved bytes:
+// linux/genetlink.h, nfnetlink.h, if_addr.h, rtnetlink.h, neighbour.h, fib_rules.h.
 func (r Request) header(kind uint16) (size int, reserved []span) {
 	switch r.Protocol {
 	case unix.NETLINK_GENERIC:
 		return unix.GENL_HDRLEN, []span{{2, 4}}
 	case unix.NETLINK_NETFILTER:
-		return 4, nil // the last two bytes are the number of a queue or a subsystem
+		return 4, nil // its last two bytes are res_id, such as the number of a queue
 	case unix.NETLINK_SOCK_DIAG:
 		return 56, []span{{3, 4}}
 	}
-	switch kind &^ 3 { // four messages an object: new, del, get, set
+	switch kind &^ 3 { // each object has four messages: new, del, get, set
 	case unix.RTM_NEWLINK:
 		return unix.SizeofIfInfomsg, []span{{1, 2}}
 	case unix.RTM_NEWADDR:
@@ -75,8 +75,8 @@ func (r Request) header(kind uint16) (size int, reserved []span) {
 	return unix.SizeofRtMsg, nil
 }
 
-// padding looks behind each attribute, and into those that are attributes all
-// through, or an address of a socket.
+// padding examines the padding after each attribute, and within those that consist of
+// attributes or are a socket address.
 func padding(b []byte) (found []string) {
 	for len(b) >= unix.SizeofNlAttr {
 		n, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
@@ -95,7 +95,7 @@ func padding(b []byte) (found []string) {
 	return found
 }
 
-// nested reports whether a value reads as attributes to its last byte.
+// nested reports whether b can be read as attributes to its last byte.
 func nested(b []byte) bool {
 	if len(b) < 2*unix.SizeofNlAttr {
 		return false
@@ -110,7 +110,7 @@ func nested(b []byte) bool {
 	return len(b) == 0
 }
 
-// socketAddress looks at sin_zero and sin6_flowinfo (ip(7), ipv6(7)).
+// socketAddress examines sin_zero and sin6_flowinfo (ip(7), ipv6(7)).
 func socketAddress(b []byte) []string {
 	switch {
 	case len(b) == unix.SizeofSockaddrInet4 && binary.NativeEndian.Uint16(b) == unix.AF_INET:
