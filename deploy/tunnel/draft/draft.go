@@ -41,7 +41,7 @@ type Host struct {
 
 // A Pair is two hosts that share a preshared key.
 type Pair struct {
-	A, B string // in order
+	A, B string // A < B
 	Key  keyring.PresharedKey
 	File string // path on A or B, if the files have only that
 }
@@ -155,7 +155,7 @@ type host struct {
 type entry struct {
 	of, peer *host
 	p        *foreign.Peer
-	allowed  bool     // written out for the pair
+	allowed  bool     // allowed_ips is written for the pair
 	routes   []string // routes of the pair
 	written  bool     // routes is written for the pair, even if empty
 }

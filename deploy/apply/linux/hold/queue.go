@@ -122,7 +122,8 @@ func (q *queue) bind() error {
 	be := binary.BigEndian.AppendUint32
 	data, err := netlink.MarshalAttributes([]netlink.Attribute{
 		{Type: nfqaCfgCmd, Data: []byte{nfqnlCfgCmdBind, 0, 0, 0}},
-		{Type: nfqaCfgParams, Data: append(be(nil, 1), nfqnlCopyPacket)}, // copy one byte of each packet; the length comes with it
+		// Copy one byte of each packet; the length comes with it.
+		{Type: nfqaCfgParams, Data: append(be(nil, 1), nfqnlCopyPacket)},
 		{Type: nfqaCfgQueueMaxlen, Data: be(nil, queueLength)},
 		{Type: nfqaCfgMask, Data: be(nil, nfqaCfgFailOpen|nfqaCfgGSO)},
 		{Type: nfqaCfgFlags, Data: be(nil, nfqaCfgFailOpen|nfqaCfgGSO)},

@@ -30,7 +30,8 @@ func Fresh(nl *netlink.Handle, plan *apply.Plan, entries journal.Entries) Signs 
 	}
 	found := find(nl, keys, now, entries)
 	for key := range keys {
-		found[key] = slices.Concat([]string{}, found[key]) // an empty list says that the parameter is known and nobody needs it
+		// An empty list says that the parameter is known and nobody needs it.
+		found[key] = slices.Concat([]string{}, found[key])
 	}
 	return found
 }
