@@ -18,7 +18,7 @@ func TestLabRotateManyPrefixes(t *testing.T) {
 		routes = append(routes, fmt.Sprintf("\"10.%d.%d.0/24\"", i>>8, i&255))
 	}
 	host := m.Hosts[1].Name()
-	m.Tunnel("psk = true\n" + strings.Replace(m.TunnelFile(false), "[hosts."+host+"]\n",
+	m.Tunnel("psk = true\n" + strings.Replace(m.TunnelFile(), "[hosts."+host+"]\n",
 		"[hosts."+host+"]\nroutes = ["+strings.Join(routes, ", ")+"]\n", 1))
 	m.Must(m.Hosts[0], "wgkeys gen -q "+m.Hosts[0].Name()+" && wgkeys push -q "+m.Hosts[0].Name()+" "+host+
 		" && wgkeys apply -q && wgkeys apply -q "+host)

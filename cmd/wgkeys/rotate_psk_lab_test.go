@@ -15,7 +15,7 @@ func TestLabRotatePSK(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t, labtest.MeshOptions{Hosts: 2})
 	here, there := m.Hosts[0], m.Hosts[1]
-	m.Tunnel("psk = true\n" + m.TunnelFile(false))
+	m.Tunnel("psk = true\n" + m.TunnelFile())
 	m.Must(here, "wgkeys gen -q "+here.Name()+" && wgkeys push -q basalt shale && wgkeys apply -q && wgkeys apply -q shale")
 	m.Must(here, "ping -6 -n -q -c 1 -w 20 "+m.Inside(there).String())
 	m.StartStreams(1000)

@@ -56,7 +56,7 @@ func TestLabTakeOver(t *testing.T) {
 
 func (of takenOver) run(m *labtest.Mesh) {
 	m.Helper()
-	text := m.TunnelFile(false)
+	text := m.TunnelFile()
 	if of.extra != "" {
 		text = strings.Replace(text, "[hosts.shale]\n", "[hosts.basalt.peer.shale]\n"+of.extra+"\n\n[hosts.shale]\n", 1)
 	}
@@ -126,7 +126,7 @@ func (of takenOver) outdated(m *labtest.Mesh) {
 		m.Errorf("a second take-over exits %d: %s", r.Code, r.Stderr)
 	}
 	m.Must(m.Basalt, "rm -r /etc/wgkeys/taken/wg0 && wgkeys import --take-over && wgkeys import --undo && test -e "+of.aside)
-	m.Tunnel(strings.ReplaceAll(m.TunnelFile(false), "30567", "30568"))
+	m.Tunnel(strings.ReplaceAll(m.TunnelFile(), "30567", "30568"))
 	r = m.Run(m.Basalt, "wgkeys import --take-over")
 	if r.Code != 1 || !strings.Contains(r.Stderr, "the tunnel file has less than what runs") {
 		m.Errorf("with another port it exits %d: %s", r.Code, r.Stderr)

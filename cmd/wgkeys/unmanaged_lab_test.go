@@ -32,7 +32,7 @@ const commitAll = "git add -A && git -c user.name=a -c user.email=a@example.net 
 // file writes the tunnel file, which more begins.
 func (l *phoneLab) file(more string) {
 	l.Helper()
-	text := more + l.TunnelFile(false)
+	text := more + l.TunnelFile()
 	text, _, _ = strings.Cut(text, "\n[hosts.flint]")
 	l.Tunnel(text + "\n[hosts.flint]\nmanaged = false\ndescription = \"Anna's telephone\"\naddresses = [\"" +
 		l.Inside(l.phone).String() + "/128\"]\n")

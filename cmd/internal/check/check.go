@@ -13,8 +13,8 @@ import (
 // Options say what to check.
 type Options struct {
 	Only       string            // the tunnel; "": all, and keys that no tunnel names
-	Identities *vault.Identities // to open every vault file with; nil: nothing is opened
-	History    bool              // search git's history for secrets too
+	Identities *vault.Identities // open every vault file with these; nil: open none
+	History    bool              // also search git's history for secrets
 	Places     []vault.Place     // where the user's identities are
 }
 
@@ -34,7 +34,7 @@ func Run(ctx context.Context, r *repo.Repo, o Options) ([]Finding, error) {
 	if err := c.tunnels(names); err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil { // a file that was not opened is no finding
+	if ctx.Err() != nil { // an interrupted check would report files that it did not open
 		return nil, vault.ErrInterrupted
 	}
 	c.duplicates()

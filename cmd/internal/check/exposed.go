@@ -19,8 +19,8 @@ import (
 )
 
 // An Exposure is what a former recipient could open, and which of those keys are still in
-// use. Taking him out of recipients.txt does not take back what he has read, nor a clone
-// that he keeps.
+// use. Removing a recipient from recipients.txt does not take back what was read before, or
+// a clone that somebody keeps.
 type Exposure struct {
 	name  string // the name that the user gave
 	print vault.Fingerprint
@@ -30,11 +30,11 @@ type Exposure struct {
 	once  []string // files of which an old version does not
 }
 
-// A hostPSK is a preshared key, as the file of one of its two hosts.
+// A hostPSK is a preshared key of two hosts.
 type hostPSK struct{ host, peer, tunnel string }
 
-// Exposed searches git's history, and what is not committed yet, for all that a recipient
-// could ever read.
+// Exposed searches git's history and uncommitted files for everything that the recipient
+// who could ever read.
 func Exposed(ctx context.Context, r *repo.Repo, who string) (*Exposure, error) {
 	past := &past{public: map[vault.Fingerprint]map[keyring.PublicKey]bool{}, psk: map[vault.Fingerprint]map[string]bool{},
 		named: r.AllRecipients()}
@@ -180,8 +180,8 @@ func (p *past) find(who, list string) (vault.Fingerprint, error) {
 	return print, fault.New("more than one recipient", who, strings.Join(texts, ", "), "name the one by its fingerprint")
 }
 
-// seen refuses a recipient that never was one: a typing error, or one of another
-// repository.
+// seen returns an error if nobody with that fingerprint ever was a recipient: a typing
+// error, or a recipient of another repository.
 func (p *past) seen(who string, f vault.Fingerprint) error {
 	listed := slices.ContainsFunc(p.named, func(r vault.Recipient) bool { return r.Fingerprint == f })
 	if listed || p.public[f] != nil || p.psk[f] != nil {
@@ -223,7 +223,8 @@ func (l *Exposure) inUse(r *repo.Repo, p *past) error {
 	return err
 }
 
-// Still returns where the leaver is still listed: he would get the new keys, too.
+// Still returns an error if the former recipient is still listed anywhere, because new keys
+// would be encrypted to it, too.
 func (l *Exposure) Still(r *repo.Repo) error {
 	for _, rs := range r.AllRecipients() {
 		if rs.Fingerprint == l.print {
@@ -239,12 +240,12 @@ func (l *Exposure) Has(host, tunnel string) bool {
 	return slices.ContainsFunc(l.keys, func(k repo.HostKey) bool { return k.Host == host && k.Tunnel == tunnel })
 }
 
-// replace is the command that replaces a preshared key.
+// replace returns the command that replaces a preshared key.
 func (k hostPSK) replace() string {
 	return fmt.Sprintf("wgkeys rotate --psk -t %s %s", k.tunnel, k.host)
 }
 
-// ExposedFindings are the keys in use that the recipient could read.
+// ExposedFindings returns a finding for each key in use that the recipient could read.
 func ExposedFindings(ctx context.Context, r *repo.Repo, say ui.Reporter, who string) ([]Finding, error) {
 	l, err := Exposed(ctx, r, who)
 	if err != nil {
@@ -264,7 +265,7 @@ func ExposedFindings(ctx context.Context, r *repo.Repo, say ui.Reporter, who str
 			"%s could read the private key of host %q in tunnel %q, and it is in use", l.name, k.Host, k.Tunnel)
 	}
 	for _, k := range l.psks {
-		if unmanaged(k.peer, k.tunnel) { // the host has to be named
+		if unmanaged(k.peer, k.tunnel) { // the command has to name a managed host
 			k.host, k.peer = k.peer, k.host
 		}
 		c.add(Finding{Check: "leaver", Host: k.host, Tunnel: k.tunnel, Hint: k.replace()},
@@ -288,8 +289,8 @@ func ExposedFindings(ctx context.Context, r *repo.Repo, say ui.Reporter, who str
 // them.
 func (l *Exposure) WarnUnknown(say ui.Reporter) { l.warn(say, slices.Concat(l.now, l.once)) }
 
-// warn warns of what is not known, so that the answer is not taken to be complete. History
-// does not tell whether such a key was replaced since.
+// warn lists the files about which nothing is known, so that the answer is not taken to be
+// complete. The history does not say whether such a key was replaced since.
 func (l *Exposure) warn(say ui.Reporter, paths []string) {
 	const most = 5
 	for i, path := range paths {

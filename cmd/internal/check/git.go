@@ -12,8 +12,8 @@ import (
 	"wgkeys/vault"
 )
 
-// gits finds files of vault and keyring that git has and the working tree does not, and
-// files that no commit takes.
+// gits finds files of vault and keyring that git ignores, so that no commit has them, and
+// merges that are not finished.
 func (c *checker) gits(ctx context.Context, index repo.IndexOf) {
 	c.merges(ctx, index)
 	trees, _ := c.repo.Trees() // a read error, which is reported elsewhere
@@ -62,7 +62,7 @@ func (c *checker) checkout(index repo.IndexOf) {
 // matters reports whether a file holds a key, or says who can open one.
 func matters(name string) bool { return repo.IsKeyFile(name) || repo.IsRecipients(name) }
 
-// merges finds the files that a merge has left, and says how to finish it.
+// merges finds files that an unfinished merge has left, and says how to finish it.
 func (c *checker) merges(ctx context.Context, index repo.IndexOf) {
 	all, err := repo.UnmergedIn(ctx, c.repo, index)
 	if err != nil {
@@ -120,8 +120,7 @@ func renamedMeanwhile(c *checker, u repo.Unmerged) string {
 	return ""
 }
 
-// inBoth are the files that a host has in common with another one, as arguments for a
-// shell.
+// inBoth returns the vault files that two hosts have in common, as arguments for a shell.
 func inBoth(c *checker, host, other string) string {
 	files, _ := c.repo.Vault.List(host) // a read error, which is reported elsewhere
 	var paths []string
@@ -134,8 +133,8 @@ func inBoth(c *checker, host, other string) string {
 // A meanwhile is a host that one side of a merge has renamed.
 type meanwhile struct{ from, to, hint string }
 
-// hintMeanwhile gives other findings about such a host the same hint: their own ones would
-// have one of the two keys removed.
+// hintMeanwhile gives other findings about such a host the same hint. Their own hints would
+// remove one of the two keys.
 func hintMeanwhile(c *checker) {
 	for _, m := range c.meanwhile {
 		for i := range c.found {
@@ -147,10 +146,10 @@ func hintMeanwhile(c *checker) {
 	}
 }
 
-// vaultOf is the path of the vault below the top of git's working tree.
+// vaultOf returns the path of the vault relative to the top of git's working tree.
 func vaultOf(u repo.Unmerged) string { return filepath.Dir(filepath.Dir(u.Path)) }
 
-// merge reports one file that only a person can decide.
+// merge reports a file in conflict that only a person can decide.
 func (c *checker) merge(u repo.Unmerged, op git.Operation) {
 	g := "git -C " + ui.Quoted(u.Top)
 	path := ui.Quoted(u.Path)

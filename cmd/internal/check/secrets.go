@@ -42,8 +42,8 @@ func knownSecrets(r *repo.Repo) (*leak.Known, error) {
 	return k, err
 }
 
-// secrets finds secrets in the clear in the working tree: in all of git's, if the
-// repository is in git.
+// secrets finds secrets in the clear in the working tree: in all of it if the repository is
+// a directory of a larger one in git.
 func (c *checker) secrets() error {
 	known, err := knownSecrets(c.repo)
 	if err != nil {
@@ -96,7 +96,7 @@ func (r *report) secret(path string, h leak.Hit, where, hint string) {
 		h.Line, where)
 }
 
-// replace is the command that makes an exposed secret worthless.
+// replace returns the command that makes an exposed secret worthless.
 func replace(h leak.Hit) string {
 	switch h.Kind {
 	case leak.Identity:

@@ -20,20 +20,20 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// Hit runs a command and has one of its system calls go wrong:
+// Hit runs a command in which one system call goes wrong:
 //
 //	hit DIR TRACE FAULT POINT COMMAND...
 //
-// Only calls that write below DIR, and the lock there, count. Each such call is a
-// point: what is called, on which file, for the how manieth time. strace(1) counts
-// the calls of each thread by itself, and a Go program moves from thread to
-// thread; here a point is the same in every run, whichever thread comes to it.
+// Only calls that write below DIR count, and flock there. Each such call is a point: the
+// call, its file, and how many times it has come so far, as in "rename a b #2". strace(1)
+// counts the calls of each thread separately, and a Go program moves between threads; here
+// a point is the same in every run, whichever thread makes the call.
 //
-// FAULT is what happens there: "none", "before" and "after" (killed), "torn"
-// (killed with half of it written), or the name of an error. TRACE gets the points
-// that were come to, one a line, and a last line "HIT" if POINT was among them.
+// FAULT is what happens there: "none", "before" or "after" (the process is killed), "torn"
+// (it is killed after half of the write), or the name of an error. TRACE gets the points
+// that the command passed, one per line, and a last line "HIT" if POINT was among them.
 func Hit() {
-	runtime.LockOSThread() // ptrace(2) is a matter of one thread
+	runtime.LockOSThread() // ptrace(2) works only from the thread that attached
 	signal.Ignore(syscall.SIGPIPE)
 	h := &hitter{dir: os.Args[1], fault: os.Args[3], point: os.Args[4], hitIn: map[int]bool{}, seen: map[string]int{}}
 	code, err := h.run(os.Args[5:])
@@ -50,7 +50,7 @@ func Hit() {
 type hitter struct {
 	dir, fault, point string
 	pid               int
-	hitIn             map[int]bool // threads that are in the call that goes wrong
+	hitIn             map[int]bool // threads that are in the chosen call
 	seen              map[string]int
 	trace             []string
 }
@@ -98,8 +98,8 @@ func (h *hitter) run(command []string) (code int, err error) {
 	}
 }
 
-// stopped lets a thread go on that has stopped. It may be gone by now, where the
-// process was killed.
+// stopped continues a thread that has stopped. An error is ignored: the thread is gone if
+// the process was killed.
 func (h *hitter) stopped(tid int, ws syscall.WaitStatus) {
 	pass := 0
 	switch sig := ws.StopSignal(); sig {
@@ -112,7 +112,7 @@ func (h *hitter) stopped(tid int, ws syscall.WaitStatus) {
 	unix.PtraceSyscall(tid, pass)
 }
 
-// callInfo is struct ptrace_syscall_info, ptrace(2).
+// callInfo is struct ptrace_syscall_info (ptrace(2)).
 type callInfo struct {
 	op       uint8
 	_        [3]uint8
@@ -157,7 +157,7 @@ func (h *hitter) atCall(tid int) {
 	}
 }
 
-// entry is before the kernel does the call.
+// entry makes the call go wrong before the kernel runs it.
 func (h *hitter) entry(tid int, info *callInfo) {
 	switch h.fault {
 	case "none", "after":
@@ -165,12 +165,12 @@ func (h *hitter) entry(tid int, info *callInfo) {
 		unix.Kill(h.pid, unix.SIGKILL)
 	case "torn":
 		h.registers(tid, func(r *unix.PtraceRegs) { r.Rdx = info.args[2] / 2 })
-	default: // no call has the number -1
+	default: // no call has the number -1, so the kernel does nothing
 		h.registers(tid, func(r *unix.PtraceRegs) { r.Orig_rax = ^uint64(0) })
 	}
 }
 
-// exit is after the kernel has done the call.
+// exit makes the call go wrong after the kernel ran it.
 func (h *hitter) exit(tid int) {
 	switch h.fault {
 	case "none", "before":
@@ -191,7 +191,7 @@ func (h *hitter) registers(tid int, change func(*unix.PtraceRegs)) {
 	}
 }
 
-// onDescriptor are the calls on an open file.
+// onDescriptor are the system calls on an open file.
 var onDescriptor = map[uint64]string{
 	unix.SYS_WRITE:     "write",
 	unix.SYS_PWRITE64:  "write",
@@ -204,8 +204,8 @@ var onDescriptor = map[uint64]string{
 	unix.SYS_FLOCK:     "flock",
 }
 
-// named tells what a call does to which files below the folder; "" if it is none
-// of those that count.
+// named returns the call and the files below the directory that it writes, or "" if it does
+// not count.
 func (h *hitter) named(tid int, i *callInfo) string {
 	if call := onDescriptor[i.nr]; call != "" {
 		return h.below(call, h.link(tid, fmt.Sprintf("fd/%d", int32(i.args[0]))))
@@ -236,10 +236,10 @@ func (h *hitter) named(tid int, i *callInfo) string {
 	return ""
 }
 
-// randomName is the beginning of a temporary file's name.
+// randomName matches the beginning of a temporary file's name.
 var randomName = lazyregexp.New(`\.[A-Z2-7]{26}\.`)
 
-// below names a call on files; "" if they are elsewhere.
+// below returns the call with its files, or "" if one of them is elsewhere.
 func (h *hitter) below(call string, paths ...string) string {
 	out := []string{call}
 	for _, path := range paths {
@@ -272,7 +272,7 @@ func (h *hitter) link(tid int, name string) string {
 	return path
 }
 
-// text is a string in the memory of a process.
+// text returns a string in the memory of a process.
 func text(tid int, at uint64) string {
 	var out []byte
 	for b := make([]byte, 8); len(out) < unix.PathMax; at += 8 {

@@ -1,7 +1,7 @@
-// Package faulttest has things go wrong under the program, for its tests: at a change of
-// the kernel ([Kernel]), at a step of a rotation ([ControllerStep], [ParticipantSteps]), at a
-// write to the repository ([Hit], of which a [Sweep] takes all, and sees what became of the
-// keys). Each is a part of the test binary while it is the program.
+// Package faulttest makes things go wrong under the program: at a change of the kernel
+// ([Kernel]), at a step of a rotation ([ControllerStep], [ParticipantSteps]), or at a write
+// to the repository ([Hit]). A [Sweep] does the latter at each write, and checks what
+// became of the keys. The test binary, which is the program then, contains all of this.
 //
 // Only tests import it.
 package faulttest
@@ -17,10 +17,9 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// Kernel reads from WGKEYS_TEST_FAULT where the program is to be hit:
-// "kill-before 3" and "kill-after 3" kill it as with kill -9 around the third
-// change, "fail 3" makes that change fail, "fail-from 3" all from there on, with
-// those that would undo it.
+// Kernel returns k with the fault in WGKEYS_TEST_FAULT, if there is one: "kill-before 3"
+// and "kill-after 3" kill the process around the third change, "fail 3" makes that change
+// fail, and "fail-from 3" all from there on, including those that undo others.
 func Kernel(k apply.Kernel) apply.Kernel {
 	kind, number, ok := strings.Cut(os.Getenv("WGKEYS_TEST_FAULT"), " ")
 	if !ok {
@@ -33,7 +32,7 @@ func Kernel(k apply.Kernel) apply.Kernel {
 	return &kernel{k, kind, at, 0}
 }
 
-// A kernel is the real one but for one change.
+// A kernel is the real one with a fault.
 type kernel struct {
 	apply.Kernel
 	kind string

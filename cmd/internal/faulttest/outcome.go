@@ -19,7 +19,7 @@ import (
 	"wgkeys/vault"
 )
 
-// identities are those of which one has to open each file, as flags.
+// identities returns flags with the identities that have to open every file.
 func (s *Sweep) identities() []string {
 	if s.Bob == "" {
 		return []string{"-i", s.Alice}
@@ -27,7 +27,7 @@ func (s *Sweep) identities() []string {
 	return []string{"-i", s.Alice, "-i", s.Bob}
 }
 
-// findings are what check finds with every file opened.
+// findings returns the findings of wgkeys check with every file opened.
 func (s *Sweep) findings(work string) []check.Finding {
 	s.Helper()
 	if _, err := os.Stat(filepath.Join(work, repo.Marker)); err != nil {
@@ -41,12 +41,12 @@ func (s *Sweep) findings(work string) []check.Finding {
 		code == ui.ExitDone != (len(found) == 0) {
 		s.Fatalf("check: %v, %v%s", err, jsonErr, said(err))
 	}
-	return slices.DeleteFunc(found, func(f check.Finding) bool { // that it has none in the vault
+	return slices.DeleteFunc(found, func(f check.Finding) bool { // the Keeper's private key is not in the vault
 		return s.Keeper != "" && f.Check == "key" && f.File == "keyring/"+s.Keeper+"/wg0.pub"
 	})
 }
 
-// left are temporary files.
+// left returns the temporary files that are left.
 func (s *Sweep) left(work string) (left []string) {
 	s.Helper()
 	err := filepath.WalkDir(work, func(path string, _ fs.DirEntry, err error) error {
@@ -61,9 +61,9 @@ func (s *Sweep) left(work string) (left []string) {
 	return left
 }
 
-// keys are the public keys that anybody could have taken up by now, with their
-// hosts: those of the keyring, and those that the vault says it has private keys
-// of. A key that a rotation is replacing is left out: its hosts have the next one.
+// keys returns the public keys that somebody could be using by now, with their hosts: those
+// of the keyring, and those of the private keys in the vault. It leaves out a key that a
+// rotation is replacing, because its hosts have the next one.
 func (s *Sweep) keys(work string) map[string]string {
 	s.Helper()
 	keys := map[string]string{}
@@ -92,14 +92,14 @@ func (s *Sweep) keys(work string) map[string]string {
 
 func hostOf(path string) string { return filepath.Base(filepath.Dir(path)) }
 
-// replaced reports whether a rotation is over on the hosts, so that nobody uses
-// the key in path any more.
+// replaced reports whether the hosts have finished a rotation, so that nobody uses the key
+// in path any more.
 func replaced(path string) bool {
 	_, err := os.Stat(strings.TrimSuffix(path, ".pub") + ".next.pub")
 	return err == nil
 }
 
-// kept fails where a key is gone that was in use.
+// kept fails the test if a key that was in use is gone.
 func (s *Sweep) kept(where string, before, after map[string]string) {
 	s.Helper()
 	for key, host := range before {
@@ -109,8 +109,8 @@ func (s *Sweep) kept(where string, before, after map[string]string) {
 	}
 }
 
-// open opens every vault file with stock age. A public key of the keyring has its
-// private key in the vault, as wg(8) has it.
+// open decrypts every vault file with stock age. Each public key in the keyring must have
+// its private key in the vault, according to wg(8).
 func (s *Sweep) open(where, work string) {
 	s.Helper()
 	opened, psks := map[string]bool{}, map[string]string{}
@@ -146,14 +146,14 @@ func (s *Sweep) open(where, work string) {
 	}
 }
 
-// Missing allows what says of a file that it is not there yet.
+// Missing reports whether f is about a file that does not exist.
 func Missing(work string, f check.Finding) bool {
 	_, err := os.Lstat(filepath.Join(work, f.File))
 	return f.File != "" && os.IsNotExist(err)
 }
 
-// Opens fails where not each identity opens all seven files, or none of them, as it
-// is to.
+// Opens returns an error unless each identity opens all seven files, or none of them, as
+// want says.
 func (s *Sweep) Opens(work string, want map[string]bool) error {
 	paths := labtest.Glob(s.T, work, "vault/*/*.age")
 	if len(paths) != 7 {

@@ -10,14 +10,13 @@ import (
 	"wgkeys/keyring"
 )
 
-// Files on a host. The controller of a rotation and the parts that hosts play in it are hit at
-// their steps by what a file on the host says. It is no environment variable,
-// which the parts are not started with.
+// Files on a host that control faults in the controller and the participants of a rotation.
+// Participants do not inherit the environment of the test, so it is files.
 //
-// A step has two points, before and after it. The file says "kill POINT": the
-// process that comes there first is killed, as with kill -9; or "pause POINT": it
-// waits there, and the test does what it wants. Where there is a file of steps,
-// each point is told there.
+// Each step has two points, before and after it. FaultFile has "kill POINT", which kills
+// the first process that reaches the point, or "pause POINT", which makes it wait until
+// GoFile exists. HitFile is there once the point was reached. If StepsFile exists, every
+// point that is reached is appended to it.
 const (
 	FaultFile = "/root/fault"
 	HitFile   = "/root/fault.hit"
@@ -53,13 +52,13 @@ func atPoint(point string) {
 	}
 }
 
-// ControllerStep stands around a step of the controller.
+// ControllerStep runs a step of the controller between two points.
 func ControllerStep(step string, do func() error) error {
 	return atStep("controller: "+step, do)
 }
 
-// ParticipantSteps stands around all that a part in a rotation does. A command that
-// begins a part is no part yet.
+// ParticipantSteps puts points around everything that a participant of a rotation does. A
+// command that starts a participant has the role "command".
 func ParticipantSteps(r *rotate.Record, t rotate.Tunnel, save func(*rotate.Record) error) (rotate.Tunnel,
 	func(*rotate.Record) error) {
 	role := "watcher"
@@ -73,7 +72,7 @@ func ParticipantSteps(r *rotate.Record, t rotate.Tunnel, save func(*rotate.Recor
 	return s, func(r *rotate.Record) error { return s.at("save", func() error { return save(r) }) }
 }
 
-// steps is a tunnel around each call of which something can happen.
+// steps is a tunnel with points around each call.
 type steps struct {
 	rotate.Tunnel
 	record *rotate.Record

@@ -20,31 +20,30 @@ import (
 	"wgkeys/vault"
 )
 
-// A Sweep is a repository, and a command that writes to its vault: each run
-// begins with a copy of the repository, and has something go wrong at another of
-// the command's writes.
+// A Sweep tests a command that writes to the vault of a repository. Each run starts with a
+// copy of the repository, and something goes wrong at another of the command's writes.
 type Sweep struct {
 	*testing.T
 	Dir, Alice string
-	all        bool                             // takes every case, not a sample
-	Before     func(work string)                // makes the repository what the command meets; may be nil
-	Command    func(work string) []string       // of which another run finishes what one has begun
-	Allows     func(string, check.Finding) bool // what check may find half way
-	Done       func(string) error               // that the command has done its work; may be nil
-	Bob        string                           // another identity; may be none
-	Keeper     string                           // a host that keeps its private key to itself
-	Seed       uint64                           // chooses which cases are in the sample
-	cases      map[string]int                   // by fault
-	ends       map[string]int                   // how the runs ended
+	all        bool                             // every case, not a sample
+	Before     func(work string)                // prepares the copy for the command; may be nil
+	Command    func(work string) []string       // a second run of it has to finish what the first began
+	Allows     func(string, check.Finding) bool // what check may find after a failure
+	Done       func(string) error               // checks what the command did; may be nil
+	Bob        string                           // another identity, or ""
+	Keeper     string                           // a host whose private key is not in the vault, or ""
+	Seed       uint64                           // of the choice of the sample
+	cases      map[string]int                   // number of cases by fault
+	ends       map[string]int                   // number of runs by their end
 }
 
-// A Case is what goes wrong where.
+// A Case is a fault and the point at which it happens.
 type Case struct{ Fault, Point string }
 
 func (c Case) String() string { return c.Fault + " at " + c.Point }
 
-// End tells how a run ended, of those that may be; "": otherwise. With an error it ends
-// with one of the exit codes that are given.
+// End describes how a run ended, or returns "" if it must not end so. A run that reports an
+// error has to exit with one of the codes in failed.
 func (c Case) End(code int, out string, failed ...int) string {
 	killed := slices.Contains([]string{"before", "after", "torn"}, c.Fault)
 	switch {
@@ -58,7 +57,8 @@ func (c Case) End(code int, out string, failed ...int) string {
 	return ""
 }
 
-// NewSweep makes the repository, and takes every case, or the same few each time.
+// NewSweep makes a repository. With all the sweep tries every case, otherwise the same few
+// each time.
 func NewSweep(t *testing.T, all bool) *Sweep {
 	t.Helper()
 	laboratory.Programs(t, "age", "age-keygen", "wg")
@@ -71,10 +71,10 @@ func NewSweep(t *testing.T, all bool) *Sweep {
 	return s
 }
 
-// Base is the repository that each case gets a copy of.
+// Base returns the repository that is copied for each case.
 func (s *Sweep) Base() string { return filepath.Join(s.Dir, "net") }
 
-// Must runs a program that has to succeed and returns its output.
+// Must runs a program and returns its output. It fails the test if the program fails.
 func (s *Sweep) Must(name string, args ...string) string {
 	s.Helper()
 	out, err := exec.Command(name, args...).Output()
@@ -103,12 +103,12 @@ func (s *Sweep) Write(path, text string) {
 	}
 }
 
-// Sweep takes the cases, and tells how many there were.
+// Sweep tries the cases, and logs how many there were.
 func (s *Sweep) Sweep() {
 	s.Helper()
 	all := Cases(s.points())
 	sample := all
-	if !s.all { // the same ones each time
+	if !s.all { // the same cases each time
 		sample = nil
 		for _, n := range rand.New(rand.NewPCG(s.Seed, 0)).Perm(len(all))[:min(8, len(all))] {
 			sample = append(sample, all[n])
@@ -121,7 +121,7 @@ func (s *Sweep) Sweep() {
 	s.Logf("%d of %d cases, %v: %v", len(sample), len(all), s.cases, s.ends)
 }
 
-// points are the writes of the command where nothing goes wrong.
+// points returns the writes of the command when nothing goes wrong.
 func (s *Sweep) points() []string {
 	s.Helper()
 	_, _, trace := s.run(s.fresh(), Case{"none", "-"})
@@ -132,8 +132,8 @@ func (s *Sweep) points() []string {
 	return points
 }
 
-// Cases is what can go wrong at points: the process killed before and after, and
-// in the middle of a write; and each error that a disk gives.
+// Cases returns what can go wrong at the points: the process is killed before, after, or in
+// the middle of a write, or the disk returns an error.
 func Cases(points []string) []Case {
 	var all []Case
 	for _, p := range points {
@@ -159,7 +159,7 @@ func (s *Sweep) fresh() (work string) {
 	return work
 }
 
-// run runs the command, and has one case go wrong.
+// run runs the command with a fault.
 func (s *Sweep) run(work string, c Case) (code int, out, trace string) {
 	s.Helper()
 	path := filepath.Join(s.Dir, "trace")
@@ -174,8 +174,8 @@ func (s *Sweep) run(work string, c Case) (code int, out, trace string) {
 	return code, string(text), string(result)
 }
 
-// try has one case go wrong: no secret is lost, check tells what is left to do,
-// and the same command does it.
+// try tries one case: no key may be lost, check must say what is left to do, and the same
+// command must finish it.
 func (s *Sweep) try(c Case) {
 	s.Helper()
 	where := c.String()
@@ -218,8 +218,8 @@ func (s *Sweep) try(c Case) {
 	}
 }
 
-// MidRotation has shale change its key: as the repository is when the hosts have
-// done so.
+// MidRotation leaves the repository in the state in which the hosts have finished a
+// rotation of shale's key.
 func (s *Sweep) MidRotation() (next string) {
 	s.Helper()
 	s.Write("tunnels/wg0.toml", "[hosts.basalt]\nendpoint = \"192.0.2.1\"\n[hosts.shale]\naddresses = [\"10.0.0.2/32\"]\n")

@@ -19,7 +19,7 @@ const (
 	Embedded      Backend = "embedded"
 )
 
-// Backends are those available on this machine.
+// Backends returns the backends that this machine has.
 func Backends() []Backend {
 	if lab.HasWireGuard() {
 		return []Backend{kernelBackend, Embedded}
@@ -27,11 +27,11 @@ func Backends() []Backend {
 	return []Backend{Embedded}
 }
 
-// wireguardModule is where testdata/vm has it.
+// wireguardModule is the path of the module in testdata/vm.
 const wireguardModule = "/modules/wireguard.ko"
 
-// Use hides the kernel's WireGuard for the test if the embedded device is wanted: then the
-// program behaves as on a kernel without WireGuard.
+// Use makes the test use the backend. For the embedded one it unloads the kernel's
+// WireGuard, so that the program behaves as on a kernel without it.
 func (b Backend) Use(t *testing.T) {
 	t.Helper()
 	if b == kernelBackend || !lab.HasWireGuard() {

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// DNS is a resolver: "standin-dns ADDRESS FILE" answers on port 53 of the
-// address with what the file, in the format of hosts(5), holds by then. Questions for
-// an IPv6 address get no answer at all where the file has a line "silent" for the name.
+// DNS is a DNS server: "standin-dns ADDRESS FILE" answers on port 53 of the address with
+// the present content of the file, in the format of hosts(5). A query for an IPv6 address
+// gets no answer at all if the file has a line "silent NAME".
 func DNS() {
 	c, err := net.ListenPacket("udp", net.JoinHostPort(os.Args[1], "53"))
 	if err != nil {

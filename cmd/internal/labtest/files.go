@@ -14,8 +14,8 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// InNetwork makes a socket in a host's network namespace. The socket stays there; the
-// thread that entered the namespace is not used again.
+// InNetwork calls socket in the network namespace of a host, in which the socket then
+// stays. The thread that entered the namespace is not reused.
 func InNetwork[S any](t *testing.T, h *lab.Host, socket func() (S, error)) S {
 	t.Helper()
 	type made struct {
@@ -44,7 +44,7 @@ func InNetwork[S any](t *testing.T, h *lab.Host, socket func() (S, error)) S {
 	return m.socket
 }
 
-// Glob leaves out temporary files, as a shell does.
+// Glob is filepath.Glob without temporary files, which begin with a dot.
 func Glob(t *testing.T, dir, pattern string) []string {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, pattern))

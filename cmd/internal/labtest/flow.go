@@ -16,37 +16,37 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// A Flow is numbered packets one way through the tunnel, at an even pace. UDP repeats
-// nothing: what the tunnel loses stays lost, and is counted.
+// A Flow is a steady stream of numbered UDP packets in one direction through the tunnel.
+// UDP does not retransmit, so every packet that the tunnel loses is counted.
 type Flow struct {
 	Name    string
 	sent    atomic.Uint64
 	mu      sync.Mutex
-	seen    []uint8 // how often each number has come
+	seen    []uint8 // how many times each packet came
 	refused map[string]int
 	counted uint64
 }
 
-// A Tally is what happened to the packets of some time.
+// A Tally is what happened to the packets of a period.
 type Tally struct{ Sent, Lost, Doubled int }
 
 func (a Tally) String() string {
 	return fmt.Sprintf("%d lost, %d doubled of %d", a.Lost, a.Doubled, a.Sent)
 }
 
-// Add sums up.
+// Add adds b.
 func (a *Tally) Add(b Tally) {
 	a.Sent, a.Lost, a.Doubled = a.Sent+b.Sent, a.Lost+b.Lost, a.Doubled+b.Doubled
 }
 
-// Flows sends both ways between two INSIDE addresses until the test ends:
-// first from a to b, second from b to a.
+// Flows sends in both directions between two INSIDE addresses until the test ends: the
+// first flow is from a to b, the second from b to a.
 func (u *Users) Flows(a, b *lab.Host, aAddr, bAddr string, every time.Duration) [2]*Flow {
 	u.Helper()
 	return u.FlowsAt(7768, a, b, aAddr, bAddr, every)
 }
 
-// FlowsAt is Flows at another UDP port than that of other flows.
+// FlowsAt is Flows with another UDP port, for flows between the same hosts.
 func (u *Users) FlowsAt(port uint16, a, b *lab.Host, aAddr, bAddr string, every time.Duration) [2]*Flow {
 	u.Helper()
 	aPort := netip.AddrPortFrom(netip.MustParseAddr(aAddr), port)
@@ -84,8 +84,9 @@ func forceReadBuffer(c *net.UDPConn, size int) error {
 	return errors.Join(err, set)
 }
 
-// send ends when its socket is closed. A packet that the kernel refuses counts as lost, and
-// the reason is kept. After a delay of the machine it catches up, but not in one burst.
+// send sends until the socket is closed. A packet that the kernel refuses counts as lost,
+// and the error is recorded. After a delay of the machine it catches up, but not in one
+// burst.
 func (f *Flow) send(c *net.UDPConn, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -195,7 +196,7 @@ func WaitFlowing(t *testing.T, flows ...*Flow) {
 	}
 }
 
-// Refusals are the kernel's reasons for packets that it refused to send since the last
+// Refusals returns the kernel's errors for packets that it refused to send since the last
 // call.
 func (f *Flow) Refusals() string {
 	f.mu.Lock()

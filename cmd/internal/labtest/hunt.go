@@ -16,29 +16,29 @@ import (
 // A Hunt searches file systems for needles.
 type Hunt struct {
 	*Needles
-	since   time.Time      // what was not changed since then is skipped
-	Skip    []string       // folders
-	seen    map[inode]bool // where trees began
+	since   time.Time      // older files are skipped
+	Skip    []string       // directories
+	seen    map[inode]bool // roots of the trees that were searched
 	Entries int
 	Files   int
 	Size    int64
-	Found   map[string][]string // what, by path
+	Found   map[string][]string // what was found, by path
 	Errs    []error
 }
 
-// NewHunt begins a hunt that leaves out some folders.
+// NewHunt returns a hunt for files changed since then, which skips some directories.
 func NewHunt(n *Needles, since time.Time, skip ...string) *Hunt {
 	return &Hunt{Needles: n, since: since, Skip: skip, seen: map[inode]bool{}, Found: map[string][]string{}}
 }
 
 type inode struct{ dev, number uint64 }
 
-// kernelsOwn are file systems that store nothing.
+// kernelsOwn are types of file systems that store nothing.
 var kernelsOwn = []string{"proc", "sysfs", "cgroup", "cgroup2", "devpts", "securityfs", "debugfs", "tracefs", "bpf",
 	"pstore", "nsfs", "autofs", "binfmt_misc", "configfs", "fusectl", "efivarfs"}
 
-// Process searches every file system that a process sees, from each folder of it that is
-// mounted. What another mount covers cannot be seen.
+// Process searches every file system that a process sees, from each of its mount points. It
+// cannot see what another mount covers.
 func (h *Hunt) Process(pid string) {
 	mounts, err := os.ReadFile("/proc/" + pid + "/mountinfo")
 	if err != nil {
@@ -59,10 +59,9 @@ func (h *Hunt) Process(pid string) {
 	}
 }
 
-// tree searches one file system, from where it is mounted, unless it did so from the same
-// folder before. If a folder of it was searched, the rest was not necessarily: it may be
-// mounted elsewhere, too, and if another mount is covered its mount point is in what covers
-// it.
+// tree searches a file system from its mount point, unless it was searched from the same
+// directory before. That a directory within it was searched is not enough: it may be
+// mounted elsewhere too. If a mount is covered, its mount point is in what covers it.
 func (h *Hunt) tree(top string) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(top, &st); err != nil || h.seen[inode{st.Dev, st.Ino}] {
@@ -72,7 +71,7 @@ func (h *Hunt) tree(top string) {
 	filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		var at syscall.Stat_t
 		if err != nil || syscall.Lstat(path, &at) != nil {
-			return nil // gone by now
+			return nil // it was removed meanwhile
 		}
 		if at.Dev != st.Dev && d.IsDir() || slices.Contains(h.Skip, path) {
 			return fs.SkipDir
@@ -89,7 +88,7 @@ func (h *Hunt) tree(top string) {
 	})
 }
 
-// entry searches what was changed: its name, the target of a link, and the content.
+// entry searches the name of a file, the target of a link, and the content.
 func (h *Hunt) entry(path string, d fs.DirEntry) {
 	found := func(what string) { h.Found[path] = append(h.Found[path], what) }
 	h.In([]byte(d.Name()), found)
@@ -115,7 +114,7 @@ func (h *Hunt) entry(path string, d fs.DirEntry) {
 	}
 }
 
-// isNamespace reports whether a file is a named namespace, as of ip-netns(8): it has no
+// isNamespace reports whether a file is a named namespace, as of ip-netns(8), which has no
 // content.
 func isNamespace(path string) bool {
 	var at unix.Statfs_t

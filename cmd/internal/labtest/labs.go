@@ -10,9 +10,9 @@ import (
 	"wgkeys/deploy/lab/labtest"
 )
 
-// FirstUsers returns hosts of the first users without a tunnel and with their own tunnel
-// file. The hosts are shared, since they take long to make: the test has them to itself
-// until its end, and has to leave no tunnel.
+// FirstUsers returns the hosts of the first users with their own tunnel file and without a
+// tunnel. Making hosts takes long, so tests share them: a test has them to itself until it
+// ends, and must leave no tunnel.
 func FirstUsers(t *testing.T) *Users {
 	t.Helper()
 	t.Parallel()
@@ -25,14 +25,13 @@ func FirstUsers(t *testing.T) *Users {
 	return u
 }
 
-// first is a copy of each host's key files, its repository and what wgkeys remembers, as
-// they were before the first test.
+// first has copies of each host's kept directories, as they were before the first test.
 const first = "/root/first"
 
-// kept are the folders of the three.
+// kept are the directories with key files, wgkeys' state and the repository.
 const kept = "/etc/wireguard /etc/wgkeys /root/net"
 
-// asAtFirst restores them: a test finds no key of a previous test.
+// asAtFirst restores them, so that a test finds no keys of an earlier one.
 func (u *Users) asAtFirst() {
 	u.Helper()
 	for _, h := range []*lab.Host{u.Basalt, u.Shale} {
@@ -82,18 +81,18 @@ func (l *laboratories) give(n *demo.Network) {
 	l.free = append(l.free, n)
 }
 
-// CloseShared ends the laboratories of [FirstUsers], after the last test.
+// CloseShared ends the laboratories of [FirstUsers]. Call it after the last test.
 func CloseShared() {
 	for _, n := range shared.all {
 		n.Close()
 	}
 }
 
-// Programs are what the tests need on hosts.
+// Programs are the programs that the tests need on hosts.
 var Programs = []string{"sshd", "ssh", "ssh-keygen", "ping", "wg", "sysctl", "nft", "strace"}
 
-// NewUsers makes keys for both hosts and pushes them; no tunnel is up. The laboratory ends
-// with the test.
+// NewUsers returns hosts of the first users with keys and without a tunnel. They end with
+// the test.
 func NewUsers(t *testing.T) *Users {
 	t.Helper()
 	n := newFirstUsers(t)
@@ -101,7 +100,7 @@ func NewUsers(t *testing.T) *Users {
 	return &Users{n, t}
 }
 
-// newFirstUsers makes hosts that outlast the test.
+// newFirstUsers makes hosts that outlive the test.
 func newFirstUsers(t *testing.T) *demo.Network {
 	t.Helper()
 	Require(t, Programs...)
@@ -117,14 +116,14 @@ func newFirstUsers(t *testing.T) *demo.Network {
 	return n
 }
 
-// Require skips the test if there can be no laboratory with these programs; with CI=true it
-// fails.
+// Require skips the test if no laboratory with these programs can be made. With CI=true it
+// fails the test instead.
 func Require(t *testing.T, programs ...string) {
 	t.Helper()
 	labtest.Require(t, programs...)
 }
 
-// Missing is that of deploy/lab/labtest.
+// Missing is labtest.Missing of deploy/lab/labtest.
 func Missing(t *testing.T, why string) {
 	t.Helper()
 	labtest.Missing(t, why)

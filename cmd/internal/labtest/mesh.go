@@ -14,24 +14,24 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// A Mesh is hosts that are all peers of each other, around a router that adds no delay. The
+// A Mesh is a set of hosts that are all peers of each other, around a router. The
 // repository is on the first host, which reaches the others over ssh.
 type Mesh struct {
 	*Users
 	Hosts   []*lab.Host
 	Streams []*Stream
-	AtOnce  int // packets that a stream passes to the kernel in one call; 0: MostAtOnce
+	AtOnce  int // packets of a stream in one system call; 0: MostAtOnce
 }
 
-// With is m in a subtest.
+// With returns m for a subtest.
 func (m *Mesh) With(t *testing.T) *Mesh {
 	return &Mesh{m.Users.With(t), m.Hosts, m.Streams, m.AtOnce}
 }
 
-// MeshNames are the names of a mesh's hosts, as many as a test wants.
+// MeshNames are the names of the hosts of a mesh. A test takes as many as it wants.
 var MeshNames = []string{"basalt", "shale", "flint", "slate", "granite"}
 
-// MeshOptions vary the tests of a rotation.
+// MeshOptions vary a mesh.
 type MeshOptions struct {
 	Hosts     int
 	RoundTrip time.Duration // between any two hosts; 0: no added delay, below 1 ms
@@ -39,7 +39,7 @@ type MeshOptions struct {
 	SharedSSH bool          // ssh keeps its connections for the next command
 }
 
-// NewMesh makes the hosts, their keys and the tunnel, with the program.
+// NewMesh makes the hosts, their keys and the tunnel, by running the program.
 func NewMesh(t *testing.T, o MeshOptions) *Mesh {
 	t.Helper()
 	Require(t, append(slices.Clone(Programs), "tc")...)
@@ -66,8 +66,8 @@ func NewMesh(t *testing.T, o MeshOptions) *Mesh {
 	return m
 }
 
-// join makes the next host and its link to the router. The way out of each host delays
-// packets by half of the round trip time.
+// join makes the next host and its link to the router. Each host delays the packets that it
+// sends by half of the round-trip time.
 func (m *Mesh) join(i int, roundTrip time.Duration) {
 	m.Helper()
 	h := m.NewHost(MeshNames[i])
@@ -95,50 +95,55 @@ func (m *Mesh) join(i int, roundTrip time.Duration) {
 	}
 }
 
-// Outside is a host's address, each in a network of its own.
+// Outside returns a host's OUTSIDE address. Each is in a network of its own.
 func (m *Mesh) Outside(h *lab.Host) netip.Addr {
 	return netip.AddrFrom4([4]byte{198, 51, 100, byte(4*slices.Index(m.Hosts, h) + 2)})
 }
 
-// Inside is a host's address in the tunnel.
+// Inside returns a host's address in the tunnel.
 func (m *Mesh) Inside(h *lab.Host) netip.Addr {
 	a := netip.MustParseAddr("2001:db8:7767::").As16()
 	a[15] = byte(slices.Index(m.Hosts, h) + 1)
 	return netip.AddrFrom16(a)
 }
 
-// raise makes keys, installs them and applies the tunnel on all hosts. The first keys
-// travel OUTSIDE, even if ssh later goes through the tunnel.
+// raise makes keys, installs them and applies the tunnel on all hosts. The first keys are
+// pushed OUTSIDE, even if ssh later goes through the tunnel.
 func (m *Mesh) raise(o MeshOptions) {
 	m.Helper()
 	first := m.Hosts[0]
 	m.Must(first, "cd /root && wgkeys init --classic net")
-	m.Tunnel(m.TunnelFile(false))
+	m.Tunnel(m.TunnelFile())
 	names := strings.Join(MeshNames[:o.Hosts], " ")
 	m.Must(first, "wgkeys gen "+names+" && wgkeys push -q "+names+" && wgkeys apply -q")
 	for _, h := range m.Hosts[1:] {
 		m.Must(first, "wgkeys apply -q "+h.Name())
 	}
 	for i, a := range m.Hosts {
-		for _, b := range m.Hosts[i+1:] { // one side first: two first handshakes at once can collide
+		for _, b := range m.Hosts[i+1:] { // one side first: two first handshakes at the same time can collide
 			m.Must(a, "ping -6 -n -q -c 1 -w 20 "+m.Inside(b).String())
 		}
 	}
-	m.Tunnel(m.TunnelFile(o.Inside))
+	if o.Inside {
+		m.Tunnel(m.tunnelFile(m.Inside))
+	}
 	if o.SharedSSH {
 		m.Write(first, "/root/.ssh/config",
 			"Host *\nControlMaster auto\nControlPath /root/.ssh/master-%C\nControlPersist 60\n")
 	}
 }
 
-// TunnelFile is the mesh's tunnel file; with inside, ssh goes through the tunnel.
-func (m *Mesh) TunnelFile(inside bool) string {
+// TunnelFile returns the mesh's tunnel file, in which ssh goes OUTSIDE.
+func (m *Mesh) TunnelFile() string { return m.tunnelFile(m.Outside) }
+
+// tunnelFile returns the tunnel file with the addresses for ssh.
+func (m *Mesh) tunnelFile(ssh func(*lab.Host) netip.Addr) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, "listen_port = 30567")
 	for i, h := range m.Hosts {
 		fmt.Fprintf(&b, "\n[hosts.%s]\nendpoint = %q\naddresses = [\"%s/128\"]\n", h.Name(), m.Outside(h), m.Inside(h))
-		if way := map[bool]netip.Addr{false: m.Outside(h), true: m.Inside(h)}[inside]; i > 0 { // the first is here
-			fmt.Fprintf(&b, "ssh = \"root@%s\"\n", way)
+		if i > 0 { // the first has the repository
+			fmt.Fprintf(&b, "ssh = \"root@%s\"\n", ssh(h))
 		}
 	}
 	return b.String()

@@ -10,7 +10,8 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// StartStreams begins streams both ways between all pairs, and waits until packets arrive.
+// StartStreams starts streams of rate packets a second in both directions between all
+// pairs, and waits until packets arrive.
 func (m *Mesh) StartStreams(rate int) {
 	m.Helper()
 	for i, a := range m.Hosts {
@@ -23,7 +24,7 @@ func (m *Mesh) StartStreams(rate int) {
 	m.Settle()
 }
 
-// Settle waits until nothing is lost for half a second.
+// Settle waits until no stream has lost a packet for half a second.
 func (m *Mesh) Settle() {
 	m.Helper()
 	end := time.Now().Add(90 * time.Second)
@@ -40,7 +41,8 @@ func (m *Mesh) Settle() {
 	}
 }
 
-// During returns what f has cost each stream, until nothing is lost any more.
+// During runs f, waits until nothing is lost any more, and returns what that cost each
+// stream.
 func (m *Mesh) During(f func()) []Toll {
 	m.Helper()
 	marks := make([]uint64, len(m.Streams))
@@ -57,7 +59,7 @@ func (m *Mesh) During(f func()) []Toll {
 }
 
 // again waits until everything sent in the last half second has arrived. Unlike Settle it
-// sets no mark, since gaps are counted from the marks.
+// sets no mark, because gaps are counted from the marks.
 func (m *Mesh) again(marks []uint64) {
 	m.Helper()
 	for end := time.Now().Add(90 * time.Second); ; {
@@ -126,7 +128,7 @@ func (m *Mesh) stream(a, b *lab.Host, port, rate int) *Stream {
 	s := &Stream{From: a.Name(), To: b.Name(), refused: map[string]int{}, every: time.Millisecond,
 		atOnce: cmp.Or(m.AtOnce, MostAtOnce)}
 	if len(m.Hosts) > 3 {
-		s.every = 4 * time.Millisecond // twenty streams would be all that the machine does
+		s.every = 4 * time.Millisecond // twenty streams would keep the machine busy
 	}
 	go s.receive(to)
 	go s.send(from, rate)

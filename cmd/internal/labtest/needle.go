@@ -11,11 +11,10 @@ import (
 	"strings"
 )
 
-// Needles are secrets in all the forms in which a program could leave them, to be searched
-// for at once.
+// Needles are secrets in all the forms in which a program could leave them, for one search.
 type Needles struct {
-	start   [1 << 16]bool       // by the first two bytes
-	by      map[uint64][]needle // by the first eight
+	start   [1 << 16]bool       // whether a needle begins with these two bytes
+	by      map[uint64][]needle // by their first eight bytes
 	longest int
 }
 
@@ -26,7 +25,7 @@ type needle struct {
 }
 
 // Add adds the forms of a key: its bytes, as the kernel takes them; base64, with and
-// without padding, in both alphabets, and base64 of that, as JSON has the bytes of a key
+// without padding and in both alphabets, and base64 of that, as JSON has the bytes of a key
 // file; hexadecimal, as the userspace device takes it; and lists of bytes as programs print
 // them.
 func (n *Needles) Add(key []byte, of string) {
@@ -71,10 +70,11 @@ func (n *Needles) In(text []byte, found func(what string)) {
 	}
 }
 
+// SearchBuffer is the size in bytes of the buffer that files are searched with.
 const SearchBuffer = 1 << 20
 
 // stream searches all of r. The end of a buffer is repeated at the beginning of the next
-// one, so nothing is missed, but a needle may be found twice.
+// one, so that nothing is missed; a needle may be found twice.
 func (n *Needles) stream(r io.Reader, found func(what string)) (size int64, err error) {
 	buffer := make([]byte, SearchBuffer)
 	kept := 0

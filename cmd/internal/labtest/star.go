@@ -15,9 +15,9 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// A Star is a hub with many spokes, which are peers of the hub alone. The repository is on
-// the hub, which reaches the spokes over ssh, OUTSIDE. Users' other host is the first
-// spoke.
+// A Star is a hub with many spokes, which are peers of the hub only. The repository is on
+// the hub, which reaches the spokes over ssh, OUTSIDE. The first spoke is the other host of
+// Users.
 type Star struct {
 	*Users
 	Hub     *lab.Host
@@ -25,10 +25,10 @@ type Star struct {
 	program string
 }
 
-// With is s in a subtest.
+// With returns s for a subtest.
 func (s *Star) With(t *testing.T) *Star { return &Star{s.Users.With(t), s.Hub, s.Spokes, s.program} }
 
-// NewStar makes the hosts and their keys, which are not pushed yet. No tunnel is up.
+// NewStar makes the hosts and their keys, which are not pushed yet. There is no tunnel.
 func NewStar(t *testing.T, spokes int) *Star {
 	t.Helper()
 	self, err := os.Executable()
@@ -38,7 +38,8 @@ func NewStar(t *testing.T, spokes int) *Star {
 	return NewStarOf(t, spokes, self)
 }
 
-// NewStarOf installs another program than the test's own, which takes longer to start.
+// NewStarOf is NewStar with another program than the test binary, which takes longer to
+// start.
 func NewStarOf(t *testing.T, spokes int, program string) *Star {
 	t.Helper()
 	Require(t, Programs...)
@@ -75,8 +76,8 @@ func NewStarOf(t *testing.T, spokes int, program string) *Star {
 	return s
 }
 
-// allowInotify allows so many userspace devices on one machine: each has an instance of
-// inotify(7), of which the kernel allows a user 128 by default.
+// allowInotify raises a limit for so many userspace devices on one machine: each has an
+// instance of inotify(7), of which the kernel allows a user 128 by default.
 func allowInotify(t *testing.T, devices int) {
 	t.Helper()
 	const limit = "/proc/sys/fs/inotify/max_user_instances"
@@ -112,17 +113,17 @@ func (s *Star) join(i int) error {
 	)
 }
 
-// outsideOf is the address of the hub, 0, or a spoke.
+// outsideOf returns the OUTSIDE address of the hub, which is 0, or a spoke.
 func outsideOf(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{198, 18, byte(i / 250), byte(i%250 + 1)})
 }
 
-// InsideOf is the address of the hub, 0, or a spoke in the tunnel.
+// InsideOf returns the INSIDE address of the hub, which is 0, or a spoke.
 func InsideOf(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 77, byte(i / 250), byte(i%250 + 1)})
 }
 
-// Names are the spokes' names.
+// Names returns the names of the spokes.
 func (s *Star) Names() (names []string) {
 	for _, h := range s.Spokes {
 		names = append(names, h.Name())
@@ -130,7 +131,7 @@ func (s *Star) Names() (names []string) {
 	return names
 }
 
-// File is the tunnel file, with some extra lines for the whole tunnel. Every spoke has the
+// File returns the tunnel file, with extra lines for the whole tunnel. Every spoke has the
 // tag spoke, and every tenth the tag tenth.
 func (s *Star) File(lines string) string {
 	var b strings.Builder

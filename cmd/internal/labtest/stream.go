@@ -13,33 +13,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Stream is numbered packets one way through the tunnel, like a flow, for rates at which
-// a system call per packet would take all of the machine: the kernel cuts what is sent into
-// packets (UDP_SEGMENT), and delivers those that came together in one piece (UDP_GRO).
-// Packets of 1 ms are sent at once, in a mesh those of 4 ms.
+// A Stream is a flow at a rate at which a system call for each packet would take the whole
+// machine: the kernel cuts what is written into packets (UDP_SEGMENT), and returns those
+// that came together as one (UDP_GRO). The packets of 1 ms, or in a large mesh of 4 ms, are
+// sent at once.
 type Stream struct {
 	From, To string
 	sent     atomic.Uint64
 	mu       sync.Mutex
 	seen     []uint8 // how often each number has come
 	last     time.Time
-	gap      time.Duration // the longest time between arrivals since mark
+	gap      time.Duration // the longest time between arrivals since Mark
 	refused  map[string]int
 	every    time.Duration // between two sends
-	atOnce   int           // packets of one call at most
+	atOnce   int           // most packets in one system call
 }
 
-// packetSize is such that some tens of packets fit into the 64 KB of one call; the kernel
-// takes no more than MostAtOnce.
+// packetSize is small enough for some tens of packets in the 64 KB of one call. MostAtOnce
+// is the kernel's limit.
 const (
 	packetSize = 200
 	MostAtOnce = 64
 )
 
-// A Toll is what a period has cost a stream.
+// A Toll is what happened to a stream in a period.
 type Toll struct {
 	Sent, Lost, Doubled int
-	row                 int           // the most packets lost one after the other
+	row                 int           // the most consecutive packets lost
 	Gap                 time.Duration // the longest time without an arrival
 }
 
@@ -48,7 +48,7 @@ func (t Toll) String() string {
 		InMS(t.Gap))
 }
 
-// InMS is a duration in milliseconds.
+// InMS returns a duration in milliseconds.
 func InMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func setUDP(t *testing.T, c *net.UDPConn, option, value int) {
@@ -64,9 +64,9 @@ func setUDP(t *testing.T, c *net.UDPConn, option, value int) {
 	}
 }
 
-// send ends when its socket is closed. What the kernel refuses is lost, and the reason is
-// kept. After a delay of the machine it catches up by at most 20 ms, so that the burst is
-// not lost.
+// send sends until the socket is closed. Packets that the kernel refuses are lost, and the
+// error is recorded. After a delay of the machine it catches up by at most 20 ms, so that
+// the burst is not lost.
 func (s *Stream) send(c *net.UDPConn, rate int) {
 	tick := time.NewTicker(max(s.every, time.Second/time.Duration(rate)))
 	defer tick.Stop()
@@ -97,8 +97,7 @@ func (s *Stream) send(c *net.UDPConn, rate int) {
 	}
 }
 
-// fill numbers packets. The complement keeps the checksums off zero, as in
-// [Flow.send].
+// fill numbers packets. The complement keeps the checksums off zero, as in [Flow.send].
 func fill(batch []byte, number uint64) {
 	for ; len(batch) > 0; batch = batch[packetSize:] {
 		binary.BigEndian.PutUint64(batch, number)
@@ -138,7 +137,7 @@ func (s *Stream) got(batch []byte) {
 	}
 }
 
-// Mark begins a period: with the next packet.
+// Mark begins a period, and returns the number of its first packet.
 func (s *Stream) Mark() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,8 +146,8 @@ func (s *Stream) Mark() uint64 {
 	return s.sent.Load()
 }
 
-// between counts the packets numbered from mark up to end. Those on their way get a second
-// to arrive.
+// between counts the packets from mark up to end. Those on their way get a second to
+// arrive.
 func (s *Stream) between(mark, end uint64) Toll {
 	for give := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if t := s.counted(mark, end); t.Lost == 0 || time.Now().After(give) {
@@ -157,7 +156,7 @@ func (s *Stream) between(mark, end uint64) Toll {
 	}
 }
 
-// counted counts the packets numbered from mark up to end that have arrived so far.
+// counted counts the packets from mark up to end that have arrived so far.
 func (s *Stream) counted(mark, end uint64) Toll {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +175,8 @@ func (s *Stream) counted(mark, end uint64) Toll {
 	return t
 }
 
-// Reasons are the kernel's reasons for packets that it refused to send.
+// Reasons returns the kernel's errors for packets that it refused to send since the last
+// Mark.
 func (s *Stream) Reasons() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,14 +186,14 @@ func (s *Stream) Reasons() string {
 	return fmt.Sprint(" ", s.refused)
 }
 
-// Longest is the longest time without an arrival since the mark.
+// Longest returns the longest time without an arrival since the last Mark.
 func (s *Stream) Longest() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return max(s.gap, time.Since(s.last))
 }
 
-// Add sums up, and keeps the worst.
+// Add adds x; the maxima are those of both.
 func (t *Toll) Add(x Toll) {
 	t.Sent, t.Lost, t.Doubled = t.Sent+x.Sent, t.Lost+x.Lost, t.Doubled+x.Doubled
 	t.row, t.Gap = max(t.row, x.row), max(t.Gap, x.Gap)

@@ -1,13 +1,13 @@
-// Package labtest is hosts for the tests of the program, which run the program itself, as
-// people do: the very same tests on WireGuard in user space and, in testdata/vm, on the
-// kernel's own. The test binary has to be the program when it is called by its name.
+// Package labtest makes hosts for tests of the program, which run the program as people do.
+// The same tests run on WireGuard in user space and, in testdata/vm, on the kernel's own.
+// The test binary has to act as the program when it is called by the program's name.
 //
-// [FirstUsers] and [NewUsers] are two hosts with a repository, [NewMesh] is as many as a
-// test wants, all peers of each other. Both are the test as well, and have the same few
-// methods: Must and Run run a line of shell on a host, Write and Read are for its files,
-// Until and Eventually wait. A [Flow] and a [Stream] count what a tunnel loses, [Needles]
-// find keys where none should be, and the functions without arguments are programs that
-// stand in for others: see the test binary's TestMain.
+// [FirstUsers] and [NewUsers] make two hosts with a repository, [NewMesh] as many as a test
+// wants, all peers of each other, and [NewStar] a hub with spokes. They embed the test and
+// have the same few methods: Must and Run run a line of shell on a host, Write and Read
+// access its files, Until and Eventually wait. A [Flow] and a [Stream] count what a tunnel
+// loses, and [Needles] find keys where none should be. The functions without arguments are
+// programs that stand in for others: see the TestMain of the test binary.
 //
 // Only tests import it.
 package labtest
@@ -23,14 +23,14 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// Users are the first users: their hosts, the repository ~/net on basalt and
-// a copy without secrets, as git would bring it, on shale.
+// Users are the first users: their hosts, the repository ~/net on basalt and, on shale, a
+// clone of it without secrets.
 type Users struct {
 	*demo.Network
 	*testing.T // its Run is u.T.Run
 }
 
-// With is u in a subtest.
+// With returns u for a subtest.
 func (u *Users) With(t *testing.T) *Users { return &Users{u.Network, t} }
 
 // Tunnel writes the tunnel file.
@@ -57,7 +57,7 @@ func (u *Users) Read(h *lab.Host, path string) string {
 	return string(b)
 }
 
-// Clone brings the public part of the repository to shale.
+// Clone copies the public part of the repository to shale.
 func (u *Users) Clone() {
 	u.Helper()
 	for path := range strings.FieldsSeq(u.Must(u.Basalt, "ls wgkeys.toml tunnels/*.toml keyring/*/*.pub")) {
@@ -71,7 +71,7 @@ type Result struct {
 	Code           int
 }
 
-// Run runs a line of shell on a host, in ~/net where there is one.
+// Run runs a line of shell on a host, in ~/net if it exists.
 func (u *Users) Run(h *lab.Host, script string) Result {
 	u.Helper()
 	var stdout, stderr strings.Builder
@@ -95,7 +95,7 @@ func (u *Users) Must(h *lab.Host, script string) string {
 	return r.Stdout
 }
 
-// NewHost makes a host that has nothing yet.
+// NewHost makes a host without links.
 func (u *Users) NewHost(name string) *lab.Host {
 	u.Helper()
 	h, err := u.Host(name)
@@ -105,7 +105,7 @@ func (u *Users) NewHost(name string) *lab.Host {
 	return h
 }
 
-// Snapshot is all of a host's network state that apply could change.
+// Snapshot returns all of a host's network state that apply could change.
 func (u *Users) Snapshot(h *lab.Host) string {
 	u.Helper()
 	if err := h.WaitAddresses(u.Context()); err != nil { // otherwise they change by themselves
@@ -118,7 +118,7 @@ func (u *Users) Snapshot(h *lab.Host) string {
 	return s
 }
 
-// Same fails if the host's network state has changed.
+// Same fails the test if the host's network state differs from before.
 func (u *Users) Same(h *lab.Host, before, when string) {
 	u.Helper()
 	if diff := demo.LineDiff(before, u.Snapshot(h)); diff != "" {
@@ -126,7 +126,7 @@ func (u *Users) Same(h *lab.Host, before, when string) {
 	}
 }
 
-// Want fails if text lacks one of the lines, apart from white space.
+// Want fails the test if text lacks one of the lines. White space does not matter.
 func (u *Users) Want(about, text string, lines ...string) {
 	u.Helper()
 	have := map[string]bool{}
@@ -140,7 +140,7 @@ func (u *Users) Want(about, text string, lines ...string) {
 	}
 }
 
-// PlanIs wants a plan with these steps, or an empty one.
+// PlanIs fails the test unless the plan has these steps or, without steps, is empty.
 func (u *Users) PlanIs(when string, steps ...string) {
 	u.Helper()
 	r := u.Run(u.Basalt, "wgkeys plan")
@@ -154,18 +154,19 @@ func (u *Users) PlanIs(when string, steps ...string) {
 	}
 }
 
-// Patience is how long a test waits for what has to come: much longer than it takes on a
-// busy machine.
+// Patience is how long a test waits for an event: much longer than it takes on a busy
+// machine.
 const Patience = 2 * time.Minute
 
-// Eventually waits until ok, and does not fail: the caller checks again.
+// Eventually waits until ok returns true, at most for Patience. It does not fail: the
+// caller checks again.
 func (u *Users) Eventually(ok func() bool) {
 	u.Helper()
 	for end := time.Now().Add(Patience); !ok() && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 	}
 }
 
-// Until waits for what has to come, and fails if it does not.
+// Until waits until done returns true, and fails the test after Patience.
 func (u *Users) Until(what string, done func() bool) {
 	u.Helper()
 	for end := time.Now().Add(Patience); !done(); time.Sleep(2 * time.Millisecond) {

@@ -1,5 +1,5 @@
-// Package many does one thing on several hosts: some at once, if wanted in batches, until
-// enough of them have failed or the user stops it.
+// Package many does the same thing on several hosts: some at a time, in batches if wanted,
+// until too many of them have failed or the user stops it.
 package many
 
 import "sync"

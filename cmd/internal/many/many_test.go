@@ -20,7 +20,7 @@ func hosts(n int) (all []string) {
 	return all
 }
 
-// TestJobs: so many at once and no more, and the outcomes are in order.
+// TestJobs: three hosts are served at once and no more, and the outcomes are in order.
 func TestJobs(t *testing.T) {
 	var mu sync.Mutex
 	at, most := 0, 0
@@ -56,7 +56,8 @@ func TestJobs(t *testing.T) {
 	}
 }
 
-// TestStopAfter: those under way come to their end, and no more are begun.
+// TestStopAfter: after two failures no more hosts are begun, and those under way are
+// finished.
 func TestStopAfter(t *testing.T) {
 	w := many.Work{Hosts: hosts(20), Jobs: 1, StopAfter: 2, Do: func(h string) error {
 		if h == "h03" || h == "h05" || h == "h07" {
@@ -70,7 +71,7 @@ func TestStopAfter(t *testing.T) {
 	}
 }
 
-// TestStop: a signal while some are under way.
+// TestStop: after a signal no more hosts are begun.
 func TestStop(t *testing.T) {
 	stop := make(chan struct{})
 	var once sync.Once
@@ -86,8 +87,8 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestBatch: each batch is settled before the next is begun, and one that is not well
-// keeps the next from it.
+// TestBatch: each batch is settled before the next one is begun, which it is not if a host
+// failed.
 func TestBatch(t *testing.T) {
 	var order []string
 	w := many.Work{Hosts: hosts(7), Jobs: 1, Batch: 3, StopAfter: 1,

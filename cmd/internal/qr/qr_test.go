@@ -11,8 +11,8 @@ import (
 	"wgkeys/deploy/lab/labtest"
 )
 
-// texts are of many sizes: of the versions that a configuration takes, and of the first
-// and the last one.
+// texts returns texts of many sizes: for the versions of the code that configurations need,
+// and for the first and the last version.
 func texts() (all []string) {
 	const line = "AllowedIPs = 10.77.0.0/24, 2001:db8:7767::/48 # Zürich, 東京\n"
 	long := strings.Repeat(line, Most/len(line)+1)

@@ -10,16 +10,16 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// none stands where there is nothing to tell.
+// none stands for a value that is missing or does not apply.
 const none = "-"
 
-// A cell is one word of a row: programs cut rows at white space.
+// A cell is one word of a row, because programs split rows at white space.
 type cell struct {
 	text  string
 	style ui.Style
 }
 
-// row is a host in one line, in the order of columns.
+// row returns the line of a host, in the order of columns.
 func (t *Table) row(s *remote.HostStatus) []cell {
 	host := cell{s.Host, ui.Plain}
 	switch {
@@ -66,7 +66,7 @@ func peers(s *remote.HostStatus) cell {
 	return cell{fmt.Sprintf("%d/%d", s.PeersUp, len(s.Peers)), ui.Plain}
 }
 
-// oldest is the handshake that is longest ago, of those that there were.
+// oldest returns the age of the oldest of the last handshakes with each peer.
 func oldest(s *remote.HostStatus) cell {
 	seconds := int64(-1)
 	for _, p := range s.Peers {
@@ -83,8 +83,8 @@ func oldest(s *remote.HostStatus) cell {
 	return cell{short(time.Duration(seconds) * time.Second), ui.Plain}
 }
 
-// keys tells whether repository, key file and interface have the same key or, in the middle
-// of a rotation, the next one; else which of the three differs.
+// keys reports whether repository, key file and interface have the same key or, in a
+// rotation, the next one; otherwise which of the three differs.
 func keys(s *remote.HostStatus) cell {
 	if s.Rotation != "" || !s.Next.IsZero() {
 		return cell{"next", ui.Yellow}
@@ -111,7 +111,7 @@ func totals(s *remote.HostStatus) (received, sent int64) {
 	return received, sent
 }
 
-// rate is that of both directions.
+// rate returns the rate of both directions together.
 func rate(s *remote.HostStatus) cell {
 	if s.Since == nil || s.Since.Seconds <= 0 {
 		return cell{none, ui.Plain}
@@ -119,7 +119,7 @@ func rate(s *remote.HostStatus) cell {
 	return cell{size(int64(float64(s.Since.Received+s.Since.Sent)/s.Since.Seconds)) + "/s", ui.Plain}
 }
 
-// version is that of the host's wgkeys, and marked where it is not this one.
+// version returns the version of wgkeys on the host, highlighted if it is not this one.
 func (t *Table) version(s *remote.HostStatus) cell {
 	switch s.Version {
 	case "":
@@ -136,7 +136,7 @@ var (
 	pseudo   = lazyregexp.New(`[.-][0-9]{14}-[0-9a-f]{12}`)
 )
 
-// shortVersion is the release, or of what is none the beginning of the commit.
+// shortVersion returns the release or, if it is not a release, the beginning of the commit.
 func shortVersion(version string) string {
 	short := "devel"
 	if m := commitOf().FindStringSubmatch(version); m != nil {
@@ -151,7 +151,7 @@ func shortVersion(version string) string {
 	return short
 }
 
-// short is a time in its largest unit: "45s", "12m", "3h", "120d".
+// short returns a duration in its largest unit: "45s", "12m", "3h", "120d".
 func short(d time.Duration) string {
 	switch d = max(d, 0); {
 	case d < 2*time.Minute:
@@ -164,7 +164,7 @@ func short(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours())/24)
 }
 
-// size is an amount in at most five letters, by powers of 1024 as wg(8) counts.
+// size returns an amount in at most five characters, in powers of 1024 as wg(8) does.
 func size(n int64) string {
 	units, f := "BKMGTPE", float64(n)
 	i := 0

@@ -9,8 +9,8 @@ import (
 	"wgkeys/cmd/internal/remote"
 )
 
-// FuzzLooks: whatever the file of the last looks holds, the next look is compared with it,
-// tells of no traffic that is less than nothing, and is there for the one after.
+// FuzzLooks: whatever the file of earlier looks has, the next look can be compared with it,
+// never has negative traffic, and is stored for the one after.
 func FuzzLooks(f *testing.F) {
 	f.Add([]byte(`{"wg0/a":{"clock":"2026-01-02T12:00:00Z","peers":{"b":[1,2],"c":[-1,9223372036854775807]}}}`))
 	f.Add([]byte(`{"wg0/a":{"clock":"9999-01-02T12:00:00Z","peers":null}}`))

@@ -12,25 +12,23 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// Looks are what the counters of all peers were at the last look at each host. They are
-// kept in a file of the user's between looks. No secret is in it, and nothing is lost with
-// it but one rate.
+// Looks are the counters of all peers at the last look at each host, kept in a file of the
+// user's. It holds no secret, and if it is lost one rate is missing.
 type Looks struct {
 	path  string
 	hosts map[string]look
 }
 
-// A look is when it was by the host's clock, and what each peer had received and sent.
+// A look has the host's clock, and what it had received from each peer and sent to it.
 type look struct {
 	Clock time.Time           `json:"clock"`
 	Peers map[string][2]int64 `json:"peers"`
 }
 
-// maxLooks is more than a file of ten thousand hosts with many peers takes.
+// maxLooks is more bytes than the file of ten thousand hosts with many peers has.
 const maxLooks = 64 << 20
 
-// ReadLooks reads the file of the last looks; where that is not there or means nothing,
-// there were none.
+// ReadLooks reads the file of earlier looks. If it is missing or invalid, there were none.
 func ReadLooks(path string) *Looks {
 	l := &Looks{path: path, hosts: map[string]look{}}
 	if info, err := os.Stat(path); err != nil || info.Size() > maxLooks {
@@ -43,8 +41,7 @@ func ReadLooks(path string) *Looks {
 	return l
 }
 
-// Compare tells of each host what went through its tunnel since the look before, and keeps
-// this one.
+// Compare sets each host's traffic since its earlier look, and records the present one.
 func (l *Looks) Compare(all []*remote.HostStatus) {
 	for _, s := range all {
 		if s.Err != nil || s.Clock.IsZero() {
@@ -62,7 +59,7 @@ func (l *Looks) Compare(all []*remote.HostStatus) {
 	}
 }
 
-// since is nil where the host's clock was set back.
+// since returns the traffic since l, or nil if the host's clock was set back.
 func (l look) since(s *remote.HostStatus) *remote.Traffic {
 	t := &remote.Traffic{Seconds: s.Clock.Sub(l.Clock).Seconds()}
 	if l.Clock.IsZero() || t.Seconds <= 0 {
@@ -76,8 +73,8 @@ func (l look) since(s *remote.HostStatus) *remote.Traffic {
 	return t
 }
 
-// counted is how far a counter came. One that is less than it was began at nothing
-// meanwhile, with a new key or a new interface.
+// counted returns the growth of a counter. If it is less than before, it was reset
+// meanwhile, by a new key or a new interface.
 func counted(was, is int64) int64 {
 	if is < was {
 		return is

@@ -10,14 +10,14 @@ import (
 	"wgkeys/cmd/internal/remote"
 )
 
-// A metric is one of Prometheus', with a function that returns its values for a host and a
+// A metric is a Prometheus metric with a function that returns its values for a host and
 // tunnel. The names follow https://prometheus.io/docs/practices/naming/.
 type metric struct {
 	name, kind, help string
 	of               func(s *remote.HostStatus, now time.Time) []sample
 }
 
-// A sample is a value with its labels besides host and tunnel.
+// A sample is a value with its labels other than host and tunnel.
 type sample struct {
 	labels []string // name, value, name, value
 	value  float64
@@ -77,7 +77,7 @@ func truth(is bool) []sample {
 	return value(0)
 }
 
-// answered has values only for hosts that have answered.
+// answered returns of for hosts that answered, and no values for others.
 func answered(of func(*remote.HostStatus, time.Time) []sample) func(*remote.HostStatus, time.Time) []sample {
 	return func(s *remote.HostStatus, now time.Time) []sample {
 		if s.Err != nil {
@@ -98,7 +98,7 @@ func keysAgree(s *remote.HostStatus, _ time.Time) []sample {
 	return all
 }
 
-// handshakes are by this machine's clock: the host reports how long ago they were.
+// handshakes uses this machine's clock, because the host reports how long ago they were.
 func handshakes(s *remote.HostStatus, now time.Time) (all []sample) {
 	for _, p := range s.Peers {
 		if p.Age != nil {
@@ -120,8 +120,8 @@ func perPeer(of func(received, sent int64) int64) func(*remote.HostStatus, time.
 	}
 }
 
-// Prometheus formats the status of hosts at a time in Prometheus' text format, as
-// node_exporter's textfile collector reads it.
+// Prometheus returns the status of hosts in Prometheus' text format, for node_exporter's
+// textfile collector.
 func Prometheus(all []*remote.HostStatus, now time.Time) []byte {
 	var b bytes.Buffer
 	for _, m := range metrics {
@@ -138,7 +138,7 @@ func Prometheus(all []*remote.HostStatus, now time.Time) []byte {
 	return b.Bytes()
 }
 
-// number is an integer without an exponent, as all of them are.
+// number formats an integer without an exponent. All values are integers.
 func number(f float64) string { return fmt.Sprintf("%.0f", f) }
 
 var inLabel = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)

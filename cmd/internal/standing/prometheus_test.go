@@ -18,7 +18,7 @@ import (
 	"wgkeys/cmd/internal/remote"
 )
 
-// parse reads metrics as Prometheus does.
+// parse reads metrics with Prometheus' parser.
 func parse(t *testing.T, text []byte) map[string]*dto.MetricFamily {
 	t.Helper()
 	p := expfmt.NewTextParser(model.LegacyValidation)
@@ -29,7 +29,7 @@ func parse(t *testing.T, text []byte) map[string]*dto.MetricFamily {
 	return families
 }
 
-// valueOf is the value of a metric with these labels among others; "": there is none.
+// valueOf returns the value of a metric that has these labels, or "".
 func valueOf(f *dto.MetricFamily, labels map[string]string) string {
 	for _, m := range f.GetMetric() {
 		have := map[string]string{}
@@ -47,8 +47,7 @@ func valueOf(f *dto.MetricFamily, labels map[string]string) string {
 	return ""
 }
 
-// TestPrometheus: Prometheus' own parser reads what is written, and finds the values under
-// the names of host and peer.
+// TestPrometheus: Prometheus' parser finds the values under the names of host and peer.
 func TestPrometheus(t *testing.T) {
 	hosts := append(kinds(), status(`odd "name" \`, 1, func(s *remote.HostStatus) { s.Version = "wgkeys \"v9\"\n\xff" }))
 	text := Prometheus(hosts, noon)
@@ -95,8 +94,8 @@ func TestPrometheus(t *testing.T) {
 	promtool(t, text)
 }
 
-// wellNamed is what Prometheus asks of names, see
-// https://prometheus.io/docs/practices/naming/: counters, and they alone, end in _total.
+// wellNamed checks the rules of https://prometheus.io/docs/practices/naming/: only counters
+// end in _total, and all of them do.
 func wellNamed(t *testing.T, families map[string]*dto.MetricFamily) {
 	t.Helper()
 	if len(families) != len(metrics)+1 {
@@ -110,7 +109,7 @@ func wellNamed(t *testing.T, families map[string]*dto.MetricFamily) {
 	}
 }
 
-// promtool asks Prometheus' linter, where there is one: make prometheus has it.
+// promtool runs Prometheus' linter if it is installed, as make prometheus does.
 func promtool(t *testing.T, text []byte) {
 	t.Helper()
 	program, err := exec.LookPath("promtool")
@@ -125,7 +124,7 @@ func promtool(t *testing.T, text []byte) {
 	t.Logf("%s finds nothing to say about %d lines", program, bytes.Count(text, []byte("\n")))
 }
 
-// TestLooks: a rate is of what went by since the look before, also when counters began again.
+// TestLooks: a rate is of the traffic since the look before, even if counters were reset.
 func TestLooks(t *testing.T) {
 	path := t.TempDir() + "/cache/looks.json"
 	hosts := func(at time.Duration, received, sent int64) []*remote.HostStatus {

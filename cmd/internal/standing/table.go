@@ -15,8 +15,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A column of the table. If the terminal is too narrow, those with the highest number are
-// left out first.
+// A column of the table. If the terminal is too narrow, the columns with the highest number
+// in goes are left out first.
 type column struct {
 	name string
 	left bool // its words are aligned left; otherwise right
@@ -66,7 +66,7 @@ type Table struct {
 	Errors  bool   // with the errors of hosts that did not answer
 }
 
-// Lines are the lines of the table.
+// Lines returns the lines of the table.
 func (t *Table) Lines() []ui.Line {
 	hosts := problemsFirst(t.Hosts)
 	if t.Wrong {
@@ -113,7 +113,7 @@ func problemsFirst(all []*remote.HostStatus) []*remote.HostStatus {
 	return sorted
 }
 
-// remarks are the lines beneath a host's row.
+// remarks returns the lines below a host's row.
 func (t *Table) remarks(s *remote.HostStatus) (lines []ui.Line) {
 	for _, n := range s.Notes {
 		lines = append(lines, ui.Line{{Text: "  note: " + n}})
@@ -128,7 +128,7 @@ func (t *Table) remarks(s *remote.HostStatus) (lines []ui.Line) {
 	return lines
 }
 
-// peers are the lines about a host's keys and peers.
+// peers returns the lines about a host's keys and peers.
 func (t *Table) peers(s *remote.HostStatus) (lines []ui.Line) {
 	about := "  key " + s.Key.String()
 	if s.Key.IsZero() {
@@ -163,14 +163,14 @@ func (t *Table) peers(s *remote.HostStatus) (lines []ui.Line) {
 	return lines
 }
 
-// A shape says which columns there are, and how wide.
+// A shape has the widths of the columns.
 type shape struct {
 	width []int // 0: the column is left out
 	gap   string
 }
 
-// newShape has all columns with two blanks between them; or if that is too wide with one;
-// or without those that may be left out.
+// newShape returns a shape with all columns and two blanks between them. If that is wider
+// than most, there is one blank, and columns are left out until it fits.
 func newShape(rows [][]cell, most int) shape {
 	s := shape{width: make([]int, len(columns)), gap: "  "}
 	for _, row := range rows {
@@ -192,7 +192,7 @@ func newShape(rows [][]cell, most int) shape {
 	return s
 }
 
-// all is the width of a row.
+// all returns the width of a row.
 func (s shape) all() (all int) {
 	for _, w := range s.width {
 		if w > 0 {

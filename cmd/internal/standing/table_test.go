@@ -23,7 +23,7 @@ var (
 
 const ours = "wgkeys v0.0.0-20260102120000-0123456789ab (commit 0123456789ab)"
 
-// status is a host of which all is well, where change was at work.
+// status returns a host without problems, after change.
 func status(host string, peers int, change func(s *remote.HostStatus)) *remote.HostStatus {
 	s := &remote.HostStatus{Host: host, Tunnel: "wg0", Key: key, File: key, Live: key,
 		Created: noon.Add(-120 * 24 * time.Hour),
@@ -40,7 +40,7 @@ func status(host string, peers int, change func(s *remote.HostStatus)) *remote.H
 	return s
 }
 
-// kinds are hosts of each kind that there is.
+// kinds returns a host of each kind.
 func kinds() []*remote.HostStatus {
 	return []*remote.HostStatus{
 		status("well", 2, nil),
@@ -75,7 +75,7 @@ func kinds() []*remote.HostStatus {
 
 func text(lines []ui.Line) string { return (&ui.UI{}).Paint(lines) }
 
-// TestTable: every kind of host, as a person sees it in a terminal of 80 columns.
+// TestTable: every kind of host, in a terminal of 80 columns.
 func TestTable(t *testing.T) {
 	table := Table{Hosts: kinds(), Now: noon, Version: ours, Width: 80, Errors: true}
 	compare(t, "kinds.txt", text(table.Lines()))
@@ -91,7 +91,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// compare compares with a file of testdata, which UPDATE=1 writes.
+// compare compares got with a file in testdata, or writes the file if UPDATE is set.
 func compare(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -109,9 +109,9 @@ func compare(t *testing.T, name, got string) {
 	}
 }
 
-// TestTableFits: fifty hosts with ordinary names fit into 80 columns with all that there is
-// to tell of them, and longer names at the cost of what can be done without. Each row has
-// the same words as the head, so that programs can cut it at blanks.
+// TestTableFits: fifty hosts with ordinary names fit into 80 columns with all columns, and
+// longer names fit without the less important ones. Each row has as many words as the head,
+// so that programs can split it at blanks.
 func TestTableFits(t *testing.T) {
 	var hosts []*remote.HostStatus
 	for i := range 50 {
