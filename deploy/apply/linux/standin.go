@@ -33,7 +33,7 @@ func (k *Kernel) StandIn(link string, was *apply.Adopted) error {
 	if err != nil {
 		return err
 	}
-	return k.setStandIns(l, was, true)
+	return setStandIns(k.nl, l, was, true)
 }
 
 // EndStandIn removes what [Kernel.StandIn] added. It is no error if some of it is gone, or
@@ -43,12 +43,12 @@ func (k *Kernel) EndStandIn(link string, was *apply.Adopted) error {
 	if err != nil {
 		return err
 	}
-	return k.setStandIns(l, was, false)
+	return setStandIns(k.nl, l, was, false)
 }
 
 // setStandIns adds or removes the stand-ins. To remove them, l may be nil: it is gone.
-func (k *Kernel) setStandIns(l netlink.Link, was *apply.Adopted, on bool) error {
-	lo, err := k.nl.LinkByName("lo")
+func setStandIns(nl *netlink.Handle, l netlink.Link, was *apply.Adopted, on bool) error {
+	lo, err := nl.LinkByName("lo")
 	if err != nil {
 		return err
 	}
@@ -62,33 +62,33 @@ func (k *Kernel) setStandIns(l netlink.Link, was *apply.Adopted, on bool) error 
 			if a.Prefix.Bits() == 32 {
 				bits = 31
 			}
-			errs = append(errs, k.standInAddress(l, netip.PrefixFrom(addr, bits), on))
+			errs = append(errs, standInAddress(nl, l, netip.PrefixFrom(addr, bits), on))
 		case !was.Elsewhere[addr]:
 			single := netip.PrefixFrom(addr, 128)
-			errs = append(errs, label(single, on), k.standInAddress(lo, single, on))
+			errs = append(errs, label(single, on), standInAddress(nl, lo, single, on))
 		}
 	}
 	for _, prefix := range was.Connected {
-		errs = append(errs, label(prefix, on), k.standInRoute(l, apply.Route{Prefix: prefix}, on))
+		errs = append(errs, label(prefix, on), standInRoute(nl, l, apply.Route{Prefix: prefix}, on))
 	}
 	for _, r := range was.Routes {
-		errs = append(errs, label(r.Prefix, on), k.standInRoute(l, r, on))
+		errs = append(errs, label(r.Prefix, on), standInRoute(nl, l, r, on))
 	}
 	return errors.Join(errs...)
 }
 
-func (k *Kernel) standInAddress(l netlink.Link, prefix netip.Prefix, on bool) error {
+func standInAddress(nl *netlink.Handle, l netlink.Link, prefix netip.Prefix, on bool) error {
 	addr := &netlink.Addr{IPNet: nlmsg.IPNet(prefix), Flags: unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_NODAD}
 	if prefix.Addr().Is4() {
 		addr.Broadcast = net.IPv4zero // none
 	}
 	if on {
-		return nlmsg.Ignore(k.nl.AddrAdd(l, addr), unix.EEXIST)
+		return nlmsg.Ignore(nl.AddrAdd(l, addr), unix.EEXIST)
 	}
-	return nlmsg.Ignore(k.nl.AddrDel(l, addr), unix.EADDRNOTAVAIL)
+	return nlmsg.Ignore(nl.AddrDel(l, addr), unix.EADDRNOTAVAIL)
 }
 
-func (k *Kernel) standInRoute(l netlink.Link, r apply.Route, on bool) error {
+func standInRoute(nl *netlink.Handle, l netlink.Link, r apply.Route, on bool) error {
 	if l == nil {
 		return nil
 	}
@@ -106,9 +106,9 @@ func (k *Kernel) standInRoute(l netlink.Link, r apply.Route, on bool) error {
 		route.Scope = netlink.SCOPE_LINK
 	}
 	if on {
-		return nlmsg.Ignore(k.nl.RouteAdd(route), unix.EEXIST)
+		return nlmsg.Ignore(nl.RouteAdd(route), unix.EEXIST)
 	}
-	return nlmsg.Ignore(k.nl.RouteDel(route), unix.ESRCH)
+	return nlmsg.Ignore(nl.RouteDel(route), unix.ESRCH)
 }
 
 // standInLabel is in no default policy table (RFC 6724, section 2.1; ip-addrlabel(8)).
