@@ -11,7 +11,7 @@ import (
 	"wgkeys/keyring"
 )
 
-// device is one of a host with a key of its own.
+// device returns the interface of a host with a key of its own.
 func device(t *testing.T, host string, addresses ...string) *foreign.Device {
 	t.Helper()
 	key, err := keyring.GeneratePrivateKey()
@@ -25,7 +25,7 @@ func device(t *testing.T, host string, addresses ...string) *foreign.Device {
 	return d
 }
 
-// peer is an entry of the interface of d.
+// peer returns an entry for the interface of d.
 func peer(d *foreign.Device, line int, allowed ...string) foreign.Peer {
 	p := foreign.Peer{Pos: foreign.Pos{File: "of.conf", Line: line}, PublicKey: d.PrivateKey.PublicKey(), Routed: true}
 	for _, a := range allowed {
@@ -42,7 +42,8 @@ func left(d *draft.Draft) string {
 	return strings.Join(lines, "\n")
 }
 
-// TestJoin: of two hosts that know each other there is nothing unmanaged, and nothing left.
+// TestJoin: two hosts that have each other as peers make a tunnel without unmanaged hosts,
+// and nothing is left out.
 func TestJoin(t *testing.T) {
 	hub, spoke := device(t, "hub", "10.0.0.1/24"), device(t, "spoke", "10.0.0.2/24")
 	hub.ListenPort = 51820
@@ -59,7 +60,8 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// TestOneSided: a host that another one does not know becomes a peer of both, which is told.
+// TestOneSided: if only one of two hosts has the other as a peer, they become peers, and
+// that is reported.
 func TestOneSided(t *testing.T) {
 	hub, spoke := device(t, "hub", "10.0.0.1/24"), device(t, "spoke", "10.0.0.2/24")
 	spoke.Peers = []foreign.Peer{peer(hub, 7, "10.0.0.0/24")}
@@ -70,8 +72,8 @@ func TestOneSided(t *testing.T) {
 	}
 }
 
-// TestOneKeyTwice: neither two hosts of one key, nor two files of one host, nor two
-// preshared keys of one pair become a tunnel.
+// TestOneKeyTwice: two hosts with one key, two files of one host, and two preshared keys of
+// one pair are errors.
 func TestOneKeyTwice(t *testing.T) {
 	hub, spoke := device(t, "hub", "10.0.0.1/24"), device(t, "spoke", "10.0.0.2/24")
 	same := *hub
@@ -97,7 +99,7 @@ func TestOneKeyTwice(t *testing.T) {
 	}
 }
 
-// TestNames: peers are named by what stands beside them, whoever wrote it.
+// TestNames: peers are named by the comments beside them, in the style of any program.
 func TestNames(t *testing.T) {
 	for _, test := range []struct {
 		name, description string
@@ -140,8 +142,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestLeftOut: what other programs take and a tunnel file does not is left out, where it
-// stands, and the rest is written.
+// TestLeftOut: what other programs accept and a tunnel file does not is left out with its
+// line, and the rest is written.
 func TestLeftOut(t *testing.T) {
 	hub, spoke, third := device(t, "hub", "10.0.0.1/24"), device(t, "spoke"), device(t, "third")
 	at := func(line int) foreign.Pos { return foreign.Pos{File: "hub.conf", Line: line} }
@@ -179,7 +181,7 @@ func TestLeftOut(t *testing.T) {
 	}
 }
 
-// TestLeftOutRoutes: where routes cannot be said there are none, and not one for each
+// TestLeftOutRoutes: routes that cannot be expressed are not replaced by one for each
 // allowed IP.
 func TestLeftOutRoutes(t *testing.T) {
 	hub, spoke := device(t, "hub", "10.0.0.1/24"), device(t, "spoke")
@@ -195,8 +197,8 @@ func TestLeftOutRoutes(t *testing.T) {
 	}
 }
 
-// TestMute: a peer without an endpoint, of a host whose port nobody knows, is left out with
-// its preshared key: no tunnel file could have the two meet.
+// TestMute: a peer without an endpoint, of a host with a random port, is left out with its
+// preshared key, because the two could never reach each other.
 func TestMute(t *testing.T) {
 	hub, server, phone := device(t, "hub", "10.0.0.2/32"), device(t, "server"), device(t, "phone")
 	hub.Peers = []foreign.Peer{peer(server, 8, "10.0.0.1/32"), peer(phone, 12, "10.0.0.3/32")}
@@ -212,8 +214,8 @@ func TestMute(t *testing.T) {
 	}
 }
 
-// TestLeftOutEndpoint: a peer whose endpoint cannot be said comes to the host, if that can
-// be found. An address with a zone is one.
+// TestLeftOutEndpoint: if the endpoint of a peer is left out, the peer connects to the
+// host, if that is reachable. An address with a zone is such an endpoint.
 func TestLeftOutEndpoint(t *testing.T) {
 	for _, endpoint := range []string{"0.0.0.0:51820", "10.0.0.2:51820", "[fe80::1%eth0]:51820", "224.0.0.1:7"} {
 		hub, spoke := device(t, "hub", "10.0.0.1/24"), device(t, "spoke")
@@ -230,8 +232,8 @@ func TestLeftOutEndpoint(t *testing.T) {
 	}
 }
 
-// TestNamesCollide: what is left of two names may be one, and each host keeps the other as its
-// description; of many the numbers go on.
+// TestNamesCollide: if two hosts get the same name, one gets a number and both keep what
+// they were called as their description. With many, the numbers go on.
 func TestNamesCollide(t *testing.T) {
 	const peers = 3000
 	other, host := device(t, "other"), device(t, "host", "10.0.0.1/8")
@@ -261,7 +263,8 @@ func TestNamesCollide(t *testing.T) {
 	}
 }
 
-// TestLeftOutPair: where all lines of a pair are left out its table is too, and the rest stays.
+// TestLeftOutPair: if all lines of a pair are left out, so is its table, and the rest
+// stays.
 func TestLeftOutPair(t *testing.T) {
 	hub, spoke, other := device(t, "hub", "10.0.0.1/24"), device(t, "spoke"), device(t, "other")
 	hub.ListenPort = 51820
@@ -290,8 +293,8 @@ keepalive = 25
 	}
 }
 
-// TestLeftOutAddress: of one address with two lengths the network stays, and the other is left
-// out by its line.
+// TestLeftOutAddress: of an address with two lengths the shorter prefix stays, and the
+// other one is left out with its line.
 func TestLeftOutAddress(t *testing.T) {
 	hub, spoke := device(t, "hub", "10.0.0.1/32", "10.0.0.1/24", "10.1.0.1/24", "10.1.0.1/24"), device(t, "spoke")
 	hub.ListenPort = 51820

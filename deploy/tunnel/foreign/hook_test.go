@@ -9,8 +9,8 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// TestHook: commands that a tunnel file says too become its words, whichever way they are
-// spelled, and all others are left out in full.
+// TestHook: commands that a tunnel file can express are read in any notation, and all
+// others are left out as a whole.
 func TestHook(t *testing.T) {
 	for _, test := range []struct{ key, command, want string }{
 		{"PostUp", "sysctl -w net.ipv4.ip_forward=1", "forward"},
@@ -68,7 +68,7 @@ func TestHook(t *testing.T) {
 		{"PostUp", "ip route add $NET dev wg0", "left ip route add $NET dev wg0"},
 		{"post-up", "ip route add 192.0.2.0/24 dev $IFACE # the cellar", "route 192.0.2.0/24 invalid IP 0 0"},
 		{"post-up", "echo 'a # b' >/dev/null", ""},
-		// what is left out has done nothing before
+		// a command that is left out has no effect, not even of its first words
 		{"PostUp", "wg set %i private-key /dev/stdin", "left wg set %i private-key /dev/stdin"},
 		{"PostUp", "wg set %i listen-port 7 fwmark off", "left wg set %i listen-port 7 fwmark off"},
 		{"PostUp", "wg set %i private-key <(pass show wg)", "left wg set %i private-key <(pass show wg)"},
@@ -86,13 +86,13 @@ func TestHook(t *testing.T) {
 	}
 }
 
-// TestHookMasquerade: addresses in a rule are those of the tunnel, or the rule is about others.
+// TestHookMasquerade: a rule counts only if its addresses are the tunnel's.
 func TestHookMasquerade(t *testing.T) {
 	const other, nowhere = "left out: none of its addresses", "left out: wherever it goes"
 	for _, test := range []struct{ rule, want string }{
 		{"-s 10.0.0.0/24 -o eth0", "masquerade eth0"},
 		{"-s 10.0.0.1 -o eth0", "masquerade eth0"},
-		{"-s 192.168.7.0/24 -o eth0", "masquerade eth0"}, // the peer's
+		{"-s 192.168.7.0/24 -o eth0", "masquerade eth0"}, // a peer's network
 		{"-s 10.0.1.0/24 -o eth0", other},
 		{"-s vpn.example.net -o eth0", other},
 		{"-s 10.0.0.0/24 ! -d 10.0.0.0/24", "masquerade all"},
@@ -118,10 +118,10 @@ func TestHookMasquerade(t *testing.T) {
 	}
 }
 
-// TestSettleMasquerade: what is said of some peers is never said of all.
+// TestSettleMasquerade: a rule for some peers is never applied to all.
 func TestSettleMasquerade(t *testing.T) {
 	for _, test := range []struct {
-		rules, want string // of iptables; what cannot be said
+		rules, want string // iptables rules; the uplinks and what is left out
 	}{
 		{"-s 10.0.0.0/24 -o eth0", "eth0"},
 		{"-s 10.0.0.2/32 -o eth0", "left 10.0.0.3/32"},
@@ -132,7 +132,7 @@ func TestSettleMasquerade(t *testing.T) {
 		{"-s 10.0.0.2 -o eth0; -o eth0", "eth0"},
 		{"-s 10.0.0.2 ! -o %i", "left 10.0.0.3/32"},
 		{"-s 10.0.0.0/25 ! -o %i", "all"},
-		{"-s 10.0.0.1 -o eth0", "left 10.0.0.2/32"}, // only what is the host's own
+		{"-s 10.0.0.1 -o eth0", "left 10.0.0.2/32"}, // only the host's own address
 		{"-s 192.168.1.0/24 -o %i", "tunnel"},
 		{"-s 192.168.1.7 -o %i", "left 192.168.1.7"},
 	} {
@@ -162,7 +162,7 @@ func TestSettleMasquerade(t *testing.T) {
 			t.Errorf("%s: %s, want %s", test.rules, strings.Join(got, ", "), test.want)
 		}
 	}
-	// Where there are no peers yet, those to come are in the tunnel's network.
+	// Without peers, the tunnel's network counts.
 	for source, all := range map[string]bool{"10.0.0.0/24": true, "10.0.0.0/16": true, "10.0.0.9": false} {
 		d := &foreign.Device{Name: "wg0", Addresses: []foreign.Address{{Local: netip.MustParsePrefix("10.0.0.1/24")}}}
 		d.Hook(foreign.Pos{}, "PostUp", "iptables -t nat -A POSTROUTING -s "+source+" -j MASQUERADE")
@@ -172,8 +172,8 @@ func TestSettleMasquerade(t *testing.T) {
 	}
 }
 
-// TestHookName: a file's name is that of its interface. Of a copy with another name it is
-// told, and what somebody calls the interface counts beside it.
+// TestHookName: a file is named after its interface. For a copy with another name there is
+// a hint, and the name that the user gives is recognised too.
 func TestHookName(t *testing.T) {
 	const command = "iptables -A FORWARD -i wg0 -j ACCEPT"
 	d := &foreign.Device{Name: "old", ByFile: true}
@@ -186,14 +186,14 @@ func TestHookName(t *testing.T) {
 	if len(d.Left) > 0 || !d.Forward {
 		t.Error(d.Left)
 	}
-	d = &foreign.Device{Name: "wg1"} // a file that names it
+	d = &foreign.Device{Name: "wg1"} // a file that has the interface's name
 	d.Hook(foreign.Pos{}, "post-up", command)
 	if len(d.Left) != 1 || strings.Contains(d.Left[0].Why, "-t") {
 		t.Error(d.Left)
 	}
 }
 
-// said is what a device was told by its hooks.
+// said returns what the hooks have set in a device.
 func said(d *foreign.Device) string {
 	var words []string
 	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
@@ -264,7 +264,7 @@ func hookSecret(t *testing.T, key string) {
 	}
 }
 
-// FuzzHook: no command makes the reader fail, and none makes a route or an address that is none.
+// FuzzHook: no command makes the reader panic or makes an invalid route or address.
 func FuzzHook(f *testing.F) {
 	f.Add("PostUp", "ip route add 10.0.0.0/8 via 10.0.0.1 dev wg0; iptables -t nat -A POSTROUTING ! -o wg0 -j MASQUERADE")
 	f.Add("PostDown", "wg set wg0 private-key <(cat '/a b') && sysctl -w net.ipv4.ip_forward=1 || true")

@@ -11,7 +11,7 @@ func TestHostName(t *testing.T) {
 		"phone":       "phone",
 		"Bob's Phone": "bob-s-phone",
 		"Zoë’s":       "zoe-s", "Zoë": "zoe",
-		"Zoe\u0308":              "zoe", // taken apart already
+		"Zoe\u0308":              "zoe", // decomposed
 		"Straße 7":               "strasse-7",
 		"STRASSE ẞ":              "strasse-ss",
 		"İstanbul":               "istanbul",
@@ -27,7 +27,7 @@ func TestHostName(t *testing.T) {
 		"ｗｉｄｅ":                   "wide",
 		"№ 5":                    "no-5",
 		"电话":                     "",
-		"电话 1":                   "", // a 1 of something
+		"电话 1":                   "", // the 1 alone would mean nothing
 		"电话 phone":               "phone",
 		"7":                      "7",
 		"10.0.0.7":               "10-0-0-7",

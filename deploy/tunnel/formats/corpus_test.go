@@ -19,12 +19,12 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// maySecret finds what follows a key's name in any of the formats.
+// maySecret finds the value of a key in any of the formats.
 var maySecret = regexp.MustCompile(`(?im)^[#;\s]*(?:private[_-]?key|preshared[_-]?key|key|shared)\s*[:=]\s*"?([A-Za-z0-9+/]{12,}=?)`)
 
-// TestCorpus: real files become the tunnel files beside them, or are refused in those
-// words; no secret of theirs is in either. Their hosts are called "host", and wg-quick's
-// files wg0.conf, for some have names that no interface can have.
+// TestCorpus: real files become the tunnel files beside them, or the errors there, without
+// their secrets. Their hosts are called "host", and wg-quick's files wg0.conf, because some
+// have names that no interface can have.
 func TestCorpus(t *testing.T) {
 	paths := corpus(t)
 	taken := 0
@@ -63,7 +63,7 @@ func TestCorpus(t *testing.T) {
 	t.Logf("%d files, %d of them taken in", len(paths), taken)
 }
 
-// corpus are the paths of the real files.
+// corpus returns the paths of the real files.
 func corpus(t *testing.T) (paths []string) {
 	err := filepath.WalkDir("testdata", func(path string, e fs.DirEntry, err error) error {
 		if e != nil && e.Name() == "trips" {
@@ -80,7 +80,7 @@ func corpus(t *testing.T) (paths []string) {
 	return paths
 }
 
-// said is what an import of a file says.
+// said returns the result of importing a file.
 func said(f foreign.File) (text []byte, ok bool) {
 	var b bytes.Buffer
 	devices, err := Parse([]foreign.File{f}, "", func(string) ([]byte, error) { return nil, errors.New("not here") })

@@ -7,8 +7,8 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// TestNotPlain: of a file whose text is not its program's the reason is told, whatever its
-// format is said to be.
+// TestNotPlain: for a file that is encrypted or in another encoding the error says that,
+// whatever format the user gives.
 func TestNotPlain(t *testing.T) {
 	for text, want := range map[string]string{
 		"\xef\xbb\xbf[Interface]\n[Peer]\n":                   "a byte order mark",

@@ -18,7 +18,7 @@ import (
 	"wgkeys/keyring"
 )
 
-// made is a key in base64 that belongs to some names, which is none that anybody has.
+// made returns a key in base64 derived from names, which nobody uses.
 func made(names ...string) []byte {
 	sum := sha256.Sum256([]byte(strings.Join(names, " and ")))
 	sum[0] &= 248 // RFC 7748, section 5
@@ -44,7 +44,7 @@ func presharedKey(t *testing.T, a, b string) keyring.PresharedKey {
 	return k
 }
 
-// A trip is a tunnel on its way out and in again.
+// A trip exports a tunnel and imports it again.
 type trip struct {
 	*testing.T
 	name  string
@@ -83,7 +83,7 @@ func newTrip(t *testing.T, path string) *trip {
 	return tr
 }
 
-// secrets are the keys of a view.
+// secrets returns the keys of a view.
 func (tr *trip) secrets(v *tunnel.View) foreign.Secrets {
 	s := foreign.Secrets{PrivateKey: privateKey(tr.T, v.Host), PresharedKeys: map[string]keyring.PresharedKey{}}
 	for _, p := range v.Peers {
@@ -94,7 +94,7 @@ func (tr *trip) secrets(v *tunnel.View) foreign.Secrets {
 	return s
 }
 
-// again is the tunnel file of what a format makes of the hosts, and what is left out.
+// again returns the tunnel file of the imported export of all hosts, and what was left out.
 func (tr *trip) again(f *Format, secret bool) string {
 	tr.Helper()
 	var devices []*foreign.Device
@@ -126,7 +126,7 @@ func (tr *trip) again(f *Format, secret bool) string {
 	return b.String()
 }
 
-// ownKeys are those of the files that a device names, as if they were there.
+// ownKeys sets the keys of the files that a device names, as if they existed.
 func (tr *trip) ownKeys(v *tunnel.View, d *foreign.Device) {
 	d.Host = v.Host
 	if d.PrivateKeyFile == v.PrivateKeyFile {
@@ -142,9 +142,9 @@ func (tr *trip) ownKeys(v *tunnel.View, d *foreign.Device) {
 	}
 }
 
-// TestTrips: a tunnel file, written in each format and taken in again, is the same byte
-// for byte. What a format has no words for is in testdata/trips.golden, and the guide
-// (wgkeys help moving) says why.
+// TestTrips: a tunnel file that is exported to a format and imported again is the same byte
+// for byte, except for what testdata/trips.golden lists. The guide (wgkeys help moving)
+// says why.
 func TestTrips(t *testing.T) {
 	paths, err := filepath.Glob("testdata/trips/*.toml")
 	if err != nil || len(paths) < 5 {
@@ -170,8 +170,8 @@ func TestTrips(t *testing.T) {
 	foreigntest.Golden(t, "testdata/trips.golden", b.String())
 }
 
-// changes tells of two texts which lines only one of them has; "the same" only if they
-// are so byte for byte.
+// changes returns the lines that only one of two texts has, or "the same" if they are equal
+// byte for byte.
 func changes(want, got string) string {
 	switch {
 	case got == want:
@@ -198,8 +198,8 @@ func changes(want, got string) string {
 	return b.String()
 }
 
-// TestFirstUsers: of the first users' two files comes their tunnel file, but for comments
-// and for the address that they log in to.
+// TestFirstUsers: the first users' two files become their tunnel file, except for comments
+// and the address for ssh.
 func TestFirstUsers(t *testing.T) {
 	const dir = "../../../testdata/first-users/"
 	var devices []*foreign.Device

@@ -30,7 +30,7 @@ forward = true
 addresses = ["2001:db8:7767::2/128"]
 `
 
-// phones has hosts that nobody logs in to, and one whose address only its peers know.
+// phones has unmanaged hosts, and one whose address only its peers know.
 const phones = `[hosts.server]
 reachable = true
 description = "in the cellar"
@@ -64,7 +64,7 @@ func topology(t *testing.T, text string) *tunnel.Topology {
 	return top
 }
 
-// hubs is a tunnel of n hosts, of which the first k have endpoints.
+// hubs returns a tunnel of n hosts, of which the first k have endpoints.
 func hubs(k, n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -78,7 +78,8 @@ func hubs(k, n int) string {
 	return b.String()
 }
 
-// asked has all hosts answer but one; every fifth pair never had a handshake.
+// asked returns a graph in which all hosts but one answered, and every fifth pair never had
+// a handshake.
 func asked(top *tunnel.Topology) *Graph {
 	g := &Graph{Topology: top, Live: map[string]map[string]*time.Duration{}, InWords: time.Duration.String}
 	for _, h := range top.Hosts[1:] {
@@ -99,8 +100,8 @@ func asked(top *tunnel.Topology) *Graph {
 
 var formats = map[string]func(*Graph) string{"mmd": (*Graph).Mermaid, "dot": (*Graph).DOT, "svg": (*Graph).SVG}
 
-// TestGolden: dot of Graphviz 2.43 and mermaid 11 have read these files as they are, and
-// Chromium has shown them. With GOLDEN=write they are written.
+// TestGolden: Graphviz 2.43 and mermaid 11 have rendered these files, and Chromium has
+// shown them. GOLDEN=write writes them.
 func TestGolden(t *testing.T) {
 	tunnels := map[string]*Graph{
 		"readme":   {Topology: topology(t, readme)},
@@ -129,8 +130,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// A hostile tunnel has names that mean something in each of the languages, as a program
-// that reads other rules for names may give it.
+// hostile returns a tunnel whose names have a meaning in each of the languages, as programs
+// with other rules for names could allow.
 func hostile() *Graph {
 	top := &tunnel.Topology{Tunnel: "wg0\"]\nclick a \"x"}
 	inside := []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")}
@@ -144,7 +145,7 @@ func hostile() *Graph {
 	return &Graph{Topology: top}
 }
 
-// TestXML: an SVG is XML that loads nothing and runs nothing, whatever the names.
+// TestXML: an SVG is valid XML that loads nothing and runs nothing, whatever the names are.
 func TestXML(t *testing.T) {
 	known := map[string]bool{"svg": true, "title": true, "g": true, "rect": true, "text": true, "path": true}
 	d := xml.NewDecoder(strings.NewReader(hostile().SVG()))
@@ -168,7 +169,7 @@ func TestXML(t *testing.T) {
 	}
 }
 
-// TestQuotes: a name never ends what it stands in.
+// TestQuotes: no name ends its quotes.
 func TestQuotes(t *testing.T) {
 	g := hostile()
 	for line := range strings.Lines(g.Mermaid()) {
@@ -184,7 +185,7 @@ func TestQuotes(t *testing.T) {
 	}
 }
 
-// shapes are tunnels of all kinds, by name.
+// shapes returns tunnels of all kinds, by name.
 func shapes(t *testing.T) map[string]*Graph {
 	all := map[string]*Graph{"readme": {Topology: topology(t, readme)}, "hostile": hostile()}
 	for _, n := range []int{2, 3, 4, 5, 7, 12, 50} {
@@ -202,7 +203,7 @@ func shapes(t *testing.T) map[string]*Graph {
 	return all
 }
 
-// random is a tunnel in which anybody may be the peer of anybody.
+// random returns a tunnel with random pairs of peers.
 func random(r *rand.Rand) *Graph {
 	top := &tunnel.Topology{Tunnel: "wg0"}
 	n := 1 + r.IntN(40)
@@ -227,7 +228,7 @@ func random(r *rand.Rand) *Graph {
 	return &Graph{Topology: top}
 }
 
-// TestReadable: no box lies on another one, and no arrow crosses one.
+// TestReadable: no two boxes overlap, and no arrow crosses a box.
 func TestReadable(t *testing.T) {
 	for name, g := range shapes(t) {
 		d := &drawing{Graph: g, peers: g.peerings()}
@@ -276,14 +277,14 @@ func overlap(a, b rect) bool {
 	return a.x < b.x+b.w && b.x < a.x+a.w && a.y < b.y+b.h && b.y < a.y+a.h
 }
 
-// point is the one of a quadratic Bézier curve at part of its way.
+// point returns the point of the quadratic Bézier curve at the parameter part.
 func (c *curve) point(part float64) point {
 	s, p, e := (1-part)*(1-part), 2*part*(1-part), part*part
 	return point{s*c.start.x + p*c.pull.x + e*c.end.x, s*c.start.y + p*c.pull.y + e*c.end.y}
 }
 
-// TestEveryLink: what is drawn says who can start to whom, no more and no less, and a
-// tunnel of fifty hosts takes few arrows.
+// TestEveryLink: a drawing says who can start a connection to whom, no more and no less,
+// and a tunnel of fifty hosts needs few arrows.
 func TestEveryLink(t *testing.T) {
 	for name, g := range shapes(t) {
 		want := map[[2]int]bool{} // by both orders of a pair: who can start
@@ -311,7 +312,7 @@ func TestEveryLink(t *testing.T) {
 	}
 }
 
-// draws adds what an arrow between blocks says of their hosts.
+// draws adds the links that an arrow between two blocks stands for.
 func draws(drawn map[[2]int]bool, from, to block, can bool) map[[2]int]bool {
 	for _, i := range from.hosts {
 		for _, j := range to.hosts {
@@ -323,7 +324,7 @@ func draws(drawn map[[2]int]bool, from, to block, can bool) map[[2]int]bool {
 	return drawn
 }
 
-// TestSameBytes: a drawing in git changes when the tunnel does.
+// TestSameBytes: a drawing in git changes only with the tunnel.
 func TestSameBytes(t *testing.T) {
 	for name, g := range shapes(t) {
 		for ext, draw := range formats {
@@ -334,7 +335,7 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
-// TestHandshake: of two ends that know of different handshakes the later one counts.
+// TestHandshake: if the two ends know of different handshakes, the later one counts.
 func TestHandshake(t *testing.T) {
 	long, short := time.Hour, time.Minute
 	top := topology(t, readme)

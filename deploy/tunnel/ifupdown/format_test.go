@@ -18,8 +18,8 @@ import (
 	"wgkeys/keyring"
 )
 
-// views are those of the tunnel package's golden tests, by "TUNNEL/HOST", and two with
-// what none of them has.
+// views returns the views of package tunnel's golden tests, by "TUNNEL/HOST", and two with
+// what none of these has.
 func views(t *testing.T) map[string]*tunnel.View {
 	t.Helper()
 	all := map[string]*tunnel.View{}
@@ -67,7 +67,7 @@ func views(t *testing.T) map[string]*tunnel.View {
 	return all
 }
 
-// said is the device that v is.
+// said returns the device that is equal to v.
 func said(v *tunnel.View) foreign.Device {
 	d := foreign.Device{Name: v.Tunnel, PrivateKeyFile: v.PrivateKeyFile, Conf: "/etc/wireguard/" + v.Tunnel + ".conf",
 		MTU: v.MTU, DNS: v.DNS, Description: v.Description, Forward: v.Forward, Proxies: v.Proxies, Sysctls: v.Sysctls}
@@ -90,7 +90,7 @@ func said(v *tunnel.View) foreign.Device {
 	return d
 }
 
-// What is written is read again as the same, and the file for `wg setconf` too.
+// What Format writes is parsed as the same, including the file for `wg setconf`.
 func TestFormatParse(t *testing.T) {
 	for name, v := range views(t) {
 		files, err := Format(v, foreign.Secrets{})
@@ -118,7 +118,7 @@ func TestFormatParse(t *testing.T) {
 	}
 }
 
-// The texts, for a person to look at; UPDATE=1 writes them.
+// The texts, for a reviewer. UPDATE=1 writes them.
 func TestFormatText(t *testing.T) {
 	all := views(t)
 	for _, name := range []string{"first-users/shale", "first-users/basalt", "dual/gate", "dual/laptop", "more/name",
@@ -131,7 +131,7 @@ func TestFormatText(t *testing.T) {
 	}
 }
 
-// With secrets they are in the file for `wg setconf` alone, and no key file is named.
+// With secrets, only the file for `wg setconf` has them, and no key file is named.
 func TestFormatSecrets(t *testing.T) {
 	private, err := keyring.GeneratePrivateKey()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// FuzzParse: nothing panics, and a private key that is anywhere in a file stands in no
-// error and in nothing but the values that are made for it.
+// FuzzParse: nothing panics, and a private key anywhere in a file is in no error and in no
+// value other than those for keys.
 func FuzzParse(f *testing.F) {
 	list, err := filepath.Glob("testdata/*/*")
 	if err != nil {

@@ -9,5 +9,5 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// fullText is an error as a person sees it, with its hints.
+// fullText returns an error with its hints, as a user sees it.
 func fullText(err error) string { return err.Error() + "\n" + strings.Join(fault.Hints(err), "\n") }

@@ -15,8 +15,8 @@ import (
 	"wgkeys/deploy/tunnel/foreign"
 )
 
-// ifup runs the ifup of Debian's package, which testdata/setup/managers.sh fetches, on a
-// stanza: what it would do, in a namespace and with a /run of its own.
+// ifup returns what Debian's ifup would do with a stanza. testdata/setup/managers.sh
+// fetches the package. It runs in a namespace with a /run of its own.
 func ifup(t *testing.T, stanza string) string {
 	t.Helper()
 	packages, err := filepath.Glob("../../../.lab/managers/ifupdown/ifupdown_*.deb")
@@ -44,7 +44,7 @@ func ifup(t *testing.T, stanza string) string {
 	return string(out)
 }
 
-// The real ifup takes every stanza that Format writes, and runs all of its commands.
+// The real ifup accepts every stanza that Format writes, and runs all of its commands.
 func TestManagersIfup(t *testing.T) {
 	for name, v := range views(t) {
 		files, err := Format(v, foreign.Secrets{})
@@ -68,7 +68,7 @@ func TestManagersIfup(t *testing.T) {
 // added is the address that ifup gives to ip-address(8), with its length or mask.
 var added = regexp.MustCompile(`addr add ([0-9a-f.:]+)(?:/([0-9.]+))? `)
 
-// What Parse makes of an address is what ifup makes of it.
+// Parse reads an address as ifup does.
 func TestManagersAddress(t *testing.T) {
 	for _, options := range []string{
 		"inet6 static\n address 2001:db8::2", "inet6 static\n address 2001:db8::2/64",
@@ -90,8 +90,8 @@ func TestManagersAddress(t *testing.T) {
 	}
 }
 
-// addressOf is an address with a length or mask as ip-address(8) takes it; without, it is
-// a single one.
+// addressOf returns an address with a length or mask as ip-address(8) reads it; without one
+// it is a single address.
 func addressOf(t *testing.T, addr, mask string) netip.Prefix {
 	t.Helper()
 	a := netip.MustParseAddr(addr)

@@ -15,7 +15,7 @@ import (
 	"wgkeys/keyring"
 )
 
-// same compares devices by what they say, wherever it stands.
+// same compares devices without the places of their settings.
 var same = cmp.Options{
 	cmpopts.IgnoreFields(foreign.Device{}, "Lines"),
 	cmpopts.IgnoreTypes(foreign.Pos{}),
@@ -25,7 +25,7 @@ var same = cmp.Options{
 	cmp.Comparer(func(a, b keyring.PresharedKey) bool { return a.Equal(b) || a.IsZero() && b.IsZero() }),
 }
 
-// readFile is a file for Parse, as the host names it.
+// readFile returns a file for Parse under its name on the host.
 func readFile(t *testing.T, root, name string) foreign.File {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, name))
@@ -37,7 +37,7 @@ func readFile(t *testing.T, root, name string) foreign.File {
 
 func text(s string) foreign.File { return foreign.File{Name: "interfaces", Text: []byte(s)} }
 
-// one parses what describes one device.
+// one parses files that describe one device.
 func one(t *testing.T, files ...foreign.File) *foreign.Device {
 	t.Helper()
 	devices, err := Parse(files)
@@ -99,8 +99,8 @@ func TestCorpus(t *testing.T) {
 
 const firstUsers = "../../../testdata/first-users/ifupdown"
 
-// The two hosts of the first users: all that their stanzas say, and nothing left out.
-// Shale keeps its router advertisements by forward; basalt's address has no length.
+// The stanzas of the first users' two hosts are read completely. Shale keeps its router
+// advertisements because of forward; basalt's address has no length.
 func TestFirstUsers(t *testing.T) {
 	for host, want := range map[string]foreign.Device{
 		"shale": {
@@ -123,8 +123,8 @@ func TestFirstUsers(t *testing.T) {
 	}
 }
 
-// Where the provider has the prefix on its link, the two lines that are comments at shale
-// are none: the neighbour proxy.
+// Where the provider has the prefix on-link, two lines that are comments at shale are in
+// use: the neighbour proxy.
 func TestNeighbourProxy(t *testing.T) {
 	f := readFile(t, filepath.Join(firstUsers, "shale"), "etc/network/interfaces.d/wg0")
 	f.Text = []byte(strings.ReplaceAll(string(f.Text), "#up ", "up "))
@@ -135,8 +135,8 @@ func TestNeighbourProxy(t *testing.T) {
 	}
 }
 
-// What an address becomes: recorded from `ifup --no-act -v` of ifupdown 0.8.41 and from
-// ifupdown-ng 0.12.
+// Addresses as recorded from `ifup --no-act -v` of ifupdown 0.8.41 and from ifupdown-ng
+// 0.12.
 func TestAddress(t *testing.T) {
 	const hook = "\n\tpre-up ip link add $IFACE type wireguard\n"
 	for _, c := range []struct{ stanza, want string }{
@@ -163,7 +163,7 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// What the words of the format say.
+// The meaning of each option.
 func TestWords(t *testing.T) {
 	const begin = "auto w\niface w inet static\n\taddress 10.0.0.1/24\n\tpre-up ip link add $IFACE type wireguard\n"
 	addr := []foreign.Address{local("10.0.0.1/24")}
@@ -230,7 +230,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// What is understood and cannot be said: each line once, with what it is about.
+// Each line that is understood and cannot be expressed is listed once.
 func TestLeft(t *testing.T) {
 	d := one(t, text(`auto lo
 source /etc/network/interfaces.d/*
@@ -258,7 +258,7 @@ iface w inet manual
 	}
 }
 
-// What is refused, with the line and what was meant; all of it at once.
+// Errors have the line and a suggestion, and all of them are reported at once.
 func TestErrors(t *testing.T) {
 	const begin = "iface w inet static\n\taddress 10.0.0.1/24\n\tpre-up ip link add $IFACE type wireguard\n"
 	for _, c := range []struct {
@@ -297,7 +297,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// A private key in a command is repeated nowhere.
+// No error repeats a private key in a command.
 func TestNoSecretInErrors(t *testing.T) {
 	const key = "kEy1kEy2kEy3kEy4kEy5kEy6kEy7kEy8kEy9kEy0kEy="
 	d := one(t, text("iface w inet manual\n\tpre-up ip link add w type wireguard\n"+

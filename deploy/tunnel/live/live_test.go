@@ -55,8 +55,8 @@ const said = `@conf wg0
 @end
 `
 
-// TestParse: what a kernel has becomes a device: what the program chose by itself, and
-// what the kernel made, is left out.
+// TestParse: a device has the state of the kernel, without what the program chose by itself
+// and what the kernel made.
 func TestParse(t *testing.T) {
 	h, err := Parse("basalt", []byte("Welcome to Debian!\n"+said))
 	if err != nil {
@@ -90,7 +90,8 @@ route fd00:8::/32 fd00:9::1 0 0`
 	}
 }
 
-// TestParseRefuses: what a host lacks is an error, and so is half an answer.
+// TestParseRefuses: a program that the host lacks is an error, and so is an incomplete
+// answer.
 func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{
 		"@lack wg\n@end\n", "@deny sudo\n@end\n", strings.TrimSuffix(said, "@end\n"), "",
@@ -102,7 +103,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// FuzzParse: no answer of a host makes the reader fail, and no error has its key.
+// FuzzParse: no answer of a host makes the parser panic, and no error has a key of it.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(said))
 	f.Add([]byte("@lack wg\n@end\n"))

@@ -61,8 +61,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestNames: of the interface by the file, where that has a name of its own, and of hosts that
-// may not be called so here; the preshared keys go by the names of the database.
+// TestNames: the interface is named after the file if that has a name of its own, and hosts
+// get valid names. Preshared keys are found by the names in the database.
 func TestNames(t *testing.T) {
 	for file, want := range map[string]string{
 		"database.csv": "wg0", "net/mesh1.csv": "mesh1", "a database of mine.csv": "wg0",

@@ -15,8 +15,8 @@ import (
 // cannot are the views whose default route needs a rule that netplan does not have.
 var cannot = map[string]bool{"full": true, "ipv6": true, "mark": true}
 
-// TestRoundTrip: what Format writes Parse reads as what the view says, but for the
-// forwarding of the host and what is only for people.
+// TestRoundTrip: Parse reads what Format writes as the view, without the forwarding of the
+// host and the description.
 func TestRoundTrip(t *testing.T) {
 	for name, v := range foreigntest.Views() {
 		files, err := Format(v, foreign.Secrets{})
@@ -42,7 +42,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 // TestSecrets: with secrets no key file is named, and a preshared key that begins with a
-// slash is no file.
+// slash is not taken for a path.
 func TestSecrets(t *testing.T) {
 	psk, err := keyring.GeneratePresharedKey()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"wgkeys/deploy/tunnel/networkd"
 )
 
-// TestCorpus: what real files say, and what a tunnel file cannot say of it.
+// TestCorpus: what real files say, and what of it is left out.
 func TestCorpus(t *testing.T) {
 	for _, group := range []string{"corpus", "cases"} {
 		for _, f := range foreigntest.Files(t, filepath.Join("testdata", group)) {
@@ -27,15 +27,15 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// TestFiles: a file adds to those before it, but one with a key of its own is of another
-// host.
+// TestFiles: a file adds to those before it, but a file with a key of its own belongs to
+// another host.
 func TestFiles(t *testing.T) {
 	foreigntest.Golden(t, "testdata/files.golden", foreigntest.Dump(Parse(foreigntest.Files(t, "testdata/files"))))
 }
 
-// TestGenerated: netplan's own words of a file. testdata/generated has what
-// `netplan generate` of netplan 1.2.2 makes of the files of the corpus and of those that
-// Format writes, for systemd-networkd; it says the same.
+// TestGenerated: testdata/generated has what `netplan generate` of netplan 1.2.2 makes, for
+// systemd-networkd, of the files of the corpus and of those that Format writes. It means
+// the same.
 func TestGenerated(t *testing.T) {
 	dirs, err := os.ReadDir("testdata/generated")
 	if err != nil || len(dirs) < 10 {
@@ -63,8 +63,8 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-// meanings are those of devices by name, without what a tunnel file cannot say: that
-// is of another file.
+// meanings returns the meanings of devices by name, without what is left out, which differs
+// between the formats.
 func meanings(devices []*foreign.Device) string {
 	var all []string
 	for _, d := range devices {

@@ -14,7 +14,7 @@ import (
 	"wgkeys/keyring"
 )
 
-// TestRoundTrip: what Format writes Parse reads as what the view says.
+// TestRoundTrip: Parse reads what Format writes as the view.
 func TestRoundTrip(t *testing.T) {
 	for name, v := range foreigntest.Views() {
 		files, err := Format(v, foreign.Secrets{})
@@ -31,7 +31,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestPointToPoint: an address with a far end of its own is an [Address].
+// TestPointToPoint: an address with a remote one is an [Address] section.
 func TestPointToPoint(t *testing.T) {
 	v := foreigntest.Views()["none"]
 	v.Remotes = map[netip.Addr]netip.Prefix{v.Addresses[0].Addr(): netip.MustParsePrefix("10.7.7.9/32")}
@@ -48,7 +48,7 @@ func TestPointToPoint(t *testing.T) {
 	}
 }
 
-// TestFormat: the files themselves, for a reviewer.
+// TestFormat: the files, for a reviewer.
 func TestFormat(t *testing.T) {
 	for name, v := range foreigntest.Views() {
 		files, err := Format(v, foreign.Secrets{})
@@ -63,7 +63,8 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// TestSecrets: with secrets no key file is named, and only systemd-networkd reads the file.
+// TestSecrets: with secrets no key file is named, and only systemd-networkd can read the
+// file.
 func TestSecrets(t *testing.T) {
 	v := foreigntest.Views()["server"]
 	private, err := keyring.GeneratePrivateKey()
@@ -110,8 +111,8 @@ func FuzzParse(f *testing.F) {
 	foreigntest.Fuzz(f, seeds, "wg0.netdev", parseJoined, Format)
 }
 
-// parseJoined reads one text as a .netdev and a .network both, so that fuzzing reaches
-// either: sections that are not of a .netdev begin the .network.
+// parseJoined splits a text into a .netdev and a .network, so that fuzzing reaches both:
+// the .network begins with the first section that a .netdev does not have.
 func parseJoined(files []foreign.File) ([]*foreign.Device, error) {
 	if len(files) > 1 {
 		return Parse(files)

@@ -8,7 +8,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign/foreigntest"
 )
 
-// TestCorpus: what real files say, and what a tunnel file cannot say of it.
+// TestCorpus: what real files say, and what of it is left out.
 func TestCorpus(t *testing.T) {
 	for _, group := range []string{"corpus", "cases"} {
 		dirs, err := os.ReadDir(filepath.Join("testdata", group))

@@ -12,7 +12,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// secrets are made-up keys for the peers of v.
+// secrets returns made-up keys for the peers of v.
 func secrets(t *testing.T, v *tunnel.View) foreign.Secrets {
 	t.Helper()
 	private, err := keyring.ParsePrivateKey([]byte("6PhjNnfvvaXBxu4vNyu7U0fkvIvuomaPzaPxQJXVcFE="))
@@ -32,8 +32,8 @@ func secrets(t *testing.T, v *tunnel.View) foreign.Secrets {
 	return s
 }
 
-// TestRoundTrip: what Format writes Parse reads as what the view says, but for the
-// forwarding of all interfaces, and the key files, which are keys here.
+// TestRoundTrip: Parse reads what Format writes as the view, without the forwarding of all
+// interfaces, and with keys instead of key files.
 func TestRoundTrip(t *testing.T) {
 	for name, v := range foreigntest.Views() {
 		files, err := Format(v, secrets(t, v))
@@ -60,7 +60,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestFormat: the files themselves, for a reviewer.
+// TestFormat: the files, for a reviewer.
 func TestFormat(t *testing.T) {
 	for name, v := range foreigntest.Views() {
 		files, err := Format(v, secrets(t, v))
@@ -74,7 +74,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// TestNoFile: NetworkManager takes no key from a file, which is said with what to do.
+// TestNoFile: NetworkManager cannot read a key from a file, and the error says what to do.
 func TestNoFile(t *testing.T) {
 	_, err := Format(foreigntest.Views()["client"], foreign.Secrets{})
 	if hints := fault.Hints(err); len(hints) != 1 || !strings.Contains(hints[0], "--secret") {

@@ -10,7 +10,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign/foreigntest"
 )
 
-// TestCorpus: what real files say, and what a tunnel file cannot say of it.
+// TestCorpus: what real files say, and what of it is left out.
 func TestCorpus(t *testing.T) {
 	for _, group := range []string{"corpus", "cases"} {
 		for _, f := range foreigntest.Files(t, filepath.Join("testdata", group)) {

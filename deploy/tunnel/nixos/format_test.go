@@ -13,8 +13,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// The modules, for a person to look at; UPDATE=1 writes them. That they are of the Nix
-// language, and what it makes of them, is TestManagersNix.
+// The modules, for a reviewer. UPDATE=1 writes them. TestManagersNix evaluates them.
 func TestFormat(t *testing.T) {
 	for name, v := range views() {
 		files, err := Format(v, foreign.Secrets{})
@@ -25,7 +24,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// views are the common ones, and one with what none of them has.
+// views returns the common views, and one with what none of them has.
 func views() map[string]*tunnel.View {
 	all := foreigntest.Views()
 	hub := *all["server"]
@@ -39,7 +38,7 @@ func views() map[string]*tunnel.View {
 	return all
 }
 
-// Nothing of a value ends the string that it stands in.
+// No value ends the string that it is in.
 func TestQuoted(t *testing.T) {
 	for s, want := range map[string]string{
 		`a"b`: `"a\"b"`, `a\b`: `"a\\b"`, "a${b}": `"a\${b}"`, "a\nb": `"a\nb"`, "$": `"$"`,

@@ -40,8 +40,8 @@ type peer struct {
 	AllowedIPs                            []string
 }
 
-// Nix itself parses each module (Debian's nix-bin), and what it evaluates to says what
-// the view says. The packages of Nixpkgs are stand-ins: only their paths are used.
+// Nix (Debian's nix-bin) parses each module, and evaluates it to what the view says. The
+// packages of Nixpkgs are stand-ins, because only their paths are used.
 func TestManagersNix(t *testing.T) {
 	program, err := exec.LookPath("nix-instantiate")
 	if err != nil {

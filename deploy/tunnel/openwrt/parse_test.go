@@ -12,8 +12,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Each file of the corpus, and one of everything, becomes what is in the golden file
-// beside it. Each is read alone.
+// Each file of the corpus, and one with every option, is parsed as the golden file beside
+// it says.
 func TestGolden(t *testing.T) {
 	for _, dir := range []string{"corpus", "more"} {
 		for _, f := range foreigntest.Files(t, filepath.Join("testdata", dir)) {

@@ -15,7 +15,7 @@ import (
 	"wgkeys/deploy/tunnel/foreign/foreigntest"
 )
 
-// views are the common ones without what wg-quick has no word for, and one of a router.
+// views returns the common views without what wg-quick cannot express, and one of a router.
 func views() map[string]*tunnel.View {
 	all := foreigntest.Views()
 	for _, v := range all {
@@ -78,8 +78,8 @@ func FuzzParse(f *testing.F) {
 	foreigntest.Fuzz(f, seeds, "wg0.conf", Parse, Format)
 }
 
-// TestSavedMark: the mark that wg-quick chose and saved is none of the file's; one that
-// somebody wrote, and one beside a file's own table, is.
+// TestSavedMark: a mark that wg-quick chose and saved is dropped. One that somebody wrote,
+// or that stands beside a table in the file, is kept.
 func TestSavedMark(t *testing.T) {
 	const key = "ODjFWl1m9PB1ijPpSmwDfNBvCLBTyzcDyE7wYKOaT0E="
 	for file, want := range map[string]uint32{
@@ -97,8 +97,8 @@ func TestSavedMark(t *testing.T) {
 	}
 }
 
-// TestSpellings: what wg-quick keeps to itself is split at commas and at blanks, and comments
-// beside the keys of a peer are told from those on whose it is.
+// TestSpellings: keys that only wg-quick reads are split at commas and blanks, and comments
+// about a key of a peer are distinguished from those that name the peer.
 func TestSpellings(t *testing.T) {
 	const key = "ODjFWl1m9PB1ijPpSmwDfNBvCLBTyzcDyE7wYKOaT0E="
 	const text = "[Interface]\nAddress = 10.0.0.1/24 fd00::1/64,10.1.0.1/24\nDNS = 192.0.2.1  lan\nTable = default\n" +
@@ -116,7 +116,7 @@ func TestSpellings(t *testing.T) {
 	}
 }
 
-// TestRefused: what wg(8) or a tunnel has nothing of is refused with the reason.
+// TestRefused: what wg(8) or a tunnel does not have is refused, with the reason.
 func TestRefused(t *testing.T) {
 	for line, want := range map[string]string{
 		"; home":                             "does not begin with ;",
