@@ -16,8 +16,7 @@ import (
 	"wgkeys/deploy/lab/labtest"
 )
 
-// TestChangesAndBack makes each change and undoes it, which [TestBytesOfRequests]
-// watches from outside.
+// TestChangesAndBack makes each change and undoes it. [TestBytesOfRequests] traces it.
 func TestChangesAndBack(t *testing.T) {
 	h, v := ready(t)
 	j, err := journal.Open(h.journals, "wg0")
@@ -34,9 +33,8 @@ func TestChangesAndBack(t *testing.T) {
 	h.down(t)
 }
 
-// TestBytesOfRequests looks at the bytes of every request with which each change is
-// made, undone and looked at: none is there that nobody wrote. Kernels before 7 take
-// such a request.
+// TestBytesOfRequests: no request with which a change is made, undone or observed has
+// garbage in its padding. Kernels before 7 accept such requests.
 func TestBytesOfRequests(t *testing.T) {
 	labtest.Require(t, "strace", "wg")
 	trace := filepath.Join(t.TempDir(), "trace")

@@ -24,7 +24,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// devices are the processes of devices in user space in this namespace.
+// devices returns the process IDs of user-space devices of that name in this network
+// namespace.
 func devices(t testing.TB, name string) []int {
 	t.Helper()
 	self, err := os.Readlink("/proc/thread-self/ns/net")
@@ -46,8 +47,8 @@ func devices(t testing.TB, name string) []int {
 
 const socket = "/var/run/wireguard/wg0.sock"
 
-// TestDeviceWithoutInotify: whose user has used up his inotify instances is told of that
-// limit. "Too many open files" is what the kernel says, and no file is too many.
+// TestDeviceWithoutInotify: if the user has no inotify instances left, the error names that
+// limit. The kernel says "too many open files", which would be misleading.
 func TestDeviceWithoutInotify(t *testing.T) {
 	self, err := os.Executable()
 	must(t, err)
@@ -63,8 +64,8 @@ func TestDeviceWithoutInotify(t *testing.T) {
 	}
 }
 
-// TestDevice starts a device in user space, which the kernel's own WireGuard
-// does not replace here. It leaves with its interface, and so does its socket.
+// TestDevice starts a device in user space, even where the kernel has WireGuard. The device
+// and its socket go with the interface.
 func TestDevice(t *testing.T) {
 	h := newHost(t)
 	must(t, device.Start(t.Context(), "wg0", 1380))
@@ -86,7 +87,7 @@ func TestDevice(t *testing.T) {
 	}
 }
 
-// TestKilledDevice: the socket of a device that was killed is in nobody's way.
+// TestKilledDevice: the socket that a killed device left does not prevent the next start.
 func TestKilledDevice(t *testing.T) {
 	newHost(t)
 	must(t, device.Start(t.Context(), "wg0", 1380))
@@ -101,7 +102,8 @@ func TestKilledDevice(t *testing.T) {
 	run(t, "wg", "show", "wg0")
 }
 
-// TestEndingDevice: a device that ends while it is asked is none, however far it had come.
+// TestEndingDevice: a device that ends while it is read counts as none, however much it had
+// answered.
 func TestEndingDevice(t *testing.T) {
 	for name, says := range map[string]string{"nothing": "", "a line": "listen_port=1\n"} {
 		t.Run(name, func(t *testing.T) {
@@ -132,7 +134,7 @@ func TestEndingDevice(t *testing.T) {
 	}
 }
 
-// TestSecondDevice: a name that is taken is refused, and the first one stays.
+// TestSecondDevice: a second device of the same name is refused, and the first one stays.
 func TestSecondDevice(t *testing.T) {
 	newHost(t)
 	must(t, device.Start(t.Context(), "wg0", 1380))
@@ -145,7 +147,7 @@ func TestSecondDevice(t *testing.T) {
 	run(t, "wg", "show", "wg0")
 }
 
-// hub is a view with n peers.
+// hub returns a view with n peers.
 func hub(n int) *tunnel.View {
 	v := &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: publicKey(applytest.Own[0]),
 		PrivateKeyFile: "/etc/wireguard/wg0.key", ListenPort: 30567, Addresses: applytest.Prefixes("10.0.0.1/8")}
@@ -163,7 +165,7 @@ func hub(n int) *tunnel.View {
 
 const spokes = 10_000
 
-// BenchmarkApplyCold applies 10,000 peers, each with a route, from nothing.
+// BenchmarkApplyCold applies 10,000 new peers, each with a route.
 func BenchmarkApplyCold(b *testing.B) {
 	h, v := newHost(b), hub(spokes)
 	for b.Loop() {
@@ -174,7 +176,7 @@ func BenchmarkApplyCold(b *testing.B) {
 	}
 }
 
-// BenchmarkApplyNothing looks at 10,000 peers that are as they should be.
+// BenchmarkApplyNothing applies 10,000 peers that are there already.
 func BenchmarkApplyNothing(b *testing.B) {
 	h, v := newHost(b), hub(spokes)
 	h.apply(b, v)
@@ -195,8 +197,8 @@ func BenchmarkApplyOne(b *testing.B) {
 	}
 }
 
-// TestLabManyPeers: a tunnel of thousands of peers comes up, is left alone by a second
-// apply, and goes, within what a person would wait for.
+// TestLabManyPeers: a tunnel with thousands of peers comes up, is not changed by a second
+// apply, and goes down, in a time for which a person would wait.
 func TestLabManyPeers(t *testing.T) {
 	peers := 2000
 	if testing.Short() {
@@ -230,8 +232,8 @@ func TestLabManyPeers(t *testing.T) {
 	h.down(t)
 }
 
-// TestNoTUN: a host whose kernel has neither WireGuard nor TUN devices, as many a
-// container, is told what it lacks, and nothing is left of the attempt.
+// TestNoTUN: on a host whose kernel has neither WireGuard nor TUN devices, as in many
+// containers, the error says what is missing, and nothing is left of the attempt.
 func TestNoTUN(t *testing.T) {
 	if lab.Kernel() == "vm" {
 		return // it has WireGuard

@@ -12,7 +12,7 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// What the kernel refuses is told with its own reason, and can be told by number.
+// An error of the kernel has its message, and can be recognised by its number.
 func TestReason(t *testing.T) {
 	h, _ := ready(t)
 	tooLong := apply.LinkChange{Name: "wg0", Old: &apply.Link{MTU: 1420, Up: true},

@@ -15,9 +15,8 @@ import (
 	"wgkeys/deploy/lab"
 )
 
-// TestTableIsTheJournals: the table that was made is recognised, whatever passed
-// through it, and one that somebody changed is not, also where it has as many
-// rules as before.
+// TestTableIsTheJournals: a table is recognised as unchanged whatever packets passed, and
+// any change of it is seen, even if the number of rules is the same.
 func TestTableIsTheJournals(t *testing.T) {
 	h, v := ready(t)
 	f := &apply.Filter{Link: "wg0", Mark: apply.Mark{Value: 7, Mask: 0xff}, IPv4: true, IPv6: true, Label: true,
@@ -73,9 +72,9 @@ func TestTableIsTheJournals(t *testing.T) {
 	}
 }
 
-// TestNoSocketExpression: a kernel that lacks the nftables module that a redirect
-// takes is seen to lack it, and nothing of the trial stays. Only the emulated
-// machine has modules that may be taken out.
+// TestNoSocketExpression: without the nftables module that a redirect needs, the kernel
+// counts as unable to redirect, and the trial leaves nothing. Only the emulated machine has
+// modules that may be removed.
 func TestNoSocketExpression(t *testing.T) {
 	const module = "nft_socket"
 	if lab.Kernel() != "vm" {

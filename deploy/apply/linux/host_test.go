@@ -42,15 +42,14 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// A host is a network namespace that the test's thread is in, with files of its
-// own where keys, journals and sockets are. It ends with the test: the thread
-// is never given back.
+// A host is a network namespace that the test's thread is in, with directories of its own
+// for keys, journals and sockets. It ends with the test, because the thread is not reused.
 type host struct {
 	*linux.Kernel
 	journals, keys string
 }
 
-// newHost makes an uplink, eth0, with default routes of both families.
+// newHost makes a host with an uplink, eth0, and default routes of both families.
 func newHost(t testing.TB) *host {
 	t.Helper()
 	if tt, ok := t.(*testing.T); ok {
@@ -61,7 +60,7 @@ func newHost(t testing.TB) *host {
 	must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 	must(t, unix.Mount("tmpfs", "/run", "tmpfs", 0, "")) // devices' sockets
 	must(t, os.MkdirAll("/var/run/wireguard", 0o755))
-	if path, err := exec.LookPath("resolvconf"); err == nil { // which writes the machine's files
+	if path, err := exec.LookPath("resolvconf"); err == nil { // it would write to the machine's files
 		must(t, unix.Mount("/dev/null", path, "", unix.MS_BIND, ""))
 	}
 	for _, args := range []string{
@@ -75,7 +74,7 @@ func newHost(t testing.TB) *host {
 	} {
 		run(t, "ip", strings.Fields(args)...)
 	}
-	// The kernel's worker makes the address ready, and its route with that (addrconf_dad_work).
+	// The kernel's worker makes the address usable and adds its route (addrconf_dad_work).
 	for !strings.Contains(run(t, "ip", "-6", "route", "show", "table", "local"), "2001:db8:ffff::2 ") {
 		time.Sleep(time.Millisecond)
 	}
@@ -105,7 +104,7 @@ func writeKey(t testing.TB, path string, key interface{ File() []byte }) {
 	must(t, os.WriteFile(path, key.File(), 0o600))
 }
 
-// install puts the view's key files where the host reads them.
+// install writes the view's key files where the host reads them.
 func (h *host) install(t testing.TB, v *tunnel.View) {
 	t.Helper()
 	v.PrivateKeyFile = filepath.Join(h.keys, filepath.Base(v.PrivateKeyFile))
@@ -140,7 +139,7 @@ func (h *host) tryPlan(t testing.TB, v *tunnel.View) (*apply.Plan, *journal.Jour
 	return plan, j, err
 }
 
-// refused returns why there is no plan to make v true.
+// refused returns the error with which the view is refused.
 func (h *host) refused(t testing.TB, v *tunnel.View) error {
 	t.Helper()
 	_, _, err := h.tryPlan(t, v)
@@ -169,8 +168,8 @@ func (h *host) down(t testing.TB) {
 	must(t, apply.RunDown(context.Background(), h.Kernel, j, apply.MakeDown("wg0", state, j, nil), func(apply.Step) {}))
 }
 
-// dump is the host as its own tools tell it, once the kernel's own work on links
-// and addresses is done.
+// dump returns the state of the host as its own tools print it, once the kernel's work on
+// links and addresses is done.
 func dump(t testing.TB) []string {
 	t.Helper()
 	var lines []string
@@ -212,7 +211,7 @@ func dumpNow(t testing.TB) []string {
 	return lines
 }
 
-// parameters reads what sysctl(8) would show of the network.
+// parameters returns the network's kernel parameters, as sysctl(8) would print them.
 func parameters(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
@@ -256,7 +255,7 @@ func which() string {
 	return fmt.Sprintf("kernel of laboratory %q, its own WireGuard: %v", lab.Kernel(), lab.HasWireGuard())
 }
 
-// eventually waits for what another process does.
+// eventually waits for something that another process does.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
@@ -266,9 +265,8 @@ func eventually(t testing.TB, what string, is func() bool) {
 	}
 }
 
-// TestNoDefaultRoute: where the only route to everything is the tunnel's own, as on a host whose
-// peer is on its link, the host's interfaces are what they were before: there is nothing
-// to do a second time.
+// TestNoDefaultRoute: on a host whose only default route is the tunnel's own, because the
+// peer is on its link, a second apply has nothing to do.
 func TestNoDefaultRoute(t *testing.T) {
 	h, v := newHost(t), hub(1)
 	run(t, "ip", "route", "del", "default")

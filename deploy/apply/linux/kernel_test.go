@@ -22,10 +22,10 @@ import (
 	"wgkeys/keyring"
 )
 
-// ages are what changes by itself.
+// ages matches what changes by itself.
 var ages = regexp.MustCompile(` expires \d+sec| valid_lft .*$|^\d+: `)
 
-// TestAnyPair is the test of the same name in package apply on a real kernel.
+// TestAnyPair is the test of the same name in package apply, on a real kernel.
 func TestAnyPair(t *testing.T) {
 	h := newHost(t)
 	pairs := 25
@@ -67,9 +67,9 @@ func TestAnyPair(t *testing.T) {
 	t.Logf("%d pairs; %s", pairs, which())
 }
 
-// forget drops what a view leaves to the past: endpoints that it does not name,
-// parameters that the kernel itself changes, and the link-local address that it
-// gives a link which becomes wide enough for IPv6.
+// forget drops what depends on earlier views: endpoints that the view does not have,
+// parameters that the kernel changes, and the link-local address of a link whose MTU
+// becomes large enough for IPv6.
 func forget(lines []string, v *tunnel.View) []string {
 	var kept []string
 	for _, line := range lines {
@@ -92,7 +92,7 @@ var publicKey = applytest.PublicKey
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
-// ready makes a tunnel that is up, for changes to be made on.
+// ready returns a host with a tunnel that is up, on which changes can be made.
 func ready(t *testing.T) (*host, *tunnel.View) {
 	h := newHost(t)
 	v := &tunnel.View{
@@ -111,7 +111,7 @@ func ready(t *testing.T) (*host, *tunnel.View) {
 	return h, v
 }
 
-// everyChange are changes of each type, as seen from a tunnel that is ready.
+// everyChange returns changes of each type for a tunnel that is ready.
 func everyChange(s *apply.State) map[string]apply.Change {
 	basalt, chert := s.Peers[0], s.Peers[1]
 	if basalt.PublicKey != publicKey("basalt") {
@@ -174,7 +174,8 @@ func everyChange(s *apply.State) map[string]apply.Change {
 	return changes
 }
 
-// TestEveryChange makes each change twice, sees it, and undoes it twice.
+// TestEveryChange makes each change twice, checks that it has an effect, and undoes it
+// twice.
 func TestEveryChange(t *testing.T) {
 	h, v := ready(t)
 	j, err := journal.Open(h.journals, "wg0")
@@ -214,8 +215,7 @@ func TestEveryChange(t *testing.T) {
 	t.Logf("%d changes; %s", len(changes), which())
 }
 
-// equal compares addresses as values, lists without their order, and keeps
-// secrets out of it: there are none.
+// equal compares addresses as values, and lists regardless of their order.
 var equal = []cmp.Option{
 	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
@@ -234,7 +234,7 @@ func setSysctl(t *testing.T, key, value string) {
 	must(t, os.WriteFile("/proc/sys/"+key, []byte(value), 0o644))
 }
 
-// TestWGAgrees: wg(8) shows what the view says.
+// TestWGAgrees: wg(8) prints what the view says.
 func TestWGAgrees(t *testing.T) {
 	_, v := ready(t)
 	for command, want := range map[string]string{
@@ -252,9 +252,9 @@ func TestWGAgrees(t *testing.T) {
 	}
 }
 
-// TestLastIPv4Address: the kernel takes the IPv4 routes along with a link's last
-// IPv4 address (fib_disable_ip), and an address that is secondary along with its
-// primary; the view says otherwise.
+// TestLastIPv4Address: with the last IPv4 address of a link the kernel removes the IPv4
+// routes (fib_disable_ip), and with a primary address its secondary ones. The view wants to
+// keep them.
 func TestLastIPv4Address(t *testing.T) {
 	h, v := ready(t)
 	v.Addresses = applytest.Prefixes("10.0.0.1/24 10.0.0.9/24 2001:db8::1/64")
@@ -271,8 +271,8 @@ func TestLastIPv4Address(t *testing.T) {
 	}
 }
 
-// TestDefaultTable: a route of last resort, in the kernel's table 253, is seen
-// again and taken away again.
+// TestDefaultTable: a route of last resort, in the kernel's table 253, is recognised and
+// removed again.
 func TestDefaultTable(t *testing.T) {
 	h := newHost(t)
 	origin := dump(t)

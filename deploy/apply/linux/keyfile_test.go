@@ -20,8 +20,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// TestKeyFiles: a key file that cannot be used is named, with the reason and a
-// way out, and no byte of it is told. Nothing hangs.
+// TestKeyFiles: the error about a key file that cannot be used has its path, the reason and
+// a hint, and no byte of the file. Reading never blocks.
 func TestKeyFiles(t *testing.T) {
 	good := applytest.PrivateKey(applytest.Own[0]).File()
 	write := func(text string, mode os.FileMode) func(string) error {
@@ -30,7 +30,7 @@ func TestKeyFiles(t *testing.T) {
 		}
 	}
 	tests := []struct {
-		name, why string // why "": it is fine
+		name, why string // why is "" if the file can be used
 		make      func(path string) error
 	}{
 		{"good", "", write(string(good), 0o600)},
@@ -66,7 +66,7 @@ func TestKeyFiles(t *testing.T) {
 	for _, test := range tests {
 		path := filepath.Join(t.TempDir(), "wg0.key")
 		must(t, test.make(path))
-		k, err := linux.Open() // one that has no key from an earlier look
+		k, err := linux.Open() // without keys from an earlier read
 		must(t, err)
 		v := &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: publicKey(applytest.Own[0]), PrivateKeyFile: path}
 		done := make(chan *apply.State, 1)
@@ -112,10 +112,10 @@ func checkKeyFile(t *testing.T, name, why, path, secret string, file apply.KeyFi
 	}
 }
 
-// strangerName is argv[0] of the process that tries without any right.
+// otherUserName is argv[0] of the process that tries without privileges.
 const otherUserName = "wgkeys-test-other-user"
 
-// otherUser prints what a user without rights is told, one line an attempt.
+// otherUser prints the errors that a user without privileges gets, one per line.
 func otherUser() {
 	k, err := linux.Open()
 	if err == nil {
@@ -141,7 +141,7 @@ func errText(err error) string {
 	return err.Error() + " | " + strings.Join(fault.Hints(err), " ")
 }
 
-// TestNoRights: who may not change the network is told to be root.
+// TestNoRights: a user who may not change the network is told to be root.
 func TestNoRights(t *testing.T) {
 	newHost(t)
 	origin := dump(t)

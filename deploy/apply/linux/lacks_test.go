@@ -11,8 +11,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Root of a container that may not change its network is told how to start one
-// that may, and not to become root.
+// In a container whose root may not change its network, the hint is how to start one that
+// may, and not to become root.
 func TestNoCapability(t *testing.T) {
 	runtime.LockOSThread() // never given back
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {

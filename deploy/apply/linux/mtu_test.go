@@ -13,7 +13,7 @@ import (
 
 const far4, far6 = "198.51.100.7", "2001:db8:aaaa::7"
 
-// farPeer is a view with one peer.
+// farPeer returns a view with one peer.
 func farPeer(endpoint, inside string) *tunnel.View {
 	return &tunnel.View{Tunnel: "wg0", Host: "shale", PublicKey: publicKey(applytest.Own[0]),
 		PrivateKeyFile: "/etc/wireguard/wg0.key",
@@ -22,8 +22,8 @@ func farPeer(endpoint, inside string) *tunnel.View {
 			AllowedIPs: applytest.Prefixes("10.77.0.2/32")}}}
 }
 
-// TestPaths: the kernel's own word for how wide a path is, whatever makes it so,
-// and nothing where all is as wide as Ethernet.
+// TestPaths: the MTU of a path is the one that the kernel uses, whatever limits it, and is
+// not looked up where everything is as wide as Ethernet.
 func TestPaths(t *testing.T) {
 	h := newHost(t)
 	for _, test := range []struct {
@@ -76,7 +76,8 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestManyPaths: the answers are those to the questions, also where most have none.
+// TestManyPaths: the kernel's answers are matched with the right addresses, even if most
+// have no route.
 func TestManyPaths(t *testing.T) {
 	h := newHost(t)
 	run(t, "sh", "-e", "-c",
@@ -101,8 +102,8 @@ func TestManyPaths(t *testing.T) {
 	}
 }
 
-// TestPathOfTheMark: encrypted packets with a mark go where the rules send that
-// mark; the tunnel's own routes catch the others.
+// TestPathOfTheMark: encrypted packets with a mark take the path that the rules give the
+// mark. The tunnel's own routes catch all others.
 func TestPathOfTheMark(t *testing.T) {
 	h := newHost(t)
 	run(t, "ip", "link", "set", "eth0", "mtu", "1460")
@@ -125,8 +126,8 @@ func TestPathOfTheMark(t *testing.T) {
 	h.down(t)
 }
 
-// TestWiderAgain: a link that was too narrow for IPv6 has nothing of it when it is
-// wide enough again but what the view says.
+// TestWiderAgain: when the MTU of a link becomes large enough for IPv6, the link gets
+// nothing of IPv6 but what the view says.
 func TestWiderAgain(t *testing.T) {
 	h := newHost(t)
 	origin := dump(t)

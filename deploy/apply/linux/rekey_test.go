@@ -19,8 +19,8 @@ import (
 	"wgkeys/keyring"
 )
 
-// TestRekey: when a rotation is over, what the host remembers of the tunnel has
-// the new keys, and nothing else in it has changed. Twice is as once.
+// TestRekey: after a rotation the host's view and journal have the new keys, and are
+// otherwise unchanged. Doing it twice is harmless.
 func TestRekey(t *testing.T) {
 	h := newHost(t)
 	for _, dir := range []string{linux.RunDir, kept.Dir} {
@@ -74,8 +74,8 @@ func TestRekey(t *testing.T) {
 	}
 }
 
-// A host that reboots while its next key becomes that of its key file finds a view
-// that takes either: the file tells which of them it is.
+// A host that reboots while its next key is moved to the key file finds a view that accepts
+// either key: the file decides.
 func TestRekeyOwnRebooted(t *testing.T) {
 	newHost(t)
 	for _, dir := range []string{linux.RunDir, kept.Dir} {

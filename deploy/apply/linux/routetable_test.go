@@ -9,7 +9,7 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// prefixHub returns the view of a hub whose peers are all in its own prefixes.
+// prefixHub returns the view of a hub whose peers are within its own prefixes.
 func prefixHub() *tunnel.View {
 	v := &tunnel.View{
 		Tunnel: "wg0", Host: "shale", PublicKey: applytest.PublicKey("shale"),
@@ -30,7 +30,7 @@ func allow(v *tunnel.View, name string, prefixes ...string) {
 	v.Peers = append(v.Peers, p)
 }
 
-// static are the routes that apply made.
+// static returns the routes that apply made.
 func static(t *testing.T) string {
 	t.Helper()
 	out := run(t, "ip", "-4", "route", "show", "table", "all", "dev", "wg0", "proto", "static") +
@@ -42,7 +42,7 @@ func static(t *testing.T) string {
 	return strings.Join(prefixes, " ")
 }
 
-// leads reports an address that the kernel does not send into the tunnel.
+// leads fails the test for each address that the kernel does not route into the tunnel.
 func leads(t *testing.T, addrs ...string) {
 	t.Helper()
 	for _, a := range addrs {
@@ -52,9 +52,9 @@ func leads(t *testing.T, addrs ...string) {
 	}
 }
 
-// No route is added that the link's own prefix or a wider route covers, and the
-// kernel's own answer is the tunnel all the same: also where another interface has
-// part of the prefix, and where somebody removed the route that covers.
+// No route is added that the link's own prefix or a wider route covers, and the kernel
+// still routes the addresses into the tunnel, even if another interface has part of the
+// prefix, or somebody removed the covering route.
 func TestCoveredRoutes(t *testing.T) {
 	h := newHost(t)
 	v := prefixHub()
@@ -88,7 +88,7 @@ func TestCoveredRoutes(t *testing.T) {
 	h.down(t)
 }
 
-// A route that differs by more than its prefix is not covered.
+// A route that differs in more than its prefix is not covered.
 func TestUncoveredRoutes(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*tunnel.View)

@@ -13,8 +13,8 @@ import (
 	"wgkeys/keyring"
 )
 
-// crowd returns a view with many peers, each with an endpoint, an address and a
-// route. The first one has, with 600 prefixes, more than go into one message.
+// crowd returns a view with many peers, each with an endpoint, an address and a route. The
+// first one has 600 prefixes, more than fit into one message.
 func crowd(peers int) *tunnel.View {
 	v := &tunnel.View{
 		Tunnel: "wg0", Host: "shale", PublicKey: applytest.PublicKey("shale"),
@@ -23,7 +23,7 @@ func crowd(peers int) *tunnel.View {
 	for i := range peers {
 		name := "h" + strconv.Itoa(i)
 		key := keyring.PublicKey(sha256.Sum256([]byte(name)))
-		key[31] &= 0x7f // below 2^255, as RFC 7748 spells it
+		key[31] &= 0x7f // below 2^255, which is canonical (RFC 7748)
 		v.Peers = append(v.Peers, tunnel.Peer{
 			Name: name, PublicKey: key, Endpoint: "198.51.100.1:" + strconv.Itoa(i+1024),
 			AllowedIPs: []netip.Prefix{inside(1, i)},
@@ -43,8 +43,8 @@ func inside(net byte, i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16(addr), 128)
 }
 
-// Changes that do not fit into one message end as those that do: here each peer
-// gives its prefix to the next, and one drops more than a message takes.
+// Changes that do not fit into one message have the same result as those that do: each peer
+// gives its prefix to the next, and one loses more than fits into a message.
 func TestManyMessages(t *testing.T) {
 	h := newHost(t)
 	before, after := crowd(100), crowd(100)
@@ -65,8 +65,8 @@ func TestManyMessages(t *testing.T) {
 	h.down(t)
 }
 
-// BenchmarkManyPeers is the work of the commands within the process, for a
-// profiler. The comparison with wg(8) and wg-quick(8) is in cmd/wgkeys.
+// BenchmarkManyPeers measures the work within the process, for a profiler. cmd/wgkeys
+// compares the program with wg(8) and wg-quick(8).
 func BenchmarkManyPeers(b *testing.B) {
 	v := crowd(10_000)
 	b.Run("cold", func(b *testing.B) {

@@ -12,9 +12,8 @@ import (
 
 const threadedFile = "/sys/class/net/wg0/threaded"
 
-// TestThreads: a hub with more peers than the host has room for threads has none
-// for them, whatever a fresh interface of this kernel begins with, and a second
-// apply leaves it so.
+// TestThreads: a hub with more peers than the host has room for threads gets none, whatever
+// the kernel's default for a new interface is, and a second apply changes nothing.
 func TestThreads(t *testing.T) {
 	h := newHost(t)
 	must(t, unix.Mount("sysfs", "/sys", "sysfs", 0, "")) // of this network namespace
@@ -46,8 +45,7 @@ func TestThreads(t *testing.T) {
 	}
 }
 
-// TestThreadsOfOthers: where there is no such file, or nothing to change, it is no
-// error.
+// TestThreadsOfOthers: it is no error if the file does not exist or has the value already.
 func TestThreadsOfOthers(t *testing.T) {
 	h := newHost(t)
 	must(t, unix.Mount("sysfs", "/sys", "sysfs", 0, ""))
@@ -65,7 +63,7 @@ func (h *host) threaded(t *testing.T) bool {
 	return trim(text) == "1"
 }
 
-// threads counts those of the peers: "napi/wg0-7" (napi_kthread_create).
+// threads counts the NAPI threads of the peers: "napi/wg0-7" (napi_kthread_create).
 func threads(t *testing.T) (n int) {
 	t.Helper()
 	tasks, err := os.ReadDir("/proc")

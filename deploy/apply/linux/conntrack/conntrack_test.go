@@ -12,8 +12,8 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// TestOpenSessions: what connection tracking hears of are the open connections to ports
-// that listen here, of the families that take the policy routing, and none INSIDE.
+// TestOpenSessions: entries are made for open connections to ports that listen here, of the
+// policy-routed families, and for none to INSIDE addresses.
 func TestOpenSessions(t *testing.T) {
 	socket := func(state uint8, here, there string) *nl.Socket {
 		from, to := netip.MustParseAddrPort(here), netip.MustParseAddrPort(there)
@@ -22,11 +22,11 @@ func TestOpenSessions(t *testing.T) {
 	}
 	sockets := []*nl.Socket{
 		socket(tcpEstablished, "192.0.2.1:22", "198.51.100.1:5000"),
-		socket(tcpCloseWait, "[::ffff:192.0.2.1]:22", "[::ffff:198.51.100.2]:5000"), // of a socket of both families
+		socket(tcpCloseWait, "[::ffff:192.0.2.1]:22", "[::ffff:198.51.100.2]:5000"), // of a dual-stack socket
 		socket(tcpEstablished, "[2001:db8::1]:22", "[2001:db8::2]:5000"),
-		socket(tcpListen, "[::]:22", "[::]:0"), // behind those that it is about
+		socket(tcpListen, "[::]:22", "[::]:0"), // after the connections to it
 		socket(2, "192.0.2.1:22", "198.51.100.3:5000"),
-		socket(tcpEstablished, "192.0.2.1:40000", "198.51.100.1:22"), // this host asked
+		socket(tcpEstablished, "192.0.2.1:40000", "198.51.100.1:22"), // this host is the client
 		socket(tcpEstablished, "127.0.0.1:22", "127.0.0.1:5000"),
 		socket(tcpEstablished, "10.77.0.1:22", "10.77.0.2:5000"),
 	}
@@ -51,8 +51,8 @@ func TestOpenSessions(t *testing.T) {
 	}
 }
 
-// TestRememberMessage: the answers go the other way, and all numbers are in the order of
-// the network.
+// TestRememberMessage: the reply direction is reversed, and all numbers are in network byte
+// order.
 func TestRememberMessage(t *testing.T) {
 	for _, s := range []session{
 		{netip.MustParseAddrPort("198.51.100.1:5000"), netip.MustParseAddrPort("192.0.2.1:22")},
@@ -80,7 +80,7 @@ func TestRememberMessage(t *testing.T) {
 	}
 }
 
-// readTuple reads CTA_TUPLE_IP and CTA_TUPLE_PROTO.
+// readTuple parses CTA_TUPLE_IP and CTA_TUPLE_PROTO.
 func readTuple(d *netlink.AttributeDecoder, ipv6 bool) session {
 	var addrs [2]netip.Addr
 	var ports [2]uint16

@@ -15,8 +15,7 @@ import (
 	wireguard "golang.zx2c4.com/wireguard/device"
 )
 
-// A receiver does with a bind what wireguard-go does, and counts the numbers
-// that come.
+// A receiver uses a bind as wireguard-go does, and counts the numbered packets that arrive.
 type receiver struct {
 	conn.Bind
 	mu   sync.Mutex
@@ -71,8 +70,8 @@ func (r *receiver) count() int {
 	return len(r.seen)
 }
 
-// What comes to the old port while wireguard-go goes to a new one, and after,
-// arrives once; so does what comes while it is closed for a moment.
+// Packets to the old port arrive once, while wireguard-go changes to a new port and
+// afterwards; so do packets that arrive while it has the bind closed.
 func TestBindLosesNothing(t *testing.T) {
 	for _, network := range []string{"udp4", "udp6"} {
 		t.Run(network, func(t *testing.T) {
@@ -84,7 +83,7 @@ func TestBindLosesNothing(t *testing.T) {
 				time.Sleep(5 * time.Millisecond)
 				r.close(t)
 				time.Sleep(time.Millisecond)
-				second = r.open(t, second) // another one, and then the same again
+				second = r.open(t, second) // a new port the first time, and then the same
 			}
 			r.close(t)
 			r.open(t, first) // and back
@@ -106,7 +105,7 @@ func TestBindLosesNothing(t *testing.T) {
 	}
 }
 
-// sendNumbers sends numbered packets to a port of this host until stop.
+// sendNumbers sends numbered packets to a port of this host until stop is called.
 func sendNumbers(t *testing.T, network string, port uint16) (stop func(), sent *atomic.Uint64) {
 	t.Helper()
 	host := map[string]string{"udp4": "127.0.0.1", "udp6": "::1"}[network]
@@ -136,7 +135,7 @@ func sendNumbers(t *testing.T, network string, port uint16) (stop func(), sent *
 	return func() { close(end); <-ended }, sent
 }
 
-// A peer of either family gets what is sent to it, in whatever order the two are sent to.
+// Packets to peers of both families arrive, in whatever order they are sent.
 func TestBindSendsToBothFamilies(t *testing.T) {
 	ip := ownNetwork(t)
 	ip("link set lo up")
@@ -169,7 +168,7 @@ func TestBindSendsToBothFamilies(t *testing.T) {
 	}
 }
 
-// The old port is free again some time after.
+// The old port is free again after a while.
 func TestBindLetsGo(t *testing.T) {
 	b := newBind()
 	r := &receiver{Bind: b, seen: map[uint64]int{}}
@@ -200,8 +199,8 @@ func isFree(port uint16) bool {
 	return true
 }
 
-// What the bind costs: batches of packets over the loopback, a few on their way
-// at a time, beside wireguard-go's own.
+// BenchmarkBind compares the cost of this bind with that of wireguard-go's own: batches of
+// packets over the loopback interface, with a few on their way.
 func BenchmarkBind(b *testing.B) {
 	b.Run("ours", func(b *testing.B) { benchmarkBind(b, newBind()) })
 	b.Run("wireguard-go's", func(b *testing.B) { benchmarkBind(b, conn.NewDefaultBind()) })

@@ -12,8 +12,8 @@ import (
 	"golang.zx2c4.com/wireguard/tun"
 )
 
-// A pipe is an interface into which a test writes its packets: the kernel keeps
-// them apart (O_DIRECT, pipe(2)).
+// A pipe is an interface into which a test writes packets. With O_DIRECT the kernel keeps
+// them apart (pipe(2)).
 type pipe struct {
 	tun.Device
 	in, out *os.File
@@ -37,7 +37,8 @@ func (p pipe) Read(bufs [][]byte, sizes []int, offset int) (n int, err error) {
 	return 1, err
 }
 
-// hear passes on what the device is given, until the interface is closed.
+// hear returns the numbers of the packets that reach the device, until the interface is
+// closed.
 func hear(g *gate) <-chan uint64 {
 	heard := make(chan uint64, 1<<20)
 	go func() {
@@ -59,8 +60,8 @@ func hear(g *gate) <-chan uint64 {
 	return heard
 }
 
-// TestGate holds packets again and again while they are sent: each comes once, in
-// its order, and none while it is shut.
+// TestGate holds packets several times while they are sent: each arrives once and in order,
+// and none while they are held.
 func TestGate(t *testing.T) {
 	p := newPipe(t)
 	g := &gate{Device: p}
@@ -94,12 +95,12 @@ func TestGate(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 		g.open()
-		send(100) // while the others are let go
+		send(100) // while the held ones are released
 	}
 	whole()
 }
 
-// TestHoldEnds: whoever holds packets lets them go with its connection.
+// TestHoldEnds: packets are released when the connection of the hold is closed.
 func TestHoldEnds(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root has /run/wgkeys")
@@ -144,8 +145,8 @@ func TestHoldEnds(t *testing.T) {
 	}
 }
 
-// TestHoldIsOver: a sender that waits for answers, as TCP does, is stopped by a hold
-// and sends as fast as it may afterwards. What is held comes to an end all the same.
+// TestHoldIsOver: a sender that waits for answers, as TCP does, is blocked by a hold and
+// sends as fast as it can afterwards. The release still catches up.
 func TestHoldIsOver(t *testing.T) {
 	p := newPipe(t)
 	g := &gate{Device: p}

@@ -18,8 +18,8 @@ import (
 	"wgkeys/deploy/lab/labtest"
 )
 
-// opened counts how often the device has opened its sockets: it does so again
-// whenever it forgets its source addresses.
+// opened counts how often the device opens its sockets, which it does whenever it forgets
+// its source addresses.
 type opened struct {
 	conn.Bind
 	times atomic.Int32
@@ -30,7 +30,7 @@ func (o *opened) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	return o.Bind.Open(port)
 }
 
-// grows waits for one more, no longer than atMost.
+// grows waits until the count is greater than than, for atMost.
 func (o *opened) grows(than int32, atMost time.Duration) bool {
 	for end := time.Now().Add(atMost); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if o.times.Load() > than {
@@ -40,7 +40,8 @@ func (o *opened) grows(than int32, atMost time.Duration) bool {
 	return false
 }
 
-// ownNetwork takes the test into a network of its own, and returns ip(8) there.
+// ownNetwork moves the test into a new network namespace, and returns a function that runs
+// ip(8) there.
 func ownNetwork(t *testing.T) func(args string) {
 	t.Helper()
 	labtest.Require(t, "ip")
@@ -56,14 +57,14 @@ func ownNetwork(t *testing.T) func(args string) {
 	}
 }
 
-// A route that comes or goes has the device choose its source addresses again,
-// many at a time once, and one through the tunnel itself has not.
+// A route that comes or goes makes the device forget its source addresses, once for many
+// routes, and not if it leads through the tunnel itself.
 func TestFollowRoutes(t *testing.T) {
 	ip := ownNetwork(t)
 	ip("link add wg0 type veth peer name far0")
 	ip("link add up0 type veth peer name far1")
 	for _, name := range []string{"wg0", "far0", "up0", "far1"} {
-		ip("link set " + name + " addrgenmode none up") // no routes of its own accord
+		ip("link set " + name + " addrgenmode none up") // without automatic IPv6 routes
 	}
 	sockets := &opened{Bind: newBind()}
 	d := wireguard.NewDevice(tuntest.NewChannelTUN().TUN(), sockets, wireguard.NewLogger(wireguard.LogLevelSilent, ""))
@@ -74,7 +75,7 @@ func TestFollowRoutes(t *testing.T) {
 	if err := followRoutes(d, "wg0"); err != nil {
 		t.Fatal(err)
 	}
-	// What the links' own routes still caused.
+	// Wait for the effects of the links' own routes.
 	for sockets.grows(sockets.times.Load(), 500*time.Millisecond) {
 	}
 	for _, c := range []struct {

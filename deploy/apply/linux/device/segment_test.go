@@ -15,7 +15,7 @@ import (
 	wireguard "golang.zx2c4.com/wireguard/device"
 )
 
-// narrow makes a network of this thread's own, whose only way is narrow.
+// narrow moves the thread into a new network namespace whose only path has a small MTU.
 func narrow(t *testing.T, mtu int) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -30,7 +30,7 @@ func narrow(t *testing.T, mtu int) {
 	}
 }
 
-// A counter counts the calls of Send, and remembers the last one's packets.
+// A counter counts calls of Send and keeps the packets of the last one.
 type counter struct {
 	conn.Bind
 	calls int
@@ -42,12 +42,11 @@ func (c *counter) Send(packets [][]byte, to conn.Endpoint) error {
 	return c.Bind.Send(packets, to)
 }
 
-// joinable reports whether wireguard-go may join what follows to the first packet.
+// joinable reports whether wireguard-go may append the second packet to the first.
 func (c *counter) joinable() bool { return cap(c.last[0]) >= len(c.last[0])+len(c.last[1]) }
 
-// Packets that are too long for a way arrive, of either family, all of them and
-// in the order in which they were sent; the kernel is not asked a second time to
-// cut them, and goes on cutting shorter ones.
+// Packets that are longer than the path MTU all arrive in order, in both families. The
+// kernel is not asked to cut packets of that size again, but it still cuts shorter ones.
 func TestTooLongToCut(t *testing.T) {
 	const mtu, count = 1400, 16
 	for _, host := range []string{"127.0.0.1", "::1"} {
@@ -64,7 +63,7 @@ func TestTooLongToCut(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer from.end()
-			listening := from.current // whoever reads from the sockets goes on with these
+			listening := from.current // the reader keeps using these
 			spy := &counter{Bind: listening.Bind}
 			from.current = &sockets{Bind: spy, six: spy, port: listening.port, mark: listening.mark, unused: listening.unused,
 				done: listening.done}
@@ -101,7 +100,7 @@ func TestTooLongToCut(t *testing.T) {
 	}
 }
 
-// numbered makes packets as wireguard-go does: with room behind each.
+// numbered returns packets as wireguard-go makes them, with spare capacity after each.
 func numbered(n, size int) [][]byte {
 	packets := make([][]byte, n)
 	for i := range packets {
@@ -132,8 +131,7 @@ func want(t *testing.T, receive conn.ReceiveFunc, packets [][]byte) {
 	}
 }
 
-// A refusal counts for its address and for a time, and another kind of error is
-// none.
+// A refusal counts for its address and for a limited time. Other errors are not refusals.
 func TestRefusals(t *testing.T) {
 	now := time.Unix(1, 0)
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
@@ -161,7 +159,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A refuser sends nothing: as of a source address that is gone.
+// A refuser fails to send, as if the source address were gone.
 type refuser struct {
 	conn.Bind
 	calls int

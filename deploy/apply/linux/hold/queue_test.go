@@ -7,7 +7,7 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// The kernel tells the length of a packet of which it hands over less.
+// The kernel sends the length of a packet that it copies in part.
 func TestLength(t *testing.T) {
 	header := make([]byte, 4)
 	whole, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: 1, Data: make([]byte, 7)}})

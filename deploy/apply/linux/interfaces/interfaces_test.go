@@ -22,8 +22,8 @@ func network(text string) *net.IPNet {
 	return n
 }
 
-// TestLearn: a default route makes an uplink, and what is reached there without a router is
-// on-link, but for single addresses and those of the link alone.
+// TestLearn: a default route makes an uplink, and a network that is reached there without a
+// router is on-link, except for single addresses and link-local ones.
 func TestLearn(t *testing.T) {
 	var u apply.Uplink
 	router := net.ParseIP("fe80::1")
@@ -50,8 +50,8 @@ func TestLearn(t *testing.T) {
 	}
 }
 
-// TestLearnRouted: an interface is routed by if something is reached there through a router,
-// or everything without one.
+// TestLearnRouted: an interface is routed if it has a route through a gateway or a default
+// route.
 func TestLearnRouted(t *testing.T) {
 	oif := nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(1)).Serialize()
 	by := nl.NewRtAttr(unix.RTA_GATEWAY, []byte{192, 0, 2, 1}).Serialize()
@@ -84,7 +84,7 @@ func TestLearnRouted(t *testing.T) {
 	}
 }
 
-// TestWithNetwork: an address alone, and one of the link alone, are no network.
+// TestWithNetwork: a single address and a link-local one are not a network.
 func TestWithNetwork(t *testing.T) {
 	at := func(link int, text string) netlink.Addr {
 		ip, n, err := net.ParseCIDR(text)

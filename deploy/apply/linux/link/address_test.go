@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTentative: an address that somebody else has stays tentative, and nobody waits for it.
+// TestTentative: a duplicate address stays tentative, and is not waited for.
 func TestTentative(t *testing.T) {
 	for flags, want := range map[int]bool{
 		0: false, unix.IFA_F_PERMANENT: false, unix.IFA_F_TENTATIVE | unix.IFA_F_PERMANENT: true,

@@ -9,7 +9,7 @@ import (
 	"wgkeys/deploy/tunnel"
 )
 
-// TestResolversAreRead: each program has its own way to say what they are.
+// TestResolversAreRead: each program has its own format for resolvers.
 func TestResolversAreRead(t *testing.T) {
 	if got, want := fmt.Sprint(nameservers("# nameserver 192.0.2.9\nnameserver 192.0.2.53\n search nameserver\nnameserver\tfe80::1%eth0 # x\nnameserver no\n")), "[192.0.2.53 fe80::1%eth0]"; got != want {
 		t.Errorf("resolv.conf: %s, want %s", got, want)
@@ -35,7 +35,7 @@ func TestIsName(t *testing.T) {
 	}
 }
 
-// TestEndpointOf: what a resolver says that blocks a name is nobody's address.
+// TestEndpointOf: the answers of a resolver that blocks a name are not used as addresses.
 func TestEndpointOf(t *testing.T) {
 	for said, want := range map[string]string{
 		"":                       "it has no address",

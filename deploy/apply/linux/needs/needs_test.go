@@ -5,14 +5,14 @@ import (
 	"testing"
 )
 
-// TestSetBy: a file needs a parameter if it sets it, in whatever spelling, to what it is.
+// TestSetBy: a file needs a parameter if it sets it, in any notation, to its present value.
 func TestSetBy(t *testing.T) {
 	keys := map[string]bool{forward4: true, forward6: true, sourceMark: true}
 	now := map[string]string{forward4: "1", forward6: "1", sourceMark: "1", "net/ipv4/tcp_syncookies": "1"}
 	for text, want := range map[string][]string{
 		"net.ipv4.ip_forward=1\n":                               {forward4},
 		"net/ipv4/ip_forward = 1":                               {forward4},
-		"  -net.ipv4.ip_forward\t=\t1  \n":                      {forward4}, // "-": an error is none
+		"  -net.ipv4.ip_forward\t=\t1  \n":                      {forward4}, // "-": ignore errors
 		"net.ipv4.ip_forward=1\nnet.ipv4.ip_forward=1\n":        {forward4},
 		"net.ipv4.ip_forward=1\nnet/ipv6/conf/all/forwarding=1": {forward4, forward6},
 		"net.ipv4.ip_forward=0\n":                               nil,

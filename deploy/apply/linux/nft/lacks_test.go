@@ -11,8 +11,8 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A kernel with nfnetlink but without nf_tables has no table to read: what it says
-// is asked here of a part of nfnetlink that no kernel has.
+// A kernel with nfnetlink but without nf_tables has no table to read. Its answer is
+// provoked here by asking for a part of nfnetlink that no kernel has.
 func TestNoTablesAtAll(t *testing.T) {
 	c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
@@ -32,8 +32,8 @@ func TestNoTablesAtAll(t *testing.T) {
 	}
 }
 
-// That a module of nftables is missing reads like no missing file, and is no
-// obstacle to undoing what could not be done for the lack of it.
+// The error about a missing module of nftables does not read like one about a missing file,
+// and it does not prevent undoing a change that could not be made.
 func TestNoModuleHasAHint(t *testing.T) {
 	gone := apply.FilterChange{Link: "wg0", Old: &apply.Filter{Link: "wg0", Mark: apply.Mark{Value: 7}, IPv4: true}}
 	made := gone.Inverse()[0].(apply.FilterChange)

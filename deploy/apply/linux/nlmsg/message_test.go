@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attribute is one as the kernel writes it, but for what fills it up.
+// attribute returns an attribute as the kernel writes it, without the padding after it.
 func attribute(kind uint16, value string) []byte {
 	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofNlAttr+len(value)))
 	return append(binary.NativeEndian.AppendUint16(b, kind), value...)
 }
 
-// TestAttributes: they begin at multiples of four, and what is cut off, or says that it is
-// shorter than its own header, ends them.
+// TestAttributes: attributes begin at multiples of four. One that is cut off, or whose
+// length is less than its header's, ends the sequence.
 func TestAttributes(t *testing.T) {
 	five := append(attribute(1, "hello"), 0, 0, 0) // filled up to 12
 	for _, tt := range []struct {

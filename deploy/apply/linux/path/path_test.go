@@ -10,15 +10,15 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// hop is a struct rtnexthop with an attribute of its own.
+// hop returns a struct rtnexthop with an attribute.
 func hop(index uint32) []byte {
 	gateway := nl.NewRtAttr(unix.RTA_GATEWAY, []byte{192, 0, 2, 1}).Serialize()
 	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofRtNexthop+len(gateway)))
 	return append(binary.NativeEndian.AppendUint32(append(b, 0, 0), index), gateway...)
 }
 
-// TestPathOf: the narrowest of several next hops counts, in the family of the answer, and
-// an MTU of the route itself where that is narrower.
+// TestPathOf: of several next hops the narrowest counts, by the MTU of the answer's family,
+// and the MTU of the route itself if that is less.
 func TestPathOf(t *testing.T) {
 	links := map[int]pathLink{ // 3 is the tunnel: no path
 		1: {name: "eth0", mtu4: 1500, mtu6: 1480},
@@ -62,7 +62,7 @@ func TestPathOf(t *testing.T) {
 	}
 }
 
-// TestMTU6: it is the third of the numbers, and a kernel without IPv6 says none.
+// TestMTU6: the MTU is the third of the numbers, and 0 without IPv6.
 func TestMTU6(t *testing.T) {
 	families := func(family int, words int) []byte {
 		conf := make([]byte, 4*words)

@@ -11,8 +11,8 @@ import (
 	"wgkeys/deploy/apply/linux/wg"
 )
 
-// A port is taken where any socket of this network namespace has it, of either
-// family and of whichever address, and only so long.
+// A port is taken as long as any socket in this network namespace has it, of either family
+// and on any address.
 func TestTaken(t *testing.T) {
 	runtime.LockOSThread() // never given back
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
@@ -34,8 +34,7 @@ func TestTaken(t *testing.T) {
 	}
 }
 
-// A port whose socket is closed while it is looked at has an owner or is free: it is
-// not taken by somebody whom nobody can name.
+// A port whose socket is being closed has an owner or is free. It is never taken by nobody.
 func TestTakenWhileItIsClosed(t *testing.T) {
 	runtime.LockOSThread() // never given back
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {

@@ -14,7 +14,7 @@ import (
 
 func prefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }
 
-// A message is a route as the kernel tells it.
+// A message is a route as the kernel sends it.
 type message struct {
 	family, bits, table uint8
 	attrs               map[int][]byte
@@ -28,7 +28,7 @@ func (m message) read() (apply.Route, int) {
 	return routeOf(&nl.RtMsg{RtMsg: unix.RtMsg{Family: m.family, Dst_len: m.bits, Table: m.table}}, attrs)
 }
 
-// TestRouteOf: what the kernel has by default is zero, in each family its own.
+// TestRouteOf: the kernel's defaults become zero. They differ between the families.
 func TestRouteOf(t *testing.T) {
 	addr := func(text string) []byte { return netip.MustParseAddr(text).AsSlice() }
 	word := nl.Uint32Attr
@@ -72,8 +72,8 @@ func TestMTU(t *testing.T) {
 	}
 }
 
-// TestRanges: a single address is no range, and a prefix lies within itself and within
-// wider ones, of its own family.
+// TestRanges: a single address is not a range. A prefix lies within itself and within wider
+// ones of its own family.
 func TestRanges(t *testing.T) {
 	r := rangesOf(&tunnel.View{
 		Addresses: []netip.Prefix{prefix("10.1.2.3/24"), prefix("2001:db8::1/128")},
@@ -90,7 +90,7 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-// TestMissing: what went is put back with the routes first that lead to the gateways.
+// TestMissing: lost routes are added in an order in which gateways are reachable.
 func TestMissing(t *testing.T) {
 	network, far := apply.Route{Prefix: prefix("10.0.0.0/8")}, apply.Route{Prefix: prefix("10.0.0.0/8"), Metric: 7}
 	by := apply.Route{Prefix: prefix("192.0.2.0/24"), Gateway: netip.MustParseAddr("10.0.0.1")}
@@ -100,7 +100,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestConcerns: routes of others count to a prefix of the view, or to a part of one.
+// TestConcerns: routes of others matter if they are a prefix of the view or part of one.
 func TestConcerns(t *testing.T) {
 	b := new(Table).newBesides(&tunnel.View{
 		Addresses: []netip.Prefix{prefix("10.1.2.3/24"), prefix("10.9.9.9/32")},

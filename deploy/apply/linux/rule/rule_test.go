@@ -11,8 +11,8 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// A kernel without IPv6 has no rules of that family, and a tunnel comes up there.
-// This one stands for it with a family that has rules on no kernel.
+// On a kernel without IPv6 there are no IPv6 rules, and a tunnel comes up. The test uses
+// another family that has rules on no kernel.
 func TestNoRulesOfAFamily(t *testing.T) {
 	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -30,8 +30,8 @@ func TestNoRulesOfAFamily(t *testing.T) {
 	}
 }
 
-// TestRuleOf: of all rules only those are read that a tunnel could have made. Another's
-// that were taken for one would be removed.
+// TestRuleOf: only rules that a tunnel could have made are recognised, because recognised
+// rules may be removed.
 func TestRuleOf(t *testing.T) {
 	of := func(change func(*netlink.Rule)) netlink.Rule {
 		r := *netlink.NewRule()
@@ -44,7 +44,7 @@ func TestRuleOf(t *testing.T) {
 	mask, all := uint32(0xff), ^uint32(0)
 	for name, tt := range map[string]struct {
 		rule netlink.Rule
-		want *apply.Rule // nil: no tunnel's
+		want *apply.Rule // nil: not a tunnel's
 	}{
 		"a mark": {of(func(r *netlink.Rule) { r.Mark, r.Mask = 5, &all }),
 			&apply.Rule{Priority: 7, Table: 30567, Mark: apply.Mark{Value: 5}}},

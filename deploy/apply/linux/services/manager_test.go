@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Which file comes first is said by its name alone, in whatever folder it is.
+// The name of a file alone decides its order, in whatever directory it is.
 func TestPrecedes(t *testing.T) {
 	for name, want := range map[string]bool{
 		"00-any.network": true, "0-any.network": true, "05-v.network": true, "-x.network": true,

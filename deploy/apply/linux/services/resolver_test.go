@@ -12,8 +12,8 @@ import (
 	"wgkeys/deploy/apply"
 )
 
-// Where systemd-resolved is installed, resolvconf is its own program by another
-// name: it takes resolvers only while systemd-resolved runs.
+// Where systemd-resolved is installed, resolvconf may be resolvectl under another name,
+// which takes resolvers only while systemd-resolved runs.
 func TestResolver(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root has a /run of its own")

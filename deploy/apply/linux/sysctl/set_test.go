@@ -11,9 +11,9 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// TestRefusedParameter: whatever the kernel says to a parameter, the error names
-// the file and the hint says what to run. The rest of them are refusals of
-// cmd/wgkeys/apply_refuse_lab_test.go; a root without this right is not to be had there.
+// TestRefusedParameter: for each error number the error names the file, and the hint says
+// what to run. Other refusals are tested in cmd/wgkeys/apply_refuse_lab_test.go; these need
+// a root without the privilege, which that cannot provide.
 func TestRefusedParameter(t *testing.T) {
 	c := apply.SysctlChange{Key: "net/ipv4/ip_forward", Old: "0", New: "1"}
 	for errno, want := range map[unix.Errno]string{

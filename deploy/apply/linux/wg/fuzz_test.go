@@ -9,8 +9,8 @@ import (
 	"wgkeys/keyring"
 )
 
-// FuzzSocket: whatever a device in user space says of itself, there is a state or an error,
-// and no key in the error.
+// FuzzSocket: any answer of a device in user space results in a state or an error, and no
+// key is in the error.
 func FuzzSocket(f *testing.F) {
 	key := strings.Repeat("5a", 32)
 	f.Add([]byte("private_key=" + key + "\nlisten_port=51820\nfwmark=0\npublic_key=" + key + "\npreshared_key=" + key +

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/net/bpf"
 )
 
-// An initiation is told from other packets, over IPv4, with options too, and IPv6.
+// The filter accepts handshake initiations over IPv4, even with options, and IPv6, and no
+// other packets.
 func TestInitiationFilter(t *testing.T) {
 	vm, err := bpf.NewVM(initiationFilter)
 	if err != nil {
@@ -65,8 +66,8 @@ func TestInitiationFilter(t *testing.T) {
 	}
 }
 
-// The kernel takes the filter, and tells of an initiation, but not of another packet
-// before it.
+// The kernel accepts the filter. The channel gets a value for an initiation, and none for
+// another packet before it.
 func TestInitiations(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("a packet socket takes root")

@@ -9,8 +9,8 @@ import (
 	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
-// What a peer is to have it has with the first message in which it is made, no
-// message is cut by wgctrl, and every prefix moves before the handshake begins.
+// A peer is made with all its settings in the first message, no message is large enough for
+// wgctrl to split it, and every prefix moves before the handshake starts.
 func TestReplacing(t *testing.T) {
 	to, psk := wgtypes.Key{1}, wgtypes.Key{2}
 	endpoint, heardFrom := &net.UDPAddr{Port: 1}, &net.UDPAddr{Port: 2}
@@ -51,13 +51,13 @@ func TestReplacing(t *testing.T) {
 	}
 }
 
-// A replacedPeer is what the kernel has of a peer after some messages.
+// A replacedPeer is the state of a peer in the kernel after some messages.
 type replacedPeer struct {
-	kept     bool // it was there before, and has to stay
+	kept     bool // the peer was there before, and must be kept
 	moved    map[string]int
-	psk      wgtypes.Key  // with which it was made
-	endpoint *net.UDPAddr // and its endpoint
-	begun    bool         // a handshake
+	psk      wgtypes.Key  // the preshared key of the message that made it
+	endpoint *net.UDPAddr // the endpoint of that message
+	begun    bool         // the handshake has started
 }
 
 func (k *replacedPeer) take(t *testing.T, p wgtypes.PeerConfig) {

@@ -10,7 +10,7 @@ import (
 	"wgkeys/deploy/apply/firewall"
 )
 
-// extensionBytes is a struct xt_entry_match or xt_entry_target.
+// extensionBytes returns a struct xt_entry_match or xt_entry_target.
 func extensionBytes(name string, data []byte) []byte {
 	b := make([]byte, 32, 32+len(data))
 	copy(b[2:31], name)
@@ -26,7 +26,7 @@ func verdict(v int32) []byte {
 	return extensionBytes("", binary.NativeEndian.AppendUint32(nil, uint32(v)))
 }
 
-// entryBytes is a struct ipt_entry or ip6t_entry of which set writes the header.
+// entryBytes returns a struct ipt_entry or ip6t_entry whose header set fills in.
 func (l legacy) entryBytes(set func(head []byte), matches, target []byte) []byte {
 	b := make([]byte, (l.size+12+7)&^7+16)
 	if set != nil {
@@ -37,8 +37,8 @@ func (l legacy) entryBytes(set func(head []byte), matches, target []byte) []byte
 	return append(append(b, matches...), target...)
 }
 
-// table is FORWARD, which drops, with a rule that jumps to the chain "mine" for what comes
-// from another network than 10.0.0.0/8 (in IPv6 a00::/8), and one that goes there.
+// table returns the chain FORWARD with the policy DROP. One rule jumps to the chain "mine"
+// for sources outside of 10.0.0.0/8 (in IPv6 a00::/8), and one goes there.
 func (l legacy) table() (*info, []byte) {
 	fromElsewhere := func(b []byte) {
 		b[0], b[2*l.address] = 10, 0xff
@@ -69,8 +69,8 @@ func (l legacy) table() (*info, []byte) {
 	return i, blob
 }
 
-// TestParse: chains begin and end where they do, jumps lead where they do, and the policy
-// is no rule.
+// TestParse: chains begin and end in the right places, jumps have the right targets, and a
+// policy is not a rule.
 func TestParse(t *testing.T) {
 	for _, l := range []legacy{legacy4, legacy6} {
 		i, blob := l.table()
@@ -103,7 +103,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// FuzzParse: whatever the kernel answers, it is a table, or an error.
+// FuzzParse: any answer of the kernel results in a table or an error.
 func FuzzParse(f *testing.F) {
 	for _, l := range []legacy{legacy4, legacy6} {
 		_, blob := l.table()

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// What was held is let go in portions that the queues behind it bear: few packets
-// a millisecond, few bytes, and somewhat more than came where more came; and faster
-// with time.
+// Held packets are released in portions that the queues behind can take: few packets and
+// few bytes a millisecond, or a bit more than came if more came, and faster with time.
 func TestPace(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -42,8 +41,8 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// A program that did not run for a second does not let a second's packets go, nor
-// those that come late what the earlier ones did not use.
+// A program that did not run for a second does not release all packets of a second at once,
+// and what earlier packets did not use is not added up for later ones.
 func TestPaceOfLateOnes(t *testing.T) {
 	portion := func(p *Pace) (n int) {
 		for p.Allow(200) {
