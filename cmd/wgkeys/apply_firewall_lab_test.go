@@ -255,6 +255,46 @@ func tryFirewall(u *labtest.Users, c firewallCase) {
 	}
 }
 
+// TestLabApplyFirewallOfAddresses: Tailscale drops what comes from 100.64.0.0/10 but by its own
+// interface (ts-input in its chains), and with it all that comes out of a tunnel with such
+// addresses, to a host that forwards as well. What is closed by the name of the tunnel's
+// interface on one that forwards is as somebody wanted it.
+func TestLabApplyFirewallOfAddresses(t *testing.T) {
+	if lab.Kernel() == "vm" {
+		t.Log("that kernel has few of the modules that firewalls use")
+		return
+	}
+	labtest.Require(t, "nft", "iptables")
+	t.Parallel()
+	u := labtest.NewUsers(t)
+	u.Tunnel("[hosts.shale]\nssh = \"root@" + demo.ShaleAddr + "\"\nendpoint = \"" + demo.ShaleAddr + "\"\n" +
+		"addresses = [\"100.100.0.1/24\"]\nforward = true\n[hosts.basalt]\naddresses = [\"100.100.0.2/24\"]\n")
+	u.Clone()
+	u.Must(u.Basalt, "wgkeys apply shale && wgkeys apply && ping -c 1 -w 10 100.100.0.1")
+	const set = "iptables-nft -N ts-input; iptables-nft -A ts-input -s 100.64.0.0/10 ! -i tailscale0 -j DROP; " +
+		"iptables-nft -A INPUT -j ts-input"
+	for host, peer := range map[*lab.Host]string{u.Shale: "100.100.0.2", u.Basalt: "100.100.0.1"} {
+		u.Must(host, set)
+		r := u.Run(host, "wgkeys plan")
+		found := saidOfFirewall().FindStringSubmatch(r.Stderr)
+		if found == nil || found[1] != "all that comes from the tunnel to this host over IPv4" {
+			t.Fatalf("plan says\n%s", r.Stderr)
+		}
+		if u.Run(host, "ping -c 1 -w 2 "+peer).Code == 0 {
+			t.Error("it is said to drop, and does not")
+		}
+		u.Must(host, found[2]+" && ping -c 1 -w 5 "+peer)
+		if said := u.Run(host, "wgkeys plan").Stderr; strings.Contains(said, "finding") {
+			t.Errorf("with the rule of\n%splan says\n%s", r.Stderr, said)
+		}
+		u.Must(host, "iptables-nft -F; iptables-nft -X")
+	}
+	u.Must(u.Shale, "iptables-nft -A INPUT -i wg0 -s 100.64.0.0/10 -j DROP")
+	if said := u.Run(u.Shale, "wgkeys plan").Stderr; strings.Contains(said, "finding") {
+		t.Errorf("of the tunnel's interface plan says\n%s", said)
+	}
+}
+
 // closedInside are filters of basalt's own, which is no router: what it sends into the
 // tunnel, and what comes to it from there.
 func closedInside(u *labtest.Users) {

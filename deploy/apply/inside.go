@@ -8,23 +8,36 @@ import (
 
 // closedInside finds that nothing that this host sends into the tunnel gets out, or that
 // nothing from the tunnel for this host gets in, answers included. A router may be closed
-// to its peers on purpose.
+// to its peers on purpose: of one only a rule that knows them by their addresses is found,
+// which was not made for the tunnel.
 func closedInside(p *planner) (found []obstacle) {
-	if p.view.Forward {
-		return nil
-	}
 	for _, family := range []firewall.Family{firewall.IPv4, firewall.IPv6} {
 		own := ownPrefix(p, family)
 		if _, peers := insidePrefix(p, family); peers == 0 || !own.IsValid() {
 			continue
 		}
 		for _, w := range []way{intoTunnel(p, family, own), outOfTunnel(p, family, own)} {
-			if drop := dropOfAll(p, w); drop != nil {
+			drop := dropOfAll(p, w)
+			if drop != nil && (!p.view.Forward || byAddress(p, w)) {
 				found = hinder(p, found, w, drop)
 			}
 		}
 	}
 	return found
+}
+
+// byAddress reports whether packets of a way from the tunnel are dropped because of their
+// source, by whatever interface they come.
+func byAddress(p *planner, w way) bool {
+	if w.leaving || w.packet.In == (firewall.Link{}) {
+		return false
+	}
+	w.packet.In = firewall.Link{Name: "?", Index: -1} // no interface has that name, or number
+	if dropOfAll(p, w) == nil {
+		return false
+	}
+	w.packet.Source = netip.Prefix{}
+	return dropOfAll(p, w) == nil
 }
 
 // ownPrefix is the shortest that contains all of the host's addresses of a family, INSIDE.
@@ -55,8 +68,9 @@ func dropOfAll(p *planner, w way) (last *firewall.Drop) {
 
 func intoTunnel(p *planner, family firewall.Family, own netip.Prefix) way {
 	link := firewall.Link{Name: p.view.Tunnel, Index: p.state.LinkIndex}
+	peers, _ := insidePrefix(p, family)
 	w := way{
-		packet: firewall.Packet{Family: family, Out: link, Source: own}, hooks: outOf,
+		packet: firewall.Packet{Family: family, Out: link, Source: own, Dest: peers}, hooks: outOf,
 		what:   "all that this host sends into the tunnel over " + spelledFamily(family),
 		accept: accept{"oifname " + nftName(link.Name), "-o " + link.Name, "allow out on " + link.Name},
 	}
@@ -66,8 +80,9 @@ func intoTunnel(p *planner, family firewall.Family, own netip.Prefix) way {
 
 func outOfTunnel(p *planner, family firewall.Family, own netip.Prefix) way {
 	link := firewall.Link{Name: p.view.Tunnel, Index: p.state.LinkIndex}
+	peers, _ := insidePrefix(p, family)
 	return way{
-		packet: firewall.Packet{Family: family, In: link, Dest: own, Answer: true, Local: true}, hooks: into,
+		packet: firewall.Packet{Family: family, In: link, Source: peers, Dest: own, Answer: true, Local: true}, hooks: into,
 		what: "all that comes from the tunnel to this host over " + spelledFamily(family),
 		accept: accept{"iifname " + nftName(link.Name) + " ct state established,related",
 			"-i " + link.Name + " -m conntrack --ctstate ESTABLISHED,RELATED", "allow in on " + link.Name},
