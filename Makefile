@@ -222,6 +222,7 @@ lab:
 
 setup-test setup-demo setup-bench: setup-%:
 	@testdata/setup/packages.sh $*
+	@[ $* != test ] || testdata/setup/managers.sh firewalld
 
 clean:
 	rm -rf wgkeys programs dist .lab

@@ -57,7 +57,8 @@ type obstacle struct {
 	where string
 	what  []string
 	rule  string
-	moved int // the port of what it sends elsewhere; 0: it drops
+	moved int    // the port of what it sends elsewhere; 0: it drops
+	then  string // what else is to be said of the rule
 
 	remarked bool // it does neither: what it gives another mark goes into the tunnel
 }
@@ -65,14 +66,14 @@ type obstacle struct {
 // String is what a finding says.
 func (o obstacle) String() string {
 	if o.remarked {
-		return fmt.Sprintf("%s gives another mark to %s, which goes into the tunnel itself then: %s, and keep that where "+
-			"this firewall is configured", o.where, several(o.what), o.rule)
+		return fmt.Sprintf("%s gives another mark to %s, which goes into the tunnel itself then: %s%s", o.where,
+			several(o.what), o.rule, o.then)
 	}
 	if o.moved == 0 {
-		return fmt.Sprintf("%s drops %s: %s, and keep that where this firewall is configured", o.where, several(o.what), o.rule)
+		return fmt.Sprintf("%s drops %s: %s%s", o.where, several(o.what), o.rule, o.then)
 	}
-	return fmt.Sprintf("%s sends elsewhere %s: %s, and keep that where this firewall is configured "+
-		"(conntrack -D -p udp --orig-port-dst %d is for those who came before)", o.where, several(o.what), o.rule, o.moved)
+	return fmt.Sprintf("%s sends elsewhere %s: %s%s (conntrack -D -p udp --orig-port-dst %d is for those who came before)",
+		o.where, several(o.what), o.rule, o.then, o.moved)
 }
 
 // judgeFirewall finds what the host's packet filter is certain to drop of what the
@@ -127,7 +128,10 @@ func forwardedFamilies(p *planner) (list []firewall.Family) {
 
 // hinder adds a way that is closed to what the same rule would open.
 func hinder(p *planner, found []obstacle, w way, drop *firewall.Drop) []obstacle {
-	o := obstacle{where: where(drop), what: []string{w.what}, rule: ruleFor(p, w, drop), remarked: drop.Remarked}
+	o := obstacle{where: where(drop), what: []string{w.what}, remarked: drop.Remarked}
+	if o.rule, o.then = firewalldRule(p, drop); o.rule == "" {
+		o.rule, o.then = ruleFor(p, w, drop), ", and keep that where this firewall is configured"
+	}
 	if drop.Moved {
 		o.moved = w.packet.DestPort
 	}
@@ -180,9 +184,7 @@ func ruleFor(p *planner, w way, d *firewall.Drop) string {
 	case c.Legacy || standard && rules.IPTables && c.Name == strings.ToUpper(c.Name):
 		return iptables(accept, c, rules)
 	case c.Owned:
-		return "only the program that made that table may change it (firewalld: firewall-cmd --permanent --zone=trusted --add-interface=" +
-			p.view.Tunnel + " for what is forwarded, --add-port=PORT/udp for what comes in): nft list table " +
-			c.Family.String() + " " + c.Table
+		return "only the program that made that table may change it: nft list table " + c.Family.String() + " " + c.Table
 	}
 	return fmt.Sprintf("nft insert rule %s %s %s %s accept", c.Family, c.Table, c.Name, accept.open)
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fetches the network managers that the tests try wgkeys with into
+# Fetches the network managers, and firewalld, that the tests try wgkeys with into
 # .lab/managers, one folder each:
 #
 #	managers.sh [NAME...]
@@ -50,6 +50,7 @@ fetch openresolv openresolv
 fetch resolvconf resolvconf
 fetch ifupdown ifupdown
 fetch NetworkManager network-manager dbus-daemon dbus-system-bus-common
+fetch firewalld firewalld python3-firewall dbus-daemon dbus-system-bus-common
 
 files=.lab/managers/networkd/files
 if [ -d .lab/managers/networkd ] && [ ! -e $files ]; then

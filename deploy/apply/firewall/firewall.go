@@ -132,6 +132,7 @@ const (
 
 // A Drop is where a packet is dropped for certain, or sent elsewhere.
 type Drop struct {
+	Packet Packet
 	Chain  *Chain // the base chain
 	Policy bool   // no rule does it: the chain's policy
 	Moved  bool   // it is not dropped: its destination is translated
@@ -156,6 +157,7 @@ func (r *Ruleset) Drops(p Packet, hooks ...Hook) *Drop {
 			w.tracked = !untracks && hook != Ingress && hook != Egress && (hook != Prerouting || c.Priority > tracking)
 			w.renamed = r.SourceNAT && (hook == Egress || hook == Postrouting && c.Priority >= sourceNAT)
 			if d := w.base(c); d != nil {
+				d.Packet = p
 				return d
 			}
 		}
@@ -260,6 +262,7 @@ type walk struct {
 	hook        Hook
 	chainFamily Family             // of the base chain
 	known       map[string]outcome // of chains that were walked already
+	entered     []string           // those chains, in the order in which they were come to
 
 	tracked    bool // the packet's connection is known by now
 	translated bool // its destination may have been
@@ -285,6 +288,7 @@ func (w *walk) chain(c *Chain, depth int) outcome {
 	if depth > deepest {
 		return accepted | dropped | leaves
 	}
+	w.entered = append(w.entered, c.Name)
 	var got outcome
 	for _, rule := range c.Rules {
 		matches, verdicts := w.rule(c, rule)

@@ -121,3 +121,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestUntracks: CT keeps connection tracking away, or chooses a helper or a zone.
+func TestUntracks(t *testing.T) {
+	info := func(flags uint16) []byte {
+		return append(binary.NativeEndian.AppendUint16(nil, flags), make([]byte, 38)...)
+	}
+	for flags, want := range map[uint16]bool{1: true, 3: true, 0: false, 4: false} {
+		if _, got := Target("CT", info(flags)).(firewall.Untrack); got != want {
+			t.Errorf("flags %d: %v", flags, got)
+		}
+	}
+}

@@ -139,12 +139,15 @@ func Match(name string, revision int, info []byte) firewall.Expr {
 	return firewall.Match{Name: name, Revision: revision, Data: info}
 }
 
-// Target converts a target of iptables. CT and NOTRACK can both turn connection tracking
-// off; whether they do is in their data, so it is assumed.
+// Target converts a target of iptables.
 func Target(name string, data []byte) firewall.Expr {
 	switch name {
-	case "CT", "NOTRACK":
+	case "NOTRACK":
 		return firewall.Untrack{}
+	case "CT":
+		if untracks(data) {
+			return firewall.Untrack{}
+		}
 	case "DNAT", "REDIRECT":
 		return translation(data)
 	case "MARK":
@@ -153,6 +156,13 @@ func Target(name string, data []byte) firewall.Expr {
 		return firewall.SetMark{} // it may set the mark
 	}
 	return firewall.Target{Name: name}
+}
+
+// untracks reports whether struct xt_ct_target_info keeps connection tracking away. It may
+// choose a helper instead, as firewalld's services for FTP or Samba have it.
+func untracks(data []byte) bool {
+	const notrack = 1 << 0 // XT_CT_NOTRACK
+	return len(data) < 2 || binary.NativeEndian.Uint16(data)&notrack != 0
 }
 
 // mark parses struct xt_mark_tginfo2: a mark and a mask.
