@@ -44,8 +44,12 @@ func Main(processes ...Process) {
 	}
 }
 
-// ready is what the process writes once it can do its work.
-const ready = "ready"
+// What the process writes: ready once it can do its work, and detached once it has heard that
+// it may. A process that was not sure in time ends.
+const (
+	ready    = "ready"
+	detached = "detached"
+)
 
 // Start runs the program as the process name and returns when it is ready. If the caller
 // dies before that, the process ends, too; if it writes anything else, that is the error.
@@ -80,15 +84,25 @@ func Start(ctx context.Context, name string, args ...string) error {
 
 // begin reads that the process is ready and detaches it.
 func begin(ctx context.Context, stdin io.Writer, stdout io.ReadCloser) error {
-	said, err := answer(ctx, stdout)
-	if said != ready && said != "" {
-		return errors.New(said)
+	if err := expect(ctx, stdout, ready); err != nil {
+		return err
 	}
-	if said != ready {
+	if _, err := io.WriteString(stdin, "go\n"); err != nil {
+		return err
+	}
+	return expect(ctx, stdout, detached)
+}
+
+// expect reads one line; another one is the error of the process.
+func expect(ctx context.Context, stdout io.ReadCloser, want string) error {
+	said, err := answer(ctx, stdout)
+	switch said = strings.TrimPrefix(said, ready+"\n"); said { // if both lines came at once
+	case want:
+		return nil
+	case "":
 		return cmp.Or(err, io.ErrUnexpectedEOF)
 	}
-	_, err = io.WriteString(stdin, "go\n")
-	return err
+	return errors.New(said)
 }
 
 // answer reads the one line that the process writes.
@@ -107,10 +121,11 @@ func Detach() error {
 	if _, err := fmt.Println(ready); err != nil {
 		return err
 	}
-	if err := permission(10 * time.Second); err != nil {
+	if err := permission(limit); err != nil {
 		return err
 	}
 	leaveSession()
+	fmt.Println(detached) // if the parent is gone by now, it has let this process go before
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -122,6 +137,9 @@ func Detach() error {
 	}
 	return null.Close()
 }
+
+// limit is how long a process waits for its parent.
+var limit = 10 * time.Second
 
 // permission waits for the parent's answer, but not for ever: a parent that could not find
 // out that its child was started waits for the child's end.

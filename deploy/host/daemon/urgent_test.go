@@ -11,6 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	Main(staying)
 	if os.Args[0] != "hurried" {
 		os.Exit(m.Run())
 	}

@@ -1,0 +1,91 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A process that detaches, says so in a file, and stays until another file is there.
+var staying = Process{Name: "stays", Args: 1, Run: func(args []string) error {
+	limit = 100 * time.Millisecond
+	if err := Detach(); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(args[0], "detached"), nil, 0o600); err != nil {
+		return err
+	}
+	for ; ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(args[0], "end")); err == nil {
+			return nil
+		}
+	}
+}}
+
+func TestStart(t *testing.T) {
+	dir := t.TempDir()
+	if err := Start(context.Background(), staying.Name, dir); err != nil {
+		t.Fatal(err)
+	}
+	untilThere(t, filepath.Join(dir, "detached"))
+	if err := os.WriteFile(filepath.Join(dir, "end"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func untilThere(t *testing.T, path string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s does not come", path)
+		}
+	}
+}
+
+// A process that stands still when it is told to go on, until its time to wait for that is
+// over, may do either; but it says which, and so nobody takes one for started that has ended.
+func TestStartSlow(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		dir := t.TempDir()
+		cmd := exec.Command(self)
+		cmd.Args = []string{staying.Name, dir}
+		stdin, inErr := cmd.StdinPipe()
+		stdout, outErr := cmd.StdoutPipe()
+		if inErr != nil || outErr != nil {
+			t.Fatal(inErr, outErr)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(stdout)
+		if !lines.Scan() || lines.Text() != ready {
+			t.Fatalf("it says %q", lines.Text())
+		}
+		cmd.Process.Signal(unix.SIGSTOP)
+		stdin.Write([]byte("go\n"))
+		time.Sleep(200 * time.Millisecond) // more than its limit
+		cmd.Process.Signal(unix.SIGCONT)
+		if lines.Scan() && lines.Text() == detached {
+			untilThere(t, filepath.Join(dir, "detached"))
+			os.WriteFile(filepath.Join(dir, "end"), nil, 0o600)
+		} else if lines.Text() == "" {
+			t.Error("it says nothing")
+		}
+		if err := cmd.Wait(); (err == nil) != (lines.Text() == detached) {
+			t.Errorf("it says %q, and ends with %v", lines.Text(), err)
+		}
+	}
+}
