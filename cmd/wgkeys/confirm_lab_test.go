@@ -268,6 +268,39 @@ func TestLabConfirmAdvice(t *testing.T) {
 	}
 }
 
+// Guards that stand still when their time comes are not taken for killed ones: the next
+// command leaves the revert to them, since it does not have the preshared keys from before,
+// and nobody confirms any more.
+func TestLabConfirmSlowGuards(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	u := labtest.NewUsers(t)
+	with := strings.Replace(demo.FirstTunnel, "[hosts.basalt]", "psk       = true\n\n[hosts.basalt]", 1)
+	u.Tunnel(with)
+	u.Clone()
+	const fresh = "(umask 077; wg genpsk >/etc/wireguard/wg0.basalt.psk)"
+	u.Must(u.Shale, fresh+" && wgkeys apply")
+	slow := func(command string) (labtest.Result, bool) {
+		was := u.Must(u.Shale, "wg show wg0 preshared-keys")
+		const stopped = " && wgkeys apply --confirm %ds && pkill -STOP -f '^wgkeys-guard' && test -e /run/wgkeys/wg0.pending"
+		seconds := 2
+		for u.Run(u.Shale, fresh+fmt.Sprintf(stopped, seconds)).Code != 0 { // it was undone before
+			seconds *= 2
+		}
+		u.Must(u.Shale, fmt.Sprintf("sleep %d", seconds))
+		r := u.Run(u.Shale, "(sleep 0.5; pkill -CONT -f '^wgkeys-guard') & "+command+"; e=$?; wait; exit $e")
+		u.Until("the apply to be undone", func() bool { return u.Run(u.Shale, "test -e /run/wgkeys/wg0.pending").Code != 0 })
+		return r, u.Must(u.Shale, "wg show wg0 preshared-keys") == was
+	}
+	r, undone := slow("wgkeys confirm")
+	if r.Code != ui.ExitFailed || !strings.Contains(r.Stderr, "too late") || !undone {
+		t.Errorf("confirm: exit %d, undone %v\n%s", r.Code, undone, r.Stderr)
+	}
+	r, _ = slow("wgkeys apply")
+	if r.Code != 0 || !strings.Contains(r.Stderr, "1 step") { // it sets the new preshared key again
+		t.Errorf("apply: exit %d\n%s", r.Code, r.Stderr)
+	}
+}
+
 // The file of the pending apply is damaged, or its token is another's.
 func TestLabConfirmRefuses(t *testing.T) {
 	u := labtest.NewUsers(t)

@@ -58,6 +58,9 @@ func (h *Host) settle(ctx context.Context, name string) error {
 		h.tell(Note(busy.Error()))
 	}
 	if !h.lookOnly {
+		if err := leaveToGuards(ctx, h.s, name); err != nil {
+			return err
+		}
 		return h.s.Settle(ctx, name)
 	}
 	p, err := journal.ReadPending(linux.RunDir, name)
@@ -112,7 +115,7 @@ func (h *Host) applyGuarded(ctx context.Context, v *tunnel.View, plan *apply.Pla
 	if err := p.Write(linux.RunDir, v.Tunnel); err != nil {
 		return err
 	}
-	err = startGuards(ctx, v.Tunnel)
+	err = startGuards(ctx, v.Tunnel, token)
 	if err == nil {
 		p.Guarded = true
 		err = p.Write(linux.RunDir, v.Tunnel)

@@ -38,6 +38,9 @@ func Confirm(ctx context.Context, name string, o Options) (waited bool, err erro
 		return false, fault.New("cannot confirm the apply on tunnel", name,
 			fmt.Sprintf("it did not get to its end, and is undone in %d s", max(0, int(p.Left().Seconds())+1)),
 			"wgkeys plan, when it is undone, and apply again")
+	case p.Left() <= 0: // whoever undoes it may be slow
+		return false, fault.New("too late to confirm the apply on tunnel", name, "its time is over, and it is undone",
+			"wgkeys plan, when it is undone, and apply again")
 	}
 	if err := kept.NoteReplaced(p.After); err != nil {
 		return true, err

@@ -21,19 +21,20 @@ import (
 // An apply that is not confirmed in time is reverted, whatever happens to the ssh
 // connection, to the controller and to the apply itself.
 //
-// A guard is a pair of processes, "wgkeys-guard TUNNEL N", started before the first step.
-// Each holds a lock of its own. After the first step each of them starts the other one
-// again when it finds that one's lock free; a guard that was started that late does not
-// have the previous preshared keys, and leaves the revert to the other one if that has
-// them. So killing one of them changes nothing. They end when the file of the pending apply
-// is gone, or is that of another apply, which has guards of its own. If both are gone when
-// the time has come, the next command that changes the tunnel reverts the apply.
+// A guard is a pair of processes, "wgkeys-guard TUNNEL N TOKEN", started before the first step
+// of the apply with that token. Each holds a lock of its own. After the first step each of
+// them starts the other one again when it finds that one's lock free; a guard that was started
+// that late does not have the previous preshared keys, and leaves the revert to the other one
+// if that has them. So does a command that comes when the time is over. So killing one of them
+// changes nothing. They end when the file of the pending apply is gone, or is that of another
+// apply, which has guards of its own. If both are gone when the time has come, the next command
+// that changes the tunnel reverts the apply.
 
 // guardName is the name under which the program runs as a guard.
 const guardName = "wgkeys-guard"
 
-// guardProcess guards an apply: TUNNEL NUMBER.
-var guardProcess = daemon.Process{Name: guardName, Args: 2, Run: runGuard}
+// guardProcess guards an apply: TUNNEL NUMBER TOKEN.
+var guardProcess = daemon.Process{Name: guardName, Args: 3, Run: runGuard}
 
 // poll is how often a guard checks the pending apply and the other guard.
 const poll = 50 * time.Millisecond
@@ -46,7 +47,7 @@ const patience = 10 * time.Second
 const ending = 5 * time.Second
 
 func runGuard(args []string) error {
-	g, err := newGuard(args[0], args[1])
+	g, err := newGuard(args[0], args[1], args[2])
 	if err != nil {
 		return err
 	}
@@ -60,9 +61,9 @@ func runGuard(args []string) error {
 }
 
 // startGuards starts both guards of a tunnel, after its pending apply was written.
-func startGuards(ctx context.Context, name string) error {
+func startGuards(ctx context.Context, name, token string) error {
 	for number := range 2 {
-		if err := daemon.Start(ctx, guardName, name, strconv.Itoa(number)); err != nil {
+		if err := daemon.Start(ctx, guardName, name, strconv.Itoa(number), token); err != nil {
 			return err
 		}
 	}
@@ -80,7 +81,8 @@ type guard struct {
 	late    bool // started after the first step
 }
 
-func newGuard(name, number string) (*guard, error) {
+// newGuard returns nil if the apply with the token is not pending any more, or is guarded.
+func newGuard(name, number, token string) (*guard, error) {
 	if err := tunnel.CheckName(name); err != nil {
 		return nil, err
 	}
@@ -88,12 +90,12 @@ func newGuard(name, number string) (*guard, error) {
 	if err != nil || n < 0 || n > 1 {
 		return nil, fmt.Errorf("no guard %q", number)
 	}
-	g := &guard{name: name, number: n}
+	g := &guard{name: name, number: n, token: token}
 	pending, err := journal.ReadPending(linux.RunDir, name)
-	g.late = err != nil || pending == nil || pending.Guarded || pending.Damaged
-	if pending != nil {
-		g.token = pending.Token
+	if err == nil && g.over(pending) {
+		return nil, nil
 	}
+	g.late = err != nil || pending.Guarded || pending.Damaged
 	if g.lock, err = g.takeLock(); g.lock == nil || err != nil {
 		return nil, err
 	}
@@ -157,35 +159,52 @@ func (g *guard) watch() {
 	}
 }
 
-// over reports whether the apply that this guard is for is not pending any more. A guard
-// that could not read at its start which one that is takes the first that it reads.
+// over reports whether the apply that this guard is for is not pending any more.
 func (g *guard) over(pending *journal.Pending) bool {
-	if pending == nil {
-		return true
-	}
-	if g.token == "" {
-		g.token = pending.Token
-	}
-	return pending.Token != g.token && !pending.Damaged
+	return pending == nil || pending.Token != g.token && !pending.Damaged
 }
 
 // due reports whether this guard has to revert now.
 func (g *guard) due(pending *journal.Pending) bool {
-	if g.late && g.otherHasKeys() {
+	if g.late && hasKeys(g.name, 1-g.number, g.token) {
 		return pending.Left() <= -patience
 	}
 	return pending.Left() <= 0
 }
 
-// otherHasKeys reports whether the other guard is alive and has the previous preshared keys.
-func (g *guard) otherHasKeys() bool {
-	lock, err := os.Open(lockPath(g.name, 1-g.number))
+// hasKeys reports whether a guard of the apply with a token is alive and has the previous
+// preshared keys.
+func hasKeys(name string, number int, token string) bool {
+	lock, err := os.Open(lockPath(name, number))
 	if err != nil {
 		return false
 	}
 	defer lock.Close()
-	token, err := io.ReadAll(lock)
-	return err == nil && g.token != "" && string(token) == g.token && files.IsLocked(lock)
+	its, err := io.ReadAll(lock)
+	return err == nil && string(its) == token && files.IsLocked(lock)
+}
+
+// leaveToGuards has the guards revert an apply whose time has come, where one of them has the
+// previous preshared keys and this command would go back without them. They may be slow, or
+// have come second to the lock of the host, which they get meanwhile.
+func leaveToGuards(ctx context.Context, s *session.Session, name string) error {
+	pending, err := journal.ReadPending(linux.RunDir, name)
+	if err != nil || pending == nil || pending.Left() > 0 {
+		return err
+	}
+	theirs := func() bool {
+		now, err := journal.ReadPending(linux.RunDir, name)
+		return err == nil && now != nil && now.Token == pending.Token &&
+			(hasKeys(name, 0, pending.Token) || hasKeys(name, 1, pending.Token))
+	}
+	if !theirs() {
+		return nil
+	}
+	return s.Yield(ctx, func() {
+		for end := time.Now().Add(patience); theirs() && time.Now().Before(end) && ctx.Err() == nil; {
+			time.Sleep(poll / 5)
+		}
+	})
 }
 
 // revert waits for an apply that is still running, and checks again: the other guard or a
@@ -211,7 +230,7 @@ func (g *guard) raise(number int) {
 		return
 	}
 	lock.Close()
-	daemon.Start(context.Background(), guardName, g.name, strconv.Itoa(number))
+	daemon.Start(context.Background(), guardName, g.name, strconv.Itoa(number), g.token)
 }
 
 // tryLock returns the lock of a guard, or nil if that guard is alive. The lock file is

@@ -51,6 +51,19 @@ func Begin(ctx context.Context, wait func(pid int)) (*Session, error) {
 	return s, nil
 }
 
+// Yield lets other processes change tunnels while f runs. Plans that were made before do not
+// count after it.
+func (s *Session) Yield(ctx context.Context, f func()) error {
+	s.unlock()
+	s.unlock = func() {}
+	f()
+	unlock, err := journal.Lock(ctx, linux.RunDir, func(int) {})
+	if err == nil {
+		s.unlock = unlock
+	}
+	return err
+}
+
 // Look opens the host for plans only.
 func Look() (*Session, error) {
 	k, err := linux.Open()
