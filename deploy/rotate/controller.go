@@ -136,7 +136,7 @@ func (r *Rotation) arm(ctx context.Context, s *Survey, next keyring.PublicKey) e
 }
 
 // patience is how long the first watcher may have to wait: until the last one is ready, and
-// the switch begins.
+// the switch begins. If that takes longer, the host refuses to switch.
 func (r *Rotation) patience() time.Duration {
 	return time.Minute + r.reach()
 }
@@ -145,7 +145,8 @@ func (r *Rotation) patience() time.Duration {
 // connection is lost, over another connection.
 func (r *Rotation) switchOver(ctx context.Context, s *Survey, next keyring.PublicKey) (*Record, error) {
 	q := Request{Do: DoSwitch, Tunnel: r.Tunnel, Host: r.Host.Host, Old: s.Live(), Next: next,
-		KeyFile: r.Host.KeyFile, Run: r.run, Hold: !r.NoHold && s.host.CanHold, Prove: s.proof()}
+		KeyFile: r.Host.KeyFile, Run: r.run, Hold: !r.NoHold && s.host.CanHold, Prove: s.proof(),
+		Within: r.patience() - beginMost}
 	for _, a := range s.peers {
 		q.Peers = append(q.Peers, a.Live.PublicKey)
 	}

@@ -207,7 +207,7 @@ func newRun(m *model) *modelRun {
 	p := &modelRun{model: m, dead: map[string]time.Duration{}}
 	shale{m}.Stage(m.oldKey, m.nextKey)
 	p.swKept = Record{Old: m.oldKey, Next: m.nextKey, Phase: Armed, Switch: true, Hold: true,
-		Before: map[keyring.PublicKey]time.Time{shaleKey: {}}}
+		Deadline: time.Minute - beginMost, Before: map[keyring.PublicKey]time.Time{shaleKey: {}}}
 	p.wtKept = Record{Old: m.oldKey, Next: m.nextKey, Phase: Armed, Deadline: time.Minute}
 	p.raise()
 	return p

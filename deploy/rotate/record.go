@@ -31,6 +31,18 @@ const (
 	// tail is how much longer a watcher stays after the switch can no longer go back.
 	tail = 7 * time.Second
 
+	// returnMost is how long after its time the switch can still go back: until then all
+	// watchers see it.
+	returnMost = tail - 2*time.Second
+
+	// changeMost is how long the switch may take from its decision to the change of the key,
+	// beginMost how long before the end of the watchers' wait it decides at the latest.
+	changeMost = 5 * time.Second
+	beginMost  = 15 * time.Second
+
+	// lookMost is how old what the switch has seen may be.
+	lookMost = time.Second
+
 	// doubt is how long a watcher keeps to a key that does not answer while packets come
 	// with the other one.
 	doubt = 2 * time.Second
@@ -95,7 +107,7 @@ type Record struct {
 	Phase    Phase             `json:"phase"`
 	Why      string            `json:"why,omitempty"`   // it went back, or what could not be done
 	Hold     bool              `json:"hold,omitempty"`  // hold packets
-	Deadline time.Duration     `json:"deadline"`        // armed: end of the wait; switched: time to go back
+	Deadline time.Duration     `json:"deadline"`        // armed: end of the wait, or of the time to begin; switched: time to go back
 	Since    time.Duration     `json:"since"`           // when the phase began
 	Ready    bool              `json:"ready"`           // a process runs the role
 	Prove    time.Duration     `json:"prove,omitempty"` // how long the switch waits for proof; 0: deadMan
@@ -116,6 +128,12 @@ func (r *Record) Over() bool { return r.Phase == Kept || r.Phase == returned }
 
 // enter begins a phase.
 func (r *Record) enter(p Phase, now time.Duration) { r.Phase, r.Since = p, now }
+
+// GiveUp ends a role that has not begun.
+func (r *Record) GiveUp(why string, now time.Duration) {
+	r.Why = why
+	r.enter(returned, now)
+}
 
 // proof is how long the switch waits for proof.
 func (r *Record) proof() time.Duration { return min(max(r.Prove, deadMan), mostProof) }

@@ -20,6 +20,7 @@ type Switch struct {
 	sent    int64         // bytes, to all peers
 	still   time.Duration // since when
 	opening opening
+	again   int // looks in a row that took too long
 }
 
 // Run runs the switch's role from the state in the record, and returns when it is over.
@@ -36,32 +37,48 @@ func sleep(ctx context.Context, pause time.Duration) {
 }
 
 func (s *Switch) step() (time.Duration, error) {
-	r := s.Record
+	r, begun := s.Record, s.Clock()
 	live, err := s.Tunnel.Look()
 	if err != nil {
 		return 0, err
 	}
 	switch {
+	case s.outdated(begun):
+		return 0, nil
 	case live.PublicKey != r.Old && live.PublicKey != r.Next:
 		r.Why = "somebody set another private key"
 		return 0, s.end(returned)
 	case r.Phase == Armed && r.Now && s.Clock() < r.Deadline:
 		return r.pause(), nil
+	case r.Phase == Armed && !r.Now && s.Clock() > r.Deadline:
+		r.Why = "it took too long to begin, and its peers may have ceased to wait"
+		return 0, s.end(returned)
 	case r.Phase == Armed:
 		return 0, s.begin(live)
+	case r.Phase == switched && live.PublicKey == r.Old:
+		return s.change(live)
 	case r.Phase == switched:
 		return s.prove(live)
 	}
-	return 0, s.back(live)
+	return s.back(live)
+}
+
+// outdated reports whether a look that began then took so long that it is better repeated:
+// this process may have stood still since. One that always takes long has to do.
+func (s *Switch) outdated(begun time.Duration) bool {
+	if s.Clock()-begun <= lookMost || s.again == 3 {
+		s.again = 0
+		return false
+	}
+	s.again++
+	return true
 }
 
 // begin saves the record before the key changes: a process that continues from it has to
 // know which handshakes there were before.
 func (s *Switch) begin(live Live) error {
 	r := s.Record
-	for key := range r.Before {
-		r.Before[key] = live.Peers[key].Handshake
-	}
+	r.shaken(live)
 	now, armed := s.Clock(), *r
 	r.Deadline = now + r.proof()
 	r.enter(switched, now)
@@ -72,19 +89,40 @@ func (s *Switch) begin(live Live) error {
 	return err
 }
 
-// prove switches, and waits for the proof.
+// shaken notes the last handshakes of those who have to prove the next key, and reports
+// whether there were others since the last time.
+func (r *Record) shaken(live Live) (others bool) {
+	for key, before := range r.Before {
+		if now := live.Peers[key].Handshake; !now.Equal(before) {
+			r.Before[key], others = now, true
+		}
+	}
+	return others
+}
+
+// change switches to the next key. Nothing has changed before, so a process that stood still
+// meanwhile leaves it: the watchers do not wait for ever.
+func (s *Switch) change(live Live) (time.Duration, error) {
+	r := s.Record
+	switch {
+	case s.Clock()-r.Since > changeMost:
+		r.Why = "it took too long to change the key"
+		return 0, s.end(returned)
+	case r.Hold && !s.drained(live):
+		return r.pause(), nil
+	case r.shaken(live): // with the old key, which proves nothing
+		return 0, s.Save(r)
+	}
+	if err := s.Tunnel.Switch(r.Next); err != nil {
+		r.Why = err.Error()
+		return 0, s.end(returned)
+	}
+	return 0, s.Tunnel.Nudge(others(live, r.Before))
+}
+
+// prove waits for the proof.
 func (s *Switch) prove(live Live) (time.Duration, error) {
 	r := s.Record
-	if live.PublicKey == r.Old {
-		if r.Hold && !s.drained(live) {
-			return r.pause(), nil
-		}
-		if err := s.Tunnel.Switch(r.Next); err != nil {
-			r.Why = err.Error()
-			return 0, s.end(returned)
-		}
-		return 0, s.Tunnel.Nudge(others(live, r.Before))
-	}
 	waiting := r.judge(live)
 	now, proved := s.Clock(), len(waiting) == 0
 	if proved || !r.held(now) {
@@ -92,19 +130,25 @@ func (s *Switch) prove(live Live) (time.Duration, error) {
 	}
 	switch {
 	case proved || r.Now:
-		if err := s.Tunnel.Promote(r.Next); err != nil {
-			if now < r.Deadline {
-				return calm, err
-			}
-			r.Why = err.Error() // the key is proved and in use: the next run repairs its file
-		}
-		return 0, s.end(Kept)
+		return s.keep()
 	case now > r.Deadline:
 		r.Why = "not every peer answered"
 		r.enter(back, now)
 		return 0, s.Save(r)
 	}
 	return min(max(r.pause(), (now-r.Since)/16), calm), s.open(waiting, now)
+}
+
+// keep makes the next key the key file.
+func (s *Switch) keep() (time.Duration, error) {
+	r := s.Record
+	if err := s.Tunnel.Promote(r.Next); err != nil {
+		if s.Clock() < r.Deadline {
+			return calm, err
+		}
+		r.Why = err.Error() // the key is proved and in use: the next run repairs its file
+	}
+	return 0, s.end(Kept)
 }
 
 // judge finds out which peers have proved the next key, and returns the others.
@@ -155,18 +199,28 @@ func (s *Switch) drained(live Live) bool {
 	return now-s.still >= settled || now-s.Record.Since >= holdMost/2
 }
 
-// back sets the old key again.
-func (s *Switch) back(live Live) error {
+// back sets the old key again. If this process stood still until the watchers did not expect
+// that any more, those that have proved the next key have dropped the old one: then it stays,
+// and who has not is for the controller.
+func (s *Switch) back(live Live) (time.Duration, error) {
 	r := s.Record
-	if live.PublicKey == r.Next {
-		if err := s.Tunnel.Switch(r.Old); err != nil {
-			return err
+	r.judge(live)
+	if len(r.Proved) > 0 && s.Clock() > r.Deadline+returnMost {
+		r.Why = ""
+		if live.PublicKey == r.Old { // it stood still while it set that
+			if err := s.Tunnel.Switch(r.Next); err != nil {
+				return 0, err
+			}
 		}
+		return s.keep()
+	}
+	if live.PublicKey == r.Next {
+		return 0, s.Tunnel.Switch(r.Old)
 	}
 	if err := s.Tunnel.Nudge(slices.Collect(maps.Keys(live.Peers))); err != nil {
-		return err
+		return 0, err
 	}
-	return s.end(returned)
+	return 0, s.end(returned)
 }
 
 func (s *Switch) end(p Phase) error {

@@ -39,7 +39,8 @@ type Request struct {
 	Next     keyring.PublicKey `json:"next,omitzero"`      // the key to come
 	KeyFile  string            `json:"key_file,omitempty"` // of the host's private key
 	Run      string            `json:"run,omitempty"`      // the controller's; end: of the watch that is to end
-	// watch: how long to wait for the switch; switch now: how long before it
+	// watch: how long to wait for the switch; switch now: how long before it; switch: how
+	// long after the claim it may begin
 	Within time.Duration `json:"within,omitempty"`
 	Hold   bool          `json:"hold,omitempty"` // hold packets; look: tell whether they can be held
 	// watch, switch: how long the switch waits for proof; 0, and on a host whose look does

@@ -20,6 +20,7 @@ import (
 // host. It is in a file that stays, and that is locked while it is used.
 type claim struct {
 	Run   string        `json:"run"`
+	Since time.Duration `json:"since"` // before the run has armed any peer
 	Until time.Duration `json:"until"`
 }
 
@@ -91,10 +92,16 @@ func take(q rotate.Request) error {
 	if err := f.refuse(q); err != nil {
 		return err
 	}
-	if q.Within == 0 && f.Run != q.Run {
+	now := journal.Uptime()
+	switch {
+	case f.Run == q.Run && q.Within > 0 && f.Until <= now: // it stood still meanwhile
+		return tooLate(q)
+	case f.Run != q.Run && q.Within == 0:
 		return nil // this run does not have it
+	case f.Run != q.Run:
+		f.Since = now
 	}
-	f.Run, f.Until = q.Run, journal.Uptime()+q.Within
+	f.Run, f.Until = q.Run, now+q.Within
 	text, err := json.Marshal(f.claim)
 	if err == nil {
 		err = f.Truncate(0)
@@ -119,15 +126,23 @@ func unclaimed(q rotate.Request) error {
 }
 
 // mine refuses if the run of q has not claimed the host, or its claim has expired: another
-// run may have ended its watchers since.
-func mine(q rotate.Request) error {
+// run may have ended its watchers since. It returns until when all watchers of the run wait.
+func mine(q rotate.Request) (until time.Duration, err error) {
 	f, err := openClaim(q.Tunnel, os.O_RDWR)
-	if err == nil {
-		defer f.Close()
-		if f.Run == q.Run && f.Until > journal.Uptime() {
-			return nil
-		}
+	if err != nil {
+		return 0, tooLate(q)
 	}
+	defer f.Close()
+	if until = f.Until; q.Within > 0 { // else from an older controller
+		until = f.Since + q.Within
+	}
+	if now := journal.Uptime(); f.Run != q.Run || f.Until <= now || until <= now {
+		return 0, tooLate(q)
+	}
+	return until, nil
+}
+
+func tooLate(q rotate.Request) error {
 	return fault.New("the peers may not be ready any more for a new key of tunnel", q.Tunnel,
 		"it took too long to reach all of them; nothing was changed",
 		"wgkeys rotate "+q.Host)

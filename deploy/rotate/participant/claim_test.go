@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/rotate"
 	"wgkeys/keyring"
 )
@@ -40,18 +41,18 @@ func TestClaim(t *testing.T) {
 		ok   bool
 	}{
 		{"nobody has it", unclaimed, of("", 0), true},
-		{"nor has the first", mine, of("first", 0), false},
+		{"nor has the first", switches, of("first", 0), false},
 		{"the first takes it", take, of("first", time.Minute), true},
 		{"and again", take, of("first", time.Minute), true},
 		{"the second does not", take, of("second", time.Minute), false},
 		{"nor gives it back", take, of("second", 0), false},
 		{"it is seen", unclaimed, of("", 0), false},
-		{"the first may switch", mine, of("first", 0), true},
-		{"the second may not", mine, of("second", 0), false},
+		{"the first may switch", switches, of("first", 0), true},
+		{"the second may not", switches, of("second", 0), false},
 		{"the first gives it back", take, of("first", 0), true},
-		{"and may switch no more", mine, of("first", 0), false},
+		{"and may switch no more", switches, of("first", 0), false},
 		{"the second takes it for a moment", take, of("second", time.Nanosecond), true},
-		{"which is over", mine, of("second", 0), false},
+		{"which is over", switches, of("second", 0), false},
 		{"the first takes it again", take, of("first", time.Minute), true},
 		{"nobody is no run", take, of("", time.Minute), false},
 		{"nor is this a time", take, of("first", -time.Second), false},
@@ -60,12 +61,40 @@ func TestClaim(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+	late(t, of("slow", time.Minute), of("slow", 0))
 	giveBackWhile(t, of("first", 0))
 	if err := os.WriteFile(claimPath("wg0"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := take(of("second", time.Minute)); err != nil {
 		t.Errorf("after one of another version: %v", err)
+	}
+}
+
+func switches(q rotate.Request) error {
+	_, err := mine(q)
+	return err
+}
+
+// late: a run that stood still until its claim expired cannot renew it, and one that renews it
+// for longer than its watchers wait cannot switch.
+func late(t *testing.T, claims, release rotate.Request) {
+	if err := errors.Join(take(rotate.Request{Tunnel: "wg0", Run: "first"}), take(claims)); err != nil {
+		t.Fatal(err)
+	}
+	claims.Within = time.Nanosecond // since the claim, which is not the last one
+	if err := switches(claims); err == nil {
+		t.Error("a run switches whose watchers may have ended")
+	}
+	claims.Within = time.Minute
+	if until, err := mine(claims); err != nil || until > journal.Uptime()+time.Minute {
+		t.Errorf("it may begin until %v: %v", until, err)
+	}
+	if err := take(release); err != nil {
+		t.Fatal(err)
+	}
+	if err := take(claims); err == nil {
+		t.Error("a claim that has expired is renewed")
 	}
 }
 

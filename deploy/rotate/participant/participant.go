@@ -66,17 +66,43 @@ func run(args []string) error {
 	return p.run(context.Background())
 }
 
-// start starts both processes and waits until one of them runs the role.
+// start starts both processes and waits until one of them runs the role. If none does in time
+// none will: by the time that one is there the host may be another command's.
 func start(ctx context.Context, r *rotate.Record, save func(*rotate.Record) error) error {
 	if err := save(r); err != nil {
 		return err
 	}
+	err := startBoth(ctx, r.Tunnel)
+	if err == nil {
+		err = wait(ctx, r.Tunnel, 10*time.Second, func(r *rotate.Record) bool { return r.Ready })
+	}
+	if err != nil {
+		return errors.Join(err, retire(r, save))
+	}
+	return nil
+}
+
+func startBoth(ctx context.Context, name string) error {
 	for range 2 {
-		if err := daemon.Start(ctx, process, r.Tunnel); err != nil {
+		if err := daemon.Start(ctx, process, name); err != nil {
 			return err
 		}
 	}
-	return wait(ctx, r.Tunnel, 10*time.Second, func(r *rotate.Record) bool { return r.Ready })
+	return nil
+}
+
+// retire ends a role that no process runs: those that come late find it over.
+func retire(r *rotate.Record, save func(*rotate.Record) error) error {
+	lock, err := os.OpenFile(lockPath(r.Tunnel), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := files.TryLock(lock); err != nil {
+		return nil // one does
+	}
+	r.GiveUp("its process did not start in time", journal.Uptime())
+	return save(r)
 }
 
 // wait reads the record until it is as wanted.

@@ -317,8 +317,9 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 		return err
 	}
 	defer unlock()
+	until := journal.Uptime() + q.Within
 	if !q.Now { // a stolen key does not wait
-		if err := mine(q); err != nil {
+		if until, err = mine(q); err != nil {
 			return err
 		}
 	}
@@ -334,9 +335,8 @@ func startSwitch(ctx context.Context, q rotate.Request) error {
 		return fault.NewFile("another key than the one in use is in", q.KeyFile, fileKey(q.KeyFile).Why,
 			"wgkeys push "+q.Host)
 	}
-	now := journal.Uptime()
 	r := &rotate.Record{Tunnel: q.Tunnel, Host: q.Host, Old: q.Old, Next: q.Next, KeyFile: q.KeyFile, Phase: rotate.Armed,
-		Since: now, Deadline: now + q.Within, Hold: q.Hold, Switch: true, Now: q.Now, Prove: q.Prove,
+		Since: journal.Uptime(), Deadline: until, Hold: q.Hold, Switch: true, Now: q.Now, Prove: q.Prove,
 		Before: make(map[keyring.PublicKey]time.Time, len(q.Peers))}
 	for _, key := range q.Peers {
 		r.Before[key] = time.Time{}
