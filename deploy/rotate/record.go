@@ -107,7 +107,7 @@ type Record struct {
 	Phase    Phase             `json:"phase"`
 	Why      string            `json:"why,omitempty"`   // it went back, or what could not be done
 	Hold     bool              `json:"hold,omitempty"`  // hold packets
-	Deadline time.Duration     `json:"deadline"`        // armed: end of the wait, or of the time to begin; switched: time to go back
+	Deadline time.Duration     `json:"deadline"`        // armed: end of the wait; switched: time to go back
 	Since    time.Duration     `json:"since"`           // when the phase began
 	Ready    bool              `json:"ready"`           // a process runs the role
 	Prove    time.Duration     `json:"prove,omitempty"` // how long the switch waits for proof; 0: deadMan

@@ -102,6 +102,13 @@ func take(q rotate.Request) error {
 		f.Since = now
 	}
 	f.Run, f.Until = q.Run, now+q.Within
+	if err := f.write(); err != nil {
+		return fault.WrapFile(fault.Errno(err), "cannot write", claimPath(q.Tunnel), "")
+	}
+	return nil
+}
+
+func (f *claimFile) write() error {
 	text, err := json.Marshal(f.claim)
 	if err == nil {
 		err = f.Truncate(0)
@@ -109,10 +116,7 @@ func take(q rotate.Request) error {
 	if err == nil {
 		_, err = f.WriteAt(text, 0)
 	}
-	if err != nil {
-		return fault.WrapFile(fault.Errno(err), "cannot write", claimPath(q.Tunnel), "")
-	}
-	return nil
+	return err
 }
 
 // unclaimed refuses if another run than that of q has claimed the host.
