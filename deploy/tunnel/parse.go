@@ -46,7 +46,7 @@ func List(fsys fs.FS) ([]string, error) {
 // finds at once, in the order of the lines.
 func Parse(fsys fs.FS, name string) (*Tunnel, error) {
 	if err := CheckName(name); err != nil {
-		return nil, fault.Wrap(err, "no tunnel can be named", name, "")
+		return nil, fault.Wrap(noSuch{err}, "no tunnel can be named", name, "ls "+Dir)
 	}
 	root, err := load(fsys, name)
 	return build(name, root, err)

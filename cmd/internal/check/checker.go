@@ -38,7 +38,7 @@ type checker struct {
 func (c *checker) tunnels(names []string) error {
 	for _, name := range names {
 		t, err := repo.Parse(c.repo, name)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || tunnel.CheckName(name) != nil { // of the command line
 			return err
 		}
 		if err != nil {
