@@ -45,7 +45,7 @@ func FuzzProtocol(f *testing.F) {
 		calls := 0
 		secret := func() ([]byte, error) { calls++; return []byte(text), nil }
 		file := File{Path: "/nonexistent/a", Want: public, Secret: secret}
-		results, err := Host(t.Context(), parrot{said}, "shale", []File{file}, false)
+		results, err := Host(t.Context(), parrot{said}, "shale", []File{file})
 		if (err == nil) != (len(results) == 1) {
 			t.Errorf("results %v, error %v", results, err)
 		}

@@ -103,18 +103,21 @@ func newHost(t testing.TB, speaker string, c sshtest.Config) host {
 	return host{s, speaker, &recorder{Runner: s.Client("shale")}}
 }
 
+// A pushing is [push.Host] or [push.DryRun].
+type pushing = func(ctx context.Context, r ssh.Runner, host string, files []push.File) ([]push.Result, error)
+
 // push pushes, checks that the expected speaker answered, over one connection,
 // and that no secret came back.
 func (h host) push(t *testing.T, files ...push.File) ([]push.Result, error) {
 	t.Helper()
-	return h.pushAs(t, false, files...)
+	return h.pushAs(t, push.Host, files...)
 }
 
-func (h host) pushAs(t *testing.T, dryRun bool, files ...push.File) ([]push.Result, error) {
+func (h host) pushAs(t *testing.T, do pushing, files ...push.File) ([]push.Result, error) {
 	t.Helper()
 	h.lines.said.Reset()
 	logins := h.Logins(t)
-	results, err := push.Host(t.Context(), h.lines, "shale", files, dryRun)
+	results, err := do(t.Context(), h.lines, "shale", files)
 	if n := h.Logins(t) - logins; n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}

@@ -59,20 +59,52 @@ type Result struct {
 }
 
 // Host installs files on one host over one connection. The results are of the files whose
-// outcome is certain; the error, if any, names the others. In a dry run nothing is changed
-// and no Secret is called.
-func Host(ctx context.Context, r ssh.Runner, host string, files []File, dryRun bool) ([]Result, error) {
+// outcome is certain; the error, if any, names the others.
+func Host(ctx context.Context, r ssh.Runner, host string, files []File) ([]Result, error) {
+	return over(ctx, r, host, files, (*conn).push)
+}
+
+// DryRun returns what [Host] would do. It changes nothing, and calls no Secret.
+func DryRun(ctx context.Context, r ssh.Runner, host string, files []File) ([]Result, error) {
+	return over(ctx, r, host, files, (*conn).dryRun)
+}
+
+// over has the conversation talk over a connection of its own.
+func over(ctx context.Context, r ssh.Runner, host string, files []File,
+	talk func(c *conn, files []File) error) ([]Result, error) {
 	if err := checkFiles(host, files); err != nil || len(files) == 0 {
 		return nil, err
 	}
 	c := dial(ctx, r, host)
-	err := c.push(files, dryRun)
+	err := talk(c, files)
 	err = c.explain(err, c.hangUp(err))
 	return c.results, errors.Join(append(c.failed, err)...)
 }
 
 // push is the whole conversation. Its error is what ended it early.
-func (c *conn) push(files []File, dryRun bool) error {
+func (c *conn) push(files []File) error {
+	if err := c.survey(files); err != nil {
+		return err
+	}
+	if err := c.send(); err != nil {
+		return err
+	}
+	return c.confirm()
+}
+
+// dryRun is the conversation that changes nothing.
+func (c *conn) dryRun(files []File) error {
+	if err := c.survey(files); err != nil {
+		return err
+	}
+	for _, j := range c.pending {
+		c.results = append(c.results, j.Result)
+	}
+	return nil
+}
+
+// survey finds what there is to do.
+func (c *conn) survey(files []File) error {
 	if err := c.hello(files); err != nil {
 		return err
 	}
@@ -81,16 +113,7 @@ func (c *conn) push(files []File, dryRun bool) error {
 			return err
 		}
 	}
-	if dryRun {
-		for _, j := range c.pending {
-			c.results = append(c.results, j.Result)
-		}
-		return nil
-	}
-	if err := c.send(); err != nil {
-		return err
-	}
-	return c.confirm()
+	return nil
 }
 
 // A job is a file and what to do with it.

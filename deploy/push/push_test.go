@@ -21,7 +21,7 @@ func TestPush(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "etc", "wireguard")
 		key, psk := newKey(t, dir+"/wg0.key"), newPSK(t, dir+"/wg0.basalt.psk")
 
-		results, err := h.pushAs(t, true, key.forbidden(), psk.forbidden())
+		results, err := h.pushAs(t, push.DryRun, key.forbidden(), psk.forbidden())
 		must(t, err)
 		if got := actions(results); got != "installed installed" {
 			t.Errorf("dry run: %s", got)
@@ -278,13 +278,13 @@ func TestTrickyNames(t *testing.T) {
 func TestRefusedPaths(t *testing.T) {
 	for _, p := range []string{"", "wg0.key", "-oX", "/etc/a\nb", "/etc/a\tb", "/etc/a\x00", "/etc/../x", "/etc/", "/",
 		"/etc/a ", "/a\xff", "/" + strings.Repeat("x", 5000)} {
-		_, err := push.Host(t.Context(), nil, "shale", []push.File{newKey(t, p).forbidden()}, false)
+		_, err := push.Host(t.Context(), nil, "shale", []push.File{newKey(t, p).forbidden()})
 		fails(t, err, `cannot push to host "shale" the file`)
 	}
 	k := newKey(t, "/a")
-	_, err := push.Host(t.Context(), nil, "shale", []push.File{k.File, k.File}, false)
+	_, err := push.Host(t.Context(), nil, "shale", []push.File{k.File, k.File})
 	fails(t, err, "twice")
-	_, err = push.Host(t.Context(), nil, "shale", []push.File{{Path: "/a", Want: "x"}}, false)
+	_, err = push.Host(t.Context(), nil, "shale", []push.File{{Path: "/a", Want: "x"}})
 	fails(t, err, "public key is not known")
 }
 

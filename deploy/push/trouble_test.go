@@ -96,7 +96,7 @@ func TestNoEntry(t *testing.T) {
 				c.Users = []string{user}
 			}
 			h := newHost(t, "none", c).as(tt.user)
-			_, err := push.Host(t.Context(), h.lines, "shale", []push.File{newKey(t, t.TempDir()+"/a").forbidden()}, false)
+			_, err := push.Host(t.Context(), h.lines, "shale", []push.File{newKey(t, t.TempDir()+"/a").forbidden()})
 			fails(t, err, tt.what)
 			if got := strings.Join(fault.Hints(err), "\n"); got != tt.hint {
 				t.Errorf("hint %q, want %q", got, tt.hint)
@@ -211,7 +211,7 @@ func TestKilledBetween(t *testing.T) {
 	eachSpeaker(t, nil, func(t *testing.T, h host) {
 		dir := t.TempDir()
 		a, b := newKey(t, dir+"/a.key"), newKey(t, dir+"/b.key")
-		results, err := push.Host(t.Context(), cutter{h.Client("shale")}, "shale", []push.File{a.File, b.File}, false)
+		results, err := push.Host(t.Context(), cutter{h.Client("shale")}, "shale", []push.File{a.File, b.File})
 		fails(t, err, fmt.Sprintf(`lost host "shale": not certain: %s; certain: %s`, b.Path, a.Path))
 		if actions(results) != "installed" {
 			t.Errorf("%+v", results)
@@ -272,7 +272,7 @@ func TestSilent(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			_, err := push.Host(t.Context(), scripted{lines}, "shale", []push.File{key.File}, false)
+			_, err := push.Host(t.Context(), scripted{lines}, "shale", []push.File{key.File})
 			fails(t, err, `lost host "shale": `)
 			fails(t, err, `it stopped answering`)
 			if d := time.Since(start); d > 5*time.Minute {
@@ -297,7 +297,7 @@ func TestHostile(t *testing.T) {
 		"echo in parts": "wgkeys 1 plain\nnone\n" + line + "\n",
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			_, err := push.Host(t.Context(), scripted{lines}, "shale", []push.File{key.File}, false)
+			_, err := push.Host(t.Context(), scripted{lines}, "shale", []push.File{key.File})
 			if err == nil {
 				t.Errorf("%s: no error", name)
 			} else if said := err.Error(); strings.ContainsFunc(said, unprintable) || strings.Contains(said, line) ||
@@ -315,7 +315,7 @@ func unprintable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 func TestNoSSH(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	f := newKey(t, filepath.Join(t.TempDir(), "wg0.key"))
-	_, err := push.Host(t.Context(), &ssh.Client{Host: "shale"}, "shale", []push.File{f.forbidden()}, false)
+	_, err := push.Host(t.Context(), &ssh.Client{Host: "shale"}, "shale", []push.File{f.forbidden()})
 	if err == nil || !strings.Contains(err.Error(), `cannot run "ssh": there is no such program here`) {
 		t.Errorf("%v", err)
 	}

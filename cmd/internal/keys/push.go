@@ -53,7 +53,10 @@ func (m *Maker) Push(ctx context.Context, o PushOptions) ([]Pushed, error) {
 		return nil, err
 	}
 	o.Count(len(p.targets))
-	return p.serve(ctx, o.DryRun), nil
+	if o.DryRun {
+		return p.serve(ctx, push.DryRun), nil
+	}
+	return p.serve(ctx, push.Host), nil
 }
 
 // A target is a host and the files it should have.
@@ -64,8 +67,11 @@ type target struct {
 	err    error // why the repository lacks a file: then the host is not asked
 }
 
-// serve pushes to every target.
-func (p *pusher) serve(ctx context.Context, dryRun bool) []Pushed {
+// A pushing is [push.Host] or [push.DryRun].
+type pushing = func(ctx context.Context, r ssh.Runner, host string, files []push.File) ([]push.Result, error)
+
+// serve pushes to every target, or shows what it would push.
+func (p *pusher) serve(ctx context.Context, do pushing) []Pushed {
 	results := make([][]push.Result, len(p.targets))
 	w := many.Work{Jobs: p.o.Jobs, StopAfter: p.o.StopAfter, Stop: p.o.Stop}
 	for _, t := range p.targets {
@@ -77,7 +83,7 @@ func (p *pusher) serve(ctx context.Context, dryRun bool) []Pushed {
 		if err := p.targets[i].err; err != nil {
 			return err
 		}
-		results[i], err = push.Host(ctx, p.targets[i].runner, host, p.targets[i].files, dryRun)
+		results[i], err = do(ctx, p.targets[i].runner, host, p.targets[i].files)
 		return err
 	}
 	w.Done = func(o many.Outcome) { p.o.Done(Pushed{o, results[p.at[o.Host]]}) }
@@ -121,7 +127,7 @@ func (p *pusher) prepare(ctx context.Context) error {
 	var names []vault.Name
 	quiet := *p
 	quiet.o.Begun, quiet.o.Done, quiet.o.StopAfter = func(string) {}, func(Pushed) {}, 0
-	for i, o := range quiet.serve(ctx, true) {
+	for i, o := range quiet.serve(ctx, push.DryRun) {
 		if errors.Is(o.Err, ssh.ErrSilent) {
 			p.targets[i].runner = ssh.Lost{Err: o.Err} // do not wait for it twice
 		}

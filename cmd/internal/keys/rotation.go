@@ -215,7 +215,7 @@ func (x *rotation) install(ctx context.Context, next keyring.PublicKey) error {
 		return k.File(), nil
 	}
 	return x.maker.Step("push", func() error {
-		_, err := push.Host(ctx, x.maker.Hosts.Runner(x.tunnel, x.host), x.host, []push.File{file}, false)
+		_, err := push.Host(ctx, x.maker.Hosts.Runner(x.tunnel, x.host), x.host, []push.File{file})
 		return err
 	})
 }

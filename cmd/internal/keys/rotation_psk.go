@@ -150,7 +150,7 @@ func (x *pskRotation) installOn(ctx context.Context, i int, psk keyring.Preshare
 		return psk.File(), nil
 	}}
 	err := x.maker.Step("push the preshared key", func() error {
-		_, err := push.Host(ctx, x.maker.Hosts.Runner(x.tunnel, host), host, []push.File{file}, false)
+		_, err := push.Host(ctx, x.maker.Hosts.Runner(x.tunnel, host), host, []push.File{file})
 		return err
 	})
 	if err != nil {
