@@ -121,7 +121,7 @@ func (m *Move) Finish(v Vault) error {
 		return fault.WrapFile(err, "cannot open the vault", v.Dir, "")
 	}
 	defer s.Close()
-	err = s.Stage(path, m.sealed, 0o600|v.Shared, true)
+	err = s.Stage(path, m.sealed, 0o600|v.Shared)
 	if err = cmp.Or(err, s.Swap(path, m.was, maxFile)); err != nil {
 		return fault.WrapFile(err, "cannot replace vault file", path, "")
 	}

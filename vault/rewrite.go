@@ -89,7 +89,11 @@ func (w *rewrite) stage(i int) error {
 	}
 	text, err := encrypt(o.meta, o.text[:o.size], rs, labels)
 	if err == nil {
-		err = w.files.Stage(path, text, 0o600|w.Vault.Shared, w.slow)
+		stage := w.files.StageUnsynced
+		if w.slow {
+			stage = w.files.Stage
+		}
+		err = stage(path, text, 0o600|w.Vault.Shared)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return fault.NewFile("cannot make the new file:", files.Staged(path), "something else has its name",

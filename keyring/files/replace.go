@@ -59,13 +59,21 @@ func (s *Swapper) folder(path string) (handle, error) {
 	return h, translate(err)
 }
 
-// Stage writes the new content of a file to a temporary file beside it, which
-// [Swapper.Swap] then renames. If sync is set it is on disk afterwards; otherwise the
-// caller syncs many files at once. The caller makes sure that only one program at a time
-// stages files in a folder. If something else has the name [Staged] it stays, and the error
-// is [fs.ErrExist]. Whoever can read or write the old file can do the same with the new
-// one.
-func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode, sync bool) error {
+// Stage writes the new content of a file to a temporary file beside it, which is on disk
+// afterwards and which [Swapper.Swap] then renames. The caller makes sure that only one
+// program at a time stages files in a folder. If something else has the name [Staged] it
+// stays, and the error is [fs.ErrExist]. Whoever can read or write the old file can do the
+// same with the new one.
+func (s *Swapper) Stage(path string, text []byte, mode fs.FileMode) error {
+	return s.stage(path, text, mode, true)
+}
+
+// StageUnsynced is [Swapper.Stage] for a caller that syncs many files at once.
+func (s *Swapper) StageUnsynced(path string, text []byte, mode fs.FileMode) error {
+	return s.stage(path, text, mode, false)
+}
+
+func (s *Swapper) stage(path string, text []byte, mode fs.FileMode, sync bool) error {
 	h, err := s.folder(path)
 	if err != nil {
 		return err

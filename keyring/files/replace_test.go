@@ -53,7 +53,7 @@ func soon(t *testing.T, do func() error) error {
 
 func TestSwapper(t *testing.T) {
 	s, _, key := newSwapper(t)
-	if err := s.Stage(key, []byte("new"), 0o600, true); err != nil {
+	if err := s.Stage(key, []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(key); err != nil || string(text) != "old" {
@@ -80,7 +80,7 @@ func TestSwapper(t *testing.T) {
 func TestSwapperOfOthers(t *testing.T) {
 	s, base, key := newSwapper(t)
 	other := filepath.Join(base, "repo/other/host/key")
-	if err := s.Stage(other, []byte("new"), 0o600, false); err != nil {
+	if err := s.StageUnsynced(other, []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(Staged(key)); err == nil {
@@ -97,7 +97,7 @@ func TestSwapperLeads(t *testing.T) {
 	if err := os.Symlink(filepath.Join(base, "outside"), filepath.Join(base, "repo/top/link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Stage(filepath.Join(base, "repo/top/link/key"), []byte("new"), 0o600, false); !errors.Is(err, ErrOutside) {
+	if err := s.StageUnsynced(filepath.Join(base, "repo/top/link/key"), []byte("new"), 0o600); !errors.Is(err, ErrOutside) {
 		t.Errorf("a folder outside: %v", err)
 	}
 	if entries, err := os.ReadDir(filepath.Join(base, "outside")); err != nil || len(entries) != 1 {
@@ -111,7 +111,7 @@ func TestSwapperLeads(t *testing.T) {
 		if err := errors.Join(os.Remove(key), put()); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Stage(key, []byte("new"), 0o600, false); err != nil {
+		if err := s.StageUnsynced(key, []byte("new"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := soon(t, func() error { return s.Swap(key, old, 100) }); err == nil {
@@ -136,7 +136,7 @@ func TestStageInTheWay(t *testing.T) {
 		if err := put(); err != nil {
 			t.Fatal(err)
 		}
-		if err := soon(t, func() error { return s.Stage(key, []byte("new"), 0o600, false) }); !errors.Is(err, fs.ErrExist) {
+		if err := soon(t, func() error { return s.StageUnsynced(key, []byte("new"), 0o600) }); !errors.Is(err, fs.ErrExist) {
 			t.Errorf("%s: %v", kind, err)
 		}
 		if text, err := os.ReadFile(outside); err != nil || string(text) != "old" {

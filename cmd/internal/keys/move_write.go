@@ -83,7 +83,7 @@ func (m *Move) writeText(t textMove) error {
 		return fault.WrapFile(err, "cannot open the folder", filepath.Dir(t.to), "")
 	}
 	defer s.Close()
-	if err = s.Stage(t.to, t.text, 0o644, true); err == nil {
+	if err = s.Stage(t.to, t.text, 0o644); err == nil {
 		err = s.Swap(t.to, sha256.Sum256(t.was), int64(len(t.was)))
 	}
 	if err != nil {
