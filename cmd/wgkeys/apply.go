@@ -100,7 +100,9 @@ func applyOrPlan(e *env, planOnly bool) error {
 	if len(e.names()) == 0 || e.hosts.IsLocal(t, v.Host) {
 		return applyView(e, v, planOnly)
 	}
-	return e.hosts.Apply(e.ctx, t, v, applyOptions(e, planOnly))
+	o := applyOptions(e)
+	o.PlanOnly = planOnly
+	return e.hosts.Apply(e.ctx, t, v, o)
 }
 
 func readText(file string) ([]byte, error) {

@@ -242,10 +242,10 @@ func (i *installer) up(ctx context.Context, hosts *remote.Hosts, host string, di
 func (i *installer) apply(ctx context.Context, hosts *remote.Hosts, t *tunnel.Tunnel, v *tunnel.View,
 	did *installed) error {
 	if did == nil {
-		return hosts.Apply(ctx, t, v, applyOptions(i.env, false))
+		return hosts.Apply(ctx, t, v, applyOptions(i.env))
 	}
 	var plan bytes.Buffer
-	err := hosts.With(&plan, hosts.Stderr, hosts.Say).Apply(ctx, t, v, applyOptions(i.env, false))
+	err := hosts.With(&plan, hosts.Stderr, hosts.Say).Apply(ctx, t, v, applyOptions(i.env))
 	if json.Valid(plan.Bytes()) {
 		did.Applied = append(did.Applied, plan.Bytes())
 	}

@@ -274,7 +274,7 @@ type said struct {
 
 // listen does the task on the host, and records the output.
 func (s *transcript) listen(ctx context.Context, do task) error {
-	out, talk := s.writer(true), s.writer(false)
+	out, talk := s.writer(s.addResult), s.writer(s.addMessage)
 	var stdout io.Writer = out
 	if s.crew.e.cli.Bool("json") {
 		stdout = &s.json
@@ -294,30 +294,33 @@ func (s *transcript) listen(ctx context.Context, do task) error {
 	return err
 }
 
-func (s *transcript) writer(result bool) *ui.LineWriter {
-	return &ui.LineWriter{Line: func(line string) { s.add(strings.TrimPrefix(line, "wgkeys: "), result) }}
+func (s *transcript) writer(add func(line string)) *ui.LineWriter {
+	return &ui.LineWriter{Line: func(line string) { add(strings.TrimPrefix(line, "wgkeys: ")) }}
 }
 
-func (s *transcript) add(line string, result bool) {
-	s.crew.live.At(s.host, line)
+func (s *transcript) addResult(line string)  { s.add(said{line, true}) }
+func (s *transcript) addMessage(line string) { s.add(said{line, false}) }
+
+func (s *transcript) add(l said) {
+	s.crew.live.At(s.host, l.line)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lines = append(s.lines, said{line, result})
+	s.lines = append(s.lines, l)
 }
 
 // Say and Warn implement [ui.Reporter].
 func (s *transcript) Say(format string, args ...any) {
 	if !s.crew.e.ui.Quiet {
-		s.add(strings.TrimPrefix(fmt.Sprintf(format, args...), s.host+": "), false)
+		s.addMessage(strings.TrimPrefix(fmt.Sprintf(format, args...), s.host+": "))
 	}
 }
 
 func (s *transcript) Warn(err error) {
 	for _, line := range fault.Lines(err) {
-		s.add("warning: "+line, false)
+		s.addMessage("warning: " + line)
 	}
 	for _, hint := range fault.Hints(err) {
-		s.add("hint: "+s.crew.e.ui.There(hint), false)
+		s.addMessage("hint: " + s.crew.e.ui.There(hint))
 	}
 }
 

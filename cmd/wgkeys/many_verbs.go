@@ -40,13 +40,15 @@ func onCrew(e *env, of func(*crew) task) error {
 
 // planMany shows what apply would do on several hosts.
 func planMany(e *env) error {
-	return onCrew(e, func(c *crew) task { return applying(c, applyOptions(e, true)) })
+	o := applyOptions(e)
+	o.PlanOnly = true
+	return onCrew(e, func(c *crew) task { return applying(c, o) })
 }
 
 // applyMany applies to several hosts, each of which undoes it by itself unless it is
 // confirmed. With --batch it is confirmed once its status is no worse than before.
 func applyMany(e *env) error {
-	size, o := e.cli.Int("batch"), applyOptions(e, false)
+	size, o := e.cli.Int("batch"), applyOptions(e)
 	if size <= 0 {
 		return onCrew(e, func(c *crew) task { return applying(c, o) })
 	}

@@ -72,9 +72,9 @@ func newMove(e *env, r *repo.Repo, ids *vault.Identities) (*keys.Move, error) {
 	names, t := e.names(), e.cli.String("tunnel")
 	switch {
 	case t != "" && len(names) == 1:
-		return e.maker(r, ids).Move(t, names[0], true)
+		return e.maker(r, ids).MoveTunnel(t, names[0])
 	case t == "" && len(names) == 2:
-		return e.maker(r, ids).Move(names[0], names[1], false)
+		return e.maker(r, ids).MoveHost(names[0], names[1])
 	}
 	return nil, ui.Usage("too few names, or too many, for", "wgkeys mv",
 		"it takes a host and its new name, or with -t TUNNEL the tunnel's new name", "wgkeys mv --help")

@@ -147,26 +147,34 @@ func notRotated(e *env, q *keys.Rotations) (errs []error) {
 		}
 		if len(x.Keys) > 0 {
 			errs = append(errs, fault.New("not replaced"+of+" is the key of", ui.Naming(x.Keys), "see above",
-				"then: "+restOf(e, in, x.Keys, false)))
+				"then: "+restOfKeys(e, in, x.Keys)))
 		}
 		if len(x.PSKs) > 0 {
 			errs = append(errs, fault.New("not replaced"+of+" are preshared keys of", ui.Naming(x.PSKs),
-				"see above", "then: "+restOf(e, in, x.PSKs, true)))
+				"see above", "then: "+restOfPSKs(e, in, x.PSKs)))
 		}
 	}
 	return errs
 }
 
-// restOf is the command that rotates what is left of one tunnel; in names it.
-func restOf(e *env, in string, hosts []string, psks bool) string {
-	switch {
-	case psks && !e.cli.Bool("psk"): // the flags that selected the keys would now select none
-		flags := flagsOf(e, "due", "leaver", "now", "on-host")
-		return strings.Join(slices.Concat([]string{"wgkeys rotate " + in + "--psk"}, flags, hosts), " ")
-	case in != "":
-		return strings.Join(slices.Concat([]string{"wgkeys rotate " + strings.TrimSpace(in)}, flagsOf(e), hosts), " ")
+// restOfKeys returns the command that rotates the remaining keys of one tunnel. If there are
+// several, in is the -t flag for this one, with a space at its end; otherwise it is "".
+func restOfKeys(e *env, in string, hosts []string) string {
+	if in == "" {
+		return retry(e, hosts)
 	}
-	return retry(e, hosts)
+	return strings.Join(slices.Concat([]string{"wgkeys rotate " + strings.TrimSpace(in)}, flagsOf(e), hosts), " ")
+}
+
+// restOfPSKs returns the command that rotates the remaining preshared keys, with the same in
+// as restOfKeys. Without --psk the flags of this run selected keys, which are rotated by now:
+// they would select none.
+func restOfPSKs(e *env, in string, hosts []string) string {
+	if e.cli.Bool("psk") {
+		return restOfKeys(e, in, hosts)
+	}
+	flags := flagsOf(e, "due", "leaver", "now", "on-host")
+	return strings.Join(slices.Concat([]string{"wgkeys rotate " + in + "--psk"}, flags, hosts), " ")
 }
 
 // rotateOptions are those of the flags; left is the former recipient, or nil.

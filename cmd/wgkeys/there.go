@@ -55,8 +55,8 @@ func tellRefusal(e *env, name string, err error) {
 
 // applyOptions are those for another host: by default it has to be confirmed within half a
 // minute.
-func applyOptions(e *env, planOnly bool) remote.ApplyOptions {
-	o := remote.ApplyOptions{PlanOnly: planOnly, Unknown: e.cli.Bool("unknown"), Confirm: defaultConfirm}
+func applyOptions(e *env) remote.ApplyOptions {
+	o := remote.ApplyOptions{Unknown: e.cli.Bool("unknown"), Confirm: defaultConfirm}
 	if e.cli.IsSet("confirm") {
 		o.Confirm = e.cli.Duration("confirm")
 	}

@@ -34,23 +34,30 @@ type textMove struct {
 	was, text []byte
 }
 
-// Move renames a host or, with isTunnel, a tunnel. It finds all that has the name, and
-// reads no secret.
-func (m *Maker) Move(old, new string, isTunnel bool) (*Move, error) {
-	check, what := keyring.CheckHost, "no host can be named"
-	if isTunnel {
-		check, what = tunnel.CheckName, "no tunnel can be named"
-	}
-	for _, name := range []string{old, new} {
+// MoveHost plans to rename a host. It finds all that has the name, and reads no secret.
+func (m *Maker) MoveHost(old, new string) (*Move, error) {
+	mv := &Move{maker: m, Old: old, New: new}
+	return mv.planned(keyring.CheckHost, "no host can be named")
+}
+
+// MoveTunnel plans to rename a tunnel, as [Maker.MoveHost] does a host.
+func (m *Maker) MoveTunnel(old, new string) (*Move, error) {
+	mv := &Move{maker: m, Old: old, New: new, isTunnel: true}
+	return mv.planned(tunnel.CheckName, "no tunnel can be named")
+}
+
+// planned checks both names and plans the move. If check refuses a name, the error begins
+// with refusal.
+func (m *Move) planned(check func(name string) error, refusal string) (*Move, error) {
+	for _, name := range []string{m.Old, m.New} {
 		if err := check(name); err != nil {
-			return nil, fault.Wrap(err, what, name, "wgkeys mv --help")
+			return nil, fault.Wrap(err, refusal, name, "wgkeys mv --help")
 		}
 	}
-	if old == new {
-		return nil, ui.Usage("it is called so already:", new, "a new name is another one", "wgkeys mv --help")
+	if m.Old == m.New {
+		return nil, ui.Usage("it is called so already:", m.New, "a new name is another one", "wgkeys mv --help")
 	}
-	mv := &Move{maker: m, Old: old, New: new, isTunnel: isTunnel}
-	return mv, mv.plan()
+	return m, m.plan()
 }
 
 // key and name return the new names of a public key and a vault file; back returns the old
