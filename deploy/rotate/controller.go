@@ -204,13 +204,15 @@ func (r *Rotation) Finish(ctx context.Context, old, next keyring.PublicKey) erro
 		return err
 	}
 	return r.peers(ctx, func(ctx context.Context, i int, p Participant) error {
-		return r.replace(ctx, p, old, next, false)
+		return r.replace(ctx, p, Request{Old: old, Next: next})
 	})
 }
 
-func (r *Rotation) replace(ctx context.Context, p Participant, old, next keyring.PublicKey, stolen bool) error {
-	a, err := p.ask(ctx, Request{Do: DoReplace, Tunnel: r.Tunnel, Host: r.Host.Host, KeyFile: p.KeyFile, Old: old,
-		Next: next, Stolen: stolen})
+// replace has the peer p replace the old key with the next one. Of q only Old, Next and
+// Stolen are set.
+func (r *Rotation) replace(ctx context.Context, p Participant, q Request) error {
+	q.Do, q.Tunnel, q.Host, q.KeyFile = DoReplace, r.Tunnel, r.Host.Host, p.KeyFile
+	a, err := p.ask(ctx, q)
 	if a.Replaced {
 		r.replaced.Store(true)
 	}

@@ -55,7 +55,7 @@ func (r *Rotation) ReplaceNow(
 		late = true
 	}
 	err := t.refused(ctx, func(ctx context.Context, p Participant) error {
-		err := r.replace(ctx, p, old, next, true)
+		err := r.replace(ctx, p, Request{Old: old, Next: next, Stolen: true})
 		if err == nil || !t.takesNeither(ctx, p) {
 			return err
 		}
