@@ -31,9 +31,12 @@ func addressesOfView(view *tunnel.View) []Address {
 	return list
 }
 
-// setAddresses adds the missing addresses, before the link is up or afterwards: IPv6
-// addresses with a far end afterwards, since otherwise the kernel makes no route to the far
-// end (__ipv6_ifa_notify). IPv6 has an address only once on a link, whatever its length and
+// When setAddresses runs: before the link is set up, or after it.
+const beforeUp, afterUp = false, true
+
+// setAddresses adds the missing addresses whose time it is. IPv6 addresses with a far end
+// are added after the link is up, since otherwise the kernel makes no route to the far end
+// (__ipv6_ifa_notify); all others before. IPv6 has an address only once on a link, whatever its length and
 // far end (ipv6_add_addr: EEXIST), so an address that changes them is removed first.
 func setAddresses(p *planner, up bool) {
 	for _, a := range subtract(addressesOfView(p.view), p.state.Addresses) {

@@ -34,7 +34,7 @@ func CheckName(name string) error {
 		return errors.New("a leading dash would make it an option")
 	case keyring.IsNext(name):
 		return errors.New(`".next" marks the files of a rotation, which would be the same as its own`)
-	case !spelled(name, "_=+.-", true):
+	case !spelled(name, "_=+.-"):
 		return errors.New("an interface's name is letters, digits and _ = + . -")
 	}
 	return nil
@@ -48,7 +48,7 @@ func checkUplink(name string) error {
 		return errors.New("an interface needs a name")
 	case name == "lo":
 		return errors.New("lo is no uplink")
-	case len(name) > 15 || !spelled(name, "_=+.-", true):
+	case len(name) > 15 || !spelled(name, "_=+.-"):
 		return fmt.Errorf("%s is no interface's name", shown(name))
 	}
 	return nil
@@ -57,7 +57,7 @@ func checkUplink(name string) error {
 // checkTag returns why a word cannot be a tag. After an @ it stands on command lines, where
 // no shell is to see anything in it.
 func checkTag(s string) error {
-	if s == "" || len(s) > 63 || !spelled(s, "_.-", true) {
+	if s == "" || len(s) > 63 || !spelled(s, "_.-") {
 		return fmt.Errorf("%s is no tag: letters, digits and _ . -, at most 63", shown(s))
 	}
 	return nil
@@ -74,18 +74,19 @@ func checkDNS(s string) error {
 	if domain == "." && s != domain {
 		return nil
 	}
-	if domain == "" || len(domain) > 253 || strings.HasPrefix(domain, "-") || !spelled(domain, ".-_", false) {
+	lower := spelled(domain, ".-_") && domain == strings.ToLower(domain)
+	if domain == "" || len(domain) > 253 || domain[0] == '-' || !lower {
 		return fmt.Errorf("%s is neither an address nor a domain", shown(s))
 	}
 	return nil
 }
 
 // spelled tells whether s is ASCII letters, digits and the bytes of others.
-func spelled(s, others string, upper bool) bool {
+func spelled(s, others string) bool {
 	for i := range len(s) {
 		c := s[i]
 		switch {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', upper && 'A' <= c && c <= 'Z':
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', 'A' <= c && c <= 'Z':
 		case strings.IndexByte(others, c) < 0:
 			return false
 		}

@@ -33,7 +33,7 @@ func SysctlPath(key string) (string, error) {
 		return "", fmt.Errorf("%s is no sysctl of the network: it would begin with net.", shown(key))
 	}
 	for _, part := range parts {
-		if part == "" || part == "." || part == ".." || len(part) > 255 || !spelled(part, "_=+.-:@", true) {
+		if part == "" || part == "." || part == ".." || len(part) > 255 || !spelled(part, "_=+.-:@") {
 			return "", fmt.Errorf("%s is not spelled as sysctl(8) spells a key", shown(key))
 		}
 	}

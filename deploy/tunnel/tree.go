@@ -40,7 +40,7 @@ func (n *node) path() string {
 
 // bare spells a part of a key without quotes if TOML allows it.
 func bare(name string) string {
-	if name == "" || !spelled(name, "-_", true) {
+	if name == "" || !spelled(name, "-_") {
 		return shown(name)
 	}
 	return name

@@ -201,7 +201,7 @@ func validDomain(name string) bool {
 	}
 	last := ""
 	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || !spelled(label, "-_", true) {
+		if label == "" || len(label) > 63 || label[0] == '-' || !spelled(label, "-_") {
 			return false
 		}
 		last = label
