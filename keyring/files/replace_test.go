@@ -97,7 +97,8 @@ func TestSwapperLeads(t *testing.T) {
 	if err := os.Symlink(filepath.Join(base, "outside"), filepath.Join(base, "repo/top/link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.StageUnsynced(filepath.Join(base, "repo/top/link/key"), []byte("new"), 0o600); !errors.Is(err, ErrOutside) {
+	err := s.StageUnsynced(filepath.Join(base, "repo/top/link/key"), []byte("new"), 0o600)
+	if !errors.Is(err, ErrOutside) {
 		t.Errorf("a folder outside: %v", err)
 	}
 	if entries, err := os.ReadDir(filepath.Join(base, "outside")); err != nil || len(entries) != 1 {
