@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process that detaches, says so in a file, and stays until another file is there.
+// A process that detaches, says so in a file, and stays until that is gone.
 var staying = Process{Name: "stays", Args: 1, Run: func(args []string) error {
 	limit = 100 * time.Millisecond
 	if err := Detach(); err != nil {
@@ -22,7 +22,7 @@ var staying = Process{Name: "stays", Args: 1, Run: func(args []string) error {
 		return err
 	}
 	for ; ; time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat(filepath.Join(args[0], "end")); err == nil {
+		if _, err := os.Stat(filepath.Join(args[0], "detached")); err != nil {
 			return nil
 		}
 	}
@@ -34,9 +34,6 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	untilThere(t, filepath.Join(dir, "detached"))
-	if err := os.WriteFile(filepath.Join(dir, "end"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func untilThere(t *testing.T, path string) {
@@ -80,7 +77,7 @@ func TestStartSlow(t *testing.T) {
 		cmd.Process.Signal(unix.SIGCONT)
 		if lines.Scan() && lines.Text() == detached {
 			untilThere(t, filepath.Join(dir, "detached"))
-			os.WriteFile(filepath.Join(dir, "end"), nil, 0o600)
+			os.Remove(filepath.Join(dir, "detached"))
 		} else if lines.Text() == "" {
 			t.Error("it says nothing")
 		}
