@@ -134,6 +134,8 @@ func (c *conn) notInstalled(f File, why string) error {
 		hint = "look at it on " + c.host + "; if nobody needs it: rm " + name + "; else name another private_key_file"
 	case slices.Contains(notFile, why):
 		hint = "look at it; if nobody needs it so: " + aside + "; else " + elsewhere
+	case why == changed:
+		hint = "wgkeys push " + c.host
 	case strings.HasPrefix(why, othersChange):
 		hint = "on " + c.host + ": namei -l " + name +
 			" shows whose each folder is; chown root: and chmod go-w the one that others can change"
@@ -145,6 +147,9 @@ func (c *conn) notInstalled(f File, why string) error {
 
 // What is at the path of a key file, in the words of the host's end, and is no file.
 var notFile = []string{"is a symbolic link", "is a directory", "is no regular file"}
+
+// changed is the host's reason where another key is in a file than the one that it told.
+const changed = "was changed by somebody else meanwhile"
 
 // othersChange begins the host's reason not to write into a folder.
 const othersChange = "others than root can change the folder "

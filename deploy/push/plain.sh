@@ -7,8 +7,8 @@
 # A variable that came in with the environment is exported for good, and an
 # inherited xtrace or allexport would show or hand on the key: unset them first.
 set +ax -fu;
-unset verb kind mark key path dir tmp why f q x;
-LC_ALL=C; export LC_ALL; umask 077; tmp=;
+unset verb kind mark key path dir tmp why seen f q x;
+LC_ALL=C; export LC_ALL; umask 077; tmp= seen=;
 
 clean() { [ -z "$tmp" ] || rm -f "$tmp"; tmp=; };
 trap clean EXIT; trap "exit 1" HUP INT TERM PIPE;
@@ -80,11 +80,22 @@ fill() {
   mv -f -T "$tmp" "$path" 2>/dev/null || mv -f "$tmp" "$path";
 };
 
+# The controller decides by what look told of the path, and may take its time: what is there
+# now is not replaced if it is another key, and not the wanted one.
+same() {
+  [ "${why##* }" = "$mark" ] && return 0;
+  case "$seen|" in
+    *"|$path ${why##* }|"*) return 0 ;;
+    *"|$path "*) return 1 ;;
+  esac;
+};
+
 # What look denies is not replaced either, whoever asks. The parent is synced as well,
 # because dir may be new.
 put() {
   why=$(look);
   case $why in deny*) why=${why#deny }; return 1 ;; esac;
+  same || { why="was changed by somebody else meanwhile"; return 1; };
   dir=${path%/*}/;
   why=$(mkdir -p "$dir" 2>&1) || return 1;
   sweep;
@@ -112,7 +123,7 @@ done;
 echo "wgkeys 1 plain";
 while read -r verb kind path; do
   case $verb in
-    look) look ;;
+    look) why=$(look); echo "$why"; seen="$seen|$path ${why##* }" ;;
     put) mark=${path%% *}; path=${path#* }; key=${path%% *}; path=${path#* }; tell ;;
     mode) tell ;;
     *) exit 1 ;;

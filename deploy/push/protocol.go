@@ -31,7 +31,8 @@ import (
 //	none                                                    no such file
 //	bad                                                     empty, or a key cut short
 //	deny REASON                                             nothing that may be replaced
-//	                                 put key|psk MARK KEY PATH       not where look says deny
+//	                                 put key|psk MARK KEY PATH       not where look says deny,
+//	                                                                 nor where the key is another since
 //	                                 mode key|psk PATH      owner and mode only
 //	done MARK                                               of what is in place now
 //	fail REASON                                             what was there before still is

@@ -288,6 +288,37 @@ func TestRefusedPaths(t *testing.T) {
 	fails(t, err, "public key is not known")
 }
 
+// TestOvertaken: between the question and the answer, for which somebody may have to touch a
+// hardware key, or where a process stood still, another push installs a newer key. That stays.
+func TestOvertaken(t *testing.T) {
+	eachSpeaker(t, nil, func(t *testing.T, h host) {
+		dir := filepath.Join(t.TempDir(), "a b|c")
+		must(t, os.MkdirAll(dir, 0o700))
+		late, other, same := newKey(t, dir+"/wg0.key"), newKey(t, dir+"/wg1.key"), newKey(t, dir+"/wg2.key")
+		psk := newPSK(t, dir+"/wg0.basalt.psk")
+		newer := map[string]secret{late.Path: newKey(t, late.Path), psk.Path: newPSK(t, psk.Path), same.Path: same}
+		write(t, psk.Path, string(newPSK(t, psk.Path).text), 0o600)
+		write(t, other.Path, string(newKey(t, other.Path).text), 0o600)
+		open := other.Secret
+		other.Secret = func() ([]byte, error) { // the hosts have told all by now
+			for path, key := range newer {
+				write(t, path, string(key.text), 0o600)
+			}
+			return open()
+		}
+		results, err := h.push(t, other.File, late.File, psk.File, same.File)
+		for _, path := range []string{late.Path, psk.Path} {
+			fails(t, err, "cannot install "+path+` on host "shale": was changed by somebody else meanwhile`)
+			newer[path].inPlace(t)
+		}
+		if got := actions(results); got != "replaced installed" {
+			t.Errorf("the others: %s", got)
+		}
+		other.inPlace(t)
+		same.inPlace(t)
+	})
+}
+
 // TestSecretFails: if one secret cannot be had, nothing is installed.
 func TestSecretFails(t *testing.T) {
 	h := newHost(t, "dash", sshtest.Config{})

@@ -29,6 +29,7 @@ func Receive(in io.Reader, out io.Writer, only []string) error {
 		return err
 	}
 	r := bufio.NewReaderSize(in, maxLine)
+	seen := looked{}
 	for range 2 * maxFiles {
 		line, err := readLine(r)
 		if errors.Is(err, io.EOF) {
@@ -42,7 +43,7 @@ func Receive(in io.Reader, out io.Writer, only []string) error {
 		if err != nil {
 			return fault.Wrap(err, "cannot understand the controller", "", "")
 		}
-		answer := req.answer(only)
+		answer := req.answer(only, seen)
 		clear(req.text)
 		if _, err := fmt.Fprintln(out, answer); err != nil {
 			return err
@@ -98,7 +99,22 @@ func field(line []byte) (head, rest []byte) {
 	return line, nil
 }
 
-func (r request) answer(only []string) string {
+// looked is what the controller has been told of each path: it decides by that, and may take
+// its time, or stand still, while another one installs a newer key.
+type looked map[string]string
+
+// refuse refuses to replace what is not there any more, unless the wanted key is.
+func (l looked) refuse(path, found, want string) error {
+	if was, ok := l[path]; ok && keyIn(was) != keyIn(found) && keyIn(found) != want {
+		return errors.New(changed)
+	}
+	return nil
+}
+
+// keyIn is the fingerprint in an answer, or what is there instead.
+func keyIn(found string) string { return found[strings.LastIndexByte(found, ' ')+1:] }
+
+func (r request) answer(only []string, seen looked) string {
 	listed := slices.Contains(only, r.path)
 	if len(only) > 0 && !listed {
 		if r.verb == "look" {
@@ -110,19 +126,18 @@ func (r request) answer(only []string) string {
 	if err != nil {
 		return map[bool]string{true: "deny ", false: "fail "}[r.verb == "look"] + fault.Errno(err).Error()
 	}
+	asked := r.path
 	r.path = path
 	found := look(r.kind, r.path, listed)
 	why, denied := strings.CutPrefix(found, "deny ")
 	switch {
 	case r.verb == "look":
+		seen[asked] = found
 		return found
 	case denied: // whoever asks
 		return "fail " + why
 	case r.verb == "put":
-		err = refuseRevoked(r.fingerprint)
-		if err == nil {
-			err = install(r)
-		}
+		err = r.replace(seen.refuse(asked, found, r.fingerprint))
 	case !strings.HasPrefix(found, "have "):
 		err = errNoKey
 	default:
@@ -136,6 +151,17 @@ func (r request) answer(only []string) string {
 		return "fail " + fault.Errno(err).Error()
 	}
 	return "done " + fingerprint
+}
+
+// replace installs the key, unless it may not.
+func (r request) replace(err error) error {
+	if err == nil {
+		err = refuseRevoked(r.fingerprint)
+	}
+	if err == nil {
+		err = install(r)
+	}
+	return err
 }
 
 // refuseRevoked refuses a key that was stolen: this host remembers.
