@@ -1,8 +1,11 @@
 package main
 
 import (
+	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"wgkeys/cmd/internal/remote"
 	"wgkeys/cmd/internal/ui"
@@ -98,6 +101,9 @@ func applyHere(e *env, w *host.Wanted, planOnly bool) error {
 	if done, err := showPlan(e, h, plan, planOnly); done {
 		return err
 	}
+	if e.cli.String("view") == "-" && abandoned() {
+		return fault.New("did not begin to change tunnel", name, "whoever wanted it is gone", "wgkeys apply")
+	}
 	waits, err := h.Apply(e.ctx, plan)
 	switch {
 	case err != nil || !waits:
@@ -107,6 +113,14 @@ func applyHere(e *env, w *host.Wanted, planOnly bool) error {
 	}
 	e.ui.Say("this is undone in %v, unless you run: wgkeys confirm -t %s", wait, name)
 	return nil
+}
+
+// abandoned reports whether nobody reads what this process says: a controller that gave this
+// host up, because it was slow, may have sent another view since.
+func abandoned() bool {
+	out := []unix.PollFd{{Fd: int32(os.Stdout.Fd())}}
+	n, err := unix.Poll(out, 0)
+	return err == nil && n == 1 && out[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
 }
 
 // admission decides what to do with a view that is older than this host's state.
