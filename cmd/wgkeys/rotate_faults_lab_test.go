@@ -85,15 +85,23 @@ const (
 	cutLink        = "cut"             // the link, for a while
 	killController = "kill controller" // while a part is at the point
 	killBoth       = "kill both"       // processes of the part
+	standStill     = "delay"           // the process stands still for a while
+	standLong      = "delay long"      // for longer than anybody waits for it
 	reboot         = "reboot"          // the host of the part
 )
 
 // cutFor is how long the link is cut, healing how long traffic may take to flow
 // again after that.
 const (
-	cutFor  = 3 * time.Second
+	cutFor  = 3 * time.Second  // a process that stands still does that for as long
+	longFor = 20 * time.Second // or for this: more than the time for the proof, and to go back
 	healing = 15 * time.Second
 )
+
+// lasts is how long it takes.
+func (c faultCase) lasts() time.Duration {
+	return map[string]time.Duration{cutLink: cutFor, standStill: cutFor, standLong: longFor}[c.how]
+}
 
 type faultSweep struct {
 	flags   string // of wgkeys rotate
@@ -133,9 +141,9 @@ func (s *faultSweep) list(m *labtest.Mesh, of *lab.Host) {
 // hows are what can happen at a point.
 func hows(point string) []string {
 	if !strings.Contains(point, "switch: ") && !strings.Contains(point, "watcher: ") {
-		return []string{killOne, cutLink}
+		return []string{killOne, cutLink, standStill, standLong}
 	}
-	all := []string{killOne, cutLink, killController, killBoth}
+	all := []string{killOne, cutLink, killController, killBoth, standStill, standLong}
 	if strings.Contains(point, "after") && (strings.Contains(point, "look") || strings.Contains(point, "save")) {
 		all = append(all, reboot)
 	}
@@ -285,9 +293,11 @@ func happen(m *labtest.Mesh, c faultCase) {
 	case cutLink:
 		m.Must(m.Router, "sysctl -q -w net.ipv4.ip_forward=0")
 		m.Write(on, faulttest.GoFile, "")
-		time.Sleep(cutFor)
+		time.Sleep(c.lasts())
 		m.Must(m.Router, "sysctl -q -w net.ipv4.ip_forward=1")
 		return
+	case standStill, standLong:
+		time.Sleep(c.lasts())
 	case killController:
 		m.Must(m.Hosts[0], "kill -9 $(cat /root/controller) 2>/dev/null || true") // it may be through
 	case killBoth:
@@ -343,10 +353,7 @@ func recovered(m *labtest.Mesh, c faultCase) time.Duration {
 	for _, s := range m.Streams {
 		gap = max(gap, s.Longest())
 	}
-	if c.how == cutLink {
-		gap -= cutFor
-	}
-	return max(0, gap)
+	return max(0, gap-c.lasts())
 }
 
 func liveKey(m *labtest.Mesh, h *lab.Host) string {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"wgkeys/deploy/apply"
 )
@@ -20,16 +21,23 @@ import (
 // Kernel returns k with the fault in WGKEYS_TEST_FAULT, if there is one: "kill-before 3"
 // and "kill-after 3" kill the process around the third change, "fail 3" makes that change
 // fail, and "fail-from 3" all from there on, including those that undo others.
+// "delay-before 3 2s" and "delay-after 3 2s" make it stand still there, with the locks that
+// it holds; from then on there is the file /root/fault.hit.
 func Kernel(k apply.Kernel) apply.Kernel {
 	kind, number, ok := strings.Cut(os.Getenv("WGKEYS_TEST_FAULT"), " ")
 	if !ok {
 		return k
 	}
+	number, long, _ := strings.Cut(number, " ")
 	at, err := strconv.Atoi(number)
+	f := &kernel{Kernel: k, kind: kind, at: at}
+	if err == nil && long != "" {
+		f.delay, err = time.ParseDuration(long)
+	}
 	if err != nil {
 		panic(err)
 	}
-	return &kernel{k, kind, at, 0}
+	return f
 }
 
 // A kernel is the real one with a fault.
@@ -38,6 +46,8 @@ type kernel struct {
 	kind string
 	at   int
 	seen int
+
+	delay time.Duration
 }
 
 func (f *kernel) Do(ctx context.Context, changes []apply.Change) error {
@@ -46,8 +56,8 @@ func (f *kernel) Do(ctx context.Context, changes []apply.Change) error {
 			f.seen++
 		}
 		hit := f.seen == f.at && c.TouchesKernel()
-		if hit && f.kind == "kill-before" {
-			die()
+		if hit {
+			f.stand("before")
 		}
 		if hit && f.kind == "fail" || f.seen >= f.at && f.kind == "fail-from" {
 			return errors.New("this change was made to fail")
@@ -55,11 +65,22 @@ func (f *kernel) Do(ctx context.Context, changes []apply.Change) error {
 		if err := f.Kernel.Do(ctx, []apply.Change{c}); err != nil {
 			return err
 		}
-		if hit && f.kind == "kill-after" {
-			die()
+		if hit {
+			f.stand("after")
 		}
 	}
 	return nil
+}
+
+// stand kills the process before or after a change, or makes it stand still there.
+func (f *kernel) stand(where string) {
+	switch f.kind {
+	case "kill-" + where:
+		die()
+	case "delay-" + where:
+		os.WriteFile(HitFile, nil, 0o600)
+		time.Sleep(f.delay)
+	}
 }
 
 func die() {
