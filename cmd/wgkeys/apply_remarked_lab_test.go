@@ -6,6 +6,7 @@ import (
 
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
+	"wgkeys/cmd/internal/ui"
 )
 
 // TestLabApplyMarkOfEncryptedPackets: another program's filter drops the encrypted packets by
@@ -29,6 +30,23 @@ func TestLabApplyMarkOfEncryptedPackets(t *testing.T) {
 			"firewall chain OUTPUT of table ip filter (a rule) drops what is sent to peers"},
 		{"iptables-nft -t mangle -A OUTPUT -p udp --dport 53 -j MARK --set-mark 1; " +
 			"iptables-nft -t mangle -A OUTPUT -j MARK --set-mark 0x100/0xff00", "iptables-nft -t mangle -F", ""},
+		// Scripts for several uplinks keep a mark with each connection.
+		{"iptables-nft -t mangle -A OUTPUT -j CONNMARK --restore-mark", "iptables-nft -t mangle -F",
+			"firewall chain OUTPUT of table ip mangle (a rule) gives another mark to what is sent to peers"},
+		{`nft 'table inet f { chain c { type route hook output priority -150; meta mark set ct mark; }; }'`,
+			"nft delete table inet f",
+			"firewall chain c of table inet f (a rule) gives another mark to what is sent to peers"},
+		{"iptables-nft -t mangle -A OUTPUT -j CONNMARK --restore-mark --nfmask 0xff00 --ctmask 0xff00; " +
+			"iptables-nft -t mangle -A POSTROUTING -j CONNMARK --save-mark --nfmask 0xff00 --ctmask 0xff00",
+			"iptables-nft -t mangle -F", ""},
+		{"iptables-nft -t mangle -A OUTPUT -m mark --mark 0 -j CONNMARK --restore-mark", "iptables-nft -t mangle -F", ""},
+		{"iptables-nft -t mangle -A OUTPUT -m mark ! --mark 0 -j CONNMARK --save-mark; " +
+			"iptables-nft -t mangle -A OUTPUT -j CONNMARK --restore-mark", "iptables-nft -t mangle -F", ""},
+		{`nft 'table inet f { chain c { type route hook output priority -150; ct mark != 0 meta mark set ct mark; }; }'`,
+			"nft delete table inet f", ""},
+		// What wg-quick(8) proposes as PostUp, with the mark that a tunnel had with it.
+		{"iptables-nft -I OUTPUT ! -o wg0 -m mark ! --mark 51820 -m addrtype ! --dst-type LOCAL -j REJECT",
+			"iptables-nft -F", "firewall chain OUTPUT of table ip filter (a rule) drops what is sent to peers"},
 	} {
 		u.Must(u.Basalt, c.set)
 		said := u.Run(u.Basalt, "wgkeys plan").Stderr
@@ -48,4 +66,39 @@ func TestLabApplyMarkOfEncryptedPackets(t *testing.T) {
 		}
 		u.Must(u.Basalt, c.unset)
 	}
+}
+
+// TestLabApplyKillSwitchOfOthers: a rule that refuses all without another mark leaves nothing
+// for the tunnel, if it comes before the tunnel's own. apply refuses, and says how to remove
+// it; with the tunnel nothing leaves in the clear without it.
+func TestLabApplyKillSwitchOfOthers(t *testing.T) {
+	t.Parallel()
+	u := newFullUsers(t)
+	origin := u.Snapshot(u.Basalt)
+	u.Must(u.Basalt, "wgkeys apply -q shale")
+	const others = "ip rule add not fwmark 1 unreachable priority "
+	refused := func(when, verb string) {
+		t.Helper()
+		r := u.Run(u.Basalt, "wgkeys "+verb)
+		_, hint, found := strings.Cut(r.Stderr, "wgkeys: hint: ")
+		if r.Code != ui.ExitFailed || !found || !strings.Contains(r.Stderr, "a rule refuses all packets without mark 0x1 ") {
+			t.Fatalf("%s: %s exits %d, and says\n%s", when, verb, r.Code, r.Stderr)
+		}
+		u.pings(u.Basalt, false, when, internet4)
+		u.Must(u.Basalt, hint)
+	}
+	u.Must(u.Basalt, others+"32765")
+	refused("before the tunnel", "apply")
+	u.Same(u.Basalt, origin, "after an apply that was refused")
+	u.Must(u.Basalt, others+"33000 && wgkeys apply -q")
+	u.pings(u.Basalt, true, "with a rule behind all others", internet4, demo.Internet)
+	u.Must(u.Basalt, others+"1000")
+	refused("beside the tunnel", "plan")
+	u.pings(u.Basalt, true, "without the rule", internet4, demo.Internet)
+	u.nothingSeen("without the rule")
+	u.Must(u.Basalt, killDevice)
+	u.pings(u.Basalt, false, "without the interface", internet4, demo.Internet)
+	u.nothingSeen("without the interface")
+	u.Must(u.Basalt, "wgkeys apply -q && wgkeys down -q && ip rule del priority 33000")
+	u.Same(u.Basalt, origin, "after down")
 }

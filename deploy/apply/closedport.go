@@ -88,7 +88,7 @@ func backWay(p *planner, family firewall.Family) way {
 	port := p.view.ListenPort
 	w := way{
 		packet: firewall.Packet{Family: family, Protocol: protocolUDP, SrcPort: port, Answer: true,
-			Mark: sentMark(p, family)},
+			Mark: sentMark(p, family), Remote: true},
 		hooks: outOf,
 		what:  fmt.Sprintf("what is sent back to peers from UDP port %d, OUTSIDE, over %s", port, spelledFamily(family)),
 		accept: accept{fmt.Sprintf("udp sport %d", port), fmt.Sprintf("-p udp --sport %d", port),

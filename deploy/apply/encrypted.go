@@ -71,7 +71,7 @@ func farsOf(p *planner) (list []far) {
 func sentWay(p *planner, f far) way {
 	w := way{
 		packet: firewall.Packet{Family: f.family, Protocol: protocolUDP, SrcPort: listenPort(p), DestPort: f.port,
-			Mark: sentMark(p, f.family)},
+			Mark: sentMark(p, f.family), Remote: true},
 		hooks: outOf, leaving: true,
 		what: fmt.Sprintf("what is sent to peers at UDP port %d, OUTSIDE, over %s", f.port, spelledFamily(f.family)),
 		accept: accept{fmt.Sprintf("udp dport %d", f.port), fmt.Sprintf("-p udp --dport %d", f.port),

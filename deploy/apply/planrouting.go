@@ -75,16 +75,23 @@ func endpointsElsewhere(p *planner, prefix netip.Prefix) bool {
 }
 
 // refuseSecond: two tunnels that each catch all that does not carry their mark
-// would catch each other's encrypted packets.
+// would catch each other's encrypted packets. A rule that refuses such packets, as people
+// add one to let nothing leave in the clear, is no tunnel: but before the tunnel's own rules
+// it leaves nothing for these.
 func refuseSecond(p *planner, c policyRouting) error {
 	for _, r := range p.state.Rules {
 		mine := p.isMine(RuleChange{Rule: r}.Resource())
-		if mine || r.NotMark.Value == 0 || r.IPv6 && !c.ipv6 || !r.IPv6 && !c.ipv4 {
-			continue
+		switch {
+		case mine || r.NotMark.Value == 0 || r.IPv6 && !c.ipv6 || !r.IPv6 && !c.ipv4:
+		case !r.Refuses.IsValid():
+			return fault.New("cannot route everything of one family through tunnel", p.view.Tunnel,
+				fmt.Sprintf("another tunnel does so already (ip rule: %s), and each would catch the other's packets", r),
+				`narrow its routes, or set table = N for this host and add the rules for it yourself`)
+		case r.Refuses.Bits() < wide && r.Priority <= priorityLast:
+			return fault.New("cannot route everything of one family through tunnel", p.view.Tunnel,
+				fmt.Sprintf("a rule refuses all packets without mark %s before they come to the tunnel (ip rule: %s); "+
+					"wgkeys itself lets nothing leave past it", r.NotMark, r), RuleChange{r, false}.String())
 		}
-		return fault.New("cannot route everything of one family through tunnel", p.view.Tunnel,
-			fmt.Sprintf("another tunnel does so already (ip rule: %s), and each would catch the other's packets", r),
-			`narrow its routes, or set table = N for this host and add the rules for it yourself`)
 	}
 	return nil
 }

@@ -138,8 +138,8 @@ func (w *walk) rule(c *Chain, rule Rule) (truth, []Verdict) {
 			verdicts = append(verdicts, found...)
 		case Match:
 			t = w.match(e)
-		case SetMark:
-			w.setMark(e, matches, &regs)
+		case SetMark, ConnMark:
+			changeMarks(w, e, matches, &regs)
 		case Verdict, Target, Translation:
 			verdicts = append(verdicts, w.decide(e, &regs))
 		case Statement, Untrack:

@@ -70,6 +70,8 @@ type index struct {
 	chains   map[chainName]*Chain
 	untracks bool            // a rule keeps connection tracking from packets
 	tracks   map[Family]bool // a rule of these asks for it
+
+	connMarks bool // a rule marks connections
 }
 
 type chainName struct {
@@ -144,6 +146,7 @@ type Drop struct {
 // get through.
 func (r *Ruleset) Drops(p Packet, hooks ...Hook) *Drop {
 	w := &walk{rules: r, packet: p, known: map[string]outcome{}, mark: p.firstMark()}
+	w.connMark = r.firstConnMark(p)
 	index := r.indexed()
 	untracks, tracks := index.untracks, index.tracks[INet] || index.tracks[p.Family]
 	for _, hook := range hooks {
@@ -154,7 +157,7 @@ func (r *Ruleset) Drops(p Packet, hooks ...Hook) *Drop {
 			}
 			clear(w.known)
 			w.chainFamily = c.Family
-			w.tracked = !untracks && hook != Ingress && hook != Egress && (hook != Prerouting || c.Priority > tracking)
+			w.tracked = !untracks && trackedAt(hook, c.Priority)
 			w.renamed = r.SourceNAT && (hook == Egress || hook == Postrouting && c.Priority >= sourceNAT)
 			if d := w.base(c); d != nil {
 				d.Packet = p
@@ -163,6 +166,17 @@ func (r *Ruleset) Drops(p Packet, hooks ...Hook) *Drop {
 		}
 	}
 	return nil
+}
+
+// trackedAt reports whether the connection of a packet is looked up before a chain.
+func trackedAt(hook Hook, priority int) bool {
+	switch hook {
+	case Ingress, Egress:
+		return false
+	case Prerouting, Output:
+		return priority > tracking
+	}
+	return true
 }
 
 // base walks the packet through a base chain.
@@ -220,12 +234,18 @@ func (r *Ruleset) indexed() *index {
 		for _, rule := range c.Rules {
 			for _, e := range rule {
 				_, untracks := e.(Untrack)
+				r.index.connMarks = r.index.connMarks || marksConnection(e)
 				r.index.untracks = r.index.untracks || untracks
 				r.index.tracks[c.Family] = r.index.tracks[c.Family] || tracks(e)
 			}
 		}
 	}
 	return r.index
+}
+
+func marksConnection(e Expr) bool {
+	c, ok := e.(ConnMark)
+	return ok && !c.Restore
 }
 
 // tracks reports whether a rule asks for connection tracking. A chain that translates
@@ -268,6 +288,7 @@ type walk struct {
 	translated bool // its destination may have been
 	renamed    bool // its source may have been
 	mark       bits // that it has by now
+	connMark   bits // that of its connection
 	certain    bool // it comes to this rule on every way through the base chain
 }
 

@@ -31,10 +31,7 @@ func (w *walk) setMark(s SetMark, matches truth, regs *registers) {
 	default:
 		next = unknown(4)
 	}
-	if matches != yes || !w.certain {
-		next = next.shared(w.mark)
-	}
-	w.mark = next
+	w.mark = certainly(w, matches, next, w.mark)
 	clear(w.known)
 }
 
@@ -44,6 +41,71 @@ func (b bits) shared(c bits) bits {
 	for i := range out.value {
 		out.value[i] = b.value[i]
 		out.known[i] = b.known[i] & c.known[i] &^ (b.value[i] ^ c.value[i])
+	}
+	return out
+}
+
+// A ConnMark copies between the packet's mark and that of its connection, as the target
+// CONNMARK of iptables: (mark &^ clear) ^ (other & keep).
+type ConnMark struct {
+	Restore     bool   // from the connection to the packet
+	Register    uint32 // not 0: to the connection, what is in a register
+	Clear, Keep uint32
+	Value       uint32 // what the connection gets beside
+	Unknown     bool   // it does either, and it is not known which
+}
+
+// firstConnMark is the mark of the packet's connection: nobody has marked one that begins,
+// unless it came in.
+func (r *Ruleset) firstConnMark(p Packet) bits {
+	if p.Answer && r.indexed().connMarks {
+		return unknown(4)
+	}
+	return exactly(word(0))
+}
+
+// changeMarks does what an expression says of the mark of the packet or of its connection.
+func changeMarks(w *walk, e Expr, matches truth, regs *registers) {
+	c, ok := e.(ConnMark)
+	switch {
+	case !ok:
+		w.setMark(e.(SetMark), matches, regs)
+	case c.Unknown:
+		w.setMark(SetMark{}, matches, regs)
+		w.connMark = unknown(4)
+	case c.Restore:
+		w.mark = certainly(w, matches, merged(w.mark, c.Clear, ofConnection(w), c.Keep, 0), w.mark)
+	case c.Register != 0:
+		w.connMark = certainly(w, matches, regs.get(c.Register, 4), w.connMark)
+	default:
+		w.connMark = certainly(w, matches, merged(w.connMark, c.Clear, w.mark, c.Keep, c.Value), w.connMark)
+	}
+	clear(w.known)
+}
+
+// certainly is next where the rule matches for certain, and else what it shares with now.
+func certainly(w *walk, matches truth, next, now bits) bits {
+	if matches != yes || !w.certain {
+		return next.shared(now)
+	}
+	return next
+}
+
+// ofConnection is the mark of the connection, if that is known by now.
+func ofConnection(w *walk) bits {
+	if !w.tracked {
+		return unknown(4)
+	}
+	return w.connMark
+}
+
+// merged is (a &^ clear) ^ (b & keep) ^ value.
+func merged(a bits, clear uint32, b bits, keep, value uint32) bits {
+	a, b = a.masked(word(^clear), word(value)), b.masked(word(keep), nil)
+	out := unknown(len(a.value))
+	for i := range out.value {
+		out.value[i] = a.value[i] ^ b.value[i]
+		out.known[i] = a.known[i] & b.known[i]
 	}
 	return out
 }

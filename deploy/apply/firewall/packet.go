@@ -16,6 +16,7 @@ type Packet struct {
 	DestPort int
 	Answer   bool  // of a connection that was let through, or the first packet of one
 	Local    bool  // its destination is an address of this host
+	Remote   bool  // it is not
 	Mark     *Mark // with which it leaves this host; nil: not known
 }
 
@@ -46,6 +47,7 @@ const (
 	ctState        = 0
 	ctDirection    = 1
 	ctStatus       = 2
+	ctMark         = 3
 	bitEstablished = 1 << 1
 	bitNew         = 1 << 3
 
@@ -153,6 +155,8 @@ func (w *walk) conntrack(key uint32) bits {
 			return exactly([]byte{1})
 		}
 		return exactly([]byte{0})
+	case ctMark:
+		return w.connMark
 	}
 	if key == ctStatus && !w.translated {
 		b := unknown(4)

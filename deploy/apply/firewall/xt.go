@@ -74,10 +74,11 @@ func (w *walk) addrtype(revision int, d []byte, u16 func(int) int) truth {
 		}
 		flags = invertDest * min(binary.NativeEndian.Uint32(d[8:]), 1)
 	}
-	if source != 0 || dest == 0 || !w.packet.Local || flags&^invertDest != 0 {
+	known := w.packet.Local || w.packet.Remote && dest == local
+	if source != 0 || dest == 0 || !known || flags&^invertDest != 0 {
 		return maybe
 	}
-	return of(dest&local != 0 != (flags == invertDest))
+	return of((w.packet.Local && dest&local != 0) != (flags == invertDest))
 }
 
 func inPorts(port, first, last int) truth {

@@ -26,7 +26,7 @@ func (r *Ruleset) Zone(c *Chain, in Link) string {
 		return ""
 	}
 	w := &walk{rules: r, packet: Packet{Family: c.Family, Protocol: protocolUDP, In: in, Local: true}, hook: Input,
-		chainFamily: c.Family, known: map[string]outcome{}, tracked: true, mark: unknown(4)}
+		chainFamily: c.Family, known: map[string]outcome{}, tracked: true, mark: unknown(4), connMark: unknown(4)}
 	w.chain(base, 0)
 	for _, name := range slices.Backward(w.entered) {
 		zone, ok := strings.CutPrefix(name, prefix+"IN_")

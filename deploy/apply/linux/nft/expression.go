@@ -20,10 +20,7 @@ func exprOf(name string, a nftAttributes) firewall.Expr {
 		}
 		return firewall.Load{From: firewall.Meta, Key: a.number(unix.NFTA_META_KEY), Register: a.number(unix.NFTA_META_DREG)}
 	case "ct":
-		if _, sets := a[unix.NFTA_CT_SREG]; sets {
-			return firewall.Statement{}
-		}
-		return firewall.Load{From: firewall.Conntrack, Key: a.number(unix.NFTA_CT_KEY), Register: a.number(unix.NFTA_CT_DREG)}
+		return connectionOf(a)
 	case "payload":
 		return payloadOf(a)
 	case "immediate":
@@ -53,6 +50,17 @@ func exprOf(name string, a nftAttributes) firewall.Expr {
 		return fibOf(a)
 	}
 	return statementOf(name, a)
+}
+
+// connectionOf loads something of the packet's connection, or changes it.
+func connectionOf(a nftAttributes) firewall.Expr {
+	if _, sets := a[unix.NFTA_CT_SREG]; !sets {
+		return firewall.Load{From: firewall.Conntrack, Key: a.number(unix.NFTA_CT_KEY), Register: a.number(unix.NFTA_CT_DREG)}
+	}
+	if a.number(unix.NFTA_CT_KEY) == unix.NFT_CT_MARK {
+		return firewall.ConnMark{Register: a.number(unix.NFTA_CT_SREG)}
+	}
+	return firewall.Statement{}
 }
 
 // fibOf knows only one kind of lookup: the type of the destination address.
@@ -103,7 +111,8 @@ func statementOf(name string, a nftAttributes) firewall.Expr {
 		return xtables.Match(nlenc.String(a[unix.NFTA_MATCH_NAME]), int(a.number(unix.NFTA_MATCH_REV)),
 			a[unix.NFTA_MATCH_INFO])
 	case "target":
-		return xtables.Target(nlenc.String(a[unix.NFTA_TARGET_NAME]), a[unix.NFTA_TARGET_INFO])
+		return xtables.Target(nlenc.String(a[unix.NFTA_TARGET_NAME]), int(a.number(unix.NFTA_TARGET_REV)),
+			a[unix.NFTA_TARGET_INFO])
 	}
 	return firewall.Other{Name: name}
 }

@@ -155,7 +155,7 @@ func (l legacy) decide(e *entry, x extension, gotos bool) {
 	case x.name == "ERROR":
 		e.name = text(x.data)
 	case x.name != "":
-		e.rule = append(e.rule, Target(x.name, x.data))
+		e.rule = append(e.rule, Target(x.name, x.revision, x.data))
 	case v == -5: // XT_RETURN
 		e.rule = append(e.rule, firewall.Verdict{Code: firewall.VerdictReturn})
 	case v < 0:

@@ -128,7 +128,7 @@ func TestUntracks(t *testing.T) {
 		return append(binary.NativeEndian.AppendUint16(nil, flags), make([]byte, 38)...)
 	}
 	for flags, want := range map[uint16]bool{1: true, 3: true, 0: false, 4: false} {
-		if _, got := Target("CT", info(flags)).(firewall.Untrack); got != want {
+		if _, got := Target("CT", 2, info(flags)).(firewall.Untrack); got != want {
 			t.Errorf("flags %d: %v", flags, got)
 		}
 	}

@@ -140,7 +140,7 @@ func Match(name string, revision int, info []byte) firewall.Expr {
 }
 
 // Target converts a target of iptables.
-func Target(name string, data []byte) firewall.Expr {
+func Target(name string, revision int, data []byte) firewall.Expr {
 	switch name {
 	case "NOTRACK":
 		return firewall.Untrack{}
@@ -153,7 +153,7 @@ func Target(name string, data []byte) firewall.Expr {
 	case "MARK":
 		return mark(data)
 	case "CONNMARK":
-		return firewall.SetMark{} // it may set the mark
+		return connMark(revision, data)
 	}
 	return firewall.Target{Name: name}
 }
@@ -163,6 +163,27 @@ func Target(name string, data []byte) firewall.Expr {
 func untracks(data []byte) bool {
 	const notrack = 1 << 0 // XT_CT_NOTRACK
 	return len(data) < 2 || binary.NativeEndian.Uint16(data)&notrack != 0
+}
+
+// connMark parses struct xt_connmark_tginfo1 and 2: the connection's mark and mask, the
+// packet's mask, and after a shift what is done (XT_CONNMARK_SET, _SAVE, _RESTORE).
+func connMark(revision int, d []byte) firewall.Expr {
+	const set, save, restore = 0, 1, 2
+	unknown := firewall.ConnMark{Unknown: true}
+	at := map[int]int{1: 12, 2: 14}[revision]
+	if at == 0 || len(d) < 16 || revision == 2 && d[13] != 0 {
+		return unknown
+	}
+	u32 := func(at int) uint32 { return binary.NativeEndian.Uint32(d[at:]) }
+	switch d[at] {
+	case set:
+		return firewall.ConnMark{Clear: u32(4), Value: u32(0)}
+	case save:
+		return firewall.ConnMark{Clear: u32(4), Keep: u32(8)}
+	case restore:
+		return firewall.ConnMark{Restore: true, Clear: u32(8), Keep: u32(4)}
+	}
+	return unknown
 }
 
 // mark parses struct xt_mark_tginfo2: a mark and a mask.
