@@ -54,7 +54,7 @@ try() { # COUNT COUNT
 	printf 'network:\n  tunnels:\n    wg0:\n%s\n' "$(peers 2 "$2")" >root/etc/netplan/2.yaml
 	chmod 600 root/etc/netplan/*.yaml
 	$program --root-dir root
-	echo $(cat root/run/systemd/network/*.netdev | sed -n 's/^AllowedIPs=//p')
+	sed -n 's/^AllowedIPs=//p' root/run/systemd/network/*.netdev | paste -sd " "
 }
 
 {
