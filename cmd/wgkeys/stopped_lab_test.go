@@ -7,6 +7,7 @@ import (
 
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
+	"wgkeys/deploy/lab"
 )
 
 // TestLabStoppedDevice: a device in user space whose process is stopped. No verb waits for
@@ -76,4 +77,17 @@ func TestLabStoppedDevice(t *testing.T) {
 	signal("KILL")
 	u.Must(u.Basalt, "wgkeys down --quiet && wgkeys apply --quiet && wgkeys plan && wgkeys rotate -y basalt")
 	u.Must(u.Basalt, "wgkeys down --quiet && wgkeys down --quiet shale")
+}
+
+// After a device was killed down leaves nothing of it either.
+func TestLabDownOfKilledDevice(t *testing.T) {
+	if lab.Kernel() == "vm" {
+		t.Log("its WireGuard has no process")
+		return
+	}
+	u := labtest.NewUsers(t)
+	before := u.Snapshot(u.Basalt)
+	u.Must(u.Basalt, "wgkeys apply && test -S /var/run/wireguard/wg0.sock")
+	u.Must(u.Basalt, killDevice+"; wgkeys down && ! test -e /var/run/wireguard/wg0.sock")
+	u.Same(u.Basalt, before, "after the device was killed and the tunnel taken down")
 }

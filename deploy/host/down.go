@@ -10,6 +10,8 @@ import (
 	"wgkeys/deploy/apply"
 	"wgkeys/deploy/apply/journal"
 	"wgkeys/deploy/apply/linux"
+	"wgkeys/deploy/apply/linux/device"
+	"wgkeys/deploy/host/session"
 	"wgkeys/deploy/rotate/participant"
 	"wgkeys/keyring/fault"
 )
@@ -28,8 +30,14 @@ func (h *Host) Down(ctx context.Context, plan *apply.Plan) error {
 	if err := journal.RemovePending(linux.RunDir, plan.Tunnel); err != nil {
 		return err
 	}
+	made := session.MadeDevice(plan.Tunnel)
 	if err := h.s.Take(ctx, plan, apply.RunDown, TestOnlyKernel); err != nil {
 		return err
+	}
+	if made { // a device that was killed has left its socket
+		if err := device.Sweep(plan.Tunnel); err != nil {
+			return fault.WrapFile(fault.Errno(err), "cannot remove", device.Socket(plan.Tunnel), "")
+		}
 	}
 	h.warnMissing(plan)
 	h.tell(Done{})

@@ -27,3 +27,10 @@ func WhyGone(name string) string {
 	}
 	return why
 }
+
+// MadeDevice reports whether an apply made the interface of a tunnel, and with it its
+// userspace device if it has one.
+func MadeDevice(name string) bool {
+	j, err := journal.Open(linux.RunDir, name)
+	return err == nil && j.LinkNumber(name) != 0
+}

@@ -57,15 +57,25 @@ func Gone(name string, atMost time.Duration) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if c, err := net.Dial("unix", Socket(name)); err == nil {
-			c.Close()
-		} else if errors.Is(err, unix.ECONNREFUSED) { // its process was killed
-			return os.Remove(Socket(name))
+		if err := Sweep(name); err != nil {
+			return err
 		}
 		if time.Now().After(end) {
 			return errRemains
 		}
 	}
+}
+
+// Sweep removes the socket of a device whose process was killed, if there is one.
+func Sweep(name string) error {
+	c, err := net.Dial("unix", Socket(name))
+	switch {
+	case err == nil:
+		return c.Close()
+	case errors.Is(err, unix.ECONNREFUSED):
+		return os.Remove(Socket(name))
+	}
+	return nil
 }
 
 // Errors of a device whose process is stopped or hangs. The caller's error names the
