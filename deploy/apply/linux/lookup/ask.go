@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -35,10 +34,6 @@ func (o *outside) ask(ctx context.Context, host string) ([]netip.Addr, error) {
 func (o *outside) all(ctx context.Context, host string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type answer struct {
-		addrs []netip.Addr
-		err   error
-	}
 	answers := make(chan answer, len(o.servers))
 	for _, server := range o.servers {
 		go func() {
@@ -57,13 +52,28 @@ func (o *outside) all(ctx context.Context, host string) ([]netip.Addr, error) {
 	return nil, err
 }
 
-// one asks one resolver, and asks up to twice more if it timed out.
-func (o *outside) one(ctx context.Context, server netip.Addr, host string) ([]netip.Addr, error) {
+// hesitation is how long an answer is waited for before another way is tried, or without
+// which a first one is taken.
+const hesitation = 500 * time.Millisecond
+
+// one asks one resolver, and asks up to twice more if it timed out. Many home routers do not
+// answer queries for AAAA records at all, and a resolver that asks for both families waits for
+// both: where the answer does not come soon, each family is asked for by itself as well.
+func (o *outside) one(ctx context.Context, server netip.Addr, host string) (addrs []netip.Addr, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		d := net.Dialer{Control: o.markSocket}
 		return d.DialContext(ctx, network, netip.AddrPortFrom(server, 53).String())
 	}}
-	addrs, err := tryOnce(ctx, r, "ip", host)
+	both := start(func() ([]netip.Addr, error) { return tryOnce(ctx, r, "ip", host) })
+	select {
+	case a := <-both:
+		addrs, err = a.addrs, a.err
+	case <-time.After(hesitation):
+		each := start(func() ([]netip.Addr, error) { return o.eachFamily(ctx, r, host) })
+		addrs, err = firstOf(both, each)
+	}
 	for range 2 {
 		if !timedOut(err) || ctx.Err() != nil {
 			break
@@ -71,6 +81,35 @@ func (o *outside) one(ctx context.Context, server netip.Addr, host string) ([]ne
 		addrs, err = o.eachFamily(ctx, r, host)
 	}
 	return unmapped(addrs), err
+}
+
+// An answer is what a resolver says, or why it says nothing.
+type answer struct {
+	addrs []netip.Addr
+	err   error
+}
+
+func start(ask func() ([]netip.Addr, error)) <-chan answer {
+	c := make(chan answer, 1)
+	go func() {
+		addrs, err := ask()
+		c <- answer{addrs, err}
+	}()
+	return c
+}
+
+// firstOf returns the first answer with addresses, or the last one.
+func firstOf(one, other <-chan answer) ([]netip.Addr, error) {
+	var a answer
+	select {
+	case a = <-one:
+		one = other
+	case a = <-other:
+	}
+	if len(a.addrs) == 0 {
+		a = <-one
+	}
+	return a.addrs, a.err
 }
 
 func tryOnce(ctx context.Context, r *net.Resolver, network, host string) ([]netip.Addr, error) {
@@ -85,19 +124,30 @@ func timedOut(err error) bool {
 	return errors.As(err, &dns) && dns.IsTimeout
 }
 
-// eachFamily asks for IPv6 and IPv4 separately. Many home routers do not answer queries for
-// AAAA records at all, and a resolver that asks for both waits for both.
+// eachFamily asks for IPv6 and IPv4 separately, and waits a moment for the second answer if
+// the first has addresses.
 func (o *outside) eachFamily(ctx context.Context, r *net.Resolver, host string) ([]netip.Addr, error) {
-	var six, four []netip.Addr
-	var errSix, errFour error
-	var asked sync.WaitGroup
-	asked.Go(func() { six, errSix = tryOnce(ctx, r, "ip6", host) })
-	asked.Go(func() { four, errFour = tryOnce(ctx, r, "ip4", host) })
-	asked.Wait()
-	if all := append(six, four...); len(all) > 0 {
+	six := start(func() ([]netip.Addr, error) { return tryOnce(ctx, r, "ip6", host) })
+	four := start(func() ([]netip.Addr, error) { return tryOnce(ctx, r, "ip4", host) })
+	var a6, a4 answer
+	var enough <-chan time.Time
+	for six != nil || four != nil {
+		select {
+		case a6 = <-six:
+			six = nil
+		case a4 = <-four:
+			four = nil
+		case <-enough:
+			six, four = nil, nil
+		}
+		if enough == nil && len(a6.addrs)+len(a4.addrs) > 0 {
+			enough = time.After(hesitation)
+		}
+	}
+	if all := append(a6.addrs, a4.addrs...); len(all) > 0 {
 		return o.reachableFirst(all), nil
 	}
-	return nil, cmp.Or(errFour, errSix)
+	return nil, cmp.Or(a4.err, a6.err)
 }
 
 // reachableFirst moves addresses without a route to the end. Connecting a UDP socket sends

@@ -161,15 +161,10 @@ func (l *lookup) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 	if len(l.outside.servers) == 0 {
 		return bySystem(ctx, host)
 	}
-	type answer struct {
-		addrs []netip.Addr
-		err   error
-	}
-	system, outside := make(chan answer, 1), make(chan answer, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { addrs, err := bySystem(ctx, host); system <- answer{addrs, err} }()
-	go func() { addrs, err := l.outside.ask(ctx, host); outside <- answer{addrs, err} }()
+	system := start(func() ([]netip.Addr, error) { return bySystem(ctx, host) })
+	outside := start(func() ([]netip.Addr, error) { return l.outside.ask(ctx, host) })
 	const grace = time.Second
 	var patience <-chan time.Time
 	var fromSystem *answer // its answer, once it is there
