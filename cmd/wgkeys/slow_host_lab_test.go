@@ -9,6 +9,12 @@ import (
 	"wgkeys/cmd/internal/labtest"
 )
 
+// stands is a wgkeys that stands still when it is to apply, if /root/stand is there.
+const stands = `#!/bin/bash
+[ "$1" = apply ] && mv /root/stand /root/stopped 2>/dev/null && kill -STOP $$
+exec -a wgkeys "$0.real" "$@"
+`
+
 // What a host does late surprises nobody: its wgkeys stands still when it has been started,
 // until the controller has given it up and a second command has run, and then goes on. The
 // host is as the second command left it.
@@ -23,26 +29,25 @@ func TestLabSlowHost(t *testing.T) {
 	}
 	use()
 	u.Must(u.Basalt, "wgkeys apply -q shale")
+	wgkeys := strings.TrimSpace(u.Must(u.Shale, "command -v wgkeys"))
+	u.Must(u.Shale, "mv "+wgkeys+" "+wgkeys+".real")
+	u.Write(u.Shale, wgkeys, stands)
+	u.Must(u.Shale, "chmod 755 "+wgkeys)
 	for _, first := range []string{
 		"wgkeys apply shale --timeout 2s --confirm 2s",
 		"wgkeys apply shale --timeout 2s --confirm 0",
 		"wgkeys apply shale --timeout 2s --confirm 0 -q",
 	} {
-		// As soon as it is there, which is before it has the lock or after it.
-		u.Must(u.Shale, `rm -f /root/stopped; (until pkill -STOP -f '^wgkeys apply --view'; do :; done
-			touch /root/stopped) >/dev/null 2>&1 &`)
+		u.Must(u.Shale, "rm -f /root/stopped && touch /root/stand")
 		use()
 		if r := u.Run(u.Basalt, first); r.Code == 0 {
 			t.Errorf("%s, of a host that stands still: exit 0\n%s", first, r.Stderr)
 		}
-		u.Until("it to stand still", func() bool { return u.Run(u.Shale, "test -e /root/stopped").Code == 0 })
+		u.Must(u.Shale, "test -e /root/stopped")
 		use()
-		u.Until("the next apply to go on", func() bool { // where the first one has the lock it waits
-			u.Run(u.Shale, "(sleep 2; pkill -CONT -f '^wgkeys apply --view') >/dev/null 2>&1 &")
-			return u.Run(u.Basalt, "wgkeys apply shale").Code == 0
-		})
-		u.Must(u.Shale, "pkill -CONT -f '^wgkeys apply --view' || true")
-		u.Until("all to end", func() bool { return u.Run(u.Shale, "pgrep -f '^wgkeys apply|^wgkeys-guard'").Code != 0 })
+		u.Must(u.Basalt, "wgkeys apply shale")
+		u.Must(u.Shale, "pkill -CONT -f 'w[g]keys apply --view'")
+		u.Until("all to end", func() bool { return u.Run(u.Shale, "pgrep -f 'w[g]keys apply|w[g]keys-guard'").Code != 0 })
 		if r := u.Run(u.Basalt, "wgkeys plan shale"); r.Code != 0 || r.Stdout != "" {
 			t.Errorf("%s: shale is not as the next apply left it:\n%s%s", first, r.Stdout, r.Stderr)
 		}
