@@ -89,7 +89,7 @@ kernels: setup-test lab
 # Every system call of an apply made to fail, and the process killed at each; every change
 # of one delayed; every write of init, gen, rekey and rotate to the repository; each step
 # of a rotation, with the processes killed or delayed and the link cut there:
-# cmd/wgkeys/doc/measured/faults.md. The last takes two hours.
+# cmd/wgkeys/doc/measured/faults.md. The last takes hours.
 faults: setup-test
 	go test -count 1 -timeout 60m -v -run 'TestLabApply(Faults|Slow)$$' ./cmd/wgkeys -long faults
 	go test -count 1 -timeout 60m -v -run 'TestInitFaults|TestGenFaults|TestFinishFaults|TestRekeyFaults|TestLabRotateWriteFaults' ./cmd/wgkeys -long faults

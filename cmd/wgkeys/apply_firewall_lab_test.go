@@ -148,16 +148,25 @@ var legacyFirewalls = []firewallCase{
 // saidOfFirewall are the findings about a firewall, and the rule in each. A shell takes it.
 var saidOfFirewall = lazyregexp.New(`(?m)^wgkeys: finding: firewall chain \S+ of table .* (?:drops|sends elsewhere) (.*): ((?:nft|ip6?tables)\S* .*), and keep that where`)
 
+// besideFirewalls prepares a test for real firewalls, and reports whether this kernel has what
+// they use.
+func besideFirewalls(t *testing.T) bool {
+	if lab.Kernel() == "vm" {
+		t.Log("that kernel has few of the modules that firewalls use")
+		return false
+	}
+	labtest.Require(t, "nft", "iptables")
+	t.Parallel()
+	return true
+}
+
 // What another program's filter is certain to drop of what forward = true, or the
 // port, promises, plan tells with a rule, and with that rule it passes. Where
 // nothing is dropped, or it cannot be known, nothing is said.
 func TestLabApplyFirewalls(t *testing.T) {
-	if lab.Kernel() == "vm" {
-		t.Log("that kernel has few of the modules that firewalls use")
+	if !besideFirewalls(t) {
 		return
 	}
-	labtest.Require(t, "nft", "iptables")
-	t.Parallel()
 	u := labtest.NewUsers(t)
 	// A port of basalt's own choice, so that no connection of before is known.
 	_, hosts, _ := strings.Cut(demo.FirstTunnel, "\n")
@@ -260,12 +269,9 @@ func tryFirewall(u *labtest.Users, c firewallCase) {
 // addresses, to a host that forwards as well. What is closed by the name of the tunnel's
 // interface on one that forwards is as somebody wanted it.
 func TestLabApplyFirewallOfAddresses(t *testing.T) {
-	if lab.Kernel() == "vm" {
-		t.Log("that kernel has few of the modules that firewalls use")
+	if !besideFirewalls(t) {
 		return
 	}
-	labtest.Require(t, "nft", "iptables")
-	t.Parallel()
 	u := labtest.NewUsers(t)
 	u.Tunnel("[hosts.shale]\nssh = \"root@" + demo.ShaleAddr + "\"\nendpoint = \"" + demo.ShaleAddr + "\"\n" +
 		"addresses = [\"100.100.0.1/24\"]\nforward = true\n[hosts.basalt]\naddresses = [\"100.100.0.2/24\"]\n")

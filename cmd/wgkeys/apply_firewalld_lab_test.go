@@ -8,7 +8,6 @@ import (
 	"wgkeys/cmd/internal/demo"
 	"wgkeys/cmd/internal/labtest"
 	"wgkeys/cmd/internal/ui"
-	"wgkeys/deploy/lab"
 	"wgkeys/keyring/lazyregexp"
 )
 
@@ -20,12 +19,9 @@ var hintOfFirewalld = lazyregexp.New(`(?m)^wgkeys: finding: firewall chain \S+ o
 // it says to run opens both, and is kept when firewalld reads its files again. That takes
 // nothing away from the tunnel, and down nothing from firewalld.
 func TestLabApplyFirewalld(t *testing.T) {
-	if lab.Kernel() == "vm" {
-		t.Log("that kernel has few of the modules that firewalls use")
+	if !besideFirewalls(t) {
 		return
 	}
-	labtest.Require(t, "nft", "iptables")
-	t.Parallel()
 	for _, backend := range []string{"nftables", "iptables"} {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()

@@ -14,7 +14,7 @@ import (
 // meanwhile: that waits, and both do their work, one after the other. And an apply that takes
 // longer than its time to be confirmed is undone when it is through.
 //
-// Each change takes some minutes: make faults.
+// All changes, one by one, are for make faults.
 func TestLabApplySlow(t *testing.T) {
 	u := labtest.FirstUsers(t)
 	before, target, steps := applyFull(u)
