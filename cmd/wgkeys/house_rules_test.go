@@ -1,6 +1,7 @@
 package main
 
 import (
+	"go/ast"
 	"go/types"
 	"maps"
 	"slices"
@@ -58,6 +59,7 @@ func TestHouse(t *testing.T) {
 	h := loadHouse(t)
 	t.Run("arrows", h.arrows)
 	t.Run("pure", h.pure)
+	t.Run("start", h.start)
 	t.Run("cycles", h.cycles)
 	t.Run("methods", h.methods)
 	t.Run("exported", h.exported)
@@ -114,6 +116,25 @@ func (h *house) pure(t *testing.T) {
 		}
 	}
 	judge(t, "pure, but for", 0, found)
+}
+
+// start finds regular expressions that each start of the program compiles; see lazyregexp.
+func (h *house) start(t *testing.T) {
+	found := map[string][]string{}
+	for _, r := range h.rooms() {
+		for _, v := range r.info.InitOrder {
+			ast.Inspect(v.Rhs, func(n ast.Node) bool {
+				id, ok := n.(*ast.Ident)
+				if o := r.info.Uses[id]; ok && o != nil && o.Pkg() != nil && o.Pkg().Path() == "regexp" &&
+					strings.Contains(o.Name(), "Compile") && !h.isTest(id) {
+					found[r.name] = append(found[r.name], h.file(id.Pos())+":"+v.Lhs[0].Name())
+				}
+				_, called := n.(*ast.FuncLit)
+				return !called
+			})
+		}
+	}
+	judge(t, "compiled at the start", 0, found)
 }
 
 // cycles finds files of a package each of which needs all the others, by way of

@@ -5,8 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"wgkeys/keyring/lazyregexp"
 )
 
 // needed are the programs without which the laboratory cannot work, optional
@@ -56,7 +57,7 @@ func findTools() ([]string, error) {
 
 // library is how ldd(1) names one: "libc.so.6 => /lib/…/libc.so.6 (0x…)", or
 // the loader without an arrow.
-var library = regexp.MustCompile(`(?m)^\s(?:\S+ => )?(/\S+) \(0x`)
+var library = lazyregexp.New(`(?m)^\s(?:\S+ => )?(/\S+) \(0x`)
 
 // librariesOf returns the files of the libraries that programs need, as ldd(1)
 // finds them with env added to its environment.
@@ -70,7 +71,7 @@ func librariesOf(programs []string, env ...string) ([]string, error) {
 	}
 	var list []string
 	seen := make(map[string]bool)
-	for _, m := range library.FindAllStringSubmatch(string(out), -1) {
+	for _, m := range library().FindAllStringSubmatch(string(out), -1) {
 		if path := filepath.Clean(m[1]); !seen[path] {
 			seen[path] = true
 			list = append(list, path)

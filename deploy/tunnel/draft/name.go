@@ -9,22 +9,23 @@ import (
 	"strings"
 
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // What people and programs write beside a peer to name it: "Name = phone",
 // "friendly_name=phone", "### Client phone", "### begin phone ###", "BEGIN_PEER phone".
 var (
-	labelled = regexp.MustCompile(`(?i)^(?:friendly[_ -]?name|name|peer|client|user|host)\s*[=:]\s*(.+)$`)
-	marked   = regexp.MustCompile(`(?i)^(?:client|peer|begin|begin_peer|user)\s+(\S+)$`)
-	opening  = regexp.MustCompile(`(?i)^(\S+)\s+begin$`)
-	closing  = regexp.MustCompile(`(?i)^(\S+)\s+end$`)
-	ending   = regexp.MustCompile(`(?i)^(?:end|end_peer)\s+\S+$`)
-	field    = regexp.MustCompile(`^[\p{L} _-]+:(?:\s|$)`)
+	labelled = lazyregexp.New(`(?i)^(?:friendly[_ -]?name|name|peer|client|user|host)\s*[=:]\s*(.+)$`)
+	marked   = lazyregexp.New(`(?i)^(?:client|peer|begin|begin_peer|user)\s+(\S+)$`)
+	opening  = lazyregexp.New(`(?i)^(\S+)\s+begin$`)
+	closing  = lazyregexp.New(`(?i)^(\S+)\s+end$`)
+	ending   = lazyregexp.New(`(?i)^(?:end|end_peer)\s+\S+$`)
+	field    = lazyregexp.New(`^[\p{L} _-]+:(?:\s|$)`)
 
 	// ofKeys matches comments on a setting, which do not name the peer
-	ofKeys = regexp.MustCompile(`(?i)\b(?:keys?|keepalive|allow(?:s|ed)?|everything|endpoint|ports?|ips?|address(?:es)?)\b`)
+	ofKeys = lazyregexp.New(`(?i)\b(?:keys?|keepalive|allow(?:s|ed)?|everything|endpoint|ports?|ips?|address(?:es)?)\b`)
 	// number matches an identifier that some programs append to the name
-	number = regexp.MustCompile(`\s*\([0-9a-fA-F-]{32,36}\)$`)
+	number = lazyregexp.New(`\s*\([0-9a-fA-F-]{32,36}\)$`)
 )
 
 // nameFor chooses the name of a host that is known only as the peer p, the n-th host. It
@@ -37,7 +38,7 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 		words, used = append(words, ""), nameAmong(p)
 		if used >= 0 {
 			words[2] = spoken(p.Comment[used])
-			if of := opening.FindStringSubmatch(p.Comment[used]); of != nil {
+			if of := opening().FindStringSubmatch(p.Comment[used]); of != nil {
 				m.opened[of[1]] = true
 			}
 		}
@@ -51,7 +52,7 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 	for _, w := range words {
 		text := w
 		if strings.HasSuffix(w, ")") {
-			text = number.ReplaceAllString(w, "")
+			text = number().ReplaceAllString(w, "")
 		}
 		if name = foreign.HostName(text); name != "" {
 			if !strings.EqualFold(name, w) && description == "" {
@@ -72,7 +73,7 @@ func (m *maker) nameFor(p *foreign.Peer, n int) (name, description string, comme
 // nameAmong returns the index of the comment of p that most looks like a name, or -1.
 func nameAmong(p *foreign.Peer) int {
 	for i, c := range p.Comment {
-		if labelled.MatchString(c) || marked.MatchString(c) || opening.MatchString(c) {
+		if labelled().MatchString(c) || marked().MatchString(c) || opening().MatchString(c) {
 			return i
 		}
 	}
@@ -80,7 +81,7 @@ func nameAmong(p *foreign.Peer) int {
 		if len(c) > 48 || len(strings.Fields(c)) > 4 {
 			continue
 		}
-		other := field.MatchString(c) || ending.MatchString(c) || strings.Contains(c, "=") || ofKeys.MatchString(c) ||
+		other := field().MatchString(c) || ending().MatchString(c) || strings.Contains(c, "=") || ofKeys().MatchString(c) ||
 			slices.Contains(p.Beside, c)
 		if !other {
 			return i
@@ -91,15 +92,15 @@ func nameAmong(p *foreign.Peer) int {
 
 // ends reports whether a comment only marks the end of a peer.
 func (m *maker) ends(comment string) bool {
-	if of := closing.FindStringSubmatch(comment); of != nil && m.opened[of[1]] {
+	if of := closing().FindStringSubmatch(comment); of != nil && m.opened[of[1]] {
 		return true
 	}
-	return ending.MatchString(comment)
+	return ending().MatchString(comment)
 }
 
 // spoken returns the name in a comment.
 func spoken(comment string) string {
-	for _, re := range []*regexp.Regexp{labelled, marked, opening} {
+	for _, re := range []*regexp.Regexp{labelled(), marked(), opening()} {
 		if m := re.FindStringSubmatch(comment); m != nil && !digitsAlone(m[1]) { // "7" would be a poor name for "peer 7"
 			return strings.TrimSpace(m[1])
 		}

@@ -2,11 +2,11 @@ package ifupdown
 
 import (
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"wgkeys/deploy/tunnel/foreign"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // A config is the content of the files, before it is interpreted.
@@ -82,14 +82,14 @@ func isHook(key string) bool { return hookKeys[key] != "" }
 // find an option (interfaces(5)).
 func variable(key string) string { return "IF_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_")) }
 
-var variables = regexp.MustCompile(`IF_[A-Z0-9_]+`)
+var variables = lazyregexp.New(`IF_[A-Z0-9_]+`)
 
 // index fills the maps of the stanza.
 func (s *stanza) index() {
 	s.byKey, s.variables, s.used = map[string][]option{}, map[string][]string{}, map[string]bool{}
 	for _, o := range s.options {
 		if isHook(o.key) {
-			for _, name := range variables.FindAllString(o.value, -1) {
+			for _, name := range variables().FindAllString(o.value, -1) {
 				s.used[name] = true
 			}
 			continue

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"wgkeys/deploy/tunnel"
 	"wgkeys/deploy/tunnel/foreign"
 	"wgkeys/keyring"
+	"wgkeys/keyring/lazyregexp"
 )
 
 // Files reads all files below dir. Their names are their paths relative to dir.
@@ -276,7 +276,7 @@ func secretsIn(text []byte, devices []*foreign.Device) (secrets []string) {
 			public[p.PublicKey.String()] = true
 		}
 	}
-	for _, word := range keyShaped.FindAllString(string(text), -1) {
+	for _, word := range keyShaped().FindAllString(string(text), -1) {
 		if !public[word] {
 			secrets = append(secrets, word)
 		}
@@ -284,7 +284,7 @@ func secretsIn(text []byte, devices []*foreign.Device) (secrets []string) {
 	return secrets
 }
 
-var keyShaped = regexp.MustCompile(`[A-Za-z0-9+/]{43}=`)
+var keyShaped = lazyregexp.New(`[A-Za-z0-9+/]{43}=`)
 
 // again writes what was parsed, if a view can express it, and parses the result.
 func again(t *testing.T, d *foreign.Device, parse func([]foreign.File) ([]*foreign.Device, error),
