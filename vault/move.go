@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"errors"
 
@@ -121,8 +120,7 @@ func (m *Move) Finish(v Vault) error {
 		return fault.WrapFile(err, "cannot open the vault", v.Dir, "")
 	}
 	defer s.Close()
-	err = s.Stage(path, m.sealed, 0o600|v.Shared)
-	if err = cmp.Or(err, s.Swap(path, m.was, maxFile)); err != nil {
+	if err := s.Replace(path, m.sealed, 0o600|v.Shared, m.was, maxFile); err != nil {
 		return fault.WrapFile(err, "cannot replace vault file", path, "")
 	}
 	return nil

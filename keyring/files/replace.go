@@ -112,6 +112,22 @@ func (s *Swapper) Swap(path string, was [sha256.Size]byte, limit int64) error {
 	return translate(h.rename(stagedAs(name), name))
 }
 
+// Replace is [Swapper.Stage] and [Swapper.Swap] for a single file. What a killed command has
+// staged for it is removed first, and so is the new content if it cannot be swapped.
+func (s *Swapper) Replace(path string, text []byte, mode fs.FileMode, was [sha256.Size]byte, limit int64) error {
+	if err := s.Unstage(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err := s.Stage(path, text, mode)
+	if err == nil {
+		err = s.Swap(path, was, limit)
+	}
+	if err != nil {
+		s.Unstage(path) // if it cannot be removed, the next Replace does it
+	}
+	return err
+}
+
 // Unstage removes a staged file that will not be swapped.
 func (s *Swapper) Unstage(path string) error {
 	h, err := s.folder(path)

@@ -95,9 +95,7 @@ func (q *Rekey) takeSides(all []repo.Unmerged, texts [][]byte) error {
 		path := r.Vault.Path(u.Host, u.File)
 		now, err := files.Read(r.Dir, path, repo.MaxFile)
 		if err == nil && !bytes.Equal(now, texts[i]) {
-			if err = s.Stage(path, texts[i], 0o600|r.Vault.Shared); err == nil {
-				err = s.Swap(path, sha256.Sum256(now), repo.MaxFile)
-			}
+			err = s.Replace(path, texts[i], 0o600|r.Vault.Shared, sha256.Sum256(now), repo.MaxFile)
 		} else if errors.Is(err, fs.ErrNotExist) {
 			err = files.Create(r.Dir, path, texts[i], 0o600|r.Vault.Shared)
 		}

@@ -44,7 +44,7 @@ func (m *Move) copyList(list [2]string) error {
 	text, err := files.Read(m.maker.Repo.Dir, list[0], repo.MaxFile)
 	if err == nil {
 		m.maker.Repo.Changes.Touch(list[1])
-		if err = files.Create(m.maker.Repo.Dir, list[1], text, 0o644); errors.Is(err, fs.ErrExist) {
+		if err = files.Create(m.maker.Repo.Dir, list[1], text, 0o644|m.maker.Repo.Vault.Shared); errors.Is(err, fs.ErrExist) {
 			if there, readErr := files.Read(m.maker.Repo.Dir, list[1], repo.MaxFile); readErr == nil &&
 				string(there) == string(text) {
 				err = nil
@@ -73,7 +73,7 @@ func (m *Move) copyPublic(from, to repo.HostKey) error {
 func (m *Move) writeText(t textMove) error {
 	m.maker.Repo.Changes.Touch(t.to)
 	if t.from != t.to {
-		if err := files.Create(m.maker.Repo.Dir, t.to, t.text, 0o644); err != nil {
+		if err := files.Create(m.maker.Repo.Dir, t.to, t.text, 0o644|m.maker.Repo.Vault.Shared); err != nil {
 			return fault.WrapFile(err, "cannot write tunnel file", t.to, "")
 		}
 		return nil
@@ -83,10 +83,7 @@ func (m *Move) writeText(t textMove) error {
 		return fault.WrapFile(err, "cannot open the folder", filepath.Dir(t.to), "")
 	}
 	defer s.Close()
-	if err = s.Stage(t.to, t.text, 0o644); err == nil {
-		err = s.Swap(t.to, sha256.Sum256(t.was), int64(len(t.was)))
-	}
-	if err != nil {
+	if err := s.Replace(t.to, t.text, 0o644, sha256.Sum256(t.was), int64(len(t.was))); err != nil {
 		return fault.WrapFile(err, "cannot write tunnel file", t.to, "wgkeys mv "+m.arguments())
 	}
 	return nil
