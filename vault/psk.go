@@ -32,7 +32,7 @@ func (v Vault) ReplacePSK(host, file string, k keyring.PresharedKey, created tim
 		err = files.Remove(v.repository(), staged) // left by a killed process
 	}
 	if err == nil {
-		err = files.Create(v.repository(), staged, sealed, 0o600)
+		err = files.Create(v.repository(), staged, sealed, 0o600|v.Shared)
 	}
 	if err == nil {
 		err = files.Rename(v.repository(), staged, path)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -116,5 +117,25 @@ func TestRemoveKey(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(v.Dir, "basalt")); err != nil {
 		t.Errorf("the folder may hold recipients.txt, and has to stay: %v", err)
+	}
+}
+
+// TestReplacePSKMode: who could read the preshared key of a shared repository can read the
+// next one.
+func TestReplacePSKMode(t *testing.T) {
+	v, _ := newVault(t, false)
+	v.Shared = 0o640
+	const file = "wg0.basalt.psk"
+	if err := v.SealPSK("shale", file, newPSK(t), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		info, err := os.Stat(v.Path("shale", file))
+		if err != nil || info.Mode().Perm() != 0o640 {
+			t.Fatalf("%v, %v", info.Mode(), err)
+		}
+		if err := v.ReplacePSK("shale", file, newPSK(t), time.Now()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
