@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Top returns the top folder of the working tree that contains dir. It starts no process.
@@ -56,9 +57,15 @@ func command(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	return c
 }
 
+// cleanUp is how long a git that is interrupted may take to remove its lock files. A hook
+// or a program that signs may run on after that; it is not waited for.
+const cleanUp = 2 * time.Second
+
 // plain is git in dir, which runs as the owner and with hooks.
 func plain(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "git", slices.Concat([]string{"-C", dir}, always, args)...)
+	c.WaitDelay = cleanUp
+	stopGently(c)
 	env := slices.DeleteFunc(inEnglish(os.Environ()), elsewhere)
 	env = append(env, "GIT_NO_REPLACE_OBJECTS=1", "GIT_GRAFT_FILE=/dev/null/none")
 	c.Env, c.SysProcAttr = asOwner(dir, env)

@@ -71,6 +71,11 @@ func groupsOf(u *user.User, file uint32) (group uint32, others []uint32) {
 	return group, others
 }
 
+// stopGently makes an interrupt end git with a signal on which it removes its lock files.
+func stopGently(c *exec.Cmd) {
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+}
+
 // giveTo gives a folder to the user that a git runs as.
 func giveTo(c *exec.Cmd, folder string) error {
 	if c.SysProcAttr == nil || c.SysProcAttr.Credential == nil {

@@ -10,6 +10,9 @@ import (
 // of another user.
 func asOwner(_ string, env []string) ([]string, *syscall.SysProcAttr) { return env, nil }
 
+// stopGently leaves it at the end of git: Windows has no way to ask for it.
+func stopGently(*exec.Cmd) {}
+
 // giveTo has nothing to do: git runs as the user himself.
 func giveTo(*exec.Cmd, string) error { return nil }
 

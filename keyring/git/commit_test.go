@@ -1,0 +1,63 @@
+package git
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestCommitInterrupted: a commit that is interrupted while a hook runs leaves the index as
+// it was, and no lock that the next git would refuse.
+func TestCommitInterrupted(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("there is no git")
+	}
+	dir := t.TempDir()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(Init(t.Context(), dir))
+	for _, set := range [][]string{{"user.name", "anna"}, {"user.email", "anna@example.net"}} {
+		_, err := run(t.Context(), dir, nil, append([]string{"config"}, set...)...)
+		must(err)
+	}
+	started := filepath.Join(dir, ".git", "started")
+	hook := "#!/bin/sh\ntouch '" + started + "'\nsleep 60\n"
+	must(os.MkdirAll(filepath.Join(dir, ".git", "hooks"), 0o755))
+	must(os.WriteFile(filepath.Join(dir, ".git", "hooks", "pre-commit"), []byte(hook), 0o755))
+	file := filepath.Join(dir, "file")
+	must(os.WriteFile(file, []byte("text\n"), 0o644))
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- Commit(ctx, dir, []string{file}, "a file") }()
+	for {
+		if _, err := os.Stat(started); err == nil {
+			break
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended before its hook began: %v", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("a commit that was interrupted is no error")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".git", "*.lock")); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
+	out, err := run(t.Context(), dir, nil, "status", "--porcelain")
+	must(err)
+	if string(out) != "?? file\n" {
+		t.Errorf("git status: %q", out)
+	}
+}
