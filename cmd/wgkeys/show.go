@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -39,7 +40,10 @@ func doShow(e *env) error {
 		return err
 	}
 	if e.cli.Bool("json") {
-		return tunnel.EncodeView(e.ui.Stdout, v)
+		var text bytes.Buffer
+		err := tunnel.EncodeView(&text, v)
+		e.ui.Printf("%s", text.Bytes())
+		return err
 	}
 	e.ui.Printf("%s", v.Annotate())
 	return nil

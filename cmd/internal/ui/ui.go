@@ -116,11 +116,13 @@ func (u *UI) wrote(err error) {
 // Lost reports whether results go nowhere any longer: work without another end ends then.
 func Lost(u *UI) bool { return u.unread.Load() || u.unwritten.Load() != nil }
 
-// JSON prints a result for programs.
+// JSON prints a result for programs. The error is that of a value that JSON cannot express.
 func (u *UI) JSON(v any) error {
-	e := json.NewEncoder(&Screen{W: u.Stdout})
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		u.Printf("%s\n", text)
+	}
+	return err
 }
 
 // TakesSecret refuses to write a secret to standard output unless that is a terminal or a
