@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"wgkeys/deploy/ssh"
@@ -19,22 +20,22 @@ var rootScript string
 //go:embed put.sh
 var putScript string
 
-// command is the same for every host: what is different travels on standard input.
+// command is the same for every host: what differs is sent on standard input.
 var command = "exec sh -c '" + ssh.OneLine(rootScript) + "' wgkeys-install '" + ssh.OneLine(putScript) + "'"
 
-// What is said, one line each:
+// The protocol, one line each:
 //
 //	host                                  controller
-//	as USER                                                  not root: sudo comes next
+//	as USER                                                  not root: sudo is tried next
 //	lack COMMAND                                             the host cannot go on
 //	wgkeys-install 1 SYSTEM MACHINE                          as uname says
 //	none | has SHA256 VERSION | package SHA256 VERSION | deny WHY
 //	                                      VERSION: as wgkeys --version says
-//	                                      put SHA256, and the program up to the end
+//	                                      put SHA256, then the program, to the end of the input
 //	done VERSION | fail REASON
 //	first PATH                                               another wgkeys precedes it in PATH
 //
-// A controller that has nothing to put closes its side.
+// A controller that has nothing to send closes its side.
 const (
 	greeting = "wgkeys-install 1 "
 
@@ -42,9 +43,9 @@ const (
 	maxNoise = 64 // lines that a login script may print before the host's first
 
 	// patience is how long a host may take for one answer, or for a piece of the program. A
-	// disk in trouble can make a sync last.
+	// sync to a failing disk may take long.
 	patience = 90 * time.Second
-	piece    = 64 << 10
+	piece    = 64 << 10 // bytes
 )
 
 // A conn is the controller's end of one conversation.
@@ -55,12 +56,13 @@ type conn struct {
 	in       *bufio.Reader
 	patience ssh.Patience
 
-	user    string // who the host let in, if not root
+	user    string // the login on the host, if not root
 	greeted bool
-	noise   string // the first thing it said instead
-	sent    bool   // the program is on its way
+	noise   string // the first thing the host said instead
+	sent    bool   // sending the program has begun
+	sending sync.WaitGroup
 
-	answered bool // the host has said what became of it
+	answered bool // the host has reported the outcome
 
 	result Result
 }
@@ -72,8 +74,8 @@ func dial(ctx context.Context, r ssh.Runner, host string, o Options) *conn {
 	return c
 }
 
-// line returns the host's next line. Until the host has said hello, people may be typing
-// passphrases and there is no hurry.
+// line returns the host's next line. Before the host's greeting the user may be typing
+// passphrases, so there is no time limit.
 func (c *conn) line() (string, error) {
 	if c.greeted {
 		defer c.patience.Begin()()
@@ -88,7 +90,7 @@ func (c *conn) line() (string, error) {
 	return ssh.Printable(string(line)), nil
 }
 
-// hello reads up to the host's greeting and returns what uname says there.
+// hello reads up to the host's greeting and returns the output of uname there.
 func (c *conn) hello() (machine string, err error) {
 	for range maxNoise {
 		line, err := c.line()
@@ -111,7 +113,7 @@ func (c *conn) hello() (machine string, err error) {
 	return "", errors.New("too much said before the first line of the protocol")
 }
 
-// has reads which program the host has: its hash, or "".
+// has reads which program the host has, and returns its SHA-256: "" if there is none.
 func (c *conn) has() (sum string, err error) {
 	line, err := c.line()
 	if err != nil {
@@ -131,11 +133,11 @@ func (c *conn) has() (sum string, err error) {
 	return "", unknown(line)
 }
 
-// put sends the program and reads what became of it. A host that cannot go on answers
-// before it has read all, and then nobody reads any more.
+// put sends the program and reads the outcome. A host that cannot go on answers before it
+// has read all of it, and reads no more.
 func (c *conn) put(p *Program) error {
 	c.sent = true
-	go c.send(p)
+	c.sending.Go(func() { c.send(p) })
 	line, err := c.answer()
 	if err != nil {
 		return err
@@ -158,7 +160,7 @@ func (c *conn) put(p *Program) error {
 	return nil
 }
 
-// first reads whether the host's PATH has another wgkeys before this one.
+// first reads whether another wgkeys comes first in the host's PATH.
 func (c *conn) first() {
 	if line, err := c.line(); err == nil {
 		if first, ok := strings.CutPrefix(line, "first "); ok {
@@ -167,14 +169,15 @@ func (c *conn) first() {
 	}
 }
 
-// answer reads a line for which the host may take long as long as the program goes there.
+// answer reads the outcome. There is no limit for it while the program is being sent: send
+// has its own for each piece.
 func (c *conn) answer() (string, error) {
 	line, err := c.in.ReadSlice('\n')
 	c.patience.End()
 	return ssh.Printable(string(line)), err
 }
 
-// send writes the program piece by piece: a host that does not read is as silent as one
+// send writes the program piece by piece. A host that does not read is given up like one
 // that does not answer.
 func (c *conn) send(p *Program) {
 	defer c.session.Stdin.Close()
@@ -196,11 +199,12 @@ func (c *conn) send(p *Program) {
 	c.patience.Begin()
 }
 
-// hangUp ends the conversation and returns what the Runner says of it.
+// hangUp ends the conversation and returns the error of the Runner.
 func (c *conn) hangUp(err error) error {
 	if err != nil && !ssh.Broken(err) && !c.answered {
 		c.session.Kill(err)
 	}
+	defer c.sending.Wait() // its input is closed by then
 	defer c.patience.Begin()()
 	return c.session.Wait()
 }

@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"wgkeys/deploy/install"
 	"wgkeys/deploy/ssh"
@@ -503,5 +505,39 @@ func TestNoSSH(t *testing.T) {
 	_, err := install.Host(t.Context(), &ssh.Client{Host: "shale"}, "shale", install.Options{})
 	if err == nil || !strings.Contains(err.Error(), `cannot run "ssh": there is no such program here`) {
 		t.Errorf("%v", err)
+	}
+}
+
+// stingy is a host that has no space left after the first piece of the program.
+type stingy struct{}
+
+func (stingy) Run(_ context.Context, _ string, in io.Reader, out io.Writer) error {
+	io.WriteString(out, "wgkeys-install 1 Linux x86_64\nnone\n")
+	io.CopyN(io.Discard, in, int64(len("put \n")+64+64<<10)) // a hash, and one piece
+	io.WriteString(out, "fail no space left on device\n")
+	return nil
+}
+
+// TestSentEnds: when Host returns nobody is told any more how much was sent.
+func TestSentEnds(t *testing.T) {
+	var returned, late atomic.Bool
+	begun := make(chan struct{}, 1)
+	_, err := install.Host(t.Context(), stingy{}, "shale", install.Options{Program: new(install.Programs).For,
+		Sent: func(_, _ int) {
+			select {
+			case begun <- struct{}{}:
+				time.Sleep(300 * time.Millisecond) // longer than Host needs for the rest
+			default:
+			}
+			late.Store(late.Load() || returned.Load())
+		}})
+	returned.Store(true)
+	if err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("got %v", err)
+	}
+	<-begun
+	time.Sleep(500 * time.Millisecond)
+	if late.Load() {
+		t.Error("told of what was sent after the end")
 	}
 }
