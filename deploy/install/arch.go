@@ -6,13 +6,14 @@ import (
 	"strings"
 )
 
-// An Arch is a kind of processor, as the names of the programs have it: wgkeys-linux-ARCH.
+// An Arch is a processor architecture as in the names of the programs, wgkeys-linux-ARCH:
+// amd64, arm64, armv7 or riscv64.
 type Arch string
 
-// An architecture is what is known of an Arch.
+// An architecture is what is known about an Arch.
 type architecture struct {
 	arch     Arch
-	machines []string // as uname -m says
+	machines []string // as uname -m prints them
 	elf      elf.Machine
 	env      []string // for go build
 }
@@ -33,7 +34,7 @@ func (a Arch) known() architecture {
 	panic("install: no such architecture: " + string(a))
 }
 
-// archOf reads what uname -s -m says.
+// archOf parses the output of uname -s -m.
 func archOf(machine string) (Arch, error) {
 	system, processor, _ := strings.Cut(machine, " ")
 	if system != "Linux" {

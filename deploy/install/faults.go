@@ -9,7 +9,7 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// explain puts what broke the conversation off into the user's words. Where ssh broke, the
+// explain translates the error that ended the conversation for the user. If ssh failed, the
 // end of the conversation is only a symptom.
 func (c *conn) explain(err, sshErr error) error {
 	var known *fault.Fault
@@ -29,7 +29,8 @@ func (c *conn) explain(err, sshErr error) error {
 	return c.unheard(err)
 }
 
-// causeOf is what ended the conversation, of what was seen of it and what ssh says.
+// causeOf returns the reason why the conversation ended: err is what was seen of it, sshErr
+// is the error of ssh.
 func causeOf(err, sshErr error) error {
 	exit := (*ssh.ExitError)(nil)
 	if cause := ssh.Cause(err, sshErr); cause != nil {
@@ -69,7 +70,7 @@ func (c *conn) lacking(command string) error {
 	return fault.NewHost("cannot install wgkeys on host", c.host, fmt.Sprintf("there is no command %q", command), "")
 }
 
-// hintFor is what to do where the host gives a reason that is known.
+// hintFor is the hint for a known reason of the host; "" for others.
 func hintFor(host, why string) string {
 	switch {
 	case strings.Contains(why, "no space left"):

@@ -1,9 +1,9 @@
 // Package install puts this program on a host that has only sshd and sh.
 //
-// Everything is done over one connection. The host says what machine it is and which
-// program it has; where that is another one, the program for its architecture travels on
-// standard input, is compared by its hash, run once there, and put in the place of the one
-// before: at every moment there is one or the other, and what runs goes on.
+// Everything is done over one connection. The host reports its architecture and which
+// program it has. If that is another one, the right program is sent on standard input,
+// compared by its hash, run once on the host, and renamed over the previous one: at every
+// moment there is one or the other, and running processes are not disturbed.
 package install
 
 import (
@@ -15,13 +15,13 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Place is where the program goes on every host, but for one where a package has it.
+// Place is the path of the program on every host, unless a package has installed it.
 const Place = "/usr/local/bin/wgkeys"
 
-// PackagePlace is where a package has it.
+// PackagePlace is the path of a program that a package has installed.
 const PackagePlace = "/usr/bin/wgkeys"
 
-// An Action is what became of the program on a host, or what would in a dry run.
+// An Action is what was done with the program on a host, or would be in a dry run.
 type Action string
 
 const (
@@ -30,18 +30,18 @@ const (
 	Replaced  Action = "replaced"  // it had another one
 )
 
-// A Result tells what became of the program on a host.
+// A Result is the outcome for one host.
 type Result struct {
 	Action  Action
 	Arch    Arch
-	Was     string // what the one before says of its version
-	Version string // what the present one says
-	// Packaged: it is a package's, which is left to the host's package manager.
+	Was     string // output of the previous program's --version; "": there was none
+	Version string // output of the present program's --version; "" in a dry run
+	// Packaged: the program belongs to a package, and is left to the host's package manager.
 	Packaged bool
-	First    string // a wgkeys that the host's PATH finds before it; "": none
+	First    string // another wgkeys that comes first in the host's PATH; "": none
 }
 
-// place is where the program is.
+// place is the path of the program.
 func (r Result) place() string {
 	if r.Packaged {
 		return PackagePlace
@@ -49,21 +49,22 @@ func (r Result) place() string {
 	return Place
 }
 
-// Options are how a program is installed.
+// Options say how to install a program.
 type Options struct {
-	// Program is the one for an architecture. It is called once the host has said what
-	// it is, and may take its time.
-	Program func(ctx context.Context, arch Arch) (*Program, error)
-	DryRun  bool
-	Others  bool // a program of that name that is not wgkeys is replaced too
-	// What --version of this program says. One that is newer stays, but for a downgrade.
-	Version   string
-	Downgrade bool
-	// Sent hears how much of it is on its way, in bytes; nil: nobody does.
+	// Program returns the program for an architecture. It is called when the host has
+	// reported its own, and may take as long as a build.
+	Program   func(ctx context.Context, arch Arch) (*Program, error)
+	DryRun    bool   // change nothing
+	Others    bool   // also replace a program of that name that is not wgkeys
+	Version   string // output of this program's --version: a newer one on the host stays
+	Downgrade bool   // also replace a newer one
+	// Sent is called with the number of bytes that were sent so far, and that of all; may be
+	// nil. It is not called any more when Host has returned.
 	Sent func(done, all int)
 }
 
-// Host has the program on a host.
+// Host installs the program on one host over one connection, if the host has another one.
+// The result is valid as far as it goes even if there is an error.
 func Host(ctx context.Context, r ssh.Runner, host string, o Options) (Result, error) {
 	c := dial(ctx, r, host, o)
 	err := c.install(ctx)
@@ -71,7 +72,7 @@ func Host(ctx context.Context, r ssh.Runner, host string, o Options) (Result, er
 	return c.result, err
 }
 
-// install is the whole conversation. Its error is what broke it off.
+// install is the whole conversation. Its error is what ended it early.
 func (c *conn) install(ctx context.Context) error {
 	machine, err := c.hello()
 	if err != nil {
@@ -116,7 +117,7 @@ func (c *conn) install(ctx context.Context) error {
 	return c.put(program)
 }
 
-// leave leaves the host the program that it has.
+// leave keeps the program that the host has.
 func (c *conn) leave() error {
 	c.result.Action, c.result.Version = Unchanged, c.result.Was
 	c.session.Stdin.Close()

@@ -8,13 +8,13 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// said takes what --version of a wgkeys says apart: the version of a release or of the
-// module, and the date of its commit.
+// said parses the output of wgkeys --version: the version of a release or of the module, and
+// the date of its commit.
 var said = lazyregexp.New(`^wgkeys (\S+)(?: \((?:commit [0-9a-f]+, )?(\d{4}-\d\d-\d\d)?)?`)
 
-// Older reports whether a wgkeys that says ours is older than one that says theirs, both of
-// its version. Of two releases the version tells, else the dates of their commits: builds of
-// one day, or of which one knows no date, have no order.
+// Older reports whether a wgkeys whose --version prints ours is older than one that prints
+// theirs. Two releases are compared by their versions, other builds by the dates of their
+// commits. Builds of one day, or without a date, count as equally old.
 func Older(ours, theirs string) bool {
 	a, b := said().FindStringSubmatch(ours), said().FindStringSubmatch(theirs)
 	if a == nil || b == nil {
@@ -32,8 +32,8 @@ func Older(ours, theirs string) bool {
 	return err == nil && err2 == nil && mine.Before(his)
 }
 
-// numbers are those of a release's version, and whether it is one at last; nil: it is none.
-// A version before a release, or one that was made of a commit, is before it.
+// numbers returns the three numbers of a release's version and two that order its
+// pre-releases (v1.0.0-rc.2) and pseudo-versions before it; nil if it is not a release's.
 func numbers(version string) []int {
 	core, ok := strings.CutPrefix(version, "v")
 	if !ok {

@@ -19,14 +19,13 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A Program is a file that is to be put on hosts. It is read once, so that each host gets
-// the same.
+// A Program is a file to install on hosts. It is read once, so that all hosts get the same.
 type Program struct {
 	text []byte
 	sum  string // SHA-256, as sha256sum(1) writes it
 }
 
-// read reads a program and makes sure that it is one of ours, for the architecture.
+// read reads a program, and refuses one for another architecture.
 func read(path string, arch Arch) (*Program, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -45,27 +44,28 @@ func read(path string, arch Arch) (*Program, error) {
 	return &Program{text, hex.EncodeToString(sum[:])}, nil
 }
 
-// Programs are where the programs for hosts come from: this one for hosts of its own
-// architecture, and for others a folder of programs or Go's compiler and the source.
+// Programs finds the programs for hosts: this one for hosts of the same architecture, and
+// for others one from a folder, or one that Go builds. Several goroutines may use it.
 type Programs struct {
 	Folder string       // has wgkeys-linux-ARCH; "": none
-	Source string       // a checkout of this program's source; "": none
-	Note   func(string) // hears what takes long; nil: nobody
+	Source string       // a checkout of this program's source, for go build; "": none
+	Note   func(string) // called with a message before work that takes long; may be nil
 	mu     sync.Mutex
 	of     map[Arch]*Program
 }
 
-// self is this very program, on Linux also where another one has its name by now.
+// self is the file of this program: on Linux the one that runs, even if another one has its
+// name by now.
 func self() string {
 	if runtime.GOOS == "linux" {
 		return "/proc/self/exe"
 	}
-	path, _ := os.Executable() // where there is none nothing can be read
+	path, _ := os.Executable() // without a path the read fails
 	return path
 }
 
-// own is this program's architecture. One for another system than Linux has none that a
-// host could have.
+// own is this program's architecture. On another system than Linux it is the system's name,
+// which no host has.
 func own() Arch {
 	if runtime.GOOS != "linux" {
 		return Arch(runtime.GOOS)
@@ -115,8 +115,8 @@ func (p *Programs) fromFolder(arch Arch) (*Program, error) {
 	return read(path, arch)
 }
 
-// IsOurs compares the modules from which a program and this one were built, and says
-// where they differ. It runs neither.
+// IsOurs returns an error if a program was not built from the same Go module as this one. It
+// does not run the program.
 func IsOurs(path string) error {
 	theirs, err := buildinfo.ReadFile(path)
 	if err != nil {
@@ -132,7 +132,7 @@ func IsOurs(path string) error {
 	return err
 }
 
-// build has Go build the program from the source.
+// build builds the program from the source.
 func (p *Programs) build(ctx context.Context, arch Arch) (*Program, error) {
 	dir, err := os.MkdirTemp("", "wgkeys-build-")
 	if err != nil {

@@ -1,10 +1,10 @@
-// Package revoked remembers on a host which public keys were replaced, so that a view
-// or a push from a clone that is behind does not bring one of them back.
+// Package revoked is a host's list of replaced public keys, so that a view or a push from a
+// clone that is behind does not bring one of them back.
 //
-// The list is a file of lines, each a public key and the one that took its place, or a
-// public key alone: that one was stolen, and nothing says that it may be used again. It
-// holds no secret. It is only ever added to: which old views there are in which clones
-// nobody knows.
+// The list is a text file, /etc/wgkeys/revoked. A line has a public key and its successor,
+// or a public key alone, which was stolen and must never be used again. The list holds no
+// secret. A rotation only adds to it, because nobody knows which old views are still in
+// which clones; [Allow] removes keys that the user declares right.
 package revoked
 
 import (
@@ -22,23 +22,23 @@ import (
 	"wgkeys/keyring/files"
 )
 
-// dirs are the folders that may hold the list, the first choice first: as for the view
-// that is kept for the next boot, /etc may be read-only.
+// dirs are the folders that may hold the list, in order of preference, as for the view that
+// is kept for the next boot: /etc may be read-only.
 var dirs = []string{"/etc/wgkeys", "/var/lib/wgkeys", "/run/wgkeys"}
 
 const name = "revoked"
 
-// mostBytes are those of some 90,000 keys. What is older than that goes first, but for
-// keys that were stolen.
+// mostBytes is the size at which the older half of the list is removed, except for stolen
+// keys: that of some 90,000 keys.
 const mostBytes = 8 << 20
 
-// A List is what a host remembers.
+// A List is the replaced keys that a host knows.
 type List struct {
-	by     map[keyring.PublicKey]keyring.PublicKey // what took its place; zero: nothing
+	by     map[keyring.PublicKey]keyring.PublicKey // the successor of each
 	stolen map[keyring.PublicKey]bool
 }
 
-// Read reads the list. Where there is none it is empty.
+// Read reads the list of this host. It is empty if there is no file.
 func Read() (List, error) {
 	l := List{by: map[keyring.PublicKey]keyring.PublicKey{}, stolen: map[keyring.PublicKey]bool{}}
 	for _, dir := range dirs {
@@ -54,7 +54,7 @@ func Read() (List, error) {
 }
 
 func read(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // of a FIFO nobody waits for the writer
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a FIFO would wait for its writer
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -69,7 +69,7 @@ func read(path string) ([]byte, error) {
 	return text, nil
 }
 
-// add passes over a line that a loss of power cut short.
+// add adds a line, and ignores one that a power failure has cut short.
 func (l *List) add(line []byte) {
 	fields := bytes.Fields(line)
 	if len(fields) == 0 || len(fields) > 2 || !bytes.HasSuffix(line, []byte("\n")) {
@@ -88,15 +88,15 @@ func (l *List) add(line []byte) {
 	}
 }
 
-// Empty reports whether no key was ever replaced.
+// Empty reports whether the list has no key.
 func (l List) Empty() bool { return len(l.by)+len(l.stolen) == 0 }
 
 // Stolen reports whether a key was revoked for good.
 func (l List) Stolen(key keyring.PublicKey) bool { return l.stolen[key] }
 
-// By returns the key that took the place of key in the end, and whether one did. Where
-// keys took each other's place in a circle, as two hosts that have swapped theirs do, none
-// of them was replaced, and the first that one comes to is the end.
+// By returns the last successor of a key, and whether it has one. If keys have replaced each
+// other in a circle, as after two hosts have swapped theirs, a key of the circle counts as
+// not replaced, and a chain that leads into the circle ends at the first key of it.
 func (l List) By(key keyring.PublicKey) (last keyring.PublicKey, ok bool) {
 	if _, ok := l.by[key]; !ok {
 		return key, false
@@ -113,8 +113,8 @@ func (l List) By(key keyring.PublicKey) (last keyring.PublicKey, ok bool) {
 	return last, last != key
 }
 
-// Add remembers that next has taken the place of old or, where next is zero, that old
-// is not to be used again.
+// Add records that next has replaced old or, if next is zero, that old was stolen. It does
+// nothing if the list says so already.
 func Add(old, next keyring.PublicKey) error {
 	l, err := Read()
 	if err != nil {
@@ -141,7 +141,7 @@ func Add(old, next keyring.PublicKey) error {
 	return err
 }
 
-// appendLine begins a line of its own where the one before was cut short.
+// appendLine appends a line. If the last one was cut short, it ends that one first.
 func appendLine(path, line string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fault.WrapFile(fault.Errno(err), "cannot make the folder", filepath.Dir(path), "")
@@ -168,8 +168,7 @@ func appendLine(path, line string) error {
 	return nil
 }
 
-// trim takes the older half away of a list that has grown too long, but for keys that
-// were stolen.
+// trim removes the older half of a list that has grown too long, except for stolen keys.
 func trim(path string) error {
 	info, err := os.Stat(path)
 	if err != nil || info.Size() < mostBytes {
@@ -195,8 +194,8 @@ func rewrite(path string, text []byte) error {
 	return nil
 }
 
-// Allow takes keys from the list that were replaced, for somebody who knows better.
-// What was stolen stays.
+// Allow removes replaced keys from the list: the user has said that they are right. Stolen
+// keys stay.
 func Allow(keys ...keyring.PublicKey) error {
 	drop := map[string]bool{}
 	for _, k := range keys {
