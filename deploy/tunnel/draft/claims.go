@@ -146,58 +146,79 @@ func (h *host) made(e *entry) (routes []string) {
 	return routes
 }
 
-// assign gives each route of the device to the peer that accepts its packets.
+// An assigned is a route of the device with the peer that accepts its packets.
+type assigned struct {
+	foreign.Route
+	to *entry
+}
+
+// assign gives each route of the device to the peer that accepts its packets. Routes that
+// no peer accepts, or that are not in the table of the others, are left out.
 func (m *maker) assign(h *host) map[string][]string {
+	d := h.d
+	all := m.accepted(h)
+	routed := slices.ContainsFunc(h.entries, func(e *entry) bool { return e.p.Routed })
+	if len(all) > 0 && !routed && d.Table == 0 && d.Metric == 0 {
+		d.Table, d.Metric = all[0].Table, all[0].Metric
+	}
 	byPeer := map[string][]string{}
-	for _, r := range h.d.Routes {
-		best, bits := (*entry)(nil), -1
-		for _, e := range h.entries {
-			for _, a := range e.p.AllowedIPs {
-				if a.Bits() <= r.Prefix.Bits() && a.Contains(r.Prefix.Addr()) && a.Bits() > bits {
-					best, bits = e, a.Bits()
-				}
-			}
-		}
-		if best == nil {
-			m.leave(r.Pos, "route "+r.Prefix.String(), "no peer accepts what goes there: write it into AllowedIPs of one")
+	h.kept = nil
+	for _, r := range all {
+		name := r.to.peer.name
+		switch {
+		case r.Table != d.Table:
+			m.leave(r.Pos, "route "+r.Prefix.String(), "it is in "+tableName(r.Table)+", and a host's routes are in one table: "+
+				"here in "+tableName(d.Table))
 			continue
-		}
-		m.metric(h, r)
-		if slices.Contains(byPeer[best.peer.name], r.Prefix.String()) {
+		case slices.Contains(byPeer[name], r.Prefix.String()):
 			m.leave(r.Pos, "route "+r.Prefix.String(), "it is there twice, and a tunnel has one to each prefix")
 			continue
 		}
-		byPeer[best.peer.name] = append(byPeer[best.peer.name], r.Prefix.String())
+		if r.Metric != d.Metric {
+			m.leave(r.Pos, "metric "+strconv.Itoa(r.Metric)+" of route "+r.Prefix.String(), "a host's routes have one metric")
+		}
+		h.kept = append(h.kept, r.Route)
+		byPeer[name] = append(byPeer[name], r.Prefix.String())
 	}
 	return byPeer
 }
 
-// metric records what is lost when the route r gets the one table, metric and gateway that
-// a host has.
-func (m *maker) metric(h *host, r foreign.Route) {
-	d := h.d
-	routed := slices.ContainsFunc(h.entries, func(e *entry) bool { return e.p.Routed })
-	first := &d.Routes[0]
-	if !routed && d.Table == 0 && d.Metric == 0 {
-		d.Table, d.Metric = first.Table, first.Metric
+// accepted returns the routes of the device that a peer accepts.
+func (m *maker) accepted(h *host) (all []assigned) {
+	for _, r := range h.d.Routes {
+		if r.Table == mainTable {
+			r.Table = 0
+		}
+		to, bits := (*entry)(nil), -1
+		for _, e := range h.entries {
+			for _, a := range e.p.AllowedIPs {
+				if a.Bits() <= r.Prefix.Bits() && a.Contains(r.Prefix.Addr()) && a.Bits() > bits {
+					to, bits = e, a.Bits()
+				}
+			}
+		}
+		if to == nil {
+			m.leave(r.Pos, "route "+r.Prefix.String(), "no peer accepts what goes there: write it into AllowedIPs of one")
+			continue
+		}
+		all = append(all, assigned{r, to})
 	}
-	if d.Table == 254 {
-		d.Table = 0
+	return all
+}
+
+// mainTable is RT_TABLE_MAIN (rtnetlink(7)), for which a tunnel file has 0.
+const mainTable = 254
+
+func tableName(n int) string {
+	if n == 0 {
+		return "the main table"
 	}
-	if table := r.Table; table != d.Table && (table != 254 || d.Table != 0) {
-		m.leave(r.Pos, "table "+strconv.Itoa(r.Table)+" of route "+r.Prefix.String(), "a host's routes are in one table")
-	}
-	if r.Metric != d.Metric {
-		m.leave(r.Pos, "metric "+strconv.Itoa(r.Metric)+" of route "+r.Prefix.String(), "a host's routes have one metric")
-	}
-	if r.Gateway.IsValid() && r.Gateway != first.Gateway {
-		m.leave(r.Pos, "gateway of route "+r.Prefix.String(), "a host's routes have one next hop")
-	}
+	return "table " + strconv.Itoa(n)
 }
 
 // table replaces the main table by 0, which stands for it in a tunnel file.
 func (m *maker) table(h *host) {
-	if h.d.Table == 254 {
+	if h.d.Table == mainTable {
 		h.d.Table = 0
 	}
 }

@@ -147,8 +147,9 @@ type host struct {
 	reachable bool
 	addresses []string
 	routes    []string
-	off       bool // table = "off"
-	keepalive int  // of all its entries; 0 if they differ
+	kept      []foreign.Route // those of its device that are written
+	off       bool            // table = "off"
+	keepalive int             // of all its entries; 0 if they differ
 }
 
 // An entry is a peer of a host's device.

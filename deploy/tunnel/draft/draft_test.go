@@ -308,3 +308,60 @@ func TestLeftOutAddress(t *testing.T) {
 		t.Error(string(d.Text))
 	}
 }
+
+// TestOtherRoutes: a host's routes have one table and next hop. A route in another table is
+// left out, since it would take more packets in theirs; a next hop is written only of
+// routes that are, and where that gives a route another next hop, the report says so.
+func TestOtherRoutes(t *testing.T) {
+	route := func(line int, to, via string, table int) foreign.Route {
+		r := foreign.Route{Pos: foreign.Pos{File: "hub.conf", Line: line}, Prefix: netip.MustParsePrefix(to), Table: table}
+		if via != "" {
+			r.Gateway = netip.MustParseAddr(via)
+		}
+		return r
+	}
+	for _, test := range []struct {
+		name   string
+		routes []foreign.Route
+		left   string
+		text   []string // lines that the tunnel file has
+		no     string   // what no line has
+	}{
+		{"another table", []foreign.Route{route(3, "10.1.0.0/24", "", 0), route(4, "10.2.0.0/24", "", 77)},
+			"hub.conf: route 10.2.0.0/24: it is in table 77, and a host's routes are in one table: here in the main table",
+			[]string{`routes = ["10.1.0.0/24"]`}, "10.2.0.0/24"},
+		{"main table", []foreign.Route{route(3, "10.1.0.0/24", "", 254), route(4, "10.2.0.0/24", "", 0)}, "",
+			[]string{`routes = ["10.1.0.0/24", "10.2.0.0/24"]`}, "table"},
+		{"first that is taken", []foreign.Route{route(3, "192.0.2.0/24", "", 5), route(4, "10.2.0.0/24", "", 77)},
+			"hub.conf: route 192.0.2.0/24: no peer accepts what goes there: write it into AllowedIPs of one",
+			[]string{"table = 77", `routes = ["10.2.0.0/24"]`}, "192.0.2.0/24"},
+		{"next hop of a route that is left out", []foreign.Route{route(3, "0.0.0.0/0", "10.0.0.2", 0), route(4, "10.2.0.0/24", "", 0)},
+			"hub.conf: route 0.0.0.0/0: no peer accepts what goes there: write it into AllowedIPs of one",
+			[]string{`routes = ["10.2.0.0/24"]`}, "gateway"},
+		{"next hop of one", []foreign.Route{route(3, "10.1.0.0/24", "", 0), route(4, "10.2.0.0/24", "10.0.0.2", 0)},
+			"hub.conf: gateway of route 10.1.0.0/24: a host's routes to a peer have one next hop, and this one has 10.0.0.2",
+			[]string{`gateway = "10.0.0.2"`, `routes = ["10.1.0.0/24", "10.2.0.0/24"]`}, ""},
+		{"next hop of an address", []foreign.Route{route(3, "10.1.0.0/24", "", 0), route(4, "10.2.0.9/32", "10.0.0.2", 0)},
+			"hub.conf: gateway of route 10.2.0.9/32: a host's routes to a peer have one next hop, and this one has none",
+			[]string{`routes = ["10.1.0.0/24", "10.2.0.9/32"]`}, "gateway"},
+	} {
+		hub, spoke := device(t, "hub", "10.0.0.1/24"), device(t, "spoke", "10.0.0.2/24")
+		hub.Peers = []foreign.Peer{peer(spoke, 5, "10.0.0.2/32", "10.1.0.0/16", "10.2.0.0/16")}
+		hub.Peers[0].Routed, hub.Peers[0].Endpoint = false, "192.0.2.2:51820"
+		hub.Routes = test.routes
+		d, err := draft.Make([]*foreign.Device{hub})
+		if err != nil || left(d) != test.left {
+			t.Errorf("%s: %v\n%s", test.name, err, left(d))
+			continue
+		}
+		lines := strings.Split(string(d.Text), "\n")
+		for _, want := range test.text {
+			if !slices.Contains(lines, want) {
+				t.Errorf("%s: no %s in\n%s", test.name, want, d.Text)
+			}
+		}
+		if test.no != "" && strings.Contains(string(d.Text), test.no) {
+			t.Errorf("%s: %s in\n%s", test.name, test.no, d.Text)
+		}
+	}
+}

@@ -247,9 +247,34 @@ func (m *maker) compare(h *host, v *tunnel.View) {
 			differs(e.p.Where("endpoint"), "Endpoint of "+p.Name, p.Endpoint, e.p.Endpoint)
 		}
 	}
+	m.compareRoutes(h, v)
 	for _, name := range sorted(byName) {
 		m.leave(h.d.Pos, "[Peer] "+name,
 			"it is not in this file, and in that of "+name+" this host is: it becomes a peer of both")
+	}
+}
+
+// compareRoutes records which routes of the view have another next hop than those in the
+// files, where a route for an allowed IP has none.
+func (m *maker) compareRoutes(h *host, v *tunnel.View) {
+	files := map[netip.Prefix]foreign.Route{}
+	for _, e := range h.entries {
+		for _, p := range e.p.AllowedIPs {
+			files[p] = foreign.Route{Pos: e.p.Where("allowed_ips"), Prefix: p}
+		}
+	}
+	for _, r := range h.kept {
+		files[r.Prefix] = r
+	}
+	for _, r := range v.Routes {
+		if has, ok := files[r.Prefix]; ok && has.Gateway != r.Gateway {
+			gets := "none"
+			if r.Gateway.IsValid() {
+				gets = r.Gateway.String()
+			}
+			m.leave(has.Pos, "gateway of route "+r.Prefix.String(), "a host's routes to a peer have one next hop, and this one has "+
+				gets)
+		}
 	}
 }
 

@@ -124,8 +124,8 @@ func (h *host) where(word string) foreign.Pos {
 	case h.d == nil:
 		return h.pos()
 	case word == "gateway":
-		if i := slices.IndexFunc(h.d.Routes, func(r foreign.Route) bool { return r.Gateway.IsValid() }); i >= 0 {
-			return h.d.Routes[i].Pos
+		if i := slices.IndexFunc(h.kept, func(r foreign.Route) bool { return r.Gateway == h.gateway() }); i >= 0 {
+			return h.kept[i].Pos
 		}
 	}
 	return h.d.Where(word)
@@ -175,7 +175,7 @@ func (w *writer) device(h *host) {
 		w.number("table", d.Table)
 	}
 	w.number("metric", d.Metric)
-	if g := gateway(d); g.IsValid() {
+	if g := h.gateway(); g.IsValid() {
 		w.line("gateway = %s", quote(g.String()))
 	}
 	w.list("dns", distinct(d.DNS))
@@ -201,9 +201,11 @@ func (w *writer) device(h *host) {
 	}
 }
 
-func gateway(d *foreign.Device) netip.Addr {
-	for _, r := range d.Routes {
-		if r.Gateway.IsValid() {
+// gateway returns the next hop of the routes of h, or the zero Addr. A route to a single
+// address has none in a tunnel file.
+func (h *host) gateway() netip.Addr {
+	for _, r := range h.kept {
+		if r.Gateway.IsValid() && !r.Prefix.IsSingleIP() {
 			return r.Gateway
 		}
 	}
