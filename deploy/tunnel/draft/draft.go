@@ -279,6 +279,7 @@ func (h *host) own() (list []netip.Addr) {
 // unsayable removes from d what a tunnel file cannot express for a single host.
 func unsayable(d *foreign.Device) {
 	d.SettleMasquerade()
+	d.SettleForward()
 	oneLength(d)
 	for _, key := range sorted(d.Sysctls) {
 		if err := tunnel.CheckSysctl(key, d.Sysctls[key]); err != nil {

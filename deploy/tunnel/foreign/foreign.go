@@ -67,6 +67,8 @@ type Device struct {
 	Routes        []Route // other routes into the interface
 
 	Forward     bool              // the host forwards between the tunnel and its uplinks
+	Allows      []Left            // the rules behind Forward; see [Device.SettleForward]
+	HoldsBack   bool              // a rule that is left out drops packets of the tunnel
 	Masquerade  Masquerade        // which packets get the host's own address
 	Isolate     bool              // peers cannot reach each other
 	Proxies     []netip.Addr      // INSIDE addresses that the host proxies on an uplink (RFC 4389)

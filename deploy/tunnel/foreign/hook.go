@@ -23,6 +23,7 @@ func (d *Device) Hook(at Pos, key, command string) {
 		if why, ok := h.command(c); !ok {
 			h.left.Why = why
 			d.Left = append(d.Left, h.left)
+			d.HoldsBack = d.HoldsBack || h.holds
 		}
 	}
 }
@@ -85,6 +86,8 @@ type hook struct {
 	down bool
 	six  bool // ip -6
 	left Left // the command, if it has to be left out
+
+	holds bool // it drops packets of the tunnel
 }
 
 // self stands for the interface among the words of a command.
@@ -175,7 +178,7 @@ func (h *hook) sysctl(args []string) (string, bool) {
 	why, all := "", true
 	for _, a := range args {
 		if strings.HasPrefix(a, "-") {
-			if strings.HasPrefix(a, "--") || strings.Trim(a, "-ewqnN") != "" {
+			if !writes(a) {
 				return "a tunnel file has the kernel parameters themselves", false
 			}
 			continue
@@ -188,16 +191,27 @@ func (h *hook) sysctl(args []string) (string, bool) {
 	return why, all
 }
 
+// writes reports whether an option of sysctl(8) leaves it at writing the parameters that are
+// its arguments.
+func writes(option string) bool {
+	switch option {
+	case "--write", "--quiet", "--ignore", "--names", "--values":
+		return true
+	}
+	return !strings.HasPrefix(option, "--") && strings.Trim(option, "-ewqnN") == ""
+}
+
 func (h *hook) set(key, value string) (string, bool) {
 	parts := strings.Split(strings.ReplaceAll(key, "/", "."), ".")
 	switch {
 	case h.down:
 		return "", parts[0] == "net" // down restores the old values
 	case key == "net.ipv4.ip_forward", len(parts) == 5 && parts[4] == "forwarding":
-		if value == "1" {
-			h.d.Forward = true
-			h.forwards()
+		if value != "1" {
+			return "a tunnel file turns forwarding on, or leaves it as it is", false
 		}
+		h.d.Forward = true
+		h.forwards()
 		return "", true
 	case len(parts) == 5 && parts[4] == "proxy_ndp":
 		return "", true // ndp_proxy sets it
@@ -249,8 +263,11 @@ func (h *hook) wg(args []string) (string, bool) {
 	}
 	switch args[0] {
 	case "setconf", "addconf", "syncconf":
-		if !strings.HasPrefix(args[2], "/") {
+		switch {
+		case !strings.HasPrefix(args[2], "/"):
 			return "its file has no absolute path", false
+		case h.d.ByFile, h.d.Conf != "" && h.d.Conf != args[2]:
+			return "its file says more than this one: put the two together", false
 		}
 		h.d.Conf = args[2]
 		return "", true

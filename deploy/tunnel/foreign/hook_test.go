@@ -19,6 +19,8 @@ func TestHook(t *testing.T) {
 		{"PostUp", "sysctl net.ipv4.tcp_mtu_probing=1", "sysctl net.ipv4.tcp_mtu_probing=1"},
 		{"PostUp", "sysctl -p", "left sysctl -p"},
 		{"PostUp", "sysctl --system", "left sysctl --system"},
+		{"PostUp", "sysctl --write --quiet net.ipv4.ip_forward=1", "forward"},
+		{"PostUp", "sysctl net.ipv4.ip_forward=0", "left sysctl net.ipv4.ip_forward=0"},
 		{"PostUp", "sysctl -qw net.ipv4.tcp_ecn=1", "sysctl net.ipv4.tcp_ecn=1"},
 		{"PostUp", "sysctl kernel.panic=1", "left sysctl kernel.panic=1"},
 		{"PostDown", "sysctl -w net.ipv4.ip_forward=0", ""},
@@ -56,7 +58,19 @@ func TestHook(t *testing.T) {
 		{"PreDown", "ip route del 192.0.2.0/24 dev wg0", ""},
 		{"PreDown", "ip route del 192.0.2.0/24 dev eth0", "left ip route del 192.0.2.0/24 dev eth0"},
 		{"PostUp", "ip addr add 172.20.0.1/32 peer 172.20.0.2 dev %i", "address 172.20.0.1/32 172.20.0.2/32"},
+		{"PostUp", "ip addr add 10.9.0.1/24 brd + dev wg0 scope global", "address 10.9.0.1/24 invalid Prefix"},
+		{"PostUp", "ip addr add 10.9.0.1/32 dev wg0 noprefixroute", "address 10.9.0.1/32 invalid Prefix"},
+		{"PostUp", "ip addr add 10.9.0.1/24 dev wg0 noprefixroute", "left ip addr add 10.9.0.1/24 dev wg0 noprefixroute"},
+		{"PostUp", "ip addr add 10.9.0.1/24 dev wg0 label wg0:1", "left ip addr add 10.9.0.1/24 dev wg0 label wg0:1"},
+		{"PostUp", "ip -n vpn addr add 10.9.0.1/24 dev wg0", "left ip -n vpn addr add 10.9.0.1/24 dev wg0"},
+		{"PostUp", "ip -family inet6 route add default dev wg0 2>/dev/null || true", "route ::/0 invalid IP 0 0"},
+		{"PostUp", "ip route add 192.0.2.0/24 dev wg0 table main &>/dev/null", "route 192.0.2.0/24 invalid IP 0 0"},
+		{"PostUp", "ip route add default dev wg0",
+			"route 0.0.0.0/0 invalid IP 0 0, left ip route add default dev wg0"},
 		{"PostUp", "ip link set mtu 1380 dev wg0", "mtu 1380"},
+		{"pre-up", "ip link set $IFACE netns vpn", "left ip link set $IFACE netns vpn"},
+		{"post-up", "ip link set dev wg0 master vrf-blue", "left ip link set dev wg0 master vrf-blue"},
+		{"post-up", "ip link set wg0 up mtu 1380 txqueuelen 500 multicast on", "mtu 1380"},
 		{"PostUp", "ip rule add fwmark 7 table 9", "left ip rule add fwmark 7 table 9"},
 		{"PostUp", "wg set %i private-key /etc/wireguard/%i.key", "key /etc/wireguard/wg0.key"},
 		{"PostUp", "wg set %i private-key <(cat '/etc/wireguard/my key')", "key /etc/wireguard/my key"},
@@ -114,6 +128,46 @@ func TestHookMasquerade(t *testing.T) {
 			t.Errorf("%s: %s, %v", test.rule, got, d.Left)
 		case !leaves && got != test.want:
 			t.Errorf("%s: %s", test.rule, got)
+		}
+	}
+}
+
+// TestHookConf: one file for `wg setconf` can be read. What a second one adds is left out,
+// and so is what one adds to a file of wg-quick.
+func TestHookConf(t *testing.T) {
+	for _, byFile := range []bool{false, true} {
+		d := &foreign.Device{Name: "wg0", ByFile: byFile}
+		d.Hook(foreign.Pos{}, "pre-up", "wg setconf %i /etc/wireguard/a.conf; wg addconf %i /etc/wireguard/b.conf")
+		want := map[bool]string{false: "conf /etc/wireguard/a.conf, left wg addconf %i /etc/wireguard/b.conf",
+			true: "left wg setconf %i /etc/wireguard/a.conf, left wg addconf %i /etc/wireguard/b.conf"}[byFile]
+		if got := said(d); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestForwardHeldBack: a command that lets packets through becomes forward, but is left out
+// beside one that holds the others back, because the two make sense only together.
+func TestForwardHeldBack(t *testing.T) {
+	for _, test := range []struct{ rules, want string }{
+		{"-i wg0 -d 10.0.0.9 -j ACCEPT; -o wg0 -j ACCEPT", ""},
+		{"-i wg0 -d 10.0.0.9 -j ACCEPT; -i wg0 -j DROP", "-i wg0 -j DROP, -i wg0 -d 10.0.0.9 -j ACCEPT"},
+		{"-i wg0 -j REJECT; -m state --state ESTABLISHED -j ACCEPT",
+			"-i wg0 -j REJECT, -m state --state ESTABLISHED -j ACCEPT"},
+		{"-i wg0 -j ACCEPT; -i wg0 -o wg0 -j DROP", ""}, // isolate
+		{"-i wg0 -j ACCEPT; -i eth1 -j DROP", "-i eth1 -j DROP"},
+	} {
+		d := &foreign.Device{Name: "wg0"}
+		for rule := range strings.SplitSeq(test.rules, "; ") {
+			d.Hook(foreign.Pos{}, "PostUp", "iptables -A FORWARD "+rule)
+		}
+		d.SettleForward()
+		var got []string
+		for _, l := range d.Left {
+			got = append(got, strings.TrimPrefix(l.What, "PostUp = iptables -A FORWARD "))
+		}
+		if strings.Join(got, ", ") != test.want || !d.Forward {
+			t.Errorf("%s: %q", test.rules, got)
 		}
 	}
 }

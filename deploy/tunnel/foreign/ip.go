@@ -10,8 +10,19 @@ import (
 // ip reads a command of ip(8).
 func (h *hook) ip(args []string) (string, bool) {
 	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
-		h.six = h.six || args[0] == "-6"
+		option := strings.TrimLeft(args[0], "-")
 		args = args[1:]
+		switch option {
+		case "6":
+			h.six = true
+		case "f", "family":
+			if len(args) == 0 {
+				return runsNone, false
+			}
+			h.six, args = args[0] == "inet6", args[1:]
+		case "n", "netns":
+			return "it is about another network namespace", false
+		}
 	}
 	if len(args) < 2 {
 		return runsNone, false
@@ -35,28 +46,42 @@ func (h *hook) ip(args []string) (string, bool) {
 // is reports whether word is an abbreviation that ip(8) accepts for full.
 func is(word, full string) bool { return len(word) > 0 && strings.HasPrefix(full, word) }
 
+// link reads `ip link add` and `ip link set`, and what undoes them. Of the arguments that are
+// not read each one changes the interface, such as its namespace and its master.
 func (h *hook) link(verb string, args []string) (string, bool) {
 	if !slices.Contains(args, self) {
 		return "it is about another interface", false
 	}
-	for i, a := range args {
-		if a == "mtu" && i+1 < len(args) {
-			n, err := strconv.Atoi(args[i+1])
+	for i := 0; i < len(args); i++ {
+		value := ""
+		if i+1 < len(args) {
+			value = args[i+1]
+		}
+		switch name := args[i]; name {
+		case self, "dev", "name", "up", "down":
+			continue
+		case "mtu":
+			n, err := strconv.Atoi(value)
 			if err != nil {
 				return "its MTU is no number", false
 			}
 			h.d.MTU = n
-			h.d.Mark(a, h.at)
+			h.d.Mark(name, h.at)
+		case "alias":
+			if _, ok := Comment(value); !ok {
+				return "the alias may hold a key", false
+			}
+			h.d.Description = value
+		case "type":
+			if value != "wireguard" {
+				return "it makes another kind of interface", false
+			}
+		case "txqueuelen", "qlen", "multicast", "allmulticast", "promisc", "arp":
+			// It has no queue of its own (IFF_NO_QUEUE) and no link layer (IFF_NOARP; wg_setup).
+		default:
+			return "its " + name + " cannot be said", false
 		}
-	}
-	if i := slices.Index(args, "alias"); i >= 0 && i+1 < len(args) {
-		if _, ok := Comment(args[i+1]); !ok {
-			return "the alias may hold a key", false
-		}
-		h.d.Description = args[i+1]
-	}
-	if slices.Contains(args, "type") && !slices.Contains(args, "wireguard") {
-		return "it makes another kind of interface", false
+		i++
 	}
 	return "", slices.Contains([]string{"add", "a", "set", "s", "del", "delete", "d"}, verb)
 }
@@ -73,28 +98,52 @@ func (h *hook) address(verb string, args []string) (string, bool) {
 	default:
 		return runsNone, false
 	}
-	a := Address{Pos: h.at}
-	for i := 0; i < len(args); i++ {
-		switch args[i] {
-		case "dev":
-			i++
-		case "peer":
-			i++
-			if i < len(args) {
-				a.Remote = prefix(args[i])
-			}
-		case "local", "noprefixroute", "nodad":
-		default:
-			if a.Local = prefix(args[i]); !a.Local.IsValid() {
-				return "its address cannot be read", false
-			}
-		}
+	a, why := readAddress(args)
+	if why != "" {
+		return why, false
 	}
-	if !a.Local.IsValid() {
-		return "its address cannot be read", false
-	}
+	a.Pos = h.at
 	h.d.Addresses = append(h.d.Addresses, a)
 	return "", true
+}
+
+// addressWords are the arguments of ip-address(8) that are followed by a value, and those
+// that are not, with whether a tunnel file has nothing for them. A WireGuard interface does
+// not broadcast, and has no duplicate address detection.
+var addressWords = map[string]struct{ value, unsayable bool }{
+	"dev": {value: true}, "brd": {value: true}, "broadcast": {value: true}, "peer": {value: true}, "scope": {value: true},
+	"local": {}, "nodad": {}, "noprefixroute": {},
+	"label": {unsayable: true}, "metric": {unsayable: true}, "valid_lft": {unsayable: true},
+	"preferred_lft": {unsayable: true}, "proto": {unsayable: true}, "anycast": {unsayable: true},
+}
+
+// readAddress reads the arguments of `ip address add`.
+func readAddress(args []string) (a Address, why string) {
+	bare := false
+	for i := 0; i < len(args); i++ {
+		name, value := args[i], ""
+		word, known := addressWords[name]
+		if word.value && i+1 < len(args) {
+			i++
+			value = args[i]
+		}
+		switch {
+		case word.unsayable, name == "scope" && value != "global":
+			return a, "its " + name + " cannot be said"
+		case name == "peer":
+			a.Remote = prefix(value)
+		case !known:
+			a.Local = prefix(name)
+		}
+		bare = bare || name == "noprefixroute"
+	}
+	switch {
+	case !a.Local.IsValid():
+		return a, "its address cannot be read"
+	case bare && !a.Local.IsSingleIP():
+		return a, "the kernel makes a route to the network of an address"
+	}
+	return a, ""
 }
 
 // prefix parses a prefix or a single address; an invalid one is the zero Prefix.
@@ -127,7 +176,17 @@ func (h *hook) route(verb string, args []string) (string, bool) {
 		r.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
 	h.d.Routes = append(h.d.Routes, r)
+	h.besideOthers(r)
 	return "", true
+}
+
+// besideOthers reports a default route of IPv4. One of IPv6 stays as it is, because beside
+// IPv4 endpoints the tunnel's own is in the main table too.
+func (h *hook) besideOthers(r Route) {
+	if why := r.BesideOthers(); why != "" {
+		h.left.Why = why
+		h.d.Left = append(h.d.Left, h.left)
+	}
 }
 
 // routeTo returns a route for the prefix argument of ip-route(8).
@@ -164,7 +223,9 @@ func (r *Route) options(args []string) (dev, why string) {
 		case "via":
 			r.Gateway, err = netip.ParseAddr(value)
 		case "table":
-			r.Table, err = strconv.Atoi(value)
+			if value != "main" {
+				r.Table, err = strconv.Atoi(value)
+			}
 		case "metric", "preference":
 			r.Metric, err = strconv.Atoi(value)
 		case "proto", "scope":

@@ -35,10 +35,14 @@ func (h *hook) iptables(args []string) (string, bool) {
 		return h.masquerade(r)
 	case r.chain == "FORWARD" && r.target == "ACCEPT" && r.forwards():
 		h.d.Forward = true
+		h.left.Why = "a rule that drops other packets is left out, and the two make sense only together"
+		h.d.Allows = append(h.d.Allows[:len(h.d.Allows):len(h.d.Allows)], h.left)
 		return "", true
 	case r.apart():
 		h.d.Isolate = true
 		return "", true
+	case r.holdsBack():
+		h.holds = true
 	case r.chain == "INPUT" && r.target == "ACCEPT" && r.port:
 		return "keep the port open in your firewall: plan and status say so where it is closed", false
 	}
@@ -87,6 +91,22 @@ func (r rule) forwards() bool {
 func (r rule) apart() bool {
 	return !r.other && !r.state && r.source == "" && r.dest == "" && r.chain == "FORWARD" && r.in == self &&
 		r.out == self && !r.notOut && (r.target == "DROP" || r.target == "REJECT")
+}
+
+// holdsBack reports whether a rule drops packets that come from the tunnel or go into it, or
+// may do so.
+func (r rule) holdsBack() bool {
+	return r.chain == "FORWARD" && (r.target == "DROP" || r.target == "REJECT") &&
+		(r.in == self || r.out == self || r.in == "" && r.out == "")
+}
+
+// SettleForward leaves out the rules that let packets through, if one is left out that
+// drops others.
+func (d *Device) SettleForward() {
+	if d.HoldsBack {
+		d.Left = append(d.Left, d.Allows...)
+	}
+	d.Allows = nil
 }
 
 func (h *hook) masquerade(r rule) (string, bool) {

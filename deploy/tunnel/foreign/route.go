@@ -25,3 +25,19 @@ func NeedsTable(v *tunnel.View, r tunnel.Route) bool {
 		return err == nil && r.Prefix.Contains(at.Addr())
 	})
 }
+
+// BesideOthers returns why r is another route than a tunnel's default route, or "". Without
+// a metric, an IPv6 default route in the main table gets 1024 from the kernel
+// (IP6_RT_PRIO_USER), which becomes its metric. One of IPv4 gets 0, and would catch the
+// encrypted packets.
+func (r *Route) BesideOthers() (why string) {
+	switch {
+	case r.Prefix.Bits() >= Wide, r.Table != 0, r.Metric != 0, r.Gateway.IsValid():
+		return ""
+	case r.Prefix.Addr().Is6():
+		r.Metric = 1024
+		return ""
+	}
+	return "a route of the main table takes the encrypted packets too; the tunnel's default route has a table, a mark and " +
+		"rules of its own"
+}

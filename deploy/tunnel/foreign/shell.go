@@ -77,7 +77,8 @@ func sequence(line string) (parts []string) {
 
 // silence removes redirections that only suppress output. It also replaces the output of
 // cat(1) by the file itself, because wg-quick(8) documents `wg set` with <(cat FILE).
-var silence = strings.NewReplacer("<(cat ", "<(", ">/dev/null", "", "2>&1", "", "> /dev/null", "")
+var silence = strings.NewReplacer("<(cat ", "<(", "2>&1", "", "2>/dev/null", "", "2> /dev/null", "", "&>/dev/null", "",
+	"&> /dev/null", "", ">/dev/null", "", "> /dev/null", "")
 
 // fields splits a simple command into words and removes the quotes; simple is false if the
 // command is not that simple.

@@ -89,7 +89,9 @@ func (p *parser) settle(renderer string) {
 	switch renderer {
 	case "", "networkd":
 		for i := range d.Routes {
-			p.besideOthers(&d.Routes[i])
+			if why := d.Routes[i].BesideOthers(); why != "" {
+				d.Left = append(d.Left, foreign.Left{Pos: d.Routes[i].Pos, What: d.Routes[i].Prefix.String(), Why: why})
+			}
 		}
 	case "NetworkManager":
 		p.networkManager()
@@ -148,22 +150,6 @@ func (p *parser) carries(a netip.Prefix) bool {
 	ipv4 := a.Addr().Is4()
 	return slices.ContainsFunc(p.d.Addresses, func(b foreign.Address) bool { return b.Local.Addr().Is4() == ipv4 }) ||
 		slices.ContainsFunc(p.d.Routes, func(r foreign.Route) bool { return r.Prefix.Addr().Is4() == ipv4 })
-}
-
-// besideOthers handles a default route that networkd puts into the main table. Without a
-// metric, one of IPv6 gets 1024 from the kernel (IP6_RT_PRIO_USER). One of IPv4 gets 0, and
-// would catch the encrypted packets.
-func (p *parser) besideOthers(r *foreign.Route) {
-	if r.Prefix.Bits() >= foreign.Wide || r.Table != 0 || r.Metric != 0 || r.Gateway.IsValid() {
-		return
-	}
-	if r.Prefix.Addr().Is6() {
-		r.Metric = 1024
-		return
-	}
-	p.d.Left = append(p.d.Left, foreign.Left{Pos: r.Pos, What: r.Prefix.String(),
-		Why: "a route of the main table takes the encrypted packets too; the tunnel's default route has a table, a mark and " +
-			"rules of its own"})
 }
 
 // merge keeps one of several peers with the same key, and one owner of a prefix: the last

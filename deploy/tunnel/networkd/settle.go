@@ -78,20 +78,18 @@ func (p settler) routesOfPeers() {
 	}
 }
 
-// besideOthers handles a default route in the main table. Without a metric, one of IPv6
-// gets 1024 from the kernel (IP6_RT_PRIO_USER). One of IPv4 gets 0, and would catch the
-// encrypted packets.
+// besideOthers handles a default route in the main table to which no rule leads.
 func (p settler) besideOthers(r *route) {
-	prefix := r.prefix()
-	if prefix.Bits() >= foreign.Wide || r.ruled || r.table.val != 0 || r.metric.val != 0 || r.gateway.IsValid() {
+	if r.ruled {
 		return
 	}
-	if prefix.Addr().Is6() {
-		r.metric = number{1024, true}
-		return
+	same := foreign.Route{Prefix: r.prefix(), Gateway: r.gateway, Table: r.table.val, Metric: r.metric.val}
+	if why := same.BesideOthers(); why != "" {
+		p.left(r.at, same.Prefix.String(), why)
 	}
-	p.left(r.at, prefix.String(), "a route of the main table takes the encrypted packets too; the tunnel's default route "+
-		"has a table, a mark and rules of its own")
+	if same.Metric != r.metric.val {
+		r.metric = number{same.Metric, true}
+	}
 }
 
 // assign attributes routes to the peers whose allowed IPs they are, if all routes of the
