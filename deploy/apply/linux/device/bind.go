@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
-	wireguard "golang.zx2c4.com/wireguard/device"
 )
 
 // A bind wraps wireguard-go's own bind, so that no packet is lost when the port changes, or
@@ -26,6 +25,7 @@ type bind struct {
 	mark    uint32
 	queues  [2]queue // IPv4's and IPv6's
 	whole   whole    // packets that the kernel will not segment
+	ways    ways     // by which the peers may be answered
 }
 
 // sockets are the sockets of one port, for IPv4 and IPv6.
@@ -45,15 +45,6 @@ const linger = 15 * time.Second
 // A queue passes the packets of all ports to wireguard-go. Full batches go one way, and
 // empty ones come back for reuse.
 type queue struct{ full, free chan *batch }
-
-// A batch is what one call of a [conn.ReceiveFunc] received.
-type batch struct {
-	packets   [][]byte
-	sizes     []int
-	endpoints []conn.Endpoint
-	n         int
-	err       error
-}
 
 func newBind() *bind {
 	b := &bind{sockets: map[uint16]*sockets{}}
@@ -83,7 +74,7 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 			return nil, 0, err
 		}
 	}
-	b.whole = nil // the routes may have changed
+	b.whole, b.ways = nil, nil // the routes may have changed
 	b.current, b.closed = s, make(chan struct{})
 	var receive []conn.ReceiveFunc
 	for _, q := range b.queues {
@@ -95,15 +86,15 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 // listen opens the sockets of a port and reads from them until they are closed.
 func (b *bind) listen(port uint16) (*sockets, error) {
 	std := conn.NewStdNetBind()
-	receive, port, err := std.Open(port)
+	_, port, err := std.Open(port)
 	if err != nil {
 		return nil, err
 	}
 	s := &sockets{Bind: std, six: another(std), port: port, done: make(chan struct{})}
 	s.unused = time.AfterFunc(linger, func() { b.retire(s) })
 	b.sockets[port] = s
-	for i, f := range receive { // two, or one if the host has only one family
-		go b.queues[i].fill(f, s)
+	for i, r := range readersOf(std) { // two, or one if the host has only one family
+		go b.queues[i].fill(r, s)
 	}
 	return s, nil
 }
@@ -173,6 +164,7 @@ func (b *bind) Send(packets [][]byte, to conn.Endpoint) error {
 	if s == nil {
 		return net.ErrClosed
 	}
+	to = b.answering(to)
 	refused, err := send(s.sender(to.DstIP()), packets, to, size)
 	if refused > 0 {
 		b.mu.Lock()
@@ -186,7 +178,7 @@ func (b *bind) Send(packets [][]byte, to conn.Endpoint) error {
 func (b *bind) SetMark(mark uint32) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.mark = mark
+	b.mark, b.ways = mark, nil
 	if b.current == nil {
 		return nil
 	}
@@ -208,10 +200,10 @@ func (b *bind) ParseEndpoint(s string) (conn.Endpoint, error) {
 func (b *bind) BatchSize() int { return new(conn.StdNetBind).BatchSize() }
 
 // fill reads from one socket until it is closed.
-func (q queue) fill(receive conn.ReceiveFunc, s *sockets) {
+func (q queue) fill(r reader, s *sockets) {
 	for {
-		b := q.empty(s.BatchSize())
-		b.n, b.err = receive(b.packets, b.sizes, b.endpoints)
+		b := q.empty(r.datagrams)
+		r.read(b)
 		if errors.Is(b.err, net.ErrClosed) {
 			return
 		}
@@ -223,17 +215,13 @@ func (q queue) fill(receive conn.ReceiveFunc, s *sockets) {
 	}
 }
 
-func (q queue) empty(size int) *batch {
+func (q queue) empty(datagrams int) *batch {
 	select {
 	case b := <-q.free:
 		return b
 	default:
+		return newBatch(datagrams)
 	}
-	b := &batch{packets: make([][]byte, size), sizes: make([]int, size), endpoints: make([]conn.Endpoint, size)}
-	for i := range b.packets {
-		b.packets[i] = make([]byte, wireguard.MaxMessageSize)
-	}
-	return b
 }
 
 func (q queue) giveBack(b *batch) {
@@ -250,11 +238,7 @@ func (q queue) receive(closed <-chan struct{}) conn.ReceiveFunc {
 		case <-closed:
 			return 0, net.ErrClosed
 		case b := <-q.full:
-			for i := range b.n {
-				sizes[i] = copy(packets[i], b.packets[i][:b.sizes[i]])
-				endpoints[i] = b.endpoints[i]
-			}
-			n, err := b.n, b.err
+			n, err := b.split(packets, sizes, endpoints), b.err
 			q.giveBack(b)
 			return n, err
 		}

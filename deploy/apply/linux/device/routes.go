@@ -13,7 +13,8 @@ import (
 	wireguard "golang.zx2c4.com/wireguard/device"
 )
 
-// followRoutes makes the device forget its source addresses when the host's routes change.
+// followRoutes makes the device forget its source addresses when the host's routes or rules
+// change.
 // WireGuard answers from the address and through the interface at which a peer's last
 // packet arrived, and a route may lead elsewhere now. wireguard-go does this too, but only
 // for its own bind (sticky_linux.go).
@@ -24,7 +25,8 @@ func followRoutes(d *wireguard.Device, tunnel string) error {
 	if err != nil {
 		return err
 	}
-	news, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	news, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE)
 	if err != nil {
 		return err
 	}
@@ -54,9 +56,10 @@ func followRoutes(d *wireguard.Device, tunnel string) error {
 	return nil
 }
 
-// leadsThrough reports whether the route in the message leads through the link.
+// leadsThrough reports whether the message is about a route that leads through the link.
 func leadsThrough(m syscall.NetlinkMessage, link int) bool {
-	if len(m.Data) < unix.SizeofRtMsg {
+	route := m.Header.Type == unix.RTM_NEWROUTE || m.Header.Type == unix.RTM_DELROUTE
+	if !route || len(m.Data) < unix.SizeofRtMsg {
 		return false
 	}
 	attributes, err := nl.ParseRouteAttr(m.Data[unix.SizeofRtMsg:])

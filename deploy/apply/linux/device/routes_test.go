@@ -89,6 +89,8 @@ func TestFollowRoutes(t *testing.T) {
 		{"-6 route del 2001:db8:2::/48 dev wg0", false},
 		{"-6 route del 2001:db8:1::/48 dev up0", true},
 		{"-4 route add unreachable 198.18.0.0/15", true},
+		{"-4 rule add priority 100 from 198.51.100.1 lookup 100", true},
+		{"-6 rule add priority 100 from 2001:db8::1 lookup 100", true},
 	} {
 		before := sockets.times.Load()
 		ip(c.change)
@@ -104,6 +106,7 @@ func TestFollowRoutes(t *testing.T) {
 
 func TestLeadsThrough(t *testing.T) {
 	route := func(attributes ...*nl.RtAttr) (m syscall.NetlinkMessage) {
+		m.Header.Type = unix.RTM_NEWROUTE
 		m.Data = make([]byte, unix.SizeofRtMsg)
 		for _, a := range attributes {
 			m.Data = append(m.Data, a.Serialize()...)
@@ -113,16 +116,19 @@ func TestLeadsThrough(t *testing.T) {
 	out := func(link uint32) *nl.RtAttr { return nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(link)) }
 	table := nl.NewRtAttr(unix.RTA_TABLE, nl.Uint32Attr(7))
 	whole := route(table, out(7))
+	rule := route(out(7))
+	rule.Header.Type = unix.RTM_NEWRULE
 	for name, c := range map[string]struct {
 		m    syscall.NetlinkMessage
 		want bool
 	}{
-		"through it":             {whole, true},
-		"through another":        {route(table, out(8)), false},
-		"through none":           {route(table), false},
-		"an interface too short": {route(nl.NewRtAttr(unix.RTA_OIF, []byte{7})), false},
-		"no message":             {syscall.NetlinkMessage{}, false},
-		"cut off":                {syscall.NetlinkMessage{Data: whole.Data[:len(whole.Data)-6]}, false},
+		"through it":               {whole, true},
+		"through another":          {route(table, out(8)), false},
+		"a rule that skips others": {rule, false}, // FRA_GOTO has the number of RTA_OIF
+		"through none":             {route(table), false},
+		"an interface too short":   {route(nl.NewRtAttr(unix.RTA_OIF, []byte{7})), false},
+		"no message":               {syscall.NetlinkMessage{}, false},
+		"cut off":                  {syscall.NetlinkMessage{Header: whole.Header, Data: whole.Data[:len(whole.Data)-6]}, false},
 	} {
 		if got := leadsThrough(c.m, 7); got != c.want {
 			t.Errorf("%s: %t, want %t", name, got, c.want)
