@@ -12,16 +12,15 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// sshd drops connections before it knows whose they are: at random when many are
-// not authenticated yet (MaxStartups), all that come from an address which has
-// misbehaved (PerSourcePenalties), and above a number from one address
-// (PerSourceMaxStartups). Those who ask 8 hosts behind one bastion see it when they
-// are not alone there. It tells the client in a line before its version, which ssh
-// shows with -v alone (sshd.c, should_drop_connection; kex.c,
-// kex_exchange_identification); older ones tell nothing.
+// sshd drops connections before authentication: at random if many are not authenticated yet
+// (MaxStartups), all from an address that has misbehaved (PerSourcePenalties), and those
+// above a limit for one address (PerSourceMaxStartups). That happens to users who ask 8
+// hosts behind a busy bastion. A newer sshd gives the reason in a line before its version,
+// which ssh shows only with -v (should_drop_connection in sshd.c, and
+// kex_exchange_identification in kex.c). Such a connection is tried again.
 
-// early are ssh's words for it. UNKNOWN is the end of a connection that another ssh
-// carries (ProxyJump).
+// early matches the messages of ssh about it. The address is UNKNOWN if the connection goes
+// through another ssh (ProxyJump).
 var early = lazyregexp.New(`^(` + strings.Join([]string{
 	`(kex|ssh)_exchange_identification: .*([Cc]losed|[Rr]eset|[Bb]roken).*`,
 	`banner exchange: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
@@ -29,20 +28,20 @@ var early = lazyregexp.New(`^(` + strings.Join([]string{
 	`ssh_dispatch_run_fatal: Connection to \S+ port \d+: (Connection reset by peer|Broken pipe)`,
 }, "|") + `)\.?$`)
 
-// closedEarly reports whether the connection was closed before authentication, so
-// that nothing of the command has run.
+// closedEarly reports whether the connection was closed before authentication: then the
+// command has not run.
 func (a *attempt) closedEarly() bool {
 	return a.err == nil && a.code == ownFault && !a.heard && !a.said.authenticated &&
 		slices.ContainsFunc(a.said.lines(), early().MatchString)
 }
 
-// attempts are those to reach one host.
+// attempts counts the attempts to reach one host.
 type attempts struct {
-	limit time.Duration
+	limit time.Duration // how long to try
 	begun time.Time
 	n     int
-	words string // sshd's own, "" where it had none
-	noted bool
+	words string // the reason that sshd gave; "": none
+	noted bool   // the user was told
 }
 
 func (t *attempts) count(said *hearing) {
@@ -57,8 +56,8 @@ const (
 	lastPause  = 8 * time.Second
 )
 
-// pause waits before the next attempt, longer each time, and for no round number:
-// others may be waiting too. It reports false where no time is left for one.
+// pause waits before the next attempt: longer each time, and for a random part of that,
+// since others may be waiting too. It reports false if no time is left for an attempt.
 func (t *attempts) pause(ctx context.Context, c *Client) bool {
 	pause := min(firstPause<<min(t.n-1, 10), lastPause)
 	pause = pause/2 + rand.N(pause)
@@ -80,18 +79,18 @@ func (t *attempts) pause(ctx context.Context, c *Client) bool {
 	}
 }
 
-// why tells the settings of sshd_config(5) that make it do so.
+// why names the settings of sshd_config(5) that are the likely cause.
 func (t *attempts) why() string {
 	switch {
 	case t.words == "":
 		return " (MaxStartups or PerSourcePenalties of an sshd, as a rule)"
 	case strings.Contains(t.words, "Not allowed at this time"):
-		return fmt.Sprintf(" (sshd said %q: MaxStartups or PerSourcePenalties)", t.words) // from OpenSSH 10 on of either
+		return fmt.Sprintf(" (sshd said %q: MaxStartups or PerSourcePenalties)", t.words) // since OpenSSH 10 both say so
 	}
 	return fmt.Sprintf(" (sshd said %q)", t.words)
 }
 
-// err is the error when there was no connection to the end.
+// err is the error after the last attempt.
 func (t *attempts) err(c *Client, said *hearing) error {
 	why := said.last()
 	if t.n > 1 {

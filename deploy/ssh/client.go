@@ -18,26 +18,27 @@ import (
 // A Client is a Runner over ssh(1).
 type Client struct {
 	Host string // the host's short name, for messages
-	Dest string // where ssh connects to: [user@]name or ssh://…; "": Host
+	Dest string // where ssh connects to: [user@]name, or an ssh:// URI; "": Host
 
 	Args           []string      // more arguments for ssh, by the user's own choice
-	Batch          bool          // nobody is there to answer: ssh must not ask
-	ConnectTimeout time.Duration // 0: as the user's configuration has it
-	Stderr         io.Writer     // sees what ssh says as it says it, made printable; nil: nobody
+	Batch          bool          // there is no user to ask: ssh must not prompt
+	ConnectTimeout time.Duration // as in ssh_config(5); 0: that of the user's configuration
+	Stderr         io.Writer     // gets what ssh and the command say, line by line, made printable; may be nil
 
-	// Uninterrupted has ssh go on at Ctrl-C, which a terminal sends to all programs that
-	// are in the foreground.
+	// Uninterrupted keeps ssh running at Ctrl-C, which a terminal sends to all programs in
+	// the foreground.
 	Uninterrupted bool
 
-	// Limit is how long the host may say nothing, and how long a connection that
-	// is closed before authentication is tried again. 0: for ever, and never.
+	// Limit is how long the host may say nothing, and how long to try again if a connection
+	// is closed before authentication. 0: the host is waited for without limit, and no
+	// connection is tried again.
 	Limit  time.Duration
-	Note   func(text string)    // hears why a connection is tried again; nil: nobody
-	Remark func(lines []string) // hears what ssh itself remarks about the connection; nil: nobody
+	Note   func(text string)    // called with the reason why a connection is tried again; may be nil
+	Remark func(lines []string) // called with ssh's own warnings about the connection; may be nil
 }
 
-// ownFault is the status with which ssh reports a failure of its own; the
-// command's status is passed on otherwise (ssh(1), EXIT STATUS).
+// ownFault is the exit status of ssh if ssh itself failed; otherwise it is that of the
+// command (ssh(1), EXIT STATUS).
 const ownFault = 255
 
 // Run implements [Runner].
@@ -68,7 +69,7 @@ type attempt struct {
 	code  int
 	said  *hearing
 	err   error
-	heard bool // the command has said something: it runs
+	heard bool // the command has written to standard output: it runs
 }
 
 func (c *Client) attempt(ctx context.Context, command string, in *replay, stdout io.Writer, verbose bool) *attempt {
@@ -76,7 +77,7 @@ func (c *Client) attempt(ctx context.Context, command string, in *replay, stdout
 	p := process{stdin: in.begin(), stdout: stdout, watch: c.Stderr, limit: c.Limit, verbose: verbose}
 	p.argv = append([]string{"ssh"}, c.argv(command, verbose)...)
 	if c.Uninterrupted {
-		if _, a.err = exec.LookPath("ssh"); a.err != nil { // the shell's 127 would be taken for the host's
+		if _, a.err = exec.LookPath("ssh"); a.err != nil { // the 127 of /bin/sh would look like the host's
 			a.said = &hearing{}
 			return a
 		}
@@ -109,8 +110,7 @@ func (c *Client) explain(ctx context.Context, a *attempt) error {
 	return nil
 }
 
-// check refuses a destination that ssh could read as anything but a
-// destination.
+// check refuses a destination that ssh could read as something else.
 func (c *Client) check() error {
 	dest := c.dest()
 	odd := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
@@ -132,9 +132,9 @@ func (c *Client) dest() string {
 	return c.Host
 }
 
-// argv takes from the user's configuration what would get in the way of one
-// command: a terminal, a command of its own, forwardings that fail when a port
-// is taken. The agent stays here, because root on the host could use it.
+// argv overrides what in the user's configuration would disturb a single command: a
+// terminal, a RemoteCommand, and forwardings, which fail if a port is taken. The agent is
+// not forwarded, because root on the host could use it.
 func (c *Client) argv(command string, verbose bool) []string {
 	argv := []string{"-T", "-a", "-x", "-o", "RemoteCommand=none", "-o", "ClearAllForwardings=yes"}
 	if verbose {
@@ -151,11 +151,11 @@ func (c *Client) argv(command string, verbose bool) []string {
 	return append(argv, "--", c.dest(), command)
 }
 
-// ErrUnreachable is the cause of a [Client]'s error when ssh itself failed: the
-// command did not run, or the connection was lost while it did.
+// ErrUnreachable is the cause of a [Client]'s error if ssh itself failed: the command did
+// not run, or the connection was lost while it ran.
 var ErrUnreachable = errors.New("ssh failed")
 
-// An unreachable is ErrUnreachable in ssh's own words.
+// An unreachable is ErrUnreachable with the message of ssh.
 type unreachable string
 
 func (u unreachable) Error() string        { return string(u) }
@@ -169,7 +169,7 @@ func (c *Client) unreachable(said *hearing) error {
 	return fault.WrapHost(unreachable(why), "cannot reach host", c.Host, "ssh "+word(c.dest())+" true")
 }
 
-// word quotes s for a hint only where a shell would need it.
+// word quotes s for a hint if a shell needs that.
 func word(s string) string {
 	plain := func(r rune) bool {
 		return r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("@.:/[]%_+-", r))

@@ -13,47 +13,46 @@ import (
 	"time"
 )
 
-// ErrSilent is the cause of the error about a host that took too long: it said
-// nothing for the limit, nothing but on standard error for twice that, or did not come to
-// an end in many times that.
+// ErrSilent is the cause of the error about a host that took too long: it said nothing for
+// the limit, nothing except on standard error for twice the limit, or the command did not
+// end within ten times the limit.
 var ErrSilent = errors.New("no answer in time")
 
-// A late is ErrSilent in words. The connection is as good as lost.
+// A late is ErrSilent with the details. The connection counts as lost.
 type late string
 
 func (l late) Error() string        { return string(l) }
 func (l late) Is(target error) bool { return target == ErrSilent || target == ErrUnreachable }
 
-// patienceFactor is how many limits a host may take that goes on saying
-// something: a host that says one byte from time to time is not waited for for
-// ever.
+// patienceFactor is how many limits a command may take in all: a host that sends a byte from
+// time to time is not waited for indefinitely.
 const patienceFactor = 10
 
-// murmurFactor is how many limits a host may take that says something on standard error
-// alone: that is no answer, and whoever is at it gives one, or part of one, before.
+// murmurFactor is how many limits a host may take that writes to standard error only: that
+// is no answer, and a working host gives at least a part of one before.
 const murmurFactor = 2
 
-// A watchdog ends a command with which not a word is exchanged for the limit.
+// A watchdog ends a command if nothing is exchanged with the host for the limit.
 //
-// The time in which ssh itself is at work, as at a key exchange, or waits for the
-// processor, is not the host's: on a small machine the connections that are made at once
-// take turns, and so does what else runs there.
+// The time that ssh itself uses or waits for a processor, in a key exchange for instance,
+// does not count: on a small machine many connections and other programs share the
+// processor.
 //
-// Once a host has said something on standard output, and more is to come on
-// standard input, both ends are in a conversation: whose turn it is only the
-// caller knows, who then watches himself.
+// Once the host has written to standard output and standard input is not at its end, there
+// is a conversation: only the caller knows who has to speak next, so the caller has its own
+// limits (see [Patience]).
 type watchdog struct {
 	limit time.Duration // 0: none
 
-	words   atomic.Int64 // counts what was exchanged
-	errors  atomic.Int64 // counts what came on standard error
+	words   atomic.Int64 // reads and writes that were exchanged
+	errors  atomic.Int64 // writes to standard error
 	heard   atomic.Bool  // something came on standard output
 	said    atomic.Bool  // standard input is at its end
-	waiting atomic.Int32 // how many of our own readers of it are slow
+	waiting atomic.Int32 // writes to a reader of our own, which may be slow
 }
 
-// look ends the command by cancel when the host is late, and itself with ctx. pid
-// is the process whose questions to a person are waited for.
+// look calls cancel when the host is late, and returns when ctx ends. While the process pid
+// asks the user something, nothing is late.
 func (w *watchdog) look(ctx context.Context, cancel context.CancelCauseFunc, pid int) {
 	tick := min(w.limit/8, time.Second)
 	ticker := time.NewTicker(tick)
@@ -92,8 +91,8 @@ func (w *watchdog) look(ctx context.Context, cancel context.CancelCauseFunc, pid
 	}
 }
 
-// late is why a host is, after so long without a word, with some on standard error alone,
-// and since the beginning; "": it is not.
+// late returns why a host is late; "" if it is not. Nothing has come from it for quiet,
+// nothing except on standard error for mute, and the command has run for spent.
 func (w *watchdog) late(quiet, mute, spent time.Duration) string {
 	switch {
 	case quiet >= w.limit:
@@ -106,12 +105,12 @@ func (w *watchdog) late(quiet, mute, spent time.Duration) string {
 	return ""
 }
 
-// reader counts what is read of in, standard input, on its way to the host.
+// reader counts reads of in, the standard input for the host.
 func (w *watchdog) reader(in io.Reader) io.Reader { return &wordReader{w, in} }
 
-// writer counts what the host says; out is standard output, or nil, or where it is not heard
-// standard error.
-func (w *watchdog) writer(out io.Writer, heard bool) io.Writer { return &wordWriter{w, out, heard} }
+// output counts writes to standard output, and errorOutput those to standard error.
+func (w *watchdog) output(out io.Writer) io.Writer      { return &wordWriter{w, out, true} }
+func (w *watchdog) errorOutput(out io.Writer) io.Writer { return &wordWriter{w, out, false} }
 
 type wordReader struct {
 	w  *watchdog
@@ -130,7 +129,7 @@ func (r *wordReader) Read(p []byte) (int, error) {
 type wordWriter struct {
 	w     *watchdog
 	out   io.Writer
-	heard bool
+	heard bool // it is standard output
 }
 
 func (o *wordWriter) Write(p []byte) (int, error) {
@@ -144,16 +143,15 @@ func (o *wordWriter) Write(p []byte) (int, error) {
 	if o.out == nil {
 		return len(p), nil
 	}
-	// A person who reads a long plan page by page is not a silent host.
+	// A user who reads a long plan page by page is not a silent host.
 	o.w.waiting.Add(1)
 	defer o.w.waiting.Add(-1)
 	return o.out.Write(p)
 }
 
-// asks reports whether ssh is asking a person: for a passphrase, a password, the
-// PIN of a hardware key. It opens the terminal for that and closes it after the
-// answer (readpass.c), and so does an ssh for a host on the way (ProxyJump),
-// which is its child.
+// asks reports whether ssh is asking the user for something: a passphrase, a password, the
+// PIN of a hardware key. For that it opens the terminal, and closes it after the answer
+// (readpass.c). So does the ssh for a jump host (ProxyJump), which is a child of it.
 func asks(pid int) bool {
 	for _, p := range descendants(pid, 4) {
 		fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p))
@@ -166,7 +164,7 @@ func asks(pid int) bool {
 	return false
 }
 
-// descendants are pid and its children and theirs, as deep as that.
+// descendants returns pid, its children, their children, and so on, down to a depth.
 func descendants(pid, deep int) []int {
 	all := []int{pid}
 	if deep == 0 {
@@ -184,9 +182,9 @@ func descendants(pid, deep int) []int {
 	return all
 }
 
-// processorTime is how long pid, and what it has started, have used a processor or waited
-// for one: the first two fields of schedstat (Documentation/scheduler/sched-stats.rst),
-// in nanoseconds. A kernel without it tells nothing.
+// processorTime is how long pid and its descendants have used a processor or waited for one:
+// the first two fields of schedstat (Documentation/scheduler/sched-stats.rst), in
+// nanoseconds. It is 0 if the kernel does not have schedstat.
 func processorTime(pid int) (sum time.Duration) {
 	for _, p := range descendants(pid, 4) {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", p))
@@ -197,7 +195,7 @@ func processorTime(pid int) (sum time.Duration) {
 	return sum
 }
 
-// A Lost is the Runner of a host that is not to be tried again.
+// A Lost is the Runner of a host that is not tried again: it returns Err.
 type Lost struct{ Err error }
 
 // Run implements [Runner].

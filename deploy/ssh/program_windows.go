@@ -5,16 +5,17 @@ import (
 	"syscall"
 )
 
-// howToInstall is where ssh comes from.
+// howToInstall is the command that installs ssh.
 const howToInstall = "winget install Microsoft.OpenSSH.Preview"
 
-// uninterrupted has no program start another one: see setApart.
+// uninterrupted is not needed here: see setApart.
 var uninterrupted []string
 
-// setApart has an interrupt that is typed not reach a program: it is for a group of processes.
+// setApart keeps Ctrl-C from a program: it goes to a process group, and this one gets its
+// own.
 func setApart(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
 
-// stopGently leaves it at the end of cmd: Windows has no way to ask for it.
+// stopGently does nothing: Windows cannot ask a program to end, so cmd is killed.
 func stopGently(*exec.Cmd) {}

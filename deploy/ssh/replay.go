@@ -5,19 +5,19 @@ import (
 	"sync"
 )
 
-// A replay is standard input that can be read from its beginning again, until the
-// command is known to run. A secret is never in what it remembers: whoever sends
-// one hears from the command first.
+// A replay is standard input that can be read from its beginning again, for another
+// attempt, until the command is known to run. What it keeps never contains a secret, since
+// secrets are sent only after the command has answered.
 type replay struct {
 	src io.Reader // nil: nothing
 
 	mu      sync.Mutex
 	change  *sync.Cond
-	read    []byte // what was read of src
-	err     error  // and how that ended
-	reading bool   // somebody is at it
-	current *again // nobody else may read
-	sure    bool   // nobody will read again from the beginning
+	read    []byte // what was read from src
+	err     error  // of the last read from src
+	reading bool   // a read from src is under way
+	current *again // the only one that may read
+	sure    bool   // the command runs: there will be no other attempt
 }
 
 func newReplay(src io.Reader) *replay {
@@ -32,7 +32,8 @@ type again struct {
 	at int
 }
 
-// begin begins to read from the beginning; whoever did before is at his end.
+// begin returns a reader from the beginning. Earlier readers return io.ErrClosedPipe from
+// now on.
 func (r *replay) begin() io.Reader {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,13 +52,13 @@ func (r *replay) commit() {
 	}
 }
 
-// forget drops, and wipes, what a was given.
+// forget wipes and drops what a has read.
 func (r *replay) forget(a *again) {
 	clear(r.read[:a.at])
 	r.read, a.at = r.read[a.at:], 0
 }
 
-// end lets a reader go that waits. One that is blocked in src stays there.
+// end ends a reader that waits for another one. One that is blocked in src stays blocked.
 func (r *replay) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,7 +91,7 @@ func (a *again) Read(p []byte) (int, error) {
 	}
 }
 
-// fill reads once. What it read is for whoever reads then.
+// fill reads from src once, without the lock. What it has read is for the current reader.
 func (r *replay) fill(most int) {
 	r.reading = true
 	r.mu.Unlock()

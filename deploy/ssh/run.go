@@ -12,10 +12,10 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// A Local is a Runner for the case that the host is this machine.
+// A Local is a Runner for this machine.
 type Local struct {
-	Limit  time.Duration // as a Client's
-	Stderr io.Writer     // likewise
+	Limit  time.Duration // as in [Client]: how long a command may say nothing
+	Stderr io.Writer     // as in [Client]
 }
 
 // Run implements [Runner] with /bin/sh.
@@ -40,8 +40,8 @@ func failed(host string, code int, said *hearing) error {
 	return fault.WrapHost(&ExitError{code, said.String()}, "the command failed on host", host, "")
 }
 
-// stragglers is how long a process that outlives the command, as the master of
-// a shared ssh connection does, may keep its standard error open.
+// stragglers is how long a process that outlives the command, such as the master of a shared
+// ssh connection, may keep the command's standard error open.
 const stragglers = 2 * time.Second
 
 // A process is a program to run with its input and output.
@@ -50,22 +50,22 @@ type process struct {
 	stdin         io.Reader
 	stdout, watch io.Writer
 	limit         time.Duration
-	verbose       bool   // it was told to report its steps
-	apart         bool   // an interrupt is not for it
-	heard         func() // is called at the first word on standard output; nil: nobody
+	verbose       bool   // it is an ssh -v
+	apart         bool   // Ctrl-C must not reach it
+	heard         func() // called at the first write to standard output; may be nil
 }
 
-// run runs the process to its end and returns its exit status and the
-// end of its standard error. It copies stdin itself, because [exec.Cmd.Wait]
-// would wait for a reader that has nothing to say to a dead command.
+// run runs the process to its end, and returns its exit status and the end of its standard
+// error. It copies stdin itself, because [exec.Cmd.Wait] would wait for stdin even after the
+// command has ended.
 func (p process) run(ctx context.Context) (int, *hearing, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	said := &hearing{watch: p.watch, verbose: p.verbose}
 	w := &watchdog{limit: p.limit}
 	cmd := exec.CommandContext(ctx, p.argv[0], p.argv[1:]...)
-	cmd.Stdout = w.writer(&firstWord{w: p.stdout, heard: p.heard}, true)
-	cmd.Stderr = w.writer(said, false)
+	cmd.Stdout = w.output(&firstWord{w: p.stdout, heard: p.heard})
+	cmd.Stderr = w.errorOutput(said)
 	cmd.WaitDelay = stragglers
 	stopGently(cmd)
 	if p.apart {
@@ -90,7 +90,7 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 	err = cmd.Wait()
 	if code := status(cmd.ProcessState); !child.Interrupted(cmd.ProcessState, ctx.Done()) && code == ownFault &&
 		said.end().last() == "" {
-		child.Await(ctx.Done()) // ssh itself hears a signal, and says nothing
+		child.Await(ctx.Done()) // ssh may have caught the signal, and then says nothing
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, ErrSilent) {
 		return 0, said.end(), cause
@@ -105,9 +105,9 @@ func (p process) run(ctx context.Context) (int, *hearing, error) {
 	return code, said, err
 }
 
-// A firstWord tells of the first thing that is written.
+// A firstWord calls heard at the first write.
 type firstWord struct {
-	w     io.Writer // nil: nobody else
+	w     io.Writer // gets what is written; may be nil
 	heard func()
 }
 
@@ -129,8 +129,8 @@ func status(s *os.ProcessState) int {
 	return s.ExitCode()
 }
 
-// pump copies src to dst and closes dst. It wipes its buffer after each write:
-// a secret may have passed through it.
+// pump copies src to dst and closes dst. It wipes its buffer after each write, since a
+// secret may have passed through it.
 func pump(dst io.WriteCloser, src io.Reader) {
 	defer dst.Close()
 	buf := make([]byte, 4<<10)

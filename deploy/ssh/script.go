@@ -2,9 +2,9 @@ package ssh
 
 import "strings"
 
-// OneLine joins the lines of a script that ends each command with a semicolon. Where the
-// script has no single quote, backslash or exclamation mark, it stands between single
-// quotes in a command that every login shell reads alike.
+// OneLine joins the lines of a script that ends each command with a semicolon, without its
+// comments. If the script has no single quote, backslash or exclamation mark, every login
+// shell reads the line alike between single quotes.
 func OneLine(script string) string {
 	var words []string
 	for line := range strings.Lines(script) {

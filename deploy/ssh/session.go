@@ -20,8 +20,7 @@ type Session struct {
 	err  error
 }
 
-// maxRest bounds what Wait reads of a command that should have nothing more to
-// say.
+// maxRest is how many bytes Wait reads from a command that should have nothing more to say.
 const maxRest = 64 << 10
 
 // Start starts command on r. The caller must call Wait.
@@ -42,8 +41,8 @@ func Start(ctx context.Context, r Runner, command string) *Session {
 // Kill ends the command at once; Wait then returns an error that wraps cause.
 func (s *Session) Kill(cause error) { s.kill(cause) }
 
-// Wait closes the command's standard input, waits until it ends, and returns
-// the error of [Runner.Run].
+// Wait closes the command's standard input, waits until the command ends, and returns the
+// error of [Runner.Run].
 func (s *Session) Wait() error {
 	s.Stdin.Close()
 	if n, _ := io.CopyN(io.Discard, s.Stdout, maxRest); n == maxRest {
@@ -55,43 +54,44 @@ func (s *Session) Wait() error {
 	return s.err
 }
 
-// errTalks ends a session whose command goes on talking.
+// errTalks ends a session whose command does not stop writing.
 var errTalks = errors.New("it says more than it was asked")
 
-// errUnanswered ends a session whose host was waited for in vain.
+// errUnanswered ends a session whose host took too long for an answer.
 var errUnanswered = errors.New("it stopped answering")
 
-// A Patience is how long a host may take for one answer.
+// A Patience limits the time that a host may take for one answer.
 type Patience struct {
 	timer *time.Timer
 	limit time.Duration
 }
 
-// Patience ends the session with an error where the host takes longer than limit,
-// from each Begin until its end.
+// Patience returns a limit for each answer: the session ends with an error if more than
+// limit passes between [Patience.Begin] and [Patience.End].
 func (s *Session) Patience(limit time.Duration) Patience {
 	p := Patience{time.AfterFunc(limit, func() { s.Kill(errUnanswered) }), limit}
 	p.timer.Stop()
 	return p
 }
 
-// Begin begins to wait, also if it is waited already.
+// Begin starts the time, again if it is running already, and returns End.
 func (p Patience) Begin() (end func()) {
 	p.timer.Reset(p.limit)
 	return p.End
 }
 
-// End ends the waiting.
+// End stops the time.
 func (p Patience) End() { p.timer.Stop() }
 
-// Broken reports whether err is the end of the connection rather than something that was said.
+// Broken reports whether err means that the connection has ended, and not that the host sent
+// something wrong.
 func Broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe)
 }
 
-// Cause is what ended a conversation, of what was seen of it and of how the session ended:
-// where ssh failed, the end of the conversation is only a symptom. Where neither knows more
-// than that the connection ended it is nil.
+// Cause returns the reason why a conversation ended: seen is the error of the conversation,
+// end that of [Session.Wait]. If ssh failed, the end of the conversation is only a symptom.
+// It returns nil if both only say that the connection has ended.
 func Cause(seen, end error) error {
 	var known *fault.Fault
 	exit := (*ExitError)(nil)

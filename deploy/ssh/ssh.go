@@ -12,20 +12,19 @@ import (
 
 // A Runner runs one shell command on one host.
 type Runner interface {
-	// Run starts command, a line for the host's login shell, and connects its
-	// standard input and output. Secrets travel on stdin alone. The error
-	// names the host and holds what the command said on standard error.
+	// Run runs command, a line for the host's login shell, with this standard input and
+	// output; both may be nil. Secrets are sent on stdin only. The error names the host and
+	// contains the end of what the command wrote to standard error.
 	//
-	// Run returns when the command has ended, even if stdin has not: it may
-	// then still be blocked in one Read of it.
+	// Run returns when the command has ended, even if stdin has not: a goroutine may then
+	// still be blocked in one Read of it.
 	Run(ctx context.Context, command string, stdin io.Reader, stdout io.Writer) error
 }
 
-// An ExitError is the cause of a Runner's error when the command itself ran
-// and failed.
+// An ExitError is the cause of a Runner's error if the command itself ran and failed.
 type ExitError struct {
 	Code   int    // the exit status; -1 if a signal ended the command
-	Stderr string // the end of what it said, made printable
+	Stderr string // the end of its standard error, as one printable line
 }
 
 func (e *ExitError) Error() string {

@@ -11,11 +11,11 @@ import (
 	"wgkeys/keyring/lazyregexp"
 )
 
-// maxStderr bounds what is remembered of a host's standard error.
+// maxStderr is how many bytes of a host's standard error are kept.
 const maxStderr = 4 << 10
 
-// Printable makes what a host said harmless for a terminal: control and format
-// characters, and bytes that are no UTF-8, become spaces or question marks.
+// Printable makes output of a host harmless for a terminal: control and format characters,
+// and bytes that are not UTF-8, become spaces or question marks.
 func Printable(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		switch {
@@ -30,7 +30,7 @@ func Printable(s string) string {
 	}, s))
 }
 
-// A tail is a Writer that remembers the last maxStderr bytes.
+// A tail is a Writer that keeps the last maxStderr bytes.
 type tail struct{ b []byte }
 
 func (t *tail) Write(p []byte) (int, error) {
@@ -41,7 +41,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns the remembered lines as one printable line.
+// String returns the kept lines as one printable line.
 func (t *tail) String() string {
 	return strings.Join(t.lines(), "; ")
 }
@@ -65,23 +65,25 @@ func (t *tail) lines() []string {
 	return lines
 }
 
-// A hearing takes in what ssh, and the command through it, say on standard error,
-// and tells apart what is of three kinds: words, which an error repeats and the
-// watcher sees, printable, line by line: ssh's request to touch a hardware key must
-// reach the user, the host's escape sequences must not; what ssh remarks about the
-// connection, which is no part of an error; and, where it was asked to be verbose,
-// what it reports of its steps.
+// A hearing parses the standard error of ssh, on which the command writes, too. It
+// distinguishes three kinds of lines:
+//
+//   - messages, which become part of an error and are shown to the watcher, printable and
+//     line by line: a request of ssh to touch a hardware key must reach the user, escape
+//     sequences of a host must not;
+//   - remarks of ssh about the connection, which are not part of an error;
+//   - reports of ssh -v about its steps.
 type hearing struct {
 	tail
-	watch   io.Writer // nil: nobody
-	verbose bool
+	watch   io.Writer // may be nil
+	verbose bool      // there may be reports
 
 	remarks       []string
-	beforeBanner  string // what sshd said before its version, which is not shown otherwise
+	beforeBanner  string // what sshd said before its version, which ssh shows only with -v
 	authenticated bool
 
 	part []byte
-	held string // the last line, which the watcher has not seen; see final
+	held string // the last line, not shown to the watcher yet; see final
 }
 
 func (h *hearing) Write(p []byte) (int, error) {
@@ -96,7 +98,7 @@ func (h *hearing) Write(p []byte) (int, error) {
 	}
 }
 
-// end takes in a last line without a newline.
+// end parses a last line without a newline.
 func (h *hearing) end() *hearing {
 	if len(h.part) > 0 {
 		h.line(string(h.part))
@@ -114,7 +116,7 @@ func (h *hearing) line(line string) {
 	case h.verbose && h.isReport(text), strings.HasPrefix(text, carrierKilled):
 	default:
 		h.tail.Write([]byte(line + "\n"))
-		if h.watch == nil || early().MatchString(text) { // the error has it, if there is one to the end
+		if h.watch == nil || early().MatchString(text) { // if the last attempt fails too, the error repeats it
 			return
 		}
 		h.show()
@@ -124,34 +126,35 @@ func (h *hearing) line(line string) {
 	}
 }
 
-// show shows the watcher the line that was held back: ssh has gone on after it.
+// show shows the watcher the line that was held back, when ssh has gone on after it.
 func (h *hearing) show() {
 	if h.held != "" {
-		io.WriteString(h.watch, h.held+"\n") // a deaf watcher must not stop ssh
+		io.WriteString(h.watch, h.held+"\n") // an error of the watcher must not stop ssh
 		h.held = ""
 	}
 }
 
-// final are the words with which ssh itself gives up. Where they are the last the error has
-// them, and the watcher is not to see them twice.
+// final matches the messages with which ssh gives up. If one is the last line, the error
+// repeats it, so the watcher does not get it.
 var final = lazyregexp.New(`^ssh: |: Permission denied \([a-z0-9,-]+\)\.?$|^Host key verification failed|` +
 	`^Connection (to \S+ )?(closed|reset|timed out)|^Timeout, server |^client_loop: `)
 
 const (
 	maxRemarks = 16
-	// known_hosts has another line: the user's own choice (StrictHostKeyChecking)
+	// a line was added to known_hosts, as the user's StrictHostKeyChecking allows
 	permanently = "Warning: Permanently added"
 
-	carrierKilled = "Killed by signal 1." // the ssh of a host on the way says so at every end (ProxyJump)
+	carrierKilled = "Killed by signal 1." // from the ssh of a jump host, each time (ProxyJump)
 )
 
-// isRemark knows the lines that ssh marks as its own: from OpenSSH 10.1 on it warns
-// of a key exchange that is not post-quantum (warn_nonpq_kex in sshconnect2.c).
+// isRemark reports whether a line is marked as a remark of ssh. Since OpenSSH 10.1 it warns
+// if a key exchange is not post-quantum (warn_nonpq_kex in sshconnect2.c).
 func isRemark(line string) bool {
 	return strings.HasPrefix(line, "** ") || strings.HasPrefix(line, permanently)
 }
 
-// isReport knows what ssh -v says, and learns from it.
+// isReport reports whether a line is from ssh -v, and notes what it says about the
+// connection.
 func (h *hearing) isReport(line string) bool {
 	if _, said, ok := strings.Cut(line, "kex_exchange_identification: banner line "); ok {
 		_, said, _ = strings.Cut(said, ": ")

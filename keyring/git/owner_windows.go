@@ -10,7 +10,7 @@ import (
 // of another user.
 func asOwner(_ string, env []string) ([]string, *syscall.SysProcAttr) { return env, nil }
 
-// stopGently leaves it at the end of git: Windows has no way to ask for it.
+// stopGently does nothing: Windows cannot ask a program to end, so git is killed.
 func stopGently(*exec.Cmd) {}
 
 // giveTo has nothing to do: git runs as the user himself.
