@@ -39,7 +39,7 @@ type endedError struct {
 	sent bool           // secrets were sent: the command may have echoed them
 }
 
-// ended is that error, where err is what became of the command.
+// ended returns that error; err is that of the command.
 func (c *conn) ended(err error) *endedError {
 	e := &endedError{sent: c.sent}
 	errors.As(err, &e.exit)
@@ -145,10 +145,10 @@ func (c *conn) notInstalled(f File, why string) error {
 	return fault.NewHost("cannot install "+f.Path+" on host", c.host, why, hint)
 }
 
-// What is at the path of a key file, in the words of the host's end, and is no file.
+// notFile are a host's reasons for a path where there is something else than a file.
 var notFile = []string{"is a symbolic link", "is a directory", "is no regular file"}
 
-// changed is the host's reason where another key is in a file than the one that it told.
+// changed is the host's reason if the key in a file is not the one that it has reported.
 const changed = "was changed by somebody else meanwhile"
 
 // othersChange begins the host's reason not to write into a folder.

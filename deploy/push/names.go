@@ -32,8 +32,8 @@ func part(text []byte) bool {
 }
 
 // real resolves the symbolic links in the folders of path, some of which may not exist yet.
-// Folders that others than root can change are refused: otherwise those could make root
-// write anywhere.
+// Folders that users other than root can change are refused: they could make root write
+// anywhere.
 func real(path string) (string, error) {
 	dir, rest := filepath.Dir(path), filepath.Base(path)
 	for {

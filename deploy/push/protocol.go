@@ -23,7 +23,7 @@ import (
 // line each, an answer for each request, in order:
 //
 //	host                             controller
-//	as USER                                                 not root: sudo comes next
+//	as USER                                                 not root: sudo is tried next
 //	lack COMMAND                                            the host cannot go on
 //	wgkeys 1 plain|receive
 //	                                 look key|psk PATH
@@ -90,8 +90,8 @@ func kindOf(of string) (kind, bool) {
 
 // fingerprintOf identifies the key in a key file's content: a private key by its public
 // key, a preshared key by the fingerprint that package keyring defines. A preshared key is
-// there for the day on which X25519 is broken, so it must not be identified by its X25519
-// public value.
+// there in case X25519 is broken one day, so it must not be identified by its X25519 public
+// value.
 //
 // It accepts what wg(8) does: white space after the key, and private keys that
 // are not clamped.
@@ -225,8 +225,7 @@ func unknown(line string) error {
 
 var keyShape = lazyregexp.New(`[A-Za-z0-9+/]{40,}=?`)
 
-// quiet prevents that a host's output repeats a key, whatever the host does with what it
-// got.
+// quiet keeps keys out of a host's output, which may repeat what it was sent.
 func quiet(s string) string {
 	return keyShape().ReplaceAllString(s, "(withheld)")
 }

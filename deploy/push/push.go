@@ -69,7 +69,7 @@ func DryRun(ctx context.Context, r ssh.Runner, host string, files []File) ([]Res
 	return over(ctx, r, host, files, (*conn).dryRun)
 }
 
-// over has the conversation talk over a connection of its own.
+// over holds the conversation talk over a new connection.
 func over(ctx context.Context, r ssh.Runner, host string, files []File,
 	talk func(c *conn, files []File) error) ([]Result, error) {
 	if err := checkFiles(host, files); err != nil || len(files) == 0 {

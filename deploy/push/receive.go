@@ -18,12 +18,12 @@ import (
 	"wgkeys/keyring/fault"
 )
 
-// Receive is the host's end of the protocol, for the command that [Host] runs
-// where wgkeys is installed. If only is not empty, no other file is looked at
-// or installed: for an administrator who lets somebody in for these alone.
+// Receive is the host's end of the protocol, for the command that [Host] runs where wgkeys
+// is installed. If only is not empty, no other paths are looked at or installed: for an
+// administrator who grants access to these files only.
 //
-// The error is the controller's mistake or a lost connection; what goes wrong
-// with a file is told to the controller.
+// The error is about the controller or the connection; an error about a file is sent to the
+// controller.
 func Receive(in io.Reader, out io.Writer, only []string) error {
 	if _, err := fmt.Fprintf(out, "wgkeys %d receive\n", Protocol); err != nil {
 		return err
@@ -99,11 +99,12 @@ func field(line []byte) (head, rest []byte) {
 	return line, nil
 }
 
-// looked is what the controller has been told of each path: it decides by that, and may take
-// its time, or stand still, while another one installs a newer key.
+// looked is the last answer to the controller about each path. The controller decides by
+// that, and another one may install a newer key before it continues.
 type looked map[string]string
 
-// refuse refuses to replace what is not there any more, unless the wanted key is.
+// refuse refuses to replace a file that has changed since the answer, unless it has the
+// wanted key now.
 func (l looked) refuse(path, found, want string) error {
 	if was, ok := l[path]; ok && keyIn(was) != keyIn(found) && keyIn(found) != want {
 		return errors.New(changed)
@@ -164,7 +165,7 @@ func (r request) replace(err error) error {
 	return err
 }
 
-// refuseRevoked refuses a key that was stolen: this host remembers.
+// refuseRevoked refuses a key that this host knows as stolen.
 func refuseRevoked(fingerprint string) error {
 	key, err := keyring.ParsePublicKey([]byte(fingerprint))
 	if err != nil { // that of a preshared key
@@ -177,7 +178,7 @@ func refuseRevoked(fingerprint string) error {
 	return err
 }
 
-// look tells what is at path. A path that an administrator lists may have any name.
+// look returns the answer about a path. A path that an administrator lists may have any name.
 func look(k kind, path string, listed bool) string {
 	fi, err := os.Lstat(path)
 	switch {
@@ -228,8 +229,8 @@ var (
 	errPart  = fmt.Errorf("%w, but nothing else either", errNoKey)
 )
 
-// readFingerprint derives the fingerprint of a key file. A key is 45 bytes; what else may
-// stand after it is white space.
+// readFingerprint derives the fingerprint of the key in a file: 45 bytes, after which only
+// white space may follow.
 func readFingerprint(k kind, path string) (string, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {

@@ -265,21 +265,13 @@ func (p Participant) refused(a Answer) error {
 	return fault.WrapHost(a.Err(), "refused by host", p.Host, a.Fault.Hint)
 }
 
-// all runs f for the host, with -1, and all peers.
-func (r *Rotation) all(ctx context.Context, f func(context.Context, int, Participant) error) error {
-	return r.each(ctx, -1, f)
-}
-
+// peers runs f for all peers, with their indices, and joins the errors in that order.
 func (r *Rotation) peers(ctx context.Context, f func(context.Context, int, Participant) error) error {
-	return r.each(ctx, 0, f)
+	return errors.Join(r.errors(ctx, 0, f)...)
 }
 
-// each returns the errors of all, in the order of the hosts.
-func (r *Rotation) each(ctx context.Context, from int, f func(context.Context, int, Participant) error) error {
-	return errors.Join(r.errors(ctx, from, f)...)
-}
-
-// errors are nil or an error of the host, and of each peer.
+// errors runs f for the peers from an index on; -1 is the host. It returns the error or nil
+// of the host, and then of each peer.
 func (r *Rotation) errors(ctx context.Context, from int, f func(context.Context, int, Participant) error) []error {
 	var group errgroup.Group
 	group.SetLimit(max(1, r.Jobs))

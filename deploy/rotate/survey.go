@@ -303,10 +303,7 @@ func (r *Rotation) EnsureSessions(ctx context.Context, s *Survey) error {
 	}
 	r.report("look", "waking %s silent for long", count(len(dead), "peer"))
 	wake := &Rotation{Tunnel: r.Tunnel, Host: r.Host, Peers: far, Jobs: r.Jobs}
-	err := wake.all(ctx, func(ctx context.Context, i int, p Participant) error {
-		if i < 0 {
-			return nil
-		}
+	err := wake.peers(ctx, func(ctx context.Context, _ int, p Participant) error {
 		_, err := p.ask(ctx, Request{Do: DoLook, Tunnel: r.Tunnel, KeyFile: p.KeyFile, Peers: []keyring.PublicKey{s.Live()},
 			Stay: true})
 		return err

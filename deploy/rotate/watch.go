@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A Watcher is the role of a peer's host.
+// A Watcher is the role of a host that is a peer of the one whose key is replaced.
 type Watcher struct {
 	Tunnel Tunnel
 	Record *Record
@@ -14,12 +14,12 @@ type Watcher struct {
 	Clock  func() time.Duration // time since the host began
 	Ended  func(*Record) bool   // whether the controller wants it to end
 
-	// Begun receives when somebody begins a handshake with this host, not always, and before
-	// the counters of a peer change. Nil: there is no such notification.
+	// Begun receives a value when somebody begins a handshake with this host, before the
+	// counters of the peer change. Some handshakes are missed. Nil: there is no notification.
 	Begun <-chan struct{}
 
-	heard int64         // bytes, from the old key
-	still time.Duration // since when
+	heard int64         // bytes received with the old key
+	still time.Duration // since when that is unchanged; 0: not looked yet
 	alert time.Duration // until when something may change at any moment
 	doze  time.Duration // until when to check only whether to end
 }
@@ -54,8 +54,7 @@ func (w *Watcher) rest() time.Duration {
 	return idle
 }
 
-// A role is what both roles, the switch and the watcher, have in common: steps with a pause
-// after each.
+// A role is what the switch and the watcher have in common: steps with a pause after each.
 type role struct {
 	record *Record
 	save   func(*Record) error
@@ -64,17 +63,16 @@ type role struct {
 	wait   func(context.Context, time.Duration)
 }
 
-// run takes steps until the record is over. A step that fails is no reason to
-// give up on a host that waits for us. One that fails for longer than anybody
-// waits is: somebody took the tunnel away, and could not apply it again while we
-// stay.
+// run takes steps until the role is over. A step that fails is tried again, since another
+// host may be waiting for this one. If steps fail for longer than anybody waits, run gives
+// up: somebody has removed the tunnel, and cannot apply it again while the role runs.
 func (o role) run(ctx context.Context) error {
 	r := o.record
 	for good := o.clock(); !r.Over(); {
 		begun := o.clock()
 		pause, err := o.step()
 		now := o.clock()
-		if r.Phase == Armed || r.Hold { // on a machine that is behind, half of it is for others
+		if r.Phase == Armed || r.Hold { // on a busy machine, leave half of the processor to others
 			pause = max(pause, min(now-begun, calm))
 		}
 		switch {
@@ -94,8 +92,7 @@ func (o role) run(ctx context.Context) error {
 	return nil
 }
 
-// step looks once and does what there is to do. It returns how long to wait
-// before the next look.
+// step looks once, does what is necessary, and returns how long to wait before the next look.
 func (w *Watcher) step() (time.Duration, error) {
 	if now := w.Clock(); now < w.doze && now >= w.alert && !w.Ended(w.Record) {
 		return idle, nil
@@ -111,9 +108,9 @@ func (w *Watcher) step() (time.Duration, error) {
 	return w.following(live)
 }
 
-// armed waits for the next key to be heard, and for what the old one sent before:
-// a handshake may overtake packets on their way through the processors of both
-// hosts, and whoever takes the allowed IPs from the old peer drops the rest.
+// armed waits until something is received with the next key, and until nothing more comes
+// with the old one: a handshake may overtake packets, and those that arrive after the
+// allowed IPs have left the old peer are dropped.
 func (w *Watcher) armed(live Live) error {
 	r := w.Record
 	next, staged := live.Peers[r.Next]
@@ -121,7 +118,7 @@ func (w *Watcher) armed(live Live) error {
 		w.watchClosely()
 	}
 	switch {
-	case next.AllowedIPs > 0, // one before us was killed at it
+	case next.AllowedIPs > 0, // an earlier process was killed while it followed
 		next.Received > 0 && w.quiet(live.Peers[r.Old].Received):
 		return w.follow(switched, live)
 	case w.Clock() > r.Deadline || w.Ended(r):
@@ -133,8 +130,8 @@ func (w *Watcher) armed(live Live) error {
 	return nil
 }
 
-// quiet reports whether nothing has come lately from the old key. Where packets are
-// held there is time to wait for more of them.
+// quiet reports whether nothing was received with the old key lately: since the last look or,
+// if packets are held and there is time to wait for more, for a while.
 func (w *Watcher) quiet(received int64) bool {
 	now := w.Clock()
 	if w.still == 0 || received != w.heard {
@@ -144,9 +141,9 @@ func (w *Watcher) quiet(received int64) bool {
 	return !w.Record.Hold || now-w.still >= settled
 }
 
-// follow takes the other key over. What the key that is left had heard before is
-// kept: only what comes after that is a sign of life. The record is written last,
-// so that a watcher that takes the place of this one does it again, not never.
+// follow changes to the other key. It records the counters of the key that it leaves, since
+// only an increase shows that the host uses that key again. The record is written last: if
+// this process is killed before that, the next one follows again.
 func (w *Watcher) follow(p Phase, live Live) error {
 	r := w.Record
 	from, to := r.Old, r.Next
@@ -154,7 +151,7 @@ func (w *Watcher) follow(p Phase, live Live) error {
 		from, to = to, from
 	}
 	if r.Hold {
-		w.Tunnel.Hold() // better without than not at all
+		w.Tunnel.Hold() // if it fails, go on without it
 	}
 	if err := w.Tunnel.Follow(from, to); err != nil {
 		return err
@@ -164,8 +161,8 @@ func (w *Watcher) follow(p Phase, live Live) error {
 	return w.Save(r)
 }
 
-// following stays with one key as long as there is no sign that the host has the
-// other: a handshake with it, or packets with it while ours gets no answer.
+// following keeps to one key until there is a sign that the host uses the other one: a
+// handshake with it, or packets with it while the present key gets no answer.
 func (w *Watcher) following(live Live) (time.Duration, error) {
 	r := w.Record
 	mine, other, sign := live.Peers[r.Next], live.Peers[r.Old], back
@@ -173,7 +170,7 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 		mine, other, sign = other, mine, switched
 	}
 	age := w.Clock() - r.Since
-	answered := !mine.Handshake.IsZero() // the peer was made again when we took it over
+	answered := !mine.Handshake.IsZero() // the peer is a new one since follow
 	if answered || !r.held(w.Clock()) {
 		w.Tunnel.Release()
 	}
@@ -199,7 +196,7 @@ func (w *Watcher) following(live Live) (time.Duration, error) {
 	return r.since(age), nil
 }
 
-// settle removes what is not needed any more.
+// settle ends the role, and removes the peer that is not needed any more.
 func (w *Watcher) settle(p Phase) error {
 	r := w.Record
 	if p == returned {
@@ -211,7 +208,7 @@ func (w *Watcher) settle(p Phase) error {
 			return err
 		}
 		if err := w.Tunnel.Rekey(r.Old, r.Next); err != nil {
-			r.Why = err.Error() // the next key is in use all the same: an apply sees to the rest
+			r.Why = err.Error() // the next key is in use nevertheless, and an apply does the rest
 		}
 	}
 	r.enter(p, w.Clock())

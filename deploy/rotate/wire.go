@@ -15,47 +15,48 @@ const Protocol = 3
 
 // The requests to a host.
 const (
-	DoLook    = "look"    // tell how things stand
-	DoClaim   = "claim"   // have the host to oneself, for Within, and tell how things stand; for no time: no more
-	DoMake    = "make"    // make the next key on the host itself
-	DoWatch   = "watch"   // stage the next key of a peer, wait for it, and tell how things stand
-	DoSwitch  = "switch"  // change the own key to the next one
-	DoOutcome = "outcome" // tell what became of a switch
-	DoEnd     = "end"     // end the watch as soon as it is clear which key is in use; with Old it is clear: the next one
-	DoReplace = "replace" // take the next key of a peer in place of the old one, at once
-	DoRefuse  = "refuse"  // take the old key of a peer no more, though there is no next one
-	// with the peer Old, use the preshared key of this fingerprint, which is in its file; without one: tell the one in use
+	DoLook    = "look"    // return the state of the tunnel
+	DoClaim   = "claim"   // keep other controllers out for Within, 0: no longer; return the state
+	DoMake    = "make"    // make a private key on the host itself
+	DoWatch   = "watch"   // stage the next key of a peer, wait for it, and return the state
+	DoSwitch  = "switch"  // change the host's own key to the next one
+	DoOutcome = "outcome" // return the outcome of a switch
+	DoEnd     = "end"     // end the watch once it is clear which key is in use; with Old set: the next one
+	DoReplace = "replace" // replace the old key of a peer by the next one, at once
+	DoRefuse  = "refuse"  // remove a peer with the old key, for which there is no next one
+	// use the preshared key with the fingerprint PSK, from PSKFile, with the peer Old; without
+	// a fingerprint: return that of the one in use
 	DoPSK     = "psk"
-	DoPromote = "promote" // the next key is in use: make its file the key file
+	DoPromote = "promote" // the next key is in use: rename its file to the key file
 )
 
-// A Request is what the controller asks of one host.
+// A Request is what the controller wants one host to do.
 type Request struct {
 	Protocol int               `json:"protocol"`
 	Do       string            `json:"do"`
 	Tunnel   string            `json:"tunnel"`
-	Host     string            `json:"host,omitempty"`     // whose key is replaced
+	Host     string            `json:"host,omitempty"`     // the host whose key is replaced
 	Old      keyring.PublicKey `json:"old,omitzero"`       // the key that is in use
-	Next     keyring.PublicKey `json:"next,omitzero"`      // the key to come
-	KeyFile  string            `json:"key_file,omitempty"` // of the host's private key
-	Run      string            `json:"run,omitempty"`      // the controller's; end: of the watch that is to end
-	// watch: how long to wait for the switch; switch now: how long before it; switch: how
-	// long after the claim it may begin
+	Next     keyring.PublicKey `json:"next,omitzero"`      // the key that replaces it
+	KeyFile  string            `json:"key_file,omitempty"` // of the private key of the host that is asked
+	Run      string            `json:"run,omitempty"`      // identifies the controller's run; end: that of the watch
+	// claim: for how long; watch: how long to wait for the switch; switch: how long after the
+	// claim it may begin or, with Now, how long to wait before it
 	Within time.Duration `json:"within,omitempty"`
-	Hold   bool          `json:"hold,omitempty"` // hold packets; look: tell whether they can be held
+	Hold   bool          `json:"hold,omitempty"` // hold packets; look: find out whether they can be held
 	// watch, switch: how long the switch waits for proof; 0, and on a host whose look does
 	// not say Proves: deadMan
 	Prove  time.Duration `json:"prove,omitempty"`
 	Now    bool          `json:"now,omitempty"`    // switch without proof; make: the first key
-	Fresh  bool          `json:"fresh,omitempty"`  // make: whatever next key is there may be stolen
-	Stolen bool          `json:"stolen,omitempty"` // replace: the old key is not to be used again
+	Fresh  bool          `json:"fresh,omitempty"`  // make: an existing next key may be stolen
+	Stolen bool          `json:"stolen,omitempty"` // replace: the old key must never be used again
 
-	PSKFile string `json:"psk_file,omitempty"` // psk: of the preshared key
-	PSK     string `json:"psk,omitempty"`      // psk: its fingerprint
+	PSKFile string `json:"psk_file,omitempty"` // psk: path of the preshared key's file
+	PSK     string `json:"psk,omitempty"`      // psk: fingerprint of the preshared key
 
 	// look: return also what apply would do with this view. An older host ignores it.
 	View json.RawMessage `json:"view,omitempty"`
-	Also []Request       `json:"also,omitempty"` // look: also at other tunnels; likewise
+	Also []Request       `json:"also,omitempty"` // look: also look at these tunnels; likewise
 
 	// Stay makes the host wait for another request after this one, on the same connection.
 	// An older host ignores it, and its answer does not say Stays.
@@ -69,44 +70,45 @@ type Request struct {
 // An Answer is the answer of a host.
 type Answer struct {
 	Protocol int               `json:"protocol"`
-	Fault    *wireFault        `json:"fault,omitempty"`    // it was not done
-	Live     Live              `json:"live,omitzero"`      // of the tunnel
-	File     FileKey           `json:"file,omitzero"`      // of the key file
-	NextFile FileKey           `json:"next,omitzero"`      // of the next key file
-	CanHold  bool              `json:"can_hold"`           // packets can be held, where it was asked
-	HoldWhy  string            `json:"hold_why,omitempty"` // they cannot
+	Fault    *wireFault        `json:"fault,omitempty"`    // why it was not done; nil: it was
+	Live     Live              `json:"live,omitzero"`      // state of the tunnel
+	File     FileKey           `json:"file,omitzero"`      // the key file
+	NextFile FileKey           `json:"next,omitzero"`      // the next key file
+	CanHold  bool              `json:"can_hold"`           // packets can be held, if that was asked
+	HoldWhy  string            `json:"hold_why,omitempty"` // why they cannot
 	Proves   bool              `json:"proves,omitempty"`   // look: Request.Prove is understood
-	Stays    bool              `json:"stays,omitempty"`    // another request is listened for
-	Claimed  bool              `json:"claimed"`            // a controller has the host to itself
+	Stays    bool              `json:"stays,omitempty"`    // the host waits for another request
+	Claimed  bool              `json:"claimed"`            // look: another controller has claimed the host
 	Clock    time.Time         `json:"clock,omitzero"`     // of the host, to compute the age of handshakes
 	Record   *Record           `json:"record,omitempty"`   // of a rotation that the host takes part in
-	Made     keyring.PublicKey `json:"made,omitzero"`
-	Replaced bool              `json:"had,omitempty"` // replace: the old key was taken until now
-	PSK      string            `json:"psk,omitempty"` // psk: the fingerprint of the one in use
+	Made     keyring.PublicKey `json:"made,omitzero"`      // make: the public key
+	Replaced bool              `json:"had,omitempty"`      // replace: the old key was accepted until now
+	PSK      string            `json:"psk,omitempty"`      // psk: fingerprint of the one in use; "": none
 
-	Version string   `json:"version,omitempty"` // of the host's wgkeys; "": one that does not tell it yet
-	Planned *Planned `json:"planned,omitempty"` // look: of the view; nil: not asked for, or not known
-	Also    []Answer `json:"also,omitempty"`    // look: at the other tunnels
+	Version string   `json:"version,omitempty"` // of the host's wgkeys; "": an older one
+	Planned *Planned `json:"planned,omitempty"` // look: for Request.View; nil: not asked for, or not known
+	Also    []Answer `json:"also,omitempty"`    // look: to Request.Also
 }
 
-// maxView is the limit for the views in a look, together: every version accepts that much.
+// maxView is the limit for all views of a look together, in bytes: every version accepts
+// that much.
 const maxView = 3 << 20
 
 // A Planned is what apply would do on a host whose tunnel is up, with no rotation under
 // way.
 type Planned struct {
-	Steps    int      `json:"steps"`
-	Findings []string `json:"findings,omitempty"` // what no step can mend
-	Refused  string   `json:"refused,omitempty"`  // why the view is not to be had there
-	Failed   string   `json:"failed,omitempty"`   // why that could not be told
+	Steps    int      `json:"steps"`              // how many
+	Findings []string `json:"findings,omitempty"` // problems that no step can solve
+	Refused  string   `json:"refused,omitempty"`  // why apply would refuse the view
+	Failed   string   `json:"failed,omitempty"`   // why there is no plan
 }
 
 // A FileKey is the public key of a key file.
 type FileKey struct {
 	PublicKey keyring.PublicKey `json:"public_key,omitzero"`
-	Why       string            `json:"why,omitempty"` // there is no key in it
-	// when the file was written or, for a key of a rotation, when the key came into use, by
-	// the host's clock
+	Why       string            `json:"why,omitempty"` // why there is no key in it
+	// modification time of the file, by the host's clock: when it was written or, after a
+	// rotation, when the key came into use
 	Changed time.Time `json:"changed,omitzero"`
 }
 
